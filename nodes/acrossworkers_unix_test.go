@@ -69,7 +69,7 @@ func TestAcrossWorkers(t *testing.T) {
 	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
 	w.rpc(a, "start", ei.Atom("joe"))
 
-	// What is not there.
+	// Processes and names that do not exist.
 	ref, err := box.Monitor(soon(t), there)
 	require.NoError(t, err)
 	require.Equal(t, ref, w.receive(box).Ref)
@@ -77,7 +77,8 @@ func TestAcrossWorkers(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoProc)
 }
 
-// A name that moves on, and ends, does not leave messages for it going round between workers that remember where it was.
+// When a name moves on to another worker, and then is no longer registered, messages for it do not go round between workers that remember
+// where it was.
 func TestNameMovesOn(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -97,8 +98,8 @@ func TestNameMovesOn(t *testing.T) {
 	}
 }
 
-// A name that moves on between two workers is found at once by a third one that remembers where it was; and what those two have with each
-// other goes on.
+// A name that moves on between two workers is found at once by a third one that remembers where it was; and links and monitors between
+// those two go on.
 func TestNameMovesOnElsewhere(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
@@ -121,7 +122,7 @@ func TestNameMovesOnElsewhere(t *testing.T) {
 	}
 }
 
-// Processes of two workers have to do with each other.
+// Processes of two workers send to, link, monitor and call each other.
 func TestBetweenWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
@@ -140,7 +141,7 @@ func TestBetweenWorkers(t *testing.T) {
 	ref, err := watch.Monitor(soon(t), one)
 	require.NoError(t, err)
 	require.NoError(t, watch.Send(soon(t), one, ei.Tuple{ei.Atom("link"), two}))
-	_, err = ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")}) // behind the link: both know of it
+	_, err = ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")}) // it comes after the link: then both know of the link
 	require.NoError(t, err)
 	require.NoError(t, watch.Send(soon(t), two, ei.Atom("boom")))
 	m := w.receive(watch)
@@ -150,7 +151,7 @@ func TestBetweenWorkers(t *testing.T) {
 	require.Equal(t, ei.Atom("boom"), reason)
 }
 
-// A worker sends to a peer that another worker is connected to, and connects to one that nobody is.
+// A worker sends to a peer that another worker is connected to, and connects to one that no worker is connected to.
 func TestWorkersShareConnections(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)

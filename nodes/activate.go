@@ -18,10 +18,10 @@ import (
 // ErrActivation: the sockets that systemd has opened are not those that the node should listen on. An *ActivationError says which one.
 var ErrActivation = errors.New("the sockets that systemd has opened do not fit")
 
-// An ActivationError is about one of these sockets. It is ErrActivation.
+// An ActivationError is about one socket that systemd has opened. It is ErrActivation.
 type ActivationError struct {
 	FD   int    // the socket's descriptor, 3 or more
-	Name string // as LISTEN_FDNAMES has it; may be empty
+	Name string // from LISTEN_FDNAMES; may be empty
 	Also int    // the index in Config.Also that the socket is for; -1: it is for Config.Listen
 	Err  error  // why it does not fit: its kind, its address, or that it does not listen
 }
@@ -43,7 +43,7 @@ func (e *ActivationError) Socket() string {
 	return fmt.Sprintf("descriptor %d (%s)", e.FD, e.Name)
 }
 
-// Is makes it ErrActivation.
+// Is makes every ActivationError match ErrActivation.
 func (e *ActivationError) Is(target error) bool { return target == ErrActivation }
 
 // Unwrap gives the reason.
@@ -53,10 +53,10 @@ func (e *ActivationError) Unwrap() error { return e.Err }
 const firstActivated = 3
 
 // Activate makes the node listen on the sockets that systemd, or another service manager, has opened for this process (LISTEN_PID and
-// LISTEN_FDS, see sd_listen_fds(3)), if any: the first in place of Listen, those that follow in place of Also, in its order. Addresses
-// without a socket are opened as usual. If an address is given, the socket must be at it; the transports stay what they are. The sockets
-// are checked now, and used by Start or StartFront; they belong to this process only, so do not call Activate before StartWorker or
-// Restore.
+// LISTEN_FDS, see sd_listen_fds(3)), if any: the first socket in place of Listen, the following ones in place of the entries of Also, in
+// order. Addresses without a socket are opened as usual. If an address is configured, its socket must be bound to it; the transports do not
+// change. The sockets are checked now, and used by Start or StartFront; they belong to this process only, so do not call Activate before
+// StartWorker or Restore.
 func (cfg *Config) Activate() error {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return nil
@@ -96,13 +96,14 @@ func (cfg *Config) Activate() error {
 	return nil
 }
 
-// fits says why a descriptor is not a listener of an endpoint's kind, at its address if it has one.
+// fits says why a descriptor is not a listening socket for an endpoint: of the kind that its transport needs, and at its address if it has
+// one.
 func fits(fd int, at Endpoint) error {
 	s, err := handoff.Inspect(fd)
 	if err != nil {
 		return err
 	}
-	name := at.Transport.Name() // what other plug-ins are made for they know themselves
+	name := at.Transport.Name() // only TCP and UNIX are checked: other plug-ins know themselves what sockets they take
 	_, notInet := transport.AddrPort(at.Addr)
 	switch {
 	case s.Type != syscall.SOCK_STREAM:
@@ -117,7 +118,7 @@ func fits(fd int, at Endpoint) error {
 	return s.Listener()
 }
 
-// IsAt tells whether an address is the endpoint's: any address is if it has none, and any port if its port is 0.
+// IsAt tells whether an address fits the endpoint's: an endpoint without an address fits any address, and one with port 0 any port.
 func (e Endpoint) IsAt(a transport.Addr) bool {
 	if e.Addr == nil || a == nil || e.Addr.String() == a.String() {
 		return e.Addr == nil || a != nil
@@ -130,14 +131,14 @@ func (e Endpoint) IsAt(a transport.Addr) bool {
 	return err == nil && has.Addr() == want.Addr()
 }
 
-// An activated transport has its first listener already.
+// An activated transport already has the socket of its first listener.
 type activated struct {
 	transport.Transport
 	fd   int
 	used atomic.Bool
 }
 
-// Unwrap lets package transport see what the one below can do: connections are that one's.
+// Unwrap lets package transport see what the wrapped transport can do: connections are made by that one.
 func (t *activated) Unwrap() transport.Transport { return t.Transport }
 
 func (t *activated) Listen(addr transport.Addr, backlog int) (*transport.Listener, error) {

@@ -8,12 +8,12 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// What carries connections is what is below: nobody has to be ready for callbacks that do not come back.
+// The wrapped transport carries the connections. It is prompt, so no provision for callbacks that do not return is needed.
 func TestActivatedIsPrompt(t *testing.T) {
 	require.True(t, transport.Prompt(&activated{Transport: transport.TCP()}))
 }
 
-// The sockets of another process, the parent's say, are not this one's.
+// Sockets that were passed to another process, the parent say, are not used.
 func TestActivateOfAnother(t *testing.T) {
 	t.Setenv("LISTEN_PID", "1")
 	t.Setenv("LISTEN_FDS", "1")

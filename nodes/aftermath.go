@@ -1,10 +1,10 @@
 package nodes
 
-// An aftermath is what is told of the end of a connection, or of a way to another worker, when it is off the table and the next one can
-// come up: whatever runs Handlers, for these may speak to the node again.
+// An aftermath collects the notifications about the end of a connection, or of a way to another worker, that run Handlers. They are
+// delivered once the connection is off the table and the next one can come up, since a Handler may send to the same node again.
 type aftermath struct{ tells []func() }
 
-// notify puts a signal's message into a mailbox now; a Handler gets it afterwards.
+// notify puts a signal's message into a mailbox now; if the process is a Handler, the message is kept until tell.
 func (a *aftermath) notify(b *Mailbox, m *Message) {
 	if b.handler == nil {
 		b.notify(m)
@@ -13,7 +13,7 @@ func (a *aftermath) notify(b *Mailbox, m *Message) {
 	a.tells = append(a.tells, func() { b.notify(m) })
 }
 
-// departed tells of the end of a process now, but those of this node, who hear of it afterwards.
+// departed tells other nodes and workers of the end of a process now; processes of this node are told by tell.
 func (a *aftermath) departed(b *Mailbox, words map[extent]*parting) {
 	if here, _ := sayElsewhere(words, extent{}); here != nil {
 		a.tells = append(a.tells, func() { here.sayNow() })

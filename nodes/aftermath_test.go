@@ -10,8 +10,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A Handler that is told of the end of a connection speaks to the node again, whatever it is that it has heard: it would wait for itself if
-// the connection were still on the table.
+// A Handler that is told of the end of a connection, by whichever message, can send to the node again: it would wait for itself if the
+// connection were still on the table.
 func TestHandlerComesAgain(t *testing.T) {
 	hears := map[string]func(t *testing.T, a *Node, h, there *Mailbox) error{
 		"nodedown": func(t *testing.T, _ *Node, h, there *Mailbox) error {
@@ -55,7 +55,7 @@ func TestHandlerComesAgain(t *testing.T) {
 	}
 }
 
-// Who makes a link anew over the next connection has it, though a Handler has yet to hear of the end of the one before.
+// A link that is made anew over the next connection stays, although a Handler has yet to be told of the end of the connection before.
 func TestHandlerLinksAnew(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")

@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A Handler that is told of the end of the way to another worker speaks to a process of that worker again: over the next way.
+// A Handler that is told of the end of the way to another worker can send to a process of that worker again, over the next way.
 func TestHandlerOfWorkerComesAgain(t *testing.T) {
 	n := newWorld(t, "tcp").torn(time.Hour)
 	first := n.mend()

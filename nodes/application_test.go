@@ -15,7 +15,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// What the application's own functions do wrong is an error, or an answer, and no end of the program, nor a wait without one.
+// When the application's own functions do something wrong, that is an error, or an answer: the program does not end, and nothing waits for
+// ever.
 
 // A panic in a function that strangers can reach refuses them.
 func TestCheckPeerPanics(t *testing.T) {
@@ -36,7 +37,7 @@ func TestCheckPeerPanics(t *testing.T) {
 	}
 }
 
-// One that does not come back when the time of the handshake is over is left behind, and named, on either side.
+// A function that has not returned when the time for the handshake is over is left behind, and the error names it, on either side.
 func TestCheckPeerDoesNotComeBack(t *testing.T) {
 	w := newWorld(t, "memory")
 	failed, hang := make(chan error, 1), make(chan struct{})
@@ -54,7 +55,8 @@ func TestCheckPeerDoesNotComeBack(t *testing.T) {
 	require.ErrorIs(t, arrives(t, connected, "the end of Connect").err, errHook)
 }
 
-// A Server's function that calls its own process is told so; its goroutines may call it once it has returned.
+// A Server's function that calls its own process is told so; goroutines that the function has started may call it once the function has
+// returned.
 func TestServerCallsItself(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -93,7 +95,7 @@ func TestServerCallsItself(t *testing.T) {
 	require.Nil(t, MailboxOf(w.ctx()))
 }
 
-// A server without functions answers calls all the same; one with Info alone gets them there.
+// A server without functions answers calls all the same; a server with Info alone gets them there.
 func TestServerTakesNoCalls(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -113,7 +115,7 @@ func TestServerTakesNoCalls(t *testing.T) {
 	require.Equal(t, ei.Atom("pong"), v)
 }
 
-// A reply that is no term is a warning, for it is the program's fault.
+// A reply that cannot be encoded is logged as a warning, since it is the program's fault.
 func TestReplyIsNoTerm(t *testing.T) {
 	w := newWorld(t, "tcp")
 	var log record
@@ -146,7 +148,7 @@ func TestRegisterRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "Handler is nil")
 }
 
-// The log names whom a message is for by what there is of him.
+// The log names the recipient of a message by whatever identifies it: a name, an alias or a pid.
 func TestRecipientOf(t *testing.T) {
 	pid := ei.Pid{Node: "a@b", ID: 7, Creation: 1}
 	require.Equal(t, "kv", recipientOf(&Message{Control: dist.Control{Op: dist.OpRegSend, ToName: "kv"}}))

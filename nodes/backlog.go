@@ -2,10 +2,12 @@ package nodes
 
 import "slices"
 
-// maxUnread bounds the messages that a Call has read, for others, and that nobody receives; their memory has the limit of a mailbox.
+// maxUnread bounds the messages that a Call has read for other receivers and that nobody has received; their memory has the default limit
+// of a mailbox.
 const maxUnread = 10_000
 
-// A backlog is what has been read and not dealt with: by a Call, for others, or what was to be passed on as the reader halted.
+// A backlog holds messages that were read but not dealt with: a Call read them for other receivers, or they were to be passed on when the
+// reader halted.
 type backlog struct {
 	messages []*Message // oldest first
 	bytes    int
@@ -16,7 +18,7 @@ func (u *backlog) add(m *Message) {
 	u.bytes += cost(m)
 }
 
-// putBack makes m the first again.
+// putBack makes m the first message again.
 func (u *backlog) putBack(m *Message) {
 	u.messages = slices.Insert(u.messages, 0, m)
 	u.bytes += cost(m)

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is put back counts again, and comes first.
+// A message that is put back counts again, and comes first.
 func TestBacklogPutBackComesFirst(t *testing.T) {
 	var u backlog
 	one, other := &Message{Payload: make([]byte, 10)}, &Message{Payload: make([]byte, 3000)}

@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A peer that does not read: senders wait, their contexts end that with nothing sent, memory is bounded, nobody else waits.
+// A peer that does not read: senders wait until their contexts end, with nothing sent then, memory is bounded, and senders to other peers
+// do not wait.
 func TestPeerThatNeverReads(t *testing.T) {
 	for kind, names := range map[string][]string{"tcp": {"small", "middle", "large"}, "unix": {"middle"}, "memory": {"small", "large"}} {
 		for _, name := range names {
@@ -50,7 +51,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 				require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(8<<20), "memory of what waits")
 				require.NoError(t, c.Err(), "the connection lives")
 
-				// Who waits is released by its context, at any time.
+				// A sender that waits is released by its context, at any time.
 				ctx, cancel := context.WithCancel(context.Background())
 				waiting := async(func() (int, error) {
 					for { // the kernel may find some more room
@@ -93,7 +94,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 	}
 }
 
-// Senders that wait for a peer which does not read hear of the end of the connection.
+// Senders that wait for a peer which does not read get an error when the connection ends.
 func TestCloseBesideWaitingSend(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// What is behind a term in its frame is nobody's, as in Erlang (measured: OTP 25, 27, 29).
+// Bytes behind a term in its frame are ignored, as in Erlang (measured: OTP 25, 27, 29).
 func TestBytesBehindATerm(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")

@@ -7,7 +7,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// change is changeNow that first waits while the connection's queue is full.
+// change is changeNow, but first waits while the connection's queue is full.
 func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c != nil {
 		if err := c.calm(ctx); err != nil && (ctx.Err() != nil || c.Err() == nil) {
@@ -17,13 +17,14 @@ func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Contr
 	return b.changeNow(ctx, c, alter)
 }
 
-// changeNow changes a link or a monitor and sends the signal that says so, as one step: what the other side says about it comes before or
-// after both. c is nil for a process of this node. alter runs with b.mu held; nil says that there is nothing to send.
+// changeNow changes a link or a monitor and sends the signal about the change, as one step: a signal of the other side about the same link
+// or monitor is handled before both or after both. c is nil for a process of this node. alter runs with b.mu held; if it returns a nil
+// Control, nothing is sent.
 func (b *Mailbox) changeNow(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c == nil {
 		return b.changeHere(ctx, alter)
 	}
-	if err := b.lockWith(ctx, c); err != nil { // while c is frozen the signal could not go out
+	if err := b.lockWith(ctx, c); err != nil { // waits while c is frozen: the signal could not go out
 		return err
 	}
 	defer b.mu.Unlock()
@@ -34,7 +35,7 @@ func (b *Mailbox) changeNow(ctx context.Context, c *Conn, alter func() (*dist.Co
 	return err
 }
 
-// lockWith is lockWithin for a change of what the mailbox has with the node of a connection, which waits while that is frozen, too.
+// lockWith is lockWithin for a change of the mailbox's links or monitors with the peer of c: it waits while c is frozen, too.
 func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 	for {
 		if err := b.lockWithin(ctx); err != nil {
@@ -51,8 +52,8 @@ func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 	}
 }
 
-// changeHere changes what the mailbox has with another process of this node, and tells that one, as one step. What alter gives does not
-// run a Handler there; that nobody is there is said afterwards.
+// changeHere changes a link or monitor between the mailbox and another process of this node, and signals that process, as one step. The
+// signal that alter returns does not run a Handler there; if the other process does not exist, the mailbox is told so afterwards.
 func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, error)) error {
 	n := b.n
 	if err := b.lockBoth(ctx); err != nil {
@@ -72,14 +73,14 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 	switch {
 	case !there:
 		n.noproc(ctl)
-	case ctl != nil && ctl.Op == dist.OpLink && b.ended(): // before the other one knew of the link
+	case ctl != nil && ctl.Op == dist.OpLink && b.ended(): // the mailbox ended before the other process knew of the link
 		sendExit(n.tell, b.pid, ctl.To, exitReason(b.why))
 	}
 	return err
 }
 
-// lockBoth takes the token for a change of what two processes of this node have with each other, and locks the mailbox, once they are not
-// held: all are, or none. It does not wait with the token, which who freezes the node needs.
+// lockBoth takes the token for changes between two processes of this node, and locks the mailbox, once it is not held (either all mailboxes
+// of a node are held, or none). It does not wait while it has the token, since freezing the node needs the token.
 func (b *Mailbox) lockBoth(ctx context.Context) error {
 	p := &b.n.procs
 	for {
@@ -93,10 +94,10 @@ func (b *Mailbox) lockBoth(ctx context.Context) error {
 		shut, change := b.n.frozen.State()
 		b.mu.Unlock()
 		<-p.bonding
-		if !shut { // it is about to go on
+		if !shut { // the mailbox is about to go on
 			continue
 		}
-		if err := wait.For(ctx, change); err != nil { // else it is open, or somebody is to look again
+		if err := wait.For(ctx, change); err != nil { // on success the gate is open, or was stirred: look again
 			return err
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// bonds tells what the process has with others: with those of a node, or with all if node is empty. b.mu is held.
+// bonds lists the process's links and monitors, in both directions: those with processes of node, or all if node is empty. b.mu is held.
 func (b *Mailbox) bonds(node string) states.Bonds {
 	with := func(other string) bool { return node == "" || node == other }
 	s := states.Bonds{Pid: b.pid}
@@ -33,7 +33,7 @@ func (b *Mailbox) bonds(node string) states.Bonds {
 	return s
 }
 
-// tie gives the process what another one of its pid had.
+// tie gives the process the links and monitors that the process with the same pid had in the old process.
 func (b *Mailbox) tie(s *states.Bonds) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,8 +53,8 @@ func (b *Mailbox) tie(s *states.Bonds) {
 	}
 }
 
-// forget takes from the process what it has with the peer of a connection that has moved. One that waits for the answer to a call over it
-// ends.
+// forget removes the process's links and monitors with the peer of a connection that has moved. A process that waits for the answer to a
+// call over that connection ends.
 func (b *Mailbox) forget(c *Conn) {
 	b.mu.Lock()
 	gone := b.calls == c
@@ -69,7 +69,7 @@ func (b *Mailbox) forget(c *Conn) {
 	}
 }
 
-// bondsWith lists what the processes of this node have with those of another one.
+// bondsWith lists the links and monitors of this node's processes with those of another node.
 func (n *Node) bondsWith(node string) []states.Bonds {
 	var list []states.Bonds
 	for _, b := range n.procs.all() {
@@ -83,8 +83,8 @@ func (n *Node) bondsWith(node string) []states.Bonds {
 	return list
 }
 
-// tie gives bonds to their processes. The peer hears of those that are not here: they have ended, as it sees it. Monitors of a name go to
-// who has it here.
+// tie gives bonds to their processes. If a process is not here, the peer is told that it does not exist; monitors of a name go to the
+// process that has the name here.
 func (c *Conn) tie(list []states.Bonds) {
 	p := &c.n.procs
 	for i := range list {
@@ -99,7 +99,8 @@ func (c *Conn) tie(list []states.Bonds) {
 	}
 }
 
-// disown ends what a process that is not here had with the peer, but for monitors of a name that another one has here.
+// disown ends the links and monitors that a process which is not here had with the peer's processes, except monitors of a name that another
+// process has here.
 func (c *Conn) disown(s *states.Bonds) {
 	noproc := exitReason(ei.Atom("noproc"))
 	for _, l := range s.Links {
@@ -111,7 +112,7 @@ func (c *Conn) disown(s *states.Bonds) {
 		if string(w.Pid.Node) != c.peer.Name {
 			continue
 		}
-		heir := c.n.procs.named(w.Name) // all that the peer knows is the name; it may be about to call
+		heir := c.n.procs.named(w.Name) // the peer knows only the name, and may be about to call
 		if heir == nil || !heir.watched(w.Ref, watcher{w.Pid, w.Name}) {
 			sendDown(c.tell, s.Pid, watcher{w.Pid, w.Name}, w.Ref, noproc)
 		}

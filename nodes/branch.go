@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// newLocal makes a connection of a socket between two workers; 0 is one that was lost on its way.
+// newLocal makes a connection of a socket between two workers; fd 0 is a socket that was lost on its way here.
 func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
 	if fd == 0 {
 		return nil, talk.ErrLost
@@ -30,8 +30,9 @@ func (c *Conn) beginLocal() {
 	c.n.attach(c)
 }
 
-// branch is the way from a connection to another worker, made now if need be (fresh). The front passes the other end on. In a node that is
-// frozen only the connection's reader makes one, for a message that it has in hand: it halts before the ways are counted.
+// branch is the way from a connection to another worker, made now if there is none (fresh). The front passes the other end on to that
+// worker. While the node is frozen only the connection's reader may make a branch, for the message that it is handling: the reader halts
+// before the branches are counted.
 func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 	c.branching.Lock()
 	defer c.branching.Unlock()
@@ -61,10 +62,12 @@ func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 	return b, true, nil
 }
 
-// branchTime is how long the end of a connection may take on its way to another worker: what has come before it counts there, too.
+// branchTime is how long the end of a connection may take to reach another worker: messages that came before the end must arrive there
+// first.
 const branchTime = time.Second
 
-// endBranches ends the ways to other workers with the connection, once they have all that it has brought. No new one comes after it.
+// endBranches ends the connection's branches when the connection ends, once they have passed on all that it has received. No branch is made
+// afterwards.
 func (c *Conn) endBranches() {
 	c.branching.Lock()
 	branches := c.branches
@@ -80,7 +83,7 @@ func (c *Conn) endBranches() {
 	}
 }
 
-// addShadow makes another worker's connection to a peer one of this worker's.
+// addShadow adds a shadow: this worker's end of the way to a peer that another worker is connected to.
 func (p *part) addShadow(w talk.Word) {
 	peer := *w.Peer
 	c, err := p.n.newLocal(w.FD, peer)
@@ -89,7 +92,7 @@ func (p *part) addShadow(w talk.Word) {
 		var old *Conn
 		if up := p.n.Conn(peer.Name); up != nil && up.shadow {
 			old = up
-			old.awaitEnd() // if it is on its way
+			old.awaitEnd() // if its end is on its way
 		}
 		if err = p.n.enter(p.n.ctx, c, &attempt{replaces: old}); err != nil {
 			err = errors.Join(err, c.s.Close())
@@ -104,8 +107,8 @@ func (p *part) addShadow(w talk.Word) {
 	p.tellAwaited(peer.Name, ErrConnected)
 }
 
-// closeTrunk has the connection closed of which this one is a shadow, and waits a little until that has ended this one. If the shadow ended
-// first, the other worker would take this one for dead, and tell the peer that its processes were killed.
+// closeTrunk asks for the end of the connection of which this one is a shadow, and waits a little until that end has reached the shadow. If
+// the shadow ended first, the other worker would take this worker for dead, and tell the peer that its processes were killed.
 func (c *Conn) closeTrunk() {
 	c.n.part.line.Say(talk.Word{Topic: talk.Drop, Name: c.peer.Name})
 	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime/4)
@@ -125,8 +128,8 @@ func (c *Conn) closeTrunk() {
 	}
 }
 
-// dropRest reads in place of a reader that is in a Handler, which may be waiting for the end of the connection, and gives what comes to
-// nobody. It is false when the reader reads again.
+// dropRest reads and discards what still comes, in place of a reader that is running a Handler: the Handler may be waiting for the end of
+// the connection. It returns false when the reader reads again.
 func (c *Conn) dropRest(ctx context.Context) bool {
 	r := reader{max: c.rd.max, m: new(Message)}
 	for {
@@ -137,7 +140,7 @@ func (c *Conn) dropRest(ctx context.Context) bool {
 	}
 }
 
-// awaitEnd waits until all has been read of a connection that ends, for branchTime/4 at most.
+// awaitEnd waits until a connection that is ending has been read to its end and cleaned up, for branchTime/4 at most.
 func (c *Conn) awaitEnd() {
 	t := time.NewTimer(branchTime / 4)
 	defer t.Stop()

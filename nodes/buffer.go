@@ -11,7 +11,7 @@ const (
 	maxBuffer = 22 // 4 MiB
 )
 
-// buffers keeps the memory of messages that were released, by size, so that a small message never holds a large buffer.
+// buffers keeps the memory of released messages, by size, so that a small message never holds a large buffer.
 type buffers struct {
 	messages sync.Pool // *Message
 	bytes    [maxBuffer + 1]sync.Pool
@@ -25,7 +25,7 @@ func (p *buffers) message() *Message {
 	return new(Message)
 }
 
-// get gives a buffer of n bytes, whatever is in it.
+// get returns a buffer of n bytes with arbitrary contents.
 func (p *buffers) get(n int) []byte {
 	class := max(bits.Len(uint(max(n, 1)-1)), minBuffer)
 	if class > maxBuffer {
@@ -34,7 +34,7 @@ func (p *buffers) get(n int) []byte {
 	if b, ok := p.bytes[class].Get().(*[]byte); ok {
 		return (*b)[:n]
 	}
-	if n >= 1<<maxBuffer/2 { // rounding up would cost more than it brings
+	if n >= 1<<maxBuffer/2 { // rounding up would waste more memory than reuse saves
 		return make([]byte, n)
 	}
 	return make([]byte, n, 1<<class)
@@ -47,8 +47,8 @@ func (p *buffers) put(b []byte) {
 }
 
 // Release gives the message's memory back to the node that received it. It is optional, but makes a receiver of many messages faster.
-// Neither the message nor what aliases it (Payload, Reason and their kin, a Raw or a Cursor made of them) may be used after it; decoded
-// terms may.
+// Afterwards neither the message nor anything that aliases it (Payload, Reason and the like, a Raw or a Cursor made of them) may be used;
+// decoded terms may.
 func (m *Message) Release() {
 	if m.pool == nil {
 		return

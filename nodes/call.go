@@ -11,8 +11,8 @@ import (
 )
 
 // Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values (see ei.Append). It waits for the result
-// until ctx ends or the connection does. {badrpc, Reason} is an *RPCError. Messages that come meanwhile wait for Receive; several Calls may
-// run concurrently, also with a Receive. A connection that is lost is ErrNoConnection. It is ei_rpc.
+// until ctx ends or the connection does. {badrpc, Reason} is an *RPCError. Messages that arrive meanwhile wait for Receive; several Calls
+// may run concurrently, also with a Receive. If the connection is lost, the error is ErrNoConnection. It is ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil)
@@ -20,8 +20,8 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 }
 
 // RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). It waits for the result until ctx ends or
-// the connection does: ErrNoConnection, also if none can be made. {badrpc, Reason} is an *RPCError. If you start the node, do so before the
-// first call: a call fixes the creation (ErrTooLate).
+// the connection does; if the connection is lost or cannot be made, the error is ErrNoConnection. {badrpc, Reason} is an *RPCError. If you
+// start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil, nil)
@@ -45,22 +45,22 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 	return t, nil
 }
 
-// Call makes a request to a process, like gen_server:call, and returns its reply. It waits until ctx ends. A process that ends, or does not
-// exist, is an *ExitError; a lost connection is ErrNoConnection; a Server's function that calls its own process, with the context that it
-// was given, is ErrCallingSelf. If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
+// Call makes a request to a process, like gen_server:call, and returns its reply. It waits until ctx ends. The error is an *ExitError if
+// the process ends or does not exist, ErrNoConnection if the connection is lost, and ErrCallingSelf if a Server's function calls its own
+// process with the context that it was given. If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
 	t, err := n.call(ctx, target{node: string(to.Node), pid: to}, request, nil, nil)
 	return t, wrap("call", string(to.Node), err)
 }
 
-// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request). It waits as Call does, and
-// has its errors: a name that nobody has is an *ExitError, and ErrNoProc.
+// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request). It waits as Call does and
+// returns the same errors: a name that no process has is an *ExitError that is ErrNoProc.
 func (n *Node) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
 	t, err := n.call(ctx, target{node: node, name: ei.Atom(name)}, request, nil, nil)
 	return t, wrap("call "+name+" at", node, err)
 }
 
-// A tuple of Go values.
+// A goTuple is a tuple of Go values.
 type goTuple []any
 
 // AppendTerm encodes the tuple.
@@ -78,7 +78,7 @@ func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
 func tuple(v ...any) goTuple { return v }
 
 // call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the monitor's message. over is the connection to
-// use; where nobody receives from it, call does so itself. a is the mailbox's that calls; nil: the Pid is the call's own.
+// use; if nobody is receiving from it, call does so itself. a is the inquiry of the mailbox that calls; if a is nil, Pid is the call's own.
 func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *inquiry) (_ ei.Term, err error) {
 	defer func() {
 		if err != nil && over != nil && over.lost() && errors.Is(err, over.Err()) && !errors.Is(err, ErrNoConnection) {
@@ -121,7 +121,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 		return nil, err
 	}
 	if err := b.monitor(ctx, ref, to, over); err != nil {
-		if end := new(ExitError); errors.As(err, &end) && end.Pid == b.pid { // with the node, and not by itself
+		if end := new(ExitError); errors.As(err, &end) && end.Pid == b.pid { // the call's mailbox ended because the node did
 			err = n.procs.gone()
 		}
 		return nil, err
@@ -144,7 +144,7 @@ func (n *Node) sendRequest(ctx context.Context, to target, over *Conn, from ei.P
 	return n.send(ctx, ctl, to.node, message)
 }
 
-// awaitReply waits for {Ref, Reply}, or for the end of who was to reply: an *ExitError.
+// awaitReply waits for {Ref, Reply}, or for the end of the process that was to reply: an *ExitError.
 func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Term, error) {
 	for {
 		m, err := b.receiveOver(ctx, over)
@@ -171,7 +171,7 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Te
 	}
 }
 
-// leave closes the mailbox of a call, which does not wait for the end of a freeze.
+// leave closes the mailbox of a call. The caller does not wait for the end of a freeze: then a goroutine does it.
 func (b *Mailbox) leave(over *Conn) {
 	frozen := b.held.Load() || over != nil && over.frozen.IsShut()
 	if !frozen || !b.n.background(func() { b.Close() }) {
@@ -179,8 +179,8 @@ func (b *Mailbox) leave(over *Conn) {
 	}
 }
 
-// receiveOver is Receive for a mailbox whose messages come over a connection that perhaps nobody receives from: then it does so
-// itself, and leaves what is for others to them.
+// receiveOver is Receive for a mailbox whose messages come over a connection that perhaps nobody is receiving from. In that case it reads
+// the connection itself, and keeps messages that are not for the mailbox for their receivers.
 func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error) {
 	if over == nil || b.n.started.Load() {
 		return b.Receive(ctx)
@@ -193,13 +193,13 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 		case <-b.ready:
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-over.left: // after its end has reached the mailbox
+		case <-over.left: // closed after the connection's end has reached the mailbox
 			if m := b.take(); m != nil {
 				return m, nil
 			}
 			return nil, fmt.Errorf("%w: %w", ErrNoConnection, over.Err())
 		case over.rd.busy <- struct{}{}:
-			if m := b.take(); m != nil { // who received until now has left it here
+			if m := b.take(); m != nil { // the goroutine that received until now has left it here
 				<-over.rd.busy
 				return m, nil
 			}
@@ -219,8 +219,8 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 	}
 }
 
-// receiveFor reads from a connection until something came for the mailbox, or for somebody who waits in Receive. The caller holds the
-// reader's token, which is given back.
+// receiveFor reads from a connection until a message has come for the mailbox, or for a goroutine that waits in Receive. The caller holds
+// the reader's token; receiveFor gives it back.
 func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 	defer func() { <-c.rd.busy }() // also when a Handler ends the goroutine
 	for {
@@ -236,7 +236,7 @@ func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 		}
 		if c.n.isLocal(m) || c.n.answersCall(m) {
 			c.n.route(c, m)
-			if b.hasMessage() { // perhaps under the pid of the mailbox that calls
+			if b.hasMessage() { // it may have come to the pid of the mailbox that calls
 				return nil
 			}
 			c.s.Yield()

@@ -20,7 +20,7 @@ func answerCalls(t testing.TB, c *Conn, answer func(from ei.Pid, tag ei.Raw, req
 			if err != nil {
 				return
 			}
-			if m.Op != dist.OpRegSend { // a monitor comes before, and goes after
+			if m.Op != dist.OpRegSend { // a monitor comes before the call, and is ended after it
 				continue
 			}
 			from, tag, raw, ok := genCall(m.Payload)
@@ -63,7 +63,7 @@ func TestConnCall(t *testing.T) {
 	}
 }
 
-// A call that finds somebody receiving gets its reply, and the receiver gets all else, in order.
+// A call that is made while another goroutine receives gets its reply, and the receiver gets all else, in order.
 func TestConnCallBesideReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -197,7 +197,7 @@ func TestConnCallFailures(t *testing.T) {
 		ei.Atom("badrpc"): func(from ei.Pid, tag ei.Raw) {
 			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Tuple{ei.Atom("badrpc"), ei.Atom("nodedown")}})
 		},
-		ei.Atom("otherwise"): func(from ei.Pid, tag ei.Raw) { // what is no reply is passed over
+		ei.Atom("otherwise"): func(from ei.Pid, tag ei.Raw) { // a message that is no reply is passed over
 			cb.Send(w.ctx(), from, ei.Atom("what"))
 			cb.Send(w.ctx(), from, ei.Tuple{ei.Atom("not_the_tag"), ei.Int(1)})
 			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Atom("reply"), ei.Int(2)})
@@ -321,7 +321,7 @@ func TestCallIsCutOff(t *testing.T) {
 		}
 	}()
 	before := int64(-1)
-	require.Eventually(t, func() bool { // nothing goes out any more
+	require.Eventually(t, func() bool { // until nothing goes out any more
 		queued, sent := c.q.Buffered()
 		still := queued > 1000 && sent == before
 		before = sent

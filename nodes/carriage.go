@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// transports are those of the Config, each once.
+// transports lists those of the Config, each once.
 func (n *Node) transports() []transport.Transport {
 	var list []transport.Transport
 	for _, tr := range append([]transport.Transport{n.cfg.Transport}, n.cfg.Transports...) {
@@ -24,7 +24,7 @@ func (n *Node) transports() []transport.Transport {
 
 func isSame(a, b transport.Transport) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
-// carriageOf describes a transport. clear is false where the Config has others of its name, and not this one.
+// carriageOf describes a transport. clear is false if the Config has others of its name, but not this one.
 func (n *Node) carriageOf(tr transport.Transport) (c states.Carriage, clear bool) {
 	c.Plugin = tr.Name()
 	for _, other := range n.transports() {
@@ -38,12 +38,12 @@ func (n *Node) carriageOf(tr transport.Transport) (c states.Carriage, clear bool
 	return states.Carriage{Plugin: c.Plugin}, c.Place == 0
 }
 
-// isPlain tells whether it does not matter which of its name it is for who gets in.
+// isPlain tells whether transports of this name have no keys or checks of their own, so that each of them lets in the same peers.
 func isPlain(c states.Carriage) bool {
 	return c.Plugin == transport.TCP().Name() || c.Plugin == transport.Unix().Name()
 }
 
-// errUnclear: the transport of a listener would become another one of its name.
+// errUnclear: in the new process the listener would get another transport of the same name.
 var errUnclear = errors.New("Config has other transports of that name, and not this one (Config.Transports)")
 
 // carrier finds the transport of a carriage.
@@ -60,7 +60,7 @@ func (n *Node) carrier(c states.Carriage) (transport.Transport, error) {
 	return tr, nil
 }
 
-// transportOf is the node's transport of a carriage; nil if it has none.
+// transportOf is the node's transport for a carriage; nil if it has none.
 func (n *Node) transportOf(c states.Carriage) transport.Transport {
 	for _, tr := range append(n.transports(), transport.TCP(), n.unix.get()) {
 		if tr.Name() != c.Plugin {
@@ -74,8 +74,8 @@ func (n *Node) transportOf(c states.Carriage) transport.Transport {
 	return nil
 }
 
-// A unixOnce is the transport of a node's UNIX connections to other processes of its own, and through a SocketDir, made when it is needed:
-// one for all, so that its bounds are.
+// A unixOnce is the transport of a node's UNIX connections: those between its own processes, and those through a SocketDir. It is made when
+// it is needed, and there is only one, so that its limits hold for all these connections together.
 type unixOnce struct {
 	once sync.Once
 	tr   transport.Transport

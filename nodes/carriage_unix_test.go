@@ -16,7 +16,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// alike is another transport of one name.
+// alike makes a new transport; all that it makes have the same name.
 func alike() transport.Transport { return renamed{transport.TCP(), "alike"} }
 
 // at is where a listener of a node is, by plain TCP.
@@ -74,8 +74,8 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 	}
 }
 
-// What has a transport that the Config does not have goes on over the first of its name, as from a process that does not say which it is;
-// but a listener that would let in others then does not.
+// A connection over a transport that is not in the Config goes on over the first one of that name, as does one from an earlier version,
+// which does not say which one it was; but a listener, which might then let in other peers, makes the node not movable.
 func TestUpgradeTransportOfNoConfig(t *testing.T) {
 	w := newWorld(t, "tcp")
 	other := w.started("other")
@@ -117,7 +117,7 @@ func setUpCarriages(n *Node) {
 	})
 }
 
-// A worker takes each session over the transport that its peer came by: another one of the name may have other checks.
+// A worker takes each session over the transport that its peer came by: another transport of that name may have other checks.
 func TestFrontTransportsOfOneName(t *testing.T) {
 	t.Setenv(testAlikeVariable, "yes")
 	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))

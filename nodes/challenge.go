@@ -5,15 +5,16 @@ import (
 	"sync"
 )
 
-// The challenges of a node's own handshakes in progress, in either role. A peer who sends one of them back has not made it: he wants this
-// node's digest of it, to show it to this node on another connection, and knows no cookie. (The protocol's digest tells neither the nodes
-// nor the direction; between different nodes nothing can be done about that, nor between workers, which do not know each other's.)
+// challenges holds the challenges that a node has sent in handshakes in progress, in either role. A peer that sends one of them back did
+// not generate it: it does not know the cookie, and wants this node's digest of the challenge, to present it to this node on another
+// connection. (The protocol's digest covers neither the nodes' names nor the direction; between different nodes nothing can be done about
+// that, nor between workers, which do not know each other's challenges.)
 type challenges struct {
 	mu  sync.Mutex
 	own map[uint32]struct{}
 }
 
-// make gives a new one, until drop.
+// make returns a new challenge, which is remembered until drop.
 func (c *challenges) make() uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// Who has a node connect to him, and knows no cookie, does not get the node to answer its own challenge.
+// A peer to which a node connects, and which knows no cookie, cannot get the node to answer its own challenge.
 func TestReflectedChallenge(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")

@@ -9,11 +9,11 @@ import (
 type WorkerInfo struct {
 	Slot     int // 0 and up; a worker that replaces another one has its slot
 	PID      int // of the process
-	Sessions int // that it has, including handshakes in progress
+	Sessions int // how many it has, including handshakes in progress
 }
 
 // A Choose picks the worker for a new session: an index into candidates, of which there is at least one. peer is the name of the node that
-// connects, or, for one that asks for a name, its host. It is called by one goroutine at a time, must be quick, and must not call the
+// connects, or, if that node asks for a name, its host. It is called by one goroutine at a time, must be quick, and must not call the
 // Front, which waits for it. A number out of range refuses the session.
 type Choose func(peer string, candidates []WorkerInfo) int
 
@@ -38,7 +38,7 @@ func mix(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// LeastSessions gives a session to the worker that has the fewest, or the first of these.
+// LeastSessions gives a session to the worker that has the fewest; if there are several, to the first of them.
 func LeastSessions(_ string, candidates []WorkerInfo) int {
 	best := 0
 	for i, w := range candidates {

@@ -76,7 +76,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 }
 
-// Whatever begins beside Close ends with it, and nothing is left.
+// Whatever begins while Close runs ends with it, and nothing is left.
 func TestCloseBesideEverything(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -122,7 +122,7 @@ func TestCloseBesideEverything(t *testing.T) {
 	}
 }
 
-// Shutdown lets what runs finish, sends what waits, and turns away what is new.
+// Shutdown lets running functions finish, sends what is queued, and turns away new requests.
 func TestShutdownDrains(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -177,7 +177,8 @@ func TestShutdownDrains(t *testing.T) {
 	}
 }
 
-// What runs while the node is shut down may ask servers, handlers and functions of its own node; what other nodes ask of these is refused.
+// A function that runs while the node is shut down may call servers, handlers and functions of its own node; requests of other nodes to
+// these are refused.
 func TestShutdownServesWhatRuns(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -232,7 +233,7 @@ func awaitDrain(t *testing.T, n *Node) {
 	}, tooLong, tick)
 }
 
-// What runs while a node is shut down may count on a cast of its own to a server that it asks next.
+// A function that runs while a node is shut down may rely on the server to handle its cast before its next call.
 func TestShutdownServesCasts(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -253,7 +254,7 @@ func TestShutdownServesCasts(t *testing.T) {
 		if err := self.Send(ctx, srv.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("written")}); err != nil {
 			return nil, err
 		}
-		for taken := false; !taken; time.Sleep(tick) { // by itself, before anybody asks
+		for taken := false; !taken; time.Sleep(tick) { // the server takes the cast by itself, before the call
 			srv.mu.Lock()
 			taken = srv.first == len(srv.queue)
 			srv.mu.Unlock()
@@ -287,7 +288,7 @@ func TestShutdownLog(t *testing.T) {
 	require.Eventually(t, func() bool { return len(logs["bob"].lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
 }
 
-// A log that goes to a mailbox of the node tells of a connection that a process's own signal has found broken.
+// A log that is sent to a mailbox of the node tells of a connection that was found broken while that mailbox, locked, was sending a signal.
 func TestNodeDownLogInMailbox(t *testing.T) {
 	w := newWorld(t, "tcp")
 	var to atomic.Pointer[Mailbox]
@@ -399,7 +400,7 @@ func TestShutdownCutOff(t *testing.T) {
 	})
 }
 
-// On the lower level, where nobody receives, Shutdown flushes and does not wait for the peer.
+// On the lower level, if no Receive is in progress, Shutdown flushes and does not wait for the peer.
 func TestShutdownOfLowerLevel(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -453,7 +454,7 @@ func TestCloseBesideHungFunction(t *testing.T) {
 	}
 }
 
-// A node that is being shut down is not frozen any more: what would go on elsewhere has no listeners.
+// A node that is being shut down is not frozen any more: the node that would go on elsewhere has no listeners.
 func TestFreezeBesideShutdown(t *testing.T) {
 	for _, first := range []string{"shutdown", "freeze"} {
 		t.Run(first, func(t *testing.T) {
@@ -486,8 +487,8 @@ func TestFreezeBesideShutdown(t *testing.T) {
 	}
 }
 
-// What was sent arrives before the connection ends, though what the peer has sent lies unread, where Close would have the system take it
-// back; on either level.
+// Data that was sent arrives before the connection ends, although data of the peer's is unread, in which case Close would make the system
+// discard what was sent; on either level.
 func TestConnShutdown(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -541,7 +542,8 @@ func TestConnShutdownInTime(t *testing.T) {
 	require.ErrorIs(t, c.Shutdown(t.Context()), ErrClosed)
 }
 
-// Shutdown does not wait for functions whose callers have gone, if they heed their contexts; and says which ones it has waited for.
+// Shutdown does not wait for functions whose callers have gone, if the functions heed their contexts; its error names those that it has
+// waited for.
 func TestShutdownWhileFunctionsRun(t *testing.T) {
 	for _, goes := range []string{"before", "during", "stays"} {
 		t.Run(goes, func(t *testing.T) {

@@ -24,14 +24,14 @@ func setUpCloses(n *Node) {
 		}
 		return ei.Atom("ok"), err
 	})
-	n.Expose("w", "closer", func(context.Context, []ei.Term) (any, error) { // a Handler that closes what its messages come over
+	n.Expose("w", "closer", func(context.Context, []ei.Term) (any, error) { // a Handler that closes its messages' connection
 		b, err := n.Handle("", func(_ *Mailbox, m *Message) { _ = m.Conn().Close() }, nil)
 		if err != nil {
 			return nil, err
 		}
 		return b.Pid(), nil
 	})
-	n.Expose("w", "behind", func(context.Context, []ei.Term) (any, error) { // says which node it takes its callers to be behind
+	n.Expose("w", "behind", func(context.Context, []ei.Term) (any, error) { // says over which peer's connection it is called
 		b, err := n.Serve("", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
 			if c := ConnOf(ctx); c != nil {
 				return ei.Atom(c.Name()), nil
@@ -62,7 +62,8 @@ func shadowed(t *testing.T) (w *frontWorld, x, y *Node, b *Mailbox) {
 	return w, x, y, b
 }
 
-// Who closes the connection to a peer that another worker has closes that: the peer sees a nodedown, and no process that was killed.
+// A worker that closes its shadow of a connection closes the connection of the other worker: the peer sees a nodedown, and no process that
+// was killed.
 func TestCloseOfShadow(t *testing.T) {
 	w, x, y, b := shadowed(t)
 	require.NoError(t, b.MonitorNode(soon(t), frontName))
@@ -75,7 +76,7 @@ func TestCloseOfShadow(t *testing.T) {
 	w.worker(x) // it comes again
 }
 
-// A worker whose node closes ends its shadows, and no connection of others.
+// When a worker's node closes, its shadows end, but no connections of other workers.
 func TestShadowsOfNodeThatCloses(t *testing.T) {
 	w, x, y, b := shadowed(t)
 	c := x.Conn(frontName)
@@ -102,7 +103,7 @@ func TestHandlerClosesShadow(t *testing.T) {
 	}
 }
 
-// A caller in another worker is on this node, as one in the same worker is.
+// A caller in another worker counts as one on this node, as a caller in the same worker does.
 func TestConnOfCallerInAnotherWorker(t *testing.T) {
 	w, x, y, _ := shadowed(t)
 	behind := w.rpc(y, "behind").(ei.Pid)

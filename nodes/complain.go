@@ -8,19 +8,20 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// What is said once a connection: faults of a peer that the connection survives, and what keeps it from being read.
+// The kinds of complaint: faults of a peer that the connection survives, and a reason why the peer is not read. Each kind is logged as a
+// warning once per connection.
 const (
 	faultTerm   uint32 = 1 << iota // a term that cannot be decoded
 	faultOp                        // a control message that is not known
 	faultSpawn                     // a spawn request with an option that is not known
 	faultFrom                      // a signal in the name of another node's process
-	faultFunc                      // not the peer's: an exception in what it called, of which it wants to hear nothing
-	faultAnswer                    // what a signal of its asks for cannot be said
+	faultFunc                      // not the peer's fault: an exception in a function that it called without asking for the result
+	faultAnswer                    // the answer to one of its signals cannot be encoded
 	fullMailbox                    // there is no room for the peer's messages
 )
 
-// complain logs one of these. The first one of its kind on a connection is a warning; those behind it show at the level Debug
-// only, so that no peer fills the log.
+// complain logs a complaint. The first of its kind on a connection is a warning; later ones are logged at the level Debug, so that no peer
+// fills the log.
 func (c *Conn) complain(fault uint32, text string, err error) {
 	level := slog.LevelWarn
 	if c.faults.Or(fault)&fault != 0 {
@@ -29,12 +30,12 @@ func (c *Conn) complain(fault uint32, text string, err error) {
 	c.n.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
 }
 
-// mishap logs an error in a function of the application: peers, and strangers, may provoke any number of them.
+// mishap logs an error in a function of the application, at a limited rate: peers and strangers may provoke any number of them.
 func (n *Node) mishap(text string, args ...any) {
 	n.mishaps.Log(n.log, slog.LevelError, text, args...)
 }
 
-// undecodable logs that a term, which the upper level was to understand, cannot be decoded. c is nil for a term of this node.
+// undecodable logs that a term which the upper level has to understand cannot be decoded. c is nil for a term of this node.
 func (n *Node) undecodable(c *Conn, what string, err error) {
 	if c == nil {
 		n.log.Warn("undecodable "+what, "peer", "", "error", err)
@@ -43,7 +44,7 @@ func (n *Node) undecodable(c *Conn, what string, err error) {
 	c.complain(faultTerm, "undecodable "+what, err)
 }
 
-// unwanted logs that nobody wants a message: for debugging, unless its term is malformed.
+// unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as undecodable does.
 func (n *Node) unwanted(b *Mailbox, m *Message) {
 	if err := wellFormed(m.Payload); err != nil {
 		n.undecodable(m.conn, "message", err)
@@ -54,7 +55,7 @@ func (n *Node) unwanted(b *Mailbox, m *Message) {
 	}
 }
 
-// recipientOf is whom a message is for, as a person would say it.
+// recipientOf names the recipient of a message, for people to read.
 func recipientOf(m *Message) string {
 	switch {
 	case m.ToName != "":
@@ -65,7 +66,7 @@ func recipientOf(m *Message) string {
 	return m.To.String()
 }
 
-// wellFormed tells what is wrong with an encoded term; nil also where there is none.
+// wellFormed tells what is wrong with an encoded term; nil if nothing is, or raw is empty.
 func wellFormed(raw ei.Raw) error {
 	if len(raw) == 0 {
 		return nil

@@ -50,8 +50,8 @@ func (r *record) lines(parts ...string) (found []string) {
 	return found
 }
 
-// What a peer sends and the upper level cannot decode, or does not know, is not dropped without a word: the log names the peer and the
-// error, as a warning once a connection.
+// When the upper level cannot decode what a peer sends, or does not know it, the log names the peer and the error, as a warning once a
+// connection.
 func TestFaultsAreLogged(t *testing.T) {
 	broken := ei.Raw{109, 255, 255, 255, 255, 1}
 	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map with equal keys: only decoding shows it
@@ -144,7 +144,7 @@ func TestFaultsAreLogged(t *testing.T) {
 	}
 }
 
-// Where a function of the application has panicked is in the log.
+// The log says where a function of the application has panicked.
 func TestPanicsAreLogged(t *testing.T) {
 	w := newWorld(t, "memory")
 	log := new(record)
@@ -167,7 +167,7 @@ func TestPanicsAreLogged(t *testing.T) {
 	}
 }
 
-// What strangers and peers provoke in the application's functions, as often as they like, does not fill the log.
+// Errors that strangers and peers can provoke in the application's functions any number of times do not fill the log.
 func TestMishapsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -195,7 +195,7 @@ func TestMishapsAreBounded(t *testing.T) {
 	})
 }
 
-// What cannot be encoded is nobody's end.
+// A signal that cannot be encoded ends neither a process nor a connection.
 func TestUnencodableSignal(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
@@ -211,7 +211,7 @@ func TestUnencodableSignal(t *testing.T) {
 	require.Equal(t, []string{b.Name()}, a.Peers())
 }
 
-// What ends a connection is a warning in the log, with the error.
+// A fault of the peer that ends a connection is logged as a warning, with the error.
 func TestBreachesAreLogged(t *testing.T) {
 	for what, f := range map[string][]byte{
 		"a malformed frame":           {0, 0, 0, 2, 1, 2},
@@ -236,7 +236,7 @@ func TestBreachesAreLogged(t *testing.T) {
 	}
 }
 
-// Who takes each descriptor as soon as there is one again does not fill the log.
+// A peer that uses up each descriptor as soon as one is free does not fill the log.
 func TestWaitsForDescriptorsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(record)
@@ -248,7 +248,7 @@ func TestWaitsForDescriptorsAreBounded(t *testing.T) {
 	})
 }
 
-// A port mapper in this process that cannot be asked any more is in the log: nothing else of the node shows it.
+// If the port mapper in this process fails, the log says so: nothing else in the node shows it.
 func TestEmbeddedPortMapperThatFailsIsLogged(t *testing.T) {
 	log := new(record)
 	broken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -19,7 +19,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// What the zero values of Config's fields stand for.
+// The defaults of Config's fields, for which zero stands.
 const (
 	DefaultHandshakeTimeout = 7 * time.Second  // OTP's net_setuptime
 	DefaultMaxHandshakes    = 128              // at once, per node
@@ -29,41 +29,42 @@ const (
 	DefaultDrainTimeout     = 5 * time.Second  // for functions and handlers to finish
 )
 
-// missedTicks is how many tick intervals without a byte from the peer end a connection (OTP's net_tickintensity).
+// missedTicks is after how many tick intervals without a byte from the peer a connection ends (OTP's net_tickintensity).
 const missedTicks = 4
 
 // Config says who a node is and how it communicates. The zero value is a hidden node with a dynamic name on the short host name, with the
 // cookie of the cookie file, over TCP, found through the port mapper. New copies it.
 type Config struct {
-	// Name is the whole node name, alive@host, that dist.CheckOwnName accepts: Erlang nodes refuse others, such as an alive part with a
-	// dot. Or give Host and Alive.
+	// Name is the whole node name, alive@host. dist.CheckOwnName must accept it, since Erlang nodes refuse other names, such as an alive
+	// part with a dot. Or set Host and Alive instead.
 	Name string
 	// Host is the part of the name after the "@"; empty is the machine's short name.
 	Host string
-	// Alive is the part before the "@"; empty, with an empty Name, asks the first peer for a dynamic name. The node keeps it for its life.
-	// Once their connection is gone, the peer may give the name to another node (a BEAM with a dynamic name then becomes nonode@nohost): a
-	// program whose peer comes and goes makes a new Node when the peer has gone.
+	// Alive is the part before the "@". If it and Name are empty, the node asks its first peer for a dynamic name, and keeps it for its
+	// life. Once the connection to that peer is gone, the peer may give the name to another node (a BEAM with a dynamic name then becomes
+	// nonode@nohost): a program whose peer comes and goes should make a new Node when the peer has gone.
 	Alive string
 	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie or, if there is none, erlang/.erlang.cookie in
 	// the directory of os.UserConfigDir. Erlang compares the Latin-1 bytes of its atom: keep to ASCII.
 	Cookie string
-	// Cookies are for single peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node, Cookie). New
-	// refuses an empty one.
+	// Cookies has the cookies for particular peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node,
+	// Cookie). New refuses an empty one.
 	Cookies map[string]string
 	// Transport carries connections; nil is transport.TCP(), or transport.Unix() if Resolver is a SocketDir.
 	Transport transport.Transport
-	// Transports are additional ones, for connections and listeners that are handed over to this node; they are found by name, as are
-	// Transport and those of Also. TCP and UNIX sockets need not be listed. Among several with one name (TLS, say, each with its own keys)
-	// the order of Transport, Transports, Also decides: it has to be the same as in the old process, and what was over one that is missing
-	// here is ErrNoPlugin. What this node has opened over a transport that is not in its Config goes on over the first of that name; a
-	// listener does so only over TCP and UNIX sockets, or if no other has that name: otherwise the node is not movable.
+	// Transports are additional transports, for connections and listeners that are handed over to this node. A transport is looked up by
+	// its name there, as are Transport and those of Also. TCP and UNIX sockets need not be listed. Several transports with one name (TLS,
+	// say, each with its own keys) are told apart by their order in Transport, Transports, Also: it has to be the same as in the old
+	// process, and for a connection or listener whose transport is missing here the error is ErrNoPlugin. A connection that this node has
+	// opened over a transport that is not in its Config goes on over the first one of that name; a listener does so only over TCP and UNIX
+	// sockets, or if no other transport has that name: otherwise the node is not movable.
 	Transports []transport.Transport
-	// Creation tells this incarnation of the name from others; 0: the one that Publish is given, or a random one. Processes that share a
-	// name share it too.
+	// Creation distinguishes this incarnation of the name from others; 0 stands for the one that Publish gets from the Resolver, or a
+	// random one. Processes that share a name share the creation too.
 	Creation uint32
 	// Worker distinguishes processes that share a name and a creation: each makes its pids from a range of its own. Processes between which
-	// single connections move (Conn.Detach, Conn.Freeze) must have different ones: otherwise a pid of the one is taken for another process
-	// of the other.
+	// single connections move (Conn.Detach, Conn.Freeze) must have different ones: otherwise a pid that one of them has made is taken for
+	// an Erlang process of the other.
 	Worker uint16
 	// Listen is where Start listens; nil is a free port of 127.0.0.1: by default a node can be reached only from its own machine. Other
 	// nodes look for it at the address of its name's host, so the node must listen on that address. With a SocketDir as Resolver, over UNIX
@@ -80,26 +81,27 @@ type Config struct {
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible. New refuses flags that promise
 	// what a node does not do (atom caches and fragments), and FlagNameMe, which follows an empty name. A program that does not start the
-	// node, and answers neither monitors nor spawn requests, is to announce dist.FlagsLibei: otherwise an rpc:call to it waits for ever.
+	// node, and answers neither monitors nor spawn requests, should announce dist.FlagsLibei: otherwise an rpc:call to it waits for ever.
 	Flags dist.Flags
 
-	// MaxHandshakes bounds the handshakes in progress that peers have started. One more ends an older one, of those that have lasted a
-	// second if there are any: of the host that has most of them, the oldest whose peer has said nothing yet, else the oldest.
+	// MaxHandshakes bounds the handshakes in progress that peers have started. When one more comes, an older one is ended, chosen among
+	// those that have lasted a second (among all, if none has): of the host with the most of them, the oldest whose peer has said nothing
+	// yet, else the oldest.
 	MaxHandshakes int
 	// HandshakeTimeout bounds each handshake, connecting included.
 	HandshakeTimeout time.Duration
-	// TickInterval is the time without a message to the peer after which a tick goes out. A connection that brings nothing for four
+	// TickInterval is the time without a message to the peer after which a tick goes out. A connection over which nothing comes for four
 	// intervals ends, as in OTP. It must not be shorter than the peers' net_ticktime / net_tickintensity (15 s there, too): otherwise a
 	// peer that has nothing to say ticks too late, and its connection ends.
 	TickInterval time.Duration
 	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection.
 	MaxFrame int
-	// QueueLimit is how many bytes may wait on a connection before senders do; 0 is transport.DefaultQueueLimit.
+	// QueueLimit is how many bytes may wait on a connection before senders have to wait; 0 is transport.DefaultQueueLimit.
 	QueueLimit int
-	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets another place as long as it has fewer than are
-	// free, so that a peer whose calls hang takes half of the places, and the next such peer half of the rest. Calls without a place wait
-	// in order, and the connection is read meanwhile; when a peer's waiting calls hold 4 MiB its connection waits too, and when none of
-	// them gets its turn for 2 s, further ones are refused: system_limit, as by a BEAM that has no more processes.
+	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets another place only while it has fewer places than
+	// are free, so that a peer whose calls hang takes half of the places, and the next such peer half of the rest. Calls without a place
+	// wait in order, and the connection is read meanwhile; when a peer's waiting calls hold 4 MiB its connection is not read any more, and
+	// when none of them gets its turn for 2 s, further ones are refused: system_limit, as by a BEAM that has no more processes.
 	MaxCalls int
 
 	// Handover is called by Freeze once functions and handlers have finished, and returns what the application in the new process is to
@@ -126,7 +128,7 @@ type Config struct {
 	// times: it must not wait, and must not use the node.
 	Logger *slog.Logger
 
-	moveReached func(handoff.Point) // for tests: the points that a worker passes that goes over to another process
+	moveReached func(handoff.Point) // for tests: called at the points that a worker passes when it goes over to another process
 }
 
 // complete copies cfg, fills in the defaults and checks it.
@@ -154,7 +156,7 @@ func (cfg Config) complete() (Config, error) {
 	return cfg, err
 }
 
-// completeName makes Name of Alive and Host, or these of Name; without Name and Alive the name is dynamic.
+// completeName makes Name from Alive and Host, or these two from Name; without Name and Alive the name is dynamic.
 func (cfg *Config) completeName() error {
 	switch {
 	case cfg.Name != "" && (cfg.Alive != "" || cfg.Host != ""):
@@ -181,7 +183,7 @@ func (cfg *Config) completeName() error {
 	return nil
 }
 
-// completeCookies reads the cookie's file where no cookie is given.
+// completeCookies reads the cookie file if no cookie is given, and checks all cookies.
 func (cfg *Config) completeCookies() (err error) {
 	if cfg.Cookie == "" {
 		if cfg.Cookie, err = readCookie(); err != nil {
@@ -206,7 +208,8 @@ func (cfg *Config) completeCookies() (err error) {
 	return nil
 }
 
-// completeTransports gives the defaults, and has Transports list those of Also, too, for what is handed over.
+// completeTransports fills in the defaults, and adds the transports of Also to Transports, where those of handed-over connections are
+// found.
 func (cfg *Config) completeTransports() error {
 	dir, inDir := cfg.Resolver.(SocketDir)
 	switch {
@@ -237,7 +240,7 @@ func (cfg *Config) completeTransports() error {
 	return nil
 }
 
-// completeFlags refuses those of which a node does not keep the promise.
+// completeFlags fills in the default, and refuses flags that promise what a node does not do.
 func (cfg *Config) completeFlags() error {
 	if cfg.Flags == 0 {
 		cfg.Flags = dist.FlagsDefault
@@ -253,7 +256,7 @@ func (cfg *Config) completeFlags() error {
 	return nil
 }
 
-// limit fills in the default of a field. A negative value may have been meant to be none, which there is not.
+// limit fills in the default of a field. A negative value is refused: it may have been meant as "no limit", which does not exist.
 func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 	switch {
 	case *v < 0:
@@ -264,11 +267,12 @@ func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 	return nil
 }
 
-// errLineBreak: a file has been read, and its line's end with it. The peer would only say that the cookie is another one.
+// errLineBreak: the program has probably read the cookie from a file, together with its line break. The peer would only say that the
+// cookies differ.
 var errLineBreak = errors.New("has a line break, which is not part of a cookie: trim it")
 
-// readCookie reads the cookie file as erl does: that in the home directory, else the one where the user's programs have their settings; up
-// to the end of its first line, and only where nobody else can read or write it. See the module auth of OTP.
+// readCookie reads the cookie file as erl does: the one in the home directory, else the one in the user's configuration directory. The
+// cookie is the file's first line, and only the file's owner may have access to it. See the module auth of OTP.
 func readCookie() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {

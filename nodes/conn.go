@@ -14,8 +14,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Conn is a connection to another node. Sending is safe for concurrent use, and what one goroutine sends arrives in that order. Receive
-// is for one goroutine at a time.
+// A Conn is a connection to another node. Sending is safe for concurrent use, and what one goroutine sends arrives in the order in which it
+// was sent. Receive is for one goroutine at a time.
 type Conn struct {
 	n         *Node
 	tr        transport.Transport
@@ -24,45 +24,45 @@ type Conn struct {
 	peer      dist.Peer
 	self      ei.Pid // the sender of what is sent through the Conn itself
 	initiated bool
-	arrival   uint64 // the order of the attempt of the peer's that has made it; 0: none has
-	made      int64  // moment, at which the handshake was done; 0: unknown
+	arrival   uint64 // the order of the peer's attempt that has made the connection; 0: it was made otherwise
+	made      int64  // the moment at which the handshake was done; 0: unknown
 	adopted   bool   // it was made in another process
 
-	// received counts bytes of frames since the connection came up; the tick timer looks whether it moves.
+	// received counts bytes of frames since the connection came up; the tick timer looks whether it grows.
 	received  atomic.Int64
 	messages  atomic.Int64  // received
 	sentCount atomic.Int64  // messages sent
 	unpaired  atomic.Bool   // something was sent since the last message came
-	reading   atomic.Bool   // somebody waits for a frame
+	reading   atomic.Bool   // a goroutine waits for a frame
 	receiving atomic.Bool   // a Receive is in progress
-	leaves    atomic.Bool   // the sending direction has ended with all that was to be said
+	leaves    atomic.Bool   // the sending direction was ended, after everything had been sent
 	calls     atomic.Int32  // Calls in progress
-	faults    atomic.Uint32 // the kinds of faults of the peer's that the log has told of: see complain
+	faults    atomic.Uint32 // the kinds of complaint that were logged already: see complain
 	works     wait.Tally    // functions that run for the peer
-	exits     wait.Tally    // of processes here, whose signals to the peer are neither out nor in partings
-	partings  partings      // signals of others that wait for their turn
+	exits     wait.Tally    // processes here that have ended, whose signals to the peer are neither out nor in partings
+	partings  partings      // the signals of other ended processes, which wait for their turn
 
 	rd      reader
 	running sync.Once // the upper level's receiving
 	ticks   ticker
 
-	frozen wait.Gate // shut: a change that needs a signal waits; see connrest.go
+	frozen wait.Gate // shut: a change of a link or monitor, which needs a signal, waits; see connrest.go
 
 	// Between the workers of one node; see relay.go, kind.
-	worker    int   // sibling, branch: the worker at the other end; 0: another node is
+	worker    int   // sibling, branch: the worker at the other end; 0: another node is at the other end
 	shadow    bool  // another worker has the connection to the peer
-	trunk     *Conn // branch: the connection that it leads to
+	trunk     *Conn // branch: the connection to the peer that it belongs to
 	branching sync.Mutex
 	branches  map[int]*Conn // by worker
 	crossed   crossings     // branch
 	stake     *stake        // what the front counts the connection by; set before it is on the table
 
 	mu      sync.Mutex
-	still   bool  // frozen or staged: what would end it waits until it goes on
-	ailment error // what is to end it then
+	still   bool  // frozen or staged: an error that would end it waits until it goes on
+	ailment error // the error that is to end it then
 	err     error
 	done    chan struct{} // closed first when the connection ends
-	left    chan struct{} // closed when all is cleaned up, but for Handlers that hear of it
+	left    chan struct{} // closed when all is cleaned up; only Handlers may not have been told yet
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
@@ -77,7 +77,7 @@ func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, 
 	return c
 }
 
-// isLong tells whether a node name is of erl -name: its host has a dot, or is an IPv6 address.
+// isLong tells whether a node name is a long one (erl -name): its host has a dot, or is an IPv6 address.
 func isLong(name string) bool {
 	_, host, _ := strings.Cut(name, "@")
 	return strings.ContainsAny(host, ".:")
@@ -107,17 +107,17 @@ func (c *Conn) Node() *Node { return c.n }
 // Stream is the transport's stream below; it must not be read, written or closed.
 func (c *Conn) Stream() *transport.Stream { return c.s }
 
-// Self is the pid that the Conn sends as, and to which the peer answers: Receive has that. On a node that has started it is nobody's, and
-// answers are lost. It is ei_self.
+// Self is the pid that the Conn sends as. The peer's answers to it come out of Receive; on a node that was started no process has this pid,
+// and answers to it are lost. It is ei_self.
 func (c *Conn) Self() ei.Pid { return c.self }
 
-// Done is closed when the connection has ended. On a node that was not started Receive finds that out, or sending that fails: without
-// either it takes several times Config.TickInterval after the peer has closed.
+// Done is closed when the connection has ended. On a node that was not started the end is noticed by Receive, or by sending, which fails;
+// without either it takes several times Config.TickInterval after the peer has closed.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, ErrMoved when it goes on in
-// another process, else ErrTickTimeout, ErrSuperseded, or the fault. A peer that ends in the middle of something is io.ErrUnexpectedEOF; so
-// is one that, over TLS, ends without the alert that TLS has for it, as Erlang nodes do.
+// another process, else ErrTickTimeout, ErrSuperseded, or the fault. If the peer closes in the middle of a message it is
+// io.ErrUnexpectedEOF; so it is over TLS if the peer closes without TLS's closing alert, as Erlang nodes do.
 func (c *Conn) Err() error {
 	select {
 	case <-c.done:
@@ -127,21 +127,22 @@ func (c *Conn) Err() error {
 	}
 }
 
-// lost tells whether the connection has ended of itself.
+// lost tells whether the connection has ended otherwise than by being closed here or moving to another process.
 func (c *Conn) lost() bool {
 	err := c.Err()
 	return err != nil && err != ErrMoved && err != ErrClosed
 }
 
-// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost, and where something of the peer's lies unread
-// also what has been sent last and has not arrived: Shutdown waits for both. Close waits while the connection is frozen (and returns
-// ErrMoved if it goes on in another process), and until processes here have been told of its end, except Handlers, and those that hear only
-// of processes that end with it. It is ei_close_connection, before which nothing waits to be sent: where C calls that, call Shutdown.
+// Close ends the connection at once: the peer sees a nodedown. Data that waits to be sent is lost, and so is, if there is unread data of
+// the peer's, what was sent last and has not arrived: Shutdown avoids both. Close waits while the connection is frozen (and returns
+// ErrMoved if it goes on in another process), and until processes here have been told of its end, except Handlers, and processes that only
+// hear of others ending because of it. It is ei_close_connection; but in C nothing waits to be sent at that point, so where C calls that,
+// call Shutdown.
 func (c *Conn) Close() error {
 	was := c.Err()
 	if c.n.handles.Load() {
 		c.fail(ErrClosed)
-	} else if c.mark(ErrClosed, nil) { // no function of the program's runs: without a goroutine no thread is woken
+	} else if c.mark(ErrClosed, nil) { // no Handler can run; without a new goroutine no thread is woken
 		c.end()
 	}
 	<-c.left
@@ -152,10 +153,10 @@ func (c *Conn) Close() error {
 	return wrap("close connection to", c.peer.Name, err)
 }
 
-// Shutdown ends the connection once the peer has what was sent: it flushes, ends the sending direction, and waits until the peer, whose node
-// then sees a nodedown, ends its own; what still comes meanwhile is dropped (on a node that has started it goes where it belongs). Then, or
-// when ctx ends before, it is Close. The error is ctx's, or that of Err, if not everything could be sent. Without CloseWrite in the plug-in
-// it does not wait for the peer.
+// Shutdown ends the connection once the peer has what was sent: it flushes, ends the sending direction, and waits until the peer, whose
+// node then sees a nodedown, ends the other direction. Messages that still come meanwhile are dropped (on a node that was started they are
+// delivered). Then, or when ctx ends before, it closes the connection. The error is ctx's, or that of Err, if not everything could be sent.
+// If the plug-in has no CloseWrite, Shutdown does not wait for the peer.
 func (c *Conn) Shutdown(ctx context.Context) error {
 	err := c.Flush(ctx)
 	if err == nil {
@@ -171,7 +172,7 @@ func (c *Conn) fail(err error) {
 	}
 }
 
-// failed is fail, and gives the reason that the connection has ended for. A frozen one has not ended yet.
+// failed is fail, and returns the reason for which the connection has ended; or err, if it is frozen and has not ended yet.
 func (c *Conn) failed(err error) error {
 	c.fail(err)
 	if ended := c.Err(); ended != nil {
@@ -180,9 +181,8 @@ func (c *Conn) failed(err error) error {
 	return err
 }
 
-// mark notes err as the reason for which the connection ends. The first caller gets true and must call end; until it calls count.leave it
-// counts as one of the goroutines that count's waiters (Node.Close, say) wait for; nil counts nothing. A frozen connection keeps err for
-// its thaw.
+// mark notes err as the reason for which the connection ends. The first caller gets true and must call end; it is entered in count, whose
+// waiters (Node.Close, say) wait until it calls count.Leave. A nil count counts nothing. A frozen connection keeps err until it is thawed.
 func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -205,10 +205,11 @@ func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
 	return true
 }
 
-// end closes the socket and cleans up. What has come before counts, so it waits for the reader; and only then may the two nodes connect
-// anew, so that nothing of their next connection is broken with this one. Handlers hear of it then.
+// end closes the socket and cleans up. Messages that came before the end still count, so it waits for the reader. Only after the cleanup
+// may the two nodes connect anew, so that links and monitors of their next connection are not broken along with this one's. Handlers are
+// told last.
 func (c *Conn) end() {
-	if c.kind() == direct { // of which "node up" was said
+	if c.kind() == direct { // only for these "node up" was logged
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
 	}
 	if c.shadow && c.err == ErrClosed && c.n.ctx.Err() == nil {
@@ -219,7 +220,7 @@ func (c *Conn) end() {
 	if err != nil {
 		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
 	}
-	if !errors.Is(err, transport.ErrUnresponsive) && !c.rd.handling.Load() { // else the reader may be inside the callback for ever
+	if !errors.Is(err, transport.ErrUnresponsive) && !c.rd.handling.Load() { // else the reader may be in a callback or a Handler for ever
 		select {
 		case c.rd.busy <- struct{}{}:
 			<-c.rd.busy
@@ -241,7 +242,7 @@ func (c *Conn) end() {
 	after.tell()
 }
 
-// detach breaks what processes have with the node of a connection that has ended.
+// detach breaks the links and monitors of processes here with those at the other end of a connection that has ended.
 func (n *Node) detach(c *Conn, after *aftermath) {
 	if c.kind() == branch {
 		c.trunk.lose(c)
@@ -255,7 +256,7 @@ func (n *Node) detach(c *Conn, after *aftermath) {
 	}
 }
 
-// bye ends the sending direction and waits for the peer to end its own: closing a socket with bytes unread would take back what was sent
+// bye ends the sending direction and waits for the peer to end its own: closing a socket that has unread bytes would discard what was sent
 // last.
 func (c *Conn) bye(ctx context.Context) {
 	c.leaves.Store(c.kind() == direct)
@@ -272,7 +273,7 @@ func (c *Conn) bye(ctx context.Context) {
 	}
 }
 
-// ignore reads what the peer still sends, if nobody else does, until it ends or ctx does.
+// ignore reads and drops what the peer still sends, unless another Receive reads it, until the connection or ctx ends.
 func (c *Conn) ignore(ctx context.Context) {
 	for m := new(Message); ; {
 		if err := c.ReceiveInto(ctx, m); err != nil && !errors.Is(err, dist.ErrUnknownOp) {

@@ -125,7 +125,7 @@ func TestConnOrder(t *testing.T) {
 	}
 }
 
-// A frame larger than what is set aside at once arrives whole, and behind it the next one.
+// A frame that is larger than the memory allocated at once arrives whole, and so does the one behind it.
 func TestConnLargeMessage(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -238,7 +238,7 @@ func TestSendUnencodable(t *testing.T) {
 	require.Equal(t, ei.Atom("fine"), term)
 }
 
-// Yield is for any goroutine, beside a Receive and beside a Call that reads in its place.
+// Yield may be called by any goroutine, during a Receive, and during a Call that reads in place of one.
 func TestYieldBesideReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -265,7 +265,7 @@ func TestYieldBesideReceive(t *testing.T) {
 	require.NoError(t, arrives(t, yielded, "Yield").err)
 }
 
-// Who does not want to wait is told so, and the connection goes on.
+// Under NoWait, calls that would have to wait return an error, and the connection goes on.
 func TestConnNoWait(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -275,7 +275,7 @@ func TestConnNoWait(t *testing.T) {
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			to := ei.Pid{Node: ei.Atom(ca.Name()), ID: 1}
 			sent := 0
-			for size := 1 << 20; err == nil || sent == 0; sent++ { // until nothing has room
+			for size := 1 << 20; err == nil || sent == 0; sent++ { // until there is no room anywhere
 				err = ca.Send(transport.NoWait(), to, ei.Binary(make([]byte, size)))
 			}
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -293,7 +293,7 @@ func TestConnNoWait(t *testing.T) {
 	}
 }
 
-// Nor does it wait for a peer that is about to come, or for who is connecting to one.
+// Nor does Accept under NoWait wait for a peer, or a send for a connection that another goroutine is making.
 func TestConnectingNoWait(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a := w.node("alice")
@@ -316,7 +316,7 @@ func TestConnectingNoWait(t *testing.T) {
 	require.ErrorIs(t, arrives(t, connected, "Connect").err, context.Canceled)
 }
 
-// While a Call reads from the connection nothing can be had of it at once.
+// While a Call reads from the connection, a Receive under NoWait gets nothing.
 func TestConnNoWaitBesideCall(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()

@@ -14,8 +14,8 @@ import (
 
 // Connect finds the node called name through the Resolver, connects and does the handshake, within Config.HandshakeTimeout. A node that is
 // already connected is ErrConnected, the node's own name dist.ErrSelf. When the peer connects at the same time, one of the two attempts
-// wins, and Connect returns that connection. A peer that has a connection to this name from somebody else, an earlier process say, gives it
-// up for the new one: programs that run at the same time need different names. It is ei_connect, which fails there.
+// wins, and Connect returns that connection. A peer that has a connection from another program of this name, an earlier process say, gives
+// it up for the new one: programs that run at the same time need different names. It is ei_connect, which fails in that case.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	c, fresh, err := n.dial(ctx, name, nil)
 	if err == nil && !fresh {
@@ -28,8 +28,8 @@ func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 }
 
 // ConnectAddr is Connect without a Resolver: to the node that listens at addr, over Config.Transport. name is the node that must answer
-// there; empty accepts any, and a node that already has a connection to this one is then dist.ErrAlive, unless this node has no connections
-// at all, so that the peer's must be dead. It is ei_connect_host_port and ei_xconnect.
+// there; an empty name accepts any node, and if that node already has a connection to this one the error is dist.ErrAlive, unless this node
+// has no connections at all, so that the peer's must be dead. It is ei_connect_host_port and ei_xconnect.
 func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string) (*Conn, error) {
 	at := Endpoint{Addr: addr}
 	if name == "" {
@@ -82,10 +82,11 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	return c, nil
 }
 
-// errTimeout is why a handshake's context ends by itself.
+// errTimeout is the cause when a handshake's context ends because its time is up.
 var errTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
 
-// nokPause is how long an attempt of the peer's is awaited, which may be that of anybody who uses its name; then our own is made.
+// nokPause is how long dial waits for an attempt of the peer's before it makes our own: the attempt may be that of a stranger who uses the
+// peer's name.
 const nokPause = 200 * time.Millisecond
 
 // handshakeTime bounds ctx by Config.HandshakeTimeout and the life of the node.
@@ -109,11 +110,11 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 	}
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
-	theirs, awaited := false, time.Time{} // the peer has told us of an attempt of its own; until when it is awaited
+	theirs, awaited := false, time.Time{} // theirs: the peer has told us of an attempt of its own; awaited: until when we wait for it
 	for waited := false; ; waited = true {
 		n.mu.Lock()
 		switch {
-		case n.ctx.Err() != nil: // not even a name is said: the peer may be connected to the process that goes on as this node
+		case n.ctx.Err() != nil: // do not even tell the peer our name: it may be connected to the process that goes on as this node
 			n.mu.Unlock()
 			return nil, false, n.Err()
 		case name == n.name:
@@ -136,7 +137,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 				awaited = time.Now().Add(nokPause)
 			}
 			pause = time.After(time.Until(awaited))
-		case transport.IsNoWait(ctx): // for the select below
+		case transport.IsNoWait(ctx): // the select below returns at once
 		default:
 			actx, a := newAttempt(ctx)
 			a.name, p.outgoing = name, a
@@ -162,8 +163,8 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 	}
 }
 
-// attempt makes a connection of our own, by an attempt that is on the table; ctx is the attempt's. When the peer's own attempt has won the
-// error is ErrSuperseded, ErrConnected or dist.ErrNok.
+// attempt connects from our side, by an attempt that is on the table of peers already; ctx is the attempt's. When the peer's own attempt
+// has won the error is ErrSuperseded, ErrConnected or dist.ErrNok.
 func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, err error) {
 	defer a.cancel(nil)
 	defer n.dropAttempt(a)
@@ -190,7 +191,7 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	return nil, err
 }
 
-// because says why ctx has ended, and err, if it says anything else.
+// because returns the cause for which ctx has ended, and err with it if that says anything else.
 func because(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	switch {
@@ -216,7 +217,7 @@ func (n *Node) open(ctx context.Context, i *initiative) (*Conn, error) {
 	c, err := n.outlast(ctx, i.at.Transport, func(opened func(*transport.Stream)) (*Conn, error) {
 		return n.initiator(ctx, i, opened)
 	})
-	if errors.Is(err, errNamed) { // once more, under the name that the node has now
+	if errors.Is(err, errNamed) { // the node has got its name: connect once more, under this name
 		return n.open(ctx, i)
 	}
 	return c, err
@@ -255,7 +256,7 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 	}
 	c := newConn(n, tr, s, p, initiated)
 	c.stake, c.arrival = a.stake, a.order
-	if initiated && p.Status == dist.StatusOKSimultaneous { // the peer has given up what it connected to us
+	if initiated && p.Status == dist.StatusOKSimultaneous { // the peer has given up its own connection to us
 		a.replaces = n.Conn(p.Name)
 	}
 	if err := n.enter(ctx, c, a); err != nil {
@@ -265,7 +266,7 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 	return c, nil
 }
 
-// quietly keeps of an error that comes while another one is returned only what a person must know: a fault of the plug-in.
+// quietly drops an error that comes while another one is returned, unless people must know of it: a fault of the plug-in.
 func quietly(err error) error {
 	if fault := new(*transport.CallbackError); errors.As(err, fault) {
 		return err

@@ -76,7 +76,7 @@ func TestConnectAddr(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "bob@test", c.Name())
 
-	// A second one must not cost the first its life, once both sides have that.
+	// A second connection must not end the first, once both sides have that one.
 	require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
 	_, err = a.ConnectAddr(w.ctx(), at, "")
 	require.Error(t, err)
@@ -112,7 +112,7 @@ func TestWrongCookie(t *testing.T) {
 	require.NoError(t, c.Conn("bob@test").Err(), "others are unharmed")
 }
 
-// A peer that accepts whoever comes cannot prove a cookie that it does not have.
+// A peer that accepts any challenge reply cannot prove that it knows a cookie which it does not have.
 func TestWrongCookieOfAcceptor(t *testing.T) {
 	w := newWorld(t, "memory")
 	at := w.ambush("bob@test")
@@ -259,7 +259,7 @@ func TestAcceptCancelled(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, arrives(t, accepted, "the cancelled Accept").err, context.Canceled)
 
-	// A connection that came up while nobody accepted is not lost.
+	// A connection that came up while no Accept was in progress is not lost.
 	a := w.node("alice")
 	ca, err := a.Connect(w.ctx(), "bob@test")
 	require.NoError(t, err)
@@ -283,7 +283,7 @@ func TestAcceptCancelled(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
-// A connection that is up and that nobody accepts ends with its listener.
+// A connection that is up but was not accepted ends with its listener.
 func TestUnacceptedConnectionEndsWithListener(t *testing.T) {
 	w := newWorld(t, "memory")
 	b, l := w.listening("bob")

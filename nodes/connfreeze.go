@@ -77,7 +77,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 			return f, nil
 		}
 		clearKeys(f.state)
-		c.wake() // a process that is not described any more has yet to tell the peer
+		c.wake() // a process that ended before it was described has yet to tell the peer
 		if err := c.exits.Wait(resting); err != nil {
 			c.letReader()
 			return nil, err
@@ -85,7 +85,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	}
 }
 
-// quiet halts the reader where functions and servers have answered what has come over the connection.
+// quiet halts the reader at a moment when functions and servers have answered all that has come over the connection.
 func (c *Conn) quiet(ctx context.Context) error {
 	draining, cancel := context.WithTimeout(ctx, c.n.cfg.DrainTimeout)
 	defer cancel()
@@ -100,14 +100,14 @@ func (c *Conn) quiet(ctx context.Context) error {
 	return err
 }
 
-// barrier waits for everybody who is changing a process.
+// barrier waits until changes to processes that are in progress are done.
 func (p *processes) barrier() {
 	for _, b := range p.all() {
 		b.pause()
 	}
 }
 
-// pause is a barrier: it returns when whoever held the mailbox's lock has let go of it.
+// pause waits until the goroutine that holds the mailbox's lock, if there is one, has released it.
 func (b *Mailbox) pause() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -186,7 +186,7 @@ func clearKeys(state []byte) {
 	}
 }
 
-// clearWords zeroes words: a session that waits in one has its keys there.
+// clearWords zeroes words: one that carries a session has the session's keys in it.
 func clearWords(words []states.Word) {
 	for i := range words {
 		clear(words[i].JSON)
@@ -234,7 +234,7 @@ func (m *Moved) Close() error {
 }
 
 // Detach takes the connection from its node without a byte to the peer: Freeze and Release. It waits as Freeze does. The errors are those
-// of Freeze, and syscall.EMFILE if there is no descriptor left for the Moved; after one the connection goes on.
+// of Freeze, and syscall.EMFILE if there is no descriptor left for the Moved; after an error the connection goes on.
 func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 	f, err := c.freeze(ctx)
 	if err != nil {
@@ -247,7 +247,7 @@ func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 	}
 	moved := &Moved{f.state, fd}
 	f.state = nil
-	if err := f.Release(); err != nil { // which the other process need not care about
+	if err := f.Release(); err != nil { // this does not concern the other process
 		c.n.log.Warn("releasing a connection", "peer", c.peer.Name, "error", err)
 	}
 	return moved, nil

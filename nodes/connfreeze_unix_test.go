@@ -16,7 +16,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// Whoever is in the way of a freeze for too long keeps the connection here; nothing has happened.
+// If something delays a freeze for too long, the connection stays here, as if nothing had happened.
 func TestFreezeOverBudget(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
@@ -56,7 +56,7 @@ func TestFreezeOverBudget(t *testing.T) {
 	r.move()
 }
 
-// A connection is frozen when the functions that run for its peer have answered, and those that wait for a place.
+// A connection is frozen when the functions that run for its peer, and those that wait for a place, have answered.
 func TestFreezeAwaitsAnswers(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
@@ -99,7 +99,7 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 	}
 }
 
-// A function that waits for its caller's node gets what that sends while the connection is being frozen.
+// A function that waits for its caller's node gets what that node sends while the connection is being frozen.
 func TestFreezeNeedsToRead(t *testing.T) {
 	w := newWorld(t, "tcp")
 	proceed := make(chan struct{})

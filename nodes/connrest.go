@@ -10,14 +10,16 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// freezeBudget is how long a connection may take to come to rest. A plug-in that does not come back in that time keeps its connection here.
+// freezeBudget is how long a connection may take to come to rest. If a plug-in's callback does not return in that time, the connection
+// stays here.
 const freezeBudget = 2 * time.Second
 
-// A connection is frozen in two steps: its reader halts between two messages, then everything else does. In between it can still send
-// what running handlers have to say. Whatever ends the connection meanwhile waits until it is thawed: a frozen one may belong to another
-// process already.
+// A connection is frozen in two steps: its reader halts between two messages, then everything else does. Between the two steps it can still
+// send what running handlers have to say. An error that ends the connection takes effect only when it is thawed: a frozen connection may
+// belong to another process already.
 
-// halts tells whether the connection's reader is to halt, and what is closed when that changes; never for the nil Conn of this node.
+// halts tells whether the connection's reader is to halt, and returns a channel that is closed when that changes. The nil Conn, which
+// stands for this node, never halts.
 func (c *Conn) halts() (bool, <-chan struct{}) {
 	if c == nil {
 		return false, nil
@@ -25,7 +27,8 @@ func (c *Conn) halts() (bool, <-chan struct{}) {
 	return c.rd.halt.State()
 }
 
-// sitOut is the reader's: it gives its token to whoever freezes the connection, and takes it again when reading goes on.
+// sitOut is called by the reader: it gives its token up, for the goroutine that freezes the connection, and takes it again when reading
+// goes on.
 func (c *Conn) sitOut() {
 	<-c.rd.busy
 	_ = c.rd.halt.Pass(context.Background())
@@ -54,15 +57,15 @@ func (c *Conn) haltReader(ctx context.Context) error {
 	return err
 }
 
-// letReader ends haltReader.
+// letReader undoes haltReader.
 func (c *Conn) letReader() {
 	c.s.Resume()
 	<-c.rd.busy
 	c.rd.halt.Open()
 }
 
-// rest stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if there is one, waits
-// for those who are just changing a process and sending the signal about it, which is one step.
+// rest stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if it is not nil, waits
+// for goroutines that are just changing a process and sending the signal about the change, which is one step.
 func (c *Conn) rest(ctx context.Context, barrier func()) error {
 	c.mu.Lock()
 	err := c.err
@@ -89,7 +92,7 @@ func (c *Conn) rest(ctx context.Context, barrier func()) error {
 	return err
 }
 
-// wake ends rest. What has befallen the connection in the meantime happens now.
+// wake undoes rest. If an error was to end the connection meanwhile, it ends now.
 func (c *Conn) wake() {
 	c.q.Unhold()
 	c.ticks.unhold(c)
@@ -110,8 +113,8 @@ func (c *Conn) release(forget bool) error {
 	return wrap("release connection to", c.peer.Name, c.giveUp(forget))
 }
 
-// giveUp ends a connection that stands still in this process, without a byte on it: another process has it. With forget the links and
-// monitors that processes here have with the peer's are taken from them, for they have moved along.
+// giveUp ends a connection that stands still in this process, without a byte on it: another process has it. With forget, processes here
+// lose their links and monitors with the peer's, which have moved along.
 func (c *Conn) giveUp(forget bool) error {
 	c.mu.Lock()
 	c.err = ErrMoved
@@ -135,12 +138,12 @@ func (c *Conn) giveUp(forget bool) error {
 	return err
 }
 
-// movable is nil where the connection can be handed over; else the error names its plug-in.
+// movable is nil if the connection can be handed over; else the error names its plug-in.
 func (c *Conn) movable() error {
 	return movable(c.tr, c.s.Descriptor)
 }
 
-// errWorkers: what a connection has with other workers would have to come along.
+// errWorkers: the connection's ways to other workers would have to move with it.
 var errWorkers = fmt.Errorf("a node with workers moves by Front.Freeze and Front.UpgradeWorkers only: %w", errors.ErrUnsupported)
 
 func movable(tr transport.Transport, descriptor func() (int, error)) error {

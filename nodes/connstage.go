@@ -28,8 +28,8 @@ var ErrOtherNode = errors.New("the state belongs to another node")
 var ErrNoPlugin = errors.New("no such plug-in here")
 
 // Stage makes a connection from the state and descriptor of another process. The node must have the name and the creation of the node that
-// the connection comes from, and another Config.Worker; the log warns where that does not differ. Stage owns fd only on success. It waits
-// for nobody. The errors are
+// the connection comes from, and a different Config.Worker: if it is the same, a warning is logged. Stage owns fd only on success. It does
+// not wait. The errors are
 //
 //	*StateError                     the state is malformed, or of another version: ErrState, ErrStateFormat, ErrStateField
 //	ErrOtherNode                    name or creation differ; ErrUnnamed if the node has no name yet
@@ -58,7 +58,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 		n.log.Warn("the connection comes from a node with the same Config.Worker: a pid of the one is taken for a process of the other",
 			"peer", s.Peer.Name, "worker", n.cfg.Worker)
 	}
-	own, err := descriptor.Duplicate(fd) // staging one that fails may close it
+	own, err := descriptor.Duplicate(fd) // staging may close its descriptor when it fails
 	var c *Conn
 	if err == nil {
 		c, err = n.stage(&s, own)
@@ -70,7 +70,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	return &StagedConn{c: c, bonds: s.Bonds, export: s.Export}, nil
 }
 
-// stage makes a frozen connection of a state and a descriptor, which is its own, on failure too.
+// stage makes a frozen connection from a state and a descriptor, which it owns, on failure too.
 func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	tr, err := n.carrier(s.Carriage)
 	var stream *transport.Stream
@@ -119,12 +119,12 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	return c, nil
 }
 
-// Start lets the connection go on in this node. Links and monitors between processes of this node and the peer's are restored; the peer
-// hears that processes which are not here do not exist, but monitors of a registered name (gen_server:call makes one) go to the process
-// that has the name here. A connection to the peer that is already up here ends with ErrSuperseded if it was made before this one, since
-// the peer has given it up; otherwise the error is ErrConnected. Start waits for the end of that connection, and while the node is frozen;
-// ErrClosed if the node is closed, ErrStarted after Start or Discard. A connection that could not be started is discarded. Keys that the
-// plug-in had put into the state are cleared in it.
+// Start lets the connection go on in this node. Links and monitors between processes of this node and the peer's are restored. The peer is
+// told that processes which are not here do not exist, except that monitors of a registered name (gen_server:call makes one) go to the
+// process that has the name here. A connection to the peer that is already up here ends with ErrSuperseded if it was made before this one,
+// since the peer has given it up; otherwise the error is ErrConnected. Start waits for the end of that connection, and while the node is
+// frozen; ErrClosed if the node is closed, ErrStarted after Start or Discard. A connection that could not be started is discarded. Keys
+// that the plug-in has put into the state are cleared there.
 func (s *StagedConn) Start() (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)
@@ -141,7 +141,7 @@ func (s *StagedConn) Start() (*Conn, error) {
 	return c, nil
 }
 
-// resume lets a staged connection go on, up to receiving.
+// resume lets a staged connection go on; on the upper level attach starts receiving.
 func (c *Conn) resume() {
 	c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
 	c.wake()
@@ -149,7 +149,7 @@ func (c *Conn) resume() {
 }
 
 // Discard gives the connection up without a byte to the peer: it belongs to the other process. An error says that freeing the socket here
-// has failed (*transport.OpError); it is given up all the same. After Start, and when called again, Discard does nothing.
+// has failed (*transport.OpError); the connection is given up all the same. After Start, and when called again, Discard does nothing.
 func (s *StagedConn) Discard() error {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil
@@ -160,8 +160,8 @@ func (s *StagedConn) Discard() error {
 // Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. From then on m owns nothing, and its
 // Close does nothing: on failure the descriptor is closed. As for Stage, name and creation must be the same, and Config.Worker must differ.
 // On the upper level the node must have been started, or nobody receives. The errors are those of Stage and StagedConn.Start, and ErrClosed
-// for an m that has been adopted or closed before. Adopt waits as StagedConn.Start does, which ctx does not end: ctx is looked at before
-// anything else, and then no more.
+// for an m that has been adopted or closed before. Adopt waits as StagedConn.Start does, and ctx does not end that wait: it is only checked
+// before anything else.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))

@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A peer with a cookie of its own is met with it by whoever connects, the others with that of all.
+// Whichever side connects, a peer in Config.Cookies is met with its own cookie, other peers with Config.Cookie.
 func TestCookies(t *testing.T) {
 	with := func(cookie string, others map[string]string) func(*Config) {
 		return func(cfg *Config) { cfg.Cookie, cfg.Cookies = cookie, others }
@@ -27,14 +27,14 @@ func TestCookies(t *testing.T) {
 		for _, side := range [][2]*Node{{alice, to}, {to, alice}} {
 			c, err := side[0].Connect(w.ctx(), side[1].Name())
 			require.NoError(t, err, "%s to %s", side[0].Name(), side[1].Name())
-			var other *Conn // which the other node may yet have to put on its table
+			var other *Conn // the other node may not have put it on its table yet
 			require.Eventually(t, func() bool { other = side[1].Conn(side[0].Name()); return other != nil }, tooLong, tick)
 			require.NoError(t, c.Close())
 			ended(t, other)
 			arrives(t, other.left, "the end")
 		}
 	}
-	c, err := alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "") // whose name is not known beforehand
+	c, err := alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "") // the peer's name is not known beforehand
 	require.NoError(t, err)
 	require.Equal(t, "bob@test", c.Name())
 	_, err = carol.Connect(w.ctx(), "bob@test")
@@ -55,7 +55,7 @@ func TestNewRefusesBadCookies(t *testing.T) {
 	require.ErrorIs(t, err, dist.ErrInvalidName)
 }
 
-// A cookie that Erlang most likely has in other bytes, or cannot have, is a warning.
+// A cookie that Erlang most likely has in other bytes, or cannot have, causes a warning.
 func TestCookieThatErlangHasNot(t *testing.T) {
 	for cookie, want := range map[string]string{
 		"plain": "", "s\u00e9cret": "Latin-1", "s\xe9cret": "Latin-1",

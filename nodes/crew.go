@@ -19,36 +19,36 @@ import (
 )
 
 const (
-	// A worker that ends is replaced after firstPause, which doubles, up to mostPause, as long as those who replace it soon end too.
+	// A worker that ends is replaced after firstPause. The pause doubles, up to mostPause, as long as the replacements soon end too.
 	firstPause = 100 * time.Millisecond
 	mostPause  = 5 * time.Second
 )
 
-// A crewman is a worker as the front sees it: what the worker's own process, at the other end of the line, has as a Worker. All crewmen are
-// the crew.
+// A crewman is a worker as the front sees it; the worker's own process, at the other end of the line, has a Worker. All crewmen are the
+// crew.
 type crewman struct {
 	f      *Front
-	slot   int // the worker's place, 0 to FrontConfig.Workers-1; the one that replaces the worker gets the same
-	number int // the worker's own, 1 to maxPart, in whichever process it is; it is in the worker's pids, and is called Part in words
+	slot   int // the worker's place, 0 to FrontConfig.Workers-1; a worker that replaces this one gets the same slot
+	number int // the worker's own, 1 to maxPart, which it keeps when it moves to another process; in its pids, and called Part in words
 	line   *talk.Line
-	born   time.Time     // when its process was started, or that of the worker whose place it took
-	lost   chan struct{} // closed when it has been taken off the crew, and what it had is dropped
+	born   time.Time     // when the worker's first process was started
+	lost   chan struct{} // closed when it has been taken off the crew, and its sessions and names are dropped
 	gone   chan struct{} // closed when the process has ended as well
 
-	began chan struct{} // closed when it is ready
-	heard atomic.Int64  // when it last said something, in Unix nanoseconds
+	began chan struct{} // closed when the worker is ready
+	heard atomic.Int64  // when the worker last said something, in Unix nanoseconds
 
 	// Guarded by f.mu.
 	proc     *process.Process
-	moving   chan talk.Word // takes what it says of its move to another process; nil: it does not move
-	moves    uint64         // how often it has been told to move: the ID of the latest move
+	moving   chan talk.Word // takes what the worker says of its move to another process; nil: it does not move
+	moves    uint64         // how often the worker has been told to move: the ID of the latest move
 	ready    bool
-	hangs    bool // it did not answer, and has not been heard of since
+	hangs    bool // the worker did not answer, and has not been heard of since
 	sessions int
 	forward  *handoff.Forwarder       // nil: there is no socket for sessions just now
 	socket   uint64                   // the number of forward's socket
-	untaken  [2][]*session            // by how they went: viaForwarder, viaLine; oldest first
-	probes   map[uint64]chan struct{} // probes that it has not answered, by ID; closed with the answer
+	untaken  [2][]*session            // pushed sessions that the worker has not taken, by talk.ViaForwarder and talk.ViaLine; oldest first
+	probes   map[uint64]chan struct{} // probes that the worker has not answered, by ID; closed with the answer
 	probed   uint64                   // the ID of the latest probe
 }
 
@@ -56,15 +56,16 @@ func (w *crewman) info() WorkerInfo {
 	return WorkerInfo{Slot: w.slot, PID: w.proc.PID, Sessions: w.sessions}
 }
 
-// process is the worker's, as it is now.
+// process is the worker's present process.
 func (w *crewman) process() *process.Process {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	return w.proc
 }
 
-// keepSlot has one worker after the other in a slot until the front ends; w, unless it is nil, is there already. start bounds the time
-// until the first one is ready, and first, unless it is nil, hears whether it is: if not, keepSlot ends.
+// keepSlot keeps a worker in a slot until the front ends, and replaces one that ends; w, unless it is nil, is there already. start bounds
+// the time until the first worker is ready, and first, unless it is nil, gets the outcome: if that worker does not become ready, keepSlot
+// ends.
 func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w *crewman) {
 	pause := firstPause
 	for f.ctx.Err() == nil {
@@ -78,7 +79,7 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 		if err == nil {
 			err = w.readyIn(start)
 		}
-		if err == nil && replaces { // the log has the end of the one before
+		if err == nil && replaces { // the end of the one before was logged
 			f.n.log.Info("worker replaced", "slot", slot, "pid", w.process().PID)
 		}
 		if err == nil && first != nil {
@@ -114,7 +115,7 @@ func (f *Front) bySlot() []*crewman {
 	})
 }
 
-// readyIn waits until the worker is ready. It kills one that is not ready in time, or before start ends.
+// readyIn waits until the worker is ready. It kills a worker that is not ready in time, or before start ends.
 func (w *crewman) readyIn(start context.Context) error {
 	t := time.NewTimer(w.f.cfg.workerStart)
 	defer t.Stop()
@@ -187,11 +188,11 @@ func (f *Front) crewman(slot int) *crewman {
 		probes: map[uint64]chan struct{}{}}
 }
 
-// introduce gives a worker its number, and the workers ways to each other.
+// introduce gives a new worker its number, and connects it with every other worker.
 func (f *Front) introduce(w *crewman) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for { // the next number that nobody has
+	for { // the next number that no worker has
 		f.lastPart = f.lastPart%maxPart + 1
 		if f.crew[f.lastPart] == nil {
 			break
@@ -219,7 +220,7 @@ func (f *Front) introduce(w *crewman) error {
 	return nil
 }
 
-// pair gives two workers ways to each other, and tells them how far the numbers have come; f.mu is held.
+// pair connects two workers with each other, and tells them the newest worker's number; f.mu is held.
 func (f *Front) pair(a, b *crewman) error {
 	one, two, err := descriptor.StreamPair()
 	if err != nil {
@@ -231,7 +232,7 @@ func (f *Front) pair(a, b *crewman) error {
 	return nil
 }
 
-// attend takes what a worker says until it has ended, and drops what it had.
+// attend takes what a worker says until its line has ended, and then discharges it.
 func (w *crewman) attend() {
 	defer close(w.gone)
 	_ = w.line.Read(w.take)
@@ -245,7 +246,8 @@ func (w *crewman) attend() {
 	proc.Retire(farewell + shutdownTime) // the process may have closed the line and not have ended
 }
 
-// discharge takes a worker whose line has ended off the crew, and drops what it had. goesOn: its process goes on, with another front.
+// discharge takes a worker whose line has ended off the crew, and drops its sessions, routes and names. goesOn: its process goes on, with
+// another front.
 func (f *Front) discharge(w *crewman) (proc *process.Process, goesOn bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -262,7 +264,7 @@ func (f *Front) discharge(w *crewman) (proc *process.Process, goesOn bool) {
 				s.timer.Stop()
 			}
 			if !s.withdrawn {
-				_ = s.s.Release() // the worker's own descriptor has gone with it, or another front has one
+				_ = s.s.Release() // the worker's own descriptor has gone with the worker, or another front has one
 			}
 		}
 	}
@@ -290,8 +292,8 @@ func (f *Front) discharge(w *crewman) (proc *process.Process, goesOn bool) {
 	return w.proc, false
 }
 
-// sayGone tells the other workers that w has ended: one that waits for a way to a peer from w asks the front again, and one that waits for
-// its sibling to w gives up; f.mu is held.
+// sayGone tells the other workers that w has ended: a worker that waits for w to give it a way to a peer asks the front again, and one that
+// waits for its connection to w gives up; f.mu is held.
 func (f *Front) sayGone(w *crewman) {
 	for _, other := range f.crew {
 		if other != w {
@@ -300,7 +302,7 @@ func (f *Front) sayGone(w *crewman) {
 	}
 }
 
-// dismiss ends the worker: by the end of the line, or else by force; f.mu is held.
+// dismiss ends the worker by closing the line, and by force if it has not ended within farewell; f.mu is held.
 func (w *crewman) dismiss() {
 	w.line.Close()
 	t := time.AfterFunc(farewell, w.proc.Kill)

@@ -16,8 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A worker that dies just as the front is frozen is off the crew before anybody describes it: what it had is being closed, and the numbers
-// are soon others'.
+// A worker that dies just as the front is frozen is off the crew before the front is described: its descriptors are being closed, and their
+// numbers may soon be reused.
 func TestFreezeBesideDeath(t *testing.T) {
 	for _, finds := range []string{"reader", "writer"} {
 		t.Run(finds, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestFreezeBesideDeath(t *testing.T) {
 			f.crew[w.number] = w
 			require.NoError(t, theirs.Close())
 			if finds == "reader" {
-				require.Error(t, w.line.Read(func(talk.Word) {})) // and what attend does next has not come yet
+				require.Error(t, w.line.Read(func(talk.Word) {})) // attend has not yet gone on to close the line
 			} else {
 				require.True(t, w.line.Say(talk.Word{Topic: talk.Probe}))
 				arrives(t, w.line.Wrote(), "the end of the writer")
@@ -54,7 +54,7 @@ func TestFreezeBesideDeath(t *testing.T) {
 	}
 }
 
-// stillCrew is a front with workers without processes, whose lines stand still: what it says to them waits there.
+// stillCrew is a front whose workers have no processes, and whose lines stand still: words that the front says to them wait there.
 func stillCrew(t *testing.T, count int) (*Front, []*crewman) {
 	t.Helper()
 	f, err := newFront(FrontConfig{Workers: count})
@@ -85,7 +85,7 @@ func (w *crewman) said() []talk.Word {
 	return w.line.Unsaid()
 }
 
-// A worker's word counts for what is its own, and when it is due.
+// A worker's word takes effect only on what belongs to that worker, and only when it is due.
 func TestWordsOfWorkers(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]
@@ -118,7 +118,7 @@ func TestWordsOfWorkers(t *testing.T) {
 	tell(two, talk.Word{Topic: talk.Claim, ID: 6, Name: "peer@test"})
 	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 6, Part: 1}}, two.said())
 	require.Equal(t, []talk.Word{{Topic: talk.Meet, Name: "peer@test", Part: 2}}, one.said())
-	tell(one, talk.Word{Topic: talk.Shadow, Part: 2, Peer: &dist.Peer{Name: "peer@test"}}) // whose descriptor was lost
+	tell(one, talk.Word{Topic: talk.Shadow, Part: 2, Peer: &dist.Peer{Name: "peer@test"}}) // its descriptor was lost
 	require.Equal(t, []talk.Word{{Topic: talk.None, Name: "peer@test", Part: 1}}, two.said())
 	tell(one, talk.Word{Topic: talk.Shadow, Part: 9, Peer: &dist.Peer{Name: "peer@test"}})
 	tell(one, talk.Word{Topic: talk.Shadow, Part: 2})
@@ -130,7 +130,8 @@ func TestWordsOfWorkers(t *testing.T) {
 	require.Zero(t, one.sessions)
 }
 
-// The worker that has proved to have a peer keeps it against who says no more than the peer's name, and loses it to another that proves it.
+// A worker whose peer has proved itself keeps that peer when a session of another worker has only given the peer's name, and loses it when
+// that session's peer proves itself as well.
 func TestRoutesOfPeers(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]
@@ -168,7 +169,8 @@ func TestRoutesOfPeers(t *testing.T) {
 	require.Equal(t, []talk.Word{{Topic: talk.None, Part: one.number}}, two.said())
 }
 
-// A session goes to the worker that has its peer, unless that one has to be passed over, and to none that takes no more.
+// A session goes to the worker that has its peer, unless that worker has to be passed over, and never to a worker that takes no more
+// sessions.
 func TestPickWorker(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]
@@ -213,7 +215,7 @@ func TestPickWorker(t *testing.T) {
 	require.Nil(t, pick())
 }
 
-// What a front says of itself to the one that goes on leaves out the sessions that are cut off: those that no worker has been given yet.
+// The state of a front leaves out the sessions that are cut off: those that were not given to a worker yet.
 func TestFrontDescribesItsRoutes(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]

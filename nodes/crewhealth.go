@@ -7,10 +7,10 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// heardLately: a worker that was heard of within this time is not asked whether it is there.
+// heardLately is the time within which a worker that has said something is not probed.
 const heardLately = 50 * time.Millisecond
 
-// there tells whether a worker answers, if it has not been heard of just now.
+// there tells whether a worker is alive. Unless the worker was heard of just now, it is probed, and has to answer within patience.
 func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
 	if time.Now().UnixNano()-w.heard.Load() < int64(heardLately) {
 		return true

@@ -6,9 +6,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// What a worker says, as the front takes it. All behind take is called with f.mu held.
+// How the front takes what a worker says. The functions that take calls run with f.mu held.
 
-// take does what the worker says.
+// take handles one word that the worker says.
 func (w *crewman) take(m talk.Word) {
 	f := w.f
 	f.mu.Lock()
@@ -48,7 +48,7 @@ func (w *crewman) take(m talk.Word) {
 	case talk.Moved:
 		w.tellMover(m)
 	case talk.Stayed:
-		if m.ID == w.moves { // else it is of an earlier time
+		if m.ID == w.moves { // else it is about an earlier move
 			w.tellMover(m)
 		}
 	}
@@ -73,7 +73,7 @@ func (w *crewman) becomesReady() {
 	}
 }
 
-// answersProbe wakes who has asked whether the worker is there.
+// answersProbe wakes the goroutine that has sent the probe.
 func (w *crewman) answersProbe(id uint64) {
 	if c := w.probes[id]; c != nil {
 		close(c)
@@ -81,7 +81,7 @@ func (w *crewman) answersProbe(id uint64) {
 	}
 }
 
-// lacksSibling gives the worker, and the one of that number, another way to each other.
+// lacksSibling connects the worker anew with the one that has the number.
 func (w *crewman) lacksSibling(number int) {
 	other := w.f.crew[number]
 	if other == nil || other == w {
@@ -89,7 +89,7 @@ func (w *crewman) lacksSibling(number int) {
 	}
 	if err := w.f.pair(w, other); err != nil {
 		w.f.n.log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
-		w.line.Say(talk.Word{Topic: talk.Sibling, Part: number}) // as if it had been lost: it asks again
+		w.line.Say(talk.Word{Topic: talk.Sibling, Part: number}) // as if the descriptor had been lost: the worker asks again
 	}
 }
 
@@ -100,7 +100,7 @@ func (w *crewman) releases(name string) {
 	}
 }
 
-// looksUp answers which worker has a name.
+// looksUp answers the question which worker has a name.
 func (w *crewman) looksUp(m *talk.Word) {
 	answer := talk.Word{Topic: talk.Answer, ID: m.ID}
 	if t, ok := w.f.names[m.Name]; ok {
@@ -109,14 +109,15 @@ func (w *crewman) looksUp(m *talk.Word) {
 	w.line.Say(answer)
 }
 
-// closesShadow has the connection closed of which the worker has closed its shadow.
+// closesShadow tells the worker that has the connection to a peer to close it, since another worker has closed its shadow of it.
 func (w *crewman) closesShadow(peer string) {
 	if r := w.f.routes[peer]; r != nil && r.at != nil && r.at != w {
 		r.at.line.Say(talk.Word{Topic: talk.Drop, Name: peer, OK: true})
 	}
 }
 
-// passShadow passes a way to a peer on. Who waits for one whose descriptor was lost hears that there is none, not to wait for ever.
+// passShadow passes a way to a peer on. If its descriptor was lost, the worker that it is for is told that there is none, so that it does
+// not wait for ever.
 func (w *crewman) passShadow(m *talk.Word) {
 	switch {
 	case m.FD > 0:
@@ -127,7 +128,7 @@ func (w *crewman) passShadow(m *talk.Word) {
 	}
 }
 
-// passOn passes a word on to the worker that it names, which hears whose it is.
+// passOn passes a word on to the worker that Part names; in the word that this worker gets, Part names the sender.
 func (w *crewman) passOn(m *talk.Word) {
 	if to := w.f.crew[m.Part]; to != nil {
 		m.Part = w.number
@@ -135,7 +136,7 @@ func (w *crewman) passOn(m *talk.Word) {
 	}
 }
 
-// tellMover gives what becomes of the worker's move to who waits for it, if anybody does.
+// tellMover passes on what becomes of the worker's move, if a goroutine waits for that.
 func (w *crewman) tellMover(m talk.Word) {
 	select {
 	case w.moving <- m:
@@ -143,12 +144,12 @@ func (w *crewman) tellMover(m talk.Word) {
 	}
 }
 
-// enroll gives a name to who has asked for it, unless somebody has it.
+// enroll gives a name to the process that has asked for it, unless it is taken.
 func (f *Front) enroll(name string, t tenancy) bool {
 	if _, taken := f.names[name]; taken {
 		return false
 	}
-	if err := f.roll.Enter(name); err != nil { // nobody would find it
+	if err := f.roll.Enter(name); err != nil { // no worker would find it
 		f.n.log.Error("name not registered", "name", name, "error", err)
 		return false
 	}

@@ -30,7 +30,8 @@ type WorkerUpgrade struct {
 // UpgradeWorkers replaces the process of each worker, one after the other, by a new one of FrontConfig.Command, which goes on with all that
 // the old one has: other nodes, and the other workers, see a short silence. Each worker moves separately, and if that fails the old process
 // goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. A worker that is just starting is waited for. The list
-// says what became of each. When ctx ends no further move begins. The error is handoff.ErrBusy while workers or front are being upgraded.
+// says what became of each. When ctx ends no further move begins. The error is handoff.ErrBusy while the workers or the front are already
+// being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	if err := wait.TakesTime(ctx); err != nil {
 		return nil, wrap("upgrade workers", f.Name(), err)
@@ -60,7 +61,7 @@ func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	return list, nil
 }
 
-// begins waits until a worker that is just starting is ready. One that does not become ready keepSlot kills, and replaces.
+// begins waits until a worker that is just starting is ready. If it does not become ready, keepSlot kills and replaces it.
 func (w *crewman) begins(ctx context.Context) error {
 	t := time.NewTimer(w.f.cfg.workerStart)
 	defer t.Stop()
@@ -76,7 +77,7 @@ func (w *crewman) begins(ctx context.Context) error {
 	}
 }
 
-// upgrade moves one worker to a new process. What its peers wait for has limits in both processes, so this comes to an end.
+// upgrade moves one worker to a new process. What the old and the new process wait for has time limits in both, so this comes to an end.
 func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	next, ours, err := f.launchSuccessor(w)
 	if err != nil {
@@ -105,11 +106,11 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	}
 	m, ok := outcome(w.process(), next, heard)
 	switch {
-	case !ok: // the worker's line has ended, and a successor that has not taken over ends by itself
+	case !ok: // the worker's line has ended; a new process that has not taken over ends by itself
 		next.Retire(farewell + shutdownTime)
 		return 0, errEnded
 	case m.Topic == talk.Stayed:
-		next.End() // the token is not out, or was taken back
+		next.End() // the old process has not handed the worker over, or has taken it back
 		return 0, fmt.Errorf("%s (the new process: %s)", m.Name, next.Ended())
 	}
 	f.mu.Lock()
@@ -117,7 +118,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	old := w.proc
 	if !ended {
 		w.proc = next
-		w.closeForward()                   // all that went through it has been taken
+		w.closeForward()                   // all sessions that went through it have been taken
 		if err := w.reopen(); err != nil { // the next session that is pushed tries again
 			f.n.log.Warn("no socket for sessions", "slot", w.slot, "error", err)
 		}
@@ -125,7 +126,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 			w.hang()
 			err = errSilent
 		}
-		if f.ctx.Err() != nil { // the old process has heard that it is to finish
+		if f.ctx.Err() != nil { // only the old process was told to finish
 			w.line.Say(talk.Word{Topic: talk.Finish})
 		}
 	}
@@ -138,15 +139,15 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	return next.PID, err
 }
 
-// outcome waits until a worker that has been told to move says moved or stayed. If one of its two processes has ended, and nothing is said
-// for lastWordsTime, it is stayed where the new one has ended, and else the zero word: the new one has the worker, and is silent. ok is
-// false when the worker's line has ended.
+// outcome waits until a worker that has been told to move says moved or stayed. If one of its two processes has ended and nothing is said
+// for lastWordsTime, the outcome is stayed if the new process has ended, and otherwise the zero word: the new process has the worker, and
+// is silent. ok is false when the worker's line has ended.
 func outcome(old, next *process.Process, heard <-chan talk.Word) (m talk.Word, ok bool) {
 	select {
 	case m, ok = <-heard:
 		return m, ok
 	case <-next.Exited:
-	case <-old.Exited: // the old one was done, or has lost patience with the new one, which has the token
+	case <-old.Exited: // it has handed the worker over, and was done or did not wait for the new one any longer
 	}
 	t := time.NewTimer(lastWordsTime)
 	defer t.Stop()
@@ -163,14 +164,14 @@ func outcome(old, next *process.Process, heard <-chan talk.Word) (m talk.Word, o
 	}
 }
 
-// errEnded: neither process goes on as this worker; the worker that replaces it in its slot has nothing of what it had.
+// errEnded: neither process goes on as this worker; the worker that replaces it in its slot starts with nothing.
 var errEnded = errors.New("the worker has ended, and is replaced")
 
 // errSilent: the old process has ended after it handed the worker over, and the new one does not say that it has it.
 var errSilent = errors.New("the new process has the worker, and does not answer")
 
-// awaitAllTaken lets a worker get no more sessions, and waits until it has taken those that it was given. On success the worker is moving,
-// and heard takes what it says of that.
+// awaitAllTaken stops giving sessions to a worker, and waits until it has taken those that it was given. On success the worker counts as
+// moving, and heard gets what it says of the move.
 func (f *Front) awaitAllTaken(w *crewman, heard chan talk.Word) error {
 	t := time.NewTimer(pinnedPatience * f.cfg.Patience)
 	defer t.Stop()
@@ -263,7 +264,7 @@ func (f *Front) awaitSuccessor(w *crewman, channel *net.UnixConn) error {
 	}
 }
 
-// startSuccessor starts a process that is to take a worker's place, and inherits theirs, that process's end of the channel.
+// startSuccessor starts a process that is to take a worker's place. The process inherits theirs, its end of the channel.
 func (f *Front) startSuccessor(theirs *os.File) (*process.Process, error) {
 	cmd := f.cfg.Command()
 	at := process.PassFiles(cmd, theirs)

@@ -10,33 +10,33 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. One more passes it over.
+// maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. A worker with that many is passed over.
 const maxUntaken = 2 * talk.LullWords
 
-// A session is a socket that was pushed to a worker, until that one has taken it.
+// A session is a socket that was pushed to a worker, and that the worker has not taken yet.
 type session struct {
 	s         handedSocket
-	peer      string // under which it is counted
-	socket    uint64 // that it went through, of those for the forwarder
+	peer      string // the name under which it is counted
+	socket    uint64 // the number of the forwarder's socket that it went through
 	timer     *time.Timer
-	due       time.Time // when the timer is to ring
-	late      bool      // it has rung late once: this process stood still
+	due       time.Time // when the timer is to fire
+	late      bool      // the timer has fired late once: this process stood still
 	withdrawn bool
 }
 
-// A handedSocket is one of which a worker has, or is about to get, a descriptor of its own.
+// A handedSocket is a socket of which a worker has, or is about to get, a descriptor of its own.
 type handedSocket interface {
 	Descriptor() (int, error)
-	Release() error // without a byte
+	Release() error // frees it here, without a byte to the peer
 }
 
-// A keptSocket is one that this front's process before has given to a worker.
+// A keptSocket is a socket that the front's previous process has given to a worker.
 type keptSocket int
 
 func (s keptSocket) Descriptor() (int, error) { return int(s), nil }
 func (s keptSocket) Release() error           { return descriptor.Close(int(s)) }
 
-// newForwarder makes a Forwarder, and the socket at whose other end its sessions arrive.
+// newForwarder makes a Forwarder, and the socket out of which a worker takes its sessions.
 func newForwarder() (*handoff.Forwarder, int, error) {
 	one, other, err := descriptor.StreamPair()
 	if err != nil {
@@ -53,7 +53,7 @@ func newForwarder() (*handoff.Forwarder, int, error) {
 	return forward, other, nil
 }
 
-// took notes that a worker has taken the oldest of the sessions that went to it via the forwarder, or the line; f.mu is held.
+// took notes that a worker has taken the oldest of the sessions that were pushed to it via the forwarder, or via the line; f.mu is held.
 func (w *crewman) took(via int) {
 	if via != talk.ViaForwarder && via != talk.ViaLine || len(w.untaken[via]) == 0 {
 		return
@@ -69,8 +69,8 @@ func (w *crewman) took(via int) {
 	}
 }
 
-// socketLost notes that a worker takes no more sessions out of a socket: those that it has not taken are lost, and their peers come again.
-// f.mu is held.
+// socketLost notes that a worker takes no more sessions out of a socket. The sessions that are left there, or in an earlier socket, are
+// lost, and their peers come again. f.mu is held.
 func (w *crewman) socketLost(socket uint64) {
 	list := w.untaken[talk.ViaForwarder]
 	for len(list) > 0 && list[0].socket <= socket {
@@ -103,7 +103,7 @@ func (s *session) withdraw() {
 // closeForward ends the socket for sessions; the next session that is pushed gets another one. f.mu is held.
 func (w *crewman) closeForward() {
 	if w.forward != nil {
-		_ = w.forward.Close() // as a rule it is
+		_ = w.forward.Close() // as a rule it is closed already
 		w.forward = nil
 	}
 }
@@ -113,8 +113,7 @@ func (w *crewman) burden() int {
 	return len(w.untaken[talk.ViaForwarder]) + len(w.untaken[talk.ViaLine])
 }
 
-// reopen gives a worker another socket for sessions, when the one that it has is broken. The worker reads that one to its end first. f.mu
-// is held.
+// reopen gives a worker a new socket for sessions. The worker reads the old one to its end first. f.mu is held.
 func (w *crewman) reopen() error {
 	forward, other, err := newForwarder()
 	if err != nil {
@@ -138,11 +137,11 @@ func (w *crewman) recall(s *session) {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	switch {
-	case w.f.still.IsShut() || w.moving != nil: // it may be taken there
+	case w.f.still.IsShut() || w.moving != nil: // the process that the front or the worker moves to may take it
 		s.due = time.Now().Add(w.f.cfg.Patience)
 		s.timer.Reset(w.f.cfg.Patience)
 		return
-	case !s.late && time.Since(s.due) > talk.Lull: // that it was taken may wait to be read
+	case !s.late && time.Since(s.due) > talk.Lull: // the word that it was taken may not have been read yet
 		s.late = true
 		s.timer.Reset(4 * talk.Lull)
 		return

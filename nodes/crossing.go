@@ -5,8 +5,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// What processes of a peer have with those of another worker passes through a branch. The worker that has the connection remembers it, so
-// that when the other worker dies the peer hears of the end of each process that it had a link or a monitor with.
+// Links and monitors between processes of a peer and those of another worker pass through a branch. The worker that has the connection
+// remembers them, so that when the other worker dies it can tell the peer of the end of each process that the peer's processes had a link
+// with or a monitor on.
 
 // A crossing is a link between a process of the peer and one of the other worker.
 type crossing struct{ remote, local ei.Pid }
@@ -24,8 +25,8 @@ type crossMonitor struct {
 	name    ei.Atom
 }
 
-// note remembers what a message that goes through the branch c begins or ends: inward, from the peer, or to it. It is false where the end
-// of the branch has been dealt with: nobody would be told any more.
+// note remembers the link or monitor that a message begins or ends on its way through the branch c; inward: the message is from the peer.
+// It is false if the end of the branch has been dealt with already: then the peer would not be told of the end of the link or monitor.
 func (c *Conn) note(m *Message, inward bool) bool {
 	switch m.Op {
 	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit:
@@ -46,7 +47,7 @@ func (c *Conn) note(m *Message, inward bool) bool {
 		c.crossed.link(l)
 	case m.Op == dist.OpUnlinkID || m.Op == dist.OpUnlink || m.Op == dist.OpExit:
 		delete(c.crossed.links, l)
-	case inward && m.Op == dist.OpMonitorP: // those of the other worker's processes it knows itself
+	case inward && m.Op == dist.OpMonitorP: // monitors that the other worker's processes have, that worker knows itself
 		c.crossed.watch(m.Ref, crossMonitor{m.From, m.To, m.ToName})
 	case inward && m.Op == dist.OpDemonitorP || !inward && m.Op == dist.OpMonitorPExit:
 		delete(c.crossed.monitors, m.Ref)
@@ -74,8 +75,8 @@ func (c *Conn) branchOfMonitor(ref ei.Ref) *Conn {
 	return nil
 }
 
-// lose deals with the end of a branch: with the connection, or because the other worker has died. Its processes were killed, as the peer
-// sees it.
+// lose deals with the end of a branch, which ends with the connection or because the other worker has died. In the latter case the peer is
+// told that the other worker's processes were killed.
 func (c *Conn) lose(b *Conn) {
 	c.branching.Lock()
 	if c.branches[b.worker] == b {

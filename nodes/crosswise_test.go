@@ -39,11 +39,11 @@ func TestRegisterCrosswise(t *testing.T) {
 	}
 }
 
-// A peer that does not answer a node's farewell keeps nobody else from hearing it.
+// A peer that does not answer a node's farewell does not keep the farewell from other peers.
 func TestShutdownBesideSilentPeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, l := w.listening("silent")
-	go func() { _, _ = l.Accept(w.ctx()) }() // and nobody reads
+	go func() { _, _ = l.Accept(w.ctx()) }() // and nothing is read
 	n := w.started("front")
 	_, err := n.Connect(w.ctx(), "silent@test")
 	require.NoError(t, err)

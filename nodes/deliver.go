@@ -9,16 +9,16 @@ import (
 
 // How messages get into a mailbox: in order, waiting for room as its options say.
 
-// A fate is what has become of an attempt to give a message to a process.
+// A fate is the outcome of an attempt to give a message to a process.
 type fate uint8
 
 const (
 	delivered fate = iota // the message is the process's
-	refused               // the process has ended, or who delivers waits no more
-	notYet                // the process is held, or is so no more: the message is still to be delivered
+	refused               // the process has ended, or the delivery was cancelled
+	notYet                // the process is held, or was until just now: the delivery is to be tried again
 )
 
-// cost is what a message counts towards the limit: the buffer of its frame, which it keeps whole, or its terms where it has none.
+// cost is what a message counts towards the limit: the buffer of its frame, which it keeps whole, or its terms if it has no such buffer.
 func cost(m *Message) int {
 	terms := cap(m.Payload) + cap(m.Reason) + cap(m.Token) + cap(m.Options) + cap(m.Result)
 	return messageCost + max(terms, cap(m.buf))
@@ -38,7 +38,7 @@ func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 	return b.takeReply(m, cancel) || b.put(m, cancel)
 }
 
-// put is deliver for what is no reply to a call of the mailbox's.
+// put is deliver for a message that is not the reply to a call that the mailbox has made.
 func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	if b.handler != nil {
 		return b.have((*Mailbox).handle, m, cancel)
@@ -67,7 +67,7 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 			return false
 		}
 		halts, change := m.conn.halts()
-		if halts { // what its connection has read already stays with the mailbox
+		if halts { // its connection is to halt: what was read already is kept in the mailbox, over its limit
 			b.pushLocked(m)
 			b.mu.Unlock()
 			return true
@@ -80,10 +80,10 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	}
 }
 
-// fullTold is how long a peer goes unread for want of room before the log says so.
+// fullTold is how long a full mailbox keeps a peer from being read before that is logged.
 const fullTold = time.Second
 
-// awaitRoom waits until one of the first two channels is closed; false where the mailbox has ended or the wait was cancelled. c is the
+// awaitRoom waits until one of the first two channels is closed; false if the mailbox has ended or the wait was cancelled. c is the
 // connection that is not read meanwhile.
 func (b *Mailbox) awaitRoom(c *Conn, room, change, cancel <-chan struct{}) bool {
 	var late <-chan time.Time
@@ -117,7 +117,7 @@ func (b *Mailbox) unreceived() error {
 		len(b.queue)-b.first, b.bytes, b.opts.Limit)
 }
 
-// have has the process handle a message, once it is not held.
+// have gives a message to handle. While the process is held it waits, and then tries again.
 func (b *Mailbox) have(handle func(*Mailbox, *Message) fate, m *Message, cancel <-chan struct{}) bool {
 	for {
 		f := handle(b, m)
@@ -131,7 +131,7 @@ func (b *Mailbox) have(handle func(*Mailbox, *Message) fate, m *Message, cancel 
 }
 
 func (b *Mailbox) pushLocked(m *Message) {
-	if b.first > 64 && b.first > len(b.queue)/2 { // do not let a queue that never empties grow
+	if b.first > 64 && b.first > len(b.queue)/2 { // keep a queue that never becomes empty from growing
 		n := copy(b.queue, b.queue[b.first:])
 		clear(b.queue[n:])
 		b.queue, b.first = b.queue[:n], 0
@@ -146,8 +146,8 @@ func (b *Mailbox) pushLocked(m *Message) {
 	b.wakeReceiver()
 }
 
-// notifyFrom puts a signal's message into the mailbox: one of another node's as any of its messages, for a peer may send any number of
-// them. It is false when that was for another process to do, or the connection has ended before there was room.
+// notifyFrom puts a signal's message into the mailbox. If it is from another node it waits for room like any message, since a peer may send
+// any number of signals. It is false when the mailbox has gone on in another process, or the connection has ended before there was room.
 func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	if c == nil {
 		return b.notify(m)
@@ -155,7 +155,7 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	return b.deliver(m, c.done) || b.ended() && !b.hasMoved()
 }
 
-// notify puts a signal's message into the mailbox whatever its limit; false when it has gone on in another process.
+// notify puts a signal's message into the mailbox whatever its limit; false when the mailbox has gone on in another process.
 func (b *Mailbox) notify(m *Message) bool {
 	if b.handler != nil {
 		return b.have((*Mailbox).handleApart, m, nil) || !b.hasMoved()

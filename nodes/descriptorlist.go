@@ -12,16 +12,16 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// A descriptorTable is the descriptors that a state names, as it is written. They stay whose they are.
+// A descriptorTable collects the descriptors that a state refers to, while the state is written. It does not own them.
 type descriptorTable struct{ fds []int }
 
-// add puts descriptors on the table, and tells where the first one is.
+// add puts descriptors on the table, and returns the index of the first one.
 func (t *descriptorTable) add(fds ...int) (at int) {
 	t.fds = append(t.fds, fds...)
 	return len(t.fds) - len(fds)
 }
 
-// addOf is add for one that may not be had.
+// addOf is add for a descriptor that has to be asked for, which may fail.
 func (t *descriptorTable) addOf(descriptor func() (int, error)) (at int, err error) {
 	fd, err := descriptor()
 	if err != nil {
@@ -30,10 +30,10 @@ func (t *descriptorTable) addOf(descriptor func() (int, error)) (at int, err err
 	return t.add(fd), nil
 }
 
-// A descriptorList owns descriptors until somebody takes them.
+// A descriptorList owns descriptors until they are taken.
 type descriptorList struct{ fds []int }
 
-// ownDescriptors is a list of descriptors that have just become this process's. Programs that it starts do not get them.
+// ownDescriptors is a list of descriptors that have just become this process's. Programs that this process starts do not inherit them.
 func ownDescriptors(fds []int) *descriptorList {
 	for _, fd := range fds {
 		descriptor.CloseOnExec(fd)
@@ -86,7 +86,7 @@ func (l *descriptorList) close() error {
 	return errors.Join(errs...)
 }
 
-// words describes words. Their descriptors stay theirs.
+// words describes words. The words keep their descriptors.
 func (t *descriptorTable) words(list []talk.Word) ([]states.Word, error) {
 	var all []states.Word
 	for _, w := range list {
@@ -103,7 +103,7 @@ func (t *descriptorTable) words(list []talk.Word) ([]states.Word, error) {
 	return all, nil
 }
 
-// takeWords makes words of their description. On failure the descriptors of those that were made are closed.
+// takeWords makes words from their description. On failure the descriptors of words that were already made are closed.
 func (l *descriptorList) takeWords(all []states.Word) (list []talk.Word, err error) {
 	for i := range all {
 		var w talk.Word
@@ -121,7 +121,7 @@ func (l *descriptorList) takeWords(all []states.Word) (list []talk.Word, err err
 	return list, nil
 }
 
-// takeRoll opens the roll of a state that has one.
+// takeRoll opens the roll of a state; nil if the state has none.
 func (l *descriptorList) takeRoll(p states.Place) (*roll.Roll, error) {
 	at := p.Index()
 	if at < 0 {

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// pinnedPatience is how many times longer than for another one the front waits for the worker that has the peer: its connection may be
-	// alive.
+	// pinnedPatience is how many times longer than for another worker the front waits for the worker that has the peer: the connection
+	// between them may be alive.
 	pinnedPatience = 4
 	// retryPause is how long a session waits, at the longest, before all workers are tried again.
 	retryPause = 100 * time.Millisecond
@@ -25,7 +25,7 @@ const (
 // ErrNoWorker: no worker has taken the session in the time of a handshake.
 var ErrNoWorker = errors.New("no worker takes the session")
 
-// dispatch reads a peer's name and gives its socket to a worker. On success the socket is not the caller's any more.
+// dispatch reads a peer's name and gives its socket to a worker. On success the caller does not own the socket any more.
 func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, spoke func()) error {
 	p, err := newPackets(ctx, s)
 	if err != nil {
@@ -37,10 +37,10 @@ func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, 
 		return err
 	}
 	data := make([]byte, 0, p.size+len(p.body)+256)
-	data = append(data, p.head[4-p.size:]...) // as they came
+	data = append(data, p.head[4-p.size:]...) // the packet as it came: length, body
 	data = append(data, p.body...)
 	state, ahead, err := s.Export()
-	if err != nil { // the peer comes again, and in vain as a rule
+	if err != nil { // the peer tries again, as a rule in vain
 		f.n.log.Error("a session cannot be given to a worker, and is refused", "peer", who.Name, "remote", addrText(s.RemoteAddr()), "error", err)
 		return err
 	}
@@ -49,7 +49,7 @@ func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, 
 		return fmt.Errorf("%w: %d bytes before the answer to the name", dist.ErrMalformed, len(data))
 	}
 	if err = f.give(ctx, parcel{l, s, state, data}, who); err != nil {
-		clear(state) // it may hold keys, and is nobody's
+		clear(state) // it may hold keys, and no worker has it
 	}
 	return err
 }
@@ -74,7 +74,7 @@ func (f *Front) give(ctx context.Context, p parcel, who dist.Name) error {
 		switch {
 		case err != nil:
 			return err
-		case k == nil: // everybody has been passed over
+		case k == nil: // all workers have been passed over
 			t := time.NewTimer(retryPause)
 			select {
 			case <-change:
@@ -103,21 +103,21 @@ func (f *Front) give(ctx context.Context, p parcel, who dist.Name) error {
 			}
 		}
 		if f.unpick(k); err == errStill {
-			_ = f.still.Pass(ctx) // ctx is looked at when there is nobody
+			_ = f.still.Pass(ctx) // ctx is checked when no worker is left
 			continue
 		}
 		passed[k.w] = true
 	}
 }
 
-// A picking is a session that has been counted as a worker's, and not been pushed yet.
+// A picking is a session that is counted as a worker's, but has not been pushed to it yet.
 type picking struct {
 	w      *crewman
 	peer   string
 	pinned bool // the worker has the peer
 }
 
-// unpick takes it back.
+// unpick takes a picking back.
 func (f *Front) unpick(k *picking) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,8 +126,9 @@ func (f *Front) unpick(k *picking) {
 	f.leave(k.w, k.peer)
 }
 
-// pick chooses a worker, and counts the session as its. The worker that has the peer comes first. One that is going over to another
-// process gets none meanwhile.
+// pick chooses a worker for a session, and counts the session as that worker's. The worker that has the peer comes first. A worker that is
+// moving to another process gets no sessions meanwhile. If k is nil there is no worker just now; change is closed when that may be
+// different.
 func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, change <-chan struct{}, err error) {
 	f.chosen.Lock()
 	defer f.chosen.Unlock()
@@ -171,8 +172,8 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 	return choose(candidates[i], false)
 }
 
-// push gives a parcel to a worker. The front keeps a descriptor until the worker has taken it, to end the connection where that does not
-// happen: the peer comes again, and gets another worker.
+// push gives a parcel to a worker. The front keeps a descriptor until the worker has taken the parcel; if the worker does not, the front
+// ends the connection: the peer comes again, and gets another worker.
 func (f *Front) push(k *picking, p parcel) error {
 	w := k.w
 	fd, err := p.s.Descriptor()

@@ -15,15 +15,15 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A disturbance is what befalls a process when one of the front's, itself or another, comes to a point of its hand-off.
+// A disturbance is what happens to a process when it, or another process of the front, comes to a point of its hand-off.
 type disturbance struct {
 	At      handoff.Point
-	NoFiles bool           // it has no number left for a descriptor, in place of the signal
-	Signal  syscall.Signal // to whom
+	NoFiles bool           // it has no descriptor number left; in place of the signal
+	Signal  syscall.Signal // sent to PID
 	PID     int            // 0: the process that comes to the point
 }
 
-// The disturbance of a test, and once it has happened the process that has come to the point.
+// The files with the disturbance of a test and, once it has happened, with the process that has come to the point.
 const (
 	disturbanceFile = "disturbance"
 	disturbedFile   = "disturbed"
@@ -31,7 +31,7 @@ const (
 
 func (d peersDir) path(name string) string { return filepath.Join(string(d), name) }
 
-// write makes a file, which is never seen in part.
+// write makes a file atomically: it is never seen in part.
 func (d peersDir) write(name string, v any) error {
 	text, err := json.Marshal(v)
 	if err == nil {
@@ -43,7 +43,7 @@ func (d peersDir) write(name string, v any) error {
 	return err
 }
 
-// disturb lets the disturbance happen, if there is one for this point. Whoever is to be hit by a signal has been hit when it returns.
+// disturb lets the disturbance happen, if there is one for this point. The process that is to get a signal has got it when disturb returns.
 func (d peersDir) disturb(p handoff.Point) {
 	var x disturbance
 	text, err := os.ReadFile(d.path(disturbanceFile))

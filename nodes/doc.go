@@ -3,15 +3,15 @@
 //
 // # The model
 //
-// A [Node] has a name (alive@host), a cookie (Config.Cookies sets others for single peers), and a creation, which tells this incarnation of
-// the name from earlier ones. It finds other nodes through a [Resolver] (by default the port mapper), and speaks to them over a
-// transport.Transport. A [Conn] is the one connection to one other node.
+// A [Node] has a name (alive@host), a cookie (Config.Cookies sets others for single peers), and a creation, which distinguishes this
+// incarnation of the name from earlier ones. It finds other nodes through a [Resolver] (by default the port mapper), and speaks to them
+// over a transport.Transport. A [Conn] is a connection to another node; there is at most one to each.
 //
 // There are two levels, and the upper one is built on the lower.
 //
-// The lower level is the C library's, with a context for each call: [Node.Listen], [Node.Publish], [Listener.Accept], [Node.Connect],
-// [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Shutdown], [Conn.Close]. The caller receives, one message at a time, in its own goroutine,
-// and answers what its peers ask for (see Config.Flags).
+// The lower level mirrors the C library, with a context for each call: [Node.Listen], [Node.Publish], [Listener.Accept], [Node.Connect],
+// [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Shutdown], [Conn.Close]. The caller receives, one message at a time, in its own
+// goroutine, and answers what its peers ask for (see Config.Flags).
 //
 // The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on demand, and receives by itself. A
 // [Mailbox] is a process as the cluster sees it: it has a pid, can be registered, linked and monitored, and hears of nodes that come and
@@ -22,15 +22,16 @@
 //
 // In reading order: transport/tcp_unix.go (bytes), transport/pdu.go (packet), recv.go (frame, tick), nodes/dist/frame.go and control.go
 // (control message), route.go (what it asks for), deliver.go and mailbox.go (queue). The payload stays bytes until it is received; it is
-// decoded in the receiver's goroutine. Out: mailbox.go or send.go (term and control message in one buffer), transport/queue.go (order,
-// combining, back-pressure), transport/stream.go, the plug-in's Writev.
+// decoded in the receiver's goroutine. The way out: mailbox.go or send.go (term and control message in one buffer), transport/queue.go
+// (order, combining, back-pressure), transport/stream.go, the plug-in's Writev.
 //
 // # Goroutines, queues and who owns what
 //
-// A connection has one goroutine that receives (the caller's own on the lower level) and none that waits to send: a lone message is written
-// by its sender, a burst by a goroutine that ends with it. The queue in front of a connection is bounded (Config.QueueLimit): senders wait.
-// A mailbox is bounded (MailboxOptions.Limit): senders wait, or the mailbox ends. Signals from one sender are never reordered: one
-// goroutine reads a connection and puts each message where it belongs before it reads the next.
+// A connection has one goroutine that receives (the caller's own on the lower level) and none that waits for something to send: a lone
+// message is written by its sender, a burst by a goroutine that ends when the burst does. The queue in front of a connection is bounded
+// (Config.QueueLimit): when it is full, senders wait. A mailbox is bounded (MailboxOptions.Limit): when it is full, senders wait, or the
+// mailbox ends. Signals from one sender are never reordered: one goroutine reads a connection and puts each message where it belongs before
+// it reads the next.
 //
 // A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these and
 // its registration at the port mapper. Node.Close ends them in this order: registration, mailboxes (so that their peers are told),
@@ -38,62 +39,63 @@
 //
 // # What waits, and its errors
 //
-// A method that takes a context waits until ctx ends at most; then the error is ctx's, or os.ErrDeadlineExceeded under transport.NoWait.
-// One that sends to a process, or links or monitors it, waits
+// A method that takes a context stops waiting when ctx ends; the error is then ctx's, or os.ErrDeadlineExceeded under transport.NoWait. A
+// method that sends to a process, or links to it or monitors it, waits
 //
 //   - for a connection to the process's node, if there is none: Config.HandshakeTimeout at most;
 //   - for room: while more than Config.QueueLimit bytes wait on the connection or, in this process, while the mailbox is full;
-//   - while the node, or the connection, is frozen, up to Thaw or Release.
+//   - while the node, or the connection, is frozen, until Thaw or Release.
 //
 // It does not wait for the other process to receive. A method that takes no context may wait for the end of a freeze as well; if it waits
-// for anything else its comment says so. As a rule errors come in an *[Error]. To be tested with errors.Is and errors.As, they are
+// for anything else, its comment says so. Most errors are wrapped in an *[Error]. Test for them with errors.Is and errors.As; they are
 //
 //	ErrNoConnection             a connection could not be made; what the Resolver, the transport or the handshake said is wrapped beside it
-//	those of Conn.Err           the connection has ended, be it during the wait
-//	those of Mailbox.Err        the mailbox that acts has ended: *ExitError or ErrMoved
+//	those of Conn.Err           the connection has ended, perhaps during the wait
+//	those of Mailbox.Err        the mailbox whose method was called has ended: *ExitError or ErrMoved
 //	ErrMoved                    the node goes on in another process; nothing was sent
-//	ErrClosed                   the node, listener or connection was closed here, be it during the wait
-//	ErrNested                   Handlers of this node that answer each other; the message is dropped
-//	ErrUnnamed                  a dynamic node without a name was to make a pid or a reference
+//	ErrClosed                   the node, listener or connection was closed here, perhaps during the wait
+//	ErrNested                   Handlers of this node answer each other, nested too deeply; the message is dropped
+//	ErrUnnamed                  a dynamic node that has no name yet cannot make a pid or a reference
 //	those of ei.Append          a term that cannot be encoded; nothing was sent
 //	*dist.ControlError          a name, pid or reference that cannot be encoded; nothing was sent
 //	*dist.FrameError            a message beyond 4 GiB (dist.ErrTooLong); nothing was sent
 //
-// Comments of single methods name what differs, and the errors that callers act on.
+// The comments of the methods say what differs, and name the errors that callers may act on.
 //
 // # Moving to another process
 //
 // A connection, or a whole node, can go on in another process without its peers noticing. The old process freezes it between two bytes
-// ([Conn.Freeze], [Node.Freeze]) and gets its state, as bytes, and the descriptors; the new one stages it ([Node.Stage], [Restore]) and
-// touches nothing. Then the old one releases and the new one starts, or the old one thaws and the new one discards: how state and
-// descriptors get from one to the other, and how the two agree, is not this package's affair. [Conn.Detach] and [Node.Adopt] do each half
-// in one call. Plug-ins without Import are refused by name before anything changes.
+// ([Conn.Freeze], [Node.Freeze]) and gets its state, as bytes, and the descriptors; the new process stages it ([Node.Stage], [Restore]),
+// which neither reads nor writes. Then the old process releases it and the new one starts it, or the old process thaws it and the new one
+// discards it. How state and descriptors get from one process to the other, and how the two agree, is left to the caller. [Conn.Detach] and
+// [Node.Adopt] do each half in one call. Plug-ins without Import are refused by name before anything changes.
 //
-// What moves: what was read and not consumed, what was to be sent, links and monitors, and for a node its mailboxes with their unread
-// messages, names, counters, listeners and registration. Goroutines do not: calls that wait return [ErrMoved], and nothing was sent; but a
-// Call whose request is out has lost only its reply: the request is, or will be, handled. Functions and handlers finish first. In the new
-// process Config.Setup registers mailboxes, handlers and servers as always; one with the name of an old process becomes that process, pid
-// and all. A state consists of numbered fields: another version of the program skips a field that it does not know or, if the field must
-// not be lost, refuses the state (a [StateError], with ErrStateField): at hello, if the two sides tell each other their [StateFeatures].
+// What moves: bytes read and not yet consumed, bytes still to be sent, links and monitors, and for a node its mailboxes with their unread
+// messages, names, counters, listeners and registration. Goroutines do not move: calls that are waiting return [ErrMoved], and nothing was
+// sent; except that a Call whose request is already out loses only its reply: the request is, or will be, handled. Running functions and
+// handlers finish before the move. In the new process Config.Setup registers mailboxes, handlers and servers as always; one that is
+// registered under the name of an old process becomes that process, pid and all. A state consists of numbered fields: another version of
+// the program skips a field that it does not know or, if the field must not be lost, refuses the state (a [StateError], with
+// ErrStateField). If the two sides tell each other their [StateFeatures], the refusal comes at hello already.
 //
 // # Several processes
 //
-// A [Front] and its workers are one node: the front accepts, and each connection is a worker's. All of the above holds in each worker,
-// except that such a node moves by [Front.Freeze] and [Front.UpgradeWorkers] only; a process has one pid in the whole node, and is reached
-// from every worker. See docs/workers.md.
+// A [Front] and its workers are one node: the front accepts connections, and each connection belongs to a worker. All of the above holds in
+// each worker, except that such a node moves by [Front.Freeze] and [Front.UpgradeWorkers] only; a process has one pid in the whole node,
+// and is reached from every worker. See docs/workers.md.
 //
 // # Limits on what peers can do
 //
-// Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one
-// is set aside as it arrives. Atoms remembered: 1,024 per connection. Remote calls running: Config.MaxCalls, of which each peer has a
-// share; waiting to run, 4 MiB per peer. Read by a Call for others, on the lower level: 10,000 messages, 64 MiB. Waiting for a peer that
-// does not read: immediate answers, four times Config.QueueLimit and a megabyte at least; signals of processes that have ended, 64 MiB,
-// where each signal counts 512 bytes plus its reason, and the signals of one process may exceed the limit when there are no others. More
-// ends the connection (transport.ErrQueueFull at once; ErrEndsUnread when the peer has read next to nothing for a Config.TickInterval in
-// which the ending process waits for room). Links and monitors that a peer makes have no limit, as in Erlang: each takes 100 to 200
-// bytes, for as long as the connection lasts. A malformed frame or control message ends its connection, an unknown control message is
-// skipped, a term that cannot be decoded is an error for whoever decodes it; if that is the upper level, it is logged, as a warning once
-// per connection.
+// Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large frame
+// is allocated as the frame arrives. Atoms remembered: 1,024 per connection. Remote calls running: Config.MaxCalls, of which each peer has
+// a share; remote calls waiting to run: 4 MiB per peer. Messages that a Call on the lower level reads for other receivers: 10,000 messages,
+// 64 MiB. Output waiting for a peer that does not read: for immediate answers, four times Config.QueueLimit and a megabyte at least; for
+// signals of processes that have ended, 64 MiB, where each signal counts 512 bytes plus its reason, and the signals of one process may
+// exceed the limit when there are no others. More output than that ends the connection (transport.ErrQueueFull at once; ErrEndsUnread when
+// the peer has read next to nothing for a Config.TickInterval in which the ending process waits for room). Links and monitors that a peer
+// makes have no limit, as in Erlang: each takes 100 to 200 bytes, for as long as the connection lasts. A malformed frame or control message
+// ends its connection, an unknown control message is skipped, a term that cannot be decoded is an error for whoever decodes it; if that is
+// the upper level, it is logged, as a warning once per connection.
 //
 // # Counterparts in C
 //

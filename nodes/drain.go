@@ -13,8 +13,8 @@ const (
 	drainSliceMost = 400 * time.Millisecond
 )
 
-// drain lets running functions and handlers finish. What other nodes ask for does not begin any more. What a process of this node asks for
-// does, as long as another function or handler runs, which may be waiting for the answer.
+// drain lets running functions and handlers finish. Requests of other nodes do not begin any more. Requests of processes of this node do,
+// as long as another function or handler runs, since it may be waiting for the answer.
 func (p *processes) drain(ctx context.Context) error {
 	p.mu.Lock()
 	p.drains = true
@@ -27,8 +27,8 @@ func (p *processes) drain(ctx context.Context) error {
 	return wrap("drain", p.n.Name(), err)
 }
 
-// busy counts a function or handler that is about to run. false: the node drains, and it must not run; what a process of this node asks for
-// (here) still may, as long as another one runs.
+// busy counts a function or handler that is about to run. false: the node drains, and the function must not run; a request of a process of
+// this node (here) still may, as long as another function or handler runs.
 func (p *processes) busy(here bool) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -45,8 +45,10 @@ func (p *processes) busy(here bool) bool {
 // Drain and freeze wait for the functions and handlers that run, and one of these may wait for an answer of this server. So as long as
 // one runs, the server goes on with what processes of this node have sent:
 //
-//   - The node drains: if a request of theirs is unread, or the oldest unread message is theirs, for a later request may rely on it.
-//   - Servers rest: if a request of theirs is unread. Otherwise the server waits here: for the end of the rest, a message, or the end of b.
+//   - The node drains: if a request of such a process is unread, or the oldest unread message is from one, since a later request may rely
+//     on it.
+//   - Servers rest: if a request of such a process is unread. Otherwise the server waits here: for the end of the rest, a message, or the
+//     end of b.
 func (p *processes) begin(b *Mailbox) bool {
 	for !b.ended() {
 		shut, change := p.resting.State()
@@ -56,7 +58,7 @@ func (p *processes) begin(b *Mailbox) bool {
 		case !shut && !p.resting.IsShut():
 			return true
 		case !shut:
-			p.running.Leave() // a rest has begun: who waits for the tally may have looked before this server was counted
+			p.running.Leave() // a rest has begun, and the goroutine that waits for the tally may have looked before this server was counted
 			continue
 		case b.isAsked() && p.running.Join():
 			return true
@@ -70,21 +72,21 @@ func (p *processes) begin(b *Mailbox) bool {
 	return false
 }
 
-// isAsked tells whether a request of a process of this node is unread.
+// isAsked tells whether a request from a process of this node is unread.
 func (b *Mailbox) isAsked() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.asked != nil
 }
 
-// nextIsHere tells whether the oldest unread message is of a process of this node.
+// nextIsHere tells whether the oldest unread message is from a process of this node.
 func (b *Mailbox) nextIsHere() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.first < len(b.queue) && b.queue[b.first].conn == nil
 }
 
-// admitCall has a call by a process of this node wait as long as nobody could deal with it: while the tables are held, and, unless a
+// admitCall makes a call by a process of this node wait as long as no process could deal with it: while the tables are held, and, unless a
 // running function or handler makes the call, while outside is shut.
 func (p *processes) admitCall(ctx context.Context) error {
 	if turnOf(ctx) == nil {
@@ -108,11 +110,11 @@ func (p *processes) admitCall(ctx context.Context) error {
 	}
 }
 
-// byTurns waits until nothing runs (idle) while the readers are halted, and leaves them halted until resume. Halting the readers before the
-// wait would not do: a running function may wait for a message that a reader would bring (a deadlock). Nor after it: what they read may
-// start one function after the other (the wait would never end). So by turns the readers go on for a while, and halt for a while. Each halt
-// is longer than the one before, and the last takes a quarter of the time or more: a function that just takes long finishes then. The error
-// is halt's, or ctx's.
+// byTurns waits until nothing runs (idle) while the readers are halted, and leaves them halted until resume. The readers cannot be halted
+// before the wait: a running function may wait for a message that a reader would bring (a deadlock). Nor can they be halted after it: what
+// they read may start one function after the other (the wait would never end). So by turns the readers go on for a while, and halt for a
+// while. Each halt is longer than the one before, and the last takes a quarter of the time or more, so that a function that merely takes
+// long can finish then. The error is halt's, or ctx's.
 func byTurns(ctx context.Context, idle func(context.Context) error, halt func(round int) (func(), error)) (resume func(), err error) {
 	within := func(d time.Duration) error {
 		slice, cancel := context.WithTimeout(ctx, d)

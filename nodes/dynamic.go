@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// dynamicName makes the part before the "@" of a name for a peer that has none.
+// dynamicName makes the part before the "@" of the name for a peer that asks for one.
 func dynamicName() string {
 	return strings.ToUpper(strconv.FormatUint(rand.Uint64()|1<<63, 36))
 }

@@ -35,7 +35,7 @@ func TestDynamicName(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, ei.List{ei.Int(1)}, v)
 
-			// It is a node as any other now.
+			// It is a node like any other now.
 			require.NoError(t, d.Start(w.ctx()))
 			name := d.Name()
 			_, err = d.Connect(w.ctx(), "carol@test")
@@ -141,7 +141,7 @@ func TestDynamicNameRefused(t *testing.T) {
 	require.Empty(t, d.Name())
 	require.Zero(t, tableSize(d))
 
-	// Somebody who asks us for a name and has not the cookie.
+	// A peer that asks us for a name and does not have the cookie.
 	failed, hear := failures()
 	b := w.started("dave", hear)
 	impostor := dist.Self{Name: "test", Cookie: "guess", Creation: 7, Challenge: 8, Dynamic: true}

@@ -15,7 +15,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// Whoever finds a new connection on the table can use it.
+// A connection can be used as soon as it is found on the table.
 func TestConnIsCompleteWhenFound(t *testing.T) {
 	w := newWorld(t, "memory")
 	b, l := w.listening("bob")
@@ -42,7 +42,7 @@ func TestConnIsCompleteWhenFound(t *testing.T) {
 	}
 }
 
-// What a connection brings until its end is broken by its end: no link or monitor outlives it, however close they come.
+// Links and monitors that come over a connection are broken by its end, however shortly before the end they come: none outlives it.
 func TestEndBreaksWhatCameBefore(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
@@ -98,8 +98,8 @@ func linksOf(b *Mailbox) map[ei.Pid]link {
 	return links
 }
 
-// A node that has lost its peer connects to it anew for the next message, whichever moment that comes at; what it has with the peer by
-// then is not broken by the end of the old connection.
+// A node that has lost its peer connects to it anew for the next message, at whichever moment that is sent; monitors that are made over the
+// new connection are not broken by the end of the old one.
 func TestReconnectOnDemand(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -121,10 +121,10 @@ func TestReconnectOnDemand(t *testing.T) {
 		}
 		go c.Close()
 		<-c.Done()
-		if i%4 > 1 { // or at once
+		if i%4 > 1 { // else at once
 			<-c.left
 		}
-		for _, n := range []*Node{a, b} { // the other side takes a moment to hear of it
+		for _, n := range []*Node{a, b} { // the other side takes a moment to notice
 			if other := n.Conn(map[*Node]string{a: "bob@test", b: "alice@test"}[n]); other != nil {
 				<-other.Done()
 			}
@@ -158,7 +158,7 @@ func watchersOf(b *Mailbox) map[monitorID]watcher {
 	return maps.Clone(b.watchers)
 }
 
-// Every reason for which a connection ends is told where it is asked for.
+// Whatever the reason for which a connection ends, it is returned where it is asked for.
 func TestEndReasons(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b, l := w.listening("bob")
@@ -189,8 +189,8 @@ func TestEndReasons(t *testing.T) {
 	require.ErrorIs(t, c.Err(), ErrClosed)
 }
 
-// A process that ends with much to tell is told of in turn: the connection bears it, whatever the reason's size and the number of those who
-// hear of it, though the peer reads nothing for a while.
+// The exit signals of a process that ends are sent in turn. The connection survives them, whatever the size of the reason and the number of
+// processes that are told, even if the peer reads nothing for a while.
 func TestExitWithMuchToTell(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -10,7 +10,7 @@ import (
 // Errors that callers may act on; test with errors.Is. Most come wrapped in an *Error. Those of a handshake are in package dist, those of
 // the port mapper in package epmd.
 var (
-	// ErrNoCookie: Config has no Cookie, and the cookie file gives none; what is wrong with it is wrapped beside this.
+	// ErrNoCookie: Config has no Cookie, and the cookie file gives none; what is wrong with the file is wrapped beside this.
 	ErrNoCookie = errors.New("no cookie given")
 	// ErrConnected: a connection to the node is up already.
 	ErrConnected = errors.New("already connected to this node")

@@ -86,7 +86,7 @@ func ExampleNode_Expose() {
 	// true {badrpc,{'EXIT',{badarg,[]}}}
 }
 
-// A mailbox is a process: here two of them on two nodes talk, and one sees the other end.
+// A mailbox is a process: here two mailboxes on two nodes talk, and one of them sees that the other has ended.
 func ExampleMailbox() {
 	ctx := context.Background()
 	alice, bob := two(ctx)
@@ -184,7 +184,7 @@ func ExampleServer() {
 	// {error,<<"nothing to pop">>} <nil>
 }
 
-// Who calls by a mailbox is a process: the server may remember it, and tell it more than the reply.
+// A mailbox that calls is a process to the server, which may remember it, and tell it more than the reply.
 func ExampleMailbox_Call() {
 	ctx := context.Background()
 	alice, bob := two(ctx)

@@ -8,8 +8,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// exitSignal takes an exit signal of exit/2, where kill cannot be trapped; linkBroke takes those of links. See Erlang Reference Manual,
-// "Processes", "Receiving Exit Signals". It is false when the mailbox has gone on in another process before, or the connection has ended.
+// exitSignal handles an exit signal of exit/2, whose reason kill cannot be trapped; linkBroke handles those of links. See Erlang Reference
+// Manual, "Processes", "Receiving Exit Signals". It is false when the mailbox has already gone on in another process, or the connection has
+// ended.
 func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, c *Conn) bool {
 	switch {
 	case isAtom(reason, "kill") && !b.opts.lasting:
@@ -31,7 +32,8 @@ func isAtom(raw ei.Raw, a ei.Atom) bool {
 	return c.AtomIs(a) && c.Len() == 0
 }
 
-// checkReason complains of the reason of an exit signal that is no term: it goes on as it is, to be decoded by who receives it.
+// checkReason complains if the reason of an exit signal is not a well-formed term. The reason is passed on as it is, to be decoded by its
+// receiver.
 func (b *Mailbox) checkReason(reason ei.Raw, c *Conn) {
 	if err := wellFormed(reason); err != nil {
 		b.n.undecodable(c, "exit reason", err)
@@ -62,7 +64,7 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	return wrap("exit", string(to.Node), b.n.exit2(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}))
 }
 
-// sendExit tells a linked process of our end.
+// sendExit tells a linked process that the process from has ended.
 func sendExit(tell teller, from, to ei.Pid, reason ei.Raw) {
 	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: reason})
 }
@@ -76,7 +78,7 @@ func exitReason(reason ei.Term) ei.Raw {
 	return raw
 }
 
-// exit2 gets an EXIT2 to a process here or elsewhere, connecting if need be.
+// exit2 delivers an EXIT2 signal to a process here or elsewhere, connecting if need be.
 func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 	c, err := n.way(ctx, string(ctl.To.Node), ctl.To, "")
 	switch {

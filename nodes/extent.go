@@ -2,7 +2,8 @@ package nodes
 
 import "github.com/cnode-go/cnode/ei"
 
-// extent is what breaks when a connection ends: what processes have with those of a node, or of one worker of this node.
+// An extent is a set of processes: those of a node, or those of one worker of this node. When a connection ends, links and monitors with
+// the processes of its extent break.
 type extent struct {
 	node   string
 	worker int // 0: the whole node
@@ -10,7 +11,7 @@ type extent struct {
 
 func (c *Conn) extent() extent { return extent{c.peer.Name, c.worker} }
 
-// extentOf is where a process is.
+// extentOf is the extent that a process belongs to.
 func (n *Node) extentOf(pid ei.Pid) extent {
 	e := extent{node: string(pid.Node)}
 	if n.part != nil {
@@ -25,8 +26,8 @@ func (e extent) has(pid ei.Pid) bool {
 
 func (e extent) hasTarget(t target) bool { return t.node == e.node && t.worker == e.worker }
 
-// wayTo is the connection that there is to where processes are, unless that is here. nil, and not here: there is none, and what they had
-// with processes here is broken, or about to be.
+// wayTo is the connection to the processes of an extent, unless they are here. If c is nil and here is false there is no connection, and
+// links and monitors with those processes are broken, or about to be.
 func (n *Node) wayTo(to extent) (c *Conn, here bool) {
 	switch {
 	case to.worker != 0:

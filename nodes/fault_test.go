@@ -77,7 +77,7 @@ func TestFaultEveryByteAlone(t *testing.T) {
 	}
 }
 
-// Nodes converse over whatever a stream may do.
+// Nodes converse whatever a stream does that it is allowed to do.
 func TestFaultGentle(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestFaultResetAtEveryByte(t *testing.T) {
 	}
 }
 
-// resetAt tries one byte; false if the conversation did not come so far.
+// resetAt tries a reset at one byte; false if the conversation did not get that far.
 func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 	var fired atomic.Bool
 	side := map[string]transport.FaultSide{"connecting": transport.FaultConnected, "accepting": transport.FaultAccepted}[end]
@@ -124,7 +124,7 @@ func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 	plain := func(*Config) {}
 	ends := map[string]func(*Config){"connecting": plain, "accepting": plain}
 	ends[end] = faulty
-	untimed := func(cfg *Config) { cfg.HandshakeTimeout = time.Hour } // who waits for that waits in vain
+	untimed := func(cfg *Config) { cfg.HandshakeTimeout = time.Hour } // no test may depend on this timeout
 	refused := make(chan error, 10)
 	w := newWorld(t, kind)
 	a := w.started("alice", untimed, ends["connecting"])
@@ -156,7 +156,7 @@ func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 		require.NoError(t, errors.Join(a.Close(), b.Close()))
 		return false
 	}
-	// The reset may come behind the last byte that somebody waited for.
+	// The reset may come behind the last byte for which a node waited.
 	if err != nil {
 		known := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, errGone) || isEnd(err)
 		require.True(t, known, what)
@@ -168,7 +168,7 @@ func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 	}
 	again := func() bool { return a.Conn(b.Name()) == nil && b.Conn(a.Name()) == nil }
 	require.Eventually(t, again, tooLong, tick, "both know of the end: %s", what)
-	// What is left of the broken handshake may come to the table after the next one has, and supersede it.
+	// The connection of the broken handshake may be put on the table after that of the next one, and supersede it.
 	for range 5 {
 		if err = talk(); err == nil || handshakeError(err) == nil {
 			break
@@ -187,7 +187,7 @@ func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 
 var errGone = errors.New("the connection is gone")
 
-// isEnd tells an end of the stream.
+// isEnd tells whether an error is the end of the stream.
 func isEnd(err error) bool { return strings.Contains(err.Error(), "EOF") }
 
 func handshakeError(err error) *dist.HandshakeError {

@@ -19,16 +19,16 @@ import (
 const (
 	// DefaultPatience is how long a worker may take to answer, or to take a session, before it is passed over.
 	DefaultPatience = 500 * time.Millisecond
-	// DefaultWorkerStart is how long the workers may take to be ready. A replacement that takes longer is killed.
+	// DefaultWorkerStart is how long workers may take to be ready. A replacement that takes longer is killed.
 	DefaultWorkerStart = 30 * time.Second
-	// maxWorkers is how many there may be.
+	// maxWorkers is how many workers there may be.
 	maxWorkers = 1024
 )
 
 // A FrontConfig says what a Front does. Node and Workers are all that is needed.
 type FrontConfig struct {
 	// Node is the configuration of the whole node: its name, where it listens (over transports that its workers must have, too), how it is
-	// published. Its Setup, Handover and Thawed are not called: they are the workers' affair. A dynamic name is ErrUnnamed.
+	// published. Its Setup, Handover and Thawed are not called: only those of the workers are. A dynamic name is ErrUnnamed.
 	Node Config
 	// Workers is how many there are, 1 to 1024.
 	Workers int
@@ -40,7 +40,7 @@ type FrontConfig struct {
 	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least; 0 is DefaultPatience.
 	Patience time.Duration
 
-	workerStart time.Duration // for tests: DefaultWorkerStart, of one worker
+	workerStart time.Duration // for tests: in place of DefaultWorkerStart
 }
 
 // A Front is the one process of a multi-process node that other nodes know: it has the name, its registration and the listener, and decides
@@ -53,8 +53,8 @@ type FrontConfig struct {
 type Front struct {
 	cfg    FrontConfig
 	n      *Node
-	l      *Listener                    // the one that is published
-	kinds  map[*Listener]handoff.Socket // what each accepts
+	l      *Listener                    // the listener that is published
+	kinds  map[*Listener]handoff.Socket // the kind of socket that each one accepts
 	chosen sync.Mutex                   // one call of Choose at a time
 
 	ctx context.Context
@@ -63,23 +63,23 @@ type Front struct {
 
 	mu       sync.Mutex
 	change   wait.Bell          // rings when a worker comes, goes or is heard of again
-	crew     map[int]*crewman   // by part, from their start to their end
+	crew     map[int]*crewman   // by number, from their start to their end
 	picked   map[*picking]bool  // sessions that are about to be pushed
-	lastPart int                // given to a worker
+	lastPart int                // the number that was last given to a worker
 	routes   map[string]*route  // by peer
 	names    map[string]tenancy // registered at run time
-	roll     *roll.Roll         // of the same; nil: the workers have to ask
-	busy     bool               // it moves, or its workers do
+	roll     *roll.Roll         // of names; nil: the workers have to ask about every name
+	busy     bool               // the front moves, or its workers do
 	released bool               // another process has it
 
-	hiring chan struct{} // held by who starts a worker, or keeps others from it
+	hiring chan struct{} // holds a token while a worker is being started, or while none may be
 	still  wait.Gate     // shut: nothing is given to a worker; changed with mu held
 }
 
-// A tenancy says who has a registered name.
+// A tenancy says which process has a registered name.
 type tenancy struct {
 	w      *crewman
-	number uint64 // of the pid
+	number uint64 // the key of its pid
 }
 
 // StartFront listens, publishes the name and starts the workers. It accepts once all of them are ready: peers that come before wait in the
@@ -129,7 +129,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if cfg.workerStart == 0 {
 		cfg.workerStart = DefaultWorkerStart
 	}
-	cfg.Node.Setup, cfg.Node.Handover, cfg.Node.Thawed = nil, nil, nil // they are about processes, which workers have
+	cfg.Node.Setup, cfg.Node.Handover, cfg.Node.Thawed = nil, nil, nil // they are about Erlang processes, which only workers have
 	f := &Front{
 		cfg: cfg, crew: map[int]*crewman{}, picked: map[*picking]bool{}, routes: map[string]*route{},
 		names: map[string]tenancy{}, hiring: make(chan struct{}, 1), kinds: map[*Listener]handoff.Socket{},
@@ -138,7 +138,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	return f, nil
 }
 
-// onceMore is this program.
+// onceMore is the command that runs this program again.
 func onceMore() *exec.Cmd {
 	program, err := os.Executable()
 	if err != nil {
@@ -188,7 +188,7 @@ func (f *Front) begin(ctx context.Context) error {
 	return n.ending()
 }
 
-// makeRoll makes a roll without names.
+// makeRoll makes an empty roll.
 func (f *Front) makeRoll() {
 	var err error
 	if f.roll, err = roll.New(); err != nil {
@@ -196,7 +196,7 @@ func (f *Front) makeRoll() {
 	}
 }
 
-// listens notes what the listeners are. The first is the one that is published.
+// listens notes the listeners' kinds of socket, and checks that they can be handed over. The first listener is the one that is published.
 func (f *Front) listens(listeners []*Listener) error {
 	f.l = listeners[0]
 	for _, l := range listeners {
@@ -264,7 +264,7 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	for _, l := range f.Listeners() {
 		err = errors.Join(err, l.Close())
 	}
-	f.end() // nobody is replaced any more
+	f.end() // no worker is replaced any more
 	f.mu.Lock()
 	crew := f.bySlot()
 	for _, w := range crew {

@@ -31,7 +31,7 @@ func testServer(workers string) int {
 	return 0
 }
 
-// envBench makes this program the node of a benchmark: with so many workers, 0 for none.
+// envBench makes this program the node of a benchmark: its value is the number of workers, 0 for none.
 const envBench = "CNODE_BENCH_WORKERS"
 
 // benchNode runs that node until its standard input ends.
@@ -99,7 +99,7 @@ func BenchmarkConnect(b *testing.B) {
 		took := time.Since(begun)
 		require.NoError(b, err)
 		require.NoError(b, c.Close())
-		time.Sleep(200 * time.Microsecond) // the other side sees the end
+		time.Sleep(200 * time.Microsecond) // until the other side sees the end
 		return took
 	}
 	startBenchNode(b, dir, 0)

@@ -28,7 +28,8 @@ const frontName = "front@127.0.0.1"
 // doomed is a peer whose connection breaks while its worker moves.
 const doomed = "doomed@127.0.0.1"
 
-// workerPatience is that of fronts whose workers are to serve: on a busy machine one may be kept from it for longer than by default.
+// workerPatience is the Patience of fronts whose workers must not be passed over: on a busy machine a worker may take longer to answer than
+// the default allows.
 const workerPatience = 10 * time.Second
 
 // A frontWorld is a front with real workers, and nodes that connect to it.
@@ -38,7 +39,7 @@ type frontWorld struct {
 	dir string
 }
 
-// notInFront is a Handover that counts on what Setup has made, which is for workers only.
+// notInFront is a Handover that must not be called: Setup, Handover and Thawed are for workers only.
 func notInFront(context.Context) ([]byte, error) { panic("a front has no Setup") }
 
 func newFrontWorld(t *testing.T, workers int, edit ...func(*FrontConfig)) *frontWorld {
@@ -64,7 +65,7 @@ func newFrontWorld(t *testing.T, workers int, edit ...func(*FrontConfig)) *front
 	return w
 }
 
-// node starts a node that can be found.
+// node starts a node that the workers can find.
 func (w *frontWorld) node(name string) *Node {
 	w.t.Helper()
 	n, err := New(Config{Name: name, Cookie: "secret", Resolver: peersDir(w.dir)})
@@ -81,10 +82,10 @@ func (w *frontWorld) rpc(n *Node, fun string, args ...any) ei.Term {
 	return v
 }
 
-// worker is the process that a node's connection is served by.
+// worker is the id of the process that serves a node's connection.
 func (w *frontWorld) worker(n *Node) int { return int(w.rpc(n, "pid").(ei.Int)) }
 
-// crewman is the worker that a process is.
+// crewman is the worker that has a process.
 func (w *frontWorld) crewman(pid int) *crewman {
 	w.t.Helper()
 	w.f.mu.Lock()
@@ -98,8 +99,8 @@ func (w *frontWorld) crewman(pid int) *crewman {
 	return nil
 }
 
-// hangs has a worker's process stand still, until it is to go on or the test ends, and waits until the front has not heard of it lately:
-// what it has said just now speaks for it.
+// hangs stops a worker's process, until the test continues the process or ends. It waits until the front has not heard of the worker
+// lately: as long as it has, the worker counts as alive.
 func (w *frontWorld) hangs(pid int) {
 	w.t.Helper()
 	standStill(w.t, pid)
@@ -108,7 +109,7 @@ func (w *frontWorld) hangs(pid int) {
 	require.Eventually(w.t, func() bool { return time.Now().UnixNano()-man.heard.Load() >= int64(heardLately) }, tooLong, tick)
 }
 
-// served is worker of a front that may lose patience with one: the node comes again.
+// served is worker for a front that may lose patience with a worker: then it tries again.
 func (w *frontWorld) served(n *Node) int {
 	w.t.Helper()
 	for begun := time.Now(); ; time.Sleep(tick) {
@@ -120,7 +121,7 @@ func (w *frontWorld) served(n *Node) int {
 	}
 }
 
-// spread starts nodes until there is one on each of so many workers.
+// spread starts nodes until each of so many workers has one.
 func (w *frontWorld) spread(workers int) []*Node {
 	w.t.Helper()
 	var ns []*Node
@@ -170,14 +171,14 @@ func TestFrontServes(t *testing.T) {
 	}
 }
 
-// A front that is shut down while a worker moves has the new process finish.
+// When a front is shut down while a worker moves, the new process is told to finish.
 func TestShutdownWhileWorkerMoves(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	a := w.node("a@127.0.0.1")
 	pid := w.worker(a)
 	called := async(func() (ei.Term, error) { return a.RPC(soon(t), frontName, "w", "second") })
 	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(soon(t)) })
-	require.Eventually(t, func() bool { // it waits for the function
+	require.Eventually(t, func() bool { // the move waits for the function
 		w.f.mu.Lock()
 		defer w.f.mu.Unlock()
 		for _, c := range w.f.crew {
@@ -194,7 +195,7 @@ func TestShutdownWhileWorkerMoves(t *testing.T) {
 	}
 }
 
-// A worker is one once, and what it starts is none.
+// A process becomes a worker only once, and processes that it starts are no workers.
 func TestWorkerIsOneOnce(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	a := w.node("a@127.0.0.1")
@@ -221,9 +222,9 @@ func TestWorkerHangs(t *testing.T) {
 	}
 }
 
-// A peer that connects twice gets to the worker that it was at.
+// A peer that connects a second time gets to the worker that has its first connection.
 func TestSecondConnectReachesSameWorker(t *testing.T) {
-	w := newFrontWorld(t, 3, func(c *FrontConfig) { // never the same worker twice, if it were for that
+	w := newFrontWorld(t, 3, func(c *FrontConfig) { // by itself, this never chooses the same worker twice
 		last := -1
 		c.Choose = func(_ string, ws []WorkerInfo) int { last++; return last % len(ws) }
 	})
@@ -270,12 +271,12 @@ func TestWorkerIsFull(t *testing.T) {
 		before := w.socket()
 		w.f.mu.Lock()
 		for _, c := range w.f.crew {
-			c.heard.Store(time.Now().Add(time.Minute).UnixNano()) // it is not asked whether it is there
+			c.heard.Store(time.Now().Add(time.Minute).UnixNano()) // the worker is not probed
 		}
 		w.f.mu.Unlock()
 		w.narrow()
 		l := w.f.Listener()
-		l.halt.Shut() // until all is there that is to fill the socket
+		l.halt.Shut() // until all sessions that are to fill the socket have come
 		require.NoError(t, l.l.Pause(soon(t)))
 		var conns []net.Conn
 		for i := range 2 * maxUntaken {
@@ -310,7 +311,7 @@ func (w *frontWorld) idle() bool {
 	return true
 }
 
-// narrow has the one worker's socket for sessions hold as little as the system lets it.
+// narrow gives the socket for sessions of the only worker the smallest buffer that the system allows.
 func (w *frontWorld) narrow() {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
@@ -323,7 +324,7 @@ func (w *frontWorld) narrow() {
 	}
 }
 
-// socket is the number of the latest socket for sessions of the one worker.
+// socket is the number of the only worker's latest socket for sessions.
 func (w *frontWorld) socket() (number uint64) {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
@@ -333,7 +334,7 @@ func (w *frontWorld) socket() (number uint64) {
 	return number
 }
 
-// Peers that say their names and no more keep none of their worker's other sessions waiting.
+// Peers that only say their names do not keep the other sessions of their worker waiting.
 func TestSilentPeersOfAWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	at, err := transport.AddrPort(w.f.Addr())
@@ -369,7 +370,7 @@ func TestLeastSessionsAndByNameChoose(t *testing.T) {
 		name := fmt.Sprintf("node%d@host", i)
 		slot := ws[ByName(name, ws)].Slot
 		counts[slot]++
-		for gone := range ws { // only those of a worker that is not there move
+		for gone := range ws { // only the names of a worker that is missing move
 			left := slices.Delete(slices.Clone(ws), gone, gone+1)
 			if now := left[ByName(name, left)].Slot; ws[gone].Slot != slot {
 				require.Equal(t, slot, now)
@@ -381,7 +382,7 @@ func TestLeastSessionsAndByNameChoose(t *testing.T) {
 	}
 }
 
-// A worker that does not finish is killed when the time for that is over, which Shutdown says.
+// A worker that does not finish is killed when the time for that is over, and Shutdown says so.
 func TestShutdownOfStoppedWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	c := w.crewman(w.f.Workers()[0].PID)
@@ -412,7 +413,7 @@ func TestStartFrontRefuses(t *testing.T) {
 		_, err := StartFront(soon(t), tt.cfg)
 		require.ErrorContains(t, err, tt.want)
 	}
-	t.Run("in a worker", func(t *testing.T) { // whose own workers would do the same, and theirs
+	t.Run("in a worker", func(t *testing.T) { // its own workers would start fronts as well, and so on
 		t.Setenv(WorkerVariable, "3,4")
 		cfg := FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 1}
 		_, err := StartFront(soon(t), cfg)
@@ -426,7 +427,7 @@ func TestStartFrontRefuses(t *testing.T) {
 	require.True(t, strings.HasPrefix(err.Error(), "start worker: "))
 }
 
-// A front that has stood still looks first at what its workers have said meanwhile.
+// A front whose process has stood still first reads what its workers have said meanwhile.
 func TestLateFrontHearsWorkersFirst(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	var c *crewman

@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A front with several addresses is one node at each of them, and stays so when it moves.
+// A front with several addresses is the same node at each of them, and stays so when it moves.
 func TestFrontAtAllAddresses(t *testing.T) {
 	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
 	w := newFrontWorld(t, 2, func(cfg *FrontConfig) {
@@ -57,7 +57,7 @@ func pids(f *Front) (list []int) {
 	return list
 }
 
-// What takes a worker over says that it knows the plug-ins of all addresses.
+// A process that takes a worker over says that it knows the plug-ins of all addresses.
 func TestConfigNamesAllPlugins(t *testing.T) {
 	require.Equal(t, []string{"tcp", "unix"}, Config{Also: []Endpoint{{}}}.plugins())
 	named := func(name string) transport.Transport { return renamed{transport.TCP(), name} }

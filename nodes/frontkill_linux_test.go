@@ -14,10 +14,10 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// frontSessionsVariable names other numbers of sessions, for long runs, and all points.
+// frontSessionsVariable gives other numbers of sessions, for long runs, which then try all points.
 const frontSessionsVariable = "CNODE_FRONT_KILL_SESSIONS"
 
-// frontSessions are the numbers of sessions: one a worker, and several hundred. all says that every cell is for each.
+// frontSessions are the numbers of sessions: one a worker, and several hundred. all says that every cell is tried with each number.
 func frontSessions() (sizes []int, all bool) {
 	for word := range strings.FieldsSeq(os.Getenv(frontSessionsVariable)) {
 		if n, err := strconv.Atoi(word); err == nil {
@@ -30,7 +30,7 @@ func frontSessions() (sizes []int, all bool) {
 	return []int{frontWorkers, 300}, false
 }
 
-// scenesAtOnce is how many scenes there are at a time: they mostly wait, except those with many sessions.
+// scenesAtOnce is how many scenes run at a time: most of the time they wait, except those with many sessions, of which fewer run.
 const (
 	scenesAtOnce = 28
 	largeAtOnce  = 6
@@ -48,9 +48,9 @@ func (u turns) run(t *testing.T, name string, f func(t *testing.T)) {
 	})
 }
 
-// A front moves with its workers: it does, to another process, and then each of them. Whoever dies or stops in the course of it, and
-// where, nobody waits for ever, at most one process has the listener and each session, and nothing is left over; no session that lives
-// loses a message or gets one twice.
+// A front moves to another process, and then each of its workers does. Whichever process dies or stops meanwhile, and at whichever point,
+// nothing waits for ever, at most one process has the listener and each session, and nothing is left over; no session that survives loses a
+// message or gets one twice.
 func TestFrontKillDuringMove(t *testing.T) {
 	sizes, all := frontSessions()
 	atOnce := scenesAtOnce
@@ -124,7 +124,7 @@ func killFront(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.late.fails(t)
 }
 
-// frontWithoutNumbers: a new front that has no number for a descriptor changes nothing, and says why.
+// frontWithoutNumbers: a new front that runs out of descriptor numbers changes nothing, and says why.
 func frontWithoutNumbers(t *testing.T, k *frontScene, at handoff.Point) {
 	k.disturb(disturbance{At: at, NoFiles: true})
 	party.Begin(t, k.sides)

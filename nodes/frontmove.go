@@ -8,13 +8,14 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A FrozenFront is a front that stands still: it accepts nobody, and hears and says nothing. Its workers and all connections go on
-// meanwhile. It belongs to this process until Release; after Thaw it goes on as if nothing had happened. One of the two must be called.
+// A FrozenFront is a front that stands still: it accepts no connections, and neither reads nor sends words on the lines to its workers. The
+// workers and all connections go on meanwhile. It belongs to this process until Release; after Thaw it goes on as if nothing had happened.
+// One of the two must be called.
 type FrozenFront struct {
 	f     *Front
 	node  *Frozen
 	state []byte
-	hires bool // it holds the front's hiring
+	hires bool // it holds the token of the front's hiring
 	over  atomic.Bool
 }
 
@@ -39,7 +40,7 @@ func (f *Front) freeze(ctx context.Context) (*FrozenFront, error) {
 	return e, nil
 }
 
-// occupy sees to it that the front does one thing at a time.
+// occupy reserves the front for one upgrade or move at a time, until vacate.
 func (f *Front) occupy() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,7 +68,7 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, freezeBudget)
 	defer cancel()
 	select {
-	case f.hiring <- struct{}{}: // nobody joins
+	case f.hiring <- struct{}{}: // no worker joins
 		e.hires = true
 	case <-ctx.Done():
 		return fmt.Errorf("a worker is being started: %w", ctx.Err())
@@ -80,8 +81,8 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	return e.snapshot()
 }
 
-// pauseLines stops all that the workers say and hear. What is left of the crew then is there, with its descriptors, until the lines go on:
-// a worker whose line has ended just now is waited for until it is off the crew.
+// pauseLines stops the lines to all workers, in both directions. The workers that are then in the crew stay there, with their descriptors,
+// until the lines go on: if the line of a worker has ended just now, pauseLines waits until that worker is off the crew.
 func (f *Front) pauseLines(ctx context.Context) error {
 	f.mu.Lock()
 	f.still.Shut()

@@ -22,7 +22,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// move has the front go on as another one, as in another process.
+// move freezes the front and restores it as another Front value, as another process would.
 func (w *frontWorld) move() {
 	w.t.Helper()
 	e, err := w.f.Freeze(soon(w.t))
@@ -30,7 +30,7 @@ func (w *frontWorld) move() {
 	w.goOn(e, w.f.cfg)
 }
 
-// goOn is the second half of move.
+// goOn is the second half of move: it restores the frozen front.
 func (w *frontWorld) goOn(e *FrozenFront, cfg FrontConfig) {
 	t := w.t
 	t.Helper()
@@ -46,7 +46,7 @@ func (w *frontWorld) goOn(e *FrozenFront, cfg FrontConfig) {
 	inTime(t, "Close of the old front", func() { require.NoError(t, old.Close()) })
 }
 
-// A talker sends numbers to a process of the front's, without a pause, and gets each of them back.
+// A talker sends numbers to a process in a worker, without a pause, and gets each of them back.
 type talker struct {
 	stop chan struct{}
 	done chan error
@@ -106,7 +106,7 @@ func (k *talker) expect(ctx context.Context, b *Mailbox, i int) error {
 	return nil
 }
 
-// end wants all numbers to have come back, over the connection that was there from the beginning.
+// end requires that all numbers have come back, over the connection that was there from the beginning.
 func (k *talker) end(t *testing.T) int {
 	t.Helper()
 	close(k.stop)
@@ -119,7 +119,7 @@ func (k *talker) end(t *testing.T) int {
 	return k.sent
 }
 
-// The front goes on elsewhere, and nobody notices: neither peers nor workers.
+// The front goes on elsewhere, and neither peers nor workers notice.
 func TestFrontMoves(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
@@ -142,7 +142,7 @@ func TestFrontMoves(t *testing.T) {
 	for _, k := range talkers {
 		require.Positive(t, k.end(t))
 	}
-	for _, n := range ns { // each peer is still known to be where it is
+	for _, n := range ns { // the front still knows which worker has which peer
 		at := w.worker(n)
 		old := n.Conn(frontName)
 		twin, err := New(Config{Name: n.Name(), Cookie: "secret", Resolver: peersDir(w.dir)})
@@ -155,7 +155,7 @@ func TestFrontMoves(t *testing.T) {
 		require.Equal(t, ei.Int(at), v)
 		require.NoError(t, twin.Close())
 	}
-	// One that dies is replaced by the front that has not started it.
+	// A worker that dies is replaced, although this front has not started it.
 	require.NoError(t, syscall.Kill(before[0].PID, syscall.SIGKILL))
 	require.Eventually(t, func() bool {
 		now := w.f.Workers()
@@ -175,7 +175,7 @@ func sessions(f *Front) (n int) {
 	return n
 }
 
-// A front that follows one without a roll of names makes one, for the workers to come.
+// A front that takes over from one without a roll of names makes a roll, for workers that are started from then on.
 func TestFrontMakesRoll(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	w.rpc(w.node("peer@127.0.0.1"), "start", ei.Atom("joe"))
@@ -192,14 +192,14 @@ func TestFrontMakesRoll(t *testing.T) {
 	require.True(t, w.f.roll.Lacks("joe"))
 }
 
-// Each worker goes on in another process, and nobody notices.
+// Each worker goes on in another process, and neither peers nor other workers notice.
 func TestWorkersMove(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
 	held := sessions(w.f)
 	var talkers []*talker
 	for i, n := range ns {
-		echo := w.rpc(ns[(i+1)%3], "echo").(ei.Pid) // over another worker
+		echo := w.rpc(ns[(i+1)%3], "echo").(ei.Pid) // reached by way of another worker
 		talkers = append(talkers, w.talk(n, echo))
 	}
 	for range 3 {
@@ -252,7 +252,7 @@ func TestConnectionBreaksInMove(t *testing.T) {
 	}
 }
 
-// A new process may take as long to start as any worker: nobody waits for it meanwhile.
+// A new process may take as long to start as any worker: nothing waits for it meanwhile.
 func TestSlowSuccessor(t *testing.T) {
 	t.Parallel() // it waits
 	started := make(chan struct{}, 2)
@@ -283,7 +283,8 @@ func TestSlowSuccessor(t *testing.T) {
 	}
 }
 
-// A worker dies while the front stands still: what is handed over of it stays what it was, and the new front finds out.
+// A worker dies while the front stands still: the state and the descriptors that are handed over stay valid, and the new front notices the
+// death.
 func TestWorkerDiesInFreeze(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -316,7 +317,7 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 	require.Equal(t, lives, w.worker(ns[1]))
 }
 
-// What goes wrong while the front moves leaves it as it was; and it does one thing at a time.
+// A move that fails leaves the front as it was; and a front that is moving begins no other move or upgrade.
 func TestFrontStaysWhenMoveFails(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -359,7 +360,7 @@ func TestFrontStaysWhenMoveFails(t *testing.T) {
 	require.Positive(t, k.end(t))
 }
 
-// A front that is being shut down is not frozen any more: what would go on elsewhere has neither a name nor a listener.
+// A front that is being shut down is not frozen any more: the front that would go on elsewhere has neither a name nor a listener.
 func TestFrontFreezeBesideShutdown(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	f := w.f
@@ -373,7 +374,7 @@ func TestFrontFreezeBesideShutdown(t *testing.T) {
 	require.NoError(t, arrives(t, over, "the end").err)
 }
 
-// Shutdown waits for the end of a freeze: then there are the workers to tell, or another process has the node.
+// Shutdown waits for the end of a freeze: then either the workers can be told, or another process has the node.
 func TestFrontShutdownBesideFreeze(t *testing.T) {
 	for _, moves := range []bool{false, true} {
 		t.Run(fmt.Sprint("moves ", moves), func(t *testing.T) {
@@ -405,7 +406,7 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 	}
 }
 
-// A front that takes over with more workers than there were waits for those that are starting, and finds nothing wrong with them.
+// A front that takes over with more workers than there were waits, in UpgradeWorkers, for those that are starting.
 func TestUpgradeAwaitsWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	old := w.f.Workers()[0].PID
@@ -417,7 +418,7 @@ func TestUpgradeAwaitsWorker(t *testing.T) {
 	command, commands := cfg.Command, atomic.Int32{}
 	cfg.Command = func() *exec.Cmd {
 		cmd := command()
-		if commands.Add(1) == 1 { // the one that is added
+		if commands.Add(1) == 1 { // the worker that is added
 			cmd.Env = append(cmd.Env, testHoldVariable+"="+held)
 		}
 		return cmd
@@ -430,7 +431,7 @@ func TestUpgradeAwaitsWorker(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return crew() == 2 }, tooLong, tick)
 	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(soon(t)) })
-	require.Eventually(t, func() bool { // the first one has been
+	require.Eventually(t, func() bool { // the first worker has been upgraded
 		list := w.f.Workers()
 		return len(list) == 1 && list[0].PID != old
 	}, tooLong, tick)

@@ -70,7 +70,7 @@ func restoreFront(cfg FrontConfig, state []byte, list *descriptorList) (*StagedF
 	return g, nil
 }
 
-// fill makes what the front has beside the node.
+// fill restores what the front has besides the node.
 func (g *StagedFront) fill(s *states.Front, list *descriptorList) error {
 	f := g.f
 	if len(g.node.listeners) == 0 {
@@ -103,7 +103,7 @@ func (g *StagedFront) fill(s *states.Front, list *descriptorList) error {
 		return err
 	}
 	note := func(name string) error { f.roll.Recall(name); return nil }
-	if f.roll == nil { // those who join from now on have it
+	if f.roll == nil { // workers that join from now on have it
 		f.makeRoll()
 		note = f.roll.Enter
 	}
@@ -168,7 +168,7 @@ func (g *StagedFront) worker(s *states.Crewman, list *descriptorList) error {
 		}
 		w.untaken[u.Way] = append(w.untaken[u.Way], kept)
 	}
-	return w.reopen() // what was pushed through the socket before comes first
+	return w.reopen() // the worker first takes what was pushed through the old socket
 }
 
 // Front is the front. Until Start it does nothing.

@@ -15,7 +15,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// What no front can be is refused, before anything begins, and its descriptors are closed.
+// A state that no front can have is refused before anything begins, and its descriptors are closed.
 func TestRestoreFrontRefuses(t *testing.T) {
 	const one, two = 1, 2 // the lines, behind the listener
 	state := func(s *states.Node) []byte {
@@ -103,7 +103,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 	}
 }
 
-// Nor does a process go on as a worker that there cannot be.
+// A state that no worker can have is refused, too.
 func TestRestoreWorkerRefuses(t *testing.T) {
 	node, err := writeState(states.KindNode, &states.Node{Name: "a@b", Creation: 4})
 	require.NoError(t, err)

@@ -10,8 +10,8 @@ import (
 // A route says which workers have something to do with a peer: connections, and handshakes in progress.
 type route struct {
 	held   map[*crewman]int
-	at     *crewman // the one that has the connection, or else the latest handshake
-	proven bool     // at has, or had, a connection: sessions elsewhere have only said the peer's name, as any stranger may
+	at     *crewman // the worker that has the connection, or else the latest handshake
+	proven bool     // at has, or had, a connection: sessions of other workers have only given the peer's name, as any stranger can
 }
 
 // lose takes a worker off the route.
@@ -25,9 +25,9 @@ func (r *route) lose(w *crewman) {
 	}
 }
 
-// peerOf is the name that a parcel's data begins with, under which it is counted: "" of a peer that asks for one.
+// peerOf is the peer's name with which a parcel's data begins, and under which the session is counted; "" if the peer asks for a name.
 func peerOf(data []byte) string {
-	for _, size := range []int{2, 4} { // the header's; in one of 4 bytes the first two are zero
+	for _, size := range []int{2, 4} { // the header's size; in a header of 4 bytes the first two are zero
 		if len(data) < size {
 			break
 		}
@@ -64,7 +64,7 @@ func (f *Front) enter(w *crewman, peer string) {
 	}
 }
 
-// leave is the end of what enter, or claim, has counted; f.mu is held.
+// leave undoes enter, or claim, when a session or connection has ended; f.mu is held.
 func (f *Front) leave(w *crewman, peer string) {
 	r := f.routes[peer]
 	if r == nil || r.held[w] == 0 {
@@ -78,8 +78,8 @@ func (f *Front) leave(w *crewman, peer string) {
 	}
 }
 
-// up notes that a worker has the connection to a peer, which has proven its cookie. Connections that other workers have are over, as the
-// peer sees it; f.mu is held.
+// up notes that a worker has the connection to a peer, which has proven its cookie. Other workers that have connections to the peer are
+// told that these are over, as the peer sees it; f.mu is held.
 func (f *Front) up(w *crewman, key, peer string) {
 	if key != peer {
 		w.sessions--

@@ -24,14 +24,14 @@ import (
 
 const (
 	frontWorkers = 2
-	// fullWindows is how many sessions of many have a full window: the others cost less.
+	// fullWindows is how many sessions have a full window if there are many; the others cost less.
 	fullWindows = 4
-	// nobody is no process.
+	// nobody is the id of no process.
 	nobody = 0
 )
 
-// A frontScene is an old front with its workers, a new one, and peers, each of which has said half a question, and some of which have no
-// room for what is said to them.
+// A frontScene is an old front with its workers, a new front, and peers. Each peer has sent half a question, and some peers have no room
+// for what is sent to them.
 type frontScene struct {
 	t      *testing.T
 	dir    peersDir
@@ -43,7 +43,7 @@ type frontScene struct {
 	pids   map[int]int // of the workers, by slot
 	asked  int         // questions
 	late   lateComer
-	moving bool // workers are: sessions may have got to processes that are not known
+	moving bool // workers are moving: sessions may have got to processes that are not known
 }
 
 func newFrontScene(t *testing.T, sessions int, short bool) *frontScene {
@@ -79,13 +79,13 @@ func newFrontScene(t *testing.T, sessions int, short bool) *frontScene {
 		require.NoError(t, err)
 		k.peers = append(k.peers, p)
 	}
-	k.served() // and so there is a way from one worker to the other
+	k.served() // this also makes a way from one worker to the other
 	for _, p := range k.peers {
 		require.NotNil(t, k.greeted(p, greetings))
 		p.begin()
 	}
 	comes(t, k.halves)
-	for i, p := range k.sides { // the old one has begun all that it does
+	for i, p := range k.sides { // by now the old front has started everything that it needs
 		var now census
 		p.Ask(t, askCensus, &now)
 		if i == 0 {
@@ -98,7 +98,7 @@ func newFrontScene(t *testing.T, sessions int, short bool) *frontScene {
 // mark is in the environment of all processes of the scene.
 func (k *frontScene) mark() string { return testPeersVariable + "=" + string(k.dir) }
 
-// processes are those that live.
+// processes are the living processes of the scene.
 func (k *frontScene) processes() []int { return party.Marked(k.mark()) }
 
 // meet connects a peer.
@@ -128,7 +128,8 @@ func (k *frontScene) meet(i int) (*killPeer, error) {
 	return p, nil
 }
 
-// greeted has the peer's witness say who it is, and so many greetings behind it: few to most of many peers.
+// greeted asks the peer's witness to say who it is, and to send so many greetings behind that; most peers, if there are many, get one at
+// most.
 func (k *frontScene) greeted(p *killPeer, count int) ei.Tuple {
 	if p.i >= fullWindows {
 		count = min(count, 1)
@@ -162,7 +163,7 @@ func (k *frontScene) halves() string {
 	return ""
 }
 
-// byPort are the peers whose connections are up, by their own ports.
+// byPort has the peers whose connections are up, by the peers' ports.
 func (k *frontScene) byPort() map[int]*killPeer {
 	peers := map[int]*killPeer{}
 	for _, p := range k.peers {
@@ -173,13 +174,13 @@ func (k *frontScene) byPort() map[int]*killPeer {
 	return peers
 }
 
-// disturb says what is to go wrong.
+// disturb arranges what is to go wrong.
 func (k *frontScene) disturb(x disturbance) {
 	k.t.Helper()
 	require.NoError(k.t, k.dir.write(disturbanceFile, x))
 }
 
-// disturbed waits until it has, and gives the process that came to the point.
+// disturbed waits until it has gone wrong, and returns the process that came to the point.
 func (k *frontScene) disturbed() (pid int) {
 	k.t.Helper()
 	comes(k.t, func() string {
@@ -195,7 +196,7 @@ func (k *frontScene) disturbed() (pid int) {
 	return pid
 }
 
-// handOver has the front move, with nothing in the way.
+// handOver moves the front, undisturbed.
 func (k *frontScene) handOver() {
 	k.t.Helper()
 	party.Begin(k.t, k.sides)
@@ -205,7 +206,7 @@ func (k *frontScene) handOver() {
 	}
 }
 
-// served wants the sessions of the slots, or of all, to be served by their workers, whichever processes those are now.
+// served requires that the sessions of the slots, or of all slots, are served by the processes in k.pids.
 func (k *frontScene) served(slots ...int) {
 	k.t.Helper()
 	k.asked++
@@ -214,7 +215,7 @@ func (k *frontScene) served(slots ...int) {
 			require.Equal(k.t, k.pids[p.slot], p.ask(ei.Pid{}, k.asked), "peer %d, of worker %d", p.i, p.slot)
 		}
 	}
-	if len(slots) == 0 { // over the other worker
+	if len(slots) == 0 { // and a process of the other worker is reached, too
 		p := k.peers[0]
 		for _, o := range k.peers[1:] {
 			if o.slot != p.slot {
@@ -226,7 +227,7 @@ func (k *frontScene) served(slots ...int) {
 	}
 }
 
-// answered wants the sessions of a slot to be served, by whichever process.
+// answered requires that the sessions of a slot are served, by whichever process.
 func (k *frontScene) answered(slot int) {
 	k.t.Helper()
 	k.asked++
@@ -237,7 +238,7 @@ func (k *frontScene) answered(slot int) {
 	}
 }
 
-// changed waits until the sessions of a slot are served by another process, and gives that.
+// changed waits until the sessions of a slot are served by another process, and returns that process.
 func (k *frontScene) changed(slot int) (pid int) {
 	k.t.Helper()
 	i := slices.IndexFunc(k.peers, func(p *killPeer) bool { return p.slot == slot })
@@ -252,7 +253,7 @@ func (k *frontScene) changed(slot int) (pid int) {
 	return pid
 }
 
-// lose wants the sessions of a worker that has died to be closed. Two of them come again.
+// lose requires that the sessions of a worker that has died are closed. Two of the peers connect again.
 func (k *frontScene) lose(slot int) {
 	k.t.Helper()
 	var again []int
@@ -284,7 +285,7 @@ func (k *frontScene) lose(slot int) {
 	}
 }
 
-// replaced finds the process in a slot whose process has died: that which is a worker and no other's.
+// replaced finds the new process in a slot whose process has died: it is no front, and in no other slot.
 func (k *frontScene) replaced(slot, dead int) (int, error) {
 	for _, pid := range k.processes() {
 		if pid != dead && pid != k.sides[0].PID() && pid != k.sides[1].PID() && !k.isAt(pid, slot) {
@@ -303,7 +304,7 @@ func (k *frontScene) isAt(pid, except int) bool {
 	return false
 }
 
-// closed wants all to be over: every process ends, each connection, and nobody listens.
+// closed requires that everything ends: every process and each connection, and that nothing listens.
 func (k *frontScene) closed() {
 	k.t.Helper()
 	for _, p := range k.peers {
@@ -319,8 +320,8 @@ func (k *frontScene) closed() {
 	comes(k.t, func() string { return k.owners(nobody) })
 }
 
-// owners tells where more than one process has a connection or the listener, or the wrong one: workers have sessions, and this front the
-// listener.
+// owners tells which connection, or the listener, is open in a wrong process, or in more than one: only its worker must have a session, and
+// only this front the listener.
 func (k *frontScene) owners(front int) (wrong string) {
 	sockets, err := party.Sockets(k.port)
 	if err != nil {
@@ -329,7 +330,7 @@ func (k *frontScene) owners(front int) (wrong string) {
 	who := map[string][]int{}
 	for _, pid := range k.processes() {
 		for _, name := range party.Open(pid) {
-			if !slices.Contains(who[name], pid) { // it may have two of one socket
+			if !slices.Contains(who[name], pid) { // a process may have two descriptors of one socket
 				who[name] = append(who[name], pid)
 			}
 		}
@@ -353,7 +354,7 @@ func (k *frontScene) owners(front int) (wrong string) {
 	return ""
 }
 
-// upgrade has a front upgrade its workers, all of which is to succeed, once those that have died are replaced.
+// upgrade makes a front upgrade its workers; all upgrades must succeed, once workers that have died are replaced.
 func (k *frontScene) upgrade(front *party.Party) {
 	k.t.Helper()
 	comes(k.t, func() string {
@@ -363,7 +364,7 @@ func (k *frontScene) upgrade(front *party.Party) {
 	})
 }
 
-// moved notes who is where, and tells which worker has not moved.
+// moved notes the new process of each worker, and tells which worker has not moved.
 func (k *frontScene) moved(list []movedWorker) (wrong string) {
 	for _, m := range list {
 		if m.Err != "" {
@@ -379,7 +380,7 @@ func (k *frontScene) moved(list []movedWorker) (wrong string) {
 	return wrong
 }
 
-// goesOn wants everything to go on with one of the fronts, as if nothing had been: who has come meanwhile is served, workers can be
+// goesOn requires that everything goes on with one of the fronts, as if nothing had happened: the late comer is served, workers can be
 // upgraded, nothing is left over.
 func (k *frontScene) goesOn(owner int) {
 	k.t.Helper()
@@ -398,7 +399,7 @@ func (k *frontScene) goesOn(owner int) {
 	k.closed()
 }
 
-// settles wants a process to have no more than is due.
+// settles requires that a process comes to have no more descriptors and goroutines than are due.
 func (k *frontScene) settles(p *party.Party, due census) {
 	k.t.Helper()
 	comes(k.t, func() string {
@@ -436,21 +437,21 @@ func (k *frontScene) comeLate() {
 	k.t.Cleanup(func() { cancel(); n.Close() })
 }
 
-// served wants it to have come through.
+// served requires that the node was served at last.
 func (l lateComer) served(t *testing.T) {
 	t.Helper()
 	r := arrives(t, l.came, "the answer to who has come late")
 	require.NoError(t, r.err)
 }
 
-// fails wants it to have failed all the time.
+// fails requires that the node was never served.
 func (l lateComer) fails(t *testing.T) {
 	t.Helper()
 	l.stop()
 	require.Error(t, arrives(t, l.came, "the end of who has come late").err)
 }
 
-// listed is a list with what it is one of; "" of an empty one.
+// listed is a text that lists processes, behind what they are; "" for an empty list.
 func listed(what string, pids []int) string {
 	if len(pids) == 0 {
 		return ""

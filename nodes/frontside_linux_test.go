@@ -22,10 +22,10 @@ const frontVariable = "CNODE_TEST_FRONT"
 // A frontOrder tells a front what to do.
 type frontOrder struct {
 	Heir  bool
-	Short bool // deadlines
+	Short bool // the deadlines are short
 }
 
-// A census is what a process has.
+// A census counts what a process has open and running.
 type census struct{ Descriptors, Goroutines int }
 
 func newCensus() census {
@@ -39,10 +39,10 @@ func (a census) minus(b census) census {
 	return census{a.Descriptors - b.Descriptors, a.Goroutines - b.Goroutines}
 }
 
-// A frontStart is what a front says at the beginning.
+// A frontStart is what a front reports at the beginning.
 type frontStart struct {
-	Base    census // when the hand-off is over, without a front
-	Bare    census // before there is a front
+	Base    census // what is due when the hand-off is over and the front is not here
+	Bare    census // what there is before there is a front
 	Addr    string
 	Workers []WorkerInfo
 }
@@ -53,7 +53,7 @@ type movedWorker struct {
 	Err            string
 }
 
-// What a front is asked when it has reported.
+// What a front can be asked after its report, and the type of the answer.
 const (
 	askUpgrade = "upgrade" // []movedWorker
 	askCensus  = "census"  // census
@@ -150,7 +150,7 @@ func (o frontOrder) run(ctx context.Context, test *party.Side) (err error) {
 	err = nil
 	if !r.Owner {
 		if !o.Heir {
-			err = f.Close() // the other process has it: there is nothing but goroutines to end
+			err = f.Close() // the other process has the front: only goroutines are left to end
 		}
 		f = nil
 	}

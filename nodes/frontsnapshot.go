@@ -24,7 +24,7 @@ func (e *FrozenFront) snapshot() (err error) {
 	return err
 }
 
-// snapshotCrew has the workers. Sessions that are picked are cut off, and not counted.
+// snapshotCrew describes the workers. Sessions that are picked, but not pushed yet, are cut off, and not counted.
 func (e *FrozenFront) snapshotCrew(s *states.Front) (err error) {
 	table := &e.node.table
 	picked := map[*crewman]int{}
@@ -53,7 +53,7 @@ func (e *FrozenFront) snapshotCrew(s *states.Front) (err error) {
 	return nil
 }
 
-// snapshotUntaken has the sessions that a worker has not taken yet.
+// snapshotUntaken describes the sessions that a worker has not taken yet.
 func (w *crewman) snapshotUntaken(table *descriptorTable) (all []states.Session, err error) {
 	for way, list := range w.untaken {
 		for _, u := range list {
@@ -71,7 +71,7 @@ func (w *crewman) snapshotUntaken(table *descriptorTable) (all []states.Session,
 	return all, nil
 }
 
-// snapshotRoutes has who has which peer, without the sessions that are cut off.
+// snapshotRoutes describes which workers have which peers, without the sessions that are cut off.
 func (f *Front) snapshotRoutes(s *states.Front) {
 	for peer, r := range f.routes {
 		rs := states.Route{Peer: peer}

@@ -16,7 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Who says a peer's name first keeps nobody who came before from saying it: which of the two is the peer only the handshake tells.
+// A stranger that is the first to give a peer's name does not keep others from giving it: only the handshake tells which of them is the
+// peer.
 func TestStrangerIsFirst(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	at, err := transport.AddrPort(w.f.Addr())
@@ -39,7 +40,7 @@ func TestStrangerIsFirst(t *testing.T) {
 	}
 }
 
-// Who says a peer's name to another worker, while that of the peer hangs, is not taken for the peer.
+// A stranger that gives a peer's name to another worker, while the peer's worker hangs, is not taken for the peer.
 func TestStrangerTakesNoRoute(t *testing.T) {
 	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
 	ns := w.spread(3)
@@ -50,7 +51,7 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 	x := ns[0]
 	at := w.served(x)
 	c := x.Conn(frontName)
-	require.Eventually(t, func() bool { // what is taken is taken, and the word of it has arrived
+	require.Eventually(t, func() bool { // all sessions have been taken, and the front has been told
 		w.f.mu.Lock()
 		defer w.f.mu.Unlock()
 		for _, man := range w.f.crew {
@@ -81,7 +82,7 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 	require.Equal(t, c, x.Conn(frontName))
 }
 
-// Who says a node's name, and no more, keeps no worker from connecting to that node.
+// A stranger that gives a node's name, and does no more, keeps no worker from connecting to that node.
 func TestStrangerBesideConnect(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -95,7 +96,7 @@ func TestStrangerBesideConnect(t *testing.T) {
 	defer stranger.Close()
 	_, err = stranger.Write(namePacket(t, x.Name()))
 	require.NoError(t, err)
-	_, err = stranger.Read(make([]byte, 2)) // a worker has it
+	_, err = stranger.Read(make([]byte, 2)) // a worker has the session
 	require.NoError(t, err)
 	w.f.mu.Lock()
 	its := w.f.routes[x.Name()].at.proc.PID

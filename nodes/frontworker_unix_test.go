@@ -18,8 +18,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// seldomTicks is the TickInterval of nodes that die and stop: a minute of silence, which is the end of a connection by default, may be no
-// more than a busy machine.
+// seldomTicks is the TickInterval in tests where processes die and stop: by default a connection ends after a minute of silence, which a
+// busy machine may cause.
 const seldomTicks = 10 * time.Minute
 
 // testWorker is what a worker of these tests does.
@@ -31,7 +31,7 @@ func testWorker() int {
 	w, err := StartWorker(context.Background(), Config{
 		Cookie: "secret", Resolver: testPeers(), Transports: testTransports(), moveReached: testPeers().disturb, TickInterval: seldomTicks,
 		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) },
-		Handover: func(context.Context) ([]byte, error) { // between the readers' halt and that of all else
+		Handover: func(context.Context) ([]byte, error) { // called after the readers have halted, and before all else has
 			if c := n.Conn(doomed); c != nil {
 				c.fail(ErrClosed)
 			}
@@ -49,16 +49,16 @@ func testWorker() int {
 	return 0
 }
 
-// testPeersVariable is the directory in which the nodes of a test write down where they are.
+// testPeersVariable names the directory in which the nodes of a test write down their addresses.
 const testPeersVariable = "CNODE_TEST_PEERS"
 
-// testHangVariable makes a worker that is never ready.
+// testHangVariable makes a worker never become ready.
 const testHangVariable = "CNODE_TEST_HANG"
 
-// testHoldVariable makes a worker that is ready once there is a file.
+// testHoldVariable makes a worker wait until a file exists before it becomes ready.
 const testHoldVariable = "CNODE_TEST_HOLD"
 
-// testSlowVariable makes a worker's new process one that takes its time to start.
+// testSlowVariable makes the new process of a worker that moves slow to start.
 const testSlowVariable = "CNODE_TEST_SLOW"
 
 // A peersDir is a Resolver: a file a node, with its address.
@@ -89,7 +89,7 @@ type peersEntry string
 func (peersEntry) Creation() uint32 { return 0 }
 func (e peersEntry) Close() error   { return os.Remove(string(e)) }
 
-// setUpTestWorker gives each worker a fixed process and functions to try everything with.
+// setUpTestWorker gives each worker a fixed process, and the functions that the tests call.
 func setUpTestWorker(n *Node) error {
 	if os.Getenv(testHangVariable) != "" {
 		select {}
@@ -155,7 +155,7 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 	"ask": func(ctx context.Context, n *Node, args []ei.Term) (any, error) { // connects, if need be
 		return n.CallName(ctx, string(args[0].(ei.Atom)), string(args[1].(ei.Atom)), args[2])
 	},
-	"questions": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { // to the front, ever
+	"questions": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { // how many it has asked the front so far
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
 		return n.part.last, nil
@@ -173,7 +173,7 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 		}
 		return ei.Atom("ok"), nil
 	},
-	"nofiles": func(context.Context, *Node, []ei.Term) (any, error) { // no number is left for a descriptor
+	"nofiles": func(context.Context, *Node, []ei.Term) (any, error) { // leaves no number for a descriptor
 		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &testWorkerFiles)
 		none := testWorkerFiles
 		none.Cur = 3
@@ -182,7 +182,7 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 	"files": func(context.Context, *Node, []ei.Term) (any, error) {
 		return ei.Atom("ok"), unix.Setrlimit(unix.RLIMIT_NOFILE, &testWorkerFiles)
 	},
-	"second": func(context.Context, *Node, []ei.Term) (any, error) { // is how long it takes
+	"second": func(context.Context, *Node, []ei.Term) (any, error) { // takes a second
 		time.Sleep(time.Second)
 		return ei.Atom("ok"), nil
 	},
@@ -192,10 +192,11 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 	},
 }
 
-// testWorkerFiles is what nofiles has found, for files.
+// testWorkerFiles is the limit that nofiles has found, and that files restores.
 var testWorkerFiles unix.Rlimit
 
-// testProcess is what start serves, under a name if it is given one: it answers calls, collects numbers, and ends on request.
+// testProcess is the Server that the function start serves, under a name if it is given one: it answers calls, collects numbers, and ends
+// on request.
 func testProcess(n *Node) Server {
 	var got ei.List
 	return Server{

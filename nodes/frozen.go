@@ -20,7 +20,7 @@ type Frozen struct {
 	broken    []*Conn        // those that have ended since their readers halted, and do not move
 	dead      map[*Conn]bool // of conns, those that turned out to be broken when they were described, and do not move either
 	listeners []*Listener
-	name      handoff.Frozen // nil: none that moves
+	name      handoff.Frozen // of the registration; nil: there is none that moves
 	undo      []func()       // what Thaw does, last one first
 	handed    bool           // Config.Handover has been called
 	over      atomic.Bool
@@ -74,14 +74,14 @@ func (f *Frozen) Release() error {
 	for _, l := range f.listeners {
 		errs = append(errs, l.release())
 	}
-	for _, l := range n.Listeners() { // opened at the last moment
+	for _, l := range n.Listeners() { // opened during the freeze
 		errs = append(errs, l.Close())
 	}
 	if f.name != nil {
 		errs = append(errs, f.name.Release())
 	}
 	n.procs.moveOut()
-	for _, c := range f.broken { // their end waits for the reader
+	for _, c := range f.broken { // the end of a connection waits for its reader
 		c.fail(ErrMoved)
 		c.letReader()
 	}

@@ -18,13 +18,13 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A flood is more than a way between two processes holds: what each end's queue and windows do, those of the two workers on it as well.
+// A flood is more than the way between two processes holds: the queues and windows at either end, and those of the two workers in between.
 const (
 	floodMessages = 1200
 	floodBytes    = 32 << 10
 )
 
-// flood sends numbers to a process, each with much behind it.
+// flood sends numbers to a process, each in a large message.
 func flood(ctx context.Context, b *Mailbox, to ei.Pid) error {
 	fill := make(ei.Binary, floodBytes)
 	for i := range floodMessages {
@@ -74,7 +74,7 @@ func setUpFlood(n *Node) {
 	n.Expose("w", "drain", func(ctx context.Context, args []ei.Term) (any, error) {
 		return ei.Atom("ok"), drained(ctx, n.procs.local(args[0].(ei.Pid)))
 	})
-	n.Expose("w", "cut", func(ctx context.Context, args []ei.Term) (any, error) { // loses its way to a peer, and sends there again
+	n.Expose("w", "cut", func(ctx context.Context, args []ei.Term) (any, error) { // cuts the worker's way to a peer, and sends there again
 		to := args[0].(ei.Pid)
 		c := n.Conn(string(to.Node))
 		if c == nil || !c.shadow {
@@ -88,7 +88,7 @@ func setUpFlood(n *Node) {
 		}
 		return ei.Atom("ok"), err
 	})
-	branch := func(peer ei.Term) *Conn { // the only one
+	branch := func(peer ei.Term) *Conn { // the only branch of the connection to a peer
 		c := n.Conn(string(peer.(ei.Atom)))
 		if c == nil {
 			return nil
@@ -100,16 +100,16 @@ func setUpFlood(n *Node) {
 		}
 		return nil
 	}
-	n.Expose("w", "passed", func(_ context.Context, args []ei.Term) (any, error) { // how much has come for a peer
+	n.Expose("w", "passed", func(_ context.Context, args []ei.Term) (any, error) { // how many messages have come over the branch for a peer
 		return branch(args[0]).messages.Load(), nil
 	})
-	n.Expose("w", "lose", func(_ context.Context, args []ei.Term) (any, error) { // as when the other worker hangs
+	n.Expose("w", "lose", func(_ context.Context, args []ei.Term) (any, error) { // cuts the branch, as when the other worker hangs
 		b := branch(args[0])
 		b.fail(ErrTickTimeout)
 		<-b.left
 		return ei.Atom("ok"), nil
 	})
-	// Somebody waits who sends to a peer, or passes on what comes from it.
+	// Tells whether a goroutine that sends to a peer, or passes on what comes from it, has to wait.
 	var mu sync.Mutex
 	type look struct {
 		sent  int64
@@ -126,7 +126,7 @@ func setUpFlood(n *Node) {
 				l = look{sent: sent}
 			}
 			looks[c] = l
-			return queued > transport.DefaultQueueLimit || l.times > 50 // a lone sender may wait as the writer, and nothing behind him
+			return queued > transport.DefaultQueueLimit || l.times > 50 // a lone sender may wait as the writer, with nothing queued
 		}
 		c := n.Conn(string(args[0].(ei.Atom)))
 		if c == nil {
@@ -142,13 +142,13 @@ func setUpFlood(n *Node) {
 	})
 }
 
-// A floodWorld is a node with two workers, one of which has the connection to a peer; a way between that peer and a process of the other
-// one is full.
+// A floodWorld is a node with two workers, one of which has the connection to a peer; the way between that peer and a process of the other
+// worker is full.
 type floodWorld struct {
 	*frontWorld
-	peer *Node // its reader in the worker waits
-	mate *Node // of the same worker
-	far  *Node // of the other one
+	peer *Node // the peer; its connection's reader in the worker waits
+	mate *Node // another peer of the same worker
+	far  *Node // a peer of the other worker
 }
 
 func newFloodWorld(t *testing.T) *floodWorld {
@@ -163,13 +163,13 @@ func newFloodWorld(t *testing.T) *floodWorld {
 	return f
 }
 
-// full waits until the way is.
+// full waits until the way is full.
 func (w *floodWorld) full() {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool { return w.rpc(w.mate, "waits", ei.Atom(w.peer.Name())) == ei.Atom("true") }, tooLong, 10*tick)
 }
 
-// toPeer has a process of the other worker send to one of the peer's, which does not read.
+// toPeer makes a process of the other worker send to one of the peer's, which does not read.
 func (w *floodWorld) toPeer() *Mailbox {
 	w.t.Helper()
 	require.NoError(w.t, narrow(w.peer.Conn(frontName).Stream(), unix.SO_RCVBUF))
@@ -179,7 +179,7 @@ func (w *floodWorld) toPeer() *Mailbox {
 	return deaf
 }
 
-// fromPeer has a process of the peer send to one of the other worker's, which does not read.
+// fromPeer makes a process of the peer send to one of the other worker's, which does not read.
 func (w *floodWorld) fromPeer(ctx context.Context) (deaf ei.Pid, sent <-chan result[int]) {
 	w.t.Helper()
 	deaf = w.rpc(w.far, "deaf").(ei.Pid)
@@ -189,7 +189,7 @@ func (w *floodWorld) fromPeer(ctx context.Context) (deaf ei.Pid, sent <-chan res
 	return deaf, sent
 }
 
-// moves has the peer's worker go on in another process, once in vain.
+// moves moves the peer's worker to another process; a first attempt fails.
 func (w *floodWorld) moves() {
 	t := w.t
 	t.Helper()
@@ -207,7 +207,7 @@ func (w *floodWorld) moves() {
 	w.full()
 }
 
-// A peer whose messages wait for room in a process of another worker, and whose connection ends, comes again.
+// A peer whose messages wait for room in a process of another worker can connect again when its connection has ended.
 func TestPeerComesAgainBesideFullProcess(t *testing.T) {
 	w := newFloodWorld(t)
 	ctx, cancel := context.WithCancel(soon(t))
@@ -218,7 +218,7 @@ func TestPeerComesAgainBesideFullProcess(t *testing.T) {
 	w.worker(w.peer) // within the time of one handshake
 }
 
-// The worker of a peer that does not read what processes of another worker say moves even so; all of that arrives once, and in order.
+// The worker of a peer that does not read what processes of another worker send can move even so; all messages arrive once, and in order.
 func TestWorkerMovesBesideDeafPeer(t *testing.T) {
 	w := newFloodWorld(t)
 	deaf := w.toPeer()
@@ -228,7 +228,7 @@ func TestWorkerMovesBesideDeafPeer(t *testing.T) {
 	require.Zero(t, unread(deaf))
 }
 
-// The worker of a peer that sends to a process of another worker, which does not read, moves even so; all of that arrives once, and in
+// The worker of a peer that sends to a process of another worker, which does not read, can move even so; all messages arrive once, and in
 // order.
 func TestWorkerMovesBesideDeafProcess(t *testing.T) {
 	w := newFloodWorld(t)
@@ -239,8 +239,8 @@ func TestWorkerMovesBesideDeafProcess(t *testing.T) {
 	w.worker(w.peer)
 }
 
-// Who loses the way to a peer gets another one as soon as the one before has ended: as long as the peer does not read what has come
-// through that, it is there.
+// A worker that loses its way to a peer gets another one as soon as the old one has ended at its other end, too: that end stays until the
+// peer has read what came through it.
 func TestWayToDeafPeerAgain(t *testing.T) {
 	w := newFloodWorld(t)
 	deaf, sink := w.toPeer(), w.mailbox(w.peer, nil)
@@ -261,7 +261,7 @@ func TestWayToDeafPeerAgain(t *testing.T) {
 	arrives(t, drained, "the end of the receiver")
 }
 
-// A peer hears of the end of a process of another worker whose way to it ends while its last words wait for room.
+// A peer is told of the end of a process of another worker even if the way between them ends while the exit signal waits for room.
 func TestLastWordsInHand(t *testing.T) {
 	for _, monitors := range []bool{false, true} {
 		t.Run(fmt.Sprint("monitors ", monitors), func(t *testing.T) {
@@ -276,10 +276,10 @@ func TestLastWordsInHand(t *testing.T) {
 			} else {
 				require.NoError(t, b.Link(soon(t), joe))
 			}
-			_, err := w.peer.Call(soon(t), joe, ei.Atom("pid")) // it has arrived
+			_, err := w.peer.Call(soon(t), joe, ei.Atom("pid")) // the link or monitor has arrived
 			require.NoError(t, err)
 			require.NoError(t, narrow(w.peer.Conn(frontName).Stream(), unix.SO_RCVBUF))
-			var deaf [2]*Mailbox // of two senders one waits behind the other, in a full queue
+			var deaf [2]*Mailbox // two senders: one waits behind the other, with a full queue
 			for i := range deaf {
 				deaf[i] = w.mailbox(w.peer, &MailboxOptions{Limit: 1000})
 				w.rpc(w.mate, "flood", deaf[i].Pid())

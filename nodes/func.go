@@ -10,12 +10,13 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append, and nil is neither) is the
-// call's. An error becomes an exception: that of a *Raise, else one of class error with reason {go_error, Text}. A panic is one of class
-// error with reason {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the node,
-// and when an exit signal ends the process that a spawn, or erpc, has made for the function. It does not end when a caller no longer waits;
-// but once the node shuts down, it ends with the caller's connection. ConnOf(ctx) is that connection, whose Done tells of it at any time.
-// An argument that is a list may be an ei.List or, if all of it are small integers, an ei.String: ei.Elements gives both as a list.
+// A Func is a Go function that remote processes call. Its result, an ei.Term or a Go value (see ei.Append; nil is neither), is the result
+// of the call. An error becomes an exception: that of a *Raise, else one of class error with reason {go_error, Text}. A panic is one of
+// class error with reason {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the
+// node, and when an exit signal ends the process that a spawn, or erpc, has made for the function. It does not end when a caller no longer
+// waits; but once the node shuts down, it ends with the caller's connection. ConnOf(ctx) is that connection, whose Done tells of its end at
+// any time. An argument that is a list may be an ei.List or, if all its elements are small integers, an ei.String: ei.Elements gives both
+// as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.
@@ -61,10 +62,10 @@ func raised(err error) *Raise {
 	return r
 }
 
-// A turn is what the context of a function knows that runs for a message: of a Func, or of a Server.
+// A turn is one run of a function for a message, a Func or a Server's function. The function's context carries it.
 type turn struct {
-	conn *Conn    // that the message came over; nil: from this node
-	self *Mailbox // the Server's; nil for a Func
+	conn *Conn    // that the message came over; nil: it is from this node
+	self *Mailbox // the Server's mailbox; nil for a Func
 	over atomic.Bool
 
 	calls function // the Func's name; guarded by remoteTurns
@@ -76,7 +77,7 @@ func (t *turn) within(ctx context.Context) context.Context {
 	return context.WithValue(ctx, turnKey{}, t)
 }
 
-// turnOf is the turn that ctx is of; nil if it is of none.
+// turnOf is the turn that ctx carries; nil if it carries none.
 func turnOf(ctx context.Context) *turn {
 	t, _ := ctx.Value(turnKey{}).(*turn)
 	return t
@@ -98,7 +99,7 @@ func MailboxOf(ctx context.Context) *Mailbox {
 	return nil
 }
 
-// callsSelf tells whether who calls is the process that is called.
+// callsSelf tells whether the call that is made with ctx is one of a Server's process to itself.
 func callsSelf(ctx context.Context, to target) bool {
 	t := turnOf(ctx)
 	if t == nil || t.self == nil || t.over.Load() || to.node != t.self.n.Name() {
@@ -141,7 +142,7 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	return b, nil
 }
 
-// until gives a context that ends with ctx, and when over is closed.
+// until returns a context that ends when ctx ends or over is closed.
 func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	n.goroutines.Run(func() {
@@ -159,9 +160,9 @@ func (n *Node) admits(c *Conn, bytes int) bool {
 	return c == nil || n.procs.calls.admits(c, bytes, n.ctx.Done())
 }
 
-// work runs f on a goroutine of its own, in a place of Config.MaxCalls. It does not wait for one: f does, for its peer's turn, and counts
-// from now on as running; bytes is what it holds meanwhile. It is false when the node drains (see busy); then, or when the node closes, f
-// does not run.
+// work runs f on a goroutine of its own, in a place of Config.MaxCalls. work does not wait for a place: f is queued until its peer gets
+// one, and counts as running from now on; bytes is the memory that it holds meanwhile. work is false when the node drains (see busy); then,
+// or when the node closes, f does not run.
 func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	if !n.procs.busy(c == nil) {
 		return false

@@ -19,7 +19,7 @@ import (
 
 var bad = ei.Tuple{ei.Atom("bad"), ei.Int(1)}
 
-// exposeAll makes functions callable that end in every way.
+// exposeAll exposes functions that end in every possible way.
 func exposeAll(n *Node) {
 	for name, fn := range map[string]Func{
 		"echo":  func(_ context.Context, args []ei.Term) (any, error) { return args, nil },
@@ -74,7 +74,7 @@ func TestRPC(t *testing.T) {
 			}
 			var e *RPCError
 			require.ErrorAs(t, err, &e, tt.function)
-			if tt.function != "none" { // whose text is another package's
+			if tt.function != "none" { // the text of this error comes from another package
 				require.Equal(t, tt.badrpc.String(), e.Reason.String(), tt.function)
 			}
 		}
@@ -197,7 +197,7 @@ func TestSpawn(t *testing.T) {
 	ref = p.request(4, "m", "wait", ei.List{monitor, link}, ei.Atom("x"))
 	pid := reply(ref, dist.SpawnMonitored|dist.SpawnLinked)
 	require.Equal(t, ei.List{ei.Atom("x")}, arrives(t, started, "the function"))
-	for range 3 { // it does not receive: they are not kept
+	for range 3 { // the process does not receive: messages are not kept
 		p.send(dist.Control{Op: dist.OpSend, To: pid}, ei.Binary(make([]byte, 1<<16)))
 	}
 	require.Eventually(t, func() bool { return n.Stats().Undeliverable == 3 }, tooLong, tick)
@@ -250,12 +250,12 @@ func TestSpawn(t *testing.T) {
 	send(ei.List{monitor}, ei.Raw{255})
 	refused("badarg")
 
-	// What only decoding shows is shown when the process runs.
+	// Faults that only decoding can show become visible when the process runs.
 	send(ei.List{monitor}, ei.Raw{108, 0, 0, 0, 1, 116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2, 106}) // a map with equal keys
 	reply(ref, dist.SpawnMonitored)
 	require.Equal(t, ei.Atom("badarg"), p.down(ref))
 
-	// Nobody counts the arguments but the function; what is no list of them ends it.
+	// Only the function counts its arguments; if they are not a list, the process ends.
 	for payload, why := range map[ei.Term]string{ei.String("12"): "normal", ei.Int(1): "{badarg,[{erlang,apply,[m,echo,1],[]}]}"} {
 		raw, err := ei.AppendTerm(nil, payload)
 		require.NoError(t, err)
@@ -268,7 +268,7 @@ func TestSpawn(t *testing.T) {
 	arrives(t, cancelled, "the end of its context")
 }
 
-// erpc:cast and rpc:cast say nothing to the caller.
+// erpc:cast and rpc:cast send nothing to the caller.
 func TestCastsAreNotAnswered(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -298,7 +298,7 @@ func TestCastsAreNotAnswered(t *testing.T) {
 	}
 }
 
-// Config.MaxCalls holds back the calls of one peer, which gets half, and not messages of other connections.
+// Config.MaxCalls holds back the calls of a single peer, which gets half of the places, but no messages of other connections.
 func TestMaxCalls(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 4 })
@@ -333,8 +333,8 @@ func TestMaxCalls(t *testing.T) {
 	require.Len(t, seen, 4)
 }
 
-// Peers whose calls hang, in whichever way they make them, keep no other peer's from running; and all together have no more places than
-// there are.
+// Peers whose calls hang, however they are made, do not keep other peers' calls from running; and all calls together have no more places
+// than there are.
 func TestMaxCallsOfOnePeer(t *testing.T) {
 	for _, way := range []string{"spawn", "rex"} {
 		t.Run(way, func(t *testing.T) {
@@ -369,12 +369,12 @@ func TestMaxCallsOfOnePeer(t *testing.T) {
 				require.Equal(t, ei.Int(7), got)
 			}
 			require.Empty(t, running)
-			require.NoError(t, n.Conn("wire0@test").Close()) // whose places are free, once its functions have ended
+			require.NoError(t, n.Conn("wire0@test").Close()) // its places become free once its functions have ended
 		})
 	}
 }
 
-// A peer that comes again has no share beside the one that its earlier connections have filled.
+// A peer that connects again gets no new share beside the one that its earlier connections have filled.
 func TestMaxCallsAfterReconnect(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 16 })
@@ -403,8 +403,8 @@ func TestMaxCallsAfterReconnect(t *testing.T) {
 	require.Empty(t, running)
 }
 
-// Functions that have all the places of their peer, and call it back, get their answers though it has asked for more: what waits for a
-// place does not keep the connection from being read. Each begins in its turn.
+// Functions that occupy all the places of their peer, and call it back, get their answers although the peer has more calls waiting: those
+// do not keep the connection from being read. Each call begins in its turn.
 func TestMaxCallsThatCallBack(t *testing.T) {
 	for _, way := range []string{"spawn", "rex", "call"} {
 		t.Run(way, func(t *testing.T) {
@@ -440,7 +440,7 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 					tag  ei.Term
 					from ei.Pid
 				}
-				for m.tag == nil { // the call back, beside answers and monitors
+				for m.tag == nil { // the call back, among answers and monitors
 					_, asked := p.next()
 					if g, ok := asked.(ei.Tuple); ok && g[0] == ei.Atom("$gen_call") {
 						m.from, m.tag = g[1].(ei.Tuple)[0].(ei.Pid), g[1].(ei.Tuple)[1]
@@ -453,7 +453,7 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 	}
 }
 
-// Nor does more than may wait for a place keep it from being read for long: what there is no room for is refused.
+// Nor do more calls than may wait for a place keep the connection from being read for long: those that there is no room for are refused.
 func TestMaxCallsRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -480,7 +480,7 @@ func TestMaxCallsRefuses(t *testing.T) {
 		_, refused = p.next()
 		require.Equal(t, ei.Tuple{ref, limit}, refused)
 		deep := append(bytes.Repeat([]byte{108, 0, 0, 0, 1}, maxWaiting/5), bytes.Repeat([]byte{106}, maxWaiting/5+1)...)
-		call[3] = ei.Raw(deep) // more than is decoded
+		call[3] = ei.Raw(deep) // nested deeper than is decoded
 		p.say("rex", ei.Tuple{p.self, call})
 		_, refused = p.next()
 		require.Equal(t, ei.Tuple{ei.Atom("rex"), limit}, refused)
@@ -504,7 +504,7 @@ func TestMaxCallsRefuses(t *testing.T) {
 	})
 }
 
-// A process that is killed before its turn does not run, and its monitor hears of its end at once.
+// A process that is killed before its turn does not run, and its monitor fires at once.
 func TestSpawnKilledBeforeItsTurn(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
@@ -547,7 +547,7 @@ func TestMaxCallsHere(t *testing.T) {
 	arrives(t, running, "the other one runs, for nobody")
 }
 
-// What waits for a place takes no more room than it did on the wire: it is decoded when it runs.
+// A call that waits for a place takes no more memory than it did on the wire: it is decoded when it runs.
 func TestWaitingCallsAreNotDecoded(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
@@ -573,7 +573,7 @@ func TestWaitingCallsAreNotDecoded(t *testing.T) {
 		Op: dist.OpSpawnRequest, Ref: ei.Ref{Node: p.self.Node, Creation: 4, Len: 3}, From: p.self, GroupLeader: p.self,
 		Module: "m", Function: "wait", Arity: 1, Options: ei.Raw{106},
 	}, ei.Raw(args))
-	p.request(2, "m", "wait", quiet) // comes behind it
+	p.request(2, "m", "wait", quiet) // comes behind the first one
 	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 5 }, tooLong, tick, "net_kernel, rex, and three processes")
 	require.Less(t, held()-before, 3*len(args))
 	close(release)

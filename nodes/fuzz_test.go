@@ -17,7 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "write the seeds of the fuzz target anew")
 
-// The processes that a fuzzed connection finds, so that seeds can name them: a mailbox that traps exits, called box, and one that does not.
+// The processes that a fuzzed connection finds, so that seeds can name them: a mailbox that traps exits, called box, and another one that
+// does not.
 const (
 	fuzzCreation = 9
 	fuzzBox      = 101
@@ -168,7 +169,7 @@ func fuzzSeeds(t testing.TB) map[string][]byte {
 	return seeds
 }
 
-// TestFuzzSeeds holds the committed seeds against those of today.
+// TestFuzzSeeds compares the committed seeds with those that fuzzSeeds makes now.
 func TestFuzzSeeds(t *testing.T) {
 	dir := filepath.Join("testdata", "fuzz", "FuzzConn")
 	for name, b := range fuzzSeeds(t) {

@@ -20,7 +20,7 @@ type Call struct {
 	n      *Node
 	conn   *Conn
 	tag    ei.Raw
-	prompt bool // the reply does not wait
+	prompt bool // Reply must not wait
 
 	replied atomic.Bool
 }
@@ -43,9 +43,10 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	return &Call{From: from, Request: t, n: b.n, conn: m.conn, tag: bytes.Clone(tag)}, true
 }
 
-// Reply answers the call, from any goroutine. It waits as Conn.Send does, but for a caller that another node has named neither for room in
-// a mailbox of this node nor for a connection: the reply is sent when the connection is up, if that is soon. What cannot be encoded is an
-// error, and the caller gets {error, Text}. After any other error nothing was sent, and Reply may be called again.
+// Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has passed the caller's request on, it waits
+// neither for room in a mailbox of this node nor for a connection: the reply is sent when the connection is up, if that is soon. If v
+// cannot be encoded, that is the error, and the caller gets {error, Text}. After any other error nothing was sent, and Reply may be called
+// again.
 func (c *Call) Reply(ctx context.Context, v any) error {
 	if !c.replied.CompareAndSwap(false, true) {
 		return wrap("reply", string(c.From.Node), ErrReplied)
@@ -62,7 +63,7 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 
 func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	answer := ei.Tuple{c.tag, value}
-	if c.conn != nil && c.conn.Err() == ErrMoved { // away, and perhaps back again
+	if c.conn != nil && c.conn.Err() == ErrMoved { // the connection has moved away, and perhaps come back
 		if back := c.n.Conn(c.conn.peer.Name); back != nil {
 			c.conn = back
 		}
@@ -71,9 +72,9 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	if c.conn != nil && node == c.conn.peer.Name {
 		return c.replyOver(ctx, c.conn, answer)
 	}
-	// It is for a process of this node, or was passed on by another node than the caller's.
+	// The caller is a process of this node, or the request was passed on by a node other than the caller's.
 	if c.conn != nil {
-		if _, err := c.tag.Decode(); err != nil { // the caller's node would end its connection with this one for it
+		if _, err := c.tag.Decode(); err != nil { // a malformed tag: the caller's node would end its connection with this one
 			return wrap("reply", node, err)
 		}
 	}
@@ -86,7 +87,7 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	}
 	conn := c.n.Conn(node)
 	switch {
-	case conn != nil && c.prompt && conn.isFull(): // what a peer asks in another one's name ends no connection of that one
+	case conn != nil && c.prompt && conn.isFull(): // a request of one peer in another peer's name must not end the other's connection
 		return wrap("reply", node, transport.ErrQueueFull)
 	case conn != nil:
 		return c.replyOver(ctx, conn, answer)
@@ -98,7 +99,7 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 		}
 		return c.replyOver(ctx, conn, answer)
 	}
-	c.tag = bytes.Clone(c.tag) // the message is over before the answer is out
+	c.tag = bytes.Clone(c.tag) // the message's buffer may be reused before the answer is out
 	return wrap("reply", node, c.n.strangers.reply(c, ei.Tuple{c.tag, value}))
 }
 
@@ -118,8 +119,9 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Tuple) error
 	return err
 }
 
-// strangers are nodes that are not connected, and that a peer has asked something for. Whoever answers does not wait until they are, which
-// may take Config.HandshakeTimeout for each name that a peer makes up. (In OTP, too, only the message waits.)
+// strangers counts the replies that wait for a connection to a node in whose name another peer has asked something. The answering function
+// does not wait for such a connection, which may take Config.HandshakeTimeout for each name that a peer makes up. (In OTP, too, only the
+// message waits.)
 type strangers struct{ count atomic.Int32 }
 
 func (s *strangers) reply(c *Call, answer ei.Tuple) error {
@@ -194,7 +196,8 @@ func genRequest(kind ei.Atom, payload ei.Raw) (from ei.Pid, tag, request ei.Raw,
 	return from, tag, request, err == nil
 }
 
-// refuse tells the caller of a request, which monitors us, that there will be no reply; those whose calls are being handled hear nothing.
+// refuse tells the caller of a request, by a DOWN for its monitor of this process, that there will be no reply. Callers whose requests are
+// being handled are told nothing.
 func (b *Mailbox) refuse(m *Message) {
 	from, tag, _, ok := genCall(m.Payload)
 	if !ok {
@@ -204,7 +207,7 @@ func (b *Mailbox) refuse(m *Message) {
 	id := monitorID{ref, from.Node}
 	b.mu.Lock()
 	w, ok := b.watchers[id]
-	if ok = ok && (m.conn == nil || string(from.Node) == m.conn.peer.Name); ok { // else a peer speaks of another one's
+	if ok = ok && (m.conn == nil || string(from.Node) == m.conn.peer.Name); ok { // else a peer names a process of another peer
 		delete(b.watchers, id)
 	}
 	b.mu.Unlock()

@@ -12,11 +12,11 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// What ends its goroutine by runtime.Goexit, as a failing test does, ends nothing else.
+// A function that ends its goroutine by runtime.Goexit, as a failing test does, ends nothing else.
 
 var goexit = ei.Tuple{ei.Atom("go_panic"), ei.Binary("runtime.Goexit")}
 
-// isRead tells that the node reads what the peer sends.
+// isRead waits until the node reads what the peer sends: it gets an answer.
 func isRead(p *wire) {
 	p.t.Helper()
 	p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 99)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}})
@@ -113,7 +113,7 @@ func TestCheckPeerGoexit(t *testing.T) {
 		cfg.CheckPeer = func(context.Context, string) error { runtime.Goexit(); return nil }
 	}
 	a, b := w.started("alice", slow, exits), w.started("bob", slow)
-	for range 2 { // either side is not kept waiting, and the next attempt is another one
+	for range 2 { // neither side is kept waiting, and the next attempt starts afresh
 		_, err := a.Connect(w.ctx(), "bob@test")
 		require.ErrorIs(t, err, errGoexit)
 		_, err = b.Connect(w.ctx(), "alice@test")
@@ -122,7 +122,7 @@ func TestCheckPeerGoexit(t *testing.T) {
 	}
 }
 
-// One that does so only when it is ended leaves no socket behind either.
+// A CheckPeer that calls runtime.Goexit only when its context ends leaves no socket behind either.
 func TestCheckPeerGoexitLate(t *testing.T) {
 	w := newWorld(t, "tcp")
 	checks := make(chan struct{}, 1)
@@ -147,7 +147,7 @@ func TestCheckPeerGoexitLate(t *testing.T) {
 	p.gone()
 }
 
-// A panic is an error, and the program hears when it has stopped in vain.
+// A panic in Config.Handover is an error of Freeze, and Config.Thawed is called then.
 func TestHandoverPanics(t *testing.T) {
 	w := newWorld(t, "tcp")
 	fails, thawed := true, 0

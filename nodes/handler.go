@@ -11,8 +11,8 @@ import (
 // A Handler takes the messages of a process on the goroutine that receives them: for a message from another node, the goroutine of its
 // connection, which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not
 // wait, it runs concurrently for different connections, and messages of one connection come in order; whatever the message, it may close
-// the connection and the node, and after a nodedown it may send to that node again. The message is the Handler's: it may keep it, and may
-// Release it when done.
+// the connection and the node, and after a nodedown it may send to that node again. The message belongs to the Handler, which may keep it,
+// and may Release it when done.
 //
 // A message from a process of this node runs the Handler within the call that sends it. So two Handlers of one node that answer each other
 // nest, deeper with each answer, until sending is ErrNested: a long conversation is for mailboxes, or for a goroutine that the Handler starts.
@@ -22,8 +22,8 @@ type Handler func(self *Mailbox, m *Message)
 // The message is dropped.
 var ErrNested = errors.New("too many Handlers within each other")
 
-// maxNested is how deep one Handler may be within itself, and how many ends of processes, each because of the last, are told on one
-// goroutine. Either takes some 2 KB of the stack, which has 1 GB, and 250 MB where an int has 32 bits.
+// maxNested is how deeply calls of one Handler may be nested, and how many ends of processes, each caused by the one before, are told on
+// one goroutine. Either takes some 2 KB of the stack, which has 1 GB, and 250 MB where an int has 32 bits.
 const maxNested = 20_000
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached only by its pid. Of the options only
@@ -52,7 +52,7 @@ func (n *Node) register(name string, h Handler, o *MailboxOptions, edit ...func(
 	return b, nil
 }
 
-// handle calls the Handler, unless the process is held, or none is to begin.
+// handle calls the Handler, unless the process is held, or no Handler is to begin.
 func (b *Mailbox) handle(m *Message) fate {
 	if b.ended() {
 		return refused
@@ -70,21 +70,21 @@ func (b *Mailbox) handle(m *Message) fate {
 			return refused
 		}
 	}
-	if b.held.Load() || b.n.procs.calm.Load() { // looked at only now: who holds it waits for the tally afterwards
+	if b.held.Load() || b.n.procs.calm.Load() { // checked after entering the tally, for which a freeze waits once it has set these
 		return notYet
 	}
 	b.handleNow(m)
 	return delivered
 }
 
-// handleApart is handle on a goroutine of its own, for a caller who has more to do even if the Handler ends its goroutine.
+// handleApart is handle on a goroutine of its own, for a caller that has more to do even if the Handler ends its goroutine.
 func (b *Mailbox) handleApart(m *Message) fate {
-	f := delivered // also where the Handler ends that goroutine
+	f := delivered // also if the Handler ends that goroutine
 	apart(func() { f = b.handle(m) })
 	return f
 }
 
-// apart runs f on a goroutine of its own, which runtime.Goexit ends alone, and waits for it.
+// apart runs f on a goroutine of its own, and waits for it: if f calls runtime.Goexit, the caller goes on.
 func apart(f func()) {
 	over := make(chan struct{})
 	go func() { defer close(over); f() }()
@@ -111,8 +111,8 @@ func (b *Mailbox) handleNow(m *Message) {
 	regular = true
 }
 
-// beginHandler notes that the connection's reader runs a Handler, until endHandler. The end of the connection does not wait for a
-// Handler, which may be what has ended it. A nil Conn is this node.
+// beginHandler notes that the connection's reader runs a Handler, until endHandler. The end of the connection does not wait for a Handler,
+// since the Handler may be what has ended it. A nil Conn stands for this node.
 func (c *Conn) beginHandler() {
 	if c == nil {
 		return
@@ -132,8 +132,8 @@ func (c *Conn) endHandler() {
 	}
 }
 
-// exitBy is Exit for what has come over a connection, or from this node (nil): Handlers may hear of it on the reader's goroutine, which
-// does not wait for other nodes.
+// exitBy is Exit because of something that has come over a connection, or from this node (nil). It may run on the reader's goroutine, and
+// Handlers may be told on it, so it does not wait for other nodes.
 func (b *Mailbox) exitBy(c *Conn, reason ei.Term) { b.departBy(c, b.end(reason)) }
 
 // departBy is the second half of exitBy.

@@ -74,7 +74,7 @@ func TestHandler(t *testing.T) {
 	})
 }
 
-// What a Handler may do to the connection and the node that it runs for: they end, and wait for it no longer than it runs.
+// A Handler may close the connection and the node that it runs for: they end, and wait no longer than the Handler runs.
 func TestHandlerEndsItsConnection(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -86,8 +86,8 @@ func TestHandlerEndsItsConnection(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, here))
 }
 
-// A Handler may close the connection, and the node, whatever it is told: that a node is gone, or that a process here has ended by what has
-// come over the connection.
+// A Handler may close the connection, and the node, whatever message it gets: that a node is gone, or that a process here has ended because
+// of something that came over the connection.
 func TestHandlerCloses(t *testing.T) {
 	closes := map[string]func(*Conn) error{
 		"connection": (*Conn).Close,
@@ -160,7 +160,7 @@ func TestHandlerBesideEnd(t *testing.T) {
 	}
 }
 
-// A message is its Handler's, also of one that panics: nobody else may use its memory then.
+// A message belongs to its Handler, even if the Handler panics: its memory must not be reused then.
 func TestHandlerKeepsAndPanics(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("bob")
@@ -179,7 +179,7 @@ func TestHandlerKeepsAndPanics(t *testing.T) {
 	require.Zero(t, n.Stats().Undeliverable)
 }
 
-// Close waits for no Handler, whoever is the first to close.
+// Close waits for no Handler that is told of the connection's end, also if Close is what ends the connection.
 func TestCloseBesideHandler(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -193,7 +193,7 @@ func TestCloseBesideHandler(t *testing.T) {
 	close(proceed)
 }
 
-// Two Handlers that answer each other for ever come to an end, and the process does not.
+// Two Handlers that answer each other for ever are stopped, and the program goes on.
 func TestHandlersAnswerEachOther(t *testing.T) {
 	w := newWorld(t, "memory")
 	n, ctx := w.started("alice"), w.ctx()

@@ -14,7 +14,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// packets carries handshake packets over a stream, each behind a length of 2 or 4 bytes, until ctx ends.
+// packets carries handshake packets over a stream, each preceded by its length in 2 or 4 bytes, until ctx ends.
 type packets struct {
 	ctx   context.Context
 	s     *transport.Stream
@@ -22,7 +22,7 @@ type packets struct {
 	size  int // of the length
 	spoke func()
 
-	relief *relief // where the peer has to be quick; nil: it need not
+	relief *relief // accepts in our place if the peer is not quick; nil: it need not be
 
 	head [4]byte
 	body []byte
@@ -49,7 +49,7 @@ func (p *packets) ReadPacket() ([]byte, error) {
 	return p.body, nil
 }
 
-// read reads one packet. A peer that is not there at once may take a while.
+// read reads one packet. If the packet has not come at once it may take a while.
 func (p *packets) read() error {
 	if p.relief != nil {
 		p.step = 0
@@ -102,7 +102,7 @@ func (p *packets) WritePackets(ps ...[]byte) error {
 	return p.cause(err)
 }
 
-// cause says why ctx ended, where it did.
+// cause replaces err by the cause for which ctx ended, if it did.
 func (p *packets) cause(err error) error {
 	if err != nil && p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
@@ -121,8 +121,8 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative)
 	defer over()
 	return dist.Initiate(p, self, dist.InitiateOptions{
 		Want: i.want, Version5: i.at.Version5,
-		// The peer believes in a connection, and there is none here: it is dead. Where its name was not given that is sure only if nobody
-		// at all is connected. Nor is it dead where it has come while this attempt was on its way.
+		// The peer believes that a connection is up. If there is none here, the peer's is dead. If the peer's name was not given that is
+		// certain only if no node at all is connected. A connection that has come up while this attempt was on its way is not dead.
 		AliveAnswer: func(string) bool {
 			if i.want != "" {
 				return ctx.Err() == nil && n.Conn(i.want) == nil
@@ -171,14 +171,14 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 	})
 }
 
-// endGrace is how long the end of a connection may take to show before its peer, who connects anew, is asked whether it is dead. The C
-// library cannot answer: its programs would be refused when they come back at once.
+// endGrace is how long we wait for the end of a connection to be noticed when its peer connects anew, before we ask the peer whether that
+// connection is dead (status alive). The C library cannot answer that: its programs would be refused when they come back at once.
 const endGrace = 100 * time.Millisecond
 
 // awaitEnd waits a little for the end of the connection to a peer that connects anew.
 func (n *Node) awaitEnd(ctx context.Context, name string, r *relief) {
 	c := n.Conn(name)
-	if c == nil || c.shadow { // nobody is asked about another worker's connection
+	if c == nil || c.shadow { // the peer is not asked about another worker's connection
 		return
 	}
 	select {

@@ -6,8 +6,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A mailbox that is held neither gives nor takes: its node is frozen, or not yet restored. Whoever wants to change something about it
-// waits while the node is frozen; one that is not yet restored is this process's, and Config.Setup must not wait.
+// A mailbox that is held neither gives nor takes messages: its node is frozen, or not yet restored. A goroutine that wants to change
+// something about the mailbox waits while the node is frozen. In a node that is not yet restored it does not wait: there Config.Setup makes
+// changes, and must not wait.
 
 // lock locks the mailbox for a change, which waits while it is frozen.
 func (b *Mailbox) lock() { _ = b.lockWithin(context.Background()) }
@@ -21,20 +22,20 @@ func (b *Mailbox) lockWithin(ctx context.Context) error {
 		}
 		shut, change := b.n.frozen.State()
 		b.mu.Unlock()
-		if !shut { // it is about to go on
+		if !shut { // the mailbox is about to go on
 			continue
 		}
-		if err := wait.For(ctx, change); err != nil { // else it is open, or somebody is to look again
+		if err := wait.For(ctx, change); err != nil { // on success the gate is open, or was stirred: look again
 			return err
 		}
 	}
 }
 
-// hold holds the mailbox; what has begun to change it is done.
+// hold holds the mailbox, once a change that has begun is done.
 func (b *Mailbox) hold() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.ended() { // it is on no table any more, for whoever lets go
+	if !b.ended() { // an ended one is on no table any more: letting go would not find it
 		b.held.Store(true)
 	}
 }
@@ -49,8 +50,8 @@ func (b *Mailbox) unhold() {
 	}
 }
 
-// deliverHeld deals with a message for a mailbox that is held, or of a Handler that must not begin: in a node that is not yet restored it
-// is put behind the others, else it waits until that is over.
+// deliverHeld deals with a message for a mailbox that is held, or of a Handler that must not begin: in a node that is not yet restored the
+// message is queued, otherwise deliverHeld waits until the freeze is over.
 func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	shut, change := b.n.frozen.State()
 	b.mu.Lock()
@@ -67,7 +68,7 @@ func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 		return delivered
 	}
 	b.mu.Unlock()
-	if !shut { // it is about to go on
+	if !shut { // the mailbox is about to go on
 		return notYet
 	}
 	select {
@@ -79,7 +80,7 @@ func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	return refused
 }
 
-// moveOut ends the mailbox in this process: it goes on in another one, and nobody hears of that but those who use it here.
+// moveOut ends the mailbox in this process, since it goes on in another one. Only goroutines that use it here notice: no signal is sent.
 func (b *Mailbox) moveOut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,7 +95,7 @@ func (b *Mailbox) moveOut() {
 	b.n.procs.end(b)
 }
 
-// bond takes the token for bonds between processes of this node; who has it gives it back: <-p.bonding.
+// bond takes the token for changes of links and monitors between processes of this node; <-p.bonding gives it back.
 func (p *processes) bond(ctx context.Context) error {
 	select {
 	case p.bonding <- struct{}{}:
@@ -106,7 +107,7 @@ func (p *processes) bond(ctx context.Context) error {
 
 // hold holds the tables and all mailboxes.
 func (p *processes) hold(ctx context.Context) (unhold func(), err error) {
-	if err := p.bond(ctx); err != nil { // no link of which one side only is known
+	if err := p.bond(ctx); err != nil { // so that no link is known to one side only
 		return nil, err
 	}
 	p.mu.Lock()
@@ -129,7 +130,7 @@ func (p *processes) hold(ctx context.Context) (unhold func(), err error) {
 	}, nil
 }
 
-// unfrozen waits for the end of a freeze. A node that is not yet restored is not meant.
+// unfrozen waits for the end of a freeze. In a node that is not yet restored it does not wait.
 func (n *Node) unfrozen(ctx context.Context) error {
 	if n.staged.Load() {
 		return nil
@@ -137,7 +138,7 @@ func (n *Node) unfrozen(ctx context.Context) error {
 	return n.frozen.Pass(ctx)
 }
 
-// moveOut ends every process in this one.
+// moveOut ends every mailbox in this process, as Mailbox.moveOut does.
 func (p *processes) moveOut() {
 	p.mu.Lock()
 	p.held, p.closed, p.drains = false, true, true

@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// acts is everything that waits while a node is frozen, though it has a context: what one mailbox has to do with a process here, and with
-// one elsewhere.
+// acts are all the operations with a context that wait while a node is frozen: those of one mailbox on a process here, and on one
+// elsewhere.
 func acts(b *Mailbox, linked, here, there ei.Pid) map[string]func(ctx context.Context) error {
 	m := map[string]func(ctx context.Context) error{
 		"unlink here":  func(ctx context.Context) error { return b.Unlink(ctx, linked) },
@@ -32,7 +32,8 @@ func acts(b *Mailbox, linked, here, there ei.Pid) map[string]func(ctx context.Co
 	return m
 }
 
-// What is begun while the node is frozen ends with its context; what waits until the release gets ErrMoved, as does what comes after it.
+// An operation that begins while the node is frozen ends with its context; one that waits until the release gets ErrMoved, as does one that
+// begins after it.
 func TestHeldNodeWaitsOrRefuses(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -84,7 +85,8 @@ func TestHeldConnHoldsUnlink(t *testing.T) {
 	require.ErrorIs(t, arrives(t, unlinked, "the end of Unlink").err, ErrMoved)
 }
 
-// So are a MonitorNode, and a DemonitorNode: the nodedown is the other process's, which knows of what came before the freeze.
+// So are a MonitorNode, and a DemonitorNode: the nodedown comes from the other process, which knows the calls that were made before the
+// freeze.
 func TestHeldMonitorNode(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -125,7 +127,8 @@ func TestHeldMonitorNode(t *testing.T) {
 	require.Zero(t, unread(a)+unread(b), "nobody has gone down")
 }
 
-// A monitor that is ended beside a freeze is there, and described, until the peer can hear of its end: neither side keeps it alone.
+// A monitor that is ended during a freeze stays, and is described in the state, until the peer can be told of its end: it is never left on
+// one side only.
 func TestHeldDemonitor(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer, n := w.started("peer"), w.started("front")
@@ -160,7 +163,7 @@ func TestHeldDemonitor(t *testing.T) {
 	}
 }
 
-// A monitor that waits for room when its connection moves is not noted: neither process has one that the peer has not heard of.
+// A monitor that waits for room when its connection moves is not noted: neither process has a monitor that the peer does not know of.
 func TestMonitorWaitsForRoom(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -265,7 +268,7 @@ func TestFreezeBesideBonds(t *testing.T) {
 	}
 }
 
-// A Handler that hears of a process that is not there may link and monitor again.
+// A Handler that is told that a process does not exist may link and monitor again.
 func TestBondsInHandler(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("front")
@@ -287,8 +290,8 @@ func TestBondsInHandler(t *testing.T) {
 	}
 }
 
-// A process ends while its node, or a connection of it, is being frozen: those who are linked to it hear of it, here and elsewhere, now or
-// where they go on.
+// When a process ends while its node, or a connection of it, is being frozen, the processes that are linked to it are told, here and
+// elsewhere: before the freeze, or in the process where they go on.
 func TestExitBesideFreeze(t *testing.T) {
 	// exiting ends a process up to its first signal.
 	exiting := func(b *Mailbox) (proceed func()) {
@@ -343,7 +346,7 @@ func TestExitBesideFreeze(t *testing.T) {
 	})
 }
 
-// Nor does it wait for ever for those who have bonds with Handlers made and broken all the time, and for Handlers that do so themselves.
+// Nor does Freeze wait for ever if goroutines make and break links with Handlers all the time, or Handlers do so themselves.
 func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 	for name, busy := range map[string]func(ctx context.Context, a, h *Mailbox) error{
 		"with a Handler": func(ctx context.Context, a, h *Mailbox) error {

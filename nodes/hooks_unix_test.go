@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A journal is what a node asks of its plug-in's connections, in order; bytes count once for however many calls in a row.
+// A journal notes the callbacks of its plug-in that a node calls, in order; consecutive reads and writes are one entry.
 type journal struct {
 	mu      sync.Mutex
 	entries []string
@@ -27,7 +27,7 @@ func (j *journal) write(entry string) {
 	}
 }
 
-// handshake is what came until bytes followed the hook.
+// handshake is the entries without the reads and writes that come after the hook.
 func (j *journal) handshake() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -38,7 +38,7 @@ func (j *journal) handshake() []string {
 	return entries
 }
 
-// transport is the TCP one, whose callbacks are noted.
+// transport is the TCP one with callbacks that are noted.
 func (j *journal) transport(t *testing.T) transport.Transport {
 	cb := transport.TCPCallbacks()
 	well := cb
@@ -47,7 +47,7 @@ func (j *journal) transport(t *testing.T) transport.Transport {
 		j.write("bytes")
 		return well.Write(fd, p, tmo)
 	}
-	cb.Writev = nil // so that Write gets all
+	cb.Writev = nil // so that all writes go through Write
 	cb.HandshakePacketHeaderSize = func(fd int) (int, error) { j.write("size"); return well.HandshakePacketHeaderSize(fd) }
 	cb.ConnectHandshakeComplete = func(int) error { j.write("connected"); return nil }
 	cb.AcceptHandshakeComplete = func(int) error { j.write("accepted"); return nil }
@@ -57,7 +57,7 @@ func (j *journal) transport(t *testing.T) transport.Transport {
 }
 
 // A plug-in is asked for the header's size once, before the first byte, and each side's hook is called once, when the handshake has
-// succeeded: not at all where it fails.
+// succeeded; if it fails, not at all.
 func TestHandshakeHooks(t *testing.T) {
 	for _, cookie := range []string{"secret", "wrong"} {
 		t.Run("cookie "+cookie, func(t *testing.T) {

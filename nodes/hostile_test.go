@@ -70,7 +70,7 @@ func TestHostileInitiator(t *testing.T) {
 
 			p := w.wire(l)
 			if tt.bytes != nil {
-				_ = p.write(tt.bytes) // in the middle of which the node may close
+				_ = p.write(tt.bytes) // the node may close in the middle of it
 			}
 			_ = p.s.CloseWrite() // the node may have closed already
 			err = arrives(t, failed, "the failed handshake")
@@ -87,7 +87,7 @@ func TestHostileInitiator(t *testing.T) {
 	}
 }
 
-// A server that is none, or the wrong one, at the address to which we connect.
+// A server that speaks another protocol, or is the wrong node, at the address to which we connect.
 func TestHostileAcceptor(t *testing.T) {
 	status := func(s string) []byte { return packet([]byte("s" + s)) }
 	challenge := func(n string, flags dist.Flags) []byte {
@@ -124,7 +124,7 @@ func TestHostileAcceptor(t *testing.T) {
 			connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
 			p := at.accept()
 			if tt.bytes != nil {
-				_ = p.write(tt.bytes) // in the middle of which the node may close
+				_ = p.write(tt.bytes) // the node may close in the middle of it
 			}
 			_ = p.s.CloseWrite() // the node may have closed already
 			err := arrives(t, connected, "Connect").err
@@ -138,13 +138,14 @@ func TestHostileAcceptor(t *testing.T) {
 	}
 }
 
-// Hundreds of peers that say nothing, or stop in the middle: a good one gets in at once, and nothing is left of the others.
+// Hundreds of peers that say nothing, or stop in the middle of the handshake: a good peer gets in at once, and nothing is left of the
+// others.
 func TestCrowdOfSilentPeers(t *testing.T) {
 	for _, speak := range []bool{false, true} {
 		t.Run(map[bool]string{false: "silent", true: "half"}[speak], func(t *testing.T) {
 			w := newWorld(t, "tcp")
 			failed, hear := failures()
-			b := w.started("bob", hear, func(cfg *Config) { cfg.HandshakeTimeout = time.Hour }) // nobody's time is over
+			b := w.started("bob", hear, func(cfg *Config) { cfg.HandshakeTimeout = time.Hour }) // so that no handshake times out
 			l := b.Listeners()[0]
 			crowd := make([]*wire, 300)
 			for i := range crowd {
@@ -183,7 +184,7 @@ func TestCrowdOverAllListeners(t *testing.T) {
 	require.ErrorIs(t, err, ErrBusy, "the node does so itself")
 }
 
-// Who drips its handshake byte by byte has no more time than others.
+// A peer that sends its handshake byte by byte has no more time than others.
 func TestDrippingPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -274,7 +275,7 @@ func TestHostileFrames(t *testing.T) {
 	}
 }
 
-// A control message of tomorrow is skipped.
+// A control message that is not known yet is skipped.
 func TestUnknownControlMessage(t *testing.T) {
 	unknown, err := ei.AppendTerm([]byte{'p', 131}, ei.Tuple{ei.Int(99), ei.Atom("new"), ei.Map{}})
 	require.NoError(t, err)
@@ -303,7 +304,7 @@ func TestUnknownControlMessage(t *testing.T) {
 	require.Equal(t, ei.Atom("x"), m.ToName)
 }
 
-// A payload that cannot be decoded is a matter of whoever decodes it.
+// A payload that cannot be decoded is an error only for the receiver that decodes it.
 func TestMalformedPayload(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob")
@@ -340,7 +341,7 @@ func TestMalformedPayload(t *testing.T) {
 	require.Equal(t, ei.Atom("undecodable_reason"), exited(t, c))
 }
 
-// Lengths that are a lie cost no memory, and those over the limit end the connection at once.
+// False lengths cost no memory, and lengths over the limit end the connection at once.
 func TestHugeFrames(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, l := w.listening("bob", func(cfg *Config) { cfg.MaxFrame = 1 << 30 })
@@ -354,7 +355,7 @@ func TestHugeFrames(t *testing.T) {
 		require.NoError(t, p.write([]byte{0x3f, 0xff, 0xff, 0xff, 'p'}))
 		ps = append(ps, p)
 		got = append(got, async(func() (*Message, error) { return c.Receive(w.ctx()) }))
-		require.Eventually(t, func() bool { // it has been told the length
+		require.Eventually(t, func() bool { // until it has read the length
 			n, err := c.s.PendingBytes()
 			return c.reading.Load() && n == 0 && err == nil
 		}, tooLong, tick)
@@ -373,7 +374,7 @@ func TestHugeFrames(t *testing.T) {
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 900))
 	f = append(f, make([]byte, 1004-len(f))...)
-	f[2], f[3] = 1000>>8, 1000&255 // of exactly the limit, if with bytes too many behind the term
+	f[2], f[3] = 1000>>8, 1000&255 // a frame of exactly the limit, though with surplus bytes behind the term
 	require.NoError(t, p.write(f))
 	_, err := there.Receive(w.ctx())
 	require.NoError(t, err)
@@ -383,7 +384,7 @@ func TestHugeFrames(t *testing.T) {
 	p.gone()
 }
 
-// What comes of a frame sets aside no more than as much again.
+// For a frame, no more memory is allocated than twice what has come of it, or trustedFrame.
 func TestHugeFrameGrows(t *testing.T) {
 	const length = 11*trustedFrame + 5
 	r := reader{m: new(Message), max: length}
@@ -404,7 +405,7 @@ func TestHugeFrameGrows(t *testing.T) {
 	require.Len(t, r.m.buf, length)
 }
 
-// A peer that goes in the middle of a frame.
+// A peer that disconnects in the middle of a frame.
 func TestKilledMidFrame(t *testing.T) {
 	for _, kind := range kinds {
 		w := newWorld(t, kind)
@@ -426,7 +427,7 @@ func TestKilledMidFrame(t *testing.T) {
 	}
 }
 
-// A link or a monitor in the name of a process of a third node would never be broken: it ends the connection, as in a BEAM.
+// A link or a monitor from a process of a third node would never be broken: it ends the connection, as in a BEAM.
 func TestForeignSender(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
@@ -451,7 +452,7 @@ func TestForeignSender(t *testing.T) {
 	require.Empty(t, watchersOf(there))
 }
 
-// What ends a link or a monitor counts only from the node of the process that has it.
+// A signal that ends a link or a monitor counts only if it comes from the node of the process that has the link or monitor.
 func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	w := newWorld(t, "memory")
 	alice, b := w.started("alice"), w.started("bob")
@@ -488,7 +489,7 @@ func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	require.NotNil(t, b.Conn("eve@test"), "a fault that the connection survives")
 	require.Equal(t, map[monitorID]watcher{
 		{ref, here.Pid().Node}: {pid: here.Pid()},
-		{ref, "eve@test"}:      {pid: eve.self}, // beside it, not in its place
+		{ref, "eve@test"}:      {pid: eve.self}, // in addition to the first, not in its place
 	}, watchersOf(there))
 	require.Len(t, watchingOf(there), 1)
 	require.Len(t, linksOf(there), 1)

@@ -6,16 +6,16 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// identifiers makes pids and references that no other of this node's are equal to.
+// identifiers counts a node's pids and references, so that no two are equal.
 type identifiers struct {
 	pid atomic.Uint64
 	ref atomic.Uint64
 }
 
-// pidBits is how many bits of a pid are its id; the serial takes over above.
+// pidBits is how many bits of a pid's number are its id; the bits above go into its serial.
 const pidBits = 28
 
-// workerBits is how many bits of the serial the pids of one worker have; which one it is stands above.
+// workerBits is how many bits of the serial the pids of one Config.Worker have; the bits above are its number.
 const workerBits = 16
 
 // NewPid makes a pid of this node that no process has. A dynamic node without a name has none: ErrUnnamed. It is ei_make_pid.
@@ -31,8 +31,8 @@ func (n *Node) NewPid() (ei.Pid, error) {
 	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i >> pidBits), Creation: creation}, nil
 }
 
-// callBit, in the third word of a reference, says that it is a call's: so an answer that comes too late is known, also in another process,
-// and nothing is kept about calls that are over. It is above the counter and below partOfRef.
+// callBit, in the third word of a reference, says that the reference is a call's. So an answer that comes too late is recognised, also in
+// another process, and nothing needs to be kept about calls that are over. It is above the counter and below partOfRef.
 const callBit = 1 << 15
 
 // newCallRef makes the reference of a call.

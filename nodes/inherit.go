@@ -21,13 +21,13 @@ func (n *Node) Inherited() (blob []byte, ok bool) {
 // ErrBonds: a mailbox that already has links or monitors cannot become another process.
 var ErrBonds = errors.New("the mailbox has links or monitors before it goes on as a restored process")
 
-// succeed lets a mailbox go on in the place of the restored one that has a name, if there is one that nobody has taken yet.
+// succeed lets a mailbox go on in the place of the restored one that has a name, if there is one that has no successor yet.
 func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	from := p.bequest(name, to)
 	if from == nil {
 		return false, nil
 	}
-	p.succeeding.Lock() // nobody else has two mailboxes at once, the other way round perhaps
+	p.succeeding.Lock() // no other goroutine locks two mailboxes at once, perhaps in the opposite order
 	defer p.succeeding.Unlock()
 	from.mu.Lock()
 	defer from.mu.Unlock()
@@ -38,7 +38,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	if p.heired || p.names[name] != from || !from.bequeaths || to.inherits || to.ended() {
 		return false, nil
 	}
-	if len(to.links)+len(to.watchers)+len(to.watching) > 0 { // of a pid that nobody has any more
+	if len(to.links)+len(to.watchers)+len(to.watching) > 0 { // they would be those of a pid that no process has any more
 		return false, ErrBonds
 	}
 	delete(p.byID, key(to.pid))
@@ -76,14 +76,14 @@ func (p *processes) bequest(name ei.Atom, to *Mailbox) *Mailbox {
 	return nil
 }
 
-// endSuccession ends succeed: whoever has no successor keeps its name.
+// endSuccession puts an end to succeed: a restored mailbox that has no successor keeps its name.
 func (p *processes) endSuccession() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.heired = true
 }
 
-// heirless lists the restored mailboxes that nobody has taken.
+// heirless lists the restored mailboxes that have no successor.
 func (p *processes) heirless() []*Mailbox {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -97,7 +97,8 @@ func (p *processes) heirless() []*Mailbox {
 	return list
 }
 
-// restoreMailbox makes a mailbox of its description. lost are the nodes that it takes to be up, and that there is no connection to.
+// restoreMailbox makes a mailbox from its description. lost are the nodes that the mailbox takes to be up, but to which there is no
+// connection.
 func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, err error) {
 	if s.Bonds == nil {
 		return nil, nil, &StateError{"mailbox", ErrState}

@@ -8,24 +8,24 @@ import (
 )
 
 // An inquiry is a call that a mailbox makes. The server sees the mailbox's pid, and may link it, monitor it and remember it; so the reply
-// comes to that pid. It is told from other messages by its reference.
+// comes to that pid. It is recognised by its reference.
 type inquiry struct {
 	by     *Mailbox
 	ref    ei.Ref
 	giveUp context.CancelFunc
-	box    *Mailbox // of the call, where the reply goes; nil: the request is not out; guarded by by.mu
+	box    *Mailbox // the call's own mailbox, where the reply goes; nil: the request is not out; guarded by by.mu
 }
 
 // Call makes a request to a process, like gen_server:call, and returns its reply. It is Node.Call, except that the mailbox is the caller:
-// the server sees its pid. The reply never appears among the mailbox's messages, even beside a Receive; one that comes after Call has
-// returned is dropped. When the mailbox ends, so does the call: the error is Err's.
+// the server sees its pid. The reply never appears among the mailbox's messages, even while a Receive is in progress; a reply that comes
+// after Call has returned is dropped. When the mailbox ends, so does the call: the error is Err's.
 func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
 	t, err := b.inquire(ctx, target{node: string(to.Node), pid: to}, request)
 	return t, wrap("call", string(to.Node), err)
 }
 
-// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request). It waits as Call does, and
-// has its errors: a name that nobody has is an *ExitError, and ErrNoProc.
+// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request). It waits as Call does and
+// returns the same errors: a name that no process has is an *ExitError that is ErrNoProc.
 func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
 	t, err := b.inquire(ctx, target{node: node, name: ei.Atom(name)}, request)
 	return t, wrap("call "+name+" at", node, err)
@@ -62,15 +62,15 @@ func (b *Mailbox) begin(a *inquiry) error {
 	return nil
 }
 
-// answers has the reply come to b.
+// answers makes b the mailbox that gets the reply.
 func (b *Mailbox) answers(a *inquiry) {
 	a.by.mu.Lock()
 	defer a.by.mu.Unlock()
 	a.box = b
 }
 
-// takeReply gives the reply to an inquiry to its call, for which the mailbox's limit is none; one that nobody waits for is dropped. It is
-// false for any other message.
+// takeReply gives the reply to an inquiry to its call, whatever the mailbox's limit; a reply that no call waits for is dropped. It is false
+// for any other message.
 func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 	ref, ok := tagOfReply(m.Payload)
 	if !ok || ref.ID[2]&callBit == 0 || b.ended() {
@@ -92,7 +92,7 @@ func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 	return true
 }
 
-// answersCall tells an answer to a call of this node's, be it too late.
+// answersCall tells whether a message answers a call of this node, even if it comes too late.
 func (n *Node) answersCall(m *Message) bool {
 	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit
 	if !ok {
@@ -105,7 +105,7 @@ func (n *Node) answersCall(m *Message) bool {
 	return err == nil && ref.Node == name && ref.Creation == creation
 }
 
-// tagOfReply reads {Ref, Reply}. It costs next to nothing where a message is none.
+// tagOfReply reads {Ref, Reply}. For a message that is no reply it costs next to nothing.
 func tagOfReply(payload ei.Raw) (ref ei.Ref, ok bool) {
 	if len(payload) < 3 || ei.Tag(payload[0]) != ei.TagSmallTupleExt || payload[1] != 2 || ei.Tag(payload[2]) != ei.TagNewerReferenceExt {
 		return ref, false

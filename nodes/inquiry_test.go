@@ -10,7 +10,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A mailbox that calls is the caller: the server sees its pid, may tell it more, and monitor it; and the reply is no message.
+// A mailbox that calls is the caller: the server sees its pid, may send it more, and monitor it; and the reply is not among its messages.
 func TestMailboxCall(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -24,7 +24,7 @@ func TestMailboxCall(t *testing.T) {
 				var last atomic.Pointer[Call]
 				go func() {
 					for m, err := range server.All(w.ctx()) {
-						if err != nil || m.Payload == nil { // or the link has broken
+						if err != nil || m.Payload == nil { // or it says that the link has broken
 							return
 						}
 						c, ok := server.CallOf(m)
@@ -44,7 +44,7 @@ func TestMailboxCall(t *testing.T) {
 						}
 					}
 				}()
-				first := async(func() (*Message, error) { return caller.Receive(w.ctx()) }) // beside the calls
+				first := async(func() (*Message, error) { return caller.Receive(w.ctx()) }) // concurrently with the calls
 				for i := range 10 {
 					v, err := caller.CallName(w.ctx(), node.Name(), "srv", i)
 					require.NoError(t, err)
@@ -62,14 +62,14 @@ func TestMailboxCall(t *testing.T) {
 				}
 				require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Binary("by pid")}, term(t, caller))
 
-				// A reply that nobody waits for is dropped, whoever gives it.
+				// A reply that no call waits for is dropped, whichever process sends it.
 				undeliverable := a.Stats().Undeliverable
 				require.NoError(t, server.Send(w.ctx(), last.Load().From, ei.Tuple{last.Load().tag, ei.Binary("again")}))
 				require.NoError(t, server.Send(w.ctx(), last.Load().From, "behind it"))
 				require.Equal(t, ei.Binary("behind it"), term(t, caller))
 				require.Equal(t, undeliverable+1, a.Stats().Undeliverable)
 
-				// The link is with the caller, and lives.
+				// The link is with the caller, and still there.
 				require.NoError(t, caller.Close())
 				_, err = caller.Call(w.ctx(), server.Pid(), "late")
 				require.ErrorContains(t, err, caller.Err().Error())
@@ -80,7 +80,7 @@ func TestMailboxCall(t *testing.T) {
 	}
 }
 
-// Nobody reads what a full mailbox holds; its calls have room.
+// A mailbox that is full, since it is not read, still gets the replies to its calls.
 func TestMailboxCallBesideFullMailbox(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -94,7 +94,7 @@ func TestMailboxCallBesideFullMailbox(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, v)
 }
 
-// What fails is an error as Node.Call's; a mailbox that ends gives up its calls.
+// Failures are the errors of Node.Call; when a mailbox ends, its calls end.
 func TestMailboxCallFailures(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -144,7 +144,8 @@ func TestMailboxCallOnLowerLevel(t *testing.T) {
 	}
 }
 
-// An answer that comes after its call is over is nobody's: on the lower level, where all that has no process waits for Receive, too.
+// An answer that comes after its call is over is dropped, on the lower level, too, where all other messages without a process wait for
+// Receive.
 func TestLateAnswersOnLowerLevel(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.node("alice"), w.started("bob")
@@ -156,7 +157,7 @@ func TestLateAnswersOnLowerLevel(t *testing.T) {
 		"of a node":    func(ctx context.Context) (ei.Term, error) { return a.CallName(ctx, b.Name(), "srv", 1) },
 		"of a mailbox": func(ctx context.Context) (ei.Term, error) { return caller.CallName(ctx, b.Name(), "srv", 1) },
 	} {
-		for range 2 { // the second one looks at what is left of the first
+		for range 2 { // the second call reads what is left of the first
 			ctx, cancel := context.WithCancel(w.ctx())
 			called := async(func() (ei.Term, error) { return call(ctx) })
 			late := <-calls

@@ -11,14 +11,14 @@ import (
 // that are not made by spawn (rpc:block_call, the C library's ei_rpc, nodes before OTP 23).
 
 func (n *Node) serveKernel() error {
-	o := &MailboxOptions{TrapExit: true, lasting: true} // they outlive whoever links them, as OTP's do
+	o := &MailboxOptions{TrapExit: true, lasting: true} // they outlive processes that link to them, as OTP's do
 	kernel := Server{Call: netKernelCall, prompt: true}
 	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, o); err != nil {
 		return err
 	}
-	// A function for each message: none waits for another one, and the reader of the connection for none.
+	// A function for each message: none waits for another one, and the connection's reader waits for none of them.
 	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}
-	// This one runs on the reader's goroutine, as net_kernel does.
+	// full runs on the reader's goroutine, as net_kernel does.
 	full := Server{Call: rexFull, Info: n.rexInfoFull, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
 		switch {
@@ -79,7 +79,7 @@ func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	}
 }
 
-// rexInfo takes what comes as a plain message {Pid, Request}: {call, M, F, A, GL} of the C library, {sbcast, Name, Message} of
+// rexInfo handles requests that come as a plain message {Pid, Request}: {call, M, F, A, GL} of the C library, {sbcast, Name, Message} of
 // rpc:sbcast, and {send, Name, Message} of rpc:multi_server_call. The first two are answered with {rex, Result} and {rex, Node, Result}.
 func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	from, asked, ok := n.rexMessage(m)
@@ -88,7 +88,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	answer := func(ctx context.Context, t ...ei.Term) {
 		send := m.conn.Send
-		if string(from.Node) != m.conn.peer.Name { // it has been passed on by another node
+		if string(from.Node) != m.conn.peer.Name { // the request has been passed on by another node
 			send = self.Send
 		}
 		if err := send(ctx, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
@@ -99,7 +99,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		n.rexResult(ctx, mfa, func(result ei.Term) { answer(ctx, result) })
 		return
 	}
-	ctx, end := n.until(ctx, m.conn.done) // a wait for room takes a place of Config.MaxCalls: none for a peer that has gone
+	ctx, end := n.until(ctx, m.conn.done) // a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone
 	defer end()
 	request, ok := asked.(ei.Tuple)
 	if !ok || len(request) != 3 || request[0] != ei.Atom("sbcast") && request[0] != ei.Atom("send") {
@@ -114,7 +114,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	message := request[2]
 	if request[0] == ei.Atom("send") {
-		message = ei.Tuple{from, message} // whoever gets it answers
+		message = ei.Tuple{from, message} // the process that gets it answers
 	}
 	if self.SendName(ctx, string(node), string(name), message) == nil && request[0] == ei.Atom("sbcast") {
 		answer(ctx, node, node)
@@ -161,7 +161,7 @@ func (n *Node) rexMessage(m *Message) (from ei.Pid, request ei.Term, ok bool) {
 // rexLimit is the result of a call that there is no room for.
 func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")}) }
 
-// rexResult gives the result of a call to answer, also that of a function which ends its goroutine: it has been killed.
+// rexResult calls answer with the result of a call. A function that ends its goroutine (runtime.Goexit) counts as killed.
 func (n *Node) rexResult(ctx context.Context, mfa []ei.Term, answer func(ei.Term)) {
 	result := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")})
 	defer func() { answer(result) }()

@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// The processes that every node expects of another outlive whoever links them.
+// The processes that every node expects of another outlive processes that link to them.
 func TestKernelOutlivesLinks(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -27,7 +27,7 @@ func TestKernelOutlivesLinks(t *testing.T) {
 	require.NotNil(t, a.Whereis("rex"))
 }
 
-// A place of Config.MaxCalls in which a message waits for room is free again when the peer whose message it is has gone.
+// A place of Config.MaxCalls in which a peer's message waits for room is free again when the peer has gone.
 func TestPlaceIsFreeOncePeerHasGone(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -48,7 +48,7 @@ func TestPlaceIsFreeOncePeerHasGone(t *testing.T) {
 	require.Equal(t, ei.Atom("first"), v)
 }
 
-// What is no request, though it looks like one, does the kernel no harm.
+// A message that only looks like a request does the kernel processes no harm.
 func TestKernelOddRequests(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -78,12 +78,12 @@ func TestKernelOddRequests(t *testing.T) {
 	}
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
 	require.NoError(t, b.SendName(w.ctx(), n.Name(), "rex", ei.Tuple{b.Pid(), call})) // the C library's form, but of this node
-	for name := range own {                                                           // a supervisor would stop it so
+	for name := range own {                                                           // a supervisor would stop it in this way
 		stop := ei.Tuple{ei.Atom("terminate"), ei.Atom("shutdown")}
 		p.say(name, ei.Tuple{ei.Atom("system"), ei.Tuple{p.self, ref}, stop})
 	}
 
-	// These are answered: rpc:sbcast always, rpc:multi_server_call by whoever gets the message.
+	// These are answered: rpc:sbcast always, rpc:multi_server_call by the process that gets the message.
 	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("send"), ei.Atom("box"), ei.Atom("message")}})
 	require.Equal(t, ei.Tuple{p.self, ei.Atom("message")}, term(t, b))
 	for _, tt := range []struct{ to, want ei.Term }{
@@ -121,7 +121,8 @@ func TestKernelDecodesNothing(t *testing.T) {
 	}
 }
 
-// A peer that asks and does not read the answers keeps net_kernel from nobody else; it loses its connection when too many wait.
+// A peer that asks and does not read the answers does not keep net_kernel from answering others; its connection ends when too many answers
+// wait.
 func TestKernelBesideDeafPeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n, other := w.started("bob"), w.started("alice")
@@ -137,7 +138,7 @@ func TestKernelBesideDeafPeer(t *testing.T) {
 	}
 }
 
-// Nor does a peer that asks in the name of another one cost that one its connection, if it takes its time to read.
+// Nor can a peer that asks in another peer's name make that peer lose its connection, if the latter is slow to read.
 func TestKernelBesideSlowPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, good *wire, _ func()) {
 		tag := ei.Binary(make([]byte, 10<<10))
@@ -151,7 +152,7 @@ func TestKernelBesideSlowPeer(t *testing.T) {
 	})
 }
 
-// Nobody kills the node's own processes, which nothing would start again.
+// The node's own processes cannot be killed, since nothing would start them again.
 func TestKernelIsNotKilled(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")

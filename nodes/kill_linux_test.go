@@ -24,8 +24,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// Package handoff kills and stops both sides everywhere. Here it is a whole node that is handed over, at the points where that makes a
-// difference; the test program started again is one side.
+// The tests of package handoff kill and stop both sides at every point. Here a whole node is handed over, and a side is killed or stopped
+// at the points where that makes a difference; each side is the test program, started again.
 const (
 	killPeers    = 3
 	killsAtOnce  = 12
@@ -48,7 +48,7 @@ var (
 type killOrder struct {
 	Owner  bool
 	Addr   string // of the peers
-	Half   int    // bytes of a message of each that have come
+	Half   int    // bytes of each peer's message that have come
 	At     handoff.Point
 	Signal syscall.Signal
 	Short  bool
@@ -122,7 +122,7 @@ func (o killOrder) run() error {
 			Freeze: func(ctx context.Context) (handoff.Frozen, error) { return o.freeze(ctx, n) }, Deadlines: d, Reached: reached,
 		}).Give(ctx, ch)
 		if r.Owner, r.Err = !h.Moved, fmt.Sprint(err); !r.Owner {
-			if err := n.Close(); err != nil { // the other process has it: there is nothing but goroutines to end
+			if err := n.Close(); err != nil { // the other process has the node: only goroutines are left to end
 				return err
 			}
 		}
@@ -139,21 +139,22 @@ func (o killOrder) run() error {
 	return errors.Join(test.Tell(r), test.Stay())
 }
 
-// Descriptors of the node: one of a connection, and by which it reads and writes; of its listener, and by which that waits.
+// The node's descriptors: those of each connection's socket, and two polls, by which it reads and writes; those of the listener, and one
+// poll, by which it waits.
 const (
 	killNodeSockets = killPeers + 1
 	killNodePolls   = 2*killPeers + 1
 	killOtherPolls  = 2 // of the channel
 )
 
-// leak tells what is left beside what there was before, and a node if it is here.
+// leak tells what is left over, beyond what there was before and, if the node is here, what the node needs.
 func (o killOrder) leak(here bool, due census) (what string) {
 	polls := killOtherPolls
 	if here {
 		due.Descriptors += killNodeSockets
 		polls += killNodePolls
 		if o.Owner {
-			due.Descriptors++ // a listener that was opened here waits by a duplicate
+			due.Descriptors++ // a listener that was opened here waits by a duplicate of its descriptor
 		}
 	}
 	for begun := time.Now(); time.Since(begun) < killPatience; time.Sleep(time.Millisecond) {
@@ -169,7 +170,8 @@ func (o killOrder) leak(here bool, due census) (what string) {
 	return what
 }
 
-// deadlines are shorter where a side is stopped: the other one waits for it until one is over. All are long enough for a side that goes on.
+// deadlines are shorter if a side is stopped: the other side waits for it until a deadline is over. All are long enough for a side that
+// goes on.
 func deadlines(short bool) handoff.Deadlines {
 	if !short {
 		return handoff.Deadlines{}
@@ -192,7 +194,7 @@ func (o killOrder) meet(ctx context.Context, n *Node) error {
 	return nil
 }
 
-// wait waits until what the peers have said has been read.
+// wait waits until everything that the peers have sent has been read.
 func (o killOrder) wait(n *Node) error {
 	for i := range killPeers {
 		c := n.Conn(peerName(i))
@@ -216,7 +218,7 @@ func (o killOrder) wait(n *Node) error {
 	return nil
 }
 
-// freeze freezes the node, and looks whether it has half a frame in either direction.
+// freeze freezes the node, and checks that each connection has half a frame in either direction.
 func (o killOrder) freeze(ctx context.Context, n *Node) (handoff.Frozen, error) {
 	f, err := n.Freeze(ctx)
 	if err != nil {
@@ -238,7 +240,7 @@ func (o killOrder) freeze(ctx context.Context, n *Node) (handoff.Frozen, error) 
 	return f, nil
 }
 
-// ask asks all.
+// ask asks the witnesses of all peers which process they are in, which must be the same one, and returns it.
 func ask(peers []*killPeer, q int) (owner int) {
 	for i, p := range peers {
 		who := p.ask(ei.Pid{}, q)
@@ -250,7 +252,7 @@ func ask(peers []*killPeer, q int) (owner int) {
 	return owner
 }
 
-// One side dies or stops while a node is handed over, each of whose peers has sent half a message and has no room for ours: at most one
+// One side dies or stops while a node is handed over; each of its peers has sent half a message and has no room for the node's. At most one
 // process serves, and each peer gets everything once and in order, or sees the end of the connection.
 func TestKillDuringNodeHandover(t *testing.T) {
 	turns := make(chan struct{}, killsAtOnce)

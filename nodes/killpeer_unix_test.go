@@ -11,21 +11,21 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A killPeer is the other end of a connection, which this process plays.
+// A killPeer is the other end of a node's connection, played by this process.
 type killPeer struct {
 	*wire
 	i     int
 	rest  []byte // of the first question
 	due   int    // greetings
-	heard int    // of these
+	heard int    // of the greetings
 	over  bool   // the connection is closed
 
 	// Of a peer of a front.
 	slot    int    // of its worker
-	witness ei.Pid // there
+	witness ei.Pid // the witness in that worker
 }
 
-// begin leaves half a question on its way.
+// begin sends half a question.
 func (p *killPeer) begin() {
 	p.t.Helper()
 	first := p.question(ei.Pid{}, 0)
@@ -34,7 +34,7 @@ func (p *killPeer) begin() {
 	p.rest = first[half:]
 }
 
-// question is a frame to the witness: that of its own connection, or another one.
+// question is a frame to a witness: the one with the pid to or, if that is zero, the one at the other end of the connection.
 func (p *killPeer) question(to ei.Pid, q int) []byte {
 	ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "witness"}
 	if to != (ei.Pid{}) {
@@ -43,8 +43,8 @@ func (p *killPeer) question(to ei.Pid, q int) []byte {
 	return frame(p.t, ctl, ei.Tuple{p.self, ei.Int(q)})
 }
 
-// ask asks a witness, and returns which process answers, 0 if the connection is closed. Everything that was said before has to come first,
-// once and in order.
+// ask asks a witness, and returns which process answers, 0 if the connection is closed. Everything that the other side sent before has to
+// come first, once and in order.
 func (p *killPeer) ask(to ei.Pid, q int) (pid int) {
 	p.t.Helper()
 	if p.over {
@@ -74,14 +74,14 @@ func (p *killPeer) ask(to ei.Pid, q int) (pid int) {
 	}
 }
 
-// hear takes what comes next, nil if the connection is closed.
+// hear receives the next message, nil if the connection is closed.
 func (p *killPeer) hear() (ctl dist.Control, said ei.Tuple) {
 	p.t.Helper()
 	for {
 		body, err := p.frame(soon(p.t))
 		if err != nil {
 			require.NotErrorIs(p.t, err, context.DeadlineExceeded)
-			p.over = true // and what is left of a frame is none
+			p.over = true // the rest of a frame is not used
 			return ctl, nil
 		}
 		if len(body) == 0 {

@@ -9,17 +9,17 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A link is one process's view of a link: active, or ended by this side and remembered until the other side has heard of it, so that a
-// LINK which was on its way then does not count. See erl_dist_protocol, "Link Protocol", "New Link Protocol".
+// A link is how one process sees a link: active, or ended by this side and remembered until the other side has acknowledged that, so that a
+// LINK which was already on its way is ignored. See erl_dist_protocol, "Link Protocol", "New Link Protocol".
 type link struct {
 	active   bool
-	unlinkID uint64 // of an UNLINK_ID without its acknowledgement; 0: none
+	unlinkID uint64 // of an UNLINK_ID not yet acknowledged; 0: none
 }
 
 // Link links the mailbox with a process anywhere: when one ends the other gets an exit signal. Linking twice makes one link. For a process
 // that does not exist an exit signal with reason noproc comes back; a node that cannot be connected to is an error, ErrNoConnection, and no
-// signal comes. Link waits as Send does, for the connection and for room on it, not for the other process to hear of the link. When the
-// connection ends meanwhile the error is that of Conn.Err; after any error there is no new link. Otherwise it is erlang:link/1.
+// signal comes. Link waits as Send does, for the connection and for room on it, not for the other process to hear of the link. If the
+// connection ends during the wait the error is that of Conn.Err; after any error there is no new link. In all else Link is erlang:link/1.
 func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if pid == b.pid {
 		return nil
@@ -34,46 +34,46 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 		}
 		l := b.links[pid]
 		switch {
-		case c != nil && c.Err() != nil: // its end breaks the links that there are, not one that is made now
+		case c != nil && c.Err() != nil: // the end of c breaks the links that there were, not a new one
 			return nil, c.Err()
 		case l == nil:
 			put(&b.links, pid, &link{active: true})
 		case l.active:
 			return nil, nil
-		default: // an unlink that is outstanding counts no more
+		default: // the new link overrides an outstanding unlink
 			*l = link{active: true}
 		}
 		return &dist.Control{Op: dist.OpLink, From: b.pid, To: pid}, nil
 	}))
 }
 
-// Unlink ends a link: no exit signal from pid comes through it any more. Where there is no link it does nothing. It makes no connection:
-// without one the link is broken. It waits for room on the connection, and while that, or the node, is frozen. If ctx ends before, or the
-// mailbox or the connection has gone on in another process (ErrMoved), the link stays. It is erlang:unlink/1.
+// Unlink ends a link: no exit signal from pid comes through it any more. If there is no link Unlink does nothing. It makes no connection:
+// without one the link is broken anyway. It waits for room on the connection, and while the connection or the node is frozen. If ctx ends
+// during the wait, or the mailbox or the connection has gone on in another process (ErrMoved), the link stays. It is erlang:unlink/1.
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c, here := b.n.wayTo(b.n.extentOf(pid))
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		l := b.links[pid]
 		switch {
-		case b.hasMoved() || c != nil && c.Err() == ErrMoved: // with the link
+		case b.hasMoved() || c != nil && c.Err() == ErrMoved: // and the link with it
 			return nil, ErrMoved
 		case l == nil || !l.active:
 			return nil, nil
-		case !here && (c == nil || c.Err() != nil): // its end breaks the link
+		case !here && (c == nil || c.Err() != nil): // the end of the connection breaks the link
 			l.active = false
 			return nil, nil
 		}
-		if c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID) { // nobody acknowledges the old UNLINK
+		if c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID) { // the old UNLINK is never acknowledged
 			delete(b.links, pid)
 			return &dist.Control{Op: dist.OpUnlink, From: b.pid, To: pid}, nil
 		}
 		*l = link{unlinkID: rand.Uint64()>>1 + 1}
-		b.room.Ring() // a signal of the link may wait for it
+		b.room.Ring() // an exit signal of this link may wait for room: see trapBroke
 		return &dist.Control{Op: dist.OpUnlinkID, ID: l.unlinkID, From: b.pid, To: pid}, nil
 	}))
 }
 
-// linked takes a LINK of a process; false if this one has ended.
+// linked handles a LINK from a process; false if this mailbox has ended.
 func (b *Mailbox) linked(from ei.Pid) bool {
 	b.lock()
 	defer b.mu.Unlock()
@@ -90,7 +90,7 @@ func (b *Mailbox) linked(from ei.Pid) bool {
 	return true
 }
 
-// unlinked takes an UNLINK_ID, and acknowledges it in the same step.
+// unlinked handles an UNLINK_ID, and acknowledges it in the same step.
 func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
 	b.lock()
 	defer b.mu.Unlock()
@@ -100,7 +100,7 @@ func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
 	}
 }
 
-// unlinkDone takes an UNLINK_ID_ACK.
+// unlinkDone handles an UNLINK_ID_ACK.
 func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 	b.lock()
 	defer b.mu.Unlock()
@@ -112,14 +112,14 @@ func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 	}
 }
 
-// linkBroke takes the exit signal of a link; c is what it came over, nil for this node. The end of the link and what it brings are one step,
-// so that nothing comes through a link that Unlink has ended.
+// linkBroke handles the exit signal of a link; c is the connection it came over, nil for this node. Removing the link and acting on the
+// signal are one step, so that nothing comes through a link that Unlink has ended.
 func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	if b.opts.TrapExit {
 		b.trapBroke(from, reason, c)
 		return
 	}
-	if !b.hasLink(from) { // before the reason is decoded, which may be large
+	if !b.hasLink(from) { // before the reason, which may be large, is decoded
 		return
 	}
 	why := b.exitTerm(reason, c)
@@ -143,8 +143,8 @@ func (b *Mailbox) hasLink(with ei.Pid) bool {
 	return l != nil && l.active
 }
 
-// trapBroke is linkBroke of a process that traps exits. While there is no room for the message the link stays: Unlink ends it, and so does
-// the end of the connection.
+// trapBroke is linkBroke for a process that traps exits. While the mailbox has no room for the message the link stays: Unlink, or the end
+// of the connection, can still end it.
 func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	if !b.hasLink(from) {
 		return
@@ -180,8 +180,8 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 }
 
-// noRoom tells of a message that came over c what put would do of it: wait for one of the two channels, or end the process, with reason
-// full. Where both are nil there is room. b.mu is held.
+// noRoom says what Mailbox.put would do with a message that came over c: wait until one of the two channels is closed, or end the process
+// with reason full. If all three are nil there is room. b.mu is held.
 func (b *Mailbox) noRoom(m *Message, c *Conn) (room, change <-chan struct{}, full ei.Term) {
 	if c == nil || b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit {
 		return nil, nil, nil
@@ -190,13 +190,13 @@ func (b *Mailbox) noRoom(m *Message, c *Conn) (room, change <-chan struct{}, ful
 		return nil, nil, ei.Atom("mailbox_full")
 	}
 	halts, change := c.halts()
-	if halts { // what its connection has read already stays with the mailbox
+	if halts { // the connection is being frozen: the mailbox takes what has been read already
 		return nil, nil, nil
 	}
 	return b.room.Next(), change, nil
 }
 
-// linkLost ends a link whose other side is not connected any more; one step, as in linkBroke.
+// linkLost ends a link to a process whose node, or worker, is not connected any more; as in linkBroke this is one step.
 func (b *Mailbox) linkLost(with ei.Pid, after *aftermath) {
 	b.lock()
 	l := b.links[with]

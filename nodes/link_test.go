@@ -86,7 +86,7 @@ func TestLinkTrapped(t *testing.T) {
 		require.Empty(t, linksOf(a))
 		require.NoError(t, a.Err())
 
-		// Who does not trap does not die of it.
+		// A process that does not trap exits survives a normal end.
 		a, b = box(t, here), box(t, there)
 		require.NoError(t, a.Link(w.ctx(), b.Pid()))
 		settle(t, a, b)
@@ -146,7 +146,7 @@ func TestUnlink(t *testing.T) {
 	})
 }
 
-// An exit signal that is on its way when the link is ended does not come through.
+// An exit signal that is already on its way when the link is ended does not come through.
 func TestUnlinkBesideExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -164,7 +164,7 @@ func TestUnlinkBesideExit(t *testing.T) {
 		exit := dist.Control{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why}
 		ack := dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID, From: p.self, To: b.Pid()}
 		p.send(exit, nil)
-		// A link of the peer's that was on its way does not count either.
+		// A LINK of the peer's that was on its way does not count either.
 		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
 		p.send(exit, nil)
 		// Nor does the acknowledgement of another unlink.
@@ -186,7 +186,7 @@ func TestUnlinkBesideExit(t *testing.T) {
 	})
 }
 
-// An unlink whose acknowledgement is lost with the connection keeps off no link over the next one.
+// An unlink whose acknowledgement is lost with the connection does not prevent a link over the next connection.
 func TestUnlinkBesideEndOfConnection(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -202,7 +202,7 @@ func TestUnlinkBesideEndOfConnection(t *testing.T) {
 	}
 }
 
-// An UNLINK_ID is acknowledged, for a process that is gone too, and before anything else goes to that process.
+// An UNLINK_ID is acknowledged, even for a process that is gone, and before anything else goes to the process that sent it.
 func TestUnlinkIsAcknowledged(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -267,7 +267,7 @@ func TestSendExit(t *testing.T) {
 	})
 }
 
-// A reason that cannot be said to others is replaced.
+// A reason that cannot be encoded for other processes is replaced.
 func TestExitWithUnencodableReason(t *testing.T) {
 	places(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b := box(t, here), box(t, there)
@@ -278,7 +278,7 @@ func TestExitWithUnencodableReason(t *testing.T) {
 	})
 }
 
-// Whoever ends while its Link is on its way to another process of the node takes that one along.
+// If a process ends while its Link is on its way to another process of the node, that process ends too.
 func TestLinkBesideOwnEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -290,7 +290,7 @@ func TestLinkBesideOwnEnd(t *testing.T) {
 	require.Equal(t, ei.Atom("crash"), exited(t, b))
 }
 
-// A chain of links falls with one of its members, in both directions.
+// If one member of a chain of links ends, all end, in both directions.
 func TestLinkChain(t *testing.T) {
 	places(t, func(t *testing.T, w *world, here, there *Node) {
 		var chain []*Mailbox
@@ -380,7 +380,7 @@ func TestUnlinkOldPeer(t *testing.T) {
 	}
 }
 
-// A link that waits for a peer which does not read can be given up, and leaves nothing.
+// A Link that waits for a peer which does not read can be cancelled, and leaves nothing behind.
 func TestLinkCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -411,7 +411,7 @@ func TestLinkCancelled(t *testing.T) {
 	})
 }
 
-// Link and Unlink of many goroutines, on both sides, beside the ends of the processes: what is left agrees.
+// Goroutines on both sides call Link and Unlink while processes end: in the end both sides agree on the links that are left.
 func TestLinkConcurrently(t *testing.T) {
 	places(t, func(t *testing.T, w *world, here, there *Node) {
 		for round := range 20 {
@@ -461,7 +461,7 @@ func TestLinkConcurrently(t *testing.T) {
 	})
 }
 
-// awaitsRoom waits until somebody waits for room in a mailbox.
+// awaitsRoom waits until a goroutine waits for room in a mailbox.
 func awaitsRoom(t *testing.T, b *Mailbox) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -471,8 +471,8 @@ func awaitsRoom(t *testing.T, b *Mailbox) {
 	}, tooLong, tick, "nothing waits for room")
 }
 
-// Once Unlink has returned nothing comes through the link, also of a signal that waits for room, and of the end of the connection then. What
-// is behind the signal goes on.
+// Once Unlink has returned nothing comes through the link, neither from a signal that waits for room nor from the end of the connection
+// afterwards. The messages behind the signal are delivered.
 func TestUnlinkWhileSignalWaits(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		w := newWorld(t, "memory")
@@ -502,7 +502,8 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 	}
 }
 
-// The same where the reason takes a while to read, and the process does not trap exits: it lives, or has ended when Unlink returns.
+// The same if the reason takes a while to decode, and the process does not trap exits: when Unlink returns the process lives on, or has
+// ended.
 func TestUnlinkBesideLongReason(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -525,7 +526,7 @@ func TestUnlinkBesideLongReason(t *testing.T) {
 	}
 }
 
-// A DOWN comes before Demonitor returns, or not at all, also while many come with the end of a connection; a nodedown too.
+// A DOWN comes before Demonitor returns, or not at all, even if many come at once, with the end of a connection; so does a nodedown.
 func TestDemonitorBesideEnd(t *testing.T) {
 	for range 10 {
 		w := newWorld(t, "memory")
@@ -567,7 +568,7 @@ func TestDemonitorBesideEnd(t *testing.T) {
 	}
 }
 
-// An exit signal that waits for room in the mailbox when its connection ends becomes that end's.
+// If the connection ends while an exit signal waits for room in the mailbox, the end of the connection takes the signal's place.
 func TestExitWhileMailboxIsFull(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")

@@ -19,7 +19,7 @@ type Listener struct {
 	l      *transport.Listener
 	ctx    context.Context
 	end    context.CancelCauseFunc
-	up     chan *Conn // handshake done
+	up     chan *Conn // connections whose handshake is done
 
 	mu     sync.Mutex
 	halt   wait.Gate   // shut: the node is being frozen
@@ -30,9 +30,9 @@ type Listener struct {
 }
 
 // Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Listen
-// waits only while the node is frozen. ErrClosed after the node's Close; why the transport cannot listen (syscall.EADDRINUSE, say) is its
-// *transport.OpError. Nothing is accepted before the first Accept. On a started node (see Start) one Accept is enough: from then on the
-// node serves the connections, whether Accept returns them or not. Config.Also is for addresses on which Start accepts.
+// waits only while the node is frozen. After the node's Close the error is ErrClosed; if the transport cannot listen (syscall.EADDRINUSE,
+// say) it is a *transport.OpError. Nothing is accepted before the first Accept. On a started node (see Start) one Accept is enough: from
+// then on the node serves the connections, whether Accept returns them or not. Config.Also is for addresses on which Start accepts.
 func (n *Node) Listen(ctx context.Context, addr transport.Addr) (*Listener, error) {
 	return n.ListenOn(ctx, n.cfg.Transport, addr)
 }
@@ -65,7 +65,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	return l, nil
 }
 
-// newListener makes a listener of the transport's.
+// newListener makes a Listener of the transport's listener.
 func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
 	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn), runs: wait.NewTally()}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
@@ -78,12 +78,12 @@ func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *List
 // Addr is the address actually bound.
 func (l *Listener) Addr() transport.Addr { return l.l.Addr() }
 
-// Transport is what it accepts over.
+// Transport is the transport that the listener accepts over.
 func (l *Listener) Transport() transport.Transport { return l.tr }
 
-// Accept returns the next connection whose handshake has succeeded. It waits for one until ctx ends or the listener does: then the error
-// has the reason that Err gives, ErrClosed after Close. Handshakes that fail are counted (Stats) and reported to Config.HandshakeFailed;
-// they are not errors of the listener. ErrBusy if Start accepts here. It is ei_accept.
+// Accept returns the next connection whose handshake has succeeded. It waits for one until ctx or the listener ends: in the latter case the
+// error has the reason that Err gives, ErrClosed after Close. Handshakes that fail are counted (Stats) and reported to
+// Config.HandshakeFailed; they are not errors of the listener. If Start accepts on this listener the error is ErrBusy. It is ei_accept.
 func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	if l.serves.Load() {
 		return nil, wrap("accept", "", ErrBusy)
@@ -151,15 +151,15 @@ func (l *Listener) begin() {
 	}
 }
 
-// join waits until nobody accepts any more: the listener has ended.
+// join waits until no goroutine accepts any more; the listener has ended.
 func (l *Listener) join() {
-	l.mu.Lock() // who is just beginning is counted
+	l.mu.Lock() // a begin in progress has counted its goroutine then
 	runs := &l.runs
 	l.mu.Unlock()
 	_ = runs.Wait(context.Background())
 }
 
-// run accepts until the listener is closed or broken, or another goroutine does so in its place. The caller has entered.
+// run accepts until the listener is closed or broken, or another goroutine accepts in its place. The caller has called l.runs.Enter.
 func (l *Listener) run() {
 	defer l.runs.Leave()
 	for {
@@ -186,12 +186,12 @@ func (l *Listener) run() {
 	}
 }
 
-// shakeHere does a handshake on the goroutine that accepts, which is not counted meanwhile, so that Close does not wait for it. It reports
-// whether the caller is to go on: else another goroutine does.
+// shakeHere does a handshake on the accepting goroutine, which is not counted meanwhile, so that Close does not wait for it. It reports
+// whether the caller is to go on accepting: if not, another goroutine does.
 func (l *Listener) shakeHere(o *opening) (goOn bool) {
 	if !l.n.foreground() {
 		o.refuse()
-		return true // and find that the listener has ended too
+		return true // to find that the listener has ended too
 	}
 	defer l.n.goroutines.Leave()
 	l.runs.Leave()
@@ -202,7 +202,7 @@ func (l *Listener) shakeHere(o *opening) (goOn bool) {
 // shake does a handshake, and hands the connection to Accept.
 func (l *Listener) shake(o *opening) {
 	c := o.shake()
-	if c == nil || l.serves.Load() { // it serves itself
+	if c == nil || l.serves.Load() { // the upper level serves it
 		return
 	}
 	select {
@@ -214,7 +214,7 @@ func (l *Listener) shake(o *opening) {
 	select {
 	case l.up <- c:
 	case <-l.ctx.Done():
-		if !l.n.started.Load() { // else the connection serves itself already
+		if !l.n.started.Load() { // else the upper level serves the connection already
 			c.fail(ErrClosed)
 		}
 	case <-c.done:

@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A peer that takes its time costs the goroutine that accepts; another one takes its place. Once peers are quick again none is needed.
+// A slow handshake keeps the goroutine that accepts, and another one takes its place. Once handshakes are quick again no other is needed.
 func TestSlowHandshakeIsRelieved(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob")
@@ -33,7 +33,7 @@ func TestSlowHandshakeIsRelieved(t *testing.T) {
 	require.True(t, l.runs.None())
 }
 
-// Who hears of a failed handshake may close the listener.
+// Config.HandshakeFailed may close the listener.
 func TestCloseListenerFromHandshakeFailed(t *testing.T) {
 	w := newWorld(t, "tcp")
 	closed := make(chan error, 1)
@@ -48,7 +48,7 @@ func TestCloseListenerFromHandshakeFailed(t *testing.T) {
 	require.ErrorIs(t, l.Err(), ErrClosed)
 }
 
-// A connection that nobody has accepted yet keeps no other one from coming.
+// A connection that no Accept has returned yet does not keep others from coming.
 func TestNobodyAcceptsFor(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b, l := w.listening("bob")
@@ -65,7 +65,7 @@ func TestNobodyAcceptsFor(t *testing.T) {
 	}
 }
 
-// A handshake on the goroutine that accepts is relieved once it takes a while, and once only.
+// If a handshake on the goroutine that accepts takes a while, another goroutine takes over, once only.
 func TestRelief(t *testing.T) {
 	var none *relief
 	none.watch()

@@ -18,13 +18,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The table of peers of three nodes that connect, accept and close in any order, some steps beside each other. At any time there are not
-// two connections between two nodes, no Connect takes longer than a handshake may, and when all is quiet both sides agree.
+// Three nodes connect, accept and close in any order, some steps concurrently, and their tables of peers are checked: two nodes never have
+// two connections with each other, no Connect takes longer than a handshake may, and when all is quiet both sides agree.
 func TestPeersMachine(t *testing.T) {
 	checkPeers(t, "connect", "connect", "connectAddr", "anyone", "close", "close", "send", "impostor", "cancelled", "refuse", "allow", "late")
 }
 
-// The same with nobody who disturbs: then no Connect fails.
+// The same without disturbances (impostors, refused connections and the like): then no Connect fails.
 func TestHonestPeersMachine(t *testing.T) {
 	checkPeers(t, "connect", "connect", "connect", "send", "close")
 }
@@ -136,7 +136,7 @@ func (m *peersMachine) do(s peerStep) (failure *error) {
 		_, err = s.Writev(ctx, name(m.t, from.Name(), dist.FlagsDefault))
 		require.NoError(m.t, err)
 		m.loose = append(m.loose, &wire{t: m.t, s: s})
-	case "refuse", "allow": // new connections find nobody
+	case "refuse", "allow": // new connections find no listener
 		if s.op == "refuse" {
 			at = transport.MemoryAddr("nowhere")
 		}

@@ -18,7 +18,7 @@ import (
 // DefaultMailboxLimit is how many bytes the unread messages of a mailbox may take, if its options do not say otherwise.
 const DefaultMailboxLimit = 64 << 20
 
-// messageCost is what a message takes beside its terms, in bytes, its place in the queue included.
+// messageCost is how many bytes a message takes besides its terms, its place in the queue included.
 const messageCost = 440
 
 // A Full says what a mailbox does when its limit is reached. Nothing is ever dropped silently.
@@ -26,9 +26,9 @@ type Full int
 
 const (
 	// FullBlock makes senders wait: a local one in its Send, a remote one behind its connection, from which nothing more is read until
-	// there is room; not even the answer to a Call of that node, so the receiver must not wait for one while its mailbox is full. Ticks go
-	// on; only they show that the peer has left, after about five times Config.TickInterval. After a second a warning in the log says which
-	// mailbox it is, once a connection.
+	// there is room. Not even the answer to a Call to that node is read, so the receiver must not wait for one while its mailbox is full.
+	// Ticks go on; they alone show that the peer has left, after about five times Config.TickInterval. After a second a warning in the log
+	// names the mailbox, once per connection.
 	FullBlock Full = iota
 	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
 	FullExit
@@ -45,7 +45,7 @@ type MailboxOptions struct {
 	// TrapExit turns exit signals of linked processes into messages (OpExit), like process_flag(trap_exit, true).
 	TrapExit bool
 
-	lasting bool // it is the node's own, and cannot be killed: in OTP another one would take its place
+	lasting bool // the node's own, which cannot be killed: in OTP a new process would take its place
 }
 
 // A Mailbox is a process of this node as others see it: it has a pid, receives messages, can be linked, monitored and registered, and
@@ -54,39 +54,39 @@ type Mailbox struct {
 	n       *Node
 	pid     ei.Pid
 	opts    MailboxOptions
-	handler Handler      // takes the messages in place of the queue
-	nested  atomic.Int32 // how many calls of it there are for processes of this node
-	calls   *Conn        // it belongs to a call over this connection
-	private bool         // it belongs to a call, or a spawned function: it does not move
+	handler Handler      // gets the messages instead of the queue
+	nested  atomic.Int32 // how many calls of handler for processes of this node are in progress
+	calls   *Conn        // the mailbox belongs to a call over this connection
+	private bool         // the mailbox belongs to a call or a spawned function, and does not move
 
 	mu    sync.Mutex
 	queue []*Message
-	first int // of queue
+	first int // index in queue of the oldest unread message
 	bytes int
-	asked *Message      // the latest unread request of a process of this node, if it is for a Server
+	asked *Message      // for a Server: the latest unread request from a process of this node
 	ready chan struct{} // holds a token while there is something to receive
 	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
-	moved bool          // its end is that it goes on elsewhere: see hasMoved
+	moved bool          // the mailbox has ended because it goes on elsewhere: see hasMoved
 
-	bequeaths bool          // restored, and waits for the mailbox that goes on in its place; guarded by the table's mutex
-	inherits  bool          // it goes on in the place of one
+	bequeaths bool          // restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
+	inherits  bool          // the mailbox succeeds a restored one
 	room      wait.Bell     // rings when messages leave
 	over      chan struct{} // closed when the mailbox has ended
 	why       ei.Term
 
-	serves  bool    // it belongs to a Server
-	cancel  func()  // ends the context of what the Server has in hand, or of a spawned function
-	serving request // that the Server has in hand
+	serves  bool    // the mailbox belongs to a Server
+	cancel  func()  // ends the context of the message that the Server is handling, or of a spawned function
+	serving request // the one that the Server is handling
 
 	names     []ei.Atom
 	links     map[ei.Pid]*link
 	watchers  map[monitorID]watcher // who monitors this process
 	watching  map[ei.Ref]target     // what this process monitors
-	downs     map[*Conn]int         // connections whose nodedown it wants, and how often
+	downs     map[*Conn]int         // connections whose nodedown MonitorNode asked for, and how often
 	inquiries map[ei.Ref]*inquiry   // its calls in progress
 
-	nodeTypes NodeTypes      // of those that it hears of: see MonitorNodes
-	nodesUp   map[*Conn]bool // those that it knows to be up
+	nodeTypes NodeTypes      // the types that MonitorNodes reports
+	nodesUp   map[*Conn]bool // the connections that MonitorNodes has reported as up
 }
 
 // NewMailbox makes a process. Close ends it. It waits while the node is frozen.
@@ -141,8 +141,8 @@ func (b *Mailbox) Err() error {
 	return &ExitError{b.pid, b.why}
 }
 
-// Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the
-// error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded.
+// Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and everything in it was received; in
+// this last case the error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded.
 //
 // The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them; dist.OpExit for the end of a linked
 // process, or an exit signal (both with TrapExit), and dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These
@@ -239,8 +239,8 @@ func (b *Mailbox) ended() bool {
 	}
 }
 
-// complainOfEnd has the log say that a registered process has ended for another reason than a supervisor of OTP finds regular: nothing
-// starts it again.
+// complainOfEnd logs that a registered process has ended for a reason that an OTP supervisor does not regard as regular: here nothing
+// restarts it.
 func (n *Node) complainOfEnd(name ei.Atom, reason ei.Term) {
 	if isRegular(reason) || !n.log.Enabled(n.ctx, slog.LevelInfo) {
 		return
@@ -248,7 +248,7 @@ func (n *Node) complainOfEnd(name ei.Atom, reason ei.Term) {
 	n.log.Info("registered process ended", "name", string(name), "reason", ei.Brief(reason, 1000))
 }
 
-// isRegular tells whether a supervisor of OTP takes an exit reason for a regular one.
+// isRegular tells whether an OTP supervisor regards an exit reason as regular.
 func isRegular(reason ei.Term) bool {
 	if t, ok := reason.(ei.Tuple); ok && len(t) == 2 {
 		return t[0] == ei.Atom("shutdown")
@@ -256,7 +256,7 @@ func isRegular(reason ei.Term) bool {
 	return reason == ei.Atom("normal") || reason == ei.Atom("shutdown")
 }
 
-// atEnd has cancel called when the mailbox ends, or now, if it has.
+// atEnd arranges for cancel to be called when the mailbox ends, or at once if it has ended.
 func (b *Mailbox) atEnd(cancel func()) {
 	b.mu.Lock()
 	b.cancel = cancel
@@ -276,19 +276,20 @@ func (b *Mailbox) Close() error {
 }
 
 // Exit ends the process: its names become free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
-// counts. It waits while the node is frozen, or a connection to a node that has to be told, or as long as such a node has 64 MiB of such
-// signals still to read, and reads.
+// counts. Exit waits while the node is frozen, while a connection to a node that has to be told is frozen, and while such a node, if it
+// reads at all, has 64 MiB of such signals still to read.
 func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, extent{})() }
 
-// exit is Exit, but for the wait for room, which wait is; what is for the processes of asker goes out in its turn before it returns.
+// exit is Exit without the wait for room, which is left to wait. The signals for the processes of asker go out, in their turn, before exit
+// returns.
 func (b *Mailbox) exit(reason ei.Term, asker extent) (wait func()) {
 	return b.depart(b.end(reason), asker)
 }
 
-// depart tells of the end of the process, as exit does.
+// depart sends words, the signals that tell of the end of the process, as exit does.
 func (b *Mailbox) depart(words map[extent]*parting, asker extent) (wait func()) {
 	here, wait := sayElsewhere(words, asker)
-	if here != nil { // behind the others: a Handler may be among those who hear of it
+	if here != nil { // after the others: it may run a Handler
 		here.sayNow()
 	}
 	if w := words[asker]; w != nil {
@@ -297,7 +298,7 @@ func (b *Mailbox) depart(words map[extent]*parting, asker extent) (wait func()) 
 	return wait
 }
 
-// end ends the process, and gives what has to be said of that.
+// end ends the process, and returns the signals that tell others of that.
 func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 	b.lock()
 	if b.ended() {
@@ -307,7 +308,7 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 	return b.endUnlock(reason)
 }
 
-// endUnlock is end of a process that has not ended; b.mu is held, and is not when it returns.
+// endUnlock is end for a process that has not ended. b.mu is held on entry, and released on return.
 func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*parting {
 	b.why = reason
 	words := b.lastWords(reason)
@@ -330,10 +331,10 @@ func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*parting {
 	return words
 }
 
-// Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere, connecting to its node if need be. To a local process it
-// waits while that process's mailbox is full, to a remote one while the connection's queue is. A message to a process that does not exist
-// is dropped, as in Erlang. A mailbox that has ended sends nothing: the error is Err's. What is sent just as it ends may arrive after its
-// exit signals.
+// Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere, connecting to its node if need be. It waits while the
+// mailbox of a local process, or the queue of the connection to a remote one, is full. A message to a process that does not exist is
+// dropped, as in Erlang. A mailbox that has ended sends nothing: the error is Err's. What is sent just as the mailbox ends may arrive after
+// its exit signals.
 func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
 	if b.ended() {
 		return wrap("send to", string(to.Node), b.Err())

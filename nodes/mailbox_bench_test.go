@@ -49,8 +49,8 @@ func echoes(n *Node) error {
 	return n.Register("mailbox", b)
 }
 
-// receives is a node of the lower level that BenchmarkReceive asks: "here" is answered by who receives, "goroutine" and "yield" by a
-// goroutine that is given the message, without and with Yield.
+// receives is a node of the lower level that BenchmarkReceive asks: "here" is answered by the goroutine that receives, "goroutine" and
+// "yield" by another goroutine that is given the message, without and with Yield.
 func receives(n *Node) error {
 	ctx := context.Background()
 	l, err := n.Listen(ctx, n.listenAddr())

@@ -172,7 +172,7 @@ func TestMailboxReceive(t *testing.T) {
 	require.NotContains(t, err.Error(), "\n")
 	require.NoError(t, a.Register("other", other))
 	var e *ExitError
-	for _, err := range []error{ // who has ended says nothing any more
+	for _, err := range []error{ // a process that has ended sends nothing any more
 		b.Send(w.ctx(), other.Pid(), 1), b.SendName(w.ctx(), a.Name(), "other", 1), b.SendExit(w.ctx(), other.Pid(), "x"),
 		b.SendAlias(w.ctx(), ei.Ref{Node: "nobody@test", Creation: 1, Len: 3}, 1),
 	} {
@@ -187,7 +187,7 @@ func TestMailboxReceive(t *testing.T) {
 	require.Equal(t, ei.Atom("normal"), exited(t, b), "the first reason counts")
 }
 
-// Of receivers that wait each gets one of several messages, though only one of them is woken.
+// Several receivers that wait each get one of several messages, though only one receiver is woken.
 func TestMailboxWakesReceivers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := box(t, newWorld(t, "memory").started("alice"))
@@ -208,7 +208,7 @@ func TestMailboxWakesReceivers(t *testing.T) {
 	})
 }
 
-// A mailbox that is never empty does not grow for that.
+// The queue of a mailbox that is never empty does not grow for ever.
 func TestMailboxNeverEmpty(t *testing.T) {
 	b := box(t, newWorld(t, "memory").started("alice"))
 	for i := range 10_000 {
@@ -245,7 +245,7 @@ func TestMailboxFullIsLogged(t *testing.T) {
 	})
 }
 
-// A full mailbox keeps no reader from halting: it takes what has been read already.
+// A full mailbox does not keep a reader from halting: the mailbox takes what has been read already.
 func TestMailboxFullBesideHalt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -316,7 +316,7 @@ func TestMailboxFullBlocks(t *testing.T) {
 			require.LessOrEqual(t, unread(full), limit)
 			require.Greater(t, unread(full), limit-2*(1000+messageCost))
 		}
-		// Who gives up sends nothing.
+		// A Send that gives up has sent nothing.
 		cancel()
 		synctest.Wait()
 		mu.Lock()
@@ -375,7 +375,7 @@ func TestMailboxFullExits(t *testing.T) {
 	require.Nil(t, b.Whereis("full"))
 }
 
-// Signals that become messages are held back by a limit too: else a peer could fill the memory with them.
+// Signals that become messages are subject to the limit too: otherwise a peer could fill the memory with them.
 func TestMailboxLimitsSignals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -433,7 +433,7 @@ func TestRegister(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
-// What a message keeps in memory counts, whatever of it is of use: an element of SEND is not.
+// All that a message keeps in memory counts, used or not, such as the unused element of a SEND.
 func TestMailboxCountsFrames(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
@@ -449,7 +449,7 @@ func TestMailboxCountsFrames(t *testing.T) {
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
 }
 
-// Who does not want to wait finds a message or none, and a full mailbox takes none.
+// With NoWait a receiver gets a message or none, and a sender to a full mailbox an error.
 func TestMailboxNoWait(t *testing.T) {
 	n := newWorld(t, "memory").started("alice")
 	a, err := n.NewMailbox(nil)

@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 	os.Exit(leak.Run(m))
 }
 
-// descriptors counts the open descriptors of this process, where the system tells; but not those by which somebody waits, for a
-// connection gets them when it has to.
+// descriptors counts the open descriptors of this process, on systems that tell, without those that serve for waiting: a connection gets
+// these when it first has to wait.
 func descriptors() (n int, known bool) {
 	open := leak.Descriptors()
 	for _, target := range open {

@@ -8,7 +8,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Who finds a node at its address finds its port mapper there, too.
+// At the address at which nodes find a node, they find its port mapper too.
 func TestMapperAddrs(t *testing.T) {
 	for _, tc := range []struct {
 		node, told string

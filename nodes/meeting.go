@@ -6,10 +6,10 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// errStill: nothing new begins in a node that is frozen.
+// errStill is the error of what cannot begin because the node is frozen.
 var errStill = errors.New("the node is frozen")
 
-// beginMeet gives another worker a way to a peer that this one has a connection to, or is about to.
+// beginMeet gives another worker a way to a peer to which this worker has a connection, or is about to have one.
 func (p *part) beginMeet(m meeting) {
 	p.mu.Lock()
 	p.meets[m]++
@@ -19,7 +19,7 @@ func (p *part) beginMeet(m meeting) {
 	}
 }
 
-// endMeet notes that a meeting is done with, together with what is to be said about it.
+// endMeet removes a meeting that is over and, in the same step, runs last, which may tell the front of it.
 func (p *part) endMeet(m meeting, last func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -29,7 +29,8 @@ func (p *part) endMeet(m meeting, last func()) {
 	last()
 }
 
-// meet gives another worker the way once there is a connection, or says that there is none: then that worker looks again, and asks again.
+// meet gives another worker a way to a peer once there is a connection, or says that there is none: that worker then looks, and asks,
+// again.
 func (p *part) meet(m meeting) {
 	n, peer, to := p.n, m.peer, m.to
 	for {
@@ -54,7 +55,7 @@ func (p *part) meet(m meeting) {
 			if err == errStill {
 				continue
 			}
-			if err == nil || c.Err() == nil { // it has the other end by now, or has closed it, which shows in a moment; or no number is free
+			if err == nil || c.Err() == nil { // the worker has its end, or has closed it, as will soon show; or no descriptor is free
 				break
 			}
 		}
@@ -62,7 +63,7 @@ func (p *part) meet(m meeting) {
 			if !theirs {
 				break
 			}
-			if _, _, err := n.dial(n.ctx, peer, nil); err != nil { // who says the peer's name may be anybody
+			if _, _, err := n.dial(n.ctx, peer, nil); err != nil { // waiting for theirs is no use: anyone may claim the peer's name
 				break
 			}
 			continue

@@ -14,20 +14,21 @@ import (
 type Message struct {
 	dist.Control
 	// Payload is the term sent, without version byte; nil if the operation has none. It has not been checked, so it may be anything: decode
-	// it (Term), even before passing it on to another node, which would end its connection with this one over a malformed term. Bytes behind
-	// the term mean nothing, in Erlang neither. It is valid as long as the Message is; if ReceiveInto has filled it, until the next call.
+	// it (Term), even before passing it on to another node, which would end its connection with this one over a malformed term. Bytes after
+	// the term mean nothing, as in Erlang. It is valid as long as the Message is; if ReceiveInto has filled the Message, until the next
+	// call.
 	Payload ei.Raw
 
 	buf  []byte   // the frame
-	pool *buffers // where buf comes from; nil: it is used again for the next message
-	conn *Conn    // that the message came over; nil: from this node
-	owed bool     // its connection waits for the answer; guarded by the mutex of the mailbox that it is in
+	pool *buffers // where buf comes from; nil: buf is used again for the next message
+	conn *Conn    // the connection that the message came over; nil: it is from this node
+	owed bool     // a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
 
 	nested bool // see ErrNested
 }
 
-// Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have: signals such as OpMonitorPExit carry their contents in
-// other fields, and are ErrNoTerm. It allocates; ei.NewCursor(m.Payload) does not.
+// Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have. Signals such as OpMonitorPExit carry their contents in
+// other fields: for these the error is ErrNoTerm. Term allocates; ei.NewCursor(m.Payload) does not.
 func (m *Message) Term() (ei.Term, error) {
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
@@ -40,7 +41,7 @@ func (m *Message) Term() (ei.Term, error) {
 	return c.Term()
 }
 
-// takeReason makes the payload the reason: a term with nothing behind it, if it is one.
+// takeReason makes the payload the reason, without what may follow its first term, if that is well-formed.
 func (m *Message) takeReason(op dist.Op) {
 	m.Op, m.Reason, m.Payload = op, m.Payload, nil
 	if reason, err := firstTerm(m.Reason); err == nil {
@@ -48,7 +49,7 @@ func (m *Message) takeReason(op dist.Op) {
 	}
 }
 
-// firstTerm is an encoded term without what may be behind it; the error says what is wrong with it.
+// firstTerm is the first encoded term of raw, without what may follow it; the error says what is wrong with the term.
 func firstTerm(raw ei.Raw) (ei.Raw, error) {
 	c := ei.NewCursor(raw)
 	return c.Raw()
@@ -57,7 +58,7 @@ func firstTerm(raw ei.Raw) (ei.Raw, error) {
 // Conn is the connection that the message came over; nil for a message from this node.
 func (m *Message) Conn() *Conn { return m.conn.toOthers() }
 
-// grow gives a buffer for a frame of n bytes.
+// grow returns a buffer for a frame of n bytes.
 func (m *Message) grow(n int) []byte {
 	if m.pool == nil {
 		return make([]byte, n)
@@ -65,7 +66,7 @@ func (m *Message) grow(n int) []byte {
 	return m.pool.get(n)
 }
 
-// plain brings the forms of an operation down to one. See erl_dist_protocol, "Control message".
+// plain replaces the variants of an operation by the plain one. See erl_dist_protocol, "Control message".
 func (m *Message) plain() {
 	switch m.Op {
 	case dist.OpSendTT, dist.OpSendSender, dist.OpSendSenderTT:
@@ -100,7 +101,7 @@ func (m *Message) state() states.Message {
 	return s
 }
 
-// message makes a message of its description, which may be part of a larger whole.
+// message makes a message from its description, and copies the terms, which may be part of a larger slice.
 func (n *Node) message(s *states.Message) *Message {
 	m := &Message{Control: s.Control, Payload: cloneRaw(s.Payload)}
 	for _, r := range []*ei.Raw{&m.Reason, &m.Token, &m.Options, &m.Result} {

@@ -4,5 +4,5 @@ package nodes
 
 import "golang.org/x/sys/unix"
 
-// machineClock is the same for all processes of the machine.
+// machineClock is a clock that reads the same in all processes of the machine.
 const machineClock = unix.CLOCK_MONOTONIC

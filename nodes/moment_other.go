@@ -2,5 +2,5 @@
 
 package nodes
 
-// moment is 0: no connection comes here from another process.
+// moment is 0: on this system no connection comes from another process.
 func moment() int64 { return 0 }

@@ -4,7 +4,7 @@ package nodes
 
 import "golang.org/x/sys/unix"
 
-// moment is now by a clock that all processes of the machine have in common, in nanoseconds; 0: there is none.
+// moment is the present time, in nanoseconds, of a clock that all processes of the machine share; 0 if there is none.
 func moment() int64 {
 	var t unix.Timespec
 	if unix.ClockGettime(machineClock, &t) != nil {

@@ -10,10 +10,10 @@ import (
 // A watcher is a process that monitors one of ours.
 type watcher struct {
 	pid  ei.Pid
-	name ei.Atom // the name by which it monitors, if it does
+	name ei.Atom // the name that it monitors, if it does so by name
 }
 
-// A monitorID names a monitor on a process. The reference alone does not: it is the peer's to choose, and may be one of another node.
+// A monitorID names a monitor on a process. The reference alone does not: the peer chooses it, and may choose a reference of another node.
 type monitorID struct {
 	ref  ei.Ref
 	node ei.Atom // of the watcher
@@ -24,20 +24,20 @@ type target struct {
 	node   string
 	pid    ei.Pid
 	name   ei.Atom
-	worker int // of this node, the worker it is in, if that is another one
+	worker int // if the target is in another worker of this node, that worker's number
 }
 
 // Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit message
 // with the returned reference in Ref and the reason in Reason. A node that cannot be connected to is an error, ErrNoConnection, and no
-// message comes. Monitor waits as Send does, for the connection and for room on it; when the connection ends meanwhile the error is that of
-// Conn.Err. After any error there is no monitor. From a peer without dist.FlagDistMonitor and dist.FlagDistMonitorName (a C node) the
-// message comes only when the connection ends. It is erlang:monitor/2.
+// message comes. Monitor waits as Send does, for the connection and for room on it; if the connection ends during the wait the error is
+// that of Conn.Err. After any error there is no monitor. From a peer without dist.FlagDistMonitor and dist.FlagDistMonitorName (a C node)
+// the message comes only when the connection ends. It is erlang:monitor/2.
 func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid})
 }
 
-// MonitorName is Monitor of the process that has a registered name on a node now: the message has the name in FromName. It waits as Monitor
-// does, and has its errors.
+// MonitorName is Monitor for the process that has a registered name on a node at present: the message has the name in FromName. It waits as
+// Monitor does, and has its errors.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)})
 }
@@ -50,13 +50,13 @@ func (b *Mailbox) monitorNow(ctx context.Context, t target) (ei.Ref, error) {
 	return ref, b.monitor(ctx, ref, t, nil)
 }
 
-// monitor sends the signal over a connection, or over the one that there is to the target's node.
+// monitor makes a monitor over the given connection or, if over is nil, over the one to the target's node.
 func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn) error {
 	if _, err := ei.AppendAtom(nil, t.name); err != nil {
 		return wrap("monitor", t.node, err)
 	}
 	if over == nil {
-		// First of all: what is noted here before an old connection's end has been dealt with would be broken by that.
+		// First of all: the end of an old connection, while it is being dealt with, would break a monitor that is already noted.
 		var err error
 		if over, err = b.n.way(ctx, t.node, t.pid, t.name); err != nil {
 			return wrap("monitor", t.node, err)
@@ -69,7 +69,7 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn)
 		switch {
 		case b.ended():
 			return nil, b.Err()
-		case over != nil && over.Err() != nil: // its end breaks the monitors that there are, not one that is made now
+		case over != nil && over.Err() != nil: // the end of over breaks the monitors that there were, not a new one
 			return nil, over.Err()
 		}
 		put(&b.watching, ref, t)
@@ -87,7 +87,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 		return
 	}
 	c, here := b.n.wayTo(extent{t.node, t.worker})
-	if c == nil && !here { // its end breaks the monitor, or has
+	if c == nil && !here { // the end of the connection breaks the monitor, or already has
 		b.lock()
 		defer b.mu.Unlock()
 		delete(b.watching, ref)
@@ -102,7 +102,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	})
 }
 
-// demonitor is the signal that ends a monitor.
+// demonitor returns the signal that ends a monitor.
 func demonitor(from ei.Pid, t target, ref ei.Ref) *dist.Control {
 	return &dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}
 }
@@ -137,7 +137,7 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	}
 	b.noteDown(c, 1)
 	b.mu.Unlock()
-	if c.Err() != nil { // it ended in between, and its end may have passed us by
+	if c.Err() != nil { // c ended in between, perhaps before the note
 		<-c.left
 		var after aftermath
 		b.answerMonitorNodes(c, &after)
@@ -146,13 +146,13 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	return nil
 }
 
-// noteDown notes that the mailbox wants nodedowns of a connection; b.mu is held.
+// noteDown notes that the mailbox wants count more nodedowns when a connection ends; b.mu is held.
 func (b *Mailbox) noteDown(c *Conn, count int) {
 	put(&b.downs, c, b.downs[c]+count)
 }
 
-// DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is already in the mailbox stays there. It
-// waits while the node, or the connection to the other node, is frozen. It is erlang:monitor_node/2 with false.
+// DemonitorNode cancels one call of MonitorNode that has not been answered yet, if there is one. A nodedown that is already in the mailbox
+// stays there. It waits while the node, or the connection to the other node, is frozen. It is erlang:monitor_node/2 with false.
 func (b *Mailbox) DemonitorNode(node string) {
 	for {
 		b.lock()
@@ -179,7 +179,7 @@ func (b *Mailbox) DemonitorNode(node string) {
 	}
 }
 
-// answerMonitorNodes answers the MonitorNodes that wait for the end of a connection.
+// answerMonitorNodes answers the calls of MonitorNode that wait for the end of a connection.
 func (b *Mailbox) answerMonitorNodes(c *Conn, after *aftermath) {
 	b.lock()
 	downs := b.downs[c]
@@ -187,7 +187,7 @@ func (b *Mailbox) answerMonitorNodes(c *Conn, after *aftermath) {
 	b.sendNodedown(c.peer.Name, downs, after)
 }
 
-// sendNodedown sends {nodedown, Node} to the mailbox, so many times. b.mu is held, and is not when it returns.
+// sendNodedown sends {nodedown, Node} to the mailbox, as often as times says. b.mu is held on entry, and released on return.
 func (b *Mailbox) sendNodedown(node string, times int, after *aftermath) {
 	var all []*Message
 	for range times {
@@ -199,8 +199,8 @@ func (b *Mailbox) sendNodedown(node string, times int, after *aftermath) {
 	b.notifyUnlock(all, after)
 }
 
-// notifyUnlock puts signals' messages into the mailbox, in one step with what has brought them about; a Handler gets them afterwards. b.mu
-// is held, and is not when it returns.
+// notifyUnlock puts the messages of signals into the mailbox, in one step with the change that caused them; a Handler gets them afterwards.
+// b.mu is held on entry, and released on return.
 func (b *Mailbox) notifyUnlock(all []*Message, after *aftermath) {
 	if b.handler == nil && !b.ended() {
 		for _, m := range all {
@@ -224,14 +224,14 @@ func (b *Mailbox) breakWithNode(c *Conn, after *aftermath) {
 	b.tellNodedown(c)
 }
 
-// A broken is what a mailbox has yet to hear of.
+// A broken is what the end of a connection has broken, and the mailbox has yet to hear of: the links, and the DOWN messages of monitors.
 type broken struct {
 	links []ei.Pid
 	downs []*Message
 }
 
-// cut takes the monitors with the processes of a node, or of another worker of this one, from the mailbox, and lists the links; b.mu is
-// held.
+// cut removes from the mailbox the monitors with the processes of a node, or of another worker of this node, and lists the links with them;
+// b.mu is held.
 func (b *Mailbox) cut(with extent) (x broken) {
 	reason := exitReason(noconnection)
 	for pid, l := range b.links {
@@ -259,7 +259,7 @@ func (b *Mailbox) cut(with extent) (x broken) {
 	return x
 }
 
-// loseLinks ends those of the links that nobody has ended meanwhile.
+// loseLinks ends those of the links that have not been ended meanwhile.
 func (b *Mailbox) loseLinks(links []ei.Pid, after *aftermath) {
 	for _, pid := range links {
 		b.linkLost(pid, after)
@@ -268,7 +268,7 @@ func (b *Mailbox) loseLinks(links []ei.Pid, after *aftermath) {
 
 const noconnection = ei.Atom("noconnection")
 
-// watched takes a MONITOR_P of a process; false if this one has ended.
+// watched handles a MONITOR_P from a process; false if this mailbox has ended.
 func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 	b.lock()
 	defer b.mu.Unlock()
@@ -279,7 +279,7 @@ func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 	return true
 }
 
-// unwatched takes a DEMONITOR_P; false if the monitor is not of this process.
+// unwatched handles a DEMONITOR_P; false if this process has no such monitor on it.
 func (b *Mailbox) unwatched(id monitorID) bool {
 	b.lock()
 	defer b.mu.Unlock()
@@ -288,7 +288,7 @@ func (b *Mailbox) unwatched(id monitorID) bool {
 	return ok
 }
 
-// takeDown takes a MONITOR_P_EXIT.
+// takeDown handles a MONITOR_P_EXIT.
 func (b *Mailbox) takeDown(m *Message) {
 	b.lock()
 	t, ok := b.watching[m.Ref]
@@ -305,7 +305,7 @@ func (b *Mailbox) takeDown(m *Message) {
 	after.tell()
 }
 
-// sendDown tells a watcher of our end.
+// sendDown tells a watcher of the end of a process of this node.
 func sendDown(tell teller, from ei.Pid, w watcher, ref ei.Ref, reason ei.Raw) {
 	ctl := &dist.Control{Op: dist.OpMonitorPExit, From: from, To: w.pid, Ref: ref, Reason: reason}
 	if w.name != "" {

@@ -47,7 +47,7 @@ func TestMonitor(t *testing.T) {
 	})
 }
 
-// Who ends the monitor of a name, as every gen_server:call does, asks the process that has it, and not all processes of the node.
+// The end of a monitor of a name, as every gen_server:call causes it, concerns the process that has the name: it does not lock the others.
 func TestDemonitorNameAsksOne(t *testing.T) {
 	places(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b, other := box(t, here), box(t, there), box(t, there)
@@ -64,7 +64,7 @@ func TestDemonitorNameAsksOne(t *testing.T) {
 	})
 }
 
-// The end of a monitor of a name that nobody has, or has had, concerns nobody: a peer may send any number of them.
+// The end of a monitor of a name that no process has, or has had, locks no process: a peer may send any number of them.
 func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -78,7 +78,7 @@ func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
 	require.Equal(t, ei.Atom("end"), term(t, b))
 }
 
-// A reference is its node's to choose. Who uses that of another one takes nothing from it.
+// A node that makes a monitor with a reference of another node's does not affect the monitor which that node makes with it.
 func TestMonitorsWithOneReference(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -164,7 +164,7 @@ func TestMonitorNoproc(t *testing.T) {
 	})
 }
 
-// A name that cannot be said to a peer is an error, not a monitor that nobody knows of.
+// A name that cannot be encoded for a peer is an error, and leaves no monitor that the peer does not know of.
 func TestMonitorOfImpossibleName(t *testing.T) {
 	places(t, func(t *testing.T, w *world, here, there *Node) {
 		a := box(t, here)
@@ -248,7 +248,7 @@ func TestMonitorNoconnection(t *testing.T) {
 	}
 }
 
-// MonitorNode beside the end of the connection: exactly one nodedown for each that has succeeded.
+// MonitorNode while the connection ends: each call that succeeds gets exactly one nodedown.
 func TestMonitorNodeBesideEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, _ := w.started("alice"), w.started("bob")
@@ -278,7 +278,7 @@ func TestMonitorNodeBesideEnd(t *testing.T) {
 	}
 }
 
-// A mailbox's own node does not go down, and what was asked for can be taken back.
+// A mailbox's own node does not go down, and MonitorNode can be taken back.
 func TestDemonitorNode(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -301,7 +301,7 @@ func TestDemonitorNode(t *testing.T) {
 	require.ErrorAs(t, x.MonitorNode(w.ctx(), "bob@test"), gone)
 }
 
-// A peer as the C library makes it knows no monitors: none is sent to it, and the end of the connection tells.
+// A peer made with the C library knows no monitors: it is sent none, and the end of the connection is what a monitor reports.
 func TestMonitorOfPrimitivePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -337,7 +337,7 @@ func TestMonitorOfPrimitivePeer(t *testing.T) {
 	})
 }
 
-// A monitor that such a peer is not told of, and that is set beside the end of the connection, does not wait for an end that has passed.
+// A monitor of such a peer's process that is made while the connection ends does not wait for an end that is over already.
 func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -355,7 +355,7 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	require.Empty(t, watchingOf(b))
 }
 
-// What a peer says about monitors that nobody has set is passed over.
+// Exits and DOWNs from a peer for links and monitors that do not exist are ignored.
 func TestForgedMonitorExit(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")

@@ -27,8 +27,8 @@ func (t NodeTypes) atom() ei.Atom {
 	return "hidden"
 }
 
-// nodeType is the type of the node at the other end; 0 if that is none of which MonitorNodes tells: another worker, or a node that another
-// worker has the connection to.
+// nodeType is the type of the node at the other end; 0 if MonitorNodes does not report it, because it is another worker, or a node that
+// another worker has the connection to.
 func (c *Conn) nodeType() NodeTypes {
 	switch {
 	case c.kind() != direct:
@@ -39,14 +39,14 @@ func (c *Conn) nodeType() NodeTypes {
 	return HiddenNodes
 }
 
-// MonitorNodes reports every node of these types that comes up or goes down to the mailbox, until it is called with other types, or 0: by
-// messages {nodeup, Node, [{node_type, visible | hidden}]}, and {nodedown, …} likewise, however many, whatever the mailbox's limit. up
+// MonitorNodes reports to the mailbox every node of these types that comes up or goes down, until it is called with other types, or 0. The
+// messages are {nodeup, Node, [{node_type, visible | hidden}]} and, likewise, {nodedown, …}; the mailbox's limit does not apply to them. up
 // lists the nodes that are already connected: the next message about one of these is its nodedown, unless its nodeup, of an earlier call,
 // is still unread. A nodeup comes before everything that the node sends, its nodedown after all of it.
 //
-// A node that moves to another process goes on reporting there, and a connection that moves alone is no nodedown in the old process. In a
-// node with workers each worker reports the connections that it has. For a Handler it is errors.ErrUnsupported. MonitorNodes waits while
-// the node is frozen. It is net_kernel:monitor_nodes/2.
+// A node that moves to another process goes on reporting there; a connection that moves alone causes no nodedown in the old process. In a
+// node with workers each worker reports the connections that it has. For a Handler the error is errors.ErrUnsupported. MonitorNodes waits
+// while the node is frozen. It is net_kernel:monitor_nodes/2.
 func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	if b.handler != nil {
 		return nil, wrap("monitor nodes", "", errors.ErrUnsupported)
@@ -57,7 +57,7 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 		return nil, wrap("monitor nodes", "", b.Err())
 	}
 	b.nodeTypes = types & AllNodes
-	b.n.procs.told.Store(true) // from here on nobody is missed
+	b.n.procs.told.Store(true) // from here on tellUp misses no mailbox
 	known := map[*Conn]bool{}
 	for c := range b.nodesUp {
 		if c.nodeType()&types == 0 {
@@ -85,12 +85,12 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	return up, nil
 }
 
-// noteUp notes that the mailbox knows of a connection; b.mu is held.
+// noteUp notes that the mailbox knows that a connection is up; b.mu is held.
 func (b *Mailbox) noteUp(c *Conn) {
 	put(&b.nodesUp, c, true)
 }
 
-// tellUp tells those who have asked for it that a connection is up. One that ends at the same time is told of either twice, or not at all.
+// tellUp tells the mailboxes that have asked for it that a connection is up. If it ends at the same time they hear of both, or of neither.
 func (n *Node) tellUp(c *Conn) {
 	if !n.procs.told.Load() || c.nodeType() == 0 {
 		return
@@ -127,7 +127,7 @@ func (b *Mailbox) tellNode(what ei.Atom, node string, t NodeTypes) {
 	}
 }
 
-// tieNodes gives the mailbox what another one of its pid knew of the nodes that are up; lost are those that there is no connection to.
+// tieNodes gives the mailbox what an earlier one of its pid knew of the nodes that are up; lost are those to which there is no connection.
 func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up) {
 	if b.nodeTypes = types & AllNodes; b.nodeTypes != 0 {
 		b.n.procs.told.Store(true)
@@ -142,7 +142,7 @@ func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up
 	return lost
 }
 
-// bequeathNodes has another mailbox go on with MonitorNodes; the mutexes of both are held.
+// bequeathNodes makes another mailbox go on with MonitorNodes in the place of this one; the mutexes of both are held.
 func (b *Mailbox) bequeathNodes(to *Mailbox) {
 	if b.nodeTypes != 0 && to.handler != nil {
 		b.n.log.Warn("a Handler cannot go on with MonitorNodes", "pid", b.pid)
@@ -154,7 +154,7 @@ func (b *Mailbox) bequeathNodes(to *Mailbox) {
 	}
 }
 
-// tellLost tells of a node that was lost on the way to this process, where the mailbox is still held: before it can come up anew.
+// tellLost reports a node that was lost on the way to this process. The mailbox is still held, so the node cannot have come up anew yet.
 func (b *Mailbox) tellLost(s states.Up) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -163,7 +163,7 @@ func (b *Mailbox) tellLost(s states.Up) {
 	}
 }
 
-// typeOf is that of a node that a mailbox knew to be up.
+// typeOf is the type of a node that a mailbox knew to be up.
 func typeOf(s *states.Up) NodeTypes {
 	if s.Visible {
 		return VisibleNodes

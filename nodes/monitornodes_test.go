@@ -10,7 +10,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// texts takes so many messages, as text.
+// texts receives that many messages, as text.
 func texts(t testing.TB, b *Mailbox, n int) (list []string) {
 	t.Helper()
 	for range n {
@@ -23,7 +23,7 @@ func nodeNews(what, node, kind string) string {
 	return "{" + what + "," + node + ",[{node_type," + kind + "}]}"
 }
 
-// A node's coming, its first and its last word, and its going are told in this order, again and again.
+// A mailbox gets a node's nodeup, the node's first and last message, and its nodedown in this order, again and again.
 func TestMonitorNodesInOrder(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestMonitorNodesInOrder(t *testing.T) {
 	}
 }
 
-// Connections that come and go beside MonitorNodes, and all at once: what each mailbox hears of a node alternates.
+// Connections come and go during MonitorNodes, all at once: for each node a mailbox gets nodeup and nodedown in turn.
 func TestMonitorNodesBesideEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, _ := w.started("alice"), w.started("bob")
@@ -82,7 +82,7 @@ func TestMonitorNodesBesideEnd(t *testing.T) {
 	}
 }
 
-// alternate takes all that there is, and checks that it is about a node that goes and comes, or comes and goes.
+// alternate receives all that there is, and checks that nodeup and nodedown, or nodedown and nodeup, come in turn.
 func alternate(t *testing.T, b *Mailbox, up, at bool) {
 	t.Helper()
 	for unread(b) > 0 {

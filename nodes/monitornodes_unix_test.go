@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// A node that moves invents neither a nodedown nor a nodeup, and goes on telling, whoever was to be told.
+// When a node moves, no mailbox that monitors nodes gets a false nodedown or nodeup, and all go on getting true ones.
 func TestMonitorNodesMove(t *testing.T) {
 	w := newWorld(t, movers[0])
 	peer := w.started("peer")
@@ -63,7 +63,7 @@ func TestMonitorNodesMove(t *testing.T) {
 	require.Zero(t, unread(s.Node().Whereis("watch")))
 }
 
-// A node whose connection has not come along has gone down.
+// A node whose connection did not move along is reported as down.
 func TestMonitorNodesLost(t *testing.T) {
 	pid := ei.Pid{Node: "front@test", ID: 1, Creation: 7}
 	state, err := writeState(states.KindNode, &states.Node{Name: "front@test", Creation: 7, Pids: 9, Started: true, Mailboxes: []states.Mailbox{{
@@ -78,7 +78,7 @@ func TestMonitorNodesLost(t *testing.T) {
 	require.Equal(t, []string{nodeNews("nodedown", "lost@test", "visible")}, texts(t, b, 1))
 }
 
-// A node whose connection has not come along, and that comes up again as soon as the node goes on, has gone down before, and what
+// A node whose connection did not move along, and that connects again as soon as the node goes on, is reported as down before, and what
 // processes had with it is broken.
 func TestMonitorNodesLostAndFound(t *testing.T) {
 	w := newWorld(t, "memory")
@@ -107,7 +107,7 @@ func TestMonitorNodesLostAndFound(t *testing.T) {
 	requireExit(t, b, theirs, "noconnection")
 }
 
-// A connection that moves alone is not down where it was, and up where it comes.
+// If a connection moves alone, there is no nodedown where it was, and a nodeup where it comes.
 func TestMonitorNodesDetach(t *testing.T) {
 	w := newWorld(t, movers[0])
 	w.started("peer")

@@ -14,22 +14,22 @@ import (
 // made anew by the Publisher there.
 type MovablePublication interface {
 	Publication
-	// Freeze stops it, within ctx; on failure it goes on.
+	// Freeze stops the publication, within ctx; if that fails the publication goes on.
 	Freeze(ctx context.Context) (handoff.Frozen, error)
 }
 
 // An Adopter is a Publisher that can go on with a MovablePublication of its kind from another process.
 type Adopter interface {
 	Publisher
-	// Adopt makes a publication that does nothing yet. It owns the descriptors from the call on: on failure it closes them.
+	// Adopt makes a publication that does nothing yet. It owns the descriptors from the call on: if it fails it closes them.
 	Adopt(p Presence, state []byte, descriptors []int) (StagedPublication, error)
 }
 
-// A StagedPublication goes on with Start, or is given up with Discard, without a byte.
+// A StagedPublication goes on with Start, or is given up with Discard; until Start it sends nothing.
 type StagedPublication interface {
-	// Start lets it go on here.
+	// Start makes the publication go on in this process.
 	Start() Publication
-	// Discard gives it up.
+	// Discard gives the publication up.
 	Discard() error
 }
 
@@ -37,11 +37,11 @@ type StagedPublication interface {
 type registrationState struct {
 	Registration int // the version of the form: 1
 	Keeper       []byte
-	Held         int    // descriptors of the Keeper's, which come first
+	Held         int    // how many descriptors, the first ones, are the Keeper's
 	Server       []byte // of the embedded port mapper; empty: none
 }
 
-// A frozenRegistration is a name at a port mapper, and the port mapper where it is embedded.
+// A frozenRegistration is a name at a port mapper and, if that is embedded, the port mapper itself.
 type frozenRegistration struct {
 	r      *registration
 	keeper *epmd.FrozenKeeper
@@ -64,7 +64,7 @@ func (r *registration) Freeze(ctx context.Context) (_ handoff.Frozen, err error)
 	if server != nil {
 		f.server, err = server.Freeze(ctx)
 		switch {
-		case errors.Is(err, epmd.ErrServerClosed): // killed by a command
+		case errors.Is(err, epmd.ErrServerClosed): // a kill command has ended it
 			err = nil
 		case err == nil:
 			s.Server = f.server.State()
@@ -100,7 +100,7 @@ func (f *frozenRegistration) Release() error {
 	return err
 }
 
-// A stagedRegistration goes on with a name.
+// A stagedRegistration is a registration from another process that is about to go on in this one.
 type stagedRegistration struct {
 	r      *registration
 	keeper *epmd.StagedKeeper
@@ -108,7 +108,7 @@ type stagedRegistration struct {
 	mapper *epmd.Server
 }
 
-// Adopt goes on with a registration that another process has frozen, and with the port mapper that was embedded there.
+// Adopt stages a registration that another process has frozen, and the port mapper that was embedded there, if any.
 func (p *PortMapper) Adopt(who Presence, state []byte, descriptors []int) (StagedPublication, error) {
 	var s registrationState
 	err := json.Unmarshal(state, &s)

@@ -38,7 +38,7 @@ func talkative(t testing.TB) transport.Transport {
 	return tr
 }
 
-// Neither the end of a connection in the old process nor a discarded one in the new says anything to the peer.
+// Neither the end of a connection in the old process, nor a Discard in the new one, sends anything to the peer.
 func TestMoveSaysNothing(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, l := w.listening("peer")
@@ -62,7 +62,7 @@ func TestMoveSaysNothing(t *testing.T) {
 	}
 }
 
-// Keys that a plug-in exports are gone from what this process had of them once the connection or the node goes on, here or elsewhere.
+// Keys that a plug-in exports are erased from the exported state once the connection or the node goes on, here or elsewhere.
 func TestExportedKeysAreCleared(t *testing.T) {
 	keys := []byte("the keys of the session")
 	var exports [][]byte
@@ -126,7 +126,7 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	require.NotContains(t, string(f2.State), string(keys))
 }
 
-// Nor does a process keep the keys in what it was given, once it goes on with that. Until then it may have to start all over again.
+// The new process, too, erases the keys from the state that it was given, once it goes on; until then it may have to stage the state again.
 func TestGivenKeysAreCleared(t *testing.T) {
 	keys := []byte("the keys of the session")
 	cb := transport.TCPCallbacks()

@@ -27,32 +27,32 @@ type Node struct {
 	ctx context.Context // ends when the node closes
 	end context.CancelCauseFunc
 
-	goroutines wait.Tally // that Close waits for
+	goroutines wait.Tally // those that Close waits for
 	strangers  strangers
 	refused    hush.Hush // handshakes that have failed
 	mishaps    hush.Hush // errors in functions of the application
-	waits      hush.Hush // connections that there are no descriptors for
+	waits      hush.Hush // connections that wait for a free descriptor
 
 	mu        sync.Mutex
 	name      string // "" until a dynamic node has connected
 	creation  uint32
 	used      bool // identifiers or connections carry the creation
-	settled   bool // it does not change any more: it is the Config's, was published, was given by a peer, or comes from another process
+	settled   bool // creation changes no more: it is the Config's, was published, was given by a peer, or comes from another process
 	published Publication
 	peers     map[string]*peer
 	arrivals  atomic.Uint64 // connections accepted, ever
 	conns     map[*Conn]struct{}
 	listeners map[*Listener]struct{}
 	opened    atomic.Uint64 // listeners, ever
-	instance  uint64        // random, another one for each Node of one name
+	instance  uint64        // random: it tells apart the Nodes of one name
 
 	ids     identifiers
 	scratch sync.Pool // *[]byte for encoding
 	buffers buffers
 	procs   processes
 	stats   counters
-	part    *part       // nil: the node is one process; set before anything else is done with it
-	front   *Front      // nil: connections that peers make are this process's own
+	part    *part       // nil: the node is one process; set before the node is used
+	front   *Front      // nil: this process keeps the connections that peers make
 	started atomic.Bool // the upper level receives
 	unix    unixOnce
 
@@ -62,7 +62,7 @@ type Node struct {
 	shaking    wait.Tally             // handshakes in progress that peers have started
 	moving     atomic.Bool            // a freeze is in progress
 	shutting   atomic.Int32           // calls of Shutdown
-	frozen     wait.Gate              // shut: what was not yet begun waits for the end of a freeze, or of the restoring
+	frozen     wait.Gate              // shut: what has not begun waits for the end of the freeze, or of the restoring
 	staged     atomic.Bool            // the node is not yet restored
 	inherited  atomic.Pointer[[]byte] // see Inherited
 }
@@ -76,7 +76,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, name: cfg.Name,
-		creation:  rand.Uint32()>>2 + 4, // 1..3 are those of 16-bit clients
+		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
 		peers:     map[string]*peer{},
 		conns:     map[*Conn]struct{}{},
 		listeners: map[*Listener]struct{}{},
@@ -117,7 +117,7 @@ func (n *Node) Creation() uint32 {
 	return n.creation
 }
 
-// identity is what identifiers carry; taking it fixes the creation.
+// identity is the name and the creation that identifiers carry; to take it fixes the creation.
 func (n *Node) identity() (ei.Atom, uint32, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -128,7 +128,7 @@ func (n *Node) identity() (ei.Atom, uint32, error) {
 	return ei.Atom(n.name), n.creation, nil
 }
 
-// self is what the node says of itself in a handshake, until over.
+// self is what the node says of itself in a handshake; over is called at the end of the handshake.
 func (n *Node) self() (s dist.Self, over func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -155,7 +155,7 @@ func (n *Node) takeName(p dist.Peer) error {
 	switch {
 	case !agreed:
 		return errNamed
-	case named: // a Logger may ask for the name
+	case named: // with mu unlocked: a Logger may ask for the name
 		n.log.Info("named by peer", "name", p.SelfName, "peer", p.Name)
 	}
 	return nil
@@ -175,7 +175,8 @@ func (n *Node) background(f func()) bool {
 	return true
 }
 
-// foreground lets the caller do something that the end of the node waits for, until goroutines.leave; false when it has begun to end.
+// foreground counts the caller among the goroutines that the end of the node waits for, until it calls goroutines.Leave; false when the
+// node has begun to end.
 func (n *Node) foreground() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -213,7 +214,7 @@ func (n *Node) Err() error {
 	return context.Cause(n.ctx)
 }
 
-// ending is why nothing great begins any more: the node closes, or is being shut down.
+// ending is why no freeze or other large operation begins any more: the node closes, or is being shut down.
 func (n *Node) ending() error {
 	if err := n.Err(); err != nil || n.shutting.Load() == 0 {
 		return err
@@ -221,7 +222,7 @@ func (n *Node) ending() error {
 	return ErrClosed
 }
 
-// lockUnfrozen locks mu, while the node is not frozen; one that is being restored is this process's.
+// lockUnfrozen locks mu once the node is not frozen. A node that is still being restored is not frozen in this sense.
 func (n *Node) lockUnfrozen() {
 	for {
 		n.mu.Lock()
@@ -239,7 +240,7 @@ func (n *Node) lockUnfrozen() {
 // when told of the end of a process or a connection, unless they do so on a goroutine of their own. Close waits while the node is frozen.
 func (n *Node) Close() error {
 	n.lockUnfrozen()
-	n.end(ErrClosed) // from here on nothing is added to what follows
+	n.end(ErrClosed) // from here on nothing is added to what is closed below
 	n.mu.Unlock()
 	err := n.Unpublish()
 	n.endProcesses()
@@ -257,7 +258,7 @@ func (n *Node) Close() error {
 	n.mu.Unlock()
 	if len(closers) == 1 {
 		err = errors.Join(err, closers[0]())
-	} else { // beside each other: a plug-in may take its second
+	} else { // concurrently: a plug-in may take a second
 		errs := make(chan error, len(closers))
 		for _, f := range closers {
 			go func() { errs <- f() }()
@@ -270,10 +271,10 @@ func (n *Node) Close() error {
 	return err
 }
 
-// awaitGoroutines waits for those of the node, but not long for one that is in a callback: it may not come back.
+// awaitGoroutines waits for the goroutines of the node, but not long: one that is in a callback may not come back.
 func (n *Node) awaitGoroutines() {
 	n.openings.noMore()
-	if n.goroutines.None() { // most often: a timer would wake a thread
+	if n.goroutines.None() { // the usual case: setting a timer would wake a thread
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
@@ -281,7 +282,8 @@ func (n *Node) awaitGoroutines() {
 	_ = n.goroutines.Wait(ctx)
 }
 
-// endProcesses ends the mailboxes while there are connections to tell others by. One whose plug-in does not come back is not waited for.
+// endProcesses ends the mailboxes while there are connections to tell other nodes over. It does not wait long for a plug-in that does not
+// come back.
 func (n *Node) endProcesses() {
 	if n.procs.closeEmpty() {
 		return
@@ -299,7 +301,7 @@ func (n *Node) endProcesses() {
 // farewell is how long a node that closes waits for what should take no time.
 const farewell = time.Second
 
-// lastThaw is for who shuts the node down: from here on no freeze succeeds. One that has waits to be over.
+// lastThaw begins a shutdown: from here on no freeze succeeds. It waits for the end of a freeze that has succeeded before.
 func (n *Node) lastThaw(ctx context.Context) error {
 	n.shutting.Add(1)
 	err := n.unfrozen(ctx)
@@ -313,9 +315,9 @@ func (n *Node) lastThaw(ctx context.Context) error {
 // away; functions and handlers that are running, or wait for a place of Config.MaxCalls, finish, what they send goes out, then everything
 // is closed. While any of them runs, calls from processes of this node to functions, Handlers and Servers here are still served, since the
 // running ones may wait for them; a Server first handles all that it received before. A cast to a Server of this node that no call follows
-// may be dropped, and calls that another node makes on their behalf are turned away. The context of a function ends when its caller's
-// connection does. When ctx ends first the rest is cut off, and the error, which is ctx's, names what was running. A function, Handler or
-// Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
+// may be dropped, and calls that another node makes on behalf of a running function are turned away. The context of a function ends when
+// its caller's connection does. If ctx ends first the rest is cut off, and the error, which is ctx's, names what was running. A function,
+// Handler or Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx, cancel := wait.Ending(ctx)
 	defer cancel()
@@ -337,7 +339,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	bye, end := context.WithTimeout(ctx, farewell)
 	defer end()
 	var all sync.WaitGroup
-	for _, c := range conns { // a peer that does not answer takes no other one's time
+	for _, c := range conns { // concurrently: a peer that does not answer delays no other
 		all.Go(func() { c.bye(bye) })
 	}
 	all.Wait()

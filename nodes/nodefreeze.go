@@ -33,9 +33,9 @@ var ErrDraining = errors.New("functions or handlers did not finish in the drain 
 // the error is context.DeadlineExceeded. Whatever fails, the node goes on as before. A connection or listener whose plug-in has no Import
 // is a *NotMovableError, before anything has changed; while another Freeze is in progress the error is handoff.ErrBusy.
 //
-// While functions finish, reading pauses at times, for longer and longer, up to a quarter of Config.DrainTimeout or more. While peers keep
-// calling, functions that take longer than that are never all finished at once, and perhaps neither are those that wait for a peer
-// themselves. Requests to a Server of this node that functions and servers make with the context that they were given are answered
+// While functions finish, reading pauses at times, each pause longer than the last, up to a quarter of Config.DrainTimeout or more. While
+// peers keep calling, functions that take longer than such a pause are never all finished at once, nor perhaps are functions that wait for
+// a peer themselves. Requests to a Server of this node that functions and servers make with the context that they were given are answered
 // meanwhile.
 //
 // Goroutines of the application go on. Those that receive, send, link or register wait for Thaw, and get ErrMoved after Release: nothing
@@ -103,7 +103,7 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	return f.snapshot(resting, s)
 }
 
-// refuse finds what cannot be handed over.
+// refuse returns an error if a connection or a listener cannot be handed over.
 func (f *Frozen) refuse() error {
 	f.n.mu.Lock()
 	conns, listeners := slices.Collect(maps.Keys(f.n.conns)), slices.Collect(maps.Keys(f.n.listeners))
@@ -125,7 +125,7 @@ func (f *Frozen) refuse() error {
 	return nil
 }
 
-// stopAccepting leaves new connections in the listeners' backlogs, and waits for those that have been accepted.
+// stopAccepting leaves new connections in the listeners' backlogs, and waits for the handshakes of those that have been accepted.
 func (f *Frozen) stopAccepting(ctx context.Context) error {
 	f.listeners = f.n.Listeners()
 	for _, l := range f.listeners {
@@ -140,7 +140,7 @@ func (f *Frozen) stopAccepting(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(ctx, shakeGrace)
 	defer cancel()
-	_ = f.n.shaking.Wait(grace) // the others wait, or come again
+	_ = f.n.shaking.Wait(grace) // the peers of the others wait, or connect again
 	return ctx.Err()
 }
 
@@ -152,7 +152,7 @@ func (f *Frozen) quiet(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		if round%2 == 1 { // goroutines of the application could ask one server after the other
+		if round%2 == 1 { // or goroutines of the application could ask one server after the other
 			p.outside.Shut()
 		}
 		p.resting.Shut()
@@ -174,7 +174,7 @@ func (f *Frozen) quiet(ctx context.Context) error {
 	return err
 }
 
-// haltReaders stops the reader of every connection. No connection comes up any more.
+// haltReaders stops the reader of every connection. Until undo no connection comes up.
 func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	n := f.n
 	resume := func() {}
@@ -217,10 +217,10 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	return undo, err
 }
 
-// haltReader stops the reader of a connection, or leaves one out that ends.
+// haltReader stops the reader of a connection. If the connection has ended, haltReader waits until that has been dealt with: errSkipped.
 func (f *Frozen) haltReader(ctx context.Context, c *Conn) error {
 	err := c.haltReader(ctx)
-	if c.Err() != nil { // it ends, and what that means must be known
+	if c.Err() != nil { // c has ended, and the state needs to have the consequences
 		if err == nil {
 			c.letReader()
 		}
@@ -234,10 +234,10 @@ func (f *Frozen) haltReader(ctx context.Context, c *Conn) error {
 	return wrap("connection to", c.peer.Name, err)
 }
 
-// errSkipped leaves a connection out.
+// errSkipped is returned for a connection that is to be left out.
 var errSkipped = errors.New("the connection has ended")
 
-// together runs what on every connection, several at a time, and lists those where it succeeded.
+// together runs what on every connection, several at a time, and lists those for which it succeeded.
 func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -261,7 +261,7 @@ func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
 	return done, err
 }
 
-// stop holds everything else: tables, mailboxes, connections, the registration.
+// stop halts everything else: tables, mailboxes, connections, the registration.
 func (f *Frozen) stop(ctx context.Context) error {
 	if err := f.holdProcesses(ctx); err != nil {
 		return err
@@ -269,7 +269,7 @@ func (f *Frozen) stop(ctx context.Context) error {
 	var mu sync.Mutex
 	resting, err := together(f.conns, func(c *Conn) error {
 		err := c.rest(ctx, nil)
-		if err != nil && ctx.Err() == nil && c.worker == 0 { // it has broken; the new process finds that it is not there
+		if err != nil && ctx.Err() == nil && c.worker == 0 { // c has broken; the new process finds it missing
 			mu.Lock()
 			defer mu.Unlock()
 			f.broken = append(f.broken, c)
@@ -311,7 +311,7 @@ func (f *Frozen) stop(ctx context.Context) error {
 func (f *Frozen) holdProcesses(ctx context.Context) error {
 	p := &f.n.procs
 	for {
-		p.calm.Store(true) // before all are held: those Handlers that run come to their end
+		p.calm.Store(true) // before anything is held: running Handlers can finish
 		undo := []func(){func() { p.calm.Store(false) }}
 		err := inTurn(ctx, drainSlice,
 			p.running.Wait,
@@ -322,14 +322,14 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 				}
 				return err
 			},
-			p.awaitEnds,    // no new one begins
-			p.running.Wait, // of a Handler that is new
+			p.awaitEnds,    // no process ends from here on
+			p.running.Wait, // for Handlers that have begun meanwhile
 		)
 		if err == nil {
 			f.undo = append(f.undo, undo...)
 			return nil
 		}
-		for _, undo := range slices.Backward(undo) { // what they wait for may be mailboxes that are held
+		for _, undo := range slices.Backward(undo) { // what was waited for may itself wait for a held mailbox
 			undo()
 		}
 		f.n.frozen.Stir()
@@ -340,7 +340,7 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 	}
 }
 
-// inTurn does one thing after the other, each within its time, until one fails.
+// inTurn runs the functions one after the other, each for at most limit, until one fails.
 func inTurn(ctx context.Context, limit time.Duration, all ...func(context.Context) error) error {
 	for _, one := range all {
 		limited, cancel := context.WithTimeout(ctx, limit)
@@ -353,7 +353,7 @@ func inTurn(ctx context.Context, limit time.Duration, all ...func(context.Contex
 	return nil
 }
 
-// awaitEnds waits until everybody has been told of processes and connections that have ended.
+// awaitEnds waits until all processes concerned have been told of processes and connections that have ended.
 func (p *processes) awaitEnds(ctx context.Context) error {
 	if err := p.endings.Wait(ctx); err != nil {
 		return err

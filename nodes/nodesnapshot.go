@@ -31,7 +31,7 @@ func (f *Frozen) snapshot(ctx context.Context, s *states.Node) (err error) {
 	return ctx.Err()
 }
 
-// snapshotSelf has who the node is, and its counters.
+// snapshotSelf puts the node's identity and counters into the state.
 func (n *Node) snapshotSelf(s *states.Node) {
 	n.mu.Lock()
 	s.Name, s.Creation, s.Published = n.name, n.creation, n.published != nil
@@ -42,17 +42,17 @@ func (n *Node) snapshotSelf(s *states.Node) {
 	}
 }
 
-// snapshotConns has the connections; those that have just broken are in f.dead.
+// snapshotConns puts the connections into the state, and those that have just broken into f.dead.
 func (f *Frozen) snapshotConns(s *states.Node) error {
 	slices.SortStableFunc(f.conns, func(a, b *Conn) int { return a.order() - b.order() })
 	places := map[*Conn]states.Place{}
 	f.dead = map[*Conn]bool{}
 	for _, c := range f.conns {
-		if c.trunk != nil && places[c.trunk] == 0 { // it has just broken
+		if c.trunk != nil && places[c.trunk] == 0 { // the trunk has just broken
 			continue
 		}
 		cs, err := c.snapshot()
-		if isBroken(err) && c.worker == 0 { // the new process finds that it is not there; here its end goes on after Thaw
+		if isBroken(err) && c.worker == 0 { // the new process finds it missing; here its end goes on after Thaw
 			f.n.log.Info("a broken connection does not move", "peer", c.peer.Name, "error", err)
 			f.dead[c] = true
 			continue
@@ -84,7 +84,7 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 	return nil
 }
 
-// snapshotMailboxes has the mailboxes. Of a private one, which does not move, there are the bonds that others have with it.
+// snapshotMailboxes puts the mailboxes into the state; of a private one, which does not move, only the bonds that others have with it.
 func (n *Node) snapshotMailboxes(s *states.Node) {
 	for _, b := range n.procs.all() {
 		bs := b.state()
@@ -100,7 +100,7 @@ func (n *Node) snapshotMailboxes(s *states.Node) {
 	}
 }
 
-// snapshotPublication has the registration at the port mapper, if it moves.
+// snapshotPublication puts the registration at the port mapper into the state, if the registration moves.
 func (f *Frozen) snapshotPublication(s *states.Node) {
 	if f.name != nil {
 		fds := f.name.Descriptors()
@@ -108,8 +108,8 @@ func (f *Frozen) snapshotPublication(s *states.Node) {
 	}
 }
 
-// isBroken tells whether a session that could not be exported has ended, and nobody who reads has noticed yet: a plug-in that writes by
-// itself, TLS say, has been told by the system. Any other error is one of the plug-in's.
+// isBroken tells whether a session could not be exported because it has ended, which no reader has noticed yet: a plug-in that writes by
+// itself, as TLS does, got the error from the system. Any other error is the plug-in's own.
 func isBroken(err error) bool {
 	for _, end := range []error{
 		syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
@@ -121,7 +121,7 @@ func isBroken(err error) bool {
 	return false
 }
 
-// order puts connections before those that lead to them.
+// order sorts connections before the branches that lead to them.
 func (c *Conn) order() int {
 	if c.kind() == branch {
 		return 1

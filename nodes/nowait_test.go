@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// What cannot be done without waiting for somebody does not begin, and what ends by force when the time is up does so at once.
+// Under NoWait an operation that needs an answer from elsewhere does not begin, and one that ends by force when time is up does so at once.
 func TestNoWaitBeginsNothing(t *testing.T) {
 	for _, started := range []bool{true, false} {
 		w := newWorld(t, "tcp")
@@ -50,7 +50,7 @@ func TestNoWaitBeginsNothing(t *testing.T) {
 	}
 }
 
-// A signal that would have to wait for room does not go out, and costs no connection.
+// Under NoWait a signal that would have to wait for room is not sent, and the connection stays up.
 func TestNoWaitForRoom(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
 		b := box(t, n)

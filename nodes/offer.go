@@ -8,10 +8,10 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// Offer returns what hands the node over to another process, with all that the other side has to hear of before anything stops:
-// Offer().Give(ctx, channel). It does nothing and waits for nothing by itself. Fields may be changed before it is used: Deadlines, say, or
-// Freeze and Terms.Require where the program hands over more than its node. The other side is a handoff.Acceptance with Config.Terms,
-// whose Stage calls Restore.
+// Offer returns a handoff.Offer that hands the node over to another process, with all that the other side has to be told before anything
+// stops: use it as Offer().Give(ctx, channel). Offer itself does nothing and waits for nothing. Fields may be changed before it is used:
+// Deadlines, say, or Freeze and Terms.Require if the program hands over more than its node. The other side is a handoff.Acceptance with
+// Config.Terms, whose Stage calls Restore.
 func (n *Node) Offer() *handoff.Offer {
 	return &handoff.Offer{
 		Terms:   handoff.Terms{What: n.Name()},
@@ -22,7 +22,7 @@ func (n *Node) Offer() *handoff.Offer {
 	}
 }
 
-// Offer is that of the front, as Node.Offer is of a node; the other side's Stage calls RestoreFront. The workers stay where they are.
+// Offer is to a front what Node.Offer is to a node; the other side's Stage calls RestoreFront. The workers stay where they are.
 func (f *Front) Offer() *handoff.Offer {
 	o := f.n.Offer()
 	o.Count = f.descriptors
@@ -30,13 +30,13 @@ func (f *Front) Offer() *handoff.Offer {
 	return o
 }
 
-// Terms are those of a handoff.Acceptance whose Stage calls Restore, or RestoreFront, with cfg: the name (empty where cfg leaves it to
-// others), the plug-ins, and what Restore knows of states.
+// Terms are those of a handoff.Acceptance whose Stage calls Restore, or RestoreFront, with cfg: the name (empty if cfg does not set one),
+// the plug-ins, and the features of states that Restore knows.
 func (cfg Config) Terms() handoff.Terms {
 	return handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: StateFeatures()}
 }
 
-// plugins are those that a node of this Config finds: see Node.carrier.
+// plugins are the names of the plug-ins that a node of this Config finds: see Node.carrier.
 func (cfg Config) plugins() []string {
 	all := append([]transport.Transport{transport.TCP(), transport.Unix(), cfg.Transport}, cfg.Transports...)
 	for _, at := range cfg.Also {
@@ -45,7 +45,7 @@ func (cfg Config) plugins() []string {
 	return pluginNames(all)
 }
 
-// plugins are those that the connections and listeners need.
+// plugins are the names of the plug-ins that the connections and listeners need.
 func (n *Node) plugins() []string {
 	var all []transport.Transport
 	for _, l := range n.Listeners() {
@@ -69,11 +69,11 @@ func pluginNames(all []transport.Transport) (names []string) {
 	return names
 }
 
-// descriptors counts those that the node takes in another process, at least: for each connection and each listener its own, and one to wait
-// by.
+// descriptors counts the descriptors that the node takes in another process, at least: for each connection and each listener its own, and
+// one for waiting.
 func (n *Node) descriptors() int { return 2 * (len(n.Peers()) + len(n.Listeners())) }
 
-// descriptors counts those of the front's node, and the workers' lines.
+// descriptors counts those of the front's node and of the workers' lines.
 func (f *Front) descriptors() int {
 	f.mu.Lock()
 	workers := len(f.crew)

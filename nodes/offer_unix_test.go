@@ -24,7 +24,7 @@ func channelPair(t testing.TB) (one, other *handoff.Channel) {
 	return one, other
 }
 
-// Whoever cannot take a node, or a front, is refused before it stops.
+// A process that cannot take a node, or a front, over is refused before the node stops.
 func TestOfferRefusesEarly(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -75,7 +75,7 @@ func TestOfferRefusesEarly(t *testing.T) {
 	}
 }
 
-// An offer names the plug-ins of what a node has when it is made, and not those which it might have.
+// An offer names the plug-ins that the node uses when the offer is made, not those that it could use.
 func TestOfferPlugins(t *testing.T) {
 	w := newWorld(t, "tcp")
 	memory := transport.NewMemory()

@@ -13,26 +13,26 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Openings are the handshakes in progress that peers have started, over whichever listener.
+// Openings are the handshakes in progress that peers have started, over all listeners.
 type openings struct {
 	mu    sync.Mutex
 	list  list.List   // *opening, oldest first
-	timer *time.Timer // ends those that take too long; nil: there has been none
-	timed bool        // it is set, or not wanted any more
+	timer *time.Timer // ends handshakes that take too long; nil: there has been none
+	timed bool        // the timer is set, or is never to be set again
 }
 
-// An opening is one of them.
+// An opening is one of these handshakes.
 type opening struct {
 	n      *Node
 	tr     transport.Transport
 	s      *transport.Stream
-	from   *Listener // nil: the front's, in a worker
-	stake  *stake    // what the front counts it by, in a worker
+	from   *Listener // nil in a worker: the listener is the front's
+	stake  *stake    // in a worker: what the front counts the handshake by
 	order  uint64    // later ones have higher numbers
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	relief *relief       // nil: it keeps nobody from accepting
-	at     *list.Element // its place among the others
+	relief *relief       // nil: the handshake keeps no goroutine from accepting
+	at     *list.Element // its place in openings.list
 	host   netip.Prefix  // where the peer is
 	began  time.Time
 	spoke  bool
@@ -41,7 +41,7 @@ type opening struct {
 // errCrowded is why a handshake is given up for a newer one.
 var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)")
 
-// admit makes room for the handshake of a stream that has been accepted. It ends with ctx. shake, or refuse, must be called.
+// admit makes room for the handshake of an accepted stream; the handshake ends with ctx. The caller must call shake or refuse.
 func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.Stream) *opening {
 	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1), host: hostOf(s.RemoteAddr()), began: time.Now()}
 	ctx, o.cancel = context.WithCancelCause(ctx)
@@ -60,7 +60,7 @@ func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.S
 	return o
 }
 
-// A timedContext is one that somebody else ends at its deadline.
+// A timedContext has a deadline, at which openings.sweep ends it.
 type timedContext struct {
 	context.Context
 	until time.Time
@@ -68,7 +68,7 @@ type timedContext struct {
 
 func (c *timedContext) Deadline() (time.Time, bool) { return c.until, true }
 
-// Err is what it would be of a context that ends itself.
+// Err is what it would be for a context that ends itself at the deadline.
 func (c *timedContext) Err() error {
 	err := c.Context.Err()
 	if err != nil && context.Cause(c.Context) == errTimeout {
@@ -77,7 +77,8 @@ func (c *timedContext) Err() error {
 	return err
 }
 
-// time has those that take longer than limit end. One timer, which mostly finds none, is for all: see relief. all.mu is held.
+// time sets the timer that ends handshakes which take longer than limit. One timer, which mostly finds none, serves all of them: see
+// relief. all.mu is held.
 func (all *openings) time(limit time.Duration) {
 	switch {
 	case all.timed:
@@ -90,7 +91,7 @@ func (all *openings) time(limit time.Duration) {
 	all.timed = true
 }
 
-// sweep ends those that have taken longer than limit.
+// sweep ends the handshakes that have taken longer than limit.
 func (all *openings) sweep(limit time.Duration) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -106,7 +107,7 @@ func (all *openings) sweep(limit time.Duration) {
 	}
 }
 
-// noMore has nobody timed any more: the node has ended, and all of them with it.
+// noMore stops the timer for good: the node has ended, and all handshakes with it.
 func (all *openings) noMore() {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -116,11 +117,12 @@ func (all *openings) noMore() {
 	}
 }
 
-// silentGrace is how long a peer may be silent before others who have spoken: over TLS the first word takes some round trips.
+// silentGrace is the age from which a handshake is given up rather than a younger one: over TLS a peer's first word takes some round trips.
 const silentGrace = time.Second
 
-// dispensable is the handshake to end for one more; all.mu is held. Where some have taken long it is one of these. It is one of the host
-// that has the most of them, so that strangers are in their own way first: the oldest that has said nothing, else the oldest.
+// dispensable is the handshake to end for a new one; all.mu is held. It chooses among those that have taken longer than silentGrace, if
+// there are any, and of these among those of the host that has the most, so that a host which opens many ends its own first: there it takes
+// the oldest whose peer has said nothing, else the oldest.
 func (all *openings) dispensable() *opening {
 	var list, slow []*opening
 	late := time.Now().Add(-silentGrace)
@@ -146,7 +148,7 @@ func (all *openings) dispensable() *opening {
 	return list[0]
 }
 
-// hostOf is where a peer is: an IPv4 address, or the network of an IPv6 address, of which a host has as many as it likes.
+// hostOf is where a peer is: an IPv4 address, or the /64 network of an IPv6 address, in which a host has as many addresses as it likes.
 func hostOf(a transport.Addr) netip.Prefix {
 	ap, err := transport.AddrPort(a)
 	if err != nil {
@@ -166,7 +168,7 @@ func (o *opening) end() {
 	o.n.shaking.Leave()
 }
 
-// refuse is shake where the node has ended.
+// refuse is called in place of shake when the node has ended.
 func (o *opening) refuse() {
 	o.end()
 	_ = o.s.Close()
@@ -179,11 +181,11 @@ func (o *opening) heard() {
 	o.spoke = true
 }
 
-// shake makes a connection of the stream; nil where that has failed, or a worker has it.
+// shake makes a connection of the stream; nil if that has failed, or the front has given the stream to a worker.
 func (o *opening) shake() *Conn {
 	n := o.n
 	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, stake: o.stake, relief: o.relief}
-	if n.cfg.CheckPeer != nil || !transport.Prompt(o.tr) || n.part != nil || n.front != nil { // others have a word in it
+	if n.cfg.CheckPeer != nil || !transport.Prompt(o.tr) || n.part != nil || n.front != nil { // it may wait for more than the peer
 		o.relief.watch()
 	}
 	c, err := n.outlast(ctx, o.tr, func(opened func(*transport.Stream)) (*Conn, error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Of too many handshakes one goes that is in the way of the others, and none that has only just begun.
+// If there are too many handshakes, one of those that keep the others out is ended, and none that has only just begun.
 func TestDispensableHandshake(t *testing.T) {
 	type shake struct {
 		host  string
@@ -46,14 +46,14 @@ func TestDispensableHandshake(t *testing.T) {
 	}
 }
 
-// Of a handshake that is refused nothing stays: neither its place, nor its context with that of the node.
+// A handshake that is refused leaves nothing behind: neither its place, nor its context as a child of the node's.
 func TestRefusedHandshakeLeavesNothing(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	o := n.admit(n.ctx, w.tr, w.wire(n.Listeners()[0]).s)
 	o.refuse()
 	require.Error(t, o.ctx.Err())
-	require.Eventually(t, func() bool { // that of the other end is over, too
+	require.Eventually(t, func() bool { // the listener's handshake with the other end is over, too
 		n.openings.mu.Lock()
 		defer n.openings.mu.Unlock()
 		return n.openings.list.Len() == 0 && n.shaking.None()
@@ -107,6 +107,6 @@ func TestHandshakesEndInTheirTime(t *testing.T) {
 		leave(late)
 		add()
 		all.noMore()
-		add() // nobody is timed any more: the bubble's test would wait for that
+		add() // sets no timer any more: the bubble's test would wait for it
 	})
 }

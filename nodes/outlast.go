@@ -9,23 +9,24 @@ import (
 )
 
 const (
-	// overtime is how long a handshake that has been ended may take to notice. Who takes longer is inside a callback that does not come
-	// back.
+	// overtime is how long a handshake may take to notice that it has been ended. If it takes longer it is inside a callback that does not
+	// come back.
 	overtime = 1200 * time.Millisecond
-	// afterClose is how long it may take once its stream is closed: it is about to tell the callback's name, if the transport knows it.
+	// afterClose is how long the handshake may take once its stream is closed: it is about to name the callback, if the transport knows it.
 	afterClose = 100 * time.Millisecond
 )
 
-// errHook is the reason left when every callback of the plug-in has come back, and the handshake has not.
+// errHook is the reason that remains when all callbacks of the plug-in have come back, and the handshake has not.
 var errHook = errors.New("Config.CheckPeer did not come back when it was ended")
 
 // errGoexit is the reason when Config.CheckPeer, or a callback of the plug-in, has ended its goroutine.
 var errGoexit = errors.New("Config.CheckPeer, or the plug-in, has called runtime.Goexit")
 
-// A handshakeFunc is a handshake on its way to a Conn. Its stream, once there is one, is told through opened.
+// A handshakeFunc does the handshake of a Conn. It passes its stream, once there is one, to opened.
 type handshakeFunc func(opened func(*transport.Stream)) (*Conn, error)
 
-// outlast runs a handshake over tr, which ends with ctx. Where a callback does not come back it is left behind, and the error says so.
+// outlast runs a handshake over tr, which ends with ctx. If a callback does not come back the handshake is left behind, and the error says
+// so.
 func (n *Node) outlast(ctx context.Context, tr transport.Transport, shake handshakeFunc) (*Conn, error) {
 	if n.cfg.CheckPeer == nil && transport.Prompt(tr) {
 		return shake(func(*transport.Stream) {})

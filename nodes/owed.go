@@ -2,16 +2,16 @@ package nodes
 
 import "context"
 
-// A connection that moves alone leaves the servers of its node behind, and with them the requests that its peer has made of them. A
-// server cannot answer where there is no connection, so the freeze waits until it has.
+// A connection that moves alone leaves the servers of its node behind, and with them the requests that its peer has made of them. A server
+// cannot answer without the connection, so the freeze waits until it has answered.
 
 // A request is the message that a server handles, as far as its connection is concerned. It is guarded by the mailbox's mutex.
 type request struct {
-	conn *Conn // that may wait for an answer; nil: none does
-	owed bool  // its freeze waits for that
+	conn *Conn // the connection whose peer may wait for an answer; nil: none does
+	owed bool  // a freeze of conn waits for the answer
 }
 
-// takeServed is take, for a Server: nil also of a process that has ended.
+// takeServed is take for a Server: it returns nil also if the process has ended.
 func (b *Mailbox) takeServed() *Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -26,7 +26,7 @@ func (b *Mailbox) takeServed() *Message {
 	return m
 }
 
-// served says that nobody waits for an answer to the message in hand any more.
+// served notes that the message in hand has been answered, or needs no answer.
 func (b *Mailbox) served() {
 	b.mu.Lock()
 	r := b.serving
@@ -37,7 +37,7 @@ func (b *Mailbox) served() {
 	}
 }
 
-// retire ends served: the Server has ended, and answers nothing any more.
+// retire is served for all messages: the Server has ended, and answers nothing any more.
 func (b *Mailbox) retire() {
 	b.served()
 	b.mu.Lock()
@@ -55,7 +55,7 @@ func (b *Mailbox) retire() {
 	}
 }
 
-// owes counts, as works of the connection, the requests that have come over it and that the Server has not answered.
+// owes counts, among the works of the connection, the requests that have come over it and that the Server has not answered.
 func (b *Mailbox) owes(c *Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A slow server answers a request when it is told to.
+// A slow server answers a request only when the test lets it.
 type slow struct {
 	entered chan struct{} // it handles a message
 	proceed chan struct{}
@@ -49,7 +49,7 @@ func (b *Mailbox) arrived(t testing.TB, n int) {
 	}, tooLong, tick)
 }
 
-// A connection is frozen when the requests of its peer have their answers: that which a server handles, and those that it has not read.
+// A connection is frozen only when its peer's requests are answered: the one that a server handles, and those that are still unread.
 func TestFreezeAwaitsServers(t *testing.T) {
 	const calls = 5
 	w := newWorld(t, "tcp")
@@ -99,7 +99,7 @@ func TestFreezeAwaitsServers(t *testing.T) {
 	require.Equal(t, ei.Binary("elsewhere"), v)
 }
 
-// Nobody waits for an answer to what is no request, or is of this node, or is answered later, or whose server has ended.
+// A freeze does not wait for what is no request, for requests of this node, for those answered later, or for a server that has ended.
 func TestFreezeAwaitsNothingElse(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")

@@ -14,14 +14,15 @@ import (
 )
 
 const (
-	// partBits is how many bits of a pid's serial say in which worker it was made: those that every peer takes for part of it.
+	// partBits is how many bits of a pid's serial say in which worker the pid was made: those that every peer regards as part of the
+	// serial.
 	partBits = 13
 	maxPart  = 1<<partBits - 1
-	// partOfRef is where they are in the third word of a reference.
+	// partOfRef is the position of these bits in the third word of a reference.
 	partOfRef = 16
-	// answerLimit bounds the wait for the front's word, which takes a fraction of a millisecond.
+	// answerLimit bounds the wait for an answer of the front, which takes a fraction of a millisecond.
 	answerLimit = 5 * time.Second
-	// numberLimit bounds the wait for a worker's number that this one has not heard of.
+	// numberLimit bounds the wait for news of a worker whose number is not known here.
 	numberLimit = time.Second
 )
 
@@ -34,13 +35,13 @@ type part struct {
 	line *talk.Line
 	roll *roll.Roll // of the names that are unique in the node; nil: the front has to be asked for each
 
-	answerLimit time.Duration // these are others for tests
+	answerLimit time.Duration // the constants, except in tests
 	numberLimit time.Duration
 
 	mu       sync.Mutex
-	siblings map[int]*Conn       // the ways to the other workers, until what they have carried is broken
-	coming   map[int][]talk.Word // the ways that are to follow these, in order
-	seeking  map[int]bool        // workers to whom the front is about to be asked for another way
+	siblings map[int]*Conn       // the ways to the other workers, until the links and monitors over them are broken
+	coming   map[int][]talk.Word // the ways that are to replace these, in order
+	seeking  map[int]bool        // workers to which the front is about to be asked for another way
 	latest   int                 // the number of the newest worker, as the front has it
 	crew     map[int]bool        // the workers that live, as the front says, and this one
 	change   wait.Bell           // rings when siblings, latest or crew change
@@ -50,9 +51,9 @@ type part struct {
 	last     uint64                  // the ID of the last question
 	asked    map[uint64]*question    // what the front has been asked, by ID
 	claimed  map[ei.Atom]bool        // names that the front has entered as this worker's
-	awaited  map[string][]chan error // peers to whom a way is coming from another worker
-	stakes   map[*stake]bool         // that are not over
-	meets    map[meeting]int         // ways that another worker waits for
+	awaited  map[string][]chan error // callers that wait for another worker's way to a peer
+	stakes   map[*stake]bool         // those that are not over
+	meets    map[meeting]int         // ways that other workers wait for, and how many such waits
 	closed   bool
 }
 
@@ -72,7 +73,7 @@ func newPart(n *Node, id int, l *talk.Line) *part {
 	}
 }
 
-// pid makes the pid of a number.
+// pid makes the pid that has number i.
 func (p *part) pid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i>>pidBits)<<partBits | uint32(p.id), Creation: creation}
 }
@@ -80,7 +81,7 @@ func (p *part) pid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 // workerOf tells in which worker a pid of the node was made.
 func workerOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
 
-// elsewhere tells in which other worker a process is, by its pid or else its name; 0 if it is here, or nowhere. reader is as for ask.
+// elsewhere tells in which other worker a process is, given its pid or else its name; 0 if it is here, or nowhere. reader is as for ask.
 func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *Conn) (at int, err error) {
 	switch {
 	case to != (ei.Pid{}):
@@ -94,7 +95,7 @@ func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *C
 	return at, err
 }
 
-// home tells in which other worker a process was made, where it stays; 0 if it was here, or in another node.
+// home tells in which other worker a process was made, and therefore is; 0 if it was made here, or in another node.
 func (p *part) home(pid ei.Pid) int {
 	if at := workerOf(pid); at != p.id && p.n.isOwn(pid.Node, pid.Creation) {
 		return at
@@ -102,7 +103,7 @@ func (p *part) home(pid ei.Pid) int {
 	return 0
 }
 
-// holder tells in which other worker a reference was made; 0 if it was here, or in another node.
+// holder tells in which other worker a reference was made; 0 if it was made here, or in another node.
 func (p *part) holder(r ei.Ref) int {
 	if r.Len < 3 || !p.n.isOwn(r.Node, r.Creation) {
 		return 0
@@ -113,14 +114,15 @@ func (p *part) holder(r ei.Ref) int {
 	return 0
 }
 
-// isOwn tells whether an identifier is of this node, and not of its life before it was started anew.
+// isOwn tells whether an identifier was made by this node in its present life, not before it was last started.
 func (n *Node) isOwn(node ei.Atom, creation uint32) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return string(node) == n.name && creation == n.creation
 }
 
-// lives tells whether there is another worker of that number. One that has just been started others may know of before this worker does.
+// lives tells whether there is another worker of that number. It waits for news of a number that may be new: others may hear of a worker
+// that has just been started before this one does.
 func (p *part) lives(ctx context.Context, id int) (yes bool, err error) {
 	_, err = p.await(ctx, p.numberLimit, func() bool {
 		yes = p.crew[id]
@@ -129,15 +131,15 @@ func (p *part) lives(ctx context.Context, id int) (yes bool, err error) {
 	return yes, err
 }
 
-// isNew tells whether a worker of that number may have been started after the latest one that is known of: numbers go up to maxPart, and
-// begin again. No more are started at once than there are workers.
+// isNew tells whether a worker of that number may have been started after latest, the latest that is known of: numbers go up to maxPart,
+// and begin again. At most maxWorkers are started at once.
 func isNew(id, latest int) bool {
 	ahead := (id - latest + maxPart) % maxPart
 	return ahead > 0 && ahead <= maxWorkers
 }
 
-// reach is the way to another worker; nil if there is no such worker, or no more. While two that live have lost each other it waits for the
-// way that the front gives them.
+// reach is the way to another worker; nil if there is no such worker, or no more. If the two have lost the way to each other, and both
+// live, reach waits for the one that the front gives them.
 func (p *part) reach(ctx context.Context, id int) (c *Conn, err error) {
 	yes, err := p.lives(ctx, id)
 	if !yes || err != nil {
@@ -153,7 +155,7 @@ func (p *part) reach(ctx context.Context, id int) (c *Conn, err error) {
 	return c, err
 }
 
-// await waits until something is so, which is asked with p.mu held, for some time.
+// await waits until is, which is called with p.mu held, returns true, for limit at most.
 func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (so bool, err error) {
 	var late <-chan time.Time
 	for {
@@ -181,14 +183,14 @@ func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (
 	}
 }
 
-// sibling is the way to another worker that there is; nil: none, and what the two had with each other is broken, or about to be.
+// sibling is the way to another worker; nil if there is none: what the two had with each other is broken then, or about to be.
 func (p *part) sibling(id int) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.upSibling(id)
 }
 
-// upSibling is the way to another worker, if it is up, and is not known to have ended at the other side; p.mu is held.
+// upSibling is the way to another worker, if it is up, and the other side is not known to have ended it; p.mu is held.
 func (p *part) upSibling(id int) *Conn {
 	if c := p.siblings[id]; c != nil && c.Err() == nil && len(p.coming[id]) == 0 {
 		return c
@@ -196,7 +198,8 @@ func (p *part) upSibling(id int) *Conn {
 	return nil
 }
 
-// way is the connection to a process: that to its node, made now if need be, or to another worker of this one; nil: it is here, or nowhere.
+// way is the connection to a process: the one to its node, made now if need be, or, in this node, the one to its worker; nil if the process
+// is in this worker, or nowhere.
 func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*Conn, error) {
 	if node == n.Name() {
 		return n.across(ctx, to, name)
@@ -204,7 +207,7 @@ func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*
 	return n.connection(ctx, node)
 }
 
-// across is the way to a process of this node: nil if it is in this worker, or nowhere.
+// across is the way to a process of this node: nil if the process is in this worker, or nowhere.
 func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error) {
 	if n.part == nil {
 		return nil, nil
@@ -216,7 +219,8 @@ func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, erro
 	return n.part.reach(ctx, at)
 }
 
-// siblingPeer describes this node to itself: what Config.Flags keeps from other nodes its own workers tell each other all the same.
+// siblingPeer describes this node as the peer of its own workers: they use all default features, also those that Config.Flags withholds
+// from other nodes.
 func (p *part) siblingPeer() dist.Peer {
 	n := p.n
 	flags := n.cfg.Flags | dist.FlagsDefault

@@ -10,25 +10,25 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A parting is the signals of a process that ends for those of one node, or of one worker of this one, in their order. A node that does
-// not read keeps its own waiting, and nobody else's.
+// A parting is the signals that a process which ends has for the processes of one node, or of one worker of this node, in their order. A
+// node that does not read holds up its own signals only.
 type parting struct {
 	n       *Node
 	to      extent
-	conn    *Conn // the connection that counts them; nil: they are not for another node
+	conn    *Conn // counts them in its exits; nil: there is no connection, or they are for this node
 	signals []*dist.Control
 	bytes   int  // of reasons
-	prompt  bool // they do not wait for room: a peer makes any number of such processes, and has to read what becomes of them
+	prompt  bool // they do not wait for room: a peer can start any number of such processes, and has to read how they end
 }
 
-// So many signals of a process that ends, and bytes of reasons, go out at once, whatever waits before them: some are the answer of a
-// goroutine that reads. The rest waits for its turn, as a process does that ends in Erlang.
+// Up to this many signals of a process that ends, and bytes of reasons, go out at once, whatever waits before them: some are sent by a
+// goroutine that reads. Any more wait for their turn, as does a process that ends in Erlang.
 const (
 	exitSignals = 64
 	exitBytes   = 256 << 10
 )
 
-// lastWords lists whom the end of the mailbox is to be told; b.mu is held. Where there is no connection the other side knows already.
+// lastWords lists the signals that tell of the end of the mailbox; b.mu is held. Without a connection the other side knows already.
 func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 	if len(b.links)+len(b.watchers)+len(b.watching) == 0 {
 		return nil
@@ -53,7 +53,7 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 		sendDown(tell, b.pid, w, id.ref, raw)
 	}
 	for ref, t := range b.watching {
-		add(extent{t.node, t.worker}, demonitor(b.pid, t, ref)) // whatever has become of the name
+		add(extent{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now
 	}
 	for _, w := range all {
 		b.n.procs.exits.Enter()
@@ -64,7 +64,7 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 	return all
 }
 
-// leave ends what began in lastWords: the signals are out, or the connection's to say. From then on a freeze does not wait for them.
+// leave undoes the Enter of lastWords: the signals are out, or left to the connection. From then on a freeze does not wait for them.
 func (w *parting) leave() {
 	if w.conn != nil {
 		w.conn.exits.Leave()
@@ -72,7 +72,7 @@ func (w *parting) leave() {
 	w.n.procs.exits.Leave()
 }
 
-// say gives the signals to tell.
+// say passes the signals to tell.
 func (w *parting) say(tell teller) {
 	defer w.leave()
 	for _, ctl := range w.signals {
@@ -80,7 +80,8 @@ func (w *parting) say(tell teller) {
 	}
 }
 
-// sayNow does not wait: what is too much to go out at once is left to a goroutine. Where that has no room for it, later waits for some.
+// sayNow sends the signals without waiting; what is too much to go out at once is left to a goroutine of the connection. If that has no
+// room, later waits for some.
 func (w *parting) sayNow() (later func()) {
 	c := w.way()
 	switch {
@@ -98,8 +99,8 @@ func (w *parting) sayNow() (later func()) {
 	return nil
 }
 
-// sayHere tells processes of this node. One that ends for it tells others within that, and so on: a chain of links may be longer than a
-// stack is deep, so it goes on on another one now and then.
+// sayHere tells processes of this node. A process that ends because of this tells others within the same call, and so on: since a chain of
+// links may be longer than a stack is deep, the call goes on on another goroutine now and then.
 func (w *parting) sayHere() {
 	deep := &w.n.procs.telling
 	defer deep.Add(-1)
@@ -110,8 +111,8 @@ func (w *parting) sayHere() {
 	apart(func() { w.say(w.n.localSignal) })
 }
 
-// sayElsewhere sends the signals that are not for asker, and returns those that are for processes of this node, or nil. Where a connection
-// has no room for its own they are sent on a goroutine; wait waits for these.
+// sayElsewhere sends the signals that are not for asker, and returns those that are for processes of this node, or nil. If a connection has
+// no room for its signals a goroutine sends them; wait waits for these goroutines.
 func sayElsewhere(words map[extent]*parting, asker extent) (here *parting, wait func()) {
 	var said sync.WaitGroup
 	for to, w := range words {
@@ -129,7 +130,7 @@ func sayElsewhere(words map[extent]*parting, asker extent) (here *parting, wait 
 	return here, said.Wait
 }
 
-// sayBy says them in their turn, until ctx ends; from then on without waiting.
+// sayBy sends the signals in their turn, until ctx ends; from then on without waiting.
 func (w *parting) sayBy(ctx context.Context) {
 	if c := w.way(); c != nil {
 		w.say(c.tellInTurn(ctx))
@@ -140,7 +141,8 @@ func (w *parting) sayBy(ctx context.Context) {
 
 func (w *parting) isHere() bool { return w.to == extent{node: w.n.Name()} }
 
-// way is the connection to another node or worker; nil: there is none, and the other side knows, or they are for processes here.
+// way is the connection to the other node or worker; nil if there is none, and the other side knows, or if the signals are for processes
+// here.
 func (w *parting) way() *Conn {
 	if w.to.worker != 0 {
 		return w.n.part.sibling(w.to.worker)
@@ -148,25 +150,25 @@ func (w *parting) way() *Conn {
 	return w.conn
 }
 
-// Partings are what a connection has yet to say of processes that have ended. One goroutine says it, while there is something; while the
-// connection stands still nobody does, for what is left may move with it.
+// Partings are the signals of ended processes that a connection has yet to send. One goroutine sends them, while there are any; while the
+// connection stands still none does, for what is left may move with it.
 type partings struct {
 	mu      sync.Mutex
-	signals []*dist.Control // the first is being said
-	bytes   int             // what they count
-	saying  wait.Pausable   // a turn is saying all that there is; its bell rings when there is room for more, too
+	signals []*dist.Control // the first is being sent
+	bytes   int             // what they count towards maxPartings
+	saying  wait.Pausable   // a turn sends all that there is; the bell rings also when there is room for more
 }
 
-// So many bytes of signals wait for a peer, unless they are those of one process; each counts its reason and something for itself. Where
-// there is no room for more the process that ends waits for it, as long as something goes out to the peer within Config.TickInterval: what
-// has gone out is counted by whole writes, and a slow line takes seconds for one.
+// At most maxPartings bytes of signals wait for a peer, or those of one process; each signal counts its reason and signalCost. If there is
+// no room for more the process that ends waits for it, as long as something goes out to the peer within Config.TickInterval: what has gone
+// out is counted by whole writes, and a slow line takes seconds for one.
 const (
 	maxPartings = DefaultMailboxLimit
 	signalCost  = 512
 )
 
-// sayInTurn leaves last words to the goroutine that says those for the peer. A peer that leaves no room for them, and does not read, loses
-// the connection, whose end is the end of every wait for room.
+// sayInTurn leaves the signals to the goroutine that sends those for the peer, and waits for room. A peer that leaves no room, and does not
+// read, loses the connection; the end of the connection ends every wait for room.
 func (c *Conn) sayInTurn(w *parting) {
 	if !c.partingRoom(w.cost()) {
 		w.leave()
@@ -177,7 +179,7 @@ func (c *Conn) sayInTurn(w *parting) {
 	c.queueParting(w)
 }
 
-// sayIfRoom is sayInTurn that does not wait; false where it would have to.
+// sayIfRoom is sayInTurn that does not wait; false if it would have to.
 func (c *Conn) sayIfRoom(w *parting) bool {
 	p := &c.partings
 	p.mu.Lock()
@@ -189,13 +191,13 @@ func (c *Conn) sayIfRoom(w *parting) bool {
 	return true
 }
 
-// cost is what last words count.
+// cost is what the signals count towards maxPartings.
 func (w *parting) cost() int { return w.bytes + signalCost*len(w.signals) }
 
-// takes tells whether there is room for so many bytes more; mu is held.
+// takes tells whether there is room for that many bytes more; p.mu is held.
 func (p *partings) takes(bytes int) bool { return len(p.signals) == 0 || p.bytes+bytes <= maxPartings }
 
-// queueParting takes last words for which there is room; partings.mu is held.
+// queueParting queues signals for which there is room; partings.mu is held.
 func (c *Conn) queueParting(w *parting) {
 	defer w.leave()
 	p := &c.partings
@@ -206,7 +208,8 @@ func (c *Conn) queueParting(w *parting) {
 	c.sayPartings()
 }
 
-// partingRoom waits for room for so many bytes more, and while the connection stands still. If there is, partings.mu is held.
+// partingRoom waits while the connection stands still, and for room for that many bytes more. If it returns true, partings.mu is held;
+// false: the peer has read nothing for a Config.TickInterval.
 func (c *Conn) partingRoom(bytes int) bool {
 	p := &c.partings
 	patience := c.n.cfg.TickInterval
@@ -239,7 +242,7 @@ func (c *Conn) partingRoom(bytes int) bool {
 	}
 }
 
-// sayPartings has what waits said; partings.mu is held.
+// sayPartings begins to send what waits, unless that is in progress or halted; partings.mu is held.
 func (c *Conn) sayPartings() {
 	p := &c.partings
 	if len(p.signals) > 0 && !p.saying.Runs() && p.saying.Begin() {
@@ -248,7 +251,7 @@ func (c *Conn) sayPartings() {
 	}
 }
 
-// sayAll says what waits, and what comes meanwhile, until the connection is to stand still: then ctx ends.
+// sayAll sends what waits, and what is added meanwhile, until the connection is to stand still: then ctx ends.
 func (c *Conn) sayAll(ctx context.Context) {
 	p := &c.partings
 	p.mu.Lock()
@@ -262,17 +265,17 @@ func (c *Conn) sayAll(ctx context.Context) {
 		if !unsaid {
 			p.signals[0], p.signals = nil, p.signals[1:]
 			p.bytes -= len(ctl.Reason) + signalCost
-			if p.bytes <= maxPartings/2 { // not for each signal by itself
+			if p.bytes <= maxPartings/2 { // not after every signal
 				p.saying.Changed.Ring()
 			}
 			c.noneParting()
 		}
 	}
 	p.saying.Done()
-	c.sayPartings() // it may go on already
+	c.sayPartings() // the halt may be over already
 }
 
-// noneParting notes it where nothing waits any more; partings.mu is held.
+// noneParting notes that nothing waits any more, if that is so; partings.mu is held.
 func (c *Conn) noneParting() {
 	if p := &c.partings; len(p.signals) == 0 {
 		p.signals = nil
@@ -280,7 +283,7 @@ func (c *Conn) noneParting() {
 	}
 }
 
-// holdPartings lets nobody say what waits, until letPartings.
+// holdPartings stops the sending of what waits, until letPartings.
 func (c *Conn) holdPartings(ctx context.Context) error {
 	return c.partings.saying.Pause(ctx, &c.partings.mu)
 }
@@ -293,8 +296,8 @@ func (c *Conn) letPartings() {
 	c.sayPartings()
 }
 
-// dropPartings is letPartings of a connection that says them in another process. Whoever is just saying them here, since nothing holds
-// them, finds that the connection has ended.
+// dropPartings is letPartings for a connection that sends what waits in another process. If it is just being sent here, since nothing holds
+// it, the goroutine that does so finds that the connection has ended.
 func (c *Conn) dropPartings() {
 	p := &c.partings
 	p.mu.Lock()
@@ -306,7 +309,7 @@ func (c *Conn) dropPartings() {
 	}
 }
 
-// appendPartings appends what waits, as it would go out.
+// appendPartings appends what waits, in the form in which it would go out.
 func (c *Conn) appendPartings(b []byte) (_ []byte, err error) {
 	c.partings.mu.Lock()
 	defer c.partings.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// besideDeaf runs f with a node, and two peers of it: one has read nothing, and no more can be sent to it, until hears lets it go on.
+// besideDeaf runs f with a node and two peers of it. The deaf one reads nothing, and no more can be sent to it until hears is called.
 func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good *wire, hears func())) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -45,7 +45,7 @@ func monitorRef(p *wire, i int) ei.Ref {
 	return ei.Ref{Node: p.self.Node, Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
 }
 
-// A node that does not read keeps the end of a process from nobody else, however many are to hear of it.
+// If a process with many links and monitors ends, a node that does not read delays none of the others that hear of it.
 func TestExitBesideDeafPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
 		const many = exitSignals + 1
@@ -72,7 +72,7 @@ func TestExitBesideDeafPeer(t *testing.T) {
 	})
 }
 
-// Nor does it when a node is shut down.
+// Nor does it delay them when the node is shut down.
 func TestShutdownBesideDeafPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, _ func()) {
 		const many = 10
@@ -93,7 +93,7 @@ func TestShutdownBesideDeafPeer(t *testing.T) {
 	})
 }
 
-// When its context has ended Shutdown still tells what goes out at once.
+// Shutdown with a context that has ended still sends the signals that go out at once.
 func TestShutdownTooLateTells(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -113,7 +113,8 @@ func TestShutdownTooLateTells(t *testing.T) {
 	}
 }
 
-// What a spawned function gives reaches its caller, and its place is free again, though another node which is linked with it does not read.
+// The result of a spawned function reaches its caller, and its place is free again, although another node that is linked with it does not
+// read.
 func TestSpawnBesideDeafPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, _ func()) {
 		proceed := make(chan struct{})
@@ -141,7 +142,7 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 	})
 }
 
-// Many processes that end beside each other do not cost a connection whose peer takes its time.
+// If many processes end at once, a peer that is slow to read does not lose its connection.
 func TestManyEndsBesideSlowPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
 		const many = 50
@@ -162,7 +163,7 @@ func TestManyEndsBesideSlowPeer(t *testing.T) {
 	})
 }
 
-// So much may wait for a peer as processes end, and no more.
+// Signals of ended processes may wait for a peer up to a limit, and no further.
 func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
 		c := n.Conn("deaf@test")
@@ -182,8 +183,8 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 	})
 }
 
-// fillPartings has processes end until no more can wait for a peer of theirs; ended is closed when the last of them, which there is no room
-// for, has told it.
+// fillPartings ends processes until no more signals can wait for a peer of theirs; ended is closed when the last process, for whose signals
+// there is no room, has told the peer of its end.
 func fillPartings(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 	end := func(watchers int, why ei.Term) {
 		b := box(t, n)
@@ -199,7 +200,7 @@ func fillPartings(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 	return done
 }
 
-// A peer that reads loses nothing, however many processes end: they wait for it.
+// A peer that reads loses no signals, however many processes end: the processes wait for the peer.
 func TestEndsWaitForRoom(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
 		ended := fillPartings(t, n, slow)
@@ -218,7 +219,7 @@ func TestEndsWaitForRoom(t *testing.T) {
 	})
 }
 
-// Nor does one that takes its time: as long as it reads, they wait.
+// Nor does a peer that reads slowly: as long as it reads, they wait.
 func TestEndsWaitForSlowPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
 		ended := fillPartings(t, n, slow)
@@ -233,7 +234,7 @@ func TestEndsWaitForSlowPeer(t *testing.T) {
 	})
 }
 
-// A peer for which no more can wait keeps the end of a process neither from processes here nor from other peers; no reader waits for it.
+// When no more signals can wait for a peer, processes here and other peers still hear of the end of a process, and no reader waits.
 func TestFullPartingsKeepNobody(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
 		b := box(t, n)
@@ -266,7 +267,7 @@ func TestFullPartingsKeepNobody(t *testing.T) {
 	})
 }
 
-// What waits for its turn when it is told to wait no longer goes out all the same.
+// Signals that wait for their turn when their context ends go out all the same.
 func TestTellInTurnCutOff(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, hears func()) {
 		b := box(t, n)

@@ -63,8 +63,8 @@ func (d *deafened) hears() {
 	}
 }
 
-// What is to be told to a peer that does not read keeps nobody from freezing the node, or the connection, and is told by whoever goes on
-// with it, though the freeze is given up again and again.
+// Signals that wait for a peer which does not read do not keep the node, or the connection, from being frozen; they are sent by the process
+// that goes on, even if the freeze is given up again and again.
 func TestMoveBesideLastWords(t *testing.T) {
 	test := func(t *testing.T, n *Node, deaf *wire, freeze func() error, move func() *Node) {
 		d := deafen(t, n, deaf)
@@ -139,7 +139,7 @@ func TestFreezeBesideEnds(t *testing.T) {
 	d.hears()
 }
 
-// So it is with a worker: it moves, and its new process tells the peer.
+// The same for a worker: it moves, and its new process tells the peer.
 func TestWorkerMovesBesideLastWords(t *testing.T) {
 	w := newFloodWorld(t)
 	b := w.mailbox(w.peer, &MailboxOptions{TrapExit: true})
@@ -165,7 +165,7 @@ func TestWorkerMovesBesideLastWords(t *testing.T) {
 	require.Equal(t, joe, w.receive(b).From)
 }
 
-// Setup of a node that goes on may monitor a process of a peer for which much waits.
+// In a node that is being restored Setup may monitor a process of a peer for which much waits.
 func TestRestoreBesideLastWords(t *testing.T) {
 	w := newWorld(t, "unix")
 	var watched ei.Pid

@@ -14,14 +14,13 @@ import (
 // maxFound bounds the names whose worker is remembered.
 const maxFound = 1024
 
-// A finding is what the front has said of a name: it holds while the name's place in the roll has the same version.
+// A finding is what the front has said of a name: it holds as long as the name's place in the roll has the same version.
 type finding struct {
 	at      int // the worker
 	version uint32
 }
 
-// where finds the worker that a name is in; 0 if nobody has it, which the roll tells. What the front has said once is remembered. reader is
-// as for ask.
+// where finds the worker that has a name; 0 if none has, which the roll tells. An answer of the front is remembered. reader is as for ask.
 func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, error) {
 	p.mu.Lock()
 	f := p.found[name]
@@ -35,7 +34,7 @@ func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, erro
 	if p.roll.Lacks(string(name)) {
 		return 0, nil
 	}
-	v, ok := p.roll.Version(string(name)) // before the question: what changes meanwhile shows
+	v, ok := p.roll.Version(string(name)) // before the question: a change meanwhile shows
 	a, err := p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, reader)
 	if err != nil || !a.OK {
 		return 0, err
@@ -64,7 +63,8 @@ func (p *part) endSetup() {
 	p.setUp = true
 }
 
-// claimName has the front enter a name that is about to be registered here. Names of Setup are each worker's own. release takes it back.
+// claimName asks the front to enter a name that is about to be registered here, unless it is of Setup: those are each worker's own. release
+// takes the entry back.
 func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	p.mu.Lock()
 	own := !p.setUp || p.fixed[name]
@@ -85,7 +85,7 @@ func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	return func() { p.releaseName(name) }, nil
 }
 
-// releaseName tells the front that nobody here has the name; false where that is nothing to the front.
+// releaseName tells the front that no process here has the name any more; false if that does not concern the front.
 func (p *part) releaseName(name ei.Atom) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,8 +100,8 @@ func (p *part) releaseName(name ei.Atom) bool {
 // struckLimit bounds how long the end of a process waits for the front.
 const struckLimit = 250 * time.Millisecond
 
-// struck waits until the front has dealt with the release of a name, so that whoever hears of the end of the process that had it finds it
-// free, in whichever worker. The front answers in order.
+// struck waits until the front has dealt with the release of a name, so that a process which is told of the end of the one that had the
+// name finds it free, in whichever worker. A lookup shows that, since the front answers in order.
 func (p *part) struck(name ei.Atom) {
 	ctx, cancel := context.WithTimeout(p.n.ctx, struckLimit)
 	defer cancel()

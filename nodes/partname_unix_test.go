@@ -24,7 +24,7 @@ type loneWorker struct {
 	asked chan talk.Word
 }
 
-// worker makes a worker whose front is to answer within a time.
+// worker makes a worker whose front is to answer within a limit.
 func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config)) *loneWorker {
 	t := w.t
 	t.Helper()
@@ -57,7 +57,7 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 	return l
 }
 
-// A front that does not answer makes nobody of no name: a peer's message waits for it, however long that takes.
+// While the front does not answer, a name does not count as unregistered: a peer's message to it waits, however long that takes.
 func TestReaderAwaitsFront(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Millisecond)
@@ -74,7 +74,7 @@ func TestReaderAwaitsFront(t *testing.T) {
 	_, err = own.MonitorName(soon(t), n.Name(), "ann")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Zero(t, n.Stats().Undeliverable)
-	require.NoError(t, n.procs.name("joe", own)) // he gets the name meanwhile
+	require.NoError(t, n.procs.name("joe", own)) // the name is registered meanwhile
 	require.True(t, n.front.Say(talk.Word{Topic: talk.Answer, ID: asked.ID, OK: true, Part: n.part.id}))
 	m, err := own.Receive(soon(t))
 	require.NoError(t, err)
@@ -83,7 +83,7 @@ func TestReaderAwaitsFront(t *testing.T) {
 	require.Equal(t, ei.Int(1), v)
 }
 
-// Who sends to a name, or monitors it, waits for the front no longer than he wants to.
+// Sending to a name, or monitoring it, waits for the front only until the caller's context ends.
 func TestSenderAwaitsFront(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
@@ -106,8 +106,7 @@ func TestSenderAwaitsFront(t *testing.T) {
 	require.ErrorIs(t, arrives(t, sent, "its end").err, ErrMoved)
 }
 
-// A stranger who uses a peer's name does not cost this worker its way to the connection that another one has; the peer itself does, by a
-// connection of its own.
+// A stranger who uses a peer's name does not end this worker's shadow of the peer's connection; a connection of the peer itself does.
 func TestStrangerBesideShadow(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
@@ -129,8 +128,8 @@ func TestStrangerBesideShadow(t *testing.T) {
 	require.Eventually(t, func() bool { c := n.Conn("peer@test"); return c != nil && !c.shadow }, tooLong, tick)
 }
 
-// What another worker passes on, for a process that has ended, is for nobody: whoever has its name now is not meant, and the front is not
-// asked.
+// A message passed on by another worker to a process that has ended is dropped: it does not go to the process that has the name by now, and
+// the front is not asked.
 func TestPassedOnGoesNoFurther(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
@@ -150,7 +149,7 @@ func TestPassedOnGoesNoFurther(t *testing.T) {
 	require.Empty(t, n.asked)
 }
 
-// A connection ends though its reader waits for a front that hangs, or to hear of a worker.
+// A connection can end while its reader waits for a front that hangs, or for news of a worker.
 func TestReaderEndsWithConnection(t *testing.T) {
 	for name, send := range map[string]func(n *loneWorker, b *Mailbox) error{
 		"the front": func(n *loneWorker, b *Mailbox) error { return b.SendName(soon(t), n.Name(), "joe", 1) },
@@ -170,7 +169,7 @@ func TestReaderEndsWithConnection(t *testing.T) {
 	}
 }
 
-// A reader that waits to hear of a worker halts at once, and what it has in hand goes there when it goes on.
+// A reader that waits for news of a worker halts at once, and delivers the message in hand when it goes on.
 func TestReaderHaltsBeforeNumber(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
@@ -210,8 +209,8 @@ func (w *world) reading(n *Node) (c *Conn) {
 	return c
 }
 
-// Numbers of workers begin again behind the highest: one that this worker has not heard of is waited for then, too, and one that is no more
-// is not.
+// Numbers of workers begin again after the highest. Then, too, a reader waits for a worker that this one has not heard of, but not for one
+// that has ended.
 func TestNumbersBeginAgain(t *testing.T) {
 	w := newWorld(t, "tcp")
 	p := w.worker("front", time.Second).part
@@ -239,7 +238,7 @@ func TestNumbersBeginAgain(t *testing.T) {
 	require.True(t, lives)
 }
 
-// The newest number is what the front says, however long the others have lived.
+// The newest worker's number is the one that the front says, even if older workers have higher numbers.
 func TestNumbersOfOldWorkers(t *testing.T) {
 	w := newWorld(t, "tcp")
 	p := w.worker("front", time.Second).part
@@ -249,7 +248,7 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 		want   int
 	}{
 		{5000, talk.Word{Part: 1, ID: 5000}, 5000}, {1, talk.Word{Part: 5000, ID: 5000}, 5000}, {maxPart, talk.Word{Part: 1, ID: 1}, 1},
-		{5000, talk.Word{Part: 1}, 5000}, {1, talk.Word{Part: 2}, 2}, // of an earlier front
+		{5000, talk.Word{Part: 1}, 5000}, {1, talk.Word{Part: 2}, 2}, // from a front of an earlier version
 	} {
 		p.mu.Lock()
 		p.latest = c.before
@@ -261,7 +260,7 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 	}
 }
 
-// The front counts a connection that has broken, and does not move with its worker, no more.
+// If a connection has broken, and does not move with its worker, the front no longer counts it.
 func TestDeadConnectionIsOver(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Second)

@@ -10,20 +10,20 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A question is one that the front has not answered yet.
+// A question is a word that the front has not answered yet.
 type question struct {
 	w      talk.Word
-	answer chan reply // nil: nobody waits for it any more, and what it brings is given back
+	answer chan reply // nil: the caller has given up, and what the answer grants is given back
 }
 
-// A reply is the front's answer; stake comes with the right to connect.
+// A reply is the front's answer; stake is set if it grants the right to connect.
 type reply struct {
 	talk.Word
 	stake *stake
 }
 
-// ask says something to the front that it answers, in answerLimit. A reader, which cannot leave a message out, gives its connection: it
-// waits as long as that is up.
+// ask says a word to the front and waits for the answer, for answerLimit at most. A reader, which cannot skip a message, passes its
+// connection: then ask waits as long as that is up.
 func (p *part) ask(ctx context.Context, w talk.Word, reader *Conn) (reply, error) {
 	answer := make(chan reply, 1)
 	p.mu.Lock()
@@ -63,10 +63,10 @@ func (p *part) ask(ctx context.Context, w talk.Word, reader *Conn) (reply, error
 		q.answer = nil
 		return reply{}, err
 	}
-	return <-answer, nil // just now
+	return <-answer, nil // it has come just now
 }
 
-// answered gives an answer to who asked.
+// answered gives an answer to the caller of ask.
 func (p *part) answered(w talk.Word) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,23 +10,23 @@ import (
 
 // A peer is what the node knows of one other node: at most one connection, and the attempts to get one. It is guarded by Node.mu.
 type peer struct {
-	conn     *Conn      // up
+	conn     *Conn      // nil: none is on the table
 	outgoing *attempt   // our own attempt
-	incoming []*attempt // those of the peer, and of whoever uses its name; nil without one
+	incoming []*attempt // those of the peer, and of strangers that use its name; nil if there are none
 	change   wait.Bell
 }
 
 // An attempt is a handshake in progress.
 type attempt struct {
 	name      string // of the peer, once it is on the table
-	order     uint64 // of those that peers have started: which came first
+	order     uint64 // of those that peers have started: the order in which they came
 	cancel    context.CancelCauseFunc
-	replaces  *Conn  // the connection that the peer has been asked about (status alive), or, ours, has given up (status ok_simultaneous)
+	replaces  *Conn  // a connection that the peer was asked about (status alive) or, if the attempt is ours, has given up (ok_simultaneous)
 	preferred bool   // the peer has been told that our own attempt gives way to it (status ok_simultaneous)
 	proven    bool   // the peer has proven that it knows the cookie
 	named     bool   // ours: the peer may have read our name, and given up its own attempt for it
-	committed bool   // ours: the peer gets our proof
-	stake     *stake // what the front counts the attempt by, in a worker
+	committed bool   // ours: the peer is about to get our proof
+	stake     *stake // in a worker: what the front counts the attempt by
 	relief    *relief
 }
 
@@ -46,7 +46,7 @@ func (n *Node) peerLocked(name string) *peer {
 	return p
 }
 
-// changedLocked wakes whoever waits for something about the peer, and forgets a peer of which nothing is known.
+// changedLocked wakes those that wait for a change of the peer, and forgets a peer of which nothing is known.
 func (n *Node) changedLocked(name string, p *peer) {
 	p.change.Ring()
 	if p.conn == nil && p.outgoing == nil && p.incoming == nil {
@@ -55,10 +55,10 @@ func (n *Node) changedLocked(name string, p *peer) {
 }
 
 // decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol, "Distribution Handshake", status). When both sides
-// connect at the same time the one whose name sorts first gives way; its own attempt ends once the peer has proven itself, for anybody may
-// use the name: see proven. Unlike there, a peer that connects again while an attempt in its name is in progress is neither refused nor
-// preferred: it has begun anew, or one of the two is a stranger who uses its name. Which one counts is decided when it has proved that it
-// knows the cookie; see enter.
+// connect at the same time the one whose name sorts first gives way; its own attempt ends only once the peer has proven itself, since a
+// stranger may use the peer's name: see proven. Unlike net_kernel, decide neither refuses nor prefers a peer that connects again while an
+// attempt in its name is in progress: the peer has begun anew, or one of the two is a stranger. Which one counts is decided when it has
+// proved that it knows the cookie; see enter.
 func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -69,7 +69,7 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	}
 	p.incoming, a.replaces = append(p.incoming, a), p.conn
 	switch {
-	case p.conn != nil && p.conn.shadow: // the front, which knows better than we do, sends the peer here
+	case p.conn != nil && p.conn.shadow: // a shadow: the front knows better, and sends the peer here
 	case p.conn != nil && p.conn.Err() == nil:
 		return dist.Verdict{Status: dist.StatusAlive}
 	case p.conn == nil && p.outgoing != nil:
@@ -79,9 +79,9 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	return dist.Verdict{Status: dist.StatusOK}
 }
 
-// proven decides between an attempt of the peer's, which has proven that it knows the cookie and hears of that next, and our own. Ours
-// ends, unless the peer, which gives way as soon as it reads our name, may have taken it already. A shadow is nothing that the peer knows
-// of.
+// proven decides between an attempt of the peer's, which has proven that it knows the cookie and is told so next, and our own. Ours ends,
+// unless the peer may have accepted it already, since the peer gives way as soon as it reads our name. Shadows do not count: the peer does
+// not know of them.
 func (n *Node) proven(a *attempt) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -112,7 +112,7 @@ func (p *peer) comes() bool {
 	return slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.proven })
 }
 
-// commit is called before the peer gets the proof of our own attempt, whose context is ctx: from then on it may take it.
+// commit is called before the peer gets the proof of our own attempt, whose context is ctx: from then on the peer may accept the attempt.
 func (n *Node) commit(ctx context.Context, a *attempt) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -155,12 +155,12 @@ func (p *peer) drop(order uint64) {
 	}
 }
 
-// supersedes tells whether the peer has given up another connection, or an attempt, for this one, which it began later.
+// supersedes tells whether c, which the peer began later, takes the place of a connection or attempt of that arrival.
 func (c *Conn) supersedes(arrival uint64) bool { return arrival != 0 && arrival < c.arrival }
 
-// outdated tells whether a connection of another process that was made at a moment has come in this one's place. A node has one connection
-// to another one, so its peer has lost the earlier of two, though nobody here may know yet. One that stands still is left alone: whoever
-// has frozen it may be about to move it.
+// outdated tells whether a connection of another process, made at the moment made, takes this one's place. Two nodes have one connection to
+// each other, so the peer has lost the earlier of two, though this process may not know yet. A connection that stands still is left alone:
+// whoever has frozen it may be about to move it.
 func (c *Conn) outdated(made int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,9 +176,9 @@ func (n *Node) forget(name string) {
 	}
 }
 
-// enter puts a connection whose handshake is done on the table. What the peer has given up for it ends: attempts, and an earlier one's
-// connection. So does the attempt's replaces, if the peer has said that it is dead. The links and monitors of the old connection break
-// before the new one can be used. ctx is the attempt's.
+// enter puts a connection whose handshake is done on the table. What the peer has given up for it ends: its earlier attempts, and a
+// connection that came of one. So does the attempt's replaces, if the peer has said that it is dead. The links and monitors of the old
+// connection break before the new one can be used. ctx is the attempt's.
 func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 	name := c.peer.Name
 	for {
@@ -193,7 +193,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 		p := n.peerLocked(name)
 		old := p.conn
 		switch {
-		case n.frozen.IsShut(): // since a moment
+		case n.frozen.IsShut(): // just now
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			continue
@@ -234,8 +234,8 @@ func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 	}
 }
 
-// takesThePlaceOf tells whether old, which is on the table, ends for a connection that has come. replaces is one that is known to be dead,
-// or to have been given up.
+// takesThePlaceOf tells whether old, which is on the table, ends for c, which is new. replaces is a connection that is known to be dead, or
+// to have been given up.
 func (c *Conn) takesThePlaceOf(old, replaces *Conn) bool {
 	switch {
 	case old == replaces:
@@ -260,7 +260,7 @@ func (n *Node) leave(c *Conn) {
 	}
 }
 
-// Conn is the connection to a node that is up; nil without one.
+// Conn is the connection to a node; nil if there is none that is up.
 func (n *Node) Conn(name string) *Conn {
 	n.mu.Lock()
 	defer n.mu.Unlock()

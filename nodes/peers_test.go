@@ -105,7 +105,7 @@ func TestConcurrentConnect(t *testing.T) {
 	}
 }
 
-// The peer gives way, then never comes: the attempt is made again.
+// The peer gives way, but then never connects: the attempt is made again.
 func TestConnectAfterNok(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -119,7 +119,7 @@ func TestConnectAfterNok(t *testing.T) {
 		require.NoError(t, p.respond(role("bob@test"), dist.StatusOK))
 		require.NoError(t, (<-connected).err)
 
-		// Nobody ever comes: the handshake's time ends it, and the error tells why.
+		// The peer never connects: the handshake's time ends the attempt, and the error says why.
 		begin := time.Now()
 		w.ambush("carol@test").refuse(dist.StatusNok)
 		_, err := a.Connect(context.Background(), "carol@test")
@@ -148,7 +148,7 @@ func (a *ambush) refuse(status dist.Status) {
 	}()
 }
 
-// Whoever names itself as the node that we connect to, but has not its cookie, does not keep us from it.
+// An impostor under the name of the node that we connect to, without the cookie, does not keep us from connecting.
 func TestConnectDespiteImpostor(t *testing.T) {
 	w := newWorld(t, "memory")
 	at := w.ambush("bob@test")
@@ -168,7 +168,7 @@ func TestConnectDespiteImpostor(t *testing.T) {
 	<-accepted
 }
 
-// Nor does whoever says nothing more than a name.
+// Nor does one that says its name and then nothing more.
 func TestConnectDespiteSilence(t *testing.T) {
 	for _, alive := range []string{"alice", "carol"} { // either order of names
 		w := newWorld(t, "memory")
@@ -184,7 +184,7 @@ func TestConnectDespiteSilence(t *testing.T) {
 	}
 }
 
-// A reticent peer keeps its proof to itself for a while.
+// A reticent peer withholds its proof until proceed is closed.
 type reticent struct {
 	*wire
 	proceed chan struct{}
@@ -212,8 +212,8 @@ func (w *world) reticent(l *Listener, name string) *reticent {
 	return p
 }
 
-// A peer is slow to connect, and our own attempt is made beside it: one of the two comes up, the same for both sides, and the other one
-// never does.
+// A peer is slow to connect, and we connect to it meanwhile: one of the two attempts succeeds, the same one for both sides, and the other
+// one never does.
 func TestConnectBesideSlowPeer(t *testing.T) {
 	setup := func(t *testing.T, edit ...func(*Config)) (a *ambush, slow *reticent, n *Node, connected <-chan result[*Conn]) {
 		w := newWorld(t, "memory")
@@ -222,7 +222,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		slow = w.reticent(n.Listeners()[0], "alice@test")
 		return a, slow, n, async(func() (*Conn, error) { return n.Connect(w.ctx(), "alice@test") })
 	}
-	t.Run("first", func(t *testing.T) { // it proves itself before it has heard of ours
+	t.Run("first", func(t *testing.T) { // it proves itself before it has our name
 		_, slow, n, connected := setup(t, func(c *Config) { c.Resolver = &hangingBook{c.Resolver.(*book)} })
 		require.Eventually(t, func() bool {
 			n.mu.Lock()
@@ -316,7 +316,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	})
 }
 
-// A hangingBook answers nothing before its caller gives up.
+// A hangingBook does not answer before its caller gives up.
 type hangingBook struct{ *book }
 
 func (*hangingBook) Resolve(ctx context.Context, _ string) (Endpoint, error) {
@@ -360,13 +360,13 @@ func TestDuplicateConnect(t *testing.T) {
 			q := w.wire(l)
 			require.ErrorIs(t, alive(q, role("wire@test"), false), dist.ErrAlive)
 			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrAlive)
-			// Whoever has no cookie cannot end it.
+			// A peer without the cookie cannot end it.
 			impostor := role("wire@test")
 			impostor.Cookie = "guess"
 			q = w.wire(l)
 			require.Error(t, alive(q, impostor, true))
 			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrBadCookie)
-			// Who does not answer keeps nobody else waiting.
+			// A peer that does not answer delays no other.
 			silent := w.wire(l)
 			packets, err := newPackets(w.ctx(), silent.s)
 			require.NoError(t, err)
@@ -410,7 +410,7 @@ func TestDuplicateConnect(t *testing.T) {
 	}
 }
 
-// Two nodes have one name, by somebody's mistake.
+// Two nodes have the same name, by mistake.
 func TestTwoNodesOfOneName(t *testing.T) {
 	w := newWorld(t, "memory")
 	failed, hear := failures()
@@ -437,8 +437,8 @@ func TestTwoNodesOfOneName(t *testing.T) {
 	}, tooLong, tick)
 }
 
-// A peer that has closed its connection and is back before we have seen the end is not asked about it, which the C library could not
-// answer.
+// If a peer has closed its connection, and connects again before we have seen the end, it is not asked whether the old one is alive: the C
+// library could not answer.
 func TestPeerComesBackAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -458,7 +458,7 @@ func TestPeerComesBackAtOnce(t *testing.T) {
 	})
 }
 
-// A peer that begins anew before its last attempt is done has given that up.
+// A peer that begins anew before its last attempt is done has given that attempt up.
 func TestPeerBeginsAnew(t *testing.T) {
 	w := newWorld(t, "memory")
 	failed, hear := failures()
@@ -478,8 +478,8 @@ func TestPeerBeginsAnew(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
 }
 
-// ConnectAddr without a name knows whom it has met only late; it must not disturb what there is or is about to be, nor
-// leave two halves of different connections.
+// ConnectAddr without a name learns late which peer it has connected to; it must not disturb a connection or attempt that there is, nor
+// leave the two sides with halves of different connections.
 func TestConnectAddrBesideConnect(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -508,7 +508,7 @@ func TestConnectAddrBesideConnect(t *testing.T) {
 	}
 }
 
-// Of two attempts of one peer the one that was accepted later counts, whichever is heard of first.
+// Of two attempts of one peer the one that was accepted later counts, whichever is finished first.
 func TestLateNameOfEarlierAttempt(t *testing.T) {
 	w := newWorld(t, "tcp")
 	failed, hear := failures()
@@ -539,7 +539,7 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	require.Empty(t, failed)
 }
 
-// Strangers who use a peer's name do not cut off its handshake, whether there is a connection already or not.
+// Strangers who use a peer's name do not interrupt its handshake, whether or not there is a connection already.
 func TestStrangersBesidePeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob")

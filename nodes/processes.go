@@ -16,38 +16,38 @@ import (
 
 // processes is the table of a node's mailboxes, names and Go functions.
 //
-// Who needs several locks takes them in this order: bonding, Mailbox.mu (two of them only with succeeding), then Node.mu or mu, then those
-// of a connection's parts, a part's and its line's. Nobody calls a function of the program with one of them, but Config.Logger's Handler.
+// Locks are taken in this order: bonding, Mailbox.mu (two of them only with succeeding), then Node.mu or mu, then those of a connection's
+// parts, of a part and of its line. With one of them held no function of the program is called, except Config.Logger's Handler.
 type processes struct {
 	n     *Node
 	calls shares      // of the functions that run for remote callers
-	turns remoteTurns // these
+	turns remoteTurns // the same functions, when the node drains
 
-	// bonding holds a token while somebody changes a link or monitor between two processes of this node, so that a freeze, which takes the
+	// bonding holds a token while a link or monitor between two processes of this node is being changed, so that a freeze, which takes the
 	// token, too, finds it on both sides or on neither.
 	bonding chan struct{}
 
 	mu     sync.RWMutex
 	byID   map[uint64]*Mailbox
 	names  map[ei.Atom]*Mailbox
-	former map[*Mailbox]struct{} // had a name that they have lost: monitors by it are theirs still
+	former map[*Mailbox]struct{} // processes that have lost a name: monitors by it are still theirs
 	funcs  map[function]Func
 	closed bool
 	held   bool // the tables do not change: the node is frozen
 	drains bool // no function or handler begins any more
-	heired bool // it is decided who goes on in the place of a restored mailbox
+	heired bool // it is settled which mailboxes go on in the place of restored ones
 
 	succeeding sync.Mutex // held while a mailbox goes on in another one's place
 
-	told    atomic.Bool  // somebody has asked for MonitorNodes, ever
-	telling atomic.Int64 // processes that have ended, of which others of this node are just hearing
+	told    atomic.Bool  // MonitorNodes was called, ever
+	telling atomic.Int64 // processes of whose end others of this node are just being told
 
 	exits    wait.Tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (parting.go)
-	endings  wait.Tally // connections that have ended, and some mailbox has not been told
+	endings  wait.Tally // connections that have ended, of which some mailbox has not been told
 	partings wait.Tally // connections with exit signals queued
 	running  wait.Tally // functions, handlers and servers that are running
-	resting  wait.Gate  // shut: no server takes a message, but for what runs
-	outside  wait.Gate  // shut: calls of this node's processes wait, but for those of what runs
+	resting  wait.Gate  // shut: servers take no messages, except for what runs
+	outside  wait.Gate  // shut: calls of this node's processes wait, except those of what runs
 
 	calm atomic.Bool // no Handler begins: the node is about to be frozen
 }
@@ -86,7 +86,7 @@ func (p *processes) add(b *Mailbox) error {
 	return nil
 }
 
-// gone is why there are no processes any more.
+// gone is the reason why there are no processes any more.
 func (p *processes) gone() error {
 	if err := p.n.Err(); err != nil {
 		return err
@@ -106,8 +106,8 @@ func (p *processes) namesOf(b *Mailbox) (names []ei.Atom) {
 	return names
 }
 
-// end takes a process off the table and closes its over: whoever sees it ended may have its names. had is one of
-// them, and released one that the front has been told of.
+// end takes a process off the table and then closes its over: as soon as it is seen to have ended its names are free. had is one of its
+// names, and released one of whose release the front has been told.
 func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,7 +142,7 @@ func (p *processes) local(pid ei.Pid) *Mailbox {
 	return nil
 }
 
-// isPrivate tells whether a process is a call in progress.
+// isPrivate tells whether a process belongs to a call in progress, or to a spawned function.
 func (p *processes) isPrivate(pid ei.Pid) bool {
 	b := p.local(pid)
 	return b != nil && b.private
@@ -173,7 +173,7 @@ func (p *processes) addressee(ctl *dist.Control) *Mailbox {
 	return p.local(ctl.To)
 }
 
-// unwatchByFormerName takes a DEMONITOR_P by a name that has gone, or moved on: it is for one of those that had it.
+// unwatchByFormerName handles a DEMONITOR_P by a name that has gone, or moved on: it is for one of the processes that had the name.
 func (p *processes) unwatchByFormerName(id monitorID) {
 	p.mu.RLock()
 	former := slices.Collect(maps.Keys(p.former))
@@ -185,7 +185,7 @@ func (p *processes) unwatchByFormerName(id monitorID) {
 	}
 }
 
-// noteFormer notes where a process has monitors by a name that it has no more; mu is held.
+// noteFormer adds a process to former if it has monitors by a name that it no longer has; mu is held.
 func (p *processes) noteFormer(b *Mailbox, watchers []states.Watcher) {
 	lost := func(w states.Watcher) bool { return w.Name != "" && p.names[w.Name] != b }
 	if p.byID[key(b.pid)] == b && slices.ContainsFunc(watchers, lost) {
@@ -204,8 +204,8 @@ func (p *processes) all() []*Mailbox {
 	return bs
 }
 
-// closeAll ends every process with the node, and waits until all that end, or have ended before, have told whom they had to, or ctx ends:
-// then it still tells what goes out without waiting.
+// closeAll ends every process with the node, and waits until these, and those that have ended before, have told whom they had to. If ctx
+// ends first, only what goes out without waiting is still told.
 func (p *processes) closeAll(ctx context.Context) {
 	p.lock()
 	p.closed, p.drains = true, true
@@ -217,7 +217,7 @@ func (p *processes) closeAll(ctx context.Context) {
 		}
 	}
 	var said sync.WaitGroup
-	for _, words := range all { // beside each other: a node that does not read holds up no other
+	for _, words := range all { // concurrently: a node that does not read holds up no other
 		said.Add(1)
 		p.n.goroutines.Run(func() {
 			defer said.Done()
@@ -228,7 +228,7 @@ func (p *processes) closeAll(ctx context.Context) {
 	}
 	_ = p.exits.Wait(ctx)
 	_ = p.partings.Wait(ctx)
-	said.Wait() // for none waits now
+	said.Wait() // soon: none of them waits any more
 }
 
 // closeEmpty is closeAll of a table without mailboxes; false if it has some.
@@ -242,10 +242,10 @@ func (p *processes) closeEmpty() bool {
 	return true
 }
 
-// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several; that of a Handler gets its
-// first one from Handle. It waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start, the mailbox
-// becomes the process that had the name before: it gets that process's pid, other names, unread messages, links and monitors; a mailbox
-// that already has links or monitors is ErrBonds. A mailbox of another Node, and the empty name, are errors.
+// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several names; a Handler's mailbox gets
+// its first one from Handle. Register waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start,
+// the mailbox becomes the process that had the name before: it gets that process's pid, other names, unread messages, links and monitors; a
+// mailbox that already has links or monitors is ErrBonds. A mailbox of another Node, and the empty name, are errors.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
 	switch {
@@ -292,7 +292,7 @@ func (p *processes) name(name ei.Atom, b *Mailbox) error {
 	return nil
 }
 
-// Unregister takes a name back; it is ErrNoProc if nobody has it. It waits while the node is frozen.
+// Unregister takes a name back; the error is ErrNoProc if no mailbox has the name. It waits while the node is frozen.
 func (n *Node) Unregister(name string) error {
 	p := &n.procs
 	p.lock()
@@ -312,5 +312,5 @@ func (n *Node) Unregister(name string) error {
 	return nil
 }
 
-// Whereis is the mailbox of a name; nil if nobody has it.
+// Whereis is the mailbox that has the name; nil if none has.
 func (n *Node) Whereis(name string) *Mailbox { return n.procs.named(ei.Atom(name)) }

@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A name is of a mailbox of the node, and is one.
+// Register refuses a mailbox of another node, and the empty name; a name that cannot be an atom cannot be sent to.
 func TestNamesAreOfTheNode(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, other := w.started("alice"), w.started("bob")
@@ -29,7 +29,7 @@ func TestNamesAreOfTheNode(t *testing.T) {
 	require.NoError(t, b.SendName(w.ctx(), "alice@test", "nobody", "hi"))
 }
 
-// A call that the end of its own node cuts off says so, whatever it was about to do.
+// A call that is cut off by the Close of its own node says so, whatever it was about to do.
 func TestCallBesideClose(t *testing.T) {
 	for range 20 {
 		w := newWorld(t, "memory")

@@ -7,10 +7,10 @@ import (
 )
 
 // Publish makes the listener's address known under the node's name, through the Resolver, and adopts the creation that it is given there;
-// if identifiers or connections have been made before, it is ErrTooLate. After Unpublish it publishes again, and keeps the creation, as
-// does a dynamic node, which has it from the peer that named it. A Resolver that publishes nothing (a static table) leaves the random
-// creation. It waits for the Publisher's answer, a PortMapper's say, until ctx ends or the node is closed (ErrClosed). ErrPublished if it
-// is published already, ErrUnnamed without a name; other errors are the Publisher's. It is ei_publish.
+// if identifiers or connections have been made before, the error is ErrTooLate. After Unpublish it publishes again, and keeps the creation;
+// so does a dynamic node, which has its creation from the peer that named it. With a Resolver that publishes nothing (a static table) the
+// creation stays random. Publish waits for the Publisher's answer, a PortMapper's say, until ctx ends or the node is closed (ErrClosed).
+// The error is ErrPublished if the node is published already, ErrUnnamed if it has no name; others are the Publisher's. It is ei_publish.
 func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	pub, ok := n.cfg.Resolver.(Publisher)
 	n.mu.Lock()
@@ -49,8 +49,8 @@ func (n *Node) presence(at transport.Addr) Presence {
 	return Presence{Name: n.Name(), Addr: at, Hidden: !n.cfg.Visible, Logger: n.log}
 }
 
-// keep makes a publication the node's, or takes it back where it comes too late. The first one settles the creation; one that is made
-// again leaves it as it is.
+// keep makes a publication the node's, or closes it if it comes too late. The first publication settles the creation; a later one leaves it
+// as it is.
 func (n *Node) keep(p Publication) error {
 	n.mu.Lock()
 	var err error
@@ -75,8 +75,8 @@ func (n *Node) keep(p Publication) error {
 	return err
 }
 
-// Unpublish takes the name back; connections stay. The creation stays too. It waits while the node is frozen, and as long as Close of the
-// Publication does, whose error it returns. Where nothing is published it does nothing. It is ei_unpublish.
+// Unpublish takes the name back; connections and the creation stay. It waits while the node is frozen, and as long as Close of the
+// Publication does, whose error it returns. If nothing is published it does nothing. It is ei_unpublish.
 func (n *Node) Unpublish() error {
 	if n.Err() == nil {
 		_ = n.unfrozen(n.ctx)

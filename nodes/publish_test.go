@@ -172,7 +172,7 @@ func TestPortMapperAbsent(t *testing.T) {
 	require.ErrorIs(t, n.Start(ctx), epmd.ErrNoPortMapper)
 }
 
-// A port mapper that takes connections and says nothing holds nobody up for longer than he wants to wait.
+// A port mapper that accepts connections and says nothing delays a caller no longer than its context, or Client.Timeout, allows.
 func TestPortMapperHangs(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -271,7 +271,7 @@ func TestPortMapperRestarts(t *testing.T) {
 	require.Equal(t, creation, c.Peer().Creation)
 }
 
-// A port mapper that is started anew finds its port free also where a node could run one itself.
+// A port mapper that is started anew finds its port free, although a node could have run one itself.
 func TestPortMapperRestartsBesideEmbed(t *testing.T) {
 	addr := port.Vacant(t)
 	_, stop := portMapper(t, addr)
@@ -289,7 +289,7 @@ func TestPortMapperRestartsBesideEmbed(t *testing.T) {
 	require.Empty(t, log.lines("a port mapper runs"))
 }
 
-// Without a port mapper on the machine the first node brings its own, and another one takes over when it goes.
+// Without a port mapper on the machine the first node runs one; when that node goes, another node takes over.
 func TestPortMapperEmbedded(t *testing.T) {
 	addr := port.Vacant(t)
 	ctx := soon(t)
@@ -315,7 +315,7 @@ func TestPortMapperEmbedded(t *testing.T) {
 		return err != nil
 	}, tooLong, 10*time.Millisecond, "carol brings none")
 
-	// Many at once: one of them brings it.
+	// Of many nodes that start at once one runs it.
 	addr = port.Vacant(t)
 	var wg sync.WaitGroup
 	for _, alive := range strings.Fields("n1 n2 n3 n4 n5 n6 n7 n8") {
@@ -333,7 +333,7 @@ func TestPortMapperEmbedded(t *testing.T) {
 	}, tooLong, 10*time.Millisecond)
 }
 
-// A port that something else has, without listening there, is told by its name: no port mapper is there, and none can be.
+// If something else has the port, without listening there, the error says both: no port mapper is there, and none can run.
 func TestPortMapperEmbeddedPortTaken(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -405,7 +405,7 @@ func TestFixedPortAndSocketDirResolve(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A directory of sockets is all that nodes of one machine need to be told.
+// Nodes of one machine need to be told nothing but a directory of sockets.
 func TestSocketDirAlone(t *testing.T) {
 	dir := SocketDir(sockdir.New(t))
 	node := func(name string, edit ...func(*Config)) *Node {
@@ -420,7 +420,7 @@ func TestSocketDirAlone(t *testing.T) {
 		return n
 	}
 	a, b := node("alice@here"), node("bob@here", func(cfg *Config) { cfg.Transport = transport.Unix() })
-	c := node("carol@here", func(cfg *Config) { cfg.Transport = transport.TCP() }) // as she says
+	c := node("carol@here", func(cfg *Config) { cfg.Transport = transport.TCP() }) // an explicit Transport counts
 	require.Equal(t, "tcp", c.Listeners()[0].Addr().Network())
 	for _, way := range [][2]*Node{{a, b}, {b, a}, {c, a}} {
 		conn, err := way[0].Connect(soon(t), way[1].Name())
@@ -433,7 +433,7 @@ func TestSocketDirAlone(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 }
 
-// An Erlang node with a name of the other kind would not connect: a warning says so.
+// An Erlang node whose name is of the other kind, long or short, would not connect: a warning says so.
 func TestNamesOfTwoKinds(t *testing.T) {
 	for name, want := range map[string]int{"bob@test": 0, "bob@test.example": 1, "bob@127.0.0.1": 1, "bob@::1": 1} {
 		log := new(record)

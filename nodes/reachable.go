@@ -16,7 +16,7 @@ import (
 type UnreachableError struct {
 	Host    string
 	At      netip.Addr // of the host; not valid if it has none
-	Listens netip.Addr // where the node does
+	Listens netip.Addr // the address that the node listens on
 	Err     error      // of the look-up
 }
 
@@ -31,11 +31,11 @@ func (e *UnreachableError) Error() string {
 // Unwrap gives the error of the look-up.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// lookupLimit bounds the look at one's own host name.
+// lookupLimit bounds the look-up of the node's own host name.
 const lookupLimit = 2 * time.Second
 
-// CheckReachable is an *UnreachableError for a node that listens only on the loopback interface, at addr, while its name leads elsewhere:
-// short host names often do. It looks the host up, for two seconds at most.
+// CheckReachable returns an *UnreachableError for a node that listens at addr, on the loopback interface only, while its name leads
+// elsewhere: short host names often do. It looks the host up, for two seconds at most.
 func CheckReachable(ctx context.Context, name string, addr transport.Addr) error {
 	at, err := transport.AddrPort(addr)
 	if err != nil || !at.Addr().IsLoopback() {

@@ -8,7 +8,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Where a node is looked for is where it has to listen.
+// A node must listen at the address at which other nodes look for it.
 func TestCheckReachable(t *testing.T) {
 	for _, tc := range []struct{ name, at, says string }{
 		{"a@127.0.0.1", "127.0.0.1:5", ""},
@@ -17,7 +17,7 @@ func TestCheckReachable(t *testing.T) {
 		{"a@127.0.1.1", "127.0.1.1:5", ""},
 		{"a@192.0.2.1", "127.0.0.1:5", "at 192.0.2.1"},
 		{"a@192.0.2.1", "0.0.0.0:5", ""},
-		{"a@192.0.2.1", "192.0.2.2:5", ""}, // an address may lead to another one
+		{"a@192.0.2.1", "192.0.2.2:5", ""}, // one address may be forwarded to another
 		{"a@no-such-host.invalid", "127.0.0.1:5", "has no address"},
 		{"a@anywhere", "unix:/tmp/a", ""},
 	} {

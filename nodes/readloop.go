@@ -7,15 +7,15 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// attach tells of a connection, and makes the upper level receive from it, once it has started.
+// attach reports a connection to mailboxes and, if the upper level has started, makes it receive from the connection.
 func (n *Node) attach(c *Conn) {
 	n.tellUp(c)
 	if n.started.Load() {
-		c.running.Do(func() { go c.run() }) // which the end of the connection waits for
+		c.running.Do(func() { go c.run() }) // the end of the connection waits for run
 	}
 }
 
-// run receives until the connection ends, and gives each message to the process that it is for. One goroutine does it in the order of the
+// run receives until the connection ends, and gives each message to the process that it is for. One goroutine does this in the order of the
 // wire, so that signals from one sender stay in order.
 func (c *Conn) run() {
 	select {
@@ -26,7 +26,7 @@ func (c *Conn) run() {
 	c.read()
 }
 
-// read is run for who holds the reader's token. Another goroutine goes on when a Handler has ended this one.
+// read is run for the holder of the reader's token. If a Handler ends this goroutine another one goes on.
 func (c *Conn) read() {
 	over := false
 	defer func() {
@@ -40,7 +40,7 @@ func (c *Conn) read() {
 		switch m, err := c.next(); {
 		case err == nil:
 			c.n.route(c, m)
-			c.s.Yield() // a Handler, too, may have given it to another goroutine
+			c.s.Yield() // m may have gone to another goroutine, even if a Handler took it
 		case err == errHalted:
 			if c.sitOut(); c.Err() != nil { // what is unread is another process's, or too late
 				over = true
@@ -55,7 +55,7 @@ func (c *Conn) read() {
 	}
 }
 
-// next is what has been read and not dealt with (before Start, or as the reader halted), or else the next message.
+// next returns what has been read and not dealt with (before Start, or when the reader halted), or else the next message.
 func (c *Conn) next() (*Message, error) {
 	if c.rd.unread.len() > 0 {
 		if c.rd.halt.IsShut() {

@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// A frame whose length a peer claims gets its memory only up to this size, in bytes, before any of it has come; then as much again as
-	// has come.
+	// trustedFrame is how many bytes of memory a frame gets for the length that the peer claims, before any of it has come; beyond that it
+	// gets as much again as has come.
 	trustedFrame = 4 << 20
-	// A large frame is read in steps of this size, in bytes: each is a sign of life of a peer behind a slow line.
+	// frameStep is the size, in bytes, of the steps in which a large frame is read: each is a sign of life of a peer behind a slow line.
 	frameStep = 256 << 10
 	// atomTable bounds the atoms that a connection remembers.
 	atomTable = 1024
@@ -38,7 +38,7 @@ type reader struct {
 	m     *Message
 	max   int
 	head  [4]byte
-	stage int // how far it is
+	stage int // how much of it has been asked for: see frameStart
 	need  int // its length in bytes
 	have  int // buffers handed out, in bytes
 	vec   [1][]byte
@@ -50,7 +50,7 @@ type reader struct {
 
 	yields   atomic.Bool   // the caller of Receive has asked for Yield
 	handling atomic.Bool   // a Handler runs on the reader's goroutine
-	entered  chan struct{} // holds a token when one has begun since the connection ended
+	entered  chan struct{} // holds a token when a Handler has begun since the connection ended
 }
 
 func (r *reader) init(c *Conn) {
@@ -59,10 +59,10 @@ func (r *reader) init(c *Conn) {
 	r.next = r.nextVector
 }
 
-// Receive returns the next message. It waits until one has come, ctx ends, or the connection does; then the error is Err's. Meanwhile ticks
-// are answered and UNLINK_ID is acknowledged. ErrBusy if another Receive is in progress, or the node was started. An unknown control
-// message is an error (dist.ErrUnknownOp) after which Receive may be called again; a malformed one ends the connection. It is
-// ei_xreceive_msg.
+// Receive returns the next message. It waits until one has come, or until ctx or the connection ends; in the latter case the error is
+// Err's. Meanwhile ticks are answered and UNLINK_ID is acknowledged. The error is ErrBusy if another Receive is in progress, or the node
+// was started. An unknown control message is an error (dist.ErrUnknownOp) after which Receive may be called again; a malformed one ends the
+// connection. It is ei_xreceive_msg.
 func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 	m := new(Message)
 	if err := c.ReceiveInto(ctx, m); err != nil {
@@ -71,9 +71,9 @@ func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 	return m, nil
 }
 
-// ReceiveInto is Receive into a message that is reused, with its buffer: what m held before is lost, also where there is an error. Nothing
-// is allocated once the buffer is large enough. It waits as Receive does, and has its errors: ErrBusy beside another Receive, and once the
-// node was started; dist.ErrUnknownOp, after which it may be called again.
+// ReceiveInto is Receive into a message that is reused, with its buffer: what m held before is lost, even if there is an error. Nothing is
+// allocated once the buffer is large enough. It waits as Receive does, and has its errors: ErrBusy during another Receive, or once the node
+// was started; dist.ErrUnknownOp, after which it may be called again.
 func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 	if c.n.started.Load() || !c.receiving.CompareAndSwap(false, true) {
 		return wrap("receive from", c.peer.Name, ErrBusy)
@@ -99,7 +99,7 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 	}
 }
 
-// receiveUnread is ReceiveInto for who holds the reader's token, and gives it back.
+// receiveUnread is ReceiveInto for a caller that holds the reader's token, which it gives back.
 func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 	defer func() { <-c.rd.busy }() // also when a Handler ends the goroutine
 	if c.rd.unread.len() > 0 {
@@ -118,7 +118,7 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 			c.acknowledgeUnlink(m)
 			return nil
 		}
-		own := *m // a Call keeps it, or it comes too late for one
+		own := *m // a Call keeps it, or has given up waiting for it
 		*m = Message{}
 		c.n.route(c, &own)
 		c.s.Yield()
@@ -130,17 +130,17 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 // transport.WithPolling).
 func (c *Conn) Yield() { c.rd.yields.Store(true) }
 
-// acknowledgeUnlink does so for an UNLINK_ID before Receive returns it: its caller might not.
+// acknowledgeUnlink acknowledges an UNLINK_ID before Receive returns it: the caller of Receive might not.
 func (c *Conn) acknowledgeUnlink(m *Message) {
 	if m.Op == dist.OpUnlinkID {
 		c.acknowledge(&m.Control)
 	}
 }
 
-// errHalted: the connection is being frozen. Whoever has the reader's token is to give it away until the halt is over.
+// errHalted: the connection is being frozen. The holder of the reader's token is to give it away until the halt is over.
 var errHalted = errors.New("the reader halts")
 
-// receive reads frames until one is a message, or errHalted comes in between. The caller holds the reader's token.
+// receive reads frames until one is a message, or the reader is to halt: errHalted. The caller holds the reader's token.
 func (c *Conn) receive(ctx context.Context, m *Message) error {
 	c.reading.Store(true)
 	defer c.reading.Store(false)
@@ -177,7 +177,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 	}
 }
 
-// breach ends the connection over what the peer has sent.
+// breach ends the connection because of what the peer has sent.
 func (c *Conn) breach(err error) {
 	c.n.stats.malformed.Add(1)
 	c.n.log.Warn("connection ended over what the peer has sent", "peer", c.peer.Name, "error", err)
@@ -189,20 +189,20 @@ func (c *Conn) acknowledge(ctl *dist.Control) {
 	c.signal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: ctl.ID, From: ctl.To, To: ctl.From}, nil)
 }
 
-// receiveError ends the connection for a failed read, where that has not been done by somebody else.
+// receiveError ends the connection after a failed read, unless it has ended already.
 func (c *Conn) receiveError(ctx context.Context, err error) error {
 	err, broken := c.reason(ctx, err)
 	if !broken {
 		return err
 	}
-	told := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrClosed) // by "node down"
+	told := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrClosed) // "node down" says so
 	if !told {
 		c.n.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
 	}
 	return c.failed(err)
 }
 
-// reason finds the reason behind a failed read or write: ctx, or the end of the connection, which is broken where there is none yet.
+// reason finds the reason behind a failed read or write: ctx, or the end of the connection. If broken, err itself is to end the connection.
 func (c *Conn) reason(ctx context.Context, err error) (_ error, broken bool) {
 	if ended := c.Err(); ended != nil {
 		return ended, false

@@ -8,7 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// Whoever sees that a process has ended finds its name free, as after a DOWN in Erlang.
+// Once a process is seen to have ended its name is free, as after a DOWN in Erlang.
 func TestNameIsFreeOnceDone(t *testing.T) {
 	n := newWorld(t, "memory").node("a")
 	for range 500 {

@@ -12,13 +12,13 @@ import (
 // order, back-pressure, links and monitors are those of any connection.
 //
 //	a sibling   joins two workers: what processes of the node say to each other
-//	a branch    joins a worker that has the connection to a peer, the trunk, with one that has not: what comes for processes of the
-//	            other one, and what they say. The other worker's end is its shadow of the connection: there it is the connection
-//	            to that peer.
+//	a branch    joins a worker that has the connection to a peer, the trunk, with a worker that has not: what the peer has for
+//	            processes of the latter, and what they say. The latter's end is its shadow of the connection: there it is the
+//	            connection to that peer.
 //
 // A shadow ends with the connection, and a branch with the other worker.
 
-// A connKind is one of these, or a connection that is just that.
+// A connKind is one of these, or direct.
 type connKind int
 
 const (
@@ -40,7 +40,7 @@ func (c *Conn) kind() connKind {
 	return direct
 }
 
-// toOthers is the connection, or nil where it is one of this node's own, to another worker.
+// toOthers is the connection, or nil if it is one to another worker of this node.
 func (c *Conn) toOthers() *Conn {
 	if c == nil || c.kind() == sibling {
 		return nil
@@ -48,7 +48,7 @@ func (c *Conn) toOthers() *Conn {
 	return c
 }
 
-// divert passes a message on that is for a process of another worker; false if it is for this one.
+// divert passes on a message that is for a process of another worker, or comes from one for the peer; false if it is for this worker.
 func (p *part) divert(c *Conn, m *Message) bool {
 	switch c.kind() {
 	case branch: // from another worker, for the peer
@@ -58,7 +58,7 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		return false
 	}
 	to, err := p.onward(c, m)
-	for err == nil && to != nil && !to.note(m, true) { // it has ended just now
+	for err == nil && to != nil && !to.note(m, true) { // that branch has ended just now
 		to, err = p.onward(c, m)
 	}
 	if to == nil && err == nil {
@@ -74,8 +74,8 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	return true
 }
 
-// diverted ends what c's reader does with a message between the trunk's peer and another worker: it is out, or lost, or, where the reader
-// is to halt, parked.
+// diverted ends what c's reader does with a message between the trunk's peer and another worker: the message is out, or lost, or, if the
+// reader is to halt, parked.
 func (c *Conn) diverted(m *Message, trunk *Conn, err error) {
 	if err == errHalted {
 		c.park(m)
@@ -87,7 +87,7 @@ func (c *Conn) diverted(m *Message, trunk *Conn, err error) {
 	m.Release()
 }
 
-// onward is the branch of a peer's connection that a message is to take; nil for one that is for this worker, or for one that is no more.
+// onward is the branch of a peer's connection that a message is to take; nil if it is for this worker, or for a worker that is no more.
 func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	at := 0
 	switch m.Op {
@@ -96,7 +96,7 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	case dist.OpAliasSend:
 		at = p.holder(m.Ref)
 	case dist.OpDemonitorP:
-		if b := c.branchOfMonitor(m.Ref); b != nil { // whatever has become of the name
+		if b := c.branchOfMonitor(m.Ref); b != nil { // whoever has the name by now
 			return b, nil
 		}
 		fallthrough
@@ -109,39 +109,39 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	if at == 0 {
 		return nil, nil
 	}
-	if lives, err := p.lives(c.pass(), at); !lives { // whatever has become of the way between the two workers
+	if lives, err := p.lives(c.pass(), at); !lives { // whatever the state of the sibling: m takes a branch
 		return nil, c.passed(err)
 	}
 	b, _, err := c.branch(at, true)
-	if err != nil { // what is not passed on is not to pass for denied: the peer sees that the connection ends, and comes again
+	if err != nil { // a dropped message would pass for denied: so the peer is to see the connection end, and connect again
 		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
 		return nil, c.failed(err)
 	}
 	return b, nil
 }
 
-// A passing is the wait of a connection's reader for those to whom it passes messages on. It ends when the reader is to halt, or with the
+// A passing is the wait of a connection's reader for what it needs to pass messages on. It ends when the reader is to halt, or with the
 // connection.
 type passing struct {
 	ctx context.Context
 	end context.CancelFunc
 }
 
-// pass is the passing in progress, or a new one. It is the reader's.
+// pass is the context of the passing in progress, or of a new one. Only the reader calls it.
 func (c *Conn) pass() context.Context {
 	p := c.rd.passing.Load()
 	if p == nil || p.ctx.Err() != nil {
 		p = new(passing)
 		p.ctx, p.end = context.WithCancel(c.n.ctx)
 		c.rd.passing.Store(p)
-		if c.rd.halt.IsShut() || c.Err() != nil { // who ends it may have looked before
+		if c.rd.halt.IsShut() || c.Err() != nil { // endPassing may have come before the Store
 			p.end()
 		}
 	}
 	return p.ctx
 }
 
-// passed gives the reader what a wait with pass has ended with: errHalted, where it is to halt.
+// passed turns the error that a wait with pass has ended with into the reader's: errHalted, if it is to halt.
 func (c *Conn) passed(err error) error {
 	if errors.Is(err, context.Canceled) && c.Err() == nil && c.n.ctx.Err() == nil {
 		return errHalted
@@ -159,7 +159,7 @@ func (c *Conn) endPassing() {
 // here or in another process.
 func (c *Conn) park(m *Message) { c.rd.unread.putBack(m) }
 
-// carry sends a message on as it came, in the form that the other side takes. errHalted: it is not out, and the reader of the message's
+// carry sends a message on as it came, in the form that the other side takes. errHalted: it was not sent, and the reader of the message's
 // connection is to halt.
 func (c *Conn) carry(m *Message) error {
 	ctl := m.Control
@@ -178,7 +178,7 @@ func (c *Conn) carry(m *Message) error {
 		t.note(m, false)
 	}
 	err := c.sendControl(m.conn.pass(), with, payload)
-	if t != nil && m.Op != dist.OpLink && err == nil { // what ends something: as long as it is not out the end of the branch has to tell
+	if t != nil && m.Op != dist.OpLink && err == nil { // it ends something: until it is out, the end of the branch has to tell of that
 		t.note(m, false)
 	}
 	return m.conn.passed(err)

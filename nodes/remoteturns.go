@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// remoteTurns are the functions that run for remote callers. A node that drains waits for them, but not for what nobody waits for any more: the
-// contexts of those end whose caller's connection has.
+// remoteTurns are the functions that run for remote callers. A node that drains waits for them, but not for those whose callers no longer
+// wait: if the caller's connection has ended, the function's context ends.
 type remoteTurns struct {
 	mu     sync.Mutex
 	all    map[*turn]context.CancelFunc
@@ -43,7 +43,7 @@ func (s *remoteTurns) calls(t *turn, f function) {
 	}
 }
 
-// drain is told that the node drains.
+// drain notes that the node drains.
 func (s *remoteTurns) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,7 +53,7 @@ func (s *remoteTurns) drain() {
 	}
 }
 
-// lost is told that a connection has ended.
+// lost notes that a connection has ended.
 func (s *remoteTurns) lost(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// To a node that knows no aliases the reply goes as any other message.
+// To a node that does not support aliases the reply goes as an ordinary message.
 func TestServerRepliesWithoutAliases(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -27,7 +27,7 @@ func TestServerRepliesWithoutAliases(t *testing.T) {
 	require.Equal(t, dist.Control{Op: dist.OpSend, To: p.self}, ctl)
 }
 
-// A call that was read with CallOf needs nothing of its message any more, be the request decoded or not.
+// A Call that was read with CallOf no longer needs its message, whether or not the request was decoded.
 func TestCallOfOutlivesItsMessage(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -41,7 +41,7 @@ func TestCallOfOutlivesItsMessage(t *testing.T) {
 		require.NoError(t, err)
 		c, ok := b.CallOf(m)
 		require.True(t, ok)
-		clear(m.buf) // as whoever gets the buffer next may
+		clear(m.buf) // as the next user of the buffer may do
 		require.Equal(t, request, c.Request)
 		require.NoError(t, c.Reply(w.ctx(), 1))
 		_, reply := p.next()
@@ -49,7 +49,7 @@ func TestCallOfOutlivesItsMessage(t *testing.T) {
 	}
 }
 
-// A call whose connection has moved away and come back is answered over the connection that there is.
+// If a call's connection has moved away and come back, the reply goes over the present connection.
 func TestReplyAfterTheConnectionIsBack(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -70,7 +70,7 @@ func TestReplyAfterTheConnectionIsBack(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Int(7), ei.Binary("back")}, reply)
 }
 
-// A peer whose request is refused ends no monitor of another node's process with it.
+// A refused request ends no monitor of another node's process, even if the peer uses that monitor's reference as its tag.
 func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -85,7 +85,7 @@ func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 	require.Contains(t, watchersOf(b), monitorID{ref, "other@test"})
 }
 
-// The caller of a request that is refused hears of it by the monitor that it waits with, whichever form its tag has.
+// The caller of a refused request gets a DOWN for the monitor with which it waits, whichever form its tag has.
 func TestRefusedCallEndsItsMonitor(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -108,7 +108,7 @@ func TestRefusedCallEndsItsMonitor(t *testing.T) {
 	}
 }
 
-// What a function of a Server returns is the reply even where its process has ended meanwhile.
+// The result of a Server's function is the reply, even if the Server's process has ended meanwhile.
 func TestServerRepliesAtItsEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("bob")
@@ -125,7 +125,7 @@ func TestServerRepliesAtItsEnd(t *testing.T) {
 	require.Equal(t, ei.Tuple{ref, ei.Binary("bye")}, reply)
 }
 
-// A request that a process of a third node has passed on is answered where its caller is; by rex, too.
+// A request that a process has passed on to a third node is answered to the original caller, also by rex.
 func TestForwardedCall(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestForwardedCall(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, reply)
 			}
-			// In the plain form, as whoever passes it on says it.
+			// In the plain form, as a process that passes a request on would send it.
 			b, via := box(t, alice), box(t, proxy)
 			ask := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
 			require.NoError(t, via.SendName(w.ctx(), "bob@test", "rex", ei.Tuple{b.Pid(), ask}))
@@ -157,7 +157,7 @@ func TestForwardedCall(t *testing.T) {
 	}
 }
 
-// A hangingResolver does not come to an end with one node before it may.
+// A hangingResolver does not answer for one node until the test lets it.
 type hangingResolver struct {
 	Resolver
 	node   string
@@ -180,7 +180,7 @@ func (r *hangingResolver) Resolve(ctx context.Context, node string) (Endpoint, e
 	return Endpoint{}, errors.New("no such node")
 }
 
-// A reply to a node that is not connected is sent once it is, and nobody waits for that.
+// A reply to a node that is not connected is sent once it is; the Server does not wait for that.
 func TestServerAnswersStrangers(t *testing.T) {
 	w := newWorld(t, "tcp")
 	r := &hangingResolver{node: "nowhere@test", asked: make(chan struct{}, 1), goesOn: make(chan struct{})}

@@ -42,14 +42,14 @@ type Publisher interface {
 // A Presence is what a Publisher makes known.
 type Presence struct {
 	Name   string         // alive@host
-	Addr   transport.Addr // the listener's, actually bound
+	Addr   transport.Addr // the address that the listener is bound to
 	Hidden bool           // the opposite of Config.Visible
 	Logger *slog.Logger   // never nil
 }
 
 // A Publication lasts until it is closed.
 type Publication interface {
-	// Creation is that of this incarnation of the name; 0: the publisher has no opinion.
+	// Creation is the creation of this incarnation of the name; 0: the publisher assigns none.
 	Creation() uint32
 	// Close takes the name back.
 	Close() error
@@ -66,10 +66,10 @@ type PortMapper struct {
 	// Embed lets Publish run a port mapper inside this process if none listens, for as long as the node is published: at Client.Addr, which
 	// must then be IP:port; without it, at the loopback addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the node's own. On
 	// a machine with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, since they use whichever port mapper runs, and
-	// could not be found from elsewhere. Where the port mapper goes later, another one runs in this process only once that one has been
-	// gone for EmbedAfter, which is a warning in the log: an epmd that is started anew finds its port free.
+	// could not be found from elsewhere. If the port mapper goes away later, this process runs one only once it has been gone for
+	// EmbedAfter, and the log has a warning: so an epmd that is started anew finds its port free.
 	Embed bool
-	// EmbedAfter is that time at least; 0: DefaultEmbedAfter.
+	// EmbedAfter is how long, at least, the port mapper must have been gone; 0: DefaultEmbedAfter.
 	EmbedAfter time.Duration
 }
 
@@ -77,7 +77,7 @@ type PortMapper struct {
 const DefaultEmbedAfter = 5 * time.Second
 
 // Resolve looks the host up and asks its port mapper. It waits for both until ctx ends, and for the port mapper no longer than
-// Client.Timeout. dist.ErrInvalidName for what is no node name, ErrUnknownHost for a host without an address; else an *epmd.Error:
+// Client.Timeout. The error is dist.ErrInvalidName if node is no node name, ErrUnknownHost if the host has no address; else an *epmd.Error:
 // epmd.ErrNoPortMapper, epmd.ErrNotRegistered, epmd.ErrTimeout and what else epmd.Client.Resolve returns.
 func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	alive, host, err := dist.SplitName(node)
@@ -120,9 +120,9 @@ func lookup(ctx context.Context, host string) (netip.Addr, error) {
 }
 
 // Publish registers at this host's port mapper. It waits for the answer until ctx ends, Client.Timeout at most; then, if who.Logger has
-// warnings on, for a look whether others can reach the address (CheckReachable), which fails nothing. dist.ErrInvalidName for what is no
-// node name, syscall.EINVAL for an address that is not one of TCP; else an *epmd.Error: epmd.ErrNoPortMapper, epmd.ErrNameTaken and what
-// else epmd.Client.Keep returns; with Embed also why no port mapper can listen here.
+// warnings on, it checks whether others can reach the address (CheckReachable), which is logged but fails nothing. The error is
+// dist.ErrInvalidName if who.Name is no node name, syscall.EINVAL for an address that is not one of TCP; else an *epmd.Error:
+// epmd.ErrNoPortMapper, epmd.ErrNameTaken and what else epmd.Client.Keep returns; with Embed also why no port mapper can listen here.
 func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, error) {
 	alive, _, err := dist.SplitName(who.Name)
 	if err != nil {
@@ -142,7 +142,7 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 	var taken error
 	for try := 0; p.Embed && errors.Is(err, epmd.ErrNoPortMapper) && try < 3; try++ {
 		_, taken = p.embed(ctx, pub, who)
-		if taken != nil && !errors.Is(taken, syscall.EADDRINUSE) { // else somebody starts one at the same time, it seems
+		if taken != nil && !errors.Is(taken, syscall.EADDRINUSE) { // else another process seems to be starting one
 			return nil, taken
 		}
 		pub.keeper, err = p.Client.Keep(ctx, reg, opts)
@@ -161,7 +161,7 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 	return pub, nil
 }
 
-// keep says how a name is kept.
+// keep returns the options for keeping a name registered.
 func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
 	opts := &epmd.KeepOptions{Logger: who.Logger}
 	if p.Embed {
@@ -173,7 +173,7 @@ func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
 			defer cancel()
 			began, err := p.embed(ctx, pub, who)
 			switch {
-			case who.Logger == nil || errors.Is(err, syscall.EADDRINUSE): // in use: somebody was quicker
+			case who.Logger == nil || errors.Is(err, syscall.EADDRINUSE): // in use: another process was quicker
 			case err != nil:
 				who.Logger.Warn("no port mapper can run in this process in the place of the one that is gone", "error", err)
 			case began:
@@ -212,8 +212,8 @@ func (r *registration) closeServer() error {
 	return err
 }
 
-// embed runs a port mapper in this process, and tells whether it has begun to: one may run already. syscall.EADDRINUSE: another has begun
-// to listen meanwhile, or something else has the port.
+// embed runs a port mapper in this process; began is false if r has one already, or is closed. syscall.EADDRINUSE: another process has
+// begun to listen meanwhile, or something else has the port.
 func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) (began bool, err error) {
 	addrs := []string{p.Client.Addr}
 	if p.Client.Addr == "" {
@@ -237,7 +237,7 @@ func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) (
 	return true, nil
 }
 
-// mapperAddrs are where an embedded port mapper listens: where others look for it to find the node, who listens on addr.
+// mapperAddrs are where an embedded port mapper listens: where others look for it to find the node, which listens on addr.
 func mapperAddrs(addr transport.Addr, getenv func(string) string) ([]string, error) {
 	const variable = "ERL_EPMD_ADDRESS"
 	at, err := transport.AddrPort(addr)
@@ -291,8 +291,8 @@ var ErrUnknownNode = errors.New("the name is not in the resolver's table")
 // (erl -erl_epmd_port).
 type FixedPort uint16
 
-// Resolve looks the host up, and waits for that until ctx ends. dist.ErrInvalidName for what is no node name, ErrUnknownHost for a host
-// without an address.
+// Resolve looks the host up, and waits for that until ctx ends. The error is dist.ErrInvalidName if node is no node name, ErrUnknownHost if
+// the host has no address.
 func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	_, host, err := dist.SplitName(node)
 	if err != nil {
@@ -305,12 +305,13 @@ func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, uint16(p)))}, nil
 }
 
-// SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket named after it, over transport.Unix:
-// nothing else of a Config need be set for that. For a plug-in of one's own over UNIX sockets take Static, with Endpoint.Transport.
+// SocketDir is a Resolver for nodes on one machine: a directory in which each node listens on a UNIX socket of its name, over
+// transport.Unix. No other field of Config need be set for that. For a plug-in of your own over UNIX sockets use Static, with
+// Endpoint.Transport.
 type SocketDir string
 
-// Addr is the address of the node's socket. dist.ErrInvalidName for what is no node name, or no file name; syscall.ENAMETOOLONG for a path
-// that is too long for a UNIX socket.
+// Addr is the address of the node's socket. The error is dist.ErrInvalidName if node is no node name, or no file name; syscall.ENAMETOOLONG
+// if the path is too long for a UNIX socket.
 func (d SocketDir) Addr(node string) (transport.Addr, error) {
 	if err := dist.CheckName(node); err != nil {
 		return nil, err
@@ -332,7 +333,7 @@ func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 	return Endpoint{Addr: addr, Transport: transport.Unix()}, nil
 }
 
-// A socketsOf is a SocketDir as a node uses it: what bounds a transport bounds all that are connected to.
+// A socketsOf is a SocketDir as a node uses it: all connections are made over one transport, whose bounds apply to them together.
 type socketsOf struct {
 	SocketDir
 	n *Node

@@ -32,11 +32,11 @@ func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	return s, nil
 }
 
-// A successor says what else there is to a node that is restored.
+// A successor says what else a node needs when it is restored.
 type successor struct {
-	first func(n *Node) error // makes it what it is, before it has anything
+	first func(n *Node) error // makes the node a worker, say, before it has connections or mailboxes
 	setup func(n *Node) error // calls Setup, if the node was started
-	parts bool                // it is a worker, and has ways to others
+	parts bool                // the node is a worker, and may have ways to others
 }
 
 func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Staged, error) {
@@ -76,7 +76,7 @@ func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Stag
 	return g, nil
 }
 
-// fill makes what the node has.
+// fill makes the node's connections, listeners, mailboxes and registration, and calls Setup.
 func (g *Staged) fill(s *states.Node, fds *descriptorList, as successor) error {
 	n := g.n
 	for i := range s.Conns {
@@ -127,7 +127,7 @@ func (g *Staged) fill(s *states.Node, fds *descriptorList, as successor) error {
 	return nil
 }
 
-// localConnection stages a way to another worker. That of a connection comes after it.
+// localConnection stages a way to another worker. A branch comes after its trunk.
 func (g *Staged) localConnection(s *states.Conn, fds *descriptorList) error {
 	n := g.n
 	if s.Self != n.name || s.SelfCreation != n.creation || s.Peer.Name != n.name || s.Shadow || s.Worker < 1 || s.Worker > maxPart ||

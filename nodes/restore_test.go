@@ -55,7 +55,7 @@ func upgrade(t testing.TB, n *Node) *Node {
 	return s.Node()
 }
 
-// A name that was given back, and taken again, is one name.
+// A name that was unregistered and registered again is restored as one name.
 func TestUpgradeRegisteredAgain(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")
@@ -141,7 +141,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 					}
 				}
 			})
-			wg.Go(func() { // messages that nobody receives until the end
+			wg.Go(func() { // messages that are not received until the end
 				b, _ := peer.NewMailbox(nil)
 				for i := range 1000 {
 					if err := b.Send(ctx, box, i); err != nil {
@@ -193,7 +193,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	}
 }
 
-// Identities: mailboxes with and without a name, links among them, a blob, what an application had in its hands.
+// Identities: mailboxes with and without a name, links between them, a blob, and what goroutines of the application were doing.
 func TestUpgradeIdentities(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -283,7 +283,7 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.Nil(t, restored.Whereis("two"))
 }
 
-// Who does not want to wait does not wait for the end of a freeze either.
+// Under NoWait an operation does not wait for the end of a freeze either.
 func TestFreezeNoWait(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer, n := w.started("peer"), w.started("front")
@@ -305,7 +305,7 @@ func TestFreezeNoWait(t *testing.T) {
 	require.Equal(t, ei.Binary("sent"), term(t, there))
 }
 
-// A call that waits for a process of its own node ends with the old process, and leaves nothing at the one that it watches.
+// A call that waits for a process of its own node ends with the old process, and leaves no monitor on that process.
 func TestUpgradeBesideCallHere(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -321,7 +321,7 @@ func TestUpgradeBesideCallHere(t *testing.T) {
 	require.Empty(t, heir.watchers)
 }
 
-// What Setup links and monitors in a node that is being restored counts, as in one that starts, and does not wait.
+// Links and monitors that Setup makes in a node that is being restored count, as in one that starts, and Setup does not wait.
 func TestUpgradeBondsOfSetup(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -382,7 +382,7 @@ func TestUpgradeBondsOfSetup(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("peer@test")}, term(t, b))
 }
 
-// A mailbox with links of its own does not become a restored process: they would be those of a pid that nobody has.
+// A mailbox with links of its own cannot become a restored process: the links would be to a pid that does not exist any more.
 func TestUpgradeBondsBefore(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -407,7 +407,7 @@ func TestUpgradeBondsBefore(t *testing.T) {
 	require.NoError(t, n.Err())
 }
 
-// A restored process keeps its name once the node has started, also while nobody has gone on in its place.
+// A restored process keeps its name once the node has started, even if no mailbox has taken its place.
 func TestUpgradeNameKept(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -426,7 +426,7 @@ func TestUpgradeNameKept(t *testing.T) {
 	require.NoError(t, n.Register("svc", other))
 }
 
-// A Handler in the place of a process with unread messages may answer them, at any length.
+// A Handler that takes the place of a process with unread messages may answer them, at any length.
 func TestUpgradeLateMessages(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -458,7 +458,7 @@ func TestUpgradeLateMessages(t *testing.T) {
 	require.Len(t, term(t, from), 1<<20)
 }
 
-// freezes takes a node to a standstill, and lets it go on.
+// freezes freezes a node, and thaws it.
 func freezes(t testing.TB, n *Node) {
 	t.Helper()
 	f, err := n.Freeze(soon(t))
@@ -466,7 +466,7 @@ func freezes(t testing.TB, n *Node) {
 	f.Thaw()
 }
 
-// loop has somebody do something again and again until the test ends.
+// loop calls do on a goroutine, again and again, until the test ends.
 func loop(t testing.TB, do func(ctx context.Context) error) {
 	t.Helper()
 	ctx, stop := context.WithCancel(soon(t))
@@ -483,7 +483,7 @@ func loop(t testing.TB, do func(ctx context.Context) error) {
 	t.Cleanup(func() { stop(); <-over })
 }
 
-// What cannot be handed over is named before anything changes.
+// A node that cannot be handed over is refused, with the reason, before anything changes.
 func TestUpgradeRefused(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("front")
@@ -501,7 +501,7 @@ func TestUpgradeRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnnamed)
 }
 
-// A new process that does not get ready costs nothing.
+// A new process that does not get ready leaves the old one as it was.
 func TestUpgradeDiscard(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -542,7 +542,7 @@ func TestUpgradeDiscard(t *testing.T) {
 	require.NoError(t, n.Conn("peer@test").Err())
 }
 
-// A node is given up while it is still saying what has become of a process that has ended in Setup.
+// A node is discarded while it is still sending the signals of a process that ended in Setup.
 func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")
@@ -557,7 +557,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	require.NoError(t, err)
 	defer f.Thaw()
 	cfg := again(n)
-	cfg.QueueLimit = 1 // there is no room for all of it
+	cfg.QueueLimit = 1 // there is no room for all signals
 	cfg.Setup = func(n *Node) error {
 		heir, err := n.NewMailbox(nil)
 		require.NoError(t, err)
@@ -567,7 +567,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 		require.Eventually(t, func() bool {
 			waiting.mu.Lock()
 			defer waiting.mu.Unlock()
-			return waiting.saying.Runs() && len(waiting.signals) > 0 // the first one is being said
+			return waiting.saying.Runs() && len(waiting.signals) > 0 // the first one is being sent
 		}, tooLong, tick)
 		return errFault
 	}
@@ -575,7 +575,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	require.ErrorIs(t, err, errFault)
 }
 
-// The path of a UNIX socket that is somebody else's stays so in the next process, and is left there when the node ends.
+// If a UNIX socket's path is not the listener's own to remove, the next process leaves it, too, when the node ends.
 func TestUpgradeKeepsPath(t *testing.T) {
 	for _, keeps := range []bool{true, false} {
 		w := newWorld(t, "unix")

@@ -59,7 +59,7 @@ func TestUpgradePublished(t *testing.T) {
 	}
 }
 
-// A lateResolver publishes once it is told to, whatever has become of who asked.
+// A lateResolver publishes once it is told to, whatever has become of the caller of Publish.
 type lateResolver struct {
 	Static
 	asked, answers chan struct{}
@@ -75,7 +75,7 @@ func (r *lateResolver) Publish(context.Context, Presence) (Publication, error) {
 func (r *lateResolver) Creation() uint32 { return 0 }
 func (r *lateResolver) Close() error     { r.taken.Add(1); return nil }
 
-// A registration that is made anew after the node has closed is taken back.
+// A registration that is made anew is closed again if the node has closed meanwhile.
 func TestUpgradePublishedTooLate(t *testing.T) {
 	w := newWorld(t, movers[0])
 	r := &lateResolver{Static: Static{}, asked: make(chan struct{}, 1), answers: make(chan struct{}, 2)}

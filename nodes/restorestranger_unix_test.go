@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A node whose descriptors are not what its state says is not restored, so the process before goes on; and the word for it is not that the
-// plug-in is at fault.
+// If the descriptors are not what the state says, the node is not restored, and the old process goes on; the error does not blame the
+// plug-in.
 func TestUpgradeStrangeDescriptor(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")

@@ -10,14 +10,14 @@ import (
 // route does what a message asks for.
 func (n *Node) route(c *Conn, m *Message) {
 	switch m.Op {
-	case dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest: // what lasts as long as the connection to the sender's node
+	case dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest: // these make what lasts as long as the connection to the sender's node
 		if string(m.From.Node) != c.peer.Name {
 			c.breach(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
 			return
 		}
 	case dist.OpExit, dist.OpExit2, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit:
-		// What ends that, or a process.
-		if m.From != (ei.Pid{}) && string(m.From.Node) != c.peer.Name { // a third node's, which is not the peer's to end
+		// These end that, or a process.
+		if m.From != (ei.Pid{}) && string(m.From.Node) != c.peer.Name { // of a third node: not the peer's to end
 			n.stats.malformed.Add(1)
 			c.complain(faultFrom, "signal of another node's process skipped", fmt.Errorf("%v from %v", m.Op, m.From))
 			m.Release()
@@ -46,10 +46,10 @@ func (n *Node) route(c *Conn, m *Message) {
 	}
 }
 
-// localSignal gives a signal from a process of this node to another one.
+// localSignal gives a signal of one process of this node to another.
 func (n *Node) localSignal(ctl *dist.Control) { n.takeSignal(&Message{Control: *ctl}) }
 
-// takeSignal takes a signal between processes, whichever node it comes from.
+// takeSignal handles a signal between processes, whichever node it comes from.
 func (n *Node) takeSignal(m *Message) {
 	b := n.procs.addressee(&m.Control)
 	switch m.Op { // these mean something also where there is no such process
@@ -61,7 +61,7 @@ func (n *Node) takeSignal(m *Message) {
 		if (b == nil || !b.unwatched(monitorID{m.Ref, m.From.Node})) && m.ToName != "" { // the name has gone, or moved on
 			n.procs.unwatchByFormerName(monitorID{m.Ref, m.From.Node})
 		}
-	case dist.OpUnlinkID: // a peer's is acknowledged in the same step as the link goes, one of this node by a signal like any other
+	case dist.OpUnlinkID: // one of a peer is acknowledged in the same step as the link ends, one of this node by a signal like any other
 		acknowledge := func() {}
 		if m.conn != nil {
 			acknowledge = func() { m.conn.acknowledge(&m.Control) }
@@ -81,7 +81,7 @@ func (n *Node) takeSignal(m *Message) {
 	}
 }
 
-// takeSignal takes a signal that is for this process alone.
+// takeSignal handles a signal that concerns this process alone.
 func (b *Mailbox) takeSignal(m *Message) {
 	switch m.Op {
 	case dist.OpUnlink: // the old protocol has no acknowledgement
@@ -99,7 +99,7 @@ func (b *Mailbox) takeSignal(m *Message) {
 	}
 }
 
-// bind takes a LINK or MONITOR_P; false if there is no such process.
+// bind handles a LINK or MONITOR_P; false if there is no such process.
 func (n *Node) bind(ctl *dist.Control) bool {
 	b := n.procs.addressee(ctl)
 	switch {
@@ -111,7 +111,7 @@ func (n *Node) bind(ctl *dist.Control) bool {
 	return b.watched(ctl.Ref, watcher{ctl.From, ctl.ToName})
 }
 
-// noproc answers a LINK or MONITOR_P of a process that is not there.
+// noproc answers a LINK to, or a MONITOR_P of, a process that does not exist.
 func (n *Node) noproc(ctl *dist.Control) {
 	reason := exitReason(ei.Atom("noproc"))
 	if ctl.Op == dist.OpLink {

@@ -12,13 +12,13 @@ import (
 // keepScratch is the largest encoding buffer that is kept for later use, in bytes.
 const keepScratch = 64 << 10
 
-// copyPayload is up to which size, in bytes, a payload is copied behind its control message: one buffer is cheaper to write than two.
+// copyPayload is the size, in bytes, up to which a payload is copied behind its control message: one buffer is cheaper to write than two.
 const copyPayload = 4 << 10
 
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns when the message is queued: it waits while
-// Config.QueueLimit bytes already are, and while the connection is frozen; one of 128 KiB or more is not copied, so Send waits until it has
-// been written. If ctx ends before its first byte is out nothing is sent; after that the rest goes out all the same. After the end of the
-// connection, be it during the wait, the error is Err's. A term that cannot be encoded is ei.Append's error. It is ei_send.
+// Config.QueueLimit bytes already are, and while the connection is frozen; a message of 128 KiB or more is not copied, so Send waits until
+// it has been written. If ctx ends before its first byte is out nothing is sent; after that the rest goes out all the same. If the
+// connection has ended, even during the wait, the error is Err's. A term that cannot be encoded is ei.Append's error. It is ei_send.
 func (c *Conn) Send(ctx context.Context, to ei.Pid, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpSend, To: to}, term)
 }
@@ -65,10 +65,10 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 // errors. Naming another process's pid or reference as the sender is the caller's responsibility.
 func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
 	var err error
-	switch { // which would end the connection at the other side
+	switch { // the peer would end the connection over these
 	case ctl.Op.HasPayload() == (len(payload) == 0):
 		err = fmt.Errorf("%w: payload of %d bytes for %v", dist.ErrFrame, len(payload), ctl.Op)
-	case len(payload) > 0 && payload[0] == ei.VersionMagic: // in C it has one
+	case len(payload) > 0 && payload[0] == ei.VersionMagic: // the C library's have one
 		err = fmt.Errorf("%w: payload with a version byte for %v: give it without", dist.ErrFrame, ctl.Op)
 	}
 	if err != nil {
@@ -77,7 +77,7 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	return c.sendControl(ctx, ctl, payload)
 }
 
-// sendControl is SendControl of what is known to have the right form, or comes from somebody else and goes on as it came.
+// sendControl is SendControl for a message that is known to have the right form, or that is passed on as it came.
 func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
 	buf := c.n.scratch.Get().(*[]byte)
 	defer c.n.recycle(buf)
@@ -92,8 +92,8 @@ func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	return c.post(ctx, b, payload)
 }
 
-// signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes wait for each other. What cannot be
-// encoded, an answer to an identifier that somebody made up say, is no fault of this connection's.
+// signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes wait for each other. A signal that cannot
+// be encoded, an answer to a made-up identifier say, is dropped, and does not end the connection.
 func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 	b, err := dist.AppendFrameHead(nil, ctl, len(payload))
 	if err != nil {
@@ -105,9 +105,9 @@ func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 	}
 }
 
-// agreed gives a signal the form that the peer has agreed to: a reason inside the tuple, or as payload. It is false for what the
-// peer does not take at all: only the end of the connection tells of the process then. The C library announces FlagDistMonitor, and its
-// programs end the connection over a monitor: as OTP does, one sends monitors, of pids too, only where FlagDistMonitorName is announced.
+// agreed gives a signal the form that the peer has agreed to: a reason inside the tuple, or as payload. It is false for a signal that the
+// peer does not take at all: then only the end of the connection tells of the process. The C library announces FlagDistMonitor, but its
+// programs end the connection over a monitor: as in OTP, monitors, of pids too, are sent only if FlagDistMonitorName is announced as well.
 func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
 	switch ctl.Op {
 	case dist.OpMonitorP, dist.OpDemonitorP:
@@ -136,8 +136,8 @@ func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
 	return &with, ctl.Reason, true
 }
 
-// post hands a frame to the queue. What answers a message goes out on this goroutine; what follows a message of ours without one having
-// come between is taken for a burst, and combined.
+// post hands a frame to the queue. A message that answers one goes out on this goroutine; one that follows another of ours, without one
+// having come in between, is taken for part of a burst, and combined.
 func (c *Conn) post(ctx context.Context, head, body []byte) error {
 	if err := c.Err(); err != nil { // the queue may not have heard yet
 		return wrap("send to", c.peer.Name, err)
@@ -172,8 +172,8 @@ func (c *Conn) sendTick() error {
 	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent)
 }
 
-// calm waits as senders do while the queue is full: a signal can then go out without waiting. That of a node which is not yet restored
-// stands still.
+// calm waits, as senders do, while the queue is full: a signal can then go out without waiting. It does not wait in a node that is not yet
+// restored, whose queues stand still.
 func (c *Conn) calm(ctx context.Context) error {
 	for c.isFull() && !c.n.staged.Load() {
 		if err := c.Flush(ctx); err != nil {
@@ -197,7 +197,8 @@ func (c *Conn) answerTick() {
 	}
 }
 
-// Flush waits until everything sent so far has been given to the transport, ctx ends, or the connection does: then the error is Err's.
+// Flush waits until everything sent so far has been given to the transport, or until ctx or the connection ends: then the error is ctx's,
+// or Err's.
 func (c *Conn) Flush(ctx context.Context) error {
 	if err := c.Err(); err != nil {
 		return wrap("flush", c.peer.Name, err)

@@ -30,11 +30,11 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 	return c.send(ctx, ctl, term)
 }
 
-// errFullMailbox: what a peer has had said here found no room.
+// errFullMailbox: there was no room for a message that a peer has caused to be sent here.
 var errFullMailbox = errors.New("the mailbox is full")
 
-// sendHereNow is sendHere of what a peer has asked to be said. It does not wait for room: whom a peer names may never make any, the one who
-// answers among them.
+// sendHereNow is sendHere for what a peer has asked this node to send. It does not wait for room: the process that the peer names may never
+// make any, and may be the very one that answers the peer.
 func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
 	over, end := context.WithCancel(n.ctx)
 	end()
@@ -60,7 +60,7 @@ func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error 
 	case m.nested:
 		return ErrNested
 	case b == nil:
-		if _, err := dist.AppendControl(nil, ctl); err != nil { // there is no such name
+		if _, err := dist.AppendControl(nil, ctl); err != nil { // no process can have that name
 			return err
 		}
 		n.stats.undeliverable.Add(1)
@@ -77,7 +77,7 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 	if c := n.Conn(node); c != nil {
 		return c, nil
 	}
-	if err := dist.CheckName(node); err != nil { // none can have that name: nothing is tried
+	if err := dist.CheckName(node); err != nil { // no node can have that name: nothing is tried
 		return nil, err
 	}
 	c, _, err := n.dial(ctx, node, nil)

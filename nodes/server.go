@@ -27,7 +27,7 @@ type Server struct {
 	// ends the process, the others are answered with {error, {unknown_system_msg, Request}}.
 	Info func(ctx context.Context, self *Mailbox, m *Message)
 
-	prompt bool // it answers the node that has asked, at once: nobody waits for a peer that does not read, nor while a request is decoded
+	prompt bool // it answers the node that has asked, at once: without waiting for a peer that does not read, or decoding the request
 }
 
 // NoReply, returned by Server.Call, says that Call.Reply comes later.
@@ -41,7 +41,7 @@ var ErrReplied = errors.New("the call has its reply already")
 // errUnencodable: a Go value that cannot be encoded.
 var errUnencodable = errors.New("the result is no term")
 
-// maxStrangers is how many answers wait for such connections at once. Further ones are dropped.
+// maxStrangers is how many answers wait at once for connections to strangers. Further answers are dropped.
 const maxStrangers = 64
 
 // Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid.
@@ -97,7 +97,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 
 func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	t := &turn{conn: m.conn}
-	if b.handler == nil { // those of the node itself wait for nobody
+	if b.handler == nil { // the node's own servers wait for no process
 		t.self = b
 	}
 	defer t.over.Store(true)
@@ -113,7 +113,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 			c.answer(tuple(ei.Atom("error"), ei.Binary("the server takes no calls")))
 		}
 	}
-	b.served() // nobody waits for an answer to what comes here
+	b.served() // no caller waits for an answer to what comes here
 	if s.Cast != nil && m.Payload != nil {
 		if request, ok := genCast(m.Payload); ok {
 			if t, err := request.Decode(); err == nil {
@@ -135,7 +135,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	s.Info(ctx, b, m)
 }
 
-// takeCall has s.Call answer a request; the message is done with before.
+// takeCall answers a request by s.Call, and releases the message.
 func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Message) {
 	if s.prompt { // it runs on the goroutine that reads, and looks only at the beginning of what may be huge
 		c.Request = request
@@ -154,7 +154,7 @@ func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Messa
 	s.call(ctx, c)
 }
 
-// system takes a message of module sys, {system, {Pid, Tag}, Request}; false if m is none.
+// system handles a message of module sys, {system, {Pid, Tag}, Request}; false if m is none.
 func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 	from, tag, raw, ok := genRequest("system", m.Payload)
 	if !ok {
@@ -181,7 +181,7 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 
 func (s *Server) call(ctx context.Context, c *Call) {
 	v, err := s.Call(ctx, c)
-	turnOf(ctx).over.Store(true) // before the answer: from then on what the function has begun may call the server
+	turnOf(ctx).over.Store(true) // before the answer: after it, goroutines that the function has started may call the server
 	if err != nil {
 		r := raised(err)
 		reason := r.Reason
@@ -196,7 +196,7 @@ func (s *Server) call(ctx context.Context, c *Call) {
 	c.answer(v)
 }
 
-// answer replies where nobody has, though the process may have ended meanwhile; the log hears of a reply that is lost.
+// answer replies unless that has been done, though the process may have ended meanwhile; a reply that is lost is logged.
 func (c *Call) answer(v any) {
 	err := c.Reply(c.n.ctx, v)
 	switch {

@@ -95,7 +95,7 @@ func TestServer(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tt.want, got, tt.request)
 		}
-		for _, request := range []ei.Atom{"nothing", "unencodable"} { // whoever waits hears of it
+		for _, request := range []ei.Atom{"nothing", "unencodable"} { // a waiting caller gets an error
 			got, err := call(request)
 			require.NoError(t, err)
 			require.IsType(t, ei.Tuple{}, got)
@@ -185,7 +185,7 @@ func TestServerGoexit(t *testing.T) {
 	require.Error(t, self.Err())
 }
 
-// What Erlang sends that does not have the form of a request does no harm.
+// Messages from Erlang that do not have the form of a request do no harm.
 func TestServerOddMessages(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -290,7 +290,7 @@ func TestCallFailures(t *testing.T) {
 			cancel()
 			require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
 			require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
-			// A reply that comes too late harms nobody.
+			// A reply that comes too late does no harm.
 			from, tag, _, ok := genCall(m.Payload)
 			require.True(t, ok)
 			require.NoError(t, silent.Send(w.ctx(), from, ei.Tuple{tag, ei.Int(1)}))
@@ -316,7 +316,7 @@ func TestCallFailures(t *testing.T) {
 	}
 }
 
-// A Server whose process ends does nothing more of what its mailbox holds, and what it has in hand hears of the end.
+// When a Server's process ends, the Server handles no more messages from its mailbox, and the context of the running function ends.
 func TestServerEnds(t *testing.T) {
 	places(t, func(t *testing.T, w *world, here, there *Node) {
 		began, ran := make(chan struct{}, 1), make(chan ei.Term, 10)
@@ -343,7 +343,7 @@ func TestServerEnds(t *testing.T) {
 	})
 }
 
-// A peer that asks in the name of a process of the node's own, of the Server itself at worst, keeps nobody waiting for room in its mailbox.
+// If a peer's request names a process of this node, or the Server itself, as its sender, the answer does not wait for room in that mailbox.
 func TestServerIsAskedForItself(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
@@ -366,7 +366,7 @@ func TestServerIsAskedForItself(t *testing.T) {
 	require.Equal(t, answer, got)
 }
 
-// Nothing starts a registered process again that others have ended: the log says so.
+// If a registered process is ended by another, the log says so, since nothing restarts it.
 func TestEndOfServerIsLogged(t *testing.T) {
 	w := newWorld(t, "tcp")
 	var r record

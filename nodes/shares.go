@@ -8,15 +8,15 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// shares are the places of Config.MaxCalls: one for each function that runs for a remote caller. A peer gets one more as long as it has
-// fewer than are free, over however many connections it has come for them. So of peers whose calls hang the first one takes half of all,
-// the next one half of what that leaves, and so on. What gets none waits in the queue of its peer, and not the reader that has brought it:
-// what runs may wait for something that the same connection brings.
+// shares are the places of Config.MaxCalls: one for each function that runs for a remote caller. A peer gets another place as long as it
+// has fewer than are free, over however many connections its requests have come. So of peers whose calls hang the first one takes half of
+// all places, the next one half of what that leaves, and so on. A request that gets no place waits in the queue of its peer, and does not
+// hold up the reader that has brought it: the functions that run may wait for something that the same connection brings.
 type shares struct {
 	mu      sync.Mutex
 	free    int
 	callers map[string]*caller // by the peer's name; "": callers of this node
-	waiting []*caller          // with a queue, none of whom may have a place; who was served last is behind the others
+	waiting []*caller          // those with a queue, none of which may have a place; the one served last is behind the others
 }
 
 // A caller is a peer that has places, or waits for one.
@@ -32,21 +32,21 @@ type caller struct {
 // A job is a function that is about to run.
 type job struct {
 	cost  int         // in bytes, while it waits
-	begin func() bool // in a place, which is given back if it is false
+	begin func() bool // begins the job; false: it needs no place after all
 }
 
-// maxWaiting bounds what waits for a place for one peer, in bytes of its requests. One may exceed it when there is no other.
+// maxWaiting bounds the requests of one peer that wait for a place, in bytes. One request may exceed it when there is no other.
 const maxWaiting = 4 << 20
 
-// stalledQueue is how long a full queue holds up its peer's connection while nothing leaves it; then requests are refused until something
-// does.
+// stalledQueue is how long a full queue holds up its peer's connection while nothing leaves the queue; then requests are refused until
+// something does.
 const stalledQueue = 2 * time.Second
 
 func (s *shares) init(n int) { s.free, s.callers = n, map[string]*caller{} }
 
 // admits waits while the queue of a connection's peer is full; false: the job is to be refused, for nothing has left the queue in
-// stalledQueue, or the connection or the node has ended. What runs may wait for what the same connection is to bring. What has been read of
-// one whose reader is to halt is let in even so.
+// stalledQueue, or the connection or the node has ended. To wait longer may be in vain: the functions that run may wait for what the same
+// connection is to bring. If the connection's reader is to halt, what it has read already is let in even so.
 func (s *shares) admits(c *Conn, cost int, closed <-chan struct{}) bool {
 	var t *time.Timer // since something has left the queue
 	for {
@@ -119,7 +119,7 @@ func (s *shares) put(peer string) {
 	s.tidy(k)
 }
 
-// grant gives places to those who may have them, by turns; s.mu is held.
+// grant gives places to the callers that may have them, by turns; s.mu is held.
 func (s *shares) grant() {
 	for {
 		i := slices.IndexFunc(s.waiting, func(k *caller) bool { return k.held < s.free })
@@ -150,7 +150,7 @@ func (s *shares) begin(k *caller, j job) {
 	s.tidy(k)
 }
 
-// tidy forgets who neither has a place nor waits for one; s.mu is held.
+// tidy forgets a caller that neither has a place nor waits for one; s.mu is held.
 func (s *shares) tidy(k *caller) {
 	if k.held == 0 && len(k.queue) == 0 {
 		delete(s.callers, k.peer)

@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// However places are asked for and given back: there are never more than there are, nobody waits who may have one, a peer without one that
-// comes while any is free gets it, and the jobs of one peer begin in their order.
+// However places are taken and given back: there are never more in use than there are, no job waits that could have a place, a peer without
+// a place gets one as long as any is free, and the jobs of one peer begin in order.
 func TestSharesAreNeverTooMany(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 9).Draw(t, "most")
@@ -59,8 +59,8 @@ func TestSharesAreNeverTooMany(t *testing.T) {
 	})
 }
 
-// What waits for one peer is bounded: then its reader waits, until there is room, or it is to halt, or the connection or the node ends.
-// Callers of this node do not wait.
+// The requests that wait for one peer are bounded: beyond that the peer's reader waits until there is room, it is to halt, or the
+// connection or the node ends. Callers of this node do not wait.
 func TestSharesBound(t *testing.T) {
 	var s shares
 	s.init(1)
@@ -113,7 +113,7 @@ func TestSharesBound(t *testing.T) {
 	require.Equal(t, []int{0, 1, 2, 6, 3}, []int{<-begun, <-begun, <-begun, <-begun, <-begun})
 }
 
-// A queue that nothing leaves holds up its connection for a while only: then it refuses, until something leaves it.
+// A queue that nothing leaves holds up its connection for a limited time: then requests are refused, until something leaves the queue.
 func TestSharesStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shares
@@ -142,7 +142,7 @@ func TestSharesStalled(t *testing.T) {
 	})
 }
 
-// A queue that something leaves now and then is not taken for one that stands, however long one waits for enough room.
+// A queue that something leaves now and then does not count as stalled, however long a request waits for enough room.
 func TestSharesThatMoveAreNotStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shares
@@ -167,7 +167,7 @@ func TestSharesThatMoveAreNotStalled(t *testing.T) {
 	})
 }
 
-// Something that leaves the queue just when the time is up begins it anew: the wait is bounded then, too.
+// If something leaves the queue just when the time is up, the time begins anew: the wait is bounded even then.
 func TestSharesMovesAtTheLastMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 50 { // either may be seen first

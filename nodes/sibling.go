@@ -9,12 +9,12 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// addSibling takes the way to another worker. As long as what the one before has carried is not broken there is no other one: this one
-// waits for that, with what the other worker has sent.
+// addSibling takes a new way to another worker. It is not used before the links and monitors over the last one are broken: until then it
+// waits, with what the other worker has sent through it.
 func (p *part) addSibling(w talk.Word) {
 	p.mu.Lock()
 	p.crew[w.Part] = true
-	if p.latest = max(p.latest, w.Part); w.ID > 0 { // an earlier front does not say it
+	if p.latest = max(p.latest, w.Part); w.ID > 0 { // a front of an earlier version does not say it
 		p.latest = int(w.ID)
 	}
 	closed := p.closed
@@ -30,8 +30,8 @@ func (p *part) addSibling(w talk.Word) {
 	p.advance(w.Part)
 }
 
-// advance has the next way to a worker taken: now, or once the one before it has ended. That one's other end is closed: what is left in it
-// is to be read, and then it ends by itself; if that takes long it is ended.
+// advance takes the next way to a worker into use: now, or once the one before it has ended. The other end of the one before is closed:
+// what is left in it is read, and then it ends by itself; if that takes long it is ended.
 func (p *part) advance(id int) {
 	p.mu.Lock()
 	before := p.siblings[id]
@@ -42,7 +42,7 @@ func (p *part) advance(id int) {
 	}
 	p.n.background(func() {
 		before.awaitEnd()
-		if p.n.frozen.Pass(p.n.ctx) != nil { // it goes on in another process, as does what is coming
+		if p.n.frozen.Pass(p.n.ctx) != nil { // the node goes on in another process, with what is coming
 			return
 		}
 		p.mu.Lock()
@@ -54,11 +54,11 @@ func (p *part) advance(id int) {
 	})
 }
 
-// loseSibling forgets the way to a worker that has ended; or that has not, as when it stood still for too long.
+// loseSibling drops a way that has ended: the other worker has ended, or stood still for too long, say.
 func (p *part) loseSibling(c *Conn) { p.nextSibling(c.worker, c) }
 
-// nextSibling puts the next way to a worker in the place of one that has ended; nil, where there was none. The two change in one step: who
-// counts the ways finds either. Where none is coming, the front is asked for one.
+// nextSibling puts the next way to a worker in the place of before, which has ended; before is nil if there was none. The two change in one
+// step: whoever counts the ways finds one of them. If none is coming, the front is asked for one.
 func (p *part) nextSibling(id int, before *Conn) {
 	p.mu.Lock()
 	for p.siblings[id] == before && len(p.coming[id]) > 0 {
@@ -107,14 +107,14 @@ func (p *part) nextSibling(id int, before *Conn) {
 	}
 }
 
-// awaitsNext lists the workers to whom a way is coming.
+// awaitsNext lists the workers to which a way is coming.
 func (p *part) awaitsNext() []int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Collect(maps.Keys(p.coming))
 }
 
-// dropComing gives up what has not been taken; p.mu is held.
+// dropComing gives up the ways that have not been taken; p.mu is held.
 func (p *part) dropComing() {
 	for _, list := range p.coming {
 		talk.DropAll(list)
@@ -130,10 +130,10 @@ func (p *part) noteEnded(id int) {
 	p.change.Ring()
 }
 
-// siblingPause is how long a worker waits before it asks for another way to a worker. If that one has ended, the front knows by then.
+// siblingPause is how long a worker waits before it asks for another way to a worker. If that worker has ended, the front knows by then.
 const siblingPause = 200 * time.Millisecond
 
-// seekSibling has the front asked for another way to a worker. Of the two who have lost it one asks.
+// seekSibling asks the front, after a pause, for another way to a worker. Of the two workers that have lost it only one asks.
 func (p *part) seekSibling(id int) {
 	p.mu.Lock()
 	begins := id < p.id && !p.closed && !p.seeking[id]

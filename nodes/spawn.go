@@ -8,11 +8,11 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// spawnCost is what a process that waits for a place takes beside its request, in bytes.
+// spawnCost is how many bytes a process that waits for a place takes besides its request.
 const spawnCost = 2 << 10
 
-// spawn takes a SPAWN_REQUEST: an exposed function runs as a process, which its parent may link and monitor. What it calls is looked up
-// when it runs: a function that does not exist ends it with undef, as in Erlang.
+// spawn handles a SPAWN_REQUEST: an exposed function runs as a process, which its parent may link and monitor. The function is looked up
+// when the process runs: one that does not exist ends the process with undef, as in Erlang.
 func (n *Node) spawn(c *Conn, m *Message) {
 	reply := func(flags uint64, result any) {
 		raw, err := ei.Append(nil, result)
@@ -55,13 +55,13 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 	module, name, parent := m.Module, m.Function, n.extentOf(m.From)
 	if !n.work(c, held, func(ctx context.Context) {
-		if b.ended() { // while it waited for a place
+		if b.ended() { // while the process waited for a place
 			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		b.atEnd(cancel)
-		defer b.Exit(ei.Atom("killed")) // a function that leaves by runtime.Goexit
+		defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
 		reason := ei.Term(ei.Atom("badarg"))
 		if args, err := payload.Decode(); err != nil { // here, not while it waits: a term takes many times the room of its bytes
 			n.undecodable(c, "spawn request", err)
@@ -71,20 +71,20 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		if !o.link && !o.monitor {
 			n.unheard(c, module, name, reason)
 		}
-		b.exit(reason, parent)() // with a result of any size
+		b.exit(reason, parent)() // this waits for room: the result may have any size
 	}) {
 		b.Exit(ei.Atom("shutdown"))
 	}
 }
 
-// nobodyReads takes the messages of a spawned process: a Func does not receive, and what nobody can read is not kept.
+// nobodyReads drops the messages of a spawned process: a Func does not receive, and what nobody can read is not kept.
 func nobodyReads(b *Mailbox, m *Message) {
 	b.n.stats.undeliverable.Add(1)
 	m.Release()
 }
 
-// spawned runs what a spawned process is to run, and gives its exit reason. erpc's two entry points report results and exceptions in the
-// reason. The arity that the request names is of no consequence, as in Erlang.
+// spawned runs the function of a spawned process, and returns its exit reason. erpc's two entry points report results and exceptions in the
+// reason. The arity that the request names is ignored, as in Erlang.
 func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) ei.Term {
 	args, ok := ei.Elements(list)
 	if !ok {
@@ -104,7 +104,7 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) 
 	return uncaught(exception)
 }
 
-// uncaught is the exit reason of a process that ends by an exception; normal where there is none.
+// uncaught is the exit reason of a process that ends by an exception; normal if there is none.
 func uncaught(exception *Raise) ei.Term {
 	switch {
 	case exception == nil:
@@ -117,8 +117,8 @@ func uncaught(exception *Raise) ei.Term {
 	return ei.Tuple{exception.Reason, exception.Stack}
 }
 
-// unheard logs how a function ended that nobody is told of, as a BEAM does of a process that ends by an exception: who casts to a function
-// that does not exist sees it nowhere else. c is nil for a caller of this node.
+// unheard logs how a function ended if no process is told of its end, as a BEAM does of a process that ends by an exception: a caller that
+// casts to a function that does not exist sees it nowhere else. c is nil for a caller of this node.
 func (n *Node) unheard(c *Conn, module, name ei.Atom, reason ei.Term) {
 	if isRegular(reason) {
 		return

@@ -14,11 +14,11 @@ type spawnOptions struct {
 	quiet         bool // no SPAWN_REPLY for success
 }
 
-// errSpawnOption: an option, or a value of one, that erlang:spawn_request does not have. The caller hears badopt.
+// errSpawnOption: an option, or a value of one, that erlang:spawn_request does not have. The caller gets badopt.
 var errSpawnOption = errors.New("unknown spawn option")
 
-// parseSpawnOptions reads the options, and refuses what a BEAM refuses (measured: OTP 25, 27, 29), but for reply: a BEAM that asks keeps it
-// to itself, and that of another peer is heeded. Those about memory and scheduling are of no effect: Go has its own.
+// parseSpawnOptions reads the options, and refuses what a BEAM refuses (measured: OTP 25, 27, 29), except reply: a BEAM that asks does not
+// send it, and that of any other peer is obeyed. Options about memory and scheduling have no effect: Go has its own.
 func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
 	t, err := raw.Decode()
 	if err != nil {
@@ -73,7 +73,7 @@ func isSpawnOption(name, value ei.Term) bool {
 	return false
 }
 
-// isMonitorOption tells whether erlang:monitor/3 has an option. What it says is the caller's node's business.
+// isMonitorOption tells whether erlang:monitor/3 has an option. Its meaning is the caller's node's business.
 func isMonitorOption(opt ei.Term) bool {
 	if opt == ei.Atom("priority") { // of OTP 28
 		return true
@@ -85,7 +85,7 @@ func isMonitorOption(opt ei.Term) bool {
 	return t[0] == ei.Atom("tag") || t[0] == ei.Atom("alias") && oneOf(t[1], "explicit_unalias", "demonitor", "reply_demonitor")
 }
 
-// leastHeap is the smallest heap of a BEAM's process, in words: no limit is less.
+// leastHeap is the smallest heap of a BEAM's process, in words: no limit may be less.
 const leastHeap = 233
 
 func isMaxHeapSize(value ei.Term) bool {
@@ -102,7 +102,7 @@ func isMaxHeapSize(value ei.Term) bool {
 	return isSize(value) && (value == ei.Int(0) || value.(ei.Int) >= leastHeap)
 }
 
-// isSize tells whether a term is an integer that a BEAM has in a word, and not negative.
+// isSize tells whether a term is a non-negative integer that a BEAM keeps in one word.
 func isSize(t ei.Term) bool {
 	n, ok := t.(ei.Int)
 	return ok && n >= 0 && n < 1<<59
@@ -117,7 +117,7 @@ func oneOf(t ei.Term, atoms ...ei.Atom) bool {
 	return false
 }
 
-// each tells whether a term is a list of such as is says.
+// each tells whether a term is a list, and is returns true for all of its elements.
 func each(t ei.Term, is func(ei.Term) bool) bool {
 	list, ok := ei.Elements(t)
 	for _, x := range list {

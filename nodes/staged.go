@@ -15,13 +15,13 @@ type Staged struct {
 	conns       []*Conn
 	listeners   []*Listener
 	orphans     []states.Bonds
-	owed        map[*Mailbox][]states.Down // by nodes that there is no connection to
-	lost        map[*Mailbox][]states.Up   // such nodes, of MonitorNodes
+	owed        map[*Mailbox][]states.Down // nodedowns of nodes that there is no connection to
+	lost        map[*Mailbox][]states.Up   // such nodes that MonitorNodes has reported as up
 	published   bool
 	publication StagedPublication
 	over        atomic.Bool
-	exports     [][]byte // of conns, in the state
-	running     func()   // runs when the node goes on, before anybody is told anything; nil: nothing
+	exports     [][]byte // those of conns, within the state
+	running     func()   // runs when the node goes on, before processes are told anything; nil: nothing
 }
 
 // Node is the node. Until Start it neither receives nor sends.
@@ -44,17 +44,17 @@ func (g *Staged) Start(ctx context.Context) error {
 	}
 	g.n.procs.endSuccession()
 	boxes := g.n.procs.all()
-	lost := g.breakOff(boxes) // before anybody can have connected anew
+	lost := g.breakOff(boxes) // before a peer can have connected anew
 	late := openAll(boxes)
 	g.letGo()
 	handleLate(late)
 	g.disownOrphans()
 	g.tellWhatBroke(lost)
-	g.receive() // behind what the node itself has to say of the time before
+	g.receive() // after what the node itself has to say about what broke
 	return wrap("start", g.n.name, g.publish(ctx))
 }
 
-// openAll lets mailboxes take messages again. Those with a Handler, which the old process may not have had, are empty before: late is what
+// openAll lets mailboxes take messages again. Those with a Handler, which the old process may not have had, are emptied first: late is what
 // was in them.
 func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 	late = map[*Mailbox][]*Message{}
@@ -79,7 +79,7 @@ func (g *Staged) letGo() {
 	}
 }
 
-// handleLate gives Handlers what has come before they were there. They may answer.
+// handleLate gives Handlers the messages that came before them. The Handlers may answer.
 func handleLate(late map[*Mailbox][]*Message) {
 	for b, messages := range late {
 		for _, m := range messages {
@@ -90,7 +90,7 @@ func handleLate(late map[*Mailbox][]*Message) {
 	}
 }
 
-// disownOrphans ends, towards peers, what they had with processes that have not come along.
+// disownOrphans ends, towards peers, what they had with processes that have not moved along.
 func (g *Staged) disownOrphans() {
 	for _, c := range g.conns {
 		for i := range g.orphans {
@@ -99,7 +99,7 @@ func (g *Staged) disownOrphans() {
 	}
 }
 
-// tellWhatBroke tells processes what breakOff has broken, and the nodedowns that the old process owed them.
+// tellWhatBroke tells processes what breakOff has broken, and gives them the nodedowns that the old process owed them.
 func (g *Staged) tellWhatBroke(lost map[*Mailbox]broken) {
 	var after aftermath
 	for b, x := range lost {
@@ -139,8 +139,8 @@ func (b *Mailbox) takeAll() []*Message {
 	return queue
 }
 
-// breakOff breaks what processes have with nodes whose connections did not come along: they broke while the node was frozen. It gives what
-// is to be told of that when the mailboxes, which are held, go on.
+// breakOff breaks what processes have with nodes whose connections did not move along: they broke while the node was frozen. It returns
+// what the mailboxes, which are held, are to be told when they go on.
 func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 	n := g.n
 	all := map[*Mailbox]broken{}
@@ -188,9 +188,9 @@ func (g *Staged) publish(ctx context.Context) error {
 	return nil
 }
 
-// Discard gives the node up without a byte on any connection: it belongs to the other process. Err of the node is ErrMoved from then on. It
-// returns when the node's goroutines have ended, or after a second. Its error joins those of sockets and of the registration that could not
-// be freed properly; they are given up all the same. After Start, and when called again, Discard does nothing.
+// Discard gives the node up without sending a byte on any connection: the node belongs to the other process, and its Err is ErrMoved from
+// then on. Discard returns when the node's goroutines have ended, or after a second. Its error joins those of sockets and of the
+// registration that could not be freed properly; they are given up all the same. After Start, and when called again, Discard does nothing.
 func (g *Staged) Discard() error {
 	if !g.over.CompareAndSwap(false, true) {
 		return nil

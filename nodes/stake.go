@@ -10,7 +10,7 @@ import (
 )
 
 // A stake is this worker's share in a peer, as the front counts it: from the session that the front has pushed, or the claim that it has
-// granted, to the end of the handshake or of the connection. A nil one counts nothing.
+// granted, to the end of the handshake or of the connection. A nil stake counts nothing.
 type stake struct {
 	p    *part
 	name string // of the peer; "" while it has none
@@ -29,7 +29,7 @@ func (p *part) stakeLocked(peer string) *stake {
 	return s
 }
 
-// up says that the connection is there, and the stake is that of the connection from now on.
+// up says that the connection is up; from now on the stake is the connection's.
 func (s *stake) up(peer string) {
 	if s == nil {
 		return
@@ -41,8 +41,8 @@ func (s *stake) up(peer string) {
 }
 
 // over says that the session, attempt or connection has ended. The front keeps its own descriptor of the socket until it hears that the
-// worker has taken it, and as long as it does a peer does not see that the worker has closed its own. So the front hears of an end that
-// is ours at once, and of others with what else there is to say.
+// worker has taken it, and until then the peer does not see that the worker has closed its descriptor. So an end that is ours is said to
+// the front at once, any other one together with the next words.
 func (s *stake) over(ours bool) {
 	if s == nil {
 		return
@@ -53,11 +53,11 @@ func (s *stake) over(ours bool) {
 	s.p.line.Say(talk.Word{Topic: talk.Over, Name: s.name, Now: ours})
 }
 
-// errNoneThere: the worker that was to give a way to a peer has no connection to it.
+// errNoneThere: the worker that was to give this one a way to a peer has no connection to the peer.
 var errNoneThere = errors.New("another worker has no connection any more")
 
-// claim asks for the right to connect to a peer. ErrConnected, when another worker of the node has the connection and this one the way to
-// it; ErrSuperseded, when things have changed meanwhile: look again.
+// claim asks for the right to connect to a peer. The error is ErrConnected when another worker of the node has the connection, and this one
+// now has a way to it; ErrSuperseded when things have changed meanwhile, and the caller is to look again.
 func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 	heard := make(chan error, 1)
 	p.mu.Lock()
@@ -102,7 +102,7 @@ func (p *part) forgo(peer string, heard chan error) {
 	}
 }
 
-// tellAwaited wakes those who wait for a way to a peer, or, if that is empty, to any.
+// tellAwaited wakes the callers that wait for a way to a peer or, if peer is empty, to any.
 func (p *part) tellAwaited(peer string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

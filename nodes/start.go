@@ -81,13 +81,13 @@ func (n *Node) listen(ctx context.Context) ([]*Listener, error) {
 	return listeners, nil
 }
 
-// serve accepts until the listener ends. The connections serve themselves.
+// serve accepts until the listener ends. The upper level serves the connections.
 func (l *Listener) serve() {
 	l.serves.Store(true)
 	l.begin()
 }
 
-// setup makes what peers ask for at once.
+// setup makes what peers may ask for as soon as they are connected.
 func (n *Node) setup() error {
 	if err := n.serveKernel(); err != nil || n.cfg.Setup == nil {
 		return err

@@ -83,8 +83,8 @@ func TestNewCookie(t *testing.T) {
 	}
 }
 
-// The zero Config: a hidden node with a dynamic name on the short host name, the cookie of the file, over TCP, found through the port
-// mapper. The numbers are those of OTP, where it has them.
+// The zero Config: a hidden node with a dynamic name on the short host name, the cookie from the file, over TCP, found through the port
+// mapper. The numbers are OTP's, where OTP has such numbers.
 func TestZeroConfig(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -107,7 +107,7 @@ func TestZeroConfig(t *testing.T) {
 	require.Equal(t, 15*time.Second, n.cfg.TickInterval)
 }
 
-// What is less than nothing is no limit: whoever wrote -1 meant something else than the default.
+// A negative limit is an error: whoever wrote -1 did not mean the default.
 func TestConfigOfNegativeLimits(t *testing.T) {
 	set := map[string]func(cfg *Config){
 		"MaxHandshakes":    func(cfg *Config) { cfg.MaxHandshakes = -1 },
@@ -144,7 +144,7 @@ func TestStart(t *testing.T) {
 	require.Empty(t, n.Listeners())
 }
 
-// A start that fails leaves nothing behind: the place and the name are free.
+// A Start that fails leaves nothing behind: address and name are free.
 func TestStartFails(t *testing.T) {
 	w := newWorld(t, "memory")
 	taken := w.started("alice")
@@ -190,7 +190,7 @@ func TestSetupIsDoneBeforeFirstPeer(t *testing.T) {
 	require.Equal(t, ei.Int(1), got)
 }
 
-// What came on the lower level before Start is not lost, and stays in order.
+// Messages that came on the lower level before Start are not lost, and stay in order.
 func TestStartTakesOver(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b, l := w.listening("bob")

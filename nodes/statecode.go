@@ -34,12 +34,12 @@ func writeState(kind byte, d form.Describer) ([]byte, error) {
 	return b, stateError(err)
 }
 
-// readState decodes what writeState gives. Nothing of b is kept but where a field says so.
+// readState decodes what writeState returns. Nothing of b is kept, except where a field says so.
 func readState(kind byte, b []byte, d form.Describer) error {
 	return stateError(form.Read(kind, b, d))
 }
 
-// stateError gives an error of the form the type that callers know.
+// stateError turns an error of package form into the type that callers know.
 func stateError(err error) error {
 	if e := (*form.Error)(nil); errors.As(err, &e) {
 		return (*StateError)(e)

@@ -10,7 +10,7 @@ import (
 // handoff.Acceptance.
 func StateFeatures() []string { return states.Known() }
 
-// StateFeatures names which of these the node's state needs as it is now: Needs of its Offer. A program that does not know them
+// StateFeatures names those of these features that the node's state needs at present: Needs of its Offer. A program that does not know them
 // then refuses before anything stops, rather than when it reads the state.
 func (n *Node) StateFeatures() (needs []string) {
 	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {
@@ -28,10 +28,10 @@ func (b *Mailbox) monitorsNodes() bool {
 	return b.nodeTypes != 0
 }
 
-// StateFeatures is that of the front's node.
+// StateFeatures is Node.StateFeatures for the front's node.
 func (f *Front) StateFeatures() []string { return f.n.StateFeatures() }
 
-// needs are those of a worker, which only workers know.
+// needs are the features that a worker's state needs, among them those that only workers know.
 func (w *Worker) needs() []string {
 	needs := w.n.StateFeatures()
 	if len(w.p.awaitsNext()) > 0 {

@@ -18,7 +18,7 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 	return append(b, value...)
 }
 
-// What cannot be read as a state is refused by what it is, and nothing is made of it.
+// Bytes that cannot be read as a state are refused with an error that says why, and no node is made.
 func TestRestoreRefusesState(t *testing.T) {
 	b, err := writeState(states.KindNode, &states.Node{Name: "a@b", Creation: 4})
 	require.NoError(t, err)
@@ -44,7 +44,7 @@ func TestRestoreRefusesState(t *testing.T) {
 	}
 }
 
-// A node that is one process takes no ways to other workers.
+// Restore refuses ways to other workers in the state of a node that is one process.
 func TestRestoreRefusesParts(t *testing.T) {
 	for _, c := range []states.Conn{{Worker: 1}, {Trunk: 1}, {Shadow: true}} {
 		c.Self, c.Peer.Name, c.Plugin, c.Pid = "a@b", "c@d", "tcp", ei.Pid{Node: "a@b", ID: 1, Creation: 4}
@@ -55,7 +55,7 @@ func TestRestoreRefusesParts(t *testing.T) {
 	}
 }
 
-// FuzzRestore takes anything for the state of a node, a front and a worker: no panic, and nothing is left of what is refused.
+// FuzzRestore tries any bytes as the state of a node, a front and a worker: no panic, and what is refused leaves nothing behind.
 func FuzzRestore(f *testing.F) {
 	for _, kind := range []byte{states.KindNode, states.KindFront, states.KindWorker} {
 		f.Add([]byte(form.Magic + string(kind) + "\x01"))

@@ -6,10 +6,10 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A teller gets a signal to the process that it is for.
+// A teller sends a signal to the process that it is for.
 type teller func(ctl *dist.Control)
 
-// tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
+// tell sends a signal without waiting, and only if there is a connection: without one the other side knows already.
 func (n *Node) tell(ctl *dist.Control) {
 	switch c, here := n.wayTo(n.extentOf(ctl.To)); {
 	case here:
@@ -26,7 +26,7 @@ func (c *Conn) tell(ctl *dist.Control) {
 	}
 }
 
-// tellInTurn is tell for a goroutine that may wait while much else is on its way to the peer, until ctx ends.
+// tellInTurn returns a tell for a goroutine that may wait: until ctx ends it waits while much else is on its way to the peer.
 func (c *Conn) tellInTurn(ctx context.Context) teller {
 	return func(ctl *dist.Control) {
 		if ctx.Err() != nil {
@@ -39,10 +39,10 @@ func (c *Conn) tellInTurn(ctx context.Context) teller {
 	}
 }
 
-// sendSignal sends a signal in the form that the peer has agreed to, if there is one.
+// sendSignal sends a signal in the form that the peer has agreed to, if the peer takes it.
 func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
 	ctl, payload, ok := c.agreed(ctl)
-	if !ok { // the end of the connection has to tell, unless it has passed already
+	if !ok { // the end of the connection is to tell, unless that has come already
 		return c.Err()
 	}
 	return c.SendControl(ctx, ctl, payload)

@@ -9,7 +9,7 @@ import (
 	"github.com/cnode-go/cnode/test/leak"
 )
 
-// A hand-off that comes to nothing leaves a node as it was: idle connections cost one descriptor to wait by each, however often.
+// A hand-off that fails leaves a node as it was: idle connections have one descriptor for waiting each, however often it fails.
 func TestThawLeavesNothing(t *testing.T) {
 	const count = 10
 	w := newWorld(t, "tcp")

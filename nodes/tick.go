@@ -97,9 +97,9 @@ func (t *ticker) tick(c *Conn) {
 }
 
 // look sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. A hidden peer that was silent
-// gets one in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too: it is nobody's
-// receiving that is missing then; but not of a peer to whom nothing can be sent, who has left, nor of one whose system has not answered
-// for as long.
+// gets a tick in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too, since it is only
+// this side that does not receive. They are none if nothing can be sent to the peer, which has left then, or if the peer's system has not
+// answered for missedTicks intervals.
 func (t *ticker) look(c *Conn) (dead error) {
 	received := c.received.Load() + c.rd.steps.Load()
 	queued, sent := c.q.Buffered()

@@ -145,7 +145,7 @@ func TestSilentPeerIsDropped(t *testing.T) {
 	})
 }
 
-// A peer that has left, of which nobody reads, is found out when nothing can be sent to it; and why that is so is said.
+// A peer that has left, and from which the node does not read, is dropped when nothing can be sent to it; the error says why.
 func TestPeerThatLeftIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -158,7 +158,7 @@ func TestPeerThatLeftIsDropped(t *testing.T) {
 	})
 }
 
-// A sign of life puts the end off.
+// A sign of life puts off the end of the connection.
 func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 	for name, sign := range map[string]func(p *wire){
 		"tick":    func(p *wire) { p.tick() },
@@ -180,7 +180,7 @@ func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 	}
 }
 
-// Where a clock stands moves with its connection.
+// The state of a clock moves with its connection.
 func TestClockMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -223,7 +223,7 @@ func TestClockIsHeld(t *testing.T) {
 	})
 }
 
-// While nobody receives, bytes of the peer's that wait are its sign of life, and it is not dropped for our silence.
+// While the node does not receive, unread bytes from the peer count as its sign of life: it is not dropped for the node's inactivity.
 func TestUnreadPeerIsNotDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -244,8 +244,8 @@ func TestUnreadPeerIsNotDropped(t *testing.T) {
 	})
 }
 
-// A hidden peer, as the C library makes it, does nothing but answer ticks: it must be asked even by a node that has
-// been sending all the time.
+// A hidden peer, such as one made with the C library, does nothing but answer ticks: even a node that has been sending all the time must
+// send it ticks.
 func TestHiddenPeerIsAskedForASign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -265,7 +265,7 @@ func TestHiddenPeerIsAskedForASign(t *testing.T) {
 	})
 }
 
-// A visible peer ticks by itself, and is not asked.
+// A visible peer ticks by itself, and need not be sent ticks for that.
 func TestVisiblePeerIsNotAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -289,7 +289,7 @@ func TestVisiblePeerIsNotAsked(t *testing.T) {
 	})
 }
 
-// A peer with a net_ticktime of 8 s ticks every 2 s, and drops who sends nothing for four of these.
+// A peer with a net_ticktime of 8 s ticks every 2 s, and drops a node that sends nothing for four of these intervals.
 func TestShortNetTicktimePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -332,7 +332,7 @@ func TestSlowFrameKeepsPeerAlive(t *testing.T) {
 	})
 }
 
-// What a full mailbox keeps from being read does not keep the node from ticking, nor does it end the connection.
+// While a full mailbox keeps the node from reading, the node goes on ticking, and the connection stays up.
 func TestTicksWhileMailboxIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -360,7 +360,7 @@ func TestTicksWhileMailboxIsFull(t *testing.T) {
 	})
 }
 
-// That the mailbox is full does not keep others from hearing that the peer has left.
+// While a mailbox is full, other mailboxes still hear that the peer has left.
 func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {

@@ -23,7 +23,7 @@ import (
 // movers are the kinds of transports whose connections can be handed over.
 var movers = []string{"tcp", "unix"}
 
-// A shuttle is one node name that lives in two Node values, between which connections move.
+// A shuttle is one node name that belongs to two Node values, between which connections move.
 type shuttle struct {
 	w    *world
 	here int
@@ -124,8 +124,8 @@ func numbered(i int64) any {
 	return []any{i, make([]byte, size)}
 }
 
-// A peer sends numbered messages to a connection that moves between two nodes all the time, and gets them from it: none is lost, none
-// comes twice, the order is kept, and the peer sees nothing.
+// A peer exchanges numbered messages with a connection that moves between two nodes all the time: none is lost, none comes twice, the order
+// is kept, and the peer notices nothing.
 func TestMoveUnderLoad(t *testing.T) {
 	const moves = 100
 	for _, kind := range movers {
@@ -222,7 +222,7 @@ func TestMoveUnderLoad(t *testing.T) {
 	}
 }
 
-// finish says how many there are to come.
+// finish says how many messages are to come.
 func (s *numbers) finish(last int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +232,7 @@ func (s *numbers) finish(last int64) {
 	}
 }
 
-// What fails on a frozen connection has failed, though the connection ends only when it is thawed.
+// An operation that fails on a frozen connection returns its error at once, though the connection ends only when it is thawed.
 func TestFrozenFailure(t *testing.T) {
 	w := newWorld(t, "tcp")
 	c, _ := w.pair()
@@ -276,7 +276,7 @@ func TestMoveReceive(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-// What a Call has read beside its reply moves too; the Call itself does not.
+// Messages that a Call has read besides its reply move too; the Call itself does not.
 func TestMoveBesideCall(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, l := w.listening("peer")
@@ -374,7 +374,7 @@ func TestMoveHalfFrames(t *testing.T) {
 	}
 }
 
-// Links and monitors live through a move, whichever side they are of.
+// Links and monitors survive a move, whichever side made them.
 func TestMoveBonds(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
@@ -449,7 +449,7 @@ func requireDown(t testing.TB, b *Mailbox, ref ei.Ref, reason ei.Atom) {
 	require.Equal(t, reason, got)
 }
 
-// Processes that do not move with their connection have ended, as the peer sees it.
+// To the peer, processes that do not move with their connection have ended.
 func TestMoveWithoutProcesses(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
@@ -471,7 +471,7 @@ func TestMoveWithoutProcesses(t *testing.T) {
 	require.Nil(t, ours.take())
 }
 
-// Monitors of a name go to who has it in the other process: a call that has got no further than its monitor finds that one.
+// Monitors of a name pass to the process that has it in the new process: a call that has sent only its monitor so far reaches that one.
 func TestMoveMonitorOfName(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
@@ -510,7 +510,7 @@ func TestMoveMonitorOfName(t *testing.T) {
 	down(ref, "the_new_one")
 }
 
-// Who closes a connection while it is frozen hears that it has gone on elsewhere; who closes it afterwards has nothing to hear.
+// Close of a frozen connection returns ErrMoved once the connection goes on elsewhere; Close after that returns nil.
 func TestCloseOfConnThatMoves(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -531,8 +531,8 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 	require.NoError(t, cb.Err())
 }
 
-// A peer that has lost its connection to one process, and has another one with the process that accepts, has the later of the two,
-// whichever comes first to where both are to go on.
+// A peer has lost its connection to one process and made another one. If both connections move to the same node, the later one counts,
+// whichever arrives first.
 func TestAdoptAfterReconnect(t *testing.T) {
 	for _, kind := range movers {
 		t.Run(kind, func(t *testing.T) {
@@ -563,7 +563,7 @@ func TestAdoptAfterReconnect(t *testing.T) {
 			_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
 			require.ErrorIs(t, err, ErrConnected, "frozen")
 			frozen.Thaw()
-			third, err := inner.Adopt(w.ctx(), moved[2]) // nobody has read the end of the second one yet
+			third, err := inner.Adopt(w.ctx(), moved[2]) // the end of the second one has not been read yet
 			require.NoError(t, err)
 			require.ErrorIs(t, second.Err(), ErrSuperseded)
 			require.Same(t, third, inner.Conn("peer@test"))
@@ -577,7 +577,7 @@ func TestAdoptAfterReconnect(t *testing.T) {
 	}
 }
 
-// What is no state of a connection of this node is refused, and the descriptor stays the caller's.
+// A state that is not of a connection of this node is refused, and the caller keeps the descriptor.
 func TestStageRefused(t *testing.T) {
 	w := newWorld(t, "tcp")
 	w.started("peer")
@@ -611,7 +611,7 @@ func TestStageRefused(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Two nodes that make the same pids can still have a connection move between them; the log warns of it. It may come back to the same one.
+// A connection can move between two nodes that make the same pids, but the log warns of it. It may come back to the same node.
 func TestSameWorker(t *testing.T) {
 	w := newWorld(t, "tcp")
 	w.started("peer")
@@ -629,7 +629,7 @@ func TestSameWorker(t *testing.T) {
 	}
 }
 
-// A connection on its way is closed once: its descriptor's number may be another file's by then.
+// A Moved is closed only once: after that its descriptor's number may be another file's.
 func TestMovedIsClosedOnce(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, l := w.listening("peer")

@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A node on several transports at once is reached over each, and is one node whichever way.
+// A node on several transports at once can be reached over each, and is one node over all of them.
 func TestSeveralTransports(t *testing.T) {
 	w := newWorld(t, "tcp")
 	also := []Endpoint{
@@ -38,7 +38,7 @@ func TestSeveralTransports(t *testing.T) {
 	require.Len(t, b.Peers(), 4)
 }
 
-// What Also cannot mean is said before anything is open.
+// Endpoints of Also that cannot work are refused before anything is open.
 func TestAlsoRefusesBadEndpoints(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, err := New(Config{Name: "bob@test", Cookie: "x", Also: []Endpoint{{}}})

@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A peer that sends to a name which nobody has, as much as it likes, asks nothing of the front; and as soon as somebody has the name he
-// gets all that is sent from then on, by whichever worker it comes. So it is after every move.
+// However often a peer sends to a name that no process has, the front is not asked; as soon as a process has the name it gets all that is
+// sent from then on, through any worker. The same holds after every move.
 func TestUnknownNames(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)

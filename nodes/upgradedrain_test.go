@@ -14,9 +14,9 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// An upgrade beside what runs: it finishes, and nothing new begins.
+// An upgrade while functions and handlers run: they finish, and no new ones begin.
 
-// Handlers that do not finish keep the node here, and everything goes on.
+// Handlers that do not finish keep the node in its process, and everything goes on.
 func TestUpgradeDrain(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -62,7 +62,7 @@ func TestUpgradeDrain(t *testing.T) {
 	require.NoError(t, n.Err())
 }
 
-// A node that always has something to do for its peers comes to rest all the same.
+// A node that always has something to do for its peers can be frozen all the same.
 func TestUpgradeBesideCalls(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -131,7 +131,7 @@ func TestUpgradeDrainNeedsToRead(t *testing.T) {
 	require.NoError(t, (<-call).err)
 }
 
-// What runs gets the answers of this node's servers while the node is being frozen, whoever keeps it busy.
+// While the node is being frozen, running functions and servers get answers from this node's servers, whatever keeps these busy.
 func TestUpgradeBesideOwnServers(t *testing.T) {
 	given := func(ctx context.Context) context.Context { return ctx }
 	own := func(context.Context) context.Context { return context.Background() }
@@ -186,7 +186,7 @@ func TestUpgradeBesideOwnServers(t *testing.T) {
 	}
 }
 
-// Functions that take their time do not keep a node from being frozen, though there are always some.
+// Long-running functions do not keep a node from being frozen, though some are always running.
 func TestUpgradeBesideLongCalls(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")

@@ -16,8 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A peer that has gone without a word, its machine or its network, is noticed also where nobody reads from it. The test runs in a process,
-// and so a network, of its own.
+// A peer whose machine or network has gone without a word is noticed even if the node does not read from it. The test runs in a process of
+// its own, with a network of its own.
 func TestPeerVanishesUnread(t *testing.T) {
 	const inside = "CNODE_TEST_VANISH"
 	if os.Getenv(inside) == "" {

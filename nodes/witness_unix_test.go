@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// What a witness says to a peer who is to have a full window: more than narrow windows hold, which is up to 150 KB.
+// What a witness sends to fill a peer's window: more than narrow windows hold, which is up to 150 KB.
 const (
 	greetings     = 32
 	greetingBytes = 8 << 10
@@ -21,7 +21,7 @@ const (
 )
 
 // setUpWitness registers a process that answers {From, Question} with {Question, Process}, and {From, greet, I, N} with {Process, Pid},
-// and greetings of that number behind it.
+// followed by N greetings for peer I.
 func setUpWitness(n *Node) error {
 	_, err := n.Handle("witness", func(self *Mailbox, m *Message) {
 		t, err := m.Term()
@@ -42,7 +42,7 @@ func setUpWitness(n *Node) error {
 	return err
 }
 
-// greet says so much to a peer that its window is full.
+// greet sends count greetings to a peer over a narrowed stream, so that the peer's window fills.
 func greet(ctx context.Context, c *Conn, peer, count int) error {
 	if err := narrow(c.Stream(), unix.SO_SNDBUF); err != nil {
 		return err

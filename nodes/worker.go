@@ -32,8 +32,8 @@ func IsWorker() bool {
 	return v != "" && (!strings.HasPrefix(v, takenMark) || v == taken())
 }
 
-// takenMark begins the WorkerVariable of a worker that has its sockets: the numbers may stand for anything by now. The process's own number
-// follows, for others inherit the variable.
+// takenMark begins the WorkerVariable of a worker that has taken its sockets: the numbers may stand for anything by now. The id of the
+// process follows, since other processes inherit the variable.
 const takenMark = "taken by "
 
 func taken() string { return takenMark + strconv.Itoa(os.Getpid()) }
@@ -44,7 +44,7 @@ var ErrIsWorker = errors.New("this process is the worker of a front: StartWorker
 // ErrNotWorker is returned by StartWorker in a process that no Front has started, and by a second call.
 var ErrNotWorker = errors.New("this process is not the worker of a front: " + WorkerVariable + " is not set, or used up")
 
-// shutdownTime is how long a worker that is told to finish takes for it.
+// shutdownTime is how long a worker that is told to finish may take for it.
 const shutdownTime = 5 * time.Second
 
 // A Worker is one of several processes that together are one node: see Front.
@@ -52,7 +52,7 @@ type Worker struct {
 	n         *Node
 	p         *part
 	inlets    chan sessionSocket
-	taking    context.Context // of the handshakes
+	taking    context.Context // the context of the handshakes
 	endTaking context.CancelCauseFunc
 	pace      pace
 	done      chan struct{}
@@ -61,9 +61,9 @@ type Worker struct {
 	wg        sync.WaitGroup
 
 	mu    sync.Mutex
-	work  []talk.Word   // what may wait, in order
-	some  chan struct{} // holds a token when doWork is to look again
-	doing wait.Pausable // what is done of work
+	work  []talk.Word   // words that may wait, in order
+	some  chan struct{} // holds a token when doWork is to look for work again
+	doing wait.Pausable // a turn does one word of work
 }
 
 // StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here, Listen
@@ -110,8 +110,8 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	return w, nil
 }
 
-// start makes the worker of what the front says through its line, and runs it. On failure the line stays the caller's, and so does what the
-// worker has.
+// start makes the worker from what the front says through l, its line, and runs it. On failure the line stays the caller's, and so does
+// what the worker has.
 func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	heard, err := l.First(ctx)
 	if err != nil {
@@ -140,7 +140,7 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	return nil
 }
 
-// welcomed makes the node that the front's first word speaks of, and opens the roll that comes with it.
+// welcomed makes the node that the front's first word describes, and opens the roll that comes with the word.
 func welcomed(cfg Config, hello *talk.Word) (n *Node, names *roll.Roll, err error) {
 	if hello.Topic != talk.Welcome {
 		return nil, nil, fmt.Errorf("the front begins with a word that is no welcome: %v", hello.Topic)
@@ -163,14 +163,14 @@ func newWorker() *Worker {
 	return &Worker{inlets: make(chan sessionSocket, 64), done: make(chan struct{}), some: make(chan struct{}, 1)}
 }
 
-// join makes the worker that of a node.
+// join makes w the worker of a node.
 func (w *Worker) join(n *Node, p *part) {
 	w.n, w.p = n, p
 	n.part = p
 	w.taking, w.endTaking = context.WithCancelCause(n.ctx)
 }
 
-// run begins what a worker does beside listening to the front.
+// run begins what a worker does besides listening to the front.
 func (w *Worker) run() {
 	w.wg.Go(w.doWork)
 	w.wg.Go(w.receive)
@@ -222,7 +222,7 @@ func (w *Worker) Wait(ctx context.Context) error {
 	case <-w.done:
 	case <-ctx.Done():
 	}
-	_ = w.n.unfrozen(context.Background()) // nothing is cut off because it stood still
+	_ = w.n.unfrozen(context.Background()) // nothing is to be cut off because it stands still
 	limit, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	return w.Shutdown(limit)
@@ -256,7 +256,7 @@ func (w *Worker) end(node func() error) error {
 	return err
 }
 
-// dropWork gives up what was heard and is not done.
+// dropWork gives up the words that were heard and have not been dealt with.
 func (w *Worker) dropWork() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -11,14 +11,14 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// The front upgrades its workers in the order of their slots, so what goes wrong does when the first one moves.
+// The front upgrades its workers in the order of their slots: things go wrong while the first one moves.
 const (
 	firstSlot = iota
 	otherSlot
 )
 
-// killWorker: a worker's old process or its new one dies or stops while it moves. The other one goes on with all sessions, or these have
-// ended, and a fresh worker is there; the other worker does not notice.
+// killWorker: a worker's old or new process dies or stops while the worker moves. Either the process that is left goes on with all
+// sessions, or these have ended and a fresh worker is there; the other worker does not notice.
 func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.handOver()
 	front, before := k.sides[1], k.pids[firstSlot]
@@ -58,7 +58,7 @@ func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 		if k.pids[firstSlot] != victim {
 			k.served(firstSlot)
 		}
-		_ = syscall.Kill(victim, syscall.SIGCONT) // the front may have ended it
+		_ = syscall.Kill(victim, syscall.SIGCONT) // the front may have killed it
 	}
 	for range 3 {
 		k.served()
@@ -66,8 +66,8 @@ func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.goesOn(1)
 }
 
-// killUpgrading: the front dies or stops while a worker moves. All ends with it; or all goes on without the front, and with it once it is
-// back.
+// killUpgrading: the front dies or stops while a worker moves. If it dies all ends; if it stops all goes on without it, and with it once it
+// goes on.
 func killUpgrading(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal) {
 	k.handOver()
 	front := k.sides[1]
@@ -95,7 +95,7 @@ func killUpgrading(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Si
 	k.goesOn(1)
 }
 
-// killBeside: a worker dies or stops while another one moves, which does not notice.
+// killBeside: a worker dies or stops while another one moves; the latter does not notice.
 func killBeside(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal) {
 	k.handOver()
 	front, victim := k.sides[1], k.pids[otherSlot]
@@ -122,7 +122,7 @@ func killBeside(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signa
 	k.goesOn(1)
 }
 
-// killLeft: a worker dies or stops while the front moves, which does not mind.
+// killLeft: a worker dies or stops while the front moves; the front's move is not affected.
 func killLeft(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal) {
 	victim := k.pids[firstSlot]
 	k.disturb(disturbance{At: at, Signal: sig, PID: victim})
@@ -139,7 +139,7 @@ func killLeft(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal)
 	k.goesOn(1)
 }
 
-// workerWithoutNumbers: a worker's new process that has no number for a descriptor changes nothing, and says why.
+// workerWithoutNumbers: if a worker's new process has no free descriptor, nothing changes, and the error says why.
 func workerWithoutNumbers(t *testing.T, k *frontScene, at handoff.Point) {
 	k.handOver()
 	k.disturb(disturbance{At: at, NoFiles: true})

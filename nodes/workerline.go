@@ -9,20 +9,20 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// listen takes what the front says, until the line ends: first what has been heard of it already.
+// listen handles what the front says, until the line ends, beginning with heard, the words that have been read already.
 func (w *Worker) listen(heard []talk.Word) {
 	w.wg.Go(func() {
 		defer w.finished()
 		for _, m := range heard {
 			w.take(m)
 		}
-		_ = w.p.line.Read(w.take) // that it has ended is all there is to know
+		_ = w.p.line.Read(w.take) // all there is to know is that the line has ended
 	})
 }
 
 func (w *Worker) finished() { w.finish.Do(func() { close(w.done) }) }
 
-// take does what the front says.
+// take does what a word of the front asks for.
 func (w *Worker) take(m talk.Word) {
 	defer m.Drop()
 	p := w.p
@@ -60,7 +60,7 @@ func (w *Worker) takeSession(m talk.Word) {
 	}
 }
 
-// dropConn ends the connection to a peer: another worker has closed its shadow of it, or the peer has connected anew there.
+// dropConn ends the connection to a peer: another worker has closed its shadow (closed), or the peer has connected anew to another worker.
 func (p *part) dropConn(peer string, closed bool) {
 	why := ErrSuperseded
 	if closed {
@@ -71,7 +71,7 @@ func (p *part) dropConn(peer string, closed bool) {
 	}
 }
 
-// queueShadow has doWork take a way to a peer.
+// queueShadow leaves it to doWork to take a shadow.
 func (w *Worker) queueShadow(m *talk.Word) {
 	if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil {
 		return
@@ -82,7 +82,7 @@ func (w *Worker) queueShadow(m *talk.Word) {
 	w.wake()
 }
 
-// move has the worker handed over.
+// move begins to hand the worker over.
 func (w *Worker) move(m *talk.Word) {
 	if m.FD == 0 {
 		w.stayed(m.ID, talk.ErrLost)
@@ -92,7 +92,7 @@ func (w *Worker) move(m *talk.Word) {
 	w.wg.Go(func() { w.give(fd, id) })
 }
 
-// hearNone notes that another worker has ended (peer is ""), or that it has no connection to the peer; who waits for one looks again.
+// hearNone notes that another worker has ended (peer is ""), or that it has no connection to the peer; those that wait for one look again.
 func (p *part) hearNone(from int, peer string) {
 	if peer == "" {
 		p.noteEnded(from)
@@ -117,7 +117,7 @@ func (w *Worker) addInlet(fd int, number uint64) {
 	w.socketLost(number, err)
 }
 
-// wake has doWork look again.
+// wake makes doWork look again.
 func (w *Worker) wake() {
 	select {
 	case w.some <- struct{}{}:
@@ -125,7 +125,7 @@ func (w *Worker) wake() {
 	}
 }
 
-// doWork does in order what may have to wait: it takes the ways to peers that other workers have.
+// doWork does in order what may have to wait: it takes shadows of the connections that other workers have.
 func (w *Worker) doWork() {
 	for {
 		w.mu.Lock()

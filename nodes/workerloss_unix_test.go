@@ -26,7 +26,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Workers that lose the way to each other, and live, get another one.
+// Workers that live, but have lost the way to each other, get another one.
 func TestWorkersLoseEachOther(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -55,7 +55,7 @@ func TestWorkersLoseEachOther(t *testing.T) {
 			joined()
 		}
 	}
-	for _, n := range ns { // no number is free for the descriptor of the next one, or the next few
+	for _, n := range ns { // no descriptor is free for the next way, or the next few
 		w.rpc(n, "nofiles")
 		w.rpc(n, "sever")
 		time.Sleep(2 * siblingPause)
@@ -74,7 +74,7 @@ func TestWorkersLoseEachOther(t *testing.T) {
 	joined()
 }
 
-// A worker that dies loses its own sessions only, and is replaced. What others had with its processes ends.
+// A worker that dies loses its own sessions only, and is replaced. Links, monitors and calls of others to its processes end.
 func TestWorkerDies(t *testing.T) {
 	log := new(record)
 	w := newFrontWorld(t, 3, func(cfg *FrontConfig) { cfg.Node.Logger = slog.New(slog.NewTextHandler(log, nil)) })
@@ -104,7 +104,7 @@ func TestWorkerDies(t *testing.T) {
 	require.Equal(t, 3, seen)
 	require.NoError(t, ca.Err())
 	require.NoError(t, cc.Err())
-	require.Eventually(t, func() bool { // what was in the socket of the dying one ends with it
+	require.Eventually(t, func() bool { // what was in the dying worker's socket ends with the worker
 		pid, err := b.RPC(soon(t), frontName, "w", "pid")
 		return err == nil && pid != ei.Int(victim)
 	}, tooLong, tick)
@@ -122,7 +122,7 @@ func TestWorkerDies(t *testing.T) {
 	require.Equal(t, ei.Int(2), v)
 }
 
-// A worker that takes the place of another, and hangs before it is ready, is replaced as well.
+// A replacement for a worker that hangs before it is ready is replaced as well.
 func TestReplacementHangs(t *testing.T) {
 	t.Parallel() // it waits
 	var starts atomic.Int32
@@ -142,7 +142,7 @@ func TestReplacementHangs(t *testing.T) {
 	require.Eventually(t, func() bool { return starts.Load() >= 3 && len(w.f.Workers()) == 1 }, 2*tooLong, tick)
 }
 
-// What a word has come without, for there was no number free, ends nothing but what it was about.
+// If a word's descriptor is lost, because none was free, only what the word was about is affected.
 func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
 	for _, m := range []talk.Word{
 		{Topic: talk.Sibling, Part: 9}, {Topic: talk.Sessions}, {Topic: talk.Session, Plugin: "tcp"}, {Topic: talk.Move, ID: 3},
@@ -167,7 +167,7 @@ func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
 	}
 }
 
-// A worker that has no number for a session's descriptor for a while loses that session, and no other.
+// A worker that has no free descriptor for a while loses the sessions that come meanwhile, and no others.
 func TestSessionsLost(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	n := w.node("peer@127.0.0.1")
@@ -203,7 +203,7 @@ func TestSessionsLost(t *testing.T) {
 	}, tooLong, tick)
 }
 
-// standStill stops a process. kill(2) returns before its threads have stopped, and they may still do what has just come.
+// standStill stops a process. kill(2) returns before the threads have stopped; they may still handle what has just come.
 func standStill(t *testing.T, pid int) {
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 	if runtime.GOOS != "linux" {
@@ -220,7 +220,7 @@ func standStill(t *testing.T, pid int) {
 	}, tooLong, tick)
 }
 
-// Who waits for the way to a peer from a worker that dies connects by itself.
+// If a worker dies while another one waits for a way to its peer, the other one connects by itself.
 func TestWayFromDeadWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -240,8 +240,8 @@ func TestWayFromDeadWorker(t *testing.T) {
 	require.Equal(t, ei.Int(4), r.v)
 }
 
-// A worker that has no number for the descriptor of a way to another worker does not deny that one's processes: the peer sees that its
-// connection ends.
+// A worker that has no free descriptor for a branch to another worker does not report that worker's processes as missing: it ends the
+// peer's connection.
 func TestNoDescriptorForBranch(t *testing.T) {
 	w := newFloodWorld(t)
 	joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
@@ -262,7 +262,7 @@ func TestNoDescriptorForBranch(t *testing.T) {
 	require.Equal(t, ei.Int(1), v)
 }
 
-// A worker that has no number for the descriptor of a way to a peer says so to the one that waits for it, which asks again.
+// A worker that has no free descriptor for another worker's way to a peer says so to the other one, which asks again.
 func TestNoDescriptorForMeeting(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)

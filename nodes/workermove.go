@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// moveMark begins the WorkerVariable of a process that takes another worker's place; a descriptor follows, of the channel to that one.
+	// moveMark begins the WorkerVariable of a process that takes another worker's place; the descriptor of the channel to that one follows.
 	moveMark = "upgrade,"
-	// moveLimit bounds each step of that in which the worker's peers wait: less than the 5 s of most callers.
+	// moveLimit bounds each step of the move in which the worker's peers wait: less than the 5 s of most callers.
 	moveLimit = 4 * time.Second
 )
 
-// pauseWork stops what is done of the worker's work; resume ends that, and pauseLine.
+// pauseWork stops the worker from doing more of its work; resume ends that, and pauseLine.
 func (w *Worker) pauseWork(ctx context.Context) (resume func(), err error) {
 	resume = func() {
 		w.mu.Lock()
@@ -36,9 +36,9 @@ func (w *Worker) pauseWork(ctx context.Context) (resume func(), err error) {
 	return resume, nil
 }
 
-// pauseLine stops the reader of the line to the front. Before that it has the readers of the connections to other workers halted, for one
-// of them may be waiting for an answer of the front. The readers of conns have halted, so no new connection to another worker begins here;
-// the front may still bring one.
+// pauseLine stops the reader of the line to the front. Before that it halts the readers of the connections to other workers, for one of
+// them may be waiting for an answer of the front. The readers of conns have halted, so no new connection to another worker begins here; the
+// front may still bring one.
 func (w *Worker) pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error {
 	known := map[*Conn]bool{}
 	for deaf := false; ; deaf = true {
@@ -59,7 +59,7 @@ func (w *Worker) pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn
 	}
 }
 
-// local lists the ways to the other workers: those of the worker, and those of connections.
+// local lists the ways to the other workers: the siblings, and the branches of conns.
 func (p *part) local(conns []*Conn) []*Conn {
 	var list []*Conn
 	p.mu.Lock()
@@ -77,7 +77,7 @@ func (p *part) local(conns []*Conn) []*Conn {
 	return list
 }
 
-// give hands the worker over to the process at the other end of a channel, and tells the front where that has failed.
+// give hands the worker over to the process at the other end of a channel, and tells the front if that has failed.
 func (w *Worker) give(fd int, id uint64) {
 	file := descriptor.File(fd)
 	ch, err := handoff.FileChannel(file)
@@ -87,7 +87,7 @@ func (w *Worker) give(fd int, id uint64) {
 	}
 	defer ch.Close()
 	d := moveDeadlines(w.n.cfg.DrainTimeout + moveLimit)
-	d.Hello = DefaultWorkerStart // an earlier front has not waited for the new process
+	d.Hello = DefaultWorkerStart // a front of an earlier version has not waited for the new process
 	o := &handoff.Offer{
 		Terms:     handoff.Terms{What: w.n.name, Require: []string{states.FeatureWorker}, Know: []string{states.FeatureWorker}},
 		Plugins:   w.n.plugins,
@@ -107,7 +107,7 @@ func (w *Worker) give(fd int, id uint64) {
 	}
 }
 
-// moveDeadlines are those of a worker that moves, on either side.
+// moveDeadlines are the deadlines of a worker's move, on either side.
 func moveDeadlines(freeze time.Duration) handoff.Deadlines {
 	const d = moveLimit
 	return handoff.Deadlines{Hello: d, Static: d, Freeze: freeze, Offer: d, Stage: d, Take: d, Goodbye: d}
@@ -166,7 +166,7 @@ func (e *workerEstate) snapshot() (err error) {
 	return err
 }
 
-// snapshotWords has what the worker has to say to the front, has heard for later, and has asked; p.mu is held.
+// snapshotWords puts into the state what the worker has to say to the front, has heard for later, and has asked; p.mu is held.
 func (e *workerEstate) snapshotWords(s *states.Worker) (err error) {
 	p := e.w.p
 	if s.Words, err = e.table.words(p.line.Waiting()); err != nil {
@@ -194,7 +194,7 @@ func (e *workerEstate) snapshotWords(s *states.Worker) (err error) {
 	return err
 }
 
-// snapshotKnown has what the worker knows of the others, and of names; p.mu is held.
+// snapshotKnown puts into the state what the worker knows of the others, and of names; p.mu is held.
 func (p *part) snapshotKnown(s *states.Worker) {
 	s.Latest, s.Last = p.latest, p.last
 	for id := range p.crew {
@@ -211,8 +211,8 @@ func (p *part) snapshotKnown(s *states.Worker) {
 	}
 }
 
-// snapshotOver has the stakes that end with this process, for nobody else says so: handshakes that are cut off, and connections that have
-// just broken. p.mu is held.
+// snapshotOver puts into the state the stakes that end with this process, so that the new one says so to the front: handshakes that are cut
+// off, and connections that have just broken. p.mu is held.
 func (e *workerEstate) snapshotOver(s *states.Worker) {
 	moves := map[*stake]bool{}
 	for _, c := range e.Frozen.conns {

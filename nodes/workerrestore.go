@@ -15,7 +15,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// succeedWorker makes this process the worker that another one is.
+// succeedWorker makes this process the worker that another process is.
 func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, error) {
 	fd, err := strconv.Atoi(channel)
 	if err != nil || fd < 3 {
@@ -47,7 +47,7 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	return h.w, nil
 }
 
-// A workerHeir makes a worker of what another process has.
+// A workerHeir makes a worker from the state and the descriptors of another process.
 type workerHeir struct {
 	cfg    Config
 	w      *Worker
@@ -105,7 +105,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	return nil
 }
 
-// takeLine makes a line of its description, which stands still.
+// takeLine makes a line from its description; the line stands still until Resume.
 func takeLine(list *descriptorList, at int, words []states.Word) (*talk.Line, error) {
 	fd, err := list.takeOne(at)
 	if err != nil {
@@ -127,7 +127,7 @@ func takeLine(list *descriptorList, at int, words []states.Word) (*talk.Line, er
 	return l, nil
 }
 
-// fill makes what the worker has beside the node.
+// fill makes what the worker has besides the node.
 func (h *workerHeir) fill(list *descriptorList) (err error) {
 	s, p := &h.state, h.w.p
 	if h.w.work, err = list.takeWords(s.Work); err != nil {
@@ -173,7 +173,7 @@ func (h *workerHeir) Start(ctx context.Context) error {
 		w.p.line.Say(talk.Word{Topic: talk.Over, Name: string(x.Name)})
 	}
 	for _, x := range s.Claimed {
-		if w.n.procs.named(x.Name) == nil { // somebody was about to register it
+		if w.n.procs.named(x.Name) == nil { // the old process was about to register it
 			w.p.releaseName(x.Name)
 		}
 	}
@@ -183,7 +183,8 @@ func (h *workerHeir) Start(ctx context.Context) error {
 	return h.staged.Start(ctx)
 }
 
-// listen begins what the worker has to do with the front: who hears of something as the node goes on may have to ask it.
+// listen begins the exchange with the front, before processes are told anything: a process that is told something may have to ask the
+// front.
 func (h *workerHeir) listen() {
 	w, s := h.w, &h.state
 	for _, m := range s.Meets {

@@ -17,14 +17,14 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// setUpApart gives a worker functions that lose the ways to the other workers for as long as a test likes.
+// setUpApart gives a worker functions that break the ways to the other workers for as long as a test likes.
 func setUpApart(n *Node) {
 	n.Expose("w", "apart", func(context.Context, []ei.Term) (any, error) {
 		p := n.part
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for id, c := range p.siblings {
-			if id < p.id { // else the other one asks for another way
+			if id < p.id { // otherwise the other worker asks for another way
 				p.seeking[id] = true
 			}
 			c.fail(ErrTickTimeout)
@@ -44,13 +44,13 @@ func setUpApart(n *Node) {
 	})
 }
 
-// What peers have with processes of a worker that lives goes there, in order, while two workers have lost each other; also once one of them
-// has gone over to another process. What those processes say to each other waits.
+// While two workers have no way to each other, peers still reach their processes, in order; also after one of the workers has moved to
+// another process. What the workers' own processes say to each other waits.
 func TestWorkersApart(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	one, other := w.crewman(w.worker(ns[0])), w.crewman(w.worker(ns[1]))
-	if one.number > other.number { // that of the other one asks for another way
+	if one.number > other.number { // the worker with the higher number asks for another way
 		ns[0], ns[1], one = ns[1], ns[0], other
 	}
 	x, y := ns[0], ns[1]
@@ -103,13 +103,13 @@ func TestWorkersApart(t *testing.T) {
 	}
 }
 
-// A worker stands still, and another one, which has lost the way to it, gets another one: what that one's processes send there comes in
-// order once the worker goes on.
+// A worker has stopped, and another one, which has lost the way to it, gets a new one: what the other worker's processes send through it
+// arrives in order once the stopped worker goes on.
 func TestSecondWayToStoppedWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, y := ns[0], ns[1]
-	if w.crewman(w.worker(x)).number < w.crewman(w.worker(y)).number { // that of the other one asks for another way
+	if w.crewman(w.worker(x)).number < w.crewman(w.worker(y)).number { // the worker with the higher number asks for another way
 		x, y = y, x
 	}
 	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
@@ -134,11 +134,11 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	require.Equal(t, sent, got)
 }
 
-// A torn is a worker that has lost the way to another one, of number 2, which lives.
+// A torn is a worker that has lost the way to another worker, number 2, which lives.
 type torn struct {
 	*loneWorker
 	w   *world
-	far ei.Pid // of the other one
+	far ei.Pid // a process of worker 2
 }
 
 func (w *world) torn(limit time.Duration, edit ...func(*Config)) *torn {
@@ -152,7 +152,7 @@ func (w *world) torn(limit time.Duration, edit ...func(*Config)) *torn {
 	return n
 }
 
-// mend gives it another way; the test has the other end.
+// mend gives the worker another way to worker 2; the test has the other end.
 func (n *torn) mend() *wire {
 	t := n.w.t
 	here, there, err := descriptor.StreamPair()
@@ -161,7 +161,7 @@ func (n *torn) mend() *wire {
 	return n.end(there)
 }
 
-// second is mend with something in the way for a process, before it is there.
+// second is mend with a way that already holds a message for a process.
 func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
 	t := n.w.t
 	here, there, err := descriptor.StreamPair()
@@ -172,7 +172,7 @@ func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
 	return p
 }
 
-// shadow is the other end of a branch, on its way to the other worker.
+// shadow is the other end of the branch that the worker has just made for worker 2.
 func (n *torn) shadow() *wire {
 	for {
 		if asked := arrives(n.w.t, n.asked, "the way"); asked.Topic == talk.Shadow {
@@ -191,7 +191,7 @@ func (n *torn) end(fd int) *wire {
 	return &wire{t: t, s: s, peer: n.part.siblingPeer(), self: n.far}
 }
 
-// Monitors between workers do not depend on what the node announces to others.
+// Monitors between workers do not depend on the flags that the node announces to other nodes.
 func TestMonitorBetweenPlainWorkers(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour, func(cfg *Config) { cfg.Flags = dist.FlagsLibei })
@@ -205,7 +205,7 @@ func TestMonitorBetweenPlainWorkers(t *testing.T) {
 	require.Equal(t, ref, ctl.Ref)
 }
 
-// A peer does not wait for the way between two workers.
+// A peer's messages to a process of another worker do not wait for the way between the two workers.
 func TestPeerOfWorkerApart(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
@@ -216,7 +216,7 @@ func TestPeerOfWorkerApart(t *testing.T) {
 	require.Zero(t, unread(b))
 }
 
-// What goes through a branch as that ends is not forgotten with it.
+// A link that goes through a branch just as the branch ends is not forgotten: the peer is told of its end.
 func TestBranchEndsBesideLink(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
@@ -236,7 +236,7 @@ func TestBranchEndsBesideLink(t *testing.T) {
 	require.False(t, b.note(m, true), "nobody would tell the peer")
 }
 
-// Who speaks to a process of another worker waits for the next way to it: until it is there, that worker has ended, or the time is over.
+// A Send or Link to a process of another worker waits for the next way to that worker, until the worker has ended or the time is up.
 func TestProcessOfWorkerApart(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
@@ -271,8 +271,8 @@ func TestProcessOfWorkerApartForLong(t *testing.T) {
 	require.ErrorIs(t, box(t, n.Node).Send(soon(t), n.far, 1), ErrNoConnection)
 }
 
-// A way to another worker is taken, with what is in it, once the one before it has ended, and what that has carried is broken; who sends
-// meanwhile waits for it.
+// A new way to another worker is used, with what is in it, once the one before it has ended and the links over that are broken; a Send
+// waits until then.
 func TestSecondWayAwaitsFirst(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
@@ -297,7 +297,7 @@ func TestSecondWayAwaitsFirst(t *testing.T) {
 	first.gone()
 }
 
-// Of three ways the last one stays, whatever becomes of the one that is to follow the first.
+// If a third way comes, it is the one that stays, whatever becomes of the second.
 func TestThirdWayAwaitsSecond(t *testing.T) {
 	for name, lost := range map[string]bool{"taken": false, "lost": true} {
 		t.Run(name, func(t *testing.T) {
@@ -328,7 +328,7 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 	}
 }
 
-// A way that waits for the end of the one before it ends with the node.
+// If the node ends while a way waits for the end of the one before it, the waiting way ends too.
 func TestSecondWayEndsWithNode(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
@@ -338,7 +338,7 @@ func TestSecondWayEndsWithNode(t *testing.T) {
 	second.gone()
 }
 
-// A worker that moves takes along a way that waits for the end of the one before it, with what is in it.
+// If a worker moves while a way waits for the end of the one before it, the waiting way moves too, with what is in it.
 func TestSecondWayMoves(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.torn(time.Hour)
@@ -363,7 +363,7 @@ func TestSecondWayMoves(t *testing.T) {
 	require.NoError(t, stage().(*workerHeir).Discard())
 	g := stage().(*workerHeir)
 	require.NoError(t, f.Release())
-	require.NoError(t, n.Close()) // what this process has of it is closed
+	require.NoError(t, n.Close()) // this process closes what it has of the way
 	require.NoError(t, g.Start(soon(t)))
 	heirs := g.w.Mailboxes()
 	require.Len(t, heirs, 1)

@@ -13,13 +13,13 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A sessionSocket is one through which sessions come. The front has given it its number; that of the first one is 0.
+// A sessionSocket is a socket through which sessions come, and the number that the front has given it; that of the first one is 0.
 type sessionSocket struct {
 	conn   *net.UnixConn
 	number uint64
 }
 
-// receive takes sessions in the form of BIND 10.
+// receive takes sessions in the format of BIND 10, out of one socket after the other.
 func (w *Worker) receive() {
 	for {
 		select {
@@ -33,14 +33,14 @@ func (w *Worker) receive() {
 	}
 }
 
-// socketLost says that a socket for sessions is no more, behind all that was taken out of it. It has been closed: nothing more can be lost
-// in it.
+// socketLost tells the front that a socket for sessions is no more, after all that was taken out of the socket. It has been closed: nothing
+// more can be lost in it.
 func (w *Worker) socketLost(number uint64, err error) {
 	w.n.log.Error("sessions are lost", "error", err)
 	w.p.line.Say(talk.Word{Topic: talk.Shut, ID: number})
 }
 
-// receiveFrom takes sessions out of a socket until the front has closed it. An error loses what is still in there.
+// receiveFrom takes sessions out of a socket until the front has closed it. If it returns an error what is still in the socket is lost.
 func (w *Worker) receiveFrom(conn *net.UnixConn) error {
 	r, err := handoff.NewReceiver(conn, nil)
 	if err != nil {
@@ -64,15 +64,15 @@ func (w *Worker) receiveFrom(conn *net.UnixConn) error {
 	switch {
 	case err == io.EOF || ctx.Err() != nil:
 		return nil
-	case errors.Is(err, io.ErrUnexpectedEOF): // the front has given up in the middle of one, and sends on through another socket
+	case errors.Is(err, io.ErrUnexpectedEOF): // the front has given up in the middle of a session, and sends on through another socket
 		w.n.log.Debug("sessions end", "error", err)
 		return nil
 	}
 	return err
 }
 
-// receiveSessions receives sessions and holds their handshakes, as Listener.run does, until another goroutine takes its place or there
-// are no more.
+// receiveSessions receives sessions and does their handshakes, as Listener.run does, until another goroutine takes its place or there are
+// no more.
 func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended chan<- error) {
 	var s handoff.Session
 	for {
@@ -94,8 +94,8 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 	}
 }
 
-// shake holds a handshake, on this goroutine if the last one was quick. It reports whether the caller is to go on, else next does so in its
-// place.
+// shake does a handshake, on this goroutine if the last one was quick. It reports whether the caller is to go on receiving; else next does
+// so in its place.
 func (w *Worker) shake(o *opening, next func()) (goOn bool) {
 	shake := func() { o.shake() }
 	if w.pace.slow.Load() {
@@ -110,7 +110,7 @@ func (w *Worker) shake(o *opening, next func()) (goOn bool) {
 	return goOn
 }
 
-// session takes a socket whose first packet the front has read; nil if that has failed.
+// session takes a socket from which the front has read the first packet; nil if that has failed.
 func (w *Worker) session(fd int, carried states.Carriage, state, data []byte) *opening {
 	p, n := w.p, w.n
 	h := p.newStake(peerOf(data))
@@ -130,7 +130,7 @@ func (w *Worker) session(fd int, carried states.Carriage, state, data []byte) *o
 	return o
 }
 
-// open makes a stream of a socket that has come; 0 is one that was lost on its way.
+// open makes a stream of a socket that has come; fd is 0 if the socket was lost on its way.
 func (w *Worker) open(fd int, carried states.Carriage, state []byte) (transport.Transport, *transport.Stream, error) {
 	if fd == 0 {
 		return nil, nil, talk.ErrLost

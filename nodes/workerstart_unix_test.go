@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// setUpHeirs makes what has something to ask the front as soon as a worker's new process goes on.
+// setUpHeirs registers processes that have to ask the front something as soon as a worker's new process goes on.
 func setUpHeirs(n *Node) error {
 	begin := func(name string) (*Mailbox, error) {
 		b, err := n.NewMailbox(nil)
@@ -37,7 +37,7 @@ func setUpHeirs(n *Node) error {
 			}
 		}()
 	}
-	_, err := n.Handle("late", func(self *Mailbox, m *Message) { // and passes on what it has not read
+	_, err := n.Handle("late", func(self *Mailbox, m *Message) { // passes on what the old process had not read
 		v, err := m.Term()
 		if err == nil {
 			err = self.SendName(context.Background(), n.Name(), "joe", v)
@@ -49,7 +49,7 @@ func setUpHeirs(n *Node) error {
 	return err
 }
 
-// elsewhere is a node at another worker than that of a process.
+// elsewhere is a node connected to another worker than the one with that process id.
 func (w *frontWorld) elsewhere(pid int, alive string) *Node {
 	w.t.Helper()
 	for i := range 100 {
@@ -61,7 +61,7 @@ func (w *frontWorld) elsewhere(pid int, alive string) *Node {
 	return nil
 }
 
-// upgraded has all workers go on in other processes.
+// upgraded upgrades all workers.
 func (w *frontWorld) upgraded() {
 	w.t.Helper()
 	list, err := w.f.UpgradeWorkers(soon(w.t))
@@ -71,7 +71,7 @@ func (w *frontWorld) upgraded() {
 	}
 }
 
-// A Handler that takes the place of a mailbox passes what it finds there on to a process of another worker.
+// A Handler that takes the place of a mailbox passes the messages that it finds there on to a process of another worker.
 func TestLateMessagesPassedOn(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -90,8 +90,8 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	}, tooLong, tick)
 }
 
-// Processes that end as their worker's new process goes on, for the connection to those that they were linked with has broken, do not hold
-// it up, though their names have to be free when others hear of it.
+// As a worker's new process goes on, processes end because the connection to those that they were linked with has broken. They do not hold
+// up the worker, though their names have to be free when others hear of their end.
 func TestNamedProcessesEndInMove(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	x, calm := w.node(doomed), w.node("calm@127.0.0.1")
@@ -113,7 +113,7 @@ func TestNamedProcessesEndInMove(t *testing.T) {
 	require.Equal(t, ei.Atom("undefined"), w.rpc(calm, "whereis", ei.Atom("joe0")))
 }
 
-// A name that is registered anew while its worker's new process starts is found from everywhere.
+// A name that is registered anew while its worker's new process starts is found from all workers.
 func TestNameRegisteredAnewInMove(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	x := w.node(doomed)
@@ -137,7 +137,7 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 	require.Equal(t, next, w.rpc(other, "whereis", ei.Atom("phoenix")))
 }
 
-// A Worker that is told to shut down while its node stands still gives up with its context, and has ended nothing.
+// Worker.Shutdown while the node is frozen gives up when its context ends, and has then ended nothing.
 func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")

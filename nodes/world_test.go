@@ -138,7 +138,7 @@ func async[T any](f func() (T, error)) <-chan result[T] {
 	return c
 }
 
-// inTime fails the test if f does not return: nothing that is called so waits for anything that takes long.
+// inTime fails the test if f, which must not wait for anything that takes long, does not return.
 func inTime(t testing.TB, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -206,7 +206,7 @@ func (e entry) Close() error {
 	return nil
 }
 
-// For states that nothing announces.
+// tooLong and tick are for states of which no event tells.
 const (
 	tooLong = time.Minute
 	tick    = time.Millisecond

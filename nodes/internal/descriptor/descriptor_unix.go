@@ -12,13 +12,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Duplicate makes a second descriptor of what fd is; it is not inherited by programs that are started.
+// Duplicate makes a second descriptor of what fd refers to. Programs that this process starts do not inherit it.
 func Duplicate(fd int) (int, error) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	return dup, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
 }
 
-// CloseOnExec keeps a descriptor from programs that are started.
+// CloseOnExec keeps programs that this process starts from inheriting a descriptor.
 func CloseOnExec(fd int) { unix.CloseOnExec(fd) }
 
 // Close closes a descriptor.
@@ -65,8 +65,8 @@ func StreamPair() (one, other int, err error) {
 	return one, other, nil
 }
 
-// AwaitInput waits until there is something to read on a socket, which stays there, or its other end is closed. The socket's deadlines
-// bound it.
+// AwaitInput waits until there is something to read on a socket, or its other end is closed; it reads nothing. The socket's deadlines bound
+// the wait.
 func AwaitInput(conn *net.UnixConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package form is how the state of a connection, a node, a front or a worker is written, for another process to read: what Offer gives and
-// Restore takes.
+// Package form is the encoding in which the state of a connection, a node, a front or a worker is written, for another process to read:
+// what Offer gives and Restore takes.
 //
 // A state begins with "cnode-state", a letter for its kind and the version of the format, 1. A record follows: fields, each of them
 //
@@ -8,8 +8,8 @@
 //	value
 //
 // A value is an unsigned varint, bytes, text, a pid or reference in the external term format (empty: none), or a record. A field that may
-// occur several times is a list. Who reads a field that it does not know skips it, unless it is mandatory: then it refuses the state.
-// Tags are never used again.
+// occur several times is a list. A reader skips a field that it does not know, unless the field is mandatory: then it refuses the state.
+// Tags are never reused.
 package form
 
 import (
@@ -24,16 +24,16 @@ import (
 type Need uint64
 
 const (
-	May   Need = iota // who does not know it skips it; where it is missing it is zero
-	Must              // who does not know it, or misses it, refuses the state
-	Given             // as Must, but it is not written where it is zero; so where it is missing it is zero
+	May   Need = iota // a reader that does not know the field skips it; if it is missing it is zero
+	Must              // a reader that does not know the field, or misses it, refuses the state
+	Given             // as Must, but the field is not written if it is zero; so if it is missing it is zero
 )
 
-// mark is what a field is written with.
+// mark is the mandatory bit that a field is written with.
 func (n Need) mark() uint64 { return uint64(min(n, Must)) }
 
-// Fields are one record of a state, on its way out or in. The same description of the fields, a function that names each one, does both:
-// so they cannot differ.
+// Fields are one record of a state, which is being written or read. The same description of the fields, a function that names each one,
+// does both, so that writing and reading cannot differ.
 type Fields struct {
 	reads bool
 	out   []byte
@@ -76,7 +76,7 @@ func Write(kind byte, d Describer) ([]byte, error) {
 	return f.out, nil
 }
 
-// grow makes room for more bytes. What they lay in before is cleared, for keys may be among them.
+// grow makes room for more bytes. If that moves b, its old memory is cleared, for there may be keys in it.
 func grow(b []byte, room int) []byte {
 	if cap(b)-len(b) >= room {
 		return b
@@ -86,10 +86,10 @@ func grow(b []byte, room int) []byte {
 	return grown
 }
 
-// shortField is how much a field takes that is not a field of bytes.
+// shortField is the room that is made for a field before it is written: enough for any but a field of bytes.
 const shortField = 1 << 10
 
-// Read decodes what Write gives. Nothing of b is kept but where a field says so. The error is an *Error.
+// Read decodes what Write gives. Only fields whose comments say so keep parts of b. The error is an *Error.
 func Read(kind byte, b []byte, d Describer) error {
 	head := len(Magic) + 2
 	switch {
@@ -158,7 +158,8 @@ func (f *Fields) take(tag uint64) ([]byte, bool) {
 	return nil, false
 }
 
-// value reads or writes one field. put appends it, get reads it; zero says that it need not be written where it may be absent.
+// value reads or writes one field. put appends it, get reads it; zero says that the value is zero, so that it is not written unless the
+// field is a Must.
 func (f *Fields) value(tag uint64, n Need, zero bool, put func(b []byte) ([]byte, error), get func(b []byte) error) {
 	if f.err != nil {
 		return

@@ -50,7 +50,7 @@ type inner struct{ key []byte }
 
 func (s *inner) Describe(f *Fields) { f.Bytes(1, Must, &s.key) }
 
-// An earlier is sample as it was before some of its fields came.
+// An earlier is a sample as it was before some of its fields were added.
 type earlier struct{ sample }
 
 func (s *earlier) Describe(f *Fields) {
@@ -82,8 +82,8 @@ func someSample(t *rapid.T) sample {
 	return s
 }
 
-// What is written is read, and by who does not know the later fields as far as it knows them, unless one of them says something that must
-// be understood.
+// What is written can be read. A reader that does not know the later fields reads those that it knows, unless a later field that must be
+// understood is not zero.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := someSample(t)
@@ -109,7 +109,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// A state that is cut off, wherever that is, is refused or lacks the fields behind: none is made up.
+// A state that is cut off, at whichever byte, is refused, or lacks the fields that follow: none is made up.
 func TestCutOff(t *testing.T) {
 	s := rapid.Custom(someSample).Example(1)
 	b, err := Write(kind, &s)
@@ -126,7 +126,7 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// An error says where it is, in records in records too.
+// An error says which field is wrong, also in records within records.
 func TestErrorNamesTheField(t *testing.T) {
 	long := ei.Pid{Node: ei.Atom(strings.Repeat("n", 256))}
 	_, err := Write(kind, &sample{pid: long})
@@ -135,14 +135,14 @@ func TestErrorNamesTheField(t *testing.T) {
 
 	b, err := Write(kind, &sample{list: []inner{{[]byte("k")}, {nil}}})
 	require.NoError(t, err)
-	b[len(b)-2] = 2 << 1 // the second one's only field becomes one that it may have
+	b[len(b)-2] = 2 << 1 // the only field of the second one is not mandatory any more, and has a tag that is not known
 	err = Read(kind, b, new(sample))
 	require.ErrorIs(t, err, ErrMalformed)
 	require.ErrorContains(t, err, "state: inner 2, field 1: malformed state: it is missing")
 	require.False(t, errors.Is(err, handoff.ErrUnknown))
 }
 
-// A buffer that a state has outgrown is cleared.
+// A buffer that a state has outgrown is cleared, since keys may be in it.
 func TestOutgrownStateIsCleared(t *testing.T) {
 	f := &Fields{out: make([]byte, 0, 16)}
 	var outgrown [][]byte

@@ -98,7 +98,7 @@ func identifier[T comparable](f *Fields, tag uint64, n Need, v *T, put func([]by
 	})
 }
 
-// One is Each for what there is one of, or none: nil.
+// One is Each for a field that occurs at most once; if it is absent, *v is nil.
 func One[T any, P interface {
 	*T
 	Describer
@@ -117,7 +117,7 @@ func One[T any, P interface {
 	}
 }
 
-// Each is a field that occurs once for each element, a record of its own. name is what an error calls it.
+// Each is a field that occurs once for each element of a list, as a record of its own. name is what an error calls the element.
 func Each[T any, P interface {
 	*T
 	Describer

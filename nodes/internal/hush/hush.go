@@ -1,4 +1,4 @@
-// Package hush bounds what strangers and peers bring into a log.
+// Package hush bounds how much strangers and peers can make a program log.
 package hush
 
 import (
@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// PerSecond is how many messages of a Hush there are in a second.
+// PerSecond is how many messages a second a Hush logs at their own level.
 const PerSecond = 20
 
-// A Hush bounds how many messages in a log others bring about, who may do so any number of times: what is over it shows at the level Debug
-// only. The zero value is ready.
+// A Hush bounds the rate of log messages that others can provoke any number of times: messages over the limit are logged at the level
+// Debug. The zero value is ready.
 type Hush struct {
 	mu    sync.Mutex
 	since time.Time
 	count int // since then
 }
 
-// Log logs a message at a level, or at Debug.
+// Log logs a message at a level, or at Debug if the limit is reached.
 func (h *Hush) Log(l *slog.Logger, level slog.Level, text string, args ...any) {
 	if h.isOver(time.Now()) {
 		level = slog.LevelDebug

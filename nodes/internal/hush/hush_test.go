@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Strangers do not fill the log: there are so many messages in a second, and the rest for debugging.
+// Strangers cannot fill the log: only so many messages a second keep their level, and the rest are logged at Debug.
 func TestHush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h Hush

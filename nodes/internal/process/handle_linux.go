@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A handle is a pidfd: readable when the process has ended, whoever's child it was.
+// A handle is a pidfd: readable when the process has ended, whether or not it is a child.
 type handle struct {
 	mu sync.Mutex
 	f  *os.File
@@ -24,7 +24,7 @@ func (h *handle) adopt(fd int) {
 	if fd < 0 {
 		return
 	}
-	_ = unix.SetNonblock(fd, true) // it is, unless somebody has meddled: then wait holds a thread
+	_ = unix.SetNonblock(fd, true) // it is already, as a rule; otherwise wait would occupy a thread
 	h.f, h.fd = os.NewFile(uintptr(fd), "process"), fd
 }
 

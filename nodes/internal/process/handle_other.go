@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// A handle is what Linux alone has.
+// A handle does nothing here: only Linux has them.
 type handle struct{}
 
 func (*handle) open(int)        {}

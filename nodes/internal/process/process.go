@@ -1,4 +1,4 @@
-// Package process starts, watches and ends the processes of workers, whichever process of a front has started them.
+// Package process starts, watches and ends the processes of workers, whether this process of the front has started them or an earlier one.
 package process
 
 import (
@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// A Process is a child, or one that another process of the front has started.
+// A Process is a child, or a process that an earlier process of the front has started.
 type Process struct {
 	PID    int
 	Exited chan struct{} // closed when it has ended
 
 	cmd    *exec.Cmd     // nil: not a child
-	handle handle        // sees its end, and keeps its number from becoming another one's, where the system has such a thing
+	handle handle        // sees its end, and never stands for another process that gets its number; on Linux only
 	over   chan struct{} // closed by Release
 }
 
-// lookAgain is how often one looks after a process that is not a child, where the system tells nothing.
+// lookAgain is how often a process that is not a child is checked, on systems without handles.
 const lookAgain = 50 * time.Millisecond
 
 // Start starts a command.
@@ -26,20 +26,20 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{PID: cmd.Process.Pid, cmd: cmd, Exited: make(chan struct{}), over: make(chan struct{})}
-	p.handle.open(p.PID) // it has not been waited for: the number is its own
+	p.handle.open(p.PID) // the process has not been waited for, so the number is still its own
 	p.Watch()
 	return p, nil
 }
 
-// Adopt goes on with a process that another front has started, whose end nobody hears of before Watch. handle is what its Descriptor was,
-// or -1; it is owned.
+// Adopt makes a Process of one that an earlier process of the front has started. Its end is not noticed before Watch. handle is what its
+// Descriptor was, or -1; the Process owns it.
 func Adopt(pid, handle int) *Process {
 	p := &Process{PID: pid, Exited: make(chan struct{}), over: make(chan struct{})}
 	p.handle.adopt(handle)
 	return p
 }
 
-// Watch notes the end of the process. It comes back at once.
+// Watch closes Exited when the process has ended. It does not wait for that.
 func (p *Process) Watch() {
 	go func() {
 		ended := p.handle.wait()
@@ -55,7 +55,7 @@ func (p *Process) Watch() {
 		}
 		switch {
 		case p.cmd != nil:
-			_ = p.cmd.Wait() // ProcessState has it
+			_ = p.cmd.Wait() // ProcessState has the outcome
 		case !ended:
 			for signalProcess(p.PID, 0) == nil {
 				t := time.NewTimer(lookAgain)
@@ -71,7 +71,7 @@ func (p *Process) Watch() {
 	}()
 }
 
-// Descriptor is the handle's, for another front; -1 if there is none.
+// Descriptor is the handle's, for another process of the front; -1 if there is none.
 func (p *Process) Descriptor() int { return p.handle.descriptor() }
 
 // Kill ends the process by force.
@@ -91,11 +91,11 @@ func (p *Process) Kill() {
 	}
 }
 
-// End ends the process by force.
+// End ends the process by force, and waits until it has ended.
 func (p *Process) End() { p.Retire(0) }
 
-// Retire waits for the end of a process that has nothing left to do, or ends it. Until then its handle is there, even of one that has
-// died: its number may be another one's.
+// Retire waits for the end of a process that has nothing left to do; after limit it ends the process by force. The handle is kept until
+// then, even if the process has died: by its number alone another process might be killed.
 func (p *Process) Retire(limit time.Duration) {
 	t := time.NewTimer(limit)
 	defer t.Stop()
@@ -127,7 +127,7 @@ func (p *Process) Ended() string {
 	return "it has ended"
 }
 
-// PassFiles has a command's process inherit files, and gives the number that the first of them has there; the others follow.
+// PassFiles makes a command's process inherit files, and returns the descriptor number that the first of them has there; the others follow.
 func PassFiles(cmd *exec.Cmd, files ...*os.File) int {
 	first := 3 + len(cmd.ExtraFiles)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, files...)

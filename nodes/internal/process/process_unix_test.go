@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
-// sleeper is a process that stays until it is told to go.
+// sleeper is a process that runs until it is killed.
 func sleeper(t *testing.T) *Process {
 	t.Helper()
 	p, err := Start(exec.Command("sleep", "1000"))
@@ -67,7 +67,7 @@ func TestRetireWaits(t *testing.T) {
 	require.Equal(t, "exit status 4", p.Ended())
 }
 
-// A process that goes over: who adopts it sees its end, and can end it, with its handle or without.
+// A process that has adopted another one sees its end, and can end it, with its handle or without.
 func TestAdopt(t *testing.T) {
 	for _, byHandle := range []bool{true, false} {
 		p := sleeper(t)
@@ -91,7 +91,7 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// Who lets go of a process harms it no more, and waits for nothing.
+// Release does not harm the process, and nothing waits for its end any more.
 func TestRelease(t *testing.T) {
 	p := sleeper(t)
 	for _, handle := range []bool{true, false} {
@@ -109,7 +109,7 @@ func TestRelease(t *testing.T) {
 	require.NoError(t, unix.Kill(p.PID, 0))
 }
 
-// Of a child that goes on by itself nothing is left.
+// A child that is released, and goes on by itself, leaves nothing behind here.
 func TestReleaseOfAChild(t *testing.T) {
 	before := leak.Descriptors()
 	cmd := exec.Command("sleep", "1000")

@@ -1,4 +1,4 @@
-// Package roll is a list of names that several processes read at once, of which one writes it.
+// Package roll is a list of names that several processes read at once, and one of them writes.
 package roll
 
 import (
@@ -13,25 +13,25 @@ import (
 const (
 	// places is how many places a roll has.
 	places = 1 << 16
-	// seedSize is how many bytes stand before them.
+	// seedSize is how many bytes the seed has, which stands before the places.
 	seedSize = 8
-	// versionSize is how many bytes a place's version has; those of all places are behind the places.
+	// versionSize is how many bytes a place's version has; the versions of all places stand behind the places.
 	versionSize = 4
 )
 
-// A Roll tells of any name at once, and without a question, that no process of the node has registered it. It is a file in memory that the
-// front and the workers share: a byte for each place, and the name's hash says which place is its. The front alone writes it: a place is
-// marked before the worker hears that a name of it is its own. So whoever is told of a name, in whatever way, finds the mark, and a peer
-// that floods a name that nobody has asks nothing of the front. Names that have a place together are asked for as one. Of a name that
-// somebody has, the version of its place tells whether what the front has last said of it still holds: it counts the names that have been
-// entered there.
+// A Roll tells a worker at once, without asking the front, that no process of the node has registered a name. It is a file in memory that
+// the front and the workers share, with a byte for each place; a name's hash says which place it has. Only the front writes it: it marks a
+// place before it tells a worker that a name of that place is the worker's. So a worker that has heard of a registered name, in whatever
+// way, finds the mark, and a peer that floods a name that no process has causes no questions to the front. Names that share a place share
+// the mark. For a name that is registered, the version of its place tells whether the front's last answer about it still holds: the version
+// counts the names that have been entered there.
 type Roll struct {
 	file  *os.File
 	seed  [seedSize]byte
 	names map[int]int // the front's: how many names a place has
 }
 
-// New makes an empty one.
+// New makes an empty roll.
 func New() (*Roll, error) {
 	file, err := sharedFile("names")
 	if err != nil {
@@ -46,7 +46,7 @@ func New() (*Roll, error) {
 	return r, nil
 }
 
-// Open goes on with one of which somebody else has given a descriptor, which is its own, on failure too.
+// Open opens a roll that another process has made, by a descriptor of it. It owns the descriptor, on failure too.
 func Open(fd int) (*Roll, error) {
 	r := &Roll{file: os.NewFile(uintptr(fd), "names"), names: map[int]int{}}
 	if _, err := r.file.ReadAt(r.seed[:], 0); err != nil {
@@ -63,7 +63,7 @@ func (r *Roll) place(name string) int {
 	return int(binary.LittleEndian.Uint16(binary.LittleEndian.AppendUint64(nil, sum^sum>>32)))
 }
 
-// Lacks tells whether surely nobody has a name.
+// Lacks tells whether it is certain that no process has a name.
 func (r *Roll) Lacks(name string) bool {
 	if r == nil {
 		return false
@@ -73,7 +73,7 @@ func (r *Roll) Lacks(name string) bool {
 	return err == nil && mark[0] == 0
 }
 
-// Version is another one whenever somebody has got a name; false if there is none.
+// Version changes whenever the name is entered, or another one of its place; false if there is no version.
 func (r *Roll) Version(name string) (v uint32, ok bool) {
 	if r == nil {
 		return 0, false
@@ -88,17 +88,17 @@ func (r *Roll) versionAt(at int) (uint32, error) {
 	return binary.LittleEndian.Uint32(b[:]), err
 }
 
-// versionPlace is where the version of a place is.
+// versionPlace is where in the file the version of a place is.
 func versionPlace(at int) int64 { return seedSize + places + int64(at)*versionSize }
 
-// Enter notes a name that somebody is about to have.
+// Enter notes a name that a process is about to get.
 func (r *Roll) Enter(name string) error {
 	if r == nil {
 		return nil
 	}
 	at := r.place(name)
 	v, err := r.versionAt(at)
-	if err != nil && err != io.EOF { // it ends before the versions: an earlier front has made it
+	if err != nil && err != io.EOF { // the file ends before the versions: an earlier version of the front has made it
 		return err
 	}
 	if _, err := r.file.WriteAt(binary.LittleEndian.AppendUint32(nil, v+1), versionPlace(at)); err != nil {
@@ -113,7 +113,7 @@ func (r *Roll) Enter(name string) error {
 	return nil
 }
 
-// Strike notes that nobody has a name any more.
+// Strike notes that no process has a name any more.
 func (r *Roll) Strike(name string) {
 	if r == nil {
 		return
@@ -121,7 +121,7 @@ func (r *Roll) Strike(name string) {
 	at := r.place(name)
 	if r.names[at]--; r.names[at] <= 0 {
 		delete(r.names, at)
-		_ = r.mark(at, 0) // else it is asked for in vain
+		_ = r.mark(at, 0) // if it stays marked, workers ask for the name in vain
 	}
 }
 
@@ -130,7 +130,7 @@ func (r *Roll) mark(at int, b byte) error {
 	return err
 }
 
-// Recall counts a name that is marked already.
+// Recall counts a name that is marked already, in a roll from Open.
 func (r *Roll) Recall(name string) {
 	if r != nil {
 		r.names[r.place(name)]++
@@ -140,7 +140,7 @@ func (r *Roll) Recall(name string) {
 // Descriptor is the file's; it stays the roll's.
 func (r *Roll) Descriptor() int { return int(r.file.Fd()) }
 
-// Close lets go of the file. It may be called of a nil Roll, as all but Descriptor: where there is none, it tells nothing of any name.
+// Close lets go of the file. All methods but Descriptor may be called on a nil Roll, which tells nothing of any name.
 func (r *Roll) Close() {
 	if r != nil {
 		_ = r.file.Close()

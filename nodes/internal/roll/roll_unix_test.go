@@ -41,12 +41,12 @@ func TestTellsNamesThatNobodyHas(t *testing.T) {
 	require.NoError(t, r.Enter(twin))
 	r.Strike("one")
 	sees(true)
-	other.Recall(twin) // which goes on as the front's
+	other.Recall(twin) // other goes on as the roll of the front
 	other.Strike(twin)
 	sees(false)
 	require.Less(t, r.place("ü"), places)
 
-	// Who has looked something up sees that somebody has got the name, or one of the same place, meanwhile.
+	// A worker that has looked a name up can see that the name, or another one of its place, was registered meanwhile.
 	before, ok := r.Version("one")
 	require.True(t, ok)
 	require.NoError(t, other.Enter(twin))
@@ -58,7 +58,7 @@ func TestTellsNamesThatNobodyHas(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, after, now)
 
-	// That of an earlier front has no versions.
+	// The roll of an earlier version of the front has no versions.
 	require.NoError(t, r.file.Truncate(seedSize+places))
 	_, ok = r.Version("one")
 	require.False(t, ok)
@@ -81,7 +81,7 @@ func TestTellsNamesThatNobodyHas(t *testing.T) {
 	require.Error(t, r.Enter("another"))
 }
 
-// What is no roll is closed.
+// Open closes a descriptor that is not a roll's.
 func TestOpenOfOther(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)

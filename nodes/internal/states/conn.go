@@ -8,7 +8,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-// A Clock is where a connection's clock stands, as ages: the two processes need not agree on the time of day.
+// A Clock is the state of a connection's tick timer, with ages in place of times: the two processes need not agree on the time of day.
 type Clock struct {
 	Age    time.Duration // since the last tick
 	Idle   bool          // nothing was sent since
@@ -25,11 +25,11 @@ func (s *Clock) Describe(f *form.Fields) {
 	f.Bool(5, form.May, &s.Asked)
 }
 
-// A Conn is a connection.
+// A Conn is the state of a connection.
 type Conn struct {
 	Carriage
 	Export       []byte // the plug-in's own
-	Descriptor   int    // where among those of the node
+	Descriptor   int    // its index among those of the node
 	Self         string
 	SelfCreation uint32
 	Peer         dist.Peer
@@ -37,19 +37,19 @@ type Conn struct {
 	Pid          ei.Pid    // Conn.Self
 	Ahead        []byte    // read, and not consumed: half a frame, or several
 	Rest         []byte    // to be sent: the rest of a half-sent frame, then whole ones
-	Unread       []Message // read beside a Call, and received by nobody
+	Unread       []Message // read by a Call for other receivers, and not received yet
 	Clock        *Clock    // nil: it begins anew
 	Bonds        []Bonds   // of a connection that moves by itself; a node's are with its mailboxes
 	Received     int64
 	Messages     int64
 	Sent         int64
 	Made         int64  // Conn.made
-	Giver        *Giver // of a connection that moves by itself; nil: an earlier process does not say
+	Giver        *Giver // of a connection that moves by itself; nil: an earlier version does not say
 
 	// Between the workers of one node.
 	Worker   int   // sibling, branch
-	Shadow   bool  // of another worker's connection
-	Trunk    Place // branch: of the connection among those of the node
+	Shadow   bool  // it is the shadow of another worker's connection
+	Trunk    Place // branch: the place of its trunk among the node's connections
 	Links    []Crossing
 	Monitors []CrossMonitor
 	Staked   bool   // the front counts it …
@@ -91,7 +91,7 @@ func (s *Conn) Describe(f *form.Fields) {
 	s.Peer.SelfName, s.Peer.SelfCreation = s.Self, s.SelfCreation
 }
 
-// A Giver says which Node a connection comes from, and where that makes its pids.
+// A Giver says which Node a connection comes from, and from which range that node makes its pids.
 type Giver struct {
 	Instance uint64 // Node.instance
 	Worker   uint16 // Config.Worker

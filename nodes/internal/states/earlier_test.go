@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-// earlierState is a state as an earlier version wrote it: before nodes that come and go were told, before the roll of names, before ways
-// that wait. These are kept as they are, for ever.
+// earlierState is a state as an earlier version wrote it: before MonitorNodes, before the roll of names, before ways that wait. These files
+// are kept as they are, for ever.
 func earlierState(t *testing.T, kind string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "earlier", kind))
@@ -25,7 +25,7 @@ func earlierState(t *testing.T, kind string) []byte {
 	return []byte(b)
 }
 
-// What earlier versions have written is read, and all of it: written again it is the same.
+// States that earlier versions have written can be read completely: written again they are the same.
 func TestEarlierStates(t *testing.T) {
 	var conn Conn
 	var node Node
@@ -53,7 +53,7 @@ func TestEarlierStates(t *testing.T) {
 	require.Len(t, worker.Meets, 3)
 }
 
-// The words by which earlier versions say what they give are known.
+// The features that earlier versions announce for a worker's state are known.
 func TestEarlierWorkersAreKnown(t *testing.T) {
 	require.Subset(t, WorkerKnown(), []string{"cnode-worker-state-1", "cnode-worker-state-2"})
 }

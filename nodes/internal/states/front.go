@@ -6,7 +6,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-// A Front is a front.
+// A Front is the state of a front.
 type Front struct {
 	Node        []byte
 	Descriptors int    // of the node
@@ -33,8 +33,8 @@ func (s *Front) Describe(f *form.Fields) {
 type Crewman struct {
 	Slot, Part int
 	PID        int
-	Handle     Place // of the descriptor by which its end is seen
-	Line       int   // where the line's is
+	Handle     Place // of the descriptor by which the end of its process is seen
+	Line       int   // where the line's descriptor is
 	Ready      bool
 	Hangs      bool
 	Sessions   int
@@ -72,10 +72,10 @@ func (s *Word) Describe(f *form.Fields) {
 	form.Number(f, 2, form.Given, &s.Descriptor)
 }
 
-// A Session is one that its worker has not taken yet.
+// A Session is a session that its worker has not taken yet.
 type Session struct {
 	Way        int
-	Descriptor Place // nowhere: it was withdrawn
+	Descriptor Place // nowhere: the session was withdrawn
 	Peer       string
 	Socket     uint64
 }
@@ -90,8 +90,8 @@ func (s *Session) Describe(f *form.Fields) {
 // A Route says which workers have something to do with a peer.
 type Route struct {
 	Peer  string
-	Order uint64 // 0: earlier versions want it
-	At    int    // the part; 0: nobody
+	Order uint64 // always 0: earlier versions require the field
+	At    int    // the worker's number; 0: no worker
 	Held  []Held
 
 	Proven bool
@@ -105,7 +105,7 @@ func (s *Route) Describe(f *form.Fields) {
 	f.Bool(5, form.May, &s.Proven)
 }
 
-// A Held is how much a worker has to do with a peer.
+// A Held is how many sessions and connections of a peer a worker has.
 type Held struct{ Part, Count int }
 
 func (s *Held) Describe(f *form.Fields) {
@@ -113,7 +113,7 @@ func (s *Held) Describe(f *form.Fields) {
 	form.Number(f, 2, form.Must, &s.Count)
 }
 
-// A Tenancy says who has a registered name.
+// A Tenancy says which process has a registered name.
 type Tenancy struct {
 	Name   string
 	Part   int

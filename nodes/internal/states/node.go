@@ -2,26 +2,26 @@ package states
 
 import "github.com/cnode-go/cnode/nodes/internal/form"
 
-// A Listener is a listener.
+// A Listener is the state of a listener.
 type Listener struct {
 	Carriage
 	Descriptor int
 	Serves     bool // it is Start's, and accepts by itself
-	KeepsPath  bool // the file of its socket is somebody else's
+	KeepsPath  bool // the file of its socket is not its own, and stays
 }
 
 func (s *Listener) Describe(f *form.Fields) {
 	form.Text(f, 1, form.Must, &s.Plugin)
 	form.Number(f, 2, form.Must, &s.Descriptor)
 	f.Bool(3, form.May, &s.Serves)
-	form.Number(f, 4, form.Given, &s.Place) // another one may let in whom this one does not
+	form.Number(f, 4, form.Given, &s.Place) // another transport may let in peers that this one does not
 	f.Bool(5, form.May, &s.KeepsPath)
 }
 
 // A Publication is a name that is published in a way that can move.
 type Publication struct {
 	State       []byte // the Publication's own
-	Descriptors int    // how many, from first on
+	Descriptors int    // how many, from First on
 	First       int
 }
 
@@ -31,7 +31,7 @@ func (s *Publication) Describe(f *form.Fields) {
 	form.Number(f, 3, form.Must, &s.First)
 }
 
-// A Node is a whole node.
+// A Node is the state of a whole node.
 type Node struct {
 	Name        string
 	Creation    uint32
@@ -42,7 +42,7 @@ type Node struct {
 	Mailboxes   []Mailbox
 	Orphans     []Bonds // of processes that do not move: calls in progress
 	Listeners   []Listener
-	Publication *Publication // nil: none that moves
+	Publication *Publication // nil: there is none that moves
 	Blob        []byte       // the application's
 	Stats       [4]int64
 }
@@ -65,9 +65,9 @@ func (s *Node) Describe(f *form.Fields) {
 	}
 }
 
-// A carriage says, to another process, which of the Config's transports carries something. Several may have one name, each with keys and
-// checks of its own: then their order tells which is meant.
+// A Carriage says, to another process, which of the Config's transports carries something. Several may have one name, each with keys and
+// checks of its own: then their order in the Config tells which one is meant.
 type Carriage struct {
 	Plugin string
-	Place  int // among those of the name, from 0 on; 0, too, of one that the Config does not have: a Resolver's, say
+	Place  int // among those of the name, from 0 on; also 0 for one that is not in the Config: a Resolver's, say
 }

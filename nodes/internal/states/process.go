@@ -10,7 +10,7 @@ import (
 type Message struct {
 	Control dist.Control
 	Payload ei.Raw
-	Peer    string // whose connection it came over; "": it is from this node
+	Peer    string // the peer over whose connection it came; "": it is from this node
 }
 
 func (s *Message) Describe(f *form.Fields) {
@@ -60,13 +60,13 @@ func (s *Watcher) Describe(f *form.Fields) {
 	form.Text(f, 3, form.May, &s.Name)
 }
 
-// A Watching is a monitor of a process of this node.
+// A Watching is a monitor that a process of this node has.
 type Watching struct {
 	Ref    ei.Ref
 	Node   string
 	Pid    ei.Pid
 	Name   ei.Atom
-	Worker int // of this node
+	Worker int // the other worker of this node where the process is; 0: in none
 }
 
 func (s *Watching) Describe(f *form.Fields) {
@@ -77,7 +77,7 @@ func (s *Watching) Describe(f *form.Fields) {
 	form.Number(f, 5, form.Given, &s.Worker)
 }
 
-// A Down is what a process is owed when a node goes down.
+// A Down is how many nodedown messages a process gets when a node goes down.
 type Down struct {
 	Node  string
 	Count int
@@ -88,7 +88,7 @@ func (s *Down) Describe(f *form.Fields) {
 	form.Number(f, 2, form.Must, &s.Count)
 }
 
-// Bonds are what one process of this node has with others: all of it, or what it has with one peer.
+// Bonds are the links and monitors of one process of this node: all of them, or those with one peer.
 type Bonds struct {
 	Pid      ei.Pid
 	Links    []Link
@@ -109,12 +109,12 @@ func (s *Bonds) Empty() bool {
 	return len(s.Links)+len(s.Watchers)+len(s.Watching)+len(s.Downs) == 0
 }
 
-// A Mailbox is a process.
+// A Mailbox is the state of a mailbox.
 type Mailbox struct {
 	Bonds    *Bonds
 	Names    []Name
 	Limit    int
-	Full     int // Full
+	Full     int // MailboxOptions.Full
 	TrapExit bool
 	Messages []Message
 

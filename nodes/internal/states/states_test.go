@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// What is written is read, whatever it is.
+// Any state that is written can be read.
 func TestStateRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := someConn(t)
@@ -33,7 +33,7 @@ func TestStateRoundTrip(t *testing.T) {
 	})
 }
 
-// What is written of a front, a worker and a way between workers is read, whatever it is; what is not known is skipped, or refused.
+// Any state of a front, a worker and a way between workers that is written can be read; fields that are not known are skipped, or refused.
 func TestFrontStateRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someFront(t)
@@ -73,7 +73,7 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 	return append(b, value...)
 }
 
-// A field that is not known is skipped where it may be, and refused where it must be understood, before anything is made of the state.
+// A field that is not known is skipped if it may be, and refused if it must be understood, before anything is made from the state.
 func TestStateUnknownFields(t *testing.T) {
 	s := Node{Name: "a@b", Creation: 4, Mailboxes: []Mailbox{{Bonds: new(Bonds)}}}
 	b, err := form.Write(KindNode, &s)
@@ -124,7 +124,7 @@ func TestStateMalformed(t *testing.T) {
 	}
 }
 
-// Identifiers are whole, and nothing else is in their fields; what cannot be written is no state.
+// Identifiers are complete, with nothing else in their fields; one that cannot be encoded makes Write fail.
 func TestStateIdentifiers(t *testing.T) {
 	pid, ref := ei.Pid{Node: "a@b", ID: 1, Creation: 4}, ei.Ref{Node: "a@b", Creation: 4, Len: 3, ID: [5]uint32{1, 2, 3}}
 	pidBytes, err := ei.AppendPid(nil, pid)

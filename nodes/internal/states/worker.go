@@ -2,7 +2,7 @@ package states
 
 import "github.com/cnode-go/cnode/nodes/internal/form"
 
-// A Worker is a worker.
+// A Worker is the state of a worker.
 type Worker struct {
 	Node        []byte
 	Descriptors int // of the node
@@ -11,14 +11,14 @@ type Worker struct {
 	Last        uint64
 	Line        int // where the line's descriptor is
 	Words       []Word
-	Work        []Word // heard, and not done
+	Work        []Word // heard from the front, and not done yet
 	Fixed       []Name
 	Claimed     []Name
 	Meets       []Meeting
-	Over        []Name // what the front counted, and is over with the old process
+	Over        []Name // peers of sessions and connections that the front has counted, and that end with the old process
 	Questions   []Word
 	Roll        Place  // of the roll's descriptor
-	Crew        []Mate // with this one; none: an earlier process does not say
+	Crew        []Mate // including this one; empty: an earlier version does not say
 	Coming      []Word // ways to other workers that wait for the ones before them to end
 }
 

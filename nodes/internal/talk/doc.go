@@ -1,3 +1,3 @@
-// Package talk has what the front of a node and its workers say to each other, word by word, and the line that carries words between two of
-// these processes. What a word asks for is package nodes' to do.
+// Package talk defines the words that the front of a node and its workers say to each other, and the line that carries words between two of
+// these processes. Package nodes does what a word asks for.
 package talk

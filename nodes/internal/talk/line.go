@@ -19,25 +19,25 @@ const (
 	maxWords = 1 << 14
 	// packetWords is how many words at most go out together.
 	packetWords = 64
-	// Lull is how long words that nobody waits for are kept back, to go out together.
+	// Lull is how long words that the other side does not wait for are kept back, to go out together.
 	Lull = 10 * time.Millisecond
 	// LullWords is how many of them are kept back at most.
 	LullWords = 32
 )
 
-// A Line carries words between the front and one worker. Whoever says something never waits. It can stand still, in both directions, to
-// go on in another process.
+// A Line carries words between the front and one worker. Saying a word never waits. A line can stand still, in both directions, to go on in
+// another process.
 type Line struct {
 	conn *handoff.MessageConn
 
 	mu     sync.Mutex
 	queue  []Word
 	ready  chan struct{} // holds a token while there is something in queue that does not wait
-	lulled bool          // a timer runs, for what does
-	ended  bool          // the reader has found the end of the line, or the writer
+	lulled bool          // a timer runs, for words that do wait
+	ended  bool          // the reader or the writer has found the end of the line
 	closed bool
-	deaf   bool          // the other side has ended: it takes nothing, and what it has said is still to be read
-	over   chan struct{} // closed with closed
+	deaf   bool          // the other side has ended: it takes no more words, but what it has said is still to be read
+	over   chan struct{} // closed when closed is set
 	wrote  chan struct{} // closed when the writer has ended
 
 	// To stand still.
@@ -45,7 +45,7 @@ type Line struct {
 	inward  wait.Pausable
 }
 
-// New makes a line of a socket, which is its own on success.
+// New makes a line of a socket, which it owns on success.
 func New(socket *net.UnixConn) (*Line, error) {
 	l, err := Staged(socket, nil)
 	if err == nil {
@@ -54,7 +54,7 @@ func New(socket *net.UnixConn) (*Line, error) {
 	return l, err
 }
 
-// Staged is a line that stands still, with what was still to be said.
+// Staged is a line that stands still, with the words that were still to be sent.
 func Staged(socket *net.UnixConn, words []Word) (*Line, error) {
 	conn, err := handoff.NewMessageConn(socket, nil)
 	if err != nil {
@@ -67,7 +67,7 @@ func Staged(socket *net.UnixConn, words []Word) (*Line, error) {
 	return l, nil
 }
 
-// Say sends a word, whose descriptor becomes the line's; false when the line is closed, or nobody takes it.
+// Say sends a word, whose descriptor becomes the line's; false when the line is closed, or the other side does not take it.
 func (l *Line) Say(w Word) bool {
 	l.mu.Lock()
 	full := len(l.queue) >= maxWords
@@ -94,7 +94,7 @@ func (l *Line) Say(w Word) bool {
 	return true
 }
 
-// wake has the writer send what there is.
+// wake makes the writer send what is in the queue.
 func (l *Line) wake() {
 	select {
 	case l.ready <- struct{}{}:
@@ -105,7 +105,7 @@ func (l *Line) wake() {
 // Hold stops the writer. What is said from now on stays in the queue.
 func (l *Line) Hold(ctx context.Context) error { return l.outward.Pause(ctx, &l.mu) }
 
-// Pause stops the reader between two words. It must not be called by who takes one.
+// Pause stops the reader between two words. The function that takes the words must not call it.
 func (l *Line) Pause(ctx context.Context) error { return l.inward.Pause(ctx, &l.mu) }
 
 // Unpause ends Pause.
@@ -124,13 +124,13 @@ func (l *Line) Resume() {
 	l.wake()
 }
 
-// Wrote is closed when nothing of it writes any more.
+// Wrote is closed when the line's writer has ended.
 func (l *Line) Wrote() <-chan struct{} { return l.wrote }
 
-// Over is closed with the line.
+// Over is closed when the line is closed.
 func (l *Line) Over() <-chan struct{} { return l.over }
 
-// Unsaid takes back what nobody has sent yet; whoever gets it owns the descriptors.
+// Unsaid takes back the words that were not sent yet; the caller owns their descriptors.
 func (l *Line) Unsaid() []Word {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -191,7 +191,7 @@ func (l *Line) write() {
 		l.mu.Unlock()
 		DropAll(rest)
 		switch {
-		case l.deaf: // which nobody else sets; the reader finds the end
+		case l.deaf: // only the writer sets it; the reader finds the end of the line
 			return
 		case err != nil:
 			l.Close()
@@ -200,7 +200,7 @@ func (l *Line) write() {
 	}
 }
 
-// send sends words in order, those together that have no descriptor, and gives back those that are not out.
+// send sends words in order, consecutive ones without a descriptor together, and returns those that are not out.
 func (l *Line) send(ctx context.Context, words []Word) ([]Word, error) {
 	for len(words) > 0 {
 		n, fd := 1, -1
@@ -233,7 +233,7 @@ func (l *Line) First(ctx context.Context) (words []Word, err error) {
 	return words, err
 }
 
-// receive waits for what comes next and gives its words to take. One whose descriptor was lost has none, as who takes it sees.
+// receive waits for what comes next and gives its words to take. A word whose descriptor was lost has FD 0, as take can see.
 func (l *Line) receive(ctx context.Context, take func(Word)) error {
 	b, fd, err := l.conn.ReceiveFD(ctx)
 	if err == nil || len(b) > 0 && errors.Is(err, handoff.ErrDescriptorsLost) {
@@ -252,7 +252,7 @@ func (l *Line) Read(take func(Word)) error {
 		err := l.readUntil(ctx, take)
 		l.mu.Lock()
 		paused := ctx.Err() != nil
-		l.ended = l.ended || !paused // before anybody takes it for paused
+		l.ended = l.ended || !paused // set before the line can be taken for paused
 		l.inward.Done()
 		l.mu.Unlock()
 		if !paused {
@@ -261,7 +261,7 @@ func (l *Line) Read(take func(Word)) error {
 	}
 }
 
-// listen waits until reading may go on, and gives the context for it, which ends when it is to pause; nil when the line is closed.
+// listen waits until reading may go on, and returns the context for it, which ends when reading is to pause; nil when the line is closed.
 func (l *Line) listen() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()

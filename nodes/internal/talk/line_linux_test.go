@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a process said before it ended is heard, though it has left words of ours unread.
+// The words that a process sent before it ended are received, although it has left words of ours unread.
 func TestLastWordsOfALine(t *testing.T) {
 	one, other, err := handoff.SocketPair()
 	require.NoError(t, err)
@@ -33,7 +33,7 @@ func TestLastWordsOfALine(t *testing.T) {
 	l, err := New(ours)
 	require.NoError(t, err)
 	require.True(t, l.Say(Word{Topic: Took}))
-	<-l.wrote // which finds that nobody takes it
+	<-l.wrote // the writer finds that the other side has ended
 	require.False(t, l.Say(Word{Topic: Took}))
 	var heard []Topic
 	require.Error(t, l.Read(func(w Word) { heard = append(heard, w.Topic) }))
@@ -41,7 +41,7 @@ func TestLastWordsOfALine(t *testing.T) {
 	l.Close()
 }
 
-// A welcome whose descriptor was lost on its way, for want of a number, is one all the same.
+// A welcome whose descriptor was lost on its way, for want of a descriptor number, still arrives as a word.
 func TestFirstWordWithoutDescriptor(t *testing.T) {
 	one, other, err := handoff.SocketPair()
 	require.NoError(t, err)

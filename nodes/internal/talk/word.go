@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A word has a topic, and of the other fields those that the topic's comment names, with what they mean there; "+" is a descriptor that
-// comes along. Part is always the number of a worker, but for Took; whoever says a word does not name itself in it.
+// A word has a topic. Of the other fields it has those that the topic's comment names, which says what they mean there; "+" is a descriptor
+// that comes along. Part is always the number of a worker, except in Took; the sender of a word does not name itself in it.
 
 // A Topic is what a word is about.
 type Topic string
@@ -18,8 +18,8 @@ type Topic string
 // What the front says to a worker.
 const (
 	Welcome  Topic = "welcome"  // who you are: Part is your number; Name, Creation: the node's; + the roll of names, if there is one
-	Sessions Topic = "sessions" // further sessions come through another socket: ID is its number; + it
-	Session  Topic = "session"  // one that BIND 10's form cannot carry: Plugin, Place among those of its name; its State; Data read; + it
+	Sessions Topic = "sessions" // further sessions come through another socket: ID is its number; + the socket
+	Session  Topic = "session"  // one unfit for BIND 10's form: Plugin, Place among those of its name; its State; Data read; + its socket
 	Probe    Topic = "probe"    // are you there? ID is the probe's
 	Meet     Topic = "meet"     // the worker Part wants a way to the peer Name: say shadow or none to it
 	Answer   Topic = "answer"   // ID: the question's (claim, register, lookup, which say what else there is)
@@ -33,25 +33,25 @@ const (
 	Took    Topic = "took"    // the oldest untaken session has been taken, of those that came this way: Part is ViaForwarder or ViaLine
 	Shut    Topic = "shut"    // the socket for sessions with the number ID is no more; what was left in it, or an earlier one, is lost
 	Here    Topic = "here"    // I am: ID is the probe's
-	Up      Topic = "up"      // a connection to the peer Name is up, whose session or claim was counted under Key, "" of one without a name
+	Up      Topic = "up"      // a connection to the peer Name is up, whose session or claim was counted under Key, "" if it had no name
 	Over    Topic = "over"    // a session, claim or connection of the peer Name has ended
-	Release Topic = "release" // nobody here has the registered Name any more
-	Moved   Topic = "moved"   // another process is the worker now: Number is its process id, which the front knows
+	Release Topic = "release" // no process here has the registered Name any more
+	Moved   Topic = "moved"   // another process is the worker now: Number is its id, known to the front
 	Stayed  Topic = "stayed"  // the old process is the worker still: ID is the move's, Name an error's text
 )
 
-// What a worker asks the front. ID is the question's; the answer has it too, and what is behind the arrow.
+// What a worker asks the front. ID is the question's; the answer has the same ID, and what stands behind the arrow.
 const (
-	Claim    Topic = "claim"    // may I connect to the peer Name? → Part: you, yes; another one, it has been told to meet you
+	Claim    Topic = "claim"    // may I connect to the peer Name? → Part: if you, yes; if another worker, it has been told to meet you
 	Register Topic = "register" // may the process with the key Number have this Name? → OK
-	Lookup   Topic = "lookup"   // who has this Name? → OK: somebody, in the worker Part, a process with the key Number
+	Lookup   Topic = "lookup"   // who has this Name? → OK: it is registered, in the worker Part, by the process with the key Number
 )
 
-// What both say, each with a meaning of its own. Of shadow and none the front passes on what a worker says: Part is the one to whom, and
-// then the one from whom.
+// What both say, each with a meaning of its own. The front passes a worker's shadow and none on to another worker: in what the first one
+// says Part is the receiver, and in what the front passes on it is the sender.
 const (
 	// Front: this is your way to the worker Part, and ID the newest worker's number; + its socket. Without ID and +: that way is lost.
-	// Worker: I have none to the worker Part.
+	// Worker: I have no way to the worker Part.
 	Sibling Topic = "sibling"
 	// Front: the peer Name has connected anew elsewhere, or, with OK, another worker has closed its shadow of your connection.
 	// Worker: I have closed my shadow of the connection to the peer Name.
@@ -83,13 +83,13 @@ type Word struct {
 	Data     []byte     `json:"data,omitempty"`
 	Peer     *dist.Peer `json:"peer,omitempty"`
 
-	FD  int  `json:"-"` // that comes along, owned; 0: none, for a descriptor is 3 or higher
-	Now bool `json:"-"` // somebody waits for it, whatever it is about
+	FD  int  `json:"-"` // that comes along, owned; 0: none, since a descriptor is 3 or higher
+	Now bool `json:"-"` // not to be kept back, whatever its topic: the other side waits for it
 }
 
-// Words whose fields do not say what they are.
+// Constructors of words whose fields do not speak for themselves.
 
-// TookWord says that the oldest session has been taken that came in one of the two ways.
+// TookWord says that the oldest of the sessions that came in one of the two ways has been taken.
 func TookWord(via int) Word { return Word{Topic: Took, Part: via} }
 
 // MovedWord says which process the worker is now.
@@ -104,7 +104,7 @@ func NoneWord(to int, peer string) Word { return Word{Topic: None, Part: to, Nam
 // EndedWord says that a worker has ended.
 func EndedWord(worker int) Word { return Word{Topic: None, Part: worker} }
 
-// idle tells whether a word may wait: not one by which the front learns of a peer that it has not heard of.
+// idle tells whether a word may be kept back. A word by which the front learns of a peer that it has not heard of may not.
 func (w *Word) idle() bool {
 	switch w.Topic {
 	case Took, Over:
@@ -115,10 +115,10 @@ func (w *Word) idle() bool {
 	return false
 }
 
-// A word owns its descriptor, and the keys of a session. Who takes a word drops it once it is dealt with, on both sides and whatever the
-// topic; what somebody goes on with, the word has given away before that, by Keep.
+// A word owns its descriptor, and the keys of a session. On both sides, and whatever the topic, the function that takes a word drops it
+// once it is dealt with; what is still needed then must have been taken out of the word before, by Keep.
 
-// Keep gives the word, with what it owns, to who goes on with it.
+// Keep returns the word with what it owns; w owns nothing any more.
 func (w *Word) Keep() Word {
 	kept := *w
 	w.FD, w.State = 0, nil
@@ -136,14 +136,14 @@ func (w *Word) Drop() {
 	}
 }
 
-// DropAll drops words that nobody has taken.
+// DropAll drops words that were not taken.
 func DropAll(words []Word) {
 	for i := range words {
 		words[i].Drop()
 	}
 }
 
-// ErrLost: a word has come without its descriptor, for there was no number free (RLIMIT_NOFILE).
+// ErrLost: a word has come without its descriptor, since no descriptor number was free (RLIMIT_NOFILE).
 var ErrLost = fmt.Errorf("its descriptor was lost: %w", handoff.ErrDescriptorsLost)
 
 // parseWords gives the words of a message to take. fd is that of the first one.

@@ -1,9 +1,9 @@
 package wait
 
-// A Bell wakes those who wait for something to change, all at once, to look again. A mutex of its owner guards it, the one under which they
-// look: so nobody misses a change between the look and the wait. The zero value is ready.
+// A Bell wakes all goroutines that wait for something to change, to look again. It is guarded by a mutex of its owner, the one under which
+// they look, so that none of them misses a change between the look and the wait. The zero value is ready.
 type Bell struct {
-	rings chan struct{} // closed when it rings next; nil: nobody waits for that
+	rings chan struct{} // closed when it rings next; nil: no goroutine waits for that
 }
 
 // Next is closed when the bell rings next.
@@ -14,10 +14,10 @@ func (b *Bell) Next() <-chan struct{} {
 	return b.rings
 }
 
-// Awaited tells whether somebody waits for it.
+// Awaited tells whether a goroutine waits for it.
 func (b *Bell) Awaited() bool { return b.rings != nil }
 
-// Ring wakes those who wait.
+// Ring wakes the goroutines that wait.
 func (b *Bell) Ring() {
 	if b.rings != nil {
 		close(b.rings)

@@ -9,7 +9,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Cancelled is closed when ctx ends; under transport.NoWait it is already.
+// Cancelled is closed when ctx ends; under transport.NoWait it is closed already.
 func Cancelled(ctx context.Context) <-chan struct{} {
 	if !transport.IsNoWait(ctx) {
 		return ctx.Done()
@@ -19,7 +19,7 @@ func Cancelled(ctx context.Context) <-chan struct{} {
 	return c
 }
 
-// TakesTime is the error of an operation under transport.NoWait that no single try can complete, for it waits for somebody's answer.
+// TakesTime is the error, under transport.NoWait, of an operation that a single try cannot complete, since it has to wait for an answer.
 func TakesTime(ctx context.Context) error {
 	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
@@ -27,7 +27,7 @@ func TakesTime(ctx context.Context) error {
 	return nil
 }
 
-// Ending is ctx, or one that has ended in the place of transport.NoWait: for what ends by force when the time is up.
+// Ending is ctx, or a context that has ended in place of transport.NoWait, for operations that resort to force when the time is up.
 func Ending(ctx context.Context) (context.Context, context.CancelFunc) {
 	if transport.IsNoWait(ctx) {
 		return context.WithTimeout(ctx, 0)
@@ -35,7 +35,7 @@ func Ending(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() {}
 }
 
-// Err is why nobody waits any more once Cancelled is closed.
+// Err is the error of a wait that has ended because Cancelled is closed.
 func Err(ctx context.Context) error { return cmp.Or(ctx.Err(), os.ErrDeadlineExceeded) }
 
 // For waits until a change has come, or ctx ends.
@@ -48,7 +48,7 @@ func For(ctx context.Context, change <-chan struct{}) error {
 	}
 }
 
-// Sleep waits for some time; if ctx ends first, the error is its.
+// Sleep waits for some time; if ctx ends first, the error is ctx's.
 func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

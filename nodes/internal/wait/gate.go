@@ -30,14 +30,14 @@ func (g *Gate) set(closed bool) (changed bool) {
 	return true
 }
 
-// Stir wakes whoever waits for a change, to look again; the gate stays as it is.
+// Stir wakes the goroutines that wait for a change, to look again; the gate stays as it is.
 func (g *Gate) Stir() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.change.Ring()
 }
 
-// State tells whether the gate is shut, and what is closed when that changes.
+// State tells whether the gate is shut, and returns a channel that is closed when that changes, or by Stir.
 func (g *Gate) State() (shut bool, change <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -51,7 +51,7 @@ func (g *Gate) IsShut() bool {
 	return g.closed
 }
 
-// Awaited tells whether somebody waits for a change.
+// Awaited tells whether a goroutine waits for a change.
 func (g *Gate) Awaited() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

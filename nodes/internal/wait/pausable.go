@@ -30,7 +30,7 @@ func (p *Pausable) Halted() bool { return p.halted }
 // Runs tells whether a turn is in progress.
 func (p *Pausable) Runs() bool { return p.runs }
 
-// Context gives the turn in progress a context, which ends when it is to pause.
+// Context gives the turn in progress a context, which ends when the Pausable is to pause.
 func (p *Pausable) Context() (ctx context.Context) {
 	ctx, p.cut = context.WithCancel(context.Background())
 	return ctx
@@ -57,7 +57,8 @@ func (p *Pausable) Halt() {
 	p.Changed.Ring()
 }
 
-// Pause is Halt that waits for the end of the turn in progress. mu, the mutex that guards p, is not held; it is halted even if ctx ends.
+// Pause is Halt, and waits for the end of the turn in progress. The caller must not hold mu, the mutex that guards p. p stays halted even
+// if ctx ends.
 func (p *Pausable) Pause(ctx context.Context, mu sync.Locker) error {
 	mu.Lock()
 	defer mu.Unlock()

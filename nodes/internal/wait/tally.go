@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// A Tally counts what is in progress, functions and handlers that are running, and tells when nothing is. NewTally makes one.
+// A Tally counts what is in progress, running functions and handlers say, and tells when nothing is. NewTally makes one.
 type Tally struct {
 	running atomic.Int64
-	waiting atomic.Int32  // how many wait
-	idle    chan struct{} // takes a token when the last one ends while somebody waits
+	waiting atomic.Int32  // how many goroutines are in Wait
+	idle    chan struct{} // takes a token when the last one ends while a goroutine waits
 }
 
 // NewTally makes a Tally of nothing.
@@ -18,7 +18,7 @@ func NewTally() Tally { return Tally{idle: make(chan struct{}, 1)} }
 // Enter counts one more.
 func (t *Tally) Enter() { t.running.Add(1) }
 
-// Join is Enter beside others; false when there are none.
+// Join is Enter if something is running already; else it is false.
 func (t *Tally) Join() bool {
 	for {
 		n := t.running.Load()
@@ -51,7 +51,7 @@ func (t *Tally) Run(f func()) {
 // Count is how many are running.
 func (t *Tally) Count() int64 { return t.running.Load() }
 
-// Awaited tells whether somebody waits for the last one.
+// Awaited tells whether a goroutine waits for the last one.
 func (t *Tally) Awaited() bool { return t.waiting.Load() > 0 }
 
 // None tells whether nothing is running.
@@ -61,7 +61,7 @@ func (t *Tally) None() bool { return t.running.Load() == 0 }
 func (t *Tally) Wait(ctx context.Context) error {
 	t.waiting.Add(1)
 	defer func() {
-		if t.waiting.Add(-1) > 0 { // the token was for all
+		if t.waiting.Add(-1) > 0 { // the token was for all of them: pass it on
 			t.tell()
 		}
 	}()

@@ -16,14 +16,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The tests run in bubbles: where somebody waits for ever the bubble's test fails, and time costs nothing.
+// The tests run in synctest bubbles: a test fails if one of its goroutines waits for ever, and time costs nothing.
 
 func TestBellWakesAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var b Bell
 		require.False(t, b.Awaited())
-		b.Ring() // nobody hears it, nor later
+		b.Ring() // no goroutine waits, and none that comes later hears this ring
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() {
@@ -62,7 +62,7 @@ func TestGate(t *testing.T) {
 		shut, change := g.State()
 		require.True(t, shut)
 		g.Stir()
-		<-change // who looks himself looks again
+		<-change // a goroutine that waits for the channel itself is woken
 		synctest.Wait()
 		require.Empty(t, passed, "it is shut still")
 		g.Open()
@@ -71,7 +71,7 @@ func TestGate(t *testing.T) {
 	})
 }
 
-// Everybody who waits for the last one hears of its end.
+// All goroutines in Wait return when the last function ends.
 func TestTallyForSeveral(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		y := NewTally()
