@@ -119,6 +119,9 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Tuple) error
 	return err
 }
 
+// maxStrangers is how many answers wait at once for connections to strangers. Further answers are dropped.
+const maxStrangers = 64
+
 // strangers counts the replies that wait for a connection to a node in whose name another peer has asked something. The answering function
 // does not wait for such a connection, which may take Config.HandshakeTimeout for each name that a peer makes up. (In OTP, too, only the
 // message waits.)

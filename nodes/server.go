@@ -41,9 +41,6 @@ var ErrReplied = errors.New("the call has its reply already")
 // errUnencodable: a Go value that cannot be encoded.
 var errUnencodable = errors.New("the result is no term")
 
-// maxStrangers is how many answers wait at once for connections to strangers. Further answers are dropped.
-const maxStrangers = 64
-
 // Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid.
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
 	b, err := n.register(name, nil, o, func(b *Mailbox) { b.serves = true })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -126,7 +125,6 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	}
 	w.join(n, newPart(n, hello.Part, l))
 	w.p.roll = names
-	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.started.Store(true)
 	w.listen(heard[1:]) // siblings and sessions may come; what they send waits in their sockets
 	if err := n.setup(); err != nil {

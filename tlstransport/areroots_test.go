@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Where all authorities are roots, crypto/tls's question and ours have the same answer, chain by chain.
+// If all authorities are roots, crypto/tls and trust.chains find the same chains.
 func TestAreRootsAsksTheSame(t *testing.T) {
 	seed := mrand.Uint64()
 	t.Log("seed", seed)
@@ -70,7 +70,7 @@ func TestAreRootsAsksTheSame(t *testing.T) {
 			all = append(all, entity{k, sign(ca(), k, nil, k)})
 		}
 		roots := len(all)
-		for range r.IntN(3) { // between, cross-signed among them
+		for range r.IntN(3) { // intermediate authorities, some cross-signed
 			by := all[r.IntN(len(all))]
 			k := ecKey(t)
 			c := ca()
@@ -112,7 +112,7 @@ func TestAreRootsAsksTheSame(t *testing.T) {
 		if !trust.areRoots() {
 			continue
 		}
-		// As processCertsFromClient has it.
+		// As in crypto/tls's processCertsFromClient.
 		between := x509.NewCertPool()
 		for _, c := range sent[1:] {
 			between.AddCert(c)

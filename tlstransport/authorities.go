@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// authorities are the certificates of a cacertfile. As in OTP only those that have signed themselves are trusted, also where they do not say
-// that they are authorities; the others are there to make chains whole.
+// authorities are the certificates of a cacertfile. As in OTP only the self-signed ones are trusted, even those that do not say that they
+// are authorities; the others serve to complete chains.
 type authorities struct {
 	all           []*x509.Certificate
 	pool          *x509.CertPool // all of them
@@ -31,7 +31,7 @@ func readAuthorities(path string) (*authorities, error) {
 		a.all = append(a.all, c)
 		a.pool.AddCert(c)
 		if isSignedBy(c, c) {
-			if !c.BasicConstraintsValid { // openssl x509 -req -signkey makes such ones: version 3, and not a word on being an authority
+			if !c.BasicConstraintsValid { // as openssl x509 -req -signkey makes it: version 3 without basicConstraints
 				c.BasicConstraintsValid, c.IsCA, c.MaxPathLen = true, true, -1
 			}
 			a.roots.AddCert(c)
@@ -43,11 +43,11 @@ func readAuthorities(path string) (*authorities, error) {
 	return a, nil
 }
 
-// areRoots says that all are trusted.
+// areRoots tells whether all certificates are trusted.
 func (a *authorities) areRoots() bool { return len(a.all) == a.trusted }
 
-// isSignedBy goes by names and keys alone. A signature of a kind too old or too new to be looked at is believed: whom to trust the file
-// says, and chains are verified in full later.
+// isSignedBy checks names and signatures only. It accepts a signature whose algorithm is too old or too new to be checked: the file decides
+// what is trusted, and chains are verified in full later.
 func isSignedBy(c, issuer *x509.Certificate) bool {
 	if !bytes.Equal(c.RawIssuer, issuer.RawSubject) {
 		return false
@@ -56,7 +56,7 @@ func isSignedBy(c, issuer *x509.Certificate) bool {
 	return err == nil || errors.As(err, new(x509.InsecureAlgorithmError)) || errors.Is(err, x509.ErrUnsupportedAlgorithm)
 }
 
-// complete adds to a chain of ours what is missing between its end and a root, as OTP does: peers may know the root alone.
+// complete adds to our own chain the certificates that are missing between its end and a root, as OTP does: peers may know only the root.
 func (a *authorities) complete(chain [][]byte) [][]byte {
 	last, err := x509.ParseCertificate(chain[len(chain)-1])
 	for err == nil && !isSignedBy(last, last) {
@@ -69,7 +69,7 @@ func (a *authorities) complete(chain [][]byte) [][]byte {
 	return chain
 }
 
-// issuer finds who has signed a certificate, nil: it is not there. A root goes before others.
+// issuer finds the certificate that has signed c, a root if there are several; nil if there is none.
 func (a *authorities) issuer(c *x509.Certificate) (found *x509.Certificate) {
 	for _, by := range a.all {
 		if isSignedBy(c, by) && (found == nil || isSignedBy(by, by)) {
@@ -79,7 +79,7 @@ func (a *authorities) issuer(c *x509.Certificate) (found *x509.Certificate) {
 	return found
 }
 
-// chains are those from a peer's certificate, which comes first, to a root.
+// chains returns the chains from a peer's certificate, the first of sent, to a root.
 func (a *authorities) chains(sent []*x509.Certificate, usage x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
 	between := a.others.Clone()
 	for _, c := range sent[1:] {

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A root need not say that it is an authority, as long as it does not say that it is none. Others may sign only if they say so.
+// A root need not say that it is an authority, as long as it does not say that it is none. Other certificates may sign only if they say
+// that they are authorities.
 func TestRootsThatSayNothing(t *testing.T) {
 	dir := t.TempDir()
 	for name, tt := range map[string]struct {
@@ -45,8 +46,8 @@ func TestRootsThatSayNothing(t *testing.T) {
 	}
 }
 
-// A chain ends at a certificate of the cacertfile that has signed itself, not at another one in it. All peers here show their certificate
-// and that of the authority between it and the root.
+// A chain must end at a self-signed certificate of the cacertfile, not at another one of that file. All peers here send their own
+// certificate and that of the authority between it and the root.
 func TestTrustAnchors(t *testing.T) {
 	root := newAuthority(t, "a root")
 	between := root.below(t, "an authority between")
@@ -74,7 +75,7 @@ func TestTrustAnchors(t *testing.T) {
 		{"the intermediate is revoked, only the peer matters", both, crl + "peer}", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, who := range []role{client, server} { // who looks
+			for _, who := range []role{client, server} { // the side that verifies
 				sopts, copts := certOptions(rootOnly, chain, key), certOptions(rootOnly, chain, key)
 				if who == server {
 					sopts = certOptions(tt.ca, chain, key) + tt.more
@@ -100,7 +101,8 @@ func TestTrustAnchors(t *testing.T) {
 	}
 }
 
-// A certfile holds the node's certificate alone: what is between it and the root comes from cacertfile, whether peers are verified or not.
+// If a certfile holds only the node's certificate, the certificates between it and the root come from cacertfile, whether peers are
+// verified or not.
 func TestChainIsCompleted(t *testing.T) {
 	root := newAuthority(t, "a root")
 	one := root.below(t, "an authority between")
@@ -109,7 +111,7 @@ func TestChainIsCompleted(t *testing.T) {
 	c := two.sign(t, want{})
 	_, cert, key := root.files(t, dir, c)
 	all := bundle(t, dir, one.cert.Raw, root.cert.Raw, two.cert.Raw)
-	peer := (&authority{two.cert, two.key, root.pool}).mutual(t) // which knows the root alone
+	peer := (&authority{two.cert, two.key, root.pool}).mutual(t) // the peer knows only the root
 	peer.Certificates[0].Certificate = append(peer.Certificates[0].Certificate, two.cert.Raw, one.cert.Raw)
 	for _, tt := range []struct {
 		verify, certfile string
@@ -137,7 +139,7 @@ func TestChainIsCompleted(t *testing.T) {
 	}
 }
 
-// Two authorities that have signed each other are no chain without an end.
+// Two authorities that have signed each other do not make an endless chain.
 func TestCompleteOfLoopEnds(t *testing.T) {
 	a, b := newAuthority(t, "an authority"), newAuthority(t, "another authority")
 	cross := func(from, to *authority) []byte {
@@ -152,8 +154,8 @@ func TestCompleteOfLoopEnds(t *testing.T) {
 	require.Equal(t, [][]byte{leaf, trust.all[1].Raw, trust.all[0].Raw}, trust.complete([][]byte{leaf}))
 }
 
-// Which certificates have signed themselves. One that says nothing of being an authority may have, and one with a name like its issuer's
-// may not.
+// Which certificates are self-signed: one need not say that it is an authority, and one whose subject has the name of its issuer need not
+// be self-signed.
 func TestSelfSigned(t *testing.T) {
 	a, namesake := newAuthority(t, "an authority"), newAuthority(t, "an authority")
 	leaf := func(from *authority, name string) *x509.Certificate {
@@ -171,7 +173,7 @@ func TestSelfSigned(t *testing.T) {
 	require.True(t, isSignedBy(&old, &old))
 }
 
-// A client accepts a server whose certificate is for the very host; names with a * are for none, as in OTP.
+// A client accepts a server only if the certificate names its very host; names with a * match no host, as in OTP.
 func TestCertificateIsForHost(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	for _, tt := range []struct {

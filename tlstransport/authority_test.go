@@ -44,7 +44,7 @@ func newAuthority(t testing.TB, name string) *authority {
 	return a
 }
 
-// below is an authority whose certificate this one has signed.
+// below makes an authority whose certificate a has signed.
 func (a *authority) below(t testing.TB, name string) *authority {
 	t.Helper()
 	b := newAuthority(t, name)
@@ -72,7 +72,7 @@ func bundle(t testing.TB, dir string, certs ...[]byte) string {
 	return f.Name()
 }
 
-// A want is what a certificate shall be like; the zero one is good for localhost and 127.0.0.1.
+// A want describes a certificate to make; that of the zero want is good for localhost and 127.0.0.1.
 type want struct {
 	name    string   // common name
 	hosts   []string // instead of the loopback interface

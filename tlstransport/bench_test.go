@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A switchable connection is an endless, empty one once it is off: writes vanish.
+// A switchable is a connection that can be switched off: then writes vanish.
 type switchable struct {
 	net.Conn
 	off bool
@@ -30,7 +30,7 @@ var benchKinds = []kind{
 
 var benchSizes = []int{200, 16 << 10, 256 << 10}
 
-// Sealing alone, beside crypto/tls's: what is sealed goes nowhere.
+// Sealing alone, compared with crypto/tls: the sealed records are not sent.
 func BenchmarkSeal(b *testing.B) {
 	a := newAuthority(b, "an authority")
 	for _, k := range benchKinds {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The common name counts only where there are no other names, of whatever kind, as in OTP 25.
+// The common name counts only if there are no other names of any kind, as in OTP 25.
 func TestCommonNameBesideOthers(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -19,26 +19,26 @@ const DefaultHandshakeTimeout = 6 * time.Second
 // Config says how sessions are made. It is copied.
 type Config struct {
 	// Server is for connections that are accepted, Client for those that are made; nil: there are none of that kind. Both are cloned for
-	// each session, with the changes that package documentation lists under "Sessions". An empty ServerName is the host part of the
+	// each session, with the changes that the package documentation lists under "Sessions". An empty ServerName is the host part of the
 	// peer's node name, or the address connected to.
 	Server, Client *tls.Config
 	Options
 }
 
-// Options are what Config and FromOptFile have in common.
+// Options are the options that Config and FromOptFile have in common.
 type Options struct {
 	// HandshakeTimeout bounds each TLS handshake, from the moment the TCP connection is up; 0 is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
-	// Checks are asked in turn, on both sides, once the peer's node name is known: [AllowedNodes], [NameInCertificate],
+	// Checks are called in turn, on both sides, once the peer's node name is known: [AllowedNodes], [NameInCertificate],
 	// [HostInCertificate], or your own. An error refuses the peer. OTP has no such checks: there, any node with a certificate may call
 	// itself by any name.
 	Checks []PeerCheck
-	// Plain keeps sessions with crypto/tls from beginning to end, for those who trust only its record layer. Nothing can then be handed to
-	// another process. Programs that must use cryptography as approved by FIPS 140-3 need Plain: with GODEBUG=fips140=on the records of
-	// this package use AES-GCM outside the module's mode for TLS, which is not approved. With fips140=only, Plain is set automatically, and
-	// logged.
+	// Plain keeps sessions with crypto/tls from beginning to end, for users who trust only its record layer. Sessions can then not be
+	// handed to another process. Programs that must use cryptography as approved by FIPS 140-3 need Plain: with GODEBUG=fips140=on the
+	// records of this package use AES-GCM outside the module's mode for TLS, which is not approved. With fips140=only, Plain is set
+	// automatically, and logged.
 	Plain bool
-	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects before it is replaced; 0:
+	// KeyUpdateRecords and KeyUpdateBytes limit how much of what we send one key of TLS 1.3 protects before it is replaced; 0:
 	// DefaultKeyUpdate records, which is also the maximum, and no limit in bytes. KeyUpdateBytes overrides key_update_at of an option file.
 	// Sessions that stay with crypto/tls, as all do with Plain, keep their keys.
 	KeyUpdateRecords, KeyUpdateBytes uint64
@@ -46,12 +46,12 @@ type Options struct {
 	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to package transport. 0 is
 	// transport.DefaultPolling, less is none; transport.MaxPolling is the maximum. Linux only; elsewhere a reader sleeps at once.
 	Polling time.Duration
-	// Logger is told what an operator may want to know, such as that certificates are not verified; nil: nothing is logged. No key or
-	// secret ever is.
+	// Logger gets messages for an operator, such as that certificates are not verified; nil: nothing is logged. Keys and secrets are never
+	// logged.
 	Logger *slog.Logger
 }
 
-// polling is what the readers and writers of one transport share.
+// polling makes the Polling that the readers and writers of one transport share.
 func (o *Options) polling() *transport.Polling {
 	if o.Polling == 0 {
 		return transport.NewPolling(transport.DefaultPolling)
@@ -63,7 +63,7 @@ func (o *Options) polling() *transport.Polling {
 type source interface {
 	// config is for one handshake; host is what a server's certificate must be for.
 	config(r role, host string) (*tls.Config, error)
-	// verifies reports whether certificates are verified by more than crypto/tls knows of.
+	// verifies reports whether the source verifies certificates itself, which crypto/tls does not know.
 	verifies(r role) bool
 }
 
@@ -99,12 +99,12 @@ type plugin struct {
 	updateRecords uint64
 	updateBytes   [3]uint64 // by role
 
-	buffers sync.Pool // *[]byte: large ones of outboxes
+	buffers sync.Pool // *[]byte: the large buffers of outboxes
 }
 
 // New makes the TLS transport from tls.Configs. It opens nothing. The error says what is wrong with cfg: neither Server nor Client, a
-// Server without a certificate, a MaxVersion below TLS 1.2, a negative HandshakeTimeout. A cfg without one of the two is no error before a
-// connection of that kind.
+// Server without a certificate, a MaxVersion below TLS 1.2, a negative HandshakeTimeout. A cfg with only one of the two is an error only
+// when a connection of the other kind is made.
 func New(cfg Config) (transport.Transport, error) {
 	cb, err := Callbacks(cfg)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What can never work is said at once.
+// A configuration that can never work is an error at once.
 func TestNewRefuses(t *testing.T) {
 	good := newAuthority(t, "an authority").mutual(t)
 	old := good.Clone()

@@ -8,8 +8,8 @@ import (
 
 // A deadline is the time that a callback may take.
 type deadline struct {
-	until time.Time // zero: without end
-	once  bool      // try, do not wait
+	until time.Time // zero: no limit
+	once  bool      // try once, do not wait
 }
 
 func after(tmo time.Duration) deadline {
@@ -25,7 +25,7 @@ func after(tmo time.Duration) deadline {
 // over tells whether the time is over.
 func (d deadline) over() bool { return d.once || !d.until.IsZero() && !time.Now().Before(d.until) }
 
-// expiry is a channel that fires when the time is over; stop must be called.
+// expiry returns a channel that fires when the time is over; stop must be called.
 func (d deadline) expiry() (fires <-chan time.Time, stop func()) {
 	if d.until.IsZero() {
 		return nil, func() {}
@@ -34,5 +34,5 @@ func (d deadline) expiry() (fires <-chan time.Time, stop func()) {
 	return t.C, func() { t.Stop() }
 }
 
-// past is a deadline that is over: setting it ends a wait at once.
+// past returns a time that is over: as a deadline it ends a wait at once.
 func past() time.Time { return time.Unix(1, 0) }

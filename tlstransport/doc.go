@@ -3,90 +3,92 @@
 //
 // # The model
 //
-// A transport is made once, from tls.Configs by [New], or from an ssl_dist_optfile by [FromOptFile]; a node takes it as its
-// Config.Transport, or for one listener beside others. It opens TCP connections, each with a TLS session. Accept returns as soon as the TCP
-// connection is there. The TLS handshake then runs by itself, within [Options].HandshakeTimeout, and the first read or write waits for it:
-// a silent peer delays nobody else. Packets of the distribution handshake have a 4-byte length. Reads and writes run on their callers'
-// goroutines; a reader that is answered fast polls for a while before it sleeps: [Options].Polling.
+// A transport is made once, from tls.Configs by [New], or from an ssl_dist_optfile by [FromOptFile]; a node uses it as its
+// Config.Transport, or for one of several listeners. It opens TCP connections, each with a TLS session. Accept returns as soon as the TCP
+// connection is there. The TLS handshake then runs on its own goroutine, within [Options].HandshakeTimeout, and the first read or write
+// waits for it: a silent peer delays no other connection. Packets of the distribution handshake have a 4-byte length. Reads and writes run
+// on their callers' goroutines; a reader whose peer answers fast polls for a while before it sleeps: [Options].Polling.
 //
 // For TLS over sockets other than TCP, say UNIX ones, use transport.FromNet with package crypto/tls; FromNet has an example.
 //
-// A session is up when it has carried a packet, not before: in TLS 1.3 a client hears only at its first read that the server refuses its
-// certificate. Whatever ends a session, or keeps it from coming up, is a [*PeerError], which names the peer, the [Check] that failed, and
-// the side that made the check.
+// A session is certain to be up only when it has carried a packet: in TLS 1.3 a client learns only at its first read that the server
+// refuses its certificate. The error that ends a session, or prevents it, is a [*PeerError], which names the peer, the [Check] that failed,
+// and the side that made the check.
 //
 // # Sessions
 //
 // The handshake is that of crypto/tls. From the first record after it on, records are protected by this package itself: TLS 1.3 with
-// AES-GCM and ChaCha20-Poly1305 (RFC 8446), TLS 1.2 with ECDHE and the same ciphers (RFC 5288, RFC 7905). So what a session consists of is
-// known, and can be handed over. This package takes a session over from crypto/tls only if it is certain to continue it exactly; should it
-// be wrong all the same, the peer's first record does not open and the session ends. A session with another cipher suite of TLS 1.2, and
-// every session with [Options].Plain or GODEBUG=fips140=only, stays with crypto/tls and cannot move: a node with workers refuses it.
+// AES-GCM and ChaCha20-Poly1305 (RFC 8446), TLS 1.2 with ECDHE and the same ciphers (RFC 5288, RFC 7905). So the whole state of a session
+// is known, and can be handed over. This package takes a session over from crypto/tls only if it is certain to continue it exactly; should
+// the state be wrong all the same, the peer's first record cannot be decrypted and the session ends. A session with another cipher suite of
+// TLS 1.2, and every session with [Options].Plain or GODEBUG=fips140=only, stays with crypto/tls and cannot move: a node with workers
+// refuses it.
 //
 // Sessions are never resumed or renegotiated. A configuration is cloned for each session, with these changes: TLS 1.2 is the lowest
-// version, there are no session tickets and no session cache, and the key log goes to the user's KeyLogWriter through this package, which
-// needs the secrets; it neither stores nor logs them elsewhere.
+// version, there are no session tickets and no session cache, and the key log goes through this package, which needs the secrets, to the
+// user's KeyLogWriter; this package neither stores nor logs them elsewhere.
 //
-// Erlang/OTP 25 and 27 speak TLS 1.2 unless {versions,['tlsv1.3']} tells them otherwise. Long-lived connections are better off with TLS
-// 1.3: in TLS 1.2 an Erlang node asks to renegotiate after 2^28 records, is refused, and closes the connection. In TLS 1.3 keys are changed
-// by messages that both sides understand; this side never asks its peer to change its key, because OTP 25 and 27 would then stop receiving.
+// Erlang/OTP 25 and 27 speak TLS 1.2 unless {versions,['tlsv1.3']} tells them otherwise. For long-lived connections TLS 1.3 is better: in
+// TLS 1.2 an Erlang node asks to renegotiate after 2^28 records, is refused, and closes the connection. In TLS 1.3 keys are changed by
+// messages that both sides understand; this side never asks its peer to change its key, because OTP 25 and 27 would then stop receiving.
 //
 // # Moving
 //
-// Export gives versions, secrets and sequence numbers of both directions, what has been received but not read, and what is sealed but not
-// yet on the wire; the latter is sent unchanged from the new place, so that no sequence number is used for two plaintexts. Import and
-// Release send nothing to the peer. The state is as secret as the session: send it only over a private channel. Interrupt makes a session
-// movable at any byte. A listener moves as its descriptor alone.
+// Export gives the version, the secrets and sequence numbers of both directions, bytes that have been received but not read, and records
+// that are sealed but not sent yet. The new place sends those records unchanged, so that no sequence number is used for two plaintexts.
+// Import and Release send nothing to the peer. The state is as secret as the session: send it only over a private channel. After Interrupt
+// a session can be moved at any byte. A listener moves as its descriptor alone.
 //
 // # Who may connect
 //
 // With an option file, certificates are checked as in OTP: with {verify,verify_peer} a client checks the server's chain, and that the
 // certificate is for the host in the peer's node name (names with a * match no host); a server checks the chain of a client that presents
 // one, and admits a client without a certificate unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked, with one
-// exception: a client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
+// exception: a client that has a cacertfile but no verify option checks as clients of OTP 26 and later do (OTP 25 does not).
 //
-// When the transport is made, [Options].Logger gets a warning for each check that the file leaves out: where peers are not verified at all;
-// for servers that admit clients without a certificate; for {server_name_indication,disable}, with which a client does not check the host;
-// and for another name there, which every server's certificate must then match. This is what OTP 27 does, while OTP 25 replaces that option
-// by the host, and checks the host whatever the file says. It also gets one, once, for a certificate of this node that has expired, then or
-// later, or is not valid yet.
+// When the transport is made, [Options].Logger gets a warning for each check that the file leaves out: if peers are not verified at all; if
+// a server admits clients without a certificate; for {server_name_indication,disable}, with which a client does not check the host; and for
+// a name in that option, which every server's certificate must then match. This is what OTP 27 does, while OTP 25 replaces the option by
+// the host, and checks the host whatever the file says. A certificate of this node that is not valid yet or has expired, then or later,
+// causes one warning, too.
 //
 // The self-signed certificates of cacertfile are trusted, as in OTP even those of version 3 without basicConstraints. The others complete
-// chains: those of peers, and our own, which certfile need not contain. Two things are stricter than in OTP: a root's own extendedKeyUsage
-// and pathlen count, and signatures with SHA-1, which OTP 25 accepts, do not.
+// chains: those of peers, and our own, so that certfile need not contain the whole chain. Two things are stricter than in OTP: a root's own
+// extendedKeyUsage and pathlen are enforced, and signatures with SHA-1, which OTP 25 accepts, are refused.
 //
 // Some things are more lenient than in OTP. A peer's self-signed certificate is accepted if it is in cacertfile, and the common name counts
 // if there are no other names (as in OTP 25, no longer in 27). In a client's certificate anyExtendedKeyUsage is accepted, as are a keyUsage
 // without digitalSignature and CA:TRUE, which servers of OTP 27 refuse.
 //
-// So have a certificate name the host after the "@" of its node's name, as a DNS name even if the host is an address (DNS:127.0.0.1): OTP
-// 25 does not recognise the host in an address among the IP names; later releases and this package do.
+// So a certificate should name the host after the "@" of its node's name, as a DNS name even if the host is an address (DNS:127.0.0.1): OTP
+// 25 does not find an address among the IP names; later releases and this package do.
 //
-// Checks that OTP lacks are available in [Options].Checks: [NameInCertificate] binds a node's name to its certificate, [HostInCertificate]
-// the host in it, [AllowedNodes] is a list of names. verify_fun is accepted and has no effect, with a warning if there are no Checks: set
-// the last two, which do what it asks for.
+// [Options].Checks adds checks that OTP lacks: [NameInCertificate] binds a node's name to its certificate, [HostInCertificate] the host in
+// it, [AllowedNodes] is a list of names. verify_fun is accepted and has no effect, with a warning if there are no Checks: set the last two,
+// which do what verify_fun asks for.
 //
 // Options in the file that cannot be honoured are an [*OptionError], never ignored. Supported are certfile, keyfile, password, certs_keys,
 // cacertfile, verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'),
 // ciphers (by name; see below), eccs, supported_groups, server_name_indication, key_update_at; crl_check (true, peer, best_effort) with
 // {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}, whose lists are read for each handshake. OTP's other cache is filled by calls
-// inside the BEAM, or over HTTP: have the lists written to a directory instead. These are accepted and have no effect: reuse_sessions,
+// inside the BEAM, or over HTTP: write the lists to a directory instead. These are accepted and have no effect: reuse_sessions,
 // secure_renegotiate, client_renegotiation, honor_cipher_order, honor_ecc_order, hibernate_after, log_level, log_alert, dhfile,
 // session_tickets disabled, middlebox_comp_mode true, ktls false, renegotiate_at if versions has only TLS 1.3, and a client's
 // fail_if_no_peer_cert, with a warning, because Erlang nodes from OTP 27 on do not connect with it. The file is read as a literal term,
-// which it usually is; anything that Erlang would have to evaluate is an error that names the line. Files that it names are read again when
-// they change.
+// which it usually is; anything that Erlang would have to evaluate is an error that names the line. Files that the option file names are
+// read again when they change.
 //
 // Private keys are PKCS #1, SEC 1 or PKCS #8 in PEM files. Encrypted keys are read in OpenSSL's old form (Proc-Type: 4,ENCRYPTED) and in
 // today's: PKCS #8 with PBES2, PBKDF2, and AES or triple DES in CBC mode. PBES1 (openssl pkcs8 -v1) and scrypt (-scrypt) are an error that
-// has the number of the algorithm: openssl pkcs8 -topk8 -in OLD -out NEW makes a key that can be read.
+// gives the algorithm's object identifier: openssl pkcs8 -topk8 -in OLD -out NEW makes a key that can be read.
 //
-// The TLS 1.3 suite of a session is chosen by crypto/tls or by the peer; one that ciphers lacks is refused. Between two nodes of this
-// package crypto/tls picks TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 if a processor has no instructions for AES). If ciphers has
-// suites of TLS 1.3 without TLS_AES_128_GCM_SHA256, only TLS 1.2 is spoken if ciphers and versions allow it; otherwise two nodes of this
-// package cannot connect to each other, but each can with Erlang nodes. The log says which of the two is the case.
+// The TLS 1.3 suite of a session is chosen by crypto/tls or by the peer; if it is not in the option ciphers, the session is refused.
+// Between two nodes of this package crypto/tls picks TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 if a processor has no
+// instructions for AES). If ciphers has suites of TLS 1.3 without TLS_AES_128_GCM_SHA256, only TLS 1.2 is spoken if ciphers and versions
+// allow it; otherwise two nodes of this package cannot connect to each other, but each can with Erlang nodes. In both cases the log says
+// so.
 //
 // # Platforms
 //
-// Where there are no descriptors to pass (Windows), everything works except moving.
+// On systems without descriptors to pass (Windows), everything works except moving.
 package tlstransport

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// CloseWrite before the connection is an error, and nothing else: the session that is made afterwards is whole.
+// CloseWrite before the connection is made is an error, and has no effect on the session that is made afterwards.
 func TestCloseWriteBeforeConnect(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, err := w.cb.Socket(nil, w.at)
@@ -23,7 +23,7 @@ func TestCloseWriteBeforeConnect(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// Nothing can be written once CloseWrite has come back, though the handshake ends only now and has not said so yet.
+// Nothing can be written once CloseWrite has returned, even if the handshake ends only then and close_notify has not been sent yet.
 func TestWriteBehindEarlyCloseWrite(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c := w.connect(w.at)
@@ -35,14 +35,14 @@ func TestWriteBehindEarlyCloseWrite(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, n, "it is the end")
 
-	s.halved.Store(true) // as it is before the end of a handshake has said so
+	s.halved.Store(true) // as between CloseWrite and close_notify at the end of a handshake
 	_, err = w.cb.Write(s, []byte("x"), tooLong)
 	require.ErrorIs(t, err, syscall.EPIPE)
 	require.NoError(t, w.cb.Close(c))
 	require.NoError(t, w.cb.Close(s))
 }
 
-// Close gives back the large buffer that what it sends at last is in.
+// Close gives back the large buffer with which it sends the last records.
 func TestCloseGivesBufferBack(t *testing.T) {
 	if !canMove {
 		t.Skip("looks into a session of our own")
@@ -72,11 +72,11 @@ func TestCloseGivesBufferBack(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// A session can move from when its handshake has succeeded, not only from when that is over for everybody.
+// A session can move as soon as its handshake has succeeded, even if over is not closed yet.
 func TestMovableOnceUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Socket{over: make(chan struct{}), own: &session{}}
-		s.up.Store(true) // and over is closed in a moment
+		s.up.Store(true) // over will be closed in a moment
 		moves := make(chan error, 1)
 		go func() { moves <- s.movable() }()
 		synctest.Wait()

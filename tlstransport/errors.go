@@ -16,7 +16,7 @@ import (
 // A Check is the check that a session failed.
 type Check string
 
-// The checks. Either side checks certificates: PeerError.ByPeer tells which one did.
+// The checks. Both sides check certificates: PeerError.ByPeer tells which side made the check that failed.
 const (
 	CheckExpired          Check = "certificate has expired or is not valid yet"
 	CheckUnknownAuthority Check = "certificate is signed by an unknown authority"
@@ -33,13 +33,14 @@ const (
 	CheckClosed           Check = "connection closed" // by the peer, in the handshake or without close_notify; for a Write, by CloseWrite
 )
 
-// A PeerError says why there is no TLS session with a peer, or no longer one: which check failed, for which peer, and who made it.
+// A PeerError says why there is no TLS session with a peer, or no longer one: which check failed, for which peer, and which side made the
+// check.
 type PeerError struct {
 	Addr   string // the peer's address
-	Node   string // its node name, where it is known
-	Check  Check  // what it failed at
-	ByPeer bool   // the peer made the check, of us, and sent an alert
-	Err    error  // what was found
+	Node   string // its node name, if it is known
+	Check  Check  // the check that failed
+	ByPeer bool   // the peer checked us, and sent an alert
+	Err    error  // the reason
 }
 
 // Error names the peer, the check and the reason.
@@ -60,7 +61,7 @@ func (e *PeerError) Unwrap() error { return e.Err }
 var (
 	// ErrNotMovable is wrapped by the error of exporting a session that cannot move; nothing has changed.
 	ErrNotMovable = errors.New("this TLS session cannot move to another process")
-	// ErrState is wrapped by the error of importing something that no Export has made.
+	// ErrState is wrapped by the error of importing a state that no Export has made.
 	ErrState = errors.New("not the state of a TLS session")
 	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Options.HandshakeTimeout.
 	ErrTimeout = errors.New("not finished within Options.HandshakeTimeout: the peer is slow, or does not speak TLS")
@@ -68,7 +69,7 @@ var (
 	ErrNotAllowed = errors.New("refused by a check")
 )
 
-// errClosed is the answer to a write after CloseWrite, or after the session has failed.
+// errClosed is the error of a write after CloseWrite.
 var errClosed = fmt.Errorf("no more can be sent in this session: %w", syscall.EPIPE)
 
 // An Alert is an alert of the TLS protocol that a session ended with. See RFC 8446, section 6.
@@ -99,7 +100,7 @@ const (
 	alertCertificateRequired Alert = 116
 )
 
-// check is what an alert of the peer says of us.
+// check returns the check of the peer's that an alert reports as failed.
 func (a Alert) check() Check {
 	switch a {
 	case alertRevoked:
@@ -120,8 +121,8 @@ func (a Alert) check() Check {
 	return CheckSession
 }
 
-// refusal is what the peer has refused by an alert. Once the handshake is over for both sides, which with TLS 1.3 a packet has to show, no
-// alert is about that.
+// refusal returns the check that the peer reports as failed by an alert. Once the handshake is over on both sides, which with TLS 1.3 only
+// a received packet shows, alerts are no longer about the handshake's checks.
 func (s *Socket) refusal(a Alert) Check {
 	if s.completed.Load() || s.up.Load() && s.tls12 {
 		return CheckSession
@@ -129,7 +130,7 @@ func (s *Socket) refusal(a Alert) Check {
 	return a.check()
 }
 
-// remoteAlert finds the peer's alert in an error of crypto/tls, which tells it by its text.
+// remoteAlert finds the peer's alert in an error of crypto/tls, by the error's text.
 func remoteAlert(err error) (Alert, bool) {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "remote error" {
@@ -143,13 +144,13 @@ func remoteAlert(err error) (Alert, bool) {
 	return 0, false
 }
 
-// nothingInCommon is how crypto/tls says it.
+// nothingInCommon are the texts of crypto/tls's errors for CheckProtocol.
 var nothingInCommon = []string{
 	"unsupported protocol version", "unsupported versions", "no cipher suite supported", "no key exchanges supported",
 	"no supported elliptic curves", "unsupported application protocols",
 }
 
-// peerError names the check that an error stands for.
+// peerError makes a PeerError of an error, with the check that err stands for.
 func (s *Socket) peerError(err error) error {
 	if err == nil {
 		return nil
@@ -168,7 +169,7 @@ func (s *Socket) peerError(err error) error {
 		return e
 	}
 	switch {
-	case errors.As(err, &alert): // our own record layer's: Err says whose it is
+	case errors.As(err, &alert): // from our own record layer: session.fail completes the error
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		e.Check = CheckExpired
 	case errors.As(err, new(x509.UnknownAuthorityError)):
@@ -181,14 +182,14 @@ func (s *Socket) peerError(err error) error {
 		e.Check = CheckCertificate
 	case errors.As(err, new(tls.RecordHeaderError)):
 		e.Check = CheckTLS
-	case strings.Contains(err.Error(), "didn't provide a certificate"): // crypto/tls has no better name for it
+	case strings.Contains(err.Error(), "didn't provide a certificate"): // crypto/tls has no error value for it
 		e.Check = CheckNoCertificate
 	case slices.ContainsFunc(nothingInCommon, func(text string) bool { return strings.Contains(err.Error(), text) }):
 		e.Check = CheckProtocol
 	case s.tap != nil && !s.tap.shaken && !s.tap.failed && err != io.EOF:
-		// Of the configuration's own functions, whatever it wraps. A bare io.EOF is how crypto/tls says close_notify.
+		// An error of the configuration's own functions, whatever it wraps. A bare io.EOF is crypto/tls's error for close_notify.
 	case errors.Is(err, ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded):
-		// Not as a time-out of the call that waits for the handshake: it will never end well.
+		// Not reported as a time-out of the call that waits for the handshake, since waiting again would not help.
 		e.Check, e.Err = CheckTime, ErrTimeout
 	case isEnd(err):
 		e.Check = CheckClosed

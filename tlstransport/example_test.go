@@ -21,7 +21,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// selfSigned is a certificate for 127.0.0.1, and who trusts it.
+// selfSigned makes a certificate for 127.0.0.1, and a pool that trusts it.
 func selfSigned() (tls.Certificate, *x509.CertPool) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -97,7 +97,7 @@ func Example() {
 	// true
 }
 
-// What cannot be honoured in an option file is said by name.
+// An option that cannot be honoured in an option file is named.
 func ExampleFromOptFile() {
 	dir, err := os.MkdirTemp("", "tls")
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// export gives the state of a session; that of a listener is nil. What is in the outbox stays there until the session is used again, here
-// or where it has moved.
+// export gives the state of a session, or nil for a listener. Records in the outbox stay there until the session is used again, here or
+// where it has moved.
 func (s *Socket) export() ([]byte, error) {
 	if !s.begun.Load() {
 		return nil, nil
@@ -21,10 +21,10 @@ func (s *Socket) export() ([]byte, error) {
 	s.out.stop()
 	s.asleep.Store(true)
 	t := s.state()
-	return t.append(make([]byte, 0, t.size())), nil // as it grew it would leave keys behind
+	return t.append(make([]byte, 0, t.size())), nil // size first: growing would leave copies of keys behind
 }
 
-// movable is why a session cannot move; nil: it can.
+// movable returns why a session cannot move; nil if it can.
 func (s *Socket) movable() error {
 	select {
 	case <-s.over:
@@ -35,7 +35,7 @@ func (s *Socket) movable() error {
 		if s.own == nil {
 			return s.stay
 		}
-		<-s.over // which is about to be closed
+		<-s.over // it is about to be closed
 	}
 	switch {
 	case s.failure != nil:
@@ -55,7 +55,7 @@ func (s *Socket) movable() error {
 	return nil
 }
 
-// adopt is the other end of an export, for a new socket. It does nothing that the peer could see.
+// adopt makes a new socket continue an exported session or listener. It does nothing that the peer could see.
 func (s *Socket) adopt(fd int, exported []byte) error {
 	listening := exported == nil
 	if listening && !s.p.has[server] {
@@ -87,7 +87,7 @@ func (s *Socket) adopt(fd int, exported []byte) error {
 	return nil
 }
 
-// release frees the socket in this process: nothing is said on the connection, and the keys are forgotten.
+// release frees the socket in this process: it sends nothing on the connection, and zeroes the keys.
 func (s *Socket) release() error {
 	if s.begun.Load() {
 		s.giveUp.Store(true)

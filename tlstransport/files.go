@@ -17,26 +17,26 @@ import (
 	"time"
 )
 
-// files are configurations that name files, which are read again when they have changed.
+// files is the source for an option file. The files that it names are read again when they have changed.
 type files struct {
 	log   *slog.Logger
 	mu    sync.Mutex
 	roles map[role]*fileRole
 }
 
-// A fileRole is one role's configuration, and what its files were like when they were read, and when they could not be.
+// A fileRole is one role's configuration, with the stamps of its files when they were read, and when they last could not be read.
 type fileRole struct {
 	file  string // the option file
 	role  role
 	opts  *roleOptions
 	seen  map[string]stamp
 	tried map[string]stamp // of the last attempt, if it failed
-	when  time.Time        // it was made
+	when  time.Time        // the time of that attempt
 	base  *tls.Config
 	trust *authorities
 }
 
-// A stamp changes when a file does, or when it gives way to another one, which may be as long and bear the same time.
+// A stamp changes when a file is changed, or is replaced by another file, even one of the same length and time.
 type stamp struct{ os.FileInfo }
 
 func (s stamp) equals(other stamp) bool {
@@ -64,10 +64,12 @@ func (f *fileRole) stamps() map[string]stamp {
 	return seen
 }
 
-// tryAgain is when files that could not be read are read again though they are the same: it may have been for want of descriptors.
+// tryAgain is how long files that could not be read are left alone if they do not change. They are read again then, because the reason may
+// have been a lack of descriptors.
 const tryAgain = 10 * time.Second
 
-// renew reads the files again if they have changed. Whoever connects can ask for it, so it fails once for each change, as a rule.
+// renew reads the files again if they have changed. Since every connection calls renew, files that cannot be read are tried once, and again
+// only when they change or after tryAgain.
 func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 	stamps := f.stamps()
 	if maps.EqualFunc(stamps, f.seen, stamp.equals) || maps.EqualFunc(stamps, f.tried, stamp.equals) && now.Sub(f.when) < tryAgain {
@@ -84,7 +86,7 @@ func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 
 // load reads the files.
 func (f *fileRole) load() error {
-	seen := f.stamps() // before they are read: what changes meanwhile is read once more
+	seen := f.stamps() // before reading: files that change meanwhile are read once more
 	o := f.opts
 	c := &tls.Config{CurvePreferences: o.groups}
 	var trust *authorities // without verify it still completes our own chains
@@ -114,7 +116,7 @@ func (f *fileRole) load() error {
 		}
 	}
 	if f.role == server && o.verify {
-		// verifyConnection trusts the roots alone. All of them are names that clients are told.
+		// The server tells clients the names of all authorities; verifyConnection trusts only the roots.
 		c.ClientCAs, c.ClientAuth = trust.pool, tls.VerifyClientCertIfGiven
 		if o.require {
 			c.ClientAuth = tls.RequireAndVerifyClientCert
@@ -128,8 +130,8 @@ func (f *fileRole) wrong(option string, err error) error {
 	return &OptionError{File: f.file, Role: f.role.String(), Option: option, Err: err}
 }
 
-// choose shows a certificate that the server has said it takes, else the first one all the same, as OTP does: the server's refusal tells
-// more than a missing certificate would.
+// choose picks a certificate that the server says it accepts, or else the first one, as OTP does: the server's refusal then tells more than
+// a missing certificate would.
 func choose(certs []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		for i := range certs {
@@ -144,9 +146,9 @@ func choose(certs []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Cer
 	}
 }
 
-// spoken are the versions that are spoken, 0 and 0: there are none. One without a suite is not. In TLS 1.3 crypto/tls lets nobody choose a
-// suite, and takes the same one with itself as a rule: without it two nodes of this package have TLS 1.2 in common, or nothing. The caveat
-// says so.
+// spoken returns the lowest and highest version that are spoken, 0 and 0 if there are none. A version without a suite is not spoken. In TLS
+// 1.3 the suites of crypto/tls cannot be configured, and it usually chooses TLS_AES_128_GCM_SHA256 with itself: if that suite is not
+// allowed, two nodes of this package have only TLS 1.2 in common, or nothing. The caveat says so.
 func (o *roleOptions) spoken() (lowest, highest uint16, caveat string) {
 	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		if o.versions != nil && !slices.Contains(o.versions, v) ||
@@ -176,8 +178,8 @@ func (f *files) verifies(r role) bool {
 	return f.roles[r].opts.verify
 }
 
-// config gives the configuration for one handshake. Files that have changed and cannot be read, for they are being replaced, say, leave
-// all as it was.
+// config gives the configuration for one handshake. If files have changed and cannot be read, because they are being replaced, say, the
+// previous configuration stays in use.
 func (f *files) config(r role, host string) (*tls.Config, error) {
 	f.mu.Lock()
 	fr := f.roles[r]
@@ -189,7 +191,7 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 	c, trust, o := fr.base.Clone(), fr.trust, fr.opts
 	f.mu.Unlock()
 	if r == client {
-		c.InsecureSkipVerify = true // verify below does it, as OTP does it
+		c.InsecureSkipVerify = true // VerifyConnection below verifies instead, as OTP does
 		if !o.noName {
 			if c.ServerName = host; o.serverName != "" {
 				c.ServerName = o.serverName
@@ -201,7 +203,7 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 	return c, nil
 }
 
-// verifyConnection checks what crypto/tls does not: the suite, and the certificate as OTP does.
+// verifyConnection checks what crypto/tls does not check: the suite, and the certificate as OTP does.
 func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, state tls.ConnectionState, log *slog.Logger) error {
 	if o.suites != nil && !slices.Contains(o.suites, state.CipherSuite) {
 		return fmt.Errorf("cipher suite %s is not among the option ciphers: %w", tls.CipherSuiteName(state.CipherSuite), errNoSuite)
@@ -217,7 +219,7 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 		usage = x509.ExtKeyUsageClientAuth
 	}
 	chains, err := state.VerifiedChains, error(nil)
-	if len(chains) == 0 || !trust.areRoots() { // else crypto/tls has asked the same, of a client's certificate
+	if len(chains) == 0 || !trust.areRoots() { // else crypto/tls has verified a client's certificate against the same roots
 		chains, err = trust.chains(state.PeerCertificates, usage)
 	}
 	if err == nil && r == client && !o.noName {
@@ -228,7 +230,7 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 	}
 	refused := fmt.Errorf("the chain of certificates is longer than depth %d allows", o.depth)
 	for _, chain := range chains {
-		if len(chain)-2 > o.depth { // between the peer's certificate and the authority's
+		if len(chain)-2 > o.depth { // certificates between the peer's and the root
 			continue
 		}
 		if refused = o.crl.refuses(chain, time.Now(), log); refused == nil {
@@ -248,8 +250,8 @@ func hasOtherNames(c *x509.Certificate) bool {
 	})
 }
 
-// checkHost is an error unless a certificate is for a host, as public_key:pkix_verify_hostname/2 has it: an address may be among the DNS
-// names, the common name counts where there are no others (in OTP 25, not in 27), and names for all hosts of a domain do not.
+// checkHost returns an error unless a certificate is for a host, by the rules of public_key:pkix_verify_hostname/2: an address may be among
+// the DNS names, the common name counts if there are no other names (in OTP 25, not in 27), and wildcard names do not count.
 func checkHost(c *x509.Certificate, host string) error {
 	exact := *c
 	exact.DNSNames = slices.DeleteFunc(slices.Clone(c.DNSNames), func(name string) bool { return strings.HasPrefix(name, "*.") })

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Certificates that are replaced are taken up with the next handshake; a half-written one changes nothing.
+// Replaced certificates are used from the next handshake on; a half-written file changes nothing.
 func TestReplacedFilesAreReloaded(t *testing.T) {
 	a, b := newAuthority(t, "the first authority"), newAuthority(t, "the second authority")
 	dir := t.TempDir()
@@ -37,14 +37,14 @@ func TestReplacedFilesAreReloaded(t *testing.T) {
 	require.NoError(t, os.WriteFile(cert, []byte("-----BEGIN CERT"), 0o600))
 	require.Equal(t, "first", who())
 	b.files(t, dir, b.sign(t, want{name: "second"}))
-	later := time.Now().Add(time.Minute) // as sure as can be that the stamp is another
+	later := time.Now().Add(time.Minute) // so that the stamp is certainly different
 	for _, f := range []string{ca, cert, key} {
 		require.NoError(t, os.Chtimes(f, later, later))
 	}
 	require.Equal(t, "second", who())
 }
 
-// So are those in whose place others are put that are as long and bear the same time, as in a reproducible image.
+// So are files that are replaced by others of the same length and time, as in a reproducible image.
 func TestFilesOfTheSameTime(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	long := time.Unix(1, 0)
@@ -52,7 +52,7 @@ func TestFilesOfTheSameTime(t *testing.T) {
 		c := a.sign(t, want{})
 		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 		_, cert, key := a.files(t, filepath.Join(dir, name), c)
-		for _, f := range []string{cert, key} { // what is behind the blocks does not count
+		for _, f := range []string{cert, key} { // text after the PEM blocks is ignored
 			text, err := os.ReadFile(f)
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(f, append(text, bytes.Repeat([]byte("\n"), 2000-len(text))...), 0o600))
@@ -77,8 +77,8 @@ func TestFilesOfTheSameTime(t *testing.T) {
 	require.Equal(t, second, f.base.Certificates[0].Certificate[0])
 }
 
-// Files that do not fit each other are read once for each change of theirs, not for everybody who connects; and now and then, for the
-// reason may have been another one.
+// Files that do not match each other are read once for each change, not for each connection; and again after tryAgain, since there may have
+// been another reason.
 func TestReloadFailsOnce(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	first := a.sign(t, want{name: "first"})
@@ -125,7 +125,7 @@ func TestReloadFailsOnce(t *testing.T) {
 	expect(0, 1)
 	require.Equal(t, second.Certificate[0], f.base.Certificates[0].Certificate[0])
 
-	// What comes back as it was needs no change to be read.
+	// A file that is put back unchanged need not be read again.
 	require.NoError(t, os.Rename(key, key+".new"))
 	expect(1, 0)
 	require.NoError(t, os.Rename(key+".new", key))
@@ -167,7 +167,7 @@ func TestKeyFiles(t *testing.T) {
 			})
 		}
 	}
-	// Those that are not read are named in package documentation, and their algorithm in the error.
+	// Forms that cannot be read are named in the package documentation, and their algorithm in the error.
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
 	for args, scheme := range map[string]string{"-v1 PBE-SHA1-3DES": "1.2.840.113549.1.12.1.3", "-scrypt": "1.3.6.1.4.1.11591.4.11"} {
@@ -190,7 +190,7 @@ func TestKeyFiles(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// Of a password that is a string each character is a byte, as for Erlang, and not UTF-8.
+// In a password that is a string each character is a byte, as in Erlang, not UTF-8.
 func TestPasswordOfBytes(t *testing.T) {
 	openssl := need.Program(t, "openssl")
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
@@ -207,7 +207,7 @@ func TestPasswordOfBytes(t *testing.T) {
 	require.ErrorContains(t, err, "has a character that is no byte")
 }
 
-// A file that cannot be used is told with the option that names it.
+// A file that cannot be used is reported with the option that names it.
 func TestOptionOfABadFile(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	ca, cert, key := a.files(t, dir, a.sign(t, want{}))
@@ -222,14 +222,14 @@ func TestOptionOfABadFile(t *testing.T) {
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, [3]string{path, "server", tt.option}, [3]string{e.File, e.Role, e.Option})
 	}
-	// The authorities complete our own chain where peers are not verified.
+	// The authorities complete our own chain even if peers are not verified.
 	_, err := FromOptFile(optFile(t, dir, strings.Replace(certOptions(empty, cert, key), "verify_peer", "verify_none", 1), ""), Options{})
 	var e *OptionError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "cacertfile", e.Option)
 }
 
-// Who shows no certificate is refused where the file says so, and only there.
+// A peer without a certificate is refused if, and only if, the option file says so.
 func TestFailIfNoPeerCert(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
@@ -261,20 +261,20 @@ func TestFailIfNoPeerCert(t *testing.T) {
 				require.NoError(t, err, tt.server)
 				require.Equal(t, 1, n)
 			}
-			<-said // that may have been before the refusal
+			<-said // the write may have come before the refusal
 			require.NoError(t, raw.Close())
 			require.NoError(t, w.cb.Close(s))
 		}
 	}
 }
 
-// Suites of TLS 1.3 cannot be chosen in crypto/tls. What that means for an option file, whose two sides are both ours.
+// The suites of TLS 1.3 cannot be chosen in crypto/tls: what an option file with ciphers means if both nodes are of this package.
 func TestCiphersBetweenOurs(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
 	for _, tt := range []struct {
 		options string
-		version uint16 // 0: no session can be relied upon
+		version uint16 // 0: no session is certain
 		warning string
 	}{
 		{`{versions,['tlsv1.3','tlsv1.2']}`, tls.VersionTLS13, ""},

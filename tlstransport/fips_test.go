@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Where only approved cryptography is to be had, sessions stay with crypto/tls, and everybody is told.
+// If only approved cryptography is allowed, sessions stay with crypto/tls, which is logged and reported.
 func TestFIPSOnly(t *testing.T) {
 	const only = "GODEBUG=fips140=only"
 	if "GODEBUG="+os.Getenv("GODEBUG") != only {

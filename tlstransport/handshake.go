@@ -10,32 +10,32 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A peer is what the handshake has told of the other side.
+// A peer is what the handshake has told about the other side.
 type peer struct {
-	certificate *x509.Certificate // nil: it has shown none
+	certificate *x509.Certificate // nil: the peer has sent none
 	verified    bool              // against our authorities
 }
 
-// begin starts the handshake, which runs by itself and within its own time: a silent peer delays nobody.
+// begin starts the handshake on a goroutine of its own, with its own time limit, so that a silent peer delays no other connection.
 func (s *Socket) begin(r role, remote transport.Addr) {
 	s.role, s.remote = r, remote
 	s.mu.Lock()
-	s.wire.in.fresh() // an Interrupt that came too late for the connect is not for the handshake
+	s.wire.in.fresh() // an Interrupt that came too late for Connect is not meant for the handshake
 	s.wire.out.fresh()
 	s.begun.Store(true)
 	s.mu.Unlock()
 	limit := deadline{until: time.Now().Add(s.p.timeout)}
 	go func() {
-		err := errGoexit // it stays where the handshake does not come back
+		err := errGoexit // stays the error if shakeSafely does not return
 		defer func() { s.shaken(err) }()
 		err = s.shakeSafely(limit)
 	}()
 }
 
-// errGoexit is the end of a handshake in which a function of the configuration has ended its goroutine, as a test's FailNow does.
+// errGoexit is the error of a handshake whose goroutine was ended by a function of the configuration, as a test's FailNow does.
 var errGoexit = errors.New("the configuration's functions call runtime.Goexit")
 
-// shaken is the end of the handshake.
+// shaken ends the handshake, successfully or not.
 func (s *Socket) shaken(err error) {
 	defer close(s.over)
 	if err != nil {
@@ -49,15 +49,15 @@ func (s *Socket) shaken(err error) {
 	halved := s.halved.Load()
 	s.mu.Unlock()
 	if halved {
-		_ = s.closeNotify() // the connection's end would tell as well
+		_ = s.closeNotify() // on failure the connection's end will tell the peer
 	}
 }
 
-// lingerLimit bounds what a failed handshake waits for the peer's end.
+// lingerLimit bounds how long a failed handshake waits for the peer to close.
 const lingerLimit = 250 * time.Millisecond
 
-// linger lets the alert arrive that says why the handshake has failed: if the connection were closed while bytes of the peer come in, the
-// kernel would answer them with a reset, and the peer would see that instead.
+// linger gives our alert, which says why the handshake has failed, time to arrive: if the connection were closed while bytes of the peer
+// come in, the kernel would answer with a reset, and the peer would see that instead of the alert.
 func (s *Socket) linger() {
 	var e *PeerError
 	if s.aborted() != nil || errors.As(s.failure, &e) && (e.ByPeer || e.Check == CheckClosed || e.Check == CheckTime) {
@@ -73,7 +73,7 @@ func (s *Socket) linger() {
 	}
 }
 
-// shakeSafely turns a panic of the configuration's own functions into an error of this session only.
+// shakeSafely makes a panic of the configuration's own functions an error of this session only.
 func (s *Socket) shakeSafely(limit deadline) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -95,7 +95,7 @@ func (s *Socket) shake(limit deadline) error {
 	cfg := s.p.session(base, keys)
 	if s.role == client {
 		if base.MinVersion == 0 && base.EncryptedClientHelloConfigList != nil {
-			cfg.MinVersion = tls.VersionTLS13 // crypto/tls insists
+			cfg.MinVersion = tls.VersionTLS13 // crypto/tls requires it
 		}
 		s.conn = tls.Client(s.tap, cfg)
 	} else {
@@ -117,7 +117,7 @@ func (s *Socket) shake(limit deadline) error {
 	return nil
 }
 
-// takeOver goes on from the handshake with records of our own, where it is certain that they continue the session exactly; else the session
+// takeOver continues after the handshake with our own record protection, if it is certain to continue the session exactly; else the session
 // stays with crypto/tls.
 func (s *Socket) takeOver(state *tls.ConnectionState, keys *keyLog) {
 	switch {
@@ -137,7 +137,8 @@ func (s *Socket) takeOver(state *tls.ConnectionState, keys *keyLog) {
 	s.p.log.Debug("this TLS session cannot move", "addr", s.remote, "reason", s.stay)
 }
 
-// session is a configuration for one handshake: nothing is shared between sessions, so that each one's numbers are known and it can move.
+// session makes the configuration of one handshake. Sessions share nothing (tickets, cache), so that the whole state of each is known and
+// can move.
 func (p *plugin) session(base *tls.Config, keys *keyLog) *tls.Config {
 	c := base.Clone()
 	keys.to(base.KeyLogWriter)
@@ -160,7 +161,7 @@ func (p *plugin) session(base *tls.Config, keys *keyLog) *tls.Config {
 	return c
 }
 
-// checkPeer asks the checks of the configuration about a node.
+// checkPeer calls Options.Checks for the peer, which calls itself name.
 func (s *Socket) checkPeer(name string) error {
 	if err := s.await(deadline{}); err != nil {
 		return err

@@ -15,13 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A hostile peer shakes hands as crypto/tls does, knows the keys, and then says what a script tells it.
+// A hostile peer shakes hands by crypto/tls, knows the keys, and then sends what a script tells it.
 type hostile struct {
 	raw net.Conn
 	out *half
 }
 
-// An eavesdropper keeps the beginning of what the server of a connection sends.
+// An eavesdropper keeps the first bytes that the server of a connection sends.
 type eavesdropper struct {
 	net.Conn
 	role  role // the connection's own
@@ -56,7 +56,7 @@ func (w *workbench) meet(r role, cfg *tls.Config) (*Socket, *hostile) {
 	cfg = cfg.Clone()
 	cfg.KeyLogWriter = keys
 	cfg.SessionTicketsDisabled = true
-	s, c := w.against(r, cfg) // for the TCP connection only
+	s, c := w.against(r, cfg) // only its TCP connection is used
 	e := &eavesdropper{Conn: c.NetConn(), role: server + client - r}
 	cfg.ServerName = "localhost"
 	if c = tls.Client(e, cfg); r == client {
@@ -76,15 +76,15 @@ func (w *workbench) meet(r role, cfg *tls.Config) (*Socket, *hostile) {
 	return s, &hostile{e.Conn, out}
 }
 
-// What a script says, an instruction after the other: what to do, a length in two bytes, bytes.
+// A script is a sequence of instructions, each of these, a length in two bytes, and bytes.
 const (
 	sayRaw    = iota // the bytes as they are
 	sayRecord        // a record with the right keys: its type, its content
 	sayCut           // a record whose last byte is wrong
 	sayMove          // nothing: our side moves
 	sayWrite         // nothing: our side writes that many bytes
-	sayUpdate        // a key update, with the byte that it has
-	saySteps         // how many there are
+	sayUpdate        // a key update, with its one byte
+	saySteps         // the number of instructions
 )
 
 func script(steps ...[]byte) (b []byte) {
@@ -125,12 +125,12 @@ func (h *hostile) follow(b []byte, own func(what byte, n int)) {
 				wire[len(wire)-1] ^= 1
 			}
 		}
-		_, _ = h.raw.Write(wire) // refused as soon as our side has had enough
+		_, _ = h.raw.Write(wire) // fails once our side has closed
 	}
 }
 
-// FuzzSession has a peer that knows the keys send anything at all, of either version, to either role, while our side reads, writes and
-// moves. Our side neither panics nor waits for ever; what it reads comes to an end.
+// FuzzSession makes a peer that knows the keys send anything at all, in either version, to either role, while our side reads, writes and
+// moves. Our side must neither panic nor wait for ever, and its reads must come to an end.
 func FuzzSession(f *testing.F) {
 	for first := range byte(4) {
 		add := func(steps ...[]byte) { f.Add(first, script(steps...)) }
@@ -193,7 +193,7 @@ func readSome(t *testing.T, s *Socket, tmo time.Duration) (end bool) {
 	}
 }
 
-// FuzzHandshake has a peer say anything at all in place of the handshake, or in the middle of one.
+// FuzzHandshake makes a peer send anything at all in place of the handshake, or in the middle of one.
 func FuzzHandshake(f *testing.F) {
 	a := newAuthority(f, "an authority")
 	cfg := a.mutual(f)
@@ -228,7 +228,7 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
-// clientHello is what a client says first.
+// clientHello returns the first bytes that a client sends.
 func clientHello(t testing.TB, cfg *tls.Config) []byte {
 	t.Helper()
 	here, there := net.Pipe()

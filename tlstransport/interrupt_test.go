@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An Interrupt that comes when a call has begun and does not wait yet ends it as well; the next call is another one.
+// An Interrupt that comes when a call has begun and does not wait yet ends that call as well, but not the next one.
 func TestInterruptBeforeTheWait(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	w := newWorkbench(t, cfg, Options{})
@@ -37,7 +37,7 @@ func TestInterruptBeforeTheWait(t *testing.T) {
 	require.NoError(t, c.NetConn().Close())
 }
 
-// One that comes too late for a Connect is not for the handshake behind it, which has its own time.
+// An Interrupt that comes too late for a Connect does not end the handshake after it, which has its own time.
 func TestInterruptBeforeTheHandshake(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, err := w.cb.Socket(nil, w.at)
@@ -50,14 +50,14 @@ func TestInterruptBeforeTheHandshake(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// One that is at work when the handshake begins is over before it.
+// An Interrupt that is running when the handshake is about to begin is over before it begins.
 func TestInterruptBesideTheHandshake(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, err := w.cb.Socket(nil, w.at)
 	require.NoError(t, err)
 	require.NoError(t, c.wire.connect(w.at, after(tooLong)))
 	set, begun := c.wire.in.set, make(chan struct{})
-	c.wire.in.use(func(until time.Time) error { // the interrupt has looked at the handshake, and goes on
+	c.wire.in.use(func(until time.Time) error { // Interrupt has seen that no handshake has begun, and goes on
 		c.wire.in.set = set
 		require.False(t, c.mu.TryLock(), "a handshake may begin meanwhile")
 		go func() {

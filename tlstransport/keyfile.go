@@ -121,7 +121,7 @@ func parseKey(b *pem.Block, password string) (key crypto.Signer, err error) {
 	return signer, nil
 }
 
-// readPair reads a certificate with its chain, and its key.
+// readPair reads a certificate with its chain, and its key. option is the name of the option to blame for an error.
 func readPair(f certFiles) (pair tls.Certificate, option string, err error) {
 	chain, err := readCertificates(f.cert)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// move hands a socket over, in the order of a hand-off.
+// move moves a socket, in the order of a hand-off.
 func move(t testing.TB, cb transport.Callbacks[*Socket], old *Socket) *Socket {
 	t.Helper()
 	s, err := handOver(cb, old)
@@ -48,7 +48,7 @@ func handOver(cb transport.Callbacks[*Socket], old *Socket) (*Socket, error) {
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(dup))
 	}
-	clear(state) // it keeps nothing of it
+	clear(state) // the new socket must not refer to the state
 	return s, cb.Release(old)
 }
 
@@ -56,7 +56,7 @@ func handOver(cb transport.Callbacks[*Socket], old *Socket) (*Socket, error) {
 type mover struct {
 	cb transport.Callbacks[*Socket]
 
-	calls sync.RWMutex // held by a call in flight; the mover takes all
+	calls sync.RWMutex // read-locked by calls in flight, locked by the mover
 	s     *Socket
 }
 
@@ -113,7 +113,7 @@ func (m *mover) move() error {
 // current is the socket; only the mover changes it.
 func (m *mover) current() *Socket { return m.s }
 
-// A session moves again and again under load both ways, while keys change, and its peer sees nothing but its bytes.
+// A session moves repeatedly under load both ways, while keys change, and its peer sees nothing but its bytes.
 func TestMovesUnderLoad(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	for _, s := range suites[:6] {
@@ -158,13 +158,13 @@ func TestMovesUnderLoad(t *testing.T) {
 	}
 }
 
-// A dialogue is a socket of ours with a session that was made of given keys, and the other end of its connection, which a test plays.
+// A dialogue is a socket of ours with a session made of given keys, and the other end of its connection, which the test plays.
 type dialogue struct {
 	t       testing.TB
 	cb      transport.Callbacks[*Socket]
 	s       *Socket
 	conn    *net.TCPConn
-	out, in *half // the test's
+	out, in *half // of the test's end
 }
 
 func newDialogue(t testing.TB, version uint16, r role, o Options) *dialogue {
@@ -257,8 +257,8 @@ func TestMovesWithEverySuite(t *testing.T) {
 	}
 }
 
-// A session moves at every byte of what it receives: in headers, in records, in handshake messages that are in several records, and before
-// and after key updates.
+// A session can move after each received byte: in headers, in records, in handshake messages that span several records, and before and
+// after key updates.
 func TestMovesAtEveryByteReceived(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
@@ -293,7 +293,7 @@ func TestMovesAtEveryByteReceived(t *testing.T) {
 					return err
 				}
 				d.send(stream[:at])
-				for tmo := 2 * time.Millisecond; ; tmo = 0 { // some of what has come, so that it is in every stage
+				for tmo := 2 * time.Millisecond; ; tmo = 0 { // read only some of the bytes, so that others are in each stage
 					if len(got) >= at/3 || read(tmo) != nil {
 						break
 					}
@@ -321,14 +321,14 @@ func TestMovesAtEveryByteReceived(t *testing.T) {
 	}
 }
 
-// cb2 is a socket that may be closed in place of one that was.
+// cb2 makes a socket to be closed in place of one that is already closed.
 func (d *dialogue) cb2(t testing.TB) *Socket {
 	s, err := d.cb.Socket(nil, loopback(t))
 	require.NoError(t, err)
 	return s
 }
 
-// A session moves with a half-written record, at many places: the rest goes out from where it has moved, under the number that it has.
+// A session moves with a half-written record, cut at many places: the new socket sends the rest of the same record.
 func TestMovesHalfWritten(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
@@ -360,12 +360,12 @@ func TestMovesHalfWritten(t *testing.T) {
 					halves++
 				}
 				d.s = move(t, d.cb, d.s)
-				if rand.IntN(3) == 0 { // or it comes to nothing
+				if rand.IntN(3) == 0 { // or an Export without a move
 					_, err := d.cb.Export(d.s)
 					require.NoError(t, err)
 				}
 			}
-			_, err = d.cb.Read(d.s, block, 0) // what is left goes out when the session is used
+			_, err = d.cb.Read(d.s, block, 0) // using the session sends the remaining records
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			require.NoError(t, <-received)
 			require.Greater(t, halves, 3)
@@ -373,7 +373,7 @@ func TestMovesHalfWritten(t *testing.T) {
 	}
 }
 
-// A state that an Export gives can be imported, however small the parts were that were written and are not on the wire.
+// A state that Export gives can be imported, however tiny the buffers were whose records are not sent yet.
 func TestTinyPartsMove(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		d := newDialogue(t, version, server, Options{})
@@ -389,7 +389,7 @@ func TestTinyPartsMove(t *testing.T) {
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.Greater(t, n, int64(maxPlaintext))
 		d.s = move(t, d.cb, d.s)
-		_, err = d.cb.Read(d.s, make([]byte, 1), 0) // what is left goes out when the session is used
+		_, err = d.cb.Read(d.s, make([]byte, 1), 0) // using the session sends the remaining records
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.NoError(t, d.receive(int(n), func(int) {}))
 	}
@@ -438,7 +438,7 @@ func (d *dialogue) receive(total int, pause func(n int)) error {
 	return nil
 }
 
-// A state with a wrong sequence number ends the session, whichever direction it is of; nothing wrong is ever read.
+// A state with a wrong sequence number, in either direction, ends the session; wrong bytes are never read.
 func TestWrongSequenceNumber(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -488,7 +488,7 @@ func TestWrongSequenceNumber(t *testing.T) {
 	}
 }
 
-// What is no state is refused, and the descriptor stays the caller's.
+// Bytes that are not a state are refused, and the descriptor stays the caller's.
 func TestImportRefuses(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	w := newWorkbench(t, cfg, Options{})
@@ -521,7 +521,7 @@ func TestImportRefuses(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// A state that contradicts itself is none, in whichever field, and whatever is missing.
+// A state with a wrong value in any field, or cut off anywhere, is refused.
 func TestImportRefusesStates(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		w := newWorkbench(t, restrict(newAuthority(t, "an authority").mutual(t), version, 0), Options{})
@@ -587,7 +587,7 @@ func TestSessionOfCryptoTLSIsNotMovable(t *testing.T) {
 	silent.Close()
 }
 
-// What may be exported can be imported: a large certificate goes along, and a name beyond all bounds keeps the session where it is.
+// Everything that Export accepts can be imported: a large certificate moves along, and with a name that is too long Export refuses.
 func TestMovesWithALargeCertificate(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	var emails []string
@@ -642,7 +642,7 @@ func FuzzImport(f *testing.F) {
 		if st.flags&flagComplete == 0 {
 			require.Equal(t, b, again)
 		}
-		// What it holds is read without a panic, and comes to an end.
+		// Reading what the state holds does not panic, and comes to an end.
 		for range len(b) + 10 {
 			s.own.plain = nil
 			if _, opened, err := s.own.next(make([]byte, 3)); err != nil || !opened {

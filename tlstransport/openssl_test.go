@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A heard takes what a program says.
+// A heard collects the output of a program.
 type heard struct {
 	t    *testing.T
 	news chan []byte
 	all  []byte
 }
 
-// await reads until what was said has something in it; it is forgotten then, with all before it.
+// await waits until the output contains what, and drops the output up to and including it.
 func (h *heard) await(what string) {
 	h.t.Helper()
 	limit := time.After(tooLong)
@@ -40,14 +40,14 @@ func (h *heard) await(what string) {
 	}
 }
 
-// Write is for the program.
+// Write takes the program's output.
 func (h *heard) Write(b []byte) (int, error) {
 	h.news <- bytes.Clone(b)
 	return len(b), nil
 }
 
-// The suites of TLS 1.3, of which crypto/tls does not let one choose, with openssl as the peer: it changes its keys, and has us change ours,
-// which change by themselves as well.
+// The suites of TLS 1.3, which cannot be chosen in crypto/tls, with openssl as the peer. It changes its keys, and makes us change ours,
+// which also change without that.
 func TestAgainstOpenSSL(t *testing.T) {
 	program := need.Program(t, "openssl")
 	if version, err := exec.Command(program, "version").Output(); err != nil || !strings.HasPrefix(string(version), "OpenSSL ") {

@@ -11,11 +11,11 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// An OptionError is an option of an option file that cannot be honoured.
+// An OptionError reports an option of an option file that cannot be honoured.
 type OptionError struct {
 	File   string // its path
-	Role   string // "server" or "client"; empty: it is about the file itself
-	Option string // its name; empty: it is about the list, or the file
+	Role   string // "server" or "client"; empty: the error is about the file itself
+	Option string // its name; empty: the error is about the list, or the file
 	Err    error  // why
 }
 
@@ -35,9 +35,9 @@ func (e *OptionError) Error() string {
 func (e *OptionError) Unwrap() error { return e.Err }
 
 // FromOptFile makes the TLS transport from an ssl_dist_optfile, the file that erl -proto_dist inet_tls takes: a list of the options of both
-// roles, [{server,[…]},{client,[…]}]. A role that is missing can have no connections; to erl it has no options. The file is read once; the
-// certificates and keys that it names are read again when they have changed. An option that cannot be honoured is an *OptionError that
-// names it.
+// roles, [{server,[…]},{client,[…]}]. A role that is missing can have no connections; erl would use it without options. The file is read
+// once; the certificates and keys that it names are read again when they have changed. An option that cannot be honoured is an *OptionError
+// that names it.
 func FromOptFile(path string, o Options) (transport.Transport, error) {
 	cb, err := OptFileCallbacks(path, o)
 	if err != nil {
@@ -46,7 +46,7 @@ func FromOptFile(path string, o Options) (transport.Transport, error) {
 	return transport.New(cb, nil)
 }
 
-// OptFileCallbacks is FromOptFile for the plug-in itself, to be wrapped with other callbacks.
+// OptFileCallbacks is FromOptFile that returns the plug-in itself, to be wrapped with other callbacks.
 func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], error) {
 	var none transport.Callbacks[*Socket]
 	file, err := readOptFile(path)
@@ -54,7 +54,7 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 		return none, err
 	}
 	src := &files{log: o.logger(), roles: map[role]*fileRole{}}
-	if file[client] == nil { // erl of OTP 25 would connect, and verify nobody
+	if file[client] == nil { // erl of OTP 25 would connect, and verify no server
 		src.log.Warn("no TLS connection can be made: {client,[…]} is not there; add it if this node is to connect to others", "file", path)
 	}
 	has := map[role]bool{}
@@ -105,8 +105,8 @@ type roleOptions struct {
 	cacert      string
 	verify      bool
 	require     bool // fail_if_no_peer_cert
-	stray       bool // it is there, for a client
-	verifyFun   bool // it is there
+	stray       bool // fail_if_no_peer_cert is given for a client
+	verifyFun   bool // verify_fun is given
 	depth       int
 	versions    []uint16
 	suites      []uint16 // of both versions; nil: any
@@ -117,7 +117,7 @@ type roleOptions struct {
 	crl         revocation
 }
 
-// open is who gets in that an operator may not think of, and what keeps them out.
+// open returns a warning if the options admit peers that an operator may not expect, and says how to refuse them.
 func (o *roleOptions) open(r role) (warning string) {
 	switch {
 	case !o.verify:
@@ -263,7 +263,7 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 			}
 		}
 	}
-	// Clients of OTP 26 and later verify unless they are told not to, those of OTP 25 do not. Who names an authority is taken to want it.
+	// Without the option, clients of OTP 26 and later verify, and those of OTP 25 do not. A cacertfile is taken as a wish to verify.
 	if _, ok := given["verify"]; !ok && r == client && o.cacert != "" {
 		o.verify = true
 	}
@@ -295,7 +295,7 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 // A meaning puts the value of an option into effect, or says why it cannot.
 type meaning func(o *roleOptions, r role, v any) error
 
-// nothing is the meaning of an option for which there is nothing to do where it has one of these values; others are refused.
+// nothing is the meaning of an option that has no effect if its value is one of values; other values are refused.
 func nothing(values ...atom) meaning {
 	return func(_ *roleOptions, _ role, v any) error {
 		if a, ok := v.(atom); ok && slices.Contains(values, a) {
@@ -327,13 +327,13 @@ func path(v any) (string, error) {
 	return s, err
 }
 
-// passwordOf takes a password: of a string each character is a byte, as for Erlang.
+// passwordOf reads a password. In a string each character is a byte, as in Erlang.
 func passwordOf(v any) (string, error) {
 	chars, ok := v.(text)
 	if !ok {
 		s, err := plainText(v)
 		if err != nil {
-			err = errors.New("is neither a string nor a binary") // it stays unsaid
+			err = errors.New("is neither a string nor a binary") // the error must not show the password
 		}
 		return s, err
 	}
@@ -347,7 +347,7 @@ func passwordOf(v any) (string, error) {
 	return string(b), nil
 }
 
-// plainText takes a string or a binary.
+// plainText reads a string or a binary.
 func plainText(v any) (string, error) {
 	switch v := v.(type) {
 	case text:
@@ -370,7 +370,7 @@ func number(v any, least int64) (int64, error) {
 	return n, nil
 }
 
-// versionOf knows the versions that are spoken here.
+// versionOf reads a TLS version.
 func versionOf(v any) (uint16, error) {
 	switch v {
 	case any(atom("tlsv1.3")):
@@ -381,7 +381,7 @@ func versionOf(v any) (uint16, error) {
 	return 0, fmt.Errorf("%s is not supported, only 'tlsv1.2' and 'tlsv1.3' are", show(v))
 }
 
-// groupOf knows the key exchange groups that crypto/tls has.
+// groupOf reads the name of a key exchange group of crypto/tls.
 func groupOf(v any) (tls.CurveID, error) {
 	switch v {
 	case any(atom("x25519")):
@@ -398,7 +398,7 @@ func groupOf(v any) (tls.CurveID, error) {
 	return 0, fmt.Errorf("%s is not supported", show(v))
 }
 
-// sameGroups compares values of eccs and supported_groups. Their order is nothing to crypto/tls.
+// sameGroups compares values of eccs and supported_groups, without their order, which crypto/tls ignores.
 func sameGroups(a, b any) bool {
 	one, _ := each(a, groupOf)
 	other, _ := each(b, groupOf)
@@ -407,7 +407,7 @@ func sameGroups(a, b any) bool {
 	return slices.Equal(slices.Compact(one), slices.Compact(other))
 }
 
-// suiteNamed finds a cipher suite by the name of the standards or of OpenSSL: both are in use in Erlang.
+// suiteNamed finds a cipher suite by its name in the standards or in OpenSSL: Erlang uses both.
 func suiteNamed(v any) (uint16, error) {
 	name, err := plainText(v)
 	if err != nil {
@@ -421,7 +421,7 @@ func suiteNamed(v any) (uint16, error) {
 	return 0, fmt.Errorf("%s is not supported", name)
 }
 
-// split makes a list of the names in one string, "A:B", which is OpenSSL's form.
+// split makes a list of the names in a string of OpenSSL's form, "A:B"; other values stay as they are.
 func split(v any) any {
 	s, ok := v.(text)
 	if !ok {
@@ -438,9 +438,9 @@ func split(v any) any {
 func openSSLName(name string) string {
 	name, ok := strings.CutPrefix(name, "TLS_")
 	if !ok || !strings.Contains(name, "_WITH_") {
-		return "" // those of TLS 1.3 have one name
+		return "" // suites of TLS 1.3 have the same name in OpenSSL
 	}
-	name = strings.TrimPrefix(strings.ReplaceAll(name, "_WITH_", "_"), "RSA_") // RSA key exchange has no name there
+	name = strings.TrimPrefix(strings.ReplaceAll(name, "_WITH_", "_"), "RSA_") // OpenSSL does not name RSA key exchange
 	if strings.Contains(name, "POLY1305") {
 		name = strings.TrimSuffix(name, "_SHA256")
 	}
@@ -448,7 +448,7 @@ func openSSLName(name string) string {
 	return strings.ReplaceAll(name, "_", "-")
 }
 
-// each applies one meaning to every element of a list.
+// each applies of to every element of a list, which must not be empty.
 func each[T any](v any, of func(any) (T, error)) ([]T, error) {
 	l, ok := v.(list)
 	if !ok || len(l) == 0 {

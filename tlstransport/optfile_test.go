@@ -100,7 +100,7 @@ func TestParseOptFile(t *testing.T) {
 	require.Equal(t, []uint16{tls.TLS_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, file[client].suites)
 }
 
-// Wherever the mistake is, no error tells a password.
+// Wherever the mistake is, the error does not show a password.
 func TestPasswordStaysUnsaid(t *testing.T) {
 	ins := []string{`[{sever,[{password,"hush"}]}]`, `{server,[{password,"hush"}]}`}
 	for _, option := range []string{
@@ -131,7 +131,7 @@ func certOptions(ca, cert, key string) string {
 	return `{cacertfile,"` + ca + `"},{certfile,"` + cert + `"},{keyfile,"` + key + `"},{verify,verify_peer}`
 }
 
-// What package documentation says of the options names each one that has a meaning.
+// The package documentation names each option that has a meaning.
 func TestOptionsAreDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
@@ -165,7 +165,7 @@ func optBench(t testing.TB, path string, o Options) *workbench {
 	return &workbench{t, cb, l, at}
 }
 
-// An option file that lets anybody in is taken, with a warning.
+// An option file that lets anybody in is accepted, with a warning.
 func TestOpenDoorsAreSaid(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
@@ -197,7 +197,7 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 	require.Empty(t, said.String())
 }
 
-// A role that an option file leaves out is named, when it is read and when it is wanted.
+// A role that is missing in an option file is named when the file is read, and when the role is needed.
 func TestOptFileWithoutClient(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
@@ -211,7 +211,7 @@ func TestOptFileWithoutClient(t *testing.T) {
 	require.ErrorContains(t, err, "no {client,[…]} in the option file")
 }
 
-// Who keeps sessions with crypto/tls cannot have their keys changed.
+// The keys of sessions that stay with crypto/tls cannot be changed.
 func TestKeyUpdateWithPlain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ssl_dist.conf")
 	require.NoError(t, os.WriteFile(path, []byte("[{client,[{key_update_at,1000}]}]."), 0o600))

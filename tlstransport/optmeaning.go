@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// meanings are the options that are known. They are those of ssl(3erl) that make sense for distribution; those whose meaning is nothing
-// have none here, for the reason given.
+// meanings are the known options: those of ssl(3erl) that make sense for distribution. Options with the meaning nothing have no effect, for
+// the reason given.
 func meanings() map[atom]meaning {
 	return map[atom]meaning{
-		"certfile": func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err }, // roleOptions.whole puts these together
+		"certfile": func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err }, // roleOptions.whole combines these three
 		"keyfile":  func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err },
 		"password": func(_ *roleOptions, _ role, v any) error {
 			if _, err := passwordOf(v); err != nil {
@@ -29,7 +29,7 @@ func meanings() map[atom]meaning {
 		},
 		"fail_if_no_peer_cert": func(o *roleOptions, r role, v any) error {
 			given, err := boolean(v)
-			o.require, o.stray = given && r == server, r == client // where OTP 25 ignores it, and later ones do not connect
+			o.require, o.stray = given && r == server, r == client // a client of OTP 25 ignores it, later ones do not connect
 			return err
 		},
 		"depth": func(o *roleOptions, _ role, v any) error {
@@ -38,7 +38,8 @@ func meanings() map[atom]meaning {
 			return err
 		},
 		"verify_fun": func(o *roleOptions, r role, v any) error {
-			// It wants the certificate to be for a host of net_kernel:allow/1. Here Options.Checks do that: HostInCertificate, AllowedNodes.
+			// verify_client requires the certificate to be for a host of net_kernel:allow/1. Here HostInCertificate and AllowedNodes in
+			// Options.Checks do that.
 			t, _ := v.(tuple)
 			switch {
 			case r != server:
@@ -79,14 +80,14 @@ func meanings() map[atom]meaning {
 		"reuse_sessions":       nothing("true", "false", "save"), // sessions are never resumed, which every value allows
 		"secure_renegotiate":   nothing("true", "false"),         // nothing is ever renegotiated
 		"client_renegotiation": nothing("true", "false"),
-		"honor_cipher_order":   nothing("true", "false"), // crypto/tls has an order of its own
+		"honor_cipher_order":   nothing("true", "false"), // crypto/tls has its own order
 		"honor_ecc_order":      nothing("true", "false"),
-		"log_level":            func(*roleOptions, role, any) error { return nil }, // of OTP's log; ours is Options.Logger
+		"log_level":            func(*roleOptions, role, any) error { return nil }, // for OTP's log; ours is Options.Logger
 		"log_alert":            nothing("true", "false"),
 		"session_tickets":      nothing("disabled"),
 		"middlebox_comp_mode":  nothing("true"),
-		"hibernate_after":      func(*roleOptions, role, any) error { return nil }, // of a process's memory in the BEAM
-		"dhfile":               func(*roleOptions, role, any) error { return nil }, // of suites that are never chosen here: ECDHE goes before them
+		"hibernate_after":      func(*roleOptions, role, any) error { return nil }, // about the memory of BEAM processes
+		"dhfile":               func(*roleOptions, role, any) error { return nil }, // for DHE suites, which crypto/tls does not have
 		"ktls": func(_ *roleOptions, _ role, v any) error {
 			if v == any(atom("false")) {
 				return nil

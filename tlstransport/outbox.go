@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// An outbox holds what is sealed and not on the wire yet. Whoever seals puts records in, in any goroutine; the one Write in flight waits
-// until they are out. What is left when its time is over has been counted as written, so it goes out in the background, until the next
-// Write takes over.
+// An outbox holds records that are sealed and not on the wire yet. Any goroutine may seal records into it; the one Write in flight waits
+// until they are sent. Records that are left when that Write's time is over have been counted as written, so a background goroutine sends
+// them, until the next Write takes over.
 type outbox struct {
 	wire *wire
 
 	mu   sync.Mutex
 	buf  []byte
-	pos  int   // buf[:pos] is out
-	err  error // nothing goes out any more
-	busy bool  // a Write is in flight: it sends all that is here
+	pos  int   // buf[:pos] has been sent
+	err  error // nothing can be sent any more
+	busy bool  // a Write is in flight, which sends everything in buf
 
-	flushed  chan struct{} // closed when the background has ended; nil: there is none, or it is about to end
+	flushed  chan struct{} // closed when the background goroutine has ended; nil: there is none, or it is about to end
 	stopping bool
 
 	ready func() bool
 
-	large *[]byte    // the large buffer, from pool, that buf is in at the moment; nil: buf is in our own, small one
-	small []byte     // our own, while large is in use
+	large *[]byte    // the large buffer from pool that buf uses now; nil: buf is our own, small buffer
+	small []byte     // our own buffer, while large is in use
 	pool  *sync.Pool // of *[]byte
 }
 
@@ -38,7 +38,7 @@ func (o *outbox) open(w *wire, pool *sync.Pool) {
 	}
 }
 
-// try writes what goes without waiting; o.mu is held. It reports whether nothing is left, or nothing can go out any more.
+// try writes as much as it can without waiting; o.mu is held. It reports whether nothing is left, or nothing can be sent any more.
 func (o *outbox) try() bool {
 	for o.err == nil && o.pos < len(o.buf) {
 		n, ok, err := o.wire.tryWrite(o.buf[o.pos:])
@@ -58,18 +58,18 @@ func (o *outbox) try() bool {
 		o.pool.Put(o.large)
 		o.buf, o.small, o.large = o.small, nil, nil
 	}
-	if cap(o.buf) > 2*outboxKept { // of another process, or of answers that piled up
+	if cap(o.buf) > 2*outboxKept { // buf came with an imported session, or held many answers
 		o.buf = nil
 	}
 	return true
 }
 
 const (
-	sealing    = 1 << 10                // for the headers and tags of records, and small ones beside
-	outboxKept = maxPlaintext + sealing // what a connection keeps of its outbox, but for what append makes of it
+	sealing    = 1 << 10                // room for headers and tags, and for small records in between
+	outboxKept = maxPlaintext + sealing // how much buffer a connection keeps, to which append may add
 )
 
-// enlarge borrows a large buffer until all is out, so that a connection keeps a small one only; o.mu is held.
+// enlarge borrows a large buffer until everything is sent, so that a connection keeps only a small one; o.mu is held.
 func (o *outbox) enlarge() {
 	large, ok := o.pool.Get().(*[]byte)
 	if !ok {
@@ -80,7 +80,7 @@ func (o *outbox) enlarge() {
 	o.buf, o.small, o.large = buf, o.buf[:0], large
 }
 
-// begin takes over for a Write; end must be called.
+// begin takes over from the background goroutine for a Write; end must be called.
 func (o *outbox) begin() {
 	o.mu.Lock()
 	for o.flushed != nil {
@@ -93,7 +93,7 @@ func (o *outbox) begin() {
 	o.wire.out.fresh()
 }
 
-// end leaves to the background what is left.
+// end leaves the remaining records to the background goroutine.
 func (o *outbox) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -101,14 +101,15 @@ func (o *outbox) end() {
 	o.settle()
 }
 
-// settle writes what goes without waiting, and leaves the rest to the background; a Write in flight does it all. o.mu is held.
+// settle writes as much as it can without waiting, and leaves the rest to the background goroutine. If a Write is in flight, settle leaves
+// everything to that. o.mu is held.
 func (o *outbox) settle() {
 	if !o.busy && !o.try() {
 		o.resume()
 	}
 }
 
-// flush waits until nothing is left. os.ErrDeadlineExceeded says that something is.
+// flush waits until nothing is left. It returns os.ErrDeadlineExceeded if its time ends before.
 func (o *outbox) flush(d deadline) error {
 	o.mu.Lock()
 	done, err := o.try(), o.err
@@ -127,7 +128,7 @@ func (o *outbox) flush(d deadline) error {
 	return o.err
 }
 
-// resume starts the background; o.mu is held.
+// resume starts the background goroutine if there is something to send; o.mu is held.
 func (o *outbox) resume() {
 	if o.flushed != nil || o.err != nil || o.pos == len(o.buf) {
 		return
@@ -148,7 +149,8 @@ func (o *outbox) resume() {
 	}()
 }
 
-// failed ends what goes out where it cannot be waited for. A time-out is an Interrupt, meant for the calls in flight, or stop.
+// failed records that waiting for the wire has failed, so that nothing more is sent. It ignores a time-out, which comes from stop, or from
+// an Interrupt that is meant for the calls in flight.
 func (o *outbox) failed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return
@@ -160,7 +162,8 @@ func (o *outbox) failed(err error) {
 	}
 }
 
-// rests ends the background where it is to end, or nothing is left for it: what comes from now on is for another one.
+// rests reports whether the background goroutine must end, because it was stopped or has nothing left to send. From then on resume may
+// start another one.
 func (o *outbox) rests() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -171,7 +174,7 @@ func (o *outbox) rests() bool {
 	return true
 }
 
-// stop ends the background; what is left stays.
+// stop ends the background goroutine; the remaining records stay in buf.
 func (o *outbox) stop() {
 	o.mu.Lock()
 	done := o.flushed
@@ -180,7 +183,7 @@ func (o *outbox) stop() {
 	if done == nil {
 		return
 	}
-	again := time.NewTicker(time.Millisecond) // an end that came just before the wait is lost
+	again := time.NewTicker(time.Millisecond) // again and again, since an end just before the wait is lost
 	defer again.Stop()
 	for {
 		o.wire.out.end()

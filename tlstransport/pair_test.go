@@ -20,10 +20,10 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// tooLong is for what takes milliseconds unless something is broken.
+// tooLong bounds operations that take milliseconds unless something is broken.
 const tooLong = 20 * time.Second
 
-// rsaKey is for suites that want one.
+// rsaKey is for suites that need an RSA key.
 func rsaKey(t testing.TB) *rsa.PrivateKey {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -103,7 +103,7 @@ func (w *workbench) against(r role, cfg *tls.Config) (*Socket, *tls.Conn) {
 	return s, tls.Server(raw, cfg)
 }
 
-// A carrier is an end of a session, whoever made it.
+// A carrier is an end of a session, ours or crypto/tls's.
 type carrier interface {
 	Read(p []byte) (int, error)
 	Write(p []byte) (int, error)
@@ -179,15 +179,15 @@ func send(to carrier, b []byte) error {
 	return nil
 }
 
-// Every suite of both versions that crypto/tls can be made to take, in both roles, with it as the peer. Our keys change all the while, and
-// its own where it is asked to. TestAgainstOpenSSL has the other suites of TLS 1.3.
+// Every suite of both versions that crypto/tls can be made to use, in both roles, with crypto/tls as the peer. Our keys change all the
+// time, the peer's when it is asked to. TestAgainstOpenSSL has the other suites of TLS 1.3.
 func TestAgainstCryptoTLS(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	cfg := a.mutual(t)
 	cfg.Certificates = append(cfg.Certificates, a.sign(t, want{key: rsaKey(t)}))
 	for _, s := range suites {
 		if s.version == tls.VersionTLS13 && s.id != tls.TLS_AES_128_GCM_SHA256 {
-			continue // crypto/tls does not let one choose
+			continue // crypto/tls does not let us choose it
 		}
 		t.Run(suiteOf(s.version, s.id).String(), func(t *testing.T) {
 			cfg := restrict(cfg, s.version, s.id)
@@ -199,7 +199,7 @@ func TestAgainstCryptoTLS(t *testing.T) {
 				for i := 0; i < 3 && s.own.in.is13(); i++ {
 					theirs := bytes.Clone(s.own.in.secret)
 					s.askForUpdate(t)
-					exchange(t, ours{s}, c, 100_000) // at its end the answer is on its way
+					exchange(t, ours{s}, c, 100_000) // at the end of this exchange the answer is on its way
 					exchange(t, ours{s}, c, 10)
 					require.NotEqual(t, theirs, s.own.in.secret)
 				}
@@ -230,7 +230,7 @@ func (s *Socket) askForUpdate(t testing.TB) {
 	s.out.settle()
 }
 
-// What finds no room while nobody writes goes out as soon as there is some, however often that happens.
+// Records for which there was no room are sent in the background as soon as there is room, however often that happens.
 func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()
@@ -257,7 +257,7 @@ func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// A key protects as many records, or bytes, as it may, and not one more.
+// A key protects exactly as many records, or bytes, as allowed.
 func TestKeysAreUpdatedInTime(t *testing.T) {
 	if !canMove {
 		t.Skip("looks into a session of our own")

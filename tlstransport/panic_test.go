@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the user's own functions find is no fault of the peer's, even where it was a time-out or the end of something.
+// An error of the user's own functions is not blamed on the peer, even if it is a time-out or an EOF.
 func TestConfigErrors(t *testing.T) {
 	for _, own := range []error{
 		fmt.Errorf("asking who has been revoked: %w", os.ErrDeadlineExceeded), fmt.Errorf("reading who has been revoked: %w", io.ErrUnexpectedEOF),

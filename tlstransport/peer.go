@@ -14,15 +14,15 @@ import (
 type Peer struct {
 	Name        string            // what it calls itself: alive@host
 	Addr        transport.Addr    // where it is; may be nil
-	Certificate *x509.Certificate // nil: it has shown none
+	Certificate *x509.Certificate // nil: the peer has sent none
 	Verified    bool              // the certificate has been verified against our authorities
 }
 
 // A PeerCheck allows a peer, or refuses it with an error. It may be called by several goroutines at once, and must not wait.
 type PeerCheck func(p Peer) error
 
-// AllowedNodes allows the nodes of a list and no others. A name is whole, alive@host, or *@host for every node of a host. It is Erlang's
-// net_kernel:allow/1. It goes by what a peer calls itself; use [NameInCertificate] or [HostInCertificate] to verify that.
+// AllowedNodes allows the nodes of a list and no others, as Erlang's net_kernel:allow/1 does. A name is whole, alive@host, or *@host for
+// every node of a host. AllowedNodes believes the name that a peer tells; use [NameInCertificate] or [HostInCertificate] to verify it.
 func AllowedNodes(names ...string) PeerCheck {
 	names = slices.Clone(names)
 	return func(p Peer) error {
@@ -34,9 +34,9 @@ func AllowedNodes(names ...string) PeerCheck {
 	}
 }
 
-// NameInCertificate allows a peer only the name that its certificate gives: the node's whole name, alive@host, must be among the e-mail
-// names of the certificate's subjectAltName, or be its subject's common name. The certificate must have been verified: the role's
-// configuration has to ask for that.
+// NameInCertificate allows a peer only if its certificate gives its name: the node's whole name, alive@host, must be among the e-mail names
+// of the certificate's subjectAltName, or be its subject's common name. The certificate must have been verified: the role's configuration
+// has to ask for that.
 func NameInCertificate(p Peer) error {
 	if err := p.proven(); err != nil {
 		return err
@@ -49,8 +49,8 @@ func NameInCertificate(p Peer) error {
 }
 
 // HostInCertificate allows a peer only if its certificate is for the host of its node name, as clients with an option file require of
-// servers: among the names of subjectAltName, or the subject's common name if there are none. So it works with the certificates that
-// clusters have. The certificate must have been verified: the role's configuration has to ask for that.
+// servers: among the names of subjectAltName, or the subject's common name if there are none. So it works with the usual certificates of
+// clusters. The certificate must have been verified: the role's configuration has to ask for that.
 //
 // Together with [AllowedNodes] it serves the purpose of Erlang's inet_tls_dist:verify_client/3, which also accepts the peer's address as a
 // host, and accepts any certificate as long as net_kernel:allow/1 has not been called.
@@ -65,7 +65,7 @@ func HostInCertificate(p Peer) error {
 	return checkHost(p.Certificate, host)
 }
 
-// proven is an error if the peer's certificate tells nothing.
+// proven returns an error if the peer has no verified certificate.
 func (p Peer) proven() error {
 	switch {
 	case p.Certificate == nil:

@@ -32,7 +32,7 @@ type (
 	}
 )
 
-// maxIterations bounds the work of a password's derivation. OpenSSL's default is 2048, what is recommended today some 600,000.
+// maxIterations bounds the work of a password's derivation. OpenSSL's default is 2048; about 600,000 are recommended today.
 const maxIterations = 10_000_000
 
 func oid(n ...int) asn1.ObjectIdentifier { return n }

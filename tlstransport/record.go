@@ -14,19 +14,19 @@ const (
 	typeData             byte = 23
 )
 
-// errExhausted is the end of a session whose sequence numbers are used up.
+// errExhausted ends a session whose sequence numbers are used up.
 var errExhausted = errors.New("the sequence numbers of the session are used up")
 
-// A half protects the records of one direction. It does no I/O, and its sealing and opening allocate nothing. Every sequence number is
-// used once: what has been sealed under it goes out, or the session ends.
+// A half protects the records of one direction. It does no I/O, and its sealing and opening allocate nothing. Every sequence number is used
+// once: the record that was sealed with it is sent, or the session ends.
 type half struct {
 	suite  *suite
-	secret []byte // TLS 1.3: of the traffic, from which the next one is derived
-	key    []byte // TLS 1.2: kept, for it moves
+	secret []byte // TLS 1.3: the traffic secret, from which the next one is derived
+	key    []byte // TLS 1.2: kept for export
 	iv     []byte
 	seq    uint64
 	aead   cipher.AEAD
-	extent int  // how many bytes a record has beside its plaintext
+	extent int  // length of a record beyond that of its plaintext
 	v13    bool // TLS 1.3
 
 	records, bytes uint64 // protected under this key
@@ -35,7 +35,7 @@ type half struct {
 	extra [13]byte // additional data
 }
 
-// newHalf13 is a direction of TLS 1.3 with its traffic secret, which it owns.
+// newHalf13 makes a direction of TLS 1.3 with its traffic secret, which the half owns.
 func newHalf13(s *suite, secret []byte, seq uint64) (*half, error) {
 	key, iv, err := s.traffic(secret)
 	var aead cipher.AEAD
@@ -50,11 +50,11 @@ func newHalf13(s *suite, secret []byte, seq uint64) (*half, error) {
 	}
 	return &half{
 		suite: s, secret: secret, iv: iv, seq: seq, aead: aead, v13: true,
-		extent: recordHeader + 1 + aead.Overhead(), // the type is inside
+		extent: recordHeader + 1 + aead.Overhead(), // 1: the type, inside the ciphertext
 	}, nil
 }
 
-// newHalf12 is a direction of TLS 1.2 with its key and the fixed part of its nonces, which it owns.
+// newHalf12 makes a direction of TLS 1.2 with its key and the fixed part of its nonces, which the half owns.
 func newHalf12(s *suite, key, iv []byte, seq uint64) (*half, error) {
 	aead, err := s.aead(key)
 	if err != nil {
@@ -65,7 +65,7 @@ func newHalf12(s *suite, key, iv []byte, seq uint64) (*half, error) {
 	return &half{suite: s, key: key, iv: iv, seq: seq, aead: aead, extent: recordHeader + s.explicit + aead.Overhead()}, nil
 }
 
-// forget zeroes what is secret. (The key schedule inside the AEAD is out of reach.)
+// forget zeroes the secrets. (The key schedule inside the AEAD cannot be reached.)
 func (h *half) forget() {
 	if h == nil {
 		return
@@ -73,13 +73,13 @@ func (h *half) forget() {
 	clear(h.secret)
 	clear(h.key)
 	clear(h.iv)
-	clear(h.nonce[:]) // which is made of the iv
+	clear(h.nonce[:]) // it contains the iv
 	h.aead = nil
 }
 
 func (h *half) is13() bool { return h.v13 }
 
-// fill puts the nonce together. explicit, if there is one, is what the record itself carries.
+// fill makes the next nonce. explicit, if there is one, is the part that the record itself carries.
 func (h *half) fill(explicit []byte) {
 	copy(h.nonce[:], h.iv)
 	if h.suite.explicit > 0 {
@@ -90,8 +90,8 @@ func (h *half) fill(explicit []byte) {
 	binary.BigEndian.PutUint64(h.nonce[last:], binary.BigEndian.Uint64(h.iv[last:])^h.seq)
 }
 
-// additional is what is authenticated beside the plaintext, of which TLS 1.2 wants the length. RFC 8446, section 5.2; RFC 5246,
-// section 6.2.3.3.
+// additional returns the data that is authenticated beside the plaintext; in TLS 1.2 it contains n, the plaintext's length. RFC 8446,
+// section 5.2; RFC 5246, section 6.2.3.3.
 func (h *half) additional(header []byte, typ byte, n int) []byte {
 	if h.is13() {
 		return append(h.extra[:0], header[:recordHeader]...)
@@ -124,7 +124,7 @@ func (h *half) seal(dst []byte, typ byte, parts ...[]byte) ([]byte, error) {
 	h.fill(dst[start+recordHeader : body])
 	var plain []byte
 	if len(parts) == 1 && !h.is13() {
-		plain = parts[0] // sealed from where it is
+		plain = parts[0] // sealed directly from the caller's buffer
 	} else {
 		for _, p := range parts {
 			dst = append(dst, p...)
@@ -141,8 +141,8 @@ func (h *half) seal(dst []byte, typ byte, parts ...[]byte) ([]byte, error) {
 	return dst, nil
 }
 
-// open gives the type and the plaintext of a whole record. The plaintext is in p where there is room for it, else inside the
-// record, whose bytes it overwrites. An error is an Alert, and the session's end.
+// open returns the type and the plaintext of a whole record. The plaintext is in p if p has room for it, else inside record, whose bytes it
+// overwrites. An error is an Alert or errExhausted, and ends the session.
 func (h *half) open(p, record []byte) (typ byte, plain []byte, err error) {
 	if h.seq == 1<<64-1 {
 		return 0, nil, errExhausted
@@ -187,7 +187,7 @@ func (h *half) open(p, record []byte) (typ byte, plain []byte, err error) {
 	return typ, plain, nil
 }
 
-// update goes on to the next traffic secret. RFC 8446, section 4.6.3.
+// update replaces the traffic secret by the next one. RFC 8446, section 4.6.3.
 func (h *half) update() error {
 	secret, err := h.suite.next(h.secret)
 	if err != nil {
@@ -202,7 +202,7 @@ func (h *half) update() error {
 	return nil
 }
 
-// most is the longest body of a record that may come.
+// most is the length of the longest record body that is accepted.
 func (h *half) most() int {
 	if h.is13() {
 		return maxPlaintext + 256

@@ -73,7 +73,7 @@ func TestRFC8448(t *testing.T) {
 	}
 }
 
-// suites are all that we can protect.
+// suites are all suites whose records this package can protect.
 var suites = []struct{ version, id uint16 }{
 	{tls.VersionTLS13, tls.TLS_AES_128_GCM_SHA256}, {tls.VersionTLS13, tls.TLS_AES_256_GCM_SHA384}, {tls.VersionTLS13,
 		tls.TLS_CHACHA20_POLY1305_SHA256},
@@ -99,7 +99,7 @@ func twoHalves(t testing.TB, version, id uint16, seq uint64) (out, in *half) {
 	return out, in
 }
 
-// What is sealed opens again, whatever its size, in whatever pieces it comes, across key updates; and nothing that was changed does.
+// Sealed records can be opened again, whatever their size and pieces, across key updates; records that were changed cannot.
 func TestSealOpen(t *testing.T) {
 	for _, s := range suites {
 		t.Run(suiteOf(s.version, s.id).String(), func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestSealOpen(t *testing.T) {
 	}
 }
 
-// The last sequence number is never used, and neither is one twice.
+// The last sequence number is never used, and no number is used twice.
 func TestLastSequenceNumberIsNotUsed(t *testing.T) {
 	for _, s := range suites {
 		out, in := twoHalves(t, s.version, s.id, 1<<64-2)
@@ -154,7 +154,7 @@ func TestLastSequenceNumberIsNotUsed(t *testing.T) {
 // A padded record of TLS 1.3, and those that its receiver must refuse.
 func TestOpen13Refuses(t *testing.T) {
 	out, in := twoHalves(t, tls.VersionTLS13, tls.TLS_AES_128_GCM_SHA256, 0)
-	raw := func(inner []byte) []byte { // seals what the padding says, not what seal would
+	raw := func(inner []byte) []byte { // seals inner with any type and padding, unlike seal
 		h := []byte{typeData, 3, 3, byte((len(inner) + 16) >> 8), byte(len(inner) + 16)}
 		out.fill(nil)
 		b := out.aead.Seal(h, out.nonce[:], inner, h)
@@ -180,7 +180,7 @@ func TestOpen13Refuses(t *testing.T) {
 		_, _, err := in.open(nil, tt.record)
 		require.ErrorIs(t, err, tt.alert, tt.name)
 		require.Equal(t, seq, in.seq)
-		in.seq = seq + 1 // what was sealed has used it
+		in.seq = seq + 1 // sealing the record has used the number
 		if tt.alert == alertUnexpectedMessage && tt.name != "padding only" || tt.alert == alertBadRecordMAC {
 			in.seq = seq
 		}

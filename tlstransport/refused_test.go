@@ -16,8 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A listener refuses peers of many kinds, each with an error that says why, and nobody else notices: a good connection goes on exchanging
-// messages all the while, and new ones are made.
+// A listener refuses peers of many kinds, each with an error that says why, without any effect on others: a good connection goes on
+// exchanging messages meanwhile, and new ones are made.
 func TestRefusedPeers(t *testing.T) {
 	a, other := newAuthority(t, "an authority"), newAuthority(t, "another authority")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -37,7 +37,7 @@ func TestRefusedPeers(t *testing.T) {
 					if err := conn.Handshake(); err != nil {
 						return err
 					}
-					_, err := conn.Read(make([]byte, 1)) // in TLS 1.3 it is only here that a refusal shows
+					_, err := conn.Read(make([]byte, 1)) // in TLS 1.3 a refusal shows only here
 					return err
 				}
 			}
@@ -57,7 +57,7 @@ func TestRefusedPeers(t *testing.T) {
 				name  string
 				peer  func(raw net.Conn) error
 				check Check
-				text  string // what the peer is told
+				text  string // the peer's error
 			}{
 				{"no certificate", with(func(c *tls.Config) { c.Certificates = nil }), CheckNoCertificate, ""},
 				{"other authority", with(func(c *tls.Config) { insist(c, other.sign(t, want{})) }), CheckUnknownAuthority,
@@ -85,7 +85,7 @@ func TestRefusedPeers(t *testing.T) {
 					theirs := make(chan error, 1)
 					go func() { theirs <- tt.peer(raw) }()
 					s := w.accept()
-					c2, s2 := w.pair() // behind it, and not delayed by it
+					c2, s2 := w.pair() // made after the bad peer, and not delayed by it
 					exchange(t, ours{c2}, ours{s2}, 1000)
 					_, err = s.read(make([]byte, 1), tooLong)
 					var e *PeerError
@@ -111,7 +111,7 @@ func TestRefusedPeers(t *testing.T) {
 	}
 }
 
-// insist shows a certificate although the server has said that it trusts others.
+// insist sends a certificate although the server has said that it trusts other authorities.
 func insist(c *tls.Config, cert tls.Certificate) {
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 }
@@ -186,7 +186,7 @@ func TestRefusedServers(t *testing.T) {
 	}
 }
 
-// So is one that shares no group for the exchange of keys.
+// A peer that shares no key exchange group is refused, too.
 func TestNoGroupInCommon(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		cfg := newAuthority(t, "an authority").mutual(t)
@@ -207,7 +207,7 @@ func TestNoGroupInCommon(t *testing.T) {
 	}
 }
 
-// The list of allowed nodes is that of the call, whatever becomes of the caller's own.
+// AllowedNodes copies its list, so that the caller may change its own.
 func TestAllowedNodesKeepsItsList(t *testing.T) {
 	names := []string{"a@h"}
 	check := AllowedNodes(names...)
@@ -280,7 +280,7 @@ func TestPeerChecks(t *testing.T) {
 	}
 }
 
-// The user's key log gets its lines, from our clones too, and through GetConfigForClient.
+// The user's key log gets its lines, although we clone the configuration, and through GetConfigForClient, too.
 func TestKeyLog(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	var log, other bytes.Buffer

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A revocation is what an option file asks for with crl_check and crl_cache: certificates are looked up in the lists of their issuers,
-// which are files of a directory, as module ssl_crl_hash_dir of OTP has it. They are read for each handshake, so new ones count at once.
+// A revocation is what an option file asks for with crl_check and crl_cache: certificates are looked up in their issuers' lists, files in a
+// directory that is laid out as for OTP's module ssl_crl_hash_dir. The lists are read for each handshake, so new ones are used at once.
 type revocation struct {
 	check crlCheck
 	dir   string
@@ -28,20 +28,20 @@ type crlCheck int
 const (
 	crlNone       crlCheck = iota
 	crlPeer                // the peer's own
-	crlAll                 // all but the authority that is trusted
-	crlBestEffort          // the same; what no list tells of is good
+	crlAll                 // all but the trusted root
+	crlBestEffort          // the same, but a certificate that no list covers is accepted
 )
 
-// errRevoked is what a list says of a certificate.
+// errRevoked is the error for a certificate that a list names.
 var errRevoked = errors.New("the certificate has been revoked")
 
-// refuses is the reason not to accept a verified chain, which begins with the peer's certificate.
+// refuses returns the reason to refuse a verified chain, which begins with the peer's certificate; nil if there is none.
 func (r revocation) refuses(chain []*x509.Certificate, now time.Time, log *slog.Logger) error {
 	if r.check == crlNone {
 		return nil
 	}
 	lists, err := readLists(r.dir)
-	if err != nil && r.check == crlBestEffort { // OTP accepts as well, and does not say so
+	if err != nil && r.check == crlBestEffort { // OTP accepts as well, but without a warning
 		log.Warn("lists of revoked certificates cannot be read, and crl_check is best_effort: what they revoke is accepted", "dir", r.dir,
 			"error", err)
 	}
@@ -65,11 +65,11 @@ func (r revocation) refuses(chain []*x509.Certificate, now time.Time, log *slog.
 	return nil
 }
 
-// lists are what a directory holds.
+// lists are the lists of a directory.
 type lists []*x509.RevocationList
 
-// status looks for a certificate in the lists of its issuer. known: one of those that count at present would name it. A list of some
-// certificates only can tell that one is revoked, but not that it is good.
+// status looks for a certificate in the valid lists of its issuer. known says that one of these would name c if it were revoked. A list
+// that covers only some certificates can show that a certificate is revoked, but not that it is good.
 func (l lists) status(c, issuer *x509.Certificate, now time.Time) (known, revoked bool) {
 	for _, list := range l {
 		if !bytes.Equal(list.RawIssuer, c.RawIssuer) || now.Before(list.ThisUpdate) || !list.NextUpdate.IsZero() && now.After(list.NextUpdate) ||
@@ -86,8 +86,8 @@ func (l lists) status(c, issuer *x509.Certificate, now time.Time) (known, revoke
 	return known, false
 }
 
-// isWhole tells lists of all that an issuer has revoked from those of changes or of some certificates only, which say so in a critical
-// extension.
+// isWhole tells whether a list has all certificates that its issuer has revoked. Lists of changes, and lists that cover only some
+// certificates, say so in a critical extension.
 func isWhole(list *x509.RevocationList) bool {
 	for _, e := range list.Extensions {
 		if e.Critical {
@@ -97,8 +97,8 @@ func isWhole(list *x509.RevocationList) bool {
 	return true
 }
 
-// isOfOthers tells lists whose entries cannot be read by themselves: changes to another list may take entries back, and an indirect list
-// has those of other issuers.
+// isOfOthers tells whether a list's entries have no meaning by themselves: a delta list may withdraw entries of another list, and an
+// indirect list has certificates of other issuers.
 func isOfOthers(list *x509.RevocationList) bool {
 	delta, distribution := asn1.ObjectIdentifier{2, 5, 29, 27}, asn1.ObjectIdentifier{2, 5, 29, 28}
 	for _, e := range list.Extensions {
@@ -122,8 +122,8 @@ func isOfOthers(list *x509.RevocationList) bool {
 	return false
 }
 
-// readLists reads the files HASH.r0, HASH.r1, … of a directory, with a list each, as PEM or DER. One that cannot be read is in the error,
-// beside the others.
+// readLists reads the files HASH.r0, HASH.r1, … of a directory, each with a list in PEM or DER. The error joins those of all files that
+// cannot be read; the other lists are returned all the same.
 func readLists(dir string) (all lists, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -151,7 +151,7 @@ func readLists(dir string) (all lists, err error) {
 	return all, err
 }
 
-// crlChecks are the values of crl_check.
+// crlChecks is the meaning of crl_check.
 func crlChecks(o *roleOptions, _ role, v any) error {
 	check, ok := map[atom]crlCheck{"false": crlNone, "peer": crlPeer, "true": crlAll, "best_effort": crlBestEffort}[word(v)]
 	if !ok {
@@ -161,7 +161,7 @@ func crlChecks(o *roleOptions, _ role, v any) error {
 	return nil
 }
 
-// crlCache takes {ssl_crl_hash_dir,{internal,[{dir,DIR}]}}.
+// crlCache is the meaning of crl_cache: {ssl_crl_hash_dir,{internal,[{dir,DIR}]}}.
 func crlCache(o *roleOptions, _ role, v any) error {
 	wrong := errors.New("only {ssl_crl_hash_dir,{internal,[{dir,DIR}]}} can be honoured: have the lists put into a directory")
 	module, ok := v.(tuple)
@@ -185,7 +185,7 @@ func crlCache(o *roleOptions, _ role, v any) error {
 	return err
 }
 
-// word is an atom's text; "" for what is none.
+// word returns v if it is an atom, else "".
 func word(v any) atom {
 	a, _ := v.(atom)
 	return a

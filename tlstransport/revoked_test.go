@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// revokes signs a list of revoked certificates, which counts until then.
+// revokes signs a list of revoked certificates, which is valid until then.
 func (a *authority) revokes(t testing.TB, until time.Time, more []pkix.Extension, serials ...*big.Int) []byte {
 	t.Helper()
 	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: until, ExtraExtensions: more}
@@ -30,7 +30,7 @@ func (a *authority) revokes(t testing.TB, until time.Time, more []pkix.Extension
 	return der
 }
 
-// What crl_check asks for, with the lists that there may be. They are looked up at each handshake.
+// Each value of crl_check, with different lists, which are read at each handshake.
 func TestRevokedCertificatesAreRefused(t *testing.T) {
 	a, stranger := newAuthority(t, "an authority"), newAuthority(t, "an authority")
 	dir, lists := t.TempDir(), t.TempDir()
@@ -76,7 +76,7 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 			}
 			for _, mode := range []string{"true", "peer", "best_effort", "false"} {
 				crl := o + ",{crl_check," + mode + "},{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,\"" + lists + "\"}]}}}"
-				for _, who := range []role{client, server} { // who looks
+				for _, who := range []role{client, server} { // the side that verifies
 					path := optFile(t, dir, o+",{fail_if_no_peer_cert,true}", crl)
 					if who == server {
 						path = optFile(t, dir, crl+",{fail_if_no_peer_cert,true}", o)
@@ -111,7 +111,7 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 	}
 }
 
-// What lists say of a certificate that they name, by what they say of themselves.
+// Partial lists, by their extensions: whether they revoke a certificate that they name.
 func TestPartialLists(t *testing.T) {
 	a, soon := newAuthority(t, "an authority"), time.Now().Add(time.Hour)
 	leaf, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])
@@ -142,13 +142,13 @@ func TestPartialLists(t *testing.T) {
 	}
 }
 
-// A list counts from its day to that of the next one, and for the certificates of whom it names.
+// A list counts only from ThisUpdate to NextUpdate, and only for certificates of the issuer that it names.
 func TestListsThatDoNotCount(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	leaf, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])
 	require.NoError(t, err)
 	now := time.Now()
-	renamed := *a.cert // its key signs for somebody else, too
+	renamed := *a.cert // the same key under another name
 	renamed.RawSubject = newAuthority(t, "another authority").cert.RawSubject
 	for _, tt := range []struct {
 		name   string

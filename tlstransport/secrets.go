@@ -19,7 +19,7 @@ const (
 	labelServer = "SERVER_TRAFFIC_SECRET_0"
 )
 
-// A keyLog takes the secrets of one session from the key log, and passes each line on to the user's own.
+// A keyLog is the KeyLogWriter of one session: it keeps the session's secrets, and passes each line on to the user's writer.
 type keyLog struct {
 	mu    sync.Mutex
 	next  io.Writer
@@ -41,7 +41,7 @@ func (k *keyLog) Write(line []byte) (int, error) {
 			l := logged{make([]byte, hex.DecodedLen(len(f[1]))), make([]byte, hex.DecodedLen(len(f[2]))), k.lines[label].times + 1}
 			_, err1 := hex.Decode(l.random, f[1])
 			if _, err2 := hex.Decode(l.secret, f[2]); err1 != nil || err2 != nil {
-				l.times = -1 // what is not understood is not used
+				l.times = -1 // never accepted by take
 			}
 			clear(k.lines[label].secret)
 			k.lines[label] = l
@@ -55,14 +55,14 @@ func (k *keyLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// to has lines go to the user's log, where there is one.
+// to sets the user's log, to which lines are passed on; nil: none.
 func (k *keyLog) to(w io.Writer) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.next = w
 }
 
-// take gives the secret of a label, which must have come exactly once.
+// take returns the secret of a label, of which exactly one line must have come.
 func (k *keyLog) take(label string) (logged, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -73,7 +73,7 @@ func (k *keyLog) take(label string) (logged, error) {
 	return l, nil
 }
 
-// forget zeroes what is left.
+// forget zeroes and drops the secrets.
 func (k *keyLog) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -83,8 +83,8 @@ func (k *keyLog) forget() {
 	clear(k.lines)
 }
 
-// halves makes both directions of the session that crypto/tls has just shaken hands for; the sequence numbers are those right after the
-// Finished messages, which TLS 1.2 has numbered already.
+// halves makes both directions of a session after the handshake by crypto/tls. The sequence numbers are those right after the Finished
+// messages: 1 in TLS 1.2, where Finished has number 0, and 0 in TLS 1.3.
 func (k *keyLog) halves(state *tls.ConnectionState, r role, hello []byte) (in, out *half, err error) {
 	su := suiteOf(state.Version, state.CipherSuite)
 	if su == nil {
@@ -131,7 +131,7 @@ func (k *keyLog) halves(state *tls.ConnectionState, r role, hello []byte) (in, o
 	return of[client], of[server], nil
 }
 
-// serverRandom finds the server's random in the beginning of what it has sent. RFC 5246, section 7.4.1.3.
+// serverRandom finds the server's random in b, the first bytes that the server has sent. RFC 5246, section 7.4.1.3.
 func serverRandom(b []byte) ([]byte, error) {
 	const before, size = 4 + 2, 32 // type and length, version
 	var message []byte

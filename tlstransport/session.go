@@ -13,7 +13,7 @@ import (
 const (
 	// maxHandshake bounds a handshake message after the handshake: tickets, updates, requests to renegotiate.
 	maxHandshake = 64 << 10
-	// maxUseless bounds records in a row that bring nothing to read: empty ones, tickets, updates, warnings.
+	// maxUseless bounds consecutive records without data to read: empty ones, tickets, updates, warnings.
 	maxUseless = 32
 )
 
@@ -28,33 +28,33 @@ const (
 // DefaultKeyUpdate is how many records one AES-GCM key of TLS 1.3 protects before the next one. RFC 8446, section 5.5, allows 2^24.5.
 const DefaultKeyUpdate = 1 << 24
 
-// A session is what runs after crypto/tls's handshake: it protects records itself, so that its state is known and can move. The reading
-// half belongs to the Read in flight; the sending half is guarded by the outbox's lock, for reading makes answers as well.
+// A session takes over after crypto/tls's handshake: it protects records itself, so that its state is known and can move. The receiving
+// half belongs to the Read in flight; the sending half is guarded by the outbox's lock, because reading may send answers as well.
 type session struct {
 	s   *Socket
 	in  *half
 	out *half
 
-	// Of the reader.
+	// Used by the Read in flight.
 	raw     []byte // received and not opened: raw[r:w]
 	r, w    int
 	few     int    // reads in a row that brought less than rawMin
 	plain   []byte // opened and not delivered, inside raw
 	pending atomic.Int64
-	message []byte // the beginning of a handshake message
+	message []byte // the beginning of a handshake message that is not complete
 	useless int
-	warned  bool  // the log knows that the peer wants to renegotiate
-	ended   bool  // the peer has said that no more comes: close_notify
-	failed  error // why no more can come
+	warned  bool  // it has been logged that the peer wants to renegotiate
+	ended   bool  // the peer has sent close_notify
+	failed  error // why nothing more can be received
 
-	// Of the sender; out.mu is held.
-	closed   bool  // we have said that no more comes
-	broken   error // why nothing can be sent, where that is not CloseWrite
+	// Used by senders; out.mu is held.
+	closed   bool  // we have sent close_notify, or the session has failed
+	broken   error // why nothing can be sent, if the session has failed
 	answered bool  // an answer to an update or a request is in the outbox already
 }
 
-// rawMin and rawMax bound the buffer for what comes: it grows while reads fill it, and is small again after rawFew of them in a row for
-// which the smallest would have done.
+// rawMin and rawMax bound the receive buffer: it grows while reads fill it, and becomes small again after rawFew consecutive reads for
+// which rawMin would have been enough.
 const (
 	rawMin = 4 << 10
 	rawMax = 68 << 10
@@ -63,7 +63,7 @@ const (
 
 func newSession(s *Socket, in, out *half) *session { return &session{s: s, in: in, out: out} }
 
-// read gives at least one byte; io.EOF is the end in good order.
+// read reads at least one byte, unless p is empty; io.EOF is the end after close_notify.
 func (t *session) read(p []byte, d deadline) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -101,7 +101,7 @@ func (t *session) receive(d deadline) error {
 	if t.r == t.w {
 		t.r, t.w = 0, 0
 		if t.few >= rawFew && len(t.raw) > rawMin {
-			t.raw, t.plain = nil, nil // plain is empty, but holds on to it
+			t.raw, t.plain = nil, nil // plain is empty, but refers to the same memory
 		}
 	}
 	if t.raw == nil {
@@ -119,7 +119,7 @@ func (t *session) receive(d deadline) error {
 	t.w += n
 	if err != nil {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			if err == io.EOF { // nobody has said so: it may be cut off
+			if err == io.EOF { // without close_notify: data may be missing
 				err = io.ErrUnexpectedEOF
 			}
 			t.failed = t.s.peerError(err)
@@ -136,7 +136,7 @@ func (t *session) receive(d deadline) error {
 	return nil
 }
 
-// need is the length of the next record; while its header has not come whole, that of a header.
+// need returns the length of the next record, or that of a header until the header has come whole.
 func (t *session) need() int {
 	if t.w-t.r < recordHeader {
 		return recordHeader
@@ -150,7 +150,7 @@ func (t *session) grow(n int) {
 	t.r, t.raw, t.few = 0, b, 0
 }
 
-// next opens the next record, if all of it is here, and does what it says. Data goes into p where it fits, else into plain.
+// next opens the next record, if it has come whole, and acts on it. Data goes into p if it fits, else into plain.
 func (t *session) next(p []byte) (n int, opened bool, err error) {
 	have := t.raw[t.r:t.w]
 	if len(have) < recordHeader {
@@ -200,12 +200,12 @@ func (t *session) next(p []byte) (n int, opened bool, err error) {
 	return 0, false, alertUnexpectedMessage
 }
 
-// A remote is an alert of the peer's.
+// A remote is an alert that the peer has sent.
 type remote struct{ Alert }
 
 func (r remote) Unwrap() error { return r.Alert }
 
-// alert does what an alert says. RFC 8446, section 6; RFC 5246, section 7.2.
+// alert acts on an alert. RFC 8446, section 6; RFC 5246, section 7.2.
 func (t *session) alert(p []byte) error {
 	const warning = 1
 	if len(p) != 2 {
@@ -222,7 +222,7 @@ func (t *session) alert(p []byte) error {
 	return remote{a}
 }
 
-// handshake does what handshake messages say that come after the handshake.
+// handshake acts on handshake messages that come after the handshake.
 func (t *session) handshake(p []byte) error {
 	if len(p) == 0 {
 		return alertUnexpectedMessage // RFC 8446, section 5.1
@@ -254,7 +254,7 @@ func (t *session) obey(typ byte, body []byte) error {
 		return nil // sessions are never resumed
 	case t.in.is13() && typ == messageKeyUpdate:
 		if len(t.message) > 0 {
-			return alertUnexpectedMessage // the next record has another key
+			return alertUnexpectedMessage // after the update there must be a new record, with the new key
 		}
 		if len(body) != 1 {
 			return alertDecodeError
@@ -282,7 +282,7 @@ func (t *session) obey(typ byte, body []byte) error {
 	return alertUnexpectedMessage
 }
 
-// answer sends something beside the Write in flight. A peer that asks and does not read gets one answer, not one for each question.
+// answer sends an answer beside the Write in flight. A peer that keeps asking without reading gets one answer, not one for each question.
 func (t *session) answer(say func() error) {
 	o := &t.s.out
 	o.mu.Lock()
@@ -294,7 +294,7 @@ func (t *session) answer(say func() error) {
 	o.settle()
 }
 
-// fail ends the session, and tells the peer unless it was the peer who told.
+// fail ends the session, and sends the peer an alert if the error is one of ours.
 func (t *session) fail(err error) {
 	e := t.s.peerError(err)
 	var theirs remote
@@ -328,8 +328,8 @@ func (t *session) put(typ byte, p []byte) (err error) {
 	return err
 }
 
-// update goes on to the next key for what we send; out.mu is held. The peer is never asked to do the same: OTP 25 and 27 stop receiving
-// when they are.
+// update changes to the next key for sending; out.mu is held. It never asks the peer to change its key too: OTP 25 and 27 would stop
+// receiving.
 func (t *session) update() error {
 	if err := t.put(typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 0}); err != nil {
 		return err
@@ -337,7 +337,7 @@ func (t *session) update() error {
 	return t.out.update()
 }
 
-// seal puts as much of v into the outbox as is written at once, and counts it.
+// seal seals as much of v into the outbox as is to be written at once, and returns the number of bytes.
 func (t *session) seal(v [][]byte) (sealed int, err error) {
 	o := &t.s.out
 	o.mu.Lock()
@@ -357,15 +357,15 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 	}
 	var parts [4][]byte
 	at := 0 // bytes of v[0] that are sealed
-	// A small rest does not travel alone: it would cost its receiver as much as a large one. Records of next to nothing are many bytes more
-	// than what they hold, and all must fit into a state.
+	// A small rest is sealed together with what precedes it: sent alone, it would cost the receiver as much as a large write. The limit on
+	// the outbox is for vectors of tiny buffers, whose records are much longer than their data: all of it must fit into a state.
 	for len(v) > 0 && len(o.buf)-o.pos < maxStateOut/2 && (sealed < mostAtOnce || total-sealed <= maxPlaintext) {
 		if t.out.is13() && (t.out.records >= t.s.p.updateRecords || t.out.bytes >= t.s.p.updateBytes[t.s.role]) {
 			if err := t.update(); err != nil {
 				return sealed, err
 			}
 		}
-		// A record has what fits of the next few buffers.
+		// Fill a record from the next few buffers.
 		n, k := 0, 0
 		for k < len(parts) && len(v) > 0 && n < maxPlaintext {
 			b := v[0][at:]
@@ -399,7 +399,7 @@ func size(v [][]byte) (n int) {
 	return n
 }
 
-// closeNotify says that no more comes.
+// closeNotify sends close_notify: nothing more will come.
 func (t *session) closeNotify() error {
 	o := &t.s.out
 	o.mu.Lock()
@@ -413,7 +413,7 @@ func (t *session) closeNotify() error {
 	return err
 }
 
-// forget zeroes what is secret.
+// forget zeroes the secrets, and bytes received.
 func (t *session) forget() {
 	o := &t.s.out
 	o.mu.Lock()

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a peer may not send ends the session, with the alert that it deserves.
+// Forbidden messages of a peer end the session with the right alert.
 func TestSessionRefuses(t *testing.T) {
 	const v12, v13 = tls.VersionTLS12, tls.VersionTLS13
 	many := func(n int, typ byte, p []byte) func(d *dialogue) []byte {
@@ -77,7 +77,7 @@ func TestSessionRefuses(t *testing.T) {
 	}
 }
 
-// An alert is a refusal of us only while the handshake may not be over for the peer.
+// An alert counts as a refusal only while the handshake may not be over for the peer.
 func TestAlertOfASession(t *testing.T) {
 	for _, tt := range []struct {
 		version  uint16
@@ -105,7 +105,7 @@ func TestAlertOfASession(t *testing.T) {
 	}
 }
 
-// What has ended a session is why nothing can be written any more: the peer's word, or its mistake, and not that it had closed.
+// A write after the end of a session returns the error that ended it, the peer's alert or its mistake, and not that the session is closed.
 func TestWriteAfterTheEnd(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for name, ends := range map[string]func(d *dialogue) []byte{
@@ -141,7 +141,8 @@ func TestRenegotiationIsLoggedOnce(t *testing.T) {
 	require.Equal(t, 1, strings.Count(said.String(), "renegotiate"), said.String())
 }
 
-// A connection keeps a small outbox, whoever keeps its session, and however much was written or came with it from another process.
+// A connection keeps only a small outbox, whether or not its session stays with crypto/tls, and however much was written or was imported
+// with it.
 func TestOutboxStaysSmall(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{Plain: plain})
@@ -166,7 +167,7 @@ func TestOutboxStaysSmall(t *testing.T) {
 	}
 }
 
-// The buffer for what comes is large while much comes, and not for ever after.
+// The receive buffer is large only while much comes.
 func TestReceiveBufferShrinks(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()

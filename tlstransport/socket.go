@@ -36,22 +36,22 @@ type Socket struct {
 	wire   *wire
 	role   role
 	remote transport.Addr
-	node   atomic.Pointer[string] // the peer's name: from the address connected to, or from CheckPeer
+	node   atomic.Pointer[string] // the peer's node name: from the address connected to, or from CheckPeer
 
 	begun   atomic.Bool   // the handshake has begun
 	over    chan struct{} // closed when the handshake has ended
-	up      atomic.Bool   // the handshake has ended well
+	up      atomic.Bool   // the handshake has succeeded
 	failure error         // of the handshake; valid once over is closed
 	giveUp  atomic.Bool   // Close has begun
 
-	mu     sync.Mutex    // guards the beginning and the good end of the handshake against Interrupt
+	mu     sync.Mutex    // guards the beginning and the success of the handshake against Interrupt
 	kick   chan struct{} // closed by Interrupt
-	halved atomic.Bool   // CloseWrite has come, before the end of the handshake perhaps; set with mu held
+	halved atomic.Bool   // CloseWrite was called, perhaps during the handshake; set with mu held
 
-	conn      *tls.Conn // during the handshake, and afterwards where the session stays with crypto/tls
+	conn      *tls.Conn // during the handshake, and afterwards if the session stays with crypto/tls
 	tap       *tap
-	own       *session    // the session where it is our own, from the end of the handshake on; conn is nil then
-	asleep    atomic.Bool // since an export or import: nothing goes out of the outbox before the next read or write
+	own       *session    // the session if it does not stay with crypto/tls, from the end of the handshake on; conn is nil then
+	asleep    atomic.Bool // after an export or import: the outbox sends nothing before the next read or write
 	stay      error       // why the session stays with crypto/tls
 	tls12     bool        // the version is 1.2; valid once up
 	peer      peer
@@ -80,20 +80,20 @@ func (s *Socket) close() error {
 	return s.wire.close()
 }
 
-// farewellLimit bounds what Close waits for room on the wire.
+// farewellLimit bounds how long Close waits for room on the wire.
 const farewellLimit = 200 * time.Millisecond
 
-// farewell says that no more comes. What has been counted as written goes out before, if the peer takes it in time.
+// farewell sends what has been counted as written, and then close_notify, if the peer takes them in time.
 func (s *Socket) farewell() {
 	s.out.begin()
 	if s.closeNotify() == nil {
-		_ = s.out.flush(after(farewellLimit)) // who is not told will see the end of the connection
+		_ = s.out.flush(after(farewellLimit)) // otherwise the peer sees only the end of the connection
 	}
-	s.out.end() // its large buffer is for other connections
+	s.out.end() // returns a large buffer to the pool
 	s.drain()
 }
 
-// drain throws away what has come and nobody has read: the kernel would answer it with a reset, which may overtake what we have said.
+// drain throws away unread bytes: on closing, the kernel would answer them with a reset, which may overtake what we have sent.
 func (s *Socket) drain() {
 	const most = 64 << 10
 	var p [4 << 10]byte
@@ -112,7 +112,7 @@ func (s *Socket) endHandshake() {
 		return
 	default:
 	}
-	again := time.NewTicker(time.Millisecond) // an interrupt that came just before a wait is lost
+	again := time.NewTicker(time.Millisecond) // again and again, since an interrupt just before a wait is lost
 	defer again.Stop()
 	for {
 		s.wire.interrupt()
@@ -124,7 +124,7 @@ func (s *Socket) endHandshake() {
 	}
 }
 
-// aborted says that the handshake shall end.
+// aborted returns net.ErrClosed once Close has begun, and the handshake must end.
 func (s *Socket) aborted() error {
 	if s.giveUp.Load() {
 		return net.ErrClosed
@@ -137,7 +137,7 @@ func (s *Socket) interrupt() {
 	defer s.mu.Unlock()
 	close(s.kick)
 	s.kick = make(chan struct{})
-	if s.begun.Load() && !s.up.Load() { // the handshake has its own time; who waits for it has been kicked
+	if s.begun.Load() && !s.up.Load() { // not for the handshake; calls that wait for it have been woken by kick
 		return
 	}
 	s.wire.interrupt()
@@ -198,7 +198,7 @@ func (s *Socket) connect(addr transport.Addr, tmo time.Duration) error {
 	return nil
 }
 
-// name keeps the peer's name.
+// name stores the peer's name.
 func (s *Socket) name(node string) { s.node.Store(&node) }
 
 // peerName is the peer's name; "" while it is not known.
@@ -248,10 +248,10 @@ func (s *Socket) readError(err error) error {
 	return s.peerError(err)
 }
 
-// mostAtOnce is how much is sealed before it is written, and one record more where that is the last.
+// mostAtOnce is how many bytes are sealed before they are written, plus one more record if that is the last.
 const mostAtOnce = 8 * maxPlaintext
 
-// maxPlaintext is what one record holds. RFC 8446, section 5.1.
+// maxPlaintext is the most data that one record holds. RFC 8446, section 5.1.
 const maxPlaintext = 1 << 14
 
 func (s *Socket) write(p []byte, tmo time.Duration) (int, error) {
@@ -302,7 +302,7 @@ func (s *Socket) writeError(err error) error {
 	return s.peerError(err)
 }
 
-// seal puts records into the outbox, with some of the bytes of v, and counts these.
+// seal puts records with some of the bytes of v into the outbox, and returns the number of these bytes.
 func (s *Socket) seal(v [][]byte) (int, error) {
 	if s.own != nil {
 		return s.own.seal(v)
@@ -315,7 +315,7 @@ func (s *Socket) seal(v [][]byte) (int, error) {
 	return 0, nil
 }
 
-// closeNotify puts the alert into the outbox that says that no more comes.
+// closeNotify puts the alert close_notify into the outbox.
 func (s *Socket) closeNotify() error {
 	if s.own != nil {
 		return s.own.closeNotify()
@@ -323,7 +323,8 @@ func (s *Socket) closeNotify() error {
 	return s.conn.CloseWrite()
 }
 
-// wake is called when a session is used: what is left in the outbox, of an export that came to nothing or of the process before, goes out.
+// wake is called when a session is used: it sends records that are left in the outbox from before an export that was taken back, or from
+// before an import.
 func (s *Socket) wake() {
 	if !s.asleep.Load() {
 		return
@@ -337,7 +338,7 @@ func (s *Socket) wake() {
 func (s *Socket) closeWrite() error {
 	s.mu.Lock()
 	begun, up := s.begun.Load(), s.up.Load()
-	s.halved.Store(begun) // if the handshake is not over it is said at its end
+	s.halved.Store(begun) // before the end of the handshake, shaken sends close_notify
 	s.mu.Unlock()
 	switch {
 	case !begun:
@@ -353,8 +354,8 @@ func (s *Socket) closeWrite() error {
 	}
 }
 
-// pending counts the bytes that are opened and not read, not those of whole records that wait to be opened. What crypto/tls holds it does
-// not tell.
+// pending counts the bytes that are decrypted and not read, but not those of records that wait to be opened. It is 0 for crypto/tls, which
+// does not tell.
 func (s *Socket) pending() (int, error) {
 	if !s.up.Load() || s.own == nil {
 		return 0, nil
@@ -367,7 +368,7 @@ func isEnd(err error) bool {
 		errors.Is(err, syscall.EPIPE)
 }
 
-// forget drops what is secret.
+// forget drops the secrets.
 func (s *Socket) forget() {
 	s.conn, s.tap = nil, nil
 	if s.own != nil {

@@ -13,7 +13,7 @@ const stateVersion = 1
 
 const stateMagic = "tls\x00"
 
-// Limits of what a state holds: those that the session itself keeps.
+// Limits of a state's fields, the same as a session's own.
 const (
 	maxStateRaw     = rawMax + recordHeader
 	maxStateMessage = maxHandshake + maxPlaintext
@@ -24,14 +24,14 @@ const (
 
 // Flags of a state.
 const (
-	flagEnded    = 1 << iota // the peer sends no more
-	flagClosed               // we send no more
+	flagEnded    = 1 << iota // the peer has sent close_notify
+	flagClosed               // we have sent close_notify
 	flagVerified             // the peer's certificate has been verified
 	flagComplete             // the distribution handshake is over
 	flagsKnown   = 1<<iota - 1
 )
 
-// A state is all that a session is, beside its descriptor. Every field has a length before it; numbers are big-endian.
+// A state is everything that makes up a session, except its descriptor. Each byte string has its length before it; numbers are big-endian.
 type state struct {
 	version uint16
 	suite   uint16
@@ -41,10 +41,10 @@ type state struct {
 	in, out halfState
 	raw     []byte // received, not opened
 	plain   []byte // opened, not delivered
-	message []byte // the beginning of a handshake message
-	unsent  []byte // sealed, not on the wire: it goes out as it is, for its sequence numbers are used
+	message []byte // the beginning of a handshake message that is not complete
+	unsent  []byte // sealed, not on the wire: sent unchanged, because its sequence numbers are used
 	node    string
-	cert    []byte // of the peer, until the distribution handshake is over
+	cert    []byte // the peer's certificate, until the distribution handshake is over
 }
 
 // A halfState is one direction's protection: a traffic secret (TLS 1.3), or a key and its iv (TLS 1.2).
@@ -98,7 +98,7 @@ func (t *state) append(b []byte) []byte {
 	return b
 }
 
-// size is how long append makes it.
+// size is the number of bytes that append adds.
 func (t *state) size() int {
 	n := len(stateMagic) + 4 + 2*2
 	for _, h := range []*halfState{&t.in, &t.out} {
@@ -178,7 +178,7 @@ func (f *fields) field(most int) []byte {
 	return f.take(int(n))
 }
 
-// resume makes the session of a state, which keeps nothing of it. After an error, too, forget zeroes what is secret.
+// resume makes the session of a state, and copies what it needs of t. After an error the caller must call forget, to zero the secrets.
 func (s *Socket) resume(t *state) error {
 	su := suiteOf(t.version, t.suite)
 	if su == nil {
@@ -205,7 +205,7 @@ func (s *Socket) resume(t *state) error {
 		}
 	}
 	n.ended, n.closed, n.useless = t.flags&flagEnded != 0, t.flags&flagClosed != 0, int(t.useless)
-	// What was opened comes before what was not, in one buffer.
+	// One buffer holds the opened bytes, and behind them those not opened.
 	n.raw = append(append(make([]byte, 0, max(len(t.plain)+len(t.raw), rawMin)), t.plain...), t.raw...)
 	n.plain = n.raw[:len(t.plain):len(t.plain)]
 	n.r, n.w = len(t.plain), len(n.raw)
@@ -216,7 +216,7 @@ func (s *Socket) resume(t *state) error {
 	return nil
 }
 
-// state is what the session is now. Nothing may be in flight.
+// state returns the session's state, whose fields share the session's memory. No call may be in flight.
 func (s *Socket) state() *state {
 	n, o := s.own, &s.out
 	o.mu.Lock()
@@ -237,7 +237,7 @@ func (s *Socket) state() *state {
 	return t
 }
 
-// certificate is what a state carries of the peer's.
+// certificate returns the peer's certificate for a state: nil once the distribution handshake is over.
 func (s *Socket) certificate() []byte {
 	if s.peer.certificate == nil || s.completed.Load() {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// A suite is a cipher suite whose records we can protect ourselves.
+// A suite is a cipher suite whose records this package can protect itself.
 type suite struct {
 	id      uint16
 	version uint16
@@ -27,7 +27,7 @@ type suite struct {
 	explicit int
 }
 
-// suiteOf finds a suite; nil: its records are not for us.
+// suiteOf returns a suite, nil if this package cannot protect its records.
 func suiteOf(version, id uint16) *suite {
 	s := suite{id: id, version: version, hash: sha256.New, aead: aesGCM}
 	switch id {
@@ -46,7 +46,7 @@ func suiteOf(version, id uint16) *suite {
 	default:
 		return nil
 	}
-	if (version == tls.VersionTLS13) != (id>>8 == tls.TLS_AES_128_GCM_SHA256>>8) || version != tls.VersionTLS12 &&
+	if (version == tls.VersionTLS13) != is13(id) || version != tls.VersionTLS12 &&
 		version != tls.VersionTLS13 {
 		return nil
 	}
@@ -61,10 +61,10 @@ func aesGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// fixedIV is the length of the nonce's part that is derived.
+// fixedIV is the length of the part of the nonce that is derived.
 func (s *suite) fixedIV() int { return nonceSize - s.explicit }
 
-// nonceSize is that of all suites.
+// nonceSize is the length of nonces in all suites.
 const nonceSize = 12
 
 // expandLabel is HKDF-Expand-Label with an empty context. RFC 8446, section 7.1.
@@ -115,7 +115,7 @@ func prf(h func() hash.Hash, secret, seed []byte, n int) []byte {
 		}
 		return mac.Sum(to)
 	}
-	out := make([]byte, 0, n+mac.Size()) // nothing is left behind that nobody zeroes
+	out := make([]byte, 0, n+mac.Size()) // never grows, so no copy is left that is not zeroed
 	for a := sum(nil, seed); len(out) < n; a = sum(nil, a) {
 		out = sum(out, a, seed)
 	}

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// A tap is the connection that crypto/tls sees. During the handshake it gives bytes up to the ends of records only, so that afterwards
-// nothing of a later record is inside crypto/tls, and keeps the beginning of what the server sends, for its hello. Later, where the session
-// stays with crypto/tls, it reads what is there, and writes go to the outbox.
+// A tap is the connection that crypto/tls sees. During the handshake no read crosses the end of a record, so that afterwards crypto/tls
+// holds no bytes of a later record; and the tap keeps the first bytes that the server sends, for the server's hello. Later, if the session
+// stays with crypto/tls, a read returns what is there, and writes go to the outbox.
 type tap struct {
 	s    *Socket
-	time deadline // of the read in flight; during the handshake its own limit
+	time deadline // limit of the read in flight, or of the handshake
 
 	shaken bool // the handshake is over
-	failed bool // it has ended for an error of this connection's, not of the configuration's functions
+	failed bool // the handshake has met an error of this connection, not of the configuration's functions
 
 	head  [recordHeader]byte
 	have  int // bytes of head that have come
 	given int // bytes of head that crypto/tls has read
-	left  int // bytes of the record behind head that it has not read
+	left  int // bytes of the record behind head that crypto/tls has not read
 	hello []byte
 	keys  keyLog // of the handshake; empty after it
 }
@@ -28,10 +28,10 @@ type tap struct {
 // recordHeader is the length of the header of a record: type, version, length. RFC 8446, section 5.1.
 const recordHeader = 5
 
-// helloKept is more than the part of the server's hello that is of interest.
+// helloKept is how many of the server's first bytes are kept, more than enough to find its random.
 const helloKept = 128
 
-// maxUnsent bounds what waits for the wire: what is written at once, and answers of crypto/tls's own.
+// maxUnsent bounds the outbox: it holds what is written at once, and crypto/tls's own answers.
 const maxUnsent = 1 << 20
 
 func (t *tap) Read(p []byte) (int, error) {
@@ -75,14 +75,14 @@ func (t *tap) read(p []byte) (int, error) {
 	return n, err
 }
 
-// note notes an error of the handshake's.
+// note remembers that the connection had an error during the handshake.
 func (t *tap) note(err error) {
 	if !t.shaken && err != nil {
 		t.failed = true
 	}
 }
 
-// atBoundary reports whether crypto/tls has got whole records only.
+// atBoundary reports whether crypto/tls has read whole records only.
 func (t *tap) atBoundary() bool { return t.have == 0 }
 
 func (t *tap) keep(p []byte) {
@@ -130,12 +130,12 @@ func (t *tap) write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// The rest of a net.Conn, for crypto/tls and whoever asks it.
+// The other methods of net.Conn, for crypto/tls and the configuration's functions.
 
-func (t *tap) Close() error                     { return nil } // the Socket does
+func (t *tap) Close() error                     { return nil } // the Socket closes the connection
 func (t *tap) LocalAddr() net.Addr              { return addrOrNone(t.s.wire.localAddr()) }
 func (t *tap) RemoteAddr() net.Addr             { return addrOrNone(t.s.remote, nil) }
-func (t *tap) SetDeadline(time.Time) error      { return nil } // each call has its own
+func (t *tap) SetDeadline(time.Time) error      { return nil } // each call has its own deadline
 func (t *tap) SetReadDeadline(time.Time) error  { return nil }
 func (t *tap) SetWriteDeadline(time.Time) error { return nil }
 

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// The literal subset of Erlang terms, which is what option files are written in as a rule. To Erlang the file is an expression, which it
-// evaluates; here, what would have to be evaluated is an error.
+// The literal subset of Erlang terms, in which option files are usually written. Erlang evaluates the file as an expression; here, anything
+// that would have to be evaluated is an error.
 type (
 	atom       string
 	text       string // a string
@@ -30,7 +30,7 @@ const (
 	maxDepth   = 64
 )
 
-// A syntaxError is where an option file cannot be read, and why.
+// A syntaxError says where an option file cannot be read, and why.
 type syntaxError struct {
 	line int
 	why  string
@@ -46,7 +46,7 @@ type termReader struct {
 	depth int
 }
 
-// parseTerm reads an expression that is one literal term, with its full stop or without.
+// parseTerm reads an expression that is one literal term, with or without a full stop.
 func parseTerm(s string) (any, error) {
 	r := &termReader{all: s, rest: s, line: 1}
 	t, err := r.term()
@@ -65,7 +65,7 @@ func (r *termReader) wrong(format string, args ...any) error {
 	return &syntaxError{r.line, fmt.Sprintf(format, args...)}
 }
 
-// head is the beginning of what is not read yet, for an error.
+// head returns the beginning of the unread text, for an error.
 func (r *termReader) head() string {
 	const most = 20
 	h := r.rest
@@ -78,7 +78,7 @@ func (r *termReader) head() string {
 	return r.say(h)
 }
 
-// say is what an error tells of the text around here: nothing where a password may be.
+// say returns text for an error, or "…" if a password may be near.
 func (r *termReader) say(text string) string {
 	const near = 80
 	at := len(r.all) - len(r.rest)
@@ -241,11 +241,11 @@ func (r *termReader) binary() (any, error) {
 	}
 }
 
-// text reads a string, and those right behind it, which are one with it.
+// text reads a string, and strings right behind it, which Erlang joins to one.
 func (r *termReader) text() (any, error) {
 	var all text
 	for strings.HasPrefix(r.rest, `"`) {
-		if strings.HasPrefix(r.rest, `"""`) { // three strings to OTP 25 and 26, the beginning of one to later ones
+		if strings.HasPrefix(r.rest, `"""`) { // three strings in OTP 25 and 26, the beginning of one in later releases
 			return nil, r.wrong("triple-quoted strings are not read here")
 		}
 		s, err := r.quoted('"')
@@ -334,7 +334,7 @@ func (r *termReader) escape() (rune, error) {
 	return c, nil
 }
 
-// isControl tells whether \^ and c are the control character that c&31 is, in every OTP.
+// isControl tells whether \^ followed by c is the control character c&31 in every OTP release.
 func isControl(c byte) bool { return c >= '@' && c <= '_' || c >= 'a' && c <= 'z' }
 
 // word reads the letters of an atom or a variable.
@@ -348,7 +348,7 @@ func (r *termReader) word() string {
 	return w
 }
 
-// named reads on after an atom, which must be one and not the beginning of a call.
+// named returns an atom, or what follows the atom fun. A call, which Erlang would evaluate, is an error.
 func (r *termReader) named(name string) (any, error) {
 	if name == "fun" {
 		return r.function()
@@ -405,7 +405,7 @@ func (r *termReader) number() (any, error) {
 	return n, nil
 }
 
-// show is a term as a person would write it.
+// show returns a term in Erlang's notation, as a person would write it.
 func show(t any) string {
 	inside := func(ts []any) string {
 		var parts []string
@@ -435,7 +435,7 @@ func show(t any) string {
 	return fmt.Sprint(t)
 }
 
-// outline is show without what is inside lists and behind the first element of tuples: a password may be there.
+// outline is show without the elements of lists, and of tuples without all but the first: a password may be there.
 func outline(t any) string {
 	switch t := t.(type) {
 	case list:

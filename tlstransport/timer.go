@@ -5,30 +5,30 @@ import (
 	"time"
 )
 
-// A timer is the deadline of one direction. It costs nothing where none is set.
+// A timer is the deadline of one direction. It makes no call while no deadline is set.
 type timer struct {
 	set func(time.Time) error
 
 	mu     sync.Mutex
 	dirty  bool // a deadline is set
-	kicked bool // the call in flight is to end
+	kicked bool // the call in flight must end
 }
 
-// use names what sets the deadline; end may be called before and beside it.
+// use gives the function that sets the deadline; end may be called before that, or at the same time.
 func (t *timer) use(set func(time.Time) error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.set = set
 }
 
-// fresh is called when a call begins: what was to end the one before does not end this one.
+// fresh is called when a call begins: an end that was meant for the previous call does not end this one.
 func (t *timer) fresh() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kicked = false
 }
 
-// arm is called before a wait, which is over at once where end was called meanwhile.
+// arm is called before a wait; if end has been called since fresh, the wait is over at once.
 func (t *timer) arm(until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -36,12 +36,12 @@ func (t *timer) arm(until time.Time) {
 		until = past()
 	}
 	if t.dirty || !until.IsZero() {
-		_ = t.set(until) // fails on a closed file only, and then the wait does too
+		_ = t.set(until) // fails only on a closed file, on which the wait fails too
 		t.dirty = !until.IsZero()
 	}
 }
 
-// end ends the call in flight, whether it waits already or is about to.
+// end ends the call in flight, whether it is waiting already or about to wait.
 func (t *timer) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A record is what has been said, by several goroutines.
+// A record collects what several goroutines write.
 type record struct {
 	mu   sync.Mutex
 	said strings.Builder
@@ -35,7 +35,7 @@ func (r *record) String() string {
 	return r.said.String()
 }
 
-// No key, nor a part of one, is in what is logged, whatever is, or in what errors say.
+// No key, nor a part of one, appears in the log at any level, or in errors.
 func TestNoSecretIsSaid(t *testing.T) {
 	var said, keys record
 	var secrets [][]byte
@@ -67,7 +67,7 @@ func TestNoSecretIsSaid(t *testing.T) {
 		}
 		exported, err := w.cb.Export(c)
 		require.NoError(t, err)
-		for _, state := range [][]byte{exported[:len(exported)-1], append(exported, 0), exported} { // which is the state of no listener
+		for _, state := range [][]byte{exported[:len(exported)-1], append(exported, 0), exported} { // none is the state of a listener
 			fd, err := w.cb.GetFD(w.l)
 			require.NoError(t, err)
 			_, err = w.cb.Import(nil, fd, state)
@@ -85,7 +85,7 @@ func TestNoSecretIsSaid(t *testing.T) {
 		_, _ = fmt.Fprint(&said, err)
 		require.NoError(t, w.cb.Close(c))
 	}
-	// What stays with crypto/tls, and what fails.
+	// Sessions that stay with crypto/tls, and handshakes that fail.
 	cfg := restrict(a.mutual(t), tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA)
 	cfg.KeyLogWriter = &keys
 	w := newWorkbench(t, cfg, o)

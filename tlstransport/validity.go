@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A validity knows which of our own certificates, that have expired or are not valid yet, an operator has been told of. Peers refuse such a
-// one, and say little of why.
+// A validity remembers for which of our own certificates, expired or not valid yet, a warning has been logged. Peers refuse such a
+// certificate, and hardly say why.
 type validity struct {
 	mu   sync.Mutex
 	told map[[sha256.Size]byte]bool
@@ -31,7 +31,7 @@ func (p *plugin) tellInvalid(c *tls.Config, now time.Time) {
 	}
 }
 
-// wasTold reports whether it has been asked about a certificate before.
+// wasTold reports whether wasTold has been called for c before.
 func (v *validity) wasTold(c *x509.Certificate) (before bool) {
 	sum := sha256.Sum256(c.Raw)
 	v.mu.Lock()

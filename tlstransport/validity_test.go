@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An operator hears, once, that a certificate of this node is not valid, when the transport is made or later.
+// A certificate of this node that is not valid is logged once, when the transport is made or later.
 func TestInvalidCertificateIsSaid(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	cert := a.sign(t, want{name: "late"})
@@ -42,11 +42,11 @@ func TestInvalidCertificateIsSaid(t *testing.T) {
 	expect(leaf.NotBefore.Add(-time.Second), "is not valid yet")
 }
 
-// The same of the files of an option file, and of those that take their place.
+// The same for the files of an option file, and for files that replace them.
 func TestExpiredFilesAreSaid(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	ca, cert, key := a.files(t, dir, a.sign(t, want{name: "first", expired: true}))
-	o := strings.Replace(certOptions(ca, cert, key), "verify_peer", "verify_none", 1) // so that they connect all the same
+	o := strings.Replace(certOptions(ca, cert, key), "verify_peer", "verify_none", 1) // so that the nodes connect all the same
 	var said bytes.Buffer
 	b := optBench(t, optFile(t, dir, o, o), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	expect := func(names ...string) {
@@ -57,7 +57,7 @@ func TestExpiredFilesAreSaid(t *testing.T) {
 		}
 		said.Reset()
 	}
-	expect("first") // of both roles
+	expect("first") // for both roles
 	later := time.Now()
 	for _, next := range []struct {
 		want

@@ -16,7 +16,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Who has no descriptor left to wait with waits all the same: no session ends of that, and no processor is kept busy.
+// Without a free descriptor to wait with, calls wait all the same: no session ends, and no processor is kept busy.
 func TestWaitsWithoutADescriptor(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()
@@ -27,9 +27,9 @@ func TestWaitsWithoutADescriptor(t *testing.T) {
 	n, err := c.write(sent, 100*time.Millisecond)
 	require.Positive(t, n)
 	require.True(t, err == nil || errors.Is(err, os.ErrDeadlineExceeded), err)
-	runtime.GC() // so that none of that is in what follows
+	runtime.GC() // so that its time is not measured below
 	began, before := time.Now(), processorTime(t)
-	time.Sleep(time.Second) // the rest is tried in the background
+	time.Sleep(time.Second) // the background goroutine tries to send the rest
 	require.Less(t, processorTime(t)-before, time.Since(began)/2)
 	read := make(chan error, 1)
 	go func() {
@@ -50,8 +50,8 @@ func processorTime(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// tooDeep makes a descriptor that an epoll descriptor can watch, and the Go poller not that one, as where there is no watch left: epoll
-// descriptors within each other. It is the caller's.
+// tooDeep makes nested epoll descriptors, so deep that an epoll descriptor can watch the outermost one, but the Go poller cannot watch that
+// epoll descriptor, as if no watch were left. The caller owns fd.
 func tooDeep(t testing.TB) (fd int) {
 	t.Helper()
 	for inner := -1; ; inner = fd {
@@ -70,7 +70,7 @@ func tooDeep(t testing.TB) (fd int) {
 	}
 }
 
-// No watch left for a connection does not end the listener: it goes on when there is one.
+// A listener does not end if no watch is left for a connection: it goes on when there is one.
 func TestAcceptWithoutWatches(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	cb, err := Callbacks(Config{Server: cfg, Client: cfg})
@@ -117,7 +117,7 @@ func TestAcceptWithoutWatches(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// What the background cannot wait for, however often it tries, ends what goes out, and not the peace of the processor.
+// If the background goroutine cannot wait, sending ends with an error; the goroutine does not go on trying.
 func TestBackgroundEnds(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()
@@ -141,7 +141,7 @@ func TestBackgroundEnds(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// Whoever shares a listener may put it into blocking mode: its time and Interrupt end an Accept as before.
+// Another process that shares a listener may put it into blocking mode: an Accept still ends by its time and by Interrupt.
 func TestAcceptInBlockingMode(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	fd, err := w.cb.GetFD(w.l)

@@ -14,10 +14,11 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// canMove says that descriptors can be handed to other processes here.
+// canMove says that descriptors cannot be handed to other processes on these systems.
 const canMove = false
 
-// A wire is a TCP socket, connected or listening, that waits up to a deadline: here one of package net, without a descriptor.
+// A wire is a TCP socket, connected or listening, whose calls wait up to a deadline: on these systems one of package net, without a
+// descriptor.
 type wire struct {
 	conn     *net.TCPConn
 	listener *net.TCPListener
@@ -29,7 +30,7 @@ type wire struct {
 	}
 }
 
-// plainTCP is nil: here package net does what the TCP plug-in does elsewhere.
+// plainTCP is nil: on these systems package net replaces the TCP plug-in.
 func plainTCP() *transport.Callbacks[int] { return nil }
 
 func newWire(_ *transport.Callbacks[int], addr transport.Addr, _ *transport.Polling) (*wire, error) {
@@ -112,7 +113,7 @@ func (w *wire) connect(addr transport.Addr, d deadline) error {
 	w.dialing.Lock()
 	w.dialing.cancel = cancel
 	w.dialing.Unlock()
-	if w.out.ended() { // by one who did not find cancel yet
+	if w.out.ended() { // interrupt came before cancel was set
 		return os.ErrDeadlineExceeded
 	}
 	dialer := net.Dialer{Deadline: d.until, KeepAlive: -1}
@@ -143,7 +144,7 @@ func (w *wire) read(p []byte, d deadline) (int, error) {
 }
 
 func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
-	_ = w.conn.SetWriteDeadline(time.Now().Add(once)) // not by w.out: what is tried to go out does so in a call that has been ended, too
+	_ = w.conn.SetWriteDeadline(time.Now().Add(once)) // not by w.out: the attempt is made even if the call has been ended
 	n, err = w.conn.Write(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, n > 0, nil
@@ -160,10 +161,10 @@ func (w *wire) awaitWrite(try func() bool, d deadline) error {
 	return nil
 }
 
-// once is the time for a single try: package net does not try when none is left.
+// once is the time for a single try: package net does not try at all when no time is left.
 const once = time.Millisecond
 
-// soon is when a call ends.
+// soon returns the time at which a call ends.
 func soon(d deadline) time.Time {
 	if d.once {
 		return time.Now().Add(once)
@@ -171,7 +172,7 @@ func soon(d deadline) time.Time {
 	return d.until
 }
 
-// shutWrite ends what we send.
+// shutWrite ends the sending direction.
 func (w *wire) shutWrite() { _ = w.conn.CloseWrite() }
 
 // interrupt ends the calls that wait.
@@ -185,7 +186,7 @@ func (w *wire) interrupt() {
 	}
 }
 
-// ended tells whether the call in flight is to end.
+// ended tells whether the call in flight must end.
 func (t *timer) ended() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -14,20 +14,20 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// canMove says that descriptors can be handed to other processes here.
+// canMove says that descriptors can be handed to other processes.
 const canMove = true
 
-// A wire is a TCP socket, connected or listening, that waits up to a deadline. One read or accept and one write or connect may run at
-// once; interrupt may be called beside them. What does not wait is done by the TCP plug-in of package transport.
+// A wire is a TCP socket, connected or listening, whose calls wait up to a deadline. One read or accept and one write or connect may run at
+// once; interrupt may be called at the same time. Calls that do not wait are those of package transport's TCP plug-in.
 type wire struct {
 	tcp     *transport.Callbacks[int]
 	sock    int
 	polling *transport.Polling
-	waiter  *transport.Waiter // nil before it is connected or listens
+	waiter  *transport.Waiter // nil until the socket connects or listens
 
 	in, out timer
 
-	rd struct { // of the read in flight, so that the closure is made once
+	rd struct { // of the read in flight: here, so that readReady is made only once
 		p   []byte
 		n   int
 		err error
@@ -43,7 +43,7 @@ func newWire(tcp *transport.Callbacks[int], addr transport.Addr, polling *transp
 	return adoptWire(tcp, sock, polling)
 }
 
-// adoptWire takes a descriptor, which it closes when it fails.
+// adoptWire makes a wire of a descriptor, which it closes on failure.
 func adoptWire(tcp *transport.Callbacks[int], sock int, polling *transport.Polling) (*wire, error) {
 	if err := unix.SetNonblock(sock, true); err != nil {
 		return nil, errors.Join(os.NewSyscallError("fcntl O_NONBLOCK", err), unix.Close(sock))
@@ -53,10 +53,10 @@ func adoptWire(tcp *transport.Callbacks[int], sock int, polling *transport.Polli
 	return w, nil
 }
 
-// importWire makes a wire of a descriptor that came from another process. It owns fd on success only, and then closes that number: its own
-// is a duplicate, so that a failure half-way leaves the original alone.
+// importWire makes a wire of a descriptor that came from another process. The wire uses a duplicate, so that a failure half-way leaves fd
+// alone; only on success importWire closes fd.
 func importWire(tcp *transport.Callbacks[int], fd int, listening bool, polling *transport.Polling) (*wire, error) {
-	if _, err := tcp.Import(nil, fd, nil); err != nil { // which looks at it, and takes nothing
+	if _, err := tcp.Import(nil, fd, nil); err != nil { // only checks fd
 		return nil, err
 	}
 	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
@@ -81,7 +81,7 @@ func importWire(tcp *transport.Callbacks[int], fd int, listening bool, polling *
 	return w, nil
 }
 
-// open makes the place to wait.
+// open makes the waiter.
 func (w *wire) open() (err error) {
 	if w.waiter != nil {
 		return nil
@@ -130,7 +130,7 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 	var err error
 	try := func() bool {
 		for {
-			if err = unix.SetNonblock(w.sock, true); err != nil { // whoever shares the listener may have changed that
+			if err = unix.SetNonblock(w.sock, true); err != nil { // a process that shares the listener may have changed that
 				return true
 			}
 			if sock, addr, err = w.tcp.Accept(w.sock, 0); err != syscall.EINTR {
@@ -197,7 +197,7 @@ func (w *wire) read(p []byte, d deadline) (int, error) {
 	return w.rd.n, nil
 }
 
-// await tries to read until it is done or the time is over.
+// await calls tryRead until it is done or the time is over.
 func (w *wire) await(d deadline) error {
 	if d.once {
 		n, done := w.tryRead()
@@ -224,7 +224,7 @@ func (w *wire) tryRead() (n int, done bool) {
 	}
 }
 
-// tryWrite writes what goes without waiting; false if that is nothing.
+// tryWrite writes as much as it can without waiting; ok is false if there is no room.
 func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 	for {
 		n, err = w.tcp.Write(w.sock, p, 0)
@@ -241,13 +241,13 @@ func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 	}
 }
 
-// awaitWrite calls try whenever there may be room, until it is true or the time is over.
+// awaitWrite calls try whenever there may be room, until try returns true or the time is over.
 func (w *wire) awaitWrite(try func() bool, d deadline) error {
 	w.out.arm(d.until)
 	return w.waiter.Write(try)
 }
 
-// shutWrite ends what we send.
+// shutWrite ends the sending direction.
 func (w *wire) shutWrite() { _ = unix.Shutdown(w.sock, unix.SHUT_WR) }
 
 // interrupt ends the calls that wait.

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// secrets are the places where a direction has what is secret.
+// secrets returns the places where a direction keeps secrets.
 func (h *half) secrets() (places [][]byte) {
 	for _, p := range [][]byte{h.secret, h.key, h.iv, h.nonce[:]} {
 		if len(p) > 0 {
@@ -21,7 +21,7 @@ func (h *half) secrets() (places [][]byte) {
 	return places
 }
 
-// full is an error unless there is something in each of the places.
+// full fails the test unless each place holds something.
 func full(t testing.TB, places [][]byte) [][]byte {
 	t.Helper()
 	require.NotEmpty(t, places)
@@ -38,7 +38,8 @@ func zeroed(t testing.TB, places [][]byte) {
 	}
 }
 
-// Who lets go of a key zeroes it: at the end of a session, when it has moved, when there is a next one, and where it cannot be used.
+// Keys that are no longer needed are zeroed: at the end of a session, when it has moved, when the next key replaces them, and when they
+// cannot be used.
 func TestKeysAreZeroed(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -60,7 +61,7 @@ func TestKeysAreZeroed(t *testing.T) {
 			ofClient := full(t, append(c.own.in.secrets(), c.own.out.secrets()...))
 			ofServer := full(t, append(s.own.in.secrets(), s.own.out.secrets()...))
 
-			// What cannot be imported leaves nothing behind, wherever it fails.
+			// A failed import leaves no secret behind, wherever it fails.
 			exported := c.state()
 			good := exported.append(nil)
 			exported.cert = []byte("no certificate")
@@ -87,7 +88,7 @@ func (f onSecret) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// What the handshake has told of secrets is forgotten at its end, whether the session stays with crypto/tls or not.
+// The secrets that the handshake has logged are zeroed at its end, whether the session stays with crypto/tls or not.
 func TestKeyLogIsZeroed(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
@@ -123,12 +124,12 @@ func TestKeyLogIsZeroed(t *testing.T) {
 	for range 2 {
 		_, err := k.Write(line)
 		require.NoError(t, err)
-		defer zeroed(t, [][]byte{k.lines[labelClient].secret}) // of what comes twice the first one, too
+		defer zeroed(t, [][]byte{k.lines[labelClient].secret}) // if a label comes twice, the first secret, too
 	}
 	k.forget()
 }
 
-// A state is made in one piece of memory: pieces that it had outgrown would keep keys.
+// A state is made in one allocation: growing would leave copies of keys behind.
 func TestStateIsMadeInOnePiece(t *testing.T) {
 	for _, s := range suites {
 		_, in := twoHalves(t, s.version, s.id, 3)

@@ -86,7 +86,7 @@ func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 	return f, nil
 }
 
-// rest waits until every goroutine of the server is parked.
+// rest waits until every goroutine of the server is parked, or has ended.
 func (s *Server) rest(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -95,15 +95,19 @@ func (s *Server) rest(ctx context.Context) error {
 		if rests {
 			return nil
 		}
-		again := time.NewTimer(10 * time.Millisecond) // a session that ends puts no token into rested
 		select {
 		case <-s.rested:
-		case <-again.C:
 		case <-ctx.Done():
-			again.Stop()
 			return ctx.Err()
 		}
-		again.Stop()
+	}
+}
+
+// fewer tells rest that one goroutine fewer runs.
+func (s *Server) fewer() {
+	select {
+	case s.rested <- struct{}{}:
+	default: // rest looks anew in any case
 	}
 }
 
@@ -127,10 +131,7 @@ func (s *Server) sitOut(err error) bool {
 	}
 	s.parked++
 	s.mu.Unlock()
-	select {
-	case s.rested <- struct{}{}:
-	default:
-	}
+	s.fewer()
 	<-frozen
 	s.mu.Lock()
 	defer s.mu.Unlock()

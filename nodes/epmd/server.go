@@ -62,7 +62,7 @@ type Server struct {
 	frozen chan struct{} // closed at the end of a freeze; nil: there is none
 	grace  time.Time     // the time in a freeze from which nothing is read or written any more
 	parked int           // goroutines that wait for the end of the freeze
-	rested chan struct{} // takes a token when one more goroutine waits for that
+	rested chan struct{} // takes a token when a goroutine begins to wait for that, or ends
 	moved  bool          // the server goes on in another process
 
 	running sync.WaitGroup // sessions; Add only with mu held and ended nil
@@ -195,6 +195,7 @@ func (s *Server) remove(l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
+	s.fewer()
 	_ = l.Close() // it may be closed already
 }
 

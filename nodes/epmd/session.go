@@ -45,6 +45,7 @@ func (c *session) run() {
 	}
 	_ = c.conn.Close() // after the release: a peer that sees the end may register the name again
 	delete(s.sessions, c)
+	s.fewer()
 	if c.at != nil {
 		s.nameless.Remove(c.at) // does nothing if it was removed before
 	}

@@ -15,37 +15,37 @@ import (
 type Acceptance struct {
 	// Terms are told at hello.
 	Terms Terms
-	// Prepare builds, invisibly, what the old owner tells while it still runs: nil if it has nothing to tell. Optional; nil: it is not
-	// looked at.
+	// Prepare builds, without any visible effect, what can be built of static, which the old owner sends while it still runs; static is nil
+	// if there is none. Optional; nil: static is ignored.
 	Prepare func(ctx context.Context, static []byte) error
-	// Stage makes ready what has been handed over, and touches nothing: no read, no write, no option that anybody could see. Mandatory. The
-	// descriptors are Stage's from the call on: it closes them if it fails. The state is zeroed once it is certain that this process does not
-	// become the owner; else it is Stage's.
+	// Stage makes ready what has been handed over, and touches nothing: no read, no write, no option that another process could notice.
+	// Mandatory. Stage owns the descriptors from the call on, and closes them if it fails. It owns the state as well, but Take zeroes the
+	// state once it is certain that this process does not become the owner.
 	Stage func(ctx context.Context, state []byte, descriptors []int) (Staged, error)
 	// Deadlines bound the steps.
 	Deadlines Deadlines
-	// Reached hears of each point that is passed, on the goroutine of Take: for logs and tests. Optional.
+	// Reached is called at each point that is passed, on the goroutine of Take: for logs and tests. Optional.
 	Reached func(Point)
 }
 
-// A Staged is ready to go on. Exactly one of the two is called: Start once it is this process's, Discard, without a byte to anybody, if it
-// is not to be. ctx ends with Deadlines.Take.
+// A Staged is what Stage has made ready. Exactly one of its methods is called: Start once this process is the owner, or Discard, which must
+// not send a byte to any peer, if it does not become the owner. Start's ctx ends with Deadlines.Take.
 type Staged interface {
-	// Start lets it go on here. Take returns its error: this process is the owner all the same.
+	// Start continues the service in this process. Take returns Start's error, but this process is the owner all the same.
 	Start(ctx context.Context) error
-	// Discard gives it up: the old owner keeps it. Take returns its error, beside the one that says why.
+	// Discard gives up what was staged: the old owner keeps it. Take returns Discard's error joined to the one that made it necessary.
 	Discard() error
 }
 
 // Taken says what has become of an Acceptance.
 type Taken struct {
-	Owns bool // it is this process's; else nothing is
+	Owns bool // this process is the owner; else it owns nothing
 }
 
-// Take takes over what the other end of the channel offers. Taken.Owns tells, whatever the error, whether this process is the owner now,
-// and what was staged has been started. Where it is, an error says that Start has failed, or that the old owner did not say goodbye, which
-// matters to nobody; where it is not, why, and nothing is this process's. Once it is the owner, the end of ctx changes nothing. Take closes
-// nothing of the channel's.
+// Take takes over what the other end of the channel offers. Whatever the error, Taken.Owns tells whether this process is the owner now and
+// Start has been called. If it is, an error says that Start has failed, or that the old owner did not say goodbye, which has no
+// consequence. If it is not, the error says why, and this process owns nothing. Once this process is the owner, the end of ctx changes
+// nothing. Take does not close the channel.
 func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
 	err := t.take(ctx)
@@ -60,13 +60,13 @@ func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 type taking struct {
 	exchange
 	a     *Acceptance
-	terms Terms  // a.Terms, with what is left to us
-	state []byte // that has come; there may be keys in it
+	terms Terms  // a.Terms, with the defaults filled in
+	state []byte // as received; there may be keys in it
 }
 
-// take is the whole of it: each step either leads to the next one or ends with nothing kept, until the token is read.
+// take runs the whole hand-off. Until the token is read, each step either leads to the next one or fails and keeps nothing.
 func (t *taking) take(ctx context.Context) error {
-	if t.a.Stage == nil { // before anything stops
+	if t.a.Stage == nil { // fail before the old owner stops anything
 		return t.fail(StepHello, errors.New("mandatory field Acceptance.Stage is nil"))
 	}
 	t.pass(HeirConnected)
@@ -89,7 +89,7 @@ func (t *taking) take(ctx context.Context) error {
 	t.owns = true
 	t.pass(HeirOwns)
 	_ = token.Close()
-	ctx = context.WithoutCancel(ctx) // there is no way back, and the old owner waits for the word
+	ctx = context.WithoutCancel(ctx) // there is no way back, and the old owner waits for kindDone
 	if err := t.start(ctx, staged); err != nil {
 		err = t.fail(StepTake, err)
 		return errors.Join(err, t.part(ctx))
@@ -104,7 +104,7 @@ func (t *taking) start(ctx context.Context, s Staged) error {
 	return s.Start(ctx)
 }
 
-// hello finds out whether the two can do it at all.
+// hello finds out whether the two processes can do the hand-off at all.
 func (t *taking) hello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Hello)
 	defer cancel()
@@ -138,7 +138,7 @@ func (t *taking) hello(ctx context.Context) error {
 	return t.send(ctx, kindReady, nil)
 }
 
-// static builds what can be built while the other one runs.
+// static builds what can be built while the old owner still runs.
 func (t *taking) static(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Static)
 	defer cancel()
@@ -154,7 +154,7 @@ func (t *taking) static(ctx context.Context) error {
 	return t.send(ctx, kindPrepared, nil)
 }
 
-// stage receives everything, stages it and says so. token is the end of the pipe.
+// stage receives everything, stages it and sends kindAccept. token is the read end of the pipe.
 func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step, err error) {
 	set := &FDSet{wary: true}
 	defer func() {
@@ -186,7 +186,7 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 	return s, token, StepAccept, nil
 }
 
-// offered receives descriptors and state, and last of all the end of the pipe, which is left in pipe.
+// offered receives the descriptors, which go into set, the state, and at last the read end of the pipe, which is returned in pipe.
 func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Step, err error) {
 	freezing, cancel := context.WithTimeout(ctx, t.d.Freeze+t.d.Offer)
 	defer cancel()
@@ -238,7 +238,7 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 	return beside, StepOffer, err
 }
 
-// next receives a message of the offer. Descriptors that are handed over go into set, others into beside.
+// next receives a message of the offer. Descriptors that are handed over go into set; those of a memory file or of the pipe go into beside.
 func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, err error) {
 	came := &FDSet{wary: true}
 	packet, err := t.receiveAny(ctx, came, MaxDescriptors)
@@ -289,7 +289,7 @@ func (t *taking) wait(ctx context.Context, token *os.File) error {
 	return err
 }
 
-// whyNot is why there will be no token: the other one may have said so.
+// whyNot returns why there will be no token: the old owner may have sent a refusal.
 func (t *taking) whyNot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -301,7 +301,7 @@ func (t *taking) whyNot(ctx context.Context) error {
 	return fmt.Errorf("%w: the pipe was closed without it", ErrNotTaken)
 }
 
-// part says that this process runs, and waits for the other one to leave.
+// part tells the old owner that this process runs, and waits for its goodbye.
 func (t *taking) part(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Goodbye)
 	defer cancel()

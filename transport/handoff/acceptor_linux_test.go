@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A want of descriptors does not end a listener: who has come meanwhile is accepted when there are some, and a context and Close end the
-// wait. With transport.NoWait nobody waits for that either.
+// A lack of descriptors does not end a listener: peers that connect meanwhile are accepted once there are descriptors, and a context and
+// Close end the wait. With transport.NoWait an Accept does not wait for descriptors either.
 func TestAcceptWithoutDescriptors(t *testing.T) {
 	noLeak(t)
 	dir := t.TempDir()
@@ -55,7 +55,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-// With transport.NoWait a connection is accepted that is there, and none is waited for.
+// With transport.NoWait a pending connection is accepted, but Accept does not wait for one.
 func TestAcceptSingleTry(t *testing.T) {
 	noLeak(t)
 	l, err := ListenJSON(filepath.Join(t.TempDir(), "s"))

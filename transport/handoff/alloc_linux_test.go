@@ -39,7 +39,7 @@ func TestMessageAllocations(t *testing.T) {
 	}
 }
 
-// Nor do batches, after the first.
+// Batches allocate nothing after the first one.
 func TestBatchAllocations(t *testing.T) {
 	race.Allocates(t)
 	ctx := context.Background()
@@ -62,7 +62,7 @@ func TestBatchAllocations(t *testing.T) {
 			require.NoError(t, got[i].Set.Close())
 		}
 	}))
-	for _, b := range []*batch{a.many.out, b.many.in} { // and keep none of the caller's memory
+	for _, b := range []*batch{a.many.out, b.many.in} { // they must keep no reference to the caller's memory
 		for _, v := range b.vectors {
 			require.Nil(t, v.Base)
 		}
@@ -70,7 +70,7 @@ func TestBatchAllocations(t *testing.T) {
 	require.Nil(t, b.in.p)
 }
 
-// Nor does who waits, under a context that cannot be cancelled.
+// Calls that wait under a context that cannot be cancelled allocate nothing either.
 func TestWaitingAllocations(t *testing.T) {
 	race.Allocates(t)
 	ctx := context.Background()

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ancillarySpace holds MaxDescriptors and a sender's credentials, in eights of bytes.
+// ancillarySpace is the size of control data that holds MaxDescriptors and a sender's credentials, in units of 8 bytes.
 const ancillarySpace = (24 + 4*(MaxDescriptors+1) + 64) / 8
 
-// ancillary is the control data of a message: struct cmsghdr, then what it is about. See cmsg(3).
+// ancillary is the control data of a message: a struct cmsghdr, then its data. See cmsg(3).
 type ancillary struct {
-	space [ancillarySpace]uint64 // eights, for the alignment
+	space [ancillarySpace]uint64 // uint64, for the alignment
 	used  int
 }
 
@@ -22,7 +22,7 @@ func (a *ancillary) bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&a.space)), unsafe.Sizeof(a.space))
 }
 
-// put makes one SCM_RIGHTS of descriptors, and nothing of none: an empty one would be something to refuse.
+// put makes one SCM_RIGHTS control message of the descriptors. Without descriptors it makes none, since receivers may refuse an empty one.
 func (a *ancillary) put(fds []int) {
 	if a.used = 0; len(fds) == 0 {
 		return
@@ -39,7 +39,7 @@ func (a *ancillary) put(fds []int) {
 
 func (a *ancillary) drop() { a.used = 0 }
 
-// control is what put has made, nil if that is nothing.
+// control returns what put has made, nil if put has made nothing.
 func (a *ancillary) control() []byte {
 	if a.used == 0 {
 		return nil
@@ -47,15 +47,15 @@ func (a *ancillary) control() []byte {
 	return a.bytes()[:a.used]
 }
 
-// A parsed control message says what was found beside the descriptors.
+// A parsed says what control data held beside descriptors.
 type parsed struct {
 	cred    Cred
 	hasCred bool
 	foreign bool // something else, or something broken
 }
 
-// parseAncillary appends the descriptors in control data to fds. It finds all of them, whatever else is wrong, for each is open: a length
-// that goes beyond the data is cut (old BSDs give such).
+// parseAncillary appends the descriptors in control data to fds. It finds all of them, whatever else is wrong with the data, because each
+// is open and has to be closed. A length that goes beyond the data, as old BSDs give it, is cut.
 func parseAncillary(fds []int, control []byte) ([]int, parsed) {
 	p := parsed{cred: noCred}
 	for len(control) > 0 {
@@ -78,7 +78,7 @@ func parseAncillary(fds []int, control []byte) ([]int, parsed) {
 			}
 		case isCredentials(&h, data):
 			p.cred, p.hasCred = credentials(data), true
-		case isProcess(&h, data): // nobody wants it, and it is open
+		case isProcess(&h, data): // unwanted, but open: it has to be closed
 			fds, p.foreign = append(fds, int(int32(binary.NativeEndian.Uint32(data)))), true
 		default:
 			p.foreign = true
@@ -88,7 +88,8 @@ func parseAncillary(fds []int, control []byte) ([]int, parsed) {
 	return fds, p
 }
 
-// arrived makes descriptors that have just come ready for use: what could not be is closed, and an error. It returns those that are open.
+// arrived moves descriptors that have just been received and are 0, 1 or 2 to higher numbers. It returns the descriptors that are open,
+// also with an error.
 func arrived(fds []int) ([]int, error) {
 	for i, fd := range fds {
 		if fd > 2 {
@@ -99,7 +100,7 @@ func arrived(fds []int) ([]int, error) {
 			return fds, err
 		}
 		fds[i] = high
-		_ = unix.Close(fd) // the file is open still
+		_ = unix.Close(fd) // the file stays open as high
 	}
 	return fds, nil
 }

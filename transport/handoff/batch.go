@@ -8,20 +8,20 @@ import (
 
 // A Packet is one message of a batch. Receiving changes N, Err, and what P and Set hold, so that the same packets can be used again.
 type Packet struct {
-	P   []byte // what to send; when receiving, room for what comes, of which the first N bytes are there then
+	P   []byte // to send: the payload; to receive: the buffer, of which the first N bytes are filled
 	FDs []int  // to send: they stay the caller's
 
 	Set  *FDSet // to receive: takes the descriptors that come; may be nil with Room 0
 	Room int    // to receive: how many may come
 	N    int    // received: bytes in P
-	Err  error  // received: the message is lost, for a reason that Receive would have given
+	Err  error  // received: why the message is lost, the error that Receive would have returned; nil: it is not
 }
 
-// SendBatch sends packets as [Conn.Send] does, one after the other and nobody else's between them, but many with one system call where there
-// is one for that (Linux: sendmmsg(2)). It waits while the peer is full, and returns at once where there are none. n packets are out, whole,
-// and if that is not all of them err says why the next one is not: it has the errors of Send. Where the peer goes in the middle of a batch
-// the system may have said so already: then the error is EPIPE or ENOTCONN, and what is received afterwards ends with io.EOF, in place of
-// ECONNRESET. EINVAL on a stream.
+// SendBatch sends packets as [Conn.Send] does, in order and with no other call's packets between them, but many with one system call where
+// the system has such a call (Linux: sendmmsg(2)). It waits while the peer has no room, and returns at once if packets is empty. n packets
+// are out, whole; if that is not all of them, err says why the next one is not, with the errors of Send. If the peer closes in the middle
+// of a batch, the system may have used up its ECONNRESET within that batch: then the error is EPIPE or ENOTCONN, and receiving ends with
+// io.EOF in place of ECONNRESET. EINVAL on a stream.
 func (c *Conn) SendBatch(ctx context.Context, packets []Packet) (n int, err error) {
 	if err = c.takesBatches(); err == nil {
 		err = ctx.Err()
@@ -48,7 +48,7 @@ func (c *Conn) SendBatch(ctx context.Context, packets []Packet) (n int, err erro
 	return n, c.notSent(nil, err)
 }
 
-// sendFirst sends one packet for who has the turn. full says that there was no room just now.
+// sendFirst sends one packet; the caller has the turn. full says that the peer had no room just now.
 func (c *Conn) sendFirst(ctx context.Context, p *Packet, full bool) (out int, err error) {
 	if err := c.prepare(nil, nil, p.P, p.FDs); err != nil {
 		return 0, err
@@ -60,12 +60,13 @@ func (c *Conn) sendFirst(ctx context.Context, p *Packet, full bool) (out int, er
 	return 1, nil
 }
 
-// ReceiveBatch waits for a packet and receives it, and those that are there behind it, as [Conn.Receive] does, but many with one system call
-// where there is one for that (Linux: recvmmsg(2), up to 16 packets with room for 256 KiB together; elsewhere one comes at a time). n is how
-// many came, at least one if err is nil: N, Err and Set of the first n say of each what came. A packet that is lost counts, and the others
-// come all the same. io.EOF, ECONNRESET and other errors of the socket come when no packet is left before them. Without ReceiveCredentials
-// an empty packet of a connection is one if others came behind it, else the end, which is told of only if nothing came before it. EINVAL on
-// a stream, for no packets, and for one with a Room that Receive does not take; then nothing is received.
+// ReceiveBatch waits for a packet and receives it, and those that are already there behind it, as [Conn.Receive] does, but many with one
+// system call where the system has such a call (Linux: recvmmsg(2), up to 16 packets with room for 256 KiB together; elsewhere one packet
+// at a time). n is how many came, at least one if err is nil: N, Err and Set of the first n packets say what came in each. A lost packet
+// counts, and the others are received all the same. io.EOF, ECONNRESET and other errors of the socket are returned once no packet is left
+// before them. Without ReceiveCredentials an empty packet on a connection counts as a packet if others came behind it; otherwise it is
+// taken for the end, which is reported only if nothing came before it. EINVAL on a stream, for no packets, and for a packet with a Room
+// that Receive does not take; then nothing is received.
 func (c *Conn) ReceiveBatch(ctx context.Context, packets []Packet) (n int, err error) {
 	if err = c.takesBatches(); err == nil {
 		err = c.canReceiveAll(packets)
@@ -83,7 +84,7 @@ func (c *Conn) ReceiveBatch(ctx context.Context, packets []Packet) (n int, err e
 	n, none, err := c.receiveMany(packets)
 	if n == 0 && err == nil {
 		if err = c.receiveFirst(ctx, &packets[0], none); err == nil {
-			n, _, _ = c.receiveMany(packets[1:]) // what ends the connection is there next time, too
+			n, _, _ = c.receiveMany(packets[1:]) // the end of the connection is seen again next time
 			n++
 		}
 	}
@@ -102,7 +103,8 @@ func (c *Conn) receiveFirst(ctx context.Context, p *Packet, none bool) error {
 	return c.deliver(p, err)
 }
 
-// deliver gives what has come to its packet; err says why it is lost. The error is that of the connection's end, which came instead.
+// deliver stores what has come in p; err says why the message is lost. It returns an error if the end of the connection came in place of a
+// message.
 func (c *Conn) deliver(p *Packet, err error) error {
 	lost := err != nil
 	if err = c.received(p.Set, err); err != nil && !lost {

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// batchMost is how many packets one system call takes. More would save little more.
+// batchMost is the most packets that one system call takes; a higher limit would save little.
 const batchMost = 16
 
-// batches is what the system calls for many packets need. It is large, and few Conns use it.
+// batches holds the structures for sendmmsg(2) and recvmmsg(2). They are made on first use, because they are large and few Conns need them.
 type batches struct{ out, in *batch }
 
 type batch struct {
@@ -22,10 +22,10 @@ type batch struct {
 // multiHeader is struct mmsghdr: see sendmmsg(2).
 type multiHeader struct {
 	unix.Msghdr
-	n uint32 // bytes that went or came
+	n uint32 // bytes sent or received
 }
 
-// one describes the packet at index i.
+// one fills in the header of the packet at index i, with a number of bytes of control data.
 func (b *batch) one(i int, p []byte, control int) {
 	h := &b.headers[i]
 	*h = multiHeader{}
@@ -42,20 +42,21 @@ func (b *batch) one(i int, p []byte, control int) {
 	}
 }
 
-// forget lets go of the callers' memory.
+// forget drops the references to the callers' memory.
 func (b *batch) forget(n int) {
 	for i := range b.vectors[:n] {
 		b.vectors[i].Base = nil
 	}
 }
 
-// call makes the system call for the first n packets, which never waits: see messageCall.
+// call makes the system call for the first n packets, without telling the scheduler: flags keep the call from waiting.
 func (b *batch) call(trap uintptr, fd, n int, flags uintptr) (int, syscall.Errno) {
 	done, _, errno := syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(b)), uintptr(n), flags, 0, 0)
 	return int(done), errno
 }
 
-// inOneCall tells how many packets one system call may take, without the scheduler being told. Of one, none: it goes the way of others.
+// inOneCall tells how many packets one system call may take without telling the scheduler. It is 0 in place of 1: a single packet goes the
+// ordinary way.
 func inOneCall(packets []Packet, fits func(p *Packet) bool) (n int) {
 	size := 0
 	for n < min(len(packets), batchMost) {
@@ -71,7 +72,7 @@ func inOneCall(packets []Packet, fits func(p *Packet) bool) (n int) {
 	return n
 }
 
-// sendMany sends what goes at once of packets, for who has the turn. If that is none, and full, there was no room.
+// sendMany sends as many of packets as it can without waiting; the caller has the turn. If n is 0, full says that the peer had no room.
 func (c *Conn) sendMany(packets []Packet) (n int, full bool, err error) {
 	if !c.alone.open() {
 		return 0, false, nil
@@ -103,7 +104,7 @@ func (c *Conn) sendMany(packets []Packet) (n int, full bool, err error) {
 	return 0, false, errno
 }
 
-// receiveMany receives what is there, for who has the turn. If that is nothing, and none, there was no packet.
+// receiveMany receives the packets that are there; the caller has the turn. If n is 0, none says that there was no packet.
 func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 	if !c.alone.open() {
 		return 0, false, nil
@@ -127,9 +128,10 @@ func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 	case interrupted(errno), errno == unix.ENOSYS, errno == unix.EPERM, errno != 0 && c.resets(errno):
 		return 0, false, nil
 	case errno != 0:
-		return 0, false, failed("receive", c.peer, errno) // nothing came: what c.in holds is of an earlier message
+		return 0, false, failed("receive", c.peer, errno) // nothing came: c.in still holds an earlier message
 	}
-	// At the end the system has as many empty packets as one asks for. One with others behind it is no end.
+	// At the end of a connection the system returns as many empty packets as were asked for. An empty packet with others behind it is not
+	// the end.
 	last := came
 	for last > 0 && b.headers[last-1].n == 0 && b.headers[last-1].Controllen == 0 &&
 		b.headers[last-1].Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && c.kind == syscall.SOCK_SEQPACKET {

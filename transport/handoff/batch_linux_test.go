@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where numbers for descriptors run out in the middle of a batch, the packets without one are lost, and only they.
+// If descriptor numbers run out in the middle of a batch, only the packets whose descriptors got none are lost.
 func TestReceiveBatchWithoutNumbers(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
@@ -44,7 +44,7 @@ func TestReceiveBatchWithoutNumbers(t *testing.T) {
 	}
 }
 
-// few leaves a number of free numbers for descriptors, until it is called off.
+// few leaves only left free descriptor numbers, until enough is called.
 func few(t *testing.T, f, left int) (enough func()) {
 	t.Helper()
 	all := scarce.Descriptors(t, 200)
@@ -70,7 +70,7 @@ func few(t *testing.T, f, left int) (enough func()) {
 
 func dupHigh(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3) }
 
-// A descriptor that has come with a number below 3, and for which there is no other, is lost like one for which there was none at all.
+// A descriptor that arrives with a number below 3, when no other number is free, is lost like one for which there was no number at all.
 func TestNoNumberFrom3On(t *testing.T) {
 	noLeak(t)
 	enough := few(t, file(t, "f"), 0)
@@ -82,7 +82,7 @@ func TestNoNumberFrom3On(t *testing.T) {
 	require.Equal(t, []int{0}, i.fds, "to be closed")
 }
 
-// An error of the socket does not concern descriptors that were received before, and have an owner.
+// An error of the socket does not affect descriptors that were received before, and have an owner.
 func TestErrorLeavesEarlierDescriptors(t *testing.T) {
 	noLeak(t)
 	x, y := rawPair(t, unix.SOCK_DGRAM)
@@ -97,7 +97,7 @@ func TestErrorLeavesEarlierDescriptors(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
 	require.NoError(t, b.Send(soon(t), []byte("unread")))
-	var nowhere [2]byte // AF_UNSPEC: who leaves with datagrams unread resets its peer
+	var nowhere [2]byte // AF_UNSPEC: a socket that disconnects with datagrams unread resets its peer
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(x), uintptr(unsafe.Pointer(&nowhere)), 2)
 	require.Zero(t, errno)
 	_, err = b.ReceiveBatch(transport.NoWait(), rooms(3, 4, 1))
@@ -110,7 +110,7 @@ func TestErrorLeavesEarlierDescriptors(t *testing.T) {
 	}
 }
 
-// An empty packet that others have come behind is one of them, and hides none.
+// An empty packet with others behind it is received as a packet, and hides none of the others.
 func TestBatchWithEmptyPackets(t *testing.T) {
 	noLeak(t)
 	for _, list := range [][]string{{"", "x"}, {"a", "", "x"}, {"", "", "x"}} {

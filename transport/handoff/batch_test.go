@@ -40,7 +40,7 @@ func numbered(n int) []Packet {
 	return packets
 }
 
-// texts is what was received, and closes the descriptors.
+// texts returns the payloads received, and closes the descriptors.
 func texts(t testing.TB, packets []Packet) (all []string) {
 	t.Helper()
 	for _, p := range packets {
@@ -98,7 +98,7 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// What is there comes, and nobody waits for more.
+// A batch receives the packets that are there, without waiting for more.
 func TestReceiveBatchTakesWhatIsThere(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestReceiveBatchTakesWhatIsThere(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, many, n)
 				var all []string
-				for len(all) < many { // elsewhere than on Linux one by one
+				for len(all) < many { // on other systems than Linux they come one by one
 					n, err := b.ReceiveBatch(soon(t), got)
 					require.NoError(t, err)
 					all = append(all, texts(t, got[:n])...)
@@ -123,7 +123,7 @@ func TestReceiveBatchTakesWhatIsThere(t *testing.T) {
 	}
 }
 
-// Who waits for a first packet gets it, and the others that are there by then.
+// A batch that waits for a first packet gets it, and the others that are there by then.
 func TestReceiveBatchWaits(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestReceiveBatchWaits(t *testing.T) {
 	}
 }
 
-// A packet that cannot be sent ends the batch: those before it are out, those behind it are not.
+// A packet that cannot be sent ends the batch: the packets before it are sent, those behind it are not.
 func TestSendBatchStopsAtBadPacket(t *testing.T) {
 	for kindName, kind := range packetKinds {
 		many := make([]int, 10*MaxDescriptors)
@@ -205,7 +205,7 @@ func TestSendBatchStopsAtBadPacket(t *testing.T) {
 	}
 }
 
-// A packet that is lost is told of in its place, and the others are there.
+// A lost packet is reported in its place, and the others are received.
 func TestReceiveBatchLosesSinglePackets(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
@@ -241,14 +241,14 @@ func TestReceiveBatchLosesSinglePackets(t *testing.T) {
 	}
 }
 
-// The same of a packet that is waited for.
+// The same for a packet that the batch had to wait for.
 func TestReceiveBatchLosesFirstPacket(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	ctx := soon(t)
 	over := make(chan error, 1)
 	got := rooms(1, 3, 0)
-	got[0].Err = io.ErrNoProgress // of a use before
+	got[0].Err = io.ErrNoProgress // left over from an earlier use
 	go func() {
 		n, err := b.ReceiveBatch(ctx, got)
 		if err == nil && n != 1 {
@@ -321,7 +321,7 @@ func TestBatchOfEmptyPackets(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 }
 
-// A full peer is waited for, in the middle of a batch too, and what is out is told of.
+// SendBatch waits while the peer has no room, in the middle of a batch too, and reports how many packets have been sent.
 func TestSendBatchToFullPeer(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
@@ -363,7 +363,7 @@ func TestSendBatchToFullPeer(t *testing.T) {
 	}
 }
 
-// A fleeting context has ended when it has been asked twice.
+// A fleeting is a context that has ended once Err has been called twice.
 type fleeting struct {
 	context.Context
 	asked int
@@ -393,7 +393,7 @@ func TestSendBatchEndsWithContext(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// What somebody else sends while a batch waits for room goes out behind all of it.
+// A packet that another call sends while a batch waits for room goes out behind the whole batch.
 func TestBatchStaysTogether(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
@@ -418,7 +418,7 @@ func TestBatchStaysTogether(t *testing.T) {
 	require.NoError(t, <-over)
 }
 
-// Batches of what one system call would copy for long go in parts.
+// Batches with too many bytes for one quick system call are sent in parts.
 func TestBatchOfLongPackets(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
@@ -441,7 +441,7 @@ func TestBatchOfLongPackets(t *testing.T) {
 	}
 }
 
-// Those who wait come back when the Conn is closed.
+// Calls that wait return when the Conn is closed.
 func TestCloseEndsBatches(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
@@ -507,8 +507,8 @@ func TestBatchesThatAreRefused(t *testing.T) {
 	require.Equal(t, []string{"aa", "ab"}, texts(t, got), "none was taken before")
 }
 
-// Batches and single packets, of any sizes and with any descriptors, into rooms of any size: each packet is there, cut, or without its
-// descriptors, exactly as one by one.
+// Batches and single packets, of any sizes and with any descriptors, into buffers of any size: each packet arrives whole, cut, or without
+// its descriptors, exactly as if it were received alone.
 func TestBatchesByChance(t *testing.T) {
 	noLeak(t)
 	f := file(t, "f")

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// One message with a descriptor there, received, and its descriptor closed.
+// One message with a descriptor is sent, received, and its descriptor closed.
 func BenchmarkSend(b *testing.B) {
 	for name, kind := range kinds {
 		b.Run(name, func(b *testing.B) {
@@ -34,7 +34,7 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// A sender and a receiver beside each other.
+// A sender and a receiver at the same time.
 func BenchmarkSendAhead(b *testing.B) {
 	for name, kind := range kinds {
 		b.Run(name, func(b *testing.B) { sendAhead(b, kind) })
@@ -72,7 +72,7 @@ func sendAhead(b *testing.B, kind int) {
 	require.NoError(b, <-done)
 }
 
-// A session of 64 bytes there, received, and its descriptor closed.
+// A session of 64 bytes is sent, received, and its descriptor closed.
 func BenchmarkSendSession(b *testing.B) {
 	f, r := sessions(b, nil)
 	fd, h := v4(b)
@@ -91,7 +91,7 @@ func BenchmarkSendSession(b *testing.B) {
 	require.NoError(b, s.Close())
 }
 
-// A message of 64 bytes with an attachment there, received, and closed.
+// A message of 64 bytes with an attachment is sent, received, and the attachment closed.
 func BenchmarkSendMessage(b *testing.B) {
 	for name, kind := range messageKinds {
 		b.Run(name, func(b *testing.B) {
@@ -116,7 +116,7 @@ func BenchmarkSendMessage(b *testing.B) {
 	}
 }
 
-// A document of 64 bytes with a descriptor there, received, and closed.
+// A document of 64 bytes with a descriptor is sent, received, and the descriptor closed.
 func BenchmarkSendJSON(b *testing.B) {
 	one, other := jsonSockets(b, nil)
 	f := file(b, "f")

@@ -9,18 +9,19 @@ import (
 	"syscall"
 )
 
-// A Channel is what the two sides of a hand-off speak over: a connection of sequenced packets between two processes of one user. It is for
+// A Channel is the connection that the two sides of a hand-off speak over: sequenced packets between two processes of one user. It serves
 // one hand-off, or one request, at a time.
 type Channel struct {
 	conn   *Conn
 	peer   Cred
-	known  bool   // peer.PID is the system's word, not the other side's
-	buf    []byte // of the last packet
-	unread []byte // a packet that somebody has looked at already
+	known  bool   // peer.PID was told by the system, not by the other side
+	buf    []byte // the buffer of the last packet
+	unread []byte // a packet that Hear has read to see what it is, for next to return again
 }
 
-// newChannel makes a channel of a connected UNIX socket of sequenced packets, which it owns on success. ErrForbidden if the other end is a
-// process of another user, EINVAL for a socket of another type, errors.ErrUnsupported where there are no such sockets (darwin, windows).
+// newChannel makes a channel of a connected UNIX socket of sequenced packets, which the channel owns on success. ErrForbidden if the other
+// end is a process of another user, EINVAL for a socket of another type, errors.ErrUnsupported where there are no such sockets (darwin,
+// windows).
 func newChannel(conn *net.UnixConn) (*Channel, error) {
 	c, err := borrow(conn)
 	if err != nil {
@@ -40,14 +41,14 @@ func newChannel(conn *net.UnixConn) (*Channel, error) {
 		return nil, failed("channel", c.peer, err)
 	}
 	ch := &Channel{conn: c, peer: cred, known: true, buf: make([]byte, packetLimit)}
-	if cred.PID == os.Getpid() { // a pair that was made here: its other end is a child's
+	if cred.PID == os.Getpid() { // a pair that this process made: its other end is meant for a child
 		ch.peer, ch.known = Cred{-1, cred.UID, cred.GID}, false
 	}
 	return ch, nil
 }
 
-// ChannelPair makes a channel and its other end, for a process that is to be started: see FileChannel. The caller owns both. It does not
-// wait. EMFILE if there are no descriptors left, errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
+// ChannelPair makes a channel and its other end, for a process that is to be started: see FileChannel. The caller owns both. ChannelPair
+// does not wait. EMFILE if there are no descriptors left, errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
 func ChannelPair() (*Channel, *os.File, error) {
 	ours, theirs, err := SocketPair()
 	if err != nil {
@@ -73,14 +74,14 @@ func FileChannel(f *os.File) (*Channel, error) {
 	if err := f.Close(); err != nil {
 		return nil, failed("channel", ch.conn.peer, errors.Join(err, ch.Close()))
 	}
-	if !ch.known || ch.peer.PID == os.Getppid() { // the pair was made by a process that may have passed its end on
+	if !ch.known || ch.peer.PID == os.Getppid() { // the process that made the pair may have passed its end on
 		ch.known = false
 	}
 	return ch, nil
 }
 
 // DialControl connects to a control socket at a path; see Control. It does not wait for Accept. syscall.ECONNREFUSED, or fs.ErrNotExist, if
-// nobody listens; syscall.EAGAIN if the backlog is full; ErrForbidden if whoever listens is a process of another user;
+// no process listens; syscall.EAGAIN if the backlog is full; ErrForbidden if the listening process is of another user;
 // errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
 func DialControl(ctx context.Context, path string) (*Channel, error) {
 	c, err := dialPackets(ctx, path)
@@ -94,35 +95,36 @@ func DialControl(ctx context.Context, path string) (*Channel, error) {
 	return ch, nil
 }
 
-// Peer is the process at the other end. Its PID is the system's word: on Linux that of who has spoken last, before that of who connected or
-// began to listen, perhaps an ancestor. Elsewhere it is the process's own word where the channel was inherited, and -1 until hello.
+// Peer is the process at the other end. Its PID comes from the system: on Linux it is the process that sent the last packet, and before the
+// first packet the one that connected, began to listen or made the pair, which may be an ancestor. On other systems the ends of a
+// ChannelPair have the PID that the other process itself tells at hello. If this process has made the pair, the PID is -1 until then.
 func (ch *Channel) Peer() Cred { return ch.peer }
 
-// Close closes this end. Calls that wait come back.
+// Close closes this end. Calls that wait return.
 func (ch *Channel) Close() error { return ch.conn.Close() }
 
-// note takes the other side's word for its process where the system has none.
+// note takes the PID that the other side tells if the system has not told one.
 func (ch *Channel) note(pid int) {
 	if !ch.known && pid > 0 {
 		ch.peer.PID = pid
 	}
 }
 
-// next receives a packet, valid until the next call. io.EOF is the end, and ECONNRESET that of who has not read all.
+// next receives a packet, valid until the next call. io.EOF is the end, ECONNRESET the end if the peer closed without reading everything.
 func (ch *Channel) next(ctx context.Context, set *FDSet, room int) ([]byte, error) {
 	if p := ch.unread; p != nil {
 		ch.unread = nil
 		return p, nil
 	}
 	p, _, cred, err := ch.conn.receive(ctx, wanted{p: ch.buf, room: room}, set)
-	if cred.PID > 0 { // Linux: who has spoken now, be it another one than who listened or made the pair
+	if cred.PID > 0 { // Linux: the sender of this packet, which need not be the process that listened or made the pair
 		ch.peer.PID, ch.known = cred.PID, true
 	}
 	return p, err
 }
 
-// Ask sends a request of words to a control socket and waits for the answer. A *RefusedError is the other side's no; ErrLeft if it has gone
-// without one.
+// Ask sends a request of words to a control socket and waits for the answer. A *RefusedError is the other side's refusal; ErrLeft if it has
+// gone without an answer.
 func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 	x := exchange{ch: ch}
 	if err := x.send(ctx, kindAsk, appendWords(nil, words)); err != nil {
@@ -136,8 +138,8 @@ func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 	return words, failed("ask", ch.conn.peer, err)
 }
 
-// Wait waits until the other end is closed: until the other process has ended, say. What it sends meanwhile is thrown away. On systems
-// other than Linux an empty packet looks like the end.
+// Wait waits until the other end is closed: until the other process has ended, say. Packets that arrive meanwhile are thrown away. On
+// systems other than Linux an empty packet looks like the end.
 func (ch *Channel) Wait(ctx context.Context) error {
 	set := &FDSet{wary: true}
 	for {

@@ -13,46 +13,47 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// MaxDescriptors is the most descriptors that one message can have: Linux' SCM_MAX_FD. Other systems and libraries stop earlier, see the
+// MaxDescriptors is the most descriptors that one message can have: Linux's SCM_MAX_FD. Other systems and libraries allow fewer, see the
 // package's documentation.
 const MaxDescriptors = 253
 
-// rawMax is how many bytes a system call may copy without the scheduler being told: some tens of microseconds.
+// rawMax is how many bytes a system call may copy without telling the scheduler: some tens of microseconds.
 const rawMax = 256 << 10
 
-// A Conn sends and receives single messages with descriptors on a UNIX socket: one of a stream, of sequenced packets, or of datagrams. It
-// is the lowest level, on which the carriers stand, and knows no framing: what a stream's reader gets is bytes, in which descriptors come
-// with the first byte that they were sent with, or with bytes glued in front of it.
+// A Conn sends and receives single messages with descriptors on a UNIX socket: a stream, sequenced packets, or datagrams. It is the lowest
+// level, on which the carriers are built, and does no framing: a stream's reader gets bytes, and descriptors come with the first byte that
+// they were sent with, or in one read with bytes that were sent before it.
 //
-// All methods may be called concurrently. One message, or batch, goes out, and one comes in, at a time; others wait for their turn, as long
-// as their contexts let them, but not for a SendTo whose receiver has no room. With transport.NoWait nobody waits: os.ErrDeadlineExceeded.
-// Sending and receiving allocate nothing on Linux, unless they must wait under a context that can be cancelled.
+// All methods may be called concurrently. One message, or batch, goes out, and one comes in, at a time; other calls wait for their turn, as
+// long as their contexts let them. A SendTo whose receiver has no room does not keep the turn. With transport.NoWait a call that would have
+// to wait returns os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless they must wait under a context that can
+// be cancelled.
 type Conn struct {
-	conn  *net.UnixConn // nil: alone has the socket
+	conn  *net.UnixConn // nil: alone owns the socket
 	alone *lone
 	raw   syscall.RawConn
 	kind  int            // SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM
-	peer  transport.Addr // that it is connected to; nil: none
+	peer  transport.Addr // the address that the socket is connected to; nil: none
 
-	sending, receiving turns // held by who uses out, in
+	sending, receiving turns // held while a call uses out, in
 	out                outgoing
 	in                 incoming
 	many               batches // for SendBatch and ReceiveBatch
 	outward, inward    direction
-	broken             bool        // under sending: part of a message went out, and the rest did not
-	reset              atomic.Bool // the peer has closed, and not read all
-	credentials        atomic.Bool // come with each packet
+	broken             bool        // guarded by sending: only part of a message went out
+	reset              atomic.Bool // the peer has closed without reading everything
+	credentials        atomic.Bool // each packet comes with its sender's credentials
 }
 
-// A direction of a socket: once made, so that calls need not make it.
+// A direction of a socket. Its functions are made once, so that calls need not allocate them.
 type direction struct {
 	try      func(fd uintptr) bool // trySend, tryReceive
 	park     func() error          // calls try until it is done
 	deadline func(time.Time) error
 }
 
-// NewConn makes a Conn of a UNIX socket, which becomes the Conn's on success: the net.UnixConn must not be used any more.
-// errors.ErrUnsupported where descriptors cannot be passed (windows).
+// NewConn makes a Conn of a UNIX socket, which the Conn owns on success: the net.UnixConn must not be used any more. errors.ErrUnsupported
+// where descriptors cannot be passed (windows).
 func NewConn(conn *net.UnixConn) (*Conn, error) {
 	c, err := borrow(conn)
 	if err != nil {
@@ -83,7 +84,7 @@ func borrow(conn *net.UnixConn) (*Conn, error) {
 	return c, nil
 }
 
-// Close closes the socket. Calls that wait come back with net.ErrClosed. A listener's path is not removed.
+// Close closes the socket. Calls that wait return net.ErrClosed. A listener's path is not removed.
 func (c *Conn) Close() error {
 	if c.conn == nil {
 		return c.alone.Close()
@@ -99,15 +100,15 @@ func (c *Conn) closeWrite() error {
 	return c.conn.CloseWrite()
 }
 
-// SyscallConn is for options of the socket.
+// SyscallConn gives access to the socket's options.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
 // Packets tells whether the socket keeps the boundaries of messages: SOCK_SEQPACKET or SOCK_DGRAM.
 func (c *Conn) Packets() bool { return c.kind != syscall.SOCK_STREAM }
 
-// ReceiveCredentials has the system say with each packet who sent it (Linux: SO_PASSCRED), which also tells an empty packet from the end of
-// a connection. A sender cannot lie about itself, unless it is root. It concerns packets that are received from now on.
-// errors.ErrUnsupported on other systems; EINVAL on a stream.
+// ReceiveCredentials makes the system tell with each packet which process sent it (Linux: SO_PASSCRED). This also distinguishes an empty
+// packet from the end of a connection. A sender cannot lie about itself, unless it is root. The setting applies to packets that are
+// received from now on. errors.ErrUnsupported on other systems; EINVAL on a stream.
 func (c *Conn) ReceiveCredentials(on bool) error {
 	const op = "receive credentials"
 	if c.kind == syscall.SOCK_STREAM {
@@ -124,7 +125,8 @@ func (c *Conn) ReceiveCredentials(on bool) error {
 	return failed(op, c.peer, err)
 }
 
-// tellEmpty has packets of a connection tell who sent them, where that goes, for else an empty one would be the end.
+// tellEmpty turns ReceiveCredentials on for a connection of packets, if the system can, because otherwise an empty packet would look like
+// the end.
 func (c *Conn) tellEmpty() error {
 	if c.kind != syscall.SOCK_SEQPACKET {
 		return nil
@@ -135,7 +137,7 @@ func (c *Conn) tellEmpty() error {
 	return nil
 }
 
-// look makes one try, which asks for no more, for who has the turn.
+// look calls try once, without waiting. The caller has the turn, and has set once, so that try does not ask to be called again.
 func (c *Conn) look(d *direction) error {
 	if c.alone.open() {
 		d.try(uintptr(c.alone.fd))
@@ -144,7 +146,7 @@ func (c *Conn) look(d *direction) error {
 	return d.park()
 }
 
-// wait calls try, which has failed once, until it is done.
+// wait waits and calls try, which found the socket not ready, until it is done.
 func (d *direction) wait(ctx context.Context) error {
 	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded

@@ -284,7 +284,7 @@ func TestHalfSentMessageEndsStream(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Send(ctx, make([]byte, 16<<20)) }()
-	_, err := b.Receive(soon(t), make([]byte, 1), nil, 0) // part is out
+	_, err := b.Receive(soon(t), make([]byte, 1), nil, 0) // part has been sent
 	require.NoError(t, err)
 	cancel()
 	err = <-done
@@ -386,7 +386,7 @@ func TestNothingToSend(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
-// One who waits for a turn is not kept by the one who has it.
+// A call that waits for its turn ends with its own context, even while another call holds the turn.
 func TestWaitForTurnEndsWithContext(t *testing.T) {
 	noLeak(t)
 	_, b := connPair(t, unix.SOCK_SEQPACKET)
@@ -492,7 +492,7 @@ func TestLendGivesDescriptorsOfFiles(t *testing.T) {
 	require.Equal(t, wrong, Lend(func([]int) error { return wrong }, a))
 }
 
-// impatient are the contexts of callers who do not wait long, and what they are told.
+// impatient are contexts of callers that do not wait long, and the errors that they get.
 func impatient(t testing.TB) map[string]func() (context.Context, error) {
 	return map[string]func() (context.Context, error){
 		"deadline": func() (context.Context, error) {
@@ -532,7 +532,7 @@ func TestSingleTry(t *testing.T) {
 	}
 }
 
-// Who forgets the context panics, and disturbs nobody else.
+// A call with a nil context panics, and does not disturb other calls.
 func TestNilContext(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)

@@ -14,11 +14,11 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// helloLimit is how long a visitor may take to say what it wants.
+// helloLimit is how long a visitor may take to send its first message.
 const helloLimit = 5 * time.Second
 
-// A Control is an owner's control socket: whoever wants what it has, or wants it to do something, comes there. Its directory is one of the
-// user's own, which nobody else can look into, and every visitor's process is of the same user.
+// A Control is an owner's control socket, to which a process connects that wants to take over, or has a request. Its directory belongs to
+// the user and is closed to all others, and every visitor's process is of the same user.
 type Control struct {
 	*acceptor
 	path    string
@@ -28,9 +28,9 @@ type Control struct {
 }
 
 // ListenControl listens at a path. Its directory must be there, belong to this user, and be open to nobody else (mode 0700): else
-// ErrForbidden. A socket that a dead process has left is replaced; EADDRINUSE if a living one listens. It locks the directory, and waits
-// for another lock, one of flock(1) say, for a second at most. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets
-// (darwin, windows).
+// ErrForbidden. A socket that a dead process has left is replaced; EADDRINUSE if a living process listens there. ListenControl locks the
+// directory meanwhile; if another process holds the lock, flock(1) say, it waits for a second at most and goes on without.
+// errors.ErrUnsupported where there are no UNIX sockets of sequenced packets (darwin, windows).
 func ListenControl(path string) (*Control, error) {
 	const op = "listen"
 	addr, err := transport.FromUnixPath(path)
@@ -45,7 +45,7 @@ func ListenControl(path string) (*Control, error) {
 	c := &Control{path: path}
 	c.acceptor, c.pin, err = listenPackets(addr, path)
 	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
-		if err = os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) { // its owner may have been about to
+		if err = os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) { // its owner may just have removed it
 			c.acceptor, c.pin, err = listenPackets(addr, path)
 		}
 	}
@@ -55,10 +55,10 @@ func ListenControl(path string) (*Control, error) {
 	return c, nil
 }
 
-// abandoned tells whether there is a socket at a path at which nobody listens any more.
+// abandoned tells whether there is a socket at path on which no process listens any more.
 func abandoned(path string) bool {
 	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != os.ModeSocket {
-		return false // connect(2) would say the same of a file that is no socket
+		return false // connect(2) would return ECONNREFUSED for it as well
 	}
 	c, err := net.DialTimeout("unixpacket", path, time.Second)
 	if err == nil {
@@ -67,7 +67,7 @@ func abandoned(path string) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// ImportControl goes on with a control socket that has been handed over. fd is its own from the call on: on failure it is closed.
+// ImportControl continues with a control socket that has been handed over. It owns fd from the call on: on failure fd is closed.
 func ImportControl(fd int, path string) (*Control, error) {
 	const op = "import"
 	f := os.NewFile(uintptr(fd), path)
@@ -90,7 +90,7 @@ func ImportControl(fd int, path string) (*Control, error) {
 	if err != nil {
 		return nil, failed(op, addr, err)
 	}
-	l, err := net.FileListener(f) // of a duplicate
+	l, err := net.FileListener(f) // uses a duplicate
 	if err != nil {
 		return nil, failed(op, addr, errors.Join(err, p.close()))
 	}
@@ -101,41 +101,42 @@ func ImportControl(fd int, path string) (*Control, error) {
 	return &Control{acceptor: newAcceptor(u), path: path, pin: p}, nil
 }
 
-// Path is where it listens.
+// Path returns the path of the socket.
 func (c *Control) Path() string { return c.path }
 
-// SyscallConn gives the descriptor, to hand it over.
+// SyscallConn gives access to the descriptor, to hand it over.
 func (c *Control) SyscallConn() (syscall.RawConn, error) { return c.l.SyscallConn() }
 
-// Close stops listening and removes the socket's file, if it is still its own. It may be called any number of times; after Release it does
-// nothing. Accept comes back with net.ErrClosed.
+// Close stops listening and removes the socket's file, unless another file has taken its place. It may be called any number of times; after
+// Release it does nothing. Accept returns net.ErrClosed.
 func (c *Control) Close() error {
 	c.closing.Do(func() { c.failure = c.pin.removeThen(c.close) })
 	return c.failure
 }
 
-// Release stops listening in this process: it goes on in another one. After Close it does nothing.
+// Release stops listening in this process and leaves the file: another process goes on with the socket. After Close it does nothing.
 func (c *Control) Release() error {
 	c.closing.Do(func() { c.failure = errors.Join(c.close(), c.pin.close()) })
 	return c.failure
 }
 
-// A Visit is somebody at the control socket. Either it asks for something, or it is a new owner that wants all.
+// A Visit is a process that has connected to the control socket: either it has a request, or it is a new owner that wants to take over.
 type Visit struct {
 	ch      *Channel
 	request []string
 	asks    bool
 }
 
-// Accept waits for the next visitor: see Hear. One call at a time; others wait. A want of descriptors or memory does not end it: it tries
+// Accept waits for the next visitor: see Hear. One call at a time; others wait. A lack of descriptors or memory does not end it: it tries
 // again, after a pause. net.ErrClosed is the end.
 func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
 	conn, err := c.accept(ctx)
 	return conn, failed("accept", transport.FromNetAddr(c.l.Addr()), err)
 }
 
-// Hear reads what a visitor wants. It fails for one who is of another user (ErrForbidden), says nothing in five seconds, or something that
-// makes no sense (ErrMalformed, or ErrUnknown): only the last is told why. The connection is the visit's, and closed on failure.
+// Hear reads what a visitor wants. It fails for a visitor of another user (ErrForbidden), one that sends nothing within five seconds, or
+// one whose message makes no sense (ErrMalformed, or ErrUnknown): only the last is told why. The Visit owns the connection, which is closed
+// on failure.
 func Hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	v, err := hear(ctx, conn)
 	if err != nil {
@@ -175,20 +176,20 @@ func hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	return v, nil
 }
 
-// Request gives the words that the visitor asks with. It is not ok for a new owner.
+// Request returns the words of the visitor's request. ok is false for a new owner.
 func (v *Visit) Request() (words []string, ok bool) { return v.request, v.asks }
 
-// Channel is where an Offer is given to a new owner.
+// Channel returns the channel on which an Offer is given to a new owner.
 func (v *Visit) Channel() *Channel { return v.ch }
 
-// Answer answers the request. It waits for room, not for the visitor to read. ErrLeft if the visitor has gone, EMSGSIZE for words of more
-// than 52 KiB.
+// Answer answers the request. It waits for room in the socket, not for the visitor to read. ErrLeft if the visitor has gone, EMSGSIZE for
+// words of more than 52 KiB.
 func (v *Visit) Answer(ctx context.Context, words ...string) error {
 	x := exchange{ch: v.ch}
 	return failed("answer", v.ch.conn.peer, x.send(ctx, kindAnswer, appendWords(nil, words)))
 }
 
-// Refuse says no to the visitor, for whatever reason: another process's refusal, too.
+// Refuse tells the visitor no, and why. why may be the refusal of another process.
 func (v *Visit) Refuse(why error) {
 	x := exchange{ch: v.ch}
 	x.deny(StepHello, why)

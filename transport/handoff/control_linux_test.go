@@ -27,7 +27,7 @@ func TestEmptyPacket(t *testing.T) {
 	require.NoError(t, other.Wait(soon(t)))
 }
 
-// Peer is who has spoken last, also where that was to Hear.
+// Peer is the process that has sent the last packet, even if Hear received that packet.
 func TestHearPeer(t *testing.T) {
 	noLeak(t)
 	for name, said := range map[string][]byte{
@@ -49,7 +49,7 @@ func TestHearPeer(t *testing.T) {
 	}
 }
 
-// Somebody who keeps the lock on the directory, as flock(1) does around a whole service, keeps nobody from listening there.
+// A process that keeps the directory locked, as flock(1) does around a whole service, does not prevent listening there.
 func TestControlInALockedDirectory(t *testing.T) {
 	noLeak(t)
 	dir := sockdir.New(t)
@@ -75,7 +75,8 @@ func TestControlInALockedDirectory(t *testing.T) {
 	}
 }
 
-// A process of another user gets nowhere, even where it can reach the socket; and nobody of this user asks a socket of another's.
+// A process of another user is refused, even if it can reach the socket; and a process of this user does not listen in a directory of
+// another user.
 func TestControlOfAnotherUser(t *testing.T) {
 	need.Root(t, "only root can be somebody else")
 	const nobody = 65534
@@ -89,7 +90,7 @@ func TestControlOfAnotherUser(t *testing.T) {
 	require.NoError(t, os.Chmod(path, 0o666))
 
 	connected := make(chan error, 1)
-	go func() { // this thread alone is another user's, and ends as such
+	go func() { // only this thread belongs to another user, and it ends with the goroutine
 		runtime.LockOSThread()
 		connected <- func() error {
 			if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); e != 0 {
@@ -104,7 +105,7 @@ func TestControlOfAnotherUser(t *testing.T) {
 				return err
 			}
 			_, err = unix.SendmsgN(fd, append([]byte{kindAsk}, appendWords(nil, []string{"upgrade", ""})...), nil, nil, unix.MSG_NOSIGNAL)
-			if err == unix.EPIPE { // it is closed already
+			if err == unix.EPIPE { // Hear has closed the connection already
 				err = nil
 			}
 			return err

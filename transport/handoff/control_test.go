@@ -21,7 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The control socket: its directory must be the user's own, a dead process's is replaced, a living one's is not, and it moves.
+// The control socket: its directory must be the user's own, the socket of a dead process is replaced, that of a living one is not, and it
+// can be moved.
 func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	noLeak(t)
 	dir := sockdir.New(t)
@@ -58,7 +59,7 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 		}
 		ask <- err
 	}()
-	conn, err := moved.Accept(soon(t)) // that was looking whether somebody listens
+	conn, err := moved.Accept(soon(t)) // the connection with which abandoned checked for a listener
 	require.NoError(t, err)
 	_, err = Hear(soon(t), conn)
 	require.ErrorIs(t, err, io.EOF)
@@ -72,7 +73,7 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.NoError(t, v.Answer(soon(t), "that"))
 	require.NoError(t, <-ask)
 	require.NoError(t, v.Close())
-	require.NoError(t, moved.Release()) // as if it had died
+	require.NoError(t, moved.Release()) // as if this process had died
 	require.NoError(t, moved.Close())
 	require.FileExists(t, path)
 	c, err = ListenControl(path)
@@ -85,7 +86,7 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// A visitor hears why it is refused, also where the reason is that somebody else has refused.
+// A visitor is told why it is refused, even if the reason is the refusal of another process.
 func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	one, other := channels(t)
 	why := &HandoffError{Side: OldOwner, Step: StepStatic, Err: &RefusedError{Step: StepStatic, Reason: "no room", Err: ErrLimit}}
@@ -98,7 +99,7 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrLimit)
 }
 
-// Who says what makes no sense is told so, and gets no visit.
+// A visitor whose message makes no sense is told so, and there is no Visit.
 func TestHearRefuses(t *testing.T) {
 	if pairKind != unix.SOCK_SEQPACKET {
 		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
@@ -175,7 +176,7 @@ func TestImportControlRefuses(t *testing.T) {
 	}
 }
 
-// What stands in the way of a control socket and is none is not removed.
+// A file that is in the way of a control socket, and is no abandoned socket, is not removed.
 func TestControlInTheWay(t *testing.T) {
 	noLeak(t)
 	dir := t.TempDir()
@@ -193,7 +194,7 @@ func TestControlInTheWay(t *testing.T) {
 	}
 }
 
-// A question that is too long for the other side is known to be so here.
+// A question that is too long for the other side is refused on this side.
 func TestAskRefusesTooLongQuestion(t *testing.T) {
 	noLeak(t)
 	one, _ := channels(t)
@@ -201,7 +202,7 @@ func TestAskRefusesTooLongQuestion(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EMSGSIZE)
 }
 
-// The context of one caller ends its own wait, and nobody else's.
+// The context of one caller ends its own wait, and no other caller's.
 func TestControlAccepts(t *testing.T) {
 	noLeak(t)
 	dir := t.TempDir()

@@ -6,20 +6,20 @@ import (
 	"syscall"
 )
 
-// A Cred says who a process runs as. A field is -1 where the system does not say.
+// A Cred identifies a process and its user. A field is -1 where the system does not tell it.
 type Cred struct {
 	PID, UID, GID int
 }
 
-// noCred is that of nobody in particular.
+// noCred is the Cred of an unknown process.
 var noCred = Cred{-1, -1, -1}
 
 // String gives the three numbers.
 func (c Cred) String() string { return fmt.Sprintf("pid %d, uid %d, gid %d", c.PID, c.UID, c.GID) }
 
-// PeerCred tells who is at the other end of a connected UNIX socket: who it was when it connected, began to listen, or made the pair, which
-// it need not be any more, and which may be dead. pid is -1 where the system does not say (freebsd). errors.ErrUnsupported where there is
-// no such call.
+// PeerCred tells which process is at the other end of a connected UNIX socket: the one that connected, began to listen, or made the pair.
+// That process need not have the socket any more, and may be dead. PID is -1 where the system does not tell it (freebsd).
+// errors.ErrUnsupported where there is no such call.
 func PeerCred(conn syscall.Conn) (Cred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -35,7 +35,7 @@ func PeerCred(conn syscall.Conn) (Cred, error) {
 	return cred, failed("peer credentials", nil, err)
 }
 
-// SameUser is the usual rule for whom to trust: a process of this process's user, or of root. Anybody else, or nobody known, is
+// SameUser is the usual rule for which processes to trust: those of this process's user, and of root. Any other or unknown user is
 // ErrForbidden.
 func SameUser(c Cred) error {
 	if c.UID == 0 || c.UID == os.Geteuid() && c.UID >= 0 {

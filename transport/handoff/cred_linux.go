@@ -15,7 +15,7 @@ func peerCred(fd int) (Cred, error) {
 	if err != nil {
 		return noCred, os.NewSyscallError("getsockopt SO_PEERCRED", err)
 	}
-	if u.Pid == 0 && u.Uid == math.MaxUint32 { // it is connected to nobody
+	if u.Pid == 0 && u.Uid == math.MaxUint32 { // the socket is not connected
 		return noCred, os.NewSyscallError("getsockopt SO_PEERCRED", unix.ENOTCONN)
 	}
 	return Cred{int(u.Pid), id(u.Uid), id(u.Gid)}, nil
@@ -29,7 +29,7 @@ func passCredentials(fd int, on bool) error {
 	return os.NewSyscallError("setsockopt SO_PASSCRED", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, value))
 }
 
-// credentialsOn tells whether somebody has asked for the credentials of each packet before.
+// credentialsOn tells whether SO_PASSCRED is on already.
 func credentialsOn(raw syscall.RawConn) bool {
 	on := 0
 	_ = raw.Control(func(fd uintptr) { on, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED) })
@@ -40,7 +40,7 @@ func isCredentials(h *unix.Cmsghdr, data []byte) bool {
 	return h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_CREDENTIALS && len(data) >= unix.SizeofUcred
 }
 
-// isProcess tells a descriptor of the sender's process, of a socket that somebody has set SO_PASSPIDFD on.
+// isProcess recognises a descriptor of the sender's process (pidfd), which comes on a socket with SO_PASSPIDFD.
 func isProcess(h *unix.Cmsghdr, data []byte) bool {
 	return h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_PIDFD && len(data) >= 4 && int32(binary.NativeEndian.Uint32(data)) >= 0
 }
@@ -51,7 +51,7 @@ func credentials(data []byte) Cred {
 	return Cred{int(u.Pid), id(u.Uid), id(u.Gid)}
 }
 
-// id turns what the system says of nobody into what a Cred does.
+// id turns the system's value for no user or group into that of a Cred.
 func id(n uint32) int {
 	if n == math.MaxUint32 {
 		return -1

@@ -46,7 +46,7 @@ func TestSameUser(t *testing.T) {
 	}
 }
 
-// With credentials an empty packet and the end are two things, and each packet says who sent it.
+// With credentials an empty packet differs from the end, and each packet tells which process sent it.
 func TestReceiveCredentials(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
@@ -77,7 +77,7 @@ func TestReceiveCredentials(t *testing.T) {
 	require.ErrorIs(t, s.ReceiveCredentials(true), syscall.EINVAL)
 }
 
-// Ancillary data that nobody asked for is refused, with all that came beside it.
+// Ancillary data that was not asked for is refused, with everything that came beside it.
 func TestForeignAncillary(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestForeignAncillary(t *testing.T) {
 				sendRaw(t, u, []byte("x"), unix.UnixRights(f, f))
 				var set FDSet
 				_, err = b.Receive(soon(t), make([]byte, 10), &set, room)
-				if room == 8 { // credentials come first, and leave no room
+				if room == 8 { // credentials come first, and leave no room for the descriptors
 					require.Error(t, err)
 				} else {
 					require.ErrorIs(t, err, ErrAncillary)
@@ -120,14 +120,14 @@ func TestTwoControlMessages(t *testing.T) {
 	require.NoError(t, set.Close())
 }
 
-// asNobody runs a function on a thread of another user, as far as the system can tell a process of his.
+// asNobody runs a function on a thread that belongs to another user, so that the system takes it for that user's process.
 func asNobody(t *testing.T, do func() error) {
 	t.Helper()
 	need.Root(t, "only root can be another user")
 	const nobody = 65534
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
 			done <- errno
 			return
@@ -184,7 +184,7 @@ func TestAnotherUser(t *testing.T) {
 	require.NoError(t, fds.Close())
 }
 
-// A socket that somebody has set SO_PASSPIDFD on gives a descriptor of the sender with each message, which must not stay open.
+// On a socket with SO_PASSPIDFD each message comes with a descriptor of the sending process, which must not stay open.
 func TestProcessDescriptor(t *testing.T) {
 	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET, unix.SOCK_DGRAM} {
 		a, b := connPair(t, kind)

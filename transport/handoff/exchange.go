@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// descriptorsAMessage is how many descriptors go in one message: fewer than any system allows, musl's programs included.
+	// descriptorsAMessage is how many descriptors go in one message: fewer than any system, or a program linked with musl, allows.
 	descriptorsAMessage = 200
-	// chunkSize is how many bytes of state go in one message, which a socket's buffer has to have room for as a whole.
+	// chunkSize is how many bytes of state go in one message. A socket's buffer must have room for the whole message.
 	chunkSize = 48 << 10
-	// chunkHead is how long the fields before those bytes are, at most.
+	// chunkHead bounds the length of the fields before the state's bytes.
 	chunkHead = 64
-	// longState is what goes in a memory file where there are such.
+	// longState is the length above which a state goes in a memory file, if the system has memory files.
 	longState = 256 << 10
-	// packetLimit is the longest message.
+	// packetLimit is the length of the longest message.
 	packetLimit = chunkSize + 4<<10
 	// DefaultMaxState is the longest state that a new owner takes, in bytes.
 	DefaultMaxState = 1 << 30
@@ -25,8 +25,8 @@ const (
 	stateName = "cnode/state"
 )
 
-// A Point is a place in the course of a hand-off that an owner or its heir has reached; see Offer.Reached. Steps are few, points are all
-// the places between which something can go wrong.
+// A Point is a place in the course of a hand-off that the old or the new owner (the heir) has reached; see Offer.Reached. Points are finer
+// than steps: between any two of them something can go wrong.
 type Point string
 
 // The points of the old owner, in order.
@@ -67,7 +67,7 @@ const (
 	HeirParted          Point = "heir: goodbye heard"
 )
 
-// exchange is what both sides have: messages with a channel's other end.
+// exchange is what both sides of a hand-off share: it exchanges messages with the other end of a channel.
 type exchange struct {
 	ch      *Channel
 	side    Side
@@ -82,7 +82,7 @@ func (x *exchange) pass(p Point) {
 	}
 }
 
-// fail says where it has failed.
+// fail makes the error of a step that has failed.
 func (x *exchange) fail(step Step, err error) error {
 	return &HandoffError{Side: x.side, Step: step, Peer: x.ch.peer, Owns: x.owns, Err: err}
 }
@@ -90,7 +90,7 @@ func (x *exchange) fail(step Step, err error) error {
 // refuse tells the other side of a hand-off why it has failed.
 func (x *exchange) refuse(err error) {
 	var refused *RefusedError
-	if errors.As(err, &refused) { // it knows
+	if errors.As(err, &refused) { // the other side knows
 		return
 	}
 	step := StepHello
@@ -101,7 +101,7 @@ func (x *exchange) refuse(err error) {
 	x.deny(step, err)
 }
 
-// deny says no to the other side, if it listens: once, and without waiting.
+// deny sends a refusal to the other side. It tries once, without waiting, and ignores errors.
 func (x *exchange) deny(step Step, why error) {
 	_, _ = x.ch.conn.TrySend(appendRefusal([]byte{kindRefuse}, step, why))
 }
@@ -112,7 +112,7 @@ func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int)
 	}
 	err := unwrapOp(x.ch.conn.send(ctx, nil, []byte{kind}, body, fds))
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		if why := x.lastWord(); why != nil { // it may have said why it left
+		if why := x.lastWord(); why != nil { // the other side may have said why it left
 			return why
 		}
 		return fmt.Errorf("%w: %w", ErrLeft, err)
@@ -120,7 +120,7 @@ func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int)
 	return err
 }
 
-// lastWord reads a refusal that waits.
+// lastWord reads on to a refusal that the other side may have sent, and returns nil if there is none.
 func (x *exchange) lastWord() error {
 	set := &FDSet{wary: true}
 	defer set.Close()
@@ -138,7 +138,7 @@ func (x *exchange) lastWord() error {
 	}
 }
 
-// A packet is a message as it came.
+// A packet is a received message: its kind and the bytes behind it.
 type packet struct {
 	kind byte
 	body []byte
@@ -171,7 +171,7 @@ func (x *exchange) receive(ctx context.Context, kind byte) (packet, error) {
 	return m, err
 }
 
-// chunks sends p in pieces, at least one. It leaves no copy of one: there may be keys in it.
+// chunks sends p in pieces, at least one. It clears its copies of them, because there may be keys in p.
 func (x *exchange) chunks(ctx context.Context, kind byte, p []byte, half Point) error {
 	body := make([]byte, 0, min(len(p), chunkSize)+chunkHead)
 	defer func() { clear(body[:cap(body)]) }()
@@ -202,8 +202,8 @@ func (x *exchange) gather(ctx context.Context, kind byte, limit int, half Point)
 	return x.gatherFrom(ctx, o, kind, limit, half)
 }
 
-// gatherFrom is gather once the first piece is there. Memory is had for what has come, not for what is announced. What it has at the end is
-// the only copy: there may be keys in it.
+// gatherFrom is gather once the first piece is there. It allocates memory for what has come, not for what is announced. The result is the
+// only copy; all others are cleared, because there may be keys in it.
 func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte, limit int, half Point) (p []byte, err error) {
 	if first.total > limit {
 		return nil, fmt.Errorf("%w: %d bytes announced, of %d that are taken", ErrLimit, first.total, limit)
@@ -239,7 +239,7 @@ func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte
 	}
 }
 
-// appendOnly appends, of most bytes in all, and clears what p has outgrown.
+// appendOnly appends data to p, which becomes no longer than most bytes, and clears the old array when p moves to a larger one.
 func appendOnly(p, data []byte, most int) []byte {
 	if n := len(p) + len(data); n > cap(p) {
 		bigger := make([]byte, len(p), min(max(n, 2*cap(p)), most))

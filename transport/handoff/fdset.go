@@ -9,22 +9,22 @@ import (
 	"syscall"
 )
 
-// stolen is what remains of an entry that somebody took.
+// stolen replaces an entry whose descriptor has been stolen.
 const stolen = -1
 
-// An FDSet owns descriptors: those that are still in it when it is closed are closed. Every function of this package that receives
-// descriptors puts them into one, so that whatever goes wrong later, Close leaves none behind. The zero FDSet is empty and ready; a nil one
-// is empty too, and cannot be added to (EINVAL). It is safe for concurrent use, and a descriptor is given out or closed once only, whoever
-// asks. Nothing closes a set that is forgotten.
+// An FDSet owns descriptors: Close closes those that are still in it. Every function of this package that receives descriptors puts them
+// into an FDSet, so that whatever goes wrong later, Close leaves none behind. The zero FDSet is empty and ready to use; a nil one is empty
+// too, and cannot be added to (EINVAL). It is safe for concurrent use, and each descriptor is given out or closed only once. There is no
+// finalizer: a set that is dropped without Close leaks its descriptors.
 //
 // Indices are stable: [FDSet.Steal] leaves a hole. After Close the set is empty and can be used again; its memory is reused.
 type FDSet struct {
 	mu   sync.Mutex
-	fds  []int // stolen: a hole
-	wary bool  // what a stranger has sent: neither Close nor File waits for whom it belongs to
+	fds  []int // an entry that is stolen is a hole
+	wary bool  // a stranger has sent the descriptors: neither Close nor File may wait for their peers or file servers
 }
 
-// NewFDSet makes a set that owns fds. A negative number is syscall.EBADF, one that is given twice EINVAL; then all stay the caller's.
+// NewFDSet makes a set that owns fds. A negative number is syscall.EBADF, a number that is given twice EINVAL; then all stay the caller's.
 func NewFDSet(fds ...int) (*FDSet, error) {
 	for i, fd := range fds {
 		if fd < 0 {
@@ -47,8 +47,8 @@ func (s *FDSet) Len() int {
 	return len(s.fds)
 }
 
-// Add gives fd to the set and returns its index. A negative number is syscall.EBADF, one that is in the set already EINVAL; then it stays
-// the caller's.
+// Add gives fd to the set and returns its index. A negative number is syscall.EBADF, a number that is in the set already EINVAL; then fd
+// stays the caller's.
 func (s *FDSet) Add(fd int) (index int, err error) {
 	if s == nil {
 		return 0, fmt.Errorf("no set: %w", syscall.EINVAL)
@@ -65,8 +65,8 @@ func (s *FDSet) Add(fd int) (index int, err error) {
 	return len(s.fds) - 1, nil
 }
 
-// FD returns the descriptor at an index, which stays the set's: it is valid until Close, or until somebody steals it. ErrNoDescriptor
-// for an index beyond the set, or one that has been stolen.
+// FD returns the descriptor at an index, which stays the set's: it is valid until Close, or until it is stolen. ErrNoDescriptor for an
+// index beyond the set, or one whose descriptor has been stolen.
 func (s *FDSet) FD(index int) (int, error) {
 	if s == nil {
 		return 0, noDescriptor(index, 0)
@@ -87,7 +87,7 @@ func (s *FDSet) FDs() []int {
 }
 
 // Steal takes the descriptor at an index out of the set: from now on it is the caller's. The other indices and Len stay as they are.
-// ErrNoDescriptor for an index beyond the set, or one that has been stolen before.
+// ErrNoDescriptor for an index beyond the set, or one whose descriptor has been stolen before.
 func (s *FDSet) Steal(index int) (int, error) {
 	if s == nil {
 		return 0, noDescriptor(index, 0)
@@ -115,7 +115,7 @@ func (s *FDSet) StealAll() []int {
 }
 
 // File steals the descriptor at an index and makes a file of it, which is the caller's. ErrNoDescriptor as for Steal. The descriptor's mode
-// stays as it is: one that blocks gives a file without deadlines.
+// stays as it is: a file of a blocking descriptor has no deadlines.
 func (s *FDSet) File(index int, name string) (*os.File, error) {
 	fd, err := s.Steal(index)
 	if err != nil {
@@ -127,17 +127,17 @@ func (s *FDSet) File(index int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// Close closes the descriptors that are still in the set and leaves it empty. It may be called any number of times. The error says what
-// the system said of those that it did not close properly; they are gone as well. A socket with SO_LINGER has Close wait for its
-// peer, as close(2) does; but not one that has come with JSON, whose sender may be anybody: there the option is switched off before, for
-// whoever else has the socket, too.
+// Close closes the descriptors that are still in the set and leaves it empty. It may be called any number of times. The error joins the
+// system's errors on closing; the descriptors are closed all the same. On a socket with SO_LINGER Close waits for the socket's peer, as
+// close(2) does. In a set that came with JSON, whose sender may be anybody, Close switches the option off first, which holds for other
+// processes that share the socket, too.
 func (s *FDSet) Close() error {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	var err error
-	for _, fd := range s.fds { // closeAll, of which the return would follow the system call: see Conn.send
+	for _, fd := range s.fds { // closeAll written out, to save a return after the system call: see Conn.send
 		if fd != stolen {
 			if s.wary {
 				notLingering(fd)
@@ -152,7 +152,7 @@ func (s *FDSet) Close() error {
 	return err
 }
 
-// take gives many to the set, which are new by their making.
+// take adds descriptors that were just made, and so cannot be in the set already.
 func (s *FDSet) take(fds []int) {
 	s.mu.Lock()
 	s.fds = append(s.fds, fds...)
@@ -182,7 +182,7 @@ func closeAll(fds []int) (err error) {
 	return err
 }
 
-// discard closes a descriptor that has come and that nobody wants.
+// discard closes a received descriptor that is not wanted.
 func discard(fd int) error {
 	notLingering(fd)
 	return closeFD(fd)

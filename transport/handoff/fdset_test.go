@@ -56,7 +56,7 @@ func TestFDSet(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
-// Descriptor 0 is one like the others: a program may have closed its standard input.
+// Descriptor 0 is treated like others: a program may have closed its standard input.
 func TestFDSetOfZero(t *testing.T) {
 	s, err := NewFDSet(0)
 	require.NoError(t, err)

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An attachment is a file that works, in whatever mode its sender has left it. Of what is neither socket nor pipe Go's poller hears
-// nothing, even of what does not block: it could be made to wait for the sender.
+// An attachment is a file that works, in whatever mode its sender has left it. Go's poller is not told of files that are neither sockets
+// nor pipes, even non-blocking ones: it could be made to wait for the sender.
 func TestOddAttachments(t *testing.T) {
 	noLeak(t)
 	one, other := messages(t, unix.SOCK_SEQPACKET, nil)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The state of a hand-off that did not come about is not left in the new owner's memory: Stage's slice is zeroed.
+// The state of a hand-off that has failed does not stay in the new owner's memory: Stage's slice is zeroed.
 func TestStateForgotten(t *testing.T) {
 	for _, size := range []int{100, 3 * chunkSize, longState + 1} {
 		for _, step := range []Step{StepStage, StepCommit} {
@@ -24,7 +24,7 @@ func TestStateForgotten(t *testing.T) {
 			} else {
 				o.Reached = func(p Point) {
 					if p == OwnerOffered {
-						cancel() // it does not wait for what is staged
+						cancel() // the old owner does not wait until the state is staged
 					}
 				}
 			}
@@ -47,7 +47,7 @@ func TestStateForgotten(t *testing.T) {
 	}
 }
 
-// What has come in pieces is left once, in the slice that they make.
+// A state that came in pieces stays in memory only once, in the slice that gather returns.
 func TestPiecesForgotten(t *testing.T) {
 	one, other := channels(t)
 	state := bytes.Repeat([]byte("secret"), 3*chunkSize/6)

@@ -19,15 +19,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A posted packet is what a peer sends who follows no rules, and what is to come of it.
+// A posted is a packet of a peer that follows no rules, and its expected result.
 type posted struct {
 	text    string
 	control []byte
 	lost    error
-	fds     int // that are to be in the set
+	fds     int // expected in the set
 }
 
-// post sends packets, however they look. What follows is received with few system calls, for all are there before.
+// post sends packets as they are, malformed ones too. As all are sent before any is received, few system calls receive them.
 func post(t *testing.T, to *net.UnixConn, packets []posted) {
 	t.Helper()
 	for _, p := range packets {
@@ -57,7 +57,7 @@ func postRaw(t *testing.T, to *net.UnixConn, text string, control []byte) {
 	require.Zero(t, errno)
 }
 
-// batched receives n packets, in as many batches as that takes.
+// batched receives n packets, in as many batches as needed.
 func batched(t *testing.T, c *Conn, got []Packet, n int) {
 	t.Helper()
 	for done := 0; done < n; {
@@ -68,7 +68,7 @@ func batched(t *testing.T, c *Conn, got []Packet, n int) {
 	}
 }
 
-// requireUsable says that descriptors are those of f, and as every received one has to be.
+// requireUsable checks that descriptors refer to the file f, are close-on-exec, and above 2.
 func requireUsable(t *testing.T, set *FDSet) {
 	t.Helper()
 	for _, fd := range set.FDs() {
@@ -80,7 +80,7 @@ func requireUsable(t *testing.T, set *FDSet) {
 	}
 }
 
-// claim is control data in which this process says who it is.
+// claim is control data with this process's own credentials.
 func claim() []byte {
 	return unix.UnixCredentials(&unix.Ucred{Pid: int32(os.Getpid()), Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())})
 }
@@ -138,7 +138,7 @@ func TestHostileBatch(t *testing.T) {
 	}
 }
 
-// What a descriptor is does not matter to who only carries it: not even the socket that it comes over, in whose queue it is then.
+// A Conn carries descriptors of any kind, even of the socket that they come over, in whose own queue they then are.
 func TestHostileBatchOfOddFiles(t *testing.T) {
 	noLeak(t)
 	x, y := rawPair(t, unix.SOCK_SEQPACKET)
@@ -173,7 +173,7 @@ func TestHostileBatchOfOddFiles(t *testing.T) {
 	}
 }
 
-// Nobody can have a batch give out 0, 1 or 2, however many packets of it would take them.
+// A batch never gives out descriptors 0, 1 or 2, however many of its packets would get these numbers.
 func TestHostileBatchLowNumbers(t *testing.T) {
 	noLeak(t)
 	peer, ours := pair(t, unix.SOCK_SEQPACKET)
@@ -181,7 +181,7 @@ func TestHostileBatchLowNumbers(t *testing.T) {
 	for range 3 {
 		sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f))
 	}
-	sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f, f)) // which is lost, and whose descriptors are closed
+	sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f, f)) // this packet is lost, and its descriptors are closed
 	keep, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(0))
@@ -200,8 +200,8 @@ func TestHostileBatchLowNumbers(t *testing.T) {
 	}
 }
 
-// Where a packet has more descriptors than there are numbers left, those that did come are closed at once, so that a later packet of the same
-// system call cannot find its numbers taken by what nobody will get.
+// If a packet has more descriptors than there are free numbers, those that did arrive are closed; later packets of the same system call
+// find no number free either.
 func TestHostileBatchPartOfDescriptors(t *testing.T) {
 	noLeak(t)
 	peer, ours := pair(t, unix.SOCK_SEQPACKET)
@@ -229,8 +229,8 @@ func TestHostileBatchPartOfDescriptors(t *testing.T) {
 	require.Equal(t, []string{"later"}, texts(t, got[:1]), "and the connection lives on")
 }
 
-// A socket that somebody else has a name of too may begin to give what nobody has asked for. It is refused, and descriptors of processes that
-// come in this way are closed.
+// Another process that shares a socket may turn on SO_PASSPIDFD. Packets with data that was not asked for are refused, and the descriptors
+// of processes that come with them are closed.
 func TestHostileBatchOfProcesses(t *testing.T) {
 	noLeak(t)
 	peer, ours := pair(t, unix.SOCK_SEQPACKET)
@@ -250,17 +250,18 @@ func TestHostileBatchOfProcesses(t *testing.T) {
 	}
 	batched(t, b, got, len(got))
 	for i, p := range got {
-		if !errors.Is(p.Err, ErrDescriptorsLost) { // there was no room for it beside the others
+		if !errors.Is(p.Err, ErrDescriptorsLost) { // there was no room for the pidfd beside the others
 			require.ErrorIs(t, p.Err, ErrAncillary, "packet %d", i)
 		}
 		require.Zero(t, p.Set.Len())
 	}
-	for fd, target := range openDescriptors() { // leftOver does not count what has no file
+	for fd, target := range openDescriptors() { // leftOver does not count descriptors without a file
 		require.Equal(t, before[fd], target)
 	}
 }
 
-// A peer that goes, with packets in flight and ours unread, takes nothing with it: all that it has sent comes, then the end, which stays.
+// If a peer closes with packets in flight and ours unread, nothing is lost: everything that it has sent comes, then the end, again and
+// again.
 func TestHostileBatchThenGone(t *testing.T) {
 	f := file(t, "f")
 	for _, unread := range []bool{false, true} {
@@ -307,12 +308,13 @@ func TestHostileBatchThenGone(t *testing.T) {
 	}
 }
 
-// A batch, a single packet, and one of any size look at the same queue and the same memory, by turns: none sees what another has left there.
+// Batches, single packets, and packets of any size are received by turns from the same queue, with the same memory: no call sees what
+// another has left there.
 func TestHostileBatchByTurns(t *testing.T) {
 	noLeak(t)
 	peer, ours := pair(t, unix.SOCK_SEQPACKET)
 	b, f := conn(t, ours), file(t, "f")
-	require.NoError(t, b.ReceiveCredentials(true)) // so that empty packets are some
+	require.NoError(t, b.ReceiveCredentials(true)) // so that empty packets do not look like the end
 	by := rand.New(rand.NewSource(1))
 	for range 300 {
 		packets := make([]posted, 1+by.Intn(20))
@@ -349,7 +351,7 @@ func TestHostileBatchByTurns(t *testing.T) {
 				if p.N = copy(p.P, text); p.Err == nil {
 					require.Equal(t, self, cred)
 				} else {
-					p.N = min(5, len(packets[0].text)) // it is thrown away, and none of it is there
+					p.N = min(5, len(packets[0].text)) // the packet is thrown away, and nothing of it is returned
 				}
 			}
 			for i, p := range got[:n] {
@@ -366,8 +368,8 @@ func TestHostileBatchByTurns(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// Many receive in batches while a peer floods them with descriptors, and the Conn is closed on the way: each descriptor that came has an
-// owner, and the rest goes with the socket.
+// Many goroutines receive in batches while a peer floods them with descriptors, and the Conn is closed meanwhile: each descriptor that came
+// has an owner, and the rest is closed with the socket.
 func TestHostileBatchFloodAndClose(t *testing.T) {
 	noLeak(t)
 	f := file(t, "f")
@@ -416,7 +418,8 @@ func TestHostileBatchFloodAndClose(t *testing.T) {
 	}
 }
 
-// Memory files that are none, that have nothing in them, or whose size never rests, are errors of their own documents, and the next one comes.
+// Descriptors that are no memory files, empty memory files, and memory files that keep changing their size are errors of their own
+// documents only; the next document is received.
 func TestHostileMemoryFiles(t *testing.T) {
 	noLeak(t)
 	client, server := jsonPair(t)

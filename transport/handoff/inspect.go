@@ -7,25 +7,24 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Socket is what a descriptor turned out to be. Whoever sent it may have said anything: look before use.
+// A Socket describes the socket behind a descriptor. What its sender says of it may be untrue: look before use.
 type Socket struct {
 	Domain    int            // AF_INET, AF_INET6, AF_UNIX, …
 	Type      int            // SOCK_STREAM, SOCK_DGRAM, …
 	Protocol  int            // IPPROTO_TCP, …; -1 where the system does not say
 	Listening bool           // it accepts connections
-	Local     transport.Addr // nil: of no kind that package transport knows
-	Remote    transport.Addr // nil: it is not connected
+	Local     transport.Addr // nil: an address of a kind that package transport does not know
+	Remote    transport.Addr // nil: not connected
 }
 
-// Inspect tells what a descriptor is, and changes nothing: ENOTSOCK for one that is no socket, EBADF for one that is not open.
-// errors.ErrUnsupported on windows.
+// Inspect tells what a descriptor is, and changes nothing: ENOTSOCK if it is no socket, EBADF if it is not open. errors.ErrUnsupported on
+// windows.
 func Inspect(fd int) (Socket, error) {
 	s, err := inspect(fd)
 	return s, failed("inspect", nil, err)
 }
 
-// Stream says whether the socket is a connected stream: EINVAL for one of another type or that listens, ENOTCONN for one that is not
-// connected.
+// Stream checks that the socket is a connected stream: EINVAL if it is of another type or listens, ENOTCONN if it is not connected.
 func (s Socket) Stream() error {
 	switch {
 	case s.Type != syscall.SOCK_STREAM:
@@ -38,7 +37,7 @@ func (s Socket) Stream() error {
 	return nil
 }
 
-// Listener says whether the socket listens: EINVAL if it does not.
+// Listener checks that the socket listens: EINVAL if it does not.
 func (s Socket) Listener() error {
 	if !s.Listening {
 		return fmt.Errorf("the socket at %v does not listen: %w", s.Local, syscall.EINVAL)
@@ -46,9 +45,9 @@ func (s Socket) Listener() error {
 	return nil
 }
 
-// Lend calls send with the descriptors of conns, in their order, and keeps each of them open meanwhile. It is the way to send what belongs
-// to package net or os without calling File or Fd, which change the mode that all who share the socket see. An error of a conn that is
-// closed is returned, and send not called.
+// Lend calls send with the descriptors of conns, in their order, and keeps each of them open meanwhile. It is the way to send descriptors
+// of package net or os without File or Fd, which change the blocking mode for all processes that share the socket. If a conn is closed,
+// Lend returns its error and does not call send.
 func Lend(send func(fds []int) error, conns ...syscall.Conn) error {
 	fds := make([]int, 0, len(conns))
 	var lend func(rest []syscall.Conn) error

@@ -14,7 +14,7 @@ func inspect(fd int) (s Socket, err error) {
 		return s, os.NewSyscallError("getsockopt SO_TYPE", err)
 	}
 	local, err := unix.Getsockname(fd)
-	if err != nil && err != unix.EAFNOSUPPORT { // which x/sys says of families that it does not know
+	if err != nil && err != unix.EAFNOSUPPORT { // from x/sys, for families that it does not know
 		return s, os.NewSyscallError("getsockname", err)
 	}
 	s.Local = transport.FromSockaddr(local)
@@ -29,7 +29,7 @@ func inspect(fd int) (s Socket, err error) {
 	return s, nil
 }
 
-// socketType is the short form of inspect.
+// socketType is a cheaper inspect, without addresses.
 func socketType(fd int) (family, kind int, listening bool, err error) {
 	if kind, err = socketOption(fd, unix.SO_TYPE); err != nil {
 		return 0, 0, false, os.NewSyscallError("getsockopt SO_TYPE", err)

@@ -73,7 +73,7 @@ func TestJSONExchange(t *testing.T) {
 	require.NoError(t, fds.Close())
 }
 
-// A document of any length that the sender's buffer takes comes whole; a longer one is not sent. How long that is can be set.
+// A document of any length that fits into the sender's buffer comes whole; a longer one is not sent. The buffer's size can be set.
 func TestJSONLengths(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
@@ -127,7 +127,7 @@ func TestJSONRefuses(t *testing.T) {
 	require.NoError(t, fds.Close())
 }
 
-// The server's file is removed where it is, not where its path leads to by then.
+// The server's file is removed where it is, not where its path leads to at that time.
 func TestJSONServerFile(t *testing.T) {
 	noLeak(t)
 	dir := t.TempDir()
@@ -146,7 +146,7 @@ func TestJSONServerFile(t *testing.T) {
 	require.FileExists(t, path, "another's")
 	require.NoFileExists(t, filepath.Join(moved, "s"))
 
-	// One that is no longer ours stays, one that is gone is no error.
+	// A file that is no longer ours stays, and a file that is gone is no error.
 	for _, other := range []bool{true, false} {
 		path := filepath.Join(dir, fmt.Sprint(other))
 		server, err := NewJSONServer(path, nil)
@@ -205,7 +205,7 @@ func TestJSONWaitsEnd(t *testing.T) {
 	go func() { _, _, err := server.Recv(context.Background(), nil); done <- err }()
 	require.Eventually(t, func() bool { return server.conn.receiving.state.Load() != 0 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, server.Close())
-	if err := <-done; err != nil { // it may have got what was sent meanwhile
+	if err := <-done; err != nil { // otherwise it has received a document before
 		require.ErrorIs(t, err, net.ErrClosed)
 	}
 }
@@ -258,7 +258,7 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// A waited tells when somebody waits for its end.
+// A waited is a context that tells when a call begins to wait for its end.
 type waited struct {
 	context.Context
 	once  sync.Once
@@ -270,7 +270,7 @@ func (w *waited) Done() <-chan struct{} {
 	return w.Context.Done()
 }
 
-// A client that does not read keeps its own answers waiting, and nobody else's.
+// A client that does not read makes only its own answers wait.
 func TestJSONClientThatDoesNotRead(t *testing.T) {
 	noLeak(t)
 	other, server := jsonSockets(t, nil)
@@ -285,7 +285,7 @@ func TestJSONClientThatDoesNotRead(t *testing.T) {
 		count--
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	}
-	for range 4 { // others fill its queue, for what it has not read fills the buffers of those who sent it, too
+	for range 4 { // let other clients fill its queue, since unread documents take room in their senders' buffers, too
 		filler, err := NewJSONClient(nil)
 		require.NoError(t, err)
 		defer filler.Close()

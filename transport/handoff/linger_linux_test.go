@@ -13,8 +13,8 @@ import (
 
 const lingerTime = time.Minute
 
-// lingering is a socket whose close would wait for lingerTime, for it has more to send than its peer takes. At the end of the test the peer
-// reads, and must get all of it.
+// lingering makes a socket whose close would wait for lingerTime, because it has more to send than its peer takes. At the end of the test
+// the peer reads, and must get everything.
 func lingering(t *testing.T) int {
 	t.Helper()
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -45,7 +45,7 @@ func lingering(t *testing.T) int {
 	return fd
 }
 
-// give sends what is not the sender's any more once it is out.
+// give sends descriptors, and closes the sender's own.
 func give(t *testing.T, c *Conn, p []byte, fds ...int) {
 	t.Helper()
 	require.NoError(t, c.Send(soon(t), p, fds...))
@@ -54,7 +54,7 @@ func give(t *testing.T, c *Conn, p []byte, fds ...int) {
 	}
 }
 
-// Descriptors that come and that nobody wants hold up nobody, whatever their sender has told them to wait for.
+// Closing received descriptors that are not wanted does not wait, even if their sender has set SO_LINGER.
 func TestUnwantedDoNotLinger(t *testing.T) {
 	for name, drops := range map[string]func(t *testing.T) func(){
 		"a document's set is closed": func(t *testing.T) func() {

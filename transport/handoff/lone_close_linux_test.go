@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Close beside calls of every kind: each of them succeeds, or says why it could not; none is left waiting, and no descriptor.
+// Close beside calls of every kind: each call succeeds or returns an error; none goes on waiting, and no descriptor stays open.
 func TestCloseBesideCalls(t *testing.T) {
 	noLeak(t)
 	f := file(t, "f")
@@ -59,7 +59,7 @@ func TestCloseBesideCalls(t *testing.T) {
 	}
 }
 
-// What the kernel says once only is said to the caller, also where nobody waited for it.
+// An error that the kernel reports only once reaches the caller, even if no call was waiting for it.
 func TestErrorsSaidOnce(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutNumbers lets nobody in this process open anything until the end of the test, or until more is called.
+// withoutNumbers leaves this process no free descriptor number until the end of the test, or until more is called.
 func withoutNumbers(t testing.TB) (more func()) {
 	t.Helper()
 	var limit unix.Rlimit
@@ -24,8 +24,8 @@ func withoutNumbers(t testing.TB) (more func()) {
 	return more
 }
 
-// Who has to wait for the first time when there is no descriptor left for it waits all the same: what it has begun goes out, its context
-// ends it, and so does Close.
+// A call that has to wait for the first time when no descriptor is left to wait with waits all the same: what it has begun is sent, and its
+// context and Close end the wait.
 func TestLoneWaitsWithoutADescriptor(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)

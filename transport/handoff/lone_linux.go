@@ -12,21 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lone is a socket that the Go poller does not watch. Where it does each message costs a call-back on either side, whether anybody waits
-// or not, which is a twentieth of what a message costs at all. So who has to wait does it by a Waiter, and the poller watches meanwhile.
+// A lone is a socket that the Go poller does not watch. On a watched socket each message costs a call-back on either side, even if no
+// goroutine waits, which is a twentieth of a message's whole cost. So a goroutine that has to wait uses a Waiter, and only then the poller
+// watches.
 //
-// Closing ends the waits and waits for calls in progress; the socket is closed after that, so no reused number is ever used. A call has
-// one of the Conn's turns, or else use.
+// Close ends the waits, then waits for calls in progress, and only then closes the socket, so that no call uses a number that has been
+// reused. A call in progress holds one of the Conn's turns, or else use.
 type lone struct {
 	fd                 int
 	waiter             *transport.Waiter
 	sending, receiving *turns       // of the Conn
-	use                sync.RWMutex // Close takes it for good
+	use                sync.RWMutex // Close locks it for good
 	closed             atomic.Bool
 	ending             chan struct{} // closed when Close begins
 }
 
-// own takes the socket from the Go poller. Where that does not go it stays there.
+// own takes the socket from the Go poller. If that fails, the socket stays with the poller.
 func (c *Conn) own() {
 	s := &lone{sending: &c.sending, receiving: &c.receiving, ending: make(chan struct{})}
 	var err error
@@ -54,10 +55,10 @@ func ended(err error) error {
 	return err
 }
 
-// open tells who has a turn whether the descriptor can be used, until the turn is passed on.
+// open tells the holder of a turn whether the descriptor can be used until it passes the turn on.
 func (s *lone) open() bool { return s != nil && !s.closed.Load() }
 
-// closing is closed when Close begins; nil for a socket that is the Go poller's.
+// closing returns a channel that is closed when Close begins; nil for a socket that the Go poller watches.
 func (s *lone) closing() <-chan struct{} {
 	if s == nil {
 		return nil
@@ -65,7 +66,7 @@ func (s *lone) closing() <-chan struct{} {
 	return s.ending
 }
 
-// Close ends everything.
+// Close closes the socket: see lone.
 func (s *lone) Close() error {
 	if s.closed.Swap(true) {
 		return net.ErrClosed

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watched counts the epoll descriptors that the tests' own sockets wait by.
+// watched counts the epoll descriptors by which the tests' own sockets wait.
 func watched() (n int) {
 	for _, target := range openDescriptors() {
 		if strings.Contains(target, "eventpoll") {
@@ -24,7 +24,7 @@ func watched() (n int) {
 	return n
 }
 
-// A socket of its own needs nothing beside its descriptor until somebody has to wait, and gives everything back.
+// A lone needs nothing beside its own descriptor until a call has to wait, and gives everything back.
 func TestLoneDescriptors(t *testing.T) {
 	_, _ = connPair(t, unix.SOCK_SEQPACKET) // from now on the runtime's poller has its descriptors
 	before, polls := openDescriptors(), watched()
@@ -56,7 +56,8 @@ func TestLoneDescriptors(t *testing.T) {
 	}
 }
 
-// Many messages come while the receiver is about to wait, waits, and gives up: none is lost, and nobody sleeps beside one.
+// Many messages come while the receiver is about to wait, waits, and gives up: none is lost, and no receiver sleeps while a message is
+// there.
 func TestLoneWaits(t *testing.T) {
 	for name, kind := range map[string]int{"packets": unix.SOCK_SEQPACKET, "stream": unix.SOCK_STREAM} {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +107,8 @@ func TestLoneWaits(t *testing.T) {
 	}
 }
 
-// Close ends calls of both directions, those that come at the same moment too, and never touches a number that belongs to somebody else.
+// Close ends calls in both directions, even those that begin at the same moment, and never touches a descriptor number that has been
+// reused.
 func TestLoneClose(t *testing.T) {
 	noLeak(t)
 	for range 200 {

@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// A lone is for Linux: elsewhere the socket stays with the Go poller.
+// A lone exists on Linux only: elsewhere the socket stays with the Go poller.
 type lone struct{ fd int }
 
 func (*lone) open() bool { return false }
 
-// What only a lone's Conn calls.
+// Only a Conn with a lone calls these.
 func (*outgoing) describe() int                                 { return 0 }
 func (*outSystem) call(uintptr) (n, _ uintptr, e syscall.Errno) { return 0, 0, syscall.ENOSYS }
 func (*incoming) describe(bool)                                 {}

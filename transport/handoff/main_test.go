@@ -23,14 +23,14 @@ func TestMain(m *testing.M) {
 	if side := os.Getenv(sideVariable); side != "" {
 		os.Exit(runSide(side))
 	}
-	_ = flag.Set("test.parallel", testParallel) // what runs in parallel mostly waits; the command line overrides it
+	_ = flag.Set("test.parallel", testParallel) // parallel tests mostly wait; the command line overrides this
 	os.Exit(leak.Run(m))
 }
 
-// openDescriptors lists what this process has open; nothing where that cannot be told.
+// openDescriptors lists the open descriptors of this process; nothing on systems that do not list them.
 func openDescriptors() map[string]string { return leak.Descriptors() }
 
-// leftOver is what is open now and was not before, the runtime's own poller aside.
+// leftOver returns the descriptors that are open now and were not before, except those of the runtime's poller.
 func leftOver(before, now map[string]string) (left []string) {
 	for fd, target := range now {
 		if before[fd] != target && !strings.HasPrefix(target, "anon_inode:") {
@@ -40,21 +40,21 @@ func leftOver(before, now map[string]string) (left []string) {
 	return left
 }
 
-// noLeak fails the test if descriptors are open at its end, after its other clean-ups, that were not now.
+// noLeak fails the test if at its end, after its other clean-ups, descriptors are open that are not open now.
 func noLeak(t testing.TB) {
 	t.Helper()
 	before := openDescriptors()
 	t.Cleanup(func() { require.Empty(t, leftOver(before, openDescriptors()), "descriptors left open") })
 }
 
-// soon is a context for what should be over at once.
+// soon is a context for operations that should end at once.
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// isClosed tells whether nothing is open under a number.
+// isClosed tells whether a number is not that of an open descriptor.
 func isClosed(fd int) bool {
 	_, err := fcntl(fd, syscall.F_GETFD)
 	return err == syscall.EBADF

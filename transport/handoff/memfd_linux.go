@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memoryFile makes a file in memory that holds p, to be read from its beginning.
+// memoryFile makes a memory file that holds p, with its offset at the beginning.
 func memoryFile(name string, p []byte) (int, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
@@ -33,13 +33,13 @@ func fill(fd int, p []byte) error {
 	return nil
 }
 
-// memoryFiles: this system has files in memory, and seals for them.
+// memoryFiles says that this system has memory files, and seals for them.
 const memoryFiles = true
 
-// seals are those of a state: nobody can change it any more, however many have it.
+// seals are those of a state's file: no process that has the file can change it any more.
 const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
-// sealedFile is memoryFile, never to be changed again.
+// sealedFile makes a memory file that holds p and can never be changed again.
 func sealedFile(name string, p []byte) (int, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -56,7 +56,7 @@ func sealedFile(name string, p []byte) (int, error) {
 	return fd, nil
 }
 
-// sealedState reads a state of size bytes from the one descriptor in a set, which is closed.
+// sealedState reads a state of size bytes from the one descriptor in a set, and closes the set.
 func sealedState(set *FDSet, size, limit int) ([]byte, error) {
 	defer set.Close()
 	fd, err := set.FD(0)
@@ -77,7 +77,8 @@ func sealedState(set *FDSet, size, limit int) ([]byte, error) {
 	return p, err
 }
 
-// readMemoryFile reads all of a memory file. Only a file in memory has seals; any other descriptor could keep its reader waiting for ever.
+// readMemoryFile reads all of a memory file. It makes sure of the kind by asking for seals, which only memory files have: another
+// descriptor could block its reader for ever.
 func readMemoryFile(fd, limit int) ([]byte, error) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0); err != nil {
 		return nil, malformed("a payload in a descriptor that is no memory file: %v", err)
@@ -96,7 +97,7 @@ func readMemoryFile(fd, limit int) ([]byte, error) {
 		case err == unix.EINTR:
 		case err != nil:
 			return nil, malformed("a payload that cannot be read: %v", err)
-		case n == 0: // it has been made shorter meanwhile
+		case n == 0: // the sender has made it shorter meanwhile
 			return p[:at], nil
 		default:
 			at += n

@@ -17,13 +17,13 @@ import (
 const (
 	// DefaultMaxMessage is the longest payload that is received, in bytes, unless a config says otherwise.
 	DefaultMaxMessage = 16 << 20
-	// DefaultMessageTimeout is how long the rest of a framed message is waited for.
+	// DefaultMessageTimeout is how long a MessageConn waits for the rest of a framed message.
 	DefaultMessageTimeout = 10 * time.Second
 
 	frameHeader   = 4
 	frameAttached = 1 << 31      // in the header: the message has an attachment
 	longestFrame  = 1<<31 - 1    // in the header: the payload's length
-	payloadStep   = 64 << 10     // a payload's memory is not had before that much of it is there
+	payloadStep   = 64 << 10     // a payload's first allocation; more follows as its bytes arrive
 	attachment    = "attachment" // the name of a received file
 )
 
@@ -31,13 +31,13 @@ const (
 type MessageConfig struct {
 	// MaxMessage is the longest payload in bytes, up to 1<<31 - 1; 0 is DefaultMaxMessage.
 	MaxMessage int
-	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is DefaultMessageTimeout. It begins anew when
-	// something has come and nobody has received for so long.
+	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is DefaultMessageTimeout. If no call has
+	// received for that long, and something has come meanwhile, the time begins anew.
 	Timeout time.Duration
 }
 
-// A MessageConn carries messages, each of a payload and at most one attachment, a descriptor. Either may be missing. This is Docker's beam,
-// and libchan's transport over UNIX sockets.
+// A MessageConn carries messages, each of a payload and at most one attachment, which is a descriptor. The payload may be empty, and the
+// attachment may be missing. This is Docker's beam, and libchan's transport over UNIX sockets.
 //
 // Over a socket of packets a message is a packet. Over a stream it is framed: a header of 4 bytes, big-endian, whose first bit says that
 // there is an attachment, and whose others are the payload's length; then the payload. The attachment comes with the first byte.
@@ -52,14 +52,14 @@ type MessageConn struct {
 	one     [1]int
 
 	receiving turns
-	set       FDSet      // of a packet
-	in        byteStream // framed
+	set       FDSet      // descriptors of a packet
+	in        byteStream // for framed messages
 	partial   frame
 	rest      patience
 	broken    error
 }
 
-// A frame is a message of a stream, as far as it has come.
+// A frame is a message on a stream, as far as it has been received.
 type frame struct {
 	announced bool // the header has been read
 	length    int
@@ -67,8 +67,8 @@ type frame struct {
 	fd        int
 }
 
-// NewMessageConn makes a MessageConn of a connected UNIX socket, which it owns on success; else it stays the caller's. A nil config is the
-// default; a limit that is negative, or a MaxMessage beyond 1<<31 - 1, is EINVAL. net.ErrClosed if conn is closed.
+// NewMessageConn makes a MessageConn of a connected UNIX socket, which the MessageConn owns on success; else conn stays the caller's. A nil
+// config is the default; a limit that is negative, or a MaxMessage beyond 1<<31 - 1, is EINVAL. net.ErrClosed if conn is closed.
 func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
 	m, err := newMessageConn(conn, config)
 	if err != nil {
@@ -113,8 +113,8 @@ func (m *MessageConn) Send(ctx context.Context, data []byte, f syscall.Conn) err
 	return Lend(func(fds []int) error { return m.SendFD(ctx, data, fds[0]) }, f)
 }
 
-// SendFD is Send of a descriptor, which stays the caller's; a negative one is no attachment. It waits as Send does, and has its errors:
-// EBADF for a descriptor that is not open.
+// SendFD is Send with a descriptor as the attachment, which stays the caller's; a negative fd means none. It waits as Send does, and has
+// its errors: EBADF for a descriptor that is not open.
 func (m *MessageConn) SendFD(ctx context.Context, data []byte, fd int) error {
 	return failed("send message", m.conn.peer, m.send(ctx, data, fd))
 }
@@ -142,9 +142,9 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	return unwrapOp(m.conn.send(ctx, nil, m.head[:], data, fds))
 }
 
-// SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new way to the peer, which it serves
-// with messages or as it likes. Over a stream the pair is one of streams, as libchan has it, else of the kind that SocketPair makes. It
-// waits as Send does, not for the peer to receive. The errors are those of Send and of SocketPair; after one both ends are closed.
+// SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new connection to the peer, for
+// messages or any other use. Over a stream the pair is one of streams, as in libchan, else of the kind that SocketPair makes. SendPipe
+// waits as Send does, not for the peer to receive. The errors are those of Send and of SocketPair; after an error both ends are closed.
 func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
 	kind := pairKind
 	if !m.conn.Packets() {
@@ -165,11 +165,11 @@ func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn,
 	return conn, nil
 }
 
-// Receive waits for the next message and returns its payload and its attachment, nil if it has none. More descriptors than one are closed,
-// but the first. io.EOF is the end between two messages, ECONNRESET that of a peer who has closed without reading all. A context that ends
-// loses nothing. ErrTruncated for a packet beyond the limit, which is gone, and ErrDescriptorsLost, beside the payload: the next message
-// can be received. Over a stream every error is final: EMSGSIZE for a message beyond the limit, ErrMalformed for an attachment that is
-// announced and did not come, io.ErrUnexpectedEOF, ErrLate for a rest that did not come in time.
+// Receive waits for the next message and returns its payload and its attachment, nil if it has none. If several descriptors came, all but
+// the first are closed. io.EOF is the end between two messages, ECONNRESET the end if the peer has closed without reading everything. If
+// ctx ends, nothing is lost. Over packets, ErrTruncated is for a packet beyond the limit, which is gone, and ErrDescriptorsLost comes with
+// the payload; after either the next message can be received. Over a stream every error is final: EMSGSIZE for a message beyond the limit,
+// ErrMalformed for an attachment that was announced and did not come, io.ErrUnexpectedEOF, ErrLate for a rest that did not come in time.
 //
 // On systems other than Linux a packet with neither payload nor attachment looks like the end.
 func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err error) {
@@ -181,8 +181,8 @@ func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err
 	return data, f, err
 }
 
-// ReceiveFD is Receive of a descriptor, which is the caller's; -1 is none, also with an error. It waits as Receive does, and has its
-// errors.
+// ReceiveFD is Receive that returns the attachment as a descriptor, which is the caller's; -1 is none, also with an error. It waits as
+// Receive does, and has its errors.
 func (m *MessageConn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
 	if err := m.receiving.take(ctx); err != nil {
 		return nil, stolen, failed("receive message", m.conn.peer, err)
@@ -236,7 +236,7 @@ func (m *MessageConn) receiveFrame(ctx context.Context) ([]byte, int, error) {
 	return nil, stolen, m.broken
 }
 
-// frame goes on with the message that has begun, or begins one.
+// frame continues with the message that has begun, or begins a new one.
 func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
 	p := &m.partial
 	if !p.announced {
@@ -296,13 +296,13 @@ func (m *MessageConn) dropAttachment() (err error) {
 	return err
 }
 
-// CloseWrite ends the sending of messages: the peer receives those that were sent, then io.EOF.
+// CloseWrite ends the sending direction: the peer receives the messages that were sent, then io.EOF.
 func (m *MessageConn) CloseWrite() error { return m.conn.closeWrite() }
 
 // SyscallConn gives access to the socket, which stays the connection's.
 func (m *MessageConn) SyscallConn() (syscall.RawConn, error) { return m.conn.SyscallConn() }
 
-// Close closes the socket, and an attachment whose message is not all there. Calls that wait come back with net.ErrClosed.
+// Close closes the socket, and the attachment of a message that has not come whole. Calls that wait return net.ErrClosed.
 func (m *MessageConn) Close() error {
 	err := m.conn.Close()
 	_ = m.receiving.take(context.Background())
@@ -310,7 +310,7 @@ func (m *MessageConn) Close() error {
 	return errors.Join(err, m.forget())
 }
 
-// forget closes what came and was not returned.
+// forget closes descriptors that came and were not returned.
 func (m *MessageConn) forget() error {
 	if m.broken == nil {
 		m.broken = net.ErrClosed
@@ -318,7 +318,7 @@ func (m *MessageConn) forget() error {
 	return errors.Join(m.dropAttachment(), m.in.close())
 }
 
-// Send sends one message on a UNIX socket, see [MessageConn.Send]. It is for a message now and then: a MessageConn does it with less.
+// Send sends one message on a UNIX socket, see [MessageConn.Send]. It is for occasional messages: for many, a MessageConn is cheaper.
 func Send(ctx context.Context, conn *net.UnixConn, data []byte, f syscall.Conn) error {
 	m, err := newMessageConn(conn, nil)
 	if err != nil {
@@ -328,7 +328,7 @@ func Send(ctx context.Context, conn *net.UnixConn, data []byte, f syscall.Conn) 
 }
 
 // Receive receives one message from a UNIX socket, and reads nothing beyond it, see [MessageConn.Receive]. Over a stream, close the socket
-// after an error, that of the context too: part of a message may have been read. On sequenced packets it leaves SO_PASSCRED on, as
+// after any error, also that of the context: part of a message may have been read. On sequenced packets it leaves SO_PASSCRED on, as
 // ReceiveCredentials does.
 func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) {
 	m, err := newMessageConn(conn, nil)
@@ -349,7 +349,7 @@ func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) 
 	return data, f, err
 }
 
-// SendPipe is [MessageConn.SendPipe] on a UNIX socket: it waits as that does, and has its errors.
+// SendPipe is [MessageConn.SendPipe] on a UNIX socket. It waits likewise, and has the same errors.
 func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixConn, error) {
 	m, err := newMessageConn(conn, nil)
 	if err != nil {
@@ -358,8 +358,8 @@ func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixCo
 	return m.SendPipe(ctx, data)
 }
 
-// SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, where messages keep their boundaries by
-// themselves, or a stream where there are none (darwin). Both are the caller's. errors.ErrUnsupported on windows.
+// SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, which keep the boundaries of messages, or
+// streams where the system has no sequenced packets (darwin). Both are the caller's. errors.ErrUnsupported on windows.
 func SocketPair() (one, other *os.File, err error) { return pairOf(pairKind) }
 
 func pairOf(kind int) (one, other *os.File, err error) {
@@ -370,8 +370,8 @@ func pairOf(kind int) (one, other *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "pair"), os.NewFile(uintptr(fds[1]), "pair"), nil
 }
 
-// FileConn makes a connection of a file that is a UNIX socket, an attachment say. On success f is closed; else it stays the caller's:
-// ENOTSOCK for no socket, EAFNOSUPPORT for one of another family.
+// FileConn makes a connection of a file that is a UNIX socket, an attachment say. On success f is closed; else it stays the caller's.
+// ENOTSOCK if f is no socket, EAFNOSUPPORT for a socket of another family.
 func FileConn(f *os.File) (*net.UnixConn, error) {
 	c, err := sharedConn(f)
 	if err != nil {
@@ -399,7 +399,7 @@ func sharedConn(f *os.File) (*net.UnixConn, error) {
 	return c.(*net.UnixConn), nil
 }
 
-// unwrapOp takes off what a lower level has said of the operation.
+// unwrapOp removes the OpError that a lower level has added.
 func unwrapOp(err error) error {
 	if op, ok := err.(*transport.OpError); ok {
 		return op.Err

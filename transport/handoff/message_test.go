@@ -36,7 +36,7 @@ func messages(t testing.TB, kind int, config *MessageConfig) (one, other *Messag
 	return one, other
 }
 
-// hostile makes a MessageConn, and the socket of one who sends what he likes.
+// hostile makes a MessageConn, and a socket at its other end from which a test sends anything.
 func hostile(t testing.TB, kind int, config *MessageConfig) (*net.UnixConn, *MessageConn) {
 	t.Helper()
 	a, b := pair(t, kind)
@@ -140,7 +140,7 @@ func TestSendAndReceiveOnSockets(t *testing.T) {
 	}
 }
 
-// A service hands out a new connection to each who asks.
+// A service hands out a new connection on each request.
 func TestSendPipe(t *testing.T) {
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
@@ -212,7 +212,7 @@ func TestFileChannel(t *testing.T) {
 	defer unix.Close(b)
 	f := os.NewFile(uintptr(a), "stream")
 	_, err := FileChannel(f)
-	if pairKind == unix.SOCK_SEQPACKET { // there are such sockets, and this is none
+	if pairKind == unix.SOCK_SEQPACKET { // the system has sequenced packets, and this socket is of another type
 		require.ErrorIs(t, err, syscall.EINVAL)
 		require.NotErrorIs(t, err, errors.ErrUnsupported)
 	} else {
@@ -225,7 +225,7 @@ func TestFileChannel(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
-// More attachments than one are closed but the first.
+// Of several attachments all but the first are closed.
 func TestSurplusAttachments(t *testing.T) {
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
@@ -250,7 +250,7 @@ func TestSurplusAttachments(t *testing.T) {
 	}
 }
 
-// A frame whose header comes byte by byte, with descriptors beside each of them, holds no more of them than its bytes.
+// A frame whose header comes byte by byte, with descriptors beside each byte, holds no more descriptors than bytes.
 func TestFrameHoardsNothing(t *testing.T) {
 	noLeak(t)
 	a, m := hostile(t, unix.SOCK_STREAM, nil)
@@ -265,7 +265,7 @@ func TestFrameHoardsNothing(t *testing.T) {
 	require.NoError(t, m.Close())
 }
 
-// The frames of libchan, as it sends them: the first byte by itself.
+// The frames of libchan as libchan sends them: the first byte in a write of its own.
 func TestFrames(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
@@ -281,7 +281,7 @@ func TestFrames(t *testing.T) {
 		{"\x80", rights}, {"\x00\x00\x03", nil}, {"two", nil},
 		{"\x80", rights}, {"\x00\x00\x00", nil},
 		{"\x00\x00\x00\x00", nil},
-		{"\x00\x00\x00\x01x", rights}, // a descriptor that nobody announced
+		{"\x00\x00\x00\x01x", rights}, // a descriptor that was not announced
 		{"\x80\x00\x00\x04fo", rights}, {"ur", nil},
 	} {
 		sendRaw(t, a, []byte(p.p), p.control)
@@ -352,7 +352,7 @@ func TestFrameLies(t *testing.T) {
 	}
 }
 
-// Part of a message and silence is an error in time, whoever waits for ever.
+// Part of a message, followed by silence, is an error after the timeout, even for a caller that would wait for ever.
 func TestFrameSilence(t *testing.T) {
 	for _, wire := range []string{"\x80", "\x80\x00\x00", "\x80\x00\x00\x05", "\x80\x00\x00\x05data"} {
 		noLeak(t)
@@ -367,7 +367,7 @@ func TestFrameSilence(t *testing.T) {
 		a, m = hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: 10 * time.Millisecond})
 		sendRaw(t, a, []byte(wire), unix.UnixRights(file(t, "f")))
 		before = openDescriptors()
-		for begun := time.Now(); m.broken == nil; time.Sleep(time.Millisecond) { // nor for one who only looks
+		for begun := time.Now(); m.broken == nil; time.Sleep(time.Millisecond) { // the same for a caller that only polls
 			require.Less(t, time.Since(begun), 20*time.Second)
 			_, _, err = m.Receive(transport.NoWait())
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -377,10 +377,10 @@ func TestFrameSilence(t *testing.T) {
 	}
 }
 
-// unseen has the time go by without anybody looking.
+// unseen makes p look as if its limit had passed without any call.
 func unseen(p *patience) { p.began, p.left = p.began.Add(-p.limit), p.left.Add(-p.limit) }
 
-// Bytes that come when the time is over, and somebody has looked all the while, are no more time.
+// Bytes that come when the time is over, although calls have received all the time, do not extend the time.
 func TestTrickleGetsNoMoreTime(t *testing.T) {
 	noLeak(t)
 	a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
@@ -394,9 +394,9 @@ func TestTrickleGetsNoMoreTime(t *testing.T) {
 	require.ErrorIs(t, err, ErrLate)
 }
 
-// What has come while nobody received is not late, however much later somebody does.
+// Bytes that have come while no call received are not late, however much later they are received.
 func TestMessageNobodyLooks(t *testing.T) {
-	long := strings.Repeat("x", 3*firstBuffer/2) // which takes more than one read
+	long := strings.Repeat("x", 3*firstBuffer/2) // takes more than one read
 	wire := binary.BigEndian.AppendUint32(nil, uint32(len(long))|frameAttached)
 	wire = append(wire, long...)
 	for _, n := range []int{1, 3, 4, 5, 100} {
@@ -415,14 +415,14 @@ func TestMessageNobodyLooks(t *testing.T) {
 		require.Equal(t, "f", text(t, f))
 		require.NoError(t, f.Close())
 
-		sendRaw(t, a, wire[:1], unix.UnixRights(file(t, "f"))) // and the next one has its time
+		sendRaw(t, a, wire[:1], unix.UnixRights(file(t, "f"))) // and the next message has its full time
 		_, _, err = m.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.NotErrorIs(t, err, ErrLate)
 	}
 }
 
-// What a socket had no room for while nobody looked comes when somebody does, and has its time from then on.
+// Bytes for which the socket had no room while no call received come once a call receives, and have the full time from then on.
 func TestLongMessageNobodyLooks(t *testing.T) {
 	noLeak(t)
 	const part = 3 * firstBuffer / 2
@@ -448,7 +448,7 @@ func TestLongMessageNobodyLooks(t *testing.T) {
 	require.ErrorIs(t, later(), ErrLate, "it had its time")
 }
 
-// A context that ends within a message loses nothing of it.
+// If a context ends within a message, nothing of the message is lost.
 func TestMessageGoesOn(t *testing.T) {
 	for name, patience := range impatient(t) {
 		t.Run(name, func(t *testing.T) {
@@ -508,7 +508,7 @@ func TestMessageClose(t *testing.T) {
 	}
 }
 
-// Whatever is sent comes, however it is cut.
+// Messages arrive whole, however the stream is cut.
 func TestFramesInPieces(t *testing.T) {
 	noLeak(t)
 	f := file(t, "f")

@@ -14,58 +14,59 @@ import (
 )
 
 // An Offer is the old owner's side of a hand-off: what there is to hand over, and how. The other side is an Acceptance. Fields must not be
-// changed once it is in use. One hand-off at a time goes on; whoever else asks meanwhile is refused with ErrBusy.
+// changed once it is in use. Only one hand-off goes on at a time; a Give that is called meanwhile refuses with ErrBusy.
 type Offer struct {
 	// Terms are told at hello.
 	Terms Terms
-	// Count tells at hello how many descriptors the new owner needs by now, at least, and takes the place of Terms.Descriptors: if it does
-	// not take as many, nothing stops. What is made of a descriptor there may need more than that one: a transport.Stream waits by another.
-	// Optional.
+	// Count tells at hello how many descriptors the new owner needs at least, as things are now, and takes the place of Terms.Descriptors:
+	// if the new owner does not take as many, nothing is frozen. The new owner may need more than the descriptors that are sent: a
+	// transport.Stream needs another one to wait with. Optional.
 	Count func() int
-	// Plugins tells at hello which plug-ins what is handed over needs by now, beside Terms.Plugins: a new owner that lacks one refuses, and
-	// nothing stops. Optional.
+	// Plugins tells at hello which plug-ins the new owner needs beside Terms.Plugins, as things are now: if it lacks one, the hand-off is
+	// refused and nothing is frozen. Optional.
 	Plugins func() []string
-	// Needs tells at hello which features what is handed over needs as it is now, beside Terms.Require: a new owner that does not know one of
-	// them refuses, and nothing stops. Optional.
+	// Needs tells at hello which features the new owner must know beside Terms.Require, as things are now: if it does not know one, it
+	// refuses and nothing is frozen. Optional.
 	Needs func() []string
-	// Static gives what the new owner may build while the old one still runs. Optional; nil: nothing.
+	// Static returns state from which the new owner may build things while the old one still runs. Optional; nil: none.
 	Static func(ctx context.Context) ([]byte, error)
 	// Freeze stops what is to be handed over, or fails and leaves it running. Mandatory. ctx ends with Deadlines.Freeze.
 	Freeze func(ctx context.Context) (Frozen, error)
 	// Deadlines bound the steps.
 	Deadlines Deadlines
-	// Reached hears of each point that is passed, on the goroutine of Give: for logs and tests. Optional.
+	// Reached is called at each point that is passed, on the goroutine of Give: for logs and tests. Optional.
 	Reached func(Point)
 
 	busy atomic.Bool
 }
 
-// A Frozen stands still until Thaw, after which it goes on as if nothing had happened, or Release, which gives it up without a byte to
-// anybody: exactly one of the two is called. Descriptors stay its own.
+// A Frozen is what Freeze has stopped. It stands still until exactly one of two methods is called: Thaw, after which it goes on as if
+// nothing had happened, or Release, which gives it up without sending a byte to any peer. It keeps owning its descriptors.
 type Frozen interface {
 	// State is what the new owner needs beside the descriptors.
 	State() []byte
-	// Descriptors are those that are sent, in the order that the state relies on.
+	// Descriptors are the descriptors to send, in the order that the state relies on.
 	Descriptors() []int
-	// Thaw lets it go on here.
+	// Thaw resumes the service in this process.
 	Thaw()
-	// Release gives it up: the new owner has it, whatever the error, which Give returns.
+	// Release gives up what was handed over: the new owner has it, even if Release fails. Give returns Release's error.
 	Release() error
 }
 
 // Handed says what has become of an Offer.
 type Handed struct {
-	Moved   bool          // the new owner has it; else it goes on here
+	Moved   bool          // the new owner has everything; else this process goes on
 	Peer    Cred          // the new owner's process
-	Silence time.Duration // how long nobody served: from the beginning of Freeze to the new owner's word, the end of waiting for it, or Thaw
+	Silence time.Duration // how long neither side served: from the start of Freeze to the new owner's done, the end of the wait for it, or Thaw
 }
 
-// Give hands over, and returns when the new owner has everything, or when nothing has changed. Handed.Moved tells which, whatever the
-// error: where it is false the owner serves on, and the error is a *HandoffError that says why; where it is true it may still be that the
-// new owner has died, or that Release complained. Give closes nothing of the channel's.
+// Give hands over, and returns when the new owner has everything, or when it is certain that nothing has changed. Handed.Moved tells which,
+// whatever the error. If Moved is false, this process remains the owner, and the error is a *HandoffError that says why. If Moved is true,
+// an error says that the new owner has not reported that it runs, and may have died, or that Release failed. Give does not close the
+// channel.
 func (o *Offer) Give(ctx context.Context, ch *Channel) (Handed, error) {
 	g := &giving{exchange: exchange{ch: ch, side: OldOwner, reached: o.Reached, d: o.Deadlines.complete()}, o: o}
-	if o.Freeze == nil { // before anybody waits
+	if o.Freeze == nil { // before any message is awaited
 		return g.kept(g.fail(StepHello, errors.New("mandatory field Offer.Freeze is nil")))
 	}
 	if !o.busy.CompareAndSwap(false, true) {
@@ -86,7 +87,7 @@ type giving struct {
 	began time.Time
 }
 
-// give is the whole of it: each step either leads to the next one or ends with everything as it was, until the token is out.
+// give runs the whole hand-off. Until the token is written, each step either leads to the next one or ends with everything as it was.
 func (g *giving) give(ctx context.Context) (Handed, error) {
 	g.pass(OwnerConnected)
 	if err := g.hello(ctx); err != nil {
@@ -125,7 +126,7 @@ func (g *giving) give(ctx context.Context) (Handed, error) {
 	return g.taken(ctx, f)
 }
 
-// kept is the outcome where nothing has changed hands.
+// kept tells the other side why, and makes the outcome of a hand-off in which nothing has changed hands.
 func (g *giving) kept(err error) (Handed, error) {
 	g.refuse(err)
 	h := Handed{Peer: g.ch.peer}
@@ -135,12 +136,12 @@ func (g *giving) kept(err error) (Handed, error) {
 	return h, err
 }
 
-// hello finds out whether the two can do it at all. Nothing has stopped yet.
+// hello finds out whether the two processes can do the hand-off at all. Nothing is frozen yet.
 func (g *giving) hello(caller context.Context) error {
 	ctx, cancel := context.WithTimeout(caller, g.d.Hello)
 	defer cancel()
 	m, err := g.receive(ctx, kindHello)
-	if errors.Is(err, context.DeadlineExceeded) && caller.Err() == nil { // it is still starting, most likely
+	if errors.Is(err, context.DeadlineExceeded) && caller.Err() == nil { // most likely the new process is still starting
 		return fmt.Errorf("the new process has not answered within %v: %w", g.d.Hello, err)
 	}
 	if err != nil {
@@ -178,7 +179,7 @@ func (g *giving) hello(caller context.Context) error {
 	return err
 }
 
-// static sends what may be built beforehand, and waits until it is.
+// static sends what the new owner may build beforehand, and waits until it has built it.
 func (g *giving) static(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, g.d.Static)
 	defer cancel()
@@ -209,7 +210,7 @@ func (g *giving) freeze(ctx context.Context) (Frozen, error) {
 	return f, err
 }
 
-// offer sends descriptors, state, and the end of the pipe.
+// offer sends the descriptors, the state, and the read end of the pipe.
 func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, g.d.Offer)
 	defer cancel()
@@ -228,7 +229,7 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 		if at == 0 {
 			g.pass(OwnerDescriptorsHalf)
 		}
-		m, err := g.receive(ctx, kindReceived) // so that no more than these are in flight: the system has a limit for a user
+		m, err := g.receive(ctx, kindReceived) // only then the next ones: the system limits a user's descriptors in flight
 		if err != nil {
 			return sum, err
 		}
@@ -253,8 +254,8 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 	return sha256.Sum256(state), err
 }
 
-// state goes in a memory file where it is long and one is to be had, else in pieces. A filter of system calls, or a want of descriptors, is
-// no reason to stay.
+// state sends p in a memory file if p is long and a memory file can be made, else in pieces. So a filter of system calls, or a lack of
+// descriptors, does not prevent the hand-off.
 func (g *giving) state(ctx context.Context, p []byte) error {
 	if len(p) > longState && slices.Contains(g.limit.Know, featureMemoryFile) {
 		fd, err := sealedFile(stateName, p)
@@ -266,7 +267,7 @@ func (g *giving) state(ctx context.Context, p []byte) error {
 	return g.chunks(ctx, kindState, p, OwnerStateHalf)
 }
 
-// accepted waits until the other one has staged everything, and compares.
+// accepted waits until the new owner has staged everything, and checks that it has what was sent.
 func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptors int) error {
 	ctx, cancel := context.WithTimeout(ctx, g.d.Stage)
 	defer cancel()
@@ -290,13 +291,13 @@ func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptor
 	return nil
 }
 
-// taken waits for the other one's word. It is only a word: whether the token has been read says who owns.
+// taken waits for the new owner's kindDone message. Ownership does not depend on that message, but on whether the token has been read.
 func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	waiting, cancel := context.WithTimeout(ctx, g.d.Take)
 	_, err := g.receive(waiting, kindDone)
 	cancel()
 	back, e := g.token.takeBack()
-	if e != nil { // cannot be on a pipe of one's own; nobody may own twice
+	if e != nil { // cannot happen on our own pipe; if it does, Moved is true, so that there are never two owners
 		err = errors.Join(err, e)
 	}
 	if back && err == nil {
@@ -321,22 +322,22 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	g.pass(OwnerReleased)
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.d.Goodbye)
 	defer cancel()
-	_ = g.send(bye, kindGoodbye, nil) // it may be gone, and needs none
+	_ = g.send(bye, kindGoodbye, nil) // the new owner may be gone, and does not depend on it
 	g.pass(OwnerLeaves)
 	return h, err
 }
 
-// Deadlines bound the steps of a hand-off, on either side. 0 is the default; no step is without one. What is frozen is silent for Freeze,
-// Offer, Stage and twice Take at most: a token that is read at the end of the old owner's Take leaves the new one its own to start. A new
-// program that hangs costs Stage as a rule, which by default leaves some of the 5 s that callers of an Erlang node mostly wait.
+// Deadlines bound the steps of a hand-off, on either side. 0 is the default; every step has a deadline. The service is silent for Freeze,
+// Offer, Stage and twice Take at most: if the new owner reads the token at the end of the old owner's Take, it still has its own Take to
+// start. A new program that hangs usually costs Stage, whose default is less than the 5 s that callers of an Erlang node mostly wait.
 type Deadlines struct {
-	Hello   time.Duration // the other's words of greeting: 5 s
-	Static  time.Duration // what is sent while the owner runs, and what the new one does with it: 30 s
-	Freeze  time.Duration // old owner: Freeze; new one: how long it waits for the first of what is offered: 15 s
+	Hello   time.Duration // the other side's messages of hello: 5 s
+	Static  time.Duration // sending what may be built beforehand, and building it: 30 s
+	Freeze  time.Duration // old owner: Freeze; new owner: the wait for the first part of the offer, added to Offer: 15 s
 	Offer   time.Duration // descriptors and state: 5 s
-	Stage   time.Duration // what the new owner makes of them: 3 s
-	Take    time.Duration // old owner: how long the token may lie unread, and done unsaid; new one: to wait for the token, and to start: 5 s
-	Goodbye time.Duration // new owner: for the old one's Release; old one: to say so: 5 s
+	Stage   time.Duration // the new owner's Stage: 3 s
+	Take    time.Duration // old owner: until the token is read and done is said; new owner: to wait for the token, and again to start: 5 s
+	Goodbye time.Duration // new owner: the wait for the old owner's Release; old owner: to say goodbye: 5 s
 }
 
 func (d Deadlines) complete() Deadlines {
@@ -354,7 +355,7 @@ func (d Deadlines) complete() Deadlines {
 	return d
 }
 
-// checkHello checks what holds for both sides: the version, the features, and what it is about.
+// checkHello checks what must hold on both sides: the version, the features, and the name of what is handed over.
 func checkHello(theirs hello, ours Terms) error {
 	if theirs.max < minVersion || theirs.min > maxVersion {
 		return fmt.Errorf("%w: it speaks %d to %d, and this process %d to %d", ErrVersion, theirs.min, theirs.max, minVersion, maxVersion)
@@ -368,7 +369,7 @@ func checkHello(theirs hello, ours Terms) error {
 	return nil
 }
 
-// lacking finds what is wanted and not there.
+// lacking returns an error for the first name in want that have lacks.
 func lacking(kind string, want, have []string) error {
 	for _, w := range want {
 		if !slices.Contains(have, w) {
@@ -378,7 +379,7 @@ func lacking(kind string, want, have []string) error {
 	return nil
 }
 
-// sameUser is the rule for a hand-off: descriptors of every connection go over.
+// sameUser is the rule for a hand-off, stricter than SameUser because the descriptors of all connections are passed.
 func sameUser(c Cred) error {
 	if c.UID != os.Geteuid() {
 		return fmt.Errorf("%w: its process (%v) is not of user %d: %w", ErrForbidden, c, os.Geteuid(), syscall.EPERM)

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A long state goes in pieces where no memory file is to be had, for whatever reason.
+// A long state goes in pieces if no memory file can be made, for whatever reason.
 func TestNoMemoryFileToBeHad(t *testing.T) {
 	one, other := channels(t)
 	state := bytes.Repeat([]byte("state"), longState)
@@ -24,7 +24,7 @@ func TestNoMemoryFileToBeHad(t *testing.T) {
 	require.True(t, bytes.Equal(state, got))
 }
 
-// A file that is longer than the state that it is to hold costs no memory.
+// A file that is longer than the announced state does not make the receiver allocate memory.
 func TestStateFileTooLong(t *testing.T) {
 	noLeak(t)
 	const length = 256 << 20

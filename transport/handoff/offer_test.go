@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A thing is handed over inside one process: some pipes.
+// A thing is what the tests hand over inside one process: some pipes.
 type thing struct {
 	files              []*os.File
 	fds                []int
@@ -137,8 +137,8 @@ func TestGiveAndTake(t *testing.T) {
 	}
 }
 
-// Whatever is refused is refused with a reason, on both sides, and leaves everything as it was; what can be known beforehand, before
-// anything stops.
+// Every refusal is reported with a reason on both sides, and leaves everything as it was; what can be checked beforehand is refused before
+// anything is frozen.
 func TestOfferRefusedOnBothSides(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tt := range []struct {
@@ -195,7 +195,7 @@ func TestOfferRefusedOnBothSides(t *testing.T) {
 	}
 }
 
-// What is missing is found out by the side that misses it, at once and with nothing stopped; the other side hears of it.
+// A missing mandatory field is reported by its own side, at once and before anything is frozen; the other side is told.
 func TestMandatoryFields(t *testing.T) {
 	told := func(err error) {
 		var refused *RefusedError
@@ -212,7 +212,7 @@ func TestMandatoryFields(t *testing.T) {
 	x := newThing(t, 1, 1)
 
 	one, other := channels(t)
-	h, err := (&Offer{}).Give(soon(t), one) // nobody is at the other end yet
+	h, err := (&Offer{}).Give(soon(t), one) // the other end is not used yet
 	missing(err, OldOwner, "Offer.Freeze")
 	require.Zero(t, h.Silence)
 	require.False(t, h.Moved)
@@ -230,7 +230,7 @@ func TestMandatoryFields(t *testing.T) {
 	require.Zero(t, x.thawed, "it was frozen")
 }
 
-// Who gives nothing, and no error, is at fault, and nothing moves.
+// A callback that returns neither a value nor an error is an error, and nothing moves.
 func TestOfferOfNothingMovesNothing(t *testing.T) {
 	x := newThing(t, 1, 1)
 	o := x.offer()
@@ -267,7 +267,7 @@ func TestAcceptanceStandsThoughStartFails(t *testing.T) {
 	require.Equal(t, 1, x.released)
 }
 
-// A new owner whose caller loses patience once the token is read starts even so, and says so.
+// A new owner whose context ends once the token is read starts all the same, and reports it.
 func TestPatienceEndsWithTheToken(t *testing.T) {
 	x := newThing(t, 1, 1)
 	one, other := channels(t)
@@ -291,7 +291,7 @@ func TestPatienceEndsWithTheToken(t *testing.T) {
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
 }
 
-// One that comes while another hand-off goes on is told so.
+// A new owner that comes while another hand-off goes on is refused with ErrBusy.
 func TestSecondOfferHearsBusy(t *testing.T) {
 	x := newThing(t, 0, 0)
 	o := x.offer()
@@ -388,7 +388,7 @@ func TestRefusalWire(t *testing.T) {
 	require.Equal(t, &RefusedError{StepHello, "", nil}, parseRefusal(appendNumber(nil, 1, may, len(refusals))))
 }
 
-// Where there are no sequenced packets everything that needs them says so in the same way.
+// On systems without sequenced packets all functions that need them return the same error.
 func TestNoSequencedPackets(t *testing.T) {
 	if pairKind == syscall.SOCK_SEQPACKET {
 		t.Skip(runtime.GOOS, "has them")
@@ -404,8 +404,8 @@ func TestNoSequencedPackets(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
-// Both processes share the mode of the pipe. A new owner that waits in read(2) makes it one that waits, at any moment, and must not make the
-// old one wait, too.
+// Both processes share the blocking mode of the pipe. A new owner may make the pipe blocking at any moment, and that must not make the old
+// owner wait.
 func TestTakeBackNeverWaits(t *testing.T) {
 	noLeak(t)
 	for i := range 2_000 {
@@ -417,7 +417,7 @@ func TestTakeBackNeverWaits(t *testing.T) {
 		}
 		raw, err := k.r.SyscallConn()
 		require.NoError(t, err)
-		other := -1 // the new owner's, of the same mode
+		other := -1 // the new owner's descriptor, which shares the mode
 		require.NoError(t, raw.Control(func(fd uintptr) { other, err = unix.Dup(int(fd)) }))
 		require.NoError(t, err)
 		begun, over, stopped := make(chan struct{}), make(chan struct{}), make(chan error, 1)

@@ -9,13 +9,14 @@ import (
 var (
 	// ErrBusy says that another hand-off is going on.
 	ErrBusy = errors.New("another hand-off is going on")
-	// ErrVersion says that the two have no version of the protocol in common.
+	// ErrVersion says that the two sides have no version of the protocol in common.
 	ErrVersion = errors.New("no version of the protocol in common")
-	// ErrUnknown says that one side needs what the other one does not know: a plug-in, a feature, a field that must not be skipped.
+	// ErrUnknown says that one side needs something that the other side does not know: a plug-in, a feature, a field that must not be
+	// skipped.
 	ErrUnknown = errors.New("needed by one process and not supported by the other")
-	// ErrOther says that the two are about different things: nodes of different names, say.
+	// ErrOther says that the two sides want to hand over different things: nodes of different names, say.
 	ErrOther = errors.New("a hand-off of something else")
-	// ErrLimit says that there is more than the new owner takes.
+	// ErrLimit says that there are more descriptors, or more bytes of state, than the new owner takes.
 	ErrLimit = errors.New("more than the new owner takes")
 	// ErrLeft says that the other side is gone: its process has ended, or closed the channel.
 	ErrLeft = errors.New("the other side has left")
@@ -23,10 +24,10 @@ var (
 	ErrNotTaken = errors.New("not taken over")
 )
 
-// lastWordLimit is how long a look for a refusal takes that may be there.
+// lastWordLimit bounds the search for a refusal among the messages that the other side has left.
 const lastWordLimit = 100 * time.Millisecond
 
-// A Side is one of the two in a hand-off.
+// A Side is one of the two sides of a hand-off.
 type Side string
 
 // The sides.
@@ -51,12 +52,12 @@ const (
 	StepRelease Step = "release"
 )
 
-// A HandoffError says how a hand-off has failed: which side says so, at which step, and with which process at the other end.
+// A HandoffError says how a hand-off has failed: which side reports it, at which step, and which process is at the other end.
 type HandoffError struct {
 	Side Side
 	Step Step
-	Peer Cred // its PID is -1 as long as it is not known
-	Owns bool // of the new owner: it is the owner all the same
+	Peer Cred // its PID is -1 while it is unknown
+	Owns bool // on the new owner's side: it is the owner all the same
 	Err  error
 }
 
@@ -75,12 +76,12 @@ func processName(c Cred) string {
 	return fmt.Sprintf("process %d", c.PID)
 }
 
-// A RefusedError is the other side's word that it will not, and why. errors.Is tells ErrBusy, ErrVersion, ErrUnknown, ErrOther, ErrLimit
+// A RefusedError says that the other side has refused, and why. errors.Is recognises ErrBusy, ErrVersion, ErrUnknown, ErrOther, ErrLimit
 // and ErrForbidden.
 type RefusedError struct {
-	Step   Step // its own
+	Step   Step // the step at which the other side refused
 	Reason string
-	Err    error // nil: none of those
+	Err    error // one of the errors above; nil: another reason
 }
 
 // Error names the step and the other side's reason.
@@ -88,8 +89,8 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("refused by the other side at %s: %s", e.Step, e.Reason)
 }
 
-// Unwrap gives the error that the other side meant, if it is one of those above; else nil.
+// Unwrap gives Err.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// refusals are the reasons that go over the wire by number; 0 is any other.
+// refusals are the reasons that are sent as a number, their index; 0 is any other reason.
 var refusals = [...]error{nil, ErrBusy, ErrVersion, ErrUnknown, ErrOther, ErrLimit, ErrForbidden}

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An heir that misbehaves: the owner says so and serves on, in time.
+// An heir misbehaves: the owner reports it and goes on serving, in time.
 func TestHostileHeir(t *testing.T) {
 	hi := appendHello([]byte{kindHello}, hello{minVersion, maxVersion, 1, Terms{Descriptors: 100, StateBytes: 1 << 20}})
 	type step func(t *testing.T, ch *Channel)
@@ -34,7 +34,7 @@ func TestHostileHeir(t *testing.T) {
 	sum := func(s string, n int) step {
 		return say(appendAccept([]byte{kindAccept}, sha256.Sum256([]byte(s)), n))
 	}
-	empty := ErrLeft // which it looks like
+	empty := ErrLeft // an empty packet looks like the end
 	if runtime.GOOS == "linux" {
 		empty = ErrMalformed
 	}
@@ -93,7 +93,7 @@ func TestHostileHeir(t *testing.T) {
 	}
 }
 
-// An owner that misbehaves: the heir owns nothing, and keeps nothing.
+// An owner misbehaves: the heir owns nothing, and keeps nothing.
 func TestHostileOwner(t *testing.T) {
 	hi := appendHello([]byte{kindHello}, hello{minVersion, maxVersion, 1, Terms{}})
 	static := appendChunk([]byte{kindStatic}, 0, 0, nil)
@@ -155,7 +155,7 @@ func TestHostileOwner(t *testing.T) {
 			a := x.acceptance()
 			a.Terms.StateBytes = mostState
 			a.Deadlines = Deadlines{Static: 10 * time.Second, Freeze: 10 * time.Second, Take: 300 * time.Millisecond}
-			if tt.is == context.DeadlineExceeded { // what is static does not come
+			if tt.is == context.DeadlineExceeded { // the static state does not come
 				a.Deadlines.Static = 300 * time.Millisecond
 			}
 			done := make(chan error, 1)
@@ -169,7 +169,7 @@ func TestHostileOwner(t *testing.T) {
 	}
 }
 
-// Decoders never fail in another way than by an error, and what they take is what is written.
+// Decoders fail only by returning an error, and what they accept is the same after encoding and decoding it again.
 func FuzzOffer(f *testing.F) {
 	f.Add(byte(kindHello), appendHello(nil, hello{1, 1, 7, Terms{What: "w", Plugins: []string{"tcp"}, Require: []string{"r"}, Know: []string{"k"}, Descriptors: 3}}))
 	f.Add(byte(kindState), appendChunk(nil, 3, 10, []byte("abc")))

@@ -20,8 +20,8 @@ import (
 	"github.com/cnode-go/cnode/test/party"
 )
 
-// ownerPoints and heirPoints are where a side is killed or stopped, in order. The points of some are passed only if there is much to hand
-// over.
+// ownerPoints and heirPoints are the points, in order, at which a side is killed or stopped. Those in onlyOfMany are passed only if there
+// is much to hand over.
 var (
 	ownerPoints = []Point{
 		OwnerConnected, OwnerGreeted, OwnerStaticHalf, OwnerFreezes, inFreeze, OwnerFrozen, OwnerDescriptorsHalf, OwnerDescriptorsSent, OwnerStateHalf, OwnerStateSent,
@@ -32,20 +32,21 @@ var (
 		HeirStaged, HeirWaits, HeirOwns, halfThawed, HeirStarted, HeirSaid, HeirParted,
 	}
 	onlyOfMany = []Point{OwnerStaticHalf, OwnerStateHalf, HeirStaticHalf, HeirStateHalf}
-	// otherOfMany are the points where it makes a difference how much there is: who stops takes its time, so the others are for long runs.
+	// otherOfMany are the points at which the amount to hand over makes a difference. As stopping a side takes long, the other points are
+	// tried with many sessions only in long runs.
 	otherOfMany = append([]Point{
 		inFreeze, OwnerDescriptorsHalf, OwnerCommitted, halfReleased, HeirDescriptorsHalf, halfImported, HeirStaged, HeirOwns, halfThawed,
 	}, onlyOfMany...)
 )
 
-// What a session's peer has no room for.
+// Sizes that are more than a session's peer has room for.
 const (
 	smallBuffer  = 4 << 10
 	overRoom     = 100       // bytes beyond what a UNIX stream takes
 	longGreeting = 192 << 10 // more than TCP takes
 )
 
-// sizesVariable names other numbers of sessions, for long runs, and all points.
+// sizesVariable is the environment variable with other numbers of sessions, for long runs, which try all points.
 const sizesVariable = "HANDOFF_KILL_SESSIONS"
 
 func startParty(t *testing.T, side string, o order, files ...*os.File) *party.Party {
@@ -55,18 +56,18 @@ func startParty(t *testing.T, side string, o order, files ...*os.File) *party.Pa
 	return party.Start(t, []string{sideVariable + "=" + side, orderVariable + "=" + string(text)}, files...)
 }
 
-// A farEnd is that of a session. It asks, and checks each byte that comes.
+// A farEnd is the peer's end of a session. It sends questions, and checks each byte that comes.
 type farEnd struct {
 	fd       int
 	number   int
-	greeting int  // bytes that come first
-	seen     int  // of these
-	asked    bool // the first question is out, of which there was half
+	greeting int  // length of the greeting
+	seen     int  // bytes of the greeting that have come
+	asked    bool // the first question, of which half was sent before, has been sent
 }
 
 type farEnds []*farEnd
 
-// ask asks on every session, and returns who answers: one process, or 0 if every session is closed.
+// ask asks on every session, and returns the process that answers, which must be the same on all, or 0 if every session is closed.
 func (s farEnds) ask(t *testing.T, question uint64) (owner int) {
 	t.Helper()
 	for i, f := range s {
@@ -99,7 +100,7 @@ func (f *farEnd) ask(t *testing.T, question uint64) (owner int) {
 	got := 0
 	for got < len(b) {
 		n, err := unix.Read(f.fd, b[got:])
-		if err == unix.EINTR { // of a timed read, by a signal to this process
+		if err == unix.EINTR { // a signal to this process interrupts a timed read
 			continue
 		}
 		if n <= 0 {
@@ -200,7 +201,7 @@ func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Par
 	return far, sides
 }
 
-// Whichever side dies or stops, and wherever: never are there two owners, nobody waits for ever, and nothing is left behind.
+// Whichever side dies or stops, and at any point: there are never two owners, neither side waits for ever, and nothing is left behind.
 func TestKillDuringOffer(t *testing.T) {
 	for _, count := range matrixSizes() {
 		for _, c := range party.Cells([2][]Point{ownerPoints, heirPoints}, [2]Point{OwnerCommitted, HeirOwns}) {
@@ -236,7 +237,7 @@ func TestKillDuringOffer(t *testing.T) {
 	}
 }
 
-// Whoever runs out of numbers for descriptors owns nothing, and says why.
+// A new owner that runs out of descriptor numbers owns nothing, and says why.
 func TestOfferWithoutDescriptorNumbers(t *testing.T) {
 	for _, count := range matrixSizes() {
 		for _, at := range []Point{HeirConnected, HeirGreeted, HeirPrepared, HeirOffered} {
@@ -247,9 +248,9 @@ func TestOfferWithoutDescriptorNumbers(t *testing.T) {
 				require.True(t, ra.Owner, ra.Err)
 				require.False(t, rb.Owner)
 				switch at {
-				case HeirConnected: // it knows its limit, and tells it
+				case HeirConnected: // the heir knows its limit, and tells it at hello
 					require.Contains(t, ra.Err, ErrLimit.Error())
-				case HeirOffered: // all have come, and none can be imported
+				case HeirOffered: // all descriptors have come, and none can be imported
 					require.Contains(t, ra.Err, syscall.EMFILE.Error())
 				default:
 					require.Contains(t, ra.Err, ErrDescriptorsLost.Error())

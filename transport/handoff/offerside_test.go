@@ -23,8 +23,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The test program started again is one side of a hand-off. It is told by the environment what to do, finds the channel under number 3
-// and, as the old owner, sessions from 4 on, prints a report, and goes on until its standard input ends.
+// The test program, started again, is one side of a hand-off. The environment tells it what to do. It finds the channel at descriptor 3
+// and, as the old owner, sessions from descriptor 4 on, prints a report, and goes on until its standard input ends.
 const (
 	sideVariable    = "HANDOFF_TEST_SIDE" // owner, heir
 	orderVariable   = "HANDOFF_TEST_ORDER"
@@ -35,30 +35,30 @@ const (
 	halfThawed      = Point("heir: half thawed")
 	headLength      = 4
 	questionLength  = 8
-	halfLength      = headLength + questionLength/2 - 1 // what has come of the first question
+	halfLength      = headLength + questionLength/2 - 1 // bytes of the first question that have come
 	greetingPart    = 8 << 10
 	testPadding     = chunkSize + 1
 	serveDeadline   = time.Minute
 	leakPatience    = 20 * time.Second
-	channelPolls    = 2 // a channel may have
+	channelPolls    = 2 // epoll descriptors that a channel may have
 	shortOfNumbers  = 64
-	stopDeadline    = 4 * time.Second // the other side waits until it is over; on a busy machine no step of a side that goes on takes as long
+	stopDeadline    = 4 * time.Second // the other side waits that long; even on a busy machine a step needs less unless its side is stopped
 	descriptorFirst = 4
 )
 
-// An order is what a side is to do.
+// An order is what a side has to do.
 type order struct {
 	Sessions int
-	At       Point          // where it happens
-	Signal   syscall.Signal // that it sends to itself; 0: none
-	NoFile   bool           // at that point it runs out of descriptors, in place of the signal
+	At       Point          // the point of Signal or NoFile
+	Signal   syscall.Signal // sent to itself; 0: none
+	NoFile   bool           // run out of descriptors at that point, in place of the signal
 	Short    bool           // all steps have short deadlines
 	Padding  int            // bytes of state beside the sessions
-	TCP      bool           // the sessions are; else UNIX streams
-	Greeting int            // bytes that are said first to each session; 0: none, and no half question is there
+	TCP      bool           // sessions are TCP connections; else UNIX streams
+	Greeting int            // bytes sent first on each session; 0: none, and no half question has come
 }
 
-// goroutines is how many a service has: a reader each, and a writer each that waits for room.
+// goroutines is how many a service has: for each session a reader, and with a greeting a writer that waits for room.
 func (o order) goroutines() int {
 	if o.Greeting > 0 {
 		return 2 * o.Sessions
@@ -66,8 +66,8 @@ func (o order) goroutines() int {
 	return o.Sessions
 }
 
-// A service answers questions on sessions: each with the question and its process's number. So whoever asks can tell who owns. To each
-// session it says a greeting first, which is longer than the peer has room for.
+// A service answers questions on sessions: each answer is the question and the process's PID, which tells the asking side which process is
+// the owner. On each session it first sends a greeting that is longer than the peer has room for.
 type service struct {
 	o       order
 	all     []*session
@@ -75,7 +75,8 @@ type service struct {
 	reached func(Point)
 }
 
-// A session is a connection of a service: while nothing is handed over a goroutine reads it, and what has no room yet waits in its queue.
+// A session is a connection of a service: except during a hand-off a goroutine reads from it, and bytes for which there is no room yet wait
+// in its queue.
 type session struct {
 	fd   int
 	s    *transport.Stream
@@ -87,7 +88,7 @@ type session struct {
 	reading sync.WaitGroup
 }
 
-// newService takes descriptors, each with what is known of it in another process.
+// newService makes a service of descriptors; halves has each session's state from another process.
 func newService(ctx context.Context, o order, reached func(Point), fds []int, halves [][2][]byte) (*service, error) {
 	v := &service{o: o, reached: reached}
 	tr := transport.Unix()
@@ -153,7 +154,7 @@ func (v *service) start(x *session) {
 	})
 }
 
-// greet starts all, and waits until every session has half a question here, and half a greeting out.
+// greet starts all sessions, and waits until half a question has come and half a greeting has been sent on each.
 func (v *service) greet() error {
 	for i, x := range v.all {
 		v.start(x)
@@ -181,7 +182,7 @@ func (v *service) greet() error {
 	return nil
 }
 
-// greetingOf is a part of a session's greeting, whose every byte tells where it belongs.
+// greetingOf is a part of a session's greeting. Each byte tells its place.
 func greetingOf(session, at, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -221,7 +222,7 @@ func (v *service) freeze(ctx context.Context) (Frozen, error) {
 	return v, nil
 }
 
-// stop freezes a session, or leaves it running.
+// stop freezes a session; on failure the session goes on running.
 func (v *service) stop(ctx context.Context, x *session) error {
 	if err := x.s.PauseRead(ctx); err != nil {
 		return err
@@ -338,7 +339,7 @@ func (o order) run(side string, test *party.Side) error {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return err
 	}
-	each := serveDeadline // nothing here ends by one, so a busy machine has time
+	each := serveDeadline // no step should run into it, even on a busy machine
 	if o.Short {
 		each = stopDeadline
 	}
@@ -385,7 +386,7 @@ func (o order) run(side string, test *party.Side) error {
 		open, running = open+o.Sessions, running+o.goroutines()
 	}
 	polls, more := 0, channelPolls
-	if r.Owner { // a reader's each, and that of a writer which may have slept
+	if r.Owner { // one for each reader, and one for each writer that may have slept
 		polls, more = o.Sessions, o.goroutines()-o.Sessions+channelPolls
 	}
 	r.Leak = "?"
@@ -402,7 +403,7 @@ func (o order) run(side string, test *party.Side) error {
 	return errors.Join(test.Tell(r), ch.Close(), test.Stay())
 }
 
-// exhaust leaves numbers for some of the sessions, and for none of a few.
+// exhaust leaves free descriptor numbers for some of many sessions, and none if there are few sessions.
 func (o order) exhaust() error {
 	var r unix.Rlimit
 	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r)
@@ -422,10 +423,10 @@ func (o order) exhaust() error {
 	return unix.Setrlimit(unix.RLIMIT_NOFILE, &r)
 }
 
-// setLimit is for a number that has another type on each system.
+// setLimit sets a number whose type differs between systems.
 func setLimit[N int64 | uint64](to *N, n int) { *to = N(n) }
 
-// openDescriptorsNow lists what this process has open, the runtime's own aside.
+// openDescriptorsNow lists the open descriptors of this process, except the runtime's own.
 func openDescriptorsNow() (list []string) {
 	for fd, target := range openDescriptors() {
 		if n, err := strconv.Atoi(fd); err == nil && !strings.HasPrefix(target, "anon_inode:") && !strings.HasPrefix(target, "/proc/") {

@@ -14,24 +14,24 @@ import (
 //	length in bytes      unsigned varint
 //	value                bytes, text, or an unsigned varint
 //
-// A field that may occur several times is a list. Whoever reads a field that it does not know skips it, unless it is mandatory: then it
-// refuses.
+// A field that may occur several times is a list. A reader skips a field that it does not know, unless the field is mandatory: then it
+// refuses the message.
 
 // The kinds of messages, in the order in which they come.
 const (
-	kindHello       byte = iota + 1 // either way, the new owner first
-	kindReady                       // new owner: hello is well
+	kindHello       byte = iota + 1 // from both sides, the new owner first
+	kindReady                       // new owner: hello is accepted
 	kindStatic                      // old owner: a piece of what may be built beforehand
 	kindPrepared                    // new owner
-	kindDescriptors                 // old owner, with some
-	kindReceived                    // new owner, to each of those
+	kindDescriptors                 // old owner, with some of the descriptors
+	kindReceived                    // new owner, answers each kindDescriptors
 	kindState                       // old owner: a piece of the state
 	kindStateFile                   // old owner, with a sealed memory file: all of the state
 	kindOffer                       // old owner, with the read end of the pipe: that was all
-	kindAccept                      // new owner, to which the token is the answer, in the pipe
+	kindAccept                      // new owner; the token in the pipe is the answer
 	kindDone                        // new owner
 	kindGoodbye                     // old owner
-	kindRefuse                      // either way, in place of any of those
+	kindRefuse                      // from either side, in place of any of those
 	kindAsk                         // to a control socket, in place of hello
 	kindAnswer                      // from a control socket
 )
@@ -46,28 +46,28 @@ const (
 	listLimit = 1024
 )
 
-// Terms are what a side says of itself at hello, before anything stops.
+// Terms are what a side tells of itself at hello, before anything is frozen.
 type Terms struct {
-	// What is to be handed over: a name. Two that both name something have to name the same.
+	// What is the name of what is to be handed over. If both sides give a name, the names have to be equal.
 	What string
-	// Plugins are the names that the old owner needs, and those that the new one has.
+	// Plugins are the names of the plug-ins that the old owner needs, and of those that the new owner has.
 	Plugins []string
-	// Require are features that the other side must know; one that it does not know refuses.
+	// Require are features that the other side must know, else it refuses.
 	Require []string
 	// Know are features that this side knows.
 	Know []string
-	// Descriptors is how many there will be, about, of the old owner, and the most that the new one takes; there 0 is what its limit of
-	// open files allows.
+	// Descriptors is, for the old owner, about how many descriptors it will send, and for the new owner, the most that it takes; there 0
+	// means as many as its limit of open files allows.
 	Descriptors int
-	// StateBytes is the longest state that the new owner takes, and what is told beforehand (Offer.Static) at most, apart from that; 0 is
+	// StateBytes is the longest state that the new owner takes, in bytes; it bounds the result of Offer.Static separately. 0 is
 	// DefaultMaxState.
 	StateBytes int
 }
 
-// A hello is Terms and what goes along.
+// A hello is the body of kindHello: Terms, versions and a process.
 type hello struct {
 	min, max int
-	pid      int // as its own system calls it
+	pid      int // the sender's own, which may be of another PID namespace
 	Terms
 }
 
@@ -88,8 +88,8 @@ func appendNumber(b []byte, tag uint64, mandatory bool, v int) []byte {
 	return appendField(b, tag, mandatory, p[:binary.PutUvarint(p[:], uint64(max(v, 0)))])
 }
 
-// readFields reads fields, each into what stands at its tag, of which the first is 1: a *int, *string or *[]byte, which is a part of b; or
-// a *[]string, for one that may come several times.
+// readFields reads fields, the one with tag n into the n-th of into, counted from 1: a *int, a *string, a *[]byte, which becomes a part of
+// b, or a *[]string for a field that may come several times.
 func readFields(b []byte, into ...any) error {
 	for len(b) > 0 {
 		head, n := binary.Uvarint(b)
@@ -159,16 +159,16 @@ func parseHello(b []byte) (h hello, err error) {
 	return h, err
 }
 
-// An offerMessage is one of those that carry what is handed over.
+// An offerMessage is a message of one of the kinds that carry what is handed over: see parseOffer.
 type offerMessage struct {
 	kind  byte
-	first int // of this part; of the offer, and of what has been received: descriptors in all
+	first int // index of the first descriptor, or byte, of this part; in kindOffer and kindReceived: descriptors in all
 	count int // descriptors
 	total int // bytes of state in all
 	data  []byte
 }
 
-// attached is how many descriptors come with a message that is not of descriptors.
+// attached is how many descriptors come with a message of another kind than kindDescriptors.
 func (m offerMessage) attached() int {
 	if m.kind == kindStateFile || m.kind == kindOffer {
 		return 1
@@ -176,7 +176,7 @@ func (m offerMessage) attached() int {
 	return 0
 }
 
-// appendCounts is the body of messages of two numbers; see parseOffer for which.
+// appendCounts appends the body of a message of two numbers; see parseOffer for their meaning.
 func appendCounts(b []byte, first, second int) []byte {
 	return appendNumber(appendNumber(b, 1, must, first), 2, must, second)
 }
@@ -226,7 +226,7 @@ func appendRefusal(b []byte, step Step, why error) []byte {
 	return appendField(appendField(appendNumber(b, 1, may, code), 2, may, []byte(step)), 3, may, []byte(reason))
 }
 
-// parseRefusal makes the error of a refusal.
+// parseRefusal returns a refusal as a *RefusedError.
 func parseRefusal(b []byte) error {
 	code, step, reason := 0, string(StepHello), ""
 	if err := readFields(b, &code, &step, &reason); err != nil {
@@ -239,7 +239,7 @@ func parseRefusal(b []byte) error {
 	return r
 }
 
-// appendWords is the body of a request to a control socket, and of its answer.
+// appendWords appends the body of a request to a control socket, or of the answer.
 func appendWords(b []byte, words []string) []byte {
 	for _, w := range words {
 		b = appendField(b, 1, must, []byte(w))

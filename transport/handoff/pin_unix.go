@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A pin holds on to the directory of a socket's file, so that the file can be removed whatever has become of the path since: moved, or
-// mounted over.
+// A pin keeps the directory of a socket's file open, so that the file can be removed even if the directory has since been moved or mounted
+// over.
 type pin struct {
 	dir      *os.File
 	name     string
 	dev, ino uint64
 }
 
-// newPin opens the directory of a path, before anything is there.
+// newPin opens the directory of a path, before the socket's file is made.
 func newPin(path string) (*pin, error) {
 	dir, name := split(path)
 	fd, err := unix.Open(dir, openDirectory|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -29,7 +29,7 @@ func newPin(path string) (*pin, error) {
 	return &pin{dir: os.NewFile(uintptr(fd), dir), name: name}, nil
 }
 
-// note looks what has been made there.
+// note remembers which file is at the path now.
 func (p *pin) note() (err error) {
 	p.dev, p.ino, err = p.look()
 	return err
@@ -47,8 +47,8 @@ func (p *pin) look() (dev, ino uint64, err error) {
 	return dev, ino, os.NewSyscallError("fstatat", err)
 }
 
-// removeThen removes the file, unless it has gone or is another by now, lets go of the directory, and closes the socket. The socket is the
-// last: as long as it is open no other file gets the number of its own.
+// removeThen removes the file, unless it has gone or has been replaced, closes the directory, and calls closing to close the socket. The
+// socket comes last: while it is open, no other file gets the inode number of the socket's file.
 func (p *pin) removeThen(closing func() error) error {
 	if p == nil {
 		return closing()
@@ -73,7 +73,7 @@ func (p *pin) with(do func(dir int)) error {
 	return raw.Control(func(fd uintptr) { do(int(fd)) })
 }
 
-// pinned calls bind, which makes the file of an address, and returns the pin of it, nil for an address without a file.
+// pinned calls bind, which makes the socket file of an address, and returns a pin of that file, nil for an address without a file.
 func pinned(a transport.Addr, bind func() error) (*pin, error) {
 	path, err := transport.UnixPath(a)
 	if err != nil {
@@ -113,7 +113,7 @@ func bindDatagram(a, destination transport.Addr) (*net.UnixConn, *pin, error) {
 	}
 	var conn net.Conn
 	if err == nil {
-		conn, err = net.FileConn(f) // of a duplicate
+		conn, err = net.FileConn(f) // uses a duplicate
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, p.removeThen(f.Close))

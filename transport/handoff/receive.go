@@ -10,24 +10,24 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// What a caller has room for.
+// A wanted is what a caller has room for.
 type wanted struct {
 	p     []byte
-	room  int  // descriptors that may come
+	room  int  // most descriptors that may come
 	whole bool // p grows to the packet's size, up to limit
 	limit int
 }
 
-// An incoming message.
+// An incoming is a message that is being received.
 type incoming struct {
 	wanted
 	n        int
-	fds      []int // that came
-	named    bool  // messages come from here and there
+	fds      []int // descriptors that came
+	named    bool  // a datagram socket: ask for each message's sender
 	from     transport.Addr
 	cred     Cred
 	hasCred  bool
-	settled  bool // it is read, whether or not it is lost
+	settled  bool // a message has been read, even if it is lost
 	err      error
 	once     bool
 	wait     bool
@@ -36,27 +36,27 @@ type incoming struct {
 }
 
 // Receive waits for the next message and reads it into p. Up to room descriptors go into set, behind those that it holds; close-on-exec is
-// set, and none is 0, 1 or 2. On a stream that is what there is, up to len(p) bytes; io.EOF is its end. Of packets it is one; on a
-// connection an empty one with nothing beside it looks like the end and is io.EOF too, unless ReceiveCredentials is on. The end is
-// ECONNRESET if the peer has closed without reading all; what it has sent comes before that. A packet longer than p is ErrTruncated, more
-// descriptors than room is ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message is gone, n says how much of it
-// is in p, its descriptors are closed, and set is as it was. With room 0 set may be nil. EINVAL for room beyond MaxDescriptors, and for an
-// empty p on a stream: then nothing is read.
+// set, and none is 0, 1 or 2. On a stream Receive reads what is there, up to len(p) bytes; io.EOF is the end. On a socket of packets it
+// reads one packet; on a connection, an empty packet with nothing beside it looks like the end and is io.EOF too, unless ReceiveCredentials
+// is on. The end is ECONNRESET if the peer has closed without reading everything; what the peer has sent comes before that. A packet longer
+// than p is ErrTruncated, more descriptors than room is ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message
+// is gone, n says how much of it is in p, its descriptors are closed, and set is as it was. With room 0 set may be nil. EINVAL for room
+// beyond MaxDescriptors, and for an empty p on a stream: then nothing is read.
 func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n int, err error) {
 	p, _, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
 	return len(p), err
 }
 
-// ReceiveFrom is Receive that also tells who sent it: an unnamed address for a sender that has no name, and on sockets that are connected.
-// It waits as Receive does, and has its errors.
+// ReceiveFrom is Receive that also returns the sender's address: an unnamed one for a sender that has no name, and on connections. It waits
+// as Receive does, and has the same errors.
 func (c *Conn) ReceiveFrom(ctx context.Context, p []byte, set *FDSet, room int) (n int, from transport.Addr, err error) {
 	p, from, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
 	return len(p), from, err
 }
 
 // ReceivePacket waits for the next packet and returns all of it: in p if its capacity is enough, else in a new buffer of its size. A packet
-// beyond limit bytes is thrown away and ErrTruncated. With ReceiveCredentials cred is that of the sender. All else is as for Receive.
-// EINVAL on a stream.
+// longer than limit bytes is thrown away and reported as ErrTruncated. With ReceiveCredentials cred is the sender's. All else is as for
+// Receive. EINVAL on a stream.
 func (c *Conn) ReceivePacket(
 	ctx context.Context, p []byte, limit int, set *FDSet, room int,
 ) (packet []byte, from transport.Addr, cred Cred, err error) {
@@ -66,10 +66,10 @@ func (c *Conn) ReceivePacket(
 	return c.receive(ctx, wanted{p: p, room: room, whole: true, limit: limit}, set)
 }
 
-// receive makes the system call itself, where it can: see send.
+// receive makes the system call itself if it can: see send.
 func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, from transport.Addr, cred Cred, err error) {
 	if err = c.canReceive(&want, set); err == nil {
-		err = ctx.Err() // before it has the turn: a nil context panics
+		err = ctx.Err() // before the turn is taken: a nil context panics
 	}
 	if err == nil {
 		err = c.receiving.take(ctx)
@@ -89,7 +89,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 		case again(errno):
 			none = true
 		case !interrupted(errno) && !c.resets(errno):
-			err = errno // the kernel says some things once only
+			err = errno // the kernel reports some errors only once
 		}
 	}
 	if err == nil && !came {
@@ -101,12 +101,12 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 	return p, from, cred, err
 }
 
-// begin forgets what came before.
+// begin resets i for the next message.
 func (i *incoming) begin(want wanted) {
 	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.settled, i.err = want, 0, i.fds[:0], nil, noCred, false, false, nil
 }
 
-// forget lets go of the caller's memory.
+// forget drops the references to the caller's memory.
 func (i *incoming) forget() {
 	i.p = nil
 	i.clear()
@@ -122,7 +122,7 @@ func (c *Conn) canReceive(want *wanted, set *FDSet) error {
 	return nil
 }
 
-// receiveWaiting waits for a message. none says that there was none just now.
+// receiveWaiting waits for a message. none says that there was none just now, so that the first try is left out.
 func (c *Conn) receiveWaiting(ctx context.Context, none bool) (err error) {
 	i := &c.in
 	if i.wait = true; !none {
@@ -139,11 +139,11 @@ func (c *Conn) receiveWaiting(ctx context.Context, none bool) (err error) {
 	return err
 }
 
-// received gives the descriptors that came to set, unless err says that the message is lost.
+// received moves the descriptors that came into set, or closes them if err says that the message is lost. It also recognises the end.
 func (c *Conn) received(set *FDSet, err error) error {
 	i := &c.in
 	if err != nil {
-		if err == syscall.ECONNRESET { // of a stream, at its end, and once
+		if err == syscall.ECONNRESET { // on a stream: at its end, and only once
 			c.reset.Store(true)
 		}
 		if e := closeAll(i.fds); e != nil {
@@ -181,8 +181,9 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 	}
 }
 
-// resets tells the error with which a peer's packets are still to be read. Linux says that a peer has closed without reading all, once, to
-// whoever comes first, be it to send, and in front of what that has sent before; here it comes in the end's place.
+// resets reports whether err is an ECONNRESET behind which packets may still be read. Linux reports only once that a peer has closed
+// without reading everything, to the first call, which may be a send, and before the packets that the peer has sent. The Conn keeps the
+// error in reset, and returns it at the end in place of io.EOF.
 func (c *Conn) resets(err error) bool {
 	return c.kind == syscall.SOCK_SEQPACKET && err == syscall.ECONNRESET && c.reset.CompareAndSwap(false, true)
 }

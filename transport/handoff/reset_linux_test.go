@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a peer has said before it closed comes before the news that it has closed without reading all.
+// Packets that a peer has sent before it closed come before the error that it has closed without reading everything.
 func TestLastWordsComeBeforeReset(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
@@ -52,7 +52,7 @@ func TestLastWordsComeBeforeReset(t *testing.T) {
 	}
 }
 
-// The end is the same for who has tried to send meanwhile, and as often as it is asked for.
+// The end is the same after a send in between, and however often it is received.
 func TestResetBesideSend(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
@@ -61,7 +61,7 @@ func TestResetBesideSend(t *testing.T) {
 		"TrySend": func(c *Conn) error { _, err := c.TrySend([]byte("more")); return err },
 		"SendBatch": func(c *Conn) error {
 			if !c.Packets() {
-				return syscall.EPIPE // there is none
+				return syscall.EPIPE // streams have no batches
 			}
 			_, err := c.SendBatch(ctx, numbered(2))
 			return err
@@ -88,7 +88,7 @@ func TestResetBesideSend(t *testing.T) {
 	}
 }
 
-// The answer of a server that has closed is read, though it has not read all that it was asked.
+// The answer of a server that has closed is received, even if the server has not read all requests.
 func TestLastWordsOfJSON(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
@@ -111,7 +111,7 @@ func TestLastWordsOfJSON(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 
-// ownedPair is two connected Conns, the first of which is borrowed from package net, or has its socket for itself.
+// ownedPair makes two connected Conns, the first of which is borrowed from package net, or owns its socket.
 func ownedPair(t *testing.T, kind int, own bool) (a, b *Conn) {
 	t.Helper()
 	one, other := pair(t, kind)

@@ -9,9 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollsOwnBufferOnly: see Conn.sendByLooking.
-const pollsOwnBufferOnly = true
-
 type outSystem struct{ name unix.Sockaddr }
 
 type inSystem struct{}
@@ -68,7 +65,7 @@ func (i *incoming) makeRoom(fd int) error {
 		case flags&unix.MSG_TRUNC == 0 && n <= i.limit:
 			return nil
 		case n > i.limit, len(i.p) > i.limit, len(i.p) > math.MaxInt/2:
-			i.p = i.p[:0] // it will be ErrTruncated
+			i.p = i.p[:0] // reading the packet will be ErrTruncated
 			return nil
 		}
 		i.p = make([]byte, 2*len(i.p))
@@ -78,5 +75,5 @@ func (i *incoming) makeRoom(fd int) error {
 // emptyCarries tells whether an empty message can carry descriptors. See unix.SendmsgN.
 func emptyCarries(kind int) bool { return kind == unix.SOCK_DGRAM }
 
-// noRoom: datagrams for a full receiver are ENOBUFS here.
+// noRoom tells whether the peer had no room: these systems return ENOBUFS if a datagram's receiver is full.
 func noRoom(err error) bool { return again(err) || err == unix.ENOBUFS }

@@ -8,9 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const noSignal = 0 // package net has SIGPIPE handled
+const noSignal = 0 // package net handles SIGPIPE
 
-// Without MSG_CMSG_CLOEXEC the fork lock keeps a descriptor from a child that is started in between.
+// receiveMessage holds the fork lock, since there is no MSG_CMSG_CLOEXEC: a child that is started before CloseOnExec would inherit
+// descriptors.
 func receiveMessage(fd int, p, control []byte) (n, used, flags int, from unix.Sockaddr, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

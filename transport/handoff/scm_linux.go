@@ -8,11 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollsOwnBufferOnly: see Conn.sendByLooking.
-const pollsOwnBufferOnly = true
-
-// The calls are made with structures that live in the Conn, so that nothing is allocated, and without telling the scheduler: MSG_DONTWAIT
-// keeps them from waiting.
+// The system calls use structures that live in the Conn, so that nothing is allocated. They are made without telling the scheduler, because
+// with MSG_DONTWAIT they never wait.
 
 type outSystem struct {
 	header unix.Msghdr
@@ -24,11 +21,11 @@ type inSystem struct {
 	header unix.Msghdr
 	vector unix.Iovec
 	name   [unix.SizeofSockaddrUnix + 2]byte
-	known  string // the name whose Addr knownAddr is
+	known  string // the name whose Addr is cached
 	cached transport.Addr
 }
 
-// address keeps the address of an outgoing message as the system wants it.
+// address stores the address of an outgoing message as a sockaddr; nil is none.
 func (o *outgoing) address(to transport.Addr) (err error) {
 	if o.name = o.name[:0]; to != nil {
 		if _, err = transport.UnixPath(to); err == nil {
@@ -46,7 +43,7 @@ func (o *outgoing) send(fd int) (int, error) {
 	return n, nil
 }
 
-// The headers come first in their structures.
+// The flags of all calls. The methods named call rely on header being the first field of outSystem and inSystem.
 const (
 	sendFlags    = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	receiveFlags = unix.MSG_DONTWAIT | unix.MSG_CMSG_CLOEXEC
@@ -55,7 +52,7 @@ const (
 func (o *outSystem) clear() { o.vector[0].Base, o.vector[1].Base = nil, nil }
 func (i *inSystem) clear()  { i.vector.Base = nil }
 
-// call makes the system call that has been described. It is small enough to be part of its caller.
+// call makes the system call that describe has prepared. It is small enough to be inlined.
 func (o *outSystem) call(fd uintptr) (n, _ uintptr, errno syscall.Errno) {
 	return syscall.RawSyscall6(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(o)), sendFlags, 0, 0, 0)
 }
@@ -125,9 +122,9 @@ func (i *incoming) describe(credentials bool) {
 	h.SetControllen(roomFor(credentials))
 }
 
-// roomFor is how much control data may come with a message: as many descriptors as one can have, whatever the caller has room for, since
-// what the kernel has no room for it closes itself, inside the system call, and a file of FUSE can take its time over that. It is exact:
-// with CMSG_SPACE the padding behind the last descriptor could take another.
+// roomFor is how much control data may come with a message: room for as many descriptors as a message can have, whatever the caller wants.
+// The kernel closes descriptors for which there is no room inside the system call, and a file of FUSE can delay that for long. The size is
+// exact: with CMSG_SPACE, the padding behind the last descriptor could hold another one.
 func roomFor(credentials bool) int {
 	size := unix.CmsgLen(4 * MaxDescriptors)
 	if credentials {
@@ -136,15 +133,15 @@ func roomFor(credentials bool) int {
 	return size
 }
 
-// came takes the message that has been received.
+// came processes the message that a system call has received.
 func (i *incoming) came(n int, credentials bool) error {
 	h, control := &i.header, i.arriving.bytes()
 	i.sender(i.name[:min(int(h.Namelen), len(i.name))])
 	return i.settle(n, control[:min(int(h.Controllen), len(control))], int(h.Flags), credentials)
 }
 
-// makeRoom looks how long the next packet is. It looks without room for descriptors, for each look would make new ones of them. A
-// packet beyond the limit is read, so that it is gone.
+// makeRoom makes p as long as the next packet, at which it peeks. It peeks without room for descriptors, since otherwise each peek would
+// make new ones. For a packet beyond the limit p becomes empty, so that reading throws the packet away.
 func (i *incoming) makeRoom(fd int) error {
 	h := &i.header
 	*h = unix.Msghdr{}
@@ -154,7 +151,7 @@ func (i *incoming) makeRoom(fd int) error {
 	}
 	switch {
 	case size > i.limit:
-		i.p = i.p[:0] // it will be ErrTruncated, or ErrDescriptorsLost
+		i.p = i.p[:0] // reading the packet will be ErrTruncated, or ErrDescriptorsLost
 	case size > cap(i.p):
 		i.p = make([]byte, size)
 	default:
@@ -163,7 +160,7 @@ func (i *incoming) makeRoom(fd int) error {
 	return nil
 }
 
-// sender finds the address of a name, most often that of the message before.
+// sender sets from to the address of a name, which is cached since it is mostly that of the message before.
 func (i *incoming) sender(name []byte) {
 	if i.cached == nil || string(name) != i.known {
 		i.known = string(name)

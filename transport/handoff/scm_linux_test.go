@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A descriptor for which no number is free is an error, and those that had one are closed.
+// If no number is free for a descriptor, that is an error, and those that got a number are closed.
 func TestReceiveWithoutDescriptorNumber(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
@@ -17,7 +17,7 @@ func TestReceiveWithoutDescriptorNumber(t *testing.T) {
 	next, err := unix.FcntlInt(uintptr(f), unix.F_DUPFD_CLOEXEC, 3)
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(next))
-	enough := scarce.Descriptors(t, uint64(next)+1) // one is
+	enough := scarce.Descriptors(t, uint64(next)+1) // one number is free
 	var set FDSet
 	_, err = b.Receive(soon(t), make([]byte, 1), &set, 3)
 	enough()

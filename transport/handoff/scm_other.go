@@ -10,12 +10,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Without UNIX sockets that carry descriptors nothing of this package works: NewConn says so.
+// Without UNIX sockets that carry descriptors nothing in this package works: NewConn returns errors.ErrUnsupported.
 
-const (
-	pollsOwnBufferOnly = false
-	pairKind           = syscall.SOCK_STREAM
-)
+const pairKind = syscall.SOCK_STREAM
 
 type outSystem struct{}
 

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketKind is the type of a socket, EAFNOSUPPORT if it is no UNIX one.
+// socketKind returns the type of a socket (SO_TYPE).
 func socketKind(raw syscall.RawConn) (kind int, err error) {
 	e := raw.Control(func(fd uintptr) {
 		kind, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TYPE)
@@ -41,7 +41,7 @@ func pending(l *net.UnixListener) (there bool, err error) {
 	return there, os.NewSyscallError("poll", err)
 }
 
-// settle judges a message that has been received into p, with control data and flags, and takes its descriptors.
+// settle stores in i a message of n bytes that has been received into p, and its descriptors. Its error says why the message is lost.
 func (i *incoming) settle(n int, control []byte, flags int, credentials bool) error {
 	i.n, i.settled = min(n, len(i.p)), true
 	var got parsed
@@ -52,7 +52,7 @@ func (i *incoming) settle(n int, control []byte, flags int, credentials bool) er
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrDescriptorsLost, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err))
-	case flags&unix.MSG_CTRUNC != 0 || len(i.fds) > i.room: // padding has room for one more than was asked for
+	case flags&unix.MSG_CTRUNC != 0 || len(i.fds) > i.room: // there was room for more than was asked for
 		return ErrDescriptorsLost
 	case flags&unix.MSG_TRUNC != 0:
 		return ErrTruncated
@@ -62,7 +62,7 @@ func (i *incoming) settle(n int, control []byte, flags int, credentials bool) er
 	return nil
 }
 
-// sessionBuffer makes the buffer of a stream for sessions large enough for two of them.
+// sessionBuffer makes a stream's buffer, of the direction in use, large enough for two sessions.
 func sessionBuffer(raw syscall.RawConn, sends bool) (err error) {
 	e := raw.Control(func(fd uintptr) {
 		if !sends {

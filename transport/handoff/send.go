@@ -12,35 +12,36 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// An outgoing message.
+// An outgoing is a message that is being sent.
 type outgoing struct {
 	head, p   []byte
-	n         int // bytes that are out
+	n         int // bytes that have been sent
 	err       error
-	once      bool // do not wait
-	wait      bool // there is no room
+	once      bool // try once, do not wait
+	wait      bool // the peer had no room
 	ancillary      // the descriptors
 	outSystem
 }
 
-// Send sends p as one message together with descriptors, which stay the caller's; they must stay open until it has returned, and on darwin
-// until the peer has received them. On a stream an empty p is EINVAL, with descriptors or without, and an error after part of p is out is
-// transport.ErrPoisoned, for this call and all later ones; before that nothing is out. A packet goes whole or not at all; one that is too
-// long for the socket's send buffer is EMSGSIZE. A full peer is waited for. EINVAL for more than MaxDescriptors, EBADF for one that is not
-// open.
+// Send sends p as one message together with descriptors, which stay the caller's; they must stay open until Send has returned, and on
+// darwin until the peer has received them. On a stream an empty p is EINVAL, with descriptors or without. An error on a stream after part
+// of p has been sent is transport.ErrPoisoned, for this call and all later ones; with any other error nothing has been sent. A packet goes
+// whole or not at all; one that is too long for the socket's send buffer is EMSGSIZE. Send waits while the peer has no room. EINVAL for
+// more than MaxDescriptors descriptors, EBADF for one that is not open.
 func (c *Conn) Send(ctx context.Context, p []byte, fds ...int) error {
 	return c.send(ctx, nil, nil, p, fds)
 }
 
 // SendTo is Send on a datagram socket to an address; nil is the one that the socket is connected to. It waits while the receiver's queue is
-// full, and has the errors of Send: ENOENT or ECONNREFUSED if nobody has the address, EINVAL for one that is not of a UNIX socket.
+// full, and has the errors of Send: ENOENT or ECONNREFUSED if no socket has the address, EINVAL if the address is not that of a UNIX
+// socket.
 func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...int) error {
 	return c.send(ctx, to, nil, p, fds)
 }
 
 // TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer has no room, or that another call is
-// sending. n is how many bytes are out: on a stream it may be less than len(p), without an error, and the descriptors are out with the
-// first of them. Sending on is up to the caller.
+// sending. n is how many bytes have been sent: on a stream it may be less than len(p), without an error, and the descriptors have been sent
+// with the first byte. Sending the rest is up to the caller.
 func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryParts(nil, p, fds) }
 
 // tryParts is TrySend of head and p as one message.
@@ -65,12 +66,12 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 	return o.n, failed("send", c.peer, err)
 }
 
-// send sends head and p as one message; to is nil for the one that the socket is connected to.
+// send sends head and p as one message; to is nil for the address that the socket is connected to.
 //
-// It makes the system call itself, where it can: what a message costs beside that is a few calls and returns. The processor's prediction of
-// return addresses misses after a system call, so there are few nested returns on this path.
+// It makes the system call itself if it can, because beside the system call a message costs little more than function calls and returns.
+// After a system call the processor mispredicts return addresses, so there are few nested returns on this path.
 func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
-	err := ctx.Err() // before it has the turn: a nil context panics
+	err := ctx.Err() // before the turn is taken: a nil context panics
 	if err == nil {
 		err = c.sending.take(ctx)
 	}
@@ -88,18 +89,18 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 			return nil
 		}
 		switch {
-		case errno == 0: // part of a stream's
+		case errno == 0: // part of a stream's message
 			o.n = int(n)
 			o.drop()
 		case again(errno):
 			full = true
 		case !interrupted(errno):
-			err = errno // the kernel says some things once only
+			err = errno // the kernel reports some errors only once
 			c.resets(err)
 		}
 	}
 	if err == nil {
-		err = c.sendWaiting(ctx, to != nil && pollsOwnBufferOnly, full)
+		err = c.sendWaiting(ctx, to != nil, full)
 	}
 	full = err == nil && o.wait
 	o.forget()
@@ -110,8 +111,8 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 	return c.notSent(to, err)
 }
 
-// sendWaiting sends what is not out yet. full says that there was no room just now. Where the poller cannot tell of room, which looks says,
-// o.wait is left if there is still none.
+// sendWaiting sends the rest of the message. full says that the peer had no room just now, so that the first try is left out. looks says
+// that the poller cannot tell when there is room: then sendWaiting does not wait, and leaves o.wait set if there is none.
 func (c *Conn) sendWaiting(ctx context.Context, looks, full bool) (err error) {
 	o := &c.out
 	if o.wait = true; !full {
@@ -138,7 +139,7 @@ func (c *Conn) notSent(to transport.Addr, err error) error {
 	return failed("send", to, err)
 }
 
-// prepare makes the message ready that goes out. It copies fds, so that a caller's slice need not be on the heap.
+// prepare sets up c.out with the message. It copies fds, so that the caller's slice need not be on the heap.
 func (c *Conn) prepare(to transport.Addr, head, p []byte, fds []int) error {
 	if c.broken {
 		return transport.ErrPoisoned
@@ -164,20 +165,20 @@ func sendable(fds []int) error {
 		return fmt.Errorf("%d descriptors, more than %d: %w", len(fds), MaxDescriptors, syscall.EINVAL)
 	}
 	for i, fd := range fds {
-		if fd < 0 || int64(fd) > math.MaxInt32 { // the message has 32 bits for it
+		if fd < 0 || int64(fd) > math.MaxInt32 { // SCM_RIGHTS has 32 bits for a descriptor
 			return fmt.Errorf("descriptor %d at index %d: %w", fd, i, syscall.EBADF)
 		}
 	}
 	return nil
 }
 
-// forget lets go of the caller's memory.
+// forget drops the references to the caller's memory.
 func (o *outgoing) forget() {
 	o.head, o.p = nil, nil
 	o.clear()
 }
 
-// rest is what is not out yet.
+// rest returns what has not been sent yet.
 func (o *outgoing) rest() (head, p []byte) {
 	if o.n < len(o.head) {
 		return o.head[o.n:], o.p
@@ -185,7 +186,7 @@ func (o *outgoing) rest() (head, p []byte) {
 	return nil, o.p[o.n-len(o.head):]
 }
 
-// trySend sends until all is out or there is no room.
+// trySend sends until everything is sent or there is no room.
 func (c *Conn) trySend(fd uintptr) bool {
 	o := &c.out
 	o.wait = false
@@ -207,18 +208,19 @@ func (c *Conn) trySend(fd uintptr) bool {
 			o.err = nil
 			return true
 		}
-		o.drop() // they went with the first part
+		o.drop() // the descriptors went with the first part
 	}
 }
 
-// lookToSend makes one try: o.wait says that there was no room.
+// lookToSend tries once, without waiting: o.wait says that there was no room.
 func (c *Conn) lookToSend() error {
 	c.out.once = true
 	return c.look(&c.outward)
 }
 
-// sendByLooking sends to an address whose receiver had no room. The poller looks at our own buffer only, never at the receiver's queue,
-// which it would try again and again; so this looks by itself. Between the looks others send, for their receivers may have room.
+// sendByLooking sends to an address whose receiver had no room. The poller looks only at our own send buffer, not at the receiver's queue:
+// since the buffer has room, waiting would become a busy loop. So sendByLooking tries again after pauses. In the pauses other calls may
+// send, since their receivers may have room.
 func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
@@ -240,7 +242,7 @@ func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []b
 	}
 }
 
-// lookOnce takes a turn to try to send to an address.
+// lookOnce takes the turn and tries once to send to an address.
 func (c *Conn) lookOnce(ctx context.Context, to transport.Addr, head, p []byte, fds []int) (full bool, err error) {
 	if err := c.sending.take(ctx); err != nil {
 		return false, err

@@ -17,19 +17,20 @@ const (
 	// DefaultMaxPayload is the longest document that a JSONConn takes from a memory file, in bytes.
 	DefaultMaxPayload = 64 << 20
 
-	// argsViaFD stands for a document that is in the first descriptor.
+	// argsViaFD is sent in place of a document that is in the first descriptor.
 	argsViaFD   = "<args-via-fd>"
 	payloadName = "jsoncomm/payload"
 )
 
 // A JSONConn exchanges JSON documents, each with a set of descriptors, over a connection of sequenced packets. A document that is too long
-// for a packet goes in a memory file (Linux), which is the message's first descriptor; at most MaxDescriptors - 1 others are beside it
-// then. This is jsoncomm of osbuild in its present form.
+// for a packet goes in a memory file (Linux), which is the message's first descriptor, before at most MaxDescriptors - 1 others. This is
+// the present form of osbuild's jsoncomm.
 //
 // Methods may be called concurrently. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets (darwin, windows).
 type JSONConn struct{ conn *Conn }
 
-// NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which it owns on success; EINVAL for one of another type.
+// NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which the JSONConn owns on success; EINVAL for a socket of
+// another type.
 func NewJSONConn(conn *net.UnixConn) (*JSONConn, error) {
 	c, err := borrow(conn)
 	if err != nil {
@@ -41,7 +42,7 @@ func NewJSONConn(conn *net.UnixConn) (*JSONConn, error) {
 	return &JSONConn{conn: c}, nil
 }
 
-// JSONPair makes two that are connected to each other.
+// JSONPair makes two JSONConns that are connected to each other.
 func JSONPair() (one, other *JSONConn, err error) {
 	if err := sequenced(pairKind); err != nil {
 		return nil, nil, failed("socketpair", nil, err)
@@ -68,7 +69,7 @@ func JSONPair() (one, other *JSONConn, err error) {
 	return nil, nil, errors.Join(err, first.Close())
 }
 
-// sequenced refuses a kind of sockets that is not of sequenced packets: errors.ErrUnsupported where there are none.
+// sequenced returns an error if kind is not that of sequenced packets, errors.ErrUnsupported on systems without them.
 func sequenced(kind int) error {
 	switch {
 	case pairKind != syscall.SOCK_SEQPACKET:
@@ -96,7 +97,7 @@ func dialPackets(ctx context.Context, path string) (*net.UnixConn, error) {
 	return c.(*net.UnixConn), nil
 }
 
-// DialJSON connects to a JSONListener at a path. syscall.EAGAIN if that has no room for another connection that it has not accepted.
+// DialJSON connects to a JSONListener at a path. syscall.EAGAIN if the listener's backlog is full.
 func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
 	c, err := dialPackets(ctx, path)
 	if err != nil {
@@ -109,11 +110,12 @@ func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
 	return j, nil
 }
 
-// SyscallConn is for options of the socket, and for PeerCred.
+// SyscallConn gives access to the socket's options, and serves PeerCred.
 func (j *JSONConn) SyscallConn() (syscall.RawConn, error) { return j.conn.SyscallConn() }
 
-// Send sends v as JSON, with descriptors, which stay the caller's. A peer that has no room is waited for. EMSGSIZE for a document that is
-// too long for a packet where there are no memory files. What cannot be JSON is the error of json.Marshal, and nothing is sent.
+// Send sends v as JSON, with descriptors, which stay the caller's. Send waits while the peer has no room. EMSGSIZE for a document that is
+// too long for a packet, on systems without memory files. If v cannot be marshalled, Send returns the error of json.Marshal and sends
+// nothing.
 func (j *JSONConn) Send(ctx context.Context, v any, fds ...int) error {
 	p, err := json.Marshal(v)
 	if err == nil {
@@ -124,7 +126,7 @@ func (j *JSONConn) Send(ctx context.Context, v any, fds ...int) error {
 	return failed("send JSON", j.conn.peer, err)
 }
 
-// sendFile sends a document that is too long in a memory file.
+// sendFile sends a document that is too long for a packet in a memory file.
 func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong error) error {
 	if len(fds) > MaxDescriptors-1 {
 		return fmt.Errorf("%d descriptors beside a payload of %d bytes, more than %d: %w", len(fds), len(p), MaxDescriptors-1, syscall.EINVAL)
@@ -140,11 +142,11 @@ func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong er
 	return errors.Join(err, closeFD(fd))
 }
 
-// Recv waits for the next document, of up to DefaultMaxPayload bytes, and stores it in v as json.Unmarshal does; a nil v only has it
-// checked. It returns the descriptors, which the caller closes, never nil, with an error none. io.EOF is the end, ECONNRESET that of a peer
-// who has closed without reading all. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not
-// come whole, ErrMalformed for a memory file that is none, EMSGSIZE for one that is too long: then all that came is gone, and the next
-// document can be received.
+// Recv waits for the next document, of up to DefaultMaxPayload bytes, and stores it in v as json.Unmarshal does; if v is nil, the document
+// is only checked. It returns the descriptors in a set that is never nil, empty with an error, and that the caller closes. io.EOF is the
+// end, ECONNRESET the end if the peer has closed without reading everything. ErrJSON for a document that is not JSON or does not fit v,
+// ErrTruncated and ErrDescriptorsLost for one that has not come whole, ErrMalformed if the descriptor in place of a document is no memory
+// file, EMSGSIZE if that file is too long: then all that came is gone, and the next document can be received.
 func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 	set := &FDSet{wary: true}
 	p, _, _, err := j.conn.ReceivePacket(ctx, nil, DefaultMaxPayload, set, MaxDescriptors)
@@ -178,7 +180,7 @@ func fromFile(set *FDSet) (p []byte, others *FDSet, err error) {
 	return p, others, nil
 }
 
-// Close closes the connection. It may be called any number of times. Calls that wait, and later ones, say net.ErrClosed.
+// Close closes the connection. It may be called any number of times. Calls that wait, and later ones, return net.ErrClosed.
 func (j *JSONConn) Close() error {
 	if err := j.conn.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
@@ -194,8 +196,8 @@ type JSONListener struct {
 	failure error
 }
 
-// ListenJSON listens at a path; on Linux a first "@" is an abstract name. EADDRINUSE if there is a file at that path already, whoever left
-// it.
+// ListenJSON listens at a path; on Linux a path that begins with "@" is an abstract name. EADDRINUSE if there is a file at that path
+// already, even one that a dead process has left.
 func ListenJSON(path string) (*JSONListener, error) {
 	addr, err := transport.FromUnixPath(path)
 	if err == nil && path == "" {
@@ -230,10 +232,10 @@ func listenPackets(addr transport.Addr, path string) (*acceptor, *pin, error) {
 	return newAcceptor(l), pin, nil
 }
 
-// Addr is where it listens.
+// Addr returns the listener's address.
 func (j *JSONListener) Addr() transport.Addr { return transport.FromNetAddr(j.l.Addr()) }
 
-// Accept waits for the next connection. One call at a time; others wait. A want of descriptors or memory does not end it: it tries again,
+// Accept waits for the next connection. One call at a time; others wait. A lack of descriptors or memory does not end it: it tries again,
 // after a pause. net.ErrClosed is the end.
 func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 	c, err := j.accept(ctx)
@@ -247,8 +249,8 @@ func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 	return conn, nil
 }
 
-// Close stops listening and removes the socket's file, wherever its directory is by now. It may be called any number of times. Accept comes
-// back with net.ErrClosed; connections live on.
+// Close stops listening and removes the socket's file, even if its directory has been moved meanwhile. It may be called any number of
+// times. Accept returns net.ErrClosed; connections stay open.
 func (j *JSONListener) Close() error {
 	j.closing.Do(func() { j.failure = j.pin.removeThen(j.close) })
 	return j.failure

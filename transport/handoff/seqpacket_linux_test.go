@@ -23,7 +23,7 @@ func jsonPair(t testing.TB) (one, other *JSONConn) {
 	return one, other
 }
 
-// Documents of any length come whole; long ones in a file of their own, which is not seen.
+// Documents of any length come whole, long ones in a memory file that the caller does not see.
 func TestJSONConn(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
@@ -164,7 +164,7 @@ func TestJSONConnRefuses(t *testing.T) {
 	require.NoError(t, fds.Close())
 }
 
-// A server decides on the sender of each document.
+// A server decides for each document whether to accept its sender.
 func TestJSONServerPeer(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)

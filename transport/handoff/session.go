@@ -17,21 +17,20 @@ import (
 // DefaultSessionTimeout is how long a Receiver waits for the rest of a session.
 const DefaultSessionTimeout = 10 * time.Second
 
-// A Session is a socket session that has been received: a socket, who talks on it, and what was read from it already. The zero Session is
-// ready to be received into, again and again: the memory of Data is reused.
+// A Session is a socket session that has been received: a socket, its endpoints, and the data that was already read from it. The zero
+// Session is ready for Receive. A Session can be used for many Receives, which reuse the memory of Data.
 type Session struct {
 	Header
 	Data []byte
-	// Socket holds the descriptor, at index 0, until somebody steals it; close-on-exec is set, and whether it blocks is as its sender left
-	// it.
+	// Socket holds the descriptor, at index 0, until it is stolen; close-on-exec is set, and its blocking mode is as the sender left it.
 	Socket FDSet
 }
 
 // Close closes the descriptor, unless it has been stolen.
 func (s *Session) Close() error { return s.Socket.Close() }
 
-// Describe makes the Header of a connected stream, or of any other socket with remote as the other endpoint. ENOTCONN if there is
-// no remote endpoint, EAFNOSUPPORT for a socket that is not an inet one.
+// Describe makes the Header of a connected stream, or of any other socket with remote as the other endpoint. ENOTCONN if there is no remote
+// endpoint, EAFNOSUPPORT for a socket that is neither IPv4 nor IPv6.
 func Describe(fd int, remote transport.Addr) (Header, error) {
 	s, err := inspect(fd)
 	if err != nil {
@@ -52,19 +51,19 @@ func Describe(fd int, remote transport.Addr) (Header, error) {
 	return Header{Family: s.Domain, Type: s.Type, Protocol: max(s.Protocol, 0), Local: s.Local, Remote: s.Remote}, nil
 }
 
-// A Forwarder sends socket sessions to a Receiver, or to a SocketSessionReceiver of BIND 10, over a UNIX stream. It never waits: whoever
-// forwards has clients to serve. Methods may be called concurrently; the sessions go out one after the other.
+// A Forwarder sends socket sessions to a Receiver, or to a SocketSessionReceiver of BIND 10, over a UNIX stream. It never waits, because
+// its process has clients to serve. Methods may be called concurrently; sessions are sent one after the other.
 type Forwarder struct {
 	mu   sync.Mutex
-	addr transport.Addr // nil: it was made of a connection, and has no other
+	addr transport.Addr // nil: made of a connection, cannot connect again
 	conn *Conn
-	last error // why there is no conn any more
+	last error // why Push has closed conn
 	head []byte
 	one  [1]int
 }
 
-// NewForwarder makes a Forwarder to the receiver at path; on Linux a first "@" is an abstract name. Nothing need be there until
-// [Forwarder.Connect]. ENAMETOOLONG for a path that the system does not take.
+// NewForwarder makes a Forwarder to the receiver at path; on Linux a path that begins with "@" is an abstract name. The receiver need not
+// exist until [Forwarder.Connect]. ENAMETOOLONG for a path that is too long for the system.
 func NewForwarder(path string) (*Forwarder, error) {
 	addr, err := transport.FromUnixPath(path)
 	if err == nil && path == "" {
@@ -76,8 +75,8 @@ func NewForwarder(path string) (*Forwarder, error) {
 	return &Forwarder{addr: addr}, nil
 }
 
-// NewForwarderConn makes a Forwarder of a connected UNIX stream, one of a pair say, which it owns on success. Once it is closed it cannot
-// be connected again.
+// NewForwarderConn makes a Forwarder of a connected UNIX stream, one of a pair say, which the Forwarder owns on success. Once closed, it
+// cannot be connected again.
 func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
 	c, err := sessionConn(conn, true)
 	if err != nil {
@@ -86,8 +85,8 @@ func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
 	return &Forwarder{conn: c}, nil
 }
 
-// Connect connects to the receiver. EISCONN if it is connected, EAGAIN if the receiver has no room for another connection that it has not
-// accepted. It may be called again after Close, and after a Push that closed the connection.
+// Connect connects to the receiver. EISCONN if it is connected already, EAGAIN if the receiver's backlog is full. It may be called again
+// after Close, and after a Push that closed the connection.
 func (f *Forwarder) Connect(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -110,7 +109,8 @@ func (f *Forwarder) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the connection; what has been pushed arrives. ENOTCONN if it is not connected, and no Push has just closed it.
+// Close closes the connection; sessions that have been pushed still arrive. ENOTCONN if there is no connection, unless a Push has closed it
+// since the last Connect.
 func (f *Forwarder) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,8 +125,8 @@ func (f *Forwarder) Close() error {
 	return failed("close", f.addr, err)
 }
 
-// SyscallConn is for options of the socket: its SO_SNDBUF says how many sessions it holds that nobody has received. ENOTCONN without a
-// connection, of which each has a socket of its own.
+// SyscallConn gives access to the options of the connection's socket: SO_SNDBUF limits how many sessions wait for the receiver. ENOTCONN
+// without a connection. Each connection has a socket of its own, so options have to be set again after Connect.
 func (f *Forwarder) SyscallConn() (syscall.RawConn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,11 +136,11 @@ func (f *Forwarder) SyscallConn() (syscall.RawConn, error) {
 	return f.conn.SyscallConn()
 }
 
-// Push sends a session: the descriptor, which stays the caller's, what h says of it, and 1 to MaxSessionData bytes that were read from it.
-// It does not wait. EINVAL for a session that cannot be sent, and EBADF for a descriptor that is not open, leave the Forwarder connected. It
-// gives up, and closes the connection, with EAGAIN if the receiver has no room (transport.ErrPoisoned as well if part of the session is out),
-// and with EPIPE or ECONNRESET if the receiver is gone: what was pushed before arrives. From then on until Connect has succeeded, as
-// without a connection, Push is ENOTCONN, and names the error that closed it.
+// Push sends a session: the descriptor, which stays the caller's, its description h, and 1 to MaxSessionData bytes that were read from it.
+// It does not wait. EINVAL for a session that cannot be sent, and EBADF for a descriptor that is not open, leave the Forwarder connected.
+// Push closes the connection, and returns EAGAIN if the receiver has no room (transport.ErrPoisoned as well if part of the session has been
+// sent), and EPIPE or ECONNRESET if the receiver is gone: sessions pushed before still arrive. From then on until Connect has succeeded,
+// Push returns ENOTCONN, which wraps the error that closed the connection.
 func (f *Forwarder) Push(fd int, h Header, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -177,8 +177,8 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 	return err
 }
 
-// PushConn is Push of a connected socket that belongs to package net: it asks the socket for its Header, and keeps it open meanwhile. The
-// socket stays the caller's, who closes it next: what the receiver has is not affected.
+// PushConn is Push of a connected socket that belongs to package net: it makes the Header with Describe, and keeps the socket open
+// meanwhile. The socket stays the caller's, who should close it next; this does not affect the receiver's descriptor.
 func (f *Forwarder) PushConn(conn syscall.Conn, data []byte) error {
 	return Lend(func(fds []int) error {
 		h, err := Describe(fds[0], nil)
@@ -189,7 +189,7 @@ func (f *Forwarder) PushConn(conn syscall.Conn, data []byte) error {
 	}, conn)
 }
 
-// sessionConn makes a Conn of a stream for sessions, with the buffers that BIND 10 has.
+// sessionConn makes a Conn of a stream for sessions, with buffers of the same size as BIND 10's.
 func sessionConn(conn *net.UnixConn, sends bool) (*Conn, error) {
 	c, err := borrow(conn)
 	if err != nil {
@@ -207,17 +207,17 @@ func sessionConn(conn *net.UnixConn, sends bool) (*Conn, error) {
 
 // ReceiverConfig says how a Receiver receives. The zero value is the default.
 type ReceiverConfig struct {
-	// Timeout is how long the rest of a session may take once its beginning is there; 0 is DefaultSessionTimeout. It begins anew when
-	// something has come and nobody has received for so long.
+	// Timeout is how long the rest of a session may take once its beginning is there; 0 is DefaultSessionTimeout. If no call has received
+	// for that long, and something has come meanwhile, the time begins anew.
 	Timeout time.Duration
-	// Peer decides, once, whether the forwarder may forward; nil is SameUser. An error refuses.
+	// Peer decides in NewReceiver whether the forwarder may forward: an error refuses it. nil is SameUser.
 	Peer func(Cred) error
-	// AnySocket accepts descriptors that are no sockets of the family and the type that the session says, as BIND 10 does.
+	// AnySocket accepts descriptors that are not sockets of the family and type that the session says, as BIND 10 does.
 	AnySocket bool
 }
 
-// A Receiver receives socket sessions of a Forwarder, or of a SocketSessionForwarder of BIND 10. It reads ahead: nobody else may read from
-// the connection. One call of Receive at a time; others wait.
+// A Receiver receives socket sessions of a Forwarder, or of a SocketSessionForwarder of BIND 10. It reads ahead, so nothing else may read
+// from the connection. One call of Receive at a time; others wait.
 type Receiver struct {
 	conn   *Conn
 	config ReceiverConfig
@@ -227,8 +227,8 @@ type Receiver struct {
 	broken error
 }
 
-// NewReceiver makes a Receiver of a UNIX stream that has been accepted, which it owns on success. ErrForbidden if the forwarder's
-// credentials do not allow it, errors.ErrUnsupported where they cannot be told. A nil config is the default.
+// NewReceiver makes a Receiver of a UNIX stream that has been accepted, which the Receiver owns on success. ErrForbidden if Peer refuses
+// the forwarder's credentials, errors.ErrUnsupported on systems that do not tell credentials. A nil config is the default.
 func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) {
 	r := &Receiver{}
 	if config != nil {
@@ -248,14 +248,13 @@ func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) 
 		return nil, failed("receive sessions", nil, err)
 	}
 	r.conn, r.rest = c, patience{what: "session", limit: r.config.Timeout}
-	r.in = byteStream{conn: c, room: 1, most: 2, came: FDSet{wary: true}} // of a session, and of one whose beginning came with its end
+	r.in = byteStream{conn: c, room: 1, most: 2, came: FDSet{wary: true}} // 2: the next session may begin in the same read
 	return r, nil
 }
 
-// Close closes the connection, and descriptors that were received and not returned. A Receive that waits comes back with
-// net.ErrClosed.
+// Close closes the connection, and descriptors that were received and not returned. A Receive that waits returns net.ErrClosed.
 func (r *Receiver) Close() error {
-	err := r.conn.Close() // which ends a wait
+	err := r.conn.Close() // ends a wait that holds the turn
 	_ = r.turn.take(context.Background())
 	defer r.turn.pass()
 	if r.broken == nil {
@@ -264,11 +263,12 @@ func (r *Receiver) Close() error {
 	return errors.Join(err, r.in.close())
 }
 
-// Receive waits for the next session and puts it into s; what s held before is closed. io.EOF is the forwarder's end between two sessions.
-// A context that ends loses nothing: the next call goes on. Every other error is final, closes all that came with the session, and is that
-// of all later calls; close the Receiver then: io.ErrUnexpectedEOF for part of a session before the end, ErrLate for one whose rest did not
-// come within the Timeout, ErrMalformed for one that is oversized or contradicts itself, comes without a descriptor, or with one that is
-// not what it says; ErrDescriptorsLost for more than one.
+// Receive waits for the next session and puts it into s; the descriptor that s held before is closed. io.EOF is the end of the connection
+// between two sessions. If ctx ends, nothing is lost: the next call continues. Every other error is final: the descriptors that came with
+// the session are closed, and all later calls return the same error; close the Receiver then. These are io.ErrUnexpectedEOF for an end
+// within a session, ErrLate for a session whose rest did not come within the Timeout, ErrMalformed for one that is oversized or contradicts
+// itself, that comes without a descriptor, or whose descriptor is not what the session says; ErrDescriptorsLost for more than one
+// descriptor.
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
 	if err := r.turn.take(ctx); err != nil {
@@ -324,7 +324,7 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 		return err
 	}
 	r.rest.over()
-	if in.passed(first+int64(whole)) > 1 { // all came in one read: another is due to a session that follows
+	if in.passed(first+int64(whole)) > 1 { // more than one within this session; one that came in the same read may belong to the next
 		return malformed("a session with more than one descriptor")
 	}
 	s.Header = h
@@ -342,7 +342,7 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 	return err
 }
 
-// check compares a descriptor with what the session says of it.
+// check compares a descriptor with the session's description.
 func (r *Receiver) check(fd int, h *Header) error {
 	if r.config.AnySocket {
 		return nil
@@ -360,7 +360,7 @@ func (r *Receiver) check(fd int, h *Header) error {
 	return nil
 }
 
-// checkPeer asks allow, or SameUser, whether to deal with who is at the other end.
+// checkPeer asks allow, or SameUser if allow is nil, whether the process at the other end is acceptable.
 func checkPeer(conn syscall.Conn, allow func(Cred) error) error {
 	if allow == nil {
 		allow = SameUser

@@ -61,7 +61,7 @@ func sessions(t testing.TB, config *ReceiverConfig) (*Forwarder, *Receiver) {
 	return f, r
 }
 
-// receiver makes a Receiver, and the socket of one who sends what he likes.
+// receiver makes a Receiver, and a socket at its other end from which a test sends anything.
 func receiver(t testing.TB, config *ReceiverConfig) (*net.UnixConn, *Receiver) {
 	t.Helper()
 	a, b := pair(t, unix.SOCK_STREAM)
@@ -71,7 +71,7 @@ func receiver(t testing.TB, config *ReceiverConfig) (*net.UnixConn, *Receiver) {
 	return a, r
 }
 
-// The bytes of a session, as BIND 10 has them.
+// The bytes of a session are those of BIND 10.
 func TestSessionWire(t *testing.T) {
 	if sockaddrHasLen {
 		t.Skip("written for a struct sockaddr without a length")
@@ -140,7 +140,7 @@ func TestSessions(t *testing.T) {
 	require.Equal(t, io.EOF, r.Receive(ctx, &s))
 }
 
-// An accepted connection goes to the receiver with what was read from it, and lives on there.
+// An accepted connection goes to the receiver with the bytes that were read from it, and goes on there.
 func TestPushConn(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
@@ -311,7 +311,7 @@ func TestForwarderStaysConnected(t *testing.T) {
 	err = f.Push(fd, h, []byte("x"))
 	require.ErrorIs(t, err, syscall.ENOTCONN, "though there is room again")
 	require.ErrorIs(t, err, syscall.EAGAIN, "and says since when")
-	if runtime.GOOS == "linux" { // a stream with room for a part takes that part elsewhere, even of little
+	if runtime.GOOS == "linux" { // on other systems a stream with little room takes part of a session
 		require.ErrorIs(t, r.Receive(soon(t), &s), io.EOF)
 	}
 	require.NoError(t, f.Close())
@@ -337,7 +337,7 @@ func TestForwarderPaths(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
-// However the bytes of sessions are cut, they are the same sessions.
+// Sessions arrive unchanged, however their bytes are cut.
 func TestSessionsInPieces(t *testing.T) {
 	noLeak(t)
 	fd, h := v4(t)
@@ -364,7 +364,7 @@ func TestSessionsInPieces(t *testing.T) {
 			require.NoError(t, err)
 			wire = append(wire, s.data...)
 			control := unix.UnixRights(own)
-			for len(wire) > 0 { // BIND 10 begins with one byte
+			for len(wire) > 0 { // BIND 10 sends the first byte alone
 				n := min(rapid.SampledFrom([]int{1, 2, 3, 30, 5, 61, 1 << 20}).Draw(rt, "piece"), len(wire))
 				sendRaw(t, a, wire[:n], control)
 				wire, control = wire[n:], nil
@@ -383,7 +383,7 @@ func TestSessionsInPieces(t *testing.T) {
 	})
 }
 
-// What has come while nobody received is not late, however much later somebody does.
+// Bytes that have come while no call received are not late, however much later they are received.
 func TestSessionNobodyLooks(t *testing.T) {
 	fd, h := v4(t)
 	wire, err := appendSession(nil, &h, 4)
@@ -406,7 +406,7 @@ func TestSessionNobodyLooks(t *testing.T) {
 	}
 }
 
-// What a socket had no room for while nobody looked comes when somebody does, and has its time from then on.
+// Bytes for which the socket had no room while no call received come once a call receives, and have the full time from then on.
 func TestLongSessionNobodyLooks(t *testing.T) {
 	noLeak(t)
 	const part = 3 * firstBuffer / 2
@@ -440,7 +440,7 @@ func TestLongSessionNobodyLooks(t *testing.T) {
 	require.ErrorIs(t, later(), ErrLate, "it had its time")
 }
 
-// A context that ends within a session loses nothing of it.
+// If a context ends within a session, nothing of the session is lost.
 func TestReceiveGoesOn(t *testing.T) {
 	fd, h := v4(t)
 	wire, err := appendSession(nil, &h, 4)
@@ -478,7 +478,7 @@ func TestReceiverClose(t *testing.T) {
 	require.Error(t, r.Receive(context.Background(), &Session{}))
 }
 
-// Sessions are taken from whom they may come from only.
+// Sessions are accepted only from forwarders that Peer allows.
 func TestReceiverPeer(t *testing.T) {
 	noLeak(t)
 	no := errors.New("not this one")

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lie, by its name: a good session of 4 bytes of data, changed.
+// A lie is a good session of 4 bytes of data with one change, which its name tells.
 type lie struct {
 	name   string
 	change func(wire []byte) []byte
@@ -58,7 +58,7 @@ var lies = []lie{
 func TestSessionLies(t *testing.T) {
 	fd, h := v4(t)
 	for _, l := range lies {
-		for _, apart := range []bool{false, true} { // the byte by itself, as BIND 10 has it
+		for _, apart := range []bool{false, true} { // the first byte alone, as BIND 10 sends it
 			t.Run(l.name, func(t *testing.T) {
 				noLeak(t)
 				a, r := receiver(t, nil)
@@ -153,7 +153,7 @@ func slicesRepeat(fd, n int) (fds []int) {
 	return fds
 }
 
-// Part of a session and silence is an error in time, whoever waits for ever.
+// Part of a session, followed by silence, is an error after the timeout, even for a caller that would wait for ever.
 func TestSessionSilence(t *testing.T) {
 	fd, h := v4(t)
 	for _, n := range []int{1, 2, 20, 59, 62} {
@@ -173,7 +173,7 @@ func TestSessionSilence(t *testing.T) {
 		a, r = receiver(t, &ReceiverConfig{Timeout: 20 * time.Millisecond})
 		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
 		before = openDescriptors()
-		for begun := time.Now(); r.broken == nil; time.Sleep(time.Millisecond) { // nor for one who only looks
+		for begun := time.Now(); r.broken == nil; time.Sleep(time.Millisecond) { // the same for a caller that only polls
 			require.Less(t, time.Since(begun), 20*time.Second)
 			err = r.Receive(transport.NoWait(), &s)
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -209,7 +209,7 @@ func FuzzParseHeader(f *testing.F) {
 	})
 }
 
-// Whatever comes, with descriptors here and there: sessions or an error, and nothing is left behind.
+// Any bytes, with descriptors anywhere, give sessions or an error, and leave nothing behind.
 func FuzzReceiver(f *testing.F) {
 	h := Header{unix.AF_INET, unix.SOCK_DGRAM, 17, addr("10.1.2.3:53"), addr("192.0.2.1:4369")}
 	good, err := appendSession(nil, &h, 4)

@@ -16,24 +16,24 @@ const (
 	// MaxSessionData is the most data that a session can carry, in bytes; the least is 1.
 	MaxSessionData = 65535
 
-	sessionLead    = 1 + 2                                // the byte and the header's length, which counts neither
+	sessionLead    = 1 + 2                                // the byte, and the length field, which counts neither
 	fixedHeader    = 6 * 4                                // the header's numbers
 	maxSockaddr    = 128                                  // sizeof(struct sockaddr_storage)
 	maxHeader      = fixedHeader + 2*maxSockaddr          //
 	sessionBuffers = 2 * (2 + maxHeader + MaxSessionData) // of the sockets, as BIND 10 has them
 )
 
-// A Header is what a socket session says beside its descriptor and its data. The endpoints of a connection could be asked of the socket;
-// those of a datagram could not.
+// A Header is what a socket session says beside its descriptor and its data. For a connection, the receiver could ask the socket for the
+// endpoints; for a datagram it could not.
 type Header struct {
 	Family   int // AF_INET or AF_INET6
 	Type     int // SOCK_STREAM or SOCK_DGRAM
-	Protocol int // IPPROTO_TCP, IPPROTO_UDP; 0 and others are passed on
+	Protocol int // IPPROTO_TCP, IPPROTO_UDP; other values are passed on, too
 	Local    transport.Addr
 	Remote   transport.Addr
 }
 
-// appendSession appends what precedes the data: the byte, and the header with its length. EINVAL for what a session cannot be.
+// appendSession appends what precedes the data: the byte, and the header with its length. EINVAL for values that a session cannot have.
 func appendSession(b []byte, h *Header, size int) ([]byte, error) {
 	if size < 1 || size > MaxSessionData {
 		return b, fmt.Errorf("%d bytes of session data, want 1 to %d: %w", size, MaxSessionData, syscall.EINVAL)
@@ -63,7 +63,7 @@ func appendSession(b []byte, h *Header, size int) ([]byte, error) {
 	return b, nil
 }
 
-// parseHeader reads a header without its length, and how much data follows it.
+// parseHeader reads a header, which begins behind its length. size is how much data follows.
 func parseHeader(b []byte) (h Header, size int, err error) {
 	rest := b
 	number := func(what string) (n uint32) {
@@ -124,7 +124,7 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 const sockaddrHasLen = runtime.GOOS == "darwin" || runtime.GOOS == "freebsd" || runtime.GOOS == "netbsd" || runtime.GOOS == "openbsd" ||
 	runtime.GOOS == "dragonfly" || runtime.GOOS == "aix"
 
-// appendImage appends the struct sockaddr of an endpoint. In the family of IPv6 an IPv4 address is a mapped one.
+// appendImage appends the struct sockaddr of an endpoint. With family AF_INET6 an IPv4 address becomes a mapped one.
 func appendImage(b []byte, family int, a transport.Addr) ([]byte, error) {
 	if a == nil {
 		return b, fmt.Errorf("no address: %w", syscall.EINVAL)
@@ -148,7 +148,7 @@ func appendImage(b []byte, family int, a transport.Addr) ([]byte, error) {
 	return transport.AppendSockaddr(b, a)
 }
 
-// parseImage reads a struct sockaddr, which must be of the family.
+// parseImage reads a struct sockaddr, which must be of the given family.
 func parseImage(b []byte, family int) (transport.Addr, error) {
 	if len(b) < 2 {
 		return nil, fmt.Errorf("a sockaddr of %d bytes", len(b))

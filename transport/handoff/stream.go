@@ -12,20 +12,20 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with. The system does not say it exactly: a
-// read may begin with bytes that were sent before, but it ends at the latest with those that the descriptors were sent with. So there are
-// descriptors of one message at most in a read, and they belong to a byte in it; which one that is, the framing knows.
+// A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with. The system does not tell this exactly:
+// a read may begin with bytes that were sent before, but it ends at the latest with the bytes that the descriptors were sent with. So a
+// read holds descriptors of one message at most, and they belong to one of its bytes; the framing knows to which.
 type byteStream struct {
 	conn   *Conn
 	room   int  // descriptors that one message may have
 	most   int  // descriptors that may be held; 0: any number
 	exact  bool // do not read ahead
-	first  bool // of the descriptors of one message all but the first are closed
+	first  bool // of each message's descriptors, close all but the first
 	buf    []byte
-	r, w   int   // buf[r:w] is yet to be used
+	r, w   int   // buf[r:w] has been read and not used
 	offset int64 // of buf[0] in the stream
 	held   []arrival
-	came   FDSet // by the last read
+	came   FDSet // in the last read
 }
 
 // An arrival is a descriptor that came with one of the bytes from start up to end.
@@ -38,8 +38,8 @@ const firstBuffer = 4096
 
 func (b *byteStream) position() int64 { return b.offset + int64(b.r) }
 
-// fill reads until there are n bytes, or the context ends, which loses nothing. io.EOF is the end before the first byte,
-// io.ErrUnexpectedEOF a later one.
+// fill reads until there are n bytes. If ctx ends before, nothing is lost. io.EOF is the end before the first byte, io.ErrUnexpectedEOF a
+// later end.
 func (b *byteStream) fill(ctx context.Context, n int) error {
 	for b.w-b.r < n {
 		if err := b.more(ctx, n); err != nil {
@@ -63,7 +63,7 @@ func (b *byteStream) more(ctx context.Context, n int) error {
 	return err
 }
 
-// receive reads from the socket into p, which is at a place in the stream.
+// receive reads from the socket into p, whose first byte is at place in the stream.
 func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, error) {
 	k, err := b.conn.Receive(ctx, p, &b.came, b.room)
 	if err != nil {
@@ -74,7 +74,7 @@ func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, e
 		if err != nil {
 			return 0, err
 		}
-		if b.first && i > 0 { // all came with one message
+		if b.first && i > 0 { // all descriptors of a read came with one message
 			if err := discard(fd); err != nil {
 				return 0, err
 			}
@@ -88,8 +88,8 @@ func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, e
 	return k, b.came.Close() // all have been stolen
 }
 
-// read reads into p, in the middle of a message: what is there already, or else from the socket, without the detour. It closes the
-// descriptors that came with what it has read.
+// read reads into p in the middle of a message: from the buffer, or if that is empty, directly from the socket. It closes the descriptors
+// that came with the bytes that it has read.
 func (b *byteStream) read(ctx context.Context, p []byte) (n int, err error) {
 	if n = copy(p, b.data()); n > 0 {
 		return n, b.use(n)
@@ -102,7 +102,7 @@ func (b *byteStream) read(ctx context.Context, p []byte) (n int, err error) {
 	return n, errors.Join(err, b.use(0))
 }
 
-// makeRoom makes the buffer one that n bytes fit into.
+// makeRoom makes room for n bytes in the buffer, including those not used yet.
 func (b *byteStream) makeRoom(n int) {
 	if b.r > 0 && (b.r == b.w || len(b.buf)-b.r < n) {
 		copy(b.buf, b.buf[b.r:b.w])
@@ -114,7 +114,7 @@ func (b *byteStream) makeRoom(n int) {
 	}
 }
 
-// data is what has been read and not used.
+// data returns the bytes that have been read and not used.
 func (b *byteStream) data() []byte { return b.buf[b.r:b.w] }
 
 // with counts the descriptors that may have come with the byte at a place in the stream.
@@ -137,7 +137,7 @@ func (b *byteStream) passed(place int64) (n int) {
 	return n
 }
 
-// take gives away the first descriptor that may have come with the byte at a place.
+// take removes and returns the first descriptor that may have come with the byte at a place.
 func (b *byteStream) take(place int64) (fd int, ok bool) {
 	i := slices.IndexFunc(b.held, func(a arrival) bool { return a.start <= place && place < a.end })
 	if i < 0 {
@@ -148,7 +148,7 @@ func (b *byteStream) take(place int64) (fd int, ok bool) {
 	return fd, true
 }
 
-// use passes n bytes, and closes the descriptors that came with them and were not taken.
+// use skips n bytes, and closes the descriptors that came with them and were not taken.
 func (b *byteStream) use(n int) (err error) {
 	b.r += n
 	b.held = slices.DeleteFunc(b.held, func(a arrival) bool {
@@ -161,7 +161,7 @@ func (b *byteStream) use(n int) (err error) {
 	return err
 }
 
-// close closes what nobody took.
+// close closes the descriptors that were not taken.
 func (b *byteStream) close() (err error) {
 	for _, a := range b.held {
 		err = errors.Join(err, discard(a.fd))
@@ -170,16 +170,16 @@ func (b *byteStream) close() (err error) {
 	return errors.Join(err, b.came.Close())
 }
 
-// A patience bounds how long the rest of something may take whose beginning is there, however many calls wait for it. The time begins anew
-// when something has come and nobody has looked for as long as all of it: the socket may have had no room for more.
+// A patience bounds how long the rest of a message may take once its beginning is there, over all calls that wait for it. The time begins
+// anew if no call has waited for as long as the limit, and something has come meanwhile: the socket may have had no room for more.
 type patience struct {
 	what  string
 	limit time.Duration
 	began time.Time // when the rest was first waited for; zero: not yet
-	left  time.Time // when somebody last looked
+	left  time.Time // when the last call of wait returned
 }
 
-// wait calls read, which waits for a part of the rest, in one read.
+// wait calls read, which waits for one part of the rest, within the limit.
 func (p *patience) wait(ctx context.Context, read func(context.Context) error) error {
 	entered := time.Now()
 	if p.began.IsZero() {
@@ -190,7 +190,7 @@ func (p *patience) wait(ctx context.Context, read func(context.Context) error) e
 	defer cancel()
 	err := read(limited)
 	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		err = read(transport.NoWait()) // what has come by now is not late: nobody may have looked before
+		err = read(transport.NoWait()) // what has come by now is not late: no call may have looked before
 	}
 	now, away := time.Now(), entered.Sub(p.left)
 	p.left = now
@@ -205,7 +205,7 @@ func (p *patience) wait(ctx context.Context, read func(context.Context) error) e
 	return err
 }
 
-// fill waits until there are n bytes. What comes in one read is a part: the next one may have had no room beside it.
+// fill waits until there are n bytes. It calls wait for each read, since the socket may have had no room for the next part.
 func (p *patience) fill(ctx context.Context, in *byteStream, n int) error {
 	for len(in.data()) < n {
 		if err := p.wait(ctx, func(ctx context.Context) error { return in.more(ctx, n) }); err != nil {
@@ -215,10 +215,10 @@ func (p *patience) fill(ctx context.Context, in *byteStream, n int) error {
 	return nil
 }
 
-// over says that all is there.
+// over ends the time: the message is whole.
 func (p *patience) over() { p.began = time.Time{} }
 
-// gaveUp tells whether a call has ended because its context let it wait no longer, which loses nothing.
+// gaveUp tells whether err says only that a call's context has ended the wait, so that nothing is lost.
 func gaveUp(ctx context.Context, err error) bool {
 	if errors.Is(err, ErrLate) {
 		return false
@@ -226,7 +226,7 @@ func gaveUp(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, ctx.Err()) || transport.IsNoWait(ctx) && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// malformed makes an error of what does not follow a carrier's format.
+// malformed makes the error for a message that does not follow a carrier's format.
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }

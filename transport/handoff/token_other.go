@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// A token is never made here.
+// A token is never made on these systems.
 type token struct{ r, w *os.File }
 
 func newToken() (*token, error)            { return nil, errors.ErrUnsupported }

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A token is the pipe that decides who owns. The old owner has both its ends: it alone writes, and what it has written it can read back.
+// A token is the pipe that decides which process is the owner. The old owner has both ends: only it writes, and it can read back what it
+// has written.
 type token struct{ r, w *os.File }
 
 func newToken() (*token, error) {
@@ -25,14 +26,14 @@ func newToken() (*token, error) {
 	return &token{r, w}, nil
 }
 
-// write puts the token into the pipe, which never is full.
+// write puts the token into the pipe, which is empty before and so has room.
 func (t *token) write() error {
 	_, err := t.w.Write([]byte{1})
 	return err
 }
 
-// takeBack reads the token, if it is still there. The end for writing is closed first: an empty pipe then has an end, and does not keep who
-// reads waiting, whatever mode the other process, which shares it, gives it meanwhile.
+// takeBack reads the token, if it is still there. It closes the write end first: then reading an empty pipe returns end of file and does
+// not block, even if the other process, which shares the read end, makes that a blocking one.
 func (t *token) takeBack() (back bool, err error) {
 	raw, err := t.r.SyscallConn()
 	if err == nil {
@@ -43,7 +44,7 @@ func (t *token) takeBack() (back bool, err error) {
 	}
 	t.w = nil
 	e := raw.Control(func(fd uintptr) {
-		_ = unix.SetNonblock(int(fd), true) // a process that is just being started has both ends until it executes its program
+		_ = unix.SetNonblock(int(fd), true) // a child that is just being started has both ends until execve(2), so there may be no end of file
 		var b [1]byte
 		var n int
 		for {
@@ -63,7 +64,7 @@ func (t *token) takeBack() (back bool, err error) {
 	return back, err
 }
 
-// close closes both ends; where the token is not taken that is the new owner's end of file.
+// close closes both ends; a new owner that has not read the token then reads end of file.
 func (t *token) close() error {
 	err := t.r.Close()
 	if t.w != nil {
@@ -72,7 +73,7 @@ func (t *token) close() error {
 	return err
 }
 
-// tokenReader makes a file of the one descriptor in a set: the read end of a pipe.
+// tokenReader makes a file of the one descriptor in a set, which must be the read end of a pipe.
 func tokenReader(set *FDSet) (*os.File, error) {
 	fd, err := set.Steal(0)
 	if err != nil {
@@ -99,7 +100,8 @@ func tokenReader(set *FDSet) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "token"), nil
 }
 
-// descriptorLimit is how many descriptors this process takes: as many as wanted, if its limit of open files allows.
+// descriptorLimit is how many descriptors this process can take: want, or as many as its limit of open files allows if that is less, or if
+// want is 0.
 func descriptorLimit(want int) int {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err == nil && uint64(r.Cur) < 1<<30 {
@@ -117,7 +119,7 @@ func descriptorLimit(want int) int {
 	return want
 }
 
-// lockDir checks the directory of a path, and keeps other processes of this package from listening there meanwhile.
+// lockDir checks the directory of a path, and keeps other ListenControl calls from listening there until unlock is called.
 func lockDir(path string) (unlock func(), err error) {
 	dir := filepath.Dir(path)
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -141,11 +143,11 @@ func lockDir(path string) (unlock func(), err error) {
 	return func() { _ = unix.Close(fd) }, nil
 }
 
-// lockLimit bounds how long somebody who has the lock is waited for: another process that listens there needs it for a moment only, but
-// flock(1) has it as long as the service runs that it guards.
+// lockLimit bounds the wait for the lock: another ListenControl holds it for a moment only, but flock(1) holds it as long as the service
+// runs that it guards.
 const lockLimit = time.Second
 
-// flock locks a directory, unless somebody keeps the lock: what it protects from is rare.
+// flock locks a directory, or goes on without the lock after lockLimit: the race that the lock prevents is rare.
 func flock(fd int) error {
 	for end := time.Now().Add(lockLimit); ; time.Sleep(time.Millisecond) {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
@@ -169,12 +171,12 @@ func pinThere(path string) (*pin, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, errors.Join(err, p.close())
 		}
-		p.ino = 0 // somebody has removed it
+		p.ino = 0 // the file has been removed
 	}
 	return p, nil
 }
 
-// close lets go of the directory.
+// close closes the directory.
 func (p *pin) close() error {
 	if p == nil {
 		return nil

@@ -10,24 +10,24 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A turns lets one caller in after another, in the order in which they came, as long as their contexts let them. Who finds nobody there
-// pays for two atomic operations. The zero value is ready.
+// A turns is a lock that callers get in the order in which they came, or until their contexts end. Without contention it costs two atomic
+// operations. The zero value is ready to use.
 type turns struct {
 	state   atomic.Int32 // free, taken or sought
 	mu      sync.Mutex
-	waiting []chan struct{} // closed when it is their turn
+	waiting []chan struct{} // each is closed when its caller's turn has come
 }
 
 const (
 	free   int32 = iota
-	taken        // and nobody waits
-	sought       // it is taken, and there may be somebody in waiting
+	taken        // no caller waits
+	sought       // taken, and callers may be in waiting
 )
 
-// try takes the turn if nobody has it.
+// try takes the turn if it is free.
 func (t *turns) try() bool { return t.state.CompareAndSwap(free, taken) }
 
-// take waits for the caller's turn, which must be passed on.
+// take waits for the caller's turn, which the caller must then pass on.
 func (t *turns) take(ctx context.Context) error {
 	if t.try() {
 		return nil
@@ -58,13 +58,13 @@ func (t *turns) queue(ctx context.Context) error {
 		t.waiting = slices.Delete(t.waiting, i, i+1)
 	}
 	t.mu.Unlock()
-	if i < 0 { // it has come at the same moment
+	if i < 0 { // the turn has come at the same moment
 		t.pass()
 	}
 	return ctx.Err()
 }
 
-// pass gives the turn to the next who waits for it.
+// pass gives the turn to the next caller that waits for it.
 func (t *turns) pass() {
 	if !t.state.CompareAndSwap(taken, free) {
 		t.next()

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lines waits until so many wait for their turn.
+// lines waits until n callers wait for their turn.
 func (t *turns) lines(tb testing.TB, n int) {
 	tb.Helper()
 	require.Eventually(tb, func() bool {
@@ -19,7 +19,7 @@ func (t *turns) lines(tb testing.TB, n int) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-// Callers come in the order in which they came; one that gives up leaves no gap.
+// Callers get their turn in the order in which they came; a caller that gives up leaves no gap.
 func TestTurnsInOrder(t *testing.T) {
 	var turn turns
 	ctx := context.Background()
@@ -56,7 +56,7 @@ func TestTurnsInOrder(t *testing.T) {
 	turn.pass()
 }
 
-// There is one at a time, whoever gives up when.
+// Only one caller at a time has the turn, whichever callers give up, and whenever.
 func TestTurnsOneAtATime(t *testing.T) {
 	var turn turns
 	var wg sync.WaitGroup

@@ -8,7 +8,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// boundAddress opens two listeners beside each other: each one's address must lead to it.
+// boundAddress opens two listeners at once: each one's address must lead to that listener.
 func boundAddress(t *trial) {
 	one, two := t.listen(0), t.listen(0)
 	t.connect(one)
@@ -23,8 +23,8 @@ func connects(t *trial) {
 	}
 }
 
-// peerAddress compares what Accept says of the peer with what the peer says of itself. They may differ, where a proxy stands between the
-// two: then Accept gives the proxy's address, which is not this end's, nor that of another connection.
+// peerAddress compares the peer's address that Accept gives with the peer's own LocalAddr. They may differ if a proxy stands between the
+// two ends: then Accept gives the proxy's address, which must differ from this end's and from that of another connection.
 func peerAddress(t *trial) {
 	at := t.listen(0)
 	client, server := t.connect(at)
@@ -46,7 +46,7 @@ func peerAddress(t *trial) {
 	t.skip("something is between the two ends: the peer is %v, the other end %v", peer, mine)
 }
 
-// localAddress compares LocalAddr of an accepted stream with the address that the peer has reached it at.
+// localAddress compares LocalAddr of an accepted stream with the address to which the peer has connected.
 func localAddress(t *trial) {
 	at := t.listen(0)
 	_, server := t.connect(at)
@@ -65,7 +65,7 @@ func localAddress(t *trial) {
 	t.fail("LocalAddr of an accepted connection is %v; it was reached at %v", local, bound)
 }
 
-// namedAddress connects as Node.Connect does, to an address that carries the peer's node name. Only the address is judged: a
+// namedAddress connects as Node.Connect does, to an address that carries the peer's node name. Only errors about the address count: a
 // plug-in may well refuse the name.
 func namedAddress(t *trial) {
 	at := t.listen(0)
@@ -89,13 +89,13 @@ func namedAddress(t *trial) {
 	}
 }
 
-// acceptAside accepts one connection, if one comes, until the returned function is called.
+// acceptAside waits for one connection in the background, until stop is called.
 func (t *trial) acceptAside(at site) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	accept := begin(t, "Accept", func() (*transport.Stream, error) {
 		s, err := at.accepting(ctx, t)()
 		if err == nil {
-			_, _ = s.Read(ctx, make([]byte, 1)) // which Connect may need
+			_, _ = s.Read(ctx, make([]byte, 1)) // Connect may need this end to read
 		}
 		return s, err
 	})
@@ -105,7 +105,7 @@ func (t *trial) acceptAside(at site) (stop func()) {
 	}
 }
 
-// An oddAddr is of a kind that no plug-in knows.
+// An oddAddr is an address of a kind that no plug-in knows.
 type oddAddr struct{}
 
 func (oddAddr) Network() string { return "transporttest-odd" }
@@ -127,7 +127,7 @@ func oddAddress(t *trial) {
 	t.caught(err)
 }
 
-// caught ends the trial if an error, welcome otherwise, is a fault of the plug-in.
+// caught ends the trial if err, which may be an expected error, is one in which the SDK reports a fault of the plug-in.
 func (t *trial) caught(err error) {
 	var cb *transport.CallbackError
 	if errors.As(err, &cb) {
@@ -135,8 +135,8 @@ func (t *trial) caught(err error) {
 	}
 }
 
-// refusedConnect connects to where nobody listens any more. Somebody else may have taken the address meanwhile, so only a plug-in
-// that succeeds every time is to blame.
+// refusedConnect connects to an address whose listener has been closed. Another program may have taken the address meanwhile, so only a
+// plug-in whose Connect succeeds every time is to blame.
 func refusedConnect(t *trial) {
 	const tries = 4
 	for range tries {

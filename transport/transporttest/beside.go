@@ -37,12 +37,12 @@ func readerBesideWriter(t *trial) {
 	t.must(err, "a Writev that waited beside reads")
 }
 
-// busy starts a second operation in a direction in which one waits.
+// busy starts a second operation in a direction in which an operation already waits.
 func busy(t *trial) {
 	client, server := t.pair()
 	ctx := t.soon()
 	first := begin(t, "Read", func() (int, error) {
-		for { // until it is the one that goes first
+		for { // until this Read comes before the one below
 			n, err := server.Read(ctx, make([]byte, 10))
 			if !errors.Is(err, transport.ErrBusy) {
 				return n, err

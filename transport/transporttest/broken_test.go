@@ -21,19 +21,19 @@ import (
 // A mutant is a good plug-in with one rule broken.
 type mutant struct {
 	name string
-	rule string // must be reported
+	rule string // the rule that must be reported
 	make func(m *mess) transport.Transport
 }
 
 // A mess is what a mutant leaves behind: it is cleaned up when the test is over.
 type mess struct {
-	release chan struct{} // what blocks for ever blocks until this is closed
+	release chan struct{} // callbacks that block for ever block until this is closed
 
 	running atomic.Int64 // callbacks that may wait for a descriptor
 
 	mu    sync.Mutex
 	open  map[int]bool         // descriptors that the mutant has opened and not closed
-	socks map[*pollSocket]bool // the same of sockets
+	socks map[*pollSocket]bool // the same for sockets
 }
 
 func newMess() *mess {
@@ -49,7 +49,7 @@ func (m *mess) opened(fd int, err error) (int, error) {
 	return fd, err
 }
 
-// closing forgets a descriptor that is about to be closed; false if it has been.
+// closing forgets a descriptor that is about to be closed; false if it was not open.
 func (m *mess) closing(fd int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -86,8 +86,8 @@ func (m *mess) closingSocket(s *pollSocket) bool {
 	return open
 }
 
-// cleanUp ends what was left behind, and closes what was left open. It comes when all mutants are done: the number of a descriptor
-// that is closed under a callback would be somebody else's next.
+// cleanUp ends callbacks that were left behind, and closes descriptors that were left open. It runs when all mutants are done: if a
+// descriptor were closed while a callback uses it, its number could be reused.
 func (m *mess) cleanUp(t *testing.T) {
 	m.mu.Lock()
 	for s := range m.socks {
@@ -211,13 +211,13 @@ type (
 	poll = transport.Callbacks[*pollSocket]
 )
 
-// mutants are all of them.
+// mutants returns all mutants.
 func mutants() []mutant {
 	return slices.Concat(startMutants(), byteMutants(), timeMutants(), endMutants(), moveMutants())
 }
 
-// check tries the mutant. With the race detector, for which all rules of all mutants would be too much, only the mutant's own rule is
-// tried, and what it rests on.
+// check tries the mutant. With the race detector, which makes all rules of all mutants too slow, it tries only the mutant's own rule and
+// the basic rules.
 func (m mutant) check(t *testing.T, l limits) error {
 	left := newMess()
 	t.Cleanup(func() { left.cleanUp(t) })
@@ -230,8 +230,8 @@ func (m mutant) check(t *testing.T, l limits) error {
 	return s.check()
 }
 
-// TestMutantsAreCaught shows that every mutant is caught, and its rule named. To wait long for what will not happen would only cost time,
-// so the suite is less patient here than usual; a mutant that gets by on that account is tried again.
+// TestMutantsAreCaught shows that every mutant is caught, and its rule named. Long waits for things that will not happen would only cost
+// time, so the suite is less patient here than usual; a mutant that is not caught because of that is tried again, more patiently.
 func TestMutantsAreCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("mutants take a while")
@@ -240,7 +240,7 @@ func TestMutantsAreCaught(t *testing.T) {
 	errs := make([]error, len(all))
 	took := make([]time.Duration, len(all))
 	var wg sync.WaitGroup
-	turn := make(chan struct{}, 16) // most of their time they wait
+	turn := make(chan struct{}, 16) // mutants mostly wait, so more of them run than there are processors
 	for i := range all {
 		wg.Go(func() {
 			turn <- struct{}{}
@@ -293,7 +293,7 @@ func TestEveryRuleHasAMutant(t *testing.T) {
 	for _, m := range mutants() {
 		of[m.rule] = true
 	}
-	// What the SDK sees to alone: a plug-in cannot break it and keep the other rules.
+	// Rules that only the SDK ensures: a plug-in cannot break them and keep the other rules.
 	sdk := map[string]string{
 		"Busy":            "the SDK counts the operations",
 		"EndedContext":    "the SDK does not call the plug-in at all",

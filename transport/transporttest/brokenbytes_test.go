@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// byteMutants break counts and contents of what is read and written.
+// byteMutants break the counts and contents of reads and writes.
 func byteMutants() []mutant {
 	return []mutant{
 		{"Read says end of stream when it would have to wait", "WaitsForBytes", ofTCP(func(_ *mess, cb *tcp) {
@@ -126,7 +126,7 @@ func byteMutants() []mutant {
 			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
 				encrypt(p)
 				n, err := write(fd, p, tmo)
-				encrypt(p[n:]) // which comes again
+				encrypt(p[n:]) // the rest, which will be written again
 				return n, err
 			}
 			cb.Writev = nil
@@ -336,7 +336,7 @@ func byteMutants() []mutant {
 			}
 		})},
 		{"connections share a buffer", "Separate", ofTCP(func(_ *mess, cb *tcp) {
-			shareBuffer(cb, func(fd int) int { // one for all accepted ends, one for all connecting ones
+			shareBuffer(cb, func(fd int) int { // one group of all accepted ends, one of all connecting ends
 				a, err := cb.LocalAddr(fd)
 				if err != nil {
 					return 0
@@ -365,7 +365,7 @@ func byteMutants() []mutant {
 	}
 }
 
-// shareBuffer reads more than it was asked for and keeps the rest for the next reader of the same group, whoever that is.
+// shareBuffer makes Read read more than was asked for, and keep the rest for the next Read of any connection in the same group.
 func shareBuffer(cb *tcp, group func(fd int) int) {
 	read := cb.Read
 	var mu sync.Mutex

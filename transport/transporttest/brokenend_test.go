@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// endMutants break the end of a connection and hooks, do not come back, or leak.
+// endMutants break the end of a connection or the hooks, do not return, or leak.
 func endMutants() []mutant {
 	return []mutant{
 		{"Read never says end of stream", "EndOfStream", ofTCP(func(_ *mess, cb *tcp) {
@@ -122,7 +122,7 @@ func endMutants() []mutant {
 				if err := closing(fd); err != nil {
 					return err
 				}
-				return unix.Close(-1) // what a second one says, as long as nobody else has got the number
+				return unix.Close(-1) // the error of a second close(2), as long as the number is not reused
 			}
 		})},
 		{"the listener takes its connections with it", "Close", ofTCP(func(m *mess, cb *tcp) {
@@ -220,7 +220,7 @@ func endMutants() []mutant {
 			cb.Release = func(int) error { return nil }
 		})},
 		{"Release keeps what is beside the descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
-			cb.Release = func(s *pollSocket) error { // not its pipes
+			cb.Release = func(s *pollSocket) error { // leaves its pipes open
 				m.closingSocket(s)
 				for _, l := range []*lane{&s.in, &s.out} {
 					_, _ = m.opened(l.pipe[0], nil)
@@ -247,7 +247,7 @@ func endMutants() []mutant {
 				err := connect(s, a, tmo)
 				if errors.Is(err, unix.ECONNREFUSED) {
 					_, _ = m.opened(s.fd, nil)
-					s.fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // as of a second try
+					s.fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // as if for a second try
 				}
 				return err
 			}

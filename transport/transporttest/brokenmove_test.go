@@ -135,7 +135,8 @@ func ofFramed(lose func(f *framing)) func(*mess) transport.Transport {
 	return ofPolling(func(_ *mess, cb *poll) { *cb = framed(*cb, lose) })
 }
 
-// keepsWritten keeps a small write for a moment, so that more may go out with it, which neither Export nor Release thinks of.
+// keepsWritten holds back a small write for a moment, so that more can be sent together with it; Export and Release ignore the bytes held
+// back.
 func keepsWritten(_ *mess, cb *poll) {
 	type tail struct {
 		sync.Mutex
@@ -197,7 +198,8 @@ func keepsWritten(_ *mess, cb *poll) {
 	cb.Release = func(s *pollSocket) error { end(s, false); return release(s) }
 }
 
-// swapsPlaces has bytes go masked by their place in the stream. Two moves of one stream give either direction its own place back.
+// swapsPlaces masks bytes by their place in the stream, and Import mistakes the two directions' places for each other. A second move of the
+// same stream puts that right again.
 func swapsPlaces(_ *mess, cb *poll) {
 	type places struct{ in, out atomic.Int64 }
 	of := ofEach[places]()
@@ -231,7 +233,7 @@ func swapsPlaces(_ *mess, cb *poll) {
 		var in, out int64
 		var end string
 		if state != nil {
-			if n, err := fmt.Sscanf(string(state), "poll %d %d%s", &out, &in, &end); n != 3 || end != "." { // it should be in, out
+			if n, err := fmt.Sscanf(string(state), "poll %d %d%s", &out, &in, &end); n != 3 || end != "." { // wrong: should be in, out
 				return nil, fmt.Errorf("not a state of this plug-in: %w", err)
 			}
 		}
@@ -244,7 +246,7 @@ func swapsPlaces(_ *mess, cb *poll) {
 	}
 }
 
-// readsOn has a goroutine read ahead, from the first Export on: what it reads after the last one is nobody's.
+// readsOn makes a goroutine read ahead from the first Export on: the bytes that it reads after the last Export are lost.
 func readsOn(_ *mess, cb *poll) {
 	type ahead struct {
 		sync.Mutex
@@ -263,7 +265,7 @@ func readsOn(_ *mess, cb *poll) {
 		b := make([]byte, 4096)
 		n, _, err := unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT)
 		a.got = append(a.got, b[:max(n, 0)]...)
-		return n <= 0 && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) // the end: Read meets it too
+		return n <= 0 && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) // the end of the stream, which Read sees too
 	}
 	cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
 		a := of(s)
@@ -273,7 +275,7 @@ func readsOn(_ *mess, cb *poll) {
 			a.got = a.got[n:]
 			return n, nil
 		}
-		return read(s, p, min(tmo, 10*time.Millisecond)) // then the goroutine has its turn
+		return read(s, p, min(tmo, 10*time.Millisecond)) // to let the goroutine read in between
 	}
 	cb.Export = func(s *pollSocket) ([]byte, error) {
 		a := of(s)

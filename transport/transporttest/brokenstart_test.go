@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// startMutants break addresses, descriptors and what is said before the first byte.
+// startMutants break addresses, descriptors and what comes before the first byte.
 func startMutants() []mutant {
 	return []mutant{
 		{"Listen gives the address it was asked for", "BoundAddress", ofTCP(func(_ *mess, cb *tcp) {
@@ -82,7 +82,7 @@ func startMutants() []mutant {
 				fd, err := get(s)
 				first.CompareAndSwap(0, int64(fd))
 				if _, e := unix.FcntlInt(uintptr(first.Load()), unix.F_GETFD, 0); e != nil {
-					first.Store(int64(fd)) // so that it is an open one at least
+					first.Store(int64(fd)) // so that the descriptor is at least an open one
 				}
 				return int(first.Load()), err
 			}

@@ -141,7 +141,7 @@ func timeMutants() []mutant {
 			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
 				n, err := read(s, p, tmo)
 				if errors.Is(err, os.ErrDeadlineExceeded) {
-					time.Sleep(time.Millisecond) // bytes come, and are taken
+					time.Sleep(time.Millisecond) // meanwhile bytes come, and are taken
 					_, _, _ = unix.Recvfrom(s.fd, make([]byte, 16), unix.MSG_DONTWAIT)
 				}
 				return n, err

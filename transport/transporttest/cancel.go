@@ -9,10 +9,10 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// moment lets an operation begin to wait; nothing depends on whether it has.
+// moment gives an operation time to begin waiting; no result depends on whether it has.
 const moment = 20 * time.Millisecond
 
-// cancelled runs an operation that waits, cancels it, and wants it to end with that.
+// cancelled starts an operation that waits, cancels it, and requires it to end with the context's error.
 func cancelled[T any](t *trial, what string, op func(ctx context.Context) (T, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -27,7 +27,7 @@ func cancelled[T any](t *trial, what string, op func(ctx context.Context) (T, er
 	}
 }
 
-// cancelRead cancels reads, and goes on.
+// cancelRead cancels reads, and then uses the stream in both directions.
 func cancelRead(t *trial) {
 	client, server := t.pair()
 	for range 3 {
@@ -61,13 +61,13 @@ func cancelWrite(t *trial) {
 	}
 }
 
-// cancelAccept cancels an Accept, and goes on.
+// cancelAccept cancels an Accept, and then accepts a connection.
 func cancelAccept(t *trial) {
 	at := t.listen(0)
 	for range 3 {
 		cancelled(t, "Accept", func(ctx context.Context) (*transport.Stream, error) {
 			for {
-				if s, err := at.accepting(ctx, t)(); err != nil { // else a stranger's
+				if s, err := at.accepting(ctx, t)(); err != nil { // else a stranger's connection
 					return s, err
 				}
 			}
@@ -113,7 +113,7 @@ func cancelOneWay(t *trial) {
 			if err != nil {
 				return struct{}{}, err
 			}
-			if received.Load() > rest { // now and then the writer has to wait
+			if received.Load() > rest { // makes the writer wait now and then
 				rest += int64(total) / 96
 				time.Sleep(100 * time.Microsecond)
 			}
@@ -146,7 +146,7 @@ func cancelOneWay(t *trial) {
 	t.must(errors.Join(werr, err), "a write beside reads that are cancelled")
 }
 
-// endedContext gives operations a context that has ended already.
+// endedContext calls operations with a context that has already ended.
 func endedContext(t *trial) {
 	at := t.listen(0)
 	client, server := t.join(at)

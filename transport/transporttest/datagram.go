@@ -11,12 +11,12 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A DatagramFactory opens two datagram sockets, not connected, that reach each other at their LocalAddr and lose nothing on the way as
-// long as a few datagrams are in flight. Every call gives fresh ones.
+// A DatagramFactory opens two unconnected datagram sockets that reach each other at their LocalAddr, and between which nothing is lost as
+// long as only a few datagrams are in flight. Every call opens new sockets.
 type DatagramFactory func() (one, other transport.DatagramSocket, err error)
 
-// RunDatagram tries every rule for a transport.DatagramSocket in a subtest of its own, which bears the rule's name. When three of them have
-// hung the rest is skipped.
+// RunDatagram tries every rule for a transport.DatagramSocket in a subtest of its own with the rule's name. When three rules have hung, the
+// rest is skipped.
 func RunDatagram(t *testing.T, f DatagramFactory) {
 	t.Helper()
 	s := datagramSuite{factory: f, limits: generous()}
@@ -32,8 +32,8 @@ func RunDatagram(t *testing.T, f DatagramFactory) {
 	}
 }
 
-// CheckDatagram tries what RunDatagram tries, outside a test. It returns nil, or every broken rule, joined: each is a *RuleError; a last
-// error says which rules were not tried.
+// CheckDatagram tries the same rules as RunDatagram, outside a test. It returns nil, or the broken rules joined, each a *RuleError; if
+// rules were not tried, a last error says so.
 func CheckDatagram(f DatagramFactory) error { return checkDatagram(f, generous()) }
 
 func checkDatagram(f DatagramFactory, l limits) error {
@@ -102,10 +102,10 @@ func (r *datagramRule) broken(err error) error {
 	return &RuleError{Rule: r.name, Sentence: r.sentence, During: r.name, Err: err}
 }
 
-// errHung: what was tried has not come to an end.
+// errHung says that an operation did not end in time.
 var errHung = errors.New("no end")
 
-// ends runs what might hang, or panic.
+// ends runs op, which might hang or panic, and reports either as an error.
 func (d *datagramTrial) ends(what string, within time.Duration, op func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -127,7 +127,7 @@ func (d *datagramTrial) ends(what string, within time.Duration, op func() error)
 	}
 }
 
-// aside starts what will end later; the function waits for it.
+// aside starts op in the background; wait waits for its end.
 func (d *datagramTrial) aside(what string, op func() error) (wait func() error) {
 	done := make(chan error, 1)
 	go func() { done <- op() }()
@@ -146,7 +146,7 @@ func (d *datagramTrial) send(from transport.DatagramSocket, p []byte, to transpo
 	return nil
 }
 
-// receive expects p, from where it was sent.
+// receive receives a datagram, which must be p, sent by from.
 func (d *datagramTrial) receive(at transport.DatagramSocket, p []byte, from transport.DatagramSocket) error {
 	buf := make([]byte, len(p)+100)
 	n, sender, err := at.RecvFrom(d.ctx, buf)
@@ -161,7 +161,7 @@ func (d *datagramTrial) receive(at transport.DatagramSocket, p []byte, from tran
 	return nil
 }
 
-// says sends a few bytes from the one to the other.
+// says sends a few bytes from one socket to the other, and receives them there.
 func (d *datagramTrial) says(from, to transport.DatagramSocket, words string) error {
 	if err := d.send(from, []byte(words), to.LocalAddr()); err != nil {
 		return err
@@ -169,12 +169,12 @@ func (d *datagramTrial) says(from, to transport.DatagramSocket, words string) er
 	return d.receive(to, []byte(words), from)
 }
 
-// begun starts a RecvFrom on d.one, and returns once a second one is told that it is busy.
+// begun starts a RecvFrom on d.one, and returns once a second RecvFrom there gives ErrBusy.
 func (d *datagramTrial) begun(ctx context.Context) (wait func() error, err error) {
 	wait = d.aside("a RecvFrom that waits", func() error {
 		for {
 			_, _, err := d.one.RecvFrom(ctx, make([]byte, 100))
-			if !errors.Is(err, transport.ErrBusy) || ctx.Err() != nil { // busy: it has come while the one below looked
+			if !errors.Is(err, transport.ErrBusy) || ctx.Err() != nil { // ErrBusy: it came while the RecvFrom below was running
 				return err
 			}
 		}
@@ -184,7 +184,7 @@ func (d *datagramTrial) begun(ctx context.Context) (wait func() error, err error
 		switch {
 		case errors.Is(err, transport.ErrBusy):
 			return wait, nil
-		case !isTimeout(err): // a time-out: the first one has not come to it yet
+		case !isTimeout(err): // a time-out: the first RecvFrom has not begun yet
 			return wait, fmt.Errorf("a second RecvFrom beside one that waits gave %w, not ErrBusy", orNone(err))
 		case time.Now().After(end):
 			return wait, errors.New("a second RecvFrom beside one that waits is never ErrBusy")

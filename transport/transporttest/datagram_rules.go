@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// datagramRules are what a transport.DatagramSocket promises.
+// datagramRules are the contract of a transport.DatagramSocket.
 func datagramRules() []datagramRule {
 	return []datagramRule{
 		{"Datagram", "A datagram arrives whole, with its sender's address, which can be answered.", datagramExchange},
@@ -196,7 +196,7 @@ func datagramCancel(d *datagramTrial) error {
 	for range 3 {
 		ctx, cancel := context.WithCancel(d.ctx)
 		wait := d.aside("RecvFrom", func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 10)); return err })
-		time.Sleep(time.Millisecond) // it waits, most likely
+		time.Sleep(time.Millisecond) // by now it waits, most likely
 		cancel()
 		if err := wait(); !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("a cancelled RecvFrom, in place of the context's error: %w", orNone(err))
@@ -223,7 +223,7 @@ func datagramEndedContext(d *datagramTrial) error {
 	return d.receive(d.other, []byte("the first"), d.one)
 }
 
-// first is the end of a receive that waits in d.one: it gets a datagram.
+// first sends a datagram to a receive that waits on d.one, and requires the receive to succeed.
 func (d *datagramTrial) first(wait func() error) error {
 	if err := d.send(d.other, []byte("for the first"), d.one.LocalAddr()); err != nil {
 		return err
@@ -268,7 +268,7 @@ func datagramDisconnectBusy(d *datagramTrial) error {
 	return d.one.Disconnect()
 }
 
-// uses tries everything on a socket that has ended, and wants an error.
+// uses tries all operations on d.one, which has ended, and requires each to give the error want.
 func (d *datagramTrial) uses(want error) error {
 	if _, _, err := d.one.RecvFrom(d.ctx, make([]byte, 10)); !errors.Is(err, want) {
 		return fmt.Errorf("RecvFrom gave %w, not %w", orNone(err), want)

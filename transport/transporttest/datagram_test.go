@@ -41,23 +41,23 @@ func TestGoodDatagramsPass(t *testing.T) {
 	require.NoError(t, CheckDatagram(udp(nil)))
 }
 
-// Datagram sockets with one fault each.
+// Datagram sockets, each with one fault.
 type (
 	silentlyShort struct{ *transport.Datagram }
 	wrongSender   struct{ *transport.Datagram }
 	sendsEmpty    struct{ *transport.Datagram }
-	deaf          struct{ *transport.Datagram } // to contexts
-	patient       struct {                      // waits where it should be busy
+	deaf          struct{ *transport.Datagram } // ignores contexts
+	patient       struct {                      // waits where it should return ErrBusy
 		*transport.Datagram
 		mu *sync.Mutex
 	}
-	lazy struct { // sends with the next one
+	lazy struct { // sends a datagram only together with the next one
 		*transport.Datagram
 		kept *keptDatagram
 	}
-	forgetful struct{ *transport.Datagram } // of the buffer's length
-	rude      struct{ *transport.Datagram } // disconnects whatever goes on
-	vague     struct{ *transport.Datagram } // about how it ended
+	forgetful struct{ *transport.Datagram } // forgets the buffer's length
+	rude      struct{ *transport.Datagram } // disconnects although operations are in flight
+	vague     struct{ *transport.Datagram } // does not tell how it ended
 	miscounts struct{ *transport.Datagram }
 	nowhere   struct{ *transport.Datagram }
 	early     struct{ *transport.Datagram }
@@ -66,9 +66,9 @@ type (
 		rest *[]byte
 	}
 	panics    struct{ *transport.Datagram }
-	greedy    struct{ *transport.Datagram } // takes a datagram for which there is no buffer
-	reckless  struct{ *transport.Datagram } // sends whatever has become of the context
-	listening struct {                      // sends nothing meanwhile
+	greedy    struct{ *transport.Datagram } // takes a datagram although the buffer is empty
+	reckless  struct{ *transport.Datagram } // sends although the context has ended
+	listening struct {                      // sends nothing while it receives
 		*transport.Datagram
 		mu *sync.RWMutex
 	}
@@ -114,7 +114,7 @@ func (d patient) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, e
 	return d.Datagram.RecvFrom(ctx, p)
 }
 
-// A keptDatagram is one that has still to be sent, from its sender's own buffer.
+// A keptDatagram is a datagram that is still to be sent, from its sender's own buffer.
 type keptDatagram struct {
 	p  []byte
 	to transport.Addr
@@ -173,7 +173,7 @@ func (d early) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, err
 	return 0, nil, context.DeadlineExceeded
 }
 
-// What is left of a datagram becomes the next one, as in a stream.
+// RecvFrom returns the rest of a datagram as the next one, as in a stream.
 func (d joiner) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
 	if len(*d.rest) > 0 {
 		n := copy(p, *d.rest)
@@ -247,7 +247,7 @@ func datagramMutants() []datagramMutant {
 	}
 }
 
-// inPlace seals what is to be sent where it is.
+// inPlace seals a datagram in its sender's buffer.
 type inPlace struct{ *transport.Datagram }
 
 func (d inPlace) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
@@ -258,7 +258,7 @@ func (d inPlace) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, 
 	return d.Datagram.SendTo(ctx, sealed, to)
 }
 
-// Each rule is broken by one, so that none is there for nothing.
+// Each rule is broken by a mutant, so that no rule is superfluous.
 func TestEveryDatagramRuleHasAMutant(t *testing.T) {
 	broken := map[string]bool{}
 	for _, m := range datagramMutants() {
@@ -292,14 +292,14 @@ func TestDatagramMutantsAreCaught(t *testing.T) {
 	require.NotContains(t, err.Error(), "Boundaries")
 }
 
-// everDeaf does not know how to end.
+// everDeaf ignores contexts, and so does not end.
 type everDeaf struct{ *transport.Datagram }
 
 func (d everDeaf) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
 	return d.Datagram.RecvFrom(context.WithoutCancel(ctx), p)
 }
 
-// Who waits in vain again and again does not wait for every rule.
+// A suite that has repeatedly waited in vain does not try the remaining rules.
 func TestDatagramsThatHang(t *testing.T) {
 	l := limits{patience: 50 * time.Millisecond, starved: 2}
 	err := checkDatagram(udp(func(d *transport.Datagram) transport.DatagramSocket { return everDeaf{d} }), l)

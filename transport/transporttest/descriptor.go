@@ -7,14 +7,14 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A described thing has a descriptor.
+// A described is a stream or listener with the descriptor that it first gave.
 type described struct {
 	name string
 	of   interface{ Descriptor() (int, error) }
 	fd   int
 }
 
-// descriptors asks every open socket for its descriptor, again and again.
+// descriptors asks several open sockets for their descriptors, repeatedly.
 func descriptors(t *trial) {
 	at := t.listen(0)
 	var all []described
@@ -64,7 +64,8 @@ func descriptors(t *trial) {
 	}
 }
 
-// sends passes a byte on, if that works within a moment: whether it does is another rule's affair.
+// sends passes a byte from one end to the other, and reports whether that worked within a short time. If it did not, another rule reports
+// it.
 func (t *trial) sends(from, to *transport.Stream) bool {
 	ctx := t.soon()
 	write := begin(t, "Writev", func() (int64, error) { return from.Writev(ctx, []byte{1}) })
@@ -97,7 +98,7 @@ func closeOnExec(t *trial) {
 	}
 }
 
-// waited is the descriptor of a stream that the SDK waits on; false: it has none, or waits by itself (FullImpl).
+// waited returns the descriptor on which the SDK waits for a stream; false if the plug-in has none, or waits by itself (FullImpl).
 func waited(s *transport.Stream) (syscall.RawConn, bool) {
 	raw, err := s.SyscallConn()
 	if err != nil {
@@ -107,7 +108,7 @@ func waited(s *transport.Stream) (syscall.RawConn, bool) {
 	return raw, !errors.Is(err, errors.ErrUnsupported)
 }
 
-// mode looks at the descriptors' blocking mode all along.
+// mode checks the blocking mode of descriptors after each kind of operation.
 func mode(t *trial) {
 	at := t.listen(0)
 	client, server := t.connect(at)

@@ -6,19 +6,19 @@ import (
 	"syscall"
 )
 
-// nonblocking asks for the mode of a descriptor, which it shares with its duplicates.
+// nonblocking tells whether a descriptor is in non-blocking mode, which duplicates share.
 func nonblocking(fd int) (on, ok bool) {
 	flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFL, 0)
 	return flags&syscall.O_NONBLOCK != 0, errno == 0
 }
 
-// closesOnExec tells whether a descriptor is none of a child's.
+// closesOnExec tells whether a descriptor is close-on-exec.
 func closesOnExec(fd int) (on, ok bool) {
 	flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFD, 0)
 	return flags&syscall.FD_CLOEXEC != 0, errno == 0
 }
 
-// openDescriptors maps the descriptors of this process to what they stand for.
+// openDescriptors maps the descriptors of this process to the names of their files.
 func openDescriptors() map[int]string {
 	const dir = "/proc/self/fd"
 	entries, err := os.ReadDir(dir)
@@ -31,7 +31,7 @@ func openDescriptors() map[int]string {
 		if err != nil {
 			continue
 		}
-		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil { // ReadDir's own is gone
+		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil { // fails for ReadDir's own descriptor, which is closed
 			open[fd] = target
 		}
 	}

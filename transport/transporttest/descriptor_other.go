@@ -10,7 +10,7 @@ import (
 func nonblocking(int) (on, ok bool)  { return false, false }
 func closesOnExec(int) (on, ok bool) { return false, false }
 
-// openDescriptors maps the descriptors of this process to what they stand for, as far as it can be told; nil where it cannot.
+// openDescriptors maps the descriptors of this process to names, which here tell only the number; nil if descriptors cannot be listed.
 func openDescriptors() map[int]string {
 	dir, err := os.Open("/dev/fd")
 	if err != nil {

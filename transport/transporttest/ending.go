@@ -57,7 +57,7 @@ func writesToNobody(t *trial) {
 	t.failsAtLast(client)
 }
 
-// failsAtLast writes until an error comes. A carrier may take what it holds before it hears of the peer's end.
+// failsAtLast writes until an error comes. A carrier may buffer some bytes before it learns that the peer has closed.
 func (t *trial) failsAtLast(s *transport.Stream) {
 	const limit = 256 << 20
 	ctx := t.soon()
@@ -81,7 +81,7 @@ func (t *trial) failsAtLast(s *transport.Stream) {
 	t.caught(err)
 }
 
-// cutOff closes one end while the other waits in Writev, and unread bytes are thrown away.
+// cutOff closes one end, with bytes unread, while the other waits in Writev.
 func cutOff(t *trial) {
 	client, server := t.pair()
 	ctx := t.soon()
@@ -135,7 +135,7 @@ func closeWrite(t *trial) {
 	}
 }
 
-// closes closes streams and a listener in peace.
+// closes closes streams and a listener on which nothing waits.
 func closes(t *trial) {
 	at := t.listen(0)
 	client, server := t.join(at)
@@ -164,7 +164,7 @@ func closes(t *trial) {
 	t.says(other, another, "both ways")
 }
 
-// closedWhile closes something while an operation waits on it.
+// closedWhile calls end, a Close, while an operation waits.
 func closedWhile[T any](t *trial, what string, op func() (T, error), end func() error) {
 	c := begin(t, what, op)
 	if c.endsWithin(moment) {
@@ -177,7 +177,7 @@ func closedWhile[T any](t *trial, what string, op func() (T, error), end func() 
 	}
 }
 
-// closeEndsRead closes a stream on which a Read waits, at either end.
+// closeEndsRead closes a stream on which a Read waits, first at the connecting end, then at the accepting end.
 func closeEndsRead(t *trial) {
 	at := t.listen(0)
 	for _, end := range []string{"connecting", "accepted"} {
@@ -215,7 +215,7 @@ func closeEndsAccept(t *trial) {
 	at := t.listen(0)
 	closedWhile(t, "Accept", func() (*transport.Stream, error) {
 		for {
-			if s, err := at.accepting(context.Background(), t)(); err != nil { // else a stranger's
+			if s, err := at.accepting(context.Background(), t)(); err != nil { // else a stranger's connection
 				return s, err
 			}
 		}

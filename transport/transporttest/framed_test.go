@@ -14,20 +14,20 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A framing is what a plug-in that carries frames of up to 16 KiB has to know of a connection: each is two bytes of length and that many
+// A framing is the state that a plug-in with frames of up to 16 KiB has for a connection. A frame is two bytes of length and that many
 // bytes.
 type framing struct {
 	In struct {
-		Raw  []byte // has been read, and nobody has taken it
-		Left int    // of the frame that comes
+		Raw  []byte // read from the carrier, and not returned yet
+		Left int    // bytes missing of the incoming frame
 	}
 	Out struct {
-		Head []byte // the rest of a length
-		Left int    // of the frame that goes out
+		Head []byte // the rest of a frame's length
+		Left int    // bytes missing of the outgoing frame
 	}
 }
 
-// ofEach keeps something of the plug-in's own for each socket.
+// ofEach returns a function that gives the T of each socket, for a plug-in's own state.
 func ofEach[T any]() func(*pollSocket) *T {
 	var all sync.Map
 	return func(s *pollSocket) *T {
@@ -36,7 +36,7 @@ func ofEach[T any]() func(*pollSocket) *T {
 	}
 }
 
-// framed is the plug-in, over cb, the one that polls. lose takes something out of what Export gives.
+// framed is the plug-in with frames, over cb, the plug-in that polls. lose removes something from the state that Export gives.
 func framed(cb transport.Callbacks[*pollSocket], lose func(f *framing)) transport.Callbacks[*pollSocket] {
 	read, write, imported := cb.Read, cb.Write, cb.Import
 	of := ofEach[framing]()
@@ -63,7 +63,7 @@ func framed(cb transport.Callbacks[*pollSocket], lose func(f *framing)) transpor
 		f := &of(s).Out
 		within := budget(tmo)
 		for {
-			// The rest of a frame goes together with the beginning of the next one: however the carrier fills up, it does so inside one.
+			// Send the rest of a frame together with the beginning of the next one, so that a carrier that is full is so within a frame.
 			rest := min(len(p), f.Left)
 			frame := append(f.Head[:len(f.Head):len(f.Head)], p[:rest]...)
 			var next []byte
@@ -72,7 +72,7 @@ func framed(cb transport.Callbacks[*pollSocket], lose func(f *framing)) transpor
 				next = binary.BigEndian.AppendUint16(nil, uint16(size))
 				frame = append(append(frame, next...), p[rest:rest+(size+1)/2]...)
 			}
-			n, err := unix.SendmsgN(s.fd, frame, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // a part of it, where that fits
+			n, err := unix.SendmsgN(s.fd, frame, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // sends the part that fits
 			if errors.Is(err, unix.EAGAIN) {
 				n, err = write(s, frame, within())
 			}
@@ -114,7 +114,7 @@ func framed(cb transport.Callbacks[*pollSocket], lose func(f *framing)) transpor
 	return cb
 }
 
-// budget tells, again and again, how much of a time is left.
+// budget returns a function that tells how much of tmo is left.
 func budget(tmo time.Duration) func() time.Duration {
 	if tmo == transport.Infinite || tmo == 0 {
 		return func() time.Duration { return tmo }

@@ -133,7 +133,7 @@ func proxied() transport.Transport {
 	})
 }
 
-// relay passes on what comes from either side, and the end of it.
+// relay passes on bytes, and the end of the stream, in both directions.
 func relay(one, other *net.TCPConn) {
 	var both sync.WaitGroup
 	pass := func(from, to *net.TCPConn) {

@@ -9,7 +9,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// headerSize asks both ends, once each, before the first byte.
+// headerSize asks both ends for the size once, before the first byte.
 func headerSize(t *trial) {
 	var connecting, accepting atomic.Int64
 	t.connectAnd(t.listen(0), func(ctx context.Context, s *transport.Stream, accepted bool) error {
@@ -32,14 +32,15 @@ func headerSize(t *trial) {
 	}
 }
 
-// asksHeaderSize is what an end does before a handshake.
+// asksHeaderSize is the beginning of an end before a handshake.
 func asksHeaderSize(ctx context.Context, s *transport.Stream, _ bool) error {
 	_, err := s.HandshakePacketHeaderSize(ctx)
 	return err
 }
 
-// handshake opens a connection, and calls what a handshake calls when it has succeeded, in its order; the hooks beside each other, as two
-// nodes do. CheckPeer may refuse the name, and end the connection as it does: that is over then, and the hooks are called on another one.
+// handshake opens a connection, and calls the callbacks of a successful handshake in their order; the hooks of the two ends run at the same
+// time, as on two nodes. CheckPeer may refuse the name, and end the connection by that: then handshake closes it, and calls the hooks on
+// another one.
 func (t *trial) handshake(at site) (client, server *transport.Stream, refused, err error) {
 	client, server = t.joinAnd(at, asksHeaderSize)
 	if refused = t.checkPeer(client, server); refused != nil {
@@ -53,7 +54,7 @@ func (t *trial) handshake(at site) (client, server *transport.Stream, refused, e
 	)
 }
 
-// checkPeer asks both ends, and returns why one of them, or both, refuse the name.
+// checkPeer calls CheckPeer at both ends, and returns the errors of those that refuse the name.
 func (t *trial) checkPeer(client, server *transport.Stream) (refused error) {
 	ctx := t.soon()
 	for _, s := range []*transport.Stream{client, server} {
@@ -64,16 +65,16 @@ func (t *trial) checkPeer(client, server *transport.Stream) (refused error) {
 	return refused
 }
 
-// hooks makes a handshake, and goes on.
+// hooks makes a handshake, and then uses the connection.
 func hooks(t *trial) {
 	client, server, refused, err := t.handshake(t.listen(0))
 	t.caught(err)
-	if refused != nil && err != nil { // it may want a name that CheckPeer has let in
+	if refused != nil && err != nil { // the hook may need a name that CheckPeer has accepted
 		t.skip("CheckPeer refuses the suite's name: %v; without one: %v", refused, err)
 	}
 	t.must(err, "a handshake")
 	for _, when := range []string{"after the handshake", "a moment later"} {
-		for _, s := range []*transport.Stream{client, server} { // an end that has been shut has nothing to wait for
+		for _, s := range []*transport.Stream{client, server} { // a direction that the hook has shut would not time out
 			ctx := t.after(moment)
 			if n, err := do(t, "Read", func() (int, error) { return s.Read(ctx, make([]byte, 1)) }); !isTimeout(err) {
 				t.fail("%s a Read gave %d bytes and %w when nothing was sent", when, n, orNone(err))

@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// rounds is how many connections of each kind live and die in a batch.
+	// rounds is how many connections of each kind are opened and closed in a batch.
 	rounds = 24
-	// many is how much must remain of a batch to be a leak of its connections, be they of one kind only. What grows less is none, and a few
-	// of what was there before may have gone meanwhile.
+	// many is how much must remain of a batch to count as a leak. It is less than rounds, because a few things that were there before may
+	// have gone meanwhile; and a leak of only one kind of connection still reaches it.
 	many = rounds * 3 / 4
 )
 
-// life opens and closes a listener and connections that end in each of the ways that there are, and tries some that are not to be.
+// life opens and closes a listener and connections that end in all the different ways, and makes some Connects that fail.
 func (t *trial) life() {
 	vain := t.connectingInVain()
 	at := t.listen(0)
@@ -35,17 +35,17 @@ func (t *trial) life() {
 	_, err := vain.end()
 	t.caught(err)
 	r1.endsWithin(moment / 4)
-	t.must(server.Close(), "Close") // with a read waiting at either end
+	t.must(server.Close(), "Close") // with a Read waiting at either end
 	_, _ = r1.end()
 	t.must(client.Close(), "Close")
 	_, _ = r2.end()
 	t.must(at.l.Close(), "Close of a listener")
 	ctx := t.after(4 * short)
-	_, _ = do(t, "Connect", at.connecting(ctx, t)) // nobody listens any more
+	_, _ = do(t, "Connect", at.connecting(ctx, t)) // fails: the listener is closed
 }
 
-// connectingInVain connects to a listener that accepts nobody, as often as that succeeds, until a Connect times out and another one is
-// cancelled.
+// connectingInVain connects to a listener on which nothing accepts, as often as that succeeds, until a Connect times out; then it cancels
+// another one.
 func (t *trial) connectingInVain() *call[struct{}] {
 	at := t.listen(1)
 	return begin(t, "Connect", func() (none struct{}, err error) {
@@ -66,12 +66,12 @@ func (t *trial) endInPeace(client, server *transport.Stream) {
 	t.must(server.Close(), "Close")
 }
 
-// endAfterHooks ends a connection on which a handshake has been made, one direction after the other where that goes. What the hooks and
-// CloseWrite say is the affair of other rules.
+// endAfterHooks makes a connection with a handshake and ends it, one direction after the other if the plug-in has CloseWrite. Errors of the
+// hooks and of CloseWrite are left to other rules.
 func (t *trial) endAfterHooks(at site) {
 	client, server, _, err := t.handshake(at)
 	t.caught(err)
-	r1, r2 := t.resting(client), t.resting(server) // a CloseWrite may wait for who reads
+	r1, r2 := t.resting(client), t.resting(server) // a CloseWrite may wait until the other end reads
 	for _, s := range []*transport.Stream{client, server} {
 		_, err := do(t, "CloseWrite", func() (none struct{}, _ error) { return none, s.CloseWrite() })
 		t.caught(err)
@@ -83,21 +83,21 @@ func (t *trial) endAfterHooks(at site) {
 	_, _ = r2.end()
 }
 
-// endUnread ends a connection with bytes unread, and one that is never accepted.
+// endUnread closes a connection with bytes unread, and a connection that is never accepted.
 func (t *trial) endUnread(at site) {
 	client, server := t.join(at)
 	ctx := t.after(short)
 	write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, []byte("never read")) })
-	_, _ = write.end() // a time-out where the carrier holds nothing
+	_, _ = write.end() // times out if the carrier holds nothing
 	late := begin(t, "Connect", at.connecting(ctx, t))
 	t.must(server.Close(), "Close")
-	t.caught(client.Close()) // which may well say that the peer did not read
+	t.caught(client.Close()) // Close may report that the peer did not read
 	if s, err := late.end(); err == nil {
 		t.must(s.Close(), "Close")
 	}
 }
 
-// movedLife is the life of two connections, of each of which another end moves.
+// movedLife opens and closes two connections; in the first the connecting end is moved, in the second the accepting end.
 func (t *trial) movedLife() {
 	at := t.listen(0)
 	client, server := t.join(at)
@@ -115,7 +115,7 @@ func (t *trial) endMoved(at site, moving, other *transport.Stream) {
 	t.must(other.Close(), "Close")
 }
 
-// leaks looks for what remains of connections, of plain ones and then, where there are such, of moved ones.
+// leaks looks for what remains of connections, and then of moved connections if the plug-in can be moved.
 func (t *trial) leaks(what string, begin func() (left func() (int, string))) {
 	t.leaksOf(what, "connections", t.life, begin)
 	if tr, _ := t.made(); tr.Movable() && canDuplicate {
@@ -123,10 +123,10 @@ func (t *trial) leaks(what string, begin func() (left func() (int, string))) {
 	}
 }
 
-// leaksOf lives many lives, in three batches, and looks for what has grown with each of them and stays. begin is called before a
-// batch; what it returns says how much of what has come since is still there.
+// leaksOf calls life many times, in three batches, and looks for something that has grown with each batch and stays. begin is called before
+// each batch; the function left that it returns tells how much of what has come since is still there, and an example.
 func (t *trial) leaksOf(what, of string, life func(), begin func() (left func() (int, string))) {
-	life() // whatever is made once is made now
+	life() // things that are made only once are made now
 	var batches []func() (int, string)
 	for range 3 {
 		left := begin()
@@ -155,8 +155,8 @@ func (t *trial) leaksOf(what, of string, life func(), begin func() (left func() 
 	}
 }
 
-// leakedDescriptors looks for descriptors that were not there before and stay. Others may open and close theirs meanwhile: each one
-// counts only as long as it is the same.
+// leakedDescriptors looks for descriptors that were not there before and stay. Other parts of the process may open and close descriptors
+// meanwhile, so a descriptor counts only as long as it refers to the same file.
 func leakedDescriptors(t *trial) {
 	if openDescriptors() == nil {
 		t.skip("open descriptors cannot be counted here")
@@ -184,7 +184,8 @@ func leakedDescriptors(t *trial) {
 
 var trials atomic.Int64 // numbers the labels of trials in this process
 
-// leakedGoroutines looks for goroutines that descend from the trial's own: they inherit its label, so those of others do not count.
+// leakedGoroutines looks for goroutines that descend from the trial's own. These inherit its pprof label, so other goroutines are not
+// counted.
 func leakedGoroutines(t *trial) {
 	const key = "transporttest"
 	id := strconv.FormatInt(trials.Add(1), 10)
@@ -199,7 +200,7 @@ func leakedGoroutines(t *trial) {
 	})
 }
 
-// labelled counts the goroutines that carry a label, and shows where one of them is.
+// labelled counts the goroutines with a label; sample is a position of the largest group of them.
 func labelled(key, value string) (n int, sample string) {
 	var buf bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&buf, 1); err != nil {

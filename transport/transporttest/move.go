@@ -10,7 +10,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// movable ends the trial unless the plug-in can be handed off here.
+// movable skips the rule unless the plug-in's streams can be moved on this system.
 func (t *trial) movable(at site) {
 	if !at.tr.Movable() {
 		t.skip("the plug-in has no Import")
@@ -20,7 +20,7 @@ func (t *trial) movable(at site) {
 	}
 }
 
-// duplicate copies a descriptor, as passing it to another process would.
+// duplicate duplicates a descriptor, as passing it to another process does.
 func (t *trial) duplicate(of interface{ Descriptor() (int, error) }) int {
 	fd, err := do(t, "Descriptor", of.Descriptor)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -32,10 +32,10 @@ func (t *trial) duplicate(of interface{ Descriptor() (int, error) }) int {
 	return dup
 }
 
-// A cargo is what moves with a descriptor.
+// A cargo is what Export gives, to move with a descriptor.
 type cargo struct{ state, ahead []byte }
 
-// export freezes a stream of which dup is a duplicate, if it is not -1.
+// export calls Export. dup is a duplicate of the stream's descriptor, to be closed on failure, or -1.
 func (t *trial) export(s *transport.Stream, dup int) cargo {
 	c, err := do(t, "Export", func() (c cargo, err error) {
 		c.state, c.ahead, err = s.Export()
@@ -48,7 +48,7 @@ func (t *trial) export(s *transport.Stream, dup int) cargo {
 	return c
 }
 
-// take imports a stream of which dup is the descriptor.
+// take imports a stream from dup, a duplicate of its descriptor, and c.
 func (t *trial) take(at site, dup int, c cargo) *transport.Stream {
 	moved, err := do(t, "Import", keep(t, func() (*transport.Stream, error) {
 		s, err := at.tr.Import(dup, c.state)
@@ -62,7 +62,7 @@ func (t *trial) take(at site, dup int, c cargo) *transport.Stream {
 	return moved
 }
 
-// notMoved exports a stream for a hand-off that is taken back, twice.
+// notMoved exports a stream twice for a hand-off that does not happen, and goes on using it.
 func (t *trial) notMoved(s, peer *transport.Stream) {
 	for range 2 {
 		t.export(s, -1)
@@ -71,7 +71,7 @@ func (t *trial) notMoved(s, peer *transport.Stream) {
 	}
 }
 
-// move hands a stream over in the order of a hand-off: export, import beside the old one, release the old one. meanwhile runs before the
+// move moves a stream in the order of a hand-off: export it, import it beside the old one, release the old one. meanwhile runs before the
 // release.
 func (t *trial) move(at site, end string, old *transport.Stream, meanwhile func()) *transport.Stream {
 	dup := t.duplicate(old)
@@ -82,7 +82,7 @@ func (t *trial) move(at site, end string, old *transport.Stream, meanwhile func(
 	return moved
 }
 
-// moves hands a stream over, after a hand-off that was taken back: at once after a write, and then while the peer writes.
+// moves moves a stream, after hand-offs that did not happen: first right after a write, and then while the peer writes.
 func moves(t *trial) {
 	at := t.listen(0)
 	t.movable(at)
@@ -107,16 +107,17 @@ func moves(t *trial) {
 		moved := t.move(at, end, old, func() {})
 		t.must(p.differs(300, t.read(moved, 700)), "bytes that were under way when the %s end moved", end)
 		write.sent()
-		// More passes before the next move, more of it one way than the other: what Import mistakes, a second one could put right again.
+		// Send more bytes before the next move, and more one way than the other. Otherwise the second Import could undo a mistake of the
+		// first.
 		write = t.sending(peer, p.bytes(1000, 50))
 		t.must(p.differs(1000, t.read(moved, 50)), "bytes that came when the %s end had moved", end)
 		write.sent()
 		t.write(moved, words.bytes(written, between))
 		moved = t.move(at, end, moved, func() {
 			write = t.sending(peer, p.bytes(1050, 100))
-			time.Sleep(moment) // who still reads at the old place gets them
+			time.Sleep(moment) // a goroutine that still reads at the old place gets them
 		})
-		more := sending{begin(t, "Writev", func() (int64, error) { // comes in the place of what is lost
+		more := sending{begin(t, "Writev", func() (int64, error) { // arrives in place of bytes that are lost
 			<-write.done
 			return peer.Writev(ctx, p.bytes(1150, 100))
 		}), 100}
@@ -127,7 +128,7 @@ func moves(t *trial) {
 		if waiting.endsWithin(0) {
 			t.fail("the move of the %s end gave the peer's Read %v", end, orNone(waiting.err))
 		}
-		t.write(moved, words.bytes(written+between, 1)) // for which the peer waits
+		t.write(moved, words.bytes(written+between, 1)) // the peer waits for this byte
 		_, err := waiting.end()
 		t.must(err, "the peer's Read of what the %s end wrote before and after it moved", end)
 		t.carry("from a moved "+end+" stream", moved, peer, 121, 200_000, sizes(1, 20_000), sizes(2, 20_000))
@@ -140,8 +141,8 @@ func moves(t *trial) {
 	}
 }
 
-// movesMidway hands a stream over again and again while the peer has more to say than is read, and then after a write that was cut off. A
-// plug-in that makes frames or records of what it carries is in the middle of one each way.
+// movesMidway moves a stream repeatedly while the peer has sent more than has been read, and then after a write that was cut off. So a
+// plug-in that carries bytes in frames or records is in the middle of one, in either direction.
 func movesMidway(t *trial) {
 	at := t.listen(0)
 	t.movable(at)
@@ -178,8 +179,8 @@ func movesMidway(t *trial) {
 	}
 }
 
-// movesCutOff hands a stream over after a write that was cut off by its time, and writes the rest at the new place. A plug-in may as well
-// fail from such a write on, or refuse to move with what is left of it, but neither lose nor change a byte.
+// movesCutOff moves a stream after a write that timed out part of the way, and writes the rest at the new place. A plug-in may instead fail
+// from such a write on, or refuse to move with the rest of it, but must neither lose nor change a byte.
 func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
 	const more = 100_000
 	p := pattern(126)
@@ -192,7 +193,7 @@ func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
 		}
 		s = t.move(at, end, s, func() {})
 		if full {
-			break // no lack of time has cut that write, which may have been between two frames
+			break // that write failed for lack of room, so the move may have been between two frames
 		}
 		last := sent
 		if sent, err = t.writeUntilCut(s, p, sent); err != nil {
@@ -203,7 +204,7 @@ func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
 		}
 		n, e := do(t, "Writev", func() (int64, error) { return s.Writev(transport.NoWait(), p.bytes(sent, 1)) })
 		sent += n
-		full = e != nil // else there was no time even to try
+		full = e != nil // if it succeeded, the write before merely had too little time
 		if full && !isTimeout(e) {
 			err = e
 			break
@@ -222,13 +223,13 @@ func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
 	}
 	_, rerr := read.end()
 	if err != nil && (rerr == nil || hasEnded(rerr)) {
-		return // without Interrupt the SDK may have ended the connection with the write
+		return // without Interrupt the SDK may have ended the connection together with the write
 	}
 	t.must(rerr, "reading what the %s end wrote before and after it moved, of which one write was cut off", end)
 	t.must(err, "writing the rest of a write that was cut off, after the %s end has moved", end)
 }
 
-// writeUntilCut writes from offset from on, until a write's time ends, and tells how far it came.
+// writeUntilCut writes the pattern from offset from on, until a write times out, and returns the offset that it reached.
 func (t *trial) writeUntilCut(s *transport.Stream, p pattern, from int64) (to int64, err error) {
 	const limit, block = 64 << 20, 1<<20 + 7
 	for to = from; to < limit; {
@@ -244,7 +245,7 @@ func (t *trial) writeUntilCut(s *transport.Stream, p pattern, from int64) (to in
 	return to, nil
 }
 
-// refusedImport gives Import what is not to its liking, or may not be: a pipe, and a stream's descriptor with a state that is none.
+// refusedImport calls Import with arguments that it may refuse: a pipe, and a stream's descriptor with a state that Export did not give.
 func refusedImport(t *trial) {
 	at := t.listen(0)
 	t.movable(at)
@@ -271,7 +272,7 @@ func refusedImport(t *trial) {
 	}
 }
 
-// refuses reports whether Import refuses fd, and ends the trial if that has not left fd alone.
+// refuses reports whether Import refuses fd. A refusal that closes fd or replaces its file ends the trial.
 func (t *trial) refuses(at site, fd int, state []byte, what string) bool {
 	before, err := fileOf(fd)
 	t.must(err, "fstat")
@@ -292,7 +293,7 @@ func (t *trial) refuses(at site, fd int, state []byte, what string) bool {
 		return false
 	}
 	var cb *transport.CallbackError
-	if errors.Is(err, errClosed) || errors.As(err, &cb) && cb.Callback == "Import" { // not GetFD: the pipe is ours
+	if errors.Is(err, errClosed) || errors.As(err, &cb) && cb.Callback == "Import" { // not for GetFD: the pipe is ours
 		t.fail("Import of %s: %w", what, err)
 	}
 	return true
@@ -320,14 +321,14 @@ func releases(t *trial) {
 			closeDescriptor(dup)
 			t.fail("the Release of the %s end gave the peer %d bytes and %w", end, n, orNone(err))
 		}
-		// Who holds the descriptor can go on.
+		// The holder of the descriptor can go on.
 		moved := t.take(at, dup, cargo)
 		t.says(moved, peer, "still here")
 		t.says(peer, moved, "so am I")
 	}
 }
 
-// movesListener hands a listener over.
+// movesListener moves a listener.
 func movesListener(t *trial) {
 	at := t.listen(0)
 	t.movable(at)

@@ -7,7 +7,7 @@ import "syscall"
 const canDuplicate = true
 
 func duplicate(fd int) (int, error) {
-	syscall.ForkLock.RLock() // no child may get it before it is close-on-exec
+	syscall.ForkLock.RLock() // no child may inherit dup before it is close-on-exec
 	defer syscall.ForkLock.RUnlock()
 	dup, err := syscall.Dup(fd)
 	if err == nil {
@@ -18,7 +18,7 @@ func duplicate(fd int) (int, error) {
 
 func closeDescriptor(fd int) { _ = syscall.Close(fd) }
 
-// A file is what a descriptor stands for.
+// A file identifies the file that a descriptor refers to.
 type file struct{ dev, ino uint64 }
 
 func fileOf(fd int) (file, error) {

@@ -27,7 +27,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// narrow are good plug-ins that hold little or nothing of what nobody reads, or that need both ends from the start.
+// narrow are good plug-ins that hold few or no unread bytes, or that need both ends from the start.
 func narrow() []good {
 	return []good{
 		{"net.Pipe", func(testing.TB) Factory {
@@ -58,7 +58,7 @@ func narrow() []good {
 	}
 }
 
-// smallest is the UNIX plug-in with as little room as the system gives.
+// smallest is the UNIX plug-in with the smallest buffers that the system allows.
 func smallest() transport.Callbacks[*transport.UnixSocket] {
 	cb := transport.UnixCallbacks()
 	socket, accept := cb.Socket, cb.Accept
@@ -87,7 +87,7 @@ func overTLS(server *tls.Config, dial func(context.Context, string, string) (net
 	})
 }
 
-// certified makes a certificate for a server, and who trusts it.
+// certified makes the configurations of a server with a certificate, and of a client that trusts it.
 func certified(t testing.TB) (server, client *tls.Config) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -102,7 +102,7 @@ func certified(t testing.TB) (server, client *tls.Config) {
 		&tls.Config{RootCAs: trust, ServerName: "localhost"}
 }
 
-// pipes are listeners to which net.Pipe leads: what is written waits for who reads it.
+// pipes are listeners whose connections are those of net.Pipe: a write waits until the other end reads.
 type pipes struct {
 	mu   sync.Mutex
 	at   map[string]*pipeListener
@@ -114,7 +114,7 @@ type pipeAddr string
 func (pipeAddr) Network() string  { return "transporttest-pipe" }
 func (a pipeAddr) String() string { return string(a) }
 
-// A pipeConn is an end of a net.Pipe with addresses that tell it from others.
+// A pipeConn is an end of a net.Pipe with addresses of its own.
 type pipeConn struct {
 	net.Conn
 	local, remote pipeAddr

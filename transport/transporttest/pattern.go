@@ -10,8 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A pattern is an endless sequence of bytes in which every place looks different, so that bytes that are changed, lost, repeated
-// or moved are found out, and told apart.
+// A pattern is an endless sequence of bytes in which every place looks different, so that changed, lost, repeated and moved bytes are
+// detected and can be told apart.
 type pattern uint64
 
 // at fills p with the bytes of the pattern from offset off on.
@@ -24,7 +24,7 @@ func (s pattern) at(off int64, p []byte) {
 	}
 }
 
-// word is the i-th eight bytes (splitmix64).
+// word returns the i-th eight bytes (splitmix64).
 func (s pattern) word(i uint64) uint64 {
 	z := uint64(s)*0xda942042e4dd58b5 + (i+1)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
@@ -38,7 +38,7 @@ func (s pattern) bytes(off int64, n int) []byte {
 	return p
 }
 
-// differs says how got is not the pattern from off on; nil if it is.
+// differs returns an error that says how got differs from the pattern from offset off on; nil if they are equal.
 func (s pattern) differs(off int64, got []byte) error {
 	const chunk = 4 << 10
 	want := make([]byte, chunk)
@@ -57,12 +57,12 @@ func (s pattern) differs(off int64, got []byte) error {
 	return nil
 }
 
-// A difference is what has come in place of the pattern.
+// A difference is the error of bytes that differ from a pattern.
 type difference struct{ text string }
 
 func (d *difference) Error() string { return d.text }
 
-// diagnose looks for what stands at the first wrong place elsewhere in the pattern.
+// diagnose says what is wrong at offset at, the first wrong place: it looks for got elsewhere in the pattern.
 func (s pattern) diagnose(at int64, got []byte) string {
 	const probe, around = 12, 1 << 20
 	if len(got) >= probe {
@@ -84,7 +84,7 @@ func (s pattern) diagnose(at int64, got []byte) string {
 	return fmt.Sprintf("at offset %d come other bytes: % x", at, got[:min(len(got), 16)])
 }
 
-// send writes n bytes of the pattern in writes of the sizes that next gives.
+// send writes n bytes of the pattern, in writes whose sizes next gives.
 func (t *trial) send(ctx context.Context, s pattern, to *transport.Stream, n int, next func() int) error {
 	buf := make([]byte, 0, 64<<10)
 	for off := 0; off < n; {
@@ -106,7 +106,7 @@ func (t *trial) send(ctx context.Context, s pattern, to *transport.Stream, n int
 	return nil
 }
 
-// receive reads n bytes in reads of the sizes that next gives and checks that they are the pattern.
+// receive reads n bytes, in reads whose sizes next gives, and checks that they are the pattern.
 func (t *trial) receive(ctx context.Context, s pattern, from *transport.Stream, n int, next func() int) error {
 	buf := make([]byte, 0, 64<<10)
 	for off := 0; off < n; {

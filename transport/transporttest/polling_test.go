@@ -19,7 +19,7 @@ type pollSocket struct {
 	in, out lane
 }
 
-// A lane is one direction of a pollSocket: a call in flight in it is woken through a pipe.
+// A lane is one direction of a pollSocket: its call in flight is woken through a pipe.
 type lane struct {
 	mu      sync.Mutex
 	waiting bool
@@ -76,7 +76,7 @@ func (l *lane) wait(fd int, events int16, tmo time.Duration) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.waiting = false
-		if l.pipe[0] >= 0 { // what came too late is forgotten
+		if l.pipe[0] >= 0 { // forgets an Interrupt that came too late
 			var b [16]byte
 			unix.Read(l.pipe[0], b[:])
 		}
@@ -157,7 +157,7 @@ func polling(interruptible bool) transport.Callbacks[*pollSocket] {
 			if err := s.out.wait(s.fd, unix.POLLOUT, tmo); err != nil {
 				return 0, err
 			}
-			// The descriptor is in blocking mode: only this one call must not wait.
+			// The descriptor is in blocking mode, but this one call must not wait.
 			return unix.SendmsgN(s.fd, p, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		},
 		HandshakePacketHeaderSize: func(*pollSocket) (int, error) { return 4, nil },
@@ -182,7 +182,8 @@ func polling(interruptible bool) transport.Callbacks[*pollSocket] {
 	return cb
 }
 
-// goesOn is the plug-in without Interrupt, whose Write goes on until all is written: a Write that is ended has bytes beside its error.
+// goesOn is the plug-in without Interrupt whose Write goes on until everything is written: a Write that is ended returns a count together
+// with its error.
 func goesOn() transport.Callbacks[*pollSocket] {
 	cb := polling(false)
 	write := cb.Write

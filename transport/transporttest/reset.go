@@ -7,8 +7,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// resets breaks connections below the plug-in, whose own Close might say more than a reset: once beside nothing, when the reset can be seen
-// to have come, and then below a waiting Read.
+// resets resets connections without calling the plug-in, whose own Close might send something before the reset: one on which nothing waits,
+// when the reset has been seen to arrive, and one on which a Read waits.
 func resets(t *trial) {
 	at := t.listen(0)
 	another, other := t.join(at)
@@ -36,7 +36,7 @@ func (t *trial) reading(s *transport.Stream) func() (int, error) {
 	return func() (int, error) { return s.Read(ctx, make([]byte, 10)) }
 }
 
-// endedByReset looks at how a Read ends, and has a Write fail.
+// endedByReset checks how a Read on a connection that was reset ends, and that writes fail.
 func (t *trial) endedByReset(s *transport.Stream, read *call[int]) {
 	n, err := read.end()
 	switch {

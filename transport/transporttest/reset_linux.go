@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// reset has the system reset a TCP connection that the SDK waits on, without asking the plug-in: connecting it to nowhere does (Linux's
-// tcp_disconnect). false: it is not such a one.
+// reset resets a TCP connection on whose descriptor the SDK waits, without asking the plug-in: connect(2) to AF_UNSPEC does that (Linux's
+// tcp_disconnect). It returns false if s is no such connection.
 func reset(s *transport.Stream) (done bool) {
 	raw, ok := waited(s)
 	if !ok {
@@ -27,18 +27,18 @@ func reset(s *transport.Stream) (done bool) {
 	return done
 }
 
-// wasReset waits until the system has heard of a reset, and leaves that to be read. What goes over something else on its way, a proxy say,
-// need not be reset at this end.
+// wasReset waits until the system has received a reset, and leaves the error for the next read. If the connection runs through a proxy,
+// say, this end need not be reset: then wasReset returns false.
 func wasReset(s *transport.Stream) (reset bool) {
 	raw, ok := waited(s)
 	if !ok {
 		return false
 	}
-	const enough = 2 * time.Second // to see nothing accuses nobody
+	const enough = 2 * time.Second // if it comes later, the rule is only skipped
 	for end := time.Now().Add(enough); !reset && time.Now().Before(end); {
 		err := raw.Control(func(fd uintptr) {
 			p := []unix.PollFd{{Fd: int32(fd)}}
-			_, _ = unix.Poll(p, 10) // an error is no event
+			_, _ = unix.Poll(p, 10) // POLLERR is reported without being asked for
 			reset = p[0].Revents&unix.POLLERR != 0
 		})
 		if err != nil {

@@ -4,7 +4,7 @@ package transporttest
 
 import "github.com/cnode-go/cnode/transport"
 
-// reset cannot be done here without the plug-in's Close.
+// reset is not possible on these systems without the plug-in's Close.
 func reset(*transport.Stream) bool { return false }
 
 func wasReset(*transport.Stream) bool { return false }

@@ -19,7 +19,7 @@ type site struct {
 	l  *transport.Listener
 }
 
-// made is what the Factory gives.
+// made calls the Factory.
 func (t *trial) made() (transport.Transport, transport.Addr) {
 	tr, addr, err := t.s.factory()
 	if err == nil && (tr == nil || addr == nil) {
@@ -40,7 +40,7 @@ func (t *trial) listen(backlog int) site {
 	return site{tr, l}
 }
 
-// connecting is a Connect to the listener, and accepting an Accept of it.
+// connecting returns a function that connects to the listener, and accepting one that accepts from it.
 func (at site) connecting(ctx context.Context, t *trial) func() (*transport.Stream, error) {
 	return keep(t, func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
 }
@@ -52,7 +52,7 @@ func (at site) accepting(ctx context.Context, t *trial) func() (*transport.Strea
 // connect opens one connection to a listener and accepts it. Nothing is sent on it, unless Connect needs that: see met.
 func (t *trial) connect(at site) (client, server *transport.Stream) { return t.connectAnd(at, nil) }
 
-// A beginning is what an end does before its first byte. The other end's runs beside it.
+// A beginning is what an end does before its first byte. Those of the two ends run at the same time.
 type beginning func(ctx context.Context, s *transport.Stream, accepted bool) error
 
 func (t *trial) connectAnd(at site, begins beginning) (client, server *transport.Stream) {
@@ -75,8 +75,9 @@ func (t *trial) connectAnd(at site, begins beginning) (client, server *transport
 	return t.met(at, connect, server, begins)
 }
 
-// met waits for a Connect, the other end of which has been accepted. With some carriers, such as package tls, it does not come to an end
-// before the accepting end reads. There the connecting end sends a byte, for nothing else ends a Read in good order.
+// met waits for a Connect whose other end, server, has been accepted. With some carriers, such as package tls, Connect does not return
+// before the accepting end reads. Then met reads at the accepting end, and the connecting end sends a byte, since nothing else ends that
+// Read without an error.
 func (t *trial) met(at site, connect *call[*transport.Stream], server *transport.Stream, begins beginning) (_, _ *transport.Stream) {
 	ctx, cancel := context.WithCancel(t.soon())
 	defer cancel()
@@ -93,7 +94,7 @@ func (t *trial) met(at site, connect *call[*transport.Stream], server *transport
 	}
 	nothing := func() error { return nil }
 	reads, writes := nothing, nothing
-	if t.s.needsReader.Load() || !connect.endsWithin(4*short) { // or is slow: then it does no harm
+	if t.s.needsReader.Load() || !connect.endsWithin(4*short) { // if Connect is only slow, this does no harm
 		t.s.needsReader.Store(true)
 		reads = func() error { _, err := server.Readv(ctx, make([]byte, 1)); return err }
 	}
@@ -118,8 +119,8 @@ func (t *trial) met(at site, connect *call[*transport.Stream], server *transport
 	return client, server
 }
 
-// stranger guards against a connection of somebody else to our listener (any program may try a TCP port): if the addresses say
-// that server is not the other end of client, and a further connection is waiting that is, it returns that one.
+// stranger guards against connections of other programs to our listener (any program may try a TCP port): if the addresses say that server
+// is not the other end of client, and another connection is waiting that is, stranger returns that one.
 func (t *trial) stranger(at site, client, server *transport.Stream) *transport.Stream {
 	mine := t.localAddr(client)
 	if mine == nil || sameAddr(mine, server.RemoteAddr()) {
@@ -132,7 +133,7 @@ func (t *trial) stranger(at site, client, server *transport.Stream) *transport.S
 	return other
 }
 
-// localAddr is the address of a stream's own end; nil where the plug-in does not tell.
+// localAddr is the address of a stream's own end; nil if the plug-in does not tell it.
 func (t *trial) localAddr(s *transport.Stream) transport.Addr {
 	a, _ := do(t, "LocalAddr", func() (transport.Addr, error) { return s.LocalAddr(), nil })
 	return a
@@ -142,7 +143,7 @@ func sameAddr(a, b transport.Addr) bool {
 	return a != nil && b != nil && a.Network() == b.Network() && a.String() == b.String()
 }
 
-// greet sends a byte each way, one after the other, so that whatever a plug-in does on its first bytes is over.
+// greet sends a byte each way, one after the other, so that anything a plug-in does with its first bytes is over.
 func (t *trial) greet(client, server *transport.Stream) error {
 	say := func(ctx context.Context, s *transport.Stream, b byte) error {
 		if _, err := s.Writev(ctx, []byte{b}); err != nil {
@@ -195,7 +196,7 @@ func (t *trial) joinAnd(at site, begins beginning) (client, server *transport.St
 // pair opens a connection at a fresh address and greets over it.
 func (t *trial) pair() (client, server *transport.Stream) { return t.join(t.listen(0)) }
 
-// isTimeout tells a time-out in the form that the SDK promises.
+// isTimeout tells whether err is a time-out in the form that the SDK promises.
 func isTimeout(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout() && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded))
@@ -204,14 +205,14 @@ func isTimeout(err error) bool {
 // write sends p, which must succeed.
 func (t *trial) write(s *transport.Stream, p []byte) { t.sending(s, p).sent() }
 
-// A sending is a write of n bytes beside what the trial goes on with. Most carriers hold what nobody has read; one that does not lets
-// the write wait for the reader.
+// A sending is a write of n bytes that runs beside the trial. With most carriers it ends at once, since they hold unread bytes; with others
+// it waits until the peer reads.
 type sending struct {
 	*call[int64]
 	n int
 }
 
-// sending begins to send p, and gives a carrier that holds it the time to take it.
+// sending begins to send p, and gives a carrier that holds unread bytes the time to take p.
 func (t *trial) sending(s *transport.Stream, p []byte) sending {
 	ctx := t.soon()
 	w := sending{begin(t, "Writev", func() (int64, error) { return s.Writev(ctx, p) }), len(p)}
@@ -239,7 +240,7 @@ func (t *trial) read(s *transport.Stream, n int) []byte {
 	return p
 }
 
-// readAll fills p, and notes every part that comes.
+// readAll fills p, and notes each part as progress.
 func (t *trial) readAll(ctx context.Context, s *transport.Stream, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var k int
@@ -270,7 +271,7 @@ func (t *trial) drain(s *transport.Stream, n int) {
 	t.must(err, "Read, with %d bytes under way", left)
 }
 
-// says sends a few bytes over from and has them arrive at to, which must succeed.
+// says sends a few bytes over from and receives them at to, which must succeed.
 func (t *trial) says(from, to *transport.Stream, words string) {
 	write := t.sending(from, []byte(words))
 	got := t.read(to, len(words))
@@ -280,8 +281,8 @@ func (t *trial) says(from, to *transport.Stream, words string) {
 	}
 }
 
-// lastWords writes p, ends that direction, and reads at the other end what comes until then: afterwards where the carrier holds p, else
-// beside it.
+// lastWords writes p, calls end, which ends that direction, and returns what the other end reads up to the end of the stream. It reads
+// after the write if the carrier holds p, else beside the write.
 func (t *trial) lastWords(from, to *transport.Stream, p []byte, end func()) ([]byte, error) {
 	write := t.sending(from, p)
 	if write.endsWithin(0) {
@@ -294,7 +295,7 @@ func (t *trial) lastWords(from, to *transport.Stream, p []byte, end func()) ([]b
 	return rest.end()
 }
 
-// rest reads to the end of the stream and returns what came; the error is nil for an end in good order.
+// rest reads to the end of the stream and returns what came; the error is nil if the stream ends with io.EOF.
 func (t *trial) rest(s *transport.Stream) ([]byte, error) { return t.resting(s).end() }
 
 func (t *trial) resting(s *transport.Stream) *call[[]byte] {

@@ -16,7 +16,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// keeps tries some rules, which a good plug-in keeps.
+// keeps tries some rules, which the plug-in must keep.
 func keeps(t *testing.T, f Factory, l limits, rules ...string) {
 	t.Helper()
 	s := newSuite(f, l)
@@ -25,7 +25,7 @@ func keeps(t *testing.T, f Factory, l limits, rules ...string) {
 	require.NoError(t, s.check())
 }
 
-// A plug-in that reads a byte at a time is not accused of needing many Reads.
+// A plug-in that reads a byte at a time is not reported for needing many Reads.
 func TestNarrowReadsAreNotAccused(t *testing.T) {
 	t.Parallel()
 	dir := sockdir.New(t)
@@ -43,7 +43,7 @@ func TestNarrowReadsAreNotAccused(t *testing.T) {
 	}, l, "CancelOneWay")
 }
 
-// A slow link is not accused as long as bytes come.
+// A slow link is not reported as long as bytes come.
 func TestSlowLinkIsNotAccused(t *testing.T) {
 	t.Parallel()
 	tr := transport.Limit(transport.TCP(), transport.LimitOptions{Write: 60_000})

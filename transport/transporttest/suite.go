@@ -10,13 +10,12 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Factory gives the transport to be tested and an address to listen at, a fresh one with every call: two listeners, each at an
-// address of its own, may be open at once. The transport may be the same every time.
+// A Factory returns the transport to be tested and an address to listen at, a new address with every call, because two listeners, each at
+// its own address, may be open at once. The transport may be the same every time.
 type Factory func() (tr transport.Transport, listen transport.Addr, err error)
 
-// Run tries every rule of the contract in a subtest of its own, which bears the rule's name. A rule about something optional that
-// the plug-in does not have is skipped. It takes a few seconds, more when something is broken; a plug-in that hangs is reported
-// as the rule that hung.
+// Run tries every rule of the contract in a subtest of its own with the rule's name. A rule about something optional that the plug-in does
+// not have is skipped. Run takes a few seconds, more when something is broken; if the plug-in hangs, the rule that hung is reported.
 func Run(t *testing.T, f Factory) {
 	t.Helper()
 	s := newSuite(f, generous())
@@ -34,14 +33,15 @@ func Run(t *testing.T, f Factory) {
 	}
 }
 
-// Check tries what Run tries, outside a test. It returns nil, or every broken rule, joined: each is a *RuleError.
+// Check tries the same rules as Run, outside a test. It returns nil, or the broken rules joined, each a *RuleError; if rules were not
+// tried, a last error says so.
 func Check(f Factory) error { return newSuite(f, generous()).check() }
 
-// A RuleError is a rule of the contract that the plug-in broke.
+// A RuleError reports a rule of the contract that the plug-in broke.
 type RuleError struct {
-	Rule     string // its name: that of Run's subtest
-	Sentence string // what it says
-	During   string // the rule that was being tried when this came to light
+	Rule     string // its name, which is that of Run's subtest
+	Sentence string // what the rule demands
+	During   string // the rule that was being tried when this was found
 	Err      error  // how it was broken
 }
 
@@ -61,15 +61,15 @@ func (e *RuleError) Unwrap() error { return e.Err }
 type rule struct {
 	name     string
 	sentence string
-	try      func(*trial) // nil: watched while the others are tried
-	basic    bool         // when it is broken, the rules after it cannot be tried
+	try      func(*trial) // nil: checked while the other rules are tried
+	basic    bool         // if it is broken, the rules after it are not tried
 }
 
-// limits are how patient the suite is. They are far beyond what a good plug-in takes on a busy machine: no rule is about speed.
+// limits say how long the suite waits. They are far beyond what a good plug-in needs on a busy machine: no rule is about speed.
 type limits struct {
 	patience time.Duration // how long something that must happen may take, or go on without progress
 	watchdog time.Duration // for one try of a rule, which may take longer while it makes progress
-	tries    int           // a rule that was broken by coming late is tried again
+	tries    int           // how often a rule is tried that was broken only by lateness
 	starved  int           // the suite gives up after so many rules have waited in vain
 }
 
@@ -77,7 +77,8 @@ func generous() limits {
 	return limits{patience: 10 * time.Second, watchdog: 2 * time.Minute, tries: 3, starved: 3}
 }
 
-// despair is why the rest is not tried after a rule, where so many have waited in vain; "" where they are not yet too many.
+// despair returns why the rules after the named one are not tried: too many rules have waited in vain. It returns "" while there are fewer
+// than starved.
 func (l limits) despair(after string, vain int) string {
 	if vain < l.starved {
 		return ""
@@ -85,7 +86,7 @@ func (l limits) despair(after string, vain int) string {
 	return fmt.Sprintf("the rules after %s were not tried: %d rules have waited in vain", after, vain)
 }
 
-// longest is how long one try of a rule may take that makes progress all the while.
+// longest is how long one try of a rule may take if it makes progress all the time.
 func (l limits) longest() time.Duration { return 10 * l.watchdog }
 
 // A suite is one run over all rules.
@@ -98,7 +99,7 @@ type suite struct {
 	reason  string             // why the rest is not tried
 
 	needsReader atomic.Bool  // Connect has been seen to wait until the accepting end reads
-	holds       atomic.Int64 // how much the carrier takes that nobody reads, and 1; 0: not known yet
+	holds       atomic.Int64 // 1 + how many unread bytes the carrier takes; 0: not known yet
 }
 
 func newSuite(f Factory, l limits) *suite {
@@ -117,7 +118,7 @@ func (s *suite) check() error {
 	return errors.Join(broken...)
 }
 
-// try tries one rule. It returns what this trial has brought to light, and why there was nothing to try.
+// try tries one rule. It returns the broken rules that it has found, or why the rule was skipped.
 func (s *suite) try(r *rule) (broken []error, skipped string) {
 	if r.try == nil {
 		if n := len(s.found[r.name]); n > 0 {
@@ -141,7 +142,7 @@ func (s *suite) try(r *rule) (broken []error, skipped string) {
 			broken = append(broken, e)
 		}
 	}
-	if t.vain || t.late() { // the latter each time it was tried: the SDK has waited in vain
+	if t.vain || t.late() { // late: the SDK has waited in vain, at every try
 		s.vain++
 	}
 	if r.basic && len(t.broken) > 0 {
@@ -152,7 +153,7 @@ func (s *suite) try(r *rule) (broken []error, skipped string) {
 	return broken, t.skipped
 }
 
-// record files a broken rule; false if it is known well enough already.
+// record remembers a broken rule; false if it has been reported often enough.
 func (s *suite) record(e *RuleError) bool {
 	const enough = 3
 	if len(s.found[e.Rule]) >= enough {

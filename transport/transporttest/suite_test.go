@@ -15,7 +15,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// suiteOf is a suite with rules of a test's own, over an in-memory transport.
+// suiteOf makes a suite with a test's own rules, over an in-memory transport.
 func suiteOf(l limits, rules ...rule) *suite {
 	s := newSuite(func() (transport.Transport, transport.Addr, error) {
 		return transport.NewMemory(), transport.MemoryAddr(""), nil
@@ -73,7 +73,7 @@ func TestWatchdogEndsRuleThatHangs(t *testing.T) {
 	}
 }
 
-// A rule that makes progress may take longer than others, but not without end.
+// A rule that makes progress may take longer than others, but not for ever.
 func TestWatchdogSeesProgress(t *testing.T) {
 	l := generous()
 	l.watchdog = 100 * time.Millisecond
@@ -92,7 +92,7 @@ func TestWatchdogSeesProgress(t *testing.T) {
 	require.ErrorContains(t, err, "rule Endless is broken: it hung")
 }
 
-// A trial that was left behind changes nothing of its verdict, nor does it write where the verdict is read.
+// A trial that was left behind neither changes its verdict nor writes to fields from which the verdict is read.
 func TestLeftBehindIsNotHeard(t *testing.T) {
 	l := generous()
 	l.watchdog, l.tries = 10*time.Millisecond, 1
@@ -101,7 +101,7 @@ func TestLeftBehindIsNotHeard(t *testing.T) {
 	err := suiteOf(l, rule{name: "Hangs", sentence: "It ends.", try: func(t *trial) {
 		defer close(ended)
 		left = t
-		for over := false; !over; { // and then beside who reads the verdict
+		for over := false; !over; { // then go on while the verdict is read
 			runtime.Gosched()
 			t.mu.Lock()
 			over = t.over
@@ -204,11 +204,11 @@ func TestErrorNamesBrokenRule(t *testing.T) {
 	}
 }
 
-// A goroutine's end that comes after the trial's leaves nothing open.
+// An operation that ends after its trial leaves nothing open.
 func TestLeftBehindIsClosed(t *testing.T) {
 	closed := make(chan struct{})
 	release := make(chan struct{})
-	l := limits{patience: 50 * time.Millisecond, watchdog: 10 * time.Second, tries: 1, starved: 3} // it waits in vain on purpose
+	l := limits{patience: 50 * time.Millisecond, watchdog: 10 * time.Second, tries: 1, starved: 3} // the trial waits in vain on purpose
 	_ = suiteOf(l, rule{name: "Late", sentence: "It is not.", try: func(t *trial) {
 		_, _ = do(t, "an operation", keep(t, func() (closer, error) { <-release; return closer{closed}, nil }))
 	}}).check()

@@ -12,10 +12,10 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// short is a time that is to run out.
+// short is the time of operations that are meant to time out.
 const short = 50 * time.Millisecond
 
-// timesOut ends the trial unless err is a time-out that has not come before its time.
+// timesOut ends the trial unless err is a time-out that came when ctx's time was over, not before.
 func (t *trial) timesOut(ctx context.Context, err error, what string) {
 	if !isTimeout(err) {
 		t.fail("%s ended with %w, not with a time-out, which a callback says by os.ErrDeadlineExceeded or EAGAIN", what, orNone(err))
@@ -26,7 +26,7 @@ func (t *trial) timesOut(ctx context.Context, err error, what string) {
 	}
 }
 
-// coarse is how exact clocks are.
+// coarse is the tolerance for inexact clocks.
 const coarse = 5 * time.Millisecond
 
 // overdue reports whether a context's time is over.
@@ -76,10 +76,10 @@ func readNoWait(t *trial) {
 	}
 }
 
-// fill writes until the carrier takes no more within the time of each write; it returns how many bytes of the pattern have gone.
+// fill writes until a write times out because the carrier takes no more. It returns how many bytes of the pattern have been sent.
 func (t *trial) fill(what string, p pattern, write func(b []byte) (int64, error)) (sent int64) {
 	const limit = 256 << 20
-	buf := make([]byte, 5<<20+7) // more than a carrier takes at once, so that it is full somewhere inside
+	buf := make([]byte, 5<<20+7) // more than a carrier takes at once, so that a write is cut off in its middle
 	for sent < limit {
 		p.at(sent, buf)
 		n, err := do(t, what, func() (int64, error) { return write(buf) })
@@ -96,7 +96,7 @@ func (t *trial) fill(what string, p pattern, write func(b []byte) (int64, error)
 	return 0
 }
 
-// needsRoom skips a rule about what a carrier holds for one that holds nothing.
+// needsRoom skips a rule about bytes that the carrier holds if the carrier holds none.
 func (t *trial) needsRoom() {
 	client, _ := t.pair()
 	ctx := t.after(4 * short)
@@ -112,7 +112,7 @@ func writeNoWait(t *trial) {
 	p := pattern(50)
 	var sent int64
 	for end := time.Now().Add(t.s.patience); sent == 0; {
-		client, server = t.pair() // a write that has timed out may have ended the last one
+		client, server = t.pair() // a write that timed out may have ended the last pair
 		sent = t.fill("Writev with a time of 0", p, func(b []byte) (int64, error) { return client.Writev(transport.NoWait(), b) })
 		if sent == 0 && time.Now().After(end) {
 			t.inVain()
@@ -126,8 +126,8 @@ func writeNoWait(t *trial) {
 	t.must(err, "reading what Writev with a time of 0 counted")
 }
 
-// writeDeadline fills the carrier, first with one write of a context's time, then with writes of a net.Conn's deadline, which
-// goes on where the time-out has cut it off.
+// writeDeadline fills the carrier, first with one write under a context's deadline, then on another connection with writes under a
+// net.Conn's deadline. There it continues where the time-out has cut off the last write.
 func writeDeadline(t *trial) {
 	client, _ := t.pair()
 	block := make([]byte, 1<<20)
@@ -165,12 +165,12 @@ func writeDeadline(t *trial) {
 	})
 	_, werr := write.end()
 	if werr != nil {
-		_ = client.Close() // else the reader would wait for what will not come
+		_ = client.Close() // else the reader would wait for bytes that will not come
 	}
 	_, err = read.end()
 	if werr != nil {
-		// Without Interrupt the SDK ends a write that is out of time by shutdown(2), and package tls its connection, in the middle of
-		// a record: that is over, but what came must be what was counted.
+		// Without Interrupt the SDK ends a write whose time is over by shutdown(2), and package tls ends its connection in the middle of a
+		// record. That connection is lost, but the bytes that came must be those that were counted.
 		if d := new(difference); errors.As(err, &d) || !errors.Is(werr, transport.ErrPoisoned) && !hasEnded(err) {
 			t.must(errors.Join(err, werr), "going on after a time-out")
 		}
@@ -179,7 +179,7 @@ func writeDeadline(t *trial) {
 	t.must(err, "reading what was written before and after a time-out")
 }
 
-// hasEnded tells the errors of a connection that has come to an end.
+// hasEnded tells whether err says that a connection has ended.
 func hasEnded(err error) bool {
 	return slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE},
 		func(end error) bool { return errors.Is(err, end) })
@@ -196,7 +196,7 @@ func acceptDeadline(t *trial) {
 	}
 }
 
-// acceptsNobody has Accept time out; false if somebody connected whom we do not know.
+// acceptsNobody calls Accept, which must time out; it returns false if a stranger has connected.
 func (t *trial) acceptsNobody(at site, ctx context.Context) bool {
 	s, err := do(t, "Accept", at.accepting(ctx, t))
 	if err == nil {
@@ -235,11 +235,11 @@ func acceptNoWait(t *trial) {
 	t.met(at, connect, server, nil)
 }
 
-// sure is how often a Connect has to fail before that is the plug-in's fault: where a full backlog is refused at once, a busy machine can
-// make it look, now and then, as if the Connect had waited.
+// sure is how often a Connect has to fail before the plug-in is blamed. If a carrier refuses at once when the backlog is full, a busy
+// machine can now and then make it look as if the Connect had waited.
 const sure = 3
 
-// crowd makes connections to a listener that takes none, until one has to wait: its Connect times out.
+// crowd makes connections to a listener on which nothing accepts, until a Connect has to wait and times out.
 func (t *trial) crowd() site {
 	at := t.listen(1)
 	for range 12 {
@@ -251,7 +251,7 @@ func (t *trial) crowd() site {
 	return at
 }
 
-// crowded reports whether a Connect to the listener has to wait: it times out. It ends the trial where one is refused.
+// crowded reports whether a Connect to the listener has to wait, and so times out. If the Connect is refused, crowded skips the rule.
 func (t *trial) crowded(at site) bool {
 	const limit = 2 * short
 	var err error
@@ -274,13 +274,13 @@ func (t *trial) crowded(at site) bool {
 	return false
 }
 
-// refused tells the errors of a Connect to a listener that takes no more.
+// refused tells whether err is that of a Connect to a listener whose backlog is full.
 func refused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// inCrowd makes a Connect to a crowded listener and returns its error. One that good does not call good has come again and again, at a
-// listener that was crowded all the while.
+// inCrowd makes a Connect to a crowded listener and returns its error. It returns an error for which good is false only if such errors came
+// every time, from a listener that was crowded all the time.
 func (t *trial) inCrowd(connect func(at site) error, good func(err error) bool) (err error) {
 	at := t.crowd()
 	for range sure {
@@ -324,8 +324,8 @@ func connectNoWait(t *trial) {
 	}
 }
 
-// longWaits has every operation wait for a quarter of a second: without a limit, and with one of months, which no counter of
-// milliseconds in 32 bits holds.
+// longWaits lets every operation wait for a quarter of a second: without a limit, and with one of two months, which is too much for a
+// 32-bit counter of milliseconds.
 func longWaits(t *trial) {
 	const wait = 250 * time.Millisecond
 	much := t.much(large)
@@ -365,7 +365,8 @@ func longWaits(t *trial) {
 	}
 }
 
-// timeoutsLoseNothing reads bytes that trickle in with times that run out all the while, next to one another and to the bytes.
+// timeoutsLoseNothing reads bytes that trickle in, with very short time-outs, so that they run out close to each other and to the arrival
+// of bytes.
 func timeoutsLoseNothing(t *trial) {
 	client, server := t.pair()
 	const total = 400

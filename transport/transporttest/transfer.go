@@ -9,7 +9,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// exchange is a byte each way. It is what every rule after it begins with.
+// exchange sends a byte each way, as most rules after it do at their beginning.
 func exchange(t *trial) {
 	t.pair()
 }
@@ -64,8 +64,8 @@ func readCount(t *trial) {
 	}
 }
 
-// writeCount writes single buffers and a vector, compares the count with what arrives, and looks after it for more. The buffers are still
-// their caller's, who may send them to somebody else next.
+// writeCount writes single buffers and a vector, compares the count with what arrives, and checks that nothing more follows. The buffers
+// must be unchanged, because the caller may send them to another peer next.
 func writeCount(t *trial) {
 	for _, sizes := range [][]int{{1}, {1000}, {150_000}, {400, 600}} {
 		client, server := t.connect(t.listen(0))
@@ -108,7 +108,7 @@ func orNone(err error) error {
 	return err
 }
 
-// contents sends bytes in writes of many sizes and receives them in reads of others.
+// contents sends bytes in writes of many sizes and receives them in reads of other sizes.
 func contents(t *trial) {
 	client, server := t.pair()
 	t.carry("from the connecting to the accepting end", client, server, 3, 300_000, sizes(1, 20_000), sizes(2, 30_000))
@@ -122,7 +122,7 @@ func (t *trial) carry(what string, from, to *transport.Stream, p pattern, n int,
 	}
 }
 
-// transfer is the two steps of sending n bytes of a pattern from one end to the other.
+// transfer returns two steps, which receive and send n bytes of a pattern from one end to the other.
 func (t *trial) transfer(what string, from, to *transport.Stream, p pattern, n int, writes, reads func() int) []step {
 	return []step{
 		{"reading " + what, func(ctx context.Context) error { return t.receive(ctx, p, to, n, reads) }},
@@ -170,11 +170,11 @@ func vectors(t *trial) {
 	}
 }
 
-// large is more than the carriers hold that we know of.
+// large is more than any carrier we know of holds unread.
 const large = 12 << 20
 
-// much is n, or less for a carrier that holds little: more than it holds all the same. To pass megabytes in pieces of what the smallest
-// buffer of a socket takes is a matter of minutes on a busy machine.
+// much returns n, or less for a carrier that holds few unread bytes, but still more than the carrier holds: through a socket with the
+// smallest buffer, megabytes take minutes on a busy machine.
 func (t *trial) much(n int) int {
 	const least, times = 96 << 10, 16
 	if t.s.holds.Load() == 0 {
@@ -189,7 +189,7 @@ func (t *trial) much(n int) int {
 	return min(n, max(least, times*int(t.s.holds.Load())))
 }
 
-// blocks is a vector of n bytes, or a few less, in 12 buffers.
+// blocks returns a vector of n bytes, or a few less, in 12 buffers.
 func blocks(n int) [][]byte {
 	v := make([][]byte, 12)
 	for i := range v {
@@ -198,7 +198,7 @@ func blocks(n int) [][]byte {
 	return v
 }
 
-// partialWrites begins to write more than the carrier holds before anybody reads.
+// partialWrites begins to write more than the carrier holds before the other end reads.
 func partialWrites(t *trial) {
 	v := blocks(t.much(large))
 	client, server := t.pair()
@@ -207,10 +207,10 @@ func partialWrites(t *trial) {
 	p := pattern(20)
 	all := len(v) * len(v[0])
 	for i := range v {
-		p.at(0, v[i]) // the same again and again
+		p.at(0, v[i]) // the same bytes in each buffer
 	}
 	write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
-	write.endsWithin(20 * time.Millisecond) // whether it does or not: let it fill the carrier
+	write.endsWithin(20 * time.Millisecond) // the result does not matter: let the write fill the carrier
 	_, err := do(t, "a Read of what has been written", func() (struct{}, error) {
 		got := make([]byte, len(v[0]))
 		for range v {
@@ -234,10 +234,10 @@ func partialWrites(t *trial) {
 	}
 }
 
-// A way leads from one stream to its other end.
+// A way is one direction of a connection.
 type way struct{ from, to *transport.Stream }
 
-// takeTurns sends bytes on every way and reads a few of each in turn, so that bytes kept in a wrong place are found there.
+// takeTurns sends bytes on every way and reads a few from each in turn, so that bytes that a plug-in keeps in the wrong place are found.
 func (t *trial) takeTurns(ways []way) {
 	const total, portion = 700, 7
 	var writes []sending
@@ -274,7 +274,7 @@ func bigTransfers(t *trial) {
 	)...), "%d bytes each way at once", n)
 }
 
-// pendingBytes asks while bytes are on their way, and when all have been read.
+// pendingBytes calls PendingBytes while bytes are on their way, and when all have been read.
 func pendingBytes(t *trial) {
 	client, server := t.pair()
 	write := t.sending(client, pattern(40).bytes(0, 100))
@@ -289,7 +289,7 @@ func pendingBytes(t *trial) {
 	t.counts(server)
 }
 
-// counts asks for the pending bytes of a stream on which a hundred have been sent. They may be more inside the carrier, but not that many.
+// counts checks PendingBytes of a stream on which a hundred bytes have been sent. Inside the carrier they may be more, but not a megabyte.
 func (t *trial) counts(s *transport.Stream) {
 	const most = 1 << 20
 	n, err := do(t, "PendingBytes", s.PendingBytes)

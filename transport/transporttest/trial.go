@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A trial is one try of a rule. It runs on a goroutine of its own; whatever might wait runs on yet another one, so that a plug-in
-// that hangs is left behind. Its methods that end the trial (fail, must, skip) are for its own goroutine.
+// A trial is one try of a rule. It runs on a goroutine of its own; each operation that might wait runs on another one, which is left behind
+// if the plug-in hangs. The methods that end the trial (fail, must, skip) may be called on the trial's own goroutine only.
 type trial struct {
 	s    *suite
 	rule *rule
@@ -23,9 +23,9 @@ type trial struct {
 	last  atomic.Int64 // the last progress, in nanoseconds since begun
 
 	mu      sync.Mutex
-	over    bool // the verdict is out: nothing is recorded any more, and all that follows may be read
+	over    bool // the verdict is final: nothing more is recorded, and the fields below may be read without mu
 	broken  []*RuleError
-	certain bool // of these one has nothing to do with time
+	certain bool // one of broken does not depend on time
 	vain    bool // something was awaited in vain
 	skipped string
 	closers []func() error
@@ -61,8 +61,8 @@ func (t *trial) run() {
 	t.over = true
 }
 
-// late reports whether the rule was broken by nothing but coming late, which on a machine that is too busy a good plug-in may
-// do, or the SDK itself.
+// late reports whether the rule was broken only by lateness, which on an overloaded machine may happen to a good plug-in, or to the SDK
+// itself.
 func (t *trial) late() bool { return len(t.broken) > 0 && !t.certain }
 
 // progress notes that something has happened.
@@ -71,7 +71,7 @@ func (t *trial) progress() { t.last.Store(int64(time.Since(t.begun))) }
 // idle is how long nothing has happened.
 func (t *trial) idle() time.Duration { return time.Since(t.begun) - time.Duration(t.last.Load()) }
 
-// inVain notes that something was awaited in vain: what is broken from here on may be so for lack of time.
+// inVain notes that something was awaited in vain: rules that are broken from here on may be so for lack of time.
 func (t *trial) inVain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,7 +80,8 @@ func (t *trial) inVain() {
 	}
 }
 
-// broke records that a rule is broken, this one if name is "", and goes on.
+// broke records that a rule is broken, and goes on. If name is "", it is the rule that the error points to (see culprit), or else the
+// trial's own.
 func (t *trial) broke(name, format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	if name == "" {
@@ -98,13 +99,13 @@ func (t *trial) broke(name, format string, args ...any) {
 	}
 }
 
-// fail records that this rule is broken and ends the trial.
+// fail records that a rule is broken, as broke does without a name, and ends the trial.
 func (t *trial) fail(format string, args ...any) {
 	t.broke("", format, args...)
 	runtime.Goexit()
 }
 
-// must ends the trial if err is not nil: what was done had to succeed.
+// must fails the trial if err is not nil, for an operation that must succeed.
 func (t *trial) must(err error, format string, args ...any) {
 	if err != nil {
 		t.fail("%s: %w", fmt.Sprintf(format, args...), err)
@@ -121,8 +122,8 @@ func (t *trial) skip(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// culprit is the rule that an error speaks of when the SDK itself has caught the plug-in: whichever rule was being tried, it is
-// this one that is broken.
+// culprit returns the rule that is broken if err is one in which the SDK itself reports a fault of the plug-in, whichever rule is being
+// tried; else trying.
 func culprit(err error, trying string) string {
 	var cb *transport.CallbackError
 	switch {
@@ -180,10 +181,10 @@ func begin[T any](t *trial, what string, op func() (T, error)) *call[T] {
 	return c
 }
 
-// endsWithin waits for the end of the operation, which need not come.
+// endsWithin waits up to d for the end of the operation, and reports whether it has come.
 func (c *call[T]) endsWithin(d time.Duration) bool { return endsWithin(c.done, d) }
 
-// endsWithin waits for an end. One that has come by the time at which we are told that its time is over counts.
+// endsWithin waits up to d for done, and reports whether it is closed, even if it was closed only by the time the timer was seen to fire.
 func endsWithin(done <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -200,7 +201,7 @@ func endsWithin(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// end waits for the end of the operation, which must come.
+// end waits for the end of the operation, and fails the trial if it does not come.
 func (c *call[T]) end() (T, error) {
 	c.t.progress()
 	for !c.endsWithin(max(c.t.s.patience-c.t.idle(), time.Millisecond)) {
@@ -212,18 +213,18 @@ func (c *call[T]) end() (T, error) {
 	return c.v, c.err
 }
 
-// do runs an operation that must end, by success or by failure.
+// do runs an operation that must end, successfully or not.
 func do[T any](t *trial, what string, op func() (T, error)) (T, error) {
 	return begin(t, what, op).end()
 }
 
-// A step is a part of what needs one another.
+// A step is one of several operations that depend on each other: see together.
 type step struct {
 	what string
 	do   func(ctx context.Context) error
 }
 
-// together runs steps beside one another. An error of one ends the others.
+// together runs steps at the same time. An error of one cancels the others.
 func (t *trial) together(steps ...step) error {
 	ctx, cancel := context.WithCancel(t.soon())
 	defer cancel()
@@ -246,13 +247,13 @@ func (t *trial) together(steps ...step) error {
 			errs = append(errs, err)
 		}
 	}
-	if err := first.Load(); err != nil && len(errs) == 0 { // nobody was cancelled before that
+	if err := first.Load(); err != nil && len(errs) == 0 { // the first error is not due to our cancelling
 		return *err
 	}
 	return errors.Join(errs...)
 }
 
-// soon is a context for what must succeed. It lasts so long that who waits for the end of it will have lost patience before.
+// soon is a context for operations that must succeed. It lasts so long that the trial loses patience before it ends.
 func (t *trial) soon() context.Context { return t.after(t.s.longest()) }
 
 // after is a context that ends by itself after d.
@@ -262,7 +263,7 @@ func (t *trial) after(d time.Duration) context.Context {
 	return ctx
 }
 
-// later has f called when the trial is over, which for an operation that was left behind may be already.
+// later arranges for f to be called when the trial is over; if it is over already, as for an operation that was left behind, at once.
 func (t *trial) later(f func() error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -273,7 +274,7 @@ func (t *trial) later(f func() error) {
 	t.closers = append(t.closers, f)
 }
 
-// keep has what an operation opens closed when the trial is over.
+// keep wraps an operation so that what it opens is closed when the trial is over.
 func keep[T io.Closer](t *trial, op func() (T, error)) func() (T, error) {
 	return func() (T, error) {
 		v, err := op()
@@ -294,7 +295,7 @@ func (t *trial) closeAll() {
 	go func() {
 		defer close(done)
 		for i := len(closers) - 1; i >= 0; i-- {
-			if err := closers[i](); errors.Is(err, transport.ErrPanic) { // all else has been reported, or comes of that
+			if err := closers[i](); errors.Is(err, transport.ErrPanic) { // other errors have been reported, or follow from reported ones
 				t.broke("", "Close at the end of the trial: %w", err)
 			}
 		}
