@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An abstract name is what the kernel says, byte by byte, up to the longest that it takes: those who differ by a NUL are two.
+// An abstract name is what the kernel says, byte by byte, up to the longest that it takes: names that differ by a NUL are different names.
 func TestAbstractNames(t *testing.T) {
 	unique := fmt.Sprintf("@transport-%d-%d", os.Getpid(), os.Getuid())
 	for _, name := range []string{unique, unique + "\x00", unique + "\x00\x00", unique + "\x00behind",
@@ -40,7 +40,7 @@ func TestAbstractNames(t *testing.T) {
 	}
 }
 
-// What is adopted has the address that it would have had: another program's file "@x" is no abstract name.
+// An adopted socket has the right address: the file "@x" of another program is no abstract name.
 func TestAdoptFileThatLooksAbstract(t *testing.T) {
 	t.Chdir(t.TempDir())
 	fd := rawSocket(t, unix.AF_UNIX, unix.SOCK_STREAM, nil)

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lack of descriptors or memory, and what is about one connection only (it is gone again, its network fails, it is forbidden), do not end
-// a listener.
+// A lack of descriptors or memory, and errors that concern one connection only (it is gone again, its network fails, it is forbidden), do
+// not end a listener.
 func TestAcceptGoesOn(t *testing.T) {
 	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR,
 		os.NewSyscallError("accept", unix.EMFILE), unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET,
@@ -54,7 +54,7 @@ func TestAcceptGoesOn(t *testing.T) {
 			if errno == unix.EINTR { // which goes on without end inside a system call
 				failures.Store(0)
 			}
-			tells := int32(1) // times a call
+			tells := int32(1) // how often an Accept calls Exhausted
 			if errno == unix.EINTR || errno == unix.ECONNABORTED {
 				tells = 0
 			}
@@ -122,7 +122,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	require.NoError(t, returns(t, accepted))
 }
 
-// Other errors are the listener's end, and so is a plug-in's fault, whatever it is caused by.
+// Other errors end the listener, and so does a plug-in's fault, whatever it is caused by.
 func TestAcceptFails(t *testing.T) {
 	for name, fails := range map[string]struct{ err, says error }{
 		"broken":          {unix.EINVAL, unix.EINVAL},
@@ -202,7 +202,8 @@ func TestAcceptGivesNoDescriptor(t *testing.T) {
 	_ = returns(t, aside(l.Close))
 }
 
-// Whoever shares a listener may put it into blocking mode: it accepts, and ends with its context, by Pause and by Close, as any other.
+// Another process that shares a listener may put it into blocking mode: Accept works all the same, and ends with its context, by Pause and
+// by Close.
 func TestAcceptInBlockingMode(t *testing.T) {
 	other, err := New(TCPCallbacks(), nil)
 	require.NoError(t, err)

@@ -4,4 +4,4 @@ package transport
 
 import "syscall"
 
-const errIsolated = syscall.EHOSTUNREACH // there is none of its own
+const errIsolated = syscall.EHOSTUNREACH // these systems have no error of its own for it

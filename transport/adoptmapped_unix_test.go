@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A socket of IPv6 that has IPv4, too, answers peers of both.
+// An IPv6 socket that carries IPv4, too, answers peers of both kinds.
 func TestAdoptedDatagramAnswersIPv4(t *testing.T) {
 	pc, err := net.ListenUDP("udp", &net.UDPAddr{})
 	require.NoError(t, err)

@@ -14,18 +14,18 @@ const (
 	pollRoom     = unix.POLLOUT
 )
 
-// alarms end the short waits of one Transport. ppoll(2) can do so itself, but then the kernel sets a clock for each wait, which takes longer
-// than the rest of the call where the machine is virtual. So waits share alarms, of which one is set twice in a millisecond at the most.
-// They are made when waits come one after the other, and go when they are not used any more: a Transport that has one connection only and
-// gives it up is better off with a few clocks. The zero value is ready.
+// alarms end the short waits of one Transport. ppoll(2) has a time-out for that, but then the kernel sets a timer for each wait, which on a
+// virtual machine takes longer than the rest of the call. So waits share alarms, which are set twice in a millisecond at the most. Alarms
+// are made when waits come one after the other, and closed once they are unused: a Transport that has one connection only, and soon gives
+// it up, is better off with a few time-outs of ppoll. The zero value is ready.
 type alarms struct {
 	mu     sync.Mutex
-	all    [2]alarm // one of them rings early enough where another one is still waited for
+	all    [2]alarm // while waits still use one, the other can be set
 	tender *time.Timer
 	tended bool
-	used   bool // since tend has looked last
+	used   bool // since tend looked last
 	since  time.Time
-	waits  int // without an alarm, since then
+	waits  int // how many did without an alarm, since that time
 }
 
 // An alarm is a timerfd.
@@ -33,20 +33,20 @@ type alarm struct {
 	fd      int
 	made    bool
 	rings   time.Time
-	waiting int // for it; it is not set anew meanwhile
+	waiting int // how many waits use it; while there are any it is not set anew
 }
 
-// alarmsRest is how long nobody has used them when they go.
+// alarmsRest is how long alarms must have been unused to be closed.
 const alarmsRest = 20 * time.Millisecond
 
-// alarmsPay is how many waits in that time come without an alarm before one is made.
+// alarmsPay is how many waits within that time do without an alarm before one is made.
 const alarmsPay = 4
 
-// await waits for an arrival at a descriptor on the thread that calls, for d at least and twice as long at most, and reports whether
-// one came.
+// await waits on the calling thread for something to arrive at a descriptor, for d at least and twice as long at most, and reports whether
+// something did.
 //
-// The scheduler is not told, for its monitor thread would wake up for each wait, beside a peer that has work to do. It need not be: when it
-// wants the processor, to collect garbage say, it signals the thread, and a signal ends the call.
+// The scheduler is not told, for its monitor thread would wake up for each wait, beside a peer that has work to do. It need not be told:
+// when it wants the processor, to collect garbage say, it signals the thread, and a signal ends the call.
 func (a *alarms) await(fd int, d time.Duration) bool {
 	own := a.take(d)
 	if own == nil {
@@ -63,7 +63,8 @@ func (a *alarms) await(fd int, d time.Duration) bool {
 	}
 }
 
-// take gives an alarm that rings in that time; nil when none can be had, or is not worth it yet. leave must be called for one.
+// take returns an alarm that rings after d at least and 2*d at most, which the caller gives back with leave; nil when none can be had, or
+// none is worth it yet.
 func (a *alarms) take(d time.Duration) *alarm {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -99,7 +100,7 @@ func (a *alarms) take(d time.Duration) *alarm {
 	return free
 }
 
-// pays tells whether another wait, beside those that have come lately, is worth an alarm.
+// pays counts one more wait, and reports whether there have been enough of late to be worth an alarm.
 func (a *alarms) pays(now time.Time) bool {
 	if now.Sub(a.since) > alarmsRest {
 		a.since, a.waits = now, 0
@@ -108,7 +109,7 @@ func (a *alarms) pays(now time.Time) bool {
 	return a.waits > alarmsPay
 }
 
-// set has the alarm ring after that time; false where it cannot.
+// set makes the alarm ring after d, and reports whether it could.
 func (w *alarm) set(d time.Duration) bool {
 	if !w.made {
 		fd, _, errno := unix.RawSyscall(unix.SYS_TIMERFD_CREATE, unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK, 0)
@@ -128,7 +129,7 @@ func (a *alarms) leave(w *alarm) {
 	w.waiting--
 }
 
-// tend takes away what nobody has used since it looked last.
+// tend closes the alarms, unless some have been used since it looked last.
 func (a *alarms) tend() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -144,7 +145,7 @@ func (a *alarms) tend() {
 	}
 }
 
-// awaitFD is await with a clock of its own.
+// awaitFD is await with the time-out of ppoll(2).
 func awaitFD(fd int, d time.Duration) bool {
 	for began, left := time.Now(), d; left > 0; left = d - time.Since(began) {
 		p := unix.PollFd{Fd: int32(fd), Events: pollArrivals}

@@ -18,7 +18,7 @@ func waitsShortly(t testing.TB, d time.Duration) *tallied {
 	return newTallied(t, &poller{short: d})
 }
 
-// Who does not wait for long needs neither a second try nor an epoll descriptor.
+// A reader that does not wait for long needs neither a second try nor an epoll descriptor.
 func TestShortWaitPingPong(t *testing.T) {
 	y := waitsShortly(t, 10*time.Second) // no machine is as busy as that
 	answer := make(chan struct{}, 1)
@@ -40,7 +40,7 @@ func TestShortWaitPingPong(t *testing.T) {
 	require.Nil(t, watcherOf(t, y.s).reader.raw)
 }
 
-// When nothing comes in that time the reader sleeps in the Go poller, and at once from then on.
+// When nothing comes during a short wait, the reader sleeps in the Go poller, and does so at once from then on.
 func TestShortWaitPeerStops(t *testing.T) {
 	y := waitsShortly(t, time.Millisecond)
 	for range pollFirst {
@@ -55,7 +55,7 @@ func TestShortWaitPeerStops(t *testing.T) {
 	require.Zero(t, y.sock.poller.busy.Load())
 }
 
-// Where all places are taken the reader sleeps at once.
+// When all places are taken the reader sleeps at once.
 func TestShortWaitPlaces(t *testing.T) {
 	y := waitsShortly(t, 10*time.Second)
 	require.True(t, y.sock.poller.place())
@@ -76,7 +76,7 @@ func TestShortWaitsAreTheFirstFew(t *testing.T) {
 	require.False(t, s.soon())
 }
 
-// A brief read makes a short wait, and no other.
+// A read under Briefly makes a short wait, and no other.
 func TestBriefly(t *testing.T) {
 	y := waitsShortly(t, 10*time.Second)
 	y.ask(t)
@@ -114,7 +114,7 @@ func TestAlarmsOfFewWaits(t *testing.T) {
 	a.leave(w)
 }
 
-// alarmsInUse are alarms of which the next wait makes one.
+// alarmsInUse returns alarms whose next wait makes an alarm.
 func alarmsInUse(t *testing.T) *alarms {
 	a := &alarms{since: time.Now().Add(time.Hour)} // however slow this machine is
 	for range alarmsPay {
@@ -123,7 +123,7 @@ func alarmsInUse(t *testing.T) *alarms {
 	return a
 }
 
-// Waits of one length share an alarm; one that somebody waits for is not set anew.
+// Waits of one length share an alarm; while a wait uses an alarm it is not set anew.
 func TestAlarmsAreShared(t *testing.T) {
 	before := leak.Descriptors()
 	a := alarmsInUse(t)
@@ -149,7 +149,7 @@ func TestAlarmsAreShared(t *testing.T) {
 	require.False(t, a.tended)
 }
 
-// A wait ends with what comes, and in its time where nothing does, also where no alarm can be had.
+// A wait ends when something comes, and otherwise in its time, even if no alarm can be had.
 func TestAlarmEndsWait(t *testing.T) {
 	c, s, err := UnixPair()
 	require.NoError(t, err)

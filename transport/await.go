@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// An awaiter is a socket whose operations wait: it tells whether it is still open, and why not.
+// An awaiter is a socket whose operations wait. usable is nil while it is open, else the reason why it is not.
 type awaiter interface{ usable() error }
 
 func (s *socket[C]) await(ctx context.Context, d *direction, ready func(uintptr) bool, once, notReady *bool) error {

@@ -8,7 +8,7 @@ import (
 // A backoff pauses between tries of what the system cannot do just now: 5 ms, doubled up to 1 s.
 type backoff struct{ pause time.Duration }
 
-// wait reports false when ctx ended instead; it is cut short when one of the others is closed.
+// wait makes a pause, and reports false if ctx ends before. closed or halted cuts the pause short.
 func (b *backoff) wait(ctx context.Context, closed, halted <-chan struct{}) bool {
 	if IsNoWait(ctx) {
 		return false

@@ -11,24 +11,24 @@ const Infinite = time.Duration(math.MaxInt64)
 // Flags tell the SDK how the callbacks behave.
 type Flags uint
 
-// FullImpl says that the callbacks implement timeouts themselves: each is the whole operation, within the tmo it is given.
-// It is EI_SCLBK_FLG_FULL_IMPL of the C library. Package documentation, "Who waits".
+// FullImpl says that the callbacks implement timeouts themselves: each is the whole operation, within the tmo it is given. It is
+// EI_SCLBK_FLG_FULL_IMPL of the C library. See "Who waits" in the package's doc.
 const FullImpl Flags = 1 << 0
 
-// Direct says, beside FullImpl, that Read, Write and Writev come back as soon as Interrupt tells them to, always. They are then run on
-// their caller's goroutine. Without it each call is handed to a goroutine of the socket's that can be left behind, and its
-// result handed back, which costs more than a small call itself; and a Queue leaves its writes to another goroutine. A Direct callback
-// that breaks its word holds up its caller for as long as it does; Close comes back all the same, with ErrUnresponsive.
+// Direct says, in addition to FullImpl, that Read, Write and Writev always come back as soon as Interrupt tells them to. They are then run
+// on their caller's goroutine. Without it each call is handed to a goroutine of the socket's that can be left behind, and its result handed
+// back, which costs more than a small call itself; and a Queue leaves its writes to another goroutine. A Direct callback that does not come
+// back holds up its caller for as long; Close comes back all the same, with ErrUnresponsive.
 const Direct Flags = 1 << 1
 
 // Callbacks is a transport plug-in: one function per step of a socket's life, after the ei_socket_callbacks structure of the C
 // library (ei_connect, "User Supplied Socket Implementation"). C is the plug-in's own socket context: a pointer or a handle,
 // copied freely. Use keyed fields: more may be added.
 //
-// Errors are syscall.Errno values, wrapped or not; of package net on windows [PosixError] makes them. EINTR is retried by the SDK, but for
-// what is called once: Close and Release, which have closed all the same, the hooks, HandshakePacketHeaderSize and CheckPeer. Without
-// [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS included; tmo is to be ignored, and the
-// descriptor's mode is the SDK's affair. It must not return EAGAIN for a reason of its own (a rate limit): the SDK waits for the
+// Errors are syscall.Errno values, wrapped or not; [PosixError] makes them of package net's errors on windows. The SDK repeats a call after
+// EINTR, except those that are made once: Close and Release, which have closed all the same, the hooks, HandshakePacketHeaderSize and
+// CheckPeer. Without [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS included; it ignores tmo,
+// and leaves the descriptor's mode to the SDK. It must not return EAGAIN for a reason of its own (a rate limit): the SDK then waits for the
 // descriptor, which is ready. With FullImpl it takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the
 // descriptor's mode as it found it. A tmo of 0 is one try, which succeeds if the operation is ready. Package net does not try at all once a
 // deadline has passed, so a plug-in over a net.Conn makes a tmo of 0 a deadline in a millisecond or so.
@@ -55,13 +55,13 @@ type Callbacks[C any] struct {
 	// Connect connects to addr. Called once; after EINPROGRESS the SDK waits and reads SO_ERROR. Mandatory.
 	Connect func(c C, addr Addr, tmo time.Duration) error
 	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream, and so is io.EOF, not wrapped, in place of nil. Bytes
-	// count even beside an error, and are never negative: where unix.Read gives -1 beside one, return 0. So it is for Write and Writev.
-	// Mandatory.
+	// count even beside an error, and are never negative: where unix.Read gives -1 beside one, return 0. The same holds for Write and
+	// Writev. Mandatory.
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
-	// Write writes at least one byte of p, and leaves the bytes in p as they are: what encrypts does not do so in place. Bytes count even
-	// beside an error, and those that are counted reach the peer without another call. So a plug-in that frames or encrypts, and has part of
-	// a frame out when its time is over, counts the whole frame and sends the rest by itself, in the background (package tlstransport does),
-	// or fails from then on: the next Write may bring other bytes, and there may be none. Mandatory.
+	// Write writes at least one byte of p, and leaves the bytes in p as they are: a plug-in must not encrypt them in place. Bytes count
+	// even beside an error, and those that are counted reach the peer without another call. So a plug-in that frames or encrypts, and has
+	// part of a frame out when its time is over, counts the whole frame and sends the rest by itself, in the background (package
+	// tlstransport does), or fails from then on: the next Write may bring other bytes, or never come. Mandatory.
 	Write func(c C, p []byte, tmo time.Duration) (int, error)
 	// Writev writes at least one byte of v, in order, and leaves v, its elements and the bytes in them as they are: net.Buffers.WriteTo,
 	// which does not, is to be given a copy of v. v has 1,024 buffers at the most (IOV_MAX). Optional: without it buffers go to Write one by one.
@@ -79,7 +79,7 @@ type Callbacks[C any] struct {
 	// Mandatory.
 	GetFD func(c C) (int, error)
 
-	// CloseWrite ends the sending direction, and a Write beside it. Optional.
+	// CloseWrite ends the sending direction, and a Write that is in progress. Optional.
 	CloseWrite func(c C) error
 	// Pending counts the received bytes already inside c (decrypted, say), beside the kernel's. Optional.
 	Pending func(c C) (int, error)
@@ -88,22 +88,23 @@ type Callbacks[C any] struct {
 	// CheckPeer is asked on both sides once the peer's node name is known and before the handshake's acknowledgement; an error
 	// refuses the peer. Optional.
 	CheckPeer func(c C, name string) error
-	// Interrupt ends the calls in flight on c at once with os.ErrDeadlineExceeded; c stays usable. It is called beside them, and
-	// again until they have returned. FullImpl only. Optional: without it Read and Accept are called in slices of at most 100 ms,
-	// Write and Connect are ended by shutdown(2): a carrier without a descriptor needs it.
+	// Interrupt ends the calls in flight on c at once with os.ErrDeadlineExceeded; c stays usable. It is called while they run, and again
+	// until they have returned. FullImpl only. Optional: without it Read and Accept are called in slices of at most 100 ms, Write and
+	// Connect are ended by shutdown(2): a carrier without a descriptor needs it.
 	Interrupt func(c C)
 	// interruptOne ends the call in flight of one direction alone, instead.
 	interruptOne func(c C, writing bool)
-	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. What it returns may hold keys:
-	// it is the caller's, who clears it when it is done with it. What writes in the background (see Write) is stopped, and goes on with the
-	// next Read or Write, of c or of what Import has made of it: until then the connection may be another process's. Optional.
+	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. The result may hold keys: it
+	// belongs to the caller, who clears it after use. Writing in the background (see Write) stops, and goes on with the next Read or Write
+	// of c, or of what Import has made of the result: until then the connection may be another process's. Optional.
 	Export func(c C) ([]byte, error)
 	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported state (nil for a listener), of which it
 	// keeps nothing. It owns fd on success only. A plug-in can be handed off exactly when it has Import. Optional.
 	Import func(setup any, fd int, state []byte) (C, error)
-	// importAs is Import where it is known what the descriptor has to be, for this package's own plug-ins: their Import takes either.
+	// importAs is Import for a descriptor that has to be a listener, or has to be a connection. This package's own plug-ins have it: their
+	// Import takes either.
 	importAs func(fd int, listener bool) (C, error)
-	// Release frees c and its descriptor without a byte, an alert or a shutdown on the connection. Optional: nil means Close, which has to
-	// keep to that as well where there is an Import.
+	// Release frees c and its descriptor without a byte, an alert or a shutdown on the connection. Optional: nil means Close, which must do
+	// the same then if there is an Import.
 	Release func(c C) error
 }

@@ -10,7 +10,7 @@ import (
 type calls struct {
 	mu      sync.Mutex
 	running []string
-	idle    chan struct{} // closed when nothing runs any more; nil: nobody waits for that
+	idle    chan struct{} // closed when no callback runs any more; nil: nobody waits for that
 }
 
 func (c *calls) begin(callback string) {
@@ -30,7 +30,7 @@ func (c *calls) end(callback string) {
 	}
 }
 
-// wait waits, without end, until nothing runs.
+// wait waits, for as long as it takes, until no callback runs.
 func (c *calls) wait() {
 	c.mu.Lock()
 	if len(c.running) == 0 {
@@ -45,7 +45,7 @@ func (c *calls) wait() {
 	<-idle
 }
 
-// names tells those that have not come back.
+// names returns the names of the callbacks that have not come back.
 func (c *calls) names() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,17 +15,17 @@ import (
 // file, it is there once.
 //
 // Datagrams are UDP packets there, one for each end that is traced, so one that was sent and did not arrive can be seen. They are in the
-// order in which they were recorded, with the times at which they were sent or had come. Addresses that are not inet ones become
-// loopback ones, too, with a port that comes from the name; of a datagram with more than 65,507 bytes these are there.
+// order in which they were recorded, with the times at which they were sent or had come. Addresses that are not inet ones become loopback
+// ones, too, with a port derived from the name; of a longer datagram the first 65,507 bytes are there.
 //
 // Wireshark takes a connection for the Erlang distribution when it is told its port, and shows each handshake and control message:
 //
 //	tshark -r FILE -d tcp.port==PORT,erldp -V
 //
-// It does so for handshakes with a length of 2 bytes, not for those of a TLS transport, with one of 4.
+// It does so for handshakes whose packets have a length of 2 bytes before them, not for those of a TLS transport, which has 4.
 //
-// A Capture is safe for concurrent use. A file that cannot be written disturbs no connection: the first error is that of Flush and Close.
-// One that takes nothing holds up what is traced for a second at the most, and is then given up: ErrCaptureBehind.
+// A Capture is safe for concurrent use. A file that cannot be written disturbs no connection: Flush and Close return the first error. A
+// file that takes nothing holds up what is traced for a second at the most, and is then given up: ErrCaptureBehind.
 type Capture struct {
 	file captureFile
 
@@ -33,21 +33,22 @@ type Capture struct {
 	closed bool
 	ends   int // made-up ports so far
 	flows  map[flowKey]*flow
-	left   []*flow // of these, without an owner, in the order in which they have lost it
+	left   []*flow // those of flows without an owner, in the order in which they have lost it
 	packet []byte
 }
 
 // ErrCaptureClosed is the error of Flush after Close.
 var ErrCaptureClosed = errors.New("the capture is closed")
 
-// NewCapture begins a capture file. w stays the caller's, who closes it after Close. What passes reaches w within a fraction of a second.
+// NewCapture begins a capture file. w stays the caller's, who closes it after Close. What is captured reaches w within a fraction of a
+// second.
 func NewCapture(w io.Writer) *Capture {
 	c := &Capture{file: captureFile{w: w, taken: make(chan struct{}, 1)}, flows: map[flowKey]*flow{}}
 	c.write(pcapHeader())
 	return c
 }
 
-// write puts packets into the file, soon; c.mu is held, or c not yet known to others.
+// write takes packets to be written to the file soon; c.mu is held, or c is not yet known to others.
 func (c *Capture) write(b []byte) {
 	if !c.closed {
 		c.file.write(b)
@@ -65,8 +66,8 @@ func (c *Capture) Flush() error {
 	return c.file.drain()
 }
 
-// Close writes the rest to the file, waits for that, and ends the capture; what connections do later is not captured. It gives the first
-// error that the file had. It is idempotent.
+// Close writes the rest to the file, waits for that, and ends the capture; what connections do later is not captured. It returns the first
+// error of the file. It is idempotent.
 func (c *Capture) Close() error {
 	c.mu.Lock()
 	if !c.closed {

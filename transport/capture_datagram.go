@@ -22,7 +22,8 @@ func (c *Capture) datagram(at time.Time, from, to Addr, p []byte) {
 	c.write(c.packet)
 }
 
-// inetEnd is an end of a datagram's way; one that is not an inet one becomes a loopback one, whose port comes from its name.
+// inetEnd returns the inet address of one end of a datagram's way; any other address becomes a loopback one, with a port derived from its
+// name.
 func inetEnd(a Addr) netip.AddrPort {
 	if a != nil {
 		if ap, err := AddrPort(a); err == nil && ap.IsValid() {

@@ -7,33 +7,33 @@ import (
 	"time"
 )
 
-// A captureFile is where a Capture writes: another goroutine does it, so that a file that takes its time holds up nobody, and one that
-// takes nothing holds up everybody once, and not for long.
+// A captureFile writes for a Capture, on another goroutine: so a slow file holds up no connection, and one that takes nothing holds all of
+// them up once, and not for long.
 type captureFile struct {
 	w     io.Writer
-	out   sync.Mutex    // held by who writes to w; before mu
+	out   sync.Mutex    // held while w is written to; locked before mu
 	taken chan struct{} // has a token when there is room again
 
 	mu    sync.Mutex
 	buf   []byte
-	spare []byte // the last one, written
-	err   error  // the first; nothing is written any more
+	spare []byte // the last buffer that was written, to be used again
+	err   error  // the first one, after which nothing is written any more
 	timer *time.Timer
-	armed bool // it will run drain
+	armed bool // timer will run drain
 }
 
 const (
-	captureDelay   = 200 * time.Millisecond // so long what is to be written may stay in memory
-	captureChunk   = 64 << 10               // from so many bytes on it goes out at once
-	captureRoom    = 4 << 20                // so many wait at the most
-	capturePatient = time.Second            // so long for room
+	captureDelay   = 200 * time.Millisecond // how long bytes to be written may stay in memory
+	captureChunk   = 64 << 10               // from so many bytes on they are written without delay
+	captureRoom    = 4 << 20                // how many bytes may wait, at the most
+	capturePatient = time.Second            // how long to wait for room
 )
 
 // ErrCaptureBehind is the error of a capture whose file takes nothing for a second while more is to be captured: a pipe, say, whose reader
 // has stopped. The file ends with a whole packet.
 var ErrCaptureBehind = errors.New("the capture's file takes no more data: the capture ends here")
 
-// write has b, a whole number of packets, written soon. The caller sees to it that nobody else does at the same time.
+// write takes b, a whole number of packets, to be written soon. There must be only one call at a time.
 func (f *captureFile) write(b []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -52,7 +52,7 @@ func (f *captureFile) write(b []byte) {
 	}
 }
 
-// drainAfter has drain run by itself; mu is held.
+// drainAfter makes drain run after d; mu is held.
 func (f *captureFile) drainAfter(d time.Duration) {
 	f.armed = true
 	if f.timer == nil {
@@ -62,7 +62,7 @@ func (f *captureFile) drainAfter(d time.Duration) {
 	}
 }
 
-// makeRoom waits for room for n bytes; mu is held, but for the wait. False: there is none.
+// makeRoom waits for room for n bytes, and reports whether there is any; mu is held, except during the wait.
 func (f *captureFile) makeRoom(n int) bool {
 	if len(f.buf) == 0 || len(f.buf)+n <= captureRoom {
 		return true
@@ -82,7 +82,7 @@ func (f *captureFile) makeRoom(n int) bool {
 	return true
 }
 
-// drain writes what there is, and waits for w. It gives the first error.
+// drain writes what there is, and waits for w. It returns the first error.
 func (f *captureFile) drain() error {
 	f.out.Lock()
 	defer f.out.Unlock()
@@ -104,7 +104,7 @@ func (f *captureFile) drain() error {
 	}
 }
 
-// take gives what is to be written.
+// take returns what is to be written, and makes room.
 func (f *captureFile) take() ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A sluice is a file that takes what is written while it is open.
+// A sluice is a file whose Writes return only while it is open.
 type sluice struct {
 	open chan struct{} // a token for each Write; closed: for all
 	mu   sync.Mutex
@@ -38,7 +38,7 @@ func newCaptureFile(g *sluice) *captureFile {
 	return &captureFile{w: g, taken: make(chan struct{}, 1)}
 }
 
-// What a file does not take at once waits, in order; and it is there without Flush.
+// Bytes that a file does not take at once wait, in order; and they reach the file without Flush.
 func TestCaptureFileTakesItsTime(t *testing.T) {
 	g := &sluice{open: make(chan struct{})}
 	f := newCaptureFile(g)
@@ -54,12 +54,12 @@ func TestCaptureFileTakesItsTime(t *testing.T) {
 	require.NoError(t, f.stop())
 }
 
-// Whoever writes waits for room while the file takes something.
+// A writer waits for room as long as the file takes something.
 func TestCaptureFileWaitsForRoom(t *testing.T) {
 	g := &sluice{open: make(chan struct{})}
 	f := newCaptureFile(g)
 	f.write(make([]byte, captureChunk))
-	g.open <- struct{}{} // it has begun to write
+	g.open <- struct{}{} // the first Write has begun
 	f.write(make([]byte, captureRoom))
 	more := aside(func() error { f.write(make([]byte, captureRoom)); return nil })
 	g.open <- struct{}{}
@@ -69,7 +69,7 @@ func TestCaptureFileWaitsForRoom(t *testing.T) {
 	require.Len(t, g.bytes(), captureChunk+2*captureRoom)
 }
 
-// A file that takes nothing is given up, after whole packets, and holds up nobody a second time.
+// A file that takes nothing is given up, after whole packets, and does not hold up a writer a second time.
 func TestCaptureFileTakesNothing(t *testing.T) {
 	g := &sluice{open: make(chan struct{})}
 	c := NewCapture(g)

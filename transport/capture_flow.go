@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// flowKey is a connection, whichever end it is seen from.
+// flowKey identifies a connection, and is the same from either end.
 type flowKey struct{ low, high netip.AddrPort }
 
 // The directions of a flow.
@@ -22,18 +22,18 @@ const (
 type flow struct {
 	c       *Capture
 	key     flowKey
-	owner   *traced           // the stream whose reads and writes are recorded; nil: the next one at the same end that has some
+	owner   *traced           // the stream whose reads and writes are recorded; nil: the next stream at the same end that reads or writes
 	ends    [2]netip.AddrPort // ours, the peer's
 	next    [2]uint32         // sequence numbers
 	ended   [2]bool           // FIN is sent
 	over    bool
-	writing bool // a write is in flight: what is read meanwhile may be the answer to it, and comes behind it in the file
+	writing bool // a write is in flight: what is read meanwhile may be the answer to it, and comes after it in the file
 	since   time.Time
-	last    bool // nothing is written behind it: its FIN waits for it
+	last    bool // the sending direction has ended during that write: the FIN comes after it
 	waiting []arrival
 	bytes   int       // of waiting
 	shaking [2]bool   // a handshake of the Erlang distribution may be going on
-	part    [2][]byte // of a packet of it
+	part    [2][]byte // the beginning of a packet of that handshake
 }
 
 // An arrival is something read that waits for its place in the file.
@@ -45,7 +45,7 @@ type arrival struct {
 // maxWaiting is how many bytes wait at the most.
 const maxWaiting = 256 << 10
 
-// open begins a flow, or finds that of the other end.
+// open begins a flow, or finds the one that the other end has begun.
 func (c *Capture) open(owner *traced, local, remote Addr, how origin) *flow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,7 +117,7 @@ func (c *Capture) endpoints(local, remote Addr, how origin) (ours, theirs netip.
 	return oneFamily(ours, theirs), oneFamily(theirs, ours)
 }
 
-// oneFamily is a without a zone, and as IPv6 if other is.
+// oneFamily returns a without its zone, and as an IPv6 address if other is one.
 func oneFamily(a, other netip.AddrPort) netip.AddrPort {
 	ip := a.Addr().WithZone("")
 	if a.Addr().Is4() != other.Addr().Is4() {
@@ -126,7 +126,7 @@ func oneFamily(a, other netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ip, a.Port())
 }
 
-// packet writes one packet of a direction; its bytes count.
+// packet writes one packet of a direction, and counts its bytes.
 func (f *flow) packet(at time.Time, direction int, flags uint8, v [][]byte) {
 	ack := f.next[1-direction]
 	if flags&tcpACK == 0 {
@@ -155,7 +155,7 @@ func (f *flow) data(at time.Time, direction int, v [][]byte, n int64) {
 // maxHandshake is the longest packet of a handshake that is looked for, in bytes.
 const maxHandshake = 1024
 
-// shake writes each packet of a handshake as a segment of its own: Wireshark's dissector does not see two in one, nor one in two. The
+// shake writes each packet of a handshake as a segment of its own: Wireshark's dissector recognises neither two in one, nor one in two. The
 // handshake of a direction ends with its digest. See erl_dist_protocol, "Distribution Handshake".
 func (f *flow) shake(at time.Time, direction int) {
 	for {
@@ -180,7 +180,7 @@ func (f *flow) shake(at time.Time, direction int) {
 	}
 }
 
-// spill writes what is there of a packet, and looks for no more of them.
+// spill writes what is there of a handshake's packet, and looks for no more of them.
 func (f *flow) spill(at time.Time, direction int) {
 	f.shaking[direction] = false
 	if b := f.part[direction]; len(b) > 0 {
@@ -189,7 +189,7 @@ func (f *flow) spill(at time.Time, direction int) {
 	}
 }
 
-// mine locks the flow for a stream; false if it is seen by another one.
+// mine locks the flow for a stream; false, and not locked, if another stream is the owner or the flow has ended.
 func (f *flow) mine(end *traced) bool {
 	if f == nil {
 		return false
@@ -216,7 +216,7 @@ func (f *flow) sending(end *traced) {
 	}
 }
 
-// sent says that n bytes of it are out.
+// sent says that the write has ended, with n bytes of v out.
 func (f *flow) sent(end *traced, v [][]byte, n int64) {
 	if f.mine(end) {
 		defer f.unlock()
@@ -244,7 +244,7 @@ func (f *flow) arrive(a arrival) {
 	f.put(a)
 }
 
-// settle ends a write: what has waited for it comes behind it.
+// settle ends a write: what was read meanwhile comes after it.
 func (f *flow) settle() {
 	f.writing = false
 	f.pour()
@@ -346,7 +346,7 @@ func (f *flow) forget() {
 	f.c.left = slices.DeleteFunc(f.c.left, func(g *flow) bool { return g == f })
 }
 
-// finish takes a flow that has ended off the table.
+// finish ends a flow and removes it from the table.
 func (f *flow) finish() {
 	f.over = true
 	if f.c.flows[f.key] == f {

@@ -98,7 +98,7 @@ func (p packet) appendFrame(b []byte) []byte {
 		sum = add(sum, address)
 	}
 	sent := checksum(sum, b[start:])
-	if p.udp && sent == 0 { // which would mean none
+	if p.udp && sent == 0 { // which would mean that there is no checksum
 		sent = 0xffff
 	}
 	binary.BigEndian.PutUint16(b[start+sumAt:], sent)

@@ -7,13 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quickAck has the kernel acknowledge now what has come over a TCP connection; false where the descriptor is none of that kind. See tcp(7),
-// TCP_QUICKACK, which does not last.
+// quickAck makes the kernel acknowledge now what has come over a TCP connection; false if fd is no such connection. The option does not
+// last: see tcp(7), TCP_QUICKACK.
 func quickAck(fd int) bool { return setOption(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) == nil }
 
-// unpaced keeps BBR from a TCP socket whose connections go over the loopback, before there are any: those of a listener have what it has.
-// BBR sends one segment at a time, each when a clock says so. Over the loopback a clock costs more than a segment, and nothing is congested.
-// Reno, which every kernel has and lets everybody use, sends what there is. A kernel that refuses is let be. See tcp(7), TCP_CONGESTION.
+// unpaced replaces BBR by Reno for a TCP socket whose connections go over the loopback. It is called before there are any, for the
+// connections of a listener inherit its setting. BBR sends one segment at a time, each when a timer fires. Over the loopback a timer costs
+// more than a segment, and nothing is congested. Reno, which every kernel has and lets everybody use, sends what there is. If the kernel
+// refuses, BBR stays. See tcp(7), TCP_CONGESTION.
 func unpaced(fd int) {
 	var name [16]byte // TCP_CA_NAME_MAX
 	size := uint32(len(name))

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is large and no answer is acknowledged as it is read: the kernel by itself would wait for 40 ms, or for another segment.
+// Something large that is no answer is acknowledged as it is read: the kernel by itself would wait for 40 ms, or for another segment.
 func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 	for name, reader := range map[string]func(t *testing.T, c *Stream) (read func(p []byte), wrote func(n int)){
 		"stream": func(t *testing.T, c *Stream) (func([]byte), func(int)) {
@@ -52,7 +52,7 @@ func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 				require.NoError(t, err)
 				return n
 			}
-			for range 10 { // the kernels of those that talk acknowledge late
+			for range 10 { // after an exchange of messages the kernel delays its acknowledgements
 				_, err := c.Writev(t.Context(), []byte("question"))
 				require.NoError(t, err)
 				wrote(8)
@@ -76,12 +76,12 @@ func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 					}
 				}
 			}
-			require.Greater(t, soon, 3*rounds/4) // otherwise it is every second one
+			require.Greater(t, soon, 3*rounds/4) // the kernel by itself would acknowledge every second one
 		})
 	}
 }
 
-// What is no TCP connection is asked once.
+// quickAck is tried only once on a descriptor that is no TCP connection.
 func TestUnixIsNotAcknowledged(t *testing.T) {
 	c, s := pair(t, Unix(), socketPath(t))
 	for range 2 {
@@ -93,7 +93,7 @@ func TestUnixIsNotAcknowledged(t *testing.T) {
 	require.True(t, c.car.(*socket[*UnixSocket]).incoming.silent)
 }
 
-// Within a machine nobody is paced; elsewhere the system's choice stands.
+// Connections within a machine are not paced; for others the system's choice stands.
 func TestCongestionControlWithinTheMachine(t *testing.T) {
 	control := func(fd int) string {
 		name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)

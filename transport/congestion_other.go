@@ -2,7 +2,7 @@
 
 package transport
 
-// What Linux's kernel is told about congestion control.
+// Only the kernel of Linux is told anything about congestion control.
 
 func quickAck(int) bool { return false }
 func unpaced(int)       {}

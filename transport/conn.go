@@ -58,7 +58,7 @@ func (s *Stream) beginAnew() {
 	}
 }
 
-// netError gives a passed deadline the name that package net has for it.
+// netError turns a passed deadline into the error that package net has for it, os.ErrDeadlineExceeded.
 func netError(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		var op *OpError
@@ -72,7 +72,7 @@ func netError(err error) error {
 
 func (c *conn) Close() error { return c.s.Close() }
 
-// SyscallConn makes it a syscall.Conn, where the stream has a descriptor.
+// SyscallConn makes a conn a syscall.Conn; errors.ErrUnsupported if the stream has no descriptor.
 func (c *conn) SyscallConn() (syscall.RawConn, error) { return c.s.SyscallConn() }
 
 // CloseWrite ends the sending direction.

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// carriers are the kinds of transport that a face or a stream must work the same over.
+// carriers are the kinds of transport over which a NetConn or a stream must work the same.
 func carriers(t testing.TB) map[string]struct {
 	tr Transport
 	at Addr
@@ -75,7 +75,7 @@ func TestNetConnDeadlines(t *testing.T) {
 	connPairs(t, func(t *testing.T, c, s net.Conn) {
 		p := make([]byte, 16)
 
-		// Past: everything times out, at once and again and again, also with bytes there.
+		// Past: everything times out, at once and again and again, even if there are bytes.
 		_, err := s.Write([]byte("there"))
 		require.NoError(t, err)
 		require.NoError(t, c.SetDeadline(time.Unix(1, 0)))
@@ -87,7 +87,7 @@ func TestNetConnDeadlines(t *testing.T) {
 			require.Zero(t, n)
 		}
 
-		// None: what has been refused goes on.
+		// None: reads and writes go on.
 		require.NoError(t, c.SetDeadline(time.Time{}))
 		_, err = io.ReadFull(c, p[:5])
 		require.NoError(t, err)
@@ -127,7 +127,7 @@ func TestNetConnDeadlines(t *testing.T) {
 	})
 }
 
-// What a write counted before its time-out has been sent, and it can be gone on with.
+// The bytes that a write counted before its time-out have been sent, and the next write can go on after them.
 func TestNetConnWriteAfterTimeout(t *testing.T) {
 	connPairs(t, func(t *testing.T, c, s net.Conn) {
 		sent := make([]byte, 32<<20)
@@ -186,7 +186,7 @@ func TestNetConnConcurrentMethods(t *testing.T) {
 	})
 }
 
-// Whatever is done to the deadline, a read ends with a time-out: not with bytes that nobody sent, nor with the end of the stream.
+// However the deadline is moved, a read ends with a time-out: neither with bytes that were not sent, nor with the end of the stream.
 func TestNetConnRacyDeadlines(t *testing.T) {
 	connPairs(t, func(t *testing.T, c, s net.Conn) {
 		stop := make(chan struct{})
@@ -352,7 +352,7 @@ func TestNetConnDeadlinesAfterClose(t *testing.T) {
 	})
 }
 
-// A deadline that has passed ends a Read also where there is something that was read ahead; it is there later.
+// A deadline that has passed ends a Read even if something was read ahead; that is there for a later Read.
 func TestNetConnDeadlineBeforeReadAhead(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	_, err := c.Writev(soon(t), []byte("packet, more"))

@@ -62,7 +62,7 @@ func TestConnectTimes(t *testing.T) {
 	}
 }
 
-// A UNIX connect on a full backlog is EAGAIN, for which the poller never wakes: it is tried again.
+// A UNIX connect on a full backlog is EAGAIN, and the poller would never wake for it: the SDK tries again.
 func TestConnectUnixRetries(t *testing.T) {
 	cb := UnixCallbacks()
 	connect := cb.Connect
@@ -91,7 +91,7 @@ func TestConnectUnixRetries(t *testing.T) {
 	require.NoError(t, returns(t, connected))
 }
 
-// A listener takes its own file away only: the one of somebody who listens at the same path by now stays.
+// A listener removes only its own file: that of another listener at the same path stays.
 func TestUnixCloseLeavesOthers(t *testing.T) {
 	for _, imported := range []bool{false, true} {
 		at := socketPath(t)
@@ -135,7 +135,7 @@ func TestConnectRefused(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
 
-// A connect in progress that fails later is found out by SO_ERROR. The kernel tries again after a second, and is refused then.
+// The later failure of a connect in progress is found out by SO_ERROR. The kernel tries again after a second, and is refused then.
 func TestConnectRefusedLater(t *testing.T) {
 	l := crowded(t, TCP(), loopback())
 	connected := aside(func() error { _, err := TCP().Connect(soon(t), l.Addr()); return err })
@@ -148,7 +148,7 @@ func TestConnectRefusedLater(t *testing.T) {
 	require.ErrorIs(t, returns(t, connected), syscall.ECONNREFUSED)
 }
 
-// What Connect may say of a connection that is up, or fails.
+// What Connect may return for a connection that is up, or fails.
 func TestConnectAnswers(t *testing.T) {
 	refused := errors.New("refused by the plug-in")
 	for _, tt := range []struct {

@@ -56,8 +56,8 @@ func UnixPair() (one, other *Stream, err error) {
 	return one, other, opError("socketpair", nil, err)
 }
 
-// OpenUDP opens a UDP socket, bound to the local address; with a remote address that is not nil it is connected: it hears from there, and
-// sends there, only. Both are of one family, IPv4 or IPv6, else EINVAL. A local address of nil, allowed beside a remote one, leaves the
+// OpenUDP opens a UDP socket, bound to the local address; with a remote address that is not nil it is connected: it receives from there,
+// and sends there, only. Both are of one family, IPv4 or IPv6, else EINVAL. A local address of nil, allowed beside a remote one, leaves the
 // choice to the system. An IPv6 socket carries IPv6 only. The port is not shared: SO_REUSEADDR, with which another process could take it
 // over, is not set. See tdgram_inet_udp_socket.
 func OpenUDP(local, remote Addr) (*Datagram, error) {
@@ -86,11 +86,11 @@ func OpenUnixgram(local, remote Addr) (*Datagram, error) {
 	return d, opError("open", local, err)
 }
 
-// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the descriptor is the stream's: it is closed, and
-// its socket lives on under a number of the stream's own, never 0, 1 or 2, close-on-exec and non-blocking, which it becomes for everybody
-// who has it. On failure the descriptor stays the caller's: ENOTSOCK for what is no socket, EINVAL for a listener or a socket that is not
-// a stream, ENOTCONN for one that is not connected, EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on windows. See
-// tstream_bsd_existing_socket, which leaves all this to its caller.
+// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the stream owns the socket: fd is closed, and the
+// socket lives on under a number of the stream's own, never 0, 1 or 2, close-on-exec and non-blocking; non-blocking mode also affects other
+// processes that have the socket. On failure the descriptor stays the caller's: ENOTSOCK for what is no socket, EINVAL for a listener or a
+// socket that is not a stream, ENOTCONN for one that is not connected, EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on
+// windows. See tstream_bsd_existing_socket, which leaves all this to its caller.
 func AdoptStream(fd int) (*Stream, error) {
 	s, err := adoptStream(fd)
 	return s, opError("adopt", nil, err)
@@ -103,8 +103,8 @@ func AdoptListener(fd int) (*Listener, error) {
 	return l, opError("adopt", nil, err)
 }
 
-// AdoptDatagram makes a Datagram of a UDP or UNIX datagram descriptor, connected or not, as AdoptStream does of a stream's; EINVAL for
-// a socket that is not one of datagrams. One of IPv6 that has IPv4, too, goes on so. Close removes the path of a UNIX socket.
+// AdoptDatagram makes a Datagram of a UDP or UNIX datagram descriptor, connected or not, as AdoptStream does of a stream's; EINVAL for a
+// socket that is not one of datagrams. An IPv6 socket that carries IPv4, too, goes on doing so. Close removes the path of a UNIX socket.
 func AdoptDatagram(fd int) (*Datagram, error) {
 	d, err := adoptDatagram(fd)
 	return d, opError("adopt", nil, err)

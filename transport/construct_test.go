@@ -52,7 +52,7 @@ func TestConnectTCP(t *testing.T) {
 			require.Equal(t, local, s.RemoteAddr())
 		}
 		local = c.LocalAddr()
-		require.NoError(t, s.Close()) // which leaves the waiting at this end
+		require.NoError(t, s.Close()) // closed first, so TIME-WAIT is at this end
 		require.NoError(t, c.Close())
 	}
 	c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), nil, l.Addr()) })

@@ -29,7 +29,7 @@ func connectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
 	return newPlugin(cb, nil, true).Connect(ctx, remote)
 }
 
-// bindInet binds to a port; share lets it be one on which old connections linger.
+// bindInet binds to a local address; share allows a port on which old connections linger.
 func bindInet(fd int, local Addr, share bool) error {
 	if port, _ := Port(local); port != 0 && share {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
@@ -139,7 +139,7 @@ func openUnixgram(local, remote Addr) (*Datagram, error) {
 	return d, err
 }
 
-// openDatagram makes a socket, has it bound, and connects it.
+// openDatagram makes a socket, calls bind for it, and connects it if there is a remote address.
 func openDatagram(af int, remote Addr, bind func(fd int) error) (*Datagram, error) {
 	fd, err := socketFD(af, unix.SOCK_DGRAM)
 	if err != nil {
@@ -224,7 +224,7 @@ func adoptListener(fd int) (*Listener, error) {
 	return takeOver(fd, f.plugin().ImportListener)
 }
 
-// takeOver makes something of a duplicate and closes the original, which stays as it was when that fails.
+// takeOver calls adopt with a duplicate of fd and closes fd; if adopt fails, fd stays as it was.
 func takeOver[T any](fd int, adopt func(own int) (T, error)) (t T, err error) {
 	own, err := dupFD(fd)
 	if err != nil {

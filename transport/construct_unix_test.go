@@ -57,7 +57,7 @@ func TestConnectUnix(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
-// The kinds of package net serve where this package's own do.
+// Package net's kinds of address can be used in place of this package's own.
 func TestConstructorsTakeNetAddrs(t *testing.T) {
 	path := filepath.Join(sockdir.New(t), "s")
 	l, err := ListenUnix(&net.UnixAddr{Name: path, Net: "unix"}, 0)
@@ -102,7 +102,7 @@ func TestUnixPair(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 }
 
-// rawSocket makes a descriptor that is the test's own until it is adopted.
+// rawSocket makes a descriptor, which the test has to close unless it is adopted.
 func rawSocket(t testing.TB, family, kind int, at Addr) int {
 	t.Helper()
 	fd, err := unix.Socket(family, kind, 0)
@@ -115,7 +115,7 @@ func rawSocket(t testing.TB, family, kind int, at Addr) int {
 	return fd
 }
 
-// requireTaken expects that fd is closed, or somebody else's: closed here, for tests of a package run one after the other.
+// requireTaken expects that fd is closed. Its number cannot be in use again, for these tests run one after the other.
 func requireTaken(t testing.TB, fd int) {
 	t.Helper()
 	_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// echoVar has this test's binary answer whatever comes, each connection on a thread of its own: at once, though all processors of the
+// echoVar makes this test's binary an echo server, with a thread for each connection: it answers at once, even if all processors of the
 // process that asks are taken.
 const echoVar = "CNODE_TEST_ECHO"
 
@@ -67,7 +67,7 @@ func echo(f *os.File) {
 	}
 }
 
-// echoServer starts that and returns its address.
+// echoServer starts an echo server and returns its address.
 func echoServer(t *testing.T) Addr {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -89,7 +89,7 @@ func echoServer(t *testing.T) Addr {
 	return addr
 }
 
-// A talker asks and has answers.
+// A talker asks and reads the answers.
 type talker struct {
 	s *Stream
 	p [16]byte
@@ -105,7 +105,7 @@ func (t *talker) ask(ctx context.Context) error {
 
 func (t *talker) poller() *poller { return t.s.car.(*socket[int]).poller }
 
-// untilAllHave lets all ask at once until each has had n answers.
+// untilAllHave makes all talkers ask at once until each has had n answers, and returns how long that took.
 func untilAllHave(ctx context.Context, t *testing.T, all []talker, n int32) time.Duration {
 	var done atomic.Int32
 	var talks sync.WaitGroup
@@ -128,8 +128,8 @@ func untilAllHave(ctx context.Context, t *testing.T, all []talker, n int32) time
 	return time.Since(begun)
 }
 
-// Among many who are used to quick answers, and get them, each has its turn: as soon as if nobody polled or sat, but for what it takes to
-// find out. Where every one has a transport of its own there is nothing that counts them.
+// In a crowd of readers that are used to quick answers, and get them, each has its turn, almost as soon as if nobody polled or sat: finding
+// out takes a moment. If each reader has a transport of its own, nothing counts them.
 func TestPollingCrowd(t *testing.T) {
 	const talkers = 200
 	to := echoServer(t)
@@ -164,7 +164,7 @@ func TestPollingCrowd(t *testing.T) {
 	}
 }
 
-// Whoever has polled without a break for a while lets others run; where these keep it waiting, nobody polls for a time.
+// A reader that has polled without a break for a while lets others run; if these keep it waiting, nobody polls for a time.
 func TestPollerSpells(t *testing.T) {
 	processors(t, 2)
 	var (
@@ -172,7 +172,7 @@ func TestPollerSpells(t *testing.T) {
 		s    spell
 		long = func() time.Time { return time.Now().Add(-2 * spellLasts) }
 	)
-	alone := func() bool { // but for what else the machine does
+	alone := func() bool { // as far as other programs of the machine let it be
 		s.began = long()
 		was := s.began
 		if !p.enter(&s, time.Now()) {

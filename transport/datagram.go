@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// A DatagramSocket sends and receives datagrams, each as a whole. *Datagram is the one of this package; a virtual socket over something
-// else keeps the same rules, which CheckDatagram of package transporttest tries. See the tsocket guide, "The tdgram_context abstraction"
+// A DatagramSocket sends and receives datagrams, each as a whole. This package implements it by *Datagram; a virtual socket over something
+// else keeps the same rules, which CheckDatagram of package transporttest checks. See the tsocket guide, "The tdgram_context abstraction"
 // and "Virtual Sockets".
 type DatagramSocket interface {
 	// RecvFrom waits for the next datagram and puts it into p: see Datagram.RecvFrom.
@@ -31,11 +31,10 @@ type DatagramSocket interface {
 var _ DatagramSocket = (*Datagram)(nil)
 
 // A Datagram is a datagram socket of the operating system, UDP or UNIX, or a virtual one over another. OpenUDP, OpenUnixgram and
-// AdoptDatagram make the former, TraceDatagram, LimitDatagram and FaultDatagram the latter. One operation a
-// direction may be outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes on. Close may be called beside
-// anything. Operations end when their context does; the socket stays usable. An error that the system has for an earlier datagram, such
-// as ECONNREFUSED on a connected socket, is told by the next operation, and the socket goes on. See the tsocket guide, "The
-// tdgram_context abstraction".
+// AdoptDatagram make the former, TraceDatagram, LimitDatagram and FaultDatagram the latter. One operation a direction may be outstanding: a
+// second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes on. Close may be called at any time. Operations end when their
+// context does; the socket stays usable. An error that the system has for an earlier datagram, such as ECONNREFUSED on a connected socket,
+// is returned by the next operation, and the socket goes on. See the tsocket guide, "The tdgram_context abstraction".
 type Datagram struct {
 	sock          datagramCarrier
 	local, remote Addr // remote: nil if not connected
@@ -43,8 +42,8 @@ type Datagram struct {
 	receiving, sending atomic.Bool
 	state              atomic.Int32 // that of a stream
 	closing            chan struct{}
-	waits              *pauser                  // of a virtual one: what it waits for by itself
-	above              atomic.Pointer[Datagram] // the virtual one that uses it
+	waits              *pauser                  // for the waits of a virtual socket itself; nil: it is no virtual one
+	above              atomic.Pointer[Datagram] // the virtual socket that uses this one
 	closeOnce          sync.Once
 	closeErr           error
 }
@@ -52,8 +51,8 @@ type Datagram struct {
 // A datagramCarrier is what carries the datagrams of a Datagram d: the system's socket, or a virtual one. receive and send are each used by
 // one caller at a time.
 type datagramCarrier interface {
-	// receive waits for a datagram. It gives the n bytes of it that are in p, and its size: unknownSize if that is not known, and more than
-	// n.
+	// receive waits for a datagram. It puts n bytes of it into p, and returns its size: unknownSize if all that is known is that it is more
+	// than n.
 	receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error)
 	send(ctx context.Context, d *Datagram, p []byte, to Addr) error
 	syscallConn() (syscall.RawConn, error)
@@ -145,12 +144,12 @@ func (e *tooLongError) Unwrap() []error { return []error{io.ErrShortBuffer, sysc
 // unknownSize is the size of a datagram of which the system says only that it was too long.
 const unknownSize = int(^uint(0) >> 1)
 
-// SendTo sends p as one datagram and returns its length in bytes, when it is the system's; whether it arrives is not known. An empty one
-// is EINVAL. to says where; nil is the address that the socket is connected to, EDESTADDRREQ if it is not. A connected socket sends
-// nowhere else: another address than its own is EISCONN, on every system. An address of another family is EINVAL. When a datagram is too
-// long for the send buffer (EMSGSIZE), the buffer is made larger and the datagram is tried once more. When ctx ends nothing has been
-// sent. A full UNIX socket of a receiver to whom this one is not connected is looked at from time to time: the system does not tell when
-// there is room. See tdgram_sendto_send.
+// SendTo sends p as one datagram and returns its length in bytes once the system has taken it; whether it arrives is not known. An empty p
+// is EINVAL. to says where; nil is the address that the socket is connected to, EDESTADDRREQ if it is not. A connected socket sends nowhere
+// else: another address than its own is EISCONN, on every system. An address of another family is EINVAL. When a datagram is too long for
+// the send buffer (EMSGSIZE), the buffer is made larger and the datagram is tried once more. When ctx ends nothing has been sent. If a UNIX
+// socket to which this one is not connected is full, SendTo tries again from time to time: the system does not tell when there is room. See
+// tdgram_sendto_send.
 func (d *Datagram) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {
 	if err := d.begin(&d.sending); err != nil {
 		return 0, opError("send", d.target(to), err)
@@ -205,8 +204,8 @@ func (d *Datagram) Close() error {
 	return d.finish(true)
 }
 
-// Release closes the socket in this process only, and leaves its path: another one goes on with it. A virtual socket closes one that has no
-// such method.
+// Release closes the socket in this process only, and leaves its path: another process goes on with it. A virtual socket whose socket below
+// has no such method closes that instead.
 func (d *Datagram) Release() error {
 	d.state.Store(streamClosed)
 	return d.finish(false)
@@ -221,7 +220,7 @@ func (d *Datagram) finish(unlink bool) error {
 	return d.closeErr
 }
 
-// endWaits ends what the virtual sockets, this one and those above it, wait for by themselves: nothing comes or goes any more.
+// endWaits ends the waits that virtual sockets, this one and those above it, make by themselves: no datagram passes any more.
 func (d *Datagram) endWaits() {
 	for ; d != nil; d = d.above.Load() {
 		if d.waits != nil {

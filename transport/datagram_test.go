@@ -79,7 +79,7 @@ func TestDatagramExchange(t *testing.T) {
 	})
 }
 
-// A datagram is what was sent at once: no two become one, none becomes two.
+// A datagram is what was sent in one call: no two become one, none becomes two.
 func TestDatagramBoundaries(t *testing.T) {
 	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
 		for _, size := range []int{1, 2, 1000, 1472, 9000, 60_000} {
@@ -175,7 +175,7 @@ func TestDatagramTime(t *testing.T) {
 	})
 }
 
-// outstanding starts a receive and returns once it has the direction.
+// outstanding starts a receive and returns once the receive has claimed its direction.
 func outstanding(t testing.TB, d *Datagram, ctx context.Context) <-chan error {
 	t.Helper()
 	done := aside(func() error { _, _, err := d.RecvFrom(ctx, make([]byte, 100)); return err })
@@ -232,7 +232,7 @@ func TestDatagramErrorsNameAnAddress(t *testing.T) {
 	require.Equal(t, open.LocalAddr(), op.Addr)
 }
 
-// A connected socket hears of a peer that is not there, and goes on.
+// A connected socket gets an error if there is no peer, and goes on.
 func TestDatagramRefused(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
 	at := open.LocalAddr()
@@ -247,7 +247,7 @@ func TestDatagramRefused(t *testing.T) {
 	requireReceives(t, open, "now somebody is", connected.LocalAddr())
 }
 
-// A connected socket hears from its peer only.
+// A connected socket receives from its peer only.
 func TestDatagramConnectedHearsOne(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
 	stranger, err := OpenUDP(loopback(), nil)

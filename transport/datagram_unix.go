@@ -19,7 +19,7 @@ import (
 type datagramSocket struct {
 	wait   *sleeper
 	family int
-	mapped bool        // of IPv6, and has IPv4, too: adopted
+	mapped bool        // an IPv6 socket that carries IPv4, too: it was adopted
 	file   *socketFile // what close removes
 	peer   []byte      // the sockaddr that it is connected to
 
@@ -142,7 +142,7 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 			return syscall.EISCONN
 		default:
 			f, _ := family(to)
-			if f == unix.AF_INET && s.mapped { // as it came from there
+			if f == unix.AF_INET && s.mapped { // IPv4 addresses have the mapped form on such a socket
 				ap, _ := inetPort(to)
 				w.name, _ = appendInet6(w.name[:0], ap)
 			} else if f != s.family {
@@ -172,7 +172,7 @@ func (s *datagramSocket) dispatch(ctx context.Context, d *Datagram) error {
 }
 
 // dispatchByLooking sends to a UNIX socket to which this one is not connected. The poller looks at our own buffer only, never at the
-// receiver's queue: on Linux each try that finds that queue full ends the wait for the next one, which would spin.
+// receiver's queue: on Linux each try that finds the queue full ends the wait for the next try at once, so waiting there would spin.
 func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		if err := ended(ctx); err != nil {
@@ -215,7 +215,7 @@ func (s *datagramSocket) trySend(fd uintptr) bool {
 	}
 }
 
-// growSendBuffer makes room for a datagram of n bytes; false if that is not what it lacks.
+// growSendBuffer makes room for a datagram of n bytes; false if there was room enough, or none can be made.
 func (s *datagramSocket) growSendBuffer(n int) (grown bool) {
 	const overhead, step = 256, 1024
 	want := (n + overhead + step - 1) &^ (step - 1)

@@ -99,7 +99,7 @@ func TestDatagramGrowsSendBuffer(t *testing.T) {
 			require.Equal(t, big, got)
 		})
 	}
-	// What no buffer helps against is EMSGSIZE, and leaves the buffer alone from then on.
+	// A datagram too long for any buffer is EMSGSIZE, and leaves the buffer alone from then on.
 	_, udp := udpPair(t, "ipv4")
 	option(t, udp, unix.SO_SNDBUF, 4096)
 	_, err := udp.SendTo(soon(t), make([]byte, 70_000), nil)
@@ -167,7 +167,7 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 	}
 }
 
-// A sender that waits for room in a receiver's queue does not spin, and finds the room that others make.
+// A sender that waits for room in a receiver's queue does not spin, and notices when there is room.
 func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 	for _, how := range []string{"connected", "with an address"} {
 		t.Run(how, func(t *testing.T) {
@@ -230,7 +230,7 @@ func TestUnixgramPaths(t *testing.T) {
 	dir := sockdir.New(t)
 	at := UnixAddr(filepath.Join(dir, "s"))
 
-	// The path of a dead process is taken over, Close removes it.
+	// A path that a dead process has left is taken over; Close removes it.
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
 	require.NoError(t, err)
 	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: at.Path()}))
@@ -253,7 +253,7 @@ func TestUnixgramPaths(t *testing.T) {
 	require.NoError(t, d.Release())
 	require.FileExists(t, at.Path())
 
-	// What is somebody else's by now stays.
+	// A path that belongs to somebody else by now stays.
 	d, err = OpenUnixgram(at, nil)
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(at.Path()))
@@ -274,7 +274,7 @@ func TestUnixgramPaths(t *testing.T) {
 	}
 }
 
-// An unnamed socket can send; there is nobody to answer to.
+// An unnamed socket can send, but nothing can be sent to it.
 func TestUnixgramUnnamed(t *testing.T) {
 	open, _ := unixgrams(t)
 	unnamed, err := OpenUnixgram(nil, open.LocalAddr())

@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// A delivery is a call that waits until its bytes have been written by somebody else.
+// A delivery is a call that waits until the queue's writer, on another goroutine, has written its bytes.
 type delivery struct {
 	size             int
 	taken, withdrawn bool          // guarded by the queue's mutex: one of them at the most is ever set
-	left             bool          // its caller has gone and leaves it to the queue; guarded too
+	left             bool          // its caller has gone, and leaves the bytes to the queue; guarded too
 	done             chan struct{} // gets one value, when n and err are there
 	n                int64
 	err              error
@@ -22,7 +22,7 @@ func (d *delivery) end(n int64, err error) {
 	d.done <- struct{}{}
 }
 
-// delivery makes one, or uses one again.
+// delivery returns a new delivery, or one that was used before.
 func (q *Queue) delivery(size int) *delivery {
 	d, ok := q.idle.Get().(*delivery)
 	if !ok {
@@ -52,11 +52,11 @@ func (q *Queue) dropStale(s *segment) (withdrawn int64) {
 	return int64(gone)
 }
 
-// isEmpty tells a segment that only counts what was there.
+// isEmpty reports whether a segment only counts bytes that were there.
 func (s *segment) isEmpty() bool { return s.claim == nil && len(s.buf) == 0 }
 
-// tidy frees what calls that gave up have left, once that is a good part of what the queue may hold, or of the places in it; their sizes
-// stay, to be counted when their turn would have come. q.mu is held.
+// tidy frees the bytes and claims of calls that gave up, once they are a good part of what the queue may hold, or of the places in it.
+// Their sizes stay, to be counted when their turn would have come. q.mu is held.
 func (q *Queue) tidy() {
 	if q.stale <= q.limit/2 && q.given <= max(fewGiven, len(q.segs)/2) {
 		return
@@ -81,12 +81,12 @@ func (q *Queue) tidy() {
 	q.segs, q.given = kept, 0
 }
 
-// WritevQueue sends the buffers, which go out together and in this order, behind what was posted before, and returns when all of them
-// have been delivered to the socket, with their length in bytes, or with the reason why they were not. Any number of calls may be in
-// flight; each gets its own result. When ctx ends while they wait for their turn nothing of them is sent: the count is 0 with ctx's
-// error, and no other call is harmed. When it ends later they go out all the same, whole, and the count is their length beside ctx's
-// error. The buffers are the caller's again when WritevQueue returns. None at all is EINVAL. See the tsocket guide, "Async 'tevent_queue'
-// based helper functions".
+// WritevQueue sends the buffers, which go out together and in this order, behind what was posted before, and returns when all of them have
+// been delivered to the socket, with their length in bytes, or with the reason why they were not. Any number of calls may be in flight;
+// each gets its own result. When ctx ends while they wait for their turn nothing of them is sent: the count is 0 with ctx's error, and no
+// other call is harmed. When it ends later they go out all the same, whole, and the count is their length beside ctx's error. The buffers
+// are the caller's again when WritevQueue returns. A call without a byte is EINVAL. See the tsocket guide, "Async 'tevent_queue' based
+// helper functions".
 func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	n := length(v)
 	if n == 0 {
@@ -115,7 +115,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	q.queued += int(n)
 	q.posted += n
 	switch slow := q.s.car.takesItsTime() && !single; {
-	case slow || q.writing && fits: // a copy, combined with what else waits; what takes its time cannot be left half-way
+	case slow || q.writing && fits: // copied, and combined with what else waits; a slow carrier's write cannot be left half-way
 		d := q.delivery(int(n))
 		if n < combineMax {
 			last := q.last(int(n), int(n))
@@ -145,7 +145,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	}
 	q.vec = append(q.vec[:0], v...)
 	sent, late, err := q.writeVec(ctx, func(error) bool { return false })
-	if late != nil { // the rest is the queue's
+	if late != nil { // the queue writes the rest
 		return n, late
 	}
 	return sent, err
@@ -158,7 +158,7 @@ func (q *Queue) hand(ctx context.Context, head, body []byte) error {
 	d := q.delivery(n)
 	s := segment{buf: append(append(make([]byte, 0, n), head...), body...), parts: []part{{d, n}}, rest: true}
 	single := IsNoWait(ctx)
-	if single { // nothing was before it: it is as good as out
+	if single { // nothing is before these bytes in the queue: they are as good as out
 		s.parts = nil
 	}
 	q.mu.Lock()
@@ -201,7 +201,7 @@ func (q *Queue) deliver(ctx context.Context, d *delivery) (int64, error) {
 	return 0, opError("write", q.s.remote, ctx.Err())
 }
 
-// result ends the use of a delivery that is done.
+// result returns the result of a delivery that is done, and keeps the delivery for another call.
 func (q *Queue) result(d *delivery) (n int64, err error) {
 	n, err = d.n, d.err
 	d.err = nil

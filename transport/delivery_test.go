@@ -21,7 +21,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// step lets what waits at the gate pass, and shuts it again for what comes.
+// step lets the writes that wait at the gate pass, and shuts it for later ones.
 func (g *gate) step() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -48,7 +48,7 @@ func writes(t testing.TB, q *Queue, ctx context.Context, text string) <-chan wri
 	return c
 }
 
-// A call whose context ends before its turn sends nothing; all others get what is theirs.
+// A call whose context ends before its turn sends nothing; all others get their own results.
 func TestWritevQueueCancelledBeforeItsTurn(t *testing.T) {
 	for _, big := range []int{1, combineMax} { // combined, or from its own buffers
 		bothKinds(t, func(t *testing.T, full bool) {
@@ -84,7 +84,8 @@ func TestWritevQueueCancelledBeforeItsTurn(t *testing.T) {
 	}
 }
 
-// Calls that give up while the peer does not read leave nothing behind that grows with their number, and what waits between them goes out.
+// Calls that give up while the peer does not read leave nothing behind that grows with their number, and calls that wait between them go
+// on.
 func TestQueueGivenUp(t *testing.T) {
 	g, c, s := gated(t, false)
 	q := NewQueue(c, &QueueOptions{Limit: 64 << 10})
@@ -156,7 +157,7 @@ func TestWritevQueueAllWithdrawn(t *testing.T) {
 	requireReads(t, s, "firstagain")
 }
 
-// A call whose context ends when its bytes have been taken gives up waiting; they go out, whole.
+// A call whose context ends after its bytes have been taken gives up waiting; the bytes go out, whole.
 func TestWritevQueueCancelledLate(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
@@ -180,7 +181,7 @@ func TestWritevQueueCancelledLate(t *testing.T) {
 	})
 }
 
-// The same for a call that writes by itself: its rest is the queue's, and no other write gets into the middle.
+// The same for a call that writes by itself: the queue writes the rest, and no other write gets into the middle.
 func TestWritevQueueCancelledHalfWay(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewQueue(c, nil)
@@ -275,7 +276,7 @@ func appendFirst(b []byte, v [][]byte, limit int) []byte {
 	return b
 }
 
-// When the stream fails, each call hears what became of its own bytes.
+// When the stream fails, each call returns what became of its own bytes.
 func TestWritevQueueOwnResults(t *testing.T) {
 	k := &sink{room: 5 + 250, portion: func() int { return 40 }, gate: make(chan struct{})}
 	q := NewQueue(newStream(k, nil, connected), nil)
@@ -372,7 +373,7 @@ func TestQueueInterleavings(t *testing.T) {
 	})
 }
 
-// Nothing spins while a peer is stuck: neither a write that waits, nor what waits behind it, nor a read.
+// Nothing spins while a peer is stuck: neither a write that waits, nor the calls that wait behind it, nor a read.
 func TestNoBusySpin(t *testing.T) {
 	cb := TCPCallbacks()
 	read, write, writev := cb.Read, cb.Write, cb.Writev
@@ -394,7 +395,7 @@ func TestNoBusySpin(t *testing.T) {
 			aside(func() error { _, err := q.WritevQueue(ctx, make([]byte, 10)); return err }),
 			aside(func() error { _, err := r.ReadPDUQueue(ctx, new(framer).next); return err }))
 	}
-	quiet := 0 // windows in a row; what spins has none, what fills the last of the system's buffers comes to its end
+	quiet := 0 // quiet windows in a row: code that spins has none, while filling the last of the system's buffers comes to an end
 	require.Eventually(t, func() bool {
 		before := calls.Load()
 		time.Sleep(50 * time.Millisecond)
@@ -406,7 +407,7 @@ func TestNoBusySpin(t *testing.T) {
 	cancel()
 	require.NoError(t, c.Close())
 	for i, call := range all {
-		if err := returns(t, call); i%3 != 1 { // a small one may have come before all others
+		if err := returns(t, call); i%3 != 1 { // a small post may have come before all others
 			require.Error(t, err)
 		}
 	}
@@ -420,7 +421,7 @@ func TestWritevQueueEmpty(t *testing.T) {
 	}
 }
 
-// Of calls that wait together in one buffer any may go: the others' bytes close up, in order, and each has its own count.
+// Of calls that wait together in one buffer any may be withdrawn: the others' bytes close up, in order, and each has its own count.
 func TestWritevQueueWithdrawnAmongOthers(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		rapid.Check(t, func(rt *rapid.T) {
@@ -484,7 +485,7 @@ func TestWritevQueueWithdrawnAmongOthers(t *testing.T) {
 	})
 }
 
-// A large post over a carrier that waits itself heeds its context as any other: nothing of it goes out, or all of it.
+// A large post over a carrier that waits by itself obeys its context like any other: nothing of the post goes out, or all of it.
 func TestQueueLargePostHeedsContext(t *testing.T) {
 	g, c, s := gated(t, true)
 	q := NewQueue(c, nil)
@@ -518,7 +519,7 @@ func TestQueueLargePostHeedsContext(t *testing.T) {
 	require.NoError(t, returns(t, whole))
 }
 
-// A write that fails half-way, with nobody's context over, says so ever after; it does not speak of time-outs.
+// A write that fails half-way, without the end of a context, makes every later write return that failure, not a time-out.
 func TestStreamPoisonedByFailure(t *testing.T) {
 	k := &sink{room: 3, portion: func() int { return 3 }}
 	s := newStream(k, nil, connected)
@@ -540,7 +541,7 @@ func TestStreamPoisonedByFailure(t *testing.T) {
 	require.NotErrorIs(t, err, context.Canceled, "this call's context lives")
 }
 
-// A Flush hears of the failure that kept what was posted before it, whatever has been withdrawn behind that.
+// A Flush returns the failure that kept earlier posts from going out, whatever has been withdrawn behind them.
 func TestFlushHearsOfFailure(t *testing.T) {
 	k := &sink{room: 5, portion: func() int { return 40 }, gate: make(chan struct{})}
 	q := NewQueue(newStream(k, nil, connected), nil)
@@ -558,7 +559,7 @@ func TestFlushHearsOfFailure(t *testing.T) {
 	require.ErrorIs(t, returns(t, flushed), errFull)
 }
 
-// sendsEither posts m, or writes it, and gives how much of it is the queue's then, as its caller is told. m is used again.
+// sendsEither posts m, or writes it, and returns how much of it the queue has taken or sent, as its caller is told. m is used again.
 func sendsEither(ctx context.Context, q *Queue, m []byte, post bool, mode PostMode) (n int64, err error) {
 	defer clear(m)
 	if !post {

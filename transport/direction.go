@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// past is a deadline that has passed: setting it returns whoever is parked at once.
+// past is a deadline that has passed: setting it ends a park at once.
 var past = time.Unix(1, 0)
 
 // direction is one half of a watch.
@@ -14,19 +14,20 @@ type direction struct {
 	park     func(ready func(uintptr) bool) error
 	deadline func(time.Time) error
 
-	// The context of two waits in a row is watched on between waits, for the next one mostly has the same: to begin and to end that costs
-	// as much as a system call, and memory.
+	// A context that two waits in a row have had is still watched between waits, for the next wait mostly has the same: starting and
+	// stopping to watch costs as much as a system call, and memory.
 	mu        sync.Mutex
-	watched   <-chan struct{} // what says that the context has ended; nil: none is watched
+	watched   <-chan struct{} // Done of the context that is watched; nil: none is
 	unwatch   func() bool
-	last      <-chan struct{} // of the wait before
-	keeps     bool            // goes on watching
-	waits     bool            // for what ends with it
-	fired     bool            // it has ended meanwhile
+	last      <-chan struct{} // Done of the last wait's context
+	keeps     bool            // the context is still watched after the wait
+	waits     bool            // a wait is in progress that ends with the context
+	fired     bool            // the context has ended during the wait
 	forgotten bool
 }
 
-// enter begins a wait that ends with ctx. A wait that ctx has ended before is not to begin: whoever watches may have seen that before.
+// enter begins a wait that ends with ctx. After an error, which says that ctx has ended, the caller must not park: over may have run before
+// the wait began, and would not end it.
 func (d *direction) enter(ctx context.Context) error {
 	d.mu.Lock()
 	if done := ctx.Done(); d.watched != done && !d.forgotten {
@@ -42,7 +43,7 @@ func (d *direction) enter(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// over ends the wait in progress, if it is to end with that.
+// over is called when the context with that Done has ended: it ends the wait in progress, if the wait has that context.
 func (d *direction) over(done <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -56,7 +57,7 @@ func (d *direction) over(done <-chan struct{}) {
 	}
 }
 
-// leave ends a wait, and reports whether it was over.
+// leave ends a wait, and reports whether its context had ended it.
 func (d *direction) leave() (fired bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -71,7 +72,7 @@ func (d *direction) leave() (fired bool) {
 	return fired
 }
 
-// allow lets waits be made again, but for one that its context has just ended.
+// allow permits waits again, except for one that its context has just ended.
 func (d *direction) allow() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -81,7 +82,7 @@ func (d *direction) allow() error {
 	return d.deadline(time.Time{})
 }
 
-// forget lets go of the context: no later wait is to come.
+// forget stops watching the context, for good: no wait is to come.
 func (d *direction) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

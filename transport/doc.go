@@ -39,8 +39,8 @@
 //
 // A method that takes a context waits until ctx ends at most; a callback has one second after that to return, as above. Once ctx has ended
 // a read or a write fails at once and takes nothing, also where it need not have waited; under [NoWait] it tries once. The error is an
-// *[OpError], except io.EOF, the end of a stream, and what the next of [Stream.ReadPDU] has returned. To be tested with errors.Is and
-// errors.As, it wraps
+// *[OpError], except io.EOF, the end of a stream, and the errors of the function next given to [Stream.ReadPDU]. To be tested with
+// errors.Is and errors.As, it wraps
 //
 //	ctx's error                     ctx has ended; under NoWait, os.ErrDeadlineExceeded
 //	net.ErrClosed                   Close or Release, be it during the wait

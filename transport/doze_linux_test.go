@@ -11,20 +11,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dozes has the next wait of the reader be a doze of that length.
+// dozes makes the next wait of the reader a doze of that length.
 func (y *tallied) dozes(length time.Duration) {
 	r := &y.sock.incoming
 	r.spin.flow = pace{hot: true}
 	r.gather = gathering{phase: gatherDozing, began: time.Now().Add(time.Hour), length: length}
 }
 
-// dozing waits until it does.
+// dozing waits until the reader dozes.
 func dozing(t testing.TB) {
 	t.Helper()
 	waitsIn(t, "select", "(*watcher).doze(")
 }
 
-// Nothing wakes a reader that dozes but the end of its time; what has come by then is read in one piece.
+// Only the end of its time wakes a reader that dozes; what has come by then is read in one piece.
 func TestDozeLetsGather(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	const length = 50 * time.Millisecond
@@ -44,7 +44,7 @@ func TestDozeLetsGather(t *testing.T) {
 	require.True(t, y.sock.incoming.spin.flow.hot)
 }
 
-// Where nothing has come the reader sleeps as ever, and what comes then wakes it.
+// If nothing has come during a doze, the reader sleeps as usual, and what comes then wakes it.
 func TestDozeInVain(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	y.dozes(time.Millisecond)
@@ -55,7 +55,7 @@ func TestDozeInVain(t *testing.T) {
 	require.Zero(t, y.sock.incoming.gather.next(time.Now()), "the flow has ended")
 }
 
-// A doze ends when the reader is to end, or something is written: an answer is not to wait.
+// A doze ends when the read is ended, or something is written: the answer must not wait.
 func TestDozeEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -83,7 +83,7 @@ func TestDozeEnds(t *testing.T) {
 	}
 }
 
-// Where a context has to be watched first, the wait counts once all the same.
+// If a context has to be watched, the reader looks once before it waits; the wait counts once all the same.
 func TestDozeCountsOnce(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	y.dozes(time.Millisecond)
@@ -111,7 +111,7 @@ func TestDozeDeadline(t *testing.T) {
 	w.doze(time.Hour, nil)
 }
 
-// What was written before the doze began counts too.
+// A write before the doze began keeps the reader from dozing.
 func TestDozeAfterQuestion(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	y.dozes(time.Hour)
@@ -120,7 +120,7 @@ func TestDozeAfterQuestion(t *testing.T) {
 	returns(t, aside(func() error { y.sock.incoming.doze(time.Hour); return nil }))
 }
 
-// So does what is written at the very moment that it begins.
+// A write at the very moment at which a doze begins ends the doze.
 func TestDozeBesideQuestion(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	r := &y.sock.incoming
@@ -141,7 +141,7 @@ func (w lateDoze) doze(d time.Duration, unless *atomic.Bool) {
 	w.watch.doze(d, unless)
 }
 
-// So does that of a Waiter.
+// The doze of a Waiter is ended by a write, too.
 func TestDozeOfWaiterEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A timer is a deadline that may be moved, also while somebody waits for it.
+// A timer is a deadline that may be moved, even while operations are in progress under it.
 type timer struct {
 	mu  sync.Mutex
 	t   *time.Timer
@@ -50,8 +50,8 @@ func (d *timer) set(t time.Time) {
 	}
 }
 
-// An epoch is the context of the operations that begin before a deadline has passed, or been moved after it had. Like every context
-// it ends once, for good.
+// An epoch is the context of all operations that begin until the deadline has passed and is then moved: the move begins a new epoch. Like
+// every context it ends once, for good.
 type epoch struct {
 	done  chan struct{}
 	mu    sync.Mutex

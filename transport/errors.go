@@ -13,12 +13,12 @@ var (
 	// ErrBusy is returned when an operation of the same direction is outstanding; the outstanding one goes on.
 	ErrBusy = errors.New("an operation in this direction is outstanding")
 	// ErrPoisoned is returned after a write that was cancelled, or failed, left part of its bytes on the wire: the stream's framing is
-	// lost, and no later write may go out. Where it failed, its error is wrapped beside this one.
+	// lost, and no later write may go out. If that write failed, its error is wrapped, too.
 	ErrPoisoned = errors.New("an earlier write ended half-way")
 	// ErrContract is wrapped by a CallbackError: the plug-in broke a rule of the contract.
 	ErrContract = errors.New("the plug-in broke its contract")
-	// ErrUnresponsive is wrapped by a CallbackError: a callback did not come back within one second of being ended. Its socket
-	// is dead, and is closed when the callback comes back after all, for until then it uses it, and perhaps the buffers it was given.
+	// ErrUnresponsive is wrapped by a CallbackError: a callback did not come back within one second of being ended. Its socket is dead, and
+	// is closed when the callback comes back after all: until then the callback uses the socket, and perhaps the buffers that it was given.
 	ErrUnresponsive = errors.New("the callback did not come back within 1 s of being ended; its socket stays open until it does")
 	// ErrPanic is wrapped by a CallbackError: the callback panicked, or ended its goroutine.
 	ErrPanic = errors.New("the callback panicked")

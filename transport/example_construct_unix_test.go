@@ -42,7 +42,7 @@ func ExampleConnectTCP() {
 	// Output: true
 }
 
-// The same over a path, which goes with its listener.
+// The same over a path, which is removed with its listener.
 func ExampleConnectUnix() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -70,7 +70,7 @@ func ExampleConnectUnix() {
 	// <nil> <nil>
 }
 
-// Datagrams between two paths. An unnamed socket can send, and nobody can answer it.
+// Datagrams between two paths. An unnamed socket can send, but nothing can be sent to it.
 func ExampleOpenUnixgram() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -169,7 +169,7 @@ func ExampleAdoptDatagram() {
 	// Output: ping <nil>
 }
 
-// descriptor gives a descriptor that is the caller's alone.
+// descriptor returns a descriptor that belongs to the caller alone.
 func descriptor(file func() (*os.File, error)) int {
 	f, err := file()
 	if err != nil {

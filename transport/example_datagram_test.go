@@ -43,7 +43,7 @@ func ExampleOpenUDP() {
 	// a server <nil>
 }
 
-// Many goroutines send on one socket, without being told that it is busy.
+// Many goroutines send on one socket, and none gets ErrBusy.
 func ExampleSendQueue() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -32,7 +32,7 @@ func ExampleUnixPair() {
 	// Output: hello, world <nil>
 }
 
-// Packets with a length of four bytes before them: many writers on one end, two readers on the other, each of whom gets whole packets.
+// Packets with a length of four bytes before them: many writers on one end, two readers on the other, each of which gets whole packets.
 func ExampleReadQueue() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

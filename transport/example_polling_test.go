@@ -9,7 +9,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A node on a machine that has better things to do than to wait, and one that must answer as fast as it can.
+// A node on a machine whose processors have other work to do, and a node that must answer as fast as it can.
 func ExampleWithPolling() {
 	thrifty := transport.WithPolling(transport.TCP(), 0)
 	eager := transport.WithPolling(transport.TCP(), 200*time.Microsecond)
@@ -48,7 +48,7 @@ func ExampleWithPolling() {
 	}
 	defer s.Close()
 	answer := make([]byte, 5)
-	for range 100 { // after some of them the reader polls for the answer
+	for range 100 { // after some rounds the reader polls for the answer
 		if _, err := s.Writev(ctx, []byte("ping?")); err != nil {
 			fmt.Println(err)
 			return

@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// told gives one end of a pair of UNIX sockets, and the other, which was told something.
+// told returns the two ends of a pair of UNIX sockets: s, to which words have been sent, and teller, which has sent them.
 func told(words string) (s, teller *transport.Stream) {
 	s, teller, err := transport.UnixPair()
 	if err == nil {

@@ -73,7 +73,7 @@ func ExampleStream_ReadPDU() {
 	// second
 }
 
-// Whatever package net can listen at and dial becomes a transport: here TCP with a dialer of our own.
+// Everything that package net can listen on and dial can become a Transport: here TCP with a dialer of our own.
 func ExampleFromNet() {
 	tr := transport.FromNet(transport.Net{
 		Listen: func(a transport.Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },

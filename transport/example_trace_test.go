@@ -15,7 +15,7 @@ import (
 //
 //	tshark -r FILE -d tcp.port==PORT,erldp -V
 func ExampleTrace() {
-	var file bytes.Buffer // an *os.File, mostly
+	var file bytes.Buffer // usually an *os.File
 	capture := transport.NewCapture(&file)
 	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		Level: slog.LevelDebug,

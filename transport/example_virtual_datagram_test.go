@@ -25,8 +25,8 @@ func toItself() *transport.Datagram {
 	return d
 }
 
-// A socket that hears once that nobody was there, and whose second datagram comes late. With Seed and probabilities instead of places it
-// does so by chance, the same way every time.
+// A socket that gets one ECONNREFUSED, and whose second datagram comes late. With Seed and probabilities instead of places these faults
+// happen by chance, the same way every time.
 func ExampleFaultDatagram() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -18,15 +18,15 @@ const (
 	// FaultSplit ends a transfer: no read and no write on the carrier below goes across this offset. What is written still goes out
 	// whole within one call.
 	FaultSplit FaultKind = iota + 1
-	// FaultJoin keeps what has come back until all bytes of its piece are there, the stream has ended, or a time is over; a single
-	// try ([NoWait]) takes what is there. It is for reads only.
+	// FaultJoin holds back what has come until all bytes of its piece are there, the stream has ended, or a time is over; a single try
+	// ([NoWait]) takes what is there. It is for reads only.
 	FaultJoin
 	// FaultShortWrite ends a write at this offset with less than all of its bytes, as a full socket does. It is for writes only: a
 	// short read is a FaultSplit.
 	FaultShortWrite
 	// FaultDelay holds back what has come, or is to be written, for a random time.
 	FaultDelay
-	// FaultStall holds it back for a fixed and longer one.
+	// FaultStall does the same for a fixed, longer time.
 	FaultStall
 	// FaultCorrupt changes the byte at this offset.
 	FaultCorrupt
@@ -66,7 +66,7 @@ type FaultOptions struct {
 
 	// Log gets a record of level Debug for each fault. nil: none.
 	Log *slog.Logger
-	// Done is told of each fault when it happens. It may be called concurrently, must not use the stream, and should be quick. nil: nobody.
+	// Done, if not nil, is told of each fault when it happens. It may be called concurrently, must not use the stream, and should be quick.
 	Done func(FaultEvent)
 }
 
@@ -98,8 +98,8 @@ type FaultAt struct {
 	Conn   int           // the number of the connection, from 1; 0: every one
 	Write  bool          // in what is written; else in what is read
 	Offset int64         // of the byte in that direction, from 0. The faults of connecting and accepting have none
-	For    time.Duration // of a delay, a stall or a join; 0: as for those of chance, a delay then being the longest
-	Bytes  int           // how many a join waits for; 0: those up to the next piece
+	For    time.Duration // of a delay, a stall or a join; 0: the MaxDelay, StallFor or JoinFor of the direction
+	Bytes  int           // how many bytes a join waits for; 0: those up to the next piece
 }
 
 // A FaultEvent is a fault that has happened.
@@ -156,10 +156,10 @@ func GentleFaults(seed uint64) FaultOptions {
 	return FaultOptions{Seed: seed, Read: f, Write: f}
 }
 
-// Fault makes a Transport whose carriers are as unpleasant as o says, over any other. It is for tests of what stands above, and
-// repeatable. Its streams cannot be handed off, for their place in the faults to come would be lost: Movable is false, Import,
-// ImportListener and Export are errors.ErrUnsupported. Operations on [Stream.SyscallConn] and the descriptor pass by it. Time is package
-// time's, so that it works in a testing/synctest bubble.
+// Fault makes a Transport whose carriers are as unpleasant as o says, over any other. It is for tests of what stands above, and repeatable.
+// Its streams cannot be handed off, for their place in the faults to come would be lost: Movable is false, Import, ImportListener and
+// Export are errors.ErrUnsupported. Operations on [Stream.SyscallConn] and the descriptor have no faults. Time is package time's, so that
+// it works in a testing/synctest bubble.
 func Fault(tr Transport, o FaultOptions) Transport {
 	f := newFault(o)
 	f.virtual = virtual{below: tr, fixed: errPlaceLost()}
@@ -168,9 +168,9 @@ func Fault(tr Transport, o FaultOptions) Transport {
 
 // FaultStream is [Fault] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
 // over, see "Virtual sockets" in the package's doc. Offsets begin with the first byte that passes from then on; what s has read ahead is
-// not touched. The stream is connection 1, FaultAccepted if a Listener has given it, else FaultConnected: whoever wants different faults
-// of several takes different seeds. FaultRefuse, FaultAbort and FaultExhaust, which come before a stream, are EINVAL; so is a FaultAt with
-// the other Side, a Conn beyond 1, or a place where it cannot happen.
+// not touched. The stream is connection 1, FaultAccepted if a Listener has given it, else FaultConnected: for different faults in several
+// streams use different seeds. FaultRefuse, FaultAbort and FaultExhaust, which come before a stream, are EINVAL; so is a FaultAt with the
+// other Side, a Conn beyond 1, or a place where it cannot happen.
 func FaultStream(s *Stream, o FaultOptions) (*Stream, error) {
 	side := FaultConnected
 	if s.how == accepted {
@@ -241,7 +241,7 @@ type fault struct {
 	exhausted         atomic.Int64 // the last accept that failed for want of descriptors
 }
 
-// What chance is drawn for, so that one draw does not move another.
+// The purposes of chance: each has its own source, so that a draw for one does not change the draws for another.
 const (
 	forConnect = iota
 	forAccept
@@ -262,7 +262,7 @@ func scatter(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// listed tells whether a fault of connecting or accepting is to happen to a certain connection.
+// listed reports whether At has a fault of connecting or accepting for this connection.
 func (f *fault) listed(kind FaultKind, conn int64) bool {
 	for _, at := range f.o.At {
 		if at.Kind == kind && (at.Conn == 0 || int64(at.Conn) == conn) {

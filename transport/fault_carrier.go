@@ -35,9 +35,9 @@ type faultyIn struct {
 
 	buf    []byte
 	held   []byte // the bytes held back
-	err    error  // came behind them
+	err    error  // came after them
 	due    time.Time
-	joinBy time.Time // zero: nothing is waited for
+	joinBy time.Time // how long a join waits for more; zero: there is none
 }
 
 // faultyOut belongs to the writer.
@@ -79,7 +79,7 @@ func (c *faulty) full(e FaultEvent, write bool) FaultEvent {
 	return e
 }
 
-// breaks ends the connection below as roughly as it can, and gives the error that everybody gets from now on.
+// breaks ends the connection below as roughly as it can, and returns the error of every operation from now on.
 func (c *faulty) breaks(e FaultEvent, errno syscall.Errno) error {
 	c.breaking.Do(func() {
 		c.broken.Store(c.f.error(e, errno)) // told of before anybody sees it
@@ -98,7 +98,7 @@ func (c *faulty) dead() error {
 	return nil
 }
 
-// cause gives an error below the name of the fault that caused it.
+// cause returns, in place of an error from below, the fault that caused it, if there was one.
 func (c *faulty) cause(err error) error {
 	if err != nil {
 		if dead := c.dead(); dead != nil {
@@ -169,14 +169,14 @@ func (c *faulty) readOn(ctx context.Context, p []byte) (int, error) {
 	}
 }
 
-// forget gives up the buffer to a callback that was left behind.
+// forget leaves the buffer to the callback, if err says that one was left behind.
 func (r *faultyIn) forget(err error) {
 	if lost(err) {
 		r.held, r.buf = slices.Clone(r.held), nil
 	}
 }
 
-// arrived does what happens to the first byte of a piece when it comes.
+// arrived makes the faults of a piece happen when its first byte has come.
 func (c *faulty) arrived(b []byte) {
 	if r := &c.in; !r.begun {
 		r.begun = true

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// FaultDatagram is [Fault] over a datagram socket, which is the virtual one's from now on: closing the virtual one closes it. Every datagram is
-// drawn for, and counted: Faults.Piece is of no effect, and an offset is a number of datagrams, from 0, in its direction.
+// FaultDatagram is [Fault] over a datagram socket, which is the virtual one's from now on: closing the virtual one closes it. Faults are
+// drawn for every datagram: Faults.Piece is of no effect, and an offset is a number of datagrams, from 0, in its direction.
 //
-//   - FaultDelay and FaultStall hold a datagram back, and those behind it: one that has come, or the SendTo of one.
-//   - FaultCorrupt changes one of its bytes.
-//   - FaultRefuse has a SendTo or a RecvFrom fail once with ECONNREFUSED, as the system does for an earlier datagram that nobody has taken:
-//     nothing is sent or lost, and the socket goes on.
+//   - FaultDelay and FaultStall hold back a datagram that has come, or the SendTo of one, and the datagrams behind it.
+//   - FaultCorrupt changes one byte of a datagram.
+//   - FaultRefuse makes a SendTo or a RecvFrom fail once with ECONNREFUSED, as the system does for an earlier datagram that nobody has
+//     taken: nothing is sent or lost, and the socket goes on.
 //
 // FaultSplit, FaultJoin, FaultShortWrite, FaultReset, FaultAbort and FaultExhaust are those of streams and listeners, and EINVAL; so is a
 // FaultAt with a Side, or a Conn beyond 1. Nothing is lost, duplicated or put in another order. Events have the side FaultBoth.
@@ -66,8 +66,8 @@ type course struct {
 	plan    *plan
 	piece   piece
 	pos     int64 // of the next datagram
-	refused bool  // it has been
-	begun   bool  // its sending; then due is when it goes out
+	refused bool  // that datagram has been refused
+	begun   bool  // its sending has begun, and due is when it goes out
 	due     time.Time
 }
 
@@ -82,7 +82,7 @@ func (w *course) here() *piece {
 	return &w.piece
 }
 
-// refuses is the error of a datagram that is to be refused, and has not been.
+// refuses is the error of a datagram that is to be refused, and has not been yet; else nil.
 func (c *faultyDatagram) refuses(w *course, write bool, peer Addr) error {
 	if !w.piece.refuse || w.refused {
 		return nil
@@ -150,7 +150,7 @@ func (c *faultyDatagram) receive(ctx context.Context, d *Datagram, p []byte) (n,
 		return n, size, from, nil
 	}
 	if size > n {
-		size = unknownSize // for whoever receives it into a longer buffer still
+		size = unknownSize // the next buffer may be longer than this one, but does not get the rest either
 	}
 	c.held = &heldDatagram{into[:n], size, from, time.Now().Add(begins.hold)}
 	return c.settle(ctx, p)

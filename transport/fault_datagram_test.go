@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// faultyLetterbox is one end with faults, and the other one.
+// faultyLetterbox returns an end with faults, and the other end.
 func faultyLetterbox(t testing.TB, o FaultOptions) (faulty *Datagram, other *letterbox) {
 	t.Helper()
 	one, other := letterboxes()
@@ -74,7 +74,7 @@ func TestFaultDatagram(t *testing.T) {
 		"delay for 1ms of datagram 2 of what was read"}, d.of(FaultBoth, false))
 }
 
-// By chance the same datagrams meet the same faults, by the same seed.
+// With the same seed, chance gives the same faults to the same datagrams.
 func TestFaultDatagramSeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run := func(seed uint64) (events []string) {
@@ -105,7 +105,7 @@ func TestFaultDatagramSeed(t *testing.T) {
 
 func errOf(_ int, err error) error { return err }
 
-// What is held back comes in its time, its order and its length; whoever gives up waiting loses nothing.
+// A datagram that is held back comes in its time, its order and its length; a receiver that gives up waiting loses nothing.
 func TestFaultDatagramTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v, other := faultyLetterbox(t, FaultOptions{
@@ -142,7 +142,7 @@ func TestFaultDatagramTimes(t *testing.T) {
 		defer cancel()
 		_, _, err = v.RecvFrom(short, p)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		gets(t, v, "a second one", "third") // the buffer may be a longer one now
+		gets(t, v, "a second one", "third") // now into a longer buffer
 		require.Equal(t, 5*time.Second, passed())
 		n, from, err := v.RecvFrom(context.Background(), p)
 		require.ErrorIs(t, err, io.ErrShortBuffer)
@@ -161,7 +161,7 @@ func TestFaultDatagramTimes(t *testing.T) {
 	})
 }
 
-// A datagram that is longer than what is held back of it is never taken for a whole one.
+// A datagram of which only a part was held back is never taken for a whole one.
 func TestFaultDatagramHeldCut(t *testing.T) {
 	v, other := faultyLetterbox(t, FaultOptions{At: []FaultAt{{Kind: FaultDelay, For: time.Millisecond}}})
 	posts(t, other, strings.Repeat("x", 2*heldSize), "next")

@@ -12,7 +12,7 @@ import (
 // maxJoin is how many bytes a join keeps back at the most.
 const maxJoin = 64 << 10
 
-// maxPiece is the longest piece, in bytes: many of them are still an offset.
+// maxPiece is the longest piece, in bytes: the length of many pieces still fits into an offset.
 const maxPiece = 1 << 30
 
 // A plan says what happens at which offset of one direction of a connection, or to which datagram. It depends on nothing but the options
@@ -23,10 +23,10 @@ type plan struct {
 	draws     []draw
 	write     bool
 	datagrams bool      // offsets are those of datagrams
-	random    bool      // anything is left to chance
+	random    bool      // some faults are left to chance
 	at        []FaultAt // by offset
-	drawn     piece     // comes next
-	end       int64     // of what is drawn
+	drawn     piece     // the one that comes next
+	end       int64     // of that piece
 }
 
 // A draw is one fault that is left to chance.
@@ -36,7 +36,7 @@ type draw struct {
 	during      time.Duration
 }
 
-// draws are the faults that are drawn for each piece, in the order in which they take from the source.
+// draws are the faults that are drawn for each piece, in the order in which they take random numbers from the source.
 func (f *Faults) draws() []draw {
 	return []draw{
 		{FaultSplit, f.Split, 0}, {FaultJoin, f.Join, f.JoinFor}, {FaultShortWrite, f.ShortWrite, 0}, {FaultDelay, f.Delay, f.MaxDelay},
@@ -82,10 +82,10 @@ func (p *plan) begin(at []FaultAt) *plan {
 	return p
 }
 
-// quiet is how many pieces without faults go together.
+// quiet is how many pieces without faults are joined to one.
 const quiet = 1024
 
-// next gives the next piece; those without a fault are part of the one before.
+// next returns the next piece; pieces without a fault become part of the one before.
 func (p *plan) next() piece {
 	this := p.drawn
 	p.drawn = p.draw()
@@ -99,8 +99,8 @@ func (p *plan) next() piece {
 	return this
 }
 
-// draw draws the next piece. Every piece takes as much from the source as every other, so that a change of one probability does not move
-// the other faults.
+// draw draws the next piece. Every piece takes as many random numbers from the source as every other, so that a change of one probability
+// does not move the other faults.
 func (p *plan) draw() piece {
 	c := piece{start: p.end, end: math.MaxInt64}
 	if p.random {

@@ -133,7 +133,7 @@ func TestPlanProbabilitiesAreIndependent(t *testing.T) {
 	require.Equal(t, want, offsets(f, FaultCorrupt))
 }
 
-// However the bytes happen to be cut into reads and writes: the same seed does the same to the same bytes.
+// However the bytes happen to be cut into reads and writes, the same seed does the same to the same bytes.
 func TestFaultRepeats(t *testing.T) {
 	type outcome struct {
 		written, read []string
@@ -217,7 +217,7 @@ func TestFaultReset(t *testing.T) {
 		name string
 		tr   func() Transport
 		at   Addr
-		peer error // of a peer with nothing unread; nil: the end of the stream
+		peer error // what a peer with nothing unread gets; nil: the end of the stream
 	}{
 		{"tcp", TCP, loopback(), syscall.ECONNRESET},
 		{"memory", NewMemory, MemoryAddr(""), nil},
@@ -364,7 +364,7 @@ func TestFaultLongPieces(t *testing.T) {
 	}
 }
 
-// Delays, stalls and joins take the time that they are told to.
+// Delays, stalls and joins take the time that the options say.
 func TestFaultTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, Fault(NewMemory(), FaultOptions{
@@ -495,7 +495,7 @@ func TestFaultCorrupt(t *testing.T) {
 	}
 }
 
-// What a faulty transport opens cannot be handed off, and nothing changes when it is tried.
+// Streams and listeners of a faulty transport cannot be handed off, and nothing changes when that is tried.
 func TestFaultNotMovable(t *testing.T) {
 	tr := Fault(TCP(), FaultOptions{})
 	require.False(t, tr.Movable())
@@ -579,7 +579,7 @@ func TestFaultResetEndsStall(t *testing.T) {
 	})
 }
 
-// Corruption that is told of has changed the byte.
+// A corruption that is reported has changed the byte.
 func TestPlanCorrupts(t *testing.T) {
 	f := Faults{Corrupt: 1, Piece: 1}.filled()
 	p := newPlan(rand.New(rand.NewPCG(1, 2)), &f, false, nil)

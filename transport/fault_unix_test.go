@@ -95,8 +95,8 @@ func TestCallbackBlocks(t *testing.T) {
 			require.Zero(t, under.Load())
 			require.Eventually(t, func() bool { return inside.Load() >= 1 }, 10*time.Second, time.Millisecond)
 			switch name {
-			case "Close": // has closed it by now
-			case "GetFD": // has come back, so that Close can go on
+			case "Close": // it has closed the socket by now
+			case "GetFD": // it has come back, so that Close can go on
 				waiting(t, &closed, 1)
 				fallthrough
 			default:
@@ -106,7 +106,7 @@ func TestCallbackBlocks(t *testing.T) {
 	}
 }
 
-// A descriptor that changes is found out by whoever asks for it, by the handshake's hooks, and by Close.
+// A descriptor that changes is found out when it is asked for, by the handshake's hooks, and by Close.
 func TestDescriptorChanges(t *testing.T) {
 	for name, use := range map[string]func(c *Stream) error{
 		"Descriptor": func(c *Stream) error { _, err := c.Descriptor(); return err },

@@ -33,7 +33,7 @@ func socketPair() ([2]int, error) {
 }
 
 func acceptFD(fd int) (int, Addr, error) {
-	if !mayWait(fd) { // else nobody could start a child meanwhile
+	if !mayWait(fd) { // while an accept waits under the lock, no child could be started
 		syscall.ForkLock.RLock()
 		defer syscall.ForkLock.RUnlock()
 	}

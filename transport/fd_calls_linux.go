@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// As in fd_io_linux.go, calls that never wait are made without telling the scheduler: each would wake its monitor thread, beside a peer
-// that has work to do.
+// As in fd_io_linux.go, calls that never wait are made without telling the scheduler, which would wake its monitor thread for each call,
+// beside a peer that has work to do.
 
-// closeFD closes what never lingers.
+// closeFD closes a descriptor that never lingers.
 func closeFD(fd int) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 	if errno != 0 {
@@ -21,8 +21,8 @@ func closeFD(fd int) error {
 	return nil
 }
 
-// closeSocket closes a socket, for which SO_LINGER may have it wait, whatever mode it is in: its owner may have been somebody else, who
-// set that, or its listener's.
+// closeSocket closes a socket. SO_LINGER may make that call wait, whatever mode the socket is in; an earlier owner of the socket, or of its
+// listener, may have set it.
 func closeSocket(fd int) error {
 	var l unix.Linger
 	size := uint32(unsafe.Sizeof(l))
@@ -60,8 +60,8 @@ func getOption(fd, level, option int) (int, error) {
 	return int(v), nil
 }
 
-// acceptFD is for a descriptor in non-blocking mode; in blocking mode, which is for plug-ins that wait themselves, it waits as others do: a
-// call that waited behind the scheduler's back would stop the whole program at the next garbage collection.
+// acceptFD is for a descriptor in non-blocking mode. In blocking mode, which is for plug-ins that wait themselves, it tells the scheduler:
+// a call that waited behind the scheduler's back would stop the whole program at the next garbage collection.
 func acceptFD(fd int) (int, Addr, error) {
 	var name [unix.SizeofSockaddrAny]byte
 	size := uint32(len(name))
@@ -87,12 +87,13 @@ func acceptFD(fd int) (int, Addr, error) {
 // connectFD is like acceptFD.
 func connectFD(fd int, addr Addr, _ time.Duration) error {
 	_, ok := unixAddr(addr)
-	return nameToFD(unix.SYS_CONNECT, fd, addr, ok || mayWait(fd)) // that of a UNIX socket looks up a file, which may wait
+	return nameToFD(unix.SYS_CONNECT, fd, addr, ok || mayWait(fd)) // to a UNIX socket it looks up a file, which may wait
 }
 
 func bindFD(fd int, addr Addr) error { return nameToFD(unix.SYS_BIND, fd, addr, true) }
 
-// nameToFD makes a call with an address, which may wait. That of x/sys does not take the longest of abstract names.
+// nameToFD makes a system call that takes an address; waits says that the call may wait. The functions of x/sys do not take the longest
+// abstract names.
 func nameToFD(trap uintptr, fd int, addr Addr, waits bool) error {
 	var room [unix.SizeofSockaddrAny]byte
 	name, err := AppendSockaddr(room[:0], addr)
@@ -114,7 +115,7 @@ func nameToFD(trap uintptr, fd int, addr Addr, waits bool) error {
 func localAddrFD(fd int) (Addr, error) { return nameFD(unix.SYS_GETSOCKNAME, fd) }
 func peerAddrFD(fd int) (Addr, error)  { return nameFD(unix.SYS_GETPEERNAME, fd) }
 
-// nameFD asks for one end of a socket; nil for families other than inet and UNIX. x/sys would ask for the protocol as well.
+// nameFD returns the address of one end of a socket; nil for families other than inet and UNIX. x/sys would ask for the protocol as well.
 func nameFD(trap uintptr, fd int) (Addr, error) {
 	var name [unix.SizeofSockaddrAny]byte
 	size, errno := rawNameFD(trap, fd, &name)
@@ -137,7 +138,7 @@ func rawNameFD(trap uintptr, fd int, name *[unix.SizeofSockaddrAny]byte) (int, u
 func localFamilyFD(fd int) (int, error) { return familyFD(unix.SYS_GETSOCKNAME, fd) }
 func peerFamilyFD(fd int) (int, error)  { return familyFD(unix.SYS_GETPEERNAME, fd) }
 
-// familyFD is nameFD for no more than the family, whatever that is.
+// familyFD returns only the address family of one end of a socket, whatever family that is.
 func familyFD(trap uintptr, fd int) (int, error) {
 	var name [unix.SizeofSockaddrAny]byte
 	if _, errno := rawNameFD(trap, fd, &name); errno != 0 {
@@ -153,7 +154,7 @@ func hasPeer(fd int) bool {
 	return errno == 0
 }
 
-// brokenEvents tell a connection that has ended, which has an error, from a socket that has never been one.
+// brokenEvents tell a connection that has ended, which has an error, from a socket that has never been connected.
 const brokenEvents = unix.POLLERR
 
 func isSocket(fd int) bool {

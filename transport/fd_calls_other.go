@@ -51,7 +51,7 @@ func peerAddrFD(fd int) (Addr, error) {
 func localFamilyFD(fd int) (int, error) { return familyOf(unix.Getsockname(fd)) }
 func peerFamilyFD(fd int) (int, error)  { return familyOf(unix.Getpeername(fd)) }
 
-// familyOf is the family of a name; AF_UNSPEC for one of those that x/sys does not know.
+// familyOf is the family of a name; AF_UNSPEC for a family that x/sys does not know.
 func familyOf(name unix.Sockaddr, err error) (int, error) {
 	switch name.(type) {
 	case *unix.SockaddrInet4:
@@ -64,7 +64,7 @@ func familyOf(name unix.Sockaddr, err error) (int, error) {
 	return unix.AF_UNSPEC, err
 }
 
-// brokenEvents tell a connection that has ended from a socket that has never been one.
+// brokenEvents tell a connection that has ended from a socket that has never been connected.
 const brokenEvents = unix.POLLERR | unix.POLLHUP
 
 // hasPeer reports whether a socket is connected.

@@ -10,11 +10,12 @@ import (
 )
 
 // Reads and writes are made without telling the scheduler: MSG_DONTWAIT keeps a call from waiting whatever the descriptor's mode, so it is
-// over in the time of a copy. Telling the scheduler costs as much again as a small call itself; and of a large one its monitor thread makes
-// more than of a busy thread: it hands the processor's goroutines to another one, which it wakes for that.
+// over in the time of a copy. Telling the scheduler costs as much again as a small call itself. During a large call, the scheduler's
+// monitor thread would do more than it does about a busy thread: it would hand the processor's goroutines to another thread, and wake that
+// for it.
 const (
-	rawMax    = 1 << 20    // bytes of one call: some 200 us, also of whoever waits for this thread; smaller pieces cost up to a third more
-	rawRest   = rawMax / 4 // a rest up to this size goes along: a message of 1 MB is a little longer, and would take two calls
+	rawMax    = 1 << 20    // bytes of one call: some 200 us, also for what waits for this thread; smaller pieces cost up to a third more
+	rawRest   = rawMax / 4 // a rest up to this size goes along: a message of 1 MB is a little longer than rawMax, and would take two calls
 	rawVector = 16         // buffers of one call
 	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 )

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostBytes is what one call is given at the most: Darwin's and FreeBSD's refuse 2 GB and more. See internal/poll of the Go library, maxRW.
+// mostBytes is the most that one call is given: those of Darwin and FreeBSD refuse 2 GB and more. See internal/poll of the Go library,
+// maxRW.
 const mostBytes = 1 << 30
 
 func readFD(fd int, p []byte, _ time.Duration) (int, error) {

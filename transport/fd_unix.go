@@ -28,7 +28,7 @@ func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {
 	return localAddrFD(fd)
 }
 
-// mayWait tells a descriptor in blocking mode. The mode is that of all who share the socket, other processes included.
+// mayWait reports whether a descriptor is in blocking mode. All that share the socket, other processes included, share its mode.
 func mayWait(fd int) bool {
 	flags, err := fcntlFD(fd, unix.F_GETFL, 0)
 	return err == nil && flags&unix.O_NONBLOCK == 0
@@ -40,7 +40,7 @@ func dupFD(fd int) (int, error) {
 	return dup, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
 }
 
-// sameFile tells whether two descriptors are open and stand for the same thing.
+// sameFile reports whether two descriptors are open and refer to the same file.
 func sameFile(a, b int) bool {
 	var one, other unix.Stat_t
 	return unix.Fstat(a, &one) == nil && unix.Fstat(b, &other) == nil && one.Dev == other.Dev && one.Ino == other.Ino

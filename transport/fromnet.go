@@ -15,11 +15,11 @@ import (
 // Net is a listener and dialer pair in the manner of package net. Dial's context carries the deadline of the connection attempt and is
 // cancelled when the attempt is.
 //
-// Of the connections it wants what net.Conn promises. A deadline that is set while a call waits ends that call. A Read or Write that fails
-// gives the number of bytes that the other end has sent, or will receive: a conn that frames or encrypts what it is given must not count a
-// part of a frame, and goes on behind it with the next Write, unless it fails from then on. What a Read that times out has taken is not
-// lost, and the next one goes on: a decoder that keeps its first error, as those of compress/flate do, does not read from the conn itself.
-// LocalAddr and RemoteAddr tell connections apart (those of net.Pipe do not). CloseWrite is used where there is one.
+// The connections must do what net.Conn promises. A deadline that is set while a call waits ends that call. A Read or Write that fails
+// returns the number of bytes that the other end has sent, or will receive: a conn that frames or encrypts what it is given must not count
+// part of a frame, and goes on behind it with the next Write, unless it fails from then on. What a Read that times out has taken must not
+// be lost, and the next Read goes on: so a decoder that keeps its first error, as those of compress/flate do, must not read from the conn
+// itself. LocalAddr and RemoteAddr must tell connections apart (those of net.Pipe do not). CloseWrite is used if the conn has one.
 type Net struct {
 	Listen func(addr Addr) (net.Listener, error)                  // nil: this transport does not listen
 	Dial   func(ctx context.Context, addr Addr) (net.Conn, error) // nil: it does not connect
@@ -28,8 +28,8 @@ type Net struct {
 }
 
 // FromNet makes a Transport of a listener and dialer pair. Its sockets have no descriptor, so they cannot be handed off. A write whose ctx
-// ends half-way ends a connection of package tls, as its own deadline does; see package tlstransport for one that lives on. Errors are
-// given by PosixError.
+// ends half-way ends a connection of package tls, as its own deadline does; see package tlstransport for one that lives on. Errors go
+// through PosixError.
 func FromNet(n Net) Transport {
 	size := n.HeaderSize
 	if size == 0 {
@@ -94,7 +94,7 @@ type netSocket struct {
 	pass *passage // of a listener that is no deadliner
 	c    net.Conn
 
-	cutting sync.Mutex // an interrupt that is late must not end the next write unknown to it
+	cutting sync.Mutex // guards cut and the write deadline: a late interrupt must not end the next write without cut saying so
 	cut     bool       // the write in flight has been interrupted
 
 	mu     sync.Mutex
@@ -108,7 +108,7 @@ func (s *netSocket) close() error {
 	case s.l != nil:
 		return s.l.Close()
 	case s.c != nil:
-		// One of package tls takes up to five seconds for a last word that there is no room for.
+		// A tls.Conn takes up to five seconds for a last message that there is no room for.
 		t := time.AfterFunc(netCloseTime, func() { _ = s.c.SetWriteDeadline(past) })
 		err := s.c.Close()
 		if !t.Stop() && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -179,7 +179,7 @@ func (s *netSocket) dial(dial func(context.Context, Addr) (net.Conn, error), add
 }
 
 func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
-	// A pipe has no deadline any more once either end is closed; Read tells which, and does not wait.
+	// Once either end of a net.Pipe is closed, no deadline can be set; Read then tells which end it is, and does not wait.
 	if err := s.c.SetReadDeadline(tries(tmo)); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return 0, err
 	}
@@ -207,7 +207,7 @@ func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
 	return n, PosixError(err)
 }
 
-// writeUntil sets the deadline of writes, and notes whether an interrupt has: as one step.
+// writeUntil sets the deadline of writes, and notes whether it is an interrupt that does so, in one step.
 func (s *netSocket) writeUntil(t time.Time, cut bool) error {
 	s.cutting.Lock()
 	defer s.cutting.Unlock()
@@ -230,8 +230,8 @@ func tries(tmo time.Duration) time.Time {
 	return deadline(tmo)
 }
 
-// interrupt ends the call in flight of one direction by a deadline in the past; the next call sets its own. The other one is left alone:
-// a tls.Conn does not live on after a Write that was cut off.
+// interrupt ends the call in flight of one direction by a deadline in the past; the next call sets its own. The other direction is left
+// alone: a tls.Conn does not live on after a Write that was cut off.
 func (s *netSocket) interrupt(writing bool) {
 	s.mu.Lock()
 	if s.cancel != nil && writing {

@@ -95,7 +95,7 @@ func TestFromNetCancelledDial(t *testing.T) {
 	require.Zero(t, open.Load(), "connections were left open")
 }
 
-// A single try is one: there is a moment for it.
+// A single try is made: package net gets a moment for it.
 func TestFromNetConnectNoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := FromNet(Net{Dial: func(ctx context.Context, _ Addr) (net.Conn, error) {
@@ -111,7 +111,7 @@ func TestFromNetConnectNoWait(t *testing.T) {
 	})
 }
 
-// A listener of a descriptor that has no name gives a nil address of its type, and is one all the same.
+// A listener of a descriptor without a name has a nil address of its type, and works all the same.
 func TestFromNetNilAddr(t *testing.T) {
 	n := overTCP()
 	listen := n.Listen
@@ -139,7 +139,7 @@ func (c countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// Who gives neither what is asked for nor an error is told so, and takes nothing down.
+// A function of a Net that returns neither a result nor an error gets an error that says so, and takes nothing down.
 func TestFromNetGivesNothing(t *testing.T) {
 	tr := FromNet(Net{
 		Dial:   func(context.Context, Addr) (net.Conn, error) { return nil, nil },
@@ -154,7 +154,7 @@ func TestFromNetGivesNothing(t *testing.T) {
 	require.Equal(t, "Listen", e.Callback)
 }
 
-// An ownListener is one without deadlines.
+// An ownListener is a listener without deadlines.
 type ownListener struct {
 	accept func() (net.Conn, error)
 	closed chan struct{}
@@ -164,7 +164,7 @@ func (a *ownListener) Accept() (net.Conn, error) { return a.accept() }
 func (a *ownListener) Close() error              { close(a.closed); return nil }
 func (a *ownListener) Addr() net.Addr            { return MemoryAddr("own") }
 
-// So is one whose Accept panics, or ends its goroutine, on the goroutine that waits for it; the next connection is accepted.
+// The same for a listener whose Accept panics, or ends its goroutine; the next connection is accepted.
 func TestFromNetAcceptPanics(t *testing.T) {
 	for says, accept := range map[string]func() (net.Conn, error){
 		"the user's own": func() (net.Conn, error) { panic("the user's own") },
@@ -199,7 +199,7 @@ func TestFromNetAcceptPanics(t *testing.T) {
 	}
 }
 
-// A hesitant conn gives neither bytes nor an error so many times, before each Read that does.
+// A hesitant conn returns neither bytes nor an error so many times, before each Read that does.
 type hesitant struct {
 	net.Conn
 	times, left int
@@ -262,7 +262,7 @@ func TestFromNetListenerWithoutDeadline(t *testing.T) {
 	require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
 }
 
-// Such a listener is as good as any other until then.
+// Until it is closed, such a listener is as good as any other.
 func TestFromNetListenerGoesOn(t *testing.T) {
 	n := overTCP()
 	listen := n.Listen
@@ -301,7 +301,7 @@ func TestFromNetListenerGoesOn(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// Who reads and gives up does no harm to who writes: a tls.Conn would not forgive it.
+// A read that gives up does not end a write at the same time: a tls.Conn does not write again after a time-out.
 func TestFromNetReadGivenUp(t *testing.T) {
 	sticky := func(c net.Conn) net.Conn { return &stickyConn{Conn: c} }
 	c, s := pair(t, FromNet(wrapped(sticky)), loopback())
@@ -324,7 +324,7 @@ type deafConn struct{ net.Conn }
 
 func (deafConn) SetReadDeadline(time.Time) error { return nil }
 
-// Who gives a net.Conn or a Dial that cannot be ended hears which promise of package net is missing.
+// The error for a net.Conn or a Dial that cannot be ended says which promise of package net it breaks.
 func TestFromNetWithoutEnd(t *testing.T) {
 	n := wrapped(func(c net.Conn) net.Conn { return deafConn{c} })
 	c, s := pair(t, FromNet(n), loopback())
@@ -346,7 +346,8 @@ func TestFromNetWithoutEnd(t *testing.T) {
 	require.ErrorContains(t, err, "Net.Dial has to end with its context")
 }
 
-// A net.Conn that does not write any more says so, and its Close does not take the time that it gives itself for a last word.
+// A net.Conn that does not write any more is reported, and closing it does not take the time that its Close gives itself for a last
+// message.
 func TestFromNetAfterTimeout(t *testing.T) {
 	var last *lastWord
 	c, _ := pair(t, FromNet(wrapped(func(c net.Conn) net.Conn {
@@ -354,7 +355,7 @@ func TestFromNetAfterTimeout(t *testing.T) {
 		return last
 	})), loopback())
 	conn := NetConn(c)
-	for !last.stuck.Load() { // where time is over before a write begins the net.Conn hears of none
+	for !last.stuck.Load() { // if the time is over before a write begins, the net.Conn is not called
 		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
 		if _, err := conn.Write(make([]byte, 1<<20)); err != nil {
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -368,7 +369,7 @@ func TestFromNetAfterTimeout(t *testing.T) {
 	require.NoError(t, conn.Close())
 }
 
-// A lastWord has as much to say at its end as those of package tls, and gives itself as long.
+// A lastWord writes a last message in Close, as the conns of package tls do, and gives itself as much time for it.
 type lastWord struct{ stickyConn }
 
 func (c *lastWord) Close() error {
@@ -377,7 +378,7 @@ func (c *lastWord) Close() error {
 	return errors.Join(err, c.Conn.Close())
 }
 
-// A stickyConn keeps the error of a Write, as those of package tls do.
+// A stickyConn keeps the error of a Write, as the conns of package tls do.
 type stickyConn struct {
 	net.Conn
 	err   error
@@ -392,7 +393,7 @@ func (c *stickyConn) Write(p []byte) (n int, err error) {
 	return n, c.err
 }
 
-// A callback that says nothing but time-out, at once, is a fault of the plug-in and no reason to ask it for ever.
+// A callback that returns nothing but time-outs, at once, is a fault of the plug-in: the SDK does not repeat it for ever.
 func TestCallbackTimesOutAtOnce(t *testing.T) {
 	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
 		for _, ctx := range []context.Context{context.Background(), soon(t)} {
@@ -466,7 +467,7 @@ func (c *lateDeadline) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// An interrupt of a write that has just ended by itself is known to the next one, which it ends, or does nothing to it.
+// An interrupt of a write that has just ended by itself either ends the next write, which then knows of it, or does nothing to it.
 func TestFromNetLateInterrupt(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()

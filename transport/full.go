@@ -23,10 +23,10 @@ type side struct {
 	running chan struct{} // closed when the call in flight has returned; nil: none
 	stopped bool
 	giveUp  atomic.Bool // the call in flight has been ended
-	cut     atomic.Bool // by shutdown(2)
+	cut     atomic.Bool // it has been ended by shutdown(2)
 	halting atomic.Bool // an Interrupt for a pause is in flight
 	halted  atomic.Bool // from halt to resume: calls end, and none begins
-	passed  bool        // the last call took the time that it was given; the caller's once that has returned
+	passed  bool        // the last call took the time that it was given; for the caller once that call has returned
 	late    func()      // is run when an Accept that was left behind has come back
 
 	direct direct // of a Direct plug-in, instead of the goroutine
@@ -52,7 +52,8 @@ func (s *socket[C]) canInterrupt() bool { return s.cb.Interrupt != nil }
 
 func (s *socket[C]) isDirect() bool { return s.cb.Flags&Direct != 0 }
 
-// interrupt ends the call in flight in one direction, and perhaps that in the other one, where anything can.
+// interrupt ends the call in flight in one direction, and perhaps that in the other one, by Interrupt or else by shutdown(2), if either is
+// possible.
 func (s *socket[C]) interrupt(d *side) {
 	if s.cb.Interrupt != nil {
 		s.calls.begin("Interrupt")
@@ -63,7 +64,7 @@ func (s *socket[C]) interrupt(d *side) {
 	}
 }
 
-// interruption calls Interrupt, for one direction alone where the plug-in can.
+// interruption returns a function that calls Interrupt, for one direction alone if the plug-in can do that.
 func (s *socket[C]) interruption(d *side) func() error {
 	return func() error {
 		s.asked.Add(1)
@@ -78,7 +79,7 @@ func (s *socket[C]) interruption(d *side) func() error {
 
 func (s *socket[C]) interrupts() int64 { return s.asked.Load() }
 
-// hasty makes the socket dead whose callback gives nothing but time-outs.
+// hasty makes a socket dead whose callback returns nothing but time-outs.
 func (s *socket[C]) hasty(callback string) error {
 	err := contractError(callback, "time-outs before their time, again and again: with FullImpl a callback waits by itself (leave the flag "+
 		"out where the SDK is to wait on the descriptor), and goes on after a time-out (a decoder, or package tls, may keep the first error)")
@@ -86,8 +87,8 @@ func (s *socket[C]) hasty(callback string) error {
 	return err
 }
 
-// A haste counts time-outs that come before their time, without an Interrupt to explain them. After hasteLimit in a row, each in no time,
-// the plug-in is at fault: else the SDK would try again for ever.
+// A haste counts time-outs that come before their time, without an Interrupt to explain them. After hasteLimit in a row, each within
+// noTime, the plug-in is at fault; otherwise the SDK would try again for ever.
 type haste struct {
 	count    int
 	last     time.Time
@@ -97,10 +98,10 @@ type haste struct {
 const (
 	hasteLimit = 100
 	noTime     = 500 * time.Microsecond
-	enoughTime = 10 * time.Millisecond // that is left, so that the callback had to wait
+	enoughTime = 10 * time.Millisecond // a callback that has so much time left must wait
 )
 
-// hasLost tells whether there have been too many. left is the time that the call still had.
+// hasLost counts a time-out and reports whether there have been too many. left is the time that the call still had.
 func (h *haste) hasLost(s fullSocket, left time.Duration) bool {
 	if left != Infinite && left < enoughTime {
 		return false
@@ -144,9 +145,9 @@ func (d *side) finish() {
 	d.running = nil
 }
 
-// run makes one waiting call: call is given the time it may take, and is made again, Connect apart, when it has come back before that with
-// nothing done. sliced calls (Read, Accept) are made in slices where the plug-in has no Interrupt. When ctx ends or the socket is closed the
-// call is ended, and waited for one second more.
+// run makes one waiting call. call is given the time that it may take, and is repeated, unless it is Connect, if it comes back before that
+// with nothing done. sliced calls (Read, Accept) are made in slices if the plug-in has no Interrupt. When ctx ends or the socket is closed,
+// run ends the call, and waits one second more for it.
 func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, call func(tmo time.Duration) error) error {
 	if err := ended(ctx); err != nil {
 		return err
@@ -161,7 +162,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	d.cut.Store(false)
 	sliced = sliced && !s.canInterrupt()
 	total := timeLeft(ctx)
-	result := errExited // else a time-out, or the reason to give up; the call keeps its own results
+	result := errExited // replaced by nil, a time-out, or the reason to give up; call keeps its own results
 	if err := d.start(func() {
 		result = d.repeat(s, name, call, total, sliced)
 	}); err != nil {
@@ -194,7 +195,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 		}
 		select {
 		case <-d.done:
-			if !ending.over(limit.C) { // C may not be closed under it either
+			if !ending.over(limit.C) { // C must not be closed while Interrupt uses it, either
 				go d.comeBack(nil, ending.done)
 				return s.unresponsive("Interrupt")
 			}
@@ -204,7 +205,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 		case <-limit.C:
 			go d.comeBack(d.done, ending.done)
 			if ending.running() && time.Since(ending.since) > unresponsiveAfter/2 {
-				return s.unresponsive("Interrupt") // itself
+				return s.unresponsive("Interrupt") // it is Interrupt that does not come back
 			}
 			return s.unresponsive(name)
 		}
@@ -215,7 +216,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 func (d *side) repeat(s fullSocket, name string, call func(tmo time.Duration) error, total time.Duration, sliced bool) error {
 	bounded := total != Infinite
 	var begin time.Time
-	if bounded { // else it need not be known
+	if bounded { // otherwise begin is not used
 		begin = time.Now()
 	}
 	var early haste
@@ -241,14 +242,14 @@ func (d *side) repeat(s fullSocket, name string, call func(tmo time.Duration) er
 		switch {
 		case err == nil:
 			return nil
-		case d.cut.Load(): // what shutdown(2) has made of the call is not its result
+		case d.cut.Load(): // an error that shutdown(2) has caused is not the call's own
 			return os.ErrDeadlineExceeded
 		case interrupted(err) && !d.giveUp.Load():
 		case !interrupted(err) && !timedOut(err, d.passed):
 			return nil
 		case over:
 			return os.ErrDeadlineExceeded
-		case name == "Connect": // a limit of the plug-in's own; what is half connected is not connected again
+		case name == "Connect": // the plug-in has a limit of its own; a socket that is half connected cannot connect again
 			return nil
 		case early.hasLost(s, tmo):
 			return s.hasty(name)
@@ -270,7 +271,7 @@ func (d *side) comeBack(calls ...<-chan struct{}) {
 	d.finish()
 }
 
-// An interruption runs Interrupt beside the one who waits, for it may not come back.
+// An interruption runs Interrupt on a goroutine of its own, for Interrupt may not come back.
 type interruption struct {
 	done  chan struct{}
 	since time.Time
@@ -288,7 +289,7 @@ func (i *interruption) running() bool {
 	}
 }
 
-// over waits for its end, but not beyond limit.
+// over waits until Interrupt has come back, or limit fires, and reports whether it has come back.
 func (i *interruption) over(limit <-chan time.Time) bool {
 	if i.done == nil {
 		return true
@@ -327,7 +328,7 @@ func (d *side) result(ctx context.Context, s fullSocket, name string, result err
 		return result
 	}
 	if done := ctx.Done(); done != nil {
-		// Its own timer is about to fire: who asks ctx whether its time was over is to hear so.
+		// The timer of ctx is about to fire: callers that ask ctx whether its time was over must be told so.
 		select {
 		case <-done:
 		case <-s.closed():
@@ -364,7 +365,7 @@ func (d *side) awaitLeft() {
 	}
 }
 
-// timedOut tells a time-out from a dead peer: ETIMEDOUT before the time has passed is the latter.
+// timedOut reports whether err is a time-out: ETIMEDOUT before the time has passed means a dead peer instead.
 func timedOut(err error, passed bool) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || again(err) || passed && errors.Is(err, syscall.ETIMEDOUT)
 }

@@ -28,7 +28,7 @@ func memoryPair(t *testing.T, cb Callbacks[*memorySocket]) (client, server *Stre
 	return pair(t, tr, MemoryAddr(""))
 }
 
-// soon is a context for what must succeed.
+// soon is a context for operations that must succeed.
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
@@ -57,7 +57,7 @@ func aside(op func() error) <-chan error {
 // second is the error of a call with two results.
 func second[T any](_ T, err error) error { return err }
 
-// waiting waits until somebody is inside: n calls have begun.
+// waiting waits until n calls have begun.
 func waiting(t testing.TB, n *atomic.Int32, want int32) {
 	t.Helper()
 	require.Eventually(t, func() bool { return n.Load() >= want }, 20*time.Second, 100*time.Microsecond)
@@ -89,13 +89,13 @@ func TestFullBytesBesideTimeout(t *testing.T) {
 	}
 }
 
-// ETIMEDOUT beside bytes is a time-out, too, when the call's time is over. Before that it is a dead peer, of whom the next call hears.
+// ETIMEDOUT beside bytes is a time-out, too, when the call's time is over. Before that it means a dead peer, and the next call returns it.
 func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 	endless := func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }
 	for name, tt := range map[string]struct {
 		ctx   func() (context.Context, context.CancelFunc)
 		first func(tmo time.Duration, cancel context.CancelFunc, interrupted <-chan struct{}) // what the first call does
-		want  error                                                                           // of a Writev, of which a part has gone
+		want  error                                                                           // of a Writev, part of which is out
 		next  error                                                                           // of a Read after one that has read something
 	}{
 		"out of time": {
@@ -138,7 +138,7 @@ func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 			cb.Interrupt = func(*memorySocket) {
 				select {
 				case interrupted <- struct{}{}:
-				default: // it is called again
+				default: // a repeated call
 				}
 			}
 			c, _ := memoryPair(t, cb)
@@ -163,8 +163,8 @@ func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 	}
 }
 
-// ETIMEDOUT before the time is over is a dead peer, whoever has ended the call meanwhile: the system says it once. Where the call was a
-// slice, it is its time that counts.
+// ETIMEDOUT before the time is over means a dead peer, whatever has ended the call meanwhile: the system says so only once. If the call was
+// a slice, the time of the slice counts.
 func TestFullDeadPeer(t *testing.T) {
 	for name, tt := range map[string]struct {
 		flags  Flags
@@ -209,7 +209,7 @@ func TestFullDeadPeer(t *testing.T) {
 	}
 }
 
-// Interrupt ends the calls of both directions; the one that was not meant goes on.
+// Interrupt ends the calls of both directions; the call of the direction that was not meant is repeated.
 func TestFullInterruptIsForOneDirection(t *testing.T) {
 	c, s := memoryPair(t, memoryCallbacks())
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
@@ -271,7 +271,8 @@ func TestFullTimeouts(t *testing.T) {
 	}
 }
 
-// A callback that gives time-outs in no time is at fault; one that has waited for a while each time, or has little time left, is not.
+// A callback that returns time-outs in no time is at fault; a callback that has waited for a while each time, or has little time left, is
+// not.
 func TestFullHaste(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
@@ -297,7 +298,7 @@ func TestFullHaste(t *testing.T) {
 	}
 }
 
-// A call that a pause has ended, which was given up before the call's end was seen, does not say that the time of its context is over.
+// If a pause has ended a call, and was given up before the call's end was seen, the call does not say that the time of its context is over.
 func TestFullPauseGivenUp(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -358,7 +359,7 @@ func TestFullPauseGivenUp(t *testing.T) {
 	require.NoError(t, returns(t, accepted))
 }
 
-// Connect is called once: a limit of the plug-in's own is its result.
+// Connect is called once: if the plug-in has a time limit of its own, its time-out is the result.
 func TestFullConnectOnce(t *testing.T) {
 	for _, limit := range []error{os.ErrDeadlineExceeded, syscall.EAGAIN, syscall.ETIMEDOUT} {
 		synctest.Test(t, func(t *testing.T) {
@@ -428,7 +429,7 @@ func TestFullSlices(t *testing.T) {
 	require.Greater(t, longest["Connect"], slice)
 }
 
-// Who has neither Interrupt nor a descriptor hears what is missing when a Write cannot be ended.
+// For a plug-in with neither Interrupt nor a descriptor, the error of a Write that cannot be ended says what is missing.
 func TestFullWriteWithoutEnd(t *testing.T) {
 	release := make(chan struct{})
 	cb := memoryCallbacks()
@@ -542,7 +543,7 @@ func TestFullExits(t *testing.T) {
 	}
 }
 
-// With Direct it is the caller's goroutine; the socket can be closed all the same.
+// With Direct such a callback ends its caller's goroutine; the socket can be closed all the same.
 func TestDirectExits(t *testing.T) {
 	cb := memoryCallbacks()
 	cb.Flags |= Direct
@@ -557,7 +558,7 @@ func TestDirectExits(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// The buffer of a Read that was left behind is the callback's: what had been read is put back into another one.
+// The buffer of a Read that was left behind belongs to the callback: bytes that had been read before are put back into another buffer.
 func TestFullReadLeftBehindKeepsItsBuffer(t *testing.T) {
 	t.Parallel()
 	cb := memoryCallbacks()
@@ -592,7 +593,7 @@ func TestFullReadLeftBehindKeepsItsBuffer(t *testing.T) {
 	require.NotSame(t, &its[0], &s.buf[0])
 }
 
-// So is the vector of a Writev, and that which a wrapper makes of it.
+// The vector of a Writev that was left behind belongs to the callback, and so does the vector that a wrapper makes of it.
 func TestFullWriteLeftBehindKeepsItsVector(t *testing.T) {
 	for name, tt := range map[string]struct {
 		over func(Transport) Transport
@@ -629,7 +630,7 @@ func TestFullWriteLeftBehindKeepsItsVector(t *testing.T) {
 	}
 }
 
-// A callback that comes back long after it was given up: then C is closed after all, and so is what an Accept has brought.
+// When a callback comes back long after it was given up, C is closed after all, and so is the connection that an Accept has brought.
 func TestFullComesBackLate(t *testing.T) {
 	for _, callback := range []string{"Connect", "Accept", "Read"} {
 		t.Run(callback, func(t *testing.T) {

@@ -51,12 +51,13 @@ func blockingTCP() Callbacks[int] {
 	return cb
 }
 
-// Without Interrupt, a Write and a Connect that outstay their time are ended by shutdown(2). What the user sees is why.
+// Without Interrupt, a Write and a Connect that outstay their time are ended by shutdown(2). The user sees the reason, not what shutdown(2)
+// does to the call.
 func TestFullShutdown(t *testing.T) {
 	testFullShutdown(t, blockingTCP())
 }
 
-// So it is where Write goes on until all is written, and gives bytes beside what shutdown(2) made of it.
+// The same for a Write that goes on until all is written, and returns bytes beside the error that shutdown(2) causes.
 func TestFullShutdownBesideBytes(t *testing.T) {
 	cb := blockingTCP()
 	write := cb.Write
@@ -71,7 +72,7 @@ func TestFullShutdownBesideBytes(t *testing.T) {
 	testFullShutdown(t, cb)
 }
 
-// unhurried tries again where the machine stood still for so long that a callback seemed not to come back.
+// unhurried tries again if the machine stood still for so long that a callback seemed not to come back.
 func unhurried(op func() error) error {
 	err := op()
 	for tries := 0; errors.Is(err, ErrUnresponsive) && tries < 4; tries++ {
@@ -134,7 +135,7 @@ func testFullShutdown(t *testing.T, cb Callbacks[int]) {
 	})
 }
 
-// A Connect that comes back after it was given up is closed then, if it has not taken too long.
+// When a Connect comes back after it was given up, its socket is closed, if it has not taken too long.
 func TestFullConnectComesBackLate(t *testing.T) {
 	t.Parallel()
 	cb := memoryCallbacks()
@@ -253,7 +254,7 @@ func TestFullAcceptGoneLate(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// Options of a descriptor can be set where the plug-in reads and writes by itself; nobody else reads or writes there.
+// The options of a descriptor can be set even if the plug-in reads and writes by itself; others cannot read or write there.
 func TestFullSyscallConn(t *testing.T) {
 	tr, err := New(blockingTCP(), nil)
 	require.NoError(t, err)

@@ -2,21 +2,21 @@ package transport
 
 import "time"
 
-// A gathering finds out whether one-way traffic comes faster when its reader dozes: looks every few milliseconds only.
+// A gathering finds out whether one-way traffic comes faster when its reader dozes, that is looks every few milliseconds only.
 //
-// To send a small message costs the peer several microseconds while each makes its own way through the kernels. Once what nobody reads has
-// filled the connection's window, messages gather in the peer's kernel and leave together, and each costs half as much. So a peer that
-// sends as fast as it can gets on faster; another one would only have its messages delayed. Which it is shows in a trial: the reader goes
-// on to doze while more comes through than before, by a good part.
+// Sending a small message costs the peer several microseconds while each message makes its own way through the kernels. Once unread
+// messages have filled the connection's window, they gather in the peer's kernel and leave together, and each costs half as much. So a peer
+// that sends as fast as it can becomes faster; the messages of any other peer would only be delayed. A trial shows which kind of peer it
+// is: the reader goes on to doze as long as more comes through than before, by a good part.
 type gathering struct {
 	phase     gatherPhase
-	began     time.Time // of what is being measured
+	began     time.Time // of the measurement
 	bytes     int64     // since then
 	plain     float64   // bytes a second without dozing
 	length    time.Duration
-	skip      int           // dozes until what comes is measured
-	notBefore time.Time     // there is no trial
-	pause     time.Duration // between two trials in vain
+	skip      int           // dozes that are still to pass before the measurement
+	notBefore time.Time     // no trial begins before this time
+	pause     time.Duration // after a trial in vain
 
 	looked time.Time // when the reader last napped
 	since  int64     // bytes that have come since then
@@ -26,54 +26,54 @@ type gatherPhase int
 
 const (
 	gatherNothing gatherPhase = iota // no flow
-	gatherPlain                      // what comes without dozing is measured
-	gatherTrial                      // what comes with it
-	gatherDozing                     // it is worth it
+	gatherPlain                      // the rate without dozing is measured
+	gatherTrial                      // the rate with dozing is measured
+	gatherDozing                     // dozing is worth it
 )
 
-// napBytes are to come during a nap, at most: as much as a connection's first window.
+// napBytes is how much may come during a nap, at most: a connection's first window.
 const napBytes = 64 << 10
 
 const (
-	gatherAfter = 50 * time.Millisecond // so long a flow has lasted before anybody dozes; and how often what comes is looked at later
-	gatherBytes = 512 << 10             // is to come meanwhile: more than a window, and less than what a sender's kernel takes
-	gatherLeast = 4 << 20               // bytes a second: fewer come from who does not send as fast as it can
-	gatherGain  = 1.2                   // so much faster it must come
-	gatherHope  = 0.95                  // where it comes slower than that, to doze for longer is no better
+	gatherAfter = 50 * time.Millisecond // how long a flow must last before the reader dozes; and how often the rate is checked then
+	gatherBytes = 512 << 10             // what a doze aims to gather: more than a window, and less than what a sender's kernel takes
+	gatherLeast = 4 << 20               // bytes a second: a peer that sends fewer does not send as fast as it can
+	gatherGain  = 1.2                   // dozing must raise the rate by this factor
+	gatherHope  = 0.95                  // if dozing lowers the rate by more than this factor, longer dozes are no better
 
-	gatherShortest = time.Millisecond // shorter, and to look at intervals, as a nap does, is as good
+	gatherShortest = time.Millisecond // for shorter dozes, looking at intervals, as a nap does, is as good
 	gatherFirst    = 5 * time.Millisecond
 	gatherLongest  = 10 * time.Millisecond
 
-	gatherSkip  = 2 // dozes after which the peer's kernel has what it needs
+	gatherSkip  = 2 // first dozes, not measured: after them the peer's kernel has what it needs
 	gatherTries = 4 // dozes that are measured
 
 	gatherPause    = time.Second
 	gatherMaxPause = time.Minute
 )
 
-// came follows a read of n bytes.
+// came is called after a read of n bytes.
 func (g *gathering) came(n int) {
 	g.bytes += int64(n)
 	g.since += int64(n)
 }
 
-// nap comes before a nap and tells how long that is to be: no more is to come than the peer can send without waiting for the reader.
+// nap is called before a nap and returns its length, limit at most: so short that the peer need not wait for the reader to make room.
 func (g *gathering) nap(now time.Time, limit time.Duration) time.Duration {
 	took, came := now.Sub(g.looked), g.since
 	g.looked, g.since = now, 0
 	return time.Duration(min(float64(limit), napBytes/float64(max(came, 1))*float64(took)))
 }
 
-// lost is called when nothing flows one way any more.
+// lost is called when the traffic is no longer one-way.
 func (g *gathering) lost() { g.phase = gatherNothing }
 
-// naps tells whether next will not have anybody doze for now.
+// naps reports whether next, called now, would start no doze, so that the reader naps.
 func (g *gathering) naps(now time.Time) bool {
 	return g.phase == gatherNothing || g.phase == gatherPlain && now.Sub(g.began) < gatherAfter
 }
 
-// next comes before a wait of a reader to whom something flows, and tells how long to doze; 0: not at all.
+// next is called before the reader of a flow waits, and returns how long to doze; 0: not at all.
 func (g *gathering) next(now time.Time) time.Duration {
 	took := now.Sub(g.began)
 	switch g.phase {
@@ -113,7 +113,7 @@ func (g *gathering) next(now time.Time) time.Duration {
 	return 0
 }
 
-// tryIt begins a trial, if what has come without dozing promises something.
+// tryIt begins a trial, if the rate without dozing makes one promising.
 func (g *gathering) tryIt(now time.Time) {
 	g.plain = g.rate(now)
 	g.length = time.Duration(min(gatherBytes/g.plain*float64(time.Second), float64(gatherFirst)))
@@ -130,7 +130,7 @@ func (g *gathering) measure(phase gatherPhase, now time.Time) {
 
 func (g *gathering) rate(now time.Time) float64 { return float64(g.bytes) / now.Sub(g.began).Seconds() }
 
-// gains tells whether so much more comes than without dozing.
+// gains reports whether the rate is at least much times the rate without dozing.
 func (g *gathering) gains(much float64, now time.Time) bool { return g.rate(now) >= much*g.plain }
 
 // giveUp goes on without dozing, for a while at least.

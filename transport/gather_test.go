@@ -7,23 +7,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A flowing peer sends to a reader that naps, or dozes as its gathering says.
+// A flowing is a peer that sends to a reader, which naps, or dozes as its gathering says.
 type flowing struct {
 	g      gathering
 	now    time.Time
 	rate   func(doze time.Duration) float64 // bytes a second
 	dozes  int
-	longer time.Duration // what was dozed altogether
+	longer time.Duration // length of all dozes together
 }
 
-// aNap is how long one takes, with what the kernel adds.
+// aNap is how long a nap takes, with what the kernel adds.
 const aNap = 2 * DefaultPolling
 
 func flows(rate func(doze time.Duration) float64) *flowing {
 	return &flowing{rate: rate, now: time.Unix(1e9, 0)}
 }
 
-// run lets it flow for so long, and tells how long the last doze was.
+// run makes the peer send for d, and returns how long the last doze was.
 func (f *flowing) run(d time.Duration) (doze time.Duration) {
 	for end := f.now.Add(d); f.now.Before(end); {
 		doze = f.g.next(f.now)
@@ -38,12 +38,12 @@ func (f *flowing) run(d time.Duration) (doze time.Duration) {
 	return doze
 }
 
-// evenly is a peer whose messages come as they are made.
+// evenly is the rate of a peer that sends messages as they are made, whether the reader dozes or not.
 func evenly(rate float64) func(time.Duration) float64 {
 	return func(time.Duration) float64 { return rate }
 }
 
-// from is a peer that gets on twice as fast where its messages gather for so long.
+// from is the rate of a peer that is twice as fast if its messages gather for d at least.
 func from(d time.Duration, rate float64) func(time.Duration) float64 {
 	return func(doze time.Duration) float64 {
 		if doze >= d {
@@ -53,7 +53,7 @@ func from(d time.Duration, rate float64) func(time.Duration) float64 {
 	}
 }
 
-// Who dozes, after half a second, and for how long.
+// Which readers doze, after half a second, and for how long.
 func TestGathering(t *testing.T) {
 	const mega = 1 << 20
 	for _, tt := range []struct {
@@ -79,7 +79,7 @@ func TestGathering(t *testing.T) {
 	}
 }
 
-// A peer that has no more to say is delayed ever more seldom.
+// A peer that sends no more when its messages gather is delayed ever more seldom.
 func TestGatheringInVain(t *testing.T) {
 	f := flows(evenly(40 << 20))
 	trial := func() time.Duration {
@@ -103,7 +103,7 @@ func TestGatheringHarms(t *testing.T) {
 	require.Equal(t, (gatherSkip+gatherTries)*gatherFirst, f.longer)
 }
 
-// Once more comes no longer than without, nobody dozes any more; as before, if it does again.
+// Once dozing brings no more than not dozing, the reader stops dozing; it dozes again when that brings more again.
 func TestGatheringEnds(t *testing.T) {
 	gathers := from(gatherFirst, 40<<20)
 	for _, slow := range []float64{40 << 20, 1 << 20, 0} {
@@ -120,7 +120,7 @@ func TestGatheringEnds(t *testing.T) {
 	}
 }
 
-// What was tried in vain before does not count once it has not been in vain.
+// After a trial that was not in vain, the trials in vain before it no longer count.
 func TestGatheringForgets(t *testing.T) {
 	gathers := from(gatherFirst, 40<<20)
 	f := flows(evenly(40 << 20))
@@ -133,7 +133,7 @@ func TestGatheringForgets(t *testing.T) {
 	require.NotZero(t, f.run(gatherPause+2*gatherAfter))
 }
 
-// What flows anew has to last for as long again.
+// A flow that begins anew has to last for as long again.
 func TestGatheringBeginsAnew(t *testing.T) {
 	f := flows(from(gatherFirst, 40<<20))
 	for range 3 {

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Who finds no descriptor left to sleep with waits all the same: time-outs are time-outs, Close ends it, and what it has begun goes out.
+// A reader or writer that finds no descriptor left to sleep with waits all the same: time-outs are time-outs, Close ends the wait, and a
+// write that has begun goes out.
 func TestSleepsWithoutADescriptor(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	ended, _ := pair(t, TCP(), loopback())
@@ -51,7 +52,7 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	require.ErrorIs(t, returns(t, full), net.ErrClosed)
 }
 
-// What ends a wait ends it at once there, too.
+// What ends a wait ends a glance at once, too.
 func TestSlumberEnds(t *testing.T) {
 	for name, end := range map[string]func(w *watcher) error{
 		"by a reader's deadline": func(w *watcher) error { return w.readerDeadline(past) },
@@ -71,7 +72,7 @@ func TestSlumberEnds(t *testing.T) {
 	}
 }
 
-// It looks from time to time only until it can sleep.
+// A glance goes on only until there is a descriptor to sleep with.
 func TestSleepsOnceThereIsADescriptor(t *testing.T) {
 	cb := TCPCallbacks()
 	var reads atomic.Int32
@@ -102,8 +103,8 @@ func TestSleepsOnceThereIsADescriptor(t *testing.T) {
 	require.NoError(t, returns(t, came))
 }
 
-// No watch left for a connection of somebody's plug-in, whose descriptor is no socket, does not end the listener. Epoll descriptors that
-// are too deep within each other for the Go poller are as that.
+// If there is no watch left for an accepted connection, of a plug-in whose descriptor is no socket, the listener does not end. The test
+// uses epoll descriptors nested too deeply for the Go poller, which fail in the same way.
 func TestAcceptWithoutWatches(t *testing.T) {
 	deep := -1
 	for inner := -1; ; inner = deep {

@@ -20,10 +20,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The rules of the tsocket guide, a line each, under the heading of the guide's section that states it, in our words and with our names:
-// a test for each section, and two for the one that is of addresses and of sockets.
+// The rules of the tsocket guide, in our words and with our names, a line each, under the heading of the section that states them: a test
+// for each section, and two for the section about addresses and sockets.
 
-// A guideRule is one of them.
+// A guideRule is one of these rules.
 type guideRule struct {
 	says  string
 	holds func(t *testing.T)
@@ -101,7 +101,7 @@ func TestGuideDatagrams(t *testing.T) {
 			require.ErrorIs(t, err, syscall.EDESTADDRREQ)
 			require.Zero(t, n)
 		})},
-		{"a second send is busy", func(t *testing.T) { // no real socket is sure to be caught sending
+		{"a second send is busy", func(t *testing.T) { // with a real socket it is not certain that the first send is still in flight
 			d := &Datagram{remote: loopback()}
 			d.sending.Store(true)
 			_, err := d.SendTo(soon(t), []byte("x"), nil)
@@ -140,7 +140,7 @@ func TestGuideStreams(t *testing.T) {
 			_, err = s.Readv(soon(t), make([]byte, 10))
 			require.NoError(t, err)
 			for left := 90; left > 0; {
-				parts := 3 // of each packet
+				parts := 3 // vectors of each packet
 				_, err := s.ReadPDU(soon(t), func() ([][]byte, error) {
 					if n, err := s.PendingBytes(); n != left || err != nil {
 						return nil, fmt.Errorf("%d bytes pending, not %d: %w", n, left, err)

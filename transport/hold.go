@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Hold stops the queue at a byte boundary, for a hand-off: nothing goes out any more, and whoever posts waits, until Unhold or End. What
-// was posted before waits too, and Held tells what it is. A WritevQueue that is writing its own buffers at that moment ends with
-// ErrPaused. When ctx ends before the writer has stopped the queue goes on, and the error is ctx's.
+// Hold stops the queue at a byte boundary, for a hand-off: nothing goes out any more, and new posts wait, until Unhold or End. What was
+// posted before waits too, and Held returns it. A WritevQueue that is writing its own buffers at that moment ends with ErrPaused. When ctx
+// ends before the writer has stopped, the queue goes on, and the error is ctx's.
 func (q *Queue) Hold(ctx context.Context) error {
 	q.mu.Lock()
 	switch {
@@ -77,13 +77,14 @@ func (q *Queue) resumed(ctx context.Context) error {
 	return nil
 }
 
-// park is the writer's: it writes no more until the Hold ends; q.mu is held.
+// park is called by the writer, which then writes no more until the Hold ends; q.mu is held.
 func (q *Queue) park() {
 	q.parked = true
 	q.moved.Broadcast()
 }
 
-// putBack returns to the queue what is left of a batch of which n bytes are out; q.mu is held. What is out stays in the batch.
+// putBack returns to the queue what is left of the batch, of which n bytes are out; q.mu is held. The segments that are out stay in the
+// batch.
 func (q *Queue) putBack(n int64) {
 	out := 0
 	for out < len(q.batch) && n >= int64(len(q.batch[out].buf)) {
@@ -117,8 +118,8 @@ func (q *Queue) putBack(n int64) {
 	q.batch = q.batch[:out]
 }
 
-// Held copies the bytes that are still to be sent, the rest of what is partly out first. The queue must be held. Posts that wait for
-// their turn, and calls of WritevQueue of which nothing is out, are not among them: their callers hear from End, or go on after Unhold.
+// Held returns a copy of the bytes that are still to be sent, the rest of what is partly out first. The queue must be held. Posts that wait
+// for their turn, and calls of WritevQueue of which nothing is out, are not among them: these calls fail by End, or go on after Unhold.
 func (q *Queue) Held() []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -154,8 +155,8 @@ func (q *Queue) Unhold() {
 	}
 }
 
-// End makes err the answer to everybody who waits and to every later post: what the queue holds goes out elsewhere, or never. Only a call
-// of which a part is out hears of success: the rest is among what Held has told.
+// End makes err the result of every call that waits and of every later post: what the queue holds goes out elsewhere, or never. Only a call
+// of which a part is out succeeds: Held has returned the rest of its bytes.
 func (q *Queue) End(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -175,13 +176,13 @@ func (q *Queue) End(err error) {
 	}
 }
 
-// Stage makes a new queue wait with what another process had still to send: nothing goes out until Unhold, but posts are taken, and go
-// out behind it. held is copied. Stage waits only for a write that is in progress on the stream, until ctx ends. ErrPaused if the queue is
-// held or staged already, net.ErrClosed for a stream that is closed, syscall.EMFILE where the writer has nothing to wait with; after an
-// error the queue is as it was.
+// Stage puts held, which another process still had to send, into a new queue: nothing goes out until Unhold, but posts are taken, and go
+// out after held. held is copied. Stage waits only for a write that is in progress on the stream, until ctx ends. ErrPaused if the queue is
+// held or staged already, net.ErrClosed for a stream that is closed, syscall.EMFILE if there is no descriptor for the writer to wait with;
+// after an error the queue is as it was.
 func (q *Queue) Stage(ctx context.Context, held []byte) error {
 	err := q.s.pauseWrite(ctx)
-	if err == nil && len(held) > 0 { // there may be no room for them
+	if err == nil && len(held) > 0 { // the writer may have to wait for room
 		if err = q.s.car.prepare(true); err != nil {
 			q.s.resumeWrite()
 		}

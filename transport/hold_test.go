@@ -72,7 +72,7 @@ func TestPauseRead(t *testing.T) {
 	}
 }
 
-// A read or write that begins at the moment of a pause is paused too: nothing is in progress when the pause has begun.
+// A read or write that begins at the moment of a pause is paused, too: nothing is in progress once the pause has begun.
 func TestPauseMeetsBeginning(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewQueue(s, nil)
@@ -102,7 +102,7 @@ func TestPauseMeetsBeginning(t *testing.T) {
 			s.usable()
 		}
 		require.NoError(t, s.PauseRead(limit), i)
-		if i%4 == 0 { // the flusher begins, and is to stop
+		if i%4 == 0 { // the flusher begins, and must stop
 			require.NoError(t, q.Hold(limit), i)
 			q.Unhold()
 		}
@@ -165,7 +165,7 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 			select {
 			case k := <-posted:
 				t.Fatalf("all of %d bytes were posted", k.taken)
-			case <-time.After(20 * time.Millisecond): // whoever posts waits
+			case <-time.After(20 * time.Millisecond): // a post waits
 			}
 			require.Error(t, q.Post(NoWait(), []byte("x"), nil, Urgent))
 			q.End(io.ErrClosedPipe)
@@ -173,7 +173,7 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 			wg.Wait()
 			require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, 0), io.ErrClosedPipe)
 			sent := q.sent
-			// A large post that was being written is the queue's, and its poster waited: it may have heard from End.
+			// The rest of a large post that was being written belongs to the queue; its caller waited, and may have got the error of End.
 			n := int(sent) + len(held)
 			require.Contains(t, []int{k.taken, k.taken + k.refused}, n)
 			for len(got) < int(sent) {
@@ -200,7 +200,7 @@ func TestStagedQueueSendsOnceUnheld(t *testing.T) {
 	require.Equal(t, "rest, more", string(b))
 }
 
-// A staged queue is not to be held: what it has belongs to whoever hands over still.
+// A staged queue cannot be held: its bytes still belong to the process that hands over.
 func TestStagedQueueCannotBeHeld(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewQueue(s, nil)
@@ -216,7 +216,7 @@ func TestStagedQueueCannotBeHeld(t *testing.T) {
 	require.NoError(t, q.Hold(soon(t)))
 }
 
-// A crampedCarrier has nothing to wait with.
+// A crampedCarrier has no descriptor to wait with.
 type crampedCarrier struct{ *grantCarrier }
 
 func (crampedCarrier) prepare(bool) error { return syscall.EMFILE }
@@ -232,7 +232,7 @@ func TestStageThatFailsLeavesQueue(t *testing.T) {
 	require.Equal(t, "post", string(k.got))
 }
 
-// Nor is one staged that is in use, or has failed: what it has goes out, in order and whole, or is nobody's any more.
+// A queue that is in use, or has failed, cannot be staged: what it holds goes out, in order and whole, or is lost.
 func TestStageOfUsedQueue(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
 	s := newStream(k, nil, connected)
@@ -251,7 +251,7 @@ func TestStageOfUsedQueue(t *testing.T) {
 	require.NoError(t, s.ready(pausedWrite), "the stream goes on")
 }
 
-// Of two who pause a direction at the same time one has done so.
+// If two callers pause a direction at the same time, one of them succeeds.
 func TestPauseTwice(t *testing.T) {
 	_, s := pair(t, TCP(), loopback())
 	s.pausing.Lock()
@@ -269,7 +269,7 @@ func TestPauseTwice(t *testing.T) {
 	require.ErrorIs(t, err[1], ErrPaused)
 }
 
-// Who finds a direction that somebody else is about to pause is told so: to wait for that could take longer than its own context lasts.
+// A pause of a direction that another call is about to pause fails at once: waiting for that call could outlast the caller's own context.
 func TestPauseBesideAnother(t *testing.T) {
 	_, s := pair(t, TCP(), loopback())
 	s.reading.Store(true) // a read that does not end
@@ -282,8 +282,8 @@ func TestPauseBesideAnother(t *testing.T) {
 	s.reading.Store(false)
 }
 
-// An Interrupt that has been missed is called again, and what it ends has not run out of its own time. A pause that does not come about
-// leaves the stream as it was.
+// An Interrupt that has been missed is called again, and the call that it ends does not fail as if its own time were over. A pause that
+// fails leaves the stream as it was.
 func TestPauseAsksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cb := memoryCallbacks()
@@ -319,7 +319,7 @@ func TestPauseAsksAgain(t *testing.T) {
 	})
 }
 
-// Nor does one of a listener.
+// The same for the pause of a listener.
 func TestPauseListenerGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cb := memoryCallbacks()
@@ -375,7 +375,8 @@ func (crampedAcceptor) acceptStream(context.Context) (*Stream, error) { return n
 func (crampedAcceptor) closed() <-chan struct{}                       { return nil }
 func (crampedAcceptor) halt(bool)                                     {}
 
-// What a pause has cut off is not broken by that, should the pause be given up before its caller comes back.
+// An operation that a pause has cut off is not broken if the pause is given up before the operation returns: a read gets ErrPaused, an
+// Accept goes on.
 func TestPauseGivenUp(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	gone, cancel := context.WithCancel(context.Background())
@@ -401,7 +402,7 @@ func TestPauseGivenUp(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// Where a single try would have to wait it is a time-out, which disturbs nothing. A callback has its second, as always.
+// A single try that would have to wait is a time-out, which disturbs nothing. A callback has its second, as always.
 func TestPauseNoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -507,8 +508,8 @@ func TestPauseListener(t *testing.T) {
 	}
 }
 
-// What a caller has withdrawn from among or behind others' bytes is counted once, also where a Hold puts those bytes back: Flush waits for
-// them.
+// Bytes that a caller has withdrawn from among or behind others' bytes are counted once, even if a Hold puts those others back: Flush waits
+// for the others.
 func TestHoldCountsWithdrawnOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name            string

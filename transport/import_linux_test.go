@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What Import gives can sleep, what ImportAccepted gives has nothing for that yet; both are the connection, whatever is around the plug-in.
+// A stream from Import has the descriptor that sleeping needs, a stream from ImportAccepted does not have it yet; both work, whatever is
+// around the plug-in.
 func TestImportAccepted(t *testing.T) {
 	for name, over := range map[string]struct {
 		tr Transport
@@ -44,7 +45,7 @@ func TestImportAccepted(t *testing.T) {
 	}
 }
 
-// A transport of somebody else's has no difference to make, and what cannot be handed off is refused.
+// For a Transport of another kind, ImportAccepted is Import; what cannot be handed off is refused.
 func TestImportAcceptedElsewhere(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	moved, err := ImportAccepted(struct{ Transport }{TCP()}, duplicate(t, s), nil)
@@ -57,7 +58,7 @@ func TestImportAcceptedElsewhere(t *testing.T) {
 	require.Error(t, err)
 }
 
-// What is not imported for want of descriptors is still there, and is imported once there are some.
+// A connection that cannot be imported for lack of descriptors is still there, and can be imported once there are some.
 func TestImportWithoutDescriptors(t *testing.T) {
 	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
 		c, s := pair(t, tr, at)
@@ -74,7 +75,7 @@ func TestImportWithoutDescriptors(t *testing.T) {
 	})
 }
 
-// What cannot be imported stays the caller's, however far the import has come.
+// A descriptor that cannot be imported stays the caller's, however far the import has come.
 func TestImportFailed(t *testing.T) {
 	for name, spoil := range map[string]func(*Callbacks[int]){
 		"Import": func(cb *Callbacks[int]) {
@@ -105,7 +106,7 @@ func TestImportFailed(t *testing.T) {
 	}
 }
 
-// Import may not close what it refuses. Where it has, the number is left to who has got it since.
+// Import must not close a descriptor that it refuses. If it does, the number is left alone, for another file may have it by now.
 func TestImportClosesWhatItRefuses(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	var p [2]int
@@ -137,7 +138,7 @@ func TestImportClosesWhatItRefuses(t *testing.T) {
 	require.NoError(t, unix.Close(dup))
 }
 
-// Also a connection that its peer has reset comes along: whoever reads it finds that out. Others come with it.
+// A connection that its peer has reset can be imported, too: its next read finds that out.
 func TestImportReset(t *testing.T) {
 	for name, tr := range map[string]Transport{"tcp": TCP(), "of the same callbacks": made(t, TCPCallbacks())} {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +157,7 @@ func TestImportReset(t *testing.T) {
 	}
 }
 
-// awaitEvent waits for something to read, or the end.
+// awaitEvent waits until there is something to read, or the connection has ended.
 func awaitEvent(t *testing.T, fd int) {
 	t.Helper()
 	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
@@ -171,7 +172,7 @@ func awaitEvent(t *testing.T, fd int) {
 	}
 }
 
-// What has been paused and goes on has no more to sleep with than before; what has to go out at once has it before it goes on.
+// A pause and its end make no descriptor for sleeping; a queue that is staged with bytes to send has it before it goes on.
 func TestPausePreparesNothing(t *testing.T) {
 	requireSpeakOnce(t, TCP(), loopback())
 	before := leak.Descriptors()

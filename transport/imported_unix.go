@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// families tells which sockets are those of one of the plug-ins over system calls.
+// families reports whether sockets of an address family are those of one of the plug-ins over system calls.
 type families func(af int) bool
 
 func inetFamily(af int) bool { return af == unix.AF_INET || af == unix.AF_INET6 }
 func unixFamily(af int) bool { return af == unix.AF_UNIX }
 
-// checkImported refuses a descriptor that is no socket of streams of such a family, connected or listening. It comes from elsewhere, and
-// whoever takes it is to find out before the one who gave it lets go. A connection costs two system calls here, as each session does that
-// a front hands out.
+// checkImported refuses a descriptor that is no stream socket of such a family, connected or listening. The descriptor comes from another
+// process, and the mistake must show before that process lets go of it. For a connection, such as each session that a front hands out, the
+// check costs two system calls.
 func checkImported(fd int, of families) (listening bool, err error) {
 	kind, err := getOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	switch {
@@ -42,7 +42,7 @@ func checkImported(fd int, of families) (listening bool, err error) {
 	return listening, nil
 }
 
-// checkRole is checkImported where it is known what the descriptor has to be.
+// checkRole is checkImported for a descriptor that has to be a listener, or has to be a connection.
 func checkRole(fd int, of families, listener bool) error {
 	listening, err := checkImported(fd, of)
 	switch {
@@ -56,8 +56,9 @@ func checkRole(fd int, of families, listener bool) error {
 	return nil
 }
 
-// hasBroken tells a connection that its peer, or the network, has ended from a socket that has never been one: it has no peer either, but
-// an error or an end for whoever reads next. It comes along with others, and does not keep them back.
+// hasBroken reports whether a socket without a peer is a connection that its peer, or the network, has ended, rather than one that has
+// never been connected: the next read then gets an error or the end. Such a connection is imported like any other, so that it does not keep
+// back those that are handed off together with it.
 func hasBroken(fd int) bool {
 	p := []unix.PollFd{{Fd: int32(fd)}}
 	for {

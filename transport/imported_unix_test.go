@@ -14,7 +14,7 @@ import (
 	"github.com/cnode-go/cnode/test/leak"
 )
 
-// strangers are descriptors that may come in the place of a connection or of a listener, by what they are.
+// strangers are descriptors that may come in the place of a connection or of a listener; the keys say what they are.
 func strangers(t *testing.T) map[string]int {
 	t.Helper()
 	own := func(of syscall.Conn) int {
@@ -70,15 +70,15 @@ func strangers(t *testing.T) map[string]int {
 	return fds
 }
 
-// What is no connection, or no listener, of a plug-in's is refused, whatever else it is, and stays its owner's. It is no fault of the
-// plug-in.
+// A descriptor that is no connection, or no listener, of a plug-in's is refused, whatever else it is, and stays its owner's. The error does
+// not blame the plug-in.
 func TestImportStrangers(t *testing.T) {
 	all := strangers(t)
 	around := struct{ Transport }{TCP()}
 	for name, tt := range map[string]struct {
 		tr             Transport
 		conn, listener string // what is imported
-		either         bool   // in the place of the other one, too
+		either         bool   // also import each in the place of the other
 	}{
 		"tcp": {TCP(), "a TCP connection", "a TCP listener", false}, "unix": {Unix(), "a UNIX connection", "a UNIX listener", false},
 		"wrapped":                         {Limit(TCP(), LimitOptions{}), "a TCP connection", "a TCP listener", false},

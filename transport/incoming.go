@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// incoming is how the reader of a descriptor waits. Only the reader uses it, but for wrote.
+// incoming is how the reader of a descriptor waits. Only the reader uses it, except for wrote.
 type incoming struct {
 	waits
 	fd     int
@@ -16,23 +16,23 @@ type incoming struct {
 	silent bool // nothing can be acknowledged
 }
 
-// use names where to wait.
+// use says where to wait.
 func (r *incoming) use(fd int, wait watch, p *poller) {
 	r.fd, r.wait, r.poller, r.expect = fd, wait, p, r.help
 }
 
-// took follows a read of n bytes, while the descriptor is still known to be open.
+// took is called after a read of n bytes, while the descriptor is still known to be open.
 //
-// A kernel acknowledges every second segment, and the others when its owner writes, or after 40 milliseconds. Where a segment is as large
-// as a message, as over the loopback, that leaves the peer's congestion control half of what it goes by: with BBR the connection is then
-// paced too slowly for as long as it lasts.
+// A kernel acknowledges every second segment at once, and the others when the program writes, or after 40 milliseconds. If a segment is as
+// large as a message, as over the loopback, the peer's congestion control gets only half of the acknowledgements that it goes by: with BBR
+// the connection is then paced too slowly for as long as it lasts.
 func (r *incoming) took(n int) {
 	if canPoll && !r.silent && r.spin.streams(n) {
 		r.silent = !quickAck(r.fd)
 	}
 }
 
-// end follows a read of n bytes.
+// end is called after a read of n bytes.
 func (r *incoming) end(n int) {
 	if !canPoll {
 		return
@@ -52,7 +52,7 @@ func (r *incoming) end(n int) {
 	r.gather.came(n)
 }
 
-// wrote follows a write of n bytes, an answer to which the reader is not to miss.
+// wrote is called after a write of n bytes. It ends a doze, so that the reader is there for the answer.
 func (r *incoming) wrote(n int64) {
 	r.spin.written(n)
 	if r.dozing.Load() {
@@ -60,19 +60,20 @@ func (r *incoming) wrote(n int64) {
 	}
 }
 
-// help does without the Go poller for a while, where the pace of the peer promises something. That looks away meanwhile.
+// help waits for a while without the Go poller, if the peer's pace makes that promising, and reports whether something came. If so, the Go
+// poller looks away from then on.
 func (r *incoming) help() bool {
 	r.began = time.Now()
 	habit := r.spin.begin()
 	if r.flows(habit) {
-		if r.once && !r.gather.naps(r.began) { // a doze ends with its context, which has to be watched for that
+		if r.once && !r.gather.naps(r.began) { // a doze has to end with the context, which is not watched yet (see await)
 			return false
 		}
 		if d := r.gather.next(r.began); d > 0 {
 			if r.doze(d) {
 				return true
 			}
-			habit = r.spin.begin() // something may have been said meanwhile
+			habit = r.spin.begin() // something may have been written meanwhile
 		}
 	}
 	r.keen = false
@@ -88,10 +89,10 @@ func (r *incoming) help() bool {
 	return came
 }
 
-// flows tells whether what is waited for comes in a flow.
+// flows reports whether what the reader waits for comes in a flow.
 func (r *incoming) flows(habit *pace) bool {
 	switch {
-	case habit == &r.spin.bulk: // a part of what flows, if something does
+	case habit == &r.spin.bulk: // possibly within a flow, which goes on
 	case habit == &r.spin.flow && r.poller.limit > 0 && habit.hot:
 		return true
 	default:
@@ -100,7 +101,7 @@ func (r *incoming) flows(habit *pace) bool {
 	return false
 }
 
-// doze lets come what does, for so long or until something is written. No thread waits, and no processor is taken from anybody.
+// doze lets messages gather for d, or until something is written. Meanwhile it occupies neither a thread nor a processor.
 func (r *incoming) doze(d time.Duration) bool {
 	r.wait.lookAway(false)
 	r.spell = spell{}
@@ -115,7 +116,7 @@ func (r *incoming) doze(d time.Duration) bool {
 	return came
 }
 
-// poll tries again and again, or naps.
+// poll tries again and again; in a flow it naps, and tries once.
 func (r *incoming) poll(habit *pace) bool {
 	limit := r.spin.patience(r.poller.limit)
 	if habit == &r.spin.flow {

@@ -12,7 +12,7 @@ import (
 type direct struct {
 	mu      sync.Mutex
 	inside  bool
-	left    chan struct{} // made and waited for by who waits for the call in flight to return, which closes it
+	left    chan struct{} // closed when the call in flight returns; nil: nobody waits for that
 	stopped bool
 }
 
@@ -49,14 +49,14 @@ func (d *direct) leaving() <-chan struct{} {
 	return d.left
 }
 
-// stop lets nobody in any more.
+// stop makes enter fail from now on.
 func (d *direct) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = true
 }
 
-// runDirect is run without a goroutine. When ctx ends, others end the call.
+// runDirect is run without a goroutine for the call. When ctx ends, or the socket is closed, another goroutine ends the call.
 func (d *side) runDirect(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error) error {
 	if !d.direct.enter() {
 		return net.ErrClosed
@@ -65,7 +65,7 @@ func (d *side) runDirect(ctx context.Context, s fullSocket, name string, call fu
 	return d.result(ctx, s, name, d.callDirect(ctx, s, name, call))
 }
 
-// callDirect gives a time-out, or the reason to give up; the call keeps its own results.
+// callDirect returns nil, a time-out, or the reason to give up; call keeps its own results.
 func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error) error {
 	total := timeLeft(ctx)
 	if ctx.Done() != nil {
@@ -74,7 +74,7 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 			if err := call(0); err == nil || !interrupted(err) && !timedOut(err, false) {
 				return nil
 			}
-			if d.giveUp.Load() { // Close may have lost its patience meanwhile: nobody would end another call
+			if d.giveUp.Load() { // Close may have stopped waiting meanwhile: nobody would end another call
 				return os.ErrDeadlineExceeded
 			}
 		}
@@ -86,14 +86,15 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 		defer func() {
 			close(returned)
 			if !stop() {
-				<-fired // it is not to end the next call
+				<-fired // endDirect must not end the next call
 			}
 		}()
 	}
 	return d.repeat(s, name, call, total, false)
 }
 
-// endDirect has Interrupt called until the call in flight has returned. One that takes longer than its second makes the socket dead.
+// endDirect has Interrupt called again and again until the call in flight has returned. A call that takes longer than its second makes the
+// socket dead.
 func (d *side) endDirect(s fullSocket, name string, returned <-chan struct{}) {
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
@@ -106,7 +107,7 @@ func (d *side) endDirect(s fullSocket, name string, returned <-chan struct{}) {
 		case <-returned:
 			return
 		case <-again.C:
-		case <-s.closed(): // it is ended by that
+		case <-s.closed(): // Close ends the call
 			return
 		case <-limit.C:
 			_ = s.unresponsive(name)
@@ -132,12 +133,12 @@ func (d *side) stopDirect(s fullSocket) bool {
 		ending.start(s, d)
 		select {
 		case <-left:
-			return ending.over(limit.C) // C may not be closed under it either
+			return ending.over(limit.C) // C must not be closed while Interrupt uses it, either
 		case <-again.C:
 		case <-limit.C:
 			moment := time.NewTimer(slice)
 			defer moment.Stop()
-			ending.over(moment.C) // one that has only just begun is not to be blamed
+			ending.over(moment.C) // an Interrupt that has only just begun is not to be blamed
 			return false
 		}
 	}

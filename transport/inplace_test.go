@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// directCallbacks are those of the in-memory transport, run by their callers.
+// directCallbacks are the callbacks of the in-memory transport, with Direct.
 func directCallbacks() Callbacks[*memorySocket] {
 	cb := memoryCallbacks()
 	cb.Flags |= Direct
@@ -37,7 +37,7 @@ func TestDirectNeedsInterrupt(t *testing.T) {
 	require.ErrorContains(t, err, "unknown bits")
 }
 
-// The callbacks run on the goroutine of who calls, which a panic's stack would show.
+// The callbacks run on their caller's goroutine, which a panic's stack would show.
 func TestDirectRunsInPlace(t *testing.T) {
 	cb := directCallbacks()
 	key := make(chan string, 10)
@@ -54,7 +54,7 @@ func TestDirectRunsInPlace(t *testing.T) {
 	require.Equal(t, goroutine(), <-key)
 }
 
-// What ends a wait: the context, its time, Close. One that is ended does not take the other direction along.
+// The context, its deadline and Close end a wait. The wait of the other direction goes on.
 func TestDirectEnds(t *testing.T) {
 	c, s := memoryPair(t, directCallbacks())
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
@@ -122,7 +122,7 @@ func TestDirectLateEnd(t *testing.T) {
 	}
 }
 
-// A callback that breaks its word holds up its caller, and nobody else: the socket is dead for others, and Close comes back.
+// A Direct callback that does not come back holds up its caller alone: the socket is dead for others, and Close comes back.
 func TestDirectBreaksItsWord(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -182,7 +182,7 @@ type lateContext struct {
 
 func (l lateContext) Deadline() (time.Time, bool) { return l.until, true }
 
-// Whose time was over finds that his context has ended: by that he tells it from the end of the connection.
+// A caller whose time was over finds that its context has ended, and so can tell that from the end of the connection.
 func TestFullTimeOutEndsContext(t *testing.T) {
 	for name, cb := range map[string]Callbacks[*memorySocket]{"in place": directCallbacks(), "on a goroutine": memoryCallbacks()} {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +197,7 @@ func TestFullTimeOutEndsContext(t *testing.T) {
 	}
 }
 
-// A call that has looked once, and comes back from that when Close has lost its patience, makes no other one: C is closed by then.
+// A call whose first, single try comes back when Close has stopped waiting makes no other try: C is closed by then.
 func TestDirectLooksLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cb := directCallbacks()

@@ -1,7 +1,7 @@
 package transport
 
-// metItself tells whether a socket has connected to itself: the system may have given it the very port as its own that it connects to, and
-// where nobody listens there a TCP socket answers itself. Plug-ins of others look after themselves.
+// metItself reports whether a socket has connected to itself: the system may give a socket, as its own port, the very port that it connects
+// to, and if nobody listens there a TCP socket answers itself. Only this package's own plug-ins are checked.
 func (p *plugin[C]) metItself(s *socket[C], addr Addr) bool {
 	if !p.prompt {
 		return false

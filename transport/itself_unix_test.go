@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where nobody listens nobody answers, though a socket may happen to have that port itself. Who listens there next gets it.
+// A connect to a port at which nobody listens is refused, even if the socket happens to have that port itself. The next listener gets the
+// port.
 func TestConnectMeetsItself(t *testing.T) {
 	fd, err := newSocketFD(loopback())
 	require.NoError(t, err)

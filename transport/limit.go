@@ -54,7 +54,7 @@ func (o LimitOptions) buckets() (read, write *bucket) {
 type bucket struct {
 	rate  float64 // bytes per second; 0: no limit
 	burst float64 // the most it holds
-	step  float64 // a waiter waits for so many: those of 10 ms
+	step  float64 // how many bytes a waiter waits for: those of 10 ms
 
 	mu   sync.Mutex
 	held float64 // below 0 when several have taken from it at once
@@ -85,7 +85,7 @@ func (b *bucket) fill() (now time.Time) {
 	return now
 }
 
-// look tells how many bytes of n may pass now, or else when to look again.
+// look returns how many bytes of n may pass now, or else when to look again.
 func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
 	if b.rate == 0 || n == 0 {
 		return n, time.Time{}
@@ -104,7 +104,7 @@ func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
 	return 0, now.Add(time.Duration(min(math.Ceil(wait), float64(time.Hour))))
 }
 
-// allow waits until some bytes of n may pass, and tells how many.
+// allow waits until some bytes of n may pass, and returns how many.
 func (b *bucket) allow(ctx context.Context, p *pauser, n int64) (int64, error) {
 	if err := ended(ctx); err != nil {
 		return 0, err
@@ -124,8 +124,8 @@ func (b *bucket) allow(ctx context.Context, p *pauser, n int64) (int64, error) {
 	}
 }
 
-// take empties the bucket by what has passed. It has filled while that waited in the carrier below, and what a full one could not hold is not
-// there to be taken.
+// take takes n bytes that have passed out of the bucket. The bucket is filled first, for time has passed while the carrier below waited;
+// what a full bucket cannot hold is lost.
 func (b *bucket) take(n int64) {
 	if b.rate == 0 {
 		return

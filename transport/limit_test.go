@@ -70,7 +70,7 @@ func TestLimitRefills(t *testing.T) {
 	})
 }
 
-// One burst is all that a rest is good for, also where somebody waits in the carrier below meanwhile.
+// A rest allows one burst and no more, even if an operation waits in the carrier below meanwhile.
 func TestLimitRestsWhileItWaits(t *testing.T) {
 	o := LimitOptions{Read: 1000, Write: 1000, Burst: 100}
 	for name, waits := range map[string]func(t *testing.T) (begin func(), pass func(n int)){
@@ -117,7 +117,7 @@ func TestLimitRestsWhileItWaits(t *testing.T) {
 	}
 }
 
-// A single try takes what the bucket holds, although one who waits would wait for more.
+// A single try takes what the bucket holds, although an operation that may wait would wait for more.
 func TestLimitSingleTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := pair(t, Limit(NewMemory(), LimitOptions{Write: 10_000, Burst: 200}), MemoryAddr(""))
@@ -184,7 +184,7 @@ func TestLimitWaitEnds(t *testing.T) {
 	})
 }
 
-// It ends with Release, too.
+// The wait ends with Release, too.
 func TestLimitReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, Limit(NewMemory(), LimitOptions{Read: 0.001, Burst: 1}), MemoryAddr(""))
@@ -213,7 +213,7 @@ func TestLimitEnd(t *testing.T) {
 	})
 }
 
-// What is handed off has a full bucket where it goes.
+// A stream that is handed off has a full bucket in the other process.
 func TestLimitMoves(t *testing.T) {
 	require.True(t, Limit(TCP(), LimitOptions{}).Movable())
 	require.False(t, Limit(NewMemory(), LimitOptions{}).Movable())

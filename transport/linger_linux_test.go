@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A socket that lingers, as its owner or its listener's has set it, holds up nobody but who closes it.
+// A socket that lingers, as its owner or its listener's owner has set it, holds up only the goroutine that closes it.
 func TestCloseLingers(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	raw, err := c.SyscallConn()
@@ -20,7 +20,7 @@ func TestCloseLingers(t *testing.T) {
 	require.NoError(t, err)
 	p := make([]byte, 1<<20)
 	require.NoError(t, raw.Control(func(fd uintptr) {
-		for err == nil { // as much as goes into the sockets
+		for err == nil { // until the sockets are full
 			_, err = unix.Write(int(fd), p)
 		}
 	}))

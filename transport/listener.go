@@ -11,7 +11,7 @@ import (
 
 // A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
 type Listener struct {
-	// Exhausted, if not nil, is told each time an Accept begins to wait for want of descriptors or memory, or after a connection that the
+	// Exhausted, if not nil, is called each time an Accept begins to wait for lack of descriptors or memory, or after a connection that the
 	// system has refused. It is set before the first Accept.
 	Exhausted func(error)
 
@@ -23,7 +23,7 @@ type Listener struct {
 	pausing sync.Mutex // one Pause or Resume at a time
 	paused  atomic.Bool
 	idle    chan struct{}                 // holds a token when an Accept has ended while paused; made by the first Pause
-	rests   atomic.Pointer[chan struct{}] // an Accept waits for descriptors until it is closed
+	rests   atomic.Pointer[chan struct{}] // closed to end the pause that an Accept makes for lack of descriptors
 }
 
 // An acceptor is what a Listener needs of a socket, whatever its plug-in's C.
@@ -48,7 +48,7 @@ func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
 // Addr is the address that the listener is really bound to.
 func (l *Listener) Addr() Addr { return l.addr }
 
-// Accept waits for a connection. ECONNABORTED, the other errors of accept(2) that are of one connection (see its NOTES; EPERM), and a lack
+// Accept waits for a connection. ECONNABORTED, the other errors of accept(2) that concern one connection (see its NOTES; EPERM), and a lack
 // of descriptors or memory do not end a listener: Accept goes on, at once after ECONNABORTED and after a pause otherwise, until ctx ends or
 // the listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
 func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
@@ -105,15 +105,15 @@ func (l *Listener) Close() error {
 	return opError("close", l.addr, l.sock.close())
 }
 
-// KeepPath has Close leave the file of a UNIX socket where it is, for it is somebody else's: a service manager's, say, that has opened the
-// socket and will give it to the next process, too (systemd.socket(5)).
+// KeepPath makes Close leave the file of a UNIX socket where it is, for it belongs to somebody else: a service manager, say, that has
+// opened the socket and will give it to the next process, too (systemd.socket(5)).
 func (l *Listener) KeepPath() { l.keepsPath.Store(true) }
 
-// KeepsPath tells whether KeepPath has been called.
+// KeepsPath reports whether KeepPath has been called.
 func (l *Listener) KeepsPath() bool { return l.keepsPath.Load() }
 
-// Release frees the socket in this process only: another one goes on listening. As by Close, Accept ends with net.ErrClosed. An error is
-// the plug-in's (a *CallbackError: ErrUnresponsive), or the system's; the listener has ended here all the same.
+// Release frees the socket in this process only: another process goes on listening. As with Close, Accept ends with net.ErrClosed. An error
+// is the plug-in's (a *CallbackError: ErrUnresponsive), or the system's; the listener has ended here all the same.
 func (l *Listener) Release() error { return opError("release", l.addr, l.sock.release()) }
 
 // Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until Resume, while connections go on to arrive
@@ -155,7 +155,7 @@ func (l *Listener) resume() {
 	l.paused.Store(false)
 }
 
-// endAccept gives the listener free.
+// endAccept frees the listener for the next Accept, and tells a Pause that waits.
 func (l *Listener) endAccept() {
 	l.accepting.Store(false)
 	if l.paused.Load() {
@@ -166,14 +166,15 @@ func (l *Listener) endAccept() {
 	}
 }
 
-// exhausted tells a want of descriptors, of memory or (ENOSPC of epoll_ctl) of watches, which passes.
+// exhausted reports whether err is a lack, which passes, of descriptors, of memory or (ENOSPC of epoll_ctl) of watches.
 func exhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOSPC) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
-// ofConnection tells an error of the connection that was to be accepted: accept(2) of Linux hands on what its network has said meanwhile,
-// and EPERM or EACCES is the word of a firewall, or of a security module. A breach of the plug-in's contract is none, whatever it wraps.
+// ofConnection reports whether err concerns only the connection that was to be accepted: accept(2) of Linux passes on that connection's
+// pending network errors, and EPERM or EACCES comes from a firewall, or a security module. A breach of the plug-in's contract is no such
+// error, whatever it wraps.
 func ofConnection(err error) bool {
 	if errors.Is(err, ErrContract) {
 		return false

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// looks tells whether the Go poller would wake up for a direction.
+// looks reports whether the Go poller would wake up for a direction.
 func (w *watcher) looks(writing bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -20,7 +20,7 @@ func (w *watcher) looks(writing bool) bool {
 }
 
 // The Go poller looks away once a writer has had its room, or has given up: over a UNIX socket all that the peer reads would wake it. It
-// looks again for the next who waits.
+// looks again when a writer waits again.
 func TestLooksAwayFromRoom(t *testing.T) {
 	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
 		c, s := pair(t, tr, at)
@@ -42,7 +42,7 @@ func TestLooksAwayFromRoom(t *testing.T) {
 	})
 }
 
-// waiterOf is a Waiter of a connected socket, which is closed with the test, that socket, and the one at the other end.
+// waiterOf returns a Waiter of a connected socket, that socket, and the one at the other end; the Waiter is closed with the test.
 func waiterOf(t testing.TB) (waiter *Waiter, here, there int) {
 	t.Helper()
 	c, s := pair(t, Unix(), socketPath(t))
@@ -56,7 +56,7 @@ func waiterOf(t testing.TB) (waiter *Waiter, here, there int) {
 	return waiter, here, there
 }
 
-// So it does from a Waiter's Write, and from its Accept.
+// The Go poller looks away after a Waiter's Write and Accept, too.
 func TestWaiterLooksAway(t *testing.T) {
 	waiter, here, there := waiterOf(t)
 	w := waiter.watch.(*watcher)
@@ -94,7 +94,7 @@ func TestWaiterLooksAway(t *testing.T) {
 	}
 }
 
-// What comes between a try and the moment when the Go poller looks again wakes nobody, nor does room: the SDK tries once more.
+// What comes between a try and the moment when the Go poller looks again wakes no thread, nor does room: so the SDK tries once more.
 func TestTriesBeforeSleeping(t *testing.T) {
 	cb := TCPCallbacks()
 	read, write := cb.Read, cb.Write
@@ -160,7 +160,7 @@ func TestTriesBeforeSleeping(t *testing.T) {
 	}
 }
 
-// So does a Waiter's Accept.
+// A Waiter's Accept tries once more, too.
 func TestWaiterTriesBeforeSleeping(t *testing.T) {
 	waiter, here, there := waiterOf(t)
 	w, p := waiter.watch.(*watcher), make([]byte, 1)

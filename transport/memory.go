@@ -103,7 +103,7 @@ func (s *memorySocket) listen(addr Addr, backlog int) (Addr, error) {
 }
 
 func (s *memorySocket) accept(tmo time.Duration) (*memorySocket, Addr, error) {
-	select { // what is ready goes before a time-out of 0
+	select { // a connection that is ready takes precedence over a time-out of 0
 	case c := <-s.queue:
 		return c, c.remote, nil
 	default:
@@ -158,7 +158,8 @@ func (s *memorySocket) connect(addr Addr, tmo time.Duration) error {
 	return os.ErrDeadlineExceeded
 }
 
-// queued looks after what has been put into a listener's backlog: a listener closed at the same moment may have missed it.
+// queued is called after a connection has been put into a listener's backlog: a listener that was closed at the same moment may have missed
+// it.
 func (s *memorySocket) queued() {
 	select {
 	case <-s.gone:

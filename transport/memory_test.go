@@ -35,7 +35,7 @@ func TestMemoryNames(t *testing.T) {
 	require.Equal(t, "memory:a", again.Addr().String())
 }
 
-// Whoever has connected to a listener that is closed is told, however close the moments are.
+// A connection to a listener that is closed gets an error, however close the moments are.
 func TestMemoryListenerClosedUnderConnect(t *testing.T) {
 	tr := NewMemory()
 	for range 300 {
@@ -149,7 +149,7 @@ func TestMemoryBacklog(t *testing.T) {
 	require.ErrorIs(t, returns(t, third), syscall.ECONNREFUSED)
 }
 
-// What is written behind CloseWrite is refused, as over TCP.
+// A write after CloseWrite is refused, as over TCP.
 func TestMemoryWriteBehindCloseWrite(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
 	_, err := c.Writev(soon(t), []byte("before"))

@@ -14,7 +14,7 @@ import (
 	"github.com/cnode-go/cnode/test/leak"
 )
 
-// duplicate is what another process would get.
+// duplicate makes the descriptor that another process would get.
 func duplicate(t *testing.T, of interface{ Descriptor() (int, error) }) int {
 	fd, err := of.Descriptor()
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestStreamMovesWithBytesReadAhead(t *testing.T) {
 	})
 }
 
-// What Export has given is the caller's: reads that go on do not change it.
+// The result of Export belongs to the caller: later reads do not change it.
 func TestExportGivesACopy(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	_, err := c.Writev(soon(t), []byte("abcd"))
@@ -129,7 +129,7 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// What cannot be imported is still its owner's, whatever has failed: neither closed nor, if it is a listener at a path, removed.
+// A descriptor that cannot be imported is still its owner's, whatever has failed: it is not closed, and the path of a listener not removed.
 func TestImportOwnsOnSuccessOnly(t *testing.T) {
 	refuses, broken := TCPCallbacks(), UnixCallbacks()
 	refuses.Import = func(any, int, []byte) (int, error) { return -1, unix.EPERM }

@@ -8,12 +8,13 @@ type outgoing struct {
 	room pace // how soon room has lately come
 }
 
-// use names where to wait.
+// use says where to wait.
 func (w *outgoing) use(wait watch, p *poller) {
 	w.wait, w.poller, w.writing, w.expect = wait, p, true, w.poll
 }
 
-// end follows a write. After a wait the Go poller looks away: over a UNIX socket it would wake up whenever the peer reads.
+// end is called after a write. If the writer has waited, the Go poller looks away: over a UNIX socket it would wake up whenever the peer
+// reads.
 func (w *outgoing) end() {
 	if w.began.IsZero() {
 		return
@@ -23,7 +24,7 @@ func (w *outgoing) end() {
 	w.wait.lookAway(true)
 }
 
-// poll tries again and again, where room has lately come soon.
+// poll tries again and again, if room has lately come soon.
 func (w *outgoing) poll() bool {
 	w.keen, w.began = false, time.Now()
 	if w.poller.limit == 0 || !w.room.due() || !w.poller.enter(&w.spell, w.began) {

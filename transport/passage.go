@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// A passage is how connections come from a listener whose Accept nothing but Close ends, as that of package tls: a goroutine of its own
-// accepts them.
+// A passage accepts connections, on a goroutine of its own, from a listener whose Accept only Close can end, such as that of package tls.
 type passage struct {
 	l      net.Listener
 	come   chan passed
@@ -19,7 +18,7 @@ type passage struct {
 	closes sync.Once
 }
 
-// A passed is what an Accept has given.
+// A passed is what an Accept has returned.
 type passed struct {
 	c   net.Conn
 	err error
@@ -34,9 +33,9 @@ func (p *passage) run() {
 	}
 }
 
-// next is an Accept, of which a panic is an error. Behind one that ends its goroutine another one goes on.
+// next makes one Accept. A panic of Accept becomes an error; so does an end of the goroutine, after which another goroutine goes on.
 func (p *passage) next() (a passed) {
-	err := errExited // it stays where Accept does not come back
+	err := errExited // stays so if Accept ends the goroutine
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%v", r)
@@ -53,7 +52,7 @@ func (p *passage) next() (a passed) {
 	return a
 }
 
-// give hands over what an Accept has given; false when nobody wants it any more.
+// give hands over what an Accept has returned; false if the passage is closed.
 func (p *passage) give(a passed) bool {
 	select {
 	case p.come <- a:
@@ -68,7 +67,7 @@ func (p *passage) give(a passed) bool {
 
 func (p *passage) accept(tmo time.Duration) (net.Conn, error) {
 	p.begins.Do(func() { go p.run() })
-	fires, stop := expiry(max(tmo, time.Millisecond)) // to look takes the goroutine an instant
+	fires, stop := expiry(max(tmo, time.Millisecond)) // the goroutine needs an instant to find a connection that is ready
 	defer stop()
 	select {
 	case a := <-p.come:

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ErrPaused is what operations of a paused direction get: those in progress, and those that come before Resume. It is a time-out, for
+// ErrPaused is the error of operations in a paused direction: those in progress, and those that begin before Resume. It is a time-out, for
 // nothing is wrong with the stream: bytes that a cut-off read has taken are there for the next one.
 var ErrPaused = fmt.Errorf("paused for a hand-off: %w", os.ErrDeadlineExceeded)
 
@@ -18,12 +18,12 @@ const askAgain = 10 * time.Millisecond
 
 // PauseRead stops the reading direction at a byte boundary: the read in progress ends with ErrPaused, what it had taken is put back, and
 // later ones get ErrPaused until Resume. It waits until no read is in progress; when ctx ends before, the stream goes on and the error is
-// ctx's. A write goes on beside it. ErrPaused where the direction is paused, or somebody else is about to pause it.
+// ctx's. A write goes on meanwhile. ErrPaused if the direction is paused already, or another call is about to pause it.
 func (s *Stream) PauseRead(ctx context.Context) error {
 	return opError("pause", s.remote, s.pause(ctx, pausedRead, &s.reading))
 }
 
-// pauseWrite does the same for the writing direction, where a part of the bytes may be out. Only a Queue uses it.
+// pauseWrite does the same for the writing direction; part of the bytes of the write in progress may be out. Only a Queue uses it.
 func (s *Stream) pauseWrite(ctx context.Context) error { return s.pause(ctx, pausedWrite, &s.writing) }
 
 func (s *Stream) pause(ctx context.Context, direction int32, busy *atomic.Bool) error {
@@ -33,7 +33,7 @@ func (s *Stream) pause(ctx context.Context, direction int32, busy *atomic.Bool) 
 	if err := ended(ctx); err != nil {
 		return err
 	}
-	if s.state.Load()&direction != 0 { // or is about to be: who sees to that may take longer than ctx does
+	if s.state.Load()&direction != 0 { // or about to be: the call that pauses it may outlast ctx, so do not wait for the lock
 		return ErrPaused
 	}
 	s.pausing.Lock()
@@ -52,7 +52,7 @@ func (s *Stream) pause(ctx context.Context, direction int32, busy *atomic.Bool) 
 	return err
 }
 
-// settle asks an operation to end, until it has or ctx has. A single try is one that finds none.
+// settle asks an operation to end, by halt, until the operation or ctx has ended. Under NoWait it succeeds only if there is no operation.
 func settle(ctx context.Context, busy *atomic.Bool, idle <-chan struct{}, halt func()) error {
 	if !busy.Load() {
 		return nil
@@ -99,7 +99,7 @@ func (s *Stream) resumeWrite() {
 	s.resume(pausedWrite)
 }
 
-// wake tells who pauses the stream that an operation has ended.
+// wake tells a pause in progress that an operation has ended.
 func (s *Stream) wake() {
 	if s.state.Load()&(pausedRead|pausedWrite) != 0 {
 		select {
@@ -109,7 +109,7 @@ func (s *Stream) wake() {
 	}
 }
 
-// cutOff gives a time-out that a pause has made its name, also where that has been given up since.
+// cutOff turns a time-out that a pause has caused into ErrPaused, even if the pause has been given up since.
 func (s *Stream) cutOff(ctx context.Context, direction int32, err error) error {
 	paused := s.state.Load()&direction != 0
 	switch {
@@ -124,20 +124,20 @@ func (s *Stream) cutOff(ctx context.Context, direction int32, err error) error {
 	return ErrPaused
 }
 
-// halt ends the operation of one direction that is in flight, or is about to be. It is called until there is none.
+// halt ends the operation of one direction that is in flight, or is about to be. It is called again and again until there is none.
 func (s *socket[C]) halt(writing bool) {
 	if s.wait != nil {
 		s.way(writing).deadline(past)
 		return
 	}
 	d := s.side(writing)
-	d.halted.Store(true) // where the plug-in has no Interrupt: reads come back by themselves, a write when it can
+	d.halted.Store(true) // if the plug-in has no Interrupt, a read comes back by itself, and a write when it can
 	if s.canInterrupt() {
 		s.prod(d)
 	}
 }
 
-// prod calls Interrupt for one direction, on a goroutine of its own, for it may not come back; never twice at once.
+// prod calls Interrupt for one direction, never twice at once, on a goroutine of its own, for Interrupt may not come back.
 func (s *socket[C]) prod(d *side) {
 	if d.halting.CompareAndSwap(false, true) {
 		go func() {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A pauser lets one direction of a carrier wait until a time, while the carrier is not closed.
+// A pauser lets one direction of a carrier wait until a given time, or until the carrier is closed.
 type pauser struct {
 	once   sync.Once
 	gone   chan struct{} // closed when Close begins
@@ -27,7 +27,7 @@ func (p *pauser) halt() {
 	}
 }
 
-// until waits for a moment. For a single try it does not wait: it is a time-out.
+// until waits until moment. Under NoWait it does not wait, but fails with a time-out.
 func (p *pauser) until(ctx context.Context, moment time.Time) error {
 	left := time.Until(moment)
 	if left <= 0 {

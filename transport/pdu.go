@@ -64,7 +64,7 @@ func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (in
 	}
 }
 
-// finishPDU ends a read: an unfinished one gives its bytes back.
+// finishPDU ends a read: the bytes of an unfinished one are put back.
 func (s *Stream) finishPDU(ctx context.Context, n int64, err error) (int64, error) {
 	defer clear(s.taken)
 	switch err {
@@ -117,10 +117,10 @@ func (s *Stream) readAhead(ctx context.Context, mid bool) error {
 		s.buf = make([]byte, readAheadMin)
 	}
 	b := s.buf
-	if len(b) > readAheadMax { // of a large packet that was cut off
+	if len(b) > readAheadMax { // unread has made it longer, for a large packet that was cut off
 		b = b[:readAheadMax]
 	}
-	if s.bulk { // large packets: what is read ahead of one would be copied for nothing
+	if s.bulk { // large packets: the part of one that is read ahead would be copied for nothing
 		b = b[:readAheadMin]
 		s.bulk = false
 	}

@@ -72,7 +72,7 @@ func (f *framer) next() ([][]byte, error) {
 	return nil, nil
 }
 
-// packets reads frames until the stream ends, again after every cancelled read.
+// packets reads frames until the stream ends, and goes on after every cancelled read.
 func packets(s *Stream) (all [][]byte, err error) {
 	for {
 		var f framer
@@ -191,7 +191,7 @@ func TestReadPDUEnds(t *testing.T) {
 	}
 }
 
-// A vector that has only empty buffers is skipped like these: a field of a packet may have no bytes.
+// A vector that has only empty buffers is skipped, as empty buffers are: a field of a packet may have no bytes.
 func TestReadPDUEmptyBuffers(t *testing.T) {
 	s := &Stream{car: &chunks{left: [][]byte{[]byte("\x00T")}, end: io.EOF}}
 	vectors := [][][]byte{{make([]byte, 1)}, {{}}, {{}, {}}, {make([]byte, 1)}, {}}
@@ -209,7 +209,7 @@ func TestReadPDUEmptyBuffers(t *testing.T) {
 	require.ErrorContains(t, err, "next does not come to an end")
 }
 
-// What next says against a packet is returned as it is.
+// An error of next is returned as it is.
 func TestReadPDURefused(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	_, err := c.Writev(soon(t), []byte{255, 255, 255, 255})
@@ -248,7 +248,7 @@ func TestReadPDUReadsAhead(t *testing.T) {
 	require.LessOrEqual(t, reads, 2)
 }
 
-// What a large packet that is cut off needs is needed once, and not any more when it has been read.
+// The buffer for a large packet that is cut off is made once, and given up when the packet has been read.
 func TestReadPDUCancelledLarge(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		for _, behind := range []int{0, 10} { // packets

@@ -38,7 +38,7 @@ func isDescriptor(fd int) bool                      { return fd >= 0 }
 func kernelPending(syscall.RawConn) (int, error)    { return 0, nil }
 func shutdown(int)                                  {}
 
-// dupFD leaves a descriptor as it is: here only a plug-in that waits itself knows what it is.
+// dupFD returns fd itself: here every plug-in waits by itself, and only the plug-in knows what its descriptor is.
 func dupFD(fd int) (int, error) { return fd, nil }
 
 func sameFile(a, b int) bool { return a == b }

@@ -39,8 +39,8 @@ func newSleeper(fd int) (*sleeper, error) {
 	}
 	if err := file.SetDeadline(time.Time{}); err != nil { // os.ErrNoDeadline: the poller has not taken it, and does not say why
 		defer file.Close()
-		if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil { // it takes every socket
-			return nil, os.NewSyscallError("poll", unix.ENOMEM) // or ENOSPC: a want of memory, or of watches
+		if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil { // a socket, which the poller takes if it can
+			return nil, os.NewSyscallError("poll", unix.ENOMEM) // or ENOSPC: memory, or watches, have run out
 		}
 		return nil, contractError("GetFD", "descriptor %d cannot be waited on: %v", fd, err)
 	}
@@ -57,7 +57,7 @@ func (w *sleeper) close() {
 func (w *sleeper) reading() *direction              { return &w.in }
 func (w *sleeper) writing() *direction              { return &w.out }
 func (w *sleeper) rawConn() syscall.RawConn         { return w.raw }
-func (w *sleeper) prepare(bool) error               { return nil } // it has what it sleeps with
+func (w *sleeper) prepare(bool) error               { return nil } // the duplicate is all it needs
 func (w *sleeper) look(bool) bool                   { return false }
 func (w *sleeper) lookAway(bool)                    {}
 func (w *sleeper) sit(bool, *seats) bool            { return false }
@@ -114,7 +114,7 @@ func connectResult(fd int) (done bool, err error) {
 	}
 }
 
-// setNonblock switches the mode. A fresh socket, of this package's own plug-ins, has no other flags to keep.
+// setNonblock puts fd into non-blocking mode. A fresh socket, of this package's own plug-ins, has no other flags to keep.
 func setNonblock(fd int, fresh bool) (err error) {
 	flags := unix.O_RDWR
 	if !fresh {

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// A poller bounds the readers and writers of one Transport that do without the Go poller at the same time.
+// A poller bounds how many readers and writers of one Transport do without the Go poller, that is poll or sit, at the same time.
 type poller struct {
 	limit  time.Duration // of polling
-	short  time.Duration // of a short wait, at least; 0: none is made
-	spell  time.Duration // for so long one does so on end; 0: nobody is told to let others run
+	short  time.Duration // the least length of a short wait; 0: there are no short waits
+	spell  time.Duration // how long a goroutine may poll and sit without a break before it yields; 0: it never yields
 	busy   atomic.Int32
-	crowd  atomic.Pointer[time.Time] // nobody comes in before; nil: there has been no crowd
+	crowd  atomic.Pointer[time.Time] // enter fails before this time; nil: there has been no crowd
 	seats  seats
 	alarms alarms
 
@@ -20,26 +20,28 @@ type poller struct {
 }
 
 const (
-	// spellLasts is how long somebody polls and sits on end before others have a turn. To the scheduler who does so looks like one that
-	// computes: by itself it would let others on the processor run after 10 ms only, and one of a thousand talkers every few seconds.
+	// spellLasts is how long a goroutine polls and sits without a break before it yields. To the Go scheduler, such a goroutine looks like
+	// one that computes: the scheduler by itself would let others run on the processor only after 10 ms, so that each of a thousand busy
+	// connections would have a turn only every few seconds.
 	spellLasts = time.Millisecond
 
-	// crowdWaits is how long that turn may take: longer, and others want the processor.
+	// crowdWaits is how long a yield may take: if it takes longer, others want the processor, and there is a crowd.
 	crowdWaits = 50 * time.Microsecond
 
-	// crowdLasts is how long nobody polls or sits then.
+	// crowdLasts is how long nobody polls or sits after a crowd has been found.
 	crowdLasts = 10 * time.Millisecond
 )
 
-// A spell is the time since which somebody polls and sits without having slept; the zero value is none.
+// A spell records since when a goroutine has polled and sat without sleeping; the zero value: it has not.
 type spell struct{ began time.Time }
 
 func newPoller(limit time.Duration) *poller {
 	return &poller{limit: limit, short: shortWait, spell: spellLasts}
 }
 
-// enter takes a place among those that poll or sit: one processor is always left to others. Who has had one for long lets others run
-// first, and keeps the place meanwhile, so nobody else has another spell before it is known whether there is a crowd.
+// enter takes one of the places for polling or sitting, of which there are GOMAXPROCS-1: one processor is always left to others. A
+// goroutine whose spell has lasted for p.spell yields first. It keeps the place meanwhile, so that no other goroutine begins a new spell
+// before it is known whether there is a crowd.
 func (p *poller) enter(s *spell, now time.Time) bool {
 	if until := p.crowd.Load(); until != nil && now.Before(*until) {
 		return false

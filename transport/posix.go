@@ -9,7 +9,7 @@ import (
 // same thing on other systems, and that the contract speaks of: errors.Is finds both, and the text stays. Any other error is returned as it
 // is. FromNet does so by itself.
 //
-// On windows package net gives the numbers of winsock (WSAECONNREFUSED), and syscall.ECONNREFUSED is one that no call of the system gives.
+// On windows package net gives the numbers of winsock (WSAECONNREFUSED), and no system call ever returns syscall.ECONNREFUSED.
 func PosixError(err error) error {
 	var code syscall.Errno
 	if err == nil || !errors.As(err, &code) {
@@ -29,8 +29,8 @@ type winsockError struct {
 
 func (e *winsockError) Unwrap() []error { return []error{e.posix, e.error} }
 
-// posix is what a number of winsock is called elsewhere; 0 for one that has no such name, and for the numbers of other systems, which are
-// smaller. Those of calls that would have to wait are not among them: package net waits by itself.
+// posix returns the errno of other systems that means the same as a number of winsock; 0 if there is none, and for the numbers of other
+// systems, which are smaller. The numbers that say that a call would have to wait are left out: package net waits by itself.
 func posix(code syscall.Errno) syscall.Errno {
 	for _, e := range [...]struct{ winsock, posix syscall.Errno }{
 		{10009, syscall.EBADF},

@@ -71,7 +71,7 @@ func TestPosixError(t *testing.T) {
 	require.Equal(t, io.EOF, PosixError(io.EOF))
 }
 
-// What a net.Conn or a net.Listener of windows gives comes out of FromNet by its POSIX name, from each call.
+// An error of a net.Conn or a net.Listener of windows comes out of each call of FromNet's Transport with its POSIX name.
 func TestFromNetOnWindows(t *testing.T) {
 	winsock := func(code syscall.Errno) error {
 		return &net.OpError{Op: "x", Net: "tcp", Err: os.NewSyscallError("wsax", code)}
@@ -85,7 +85,7 @@ func TestFromNetOnWindows(t *testing.T) {
 	_, err = refuses.Connect(soon(t), loopback())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 
-	// A listener goes on after a connection that was reset in the backlog, and after a want of descriptors.
+	// A listener goes on after a connection that was reset in the backlog, and after a lack of descriptors.
 	n := overTCP()
 	listen := n.Listen
 	n.Listen = func(a Addr) (net.Listener, error) {
@@ -105,7 +105,7 @@ func TestFromNetOnWindows(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 
-// A failingListener fails first.
+// A failingListener fails at its first Accepts.
 type failingListener struct {
 	*net.TCPListener
 	errs []error

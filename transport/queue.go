@@ -20,7 +20,7 @@ const (
 	combineFull = 128 << 10
 	// Beyond this number of segments the queue does not move all the others up when the first has its turn.
 	manySegments = 64
-	// So many places of callers that gave up may stand in a queue, or half of all.
+	// How many places of callers that gave up may stay in a queue; or half of all places, if that is more.
 	fewGiven = 16
 	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
 	joinMax = 2 << 10
@@ -38,7 +38,7 @@ type Queue struct {
 
 	mu      sync.Mutex
 	moved   sync.Cond // bytes have left, or the queue failed
-	watched int       // goroutines that wait for that
+	watched int       // goroutines that wait on moved
 	segs    []segment // waiting, in order
 	open    bool      // the last of segs is a combining buffer that takes more
 	queued  int       // bytes waiting and in flight
@@ -46,29 +46,29 @@ type Queue struct {
 	given   int       // claims in segs that their callers have given up
 	urgent  int       // part of queued: bytes of Urgent posts, without those that their own caller is writing
 	posted  int64     // bytes ever posted
-	done    int64     // of these, in order: delivered or withdrawn
+	done    int64     // how many of these, in order, have been delivered or withdrawn
 	sent    int64     // bytes ever delivered
 	writing bool      // there is a writer, or parked is set
 	err     error
 	held    chan struct{} // closed when a Hold ends; nil: there is none
-	parked  bool          // what waits does so for the end of the Hold
+	parked  bool          // the writer has stopped until the Hold ends
 	spares  []segment     // empty combining buffers
 	spared  int           // their size in bytes
 	idle    sync.Pool     // deliveries
 
-	// The writer's own.
+	// Used by the writer only.
 	vec     [][]byte
 	batch   []segment // what vec was made of
 	whole   []byte    // a small write in one piece
 	flushFn func()
 }
 
-// A segment is bytes that wait, or the place of a caller that will write its own.
+// A segment holds bytes that wait, or is the place of a caller that will write its own buffers.
 type segment struct {
 	buf       []byte
 	urgent    int    // bytes of Urgent posts in buf
 	parts     []part // of buf whose callers wait for their delivery, in order
-	withdrawn int64  // bytes that were here
+	withdrawn int64  // how many bytes were here that their callers have withdrawn
 	claim     *claim
 	rest      bool // buf was made for the rest of a write: it is no combining buffer
 }
@@ -89,7 +89,7 @@ type claim struct {
 // QueueOptions adjust a Queue. The zero value is good.
 type QueueOptions struct {
 	// Limit is how many bytes may wait before callers do; 0 is DefaultQueueLimit. One post may exceed it when nothing else waits. Over a
-	// FullImpl carrier that is not Direct a WritevQueue is copied however much waits: there its callers bound what the queue holds.
+	// FullImpl carrier that is not Direct a WritevQueue is copied however much waits: there the queue holds what its callers send at once.
 	Limit int
 }
 
@@ -111,15 +111,15 @@ const (
 	// Burst says that the caller is about to post more: the write is left to another goroutine, so that what follows is combined
 	// with it.
 	Burst PostMode = 1 << iota
-	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. When four times the limit waits
-	// in Urgent posts, and a megabyte at least, it is ErrQueueFull.
+	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. When Urgent posts of more than four
+	// times the limit wait, and of more than a megabyte, it is ErrQueueFull.
 	Urgent
 )
 
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
 var ErrQueueFull = errors.New("the peer does not read: Urgent posts of four times the queue's limit, and of a megabyte at least, are waiting")
 
-// urgentRoom is how many bytes Urgent posts may hold however low the limit is: they come in bursts that do not go by it.
+// urgentRoom is how many bytes of Urgent posts may wait however low the limit is: they come in bursts that do not depend on it.
 const urgentRoom = 1 << 20
 
 // Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use both buffers
@@ -207,7 +207,7 @@ func (q *Queue) past(n int64) {
 	}
 }
 
-// fail makes err the answer to everything that waits and comes; q.mu is held.
+// fail makes err the result of every call that waits or is still to come; q.mu is held.
 func (q *Queue) fail(err error) {
 	if q.err == nil {
 		q.err = err

@@ -41,7 +41,7 @@ func drained(b *testing.B) net.Listener {
 	return l
 }
 
-// many lets so many writers write n messages together, and takes the time until the last one is out.
+// many lets so many writers write n messages together, and returns how long it took until the last one was out.
 func many(b *testing.B, writers, n int, write func() error, flush func() error) time.Duration {
 	var wg sync.WaitGroup
 	begun := time.Now()

@@ -133,7 +133,7 @@ func TestQueueOrder(t *testing.T) {
 							t.Error(err)
 							return
 						}
-						clear(head) // both are the caller's again
+						clear(head) // head and body are the caller's again
 						clear(body)
 					}
 				})
@@ -217,7 +217,7 @@ func TestQueueBackPressure(t *testing.T) {
 		first := held(t, g, q, small)
 		require.NoError(t, q.Post(soon(t), small, nil, 0), "800 of 1000")
 
-		// Nothing more fits: a post waits, and what is cancelled is never sent.
+		// Nothing more fits: a post waits, and a post that is cancelled is never sent.
 		for _, size := range []int{400, 50_000} {
 			ctx, cancel := context.WithCancel(context.Background())
 			waits := aside(func() error { return q.Post(ctx, bytes.Repeat([]byte{'x'}, size), nil, 0) })
@@ -232,7 +232,7 @@ func TestQueueBackPressure(t *testing.T) {
 		require.ErrorIs(t, q.Post(ctx, small, nil, 0), context.DeadlineExceeded)
 		require.ErrorIs(t, returns(t, aside(func() error { return q.Post(NoWait(), small, nil, 0) })), os.ErrDeadlineExceeded)
 
-		// One that waits goes on when there is room; one larger than the limit when its turn has come.
+		// A post that waits goes on when there is room; a post larger than the limit goes on when its turn has come.
 		waits := aside(func() error { return q.Post(context.Background(), small, nil, 0) })
 		large := aside(func() error { return q.Post(context.Background(), bytes.Repeat([]byte{'l'}, 5000), nil, 0) })
 		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+400+5000 }, 10*time.Second, time.Millisecond)
@@ -251,7 +251,7 @@ func TestQueueBackPressure(t *testing.T) {
 	})
 }
 
-// Flush does not wait for what has been taken back, whenever that was.
+// Flush does not wait for bytes that have been withdrawn, whenever that was.
 func TestQueueFlushAfterCancel(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, _ := gated(t, full)
@@ -539,7 +539,7 @@ func TestQueueBuffers(t *testing.T) {
 		require.Positive(t, kept)
 		q.mu.Unlock()
 	}
-	require.Eventually(t, func() bool { // the flusher is about to go
+	require.Eventually(t, func() bool { // the flusher is about to end
 		q.Trim()
 		q.mu.Lock()
 		defer q.mu.Unlock()

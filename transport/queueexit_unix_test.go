@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Write that ends its goroutine (FailNow of a test) ends the queue, whoever the writer is.
+// A Write that ends its goroutine (FailNow of a test) ends the queue, whichever goroutine is the writer.
 func TestQueueWriterExits(t *testing.T) {
 	for name, kind := range map[string]Flags{"FullImpl": FullImpl, "Direct": FullImpl | Direct, "SDK waits": 0} {
 		for mode, what := range map[PostMode]string{0: "lone", Burst: "burst"} {

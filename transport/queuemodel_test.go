@@ -90,7 +90,7 @@ type modelCall struct {
 	kind     string
 	single   bool
 	cancel   context.CancelFunc
-	epoch    int // of its acceptance; -1: not yet
+	epoch    int // in which the queue accepted it; -1: not yet
 	gone     bool
 	done     chan written
 	result   *written
@@ -113,19 +113,19 @@ type queueModel struct {
 	portion int
 	k       *grantCarrier
 	q       *Queue
-	before  []byte // of queues before, and what they handed over is in the new one's Stage
+	before  []byte // output of the queues before; what they handed over has been staged in the new one
 	calls   []*modelCall
 	epoch   int
 	held    bool
 	staged  bool
-	moved   int  // calls before the last move: End has told of them
+	moved   int  // how many calls came before the last move: they have been ended by End
 	stood   bool // there was a Hold
 	failed  bool
 	flushes []*modelFlush
 }
 
 type modelFlush struct {
-	upTo int // calls
+	upTo int // how many calls came before it
 	done chan error
 }
 
@@ -234,7 +234,7 @@ func (m *queueModel) open() (open []*modelCall) {
 	return open
 }
 
-// unhold ends a Hold or a Stage, and waits for those that were kept out.
+// unhold ends a Hold or a Stage, and waits for the calls that were kept waiting.
 func (m *queueModel) unhold() {
 	m.held, m.staged = false, false
 	m.epoch++
@@ -273,7 +273,7 @@ func (m *queueModel) output() []byte {
 	return append(slices.Clone(m.before), m.k.got...)
 }
 
-// parse checks that whole messages are there, in order, and which; rest is what is not whole.
+// parse checks that whole messages are there, and returns which, in order; rest is the part of a message at the end.
 func (m *queueModel) parse(out []byte) (ids []int, rest []byte) {
 	last := -1
 	for len(out) >= 8 {
@@ -305,7 +305,7 @@ func (m *queueModel) check() {
 		}
 		r := c.result
 		switch {
-		case r.n == int64(c.size): // it goes out, or has
+		case r.n == int64(c.size): // the message is out, or will be
 		case r.n != 0 && !m.failed || r.err == nil:
 			m.t.Fatalf("%s %d of %d bytes: %d, %v", c.kind, c.id, c.size, r.n, r.err)
 		}
@@ -400,8 +400,8 @@ func (m *queueModel) check() {
 
 var errMoved = errors.New("moved")
 
-// What goes out is whole messages, in the order of their acceptance, exactly those that their callers have been told of; whatever is
-// held, withdrawn, moved and cut off meanwhile.
+// Whole messages go out, in the order of their acceptance, exactly those whose callers have been told so, however the queue is held, moved
+// and cut off and calls are withdrawn meanwhile.
 func TestQueueModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &queueModel{t: t,
@@ -546,7 +546,7 @@ func TestQueueModel(t *testing.T) {
 			m.unhold()
 		}
 		m.k.set(func() { m.k.room = 1 << 30 })
-		if m.failed { // something has to meet the failure
+		if m.failed { // a write has to run into the failure
 			_ = m.q.Post(limit, []byte("x"), nil, 0)
 		}
 		for _, c := range m.calls {
@@ -563,7 +563,7 @@ func TestQueueModel(t *testing.T) {
 		m.check()
 		ids, rest := m.parse(m.output())
 		if m.failed {
-			// What is out is a prefix; each WritevQueue hears how much of its own is out.
+			// A prefix of all bytes is out; each WritevQueue returns how many of its own are.
 			for _, c := range m.calls[m.moved:] {
 				out := int64(0)
 				switch {

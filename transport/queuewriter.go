@@ -36,8 +36,8 @@ func (q *Queue) turn(ctx context.Context, c *claim) error {
 	return q.err
 }
 
-// write is the writer's: it writes a caller's buffers until ctx ends. What is left then goes to the front of the queue, for its first bytes
-// are out.
+// write is called by the writer: it writes a caller's buffers until ctx ends. What is left then goes to the front of the queue, if its
+// first bytes are out or the error is a time-out.
 func (q *Queue) write(ctx context.Context, head, body []byte) error {
 	if q.s.car.takesItsTime() { // ending its write half-way would end the connection
 		if ctx.Done() != nil || IsNoWait(ctx) {
@@ -50,9 +50,9 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 	return err
 }
 
-// writeVec is the writer's: it writes what q.vec holds until ctx ends, and is the writer no more. What is left then goes to the front of
-// the queue, if a part is out or keep says so, and late says why it was left; else it is the caller's again, and err says why. Any other
-// error ends the queue.
+// writeVec is called by the writer: it writes what q.vec holds until ctx ends; afterwards the caller is the writer no more. What is left
+// then goes to the front of the queue, if a part is out or keep says so, and late says why it was left; otherwise it is the caller's again,
+// and err says why. Any other error ends the queue.
 func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, late, err error) {
 	size := length(q.vec)
 	if len(q.vec) > 1 && size <= joinMax {
@@ -109,9 +109,9 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 	return n, late, err
 }
 
-// last is the combining buffer, with room for least bytes more and, as far as combineFull goes, for n; q.mu is held. One that least would
-// make larger than combineFull is left as it is: a batch of several goes out in one call as well, and what is kept for the next burst stays
-// small.
+// last returns the combining buffer, with room for least bytes more and, as far as combineFull allows, for n; q.mu is held. If least bytes
+// would make the buffer larger than combineFull, a new one begins: a batch of several goes out in one call as well, and the buffers that
+// are kept for the next burst stay small.
 func (q *Queue) last(least, n int) *segment {
 	if !q.open || len(q.segs[len(q.segs)-1].buf)+least > combineFull {
 		var s segment
@@ -130,8 +130,8 @@ func (q *Queue) last(least, n int) *segment {
 	return last
 }
 
-// add copies a post behind what waits; q.mu is held. It fills one buffer after the other to the last byte: half-full ones would hold more
-// memory than the queue's limit, and that which is beyond it would have to be found anew for each burst.
+// add copies a post behind what waits; q.mu is held. It fills one buffer after the other to the last byte: half-full buffers would take
+// more memory than the queue's limit, and those beyond the limit would have to be allocated anew for each burst.
 func (q *Queue) add(head, body []byte, mode PostMode) {
 	for n := len(head) + len(body); n > 0; {
 		last := q.last(1, n)
@@ -150,7 +150,7 @@ func (q *Queue) add(head, body []byte, mode PostMode) {
 	}
 }
 
-// flush is the writer until nothing waits, or somebody's turn has come.
+// flush is the writer until nothing waits, or the turn of a caller has come.
 func (q *Queue) flush() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -196,7 +196,7 @@ func (q *Queue) flush() {
 	q.writing = false
 }
 
-// out writes the batch; q.mu is held, but not while it does. A callback that ends its goroutine ends the queue.
+// out writes the batch; q.mu is held, except during the write. A callback that ends its goroutine ends the queue.
 func (q *Queue) out() (n int64, err error) {
 	err = errExited
 	q.mu.Unlock()
@@ -209,14 +209,14 @@ func (q *Queue) out() (n int64, err error) {
 	return q.s.writePart(context.Background(), q.vec)
 }
 
-// exited is the end of a queue whose writer is no more; q.mu is held.
+// exited ends a queue whose writer's goroutine has ended; q.mu is held.
 func (q *Queue) exited() {
 	err := opError("write", q.s.remote, errExited)
 	q.settle(0, err)
 	q.fail(err)
 }
 
-// take makes a batch of what waits before the next claim; q.mu is held. It counts the bytes before the batch that their callers have
+// take makes a batch of what waits before the next claim; q.mu is held. It returns how many bytes before the batch their callers have
 // withdrawn.
 func (q *Queue) take() (withdrawn int64) {
 	k := 0
@@ -230,7 +230,7 @@ func (q *Queue) take() (withdrawn int64) {
 		switch last := len(q.batch) - 1; {
 		case len(s.buf) > 0:
 			q.vec, q.batch = append(q.vec, s.buf), append(q.batch, s)
-		case last >= 0: // counted when what is before it is out, which a Hold may put back
+		case last >= 0: // counted when the segment before it is out, for a Hold may put that back
 			q.batch[last].withdrawn += s.withdrawn
 		default:
 			withdrawn += s.withdrawn
@@ -257,7 +257,7 @@ func (q *Queue) drop(k int) {
 func (q *Queue) settle(n int64, err error) {
 	for _, s := range q.batch {
 		q.urgent -= s.urgent
-		if err == nil { // else what is before it is not out: Flush is to hear so
+		if err == nil { // otherwise the bytes before it are not out, and Flush must fail
 			q.past(s.withdrawn)
 		}
 		for _, p := range s.parts {

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// A rawConn is a descriptor that others use beside its socket. That it is closed is said as the socket says it.
+// A rawConn gives others access to a socket's descriptor. Once that is closed, its methods return the socket's error.
 type rawConn struct {
 	of  awaiter
 	raw syscall.RawConn
@@ -22,7 +22,7 @@ func (c rawConn) failed(err error) error {
 	return parkError(c.of, err)
 }
 
-// A controlled is the descriptor of a plug-in that reads, writes and waits by itself: its options can be set.
+// A controlled is the descriptor of a plug-in that reads, writes and waits by itself: others can only use Control, to set options, say.
 type controlled struct {
 	control func(f func(fd uintptr)) error
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who uses the descriptor beside Close is told as everybody is.
+// A use of the descriptor that meets a Close gets the same error as any other operation.
 func TestSyscallConnAfterClose(t *testing.T) {
 	for name, tr := range map[string]Transport{"tcp": TCP(), "somebody's own": made(t, TCPCallbacks())} {
 		c, _ := pair(t, tr, loopback())

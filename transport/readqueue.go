@@ -12,19 +12,19 @@ import (
 type ReadQueue struct {
 	s     *Stream
 	turns turns
-	lost  error // owned by whose turn it is
+	lost  error // owned by the caller whose turn it is
 }
 
-// errNextPanicked is what later callers get where a next has left by a panic or runtime.Goexit.
+// errNextPanicked is the error of later calls after a next that has left by a panic or runtime.Goexit.
 var errNextPanicked = errors.New("the next function of an earlier packet did not return")
 
 // NewReadQueue makes a queue in front of s.
 func NewReadQueue(s *Stream) *ReadQueue { return &ReadQueue{s: s} }
 
-// ReadPDUQueue is ReadPDU of the stream in the caller's turn: each caller gets a packet of its own, whole, or its own error. next is
-// called in that turn only. One whose ctx ends takes no byte, even in the middle of its packet: the next in line gets that packet. But
-// when next fails inside a packet, or panics, nobody can tell where the following one begins: all later calls fail for that. Closing the
-// stream ends all of them with net.ErrClosed. See tstream_readv_pdu_queue_send.
+// ReadPDUQueue is ReadPDU of the stream in the caller's turn: each caller gets a packet of its own, whole, or its own error. next is called
+// in that turn only. A caller whose ctx ends takes no byte, even in the middle of its packet: the next in line gets that packet. But when
+// next fails inside a packet, or panics, nobody can tell where the following packet begins, and all later calls fail. Closing the stream
+// ends all of them with net.ErrClosed. See tstream_readv_pdu_queue_send.
 func (q *ReadQueue) ReadPDUQueue(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
 	if err := q.turns.take(ctx); err != nil {
 		return 0, opError("read", q.s.remote, err)

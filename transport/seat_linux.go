@@ -8,19 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A seat is a place to wait for a descriptor in a system call on the thread that has come to it, as a program without a scheduler does:
-// whoever waits is woken at once. In the Go poller another thread is woken first, which then has to find who waits.
+// A seat is a place to wait for a descriptor in a system call on the caller's own thread, as a program without a scheduler does: the kernel
+// wakes the waiting thread itself. In the Go poller another thread is woken first, which then has to find the waiting goroutine.
 //
-// The wait has no limit in the kernel, which would have to set a clock for each; an eventfd ends it.
+// The system call has no time-out, for which the kernel would have to set a timer each time; an eventfd ends it.
 type seat struct {
 	polled [2]unix.PollFd // the descriptor and the eventfd
 	taken  bool
 	kicked bool // the eventfd is readable
 	sat    int  // how often it was taken
-	seen   int  // that, when tend looked last
+	seen   int  // the value of sat when tend looked last
 }
 
-// wait waits for one of the events of a descriptor, and reports whether one came; else somebody has kicked.
+// wait waits for one of the events of a descriptor, and reports whether one came; otherwise the seat was kicked.
 func (s *seat) wait(fd int, events int16) bool {
 	s.polled[0] = unix.PollFd{Fd: int32(fd), Events: events}
 	for {
@@ -31,11 +31,12 @@ func (s *seat) wait(fd int, events int16) bool {
 	}
 }
 
-// standIn has another thread look after the Go poller, where nobody else does. The one that takes something from there to its goroutine
-// leaves it to the next one that has nothing to do, and in a system call it would keep it from everybody for up to 10 ms.
+// standIn starts a goroutine just to wake a thread that watches the Go poller, in case no other does. A thread that has taken an event from
+// the Go poller, and now runs the goroutine that waited for it, leaves the Go poller to the next idle thread. Were it to enter a system
+// call before there is one, nobody would watch the Go poller for up to 10 ms.
 func standIn() { go func() {}() }
 
-// seats are those of one Transport. They are made when they are needed, and go when they are not used any more. The zero value is ready.
+// seats are the seats of one Transport. They are made when they are needed, and closed once they are unused. The zero value is ready.
 type seats struct {
 	mu     sync.Mutex
 	all    []*seat
@@ -43,10 +44,11 @@ type seats struct {
 	tended bool
 }
 
-// sitsAtMost is how often somebody looks who has been sitting since the last time: a connection that falls silent sleeps in the Go poller.
+// sitsAtMost is the interval of tend, which ends every wait on a seat that was already under way at its last look: a connection that falls
+// silent sleeps in the Go poller.
 const sitsAtMost = 10 * time.Millisecond
 
-// take gives a free seat; nil when there is no descriptor for one.
+// take returns a free seat; nil if no descriptor can be had for a new one.
 func (t *seats) take() *seat {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,7 +106,7 @@ func (t *seats) end(s *seat) {
 	}
 }
 
-// tend kicks who has been sitting since it looked last, and takes away what nobody has used.
+// tend kicks each seat whose wait was under way when tend looked last, and closes the seats that have not been used since.
 func (t *seats) tend() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

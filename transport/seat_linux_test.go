@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sits brings a reader to wait on a seat, as one short wait after the other does.
+// sits makes a reader wait on a seat, as a series of short waits does.
 func (y *tallied) sits(t testing.TB) {
 	t.Helper()
 	y.sock.incoming.seat.hot = true
@@ -24,7 +24,7 @@ func (y *tallied) seat() *seat {
 	return w.reader.seat
 }
 
-// undisturbed lets whoever sits stay there: what looks for him may be kept from it for longer than he would.
+// undisturbed keeps tend from ending waits on seats: on a busy machine a tend that comes late would disturb a test.
 func undisturbed(t testing.TB, p *poller) {
 	t.Helper()
 	at := &p.seats
@@ -32,10 +32,10 @@ func undisturbed(t testing.TB, p *poller) {
 	defer at.mu.Unlock()
 	require.Nil(t, at.tender)
 	at.tended, at.tender = true, time.AfterFunc(time.Hour, at.tend)
-	t.Cleanup(at.tend) // goes on from here, and takes the seats away
+	t.Cleanup(at.tend) // from here on tend runs as usual, and closes the seats
 }
 
-// closed is closed when something has become true.
+// closed returns a channel that is closed once is returns true.
 func closed(t testing.TB, is func() bool) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -57,7 +57,7 @@ func seatsOf(p *poller) int {
 	return len(p.seats.all)
 }
 
-// Whoever has waited shortly for some time sits: the Go poller looks away, and there is one try before the wait and one behind it.
+// A reader whose waits have been short for some time sits: the Go poller looks away, and there is one try before the wait and one after it.
 func TestSeatPingPong(t *testing.T) {
 	processors(t, 2)
 	y := newTallied(t, new(poller))
@@ -84,7 +84,7 @@ func TestSeatPingPong(t *testing.T) {
 	require.Zero(t, y.sock.poller.busy.Load())
 }
 
-// A reader to whom nothing comes sits for a short time only; what comes then wakes it all the same. A seat that nobody uses goes.
+// A reader to whom nothing comes sits for a short time only; what comes later wakes it all the same. An unused seat is closed.
 func TestSeatOfIdleReaderIsLeft(t *testing.T) {
 	y := polls(t, 0)
 	y.sits(t)
@@ -98,7 +98,7 @@ func TestSeatOfIdleReaderIsLeft(t *testing.T) {
 	returns(t, closed(t, func() bool { return seatsOf(y.sock.poller) == 0 }))
 }
 
-// Whoever has to wait longer again and again leaves the seats to others.
+// A reader that has to wait longer again and again leaves the seats to others.
 func TestSeatCools(t *testing.T) {
 	r := incoming{waits: waits{poller: new(poller)}}
 	wait := func(d time.Duration) {
@@ -138,7 +138,7 @@ func TestSeatPlaces(t *testing.T) {
 	y.sock.poller.leave()
 }
 
-// A kick that nobody has needed is not left for the next one.
+// A kick that was not needed does not end the next wait on the seat.
 func TestSeatKickIsNotLeftForNext(t *testing.T) {
 	processors(t, 2)
 	y := newTallied(t, new(poller))
@@ -155,7 +155,7 @@ func TestSeatKickIsNotLeftForNext(t *testing.T) {
 	at.leave(s)
 }
 
-// A writer sits too. None of what it writes is lost or repeated.
+// A writer sits, too. Nothing that it writes is lost or repeated.
 func TestSeatedWriterLosesNothing(t *testing.T) {
 	y := polls(t, 0)
 	undisturbed(t, y.sock.poller)
@@ -181,7 +181,7 @@ type readerOf struct{ s *Stream }
 
 func (r readerOf) Read(p []byte) (int, error) { return r.s.Read(context.Background(), p) }
 
-// A counted is a context that counts who watches it.
+// A counted is a context that counts how often it is watched.
 type counted struct {
 	context.Context
 	begun, stopped atomic.Int32
@@ -204,7 +204,7 @@ type opaque struct{ context.Context }
 
 func (opaque) Value(any) any { return nil }
 
-// From the second wait on a context is watched once for many; another one takes its place, and Close lets go of it.
+// From the second wait on, a context is watched once for many waits; another context takes its place, and Close stops the watching.
 func TestWaitsWatchOnce(t *testing.T) {
 	for _, sits := range []bool{false, true} {
 		y := polls(t, 0)

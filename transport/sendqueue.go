@@ -13,9 +13,9 @@ type SendQueue struct {
 // NewSendQueue makes a queue in front of d.
 func NewSendQueue(d DatagramSocket) *SendQueue { return &SendQueue{d: d} }
 
-// SendToQueue is SendTo of the socket in the caller's turn: each caller gets its own result. One whose ctx ends before it has sent sends
-// nothing and harms no other. p is the caller's again when SendToQueue returns. Closing the socket ends all of them with net.ErrClosed.
-// See tdgram_sendto_queue_send.
+// SendToQueue is SendTo of the socket in the caller's turn: each caller gets its own result. A caller whose ctx ends before it has sent
+// sends nothing, and harms no other caller. p is the caller's again when SendToQueue returns. Closing the socket ends all calls with
+// net.ErrClosed. See tdgram_sendto_queue_send.
 func (q *SendQueue) SendToQueue(ctx context.Context, p []byte, to Addr) (int, error) {
 	if err := q.turns.take(ctx); err != nil {
 		if to == nil {

@@ -97,7 +97,7 @@ func TestSendToQueue(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, returns(t, calls[4]), context.Canceled)
 	require.ErrorIs(t, returns(t, calls[6]), context.Canceled)
-	stop() // the one whose turn it is
+	stop() // cancels the call whose turn it is
 	require.ErrorIs(t, returns(t, calls[0]), context.Canceled)
 	close(m.gate)
 	for _, i := range []int{1, 3, 5, 7} {
@@ -193,7 +193,7 @@ func TestReadPDUQueue(t *testing.T) {
 			require.Zero(t, fs[i].calls, "its function was called")
 		}
 		all := frames([][]byte{[]byte("one"), []byte("two"), []byte("three"), []byte("four"), []byte("five"), []byte("six")})
-		_, err = c.Writev(soon(t), all[:6]) // in the middle of the first packet its reader gives up
+		_, err = c.Writev(soon(t), all[:6]) // the first packet's reader gives up in the middle of the packet
 		require.NoError(t, err)
 		returns(t, half)
 		stop()
@@ -208,7 +208,7 @@ func TestReadPDUQueue(t *testing.T) {
 	})
 }
 
-// A packet that is refused in its middle leaves nobody in the wrong place.
+// After a packet that is refused in its middle no reader begins at a wrong place.
 func TestReadPDUQueueRefused(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewReadQueue(s)
@@ -226,7 +226,7 @@ func TestReadPDUQueueRefused(t *testing.T) {
 	}
 }
 
-// The end of the stream, and Close, reach everybody.
+// The end of the stream, and Close, reach every caller.
 func TestReadPDUQueueEnds(t *testing.T) {
 	for _, how := range []string{"end", "close"} {
 		c, s := pair(t, TCP(), loopback())
@@ -267,7 +267,7 @@ func TestTurnOfCancelledCallerIsPassedOn(t *testing.T) {
 	require.Zero(t, line.length())
 }
 
-// A next that leaves by a panic inside a packet loses the place, too.
+// After a next that leaves by a panic inside a packet, the place of the following packet is lost, too.
 func TestReadQueuePanic(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	_, err := c.Writev(soon(t), []byte("AABB"))

@@ -63,7 +63,7 @@ func TestSockaddr(t *testing.T) {
 	require.Nil(t, FromSockaddr(nil))
 }
 
-// must is an address that there has to be.
+// must returns an address that must not be missing.
 func must(t *testing.T) func(a Addr, err error) Addr {
 	return func(a Addr, err error) Addr { require.NoError(t, err); return a }
 }

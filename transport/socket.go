@@ -14,14 +14,14 @@ import (
 // unresponsiveAfter is how long a callback may take to come back once it has been ended.
 const unresponsiveAfter = time.Second
 
-// A socket is the SDK's side of one plug-in socket: it owns C, knows who waits, and closes once. Its methods read, write and
-// accept are each used by one caller at a time (Stream and Listener see to that), possibly beside each other.
+// A socket is the SDK's side of one plug-in socket: it owns C, does the waiting, and closes C once. Its methods read, write and accept are
+// each used by one caller at a time (Stream and Listener see to that), possibly concurrently with each other.
 type socket[C any] struct {
 	cb   *Callbacks[C]
 	c    C
 	full bool
-	// prompt says that no callback ever fails to come back: those of this package's own plug-ins over system calls. They are called
-	// where they are needed, without a goroutine to leave behind.
+	// prompt says that every callback always comes back, as those of this package's own plug-ins over system calls do. They are called
+	// directly, without a goroutine that could be left behind.
 	prompt bool
 	given  bool    // the descriptor came from elsewhere, to Import: another process may share the open file, and so O_NONBLOCK
 	fd     int     // the plug-in's descriptor, -1: none
@@ -37,10 +37,10 @@ type socket[C any] struct {
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins
-	entering  sync.Mutex    // guards the moment of that against beside
+	entering  sync.Mutex    // held while closing is closed, and by enter
 	inside    sync.WaitGroup
-	alone     sync.RWMutex // held by Export, which runs beside nothing, and for reading by all that runs beside
-	calls     calls        // for the words of Close; not where callbacks are prompt
+	alone     sync.RWMutex // held by Export, which runs alone, and for reading by the callbacks that run beside others
+	calls     calls        // for Close's error message; unused if prompt
 	closeErr  error
 	failure   atomic.Pointer[error] // a fault of the plug-in: every later call gets it
 
@@ -49,7 +49,7 @@ type socket[C any] struct {
 		p    []byte
 		n    int
 		err  error
-		late error // came beside bytes: for the next call
+		late error // came together with bytes: for the next call
 	}
 	wr struct {
 		v    [][]byte
@@ -72,7 +72,7 @@ type carrier interface {
 	read(ctx context.Context, p []byte) (int, error)      // at least one byte, or an error; io.EOF at the end
 	write(ctx context.Context, v [][]byte) (int64, error) // at least one byte, or an error
 	midPacket(is bool)                                    // the next read is for the rest of a packet that has begun to come
-	takesItsTime() bool                                   // FullImpl, and not Direct: even a try may take long
+	takesItsTime() bool                                   // FullImpl, and not Direct: even a single try may take long
 	pending() (int, error)                                // received bytes, not read
 	closeWrite() error
 	close() error
@@ -86,7 +86,7 @@ type carrier interface {
 	checkPeer(ctx context.Context, name string) error
 	halt(writing bool) // see Stream.PauseRead
 	resume(writing bool)
-	prepare(writing bool) error // for sleeping in that direction, which cannot fail later for lack of a descriptor
+	prepare(writing bool) error // makes what sleeping in that direction needs, so that it cannot fail later for lack of a descriptor
 }
 
 func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
@@ -98,7 +98,7 @@ func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
 
 func (s *socket[C]) takesItsTime() bool { return s.full && !s.isDirect() }
 
-// own takes the plug-in's descriptor under the SDK's waiting (without FullImpl), or just learns it.
+// own asks for the plug-in's descriptor and, without FullImpl, makes it non-blocking, for then the SDK waits on it.
 func (s *socket[C]) own() error {
 	fd, err := s.getFD(s.guard)
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *socket[C]) ready(polls bool) error {
 	return err
 }
 
-// getFD asks the plug-in by call: guard, or beside.
+// getFD asks the plug-in for its descriptor, by way of call: guard, or beside.
 func (s *socket[C]) getFD(call func(callback string, f func() error) error) (int, error) {
 	fd := -1
 	err := call("GetFD", func() (err error) { fd, err = s.cb.GetFD(s.c); return err })
@@ -214,7 +214,7 @@ func (s *socket[C]) caught(callback string, err *error) {
 	}
 }
 
-// guard makes a call that does not wait, again after EINTR.
+// guard makes a call that does not wait, and repeats it after EINTR.
 func (s *socket[C]) guard(callback string, f func() error) error {
 	for {
 		if err := s.single(callback, f); !interrupted(err) {
@@ -223,13 +223,13 @@ func (s *socket[C]) guard(callback string, f func() error) error {
 	}
 }
 
-// single makes a call that is made once, whatever comes of it.
+// single makes a call that must be made once only, whatever comes of it.
 func (s *socket[C]) single(callback string, f func() error) (err error) {
 	defer s.caught(callback, &err)
 	return f()
 }
 
-// enter makes Close wait until inside.Done, where the socket is open.
+// enter makes Close wait until inside.Done is called; it fails if the socket is no longer usable.
 func (s *socket[C]) enter() error {
 	s.entering.Lock()
 	defer s.entering.Unlock()
@@ -240,14 +240,14 @@ func (s *socket[C]) enter() error {
 	return err
 }
 
-// beside is guard on an open socket, beside whatever else is in flight. Close waits for it.
+// beside is guard on an open socket, for calls that run concurrently with those in flight. Close waits for it.
 func (s *socket[C]) beside(callback string, f func() error) error {
 	s.alone.RLock()
 	defer s.alone.RUnlock()
 	return s.during(callback, func() error { return s.guard(callback, f) })
 }
 
-// during has Close wait for a call of a callback, of an open socket.
+// during makes a call of a callback of an open socket. Close waits for it.
 func (s *socket[C]) during(callback string, call func() error) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -260,7 +260,8 @@ func (s *socket[C]) during(callback string, call func() error) error {
 	return call()
 }
 
-// within makes a call once that might wait for others (a hook, say), and leaves it behind when ctx has ended and it does not come back.
+// within makes, once, a call that might wait for something (a hook, say). It leaves the call behind if that does not come back within a
+// second of the end of ctx, or of Close.
 func (s *socket[C]) within(ctx context.Context, callback string, f func() error) error {
 	call := func() error {
 		s.alone.RLock()
@@ -279,7 +280,7 @@ func (s *socket[C]) within(ctx context.Context, callback string, f func() error)
 		defer func() { done <- err }()
 		err = call()
 	}()
-	if !IsNoWait(ctx) { // else the time of the call is over, and the callback has its second left
+	if !IsNoWait(ctx) { // under NoWait the time of the call is over at once, and the callback has only its second
 		select {
 		case err := <-done:
 			return s.exited(callback, err)
@@ -300,7 +301,7 @@ func (s *socket[C]) within(ctx context.Context, callback string, f func() error)
 // errExited stands for the result of a call that has ended its goroutine.
 var errExited = errors.New("it has ended its goroutine: runtime.Goexit, or FailNow of a test")
 
-// exited makes of that what a panic is.
+// exited turns errExited into the error of a panic.
 func (s *socket[C]) exited(callback string, err error) error {
 	if err == errExited {
 		err = &CallbackError{callback, fmt.Errorf("%w: %w", ErrPanic, err)}
@@ -411,13 +412,13 @@ func (s *socket[C]) export() (state []byte, err error) {
 	return state, err
 }
 
-// lost tells that a callback was left behind.
+// lost reports whether a callback was left behind.
 func lost(err error) bool {
 	e, ok := err.(*CallbackError)
 	return ok && errors.Is(e.Err, ErrUnresponsive)
 }
 
-// lasting keeps of an error that came beside bytes what the next call must hear of. A time-out is none of that.
+// lasting returns the error that came together with bytes if the next call must return it: not for a time-out or an interruption.
 func (s *socket[C]) lasting(d *side, err error) error {
 	if err == nil || interrupted(err) || timedOut(err, s.full && d.passed) {
 		return nil

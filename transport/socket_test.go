@@ -212,7 +212,7 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 	}
 }
 
-// A Writev may make one system call of its vector, which takes no more than 1,024 buffers.
+// A Writev may pass its vector to one system call, which takes no more than 1,024 buffers.
 func TestWritevOfManyBuffers(t *testing.T) {
 	cb := memoryCallbacks()
 	cb.Writev = func(s *memorySocket, v [][]byte, tmo time.Duration) (n int64, err error) {
@@ -232,7 +232,7 @@ func TestWritevOfManyBuffers(t *testing.T) {
 	require.Equal(t, strings.Repeat("xy", 3000), string(got))
 }
 
-// A Writev that changes its vector is told so, for what is left of it would not be what is to be written.
+// A Writev that changes its vector breaks the contract: the rest of the vector would not be the bytes that are still to be written.
 func TestWritevChangesVector(t *testing.T) {
 	for name, writev := range map[string]func(v [][]byte) (int64, error){
 		"all": func(v [][]byte) (int64, error) {
@@ -277,7 +277,7 @@ func TestHookError(t *testing.T) {
 	}
 }
 
-// Export runs beside nothing: not beside the Interrupt of a pause whose read has ended, nor beside CloseWrite and the like.
+// Export runs alone: neither beside the Interrupt of a pause whose read has ended, nor beside CloseWrite and the like.
 func TestExportRunsAlone(t *testing.T) {
 	var inside, met atomic.Int32
 	holds := make(chan struct{})
@@ -340,8 +340,8 @@ func TestExportRunsAlone(t *testing.T) {
 	require.Zero(t, met.Load(), "met something beside it")
 }
 
-// What the contract has called once is, also where a signal has interrupted it: a close(2) may have freed the number then, which is
-// somebody else's by now.
+// Callbacks that are called once by the contract are not repeated after EINTR: an interrupted close(2) may have freed the number, and
+// another file may have it by now.
 func TestCalledOnce(t *testing.T) {
 	for name, tt := range map[string]struct {
 		call func(c *Stream) error

@@ -10,7 +10,7 @@ func (s *socket[C]) close() error {
 	return s.end("Close", s.cb.Close)
 }
 
-// release frees C with nothing said on the connection.
+// release frees C without sending anything on the connection.
 func (s *socket[C]) release() error {
 	if s.cb.Release == nil {
 		return s.end("Close", s.cb.Close)
@@ -53,7 +53,8 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 	return s.closeErr
 }
 
-// finish makes the last call on C: once, for a signal that interrupts a close(2) does not keep the number from being freed.
+// finish makes the last call on C, and never repeats it: a close(2) that a signal interrupts has freed the descriptor's number all the
+// same.
 func (s *socket[C]) finish(name string, last func(C) error) error {
 	var changed error
 	if s.failure.Load() == nil && s.fd >= 0 {
@@ -66,7 +67,7 @@ func (s *socket[C]) finish(name string, last func(C) error) error {
 }
 
 // quiesce ends all calls in flight and reports whether they have returned within their second. left waits for those that have not, however
-// long that takes: as long as one of them goes on it may call back into the plug-in.
+// long that takes: as long as one of them goes on it may still use C.
 func (s *socket[C]) quiesce() (returned bool, left func()) {
 	ends := []<-chan struct{}{beginning(s.inside.Wait)}
 	if s.wait != nil {
@@ -97,7 +98,7 @@ func (s *socket[C]) quiesce() (returned bool, left func()) {
 	}
 }
 
-// beginning runs wait, which tells when it has ended.
+// beginning runs wait on a goroutine, and returns a channel that is closed when wait has ended.
 func beginning(wait func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() { defer close(done); wait() }()
@@ -116,7 +117,7 @@ func endsWithin(done <-chan struct{}, limit time.Duration) bool {
 	}
 }
 
-// abandon closes a socket that never came to be used.
+// abandon closes a socket that has never been used.
 func (s *socket[C]) abandon() error {
 	if err := s.end("Close", s.cb.Close); errors.Is(err, ErrUnresponsive) {
 		return err
@@ -124,8 +125,8 @@ func (s *socket[C]) abandon() error {
 	return nil
 }
 
-// disown frees an imported socket that cannot be used: nothing is said on the connection, which is somebody else's still. One that has the
-// caller's own descriptor is left alone, for to free it would close that.
+// disown frees an imported socket that cannot be used. Nothing is sent on the connection, which still belongs to whoever handed it over.
+// callers says that the socket has the caller's own descriptor: then the plug-in is not called, for it would close the descriptor.
 func (s *socket[C]) disown(callers bool) error {
 	free := s.release
 	if callers {

@@ -63,7 +63,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	a.err, a.wait = nil, false
 	var err error
 	if s.full {
-		a.err = errExited // as long as it is not the call that says otherwise
+		a.err = errExited // unless the call returns something else
 		s.in.late = s.acceptedLate
 		err = s.in.run(ctx, s, "Accept", true, func(tmo time.Duration) error {
 			a.c, a.addr, a.err = s.callAccept(tmo)
@@ -91,7 +91,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	return n, a.addr, nil
 }
 
-// acceptedLate closes what an Accept has brought that nobody waits for any more.
+// acceptedLate closes a connection that an Accept has brought after it was left behind.
 func (s *socket[C]) acceptedLate() {
 	if s.acc.err == nil {
 		n := newSocket(s.cb, s.prompt, s.poller)
@@ -109,7 +109,8 @@ func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
 	return s.cb.Accept(s.c, tmo)
 }
 
-// tryAccept is one try under the watch, which must not wait itself: whoever shares the listener may have put it into blocking mode.
+// tryAccept makes one try under the watch. The try must not wait, so the listener is made non-blocking each time: another process that
+// shares it may have put it into blocking mode.
 func (s *socket[C]) tryAccept(uintptr) bool {
 	a := &s.acc
 	for {

@@ -8,7 +8,8 @@ import (
 
 func (s *socket[C]) midPacket(is bool) { s.incoming.spin.mid = is }
 
-// read reads at least one byte into p, or fails; io.EOF is the end of the stream. The bytes count where both are given.
+// read reads at least one byte into p, or fails; io.EOF is the end of the stream. If the plug-in returns both bytes and an error, the bytes
+// count.
 func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	r := &s.rd
 	if err := s.usable(); err != nil {
@@ -55,7 +56,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// timely is a callback's error, which is no time-out where the SDK waits: nobody would know when to try again.
+// timely returns a callback's error. Where the SDK waits, a time-out breaks the contract: the SDK would not know when to try again.
 func (s *socket[C]) timely(callback string, err error) error {
 	if s.full || !isTimeout(err) {
 		return err
@@ -82,7 +83,7 @@ func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 	return s.cb.Read(s.c, p, tmo)
 }
 
-// tryRead makes one try, again after EINTR, and reports whether there is something to tell.
+// tryRead makes one try, repeated after EINTR, and reports whether the read is done.
 func (s *socket[C]) tryRead() bool {
 	r := &s.rd
 	for {

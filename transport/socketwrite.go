@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// maxVector is the longest vector that a Writev is given: that of one writev(2), IOV_MAX, on all systems.
+// maxVector is the length of the longest vector that a Writev is given: IOV_MAX of writev(2), the same on all systems.
 const maxVector = 1024
 
-// write writes at least one byte of v, whose first buffer is not empty, or fails. The bytes count where both are given.
+// write writes at least one byte of v, whose first buffer is not empty, or fails. If the plug-in returns both bytes and an error, the bytes
+// count.
 func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	w := &s.wr
 	if err := s.usable(); err != nil {
@@ -41,7 +42,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return 0, err
 	}
 	switch {
-	case length(v) != size: // what is left of it is to be written
+	case length(v) != size: // the caller still has to write the rest of it
 		err := contractError(s.writer(v), "it has changed the vector (as net.Buffers.WriteTo does: give that a copy)")
 		s.fail(err)
 		return 0, err
@@ -53,7 +54,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		if canPoll {
 			s.incoming.wrote(w.n)
 		}
-		if !s.out.cut.Load() { // what shutdown(2) has made of the call is not its result
+		if !s.out.cut.Load() { // an error that shutdown(2) has caused is not the call's own
 			w.late = s.lasting(&s.out, w.err)
 		}
 		return w.n, nil
@@ -86,7 +87,7 @@ func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error
 	return int64(k), err
 }
 
-// tryWrite is to write what tryRead is to read.
+// tryWrite is to write as tryRead is to read.
 func (s *socket[C]) tryWrite() bool {
 	w := &s.wr
 	for {

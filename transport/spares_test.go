@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rests waits until the queue has written what it has, and nobody is its writer.
+// rests waits until the queue has written what it has, and has no writer.
 func rests(t *testing.T, q *Queue) {
 	t.Helper()
 	require.NoError(t, q.Flush(soon(t)))
@@ -25,7 +25,7 @@ func rests(t *testing.T, q *Queue) {
 	}, 20*time.Second, 10*time.Microsecond)
 }
 
-// Posts that find no room one after the other leave nothing behind: their rests are no buffers for a burst.
+// A series of posts that find no room leaves nothing behind: the buffers of their rests are not kept for the next burst.
 func TestQueueKeepsNoRests(t *testing.T) {
 	k := newGrantCarrier(false, 1<<30)
 	q := NewQueue(newStream(k, nil, connected), nil)
@@ -55,7 +55,7 @@ func TestQueueKeepsNoRests(t *testing.T) {
 	require.Less(t, burst(), uint64(DefaultQueueLimit/2), "of more than the queue's limit")
 }
 
-// Nor are posts that a full queue has handed to its flusher.
+// Nor are the buffers kept of posts that have been handed to the flusher.
 func TestQueueKeepsNothingHanded(t *testing.T) {
 	k := newGrantCarrier(true, 1<<30)
 	q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: 999})
@@ -76,7 +76,7 @@ func TestQueueKeepsNothingHanded(t *testing.T) {
 	require.Empty(t, q.spares, "the other buffers are larger than the limit")
 }
 
-// An operation keeps what it was given no longer than it takes: an idle connection would hold on to its last packet.
+// An operation does not keep the buffers that it was given: otherwise an idle connection would hold on to its last packet.
 func TestBuffersAreLetGo(t *testing.T) {
 	const size = 64 << 10
 	operations := map[string]func(t *testing.T, c, s *Stream, b []byte){
@@ -135,7 +135,7 @@ func TestBuffersAreLetGo(t *testing.T) {
 	})))
 }
 
-// lent gives a buffer to an operation that runs aside, and forgets it.
+// lent gives a buffer to an operation on another goroutine, and forgets the buffer.
 func lent(size int, operation func(b []byte)) <-chan weak.Pointer[byte] {
 	done := make(chan weak.Pointer[byte], 1)
 	go func() {

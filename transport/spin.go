@@ -6,42 +6,42 @@ import (
 )
 
 const (
-	// DefaultPolling is how long a reader tries for itself before it sleeps, when messages have lately come that fast.
+	// DefaultPolling is how long a reader polls before it sleeps, when messages have lately come within that time.
 	DefaultPolling = 60 * time.Microsecond
 	// MaxPolling is the highest limit of polling: Close, and the end of a context, may have to wait for four times the limit.
 	MaxPolling = time.Millisecond
 )
 
-// WithPolling returns tr with another limit of adaptive polling than DefaultPolling; 0 is none, and more than MaxPolling is that. It is
-// what +sbwt is to the BEAM.
+// WithPolling returns tr with limit as its limit of adaptive polling, in place of DefaultPolling; 0 turns polling off, and a limit above
+// MaxPolling counts as MaxPolling. It corresponds to the BEAM's +sbwt.
 //
-// To wake a sleeping processor takes longer than most answers do. So a reader whose peer has lately answered within the limit tries again
-// and again for that long before it sleeps; and a reader of one-way traffic looks at intervals, instead of being woken for each
-// message. The price, paid by busy connections only: processor time, of one reader of tr fewer than GOMAXPROCS at a time, up to the limit
-// for each message; and for messages that flow one way a delay of about the limit. An idle connection costs nothing.
+// Waking a sleeping processor takes longer than most answers do. So a reader whose peer has lately answered within the limit polls, that is
+// tries again and again, for that long before it sleeps; and a reader of one-way traffic looks at intervals, instead of being woken for
+// each message. The price, which only busy connections pay: processor time, up to the limit for each message, of at most GOMAXPROCS-1
+// readers of tr at a time; and for messages that flow one way, a delay of about the limit. An idle connection costs nothing.
 //
-// What has flowed one way for 50 milliseconds, at 4 MB/s or more, and comes a fifth faster where it is looked at every few milliseconds
-// only, is looked at every 1 to 10 milliseconds, for as long as that is so. It is so with a peer that sends small messages as fast as it
-// can: they then leave its kernel many at a time. To find out takes 90 milliseconds at most; where it is not so that is tried again after
-// a second, then ever more seldom. Whatever is written to the connection ends it, until messages have flowed for 50 milliseconds again.
+// Traffic that has flowed one way for 50 milliseconds, at 4 MB/s or more, is looked at only every 1 to 10 milliseconds for as long as that
+// makes the traffic a fifth faster. That is so with a peer that sends small messages as fast as it can: they then leave the peer's kernel
+// many at a time. Finding out takes 90 milliseconds at most; after a trial without that gain, the next one follows after a second, then
+// ever more seldom. Any write to the connection ends this, until messages have flowed one way for 50 milliseconds again.
 //
-// Where answers come in a tenth less time to a reader that sits (see below), readers sit: some virtual machines wake a thread quickest on
-// the processor that the answer was made on, for half the processor time. One reader of tr finds that out for all with messages of a
-// size, in 125 milliseconds of a conversation in which one answer follows the other. It is tried again after a second, then ever more
-// seldom.
+// Where answers take a tenth less time to reach a reader that sits (see below) than one that polls, readers sit: some virtual machines wake
+// a thread quickest on the processor that the answer was made on, for half the processor time. One reader of tr finds that out for all
+// readers with messages of about the same size, in 125 milliseconds of a conversation in which one answer follows the other. The trial is
+// repeated after a second, then ever more seldom.
 //
-// A reader that has polled or sat for a millisecond without a break lets others run. If it is a while before its turn comes
-// again, as in a crowd of busy connections or beside a program that computes, nobody polls or sits for ten milliseconds.
+// A reader that has polled or sat for a millisecond without a break lets other goroutines run. If it then has to wait for its next turn, as
+// in a crowd of busy connections or beside a program that computes, nobody polls or sits for ten milliseconds.
 //
-// With any limit, a reader or writer whose waits have lately been of a quarter of a millisecond at most waits in a system call of its own
-// thread: it sits. That is as quick as a thread's wait in a C program, and costs as little; one fewer than GOMAXPROCS do so at a time.
+// With any limit, a reader or writer whose waits have lately taken at most a quarter of a millisecond waits in a system call on its own
+// thread: it sits. That is as quick as a thread's wait in a C program, and costs as little; at most GOMAXPROCS-1 sit at a time.
 //
-// With any limit, a read of 32 KB or more over TCP, of what is no answer, acknowledges what has come (tcp(7), TCP_QUICKACK). The kernel by
-// itself does so for every second segment, which over the loopback is as large as a message.
+// With any limit, a read of 32 KB or more over TCP that belongs to no answer acknowledges what has come (tcp(7), TCP_QUICKACK). The kernel
+// by itself acknowledges only every second segment, and over the loopback a segment is as large as a message.
 //
-// It is for Linux, and for plug-ins whose waiting the SDK does, also under Trace, Limit and Fault (which then counts its connections
-// anew). Elsewhere tr is returned as it is; a wrapper of your own, too, which goes over what WithPolling returns. Streams that come without
-// a Transport (ConnectTCP, ConnectUnix, UnixPair, AdoptStream) have DefaultPolling, each with bounds of its own.
+// WithPolling is for Linux, and for plug-ins for which the SDK does the waiting, also under Trace, Limit and Fault (which then counts its
+// connections anew). Any other tr is returned unchanged, a wrapper of your own among them: wrap what WithPolling returns. Streams that come
+// without a Transport (ConnectTCP, ConnectUnix, UnixPair, AdoptStream) have DefaultPolling, each with bounds of its own.
 func WithPolling(tr Transport, limit time.Duration) Transport {
 	if p, ok := tr.(interface {
 		withPolling(time.Duration) Transport
@@ -51,43 +51,45 @@ func WithPolling(tr Transport, limit time.Duration) Transport {
 	return tr
 }
 
-// shortWait is how long a short wait may take at least, and half of the most: one in a system call of which the scheduler is not told. The
-// reader of a new connection begins with such waits: a handshake is mostly over before the scheduler's monitor thread would be awake, and
-// that would take a processor from the peer. Close, and the end of a context, may have to wait for the end of a short wait.
+// shortWait is the least time that a short wait may last, and half of the most. A short wait is a system call of which the scheduler is not
+// told. The reader of a new connection begins with such waits: a handshake is mostly over before the scheduler's monitor thread would be
+// awake, and that thread would take a processor from the peer. Close, and the end of a context, may have to wait for the end of a short
+// wait.
 const shortWait = 500 * time.Microsecond
 
-// sitsFor is how long the waits of one who sits take: see seat.
+// sitsFor is the longest wait that still counts as short enough to sit for: see seat.
 const sitsFor = 250 * time.Microsecond
 
 const (
-	pollMisses = 4        // times in vain after which a reader sleeps at once again
-	pollProbe  = 16       // short waits in a row after which a sleeping reader polls for once
-	pollBulk   = 32 << 10 // bytes of one read: a part of something large, whose rest is on its way
-	pollFirst  = 6        // waits that belong to a handshake
+	pollMisses = 4        // polls in vain, in a row, after which a reader sleeps at once again
+	pollProbe  = 16       // short waits in a row after which a sleeping reader polls once, to see whether that pays
+	pollBulk   = 32 << 10 // a read of as many bytes is a part of something large, whose rest is on its way
+	pollFirst  = 6        // how many waits belong to a handshake
 	pollPause  = 500 * time.Nanosecond
 
-	// pollPauseBulk is a pause inside something large: each piece costs a call, and an acknowledgement that the peer has to take.
+	// pollPauseBulk is the pause between tries inside something large: each piece costs a call, and an acknowledgement that the peer has to
+	// process.
 	pollPauseBulk = 15 * time.Microsecond
 )
 
-// A spin is what a reader knows of the pace of what it reads. Only the reader uses it, but for spoke and wrote.
+// A spin is what a reader knows of the pace of what it reads. Only the reader uses it, except for spoke and wrote.
 //
-// Behind a write an answer is likely, and inside an answer or something large its rest: the reader polls. Else it rather naps: what it lets
-// come together it reads in one call, and the peer is spared the work of waking it.
+// After a write an answer is likely, and inside an answer or something large its rest is: there the reader polls. Elsewhere it prefers to
+// nap: it then reads in one call what has come meanwhile, and the peer is spared the work of waking it.
 type spin struct {
 	spoke atomic.Bool  // something was written since the last read
-	wrote atomic.Int64 // bytes of that
+	wrote atomic.Int64 // bytes written since then
 	last  int          // bytes of the last read
-	first int          // of the first waits
+	first int          // how many of the first waits, those of a handshake, have been made
 
 	mid    bool // the rest of a packet is waited for
-	answer bool // that packet, or the last one, came behind a write
+	answer bool // that packet, or the last one, came after a write
 
 	answers, bulk, flow pace
-	habit               *pace // of the wait in progress; nil: there was none
+	habit               *pace // the one that the wait in progress belongs to; nil: there was no wait
 }
 
-// written follows a write of n bytes.
+// written is called after a write of n bytes.
 func (s *spin) written(n int64) {
 	if s.spoke.Load() {
 		s.wrote.Add(n)
@@ -97,7 +99,7 @@ func (s *spin) written(n int64) {
 	s.spoke.Store(true)
 }
 
-// begin starts a wait and tells the habit that it belongs to.
+// begin starts a wait and returns the habit that the wait belongs to.
 func (s *spin) begin() *pace {
 	switch {
 	case s.spoke.Load():
@@ -112,15 +114,16 @@ func (s *spin) begin() *pace {
 	return s.habit
 }
 
-// answering says that the wait in progress is for an answer, or the rest of one.
+// answering reports whether the wait in progress is for an answer, or the rest of one.
 func (s *spin) answering() bool {
 	return s.habit == &s.answers || s.habit == &s.bulk && s.mid && s.answer
 }
 
-// answered says that a read of n bytes had the beginning of an answer.
+// answered reports whether a read of n bytes has brought the beginning of an answer.
 func (s *spin) answered(n int) bool { return n > 0 && !s.mid && s.spoke.Load() }
 
-// streams says that a read of n bytes had a part of something large that is no answer: what is written next acknowledges an answer.
+// streams reports whether a read of n bytes has brought a part of something large that is no answer. (An answer is acknowledged by what is
+// written next.)
 func (s *spin) streams(n int) bool {
 	if n < pollBulk {
 		return false
@@ -131,7 +134,7 @@ func (s *spin) streams(n int) bool {
 	return !s.spoke.Load()
 }
 
-// soon says that a short wait is worth it: among the first few, which are a handshake's, until one was in vain.
+// soon reports whether a short wait is worth it: only the first few waits, which are a handshake's, are, until one was in vain.
 func (s *spin) soon() bool {
 	if s.first >= pollFirst {
 		return false
@@ -140,7 +143,7 @@ func (s *spin) soon() bool {
 	return true
 }
 
-// patience is how long the reader tries: longer behind a large write, for the peer has to read it first.
+// patience is how long the reader polls: longer after a large write, which the peer has to read first.
 func (s *spin) patience(limit time.Duration) time.Duration {
 	if s.habit == &s.answers {
 		return min(limit+time.Duration(s.wrote.Load()), 4*limit) // 1 GB/s
@@ -148,17 +151,17 @@ func (s *spin) patience(limit time.Duration) time.Duration {
 	return limit
 }
 
-// end follows a read of n bytes, after a wait of that length if there was one.
+// end is called after a read of n bytes; waited is the length of the wait before, if there was one.
 func (s *spin) end(n int, waited, limit time.Duration) {
-	if n == 0 && s.habit == nil { // a look, no more: what is waited for is still to come
+	if n == 0 && s.habit == nil { // a mere look: what the reader waits for is still to come
 		return
 	}
 	spoke := s.spoke.Load()
 	if s.habit != nil {
 		switch {
 		case s.habit != &s.flow:
-			s.habit.slept(waited <= 8*limit) // most of that is the waking
-		case spoke: // somebody else answered meanwhile: nothing that flows one way
+			s.habit.slept(waited <= 8*limit) // most of that is the time to wake up
+		case spoke: // something was written during the wait: the traffic is not one-way
 			s.flow = pace{}
 		default:
 			s.flow.slept(waited <= limit)
@@ -174,21 +177,21 @@ func (s *spin) end(n int, waited, limit time.Duration) {
 	}
 }
 
-// rest lets some time pass between two tries: each locks the socket, on which the answer may be coming in.
+// rest lets some time pass between two tries: each try locks the socket, on which the answer may just be arriving.
 func rest(d time.Duration) {
 	for began := time.Now(); time.Since(began) < d; {
 	}
 }
 
-// A pace is a habit.
+// A pace tells whether it is worth polling in one kind of wait, judged by how the latest waits of that kind went.
 type pace struct {
 	hot   bool // what was polled for has lately come
-	count int  // in vain, if hot, else short waits in a row
+	count int  // if hot, polls in vain, else short waits; in a row
 }
 
 func (p *pace) due() bool { return p.hot || p.count >= pollProbe }
 
-// waited is for a habit of which nothing is polled: it goes when waits are long.
+// waited takes the place of polled and slept for a pace whose waits are all of one kind (that of seats): long waits in a row end it.
 func (p *pace) waited(short bool) {
 	if p.hot {
 		p.polled(short)
@@ -207,7 +210,7 @@ func (p *pace) slept(short bool) {
 	}
 }
 
-// polled tells whether something came.
+// polled is called after a poll; came says whether it brought something.
 func (p *pace) polled(came bool) {
 	switch {
 	case came:

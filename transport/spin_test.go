@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A habit forms when waits are short, one after the other, and what is then polled for comes; it goes when that does not come any more.
+// A habit forms when a series of waits is short, and what is then polled for comes; it ends when polls are in vain.
 func TestPollingHabitComesAndGoes(t *testing.T) {
 	repeat := func(c byte, n int) string {
 		b := make([]byte, n)
@@ -104,7 +104,7 @@ func TestPollingHabitOfEachWait(t *testing.T) {
 	}
 }
 
-// What is large and was not asked for.
+// Reads of something large that is no answer.
 func TestStreamsWhatIsNoAnswer(t *testing.T) {
 	asked := func(s *spin) { s.written(10) }
 	inside := func(s *spin) { s.end(5, 0, time.Hour); s.mid = true }
@@ -131,7 +131,7 @@ func TestStreamsWhatIsNoAnswer(t *testing.T) {
 	}
 }
 
-// What somebody else answers meanwhile is no flow.
+// Traffic is no flow if something was written during the wait.
 func TestPollingAnsweredFlowIsNone(t *testing.T) {
 	var s spin
 	for range pollProbe - 1 {
@@ -150,7 +150,7 @@ func TestPollingAnsweredFlowIsNone(t *testing.T) {
 	require.True(t, s.flow.due())
 }
 
-// A look that finds nothing, before the wait itself, does not make one forget that an answer is expected.
+// A look before the wait itself that finds nothing does not make the reader forget that an answer is expected.
 func TestPollingLookKeepsHabit(t *testing.T) {
 	var s spin
 	s.end(pollBulk, 0, time.Hour)
@@ -166,7 +166,7 @@ func processors(t testing.TB, n int) {
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 }
 
-// However many readers want to poll, one processor is left to others.
+// However many readers want to poll, one processor is left to other goroutines.
 func TestPollerLeavesOneProcessor(t *testing.T) {
 	for _, n := range []int{1, 2, 4} {
 		processors(t, n)
@@ -215,7 +215,7 @@ func pollingOf(t testing.TB, tr Transport) time.Duration {
 	return 0
 }
 
-// The limit reaches the transport at the bottom; the one that it was made of keeps its own.
+// The limit reaches the transport at the bottom; the transport given to WithPolling keeps its own.
 func TestWithPolling(t *testing.T) {
 	require.Positive(t, DefaultPolling, "polling is on")
 	for name, over := range map[string]func(tr Transport) Transport{
@@ -264,7 +264,7 @@ func TestWithPollingKeepsTheWrapper(t *testing.T) {
 	require.True(t, WithPolling(Trace(TCP(), TraceOptions{}), 0).Movable() == TCP().Movable())
 }
 
-// A plug-in that waits itself is called as often as without.
+// A plug-in that waits by itself is called as often as without polling.
 func TestFullDoesNotPoll(t *testing.T) {
 	processors(t, 2)
 	cb := memoryCallbacks()

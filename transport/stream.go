@@ -22,9 +22,8 @@ const (
 )
 
 // A Stream is a connected byte stream over a plug-in's socket. One operation a direction may be outstanding: a second Readv, Read or
-// ReadPDU, or a second Writev, gets ErrBusy and the first one still completes. Close may be called beside anything. Operations end when
-// their context does; the stream stays usable, unless a write was cut off half-way. See the tsocket guide, "The tstream_context
-// abstraction".
+// ReadPDU, or a second Writev, gets ErrBusy and the first one still completes. Close may be called at any time. Operations end when their
+// context does; the stream stays usable, unless a write was cut off half-way. See the tsocket guide, "The tstream_context abstraction".
 type Stream struct {
 	car    carrier
 	remote Addr
@@ -88,12 +87,12 @@ func (s *Stream) Descriptor() (int, error) {
 }
 
 // SyscallConn gives access to the descriptor (outside Linux to a duplicate of it), for socket options and the like. errors.ErrUnsupported
-// where the plug-in has none. FullImpl plug-ins read, write and wait by themselves: of theirs there is Control alone.
+// where the plug-in has none. FullImpl plug-ins read, write and wait by themselves: for them only Control works.
 func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.car.syscallConn() }
 
-// HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4. The contract
-// has it asked once, before the first byte: whoever makes the handshake keeps the answer. It waits for the callback, up to a second beyond
-// the end of ctx (ErrUnresponsive). Another size is ErrContract; what the callback returns is its error.
+// HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4. By the
+// contract it is asked once, before the first byte, so the caller, who makes the handshake, has to keep the answer. It waits for the
+// callback, up to a second beyond the end of ctx (ErrUnresponsive). Another size is ErrContract; an error of the callback is returned.
 func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
 	n, err := s.car.headerSize(ctx)
 	return n, opError("handshake packet header size", s.remote, err)
@@ -116,10 +115,10 @@ func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 	return opError("check peer", s.remote, s.car.checkPeer(ctx, name))
 }
 
-// PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in as far as that knows them (that of
-// package tlstransport counts what it has decrypted), and in the kernel. It does not wait, and may be called beside a read, also by the next
-// of ReadPDU. 0 does not tell that the stream has not ended, or failed: a read does. net.ErrClosed for a stream that is closed; else what
-// the plug-in's Pending, or the system, says.
+// PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in as far as the plug-in knows them
+// (that of package tlstransport counts what it has decrypted), and in the kernel. It does not wait, and may be called during a read, also
+// by ReadPDU's next. A count of 0 does not mean that the stream is still good: only a read tells whether it has ended, or failed.
+// net.ErrClosed for a stream that is closed; other errors are those of the plug-in's Pending, or the system's.
 func (s *Stream) PendingBytes() (int, error) {
 	if err := s.usable(); err != nil {
 		return 0, opError("pending bytes", s.remote, err)
@@ -144,8 +143,8 @@ func (s *Stream) ready(directions int32) error {
 	return nil
 }
 
-// beginRead claims the reading direction. It looks for a pause once more when it has: a pause shows first, and looks for claims then, so
-// that one of the two sees the other.
+// beginRead claims the reading direction, and then looks for a pause once more: a pause sets its bit first and looks for claims then, so at
+// least one of the two sees the other.
 func (s *Stream) beginRead() error {
 	if err := s.ready(pausedRead); err != nil {
 		return err
@@ -160,7 +159,7 @@ func (s *Stream) beginRead() error {
 	return nil
 }
 
-// beginReadOf is beginRead of an operation that takes nothing once ctx has ended, also where all it wants has been read ahead.
+// beginReadOf is beginRead for an operation that takes nothing once ctx has ended, even if all that it wants has been read ahead.
 func (s *Stream) beginReadOf(ctx context.Context) error {
 	err := s.beginRead()
 	if err != nil {
@@ -179,7 +178,7 @@ func (s *Stream) claimRead() error {
 	return nil
 }
 
-// claimPaused is beginRead for what does not mind a pause.
+// claimPaused is beginRead for operations that are allowed during a pause.
 func (s *Stream) claimPaused() error {
 	if err := s.usable(); err != nil {
 		return err
@@ -229,12 +228,12 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	return n, opError("read", s.remote, err)
 }
 
-// Yield lets other goroutines run before the next read that needs a system call: those that the reader has just woken with what it has
-// read. Else a reader that waits on its own thread (see [WithPolling]) may keep the processor from them. It is called by the reader,
+// Yield makes the next read that needs a system call let other goroutines run first: those that the reader has just woken with what it has
+// read. Otherwise a reader that waits on its own thread (see [WithPolling]) may keep the processor from them. It is called by the reader,
 // between two reads.
 func (s *Stream) Yield() { s.yields = true }
 
-// receive reads from the system; mid: the rest of a packet that has begun to come.
+// receive reads from the carrier; mid says that the rest of a packet that has begun to come is waited for.
 func (s *Stream) receive(ctx context.Context, p []byte, mid bool) (int, error) {
 	if s.yields {
 		s.yields = false
@@ -269,7 +268,7 @@ func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	n, left, err := s.writeRest(ctx)
 	if err != nil && left && n > 0 {
 		s.poison = ErrPoisoned
-		if ctx.Err() == nil && !isTimeout(err) && !errors.Is(err, context.DeadlineExceeded) { // nobody's time was up
+		if ctx.Err() == nil && !isTimeout(err) && !errors.Is(err, context.DeadlineExceeded) { // a failure, no time-out
 			s.poison = fmt.Errorf("%w: %w", ErrPoisoned, err)
 		}
 	}
@@ -309,7 +308,7 @@ func (s *Stream) writePart(ctx context.Context, v [][]byte) (n int64, err error)
 // writeRest writes what is in s.rest, which it changes, until all of it is out or an error ends it; left: some of it is not.
 func (s *Stream) writeRest(ctx context.Context) (n int64, left bool, err error) {
 	for v := skip(s.rest, 0); len(v) > 0; {
-		k, err := s.car.write(ctx, v[:min(len(v), maxVector)]) // each of the carriers looks through the vector
+		k, err := s.car.write(ctx, v[:min(len(v), maxVector)]) // cut, for each carrier goes through the whole vector at each call
 		n += k
 		if lost(err) { // the callback may still look at the vector
 			s.rest = nil
@@ -403,7 +402,8 @@ func (s *Stream) Preload(ahead []byte) error {
 	return nil
 }
 
-// unread puts bytes back before what was read ahead. The buffer for that is used again when the same ones come back, and more.
+// unread puts bytes back before what was read ahead. If there is nothing else read ahead it reuses the buffer, for a packet that is put
+// back several times, each time longer.
 func (s *Stream) unread(v ...[]byte) {
 	n, rest := int(length(v)), s.buf[s.r:s.w]
 	if n == 0 {
@@ -421,7 +421,7 @@ func (s *Stream) unread(v ...[]byte) {
 	s.buf, s.r, s.w = b[:cap(b)], 0, len(b)
 }
 
-// shed lets go of a buffer that only unread makes so large, once little is left in it.
+// shed replaces a buffer longer than reading ahead needs, which only unread makes, once little is left in it.
 func (s *Stream) shed() {
 	left := s.buf[s.r:s.w]
 	if len(s.buf) <= readAheadMax || len(left) > readAheadMax {

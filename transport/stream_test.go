@@ -59,7 +59,7 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// Once its context has ended nothing takes a byte, whether or not it would have had to wait: what is there is there for the next one.
+// Once its context has ended an operation takes no byte, whether or not it would have had to wait: the bytes stay for the next operation.
 func TestStreamEndedContext(t *testing.T) {
 	past, late := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
 	defer late()
@@ -131,8 +131,7 @@ func TestStreamVectors(t *testing.T) {
 	})
 }
 
-// Readv fills every buffer, however the bytes come.
-// A widest carrier notes the longest vector that it is given.
+// A widest carrier notes the length of the longest vector that it is given.
 type widest struct {
 	carrier
 	buffers int
@@ -143,7 +142,7 @@ func (c *widest) write(ctx context.Context, v [][]byte) (int64, error) {
 	return c.carrier.write(ctx, v)
 }
 
-// However many buffers there are: no carrier looks through all of them for each call that it makes.
+// However many buffers there are, no carrier goes through all of them for each call that it makes.
 func TestStreamLongVectors(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	wide := &widest{carrier: c.car}
@@ -160,6 +159,7 @@ func TestStreamLongVectors(t *testing.T) {
 	require.Equal(t, maxVector, wide.buffers)
 }
 
+// Readv fills every buffer, however the bytes come.
 func TestStreamReadvFills(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		const size, cut = 3*readAheadMin + 77, readAheadMin + 900
@@ -357,7 +357,7 @@ func TestStreamPoisoned(t *testing.T) {
 	}
 }
 
-// Bytes count beside an error, which the next call hears of, unless it has passed.
+// Bytes count beside an error; the next call returns the error, unless it was a passing one.
 func TestStreamLateErrors(t *testing.T) {
 	for _, tt := range []struct {
 		err  error

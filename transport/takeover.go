@@ -2,8 +2,8 @@ package transport
 
 import "net"
 
-// over takes s over: it gives a Stream in its place, whose carrier wrap puts in front of that of s. What s has read ahead goes along. s is
-// left disconnected, with nothing to close.
+// over takes s over: it returns a Stream in its place, whose carrier, made by wrap, stands in front of that of s. What s has read ahead
+// goes along. s is left disconnected, with nothing to close.
 func (s *Stream) over(wrap func(*Stream) carrier) (*Stream, error) {
 	if err := s.beginRead(); err != nil {
 		return nil, opError("take over", s.remote, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// overStreams are the virtual sockets over a single stream, with nothing to do.
+// overStreams are the virtual sockets over a single stream, with options that change nothing.
 var overStreams = map[string]func(*Stream) (*Stream, error){
 	"trace": func(s *Stream) (*Stream, error) {
 		return TraceStream(s, TraceOptions{Log: slog.New(slog.DiscardHandler)})
@@ -24,7 +24,7 @@ var overStreams = map[string]func(*Stream) (*Stream, error){
 	"fault": func(s *Stream) (*Stream, error) { return FaultStream(s, FaultOptions{}) },
 }
 
-// open gives a new stream, which the test closes at its end.
+// open returns a new stream, which is closed at the end of the test.
 func open(t testing.TB) func(*Stream, error) *Stream {
 	return func(s *Stream, err error) *Stream {
 		require.NoError(t, err)
@@ -136,7 +136,7 @@ func TestFaultStream(t *testing.T) {
 	require.ErrorContains(t, err, "fault cannot be handed off")
 }
 
-// What happens before there is a stream, or to another one, cannot happen to it.
+// Faults that happen before there is a stream, or to another stream, are refused for a single stream.
 func TestFaultStreamRefuses(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
 	for want, o := range map[string]FaultOptions{
@@ -174,7 +174,7 @@ func TestLimitStream(t *testing.T) {
 	})
 }
 
-// A single stream is traced as those of a Transport are: from its SYN if it is new.
+// A single stream is traced as the streams of a Transport are: from its SYN if it is new.
 func TestTraceStream(t *testing.T) {
 	var file, log bytes.Buffer
 	capture := NewCapture(&file)

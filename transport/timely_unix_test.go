@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Where the SDK waits, a callback's own time-out is its fault, and is said to be: nobody would know when to try again.
+// Where the SDK waits, a callback's own time-out is reported as a breach of its contract: the SDK would not know when to try again.
 func TestTimeoutOfItsOwn(t *testing.T) {
 	late := fmt.Errorf("somebody's own limit: %w", os.ErrDeadlineExceeded)
 	for _, tt := range []struct {

@@ -18,13 +18,13 @@ type TraceOptions struct {
 	Log *slog.Logger
 	// Bytes is how many of its first bytes a record shows, in hexadecimal. 0 means 32, less than 0 none.
 	Bytes int
-	// Capture is a file for Wireshark. It may be that of several transports and sockets. nil: none.
+	// Capture is a file for Wireshark. Several transports and sockets may share one. nil: none.
 	Capture *Capture
 }
 
 // Trace makes a Transport whose streams show what passes, over any other, and change nothing: a read is shown when it has come, a write
 // with what the carrier below has taken. Put it below another wrapper to see what goes over the wire, above to see what the user of the
-// stream sees; over a TLS transport it shows clear text. Whatever a cookie or a key protects is not protected from it.
+// stream sees; over a TLS transport it shows clear text. Nothing that a cookie or a key protects is protected from Trace.
 //
 // A hand-off passes through; where a stream was imported, its trace begins in the middle.
 func Trace(tr Transport, o TraceOptions) Transport {
@@ -34,8 +34,8 @@ func Trace(tr Transport, o TraceOptions) Transport {
 }
 
 // TraceStream is [Trace] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
-// over, see "Virtual sockets" in the package's doc. What s has read ahead is not shown. In the log each such stream is number 1: loggers
-// with attributes of their own tell several apart. It does not wait: ErrBusy if an operation is outstanding on s, ErrPaused,
+// over, see "Virtual sockets" in the package's doc. What s has read ahead is not shown. In the log each such stream is number 1: to tell
+// several apart, give each a logger with attributes of its own. It does not wait: ErrBusy if an operation is outstanding on s, ErrPaused,
 // net.ErrClosed or ENOTCONN if s is paused, closed or taken over already; then s stays as it is.
 func TraceStream(s *Stream, o TraceOptions) (*Stream, error) { return s.over(newTrace(o).over) }
 
@@ -79,7 +79,7 @@ func (t *trace) over(s *Stream) carrier {
 	return c
 }
 
-// first are the first bytes of n in v, for a record.
+// first returns the first of the n bytes in v, in hexadecimal, for a record.
 func (t *trace) first(v [][]byte, n int64) string {
 	b := make([]byte, 0, 64)
 	for _, p := range cut(nil, v, 0, min(n, int64(max(t.o.Bytes, 0)))) {
@@ -117,12 +117,12 @@ func (c *traced) write(ctx context.Context, v [][]byte) (int64, error) {
 	return n, err
 }
 
-// isOver tells an operation whose time is over from one that has failed.
+// isOver reports whether err only says that an operation's time is over.
 func isOver(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// failed shows an error that is more than an operation's time that is over.
+// failed shows an error, unless it only says that an operation's time is over.
 func (c *traced) failed(op string, err error) {
 	switch {
 	case isOver(err):

@@ -8,7 +8,7 @@ import (
 
 // TraceDatagram is [Trace] over a datagram socket, which is the virtual one's from now on: closing the virtual one closes it. A datagram is
 // shown when it has come, or when the socket below has taken it. In the log "cut" is true where the receiver's buffer was too short for all
-// of it. Loggers with attributes of their own tell several sockets apart.
+// of it. To tell several sockets apart, give each a logger with attributes of its own.
 func TraceDatagram(d DatagramSocket, o TraceOptions) *Datagram {
 	t := newTrace(o)
 	return overDatagram(d, func(below datagramCarrier, _ *pauser) datagramCarrier {
@@ -59,7 +59,7 @@ func (c *tracedDatagram) send(ctx context.Context, d *Datagram, p []byte, to Add
 	return nil
 }
 
-// failed shows an error that is more than an operation's time that is over.
+// failed shows an error, unless it only says that an operation's time is over.
 func (c *tracedDatagram) failed(op string, err error) {
 	if c.log != nil && !isOver(err) {
 		c.log.Debug(op+" failed", "error", err)

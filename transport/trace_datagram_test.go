@@ -48,7 +48,7 @@ func TestTraceDatagramCapture(t *testing.T) {
 	}
 }
 
-// Ends that are not inet ones are loopback ports, the same for the same name; what no UDP packet has room for is cut.
+// Ends that are not inet ones are loopback ports, the same for the same name; a datagram too long for a UDP packet is cut.
 func TestTraceDatagramNames(t *testing.T) {
 	var file bytes.Buffer
 	capture := NewCapture(&file)
@@ -123,7 +123,7 @@ func TestTraceDatagramAfterCapture(t *testing.T) {
 	require.Equal(t, size, file.Len())
 }
 
-// A packet is of one family, also where one of its ends has no address of the system's.
+// A packet is of one family, even if one of its ends has no inet address.
 func TestTraceDatagramFamilies(t *testing.T) {
 	six := FromAddrPort(netip.MustParseAddrPort("[2001:db8::1]:80"))
 	var file bytes.Buffer

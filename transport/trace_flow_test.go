@@ -38,13 +38,13 @@ func TestTraceMoves(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, moved.Close())
 	require.NoError(t, capture.Close())
-	// The flow is that of the client or that of the server: whoever was there first.
+	// The flow is seen from the client or from the server, whichever was there first.
 	all := talks(t, dissect(t, file.Bytes()))
 	require.Len(t, all, 1)
 	require.Equal(t, "one two", string(all[0].bytes[all[0].caller]))
 }
 
-// A tracedPair is a pair of which the connecting end alone is traced.
+// tracedPair returns a pair of streams of which the connecting one alone is traced.
 func tracedPair(t *testing.T, tr Transport, o TraceOptions) (c, s *Stream) {
 	c, s = pair(t, tr, MemoryAddr(""))
 	c, err := TraceStream(c, o)
@@ -68,7 +68,7 @@ func TestTraceMadeUpPorts(t *testing.T) {
 	require.Len(t, callers, 3)
 }
 
-// A made-up port that is in use still is not given to another connection, when they have all been in use once.
+// When all made-up ports have been used once, a port that is still in use is not given to another connection.
 func TestTraceMadeUpPortsComeAgain(t *testing.T) {
 	c := NewCapture(io.Discard)
 	one := c.open(&traced{}, MemoryAddr("a"), MemoryAddr("b"), connected)
@@ -78,7 +78,7 @@ func TestTraceMadeUpPortsComeAgain(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// What has gone to another process is not remembered without end, and a new connection between the same ends begins anew.
+// Connections that have gone to another process are not remembered for ever, and a new connection between the same ends begins anew.
 func TestTraceForgetsWhatIsGone(t *testing.T) {
 	c := NewCapture(io.Discard)
 	goes := func(port int, how origin) *flow {

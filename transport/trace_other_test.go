@@ -4,7 +4,7 @@ package transport
 
 import "testing"
 
-// duplicateFD is not asked for where nothing can be handed off.
+// duplicateFD is never called on systems where nothing can be handed off.
 func duplicateFD(t testing.TB, _ int) int {
 	t.Skip("nothing can be handed off here")
 	return -1

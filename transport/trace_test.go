@@ -94,7 +94,7 @@ func dissect(t testing.TB, b []byte) (all []dissected) {
 	return all
 }
 
-// sum16 is 0 over what carries its own Internet checksum.
+// sum16 is 0 for bytes that include their own Internet checksum.
 func sum16(b []byte) uint16 {
 	var s uint64
 	if len(b)%2 == 1 {
@@ -117,7 +117,7 @@ type talk struct {
 	caller netip.AddrPort
 }
 
-// talks puts the connections of a file together: no byte may be missing, or there twice.
+// talks puts the connections of a file together: no byte may be missing, or be there twice.
 func talks(t testing.TB, packets []dissected) (all []*talk) {
 	t.Helper()
 	open := map[[2]netip.AddrPort]*talk{}
@@ -338,7 +338,7 @@ func TestTraceOrder(t *testing.T) {
 	require.Contains(t, texts, "answer")
 }
 
-// What is captured reaches the file without anybody asking for it.
+// What is captured reaches the file without a Flush.
 func TestTraceFlushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var file bytes.Buffer
@@ -365,7 +365,7 @@ type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
-// A file that cannot be written is no trouble for those who talk.
+// A file that cannot be written does not disturb the connections.
 func TestTraceFullDisk(t *testing.T) {
 	capture := NewCapture(fullDisk{})
 	c, s := pair(t, Trace(NewMemory(), TraceOptions{Capture: capture}), MemoryAddr(""))
@@ -395,7 +395,7 @@ func TestTraceReset(t *testing.T) {
 	t.Fatal("no RST")
 }
 
-// A packet of a handshake is one segment, however it comes.
+// A packet of a handshake is one segment, however its bytes come.
 func TestTraceHandshakeInPieces(t *testing.T) {
 	const hello = "\x00\x05nabcd"
 	for cut := 1; cut < len(hello); cut++ {
@@ -417,7 +417,7 @@ func TestTraceHandshakeInPieces(t *testing.T) {
 	}
 }
 
-// What may begin a packet of a handshake waits for the rest of it, but not beyond the end of the connection, or of the capture.
+// Bytes that may begin a packet of a handshake wait for its rest, but not beyond the end of the connection, or of the capture.
 func TestTraceUnfinishedHandshake(t *testing.T) {
 	const sent, received = "\x00\x09nsent", "\x00\x0dnreceived"
 	for name, end := range map[string]func(t *testing.T, c, s *Stream){
@@ -450,7 +450,7 @@ func TestTraceUnfinishedHandshake(t *testing.T) {
 	}
 }
 
-// What is read beside a write is in the file as it was read, however much it is, and also where the capture ends before the write.
+// Bytes that are read during a write are in the file as they were read, however many they are, even if the capture ends before the write.
 func TestTraceReadsBesideWrite(t *testing.T) {
 	for _, first := range []string{"write", "capture"} {
 		t.Run(first, func(t *testing.T) {
@@ -494,7 +494,7 @@ func TestTraceReadsBesideWrite(t *testing.T) {
 	}
 }
 
-// The end of a direction is where it was, and there once.
+// The end of a direction is in the file in its place, and once.
 func TestTraceHalfClosed(t *testing.T) {
 	var file bytes.Buffer
 	capture := NewCapture(&file)
@@ -514,7 +514,7 @@ func TestTraceHalfClosed(t *testing.T) {
 	require.Equal(t, []string{"S", "SA", "FA", "PAlater"}, seen)
 }
 
-// CloseWrite may come beside a write, of which a part is out: the end of the direction stands behind that.
+// CloseWrite may come during a write, of which a part is out: the end of the direction comes after that part.
 func TestTraceHalfClosedBesideWrite(t *testing.T) {
 	held, goOn := make(chan struct{}), make(chan struct{})
 	cb := memoryCallbacks()
@@ -546,10 +546,10 @@ func TestTraceHalfClosedBesideWrite(t *testing.T) {
 	require.Equal(t, []string{"S", "SA", "PAthe last", "FA"}, seen)
 }
 
-// What the log says of a direction's end is no race with a write.
+// Logging the end of a direction is no data race with a write.
 func TestTraceLogsBesideWrite(t *testing.T) {
 	ctx := soon(t)
-	for range 20 { // a race shows in one of some
+	for range 20 { // a race shows only once in a few rounds
 		c, s := tracedPair(t, NewMemory(), TraceOptions{Log: slog.New(silent{})})
 		go func() { _, _ = io.Copy(io.Discard, NetConn(s)) }()
 		begun := make(chan struct{})
@@ -569,7 +569,7 @@ func TestTraceLogsBesideWrite(t *testing.T) {
 	}
 }
 
-// silent is a handler that takes every record, and no lock.
+// silent is a handler that takes every record, and locks nothing.
 type silent struct{ slog.Handler }
 
 func (silent) Enabled(context.Context, slog.Level) bool  { return true }

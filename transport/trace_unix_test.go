@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// duplicateFD is what another process would have been given.
+// duplicateFD makes the descriptor that another process would have been given.
 func duplicateFD(t testing.TB, fd int) int {
 	t.Helper()
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)

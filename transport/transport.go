@@ -19,12 +19,12 @@ type Transport interface {
 	Listen(addr Addr, backlog int) (*Listener, error)
 	// Connect opens a connection to addr. It waits until the connection is up, ctx ends, or the attempt fails.
 	Connect(ctx context.Context, addr Addr) (*Stream, error)
-	// Name is the plug-in's name, Callbacks.Name: that of the one below for a wrapper.
+	// Name is the plug-in's name, Callbacks.Name; for a wrapper it is that of the Transport below.
 	Name() string
 	// Movable reports whether what the plug-in opens can be handed to another process: whether it has Import.
 	Movable() bool
 	// Import makes a Stream of a descriptor and the state that Stream.Export gave in another process. It owns fd on success only: after an
-	// error fd is open, and nothing has been said on the connection, unless by a plug-in without Release whose Close does.
+	// error fd is open, and nothing has been sent on the connection, unless the plug-in has no Release and its Close sends something.
 	Import(fd int, state []byte) (*Stream, error)
 	// ImportListener makes a Listener of a listening descriptor. It owns fd on success only.
 	ImportListener(fd int) (*Listener, error)
@@ -86,14 +86,14 @@ func (p *plugin[C]) withPolling(limit time.Duration) Transport {
 	return &plugin[C]{p.cb, p.setup, p.prompt, newPoller(limit)}
 }
 
-// Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls:
-// whoever makes one needs no goroutine to leave behind in a callback that does not come back.
+// Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls: then a
+// caller needs no goroutine that it could leave behind in a callback that does not come back.
 func Prompt(tr Transport) bool {
 	p, ok := able[interface{ isPrompt() bool }](tr)
 	return ok && p.isPrompt()
 }
 
-// able finds what tr, or a Transport that it is around, can do beyond the methods of every Transport.
+// able returns tr, or the outermost Transport that tr wraps, as an A: something with methods beyond those of every Transport.
 func able[A any](tr Transport) (A, bool) {
 	for {
 		if a, ok := tr.(A); ok {
@@ -208,9 +208,9 @@ func (p *plugin[C]) open(addr Addr) (*socket[C], error) {
 	return s, nil
 }
 
-// adopt makes a socket of a descriptor, with what it needs for sleeping if sleeps. It owns fd on success only: the plug-in gets a
-// duplicate, for its socket has to be freed when something fails behind Import. This package's own plug-ins get fd itself, as there is no
-// more to free; so do others where there are no duplicates.
+// adopt makes a socket of a descriptor and, if sleeps is set, what its reader needs for sleeping. It owns fd on success only: the plug-in
+// gets a duplicate, for its socket has to be freed if something fails after Import. This package's own plug-ins get fd itself, as they have
+// nothing else to free; so do others on systems without duplicates.
 func (p *plugin[C]) adopt(fd int, state []byte, listener, sleeps bool) (_ *socket[C], err error) {
 	if p.cb.Import == nil {
 		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
@@ -245,8 +245,8 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener, sleeps bool) (_ *socke
 	return s, nil
 }
 
-// takeBack closes a duplicate of fd that Import has refused. An Import that has closed it all the same is at fault: the number may be
-// somebody else's by now.
+// takeBack closes a duplicate of fd that Import has refused. An Import that has closed the duplicate itself is at fault: the number may
+// stand for another file by now.
 func takeBack(dup, fd int) error {
 	if !sameFile(dup, fd) {
 		return contractError("Import", "it has closed a descriptor that it refused")

@@ -30,7 +30,7 @@ func TestNewNamesMissingFields(t *testing.T) {
 	}
 }
 
-// around is an outsider's wrapper that says what it is around.
+// around is a wrapper of another package that shows, by Unwrap, what it wraps.
 type around struct{ Transport }
 
 func (a around) Unwrap() Transport { return a.Transport }

@@ -14,7 +14,7 @@ type turns struct {
 	waiting list.List // of chan struct{}, closed when its owner's turn has come
 }
 
-// take waits for the caller's turn; it must pass it on. A caller whose ctx ends first leaves the line, which closes up behind it.
+// take waits for the caller's turn, which the caller ends with pass. A caller whose ctx ends first leaves the line.
 func (t *turns) take(ctx context.Context) error {
 	if err := ended(ctx); err != nil {
 		return err

@@ -24,11 +24,11 @@ type UnixSocket struct {
 	file atomic.Pointer[socketFile] // what Close removes
 }
 
-// UnixCallbacks returns the callbacks of the UNIX-socket plug-in, as TCPCallbacks does: to copy, or to wrap with a context of one's own. It
-// has no Flags: what waits by itself around it (FullImpl) sets O_NONBLOCK where it needs it, or polls. Nothing has to go along with a
-// descriptor, so there is Import and no Export. Connect is EAGAIN while the listener's backlog is full: the SDK tries
-// again, and so must who waits by himself. Close of
-// a listener removes its path, Release leaves it to who holds the descriptor now.
+// UnixCallbacks returns the callbacks of the UNIX-socket plug-in, as TCPCallbacks does: to copy, or to wrap with a context of one's own.
+// They have no Flags: a FullImpl plug-in around them, which waits by itself, sets O_NONBLOCK where it needs that, or polls. Nothing has to
+// go along with a descriptor, so there is Import and no Export. Connect is EAGAIN while the listener's backlog is full: the SDK tries
+// again, and so must a plug-in that waits by itself. Close of a listener removes its path, Release leaves it to the process that holds the
+// descriptor now.
 func UnixCallbacks() Callbacks[*UnixSocket] {
 	return Callbacks[*UnixSocket]{
 		Name: "unix",
@@ -109,13 +109,13 @@ func mustAddr(a Addr, err error) Addr {
 	return a
 }
 
-// A socketFile is the file of a bound UNIX socket. As long as that is open no other file is the same.
+// A socketFile is the file of a bound UNIX socket. As long as the socket is open, no other file is the same as info (os.SameFile).
 type socketFile struct {
 	path string
 	info os.FileInfo
 }
 
-// fileAt is the file at an address that has just been bound, or comes from another process; nil where there is none.
+// fileAt returns the file at an address that has just been bound, or comes from another process; nil if there is none.
 func fileAt(a Addr) *socketFile {
 	u, ok := a.(UnixAddr)
 	if !ok || u == "" || isAbstract(u.Path()) {
@@ -128,7 +128,7 @@ func fileAt(a Addr) *socketFile {
 	return &socketFile{u.Path(), info}
 }
 
-// remove removes it. Somebody else's may be there by now, which stays.
+// remove removes the file. Another file that is there by now stays.
 func (f *socketFile) remove() {
 	if f == nil {
 		return

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// FromUnixPath makes the address of a UNIX socket. The empty path is an unnamed socket; on Linux a first "@" is an abstract name, a file
-// of that name being "./@…". What is beyond the kernel's limit is ENAMETOOLONG; a path with a NUL in it, and an abstract name of nothing
+// FromUnixPath makes the address of a UNIX socket. The empty path is an unnamed socket; on Linux a leading "@" marks an abstract name, and
+// a file of that name is "./@…". A path beyond the kernel's limit is ENAMETOOLONG; a path with a NUL in it, and an abstract name of nothing
 // but NULs, or of nothing at all, is EINVAL. See tsocket_address_unix_from_path.
 func FromUnixPath(path string) (Addr, error) {
 	if err := checkUnixPath(path); err != nil {
@@ -16,7 +16,7 @@ func FromUnixPath(path string) (Addr, error) {
 	return UnixAddr(path), nil
 }
 
-// isAbstract tells an abstract name, whose bytes may be any.
+// isAbstract reports whether path is an abstract name, which may hold any bytes.
 func isAbstract(path string) bool { return abstractNames && strings.HasPrefix(path, "@") }
 
 func checkUnixPath(path string) error {

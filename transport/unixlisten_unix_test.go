@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Of several that take over a path at once, which a dead process has left, one gets it, and can be reached there.
+// Of several listeners that take over at once a path that a dead process has left, one gets it, and can be reached there.
 func TestUnixTakesOverOnce(t *testing.T) {
 	at := UnixAddr(filepath.Join(t.TempDir(), "s"))
 	for range 100 {
@@ -44,7 +44,7 @@ func TestUnixTakesOverOnce(t *testing.T) {
 	}
 }
 
-// A path that is somebody else's stays when its listener is closed.
+// A path that belongs to somebody else stays when its listener is closed.
 func TestUnixKeepPath(t *testing.T) {
 	for _, keeps := range []bool{true, false} {
 		path := filepath.Join(t.TempDir(), "s")
@@ -65,13 +65,13 @@ func TestUnixKeepPath(t *testing.T) {
 	}
 }
 
-// The addresses of package net do, too.
+// Addresses of package net can be used, too.
 func TestUnixOfPackageNet(t *testing.T) {
 	at := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"}
 	pair(t, Unix(), at)
 }
 
-// A path at which there is something else than the socket of a dead process is in use, and stays as it is.
+// A path at which there is anything but the socket of a dead process is in use, and stays as it is.
 func TestUnixPathInUse(t *testing.T) {
 	for name, make := range map[string]func(t *testing.T, path string){
 		"file":      func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, nil, 0o600)) },
@@ -81,7 +81,7 @@ func TestUnixPathInUse(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { d.Close() })
 		},
-		// To connect to such a one would have to wait.
+		// A connect to such a socket would have to wait.
 		"full backlog": func(t *testing.T, path string) {
 			l, err := Unix().Listen(UnixAddr(path), 1)
 			require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestUnixAbstractHasNoFile(t *testing.T) {
 	require.FileExists(t, name)
 }
 
-// Somebody who keeps the lock on a directory keeps nobody from listening there.
+// A process that keeps the lock on a directory does not keep others from listening there.
 func TestUnixLockedDirectory(t *testing.T) {
 	t.Parallel()
 	at := socketPath(t).(UnixAddr)

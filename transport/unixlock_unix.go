@@ -9,11 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// turnLimit bounds how long somebody who holds the lock on a directory is waited for.
+// turnLimit is how long inTurn waits for the lock on a directory, at the most.
 const turnLimit = time.Second
 
-// inTurn binds a UNIX socket while nobody else of this package does so in that directory: between one's bind and listen his socket looks as
-// if a dead process had left it, and of two who find such a one only the first may remove it. Where no lock can be had bind goes ahead.
+// inTurn calls bind, for a UNIX socket, while no other user of this package does so in the same directory: between bind and listen a socket
+// looks as if a dead process had left it, and of two processes that find such a socket only the first may remove it. If the lock cannot be
+// had, bind is called all the same.
 func inTurn(path string, bind func()) {
 	if path == "" || isAbstract(path) { // no file
 		bind()

@@ -8,13 +8,13 @@ import (
 )
 
 // Trace, Limit and Fault are virtual sockets (see the tsocket guide, "Virtual Sockets"): each puts a carrier of its own in front of that of
-// every Stream which the Transport below opens, accepts or imports; TraceStream and its kin, of one Stream. What a carrier does not care
-// for goes to the one below.
+// every Stream which the Transport below opens, accepts or imports; TraceStream and its kin do so for one Stream. Calls that a carrier does
+// not handle go to the one below.
 
 // A virtual is the part that all of them share: a Transport over another one.
 type virtual struct {
 	below Transport
-	fixed error // why what it opens cannot be handed off; nil: it can, where that below can
+	fixed error // why its streams cannot be handed off; nil: they can, if those below can
 	wrap  func(s *Stream) carrier
 }
 
@@ -77,7 +77,7 @@ func (v *virtual) ImportListener(fd int) (*Listener, error) {
 	return l, nil
 }
 
-// withPolling is for a wrapper that is no more than this.
+// withPolling is for wrappers that need no more than a copy with another Transport below.
 func (v *virtual) withPolling(limit time.Duration) Transport {
 	w := *v
 	w.below = WithPolling(v.below, limit)
@@ -107,7 +107,7 @@ func (a virtualAcceptor) acceptStream(ctx context.Context) (*Stream, error) {
 	return a.v.over(s), nil
 }
 
-// A pausing is what carriers share that may have each direction wait before it goes on below.
+// A pausing is the common part of carriers that may make each direction wait before it goes on below.
 type pausing struct {
 	carrier
 	inward, outward *pauser
@@ -140,7 +140,7 @@ func (c *pausing) release() error {
 	return c.carrier.release()
 }
 
-// cut appends n bytes of v to dst, those behind the first skip.
+// cut appends n bytes of v to dst, those after the first skip.
 func cut(dst, v [][]byte, skip, n int64) [][]byte {
 	for _, b := range v {
 		if n == 0 {

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// overDatagram makes a virtual Datagram: wrap puts a carrier, which may wait by itself, in front of one that uses d, which is the virtual
-// one's from now on.
+// overDatagram makes a virtual Datagram: wrap puts a carrier, which may wait by itself, in front of one that uses d. From now on d belongs
+// to the virtual Datagram.
 func overDatagram(d DatagramSocket, wrap func(below datagramCarrier, waits *pauser) datagramCarrier) *Datagram {
 	waits := newPauser()
 	v := newDatagram(wrap(datagramBelow{d}, waits), d.LocalAddr(), d.RemoteAddr())
@@ -42,7 +42,7 @@ func (b datagramBelow) send(ctx context.Context, _ *Datagram, p []byte, to Addr)
 	return bare(err)
 }
 
-// bare is an error without the operation and the address, which the virtual socket tells itself.
+// bare returns an error without its operation and address, to which the virtual socket adds its own.
 func bare(err error) error {
 	if e, ok := err.(*OpError); ok {
 		return e.Err

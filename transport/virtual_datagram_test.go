@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A letterbox is a datagram socket of one process, whose waits a testing/synctest bubble knows. Like those of others it shows nothing
-// beyond DatagramSocket.
+// A letterbox is a datagram socket inside the process, whose waits work in a testing/synctest bubble. Like a socket of another package it
+// has no methods beyond DatagramSocket.
 type letterbox struct {
 	name string
 	come chan letter
@@ -27,7 +27,7 @@ type letter struct {
 	from Addr
 }
 
-// letterboxes are two that send to each other, whatever address they are given.
+// letterboxes are two letterboxes that send to each other, whatever address they are given.
 func letterboxes() (one, other *letterbox) {
 	box := func(name string) *letterbox {
 		return &letterbox{name: name, come: make(chan letter, 1000), gone: make(chan struct{})}
@@ -89,7 +89,7 @@ func gets(t testing.TB, d DatagramSocket, words ...string) {
 	}
 }
 
-// A virtual socket owns the one below. What that has, and not every one, is there where it is.
+// A virtual socket owns the socket below. Methods that not every socket has work if the socket below has them.
 func TestVirtualDatagramOwns(t *testing.T) {
 	for name, over := range map[string]func(DatagramSocket) *Datagram{
 		"trace": func(d DatagramSocket) *Datagram { return TraceDatagram(d, TraceOptions{}) },
@@ -137,7 +137,7 @@ func TestVirtualDatagramOwns(t *testing.T) {
 	}
 }
 
-// The end of a socket below ends what waits above it, however many are between, and whoever waits.
+// The end of a socket below ends the waits of the virtual sockets above it, however many there are, and whichever of them waits.
 func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 	stall := []FaultAt{{Kind: FaultStall, For: time.Hour}, {Kind: FaultStall, Write: true, For: time.Hour}}
 	for name, over := range map[string]func(t *testing.T, d *Datagram) *Datagram{
@@ -188,7 +188,7 @@ func TestLimitDatagram(t *testing.T) {
 		require.InDelta(t, 1.1, passed(), 0.01)
 		gets(t, other, "0123456789", "0123456789", "0123456789", "x")
 
-		// A datagram that is larger than the bucket passes, and is waited for afterwards; what waits is cut short by its context.
+		// A datagram that is larger than the bucket passes, and the next one waits for it; that wait is cut short by its context.
 		large := make([]byte, 120)
 		posts(t, other, string(large), "y")
 		gets(t, v, string(large))

@@ -33,18 +33,18 @@ var beneath = []struct {
 	}, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))},
 }
 
-// cutting are the faults under which nothing but the sizes of reads and writes changes.
+// cutting are faults that change nothing but the sizes of reads and writes.
 func cutting() transport.FaultOptions {
 	f := transport.Faults{Piece: 256 << 10, Split: 0.5, Join: 0.3, ShortWrite: 0.3, JoinFor: time.Millisecond}
 	return transport.FaultOptions{Seed: 1, Read: f, Write: f}
 }
 
-// generous are rates that nobody feels, but that have to be kept to.
+// generous are rates that are not felt, but still counted.
 func generous() transport.LimitOptions {
 	return transport.LimitOptions{Read: 200e6, Write: 200e6, Burst: 1 << 20}
 }
 
-// traced traces into a file that nobody reads, and a log that nobody sees.
+// traced traces into a file and a log that nobody reads.
 func traced(t testing.TB, tr transport.Transport) transport.Transport {
 	capture := transport.NewCapture(io.Discard)
 	t.Cleanup(func() { _ = capture.Close() }) // nothing can fail
@@ -64,7 +64,7 @@ var virtual = []struct {
 	}},
 }
 
-// What is made of a good plug-in keeps every rule.
+// A virtual Transport over a good plug-in keeps every rule.
 func TestVirtualSuite(t *testing.T) {
 	for i, v := range virtual {
 		for j, b := range beneath {
@@ -94,7 +94,7 @@ func overStreams(s *transport.Stream) (*transport.Stream, error) {
 	return s, err
 }
 
-// A streamListener gives what it accepts virtual sockets.
+// A streamListener puts virtual sockets over the streams that it accepts.
 type streamListener struct{ l *transport.Listener }
 
 func (l streamListener) Accept() (net.Conn, error) {
@@ -137,7 +137,7 @@ func TestVirtualStreamSuite(t *testing.T) {
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, at, nil })
 }
 
-// An outsider is a datagram socket that shows nothing but what every one has.
+// An outsider is a datagram socket with no methods beyond DatagramSocket.
 type outsider struct{ transport.DatagramSocket }
 
 // overDatagrams are the virtual sockets over a datagram socket.
@@ -161,7 +161,7 @@ var overDatagrams = []struct {
 	}},
 }
 
-// A good datagram socket keeps every rule under each of them, and under all.
+// A good datagram socket keeps every rule under each virtual socket, and under all of them.
 func TestVirtualDatagramSuite(t *testing.T) {
 	suite := func(name string, over ...func(d transport.DatagramSocket) (transport.DatagramSocket, error)) {
 		t.Run(name, func(t *testing.T) {

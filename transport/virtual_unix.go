@@ -15,7 +15,7 @@ func abortive(c carrier) {
 	})
 }
 
-// peerAddr asks the system for the peer of an imported stream, whose address nobody has told; nil where it does not know either.
+// peerAddr asks the system for the peer's address of an imported stream; nil if the system does not know it either.
 func peerAddr(c carrier) Addr {
 	fd, err := c.descriptor()
 	if err != nil {

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// NoWait returns a context for a single try: an operation given it succeeds if it is ready, else fails with
-// os.ErrDeadlineExceeded. It is the tmo 0 of a callback; 0 of the C library's functions means no limit. The context itself never ends: who
-// waits by himself asks IsNoWait.
+// NoWait returns a context for a single try: an operation given it succeeds if it is ready, else fails with os.ErrDeadlineExceeded. It
+// corresponds to a tmo of 0 for a callback; in the C library's functions 0 means no limit. The context itself never ends: code that waits
+// by itself must ask IsNoWait.
 func NoWait() context.Context { return single }
 
-// Briefly returns a context like NoWait, but for a read that may wait where that costs nobody anything: the first reads of a connection, on
-// Linux and for a millisecond at most, in a system call of their own (see WithPolling). It is for who has something else to do when
-// the answer is not there at once. IsNoWait tells it, too.
+// Briefly returns a context like that of NoWait, except that a read may wait where that costs nothing: the first reads of a connection, on
+// Linux, for a millisecond at most, in a system call on their own thread (see WithPolling). It is for callers that have something else to
+// do when the answer is not there at once. IsNoWait is true for it, too.
 func Briefly() context.Context { return brief }
 
-// IsNoWait tells NoWait, and what is derived from it: nobody is to wait under such a context, whatever else ends it.
+// IsNoWait reports whether ctx is that of NoWait or Briefly, or derived from one: nothing may wait under it, whatever else ends ctx.
 func IsNoWait(ctx context.Context) bool {
 	return ctx == single || ctx != background && ctx.Value(noWaitKey{}) != nil
 }
@@ -47,7 +47,7 @@ func ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// hasTime tells whether a time-out now is not ctx's.
+// hasTime reports whether ctx has time left, so that a time-out now has another cause.
 func hasTime(ctx context.Context) bool {
 	if IsNoWait(ctx) {
 		return false
@@ -68,7 +68,7 @@ func timeLeft(ctx context.Context) time.Duration {
 	return max(time.Until(d), 0)
 }
 
-// expiry is a channel that fires when tmo is over; stop must be called. A tmo of 0 has fired already.
+// expiry returns a channel that fires when tmo is over, at once if tmo is 0; stop must be called.
 func expiry(tmo time.Duration) (fires <-chan time.Time, stop func()) {
 	if tmo == Infinite {
 		return nil, func() {}

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// A Polling is a limit of adaptive polling, and what the Waiters that share it know of each other: see WithPolling. The zero value polls
-// for nobody. Whatever the limit, readers and writers may wait for a moment in a system call of
-// their own thread, as the end of WithPolling's text says. It is not to be copied.
+// A Polling is a limit of adaptive polling, and what the Waiters that share it know of each other: see WithPolling. With the zero value no
+// Waiter polls. Whatever the limit, readers and writers may wait for a moment in a system call on their own thread, as WithPolling's text
+// says ("With any limit"). A Polling must not be copied.
 type Polling struct {
 	made   sync.Once
 	poller *poller
 }
 
-// NewPolling returns a Polling with that limit; 0 is none, and more than MaxPolling is that.
+// NewPolling returns a Polling with that limit; 0 turns polling off, and a limit above MaxPolling counts as MaxPolling.
 func NewPolling(limit time.Duration) *Polling {
 	return &Polling{poller: newPoller(min(max(limit, 0), MaxPolling))}
 }
@@ -33,14 +33,14 @@ func (p *Polling) shared() *poller {
 }
 
 // A Waiter waits for a descriptor as the SDK does for plug-ins without FullImpl: see WithPolling. It is for plug-ins with FullImpl that
-// speak over a socket of their own, and so have to wait inside their callbacks; package tlstransport is one.
+// speak over a socket of their own, and so have to wait inside their callbacks, such as that of package tlstransport.
 //
-// One Read or Accept and one Write or Connected may be in flight at the same time; deadlines may be set beside them. Each call makes one
-// try at least, also where its deadline has passed: so a timeout of 0 is a deadline of now. A deadline may be kept half a millisecond late,
-// or four times the limit of polling. To end a call at once, as Callbacks.Interrupt is to, set a deadline that has passed.
+// One Read or Accept and one Write or Connected may be in flight at the same time; deadlines may be set meanwhile. Each call makes one try
+// at least, even if its deadline has passed: so a timeout of 0 is a deadline of now. A call may end up to a millisecond after its deadline,
+// or up to four times the limit of polling. To end a call at once, as Callbacks.Interrupt has to, set a deadline that has passed.
 //
-// Tries run on the goroutine of the call. One must not wait, nor use the Waiter, and may return false only after EAGAIN: waiting is
-// edge-triggered, so bytes that it leaves unread do not wake it.
+// Tries run on the goroutine of the call. A try must not wait, nor use the Waiter, and may return false only after EAGAIN: waiting is
+// edge-triggered, so bytes that a try leaves unread do not wake the call.
 type Waiter struct {
 	watch    watch
 	in       incoming
@@ -60,12 +60,12 @@ type Waiter struct {
 	tryRead                        func() bool
 }
 
-// An attempt is what is tried, and whether it has been.
+// An attempt is what a call tries, whether it has been tried, and whether that succeeded.
 type attempt struct {
 	try  func() bool
 	made bool
 	done bool
-	look func(uintptr) // makes one, outside of the wait
+	look func(uintptr) // makes a try outside of the wait
 }
 
 func (a *attempt) run() bool {
@@ -74,9 +74,9 @@ func (a *attempt) run() bool {
 	return a.done
 }
 
-// Waiter returns a Waiter for a descriptor in non-blocking mode, which stays the caller's and is closed after the Waiter only. What cannot
-// be waited on is ErrContract, and on Windows everything errors.ErrUnsupported. On Linux the Waiter of a socket has no descriptor of its
-// own before it sleeps; elsewhere it has a duplicate.
+// Waiter returns a Waiter for a descriptor in non-blocking mode, which stays the caller's, to be closed only after the Waiter. A descriptor
+// that cannot be waited on is ErrContract; on Windows every one is errors.ErrUnsupported. On Linux the Waiter of a socket has no descriptor
+// of its own before it sleeps; elsewhere it has a duplicate.
 func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	watch, err := newWatch(fd, canPoll, false)
 	if errors.Is(err, ErrContract) {
@@ -101,8 +101,8 @@ func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	return w, nil
 }
 
-// Read calls try whenever something may have come, until it is done; it has read n bytes then. The error is os.ErrDeadlineExceeded or
-// os.ErrClosed; a want of descriptors or memory is waited for.
+// Read calls try whenever something may have come, until try is done; n is how many bytes it has read. The error is os.ErrDeadlineExceeded
+// or os.ErrClosed; a lack of descriptors or memory is no error, but waited out.
 func (w *Waiter) Read(try func() (n int, done bool)) error {
 	w.read, w.n = try, 0
 	w.in.begin(false)
@@ -113,15 +113,15 @@ func (w *Waiter) Read(try func() (n int, done bool)) error {
 }
 
 // Accept calls try as Read does, for what does not come in a flow: connections, say. It ends with the read deadline; its errors are those
-// of Read. On Linux nothing is woken by what comes between two Accepts.
+// of Read. On Linux what comes between two Accepts wakes no thread.
 func (w *Waiter) Accept(try func() bool) error {
 	err := w.wait(w.watch.reading(), &w.readUntil, w.acceptable, &w.arriving, try)
 	w.watch.lookAway(false)
 	return err
 }
 
-// Write calls try whenever there may be room, as Read. It ends with the write deadline; its errors are those of Read. On Linux nothing is
-// woken by room that comes between two Writes.
+// Write calls try whenever there may be room, until try is done. It ends with the write deadline; its errors are those of Read. On Linux
+// room that comes between two Writes wakes no thread.
 func (w *Waiter) Write(try func() bool) error {
 	w.out.begin(false)
 	err := w.wait(w.watch.writing(), &w.writeUntil, w.writable, &w.leaving, try)
@@ -145,26 +145,27 @@ func (w *Waiter) wait(d *direction, until *time.Time, ready func(uintptr) bool, 
 	return w.failed(err)
 }
 
-// over tells that a deadline has passed.
+// over reports whether a deadline has passed.
 func (w *Waiter) over(until *time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return !until.IsZero() && time.Until(*until) <= 0
 }
 
-// Took tells of n bytes that have been read without Read: what Read knows of the pace of what comes rests on all of them. It is the
-// reader's.
+// Took tells the Waiter of n bytes that have been read without Read: to judge the pace at which bytes come, the Waiter has to know of all
+// of them. Only the reader may call it.
 func (w *Waiter) Took(n int) { w.in.end(n) }
 
-// Wrote tells of n bytes that have been written, by Write or without it: an answer is likely to follow. It may be called beside anything.
+// Wrote tells the Waiter of n bytes that have been written, by Write or without it: an answer is likely to follow. It may be called at any
+// time.
 func (w *Waiter) Wrote(n int) {
 	if canPoll && n > 0 {
 		w.in.wrote(int64(n))
 	}
 }
 
-// Connected waits for the end of connect(2), which is in progress, and returns how it has ended. It ends with the write deadline. A
-// want of descriptors is its error.
+// Connected waits for the end of a connect(2) that is in progress, and returns its result. It ends with the write deadline. A lack of
+// descriptors is an error of Connected.
 func (w *Waiter) Connected() error {
 	ctx := context.Background()
 	if w.over(&w.writeUntil) {
@@ -173,7 +174,8 @@ func (w *Waiter) Connected() error {
 	return w.failed(w.watch.connected(ctx))
 }
 
-// SetReadDeadline ends a Read or Accept, in flight or to come, at a time; zero: without end. It does not wait. os.ErrClosed after Close.
+// SetReadDeadline sets the time at which a Read or Accept, in flight or to come, ends; the zero time means never. It does not wait.
+// os.ErrClosed after Close.
 func (w *Waiter) SetReadDeadline(t time.Time) error {
 	return w.setDeadline(w.watch.reading(), &w.readUntil, t)
 }
@@ -190,7 +192,7 @@ func (w *Waiter) setDeadline(d *direction, until *time.Time, t time.Time) error 
 	return w.failed(d.deadline(t))
 }
 
-// Close ends whatever waits, and waits for a try that is running.
+// Close ends all waits, and waits for a try that is running.
 func (w *Waiter) Close() error {
 	w.closing.Do(func() {
 		w.closed.Store(true)

@@ -35,7 +35,7 @@ func newOwn(polling *transport.Polling, fd int) (*own, error) {
 	return nil, errors.Join(err, unix.Close(fd))
 }
 
-// until is the end of a call that may take tmo.
+// until is the deadline of a call that may take tmo.
 func until(tmo time.Duration) time.Time {
 	if tmo == transport.Infinite {
 		return time.Time{}
@@ -176,7 +176,7 @@ func TestWaiterDeadlines(t *testing.T) {
 	a, b := socketPair(t)
 	w, err := transport.NewPolling(transport.MaxPolling).Waiter(a)
 	require.NoError(t, err)
-	talk := func(n int) { // so that it polls, or sits
+	talk := func(n int) { // so that the reader polls, or sits
 		for range n {
 			result := reader(w, a)
 			w.Wrote(1)
@@ -199,7 +199,7 @@ func TestWaiterDeadlines(t *testing.T) {
 		require.NoError(t, w.SetReadDeadline(time.Time{}))
 		talk(40)
 		result = reader(w, a)
-		require.NoError(t, w.SetReadDeadline(time.Now().Add(20*time.Millisecond))) // it waits already
+		require.NoError(t, w.SetReadDeadline(time.Now().Add(20*time.Millisecond))) // the reader waits already
 		require.ErrorIs(t, ends(t, result), os.ErrDeadlineExceeded)
 		require.NoError(t, w.SetReadDeadline(time.Time{}))
 	}
@@ -207,7 +207,7 @@ func TestWaiterDeadlines(t *testing.T) {
 	require.NoError(t, w.Close())
 	require.NoError(t, unix.Close(a))
 	require.NoError(t, unix.Close(b))
-	// Seats go when they are not used.
+	// Unused seats are closed.
 	require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, time.Minute, time.Millisecond)
 }
 
@@ -251,7 +251,7 @@ func TestWaiterWrites(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// Close ends what waits, waits for a try that is running, and what comes later is told; so it may be called twice.
+// Close ends waits, and waits for a try that is running; later calls fail with os.ErrClosed. Close may be called twice.
 func TestWaiterClose(t *testing.T) {
 	a, _ := socketPair(t)
 	w, err := transport.NewPolling(0).Waiter(a)
@@ -291,7 +291,7 @@ func TestWaiterClose(t *testing.T) {
 	require.NoError(t, ends(t, closed))
 }
 
-// To wait costs no memory.
+// Waiting allocates no memory.
 func TestWaiterAllocates(t *testing.T) {
 	a, b := socketPair(t)
 	w, err := transport.NewPolling(0).Waiter(a)
@@ -337,7 +337,7 @@ func TestWaiterTriesOnce(t *testing.T) {
 	require.Equal(t, 11, tries)
 }
 
-// What cannot be waited on is refused.
+// A descriptor that cannot be waited on is refused.
 func TestWaiterRefuses(t *testing.T) {
 	f, err := os.Open("waiter.go")
 	require.NoError(t, err)

@@ -2,18 +2,18 @@ package transport
 
 import "time"
 
-// A waits is how one side of a descriptor waits, its reader or its writer; only that side uses it.
+// A waits is how one side of a descriptor, its reader or its writer, waits; only that side uses it.
 type waits struct {
 	wait    watch
 	poller  *poller
 	writing bool
-	try     func() bool // makes one try, which does not wait, and reports whether there is something to tell
-	expect  func() bool // does without the Go poller for a while, where the pace of the peer promises something
+	try     func() bool // makes one try, which does not wait, and reports whether the operation is done
+	expect  func() bool // waits for a while without the Go poller, if the peer's pace makes that promising; reports the same
 
 	once    bool // try, do not wait
-	blocked bool // there was nothing, or no room
-	keen    bool // may expect
-	sits    bool // may sit
+	blocked bool // there was nothing to read, or no room
+	keen    bool // expect may be called
+	sits    bool // sit may be called
 
 	began time.Time // when the wait in progress began
 	seat  pace      // how short waits have lately been
@@ -21,7 +21,7 @@ type waits struct {
 	spell spell
 }
 
-// begin comes before a read or write; single is one that must not wait.
+// begin is called before a read or write; single says that it must not wait.
 func (w *waits) begin(single bool) {
 	w.blocked = false
 	w.keen, w.sits = canPoll && !single, canPoll && !single
@@ -34,7 +34,7 @@ func (w *waits) ready(uintptr) bool {
 			return true
 		}
 		if canPoll && !w.once && w.wait.look(w.writing) {
-			continue // what came before that wakes nobody
+			continue // what came before look does not end the wait
 		}
 		w.blocked = true
 		if !w.once {
@@ -44,7 +44,7 @@ func (w *waits) ready(uintptr) bool {
 	}
 }
 
-// sit waits on a seat, where waits have lately been short. The Go poller looks away meanwhile.
+// sit waits on a seat, if waits have lately been short. If that succeeds, the Go poller looks away from then on.
 func (w *waits) sit() bool {
 	w.sits = false
 	if !w.seat.due() || !w.poller.enter(&w.spell, w.began) {
@@ -66,7 +66,7 @@ func (w *waits) sit() bool {
 	return true
 }
 
-// waited follows a wait, and tells how long it was.
+// waited is called after a wait, and returns how long it was.
 func (w *waits) waited() time.Duration {
 	d := time.Since(w.began)
 	w.seat.waited(d <= sitsFor)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A watch is where the SDK waits for a plug-in's socket, through the Go poller. Closing it ends the waits and waits for a running callback.
+// A watch lets the SDK wait for a plug-in's socket, in the Go poller. Closing it ends the waits and waits for a running callback.
 type watch interface {
 	reading() *direction
 	writing() *direction
@@ -18,7 +18,7 @@ type watch interface {
 	sit(writing bool, at *seats) bool          // likewise
 	doze(d time.Duration, unless *atomic.Bool) // likewise
 	stir()                                     // likewise
-	rawConn() syscall.RawConn                  // for others' use, safe against close
+	rawConn() syscall.RawConn                  // gives others access to the descriptor, safe against close
 	close()
 }
 

@@ -12,12 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canPoll says that a reader can try again and again, or wait on its own thread, without the Go poller waking up beside it for every
-// arrival.
+// canPoll says that a reader can poll, or wait on its own thread, without every arrival waking the Go poller as well.
 const canPoll = true
 
-// newWatch makes the place to wait for a plug-in's socket. A duplicate of the descriptor is enough for a socket whose reader always sleeps;
-// sure says that the descriptor can be waited on.
+// newWatch makes the watch for a plug-in's socket. polls says that its reader may poll: for one that always sleeps, a duplicate of the
+// descriptor is enough. sure says that the descriptor is known to be one that can be waited on.
 func newWatch(fd int, polls, sure bool) (watch, error) {
 	if !polls {
 		return plainWatch(fd)
@@ -30,20 +29,20 @@ func newWatch(fd int, polls, sure bool) (watch, error) {
 	return w, err
 }
 
-// A watcher is a watch for readers that poll, sit (see seat), or wait for a short time: for each direction an epoll descriptor of its own,
-// which watches the plug-in's descriptor, and which the Go poller watches in turn. It is made when somebody has to sleep there for the
-// first time, so a connection that only shakes hands costs none; and it can be told to look away (lookAway) while nobody sleeps there.
-// Closing it ends the waits and waits for running callbacks, and the plug-in's descriptor is closed only after that, so no reused number is
-// ever read.
+// A watcher is a watch for readers that poll, sit (see seat), or wait for a short time. For each direction it has an epoll descriptor,
+// which watches the plug-in's descriptor, and which the Go poller watches in turn. An epoll descriptor is made when its direction has to
+// sleep for the first time, so a connection that only shakes hands costs none; and it can be told to look away (lookAway) while the
+// direction does not sleep. Closing the watcher ends the waits and waits for running callbacks, and the plug-in's descriptor is closed only
+// after that, so no reused number is ever read.
 type watcher struct {
 	fd      int
 	in, out direction
 
 	mu             sync.Mutex // guards all below
 	reader, writer interest
-	running        int // callbacks without the Go poller
+	running        int // callbacks that the Go poller does not guard, see begin
 	closed         bool
-	left           chan struct{} // closed when the last of them is over; nil: nobody waits
+	left           chan struct{} // closed when the last of them is over; nil: close does not wait for them
 }
 
 // An interest is one epoll descriptor in the Go poller; the zero value is none yet.
@@ -53,10 +52,10 @@ type interest struct {
 	epoll  int
 	events uint32 // what it watches for now
 
-	until time.Time // the deadline; zero: there is none
-	seat  *seat     // of the one who sits; nil: nobody does
-	among *seats
-	dozes chan struct{} // closed to wake who slumbers; nil: nobody does
+	until time.Time     // the deadline; zero: there is none
+	seat  *seat         // on which the direction sits; nil: it does not sit
+	among *seats        // those that seat belongs to
+	dozes chan struct{} // closed to end a slumber; nil: there is none
 }
 
 func newWatcher(fd int) *watcher {
@@ -82,7 +81,7 @@ func (w *watcher) parkWriter(ready func(uintptr) bool) error { return w.park(&w.
 func (w *watcher) readerDeadline(t time.Time) error { return w.deadline(&w.reader, t) }
 func (w *watcher) writerDeadline(t time.Time) error { return w.deadline(&w.writer, t) }
 
-// of is a direction's interest, and what it watches for.
+// of returns a direction's interest, and the events that the direction waits for.
 func (w *watcher) of(writing bool) (*interest, uint32) {
 	if writing {
 		return &w.writer, room
@@ -90,13 +89,13 @@ func (w *watcher) of(writing bool) (*interest, uint32) {
 	return &w.reader, arrivals
 }
 
-// prepare makes what a direction sleeps with.
+// prepare makes the epoll descriptor with which a direction sleeps.
 func (w *watcher) prepare(writing bool) error {
 	_, err := w.need(w.of(writing))
 	return err
 }
 
-// park is RawConn.Read of an interest, whose first try needs no epoll descriptor.
+// park is like RawConn.Read, for a direction; its first try needs no epoll descriptor.
 func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) error {
 	raw, err := w.begin(i)
 	if err != nil {
@@ -116,8 +115,9 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 	return raw.Read(ready)
 }
 
-// glance is park where that is so: it tries from time to time, until it can sleep. A writer, or a reader that has been quick so far, may
-// have to sleep for the first time long after its connection was made, and that is not to be its end.
+// glance is park while no epoll descriptor can be had: it tries from time to time, until it can sleep. A writer, or a reader whose waits
+// have all been short so far, may have to sleep for the first time long after its connection was made, and that must not end the
+// connection.
 func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) error {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		w.mu.Lock()
@@ -143,8 +143,8 @@ func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) e
 	}
 }
 
-// deadline ends the wait of a direction at a time, which may have passed. Where nobody has slept yet there is nothing to tell: who makes
-// the epoll descriptor looks at until.
+// deadline ends the wait of a direction at t, which may have passed. If the direction has not slept yet, the Go poller need not be told:
+// open does so from until when it makes the epoll descriptor.
 func (w *watcher) deadline(i *interest, t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -160,7 +160,7 @@ func (w *watcher) deadline(i *interest, t time.Time) error {
 	return i.file.SetReadDeadline(t)
 }
 
-// sit waits on a seat, as far as nobody wants the wait to end, and reports whether it was worth it. It is called under the wait.
+// sit waits on a seat, unless the wait is to end, and reports whether something came. It is called inside park.
 func (w *watcher) sit(writing bool, at *seats) bool {
 	i, events := &w.reader, int16(pollArrivals)
 	if writing {
@@ -172,7 +172,7 @@ func (w *watcher) sit(writing bool, at *seats) bool {
 	}
 	defer at.leave(s)
 	w.mu.Lock()
-	if w.closed || !i.until.IsZero() && time.Until(i.until) < 2*sitsAtMost { // which nothing ends in time
+	if w.closed || !i.until.IsZero() && time.Until(i.until) < 2*sitsAtMost { // nothing might end the wait in time
 		w.mu.Unlock()
 		return false
 	}
@@ -185,11 +185,11 @@ func (w *watcher) sit(writing bool, at *seats) bool {
 	return came
 }
 
-// doze lets the reader's goroutine sleep for so long, whatever comes, unless that is or becomes true (see stir). It is called under the wait.
+// doze lets the reader's goroutine sleep for d, whatever comes, unless *unless is or becomes true (see stir). It is called inside park.
 func (w *watcher) doze(d time.Duration, unless *atomic.Bool) { w.slumber(&w.reader, d, unless) }
 
-// slumber is a sleep of a direction without the Go poller, as far as nobody wants its wait to end. Who sets unless stirs behind that, so
-// it is looked at once there is something to stir.
+// slumber lets a direction sleep without the Go poller for d, unless its wait is to end. Whoever sets *unless calls stir afterwards. Both
+// lock w.mu: either slumber sees the new value, or stir sees the slumber.
 func (w *watcher) slumber(i *interest, d time.Duration, unless *atomic.Bool) {
 	w.mu.Lock()
 	if !i.until.IsZero() {
@@ -235,7 +235,8 @@ func (w *watcher) rouse(i *interest) {
 	i.stir()
 }
 
-// begin enters a callback; where i is in the Go poller, that guards it, and there is no end.
+// begin enters a callback, which end leaves. If i is in the Go poller, begin returns its RawConn instead, which guards the callback by
+// itself: end must not be called then.
 func (w *watcher) begin(i *interest) (syscall.RawConn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -257,13 +258,13 @@ func (w *watcher) end() {
 	}
 }
 
-// finish makes one try and leaves the callback, also where the try ends its goroutine.
+// finish makes one try and leaves the callback, even if the try ends its goroutine.
 func (w *watcher) finish(ready func(uintptr) bool) (done bool) {
 	defer w.end()
 	return ready(0)
 }
 
-// need gives the interest to the Go poller, if that has not been done.
+// need gives the interest to the Go poller, unless it is there already.
 func (w *watcher) need(i *interest, events uint32) (syscall.RawConn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -324,15 +325,15 @@ func (i *interest) control(op, fd int, events uint32) error {
 	return unix.EpollCtl(i.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// look has the epoll descriptor of a direction, if there is one, watch for what that waits for, and reports whether it did not before. It is
-// the reader's, or the writer's, under the wait or between waits. Who has it look must try once more before sleeping: the kernel does not
-// wake the Go poller for what is there already where it still counts the socket among those that were ready before.
+// look makes the epoll descriptor of a direction, if there is one, watch for what the direction waits for, and reports whether it did not
+// watch before. Only the direction's reader or writer calls look, inside park or between waits. After a true the caller must try once more
+// before it sleeps: the kernel does not wake the Go poller for what is there already, if it still counts the socket among the ready ones.
 func (w *watcher) look(writing bool) (changed bool) {
 	_, events := w.of(writing)
 	return w.watchFor(writing, events)
 }
 
-// lookAway has it watch for nothing, so that the Go poller does not wake up for what nobody sleeps for.
+// lookAway makes it watch for nothing, so that the Go poller does not wake up while nobody sleeps in that direction.
 func (w *watcher) lookAway(writing bool) { w.watchFor(writing, 0) }
 
 func (w *watcher) watchFor(writing bool, events uint32) (changed bool) {
@@ -358,10 +359,10 @@ func (w *watcher) close() {
 		left = make(chan struct{})
 		w.left = left
 	}
-	files := []*os.File{w.reader.file, w.writer.file} // a connect gives its own back beside this
+	files := []*os.File{w.reader.file, w.writer.file} // read under w.mu: dropWriter may run at the same time
 	w.mu.Unlock()
 	for _, f := range files {
-		_ = f.Close() // ErrInvalid where there is none
+		_ = f.Close() // ErrInvalid if it is nil
 	}
 	if left != nil {
 		<-left
@@ -375,7 +376,7 @@ func (w *watcher) connected(ctx context.Context) (result error) {
 	}
 	done := false
 	check := func(uintptr) bool { done, result = connectResult(w.fd); return done }
-	if w.finish(check) { // on the loopback it mostly has
+	if w.finish(check) { // on the loopback it has mostly ended already
 		return result
 	}
 	if IsNoWait(ctx) {
@@ -385,14 +386,14 @@ func (w *watcher) connected(ctx context.Context) (result error) {
 		return err
 	}
 	defer w.dropWriter()
-	w.look(true) // a write may have waited before
+	w.look(true) // a write that waited before may have made it look away
 	if err := awaitConnect(ctx, &w.out, check); err != nil {
 		return err
 	}
 	return result
 }
 
-// dropWriter gives back what a connect has been waited for with: mostly nobody has to wait for room for a long time.
+// dropWriter closes the epoll descriptor with which a connect was waited for: it is mostly long before a writer has to wait for room.
 func (w *watcher) dropWriter() {
 	w.mu.Lock()
 	file := w.writer.file
@@ -401,7 +402,7 @@ func (w *watcher) dropWriter() {
 	file.Close()
 }
 
-// rawConn is the descriptor itself for others' use, safe against Close.
+// rawConn gives others access to the descriptor itself, safe against Close.
 func (w *watcher) rawConn() syscall.RawConn { return watched{w} }
 
 type watched struct{ w *watcher }

@@ -24,7 +24,7 @@ import (
 // A tally is a plug-in over system calls that counts its tries to read.
 type tally struct {
 	reads  atomic.Int64
-	vain   atomic.Int64 // of these: nothing was there
+	vain   atomic.Int64 // how many of them found nothing
 	onVain atomic.Pointer[func()]
 }
 
@@ -35,7 +35,7 @@ type tallied struct {
 	sock    *socket[*UnixSocket]
 }
 
-// polls makes a connection that polls for so long, beside a peer that does not.
+// polls makes a connection with that limit of polling, and a peer that does not poll.
 func polls(t testing.TB, limit time.Duration) *tallied {
 	t.Helper()
 	processors(t, max(runtime.GOMAXPROCS(0), 2))
@@ -93,7 +93,7 @@ func (y *tallied) ask(t testing.TB) {
 	require.NoError(t, err)
 }
 
-// says lets the peer write.
+// says makes the peer write.
 func (y *tallied) says(t testing.TB, b []byte) {
 	if _, err := y.peer.Writev(context.Background(), b); err != nil {
 		t.Error(err)
@@ -107,13 +107,13 @@ func (y *tallied) read(ctx context.Context) (byte, error) {
 	return b[0], err
 }
 
-// asleep waits until a reader that runs beside is parked in the Go poller: its stack says so.
+// asleep waits until a reader on another goroutine is parked in the Go poller, as its stack shows.
 func asleep(t testing.TB, y *tallied) {
 	t.Helper()
 	waitsIn(t, "IO wait", "(*tallied).parks")
 }
 
-// parks reads one byte beside the test, which can wait for it to be asleep.
+// parks reads one byte on another goroutine; the test can wait until that is asleep.
 //
 //go:noinline
 func (y *tallied) parks(ctx context.Context) <-chan error {
@@ -122,7 +122,7 @@ func (y *tallied) parks(ctx context.Context) <-chan error {
 	return done
 }
 
-// form makes the answers a habit: each comes while the reader sleeps.
+// form makes short waits for answers a habit: each answer comes while the reader sleeps.
 func (y *tallied) form(t testing.TB, asks bool) {
 	t.Helper()
 	habit := &y.sock.incoming.spin.flow
@@ -172,7 +172,7 @@ func (y *tallied) hot(t testing.TB) {
 	require.Zero(t, y.sock.wait.(*watcher).reader.events, "the Go poller was not told to look away")
 }
 
-// Behind a quick ping-pong the reader tries again and again, and finds the answer without having slept.
+// After a quick ping-pong the reader tries again and again, and finds the answer without having slept.
 func TestPollingPingPong(t *testing.T) {
 	y := polls(t, 10*time.Second) // no machine is as busy as that
 	y.form(t, true)
@@ -187,7 +187,7 @@ func TestPollingPingPong(t *testing.T) {
 	}
 }
 
-// Without polling there is one try a wait, and one behind it; the Go poller may wake a reader once for what it has read already.
+// Without polling there is one try before a wait, and one after it; the Go poller may wake a reader once for what it has read already.
 func TestPollingNone(t *testing.T) {
 	y := polls(t, 0)
 	answer := make(chan struct{}, 1)
@@ -249,7 +249,7 @@ func TestPollingPeerStops(t *testing.T) {
 	require.False(t, y.sock.incoming.spin.answers.hot)
 }
 
-// What comes at the very moment at which a reader that has polled in vain goes to sleep wakes it.
+// A byte that comes at the very moment at which a reader that has polled in vain goes to sleep wakes the reader.
 func TestPollingLastMoment(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	y.hot(t)
@@ -260,7 +260,7 @@ func TestPollingLastMoment(t *testing.T) {
 		asleep(t, y)
 		y.says(t, []byte("a"))
 		require.NoError(t, returns(t, reading))
-		// It polls with success, so the poller is told to look away.
+		// The reader polls with success, so the Go poller is told to look away.
 		y.hot(t)
 		y.ask(t)
 		y.atVain(2, func() {
@@ -272,7 +272,7 @@ func TestPollingLastMoment(t *testing.T) {
 	}
 }
 
-// The same where no poll is made, as the processors are taken.
+// The same if there is no poll, because all processors are taken.
 func TestPollingLastMomentBusy(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	for range 10 {
@@ -292,7 +292,7 @@ func TestPollingLastMomentBusy(t *testing.T) {
 	}
 }
 
-// While as many poll as may, another reader sleeps at once; afterwards it polls again.
+// While as many readers poll as may, another one sleeps at once; afterwards it polls again.
 func TestPollingPlaces(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	y.hot(t)
@@ -377,7 +377,7 @@ func TestPollingFlow(t *testing.T) {
 	flow(DefaultPolling, time.Millisecond)
 }
 
-// Whatever ends a read ends one that polls, or naps, and one that sleeps thereafter; nothing is lost by it.
+// Whatever ends a read ends it while it polls or naps, and while it sleeps afterwards; nothing is lost by that.
 func TestPollingEnds(t *testing.T) {
 	moments := map[string]func(t *testing.T, y *tallied) (now <-chan struct{}){
 		"polling": func(t *testing.T, y *tallied) <-chan struct{} {
@@ -508,7 +508,7 @@ func TestPollingSyscallConn(t *testing.T) {
 	y.hot(t)
 }
 
-// Several connects in progress at once, through the epoll descriptors that will watch for reading: each has its own end.
+// Several connects in progress at once, each waited for through an epoll descriptor of its own: each has its own result.
 func TestConnectsInProgress(t *testing.T) {
 	l := crowded(t, TCP(), loopback())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -566,7 +566,7 @@ func watcherOf(t testing.TB, s *Stream) *watcher {
 	return nil
 }
 
-// opened is how many descriptors were opened since, but for alarms, which are no connection's.
+// opened is how many descriptors have been opened since before, except for alarms, which belong to no connection.
 func opened(t testing.TB, before map[string]string) int {
 	t.Helper()
 	n := 0
@@ -678,7 +678,7 @@ func TestPollingSameBytes(t *testing.T) {
 	})
 }
 
-// requireSpeakOnce uses a connection to its end, so that what is made once is there.
+// requireSpeakOnce uses a connection to its end, so that descriptors that are made once for all are there.
 func requireSpeakOnce(t testing.TB, tr Transport, at Addr) {
 	c, s := pair(t, tr, at)
 	requireSpeak(t, c, s)
@@ -686,7 +686,7 @@ func requireSpeakOnce(t testing.TB, tr Transport, at Addr) {
 	require.NoError(t, s.Close())
 }
 
-// A context that outlives its waits holds on to none of them, and what it ends between two waits is neither.
+// A context that outlives its waits keeps none of them in memory; if it ends between two waits it ends neither.
 func TestWaitLeavesItsContext(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	held := func(e *epoch) int {

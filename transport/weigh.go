@@ -9,48 +9,49 @@ import (
 // A weighing finds out whether answers come sooner to a reader that sits (see seat) than to one that polls.
 //
 // Mostly they come later: a thread that sleeps has to be woken. But the kernel may wake it on the very processor that the answer was made
-// on. Then nothing has to go from one processor to the other, neither the bytes nor, which costs a virtual machine most, the call to wake
-// up. Kernels come to that by themselves, within a tenth of a second, where nobody polls. So it shows in a trial: the reader goes on to sit
-// while answers come sooner than before, by a good part; and to poll again when that is better. The readers of one transport share what
-// comes of a trial, each size of messages for itself: it is the machine's way, and a trial in vain makes answers late.
+// on. Then nothing has to go from one processor to the other: neither the bytes nor the call to wake up, which costs a virtual machine
+// most. Kernels come to that by themselves within a tenth of a second, as long as nobody polls. So a trial shows which is better: the
+// reader goes on to sit if answers then come sooner than before, by a good part, and later polls again if that proves better. The readers
+// of one transport share the result of a trial, separately for each size of messages: the result depends on the machine, and a trial in
+// vain delays answers.
 //
-// Time counts, here and in the constants below, in which one answer follows the other.
+// Here and in the constants below, only time counts in which one answer follows the other (see weighGap).
 type weighing struct {
-	sits  bool // rather than polling
-	trial bool // of what the others do not do
+	sits  bool // the reader sits rather than polls
+	trial bool // the reader tries what the others do not do
 
-	last  time.Time     // when an answer came that was waited for
+	last  time.Time     // when the last answer came that was waited for
 	fresh replies       // since then
-	skip  time.Duration // before answers are measured
-	took  time.Duration // by what is measured
-	came  replies       // meanwhile
+	skip  time.Duration // still to pass before answers are measured
+	took  time.Duration // length of the measurement so far
+	came  replies       // during the measurement
 
 	usual time.Duration // what an answer took before the trial
-	scale int           // of what is said in the trial
+	scale int           // size class of the messages of the trial, see scales
 }
 
-// replies are answers that have come.
+// replies counts answers that have come.
 type replies struct {
 	count int
-	bytes int64 // of these, as far as each came in one read, and of what was written before
+	bytes int64 // of the first read of each answer, and of what was written before it
 }
 
 const (
-	weighGap    = time.Millisecond // after a longer time an answer does not follow the other
+	weighGap    = time.Millisecond // answers further apart do not follow one another
 	weighSettle = 75 * time.Millisecond
 	weighWindow = 50 * time.Millisecond
 
-	weighSits  = 0.9 // so much of the time an answer is to take at most
-	weighPolls = 0.95
+	weighSits  = 0.9  // sitting must take at most this part of the time that an answer took before the trial
+	weighPolls = 0.95 // the same for polling
 )
 
-// answered follows an answer.
+// answered is called after an answer has come; see replies for bytes.
 func (w *weighing) answered(bytes int64) {
 	w.fresh.count++
 	w.fresh.bytes += bytes
 }
 
-// waited follows a wait for an answer; able says that there is something to choose between.
+// waited is called after a wait for an answer; able says that the reader may both sit and poll.
 func (w *weighing) waited(now time.Time, able bool, v *verdicts) {
 	d, fresh := now.Sub(w.last), w.fresh
 	w.last, w.fresh = now, replies{}
@@ -68,7 +69,7 @@ func (w *weighing) waited(now time.Time, able bool, v *verdicts) {
 	}
 }
 
-// judge follows a measurement.
+// judge is called after a measurement: it tells v the result of a trial, and asks v what the reader is to do next.
 func (w *weighing) judge(now time.Time, able bool, v *verdicts) {
 	each, scale := w.took/time.Duration(w.came.count), w.came.scale()
 	w.took, w.came = 0, replies{}
@@ -85,7 +86,7 @@ func (w *weighing) judge(now time.Time, able bool, v *verdicts) {
 	}
 }
 
-// gains tells whether what is tried is so much better.
+// gains reports whether what is tried is better by enough.
 func (w *weighing) gains(each time.Duration) bool {
 	much := weighPolls
 	if w.sits {
@@ -94,7 +95,7 @@ func (w *weighing) gains(each time.Duration) bool {
 	return float64(each) <= much*float64(w.usual)
 }
 
-// scales are those of question and answer together: up to 3 KB, 24 KB, 192 KB, and more.
+// scales is the number of size classes, by the bytes of question and answer together: up to 3 KB, 24 KB, 192 KB, and more.
 const scales = 4
 
 func (r replies) scale() int {
@@ -106,7 +107,7 @@ const (
 	weighMaxPause = time.Minute
 )
 
-// verdicts are what the trials of one Transport's readers have come to. The zero value says that nobody sits, and that a trial is due.
+// verdicts are the results of the trials of one Transport's readers. The zero value says that readers do not sit, and that a trial is due.
 type verdicts struct {
 	mu sync.Mutex
 	of [scales]verdict
@@ -114,11 +115,11 @@ type verdicts struct {
 
 type verdict struct {
 	sits  bool
-	next  time.Time     // no trial before
-	pause time.Duration // between two: longer after each in vain
+	next  time.Time     // no trial before this time
+	pause time.Duration // between two trials: longer after each in vain
 }
 
-// ask tells a reader whether to sit, and whether that is a trial, which is the reader's alone then.
+// ask tells a reader whether to sit, and whether that is a trial, which this reader makes for all of them.
 func (v *verdicts) ask(scale int, able bool, now time.Time) (sits, trial bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -130,7 +131,7 @@ func (v *verdicts) ask(scale int, able bool, now time.Time) (sits, trial bool) {
 	return !d.sits, true
 }
 
-// tried ends a trial.
+// tried records the result of a trial.
 func (v *verdicts) tried(scale int, sits, gains bool, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

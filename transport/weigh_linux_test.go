@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A reader that sits as that has turned out to be better makes one try before a wait for an answer and one behind it, also inside a large
-// one.
+// A reader that sits because that has turned out to be better makes one try before a wait for an answer and one after it, also inside a
+// large answer.
 func TestWeighingSits(t *testing.T) {
 	y := polls(t, 10*time.Second)
 	y.form(t, true)
@@ -25,7 +25,7 @@ func TestWeighingSits(t *testing.T) {
 			}
 		}
 	}()
-	// answer asks, and reads b, whose last byte comes a while after so many tries in vain: no more are made by who sits.
+	// answer asks, and reads b, whose last byte comes a while after so many tries in vain: a reader that sits makes no more.
 	answer := func(tries int64, b []byte) (vain int64) {
 		y.ask(t)
 		before := y.vain.Load()
@@ -48,7 +48,7 @@ func TestWeighingSits(t *testing.T) {
 	}
 }
 
-// Whoever is answered for a while sits on trial.
+// A reader that has had answers for a while sits for a trial.
 func TestWeighingTries(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	echoed := aside(func() error {

@@ -7,14 +7,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An answering peer takes so long for an answer to a reader that polls, and to one that sits and has been for some time.
+// An answering is a peer whose answers take the time polls to reach a reader that polls, and sits to reach one that has sat for some time.
 type answering struct {
 	w           weighing
 	found       *verdicts
 	size        int64
 	now         time.Time
 	polls, sits time.Duration
-	settled     time.Duration // how long nobody has polled
+	settled     time.Duration // how long the reader has not polled
 	sat, tried  time.Duration // altogether
 	able        bool
 }
@@ -23,13 +23,13 @@ func answersIn(polls, sits time.Duration) *answering {
 	return &answering{found: new(verdicts), polls: polls, sits: sits, now: time.Unix(1e9, 0), able: true}
 }
 
-// run has answers follow each other for so long.
+// run makes answers follow one another for d.
 func (a *answering) run(d time.Duration) {
 	for end := a.now.Add(d); a.now.Before(end); {
 		took := a.polls
 		if a.w.sits {
 			if took = a.sits; a.settled < weighSettle {
-				took = 2 * a.polls // the kernel looks for its way
+				took = 2 * a.polls // the kernel has not settled yet
 			}
 			a.settled += took
 			a.sat += took
@@ -50,7 +50,7 @@ const (
 	trial = weighSettle + weighWindow
 )
 
-// Who sits, after a second and behind a trial, and who polls.
+// Which readers sit, after a second and a trial, and which poll.
 func TestWeighing(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
@@ -79,7 +79,7 @@ func TestWeighing(t *testing.T) {
 	}
 }
 
-// Where nobody would poll there is nothing to choose between.
+// Without polling there is nothing to choose between.
 func TestWeighingNeedsPolling(t *testing.T) {
 	a := answersIn(400*us, 200*us)
 	a.able = false
@@ -90,7 +90,7 @@ func TestWeighingNeedsPolling(t *testing.T) {
 	require.True(t, a.w.sits)
 }
 
-// What has been tried in vain is tried ever more seldom.
+// Trials in vain are repeated ever more seldom.
 func TestWeighingInVain(t *testing.T) {
 	a := answersIn(400*us, 400*us)
 	until := func(tried bool) time.Duration {
@@ -107,7 +107,7 @@ func TestWeighingInVain(t *testing.T) {
 	}
 }
 
-// Who sits polls now and then to see whether that is better, and goes on so when it is; then the other way round.
+// A reader that sits polls now and then, to see whether that is better, and goes on polling if it is; then the other way round.
 func TestWeighingGoesBack(t *testing.T) {
 	a := answersIn(400*us, 200*us)
 	a.run(time.Second)
@@ -125,7 +125,7 @@ func TestWeighingGoesBack(t *testing.T) {
 	require.True(t, a.w.sits)
 }
 
-// What is found out with messages of one size says nothing of others, for which there is a trial of its own; but not at every turn.
+// The result for messages of one size says nothing about other sizes, which have trials of their own; if sizes alternate, trials are few.
 func TestWeighingBySize(t *testing.T) {
 	a := answersIn(20*us, 20*us)
 	a.run(2 * weighMaxPause)
@@ -161,7 +161,7 @@ func TestWeighingCutShort(t *testing.T) {
 	require.Zero(t, a.found.of[0].pause)
 }
 
-// The other readers of a transport go by what one has found out, and try nothing meanwhile.
+// The other readers of a transport follow the result of one reader's trial, and make no trial meanwhile.
 func TestWeighingIsShared(t *testing.T) {
 	one := answersIn(20*us, 10*us)
 	one.run(weighWindow + trial + 5*time.Millisecond)
@@ -197,7 +197,7 @@ func TestScale(t *testing.T) {
 	}
 }
 
-// Time in which nothing was asked does not count, and answers that came while nobody waited do.
+// Time in which nothing was asked does not count; answers that came while the reader did not wait do.
 func TestWeighingCounts(t *testing.T) {
 	var w weighing
 	now := time.Unix(1e9, 0)
