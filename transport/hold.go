@@ -139,13 +139,13 @@ func (q *Queue) Held() []byte {
 
 // Unhold lets a held or staged queue go on.
 func (q *Queue) Unhold() {
+	q.s.resumeWrite() // waits for a pause of the reading direction that is in progress; posts must not wait for that, too
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.held != nil {
 		close(q.held)
 		q.held = nil
 	}
-	q.s.resumeWrite()
 	if !q.parked {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -198,6 +199,26 @@ func TestStagedQueueSendsOnceUnheld(t *testing.T) {
 	_, err = c.Readv(soon(t), b)
 	require.NoError(t, err)
 	require.Equal(t, "rest, more", string(b))
+}
+
+// Unhold waits for a pause of the reading direction that is in progress, and posts do not wait for Unhold.
+func TestUnholdBesidePause(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	q := NewQueue(s, nil)
+	require.NoError(t, q.Hold(soon(t)))
+	s.pausing.Lock() // as PauseRead does while it waits for the read in progress
+	done := aside(func() error { q.Unhold(); return nil })
+	for range 100 {
+		require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, 0), os.ErrDeadlineExceeded)
+		runtime.Gosched()
+	}
+	s.pausing.Unlock()
+	require.NoError(t, <-done)
+	require.NoError(t, q.Post(soon(t), []byte("y"), nil, 0))
+	b := make([]byte, 1)
+	_, err := c.Readv(soon(t), b)
+	require.NoError(t, err)
+	require.Equal(t, "y", string(b))
 }
 
 // A staged queue cannot be held: its bytes still belong to the process that hands over.
