@@ -87,17 +87,15 @@ func (b *Mailbox) lockBoth(ctx context.Context) error {
 		if err := p.bond(ctx); err != nil {
 			return err
 		}
-		b.mu.Lock()
-		if !b.held.Load() || b.n.staged.Load() {
+		locked, change := b.lockUnlessHeld()
+		if locked {
 			return nil
 		}
-		shut, change := b.n.frozen.State()
-		b.mu.Unlock()
 		<-p.bonding
-		if !shut { // the mailbox is about to go on
+		if change == nil {
 			continue
 		}
-		if err := wait.For(ctx, change); err != nil { // on success the gate is open, or was stirred: look again
+		if err := wait.For(ctx, change); err != nil {
 			return err
 		}
 	}

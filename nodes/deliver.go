@@ -41,7 +41,7 @@ func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 // put is deliver for a message that is not the reply to a call that the mailbox has made.
 func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	if b.handler != nil {
-		return b.have((*Mailbox).handle, m, cancel)
+		return b.giveTo((*Mailbox).handle, m, cancel)
 	}
 	for {
 		b.mu.Lock()
@@ -117,8 +117,8 @@ func (b *Mailbox) unreceived() error {
 		len(b.queue)-b.first, b.bytes, b.opts.Limit)
 }
 
-// have gives a message to handle. While the process is held it waits, and then tries again.
-func (b *Mailbox) have(handle func(*Mailbox, *Message) fate, m *Message, cancel <-chan struct{}) bool {
+// giveTo gives a message to handle. While the process is held it waits, and then tries again.
+func (b *Mailbox) giveTo(handle func(*Mailbox, *Message) fate, m *Message, cancel <-chan struct{}) bool {
 	for {
 		f := handle(b, m)
 		if f == notYet {
@@ -158,7 +158,7 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 // notify puts a signal's message into the mailbox whatever its limit; false when the mailbox has gone on in another process.
 func (b *Mailbox) notify(m *Message) bool {
 	if b.handler != nil {
-		return b.have((*Mailbox).handleApart, m, nil) || !b.hasMoved()
+		return b.giveTo((*Mailbox).handleApart, m, nil) || !b.hasMoved()
 	}
 	b.lock()
 	defer b.mu.Unlock()

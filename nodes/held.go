@@ -16,19 +16,32 @@ func (b *Mailbox) lock() { _ = b.lockWithin(context.Background()) }
 // lockWithin is lock, until ctx ends.
 func (b *Mailbox) lockWithin(ctx context.Context) error {
 	for {
-		b.mu.Lock()
-		if !b.held.Load() || b.n.staged.Load() {
+		locked, change := b.lockUnlessHeld()
+		if locked {
 			return nil
 		}
-		shut, change := b.n.frozen.State()
-		b.mu.Unlock()
-		if !shut { // the mailbox is about to go on
+		if change == nil {
 			continue
 		}
-		if err := wait.For(ctx, change); err != nil { // on success the gate is open, or was stirred: look again
+		if err := wait.For(ctx, change); err != nil {
 			return err
 		}
 	}
+}
+
+// lockUnlessHeld locks the mailbox unless it is held. In that case the caller looks again once change is closed (the node's gate has opened,
+// or was stirred), or at once if change is nil: the mailbox is about to go on.
+func (b *Mailbox) lockUnlessHeld() (locked bool, change <-chan struct{}) {
+	b.mu.Lock()
+	if !b.held.Load() || b.n.staged.Load() {
+		return true, nil
+	}
+	defer b.mu.Unlock()
+	shut, change := b.n.frozen.State()
+	if !shut {
+		return false, nil
+	}
+	return false, change
 }
 
 // hold holds the mailbox, once a change that has begun is done.
