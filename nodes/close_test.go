@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 func TestCloseEndsEverything(t *testing.T) {
@@ -400,6 +402,113 @@ func TestShutdownCutOff(t *testing.T) {
 	})
 }
 
+// What a Server has received before Shutdown it handles; what comes later is refused.
+func TestShutdownHandlesBacklog(t *testing.T) {
+	for _, ends := range []string{"handled", "server ends"} {
+		t.Run(ends, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			a, b := w.started("alice"), w.started("bob")
+			running, release := make(chan ei.Term, 10), make(chan struct{})
+			srv, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) {
+				running <- c.Request
+				<-release
+				return c.Request, nil
+			}}, nil)
+			require.NoError(t, err)
+			var calls []<-chan result[ei.Term]
+			for i := range 5 {
+				calls = append(calls, async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", i) }))
+				if i == 0 {
+					arrives(t, running, "the first request")
+				}
+			}
+			unread := func() int {
+				srv.mu.Lock()
+				defer srv.mu.Unlock()
+				return len(srv.queue) - srv.first
+			}
+			require.Eventually(t, func() bool { return unread() == 4 }, tooLong, tick)
+			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+			<-b.shutsDown(t).Done()
+			late := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", "late") })
+			require.Eventually(t, func() bool { return unread() == 5 }, tooLong, tick)
+			if ends == "server ends" {
+				srv.Exit(ei.Atom("done"))
+			}
+			close(release)
+			for i, call := range calls {
+				r := arrives(t, call, "the answer")
+				if ends == "server ends" {
+					require.Error(t, r.err)
+					continue
+				}
+				require.NoError(t, r.err)
+				require.Equal(t, ei.Int(i), r.v)
+			}
+			require.Error(t, arrives(t, late, "the refusal").err)
+			require.NoError(t, arrives(t, down, "Shutdown").err)
+		})
+	}
+}
+
+// The error of a Shutdown, and of a Freeze, that waits in vain names what runs, whatever that is, and is the context's.
+func TestWhatRunsIsNamed(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a, b := w.started("alice"), w.started("bob")
+	running, release := make(chan struct{}, 10), make(chan struct{})
+	hang := func() { running <- struct{}{}; <-release }
+	defer close(release)
+	_, err := b.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { hang(); return 1, nil }}, nil)
+	require.NoError(t, err)
+	nameless, err := b.Serve("", Server{Cast: func(context.Context, ei.Term) { hang() }}, nil)
+	require.NoError(t, err)
+	_, err = b.Handle("handler", func(*Mailbox, *Message) { hang() }, nil)
+	require.NoError(t, err)
+	b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { hang(); return 1, nil })
+	self := box(t, a)
+	require.NoError(t, self.Send(w.ctx(), nameless.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1)}))
+	async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 1) })
+	async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "hang") })
+	async(func() (ei.Term, error) { return b.RPC(w.ctx(), "bob@test", "m", "hang") })
+	for range 4 {
+		arrives(t, running, "a function")
+	}
+	require.NoError(t, self.SendName(w.ctx(), "bob@test", "handler", 1))
+	arrives(t, running, "the handler")
+	for _, end := range []func(context.Context) error{
+		func(ctx context.Context) error { _, err := b.Freeze(ctx); return err },
+		b.Shutdown,
+	} {
+		ctx, cancel := context.WithTimeout(w.ctx(), 50*time.Millisecond)
+		err := end(ctx)
+		cancel()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		for _, name := range []string{"srv", "handler", nameless.Pid().String(), "2 of m:hang"} {
+			require.ErrorContains(t, err, name)
+		}
+	}
+}
+
+// Without time to wait Shutdown ends the node, or the connection, at once, and says that there was none.
+func TestShutdownNoWait(t *testing.T) {
+	w := newWorld(t, "memory")
+	_, l := w.listening("alice")
+	p, c := w.joined(l, role("wire@test"))
+	defer p.close()
+	require.NoError(t, arrives(t, async(func() (int, error) { return 0, c.Shutdown(transport.NoWait()) }), "Shutdown of the connection").err)
+	require.ErrorIs(t, c.Err(), ErrClosed)
+
+	b := w.started("bob")
+	running, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { close(running); <-release; return 1, nil })
+	async(func() (ei.Term, error) { return w.started("carol").RPC(w.ctx(), "bob@test", "m", "hang") })
+	arrives(t, running, "the function")
+	err := arrives(t, async(func() (int, error) { return 0, b.Shutdown(transport.NoWait()) }), "Shutdown of the node").err
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.ErrorContains(t, err, "1 of m:hang")
+}
+
 // On the lower level, if no Receive is in progress, Shutdown flushes and does not wait for the peer.
 func TestShutdownOfLowerLevel(t *testing.T) {
 	w := newWorld(t, "tcp")
@@ -579,7 +688,7 @@ func TestShutdownWhileFunctionsRun(t *testing.T) {
 				return
 			}
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.ErrorContains(t, err, "2 functions, handlers and servers are still running (2 of m:hang)")
+			require.ErrorContains(t, err, "still running: 2 of m:hang")
 		})
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// The kinds of complaint: faults of a peer that the connection survives, and a reason why the peer is not read. Each kind is logged as a
+// The kinds of complaint: faults of a peer that the connection survives, and reasons why the peer has to wait. Each kind is logged as a
 // warning once per connection.
 const (
 	faultTerm   uint32 = 1 << iota // a term that cannot be decoded
@@ -18,6 +18,8 @@ const (
 	faultFunc                      // not the peer's fault: an exception in a function that it called without asking for the result
 	faultAnswer                    // the answer to one of its signals cannot be encoded
 	fullMailbox                    // there is no room for the peer's messages
+	slowCalls                      // its calls wait long for a place of Config.MaxCalls
+	fullCalls                      // its calls are refused, because too many of them wait
 )
 
 // complain logs a complaint. The first of its kind on a connection is a warning; later ones are logged at the level Debug, so that no peer

@@ -99,9 +99,12 @@ type Config struct {
 	// QueueLimit is how many bytes may wait on a connection before senders have to wait; 0 is transport.DefaultQueueLimit.
 	QueueLimit int
 	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets another place only while it has fewer places than
-	// are free, so that a peer whose calls hang takes half of the places, and the next such peer half of the rest. Calls without a place
-	// wait in order, and the connection is read meanwhile; when a peer's waiting calls hold 4 MiB its connection is not read any more, and
-	// when none of them gets its turn for 2 s, further ones are refused: system_limit, as by a BEAM that has no more processes.
+	// are free, so that a peer whose calls hang takes half of the places, and the next such peer half of the rest, also if it connects
+	// again meanwhile: see ConnOf for a function that is to end with its caller. Calls without a place wait in order, and the connection is
+	// read meanwhile; a call whose caller's connection has ended by its turn is not made, but casts, and processes that nobody monitors,
+	// run all the same. When a peer's waiting calls hold 4 MiB its connection is not read any more, and when none of them gets its turn for
+	// 2 s, further ones are refused: system_limit, as by a BEAM that has no more processes. A call that comes while another one has waited
+	// for a second, and one that is refused, is a warning in the log, once per connection; see also Stats.
 	MaxCalls int
 
 	// Handover is called by Freeze once functions and handlers have finished, and returns what the application in the new process is to

@@ -160,7 +160,7 @@ func (c *Conn) Close() error {
 func (c *Conn) Shutdown(ctx context.Context) error {
 	err := c.Flush(ctx)
 	if err == nil {
-		c.bye(ctx)
+		c.bye(wait.Ending(ctx))
 	}
 	return errors.Join(err, c.Close())
 }

@@ -3,6 +3,8 @@ package nodes
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,18 +15,49 @@ const (
 	drainSliceMost = 400 * time.Millisecond
 )
 
-// drain lets running functions and handlers finish. Requests of other nodes do not begin any more. Requests of processes of this node do,
-// as long as another function or handler runs, since it may be waiting for the answer.
+// drain lets running functions and handlers finish, and servers handle what they have received. Later requests of other nodes do not begin.
+// Requests of processes of this node do, as long as another function or handler runs, since it may be waiting for the answer.
 func (p *processes) drain(ctx context.Context) error {
+	for _, b := range p.all() {
+		b.keepBacklog() // before drains is set: from then on a server refuses what is no backlog
+	}
 	p.mu.Lock()
 	p.drains = true
 	p.mu.Unlock()
 	p.turns.drain()
 	err := p.running.Wait(ctx)
 	if err != nil {
-		err = fmt.Errorf("%d functions, handlers and servers are still running (%s): %w", p.running.Count(), &p.turns, err)
+		err = fmt.Errorf("still running: %s: %w", p.whatRuns(), err)
 	}
 	return wrap("drain", p.n.Name(), err)
+}
+
+// mostNames is how many functions, Handlers and Servers an error names.
+const mostNames = 10
+
+// whatRuns names the functions, Handlers and Servers that run, for an error that says why waiting for them was given up.
+func (p *processes) whatRuns() string {
+	names := p.turns.names()
+	for _, b := range p.all() {
+		if b.runs.Load() == 0 {
+			continue
+		}
+		who := p.namesOf(b)
+		if len(who) == 0 {
+			names = append(names, b.pid.String())
+		}
+		for _, name := range who {
+			names = append(names, name.String())
+		}
+	}
+	slices.Sort(names)
+	if len(names) > mostNames {
+		names = append(names[:mostNames], "…")
+	}
+	if len(names) == 0 { // it has ended just now, or waits for a place of Config.MaxCalls
+		return fmt.Sprintf("%d functions", p.running.Count())
+	}
+	return strings.Join(names, ", ")
 }
 
 // busy counts a function or handler that is about to run. false: the node drains, and the function must not run; a request of a process of
@@ -40,7 +73,7 @@ func (p *processes) busy(here bool) bool {
 }
 
 // begin counts b's server as running, before the server takes the next message. false: the server is to take none, for b has ended, or
-// the node drains.
+// the node drains and b has no backlog.
 //
 // Drain and freeze wait for the functions and handlers that run, and one of these may wait for an answer of this server. So as long as
 // one runs, the server goes on with what processes of this node have sent:
@@ -53,6 +86,9 @@ func (p *processes) begin(b *Mailbox) bool {
 	for !b.ended() {
 		shut, change := p.resting.State()
 		switch {
+		case !shut && b.hasBacklog():
+			p.running.Enter()
+			return true
 		case !shut && !p.busy(b.isAsked() || b.nextIsHere()):
 			return false
 		case !shut && !p.resting.IsShut():

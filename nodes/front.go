@@ -251,8 +251,7 @@ func (f *Front) Workers() []WorkerInfo {
 // Shutdown takes the node out of the cluster in an orderly way: nothing new is accepted, and every worker is told to finish. Those that
 // have not finished when ctx ends are killed, and ctx's error is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
-	ctx, cancel := wait.Ending(ctx)
-	defer cancel()
+	ctx = wait.Ending(ctx)
 	err := f.still.Pass(ctx)
 	if err == nil {
 		err = f.n.lastThaw(ctx)

@@ -99,6 +99,12 @@ func MailboxOf(ctx context.Context) *Mailbox {
 	return nil
 }
 
+// callerGone tells whether the function that runs with ctx was called over a connection that has ended, so that nobody awaits its result.
+func callerGone(ctx context.Context) bool {
+	t := turnOf(ctx)
+	return t != nil && t.conn != nil && t.conn.lost()
+}
+
 // callsSelf tells whether the call that is made with ctx is one of a Server's process to itself.
 func callsSelf(ctx context.Context, to target) bool {
 	t := turnOf(ctx)
@@ -157,7 +163,13 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 
 // admits tells whether a request of a peer may wait for a place of Config.MaxCalls; see shares.admits.
 func (n *Node) admits(c *Conn, bytes int) bool {
-	return c == nil || n.procs.calls.admits(c, bytes, n.ctx.Done())
+	if c == nil || n.procs.calls.admits(c, bytes, n.ctx.Done()) {
+		return true
+	}
+	if c.Err() == nil {
+		c.complain(fullCalls, "calls refused", errFullCalls)
+	}
+	return false
 }
 
 // work runs f on a goroutine of its own, in a place of Config.MaxCalls. work does not wait for a place: f is queued until its peer gets
@@ -193,6 +205,8 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 		}
 		return began
 	}
-	n.procs.calls.take(peer, job{bytes, begin})
+	if n.procs.calls.take(peer, job{cost: bytes, begin: begin}) > longWait && c != nil {
+		c.complain(slowCalls, "calls wait", errSlowCalls)
+	}
 	return true
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"runtime"
 	"testing"
@@ -401,6 +402,67 @@ func TestMaxCallsAfterReconnect(t *testing.T) {
 		arrives(t, running, "a call")
 	}
 	require.Empty(t, running)
+}
+
+// Calls whose callers' connection has ended by their turn are not made, and hold up nobody; casts are, and processes that nobody monitors.
+func TestMaxCallsOfLostConnection(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	running, release, made := make(chan struct{}), make(chan struct{}), make(chan ei.Term, 10)
+	n.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { close(running); <-release; return 1, nil })
+	n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { made <- args[0]; return args[0], nil })
+	here := box(t, n)
+	require.NoError(t, n.Register("here", here))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	monitored := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}
+	alone := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
+	p.request(1, "m", "hang", monitored)
+	arrives(t, running, "the first call")
+	p.request(2, "erpc", "execute_call", monitored, ei.Atom("res"), ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("erpc")})
+	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("rex")}, ei.Atom("user")}})
+	p.request(3, "m", "f", alone, ei.Atom("spawned"))
+	p.request(4, "erpc", "execute_cast", alone, ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("cast")})
+	p.say("here", ei.Int(1))
+	require.Equal(t, ei.Int(1), term(t, here), "they are all read")
+	s := n.Stats()
+	require.Equal(t, [2]int{1, 4}, [2]int{s.Calls, s.CallsWaiting})
+	c := n.Conn("wire@test")
+	p.close()
+	arrives(t, c.Done(), "the end of the connection")
+	again := w.peer(n.Listeners()[0], role("wire@test"))
+	again.request(5, "m", "f", monitored, ei.Atom("again"))
+	close(release)
+	for _, want := range []ei.Atom{"spawned", "cast", "again"} {
+		require.Equal(t, ei.Term(want), arrives(t, made, "a function"))
+	}
+	ctl, _ := again.next()
+	require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+	require.Eventually(t, func() bool { s := n.Stats(); return s.Calls == 0 && s.CallsWaiting == 0 }, tooLong, tick)
+	require.Empty(t, made)
+}
+
+// That calls of a peer wait for long is said once.
+func TestMaxCallsLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		log := new(record)
+		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.Logger = 1, slog.New(slog.NewTextHandler(log, nil)) })
+		release := make(chan struct{})
+		n.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { <-release; return 1, nil })
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		quiet := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
+		p.request(1, "m", "hang", quiet)
+		p.request(2, "m", "hang", quiet)
+		p.request(3, "m", "hang", quiet)
+		synctest.Wait()
+		require.Empty(t, log.lines("calls wait"))
+		time.Sleep(2 * time.Second)
+		p.request(4, "m", "hang", quiet)
+		p.request(5, "m", "hang", quiet)
+		synctest.Wait()
+		require.Len(t, log.lines("level=WARN", `msg="calls wait"`, "peer=wire@test"), 1)
+		close(release)
+	})
 }
 
 // Functions that occupy all the places of their peer, and call it back, get their answers although the peer has more calls waiting: those

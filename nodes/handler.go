@@ -96,6 +96,8 @@ func (b *Mailbox) handleNow(m *Message) {
 	c := m.conn // the Handler may release the message
 	c.beginHandler()
 	defer c.endHandler()
+	b.runs.Add(1)
+	defer b.runs.Add(-1)
 	regular := false
 	defer func() {
 		var p any = "runtime.Goexit"

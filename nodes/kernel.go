@@ -163,6 +163,9 @@ func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("syste
 
 // rexResult calls answer with the result of a call. A function that ends its goroutine (runtime.Goexit) counts as killed.
 func (n *Node) rexResult(ctx context.Context, mfa []ei.Term, answer func(ei.Term)) {
+	if callerGone(ctx) { // while the call waited for a place, for which others wait now
+		return
+	}
 	result := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")})
 	defer func() { answer(result) }()
 	result = rexTerm(n.applyArgs(ctx, mfa))

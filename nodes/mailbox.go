@@ -56,6 +56,7 @@ type Mailbox struct {
 	opts    MailboxOptions
 	handler Handler      // gets the messages instead of the queue
 	nested  atomic.Int32 // how many calls of handler for processes of this node are in progress
+	runs    atomic.Int32 // how many calls of handler, or of a Server's functions, are in progress
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call or a spawned function, and does not move
 
@@ -77,6 +78,7 @@ type Mailbox struct {
 	serves  bool    // the mailbox belongs to a Server
 	cancel  func()  // ends the context of the message that the Server is handling, or of a spawned function
 	serving request // the one that the Server is handling
+	backlog int     // the node drains: so many messages the Server is still to handle
 
 	names     []ei.Atom
 	links     map[ei.Pid]*link

@@ -167,7 +167,7 @@ func (f *Frozen) quiet(ctx context.Context) error {
 	case err == nil:
 		f.undo = append(f.undo, undo)
 	case ctx.Err() != nil && running > 0:
-		return fmt.Errorf("%w: %d are running", ErrDraining, running)
+		return fmt.Errorf("%w: %s: %w", ErrDraining, p.whatRuns(), ctx.Err())
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}

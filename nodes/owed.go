@@ -22,8 +22,32 @@ func (b *Mailbox) takeServed() *Message {
 	if m != nil {
 		b.serving = request{m.conn, m.owed}
 		m.owed = false
+		if b.backlog > 0 {
+			if b.backlog--; b.backlog == 0 {
+				b.n.procs.running.Leave() // the server itself runs, until it has handled m
+			}
+		}
 	}
 	return m
+}
+
+// keepBacklog has the Server handle what it has not taken yet although the node drains: the node waits for that as for what runs.
+func (b *Mailbox) keepBacklog() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.backlog > 0 || !b.serves || b.ended() {
+		return
+	}
+	if b.backlog = len(b.queue) - b.first; b.backlog > 0 {
+		b.n.procs.running.Enter()
+	}
+}
+
+// hasBacklog tells whether the Server is still to handle what came before the node drained.
+func (b *Mailbox) hasBacklog() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.backlog > 0
 }
 
 // served notes that the message in hand has been answered, or needs no answer.
@@ -42,6 +66,10 @@ func (b *Mailbox) retire() {
 	b.served()
 	b.mu.Lock()
 	b.serves = false
+	if b.backlog > 0 {
+		b.backlog = 0
+		b.n.procs.running.Leave()
+	}
 	var left []*Conn
 	for _, m := range b.queue[b.first:] {
 		if m.owed {

@@ -3,8 +3,6 @@ package nodes
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 )
 
@@ -77,11 +75,8 @@ func (s *remoteTurns) abandon(t *turn) {
 	}
 }
 
-// mostNames is how many functions an error names.
-const mostNames = 10
-
-// String names the functions that run, and how many of each.
-func (s *remoteTurns) String() string {
+// names gives the functions that run, and how many of each.
+func (s *remoteTurns) names() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := map[function]int{}
@@ -90,13 +85,8 @@ func (s *remoteTurns) String() string {
 			counts[t.calls]++
 		}
 	}
-	var names []string
 	for f, n := range counts {
 		names = append(names, fmt.Sprintf("%d of %v:%v", n, f.module, f.name))
 	}
-	slices.Sort(names)
-	if len(names) > mostNames {
-		names = append(names[:mostNames], "…")
-	}
-	return strings.Join(names, ", ")
+	return names
 }

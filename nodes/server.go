@@ -84,6 +84,8 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 			func() {
 				defer n.procs.running.Leave()
 				if m != nil {
+					b.runs.Add(1)
+					defer b.runs.Add(-1)
 					s.handle(ctx, n, b, m)
 				}
 			}()
@@ -93,12 +95,15 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 }
 
 func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
-	t := &turn{conn: m.conn}
+	t := turnOf(ctx)
+	if t == nil { // else work has made it, for rex
+		t = &turn{conn: m.conn}
+		ctx = t.within(ctx)
+	}
 	if b.handler == nil { // the node's own servers wait for no process
 		t.self = b
 	}
 	defer t.over.Store(true)
-	ctx = t.within(ctx)
 	if s.Call != nil || s.Info == nil {
 		if from, tag, request, ok := genCall(m.Payload); ok {
 			c := &Call{From: from, n: n, conn: m.conn, tag: tag, prompt: s.prompt}

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -32,6 +33,7 @@ type caller struct {
 // A job is a function that is about to run.
 type job struct {
 	cost  int         // in bytes, while it waits
+	since time.Time   // it waits; zero: it does not
 	begin func() bool // begins the job; false: it needs no place after all
 }
 
@@ -41,6 +43,15 @@ const maxWaiting = 4 << 20
 // stalledQueue is how long a full queue holds up its peer's connection while nothing leaves the queue; then requests are refused until
 // something does.
 const stalledQueue = 2 * time.Second
+
+// longWait is how long a call waits for a place before later ones of the same peer are worth a word in the log.
+const longWait = time.Second
+
+// The reasons that the log gives where calls of a peer have to wait, or are refused.
+var (
+	errSlowCalls = errors.New("calls of the peer have waited for a second: functions take long, and it has its share of Config.MaxCalls")
+	errFullCalls = errors.New("4 MiB of calls of the peer wait, and for two seconds no function that it called has returned (Config.MaxCalls)")
+)
 
 func (s *shares) init(n int) { s.free, s.callers = n, map[string]*caller{} }
 
@@ -88,8 +99,8 @@ func (s *shares) admits(c *Conn, cost int, closed <-chan struct{}) bool {
 	}
 }
 
-// take begins a job for a peer, now or when there is a place for it.
-func (s *shares) take(peer string, j job) {
+// take begins a job for a peer, now or when there is a place for it. It returns for how long the peer's oldest job has waited.
+func (s *shares) take(peer string, j job) (waits time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.callers[peer]
@@ -99,13 +110,25 @@ func (s *shares) take(peer string, j job) {
 	}
 	if len(k.queue) == 0 && k.held < s.free {
 		s.begin(k, j)
-		return
+		return 0
 	}
 	if len(k.queue) == 0 {
 		s.waiting = append(s.waiting, k)
 	}
+	j.since = time.Now()
 	k.queue = append(k.queue, j)
 	k.bytes += j.cost
+	return j.since.Sub(k.queue[0].since)
+}
+
+// counts gives how many jobs run, and how many wait for a place.
+func (s *shares) counts() (run, wait int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.callers {
+		run, wait = run+k.held, wait+len(k.queue)
+	}
+	return run, wait
 }
 
 // put gives a place back.

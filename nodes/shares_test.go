@@ -25,7 +25,7 @@ func TestSharesAreNeverTooMany(t *testing.T) {
 				number := asked[peer]
 				asked[peer]++
 				refuses := rapid.IntRange(0, 9).Draw(t, "refuses") == 0 // as when the node closes
-				j := job{1, func() bool {
+				j := job{cost: 1, begin: func() bool {
 					if begun[peer] != number {
 						t.Fatalf("%q: job %d begins as number %d", peer, number, begun[peer])
 					}
@@ -67,7 +67,7 @@ func TestSharesBound(t *testing.T) {
 	begun := make(chan int, 10)
 	c := &Conn{done: make(chan struct{}), peer: dist.Peer{Name: "a"}}
 	closed := make(chan struct{})
-	takes := func(n, cost int) { s.take("a", job{cost, func() bool { begun <- n; return true }}) }
+	takes := func(n, cost int) { s.take("a", job{cost: cost, begin: func() bool { begun <- n; return true }}) }
 	asks := func(n, cost int) <-chan result[bool] {
 		return async(func() (bool, error) {
 			ok := s.admits(c, cost, closed)
@@ -102,7 +102,7 @@ func TestSharesBound(t *testing.T) {
 	waits(3)
 	close(c.done)
 	require.False(t, arrives(t, next, "the end").v)
-	s.take("", job{maxWaiting, func() bool { begun <- 6; return true }})
+	s.take("", job{cost: maxWaiting, begin: func() bool { begun <- 6; return true }})
 	c.done = make(chan struct{})
 	next = asks(8, 1)
 	close(closed)
@@ -119,7 +119,7 @@ func TestSharesStalled(t *testing.T) {
 		var s shares
 		s.init(1)
 		c := &Conn{done: make(chan struct{}), peer: dist.Peer{Name: "a"}}
-		takes := func(cost int) { s.take("a", job{cost, func() bool { return true }}) }
+		takes := func(cost int) { s.take("a", job{cost: cost, begin: func() bool { return true }}) }
 		asks := func() (bool, time.Duration) {
 			began := time.Now()
 			ok := s.admits(c, 1, nil)
@@ -148,7 +148,7 @@ func TestSharesThatMoveAreNotStalled(t *testing.T) {
 		var s shares
 		s.init(1)
 		c := &Conn{done: make(chan struct{}), peer: dist.Peer{Name: "a"}}
-		takes := func(cost int) { s.take("a", job{cost, func() bool { return true }}) }
+		takes := func(cost int) { s.take("a", job{cost: cost, begin: func() bool { return true }}) }
 		takes(1)
 		for range 10 {
 			takes(maxWaiting / 10)
@@ -174,7 +174,7 @@ func TestSharesMovesAtTheLastMoment(t *testing.T) {
 			var s shares
 			s.init(1)
 			c := &Conn{done: make(chan struct{}), peer: dist.Peer{Name: "a"}}
-			takes := func(cost int) { s.take("a", job{cost, func() bool { return true }}) }
+			takes := func(cost int) { s.take("a", job{cost: cost, begin: func() bool { return true }}) }
 			takes(1)
 			takes(1)
 			takes(maxWaiting)

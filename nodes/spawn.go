@@ -58,6 +58,10 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		if b.ended() { // while the process waited for a place
 			return
 		}
+		if o.monitor && callerGone(ctx) { // erpc:call: its result is for nobody, and others wait for the place
+			b.Exit(ei.Atom("noconnection"))
+			return
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		b.atEnd(cancel)

@@ -21,6 +21,8 @@ type Stats struct {
 	Malformed        int64       // frames and control messages that ended their connection, and skipped signals in the name of a third node
 	Undeliverable    int64       // messages to processes or names that do not exist; a BEAM drops them too
 	Mailboxes        int         // open
+	Calls            int         // functions that run for remote callers, and remote calls of this node's own: the taken places of Config.MaxCalls
+	CallsWaiting     int         // those that wait for a place
 	Peers            []PeerStats // one per connection, in no particular order
 }
 
@@ -43,6 +45,7 @@ func (n *Node) Stats() Stats {
 		Undeliverable:    n.stats.undeliverable.Load(),
 		Mailboxes:        n.procs.count(),
 	}
+	s.Calls, s.CallsWaiting = n.procs.calls.counts()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for c := range n.conns {

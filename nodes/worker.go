@@ -214,8 +214,7 @@ func (w *Worker) Done() <-chan struct{} { return w.done }
 // Wait waits until the worker has to end, or ctx ends, and shuts the node down in an orderly way, for a few seconds at most. If another
 // process goes on as this worker there is nothing to shut down, and Wait returns nil; Node.Err is then ErrMoved.
 func (w *Worker) Wait(ctx context.Context) error {
-	ctx, end := wait.Ending(ctx)
-	defer end()
+	ctx = wait.Ending(ctx)
 	select {
 	case <-w.done:
 	case <-ctx.Done():

@@ -28,12 +28,19 @@ func TakesTime(ctx context.Context) error {
 }
 
 // Ending is ctx, or a context that has ended in place of transport.NoWait, for operations that resort to force when the time is up.
-func Ending(ctx context.Context) (context.Context, context.CancelFunc) {
-	if transport.IsNoWait(ctx) {
-		return context.WithTimeout(ctx, 0)
+func Ending(ctx context.Context) context.Context {
+	if !transport.IsNoWait(ctx) {
+		return ctx
 	}
-	return ctx, func() {}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	return timedOut{ended}
 }
+
+// A timedOut context has ended as a wait under transport.NoWait does.
+type timedOut struct{ context.Context }
+
+func (timedOut) Err() error { return os.ErrDeadlineExceeded }
 
 // Err is the error of a wait that has ended because Cancelled is closed.
 func Err(ctx context.Context) error { return cmp.Or(ctx.Err(), os.ErrDeadlineExceeded) }
