@@ -132,7 +132,11 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 		fds = m.one[:]
 	}
 	if m.conn.Packets() {
-		return unwrapOp(m.conn.send(ctx, nil, nil, data, fds))
+		err := unwrapOp(m.conn.send(ctx, nil, nil, data, fds))
+		if errors.Is(err, syscall.EMSGSIZE) {
+			err = fmt.Errorf("a payload of %d bytes is more than a packet of this socket can hold; a stream has no limit (StreamPair): %w", len(data), err)
+		}
+		return err
 	}
 	word := uint32(len(data))
 	if fd >= 0 {
@@ -359,8 +363,13 @@ func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixCo
 }
 
 // SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, which keep the boundaries of messages, or
-// streams where the system has no sequenced packets (darwin). Both are the caller's. errors.ErrUnsupported on windows.
+// streams where the system has no sequenced packets (darwin). Both are the caller's. A packet holds no more than the socket's send buffer,
+// 208 KiB on Linux unless net.core.wmem_default says otherwise: see StreamPair. errors.ErrUnsupported on windows.
 func SocketPair() (one, other *os.File, err error) { return pairOf(pairKind) }
+
+// StreamPair is SocketPair with streams: a MessageConn of one carries messages of any length, such as the state of a connection that has
+// much to send. errors.ErrUnsupported on windows.
+func StreamPair() (one, other *os.File, err error) { return pairOf(syscall.SOCK_STREAM) }
 
 func pairOf(kind int) (one, other *os.File, err error) {
 	fds, err := socketPair(kind)

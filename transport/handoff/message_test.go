@@ -225,6 +225,46 @@ func TestFileChannel(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
+// A packet holds what the socket's buffer does, and the error says what holds more: a stream.
+func TestLongMessage(t *testing.T) {
+	noLeak(t)
+	long := make([]byte, 4<<20)
+	for name, pair := range map[string]func() (*os.File, *os.File, error){"packets": SocketPair, "stream": StreamPair} {
+		t.Run(name, func(t *testing.T) {
+			a, b, err := pair()
+			require.NoError(t, err)
+			one, other := messageConn(t, a), messageConn(t, b)
+			f := open(t, "attached")
+			defer f.Close()
+			sent := make(chan error, 1)
+			go func() { sent <- one.Send(soon(t), long, f) }()
+			if name == "packets" && pairKind == unix.SOCK_SEQPACKET {
+				err := <-sent
+				require.ErrorIs(t, err, syscall.EMSGSIZE)
+				require.ErrorContains(t, err, "4194304 bytes")
+				require.ErrorContains(t, err, "StreamPair")
+				return
+			}
+			data, got, err := other.Receive(soon(t))
+			require.NoError(t, err)
+			require.Equal(t, long, data)
+			require.NoError(t, got.Close())
+			require.NoError(t, <-sent)
+		})
+	}
+}
+
+// messageConn makes a MessageConn of one end of a pair.
+func messageConn(t *testing.T, end *os.File) *MessageConn {
+	t.Helper()
+	c, err := FileConn(end)
+	require.NoError(t, err)
+	m, err := NewMessageConn(c, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	return m
+}
+
 // Of several attachments all but the first are closed.
 func TestSurplusAttachments(t *testing.T) {
 	for name, kind := range messageKinds {
