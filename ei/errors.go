@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -100,6 +101,12 @@ type UnsupportedTypeError struct {
 
 // Error names the value's type.
 func (e *UnsupportedTypeError) Error() string {
+	switch r := reflect.ValueOf(e.Value); {
+	case r.Kind() == reflect.Pointer && r.IsNil():
+		return fmt.Sprintf("ei: a nil %T is no term: give what is to stand for it, as ei.Atom(\"undefined\")", e.Value)
+	case r.Kind() == reflect.Struct, r.Kind() == reflect.Pointer && r.Elem().Kind() == reflect.Struct:
+		return fmt.Sprintf("ei: a struct, %T, is no term, nor an ei.Marshaler: give an ei.Tuple or a map of its fields", e.Value)
+	}
 	return fmt.Sprintf("ei: a Go value of type %T is no term, nor an ei.Marshaler", e.Value)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -390,6 +391,24 @@ func TestEncodeErrorPath(t *testing.T) {
 	_, err := ei.Marshal(struct{}{})
 	var e *ei.EncodeError
 	require.NotErrorAs(t, err, &e)
+}
+
+// What is no term is named, and what to give in its place.
+func TestUnsupportedText(t *testing.T) {
+	for _, tt := range []struct {
+		value any
+		says  string
+	}{
+		{(*int)(nil), `a nil *int is no term: give what is to stand for it, as ei.Atom("undefined")`},
+		{(*big.Int)(nil), "a nil *big.Int is no term"},
+		{struct{ A int }{1}, "a struct, struct { A int }, is no term, nor an ei.Marshaler: give an ei.Tuple or a map of its fields"},
+		{&struct{ A int }{1}, "a struct, "},
+		{make(chan int), "a Go value of type chan int is no term, nor an ei.Marshaler"},
+		{nil, "a Go value of type <nil> is no term"},
+	} {
+		_, err := ei.Marshal(tt.value)
+		require.ErrorContains(t, err, tt.says)
+	}
 }
 
 // A limit on atoms counts each once, however often they come and in whatever order.

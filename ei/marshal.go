@@ -38,7 +38,8 @@ func Marshal(v any) ([]byte, error) {
 //	pointer to any of these      what it points to
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying type (type Name Atom as a string, so it
-// gives a binary). Anything else, nil included, is an UnsupportedTypeError; inside a value an EncodeError says where.
+// gives a binary). Anything else, structs, nil and nil pointers included, is an UnsupportedTypeError; inside a value an EncodeError says
+// where.
 func Append(b []byte, v any) ([]byte, error) {
 	out, err := appendAny(b, v, Limits{}.withDefaults().Depth)
 	if err != nil {

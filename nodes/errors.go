@@ -30,7 +30,8 @@ var (
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
 	ErrUnnamed = errors.New("the node has no name yet; a dynamic one is given it by its first Connect")
 	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections already carry.
-	ErrTooLate = errors.New("publish, or start, before making mailboxes, connections or calls: publishing sets the node's creation")
+	ErrTooLate = errors.New("publish, or start, before making mailboxes, servers, connections or calls: publishing sets the node's creation; " +
+		"what a started node serves is made in Config.Setup")
 	// ErrPublished: the node is published already.
 	ErrPublished = errors.New("already published")
 	// ErrNameTaken: the local name is registered already.

@@ -40,7 +40,8 @@ const (
 	ClassThrow Class = "throw" // erlang:throw/1
 )
 
-// A Raise is an error that is an Erlang exception.
+// A Raise is an error that is an Erlang exception. One that Erlang does not have, of another class, without a reason, or with a reason or
+// stack that cannot be encoded, is one of class error with reason {go_error, Text}.
 type Raise struct {
 	Class  Class   // error, exit or throw
 	Reason ei.Term // what was raised
@@ -54,12 +55,33 @@ func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", r.Class, r.Reason)
 func raised(err error) *Raise {
 	r := new(Raise)
 	if !errors.As(err, &r) {
-		r = &Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_error"), ei.Binary(err.Error())}}
+		return goError(err)
 	}
 	if r.Stack == nil {
-		r.Stack = ei.List{}
+		r = &Raise{r.Class, r.Reason, ei.List{}}
+	}
+	if wrong := r.check(); wrong != nil {
+		return goError(fmt.Errorf("%w: %w", err, wrong))
 	}
 	return r
+}
+
+func goError(err error) *Raise {
+	return &Raise{ClassError, ei.Tuple{ei.Atom("go_error"), ei.Binary(err.Error())}, ei.List{}}
+}
+
+// check tells why Erlang has no such exception.
+func (r *Raise) check() error {
+	switch r.Class {
+	case ClassError, ClassExit, ClassThrow:
+	default:
+		return fmt.Errorf("no class of exceptions: %q", r.Class)
+	}
+	if r.Reason == nil {
+		return errors.New("an exception without a reason")
+	}
+	_, err := ei.AppendTerm(nil, ei.Tuple{r.Reason, r.Stack})
+	return err
 }
 
 // A turn is one run of a function for a message, a Func or a Server's function. The function's context carries it.

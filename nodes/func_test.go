@@ -29,6 +29,11 @@ func exposeAll(n *Node) {
 		"badarg": func(context.Context, []ei.Term) (any, error) {
 			return nil, &Raise{Class: ClassError, Reason: bad, Stack: ei.List{ei.Atom("here")}}
 		},
+		"class":  func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: "foo", Reason: bad} },
+		"reason": func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: ClassExit} },
+		"stack": func(context.Context, []ei.Term) (any, error) {
+			return nil, &Raise{Class: ClassThrow, Reason: bad, Stack: ei.Local("x")}
+		},
 		"exit":   func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: ClassExit, Reason: bad} },
 		"throw":  func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: ClassThrow, Reason: bad} },
 		"panic":  func(context.Context, []ei.Term) (any, error) { panic("a bug") },
@@ -61,6 +66,9 @@ func TestRPC(t *testing.T) {
 			{"throw", nil, bad, nil},
 			{"exit", nil, nil, exit(bad)},
 			{"error", nil, nil, exit(ei.Tuple{goError("it went wrong"), ei.List{}})},
+			{"class", nil, nil, exit(ei.Tuple{goError(`foo: {bad,1}: no class of exceptions: "foo"`), ei.List{}})},
+			{"reason", nil, nil, exit(ei.Tuple{goError("exit: <nil>: an exception without a reason"), ei.List{}})},
+			{"stack", nil, nil, exit(ei.Tuple{goError("throw: {bad,1}: " + ei.ErrLocal.Error() + " (at /1)"), ei.List{}})},
 			{"badarg", nil, nil, exit(ei.Tuple{bad, ei.List{ei.Atom("here")}})},
 			{"panic", nil, nil, exit(ei.Tuple{ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}, ei.List{}})},
 			{"missing", []any{1}, nil, exit(ei.Tuple{ei.Atom("undef"), ei.List{

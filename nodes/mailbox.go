@@ -91,7 +91,8 @@ type Mailbox struct {
 	nodesUp   map[*Conn]bool // the connections that MonitorNodes has reported as up
 }
 
-// NewMailbox makes a process. Close ends it. It waits while the node is frozen.
+// NewMailbox makes a process. Close ends it. It waits while the node is frozen. If you start the node, call NewMailbox in Config.Setup or
+// after Start: a process fixes the creation (ErrTooLate).
 func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.newMailbox(nil, o) }
 
 func (n *Node) newMailbox(h Handler, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {

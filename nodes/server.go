@@ -16,7 +16,8 @@ import (
 // unchanged, and what no function takes is dropped, except calls, which are answered with {error, Text}. A call whose request cannot be
 // decoded, or is over ei.Limits, is answered with {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its stack
 // goes to Config.Logger. When the process ends, so does the context of the running function, and what is unread is dropped: callers hear of
-// the end. Nothing restarts a Server: to do so, wait for Mailbox.Done and call Serve again.
+// the end. Nothing restarts a Server: to do so, wait for Mailbox.Done and call Serve again. A Server that tells many processes something
+// sends under transport.NoWait (Mailbox.Send), so that one whose node does not read does not hold up the others.
 type Server struct {
 	// Call answers gen_server:call. Its result (an ei.Term or a Go value, and nil is neither) is the reply; NoReply leaves that to
 	// Call.Reply. An error is replied as {error, Text}, or as {error, Reason} for a *Raise.
@@ -41,7 +42,8 @@ var ErrReplied = errors.New("the call has its reply already")
 // errUnencodable: a Go value that cannot be encoded.
 var errUnencodable = errors.New("the result is no term")
 
-// Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid.
+// Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid. If you start
+// the node, call Serve in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
 	b, err := n.register(name, nil, o, func(b *Mailbox) { b.serves = true })
 	if err != nil {
