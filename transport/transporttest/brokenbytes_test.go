@@ -35,6 +35,24 @@ func byteMutants() []mutant {
 				return read(fd, p, tmo)
 			}
 		})},
+		{"small Reads use up the window", "Contents", ofTCP(func(_ *mess, cb *tcp) {
+			var used sync.Map
+			read := cb.Read
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				v, _ := used.LoadOrStore(fd, new(atomic.Int64))
+				small := v.(*atomic.Int64)
+				if small.Load() > 64<<10 {
+					return 0, unix.EAGAIN
+				}
+				n, err := read(fd, p, tmo)
+				if n > 0 && n <= 100 {
+					small.Add(int64(n))
+				}
+				return n, err
+			}
+			closes := cb.Close
+			cb.Close = func(fd int) error { used.Delete(fd); return closes(fd) }
+		})},
 		{"Read counts more than the buffer", "ReadCount", ofTCP(func(_ *mess, cb *tcp) {
 			read := cb.Read
 			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {

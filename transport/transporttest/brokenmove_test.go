@@ -91,6 +91,23 @@ func moveMutants() []mutant {
 				return s, err
 			}
 		})},
+		{"Import keeps the state that it was given", "Moves", ofPolling(func(_ *mess, cb *poll) {
+			var given sync.Map
+			read, imported := cb.Read, cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+				s, err := imported(setup, fd, state)
+				if err == nil {
+					given.Store(s, [2][]byte{state, slices.Clone(state)})
+				}
+				return s, err
+			}
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if v, ok := given.Load(s); ok && !bytes.Equal(v.([2][]byte)[0], v.([2][]byte)[1]) {
+					return 0, unix.EBADMSG
+				}
+				return read(s, p, tmo)
+			}
+		})},
 		{"Import takes no listeners", "MovesListener", ofTCP(func(_ *mess, cb *tcp) {
 			imported := cb.Import
 			cb.Import = func(setup any, fd int, state []byte) (int, error) {

@@ -66,13 +66,15 @@
 //   - A time-out that comes late, by up to ten seconds, and a Connect that never succeeds with a time of 0, even where it could.
 //   - Bytes that a Write has counted when its time ended, but keeps until the next Write. A carrier hides this if a time-out rarely falls
 //     within a frame.
+//   - A connection that was not accepted and outlives its listener.
 //   - A listener that cannot be opened again at its address while connections of the former listener linger (SO_REUSEADDR).
 //   - A wrong peer address, if the plug-in has no LocalAddr to compare it with, or if the address differs from connection to connection and
 //     so could be a proxy's.
 //   - Pending that counts too few bytes, or less than a megabyte too many.
 //   - Bytes that a plug-in keeps for less time than a move takes, a goroutine that writes during Export or Import, and a goroutine of the
 //     old stream that becomes active only after a moment: a slow machine can hide these, but never makes a good plug-in fail.
-//   - Leaks of fewer than one descriptor or goroutine for each connection, of memory, and of goroutines started by timers.
+//   - Leaks of fewer than one descriptor or goroutine for each connection, of memory, of goroutines started by timers, and of what the
+//     garbage collector closes in the end, such as a transport.Waiter.
 //   - Where descriptors are not listed in /proc/self/fd or /dev/fd, leaked descriptors; outside Linux, the descriptor's mode, whether it is
 //     close-on-exec, and how a reset is reported; where descriptors cannot be duplicated, moving.
 //   - How a reset is reported by FullImpl plug-ins and over sockets other than TCP: the suite cannot reset those.

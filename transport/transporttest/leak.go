@@ -108,6 +108,8 @@ func (t *trial) movedLife() {
 }
 
 func (t *trial) endMoved(at site, moving, other *transport.Stream) {
+	ctx := t.after(4 * time.Millisecond)
+	_, _ = do(t, "Read", func() (int, error) { return moving.Read(ctx, make([]byte, 1)) }) // makes what waiting needs, to be freed by Release
 	dup := t.duplicate(moving)
 	moved := t.take(at, dup, t.export(moving, dup))
 	t.must(moving.Release(), "Release")

@@ -55,6 +55,7 @@ func (t *trial) take(at site, dup int, c cargo) *transport.Stream {
 		if err != nil {
 			closeDescriptor(dup)
 		}
+		clear(c.state) // it is the caller's, who may have keys in it
 		return s, err
 	}))
 	t.must(err, "Import of a stream's own descriptor and exported state")

@@ -9,7 +9,8 @@ func rules() []rule {
 			"time.", descriptors, false},
 		{"Mode", "The plug-in leaves the descriptor's blocking mode alone; with FullImpl a callback leaves it as found.", mode, false},
 		{"HeaderSize", "HandshakePacketHeaderSize is 2 or 4, the same at both ends.", headerSize, false},
-		{"WaitsForBytes", "Read reports neither bytes nor the end of the stream while nothing has come: it waits, or it times out.",
+		{"WaitsForBytes", "Read reports neither bytes nor the end of the stream while nothing has come: it waits, or it times out " +
+			"(os.ErrDeadlineExceeded or EAGAIN).",
 			waitsForBytes, false},
 		{"ReadCount", "Read counts the bytes that it put into the buffer, between 1 and its length, and touches nothing beyond.", readCount,
 			false},
@@ -86,6 +87,6 @@ func rules() []rule {
 			leakedGoroutines, false},
 
 		{"NoPanic", "A callback does not panic.", nil, false},
-		{"Returns", "A callback comes back within a second of being ended.", nil, false},
+		{"Returns", "A callback comes back within a second of being ended, by Interrupt if the plug-in has that.", nil, false},
 	}
 }

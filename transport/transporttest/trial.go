@@ -29,6 +29,7 @@ type trial struct {
 	vain    bool // something was awaited in vain
 	skipped string
 	closers []func() error
+	calls   map[any]func() error // the operations whose end nobody has awaited yet: what they have failed with, nil for none so far
 }
 
 func newTrial(s *suite, r *rule) *trial { return &trial{s: s, rule: r, begun: time.Now()} }
@@ -174,11 +175,40 @@ type call[T any] struct {
 // begin starts an operation.
 func begin[T any](t *trial, what string, op func() (T, error)) *call[T] {
 	c := &call[T]{t: t, what: what, done: make(chan struct{})}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.calls == nil {
+		t.calls = map[any]func() error{}
+	}
+	t.calls[c] = c.failed
 	go func() {
 		defer close(c.done)
 		c.v, c.err = op()
 	}()
 	return c
+}
+
+// failed is the operation's error, if it has ended with one.
+func (c *call[T]) failed() error {
+	select {
+	case <-c.done:
+		if c.err != nil {
+			return fmt.Errorf("%s: %w", c.what, c.err)
+		}
+	default:
+	}
+	return nil
+}
+
+// othersFailed is what operations beside one that hangs have failed with: they may say why it does.
+func (t *trial) othersFailed() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	for _, failed := range t.calls {
+		errs = append(errs, failed())
+	}
+	return errors.Join(errs...)
 }
 
 // endsWithin waits up to d for the end of the operation, and reports whether it has come.
@@ -204,9 +234,17 @@ func endsWithin(done <-chan struct{}, d time.Duration) bool {
 // end waits for the end of the operation, and fails the trial if it does not come.
 func (c *call[T]) end() (T, error) {
 	c.t.progress()
+	defer func() {
+		c.t.mu.Lock()
+		defer c.t.mu.Unlock()
+		delete(c.t.calls, c)
+	}()
 	for !c.endsWithin(max(c.t.s.patience-c.t.idle(), time.Millisecond)) {
 		if c.t.idle() >= c.t.s.patience {
 			c.t.inVain()
+			if err := c.t.othersFailed(); err != nil {
+				c.t.fail("%s does not come to an end: nothing has happened for %v, since this has failed beside it: %w", c.what, c.t.s.patience, err)
+			}
 			c.t.fail("%s does not come to an end: nothing has happened for %v", c.what, c.t.s.patience)
 		}
 	}
