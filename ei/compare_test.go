@@ -290,3 +290,22 @@ func TestCompareZeroBigInt(t *testing.T) {
 	_, err := ei.Marshal(map[any]int{ei.BigInt{}: 1, 5: 2})
 	require.NoError(t, err)
 }
+
+// Maps that a fun has captured are equal in whichever order their keys are.
+func TestCompareFunsWithMaps(t *testing.T) {
+	one, two := ei.Pair{Key: ei.Atom("a"), Value: ei.Int(1)}, ei.Pair{Key: ei.Atom("b"), Value: ei.Int(2)}
+	fun := func(pairs ...ei.Pair) ei.Term {
+		return ei.Fun{Module: "m", Free: []ei.Term{ei.Tuple{ei.Map(pairs)}, ei.Map(pairs)}}
+	}
+	require.Zero(t, ei.Compare(fun(one, two), fun(two, one)))
+	require.Zero(t, ei.Compare(ei.Map{{Key: fun(one, two)}}, ei.Map{{Key: fun(two, one)}}))
+	require.NotZero(t, ei.Compare(fun(one), fun(two)))
+}
+
+// A Bitstring that says that its last byte has more than 8 bits has 8.
+func TestCompareBitstringOfTooManyBits(t *testing.T) {
+	many := ei.Bitstring{Data: []byte{1, 2}, Bits: 200}
+	require.Zero(t, ei.Compare(many, many))
+	require.Zero(t, ei.Compare(many, ei.Binary{1, 2}))
+	require.Negative(t, ei.Compare(many, ei.Binary{1, 2, 0}))
+}

@@ -454,3 +454,14 @@ func TestBrief(t *testing.T) {
 		require.Less(t, size, 64<<10)
 	}
 }
+
+// Text that breaks off in a map, or says what is not allowed, is no term.
+func TestParseRefuses(t *testing.T) {
+	for _, text := range []string{
+		"#{a", "#{a 1}", "#{a =", "#{a => 1, b", `"\^1"`, `"\^ "`, "\"\\^\x7f\"", `'\^é'`, "<<1:1/unit:257>>", "<<1:1/unit:0>>",
+	} {
+		got, err := ei.Parse(text)
+		require.ErrorIs(t, err, ei.ErrText, text)
+		require.Nil(t, got, text)
+	}
+}

@@ -49,3 +49,18 @@ func TestSmallMapBehindLargeOne(t *testing.T) {
 	require.True(t, s.duplicate(append(ints(fewKeys+1), Pair{Int(3), nil})))
 	require.True(t, s.duplicate(append(ints(10_000), Pair{Int(3), nil})))
 }
+
+// The keys of one large map do not count as those of the next one.
+func TestLargeMapBehindLargeOne(t *testing.T) {
+	keys := func(n int, key func(i int) Term) (m Map) {
+		for i := range n {
+			m = append(m, Pair{key(i), nil})
+		}
+		return m
+	}
+	var s keySet
+	require.False(t, s.duplicate(keys(10_000, func(i int) Term { return Int(i) })))
+	for _, n := range []int{10_000, 9_000, 300} {
+		require.False(t, s.duplicate(keys(n, func(i int) Term { return Float(i) })))
+	}
+}

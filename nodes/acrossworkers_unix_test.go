@@ -178,3 +178,24 @@ func TestWorkersShareConnections(t *testing.T) {
 	}
 	require.Equal(t, []string{frontName}, fresh.Peers())
 }
+
+// A link or monitor between a peer and a process of a worker that the peer is not connected to breaks with the peer's connection.
+func TestPeerGoesFromAcrossWorkers(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	joe := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	require.NoError(t, w.mailbox(ns[0], nil).Link(soon(t), joe))
+	_, err := ns[0].Call(soon(t), joe, ei.Int(1)) // the link is there
+	require.NoError(t, err)
+	watching := w.mailbox(ns[1], nil)
+	ref, err := watching.Monitor(soon(t), joe)
+	require.NoError(t, err)
+	_, err = ns[1].Call(soon(t), joe, ei.Int(2)) // so is the monitor
+	require.NoError(t, err)
+	require.NoError(t, ns[0].Conn(frontName).Close())
+	m := w.receive(watching)
+	require.Equal(t, ref, m.Ref)
+	reason, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, noconnection, reason)
+}

@@ -287,6 +287,7 @@ func TestShutdownLog(t *testing.T) {
 	require.NoError(t, a.Shutdown(w.ctx()))
 	require.Len(t, logs["alice"].lines("node down", "reason=closed"), 1)
 	require.Empty(t, logs["alice"].lines("level=WARN"))
+	require.Empty(t, logs["alice"].lines("level=ERROR"))
 	require.Eventually(t, func() bool { return len(logs["bob"].lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
 }
 

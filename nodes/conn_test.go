@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -330,4 +331,28 @@ func TestConnNoWaitBesideCall(t *testing.T) {
 	})
 	require.NoError(t, cb.Close())
 	require.Error(t, (<-call).err)
+}
+
+// A fault of the connection is reported even if the caller's context has ended meanwhile; the end of the context is no fault.
+func TestFaultBesideEndedContext(t *testing.T) {
+	c, _ := newWorld(t, "memory").pair()
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, tt := range []struct {
+		name   string
+		ctx    context.Context
+		err    error
+		want   error
+		broken bool
+	}{
+		{"a fault", t.Context(), io.EOF, io.EOF, true},
+		{"a fault beside the end of the context", cancelled, io.EOF, io.EOF, true},
+		{"the end of the context", cancelled, fmt.Errorf("read: %w", context.Canceled), context.Canceled, false},
+		{"that of another one", t.Context(), context.Canceled, context.Canceled, true},
+		{"a single try", transport.NoWait(), os.ErrDeadlineExceeded, os.ErrDeadlineExceeded, false},
+	} {
+		err, broken := c.reason(tt.ctx, tt.err)
+		require.Equal(t, tt.want, err, tt.name)
+		require.Equal(t, tt.broken, broken, tt.name)
+	}
 }

@@ -306,3 +306,14 @@ func readToEnd(w *world, c *Conn) error {
 		}
 	}
 }
+
+// The error of a handshake that fails by itself is that reason, with nothing before it.
+func TestHandshakeFailureIsToldPlainly(t *testing.T) {
+	w := newWorld(t, "tcp")
+	failed, hear := failures()
+	b := w.started("bob", hear)
+	require.NoError(t, w.wire(b.Listeners()[0]).s.Close())
+	err := arrives(t, failed, "the end of the handshake")
+	require.ErrorIs(t, err, io.EOF)
+	require.NotContains(t, err.Error(), "nil")
+}

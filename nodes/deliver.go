@@ -152,7 +152,7 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	if c == nil {
 		return b.notify(m)
 	}
-	return b.deliver(m, c.done) || b.ended() && !b.hasMoved()
+	return b.deliver(m, c.done)
 }
 
 // notify puts a signal's message into the mailbox whatever its limit; false when the mailbox has gone on in another process.

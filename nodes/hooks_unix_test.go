@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -77,6 +78,42 @@ func TestHandshakeHooks(t *testing.T) {
 			require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
 			require.Equal(t, []string{"size", "bytes", "connected"}, ours.handshake())
 			require.Equal(t, []string{"size", "bytes", "accepted"}, theirs.handshake())
+		})
+	}
+}
+
+// A slow CheckPeer keeps no other peer from connecting, even if everything that its own peer has to say came at once.
+func TestSlowCheckPeerKeepsNobody(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			checked, proceed := make(chan struct{}), make(chan struct{})
+			b := w.started("bob", func(cfg *Config) {
+				cfg.HandshakeTimeout = time.Hour
+				cfg.CheckPeer = func(_ context.Context, name string) error {
+					if name == "slow@test" {
+						close(checked)
+						<-proceed
+					}
+					return nil
+				}
+			})
+			defer close(proceed)
+			l := b.Listeners()[0]
+			l.halt.Shut()
+			require.NoError(t, l.l.Pause(soon(t)))
+			opened := async(func() (*wire, error) { // some connect only once they are accepted
+				p := w.wire(l)
+				return p, p.write(namePacket(t, "slow@test"))
+			})
+			if kind != "memory" {
+				require.NoError(t, arrives(t, opened, "what the peer has to say").err)
+			}
+			l.l.Resume()
+			l.halt.Open()
+			arrives(t, checked, "the check of the slow one")
+			w.peer(l, role("quick@test"))
+			w.conn(b, "quick@test")
 		})
 	}
 }

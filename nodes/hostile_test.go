@@ -487,6 +487,7 @@ func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	require.Equal(t, dist.OpSend, m.Op, "%v", m)
 	require.Zero(t, unread(trap))
 	require.NotNil(t, b.Conn("eve@test"), "a fault that the connection survives")
+	require.Positive(t, b.Stats().Malformed)
 	require.Equal(t, map[monitorID]watcher{
 		{ref, here.Pid().Node}: {pid: here.Pid()},
 		{ref, "eve@test"}:      {pid: eve.self}, // in addition to the first, not in its place

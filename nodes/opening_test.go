@@ -110,3 +110,27 @@ func TestHandshakesEndInTheirTime(t *testing.T) {
 		add() // sets no timer any more: the bubble's test would wait for it
 	})
 }
+
+// A timedContext, which is ended at its deadline by something else, gives the error of a context that ends itself.
+func TestTimedContextError(t *testing.T) {
+	parent, end := context.WithCancel(t.Context())
+	for _, tt := range []struct {
+		name string
+		end  func(cancel context.CancelCauseFunc)
+		want error
+	}{
+		{"it goes on", func(context.CancelCauseFunc) {}, nil},
+		{"its time is over", func(cancel context.CancelCauseFunc) { cancel(errTimeout) }, context.DeadlineExceeded},
+		{"a newer one needs its place", func(cancel context.CancelCauseFunc) { cancel(errCrowded) }, context.Canceled},
+		{"it is over", func(cancel context.CancelCauseFunc) { cancel(nil) }, context.Canceled},
+		{"the node has ended", func(context.CancelCauseFunc) { end() }, context.Canceled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			below, cancel := context.WithCancelCause(parent)
+			defer cancel(nil)
+			ctx := &timedContext{below, time.Now().Add(time.Hour)}
+			tt.end(cancel)
+			require.Equal(t, tt.want, ctx.Err())
+		})
+	}
+}

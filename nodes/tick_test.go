@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // In these tests time is a bubble's: what is asserted about it is exact.
@@ -381,4 +383,24 @@ func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
 			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("wire@test")}, term(t, other))
 		})
 	}
+}
+
+// A peer is not dropped between two Receives either: it may have spoken, but nothing was read.
+func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		p.listen(func([]byte, time.Duration) {})
+		for range 2 {
+			p.say("x", ei.Int(1))
+			_, err := c.Receive(w.ctx())
+			require.NoError(t, err)
+			_, err = c.Receive(transport.NoWait())
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			require.NoError(t, c.Err())
+		}
+	})
 }

@@ -26,7 +26,7 @@ func (c *Capture) datagram(at time.Time, from, to Addr, p []byte) {
 // name.
 func inetEnd(a Addr) netip.AddrPort {
 	if a != nil {
-		if ap, err := AddrPort(a); err == nil && ap.IsValid() {
+		if ap, err := AddrPort(a); err == nil {
 			return ap
 		}
 	}

@@ -354,3 +354,30 @@ func TestDatagramCancelLosesNothing(t *testing.T) {
 	}
 	require.NoError(t, returns(t, sender))
 }
+
+// An emptying is a carrier that receives nothing but empty datagrams.
+type emptying struct {
+	datagramCarrier
+	received func()
+}
+
+func (c emptying) receive(context.Context, *Datagram, []byte) (n, size int, from Addr, err error) {
+	c.received()
+	return 0, 0, nil, nil
+}
+
+// A sender of empty datagrams does not keep RecvFrom beyond the end of its context.
+func TestDatagramEmptyOnesEndWithContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	left := 3
+	d := newDatagram(emptying{received: func() {
+		if left--; left == 0 {
+			cancel()
+		}
+	}}, nil, nil)
+	n, from, err := d.RecvFrom(ctx, make([]byte, 1))
+	require.ErrorIs(t, err, context.Canceled)
+	require.Zero(t, n)
+	require.Nil(t, from)
+	require.Zero(t, left)
+}

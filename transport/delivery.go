@@ -163,7 +163,6 @@ func (q *Queue) hand(ctx context.Context, head, body []byte) error {
 	}
 	q.mu.Lock()
 	q.segs = slices.Insert(q.segs, 0, s)
-	q.open = q.open && len(q.segs) > 1
 	q.mu.Unlock()
 	go q.flushFn()
 	if single {

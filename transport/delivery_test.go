@@ -570,3 +570,72 @@ func sendsEither(ctx context.Context, q *Queue, m []byte, post bool, mode PostMo
 	}
 	return int64(len(m)), nil
 }
+
+// What callers of a full queue want to send is not copied: they write their own buffers when their turn comes.
+func TestFullQueueCopiesNothing(t *testing.T) {
+	k := newGrantCarrier(false, 1<<30)
+	q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: 100})
+	all := []<-chan written{writes(t, q, context.Background(), strings.Repeat("a", 60))}
+	for _, text := range []string{"b", "c", "d"} { // there is room for the first of these
+		all = append(all, writes(t, q, context.Background(), strings.Repeat(text, 40)))
+	}
+	q.mu.Lock()
+	require.Len(t, q.segs, 3)
+	require.Len(t, q.segs[0].buf, 40)
+	require.NotNil(t, q.segs[1].claim)
+	require.NotNil(t, q.segs[2].claim)
+	q.mu.Unlock()
+	k.set(func() { k.room = 180 })
+	for _, call := range all {
+		require.NoError(t, returns(t, call).err)
+	}
+	require.Equal(t, strings.Repeat("a", 60)+strings.Repeat("b", 40)+strings.Repeat("c", 40)+strings.Repeat("d", 40), string(k.got))
+}
+
+// A failure names the operation and the peer, whichever goroutine wrote and whichever gets the error.
+func TestQueueFailureNamesThePeer(t *testing.T) {
+	t.Run("by the caller", func(t *testing.T) {
+		k := newGrantCarrier(false, 1)
+		k.failure = syscall.EPIPE
+		err := NewQueue(newStream(k, MemoryAddr("peer"), connected), nil).Post(soon(t), []byte("x"), nil, 0)
+		require.EqualError(t, err, "write "+MemoryAddr("peer").String()+": "+syscall.EPIPE.Error())
+	})
+	for name, slow := range map[string]bool{"by the flusher": true, "behind a write": false} {
+		t.Run(name, func(t *testing.T) {
+			k := newGrantCarrier(slow, 1)
+			remote := MemoryAddr("peer")
+			q := NewQueue(newStream(k, remote, connected), nil)
+			require.NoError(t, q.Post(soon(t), []byte("first"), nil, 0)) // finds no room
+			second := writes(t, q, context.Background(), "second")
+			k.set(func() { k.failure = syscall.EPIPE })
+			for _, err := range []error{returns(t, second).err, q.Post(soon(t), []byte("x"), nil, 0), q.Flush(soon(t))} {
+				var op *OpError
+				require.ErrorAs(t, err, &op)
+				require.Equal(t, "write", op.Op)
+				require.Equal(t, remote, op.Addr)
+				require.ErrorIs(t, err, syscall.EPIPE)
+			}
+		})
+	}
+}
+
+// What a caller has withdrawn because there was no room no longer counts against the queue's limit.
+func TestWritevQueueTakenBack(t *testing.T) {
+	k := newGrantCarrier(false, 1<<30)
+	q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: 100})
+	ctx, cancel := context.WithCancel(context.Background())
+	for range 3 {
+		n, err := q.WritevQueue(NoWait(), make([]byte, 60))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Zero(t, n)
+		buffered, sent := q.Buffered()
+		require.Zero(t, buffered)
+		require.Zero(t, sent)
+	}
+	taken := writes(t, q, ctx, strings.Repeat("x", 60))
+	cancel()
+	require.ErrorIs(t, returns(t, taken).err, context.Canceled)
+	buffered, _ := q.Buffered()
+	require.Zero(t, buffered)
+	require.NoError(t, q.Flush(soon(t)), "nothing is to be waited for")
+}

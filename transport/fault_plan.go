@@ -59,11 +59,6 @@ type piece struct {
 
 // event is the fault of a kind at the beginning of the piece.
 func (c *piece) event(kind FaultKind) FaultEvent {
-	for _, e := range c.does {
-		if e.Kind == kind {
-			return e
-		}
-	}
 	return FaultEvent{Kind: kind, Offset: c.start}
 }
 

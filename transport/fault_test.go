@@ -587,3 +587,96 @@ func TestPlanCorrupts(t *testing.T) {
 		require.NotZero(t, p.next().mask)
 	}
 }
+
+// A fault without a time of its own takes the default that the options' comments name.
+func TestFaultDefaultTimes(t *testing.T) {
+	own := Faults{JoinFor: time.Second, MaxDelay: time.Minute, StallFor: time.Hour}
+	for kind, want := range map[FaultKind][2]time.Duration{
+		FaultJoin:  {5 * time.Millisecond, time.Second},
+		FaultDelay: {10 * time.Millisecond, time.Minute},
+		FaultStall: {time.Second, time.Hour},
+	} {
+		for i, f := range []Faults{{}, own} {
+			f = f.filled()
+			p := newPlan(nil, &f, false, []FaultAt{{Kind: kind}})
+			require.Equal(t, []FaultEvent{{Kind: kind, For: want[i]}}, p.next().does)
+		}
+	}
+}
+
+// A join waits for as many bytes as FaultAt.Bytes says, and no more.
+func TestFaultJoinBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Fault(NewMemory(), FaultOptions{
+			At: []FaultAt{{Kind: FaultJoin, Side: FaultAccepted, Offset: 2, Bytes: 3, For: time.Hour}},
+		}), MemoryAddr(""))
+		begin := time.Now()
+		read := func(want string, at time.Duration) {
+			t.Helper()
+			b := make([]byte, 100)
+			n, err := s.Read(context.Background(), b)
+			require.NoError(t, err)
+			require.Equal(t, want, string(b[:n]))
+			require.Equal(t, at, time.Since(begin))
+		}
+		require.NoError(t, second(c.Writev(context.Background(), []byte("012"))))
+		read("01", 0)
+		time.AfterFunc(time.Second, func() { _, _ = c.Writev(context.Background(), []byte("345")) })
+		read("234", time.Second)
+		read("5", time.Second)
+	})
+}
+
+// After a split the call still writes everything; after a short write it does not.
+func TestFaultSplitIsNoShortWrite(t *testing.T) {
+	for kind, want := range map[FaultKind]int64{FaultSplit: 9, FaultShortWrite: 3} {
+		c, s := pair(t, Fault(NewMemory(), FaultOptions{At: []FaultAt{{Kind: kind, Side: FaultConnected, Write: true, Offset: 3}}}),
+			MemoryAddr(""))
+		n, err := c.car.write(soon(t), [][]byte{[]byte("012345678")})
+		require.NoError(t, err)
+		require.Equal(t, want, n, "%v", kind)
+		requireReads(t, s, "012345678"[:n])
+	}
+}
+
+// Reads and writes do not end at pieces without a fault.
+func TestPlanJoinsQuietPieces(t *testing.T) {
+	f := Faults{Piece: 16, Corrupt: 0.1}.filled()
+	p := newPlan(rand.New(rand.NewPCG(1, 1)), &f, false, nil)
+	p.next() // the first may begin without one
+	for range 1000 {
+		require.NotEmpty(t, p.next().does)
+	}
+}
+
+// A leaver is a carrier whose callback is left behind in each write, and keeps the vector.
+type leaver struct {
+	carrier
+	v    [][]byte
+	text string // in it
+}
+
+func (k *leaver) write(_ context.Context, v [][]byte) (int64, error) {
+	if k.v == nil {
+		k.v, k.text = v, string(slices.Concat(v...))
+	}
+	return 0, &CallbackError{"Writev", ErrUnresponsive}
+}
+
+// A callback that was left behind may still read the vector that it was given, so no wrapper uses that vector again.
+func TestWrappersLeaveLostVector(t *testing.T) {
+	for name, over := range map[string]func(s *Stream) carrier{
+		"Fault": func(s *Stream) carrier { return newFault(FaultOptions{}).faulty(s, FaultConnected, 1) },
+		"Limit": LimitOptions{Write: 1, Burst: 5}.over,
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := &leaver{}
+			c := over(newStream(k, nil, connected))
+			for _, v := range [][][]byte{{[]byte("one"), []byte("two")}, {[]byte("some"), []byte("more")}} {
+				_, err := c.write(context.Background(), v)
+				require.ErrorIs(t, err, ErrUnresponsive)
+			}
+			require.Equal(t, k.text, string(slices.Concat(k.v...)))
+		})
+	}
+}

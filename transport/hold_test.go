@@ -570,3 +570,20 @@ func TestHoldCountsWithdrawnOnce(t *testing.T) {
 		})
 	}
 }
+
+// A large post under NoWait that found the queue idle was taken, even if none of its bytes is out: Held returns all
+// of it.
+func TestHeldQueueKeepsHandedPost(t *testing.T) {
+	for _, out := range []int{0, 5} {
+		k := newGrantCarrier(true, 1<<30)
+		q := NewQueue(newStream(k, nil, connected), nil)
+		large := noise(combineMax)
+		require.NoError(t, q.Post(NoWait(), large[:100], large[100:], 0))
+		k.set(func() { k.room = out })
+		require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls > min(out, 1) }, 20*time.Second,
+			10*time.Microsecond)
+		require.NoError(t, q.Hold(soon(t)))
+		require.True(t, bytes.Equal(large, append(k.got, q.Held()...)), "%d bytes are out", out)
+		q.End(io.ErrClosedPipe)
+	}
+}

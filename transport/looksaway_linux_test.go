@@ -185,3 +185,16 @@ func TestWaiterTriesBeforeSleeping(t *testing.T) {
 		require.NoError(t, returns(t, result))
 	}
 }
+
+// An idle Waiter keeps no reference to the last try, whose closure holds a buffer.
+func TestWaiterLetsGo(t *testing.T) {
+	waiter, here, there := waiterOf(t)
+	_, err := unix.Write(there, []byte("x"))
+	require.NoError(t, err)
+	p := make([]byte, 1)
+	require.NoError(t, waiter.Read(func() (int, bool) { n, err := unix.Read(here, p); return n, err != unix.EAGAIN }))
+	require.NoError(t, waiter.Write(func() bool { _, err := unix.Write(here, p); return err != unix.EAGAIN }))
+	require.Nil(t, waiter.read)
+	require.Nil(t, waiter.arriving.try)
+	require.Nil(t, waiter.leaving.try)
+}

@@ -96,7 +96,6 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 			rest = append(rest, p...)
 		}
 		q.segs = slices.Insert(q.segs, 0, segment{buf: rest, rest: true})
-		q.open = q.open && len(q.segs) > 1
 	}
 	switch {
 	case len(q.segs) > 0:

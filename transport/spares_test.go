@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 	"weak"
@@ -149,4 +150,20 @@ func lent(size int, operation func(b []byte)) <-chan weak.Pointer[byte] {
 func requireLetGo(t testing.TB, b weak.Pointer[byte]) {
 	t.Helper()
 	require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, 10*time.Second, time.Millisecond)
+}
+
+// An idle queue keeps no reference to a batch that was written.
+func TestQueueLetsGoOfBatch(t *testing.T) {
+	k := newGrantCarrier(true, 1<<30)
+	q := NewQueue(newStream(k, nil, connected), nil)
+	large := writes(t, q, context.Background(), strings.Repeat("x", combineMax))
+	k.set(func() { k.room = combineMax })
+	require.NoError(t, returns(t, large).err)
+	rests(t, q)
+	for _, s := range q.batch[:cap(q.batch)] {
+		require.Zero(t, s)
+	}
+	for _, p := range q.vec[:cap(q.vec)] {
+		require.Nil(t, p)
+	}
 }

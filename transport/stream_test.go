@@ -517,3 +517,36 @@ func TestNoWaitDerived(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 	})
 }
+
+// A stream that was preloaded with a few bytes reads ahead like any other, also behind a large packet.
+func TestStreamPreloadFewBytes(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		require.NoError(t, s.Preload([]byte("few")))
+		requireReads(t, s, "few")
+		sent := aside(func() error { _, err := c.Writev(soon(t), make([]byte, directMin), []byte("small")); return err })
+		_, err := s.Readv(soon(t), make([]byte, directMin))
+		require.NoError(t, err)
+		requireReads(t, s, "small")
+		require.NoError(t, returns(t, sent))
+	})
+}
+
+// A released stream returns nothing of what was read ahead: the process that goes on with the connection has it.
+func TestStreamReleasedReadsNothing(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		_, err := c.Writev(soon(t), []byte("ahead"))
+		require.NoError(t, err)
+		requireReads(t, s, "a")
+		require.NoError(t, s.Preload([]byte("more ")))
+		require.NoError(t, s.Release())
+		b := make([]byte, 5)
+		_, err = s.Read(soon(t), b)
+		require.ErrorIs(t, err, net.ErrClosed)
+		_, err = s.Readv(soon(t), b)
+		require.ErrorIs(t, err, net.ErrClosed)
+		_, _, err = s.Export()
+		require.ErrorIs(t, err, net.ErrClosed)
+		_, err = s.PendingBytes()
+		require.ErrorIs(t, err, net.ErrClosed)
+	})
+}

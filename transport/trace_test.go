@@ -670,3 +670,28 @@ func TestTraceTshark(t *testing.T) {
 		require.NotContains(t, text, bad)
 	}
 }
+
+// Data that is no handshake packet is not held back: it is in the file as it was written.
+func TestTraceNoHandshake(t *testing.T) {
+	for name, first := range map[string]string{
+		"too long": "\x04\x01nab", "without a byte": "\x00\x00nab", "of no kind": "\x00\x09xab",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var file bytes.Buffer
+			capture := NewCapture(&file)
+			c, _ := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+			for _, piece := range []string{first, "cd"} {
+				_, err := c.Writev(soon(t), []byte(piece))
+				require.NoError(t, err)
+			}
+			require.NoError(t, capture.Close())
+			var segments []string
+			for _, d := range dissect(t, file.Bytes()) {
+				if len(d.data) > 0 {
+					segments = append(segments, string(d.data))
+				}
+			}
+			require.Equal(t, []string{first, "cd"}, segments)
+		})
+	}
+}

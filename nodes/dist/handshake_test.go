@@ -1,8 +1,10 @@
 package dist
 
 import (
+	"context"
 	"errors"
 	"io"
+	"syscall"
 	"testing"
 	"time"
 
@@ -416,4 +418,19 @@ func TestRefusedForOurFlags(t *testing.T) {
 	_, err = Initiate(&script{in: in}, a, InitiateOptions{})
 	require.ErrorContains(t, err, hint(PhaseChallengeAck))
 	require.NotContains(t, err.Error(), "announce")
+}
+
+// ErrNoProof matches only if the peer has closed in place of its last message, and then no other error matches.
+func TestNoProof(t *testing.T) {
+	for _, closed := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		last, earlier := &HandshakeError{Phase: PhaseChallengeAck, Err: closed}, &HandshakeError{Phase: PhaseStatus, Err: closed}
+		require.ErrorIs(t, last, ErrNoProof)
+		require.ErrorIs(t, last, closed)
+		require.NotErrorIs(t, earlier, ErrNoProof)
+		for _, other := range []error{ErrBadCookie, ErrNotAllowed, context.Canceled} {
+			require.NotErrorIs(t, last, other)
+			require.NotErrorIs(t, earlier, other)
+		}
+	}
+	require.NotErrorIs(t, &HandshakeError{Phase: PhaseChallengeAck, Err: ErrBadCookie}, ErrNoProof)
 }

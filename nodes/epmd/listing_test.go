@@ -1,6 +1,7 @@
 package epmd
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -142,4 +143,19 @@ func FuzzParseDump(f *testing.F) {
 		require.ElementsMatch(t, d.Active, again.Active)
 		require.ElementsMatch(t, d.Unused, again.Unused)
 	})
+}
+
+// Names and extra data may be as long as their limits say, in a listing and in a port mapper's answer.
+func TestAnswersOfLongestNames(t *testing.T) {
+	name := strings.Repeat("😀", MaxNameChars)
+	require.Len(t, name, MaxNameBytes)
+	_, names, err := parseNames(appendNameLine(appendListingPort(nil, 4369), name, 1))
+	require.NoError(t, err)
+	require.Equal(t, []NamePort{{name, 1}}, names)
+
+	want := NodeInfo{Name: name, Port: 1, Extra: bytes.Repeat([]byte{0xff}, MaxExtraBytes)}
+	got, found, _, err := parsePortAnswer(appendPortAnswer(nil, &want))
+	require.NoError(t, err)
+	require.True(t, found)
+	require.Equal(t, want, got)
 }

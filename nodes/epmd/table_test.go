@@ -169,3 +169,12 @@ func TestTableModel(t *testing.T) {
 		})
 	})
 }
+
+// An unused name keeps nothing of the connection that registered it.
+func TestUnusedNameLetsGoOfItsHolder(t *testing.T) {
+	var tab table
+	e := tab.register(NodeInfo{Name: "a"}, 5, new(session), 1000)
+	require.NotNil(t, e.holder)
+	require.True(t, tab.release(e))
+	require.Nil(t, e.holder)
+}
