@@ -2,26 +2,27 @@ package transport
 
 import (
 	"context"
+	"os"
 	"time"
 )
 
-// A backoff pauses between tries of what the system cannot do just now: 5 ms, doubled up to 1 s.
-type backoff struct{ pause time.Duration }
+// A backoff pauses between tries of what the system cannot do just now: first for a time, then always for twice as long, up to most.
+type backoff struct{ first, most, pause time.Duration }
 
-// wait makes a pause, and reports false if ctx ends before. closed or halted cuts the pause short.
-func (b *backoff) wait(ctx context.Context, closed, halted <-chan struct{}) bool {
+// wait makes a pause. It fails under NoWait, or if ctx ends before the pause does. closed or halted, which may be nil, cut the pause short.
+func (b *backoff) wait(ctx context.Context, closed, halted <-chan struct{}) error {
 	if IsNoWait(ctx) {
-		return false
+		return os.ErrDeadlineExceeded
 	}
-	b.pause = min(max(2*b.pause, 5*time.Millisecond), time.Second)
+	b.pause = min(max(2*b.pause, b.first), b.most)
 	t := time.NewTimer(b.pause)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	case <-closed:
 	case <-halted:
 	case <-t.C:
 	}
-	return true
+	return nil
 }

@@ -174,7 +174,8 @@ func (s *datagramSocket) dispatch(ctx context.Context, d *Datagram) error {
 // dispatchByLooking sends to a UNIX socket to which this one is not connected. The poller looks at our own buffer only, never at the
 // receiver's queue: on Linux each try that finds the queue full ends the wait for the next try at once, so waiting there would spin.
 func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	pause := backoff{first: time.Millisecond, most: 50 * time.Millisecond}
+	for {
 		if err := ended(ctx); err != nil {
 			return err
 		}
@@ -185,18 +186,11 @@ func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) err
 		if !s.wr.wait {
 			return s.out.err
 		}
-		if IsNoWait(ctx) {
-			return os.ErrDeadlineExceeded
+		if err := pause.wait(ctx, d.closing, nil); err != nil {
+			return err
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-d.closing:
-			t.Stop()
-			return d.usable()
-		case <-t.C:
+		if err := d.usable(); err != nil {
+			return err
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
@@ -56,7 +57,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 		return nil, opError("accept", l.addr, ErrBusy)
 	}
 	defer l.endAccept()
-	var pause backoff
+	pause := backoff{first: 5 * time.Millisecond, most: time.Second}
 	told := false
 	for {
 		if l.paused.Load() {
@@ -79,7 +80,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 			told = true
 			halted := make(chan struct{})
 			l.rests.Store(&halted)
-			if !pause.wait(ctx, l.sock.closed(), halted) {
+			if pause.wait(ctx, l.sock.closed(), halted) != nil {
 				if e := ended(ctx); e != nil {
 					err = fmt.Errorf("%w while waiting after: %w", e, err)
 				}

@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"errors"
-	"os"
 	"syscall"
 	"time"
 )
@@ -27,7 +26,8 @@ func (s *socket[C]) connect(ctx context.Context, addr Addr) error {
 		}
 		return s.ready(true)
 	}
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	pause := backoff{first: time.Millisecond, most: 50 * time.Millisecond}
+	for {
 		err := s.guard("Connect", func() error { return s.cb.Connect(s.c, addr, 0) })
 		switch {
 		case err == nil || errors.Is(err, syscall.EISCONN):
@@ -41,15 +41,8 @@ func (s *socket[C]) connect(ctx context.Context, addr Addr) error {
 			return err
 		}
 		// A UNIX connect on a full backlog: the poller would never wake for it.
-		if IsNoWait(ctx) {
-			return os.ErrDeadlineExceeded
-		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ended(ctx)
-		case <-t.C:
+		if err := pause.wait(ctx, nil, nil); err != nil {
+			return err
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -53,12 +52,6 @@ func Start(t testing.TB, env []string, files ...*os.File) *Party {
 		_ = p.cmd.Wait()
 	})
 	return p
-}
-
-// AtExit is the environment variable that lets a program exit at once: under the race detector it otherwise waits for a second, in case
-// something is reported late.
-func AtExit() string {
-	return strings.TrimSpace("GORACE=" + os.Getenv("GORACE") + " halt_on_error=1 atexit_sleep_ms=0")
 }
 
 // PID is the process id.
