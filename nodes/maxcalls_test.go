@@ -1,0 +1,303 @@
+package nodes
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// Config.MaxCalls holds back the calls of a single peer, which gets half of the places, but no messages of other connections.
+func TestMaxCalls(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 4 })
+	running, release := make(chan ei.Term, 10), make(chan struct{})
+	n.Expose("m", "wait", func(ctx context.Context, args []ei.Term) (any, error) {
+		running <- args[0]
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return args[0], nil
+	})
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	no := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}
+	refs := []ei.Ref{}
+	for i := range 4 {
+		refs = append(refs, p.request(uint32(i), "m", "wait", no, ei.Int(i)))
+	}
+	require.ElementsMatch(t, []ei.Term{ei.Int(0), ei.Int(1)}, []ei.Term{arrives(t, running, "a call"), arrives(t, running, "a call")})
+	other, here := box(t, w.started("bob")), box(t, n)
+	require.NoError(t, other.Send(w.ctx(), here.Pid(), "hello"))
+	require.Equal(t, ei.Binary("hello"), term(t, here))
+	require.Empty(t, running)
+	close(release)
+	seen := map[ei.Ref]bool{}
+	for range refs {
+		ctl, why := p.next()
+		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+		require.Equal(t, ei.Atom("normal"), why)
+		seen[ctl.Ref] = true
+	}
+	require.Len(t, seen, 4)
+}
+
+// Peers whose calls hang, however they are made, do not keep other peers' calls from running; and all calls together have no more places
+// than there are.
+func TestMaxCallsOfOnePeer(t *testing.T) {
+	for _, way := range []string{"spawn", "rex"} {
+		t.Run(way, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 16 })
+			running := make(chan struct{}, 100)
+			n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+				running <- struct{}{}
+				<-ctx.Done()
+				return nil, nil
+			})
+			n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return 7, nil })
+			for i, share := range []int{8, 4, 2, 1} {
+				p := w.peer(n.Listeners()[0], role(fmt.Sprintf("wire%d@test", i)))
+				for j := range 20 {
+					if way == "rex" {
+						p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})
+					} else {
+						p.request(uint32(j), "m", "hang", ei.List{})
+					}
+				}
+				for range share {
+					arrives(t, running, "a call")
+				}
+			}
+			bob := w.started("bob")
+			ctx, cancel := context.WithTimeout(context.Background(), tooLong)
+			defer cancel()
+			for range 20 {
+				got, err := bob.RPC(ctx, "alice@test", "m", "f")
+				require.NoError(t, err)
+				require.Equal(t, ei.Int(7), got)
+			}
+			require.Empty(t, running)
+			require.NoError(t, n.Conn("wire0@test").Close()) // its places become free once its functions have ended
+		})
+	}
+}
+
+// A peer that connects again gets no new share beside the one that its earlier connections have filled.
+func TestMaxCallsAfterReconnect(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 16 })
+	running, here := make(chan struct{}, 100), box(t, n)
+	require.NoError(t, n.Register("here", here))
+	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+		running <- struct{}{}
+		<-ctx.Done()
+		return nil, nil
+	})
+	for i := range 3 {
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		for j := range 20 {
+			p.request(uint32(j), "m", "hang", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
+		}
+		p.say("here", ei.Int(i))
+		require.Equal(t, ei.Int(i), term(t, here), "they are all read")
+		n.procs.calls.mu.Lock()
+		require.Equal(t, 8, n.procs.calls.free)
+		n.procs.calls.mu.Unlock()
+		require.NoError(t, n.Conn("wire@test").Close())
+	}
+	for range 8 {
+		arrives(t, running, "a call")
+	}
+	require.Empty(t, running)
+}
+
+// Calls whose callers' connection has ended by their turn are not made, and hold up nobody; casts are, and processes that nobody monitors.
+func TestMaxCallsOfLostConnection(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	running, release, made := make(chan struct{}), make(chan struct{}), make(chan ei.Term, 10)
+	n.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { close(running); <-release; return 1, nil })
+	n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { made <- args[0]; return args[0], nil })
+	here := box(t, n)
+	require.NoError(t, n.Register("here", here))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	monitored := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}
+	alone := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
+	p.request(1, "m", "hang", monitored)
+	arrives(t, running, "the first call")
+	p.request(2, "erpc", "execute_call", monitored, ei.Atom("res"), ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("erpc")})
+	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("rex")}, ei.Atom("user")}})
+	p.request(3, "m", "f", alone, ei.Atom("spawned"))
+	p.request(4, "erpc", "execute_cast", alone, ei.Atom("m"), ei.Atom("f"), ei.List{ei.Atom("cast")})
+	p.say("here", ei.Int(1))
+	require.Equal(t, ei.Int(1), term(t, here), "they are all read")
+	s := n.Stats()
+	require.Equal(t, [2]int{1, 4}, [2]int{s.Calls, s.CallsWaiting})
+	c := n.Conn("wire@test")
+	p.close()
+	arrives(t, c.Done(), "the end of the connection")
+	again := w.peer(n.Listeners()[0], role("wire@test"))
+	again.request(5, "m", "f", monitored, ei.Atom("again"))
+	close(release)
+	for _, want := range []ei.Atom{"spawned", "cast", "again"} {
+		require.Equal(t, ei.Term(want), arrives(t, made, "a function"))
+	}
+	ctl, _ := again.next()
+	require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+	require.Eventually(t, func() bool { s := n.Stats(); return s.Calls == 0 && s.CallsWaiting == 0 }, tooLong, tick)
+	require.Empty(t, made)
+}
+
+// That calls of a peer wait for long is said once.
+func TestMaxCallsLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		log := new(record)
+		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.Logger = 1, slog.New(slog.NewTextHandler(log, nil)) })
+		release := make(chan struct{})
+		n.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { <-release; return 1, nil })
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		quiet := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
+		p.request(1, "m", "hang", quiet)
+		p.request(2, "m", "hang", quiet)
+		p.request(3, "m", "hang", quiet)
+		synctest.Wait()
+		require.Empty(t, log.lines("calls wait"))
+		time.Sleep(2 * time.Second)
+		p.request(4, "m", "hang", quiet)
+		p.request(5, "m", "hang", quiet)
+		synctest.Wait()
+		require.Len(t, log.lines("level=WARN", `msg="calls wait"`, "peer=wire@test"), 1)
+		close(release)
+	})
+}
+
+// Functions that occupy all the places of their peer, and call it back, get their answers although the peer has more calls waiting: those
+// do not keep the connection from being read. Each call begins in its turn.
+func TestMaxCallsThatCallBack(t *testing.T) {
+	for _, way := range []string{"spawn", "rex", "call"} {
+		t.Run(way, func(t *testing.T) {
+			const calls = 4
+			w := newWorld(t, "memory")
+			n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+			running, ended := make(chan ei.Term, calls), make(chan ei.Term, calls)
+			n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) {
+				running <- args[0]
+				v, err := ConnOf(ctx).Call(ctx, "m", "f")
+				if err == nil {
+					ended <- v
+				}
+				return nil, err
+			})
+			p := w.peer(n.Listeners()[0], role("wire@test"))
+			for i := range calls {
+				call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("back"), ei.List{ei.Int(i)}, ei.Atom("user")}
+				ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i)}}
+				switch way {
+				case "spawn":
+					p.request(uint32(i), "m", "back", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Int(i))
+				case "rex":
+					p.say("rex", ei.Tuple{p.self, call})
+				default:
+					p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
+				}
+			}
+			for i := range calls {
+				require.Equal(t, ei.Int(i), arrives(t, running, "a call"))
+				require.Empty(t, running)
+				var m struct {
+					tag  ei.Term
+					from ei.Pid
+				}
+				for m.tag == nil { // the call back, among answers and monitors
+					_, asked := p.next()
+					if g, ok := asked.(ei.Tuple); ok && g[0] == ei.Atom("$gen_call") {
+						m.from, m.tag = g[1].(ei.Tuple)[0].(ei.Pid), g[1].(ei.Tuple)[1]
+					}
+				}
+				p.send(dist.Control{Op: dist.OpSend, To: m.from}, ei.Tuple{m.tag, ei.Int(i)})
+				require.Equal(t, ei.Int(i), arrives(t, ended, "the answer"))
+			}
+		})
+	}
+}
+
+// Nor do more calls than may wait for a place keep the connection from being read for long: those that there is no room for are refused.
+func TestMaxCallsRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+		n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) { return ConnOf(ctx).Call(ctx, "m", "f") })
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		large := ei.Binary(make([]byte, maxWaiting-100_000))
+		call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("back"), ei.List{large}, ei.Atom("user")}
+		ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9}}
+		limit := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")})
+		p.say("rex", ei.Tuple{p.self, call}) // it runs
+		var asked ei.Tuple
+		for len(asked) == 0 || asked[0] != ei.Atom("$gen_call") {
+			_, t := p.next()
+			asked, _ = t.(ei.Tuple)
+		}
+		p.say("rex", ei.Tuple{p.self, call}) // it waits
+		begin := time.Now()
+		p.say("rex", ei.Tuple{p.self, call})
+		_, refused := p.next()
+		require.Equal(t, ei.Tuple{ei.Atom("rex"), limit}, refused)
+		require.Equal(t, stalledQueue, time.Since(begin))
+		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
+		_, refused = p.next()
+		require.Equal(t, ei.Tuple{ref, limit}, refused)
+		deep := append(bytes.Repeat([]byte{108, 0, 0, 0, 1}, maxWaiting/5), bytes.Repeat([]byte{106}, maxWaiting/5+1)...)
+		call[3] = ei.Raw(deep) // nested deeper than is decoded
+		p.say("rex", ei.Tuple{p.self, call})
+		_, refused = p.next()
+		require.Equal(t, ei.Tuple{ei.Atom("rex"), limit}, refused)
+		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
+		_, refused = p.next()
+		require.Equal(t, ei.Tuple{ref, limit}, refused)
+		p.request(1, "m", "back", ei.List{ei.Atom("monitor")}, large)
+		ctl, _ := p.next()
+		require.Equal(t, dist.OpSpawnReply, ctl.Op)
+		require.Zero(t, ctl.Flags)
+		result, err := ctl.Result.Decode()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("system_limit"), result)
+		require.Equal(t, stalledQueue, time.Since(begin), "at once")
+		from := asked[1].(ei.Tuple)
+		p.send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, ei.Tuple{from[1], ei.Int(5)})
+		var got ei.Term
+		for !reflect.DeepEqual(got, ei.Tuple{ei.Atom("rex"), ei.Int(5)}) {
+			_, got = p.next()
+		}
+	})
+}
+
+// A call on the node itself that gets no place ends with its context.
+func TestMaxCallsHere(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	running, release := make(chan struct{}, 1), make(chan struct{})
+	n.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) { running <- struct{}{}; <-release; return 1, nil })
+	first := async(func() (ei.Term, error) { return n.RPC(w.ctx(), "alice@test", "m", "wait") })
+	arrives(t, running, "the call")
+	inTime(t, "RPC", func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		defer cancel()
+		_, err := n.RPC(ctx, "alice@test", "m", "wait")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+	close(release)
+	require.Equal(t, ei.Int(1), arrives(t, first, "the answer").v)
+	arrives(t, running, "the other one runs, for nobody")
+}

@@ -1,0 +1,394 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Shutdown lets running functions finish, sends what is queued, and turns away new requests.
+func TestShutdownDrains(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b, c := w.started("alice"), w.started("bob"), w.started("carol")
+			there, far := box(t, a), box(t, c)
+			_, err := c.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+			require.NoError(t, err)
+			running, release := make(chan struct{}, 2), make(chan struct{})
+			work := func(ctx context.Context, n *Node, request ei.Term) (any, error) {
+				running <- struct{}{}
+				<-release
+				// To a node that is connected, and to one that is not yet; and a call.
+				self, err := n.NewMailbox(nil)
+				if err != nil {
+					return nil, err
+				}
+				v, err := n.CallName(ctx, "carol@test", "srv", request)
+				return v, errors.Join(err, self.Send(ctx, there.Pid(), "last"), self.Send(ctx, far.Pid(), "last"))
+			}
+			b.Expose("m", "work", func(ctx context.Context, args []ei.Term) (any, error) { return work(ctx, b, args[0]) })
+			_, err = b.Serve("srv", Server{Call: func(ctx context.Context, c *Call) (any, error) { return work(ctx, b, c.Request) }}, nil)
+			require.NoError(t, err)
+			one := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work", 1) })
+			two := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 2) })
+			arrives(t, running, "the function")
+			arrives(t, running, "the handler")
+
+			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+			require.Eventually(t, func() bool { return len(b.Listeners()) == 0 }, tooLong, tick)
+			require.Eventually(t, func() bool {
+				b.procs.mu.Lock()
+				defer b.procs.mu.Unlock()
+				return b.procs.drains
+			}, tooLong, tick)
+			_, err = w.node("dave").Connect(w.ctx(), "bob@test")
+			require.Error(t, err, "nobody new")
+			_, err = a.RPC(w.ctx(), "bob@test", "m", "work", 3)
+			require.Error(t, err, "nothing new")
+			require.NoError(t, b.Err())
+			close(release)
+			for i, r := range []<-chan result[ei.Term]{one, two} {
+				r := arrives(t, r, "the result")
+				require.NoError(t, r.err)
+				require.Equal(t, ei.Int(i+1), r.v)
+				require.Equal(t, ei.Binary("last"), term(t, there))
+				require.Equal(t, ei.Binary("last"), term(t, far))
+			}
+			require.NoError(t, arrives(t, down, "Shutdown").err)
+			require.ErrorIs(t, b.Err(), ErrClosed)
+		})
+	}
+}
+
+// A function that runs while the node is shut down may call servers, handlers and functions of its own node; requests of other nodes to
+// these are refused.
+func TestShutdownServesWhatRuns(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	echo := Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}
+	_, err := b.Serve("srv", echo, nil)
+	require.NoError(t, err)
+	_, err = b.Handle("h", func(self *Mailbox, m *Message) {
+		if c, ok := self.CallOf(m); ok {
+			_ = c.Reply(context.Background(), c.Request)
+		}
+	}, nil)
+	require.NoError(t, err)
+	b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+	running, proceed := make(chan struct{}), make(chan struct{})
+	b.Expose("m", "work", func(ctx context.Context, _ []ei.Term) (any, error) {
+		close(running)
+		<-proceed
+		sum := ei.List{}
+		for i, name := range []string{"srv", "h", "srv"} {
+			v, err := b.CallName(ctx, "bob@test", name, i)
+			if err != nil {
+				return nil, err
+			}
+			sum = append(sum, v)
+		}
+		v, err := b.RPC(ctx, "bob@test", "m", "echo", 3)
+		return append(sum, v), err
+	})
+	worked := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work") })
+	arrives(t, running, "the function")
+	down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+	awaitDrain(t, b)
+	for _, name := range []string{"srv", "h"} {
+		_, err := a.CallName(w.ctx(), "bob@test", name, 1)
+		require.Error(t, err, name)
+	}
+	close(proceed)
+	r := arrives(t, worked, "the result")
+	require.NoError(t, r.err)
+	answers, _ := ei.Elements(r.v) // small integers come as a string
+	require.Equal(t, ei.List{ei.Int(0), ei.Int(1), ei.Int(2), ei.Int(3)}, answers)
+	require.NoError(t, arrives(t, down, "Shutdown").err)
+}
+
+// A function that runs while a node is shut down may rely on the server to handle its cast before its next call.
+func TestShutdownServesCasts(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	var heard ei.Term
+	srv, err := b.Serve("srv", Server{
+		Cast: func(_ context.Context, r ei.Term) { heard = r },
+		Call: func(context.Context, *Call) (any, error) { return heard, nil },
+	}, nil)
+	require.NoError(t, err)
+	running, proceed := make(chan struct{}), make(chan struct{})
+	b.Expose("m", "work", func(ctx context.Context, _ []ei.Term) (any, error) {
+		close(running)
+		<-proceed
+		self, err := b.NewMailbox(nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := self.Send(ctx, srv.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("written")}); err != nil {
+			return nil, err
+		}
+		for taken := false; !taken; time.Sleep(tick) { // the server takes the cast by itself, before the call
+			srv.mu.Lock()
+			taken = srv.first == len(srv.queue)
+			srv.mu.Unlock()
+		}
+		return b.Call(ctx, srv.Pid(), ei.Atom("read"))
+	})
+	worked := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work") })
+	arrives(t, running, "the function")
+	down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+	awaitDrain(t, b)
+	close(proceed)
+	r := arrives(t, worked, "the result")
+	require.NoError(t, r.err)
+	require.Equal(t, ei.Atom("written"), r.v)
+	require.NoError(t, arrives(t, down, "Shutdown").err)
+}
+
+// The end of a connection that the node itself has ended is no fault of the peer's.
+func TestShutdownLog(t *testing.T) {
+	w := newWorld(t, "tcp")
+	logs := map[string]*record{"alice": new(record), "bob": new(record)}
+	logged := func(name string) *Node {
+		return w.started(name, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(logs[name], nil)) })
+	}
+	a, b := logged("alice"), logged("bob")
+	_, err := a.Connect(w.ctx(), b.Name())
+	require.NoError(t, err)
+	require.NoError(t, a.Shutdown(w.ctx()))
+	require.Len(t, logs["alice"].lines("node down", "reason=closed"), 1)
+	require.Empty(t, logs["alice"].lines("level=WARN"))
+	require.Empty(t, logs["alice"].lines("level=ERROR"))
+	require.Eventually(t, func() bool { return len(logs["bob"].lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
+}
+
+// When its context ends first, Shutdown cuts off the rest and says so.
+func TestShutdownCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		a, b := w.started("alice"), w.started("bob")
+		running := make(chan struct{})
+		b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) {
+			close(running)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		called := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "wait") })
+		<-running
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		begin := time.Now()
+		require.ErrorIs(t, b.Shutdown(ctx), context.DeadlineExceeded)
+		require.GreaterOrEqual(t, time.Since(begin), 5*time.Second)
+		require.Less(t, time.Since(begin), 8*time.Second)
+		require.Error(t, (<-called).err)
+		require.ErrorIs(t, b.Err(), ErrClosed)
+
+		// A peer that does not read cannot be flushed to.
+		c := w.started("carol")
+		p := w.peer(c.Listeners()[0], role("wire@test"))
+		here := box(t, c)
+		go func() {
+			for here.Send(context.Background(), p.self, make([]byte, 1000)) == nil {
+			}
+		}()
+		synctest.Wait()
+		ctx, cancel = context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.Shutdown(ctx), context.DeadlineExceeded)
+	})
+}
+
+// What a Server has received before Shutdown it handles; what comes later is refused.
+func TestShutdownHandlesBacklog(t *testing.T) {
+	for _, ends := range []string{"handled", "server ends"} {
+		t.Run(ends, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			a, b := w.started("alice"), w.started("bob")
+			running, release := make(chan ei.Term, 10), make(chan struct{})
+			srv, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) {
+				running <- c.Request
+				<-release
+				return c.Request, nil
+			}}, nil)
+			require.NoError(t, err)
+			var calls []<-chan result[ei.Term]
+			for i := range 5 {
+				calls = append(calls, async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", i) }))
+				if i == 0 {
+					arrives(t, running, "the first request")
+				}
+			}
+			unread := func() int {
+				srv.mu.Lock()
+				defer srv.mu.Unlock()
+				return len(srv.queue) - srv.first
+			}
+			require.Eventually(t, func() bool { return unread() == 4 }, tooLong, tick)
+			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+			<-b.shutsDown(t).Done()
+			late := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", "late") })
+			require.Eventually(t, func() bool { return unread() == 5 }, tooLong, tick)
+			if ends == "server ends" {
+				srv.Exit(ei.Atom("done"))
+			}
+			close(release)
+			for i, call := range calls {
+				r := arrives(t, call, "the answer")
+				if ends == "server ends" {
+					require.Error(t, r.err)
+					continue
+				}
+				require.NoError(t, r.err)
+				require.Equal(t, ei.Int(i), r.v)
+			}
+			require.Error(t, arrives(t, late, "the refusal").err)
+			require.NoError(t, arrives(t, down, "Shutdown").err)
+		})
+	}
+}
+
+// The error of a Shutdown, and of a Freeze, that waits in vain names what runs, whatever that is, and is the context's.
+func TestWhatRunsIsNamed(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a, b := w.started("alice"), w.started("bob")
+	running, release := make(chan struct{}, 10), make(chan struct{})
+	hang := func() { running <- struct{}{}; <-release }
+	defer close(release)
+	_, err := b.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { hang(); return 1, nil }}, nil)
+	require.NoError(t, err)
+	nameless, err := b.Serve("", Server{Cast: func(context.Context, ei.Term) { hang() }}, nil)
+	require.NoError(t, err)
+	_, err = b.Handle("handler", func(*Mailbox, *Message) { hang() }, nil)
+	require.NoError(t, err)
+	b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { hang(); return 1, nil })
+	self := box(t, a)
+	require.NoError(t, self.Send(w.ctx(), nameless.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1)}))
+	async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 1) })
+	async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "hang") })
+	async(func() (ei.Term, error) { return b.RPC(w.ctx(), "bob@test", "m", "hang") })
+	for range 4 {
+		arrives(t, running, "a function")
+	}
+	require.NoError(t, self.SendName(w.ctx(), "bob@test", "handler", 1))
+	arrives(t, running, "the handler")
+	for _, end := range []func(context.Context) error{
+		func(ctx context.Context) error { _, err := b.Freeze(ctx); return err },
+		b.Shutdown,
+	} {
+		ctx, cancel := context.WithTimeout(w.ctx(), 50*time.Millisecond)
+		err := end(ctx)
+		cancel()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		for _, name := range []string{"srv", "handler", nameless.Pid().String(), "2 of m:hang"} {
+			require.ErrorContains(t, err, name)
+		}
+	}
+}
+
+// Without time to wait Shutdown ends the node, or the connection, at once, and says that there was none.
+func TestShutdownNoWait(t *testing.T) {
+	w := newWorld(t, "memory")
+	_, l := w.listening("alice")
+	p, c := w.joined(l, role("wire@test"))
+	defer p.close()
+	require.NoError(t, arrives(t, async(func() (int, error) { return 0, c.Shutdown(transport.NoWait()) }), "Shutdown of the connection").err)
+	require.ErrorIs(t, c.Err(), ErrClosed)
+
+	b := w.started("bob")
+	running, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { close(running); <-release; return 1, nil })
+	async(func() (ei.Term, error) { return w.started("carol").RPC(w.ctx(), "bob@test", "m", "hang") })
+	arrives(t, running, "the function")
+	err := arrives(t, async(func() (int, error) { return 0, b.Shutdown(transport.NoWait()) }), "Shutdown of the node").err
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.ErrorContains(t, err, "1 of m:hang")
+}
+
+// On the lower level, if no Receive is in progress, Shutdown flushes and does not wait for the peer.
+func TestShutdownOfLowerLevel(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	for i := range 100 {
+		require.NoError(t, ca.SendName(w.ctx(), "x", i))
+	}
+	require.NoError(t, ca.Node().Shutdown(w.ctx()))
+	for range 100 {
+		_, err := cb.Receive(w.ctx())
+		require.NoError(t, err)
+	}
+	_, err := cb.Receive(w.ctx())
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// Shutdown does not wait for functions whose callers have gone, if the functions heed their contexts; its error names those that it has
+// waited for.
+func TestShutdownWhileFunctionsRun(t *testing.T) {
+	for _, goes := range []string{"before", "during", "stays"} {
+		t.Run(goes, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			n := w.started("alice")
+			running := make(chan struct{}, 2)
+			n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+				running <- struct{}{}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})
+			p := w.peer(n.Listeners()[0], role("wire@test"))
+			p.request(1, "m", "hang", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
+			p.request(2, "erpc", "execute_cast", ei.List{}, ei.Atom("m"), ei.Atom("hang"), ei.List{})
+			arrives(t, running, "a call")
+			arrives(t, running, "a cast")
+			c := w.conn(n, "wire@test")
+			ctx := w.ctx()
+			switch goes {
+			case "before":
+				p.close()
+				arrives(t, c.Done(), "the end of the connection")
+			case "during":
+				context.AfterFunc(n.shutsDown(t), p.close)
+			default:
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
+				defer cancel()
+			}
+			err := arrives(t, async(func() (int, error) { return 0, n.Shutdown(ctx) }), "Shutdown").err
+			if goes != "stays" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorContains(t, err, "still running: 2 of m:hang")
+		})
+	}
+}
+
+// shutsDown gives a context that ends when the node has begun to drain.
+func (n *Node) shutsDown(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		defer cancel()
+		for range time.Tick(time.Millisecond) {
+			n.procs.turns.mu.Lock()
+			drains := n.procs.turns.drains
+			n.procs.turns.mu.Unlock()
+			if drains || ctx.Err() != nil {
+				return
+			}
+		}
+	}()
+	return ctx
+}
