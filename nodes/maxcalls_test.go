@@ -165,6 +165,7 @@ func TestMaxCallsLogs(t *testing.T) {
 		log := new(record)
 		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.Logger = 1, slog.New(slog.NewTextHandler(log, nil)) })
 		release := make(chan struct{})
+		defer close(release)
 		n.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { <-release; return 1, nil })
 		p := w.peer(n.Listeners()[0], role("wire@test"))
 		quiet := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
@@ -178,7 +179,6 @@ func TestMaxCallsLogs(t *testing.T) {
 		p.request(5, "m", "hang", quiet)
 		synctest.Wait()
 		require.Len(t, log.lines("level=WARN", `msg="calls wait"`, "peer=wire@test"), 1)
-		close(release)
 	})
 }
 
