@@ -399,21 +399,7 @@ func TestTraceReset(t *testing.T) {
 func TestTraceHandshakeInPieces(t *testing.T) {
 	const hello = "\x00\x05nabcd"
 	for cut := 1; cut < len(hello); cut++ {
-		var file bytes.Buffer
-		capture := NewCapture(&file)
-		c, _ := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
-		for _, piece := range []string{hello[:cut], hello[cut:]} {
-			_, err := c.Writev(soon(t), []byte(piece))
-			require.NoError(t, err)
-		}
-		require.NoError(t, capture.Close())
-		var segments []string
-		for _, d := range dissect(t, file.Bytes()) {
-			if len(d.data) > 0 {
-				segments = append(segments, string(d.data))
-			}
-		}
-		require.Equal(t, []string{hello}, segments, cut)
+		require.Equal(t, []string{hello}, capturedOf(t, hello[:cut], hello[cut:]), cut)
 	}
 }
 
@@ -677,21 +663,26 @@ func TestTraceNoHandshake(t *testing.T) {
 		"too long": "\x04\x01nab", "without a byte": "\x00\x00nab", "of no kind": "\x00\x09xab",
 	} {
 		t.Run(name, func(t *testing.T) {
-			var file bytes.Buffer
-			capture := NewCapture(&file)
-			c, _ := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
-			for _, piece := range []string{first, "cd"} {
-				_, err := c.Writev(soon(t), []byte(piece))
-				require.NoError(t, err)
-			}
-			require.NoError(t, capture.Close())
-			var segments []string
-			for _, d := range dissect(t, file.Bytes()) {
-				if len(d.data) > 0 {
-					segments = append(segments, string(d.data))
-				}
-			}
-			require.Equal(t, []string{first, "cd"}, segments)
+			require.Equal(t, []string{first, "cd"}, capturedOf(t, first, "cd"))
 		})
 	}
+}
+
+// capturedOf writes pieces to a traced stream, and returns the data of the segments that its capture has of them.
+func capturedOf(t *testing.T, pieces ...string) (segments []string) {
+	t.Helper()
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	c, _ := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+	for _, piece := range pieces {
+		_, err := c.Writev(soon(t), []byte(piece))
+		require.NoError(t, err)
+	}
+	require.NoError(t, capture.Close())
+	for _, d := range dissect(t, file.Bytes()) {
+		if len(d.data) > 0 {
+			segments = append(segments, string(d.data))
+		}
+	}
+	return segments
 }
