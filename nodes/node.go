@@ -314,11 +314,11 @@ func (n *Node) lastThaw(ctx context.Context) error {
 // Shutdown takes the node out of the cluster in an orderly way. New connections, calls and messages for Servers and Handlers are turned
 // away; functions and handlers that are running, or wait for a place of Config.MaxCalls, finish, Servers handle what they have received,
 // what all these send goes out, then everything is closed. A call that a Server has left for later (NoReply) is not waited for: its caller
-// gets the exit reason shutdown. While any of them runs, calls from processes of this node to functions, Handlers and Servers here are still served, since the
-// running ones may wait for them; a Server first handles all that it received before. A cast to a Server of this node that no call follows
-// may be dropped, and calls that another node makes on behalf of a running function are turned away. The context of a function ends when
-// its caller's connection does. If ctx ends first the rest is cut off, and the error, which is ctx's, names what was running. A function,
-// Handler or Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
+// gets the exit reason shutdown. While any function or handler runs, calls from processes of this node to functions, Handlers and Servers
+// here are still served, since the running ones may wait for them. A cast to a Server of this node that no call follows may be dropped, and
+// calls that another node makes on behalf of a running function are turned away. The context of a function ends when its caller's
+// connection does. If ctx ends first the rest is cut off, and the error, which is ctx's, names what was running. A function, Handler or
+// Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	if err := n.lastThaw(ctx); err != nil {

@@ -21,7 +21,7 @@ type Stats struct {
 	Malformed        int64       // frames and control messages that ended their connection, and skipped signals in the name of a third node
 	Undeliverable    int64       // messages to processes or names that do not exist; a BEAM drops them too
 	Mailboxes        int         // open
-	Calls            int         // functions that run for remote callers, and remote calls of this node's own: the taken places of Config.MaxCalls
+	Calls            int         // functions that run for callers of other nodes, or of this one: places of Config.MaxCalls
 	CallsWaiting     int         // those that wait for a place
 	Peers            []PeerStats // one per connection, in no particular order
 }

@@ -134,7 +134,8 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	if m.conn.Packets() {
 		err := unwrapOp(m.conn.send(ctx, nil, nil, data, fds))
 		if errors.Is(err, syscall.EMSGSIZE) {
-			err = fmt.Errorf("a payload of %d bytes is more than a packet of this socket can hold; a stream has no limit (StreamPair): %w", len(data), err)
+			err = fmt.Errorf("a payload of %d bytes is more than a packet of this socket can hold; a stream has no limit (StreamPair): %w",
+				len(data), err)
 		}
 		return err
 	}
