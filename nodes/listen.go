@@ -67,7 +67,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 
 // newListener makes a Listener of the transport's listener.
 func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
-	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn), runs: wait.NewTally()}
+	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn)}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
 	tl.Exhausted = func(err error) {
 		n.waits.Log(n.log, slog.LevelWarn, "connections have to wait", "addr", addrText(tl.Addr()), "error", err)

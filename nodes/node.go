@@ -98,7 +98,6 @@ func New(cfg Config) (*Node, error) {
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
-	n.goroutines, n.shaking = wait.NewTally(), wait.NewTally()
 	n.procs.init(n)
 	return n, nil
 }

@@ -59,7 +59,6 @@ func (p *processes) init(n *Node) {
 	p.names = map[ei.Atom]*Mailbox{}
 	p.funcs = map[function]Func{}
 	p.bonding = make(chan struct{}, 1)
-	p.running, p.exits, p.endings, p.partings = wait.NewTally(), wait.NewTally(), wait.NewTally(), wait.NewTally()
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.

@@ -17,7 +17,11 @@ type pace struct{ slow atomic.Bool }
 func (p *pace) here(o *opening, shake, next func()) (goOn bool) {
 	r := &relief{pace: p, next: next}
 	o.relief = r
+	began := time.Now()
 	shake()
+	if time.Since(began) >= quickHandshake {
+		p.slow.Store(true)
+	}
 	return r.end()
 }
 

@@ -9,10 +9,16 @@ import (
 // past is a deadline that has passed: setting it ends a park at once.
 var past = time.Unix(1, 0)
 
+// A parker is where a direction waits.
+type parker interface {
+	park(writing bool, ready func(uintptr) bool) error // as RawConn.Read and RawConn.Write
+	deadline(writing bool, t time.Time) error          // ends the wait in that direction at t; zero: never
+}
+
 // direction is one half of a watch.
 type direction struct {
-	park     func(ready func(uintptr) bool) error
-	deadline func(time.Time) error
+	at  parker
+	out bool // it is the writer's
 
 	// A context that two waits in a row have had is still watched between waits, for the next wait mostly has the same: starting and
 	// stopping to watch costs as much as a system call, and memory.
@@ -25,6 +31,9 @@ type direction struct {
 	fired     bool            // the context has ended during the wait
 	forgotten bool
 }
+
+func (d *direction) park(ready func(uintptr) bool) error { return d.at.park(d.out, ready) }
+func (d *direction) deadline(t time.Time) error          { return d.at.deadline(d.out, t) }
 
 // enter begins a wait that ends with ctx. After an error, which says that ctx has ended, the caller must not park: over may have run before
 // the wait began, and would not end it.

@@ -372,7 +372,7 @@ func timedOut(err error, passed bool) bool {
 
 // connectFull runs the Connect of a FullImpl plug-in.
 func (s *socket[C]) connectFull(ctx context.Context, addr Addr) error {
-	if fd, err := s.getFD(s.guard); err == nil { // what shutdown needs to end the call
+	if fd, err := s.getFD(); err == nil { // what shutdown needs to end the call
 		s.fd = fd
 	}
 	var err error

@@ -55,8 +55,8 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 // What ends a wait ends a glance at once, too.
 func TestSlumberEnds(t *testing.T) {
 	for name, end := range map[string]func(w *watcher) error{
-		"by a reader's deadline": func(w *watcher) error { return w.readerDeadline(past) },
-		"by a writer's deadline": func(w *watcher) error { return w.writerDeadline(past) },
+		"by a reader's deadline": func(w *watcher) error { return w.deadline(false, past) },
+		"by a writer's deadline": func(w *watcher) error { return w.deadline(true, past) },
 		"by Close":               func(w *watcher) error { w.close(); return nil },
 	} {
 		w := newWatcher(-1)

@@ -18,7 +18,7 @@ type incoming struct {
 
 // use says where to wait.
 func (r *incoming) use(fd int, wait watch, p *poller) {
-	r.fd, r.wait, r.poller, r.expect = fd, wait, p, r.help
+	r.fd, r.wait, r.poller, r.side = fd, wait, p, r
 }
 
 // took is called after a read of n bytes, while the descriptor is still known to be open.
@@ -60,9 +60,9 @@ func (r *incoming) wrote(n int64) {
 	}
 }
 
-// help waits for a while without the Go poller, if the peer's pace makes that promising, and reports whether something came. If so, the Go
+// expect waits for a while without the Go poller, if the peer's pace makes that promising, and reports whether something came. If so, the Go
 // poller looks away from then on.
-func (r *incoming) help() bool {
+func (r *incoming) expect() bool {
 	r.began = time.Now()
 	habit := r.spin.begin()
 	if r.flows(habit) {
@@ -108,7 +108,7 @@ func (r *incoming) doze(d time.Duration) bool {
 	r.dozing.Store(true)
 	r.wait.doze(d, &r.spin.spoke)
 	r.dozing.Store(false)
-	came := r.try()
+	came := r.tries.try()
 	r.spin.flow.polled(came)
 	if !came {
 		r.gather.lost()
@@ -130,7 +130,7 @@ func (r *incoming) poll(habit *pace) bool {
 	}
 	came := false
 	for began := time.Now(); ; rest(pause) {
-		if came = r.try(); came || time.Since(began) >= limit {
+		if came = r.tries.try(); came || time.Since(began) >= limit {
 			break
 		}
 	}
@@ -140,7 +140,7 @@ func (r *incoming) poll(habit *pace) bool {
 
 // waitShortly makes a short wait.
 func (r *incoming) waitShortly() bool {
-	if r.poller.alarms.await(r.fd, r.poller.short) && r.try() {
+	if r.poller.awaitShortly(r.fd) && r.tries.try() {
 		return true
 	}
 	r.spin.first = pollFirst

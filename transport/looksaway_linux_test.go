@@ -195,6 +195,6 @@ func TestWaiterLetsGo(t *testing.T) {
 	require.NoError(t, waiter.Read(func() (int, bool) { n, err := unix.Read(here, p); return n, err != unix.EAGAIN }))
 	require.NoError(t, waiter.Write(func() bool { _, err := unix.Write(here, p); return err != unix.EAGAIN }))
 	require.Nil(t, waiter.read)
-	require.Nil(t, waiter.arriving.try)
-	require.Nil(t, waiter.leaving.try)
+	require.Nil(t, waiter.arriving.f)
+	require.Nil(t, waiter.leaving.f)
 }

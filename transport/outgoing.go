@@ -10,7 +10,7 @@ type outgoing struct {
 
 // use says where to wait.
 func (w *outgoing) use(wait watch, p *poller) {
-	w.wait, w.poller, w.writing, w.expect = wait, p, true, w.poll
+	w.wait, w.poller, w.writing, w.side = wait, p, true, w
 }
 
 // end is called after a write. If the writer has waited, the Go poller looks away: over a UNIX socket it would wake up whenever the peer
@@ -24,8 +24,8 @@ func (w *outgoing) end() {
 	w.wait.lookAway(true)
 }
 
-// poll tries again and again, if room has lately come soon.
-func (w *outgoing) poll() bool {
+// expect tries again and again, if room has lately come soon.
+func (w *outgoing) expect() bool {
 	w.keen, w.began = false, time.Now()
 	if w.poller.limit == 0 || !w.room.due() || !w.poller.enter(&w.spell, w.began) {
 		return false
@@ -34,7 +34,7 @@ func (w *outgoing) poll() bool {
 	came := false
 	for !came && time.Since(w.began) < w.poller.limit {
 		rest(4 * pollPause)
-		came = w.try()
+		came = w.tries.try()
 	}
 	w.room.polled(came)
 	return came

@@ -44,8 +44,23 @@ func newSleeper(fd int) (*sleeper, error) {
 		}
 		return nil, contractError("GetFD", "descriptor %d cannot be waited on: %v", fd, err)
 	}
-	return &sleeper{file, raw, direction{park: raw.Read, deadline: file.SetReadDeadline},
-		direction{park: raw.Write, deadline: file.SetWriteDeadline}}, nil
+	w := &sleeper{file: file, raw: raw}
+	w.in.at, w.out.at, w.out.out = w, w, true
+	return w, nil
+}
+
+func (w *sleeper) park(writing bool, ready func(uintptr) bool) error {
+	if writing {
+		return w.raw.Write(ready)
+	}
+	return w.raw.Read(ready)
+}
+
+func (w *sleeper) deadline(writing bool, t time.Time) error {
+	if writing {
+		return w.file.SetWriteDeadline(t)
+	}
+	return w.file.SetReadDeadline(t)
 }
 
 func (w *sleeper) close() {

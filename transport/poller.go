@@ -8,13 +8,13 @@ import (
 
 // A poller bounds how many readers and writers of one Transport do without the Go poller, that is poll or sit, at the same time.
 type poller struct {
-	limit  time.Duration // of polling
-	short  time.Duration // the least length of a short wait; 0: there are no short waits
-	spell  time.Duration // how long a goroutine may poll and sit without a break before it yields; 0: it never yields
-	busy   atomic.Int32
-	crowd  atomic.Pointer[time.Time] // enter fails before this time; nil: there has been no crowd
-	seats  seats
-	alarms alarms
+	limit time.Duration // of polling
+	short time.Duration // the longest short wait; 0: there are no short waits
+	vain  atomic.Bool   // the last short wait was in vain
+	spell time.Duration // how long a goroutine may poll and sit without a break before it yields; 0: it never yields
+	busy  atomic.Int32
+	crowd atomic.Pointer[time.Time] // enter fails before this time; nil: there has been no crowd
+	seats seats
 
 	verdicts verdicts
 }
@@ -75,3 +75,18 @@ func (p *poller) place() bool {
 }
 
 func (p *poller) leave() { p.busy.Add(-1) }
+
+// awaitShortly makes a short wait for something to arrive at a descriptor, and reports whether something did. Where peers do not answer
+// within a short wait the waits are shorter, until one of them is not in vain: a waiting thread keeps its processor, in the scheduler's
+// sense, from the program's other goroutines.
+func (p *poller) awaitShortly(fd int) bool {
+	d := p.short
+	if p.vain.Load() {
+		d = min(d, shorterWait)
+	}
+	came := awaitShortly(fd, d)
+	if p.vain.Load() == came {
+		p.vain.Store(!came)
+	}
+	return came
+}

@@ -64,7 +64,8 @@ type socket[C any] struct {
 		once bool
 		wait bool
 	}
-	readReady, writeReady, acceptReady func(uintptr) bool
+	readReady, writeReady func(uintptr) bool
+	acceptReady           func(uintptr) bool // made by the first accept
 }
 
 // A carrier is what a Stream needs of a socket, whatever its plug-in's C.
@@ -91,8 +92,8 @@ type carrier interface {
 
 func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
 	s := &socket[C]{cb: cb, poller: p, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
-	s.incoming.try, s.outgoing.try = s.tryRead, s.tryWrite
-	s.readReady, s.writeReady, s.acceptReady = s.incoming.ready, s.outgoing.ready, s.tryAccept
+	s.incoming.tries, s.outgoing.tries = (*readTries[C])(s), (*writeTries[C])(s)
+	s.readReady, s.writeReady = s.incoming.ready, s.outgoing.ready
 	return s
 }
 
@@ -100,7 +101,7 @@ func (s *socket[C]) takesItsTime() bool { return s.full && !s.isDirect() }
 
 // own asks for the plug-in's descriptor and, without FullImpl, makes it non-blocking, for then the SDK waits on it.
 func (s *socket[C]) own() error {
-	fd, err := s.getFD(s.guard)
+	fd, err := s.getFD()
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (s *socket[C]) ready(polls bool) error {
 		if err := s.own(); err != nil {
 			return err
 		}
-	} else if err := s.sameFD(s.guard); err != nil {
+	} else if err := s.sameFD(); err != nil {
 		return err
 	}
 	if s.full || s.wait != nil {
@@ -130,10 +131,12 @@ func (s *socket[C]) ready(polls bool) error {
 	return err
 }
 
-// getFD asks the plug-in for its descriptor, by way of call: guard, or beside.
-func (s *socket[C]) getFD(call func(callback string, f func() error) error) (int, error) {
-	fd := -1
-	err := call("GetFD", func() (err error) { fd, err = s.cb.GetFD(s.c); return err })
+// getFD asks the plug-in for its descriptor.
+func (s *socket[C]) getFD() (int, error) {
+	fd, err := s.callGetFD()
+	for interrupted(err) {
+		fd, err = s.callGetFD()
+	}
 	switch {
 	case s.full && fd == -1 && errors.Is(err, errors.ErrUnsupported):
 		return -1, nil
@@ -147,9 +150,14 @@ func (s *socket[C]) getFD(call func(callback string, f func() error) error) (int
 	return fd, nil
 }
 
+func (s *socket[C]) callGetFD() (fd int, err error) {
+	defer s.caught("GetFD", &err)
+	return s.cb.GetFD(s.c)
+}
+
 // sameFD checks that the plug-in still names the descriptor that it named first.
-func (s *socket[C]) sameFD(call func(callback string, f func() error) error) error {
-	fd, err := s.getFD(call)
+func (s *socket[C]) sameFD() error {
+	fd, err := s.getFD()
 	if err == nil && fd != s.fd {
 		err = contractError("GetFD", "the descriptor changed from %d to %d", s.fd, fd)
 	}
@@ -163,7 +171,7 @@ func (s *socket[C]) descriptor() (int, error) {
 	if err := s.usable(); err != nil {
 		return -1, err
 	}
-	if err := s.sameFD(s.beside); err != nil {
+	if err := s.beside("GetFD", s.sameFD); err != nil {
 		return -1, err
 	}
 	if s.fd < 0 {
@@ -343,7 +351,7 @@ func (s *socket[C]) complete(ctx context.Context, initiated bool) error {
 	if initiated {
 		name, hook = "ConnectHandshakeComplete", s.cb.ConnectHandshakeComplete
 	}
-	if err := s.sameFD(s.beside); err != nil {
+	if err := s.beside("GetFD", s.sameFD); err != nil {
 		return err
 	}
 	if hook == nil {

@@ -58,7 +58,7 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 func (s *socket[C]) finish(name string, last func(C) error) error {
 	var changed error
 	if s.failure.Load() == nil && s.fd >= 0 {
-		changed = s.sameFD(s.guard)
+		changed = s.sameFD()
 	}
 	if err := s.single(name, func() error { return last(s.c) }); err != nil && !interrupted(err) {
 		return err

@@ -63,6 +63,9 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 			return a.err
 		})
 	} else {
+		if s.acceptReady == nil {
+			s.acceptReady = s.tryAccept
+		}
 		err = s.await(ctx, s.wait.reading(), s.acceptReady, &a.once, &a.wait)
 	}
 	if err == nil && a.err != nil {

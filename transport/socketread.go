@@ -83,8 +83,12 @@ func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 	return s.cb.Read(s.c, p, tmo)
 }
 
-// tryRead makes one try, repeated after EINTR, and reports whether the read is done.
-func (s *socket[C]) tryRead() bool {
+// readTries are the tries of a socket's read in flight.
+type readTries[C any] socket[C]
+
+// try makes one try, repeated after EINTR, and reports whether the read is done.
+func (t *readTries[C]) try() bool {
+	s := (*socket[C])(t)
 	r := &s.rd
 	for {
 		switch r.n, r.err = s.callRead(r.p, 0); {

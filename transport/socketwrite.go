@@ -87,8 +87,11 @@ func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error
 	return int64(k), err
 }
 
-// tryWrite is to write as tryRead is to read.
-func (s *socket[C]) tryWrite() bool {
+// writeTries are to write as readTries are to read.
+type writeTries[C any] socket[C]
+
+func (t *writeTries[C]) try() bool {
+	s := (*socket[C])(t)
 	w := &s.wr
 	for {
 		switch w.n, w.err = s.callWrite(w.v, 0); {

@@ -51,11 +51,16 @@ func WithPolling(tr Transport, limit time.Duration) Transport {
 	return tr
 }
 
-// shortWait is the least time that a short wait may last, and half of the most. A short wait is a system call of which the scheduler is not
-// told. The reader of a new connection begins with such waits: a handshake is mostly over before the scheduler's monitor thread would be
-// awake, and that thread would take a processor from the peer. Close, and the end of a context, may have to wait for the end of a short
-// wait.
-const shortWait = 500 * time.Microsecond
+// shortWait is the most that a short wait may last. A short wait is a system call of which the scheduler is not told. The reader of a new
+// connection begins with such waits: a handshake is mostly over before the scheduler's monitor thread would be awake, and that thread would
+// take a processor from the peer. Close, and the end of a context, may have to wait for the end of a short wait.
+//
+// The time is longer than two ticks of the kernel's clock (at 250 Hz). A shorter time-out would be the next thing that the processor has to
+// wake up for, so the kernel would set a timer for each wait, which on a virtual machine costs more than the rest of the call.
+const shortWait = 10 * time.Millisecond
+
+// shorterWait is the most that a short wait may last after one in vain.
+const shorterWait = 500 * time.Microsecond
 
 // sitsFor is the longest wait that still counts as short enough to sit for: see seat.
 const sitsFor = 250 * time.Microsecond

@@ -62,15 +62,15 @@ type Waiter struct {
 
 // An attempt is what a call tries, whether it has been tried, and whether that succeeded.
 type attempt struct {
-	try  func() bool
+	f    func() bool
 	made bool
 	done bool
 	look func(uintptr) // makes a try outside of the wait
 }
 
-func (a *attempt) run() bool {
+func (a *attempt) try() bool {
 	a.made = true
-	a.done = a.try()
+	a.done = a.f()
 	return a.done
 }
 
@@ -88,16 +88,16 @@ func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	w := &Waiter{watch: watch}
 	w.in.use(fd, watch, p.shared())
 	w.out.use(watch, p.shared())
-	w.in.try, w.out.try = w.arriving.run, w.leaving.run
-	w.arriving.look = func(uintptr) { w.arriving.run() }
-	w.leaving.look = func(uintptr) { w.leaving.run() }
+	w.in.tries, w.out.tries = &w.arriving, &w.leaving
+	w.arriving.look = func(uintptr) { w.arriving.try() }
+	w.leaving.look = func(uintptr) { w.leaving.try() }
 	w.readable, w.writable = w.in.ready, w.out.ready
 	w.tryRead = func() (done bool) {
 		w.n, done = w.read()
 		w.in.took(w.n)
 		return done
 	}
-	w.acceptable = func(uintptr) bool { return w.arriving.run() || watch.look(false) && w.arriving.run() }
+	w.acceptable = func(uintptr) bool { return w.arriving.try() || watch.look(false) && w.arriving.try() }
 	return w, nil
 }
 
@@ -130,8 +130,8 @@ func (w *Waiter) Write(try func() bool) error {
 }
 
 func (w *Waiter) wait(d *direction, until *time.Time, ready func(uintptr) bool, a *attempt, try func() bool) error {
-	a.try, a.made, a.done = try, false, false
-	defer func() { a.try = nil }()
+	a.f, a.made, a.done = try, false, false
+	defer func() { a.f = nil }()
 	if !w.over(until) {
 		err := d.park(ready)
 		if a.made || !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -7,8 +7,8 @@ type waits struct {
 	wait    watch
 	poller  *poller
 	writing bool
-	try     func() bool // makes one try, which does not wait, and reports whether the operation is done
-	expect  func() bool // waits for a while without the Go poller, if the peer's pace makes that promising; reports the same
+	tries   tryer
+	side    expecter
 
 	once    bool // try, do not wait
 	blocked bool // there was nothing to read, or no room
@@ -21,6 +21,12 @@ type waits struct {
 	spell spell
 }
 
+// A tryer makes one try, which does not wait, and reports whether the operation is done.
+type tryer interface{ try() bool }
+
+// An expecter waits for a while without the Go poller, if the peer's pace makes that promising, and reports whether the operation is done.
+type expecter interface{ expect() bool }
+
 // begin is called before a read or write; single says that it must not wait.
 func (w *waits) begin(single bool) {
 	w.blocked = false
@@ -30,7 +36,7 @@ func (w *waits) begin(single bool) {
 // ready is called under the watch when something may have come, or there may be room; false asks it to wait.
 func (w *waits) ready(uintptr) bool {
 	for {
-		if w.try() || w.keen && w.expect() || w.sits && !w.once && w.sit() {
+		if w.tries.try() || w.keen && w.side.expect() || w.sits && !w.once && w.sit() {
 			return true
 		}
 		if canPoll && !w.once && w.wait.look(w.writing) {
@@ -55,7 +61,7 @@ func (w *waits) sit() bool {
 		w.slept = false
 		standIn()
 	}
-	if !w.wait.sit(w.writing, &w.poller.seats) || !w.try() {
+	if !w.wait.sit(w.writing, &w.poller.seats) || !w.tries.try() {
 		w.seat = pace{}
 		return false
 	}

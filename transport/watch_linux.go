@@ -60,8 +60,7 @@ type interest struct {
 
 func newWatcher(fd int) *watcher {
 	w := &watcher{fd: fd}
-	w.in.park, w.in.deadline = w.parkReader, w.readerDeadline
-	w.out.park, w.out.deadline = w.parkWriter, w.writerDeadline
+	w.in.at, w.out.at, w.out.out = w, w, true
 	return w
 }
 
@@ -72,14 +71,6 @@ const (
 	arrivals = unix.EPOLLIN | unix.EPOLLRDHUP
 	room     = unix.EPOLLOUT
 )
-
-func (w *watcher) parkReader(ready func(uintptr) bool) error {
-	return w.park(&w.reader, arrivals, ready)
-}
-func (w *watcher) parkWriter(ready func(uintptr) bool) error { return w.park(&w.writer, room, ready) }
-
-func (w *watcher) readerDeadline(t time.Time) error { return w.deadline(&w.reader, t) }
-func (w *watcher) writerDeadline(t time.Time) error { return w.deadline(&w.writer, t) }
 
 // of returns a direction's interest, and the events that the direction waits for.
 func (w *watcher) of(writing bool) (*interest, uint32) {
@@ -96,7 +87,8 @@ func (w *watcher) prepare(writing bool) error {
 }
 
 // park is like RawConn.Read, for a direction; its first try needs no epoll descriptor.
-func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) error {
+func (w *watcher) park(writing bool, ready func(uintptr) bool) error {
+	i, events := w.of(writing)
 	raw, err := w.begin(i)
 	if err != nil {
 		return err
@@ -145,7 +137,8 @@ func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) e
 
 // deadline ends the wait of a direction at t, which may have passed. If the direction has not slept yet, the Go poller need not be told:
 // open does so from until when it makes the epoll descriptor.
-func (w *watcher) deadline(i *interest, t time.Time) error {
+func (w *watcher) deadline(writing bool, t time.Time) error {
+	i, _ := w.of(writing)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if i.until = t; !t.IsZero() {
@@ -370,23 +363,28 @@ func (w *watcher) close() {
 }
 
 // connected waits until a connect that is in progress has ended, and returns its result.
-func (w *watcher) connected(ctx context.Context) (result error) {
+func (w *watcher) connected(ctx context.Context) error {
 	if _, err := w.begin(nil); err != nil {
 		return err
 	}
-	done := false
-	check := func(uintptr) bool { done, result = connectResult(w.fd); return done }
-	if w.finish(check) { // on the loopback it has mostly ended already
+	done, result := connectResult(w.fd)
+	w.end()
+	switch {
+	case done: // as mostly on the loopback
 		return result
-	}
-	if IsNoWait(ctx) {
+	case IsNoWait(ctx):
 		return os.ErrDeadlineExceeded
 	}
+	return w.awaitConnected(ctx)
+}
+
+func (w *watcher) awaitConnected(ctx context.Context) (result error) {
 	if _, err := w.need(&w.writer, room); err != nil {
 		return err
 	}
 	defer w.dropWriter()
 	w.look(true) // a write that waited before may have made it look away
+	check := func(uintptr) (done bool) { done, result = connectResult(w.fd); return done }
 	if err := awaitConnect(ctx, &w.out, check); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -566,12 +565,12 @@ func watcherOf(t testing.TB, s *Stream) *watcher {
 	return nil
 }
 
-// opened is how many descriptors have been opened since before, except for alarms, which belong to no connection.
+// opened is how many descriptors have been opened since before.
 func opened(t testing.TB, before map[string]string) int {
 	t.Helper()
 	n := 0
 	for fd, target := range leak.Descriptors() {
-		if before[fd] != target && !strings.Contains(target, "timerfd") {
+		if before[fd] != target {
 			n++
 		}
 	}

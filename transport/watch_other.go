@@ -15,7 +15,4 @@ func standIn() {}
 
 func nap(time.Duration) {}
 
-// alarms are for Linux.
-type alarms struct{}
-
-func (*alarms) await(int, time.Duration) bool { return false }
+func awaitShortly(int, time.Duration) bool { return false }

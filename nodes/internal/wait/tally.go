@@ -2,18 +2,22 @@ package wait
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 )
 
-// A Tally counts what is in progress, running functions and handlers say, and tells when nothing is. NewTally makes one.
+// A Tally counts what is in progress, running functions and handlers say, and tells when nothing is. The zero value is ready.
 type Tally struct {
 	running atomic.Int64
-	waiting atomic.Int32  // how many goroutines are in Wait
-	idle    chan struct{} // takes a token when the last one ends while a goroutine waits
+	waiting atomic.Int32 // how many goroutines are in Wait
+	making  sync.Once
+	idle    chan struct{} // takes a token when the last one ends while a goroutine waits; made by the first that does either
 }
 
-// NewTally makes a Tally of nothing.
-func NewTally() Tally { return Tally{idle: make(chan struct{}, 1)} }
+func (t *Tally) tokens() chan struct{} {
+	t.making.Do(func() { t.idle = make(chan struct{}, 1) })
+	return t.idle
+}
 
 // Enter counts one more.
 func (t *Tally) Enter() { t.running.Add(1) }
@@ -37,7 +41,7 @@ func (t *Tally) Leave() {
 
 func (t *Tally) tell() {
 	select {
-	case t.idle <- struct{}{}:
+	case t.tokens() <- struct{}{}:
 	default:
 	}
 }
@@ -67,7 +71,7 @@ func (t *Tally) Wait(ctx context.Context) error {
 	}()
 	for !t.None() {
 		select {
-		case <-t.idle:
+		case <-t.tokens():
 		case <-ctx.Done():
 			return ctx.Err()
 		}

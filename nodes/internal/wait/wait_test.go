@@ -74,7 +74,7 @@ func TestGate(t *testing.T) {
 // All goroutines in Wait return when the last function ends.
 func TestTallyForSeveral(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		y := NewTally()
+		var y Tally
 		require.True(t, y.None())
 		require.NoError(t, y.Wait(t.Context()))
 		require.False(t, y.Join(), "nobody is there")
@@ -105,7 +105,7 @@ func TestTallyForSeveral(t *testing.T) {
 
 func TestTallyRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		y := NewTally()
+		var y Tally
 		proceed := make(chan struct{})
 		y.Run(func() { <-proceed })
 		require.False(t, y.None(), "counted before it begins")

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/cnode-go/cnode/test/leak"
 )
 
 // waitsShortly makes a connection that does not poll.
@@ -98,80 +96,37 @@ func TestBriefly(t *testing.T) {
 	require.True(t, IsNoWait(Briefly()))
 }
 
-// The first waits have no alarm, nor those that come now and then.
-func TestAlarmsOfFewWaits(t *testing.T) {
-	before := leak.Descriptors()
-	a := alarmsInUse(t)
-	for range 2 * alarmsPay {
-		a.since = time.Now().Add(-2 * alarmsRest)
-		require.Nil(t, a.take(time.Second))
-	}
-	require.Empty(t, leak.Left(before))
-	require.Nil(t, a.tender)
-	a = alarmsInUse(t)
-	w := a.take(time.Second)
-	require.NotNil(t, w)
-	a.leave(w)
-}
-
-// alarmsInUse returns alarms whose next wait makes an alarm.
-func alarmsInUse(t *testing.T) *alarms {
-	a := &alarms{since: time.Now().Add(time.Hour)} // however slow this machine is
-	for range alarmsPay {
-		require.Nil(t, a.take(time.Second))
-	}
-	return a
-}
-
-// Waits of one length share an alarm; while a wait uses an alarm it is not set anew.
-func TestAlarmsAreShared(t *testing.T) {
-	before := leak.Descriptors()
-	a := alarmsInUse(t)
-	one := a.take(time.Hour)
-	require.Same(t, one, a.take(time.Hour))
-	rings := one.rings
-	other := a.take(time.Minute)
-	require.NotNil(t, other)
-	require.NotSame(t, one, other)
-	require.Nil(t, a.take(time.Second), "somebody waits for both")
-	a.leave(other)
-	require.Same(t, other, a.take(time.Second))
-	require.Equal(t, rings, one.rings)
-	require.Len(t, leak.Left(before), 2)
-	for range 2 {
-		a.leave(one)
-	}
-	require.Len(t, leak.Left(before), 2)
-	a.leave(other)
-	require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, 20*time.Second, time.Millisecond, "nobody uses them")
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	require.False(t, a.tended)
-}
-
-// A wait ends when something comes, and otherwise in its time, even if no alarm can be had.
-func TestAlarmEndsWait(t *testing.T) {
+// A wait ends when something comes, and otherwise in its time.
+func TestShortWaitEnds(t *testing.T) {
 	c, s, err := UnixPair()
 	require.NoError(t, err)
 	defer c.Close()
 	defer s.Close()
 	fd, err := c.Descriptor()
 	require.NoError(t, err)
-	a := alarmsInUse(t)
-	waits := func() {
-		began := time.Now()
-		require.False(t, a.await(fd, time.Millisecond))
-		require.GreaterOrEqual(t, time.Since(began), time.Millisecond)
-	}
-	for range 3 { // the second finds it still set, the third does not
-		waits()
-	}
-	held := []*alarm{a.take(time.Hour), a.take(time.Minute)}
-	waits()
-	for _, w := range held {
-		a.leave(w)
-	}
+	began := time.Now()
+	require.False(t, awaitShortly(fd, time.Millisecond))
+	require.GreaterOrEqual(t, time.Since(began), time.Millisecond)
 	_, err = s.Writev(soon(t), []byte("x"))
 	require.NoError(t, err)
-	require.True(t, a.await(fd, time.Hour))
+	require.True(t, awaitShortly(fd, time.Hour))
+}
+
+// After a wait in vain the waits of the transport are shorter, until one is not in vain.
+func TestShortWaitAfterVain(t *testing.T) {
+	c, s, err := UnixPair()
+	require.NoError(t, err)
+	defer c.Close()
+	defer s.Close()
+	fd, err := c.Descriptor()
+	require.NoError(t, err)
+	p := &poller{short: time.Millisecond}
+	require.False(t, p.awaitShortly(fd))
+	require.True(t, p.vain.Load())
+	p.short = time.Hour // nobody waits for that
+	require.False(t, p.awaitShortly(fd))
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.NoError(t, err)
+	require.True(t, p.awaitShortly(fd))
+	require.False(t, p.vain.Load())
 }
