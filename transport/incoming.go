@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// incoming is how the reader of a descriptor waits. Only the reader uses it, except for wrote.
+// incoming is how the reader of a descriptor waits. Only the reader uses it, except for wrote and shook.
 type incoming struct {
 	waits
 	fd     int
@@ -13,7 +13,8 @@ type incoming struct {
 	gather gathering
 	weigh  weighing
 	dozing atomic.Bool
-	silent bool // nothing can be acknowledged
+	shook  atomic.Bool // the handshake is over, or nobody says when it is
+	silent bool        // nothing can be acknowledged
 }
 
 // use says where to wait.
@@ -140,7 +141,7 @@ func (r *incoming) poll(habit *pace) bool {
 
 // waitShortly makes a short wait.
 func (r *incoming) waitShortly() bool {
-	if r.poller.awaitShortly(r.fd) && r.tries.try() {
+	if r.poller.awaitShortly(r.fd, !r.shook.Load()) && r.tries.try() {
 		return true
 	}
 	r.spin.first = pollFirst

@@ -10,7 +10,7 @@ import (
 type poller struct {
 	limit time.Duration // of polling
 	short time.Duration // the longest short wait; 0: there are no short waits
-	vain  atomic.Bool   // the last short wait was in vain
+	vain  atomic.Bool   // the last short wait for somebody who had been asked was in vain
 	spell time.Duration // how long a goroutine may poll and sit without a break before it yields; 0: it never yields
 	busy  atomic.Int32
 	crowd atomic.Pointer[time.Time] // enter fails before this time; nil: there has been no crowd
@@ -76,10 +76,13 @@ func (p *poller) place() bool {
 
 func (p *poller) leave() { p.busy.Add(-1) }
 
-// awaitShortly makes a short wait for something to arrive at a descriptor, and reports whether something did. Where peers do not answer
-// within a short wait the waits are shorter, until one of them is not in vain: a waiting thread keeps its processor, in the scheduler's
-// sense, from the program's other goroutines.
-func (p *poller) awaitShortly(fd int) bool {
+// awaitShortly makes a short wait for something to arrive at a descriptor, and reports whether something did. asked says that a peer has to
+// answer now, as in a handshake. If none has to, or the last one did not answer in time, the wait is shorter: a thread that waits keeps its
+// processor, in the scheduler's sense, from the program's other goroutines.
+func (p *poller) awaitShortly(fd int, asked bool) bool {
+	if !asked {
+		return awaitShortly(fd, min(p.short, shorterWait))
+	}
 	d := p.short
 	if p.vain.Load() {
 		d = min(d, shorterWait)

@@ -121,12 +121,16 @@ func TestShortWaitAfterVain(t *testing.T) {
 	fd, err := c.Descriptor()
 	require.NoError(t, err)
 	p := &poller{short: time.Millisecond}
-	require.False(t, p.awaitShortly(fd))
+	require.False(t, p.awaitShortly(fd, true))
 	require.True(t, p.vain.Load())
+	p.vain.Store(false)
 	p.short = time.Hour // nobody waits for that
-	require.False(t, p.awaitShortly(fd))
+	require.False(t, p.awaitShortly(fd, false), "nobody was asked")
+	require.False(t, p.vain.Load())
+	p.vain.Store(true)
+	require.False(t, p.awaitShortly(fd, true))
 	_, err = s.Writev(soon(t), []byte("x"))
 	require.NoError(t, err)
-	require.True(t, p.awaitShortly(fd))
+	require.True(t, p.awaitShortly(fd, true))
 	require.False(t, p.vain.Load())
 }

@@ -59,7 +59,7 @@ func WithPolling(tr Transport, limit time.Duration) Transport {
 // wake up for, so the kernel would set a timer for each wait, which on a virtual machine costs more than the rest of the call.
 const shortWait = 10 * time.Millisecond
 
-// shorterWait is the most that a short wait may last after one in vain.
+// shorterWait is the most that a short wait may last after one in vain, and once the handshake is over.
 const shorterWait = 500 * time.Microsecond
 
 // sitsFor is the longest wait that still counts as short enough to sit for: see seat.

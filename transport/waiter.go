@@ -88,6 +88,7 @@ func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	w := &Waiter{watch: watch}
 	w.in.use(fd, watch, p.shared())
 	w.out.use(watch, p.shared())
+	w.in.shook.Store(true)
 	w.in.tries, w.out.tries = &w.arriving, &w.leaving
 	w.arriving.look = func(uintptr) { w.arriving.try() }
 	w.leaving.look = func(uintptr) { w.leaving.try() }

@@ -168,7 +168,7 @@ func (c *Client) exchange(ctx context.Context, host string, q request, answer fu
 		timeout = DefaultTimeout
 	}
 	whole := ctx
-	if timeout > 0 {
+	if end, ok := ctx.Deadline(); timeout > 0 && (!ok || time.Until(end) > timeout) {
 		var cancel context.CancelFunc
 		whole, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
