@@ -39,8 +39,8 @@ type Conn struct {
 	calls     atomic.Int32  // Calls in progress
 	faults    atomic.Uint32 // the kinds of complaint that were logged already: see complain
 	works     wait.Tally    // functions that run for the peer
-	exits     wait.Tally    // processes here that have ended, whose signals to the peer are neither out nor in partings
-	partings  partings      // the signals of other ended processes, which wait for their turn
+	exits     wait.Tally    // processes here that have ended, whose signals to the peer are neither out nor in exitQueue
+	exitQueue exitQueue     // the signals of other ended processes, which wait for their turn
 
 	rd      reader
 	running sync.Once // the upper level's receiving

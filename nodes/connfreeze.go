@@ -128,7 +128,7 @@ func (c *Conn) snapshot() (_ *states.Conn, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rest, err := c.appendPartings(c.q.Held())
+	rest, err := c.appendExitQueue(c.q.Held())
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func (c *Conn) rest(ctx context.Context, barrier func()) error {
 	if barrier != nil {
 		barrier()
 	}
-	if err = c.holdPartings(ctx); err == nil {
+	if err = c.holdExitQueue(ctx); err == nil {
 		err = c.ticks.hold(ctx)
 	}
 	if err == nil {
@@ -96,7 +96,7 @@ func (c *Conn) rest(ctx context.Context, barrier func()) error {
 func (c *Conn) wake() {
 	c.q.Unhold()
 	c.ticks.unhold(c)
-	c.letPartings()
+	c.letExitQueue()
 	c.frozen.Open()
 	c.mu.Lock()
 	ailment := c.ailment
@@ -124,7 +124,7 @@ func (c *Conn) giveUp(forget bool) error {
 	c.ticks.end()
 	err := c.s.Release()
 	c.q.End(ErrMoved)
-	c.dropPartings()
+	c.dropExitQueue()
 	c.frozen.Open()
 	if forget {
 		for _, b := range c.n.procs.all() {

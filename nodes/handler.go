@@ -140,7 +140,7 @@ func (c *Conn) endHandler() {
 func (b *Mailbox) exitBy(c *Conn, reason ei.Term) { b.departBy(c, b.end(reason)) }
 
 // departBy is the second half of exitBy.
-func (b *Mailbox) departBy(c *Conn, words map[extent]*parting) {
+func (b *Mailbox) departBy(c *Conn, words map[extent]*exitNotice) {
 	c.beginHandler()
 	defer c.endHandler()
 	b.depart(words, extent{})

@@ -35,7 +35,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	defer to.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.heired || p.names[name] != from || !from.bequeaths || to.inherits || to.ended() {
+	if p.settled || p.names[name] != from || !from.awaitsHeir || to.succeeds || to.ended() {
 		return false, nil
 	}
 	if len(to.links)+len(to.watchers)+len(to.watching) > 0 { // they would be those of a pid that no process has any more
@@ -46,7 +46,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	for _, name := range from.names {
 		p.names[name] = to
 	}
-	to.pid, to.inherits = from.pid, true
+	to.pid, to.succeeds = from.pid, true
 	if _, ok := p.former[from]; ok {
 		delete(p.former, from)
 		p.former[to] = struct{}{}
@@ -56,10 +56,10 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	for c, count := range from.downs {
 		to.noteDown(c, count)
 	}
-	from.bequeathNodes(to)
+	from.passNodesTo(to)
 	to.queue, to.first, to.bytes = slices.Concat(from.queue, to.queue[to.first:]), 0, from.bytes+to.bytes
 	to.held.Store(from.held.Load())
-	from.bequeaths, from.moved = false, true
+	from.awaitsHeir, from.moved = false, true
 	from.names, from.queue, from.bytes = nil, nil, 0
 	from.links, from.watchers, from.watching, from.downs = nil, nil, nil, nil
 	close(from.over)
@@ -70,7 +70,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 func (p *processes) bequest(name ei.Atom, to *Mailbox) *Mailbox {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if from := p.names[name]; !p.heired && from != nil && from != to && from.bequeaths {
+	if from := p.names[name]; !p.settled && from != nil && from != to && from.awaitsHeir {
 		return from
 	}
 	return nil
@@ -80,7 +80,7 @@ func (p *processes) bequest(name ei.Atom, to *Mailbox) *Mailbox {
 func (p *processes) endSuccession() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.heired = true
+	p.settled = true
 }
 
 // heirless lists the restored mailboxes that have no successor.
@@ -89,7 +89,7 @@ func (p *processes) heirless() []*Mailbox {
 	defer p.mu.RUnlock()
 	var list []*Mailbox
 	for _, b := range p.byID {
-		if b.bequeaths {
+		if b.awaitsHeir {
 			list = append(list, b)
 		}
 	}
@@ -111,7 +111,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 		return nil, nil, &StateError{"mailbox " + pid.String(), errors.Join(ErrState, err)}
 	}
 	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit})
-	b.bequeaths = true
+	b.awaitsHeir = true
 	b.held.Store(true)
 	b.tie(s.Bonds)
 	lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)

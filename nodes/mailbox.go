@@ -69,11 +69,11 @@ type Mailbox struct {
 	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
 	moved bool          // the mailbox has ended because it goes on elsewhere: see hasMoved
 
-	bequeaths bool          // restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
-	inherits  bool          // the mailbox succeeds a restored one
-	room      wait.Bell     // rings when messages leave
-	over      chan struct{} // closed when the mailbox has ended
-	why       ei.Term
+	awaitsHeir bool          // restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
+	succeeds   bool          // the mailbox succeeds a restored one
+	room       wait.Bell     // rings when messages leave
+	over       chan struct{} // closed when the mailbox has ended
+	why        ei.Term
 
 	serves  bool    // the mailbox belongs to a Server
 	cancel  func()  // ends the context of the message that the Server is handling, or of a spawned function
@@ -290,7 +290,7 @@ func (b *Mailbox) exit(reason ei.Term, asker extent) (wait func()) {
 }
 
 // depart sends words, the signals that tell of the end of the process, as exit does.
-func (b *Mailbox) depart(words map[extent]*parting, asker extent) (wait func()) {
+func (b *Mailbox) depart(words map[extent]*exitNotice, asker extent) (wait func()) {
 	here, wait := sayElsewhere(words, asker)
 	if here != nil { // after the others: it may run a Handler
 		here.sayNow()
@@ -302,7 +302,7 @@ func (b *Mailbox) depart(words map[extent]*parting, asker extent) (wait func()) 
 }
 
 // end ends the process, and returns the signals that tell others of that.
-func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
+func (b *Mailbox) end(reason ei.Term) map[extent]*exitNotice {
 	b.lock()
 	if b.ended() {
 		b.mu.Unlock()
@@ -312,9 +312,9 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 }
 
 // endUnlock is end for a process that has not ended. b.mu is held on entry, and released on return.
-func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*parting {
+func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*exitNotice {
 	b.why = reason
-	words := b.lastWords(reason)
+	words := b.exitNotices(reason)
 	b.links, b.watchers, b.watching = nil, nil, nil
 	b.nodeTypes, b.nodesUp = 0, nil
 	had, released := b.n.procs.end(b)

@@ -142,8 +142,8 @@ func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up
 	return lost
 }
 
-// bequeathNodes makes another mailbox go on with MonitorNodes in the place of this one; the mutexes of both are held.
-func (b *Mailbox) bequeathNodes(to *Mailbox) {
+// passNodesTo makes another mailbox go on with MonitorNodes in the place of this one; the mutexes of both are held.
+func (b *Mailbox) passNodesTo(to *Mailbox) {
 	if b.nodeTypes != 0 && to.handler != nil {
 		b.n.log.Warn("a Handler cannot go on with MonitorNodes", "pid", b.pid)
 		return

@@ -27,27 +27,27 @@ type processes struct {
 	// token, too, finds it on both sides or on neither.
 	bonding chan struct{}
 
-	mu     sync.RWMutex
-	byID   map[uint64]*Mailbox
-	names  map[ei.Atom]*Mailbox
-	former map[*Mailbox]struct{} // processes that have lost a name: monitors by it are still theirs
-	funcs  map[function]Func
-	closed bool
-	held   bool // the tables do not change: the node is frozen
-	drains bool // no function or handler begins any more
-	heired bool // it is settled which mailboxes go on in the place of restored ones
+	mu      sync.RWMutex
+	byID    map[uint64]*Mailbox
+	names   map[ei.Atom]*Mailbox
+	former  map[*Mailbox]struct{} // processes that have lost a name: monitors by it are still theirs
+	funcs   map[function]Func
+	closed  bool
+	held    bool // the tables do not change: the node is frozen
+	drains  bool // no function or handler begins any more
+	settled bool // it is settled which mailboxes go on in the place of restored ones
 
 	succeeding sync.Mutex // held while a mailbox goes on in another one's place
 
 	told    atomic.Bool  // MonitorNodes was called, ever
 	telling atomic.Int64 // processes of whose end others of this node are just being told
 
-	exits    wait.Tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (parting.go)
-	endings  wait.Tally // connections that have ended, of which some mailbox has not been told
-	partings wait.Tally // connections with exit signals queued
-	running  wait.Tally // functions, handlers and servers that are running
-	resting  wait.Gate  // shut: servers take no messages, except for what runs
-	outside  wait.Gate  // shut: calls of this node's processes wait, except those of what runs
+	exits      wait.Tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (exitnotice.go)
+	endings    wait.Tally // connections that have ended, of which some mailbox has not been told
+	exitQueues wait.Tally // connections with exit signals queued
+	running    wait.Tally // functions, handlers and servers that are running
+	resting    wait.Gate  // shut: servers take no messages, except for what runs
+	outside    wait.Gate  // shut: calls of this node's processes wait, except those of what runs
 
 	calm atomic.Bool // no Handler begins: the node is about to be frozen
 }
@@ -209,7 +209,7 @@ func (p *processes) closeAll(ctx context.Context) {
 	p.lock()
 	p.closed, p.drains = true, true
 	p.mu.Unlock()
-	all := map[extent][]*parting{}
+	all := map[extent][]*exitNotice{}
 	for _, b := range p.all() {
 		for to, w := range b.end(ei.Atom("shutdown")) {
 			all[to] = append(all[to], w)
@@ -226,7 +226,7 @@ func (p *processes) closeAll(ctx context.Context) {
 		})
 	}
 	_ = p.exits.Wait(ctx)
-	_ = p.partings.Wait(ctx)
+	_ = p.exitQueues.Wait(ctx)
 	said.Wait() // soon: none of them waits any more
 }
 
@@ -281,7 +281,7 @@ func (p *processes) name(name ei.Atom, b *Mailbox) error {
 	switch {
 	case p.closed || b.ended():
 		return p.gone()
-	case holder == b && b.inherits && !p.heired:
+	case holder == b && b.succeeds && !p.settled:
 		return nil
 	case holder != nil:
 		return ErrNameTaken

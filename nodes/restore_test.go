@@ -563,7 +563,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, n.Register("box", heir))
 		heir.Close()
-		waiting := &n.Conn("wire@test").partings
+		waiting := &n.Conn("wire@test").exitQueue
 		require.Eventually(t, func() bool {
 			waiting.mu.Lock()
 			defer waiting.mu.Unlock()

@@ -175,17 +175,17 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 			b.Exit(why)
 			synctest.Wait()
 		}
-		end(65, ei.Binary(make([]byte, maxPartings/64)))
+		end(65, ei.Binary(make([]byte, maxExitQueue/64)))
 		require.NoError(t, c.Err(), "what one process says may be more")
 		end(exitSignals+1, ei.Atom("crash"))
 		require.ErrorIs(t, c.Err(), ErrEndsUnread)
-		require.NoError(t, n.procs.partings.Wait(t.Context()))
+		require.NoError(t, n.procs.exitQueues.Wait(t.Context()))
 	})
 }
 
-// fillPartings ends processes until no more signals can wait for a peer of theirs; ended is closed when the last process, for whose signals
+// fillExitQueue ends processes until no more signals can wait for a peer of theirs; ended is closed when the last process, for whose signals
 // there is no room, has told the peer of its end.
-func fillPartings(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
+func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 	end := func(watchers int, why ei.Term) {
 		b := box(t, n)
 		for i := range watchers {
@@ -193,7 +193,7 @@ func fillPartings(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 		}
 		b.Exit(why)
 	}
-	end(64, ei.Binary(make([]byte, maxPartings/64)))
+	end(64, ei.Binary(make([]byte, maxExitQueue/64)))
 	done := make(chan struct{})
 	go func() { end(exitSignals+1, ei.Atom("crash")); close(done) }()
 	synctest.Wait()
@@ -203,7 +203,7 @@ func fillPartings(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 // A peer that reads loses no signals, however many processes end: the processes wait for the peer.
 func TestEndsWaitForRoom(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
-		ended := fillPartings(t, n, slow)
+		ended := fillExitQueue(t, n, slow)
 		select {
 		case <-ended:
 			require.Fail(t, "there was no room")
@@ -222,7 +222,7 @@ func TestEndsWaitForRoom(t *testing.T) {
 // Nor does a peer that reads slowly: as long as it reads, they wait.
 func TestEndsWaitForSlowPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
-		ended := fillPartings(t, n, slow)
+		ended := fillExitQueue(t, n, slow)
 		hears()
 		for range 64 {
 			time.Sleep(freezeBudget / 10)
@@ -235,13 +235,13 @@ func TestEndsWaitForSlowPeer(t *testing.T) {
 }
 
 // When no more signals can wait for a peer, processes here and other peers still hear of the end of a process, and no reader waits.
-func TestFullPartingsKeepNobody(t *testing.T) {
+func TestFullExitQueueKeepsNobody(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
 		b := box(t, n)
 		for i := range 65 {
 			require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
 		}
-		b.Exit(ei.Binary(make([]byte, maxPartings/64)))
+		b.Exit(ei.Binary(make([]byte, maxExitQueue/64)))
 		c, began := n.Conn("deaf@test"), time.Now()
 		kill := func(b *Mailbox) { // as a process of the good peer does
 			require.True(t, b.watched(monitorRef(deaf, 100), watcher{pid: deaf.self}))

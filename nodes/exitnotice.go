@@ -1,0 +1,149 @@
+package nodes
+
+import (
+	"context"
+	"sync"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// An exitNotice is the signals that a process which ends has for the processes of one node, or of one worker of this node, in their order.
+// A node that does not read holds up its own signals only.
+type exitNotice struct {
+	n       *Node
+	to      extent
+	conn    *Conn // counts them in its exits; nil: there is no connection, or they are for this node
+	signals []*dist.Control
+	bytes   int  // of reasons
+	prompt  bool // they do not wait for room: a peer can start any number of such processes, and has to read how they end
+}
+
+// Up to this many signals of a process that ends, and bytes of reasons, go out at once, whatever waits before them: some are sent by a
+// goroutine that reads. Any more wait for their turn, as does a process that ends in Erlang.
+const (
+	exitSignals = 64
+	exitBytes   = 256 << 10
+)
+
+// exitNotices lists the signals that tell of the end of the mailbox; b.mu is held. Without a connection the other side knows already.
+func (b *Mailbox) exitNotices(reason ei.Term) map[extent]*exitNotice {
+	if len(b.links)+len(b.watchers)+len(b.watching) == 0 {
+		return nil
+	}
+	raw, all := exitReason(reason), map[extent]*exitNotice{}
+	add := func(to extent, ctl *dist.Control) {
+		w := all[to]
+		if w == nil {
+			w = &exitNotice{n: b.n, to: to, prompt: b.private}
+			all[to] = w
+		}
+		w.signals = append(w.signals, ctl)
+		w.bytes += len(ctl.Reason)
+	}
+	tell := func(ctl *dist.Control) { add(b.n.extentOf(ctl.To), ctl) }
+	for pid, l := range b.links {
+		if l.active {
+			sendExit(tell, b.pid, pid, raw)
+		}
+	}
+	for id, w := range b.watchers {
+		sendDown(tell, b.pid, w, id.ref, raw)
+	}
+	for ref, t := range b.watching {
+		add(extent{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now
+	}
+	for _, w := range all {
+		b.n.procs.exits.Enter()
+		if w.conn = b.n.Conn(w.to.node); w.conn != nil {
+			w.conn.exits.Enter()
+		}
+	}
+	return all
+}
+
+// leave undoes the Enter of exitNotices: the signals are out, or left to the connection. From then on a freeze does not wait for them.
+func (w *exitNotice) leave() {
+	if w.conn != nil {
+		w.conn.exits.Leave()
+	}
+	w.n.procs.exits.Leave()
+}
+
+// say passes the signals to tell.
+func (w *exitNotice) say(tell teller) {
+	defer w.leave()
+	for _, ctl := range w.signals {
+		tell(ctl)
+	}
+}
+
+// sayNow sends the signals without waiting; what is too much to go out at once is left to a goroutine of the connection. If that has no
+// room, later waits for some.
+func (w *exitNotice) sayNow() (later func()) {
+	c := w.way()
+	switch {
+	case w.isHere():
+		w.sayHere()
+	case c == nil:
+		w.say(func(*dist.Control) {})
+	case len(w.signals) > exitSignals || w.bytes > exitBytes || !w.prompt && c.isFull():
+		if !c.sayIfRoom(w) {
+			return func() { c.sayInTurn(w) }
+		}
+	default:
+		w.say(c.tell)
+	}
+	return nil
+}
+
+// sayHere tells processes of this node. A process that ends because of this tells others within the same call, and so on: since a chain of
+// links may be longer than a stack is deep, the call goes on on another goroutine now and then.
+func (w *exitNotice) sayHere() {
+	deep := &w.n.procs.telling
+	defer deep.Add(-1)
+	if deep.Add(1)%maxNested != 0 {
+		w.say(w.n.localSignal)
+		return
+	}
+	apart(func() { w.say(w.n.localSignal) })
+}
+
+// sayElsewhere sends the signals that are not for asker, and returns those that are for processes of this node, or nil. If a connection has
+// no room for its signals a goroutine sends them; wait waits for these goroutines.
+func sayElsewhere(words map[extent]*exitNotice, asker extent) (here *exitNotice, wait func()) {
+	var said sync.WaitGroup
+	for to, w := range words {
+		switch {
+		case to == asker:
+		case w.isHere():
+			here = w
+		default:
+			if later := w.sayNow(); later != nil {
+				said.Add(1)
+				w.n.goroutines.Run(func() { defer said.Done(); later() })
+			}
+		}
+	}
+	return here, said.Wait
+}
+
+// sayBy sends the signals in their turn, until ctx ends; from then on without waiting.
+func (w *exitNotice) sayBy(ctx context.Context) {
+	if c := w.way(); c != nil {
+		w.say(c.tellInTurn(ctx))
+	} else {
+		w.sayNow()
+	}
+}
+
+func (w *exitNotice) isHere() bool { return w.to == extent{node: w.n.Name()} }
+
+// way is the connection to the other node or worker; nil if there is none, and the other side knows, or if the signals are for processes
+// here.
+func (w *exitNotice) way() *Conn {
+	if w.to.worker != 0 {
+		return w.n.part.sibling(w.to.worker)
+	}
+	return w.conn
+}
