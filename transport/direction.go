@@ -17,8 +17,8 @@ type parker interface {
 
 // direction is one half of a watch.
 type direction struct {
-	at  parker
-	out bool // it is the writer's
+	at     parker
+	writes bool // it is the writer's
 
 	// A context that two waits in a row have had is still watched between waits, for the next wait mostly has the same: starting and
 	// stopping to watch costs as much as a system call, and memory.
@@ -32,8 +32,8 @@ type direction struct {
 	forgotten bool
 }
 
-func (d *direction) park(ready func(uintptr) bool) error { return d.at.park(d.out, ready) }
-func (d *direction) deadline(t time.Time) error          { return d.at.deadline(d.out, t) }
+func (d *direction) park(ready func(uintptr) bool) error { return d.at.park(d.writes, ready) }
+func (d *direction) deadline(t time.Time) error          { return d.at.deadline(d.writes, t) }
 
 // enter begins a wait that ends with ctx. After an error, which says that ctx has ended, the caller must not park: over may have run before
 // the wait began, and would not end it.

@@ -61,8 +61,8 @@ func (r *incoming) wrote(n int64) {
 	}
 }
 
-// expect waits for a while without the Go poller, if the peer's pace makes that promising, and reports whether something came. If so, the Go
-// poller looks away from then on.
+// expect waits for a while without the Go poller, if the peer's pace makes that promising, and reports whether something came. If so, the
+// Go poller looks away from then on.
 func (r *incoming) expect() bool {
 	r.began = time.Now()
 	habit := r.spin.begin()

@@ -45,7 +45,7 @@ func newSleeper(fd int) (*sleeper, error) {
 		return nil, contractError("GetFD", "descriptor %d cannot be waited on: %v", fd, err)
 	}
 	w := &sleeper{file: file, raw: raw}
-	w.in.at, w.out.at, w.out.out = w, w, true
+	w.in.at, w.out.at, w.out.writes = w, w, true
 	return w, nil
 }
 

@@ -36,6 +36,10 @@ const (
 // With any limit, a reader or writer whose waits have lately taken at most a quarter of a millisecond waits in a system call on its own
 // thread: it sits. That is as quick as a thread's wait in a C program, and costs as little; at most GOMAXPROCS-1 sit at a time.
 //
+// With any limit, the first few reads of a connection, those of its handshake, wait in a system call of which the scheduler is not told,
+// and so keep a processor from the program's other goroutines: for ten milliseconds at most, or half of one if the last such wait was in
+// vain, and at most GOMAXPROCS-1 readers of tr at a time. Telling the scheduler takes as long as the rest of most handshakes.
+//
 // With any limit, a read of 32 KB or more over TCP that belongs to no answer acknowledges what has come (tcp(7), TCP_QUICKACK). The kernel
 // by itself acknowledges only every second segment, and over the loopback a segment is as large as a message.
 //

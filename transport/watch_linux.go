@@ -60,7 +60,7 @@ type interest struct {
 
 func newWatcher(fd int) *watcher {
 	w := &watcher{fd: fd}
-	w.in.at, w.out.at, w.out.out = w, w, true
+	w.in.at, w.out.at, w.out.writes = w, w, true
 	return w
 }
 
