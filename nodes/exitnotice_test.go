@@ -183,8 +183,8 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 	})
 }
 
-// fillExitQueue ends processes until no more signals can wait for a peer of theirs; ended is closed when the last process, for whose signals
-// there is no room, has told the peer of its end.
+// fillExitQueue ends processes until no more signals can wait for a peer of theirs; ended is closed when the last process, for whose
+// signals there is no room, has told the peer of its end.
 func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 	end := func(watchers int, why ei.Term) {
 		b := box(t, n)

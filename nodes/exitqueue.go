@@ -157,8 +157,8 @@ func (c *Conn) letExitQueue() {
 	c.sendExitQueue()
 }
 
-// dropExitQueue is letExitQueue for a connection that sends what waits in another process. If it is just being sent here, since nothing holds
-// it, the goroutine that does so finds that the connection has ended.
+// dropExitQueue is letExitQueue for a connection that sends what waits in another process. If it is just being sent here, since nothing
+// holds it, the goroutine that does so finds that the connection has ended.
 func (c *Conn) dropExitQueue() {
 	p := &c.exitQueue
 	p.mu.Lock()
