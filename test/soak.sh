@@ -20,7 +20,7 @@
 #	sound      the suite for plug-ins accuses no good one of 15, on a busy machine
 #	chaos      100 faulty streams for each OTP, faults at every byte, the whole
 #	           suite over them, workers killed and stopped, 1,000 runs of each
-#	           state machine
+#	           state machine, a minute of everything at once, four times
 #	fuzz       20 s for each target
 #	platforms  the libraries build where nothing is promised, and all of it passes
 #	           go vet where an int has 32 bits
@@ -95,6 +95,7 @@ if part chaos "$(times 100) faulty streams for each OTP"; then
 	soak -race -count="$(times 5)" -run 'TestWorker(Killed|Stopped)|TestFrontKilled' ./test/interop/workers
 	soak -race -count="$(times 3)" -run Fault ./transport/... ./nodes ./tlstransport
 	soak -race -run Machine ./nodes -rapid.checks="$(times 1000)"
+	CNODE_CHAOS=$(times 60) soak -race ./test/chaos
 fi
 
 if part fuzz "$(times 20) s each"; then
