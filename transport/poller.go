@@ -76,10 +76,19 @@ func (p *poller) place() bool {
 
 func (p *poller) leave() { p.busy.Add(-1) }
 
+// shortWaits counts the short waits of the whole process, whatever their Transports: it is the process whose processors they keep, and one
+// of these is always left to others.
+var shortWaits atomic.Int32
+
 // awaitShortly makes a short wait for something to arrive at a descriptor, and reports whether something did. asked says that a peer has to
 // answer now, as in a handshake. If none has to, or the last one did not answer in time, the wait is shorter: a thread that waits keeps its
 // processor, in the scheduler's sense, from the program's other goroutines.
 func (p *poller) awaitShortly(fd int, asked bool) bool {
+	if int(shortWaits.Add(1)) >= runtime.GOMAXPROCS(0) {
+		shortWaits.Add(-1)
+		return false
+	}
+	defer shortWaits.Add(-1)
 	if !asked {
 		return awaitShortly(fd, min(p.short, shorterWait))
 	}

@@ -134,3 +134,26 @@ func TestShortWaitAfterVain(t *testing.T) {
 	require.True(t, p.awaitShortly(fd, true))
 	require.False(t, p.vain.Load())
 }
+
+// Short waits leave one processor of the process to others, whatever their transports.
+func TestShortWaitsOfManyTransports(t *testing.T) {
+	processors(t, 3)
+	c, s, err := UnixPair()
+	require.NoError(t, err)
+	defer c.Close()
+	defer s.Close()
+	fd, err := c.Descriptor()
+	require.NoError(t, err)
+	ended := make(chan bool, 2)
+	for range cap(ended) {
+		go func() { ended <- (&poller{short: time.Hour}).awaitShortly(fd, true) }()
+	}
+	require.Eventually(t, func() bool { return shortWaits.Load() == 2 }, 20*time.Second, time.Millisecond)
+	require.False(t, (&poller{short: time.Hour}).awaitShortly(fd, true))
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.NoError(t, err)
+	for range cap(ended) {
+		require.True(t, <-ended)
+	}
+	require.Eventually(t, func() bool { return shortWaits.Load() == 0 }, 20*time.Second, time.Millisecond)
+}

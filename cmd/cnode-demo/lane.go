@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -19,9 +20,17 @@ const (
 	sendCost = 100
 	// countLimit is for how many pids one connection's sink counts at the same time: a client that sends more pids has made them up.
 	countLimit = 10_000
-	// laneLimit is how many bytes of messages may wait for the lane's goroutine before the connection's goroutine waits for it, too.
+	// laneLimit is how many bytes of memory the messages that wait for the lane's goroutine may take before the connection's goroutine waits
+	// for it, too.
 	laneLimit = 64 << 20
+	// jobSize is how many bytes a job takes besides its message, or a few more.
+	jobSize = 500
+	// termSize is how many bytes of memory a decoded term takes for each byte of its encoded form, at most: for a list of small integers.
+	termSize = 16
 )
+
+// errFull is why a request of this node's own is not done.
+var errFull = errors.New("too much that processes of this node ask for is waiting")
 
 // A lane does what one connection asks for, in order. A job that cannot block is done on the caller's goroutine, which is the fast way. Any
 // other job is left to the lane's own goroutine, and so are all jobs after it until everything is done and sent: a client that does not
@@ -78,6 +87,13 @@ func (l *lane) take(j job) {
 	}
 	defer l.mu.Unlock()
 	for l.busy && l.bytes > laneLimit {
+		if l.conn == nil { // it may be the lane's own goroutine that sends this, to the name peer, and that would wait for itself
+			l.complain(errFull)
+			if j.message != nil {
+				j.message.Release()
+			}
+			return
+		}
 		l.room.Wait()
 	}
 	if !l.busy {
@@ -139,12 +155,15 @@ func (l *lane) do(j job) {
 		}
 	case source:
 		for range j.times {
-			if l.send(j.from, j.term) != nil {
+			if l.left() || l.send(j.from, j.term) != nil {
 				return
 			}
 		}
 	}
 }
+
+// left reports whether the client has gone.
+func (l *lane) left() bool { return l.conn != nil && l.conn.Err() != nil }
 
 func (l *lane) send(to ei.Pid, term ei.Raw) error {
 	if l.conn != nil && string(to.Node) == l.conn.Name() {

@@ -59,9 +59,10 @@ func (p *peer) stop(ctx context.Context) {
 func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	c := m.Conn()
 	if call, ok := self.CallOf(m); ok { // gen_server:call(peer, T) is answered with {ok, T}
+		size := jobSize + termSize*len(m.Payload)
 		m.Release()
 		// The size of the answer is not known, so the connection's goroutine must not send it.
-		p.lane(c).take(job{call: call, cost: laneBudget + 1})
+		p.lane(c).take(job{call: call, cost: laneBudget + 1, size: size})
 		return
 	}
 	r, err := parseRequest(m.Payload)
@@ -70,7 +71,7 @@ func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 		m.Release()
 		return
 	}
-	j := job{request: r, message: m, size: len(m.Payload)}
+	j := job{request: r, message: m, size: jobSize + len(m.Payload)}
 	switch {
 	case c == nil || string(r.from.Node) != c.Name(): // the answer does not go over c, and sending it may take time
 		j.cost = laneBudget + 1

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -65,5 +66,59 @@ func TestPeerCountsAreBounded(t *testing.T) {
 		m, err := c.Receive(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, count, m.Payload.String(), "%d", number)
+	}
+}
+
+// What a client has asked for in the name of others ends with its connection.
+func TestPeerSourceEndsWithItsClient(t *testing.T) {
+	p, c := beside(t)
+	nobody := p.box.Pid()
+	nobody.ID += 1000
+	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), nobody, ei.Int(1 << 60), ei.Int(1)}))
+	require.Eventually(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.working == 1 }, waitLimit, time.Millisecond)
+	require.NoError(t, c.Close())
+	rests(t, p)
+}
+
+// A peer that is told to send to itself does not wait for itself: what is too much is refused.
+func TestPeerSendsToItself(t *testing.T) {
+	p, c := beside(t)
+	self := p.box.Pid()
+	one := ei.Tuple{ei.Atom("echo"), self, ei.Binary(make([]byte, 100<<10))}
+	some := ei.Tuple{ei.Atom("source"), self, ei.Int(50), one}
+	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), self, ei.Int(200), some}))
+	require.Eventually(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.lanes[nil] != nil && p.lanes[nil].told.Load() }, waitLimit,
+		time.Millisecond, "nothing is refused")
+	rests(t, p)
+}
+
+// Calls that wait for a client that does not read count, too.
+func TestPeerCallsTakeRoom(t *testing.T) {
+	p, c := beside(t)
+	big := ei.Binary(make([]byte, 1<<20))
+	for range 5 {
+		ref, err := c.Node().NewRef()
+		require.NoError(t, err)
+		require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{c.Self(), ref}, big}))
+	}
+	require.Eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, l := range p.lanes {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.bytes >= termSize<<20
+		}
+		return false
+	}, waitLimit, time.Millisecond)
+}
+
+// rests waits until no lane works.
+func rests(t *testing.T, p *peer) {
+	t.Helper()
+	select {
+	case <-p.rest():
+	case <-time.After(waitLimit):
+		require.FailNow(t, "a lane works on")
 	}
 }
