@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -318,6 +319,50 @@ func TestConnShutdown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A peer that asks something of a connection that is being shut down gets no answer, but all that was sent before.
+func TestShutdownBesideQuestions(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			n := w.started("bob")
+			p := w.peer(n.Listeners()[0], role("wire@test"))
+			c := w.conn(n, "wire@test")
+			const count = 10
+			for range count {
+				require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, 1000)))
+			}
+			down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
+			require.Eventually(t, c.leaves.Load, tooLong, tick)
+			nobody, err := n.NewPid()
+			require.NoError(t, err)
+			for i, before := 0, c.received.Load(); c.received.Load() < before+3; i++ {
+				p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: nobody, Ref: monitorRef(p, i)}, nil)
+			}
+			require.NoError(t, c.Err())
+			for range count {
+				ctl, _ := p.next()
+				require.Equal(t, dist.OpRegSend, ctl.Op)
+			}
+			p.close()
+			require.NoError(t, arrives(t, down, "Shutdown").err)
+		})
+	}
+}
+
+// A peer that breaks the connection with something unread has lost it, and Shutdown says so.
+func TestShutdownUnread(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("bob")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	c := w.conn(n, "wire@test")
+	require.NoError(t, c.SendName(w.ctx(), "x", "unread"))
+	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
+	require.Eventually(t, c.leaves.Load, tooLong, tick)
+	require.Eventually(t, func() bool { unread, _ := p.s.PendingBytes(); return unread > 0 }, tooLong, tick)
+	p.close()
+	require.ErrorIs(t, arrives(t, down, "Shutdown").err, syscall.ECONNRESET)
 }
 
 // A peer that does not end its direction has the time of the context.

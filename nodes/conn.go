@@ -154,12 +154,13 @@ func (c *Conn) Close() error {
 
 // Shutdown ends the connection once the peer has what was sent: it flushes, ends the sending direction, and waits until the peer, whose
 // node then sees a nodedown, ends the other direction. Messages that still come meanwhile are dropped (on a node that was started they are
-// delivered). Then, or when ctx ends before, it closes the connection. The error is ctx's, or that of Err, if not everything could be sent.
-// If the plug-in has no CloseWrite, Shutdown does not wait for the peer.
+// delivered). Then, or when ctx ends before, it closes the connection. The error is ctx's, or that of Err, if not everything could be sent;
+// or that of Err, if the connection broke before the peer had ended its direction, so that it may have lost what it had not read. If the
+// plug-in has no CloseWrite, Shutdown does not wait for the peer.
 func (c *Conn) Shutdown(ctx context.Context) error {
 	err := c.Flush(ctx)
 	if err == nil {
-		c.bye(wait.Ending(ctx))
+		err = c.bye(wait.Ending(ctx))
 	}
 	return errors.Join(err, c.Close())
 }
@@ -256,20 +257,24 @@ func (n *Node) detach(c *Conn, after *aftermath) {
 }
 
 // bye ends the sending direction and waits for the peer to end its own: closing a socket that has unread bytes would discard what was sent
-// last.
-func (c *Conn) bye(ctx context.Context) {
+// last. The error is why the connection broke meanwhile.
+func (c *Conn) bye(ctx context.Context) error {
 	c.leaves.Store(c.kind() == direct)
 	if c.s.CloseWrite() != nil {
 		c.leaves.Store(false)
-		return
+		return nil
 	}
 	if !c.n.started.Load() {
 		c.ignore(ctx)
 	}
 	select {
 	case <-c.done:
+		if err := c.Err(); !orderly(err) && err != ErrMoved {
+			return wrap("shutdown", c.peer.Name, err)
+		}
 	case <-ctx.Done():
 	}
+	return nil
 }
 
 // ignore reads and drops what the peer still sends, unless another Receive reads it, until the connection or ctx ends.

@@ -33,7 +33,7 @@ func (b *Mailbox) lockWithin(ctx context.Context) error {
 // or was stirred), or at once if change is nil: the mailbox is about to go on.
 func (b *Mailbox) lockUnlessHeld() (locked bool, change <-chan struct{}) {
 	b.mu.Lock()
-	if !b.held.Load() || b.n.staged.Load() {
+	if !b.held.Load() || b.n.staged.Load() || b.ended() { // one that has ended while staged is let go by nobody
 		return true, nil
 	}
 	defer b.mu.Unlock()

@@ -318,6 +318,9 @@ func (n *Node) lastThaw(ctx context.Context) error {
 // calls that another node makes on behalf of a running function are turned away. The context of a function ends when its caller's
 // connection does. If ctx ends first the rest is cut off, and the error, which is ctx's, names what was running. A function, Handler or
 // Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
+//
+// At last each peer has up to a second to read what has gone out and to end its side; a peer that takes longer may lose what it has not
+// read, which is no error: see Conn.Shutdown.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	if err := n.lastThaw(ctx); err != nil {

@@ -195,11 +195,15 @@ func (c *Conn) receiveError(ctx context.Context, err error) error {
 	if !broken {
 		return err
 	}
-	told := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrClosed) // "node down" says so
-	if !told {
+	if !orderly(err) { // "node down" tells of an end
 		c.n.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
 	}
 	return c.failed(err)
+}
+
+// orderly reports whether a connection was ended, by either side, and has not failed. A node that speaks TLS may end without an alert.
+func orderly(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrClosed)
 }
 
 // reason finds the reason behind a failed read or write: ctx, or the end of the connection. If broken, err itself is to end the connection.

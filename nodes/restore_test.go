@@ -575,6 +575,33 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	require.ErrorIs(t, err, errFault)
 }
 
+// A mailbox that ends between Restore and Start answers like any other that has ended.
+func TestUpgradeMailboxEndsBeforeStart(t *testing.T) {
+	w := newWorld(t, movers[0])
+	ctx := w.ctx()
+	var b *Mailbox
+	n := w.started("front", func(cfg *Config) {
+		cfg.Setup = func(n *Node) (err error) { b, err = n.register("b", nil, nil); return err }
+	})
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Node().Close() })
+	b.Exit(ei.Atom("over"))
+	require.NoError(t, f.Release())
+	require.NoError(t, s.Start(ctx))
+	other := box(t, s.Node())
+	inTime(t, "a call of a mailbox that has ended", func() {
+		var exit *ExitError
+		if err := b.Link(ctx, other.Pid()); !errors.As(err, &exit) {
+			t.Errorf("Link: %v", err)
+		}
+		_ = b.Unlink(ctx, other.Pid())
+		b.Close()
+	})
+}
+
 // If a UNIX socket's path is not the listener's own to remove, the next process leaves it, too, when the node ends.
 func TestUpgradeKeepsPath(t *testing.T) {
 	for _, keeps := range []bool{true, false} {

@@ -158,6 +158,9 @@ func (c *Conn) sendError(ctx context.Context, err error) error {
 	if !broken {
 		return err
 	}
+	if c.leaves.Load() { // this side has ended, and the peer may still have to read what was sent before: its own end is awaited (bye)
+		return ErrClosed
+	}
 	return c.failed(err)
 }
 

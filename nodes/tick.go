@@ -99,7 +99,7 @@ func (t *ticker) tick(c *Conn) {
 // look sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. A hidden peer that was silent
 // gets a tick in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too, since it is only
 // this side that does not receive. They are none if nothing can be sent to the peer, which has left then, or if the peer's system has not
-// answered for missedTicks intervals.
+// answered for missedTicks intervals. Once this side has ended its direction (bye) it sends no tick.
 func (t *ticker) look(c *Conn) (dead error) {
 	received := c.received.Load() + c.rd.steps.Load()
 	queued, sent := c.q.Buffered()
@@ -108,7 +108,7 @@ func (t *ticker) look(c *Conn) (dead error) {
 		c.q.Trim()
 	}
 	var deaf error // why nothing can be sent
-	if idle || received == t.received && !c.peer.Announced.Has(dist.FlagPublished) {
+	if !c.leaves.Load() && (idle || received == t.received && !c.peer.Announced.Has(dist.FlagPublished)) {
 		t.asked.Store(true)
 		deaf = c.sendTick()
 		queued, sent = c.q.Buffered()

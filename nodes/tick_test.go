@@ -404,3 +404,25 @@ func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
 		}
 	})
 }
+
+// A side that has ended its direction sends no ticks, which would end the connection while the peer still reads.
+func TestNoTicksAfterShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		n := w.started("bob")
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		synctest.Wait()
+		c := n.Conn("wire@test")
+		down := async(func() (int, error) { return 0, c.Shutdown(context.Background()) })
+		synctest.Wait()
+		for range 3 * missedTicks {
+			require.NoError(t, p.tick())
+			time.Sleep(DefaultTickInterval)
+			synctest.Wait()
+			require.NoError(t, c.Err())
+		}
+		p.close()
+		require.NoError(t, (<-down).err)
+		require.NoError(t, n.Close())
+	})
+}

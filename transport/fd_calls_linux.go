@@ -154,8 +154,9 @@ func hasPeer(fd int) bool {
 	return errno == 0
 }
 
-// brokenEvents tell a connection that has ended, which has an error, from a socket that has never been connected.
-const brokenEvents = unix.POLLERR
+// brokenEvents tell a connection that has ended, by an error or on both sides, from a socket that has never been connected, which has
+// POLLHUP alone.
+const brokenEvents = unix.POLLERR | unix.POLLRDHUP
 
 func isSocket(fd int) bool {
 	_, err := getOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)

@@ -60,7 +60,7 @@ func checkRole(fd int, of families, listener bool) error {
 // never been connected: the next read then gets an error or the end. Such a connection is imported like any other, so that it does not keep
 // back those that are handed off together with it.
 func hasBroken(fd int) bool {
-	p := []unix.PollFd{{Fd: int32(fd)}}
+	p := []unix.PollFd{{Fd: int32(fd), Events: brokenEvents}}
 	for {
 		n, err := unix.Poll(p, 0)
 		if err != unix.EINTR {

@@ -3,6 +3,7 @@
 package transport
 
 import (
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -113,5 +114,26 @@ func TestImportStrangers(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A connection that has ended on both sides is imported like any other, and gives its end.
+func TestImportEnded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tr Transport
+		at Addr
+	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
+		t.Run(name, func(t *testing.T) {
+			a, b := pair(t, tt.tr, tt.at)
+			require.NoError(t, a.CloseWrite())
+			require.NoError(t, b.CloseWrite())
+			_, err := a.Read(soon(t), make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF)
+			s, err := tt.tr.Import(duplicate(t, a), nil)
+			require.NoError(t, err)
+			defer s.Close()
+			_, err = s.Read(soon(t), make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF)
+		})
 	}
 }
