@@ -84,7 +84,7 @@ func (c *Cursor) TermWith(o *DecodeOptions) (Term, error) {
 }
 
 func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
-	s := scanner{c: c, depth: o.Limits.Depth, max: o.Limits.Depth}
+	s := scanner{c: c, depth: o.Limits.Depth, max: o.Limits.Depth, strict: o.Strict, records: o.Records}
 	end, err := s.term(c.off)
 	if err != nil {
 		return nil, err
@@ -96,6 +96,9 @@ func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
 	t := d.term()
 	if d.err != nil {
 		return nil, d.err
+	}
+	if o.Strict && zeroKeys(t, false) {
+		return nil, c.fail(c.off, ErrRefused)
 	}
 	c.off = end
 	return t, nil

@@ -38,6 +38,8 @@ var (
 	ErrDuplicate = errors.New("ei: duplicate key")
 	// ErrCompressed: a compressed term where only a plain one is possible, or one that does not inflate to its size.
 	ErrCompressed = errors.New("ei: bad compressed term")
+	// ErrRefused: a term that a runtime system refuses, to a decoder that is Strict.
+	ErrRefused = errors.New("ei: a term that a runtime system refuses")
 	// ErrLocal: a LOCAL_EXT that does not directly follow the version byte.
 	ErrLocal = errors.New("ei: LOCAL_EXT inside a term")
 	// ErrText: a text that is not an Erlang term. The error is a *TextError.

@@ -59,6 +59,11 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		require.Equal(t, term, aliased)
+		if strictly, err := strict.Decode(data[:n]); err != nil {
+			require.ErrorIs(t, err, ei.ErrRefused)
+		} else {
+			require.Equal(t, term, strictly)
+		}
 		if !special {
 			require.NoError(t, c.Skip())
 			require.Equal(t, n, c.Offset())

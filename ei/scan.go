@@ -9,6 +9,8 @@ type scanner struct {
 	depth int // how many levels may still be opened
 	max   int // of depth
 
+	strict, records bool // see DecodeOptions
+
 	cells int // elements of lists and tuples of slabCells or fewer
 	bytes int // in binaries of slabBytes or fewer
 }
@@ -21,6 +23,9 @@ func (s *scanner) term(off int) (int, error) {
 			return off + 2, nil
 		}
 		next, kids, err := s.c.head(off)
+		if err == nil && s.strict && s.c.refused(off, s.records) {
+			err = s.c.fail(off, ErrRefused)
+		}
 		if err != nil || kids == 0 {
 			switch n := next - off - 5; {
 			case err != nil:

@@ -133,9 +133,12 @@ type Local []byte
 type Raw []byte
 
 // Decode decodes the term within the default Limits.
-func (t Raw) Decode() (Term, error) {
+func (t Raw) Decode() (Term, error) { return t.DecodeWith(nil) }
+
+// DecodeWith is Decode with options.
+func (t Raw) DecodeWith(o *DecodeOptions) (Term, error) {
 	c := NewCursor(t)
-	v, err := c.Term()
+	v, err := c.TermWith(o)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // A Call is a request of gen_server:call.
@@ -26,8 +25,9 @@ type Call struct {
 }
 
 // CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The message may then be released. The request
-// is decoded, unless it is over one of ei.Limits or malformed: then it is an ei.Raw, so that the caller can still get an answer. Decode
-// such a Raw before it is passed on: another node would end its connection with this one over a malformed term.
+// is decoded, unless it is over one of ei.Limits or malformed: then it is an ei.Raw, so that the caller can still get an answer. What
+// goes on to a third node, be it such a Raw or the term, is to be decoded strictly before (ei.DecodeOptions): that node would end its
+// connection with this one over a term that it refuses.
 func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if m.Payload == nil {
 		return nil, false
@@ -69,42 +69,36 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 		}
 	}
 	node := string(c.From.Node)
-	if c.conn != nil && node == c.conn.peer.Name {
-		return c.replyOver(ctx, c.conn, answer)
-	}
-	// The caller is a process of this node, or the request was passed on by a node other than the caller's.
-	if c.conn != nil {
-		if _, err := c.tag.Decode(); err != nil { // a malformed tag: the caller's node would end its connection with this one
-			return wrap("reply", node, err)
-		}
-	}
-	if node == c.n.Name() {
-		ctl := &dist.Control{Op: dist.OpSend, To: c.From}
-		if b := c.n.procs.local(c.From); b != nil && c.conn != nil && !b.held.Load() {
-			return c.n.sendHereNow(ctl, answer)
-		}
-		return c.n.send(ctx, ctl, node, answer)
-	}
-	conn := c.n.Conn(node)
+	ctl := &dist.Control{Op: dist.OpSend, To: c.From}
 	switch {
-	case conn != nil && c.prompt && conn.isFull(): // a request of one peer in another peer's name must not end the other's connection
-		return wrap("reply", node, transport.ErrQueueFull)
-	case conn != nil:
-		return c.replyOver(ctx, conn, answer)
-	case c.prompt:
-		return wrap("reply", node, ErrNoConnection)
-	case c.conn == nil:
-		if conn, err = c.n.connection(ctx, node); err != nil {
+	case c.conn != nil && node == c.conn.peer.Name:
+		return c.replyOver(ctx, c.conn, answer)
+	case c.conn == nil && node == c.n.Name():
+		return c.n.send(ctx, ctl, node, answer)
+	case c.conn == nil && !c.prompt: // a process here asks in another one's name
+		conn, err := c.n.connection(ctx, node)
+		if err != nil {
 			return wrap("reply", node, err)
 		}
 		return c.replyOver(ctx, conn, answer)
+	case node != c.n.Name(): // the peer has passed the request on
+		return wrap("reply", node, c.n.answerThird(ctx, c.From, c.prompt, answer, c.replyThird))
 	}
-	c.tag = bytes.Clone(c.tag) // the message's buffer may be reused before the answer is out
-	return wrap("reply", node, c.n.strangers.reply(c, ei.Tuple{c.tag, value}))
+	if _, err := c.tag.Decode(); err != nil {
+		return wrap("reply", node, err)
+	}
+	if b := c.n.procs.local(c.From); b != nil && !b.held.Load() {
+		return c.n.sendHereNow(ctl, answer)
+	}
+	return c.n.send(ctx, ctl, node, answer)
+}
+
+func (c *Call) replyThird(ctx context.Context, conn *Conn, answer ei.Raw) error {
+	return c.replyOver(ctx, conn, answer)
 }
 
 // replyOver sends the answer over a connection.
-func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Tuple) error {
+func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error {
 	ctl := &dist.Control{Op: dist.OpSend, To: c.From}
 	if alias, ok := aliasOf(c.tag); ok && conn.peer.Flags.Has(dist.FlagAlias) {
 		ctl = &dist.Control{Op: dist.OpAliasSend, From: conn.self, Ref: alias}
@@ -117,32 +111,6 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Tuple) error
 		conn.signal(ctl, payload)
 	}
 	return err
-}
-
-// maxStrangers is how many answers wait at once for connections to strangers. Further answers are dropped.
-const maxStrangers = 64
-
-// strangers counts the replies that wait for a connection to a node in whose name another peer has asked something. The answering function
-// does not wait for such a connection, which may take Config.HandshakeTimeout for each name that a peer makes up. (In OTP, too, only the
-// message waits.)
-type strangers struct{ count atomic.Int32 }
-
-func (s *strangers) reply(c *Call, answer ei.Tuple) error {
-	if s.count.Add(1) > maxStrangers {
-		s.count.Add(-1)
-		return ErrNoConnection
-	}
-	c.n.goroutines.Run(func() {
-		defer s.count.Add(-1)
-		conn, err := c.n.connection(c.n.ctx, string(c.From.Node))
-		if err == nil {
-			err = c.replyOver(c.n.ctx, conn, answer)
-		}
-		if err != nil {
-			c.n.log.Debug("reply lost", "to", c.From, "error", err)
-		}
-	})
-	return nil
 }
 
 // aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later) asks for the reply at an alias; the

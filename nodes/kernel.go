@@ -87,12 +87,19 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		return
 	}
 	answer := func(ctx context.Context, t ...ei.Term) {
-		send := m.conn.Send
-		if string(from.Node) != m.conn.peer.Name { // the request has been passed on by another node
-			send = self.Send
+		var err error
+		switch answer := append(ei.Tuple{ei.Atom("rex")}, t...); string(from.Node) {
+		case m.conn.peer.Name:
+			err = m.conn.Send(ctx, from, answer)
+		case n.Name():
+			err = self.Send(ctx, from, answer)
+		default: // the peer has passed the request on
+			err = n.answerThird(ctx, from, false, answer, func(ctx context.Context, c *Conn, answer ei.Raw) error {
+				return c.Send(ctx, from, answer)
+			})
 		}
-		if err := send(ctx, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
-			n.log.Debug("reply lost", "to", from, "error", err)
+		if err != nil {
+			n.log.Debug("answer lost", "to", from, "error", err)
 		}
 	}
 	if mfa, ok := rexRequest(asked, "call"); ok {

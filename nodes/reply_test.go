@@ -198,26 +198,36 @@ func TestServerAnswersStrangers(t *testing.T) {
 	for range 2 * maxStrangers {
 		ask(ei.Pid{Node: ei.Atom(r.node), ID: 1, Creation: 1}, ei.Int(1))
 	}
+	for range maxStrangers { // in the form of the C library
+		call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
+		require.NoError(t, peer.SendName(w.ctx(), b.Name(), "rex", ei.Tuple{ei.Pid{Node: ei.Atom(r.node), ID: 1, Creation: 1}, call}))
+	}
 	got, err := peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("y"))
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("y"), got)
+	require.Eventually(t, b.procs.running.None, tooLong, tick, "the answer to a stranger is waited for")
 	require.EqualValues(t, maxStrangers, b.strangers.count.Load())
 	arrives(t, r.asked, "an attempt to connect")
 	close(r.goesOn)
 	require.Eventually(t, func() bool { return b.strangers.count.Load() == 0 }, tooLong, tick)
 
 	asks := box(t, w.started("carol"))
-	equalKeys := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map for which carol would end the connection
-	ask(asks.Pid(), equalKeys)
-	ask(asks.Pid(), ei.Int(7))
-	m, err := asks.Receive(w.ctx())
-	require.NoError(t, err)
-	answer, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Tuple{ei.Int(7), ei.Atom("x")}, answer)
-	ask(asks.Pid(), equalKeys) // over the connection that there is now
-	ask(asks.Pid(), ei.Int(8))
-	require.Equal(t, ei.Tuple{ei.Int(8), ei.Atom("x")}, term(t, asks))
+	refused := []ei.Raw{ // tags for which carol might end the connection
+		{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2},              // a map with equal keys
+		append(ei.Raw{111, 0, 8, 0, 0, 0}, make(ei.Raw, 1<<19)...), // a long integer
+		{114, 0, 1, 119, 1, 'x', 77, 0, 0, 0, 0},                   // NEW_REFERENCE_EXT with a creation
+	}
+	oldPid := ei.Raw{103, 119, 1, 'x', 0, 0, 0, 1, 0, 0, 0, 0, 3}
+	for range 2 { // the second time over the connection that there is now
+		for _, tag := range refused {
+			ask(asks.Pid(), tag)
+		}
+		ask(asks.Pid(), oldPid)
+		m, err := asks.Receive(w.ctx())
+		require.NoError(t, err)
+		require.Equal(t, "{#Pid<x.1.0.3>,x}", m.Payload.String())
+		require.NotContains(t, string(m.Payload), "g", "PID_EXT was not made a modern one")
+	}
 
 	// net_kernel connects to nobody.
 	select {

@@ -169,7 +169,12 @@ func (l *lane) send(to ei.Pid, term ei.Raw) error {
 	if l.conn != nil && string(to.Node) == l.conn.Name() {
 		return l.conn.SendRaw(l.peer.ctx, to, term)
 	}
-	return l.peer.box.Send(l.peer.ctx, to, term)
+	t, err := term.DecodeWith(&ei.DecodeOptions{Strict: true}) // the client must not make a third node end its connection with this one
+	if err != nil {
+		l.complain(err)
+		return err
+	}
+	return l.peer.box.Send(l.peer.ctx, to, t)
 }
 
 // count is {count, N}.

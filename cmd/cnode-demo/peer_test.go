@@ -122,3 +122,19 @@ func rests(t *testing.T, p *peer) {
 		require.FailNow(t, "a lane works on")
 	}
 }
+
+// What a process of another node gets is not what another node would refuse.
+func TestPeerAnswersOthers(t *testing.T) {
+	p, c := beside(t)
+	other, err := p.node.NewMailbox(nil)
+	require.NoError(t, err)
+	emptyBits := ei.Raw{77, 0, 0, 0, 0, 0}
+	for _, term := range []ei.Term{emptyBits, ei.Atom("good")} {
+		require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("echo"), other.Pid(), term}))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	m, err := other.Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "good", m.Payload.String())
+}
