@@ -8,25 +8,18 @@ import (
 
 // bonds lists the process's links and monitors, in both directions: those with processes of node, or all if node is empty. b.mu is held.
 func (b *Mailbox) bonds(node string) states.Bonds {
-	with := func(other string) bool { return node == "" || node == other }
 	s := states.Bonds{Pid: b.pid}
-	for pid, l := range b.links {
-		if with(string(pid.Node)) {
-			s.Links = append(s.Links, states.Link{Pid: pid, Active: l.active, UnlinkID: l.unlinkID})
-		}
+	for pid, l := range b.links.all(ei.Atom(node)) {
+		s.Links = append(s.Links, states.Link{Pid: pid, Active: l.active, UnlinkID: l.unlinkID})
 	}
-	for id, w := range b.watchers {
-		if with(string(id.node)) {
-			s.Watchers = append(s.Watchers, states.Watcher{Ref: id.ref, Pid: w.pid, Name: w.name})
-		}
+	for id, w := range b.watchers.all(ei.Atom(node)) {
+		s.Watchers = append(s.Watchers, states.Watcher{Ref: id.ref, Pid: w.pid, Name: w.name})
 	}
-	for ref, t := range b.watching {
-		if with(t.node) {
-			s.Watching = append(s.Watching, states.Watching{Ref: ref, Node: t.node, Pid: t.pid, Name: t.name, Worker: t.worker})
-		}
+	for ref, t := range b.watching.all(ei.Atom(node)) {
+		s.Watching = append(s.Watching, states.Watching{Ref: ref, Node: t.node, Pid: t.pid, Name: t.name, Worker: t.worker})
 	}
 	for c, count := range b.downs {
-		if with(c.peer.Name) {
+		if node == "" || node == c.peer.Name {
 			s.Downs = append(s.Downs, states.Down{Node: c.peer.Name, Count: count})
 		}
 	}
@@ -38,13 +31,13 @@ func (b *Mailbox) tie(s *states.Bonds) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range s.Links {
-		put(&b.links, l.Pid, &link{l.Active, l.UnlinkID})
+		b.links.put(l.Pid.Node, l.Pid, &link{l.Active, l.UnlinkID})
 	}
 	for _, w := range s.Watchers {
-		put(&b.watchers, monitorID{w.Ref, w.Pid.Node}, watcher{w.Pid, w.Name})
+		b.watchers.put(w.Pid.Node, monitorID{w.Ref, w.Pid.Node}, watcher{w.Pid, w.Name})
 	}
 	for _, t := range s.Watching {
-		put(&b.watching, t.Ref, target{node: t.Node, pid: t.Pid, name: t.Name, worker: t.Worker})
+		b.watching.put(ei.Atom(t.Node), t.Ref, target{node: t.Node, pid: t.Pid, name: t.Name, worker: t.Worker})
 	}
 	for _, d := range s.Downs {
 		if c := b.n.Conn(d.Node); c != nil {
@@ -59,7 +52,7 @@ func (b *Mailbox) forget(c *Conn) {
 	b.mu.Lock()
 	gone := b.calls == c
 	for _, pid := range b.cut(c.extent()).links {
-		delete(b.links, pid)
+		b.links.remove(pid.Node, pid)
 	}
 	delete(b.downs, c)
 	delete(b.nodesUp, c)

@@ -92,7 +92,7 @@ func linksOf(b *Mailbox) map[ei.Pid]link {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	links := map[ei.Pid]link{}
-	for pid, l := range b.links {
+	for pid, l := range b.links.all("") {
 		links[pid] = *l
 	}
 	return links
@@ -149,13 +149,13 @@ func unread(b *Mailbox) int {
 func watchingOf(b *Mailbox) map[ei.Ref]target {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return maps.Clone(b.watching)
+	return maps.Collect(b.watching.all(""))
 }
 
 func watchersOf(b *Mailbox) map[monitorID]watcher {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return maps.Clone(b.watchers)
+	return maps.Collect(b.watchers.all(""))
 }
 
 // Whatever the reason for which a connection ends, it is returned where it is asked for.

@@ -28,7 +28,7 @@ const (
 
 // exitNotices lists the signals that tell of the end of the mailbox; b.mu is held. Without a connection the other side knows already.
 func (b *Mailbox) exitNotices(reason ei.Term) map[extent]*exitNotice {
-	if len(b.links)+len(b.watchers)+len(b.watching) == 0 {
+	if b.links.empty() && b.watchers.empty() && b.watching.empty() {
 		return nil
 	}
 	raw, all := exitReason(reason), map[extent]*exitNotice{}
@@ -42,15 +42,15 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[extent]*exitNotice {
 		w.bytes += len(ctl.Reason)
 	}
 	tell := func(ctl *dist.Control) { add(b.n.extentOf(ctl.To), ctl) }
-	for pid, l := range b.links {
+	for pid, l := range b.links.all("") {
 		if l.active {
 			sendExit(tell, b.pid, pid, raw)
 		}
 	}
-	for id, w := range b.watchers {
+	for id, w := range b.watchers.all("") {
 		sendDown(tell, b.pid, w, id.ref, raw)
 	}
-	for ref, t := range b.watching {
+	for ref, t := range b.watching.all("") {
 		add(extent{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now
 	}
 	for _, w := range all {

@@ -177,9 +177,9 @@ func (b *Mailbox) refuse(m *Message) {
 	ref := monitorOf(tag)
 	id := monitorID{ref, from.Node}
 	b.mu.Lock()
-	w, ok := b.watchers[id]
+	w, ok := b.watchers.of(id.node)[id]
 	if ok = ok && (m.conn == nil || string(from.Node) == m.conn.peer.Name); ok { // else a peer names a process of another peer
-		delete(b.watchers, id)
+		b.watchers.remove(id.node, id)
 	}
 	b.mu.Unlock()
 	if ok {

@@ -103,7 +103,7 @@ func (b *Mailbox) moveOut() {
 	b.moved = true
 	b.held.Store(false)
 	b.queue, b.first, b.bytes = nil, 0, 0
-	b.links, b.watchers, b.watching, b.downs = nil, nil, nil, nil
+	b.bondTables, b.downs = bondTables{}, nil
 	b.nodeTypes, b.nodesUp = 0, nil
 	b.n.procs.end(b)
 }

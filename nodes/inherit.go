@@ -38,7 +38,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	if p.settled || p.names[name] != from || !from.awaitsHeir || to.succeeds || to.ended() {
 		return false, nil
 	}
-	if len(to.links)+len(to.watchers)+len(to.watching) > 0 { // they would be those of a pid that no process has any more
+	if !to.links.empty() || !to.watchers.empty() || !to.watching.empty() { // they would be those of a pid that no process has any more
 		return false, ErrBonds
 	}
 	delete(p.byID, key(to.pid))
@@ -52,7 +52,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 		p.former[to] = struct{}{}
 	}
 	to.names = append(to.names, from.names...)
-	to.links, to.watchers, to.watching = from.links, from.watchers, from.watching
+	to.bondTables = from.bondTables
 	for c, count := range from.downs {
 		to.noteDown(c, count)
 	}
@@ -61,7 +61,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	to.held.Store(from.held.Load())
 	from.awaitsHeir, from.moved = false, true
 	from.names, from.queue, from.bytes = nil, nil, 0
-	from.links, from.watchers, from.watching, from.downs = nil, nil, nil, nil
+	from.bondTables, from.downs = bondTables{}, nil
 	close(from.over)
 	return true, nil
 }

@@ -32,12 +32,12 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 		if b.ended() {
 			return nil, b.Err()
 		}
-		l := b.links[pid]
+		l := b.links.of(pid.Node)[pid]
 		switch {
 		case c != nil && c.Err() != nil: // the end of c breaks the links that there were, not a new one
 			return nil, c.Err()
 		case l == nil:
-			put(&b.links, pid, &link{active: true})
+			b.links.put(pid.Node, pid, &link{active: true})
 		case l.active:
 			return nil, nil
 		default: // the new link overrides an outstanding unlink
@@ -53,7 +53,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c, here := b.n.wayTo(b.n.extentOf(pid))
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
-		l := b.links[pid]
+		l := b.links.of(pid.Node)[pid]
 		switch {
 		case b.hasMoved() || c != nil && c.Err() == ErrMoved: // and the link with it
 			return nil, ErrMoved
@@ -64,7 +64,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 			return nil, nil
 		}
 		if c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID) { // the old UNLINK is never acknowledged
-			delete(b.links, pid)
+			b.links.remove(pid.Node, pid)
 			return &dist.Control{Op: dist.OpUnlink, From: b.pid, To: pid}, nil
 		}
 		*l = link{unlinkID: rand.Uint64()>>1 + 1}
@@ -80,10 +80,10 @@ func (b *Mailbox) linked(from ei.Pid) bool {
 	if b.ended() {
 		return false
 	}
-	l := b.links[from]
+	l := b.links.of(from.Node)[from]
 	switch {
 	case l == nil:
-		put(&b.links, from, &link{active: true})
+		b.links.put(from.Node, from, &link{active: true})
 	case l.unlinkID == 0: // a LINK while our unlink is outstanding is ignored
 		l.active = true
 	}
@@ -95,8 +95,8 @@ func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
 	b.lock()
 	defer b.mu.Unlock()
 	defer acknowledge()
-	if l := b.links[from]; l != nil && l.unlinkID == 0 {
-		delete(b.links, from)
+	if l := b.links.of(from.Node)[from]; l != nil && l.unlinkID == 0 {
+		b.links.remove(from.Node, from)
 	}
 }
 
@@ -104,10 +104,10 @@ func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
 func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 	b.lock()
 	defer b.mu.Unlock()
-	if l := b.links[from]; l != nil && l.unlinkID == id {
+	if l := b.links.of(from.Node)[from]; l != nil && l.unlinkID == id {
 		l.unlinkID = 0
 		if !l.active {
-			delete(b.links, from)
+			b.links.remove(from.Node, from)
 		}
 	}
 }
@@ -124,11 +124,11 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 	why := b.exitTerm(reason, c)
 	b.lock()
-	if l := b.links[from]; l == nil || !l.active {
+	if l := b.links.of(from.Node)[from]; l == nil || !l.active {
 		b.mu.Unlock()
 		return
 	}
-	delete(b.links, from)
+	b.links.remove(from.Node, from)
 	if why == ei.Atom("normal") && from != b.pid {
 		b.mu.Unlock()
 		return
@@ -139,7 +139,7 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 func (b *Mailbox) hasLink(with ei.Pid) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	l := b.links[with]
+	l := b.links.of(with.Node)[with]
 	return l != nil && l.active
 }
 
@@ -153,19 +153,19 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: bytes.Clone(reason)}, conn: c}
 	for {
 		b.lock()
-		if l := b.links[from]; l == nil || !l.active {
+		if l := b.links.of(from.Node)[from]; l == nil || !l.active {
 			b.mu.Unlock()
 			return
 		}
 		room, change, full := b.noRoom(m, c)
 		switch {
 		case b.handler != nil:
-			delete(b.links, from)
+			b.links.remove(from.Node, from)
 			b.mu.Unlock()
 			b.notifyFrom(c, m)
 			return
 		case room == nil && full == nil:
-			delete(b.links, from)
+			b.links.remove(from.Node, from)
 			b.pushLocked(m)
 			b.mu.Unlock()
 			return
@@ -199,12 +199,12 @@ func (b *Mailbox) noRoom(m *Message, c *Conn) (room, change <-chan struct{}, ful
 // linkLost ends a link to a process whose node, or worker, is not connected any more; as in linkBroke this is one step.
 func (b *Mailbox) linkLost(with ei.Pid, after *aftermath) {
 	b.lock()
-	l := b.links[with]
+	l := b.links.of(with.Node)[with]
 	if l == nil || !l.active {
 		b.mu.Unlock()
 		return
 	}
-	delete(b.links, with)
+	b.links.remove(with.Node, with)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
 	switch {
 	case !b.opts.TrapExit:

@@ -80,12 +80,10 @@ type Mailbox struct {
 	serving request // the one that the Server is handling
 	backlog int     // the node drains: so many messages the Server is still to handle
 
-	names     []ei.Atom
-	links     map[ei.Pid]*link
-	watchers  map[monitorID]watcher // who monitors this process
-	watching  map[ei.Ref]target     // what this process monitors
-	downs     map[*Conn]int         // connections whose nodedown MonitorNode asked for, and how often
-	inquiries map[ei.Ref]*inquiry   // its calls in progress
+	names []ei.Atom
+	bondTables
+	downs     map[*Conn]int       // connections whose nodedown MonitorNode asked for, and how often
+	inquiries map[ei.Ref]*inquiry // its calls in progress
 
 	nodeTypes NodeTypes      // the types that MonitorNodes reports
 	nodesUp   map[*Conn]bool // the connections that MonitorNodes has reported as up
@@ -315,7 +313,7 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*exitNotice {
 func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*exitNotice {
 	b.why = reason
 	words := b.exitNotices(reason)
-	b.links, b.watchers, b.watching = nil, nil, nil
+	b.bondTables = bondTables{}
 	b.nodeTypes, b.nodesUp = 0, nil
 	had, released := b.n.procs.end(b)
 	if b.cancel != nil {

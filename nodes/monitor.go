@@ -72,7 +72,7 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn)
 		case over != nil && over.Err() != nil: // the end of over breaks the monitors that there were, not a new one
 			return nil, over.Err()
 		}
-		put(&b.watching, ref, t)
+		b.watching.put(ei.Atom(t.node), ref, t)
 		return &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}, nil
 	}))
 }
@@ -81,7 +81,7 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn)
 // node, is frozen. It is erlang:demonitor/1.
 func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
-	t, ok := b.watching[ref]
+	t, ok := b.watching.find(ref)
 	b.mu.Unlock()
 	if !ok {
 		return
@@ -90,14 +90,14 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	if c == nil && !here { // the end of the connection breaks the monitor, or already has
 		b.lock()
 		defer b.mu.Unlock()
-		delete(b.watching, ref)
+		b.watching.remove(ei.Atom(t.node), ref)
 		return
 	}
 	_ = b.changeNow(context.Background(), c, func() (*dist.Control, error) {
-		if _, ok := b.watching[ref]; !ok { // its DOWN has come meanwhile
+		if _, ok := b.watching.find(ref); !ok { // its DOWN has come meanwhile
 			return nil, nil
 		}
-		delete(b.watching, ref)
+		b.watching.remove(ei.Atom(t.node), ref)
 		return demonitor(b.pid, t, ref), nil
 	})
 }
@@ -233,27 +233,27 @@ type broken struct {
 // cut removes from the mailbox the monitors with the processes of a node, or of another worker of this node, and lists the links with them;
 // b.mu is held.
 func (b *Mailbox) cut(with extent) (x broken) {
-	reason := exitReason(noconnection)
-	for pid, l := range b.links {
+	reason, node := exitReason(noconnection), ei.Atom(with.node)
+	for pid, l := range b.links.of(node) {
 		if with.has(pid) {
 			if l.active {
 				x.links = append(x.links, pid)
 			} else {
-				delete(b.links, pid)
+				b.links.remove(node, pid)
 			}
 		}
 	}
-	for id, w := range b.watchers {
+	for id, w := range b.watchers.of(node) {
 		if with.has(w.pid) {
-			delete(b.watchers, id)
+			b.watchers.remove(node, id)
 		}
 	}
-	for ref, t := range b.watching {
+	for ref, t := range b.watching.of(node) {
 		if with.hasTarget(t) {
 			x.downs = append(x.downs, &Message{Control: dist.Control{
 				Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: reason,
 			}})
-			delete(b.watching, ref)
+			b.watching.remove(ei.Atom(t.node), ref)
 		}
 	}
 	return x
@@ -275,7 +275,7 @@ func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 	if b.ended() {
 		return false
 	}
-	put(&b.watchers, monitorID{ref, w.pid.Node}, w)
+	b.watchers.put(w.pid.Node, monitorID{ref, w.pid.Node}, w)
 	return true
 }
 
@@ -283,20 +283,20 @@ func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 func (b *Mailbox) unwatched(id monitorID) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	_, ok := b.watchers[id]
-	delete(b.watchers, id)
+	_, ok := b.watchers.of(id.node)[id]
+	b.watchers.remove(id.node, id)
 	return ok
 }
 
 // takeDown handles a MONITOR_P_EXIT.
 func (b *Mailbox) takeDown(m *Message) {
 	b.lock()
-	t, ok := b.watching[m.Ref]
+	t, ok := b.watching.find(m.Ref)
 	if !ok || m.conn != nil && t.node != m.conn.peer.Name {
 		b.mu.Unlock()
 		return
 	}
-	delete(b.watching, m.Ref)
+	b.watching.remove(ei.Atom(t.node), m.Ref)
 	if m.From == (ei.Pid{}) {
 		m.From = t.pid
 	}

@@ -318,7 +318,7 @@ func TestUpgradeBesideCallHere(t *testing.T) {
 	heir := next.procs.local(b.Pid())
 	heir.mu.Lock()
 	defer heir.mu.Unlock()
-	require.Empty(t, heir.watchers)
+	require.True(t, heir.watchers.empty())
 }
 
 // Links and monitors that Setup makes in a node that is being restored count, as in one that starts, and Setup does not wait.

@@ -401,12 +401,12 @@ func TestMoveBonds(t *testing.T) {
 		defer ours[3].mu.Unlock()
 		theirs[2].mu.Lock()
 		defer theirs[2].mu.Unlock()
-		return len(ours[3].watchers) == 1 && len(theirs[2].watchers) == 1
+		return !ours[3].watchers.empty() && !theirs[2].watchers.empty()
 	}, tooLong, tick)
 	for range 3 { // away and back
 		m, err := r.c.Detach(ctx)
 		require.NoError(t, err)
-		require.Empty(t, ours[0].links)
+		require.True(t, ours[0].links.empty())
 		r.c, err = r.n[0].Adopt(ctx, m)
 		require.NoError(t, err)
 	}
@@ -463,7 +463,7 @@ func TestMoveWithoutProcesses(t *testing.T) {
 	require.Eventually(t, func() bool {
 		ours.mu.Lock()
 		defer ours.mu.Unlock()
-		return len(ours.links) == 1
+		return !ours.links.empty()
 	}, tooLong, tick)
 	r.move()
 	requireExit(t, theirs, ours.Pid(), "noproc")

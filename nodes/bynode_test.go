@@ -1,0 +1,56 @@
+package nodes
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// The table behaves as one map for each node does, and keeps no node without an entry.
+func TestByNode(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var table byNode[int, string]
+		model := map[ei.Atom]map[int]string{}
+		nodes := []ei.Atom{"a@h", "b@h", "c@h"}
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				node, value := rapid.SampledFrom(nodes).Draw(t, "node"), rapid.String().Draw(t, "value")
+				key := 10*rapid.IntRange(0, 3).Draw(t, "key") + int(node[0]-'a') // a key belongs to one node
+				table.put(node, key, value)
+				of := model[node]
+				put(&of, key, value)
+				model[node] = of
+			},
+			"remove": func(t *rapid.T) {
+				node := rapid.SampledFrom(nodes).Draw(t, "node")
+				key := 10*rapid.IntRange(0, 3).Draw(t, "key") + int(node[0]-'a')
+				table.remove(node, key)
+				if delete(model[node], key); len(model[node]) == 0 {
+					delete(model, node)
+				}
+			},
+			"": func(t *rapid.T) {
+				all := map[int]string{}
+				for _, node := range nodes {
+					of := maps.Collect(maps.All(model[node]))
+					require.Equal(t, of, maps.Collect(maps.All(table.of(node))))
+					require.Equal(t, of, maps.Collect(table.all(node)))
+					maps.Copy(all, of)
+				}
+				require.Equal(t, all, maps.Collect(table.all("")))
+				require.Equal(t, len(all) == 0, table.empty())
+				for key := range 40 {
+					want, has := all[key]
+					got, ok := table.find(key)
+					require.Equal(t, has, ok)
+					require.Equal(t, want, got)
+				}
+				require.LessOrEqual(t, len(table.more), len(model))
+			},
+		})
+	})
+}
