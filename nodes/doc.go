@@ -93,7 +93,7 @@
 // signals of processes that have ended, 64 MiB, where each signal counts 512 bytes plus its reason, and the signals of one process may
 // exceed the limit when there are no others. More output than that ends the connection (transport.ErrQueueFull at once; ErrEndsUnread when
 // the peer has read next to nothing for a Config.TickInterval in which the ending process waits for room). Links and monitors that a peer
-// makes have no limit, as in Erlang: each takes 100 to 200 bytes, for as long as the connection lasts. A malformed frame or control message
+// makes have no limit, as in Erlang: each takes some 250 bytes, for as long as the connection lasts. A malformed frame or control message
 // ends its connection, an unknown control message is skipped, a term that cannot be decoded is an error for whoever decodes it; if that is
 // the upper level, it is logged, as a warning once per connection.
 //

@@ -333,6 +333,22 @@ func TestPortMapperEmbedded(t *testing.T) {
 	}, tooLong, 10*time.Millisecond)
 }
 
+// A port mapper that ends while it is being asked, with the node whose process it is part of, is followed by one of this process.
+func TestPortMapperEmbeddedAsTheOtherEnds(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	go func() {
+		c, err := l.Accept()
+		l.Close()
+		if err == nil {
+			_, _ = c.Read(make([]byte, 100))
+			c.Close()
+		}
+	}()
+	n := mapped(t, "alice", l.Addr().String(), func(_ *Config, p *PortMapper) { p.Embed = true })
+	require.NoError(t, n.Start(soon(t)))
+}
+
 // If something else has the port, without listening there, the error says both: no port mapper is there, and none can run.
 func TestPortMapperEmbeddedPortTaken(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

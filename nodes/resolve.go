@@ -140,8 +140,10 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 	opts := p.keep(pub, who)
 	pub.keeper, err = p.Client.Keep(ctx, reg, opts)
 	var taken error
-	for try := 0; p.Embed && errors.Is(err, epmd.ErrNoPortMapper) && try < 3; try++ {
-		_, taken = p.embed(ctx, pub, who)
+	for try := 0; p.Embed && (errors.Is(err, epmd.ErrNoPortMapper) || errors.Is(err, epmd.ErrNoAnswer)) && try < 3; try++ {
+		if errors.Is(err, epmd.ErrNoPortMapper) { // else it may have ended meanwhile, with the node whose process it was part of
+			_, taken = p.embed(ctx, pub, who)
+		}
 		if taken != nil && !errors.Is(taken, syscall.EADDRINUSE) { // else another process seems to be starting one
 			return nil, taken
 		}
