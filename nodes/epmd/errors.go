@@ -13,7 +13,7 @@ var (
 		"ERL_EPMD_PORT to the port it uses")
 	// ErrNotRegistered: the port mapper does not know the name.
 	ErrNotRegistered = errors.New("the name is not registered")
-	// ErrNameTaken: the port mapper refused to register the name; another node has it.
+	// ErrNameTaken: the port mapper refused to register the name; another node has it, or there is no room for one more.
 	ErrNameTaken = errors.New("the name is already registered by another node")
 	// ErrTimeout: Client.Timeout passed. When the caller's context ends first the error is the context's instead.
 	ErrTimeout = errors.New("the port mapper did not answer in time")

@@ -39,14 +39,17 @@ type Server struct {
 	// Zero: DefaultPacketTimeout. epmd's -packet_timeout, which begins anew with each byte.
 	PacketTimeout time.Duration
 	// MaxConns bounds the connections, registrations included; at most 128 of them are not registrations. For one too many the oldest
-	// connection without a name ends; if all have names, the new one is closed at once. Zero: DefaultMaxConns.
+	// connection without a name ends; if all have names, one more is open for requests, but no further name is registered. Zero:
+	// DefaultMaxConns.
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
-	// Logger gets registrations (Info), refusals and want of descriptors (Warn; those beyond 20 a second Debug) and requests (Debug).
+	// Logger gets registrations (Info), refusals and want of descriptors (Warn), of each those beyond 20 a second as Debug, and requests
+	// (Debug).
 	// Nil: nothing is logged.
 	Logger *slog.Logger
 
+	names    hush.Hush // registered and unregistered
 	refusals hush.Hush
 	waits    hush.Hush // for descriptors
 
@@ -211,10 +214,11 @@ func (s *Server) start(conn net.Conn, port int) {
 		runtime.Gosched() // sessions whose requests have arrived answer them, and end
 		s.mu.Lock()
 	}
-	if s.ended != nil || !s.makeRoom(conn) {
+	if s.ended != nil {
 		_ = conn.Close() // nothing was read or written
 		return
 	}
+	s.makeRoom()
 	c := &session{server: s, conn: conn, port: port, local: isLocal(conn), fd: descriptor(conn)}
 	c.at = s.nameless.PushBack(c)
 	s.sessions[c] = struct{}{}
@@ -226,27 +230,24 @@ func (s *Server) start(conn net.Conn, port int) {
 // full tells whether there is no room for another connection. mu is held.
 func (s *Server) full() bool {
 	n := s.nameless.Len()
-	return n >= maxNameless || n+len(s.table.active) >= cmp.Or(max(s.MaxConns, 0), DefaultMaxConns)
+	return n >= maxNameless || n > 0 && n+len(s.table.active) >= s.maxConns()
 }
 
-// makeRoom ends the oldest connection without a name, if there is no room for conn; false if all have names. mu is held.
-func (s *Server) makeRoom(conn net.Conn) bool {
+func (s *Server) maxConns() int { return cmp.Or(max(s.MaxConns, 0), DefaultMaxConns) }
+
+// makeRoom ends the oldest connection without a name, if there is no room for another one. mu is held.
+func (s *Server) makeRoom() {
 	if !s.full() {
-		return true
+		return
 	}
-	oldest := s.nameless.Front()
-	if oldest != nil {
-		c := s.nameless.Remove(oldest).(*session)
-		conn = c.conn
-		_ = conn.Close() // which ends the session
-	}
+	c := s.nameless.Remove(s.nameless.Front()).(*session)
+	_ = c.conn.Close() // which ends the session
 	level := slog.LevelDebug
 	if now := time.Now(); now.Sub(s.crowded) >= time.Second { // so that strangers do not fill the log
 		s.crowded, level = now, slog.LevelWarn
 	}
-	s.logger().Log(context.Background(), level, "connection closed, no room", "peer", conn.RemoteAddr(), "names", len(s.table.active),
+	s.logger().Log(context.Background(), level, "connection closed, no room", "peer", c.conn.RemoteAddr(), "names", len(s.table.active),
 		"others", s.nameless.Len())
-	return oldest != nil
 }
 
 func (s *Server) logger() *slog.Logger {
@@ -290,7 +291,7 @@ func (s *Server) release(e *entry) {
 	holder := e.holder
 	if s.table.release(e) {
 		_ = holder.conn.Close() // only after the release: the session, if it still runs, and the peer notice the close
-		s.logger().Info("unregistered", "name", e.Name, "creation", e.creation(), "port", e.Port)
+		s.names.Log(s.logger(), slog.LevelInfo, "unregistered", "name", e.Name, "creation", e.creation(), "port", e.Port)
 	}
 }
 

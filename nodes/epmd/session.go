@@ -122,14 +122,16 @@ func (c *session) register(reg Registration) bool {
 	a := aliveAnswer{short: reg.High < 6, result: 1, creation: refusedCreation}
 	s.mu.Lock()
 	s.find(reg.Name) // releases it if its connection has ended
-	c.entry = s.table.register(NodeInfo(reg), c.fd, c, uint32(time.Now().Unix()))
+	if len(s.table.active) < s.maxConns() {
+		c.entry = s.table.register(NodeInfo(reg), c.fd, c, uint32(time.Now().Unix()))
+	}
 	if c.entry != nil {
 		a.result, a.creation = 0, c.entry.creation()
 		s.nameless.Remove(c.at)
 	}
 	s.mu.Unlock()
 	if a.result == 0 {
-		s.logger().Info("registered", "name", reg.Name, "creation", a.creation, "port", reg.Port, "type", reg.Type)
+		s.names.Log(s.logger(), slog.LevelInfo, "registered", "name", reg.Name, "creation", a.creation, "port", reg.Port, "type", reg.Type)
 	} else {
 		c.refuse("name in use or beyond the limits", "name", reg.Name)
 	}
