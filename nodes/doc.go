@@ -97,6 +97,10 @@
 // ends its connection, an unknown control message is skipped, a term that cannot be decoded is an error for whoever decodes it; if that is
 // the upper level, it is logged, as a warning once per connection.
 //
+// The pid in a message, or in a call, is the peer's word: it may name a process of a third node. What this package sends there for a peer
+// is nothing that a runtime system refuses, which would cost the connection with that node; a program that passes terms on itself decodes
+// them strictly first (ei.DecodeOptions), and encodes them anew.
+//
 // # Counterparts in C
 //
 // docs/from-libei.md has all functions of the C library, and what differs.
