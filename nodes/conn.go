@@ -259,11 +259,41 @@ func (n *Node) detach(c *Conn, after *aftermath) {
 // bye ends the sending direction and waits for the peer to end its own: closing a socket that has unread bytes would discard what was sent
 // last. The error is why the connection broke meanwhile.
 func (c *Conn) bye(ctx context.Context) error {
+	if !c.leave() {
+		return nil
+	}
+	return c.awaitParting(ctx)
+}
+
+// byeWhileReads is bye for as long as the peer goes on to read what was sent: it has a second, and another one whenever it has read some.
+func (c *Conn) byeWhileReads(ctx context.Context) {
+	if !c.leave() {
+		return
+	}
+	for left, _ := c.s.OutstandingBytes(); ; {
+		second, end := context.WithTimeout(ctx, farewell)
+		_ = c.awaitParting(second)
+		end()
+		n, err := c.s.OutstandingBytes()
+		if c.Err() != nil || ctx.Err() != nil || err != nil || n >= left {
+			return
+		}
+		left = n
+	}
+}
+
+// leave ends the sending direction; false if the plug-in cannot.
+func (c *Conn) leave() bool {
 	c.leaves.Store(c.kind() == direct)
 	if c.s.CloseWrite() != nil {
 		c.leaves.Store(false)
-		return nil
+		return false
 	}
+	return true
+}
+
+// awaitParting waits for the peer to end its direction. The error is why the connection broke meanwhile.
+func (c *Conn) awaitParting(ctx context.Context) error {
 	if !c.n.started.Load() {
 		c.ignore(ctx)
 	}

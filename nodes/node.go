@@ -319,8 +319,8 @@ func (n *Node) lastThaw(ctx context.Context) error {
 // connection does. If ctx ends first the rest is cut off, and the error, which is ctx's, names what was running. A function, Handler or
 // Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
 //
-// At last each peer has up to a second to read what has gone out and to end its side; a peer that takes longer may lose what it has not
-// read, which is no error: see Conn.Shutdown.
+// At last each peer has a second to read what has gone out and to end its side, and another second whenever it has read some (where
+// transport.Stream.OutstandingBytes tells); a peer that takes longer may lose what it has not read, which is no error: see Conn.Shutdown.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	if err := n.lastThaw(ctx); err != nil {
@@ -338,11 +338,9 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			err = errors.Join(err, wrap("shutdown", c.peer.Name, ferr))
 		}
 	}
-	bye, end := context.WithTimeout(ctx, farewell)
-	defer end()
 	var all sync.WaitGroup
 	for _, c := range conns { // concurrently: a peer that does not answer delays no other
-		all.Go(func() { c.bye(bye) })
+		all.Go(func() { c.byeWhileReads(ctx) })
 	}
 	all.Wait()
 	return errors.Join(err, n.Close())
