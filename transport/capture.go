@@ -25,9 +25,10 @@ import (
 // It does so for handshakes whose packets have a length of 2 bytes before them, not for those of a TLS transport, which has 4.
 //
 // A Capture is safe for concurrent use. A file that cannot be written disturbs no connection: Flush and Close return the first error. A
-// file that takes nothing holds up what is traced for a second at the most, and is then given up: ErrCaptureBehind.
+// file that takes nothing holds up what is traced for a second at the most, and is then given up: ErrCaptureBehind. Flush and Close do not
+// wait for it any longer then, and the Write that has not come back goes on after them.
 type Capture struct {
-	file captureFile
+	file *captureFile
 
 	mu     sync.Mutex
 	closed bool
@@ -43,7 +44,7 @@ var ErrCaptureClosed = errors.New("the capture is closed")
 // NewCapture begins a capture file. w stays the caller's, who closes it after Close. What is captured reaches w within a fraction of a
 // second.
 func NewCapture(w io.Writer) *Capture {
-	c := &Capture{file: captureFile{w: w, taken: make(chan struct{}, 1)}, flows: map[flowKey]*flow{}}
+	c := &Capture{file: newCaptureFile(w), flows: map[flowKey]*flow{}}
 	c.write(pcapHeader())
 	return c
 }
@@ -63,7 +64,7 @@ func (c *Capture) Flush() error {
 	if closed {
 		return ErrCaptureClosed
 	}
-	return c.file.drain()
+	return c.file.flush()
 }
 
 // Close writes the rest to the file, waits for that, and ends the capture; what connections do later is not captured. It returns the first

@@ -10,9 +10,10 @@ import (
 // A captureFile writes for a Capture, on another goroutine: so a slow file holds up no connection, and one that takes nothing holds all of
 // them up once, and not for long.
 type captureFile struct {
-	w     io.Writer
-	out   sync.Mutex    // held while w is written to; locked before mu
-	taken chan struct{} // has a token when there is room again
+	w       io.Writer
+	out     sync.Mutex    // held while w is written to; locked before mu
+	taken   chan struct{} // has a token when there is room again
+	givenUp chan struct{} // closed when err becomes ErrCaptureBehind
 
 	mu    sync.Mutex
 	buf   []byte
@@ -33,12 +34,17 @@ const (
 // has stopped. The file ends with a whole packet.
 var ErrCaptureBehind = errors.New("the capture's file takes no more data: the capture ends here")
 
+func newCaptureFile(w io.Writer) *captureFile {
+	return &captureFile{w: w, taken: make(chan struct{}, 1), givenUp: make(chan struct{})}
+}
+
 // write takes b, a whole number of packets, to be written soon. There must be only one call at a time.
 func (f *captureFile) write(b []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err == nil && !f.makeRoom(len(b)) && f.err == nil {
 		f.err, f.buf = ErrCaptureBehind, nil
+		close(f.givenUp)
 	}
 	if f.err != nil {
 		return
@@ -56,7 +62,7 @@ func (f *captureFile) write(b []byte) {
 func (f *captureFile) drainAfter(d time.Duration) {
 	f.armed = true
 	if f.timer == nil {
-		f.timer = time.AfterFunc(d, func() { _ = f.drain() })
+		f.timer = time.AfterFunc(d, f.drain)
 	} else {
 		f.timer.Reset(d)
 	}
@@ -82,14 +88,35 @@ func (f *captureFile) makeRoom(n int) bool {
 	return true
 }
 
-// drain writes what there is, and waits for w. It returns the first error.
-func (f *captureFile) drain() error {
+// flush writes what there is, and waits for w, unless w has been given up: a Write that does not come back is left behind. It returns the
+// first error.
+func (f *captureFile) flush() error {
+	if err := f.failed(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); f.drain() }()
+	select {
+	case <-done:
+	case <-f.givenUp:
+	}
+	return f.failed()
+}
+
+func (f *captureFile) failed() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// drain writes what there is.
+func (f *captureFile) drain() {
 	f.out.Lock()
 	defer f.out.Unlock()
 	for {
-		b, err := f.take()
-		if len(b) == 0 || err != nil {
-			return err
+		b := f.take()
+		if len(b) == 0 {
+			return
 		}
 		n, err := f.w.Write(b)
 		if err == nil && n < len(b) {
@@ -104,8 +131,8 @@ func (f *captureFile) drain() error {
 	}
 }
 
-// take returns what is to be written, and makes room.
-func (f *captureFile) take() ([]byte, error) {
+// take returns what is to be written, and makes room. After an error there is nothing.
+func (f *captureFile) take() []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	b := f.buf
@@ -114,12 +141,15 @@ func (f *captureFile) take() ([]byte, error) {
 	case f.taken <- struct{}{}:
 	default:
 	}
-	return b, f.err
+	if f.err != nil {
+		return nil
+	}
+	return b
 }
 
 // stop writes the rest.
 func (f *captureFile) stop() error {
-	err := f.drain()
+	err := f.flush()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.timer != nil {

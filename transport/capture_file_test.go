@@ -34,10 +34,6 @@ func (g *sluice) bytes() []byte {
 	return bytes.Clone(g.got.Bytes())
 }
 
-func newCaptureFile(g *sluice) *captureFile {
-	return &captureFile{w: g, taken: make(chan struct{}, 1)}
-}
-
 // Bytes that a file does not take at once wait, in order; and they reach the file without Flush.
 func TestCaptureFileTakesItsTime(t *testing.T) {
 	g := &sluice{open: make(chan struct{})}
@@ -89,9 +85,26 @@ func TestCaptureFileTakesNothing(t *testing.T) {
 	require.Less(t, time.Since(began), 20*capturePatient)
 	require.NoError(t, client.Close())
 	require.NoError(t, returns(t, drained))
+	require.ErrorIs(t, returns(t, aside(c.Flush)), ErrCaptureBehind)
+	require.ErrorIs(t, returns(t, aside(c.Close)), ErrCaptureBehind)
 	close(g.open)
-	require.ErrorIs(t, c.Flush(), ErrCaptureBehind)
-	require.ErrorIs(t, c.Close(), ErrCaptureBehind)
+}
+
+// A Flush that waits for a file ends when the file is given up.
+func TestCaptureFileGivenUpDuringFlush(t *testing.T) {
+	g := &sluice{open: make(chan struct{})}
+	defer close(g.open)
+	f := newCaptureFile(g)
+	f.write([]byte("first"))
+	flushed := aside(f.flush)
+	require.Eventually(t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.buf) == 0
+	}, 10*time.Second, time.Millisecond, "the Write has not begun")
+	f.write(make([]byte, captureRoom))
+	f.write(make([]byte, captureRoom)) // waits for room in vain
+	require.ErrorIs(t, returns(t, flushed), ErrCaptureBehind)
 }
 
 // The first error of the file is that of the capture.
