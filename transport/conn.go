@@ -20,7 +20,11 @@ func endOfStream(err error) error {
 }
 
 // NetConn is the net.Conn face of a Stream: concurrent callers queue up instead of getting ErrBusy. The stream must not be used
-// otherwise.
+// otherwise. A FullImpl plug-in gets what is left of a deadline as its tmo. If the deadline is moved to an earlier time while a call is
+// waiting, the call is ended as by the end of a context: a Write of a plug-in without Interrupt together with the connection.
+//
+// What ErrPoisoned is to a Stream's writer, the count beside the error is to a net.Conn's: after a Write that ended half-way the next one
+// goes out.
 func NetConn(s *Stream) net.Conn { return &conn{s: s} }
 
 type conn struct {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cnode-go/cnode/test/sockdir"
@@ -368,4 +369,60 @@ func TestNetConnDeadlineBeforeReadAhead(t *testing.T) {
 	n, err := nc.Read(b)
 	require.NoError(t, err)
 	require.Equal(t, "acket, more", string(b[:n]))
+}
+
+// A write's deadline reaches the plug-in as its tmo, and is looked at again when that is over, for it may have been moved. This plug-in has
+// no Interrupt: its Write has to come back by itself.
+func TestNetConnDeadlineIsTmo(t *testing.T) {
+	const first, later = time.Second, 3 * time.Second
+	for name, tt := range map[string]struct {
+		move func(net.Conn) error // after half of the first deadline; nil: nothing
+		ends time.Duration        // 0: not before the peer reads
+		tmos []time.Duration
+	}{
+		"not moved": {nil, first, []time.Duration{first, first}},
+		"moved": {func(c net.Conn) error { return c.SetWriteDeadline(time.Now().Add(later - first/2)) }, later,
+			[]time.Duration{first, first, later - first}},
+		"taken back": {func(c net.Conn) error { return c.SetWriteDeadline(time.Time{}) }, 0, []time.Duration{first, first, Infinite}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cb := memoryCallbacks()
+				cb.Interrupt = nil
+				var tmos []time.Duration
+				write := cb.Write
+				cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+					tmos = append(tmos, tmo)
+					return write(s, p, tmo)
+				}
+				near, far := memoryPair(t, cb)
+				c := NetConn(near)
+				began := time.Now()
+				require.NoError(t, c.SetWriteDeadline(began.Add(first)))
+				var n int
+				written := aside(func() (err error) { n, err = c.Write(make([]byte, 2*memoryWindow)); return err })
+				time.Sleep(first / 2)
+				if tt.move != nil {
+					require.NoError(t, tt.move(c))
+				}
+				if tt.ends > 0 {
+					requireTimeout(t, <-written)
+					require.Equal(t, tt.ends, time.Since(began))
+					require.Equal(t, memoryWindow, n)
+				}
+				time.Sleep(later)
+				_, err := far.Readv(t.Context(), make([]byte, memoryWindow))
+				require.NoError(t, err)
+				if tt.ends == 0 {
+					require.NoError(t, <-written)
+					_, err = far.Readv(t.Context(), make([]byte, memoryWindow))
+					require.NoError(t, err)
+				}
+				require.Equal(t, tt.tmos, tmos)
+				require.NoError(t, c.SetWriteDeadline(time.Time{}))
+				_, err = c.Write([]byte("the connection lives on"))
+				require.NoError(t, err)
+			})
+		})
+	}
 }

@@ -30,8 +30,9 @@ func (d *timer) set(t time.Time) {
 		d.t.Stop()
 		d.t = nil
 	}
-	if d.now == nil || d.now.Err() != nil {
+	if d.now == nil || !d.now.move(t) {
 		d.now = newEpoch()
+		d.now.move(t)
 	}
 	switch left := time.Until(t); {
 	case t.IsZero():
@@ -55,15 +56,43 @@ func (d *timer) set(t time.Time) {
 type epoch struct {
 	done  chan struct{}
 	mu    sync.Mutex
+	until time.Time // zero: without end
 	over  bool
 	funcs map[*func()]struct{}
 }
 
 func newEpoch() *epoch { return &epoch{done: make(chan struct{})} }
 
+// move moves the deadline, unless it has passed: then the epoch ends, and move returns false. So an operation that has seen the deadline
+// pass can wait for the end.
+func (e *epoch) move(t time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.until.IsZero() && time.Until(e.until) <= 0 {
+		e.end()
+	}
+	if e.over {
+		return false
+	}
+	e.until = t
+	return true
+}
+
+// deadline is that of now, which may still be moved; false: there is none.
+func (e *epoch) deadline() (time.Time, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.until, !e.until.IsZero()
+}
+
 func (e *epoch) expire() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.end()
+}
+
+// end is expire; e.mu is held.
+func (e *epoch) end() {
 	if e.over {
 		return
 	}
@@ -96,9 +125,11 @@ func (e *epoch) AfterFunc(f func()) (stop func() bool) {
 	}
 }
 
+// Deadline says that there is none, for that of a context never moves: a context made of this one must not rely on it. See timeLeft.
 func (e *epoch) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (e *epoch) Value(any) any               { return nil }
-func (e *epoch) Done() <-chan struct{}       { return e.done }
+
+func (e *epoch) Value(any) any         { return nil }
+func (e *epoch) Done() <-chan struct{} { return e.done }
 
 func (e *epoch) Err() error {
 	e.mu.Lock()

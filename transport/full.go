@@ -161,10 +161,9 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	}
 	d.cut.Store(false)
 	sliced = sliced && !s.canInterrupt()
-	total := timeLeft(ctx)
 	result := errExited // replaced by nil, a time-out, or the reason to give up; call keeps its own results
 	if err := d.start(func() {
-		result = d.repeat(s, name, call, total, sliced)
+		result = d.repeat(ctx, s, name, call, sliced)
 	}); err != nil {
 		return err
 	}
@@ -212,33 +211,21 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	}
 }
 
-// repeat makes a call until it has done something, failed, or its time is over.
-func (d *side) repeat(s fullSocket, name string, call func(tmo time.Duration) error, total time.Duration, sliced bool) error {
-	bounded := total != Infinite
-	var begin time.Time
-	if bounded { // otherwise begin is not used
-		begin = time.Now()
-	}
+// repeat makes a call until it has done something, failed, or its time is over. The deadline may be moved meanwhile, by that of a NetConn.
+func (d *side) repeat(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error, sliced bool) error {
 	var early haste
 	for {
-		tmo, began := total, begin
-		if bounded || sliced {
-			began = time.Now()
-		}
-		if bounded {
-			tmo = max(total-began.Sub(begin), 0)
-		}
+		tmo := timeLeft(ctx)
+		bounded := tmo != Infinite
 		if sliced {
 			tmo = min(tmo, slice)
 		}
-		err := call(tmo)
-		over := d.giveUp.Load() || d.halted.Load()
-		d.passed = false
-		if bounded || sliced {
-			now := time.Now()
-			d.passed = now.Sub(began) >= tmo
-			over = over || bounded && now.Sub(begin) >= total
+		var began time.Time
+		if tmo != Infinite { // otherwise began is not used
+			began = time.Now()
 		}
+		err := call(tmo)
+		d.passed = tmo != Infinite && time.Since(began) >= tmo
 		switch {
 		case err == nil:
 			return nil
@@ -247,14 +234,14 @@ func (d *side) repeat(s fullSocket, name string, call func(tmo time.Duration) er
 		case interrupted(err) && !d.giveUp.Load():
 		case !interrupted(err) && !timedOut(err, d.passed):
 			return nil
-		case over:
+		case d.giveUp.Load() || d.halted.Load() || bounded && timeLeft(ctx) == 0:
 			return os.ErrDeadlineExceeded
 		case name == "Connect": // the plug-in has a limit of its own; a socket that is half connected cannot connect again
 			return nil
 		case early.hasLost(s, tmo):
 			return s.hasty(name)
 		}
-		// A slice is over, or Interrupt has ended this call together with one of the other direction.
+		// A slice is over, the deadline was moved, or Interrupt has ended this call together with one of the other direction.
 	}
 }
 

@@ -67,7 +67,6 @@ func (d *side) runDirect(ctx context.Context, s fullSocket, name string, call fu
 
 // callDirect returns nil, a time-out, or the reason to give up; call keeps its own results.
 func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error) error {
-	total := timeLeft(ctx)
 	if ctx.Done() != nil {
 		if name == "Read" { // look before watching the context, which costs more
 			d.passed = false
@@ -90,7 +89,7 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 			}
 		}()
 	}
-	return d.repeat(s, name, call, total, false)
+	return d.repeat(ctx, s, name, call, false)
 }
 
 // endDirect has Interrupt called again and again until the call in flight has returned. A call that takes longer than its second makes the

@@ -48,13 +48,7 @@ func ended(ctx context.Context) error {
 }
 
 // hasTime reports whether ctx has time left, so that a time-out now has another cause.
-func hasTime(ctx context.Context) bool {
-	if IsNoWait(ctx) {
-		return false
-	}
-	d, ok := ctx.Deadline()
-	return !ok || time.Until(d) > 0
-}
+func hasTime(ctx context.Context) bool { return timeLeft(ctx) > 0 }
 
 // timeLeft is the tmo for a FullImpl callback.
 func timeLeft(ctx context.Context) time.Duration {
@@ -62,6 +56,9 @@ func timeLeft(ctx context.Context) time.Duration {
 		return 0
 	}
 	d, ok := ctx.Deadline()
+	if e, moves := ctx.(*epoch); moves {
+		d, ok = e.deadline()
+	}
 	if !ok {
 		return Infinite
 	}
