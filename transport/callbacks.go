@@ -27,7 +27,7 @@ const Direct Flags = 1 << 1
 //
 // Errors are syscall.Errno values, wrapped or not; [PosixError] makes them of package net's errors on windows. The SDK repeats a call after
 // EINTR, except those that are made once: Close and Release, which have closed all the same, the hooks, HandshakePacketHeaderSize and
-// CheckPeer. Without [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS included; it ignores tmo,
+// CheckPeer. A callback that returns nothing but EINTR, a hundred times in a row, is ErrContract. Without [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS included; it ignores tmo,
 // and leaves the descriptor's mode to the SDK. It must not return EAGAIN for a reason of its own (a rate limit): the SDK then waits for the
 // descriptor, which is ready. With FullImpl it takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the
 // descriptor's mode as it found it. A tmo of 0 is one try, which succeeds if the operation is ready. Package net does not try at all once a

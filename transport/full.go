@@ -42,6 +42,7 @@ type fullSocket interface {
 	prod(d *side)
 	interrupts() int64
 	hasty(callback string) error
+	endless(callback string) error
 	canInterrupt() bool
 	closed() <-chan struct{}
 }
@@ -101,7 +102,7 @@ const (
 	enoughTime = 10 * time.Millisecond // a callback that has so much time left must wait
 )
 
-// hasLost counts a time-out and reports whether there have been too many. left is the time that the call still had.
+// hasLost counts a time-out, or an EINTR, and reports whether there have been too many. left is the time that the call still had.
 func (h *haste) hasLost(s fullSocket, left time.Duration) bool {
 	if left != Infinite && left < enoughTime {
 		return false
@@ -214,7 +215,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 // repeat makes a call until it has done something, failed, or its time is over. The deadline may be moved meanwhile, by that of a NetConn.
 func (d *side) repeat(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error, sliced bool) error {
 	var early haste
-	for {
+	for repeats := 0; ; repeats++ {
 		tmo := timeLeft(ctx)
 		bounded := tmo != Infinite
 		if sliced {
@@ -231,17 +232,20 @@ func (d *side) repeat(ctx context.Context, s fullSocket, name string, call func(
 			return nil
 		case d.cut.Load(): // an error that shutdown(2) has caused is not the call's own
 			return os.ErrDeadlineExceeded
-		case interrupted(err) && !d.giveUp.Load():
+		case interrupted(err) && repeats < maxRepeats && !d.giveUp.Load():
 		case !interrupted(err) && !timedOut(err, d.passed):
 			return nil
 		case d.giveUp.Load() || d.halted.Load() || bounded && timeLeft(ctx) == 0:
 			return os.ErrDeadlineExceeded
-		case name == "Connect": // the plug-in has a limit of its own; a socket that is half connected cannot connect again
+		case name == "Connect" && !interrupted(err): // the plug-in has a limit of its own; a socket that is half connected cannot connect again
 			return nil
-		case early.hasLost(s, tmo):
+		case !early.hasLost(s, tmo):
+		case interrupted(err):
+			return s.endless(name)
+		default:
 			return s.hasty(name)
 		}
-		// A slice is over, the deadline was moved, or Interrupt has ended this call together with one of the other direction.
+		// A slice is over, the deadline was moved, Interrupt has ended this call together with one of the other direction, or a signal has.
 	}
 }
 

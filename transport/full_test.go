@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"runtime"
 	"sync"
@@ -271,8 +272,8 @@ func TestFullTimeouts(t *testing.T) {
 	}
 }
 
-// A callback that returns time-outs in no time is at fault; a callback that has waited for a while each time, or has little time left, is
-// not.
+// A callback that returns time-outs, or EINTR, in no time is at fault; a callback that has waited for a while each time, or has little time
+// left, is not.
 func TestFullHaste(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
@@ -283,18 +284,53 @@ func TestFullHaste(t *testing.T) {
 		{"after a while", noTime + 1, time.Second, context.DeadlineExceeded},
 		{"near the end", enoughTime / 1000, enoughTime - 1, context.DeadlineExceeded},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				cb := memoryCallbacks()
-				cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) {
-					time.Sleep(tt.takes)
-					return 0, os.ErrDeadlineExceeded
-				}
-				c, _ := memoryPair(t, cb)
-				_, err := c.Read(within(t, tt.ctx), make([]byte, 1))
-				require.ErrorIs(t, err, tt.want)
+		for _, returned := range []error{os.ErrDeadlineExceeded, syscall.EINTR} {
+			t.Run(tt.name+" "+returned.Error(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cb := memoryCallbacks()
+					cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) {
+						time.Sleep(tt.takes)
+						return 0, returned
+					}
+					c, _ := memoryPair(t, cb)
+					_, err := c.Read(within(t, tt.ctx), make([]byte, 1))
+					require.ErrorIs(t, err, tt.want)
+				})
 			})
-		})
+		}
+	}
+}
+
+// What ends a call, or makes it a single try, ends one that returns EINTR again and again, too.
+func TestFullEINTR(t *testing.T) {
+	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
+		for name, tt := range map[string]struct {
+			ctx  context.Context
+			ends func(*Stream) error
+			want error
+		}{
+			"NoWait": {NoWait(), nil, os.ErrDeadlineExceeded},
+			"Pause":  {context.Background(), func(c *Stream) error { return c.PauseRead(context.Background()) }, ErrPaused},
+			"Close":  {context.Background(), (*Stream).Close, net.ErrClosed},
+		} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cb := memoryCallbacks()
+					cb.Flags = flags
+					cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) {
+						time.Sleep(noTime + 1)
+						return 0, syscall.EINTR
+					}
+					c, _ := memoryPair(t, cb)
+					read := aside(func() error { return second(c.Read(tt.ctx, make([]byte, 1))) })
+					if tt.ends != nil {
+						time.Sleep(time.Second)
+						require.NoError(t, tt.ends(c))
+					}
+					require.ErrorIs(t, <-read, tt.want)
+				})
+			})
+		}
 	}
 }
 

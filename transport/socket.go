@@ -133,10 +133,8 @@ func (s *socket[C]) ready(polls bool) error {
 
 // getFD asks the plug-in for its descriptor.
 func (s *socket[C]) getFD() (int, error) {
-	fd, err := s.callGetFD()
-	for interrupted(err) {
-		fd, err = s.callGetFD()
-	}
+	fd := -1
+	err := s.guard("GetFD", func() (err error) { fd, err = s.cb.GetFD(s.c); return err })
 	switch {
 	case s.full && fd == -1 && errors.Is(err, errors.ErrUnsupported):
 		return -1, nil
@@ -148,11 +146,6 @@ func (s *socket[C]) getFD() (int, error) {
 		return -1, contractError("GetFD", "%d is not an open descriptor", fd)
 	}
 	return fd, nil
-}
-
-func (s *socket[C]) callGetFD() (fd int, err error) {
-	defer s.caught("GetFD", &err)
-	return s.cb.GetFD(s.c)
 }
 
 // sameFD checks that the plug-in still names the descriptor that it named first.
@@ -224,11 +217,22 @@ func (s *socket[C]) caught(callback string, err *error) {
 
 // guard makes a call that does not wait, and repeats it after EINTR.
 func (s *socket[C]) guard(callback string, f func() error) error {
-	for {
+	for range maxRepeats {
 		if err := s.single(callback, f); !interrupted(err) {
 			return err
 		}
 	}
+	return s.endless(callback)
+}
+
+// maxRepeats is how many times a callback is called in a row that returns EINTR each time.
+const maxRepeats = 100
+
+// endless makes a socket dead whose callback returns nothing but EINTR.
+func (s *socket[C]) endless(callback string) error {
+	err := contractError(callback, "%v again and again", syscall.EINTR)
+	s.fail(err)
+	return err
 }
 
 // single makes a call that must be made once only, whatever comes of it.

@@ -109,7 +109,7 @@ func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
 // shares it may have put it into blocking mode.
 func (s *socket[C]) tryAccept(uintptr) bool {
 	a := &s.acc
-	for {
+	for range maxRepeats {
 		if a.err = setNonblock(s.fd, false); a.err != nil {
 			return true
 		}
@@ -122,4 +122,6 @@ func (s *socket[C]) tryAccept(uintptr) bool {
 			return true
 		}
 	}
+	a.err = s.endless("Accept")
+	return true
 }

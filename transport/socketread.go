@@ -90,7 +90,7 @@ type readTries[C any] socket[C]
 func (t *readTries[C]) try() bool {
 	s := (*socket[C])(t)
 	r := &s.rd
-	for {
+	for range maxRepeats {
 		switch r.n, r.err = s.callRead(r.p, 0); {
 		case r.n != 0 || r.err == nil:
 			s.incoming.took(r.n)
@@ -102,4 +102,6 @@ func (t *readTries[C]) try() bool {
 			return true
 		}
 	}
+	r.err = s.endless("Read")
+	return true
 }

@@ -93,7 +93,7 @@ type writeTries[C any] socket[C]
 func (t *writeTries[C]) try() bool {
 	s := (*socket[C])(t)
 	w := &s.wr
-	for {
+	for range maxRepeats {
 		switch w.n, w.err = s.callWrite(w.v, 0); {
 		case w.n != 0 || w.err == nil:
 			return true
@@ -104,4 +104,6 @@ func (t *writeTries[C]) try() bool {
 			return true
 		}
 	}
+	w.err = s.endless(s.writer(w.v))
+	return true
 }

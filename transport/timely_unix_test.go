@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // Where the SDK waits, a callback's own time-out is reported as a breach of its contract: the SDK would not know when to try again.
@@ -43,10 +44,7 @@ func TestTimeoutOfItsOwn(t *testing.T) {
 		require.NoError(t, err)
 		c, _ := pair(t, tr, loopback())
 		err = returns(t, aside(func() error { return tt.call(c) }))
-		var fault *CallbackError
-		require.ErrorAs(t, err, &fault, tt.callback)
-		require.Equal(t, tt.callback, fault.Callback)
-		require.ErrorIs(t, err, ErrContract)
+		requireFault(t, err, tt.callback)
 		require.ErrorContains(t, err, late.Error())
 		require.False(t, isTimeout(err), "it is none of the caller's")
 	}
@@ -59,5 +57,52 @@ func TestTimeoutOfItsOwn(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	_, err = l.Accept(soon(t))
+	require.ErrorIs(t, err, ErrContract)
+}
+
+// A callback that returns EINTR again and again is at fault; it does not keep its caller for ever.
+func TestEndlessEINTR(t *testing.T) {
+	none := func() (int, error) { return 0, unix.EINTR }
+	for callback, tt := range map[string]struct {
+		breaks func(cb *Callbacks[int])
+		call   func(c *Stream) error
+	}{
+		"Read": {func(cb *Callbacks[int]) { cb.Read = func(int, []byte, time.Duration) (int, error) { return none() } },
+			func(c *Stream) error { return second(c.Read(context.Background(), make([]byte, 1))) }},
+		"Write": {func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return none() } },
+			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"))) }},
+		"Writev": {func(cb *Callbacks[int]) {
+			cb.Writev = func(int, [][]byte, time.Duration) (int64, error) { return 0, unix.EINTR }
+		},
+			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"), []byte("y"))) }},
+		"CloseWrite": {func(cb *Callbacks[int]) { cb.CloseWrite = func(int) error { return unix.EINTR } }, (*Stream).CloseWrite},
+		"Pending": {func(cb *Callbacks[int]) { cb.Pending = func(int) (int, error) { return none() } },
+			func(c *Stream) error { return second(c.PendingBytes()) }},
+	} {
+		cb := TCPCallbacks()
+		tt.breaks(&cb)
+		tr, err := New(cb, nil)
+		require.NoError(t, err)
+		c, _ := pair(t, tr, loopback())
+		requireFault(t, returns(t, aside(func() error { return tt.call(c) })), callback)
+		requireFault(t, second(c.Read(NoWait(), make([]byte, 1))), callback)
+	}
+
+	cb := TCPCallbacks()
+	cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, unix.EINTR }
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l, err := tr.Listen(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	requireFault(t, returns(t, aside(func() error { return second(l.Accept(soon(t))) })), "Accept")
+}
+
+// requireFault requires a breach of the contract by a callback.
+func requireFault(t *testing.T, err error, callback string) {
+	t.Helper()
+	var fault *CallbackError
+	require.ErrorAs(t, err, &fault, callback)
+	require.Equal(t, callback, fault.Callback)
 	require.ErrorIs(t, err, ErrContract)
 }
