@@ -148,6 +148,10 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}
+	if err := q.s.usable(); err != nil { // the writer, on another goroutine, would find out too late for this caller
+		q.mu.Unlock()
+		return opError("post", q.s.remote, err)
+	}
 	small := n < combineMax
 	fits := q.queued+n <= q.limit || mode&Urgent != 0
 	if IsNoWait(ctx) && q.writing && !(small && fits) && mode&Urgent == 0 {

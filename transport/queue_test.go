@@ -437,6 +437,20 @@ func TestQueueEmptyPost(t *testing.T) {
 	require.NoError(t, q.Flush(NoWait()), "nothing to wait for")
 }
 
+// A post on a closed stream fails, also where another goroutine would write it; what the queue has failed with before that is the reason.
+func TestQueuePostAfterClose(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, _ *Stream) {
+		q, ended := NewQueue(c, nil), NewQueue(c, nil)
+		ended.End(syscall.EPIPE)
+		require.NoError(t, c.Close())
+		for _, mode := range []PostMode{0, Burst, Urgent} {
+			require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, mode), net.ErrClosed)
+			require.ErrorIs(t, ended.Post(soon(t), []byte("x"), nil, mode), syscall.EPIPE)
+		}
+		require.NoError(t, q.Flush(soon(t)), "nothing was taken")
+	})
+}
+
 // A post that has begun to go out when its context ends goes out whole.
 func TestQueueCancelledHalfWay(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())

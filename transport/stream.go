@@ -82,18 +82,34 @@ func (s *Stream) RemoteAddr() Addr { return s.remote }
 
 // Descriptor is the plug-in's file descriptor, which stays the plug-in's; errors.ErrUnsupported where it has none.
 func (s *Stream) Descriptor() (int, error) {
+	if err := s.usable(); err != nil {
+		return -1, opError("descriptor", s.remote, err)
+	}
 	fd, err := s.car.descriptor()
 	return fd, opError("descriptor", s.remote, err)
 }
 
 // SyscallConn gives access to the descriptor (outside Linux to a duplicate of it), for socket options and the like. errors.ErrUnsupported
 // where the plug-in has none. FullImpl plug-ins read, write and wait by themselves: for them only Control works.
-func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.car.syscallConn() }
+func (s *Stream) SyscallConn() (syscall.RawConn, error) {
+	raw, err := s.rawConn()
+	return raw, opError("syscall conn", s.remote, err)
+}
+
+func (s *Stream) rawConn() (syscall.RawConn, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	return s.car.syscallConn()
+}
 
 // HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4. By the
 // contract it is asked once, before the first byte, so the caller, who makes the handshake, has to keep the answer. It waits for the
 // callback, up to a second beyond the end of ctx (ErrUnresponsive). Another size is ErrContract; an error of the callback is returned.
 func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
+	if err := s.usable(); err != nil {
+		return 0, opError("handshake packet header size", s.remote, err)
+	}
 	n, err := s.car.headerSize(ctx)
 	return n, opError("handshake packet header size", s.remote, err)
 }
@@ -102,6 +118,9 @@ func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
 // AcceptHandshakeComplete. It waits for the hook, up to a second beyond the end of ctx (ErrUnresponsive). An error of the hook closes the
 // stream and is returned; nil where the plug-in has no hook. It is called once for a stream.
 func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
+	if err := s.usable(); err != nil {
+		return opError("handshake complete", s.remote, err)
+	}
 	err := s.car.complete(ctx, initiated)
 	if err != nil {
 		_ = s.Close() // its error would say no more
@@ -112,6 +131,9 @@ func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
 // CheckPeer asks the plug-in whether the peer may call itself name, and waits for the answer, up to a second beyond the end of ctx
 // (ErrUnresponsive). An error refuses the peer; nil also where the plug-in has no such check.
 func (s *Stream) CheckPeer(ctx context.Context, name string) error {
+	if err := s.usable(); err != nil {
+		return opError("check peer", s.remote, err)
+	}
 	return opError("check peer", s.remote, s.car.checkPeer(ctx, name))
 }
 

@@ -72,6 +72,44 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// A stream that was disconnected, or taken over, reaches its socket no more: that may be another stream's.
+func TestUseAfterDisconnect(t *testing.T) {
+	uses := map[string]func(*Stream) error{
+		"HandshakePacketHeaderSize": func(s *Stream) error { return second(s.HandshakePacketHeaderSize(soon(t))) },
+		"CheckPeer":                 func(s *Stream) error { return s.CheckPeer(soon(t), "n@h") },
+		"HandshakeComplete":         func(s *Stream) error { return s.HandshakeComplete(soon(t), true) },
+		"PendingBytes":              func(s *Stream) error { return second(s.PendingBytes()) },
+		"Descriptor":                func(s *Stream) error { return second(s.Descriptor()) },
+		"SyscallConn":               func(s *Stream) error { return second(s.SyscallConn()) },
+		"Unacknowledged":            func(s *Stream) error { return second(s.Unacknowledged()) },
+		"CloseWrite":                (*Stream).CloseWrite,
+		"PauseRead":                 func(s *Stream) error { return s.PauseRead(soon(t)) },
+		"Readv":                     func(s *Stream) error { return second(s.Readv(soon(t), make([]byte, 1))) },
+		"Writev":                    func(s *Stream) error { return second(s.Writev(soon(t), make([]byte, 1))) },
+		"Post":                      func(s *Stream) error { return NewQueue(s, nil).Post(soon(t), []byte("x"), nil, 0) },
+	}
+	ends := map[string]func(*Stream) error{"Disconnect": (*Stream).Disconnect}
+	for name, over := range overStreams {
+		ends[name] = func(s *Stream) error { open(t)(over(s)); return nil }
+	}
+	for name, end := range ends {
+		cb := memoryCallbacks()
+		touched := func(*memorySocket) error { t.Error("a callback was called"); return nil }
+		cb.ConnectHandshakeComplete = touched
+		cb.CheckPeer = func(s *memorySocket, _ string) error { return touched(s) }
+		cb.HandshakePacketHeaderSize = func(s *memorySocket) (int, error) { return 2, touched(s) }
+		cb.CloseWrite = touched
+		c, _ := memoryPair(t, cb)
+		require.NoError(t, end(c), name)
+		for use, f := range uses {
+			err := f(c)
+			var op *OpError
+			require.ErrorAs(t, err, &op, "%s after %s", use, name)
+			require.ErrorIs(t, err, syscall.ENOTCONN, "%s after %s", use, name)
+		}
+	}
+}
+
 // A stream that cannot be taken over stays as it is.
 func TestTakeOverRefused(t *testing.T) {
 	for name, over := range overStreams {

@@ -7,7 +7,7 @@ import "time"
 // peer's system acknowledges even what its program does not read. Unacknowledged does not wait. errors.ErrUnsupported if the system does
 // not tell: it is for TCP on Linux (tcp(7), TCP_INFO), whichever plug-in the descriptor belongs to.
 func (s *Stream) Unacknowledged() (time.Duration, error) {
-	raw, err := s.SyscallConn()
+	raw, err := s.rawConn()
 	if err != nil {
 		return 0, opError("unacknowledged", s.remote, err)
 	}
