@@ -5,11 +5,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -338,6 +341,71 @@ func TestExportRunsAlone(t *testing.T) {
 		require.NoError(t, returns(t, exported), name)
 	}
 	require.Zero(t, met.Load(), "met something beside it")
+}
+
+// Close and Release have a second of their own, after that of the calls in flight.
+func TestCloseHasItsSecond(t *testing.T) {
+	const most = unresponsiveAfter
+	for _, tt := range []struct {
+		name        string
+		read, takes time.Duration // how long a Read in flight and the callback take
+		exits       bool
+		want        error
+	}{
+		{"in time", 0, most - 1, false, nil},
+		{"after a call in flight", most - 1, most - 1, false, nil},
+		{"too late", 0, most + 1, false, ErrUnresponsive},
+		{"ends its goroutine", 0, 0, true, ErrPanic},
+	} {
+		for callback, end := range map[string]func(*Stream) error{"Close": (*Stream).Close, "Release": (*Stream).Release} {
+			t.Run(tt.name+" "+callback, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cb := memoryCallbacks()
+					var mine atomic.Pointer[memorySocket]
+					closing := cb.Close
+					last := func(s *memorySocket) error {
+						if s == mine.Load() {
+							time.Sleep(tt.takes)
+							defer closing(s)
+							if tt.exits {
+								runtime.Goexit()
+							}
+							return nil
+						}
+						return closing(s)
+					}
+					cb.Close, cb.Release = last, last
+					told := make(chan struct{}, 1)
+					cb.Interrupt = func(*memorySocket) {
+						select {
+						case told <- struct{}{}:
+						default:
+						}
+					}
+					cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) {
+						<-told
+						time.Sleep(tt.read)
+						return 0, os.ErrDeadlineExceeded
+					}
+					c, _ := memoryPair(t, cb)
+					mine.Store(c.car.(*socket[*memorySocket]).c)
+					read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+					synctest.Wait()
+					began := time.Now()
+					err := end(c)
+					require.Equal(t, tt.read+min(tt.takes, most), time.Since(began))
+					require.ErrorIs(t, <-read, net.ErrClosed)
+					require.ErrorIs(t, err, tt.want)
+					if tt.want != nil {
+						var fault *CallbackError
+						require.ErrorAs(t, err, &fault)
+						require.Equal(t, callback, fault.Callback)
+					}
+					time.Sleep(most) // one that is late comes back
+				})
+			})
+		}
+	}
 }
 
 // Callbacks that are called once by the contract are not repeated after EINTR: an interrupted close(2) may have freed the number, and

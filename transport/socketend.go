@@ -31,21 +31,23 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 			s.closeErr = s.finish(name, last)
 			return
 		}
+		returned, left := s.quiesce()
+		if !returned {
+			s.closeErr = &CallbackError{s.calls.names(), ErrUnresponsive}
+			go func() { left(); _ = s.finish(name, last) }()
+			return
+		}
 		done := make(chan error, 1)
 		go func() {
-			returned, left := s.quiesce()
-			if !returned {
-				done <- &CallbackError{s.calls.names(), ErrUnresponsive}
-				left()
-				_ = s.finish(name, last)
-				return
-			}
-			done <- s.finish(name, last)
+			err := errExited
+			defer func() { done <- err }()
+			err = s.finish(name, last)
 		}()
-		t := time.NewTimer(2 * unresponsiveAfter)
+		t := time.NewTimer(unresponsiveAfter)
 		defer t.Stop()
 		select {
-		case s.closeErr = <-done:
+		case err := <-done:
+			s.closeErr = s.exited(name, err)
 		case <-t.C:
 			s.closeErr = s.unresponsive(name)
 		}
