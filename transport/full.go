@@ -382,6 +382,7 @@ func (s *socket[C]) connectFull(ctx context.Context, addr Addr) error {
 
 func (s *socket[C]) callConnect(addr Addr, tmo time.Duration) (err error) {
 	defer s.caught("Connect", &err)
+	err = errExited
 	s.calls.begin("Connect")
 	defer s.calls.end("Connect")
 	return s.cb.Connect(s.c, addr, tmo)

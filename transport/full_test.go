@@ -579,19 +579,30 @@ func TestFullExits(t *testing.T) {
 	}
 }
 
-// With Direct such a callback ends its caller's goroutine; the socket can be closed all the same.
+// With Direct such a callback ends its caller's goroutine. Later calls get the error, and the socket can be closed all the same.
 func TestDirectExits(t *testing.T) {
 	cb := memoryCallbacks()
 	cb.Flags |= Direct
 	cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { runtime.Goexit(); return 0, nil }
 	c, _ := memoryPair(t, cb)
+	requireExit(t, "Read", func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+	require.NoError(t, c.Close())
+}
+
+// requireExit requires that a callback ends the goroutine of its call, and that its socket is broken then.
+func requireExit(t *testing.T, callback string, call func() error) {
+	t.Helper()
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		_, _ = c.Read(context.Background(), make([]byte, 1))
+		_ = call()
 	}()
 	returns(t, gone)
-	require.NoError(t, c.Close())
+	err := returns(t, aside(call))
+	var fault *CallbackError
+	require.ErrorAs(t, err, &fault)
+	require.Equal(t, callback, fault.Callback)
+	require.ErrorIs(t, err, ErrPanic)
 }
 
 // The buffer of a Read that was left behind belongs to the callback: bytes that had been read before are put back into another buffer.

@@ -207,11 +207,14 @@ func (s *socket[C]) usable() error {
 	}
 }
 
-// caught turns a panic of a callback into an error; it is deferred around every call into the plug-in.
+// caught turns a panic of a callback into an error; it is deferred around every call into the plug-in. *err is errExited before the call, and
+// stays so if the call ends its goroutine: later calls get an error then.
 func (s *socket[C]) caught(callback string, err *error) {
 	if r := recover(); r != nil {
 		*err = &CallbackError{callback, fmt.Errorf("%w: %v", ErrPanic, r)}
 		s.fail(*err)
+	} else if *err == errExited {
+		*err = s.exited(callback, errExited)
 	}
 }
 
@@ -238,6 +241,7 @@ func (s *socket[C]) endless(callback string) error {
 // single makes a call that must be made once only, whatever comes of it.
 func (s *socket[C]) single(callback string, f func() error) (err error) {
 	defer s.caught(callback, &err)
+	err = errExited
 	return f()
 }
 

@@ -98,6 +98,7 @@ func (s *socket[C]) acceptedLate() {
 
 func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
 	defer s.caught("Accept", &err)
+	err = errExited
 	if !s.prompt {
 		s.calls.begin("Accept")
 		defer s.calls.end("Accept")

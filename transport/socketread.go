@@ -76,6 +76,7 @@ func advice(n int64) string {
 
 func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 	defer s.caught("Read", &err)
+	err = errExited
 	if !s.prompt {
 		s.calls.begin("Read")
 		defer s.calls.end("Read")

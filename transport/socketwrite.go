@@ -73,6 +73,7 @@ func (s *socket[C]) writer(v [][]byte) string {
 func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error) {
 	name := s.writer(v)
 	defer s.caught(name, &err)
+	err = errExited
 	if !s.prompt {
 		s.calls.begin(name)
 		defer s.calls.end(name)
