@@ -171,18 +171,18 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		if err := q.turn(ctx, c); err != nil {
 			return err
 		}
-		return q.write(ctx, head, body)
-	}
-	q.writing = true
-	if small && mode&Burst != 0 || (small || mode&Urgent != 0) && q.s.car.takesItsTime() {
+	case small && mode&Burst != 0 || (small || mode&Urgent != 0) && q.s.car.takesItsTime():
+		q.writing = true
 		q.add(head, body, mode)
 		q.mu.Unlock()
 		go q.flushFn()
 		return nil
+	default:
+		q.writing = true
+		q.mu.Unlock()
 	}
-	q.mu.Unlock()
-	if small || mode&Urgent != 0 {
-		return q.write(NoWait(), head, body)
+	if small || mode&Urgent != 0 { // the queue has room for what the socket does not take
+		ctx = NoWait()
 	}
 	return q.write(ctx, head, body)
 }

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -249,6 +250,33 @@ func TestQueueBackPressure(t *testing.T) {
 		_, err = s.Read(NoWait(), got)
 		require.True(t, isTimeout(err), "a cancelled post was sent")
 	})
+}
+
+// A small post waits while the queue is full, and no longer: when its turn has come the queue has room for it, whatever the socket takes.
+func TestQueueRoomForSmallPost(t *testing.T) {
+	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
+		synctest.Test(t, func(t *testing.T) {
+			cb := memoryCallbacks()
+			cb.Flags = flags
+			c, s := memoryPair(t, cb)
+			_, err := c.Writev(t.Context(), make([]byte, memoryWindow)) // the socket takes no more
+			require.NoError(t, err)
+			q := NewQueue(c, &QueueOptions{Limit: 1000})
+			require.NoError(t, q.Post(t.Context(), make([]byte, 800), nil, 0))
+			posted := aside(func() error { return q.Post(within(t, time.Second), make([]byte, 400), nil, 0) })
+			synctest.Wait()
+			require.Empty(t, posted, "the queue is full")
+			k, err := s.Read(t.Context(), make([]byte, 800)) // not ahead
+			require.NoError(t, err)
+			require.Equal(t, 800, k)
+			require.NoError(t, <-posted)
+			n, _ := q.Buffered()
+			require.Equal(t, 400, n)
+			_, err = s.Readv(t.Context(), make([]byte, memoryWindow+400))
+			require.NoError(t, err)
+			require.NoError(t, q.Flush(t.Context()))
+		})
+	}
 }
 
 // Flush does not wait for bytes that have been withdrawn, whenever that was.
