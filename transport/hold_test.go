@@ -516,6 +516,7 @@ func TestPauseListener(t *testing.T) {
 			go func() { _, err := l.Accept(context.Background()); accepted <- err }()
 			require.NoError(t, l.Pause(soon(t)))
 			require.ErrorIs(t, <-accepted, ErrPaused)
+			require.ErrorIs(t, l.Pause(soon(t)), ErrPaused, "twice")
 			c, err := tr.Connect(soon(t), l.Addr())
 			require.NoError(t, err)
 			defer c.Close()
@@ -525,6 +526,10 @@ func TestPauseListener(t *testing.T) {
 			s, err := l.Accept(soon(t))
 			require.NoError(t, err)
 			require.NoError(t, s.Close())
+			require.NoError(t, l.Pause(soon(t)), "a second time")
+			l.Resume()
+			require.NoError(t, l.Close())
+			require.NoError(t, l.Pause(soon(t)), "there is nothing to stop")
 		})
 	}
 }

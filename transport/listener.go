@@ -118,13 +118,20 @@ func (l *Listener) KeepsPath() bool { return l.keepsPath.Load() }
 func (l *Listener) Release() error { return opError("release", l.addr, l.sock.release()) }
 
 // Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until Resume, while connections go on to arrive
-// in the backlog. It waits until no Accept is in progress; when ctx ends before, the listener goes on and the error is ctx's.
+// in the backlog. It waits until no Accept is in progress; when ctx ends before, the listener goes on and the error is ctx's. ErrPaused if
+// the listener is paused already, or another call is about to pause it. A listener that is closed accepts nothing any more: that is nil.
 func (l *Listener) Pause(ctx context.Context) error {
 	if err := ended(ctx); err != nil {
 		return opError("pause", l.addr, err)
 	}
+	if l.paused.Load() { // or about to be: see Stream.pause
+		return opError("pause", l.addr, ErrPaused)
+	}
 	l.pausing.Lock()
 	defer l.pausing.Unlock()
+	if l.paused.Load() {
+		return opError("pause", l.addr, ErrPaused)
+	}
 	if l.idle == nil {
 		l.idle = make(chan struct{}, 1)
 	}
