@@ -42,6 +42,7 @@ type Stream struct {
 	taken  [][]byte // buffers filled by the PDU in progress
 	ahead  atomic.Int64
 	yields bool
+	broken error // the last read failed with it
 
 	// Owned by the writer.
 	poison error
@@ -228,7 +229,8 @@ func (s *Stream) endWrite() {
 }
 
 // Read reads what is there, at least one byte, into p, and waits for that until ctx ends or the stream is closed. io.EOF, not wrapped, is
-// the end of the stream; a p of length 0 is EINVAL. After the end of ctx reading can go on.
+// the end of the stream; a p of length 0 is EINVAL. After the end of ctx reading can go on. Once reading has failed otherwise, as with
+// ECONNRESET, what had come before can still be read, and then the error comes again, in place of io.EOF.
 func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -263,7 +265,26 @@ func (s *Stream) receive(ctx context.Context, p []byte, mid bool) (int, error) {
 	}
 	s.car.midPacket(mid)
 	s.noteAhead()
-	return s.car.read(ctx, p)
+	n, err := s.car.read(ctx, p)
+	if err != nil || s.broken != nil {
+		err = s.lastError(err)
+	}
+	return n, err
+}
+
+// lastError returns a read's error. The system tells of a reset once, and then of the end of the stream, as if that were in good order: in
+// its place the error comes again.
+func (s *Stream) lastError(err error) error {
+	switch {
+	case err == nil: // it was none that lasts
+		s.broken = nil
+	case err == io.EOF && s.broken != nil:
+		return s.broken
+	case err == io.EOF, isOver(err), exhausted(err): // these pass
+	default:
+		s.broken = err
+	}
+	return err
 }
 
 // consume copies from what was read ahead.

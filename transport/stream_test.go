@@ -550,3 +550,82 @@ func TestStreamReleasedReadsNothing(t *testing.T) {
 		require.ErrorIs(t, err, net.ErrClosed)
 	})
 }
+
+// A connection that was reset does not end in good order: what had come before the reset can be read, and then the error comes again.
+func TestReadAfterReset(t *testing.T) {
+	l, err := TCP().Listen(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	s, err := l.Accept(soon(t))
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = peer.Write([]byte("abc"))
+	require.NoError(t, err)
+	p := make([]byte, 10)
+	require.ErrorIs(t, second(s.Readv(within(t, 20*time.Millisecond), p)), context.DeadlineExceeded)
+	require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
+	require.NoError(t, peer.Close())
+	for range 3 {
+		require.ErrorIs(t, second(s.Readv(soon(t), p)), syscall.ECONNRESET)
+	}
+	n, err := s.Read(soon(t), p)
+	require.NoError(t, err)
+	require.Equal(t, "abc", string(p[:n]))
+	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
+	s, err = TraceStream(s, TraceOptions{})
+	require.NoError(t, err)
+	defer s.Close()
+	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
+}
+
+// An error takes the place of a later io.EOF unless it concerns only the read that it ended, or bytes have come since.
+func TestReadErrorLasts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err   error // of the first read
+		bytes int   // of the second one; the third is the end
+		want  error // of the third
+	}{
+		"a reset":               {syscall.ECONNRESET, 0, syscall.ECONNRESET},
+		"the plug-in's own":     {io.ErrUnexpectedEOF, 0, io.ErrUnexpectedEOF},
+		"a dead peer":           {syscall.ETIMEDOUT, 0, syscall.ETIMEDOUT},
+		"bytes came since":      {syscall.EIO, 1, io.EOF},
+		"a time-out":            {os.ErrDeadlineExceeded, 0, io.EOF},
+		"EAGAIN":                {syscall.EAGAIN, 0, io.EOF},
+		"cancelled":             {context.Canceled, 0, io.EOF},
+		"a lack of descriptors": {syscall.EMFILE, 0, io.EOF},
+		"the end of the stream": {io.EOF, 0, io.EOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			cb := memoryCallbacks()
+			calls := 0
+			cb.Read = func(_ *memorySocket, p []byte, tmo time.Duration) (int, error) {
+				switch calls++; calls {
+				case 1:
+					if tt.err == context.Canceled {
+						cancel()
+						return 0, os.ErrDeadlineExceeded
+					}
+					return 0, tt.err
+				case 2:
+					return tt.bytes, nil
+				}
+				return 0, nil
+			}
+			c, _ := memoryPair(t, cb)
+			p := make([]byte, 8)
+			if timedOut(tt.err, false) {
+				ctx = NoWait()
+			}
+			require.Error(t, second(c.Read(ctx, p)))
+			if tt.bytes > 0 {
+				require.NoError(t, second(c.Read(soon(t), p)))
+			}
+			require.ErrorIs(t, second(c.Readv(soon(t), p)), tt.want)
+			require.ErrorIs(t, second(c.Read(soon(t), p)), tt.want)
+		})
+	}
+}

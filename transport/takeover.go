@@ -24,5 +24,6 @@ func (s *Stream) over(wrap func(*Stream) carrier) (*Stream, error) {
 	taken.unread(s.buf[s.r:s.w])
 	taken.ahead.Store(int64(taken.w - taken.r))
 	s.r, s.w = 0, 0
+	taken.broken = s.broken
 	return taken, nil
 }
