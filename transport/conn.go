@@ -25,10 +25,13 @@ func endOfStream(err error) error {
 //
 // What ErrPoisoned is to a Stream's writer, the count beside the error is to a net.Conn's: after a Write that ended half-way the next one
 // goes out.
-func NetConn(s *Stream) net.Conn { return &conn{s: s} }
+//
+// LocalAddr is asked for by NetConn, and is known after Close, too.
+func NetConn(s *Stream) net.Conn { return &conn{s: s, local: orNone(s.LocalAddr())} }
 
 type conn struct {
 	s                     *Stream
+	local                 net.Addr
 	reading, writing      sync.Mutex
 	readUntil, writeUntil timer
 }
@@ -82,7 +85,7 @@ func (c *conn) SyscallConn() (syscall.RawConn, error) { return c.s.SyscallConn()
 // CloseWrite ends the sending direction.
 func (c *conn) CloseWrite() error { return c.s.CloseWrite() }
 
-func (c *conn) LocalAddr() net.Addr  { return orNone(c.s.LocalAddr()) }
+func (c *conn) LocalAddr() net.Addr  { return c.local }
 func (c *conn) RemoteAddr() net.Addr { return orNone(c.s.RemoteAddr()) }
 
 func orNone(a Addr) net.Addr {

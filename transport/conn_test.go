@@ -316,6 +316,17 @@ func TestNetConnAddresses(t *testing.T) {
 	require.Equal(t, NetConn(s).LocalAddr().String(), NetConn(c).RemoteAddr().String())
 }
 
+func TestNetConnAddressesAfterClose(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, s net.Conn) {
+		for _, end := range []net.Conn{c, s} {
+			local, remote := end.LocalAddr(), end.RemoteAddr()
+			require.NoError(t, end.Close())
+			require.Equal(t, local, end.LocalAddr())
+			require.Equal(t, remote, end.RemoteAddr())
+		}
+	})
+}
+
 func TestNetConnZeroLength(t *testing.T) {
 	c, _ := pair(t, TCP(), loopback())
 	n, err := NetConn(c).Read(nil)

@@ -75,7 +75,7 @@ const (
 
 func (o origin) String() string { return [...]string{"connected", "accepted", "imported"}[o] }
 
-// LocalAddr is the address of this end; nil where the plug-in does not tell.
+// LocalAddr is the address of this end, for which the plug-in is asked each time; nil where it does not tell, and once the stream is closed.
 func (s *Stream) LocalAddr() Addr { return s.car.localAddr() }
 
 // RemoteAddr is the peer's address; nil where it is not known.
