@@ -75,8 +75,8 @@ func (a *attempt) try() bool {
 }
 
 // Waiter returns a Waiter for a descriptor in non-blocking mode, which stays the caller's, to be closed only after the Waiter. A descriptor
-// that cannot be waited on is ErrContract; on Windows every one is errors.ErrUnsupported. On Linux the Waiter of a socket has no descriptor
-// of its own before it sleeps; elsewhere it has a duplicate.
+// that cannot be waited on, such as that of a file, is ErrContract, and one that is not open EBADF; on Windows every one is
+// errors.ErrUnsupported. On Linux the Waiter of a socket has no descriptor of its own before it sleeps; elsewhere it has a duplicate.
 func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	watch, err := newWatch(fd, canPoll, false)
 	if errors.Is(err, ErrContract) {

@@ -4,6 +4,7 @@ package transport_test
 
 import (
 	"errors"
+	"math"
 	"os"
 	"runtime"
 	"syscall"
@@ -344,6 +345,8 @@ func TestWaiterRefuses(t *testing.T) {
 	defer f.Close()
 	_, err = transport.NewPolling(0).Waiter(int(f.Fd()))
 	require.ErrorIs(t, err, transport.ErrContract)
-	_, err = transport.NewPolling(0).Waiter(-1)
-	require.Error(t, err)
+	for _, none := range []int{-1, math.MaxInt32} {
+		_, err = transport.NewPolling(0).Waiter(none)
+		require.ErrorIs(t, err, unix.EBADF)
+	}
 }
