@@ -27,11 +27,16 @@ const Direct Flags = 1 << 1
 //
 // Errors are syscall.Errno values, wrapped or not; [PosixError] makes them of package net's errors on windows. The SDK repeats a call after
 // EINTR, except those that are made once: Close and Release, which have closed all the same, the hooks, HandshakePacketHeaderSize and
-// CheckPeer. A callback that returns nothing but EINTR, a hundred times in a row, is ErrContract. Without [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS included; it ignores tmo,
-// and leaves the descriptor's mode to the SDK. It must not return EAGAIN for a reason of its own (a rate limit): the SDK then waits for the
-// descriptor, which is ready. With FullImpl it takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the
-// descriptor's mode as it found it. A tmo of 0 is one try, which succeeds if the operation is ready. Package net does not try at all once a
-// deadline has passed, so a plug-in over a net.Conn makes a tmo of 0 a deadline in a millisecond or so.
+// CheckPeer. A callback that returns nothing but EINTR, over and over without waiting, is ErrContract. Without [FullImpl] a callback makes
+// one system call and returns what it got, EAGAIN and EINPROGRESS included; it ignores tmo, and leaves the descriptor's mode to the SDK. It
+// must not return EAGAIN for a reason of its own (a rate limit): the SDK then waits for the descriptor, which is ready. With FullImpl it
+// takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the descriptor's mode as it found it. A tmo of 0 is
+// one try, which succeeds if the operation is ready. Package net does not try at all once a deadline has passed, so a plug-in over a
+// net.Conn makes a tmo of 0 a deadline in a millisecond or so.
+//
+// An error ends the call that it comes from, and the next call asks the plug-in again. Only a fault of the plug-in, which is a
+// *[CallbackError], ends the socket, as does any error of GetFD: every later call returns it, too. (A count below zero from Pending, or
+// a size from HandshakePacketHeaderSize that is neither 2 nor 4, ends its call only.) An error of a handshake's hook closes the stream.
 //
 // Mandatory: Socket, Close, Listen, Accept, Connect, Read, Write, HandshakePacketHeaderSize, GetFD. All others may be nil.
 type Callbacks[C any] struct {

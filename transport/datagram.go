@@ -146,8 +146,9 @@ const unknownSize = int(^uint(0) >> 1)
 
 // SendTo sends p as one datagram and returns its length in bytes once the system has taken it; whether it arrives is not known. An empty p
 // is EINVAL. to says where; nil is the address that the socket is connected to, EDESTADDRREQ if it is not. A connected socket sends nowhere
-// else: another address than its own is EISCONN, on every system. An address of another family is EINVAL. When a datagram is too long for
-// the send buffer (EMSGSIZE), the buffer is made larger and the datagram is tried once more. When ctx ends nothing has been sent. If a UNIX
+// else: another address than its own is EISCONN, on every system and whatever its family. On others an address of another family is EINVAL,
+// and so is, on either, one of a kind to which no datagram socket of the system sends (a MemoryAddr). When a datagram is too long for the
+// send buffer (EMSGSIZE), the buffer is made larger and the datagram is tried once more. When ctx ends nothing has been sent. If a UNIX
 // socket to which this one is not connected is full, SendTo tries again from time to time: the system does not tell when there is room. See
 // tdgram_sendto_send.
 func (d *Datagram) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {

@@ -42,7 +42,8 @@ func (e *OpError) Error() string {
 // Unwrap gives the reason.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// Timeout reports whether the operation ran out of time.
+// Timeout reports whether the operation ran out of time; as in package net it is true for ETIMEDOUT, too, of a peer that has been silent
+// for so long that the system has given the connection up.
 func (e *OpError) Timeout() bool {
 	return errors.Is(e.Err, os.ErrDeadlineExceeded) || errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, syscall.ETIMEDOUT)
 }

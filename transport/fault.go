@@ -159,7 +159,8 @@ func GentleFaults(seed uint64) FaultOptions {
 // Fault makes a Transport whose carriers are as unpleasant as o says, over any other. It is for tests of what stands above, and repeatable.
 // Its streams cannot be handed off, for their place in the faults to come would be lost: Movable is false, Import, ImportListener and
 // Export are errors.ErrUnsupported. Operations on [Stream.SyscallConn] and the descriptor have no faults. Time is package time's, so that
-// it works in a testing/synctest bubble.
+// it works in a testing/synctest bubble. A FaultAt at a place where it cannot happen, such as a join of what is written, is left out
+// without an error; FaultStream refuses it.
 func Fault(tr Transport, o FaultOptions) Transport {
 	f := newFault(o)
 	f.virtual = virtual{below: tr, fixed: errPlaceLost()}

@@ -12,8 +12,8 @@ import (
 
 // A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
 type Listener struct {
-	// Exhausted, if not nil, is called each time an Accept begins to wait for lack of descriptors or memory, or after a connection that the
-	// system has refused. It is set before the first Accept.
+	// Exhausted, if not nil, is called when an Accept begins to wait for lack of descriptors or memory, or after a connection that the system
+	// has refused: once for each Accept, however often that one has to wait. It is set before the first Accept.
 	Exhausted func(error)
 
 	sock      acceptor

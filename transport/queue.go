@@ -112,7 +112,7 @@ const (
 	// with it.
 	Burst PostMode = 1 << iota
 	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. When Urgent posts of more than four
-	// times the limit wait, and of more than a megabyte, it is ErrQueueFull.
+	// times the limit wait, and of more than a megabyte, it is ErrQueueFull. During a Hold it waits as every post does.
 	Urgent
 )
 
@@ -124,7 +124,7 @@ const urgentRoom = 1 << 20
 
 // Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use both buffers
 // again. It waits while the queue is full, or, for a large post, until it has been written; when ctx ends before its first byte is out,
-// nothing of it is sent. An earlier failure of the stream is returned.
+// nothing of it is sent. An earlier failure of the stream is returned. A post without a byte is EINVAL.
 func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) error {
 	n := len(head) + len(body)
 	if n == 0 {
@@ -231,6 +231,7 @@ func (q *Queue) fail(err error) {
 }
 
 // Flush waits until everything posted so far has been delivered to the socket, or ctx ends, or the stream fails: then the error says which.
+// If everything has been delivered it is nil, also after the queue's end, by End or a failure.
 func (q *Queue) Flush(ctx context.Context) error {
 	q.mu.Lock()
 	end := q.posted

@@ -117,7 +117,8 @@ func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
 
 // HandshakeComplete runs the plug-in's hook for a handshake that has succeeded: ConnectHandshakeComplete if we initiated it, else
 // AcceptHandshakeComplete. It waits for the hook, up to a second beyond the end of ctx (ErrUnresponsive). An error of the hook closes the
-// stream and is returned; nil where the plug-in has no hook. It is called once for a stream.
+// stream and is returned; nil where the plug-in has no hook. By the contract the hook is called once: that is the caller's to keep, for a
+// second call runs it again.
 func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
 	if err := s.usable(); err != nil {
 		return opError("handshake complete", s.remote, err)

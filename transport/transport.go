@@ -17,16 +17,18 @@ import (
 type Transport interface {
 	// Listen binds a new socket to addr and listens on it. A backlog of 0 is the system's largest.
 	Listen(addr Addr, backlog int) (*Listener, error)
-	// Connect opens a connection to addr. It waits until the connection is up, ctx ends, or the attempt fails.
+	// Connect opens a connection to addr. It waits until the connection is up, ctx ends, or the attempt fails. If the Connect of a FullImpl
+	// plug-in succeeds within the second that it has after the end of ctx, so does this one.
 	Connect(ctx context.Context, addr Addr) (*Stream, error)
 	// Name is the plug-in's name, Callbacks.Name; for a wrapper it is that of the Transport below.
 	Name() string
 	// Movable reports whether what the plug-in opens can be handed to another process: whether it has Import.
 	Movable() bool
 	// Import makes a Stream of a descriptor and the state that Stream.Export gave in another process. It owns fd on success only: after an
-	// error fd is open, and nothing has been sent on the connection, unless the plug-in has no Release and its Close sends something.
+	// error fd is open, and nothing has been sent on the connection, unless the plug-in has no Release and its Close sends something. What
+	// kind of descriptor fd is, the plug-in's Import has to check; those of this package take a connection of their family only.
 	Import(fd int, state []byte) (*Stream, error)
-	// ImportListener makes a Listener of a listening descriptor. It owns fd on success only.
+	// ImportListener makes a Listener of a listening descriptor, which is checked as by Import. It owns fd on success only.
 	ImportListener(fd int) (*Listener, error)
 }
 
