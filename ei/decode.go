@@ -97,7 +97,7 @@ func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
-	if o.Strict && zeroKeys(t, false) {
+	if o.Strict && clash(t) {
 		return nil, c.fail(c.off, ErrRefused)
 	}
 	c.off = end

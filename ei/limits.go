@@ -48,10 +48,13 @@ type DecodeOptions struct {
 	// Alias makes binaries and bitstrings share the memory of the input (unless that was compressed), which must then not change. Otherwise
 	// they are copied, and the input may be reused at once.
 	Alias bool
-	// Strict also refuses, with ErrRefused, what this package reads but not every runtime system of OTP 25 to 29: FUN_EXT, closures with more
-	// than 255 free variables, integers of more than 524280 bytes, tuples of more than 16777215 elements, an empty BIT_BINARY_EXT, old forms
-	// of identifiers with a creation over 3, native records, and -0.0 in a key of a map. A runtime system ends the connection over which it gets a term that
-	// it refuses. So decode strictly, and encode again, what one node has sent and another one is to get.
+	// Strict also refuses, with ErrRefused, what this package reads but not every runtime system of OTP 25 to 29: FUN_EXT, closures with
+	// more than 255 free variables or an old index or hash of more than 60 bits, integers of more than 524280 bytes, tuples of more than
+	// 16777215 elements, an empty BIT_BINARY_EXT, a FLOAT_EXT of 31 characters, old forms of identifiers with a creation over 3, native
+	// records, and maps with keys that some runtime system takes for the same: 0.0 and -0.0, closures and references with little
+	// difference. It is no matter of Strict that a runtime system also refuses identifiers of its own that it cannot have made. A runtime
+	// system ends the connection over which it gets a term that it refuses. So decode strictly, and encode again, what one node has sent
+	// and another one is to get.
 	Strict bool
 	// Records makes a Strict decoder take native records all the same: the nodes that read them have FlagNativeRecords of package dist.
 	Records bool
