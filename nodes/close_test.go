@@ -400,3 +400,89 @@ func TestConnShutdownInTime(t *testing.T) {
 	require.ErrorIs(t, c.Err(), ErrClosed)
 	require.ErrorIs(t, c.Shutdown(t.Context()), ErrClosed)
 }
+
+// A connection that was reset before Shutdown has lost what was unread.
+func TestShutdownAfterReset(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("bob")
+	p, c := w.joined(l, role("wire@test"))
+	require.NoError(t, c.SendName(w.ctx(), "x", ei.Atom("lost")))
+	require.NoError(t, c.Flush(w.ctx()))
+	time.Sleep(20 * time.Millisecond)
+	p.close()
+	time.Sleep(50 * time.Millisecond)
+	require.Error(t, c.Shutdown(w.ctx()))
+}
+
+// A connection that is being shut down goes nowhere else.
+func TestDetachDuringShutdown(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("bob")
+	w.peer(n.Listeners()[0], role("wire@test"))
+	c := w.conn(n, "wire@test")
+	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
+	require.Eventually(t, c.leaves.Load, tooLong, tick)
+	moved, err := c.Detach(w.ctx())
+	if err != nil {
+		return
+	}
+	require.Error(t, arrives(t, down, "Shutdown").err, "the connection goes on elsewhere")
+	back, err := n.Adopt(w.ctx(), moved)
+	require.NoError(t, err)
+	require.NoError(t, back.SendName(w.ctx(), "x", ei.Atom("y")))
+}
+
+// A peer may end its direction within a message: the connection has ended as wanted.
+func TestShutdownHalfFrame(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("bob")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	c := w.conn(n, "wire@test")
+	require.NoError(t, p.write([]byte{0, 0, 1, 0, 112}))
+	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
+	require.Eventually(t, c.leaves.Load, tooLong, tick)
+	require.NoError(t, p.s.CloseWrite())
+	require.NoError(t, arrives(t, down, "Shutdown").err)
+	require.ErrorIs(t, c.Err(), ErrClosed)
+}
+
+// A Close beside Shutdown may cost what the peer has not read, and Shutdown says so.
+func TestShutdownBesideConnClose(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("bob")
+	_, c := w.joined(l, role("wire@test")) // it does not read
+	require.NoError(t, c.SendName(w.ctx(), "x", ei.Atom("lost")))
+	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
+	require.Eventually(t, c.leaves.Load, tooLong, tick)
+	require.NoError(t, c.Close())
+	require.Error(t, arrives(t, down, "Shutdown").err)
+}
+
+// The signals of a process that has ended before Shutdown arrive.
+func TestExitsBeforeShutdown(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("bob")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	c := w.conn(n, "wire@test")
+	b := box(t, n)
+	const count = 20000
+	for i := range count {
+		p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: monitorRef(p, i)}, nil)
+	}
+	require.Eventually(t, func() bool { return len(watchersOf(b)) == count }, tooLong, tick)
+	b.Exit(ei.Atom("gone"))
+	down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
+	got := 0
+	for {
+		body, err := p.frame(w.ctx())
+		if err != nil {
+			break
+		}
+		if len(body) > 0 {
+			got++
+		}
+	}
+	p.close()
+	require.NoError(t, arrives(t, down, "Shutdown").err)
+	require.Equal(t, count, got)
+}

@@ -35,7 +35,9 @@ type Conn struct {
 	unpaired  atomic.Bool   // something was sent since the last message came
 	reading   atomic.Bool   // a goroutine waits for a frame
 	receiving atomic.Bool   // a Receive is in progress
+	strangers atomic.Int64  // answers to third nodes that the peer has asked for, and that wait: see strangers
 	leaves    atomic.Bool   // the sending direction was ended, after everything had been sent
+	parted    atomic.Bool   // then the peer has ended its own
 	calls     atomic.Int32  // Calls in progress
 	faults    atomic.Uint32 // the kinds of complaint that were logged already: see complain
 	works     wait.Tally    // functions that run for the peer
@@ -158,9 +160,13 @@ func (c *Conn) Close() error {
 // or that of Err, if the connection broke before the peer had ended its direction, so that it may have lost what it had not read. If the
 // plug-in has no CloseWrite, Shutdown does not wait for the peer.
 func (c *Conn) Shutdown(ctx context.Context) error {
-	err := c.Flush(ctx)
+	ctx = wait.Ending(ctx)
+	err := wrap("shutdown", c.peer.Name, c.exitsSaid(ctx))
 	if err == nil {
-		err = c.bye(wait.Ending(ctx))
+		err = c.Flush(ctx)
+	}
+	if err == nil {
+		err = c.bye(ctx)
 	}
 	return errors.Join(err, c.Close())
 }
@@ -259,15 +265,19 @@ func (n *Node) detach(c *Conn, after *aftermath) {
 // bye ends the sending direction and waits for the peer to end its own: closing a socket that has unread bytes would discard what was sent
 // last. The error is why the connection broke meanwhile.
 func (c *Conn) bye(ctx context.Context) error {
-	if !c.leave() {
+	err := c.leave()
+	switch {
+	case err == nil:
+		return c.awaitParting(ctx)
+	case errors.Is(err, errors.ErrUnsupported), c.Err() != nil && orderly(c.Err()):
 		return nil
 	}
-	return c.awaitParting(ctx)
+	return wrap("shutdown", c.peer.Name, err)
 }
 
 // byeWhileReads is bye for as long as the peer goes on to read what was sent: it has a second, and another one whenever it has read some.
 func (c *Conn) byeWhileReads(ctx context.Context) {
-	if !c.leave() {
+	if c.leave() != nil {
 		return
 	}
 	for left, _ := c.s.OutstandingBytes(); ; {
@@ -282,14 +292,14 @@ func (c *Conn) byeWhileReads(ctx context.Context) {
 	}
 }
 
-// leave ends the sending direction; false if the plug-in cannot.
-func (c *Conn) leave() bool {
+// leave ends the sending direction; errors.ErrUnsupported if the plug-in cannot.
+func (c *Conn) leave() error {
 	c.leaves.Store(c.kind() == direct)
-	if c.s.CloseWrite() != nil {
+	err := c.s.CloseWrite()
+	if err != nil {
 		c.leaves.Store(false)
-		return false
 	}
-	return true
+	return err
 }
 
 // awaitParting waits for the peer to end its direction. The error is why the connection broke meanwhile.
@@ -299,8 +309,8 @@ func (c *Conn) awaitParting(ctx context.Context) error {
 	}
 	select {
 	case <-c.done:
-		if err := c.Err(); !orderly(err) && err != ErrMoved {
-			return wrap("shutdown", c.peer.Name, err)
+		if !c.parted.Load() {
+			return wrap("shutdown", c.peer.Name, c.Err())
 		}
 	case <-ctx.Done():
 	}

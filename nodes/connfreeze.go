@@ -44,6 +44,9 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	if c.n.part != nil {
 		return nil, errWorkers
 	}
+	if c.leaves.Load() { // Shutdown
+		return nil, ErrClosed
+	}
 	if err := c.movable(); err != nil {
 		return nil, err
 	}

@@ -98,8 +98,9 @@
 // the upper level, it is logged, as a warning once per connection.
 //
 // The pid in a message, or in a call, is the peer's word: it may name a process of a third node. What this package sends there for a peer
-// is nothing that a runtime system refuses, which would cost the connection with that node; a program that passes terms on itself decodes
-// them strictly first (ei.DecodeOptions), and encodes them anew.
+// is nothing that a runtime system refuses, which would cost the connection with that node (but OTP 25 may refuse identifiers with its own
+// name that it cannot have made); a program that passes terms on itself decodes them strictly first (ei.DecodeOptions), and encodes them
+// anew.
 //
 // # Counterparts in C
 //

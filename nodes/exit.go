@@ -42,7 +42,7 @@ func (b *Mailbox) checkReason(reason ei.Raw, c *Conn) {
 
 // exitTerm decodes the reason of an exit signal.
 func (b *Mailbox) exitTerm(reason ei.Raw, c *Conn) ei.Term {
-	term, err := reason.DecodeWith(&ei.DecodeOptions{Strict: true, Records: true}) // it goes on to whatever processes are linked
+	term, err := reason.Decode()
 	if err != nil {
 		b.n.undecodable(c, "exit reason", err)
 		return ei.Atom("undecodable_reason")

@@ -78,6 +78,29 @@ func (w *exitNotice) say(tell teller) {
 	}
 }
 
+// agree replaces a reason that the other node might refuse: it may have come from a third one.
+func (w *exitNotice) agree() {
+	if w.conn == nil || w.to.worker != 0 {
+		return
+	}
+	var was, agreed ei.Raw // all signals have the same reason, or none
+	for _, ctl := range w.signals {
+		if len(ctl.Reason) == 0 || ei.Tag(ctl.Reason[0]).IsAtom() {
+			continue
+		}
+		if was == nil {
+			var err error
+			was = ctl.Reason
+			if agreed, err = acceptable(was, ei.Atom(w.to.node), w.conn.peer.Flags.Has(dist.FlagNativeRecords)); err != nil {
+				w.n.log.Debug("an exit reason that another node might refuse", "peer", w.to.node, "error", err)
+				agreed = exitReason(ei.Atom("undecodable_reason"))
+			}
+		}
+		w.bytes += len(agreed) - len(was)
+		ctl.Reason = agreed
+	}
+}
+
 // sayNow sends the signals without waiting; what is too much to go out at once is left to a goroutine of the connection. If that has no
 // room, later waits for some.
 func (w *exitNotice) sayNow() (later func()) {
@@ -119,6 +142,7 @@ func sayElsewhere(words map[extent]*exitNotice, asker extent) (here *exitNotice,
 		case w.isHere():
 			here = w
 		default:
+			w.agree()
 			if later := w.sayNow(); later != nil {
 				said.Add(1)
 				w.n.goroutines.Run(func() { defer said.Done(); later() })

@@ -103,6 +103,28 @@ func (c *Conn) exitQueueRoom(bytes int) bool {
 	}
 }
 
+// exitsSaid waits until the signals of all processes that have ended are in the connection's queue of messages.
+func (c *Conn) exitsSaid(ctx context.Context) error {
+	if err := c.exits.Wait(ctx); err != nil {
+		return err
+	}
+	for p := &c.exitQueue; ; {
+		p.mu.Lock()
+		empty, change := len(p.signals) == 0, p.saying.Changed.Next()
+		p.mu.Unlock()
+		if empty {
+			return nil
+		}
+		select {
+		case <-change:
+		case <-c.done:
+			return c.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // sendExitQueue begins to send what waits, unless that is in progress or halted; exitQueue.mu is held.
 func (c *Conn) sendExitQueue() {
 	p := &c.exitQueue

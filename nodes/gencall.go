@@ -40,7 +40,7 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if err != nil {
 		t = ei.Raw(bytes.Clone(request))
 	}
-	return &Call{From: from, Request: t, n: b.n, conn: m.conn, tag: bytes.Clone(tag)}, true
+	return &Call{From: from, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag)}, true
 }
 
 // Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has passed the caller's request on, it waits
@@ -75,14 +75,8 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 		return c.replyOver(ctx, c.conn, answer)
 	case c.conn == nil && node == c.n.Name():
 		return c.n.send(ctx, ctl, node, answer)
-	case c.conn == nil && !c.prompt: // a process here asks in another one's name
-		conn, err := c.n.connection(ctx, node)
-		if err != nil {
-			return wrap("reply", node, err)
-		}
-		return c.replyOver(ctx, conn, answer)
-	case node != c.n.Name(): // the peer has passed the request on
-		return wrap("reply", node, c.n.answerThird(ctx, c.From, c.prompt, answer, c.replyThird))
+	case node != c.n.Name(): // the peer, or a process of this node, has passed the request on
+		return wrap("reply", node, c.n.answerThird(ctx, c.conn, c.addressee(), c.prompt, answer))
 	}
 	if _, err := c.tag.Decode(); err != nil {
 		return wrap("reply", node, err)
@@ -93,16 +87,9 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	return c.n.send(ctx, ctl, node, answer)
 }
 
-func (c *Call) replyThird(ctx context.Context, conn *Conn, answer ei.Raw) error {
-	return c.replyOver(ctx, conn, answer)
-}
-
 // replyOver sends the answer over a connection.
 func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error {
-	ctl := &dist.Control{Op: dist.OpSend, To: c.From}
-	if alias, ok := aliasOf(c.tag); ok && conn.peer.Flags.Has(dist.FlagAlias) {
-		ctl = &dist.Control{Op: dist.OpAliasSend, From: conn.self, Ref: alias}
-	}
+	ctl := c.addressee().control(conn)
 	if !c.prompt {
 		return conn.send(ctx, ctl, answer)
 	}
@@ -111,6 +98,24 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error 
 		conn.signal(ctl, payload)
 	}
 	return err
+}
+
+// An addressee is where an answer goes to: a process or, where that is wanted and understood, an alias of it.
+type addressee struct {
+	pid   ei.Pid
+	alias ei.Ref // without words: none
+}
+
+func (c *Call) addressee() addressee {
+	alias, _ := aliasOf(c.tag)
+	return addressee{c.From, alias}
+}
+
+func (to addressee) control(c *Conn) *dist.Control {
+	if to.alias.Len > 0 && c.peer.Flags.Has(dist.FlagAlias) {
+		return &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.alias}
+	}
+	return &dist.Control{Op: dist.OpSend, To: to.pid}
 }
 
 // aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later) asks for the reply at an alias; the
@@ -178,7 +183,10 @@ func (b *Mailbox) refuse(m *Message) {
 	id := monitorID{ref, from.Node}
 	b.mu.Lock()
 	w, ok := b.watchers.of(id.node)[id]
-	if ok = ok && (m.conn == nil || string(from.Node) == m.conn.peer.Name); ok { // else a peer names a process of another peer
+	if by := m.asker(); ok && by != nil {
+		ok = string(from.Node) == by.peer.Name
+	}
+	if ok { // else a peer names a process of another peer
 		b.watchers.remove(id.node, id)
 	}
 	b.mu.Unlock()

@@ -22,9 +22,9 @@ func (n *Node) serveKernel() error {
 	full := Server{Call: rexFull, Info: n.rexInfoFull, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
 		switch {
-		case !n.admits(m.conn, cost(m)):
+		case !n.admits(m.asker(), cost(m)):
 			full.handle(n.ctx, n, b, m)
-		case !n.work(m.conn, cost(m), func(ctx context.Context) { rex.handle(ctx, n, b, m) }):
+		case !n.work(m.asker(), cost(m), func(ctx context.Context) { rex.handle(ctx, n, b, m) }):
 			b.refuse(m)
 		}
 	}, o)
@@ -94,9 +94,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		case n.Name():
 			err = self.Send(ctx, from, answer)
 		default: // the peer has passed the request on
-			err = n.answerThird(ctx, from, false, answer, func(ctx context.Context, c *Conn, answer ei.Raw) error {
-				return c.Send(ctx, from, answer)
-			})
+			err = n.answerThird(ctx, m.conn, addressee{pid: from}, false, answer)
 		}
 		if err != nil {
 			n.log.Debug("answer lost", "to", from, "error", err)
@@ -123,7 +121,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	if request[0] == ei.Atom("send") {
 		message = ei.Tuple{from, message} // the process that gets it answers
 	}
-	if self.SendName(ctx, string(node), string(name), message) == nil && request[0] == ei.Atom("sbcast") {
+	if n.passName(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, message) == nil && request[0] == ei.Atom("sbcast") {
 		answer(ctx, node, node)
 	}
 }

@@ -14,7 +14,8 @@ import (
 type Message struct {
 	dist.Control
 	// Payload is the term sent, without version byte; nil if the operation has none. It has not been checked, so it may be anything: decode
-	// it (Term), even before passing it on to another node, which would end its connection with this one over a malformed term. Bytes after
+	// it (Term), and strictly (ei.DecodeOptions) before passing it on to another node, which would end its connection with this one over a
+	// term that it refuses. Bytes after
 	// the term mean nothing, as in Erlang. It is valid as long as the Message is; if ReceiveInto has filled the Message, until the next
 	// call.
 	Payload ei.Raw
@@ -22,6 +23,7 @@ type Message struct {
 	buf  []byte   // the frame
 	pool *buffers // where buf comes from; nil: buf is used again for the next message
 	conn *Conn    // the connection that the message came over; nil: it is from this node
+	by   *Conn    // that of the peer for whom rex has sent the message here; nil: it has not
 	owed bool     // a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
 
 	nested bool // see ErrNested
@@ -39,6 +41,14 @@ func (m *Message) Term() (ei.Term, error) {
 	}
 	c := ei.NewCursor(m.Payload)
 	return c.Term()
+}
+
+// asker is the connection of the peer that is behind the message; nil: a process of this node.
+func (m *Message) asker() *Conn {
+	if m.by != nil {
+		return m.by
+	}
+	return m.conn
 }
 
 // takeReason makes the payload the reason, without what may follow its first term, if that is well-formed.

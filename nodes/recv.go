@@ -217,7 +217,11 @@ func (c *Conn) reason(ctx context.Context, err error) (_ error, broken bool) {
 	if transport.IsNoWait(ctx) && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrPoisoned) {
 		return os.ErrDeadlineExceeded, false
 	}
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) && c.leaves.Load() {
+	switch ends := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); {
+	case ends && c.leaves.Load():
+		c.parted.Store(true)
+		err = ErrClosed
+	case errors.Is(err, net.ErrClosed):
 		err = ErrClosed
 	}
 	return err, true

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -206,7 +208,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("y"), got)
 	require.Eventually(t, b.procs.running.None, tooLong, tick, "the answer to a stranger is waited for")
-	require.EqualValues(t, maxStrangers, b.strangers.count.Load())
+	require.EqualValues(t, maxStrangersEach, b.strangers.count.Load())
 	arrives(t, r.asked, "an attempt to connect")
 	close(r.goesOn)
 	require.Eventually(t, func() bool { return b.strangers.count.Load() == 0 }, tooLong, tick)
@@ -242,4 +244,119 @@ func TestServerAnswersStrangers(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, b.strangers.count.Load())
 	require.Empty(t, r.asked)
+}
+
+type hangs struct{ *book }
+
+func (h hangs) Resolve(ctx context.Context, node string) (Endpoint, error) {
+	if e, err := h.book.Resolve(ctx, node); err == nil {
+		return e, nil
+	}
+	<-ctx.Done()
+	return Endpoint{}, ctx.Err()
+}
+
+func genCallFrom(from ei.Pid, tag, request ei.Term) ei.Term {
+	return ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, tag}, request}
+}
+
+func stranger(i int) ei.Pid {
+	return ei.Pid{Node: ei.Atom(fmt.Sprintf("x%d@nowhere", i)), ID: 1, Creation: 1}
+}
+
+func (p *wire) sbcast(name string, message ei.Term) {
+	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(name), message}})
+}
+
+func one(context.Context, *Call) (any, error) { return 1, nil }
+
+// F1b: a Server waits for no node that a peer made up.
+
+// A request in another node's name, which a peer has rex send to a Server here, does not make the Server wait for that node.
+func TestSbcastHoldsNoServer(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice", func(cfg *Config) { cfg.Resolver = hangs{w.book} })
+	_, err := n.Serve("srv", Server{Call: one}, nil)
+	require.NoError(t, err)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.sbcast("srv", genCallFrom(stranger(1), ei.Int(1), ei.Atom("q")))
+	p.next() // the answer to sbcast
+	ctx, cancel := context.WithTimeout(w.ctx(), 2*time.Second)
+	defer cancel()
+	_, err = w.started("bob").CallName(ctx, "alice@test", "srv", ei.Atom("q"))
+	require.NoError(t, err)
+}
+
+// What rex is made to send to rex counts as the peer's that has asked for it.
+func TestSbcastCountsAsTheCallers(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 8 })
+	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return 1, nil })
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{ei.Binary(make([]byte, 8000))}, ei.Atom("user")}
+	for range 10000 {
+		p.sbcast("rex", genCallFrom(p.self, ei.Int(1), call))
+	}
+	p.say("net_kernel", genCallFrom(p.self, ei.Int(2), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
+	for { // everything has been read
+		if _, answer := p.next(); ei.Identical(answer, ei.Tuple{ei.Int(2), ei.Atom("yes")}) {
+			break
+		}
+	}
+	n.procs.calls.mu.Lock()
+	defer n.procs.calls.mu.Unlock()
+	for _, k := range n.procs.calls.callers {
+		require.LessOrEqual(t, k.bytes, 2*maxWaiting, "%q: %d run, %d wait", k.peer, k.held, len(k.queue))
+	}
+}
+
+// An answer that a peer makes net_kernel send to another peer, however long, does not use up the room for that one's own signals.
+func TestLargeAnswerToThirdNode(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	evil, victim := w.peer(n.Listeners()[0], role("evil@test")), w.peer(n.Listeners()[0], role("victim@test"))
+	c := w.conn(n, "victim@test")
+	ask := func(p *wire, tag ei.Term) {
+		p.say("net_kernel", genCallFrom(victim.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
+	}
+	for queued := 0; queued == 0; { // something is on its way to the victim, but the queue is not full
+		require.NoError(t, c.SendName(w.ctx(), "x", ei.Binary(make([]byte, 50_000))))
+		if queued, _ = c.q.Buffered(); queued > 0 {
+			time.Sleep(20 * time.Millisecond)
+			queued, _ = c.q.Buffered()
+		}
+	}
+	ask(evil, ei.Binary(make([]byte, 16<<20)))
+	ask(evil, ei.Int(2))
+	evil.say("net_kernel", genCallFrom(evil.self, ei.Int(3), ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
+	evil.next() // it has been asked all that
+	ask(victim, ei.Int(1))
+	for { // it reads
+		if _, reply := victim.next(); ei.Identical(reply, ei.Tuple{ei.Int(1), ei.Atom("yes")}) {
+			break
+		}
+	}
+	require.NoError(t, c.Err())
+}
+
+// Answers to nodes that do not exist take little room, and leave some for those that other peers have asked for.
+func TestStrangersAreBounded(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice", func(cfg *Config) { cfg.Resolver = hangs{w.book} })
+	_, err := n.Serve("srv", Server{Call: one}, nil)
+	require.NoError(t, err)
+	evil, proxy := w.peer(n.Listeners()[0], role("evil@test")), w.peer(n.Listeners()[0], role("proxy@test"))
+	tag := ei.Binary(make([]byte, 4<<20))
+	for i := range maxStrangersEach + 1 {
+		evil.say("srv", genCallFrom(stranger(i), tag, ei.Atom("q")))
+	}
+	require.Eventually(t, func() bool { return n.strangers.bytes.Load() > maxStrangerBytes/2 }, tooLong, tick)
+	require.LessOrEqual(t, n.strangers.bytes.Load(), int64(maxStrangerBytes+len(tag)))
+	require.LessOrEqual(t, n.strangers.count.Load(), int64(maxStrangersEach))
+	b := box(t, w.started("carol"))
+	proxy.say("srv", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("q")))
+	ctx, cancel := context.WithTimeout(w.ctx(), 2*time.Second)
+	defer cancel()
+	_, err = b.Receive(ctx)
+	require.NoError(t, err)
 }

@@ -21,13 +21,25 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 	case err != nil:
 		return wrap("send to", node, err)
 	case c == nil:
-		return wrap("send to", node, n.sendHere(ctx, ctl, term))
+		return wrap("send to", node, n.sendHere(ctx, nil, ctl, term))
 	case ctl.Op == dist.OpAliasSend && !c.peer.Flags.Has(dist.FlagAlias):
 		return wrap("send to", node, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported))
 	case ctl.Op == dist.OpSend && node != n.Name() && c.peer.Flags.Has(dist.FlagSendSender):
 		ctl.Op = dist.OpSendSender
 	}
 	return c.send(ctx, ctl, term)
+}
+
+// passName sends a message to a registered name of this node, for the peer of a connection.
+func (n *Node) passName(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
+	c, err := n.way(ctx, n.Name(), ei.Pid{}, ctl.ToName)
+	switch {
+	case err != nil:
+		return err
+	case c != nil:
+		return c.send(ctx, ctl, term)
+	}
+	return n.sendHere(ctx, by, ctl, term)
 }
 
 // errFullMailbox: there was no room for a message that a peer has caused to be sent here.
@@ -38,20 +50,20 @@ var errFullMailbox = errors.New("the mailbox is full")
 func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
 	over, end := context.WithCancel(n.ctx)
 	end()
-	err := n.sendHere(over, ctl, term)
+	err := n.sendHere(over, nil, ctl, term)
 	if errors.Is(err, context.Canceled) {
 		err = errFullMailbox
 	}
 	return wrap("send to", n.Name(), err)
 }
 
-// sendHere is send to a process of this node that is in no other worker.
-func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error {
+// sendHere is send to a process of this node that is in no other worker. by is the connection of the peer that has asked for it; nil: none.
+func (n *Node) sendHere(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
 	payload, err := ei.Append(nil, term)
 	if err != nil {
 		return err
 	}
-	m := &Message{Control: *ctl, Payload: payload}
+	m := &Message{Control: *ctl, Payload: payload, by: by}
 	b := n.procs.recipient(m)
 	switch {
 	case b != nil && b.deliver(m, wait.Cancelled(ctx)):

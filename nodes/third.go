@@ -2,6 +2,8 @@ package nodes
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
@@ -12,65 +14,137 @@ import (
 // Answers to a third node: a peer has passed on a request of a process there, or says so. What such a process gets must not make its node end
 // the connection with this one, and no wait for its node may hold up this one, whatever the peer made up.
 
-// maxStrangers is how many answers wait at once for connections to nodes that are not connected. Further answers are dropped.
-const maxStrangers = 64
+// How many answers wait at once for connections to nodes that are not connected: in all, for one peer, and in bytes. Further answers are
+// dropped.
+const (
+	maxStrangers     = 64
+	maxStrangersEach = 16
+	maxStrangerBytes = 16 << 20
+)
 
 // strangers counts the answers that wait for a connection, which may take Config.HandshakeTimeout for each name that a peer makes up. (In
 // OTP, too, only the message waits, and not the process that sends it.)
-type strangers struct{ count atomic.Int32 }
+type strangers struct {
+	count, bytes atomic.Int64
+}
 
-// sayThird sends an answer over the connection to the third node.
-type sayThird func(ctx context.Context, c *Conn, answer ei.Raw) error
+// enter counts an answer that a peer has asked for (nil: a process of this node); false: there is no room.
+func (s *strangers) enter(by *Conn, bytes int) bool {
+	ok := s.count.Add(1) <= maxStrangers
+	ok = s.bytes.Add(int64(bytes)) <= maxStrangerBytes && ok
+	if by != nil {
+		ok = by.strangers.Add(1) <= maxStrangersEach && ok
+	}
+	if !ok {
+		s.leave(by, bytes)
+	}
+	return ok
+}
 
-// answerThird sends an answer to a process of a third node by say: now, or, unless prompt, once there is a connection.
-func (n *Node) answerThird(ctx context.Context, to ei.Pid, prompt bool, answer ei.Term, say sayThird) error {
+func (s *strangers) leave(by *Conn, bytes int) {
+	s.count.Add(-1)
+	s.bytes.Add(int64(-bytes))
+	if by != nil {
+		by.strangers.Add(-1)
+	}
+}
+
+// answerThird sends an answer that a peer has asked for to a process of a third node: now, or, unless prompt, once there is a connection. A
+// prompt answer does not wait for room either.
+func (n *Node) answerThird(ctx context.Context, by *Conn, to addressee, prompt bool, answer ei.Term) error {
 	payload, err := ei.AppendTerm(nil, answer)
 	if err != nil {
 		return err
 	}
-	conn := n.Conn(string(to.Node))
+	conn := n.Conn(string(to.pid.Node))
 	switch {
 	case conn == nil && !prompt:
-		return n.answerStranger(to, payload, say)
+		return n.answerStranger(by, to, payload)
 	case conn == nil:
 		return ErrNoConnection
-	case prompt && conn.isFull(): // the request of one peer must not end another one's connection
-		return transport.ErrQueueFull
+	case prompt:
+		ctx = transport.NoWait()
 	}
-	return conn.answerThird(ctx, payload, say)
+	return conn.answerThird(ctx, to, payload)
 }
 
-func (n *Node) answerStranger(to ei.Pid, payload ei.Raw, say sayThird) error {
-	if n.strangers.count.Add(1) > maxStrangers {
-		n.strangers.count.Add(-1)
+func (n *Node) answerStranger(by *Conn, to addressee, payload ei.Raw) error {
+	node := to.pid.Node
+	payload, err := acceptable(payload, node, true)
+	if err != nil {
+		return err
+	}
+	if !n.strangers.enter(by, len(payload)) {
 		return ErrNoConnection
 	}
 	n.goroutines.Run(func() {
-		defer n.strangers.count.Add(-1)
-		conn, err := n.connection(n.ctx, string(to.Node))
+		defer n.strangers.leave(by, len(payload))
+		conn, err := n.connection(n.ctx, string(node))
 		if err == nil {
-			err = conn.answerThird(n.ctx, payload, say)
+			err = conn.answerThird(n.ctx, to, payload)
 		}
 		if err != nil {
-			n.log.Debug("answer lost", "to", to, "error", err)
+			n.log.Debug("answer lost", "to", to.pid, "error", err)
 		}
 	})
 	return nil
 }
 
-func (c *Conn) answerThird(ctx context.Context, payload ei.Raw, say sayThird) error {
-	payload, err := acceptable(payload, c.peer.Flags.Has(dist.FlagNativeRecords))
+func (c *Conn) answerThird(ctx context.Context, to addressee, payload ei.Raw) error {
+	node := ei.Atom(c.peer.Name)
+	if !possible(to.pid, node) || !possible(to.alias, node) {
+		return errImpossible
+	}
+	payload, err := acceptable(payload, node, c.peer.Flags.Has(dist.FlagNativeRecords))
 	if err != nil {
 		return err
 	}
-	return say(ctx, c, payload)
+	return c.send(ctx, to.control(c), payload)
 }
 
-// acceptable gives a term in a form that any runtime system accepts; records: even one with native records.
-func acceptable(raw ei.Raw, records bool) (ei.Raw, error) {
-	t, err := raw.DecodeWith(&ei.DecodeOptions{Strict: true, Records: records, Alias: true})
+// maxAnswerAtoms is how many atoms an answer may hold: a runtime system keeps all that it ever meets, and ends when it has 1,048,576.
+const maxAnswerAtoms = 10_000
+
+// acceptable gives a term in a form that any runtime system accepts on the node of that name; records: even one with native records.
+func acceptable(raw ei.Raw, node ei.Atom, records bool) (ei.Raw, error) {
+	t, err := raw.DecodeWith(&ei.DecodeOptions{Limits: ei.Limits{Atoms: maxAnswerAtoms}, Strict: true, Records: records, Alias: true})
 	if err != nil {
 		return nil, err
 	}
+	if !possible(t, node) {
+		return nil, errImpossible
+	}
 	return ei.AppendTerm(nil, t)
+}
+
+var errImpossible = errors.New("an identifier that its node cannot have made")
+
+// possible reports whether a node may have made the identifiers of its own in a term. A runtime system refuses those that it cannot have
+// made, and only its own: pids with a number of more than 28 bits, references with a first word of more than 18, ports of more than 60. (That
+// of OTP 25 has lower bounds for pids and ports, and does not tell that it is one. One that passes on a term checks nothing of this.)
+func possible(t ei.Term, node ei.Atom) bool {
+	all := func(terms []ei.Term) bool {
+		return !slices.ContainsFunc(terms, func(t ei.Term) bool { return !possible(t, node) })
+	}
+	switch t := t.(type) {
+	case ei.Pid:
+		return t.Node != node || t.ID < 1<<28
+	case ei.Port:
+		return t.Node != node || t.ID < 1<<60
+	case ei.Ref:
+		return t.Node != node || t.ID[0] < 1<<18
+	case ei.Tuple:
+		return all(t)
+	case ei.List:
+		return all(t)
+	case ei.ImproperList:
+		return all(t.Elems) && possible(t.Tail, node)
+	case ei.Fun:
+		return possible(t.Pid, node) && all(t.Free)
+	case ei.Map:
+		return !slices.ContainsFunc(t, func(p ei.Pair) bool { return !possible(p.Key, node) || !possible(p.Value, node) })
+	case ei.Record:
+		return !slices.ContainsFunc(t.Fields, func(f ei.Field) bool { return !possible(f.Value, node) })
+	}
+	return true
 }
