@@ -219,6 +219,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 		append(ei.Raw{111, 0, 8, 0, 0, 0}, make(ei.Raw, 1<<19)...), // a long integer
 		{114, 0, 1, 119, 1, 'x', 77, 0, 0, 0, 0},                   // NEW_REFERENCE_EXT with a creation
 	}
+	refused = append(refused, manyAtoms(t, 2*maxAnswerAtoms))
 	oldPid := ei.Raw{103, 119, 1, 'x', 0, 0, 0, 1, 0, 0, 0, 0, 3}
 	for range 2 { // the second time over the connection that there is now
 		for _, tag := range refused {
@@ -359,4 +360,16 @@ func TestStrangersAreBounded(t *testing.T) {
 	defer cancel()
 	_, err = b.Receive(ctx)
 	require.NoError(t, err)
+}
+
+// manyAtoms is a list of that many atoms.
+func manyAtoms(t *testing.T, n int) ei.Raw {
+	t.Helper()
+	var list ei.List
+	for i := range n {
+		list = append(list, ei.Atom(fmt.Sprint("a", i)))
+	}
+	raw, err := ei.AppendTerm(nil, list)
+	require.NoError(t, err)
+	return raw
 }
