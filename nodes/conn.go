@@ -154,11 +154,11 @@ func (c *Conn) Close() error {
 	return wrap("close connection to", c.peer.Name, err)
 }
 
-// Shutdown ends the connection once the peer has what was sent: it flushes, ends the sending direction, and waits until the peer, whose
-// node then sees a nodedown, ends the other direction. Messages that still come meanwhile are dropped (on a node that was started they are
-// delivered). Then, or when ctx ends before, it closes the connection. The error is ctx's, or that of Err, if not everything could be sent;
-// or that of Err, if the connection broke before the peer had ended its direction, so that it may have lost what it had not read. If the
-// plug-in has no CloseWrite, Shutdown does not wait for the peer.
+// Shutdown ends the connection once the peer has what was sent: it flushes, the signals of ended processes included, ends the sending
+// direction, and waits until the peer, whose node then sees a nodedown, ends the other direction. Messages that still come meanwhile are
+// dropped (on a node that was started they are delivered). Then, or when ctx ends before, it closes the connection. The error is ctx's, or
+// that of Err, if not everything could be sent; or that of Err, if the connection broke before the peer had ended its direction, so that it
+// may have lost what it had not read. If the plug-in has no CloseWrite, Shutdown does not wait for the peer.
 func (c *Conn) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	err := wrap("shutdown", c.peer.Name, c.exitsSaid(ctx))

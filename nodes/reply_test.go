@@ -320,12 +320,8 @@ func TestLargeAnswerToThirdNode(t *testing.T) {
 	ask := func(p *wire, tag ei.Term) {
 		p.say("net_kernel", genCallFrom(victim.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
 	}
-	for queued := 0; queued == 0; { // something is on its way to the victim, but the queue is not full
+	for queued := 0; queued == 0; queued, _ = c.q.Buffered() { // something is on its way to the victim, but the queue is not full
 		require.NoError(t, c.SendName(w.ctx(), "x", ei.Binary(make([]byte, 50_000))))
-		if queued, _ = c.q.Buffered(); queued > 0 {
-			time.Sleep(20 * time.Millisecond)
-			queued, _ = c.q.Buffered()
-		}
 	}
 	ask(evil, ei.Binary(make([]byte, 16<<20)))
 	ask(evil, ei.Int(2))

@@ -96,30 +96,33 @@ func TestBriefly(t *testing.T) {
 	require.True(t, IsNoWait(Briefly()))
 }
 
-// A wait ends when something comes, and otherwise in its time.
-func TestShortWaitEnds(t *testing.T) {
+// heard gives a descriptor, and a function that makes it readable.
+func heard(t *testing.T) (fd int, says func()) {
+	t.Helper()
 	c, s, err := UnixPair()
 	require.NoError(t, err)
-	defer c.Close()
-	defer s.Close()
-	fd, err := c.Descriptor()
+	t.Cleanup(func() { c.Close(); s.Close() })
+	fd, err = c.Descriptor()
 	require.NoError(t, err)
+	return fd, func() {
+		_, err := s.Writev(soon(t), []byte("x"))
+		require.NoError(t, err)
+	}
+}
+
+// A wait ends when something comes, and otherwise in its time.
+func TestShortWaitEnds(t *testing.T) {
+	fd, says := heard(t)
 	began := time.Now()
 	require.False(t, awaitShortly(fd, time.Millisecond))
 	require.GreaterOrEqual(t, time.Since(began), time.Millisecond)
-	_, err = s.Writev(soon(t), []byte("x"))
-	require.NoError(t, err)
+	says()
 	require.True(t, awaitShortly(fd, time.Hour))
 }
 
 // After a wait in vain the waits of the transport are shorter, until one is not in vain.
 func TestShortWaitAfterVain(t *testing.T) {
-	c, s, err := UnixPair()
-	require.NoError(t, err)
-	defer c.Close()
-	defer s.Close()
-	fd, err := c.Descriptor()
-	require.NoError(t, err)
+	fd, says := heard(t)
 	p := &poller{short: time.Millisecond}
 	require.False(t, p.awaitShortly(fd, true))
 	require.True(t, p.vain.Load())
@@ -129,8 +132,7 @@ func TestShortWaitAfterVain(t *testing.T) {
 	require.False(t, p.vain.Load())
 	p.vain.Store(true)
 	require.False(t, p.awaitShortly(fd, true))
-	_, err = s.Writev(soon(t), []byte("x"))
-	require.NoError(t, err)
+	says()
 	require.True(t, p.awaitShortly(fd, true))
 	require.False(t, p.vain.Load())
 }
@@ -138,20 +140,14 @@ func TestShortWaitAfterVain(t *testing.T) {
 // Short waits leave one processor of the process to others, whatever their transports.
 func TestShortWaitsOfManyTransports(t *testing.T) {
 	processors(t, 3)
-	c, s, err := UnixPair()
-	require.NoError(t, err)
-	defer c.Close()
-	defer s.Close()
-	fd, err := c.Descriptor()
-	require.NoError(t, err)
+	fd, says := heard(t)
 	ended := make(chan bool, 2)
 	for range cap(ended) {
 		go func() { ended <- (&poller{short: time.Hour}).awaitShortly(fd, true) }()
 	}
 	require.Eventually(t, func() bool { return shortWaits.Load() == 2 }, 20*time.Second, time.Millisecond)
 	require.False(t, (&poller{short: time.Hour}).awaitShortly(fd, true))
-	_, err = s.Writev(soon(t), []byte("x"))
-	require.NoError(t, err)
+	says()
 	for range cap(ended) {
 		require.True(t, <-ended)
 	}

@@ -56,7 +56,8 @@ func TestWaysToThirdNodes(t *testing.T) {
 		port := r.Epmd(t)
 		m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: startNode(t, config(port))}
 		ctx := background(t)
-		m.n.Expose("m", "sleep", func(context.Context, []ei.Term) (any, error) { time.Sleep(400 * time.Millisecond); return 1, nil })
+		watched := make(chan struct{})
+		m.n.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) { <-watched; return 1, nil })
 		victim := m.pid(t, `spawn(fun() -> register(victim, self()), (fun F() -> receive
 			{do, P, Fun} -> Fun(), P ! done;
 			{next, P} -> receive Got when element(1, Got) =/= do, element(1, Got) =/= next -> P ! {got, Got} end
@@ -77,8 +78,7 @@ func TestWaysToThirdNodes(t *testing.T) {
 		}
 		monitor := func(p ei.Pid) { // the victim does
 			m.tell(t, "Who", p)
-			m.erl.Do(t, m.about("victim ! {do, self(), fun() -> erlang:monitor(process, Who) end}, receive done -> ok end"))
-			time.Sleep(50 * time.Millisecond) // it has arrived
+			m.erl.Do(t, m.about("victim ! {do, self(), fun() -> erlang:monitor(process, Who) end}, receive done -> ok end, net_adm:ping(N)")) // and the monitor has arrived
 		}
 		call := func(from ei.Pid, tag ei.Term) ei.Term {
 			return ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, tag}, ei.Atom("x")}
@@ -128,7 +128,7 @@ func TestWaysToThirdNodes(t *testing.T) {
 				require.NoError(t, err)
 				monitors, _ := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
 				send(&dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: me, GroupLeader: me, Module: "erpc", Function: "execute_call", Arity: 4, Options: monitors},
-					ei.List{oldFun, ei.Atom("m"), ei.Atom("sleep"), ei.List{}})
+					ei.List{oldFun, ei.Atom("m"), ei.Atom("wait"), ei.List{}})
 				for {
 					msg, err := lc.Receive(ctx)
 					require.NoError(t, err)
@@ -136,6 +136,7 @@ func TestWaysToThirdNodes(t *testing.T) {
 						p, err := msg.Result.Decode()
 						require.NoError(t, err)
 						monitor(p.(ei.Pid))
+						close(watched)
 						return
 					}
 				}
