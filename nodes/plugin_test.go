@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -49,18 +48,18 @@ type sick struct {
 	cure     chan struct{} // lets blocked callbacks go
 
 	mu   sync.Mutex
-	open map[int]bool // descriptors; those of sockets that are dead stay open
+	open map[int]bool // descriptors
 }
 
 func newSick(t testing.TB, callback string, f fault) *sick {
 	s := &sick{t: t, callback: callback, fault: f, hit: make(chan struct{}), cure: make(chan struct{}), open: map[int]bool{}}
-	t.Cleanup(func() {
+	t.Cleanup(func() { // what was left behind in a callback closes its sockets once it comes back
 		close(s.cure)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for fd := range s.open {
-			syscall.Close(fd)
-		}
+		require.Eventually(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.open) == 0
+		}, tooLong, tick, "descriptors stay open")
 	})
 	return s
 }

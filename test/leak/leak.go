@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/goleak"
@@ -36,6 +38,15 @@ func Run(m Tests) (code int) {
 	}
 	if left := stay(before); len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "descriptors left open:", left)
+		for _, l := range left {
+			fd, _, _ := strings.Cut(l, " ")
+			fmt.Fprintln(os.Stderr, "descriptor "+fd+":", ends(fd))
+		}
+		for range 2 { // the first one finds what is to be finalized
+			runtime.GC()
+			time.Sleep(100 * time.Millisecond)
+		}
+		fmt.Fprintln(os.Stderr, "of these a garbage collection has left:", Left(before))
 		code = 1
 	}
 	return code

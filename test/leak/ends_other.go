@@ -1,0 +1,5 @@
+//go:build !unix
+
+package leak
+
+func ends(string) string { return "unknown" }
