@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 const (
@@ -144,6 +146,21 @@ func (p *processes) admitCall(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// admitMessage makes what goroutines of the program send to a Handler wait while senders is shut: else, with a few of them, some Handler
+// would always be running. What running functions and Handlers send does not wait, as far as it can be told: by the context, or the sender.
+func (p *processes) admitMessage(ctx context.Context, ctl *dist.Control) error {
+	if !p.n.handles.Load() || !p.senders.IsShut() || turnOf(ctx) != nil {
+		return nil
+	}
+	if to := p.addressee(ctl); to == nil || to.handler == nil {
+		return nil
+	}
+	if from := p.local(ctl.From); from != nil && (from.private || from.runs.Load() > 0) {
+		return nil
+	}
+	return p.senders.Pass(ctx)
 }
 
 // byTurns waits until nothing runs (idle) while the readers are halted, and leaves them halted until resume. The readers cannot be halted

@@ -346,7 +346,8 @@ func TestExitBesideFreeze(t *testing.T) {
 	})
 }
 
-// Nor does Freeze wait for ever if goroutines make and break links with Handlers all the time, or Handlers do so themselves.
+// Nor does Freeze wait for ever if goroutines make and break links with Handlers all the time, or Handlers do so themselves, and send to
+// others. There are so many goroutines that some Handler would always be running.
 func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 	for name, busy := range map[string]func(ctx context.Context, a, h *Mailbox) error{
 		"with a Handler": func(ctx context.Context, a, h *Mailbox) error {
@@ -368,8 +369,10 @@ func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 			ctx := w.ctx()
 			n := w.started("front")
 			a := trapping(t, n)
+			sink, err := n.Handle("", func(*Mailbox, *Message) {}, nil)
+			require.NoError(t, err)
 			h, err := n.Handle("h", func(h *Mailbox, _ *Message) {
-				if err := errors.Join(h.Link(ctx, a.Pid()), h.Unlink(ctx, a.Pid())); err != nil {
+				if err := errors.Join(h.Link(ctx, a.Pid()), h.Unlink(ctx, a.Pid()), h.Send(ctx, sink.Pid(), "on")); err != nil {
 					t.Error(err)
 				}
 			}, &MailboxOptions{TrapExit: true})
@@ -378,7 +381,7 @@ func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 			var wg sync.WaitGroup
 			defer wg.Wait()
 			defer close(stop)
-			for range 2 {
+			for range 8 {
 				wg.Go(func() {
 					for {
 						select {

@@ -36,7 +36,8 @@ var ErrDraining = errors.New("functions or handlers did not finish in the drain 
 // While functions finish, reading pauses at times, each pause longer than the last, up to a quarter of Config.DrainTimeout or more. While
 // peers keep calling, functions that take longer than such a pause are never all finished at once, nor perhaps are functions that wait for
 // a peer themselves. Requests to a Server of this node that functions and servers make with the context that they were given are answered
-// meanwhile.
+// meanwhile, and messages to a Handler of this node that they send with it, or that another Handler sends as itself, are delivered; those of
+// other goroutines wait most of the time, so that there is an end.
 //
 // Goroutines of the application go on. Those that receive, send, link or register wait for Thaw, and get ErrMoved after Release: nothing
 // was sent then. A message that such a goroutine has received but not dealt with is the program's own affair, and so is a Call to which
@@ -155,13 +156,18 @@ func (f *Frozen) quiet(ctx context.Context) error {
 		if round%2 == 1 { // or goroutines of the application could ask one server after the other
 			p.outside.Shut()
 		}
+		if round == 0 || round%2 == 1 { // or they could start one Handler after the other
+			p.senders.Shut()
+		}
 		p.resting.Shut()
 		return func() {
 			p.resting.Open()
 			p.outside.Open()
+			p.senders.Open()
 			undo()
 		}, nil
 	})
+	p.senders.Open() // whatever Handover does may need a Handler; soon calm is set
 	running := p.running.Count()
 	switch {
 	case err == nil:

@@ -48,6 +48,7 @@ type processes struct {
 	running    wait.Tally // functions, handlers and servers that are running
 	resting    wait.Gate  // shut: servers take no messages, except for what runs
 	outside    wait.Gate  // shut: calls of this node's processes wait, except those of what runs
+	senders    wait.Gate  // shut: what this node's processes send to Handlers waits, except what comes of what runs
 
 	calm atomic.Bool // no Handler begins: the node is about to be frozen
 }

@@ -50,7 +50,7 @@ var errFullMailbox = errors.New("the mailbox is full")
 func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
 	over, end := context.WithCancel(n.ctx)
 	end()
-	err := n.sendHere(over, nil, ctl, term)
+	err := n.deliverHere(over, nil, ctl, term)
 	if errors.Is(err, context.Canceled) {
 		err = errFullMailbox
 	}
@@ -59,6 +59,16 @@ func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
 
 // sendHere is send to a process of this node that is in no other worker. by is the connection of the peer that has asked for it; nil: none.
 func (n *Node) sendHere(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
+	if by == nil {
+		if err := n.procs.admitMessage(ctx, ctl); err != nil {
+			return err
+		}
+	}
+	return n.deliverHere(ctx, by, ctl, term)
+}
+
+// deliverHere is the second half of sendHere.
+func (n *Node) deliverHere(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
 	payload, err := ei.Append(nil, term)
 	if err != nil {
 		return err
