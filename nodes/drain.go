@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -157,10 +158,16 @@ func (p *processes) admitMessage(ctx context.Context, ctl *dist.Control) error {
 	if to := p.addressee(ctl); to == nil || to.handler == nil {
 		return nil
 	}
-	if from := p.local(ctl.From); from != nil && (from.private || from.runs.Load() > 0) {
+	if p.isRunning(ctl.From) {
 		return nil
 	}
 	return p.senders.Pass(ctx)
+}
+
+// isRunning tells whether a process of this node is a function, or a Handler or Server, that is running.
+func (p *processes) isRunning(pid ei.Pid) bool {
+	b := p.local(pid)
+	return b != nil && (b.private || b.runs.Load() > 0)
 }
 
 // byTurns waits until nothing runs (idle) while the readers are halted, and leaves them halted until resume. The readers cannot be halted

@@ -71,7 +71,8 @@ func (b *Mailbox) handle(m *Message) fate {
 			return refused
 		}
 	}
-	if b.held.Load() || b.n.procs.calm.Load() { // checked after entering the tally, for which a freeze waits once it has set these
+	// Checked after entering the tally, for which a freeze waits once it has set these. What a running Handler sends it waits for, too.
+	if b.held.Load() || b.n.procs.calm.Load() && (m.conn != nil || !b.n.procs.isRunning(m.From)) {
 		return notYet
 	}
 	b.handleNow(m)
