@@ -102,9 +102,34 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 	if err := dist.CheckName(node); err != nil { // no node can have that name: nothing is tried
 		return nil, err
 	}
-	c, _, err := n.dial(ctx, node, nil)
+	c, err := n.dialFor(ctx, node)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
 	}
 	return c, nil
+}
+
+// dialFor is dial on demand. The attempt does not end with ctx, that of whoever needs the connection first: others may need it too, and the
+// peer, once it has accepted, would see this node come up and go down.
+func (n *Node) dialFor(ctx context.Context, node string) (*Conn, error) {
+	if ctx.Done() == nil || transport.IsNoWait(ctx) || ctx.Err() != nil {
+		c, _, err := n.dial(ctx, node, nil)
+		return c, err
+	}
+	made := make(chan error, 1)
+	var c *Conn
+	begun := n.background(func() {
+		var err error
+		c, _, err = n.dial(context.WithoutCancel(ctx), node, nil)
+		made <- err
+	})
+	if !begun {
+		return nil, n.Err()
+	}
+	select {
+	case err := <-made:
+		return c, err
+	case <-wait.Cancelled(ctx):
+		return nil, wait.Err(ctx)
+	}
 }
