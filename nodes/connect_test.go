@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -316,4 +317,23 @@ func TestHandshakeFailureIsToldPlainly(t *testing.T) {
 	err := arrives(t, failed, "the end of the handshake")
 	require.ErrorIs(t, err, io.EOF)
 	require.NotContains(t, err.Error(), "nil")
+}
+
+// A connection on demand comes up even if whoever needed it has left before the peer has accepted.
+func TestOnDemandOutlivesCaller(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a := w.ambush("late@test")
+	n := w.started("bob")
+	b := box(t, n)
+	ctx, leave := context.WithCancel(w.ctx())
+	sent := async(func() (int, error) { return 0, b.SendName(ctx, a.name, "x", ei.Atom("lost")) })
+	p := a.accept()
+	leave()
+	require.ErrorIs(t, arrives(t, sent, "SendName").err, context.Canceled)
+	require.NoError(t, p.respond(role(a.name), dist.StatusOK))
+	c := w.conn(n, a.name)
+	require.NoError(t, b.SendName(w.ctx(), a.name, "x", ei.Atom("said")))
+	_, said := p.next()
+	require.Equal(t, ei.Atom("said"), said)
+	require.NoError(t, c.Err())
 }
