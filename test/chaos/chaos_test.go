@@ -145,6 +145,7 @@ func (w *world) monitors(whole bool) func(ctx context.Context, r *rand.Rand, one
 				return
 			case whole && ei.Compare(m.Reason, ei.Atom("bye")) != 0 && ei.Compare(m.Reason, ei.Atom("noproc")) != 0: // it has ended first
 				w.t.Errorf("a process that has said bye ended with %v", m.Reason)
+				return
 			default:
 				delete(due, ref)
 			}
