@@ -173,12 +173,16 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	if n.part != nil {
 		a.stake, err = n.part.claim(ctx, a.name)
 	}
-	if err == nil && at == nil {
-		at = new(Endpoint)
-		*at, err = n.cfg.Resolver.Resolve(ctx, a.name)
+	i := &initiative{attempt: a, want: a.name}
+	switch {
+	case err != nil:
+	case at == nil:
+		i.at, i.early, err = n.find(ctx, a.name)
+	default:
+		i.at = *at
 	}
 	if err == nil {
-		c, err = n.open(ctx, &initiative{attempt: a, want: a.name, at: *at})
+		c, err = n.open(ctx, i)
 	}
 	if err == nil {
 		return c, nil
@@ -208,9 +212,10 @@ func because(ctx context.Context, err error) error {
 // An initiative is an attempt of our own.
 type initiative struct {
 	*attempt
-	want string // the node that must answer; "": whichever does
-	at   Endpoint
-	met  func(peer string) error // may refuse the peer once its name is known; nil: none is refused
+	want  string // the node that must answer; "": whichever does
+	at    Endpoint
+	early *headStart              // nil: there is none
+	met   func(peer string) error // may refuse the peer once its name is known; nil: none is refused
 }
 
 // open connects to an endpoint and does the handshake.
@@ -230,9 +235,13 @@ func (n *Node) initiator(ctx context.Context, i *initiative, opened func(*transp
 	if i.want != "" {
 		addr = transport.WithPeerName(addr, i.want)
 	}
-	s, err := i.at.Transport.Connect(ctx, addr)
-	if err != nil {
-		return nil, err
+	s := i.early.take(i.at.Addr)
+	i.early = nil
+	if s == nil {
+		var err error
+		if s, err = i.at.Transport.Connect(ctx, addr); err != nil {
+			return nil, err
+		}
 	}
 	opened(s)
 	p, err := n.initiate(ctx, s, i)

@@ -59,7 +59,9 @@ type Publication interface {
 var ErrUnknownHost = errors.New("the host part of the node name has no address")
 
 // A PortMapper finds nodes through the Erlang port mapper of their hosts, and registers this node at its own host's. The registration
-// outlives restarts of the port mapper.
+// outlives restarts of the port mapper. It remembers where the port mapper said that nodes were: over TCP, a node that has it as its
+// Config.Resolver connects there again while the port mapper is asked once more, and says nothing before the answer is the same. Nodes may
+// share a PortMapper, which must not be copied once it is in use.
 type PortMapper struct {
 	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT.
 	Client epmd.Client
@@ -71,6 +73,8 @@ type PortMapper struct {
 	Embed bool
 	// EmbedAfter is how long, at least, the port mapper must have been gone; 0: DefaultEmbedAfter.
 	EmbedAfter time.Duration
+
+	ports knownPorts
 }
 
 // DefaultEmbedAfter is longer than a service takes to start again.
@@ -80,6 +84,11 @@ const DefaultEmbedAfter = 5 * time.Second
 // Client.Timeout. The error is dist.ErrInvalidName if node is no node name, ErrUnknownHost if the host has no address; else an *epmd.Error:
 // epmd.ErrNoPortMapper, epmd.ErrNotRegistered, epmd.ErrTimeout and what else epmd.Client.Resolve returns.
 func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error) {
+	return p.resolve(ctx, node, func(transport.Addr) {})
+}
+
+// resolve is Resolve, which calls expect with the address that the port mapper is expected to answer, if there is one, before it is asked.
+func (p *PortMapper) resolve(ctx context.Context, node string, expect func(transport.Addr)) (Endpoint, error) {
 	alive, host, err := dist.SplitName(node)
 	if err != nil {
 		return Endpoint{}, err
@@ -88,12 +97,18 @@ func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error)
 	if err != nil {
 		return Endpoint{}, err
 	}
+	addr := func(port uint16) transport.Addr { return transport.FromAddrPort(netip.AddrPortFrom(ip, port)) }
+	if port := p.ports.get(node); port != 0 {
+		expect(addr(port))
+	}
 	info, err := p.Client.Resolve(ctx, ip.String(), alive)
 	if err != nil {
+		p.ports.forget(node)
 		return Endpoint{}, err
 	}
+	p.ports.set(node, info.Port)
 	version, _ := info.Version()
-	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, info.Port)), Version5: version == dist.Version5}, nil
+	return Endpoint{Addr: addr(info.Port), Version5: version == dist.Version5}, nil
 }
 
 // lookup finds an address of host, IPv4 before IPv6, as OTP's default does.

@@ -36,7 +36,7 @@ func (o *options) connect(ctx context.Context, out, errOut io.Writer) (*session,
 	if err != nil {
 		return nil, err
 	}
-	cfg := nodes.Config{Cookie: o.cookie, Host: host, Alive: o.ownAlive(), Flags: dist.FlagsLibei, Resolver: portMapper{}}
+	cfg := nodes.Config{Cookie: o.cookie, Host: host, Alive: o.ownAlive(), Flags: dist.FlagsLibei, Resolver: new(portMapper)}
 	if o.optFile != "" {
 		log := slog.New(slog.DiscardHandler)
 		if o.verbose {
@@ -136,7 +136,7 @@ func (s *session) call(ctx context.Context, module, function string, args ei.Ter
 // portMapper finds nodes as nodes.PortMapper does, and those of this machine also where its name has no address, as in a bare container.
 type portMapper struct{ nodes.PortMapper }
 
-func (p portMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {
+func (p *portMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {
 	at, err := p.PortMapper.Resolve(ctx, node)
 	alive, host, _ := strings.Cut(node, "@")
 	if !errors.Is(err, nodes.ErrUnknownHost) || !isOwn(host) {

@@ -1,13 +1,17 @@
 package interop
 
 import (
+	"context"
 	"net"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -154,5 +158,58 @@ func TestEmbeddedPortMapper(t *testing.T) {
 			return err == nil
 		}, limit, 20*time.Millisecond)
 		known(t, erl, next)
+	})
+}
+
+// A dialler counts the connections that it begins.
+type dialler struct {
+	transport.Transport
+	begun *atomic.Int32
+}
+
+func (d dialler) Unwrap() transport.Transport { return d.Transport }
+
+func (d dialler) Connect(ctx context.Context, to transport.Addr) (*transport.Stream, error) {
+	d.begun.Add(1)
+	return d.Transport.Connect(ctx, to)
+}
+
+// A node connects to where its peer was last while it asks the port mapper. A node that has that port by now is not bothered.
+func TestHeadStart(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		was := start(t, r, otp.Options{EpmdPort: port})
+		at, err := transport.AddrPort(addrOf(t, was))
+		require.NoError(t, err)
+		var begun atomic.Int32
+		cfg := config(port)
+		cfg.Transport = dialler{transport.TCP(), &begun}
+		n := newNode(t, cfg)
+		connect := func(name string, begins int32) {
+			t.Helper()
+			begun.Store(0)
+			c, err := n.Connect(background(t), name)
+			require.NoError(t, err)
+			require.Equal(t, begins, begun.Load(), "connections begun")
+			two, err := c.Call(background(t), "erlang", "+", 1, 1)
+			require.NoError(t, err)
+			require.Equal(t, ei.Int(2), two)
+			require.NoError(t, c.Shutdown(background(t)))
+		}
+		connect(was.Name(), 1)
+		connect(was.Name(), 1)
+
+		was.Stop(t)
+		only := "inet_dist_listen_min " + strconv.Itoa(int(at.Port())) + " inet_dist_listen_max " + strconv.Itoa(int(at.Port()))
+		other := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: append([]string{"-kernel"}, strings.Fields(only)...)})
+		is := start(t, r, otp.Options{EpmdPort: port, Name: was.Name()})
+		said := other.Log()
+		connect(is.Name(), 2)
+		require.Equal(t, "done", other.Eval(t, `(fun F() -> case [P || P <- processes(),
+				{initial_call, {_, do_accept, _}} <- [process_info(P, initial_call)]] of
+			[] -> done; _ -> timer:sleep(1), F() end end)()`), "all handshakes there")
+		require.Equal(t, said, other.Log())
+		require.Equal(t, "[]", other.Eval(t, "nodes(connected)"))
+		connect(is.Name(), 1)
 	})
 }

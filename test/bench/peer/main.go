@@ -137,8 +137,10 @@ func endWithInput() {
 }
 
 // dial connects as ei_connect_rate does: under a new name each time, so that the other node never has to ask whether
-// the last connection is still alive.
+// the last connection is still alive. The nodes have one Resolver, which remembers where the other node is; it asks the port mapper each
+// time all the same.
 func dial(ctx context.Context, cfg nodes.Config, node string, times int) error {
+	cfg.Resolver = &nodes.PortMapper{}
 	for i := range times {
 		cfg.Name = fmt.Sprintf("dial%d_%d@127.0.0.1", os.Getpid(), i)
 		n, err := nodes.New(cfg)

@@ -1,0 +1,61 @@
+package nodes
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/need"
+)
+
+// ownNetwork runs the test in a process of its own, with a network of its own: there it is true, and the loopback interface is up. Where it
+// is false the test has run.
+func ownNetwork(t *testing.T) bool {
+	t.Helper()
+	const inside = "CNODE_TEST_OWN_NETWORK"
+	if os.Getenv(inside) == t.Name() {
+		loopback(t, true)
+		return true
+	}
+	need.Root(t, "a network of one's own is root's to make")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), inside+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "--- PASS: "+t.Name())
+	return false
+}
+
+// loopback switches the loopback interface of this process's network.
+func loopback(t *testing.T, up bool) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	r, err := unix.NewIfreq("lo")
+	require.NoError(t, err)
+	require.NoError(t, unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, r))
+	flags := r.Uint16() &^ unix.IFF_UP
+	if up {
+		flags |= unix.IFF_UP
+	}
+	r.SetUint16(flags)
+	require.NoError(t, unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r))
+}
+
+// address gives the loopback interface of this process's network another address.
+func address(t *testing.T, ip [4]byte) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	r, err := unix.NewIfreq("lo:1")
+	require.NoError(t, err)
+	require.NoError(t, r.SetInet4Addr(ip[:]))
+	require.NoError(t, unix.IoctlIfreq(fd, unix.SIOCSIFADDR, r))
+}
