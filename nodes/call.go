@@ -222,7 +222,7 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 // receiveFor reads from a connection until a message has come for the mailbox, or for a goroutine that waits in Receive. The caller holds
 // the reader's token; receiveFor gives it back.
 func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
-	defer func() { <-c.rd.busy }() // also when a Handler ends the goroutine
+	defer c.giveReader() // also when a Handler ends the goroutine
 	for {
 		if c.rd.unread.isFull() {
 			return ErrTooManyUnread

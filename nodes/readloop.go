@@ -31,7 +31,7 @@ func (c *Conn) read() {
 	over := false
 	defer func() {
 		if over {
-			<-c.rd.busy
+			c.giveReader()
 		} else {
 			go c.read()
 		}

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -33,6 +34,7 @@ type reader struct {
 	next  func() ([][]byte, error) // for ReadPDU, made once
 
 	unread backlog // guarded by busy
+	ends   bool    // guarded by busy: whoever gives it back is to end the connection
 
 	// The frame in progress.
 	m     *Message
@@ -101,7 +103,7 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 
 // receiveUnread is ReceiveInto for a caller that holds the reader's token, which it gives back.
 func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
-	defer func() { <-c.rd.busy }() // also when a Handler ends the goroutine
+	defer c.giveReader() // also when a Handler ends the goroutine
 	if c.rd.unread.len() > 0 {
 		*m = *c.rd.unread.take()
 		c.acknowledgeUnlink(m)
@@ -198,7 +200,29 @@ func (c *Conn) receiveError(ctx context.Context, err error) error {
 	if !orderly(err) { // "node down" tells of an end
 		c.n.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
 	}
-	return c.failed(err)
+	return c.failRead(err)
+}
+
+// failRead is failed for the holder of the reader's token, who ends the connection by itself if that takes no time or it has nothing else
+// to do: another goroutine would have to be woken.
+func (c *Conn) failRead(err error) error {
+	n := c.n
+	if !n.started.Load() && (n.handles.Load() || n.part != nil || !transport.Prompt(c.tr)) {
+		return c.failed(err)
+	}
+	c.rd.ends = c.mark(err, &n.goroutines)
+	return cmp.Or(c.Err(), err)
+}
+
+// giveReader gives the reader's token back after a receive.
+func (c *Conn) giveReader() {
+	ends := c.rd.ends
+	c.rd.ends = false
+	<-c.rd.busy
+	if ends {
+		defer c.n.goroutines.Leave()
+		c.end()
+	}
 }
 
 // orderly reports whether a connection was ended, by either side, and has not failed. A node that speaks TLS may end without an alert.
