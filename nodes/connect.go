@@ -16,9 +16,9 @@ import (
 // already connected is ErrConnected, the node's own name dist.ErrSelf. When the peer connects at the same time, one of the two attempts
 // wins, and Connect returns that connection; on a node that was not started the peer's wins only if Accept is called before or meanwhile,
 // and otherwise Connect waits until the peer gives it up. If ctx ends when the peer has just accepted, the peer sees this node come up and
-// go down; a connection on demand (Mailbox.Send and the like) is made to its end all the same. A peer that has a connection from another program of this name, an earlier
-// process say, gives it up for the new one: programs that run at the same time need different names. It is ei_connect, which fails in that
-// case.
+// go down; a connection on demand (Mailbox.Send and the like) is made to its end all the same. A peer that has a connection from another
+// program of this name, an earlier process say, gives it up for the new one: programs that run at the same time need different names. It is
+// ei_connect, which fails in that case.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	c, fresh, err := n.dial(ctx, name, nil)
 	if err == nil && !fresh {
