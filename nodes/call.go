@@ -104,7 +104,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if err != nil {
 		return nil, err
 	}
-	b, err := n.newPrivate(nil, over)
+	b, err := n.newPrivate(nil, over, turnOf(ctx) == nil)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 // program of this name, an earlier process say, gives it up for the new one: programs that run at the same time need different names. It is
 // ei_connect, which fails in that case.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
-	c, fresh, err := n.dial(ctx, name, nil)
+	c, fresh, err := n.dial(ctx, name, nil, false)
 	if err == nil && !fresh {
 		err = ErrConnected
 	}
@@ -39,7 +39,7 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 		c, err := n.connectAnyone(ctx, at)
 		return c, wrap("connect", addr.String(), err)
 	}
-	c, fresh, err := n.dial(ctx, name, &at)
+	c, fresh, err := n.dial(ctx, name, &at, false)
 	if err == nil && !fresh {
 		err = ErrConnected
 	}
@@ -106,11 +106,14 @@ func (n *Node) lifetime(ctx context.Context) (context.Context, context.CancelFun
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// dial gets a connection to name: the one that is up (fresh is false), one that others are about to make, or a new one.
-func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fresh bool, err error) {
+// dial gets a connection to name: the one that is up (fresh is false), one that others are about to make, or a new one. On demand, an attempt
+// that has begun goes on when ctx ends: others may need the connection too, and the peer, once it has accepted, would see this node come up
+// and go down.
+func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand bool) (c *Conn, fresh bool, err error) {
 	if err := dist.CheckName(name); err != nil {
 		return nil, false, err
 	}
+	within := ctx
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
 	theirs, awaited := false, time.Time{} // theirs: the peer has told us of an attempt of its own; awaited: until when we wait for it
@@ -140,12 +143,20 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 				awaited = time.Now().Add(nokPause)
 			}
 			pause = time.After(time.Until(awaited))
-		case transport.IsNoWait(ctx): // the select below returns at once
+		case transport.IsNoWait(ctx) || ctx.Err() != nil: // the select below returns at once
 		default:
-			actx, a := newAttempt(ctx)
+			beyond := ctx
+			if onDemand && within.Done() != nil {
+				beyond = context.WithoutCancel(within)
+			}
+			actx, a := newAttempt(beyond)
 			a.name, p.outgoing = name, a
 			n.mu.Unlock()
-			c, err = n.attempt(actx, a, at)
+			if beyond == ctx {
+				c, err = n.attempt(actx, a, at)
+			} else {
+				c, err = n.attemptBeyond(ctx, actx, a, err)
+			}
 			theirs, awaited = errors.Is(err, dist.ErrNok), time.Time{}
 			if err == nil || !theirs && !errors.Is(err, ErrSuperseded) && !errors.Is(err, ErrConnected) {
 				return c, true, err
@@ -198,6 +209,32 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	return nil, err
 }
 
+// attemptBeyond is attempt with a context of its own, actx, for a caller who waits until ctx ends. before is why an earlier attempt failed.
+func (n *Node) attemptBeyond(ctx, actx context.Context, a *attempt, before error) (*Conn, error) {
+	type outcome struct {
+		c   *Conn
+		err error
+	}
+	made := make(chan outcome, 1)
+	begun := n.background(func() {
+		actx, cancel := n.handshakeTime(actx)
+		defer cancel()
+		c, err := n.attempt(actx, a, nil)
+		made <- outcome{c, err}
+	})
+	if !begun {
+		a.cancel(nil)
+		n.dropAttempt(a)
+		return nil, n.Err()
+	}
+	select {
+	case o := <-made:
+		return o.c, o.err
+	case <-ctx.Done():
+		return nil, because(ctx, before)
+	}
+}
+
 // because returns the cause for which ctx has ended, and err with it if that says anything else.
 func because(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
@@ -225,27 +262,43 @@ func (n *Node) open(ctx context.Context, i *initiative) (*Conn, error) {
 	c, err := n.outlast(ctx, i.at.Transport, func(opened func(*transport.Stream)) (*Conn, error) {
 		return n.initiator(ctx, i, opened)
 	})
+	i.early = nil
 	if errors.Is(err, errNamed) { // the node has got its name: connect once more, under this name
 		return n.open(ctx, i)
 	}
 	return c, err
 }
 
+// initiator connects, or has a head start, and does the handshake.
 func (n *Node) initiator(ctx context.Context, i *initiative, opened func(*transport.Stream)) (*Conn, error) {
+	if s := i.early.take(i.at.Addr); s != nil {
+		heard := false
+		c, err := n.begins(ctx, i, s, func() {
+			if !heard {
+				heard = true
+				opened(s)
+			}
+		})
+		if err == nil || heard || ctx.Err() != nil {
+			return c, err
+		}
+		// Whoever accepted it did not wait, or has ended meanwhile: nothing is known of whoever listens now.
+	}
 	addr := i.at.Addr
 	if i.want != "" {
 		addr = transport.WithPeerName(addr, i.want)
 	}
-	s := i.early.take(i.at.Addr)
-	i.early = nil
-	if s == nil {
-		var err error
-		if s, err = i.at.Transport.Connect(ctx, addr); err != nil {
-			return nil, err
-		}
+	s, err := i.at.Transport.Connect(ctx, addr)
+	if err != nil {
+		return nil, err
 	}
 	opened(s)
-	p, err := n.initiate(ctx, s, i)
+	return n.begins(ctx, i, s, nil)
+}
+
+// begins does the handshake over a stream, which it closes on failure. spoke, unless it is nil, is called with each packet of the peer's.
+func (n *Node) begins(ctx context.Context, i *initiative, s *transport.Stream, spoke func()) (*Conn, error) {
+	p, err := n.initiate(ctx, s, i, spoke)
 	if err == nil {
 		err = n.takeName(p)
 	}

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -336,4 +340,42 @@ func TestOnDemandOutlivesCaller(t *testing.T) {
 	_, said := p.next()
 	require.Equal(t, ei.Atom("said"), said)
 	require.NoError(t, c.Err())
+}
+
+// Once all that needed a connection have left, at most the attempt in progress goes on.
+func TestOnDemandForNobody(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var accepted atomic.Int64
+	var served sync.WaitGroup
+	t.Cleanup(func() { l.Close(); served.Wait() })
+	left := make(chan struct{})
+	served.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Add(1)
+			served.Go(func() { <-left; c.Close() }) // each attempt fails
+		}
+	})
+	at, err := transport.ParseAddr(l.Addr().String())
+	require.NoError(t, err)
+	n, err := New(Config{Name: "alice@127.0.0.1", Cookie: "secret", Resolver: Static{"bob@127.0.0.1": {Addr: at}}})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	b := box(t, n)
+	ctx, leave := context.WithCancel(soon(t))
+	var callers sync.WaitGroup
+	for range 40 {
+		callers.Go(func() { assert.ErrorIs(t, b.SendName(ctx, "bob@127.0.0.1", "x", "hello"), context.Canceled) })
+	}
+	require.Eventually(t, func() bool { return accepted.Load() == 1 }, tooLong, tick)
+	leave()
+	callers.Wait()
+	close(left)
+	require.Eventually(t, func() bool { return tableSize(n) == 0 }, tooLong, tick)
+	require.NoError(t, n.Close()) // which waits for what was begun
+	require.EqualValues(t, 1, accepted.Load(), "attempts")
 }

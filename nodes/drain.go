@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 const (
@@ -151,23 +150,29 @@ func (p *processes) admitCall(ctx context.Context) error {
 
 // admitMessage makes what goroutines of the program send to a Handler wait while senders is shut: else, with a few of them, some Handler
 // would always be running. What running functions and Handlers send does not wait, as far as it can be told: by the context, or the sender.
-func (p *processes) admitMessage(ctx context.Context, ctl *dist.Control) error {
+// An answer to a call runs no Handler.
+func (p *processes) admitMessage(ctx context.Context, m *Message) error {
 	if !p.n.handles.Load() || !p.senders.IsShut() || turnOf(ctx) != nil {
 		return nil
 	}
-	if to := p.addressee(ctl); to == nil || to.handler == nil {
+	if to := p.recipient(m); to == nil || to.handler == nil || p.n.answersCall(m) {
 		return nil
 	}
-	if p.isRunning(ctl.From) {
+	if p.mayBeOf(m.From) {
 		return nil
 	}
 	return p.senders.Pass(ctx)
 }
 
-// isRunning tells whether a process of this node is a function, or a Handler or Server, that is running.
-func (p *processes) isRunning(pid ei.Pid) bool {
-	b := p.local(pid)
-	return b != nil && (b.private || b.runs.Load() > 0)
+// mayBeOf tells whether what a process of this node sends may come of something that is running: the process is a function, or a Handler or
+// Server, that runs, or a call that one of them makes. Other goroutines may send in the name of a Handler that runs, too, so at times, while
+// strict is set, that is not enough.
+func (p *processes) mayBeOf(sender ei.Pid) bool {
+	if p.strict.Load() {
+		return false
+	}
+	b := p.local(sender)
+	return b != nil && (b.private && !b.outer || b.runs.Load() > 0)
 }
 
 // byTurns waits until nothing runs (idle) while the readers are halted, and leaves them halted until resume. The readers cannot be halted

@@ -72,7 +72,7 @@ func (b *Mailbox) handle(m *Message) fate {
 		}
 	}
 	// Checked after entering the tally, for which a freeze waits once it has set these. What a running Handler sends it waits for, too.
-	if b.held.Load() || b.n.procs.calm.Load() && (m.conn != nil || !b.n.procs.isRunning(m.From)) {
+	if b.held.Load() || b.n.procs.calm.Load() && (m.conn != nil || !b.n.procs.mayBeOf(m.From)) {
 		return notYet
 	}
 	b.handleNow(m)

@@ -111,12 +111,13 @@ func (p *packets) cause(err error) error {
 }
 
 // initiate runs the connecting side of the handshake.
-func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative) (dist.Peer, error) {
+func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative, spoke func()) (dist.Peer, error) {
 	n.givesName(i.attempt)
 	p, err := newPackets(ctx, s)
 	if err != nil {
 		return dist.Peer{}, err
 	}
+	p.spoke = spoke
 	self, over := n.self()
 	defer over()
 	return dist.Initiate(p, self, dist.InitiateOptions{

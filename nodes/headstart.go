@@ -2,7 +2,9 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
@@ -21,24 +23,31 @@ type headStart struct {
 // staleStart is the age from which a headStart is not used any more: an Erlang node waits seven seconds for the name of a peer.
 const staleStart = time.Second
 
-// find asks the Resolver for a node, and gets a head start meanwhile, which may be nil.
+// find asks the Resolver for a node, and gets a head start meanwhile, which may be nil. Only the system's own sockets get one: what else
+// connects may count its connections, or take its time.
 func (n *Node) find(ctx context.Context, node string) (at Endpoint, h *headStart, err error) {
 	p, ok := n.cfg.Resolver.(*PortMapper)
-	if !ok || !transport.Prompt(n.cfg.Transport) {
+	if !ok || !transport.Plain(n.cfg.Transport) {
 		at, err = n.cfg.Resolver.Resolve(ctx, node)
 		return at, nil, err
 	}
 	at, err = p.resolve(ctx, node, func(addr transport.Addr) { h = n.startAhead(ctx, addr, node) })
-	if err != nil {
-		h.drop()
-		h = nil
+	if err == nil {
+		return at, h, nil
 	}
-	return at, h, err
+	h.drop()
+	if h != nil && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) { // now there is one more
+		at, err = p.Resolve(ctx, node)
+	}
+	return at, nil, err
 }
 
 // startAhead begins to connect to addr; nil: that is of no use. Within a machine a connection is made at once, or not at all, so that no
 // goroutine has to wait for it.
 func (n *Node) startAhead(ctx context.Context, addr transport.Addr, node string) *headStart {
+	if ctx.Err() != nil {
+		return nil
+	}
 	h := &headStart{addr: addr, began: time.Now(), made: make(chan *transport.Stream, 1)}
 	connect := func(ctx context.Context) {
 		s, err := n.cfg.Transport.Connect(ctx, transport.WithPeerName(addr, node))
@@ -60,18 +69,32 @@ func (n *Node) startAhead(ctx context.Context, addr transport.Addr, node string)
 	return h
 }
 
-// take is the connection if it leads to addr, and waits for it; nil: there is none. It is called once, in place of drop.
+// take is the connection if it leads to addr; nil: there is none, or it does not come soon. It is called once, in place of drop.
 func (h *headStart) take(addr transport.Addr) *transport.Stream {
 	if h == nil {
 		return nil
 	}
-	if h.addr != addr || time.Since(h.began) > staleStart {
+	left := staleStart - time.Since(h.began)
+	if h.addr != addr || left <= 0 {
 		h.drop()
 		return nil
 	}
-	s := <-h.made
-	h.cancel()
-	return s
+	select {
+	case s := <-h.made:
+		h.cancel()
+		return s
+	default:
+	}
+	late := time.NewTimer(left)
+	defer late.Stop()
+	select {
+	case s := <-h.made:
+		h.cancel()
+		return s
+	case <-late.C: // the system tries again after a second only
+		h.drop()
+		return nil
+	}
 }
 
 // drop closes the connection, if there is one.

@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -84,10 +85,21 @@ func aheadOf(t *testing.T, host string, old uint16, port func() uint16) *Node {
 	return n
 }
 
+// awaitHandshakes waits until that many handshakes which peers have begun are in progress.
+func awaitHandshakes(n *Node, count int64) {
+	for n.shaking.Count() != count {
+		time.Sleep(tick)
+	}
+}
+
 // bobAt starts bob.
-func bobAt(t *testing.T, host string) (n *Node, port uint16) {
+func bobAt(t *testing.T, host string, edit ...func(*Config)) (n *Node, port uint16) {
 	at := transport.FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(host), 0))
-	n, err := New(Config{Name: "bob@" + host, Cookie: "secret", Listen: at, Resolver: Static{}})
+	cfg := Config{Name: "bob@" + host, Cookie: "secret", Listen: at, Resolver: Static{}}
+	for _, f := range edit {
+		f(&cfg)
+	}
+	n, err := New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })
 	require.NoError(t, n.Start(soon(t)))
@@ -101,9 +113,7 @@ func testHeadStart(t *testing.T, host string) {
 	t.Run("there", func(t *testing.T) {
 		b, port := bobAt(t, host)
 		a := aheadOf(t, host, port, func() uint16 {
-			for b.shaking.Count() == 0 { // the port mapper waits until bob has accepted the connection
-				time.Sleep(tick)
-			}
+			awaitHandshakes(b, 1) // the port mapper waits until bob has accepted the connection
 			return port
 		})
 		c, err := a.Connect(soon(t), "bob@"+host)
@@ -164,6 +174,54 @@ func testHeadStart(t *testing.T, host string) {
 		_, err := a.Connect(soon(t), "bob@"+host)
 		require.NoError(t, err)
 		require.Equal(t, uint64(2), b.arrivals.Load(), "an old connection is not used")
+	})
+	t.Run("given up meanwhile", func(t *testing.T) { // by the process that has accepted it
+		b, port := bobAt(t, host, func(cfg *Config) { cfg.HandshakeTimeout = 100 * time.Millisecond })
+		a := aheadOf(t, host, port, func() uint16 {
+			awaitHandshakes(b, 1)
+			awaitHandshakes(b, 0)
+			return port
+		})
+		_, err := a.Connect(soon(t), "bob@"+host)
+		require.NoError(t, err)
+		require.Equal(t, uint64(2), b.arrivals.Load(), "connections made")
+	})
+	t.Run("restarted meanwhile", func(t *testing.T) {
+		b, port := bobAt(t, host)
+		a := aheadOf(t, host, port, func() uint16 {
+			if b.Err() == nil {
+				awaitHandshakes(b, 1)
+				b.Close()
+				bobAt(t, host, func(cfg *Config) {
+					cfg.Listen = transport.FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(host), port))
+				})
+			}
+			return port
+		})
+		_, err := a.Connect(soon(t), "bob@"+host)
+		require.NoError(t, err)
+	})
+	t.Run("no time", func(t *testing.T) {
+		old := newPlace(t, host)
+		a := aheadOf(t, host, old.port(), old.port)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := a.Connect(ctx, "bob@"+host)
+		require.ErrorIs(t, err, context.Canceled)
+		c, err := net.Dial("tcp", old.l.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+		first := old.next()
+		defer first.Close()
+		require.Equal(t, c.LocalAddr().String(), first.RemoteAddr().String(), "no connection before this one")
+	})
+	t.Run("a transport that counts", func(t *testing.T) { // as transport.Fault does
+		b, port := bobAt(t, host)
+		a := aheadOf(t, host, port, func() uint16 { return port })
+		a.cfg.Transport = transport.Fault(transport.TCP(), transport.FaultOptions{At: []transport.FaultAt{{Kind: transport.FaultRefuse, Conn: 1}}})
+		_, err := a.Connect(soon(t), "bob@"+host)
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		require.Zero(t, b.arrivals.Load())
 	})
 	t.Run("node closes meanwhile", func(t *testing.T) {
 		old := newPlace(t, host)

@@ -5,10 +5,13 @@ package nodes
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -400,6 +403,67 @@ func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 				f, err := n.Freeze(ctx)
 				require.NoError(t, err)
 				require.Equal(t, linksOf(a)[h.Pid()].active, linksOf(h)[a.Pid()].active)
+				f.Thaw()
+			}
+		})
+	}
+}
+
+// A node is frozen however many goroutines call its Handlers, or send in the name of one, without a pause.
+func TestFreezeBesideCallsOfHandlers(t *testing.T) {
+	steady := func() time.Duration { return time.Millisecond }
+	random := func() time.Duration { return rand.N(2 * time.Millisecond) }
+	for name, tt := range map[string]struct {
+		takes   func() time.Duration
+		busy    func(ctx context.Context, h *Mailbox) error
+		freezes int
+	}{
+		"calls":           {random, func(ctx context.Context, h *Mailbox) error { _, err := h.n.Call(ctx, h.Pid(), "x"); return err }, 20},
+		"sends in a name": {steady, func(ctx context.Context, h *Mailbox) error { return h.Send(ctx, h.Pid(), "x") }, 2},
+		"calls in a name": {random, func(ctx context.Context, h *Mailbox) error {
+			_, err := h.CallName(ctx, h.n.Name(), "other", "x")
+			return err
+		}, 2},
+		"sends to another": {steady, func(ctx context.Context, h *Mailbox) error { return h.SendName(ctx, h.n.Name(), "other", "x") }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			n := w.started("front")
+			var handled atomic.Int64
+			answers := func(self *Mailbox, m *Message) {
+				handled.Add(1)
+				time.Sleep(tt.takes())
+				if c, ok := self.CallOf(m); ok {
+					assert.NoError(t, c.Reply(w.ctx(), "ok"))
+				}
+			}
+			h, err := n.Handle("h", answers, nil)
+			require.NoError(t, err)
+			_, err = n.Handle("other", answers, nil)
+			require.NoError(t, err)
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			defer close(stop)
+			for range 8 {
+				wg.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						if !assert.NoError(t, tt.busy(w.ctx(), h)) {
+							return
+						}
+					}
+				})
+			}
+			for range tt.freezes {
+				before := handled.Load()
+				require.Eventually(t, func() bool { return handled.Load() > before+50 }, tooLong, tick)
+				f, err := n.Freeze(w.ctx())
+				require.NoError(t, err)
 				f.Thaw()
 			}
 		})

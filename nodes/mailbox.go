@@ -59,6 +59,7 @@ type Mailbox struct {
 	runs    atomic.Int32 // how many calls of handler, or of a Server's functions, are in progress
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call or a spawned function, and does not move
+	outer   bool         // private: the call is not one that a running function or server makes
 
 	mu    sync.Mutex
 	queue []*Message
@@ -120,9 +121,10 @@ func (n *Node) makeMailbox(pid ei.Pid, h Handler, o *MailboxOptions) *Mailbox {
 	return b
 }
 
-// newPrivate makes the process of a call, or of a spawned function. It is not moved with the node.
-func (n *Node) newPrivate(h Handler, calls *Conn) (*Mailbox, error) {
-	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls = true, calls })
+// newPrivate makes the process of a call, or of a spawned function. It is not moved with the node. outer: no running function or server
+// makes the call.
+func (n *Node) newPrivate(h Handler, calls *Conn, outer bool) (*Mailbox, error) {
+	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls, b.outer = true, calls, outer })
 }
 
 // Pid is the mailbox's process identifier.

@@ -63,7 +63,7 @@ func (p *part) meet(m meeting) {
 			if !theirs {
 				break
 			}
-			if _, _, err := n.dial(n.ctx, peer, nil); err != nil { // waiting for theirs is no use: anyone may claim the peer's name
+			if _, _, err := n.dial(n.ctx, peer, nil, false); err != nil { // waiting for theirs is no use: anyone may claim the peer's name
 				break
 			}
 			continue

@@ -43,7 +43,7 @@ func TestMonitorNodesMove(t *testing.T) {
 	}
 	_, err = n.Connect(w.ctx(), "other@test")
 	require.NoError(t, err)
-	require.NoError(t, peer.Conn("front@test").Close())
+	require.NoError(t, w.conn(peer, "front@test").Close())
 	for _, b := range []*Mailbox{n.Whereis("watch"), n.procs.local(nameless)} {
 		require.Equal(t, []string{
 			nodeNews("nodeup", "peer@test", "hidden"), nodeNews("nodeup", "other@test", "hidden"), nodeNews("nodedown", "peer@test", "hidden"),

@@ -50,6 +50,8 @@ type processes struct {
 	outside    wait.Gate  // shut: calls of this node's processes wait, except those of what runs
 	senders    wait.Gate  // shut: what this node's processes send to Handlers waits, except what comes of what runs
 
+	strict atomic.Bool // what is sent in the name of a process that runs is not taken for its own: see mayBeOf
+
 	calm atomic.Bool // no Handler begins: the node is about to be frozen
 }
 

@@ -29,6 +29,7 @@ func (c *Conn) run() {
 // read is run for the holder of the reader's token. If a Handler ends this goroutine another one goes on.
 func (c *Conn) read() {
 	over := false
+	c.rd.atWork = true
 	defer func() {
 		if over {
 			c.giveReader()

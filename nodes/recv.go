@@ -35,6 +35,7 @@ type reader struct {
 
 	unread backlog // guarded by busy
 	ends   bool    // guarded by busy: whoever gives it back is to end the connection
+	atWork bool    // guarded by busy: the node's own reader has it (see Conn.read)
 
 	// The frame in progress.
 	m     *Message
@@ -207,7 +208,7 @@ func (c *Conn) receiveError(ctx context.Context, err error) error {
 // to do: another goroutine would have to be woken.
 func (c *Conn) failRead(err error) error {
 	n := c.n
-	if !n.started.Load() && (n.handles.Load() || n.part != nil || !transport.Prompt(c.tr)) {
+	if !c.rd.atWork && (n.started.Load() || n.handles.Load() || n.part != nil || !transport.Prompt(c.tr)) {
 		return c.failed(err)
 	}
 	c.rd.ends = c.mark(err, &n.goroutines)
@@ -217,7 +218,7 @@ func (c *Conn) failRead(err error) error {
 // giveReader gives the reader's token back after a receive.
 func (c *Conn) giveReader() {
 	ends := c.rd.ends
-	c.rd.ends = false
+	c.rd.ends, c.rd.atWork = false, false
 	<-c.rd.busy
 	if ends {
 		defer c.n.goroutines.Leave()

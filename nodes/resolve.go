@@ -59,9 +59,9 @@ type Publication interface {
 var ErrUnknownHost = errors.New("the host part of the node name has no address")
 
 // A PortMapper finds nodes through the Erlang port mapper of their hosts, and registers this node at its own host's. The registration
-// outlives restarts of the port mapper. It remembers where the port mapper said that nodes were: over TCP, a node that has it as its
-// Config.Resolver connects there again while the port mapper is asked once more, and says nothing before the answer is the same. Nodes may
-// share a PortMapper, which must not be copied once it is in use.
+// outlives restarts of the port mapper. It remembers where nodes were: one that has it as its Config.Resolver, and a Config.Transport that
+// is transport.Plain, connects there again while the port mapper is asked once more, and says nothing unless the answer is the same. Nodes
+// may share a PortMapper. It must not be copied once it is in use.
 type PortMapper struct {
 	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT.
 	Client epmd.Client

@@ -48,9 +48,12 @@ var errFullMailbox = errors.New("the mailbox is full")
 // sendHereNow is sendHere for what a peer has asked this node to send. It does not wait for room: the process that the peer names may never
 // make any, and may be the very one that answers the peer.
 func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
-	over, end := context.WithCancel(n.ctx)
-	end()
-	err := n.deliverHere(over, nil, ctl, term)
+	m, err := hereMessage(nil, ctl, term)
+	if err == nil {
+		over, end := context.WithCancel(n.ctx)
+		end()
+		err = n.deliverHere(over, m)
+	}
 	if errors.Is(err, context.Canceled) {
 		err = errFullMailbox
 	}
@@ -59,21 +62,29 @@ func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
 
 // sendHere is send to a process of this node that is in no other worker. by is the connection of the peer that has asked for it; nil: none.
 func (n *Node) sendHere(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
-	if by == nil {
-		if err := n.procs.admitMessage(ctx, ctl); err != nil {
-			return err
-		}
-	}
-	return n.deliverHere(ctx, by, ctl, term)
-}
-
-// deliverHere is the second half of sendHere.
-func (n *Node) deliverHere(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
-	payload, err := ei.Append(nil, term)
+	m, err := hereMessage(by, ctl, term)
 	if err != nil {
 		return err
 	}
-	m := &Message{Control: *ctl, Payload: payload, by: by}
+	if by == nil {
+		if err := n.procs.admitMessage(ctx, m); err != nil {
+			return err
+		}
+	}
+	return n.deliverHere(ctx, m)
+}
+
+// hereMessage makes a message to a process of this node.
+func hereMessage(by *Conn, ctl *dist.Control, term any) (*Message, error) {
+	payload, err := ei.Append(nil, term)
+	if err != nil {
+		return nil, err
+	}
+	return &Message{Control: *ctl, Payload: payload, by: by}, nil
+}
+
+// deliverHere gives a message to the process of this node that it is for.
+func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	b := n.procs.recipient(m)
 	switch {
 	case b != nil && b.deliver(m, wait.Cancelled(ctx)):
@@ -82,7 +93,7 @@ func (n *Node) deliverHere(ctx context.Context, by *Conn, ctl *dist.Control, ter
 	case m.nested:
 		return ErrNested
 	case b == nil:
-		if _, err := dist.AppendControl(nil, ctl); err != nil { // no process can have that name
+		if _, err := dist.AppendControl(nil, &m.Control); err != nil { // no process can have that name
 			return err
 		}
 		n.stats.undeliverable.Add(1)
@@ -102,34 +113,9 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 	if err := dist.CheckName(node); err != nil { // no node can have that name: nothing is tried
 		return nil, err
 	}
-	c, err := n.dialFor(ctx, node)
+	c, _, err := n.dial(ctx, node, nil, true)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
 	}
 	return c, nil
-}
-
-// dialFor is dial on demand. The attempt does not end with ctx, that of whoever needs the connection first: others may need it too, and the
-// peer, once it has accepted, would see this node come up and go down.
-func (n *Node) dialFor(ctx context.Context, node string) (*Conn, error) {
-	if ctx.Done() == nil || transport.IsNoWait(ctx) || ctx.Err() != nil {
-		c, _, err := n.dial(ctx, node, nil)
-		return c, err
-	}
-	made := make(chan error, 1)
-	var c *Conn
-	begun := n.background(func() {
-		var err error
-		c, _, err = n.dial(context.WithoutCancel(ctx), node, nil)
-		made <- err
-	})
-	if !begun {
-		return nil, n.Err()
-	}
-	select {
-	case err := <-made:
-		return c, err
-	case <-wait.Cancelled(ctx):
-		return nil, wait.Err(ctx)
-	}
 }

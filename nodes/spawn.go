@@ -35,7 +35,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	var b *Mailbox
 	held := cost(m) + spawnCost
 	if n.admits(c, held) {
-		b, err = n.newPrivate(nobodyReads, nil)
+		b, err = n.newPrivate(nobodyReads, nil, false)
 	}
 	if b == nil || err != nil {
 		reply(0, ei.Atom("system_limit"))

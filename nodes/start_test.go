@@ -257,3 +257,31 @@ func TestIdentifiersAreAllDifferent(t *testing.T) {
 	_, err = d.Listen(w.ctx(), w.addr("x"))
 	require.ErrorIs(t, err, ErrUnnamed)
 }
+
+// Receive, in progress when the node is started, does not wait for a Handler that is told of the end of the connection.
+func TestStartDuringReceive(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a := w.node("") // gets its name with the connection
+	b := w.started("bob")
+	c, err := a.Connect(w.ctx(), b.Name())
+	require.NoError(t, err)
+	returned, told := make(chan struct{}), make(chan struct{})
+	h, err := a.Handle("h", func(_ *Mailbox, m *Message) {
+		if m.Op == dist.OpMonitorPExit {
+			defer close(told)
+			select {
+			case <-returned:
+			case <-w.ctx().Done():
+			}
+		}
+	}, nil)
+	require.NoError(t, err)
+	_, err = h.Monitor(w.ctx(), box(t, b).Pid())
+	require.NoError(t, err)
+	go func() { defer close(returned); _, _ = c.Receive(context.Background()) }()
+	require.Eventually(t, c.reading.Load, tooLong, tick)
+	require.NoError(t, a.Start(w.ctx()))
+	require.NoError(t, w.conn(b, a.Name()).Close())
+	arrives(t, returned, "the end of Receive")
+	arrives(t, told, "the end of the Handler")
+}

@@ -95,6 +95,12 @@ func Prompt(tr Transport) bool {
 	return ok && p.isPrompt()
 }
 
+// Plain reports whether tr is this package's TCP or UNIX plug-in itself, with nothing around it that would have to hear of each connection.
+func Plain(tr Transport) bool {
+	p, ok := tr.(interface{ isPlain() bool })
+	return ok && p.isPlain()
+}
+
 // able returns tr, or the outermost Transport that tr wraps, as an A: something with methods beyond those of every Transport.
 func able[A any](tr Transport) (A, bool) {
 	for {
@@ -111,6 +117,7 @@ func able[A any](tr Transport) (A, bool) {
 }
 
 func (p *plugin[C]) isPrompt() bool { return p.prompt }
+func (p *plugin[C]) isPlain() bool  { return p.prompt }
 
 func (p *plugin[C]) Name() string {
 	if p.cb.Name != "" {

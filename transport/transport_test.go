@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -39,20 +40,22 @@ func TestPromptSeesThroughWrappers(t *testing.T) {
 	memory, err := New(memoryCallbacks(), nil)
 	require.NoError(t, err)
 	for _, tt := range []struct {
-		name string
-		tr   Transport
-		want bool
+		name          string
+		tr            Transport
+		prompt, plain bool
 	}{
-		{"tcp", TCP(), canWait},
-		{"somebody's", memory, false},
-		{"in a wrapper", Limit(TCP(), LimitOptions{}), canWait},
-		{"in one that hides it", struct{ Transport }{TCP()}, false},
-		{"in one that shows it", around{TCP()}, canWait},
-		{"in several", around{Limit(around{TCP()}, LimitOptions{})}, canWait},
-		{"somebody's in a wrapper", around{memory}, false},
-		{"nothing", around{}, false},
+		{"tcp", TCP(), canWait, canWait},
+		{"with another polling", WithPolling(TCP(), time.Millisecond), canWait, canWait},
+		{"somebody's", memory, false, false},
+		{"in a wrapper", Limit(TCP(), LimitOptions{}), canWait, false},
+		{"in one that hides it", struct{ Transport }{TCP()}, false, false},
+		{"in one that shows it", around{TCP()}, canWait, false},
+		{"in several", around{Limit(around{TCP()}, LimitOptions{})}, canWait, false},
+		{"somebody's in a wrapper", around{memory}, false, false},
+		{"nothing", around{}, false, false},
 	} {
-		require.Equal(t, tt.want, Prompt(tt.tr), tt.name)
+		require.Equal(t, tt.prompt, Prompt(tt.tr), tt.name)
+		require.Equal(t, tt.plain, Plain(tt.tr), tt.name)
 	}
 }
 
