@@ -104,6 +104,8 @@ type UnsupportedTypeError struct {
 // Error names the value's type.
 func (e *UnsupportedTypeError) Error() string {
 	switch r := reflect.ValueOf(e.Value); {
+	case !r.IsValid():
+		return "ei: nil is no term: give what is to stand for it, as ei.Atom(\"ok\") or ei.Atom(\"undefined\")"
 	case r.Kind() == reflect.Pointer && r.IsNil():
 		return fmt.Sprintf("ei: a nil %T is no term: give what is to stand for it, as ei.Atom(\"undefined\")", e.Value)
 	case r.Kind() == reflect.Struct, r.Kind() == reflect.Pointer && r.Elem().Kind() == reflect.Struct:

@@ -404,7 +404,8 @@ func TestUnsupportedText(t *testing.T) {
 		{struct{ A int }{1}, "a struct, struct { A int }, is no term, nor an ei.Marshaler: give an ei.Tuple or a map of its fields"},
 		{&struct{ A int }{1}, "a struct, "},
 		{make(chan int), "a Go value of type chan int is no term, nor an ei.Marshaler"},
-		{nil, "a Go value of type <nil> is no term"},
+		{nil, `nil is no term: give what is to stand for it, as ei.Atom("ok")`},
+		{ei.List{ei.Int(1), nil}, "nil is no term"},
 	} {
 		_, err := ei.Marshal(tt.value)
 		require.ErrorContains(t, err, tt.says)

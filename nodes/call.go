@@ -25,6 +25,9 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil, nil)
+	if errors.Is(err, ErrNoProc) && node == n.Name() && !n.started.Load() {
+		err = fmt.Errorf("%w: this is the name of the calling node itself, which has not been started", err)
+	}
 	return rpcResult(op, node, t, err)
 }
 

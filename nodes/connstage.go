@@ -143,7 +143,9 @@ func (s *StagedConn) Start() (*Conn, error) {
 
 // resume lets a staged connection go on; on the upper level attach starts receiving.
 func (c *Conn) resume() {
-	c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
+	if c.kind() == direct {
+		c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
+	}
 	c.wake()
 	c.letReader()
 }

@@ -18,6 +18,27 @@
 // go ([Mailbox.MonitorNodes]). A [Server] is a registered process made of Go functions, like a gen_server. [Node.Expose] makes a Go
 // function callable by rpc:call and erpc:call.
 //
+//	n, err := nodes.New(nodes.Config{Name: "go@127.0.0.1", Cookie: "secret"})
+//	err = n.Start(ctx)
+//	defer n.Close()
+//	date, err := n.RPC(ctx, "x@127.0.0.1", "erlang", "date")                         // rpc:call
+//	box, err := n.NewMailbox(nil)                                                    // a process
+//	err = box.SendName(ctx, "x@127.0.0.1", "server", ei.Tuple{box.Pid(), ei.Atom("hello")})
+//	ref, err := box.MonitorName(ctx, "x@127.0.0.1", "server")                        // erlang:monitor
+//	for {
+//		m, err := box.Receive(ctx)
+//		...
+//		if m.Op == dist.OpMonitorPExit { // the DOWN of m.Ref
+//			reason, err := m.Reason.Decode()
+//			...
+//		}
+//		term, err := m.Term() // whatever was sent
+//		...
+//	}
+//
+// The example*_test.go of this directory are whole programs: example_test.go (first steps, servers), example_front_test.go (workers),
+// example_move_test.go (hand-off).
+//
 // # Wire to mailbox
 //
 // In reading order: transport/tcp_unix.go (bytes), transport/pdu.go (packet), recv.go (frame, tick), nodes/dist/frame.go and control.go

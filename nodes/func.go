@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,13 +44,13 @@ const (
 // A Raise is an error that is an Erlang exception. One that Erlang does not have, of another class, without a reason, or with a reason or
 // stack that cannot be encoded, is one of class error with reason {go_error, Text}.
 type Raise struct {
-	Class  Class   // error, exit or throw
+	Class  Class   // error, exit or throw; "" is error
 	Reason ei.Term // what was raised
 	Stack  ei.Term // of class error: Erlang's own, a list; nil is []
 }
 
 // Error gives class and reason.
-func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", r.Class, r.Reason) }
+func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", cmp.Or(r.Class, ClassError), r.Reason) }
 
 // raised turns any error of a Func into an exception.
 func raised(err error) *Raise {
@@ -57,8 +58,9 @@ func raised(err error) *Raise {
 	if !errors.As(err, &r) {
 		return goError(err)
 	}
+	r = &Raise{cmp.Or(r.Class, ClassError), r.Reason, r.Stack}
 	if r.Stack == nil {
-		r = &Raise{r.Class, r.Reason, ei.List{}}
+		r.Stack = ei.List{}
 	}
 	if wrong := r.check(); wrong != nil {
 		return goError(fmt.Errorf("%w: %w", err, wrong))

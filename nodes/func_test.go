@@ -23,6 +23,7 @@ func exposeAll(n *Node) {
 		"badarg": func(context.Context, []ei.Term) (any, error) {
 			return nil, &Raise{Class: ClassError, Reason: bad, Stack: ei.List{ei.Atom("here")}}
 		},
+		"raise":  func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Reason: bad} },
 		"class":  func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: "foo", Reason: bad} },
 		"reason": func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: ClassExit} },
 		"stack": func(context.Context, []ei.Term) (any, error) {
@@ -60,6 +61,7 @@ func TestRPC(t *testing.T) {
 			{"throw", nil, bad, nil},
 			{"exit", nil, nil, exit(bad)},
 			{"error", nil, nil, exit(ei.Tuple{goError("it went wrong"), ei.List{}})},
+			{"raise", nil, nil, exit(ei.Tuple{bad, ei.List{}})},
 			{"class", nil, nil, exit(ei.Tuple{goError(`foo: {bad,1}: no class of exceptions: "foo"`), ei.List{}})},
 			{"reason", nil, nil, exit(ei.Tuple{goError("exit: <nil>: an exception without a reason"), ei.List{}})},
 			{"stack", nil, nil, exit(ei.Tuple{goError("throw: {bad,1}: " + ei.ErrLocal.Error() + " (at /1)"), ei.List{}})},

@@ -15,9 +15,8 @@ type Message struct {
 	dist.Control
 	// Payload is the term sent, without version byte; nil if the operation has none. It has not been checked, so it may be anything: decode
 	// it (Term), and strictly (ei.DecodeOptions) before passing it on to another node, which would end its connection with this one over a
-	// term that it refuses. Bytes after
-	// the term mean nothing, as in Erlang. It is valid as long as the Message is; if ReceiveInto has filled the Message, until the next
-	// call.
+	// term that it refuses. Bytes after the term mean nothing, as in Erlang. It is valid as long as the Message is; if ReceiveInto has
+	// filled the Message, until the next call.
 	Payload ei.Raw
 
 	buf  []byte   // the frame

@@ -56,15 +56,16 @@ type Node struct {
 	started atomic.Bool // the upper level receives
 	unix    unixOnce
 
-	openings   openings
-	challenges challenges
-	handles    atomic.Bool            // the program has a Handler, or had
-	shaking    wait.Tally             // handshakes in progress that peers have started
-	moving     atomic.Bool            // a freeze is in progress
-	shutting   atomic.Int32           // calls of Shutdown
-	frozen     wait.Gate              // shut: what has not begun waits for the end of the freeze, or of the restoring
-	staged     atomic.Bool            // the node is not yet restored
-	inherited  atomic.Pointer[[]byte] // see Inherited
+	openings    openings
+	challenges  challenges
+	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
+	handles     atomic.Bool            // the program has a Handler, or had
+	shaking     wait.Tally             // handshakes in progress that peers have started
+	moving      atomic.Bool            // a freeze is in progress
+	shutting    atomic.Int32           // calls of Shutdown
+	frozen      wait.Gate              // shut: what has not begun waits for the end of the freeze, or of the restoring
+	staged      atomic.Bool            // the node is not yet restored
+	inherited   atomic.Pointer[[]byte] // see Inherited
 }
 
 // New checks cfg and makes a node of it. Nothing is opened yet. The error says what is wrong with cfg: a name (dist.ErrInvalidName),

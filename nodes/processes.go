@@ -247,7 +247,8 @@ func (p *processes) closeEmpty() bool {
 // Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several names; a Handler's mailbox gets
 // its first one from Handle. Register waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start,
 // the mailbox becomes the process that had the name before: it gets that process's pid, other names, unread messages, links and monitors; a
-// mailbox that already has links or monitors is ErrBonds. A mailbox of another Node, and the empty name, are errors.
+// mailbox that already has links or monitors is ErrBonds. A mailbox of another Node, the empty name, and undefined are
+// errors.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
 	switch {
@@ -255,6 +256,8 @@ func (n *Node) Register(name string, b *Mailbox) error {
 		return wrap("register "+name, "", errors.New("the mailbox is another Node's"))
 	case name == "":
 		return wrap("register", "", errors.New("the name is empty"))
+	case name == "undefined":
+		return wrap("register "+name, "", errors.New("Erlang has no process of that name: it is what whereis answers for nobody"))
 	}
 	if _, err := ei.AppendAtom(nil, ei.Atom(name)); err != nil { // nobody could send to it
 		return wrap("register", "", err)

@@ -25,3 +25,22 @@ func TestNameIsFreeOnceDone(t *testing.T) {
 		require.Nil(t, n.Whereis("name"))
 	}
 }
+
+// Erlang registers nobody under these.
+func TestRegisterNoName(t *testing.T) {
+	n := newWorld(t, "memory").node("a")
+	b, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, n.Register("", b), "empty")
+	require.ErrorContains(t, n.Register("undefined", b), "whereis")
+	require.Nil(t, n.Whereis("undefined"))
+}
+
+// The name of the calling node, given by mistake.
+func TestRPCToOneself(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.node("a")
+	_, err := n.RPC(w.ctx(), n.Name(), "erlang", "date")
+	require.ErrorIs(t, err, ErrNoProc)
+	require.ErrorContains(t, err, "has not been started")
+}

@@ -12,12 +12,13 @@ import (
 )
 
 // A Server is a registered process made of Go functions, like a gen_server. They run one at a time on one goroutine, in the order in which
-// the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it. Any of them may be nil: then calls and casts go to Info
-// unchanged, and what no function takes is dropped, except calls, which are answered with {error, Text}. A call whose request cannot be
-// decoded, or is over ei.Limits, is answered with {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its stack
-// goes to Config.Logger. When the process ends, so does the context of the running function, and what is unread is dropped: callers hear of
-// the end. Nothing restarts a Server: to do so, wait for Mailbox.Done and call Serve again. A Server that tells many processes something
-// sends under transport.NoWait (Mailbox.Send), so that one whose node does not read does not hold up the others.
+// the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it (to answer and end, Call.Reply first, then Exit, and return
+// NoReply: a result returned after Exit is dropped). Any of them may be nil: then calls and casts go to Info unchanged, and what no
+// function takes is dropped, except calls, which are answered with {error, Text}. A call whose request cannot be decoded, or is over
+// ei.Limits, is answered with {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its stack goes to Config.Logger.
+// When the process ends, so does the context of the running function, and what is unread is dropped: callers hear of the end. Nothing
+// restarts a Server: to do so, wait for Mailbox.Done and call Serve again. A Server that tells many processes something sends under
+// transport.NoWait (Mailbox.Send), so that one whose node does not read does not hold up the others.
 type Server struct {
 	// Call answers gen_server:call. Its result (an ei.Term or a Go value, and nil is neither) is the reply; NoReply leaves that to
 	// Call.Reply. An error is replied as {error, Text}, or as {error, Reason} for a *Raise.

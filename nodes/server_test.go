@@ -33,7 +33,7 @@ func (r *recorder) server() Server {
 			case ei.Atom("error"):
 				return nil, errors.New("it went wrong")
 			case ei.Atom("raise"):
-				return nil, &Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("bad"), ei.Int(1)}}
+				return nil, &Raise{Reason: ei.Tuple{ei.Atom("bad"), ei.Int(1)}}
 			case ei.Atom("later"):
 				r.later <- c
 				return NoReply, nil

@@ -14,24 +14,30 @@ import (
 )
 
 // ErrStarted is returned by a second Start of a node or of something staged; also by Start after Discard.
-var ErrStarted = errors.New("started, or discarded, already")
+var ErrStarted = errors.New("started already, or discarded")
 
 // Start makes the node a member of the cluster that works by itself: it listens on Config.Listen and Config.Also, is published, accepts,
 // answers net_adm:ping and remote calls, and gives messages to mailboxes and servers; sending to a node connects to it if need be.
-// Conn.Receive must no longer be used. ctx bounds only the start; Close and Shutdown end the node. If a listener breaks, the node keeps its
-// connections: Listener.Done tells. A dynamic node does not listen: connect it first, then start it.
+// Conn.Receive must no longer be used. ctx bounds only the start; Close and Shutdown end the node. A Start that fails closes the node,
+// whose name may be known already: to try again make another one with New. If a listener breaks, the node keeps its connections:
+// Listener.Done tells. A dynamic node does not listen: connect it first, then start it.
 //
 // Of Erlang's own processes there are net_kernel and rex, and of its functions those that a remote call or spawn needs; every other
 // function is undef to a peer until it is exposed, erlang:whereis/1 as well: peers reach a process by {Name, Node}.
 func (n *Node) Start(ctx context.Context) error {
-	if n.Err() != nil {
-		return wrap("start", n.Name(), n.Err())
+	if err := n.Err(); err != nil {
+		if failed := n.failedStart.Load(); failed != nil {
+			err = fmt.Errorf("%w: an earlier Start has failed (%w), which closes the node; make another one with New", err, *failed)
+		}
+		return wrap("start", n.Name(), err)
 	}
 	if !n.started.CompareAndSwap(false, true) {
 		return wrap("start", n.Name(), ErrStarted)
 	}
 	if err := n.join(ctx); err != nil {
-		return errors.Join(err, n.Close())
+		err = errors.Join(err, n.Close())
+		n.failedStart.Store(&err)
+		return err
 	}
 	return nil
 }

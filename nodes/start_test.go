@@ -151,6 +151,10 @@ func TestStartFails(t *testing.T) {
 	n := w.node("bob", func(cfg *Config) { cfg.Listen = taken.Listeners()[0].Addr() })
 	require.ErrorIs(t, n.Start(w.ctx()), syscall.EADDRINUSE)
 	require.ErrorIs(t, n.Err(), ErrClosed)
+	again := n.Start(w.ctx())
+	require.ErrorIs(t, again, ErrClosed)
+	require.ErrorIs(t, again, syscall.EADDRINUSE, "why it is closed")
+	require.ErrorContains(t, again, "make another one with New")
 
 	ctx, cancel := context.WithCancel(w.ctx())
 	cancel()

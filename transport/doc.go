@@ -82,6 +82,6 @@
 //
 // # A plug-in in 30 lines
 //
-// Wrap the callbacks of [TCPCallbacks] with a context of your own; the Example of Callbacks does so, and package transporttest
-// proves the result.
+// Wrap the callbacks of [TCPCallbacks] with a context of your own; the Example of Callbacks does so (example_unix_test.go, beside
+// which are others), and package transporttest proves the result.
 package transport

@@ -142,9 +142,8 @@ var advices = []advice{
 		case !errors.As(err, &m):
 			return ""
 		case errors.Is(err, syscall.EADDRINUSE):
-			return "The port is in use, most likely by another port mapper (epmd). Use that one (--epmd auto), end it (epmd -kill), or " +
-				"choose another\n" +
-				"port with ERL_EPMD_PORT, the same for all nodes."
+			return "The port is in use, most likely by another port mapper (epmd). Nodes find that one by themselves (--epmd auto). Or\n" +
+				"end it (epmd -kill), or choose another port with ERL_EPMD_PORT, the same for all nodes."
 		}
 		return "Port mappers listen on addresses of this machine: see --listen and ERL_EPMD_ADDRESS, and ERL_EPMD_PORT for the port."
 	}},
@@ -266,10 +265,10 @@ var advices = []advice{
 			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A serve whose control socket has been\n"+
 			"removed since it began is found by nobody: end it, and start it again.")},
 	{"listen address in use", is(syscall.EADDRINUSE,
-		"Something listens at that address already: choose another --listen, or leave it out and get a free port. A socket in a directory\n"+
+		"Something listens at that address already: choose another one (--listen, --also), or leave it out and get a free port. A socket in a directory\n"+
 			"belongs to a running node of that name.")},
 	{"address of another machine", is(syscall.EADDRNOTAVAIL,
-		"--listen wants an address of this machine (ip addr lists them), or 0.0.0.0 for all.")},
+		"--listen and --also want an address of this machine (ip addr lists them), or 0.0.0.0 for all.")},
 	{"file there already", is(fs.ErrExist, "Nothing is overwritten: choose another name or directory, or remove the file first.")},
 	{"refused", is(syscall.ECONNREFUSED,
 		"The node's port is known, but nobody listens on it at that address. A node that listens on the loopback interface only is reached by\n"+
@@ -288,7 +287,7 @@ var advices = []advice{
 		if !errors.Is(err, fs.ErrPermission) || !errors.As(err, &op) || op.Op != "listen" {
 			return ""
 		}
-		return "Ports below 1024 and other users' directories are not for everybody: choose another --listen."
+		return "Ports below 1024 and other users' directories are not for everybody: choose another one (--listen, --also)."
 	}},
 	{"time of a call", func(err error) string {
 		var e *nodes.Error

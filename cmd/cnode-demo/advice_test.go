@@ -93,7 +93,7 @@ func TestAdvice(t *testing.T) {
 		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded, and %w: %w", errWorkersUnsaid, errNoServe), "one after the other"},
 		{"another hand-off", &handoff.HandoffError{Err: &handoff.RefusedError{Reason: "busy", Err: handoff.ErrBusy}}, "try again in a moment"},
 		{"no serve", fmt.Errorf("%w x@host: %w", errNoServe, socket("connect", syscall.ENOENT)), "after \"ready\""},
-		{"listen address in use", socket("listen", syscall.EADDRINUSE), "choose another --listen"},
+		{"listen address in use", socket("listen", syscall.EADDRINUSE), "choose another one (--listen, --also)"},
 		{"address of another machine", socket("listen", syscall.EADDRNOTAVAIL), "0.0.0.0 for all"},
 		{"file there already", &fs.PathError{Op: "open", Path: "ca.pem", Err: syscall.EEXIST}, "Nothing is overwritten"},
 		{"refused", socket("connect", syscall.ECONNREFUSED), "loopback interface only"},

@@ -254,7 +254,10 @@ func (o *options) inetListen() (transport.Addr, error) {
 	}
 	addr, err := transport.ParseAddr(o.listen)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("--listen: %w", err)}
+		if strings.HasPrefix(o.listen, "unix:") {
+			return nil, &usageError{fmt.Errorf("--listen: %w", err)}
+		}
+		return nil, usagef("--listen %s: want IP or IP:PORT, an address and not a name of a host", o.listen)
 	}
 	if _, err := transport.AddrPort(addr); err != nil {
 		return nil, usagef("--listen %s: this address needs --transport unix", o.listen)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -164,6 +165,9 @@ func (o *options) checkTour(cmd *cobra.Command) (err error) {
 // args checks that the words named in want are given; those in brackets may be left out.
 func args(want ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, got []string) error {
+		if len(got) > len(want) && slices.Contains(want, "[ARGS]") {
+			return usagef("more than one word for ARGS: want one list such as '[1, \"two\", {three}]'")
+		}
 		if len(got) > len(want) {
 			return usagef("unknown command or argument %q%s", got[len(want)], suggestion(cmd, got[len(want)]))
 		}

@@ -322,7 +322,7 @@ func TestServeListen(t *testing.T) {
 	require.Equal(t, port, s.place)
 	_, errOut := w.fail("serve", "--name", "b@127.0.0.1", "--listen", "127.0.0.1:"+port)
 	require.Contains(t, errOut, "address already in use")
-	require.Contains(t, errOut, "choose another --listen")
+	require.Contains(t, errOut, "choose another one (--listen, --also)")
 	require.Equal(t, "pong\n", w.succeed("ping", w.serve("serve", "--name", "c@127.0.0.1", "--listen", "0.0.0.0").name))
 }
 
@@ -355,7 +355,7 @@ func TestServePortMapper(t *testing.T) {
 		require.Contains(t, w.succeed("names"), "name cnode at port "+s.place+"\n")
 		_, errOut = w.fail("serve", "--name", "other@127.0.0.1", "--epmd", "embedded")
 		require.Contains(t, errOut, "start a port mapper on 127.0.0.1:"+strconv.Itoa(w.port))
-		require.Contains(t, errOut, "Use that one (--epmd auto)")
+		require.Contains(t, errOut, "find that one by themselves (--epmd auto)")
 		s.terminate(syscall.SIGTERM)
 		w.fail("names")
 	})

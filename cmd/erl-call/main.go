@@ -37,6 +37,9 @@ func (f *failure) Unwrap() error { return f.error }
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	o, err := parseOptions(args)
 	if err != nil {
+		if err == errHelp {
+			return usage(out, errUsage)
+		}
 		return usage(errOut, err)
 	}
 	ctx := context.Background()

@@ -83,7 +83,7 @@ func TestUsage(t *testing.T) {
 		says string // on the standard error
 	}{
 		{"", 0, "which node?"},
-		{"-?", 0, "Usage"},
+		{"-?", 0, "Usage"}, // as erl_call; -help is the output
 		{"-z", 1, "-z"},
 		{"-name", 1, "-name"},
 		{"-name x y", 1, `"y" is no option`},
@@ -113,7 +113,11 @@ func TestUsage(t *testing.T) {
 			require.Empty(t, r.out)
 		})
 	}
-	r := p.run(t, ours(t), "", "-name", "x", "-a", " ")
+	r := p.run(t, ours(t), "", "--help")
+	require.Zero(t, r.code)
+	require.Contains(t, r.out, "Usage")
+	require.Empty(t, r.errOut)
+	r = p.run(t, ours(t), "", "-name", "x", "-a", " ")
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.errOut, "want 'MOD [FUN [ARGS]]'")
 	r = p.run(t, ours(t), "foo() -> ok.", "-name", "x", "-c", "c", "-m")

@@ -41,6 +41,9 @@ type options struct {
 // errUsage is what erl_call answers with its usage and exit code 0.
 var errUsage = errors.New("usage")
 
+// errHelp asks for the usage, which is then the output.
+var errHelp = errors.New("help")
+
 // parseOptions reads the command line. The later one of two options that exclude each other counts, as for erl_call, unless both are an
 // error there.
 func parseOptions(args []string) (*options, error) {
@@ -73,7 +76,7 @@ func parseOptions(args []string) (*options, error) {
 	}
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			err = errUsage
+			err = errHelp
 		}
 		return nil, err
 	}

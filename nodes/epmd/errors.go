@@ -9,7 +9,7 @@ import (
 // Errors that callers may act on; test with errors.Is. Each comes wrapped in an *Error.
 var (
 	// ErrNoPortMapper: the connection was refused, nobody listens there.
-	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon), run an embedded one, or set " +
+	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon), run an embedded one (PortMapper.Embed of package nodes), or set " +
 		"ERL_EPMD_PORT to the port it uses")
 	// ErrNotRegistered: the port mapper does not know the name.
 	ErrNotRegistered = errors.New("the name is not registered")
