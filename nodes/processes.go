@@ -257,7 +257,7 @@ func (n *Node) Register(name string, b *Mailbox) error {
 	case name == "":
 		return wrap("register", "", errors.New("the name is empty"))
 	case name == "undefined":
-		return wrap("register "+name, "", errors.New("Erlang has no process of that name: it is what whereis answers for nobody"))
+		return wrap("register "+name, "", errors.New("no process can have that name, which is what whereis answers for nobody"))
 	}
 	if _, err := ei.AppendAtom(nil, ei.Atom(name)); err != nil { // nobody could send to it
 		return wrap("register", "", err)
