@@ -262,7 +262,6 @@ func (n *Node) open(ctx context.Context, i *initiative) (*Conn, error) {
 	c, err := n.outlast(ctx, i.at.Transport, func(opened func(*transport.Stream)) (*Conn, error) {
 		return n.initiator(ctx, i, opened)
 	})
-	i.early = nil
 	if errors.Is(err, errNamed) { // the node has got its name: connect once more, under this name
 		return n.open(ctx, i)
 	}
@@ -271,7 +270,9 @@ func (n *Node) open(ctx context.Context, i *initiative) (*Conn, error) {
 
 // initiator connects, or has a head start, and does the handshake.
 func (n *Node) initiator(ctx context.Context, i *initiative, opened func(*transport.Stream)) (*Conn, error) {
-	if s := i.early.take(i.at.Addr); s != nil {
+	early := i.early
+	i.early = nil // also for a second attempt, under the name that the first one has given
+	if s := early.take(i.at.Addr); s != nil {
 		heard := false
 		c, err := n.begins(ctx, i, s, func() {
 			if !heard {
