@@ -274,7 +274,7 @@ func (n *Node) initiator(ctx context.Context, i *initiative, opened func(*transp
 	i.early = nil // also for a second attempt, under the name that the first one has given
 	if s := early.take(i.at.Addr); s != nil {
 		heard := false
-		c, err := n.begins(ctx, i, s, func() {
+		c, err := n.initiateOver(ctx, i, s, func() {
 			if !heard {
 				heard = true
 				opened(s)
@@ -294,11 +294,11 @@ func (n *Node) initiator(ctx context.Context, i *initiative, opened func(*transp
 		return nil, err
 	}
 	opened(s)
-	return n.begins(ctx, i, s, nil)
+	return n.initiateOver(ctx, i, s, nil)
 }
 
-// begins does the handshake over a stream, which it closes on failure. spoke, unless it is nil, is called with each packet of the peer's.
-func (n *Node) begins(ctx context.Context, i *initiative, s *transport.Stream, spoke func()) (*Conn, error) {
+// initiateOver does the handshake over a stream, which it closes on failure. spoke, unless it is nil, is called with each packet of the peer's.
+func (n *Node) initiateOver(ctx context.Context, i *initiative, s *transport.Stream, spoke func()) (*Conn, error) {
 	p, err := n.initiate(ctx, s, i, spoke)
 	if err == nil {
 		err = n.takeName(p)

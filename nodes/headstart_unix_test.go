@@ -95,14 +95,7 @@ func awaitHandshakes(n *Node, count int64) {
 // bobAt starts bob.
 func bobAt(t *testing.T, host string, edit ...func(*Config)) (n *Node, port uint16) {
 	at := transport.FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(host), 0))
-	cfg := Config{Name: "bob@" + host, Cookie: "secret", Listen: at, Resolver: Static{}}
-	for _, f := range edit {
-		f(&cfg)
-	}
-	n, err := New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(soon(t)))
+	n = startedAs(t, Config{Name: "bob@" + host, Cookie: "secret", Listen: at, Resolver: Static{}}, edit...)
 	ap, err := transport.AddrPort(n.Listeners()[0].Addr())
 	require.NoError(t, err)
 	return n, ap.Port()

@@ -380,25 +380,7 @@ func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 				}
 			}, &MailboxOptions{TrapExit: true})
 			require.NoError(t, err)
-			stop := make(chan struct{})
-			var wg sync.WaitGroup
-			defer wg.Wait()
-			defer close(stop)
-			for range 8 {
-				wg.Go(func() {
-					for {
-						select {
-						case <-stop:
-							return
-						default:
-						}
-						if err := busy(ctx, a, h); err != nil {
-							t.Error(err)
-							return
-						}
-					}
-				})
-			}
+			defer incessantly(t, func() error { return busy(ctx, a, h) })()
 			for range 100 {
 				f, err := n.Freeze(ctx)
 				require.NoError(t, err)
@@ -441,24 +423,7 @@ func TestFreezeBesideCallsOfHandlers(t *testing.T) {
 			require.NoError(t, err)
 			_, err = n.Handle("other", answers, nil)
 			require.NoError(t, err)
-			stop := make(chan struct{})
-			var wg sync.WaitGroup
-			defer wg.Wait()
-			defer close(stop)
-			for range 8 {
-				wg.Go(func() {
-					for {
-						select {
-						case <-stop:
-							return
-						default:
-						}
-						if !assert.NoError(t, tt.busy(w.ctx(), h)) {
-							return
-						}
-					}
-				})
-			}
+			defer incessantly(t, func() error { return tt.busy(w.ctx(), h) })()
 			for range tt.freezes {
 				before := handled.Load()
 				require.Eventually(t, func() bool { return handled.Load() > before+50 }, tooLong, tick)
@@ -468,4 +433,17 @@ func TestFreezeBesideCallsOfHandlers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// incessantly has eight goroutines do something again and again without a pause, until stop is called. It must not fail.
+func incessantly(t *testing.T, do func() error) (stop func()) {
+	var over atomic.Bool
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for !over.Load() && assert.NoError(t, do()) {
+			}
+		})
+	}
+	return func() { over.Store(true); all.Wait() }
 }

@@ -34,28 +34,31 @@ func ownNetwork(t *testing.T) bool {
 // loopback switches the loopback interface of this process's network.
 func loopback(t *testing.T, up bool) {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	require.NoError(t, err)
-	defer unix.Close(fd)
-	r, err := unix.NewIfreq("lo")
-	require.NoError(t, err)
-	require.NoError(t, unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, r))
-	flags := r.Uint16() &^ unix.IFF_UP
-	if up {
-		flags |= unix.IFF_UP
-	}
-	r.SetUint16(flags)
-	require.NoError(t, unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r))
+	configure(t, "lo", unix.SIOCSIFFLAGS, func(fd int, r *unix.Ifreq) error {
+		err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, r)
+		flags := r.Uint16() &^ unix.IFF_UP
+		if up {
+			flags |= unix.IFF_UP
+		}
+		r.SetUint16(flags)
+		return err
+	})
 }
 
 // address gives the loopback interface of this process's network another address.
 func address(t *testing.T, ip [4]byte) {
 	t.Helper()
+	configure(t, "lo:1", unix.SIOCSIFADDR, func(_ int, r *unix.Ifreq) error { return r.SetInet4Addr(ip[:]) })
+}
+
+// configure makes a request of netdevice(7) about an interface, which fill completes.
+func configure(t *testing.T, name string, request uint, fill func(fd int, r *unix.Ifreq) error) {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	require.NoError(t, err)
 	defer unix.Close(fd)
-	r, err := unix.NewIfreq("lo:1")
+	r, err := unix.NewIfreq(name)
 	require.NoError(t, err)
-	require.NoError(t, r.SetInet4Addr(ip[:]))
-	require.NoError(t, unix.IoctlIfreq(fd, unix.SIOCSIFADDR, r))
+	require.NoError(t, fill(fd, r))
+	require.NoError(t, unix.IoctlIfreq(fd, request, r))
 }

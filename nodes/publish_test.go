@@ -425,15 +425,7 @@ func TestFixedPortAndSocketDirResolve(t *testing.T) {
 func TestSocketDirAlone(t *testing.T) {
 	dir := SocketDir(sockdir.New(t))
 	node := func(name string, edit ...func(*Config)) *Node {
-		cfg := Config{Name: name, Cookie: "secret", Resolver: dir}
-		for _, f := range edit {
-			f(&cfg)
-		}
-		n, err := New(cfg)
-		require.NoError(t, err)
-		t.Cleanup(func() { n.Close() })
-		require.NoError(t, n.Start(soon(t)))
-		return n
+		return startedAs(t, Config{Name: name, Cookie: "secret", Resolver: dir}, edit...)
 	}
 	a, b := node("alice@here"), node("bob@here", func(cfg *Config) { cfg.Transport = transport.Unix() })
 	c := node("carol@here", func(cfg *Config) { cfg.Transport = transport.TCP() }) // an explicit Transport counts

@@ -103,6 +103,19 @@ func (w *world) conn(n *Node, peer string) (c *Conn) {
 	return c
 }
 
+// startedAs makes and starts a node that is in no world.
+func startedAs(t *testing.T, cfg Config, edit ...func(*Config)) *Node {
+	t.Helper()
+	for _, f := range edit {
+		f(&cfg)
+	}
+	n, err := New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	require.NoError(t, n.Start(soon(t)))
+	return n
+}
+
 // pair connects alice to bob on the lower level: ca is alice's end.
 func (w *world) pair(edit ...func(*Config)) (ca, cb *Conn) {
 	w.t.Helper()
