@@ -7,11 +7,8 @@ import (
 	"time"
 )
 
-// How many connections a round sets up, one after the other.
-const (
-	defaultConnects = 150
-	quickConnects   = 40
-)
+// trialConnects are made to see how many take as long as a measurement is meant to; it has as many of them at least.
+const trialConnects = 40
 
 // warmingConnects is how many connections a program that dials makes before they count, since its process has just begun: until the heap
 // has its final size, each new page is made at the first touch, which on some virtual machines takes 20 us.
@@ -24,35 +21,26 @@ const spareConnects = 20
 // connectLimit bounds a round of them.
 const connectLimit = 60 * time.Second
 
+// A meeting is a measurement of connections, set up one after the other.
+type meeting struct {
+	name   string
+	make   func(ctx context.Context, p *peer, n int) (time.Duration, error)
+	counts map[string]int // connections in one measurement, by kind; a kind that is not there is not measured
+}
+
 // measureConnects takes the set-up rates in both directions.
 func (a *arena) measureConnects(ctx context.Context) error {
-	n := defaultConnects
-	if a.o.quick {
-		n = quickConnects
-	}
-	out := map[string]bool{} // measurement and kind that have failed
-	for _, m := range []struct {
-		name string
-		take func(ctx context.Context, p *peer, n int) error
-	}{{connectErlang, a.connectFromErlang}, {connectPeer, a.connectFromPeer}} {
+	for _, m := range []*meeting{{name: connectErlang, make: a.connect}, {name: connectPeer, make: a.dialled}} {
 		if !matches(a.o.only, m.name) {
 			continue
 		}
+		a.say("%s: how many take %v", m.name, a.o.cell)
+		if err := a.calibrateConnects(ctx, m); err != nil {
+			return err
+		}
 		for round := range a.o.rounds {
 			a.say("%s, round %d of %d", m.name, round+1, a.o.rounds)
-			err := a.inTurn(ctx, round, func(p *peer) error {
-				key := m.name + p.kind.name
-				if out[key] {
-					return nil
-				}
-				err := m.take(ctx, p, n)
-				if err == nil {
-					return nil
-				}
-				out[key] = true
-				return a.failed(ctx, m.name, p, err)
-			})
-			if err != nil {
+			if err := a.inTurn(ctx, round, func(p *peer) error { return a.measureMeeting(ctx, m, p) }); err != nil {
 				return err
 			}
 		}
@@ -60,22 +48,46 @@ func (a *arena) measureConnects(ctx context.Context) error {
 	return nil
 }
 
-// connectFromErlang lets the measuring node connect and disconnect n times.
-func (a *arena) connectFromErlang(ctx context.Context, p *peer, n int) error {
-	if _, err := a.connect(ctx, p, 3); err != nil {
-		return err
+// calibrateConnects finds how many connections a measurement has.
+func (a *arena) calibrateConnects(ctx context.Context, m *meeting) error {
+	rates := map[string]float64{}
+	for i := range a.peers {
+		p := a.peers[i]
+		if m.name == connectPeer && p.dial == nil {
+			continue
+		}
+		took, err := m.make(ctx, p, trialConnects)
+		if err == nil {
+			rates[p.kind.name] = trialConnects / took.Seconds()
+		} else if err := a.failed(ctx, m.name, p, err); err != nil {
+			return err
+		}
 	}
-	cpu, driverCPU := startClock(p.pid), startClock(a.measuring(p))
-	took, err := a.connect(ctx, p, n)
-	if err != nil {
-		return err
-	}
-	a.results.add(connectErlang, p.kind.name, float64(n)/took.Seconds())
-	a.addTime(connectErlang+"/cpu", p, cpu, n)
-	a.addTime(connectErlang+"/driver-cpu", p, driverCPU, n)
+	m.counts = a.counts(rates, trialConnects)
 	return nil
 }
 
+// measureMeeting takes one measurement of one peer; one that fails is the peer's last.
+func (a *arena) measureMeeting(ctx context.Context, m *meeting, p *peer) error {
+	n, ok := m.counts[p.kind.name]
+	if !ok {
+		return nil
+	}
+	cpu, driverCPU := startClock(p.pid), startClock(a.measuring(p))
+	took, err := m.make(ctx, p, n)
+	if err != nil {
+		delete(m.counts, p.kind.name)
+		return a.failed(ctx, m.name, p, err)
+	}
+	a.results.add(m.name, p.kind.name, float64(n)/took.Seconds())
+	if m.name == connectErlang { // a program that dials is a process of its own
+		a.addTime(m.name+"/cpu", p, cpu, n)
+		a.addTime(m.name+"/driver-cpu", p, driverCPU, n)
+	}
+	return nil
+}
+
+// connect lets the measuring node connect and disconnect n times.
 func (a *arena) connect(ctx context.Context, p *peer, n int) (time.Duration, error) {
 	if p.pairing != nil {
 		return p.pairing.connect(ctx, n)
@@ -84,22 +96,18 @@ func (a *arena) connect(ctx context.Context, p *peer, n int) (time.Duration, err
 	return time.Duration(ns), err
 }
 
-// connectFromPeer lets the peer's kind dial the measuring node n times. The node takes the time from the first connection to the last, so
-// that a program's start does not count; nor do the first ones.
-func (a *arena) connectFromPeer(ctx context.Context, p *peer, n int) error {
-	if p.dial == nil {
-		return nil
-	}
-	if _, err := a.driver.EvalContext(ctx, fmt.Sprintf("bench_driver:watch(%d, %d)", warmingConnects, n)); err != nil {
-		return err
+// dialled lets the peer's kind dial the measuring node n times. The node takes the time from the first connection to the last, so that a
+// program's start does not count; nor do the first ones.
+func (a *arena) dialled(ctx context.Context, p *peer, n int) (time.Duration, error) {
+	if _, err := a.driver.EvalContext(ctx, fmt.Sprintf("bench_driver:watch(%d, %d)", warmingConnects, n+1)); err != nil {
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
-	dialled := p.dial(ctx, warmingConnects+n+spareConnects)
+	dialled := p.dial(ctx, warmingConnects+n+1+spareConnects)
 	ns, err := evaluate(ctx, a.driver, cellLimit, fmt.Sprintf("bench_driver:watched(%d)", cellLimit.Milliseconds()))
 	if err = errors.Join(dialled, err); err != nil {
-		return &failure{err.Error()}
+		return 0, &failure{err.Error()}
 	}
-	a.results.add(connectPeer, p.kind.name, float64(n-1)/time.Duration(ns).Seconds())
-	return nil
+	return time.Duration(ns), nil
 }

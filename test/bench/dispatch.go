@@ -28,9 +28,9 @@ func (a *arena) measureDispatch(ctx context.Context) error {
 	if a.o.tls || !matches(a.o.only, dispatch) {
 		return nil
 	}
-	n := defaultConnects
+	n := 150
 	if a.o.quick {
-		n = quickConnects
+		n = trialConnects
 	}
 	var both []*peer
 	defer func() {

@@ -32,7 +32,7 @@ func streams(o options) []*stream {
 	var all []*stream
 	for _, m := range []struct{ name, function string }{{roundTrip, "round_trip"}, {out, "out"}, {in, "in"}} {
 		for _, size := range sizes {
-			s := &stream{name: m.name, function: m.function, size: size, counts: map[string]int{}, failures: map[string]int{}}
+			s := &stream{name: m.name, function: m.function, size: size, failures: map[string]int{}}
 			if matches(o.only, s.String()) {
 				all = append(all, s)
 			}
@@ -92,8 +92,7 @@ func (a *arena) inTurn(ctx context.Context, round int, f func(p *peer) error) er
 	return nil
 }
 
-// calibrate finds how many messages a measurement has, the same number for each peer: as many as the median peer, ergo aside, handles in
-// the wanted time. A peer that would need more than twice the time gets fewer.
+// calibrate finds how many messages a measurement has.
 func (a *arena) calibrate(ctx context.Context, s *stream) error {
 	rates := map[string]float64{}
 	for i := range a.peers {
@@ -112,17 +111,25 @@ func (a *arena) calibrate(ctx context.Context, s *stream) error {
 			}
 		}
 	}
+	s.counts = a.counts(rates, 10)
+	return nil
+}
+
+// counts is how many messages, or connections, a measurement has, by the rate of each kind of peer: as many as the median peer, ergo aside,
+// handles in the wanted time, the same number for each peer, and least at the least. A peer that would need more than twice the time gets
+// fewer.
+func (a *arena) counts(rates map[string]float64, least int) map[string]int {
 	var usual []float64
 	for name, rate := range rates {
 		if name != nameErgo || len(rates) == 1 {
 			usual = append(usual, rate)
 		}
 	}
+	counts := map[string]int{}
 	for name, rate := range rates {
-		n := min(median(usual), 2*rate) * a.o.cell.Seconds()
-		s.counts[name] = max(int(n), 10)
+		counts[name] = max(int(min(median(usual), 2*rate)*a.o.cell.Seconds()), least)
 	}
-	return nil
+	return counts
 }
 
 // rate makes sure that the peer answers correctly, and estimates its messages per second with ever longer runs. After that the peer has
