@@ -2,6 +2,7 @@ package ei_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"runtime"
 	"strings"
@@ -51,21 +52,48 @@ func TestAllocationIsBounded(t *testing.T) {
 		}
 		return "t" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String()
 	}
+	mapOf := func(n int, key func(i int) string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(key(i) + "j")
+		}
+		return "t" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String()
+	}
+	const minusZero = "F\x80\x00\x00\x00\x00\x00\x00\x00"
 	hostile := map[string]string{
-		"empty lists":              list("j", 30_000),
-		"empty tuples":             list("h\x00", 30_000),
-		"tuples of one":            list("h\x01j", 30_000),
-		"tuples in tuples":         strings.Repeat("h\x01", 9_999) + "j",
-		"lists of one":             list("l\x00\x00\x00\x01jj", 10_000),
-		"lists piece by piece":     strings.Repeat("l\x00\x00\x00\x01j", 30_000) + "j",
-		"no lists at all":          strings.Repeat("l\x00\x00\x00\x00", 30_000) + "j",
-		"list ended by a string":   "l\x00\x00\x00\x01jk\xff\xff" + strings.Repeat("x", 65535),
-		"improper lists":           list("l\x00\x00\x00\x01ja\x00", 10_000),
-		"maps of one":              list("t\x00\x00\x00\x01jj", 10_000),
-		"a large map":              pairs(30_000),
-		"a large map of tuples":    tupleKeys(10_000),
-		"keys within keys":         strings.Repeat("t\x00\x00\x00\x02", 15) + list("t\x00\x00\x00\x01jj", 10_000) + strings.Repeat("ja\x01j", 15),
+		"empty lists":               list("j", 30_000),
+		"empty tuples":              list("h\x00", 30_000),
+		"tuples of one":             list("h\x01j", 30_000),
+		"tuples in tuples":          strings.Repeat("h\x01", 9_999) + "j",
+		"lists of one":              list("l\x00\x00\x00\x01jj", 10_000),
+		"lists piece by piece":      strings.Repeat("l\x00\x00\x00\x01j", 30_000) + "j",
+		"no lists at all":           strings.Repeat("l\x00\x00\x00\x00", 30_000) + "j",
+		"list ended by a string":    "l\x00\x00\x00\x01jk\xff\xff" + strings.Repeat("x", 65535),
+		"improper lists":            list("l\x00\x00\x00\x01ja\x00", 10_000),
+		"maps of one":               list("t\x00\x00\x00\x01jj", 10_000),
+		"a large map":               pairs(30_000),
+		"a large map of tuples":     tupleKeys(10_000),
+		"keys within keys":          strings.Repeat("t\x00\x00\x00\x02", 15) + list("t\x00\x00\x00\x01jj", 10_000) + strings.Repeat("ja\x01j", 15),
+		"a tuple sixteen keys deep": strings.Repeat("t\x00\x00\x00\x01", 16) + "i\x00\x00\x75\x30" + strings.Repeat("j", 30_000) + strings.Repeat("j", 16),
+		"the same with -0.0":        strings.Repeat("t\x00\x00\x00\x01", 16) + "i\x00\x00\x75\x31" + strings.Repeat("j", 30_000) + minusZero + strings.Repeat("j", 16),
+		"tuples with -0.0 as keys":  mapOf(10_000, func(i int) string { return "h\x02" + string(ei.AppendInt(nil, int64(i))) + minusZero }),
+		"maps with -0.0 as keys": mapOf(10_000, func(i int) string {
+			return "t\x00\x00\x00\x01" + string(ei.AppendInt(nil, int64(i))) + minusZero
+		}),
+		"records as keys": mapOf(5_000, func(i int) string {
+			return "C\x00\x00\x00\x01\x00w\x00w\x00w\x00" + string(ei.AppendInt(nil, int64(i)))
+		}),
+		"closures as keys": mapOf(3_000, func(i int) string {
+			f, err := ei.AppendFun(nil, ei.Fun{Index: uint32(i), Pid: ei.Pid{Node: "a@b"}})
+			require.NoError(t, err)
+			return string(f)
+		}),
+		"long references as keys": mapOf(5_000, func(i int) string {
+			return "Z\x00\x05w\x00\x00\x00\x00\x01" + string(binary.BigEndian.AppendUint32(nil, uint32(i))) + strings.Repeat("\x00", 16)
+		}),
 		"a map deep within a key":  list("t\x00\x00\x00\x01"+strings.Repeat("h\x01", 9_000)+"t\x00\x00\x00\x00j", 5),
+		"the same, with -0.0":      list("t\x00\x00\x00\x01"+strings.Repeat("h\x01", 9_000)+"t\x00\x00\x00\x01"+minusZero+"jj", 5),
+		"-0.0 deep within a key":   list("t\x00\x00\x00\x01"+strings.Repeat("h\x01", 9_000)+minusZero+"j", 5),
 		"small binaries":           list("m\x00\x00\x00\x01x", 10_000),
 		"binaries of 64":           list("m\x00\x00\x00\x40"+strings.Repeat("x", 64), 1000),
 		"small bitstrings":         list("M\x00\x00\x00\x01\x01x", 10_000),
@@ -88,7 +116,9 @@ func TestAllocationIsBounded(t *testing.T) {
 		input := append([]byte{ei.VersionMagic}, data...)
 		used := allocated(func() { _, _ = ei.Decode(input) })
 		require.LessOrEqual(t, used, fixed+48*len(input), name)
-		t.Logf("%-26s %6d bytes: %5.1f for each", name, len(input), float64(used)/float64(len(input)))
+		strictly := allocated(func() { _, _ = ei.Raw(input[1:]).DecodeWith(&ei.DecodeOptions{Strict: true}) })
+		t.Logf("%-26s %6d bytes: %5.1f for each, %5.1f with Strict", name, len(input), float64(used)/float64(len(input)), float64(strictly)/float64(len(input)))
+		require.LessOrEqual(t, strictly, fixed+96*len(input), name)
 		used = allocated(func() { c := ei.NewCursor(input[1:]); _ = c.Skip() })
 		require.LessOrEqual(t, used, fixed+3*len(input), name)
 	}

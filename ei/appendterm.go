@@ -13,7 +13,7 @@ func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil
 	}
-	out, err := appendTerm(b, t, maxNesting)
+	out, err := appendTerm(b, t, outermost)
 	if err != nil {
 		return b, err
 	}
@@ -23,8 +23,19 @@ func AppendTerm(b []byte, t Term) ([]byte, error) {
 // maxNesting is how deep a term may be nested: one that contains itself would overflow the stack, which no program survives.
 const maxNesting = 1 << 18
 
-func appendTerm(b []byte, t Term, depth int) ([]byte, error) {
-	if depth == 0 {
+// A place is where in a term another one is.
+type place struct {
+	left  int  // how much deeper the nesting may go
+	inKey bool // it is in the key of a map
+}
+
+var outermost = place{left: maxNesting}
+
+func (p place) inside() place { return place{left: p.left - 1, inKey: p.inKey} }
+func (p place) key() place    { return place{left: p.left - 1, inKey: true} }
+
+func appendTerm(b []byte, t Term, at place) ([]byte, error) {
+	if at.left == 0 {
 		return b, &LimitError{Limit: "Depth", Max: maxNesting}
 	}
 	switch t := t.(type) {
@@ -33,9 +44,9 @@ func appendTerm(b []byte, t Term, depth int) ([]byte, error) {
 	case Atom:
 		return AppendAtom(b, t)
 	case Tuple:
-		return appendTuple(b, t, depth)
+		return appendTuple(b, t, at)
 	case List:
-		return appendList(b, t, nil, depth)
+		return appendList(b, t, nil, at)
 	case Binary:
 		if uint64(len(t)) > math.MaxUint32 {
 			return b, ErrTooLong
@@ -44,7 +55,7 @@ func appendTerm(b []byte, t Term, depth int) ([]byte, error) {
 	case String:
 		return AppendString(b, string(t)), nil
 	case Map:
-		return appendMap(b, t, depth)
+		return appendMap(b, t, at)
 	case Float:
 		return AppendFloat(b, float64(t))
 	case Pid:
@@ -64,13 +75,13 @@ func appendTerm(b []byte, t Term, depth int) ([]byte, error) {
 		if t.Tail == nil {
 			return b, within(len(t.Elems), &UnsupportedTypeError{})
 		}
-		return appendList(b, t.Elems, t.Tail, depth)
+		return appendList(b, t.Elems, t.Tail, at)
 	case Fun:
-		return appendFun(b, t, depth)
+		return appendFun(b, t, at)
 	case Export:
 		return AppendExport(b, t)
 	case Record:
-		return appendRecord(b, t, depth)
+		return appendRecord(b, t, at)
 	case Raw:
 		if len(t) > 0 && t[0] == VersionMagic { // what Marshal gives, and the C library's buffers hold
 			return b, fmt.Errorf("%w 131: a Raw has no version byte", ErrTag)
@@ -82,14 +93,14 @@ func appendTerm(b []byte, t Term, depth int) ([]byte, error) {
 	return b, &UnsupportedTypeError{Value: t}
 }
 
-func appendTuple(b []byte, t Tuple, depth int) ([]byte, error) {
+func appendTuple(b []byte, t Tuple, at place) ([]byte, error) {
 	if uint64(len(t)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
 	var err error
 	b = AppendTupleHeader(b, len(t))
 	for i, e := range t {
-		if b, err = appendTerm(b, e, depth-1); err != nil {
+		if b, err = appendTerm(b, e, at.inside()); err != nil {
 			return b, within(i, err)
 		}
 	}
@@ -97,45 +108,48 @@ func appendTuple(b []byte, t Tuple, depth int) ([]byte, error) {
 }
 
 // appendList appends the elements with a tail, nil for a proper list.
-func appendList(b []byte, elems []Term, tail Term, depth int) ([]byte, error) {
+func appendList(b []byte, elems []Term, tail Term, at place) ([]byte, error) {
 	if uint64(len(elems)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
 	if len(elems) == 0 {
 		if tail != nil {
-			return appendTerm(b, tail, depth-1)
+			return appendTerm(b, tail, at.inside())
 		}
 		return AppendNil(b), nil
 	}
 	var err error
 	b = AppendListHeader(b, len(elems))
 	for i, e := range elems {
-		if b, err = appendTerm(b, e, depth-1); err != nil {
+		if b, err = appendTerm(b, e, at.inside()); err != nil {
 			return b, within(i, err)
 		}
 	}
 	if tail == nil {
 		return AppendNil(b), nil
 	}
-	if b, err = appendTerm(b, tail, depth-1); err != nil {
+	if b, err = appendTerm(b, tail, at.inside()); err != nil {
 		return b, within(len(elems), err)
 	}
 	return b, nil
 }
 
-func appendMap(b []byte, m Map, depth int) ([]byte, error) {
+func appendMap(b []byte, m Map, at place) ([]byte, error) {
 	if uint64(len(m)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
 	var err error
 	b = AppendMapHeader(b, len(m))
 	for i := range m {
-		if b, err = appendTerm(b, m[i].Key, depth-1); err != nil {
+		if b, err = appendTerm(b, m[i].Key, at.key()); err != nil {
 			return b, within(2*i, err)
 		}
-		if b, err = appendTerm(b, m[i].Value, depth-1); err != nil {
+		if b, err = appendTerm(b, m[i].Value, at.inside()); err != nil {
 			return b, within(2*i+1, err)
 		}
+	}
+	if at.inKey { // it is checked together with the outermost map
+		return b, nil
 	}
 	if keys := (keySet{}); keys.duplicate(m) { // a runtime system ends the connection over such a map
 		return b, ErrDuplicate
@@ -157,9 +171,9 @@ func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 }
 
 // AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1 to 255 is ErrRange.
-func AppendFun(b []byte, f Fun) ([]byte, error) { return appendFun(b, f, maxNesting) }
+func AppendFun(b []byte, f Fun) ([]byte, error) { return appendFun(b, f, outermost) }
 
-func appendFun(b []byte, f Fun, depth int) ([]byte, error) {
+func appendFun(b []byte, f Fun, at place) ([]byte, error) {
 	if f.Arity < -1 || f.Arity > math.MaxUint8 {
 		return b, ErrRange
 	}
@@ -188,7 +202,7 @@ func appendFun(b []byte, f Fun, depth int) ([]byte, error) {
 	}
 	var err error
 	for i, e := range f.Free {
-		if out, err = appendTerm(out, e, depth-1); err != nil {
+		if out, err = appendTerm(out, e, at.inside()); err != nil {
 			return b, within(i, err)
 		}
 	}
@@ -202,7 +216,7 @@ func appendFun(b []byte, f Fun, depth int) ([]byte, error) {
 	return out, nil
 }
 
-func appendRecord(b []byte, r Record, depth int) ([]byte, error) {
+func appendRecord(b []byte, r Record, at place) ([]byte, error) {
 	if uint64(len(r.Fields)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
@@ -226,7 +240,7 @@ func appendRecord(b []byte, r Record, depth int) ([]byte, error) {
 		}
 	}
 	for i := range r.Fields {
-		if b, err = appendTerm(b, r.Fields[i].Value, depth-1); err != nil {
+		if b, err = appendTerm(b, r.Fields[i].Value, at.inside()); err != nil {
 			return b, within(i, err)
 		}
 	}

@@ -159,6 +159,7 @@ func TestCursorStr(t *testing.T) {
 		{"l\x00\x00\x00\x01n\x01\x00aj", "a"},
 		{"l\x00\x00\x00\x01aal\x00\x00\x00\x01aak\x00\x02bc", "aabc"},
 		{"l\x00\x00\x00\x00k\x00\x02bc", "bc"},
+		{"l\x00\x00\x00\x02l\x00\x00\x00\x00aal\x00\x00\x00\x00l\x00\x00\x00\x00abl\x00\x00\x00\x00j", "ab"},
 	} {
 		c := ei.NewCursor([]byte(tc.data))
 		got, err := c.Str()
@@ -169,6 +170,7 @@ func TestCursorStr(t *testing.T) {
 	for _, data := range []string{
 		"l\x00\x00\x00\x01b\x00\x00\x01\x00j", "l\x00\x00\x00\x01b\xff\xff\xff\xffj", "l\x00\x00\x00\x01w\x01aj",
 		"l\x00\x00\x00\x01aaaa", "m\x00\x00\x00\x01a", "w\x01a",
+		"l\x00\x00\x00\x00aa", "l\x00\x00\x00\x01l\x00\x00\x00\x00jj",
 	} {
 		c := ei.NewCursor([]byte(data))
 		_, err := c.Str()
@@ -195,6 +197,17 @@ func TestIodata(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "> hello, world!", strings.TrimSuffix(string(got), "?"))
 		require.Equal(t, "rest", string(c.Rest()))
+	}
+	for data, want := range map[string]string{ // a LIST_EXT without elements stands for its tail
+		"l\x00\x00\x00\x02l\x00\x00\x00\x00aal\x00\x00\x00\x00m\x00\x00\x00\x01bl\x00\x00\x00\x00j":                  "ab",
+		"l\x00\x00\x00\x00l\x00\x00\x00\x01l\x00\x00\x00\x00l\x00\x00\x00\x01aajl\x00\x00\x00\x00m\x00\x00\x00\x01b": "ab",
+		"l\x00\x00\x00\x00m\x00\x00\x00\x01b": "b",
+	} {
+		c := ei.NewCursor([]byte(data))
+		got, err := c.AppendIodata(nil)
+		require.NoError(t, err)
+		require.Equal(t, want, string(got))
+		require.Zero(t, c.Len())
 	}
 	for _, bad := range []ei.Term{
 		ei.Int(1), ei.Atom("a"), ei.List{ei.Int(256)}, ei.List{ei.Int(-1)}, ei.List{ei.Atom("a")},

@@ -20,6 +20,9 @@ func (c *Cursor) AppendIodata(dst []byte) ([]byte, error) {
 			if err != nil {
 				return dst, err
 			}
+			if n == 0 { // it stands for its tail
+				continue
+			}
 			if element {
 				open[top]--
 				open = append(open, n)

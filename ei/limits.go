@@ -8,7 +8,7 @@ import "math"
 // One limit is fixed: map keys may be nested within map keys 16 deep.
 //
 // In any case the Go value of a term of n bytes takes at most 48 n bytes, garbage included, in the worst case (a map deep within the key of
-// a map); for text, binaries and numbers it is little more than n. For a compressed term n is its length when inflated.
+// a map), and with Strict at most 96 n; for text, binaries and numbers it is little more than n. For a compressed term n is its length when inflated.
 type Limits struct {
 	// Depth is how many tuples, lists, maps, records and closures may be open at once; the tail of a list does not count as deeper. Decode,
 	// AppendTerm, Compare and AppendText take some hundred bytes of stack for each: do not lift this limit for untrusted input. The default

@@ -64,14 +64,14 @@ func appendAny(b []byte, v any, depth int) ([]byte, error) {
 		if reflect.TypeOf(v).Kind() == reflect.Pointer { // a pointer has the methods of the Term that it points to
 			return appendValue(b, v, depth)
 		}
-		return appendTerm(b, v, maxNesting)
+		return appendTerm(b, v, outermost)
 	case string:
 		if uint64(len(v)) > math.MaxUint32 {
 			return b, ErrTooLong
 		}
 		return append(AppendBinaryHeader(b, len(v)), v...), nil
 	case []byte:
-		return appendTerm(b, Binary(v), maxNesting)
+		return appendTerm(b, Binary(v), outermost)
 	case bool:
 		return AppendBool(b, v), nil
 	case int:
@@ -109,7 +109,7 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 		return appendAny(b, r.String(), depth)
 	case reflect.Slice:
 		if r.Type().Elem() == reflect.TypeFor[byte]() {
-			return appendTerm(b, Binary(r.Bytes()), maxNesting)
+			return appendTerm(b, Binary(r.Bytes()), outermost)
 		}
 		return appendSlice(b, r.Len(), depth, func(i int) any { return r.Index(i).Interface() })
 	case reflect.Map:

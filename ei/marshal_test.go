@@ -380,3 +380,27 @@ func TestTermWithinItself(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, b, 2*depth+3)
 }
+
+// Keys of maps are looked at once, however deep maps are within keys.
+func TestKeysWithinKeysCostNoMore(t *testing.T) {
+	const deep = 3000
+	var key ei.Term = ei.Map{{Key: ei.Int(1), Value: ei.Int(1)}}
+	for range deep {
+		key = ei.Map{{Key: key, Value: ei.Int(1)}}
+	}
+	var err error
+	require.Less(t, allocated(func() { _, err = ei.AppendTerm(nil, key) }), 1000*deep)
+	require.NoError(t, err)
+
+	within := ei.Map{{Key: ei.Int(1), Value: ei.Int(1)}, {Key: ei.Int(1), Value: ei.Int(2)}}
+	for _, m := range []ei.Term{
+		ei.Map{{Key: within, Value: ei.Int(1)}}, ei.Map{{Key: ei.Int(1), Value: within}}, ei.Tuple{within},
+		ei.Map{{Key: ei.Tuple{ei.List{within}}, Value: ei.Int(1)}}, ei.Map{{Key: ei.Fun{Free: []ei.Term{within}}, Value: ei.Int(1)}},
+		ei.Map{{Key: ei.Map{{Key: ei.Int(1), Value: within}}, Value: ei.Int(1)}},
+		ei.Map{{Key: ei.Record{Fields: []ei.Field{{Name: "a", Value: within}}}, Value: ei.Int(1)}},
+		ei.Map{{Key: ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: within}, Value: ei.Int(1)}},
+	} {
+		_, err := ei.AppendTerm(nil, m)
+		require.ErrorIs(t, err, ei.ErrDuplicate, "%v", m)
+	}
+}

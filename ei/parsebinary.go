@@ -1,6 +1,7 @@
 package ei
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 )
@@ -99,6 +100,9 @@ func (c *Cursor) byte() (byte, error) {
 	return byte(v), nil
 }
 
+// emptyHead is a LIST_EXT without elements.
+var emptyHead = []byte{byte(TagListExt), 0, 0, 0, 0}
+
 func (c *Cursor) strList() ([]byte, error) {
 	at := *c
 	var s []byte
@@ -127,6 +131,9 @@ func (c *Cursor) strList() ([]byte, error) {
 			s = make([]byte, 0, min(n, at.Len()/2)) // a byte takes at least two
 		}
 		for range n {
+			for bytes.HasPrefix(at.b[at.off:], emptyHead) { // it stands for its tail
+				at.off += len(emptyHead)
+			}
 			if at.off < len(at.b) && !Tag(at.b[at.off]).IsInteger() {
 				return nil, c.wrong(at.off, "byte")
 			}

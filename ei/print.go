@@ -49,7 +49,7 @@ func appendTermText(b []byte, t Term, end int) []byte {
 	case Int:
 		return strconv.AppendInt(b, int64(t), 10)
 	case BigInt:
-		return appendBigText(b, t)
+		return appendBigText(b, t, end)
 	case Float:
 		return appendFloatText(b, float64(t))
 	case Atom:
@@ -167,7 +167,7 @@ func appendRecordText(b []byte, r Record, end int) []byte {
 // maxDecimal is the size in bytes up to which an integer is printed in base 10, which takes more than linear time.
 const maxDecimal = 4096
 
-func appendBigText(b []byte, t BigInt) []byte {
+func appendBigText(b []byte, t BigInt, end int) []byte {
 	if len(t.mag) <= maxDecimal {
 		return t.Big().Append(b, 10)
 	}
@@ -176,7 +176,7 @@ func appendBigText(b []byte, t BigInt) []byte {
 	}
 	b = append(b, "16#"...)
 	const digits = "0123456789ABCDEF"
-	for i := len(t.mag) - 1; i >= 0; i-- {
+	for i := len(t.mag) - 1; i >= 0 && len(b) <= end; i-- {
 		if x := t.mag[i]; i < len(t.mag)-1 || x > 0xf {
 			b = append(b, digits[x>>4])
 		}

@@ -12,26 +12,26 @@ type mapSorter struct {
 func (s *mapSorter) term(t Term) (Term, bool) {
 	switch v := t.(type) {
 	case Tuple:
-		out, found := s.terms(v)
+		out, found := mapped(v, s.term)
 		if !found {
 			return t, false
 		}
-		return Tuple(out), true
+		return out, true
 	case List:
-		out, found := s.terms(v)
+		out, found := mapped(v, s.term)
 		if !found {
 			return t, false
 		}
-		return List(out), true
+		return out, true
 	case ImproperList:
-		elems, found := s.terms(v.Elems)
+		elems, found := mapped(v.Elems, s.term)
 		tail, foundTail := s.term(v.Tail)
 		if !found && !foundTail {
 			return t, false
 		}
 		return ImproperList{Elems: elems, Tail: tail}, true
 	case Fun:
-		free, found := s.terms(v.Free)
+		free, found := mapped(v.Free, s.term)
 		if !found {
 			return t, false
 		}
@@ -62,20 +62,4 @@ func (s *mapSorter) term(t Term) (Term, bool) {
 		}
 	}
 	return t, false
-}
-
-// terms is term of each; the slice is copied when one of them changes.
-func (s *mapSorter) terms(ts []Term) ([]Term, bool) {
-	out, found := ts, false
-	for i, t := range ts {
-		sorted, changed := s.term(t)
-		if !changed {
-			continue
-		}
-		if !found {
-			out, found = slices.Clone(ts), true
-		}
-		out[i] = sorted
-	}
-	return out, found
 }

@@ -81,39 +81,28 @@ func clash(t Term) bool {
 		return slices.ContainsFunc(t.Free, clash)
 	case Record:
 		return slices.ContainsFunc(t.Fields, func(f Field) bool { return clash(f.Value) })
-	case Map:
-		loose, changed := make(Map, len(t)), false
-		for i, p := range t {
+	case Map: // loosened keys show the clashes within them, too
+		loose, changed := mapped(t, func(p Pair) (Pair, bool) {
 			key, differs := loosened(p.Key)
-			loose[i], changed = Pair{Key: key}, changed || differs
-			if clash(p.Key) || clash(p.Value) {
-				return true
-			}
+			return Pair{key, p.Value}, differs
+		})
+		if changed && new(keySet).duplicate(loose) {
+			return true
 		}
-		return changed && new(keySet).duplicate(loose)
+		return slices.ContainsFunc(t, func(p Pair) bool { return clash(p.Value) })
 	}
 	return false
 }
 
 // loosened gives a key without what some runtime system does not look at, and whether that is another one.
 func loosened(t Term) (Term, bool) {
-	all := func(terms []Term) ([]Term, bool) {
-		changed := false
-		out := make([]Term, len(terms))
-		for i := range terms {
-			var differs bool
-			out[i], differs = loosened(terms[i])
-			changed = changed || differs
-		}
-		return out, changed
-	}
 	switch t := t.(type) {
 	case Float:
 		if t == 0 && math.Signbit(float64(t)) {
 			return Float(0), true
 		}
 	case Fun:
-		free, _ := all(t.Free)
+		free, _ := mapped(t.Free, loosened)
 		return Fun{Module: t.Module, Index: t.Index, Free: free}, true
 	case Ref:
 		if t.Len > 3 {
@@ -121,32 +110,52 @@ func loosened(t Term) (Term, bool) {
 			return t, true
 		}
 	case List:
-		out, changed := all(t)
-		return List(out), changed
+		if out, changed := mapped(t, loosened); changed {
+			return out, true
+		}
 	case ImproperList:
-		elems, changed := all(t.Elems)
+		elems, changed := mapped(t.Elems, loosened)
 		tail, differs := loosened(t.Tail)
-		return ImproperList{elems, tail}, changed || differs
+		if changed || differs {
+			return ImproperList{elems, tail}, true
+		}
 	case Tuple:
-		out, changed := all(t)
-		return Tuple(out), changed
+		if out, changed := mapped(t, loosened); changed {
+			return out, true
+		}
 	case Record:
-		t.Fields = slices.Clone(t.Fields)
-		changed := false
-		for i := range t.Fields {
-			var differs bool
-			t.Fields[i].Value, differs = loosened(t.Fields[i].Value)
-			changed = changed || differs
+		fields, changed := mapped(t.Fields, func(f Field) (Field, bool) {
+			value, differs := loosened(f.Value)
+			return Field{f.Name, value}, differs
+		})
+		if t.Fields = fields; changed {
+			return t, true
 		}
-		return t, changed
 	case Map:
-		out, changed := slices.Clone(t), false
-		for i := range out {
-			key, differs := loosened(out[i].Key)
-			value, differs2 := loosened(out[i].Value)
-			out[i], changed = Pair{key, value}, changed || differs || differs2
+		out, changed := mapped(t, func(p Pair) (Pair, bool) {
+			key, differs := loosened(p.Key)
+			value, differs2 := loosened(p.Value)
+			return Pair{key, value}, differs || differs2
+		})
+		if changed {
+			return out, true
 		}
-		return out, changed
 	}
 	return t, false
+}
+
+// mapped gives what f makes of each element, which it reports to be another one or not, and whether one is. If none is, that is s itself.
+func mapped[S ~[]E, E any](s S, f func(E) (E, bool)) (out S, changed bool) {
+	out = s
+	for i, e := range s {
+		e, differs := f(e)
+		if !differs {
+			continue
+		}
+		if !changed {
+			out, changed = slices.Clone(s), true
+		}
+		out[i] = e
+	}
+	return out, changed
 }

@@ -442,13 +442,15 @@ func TestBrief(t *testing.T) {
 		}
 	}
 
+	huge, err := ei.Parse("16#" + strings.Repeat("f", 1<<22))
+	require.NoError(t, err)
 	large := make(ei.List, 1<<16)
 	for i := range large {
 		large[i] = ei.Tuple{ei.Binary(make([]byte, 100)), ei.Map{{Key: ei.Int(i), Value: ei.String(strings.Repeat("x", 100))}}}
 	}
 	for _, term := range []ei.Term{
 		large, ei.Tuple{large, large}, ei.Map{{Key: large, Value: large}}, ei.Binary(make([]byte, 1<<24)), ei.String(make([]byte, 1<<24)),
-		ei.Bitstring{Data: make([]byte, 1<<24), Bits: 1}, ei.Raw(ei.AppendBinary(nil, make([]byte, 1<<24))),
+		ei.Bitstring{Data: make([]byte, 1<<24), Bits: 1}, ei.Raw(ei.AppendBinary(nil, make([]byte, 1<<24))), huge,
 	} {
 		size := allocated(func() { require.NotEmpty(t, ei.Brief(term, 1000)) })
 		require.Less(t, size, 64<<10)

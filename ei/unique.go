@@ -103,7 +103,9 @@ func (s *keySet) hash(key Term) uint64 {
 	case Float:
 		binary.NativeEndian.PutUint64(b[:], math.Float64bits(float64(key)))
 	case BigInt:
-		return maphash.String(s.seed, key.mag)
+		if key.mag != "" { // else it is the Int 0
+			return maphash.String(s.seed, key.mag)
+		}
 	case Pid:
 		return maphash.Comparable(s.seed, key)
 	}

@@ -64,3 +64,15 @@ func TestLargeMapBehindLargeOne(t *testing.T) {
 		require.False(t, s.duplicate(keys(n, func(i int) Term { return Float(i) })))
 	}
 }
+
+// Equal keys are found in whichever form they are.
+func TestZeroInBothForms(t *testing.T) {
+	for _, n := range []int{1, fewKeys, 1000} {
+		m := Map{{BigInt{}, nil}}
+		for i := range n {
+			m = append(m, Pair{Int(i), nil})
+		}
+		require.True(t, new(keySet).duplicate(m), n)
+		require.False(t, new(keySet).duplicate(append(m[:1:1], m[2:]...)), n)
+	}
+}

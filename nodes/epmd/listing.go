@@ -65,22 +65,34 @@ func parseNames(b []byte) (port int, names []NamePort, err error) {
 		return 0, nil, err
 	}
 	for len(b) > 0 {
-		line, rest, ok := bytes.Cut(b, []byte(nameEnd))
-		if !ok {
-			return 0, nil, wrong("names: the last line is cut off: %.80q", line)
-		}
-		var e NamePort
-		text, ok := bytes.CutPrefix(line, []byte(nameBefore))
-		if ok {
-			e.Name, e.Port, ok = cutPort(text, nameAfter)
-		}
-		if !ok {
-			return 0, nil, wrong("names: line %.80q", line)
+		e, rest, err := cutName(b)
+		if err != nil {
+			return 0, nil, err
 		}
 		names = append(names, e)
 		b = rest
 	}
 	return port, names, nil
+}
+
+// cutName cuts off the first line of NAMES_RESP. A port mapper takes any name, even one with the end of a line in it.
+func cutName(b []byte) (e NamePort, rest []byte, err error) {
+	text, ok := bytes.CutPrefix(b, []byte(nameBefore))
+	for end := 0; ok && end <= MaxNameBytes+len(nameAfter)+len("65535"); end += len(nameEnd) {
+		i := bytes.Index(text[end:], []byte(nameEnd))
+		if i < 0 {
+			break
+		}
+		end += i
+		if name, port, ok := cutPort(text[:end], nameAfter); ok {
+			return NamePort{name, port}, text[end+len(nameEnd):], nil
+		}
+	}
+	line, _, ended := bytes.Cut(b, []byte(nameEnd))
+	if !ended {
+		return e, nil, wrong("names: the last line is cut off: %.80q", line)
+	}
+	return e, nil, wrong("names: line %.80q", line)
 }
 
 // parseDump parses a whole DUMP_RESP.

@@ -17,6 +17,8 @@ var namesAnswers = []struct {
 	{"nobody", "\x00\x00\x11\x11", 4369, nil},
 	{"two", "\x00\x00\x11\x11name b at port 65535\nname å at port 1\n", 4369, []NamePort{{"b", 65535}, {"å", 1}}},
 	{"a name that looks like a line", "\x00\x00\x00\x01name a at port 1 at port 2\n", 1, []NamePort{{"a at port 1", 2}}},
+	{"names with ends of lines", "\x00\x00\x00\x01name a\nb at port 2\nname \n\n at port 3\nname c at port\n at port 4\n", 1,
+		[]NamePort{{"a\nb", 2}, {"\n\n", 3}, {"c at port\n", 4}}},
 	{"an empty name", "\x00\x00\x00\x01name  at port 2\n", 1, []NamePort{{"", 2}}},
 }
 
@@ -44,6 +46,7 @@ func TestNamesAnswerLies(t *testing.T) {
 		{"text instead of a port", "\x00\x00\x11\x11name a at port x\n", `line "name a at port x"`},
 		{"a port beyond 16 bits", "\x00\x00\x11\x11name a at port 65536\n", "line"},
 		{"another line", "\x00\x00\x11\x11HTTP/1.1 400 Bad Request\n", "line"},
+		{"many lines", "\x00\x00\x11\x11name " + strings.Repeat("\n", 1<<20) + " at port 1\n", "line"},
 		{"a name too long", "\x00\x00\x11\x11name " + strings.Repeat("x", 1021) + " at port 1\n", "line"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
