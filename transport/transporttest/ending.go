@@ -61,7 +61,7 @@ func writesToNobody(t *trial) {
 func (t *trial) failsAtLast(s *transport.Stream) {
 	const limit = 256 << 20
 	ctx := t.soon()
-	p := make([]byte, 64<<10)
+	p := pattern(84).bytes(0, 64<<10)
 	n, err := do(t, "a Writev to a peer that has closed", func() (sent int64, err error) {
 		for err == nil && sent < limit {
 			var n int64
@@ -85,10 +85,7 @@ func (t *trial) failsAtLast(s *transport.Stream) {
 func cutOff(t *trial) {
 	client, server := t.pair()
 	ctx := t.soon()
-	v := make([][]byte, 64)
-	for i := range v {
-		v[i] = make([]byte, 1<<20)
-	}
+	v := pattern(82).vector(64)
 	write := begin(t, "a Writev while the peer closes", func() (int64, error) { return client.Writev(ctx, v...) })
 	write.endsWithin(moment)
 	t.must(server.Close(), "Close")
@@ -192,10 +189,7 @@ func closeEndsRead(t *trial) {
 // closeEndsWrite closes a stream on which a Writev waits.
 func closeEndsWrite(t *trial) {
 	client, _ := t.pair()
-	v := make([][]byte, 64)
-	for i := range v {
-		v[i] = make([]byte, 1<<20)
-	}
+	v := pattern(83).vector(64)
 	write := begin(t, "Writev", func() (int64, error) { return client.Writev(context.Background(), v...) })
 	if write.endsWithin(2 * short) {
 		t.must(write.err, "Writev of %d bytes", len(v)<<20)

@@ -16,6 +16,10 @@ type pattern uint64
 
 // at fills p with the bytes of the pattern from offset off on.
 func (s pattern) at(off int64, p []byte) {
+	for ; off%8 == 0 && len(p) >= 8; off += 8 {
+		binary.LittleEndian.PutUint64(p, s.word(uint64(off)/8))
+		p = p[8:]
+	}
 	var word [8]byte
 	for len(p) > 0 {
 		binary.LittleEndian.PutUint64(word[:], s.word(uint64(off)/8))
@@ -36,6 +40,15 @@ func (s pattern) bytes(off int64, n int) []byte {
 	p := make([]byte, n)
 	s.at(off, p)
 	return p
+}
+
+// vector returns the first n MiB of the pattern in as many buffers. No carrier makes less of them by compressing.
+func (s pattern) vector(n int) [][]byte {
+	v := make([][]byte, n)
+	for i := range v {
+		v[i] = s.bytes(int64(i)<<20, 1<<20)
+	}
+	return v
 }
 
 // differs returns an error that says how got differs from the pattern from offset off on; nil if they are equal.

@@ -130,18 +130,14 @@ func writeNoWait(t *trial) {
 // net.Conn's deadline. There it goes on after the time-out that has cut off the last write.
 func writeDeadline(t *trial) {
 	client, _ := t.pair()
-	block := make([]byte, 1<<20)
-	v := make([][]byte, 64)
-	for i := range v {
-		v[i] = block
-	}
+	v := pattern(53).vector(64)
 	ctx := t.after(short)
 	n, err := do(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
 	if err == nil {
 		t.skip("the carrier took %d bytes that nobody read", n)
 	}
 	t.timesOut(ctx, err, "a Writev that nobody reads")
-	if n >= int64(len(v)*len(block)) {
+	if n >= int64(len(v)<<20) {
 		t.fail("Writev timed out and counted all of its %d bytes", n)
 	}
 

@@ -1,0 +1,57 @@
+//go:build linux
+
+package transporttest
+
+import (
+	"compress/flate"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A plug-in that compresses takes any amount of what compresses well. The rules about a Write that waits must see it wait all the same:
+// here nothing ends such a Write.
+func TestWriteOfCompressingPluginWaits(t *testing.T) {
+	for _, name := range []string{"WriteDeadline", "CancelWrite", "CutOff", "CloseEndsWrite"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := mutant{rule: name, make: ofPolling(func(m *mess, cb *poll) {
+				write := cb.Write
+				cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+					if len(p) > 100 && squeezed(p[:min(len(p), 32<<10)]) {
+						return min(len(p), 32<<10), nil
+					}
+					n, err := write(s, p, 0)
+					if err != nil && len(p) > 100 {
+						<-m.release
+					}
+					return n, err
+				}
+			})}
+			left := newMess()
+			t.Cleanup(func() { left.cleanUp(t) })
+			defer close(left.release)
+			s := newSuite(always(m.make(left), loopback()), generous())
+			s.rules = slices.DeleteFunc(s.rules, func(r rule) bool { return r.name != m.rule && r.try != nil })
+			require.Error(t, s.check())
+		})
+	}
+}
+
+// squeezed reports whether p compresses to less than a half.
+func squeezed(p []byte) bool {
+	var n counter
+	w, _ := flate.NewWriter(&n, flate.BestSpeed)
+	_, _ = w.Write(p)
+	_ = w.Close()
+	return int(n) < len(p)/2
+}
+
+type counter int
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
