@@ -55,7 +55,10 @@ func (b *Mailbox) forget(c *Conn) {
 		b.links.remove(pid.Node, pid)
 	}
 	delete(b.downs, c)
-	delete(b.nodesUp, c)
+	if b.nodesUp[c] {
+		delete(b.nodesUp, c)
+		putFew(&b.nodesAway, c.peer.Name, c.nodeType(), maxAway)
+	}
 	b.mu.Unlock()
 	if gone {
 		b.moveOut()

@@ -20,8 +20,8 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 }
 
 // RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). It waits for the result until ctx ends or
-// the connection does; if the connection is lost or cannot be made, the error is ErrNoConnection. {badrpc, Reason} is an *RPCError. If you
-// start the node, do so before the first call: a call fixes the creation (ErrTooLate).
+// the connection does; if the connection is lost or cannot be made, the error is ErrNoConnection. {badrpc, Reason} is an *RPCError; what a
+// function throws is its result, as with rpc:call. If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil, nil)

@@ -309,8 +309,17 @@ func box(t testing.TB, n *Node) *Mailbox {
 	return b
 }
 
-// A connection that is lost while the request waits to go out is ErrNoConnection, too.
+// A connection that is lost, or closed, while the request waits to go out is ErrNoConnection, too.
 func TestCallIsCutOff(t *testing.T) {
+	for name, cut := range map[string]func(p *wire, c *Conn){
+		"by the peer": func(p *wire, _ *Conn) { p.close() },
+		"here":        func(_ *wire, c *Conn) { _ = c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) { testCallIsCutOff(t, cut) })
+	}
+}
+
+func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob", func(cfg *Config) { cfg.QueueLimit = 1000 })
 	p := w.peer(b.Listeners()[0], role("wire@test"))
@@ -329,6 +338,6 @@ func TestCallIsCutOff(t *testing.T) {
 	}, tooLong, 10*tick)
 	called := async(func() (ei.Term, error) { return b.Call(w.ctx(), p.self, 1) })
 	require.Eventually(t, func() bool { return c.calls.Load() == 1 }, tooLong, tick)
-	p.close()
+	cut(p, c)
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrNoConnection)
 }

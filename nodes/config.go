@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +44,7 @@ type Config struct {
 	// the directory of os.UserConfigDir. Erlang compares the Latin-1 bytes of its atom: keep to ASCII.
 	Cookie string
 	// Cookies has the cookies for particular peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node,
-	// Cookie). New refuses an empty one.
+	// Cookie). New refuses an empty one. Node.SetCookie changes them later.
 	Cookies map[string]string
 	// Transport carries connections; nil is transport.TCP(), or transport.Unix() if Resolver is a SocketDir.
 	Transport transport.Transport
@@ -88,7 +84,7 @@ type Config struct {
 	// those that have lasted a second (among all, if none has): of the host with the most of them, the oldest whose peer has said nothing
 	// yet, else the oldest.
 	MaxHandshakes int
-	// HandshakeTimeout bounds each handshake, connecting included.
+	// HandshakeTimeout bounds each handshake, connecting included; one that takes longer is ErrHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// TickInterval is the time without a message to the peer after which a tick goes out. A connection over which nothing comes for four
 	// intervals ends, as in OTP. It must not be shorter than the peers' net_ticktime / net_tickintensity (15 s there, too): otherwise a
@@ -108,8 +104,10 @@ type Config struct {
 	MaxCalls int
 
 	// Handover is called by Freeze once functions and handlers have finished, and returns what the application in the new process is to
-	// get: see Inherited. It must be quick, since nothing is received meanwhile; it may stop goroutines of the application that use the
-	// node. An error ends the freeze, and so does a panic. nil: nothing.
+	// get: see Inherited. It must be quick, since nothing is received meanwhile. It may stop goroutines of the application that use the
+	// node: their calls may be waiting for the end of the freeze by then, so it ends the contexts of these calls, and waits for no answer
+	// of a peer. Nor may it call itself what waits for that end (Listener.Close, NewMailbox, Unpublish, …), or outlast ctx, which Freeze
+	// does not cut short. An error ends the freeze, and so does a panic. nil: nothing.
 	Handover func(ctx context.Context) ([]byte, error)
 	// Thawed is called when Handover was called but the node goes on here after all: it may restart what Handover has stopped. It must not
 	// wait for the node's peers; Thaw waits for it. nil: nothing.
@@ -186,31 +184,6 @@ func (cfg *Config) completeName() error {
 	return nil
 }
 
-// completeCookies reads the cookie file if no cookie is given, and checks all cookies.
-func (cfg *Config) completeCookies() (err error) {
-	if cfg.Cookie == "" {
-		if cfg.Cookie, err = readCookie(); err != nil {
-			return err
-		}
-	}
-	if strings.ContainsAny(cfg.Cookie, "\r\n") {
-		return fmt.Errorf("Config.Cookie %w", errLineBreak)
-	}
-	cfg.Cookies = maps.Clone(cfg.Cookies)
-	for name, cookie := range cfg.Cookies {
-		if err := dist.CheckName(name); err != nil {
-			return fmt.Errorf("Config.Cookies: %w", err)
-		}
-		if cookie == "" {
-			return fmt.Errorf("Config.Cookies has no cookie for %s", name)
-		}
-		if strings.ContainsAny(cookie, "\r\n") {
-			return fmt.Errorf("Config.Cookies: that of %s %w", name, errLineBreak)
-		}
-	}
-	return nil
-}
-
 // completeTransports fills in the defaults, and adds the transports of Also to Transports, where those of handed-over connections are
 // found.
 func (cfg *Config) completeTransports() error {
@@ -268,43 +241,4 @@ func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 		*v = otherwise
 	}
 	return nil
-}
-
-// errLineBreak: the program has probably read the cookie from a file, together with its line break. The peer would only say that the
-// cookies differ.
-var errLineBreak = errors.New("has a line break, which is not part of a cookie: trim it")
-
-// readCookie reads the cookie file as erl does: the one in the home directory, else the one in the user's configuration directory. The
-// cookie is the file's first line, and only the file's owner may have access to it. See the module auth of OTP.
-func readCookie() (string, error) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("%w, and no home directory to read .erlang.cookie from: %w", ErrNoCookie, err)
-	}
-	path := filepath.Join(home, ".erlang.cookie")
-	b, err := os.ReadFile(path)
-	if dir, no := os.UserConfigDir(); errors.Is(err, fs.ErrNotExist) && no == nil {
-		second := filepath.Join(dir, "erlang", ".erlang.cookie")
-		b, no = os.ReadFile(second)
-		if errors.Is(no, fs.ErrNotExist) {
-			return "", fmt.Errorf("%w, and no cookie file: %w; nor is there %s", ErrNoCookie, err, second)
-		}
-		path, err = second, no
-	}
-	if err != nil {
-		return "", fmt.Errorf("%w, and the cookie file cannot be read: %w", ErrNoCookie, err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", fmt.Errorf("%w, and the cookie file cannot be read: %w", ErrNoCookie, err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return "", fmt.Errorf("%w, and the cookie file %s has mode %#o, and must be accessible by its owner only: chmod 400", ErrNoCookie, path, mode)
-	}
-	cookie, _, _ := strings.Cut(string(b), "\n")
-	cookie = strings.TrimRight(cookie, "\r")
-	if cookie == "" {
-		return "", fmt.Errorf("%w, and the cookie file %s is empty", ErrNoCookie, path)
-	}
-	return cookie, nil
 }

@@ -128,10 +128,10 @@ func (c *Conn) Err() error {
 	}
 }
 
-// lost tells whether the connection has ended otherwise than by being closed here or moving to another process.
+// lost tells whether the connection has ended otherwise than by the Close of its node, or by moving to another process.
 func (c *Conn) lost() bool {
 	err := c.Err()
-	return err != nil && err != ErrMoved && err != ErrClosed
+	return err != nil && err != ErrMoved && (err != ErrClosed || c.n.ctx.Err() == nil)
 }
 
 // Close ends the connection at once: the peer sees a nodedown. Data that waits to be sent is lost, and so is, if there is unread data of
@@ -240,7 +240,7 @@ func (c *Conn) end() {
 	if c.n.part != nil {
 		c.endBranches()
 	}
-	c.n.leave(c)
+	c.n.leave(c, false)
 	if c.n.part != nil {
 		c.stake.over(!errors.Is(c.err, io.EOF))
 	}

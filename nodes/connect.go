@@ -85,9 +85,6 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	return c, nil
 }
 
-// errTimeout is the cause when a handshake's context ends because its time is up.
-var errTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
-
 // nokPause is how long dial waits for an attempt of the peer's before it makes our own: the attempt may be that of a stranger who uses the
 // peer's name.
 const nokPause = 200 * time.Millisecond
@@ -95,7 +92,7 @@ const nokPause = 200 * time.Millisecond
 // handshakeTime bounds ctx by Config.HandshakeTimeout and the life of the node.
 func (n *Node) handshakeTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := n.lifetime(ctx)
-	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, ErrHandshakeTimeout)
 	return ctx, func() { cancel(); stop() }
 }
 
@@ -137,6 +134,10 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand boo
 			return up, waited, nil
 		case up != nil:
 			change = up.left
+		case onDemand && n.isAwayLocked(name):
+			n.changedLocked(name, p)
+			n.mu.Unlock()
+			return nil, false, ErrMoved
 		case p.outgoing != nil || p.comes():
 		case (theirs || p.incoming != nil) && (awaited.IsZero() || time.Now().Before(awaited)):
 			if awaited.IsZero() {

@@ -233,6 +233,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		connected := async(func() (*Conn, error) { return a.Connect(context.Background(), "silent@test") })
 		p := at.accept()
 		err := (<-connected).err
+		require.ErrorIs(t, err, ErrHandshakeTimeout)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
 		var h *dist.HandshakeError
@@ -248,6 +249,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		p = w.wire(l)
 		require.NoError(t, p.write([]byte{0, 20})) // half a header is nothing
 		err = <-failed
+		require.ErrorIs(t, err, ErrHandshakeTimeout)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
 		p.gone()

@@ -209,8 +209,9 @@ func (f *FrozenConn) Thaw() {
 }
 
 // Release ends the connection in this process, without a byte to the peer: the other process has it. Links and monitors with the peer's
-// processes are gone from the processes here, without a signal. An error says that freeing the socket here has failed
-// (*transport.OpError): the connection is the other process's all the same. After Thaw, and when called again, Release does nothing.
+// processes are gone from the processes here, without a signal; what they send to the peer from now on is ErrMoved (see there). An error
+// says that freeing the socket here has failed (*transport.OpError): the connection is the other process's all the same. After Thaw, and
+// when called again, Release does nothing.
 func (f *FrozenConn) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil

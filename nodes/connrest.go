@@ -133,7 +133,7 @@ func (c *Conn) giveUp(forget bool) error {
 			b.forget(c)
 		}
 	}
-	c.n.leave(c)
+	c.n.leave(c, forget)
 	close(c.left)
 	<-c.rd.busy
 	c.rd.halt.Open()

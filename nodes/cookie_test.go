@@ -44,9 +44,52 @@ func TestCookies(t *testing.T) {
 	require.ErrorContains(t, err, "wrong cookie")
 }
 
+// A cookie that is changed is valid from the next handshake on.
+func TestSetCookie(t *testing.T) {
+	w := newWorld(t, "memory")
+	alice, bob := w.started("alice"), w.started("bob")
+	meet := func(a, b *Node) error {
+		c, err := a.Connect(w.ctx(), b.Name())
+		if err != nil {
+			return err
+		}
+		var other *Conn
+		require.Eventually(t, func() bool { other = b.Conn(a.Name()); return other != nil }, tooLong, tick)
+		require.NoError(t, c.Err(), "setting a cookie ends no connection")
+		require.NoError(t, c.Close())
+		ended(t, other)
+		arrives(t, other.left, "the end")
+		return nil
+	}
+	both := func(ok bool) {
+		t.Helper()
+		for _, err := range []error{meet(alice, bob), meet(bob, alice)} {
+			if ok {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, "wrong cookie")
+			}
+		}
+	}
+	both(true)
+	require.NoError(t, alice.SetCookie("bob@test", "for two"))
+	both(false)
+	require.NoError(t, bob.SetCookie("", "for two"))
+	both(true)
+	require.NoError(t, alice.SetCookie("bob@test", ""))
+	both(false)
+	require.NoError(t, alice.SetCookie("alice@test", "for two"))
+	both(true)
+	for peer, cookie := range map[string]string{"": "", "alice@test": "x\n", "bob@test": "x\n", "bob": "x"} {
+		require.Error(t, alice.SetCookie(peer, cookie), "%s %q", peer, cookie)
+	}
+	require.ErrorIs(t, alice.SetCookie("bob", ""), dist.ErrInvalidName)
+	both(true)
+}
+
 func TestNewRefusesBadCookies(t *testing.T) {
 	_, err := New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b@test": ""}})
-	require.ErrorContains(t, err, "Config.Cookies has no cookie for b@test")
+	require.ErrorContains(t, err, "Config.Cookies: that of b@test is empty")
 	_, err = New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b@test": "d\n"}})
 	require.ErrorContains(t, err, "Config.Cookies: that of b@test has a line break")
 	_, err = New(Config{Name: "a@test", Cookie: "c\r\n"})

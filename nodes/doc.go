@@ -71,9 +71,10 @@
 // for anything else, its comment says so. Most errors are wrapped in an *[Error]. Test for them with errors.Is and errors.As; they are
 //
 //	ErrNoConnection             a connection could not be made; what the Resolver, the transport or the handshake said is wrapped beside it
+//	ErrHandshakeTimeout         beside ErrNoConnection: Config.HandshakeTimeout is over. It is context.DeadlineExceeded, too, also if ctx goes on
 //	those of Conn.Err           the connection has ended, perhaps during the wait
 //	those of Mailbox.Err        the mailbox whose method was called has ended: *ExitError or ErrMoved
-//	ErrMoved                    the node goes on in another process; nothing was sent
+//	ErrMoved                    the node, or its connection to that peer, goes on in another process; nothing was sent
 //	ErrClosed                   the node, listener or connection was closed here, perhaps during the wait
 //	ErrNested                   Handlers of this node answer each other, nested too deeply; the message is dropped
 //	ErrUnnamed                  a dynamic node that has no name yet cannot make a pid or a reference

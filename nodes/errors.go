@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -16,6 +17,9 @@ var (
 	ErrConnected = errors.New("already connected to this node")
 	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection from the peer has replaced this one.
 	ErrSuperseded = errors.New("superseded by another connection of the same peer")
+	// ErrHandshakeTimeout: a handshake, connecting included, took longer than Config.HandshakeTimeout. It is context.DeadlineExceeded, too,
+	// though the caller's own context may go on.
+	ErrHandshakeTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
 	// ErrTickTimeout: the peer sent nothing for four tick intervals.
 	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")
 	// ErrFrameTooLong: the peer sent a frame over Config.MaxFrame.
@@ -25,7 +29,8 @@ var (
 	// ErrBusy: another Receive is in progress, or Start has taken over receiving and accepting.
 	ErrBusy = errors.New("another Receive is in progress, or the node was started and receives and accepts by itself")
 	// ErrMoved: the connection, mailbox or node goes on in another process. Nothing was sent; a Call whose request was out has lost its
-	// reply.
+	// reply. A node whose connection to a peer has moved alone (Conn.Detach) does not connect to that peer by itself, lest the peer give
+	// the moved connection up: sending there is ErrMoved until the peer connects to it, or Connect or Adopt has been called.
 	ErrMoved = errors.New("moved to another process")
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
 	ErrUnnamed = errors.New("the node has no name yet; a dynamic one is given it by its first Connect")

@@ -30,6 +30,11 @@ func ExampleStartFront() {
 		if err != nil {
 			log.Fatal(err)
 		}
+		for _, b := range w.Mailboxes() { // after an upgrade: what the process before has registered later than in Setup
+			if err := b.Close(); err != nil { // nobody here goes on with it
+				log.Print(err)
+			}
+		}
 		if err := w.Wait(context.Background()); err != nil {
 			log.Fatal(err)
 		}

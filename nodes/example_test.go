@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -143,6 +144,67 @@ func ExampleMailbox() {
 	// Output:
 	// got 42
 	// it ended: enough
+}
+
+// Erlang's receive takes the first message that matches and leaves the others where they are. Here a mailbox does the same. What it sets
+// aside does not count towards MailboxOptions.Limit any more, so it has a bound of its own.
+func ExampleMailbox_Receive_selective() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+	self, err := bob.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	var aside []*nodes.Message
+	receive := func(matches func(*nodes.Message) bool) (*nodes.Message, error) {
+		if i := slices.IndexFunc(aside, matches); i >= 0 {
+			m := aside[i]
+			aside = slices.Delete(aside, i, i+1)
+			return m, nil
+		}
+		for len(aside) < 1000 {
+			m, err := self.Receive(ctx)
+			if err != nil || matches(m) {
+				return m, err
+			}
+			aside = append(aside, m)
+		}
+		return nil, errors.New("too many messages that nobody wants")
+	}
+	tagged := func(tag ei.Atom) func(*nodes.Message) bool {
+		return func(m *nodes.Message) bool {
+			c := ei.NewCursor(m.Payload)
+			size, err := c.Tuple()
+			if err != nil || size != 2 {
+				return false
+			}
+			a, err := c.Atom()
+			return err == nil && a == tag
+		}
+	}
+
+	from, err := alice.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, tag := range []ei.Atom{"late", "other", "urgent"} {
+		if err := from.Send(ctx, self.Pid(), ei.Tuple{tag, ei.Int(1)}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for _, tag := range []ei.Atom{"urgent", "late"} {
+		m, err := receive(tagged(tag))
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(m.Payload)
+	}
+	// Output:
+	// {urgent,1}
+	// {late,1}
 }
 
 // A server is a process as a gen_server is one: it answers gen_server:call({stack, 'bob@host'}, pop) and takes gen_server:cast.

@@ -128,13 +128,7 @@ func (k *knownPorts) get(node string) uint16 {
 func (k *knownPorts) set(node string, port uint16) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.of) >= maxKnownPorts && k.of[node] == 0 {
-		for other := range k.of {
-			delete(k.of, other)
-			break
-		}
-	}
-	put(&k.of, node, port)
+	putFew(&k.of, node, port, maxKnownPorts)
 }
 
 // forget forgets a node, whose port is not known any more.

@@ -104,7 +104,7 @@ func (b *Mailbox) moveOut() {
 	b.held.Store(false)
 	b.queue, b.first, b.bytes = nil, 0, 0
 	b.bondTables, b.downs = bondTables{}, nil
-	b.nodeTypes, b.nodesUp = 0, nil
+	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
 	b.n.procs.end(b)
 }
 

@@ -8,3 +8,14 @@ func put[K comparable, V any](m *map[K]V, key K, value V) {
 	}
 	(*m)[key] = value
 }
+
+// putFew is put for a map that has most elements at the most: then a new one takes the place of another one.
+func putFew[K comparable, V any](m *map[K]V, key K, value V, most int) {
+	if _, ok := (*m)[key]; !ok && len(*m) >= most {
+		for other := range *m {
+			delete(*m, other)
+			break
+		}
+	}
+	put(m, key, value)
+}

@@ -86,8 +86,9 @@ type Mailbox struct {
 	downs     map[*Conn]int       // connections whose nodedown MonitorNode asked for, and how often
 	inquiries map[ei.Ref]*inquiry // its calls in progress
 
-	nodeTypes NodeTypes      // the types that MonitorNodes reports
-	nodesUp   map[*Conn]bool // the connections that MonitorNodes has reported as up
+	nodeTypes NodeTypes            // the types that MonitorNodes reports
+	nodesUp   map[*Conn]bool       // the connections that MonitorNodes has reported as up
+	nodesAway map[string]NodeTypes // the nodes of such connections that have moved to another process
 }
 
 // NewMailbox makes a process. Close ends it. It waits while the node is frozen. If you start the node, call NewMailbox in Config.Setup or
@@ -145,7 +146,8 @@ func (b *Mailbox) Err() error {
 }
 
 // Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and everything in it was received; in
-// this last case the error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded.
+// this last case the error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded. For a selective receive see
+// the example.
 //
 // The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them; dist.OpExit for the end of a linked
 // process, or an exit signal (both with TrapExit), and dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These
@@ -316,7 +318,7 @@ func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*exitNotice {
 	b.why = reason
 	words := b.exitNotices(reason)
 	b.bondTables = bondTables{}
-	b.nodeTypes, b.nodesUp = 0, nil
+	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
 	had, released := b.n.procs.end(b)
 	if b.cancel != nil {
 		b.cancel()

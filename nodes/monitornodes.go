@@ -44,7 +44,8 @@ func (c *Conn) nodeType() NodeTypes {
 // lists the nodes that are already connected: the next message about one of these is its nodedown, unless its nodeup, of an earlier call,
 // is still unread. A nodeup comes before everything that the node sends, its nodedown after all of it.
 //
-// A node that moves to another process goes on reporting there; a connection that moves alone causes no nodedown in the old process. In a
+// A node that moves to another process goes on reporting there; a connection that moves alone causes no nodedown in the old process, and
+// no nodeup there if the peer has a connection with it again. In a
 // node with workers each worker reports the connections that it has. For a Handler the error is errors.ErrUnsupported. MonitorNodes waits
 // while the node is frozen. It is net_kernel:monitor_nodes/2.
 func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
@@ -56,7 +57,7 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 		b.mu.Unlock()
 		return nil, wrap("monitor nodes", "", b.Err())
 	}
-	b.nodeTypes = types & AllNodes
+	b.nodeTypes, b.nodesAway = types&AllNodes, nil
 	b.n.procs.told.Store(true) // from here on tellUp misses no mailbox
 	known := map[*Conn]bool{}
 	for c := range b.nodesUp {
@@ -103,8 +104,13 @@ func (n *Node) tellUp(c *Conn) {
 func (b *Mailbox) tellNodeup(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
-	if c.nodeType()&b.nodeTypes != 0 && !b.nodesUp[c] && c.Err() == nil {
-		b.noteUp(c)
+	if c.nodeType()&b.nodeTypes == 0 || b.nodesUp[c] || c.Err() != nil {
+		return
+	}
+	b.noteUp(c)
+	back := b.nodesAway[c.peer.Name] == c.nodeType()
+	delete(b.nodesAway, c.peer.Name)
+	if !back {
 		b.tellNode("nodeup", c.peer.Name, c.nodeType())
 	}
 }

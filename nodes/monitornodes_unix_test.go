@@ -120,7 +120,26 @@ func TestMonitorNodesDetach(t *testing.T) {
 	}
 	r.move()
 	require.Equal(t, []string{nodeNews("nodeup", "peer@test", "hidden")}, texts(t, boxes[1], 1))
+	r.move() // back: for the first node nothing has changed
+	r.move()
 	require.NoError(t, r.c.Close())
 	require.Equal(t, []string{nodeNews("nodedown", "peer@test", "hidden")}, texts(t, boxes[1], 1))
 	require.Zero(t, unread(boxes[0]))
+
+	_, err := r.n[0].Connect(w.ctx(), "peer@test")
+	require.NoError(t, err)
+	require.NoError(t, r.n[0].Conn("peer@test").Close())
+	require.Equal(t, []string{nodeNews("nodedown", "peer@test", "hidden")}, texts(t, boxes[0], 1), "and no nodeup before")
+	_, err = r.n[0].Connect(w.ctx(), "peer@test")
+	require.NoError(t, err)
+	require.Equal(t, []string{nodeNews("nodeup", "peer@test", "hidden")}, texts(t, boxes[0], 1))
+
+	r.here, r.c = 0, r.n[0].Conn("peer@test")
+	r.move()
+	up, err := boxes[0].MonitorNodes(AllNodes) // begins anew: that node is not up
+	require.NoError(t, err)
+	require.Empty(t, up)
+	r.here = 1
+	r.move()
+	require.Equal(t, []string{nodeNews("nodeup", "peer@test", "hidden")}, texts(t, boxes[0], 1))
 }

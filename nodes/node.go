@@ -7,12 +7,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -40,7 +37,8 @@ type Node struct {
 	settled   bool // creation changes no more: it is the Config's, was published, was given by a peer, or comes from another process
 	published Publication
 	peers     map[string]*peer
-	arrivals  atomic.Uint64 // connections accepted, ever
+	away      map[string]struct{} // peers whose connection has moved to another process: see leave
+	arrivals  atomic.Uint64       // connections accepted, ever
 	conns     map[*Conn]struct{}
 	listeners map[*Listener]struct{}
 	opened    atomic.Uint64 // listeners, ever
@@ -88,12 +86,7 @@ func New(cfg Config) (*Node, error) {
 	if dir, ok := cfg.Resolver.(SocketDir); ok {
 		n.cfg.Resolver = socketsOf{dir, n}
 	}
-	if strings.ContainsFunc(cfg.Cookie, func(r rune) bool { return r > unicode.MaxASCII }) {
-		n.log.Warn("Config.Cookie has characters beyond ASCII: Erlang compares the Latin-1 bytes of its own, and may have others")
-	}
-	if utf8.RuneCountInString(cfg.Cookie) > ei.MaxAtomChars {
-		n.log.Warn("Config.Cookie has more characters than an atom: no Erlang node can have it", "most", ei.MaxAtomChars)
-	}
+	n.judgeCookie(cfg.Cookie)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))

@@ -71,7 +71,7 @@ func (c *timedContext) Deadline() (time.Time, bool) { return c.until, true }
 // Err is what it would be for a context that ends itself at the deadline.
 func (c *timedContext) Err() error {
 	err := c.Context.Err()
-	if err != nil && context.Cause(c.Context) == errTimeout {
+	if err != nil && context.Cause(c.Context) == ErrHandshakeTimeout {
 		return context.DeadlineExceeded
 	}
 	return err
@@ -103,7 +103,7 @@ func (all *openings) sweep(limit time.Duration) {
 			all.time(left)
 			return
 		}
-		o.cancel(errTimeout)
+		o.cancel(ErrHandshakeTimeout)
 	}
 }
 

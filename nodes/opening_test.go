@@ -93,7 +93,7 @@ func TestHandshakesEndInTheirTime(t *testing.T) {
 			require.NoError(t, o.ctx.Err())
 			time.Sleep(time.Nanosecond)
 			synctest.Wait()
-			require.ErrorIs(t, context.Cause(o.ctx), errTimeout)
+			require.ErrorIs(t, context.Cause(o.ctx), ErrHandshakeTimeout)
 			require.ErrorIs(t, o.ctx.Err(), context.DeadlineExceeded)
 			time.Sleep(time.Second - 1)
 			leave(o)
@@ -120,7 +120,7 @@ func TestTimedContextError(t *testing.T) {
 		want error
 	}{
 		{"it goes on", func(context.CancelCauseFunc) {}, nil},
-		{"its time is over", func(cancel context.CancelCauseFunc) { cancel(errTimeout) }, context.DeadlineExceeded},
+		{"its time is over", func(cancel context.CancelCauseFunc) { cancel(ErrHandshakeTimeout) }, context.DeadlineExceeded},
 		{"a newer one needs its place", func(cancel context.CancelCauseFunc) { cancel(errCrowded) }, context.Canceled},
 		{"it is over", func(cancel context.CancelCauseFunc) { cancel(nil) }, context.Canceled},
 		{"the node has ended", func(context.CancelCauseFunc) { end() }, context.Canceled},

@@ -214,6 +214,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 				}
 			}
 			n.conns[c] = struct{}{}
+			delete(n.away, name)
 			c.stake.up(name)
 			n.changedLocked(name, p)
 			n.mu.Unlock()
@@ -249,15 +250,28 @@ func (c *Conn) takesThePlaceOf(old, replaces *Conn) bool {
 	return true
 }
 
-// leave takes a connection off the table.
-func (n *Node) leave(c *Conn) {
+// maxAway is how many peers a node, or a mailbox with MonitorNodes, remembers whose connection has moved to another process.
+const maxAway = 1 << 16
+
+// leave takes a connection off the table. away says that it has moved alone to another process: if this one connected to the peer on
+// demand, the peer would give that connection up.
+func (n *Node) leave(c *Conn, away bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.conns, c)
+	if away {
+		putFew(&n.away, c.peer.Name, struct{}{}, maxAway)
+	}
 	if p := n.peers[c.peer.Name]; p != nil && p.conn == c {
 		p.conn = nil
 		n.changedLocked(c.peer.Name, p)
 	}
+}
+
+// isAwayLocked tells whether the connection to a node has moved alone to another process, and the node has had none with this process since.
+func (n *Node) isAwayLocked(name string) bool {
+	_, ok := n.away[name]
+	return ok
 }
 
 // Conn is the connection to a node; nil if there is none that is up.

@@ -114,6 +114,9 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 		return nil, err
 	}
 	c, _, err := n.dial(ctx, node, nil, true)
+	if err == ErrMoved { // the connection, or the node: there is one, but not here
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
 	}

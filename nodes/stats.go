@@ -19,7 +19,7 @@ type Stats struct {
 	Connections      int64       // ever up
 	HandshakesFailed int64       // started by peers
 	Malformed        int64       // frames and control messages that ended their connection, and skipped signals in the name of a third node
-	Undeliverable    int64       // messages to processes or names that do not exist; a BEAM drops them too
+	Undeliverable    int64       // messages to processes or names that do not exist, or take none; they are dropped, as in a BEAM
 	Mailboxes        int         // open
 	Calls            int         // functions that run for callers of other nodes, or of this one: places of Config.MaxCalls
 	CallsWaiting     int         // those that wait for a place

@@ -657,3 +657,40 @@ func TestMovedIsClosedOnce(t *testing.T) {
 	require.NoError(t, m.Close())
 	require.NoError(t, unix.Close(other))
 }
+
+// What processes that have stayed send to the peer of a connection that has moved does not connect to it: the peer would give the moved
+// connection up.
+func TestStayingProcessesLeaveMovedPeer(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b := box(t, w.started("peer"))
+	require.NoError(t, b.n.Register("box", b))
+	r := w.shuttle("peer@test", true)
+	stays := box(t, r.n[0])
+	sends := map[string]func() error{
+		"Send":     func() error { return stays.Send(w.ctx(), b.Pid(), 1) },
+		"SendName": func() error { return stays.SendName(w.ctx(), "peer@test", "box", 1) },
+		"Link":     func() error { return stays.Link(w.ctx(), b.Pid()) },
+		"Monitor":  func() error { _, err := stays.Monitor(w.ctx(), b.Pid()); return err },
+		"CallName": func() error { _, err := r.n[0].CallName(w.ctx(), "peer@test", "box", 1); return err },
+		"RPC":      func() error { _, err := r.n[0].RPC(w.ctx(), "peer@test", "m", "f"); return err },
+	}
+	r.move()
+	for name, send := range sends {
+		err := send()
+		require.ErrorIs(t, err, ErrMoved, name)
+		require.NotErrorIs(t, err, ErrNoConnection, name)
+		require.NoError(t, r.c.Err(), name)
+	}
+	r.move() // back
+	require.NoError(t, sends["Send"]())
+	require.NoError(t, sends["Monitor"]())
+	r.move()
+	require.ErrorIs(t, sends["Send"](), ErrMoved)
+	moved := r.c
+	_, err := r.n[0].Connect(w.ctx(), "peer@test") // as somebody wishes
+	require.NoError(t, err)
+	<-moved.Done()
+	require.NoError(t, sends["Send"]())
+	require.NoError(t, r.n[0].Conn("peer@test").Close())
+	require.NoError(t, sends["SendName"](), "it connects on demand again")
+}

@@ -71,7 +71,8 @@ type Worker struct {
 // the start. A second call is an error.
 //
 // A process that the front has started to replace a worker's process (see Front.UpgradeWorkers) takes over what that one has: connections,
-// mailboxes, ways to the other workers. Setup, named processes and Config.Handover are then treated as by Restore.
+// mailboxes, ways to the other workers. Setup, named processes and Config.Handover are then treated as by Restore; processes that Setup has
+// not registered, Servers too, are plain mailboxes, with which somebody has to go on, or which are to be closed: see Worker.Mailboxes.
 func StartWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	w, err := startWorker(ctx, cfg)
 	return w, wrap("start worker", "", err)

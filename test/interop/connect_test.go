@@ -166,6 +166,11 @@ func TestCookies(t *testing.T) {
 			require.NoError(t, err, "we connect")
 		}
 		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+other.Name()+"')"))
+
+		require.NoError(t, n.Conn(erl.Name()).Close())
+		require.NoError(t, n.SetCookie(erl.Name(), "another"))
+		require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+		require.Equal(t, "pong", erl.Eval(t, "erlang:set_cookie('"+n.Name()+"', another), net_adm:ping('"+n.Name()+"')"))
 	})
 }
 
