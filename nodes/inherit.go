@@ -97,6 +97,15 @@ func (p *processes) heirless() []*Mailbox {
 	return list
 }
 
+// warnOfHeirless tells of restored mailboxes whose Server or Handler has no successor: nobody may receive from them.
+func (n *Node) warnOfHeirless() {
+	for _, b := range n.procs.heirless() {
+		if b.wasServed {
+			n.log.Warn("a process goes on without its server: register that in Setup, or close the mailbox (Mailboxes)", "pid", b.pid, "names", b.names)
+		}
+	}
+}
+
 // restoreMailbox makes a mailbox from its description. lost are the nodes that the mailbox takes to be up, but to which there is no
 // connection.
 func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, err error) {
@@ -111,7 +120,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 		return nil, nil, &StateError{"mailbox " + pid.String(), errors.Join(ErrState, err)}
 	}
 	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit})
-	b.awaitsHeir = true
+	b.awaitsHeir, b.wasServed = true, s.Served
 	b.held.Store(true)
 	b.tie(s.Bonds)
 	lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)

@@ -70,6 +70,7 @@ type Mailbox struct {
 	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
 	moved bool          // the mailbox has ended because it goes on elsewhere: see hasMoved
 
+	wasServed  bool          // restored, and in the process before it belonged to a Server or a Handler
 	awaitsHeir bool          // restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
 	succeeds   bool          // the mailbox succeeds a restored one
 	room       wait.Bell     // rings when messages leave

@@ -140,6 +140,7 @@ func (b *Mailbox) state() states.Mailbox {
 			s.Names = append(s.Names, states.Name{Name: name})
 		}
 	}
+	s.Served = b.serves || b.handler != nil || b.wasServed
 	s.NodeTypes = int(b.nodeTypes)
 	for c := range b.nodesUp {
 		s.NodesUp = append(s.NodesUp, states.Up{Node: c.peer.Name, Visible: c.nodeType() == VisibleNodes})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -620,4 +621,30 @@ func TestUpgradeKeepsPath(t *testing.T) {
 			require.NoFileExists(t, path)
 		}
 	}
+}
+
+// A server, or a Handler, that nobody registers in the new process is a plain mailbox there. The log says so, also after another move.
+func TestServerWithoutSuccessor(t *testing.T) {
+	w := newWorld(t, movers[0])
+	var log record
+	n := w.started("front", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	_, err := n.Serve("late", Server{Call: func(context.Context, *Call) (any, error) { return 1, nil }}, nil)
+	require.NoError(t, err)
+	_, err = n.Handle("handler", func(*Mailbox, *Message) {}, nil)
+	require.NoError(t, err)
+	require.NoError(t, n.Register("plain", box(t, n)))
+	for moves := 1; moves <= 2; moves++ {
+		n = upgrade(t, n)
+		require.Len(t, log.lines("level=WARN", "without its server"), 2*moves)
+		for _, name := range []string{"late", "handler"} {
+			require.Len(t, log.lines("level=WARN", "without its server", "names=["+name+"]"), moves, name)
+		}
+	}
+	brief, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
+	defer cancel()
+	_, err = n.CallName(brief, n.Name(), "late", 1)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "it is there, and nobody answers")
+	require.NoError(t, n.Whereis("late").Close())
+	_, err = n.CallName(w.ctx(), n.Name(), "late", 1)
+	require.ErrorIs(t, err, ErrNoProc)
 }

@@ -28,7 +28,8 @@ type Staged struct {
 func (g *Staged) Node() *Node { return g.n }
 
 // Mailboxes lists the old node's mailboxes that no registration has taken over, by their pids. After Start they can be received from, and
-// they keep their names; close those that are not wanted.
+// they keep their names; close those that are not wanted. Of those that had a Server or a Handler, Start warns in the log: their callers
+// wait for somebody who goes on with them.
 func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
 // Start lets the node go on. A Handler in place of a mailbox gets the mailbox's unread messages, in order and before anything that peers
@@ -43,6 +44,7 @@ func (g *Staged) Start(ctx context.Context) error {
 		clear(export)
 	}
 	g.n.procs.endSuccession()
+	g.n.warnOfHeirless()
 	boxes := g.n.procs.all()
 	lost := g.breakOff(boxes) // before a peer can have connected anew
 	late := openAll(boxes)

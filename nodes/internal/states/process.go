@@ -120,6 +120,8 @@ type Mailbox struct {
 
 	NodeTypes int // NodeTypes: see MonitorNodes
 	NodesUp   []Up
+
+	Served bool // a Server or a Handler had it
 }
 
 func (s *Mailbox) Describe(f *form.Fields) {
@@ -131,6 +133,7 @@ func (s *Mailbox) Describe(f *form.Fields) {
 	form.Each(f, 6, form.Must, "message", &s.Messages)
 	form.Number(f, 7, form.Given, &s.NodeTypes)
 	form.Each(f, 8, form.Given, "node", &s.NodesUp)
+	f.Bool(9, form.May, &s.Served)
 }
 
 // An Up is a node that a mailbox knows to be up.
