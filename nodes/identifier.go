@@ -12,6 +12,10 @@ type identifiers struct {
 	ref atomic.Uint64
 }
 
+// spareIDs is how many pids and references a process may still make (NewPid, NewRef) after it has described its node for another process,
+// which makes others.
+const spareIDs = 1 << 16
+
 // pidBits is how many bits of a pid's number are its id; the bits above go into its serial.
 const pidBits = 28
 

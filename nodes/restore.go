@@ -111,8 +111,8 @@ func (g *Staged) fill(s *states.Node, fds *descriptorList, as successor) error {
 			}
 		}
 	}
-	n.ids.pid.Store(max(s.Pids, n.ids.pid.Load()))
-	n.ids.ref.Store(s.Refs)
+	n.ids.pid.Store(max(s.Pids+spareIDs, n.ids.pid.Load()))
+	n.ids.ref.Store(s.Refs + spareIDs)
 	if s.Publication != nil {
 		if err := g.name(s.Publication, fds); err != nil {
 			return wrap("registration", "", err)
