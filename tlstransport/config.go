@@ -40,7 +40,7 @@ type Options struct {
 	Plain bool
 	// KeyUpdateRecords and KeyUpdateBytes limit how much of what we send one key of TLS 1.3 protects before it is replaced; 0:
 	// DefaultKeyUpdate records, which is also the maximum, and no limit in bytes. KeyUpdateBytes overrides key_update_at of an option file.
-	// Sessions that stay with crypto/tls, as all do with Plain, keep their keys.
+	// Sessions that stay with crypto/tls, as all do with Plain, change their key only when the peer asks for it.
 	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Polling is how long the reader of a busy connection, whose peer has lately answered within that time, busy-polls before it sleeps: see
 	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to package transport. 0 is

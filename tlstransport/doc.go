@@ -9,6 +9,10 @@
 // waits for it: a silent peer delays no other connection. Packets of the distribution handshake have a 4-byte length. Reads and writes run
 // on their callers' goroutines; a reader whose peer answers fast polls for a while before it sleeps: [Options].Polling.
 //
+// Bytes that a write has counted are sealed. Those for which the connection has no room yet are sent in the background, also after Close,
+// which does not wait for more than a fifth of a second: for five seconds more, with the keys gone and the descriptor still open. Then, or
+// when the program ends, the rest is lost, and the peer sees a connection that was cut off. Release sends nothing.
+//
 // For TLS over sockets other than TCP, say UNIX ones, use transport.FromNet with package crypto/tls; FromNet has an example.
 //
 // A session is certain to be up only when it has carried a packet: in TLS 1.3 a client learns only at its first read that the server

@@ -69,8 +69,12 @@ var (
 	ErrNotAllowed = errors.New("refused by a check")
 )
 
-// errClosed is the error of a write after CloseWrite.
-var errClosed = fmt.Errorf("no more can be sent in this session: %w", syscall.EPIPE)
+var (
+	// errClosed is the error of a write that CloseWrite has ended, or that comes after it.
+	errClosed = fmt.Errorf("no more can be sent in this session: %w", syscall.EPIPE)
+	// errCutOff is the error of a read when the connection has ended without close_notify, so that data may be missing.
+	errCutOff = fmt.Errorf("it was cut off, without close_notify: %w", io.ErrUnexpectedEOF)
+)
 
 // An Alert is an alert of the TLS protocol that a session ended with. See RFC 8446, section 6.
 type Alert uint8
@@ -150,6 +154,15 @@ var nothingInCommon = []string{
 	"no supported elliptic curves", "unsupported application protocols",
 }
 
+// checked makes a PeerError of a check.
+func (s *Socket) checked(c Check, err error) *PeerError {
+	e := &PeerError{Node: s.peerName(), Check: c, Err: err}
+	if s.remote != nil {
+		e.Addr = s.remote.String()
+	}
+	return e
+}
+
 // peerError makes a PeerError of an error, with the check that err stands for.
 func (s *Socket) peerError(err error) error {
 	if err == nil {
@@ -158,10 +171,7 @@ func (s *Socket) peerError(err error) error {
 	if known := new(*PeerError); errors.As(err, known) {
 		return err
 	}
-	e := &PeerError{Node: s.peerName(), Check: CheckSession, Err: err}
-	if s.remote != nil {
-		e.Addr = s.remote.String()
-	}
+	e := s.checked(CheckSession, err)
 	var invalid x509.CertificateInvalidError
 	var alert Alert
 	if a, ok := remoteAlert(err); ok {

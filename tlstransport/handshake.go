@@ -46,7 +46,7 @@ func (s *Socket) shaken(err error) {
 	}
 	s.mu.Lock()
 	s.up.Store(true)
-	halved := s.halved.Load()
+	halved := s.isHalved()
 	s.mu.Unlock()
 	if halved {
 		_ = s.closeNotify() // on failure the connection's end will tell the peer
@@ -163,7 +163,7 @@ func (p *plugin) session(base *tls.Config, keys *keyLog) *tls.Config {
 
 // checkPeer calls Options.Checks for the peer, which calls itself name.
 func (s *Socket) checkPeer(name string) error {
-	if err := s.await(deadline{}); err != nil {
+	if err := s.await(deadline{}, nil); err != nil {
 		return err
 	}
 	s.name(name)

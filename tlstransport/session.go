@@ -119,8 +119,8 @@ func (t *session) receive(d deadline) error {
 	t.w += n
 	if err != nil {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			if err == io.EOF { // without close_notify: data may be missing
-				err = io.ErrUnexpectedEOF
+			if err == io.EOF {
+				err = errCutOff
 			}
 			t.failed = t.s.peerError(err)
 			return t.failed

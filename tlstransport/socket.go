@@ -44,9 +44,9 @@ type Socket struct {
 	failure error         // of the handshake; valid once over is closed
 	giveUp  atomic.Bool   // Close has begun
 
-	mu     sync.Mutex    // guards the beginning and the success of the handshake against Interrupt
+	mu     sync.Mutex    // guards the beginning and the success of the handshake against Interrupt and CloseWrite
 	kick   chan struct{} // closed by Interrupt
-	halved atomic.Bool   // CloseWrite was called, perhaps during the handshake; set with mu held
+	halved chan struct{} // closed by CloseWrite, perhaps during the handshake, with mu held
 
 	conn      *tls.Conn // during the handshake, and afterwards if the session stays with crypto/tls
 	tap       *tap
@@ -62,35 +62,57 @@ type Socket struct {
 }
 
 func newSocket(p *plugin, w *wire) *Socket {
-	s := &Socket{p: p, wire: w, kick: make(chan struct{}), over: make(chan struct{})}
+	s := &Socket{p: p, wire: w, kick: make(chan struct{}), halved: make(chan struct{}), over: make(chan struct{})}
 	s.out.open(w, &p.buffers)
 	return s
 }
 
 func (s *Socket) close() error {
-	if s.begun.Load() {
-		s.giveUp.Store(true)
-		s.endHandshake()
-		if s.up.Load() {
-			s.farewell()
-		}
+	if !s.begun.Load() {
+		return s.wire.close()
+	}
+	s.giveUp.Store(true)
+	s.endHandshake()
+	if !s.up.Load() {
 		s.out.stop()
 		s.forget()
+		return s.wire.close()
 	}
-	return s.wire.close()
+	taken := s.farewell()
+	s.forget()
+	if taken {
+		return s.leave()
+	}
+	go func() {
+		if err := s.out.flush(after(restLimit)); err != nil {
+			s.p.log.Debug("what was sent before Close is lost in part", "peer", s.peerName(), "addr", s.remote, "error", err)
+		}
+		_ = s.leave()
+	}()
+	return nil
 }
 
-// farewellLimit bounds how long Close waits for room on the wire.
-const farewellLimit = 200 * time.Millisecond
+const (
+	// farewellLimit bounds how long Close waits for room on the wire.
+	farewellLimit = 200 * time.Millisecond
+	// restLimit bounds how long after Close the rest is still sent, in the background, as the kernel does for a TCP connection. Until then
+	// the descriptor stays open.
+	restLimit = 5 * time.Second
+)
 
-// farewell sends what has been counted as written, and then close_notify, if the peer takes them in time.
-func (s *Socket) farewell() {
+// farewell sends what has been counted as written, and then close_notify. It returns false if the peer does not take them in time.
+func (s *Socket) farewell() bool {
 	s.out.begin()
-	if s.closeNotify() == nil {
-		_ = s.out.flush(after(farewellLimit)) // otherwise the peer sees only the end of the connection
-	}
+	_ = s.closeNotify() // on failure the peer sees the end of the connection only, behind what was counted
+	return !errors.Is(s.out.flush(after(farewellLimit)), os.ErrDeadlineExceeded)
+}
+
+// leave closes the connection after farewell.
+func (s *Socket) leave() error {
 	s.out.end() // returns a large buffer to the pool
 	s.drain()
+	s.out.stop()
+	return s.wire.close()
 }
 
 // drain throws away unread bytes: on closing, the kernel would answer them with a reset, which may overtake what we have sent.
@@ -143,8 +165,8 @@ func (s *Socket) interrupt() {
 	s.wire.interrupt()
 }
 
-// await waits for the end of the handshake.
-func (s *Socket) await(d deadline) error {
+// await waits for the end of the handshake, or for that of the sending direction if halved is not nil.
+func (s *Socket) await(d deadline, halved <-chan struct{}) error {
 	if s.up.Load() {
 		return nil
 	}
@@ -157,6 +179,8 @@ func (s *Socket) await(d deadline) error {
 	select {
 	case <-s.over:
 		return s.failure
+	case <-halved:
+		return s.checked(CheckClosed, errClosed)
 	default:
 	}
 	if d.once {
@@ -167,6 +191,8 @@ func (s *Socket) await(d deadline) error {
 	select {
 	case <-s.over:
 		return s.failure
+	case <-halved:
+		return s.checked(CheckClosed, errClosed)
 	case <-kick:
 	case <-fires:
 	}
@@ -223,7 +249,7 @@ func (s *Socket) host() string {
 
 func (s *Socket) read(p []byte, tmo time.Duration) (int, error) {
 	d := after(tmo)
-	if err := s.await(d); err != nil {
+	if err := s.await(d, nil); err != nil {
 		return 0, err
 	}
 	s.wire.in.fresh()
@@ -263,14 +289,14 @@ func (s *Socket) write(p []byte, tmo time.Duration) (int, error) {
 
 // writev writes the size bytes of v, whose elements it changes.
 func (s *Socket) writev(v [][]byte, size int, d deadline) (int, error) {
-	if err := s.await(d); err != nil {
+	if err := s.await(d, s.halved); err != nil {
 		return 0, err
-	}
-	if s.halved.Load() {
-		return 0, s.writeError(errClosed)
 	}
 	s.out.begin()
 	defer s.out.end()
+	if s.isHalved() { // after begin, from which on closeWrite ends the Write
+		return 0, s.writeError(errClosed)
+	}
 	for n := 0; ; {
 		if err := s.out.flush(d); err != nil || n == size {
 			return n, s.writeError(err)
@@ -296,7 +322,12 @@ func skip(v [][]byte, n int) [][]byte {
 }
 
 func (s *Socket) writeError(err error) error {
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case err == nil:
+		return nil
+	case s.isHalved(): // whatever crypto/tls says to that
+		return s.checked(CheckClosed, errClosed)
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	}
 	return s.peerError(err)
@@ -338,19 +369,32 @@ func (s *Socket) wake() {
 func (s *Socket) closeWrite() error {
 	s.mu.Lock()
 	begun, up := s.begun.Load(), s.up.Load()
-	s.halved.Store(begun) // before the end of the handshake, shaken sends close_notify
+	if begun && !s.isHalved() {
+		close(s.halved) // before the end of the handshake, shaken sends close_notify
+	}
 	s.mu.Unlock()
 	switch {
 	case !begun:
 		return syscall.ENOTCONN
 	case up:
-		return s.closeNotify()
+		err := s.closeNotify()
+		s.wire.out.end() // the Write in flight; what it has counted, and close_notify, are sent in the background
+		return err
 	}
 	select {
 	case <-s.over:
 		return s.failure
 	default:
 		return nil
+	}
+}
+
+func (s *Socket) isHalved() bool {
+	select {
+	case <-s.halved:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -3,6 +3,7 @@ package tlstransport
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"time"
 )
@@ -45,7 +46,11 @@ func (t *tap) read(p []byte) (int, error) {
 		return 0, err
 	}
 	if t.shaken {
-		return t.s.wire.read(p, t.time)
+		n, err := t.s.wire.read(p, t.time)
+		if err == io.EOF { // crypto/tls takes it, between two records, for an end in good order
+			err = errCutOff
+		}
+		return n, err
 	}
 	for t.have < recordHeader {
 		n, err := t.s.wire.read(t.head[t.have:], t.time)
