@@ -51,7 +51,8 @@ type Callbacks[C any] struct {
 	// Socket creates a socket. addr is what it will be bound or connected to, for its family; nothing is bound yet. setup is the
 	// value given to New. Mandatory.
 	Socket func(setup any, addr Addr) (C, error)
-	// Close closes the socket and frees c. Called once, after every other call on c has returned. Mandatory.
+	// Close closes the socket and frees c. Called once, after every other call on c has returned. What a Write has counted reaches the peer
+	// all the same, if that takes it in time: the system sends it in the background, or the plug-in does, for a limited time. Mandatory.
 	Close func(c C) error
 	// Listen binds to addr, listens, and returns the address really bound. Mandatory.
 	Listen func(c C, addr Addr, backlog int) (bound Addr, err error)
@@ -84,7 +85,8 @@ type Callbacks[C any] struct {
 	// Mandatory.
 	GetFD func(c C) (int, error)
 
-	// CloseWrite ends the sending direction, and a Write that is in progress. Optional.
+	// CloseWrite ends the sending direction, and a Write that is in progress: that one fails at once, as later ones do, with EPIPE. What
+	// they have counted reaches the peer, and then the end of the stream. It is called beside them, so it must not wait for them. Optional.
 	CloseWrite func(c C) error
 	// Pending counts the received bytes already inside c (decrypted, say), beside the kernel's. Optional.
 	Pending func(c C) (int, error)

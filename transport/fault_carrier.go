@@ -274,7 +274,7 @@ func (c *faulty) pending() (int, error) {
 	return n + int(c.waits.Load()), c.cause(err)
 }
 
-func (c *faulty) closeWrite() error { return c.cause(c.carrier.closeWrite()) }
+func (c *faulty) closeWrite() error { return c.cause(c.pausing.closeWrite()) }
 
 func (c *faulty) export() ([]byte, error) { return nil, errPlaceLost() }
 

@@ -680,3 +680,36 @@ func TestWrappersLeaveLostVector(t *testing.T) {
 		})
 	}
 }
+
+// CloseWrite ends a write that a wrapper holds back; what it has counted arrives.
+func TestWrappersCloseWrite(t *testing.T) {
+	for name, over := range map[string]func(s *Stream) (*Stream, error){
+		"Limit": func(s *Stream) (*Stream, error) { return LimitStream(s, LimitOptions{Write: 1e-6, Burst: 4}) },
+		"Fault": func(s *Stream) (*Stream, error) {
+			return FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultStall, Write: true, Offset: 4, For: time.Hour}}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, s := pair(t, NewMemory(), MemoryAddr(""))
+				c, err := over(c)
+				require.NoError(t, err)
+				var n int64
+				sent := aside(func() (err error) { n, err = c.Writev(context.Background(), []byte("held back")); return err })
+				synctest.Wait()
+				began := time.Now()
+				require.NoError(t, c.CloseWrite())
+				require.ErrorIs(t, <-sent, syscall.EPIPE)
+				require.Zero(t, time.Since(began))
+				require.EqualValues(t, 4, n)
+				for _, ctx := range []context.Context{context.Background(), NoWait()} {
+					require.ErrorIs(t, second(c.Writev(ctx, []byte("late"))), syscall.EPIPE)
+				}
+				got, err := io.ReadAll(NetConn(s))
+				require.NoError(t, err)
+				require.Equal(t, "held", string(got))
+				require.NoError(t, c.Close())
+			})
+		})
+	}
+}

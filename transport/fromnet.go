@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -28,8 +29,8 @@ type Net struct {
 }
 
 // FromNet makes a Transport of a listener and dialer pair. Its sockets have no descriptor, so they cannot be handed off. A write whose ctx
-// ends half-way ends a connection of package tls, as its own deadline does; see package tlstransport for one that lives on. Errors go
-// through PosixError.
+// ends half-way ends a connection of package tls, as its own deadline does, and so does CloseWrite beside a write, which gives ErrPoisoned
+// then; see package tlstransport for one that lives on. Errors go through PosixError.
 func FromNet(n Net) Transport {
 	size := n.HeaderSize
 	if size == 0 {
@@ -68,12 +69,7 @@ func FromNet(n Net) Transport {
 		Write:                     (*netSocket).write,
 		HandshakePacketHeaderSize: func(*netSocket) (int, error) { return size, nil },
 		GetFD:                     func(*netSocket) (int, error) { return -1, errors.ErrUnsupported },
-		CloseWrite: func(s *netSocket) error {
-			if c, ok := s.c.(interface{ CloseWrite() error }); ok {
-				return PosixError(c.CloseWrite())
-			}
-			return errors.ErrUnsupported
-		},
+		CloseWrite:                (*netSocket).closeWrite,
 		LocalAddr: func(s *netSocket) (Addr, error) {
 			if s.c == nil {
 				return nil, syscall.ENOTCONN
@@ -96,6 +92,7 @@ type netSocket struct {
 
 	cutting sync.Mutex // guards cut and the write deadline: a late interrupt must not end the next write without cut saying so
 	cut     bool       // the write in flight has been interrupted
+	writing atomic.Bool
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the dial in flight
@@ -121,6 +118,41 @@ func (s *netSocket) close() error {
 
 // netCloseTime is how long the Close of a net.Conn may write.
 const netCloseTime = 200 * time.Millisecond
+
+// closeWrite ends the sending direction. A tls.Conn first waits for the Write in flight, and that perhaps for the peer: it is cut off after
+// a moment, and the tls.Conn with it, for part of a record is out.
+func (s *netSocket) closeWrite() error {
+	c, ok := s.c.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	returned := make(chan struct{})
+	defer close(returned)
+	var cut atomic.Bool
+	defer time.AfterFunc(netCloseTime, func() { s.cutWrite(&cut, returned) }).Stop()
+	if err := c.CloseWrite(); !cut.Load() {
+		return PosixError(err)
+	}
+	return fmt.Errorf("the Write for which it waited was cut off: %w", ErrPoisoned)
+}
+
+// cutWrite ends the Write in flight, and then whatever CloseWrite still writes, until CloseWrite has returned: both set deadlines of their
+// own. cut says whether there was a Write.
+func (s *netSocket) cutWrite(cut *atomic.Bool, returned <-chan struct{}) {
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for {
+		if cut.Load() || s.writing.Load() {
+			cut.Store(true)
+			_ = s.writeUntil(past, true)
+		}
+		select {
+		case <-returned:
+			return
+		case <-again.C:
+		}
+	}
+}
 
 func deadline(tmo time.Duration) time.Time {
 	if tmo == Infinite {
@@ -195,6 +227,8 @@ func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
 const emptyReads = 100
 
 func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
+	s.writing.Store(true)
+	defer s.writing.Store(false)
 	until := tries(tmo)
 	if err := s.writeUntil(until, false); err != nil {
 		return 0, err

@@ -447,6 +447,47 @@ func TestFromNetCloseWrite(t *testing.T) {
 	require.NoError(t, s.CloseWrite())
 }
 
+// An orderly is a net.Conn whose CloseWrite waits for the Write in flight, as that of a tls.Conn does.
+type orderly struct {
+	net.Conn
+	turn chan struct{}
+}
+
+func (c orderly) Write(p []byte) (int, error) {
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	return c.Conn.Write(p)
+}
+
+func (c orderly) CloseWrite() error {
+	c.turn <- struct{}{}
+	<-c.turn
+	return nil
+}
+
+// CloseWrite ends the Write in flight also where the net.Conn's own waits for it. If that waits for something else, it is left alone.
+func TestFromNetCloseWriteWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		s := &netSocket{c: orderly{near, make(chan struct{}, 1)}}
+		sent := aside(func() error { return second(s.write([]byte("nobody reads"), Infinite)) })
+		synctest.Wait()
+		began := time.Now()
+		require.ErrorIs(t, s.closeWrite(), ErrPoisoned)
+		require.Equal(t, netCloseTime, time.Since(began))
+		require.ErrorIs(t, <-sent, os.ErrDeadlineExceeded)
+
+		turn := make(chan struct{}, 1)
+		turn <- struct{}{}
+		s = &netSocket{c: orderly{near, turn}}
+		closed := aside(s.closeWrite)
+		time.Sleep(time.Minute)
+		<-turn
+		require.NoError(t, <-closed)
+	})
+}
+
 // A lateDeadline is a net.Conn whose deadlines in the past take effect when late is closed.
 type lateDeadline struct {
 	net.Conn

@@ -112,8 +112,11 @@ func (b *bucket) allow(ctx context.Context, p *pauser, n int64) (int64, error) {
 	single := IsNoWait(ctx)
 	for {
 		k, again := b.look(n, single)
-		if k > 0 || n == 0 {
+		switch {
+		case k > 0 || n == 0:
 			return k, nil
+		case p.isLifted():
+			return n, nil
 		}
 		if single {
 			return 0, os.ErrDeadlineExceeded

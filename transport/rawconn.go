@@ -22,6 +22,16 @@ func (c rawConn) failed(err error) error {
 	return parkError(c.of, err)
 }
 
+// A streamConn is that of a stream, whose sending direction CloseWrite may have ended.
+type streamConn[C any] struct {
+	rawConn
+	s *socket[C]
+}
+
+func (c streamConn[C]) Write(f func(fd uintptr) bool) error {
+	return c.s.halvedError(c.rawConn.Write(f))
+}
+
 // A controlled is the descriptor of a plug-in that reads, writes and waits by itself: others can only use Control, to set options, say.
 type controlled struct {
 	control func(f func(fd uintptr)) error

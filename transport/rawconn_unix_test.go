@@ -33,6 +33,30 @@ func TestSyscallConnAfterClose(t *testing.T) {
 	}
 }
 
+// A use of the descriptor for writing that waits, or begins, when CloseWrite ends the direction gets the error of a write. Reading goes on.
+func TestSyscallConnAfterCloseWrite(t *testing.T) {
+	c, s := pair(t, Unix(), socketPath(t))
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	full := make(chan struct{}, 1)
+	waits := aside(func() error {
+		return raw.Write(func(uintptr) bool { // as if there were no room
+			select {
+			case full <- struct{}{}:
+			default:
+			}
+			return false
+		})
+	})
+	returns(t, full)
+	require.NoError(t, c.CloseWrite())
+	require.ErrorIs(t, returns(t, waits), syscall.EPIPE)
+	require.ErrorIs(t, raw.Write(func(uintptr) bool { return false }), syscall.EPIPE)
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.NoError(t, err)
+	requireReads(t, c, "x")
+}
+
 func requireClosed(t *testing.T, raw syscall.RawConn, want error) {
 	t.Helper()
 	require.ErrorIs(t, raw.Control(func(uintptr) {}), want)

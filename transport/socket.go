@@ -43,6 +43,7 @@ type socket[C any] struct {
 	calls     calls        // for Close's error message; unused if prompt
 	closeErr  error
 	failure   atomic.Pointer[error] // a fault of the plug-in: every later call gets it
+	halved    atomic.Bool           // CloseWrite has succeeded
 
 	// Arguments and results of the calls in flight, so that the closures below are made once.
 	rd struct {
@@ -175,7 +176,7 @@ func (s *socket[C]) descriptor() (int, error) {
 
 func (s *socket[C]) syscallConn() (syscall.RawConn, error) {
 	if s.wait != nil {
-		return rawConn{s, s.wait.rawConn()}, nil
+		return streamConn[C]{rawConn{s, s.wait.rawConn()}, s}, nil
 	}
 	fd, err := s.descriptor()
 	if err != nil {
@@ -390,7 +391,14 @@ func (s *socket[C]) closeWrite() error {
 	if s.cb.CloseWrite == nil {
 		return fmt.Errorf("the plug-in has no CloseWrite: %w", errors.ErrUnsupported)
 	}
-	return s.beside("CloseWrite", func() error { return s.cb.CloseWrite(s.c) })
+	if err := s.beside("CloseWrite", func() error { return s.cb.CloseWrite(s.c) }); err != nil {
+		return err
+	}
+	s.halved.Store(true)
+	if s.wait != nil { // the kernel wakes nobody who waits for room in a UNIX socket
+		_ = s.way(true).deadline(past) // closed: no more waits
+	}
+	return nil
 }
 
 func (s *socket[C]) pending() (int, error) {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"syscall"
 	"time"
 )
 
@@ -33,6 +34,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		s.outgoing.begin(IsNoWait(ctx))
 		err = s.await(ctx, s.wait.writing(), s.writeReady, &s.outgoing.once, &s.outgoing.blocked)
 		s.outgoing.end()
+		err = s.halvedError(err)
 	}
 	if lost(err) {
 		return 0, err
@@ -60,6 +62,14 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return w.n, nil
 	}
 	return 0, s.timely(s.writer(v), w.err)
+}
+
+// halvedError makes EPIPE, which the plug-in would say, of the time-out with which CloseWrite ends the waits of writers.
+func (s *socket[C]) halvedError(err error) error {
+	if s.halved.Load() && isTimeout(err) {
+		return syscall.EPIPE
+	}
+	return err
 }
 
 // writer is the callback that writes v.

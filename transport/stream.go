@@ -379,7 +379,8 @@ func skip(v [][]byte, n int64) [][]byte {
 	return v[i:]
 }
 
-// CloseWrite ends the sending direction: the peer reads the end of the stream. It may be called beside a write, which it cuts off. It is
+// CloseWrite ends the sending direction: the peer reads what was counted as written, and then the end of the stream. It may be called
+// beside a write, which it cuts off: that write and later ones end with EPIPE, or a plug-in's own error for that. It is
 // errors.ErrUnsupported where the plug-in cannot.
 func (s *Stream) CloseWrite() error {
 	if err := s.usable(); err != nil {
@@ -388,7 +389,8 @@ func (s *Stream) CloseWrite() error {
 	return opError("close write", s.remote, s.car.closeWrite())
 }
 
-// Disconnect closes the stream in good order. With an operation outstanding it is ErrBusy; later use is ENOTCONN.
+// Disconnect closes the stream in good order: what was counted as written still reaches the peer, in the background if the peer is slow,
+// for as long as the system or the plug-in has patience. With an operation outstanding it is ErrBusy; later use is ENOTCONN.
 func (s *Stream) Disconnect() error {
 	if err := s.beginRead(); err != nil {
 		return opError("disconnect", s.remote, err)

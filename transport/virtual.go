@@ -124,6 +124,15 @@ func (c *pausing) halt(writing bool) {
 	c.carrier.halt(writing)
 }
 
+// closeWrite lets a write that waits here go on: the carrier below says what a write after CloseWrite gives.
+func (c *pausing) closeWrite() error {
+	err := c.carrier.closeWrite()
+	if err == nil {
+		c.outward.lift()
+	}
+	return err
+}
+
 // end ends all waiting, for good.
 func (c *pausing) end() {
 	c.inward.end()

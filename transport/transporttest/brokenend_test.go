@@ -116,6 +116,43 @@ func endMutants() []mutant {
 		{"CloseWrite does nothing", "CloseWrite", ofTCP(func(_ *mess, cb *tcp) {
 			cb.CloseWrite = func(int) error { return nil }
 		})},
+		{"CloseWrite waits for the Write in progress", "CloseWriteEndsWrite", ofPolling(func(_ *mess, cb *poll) {
+			var writing sync.Mutex
+			write, closeWrite := cb.Write, cb.CloseWrite
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if len(p) == 1<<20 { // one that the peer may have to take
+					writing.Lock()
+					defer writing.Unlock()
+				}
+				return write(s, p, tmo)
+			}
+			cb.CloseWrite = func(s *pollSocket) error {
+				writing.Lock()
+				defer writing.Unlock()
+				return closeWrite(s)
+			}
+		})},
+		{"a Write that waits does not hear of CloseWrite", "CloseWriteEndsWrite", ofPolling(func(_ *mess, cb *poll) {
+			write := cb.Write
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(s, p, tmo)
+				if len(p) == 1<<20 && errors.Is(err, unix.EPIPE) {
+					time.Sleep(min(tmo, time.Millisecond))
+					return 0, os.ErrDeadlineExceeded
+				}
+				return n, err
+			}
+		})},
+		{"a Write that CloseWrite ends counts a byte too many", "CloseWriteEndsWrite", ofPolling(func(_ *mess, cb *poll) {
+			write := cb.Write
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(s, p, tmo)
+				if errors.Is(err, unix.EPIPE) {
+					return 1, err
+				}
+				return n, err
+			}
+		})},
 		{"Close closes twice", "Close", ofTCP(func(_ *mess, cb *tcp) {
 			closing := cb.Close
 			cb.Close = func(fd int) error {

@@ -132,6 +132,41 @@ func closeWrite(t *trial) {
 	}
 }
 
+// closeWriteEndsWrite calls CloseWrite beside a Writev that waits. A CloseWrite that fails may have broken the connection, as that of a
+// tls.Conn does in the midst of a record.
+func closeWriteEndsWrite(t *trial) {
+	client, server := t.pair()
+	p := pattern(84)
+	v := p.vector(64)
+	write := begin(t, "a Writev beside CloseWrite", func() (int64, error) { return client.Writev(context.Background(), v...) })
+	if write.endsWithin(2 * short) {
+		t.must(write.err, "Writev of %d bytes", len(v)<<20)
+		t.skip("the carrier took %d bytes that nobody read", write.v)
+	}
+	_, closed := do(t, "CloseWrite", func() (struct{}, error) { return struct{}{}, client.CloseWrite() })
+	if errors.Is(closed, errors.ErrUnsupported) {
+		t.skip("the plug-in has no CloseWrite")
+	}
+	n, err := write.end()
+	if err == nil {
+		t.skip("the carrier took %d bytes that nobody read", n)
+	}
+	if isTimeout(err) {
+		t.fail("CloseWrite ended a waiting Writev with %w", err)
+	}
+	if closed != nil {
+		return
+	}
+	got, err := t.rest(server)
+	if e := p.differs(0, got); e != nil {
+		t.fail("of what a Writev that CloseWrite ended had counted %w", e)
+	}
+	if int64(len(got)) != n || err != nil {
+		t.fail("a Writev that CloseWrite ended had counted %d bytes; %d of them came, and then %w instead of the end of the stream", n, len(got),
+			orNone(err))
+	}
+}
+
 // closes closes streams and a listener on which nothing waits.
 func closes(t *trial) {
 	at := t.listen(0)

@@ -66,6 +66,8 @@ func rules() []rule {
 		{"Reset", "A connection that is reset ends a Read with an error, never with the end of the stream, and fails writes; others go on.",
 			resets, false},
 		{"CloseWrite", "CloseWrite ends the sending direction, in order, and leaves the other one alone.", closeWrite, false},
+		{"CloseWriteEndsWrite", "CloseWrite ends a Write in progress at once, with an error; what that has counted arrives.", closeWriteEndsWrite,
+			false},
 
 		{"Close", "Close succeeds, once and again; later use is net.ErrClosed; what a listener has accepted outlives it.", closes, false},
 		{"CloseEndsRead", "Close ends a waiting Read at once with net.ErrClosed.", closeEndsRead, false},
