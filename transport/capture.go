@@ -36,13 +36,16 @@ type Capture struct {
 	flows  map[flowKey]*flow
 	left   []*flow // those of flows without an owner, in the order in which they have lost it
 	packet []byte
+	timer  *time.Timer
+	armed  bool // timer will run catchUp
 }
 
 // ErrCaptureClosed is the error of Flush after Close.
 var ErrCaptureClosed = errors.New("the capture is closed")
 
 // NewCapture begins a capture file. w stays the caller's, who closes it after Close. What is captured reaches w within a fraction of a
-// second.
+// second: what is read, when it has been read; what is written, when the write has ended, for only then is it known how much of it is out.
+// The same is true of the end of the sending direction, where CloseWrite comes during a write.
 func NewCapture(w io.Writer) *Capture {
 	c := &Capture{file: newCaptureFile(w), flows: map[flowKey]*flow{}}
 	c.write(pcapHeader())
@@ -56,15 +59,49 @@ func (c *Capture) write(b []byte) {
 	}
 }
 
-// Flush writes everything captured so far to the file, and waits for that.
+// Flush writes everything captured so far to the file, and waits for that. It does not wait for writes in progress, of which nothing is
+// captured yet: see NewCapture.
 func (c *Capture) Flush() error {
 	c.mu.Lock()
 	closed := c.closed
+	if !closed {
+		for _, f := range c.flows {
+			f.catchUp(time.Now())
+		}
+	}
 	c.mu.Unlock()
 	if closed {
 		return ErrCaptureClosed
 	}
 	return c.file.flush()
+}
+
+// soon makes catchUp run, for what begins to wait in a flow now; c.mu is held.
+func (c *Capture) soon() {
+	switch {
+	case c.armed:
+		return
+	case c.timer == nil:
+		c.timer = time.AfterFunc(captureDelay, c.catchUp)
+	default:
+		c.timer.Reset(captureDelay)
+	}
+	c.armed = true
+}
+
+// catchUp writes what has waited in flows for captureDelay.
+func (c *Capture) catchUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed = false
+	if c.closed {
+		return
+	}
+	for _, f := range c.flows {
+		if f.catchUp(time.Now().Add(-captureDelay)) {
+			c.soon()
+		}
+	}
 }
 
 // Close writes the rest to the file, waits for that, and ends the capture; what connections do later is not captured. It returns the first
@@ -78,6 +115,9 @@ func (c *Capture) Close() error {
 			f.spill(time.Now(), inward)
 		}
 		c.closed = true
+		if c.timer != nil {
+			c.timer.Stop()
+		}
 	}
 	c.mu.Unlock()
 	return c.file.stop()

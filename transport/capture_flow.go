@@ -27,13 +27,20 @@ type flow struct {
 	next    [2]uint32         // sequence numbers
 	ended   [2]bool           // FIN is sent
 	over    bool
-	writing bool // a write is in flight: what is read meanwhile may be the answer to it, and comes after it in the file
+	writing bool // a write is in flight: what is read meanwhile may be the answer to it, and comes after it in the file, unless it lasts
 	since   time.Time
 	last    bool // the sending direction has ended during that write: the FIN comes after it
 	waiting []arrival
-	bytes   int       // of waiting
-	shaking [2]bool   // a handshake of the Erlang distribution may be going on
-	part    [2][]byte // the beginning of a packet of that handshake
+	bytes   int        // of waiting
+	shaking [2]bool    // a handshake of the Erlang distribution may be going on
+	part    [2]partial // the beginning of a packet of that handshake
+}
+
+// A partial is the beginning of a packet that has not come whole.
+type partial struct {
+	data  []byte
+	shown int       // how many bytes of data are in the file already
+	at    time.Time // when the first of the others came
 }
 
 // An arrival is something read that waits for its place in the file.
@@ -141,10 +148,16 @@ func (f *flow) packet(at time.Time, direction int, flags uint8, v [][]byte) {
 // data writes n bytes of v, in as many packets as it takes.
 func (f *flow) data(at time.Time, direction int, v [][]byte, n int64) {
 	if f.shaking[direction] {
-		for _, b := range cut(nil, v, 0, n) {
-			f.part[direction] = append(f.part[direction], b...)
+		p := &f.part[direction]
+		if len(p.data) == p.shown {
+			p.at = at
 		}
-		f.shake(at, direction)
+		for _, b := range cut(nil, v, 0, n) {
+			p.data = append(p.data, b...)
+		}
+		if f.shake(at, direction); len(p.data) > p.shown {
+			f.c.soon()
+		}
 		return
 	}
 	for done := int64(0); done < n; done += maxSegment {
@@ -155,11 +168,13 @@ func (f *flow) data(at time.Time, direction int, v [][]byte, n int64) {
 // maxHandshake is the longest packet of a handshake that is looked for, in bytes.
 const maxHandshake = 1024
 
-// shake writes each packet of a handshake as a segment of its own: Wireshark's dissector recognises neither two in one, nor one in two. The
-// handshake of a direction ends with its digest. See erl_dist_protocol, "Distribution Handshake".
+// shake writes each packet of a handshake as a segment of its own: Wireshark's dissector recognises neither two in one, nor one in two. One
+// that does not come whole within captureDelay is in two all the same (catchUp). The handshake of a direction ends with its digest. See
+// erl_dist_protocol, "Distribution Handshake".
 func (f *flow) shake(at time.Time, direction int) {
 	for {
-		b := f.part[direction]
+		p := &f.part[direction]
+		b := p.data
 		if len(b) < 3 {
 			return
 		}
@@ -171,8 +186,8 @@ func (f *flow) shake(at time.Time, direction int) {
 		if len(b) < 2+n {
 			return
 		}
-		f.packet(at, direction, tcpPSH|tcpACK, [][]byte{b[:2+n]})
-		f.part[direction] = b[2+n:]
+		f.packet(at, direction, tcpPSH|tcpACK, [][]byte{b[p.shown : 2+n]})
+		*p = partial{data: b[2+n:], at: at}
 		if tag == 'r' || tag == 'a' {
 			f.spill(at, direction)
 			return
@@ -182,9 +197,9 @@ func (f *flow) shake(at time.Time, direction int) {
 
 // spill writes what is there of a handshake's packet, and looks for no more of them.
 func (f *flow) spill(at time.Time, direction int) {
-	f.shaking[direction] = false
-	if b := f.part[direction]; len(b) > 0 {
-		f.part[direction] = nil
+	b := f.part[direction].data[f.part[direction].shown:]
+	f.shaking[direction], f.part[direction] = false, partial{}
+	if len(b) > 0 {
 		f.data(at, direction, [][]byte{b}, int64(len(b)))
 	}
 }
@@ -238,6 +253,7 @@ func (f *flow) arrive(a arrival) {
 		a.data = slices.Clone(a.data)
 		f.waiting = append(f.waiting, a)
 		f.bytes += len(a.data)
+		f.c.soon()
 		return
 	}
 	f.pour()
@@ -260,7 +276,30 @@ func (f *flow) pour() {
 	f.waiting, f.bytes = nil, 0
 }
 
+// catchUp writes what has waited since limit or longer, and reports whether something still waits. Of a handshake's packet it writes what
+// is there; the rest is another segment then, with which the handshake goes on.
+func (f *flow) catchUp(limit time.Time) (waits bool) {
+	if len(f.waiting) > 0 && !f.waiting[0].at.After(limit) {
+		f.pour()
+	}
+	waits = len(f.waiting) > 0
+	for direction := range f.part {
+		p := &f.part[direction]
+		switch {
+		case len(p.data) == p.shown:
+		case p.at.After(limit):
+			waits = true
+		default: // at the present time, for it acknowledges what the other direction has in the file
+			f.packet(time.Now(), direction, tcpPSH|tcpACK, [][]byte{p.data[p.shown:]})
+			p.shown = len(p.data)
+		}
+	}
+	return waits
+}
+
+// put writes an arrival. A write that is still in flight comes after it in the file, so it gets the later time.
 func (f *flow) put(a arrival) {
+	f.since = a.at
 	if a.data == nil {
 		f.end(a.at, inward)
 		return

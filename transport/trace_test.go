@@ -295,47 +295,124 @@ func TestTraceManyConnections(t *testing.T) {
 	}
 }
 
-// An answer never stands before its question, although the write of the question may come back after the answer was read.
+// An answer does not stand before its question, although the write of the question may come back after the answer was read.
 func TestTraceOrder(t *testing.T) {
-	held, read := make(chan struct{}), make(chan struct{})
-	cb := memoryCallbacks()
-	write := cb.Write
-	cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
-		n, err := write(s, p, tmo)
-		if string(p) == "question" {
-			close(held)
-			<-read
+	synctest.Test(t, func(t *testing.T) {
+		held, read := make(chan struct{}), make(chan struct{})
+		cb := memoryCallbacks()
+		write := cb.Write
+		cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+			n, err := write(s, p, tmo)
+			if string(p) == "question" {
+				close(held)
+				<-read
+			}
+			return n, err
 		}
-		return n, err
-	}
-	var file bytes.Buffer
-	capture := NewCapture(&file)
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	c, s := pair(t, Trace(tr, TraceOptions{Capture: capture}), MemoryAddr(""))
-	_ = s
-	done := aside(func() error {
-		_, err := c.Writev(soon(t), []byte("question"))
-		return err
+		var file bytes.Buffer
+		capture := NewCapture(&file)
+		tr, err := New(cb, nil)
+		require.NoError(t, err)
+		c, s := pair(t, Trace(tr, TraceOptions{Capture: capture}), MemoryAddr(""))
+		_ = s
+		done := aside(func() error {
+			_, err := c.Writev(soon(t), []byte("question"))
+			return err
+		})
+		<-held
+		_, err = s.Readv(soon(t), make([]byte, 8))
+		require.NoError(t, err)
+		_, err = s.Writev(soon(t), []byte("answer"))
+		require.NoError(t, err)
+		_, err = c.Readv(soon(t), make([]byte, 6))
+		require.NoError(t, err)
+		close(read)
+		require.NoError(t, returns(t, done))
+		require.NoError(t, capture.Close())
+		var texts []string
+		for _, d := range dissect(t, file.Bytes()) {
+			if len(d.data) > 0 && (d.from.Port() != 4370) == (string(d.data) == "question") {
+				texts = append(texts, string(d.data))
+			}
+		}
+		require.Equal(t, "question", texts[0])
+		require.Contains(t, texts, "answer")
 	})
-	<-held
-	_, err = s.Readv(soon(t), make([]byte, 8))
-	require.NoError(t, err)
-	_, err = s.Writev(soon(t), []byte("answer"))
-	require.NoError(t, err)
-	_, err = c.Readv(soon(t), make([]byte, 6))
-	require.NoError(t, err)
-	close(read)
-	require.NoError(t, returns(t, done))
-	require.NoError(t, capture.Close())
-	var texts []string
-	for _, d := range dissect(t, file.Bytes()) {
-		if len(d.data) > 0 && (d.from.Port() != 4370) == (string(d.data) == "question") {
-			texts = append(texts, string(d.data))
-		}
+}
+
+// What is read while a write is blocked is in the file after Flush, and also without it, soon. The write comes later, at a later time.
+func TestCaptureBesideBlockedWrite(t *testing.T) {
+	for name, catchUp := range map[string]func(c *Capture) error{
+		"Flush": (*Capture).Flush,
+		"soon":  func(*Capture) error { time.Sleep(3 * captureDelay); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var file bytes.Buffer
+				capture := NewCapture(&file)
+				c, s := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+				long := noise(2 * memoryWindow)
+				sent := aside(func() error { return second(c.Writev(context.Background(), long)) })
+				synctest.Wait()
+				time.Sleep(time.Second)
+				require.NoError(t, second(s.Writev(soon(t), []byte("meanwhile"))))
+				requireReads(t, c, "meanwhile")
+				require.NoError(t, s.CloseWrite())
+				require.Equal(t, io.EOF, second(c.Read(soon(t), make([]byte, 1))))
+				require.NoError(t, catchUp(capture))
+				synctest.Wait()
+				var seen []string
+				for _, d := range dissect(t, file.Bytes())[3:] {
+					if d.from.Port() == 4370 { // the peer
+						seen = append(seen, d.flags+string(d.data))
+					}
+				}
+				require.Equal(t, []string{"PAmeanwhile", "FA"}, seen)
+
+				require.NoError(t, second(s.Readv(soon(t), make([]byte, len(long)))))
+				require.NoError(t, <-sent)
+				require.NoError(t, c.Close())
+				require.NoError(t, capture.Close())
+				packets := dissect(t, file.Bytes())
+				require.True(t, slices.IsSortedFunc(packets, func(a, b dissected) int { return a.at.Compare(b.at) }))
+				k := talks(t, packets)[0]
+				require.Equal(t, long, k.bytes[k.caller])
+			})
+		})
 	}
-	require.Equal(t, "question", texts[0])
-	require.Contains(t, texts, "answer")
+}
+
+// Half of a handshake's packet is in the file after Flush, and also without it, soon; the packets after that one are segments of their own
+// again.
+func TestCaptureHalfOfHandshake(t *testing.T) {
+	for name, catchUp := range map[string]func(c *Capture) error{
+		"Flush": (*Capture).Flush,
+		"soon":  func(*Capture) error { time.Sleep(3 * captureDelay); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var file bytes.Buffer
+				capture := NewCapture(&file)
+				c, s := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+				for _, part := range []string{"\x00\x05Na", "b", "cd\x00\x03so", "k\x00\x03", "sok"} {
+					require.NoError(t, second(s.Writev(soon(t), []byte(part))))
+					requireReads(t, c, part)
+					if part != "k\x00\x03" {
+						require.NoError(t, catchUp(capture))
+						synctest.Wait()
+					}
+				}
+				var seen []string
+				for _, d := range dissect(t, file.Bytes())[3:] {
+					seen = append(seen, string(d.data))
+				}
+				require.Equal(t, []string{"\x00\x05Na", "b", "cd", "\x00\x03so", "k", "\x00\x03sok"}, seen)
+				require.NoError(t, c.Close())
+				require.NoError(t, capture.Close())
+				talks(t, dissect(t, file.Bytes()))
+			})
+		})
+	}
 }
 
 // What is captured reaches the file without a Flush.
