@@ -330,9 +330,7 @@ func (d *side) result(ctx context.Context, s fullSocket, name string, result err
 
 // stop ends the goroutine once the call in flight has returned, whenever that is; false if it does not within its second.
 func (d *side) stop(s fullSocket) bool {
-	if !d.stopDirect(s) {
-		return false
-	}
+	returned := d.stopDirect(s)
 	d.mu.Lock()
 	running := d.running
 	if !d.stopped && d.work != nil {
@@ -340,7 +338,7 @@ func (d *side) stop(s fullSocket) bool {
 	}
 	d.stopped = true
 	d.mu.Unlock()
-	return running == nil || endsWithin(running, unresponsiveAfter+slice)
+	return returned && (running == nil || endsWithin(running, unresponsiveAfter+slice))
 }
 
 // awaitLeft waits until the calls of a side that was stopped have returned, for as long as that takes.

@@ -291,3 +291,24 @@ func TestFullComesBackLate(t *testing.T) {
 		})
 	}
 }
+
+// A Direct callback that comes back only after Close leaves no goroutine behind, such as the one that has run Connect: the bubble of the
+// test ends.
+func TestDirectComesBackLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cb := memoryCallbacks()
+		cb.Flags |= Direct
+		write := cb.Write
+		late := make(chan struct{})
+		cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+			<-late
+			return write(s, p, tmo)
+		}
+		c, _ := memoryPair(t, cb)
+		sent := aside(func() error { return second(c.Writev(context.Background(), []byte("x"))) })
+		synctest.Wait()
+		require.ErrorIs(t, c.Close(), ErrUnresponsive)
+		close(late)
+		<-sent
+	})
+}

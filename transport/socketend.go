@@ -28,20 +28,20 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 			if s.wait != nil {
 				s.wait.close()
 			}
-			s.closeErr = s.finish(name, last)
+			s.finish(name, last, &s.closeErr)
 			return
 		}
 		returned, left := s.quiesce()
 		if !returned {
 			s.closeErr = &CallbackError{s.calls.names(), ErrUnresponsive}
-			go func() { left(); _ = s.finish(name, last) }()
+			go func() { left(); s.finish(name, last, new(error)) }()
 			return
 		}
 		done := make(chan error, 1)
 		go func() {
-			err := errExited
+			var err error
 			defer func() { done <- err }()
-			err = s.finish(name, last)
+			s.finish(name, last, &err)
 		}()
 		t := time.NewTimer(unresponsiveAfter)
 		defer t.Stop()
@@ -56,16 +56,44 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 }
 
 // finish makes the last call on C, and never repeats it: a close(2) that a signal interrupts has freed the descriptor's number all the
-// same.
-func (s *socket[C]) finish(name string, last func(C) error) error {
-	var changed error
-	if s.failure.Load() == nil && s.fd >= 0 {
-		changed = s.sameFD()
+// same. It is made also where GetFD ends the goroutine before; the error is in *result even then.
+func (s *socket[C]) finish(name string, last func(C) error, result *error) {
+	*result = errExited
+	changed := errExited
+	defer func() {
+		if err := s.single(name, func() error { return last(s.c) }); err != nil && !interrupted(err) {
+			*result = err
+		} else {
+			*result = s.exited("GetFD", changed)
+		}
+	}()
+	changed = s.unchanged()
+}
+
+// unchanged checks the descriptor of a socket without a fault, if it has one.
+func (s *socket[C]) unchanged() error {
+	if s.failure.Load() != nil || s.fd < 0 {
+		return nil
 	}
-	if err := s.single(name, func() error { return last(s.c) }); err != nil && !interrupted(err) {
-		return err
-	}
-	return changed
+	return s.sameFD()
+}
+
+// begin makes a socket usable that nobody has yet. If f fails, or ends the goroutine, free is called: nothing is left behind.
+func (s *socket[C]) begin(f, free func() error) (err error) {
+	err = errExited
+	defer func() {
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrUnresponsive):
+			go free() // a callback that comes back after all leaves nothing behind
+		default:
+			if late := free(); late != nil {
+				err = errors.Join(err, late)
+			}
+		}
+	}()
+	err = f()
+	return err
 }
 
 // quiesce ends all calls in flight and reports whether they have returned within their second. left waits for those that have not, however

@@ -77,8 +77,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	n := newSocket(s.cb, s.prompt, s.poller)
 	var none C
 	n.c, a.c = a.c, none
-	if err := n.ready(true); err != nil {
-		_ = n.abandon()
+	if err := n.begin(func() error { return n.ready(true) }, n.abandon); err != nil {
 		if errors.Is(err, ErrContract) {
 			s.fail(err)
 		}

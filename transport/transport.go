@@ -132,13 +132,10 @@ func (p *plugin[C]) Listen(addr Addr, backlog int) (*Listener, error) {
 	if backlog <= 0 {
 		backlog = defaultBacklog
 	}
-	s, err := p.open(addr)
+	var bound Addr
+	s, err := p.open(addr, func(s *socket[C]) (err error) { bound, err = s.listen(addr, backlog); return err })
 	if err != nil {
 		return nil, opError("listen", addr, err)
-	}
-	bound, err := s.listen(addr, backlog)
-	if err != nil {
-		return nil, opError("listen", addr, errors.Join(err, s.abandon()))
 	}
 	return &Listener{sock: s, addr: bound}, nil
 }
@@ -147,32 +144,26 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	if err := ended(ctx); err != nil {
 		return nil, opError("connect", addr, err)
 	}
-	s, err := p.open(addr)
-	if err != nil {
-		return nil, opError("connect", addr, err)
-	}
-	err = s.connect(ctx, addr)
-	if err == nil && p.metItself(s, addr) {
-		abortive(s) // else the port would stay in use for a while
-		err = syscall.ECONNREFUSED
-	}
-	if err != nil {
-		if errors.Is(err, ErrUnresponsive) {
-			go s.abandon() // a callback that comes back after all leaves nothing behind
-		} else {
-			err = errors.Join(err, s.abandon())
+	s, err := p.open(addr, func(s *socket[C]) error {
+		err := s.connect(ctx, addr)
+		if err == nil && p.metItself(s, addr) {
+			abortive(s) // else the port would stay in use for a while
+			err = syscall.ECONNREFUSED
 		}
+		return err
+	})
+	if err != nil {
 		return nil, opError("connect", addr, err)
 	}
 	return newStream(s, addr, connected), nil
 }
 
 func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
-	s, err := p.adopt(fd, state, false, true)
+	s, peer, err := p.adopt(fd, state, false, true)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
-	return newStream(s, peerAddr(s), imported), nil
+	return newStream(s, peer, imported), nil
 }
 
 // ImportAccepted is tr.Import of a socket that has only just been accepted, by another process. Like an accepted stream it gets its epoll
@@ -188,46 +179,52 @@ func ImportAccepted(tr Transport, fd int, state []byte) (*Stream, error) {
 }
 
 func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
-	s, err := p.adopt(fd, state, false, false)
+	s, peer, err := p.adopt(fd, state, false, false)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
-	return newStream(s, peerAddr(s), imported), nil
+	return newStream(s, peer, imported), nil
 }
 
 func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
-	s, err := p.adopt(fd, nil, true, true)
+	s, local, err := p.adopt(fd, nil, true, true)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
-	return &Listener{sock: s, addr: s.localAddr()}, nil
+	return &Listener{sock: s, addr: local}, nil
 }
 
-// open makes a new socket that is ready to listen or to connect.
-func (p *plugin[C]) open(addr Addr) (*socket[C], error) {
+// open makes a new socket, which use makes listen or connects.
+func (p *plugin[C]) open(addr Addr, use func(s *socket[C]) error) (*socket[C], error) {
 	s := newSocket(p.cb, p.prompt, p.poller)
 	if err := s.guard("Socket", func() (err error) { s.c, err = p.cb.Socket(p.setup, addr); return err }); err != nil {
 		return nil, err
 	}
-	if !s.full { // a FullImpl plug-in may have no descriptor before it is connected
-		if err := s.own(); err != nil {
-			return nil, errors.Join(err, s.abandon())
+	err := s.begin(func() error {
+		if !s.full { // a FullImpl plug-in may have no descriptor before it is connected
+			if err := s.own(); err != nil {
+				return err
+			}
 		}
+		return use(s)
+	}, s.abandon)
+	if err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-// adopt makes a socket of a descriptor and, if sleeps is set, what its reader needs for sleeping. It owns fd on success only: the plug-in
-// gets a duplicate, for its socket has to be freed if something fails after Import. This package's own plug-ins get fd itself, as they have
-// nothing else to free; so do others on systems without duplicates.
-func (p *plugin[C]) adopt(fd int, state []byte, listener, sleeps bool) (_ *socket[C], err error) {
+// adopt makes a socket of a descriptor and, if sleeps is set, what its reader needs for sleeping. addr is the peer's address, or that of a
+// listener itself. It owns fd on success only: the plug-in gets a duplicate, for its socket has to be freed if something fails after
+// Import. This package's own plug-ins get fd itself, as they have nothing else to free; so do others on systems without duplicates.
+func (p *plugin[C]) adopt(fd int, state []byte, listener, sleeps bool) (_ *socket[C], addr Addr, err error) {
 	if p.cb.Import == nil {
-		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
+		return nil, nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
 	}
 	own := fd
 	if !p.prompt {
 		if own, err = dupFD(fd); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	s := newSocket(p.cb, p.prompt, p.poller)
@@ -236,22 +233,37 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener, sleeps bool) (_ *socke
 	if p.prompt {
 		take = func() (err error) { s.c, err = p.cb.importAs(own, listener); return err }
 	}
-	if err = s.guard("Import", take); err != nil {
-		if own != fd {
-			err = errors.Join(err, takeBack(own, fd))
+	err = s.begin(func() error { return s.guard("Import", take) }, func() error {
+		if own == fd {
+			return nil
 		}
-		return nil, err
-	}
-	if err = s.ready(true); err == nil && sleeps {
-		err = s.prepare(false)
-	}
+		return takeBack(own, fd)
+	})
 	if err != nil {
-		return nil, errors.Join(err, s.disown(own == fd))
+		return nil, nil, err
+	}
+	err = s.begin(func() error {
+		err := s.ready(true)
+		switch {
+		case err != nil:
+			return err
+		case listener:
+			addr = s.localAddr()
+		default:
+			addr = peerAddr(s)
+		}
+		if sleeps {
+			err = s.prepare(false)
+		}
+		return err
+	}, func() error { return s.disown(own == fd) })
+	if err != nil {
+		return nil, nil, err
 	}
 	if own != fd {
 		_ = closeFD(fd)
 	}
-	return s, nil
+	return s, addr, nil
 }
 
 // takeBack closes a duplicate of fd that Import has refused. An Import that has closed the duplicate itself is at fault: the number may
