@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // An Offer is the old owner's side of a hand-off: what there is to hand over, and how. The other side is an Acceptance. Fields must not be
@@ -295,8 +297,14 @@ func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptor
 func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	waiting, cancel := context.WithTimeout(ctx, g.d.Take)
 	_, err := g.receive(waiting, kindDone)
+	gaveUp := err != nil && waiting.Err() != nil
 	cancel()
 	back, e := g.token.takeBack()
+	if gaveUp && !back { // the report may be there all the same: the wait does not look once its context has ended
+		if _, now := g.receive(transport.NoWait(), kindDone); !errors.Is(now, os.ErrDeadlineExceeded) {
+			err = now
+		}
+	}
 	if e != nil { // cannot happen on our own pipe; if it does, Moved is true, so that there are never two owners
 		err = errors.Join(err, e)
 	}

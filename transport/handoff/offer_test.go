@@ -291,6 +291,47 @@ func TestPatienceEndsWithTheToken(t *testing.T) {
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
 }
 
+// An old owner whose context ends once the new one has reported that it runs hears the report; without a report it says that there is none.
+func TestReportIsHeardThoughPatienceEnds(t *testing.T) {
+	for _, reports := range []bool{true, false} {
+		x := newThing(t, 1, 1)
+		one, other := channels(t)
+		ctx, cancel := context.WithCancel(soon(t))
+		runs, heard := make(chan struct{}), make(chan struct{})
+		o, a := x.offer(), x.acceptance()
+		a.Reached = func(p Point) {
+			switch {
+			case p == HeirSaid && reports:
+				close(runs)
+			case p == HeirStarted && !reports:
+				close(runs)
+				<-heard
+			}
+		}
+		o.Reached = func(p Point) {
+			switch p {
+			case OwnerCommitted:
+				<-runs
+				cancel()
+			case OwnerHeard:
+				close(heard)
+			}
+		}
+		took := make(chan error, 1)
+		go func() { _, err := a.Take(soon(t), other); took <- err }()
+		h, err := o.Give(ctx, one)
+		require.True(t, h.Moved)
+		if reports {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, context.Canceled)
+			require.ErrorContains(t, err, "has not reported that it runs")
+		}
+		require.NoError(t, <-took)
+		require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
+	}
+}
+
 // A new owner that comes while another hand-off goes on is refused with ErrBusy.
 func TestSecondOfferHearsBusy(t *testing.T) {
 	x := newThing(t, 0, 0)
