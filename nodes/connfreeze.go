@@ -69,7 +69,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 		if err == nil {
 			s.Bonds = c.n.bondsWith(c.peer.Name)
 			s.Giver = &states.Giver{Instance: c.n.instance, Worker: c.n.cfg.Worker}
-			f.state, err = writeState(states.KindConn, s)
+			f.state, err = writeState(resting, states.KindConn, s)
 			clear(s.Export)
 		}
 		if err != nil {
@@ -166,26 +166,8 @@ func (f *FrozenConn) State() []byte { return f.state }
 
 // clearKeys zeroes what plug-ins have put into a state, and nothing else: if it was staged in this process, parts of it are in use.
 func clearKeys(state []byte) {
-	var f states.Front
-	var w states.Worker
-	switch {
-	case readState(states.KindFront, state, &f) == nil:
-		for i := range f.Crew {
-			clearWords(f.Crew[i].Words)
-		}
-		state = f.Node
-	case readState(states.KindWorker, state, &w) == nil:
-		clearWords(w.Words)
-		clearWords(w.Work)
-		state = w.Node
-	}
-	var n states.Node
-	var c states.Conn
-	if readState(states.KindNode, state, &n) != nil && readState(states.KindConn, state, &c) == nil {
-		n.Conns = []states.Conn{c}
-	}
-	for i := range n.Conns {
-		clear(n.Conns[i].Export)
+	for _, key := range states.Keys(state) {
+		clear(key)
 	}
 }
 

@@ -233,7 +233,7 @@ func TestFrontDescribesItsRoutes(t *testing.T) {
 	one.untaken[talk.ViaLine] = []*session{gone}
 	f.enter(one, "both@test")
 	e := &FrozenFront{f: f, node: &Frozen{n: f.n}}
-	require.NoError(t, e.snapshot())
+	require.NoError(t, e.snapshot(t.Context()))
 	var s states.Front
 	require.NoError(t, readState(states.KindFront, e.State(), &s))
 	require.Len(t, s.Routes, 1)

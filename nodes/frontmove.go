@@ -78,7 +78,7 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return e.snapshot()
+	return e.snapshot(ctx)
 }
 
 // pauseLines stops the lines to all workers, in both directions. The workers that are then in the crew stay there, with their descriptors,

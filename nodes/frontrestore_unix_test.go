@@ -20,7 +20,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 	const one, two = 1, 2 // the lines, behind the listener
 	state := func(s *states.Node) []byte {
 		s.Name, s.Creation, s.Started = "a@b", 4, true
-		b, err := writeState(states.KindNode, s)
+		b, err := writeState(t.Context(), states.KindNode, s)
 		require.NoError(t, err)
 		return b
 	}
@@ -56,7 +56,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 			if s.Crew == nil {
 				s.Crew = pair
 			}
-			b, err := writeState(states.KindFront, &s)
+			b, err := writeState(t.Context(), states.KindFront, &s)
 			require.NoError(t, err)
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			require.NoError(t, err)
@@ -105,7 +105,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 
 // A state that no worker can have is refused, too.
 func TestRestoreWorkerRefuses(t *testing.T) {
-	node, err := writeState(states.KindNode, &states.Node{Name: "a@b", Creation: 4})
+	node, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4})
 	require.NoError(t, err)
 	for _, tt := range []struct {
 		name         string
@@ -119,7 +119,7 @@ func TestRestoreWorkerRefuses(t *testing.T) {
 		{"a newest part that is too big", 1, maxPart + 1, ErrState},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b, err := writeState(states.KindWorker, &states.Worker{Node: node, Part: tt.part, Latest: tt.latest})
+			b, err := writeState(t.Context(), states.KindWorker, &states.Worker{Node: node, Part: tt.part, Latest: tt.latest})
 			require.NoError(t, err)
 			ours, theirs, err := handoff.SocketPair()
 			require.NoError(t, err)

@@ -1,13 +1,14 @@
 package nodes
 
 import (
+	"context"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // snapshot writes the state of the frozen front; f.mu is held. The descriptors are in the table in the order of the state.
-func (e *FrozenFront) snapshot() (err error) {
+func (e *FrozenFront) snapshot(ctx context.Context) (err error) {
 	f := e.f
 	s := states.Front{Node: e.node.state, Descriptors: len(e.node.table.fds), Arrivals: f.n.arrivals.Load(), LastPart: f.lastPart}
 	if err := e.snapshotCrew(&s); err != nil {
@@ -20,7 +21,7 @@ func (e *FrozenFront) snapshot() (err error) {
 	for name, t := range f.names {
 		s.Names = append(s.Names, states.Tenancy{Name: name, Part: t.w.number, Number: t.number})
 	}
-	e.state, err = writeState(states.KindFront, &s)
+	e.state, err = writeState(ctx, states.KindFront, &s)
 	return err
 }
 

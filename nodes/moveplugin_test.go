@@ -111,9 +111,9 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	words, err := new(descriptorTable).words([]talk.Word{{Topic: talk.Session, State: keys}})
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
-	front, err := writeState(states.KindFront, &states.Front{Crew: []states.Crewman{{Words: words}}})
+	front, err := writeState(t.Context(), states.KindFront, &states.Front{Crew: []states.Crewman{{Words: words}}})
 	require.NoError(t, err)
-	worker, err := writeState(states.KindWorker, &states.Worker{Words: words, Work: words})
+	worker, err := writeState(t.Context(), states.KindWorker, &states.Worker{Words: words, Work: words})
 	require.NoError(t, err)
 	for _, state := range [][]byte{front, worker} {
 		require.Contains(t, string(state), encoded)

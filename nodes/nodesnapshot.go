@@ -9,7 +9,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// snapshot writes the state of the frozen node. The descriptors are in the table in the order of the state.
+// snapshot writes the state of the frozen node, until ctx ends. The descriptors are in the table in the order of the state.
 func (f *Frozen) snapshot(ctx context.Context, s *states.Node) (err error) {
 	defer func() {
 		for i := range s.Conns {
@@ -17,18 +17,18 @@ func (f *Frozen) snapshot(ctx context.Context, s *states.Node) (err error) {
 		}
 	}()
 	f.n.snapshotSelf(s)
-	if err := f.snapshotConns(s); err != nil {
+	if err := f.snapshotConns(ctx, s); err != nil {
 		return err
 	}
 	if err := f.snapshotListeners(s); err != nil {
 		return err
 	}
-	f.n.snapshotMailboxes(s)
-	f.snapshotPublication(s)
-	if f.state, err = writeState(states.KindNode, s); err != nil {
+	if err := f.n.snapshotMailboxes(ctx, s); err != nil {
 		return err
 	}
-	return ctx.Err()
+	f.snapshotPublication(s)
+	f.state, err = writeState(ctx, states.KindNode, s)
+	return err
 }
 
 // snapshotSelf puts the node's identity and counters into the state.
@@ -43,11 +43,14 @@ func (n *Node) snapshotSelf(s *states.Node) {
 }
 
 // snapshotConns puts the connections into the state, and those that have just broken into f.dead.
-func (f *Frozen) snapshotConns(s *states.Node) error {
+func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 	slices.SortStableFunc(f.conns, func(a, b *Conn) int { return a.order() - b.order() })
 	places := map[*Conn]states.Place{}
 	f.dead = map[*Conn]bool{}
 	for _, c := range f.conns {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if c.trunk != nil && places[c.trunk] == 0 { // the trunk has just broken
 			continue
 		}
@@ -85,9 +88,12 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 }
 
 // snapshotMailboxes puts the mailboxes into the state; of a private one, which does not move, only the bonds that others have with it.
-func (n *Node) snapshotMailboxes(s *states.Node) {
+func (n *Node) snapshotMailboxes(ctx context.Context, s *states.Node) error {
 	for _, b := range n.procs.all() {
-		bs := b.state()
+		bs, err := b.state(ctx)
+		if err != nil {
+			return err
+		}
 		if b.private {
 			if !bs.Bonds.Empty() {
 				s.Orphans = append(s.Orphans, *bs.Bonds)
@@ -98,6 +104,7 @@ func (n *Node) snapshotMailboxes(s *states.Node) {
 		*watchers = slices.DeleteFunc(*watchers, func(w states.Watcher) bool { return n.procs.isPrivate(w.Pid) })
 		s.Mailboxes = append(s.Mailboxes, bs)
 	}
+	return nil
 }
 
 // snapshotPublication puts the registration at the port mapper into the state, if the registration moves.
@@ -129,8 +136,11 @@ func (c *Conn) order() int {
 	return 0
 }
 
-// state describes a mailbox that is held.
-func (b *Mailbox) state() states.Mailbox {
+// messagesALook is after how many messages it is looked whether the time for describing them is over.
+const messagesALook = 4096
+
+// state describes a mailbox that is held, until ctx ends.
+func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.bonds("")
@@ -145,8 +155,13 @@ func (b *Mailbox) state() states.Mailbox {
 	for c := range b.nodesUp {
 		s.NodesUp = append(s.NodesUp, states.Up{Node: c.peer.Name, Visible: c.nodeType() == VisibleNodes})
 	}
-	for _, m := range b.queue[b.first:] {
+	queue := b.queue[b.first:]
+	s.Messages = make([]states.Message, 0, len(queue))
+	for i, m := range queue {
+		if i%messagesALook == 0 && ctx.Err() != nil {
+			break
+		}
 		s.Messages = append(s.Messages, m.state())
 	}
-	return s
+	return s, ctx.Err()
 }

@@ -273,7 +273,7 @@ func TestDeadConnectionIsOver(t *testing.T) {
 		f.dead[c] = name == "dead@test"
 	}
 	e := &workerEstate{Frozen: f, w: worker}
-	require.NoError(t, e.snapshot())
+	require.NoError(t, e.snapshot(t.Context()))
 	var s states.Worker
 	require.NoError(t, readState(states.KindWorker, e.state, &s))
 	require.Equal(t, []states.Name{{Name: "dead@test"}}, s.Over)

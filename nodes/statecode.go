@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"context"
 	"errors"
 
 	"github.com/cnode-go/cnode/nodes/internal/form"
@@ -28,9 +29,9 @@ func (e *StateError) Error() string { return (*form.Error)(e).Error() }
 // Unwrap gives what is wrong.
 func (e *StateError) Unwrap() error { return e.Err }
 
-// writeState encodes a whole state of some kind.
-func writeState(kind byte, d form.Describer) ([]byte, error) {
-	b, err := form.Write(kind, d)
+// writeState encodes a whole state of some kind, until ctx ends.
+func writeState(ctx context.Context, kind byte, d form.Describer) ([]byte, error) {
+	b, err := form.Write(ctx.Err, kind, d)
 	return b, stateError(err)
 }
 

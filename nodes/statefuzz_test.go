@@ -20,7 +20,7 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 
 // Bytes that cannot be read as a state are refused with an error that says why, and no node is made.
 func TestRestoreRefusesState(t *testing.T) {
-	b, err := writeState(states.KindNode, &states.Node{Name: "a@b", Creation: 4})
+	b, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4})
 	require.NoError(t, err)
 	version := append([]byte(nil), b...)
 	version[len(form.Magic)+1] = 2
@@ -48,7 +48,7 @@ func TestRestoreRefusesState(t *testing.T) {
 func TestRestoreRefusesParts(t *testing.T) {
 	for _, c := range []states.Conn{{Worker: 1}, {Trunk: 1}, {Shadow: true}} {
 		c.Self, c.Peer.Name, c.Plugin, c.Pid = "a@b", "c@d", "tcp", ei.Pid{Node: "a@b", ID: 1, Creation: 4}
-		b, err := writeState(states.KindNode, &states.Node{Name: "a@b", Creation: 4, Conns: []states.Conn{c}})
+		b, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4, Conns: []states.Conn{c}})
 		require.NoError(t, err)
 		_, err = Restore(Config{Cookie: "secret", Resolver: Static{}}, b, nil)
 		require.ErrorIs(t, err, ErrState)

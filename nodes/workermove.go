@@ -132,7 +132,7 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 		return nil, err
 	}
 	e := &workerEstate{Frozen: f, w: w}
-	if err := e.snapshot(); err != nil {
+	if err := e.snapshot(ctx); err != nil {
 		f.Thaw()
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 }
 
 // snapshot writes the state of the frozen worker. The descriptors are in the table in the order of the state.
-func (e *workerEstate) snapshot() (err error) {
+func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	p := e.w.p
 	s := states.Worker{Node: e.Frozen.state, Descriptors: len(e.table.fds), Part: p.id}
 	if s.Line, err = e.table.addOf(p.line.Descriptor); err != nil {
@@ -162,7 +162,7 @@ func (e *workerEstate) snapshot() (err error) {
 	}
 	p.snapshotKnown(&s)
 	e.snapshotOver(&s)
-	e.state, err = writeState(states.KindWorker, &s)
+	e.state, err = writeState(ctx, states.KindWorker, &s)
 	return err
 }
 

@@ -13,6 +13,7 @@
 package form
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ func (n Need) mark() uint64 { return uint64(min(n, Must)) }
 // Fields are one record of a state, which is being written or read. The same description of the fields, a function that names each one,
 // does both, so that writing and reading cannot differ.
 type Fields struct {
+	over  func() error // tells why to stop writing
 	reads bool
 	out   []byte
 	in    []field
@@ -65,13 +67,14 @@ const (
 // atomTable bounds the node names that are kept once for all the identifiers of a state.
 const atomTable = 1024
 
-// Write encodes a whole state of some kind. The error is an *Error.
-func Write(kind byte, d Describer) ([]byte, error) {
-	f := &Fields{out: append([]byte(Magic), kind, Version)}
+// Write encodes a whole state of some kind. When over, which is a context's Err, say, returns an error, Write gives up and returns that
+// error. Any other error is an *Error.
+func Write(over func() error, kind byte, d Describer) ([]byte, error) {
+	f := &Fields{over: over, out: append([]byte(Magic), kind, Version)}
 	d.Describe(f)
-	if f.err != nil {
+	if err := cmp.Or(over(), f.err); err != nil {
 		clear(f.out)
-		return nil, f.err
+		return nil, err
 	}
 	return f.out, nil
 }
@@ -105,22 +108,66 @@ func Read(kind byte, b []byte, d Describer) error {
 	return f.err
 }
 
+// Kind is the kind of a whole state; 0: b is none, or one in another format.
+func Kind(b []byte) byte {
+	head := len(Magic) + 2
+	if len(b) < head || string(b[:len(Magic)]) != Magic || b[head-1] != Version {
+		return 0
+	}
+	return b[head-2]
+}
+
+// Find lists the values of a field of a whole state, as parts of b: path has the field's tag, after those of the records that it is in. The
+// values of other fields are not looked at. What follows something malformed is not found.
+func Find(b []byte, path ...uint64) [][]byte {
+	if Kind(b) == 0 {
+		return nil
+	}
+	return find(b[len(Magic)+2:], path)
+}
+
+func find(b []byte, path []uint64) (all [][]byte) {
+	for len(b) > 0 {
+		x, rest, err := nextField(b)
+		switch {
+		case err != nil:
+			return all
+		case x.tag == path[0] && len(path) == 1:
+			all = append(all, x.value)
+		case x.tag == path[0]:
+			all = append(all, find(x.value, path[1:])...)
+		}
+		b = rest
+	}
+	return all
+}
+
+// nextField reads the first field of b.
+func nextField(b []byte) (x field, rest []byte, err error) {
+	head, n := binary.Uvarint(b)
+	if n <= 0 {
+		return field{}, nil, ErrMalformed
+	}
+	x = field{tag: head >> 1, need: Need(head & 1)}
+	size, m := binary.Uvarint(b[n:])
+	if m <= 0 || size > uint64(len(b)-n-m) {
+		return x, nil, fmt.Errorf("%w: a field of %d bytes in %d", ErrMalformed, size, len(b)-n)
+	}
+	rest = b[n+m:]
+	x.value = rest[:size]
+	return x, rest[size:], nil
+}
+
 // record reads the fields of one record.
 func (f *Fields) record(b []byte, d Describer) {
 	for len(b) > 0 && f.err == nil {
-		head, n := binary.Uvarint(b)
-		if n <= 0 {
-			f.fail(0, ErrMalformed)
+		x, rest, err := nextField(b)
+		if err != nil {
+			f.fail(x.tag, err)
 			return
 		}
-		size, m := binary.Uvarint(b[n:])
-		if m <= 0 || size > uint64(len(b)-n-m) {
-			f.fail(head>>1, fmt.Errorf("%w: a field of %d bytes in %d", ErrMalformed, size, len(b)-n))
-			return
-		}
-		b = b[n+m:]
-		f.in = append(f.in, field{tag: head >> 1, need: Need(head & 1), value: b[:size]})
-		b = b[size:]
+		f.in = append(f.in, x)
+		b = rest
 	}
 	d.Describe(f)
 	for _, x := range f.in {

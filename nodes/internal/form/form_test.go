@@ -2,6 +2,7 @@ package form
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -87,7 +88,7 @@ func someSample(t *rapid.T) sample {
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := someSample(t)
-		b, err := Write(kind, &s)
+		b, err := Write(t.Context().Err, kind, &s)
 		require.NoError(t, err)
 		var got sample
 		require.NoError(t, Read(kind, b, &got))
@@ -103,7 +104,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		require.NoError(t, err)
 		require.Equal(t, earlier{sample{n: s.n, key: s.key, ref: s.ref, list: s.list}}, old)
-		b, err = Write(kind, &old)
+		b, err = Write(t.Context().Err, kind, &old)
 		require.NoError(t, err)
 		require.NoError(t, Read(kind, b, new(sample)), "what came later may be missing")
 	})
@@ -112,12 +113,12 @@ func TestRoundTrip(t *testing.T) {
 // A state that is cut off, at whichever byte, is refused, or lacks the fields that follow: none is made up.
 func TestCutOff(t *testing.T) {
 	s := rapid.Custom(someSample).Example(1)
-	b, err := Write(kind, &s)
+	b, err := Write(t.Context().Err, kind, &s)
 	require.NoError(t, err)
 	for n := range b {
 		var got sample
 		if err := Read(kind, b[:n], &got); err == nil {
-			again, err := Write(kind, &got)
+			again, err := Write(t.Context().Err, kind, &got)
 			require.NoError(t, err)
 			require.Equal(t, b[:n], again)
 		} else {
@@ -129,11 +130,11 @@ func TestCutOff(t *testing.T) {
 // An error says which field is wrong, also in records within records.
 func TestErrorNamesTheField(t *testing.T) {
 	long := ei.Pid{Node: ei.Atom(strings.Repeat("n", 256))}
-	_, err := Write(kind, &sample{pid: long})
+	_, err := Write(t.Context().Err, kind, &sample{pid: long})
 	require.ErrorIs(t, err, ei.ErrAtom)
 	require.ErrorContains(t, err, "state: field 7")
 
-	b, err := Write(kind, &sample{list: []inner{{[]byte("k")}, {nil}}})
+	b, err := Write(t.Context().Err, kind, &sample{list: []inner{{[]byte("k")}, {nil}}})
 	require.NoError(t, err)
 	b[len(b)-2] = 2 << 1 // the only field of the second one is not mandatory any more, and has a tag that is not known
 	err = Read(kind, b, new(sample))
@@ -144,7 +145,7 @@ func TestErrorNamesTheField(t *testing.T) {
 
 // A buffer that a state has outgrown is cleared, since keys may be in it.
 func TestOutgrownStateIsCleared(t *testing.T) {
-	f := &Fields{out: make([]byte, 0, 16)}
+	f := &Fields{over: t.Context().Err, out: make([]byte, 0, 16)}
 	var outgrown [][]byte
 	for i := range 200 {
 		key := bytes.Repeat([]byte{'k'}, 100*i)
@@ -167,7 +168,7 @@ func TestOutgrownStateIsCleared(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	for i := range 3 {
 		s := rapid.Custom(someSample).Example(i)
-		b, err := Write(kind, &s)
+		b, err := Write(f.Context().Err, kind, &s)
 		require.NoError(f, err)
 		f.Add(b)
 	}
@@ -176,8 +177,68 @@ func FuzzRead(f *testing.F) {
 		if Read(kind, b, &s) != nil {
 			return
 		}
-		out, err := Write(kind, &s)
+		out, err := Write(t.Context().Err, kind, &s)
 		require.NoError(t, err)
 		require.NoError(t, Read(kind, out, new(sample)))
 	})
+}
+
+// Write gives up when it is told to, within a list, too, and then gives no state.
+func TestWriteGivesUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var told counted
+	told.at = func(n int) {
+		if n == 2*looks {
+			cancel()
+		}
+	}
+	list := make([]tellTale, 100*looks)
+	for i := range list {
+		list[i].c = &told
+	}
+	b, err := Write(ctx.Err, kind, &tale{list})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Nil(t, b)
+	require.Less(t, told.n, 3*looks)
+	b, err = Write(ctx.Err, kind, &tale{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Nil(t, b)
+}
+
+// A tale is a record with a list of records that count how many of them are written.
+type tale struct{ list []tellTale }
+
+func (s *tale) Describe(f *Fields) { Each(f, 1, Must, "tell-tale", &s.list) }
+
+type tellTale struct{ c *counted }
+
+func (s *tellTale) Describe(*Fields) { s.c.n++; s.c.at(s.c.n) }
+
+type counted struct {
+	n  int
+	at func(n int)
+}
+
+// Find gives the values of a field, also in records within records, as parts of the state, and of other fields nothing. What is not
+// well-formed is not found.
+func TestFind(t *testing.T) {
+	s := sample{key: []byte("key"), list: []inner{{[]byte("one")}, {nil}, {[]byte("two")}}}
+	b, err := Write(t.Context().Err, kind, &s)
+	require.NoError(t, err)
+	require.Equal(t, byte(kind), Kind(b))
+	require.Equal(t, [][]byte{[]byte("key")}, Find(b, 4))
+	require.Equal(t, [][]byte{[]byte("one"), {}, []byte("two")}, Find(b, 10, 1))
+	require.Empty(t, Find(b, 10, 2))
+	require.Empty(t, Find(b, 99, 1))
+	clear(Find(b, 10, 1)[0])
+	require.NotContains(t, string(b), "one")
+	for n := range b {
+		require.LessOrEqual(t, len(Find(b[:n], 10, 1)), 3)
+	}
+	other := bytes.Clone(b)
+	other[len(Magic)+1]++
+	for _, bad := range [][]byte{nil, b[:len(Magic)+1], []byte("another " + string(b)), other} {
+		require.Zero(t, Kind(bad))
+		require.Empty(t, Find(bad, 4))
+	}
 }

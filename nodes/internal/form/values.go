@@ -117,15 +117,25 @@ func One[T any, P interface {
 	}
 }
 
+// looks is after how many elements of a list Write looks whether it is to give up.
+const looks = 1024
+
 // Each is a field that occurs once for each element of a list, as a record of its own. name is what an error calls the element.
 func Each[T any, P interface {
 	*T
 	Describer
 }](f *Fields, tag uint64, n Need, name string, list *[]T) {
 	if !f.reads {
+		inner := &Fields{over: f.over} // one for all: there may be a million messages
 		for i := range *list {
+			if i%looks == 0 {
+				if err := f.over(); err != nil {
+					f.fail(tag, err)
+					return
+				}
+			}
 			f.value(tag, n, false, func(b []byte) ([]byte, error) {
-				inner := &Fields{out: b}
+				inner.out = b
 				P(&(*list)[i]).Describe(inner)
 				return inner.out, inner.err
 			}, nil)

@@ -37,7 +37,7 @@ func TestEarlierStates(t *testing.T) {
 	}{"conn": {KindConn, &conn}, "node": {KindNode, &node}, "front": {KindFront, &front}, "worker": {KindWorker, &worker}} {
 		b := earlierState(t, name)
 		require.NoError(t, form.Read(tt.kind, b, tt.s), name)
-		again, err := form.Write(tt.kind, tt.s)
+		again, err := form.Write(t.Context().Err, tt.kind, tt.s)
 		require.NoError(t, err)
 		require.Equal(t, b, again, name)
 	}

@@ -26,11 +26,11 @@ func FuzzStates(f *testing.F) {
 			if form.Read(kind, b, s) != nil {
 				continue
 			}
-			out, err := form.Write(kind, s)
+			out, err := form.Write(t.Context().Err, kind, s)
 			require.NoError(t, err)
 			again := empty()
 			require.NoError(t, form.Read(kind, out, again))
-			same, err := form.Write(kind, again)
+			same, err := form.Write(t.Context().Err, kind, again)
 			require.NoError(t, err)
 			require.Equal(t, out, same)
 		}
@@ -41,7 +41,7 @@ func FuzzStates(f *testing.F) {
 func TestSeeds(t *testing.T) {
 	seeds := map[string][]byte{}
 	keep := func(name string, kind byte, s form.Describer) {
-		b, err := form.Write(kind, s)
+		b, err := form.Write(t.Context().Err, kind, s)
 		require.NoError(t, err)
 		seeds[name] = b
 	}

@@ -19,13 +19,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestStateRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := someConn(t)
-		b, err := form.Write(KindConn, &c)
+		b, err := form.Write(t.Context().Err, KindConn, &c)
 		require.NoError(t, err)
 		var readConn Conn
 		require.NoError(t, form.Read(KindConn, b, &readConn))
 		require.Equal(t, c, readConn)
 		n := someNode(t)
-		b, err = form.Write(KindNode, &n)
+		b, err = form.Write(t.Context().Err, KindNode, &n)
 		require.NoError(t, err)
 		var readNode Node
 		require.NoError(t, form.Read(KindNode, b, &readNode))
@@ -37,7 +37,7 @@ func TestStateRoundTrip(t *testing.T) {
 func TestFrontStateRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someFront(t)
-		b, err := form.Write(KindFront, &f)
+		b, err := form.Write(t.Context().Err, KindFront, &f)
 		require.NoError(t, err)
 		var readFront Front
 		require.NoError(t, form.Read(KindFront, addField(b, 99, form.May, "news"), &readFront))
@@ -45,7 +45,7 @@ func TestFrontStateRoundTrip(t *testing.T) {
 		require.ErrorIs(t, form.Read(KindFront, addField(b, 99, form.Must, "news"), new(Front)), form.ErrField)
 
 		w := someWorker(t)
-		b, err = form.Write(KindWorker, &w)
+		b, err = form.Write(t.Context().Err, KindWorker, &w)
 		require.NoError(t, err)
 		var readWorker Worker
 		require.NoError(t, form.Read(KindWorker, addField(b, 99, form.May, "news"), &readWorker))
@@ -58,7 +58,7 @@ func TestFrontStateRoundTrip(t *testing.T) {
 		c.Monitors = few(t, "monitors", func() CrossMonitor {
 			return CrossMonitor{someRef(t), somePid(t), somePid(t), "name"}
 		})
-		b, err = form.Write(KindConn, &c)
+		b, err = form.Write(t.Context().Err, KindConn, &c)
 		require.NoError(t, err)
 		var readConn Conn
 		require.NoError(t, form.Read(KindConn, b, &readConn))
@@ -76,7 +76,7 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 // A field that is not known is skipped if it may be, and refused if it must be understood, before anything is made from the state.
 func TestStateUnknownFields(t *testing.T) {
 	s := Node{Name: "a@b", Creation: 4, Mailboxes: []Mailbox{{Bonds: new(Bonds)}}}
-	b, err := form.Write(KindNode, &s)
+	b, err := form.Write(t.Context().Err, KindNode, &s)
 	require.NoError(t, err)
 	var got Node
 	require.NoError(t, form.Read(KindNode, addField(b, 99, form.May, "news"), &got))
@@ -84,7 +84,7 @@ func TestStateUnknownFields(t *testing.T) {
 	err = form.Read(KindNode, addField(b, 99, form.Must, "news"), new(Node))
 	require.ErrorIs(t, err, form.ErrField)
 	require.ErrorContains(t, err, "field 99")
-	inner, err := form.Write(KindNode, &Mailbox{Bonds: new(Bonds)})
+	inner, err := form.Write(t.Context().Err, KindNode, &Mailbox{Bonds: new(Bonds)})
 	require.NoError(t, err)
 	inner = addField(inner[len(form.Magic)+2:], 50, form.Must, "x")
 	err = form.Read(KindNode, addField(b, 8, form.Must, string(inner)), new(Node))
@@ -94,12 +94,12 @@ func TestStateUnknownFields(t *testing.T) {
 
 func TestStateMalformed(t *testing.T) {
 	s := Node{Name: "a@b", Creation: 4}
-	b, err := form.Write(KindNode, &s)
+	b, err := form.Write(t.Context().Err, KindNode, &s)
 	require.NoError(t, err)
 	version := append([]byte(nil), b...)
 	version[len(form.Magic)+1] = 2
 	missing := append([]byte(form.Magic), KindNode, form.Version)
-	published, err := form.Write(KindNode, &Publication{})
+	published, err := form.Write(t.Context().Err, KindNode, &Publication{})
 	require.NoError(t, err)
 	registration := string(published[len(form.Magic)+2:])
 	for _, tt := range []struct {
@@ -145,7 +145,7 @@ func TestStateIdentifiers(t *testing.T) {
 		require.ErrorIs(t, watcher(ref, string(pidBytes)), form.ErrMalformed)
 	}
 	pid.Node = ei.Atom(strings.Repeat("n", 256))
-	_, err = form.Write(KindNode, &Watcher{Ref: ref, Pid: pid})
+	_, err = form.Write(t.Context().Err, KindNode, &Watcher{Ref: ref, Pid: pid})
 	require.ErrorIs(t, err, ei.ErrAtom)
 	require.ErrorContains(t, err, "field 2")
 }
