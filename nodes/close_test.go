@@ -262,7 +262,7 @@ func TestFreezeBesideShutdown(t *testing.T) {
 			var over <-chan result[any]
 			if first == "freeze" {
 				frozen = freeze()
-				require.Eventually(t, b.moving.Load, tooLong, tick)
+				require.Eventually(t, b.moving.IsShut, tooLong, tick)
 				over = shutdown()
 			} else {
 				over = shutdown()

@@ -366,7 +366,7 @@ func TestFrontFreezeBesideShutdown(t *testing.T) {
 	f := w.f
 	f.n.procs.running.Enter() // the freeze waits for it
 	frozen := async(func() (*FrozenFront, error) { return f.Freeze(soon(t)) })
-	require.Eventually(t, f.n.moving.Load, tooLong, tick)
+	require.Eventually(t, f.n.moving.IsShut, tooLong, tick)
 	over := async(func() (any, error) { return nil, f.Shutdown(soon(t)) })
 	arrives(t, f.ctx.Done(), "the shutdown")
 	f.n.procs.running.Leave()

@@ -86,6 +86,7 @@ func (f *Frozen) Release() error {
 		c.letReader()
 	}
 	n.frozen.Open()
+	n.moving.Open()
 	n.procs.resting.Open()
 	n.procs.outside.Open()
 	n.awaitGoroutines()

@@ -59,7 +59,8 @@ type Node struct {
 	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
 	handles     atomic.Bool            // the program has a Handler, or had
 	shaking     wait.Tally             // handshakes in progress that peers have started
-	moving      atomic.Bool            // a freeze is in progress
+	moving      wait.Gate              // shut: a freeze is in progress
+	starting    wait.Tally             // starts in progress, of the node or of what is restored
 	shutting    atomic.Int32           // calls of Shutdown
 	frozen      wait.Gate              // shut: what has not begun waits for the end of the freeze, or of the restoring
 	staged      atomic.Bool            // the node is not yet restored
@@ -215,15 +216,18 @@ func (n *Node) ending() error {
 	return ErrClosed
 }
 
-// lockUnfrozen locks mu once the node is not frozen. A node that is still being restored is not frozen in this sense.
-func (n *Node) lockUnfrozen() {
+// lockUnfrozen locks mu once the node is not frozen, unless ctx ends before. A node that is still being restored is not frozen in this
+// sense.
+func (n *Node) lockUnfrozen(ctx context.Context) error {
 	for {
 		n.mu.Lock()
 		if n.staged.Load() || !n.frozen.IsShut() {
-			return
+			return nil
 		}
 		n.mu.Unlock()
-		_ = n.frozen.Pass(context.Background())
+		if err := n.frozen.Pass(ctx); err != nil {
+			return err
+		}
 	}
 }
 
@@ -232,7 +236,7 @@ func (n *Node) lockUnfrozen() {
 // return within a second. This exception also applies to a Func or a Server's function that calls Close, and to a Handler that calls it
 // when told of the end of a process or a connection, unless they do so on a goroutine of their own. Close waits while the node is frozen.
 func (n *Node) Close() error {
-	n.lockUnfrozen()
+	_ = n.lockUnfrozen(context.Background())
 	n.end(ErrClosed) // from here on nothing is added to what is closed below
 	n.mu.Unlock()
 	err := n.Unpublish()

@@ -57,7 +57,7 @@ func (n *Node) freeze(ctx context.Context, w *Worker) (*Frozen, error) {
 	case err != nil:
 	case n.Name() == "":
 		err = ErrUnnamed
-	case !n.moving.CompareAndSwap(false, true):
+	case !n.moving.Shut():
 		err = handoff.ErrBusy
 	default:
 		stands := false
@@ -76,7 +76,13 @@ func (n *Node) freeze(ctx context.Context, w *Worker) (*Frozen, error) {
 }
 
 func (f *Frozen) freeze(ctx context.Context) error {
-	f.undo = append(f.undo, func() { f.n.moving.Store(false) })
+	f.undo = append(f.undo, f.n.moving.Open)
+	if err := f.n.starting.Wait(ctx); err != nil {
+		return fmt.Errorf("a start is in progress: %w", err)
+	}
+	if err := f.n.ending(); err != nil { // it has failed
+		return err
+	}
 	if err := f.refuse(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/cnode-go/cnode/transport"
@@ -9,7 +10,8 @@ import (
 // Publish makes the listener's address known under the node's name, through the Resolver, and adopts the creation that it is given there;
 // if identifiers or connections have been made before, the error is ErrTooLate. After Unpublish it publishes again, and keeps the creation;
 // so does a dynamic node, which has its creation from the peer that named it. With a Resolver that publishes nothing (a static table) the
-// creation stays random. Publish waits for the Publisher's answer, a PortMapper's say, until ctx ends or the node is closed (ErrClosed).
+// creation stays random. Publish waits for the Publisher's answer, a PortMapper's say, until ctx ends or the node is closed (ErrClosed),
+// and while the node is frozen; if another process goes on as the node, the error is ErrMoved, and the Publication made here is closed.
 // The error is ErrPublished if the node is published already, ErrUnnamed if it has no name; others are the Publisher's. It is ei_publish.
 func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	pub, ok := n.cfg.Resolver.(Publisher)
@@ -41,7 +43,7 @@ func (n *Node) publish(ctx context.Context, pub Publisher, p Presence) error {
 		}
 		return err
 	}
-	return n.keep(made)
+	return n.keep(ctx, made)
 }
 
 // presence is what a Publisher is told.
@@ -49,39 +51,42 @@ func (n *Node) presence(at transport.Addr) Presence {
 	return Presence{Name: n.Name(), Addr: at, Hidden: !n.cfg.Visible, Logger: n.log}
 }
 
-// keep makes a publication the node's, or closes it if it comes too late. The first publication settles the creation; a later one leaves it
-// as it is.
-func (n *Node) keep(p Publication) error {
-	n.mu.Lock()
-	var err error
-	switch {
-	case n.ctx.Err() != nil:
-		err = ErrClosed
-	case n.published != nil:
-		err = ErrPublished
-	case n.used && !n.settled:
-		err = ErrTooLate
-	default:
-		n.published = p
-		if c := p.Creation(); c != 0 && !n.settled {
-			n.creation = c
-		}
-		n.settled = true
+// keep makes a publication the node's, once the node is not frozen, or closes it if it comes too late. The first publication settles the
+// creation; a later one leaves it as it is.
+func (n *Node) keep(ctx context.Context, p Publication) error {
+	err := n.lockUnfrozen(ctx)
+	if err == nil {
+		err = n.keepLocked(p)
+		n.mu.Unlock()
 	}
-	n.mu.Unlock()
 	if err != nil {
 		_ = p.Close()
+		return cmp.Or(n.Err(), err)
 	}
-	return err
+	return nil
+}
+
+func (n *Node) keepLocked(p Publication) error {
+	switch {
+	case n.ctx.Err() != nil:
+		return n.Err()
+	case n.published != nil:
+		return ErrPublished
+	case n.used && !n.settled:
+		return ErrTooLate
+	}
+	n.published = p
+	if c := p.Creation(); c != 0 && !n.settled {
+		n.creation = c
+	}
+	n.settled = true
+	return nil
 }
 
 // Unpublish takes the name back; connections and the creation stay. It waits while the node is frozen, and as long as Close of the
 // Publication does, whose error it returns. If nothing is published it does nothing. It is ei_unpublish.
 func (n *Node) Unpublish() error {
-	if n.Err() == nil {
-		_ = n.unfrozen(n.ctx)
-	}
-	n.mu.Lock()
+	_ = n.lockUnfrozen(context.Background()) // else it could take back the name of a process that goes on as this node
 	p := n.published
 	n.published = nil
 	n.mu.Unlock()

@@ -51,7 +51,7 @@ type Presence struct {
 type Publication interface {
 	// Creation is the creation of this incarnation of the name; 0: the publisher assigns none.
 	Creation() uint32
-	// Close takes the name back.
+	// Close takes the name back, unless another Publication has it by now: that of the process in which the node goes on, say.
 	Close() error
 }
 

@@ -57,6 +57,7 @@ func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Stag
 	n.creation, n.used, n.settled = s.Creation, true, true
 	n.staged.Store(true)
 	n.frozen.Shut()
+	n.starting.Enter()
 	n.started.Store(s.Started)
 	blob := append([]byte{}, s.Blob...)
 	n.inherited.Store(&blob)

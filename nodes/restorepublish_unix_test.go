@@ -66,6 +66,10 @@ type lateResolver struct {
 	taken          atomic.Int32
 }
 
+func newLateResolver() *lateResolver {
+	return &lateResolver{Static: Static{}, asked: make(chan struct{}, 1), answers: make(chan struct{}, 2)}
+}
+
 func (r *lateResolver) Publish(context.Context, Presence) (Publication, error) {
 	r.asked <- struct{}{}
 	<-r.answers
@@ -78,7 +82,7 @@ func (r *lateResolver) Close() error     { r.taken.Add(1); return nil }
 // A registration that is made anew is closed again if the node has closed meanwhile.
 func TestUpgradePublishedTooLate(t *testing.T) {
 	w := newWorld(t, movers[0])
-	r := &lateResolver{Static: Static{}, asked: make(chan struct{}, 1), answers: make(chan struct{}, 2)}
+	r := newLateResolver()
 	n := w.node("front", func(c *Config) { c.Resolver = r })
 	r.answers <- struct{}{}
 	require.NoError(t, n.Start(w.ctx()))

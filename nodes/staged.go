@@ -40,6 +40,7 @@ func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start", g.n.name, ErrStarted)
 	}
+	defer g.n.starting.Leave()
 	for _, export := range g.exports { // the connections have them
 		clear(export)
 	}
@@ -182,7 +183,7 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 // publish goes on with the registration, or makes a new one.
 func (g *Staged) publish(ctx context.Context) error {
 	if g.publication != nil {
-		return g.n.keep(g.publication.Start())
+		return g.n.keep(ctx, g.publication.Start())
 	}
 	if pub, ok := g.n.cfg.Resolver.(Publisher); ok && g.published {
 		return g.n.publish(ctx, pub, g.presence())
@@ -198,6 +199,7 @@ func (g *Staged) Discard() error {
 		return nil
 	}
 	n := g.n
+	defer n.starting.Leave()
 	n.mu.Lock()
 	n.end(ErrMoved)
 	n.mu.Unlock()

@@ -20,11 +20,16 @@ var ErrStarted = errors.New("started already, or discarded")
 // answers net_adm:ping and remote calls, and gives messages to mailboxes and servers; sending to a node connects to it if need be.
 // Conn.Receive must no longer be used. ctx bounds only the start; Close and Shutdown end the node. A Start that fails closes the node,
 // whose name may be known already: to try again make another one with New. If a listener breaks, the node keeps its connections:
-// Listener.Done tells. A dynamic node does not listen: connect it first, then start it.
+// Listener.Done tells. A dynamic node does not listen: connect it first, then start it. While a freeze is in progress Start waits until ctx
+// ends; if another process goes on as the node the error is ErrMoved.
 //
 // Of Erlang's own processes there are net_kernel and rex, and of its functions those that a remote call or spawn needs; every other
 // function is undef to a peer until it is exposed, erlang:whereis/1 as well: peers reach a process by {Name, Node}.
 func (n *Node) Start(ctx context.Context) error {
+	if err := n.enterStart(ctx); err != nil {
+		return wrap("start", n.Name(), err)
+	}
+	defer n.starting.Leave()
 	if err := n.Err(); err != nil {
 		if failed := n.failedStart.Load(); failed != nil {
 			err = fmt.Errorf("%w: an earlier Start has failed (%w), which closes the node; make another one with New", err, *failed)
@@ -40,6 +45,20 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// enterStart counts a start as in progress, until starting.Leave, at a moment when no freeze is: a freeze waits for those that are.
+func (n *Node) enterStart(ctx context.Context) error {
+	for {
+		n.starting.Enter()
+		if !n.moving.IsShut() {
+			return nil
+		}
+		n.starting.Leave()
+		if err := n.moving.Pass(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 func (n *Node) join(ctx context.Context) error {
