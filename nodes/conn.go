@@ -59,6 +59,8 @@ type Conn struct {
 	crossed   crossings     // branch
 	stake     *stake        // what the front counts the connection by; set before it is on the table
 
+	from atomic.Pointer[Listener] // whose Accept is to return it; nil: none is
+
 	mu      sync.Mutex
 	still   bool  // frozen or staged: an error that would end it waits until it goes on
 	ailment error // the error that is to end it then

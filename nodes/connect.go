@@ -323,6 +323,7 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 	}
 	c := newConn(n, tr, s, p, initiated)
 	c.stake, c.arrival = a.stake, a.order
+	c.from.Store(a.from)
 	if initiated && p.Status == dist.StatusOKSimultaneous { // the peer has given up its own connection to us
 		a.replaces = n.Conn(p.Name)
 	}

@@ -74,7 +74,7 @@ func (f *Frozen) Release() error {
 	for _, l := range f.listeners {
 		errs = append(errs, l.release())
 	}
-	for _, l := range n.Listeners() { // opened during the freeze
+	for _, l := range n.Listeners() { // those that had ended
 		errs = append(errs, l.Close())
 	}
 	if f.name != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -19,10 +20,11 @@ type Listener struct {
 	l      *transport.Listener
 	ctx    context.Context
 	end    context.CancelCauseFunc
-	up     chan *Conn // connections whose handshake is done
 
 	mu     sync.Mutex
-	halt   wait.Gate   // shut: the node is being frozen
+	halt   wait.Gate   // shut, with mu held: the node is being frozen, or is not yet restored
+	up     []*Conn     // those that Accept is to return, in order; some may have ended
+	comes  wait.Bell   // rings when another one is in up
 	serves atomic.Bool // Start accepts here
 	begun  bool
 	runs   wait.Tally // goroutines that accept
@@ -30,9 +32,10 @@ type Listener struct {
 }
 
 // Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Listen
-// waits only while the node is frozen. After the node's Close the error is ErrClosed; if the transport cannot listen (syscall.EADDRINUSE,
-// say) it is a *transport.OpError. Nothing is accepted before the first Accept. On a started node (see Start) one Accept is enough: from
-// then on the node serves the connections, whether Accept returns them or not. Config.Also is for addresses on which Start accepts.
+// waits only while the node is frozen. After the node's Close the error is ErrClosed, and ErrMoved if another process goes on as the node;
+// if the transport cannot listen (syscall.EADDRINUSE, say) it is a *transport.OpError. Nothing is accepted before the first Accept. On a
+// started node (see Start) one Accept is enough: from then on the node serves the connections, whether Accept returns them or not.
+// Config.Also is for addresses on which Start accepts.
 func (n *Node) Listen(ctx context.Context, addr transport.Addr) (*Listener, error) {
 	return n.ListenOn(ctx, n.cfg.Transport, addr)
 }
@@ -53,21 +56,28 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 		return nil, err // it says what was attempted, and where
 	}
 	l := n.newListener(tr, tl)
-	n.mu.Lock()
-	closed := n.ctx.Err() != nil
-	if !closed {
-		n.listeners[l] = struct{}{}
-	}
-	n.mu.Unlock()
-	if closed {
-		return nil, wrap("listen", "", errors.Join(ErrClosed, tl.Close()))
+	if err := n.enlist(ctx, l); err != nil {
+		return nil, wrap("listen", "", errors.Join(err, tl.Close()))
 	}
 	return l, nil
 }
 
+// enlist makes a listener the node's, at a moment when the node is not frozen: so it moves with the node.
+func (n *Node) enlist(ctx context.Context, l *Listener) error {
+	if err := n.lockUnfrozen(ctx); err != nil {
+		return err
+	}
+	defer n.mu.Unlock()
+	if err := n.Err(); err != nil {
+		return err
+	}
+	n.listeners[l] = struct{}{}
+	return nil
+}
+
 // newListener makes a Listener of the transport's listener.
 func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
-	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn)}
+	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
 	tl.Exhausted = func(err error) {
 		n.waits.Log(n.log, slog.LevelWarn, "connections have to wait", "addr", addrText(tl.Addr()), "error", err)
@@ -82,26 +92,44 @@ func (l *Listener) Addr() transport.Addr { return l.l.Addr() }
 func (l *Listener) Transport() transport.Transport { return l.tr }
 
 // Accept returns the next connection whose handshake has succeeded. It waits for one until ctx or the listener ends: in the latter case the
-// error has the reason that Err gives, ErrClosed after Close. Handshakes that fail are counted (Stats) and reported to
+// error has the reason that Err gives, ErrClosed after Close. While the node is frozen Accept returns nothing; a connection that it has not
+// returned when the node moves is returned in the new process. Handshakes that fail are counted (Stats) and reported to
 // Config.HandshakeFailed; they are not errors of the listener. If Start accepts on this listener the error is ErrBusy. It is ei_accept.
 func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	if l.serves.Load() {
 		return nil, wrap("accept", "", ErrBusy)
 	}
 	l.begin()
-	select {
-	case c := <-l.up:
-		return c, nil
-	default:
+	for {
+		c, change := l.take()
+		if c != nil {
+			return c, nil
+		}
+		select {
+		case <-change:
+		case <-wait.Cancelled(ctx):
+			return nil, wrap("accept", "", wait.Err(ctx))
+		case <-l.ctx.Done():
+			return nil, wrap("accept", "", context.Cause(l.ctx))
+		}
 	}
-	select {
-	case c := <-l.up:
-		return c, nil
-	case <-wait.Cancelled(ctx):
-		return nil, wrap("accept", "", wait.Err(ctx))
-	case <-l.ctx.Done():
-		return nil, wrap("accept", "", context.Cause(l.ctx))
+}
+
+// take takes the connection that has waited longest for Accept; nil: there is none, or there shall be none, before change is closed.
+func (l *Listener) take() (c *Conn, change <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if shut, change := l.halt.State(); shut {
+		return nil, change
 	}
+	for len(l.up) > 0 && c == nil {
+		if c, l.up[0], l.up = l.up[0], nil, l.up[1:]; c.Err() != nil {
+			c = nil
+			continue
+		}
+		c.from.Store(nil)
+	}
+	return c, l.comes.Next()
 }
 
 // Done is closed when the listener no longer accepts.
@@ -115,10 +143,14 @@ func (l *Listener) Err() error {
 	return wrap("listen on", addrText(l.Addr()), context.Cause(l.ctx))
 }
 
-// Close stops accepting; connections that are up stay. It is idempotent. It waits while the node is frozen.
+// Close stops accepting; connections that are up stay, but on a node that was not started those that Accept has not returned end
+// (ErrClosed). It is idempotent. It waits while the node is frozen.
 func (l *Listener) Close() error {
-	_ = l.halt.Pass(context.Background())
-	l.end(ErrClosed)
+	for l.mu.Lock(); l.halt.IsShut() && !l.n.staged.Load(); l.mu.Lock() {
+		l.mu.Unlock()
+		_ = l.halt.Pass(context.Background())
+	}
+	l.endUnlock(ErrClosed)
 	l.n.mu.Lock()
 	delete(l.n.listeners, l)
 	l.n.mu.Unlock()
@@ -127,6 +159,46 @@ func (l *Listener) Close() error {
 		l.join()
 	}
 	return wrap("close listener", "", err)
+}
+
+// endUnlock ends accepting; l.mu is held. Connections that no Accept has returned end, unless the upper level serves them already.
+func (l *Listener) endUnlock(err error) {
+	l.end(err)
+	up := l.up
+	l.up = nil
+	l.mu.Unlock()
+	for _, c := range up {
+		l.turnAway(c)
+	}
+}
+
+// turnAway ends a connection that Accept will not return, unless the upper level serves it.
+func (l *Listener) turnAway(c *Conn) {
+	if !l.n.started.Load() {
+		c.fail(ErrClosed)
+	}
+}
+
+// halts stops the listener for a freeze: from then on Close waits, and Accept returns nothing. false: it stands still already.
+func (l *Listener) halts() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.halt.Shut()
+}
+
+// resume lets the listener go on.
+func (l *Listener) resume() {
+	l.l.Resume()
+	l.halt.Open()
+}
+
+// movable is nil if the listener can be handed over; else the error says why not.
+func (l *Listener) movable() error {
+	err := movable(l.tr, l.l.Descriptor)
+	if c, clear := l.n.carriageOf(l.tr); err == nil && !clear && !isPlain(c) {
+		err = &NotMovableError{Plugin: c.Plugin, Err: errUnclear}
+	}
+	return wrap("listener on", addrText(l.Addr()), err)
 }
 
 // release ends the listener in this process; it stays open in another one.
@@ -170,7 +242,8 @@ func (l *Listener) run() {
 		if err != nil {
 			if l.ctx.Err() == nil {
 				l.n.log.Error("listener failed", "addr", l.Addr().String(), "error", err)
-				l.end(err)
+				l.mu.Lock()
+				l.endUnlock(err)
 			}
 			return
 		}
@@ -199,26 +272,37 @@ func (l *Listener) shakeHere(o *opening) (goOn bool) {
 	return l.pace.here(o, func() { l.shake(o) }, func() { l.runs.Enter(); l.run() })
 }
 
-// shake does a handshake, and hands the connection to Accept.
+// shake does a handshake, and leaves the connection to Accept.
 func (l *Listener) shake(o *opening) {
 	c := o.shake()
-	if c == nil || l.serves.Load() { // the upper level serves it
+	if c == nil {
 		return
 	}
-	select {
-	case l.up <- c:
-		return
-	default:
+	l.mu.Lock()
+	ended := l.ctx.Err() != nil
+	if !ended && !l.serves.Load() { // else the upper level serves it
+		l.await(c)
 	}
-	o.relief.watch()
-	select {
-	case l.up <- c:
-	case <-l.ctx.Done():
-		if !l.n.started.Load() { // else the upper level serves the connection already
-			c.fail(ErrClosed)
-		}
-	case <-c.done:
+	l.mu.Unlock()
+	if ended {
+		l.turnAway(c)
 	}
+}
+
+// await leaves a connection to Accept; l.mu is held.
+func (l *Listener) await(c *Conn) {
+	if len(l.up) == cap(l.up) { // before it grows
+		l.up = slices.DeleteFunc(l.up, func(c *Conn) bool { return c.Err() != nil })
+	}
+	l.up = append(l.up, c)
+	l.comes.Ring()
+}
+
+// begins tells whether the listener accepts, or is about to: it was asked to once.
+func (l *Listener) begins() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.begun
 }
 
 func addrText(a transport.Addr) string {

@@ -27,11 +27,13 @@ const (
 // ErrDraining: when the drain time was over, functions or handlers were still running, or requests of the peer had no answer.
 var ErrDraining = errors.New("functions or handlers did not finish in the drain time")
 
-// Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog. Running
-// functions and handlers, and those that wait for a place of Config.MaxCalls, finish within Config.DrainTimeout, or the error is
-// ErrDraining (a function's result must also have found room on the way to its caller); then everything stands still within two seconds, or
-// the error is context.DeadlineExceeded. Whatever fails, the node goes on as before. A connection or listener whose plug-in has no Import
-// is a *NotMovableError, before anything has changed; while another Freeze is in progress the error is handoff.ErrBusy.
+// Freeze stops the node, to hand it to another process: see Restore. It waits for a Start in progress, be it of the node or of what was
+// restored, until ctx ends: so Config.Setup must not call it. Listeners stay open, also those that are opened before everything stands
+// still, and connections arrive in their backlog. Running functions and handlers, and those that wait for a place of Config.MaxCalls,
+// finish within Config.DrainTimeout, or the error is ErrDraining (a function's result must also have found room on the way to its caller);
+// then everything stands still, and the state is written, within two seconds, or the error is context.DeadlineExceeded. Whatever fails, the
+// node goes on as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed; while
+// another Freeze is in progress the error is handoff.ErrBusy.
 //
 // While functions finish, reading pauses at times, each pause longer than the last, up to a quarter of Config.DrainTimeout or more. While
 // peers keep calling, functions that take longer than such a pause are never all finished at once, nor perhaps are functions that wait for
@@ -94,6 +96,9 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	if err := f.quiet(draining); err != nil {
 		return err
 	}
+	if err := f.haltListeners(draining); err != nil { // those that were opened meanwhile
+		return err
+	}
 	senders := &f.n.procs.senders
 	defer senders.Open()
 	s := &states.Node{}
@@ -125,12 +130,8 @@ func (f *Frozen) refuse() error {
 		}
 	}
 	for _, l := range listeners {
-		err := movable(l.tr, l.l.Descriptor)
-		if c, clear := f.n.carriageOf(l.tr); err == nil && !clear && !isPlain(c) {
-			err = &NotMovableError{Plugin: c.Plugin, Err: errUnclear}
-		}
-		if err != nil && l.Err() == nil {
-			return wrap("listener on", addrText(l.Addr()), err)
+		if err := l.movable(); err != nil && l.Err() == nil {
+			return err
 		}
 	}
 	return nil
@@ -138,21 +139,36 @@ func (f *Frozen) refuse() error {
 
 // stopAccepting leaves new connections in the listeners' backlogs, and waits for the handshakes of those that have been accepted.
 func (f *Frozen) stopAccepting(ctx context.Context) error {
-	f.listeners = f.n.Listeners()
-	for _, l := range f.listeners {
-		l.halt.Shut()
-		f.undo = append(f.undo, func() {
-			l.l.Resume()
-			l.halt.Open()
-		})
-		if err := l.l.Pause(ctx); err != nil {
-			return err
-		}
+	if err := f.haltListeners(ctx); err != nil {
+		return err
 	}
 	grace, cancel := context.WithTimeout(ctx, shakeGrace)
 	defer cancel()
 	_ = f.n.shaking.Wait(grace) // the peers of the others wait, or connect again
 	return ctx.Err()
+}
+
+// haltListeners leaves new connections in the backlogs of listeners that do not stand still yet. Those that have ended do not move.
+func (f *Frozen) haltListeners(ctx context.Context) error {
+	for _, l := range f.n.Listeners() {
+		if !l.halts() {
+			continue
+		}
+		err := l.l.Pause(ctx)
+		if err == nil {
+			err = l.movable()
+		}
+		if l.Err() != nil { // it is being closed, or its socket has failed
+			l.resume()
+			continue
+		}
+		f.undo = append(f.undo, l.resume)
+		if err != nil {
+			return err
+		}
+		f.listeners = append(f.listeners, l)
+	}
+	return nil
 }
 
 // quiet waits until no function or handler runs, and no reader reads. Then senders is shut.

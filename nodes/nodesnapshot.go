@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -44,7 +45,7 @@ func (n *Node) snapshotSelf(s *states.Node) {
 
 // snapshotConns puts the connections into the state, and those that have just broken into f.dead.
 func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
-	slices.SortStableFunc(f.conns, func(a, b *Conn) int { return a.order() - b.order() })
+	f.sortConns()
 	places := map[*Conn]states.Place{}
 	f.dead = map[*Conn]bool{}
 	for _, c := range f.conns {
@@ -63,6 +64,7 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 		if err == nil {
 			places[c] = states.At(len(s.Conns))
 			cs.Trunk = places[c.trunk]
+			cs.Unaccepted = f.unaccepted(c)
 			cs.Descriptor, err = f.table.addOf(c.s.Descriptor)
 		}
 		if err != nil {
@@ -73,6 +75,30 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 	return nil
 }
 
+// sortConns sorts connections before the branches that lead to them, and those that Accept is to return in that order.
+func (f *Frozen) sortConns() {
+	turns := map[*Conn]int{}
+	for _, l := range f.listeners {
+		l.mu.Lock()
+		for i, c := range l.up {
+			turns[c] = i - len(l.up) // less than the 0 of those that are about to be there
+		}
+		l.mu.Unlock()
+	}
+	slices.SortStableFunc(f.conns, func(a, b *Conn) int {
+		return cmp.Or(cmp.Compare(a.order(), b.order()), cmp.Compare(turns[a], turns[b]))
+	})
+}
+
+// unaccepted is the place of the listener whose Accept is to return a connection, among those that move.
+func (f *Frozen) unaccepted(c *Conn) states.Place {
+	from := c.from.Load()
+	if from == nil || from.serves.Load() {
+		return 0
+	}
+	return states.At(slices.Index(f.listeners, from))
+}
+
 func (f *Frozen) snapshotListeners(s *states.Node) error {
 	for _, l := range f.listeners {
 		at, err := f.table.addOf(l.l.Descriptor)
@@ -81,7 +107,7 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 		}
 		carried, _ := f.n.carriageOf(l.tr)
 		s.Listeners = append(s.Listeners, states.Listener{
-			Carriage: carried, Descriptor: at, Serves: l.serves.Load(), KeepsPath: l.l.KeepsPath(),
+			Carriage: carried, Descriptor: at, Serves: l.serves.Load(), Begun: l.begins(), KeepsPath: l.l.KeepsPath(),
 		})
 	}
 	return nil

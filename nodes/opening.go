@@ -184,7 +184,7 @@ func (o *opening) heard() {
 // shake makes a connection of the stream; nil if that has failed, or the front has given the stream to a worker.
 func (o *opening) shake() *Conn {
 	n := o.n
-	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, stake: o.stake, relief: o.relief}
+	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, stake: o.stake, relief: o.relief, from: o.from}
 	if n.cfg.CheckPeer != nil || !transport.Prompt(o.tr) || n.part != nil || n.front != nil { // it may wait for more than the peer
 		o.relief.watch()
 	}

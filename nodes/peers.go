@@ -28,6 +28,7 @@ type attempt struct {
 	committed bool   // ours: the peer is about to get our proof
 	stake     *stake // in a worker: what the front counts the attempt by
 	relief    *relief
+	from      *Listener // whose Accept is to return the connection; nil: none is
 }
 
 // newAttempt is an attempt within ctx, and the context that its cancel ends.

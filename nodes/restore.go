@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -99,6 +100,9 @@ func (g *Staged) fill(s *states.Node, fds *descriptorList, as successor) error {
 		if err := g.listener(&s.Listeners[i], fds); err != nil {
 			return wrap("listener", "", err)
 		}
+	}
+	if err := g.leaveToAccept(s.Conns); err != nil {
+		return err
 	}
 	for i := range s.Mailboxes {
 		b, lost, err := n.restoreMailbox(&s.Mailboxes[i])
@@ -210,11 +214,36 @@ func (g *Staged) listener(s *states.Listener, fds *descriptorList) error {
 		tl.KeepPath()
 	}
 	l := n.newListener(tr, tl)
+	l.halt.Shut()
 	l.serves.Store(s.Serves)
 	g.listeners = append(g.listeners, l)
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.listeners[l] = struct{}{}
+	n.mu.Unlock()
+	if err := tl.Pause(context.Background()); err != nil {
+		return err
+	}
+	if s.Serves || s.Begun {
+		l.begin()
+	}
+	return nil
+}
+
+// leaveToAccept leaves connections that no Accept has returned in the other process to the Accept of their listeners here.
+func (g *Staged) leaveToAccept(all []states.Conn) error {
+	for i, c := range g.conns {
+		at := all[i].Unaccepted.Index()
+		if at >= len(g.listeners) {
+			return wrap("connection to", c.peer.Name, &StateError{"connection", ErrState})
+		}
+		if at >= 0 {
+			l := g.listeners[at]
+			c.from.Store(l)
+			l.mu.Lock()
+			l.await(c)
+			l.mu.Unlock()
+		}
+	}
 	return nil
 }
 

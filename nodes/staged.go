@@ -127,9 +127,7 @@ func (g *Staged) receive() {
 		g.n.attach(c)
 	}
 	for _, l := range g.listeners {
-		if l.serves.Load() {
-			l.serve()
-		}
+		l.resume()
 	}
 }
 
@@ -192,8 +190,9 @@ func (g *Staged) publish(ctx context.Context) error {
 }
 
 // Discard gives the node up without sending a byte on any connection: the node belongs to the other process, and its Err is ErrMoved from
-// then on. Discard returns when the node's goroutines have ended, or after a second. Its error joins those of sockets and of the
-// registration that could not be freed properly; they are given up all the same. After Start, and when called again, Discard does nothing.
+// then on. Listeners that Setup has opened are closed. Discard returns when the node's goroutines have ended, or after a second. Its error
+// joins those of sockets and of the registration that could not be freed properly; they are given up all the same. After Start, and when
+// called again, Discard does nothing.
 func (g *Staged) Discard() error {
 	if !g.over.CompareAndSwap(false, true) {
 		return nil
@@ -209,6 +208,9 @@ func (g *Staged) Discard() error {
 	}
 	for _, l := range g.listeners {
 		errs = append(errs, l.release())
+	}
+	for _, l := range n.Listeners() { // Setup has opened them
+		errs = append(errs, l.Close())
 	}
 	if g.publication != nil {
 		errs = append(errs, g.publication.Discard())

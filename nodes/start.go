@@ -108,7 +108,10 @@ func (n *Node) listen(ctx context.Context) ([]*Listener, error) {
 
 // serve accepts until the listener ends. The upper level serves the connections.
 func (l *Listener) serve() {
+	l.mu.Lock()
 	l.serves.Store(true)
+	l.up = nil // the upper level has them
+	l.mu.Unlock()
 	l.begin()
 }
 

@@ -45,6 +45,7 @@ type Conn struct {
 	Sent         int64
 	Made         int64  // Conn.made
 	Giver        *Giver // of a connection that moves by itself; nil: an earlier version does not say
+	Unaccepted   Place  // of the listener whose Accept is to return it, in the order of the connections; an earlier version does not say
 
 	// Between the workers of one node.
 	Worker   int   // sibling, branch
@@ -88,6 +89,7 @@ func (s *Conn) Describe(f *form.Fields) {
 	form.Number(f, 29, form.May, &s.Made)
 	form.Number(f, 30, form.May, &s.Place)
 	form.One(f, 31, form.May, "giver", &s.Giver)
+	form.Number(f, 32, form.May, &s.Unaccepted)
 	s.Peer.SelfName, s.Peer.SelfCreation = s.Self, s.SelfCreation
 }
 

@@ -8,6 +8,7 @@ type Listener struct {
 	Descriptor int
 	Serves     bool // it is Start's, and accepts by itself
 	KeepsPath  bool // the file of its socket is not its own, and stays
+	Begun      bool // it accepts without another Accept; an earlier version does not say
 }
 
 func (s *Listener) Describe(f *form.Fields) {
@@ -16,6 +17,7 @@ func (s *Listener) Describe(f *form.Fields) {
 	f.Bool(3, form.May, &s.Serves)
 	form.Number(f, 4, form.Given, &s.Place) // another transport may let in peers that this one does not
 	f.Bool(5, form.May, &s.KeepsPath)
+	f.Bool(6, form.May, &s.Begun)
 }
 
 // A Publication is a name that is published in a way that can move.

@@ -87,6 +87,7 @@ func someConn(t *rapid.T) Conn {
 	if rapid.Bool().Draw(t, "alone") {
 		s.Giver = &Giver{rapid.Uint64().Draw(t, "instance"), rapid.Uint16().Draw(t, "worker")}
 	}
+	s.Unaccepted = Place(rapid.IntRange(0, 9).Draw(t, "unaccepted"))
 	s.Peer.SelfName, s.Peer.SelfCreation = s.Self, s.SelfCreation
 	return s
 }
@@ -111,7 +112,8 @@ func someNode(t *rapid.T) Node {
 		}),
 		Orphans: few(t, "orphans", func() Bonds { return someBonds(t) }),
 		Listeners: few(t, "listeners", func() Listener {
-			return Listener{Carriage{"unix", rapid.IntRange(0, 3).Draw(t, "place")}, 5, true, rapid.Bool().Draw(t, "keeps")}
+			return Listener{Carriage{"unix", rapid.IntRange(0, 3).Draw(t, "place")}, 5, true, rapid.Bool().Draw(t, "keeps"),
+				rapid.Bool().Draw(t, "begun")}
 		}),
 		Publication: publication,
 		Blob:        append(someBytes(t, "blob"), 'x'), Stats: [4]int64{1, 2, 3, 4},
