@@ -251,10 +251,11 @@ func because(ctx context.Context, err error) error {
 // An initiative is an attempt of our own.
 type initiative struct {
 	*attempt
-	want  string // the node that must answer; "": whichever does
-	at    Endpoint
-	early *headStart              // nil: there is none
-	met   func(peer string) error // may refuse the peer once its name is known; nil: none is refused
+	want    string // the node that must answer; "": whichever does
+	at      Endpoint
+	early   *headStart              // nil: there is none
+	confirm func() error            // is called once our name has gone out; an error ends the handshake. nil: nothing is called
+	met     func(peer string) error // may refuse the peer once its name is known; nil: none is refused
 }
 
 // open connects to an endpoint and does the handshake.
@@ -273,18 +274,14 @@ func (n *Node) open(ctx context.Context, i *initiative) (*Conn, error) {
 func (n *Node) initiator(ctx context.Context, i *initiative, opened func(*transport.Stream)) (*Conn, error) {
 	early := i.early
 	i.early = nil // also for a second attempt, under the name that the first one has given
-	if s := early.take(i.at.Addr); s != nil {
-		heard := false
-		c, err := n.initiateOver(ctx, i, s, func() {
-			if !heard {
-				heard = true
-				opened(s)
-			}
-		})
-		if err == nil || heard || ctx.Err() != nil {
+	if early != nil && early.query != nil {
+		if c, over, err := n.initiateAhead(ctx, i, early, opened); over {
 			return c, err
 		}
-		// Whoever accepted it did not wait, or has ended meanwhile: nothing is known of whoever listens now.
+	} else if s := early.take(i.at.Addr); s != nil {
+		if c, over, err := n.initiateEarly(ctx, i, s, opened); over {
+			return c, err
+		}
 	}
 	addr := i.at.Addr
 	if i.want != "" {

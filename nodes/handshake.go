@@ -22,6 +22,8 @@ type packets struct {
 	size  int // of the length
 	spoke func()
 
+	confirm func() error // is called before the first packet is read; nil: it has been, or nothing is to be called
+
 	relief *relief // accepts in our place if the peer is not quick; nil: it need not be
 
 	head [4]byte
@@ -40,6 +42,12 @@ func newPackets(ctx context.Context, s *transport.Stream) (*packets, error) {
 
 // ReadPacket reads one packet, which is valid until the next call.
 func (p *packets) ReadPacket() ([]byte, error) {
+	if confirm := p.confirm; confirm != nil {
+		p.confirm = nil
+		if err := confirm(); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.read(); err != nil {
 		return nil, p.cause(err)
 	}
@@ -117,7 +125,7 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative,
 	if err != nil {
 		return dist.Peer{}, err
 	}
-	p.spoke = spoke
+	p.spoke, p.confirm = spoke, i.confirm
 	self, over := n.self()
 	defer over()
 	return dist.Initiate(p, self, dist.InitiateOptions{

@@ -17,13 +17,13 @@ func TestHeadStartElsewhere(t *testing.T) {
 		return
 	}
 	address(t, [4]byte{192, 0, 2, 1})
-	testHeadStart(t, "192.0.2.1")
+	testHeadStart(t, "192.0.2.1", 0, false)
 }
 
 // A head start does not take the last descriptor: here the one with which to find that there is no port mapper.
 func TestHeadStartWithOneDescriptor(t *testing.T) {
 	old := newPlace(t, "127.0.0.1")
-	a := aheadOf(t, "127.0.0.1", old.port(), nil)
+	a := aheadOf(t, "127.0.0.1", 0, old.port(), nil)
 	a.cfg.Resolver.(*PortMapper).Client.Addr = port.Vacant(t)
 	next, err := os.Open(os.DevNull)
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ package nodes
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"net"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -67,18 +69,25 @@ func (p place) next() net.Conn {
 	return c
 }
 
-// closedUnused waits until a connection that nothing was sent over is closed.
-func (p place) closedUnused(c net.Conn) {
-	n, err := c.Read(make([]byte, 1))
-	require.Zero(p.t, n)
-	require.ErrorIs(p.t, err, io.EOF)
-	c.Close()
+// closed waits until a connection is closed over which nothing was sent but, perhaps, a name.
+func (p place) closed(c net.Conn, name string) {
+	defer c.Close()
+	sent, err := io.ReadAll(c)
+	require.NoError(p.t, err)
+	if name == "" {
+		require.Empty(p.t, sent)
+		return
+	}
+	require.Equal(p.t, len(sent), 2+int(binary.BigEndian.Uint16(sent)), "one packet")
+	who, err := dist.ParseName(sent[2:])
+	require.NoError(p.t, err)
+	require.Equal(p.t, name, who.Name)
 }
 
-// aheadOf makes alice, who knows that bob was at old when she asked the port mapper last.
-func aheadOf(t *testing.T, host string, old uint16, port func() uint16) *Node {
+// aheadOf makes alice, who knows that bob was at old when she asked the port mapper some time ago.
+func aheadOf(t *testing.T, host string, ago time.Duration, old uint16, port func() uint16) *Node {
 	p := &PortMapper{Client: epmd.Client{Addr: clerk(t, host, port)}}
-	p.ports.set("bob@"+host, old)
+	p.ports.set("bob@"+host, knownPort{port: old, asked: time.Now().Add(-ago)})
 	n, err := New(Config{Name: "alice@" + host, Cookie: "secret", Resolver: p})
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })
@@ -101,11 +110,15 @@ func bobAt(t *testing.T, host string, edit ...func(*Config)) (n *Node, port uint
 	return n, ap.Port()
 }
 
-// testHeadStart tests it with nodes at host.
-func testHeadStart(t *testing.T, host string) {
+// testHeadStart tests it with nodes at host. says tells whether alice sends her name before the port mapper has answered.
+func testHeadStart(t *testing.T, host string, ago time.Duration, says bool) {
+	said := ""
+	if says {
+		said = "alice@" + host
+	}
 	t.Run("there", func(t *testing.T) {
 		b, port := bobAt(t, host)
-		a := aheadOf(t, host, port, func() uint16 {
+		a := aheadOf(t, host, ago, port, func() uint16 {
 			awaitHandshakes(b, 1) // the port mapper waits until bob has accepted the connection
 			return port
 		})
@@ -121,56 +134,60 @@ func testHeadStart(t *testing.T, host string) {
 		b, port := bobAt(t, host)
 		old := newPlace(t, host)
 		made := make(chan net.Conn, 1)
-		a := aheadOf(t, host, old.port(), func() uint16 {
+		a := aheadOf(t, host, ago, old.port(), func() uint16 {
 			made <- old.next()
 			return port
 		})
 		_, err := a.Connect(soon(t), "bob@"+host)
 		require.NoError(t, err)
 		require.Equal(t, uint64(1), b.arrivals.Load(), "connections made")
-		old.closedUnused(<-made)
-		require.Equal(t, port, a.cfg.Resolver.(*PortMapper).ports.get("bob@"+host))
+		old.closed(<-made, said)
+		require.Equal(t, port, a.cfg.Resolver.(*PortMapper).ports.get("bob@"+host).port)
 	})
 	t.Run("port closed", func(t *testing.T) {
 		_, port := bobAt(t, host)
 		old := newPlace(t, host)
 		old.l.Close()
-		a := aheadOf(t, host, old.port(), func() uint16 { return port })
+		a := aheadOf(t, host, ago, old.port(), func() uint16 { return port })
 		_, err := a.Connect(soon(t), "bob@"+host)
 		require.NoError(t, err)
 	})
 	t.Run("gone", func(t *testing.T) {
 		old := newPlace(t, host)
 		made := make(chan net.Conn, 1)
-		a := aheadOf(t, host, old.port(), func() uint16 {
+		a := aheadOf(t, host, ago, old.port(), func() uint16 {
 			made <- old.next()
 			return 0
 		})
 		_, err := a.Connect(soon(t), "bob@"+host)
 		require.ErrorIs(t, err, epmd.ErrNotRegistered)
-		old.closedUnused(<-made)
+		old.closed(<-made, said)
 		require.Zero(t, a.cfg.Resolver.(*PortMapper).ports.get("bob@"+host))
 	})
 	t.Run("not there, nor the port mapper's", func(t *testing.T) {
 		old := newPlace(t, host)
 		old.l.Close()
-		a := aheadOf(t, host, old.port(), old.port)
+		a := aheadOf(t, host, ago, old.port(), old.port)
 		_, err := a.Connect(soon(t), "bob@"+host)
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	})
 	t.Run("slow port mapper", func(t *testing.T) {
 		b, port := bobAt(t, host)
-		a := aheadOf(t, host, port, func() uint16 {
+		a := aheadOf(t, host, ago, port, func() uint16 {
 			time.Sleep(staleStart + 100*time.Millisecond)
 			return port
 		})
 		_, err := a.Connect(soon(t), "bob@"+host)
 		require.NoError(t, err)
-		require.Equal(t, uint64(2), b.arrivals.Load(), "an old connection is not used")
+		if says {
+			require.Equal(t, uint64(1), b.arrivals.Load(), "bob does not wait for the name")
+		} else {
+			require.Equal(t, uint64(2), b.arrivals.Load(), "an old connection is not used")
+		}
 	})
 	t.Run("given up meanwhile", func(t *testing.T) { // by the process that has accepted it
 		b, port := bobAt(t, host, func(cfg *Config) { cfg.HandshakeTimeout = 100 * time.Millisecond })
-		a := aheadOf(t, host, port, func() uint16 {
+		a := aheadOf(t, host, ago, port, func() uint16 {
 			awaitHandshakes(b, 1)
 			awaitHandshakes(b, 0)
 			return port
@@ -181,10 +198,11 @@ func testHeadStart(t *testing.T, host string) {
 	})
 	t.Run("restarted meanwhile", func(t *testing.T) {
 		b, port := bobAt(t, host)
-		a := aheadOf(t, host, port, func() uint16 {
+		a := aheadOf(t, host, ago, port, func() uint16 {
 			if b.Err() == nil {
 				awaitHandshakes(b, 1)
 				b.Close()
+				time.Sleep(slowAnswer)
 				bobAt(t, host, func(cfg *Config) {
 					cfg.Listen = transport.FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(host), port))
 				})
@@ -194,9 +212,33 @@ func testHeadStart(t *testing.T, host string) {
 		_, err := a.Connect(soon(t), "bob@"+host)
 		require.NoError(t, err)
 	})
+	t.Run("another version", func(t *testing.T) {
+		b, port := bobAt(t, host)
+		a := aheadOf(t, host, ago, port, func() uint16 { return port })
+		ports := &a.cfg.Resolver.(*PortMapper).ports
+		was := ports.get("bob@" + host)
+		was.version5 = true
+		ports.set("bob@"+host, was)
+		c, err := a.Connect(soon(t), "bob@"+host)
+		require.NoError(t, err)
+		require.Equal(t, dist.Version6, c.Peer().Version)
+		require.NotZero(t, b.arrivals.Load())
+	})
+	t.Run("another node", func(t *testing.T) { // which has a connection with alice
+		_, port := bobAt(t, host)
+		carol, old := bobAt(t, host, func(cfg *Config) { cfg.Name = "carol@" + host })
+		a := aheadOf(t, host, ago, old, func() uint16 { return port })
+		c, err := a.ConnectAddr(soon(t), carol.Listeners()[0].Addr(), "carol@"+host)
+		require.NoError(t, err)
+		_, err = a.Connect(soon(t), "bob@"+host)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return carol.Stats().Connections == 1 && carol.shaking.Count() == 0 }, tooLong, tick)
+		require.NoError(t, c.Err())
+		require.NotNil(t, carol.Conn("alice@"+host))
+	})
 	t.Run("no time", func(t *testing.T) {
 		old := newPlace(t, host)
-		a := aheadOf(t, host, old.port(), old.port)
+		a := aheadOf(t, host, ago, old.port(), old.port)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err := a.Connect(ctx, "bob@"+host)
@@ -210,7 +252,7 @@ func testHeadStart(t *testing.T, host string) {
 	})
 	t.Run("a transport that counts", func(t *testing.T) { // as transport.Fault does
 		b, port := bobAt(t, host)
-		a := aheadOf(t, host, port, func() uint16 { return port })
+		a := aheadOf(t, host, ago, port, func() uint16 { return port })
 		a.cfg.Transport = transport.Fault(transport.TCP(), transport.FaultOptions{At: []transport.FaultAt{{Kind: transport.FaultRefuse, Conn: 1}}})
 		_, err := a.Connect(soon(t), "bob@"+host)
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
@@ -219,7 +261,7 @@ func testHeadStart(t *testing.T, host string) {
 	t.Run("node closes meanwhile", func(t *testing.T) {
 		old := newPlace(t, host)
 		made, closed := make(chan net.Conn, 1), make(chan struct{})
-		a := aheadOf(t, host, old.port(), func() uint16 {
+		a := aheadOf(t, host, ago, old.port(), func() uint16 {
 			made <- old.next()
 			<-closed
 			return old.port()
@@ -229,26 +271,29 @@ func testHeadStart(t *testing.T, host string) {
 		c := <-made
 		require.NoError(t, a.Close())
 		require.ErrorIs(t, <-failed, ErrClosed)
-		old.closedUnused(c)
+		old.closed(c, said)
 		close(closed)
 	})
 }
 
 // A node connects to where the peer was while it asks the port mapper, and believes the port mapper.
-func TestHeadStart(t *testing.T) { testHeadStart(t, "127.0.0.1") }
+func TestHeadStart(t *testing.T) {
+	t.Run("lately", func(t *testing.T) { testHeadStart(t, "127.0.0.1", 0, true) })
+	t.Run("long ago", func(t *testing.T) { testHeadStart(t, "127.0.0.1", freshAnswer, false) })
+}
 
 func TestKnownPorts(t *testing.T) {
 	var k knownPorts
 	require.Zero(t, k.get("a@b"))
 	k.forget("a@b")
 	for port := range uint16(maxKnownPorts + 10) {
-		k.set(string(rune('a'+port)), port+1)
-		require.Equal(t, port+1, k.get(string(rune('a'+port))))
+		k.set(string(rune('a'+port)), knownPort{port: port + 1})
+		require.Equal(t, port+1, k.get(string(rune('a'+port))).port)
 	}
 	require.Len(t, k.of, maxKnownPorts)
-	k.set("a@b", 1)
-	k.set("a@b", 2)
-	require.Equal(t, uint16(2), k.get("a@b"))
+	k.set("a@b", knownPort{port: 1})
+	k.set("a@b", knownPort{port: 2})
+	require.Equal(t, uint16(2), k.get("a@b").port)
 	k.forget("a@b")
 	require.Len(t, k.of, maxKnownPorts-1)
 }

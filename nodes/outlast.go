@@ -40,7 +40,13 @@ func (n *Node) outlast(ctx context.Context, tr transport.Transport, shake handsh
 	go func() {
 		o := outcome{err: errGoexit}
 		defer func() { done <- o }()
-		o.c, o.err = shake(func(s *transport.Stream) { stream <- s })
+		o.c, o.err = shake(func(s *transport.Stream) {
+			select { // only the last one counts
+			case <-stream:
+			default:
+			}
+			stream <- s
+		})
 	}()
 	over := func(o outcome) (*Conn, error) {
 		if o.err == errGoexit && len(stream) > 0 { // nobody else has closed it

@@ -108,6 +108,13 @@ func (n *Node) givesName(a *attempt) {
 	a.named = true
 }
 
+// givesNoName is called when whoever has got our name is not the peer.
+func (n *Node) givesNoName(a *attempt) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a.named = false
+}
+
 // comes tells whether the peer has proven itself in an attempt of its own, which is about to be a connection.
 func (p *peer) comes() bool {
 	return slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.proven })

@@ -158,7 +158,8 @@ func TestEmbeddedPortMapper(t *testing.T) {
 	})
 }
 
-// A node connects to where its peer was last while it asks the port mapper. A node that has that port by now is not bothered.
+// A node connects to where its peer was last, and says its name, while it asks the port mapper. A node that has that port by now is not
+// bothered.
 func TestHeadStart(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -197,5 +198,22 @@ func TestHeadStart(t *testing.T) {
 		require.Equal(t, said, other.Log())
 		require.Equal(t, "[]", other.Eval(t, "nodes(connected)"))
 		connect(is.Name())
+
+		// Nor is it if it has a connection with this node already.
+		at, err = transport.AddrPort(addrOf(t, is))
+		require.NoError(t, err)
+		is.Stop(t)
+		only = strconv.Itoa(int(at.Port()))
+		other = start(t, r, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "inet_dist_listen_min", only, "inet_dist_listen_max", only}})
+		c, err := n.Connect(background(t), other.Name())
+		require.NoError(t, err)
+		is = start(t, r, otp.Options{EpmdPort: port, Name: was.Name()})
+		said = other.Log()
+		connect(is.Name())
+		two, err := c.Call(background(t), "erlang", "+", 1, 1)
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(2), two)
+		require.Equal(t, said, other.Log())
+		require.NoError(t, c.Close())
 	})
 }
