@@ -33,7 +33,7 @@ func TestWriteOfCompressingPluginWaits(t *testing.T) {
 			left := newMess()
 			t.Cleanup(func() { left.cleanUp(t) })
 			defer close(left.release)
-			s := newSuite(always(m.make(left), loopback()), generous())
+			s := newSuite(always(m.make(left), loopback()), limits{patience: 3 * time.Second, watchdog: 30 * time.Second, tries: 1, starved: 3})
 			s.rules = slices.DeleteFunc(s.rules, func(r rule) bool { return r.name != m.rule && r.try != nil })
 			require.Error(t, s.check())
 		})
