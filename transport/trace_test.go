@@ -340,12 +340,15 @@ func TestTraceOrder(t *testing.T) {
 	})
 }
 
+// After each of these what was read is in the file, in a bubble.
+var catchUps = map[string]func(c *Capture) error{
+	"Flush": (*Capture).Flush,
+	"soon":  func(*Capture) error { time.Sleep(3 * captureDelay); return nil },
+}
+
 // What is read while a write is blocked is in the file after Flush, and also without it, soon. The write comes later, at a later time.
 func TestCaptureBesideBlockedWrite(t *testing.T) {
-	for name, catchUp := range map[string]func(c *Capture) error{
-		"Flush": (*Capture).Flush,
-		"soon":  func(*Capture) error { time.Sleep(3 * captureDelay); return nil },
-	} {
+	for name, catchUp := range catchUps {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var file bytes.Buffer
@@ -385,10 +388,7 @@ func TestCaptureBesideBlockedWrite(t *testing.T) {
 // Half of a handshake's packet is in the file after Flush, and also without it, soon; the packets after that one are segments of their own
 // again.
 func TestCaptureHalfOfHandshake(t *testing.T) {
-	for name, catchUp := range map[string]func(c *Capture) error{
-		"Flush": (*Capture).Flush,
-		"soon":  func(*Capture) error { time.Sleep(3 * captureDelay); return nil },
-	} {
+	for name, catchUp := range catchUps {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var file bytes.Buffer
