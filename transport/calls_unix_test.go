@@ -120,18 +120,7 @@ func TestExitsLeaveNothingOpen(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			kept := true
-			defer func() {
-				if kept {
-					_ = closeFD(fd)
-				}
-			}()
-			moved, err := tr.Import(fd, nil)
-			if err != nil {
-				return err
-			}
-			kept = false
-			return moved.Close()
+			return lend(fd, func() (io.Closer, error) { return tr.Import(fd, nil) })
 		}},
 		{"ImportListener", func(tr Transport) error {
 			l, err := TCP().Listen(loopback(), 0)
@@ -143,18 +132,7 @@ func TestExitsLeaveNothingOpen(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			kept := true
-			defer func() {
-				if kept {
-					_ = closeFD(fd)
-				}
-			}()
-			moved, err := tr.ImportListener(fd)
-			if err != nil {
-				return err
-			}
-			kept = false
-			return moved.Close()
+			return lend(fd, func() (io.Closer, error) { return tr.ImportListener(fd) })
 		}},
 	} {
 		for _, callback := range []string{"GetFD", "Listen", "Connect", "Import", "LocalAddr"} {
@@ -199,4 +177,20 @@ func exiting(t *testing.T, callback string, at int32) (Transport, *atomic.Int32)
 	tr, err := New(cb, nil)
 	require.NoError(t, err)
 	return tr, calls
+}
+
+// lend lets take have a descriptor, and closes it unless take succeeds.
+func lend(fd int, take func() (io.Closer, error)) error {
+	lent := false
+	defer func() {
+		if !lent {
+			_ = closeFD(fd)
+		}
+	}()
+	taken, err := take()
+	if err != nil {
+		return err
+	}
+	lent = true
+	return taken.Close()
 }
