@@ -38,6 +38,16 @@ func talkative(t testing.TB) transport.Transport {
 	return tr
 }
 
+// keyed is TCP whose state has keys in it.
+func keyed(t *testing.T, export func() []byte) transport.Transport {
+	cb := transport.TCPCallbacks()
+	cb.Name = "keyed"
+	cb.Export = func(int) ([]byte, error) { return export(), nil }
+	tr, err := transport.New(cb, nil)
+	require.NoError(t, err)
+	return tr
+}
+
 // Neither the end of a connection in the old process, nor a Discard in the new one, sends anything to the peer.
 func TestMoveSaysNothing(t *testing.T) {
 	w := newWorld(t, "tcp")
@@ -66,15 +76,11 @@ func TestMoveSaysNothing(t *testing.T) {
 func TestExportedKeysAreCleared(t *testing.T) {
 	keys := []byte("the keys of the session")
 	var exports [][]byte
-	cb := transport.TCPCallbacks()
-	cb.Name = "keyed"
-	cb.Export = func(int) ([]byte, error) {
+	tr := keyed(t, func() []byte {
 		exports = append(exports, bytes.Clone(keys))
-		return exports[len(exports)-1], nil
-	}
+		return exports[len(exports)-1]
+	})
 	w := newWorld(t, "tcp")
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
 	_, l := w.listening("peer")
 	go func() { _, _ = l.Accept(w.ctx()) }()
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Transport = tr })
@@ -129,11 +135,7 @@ func TestExportedKeysAreCleared(t *testing.T) {
 // The new process, too, erases the keys from the state that it was given, once it goes on; until then it may have to stage the state again.
 func TestGivenKeysAreCleared(t *testing.T) {
 	keys := []byte("the keys of the session")
-	cb := transport.TCPCallbacks()
-	cb.Name = "keyed"
-	cb.Export = func(int) ([]byte, error) { return bytes.Clone(keys), nil }
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
+	tr := keyed(t, func() []byte { return bytes.Clone(keys) })
 	w := newWorld(t, "tcp")
 	_, l := w.listening("peer")
 	go func() { _, _ = l.Accept(w.ctx()) }()

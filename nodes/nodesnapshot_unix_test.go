@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/nodes/internal/states"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // A countdown is a context that ends when it has been asked for its error some times.
@@ -77,15 +76,11 @@ func TestSnapshotGivesUp(t *testing.T) {
 // Erasing the keys of a state takes no longer if there are many messages in it.
 func TestClearKeysOfLargeState(t *testing.T) {
 	keys := []byte("the keys of the session")
-	cb := transport.TCPCallbacks()
-	cb.Name = "keyed"
-	cb.Export = func(int) ([]byte, error) { return bytes.Clone(keys), nil }
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
+	tr := keyed(t, func() []byte { return bytes.Clone(keys) })
 	w := newWorld(t, "tcp")
 	w.started("peer")
 	n := w.started("front", func(c *Config) { c.Transport = tr })
-	_, err = n.Connect(w.ctx(), "peer@test")
+	_, err := n.Connect(w.ctx(), "peer@test")
 	require.NoError(t, err)
 	b := box(t, n)
 	fill(b, 10_000)

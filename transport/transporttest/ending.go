@@ -136,7 +136,7 @@ func closeWrite(t *trial) {
 // tls.Conn does in the midst of a record.
 func closeWriteEndsWrite(t *trial) {
 	client, server := t.pair()
-	p := pattern(84)
+	p := pattern(85)
 	v := p.vector(64)
 	write := begin(t, "a Writev beside CloseWrite", func() (int64, error) { return client.Writev(context.Background(), v...) })
 	if write.endsWithin(2 * short) {
