@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // A peer is the registered process with which other programs test and measure this node. Terms that it sends back are not decoded, so
@@ -57,6 +58,10 @@ func (p *peer) stop(ctx context.Context) {
 
 // take handles a message on its connection's own goroutine. A message that it does not understand is logged and dropped.
 func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
+	if m.Op == dist.OpExit { // a client that was linked has ended
+		m.Release()
+		return
+	}
 	c := m.Conn()
 	if call, ok := self.CallOf(m); ok { // gen_server:call(peer, T) is answered with {ok, T}
 		size := jobSize + termSize*len(m.Payload)

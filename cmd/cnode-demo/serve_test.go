@@ -85,6 +85,21 @@ func TestServeAnswers(t *testing.T) {
 	require.Contains(t, errOut, "no node of that name is registered")
 }
 
+// The end of a linked client is nothing to complain about.
+func TestServeLinkedClientEnds(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1", "--log-level", "debug")
+	n := w.node("client")
+	where, err := n.RPC(t.Context(), s.name, "erlang", "whereis", ei.Atom("peer"))
+	require.NoError(t, err)
+	linked, a := newClient(t, n, s), newClient(t, n, s)
+	require.NoError(t, linked.box.Link(t.Context(), where.(ei.Pid)))
+	linked.box.Exit(ei.Atom("crash"))
+	a.send(ei.Atom("echo"), a.me(), ei.Atom("still there"))
+	require.Equal(t, ei.Atom("still there"), a.receive())
+	require.NotContains(t, s.terminate(syscall.SIGTERM), "not understood")
+}
+
 func TestServePeer(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1", "--log-level", "debug")
