@@ -34,6 +34,7 @@ func runMapper(ctx context.Context, o *options, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	survivePipe()
 	_, relaxed := os.LookupEnv("ERL_EPMD_RELAXED_COMMAND_CHECK")
 	m, err := startMapper(ctx, &epmd.Server{Relaxed: relaxed, Logger: o.logger(errOut)}, addrs...)
 	if err != nil {

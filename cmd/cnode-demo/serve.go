@@ -86,6 +86,7 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	if err := errors.Join(o.check(), o.polling.check(), o.workers.check(o)); err != nil {
 		return err
 	}
+	survivePipe()
 	switch {
 	case nodes.IsWorker():
 		return serveWorker(ctx, o, errOut)

@@ -76,7 +76,6 @@ func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel
 
 // take makes this process the owner of what the process at the other end of the channel has, or fails.
 func (h *heir) take(ctx context.Context, ch *handoff.Channel) error {
-	survivePipe()
 	taken, err := h.acceptance().Take(ctx, ch)
 	err = errors.Join(err, ch.Close())
 	if taken.Owns && err != nil { // the node is this process's now, and runs
@@ -86,7 +85,7 @@ func (h *heir) take(ctx context.Context, ch *handoff.Channel) error {
 	return err
 }
 
-// survivePipe lets this process live on when nothing reads its standard output any more: connections depend on it.
+// survivePipe lets this process live on when nothing reads its standard output or error any more: connections depend on it.
 func survivePipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // surviveTerminal lets this process live on after its terminal has gone. The system also sends SIGHUP when the previous process ends while
