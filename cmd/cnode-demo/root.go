@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -30,6 +31,10 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
+// sameSignal is how long further signals count as the first one: timeout(1), and others that signal both a process and its group, send it
+// twice.
+const sameSignal = 200 * time.Millisecond
+
 // run is the whole program: the exit code for a command line.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
@@ -38,7 +43,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(sameSignal, stop) })() // a second signal ends the program at once
 	printed := &output{to: out}
 	cmd := newRoot()
 	cmd.SetArgs(args)

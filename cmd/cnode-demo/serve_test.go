@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -306,6 +307,26 @@ func TestServeEndIsBounded(t *testing.T) {
 	s := w.serve("serve", "--name", "served@127.0.0.1")
 	w.slowClient(s.name)
 	require.Contains(t, s.terminate(syscall.SIGTERM), "cut off what was still running after 5s")
+}
+
+// A signal that comes twice, as timeout sends it, is one signal. Another one ends the program at once.
+func TestServeSignalledTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1")
+	w.slowClient(s.name)
+	for range 2 {
+		require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+		time.Sleep(sameSignal / 10)
+	}
+	select {
+	case <-s.ended:
+		require.FailNow(t, "it ended", "%v", s.cmd.ProcessState)
+	case <-time.After(2 * sameSignal):
+	}
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	s.await()
+	require.Equal(t, -1, s.cmd.ProcessState.ExitCode(), "%v", s.cmd.ProcessState)
 }
 
 func TestServeNames(t *testing.T) {
