@@ -105,9 +105,30 @@ func writeCerts(dir string, hosts []string, now time.Time) error {
 		return err
 	}
 	encode := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	return errors.Join(
-		writeNew(filepath.Join(dir, caFile), encode("CERTIFICATE", ca)), writeNew(filepath.Join(dir, nodeFile), encode("CERTIFICATE", node)),
-		writeNew(filepath.Join(dir, keyFile), encode("PRIVATE KEY", key)), writeNew(filepath.Join(dir, confFile), optionFile(dir)))
+	return writeAll(dir, []file{
+		{caFile, encode("CERTIFICATE", ca)}, {nodeFile, encode("CERTIFICATE", node)}, {keyFile, encode("PRIVATE KEY", key)},
+		{confFile, optionFile(dir)},
+	})
+}
+
+// A file is one to be made.
+type file struct {
+	name    string
+	content []byte
+}
+
+// writeAll writes files that are not there yet: all of them, or none, since some alone are of no use, and in the way of the next certs.
+func writeAll(dir string, files []file) (err error) {
+	for i, f := range files {
+		if err = writeNew(filepath.Join(dir, f.name), f.content); err == nil {
+			continue
+		}
+		for _, made := range files[:i] {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, made.name)))
+		}
+		return err
+	}
+	return nil
 }
 
 // certsDir makes the directory, or checks that no other user could exchange the files in it, and that none of them exists yet.
@@ -158,14 +179,17 @@ func issue(hosts []string, now time.Time) (ca, node, key []byte, err error) {
 	return authority.Raw, issued.Raw, key, err
 }
 
-// writeNew writes a file that is not there yet.
+// writeNew writes a file that is not there yet: all of it, or there is none.
 func writeNew(path string, content []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(content)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // certificate makes a key and its certificate, signed by ca, or by itself.
