@@ -290,15 +290,17 @@ func dialControl(ctx context.Context, name string) (*handoff.Channel, error) {
 // ownFile is the path by which this program was started, if the path still leads to it: if the path is a link that is changed later, the
 // new target is used. Otherwise it is the program's own file.
 func ownFile() string {
-	self, err := os.Executable()
-	if err != nil {
-		return os.Args[0]
-	}
 	called, err := exec.LookPath(os.Args[0])
 	if err == nil {
 		called, err = filepath.Abs(called)
 	}
-	if err != nil {
+	self, unknown := os.Executable() // without /proc it is
+	switch {
+	case unknown != nil && err != nil:
+		return os.Args[0]
+	case unknown != nil:
+		return called
+	case err != nil:
 		return self
 	}
 	one, err1 := os.Stat(self)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -49,4 +50,16 @@ func TestUpgradeToFileInPlace(t *testing.T) {
 			require.True(t, os.SameFile(newest, running(pid)))
 		})
 	}
+}
+
+// Where there is no /proc, a program that was started by its name alone is found as the shell has found it.
+func TestUpgradeWithoutProc(t *testing.T) {
+	hidden := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /proc && exec "$@"`, "sh"}
+	if out, err := exec.Command(hidden[0], append(hidden[1:], "true")...).CombinedOutput(); err != nil {
+		t.Skipf("/proc cannot be hidden: %v: %s", err, out)
+	}
+	w := newWorld(t, 0)
+	w.env = append(w.env, "PATH="+filepath.Dir(program)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	s := w.successive(nil, append(hidden, filepath.Base(program), "serve", "--name", "up@127.0.0.1")...)
+	s.upgrade(s.cmd.Process.Pid)
 }
