@@ -65,8 +65,11 @@ func newControl(o *options, w whole) *control {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	if o.virtual.trace != "" {
+	switch {
+	case o.virtual.trace != "":
 		c.fixed = errors.New("serve writes a --trace, which cannot go on in another process")
+	case os.Getpid() == 1: // all other processes would end with this one
+		c.fixed = errors.New("serve is process 1, whose end is the end of its container: replace the container")
 	}
 	return c
 }

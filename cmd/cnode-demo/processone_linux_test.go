@@ -1,0 +1,23 @@
+package main
+
+import (
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A serve that is process 1 is not handed over: everything in its container would end with the old process, the new one too.
+func TestProcessOneStays(t *testing.T) {
+	contained := []string{"unshare", "--pid", "--fork", "--kill-child"}
+	if out, err := exec.Command(contained[0], append(contained[1:], "true")...).CombinedOutput(); err != nil {
+		t.Skipf("no namespace of processes: %v: %s", err, out)
+	}
+	w := newWorld(t, 0)
+	s := w.successive(nil, append(contained, program, "serve", "--name", "one@127.0.0.1")...)
+	_, errOut := w.fail("upgrade", s.name)
+	require.Contains(t, errOut, "serves on: serve is process 1, whose end is the end of its container")
+	_, errOut = w.fail("serve", "--takeover", "--name", s.name)
+	require.Contains(t, errOut, "serve is process 1")
+	require.Equal(t, "pong\n", w.succeed("ping", s.name))
+}
