@@ -64,9 +64,7 @@ func (cfg *Config) Activate() error {
 	if _, again := cfg.Transport.(*activated); again {
 		return nil
 	}
-	if cfg.Transport == nil {
-		cfg.Transport = transport.TCP()
-	}
+	cfg.completeTransport()
 	given := os.Getenv("LISTEN_FDS")
 	count, err := strconv.Atoi(given)
 	if err != nil || count < 1 {

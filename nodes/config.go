@@ -187,14 +187,8 @@ func (cfg *Config) completeName() error {
 // completeTransports fills in the defaults, and adds the transports of Also to Transports, where those of handed-over connections are
 // found.
 func (cfg *Config) completeTransports() error {
+	cfg.completeTransport()
 	dir, inDir := cfg.Resolver.(SocketDir)
-	switch {
-	case cfg.Transport != nil:
-	case inDir:
-		cfg.Transport = transport.Unix()
-	default:
-		cfg.Transport = transport.TCP()
-	}
 	if inDir && cfg.Listen == nil && cfg.Name != "" && cfg.Transport.Name() == transport.Unix().Name() {
 		var err error
 		if cfg.Listen, err = dir.Addr(cfg.Name); err != nil {
@@ -214,6 +208,18 @@ func (cfg *Config) completeTransports() error {
 		}
 	}
 	return nil
+}
+
+// completeTransport fills in the default of Transport.
+func (cfg *Config) completeTransport() {
+	_, inDir := cfg.Resolver.(SocketDir)
+	switch {
+	case cfg.Transport != nil:
+	case inDir:
+		cfg.Transport = transport.Unix()
+	default:
+		cfg.Transport = transport.TCP()
+	}
 }
 
 // completeFlags fills in the default, and refuses flags that promise what a node does not do.

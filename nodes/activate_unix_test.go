@@ -1,0 +1,51 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/sockdir"
+)
+
+const activatedVariable = "CNODE_TEST_ACTIVATED"
+
+// A node that has only a SocketDir uses a UNIX socket that the service manager has opened.
+func TestActivateInSocketDir(t *testing.T) {
+	dir := SocketDir(sockdir.New(t))
+	at, err := dir.Addr("up@host")
+	require.NoError(t, err)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: at.String()[len("unix:"):], Net: "unix"})
+	require.NoError(t, err)
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	defer f.Close()
+	c := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -test.run='^TestActivatedSide$'`, os.Args[0])
+	c.Env = append(os.Environ(), activatedVariable+"="+string(dir))
+	c.ExtraFiles = []*os.File{f}
+	out, err := c.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+// TestActivatedSide is the process of TestActivateInSocketDir that is activated.
+func TestActivatedSide(t *testing.T) {
+	dir := os.Getenv(activatedVariable)
+	if dir == "" {
+		t.Skip("run by TestActivateInSocketDir")
+	}
+	cfg := Config{Name: "up@host", Cookie: "c", Resolver: SocketDir(dir)}
+	require.NoError(t, cfg.Activate())
+	n, err := New(cfg)
+	require.NoError(t, err)
+	defer n.Close()
+	require.NoError(t, n.Start(context.Background()))
+	require.Equal(t, "unix:"+dir+"/up@host", n.Listeners()[0].Addr().String())
+}
