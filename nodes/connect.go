@@ -37,7 +37,7 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 	at := Endpoint{Addr: addr}
 	if name == "" {
 		c, err := n.connectAnyone(ctx, at)
-		return c, wrap("connect", addr.String(), err)
+		return c, wrap("connect", addrText(addr), err)
 	}
 	c, fresh, err := n.dial(ctx, name, &at, false)
 	if err == nil && !fresh {

@@ -92,6 +92,10 @@ func TestConnectAddr(t *testing.T) {
 	require.Error(t, err)
 	require.NoError(t, c.Err())
 	require.NoError(t, b.Conn("alice@test").Err())
+	for _, name := range []string{"", "carol@test"} {
+		_, err = a.ConnectAddr(w.ctx(), nil, name)
+		require.ErrorIs(t, err, syscall.EAFNOSUPPORT, "no address, %q", name)
+	}
 }
 
 func TestWrongCookie(t *testing.T) {
