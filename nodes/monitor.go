@@ -53,7 +53,7 @@ func (b *Mailbox) monitorNow(ctx context.Context, t target) (ei.Ref, error) {
 // monitor makes a monitor over the given connection or, if over is nil, over the one to the target's node.
 func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn) error {
 	if _, err := ei.AppendAtom(nil, t.name); err != nil {
-		return wrap("monitor", t.node, err)
+		return wrap("monitor", t.node, &dist.ControlError{Op: dist.OpMonitorP, Offset: -1, Field: "ToName", Err: err})
 	}
 	if over == nil {
 		// First of all: the end of an old connection, while it is being dealt with, would break a monitor that is already noted.

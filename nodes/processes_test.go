@@ -11,7 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// Register refuses a mailbox of another node, and the empty name; a name that cannot be an atom cannot be sent to.
+// Register refuses a mailbox of another node, and the empty name; a name that cannot be an atom can be neither sent to, nor monitored or called.
 func TestNamesAreOfTheNode(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, other := w.started("alice"), w.started("bob")
@@ -24,6 +24,10 @@ func TestNamesAreOfTheNode(t *testing.T) {
 		for _, node := range []string{"alice@test", "bob@test"} {
 			var e *dist.ControlError
 			require.ErrorAs(t, b.SendName(w.ctx(), node, name, "hi"), &e, "%s: %.5q", node, name)
+			_, err := b.MonitorName(w.ctx(), node, name)
+			require.ErrorAs(t, err, &e, "%s: %.5q", node, name)
+			_, err = a.CallName(w.ctx(), node, name, "hi")
+			require.ErrorAs(t, err, &e, "%s: %.5q", node, name)
 		}
 	}
 	require.NoError(t, b.SendName(w.ctx(), "alice@test", "nobody", "hi"))
