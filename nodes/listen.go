@@ -48,7 +48,11 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	if n.Name() == "" {
 		return nil, wrap("listen", "", ErrUnnamed)
 	}
-	if err := n.unfrozen(ctx); err != nil {
+	err := n.unfrozen(ctx)
+	if err == nil {
+		err = n.Err() // before another process's listener at that address can be met
+	}
+	if err != nil {
 		return nil, wrap("listen", "", err)
 	}
 	tl, err := tr.Listen(addr, 0)

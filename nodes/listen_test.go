@@ -94,3 +94,16 @@ func TestRelief(t *testing.T) {
 		require.True(t, p.slow.Load())
 	})
 }
+
+// A node that is closed says so, though somebody else has the address by now.
+func TestListenAfterClose(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a, l := w.listening("alice")
+	at := l.Addr()
+	require.NoError(t, a.Close())
+	other, err := w.tr.Listen(at, 0)
+	require.NoError(t, err)
+	defer other.Close()
+	_, err = a.Listen(w.ctx(), at)
+	require.ErrorIs(t, err, ErrClosed)
+}
