@@ -19,6 +19,9 @@ import (
 // go down; a connection on demand (Mailbox.Send and the like) is made to its end all the same. A peer that has a connection from another
 // program of this name, an earlier process say, gives it up for the new one: programs that run at the same time need different names. It is
 // ei_connect, which fails in that case.
+//
+// Other errors are those of the Resolver, the transport and the handshake (package dist), ErrHandshakeTimeout, and ctx's. They are not
+// ErrNoConnection, which is for methods that connect on demand.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	c, fresh, err := n.dial(ctx, name, nil, false)
 	if err == nil && !fresh {

@@ -31,7 +31,8 @@ type FrozenConn struct {
 // While Freeze waits for functions and requests it reads the connection intermittently, as Node.Freeze does, since they may wait for the
 // peer. A function or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later
 // (NoReply, CallOf) is the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError,
-// before anything has changed; while another Freeze is in progress the error is handoff.ErrBusy. After an error everything goes on.
+// before anything has changed; while another Freeze is in progress the error is handoff.ErrBusy, in a node with workers
+// errors.ErrUnsupported, once Shutdown has begun to end the connection ErrClosed. After an error everything goes on.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)

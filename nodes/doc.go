@@ -70,7 +70,8 @@
 // It does not wait for the other process to receive. A method that takes no context may wait for the end of a freeze as well; if it waits
 // for anything else, its comment says so. Most errors are wrapped in an *[Error]. Test for them with errors.Is and errors.As; they are
 //
-//	ErrNoConnection             a connection could not be made; what the Resolver, the transport or the handshake said is wrapped beside it
+//	ErrNoConnection             a connection on demand could not be made; what the Resolver, transport or handshake said is beside it
+//	dist.ErrInvalidName         no node can have that name, a pid's or a reference's node neither; nothing was tried
 //	ErrHandshakeTimeout         beside ErrNoConnection: Config.HandshakeTimeout is over. It is context.DeadlineExceeded, too, also if ctx goes on
 //	those of Conn.Err           the connection has ended, perhaps during the wait
 //	those of Mailbox.Err        the mailbox whose method was called has ended: *ExitError or ErrMoved

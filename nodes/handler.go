@@ -28,8 +28,8 @@ const maxNested = 20_000
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached only by its pid. Of the options only
 // TrapExit counts. A panic ends the process with reason {go_panic, Text}; so does runtime.Goexit, which also ends the goroutine of a sender
-// on this node. Mailbox.Close ends it. If you start the node, call Handle in Config.Setup or after Start: a process fixes the creation
-// (ErrTooLate).
+// on this node. Mailbox.Close ends it. The errors for the name are those of Register. If you start the node, call Handle in Config.Setup or
+// after Start: a process fixes the creation (ErrTooLate).
 func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
 	if h == nil {
 		return nil, wrap("handle", name, errors.New("the Handler is nil"))

@@ -281,9 +281,9 @@ func (b *Mailbox) Close() error {
 	return nil
 }
 
-// Exit ends the process: its names become free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
-// counts. Exit waits while the node is frozen, while a connection to a node that has to be told is frozen, and while such a node, if it
-// reads at all, has 64 MiB of such signals still to read.
+// Exit ends the process: its names become free, linked processes get an exit signal, monitors a DOWN, with reason (unencodable_reason if it
+// cannot be encoded). Only the first call counts. Exit waits while the node is frozen, while a connection to a node that has to be told is
+// frozen, and while such a node, if it reads at all, has 64 MiB of such signals still to read.
 func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, extent{})() }
 
 // exit is Exit without the wait for room, which is left to wait. The signals for the processes of asker go out, in their turn, before exit

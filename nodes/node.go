@@ -200,7 +200,7 @@ func (n *Node) connections() []*Conn {
 // Done is closed when the node begins to close.
 func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }
 
-// Err is why the node closed: ErrClosed after Close or Shutdown; nil while it lives.
+// Err is why the node closed: ErrClosed after Close or Shutdown, ErrMoved when it goes on in another process; nil while it lives.
 func (n *Node) Err() error {
 	if n.ctx.Err() == nil {
 		return nil

@@ -43,8 +43,9 @@ var ErrReplied = errors.New("the call has its reply already")
 // errUnencodable: a Go value that cannot be encoded.
 var errUnencodable = errors.New("the result is no term")
 
-// Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid. If you start
-// the node, call Serve in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
+// Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid. The errors
+// for the name are those of Register. If you start the node, call Serve in Config.Setup or after Start: a process fixes the creation
+// (ErrTooLate).
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
 	b, err := n.register(name, nil, o, func(b *Mailbox) { b.serves = true })
 	if err != nil {

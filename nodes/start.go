@@ -131,7 +131,8 @@ func (n *Node) listenAddr() transport.Addr {
 	return transport.FromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
 }
 
-// Listeners lists the node's open listeners, in the order in which they were opened.
+// Listeners lists the node's open listeners, in the order in which they were opened. One that has broken (Listener.Done) is among them
+// until its Close.
 func (n *Node) Listeners() []*Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()

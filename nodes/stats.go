@@ -20,7 +20,7 @@ type Stats struct {
 	HandshakesFailed int64       // started by peers
 	Malformed        int64       // frames and control messages that ended their connection, and skipped signals in the name of a third node
 	Undeliverable    int64       // messages to processes or names that do not exist, or take none; they are dropped, as in a BEAM
-	Mailboxes        int         // open
+	Mailboxes        int         // processes: net_kernel and rex, those of calls in progress and of spawned functions, included
 	Calls            int         // functions that run for callers of other nodes, or of this one: places of Config.MaxCalls
 	CallsWaiting     int         // those that wait for a place
 	Peers            []PeerStats // one per connection, in no particular order
