@@ -225,6 +225,19 @@ func TestReceiveFrom(t *testing.T) {
 	require.Equal(t, transport.UnixAddr(""), from)
 }
 
+// On a connection there is only one receiver: an address is not ignored.
+func TestSendToOnConnection(t *testing.T) {
+	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET} {
+		a, b := connPair(t, kind)
+		require.ErrorIs(t, a.SendTo(soon(t), transport.UnixAddr("/nobody"), []byte("x")), syscall.EISCONN)
+		require.NoError(t, a.SendTo(soon(t), nil, []byte("y")))
+		p := make([]byte, 2)
+		n, err := b.Receive(soon(t), p, nil, 0)
+		require.NoError(t, err)
+		require.Equal(t, "y", string(p[:n]))
+	}
+}
+
 func TestReceivePacket(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {

@@ -34,7 +34,7 @@ func (c *Conn) Send(ctx context.Context, p []byte, fds ...int) error {
 
 // SendTo is Send on a datagram socket to an address; nil is the one that the socket is connected to. It waits while the receiver's queue is
 // full, and has the errors of Send: ENOENT or ECONNREFUSED if no socket has the address, EINVAL if the address is not that of a UNIX
-// socket.
+// socket, EISCONN for an address on a connection.
 func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...int) error {
 	return c.send(ctx, to, nil, p, fds)
 }
@@ -157,7 +157,13 @@ func (c *Conn) prepare(to transport.Addr, head, p []byte, fds []int) error {
 	o := &c.out
 	o.head, o.p, o.n, o.err = head, p, 0, nil
 	o.put(fds)
-	return o.address(to)
+	if err := o.address(to); err != nil {
+		return err
+	}
+	if to != nil && c.kind == syscall.SOCK_SEQPACKET { // Linux would ignore the address
+		return syscall.EISCONN
+	}
+	return nil
 }
 
 func sendable(fds []int) error {
