@@ -6,7 +6,7 @@ import (
 	"net"
 )
 
-// Errors that callers may act on; test with errors.Is. Each comes wrapped in an *Error.
+// Errors that callers may act on; test with errors.Is. Those of Client, Registered and Keeper come wrapped in an *Error.
 var (
 	// ErrNoPortMapper: the connection was refused, nobody listens there.
 	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon), run an embedded one (PortMapper.Embed of package nodes), or set " +

@@ -129,7 +129,7 @@ func (k *Keeper) Err() error {
 }
 
 // Close gives the name up and ends the Keeper, and waits for the port mapper as Registered.Close does. It waits for an attempt in progress
-// to be broken off, and for Notify. It may be called more than once; the error is always nil.
+// to be broken off, for Notify, and while the Keeper is frozen. It may be called more than once; the error is always nil.
 func (k *Keeper) Close() error {
 	k.cancel()
 	<-k.done

@@ -40,8 +40,9 @@ type keeperState struct {
 	Held         bool // with a descriptor
 }
 
-// Freeze stops the Keeper: the name stays registered, and is not watched. It breaks off an attempt to register again, and waits for Notify
-// as long as ctx lasts. A connection without a descriptor, as from the caller's own Client.Dial, is errors.ErrUnsupported.
+// Freeze stops the Keeper: the name stays registered, and is not watched. It breaks off an attempt to register again, and waits for Notify,
+// and for the end of another freeze, as long as ctx lasts. A connection without a descriptor, as from the caller's own Client.Dial, is
+// errors.ErrUnsupported; net.ErrClosed after Close, or once another process has the Keeper.
 func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 	fail := func(err error) (*FrozenKeeper, error) {
 		return nil, &Error{Op: "freeze", Name: k.reg.Name, Err: err}

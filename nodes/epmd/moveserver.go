@@ -48,7 +48,7 @@ type sessionState struct {
 
 // Freeze stops the server between two bytes. Requests that can be answered within 200 ms are answered first; then only registrations move,
 // and Release closes the other connections. It waits as long as ctx lasts. A listener or registration without a descriptor is
-// errors.ErrUnsupported.
+// errors.ErrUnsupported. A server that is frozen already is an error; one that has ended gives what Serve has returned.
 func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 	s.mu.Lock()
 	switch {

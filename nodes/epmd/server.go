@@ -122,7 +122,7 @@ func (s *Server) Close() error {
 }
 
 // Shutdown closes the listeners, waits until requests have been answered, for a silent connection up to PacketTimeout, and then closes the
-// registrations. When ctx ends first it acts as Close, and returns ctx's error.
+// registrations. When ctx ends first it acts as Close, and returns ctx's error. Either waits while the server is frozen.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.end(ErrServerClosed)
 	answered := make(chan struct{})
