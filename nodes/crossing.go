@@ -29,7 +29,8 @@ type crossMonitor struct {
 // It is false if the end of the branch has been dealt with already: then the peer would not be told of the end of the link or monitor.
 func (c *Conn) note(m *Message, inward bool) bool {
 	switch m.Op {
-	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit:
+	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit,
+		dist.OpSpawnReply:
 	default:
 		return true
 	}
@@ -45,6 +46,10 @@ func (c *Conn) note(m *Message, inward bool) bool {
 	switch {
 	case m.Op == dist.OpLink:
 		c.crossed.link(l)
+	case m.Op == dist.OpSpawnReply:
+		if pid, ok := spawnedBy(m); ok && m.Flags&dist.SpawnLinked != 0 {
+			c.crossed.link(crossing{pid, m.To})
+		}
 	case m.Op == dist.OpUnlinkID || m.Op == dist.OpUnlink || m.Op == dist.OpExit:
 		delete(c.crossed.links, l)
 	case inward && m.Op == dist.OpMonitorP: // monitors that the other worker's processes have, that worker knows itself

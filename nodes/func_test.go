@@ -367,3 +367,73 @@ func held() int {
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
+
+// The link and the monitor that a SPAWN_REQUEST of this node has asked for begin with the SPAWN_REPLY: how the new process ends is heard,
+// and it hears of the end of its parent.
+func TestSpawnReply(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	p := w.peer(a.Listeners()[0], role("wire@test"))
+	crash := exitReason(ei.Atom("crash"))
+	child := func(id uint32) (pid ei.Pid) { return ei.Pid{Node: "wire@test", ID: id, Creation: 77} }
+	spawned := func(to ei.Pid, id uint32, flags uint64) ei.Ref {
+		t.Helper()
+		ref, err := a.NewRef()
+		require.NoError(t, err)
+		result, err := ei.AppendPid(nil, child(id))
+		require.NoError(t, err)
+		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: ref, To: to, Flags: flags, Result: result}, nil)
+		return ref
+	}
+	b := trapping(t, a)
+	answered := func() {
+		t.Helper()
+		m, err := b.Receive(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, dist.OpSpawnReply, m.Op)
+	}
+
+	ref := spawned(b.Pid(), 1, dist.SpawnLinked|dist.SpawnMonitored)
+	answered()
+	p.send(dist.Control{Op: dist.OpExit, From: child(1), To: b.Pid(), Reason: crash}, nil)
+	p.send(dist.Control{Op: dist.OpMonitorPExit, From: child(1), To: b.Pid(), Ref: ref, Reason: crash}, nil)
+	m, why := reason(t, b, dist.OpExit)
+	require.Equal(t, child(1), m.From)
+	require.Equal(t, ei.Atom("crash"), why)
+	m, why = reason(t, b, dist.OpMonitorPExit)
+	require.Equal(t, ref, m.Ref)
+	require.Equal(t, ei.Atom("crash"), why)
+	require.Empty(t, linksOf(b))
+	require.Empty(t, watchingOf(b))
+
+	spawned(b.Pid(), 2, 0)
+	answered()
+	require.Empty(t, linksOf(b))
+	require.Empty(t, watchingOf(b))
+
+	link, monitor := spawned(b.Pid(), 3, dist.SpawnLinked), spawned(b.Pid(), 4, dist.SpawnMonitored)
+	answered()
+	answered()
+	require.Contains(t, linksOf(b), child(3))
+	require.Contains(t, watchingOf(b), monitor)
+	require.NotContains(t, watchingOf(b), link)
+	b.Exit(ei.Atom("done"))
+	signals := func(reason ei.Atom, linked, monitored uint32, of ei.Ref) {
+		t.Helper()
+		for range 2 {
+			ctl, payload := p.nextSignal()
+			if ctl.Op == dist.OpDemonitorP {
+				require.Equal(t, of, ctl.Ref)
+				require.Equal(t, child(monitored), ctl.To)
+				continue
+			}
+			require.Equal(t, dist.OpPayloadExit, ctl.Op)
+			require.Equal(t, child(linked), ctl.To)
+			require.Equal(t, reason, payload)
+		}
+	}
+	signals("done", 3, 4, monitor)
+
+	ref = spawned(b.Pid(), 5, dist.SpawnLinked|dist.SpawnMonitored) // too late
+	signals("noproc", 5, 5, ref)
+}

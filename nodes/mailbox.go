@@ -152,8 +152,9 @@ func (b *Mailbox) Err() error {
 //
 // The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them; dist.OpExit for the end of a linked
 // process, or an exit signal (both with TrapExit), and dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These
-// two have no Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl. Any peer can
-// send an OpSpawnReply, asked for or not: skip one whose Ref is not that of a request of yours.
+// two have no Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl; the link and the
+// monitor that its options ask for begin with that answer. Any peer can send an OpSpawnReply, asked for or not: skip one whose Ref is not
+// that of a request of yours.
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {

@@ -74,6 +74,13 @@ func (n *Node) takeSignal(m *Message) {
 		if m.conn == nil {
 			n.localSignal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: m.ID, From: m.To, To: m.From})
 		}
+	case dist.OpSpawnReply:
+		if pid, ok := spawnedBy(m); ok && (b == nil || !b.parentOf(pid, m)) {
+			n.orphan(pid, m)
+		}
+		if b != nil {
+			b.notifyFrom(m.conn, m)
+		}
 	default:
 		if b != nil {
 			b.takeSignal(m)
@@ -94,8 +101,6 @@ func (b *Mailbox) takeSignal(m *Message) {
 		b.exitSignal(m.From, m.Reason, m.conn)
 	case dist.OpMonitorPExit:
 		b.takeDown(m)
-	case dist.OpSpawnReply:
-		b.notifyFrom(m.conn, m)
 	}
 }
 

@@ -216,24 +216,33 @@ func TestPeerOfWorkerApart(t *testing.T) {
 	require.Zero(t, unread(b))
 }
 
-// A link that goes through a branch just as the branch ends is not forgotten: the peer is told of its end.
+// A link that goes through a branch just as the branch ends is not forgotten: the peer is told of its end. So it is if the link is with a
+// process that the peer has spawned for one of the other worker.
 func TestBranchEndsBesideLink(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.torn(time.Hour)
-	p := w.peer(n.Listeners()[0], role("peer@test"))
-	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
-	c := n.Conn("peer@test")
-	b, _, err := c.branch(2, true)
-	require.NoError(t, err)
-	n.shadow()
-	m := &Message{Control: dist.Control{Op: dist.OpLink, From: p.self, To: n.far}}
-	require.True(t, b.note(m, true))
-	b.fail(ErrTickTimeout)
-	arrives(t, b.left, "the end of the branch")
-	ctl, reason := p.next()
-	require.Equal(t, n.far, ctl.From)
-	require.Equal(t, ei.Atom("killed"), reason)
-	require.False(t, b.note(m, true), "nobody would tell the peer")
+	for _, op := range []dist.Op{dist.OpLink, dist.OpSpawnReply} {
+		w := newWorld(t, "tcp")
+		n := w.torn(time.Hour)
+		p := w.peer(n.Listeners()[0], role("peer@test"))
+		require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
+		c := n.Conn("peer@test")
+		b, _, err := c.branch(2, true)
+		require.NoError(t, err)
+		n.shadow()
+		m := &Message{Control: dist.Control{Op: op, From: p.self, To: n.far}, conn: c}
+		if op == dist.OpSpawnReply {
+			m.From, m.Flags = ei.Pid{}, dist.SpawnLinked
+			m.Result, err = ei.AppendPid(nil, p.self)
+			require.NoError(t, err)
+		}
+		require.True(t, b.note(m, true))
+		b.fail(ErrTickTimeout)
+		arrives(t, b.left, "the end of the branch")
+		ctl, reason := p.next()
+		require.Equal(t, n.far, ctl.From)
+		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, ei.Atom("killed"), reason)
+		require.False(t, b.note(m, true), "nobody would tell the peer")
+	}
 }
 
 // A Send or Link to a process of another worker waits for the next way to that worker, until the worker has ended or the time is up.
