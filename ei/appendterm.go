@@ -8,7 +8,8 @@ import (
 
 // AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map with
 // two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. A term that is nested more than 262144 deep,
-// usually because it contains itself, is a *LimitError. Of a Raw only the first byte is checked: a version byte is ErrTag.
+// usually because it contains itself, is a *LimitError. Of a Raw only the first byte is checked: a version byte is ErrTag,
+// none ErrTruncated.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil
@@ -83,7 +84,10 @@ func appendTerm(b []byte, t Term, at place) ([]byte, error) {
 	case Record:
 		return appendRecord(b, t, at)
 	case Raw:
-		if len(t) > 0 && t[0] == VersionMagic { // what Marshal gives, and the C library's buffers hold
+		switch {
+		case len(t) == 0: // the Payload of a signal, say: what follows would take its place
+			return b, fmt.Errorf("%w: an empty Raw is no term", ErrTruncated)
+		case t[0] == VersionMagic: // what Marshal gives, and the C library's buffers hold
 			return b, fmt.Errorf("%w 131: a Raw has no version byte", ErrTag)
 		}
 		return append(b, t...), nil

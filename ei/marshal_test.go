@@ -189,6 +189,8 @@ func TestAppendersRefuse(t *testing.T) {
 		"oldest ref":       func() ([]byte, error) { return ei.AppendOldestRef(kept, ei.Ref{Node: "a@b", Len: 2}) },
 		"oldest ref, node": func() ([]byte, error) { return ei.AppendOldestRef(kept, ei.Ref{Node: "\xff", Len: 1}) },
 		"raw with version": func() ([]byte, error) { return ei.AppendTerm(kept, ei.List{ei.Raw("\x83j")}) },
+		"empty raw":        func() ([]byte, error) { return ei.AppendTerm(kept, ei.Tuple{ei.Int(1), ei.Raw(nil), ei.Int(2)}) },
+		"empty raw, in Go": func() ([]byte, error) { return ei.Append(kept, []any{ei.Raw{}}) },
 		"level":            func() ([]byte, error) { return ei.AppendCompressed(kept, ei.Raw("j"), 10) },
 	} {
 		b, err := call()

@@ -128,8 +128,9 @@ func (t Record) Get(name Atom) (Term, bool) {
 type Local []byte
 
 // Raw is one encoded term, without version byte: a term that was not decoded. It may stand wherever a Term may, and is appended as it is,
-// unchecked, except that one with a version byte is ErrTag. A Raw from a Cursor shares the memory of the input, and has been checked as by
-// Skip. A Raw that holds an ATOM_CACHE_REF has a meaning only together with the distribution header that it came with.
+// unchecked, except that one with a version byte is ErrTag, and an empty one ErrTruncated. A Raw from a Cursor shares the memory of the
+// input, and has been checked as by Skip. A Raw that holds an ATOM_CACHE_REF has a meaning only together with the distribution header that
+// it came with.
 type Raw []byte
 
 // Decode decodes the term within the default Limits.
