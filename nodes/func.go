@@ -25,11 +25,19 @@ type Func func(ctx context.Context, args []ei.Term) (any, error)
 type function struct{ module, name ei.Atom }
 
 // Expose makes fn callable as Module:Name from other nodes, with any number of arguments: by rpc:call, erpc:call and their casts, by
-// spawn, and by the C library's ei_rpc. It replaces an earlier one.
+// spawn, by these with fun Module:Name/Arity, and by the C library's ei_rpc. It replaces an earlier one. erlang:apply/2 and apply/3 call what
+// is exposed, and need not be exposed themselves.
 func (n *Node) Expose(module, name string, fn Func) {
 	n.procs.mu.Lock()
 	defer n.procs.mu.Unlock()
 	n.procs.funcs[function{ei.Atom(module), ei.Atom(name)}] = fn
+}
+
+// exposed is the Func of that name; nil if there is none.
+func (n *Node) exposed(f function) Func {
+	n.procs.mu.RLock()
+	defer n.procs.mu.RUnlock()
+	return n.procs.funcs[f]
 }
 
 // A Class is the class of an Erlang exception.
@@ -141,13 +149,15 @@ func callsSelf(ctx context.Context, to target) bool {
 
 // apply calls an exposed function; one that does not exist is the exception undef. A panic becomes an exception too.
 func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
-	n.procs.mu.RLock()
-	fn := n.procs.funcs[function{module, name}]
-	n.procs.mu.RUnlock()
-	n.procs.turns.calls(turnOf(ctx), function{module, name})
+	f, args, exception := n.applied(function{module, name}, args)
+	if exception != nil {
+		return nil, exception
+	}
+	module, name = f.module, f.name
+	n.procs.turns.calls(turnOf(ctx), f)
+	fn := n.exposed(f)
 	if fn == nil {
-		frame := ei.Tuple{module, name, ei.List(args), ei.List{}}
-		return nil, &Raise{ClassError, ei.Atom("undef"), ei.List{frame}}
+		return nil, undef(module, name, ei.List(args), ei.List{})
 	}
 	regular := false
 	defer func() {

@@ -1,0 +1,60 @@
+package nodes
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// erlang:apply calls what is exposed, as in Erlang, until a program exposes one of its own.
+func TestApply(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	exposeAll(n)
+	atom := func(name string) ei.Term { return ei.Atom(name) }
+	fun := func(name string, arity uint8) ei.Term {
+		return ei.Export{Module: "m", Function: ei.Atom(name), Arity: arity}
+	}
+	closure := ei.Fun{Module: "shell", Pid: ei.Pid{Node: "wire@test", ID: 1, Creation: 7}}
+	none := ei.List{}
+	apply := func(args ...ei.Term) []ei.Term { return args }
+	undef := func(frame ...ei.Term) *Raise { return &Raise{ClassError, ei.Atom("undef"), ei.List{ei.Tuple(frame)}} }
+	badarg := &Raise{ClassError, ei.Atom("badarg"), none}
+	for _, tt := range []struct {
+		args   []ei.Term
+		result string
+		raise  *Raise
+	}{
+		{apply(atom("m"), atom("echo"), ei.List{ei.Int(1)}), "[1]", nil},
+		{apply(atom("m"), atom("echo"), ei.String("\x01\x02")), "[1,2]", nil},
+		{apply(fun("echo", 0), none), "[]", nil},
+		{apply(fun("echo", 2), ei.List{ei.Int(1), ei.Int(2)}), "[1,2]", nil},
+		{apply(atom("erlang"), atom("apply"), ei.List{fun("echo", 1), ei.List{ei.Int(1)}}), "[1]", nil},
+		{apply(ei.Export{Module: "erlang", Function: "apply", Arity: 3}, ei.List{atom("m"), atom("echo"), none}), "[]", nil},
+		{apply(fun("throw", 0), none), "", &Raise{ClassThrow, bad, none}},
+		{apply(fun("missing", 1), ei.List{ei.Int(1)}), "", undef(atom("m"), atom("missing"), ei.List{ei.Int(1)}, none)},
+		{apply(fun("echo", 1), none), "", &Raise{ClassError, ei.Tuple{ei.Atom("badarity"), ei.Tuple{fun("echo", 1), none}}, none}},
+		{apply(closure, ei.List{ei.Int(1)}), "", undef(closure, ei.List{ei.Int(1)}, none)},
+		{apply(atom("m"), none), "", &Raise{ClassError, ei.Tuple{ei.Atom("badfun"), ei.Atom("m")}, none}},
+		{apply(atom("m"), atom("echo"), ei.Int(1)), "", badarg},
+		{apply(fun("echo", 1), ei.ImproperList{Elems: none, Tail: ei.Int(1)}), "", badarg},
+		{apply(ei.Int(1), atom("echo"), none), "", badarg},
+		{apply(atom("m"), ei.Int(1), none), "", badarg},
+		{apply(atom("m")), "", undef(atom("erlang"), atom("apply"), ei.List{atom("m")}, none)},
+	} {
+		result, raise := n.apply(w.ctx(), "erlang", "apply", tt.args)
+		require.Equal(t, tt.raise, raise, "%v", tt.args)
+		if raise == nil {
+			got, err := result.Decode()
+			require.NoError(t, err)
+			require.Equal(t, tt.result, got.String(), "%v", tt.args)
+		}
+	}
+	n.Expose("erlang", "apply", func(context.Context, []ei.Term) (any, error) { return ei.Atom("mine"), nil })
+	result, raise := n.apply(w.ctx(), "erlang", "apply", apply(fun("echo", 0), none))
+	require.Nil(t, raise)
+	require.Equal(t, ei.Raw("w\x04mine"), result)
+}
