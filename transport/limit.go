@@ -13,7 +13,7 @@ type LimitOptions struct {
 	// Read and Write are bytes per second, of what is read and what is written. 0 or less: as fast as it goes.
 	Read, Write float64
 	// Burst is how many bytes may pass at once after a rest, in each direction. 0 is what passes in a tenth of a second; it is at
-	// least 1.
+	// least 1. An operation that waits for bytes and wakes late takes those of the lateness, too, even if they are more than Burst.
 	Burst int
 	// Shared says that the rates are those of all connections of the transport together, and not of each. Those that wait are
 	// served in no certain order.
@@ -50,6 +50,9 @@ func (o LimitOptions) buckets() (read, write *bucket) {
 	return newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
 }
 
+// maxLateness is the longest lateness of a waiter that is made up for: a machine that was suspended owes nothing.
+const maxLateness = 100 * time.Millisecond
+
 // A bucket fills with bytes as time passes.
 type bucket struct {
 	rate  float64 // bytes per second; 0: no limit
@@ -75,14 +78,30 @@ func newBucket(rate float64, burst int) *bucket {
 	return b
 }
 
-// fill counts what has come in since the last time; b.mu is held.
-func (b *bucket) fill() (now time.Time) {
-	now = time.Now()
+// fill counts what has come in since the last time; b.mu is held. What the bucket holds beyond its burst (see overslept) goes as fast as
+// it came.
+func (b *bucket) fill(now time.Time) {
 	if passed := now.Sub(b.at); passed > 0 {
-		b.held = min(b.held+passed.Seconds()*b.rate, b.burst)
+		came := passed.Seconds() * b.rate
+		b.held = max(b.held-came, min(b.held+came, b.burst))
 		b.at = now
 	}
-	return now
+}
+
+// overslept counts what has come in since due, at which a waiter was to wake, even if it is more than the burst: a timer is late by up to
+// a millisecond, on a busy machine by more, and that is no rest.
+func (b *bucket) overslept(due time.Time) {
+	now := time.Now()
+	if now.Before(due) { // the wait was lifted
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fill(due)
+	if late := min(now.Sub(b.at), maxLateness); late > 0 {
+		b.held += late.Seconds() * b.rate
+		b.at = now
+	}
 }
 
 // look returns how many bytes of n may pass now, or else when to look again.
@@ -92,7 +111,8 @@ func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.fill()
+	now := time.Now()
+	b.fill(now)
 	enough := min(float64(n), b.step)
 	if single {
 		enough = 1
@@ -124,6 +144,7 @@ func (b *bucket) allow(ctx context.Context, p *pauser, n int64) (int64, error) {
 		if err := p.until(ctx, again); err != nil {
 			return 0, err
 		}
+		b.overslept(again)
 	}
 }
 
@@ -135,7 +156,7 @@ func (b *bucket) take(n int64) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fill()
+	b.fill(time.Now())
 	b.held -= float64(n)
 }
 

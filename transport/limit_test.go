@@ -117,6 +117,42 @@ func TestLimitRestsWhileItWaits(t *testing.T) {
 	}
 }
 
+// Under a slowTimer, who waits wakes late: the timer is made before Done is called.
+type slowTimer struct {
+	context.Context
+	by time.Duration
+}
+
+func (c slowTimer) Done() <-chan struct{} {
+	time.Sleep(c.by)
+	return nil
+}
+
+// A waiter that wakes late makes up for it, for a timer's lateness is no rest; after a rest there is one burst again and no more.
+func TestLimitMakesUpForLateness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(1e6, 100)
+		passes := func(want int, ctx context.Context) {
+			n, err := b.allow(ctx, newPauser(), 1e9)
+			require.NoError(t, err)
+			require.EqualValues(t, want, n)
+		}
+		late := func(want int, by time.Duration) {
+			b.take(int64(by.Seconds() * b.rate)) // Done is called once before the wait, too
+			passes(want, slowTimer{context.Background(), by})
+		}
+		passes(100, context.Background())
+		b.take(100)
+		late(1000, time.Millisecond)
+		b.take(400)
+		passes(600, NoWait())
+		time.Sleep(time.Second)
+		passes(100, NoWait())
+		b.take(100)
+		late(100_100, time.Hour)
+	})
+}
+
 // A single try takes what the bucket holds, although an operation that may wait would wait for more.
 func TestLimitSingleTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
