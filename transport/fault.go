@@ -274,7 +274,7 @@ func (f *fault) listed(kind FaultKind, conn int64) bool {
 }
 
 func (f *fault) tell(e FaultEvent) {
-	if f.o.Log != nil && f.o.Log.Enabled(context.Background(), slog.LevelDebug) {
+	if shows(f.o.Log) {
 		f.o.Log.Debug("fault", "kind", e.Kind.String(), "accepted", e.Side == FaultAccepted, "conn", e.Conn, "write", e.Write,
 			"offset", e.Offset, "for", e.For, "remote", text(e.Remote))
 	}

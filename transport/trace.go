@@ -14,7 +14,8 @@ import (
 
 // TraceOptions say where Trace shows what passes. Either field, or both, may be set.
 type TraceOptions struct {
-	// Log gets a record of level Debug for each read and write, and for the beginning and the end of each stream. nil: none.
+	// Log gets a record of level Debug for each read and write, and for the beginning and the end of each stream. nil: none. Its level
+	// may be changed at any time.
 	Log *slog.Logger
 	// Bytes is how many of its first bytes a record shows, in hexadecimal. 0 means 32, less than 0 none.
 	Bytes int
@@ -69,7 +70,7 @@ func (t *trace) over(s *Stream) carrier {
 	if remote == nil {
 		remote = peerAddr(s.car)
 	}
-	if t.o.Log != nil && t.o.Log.Enabled(context.Background(), slog.LevelDebug) {
+	if t.o.Log != nil {
 		c.log = t.o.Log.With("conn", t.conns.Add(1))
 		c.log.Debug(s.how.String(), "local", text(local), "remote", text(remote))
 	}
@@ -77,6 +78,11 @@ func (t *trace) over(s *Stream) carrier {
 		c.flow = t.o.Capture.open(c, local, remote, s.how)
 	}
 	return c
+}
+
+// shows reports whether log takes records now: a program may change its level at any time.
+func shows(log *slog.Logger) bool {
+	return log != nil && log.Enabled(context.Background(), slog.LevelDebug)
 }
 
 // first returns the first of the n bytes in v, in hexadecimal, for a record.
@@ -91,7 +97,7 @@ func (t *trace) first(v [][]byte, n int64) string {
 func (c *traced) read(ctx context.Context, p []byte) (int, error) {
 	n, err := c.carrier.read(ctx, p)
 	if n > 0 {
-		if c.log != nil {
+		if shows(c.log) {
 			c.log.Debug("received", "bytes", n, "offset", c.in, "data", c.t.first([][]byte{p}, int64(n)))
 		}
 		c.in += int64(n)
@@ -106,7 +112,7 @@ func (c *traced) read(ctx context.Context, p []byte) (int, error) {
 func (c *traced) write(ctx context.Context, v [][]byte) (int64, error) {
 	c.flow.sending(c)
 	n, err := c.carrier.write(ctx, v)
-	if n > 0 && c.log != nil {
+	if n > 0 && shows(c.log) {
 		c.log.Debug("sent", "bytes", n, "offset", c.out.Load(), "data", c.t.first(v, n))
 	}
 	c.out.Add(max(n, 0))

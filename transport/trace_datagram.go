@@ -12,9 +12,8 @@ import (
 func TraceDatagram(d DatagramSocket, o TraceOptions) *Datagram {
 	t := newTrace(o)
 	return overDatagram(d, func(below datagramCarrier, _ *pauser) datagramCarrier {
-		c := &tracedDatagram{datagramCarrier: below, t: t}
-		if t.o.Log != nil && t.o.Log.Enabled(context.Background(), slog.LevelDebug) {
-			c.log = t.o.Log
+		c := &tracedDatagram{datagramCarrier: below, t: t, log: t.o.Log}
+		if c.log != nil {
 			c.log.Debug("opened", "local", text(d.LocalAddr()), "remote", text(d.RemoteAddr()))
 		}
 		return c
@@ -34,7 +33,7 @@ func (c *tracedDatagram) receive(ctx context.Context, d *Datagram, p []byte) (n,
 	case err != nil:
 		c.failed("receive", err)
 	case n > 0:
-		if c.log != nil {
+		if shows(c.log) {
 			c.log.Debug("received", "bytes", n, "from", text(from), "cut", size > n, "data", c.t.first([][]byte{p}, int64(n)))
 		}
 		c.t.o.Capture.datagram(time.Now(), from, d.local, p[:n])
@@ -52,7 +51,7 @@ func (c *tracedDatagram) send(ctx context.Context, d *Datagram, p []byte, to Add
 	if to == nil {
 		to = d.remote
 	}
-	if c.log != nil {
+	if shows(c.log) {
 		c.log.Debug("sent", "bytes", len(p), "to", text(to), "data", c.t.first([][]byte{p}, int64(len(p))))
 	}
 	c.t.o.Capture.datagram(at, d.local, to, p)
