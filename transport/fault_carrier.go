@@ -162,6 +162,7 @@ func (c *faulty) readOn(ctx context.Context, p []byte) (int, error) {
 		}
 		now := time.Now()
 		r.held, r.err, r.due = r.buf[:n:most], err, now.Add(r.piece.hold)
+		c.waits.Store(int64(n))
 		if r.piece.join > 0 {
 			r.joinBy = now.Add(r.piece.join)
 		}
@@ -197,6 +198,7 @@ func (c *faulty) settle(ctx context.Context) error {
 		n, err := c.carrier.read(wait, r.held[len(r.held):cap(r.held)])
 		cancel()
 		r.held = r.held[:len(r.held)+n]
+		c.waits.Store(int64(len(r.held)))
 		switch over := ended(ctx); {
 		case err == nil:
 		case over != nil && errors.Is(err, over):

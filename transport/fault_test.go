@@ -410,6 +410,28 @@ func TestFaultTimes(t *testing.T) {
 	})
 }
 
+// What a read in progress holds back is pending.
+func TestFaultPendingDuringRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, NewMemory(), MemoryAddr(""))
+		s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{
+			{Kind: FaultJoin, Bytes: 6, For: time.Minute}, {Kind: FaultStall, For: time.Hour},
+		}}))
+		read := aside(func() error { return second(s.Readv(context.Background(), make([]byte, 6))) })
+		for _, want := range []int{3, 6} {
+			require.NoError(t, second(c.Writev(context.Background(), []byte("abc"))))
+			synctest.Wait()
+			pending, err := s.PendingBytes()
+			require.NoError(t, err)
+			require.Equal(t, want, pending)
+		}
+		require.NoError(t, <-read)
+		pending, err := s.PendingBytes()
+		require.NoError(t, err)
+		require.Zero(t, pending)
+	})
+}
+
 // A delay ends with the context, and the byte comes later; Close ends it at once.
 func TestFaultDelayEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
