@@ -29,8 +29,8 @@ type Net struct {
 }
 
 // FromNet makes a Transport of a listener and dialer pair. Its sockets have no descriptor, so they cannot be handed off. A write whose ctx
-// ends half-way ends a connection of package tls, as its own deadline does, and so does CloseWrite beside a write, which gives ErrPoisoned
-// then; see package tlstransport for one that lives on. Errors go through PosixError.
+// ends half-way ends a connection of package tls, as its own deadline does, and so does a ctx that ends during its handshake, and
+// CloseWrite beside a write, which gives ErrPoisoned then; see package tlstransport for one that lives on. Errors go through PosixError.
 func FromNet(n Net) Transport {
 	size := n.HeaderSize
 	if size == 0 {
@@ -92,6 +92,7 @@ type netSocket struct {
 
 	cutting sync.Mutex // guards cut and the write deadline: a late interrupt must not end the next write without cut saying so
 	cut     bool       // the write in flight has been interrupted
+	cutAt   time.Time
 	writing atomic.Bool
 
 	mu     sync.Mutex
@@ -245,8 +246,18 @@ func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
 func (s *netSocket) writeUntil(t time.Time, cut bool) error {
 	s.cutting.Lock()
 	defer s.cutting.Unlock()
+	if cut && !s.cut {
+		s.cutAt = time.Now()
+	}
 	s.cut = cut
 	return s.c.SetWriteDeadline(t)
+}
+
+// isStuck reports whether a write goes on though it was interrupted a while ago.
+func (s *netSocket) isStuck() bool {
+	s.cutting.Lock()
+	defer s.cutting.Unlock()
+	return s.writing.Load() && s.cut && time.Since(s.cutAt) >= netCloseTime
 }
 
 func (s *netSocket) wasCut() bool {
@@ -265,7 +276,7 @@ func tries(tmo time.Duration) time.Time {
 }
 
 // interrupt ends the call in flight of one direction by a deadline in the past; the next call sets its own. The other direction is left
-// alone: a tls.Conn does not live on after a Write that was cut off.
+// alone, as long as that suffices: a tls.Conn does not live on after a Write that was cut off.
 func (s *netSocket) interrupt(writing bool) {
 	s.mu.Lock()
 	if s.cancel != nil && writing {
@@ -275,6 +286,9 @@ func (s *netSocket) interrupt(writing bool) {
 	s.mu.Unlock()
 	switch {
 	case c != nil && writing:
+		if s.isStuck() { // in the handshake of a tls.Conn, which reads
+			_ = c.SetReadDeadline(past)
+		}
 		_ = s.writeUntil(past, true)
 	case c != nil:
 		_ = c.SetReadDeadline(past)

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -525,4 +526,49 @@ func TestFromNetLateInterrupt(t *testing.T) {
 	<-c.set
 	go func() { _, _ = io.Copy(io.Discard, far) }()
 	require.NotErrorIs(t, returns(t, written), ErrPoisoned)
+}
+
+// A write that waits for the handshake of a tls.Conn, and so for what the peer sends, ends with its context, and the connection with Close.
+func TestFromNetWriteInHandshakeEnds(t *testing.T) {
+	for _, name := range []string{"ctx", "Close"} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, theirs) }()
+			gone := make(chan struct{})
+			conn := closing{tls.Client(ours, &tls.Config{InsecureSkipVerify: true}), func() { close(gone) }}
+			c, err := FromNet(Net{Dial: func(context.Context, Addr) (net.Conn, error) { return conn, nil }}).Connect(soon(t), MemoryAddr("x"))
+			require.NoError(t, err)
+			want, ctx := net.ErrClosed, soon(t)
+			if name == "ctx" {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, 10*time.Millisecond)
+				defer cancel()
+				want = context.DeadlineExceeded
+			}
+			wrote := aside(func() error { return second(c.Writev(ctx, []byte("x"))) })
+			if name == "ctx" {
+				require.ErrorIs(t, <-wrote, want)
+				_, err = c.Writev(soon(t), []byte("x"))
+				require.ErrorIs(t, err, ErrPoisoned)
+			} else {
+				time.Sleep(10 * time.Millisecond)
+			}
+			require.NoError(t, c.Close())
+			if name == "Close" {
+				require.ErrorIs(t, <-wrote, want)
+			}
+			<-gone
+		})
+	}
+}
+
+// A closing conn tells of its Close.
+type closing struct {
+	net.Conn
+	told func()
+}
+
+func (c closing) Close() error {
+	defer c.told()
+	return c.Conn.Close()
 }
