@@ -17,6 +17,7 @@ type exitNotice struct {
 	signals []*dist.Control
 	bytes   int  // of reasons
 	prompt  bool // they do not wait for room: a peer can start any number of such processes, and has to read how they end
+	brief   bool // they are a call's: they wait for room if that takes nobody's time
 }
 
 // Up to this many signals of a process that ends, and bytes of reasons, go out at once, whatever waits before them: some are sent by a
@@ -35,7 +36,7 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[extent]*exitNotice {
 	add := func(to extent, ctl *dist.Control) {
 		w := all[to]
 		if w == nil {
-			w = &exitNotice{n: b.n, to: to, prompt: b.private}
+			w = &exitNotice{n: b.n, to: to, prompt: b.private && b.handler != nil, brief: b.private && b.handler == nil}
 			all[to] = w
 		}
 		w.signals = append(w.signals, ctl)
@@ -104,14 +105,18 @@ func (w *exitNotice) agree() {
 // sayNow sends the signals without waiting; what is too much to go out at once is left to a goroutine of the connection. If that has no
 // room, later waits for some.
 func (w *exitNotice) sayNow() (later func()) {
-	c := w.way()
+	c, many := w.way(), len(w.signals) > exitSignals || w.bytes > exitBytes
 	switch {
 	case w.isHere():
 		w.sayHere()
 	case c == nil:
 		w.say(func(*dist.Control) {})
-	case len(w.signals) > exitSignals || w.bytes > exitBytes || !w.prompt && c.isFull():
-		if !c.sayIfRoom(w) {
+	case many || !w.prompt && c.isFull():
+		switch {
+		case c.sayIfRoom(w):
+		case w.brief && !many:
+			w.say(c.tell)
+		default:
 			return func() { c.sayInTurn(w) }
 		}
 	default:

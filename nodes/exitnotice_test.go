@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -295,4 +296,40 @@ func TestTellInTurnCutOff(t *testing.T) {
 			require.Equal(t, uint32(i), ctl.To.ID)
 		}
 	})
+}
+
+// A process that ends any number of monitors, and calls that end, cost no connection whose peer is slow to read: the signals wait for room,
+// and those who cause them do not.
+func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
+	for _, ofCalls := range []bool{false, true} {
+		t.Run(fmt.Sprintf("calls=%v", ofCalls), func(t *testing.T) {
+			besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
+				const many = 20_000
+				c, b := n.Conn("deaf@test"), box(t, n)
+				began := time.Now()
+				for range many {
+					ref, err := n.NewRef()
+					require.NoError(t, err)
+					end := func() { b.Demonitor(ref) }
+					if ofCalls {
+						b, err = n.newPrivate(nil, c, true)
+						require.NoError(t, err)
+						end = func() { b.leave(c) }
+					}
+					b.mu.Lock()
+					b.watching.put("deaf@test", ref, target{node: "deaf@test", pid: slow.self})
+					b.mu.Unlock()
+					end()
+				}
+				synctest.Wait()
+				require.NoError(t, c.Err())
+				require.Zero(t, time.Since(began), "nobody has waited")
+				hears()
+				for range many {
+					ctl, _ := slow.nextSignal()
+					require.Equal(t, dist.OpDemonitorP, ctl.Op)
+				}
+			})
+		})
+	}
 }

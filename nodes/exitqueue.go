@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// An exitQueue is the signals of ended processes that a connection has yet to send. One goroutine sends them, while there are any; while
-// the connection stands still none does, for what is left may move with it.
+// An exitQueue is the signals of ended processes, and of ended monitors, that a connection has yet to send. One goroutine sends them, while
+// there are any; while the connection stands still none does, for what is left may move with it.
 type exitQueue struct {
 	mu      sync.Mutex
 	signals []*dist.Control // the first is being sent
@@ -47,6 +47,22 @@ func (c *Conn) sayIfRoom(w *exitNotice) bool {
 		return false
 	}
 	c.queueExitNotice(w)
+	return true
+}
+
+// sayLater leaves a signal, whose place among others does not matter, to the goroutine that sends those of ended processes, if senders wait
+// for room. It does not wait; false: the caller is to send it.
+func (c *Conn) sayLater(ctl *dist.Control) bool {
+	if !c.isFull() {
+		return false
+	}
+	w := &exitNotice{n: c.n, conn: c, signals: []*dist.Control{ctl}}
+	c.n.procs.exits.Enter()
+	c.exits.Enter()
+	if !c.sayIfRoom(w) {
+		w.leave()
+		return false
+	}
 	return true
 }
 

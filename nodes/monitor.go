@@ -98,7 +98,11 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 			return nil, nil
 		}
 		b.watching.remove(ei.Atom(t.node), ref)
-		return demonitor(b.pid, t, ref), nil
+		ctl := demonitor(b.pid, t, ref)
+		if c != nil && c.sayLater(ctl) { // a peer that reads nothing for a while must not lose the connection over any number of them
+			return nil, nil
+		}
+		return ctl, nil
 	})
 }
 
