@@ -450,6 +450,13 @@ func TestShutdownBesideConnClose(t *testing.T) {
 	require.Eventually(t, c.leaves.Load, tooLong, tick)
 	require.NoError(t, c.Close())
 	require.Error(t, arrives(t, down, "Shutdown").err)
+
+	// The same if Close comes between Shutdown's flush and its end of the sending direction.
+	_, c = w.joined(l, role("wire@test"))
+	require.NoError(t, c.SendName(w.ctx(), "x", ei.Atom("lost")))
+	require.NoError(t, c.Flush(w.ctx()))
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, c.bye(w.ctx()), ErrClosed)
 }
 
 // The signals of a process that has ended before Shutdown arrive.

@@ -271,7 +271,11 @@ func (c *Conn) bye(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return c.awaitParting(ctx)
-	case errors.Is(err, errors.ErrUnsupported), c.Err() != nil && orderly(c.Err()):
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil
+	case errors.Is(c.Err(), ErrClosed) && !c.parted.Load(): // by Close, and not by the peer
+		err = c.Err()
+	case c.Err() != nil && orderly(c.Err()):
 		return nil
 	}
 	return wrap("shutdown", c.peer.Name, err)
