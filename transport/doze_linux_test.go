@@ -52,7 +52,7 @@ func TestDozeInVain(t *testing.T) {
 	asleep(t, y)
 	y.says(t, []byte("x"))
 	require.NoError(t, returns(t, reading))
-	require.Zero(t, y.sock.incoming.gather.next(time.Now()), "the flow has ended")
+	require.Zero(t, y.sock.incoming.gather.next(time.Now(), new(gathered)), "the flow has ended")
 }
 
 // A doze ends when the read is ended, or something is written: the answer must not wait.

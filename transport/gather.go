@@ -1,13 +1,17 @@
 package transport
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // A gathering finds out whether one-way traffic comes faster when its reader dozes, that is looks every few milliseconds only.
 //
 // Sending a small message costs the peer several microseconds while each message makes its own way through the kernels. Once unread
 // messages have filled the connection's window, they gather in the peer's kernel and leave together, and each costs half as much. So a peer
 // that sends as fast as it can becomes faster; the messages of any other peer would only be delayed. A trial shows which kind of peer it
-// is: the reader goes on to doze as long as more comes through than before, by a good part.
+// is: the reader goes on to doze as long as more comes through than before, by a good part. The readers of one transport share the result of
+// a trial that was not in vain: a flow that begins like the one of the trial dozes as soon as that is seen.
 type gathering struct {
 	phase     gatherPhase
 	began     time.Time // of the measurement
@@ -36,6 +40,9 @@ const napBytes = 64 << 10
 
 const (
 	gatherAfter = 50 * time.Millisecond // how long a flow must last before the reader dozes; and how often the rate is checked then
+	gatherSoon  = 5 * time.Millisecond  // how long at least if a trial has shown that dozing is worth it
+	gatherKnown = time.Minute           // for how long the result of a trial, or of dozing, is good
+	gatherLike  = 2.0                   // by which factor the rate may differ from that of the trial
 	gatherBytes = 512 << 10             // what a doze aims to gather: more than a window, and less than what a sender's kernel takes
 	gatherLeast = 4 << 20               // bytes a second: a peer that sends fewer does not send as fast as it can
 	gatherGain  = 1.2                   // dozing must raise the rate by this factor
@@ -69,18 +76,30 @@ func (g *gathering) nap(now time.Time, limit time.Duration) time.Duration {
 func (g *gathering) lost() { g.phase = gatherNothing }
 
 // naps reports whether next, called now, would start no doze, so that the reader naps.
-func (g *gathering) naps(now time.Time) bool {
-	return g.phase == gatherNothing || g.phase == gatherPlain && now.Sub(g.began) < gatherAfter
+func (g *gathering) naps(now time.Time, known *gathered) bool {
+	return g.phase == gatherNothing || g.phase == gatherPlain && now.Sub(g.began) < gatherAfter && g.known(known, now) == 0
+}
+
+// known is how long to doze, as known before the flow has lasted for gatherAfter; 0: nothing is known.
+func (g *gathering) known(known *gathered, now time.Time) time.Duration {
+	if now.Sub(g.began) < gatherSoon || now.Before(g.notBefore) {
+		return 0
+	}
+	return known.doze(g.rate(now), now)
 }
 
 // next is called before the reader of a flow waits, and returns how long to doze; 0: not at all.
-func (g *gathering) next(now time.Time) time.Duration {
+func (g *gathering) next(now time.Time, known *gathered) time.Duration {
 	took := now.Sub(g.began)
 	switch g.phase {
 	case gatherNothing:
 		g.measure(gatherPlain, now)
 	case gatherPlain:
-		if took >= gatherAfter {
+		switch length := g.known(known, now); {
+		case length > 0:
+			g.plain, g.length = g.rate(now), length
+			g.measure(gatherDozing, now)
+		case took >= gatherAfter:
 			g.tryIt(now)
 		}
 	case gatherTrial:
@@ -92,18 +111,22 @@ func (g *gathering) next(now time.Time) time.Duration {
 		case took < gatherTries*g.length:
 		case g.gains(gatherGain, now):
 			g.pause = 0
+			known.worthIt(g.plain, g.length, now)
 			g.measure(gatherDozing, now)
 		case 2*g.length <= gatherLongest && g.gains(gatherHope, now):
 			g.length, g.skip = 2*g.length, gatherSkip
 		default:
+			known.inVain(g.plain, now)
 			g.giveUp(now)
 		}
 	case gatherDozing:
 		switch {
 		case took < gatherAfter:
 		case g.gains(gatherGain, now):
+			known.worthIt(g.plain, g.length, now)
 			g.measure(gatherDozing, now)
 		default:
+			known.inVain(g.plain, now)
 			g.giveUp(now)
 		}
 	}
@@ -138,4 +161,42 @@ func (g *gathering) giveUp(now time.Time) {
 	g.pause = min(max(2*g.pause, gatherPause), gatherMaxPause)
 	g.notBefore = now.Add(g.pause)
 	g.measure(gatherPlain, now)
+}
+
+// gathered is what the readers of one Transport know of each other's trials. The zero value says that there has been none.
+type gathered struct {
+	mu     sync.Mutex
+	plain  float64 // the rate without dozing, of the last flow for which dozing was worth it
+	length time.Duration
+	until  time.Time
+}
+
+// doze is how long a reader is to doze whose flow has the given rate without dozing; 0: that is not known.
+func (k *gathered) doze(plain float64, now time.Time) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.like(plain) || !now.Before(k.until) {
+		return 0
+	}
+	return k.length
+}
+
+func (k *gathered) like(plain float64) bool {
+	return plain <= gatherLike*k.plain && k.plain <= gatherLike*plain
+}
+
+// worthIt records that dozing for length has proved worth it.
+func (k *gathered) worthIt(plain float64, length time.Duration, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.plain, k.length, k.until = plain, length, now.Add(gatherKnown)
+}
+
+// inVain records that dozing was not worth it.
+func (k *gathered) inVain(plain float64, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.like(plain) {
+		k.until = now
+	}
 }

@@ -10,6 +10,7 @@ import (
 // A flowing is a peer that sends to a reader, which naps, or dozes as its gathering says.
 type flowing struct {
 	g      gathering
+	known  *gathered
 	now    time.Time
 	rate   func(doze time.Duration) float64 // bytes a second
 	dozes  int
@@ -20,13 +21,13 @@ type flowing struct {
 const aNap = 2 * DefaultPolling
 
 func flows(rate func(doze time.Duration) float64) *flowing {
-	return &flowing{rate: rate, now: time.Unix(1e9, 0)}
+	return &flowing{rate: rate, known: new(gathered), now: time.Unix(1e9, 0)}
 }
 
 // run makes the peer send for d, and returns how long the last doze was.
 func (f *flowing) run(d time.Duration) (doze time.Duration) {
 	for end := f.now.Add(d); f.now.Before(end); {
-		doze = f.g.next(f.now)
+		doze = f.g.next(f.now, f.known)
 		took := max(doze, aNap)
 		if doze > 0 {
 			f.dozes++
@@ -133,13 +134,58 @@ func TestGatheringForgets(t *testing.T) {
 	require.NotZero(t, f.run(gatherPause+2*gatherAfter))
 }
 
-// A flow that begins anew has to last for as long again.
-func TestGatheringBeginsAnew(t *testing.T) {
-	f := flows(from(gatherFirst, 40<<20))
-	for range 3 {
-		require.Zero(t, f.run(gatherAfter))
-		require.NotZero(t, f.run(time.Second))
-		f.g.lost()
+// After a trial that was not in vain, a flow that begins like that of the trial need not last for as long, nor is there another trial, for a
+// minute. Any reader of the transport may have made the trial.
+func TestGatheringKnown(t *testing.T) {
+	gathers := func() *flowing { return flows(from(gatherFirst, 40<<20)) }
+	for _, tt := range []struct {
+		name  string
+		other float64 // what the rate of the second flow is of the first one's
+		later time.Duration
+		soon  bool
+	}{
+		{"the same rate", 1, 0, true},
+		{"less", 0.6, gatherKnown / 2, true},
+		{"more", 1.9, gatherKnown / 2, true},
+		{"much less", 0.4, 0, false},
+		{"much more", 2.1, 0, false},
+		{"much later", 1, gatherKnown, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			first := gathers()
+			require.Zero(t, first.run(gatherAfter))
+			require.NotZero(t, first.run(time.Second))
+			second := flows(from(gatherFirst, 40<<20*tt.other))
+			second.known, second.now = first.known, first.now.Add(tt.later)
+			for range 3 {
+				require.Zero(t, second.run(gatherSoon))
+				require.Equal(t, tt.soon, second.run(2*aNap) > 0)
+				require.Equal(t, tt.soon, second.g.phase == gatherDozing)
+				require.NotZero(t, second.run(time.Second), "tried by itself")
+				second.g.lost()
+				tt.soon = true
+			}
+		})
+	}
+}
+
+// What is known of one flow may be wrong for another one, which shows after gatherAfter. Then it is known no longer, but for flows of
+// another rate.
+func TestGatheringKnownInVain(t *testing.T) {
+	for _, tt := range []struct {
+		rate  float64
+		keeps bool
+	}{{40 << 20, false}, {100 << 20, true}} {
+		first := flows(from(gatherFirst, 40<<20))
+		require.NotZero(t, first.run(time.Second))
+		second := flows(evenly(tt.rate))
+		second.known, second.now = first.known, first.now
+		require.Zero(t, second.run(gatherPause))
+		require.Equal(t, tt.keeps, first.known.doze(40<<20, second.now) > 0)
+		second.g.lost()
+		second.rate, second.known = first.rate, first.known
+		second.known.worthIt(40<<20, gatherFirst, second.now)
+		require.Zero(t, second.run(2*gatherSoon), "a reader that has tried in vain does not ask so soon")
 	}
 }
 

@@ -67,10 +67,10 @@ func (r *incoming) expect() bool {
 	r.began = time.Now()
 	habit := r.spin.begin()
 	if r.flows(habit) {
-		if r.once && !r.gather.naps(r.began) { // a doze has to end with the context, which is not watched yet (see await)
+		if r.once && !r.gather.naps(r.began, &r.poller.gathered) { // a doze has to end with the context, which is not watched yet (see await)
 			return false
 		}
-		if d := r.gather.next(r.began); d > 0 {
+		if d := r.gather.next(r.began, &r.poller.gathered); d > 0 {
 			if r.doze(d) {
 				return true
 			}

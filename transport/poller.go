@@ -17,6 +17,7 @@ type poller struct {
 	seats seats
 
 	verdicts verdicts
+	gathered gathered
 }
 
 const (
