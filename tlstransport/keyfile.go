@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 )
@@ -14,17 +15,23 @@ import (
 // maxKeyFile bounds files of certificates and keys.
 const maxKeyFile = 16 << 20
 
+// readUpTo reads a file, or limit+1 bytes of one that is larger: a device or a pipe does not tell its size beforehand.
+func readUpTo(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit+1))
+}
+
 func readPEM(path string) ([]*pem.Block, error) {
-	info, err := os.Stat(path)
+	b, err := readUpTo(path, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxKeyFile {
+	if len(b) > maxKeyFile {
 		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxKeyFile)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
 	}
 	var blocks []*pem.Block
 	for {

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -138,13 +137,9 @@ func (o *roleOptions) open(r role) (warning string) {
 const defaultDepth = 10
 
 func readOptFile(path string) (map[role]*roleOptions, error) {
-	info, err := os.Stat(path)
-	if err == nil && info.Size() > maxOptFile {
+	b, err := readUpTo(path, maxOptFile)
+	if err == nil && len(b) > maxOptFile {
 		err = fmt.Errorf("larger than %d bytes", maxOptFile)
-	}
-	var b []byte
-	if err == nil {
-		b, err = os.ReadFile(path)
 	}
 	if err != nil {
 		return nil, &OptionError{File: path, Err: err}
