@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -118,17 +119,31 @@ func (f *captureFile) drain() {
 		if len(b) == 0 {
 			return
 		}
-		n, err := f.w.Write(b)
-		if err == nil && n < len(b) {
-			err = io.ErrShortWrite
+		f.put(b)
+	}
+}
+
+// put writes b. A Write that panics, or ends its goroutine, is an error: it runs where nobody else could recover.
+func (f *captureFile) put(b []byte) {
+	err := errExited
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("write to the capture's file: %w: %v", ErrPanic, p)
+		} else if err == errExited {
+			err = fmt.Errorf("write to the capture's file: %w: %w", ErrPanic, errExited)
 		}
 		f.mu.Lock()
+		defer f.mu.Unlock()
 		if f.err == nil {
 			f.err = err
 		}
 		f.spare = b
-		f.mu.Unlock()
+	}()
+	n, failed := f.w.Write(b)
+	if failed == nil && n < len(b) {
+		failed = io.ErrShortWrite
 	}
+	err = failed
 }
 
 // take returns what is to be written, and makes room. After an error there is nothing.

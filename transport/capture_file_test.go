@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +49,30 @@ func TestCaptureFileTakesItsTime(t *testing.T) {
 	close(g.open)
 	require.Eventually(t, func() bool { return bytes.Equal(want, g.bytes()) }, 10*time.Second, time.Millisecond)
 	require.NoError(t, f.stop())
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// A Write that panics, or ends its goroutine, is the capture's error and nothing more, also where the capture's own goroutine writes.
+func TestCaptureFilePanics(t *testing.T) {
+	for name, write := range map[string]writerFunc{
+		"panic":  func([]byte) (int, error) { panic("a bug") },
+		"Goexit": func([]byte) (int, error) { runtime.Goexit(); return 0, nil },
+	} {
+		for _, flushed := range []bool{false, true} {
+			f := newCaptureFile(write)
+			f.write([]byte("x"))
+			if flushed {
+				require.ErrorIs(t, f.flush(), ErrPanic, name)
+			} else {
+				require.Eventually(t, func() bool { return errors.Is(f.failed(), ErrPanic) }, 10*time.Second, time.Millisecond, name)
+			}
+			f.write([]byte("x"))
+			require.ErrorIs(t, f.stop(), ErrPanic, name)
+		}
+	}
 }
 
 // A writer waits for room as long as the file takes something.

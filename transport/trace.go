@@ -15,7 +15,7 @@ import (
 // TraceOptions say where Trace shows what passes. Either field, or both, may be set.
 type TraceOptions struct {
 	// Log gets a record of level Debug for each read and write, and for the beginning and the end of each stream. nil: none. Its level
-	// may be changed at any time.
+	// may be changed at any time. Its handler must not use the stream, nor wait for it.
 	Log *slog.Logger
 	// Bytes is how many of its first bytes a record shows, in hexadecimal. 0 means 32, less than 0 none.
 	Bytes int
