@@ -69,11 +69,22 @@ func AddrPort(a Addr) (netip.AddrPort, error) {
 			return a.ap, nil
 		}
 	case interface{ AddrPort() netip.AddrPort }: // net.TCPAddr and the like
-		if ap := a.AddrPort(); ap.IsValid() {
+		if ap := a.AddrPort(); ap.IsValid() && netPort(a) == int(ap.Port()) {
 			return canonical(ap), nil
 		}
 	}
 	return netip.AddrPort{}, fmt.Errorf("address %q is not an inet one: %w", a, syscall.EINVAL)
+}
+
+// netPort is the port of an address of package net, whose AddrPort cuts off the upper bits of one that is too large.
+func netPort(a interface{ AddrPort() netip.AddrPort }) int {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.Port
+	case *net.UDPAddr:
+		return a.Port
+	}
+	return int(a.AddrPort().Port())
 }
 
 // ParseAddr reads "127.0.0.1:0", "[::1]:4370", "unix:/run/x.sock", "unix:@abstract". An empty host is the IPv4 wildcard. Names are

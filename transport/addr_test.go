@@ -89,6 +89,8 @@ func TestAddrPort(t *testing.T) {
 		{"unix with a name", WithPeerName(UnixAddr("/x"), "n@h"), netip.AddrPort{}},
 		{"nil", nil, netip.AddrPort{}},
 		{"nil of package net", (*net.TCPAddr)(nil), netip.AddrPort{}},
+		{"no port", &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 70000}, netip.AddrPort{}},
+		{"nor one", &net.UDPAddr{IP: net.IPv4(10, 1, 2, 3), Port: -1}, netip.AddrPort{}},
 		{"zero", FromAddrPort(netip.AddrPort{}), netip.AddrPort{}},
 	} {
 		got, err := AddrPort(tt.in)
