@@ -5,7 +5,8 @@ package nodes_test
 import (
 	"context"
 	"fmt"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -48,8 +49,11 @@ func ExampleRestore() {
 	}
 	var descriptors []int
 	for _, fd := range frozen.Descriptors() { // to another process they would be sent
-		fd, _ = syscall.Dup(fd)
-		descriptors = append(descriptors, fd)
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			fmt.Println(err)
+		}
+		descriptors = append(descriptors, own)
 	}
 	staged, err := nodes.Restore(cfg, frozen.State(), descriptors)
 	if err != nil {

@@ -39,8 +39,9 @@ its socket replaces the port. The name is cnode@127.0.0.1 unless --name says oth
 The process peer can be monitored and linked; rpc:call(Node, erlang, whereis, [peer]) returns its pid.
 
 --trace FILE records everything that connections carry, for Wireshark. A FILE that cannot be opened ends serve at once (exit 1). If the
-recording fails later, the node keeps serving, and serve reports the failure when it ends (exit 1). --fault SEED is for testing how other nodes cope with a bad line: bytes
-arrive late and in odd pieces, but none is changed or lost. A node with --trace or --fault cannot be upgraded.
+recording fails later, the node keeps serving, and serve reports the failure when it ends (exit 1). --fault SEED is for testing how other
+nodes cope with a bad line: bytes arrive late and in odd pieces, but none is changed or lost. A node with --trace or --fault cannot be
+upgraded.
 
 --takeover takes over the node of that name from another process of the same user: connections, mailboxes and the name stay as they are,
 other nodes do not notice, and the other process ends. If that fails before this process has everything, the other one keeps serving. See

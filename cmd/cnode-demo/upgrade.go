@@ -40,6 +40,9 @@ A serve with --fault or --trace cannot move.`,
   cnode-demo upgrade cnode@127.0.0.1 --binary ./cnode-demo-new`,
 		Args: args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if binary == "" && cmd.Flags().Changed("binary") {
+				return usagef("--binary is empty: want the path of a program, or no --binary")
+			}
 			return upgrade(cmd.Context(), o, args[0], binary, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
