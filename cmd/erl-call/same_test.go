@@ -67,6 +67,10 @@ func TestSame(t *testing.T) {
 			same(t, "-module(erlcallmod).\n-export([start/0, f/1]).\nstart() -> {started, \"x\"}.\nf(X) -> X.\n", append(to, "-m", "-a", "erlcallmod")...)
 			same(t, "", append(to, "-a", "erlcallmod f [z]")...)
 		})
+		t.Run("another host", func(t *testing.T) {
+			own := same(t, "", "-name", n.Alive()+"@localhost", "-c", n.Cookie(), "-a", "erlang node")
+			require.Equal(t, "'"+n.Name()+"'", own.out, own.errOut)
+		})
 		t.Run("wrong cookie", func(t *testing.T) { same(t, "", "-name", n.Name(), "-c", "wrong", "-a", "erlang node") })
 		t.Run("no such node", func(t *testing.T) { same(t, "", "-name", "nobody@127.0.0.1", "-c", "c", "-a", "erlang node") })
 		t.Run("no such node to halt", func(t *testing.T) { same(t, "", "-name", "nobody@127.0.0.1", "-c", "c", "-q") })

@@ -90,7 +90,7 @@ func (o *options) connectAddress(ctx context.Context, n *nodes.Node, ownHost str
 }
 
 func (o *options) connectName(ctx context.Context, n *nodes.Node, target string, errOut io.Writer) (*nodes.Conn, error) {
-	c, err := n.Connect(ctx, target)
+	c, err := o.reach(ctx, n, target)
 	if err == nil || !o.start || o.halt || ctx.Err() != nil {
 		return c, err
 	}
@@ -98,7 +98,21 @@ func (o *options) connectName(ctx context.Context, n *nodes.Node, target string,
 	if err := o.startNode(ctx, target, errOut); err != nil {
 		return nil, fmt.Errorf("start %s: %w", target, err)
 	}
-	return n.Connect(ctx, target)
+	return o.reach(ctx, n, target)
+}
+
+// reach connects to the node of that name; like erl_call, also if its host goes by another name there, as 127.0.0.1 for localhost. Over
+// TLS it does not, since the certificate is to be for the name.
+func (o *options) reach(ctx context.Context, n *nodes.Node, target string) (*nodes.Conn, error) {
+	c, err := n.Connect(ctx, target)
+	if !errors.Is(err, dist.ErrWrongPeer) || o.optFile != "" {
+		return c, err
+	}
+	at, resolveErr := new(portMapper).Resolve(ctx, target)
+	if resolveErr != nil {
+		return nil, err
+	}
+	return n.ConnectAddr(ctx, at.Addr, "")
 }
 
 func (s *session) close() { _ = s.n.Close() }
