@@ -23,8 +23,12 @@ type Handler func(self *Mailbox, m *Message)
 var ErrNested = errors.New("too many Handlers within each other")
 
 // maxNested is how deeply calls of one Handler may be nested, and how many ends of processes, each caused by the one before, are told on
-// one goroutine. Either takes some 2 KB of the stack, which has 1 GB, and 250 MB where an int has 32 bits.
-const maxNested = 20_000
+// one goroutine. Either takes some 2 KB of the stack, which has 1 GB, and 250 MB where an int has 32 bits. maxNestedAll is for the calls of
+// all Handlers of a node together: however many answer each other, they share one stack.
+const (
+	maxNested    = 20_000
+	maxNestedAll = 3 * maxNested
+)
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached only by its pid. Of the options only
 // TrapExit counts. A panic ends the process with reason {go_panic, Text}; so does runtime.Goexit, which also ends the goroutine of a sender
@@ -64,8 +68,9 @@ func (b *Mailbox) handle(m *Message) fate {
 	}
 	defer b.n.procs.running.Leave()
 	if m.conn == nil {
-		defer b.nested.Add(-1)
-		if b.nested.Add(1) > maxNested {
+		own, all := b.nested.Add(1), b.n.procs.nested.Add(1)
+		defer func() { b.nested.Add(-1); b.n.procs.nested.Add(-1) }()
+		if own > maxNested || all > maxNestedAll {
 			b.n.log.Warn("message dropped", "pid", b.pid, "error", ErrNested)
 			m.nested = true
 			return refused

@@ -221,3 +221,29 @@ func TestHandlersAnswerEachOther(t *testing.T) {
 		require.Zero(t, b.nested.Load())
 	}
 }
+
+// However many Handlers pass a message round, they do not exhaust the stack.
+func TestHandlersInRing(t *testing.T) {
+	w := newWorld(t, "memory")
+	n, ctx := w.started("alice"), w.ctx()
+	boxes := make([]*Mailbox, 64)
+	var last error
+	count := 0
+	for i := range boxes {
+		b, err := n.Handle("", func(self *Mailbox, m *Message) {
+			count++
+			if err := self.Send(ctx, boxes[(i+1)%len(boxes)].Pid(), ei.Atom("ball")); err != nil {
+				last = err
+			}
+		}, nil)
+		require.NoError(t, err)
+		boxes[i] = b
+	}
+	for range 2 {
+		count, last = 0, nil
+		require.NoError(t, box(t, n).Send(w.ctx(), boxes[0].Pid(), ei.Atom("ball")))
+		require.ErrorIs(t, last, ErrNested)
+		require.Equal(t, maxNestedAll, count)
+	}
+	require.Zero(t, n.procs.nested.Load())
+}

@@ -41,6 +41,7 @@ type processes struct {
 
 	told    atomic.Bool  // MonitorNodes was called, ever
 	telling atomic.Int64 // processes of whose end others of this node are just being told
+	nested  atomic.Int64 // calls of Handlers for processes of this node that are in progress
 
 	exits      wait.Tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (exitnotice.go)
 	endings    wait.Tally // connections that have ended, of which some mailbox has not been told
