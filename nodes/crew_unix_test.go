@@ -178,6 +178,11 @@ func TestPickWorker(t *testing.T) {
 	f.cfg.Choose = func(_ string, candidates []WorkerInfo) int { return len(candidates) }
 	_, _, err := f.pick(peer, peer, nil)
 	require.ErrorIs(t, err, ErrNoWorker, "there is no such worker")
+	f.cfg.Choose = func(string, []WorkerInfo) int { panic("a bug") }
+	_, _, err = f.pick(peer, peer, nil)
+	require.ErrorIs(t, err, ErrNoWorker)
+	require.ErrorContains(t, err, "FrontConfig.Choose panicked: a bug")
+	require.Empty(t, f.picked)
 	f.cfg.Choose = LeastSessions
 	pick := func(passed ...*crewman) *crewman {
 		t.Helper()

@@ -165,8 +165,12 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 	for i, c := range candidates {
 		infos[i] = c.info()
 	}
-	i := f.cfg.Choose(shown, infos)
-	if i < 0 || i >= len(candidates) {
+	i := 0
+	err = f.n.guarded("FrontConfig.Choose", func() error { i = f.cfg.Choose(shown, infos); return nil })
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("%w: %w", ErrNoWorker, err)
+	case i < 0 || i >= len(candidates):
 		return nil, nil, fmt.Errorf("%w: FrontConfig.Choose gave %d of %d", ErrNoWorker, i, len(candidates))
 	}
 	return choose(candidates[i], false)
