@@ -147,6 +147,12 @@ func callsSelf(ctx context.Context, to target) bool {
 	return to.pid == t.self.pid || to.name != "" && t.self.n.procs.named(to.name) == t.self
 }
 
+// runsWith tells whether ctx is that of a function which the process's Server is running.
+func (b *Mailbox) runsWith(ctx context.Context) bool {
+	t := turnOf(ctx)
+	return t != nil && t.self == b && !t.over.Load()
+}
+
 // apply calls an exposed function; one that does not exist is the exception undef. A panic becomes an exception too.
 func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
 	f, args, exception := n.applied(function{module, name}, args)

@@ -27,6 +27,7 @@ type Full int
 const (
 	// FullBlock makes senders wait: a local one in its Send, a remote one behind its connection, from which nothing more is read until
 	// there is room. Not even the answer to a Call to that node is read, so the receiver must not wait for one while its mailbox is full.
+	// A Server's function that sends to its own process, with the context that it was given, does not wait.
 	// Ticks go on; they alone show that the peer has left, after about five times Config.TickInterval. After a second a warning in the log
 	// names the mailbox, once per connection.
 	FullBlock Full = iota

@@ -87,6 +87,10 @@ func hereMessage(by *Conn, ctl *dist.Control, term any) (*Message, error) {
 func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	b := n.procs.recipient(m)
 	switch {
+	case b != nil && b.opts.Full == FullBlock && b.runsWith(ctx): // only the caller makes room there
+		if !b.takeReply(m, nil) && !b.notify(m) {
+			return ErrMoved
+		}
 	case b != nil && b.deliver(m, wait.Cancelled(ctx)):
 	case n.hasMoved() || b != nil && b.hasMoved():
 		return ErrMoved

@@ -395,3 +395,42 @@ func TestEndOfServerIsLogged(t *testing.T) {
 	require.Less(t, len(lines[0]), 2000)
 	require.Empty(t, r.lines("name=told"))
 }
+
+// A Server's function that sends to its own process does not wait for room, which only the function itself could make.
+func TestServerSendsToItself(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	sent, got := make(chan error, 20), make(chan ei.Term, 20)
+	s := Server{
+		Cast: func(ctx context.Context, _ ei.Term) {
+			self := MailboxOf(ctx)
+			for i := range 5 {
+				sent <- self.Send(ctx, self.Pid(), ei.Int(i))
+				sent <- self.SendName(ctx, "alice@test", "s", ei.Int(i))
+			}
+		},
+		Info: func(_ context.Context, _ *Mailbox, m *Message) {
+			v, _ := m.Term()
+			got <- v
+		},
+	}
+	b, err := n.Serve("s", s, &MailboxOptions{Limit: 1})
+	require.NoError(t, err)
+	require.NoError(t, box(t, n).Send(w.ctx(), b.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("go")}))
+	for range 10 {
+		require.NoError(t, arrives(t, sent, "the end of a send"))
+	}
+	for i := range 5 {
+		require.Equal(t, ei.Int(i), arrives(t, got, "a message"))
+		require.Equal(t, ei.Int(i), arrives(t, got, "a message"))
+	}
+
+	// One that is to end when it is full does.
+	b, err = n.Serve("ends", s, &MailboxOptions{Limit: 1, Full: FullExit})
+	require.NoError(t, err)
+	require.NoError(t, box(t, n).Send(w.ctx(), b.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("go")}))
+	arrives(t, b.Done(), "its end")
+	var end *ExitError
+	require.ErrorAs(t, b.Err(), &end)
+	require.Equal(t, ei.Atom("mailbox_full"), end.Reason)
+}
