@@ -42,10 +42,8 @@ func (b *Mailbox) inquire(ctx context.Context, to target, request any) (ei.Term,
 	if err := b.begin(a); err != nil {
 		return nil, err
 	}
+	defer b.forgets(a) // also when the request's AppendTerm panics
 	t, err := b.n.call(ctx, to, request, nil, a)
-	b.mu.Lock()
-	delete(b.inquiries, ref)
-	b.mu.Unlock()
 	if err != nil && b.ended() {
 		err = b.Err()
 	}
@@ -60,6 +58,12 @@ func (b *Mailbox) begin(a *inquiry) error {
 	}
 	put(&b.inquiries, a.ref, a)
 	return nil
+}
+
+func (b *Mailbox) forgets(a *inquiry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.inquiries, a.ref)
 }
 
 // answers makes b the mailbox that gets the reply.

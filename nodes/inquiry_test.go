@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -174,4 +175,29 @@ func TestLateAnswersOnLowerLevel(t *testing.T) {
 		require.Equal(t, ei.Atom("behind"), term, name)
 		require.Zero(t, c.rd.unread.len(), name)
 	}
+}
+
+// A panicking is a Go value whose encoding panics.
+type panicking struct{}
+
+func (panicking) AppendTerm([]byte) ([]byte, error) { panic("a bug") }
+
+// Nothing is left of a call that ends with a panic, or with its goroutine.
+func TestMailboxCallLeavesNothing(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	_, err := n.Handle("h", func(*Mailbox, *Message) { runtime.Goexit() }, nil)
+	require.NoError(t, err)
+	b := box(t, n)
+	before := n.Stats().Mailboxes
+	require.Panics(t, func() { _, _ = b.CallName(w.ctx(), "alice@test", "net_kernel", panicking{}) })
+	require.Empty(t, b.inquiries)
+	ended := make(chan int, 1)
+	go func() {
+		defer func() { ended <- 1 }()
+		_, _ = b.CallName(w.ctx(), "alice@test", "h", ei.Atom("x"))
+	}()
+	arrives(t, ended, "the end of the goroutine")
+	require.Empty(t, b.inquiries)
+	require.Equal(t, before-1, n.Stats().Mailboxes, "h has ended")
 }
