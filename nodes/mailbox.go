@@ -21,6 +21,9 @@ const DefaultMailboxLimit = 64 << 20
 // messageCost is how many bytes a message takes besides its terms, its place in the queue included.
 const messageCost = 440
 
+// keepQueue is the longest queue, in messages, whose memory a mailbox keeps once it is empty.
+const keepQueue = 4096
+
 // A Full says what a mailbox does when its limit is reached. Nothing is ever dropped silently.
 type Full int
 
@@ -208,6 +211,9 @@ func (b *Mailbox) takeLocked() *Message {
 	}
 	if b.first == len(b.queue) {
 		b.queue, b.first = b.queue[:0], 0
+		if cap(b.queue) > keepQueue {
+			b.queue = nil
+		}
 	} else {
 		b.wakeReceiver()
 	}

@@ -493,3 +493,19 @@ func TestMailboxCountsMemory(t *testing.T) {
 		}
 	}
 }
+
+// A mailbox that was full once does not keep the memory of its queue.
+func TestEmptyMailboxKeepsNoLongQueue(t *testing.T) {
+	w := newWorld(t, "memory")
+	b := box(t, w.started("alice"))
+	for _, count := range []int{keepQueue / 2, 3 * keepQueue} {
+		for i := range count {
+			require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Int(i)))
+		}
+		for i := range count {
+			require.Equal(t, ei.Int(i), term(t, b))
+		}
+		require.LessOrEqual(t, cap(b.queue), keepQueue)
+		require.Equal(t, count < keepQueue, cap(b.queue) > 0)
+	}
+}
