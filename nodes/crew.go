@@ -35,8 +35,8 @@ type crewman struct {
 	lost   chan struct{} // closed when it has been taken off the crew, and its sessions and names are dropped
 	gone   chan struct{} // closed when the process has ended as well
 
-	began chan struct{} // closed when the worker is ready
-	heard atomic.Int64  // when the worker last said something, in Unix nanoseconds
+	began chan struct{}             // closed when the worker is ready
+	heard atomic.Pointer[time.Time] // when the worker last said something; nil: it never has
 
 	// Guarded by f.mu.
 	proc     *process.Process

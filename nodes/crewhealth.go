@@ -12,7 +12,7 @@ const heardLately = 50 * time.Millisecond
 
 // there tells whether a worker is alive. Unless the worker was heard of just now, it is probed, and has to answer within patience.
 func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
-	if time.Now().UnixNano()-w.heard.Load() < int64(heardLately) {
+	if at := w.heard.Load(); at != nil && time.Since(*at) < heardLately {
 		return true
 	}
 	answer := make(chan struct{})

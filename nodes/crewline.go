@@ -56,7 +56,8 @@ func (w *crewman) take(m talk.Word) {
 
 // hear notes that the worker has said something.
 func (w *crewman) hear() {
-	w.heard.Store(time.Now().UnixNano())
+	now := time.Now()
+	w.heard.Store(&now)
 	if w.hangs {
 		w.hangs = false
 		w.f.n.log.Info("worker is back", "slot", w.slot)

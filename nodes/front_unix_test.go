@@ -106,7 +106,7 @@ func (w *frontWorld) hangs(pid int) {
 	standStill(w.t, pid)
 	w.t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	man := w.crewman(pid)
-	require.Eventually(w.t, func() bool { return time.Now().UnixNano()-man.heard.Load() >= int64(heardLately) }, tooLong, tick)
+	require.Eventually(w.t, func() bool { return time.Since(*man.heard.Load()) >= heardLately }, tooLong, tick)
 }
 
 // served is worker for a front that may lose patience with a worker: then it tries again.
@@ -271,7 +271,8 @@ func TestWorkerIsFull(t *testing.T) {
 		before := w.socket()
 		w.f.mu.Lock()
 		for _, c := range w.f.crew {
-			c.heard.Store(time.Now().Add(time.Minute).UnixNano()) // the worker is not probed
+			later := time.Now().Add(time.Minute) // the worker is not probed
+			c.heard.Store(&later)
 		}
 		w.f.mu.Unlock()
 		w.narrow()

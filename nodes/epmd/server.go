@@ -45,8 +45,7 @@ type Server struct {
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
 	// Logger gets registrations (Info), refusals and want of descriptors (Warn), of each those beyond 20 a second as Debug, and requests
-	// (Debug).
-	// Nil: nothing is logged.
+	// (Debug). Its Handler runs with the server's lock held at times: it must not wait, and must not use the server. Nil: nothing is logged.
 	Logger *slog.Logger
 
 	names    hush.Hush // registered and unregistered
