@@ -72,8 +72,9 @@ type Config struct {
 	Also []Endpoint
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver
-	// Visible makes peers list the node in nodes(); by default a C-node is hidden. A visible node takes no part in global's
-	// synchronisation, so global:sync/0 on its peers waits for it.
+	// Visible makes peers list the node in nodes(); by default a C-node is hidden. An Erlang node that gives this node a dynamic name takes it
+	// for hidden all the same, over that one connection. A visible node takes no part in global's synchronisation, so global:sync/0 on its
+	// peers waits for it.
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible. New refuses flags that promise
 	// what a node does not do (atom caches and fragments), and FlagNameMe, which follows an empty name. A program that does not start the

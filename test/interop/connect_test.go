@@ -351,6 +351,31 @@ func TestDynamicName(t *testing.T) {
 	})
 }
 
+// An Erlang node takes whoever asks it for a name for hidden, as it does a BEAM. Its other connections, and the same one made again, are not
+// concerned.
+func TestDynamicVisible(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		namer := start(t, r, otp.Options{EpmdPort: port})
+		other := start(t, r, otp.Options{EpmdPort: port})
+		cfg := config(port)
+		cfg.Name, cfg.Host, cfg.Visible = "", "127.0.0.1", true
+		n := newNode(t, cfg)
+		c, err := n.Connect(background(t), namer.Name())
+		require.NoError(t, err)
+		_, err = n.Connect(background(t), other.Name())
+		require.NoError(t, err)
+		alone := "['" + n.Name() + "']"
+		require.Equal(t, alone, namer.Eval(t, "nodes(hidden)"))
+		require.Equal(t, alone, other.Eval(t, "nodes()"))
+
+		require.NoError(t, c.Close())
+		_, err = n.Connect(background(t), namer.Name())
+		require.NoError(t, err)
+		require.Equal(t, alone, namer.Eval(t, "nodes()"))
+	})
+}
+
 // We give an Erlang node a name.
 func TestDynamicErlang(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
