@@ -27,7 +27,7 @@ const (
 	CheckHandshake        Check = "handshake refused" // OTP 25: by a client, because the certificate is for another host
 	CheckAllowed          Check = "node is not allowed"
 	CheckTLS              Check = "no TLS spoken"
-	CheckProtocol         Check = "no protocol version, cipher suite or group in common"
+	CheckProtocol         Check = "no protocol version, cipher suite, group or signature algorithm in common"
 	CheckTime             Check = "TLS handshake took too long"
 	CheckSession          Check = "TLS session broken"
 	CheckClosed           Check = "connection closed" // by the peer, in the handshake or without close_notify; for a Write, by CloseWrite
@@ -152,6 +152,14 @@ func remoteAlert(err error) (Alert, bool) {
 var nothingInCommon = []string{
 	"unsupported protocol version", "unsupported versions", "no cipher suite supported", "no key exchanges supported",
 	"no supported elliptic curves", "unsupported application protocols",
+	"peer doesn't support any of the certificate's signature algorithms", "peer doesn't support the certificate custom signature algorithms",
+}
+
+// unreadable are the texts of crypto/tls's errors for a peer's certificate that crypto/x509 cannot read: its key is on another curve, say.
+var unreadable = []string{"failed to parse certificate from server", "failed to parse client certificate"}
+
+func saysOneOf(err error, texts []string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
 
 // checked makes a PeerError of a check.
@@ -194,8 +202,10 @@ func (s *Socket) peerError(err error) error {
 		e.Check = CheckTLS
 	case strings.Contains(err.Error(), "didn't provide a certificate"): // crypto/tls has no error value for it
 		e.Check = CheckNoCertificate
-	case slices.ContainsFunc(nothingInCommon, func(text string) bool { return strings.Contains(err.Error(), text) }):
+	case saysOneOf(err, nothingInCommon):
 		e.Check = CheckProtocol
+	case saysOneOf(err, unreadable):
+		e.Check = CheckCertificate
 	case s.tap != nil && !s.tap.shaken && !s.tap.failed && err != io.EOF:
 		// An error of the configuration's own functions, whatever it wraps. A bare io.EOF is crypto/tls's error for close_notify.
 	case errors.Is(err, ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -132,6 +133,7 @@ func TestRefusedServers(t *testing.T) {
 			{"expired", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }, nil, CheckExpired, false},
 			{"other host", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{hosts: []string{"elsewhere"}})} }, nil,
 				CheckHost, false},
+			{"unreadable", func(c *tls.Config) { c.Certificates = []tls.Certificate{garbled(a.sign(t, want{}))} }, nil, CheckCertificate, false},
 			{"old protocol", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, nil, CheckProtocol, true},
 			{"our certificate is missing", nil, func(c *tls.Config) { c.Certificates = nil }, "", true},
 			{"our certificate has expired", nil, func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} },
@@ -205,6 +207,33 @@ func TestNoGroupInCommon(t *testing.T) {
 		require.NoError(t, w.cb.Close(s))
 		require.NoError(t, peer.Close())
 	}
+}
+
+// So is a peer that cannot check a signature made with our key: OTP takes Ed25519 only in TLS 1.3.
+func TestNoSignatureInCommon(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cfg := restrict(newAuthority(t, "an authority").mutual(t), version, 0)
+		other := cfg.Clone()
+		cfg.Certificates = slices.Clone(cfg.Certificates)
+		cfg.Certificates[0].SupportedSignatureAlgorithms = []tls.SignatureScheme{tls.Ed25519} // its key is another one
+		w := newWorkbench(t, cfg, Options{})
+		s, peer := w.against(server, other)
+		refused := make(chan error, 1)
+		go func() { refused <- peer.Handshake() }()
+		_, err := w.cb.Read(s, make([]byte, 1), tooLong)
+		var e *PeerError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, CheckProtocol, e.Check, e)
+		require.Error(t, <-refused)
+		require.NoError(t, w.cb.Close(s))
+		require.NoError(t, peer.Close())
+	}
+}
+
+// garbled is a certificate that is shown as bytes which are none.
+func garbled(c tls.Certificate) tls.Certificate {
+	c.Certificate = [][]byte{[]byte("no certificate")}
+	return c
 }
 
 // AllowedNodes copies its list, so that the caller may change its own.
