@@ -101,13 +101,26 @@ func TestGuideDatagrams(t *testing.T) {
 			require.ErrorIs(t, err, syscall.EDESTADDRREQ)
 			require.Zero(t, n)
 		})},
-		{"a second send is busy", func(t *testing.T) { // with a real socket it is not certain that the first send is still in flight
-			d := &Datagram{remote: loopback()}
-			d.sending.Store(true)
-			_, err := d.SendTo(soon(t), []byte("x"), nil)
+		{"a second send is busy", guideUDP(func(t *testing.T, _, connected *Datagram) {
+			slow := &mailroom{DatagramSocket: connected, gate: make(chan struct{})} // no send of the system's lasts for sure
+			d := LimitDatagram(slow, LimitOptions{})
+			first := aside(func() error { return second(d.SendTo(soon(t), []byte("first"), nil)) })
+			require.Eventually(t, d.sending.Load, 10*time.Second, time.Millisecond)
+			_, err := d.SendTo(soon(t), []byte("second"), nil)
 			require.ErrorIs(t, err, ErrBusy)
 			require.ErrorIs(t, d.Disconnect(), ErrBusy)
-		}},
+			close(slow.gate)
+			require.NoError(t, returns(t, first))
+			require.Equal(t, []string{"first"}, slow.sent)
+			require.NoError(t, d.Disconnect())
+		})},
+		{"to disconnect closes the socket", guideUDP(func(t *testing.T, open, _ *Datagram) {
+			require.NoError(t, open.Disconnect())
+			require.ErrorIs(t, second(open.SendTo(soon(t), []byte("x"), loopback())), syscall.ENOTCONN)
+			again, err := OpenUDP(open.LocalAddr(), nil)
+			require.NoError(t, err)
+			require.NoError(t, again.Close())
+		})},
 		{"to disconnect with an operation outstanding is busy", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			first := outstanding(t, open, context.Background())
 			require.ErrorIs(t, open.Disconnect(), ErrBusy)
@@ -291,22 +304,37 @@ func TestGuidePDUs(t *testing.T) {
 			require.EqualValues(t, 1, n)
 			requireReads(t, s, "NEXT")
 		})},
+		{"or one of the stream", guideTCP(func(t *testing.T, c, s *Stream) {
+			packet := frames([][]byte{[]byte("abc")})
+			require.NoError(t, second(c.Writev(soon(t), packet[:len(packet)-1])))
+			require.NoError(t, c.Disconnect())
+			var f framer
+			n, err := s.ReadPDU(soon(t), f.next)
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+			require.EqualValues(t, len(packet)-1, n)
+			_, err = s.ReadPDU(soon(t), new(framer).next)
+			require.Equal(t, io.EOF, err)
+		})},
 	})
 }
 
 func TestGuideQueues(t *testing.T) {
 	guideSection(t, "Async 'tevent_queue' based helper functions", []guideRule{
-		{"queued sends of datagrams are made one after the other", guideUDP(func(t *testing.T, open, connected *Datagram) {
-			q := NewSendQueue(connected)
+		{"queued sends of datagrams are made one after the other", func(t *testing.T) {
+			slow := &mailroom{gate: make(chan struct{})}
+			q := NewSendQueue(slow)
 			var calls []<-chan error
-			for range 10 {
-				calls = append(calls, aside(func() error { return second(q.SendToQueue(soon(t), []byte("x"), nil)) }))
+			for i := range 10 {
+				send := func() error { return second(q.SendToQueue(soon(t), []byte{byte('0' + i)}, nil)) }
+				calls = append(calls, inLine(t, &q.turns, send))
 			}
+			close(slow.gate)
 			for _, call := range calls {
 				require.NoError(t, returns(t, call), "never busy")
-				requireReceives(t, open, "x", connected.LocalAddr())
 			}
-		})},
+			require.Equal(t, "0123456789", strings.Join(slow.sent, ""))
+			require.False(t, slow.overlap, "two at once")
+		}},
 		{"queued reads of packets are made one after the other", guideTCP(func(t *testing.T, c, s *Stream) {
 			q := NewReadQueue(s)
 			var fs [3]framer
@@ -323,11 +351,18 @@ func TestGuideQueues(t *testing.T) {
 		})},
 		{"queued writes are made one after the other", guideTCP(func(t *testing.T, c, s *Stream) {
 			q := NewQueue(c, nil)
+			big := make([]byte, 32<<20)
+			first := aside(func() error { return second(q.WritevQueue(soon(t), big)) })
+			requireReads(t, s, "\x00") // it is on its way
 			var calls []<-chan error
-			for range 10 {
-				calls = append(calls, aside(func() error { return second(q.WritevQueue(soon(t), []byte("ab"), []byte("cd"))) }))
+			for i := range 10 {
+				waits, _ := q.Buffered()
+				calls = append(calls, aside(func() error { return second(q.WritevQueue(soon(t), []byte{byte('0' + i)}, []byte("ab"))) }))
+				require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == waits+3 }, 10*time.Second, 100*time.Microsecond)
 			}
-			requireReads(t, s, strings.Repeat("abcd", 10))
+			require.NoError(t, second(s.Readv(soon(t), big[1:])))
+			requireReads(t, s, "0ab1ab2ab3ab4ab5ab6ab7ab8ab9ab")
+			require.NoError(t, returns(t, first))
 			for _, call := range calls {
 				require.NoError(t, returns(t, call), "never busy")
 			}
@@ -404,7 +439,9 @@ func TestGuideBSDSockets(t *testing.T) {
 			require.ErrorIs(t, second(OpenUDP(loopback(), UnixAddr("/x"))), syscall.EINVAL)
 			d, err := OpenUDP(loopback(), nil)
 			require.NoError(t, err)
-			require.NoError(t, d.Close())
+			defer d.Close()
+			require.Nil(t, d.RemoteAddr())
+			require.ErrorIs(t, second(OpenUDP(d.LocalAddr(), nil)), syscall.EADDRINUSE, "or it fails")
 		}},
 		{"a UNIX datagram socket's addresses are UNIX ones, the remote one may be missing", func(t *testing.T) {
 			require.ErrorIs(t, second(OpenUnixgram(loopback(), nil)), syscall.EINVAL)
@@ -412,17 +449,21 @@ func TestGuideBSDSockets(t *testing.T) {
 			open, connected := unixgrams(t)
 			require.Nil(t, open.RemoteAddr())
 			require.NotNil(t, connected.RemoteAddr())
+			require.ErrorIs(t, second(OpenUnixgram(open.LocalAddr(), nil)), syscall.EADDRINUSE, "or it fails")
 		}},
 		{"a TCP connection's addresses are inet ones", func(t *testing.T) {
 			require.ErrorIs(t, second(ConnectTCP(soon(t), UnixAddr("/x"), loopback())), syscall.EINVAL)
 			require.ErrorIs(t, second(ConnectTCP(soon(t), loopback(), UnixAddr("/x"))), syscall.EINVAL)
 		}},
-		{"a TCP connection is ready when connecting ends", func(t *testing.T) {
+		{"a TCP connection goes from the local address, and is ready when connecting ends", func(t *testing.T) {
 			l, err := ListenTCP(loopback(), 0)
 			require.NoError(t, err)
 			defer l.Close()
-			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), loopback(), l.Addr()) })
-			require.Equal(t, c.LocalAddr(), s.RemoteAddr())
+			local, err := ParseAddr(port.Vacant(t))
+			require.NoError(t, err)
+			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), local, l.Addr()) })
+			require.Equal(t, local, c.LocalAddr())
+			require.Equal(t, local, s.RemoteAddr())
 			requireSpeak(t, c, s)
 		}},
 		{"or it failed", func(t *testing.T) {
@@ -434,11 +475,15 @@ func TestGuideBSDSockets(t *testing.T) {
 			require.ErrorIs(t, second(ConnectUnix(soon(t), loopback(), UnixAddr("/x"))), syscall.EINVAL)
 			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, loopback())), syscall.EINVAL)
 		}},
-		{"a UNIX connection is ready when connecting ends", func(t *testing.T) {
-			l, err := ListenUnix(UnixAddr(filepath.Join(sockdir.New(t), "a")), 0)
+		{"a UNIX connection goes from the local address, and is ready when connecting ends", func(t *testing.T) {
+			dir := sockdir.New(t)
+			l, err := ListenUnix(UnixAddr(filepath.Join(dir, "a")), 0)
 			require.NoError(t, err)
 			defer l.Close()
-			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, l.Addr()) })
+			local := UnixAddr(filepath.Join(dir, "b"))
+			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), local, l.Addr()) })
+			require.Equal(t, local, c.LocalAddr())
+			require.Equal(t, local, s.RemoteAddr())
 			requireSpeak(t, c, s)
 		}},
 		{"or it failed, too", func(t *testing.T) {
@@ -462,7 +507,11 @@ func TestGuideBSDSockets(t *testing.T) {
 				again, err := ParseSockaddr(b)
 				require.NoError(t, err)
 				require.Equal(t, a, again)
+				if _, err := UnixPath(a); err != nil {
+					require.ErrorIs(t, second(ParseSockaddr(b[:len(b)-1])), syscall.EINVAL)
+				}
 			}
+			require.ErrorIs(t, second(ParseSockaddr(nil)), syscall.EINVAL)
 			require.ErrorIs(t, second(ParseSockaddr(image(99, make([]byte, 30)...))), syscall.EAFNOSUPPORT)
 			require.ErrorIs(t, second(AppendSockaddr(nil, MemoryAddr("x"))), syscall.EAFNOSUPPORT)
 		}},
