@@ -110,6 +110,22 @@ func TestDatagramGrowsSendBuffer(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EMSGSIZE)
 	require.Equal(t, grown, sendBuffer(t, udp))
 	requireSends(t, udp, "it goes on", nil)
+	// Nor is a buffer made smaller.
+	option(t, udp, unix.SO_SNDBUF, 100_000)
+	before := sendBuffer(t, udp)
+	_, err = udp.SendTo(soon(t), make([]byte, 70_000), nil)
+	require.ErrorIs(t, err, syscall.EMSGSIZE)
+	require.Equal(t, before, sendBuffer(t, udp))
+	// The buffer is raised as far as needed, to the next KiB; the kernel doubles the number. See socket(7), SO_SNDBUF.
+	_, local := unixgrams(t)
+	option(t, local, unix.SO_SNDBUF, 4096)
+	_, err = local.SendTo(soon(t), make([]byte, 20_000), nil)
+	require.NoError(t, err)
+	require.Equal(t, 2*(20<<10), sendBuffer(t, local))
+	// It is raised once, even if it could not be made large enough.
+	sent := aside(func() error { return second(local.SendTo(context.Background(), make([]byte, 64<<20), nil)) })
+	require.ErrorIs(t, returns(t, sent), syscall.EMSGSIZE)
+	requireSends(t, local, "it goes on", nil)
 }
 
 // A sender waits for room in the receiver's queue, connected or not, and can be ended.
