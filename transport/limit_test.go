@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,6 +219,46 @@ func TestLimitWaitEnds(t *testing.T) {
 		require.ErrorIs(t, <-ended, net.ErrClosed)
 		require.Equal(t, time.Second+time.Millisecond, time.Since(begin))
 	})
+}
+
+// What has not passed is not counted.
+func TestLimitCountsWhatPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(NewMemory(), LimitOptions{Read: 1, Burst: 10}), MemoryAddr(""))
+		b := make([]byte, 10)
+		for range 3 {
+			_, err := s.Read(NoWait(), b)
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+		_, err := c.Writev(context.Background(), b)
+		require.NoError(t, err)
+		n, err := s.Read(NoWait(), b)
+		require.NoError(t, err)
+		require.Equal(t, 10, n)
+
+		one, _ := letterboxes()
+		v := LimitDatagram(&deaf{letterbox: one, times: 3}, LimitOptions{Write: 1, Burst: 1})
+		defer v.Close()
+		for range 3 {
+			_, err := v.SendTo(NoWait(), b, nil)
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		}
+		_, err = v.SendTo(NoWait(), b, nil)
+		require.NoError(t, err)
+	})
+}
+
+// A deaf letterbox refuses what it is to send, so many times.
+type deaf struct {
+	*letterbox
+	times int
+}
+
+func (d *deaf) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {
+	if d.times--; d.times >= 0 {
+		return 0, syscall.ECONNREFUSED
+	}
+	return d.letterbox.SendTo(ctx, p, to)
 }
 
 // The wait ends with Release, too.
