@@ -649,6 +649,56 @@ func TestFaultJoinBytes(t *testing.T) {
 	})
 }
 
+// A join waits for all of its bytes, however many pieces they come in.
+func TestFaultJoinManyPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Fault(NewMemory(), FaultOptions{
+			At: []FaultAt{{Kind: FaultJoin, Side: FaultAccepted, Bytes: 5, For: time.Hour}},
+		}), MemoryAddr(""))
+		go func() {
+			for i := range 5 {
+				time.Sleep(time.Second)
+				_, _ = c.Writev(context.Background(), []byte{byte('0' + i)})
+			}
+		}()
+		b := make([]byte, 10)
+		n, err := s.Read(context.Background(), b)
+		require.NoError(t, err)
+		require.Equal(t, "01234", string(b[:n]))
+	})
+}
+
+// The length of a delay is drawn, up to MaxDelay.
+func TestFaultDelaysDiffer(t *testing.T) {
+	f := Faults{Delay: 1, MaxDelay: time.Second}.filled()
+	p := newPlan(rand.New(rand.NewPCG(1, 1)), &f, false, nil)
+	var sum time.Duration
+	seen := map[time.Duration]bool{}
+	for range 1000 {
+		during := p.next().hold
+		require.LessOrEqual(t, during, time.Second)
+		seen[during] = true
+		sum += during
+	}
+	require.Greater(t, len(seen), 900)
+	require.InDelta(t, 0.5, (sum / 1000).Seconds(), 0.05)
+}
+
+// The directions of a connection, and its ends, have faults of their own.
+func TestFaultDirectionsDiffer(t *testing.T) {
+	f := newFault(FaultOptions{Seed: 1})
+	seen := map[uint64]bool{}
+	for _, purpose := range []int{forConnect, forAccept, forRead, forWrite} {
+		for _, side := range []FaultSide{FaultBoth, FaultConnected, FaultAccepted} {
+			for conn := range int64(10) {
+				n := f.chance(purpose, side, conn).Uint64()
+				require.False(t, seen[n], "purpose %d, side %d, connection %d", purpose, side, conn)
+				seen[n] = true
+			}
+		}
+	}
+}
+
 // After a split the call still writes everything; after a short write it does not.
 func TestFaultSplitIsNoShortWrite(t *testing.T) {
 	for kind, want := range map[FaultKind]int64{FaultSplit: 9, FaultShortWrite: 3} {
