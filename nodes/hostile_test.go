@@ -76,6 +76,9 @@ func TestHostileInitiator(t *testing.T) {
 			err = arrives(t, failed, "the failed handshake")
 			require.ErrorIs(t, err, tt.want)
 			require.NotContains(t, err.Error(), "\x00")
+			if what == "tls" {
+				require.ErrorContains(t, err, "the peer speaks TLS")
+			}
 			p.gone()
 
 			require.NoError(t, c.Err())
