@@ -180,6 +180,12 @@ func TestGuideStreams(t *testing.T) {
 			_, err := c.PendingBytes()
 			require.ErrorIs(t, err, syscall.ENOTCONN)
 		})},
+		{"so is the plug-in's own", func(t *testing.T) {
+			cb, failed := memoryCallbacks(), errors.New("it cannot tell")
+			cb.Pending = func(*memorySocket) (int, error) { return 0, failed }
+			c, _ := memoryPair(t, cb)
+			require.ErrorIs(t, second(c.PendingBytes()), failed)
+		}},
 		{"a read ends when every buffer is full", guideTCP(func(t *testing.T, c, s *Stream) {
 			a, b := make([]byte, 2), make([]byte, 3)
 			read := aside(func() error { _, err := s.Readv(context.Background(), a, b); return err })
