@@ -11,9 +11,11 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 func TestConnectTCPElsewhere(t *testing.T) {
@@ -24,6 +26,24 @@ func TestConnectTCPElsewhere(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EADDRNOTAVAIL, "an address of somebody else")
 	_, err = ConnectTCP(soon(t), l.Addr(), FromAddrPort(netip.MustParseAddrPort("127.0.0.1:1")))
 	require.Error(t, err, "a port at which somebody listens")
+}
+
+// A port is free for the next connection though the last one from there lingers (TIME-WAIT), for it was closed here first.
+func TestConnectTCPFromPortAgain(t *testing.T) {
+	local := FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port.Free(t))))
+	for range 2 {
+		l, err := ListenTCP(loopback(), 0)
+		require.NoError(t, err)
+		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), local, l.Addr()) })
+		require.NoError(t, c.CloseWrite())
+		_, err = s.Readv(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		require.NoError(t, s.Close())
+		_, err = c.Readv(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		require.NoError(t, c.Close())
+		require.NoError(t, l.Close())
+	}
 }
 
 func TestConnectUnix(t *testing.T) {

@@ -4,6 +4,7 @@ import "context"
 
 // LimitDatagram is [Limit] over a datagram socket, which is the virtual one's from now on: closing the virtual one closes it. A datagram
 // passes whole, as soon as its direction's bucket holds a byte; for the bytes that it takes beyond what is there, the next datagram waits.
+// Of one that was cut off, the bytes that were received count.
 // Datagrams that wait to be received wait in the socket below, which loses those that it has no room for. Shared is of no effect.
 func LimitDatagram(d DatagramSocket, o LimitOptions) *Datagram {
 	return overDatagram(d, func(below datagramCarrier, waits *pauser) datagramCarrier {
