@@ -28,6 +28,7 @@ type Listener struct {
 	serves atomic.Bool // Start accepts here
 	begun  bool
 	runs   wait.Tally // goroutines that accept
+	taking wait.Tally // Accepts in progress, and what they have given until its handshake is counted
 	pace   pace
 }
 
@@ -239,7 +240,7 @@ func (l *Listener) join() {
 func (l *Listener) run() {
 	defer l.runs.Leave()
 	for {
-		s, err := l.l.Accept(l.ctx)
+		o, err := l.admit()
 		if errors.Is(err, transport.ErrPaused) && l.halt.Pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
 			continue
 		}
@@ -251,8 +252,6 @@ func (l *Listener) run() {
 			}
 			return
 		}
-		o := l.n.admit(l.ctx, l.tr, s)
-		o.from = l
 		if !l.pace.slow.Load() {
 			if !l.shakeHere(o) {
 				return
@@ -261,6 +260,19 @@ func (l *Listener) run() {
 			o.refuse()
 		}
 	}
+}
+
+// admit accepts a connection, and makes room for its handshake. A freeze waits until that is counted: pausing l.l waits for Accept alone.
+func (l *Listener) admit() (*opening, error) {
+	l.taking.Enter()
+	defer l.taking.Leave()
+	s, err := l.l.Accept(l.ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := l.n.admit(l.ctx, l.tr, s)
+	o.from = l
+	return o, nil
 }
 
 // shakeHere does a handshake on the accepting goroutine, which is not counted meanwhile, so that Close does not wait for it. It reports

@@ -5,8 +5,11 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -314,4 +317,30 @@ func TestDiscardClosesListenersOfSetup(t *testing.T) {
 	}
 	after, _ := descriptors()
 	require.Equal(t, before, after)
+}
+
+// A freeze waits for the handshake of a connection that has been accepted just then: a peer that does its part at once is not cut off when
+// the node moves. Without that wait some of these runs fail.
+func TestFreezeWaitsForJustAccepted(t *testing.T) {
+	w := newWorld(t, movers[0])
+	n := w.started("front")
+	var peers []*Node
+	for i := range 8 {
+		peers = append(peers, w.started(fmt.Sprintf("peer%d", i)))
+	}
+	for i := range 100 {
+		var ups []<-chan result[*Conn]
+		for _, p := range peers {
+			ups = append(ups, async(func() (*Conn, error) { return p.Connect(w.ctx(), "front@test") }))
+		}
+		for began := time.Now(); time.Since(began) < time.Duration(i%40)*10*time.Microsecond; {
+			runtime.Gosched()
+		}
+		n = upgrade(t, n)
+		for _, up := range ups {
+			r := arrives(t, up, "the connection")
+			require.NoError(t, r.err)
+			require.NoError(t, r.v.Close())
+		}
+	}
 }

@@ -156,6 +156,9 @@ func (f *Frozen) haltListeners(ctx context.Context) error {
 		}
 		err := l.l.Pause(ctx)
 		if err == nil {
+			err = l.taking.Wait(ctx)
+		}
+		if err == nil {
 			err = l.movable()
 		}
 		if l.Err() != nil { // it is being closed, or its socket has failed
