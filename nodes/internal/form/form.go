@@ -41,9 +41,13 @@ type Fields struct {
 	out   []byte
 	in    []field
 	next  int
-	path  string
 	atoms *ei.AtomTable
 	err   error
+
+	// For errors, of a record that is an element of a list of another one.
+	within *Fields
+	name   string
+	number int
 }
 
 // A field of a record that is read.
@@ -160,6 +164,7 @@ func nextField(b []byte) (x field, rest []byte, err error) {
 
 // record reads the fields of one record.
 func (f *Fields) record(b []byte, d Describer) {
+	f.in, f.next = f.in[:0], 0
 	for len(b) > 0 && f.err == nil {
 		x, rest, err := nextField(b)
 		if err != nil {
@@ -177,9 +182,21 @@ func (f *Fields) record(b []byte, d Describer) {
 	}
 }
 
+// path says where the record is in the state, as "mailbox 3, message 7".
+func (f *Fields) path() string {
+	if f.within == nil {
+		return ""
+	}
+	path := fmt.Sprintf("%s %d", f.name, f.number)
+	if outer := f.within.path(); outer != "" {
+		return outer + ", " + path
+	}
+	return path
+}
+
 func (f *Fields) fail(tag uint64, err error) {
 	if f.err == nil {
-		path := f.path
+		path := f.path()
 		if tag != 0 {
 			if path != "" {
 				path += ", "

@@ -142,15 +142,13 @@ func Each[T any, P interface {
 		}
 		return
 	}
+	inner := &Fields{reads: true, atoms: f.atoms, within: f, name: name} // one for all
 	for {
 		b, ok := f.take(tag)
 		if !ok {
 			return
 		}
-		inner := &Fields{reads: true, atoms: f.atoms, path: fmt.Sprintf("%s %d", name, len(*list)+1)}
-		if f.path != "" {
-			inner.path = f.path + ", " + inner.path
-		}
+		inner.number = len(*list) + 1
 		var v T
 		inner.record(b, P(&v))
 		if f.err = inner.err; f.err != nil {
