@@ -49,7 +49,6 @@ const (
 	gatherHope  = 0.95                  // if dozing lowers the rate by more than this factor, longer dozes are no better
 
 	gatherShortest = time.Millisecond // for shorter dozes, looking at intervals, as a nap does, is as good
-	gatherFirst    = 5 * time.Millisecond
 	gatherLongest  = 10 * time.Millisecond
 
 	gatherSkip  = 2 // first dozes, not measured: after them the peer's kernel has what it needs
@@ -113,8 +112,8 @@ func (g *gathering) next(now time.Time, known *gathered) time.Duration {
 			g.pause = 0
 			known.worthIt(g.plain, g.length, now)
 			g.measure(gatherDozing, now)
-		case 2*g.length <= gatherLongest && g.gains(gatherHope, now):
-			g.length, g.skip = 2*g.length, gatherSkip
+		case g.length < gatherLongest && g.gains(gatherHope, now):
+			g.length, g.skip = min(2*g.length, gatherLongest), gatherSkip
 		default:
 			known.inVain(g.plain, now)
 			g.giveUp(now)
@@ -139,7 +138,7 @@ func (g *gathering) next(now time.Time, known *gathered) time.Duration {
 // tryIt begins a trial, if the rate without dozing makes one promising.
 func (g *gathering) tryIt(now time.Time) {
 	g.plain = g.rate(now)
-	g.length = time.Duration(min(gatherBytes/g.plain*float64(time.Second), float64(gatherFirst)))
+	g.length = time.Duration(min(gatherBytes/g.plain*float64(time.Second), float64(gatherLongest)))
 	if g.plain < gatherLeast || g.length < gatherShortest || now.Before(g.notBefore) {
 		g.measure(gatherPlain, now)
 		return

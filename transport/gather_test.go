@@ -62,7 +62,7 @@ func TestGathering(t *testing.T) {
 		rate func(time.Duration) float64
 		doze time.Duration
 	}{
-		{"a peer that gathers for 5 ms", from(5*time.Millisecond, 40*mega), 5 * time.Millisecond},
+		{"a peer that gathers for 5 ms", from(5*time.Millisecond, 40*mega), 10 * time.Millisecond},
 		{"for 7 ms", from(7*time.Millisecond, 40*mega), 10 * time.Millisecond},
 		{"for 11 ms", from(11*time.Millisecond, 40*mega), 0},
 		{"larger messages", from(time.Millisecond, 256*mega), 2 * time.Millisecond},
@@ -90,7 +90,7 @@ func TestGatheringInVain(t *testing.T) {
 		}
 		return f.longer - before
 	}
-	const each = (gatherSkip + gatherTries) * (gatherFirst + gatherLongest)
+	const each = (gatherSkip + gatherTries) * gatherLongest
 	for pause := gatherPause; pause < 10*gatherMaxPause; pause *= 2 {
 		require.InDelta(t, each, trial(), float64(2*gatherLongest))
 		require.Zero(t, f.run(min(pause, gatherMaxPause)-gatherLongest))
@@ -101,12 +101,12 @@ func TestGatheringInVain(t *testing.T) {
 func TestGatheringHarms(t *testing.T) {
 	f := flows(func(doze time.Duration) float64 { return 40 << 20 * float64(aNap) / float64(max(doze, aNap)) })
 	f.run(time.Second)
-	require.Equal(t, (gatherSkip+gatherTries)*gatherFirst, f.longer)
+	require.Equal(t, (gatherSkip+gatherTries)*gatherLongest, f.longer)
 }
 
 // Once dozing brings no more than not dozing, the reader stops dozing; it dozes again when that brings more again.
 func TestGatheringEnds(t *testing.T) {
-	gathers := from(gatherFirst, 40<<20)
+	gathers := from(gatherLongest, 40<<20)
 	for _, slow := range []float64{40 << 20, 1 << 20, 0} {
 		f := flows(gathers)
 		require.NotZero(t, f.run(time.Second))
@@ -117,13 +117,13 @@ func TestGatheringEnds(t *testing.T) {
 		require.Equal(t, before, f.dozes)
 		f.rate = gathers
 		f.run(2 * gatherMaxPause)
-		require.Equal(t, gatherFirst, f.run(time.Second))
+		require.Equal(t, gatherLongest, f.run(time.Second))
 	}
 }
 
 // After a trial that was not in vain, the trials in vain before it no longer count.
 func TestGatheringForgets(t *testing.T) {
-	gathers := from(gatherFirst, 40<<20)
+	gathers := from(gatherLongest, 40<<20)
 	f := flows(evenly(40 << 20))
 	f.run(gatherMaxPause)
 	f.rate = gathers
@@ -137,7 +137,7 @@ func TestGatheringForgets(t *testing.T) {
 // After a trial that was not in vain, a flow that begins like that of the trial need not last for as long, nor is there another trial, for a
 // minute. Any reader of the transport may have made the trial.
 func TestGatheringKnown(t *testing.T) {
-	gathers := func() *flowing { return flows(from(gatherFirst, 40<<20)) }
+	gathers := func() *flowing { return flows(from(gatherLongest, 40<<20)) }
 	for _, tt := range []struct {
 		name  string
 		other float64 // what the rate of the second flow is of the first one's
@@ -155,7 +155,7 @@ func TestGatheringKnown(t *testing.T) {
 			first := gathers()
 			require.Zero(t, first.run(gatherAfter))
 			require.NotZero(t, first.run(time.Second))
-			second := flows(from(gatherFirst, 40<<20*tt.other))
+			second := flows(from(gatherLongest, 40<<20*tt.other))
 			second.known, second.now = first.known, first.now.Add(tt.later)
 			for range 3 {
 				require.Zero(t, second.run(gatherSoon))
@@ -176,7 +176,7 @@ func TestGatheringKnownInVain(t *testing.T) {
 		rate  float64
 		keeps bool
 	}{{40 << 20, false}, {100 << 20, true}} {
-		first := flows(from(gatherFirst, 40<<20))
+		first := flows(from(gatherLongest, 40<<20))
 		require.NotZero(t, first.run(time.Second))
 		second := flows(evenly(tt.rate))
 		second.known, second.now = first.known, first.now
@@ -184,7 +184,7 @@ func TestGatheringKnownInVain(t *testing.T) {
 		require.Equal(t, tt.keeps, first.known.doze(40<<20, second.now) > 0)
 		second.g.lost()
 		second.rate, second.known = first.rate, first.known
-		second.known.worthIt(40<<20, gatherFirst, second.now)
+		second.known.worthIt(40<<20, gatherLongest, second.now)
 		require.Zero(t, second.run(2*gatherSoon), "a reader that has tried in vain does not ask so soon")
 	}
 }

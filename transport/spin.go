@@ -22,7 +22,7 @@ const (
 //
 // Traffic that has flowed one way for 50 milliseconds, at 4 MB/s or more, is looked at only every 1 to 10 milliseconds for as long as that
 // makes the traffic a fifth faster. That is so with a peer that sends small messages as fast as it can: they then leave the peer's kernel
-// many at a time. Finding out takes 90 milliseconds at most; after a trial without that gain, the next one follows after a second, then
+// many at a time. Finding out takes 160 milliseconds at most; after a trial without that gain, the next one follows after a second, then
 // ever more seldom. For a minute after one with that gain, readers of tr whose traffic comes about as fast need no trial, and wait for 5
 // milliseconds only. Any write to the connection ends this, until messages have flowed one way for as long again.
 //
