@@ -18,7 +18,8 @@ type WorkerInfo struct {
 type Choose func(peer string, candidates []WorkerInfo) int
 
 // ByName always gives a peer to the same worker, and spreads the names evenly: when a worker is missing only its peers go elsewhere
-// (rendezvous hashing). It is the default.
+// (rendezvous hashing). It is the default. Of nodes that ask for a name only the host is known: those of one host share a worker, where
+// LeastSessions would spread them.
 func ByName(peer string, candidates []WorkerInfo) int {
 	best, most := 0, uint64(0)
 	for i, w := range candidates {

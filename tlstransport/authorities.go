@@ -43,6 +43,17 @@ func readAuthorities(path string) (*authorities, error) {
 	return a, nil
 }
 
+// maxNames bounds the names of authorities, with two bytes each for their length, in a server's request for a certificate. See RFC 5246,
+// 7.4.4, and RFC 8446, 4.2.4, where other extensions share the room.
+const maxNames = 1<<16 - 1<<10
+
+func (a *authorities) names() (bytes int) {
+	for _, c := range a.all {
+		bytes += 2 + len(c.RawSubject)
+	}
+	return bytes
+}
+
 // areRoots tells whether all certificates are trusted.
 func (a *authorities) areRoots() bool { return len(a.all) == a.trusted }
 

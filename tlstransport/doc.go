@@ -84,7 +84,8 @@
 //
 // Private keys are PKCS #1, SEC 1 or PKCS #8 in PEM files. Encrypted keys are read in OpenSSL's old form (Proc-Type: 4,ENCRYPTED) and in
 // today's: PKCS #8 with PBES2, PBKDF2, and AES or triple DES in CBC mode. PBES1 (openssl pkcs8 -v1) and scrypt (-scrypt) are an error that
-// gives the algorithm's object identifier: openssl pkcs8 -topk8 -in OLD -out NEW makes a key that can be read.
+// gives the algorithm's object identifier: openssl pkcs8 -topk8 -in OLD -out NEW makes a key that can be read. The keys are of RSA, of ECDSA
+// on P-224, P-256, P-384 or P-521, or of Ed25519, which Erlang nodes take in TLS 1.3 only; RSASSA-PSS and Ed448 are an error.
 //
 // The TLS 1.3 suite of a session is chosen by crypto/tls or by the peer; if it is not in the option ciphers, the session is refused.
 // Between two nodes of this package crypto/tls picks TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 if a processor has no

@@ -117,6 +117,10 @@ func (f *fileRole) load() error {
 	}
 	if f.role == server && o.verify {
 		// The server tells clients the names of all authorities; verifyConnection trusts only the roots.
+		if n := trust.names(); n > maxNames {
+			return f.wrong("cacertfile", fmt.Errorf("its certificates have names of %d bytes together, and a server can tell its clients %d: "+
+				"leave out those that no client needs", n, maxNames))
+		}
 		c.ClientCAs, c.ClientAuth = trust.pool, tls.VerifyClientCertIfGiven
 		if o.require {
 			c.ClientAuth = tls.RequireAndVerifyClientCert

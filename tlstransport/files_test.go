@@ -229,6 +229,28 @@ func TestOptionOfABadFile(t *testing.T) {
 	require.Equal(t, "cacertfile", e.Option)
 }
 
+// A server tells its clients the names of its authorities, for which there is room for 64 KB. A client has no such limit.
+func TestTooManyAuthorities(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	_, cert, key := a.files(t, dir, a.sign(t, want{}))
+	all := [][]byte{a.cert.Raw}
+	for i := range 16 {
+		all = append(all, newAuthority(t, strings.Repeat(string(rune('a'+i)), 4000)).cert.Raw)
+	}
+	few, many := certOptions(bundle(t, dir, all...), cert, key), certOptions(bundle(t, dir, append(all, all[1])...), cert, key)
+	_, err := FromOptFile(optFile(t, dir, many, few), Options{})
+	var e *OptionError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "cacertfile", e.Option)
+	require.ErrorContains(t, err, "names of 68")
+
+	w := optBench(t, optFile(t, dir, few, many), Options{})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+}
+
 // A peer without a certificate is refused if, and only if, the option file says so.
 func TestFailIfNoPeerCert(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
