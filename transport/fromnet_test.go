@@ -551,7 +551,7 @@ func TestFromNetWriteInHandshakeEnds(t *testing.T) {
 				_, err = c.Writev(soon(t), []byte("x"))
 				require.ErrorIs(t, err, ErrPoisoned)
 			} else {
-				time.Sleep(10 * time.Millisecond)
+				waitsIn(t, "select", "(*Conn).clientHandshake(")
 			}
 			require.NoError(t, c.Close())
 			if name == "Close" {

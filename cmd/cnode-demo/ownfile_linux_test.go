@@ -3,11 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // Without --binary an upgrade starts what is at the running program's own path now: the file that took its place, or what a link leads to.
@@ -54,10 +55,8 @@ func TestUpgradeToFileInPlace(t *testing.T) {
 
 // Where there is no /proc, a program that was started by its name alone is found as the shell has found it.
 func TestUpgradeWithoutProc(t *testing.T) {
-	hidden := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /proc && exec "$@"`, "sh"}
-	if out, err := exec.Command(hidden[0], append(hidden[1:], "true")...).CombinedOutput(); err != nil {
-		t.Skipf("/proc cannot be hidden: %v: %s", err, out)
-	}
+	need.Root(t, "/proc is root's to hide")
+	hidden := []string{need.Program(t, "unshare"), "--mount", "sh", "-c", `mount -t tmpfs none /proc && exec "$@"`, "sh"}
 	w := newWorld(t, 0)
 	w.env = append(w.env, "PATH="+filepath.Dir(program)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	s := w.successive(nil, append(hidden, filepath.Base(program), "serve", "--name", "up@127.0.0.1")...)

@@ -1,18 +1,17 @@
 package main
 
 import (
-	"os/exec"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // A serve that is process 1 is not handed over: everything in its container would end with the old process, the new one too.
 func TestProcessOneStays(t *testing.T) {
-	contained := []string{"unshare", "--pid", "--fork", "--kill-child"}
-	if out, err := exec.Command(contained[0], append(contained[1:], "true")...).CombinedOutput(); err != nil {
-		t.Skipf("no namespace of processes: %v: %s", err, out)
-	}
+	need.Root(t, "a namespace of processes is root's to make")
+	contained := []string{need.Program(t, "unshare"), "--pid", "--fork", "--kill-child"}
 	w := newWorld(t, 0)
 	s := w.successive(nil, append(contained, program, "serve", "--name", "one@127.0.0.1")...)
 	_, errOut := w.fail("upgrade", s.name)
