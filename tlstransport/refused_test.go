@@ -188,45 +188,34 @@ func TestRefusedServers(t *testing.T) {
 	}
 }
 
-// A peer that shares no key exchange group is refused, too.
-func TestNoGroupInCommon(t *testing.T) {
-	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		cfg := newAuthority(t, "an authority").mutual(t)
-		cfg.MaxVersion, cfg.CurvePreferences = version, []tls.CurveID{tls.CurveP256}
-		w := newWorkbench(t, cfg, Options{})
-		other := cfg.Clone()
-		other.CurvePreferences = []tls.CurveID{tls.CurveP521}
-		s, peer := w.against(server, other)
-		refused := make(chan error, 1)
-		go func() { refused <- peer.Handshake() }()
-		_, err := w.cb.Read(s, make([]byte, 1), tooLong)
-		var e *PeerError
-		require.ErrorAs(t, err, &e)
-		require.Equal(t, CheckProtocol, e.Check, e)
-		require.Error(t, <-refused)
-		require.NoError(t, w.cb.Close(s))
-		require.NoError(t, peer.Close())
-	}
-}
-
-// So is a peer that cannot check a signature made with our key: OTP takes Ed25519 only in TLS 1.3.
-func TestNoSignatureInCommon(t *testing.T) {
-	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		cfg := restrict(newAuthority(t, "an authority").mutual(t), version, 0)
-		other := cfg.Clone()
-		cfg.Certificates = slices.Clone(cfg.Certificates)
-		cfg.Certificates[0].SupportedSignatureAlgorithms = []tls.SignatureScheme{tls.Ed25519} // its key is another one
-		w := newWorkbench(t, cfg, Options{})
-		s, peer := w.against(server, other)
-		refused := make(chan error, 1)
-		go func() { refused <- peer.Handshake() }()
-		_, err := w.cb.Read(s, make([]byte, 1), tooLong)
-		var e *PeerError
-		require.ErrorAs(t, err, &e)
-		require.Equal(t, CheckProtocol, e.Check, e)
-		require.Error(t, <-refused)
-		require.NoError(t, w.cb.Close(s))
-		require.NoError(t, peer.Close())
+// A peer that shares no key exchange group is refused, too, and so is one that cannot check a signature made with our key: OTP takes Ed25519
+// only in TLS 1.3.
+func TestNothingInCommon(t *testing.T) {
+	for name, change := range map[string]func(ours, theirs *tls.Config){
+		"group": func(ours, theirs *tls.Config) {
+			ours.CurvePreferences, theirs.CurvePreferences = []tls.CurveID{tls.CurveP256}, []tls.CurveID{tls.CurveP521}
+		},
+		"signature": func(ours, _ *tls.Config) {
+			ours.Certificates = slices.Clone(ours.Certificates)
+			ours.Certificates[0].SupportedSignatureAlgorithms = []tls.SignatureScheme{tls.Ed25519} // the key is another one
+		},
+	} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			cfg := restrict(newAuthority(t, "an authority").mutual(t), version, 0)
+			other := cfg.Clone()
+			change(cfg, other)
+			w := newWorkbench(t, cfg, Options{})
+			s, peer := w.against(server, other)
+			refused := make(chan error, 1)
+			go func() { refused <- peer.Handshake() }()
+			_, err := w.cb.Read(s, make([]byte, 1), tooLong)
+			var e *PeerError
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, CheckProtocol, e.Check, "%s: %v", name, e)
+			require.Error(t, <-refused)
+			require.NoError(t, w.cb.Close(s))
+			require.NoError(t, peer.Close())
+		}
 	}
 }
 
