@@ -37,7 +37,8 @@ func TestServeSpawn(t *testing.T) {
 			{`R = spawn_request(N, cnode, echo, [1], [{reply, no}]), {ok, 1} = gen_server:call({peer, N}, 1, infinity),
 				receive X -> X after 0 -> nothing end`, `nothing`},
 			{`{P, R} = spawn_monitor(N, fun() -> ok end),
-				receive {'DOWN', R, process, P, {undef, [{erlang, apply, [F, []], []}]}} -> is_function(F, 0) end`, `true`},
+				receive {'DOWN', R, process, P, {undef, [{F, [], []}]}} -> is_function(F, 0) end`, `true`},
+			{`{P, R} = spawn_monitor(N, fun cnode:pid/0), receive {'DOWN', R, process, P, Why} -> Why end`, `normal`},
 			{`length(lists:usort([spawn(N, cnode, echo, [I]) || I <- lists:seq(1, 1000)]))`, `1000`},
 			{`receive X -> X after 0 -> nothing end`, `nothing`},
 		})
