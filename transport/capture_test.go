@@ -54,18 +54,9 @@ func TestTraceCapture(t *testing.T) {
 				if end == "connecting" {
 					tr = traced
 				}
-				accepted := make(chan *Stream, 1)
-				done := aside(func() error {
-					s, err := l.Accept(soon(t))
-					accepted <- s
-					return err
-				})
-				c, err := tr.Connect(soon(t), l.Addr())
-				require.NoError(t, err)
-				require.NoError(t, returns(t, done))
-				s := <-accepted
+				c, s := acceptOne(t, l, func() (*Stream, error) { return tr.Connect(soon(t), l.Addr()) })
 				question, answer := noise(100_001), noise(50_000)
-				done = aside(func() error {
+				done := aside(func() error {
 					_, err := c.Writev(soon(t), question[:3], question[3:4], question[4:])
 					return err
 				})
@@ -441,13 +432,7 @@ func TestTraceHalfClosed(t *testing.T) {
 	requireReads(t, c, "later")
 	require.NoError(t, c.Close())
 	require.NoError(t, capture.Close())
-	var seen []string
-	for _, d := range dissect(t, file.Bytes()) {
-		if d.flags != "A" {
-			seen = append(seen, d.flags+string(d.data))
-		}
-	}
-	require.Equal(t, []string{"S", "SA", "FA", "PAlater"}, seen)
+	require.Equal(t, []string{"S", "SA", "FA", "PAlater"}, said(t, &file))
 }
 
 // CloseWrite may come during a write, of which a part is out: the end of the direction comes after that part.
@@ -473,13 +458,7 @@ func TestTraceHalfClosedBesideWrite(t *testing.T) {
 	require.NoError(t, returns(t, sent))
 	require.NoError(t, c.Close())
 	require.NoError(t, capture.Close())
-	var seen []string
-	for _, d := range dissect(t, file.Bytes()) {
-		if d.flags != "A" {
-			seen = append(seen, d.flags+string(d.data))
-		}
-	}
-	require.Equal(t, []string{"S", "SA", "PAthe last", "FA"}, seen)
+	require.Equal(t, []string{"S", "SA", "PAthe last", "FA"}, said(t, &file))
 }
 
 // tshark, where there is one, agrees with what we think the file says.

@@ -154,3 +154,14 @@ func capturedOf(t *testing.T, pieces ...string) (segments []string) {
 	}
 	return segments
 }
+
+// said lists the flags and data of a file's packets, but for those that only acknowledge.
+func said(t testing.TB, file *bytes.Buffer) (seen []string) {
+	t.Helper()
+	for _, d := range dissect(t, file.Bytes()) {
+		if d.flags != "A" {
+			seen = append(seen, d.flags+string(d.data))
+		}
+	}
+	return seen
+}
