@@ -80,11 +80,6 @@ func (t *trace) over(s *Stream) carrier {
 	return c
 }
 
-// shows reports whether log takes records now: a program may change its level at any time.
-func shows(log *slog.Logger) bool {
-	return log != nil && log.Enabled(context.Background(), slog.LevelDebug)
-}
-
 // first returns the first of the n bytes in v, in hexadecimal, for a record.
 func (t *trace) first(v [][]byte, n int64) string {
 	b := make([]byte, 0, 64)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -165,4 +166,9 @@ func cut(dst, v [][]byte, skip, n int64) [][]byte {
 		}
 	}
 	return dst
+}
+
+// shows reports whether log takes records now: a program may change its level at any time.
+func shows(log *slog.Logger) bool {
+	return log != nil && log.Enabled(context.Background(), slog.LevelDebug)
 }
