@@ -72,7 +72,7 @@ func run(cfg nodes.Config) error {
 	case <-ctx.Done(): // a signal
 	case <-l.Done(): // trouble: nobody can connect any more
 	}
-	stop() // the next signal ends the program at once
+	time.AfterFunc(200*time.Millisecond, stop) // from now on a signal ends the program at once; timeout(1) sends its signal twice
 	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return errors.Join(l.Err(), n.Shutdown(limit)) // Shutdown's error names what was still running

@@ -32,6 +32,8 @@ func TestService(t *testing.T) {
 			rpc:call('service@127.0.0.1', service, work, [0])`), "so the first one has come, too")
 		require.Equal(t, `true`, erl.Eval(t, `monitor_node('service@127.0.0.1', true)`))
 		require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGTERM))
+		time.Sleep(50 * time.Millisecond) // between the two signals of timeout(1)
+		require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGTERM))
 		require.Equal(t, `done`, erl.Eval(t, `erpc:receive_response(get(working), 20000)`))
 		require.Equal(t, `down`, erl.Eval(t, `receive {nodedown, _} -> down after 20000 -> up end`))
 		select {
