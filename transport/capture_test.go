@@ -256,6 +256,36 @@ func TestCaptureBesideBlockedWrite(t *testing.T) {
 	})
 }
 
+// Of what is read while a write is blocked, a bounded part waits for the write, even if no time passes.
+func TestCaptureBesideBlockedWriteHoldsLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		capture := NewCapture(io.Discard)
+		c, s := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+		sent := aside(func() error { return second(c.Writev(context.Background(), noise(2*memoryWindow))) })
+		synctest.Wait()
+		piece, most := noise(memoryWindow), 0
+		for range 3 * maxWaiting / memoryWindow {
+			require.NoError(t, second(s.Writev(soon(t), piece)))
+			require.NoError(t, second(c.Readv(soon(t), make([]byte, len(piece)))))
+			capture.mu.Lock()
+			for _, f := range capture.flows {
+				most = max(most, f.bytes)
+				waits := 0
+				for _, a := range f.waiting {
+					waits += len(a.data)
+				}
+				require.Equal(t, waits, f.bytes)
+			}
+			capture.mu.Unlock()
+		}
+		require.Positive(t, most)
+		require.LessOrEqual(t, most, maxWaiting)
+		require.NoError(t, c.Close())
+		require.Error(t, <-sent)
+		require.NoError(t, capture.Close())
+	})
+}
+
 // Half of a handshake's packet is in the file after Flush, and also without it, soon; the packets after that one are segments of their own
 // again.
 func TestCaptureHalfOfHandshake(t *testing.T) {

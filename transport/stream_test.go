@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -628,4 +629,22 @@ func TestReadErrorLasts(t *testing.T) {
 			require.ErrorIs(t, second(c.Read(soon(t), p)), tt.want)
 		})
 	}
+}
+
+// After Yield, the next read lets a goroutine that is ready run first, even though the bytes are there.
+func TestStreamYield(t *testing.T) {
+	processors(t, 1)
+	c, s := pair(t, TCP(), loopback())
+	first := 0
+	for range 20 {
+		require.NoError(t, second(c.Writev(soon(t), []byte("x"))))
+		var ran atomic.Bool
+		go ran.Store(true)
+		s.Yield()
+		require.NoError(t, second(s.Readv(soon(t), make([]byte, 1))))
+		if ran.Load() {
+			first++
+		}
+	}
+	require.Greater(t, first, 10, "runtime.Gosched chooses another goroutine now and then, or none")
 }
