@@ -143,6 +143,28 @@ func TestFaultTimes(t *testing.T) {
 	})
 }
 
+// An error that ends a join comes after the bytes that were joined, even if the connection gives it only once.
+func TestFaultErrorAfterJoin(t *testing.T) {
+	cb := memoryCallbacks()
+	calls := 0
+	cb.Read = func(_ *memorySocket, p []byte, _ time.Duration) (int, error) {
+		switch calls++; calls {
+		case 1:
+			return copy(p, "abc"), nil
+		case 2:
+			return 0, syscall.ECONNRESET
+		}
+		return 0, nil
+	}
+	s, _ := memoryPair(t, cb)
+	s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 6, For: time.Minute}}}))
+	p := make([]byte, 10)
+	n, err := s.Read(soon(t), p)
+	require.NoError(t, err)
+	require.Equal(t, "abc", string(p[:n]))
+	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
+}
+
 // What a read in progress holds back is pending.
 func TestFaultPendingDuringRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
