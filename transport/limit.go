@@ -118,7 +118,7 @@ func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
 		enough = 1
 	}
 	if b.held >= enough-1e-6 { // what rounding has lost
-		return max(min(n, int64(b.held)), 1), time.Time{}
+		return max(int64(min(float64(n), b.held)), 1), time.Time{}
 	}
 	wait := (enough - b.held) / b.rate * float64(time.Second)
 	return 0, now.Add(time.Duration(min(math.Ceil(wait), float64(time.Hour))))

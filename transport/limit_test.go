@@ -59,6 +59,15 @@ func TestLimitRates(t *testing.T) {
 	}
 }
 
+// A bucket with room for more bytes than an integer can count lets all of them pass at once.
+func TestLimitHugeBuckets(t *testing.T) {
+	for _, o := range []LimitOptions{{Write: 1e6, Burst: math.MaxInt}, {Write: 1e30}, {Write: math.MaxFloat64}} {
+		_, b := o.buckets()
+		k, _ := b.look(1<<20, false)
+		require.EqualValues(t, 1<<20, k, "%+v", o)
+	}
+}
+
 // A connection that has rested may send a burst again, and no more.
 func TestLimitRefills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
