@@ -364,6 +364,17 @@ func TestFaultJoinManyPieces(t *testing.T) {
 	})
 }
 
+// A stall for ever lasts, whatever else holds back the same byte.
+func TestFaultStallForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := pair(t, Fault(NewMemory(), FaultOptions{Write: Faults{Stall: 1, Delay: 1, StallFor: Infinite}}), MemoryAddr(""))
+		ctx, cancel := context.WithTimeout(context.Background(), 1000*time.Hour)
+		defer cancel()
+		_, err := c.Writev(ctx, []byte("late"))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
 // The length of a delay is drawn, up to MaxDelay.
 func TestFaultDelaysDiffer(t *testing.T) {
 	f := Faults{Delay: 1, MaxDelay: time.Second}.filled()

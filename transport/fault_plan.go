@@ -160,10 +160,10 @@ func (c *piece) add(p *plan, at FaultAt, mask byte) {
 		c.short = true
 	case FaultDelay:
 		during = or(p.f.MaxDelay)
-		c.hold += during
+		c.hold += min(during, Infinite-c.hold)
 	case FaultStall:
 		during = or(p.f.StallFor)
-		c.hold += during
+		c.hold += min(during, Infinite-c.hold)
 	case FaultCorrupt:
 		c.mask = mask
 	case FaultReset:
