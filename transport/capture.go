@@ -32,7 +32,8 @@ type Capture struct {
 
 	mu     sync.Mutex
 	closed bool
-	ends   int // made-up ports so far
+	ends   int    // made-up ports so far
+	first  uint32 // sequence number of the next flow
 	flows  map[flowKey]*flow
 	left   []*flow // those of flows without an owner, in the order in which they have lost it
 	packet []byte

@@ -52,6 +52,10 @@ type arrival struct {
 // maxWaiting is how many bytes wait at the most.
 const maxWaiting = 256 << 10
 
+// firstStep is between the first sequence numbers of one flow and the next. With the same ones, Wireshark takes a later connection between
+// the same ends for a retransmission of the earlier one.
+const firstStep = 64000
+
 // open begins a flow, or finds the one that the other end has begun.
 func (c *Capture) open(owner *traced, local, remote Addr, how origin) *flow {
 	c.mu.Lock()
@@ -66,13 +70,15 @@ func (c *Capture) open(owner *traced, local, remote Addr, how origin) *flow {
 	default:
 		return f
 	}
-	f := &flow{c: c, key: key, owner: owner, ends: [2]netip.AddrPort{ours, theirs}}
+	f := &flow{c: c, key: key, owner: owner, ends: [2]netip.AddrPort{ours, theirs}, next: [2]uint32{c.first, c.first}}
 	c.flows[key] = f
+	c.first += firstStep
 	now := time.Now()
 	caller, called := outward, inward
 	switch how {
 	case imported:
-		f.next = [2]uint32{1, 1}
+		f.next[outward]++ // behind a SYN each
+		f.next[inward]++
 		return f
 	case accepted:
 		caller, called = inward, outward

@@ -2,11 +2,20 @@ package transport
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // A stream that is handed off within one process goes on in the same flow.
@@ -78,6 +87,30 @@ func TestTraceMadeUpPortsComeAgain(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
+// A later connection between the same ends is none of the earlier one's packets again: tshark has nothing to say about it.
+func TestTracePortsComeAgain(t *testing.T) {
+	tshark := need.Program(t, "tshark")
+	path := filepath.Join(t.TempDir(), "trace.pcap")
+	file, err := os.Create(path)
+	require.NoError(t, err)
+	c := NewCapture(file)
+	peer := FromAddrPort(netip.MustParseAddrPort("127.0.0.1:4370"))
+	for range 3 {
+		end := &traced{}
+		f := c.open(end, FromAddrPort(netip.MustParseAddrPort("127.0.0.1:50000")), peer, connected)
+		f.sent(end, [][]byte{[]byte("hello")}, 5)
+		f.received(end, []byte("hi"))
+		f.close(end)
+	}
+	require.NoError(t, errors.Join(c.Close(), file.Close()))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, tshark, "-r", path, "-Y", "tcp.len == 5 && !tcp.analysis.retransmission",
+		"-T", "fields", "-e", "tcp.stream").Output()
+	require.NoError(t, err)
+	require.Equal(t, []string{"0", "1", "2"}, strings.Fields(string(out)))
+}
+
 // Connections that have gone to another process are not remembered for ever, and a new connection between the same ends begins anew.
 func TestTraceForgetsWhatIsGone(t *testing.T) {
 	c := NewCapture(io.Discard)
@@ -92,7 +125,7 @@ func TestTraceForgetsWhatIsGone(t *testing.T) {
 	second := goes(1, accepted)
 	require.NotSame(t, first, second)
 	require.True(t, first.over)
-	require.Equal(t, [2]uint32{1, 1}, second.next, "behind a SYN each")
+	require.Equal(t, [2]uint32{firstStep + 1, firstStep + 1}, second.next, "behind a SYN each")
 	for port := range maxLeft + 10 {
 		goes(2+port, accepted)
 	}
