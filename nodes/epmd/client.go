@@ -342,7 +342,7 @@ func readListing(r io.Reader) ([]byte, error) {
 // ended turns the end of the stream into ErrNoAnswer, and also a reset, which a port mapper causes if it closes without reading the
 // request.
 func ended(err error, got int) error {
-	switch {
+	switch err = transport.PosixError(err); {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		err = io.ErrUnexpectedEOF
 	case !errors.Is(err, syscall.ECONNRESET):
