@@ -43,7 +43,7 @@ func (h *handle) descriptor() int {
 	return h.fd
 }
 
-// wait waits until the process has ended; false if the handle was closed before.
+// wait waits until the process has ended; false if the handle was closed before, or does not tell.
 func (h *handle) wait() bool {
 	h.mu.Lock()
 	f := h.f
@@ -57,12 +57,21 @@ func (h *handle) wait() bool {
 	}
 	ended := false
 	err = raw.Read(func(fd uintptr) bool {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(p, 0)
-		ended = err == nil && n == 1
-		return ended
+		ready, err := readable(int(fd))
+		ended = ready && err == nil
+		return ended || err != nil // which would come again, and the event of the end comes once
 	})
 	return ended && err == nil
+}
+
+// readable asks whether there is something to read.
+func readable(fd int) (bool, error) {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if err != unix.EINTR {
+			return n == 1, err
+		}
+	}
 }
 
 func (h *handle) kill() {

@@ -50,6 +50,26 @@ func TestEndOfAChild(t *testing.T) {
 	require.Contains(t, q.Ended(), "killed")
 }
 
+// A process whose handle cannot be asked ends all the same. With a limit of no descriptors, poll(2) refuses to look at any.
+func TestEndWithoutPoll(t *testing.T) {
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	cmd := exec.Command("cat")
+	cmd.Stdin = out
+	p, err := Start(cmd)
+	require.NoError(t, err)
+	defer p.End()
+	var before unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &before))
+	none := before
+	none.Cur = 0
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	defer func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &before)) }()
+	require.NoError(t, in.Close())
+	hasExited(t, p)
+}
+
 func TestRetireWaits(t *testing.T) {
 	out, in, err := os.Pipe()
 	require.NoError(t, err)
