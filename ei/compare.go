@@ -11,8 +11,9 @@ import (
 //
 //	number < atom < reference < fun < port < pid < tuple < native record < map < [] < list < bitstring
 //
-// A Raw counts as the term it holds. A Raw that cannot be decoded, a Local, and nil come after everything else. See the Erlang reference
-// manual, "Term Comparisons".
+// Funs are compared field by field: two that differ only in OldUniq, or in what else tells versions of a module apart, are equal to some
+// releases of OTP, and not here. A Raw counts as the term it holds. A Raw that cannot be decoded, a Local, and nil come after everything
+// else. See the Erlang reference manual, "Term Comparisons".
 func Compare(a, b Term) int { return comparer{}.compare(a, b) }
 
 // Identical reports whether two terms are the same to Erlang, by =:= as in OTP 27 and later: 1 and 1.0 are not, nor are 0.0 and -0.0.

@@ -368,8 +368,11 @@ func appendByteTexts(b, data []byte) []byte {
 }
 
 func appendBitsText(b []byte, t Bitstring, end int) []byte {
-	if n := shown(len(t.Data), len(b), end); len(t.Data) == 0 || t.Bits >= 8 || n < len(t.Data) {
+	if len(t.Data) == 0 || t.Bits >= 8 {
 		return appendBinaryText(b, t.Data, end)
+	}
+	if n := shown(len(t.Data), len(b), end); n < len(t.Data) {
+		return appendByteTexts(append(b, "<<"...), t.Data[:n])
 	}
 	last := len(t.Data) - 1
 	b = appendByteTexts(append(b, "<<"...), t.Data[:last])

@@ -12,7 +12,9 @@ import (
 // end it; white space and comments may stand around it. There are numbers (16#FF, $a, 1_000), atoms, "text" (adjacent ones are
 // joined), ~"text" (a binary of UTF-8), lists, tuples, maps, binaries with sizes and types (<<1:4,"é"/utf8,3.0:32/float>>), fun m:f/1,
 // native records (taken as exported), and the forms #Pid<…>, #Port<…>, #Ref<…> of AppendText, in which a node's name needs no quotes.
-// Variables, operators, calls, parentheses, triple-quoted text, other sigils, and maps with equal keys are not accepted.
+// Variables, operators, calls, parentheses, triple-quoted text, other sigils, and maps with equal keys are not accepted; nor are, in
+// binaries, what depends on the machine (native), little-endian integers without a whole number of bytes, floats of 16 bits, and floats
+// that their size has no room for.
 //
 // Every error is a *TextError. Text is as untrusted as an encoded term: it may be 10000 terms deep, with binaries nested 4 deep; an integer
 // may have 65536 digits (any number of them in base 16), and binaries are not made much larger than the text.

@@ -426,7 +426,7 @@ func TestBrief(t *testing.T) {
 	require.NoError(t, err)
 	for _, term := range []ei.Term{
 		ei.Int(7), ei.Atom("é ü"), big, ei.Float(1.5), deep, ei.String("héllo"), ei.String("a\x00b"), ei.Binary("long é text"), ei.Binary{1, 2, 3},
-		ei.Bitstring{Data: []byte{1, 2, 128}, Bits: 3}, ei.List{ei.Int(1), ei.List{}}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: ei.Int(2)},
+		ei.Bitstring{Data: []byte{1, 2, 128}, Bits: 3}, ei.Bitstring{Data: []byte("text too"), Bits: 3}, ei.List{ei.Int(1), ei.List{}}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: ei.Int(2)},
 		ei.Map{{Key: ei.Atom("k"), Value: ei.Int(1)}, {Key: ei.Atom("l"), Value: ei.Binary("v")}},
 		ei.Record{Module: "m", Name: "n", Fields: []ei.Field{{Name: "f", Value: ei.Int(1)}}},
 	} {
