@@ -109,12 +109,18 @@ func (s *netSocket) close() error {
 		// A tls.Conn takes up to five seconds for a last message that there is no room for.
 		t := time.AfterFunc(netCloseTime, func() { _ = s.c.SetWriteDeadline(past) })
 		err := s.c.Close()
-		if !t.Stop() && errors.Is(err, os.ErrDeadlineExceeded) {
+		if !t.Stop() && errors.Is(err, os.ErrDeadlineExceeded) || peerGone(err) {
 			return nil // it is closed
 		}
 		return err
 	}
 	return nil
+}
+
+// peerGone tells whether what a tls.Conn says last found no peer any more.
+func peerGone(err error) bool {
+	err = PosixError(err)
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // netCloseTime is how long the Close of a net.Conn may write.

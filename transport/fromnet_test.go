@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"runtime"
@@ -560,6 +561,36 @@ func TestFromNetWriteInHandshakeEnds(t *testing.T) {
 			<-gone
 		})
 	}
+}
+
+// A tls.Conn whose peer is gone cannot say goodbye, and is closed all the same.
+func TestFromNetCloseAfterPeer(t *testing.T) {
+	certified := httptest.NewTLSServer(nil)
+	config := certified.TLS.Clone()
+	certified.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	gone := aside(func() error {
+		conn, err := l.Accept()
+		if err == nil {
+			err = tls.Server(conn, config).Handshake()
+		}
+		if err == nil {
+			err = conn.(*net.TCPConn).SetLinger(0)
+		}
+		return errors.Join(err, conn.Close())
+	})
+	dial := func(ctx context.Context, _ Addr) (net.Conn, error) {
+		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
+		return d.DialContext(ctx, "tcp", l.Addr().String())
+	}
+	c, err := FromNet(Net{Dial: dial}).Connect(soon(t), MemoryAddr("x"))
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, <-gone)
+	require.ErrorIs(t, second(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+	require.NoError(t, c.Close())
 }
 
 // A closing conn tells of its Close.
