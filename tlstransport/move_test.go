@@ -207,7 +207,7 @@ func newDialogueOf(t testing.TB, version, id uint16, r role, o Options) *dialogu
 	return d
 }
 
-// records seals what a test wants to send.
+// seal seals what a test wants to send.
 func (d *dialogue) seal(b []byte, typ byte, p []byte) []byte {
 	b, err := d.out.seal(b, typ, p)
 	require.NoError(d.t, err)

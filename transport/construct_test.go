@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// accepted connects with connect and accepts at l.
+// acceptOne connects with connect and accepts at l.
 func acceptOne(t testing.TB, l *Listener, connect func() (*Stream, error)) (client, server *Stream) {
 	t.Helper()
 	connected := make(chan error, 1)
