@@ -14,7 +14,7 @@ func (a *aftermath) notify(b *Mailbox, m *Message) {
 }
 
 // departed tells other nodes and workers of the end of a process now; processes of this node are told by tell.
-func (a *aftermath) departed(b *Mailbox, words map[extent]*exitNotice) {
+func (a *aftermath) departed(words map[extent]*exitNotice) {
 	if here, _ := sayElsewhere(words, extent{}); here != nil {
 		a.tells = append(a.tells, func() { here.sayNow() })
 	}

@@ -208,7 +208,7 @@ func (b *Mailbox) linkLost(with ei.Pid, after *aftermath) {
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
 	switch {
 	case !b.opts.TrapExit:
-		after.departed(b, b.endUnlock(noconnection))
+		after.departed(b.endUnlock(noconnection))
 	case b.handler != nil:
 		b.mu.Unlock()
 		after.notify(b, m)
