@@ -27,7 +27,7 @@ func endOfStream(err error) error {
 // goes out.
 //
 // LocalAddr is asked for by NetConn, and is known after Close, too.
-func NetConn(s *Stream) net.Conn { return &conn{s: s, local: orNone(s.LocalAddr())} }
+func NetConn(s *Stream) net.Conn { return &conn{s: s, local: orUnnamed(s.LocalAddr())} }
 
 type conn struct {
 	s                     *Stream
@@ -86,14 +86,7 @@ func (c *conn) SyscallConn() (syscall.RawConn, error) { return c.s.SyscallConn()
 func (c *conn) CloseWrite() error { return c.s.CloseWrite() }
 
 func (c *conn) LocalAddr() net.Addr  { return c.local }
-func (c *conn) RemoteAddr() net.Addr { return orNone(c.s.RemoteAddr()) }
-
-func orNone(a Addr) net.Addr {
-	if a == nil {
-		return UnixAddr("")
-	}
-	return a
-}
+func (c *conn) RemoteAddr() net.Addr { return orUnnamed(c.s.RemoteAddr()) }
 
 func (c *conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))

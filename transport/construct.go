@@ -135,6 +135,7 @@ func unixPair(local, remote Addr) error {
 	return err
 }
 
+// orUnnamed gives an unnamed UNIX socket's address in place of none.
 func orUnnamed(a Addr) Addr {
 	if a == nil {
 		return UnixAddr("")
