@@ -177,13 +177,12 @@ func TestHandshakeStatuses(t *testing.T) {
 	}
 }
 
-func requireHandshakeError(t *testing.T, err, want error, status Status) *HandshakeError {
+func requireHandshakeError(t *testing.T, err, want error, status Status) {
 	t.Helper()
 	require.ErrorIs(t, err, want)
 	var he *HandshakeError
 	require.ErrorAs(t, err, &he)
 	require.Equal(t, status, he.Status)
-	return he
 }
 
 // TestHandshakeRefusals has handshakes that one side ends on its own. phase is
