@@ -42,9 +42,9 @@
 // # Wire to mailbox
 //
 // In reading order: transport/tcp_unix.go (bytes), transport/pdu.go (packet), recv.go (frame, tick), nodes/dist/frame.go and control.go
-// (control message), route.go (what it asks for), deliver.go and mailbox.go (queue). The payload stays bytes until it is received; it is
-// decoded in the receiver's goroutine. The way out: mailbox.go or send.go (term and control message in one buffer), transport/queue.go
-// (order, combining, back-pressure), transport/stream.go, the plug-in's Writev.
+// (control message), readloop.go and route.go (what it asks for), deliver.go and mailbox.go (queue). The payload stays bytes until it is
+// received; it is decoded in the receiver's goroutine. The way out: mailbox.go, sendto.go (here, or over which connection), send.go (term
+// and control message in one buffer), transport/queue.go (order, combining, back-pressure), transport/stream.go, the plug-in's Writev.
 //
 // # Goroutines, queues and who owns what
 //
