@@ -13,18 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// each runs f with every release, several at once.
-func each(t *testing.T, f func(t *testing.T, r otp.Release)) {
-	t.Parallel()
-	otp.Each(t, func(t *testing.T, r otp.Release) {
-		t.Parallel()
-		f(t, r)
-	})
-}
-
 // Whatever erl_call of the release prints for these, and its exit code, is what ours prints and exits with.
 func TestSame(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		n := r.Start(t, otp.Options{})
 		p := place{t.TempDir(), n.EpmdPort()}
 		to := []string{"-name", n.Name(), "-c", n.Cookie()}
@@ -110,7 +101,7 @@ func TestSame(t *testing.T) {
 
 // What erl_call cannot do.
 func TestMore(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		n := r.Start(t, otp.Options{})
 		p := place{t.TempDir(), n.EpmdPort()}
 		to := []string{"-name", n.Name(), "-c", n.Cookie()}
@@ -148,7 +139,7 @@ func TestIPv6(t *testing.T) {
 
 // Start, use, and halt a node: it outlives the command that has started it.
 func TestStart(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		dir := t.TempDir()
 		require.NoError(t, os.Chmod(dir, 0o755))
 		p := place{dir, r.Epmd(t)}

@@ -21,7 +21,7 @@ import (
 func TestBoard(t *testing.T) {
 	needsTCP(t, "the example says what it has")
 	path := program(t, "examples/board")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
 		cmd := exec.Command(path, "--upstream", erl.Name())

@@ -17,7 +17,7 @@ import (
 
 // We call functions of Erlang.
 func TestCallErlang(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx := background(t)
 		call := func(mod, fun string, args ...any) (ei.Term, error) {
@@ -87,7 +87,7 @@ func TestCallErlang(t *testing.T) {
 
 // Of many calls at the same time each gets its own answer.
 func TestCallErlangTogether(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx := background(t)
 		errs := make(chan error)
@@ -115,7 +115,7 @@ func TestCallErlangTogether(t *testing.T) {
 
 // We call gen_servers of Erlang.
 func TestCallGenServer(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx := background(t)
 		load(t, m.erl, "counter")
@@ -214,7 +214,7 @@ func exposed(n *nodes.Node) {
 
 // Erlang calls functions of Go: results and exceptions are as those of Erlang functions.
 func TestCalledByErlang(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		exposed(m.n)
 		m.is(t, [][2]string{

@@ -115,7 +115,7 @@ func start(t testing.TB, r otp.Release, o otp.Options) *otp.Node {
 // With every release, over both versions of TLS, whoever connects.
 func TestConversationsOverTLS(t *testing.T) {
 	needsTCP(t, "it has TLS anyway")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		for _, version := range otp.TLSVersions() {
 			t.Run(version, func(t *testing.T) {

@@ -35,7 +35,7 @@ func parseAddr(t testing.TB, text string) transport.Addr {
 }
 
 func TestConnect(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		erl, n, c := connected(t, r)
 		ctx := background(t)
 		p := c.Peer()
@@ -92,7 +92,7 @@ func TestConnect(t *testing.T) {
 // Visible nodes are among nodes(), hidden ones among nodes(hidden). Our visible node does not speak the protocol of global, and global
 // works in spite of that. (Only global:sync/0 waits for every node of nodes(), so for ours it waits for ever.)
 func TestVisible(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		other := start(t, r, otp.Options{EpmdPort: port})
@@ -118,7 +118,7 @@ func TestVisible(t *testing.T) {
 
 // A wrong cookie has a typed error on both sides, which says so.
 func TestWrongCookie(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		failed := make(chan error, 1)
@@ -144,7 +144,7 @@ func TestWrongCookie(t *testing.T) {
 
 // A cookie for one peer, on either side and on both, as erlang:set_cookie(Node, Cookie).
 func TestCookies(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		other := start(t, r, otp.Options{EpmdPort: port})
@@ -176,7 +176,7 @@ func TestCookies(t *testing.T) {
 
 // A node refuses us for flags that we do not announce: the error names them.
 func TestTooFewFlags(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		for _, tt := range []struct {
@@ -214,7 +214,7 @@ func TestTooFewFlags(t *testing.T) {
 // net_kernel:allow/1 keeps us out.
 func TestNotAllowed(t *testing.T) {
 	needsTCP(t, "net_kernel:allow/1 keeps nobody out over TLS, as is so between two Erlang nodes")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		erl.Do(t, "net_kernel:allow(['only@127.0.0.1'])")
@@ -226,7 +226,7 @@ func TestNotAllowed(t *testing.T) {
 
 // The handshake of OTP 22 and before. OTP 25 closes the connection up to 25.2, and takes it again from 25.3 on.
 func TestVersion5(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
@@ -255,7 +255,7 @@ func TestVersion5(t *testing.T) {
 
 // A second node of our name takes the place of the first: the Erlang node asks whether the old connection is dead, and we say yes.
 func TestDuplicateName(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
@@ -277,7 +277,7 @@ func TestDuplicateName(t *testing.T) {
 // A second Erlang node connects under the name of a connected one: we ask it about the old connection, as Erlang nodes do, and then drop
 // that.
 func TestDuplicateErlang(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		b := m.mailbox(t, "B", nil)
 		c := m.n.Conn(m.erl.Name())
@@ -312,7 +312,7 @@ func TestDuplicateErlang(t *testing.T) {
 
 // The Erlang node gives us a name.
 func TestDynamicName(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
@@ -354,7 +354,7 @@ func TestDynamicName(t *testing.T) {
 // An Erlang node takes whoever asks it for a name for hidden, as it does a BEAM. Its other connections, and the same one made again, are not
 // concerned.
 func TestDynamicVisible(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		namer := start(t, r, otp.Options{EpmdPort: port})
 		other := start(t, r, otp.Options{EpmdPort: port})
@@ -381,7 +381,7 @@ func TestDynamicVisible(t *testing.T) {
 
 // We give an Erlang node a name.
 func TestDynamicErlang(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		n := startNode(t, config(port))
 		erl := start(t, r, otp.Options{Name: "undefined", EpmdPort: port})
@@ -400,7 +400,7 @@ func TestDynamicErlang(t *testing.T) {
 
 // CheckPeer refuses on both sides, by name.
 func TestCheckPeer(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		failed := make(chan error, 100)
@@ -427,7 +427,7 @@ func TestCheckPeer(t *testing.T) {
 // Short names, and names with the less usual address family.
 func TestOtherNames(t *testing.T) {
 	needsTCP(t, "the certificates are for 127.0.0.1")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		for name, tt := range map[string]struct {
 			options otp.Options

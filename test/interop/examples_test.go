@@ -19,7 +19,7 @@ func TestExamples(t *testing.T) {
 	text, err := exec.Command(program(t, "cmd/cnode-demo"), "certs", filepath.Join(dir, "tls")).CombinedOutput()
 	require.NoError(t, err, "%s", text)
 	conf := filepath.Join(dir, "tls", "ssl_dist.conf")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
 		run := func(path string, args ...string) {

@@ -20,7 +20,7 @@ import (
 // Whatever a stream does to bytes without losing any, we and Erlang understand each other: many times over, each time with other faults.
 func TestFaultyStreams(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		load(t, erl, "counter")

@@ -177,7 +177,7 @@ func sendOn(ctx context.Context, c *nodes.Conn, to ei.Pid, term any, m *nodes.Me
 }
 
 func TestFromLibeiServer(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
@@ -200,7 +200,7 @@ func TestFromLibeiServer(t *testing.T) {
 }
 
 func TestFromLibeiClient(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		ctx := background(t)
@@ -223,7 +223,7 @@ func next(t testing.TB, c *nodes.Conn) *nodes.Message {
 }
 
 func TestFromLibeiByHand(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		erl, n, c := connected(t, r)
 		ctx := background(t)
 		m := &meeting{erl: erl, n: n}
@@ -284,7 +284,7 @@ func TestFromLibeiByHand(t *testing.T) {
 
 // ei_global_register and its kin, with a process of the C library's kind, which has signals to read, and with a mailbox.
 func TestFromLibeiGlobal(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		erl, _, c := connected(t, r)
 		ctx := background(t)
 		upper := startNode(t, config(erl.EpmdPort()))

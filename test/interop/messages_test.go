@@ -17,7 +17,7 @@ import (
 // The messages of each of many processes of ours arrive in order, and so do those of each of theirs.
 func TestOrder(t *testing.T) {
 	const senders, last = 20, 1000
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx := background(t)
 		load(t, m.erl, "listener")
@@ -73,7 +73,7 @@ func TestOrder(t *testing.T) {
 
 // A peer that does not read makes us wait; nothing is lost, and a context ends the wait.
 func TestBackPressure(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx := background(t)
 		load(t, m.erl, "listener")
@@ -103,7 +103,7 @@ func TestBackPressure(t *testing.T) {
 
 // A mailbox that is never emptied makes the Erlang side wait, and no other mailbox loses anything.
 func TestFullMailbox(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx := background(t)
 		b := m.mailbox(t, "B", &nodes.MailboxOptions{Limit: 100_000})
@@ -131,7 +131,7 @@ func TestFullMailbox(t *testing.T) {
 
 // A message over Config.MaxFrame ends its connection, with an error that says so, before much of it is kept; then all is as before.
 func TestMaxFrame(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		cfg := config(port)
 		cfg.MaxFrame = 1 << 20
@@ -153,7 +153,7 @@ func TestMaxFrame(t *testing.T) {
 
 // The lower level: what the C library's programs do.
 func TestLowerLevel(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		n := newNode(t, config(port))

@@ -70,7 +70,7 @@ func metering(m *meter) transport.Callbacks[*metered] {
 // An outsider's plug-in carries a conversation with a real Erlang node, whichever side connects.
 func TestOutsider(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		var count meter

@@ -41,7 +41,7 @@ func gone(t *testing.T, erl *otp.Node, alive string) {
 
 // The port mapper of OTP.
 func TestPublish(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
@@ -90,7 +90,7 @@ func mapper(t *testing.T) int {
 
 // Erlang nodes that know no other port mapper than ours find each other, and us.
 func TestOwnPortMapper(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := mapper(t)
 		a := start(t, r, otp.Options{EpmdPort: port})
 		b := start(t, r, otp.Options{EpmdPort: port})
@@ -119,7 +119,7 @@ func TestOwnPortMapper(t *testing.T) {
 
 // A node with PortMapper.Embed runs a port mapper if there is none, and replaces one that has gone.
 func TestEmbeddedPortMapper(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port, stop, err := r.LaunchEpmd()
 		require.NoError(t, err)
 		defer stop()
@@ -161,7 +161,7 @@ func TestEmbeddedPortMapper(t *testing.T) {
 // A node connects to where its peer was last, and says its name, while it asks the port mapper. A node that has that port by now is not
 // bothered.
 func TestHeadStart(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		was := start(t, r, otp.Options{EpmdPort: port})
 		at, err := transport.AddrPort(addrOf(t, was))

@@ -12,7 +12,7 @@ import (
 )
 
 func TestServeSpawn(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`P = spawn(N, cnode, echo, [1]), {is_pid(P), node(P) =:= N}`, `{true,true}`},
 			{`{P, R} = spawn_monitor(N, cnode, echo, [1]),
@@ -46,7 +46,7 @@ func TestServeSpawn(t *testing.T) {
 }
 
 func TestServeCalls(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`erpc:call(N, cnode, echo, [{a, 1}])`, `{a,1}`},
 			{`erpc:call(N, cnode, nothing, [a, "b"])`, `error:{exception,undef,[{cnode,nothing,[a,"b"],[]}]}`},
@@ -89,7 +89,7 @@ func TestServeCalls(t *testing.T) {
 // erl_call, the program of OTP for scripts, calls us: by name, and by address without a port mapper.
 func TestServeErlCall(t *testing.T) {
 	needsTCP(t, "erl_call speaks no TLS")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		demo := serve(t, port)
 		for _, how := range [][]string{{"-name", demo.Name}, {"-R", "-name", demo.Name}, {"-address", "127.0.0.1:" + demo.Address}} {

@@ -8,7 +8,7 @@ import (
 
 // What one process sends arrives in that order, and comes back in it.
 func TestServeOrder(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`Numbers = lists:seq(1, 10000),
 				[{peer, N} ! {echo, self(), I} || I <- Numbers],
@@ -27,7 +27,7 @@ func TestServeOrder(t *testing.T) {
 
 // Many senders do not disturb each other's order.
 func TestServeManySenders(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`Self = self(),
 				Senders = [spawn_link(fun() -> [{peer, N} ! {echo, Self, {self(), I}} || I <- lists:seq(1, 200)] end) || _ <- lists:seq(1, 50)],
@@ -42,7 +42,7 @@ func TestServeManySenders(t *testing.T) {
 }
 
 func TestServeSinkAndSource(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`[{peer, N} ! {sink, self(), I =:= 10000, <<I:64>>} || I <- lists:seq(1, 10000)], receive X -> X after 20000 -> lost end`,
 				`{count,10000}`},
@@ -68,7 +68,7 @@ func TestServeSinkAndSource(t *testing.T) {
 
 // Large results of calls that run at the same time do not end the connection, nor do messages sent meanwhile.
 func TestServeLargeResults(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`B = binary:copy(<<"x">>, 3000000),
 				Refs = [element(2, spawn_monitor(fun() -> exit(rpc:call(N, cnode, echo, [B]) =:= B) end)) || _ <- lists:seq(1, 10)],

@@ -8,7 +8,7 @@ import (
 )
 
 func TestServeMonitors(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		p := newPair(t, r)
 		p.is(t, [][2]string{
 			{`R = monitor(process, {nobody, N}), receive {'DOWN', R, process, {nobody, N}, Why} -> Why after 20000 -> none end`, `noproc`},
@@ -28,7 +28,7 @@ func TestServeMonitors(t *testing.T) {
 }
 
 func TestServeLinks(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		p := newPair(t, r)
 		p.is(t, [][2]string{
 			{`process_flag(trap_exit, true)`, `false`},
@@ -51,7 +51,7 @@ func TestServeLinks(t *testing.T) {
 
 // A node ends in one of two ways: it leaves, or it is killed. Both are a nodedown, at once.
 func TestServeNodedown(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		for _, tt := range []struct {
@@ -92,7 +92,7 @@ func TestServeNodedown(t *testing.T) {
 
 // A killed program leaves nothing behind that would disturb it when it comes back.
 func TestServeComesBack(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		p := pair{erl: start(t, r, otp.Options{EpmdPort: port})}
 		name := uniqueName()
@@ -111,7 +111,7 @@ func TestServeComesBack(t *testing.T) {
 }
 
 func TestServeDisconnect(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`[begin
 				{ok, I} = gen_server:call({peer, N}, I, infinity), [N] = nodes(hidden),
@@ -127,7 +127,7 @@ func TestServeDisconnect(t *testing.T) {
 
 // Whatever is sent under sequential tracing arrives as it does without tracing.
 func TestServeTraced(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`process_flag(trap_exit, true)`, `false`},
 			{`seq_trace:set_token(label, 17), seq_trace:set_token(send, true), element(1, seq_trace:get_token(label))`, `label`},

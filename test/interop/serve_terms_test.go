@@ -20,7 +20,7 @@ func load(t *testing.T, n *otp.Node, module string) {
 
 // Every term comes back as it was, in each of the ways in which a node can be asked.
 func TestServeTerms(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		p := newPair(t, r)
 		load(t, p.erl, "terms")
 		var n int
@@ -34,7 +34,7 @@ func TestServeTerms(t *testing.T) {
 
 // Native records come back where both sides know them.
 func TestServeRecords(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		if r.Number < 29 {
 			t.Skip("native records are of OTP 29 and later")
 		}

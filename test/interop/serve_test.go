@@ -21,15 +21,6 @@ import (
 // limit is for what takes milliseconds, unless something is broken.
 const limit = time.Minute
 
-// each runs f for every release, in parallel with the other tests.
-func each(t *testing.T, f func(t *testing.T, r otp.Release)) {
-	t.Parallel()
-	otp.Each(t, func(t *testing.T, r otp.Release) {
-		t.Parallel()
-		f(t, r)
-	})
-}
-
 // The programs that were built, and the directory they are in.
 var built struct {
 	sync.Mutex
@@ -177,7 +168,7 @@ func (p pair) is(t *testing.T, tests [][2]string) {
 }
 
 func TestServePing(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		p := newPair(t, r)
 		p.is(t, [][2]string{
 			{`net_adm:ping(N)`, `pong`},

@@ -63,7 +63,7 @@ func goServer(n *nodes.Node) nodes.Server {
 
 // Erlang calls, casts and sends to a server of ours as to its own.
 func TestServer(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		server, err := m.n.Serve("counter", goServer(m.n), nil)
 		require.NoError(t, err)
@@ -113,7 +113,7 @@ func TestServer(t *testing.T) {
 
 // A process of one Erlang node passes on a call from another node; so does a process of ours.
 func TestForwardedCall(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: startNode(t, config(port))}
 		proxy, third := start(t, r, otp.Options{EpmdPort: port}), startNode(t, config(port))
@@ -135,7 +135,7 @@ func TestForwardedCall(t *testing.T) {
 
 // A node that shuts down finishes the calls that it has, and takes no more.
 func TestShutdown(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		begun, finish := make(chan struct{}), make(chan struct{})
 		m.n.Expose("gofun", "slow", func(context.Context, []ei.Term) (any, error) {

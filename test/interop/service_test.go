@@ -21,7 +21,7 @@ func TestService(t *testing.T) {
 	path := program(t, "examples/service")
 	home := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(home, ".erlang.cookie"), []byte("secret\n"), 0o400))
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
 		cmd := exec.Command(path)

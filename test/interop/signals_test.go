@@ -22,7 +22,7 @@ func term(t testing.TB, text string) ei.Term {
 
 // We monitor processes of Erlang.
 func TestMonitorErlang(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx := background(t)
 		b := m.mailbox(t, "B", nil)
@@ -88,7 +88,7 @@ func TestMonitorErlang(t *testing.T) {
 
 // Erlang processes monitor ours.
 func TestMonitoredByErlang(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		for i, why := range []string{"normal", "kill", "{shutdown,[1,\"two\"]}", "#{a => <<1,2:3>>}"} {
 			v := fmt.Sprintf("B%d", i)
@@ -134,7 +134,7 @@ func TestLinks(t *testing.T) {
 			{stop, Why} -> exit(Why);
 			{'EXIT', From, Why} -> persistent_term:get(shell) ! {partner, From, Why}, F()
 		end end)() end) end)`
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		m.erl.Do(t, "persistent_term:put(shell, self())")
 		for _, who := range []struct {
@@ -221,7 +221,7 @@ func TestLinks(t *testing.T) {
 
 // Links come and go on both sides at once, and at the end both sides agree about which are left.
 func TestLinkRaces(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx := background(t)
 		b := m.mailbox(t, "B", &nodes.MailboxOptions{TrapExit: true})
@@ -248,7 +248,7 @@ func TestLinkRaces(t *testing.T) {
 
 // Exit signals that are sent with exit/2, without a link.
 func TestExitSignals(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx := background(t)
 		plain := m.mailbox(t, "Plain", nil)
@@ -284,7 +284,7 @@ func TestExitSignals(t *testing.T) {
 
 // nodedown of an Erlang node, in each way in which it may go.
 func TestMonitorNode(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		n := startNode(t, config(port))
 		for name, end := range map[string]func(erl *otp.Node){
@@ -314,7 +314,7 @@ func TestMonitorNode(t *testing.T) {
 
 // MonitorNodes reports the same about Erlang nodes, hidden and visible ones, as net_kernel:monitor_nodes/2 on another Erlang node.
 func TestMonitorNodes(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		for _, visible := range []bool{false, true} {
 			port := r.Epmd(t)
 			var hidden []string

@@ -37,7 +37,7 @@ func one(t *testing.T, m *meeting) {
 
 // Both dial at once, again and again: each round ends with one connection, whichever side has made it.
 func TestSimultaneousConnects(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		beforeAndAfter(t, func(t *testing.T, name string) {
@@ -64,7 +64,7 @@ func TestSimultaneousConnects(t *testing.T) {
 
 // Our attempt is under way when theirs comes in.
 func TestSimultaneousOurs(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		beforeAndAfter(t, func(t *testing.T, name string) {
@@ -113,7 +113,7 @@ func (s slowMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, e
 // Their attempt is under way when ours comes in: it waits for our answer to its name until our attempt has been refused or has succeeded.
 func TestSimultaneousTheirs(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		beforeAndAfter(t, func(t *testing.T, name string) {
@@ -165,7 +165,7 @@ func TestSimultaneousTheirs(t *testing.T) {
 
 // Many of our goroutines want the same node at once: one connection is made, and all get it.
 func TestConnectTogether(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		for range 10 {
 			errs := make(chan error)

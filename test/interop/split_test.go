@@ -13,7 +13,7 @@ import (
 // Nothing depends on how bytes are cut: the handshake and all that follows, one byte at a time, whoever connects.
 func TestSplitStream(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		for _, name := range []string{"ours", "theirs"} {

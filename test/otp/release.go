@@ -124,6 +124,17 @@ func Each(t *testing.T, f func(t *testing.T, r Release)) {
 	}
 }
 
+// Together is Each with several releases at once, and in parallel with the
+// other tests.
+func Together(t *testing.T, f func(t *testing.T, r Release)) {
+	t.Helper()
+	t.Parallel()
+	Each(t, func(t *testing.T, r Release) {
+		t.Parallel()
+		f(t, r)
+	})
+}
+
 // complete returns an error that names the wanted releases that are not in found.
 func complete(found []Release) error {
 	var missing []string

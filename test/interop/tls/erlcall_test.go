@@ -16,7 +16,7 @@ func TestErlCall(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "erl-call")
 	out, err := exec.Command("go", "build", "-o", program, "github.com/cnode-go/cnode/cmd/erl-call").CombinedOutput()
 	require.NoError(t, err, string(out))
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		file := a.mutual(t, a.sign(t, want{}))
 		erl := r.Start(t, otp.Options{TLSOptFile: file})

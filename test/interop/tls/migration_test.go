@@ -20,7 +20,7 @@ import (
 // A cluster migrates from TCP to TLS: a single node of ours listens over both at once. Nodes over TCP find it by the port mapper, nodes
 // over TLS at a fixed port; and it connects to nodes of either kind. It is connected to all of them at once.
 func TestMigration(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		path := a.mutual(t, a.sign(t, want{}))
 		overTLS := fromFile(t, path, tlstransport.Options{})

@@ -136,7 +136,7 @@ func movers(t testing.TB, cb callbacks) (transport.Transport, <-chan *mover) {
 // its keys: nothing is lost, and neither notices.
 func TestMovesUnderErlang(t *testing.T) {
 	moves := otp.Times("CNODE_MOVES", 250)
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		file := a.sign(t, want{})
 		for _, v := range versions {

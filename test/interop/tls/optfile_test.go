@@ -25,7 +25,7 @@ func fromFile(t testing.TB, path string, o tlstransport.Options) transport.Trans
 // One option file serves both sides, whatever is in it: with certificates of both or of the server only, verified or not, and with every
 // cipher suite for which we have records of our own.
 func TestOneFileForBoth(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		c := a.sign(t, want{})
 		const verified, not = "{verify,verify_peer}", "{verify,verify_none}"
@@ -73,7 +73,7 @@ func talk(t *testing.T, erl *otp.Node, path string) {
 
 // The cipher suites of TLS 1.3, which cannot be chosen in Go, are chosen on the Erlang side.
 func TestSuitesOf13(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		c := a.sign(t, want{})
 		ours := a.mutual(t, c)

@@ -11,7 +11,7 @@ import (
 
 // Both sides connect, with certificates that both verify, and messages of all sizes come back as they went.
 func TestPing(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		ours, theirs := a.sign(t, want{}), a.sign(t, want{})
 		for _, v := range versions {

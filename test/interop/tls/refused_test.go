@@ -32,7 +32,7 @@ func hearing() (func(*nodes.Config), <-chan refusal) {
 
 // We refuse Erlang nodes with a wrong certificate or protocol, and they learn why; no other connection is harmed.
 func TestWeRefuseErlang(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a, other := newAuthority(t), newAuthority(t)
 		c := a.sign(t, want{})
 		port := r.Epmd(t)
@@ -89,7 +89,7 @@ func TestWeRefuseErlang(t *testing.T) {
 
 // We are refused by Erlang nodes, and say why; and we refuse Erlang nodes that we connect to.
 func TestErlangRefusesUs(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a, other := newAuthority(t), newAuthority(t)
 		c := a.sign(t, want{})
 		for _, v := range versions {
@@ -141,7 +141,7 @@ func TestErlangRefusesUs(t *testing.T) {
 
 // Erlang nodes that connect to us refuse our certificate if it is wrong. Both sides say so.
 func TestErlangRefusesOurServer(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a, other := newAuthority(t), newAuthority(t)
 		c := a.sign(t, want{})
 		port := r.Epmd(t)
@@ -181,7 +181,7 @@ func TestErlangRefusesOurServer(t *testing.T) {
 
 // A peer that speaks only old versions of TLS is refused, whichever side connects, and each side names the version as the reason.
 func TestOldProtocol(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		c := a.sign(t, want{})
 		port := r.Epmd(t)
@@ -210,7 +210,7 @@ func logs(t *testing.T, erl *otp.Node, text string) {
 
 // What OTP does not check: a node with a good certificate under a name that is not its own, and one that is not on a list.
 func TestChecksOfNames(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		ours := a.sign(t, want{})
 		port := r.Epmd(t)

@@ -18,7 +18,7 @@ import (
 
 // One option file with a directory of revocation lists: both sides talk while it allows that, and both refuse a revoked certificate.
 func TestRevoked(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		c := a.sign(t, want{})
 		leaf, err := x509.ParseCertificate(c.pair.Certificate[0])

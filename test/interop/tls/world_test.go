@@ -29,15 +29,6 @@ func background(t testing.TB) context.Context {
 	return ctx
 }
 
-// each runs f with every release, several at once.
-func each(t *testing.T, f func(t *testing.T, r otp.Release)) {
-	t.Parallel()
-	otp.Each(t, func(t *testing.T, r otp.Release) {
-		t.Parallel()
-		f(t, r)
-	})
-}
-
 // versions are those of the protocol, as an option for Erlang and as a number for Go.
 var versions = []struct {
 	name   string
