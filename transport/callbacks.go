@@ -101,6 +101,8 @@ type Callbacks[C any] struct {
 	Interrupt func(c C)
 	// interruptOne ends the call in flight of one direction alone, instead.
 	interruptOne func(c C, writing bool)
+	// abortive makes the coming Close a reset, and reports whether it could; without it the SDK does that to a descriptor of TCP.
+	abortive func(c C) bool
 	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. The result may hold keys: it
 	// belongs to the caller, who clears it after use. Writing in the background (see Write) stops, and goes on with the next Read or Write
 	// of c, or of what Import has made of the result: until then the connection may be another process's. Optional.

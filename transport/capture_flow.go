@@ -341,15 +341,15 @@ func (f *flow) fin(end *traced, direction int) {
 	}
 }
 
-// reset says that the peer has broken the connection.
-func (f *flow) reset(end *traced) {
+// reset says that the connection is broken: by the peer (inward), or by us.
+func (f *flow) reset(end *traced, direction int) {
 	if f.mine(end) {
 		defer f.unlock()
 		f.settle()
 		now := time.Now()
 		f.spill(now, outward)
 		f.spill(now, inward)
-		f.packet(now, inward, tcpRST|tcpACK, nil)
+		f.packet(now, direction, tcpRST|tcpACK, nil)
 		f.finish()
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -364,6 +366,52 @@ func TestTraceReset(t *testing.T) {
 		}
 	}
 	t.Fatal("no RST")
+}
+
+// A reset that Fault makes above Trace is shown as what it is below, and told of once.
+func TestTraceResetFromAbove(t *testing.T) {
+	fromNet := FromNet(Net{
+		Listen: func(addr Addr) (net.Listener, error) { return net.Listen("tcp", addr.String()) },
+		Dial: func(ctx context.Context, addr Addr) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr.String())
+		},
+	})
+	for _, tt := range []struct {
+		name  string
+		tr    Transport
+		at    Addr
+		reset bool // the carrier can do that
+	}{
+		{"tcp", TCP(), loopback(), true},
+		{"FromNet", fromNet, loopback(), true},
+		{"unix", Unix(), UnixAddr(filepath.Join(t.TempDir(), "s")), false},
+		{"memory", NewMemory(), MemoryAddr(""), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var file, log bytes.Buffer
+			capture := NewCapture(&file)
+			l, err := tt.tr.Listen(tt.at, 0)
+			require.NoError(t, err)
+			defer l.Close()
+			level := &slog.HandlerOptions{Level: slog.LevelDebug}
+			traced := Trace(tt.tr, TraceOptions{Capture: capture, Log: slog.New(slog.NewTextHandler(&log, level))})
+			faulty := Fault(traced, FaultOptions{At: []FaultAt{{Kind: FaultReset, Write: true, Offset: 5}}})
+			c, s := acceptOne(t, l, func() (*Stream, error) { return faulty.Connect(soon(t), l.Addr()) })
+			require.ErrorIs(t, second(c.Writev(soon(t), []byte("0123456789"))), syscall.ECONNRESET)
+			requireReads(t, s, "01234")
+			flag, end, told := "FA", io.EOF, "closed"
+			if tt.reset {
+				flag, end, told = "RA", error(syscall.ECONNRESET), "reset"
+			}
+			require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), end)
+			require.NoError(t, c.Close())
+			require.NoError(t, capture.Close())
+			k := talks(t, dissect(t, file.Bytes()))[0]
+			require.Contains(t, k.flags, flag)
+			require.Equal(t, 1, strings.Count(log.String(), "msg="+told))
+			require.Equal(t, 1, strings.Count(log.String(), "msg=reset")+strings.Count(log.String(), "msg=closed"))
+		})
+	}
 }
 
 // A packet of a handshake is one segment, however its bytes come.

@@ -84,7 +84,7 @@ func (c *faulty) breaks(e FaultEvent, errno syscall.Errno) error {
 	c.breaking.Do(func() {
 		c.broken.Store(c.f.error(e, errno)) // told of before anybody sees it
 		c.end()
-		abortive(c.carrier)
+		c.carrier.abortive()
 		_ = c.carrier.close() // Close tells of its error
 	})
 	return c.dead()

@@ -78,6 +78,7 @@ func FromNet(n Net) Transport {
 		},
 		Interrupt:    func(s *netSocket) { s.interrupt(false); s.interrupt(true) },
 		interruptOne: (*netSocket).interrupt,
+		abortive:     (*netSocket).abortive,
 	}}
 }
 
@@ -115,6 +116,16 @@ func (s *netSocket) close() error {
 		return err
 	}
 	return nil
+}
+
+// abortive makes the coming close a reset, where the conn is one of TCP, or over one.
+func (s *netSocket) abortive() bool {
+	conn := s.c
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // package tls
+		conn = over.NetConn()
+	}
+	c, ok := conn.(interface{ SetLinger(seconds int) error })
+	return ok && c.SetLinger(0) == nil
 }
 
 // peerGone tells whether what a tls.Conn says last found no peer any more.

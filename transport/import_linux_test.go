@@ -144,7 +144,7 @@ func TestImportReset(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, s := pair(t, tr, loopback())
 			fd := duplicate(t, s)
-			abortive(c.car)
+			c.car.abortive()
 			require.NoError(t, c.Close())
 			awaitEvent(t, fd)
 			moved, err := tr.Import(fd, nil)

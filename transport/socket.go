@@ -77,6 +77,7 @@ type carrier interface {
 	takesItsTime() bool                                   // FullImpl, and not Direct: even a single try may take long
 	pending() (int, error)                                // received bytes, not read
 	closeWrite() error
+	abortive() bool // the close to come is to be a reset; false if the carrier cannot do that
 	close() error
 	release() error
 	export() ([]byte, error)
@@ -172,6 +173,13 @@ func (s *socket[C]) descriptor() (int, error) {
 		return -1, errors.ErrUnsupported
 	}
 	return s.fd, nil
+}
+
+func (s *socket[C]) abortive() bool {
+	if s.cb.abortive != nil {
+		return s.cb.abortive(s.c)
+	}
+	return resetOnClose(s)
 }
 
 func (s *socket[C]) syscallConn() (syscall.RawConn, error) {

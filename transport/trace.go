@@ -62,6 +62,9 @@ type traced struct {
 	ours netip.AddrPort
 	in   int64        // bytes so far, the reader's
 	out  atomic.Int64 // the writer's
+
+	resets atomic.Bool // the close to come is a reset
+	told   atomic.Bool // of the end
 }
 
 func (t *trace) over(s *Stream) carrier {
@@ -135,7 +138,7 @@ func (c *traced) failed(op string, err error) {
 		}
 		return
 	case errors.Is(err, syscall.ECONNRESET):
-		c.flow.reset(c)
+		c.flow.reset(c, inward)
 	}
 	if c.log != nil {
 		c.log.Debug(op+" failed", "error", err)
@@ -153,11 +156,23 @@ func (c *traced) closeWrite() error {
 	return err
 }
 
+func (c *traced) abortive() bool {
+	c.resets.Store(c.carrier.abortive())
+	return c.resets.Load()
+}
+
+// close may come twice: a carrier above may reset the connection before the stream is closed.
 func (c *traced) close() error {
 	err := c.carrier.close()
-	c.flow.close(c)
-	if c.log != nil {
-		c.log.Debug("closed")
+	end := "closed"
+	if c.resets.Load() {
+		end = "reset"
+		c.flow.reset(c, outward)
+	} else {
+		c.flow.close(c)
+	}
+	if !c.told.Swap(true) && c.log != nil {
+		c.log.Debug(end)
 	}
 	return err
 }

@@ -147,7 +147,7 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	s, err := p.open(addr, func(s *socket[C]) error {
 		err := s.connect(ctx, addr)
 		if err == nil && p.metItself(s, addr) {
-			abortive(s) // else the port would stay in use for a while
+			s.abortive() // else the port would stay in use for a while
 			err = syscall.ECONNREFUSED
 		}
 		return err

@@ -2,8 +2,8 @@
 
 package transport
 
-// abortive does nothing: no carrier of this system has a descriptor that the SDK waits on.
-func abortive(carrier) {}
+// resetOnClose does nothing: no carrier of this system has a descriptor that the SDK waits on.
+func resetOnClose(carrier) bool { return false }
 
 // peerAddr knows no peer.
 func peerAddr(carrier) Addr { return nil }

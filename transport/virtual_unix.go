@@ -2,17 +2,24 @@
 
 package transport
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
 
-// abortive makes the coming close of a connection a reset, where the SDK has the descriptor of a TCP connection.
-func abortive(c carrier) {
+	"golang.org/x/sys/unix"
+)
+
+// resetOnClose makes the coming close of a connection a reset, if the SDK has the descriptor of a TCP connection.
+func resetOnClose(c carrier) bool {
 	raw, err := c.syscallConn()
 	if err != nil {
-		return
+		return false
 	}
-	_ = raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	done := errors.ErrUnsupported
+	err = raw.Control(func(fd uintptr) {
+		done = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	})
+	_, other := AddrPort(c.localAddr()) // UNIX sockets take the option, too
+	return errors.Join(err, done, other) == nil
 }
 
 // peerAddr asks the system for the peer's address of an imported stream; nil if the system does not know it either.
