@@ -34,8 +34,10 @@ func main() {
 	upstream := flag.String("upstream", "", "a node to stay connected to")
 	flag.Parse()
 
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt) // before the node runs, which a signal would end
+	upgrades := make(chan os.Signal, 1)
+	signal.Notify(upgrades, syscall.SIGHUP) // before the node runs, which a signal would end
+	ctx, forget := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer forget()
 	b, u := newBoard(), &upstreamLink{node: *upstream}
 	cfg := nodes.Config{
 		Name: *name, Cookie: *cookie, Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(), Setup: b.setup,
@@ -53,7 +55,7 @@ func main() {
 	u.start()
 	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
 	slog.Info("serving", "process", os.Getpid())
-	if err := run(n, u, signals); err != nil {
+	if err := run(ctx, n, u, upgrades); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -70,30 +72,28 @@ func begin(ctx context.Context, cfg nodes.Config) (*nodes.Node, error) {
 	return n, err
 }
 
-// run serves until a signal, or trouble, ends it; nil, too, when another process is the node.
-func run(n *nodes.Node, u *upstreamLink, signals <-chan os.Signal) error {
+// run serves until ctx, or trouble, ends it; nil, too, when another process is the node.
+func run(ctx context.Context, n *nodes.Node, u *upstreamLink, upgrades <-chan os.Signal) error {
 	for {
 		select {
 		case <-n.Done():
 			return n.Err()
-		case s := <-signals:
-			if s == syscall.SIGHUP {
-				moved, err := handOver(n)
-				if err != nil {
-					slog.Error("upgrade", "moved", moved, "error", err)
-				}
-				if moved {
-					return nil
-				}
-				continue
-			}
+		case <-ctx.Done():
 			u.stop()
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
-			if err := n.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			if err := n.Shutdown(limit); !errors.Is(err, context.DeadlineExceeded) {
 				return err
 			}
 			return nil // what was still running has been cut off
+		case <-upgrades:
+			moved, err := handOver(ctx, n)
+			if err != nil {
+				slog.Error("upgrade", "moved", moved, "error", err)
+			}
+			if moved {
+				return nil
+			}
 		}
 	}
 }

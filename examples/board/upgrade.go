@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"syscall"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -15,9 +16,9 @@ const successor = "BOARD_SUCCESSOR"
 func isSuccessor() bool { return os.Getenv(successor) != "" }
 
 // handOver starts this program anew, from the same file, and gives it the node. If moved, the other process is the node now, even if err
-// reports trouble at the end. Otherwise this process goes on as if nothing had happened.
-func handOver(n *nodes.Node) (moved bool, err error) {
-	ctx := context.Background() // the hand-off has limits of its own
+// reports trouble at the end. Otherwise this process goes on as if nothing had happened. If ctx ends meanwhile the node does not move; or it
+// has moved already, and the other process is told to end.
+func handOver(ctx context.Context, n *nodes.Node) (moved bool, err error) {
 	path, err := os.Executable()
 	if err != nil {
 		return false, err
@@ -40,6 +41,8 @@ func handOver(n *nodes.Node) (moved bool, err error) {
 	if !h.Moved {
 		_ = next.Process.Kill() // the new process has nothing, and may hang
 		_ = next.Wait()
+	} else if ctx.Err() != nil {
+		_ = next.Process.Signal(syscall.SIGTERM)
 	}
 	return h.Moved, err
 }
