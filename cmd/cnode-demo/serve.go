@@ -44,8 +44,9 @@ nodes cope with a bad line: bytes arrive late and in odd pieces, but none is cha
 upgraded.
 
 --takeover takes over the node of that name from another process of the same user: connections, mailboxes and the name stay as they are,
-other nodes do not notice, and the other process ends. If that fails before this process has everything, the other one keeps serving. See
-also cnode-demo upgrade.
+other nodes do not notice, and the other process ends. If that fails before this process has everything, the other one keeps serving. The
+cookie is not handed over: with another --cookie connections stay, but nodes that connect from then on need the new one. An address at which
+the other process does not listen is refused. See also cnode-demo upgrade.
 
 Under systemd, serve reports when the node is ready, and uses the sockets that systemd has opened (LISTEN_FDS): the first takes the place
 of --listen, the others are for --also, in the same order and at the same addresses. If there are fewer, serve opens the rest itself. An
