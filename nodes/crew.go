@@ -88,7 +88,9 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 		}
 		start = context.Background()
 		if err != nil {
-			f.n.log.Error("no worker", "slot", slot, "error", err)
+			if f.ctx.Err() == nil { // otherwise the front ends, or the worker goes on with another one
+				f.n.log.Error("no worker", "slot", slot, "error", err)
+			}
 			if first != nil {
 				first <- err
 				return

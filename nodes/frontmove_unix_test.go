@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -448,4 +449,38 @@ func TestUpgradeAwaitsWorker(t *testing.T) {
 	for _, u := range r.v {
 		require.NoError(t, u.Err)
 	}
+}
+
+// A front moves while a worker is starting: the worker goes on with the new front, and the old one does not complain that it has ended.
+func TestFrontMovesWhileWorkerStarts(t *testing.T) {
+	log, held := new(record), filepath.Join(t.TempDir(), "held")
+	var commands atomic.Int32
+	w := newFrontWorld(t, 1, func(cfg *FrontConfig) {
+		cfg.Node.Logger = slog.New(slog.NewTextHandler(log, nil))
+		command := cfg.Command
+		cfg.Command = func() *exec.Cmd {
+			cmd := command()
+			if commands.Add(1) == 2 { // the replacement
+				cmd.Env = append(cmd.Env, testHoldVariable+"="+held)
+			}
+			return cmd
+		}
+	})
+	require.NoError(t, syscall.Kill(w.f.Workers()[0].PID, syscall.SIGKILL))
+	starting := func() (pid int) {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		for _, c := range w.f.crew {
+			if !c.ready {
+				pid = c.proc.PID
+			}
+		}
+		return pid
+	}
+	require.Eventually(t, func() bool { return commands.Load() == 2 && starting() != 0 }, tooLong, tick)
+	pid := starting()
+	w.move()
+	require.NoError(t, os.WriteFile(held, nil, 0o600))
+	require.Equal(t, pid, w.worker(w.node("peer@127.0.0.1")))
+	require.Empty(t, log.lines("no worker"))
 }
