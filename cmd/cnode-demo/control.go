@@ -30,10 +30,11 @@ const (
 )
 
 // The first word of the answer to "upgrade". It is followed by the ids of the old process and the new one, then by askWorkers if there are
-// workers, or by what is wrong.
+// workers, or by what is wrong; by nothing after answerEnds.
 const (
 	answerUpgraded = "upgraded"
 	answerSilent   = "silent" // the new process has everything, but has not reported that it runs
+	answerEnds     = "ends"   // the old process still has everything, but is about to end
 )
 
 // A control lets other processes of the same user reach serve: to ask it to start a new process in its place, or to take its place.
@@ -131,6 +132,10 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 	case len(request) == 2 && request[0] == "upgrade":
 		h, err := c.upgrade(ctx, request[1])
 		say(c.log, h, err)
+		if !h.Moved && ctx.Err() != nil {
+			_ = v.Answer(context.WithoutCancel(ctx), answerEnds)
+			return
+		}
 		if !h.Moved {
 			v.Refuse(err)
 			return

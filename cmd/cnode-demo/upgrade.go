@@ -56,6 +56,9 @@ var (
 	errWorkersUnsaid = errors.New("did not report the outcome of its workers' upgrade")
 )
 
+// errEnds: serve was told to end, or its listener has failed, before the new process had everything.
+var errEnds = errors.New("ends, and has not handed the node over")
+
 // errSilentOwner says that the new process has taken the node over, and has died since, or hangs.
 var errSilentOwner = errors.New("has taken over the node, but has not reported that it runs")
 
@@ -84,6 +87,8 @@ func upgrade(ctx context.Context, o *options, name, binary string, out, errOut i
 		return fmt.Errorf("%s (process %d) serves on: %s", name, ch.Peer().PID, refused.Reason)
 	case err != nil:
 		return fmt.Errorf("%s (process %d) %w: %w", name, ch.Peer().PID, errUnsaid, err)
+	case len(words) > 0 && words[0] == answerEnds:
+		return fmt.Errorf("%s (process %d) %w", name, ch.Peer().PID, errEnds)
 	case len(words) > 3 && words[0] == answerSilent:
 		return fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name, errSilentOwner, words[3])
 	case len(words) < 3 || words[0] != answerUpgraded:

@@ -355,6 +355,24 @@ func TestUpgradeFails(t *testing.T) {
 	s.exits()
 }
 
+// A serve that is told to end during an upgrade does not say that it serves on.
+func TestUpgradeOfEndingServe(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	begun, script := filepath.Join(t.TempDir(), "begun"), filepath.Join(t.TempDir(), "new")
+	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\ntouch "+begun+"; exec sleep 1000\n"), 0o700))
+	upgraded := make(chan result, 1)
+	go func() { upgraded <- w.run("upgrade", s.name, "--binary", script) }()
+	require.Eventually(t, func() bool { return os.Remove(begun) == nil }, waitLimit, time.Millisecond)
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	r := <-upgraded
+	require.Equal(t, exitFailed, r.code)
+	require.Empty(t, r.out)
+	require.NotContains(t, r.err, "serves on")
+	require.Contains(t, r.err, errEnds.Error())
+	s.exits()
+}
+
 // If a new process dies once it owns everything, the node is gone, and upgrade reports no success.
 func TestUpgradeDies(t *testing.T) {
 	w := newWorld(t, 0)
