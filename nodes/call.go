@@ -155,11 +155,7 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Te
 			return nil, err
 		}
 		if m.Op == dist.OpMonitorPExit && m.Ref == ref {
-			reason, err := m.Reason.Decode()
-			if err != nil {
-				return nil, err
-			}
-			return nil, &ExitError{m.From, reason}
+			return nil, &ExitError{m.From, b.exitTerm(m.Reason, m.conn)}
 		}
 		c := ei.NewCursor(m.Payload)
 		if size, err := c.Tuple(); err != nil || size != 2 {

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -340,4 +341,25 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 	require.Eventually(t, func() bool { return c.calls.Load() == 1 }, tooLong, tick)
 	cut(p, c)
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrNoConnection)
+}
+
+// A process that ends while it is called is an ExitError whatever its reason, also if that is over a limit or malformed.
+func TestCallEndsWithUndecodableReason(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	deep := append(bytes.Repeat([]byte{108, 0, 0, 0, 1}, 20000), bytes.Repeat([]byte{106}, 20001)...)
+	for name, reason := range map[string]ei.Raw{"deep": deep, "malformed": {104, 255}} {
+		called := async(func() (ei.Term, error) { return n.Call(w.ctx(), ei.Pid{Node: "wire@test", ID: 9, Creation: 77}, 1) })
+		monitor, _ := p.next()
+		require.Equal(t, dist.OpMonitorP, monitor.Op, name)
+		p.next() // the request
+		down := &dist.Control{Op: dist.OpPayloadMonitorPExit, From: monitor.To, To: monitor.From, Ref: monitor.Ref}
+		f, err := dist.AppendFrame(nil, down, reason)
+		require.NoError(t, err)
+		require.NoError(t, p.write(f))
+		var exit *ExitError
+		require.ErrorAs(t, arrives(t, called, "the end of the call").err, &exit, name)
+		require.Equal(t, &ExitError{monitor.To, ei.Atom("undecodable_reason")}, exit, name)
+	}
 }

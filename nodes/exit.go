@@ -40,7 +40,7 @@ func (b *Mailbox) checkReason(reason ei.Raw, c *Conn) {
 	}
 }
 
-// exitTerm decodes the reason of an exit signal.
+// exitTerm decodes the reason of an exit signal, or of a DOWN message.
 func (b *Mailbox) exitTerm(reason ei.Raw, c *Conn) ei.Term {
 	term, err := reason.Decode()
 	if err != nil {
