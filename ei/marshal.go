@@ -2,6 +2,7 @@ package ei
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"math/big"
 	"reflect"
@@ -10,7 +11,8 @@ import (
 
 // A Marshaler is a Go value that can encode itself as a term.
 type Marshaler interface {
-	// AppendTerm appends the value to b, as one term without version byte. On an error it must return b unchanged.
+	// AppendTerm appends the value to b, as one term without version byte. On an error it must return b unchanged. If it appends nothing, or
+	// returns something else than b with the term, Append gives ErrMalformed; if there is a version byte, ErrTag.
 	AppendTerm(b []byte) ([]byte, error)
 }
 
@@ -59,7 +61,7 @@ func appendAny(b []byte, v any, depth int) ([]byte, error) {
 		if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
 			return b, &UnsupportedTypeError{Value: v}
 		}
-		return v.AppendTerm(b)
+		return appendMarshaler(b, v)
 	case Term:
 		if reflect.TypeOf(v).Kind() == reflect.Pointer { // a pointer has the methods of the Term that it points to
 			return appendValue(b, v, depth)
@@ -91,6 +93,23 @@ func appendAny(b []byte, v any, depth int) ([]byte, error) {
 		return appendSlice(b, len(v), depth, func(i int) any { return v[i] })
 	}
 	return appendValue(b, v, depth)
+}
+
+// appendMarshaler appends what a Marshaler says. A term with version byte, or one in place of what b holds (as of a Marshaler that returns
+// what Marshal gives), is refused: a runtime system would end the connection over it.
+func appendMarshaler(b []byte, m Marshaler) ([]byte, error) {
+	out, err := m.AppendTerm(b)
+	if err != nil {
+		return b, err
+	}
+	end := b[max(0, len(b)-8):] // to compare all of b each time would take too long
+	switch {
+	case len(out) <= len(b), !bytes.HasSuffix(out[:len(b)], end):
+		return b, fmt.Errorf("%w: AppendTerm of %T has not appended a term to its argument", ErrMalformed, m)
+	case out[len(b)] == VersionMagic:
+		return b, fmt.Errorf("%w 131: AppendTerm of %T is to append no version byte", ErrTag, m)
+	}
+	return out, nil
 }
 
 // appendValue appends a value by its kind.
@@ -188,9 +207,6 @@ func appendGoMap(b []byte, r reflect.Value, depth int) ([]byte, error) {
 
 // hasOneForm reports whether key is the only encoding of its term that this package may write.
 func hasOneForm(key []byte) bool {
-	if len(key) == 0 { // from a Marshaler that appends nothing
-		return true
-	}
 	c := Cursor{b: key}
 	switch Tag(key[0]) {
 	case TagSmallAtomUTF8Ext, TagSmallIntegerExt, TagBinaryExt, TagNewFloatExt:

@@ -333,6 +333,35 @@ func TestMarshalFindsEqualKeysOfMarshalers(t *testing.T) {
 	}
 }
 
+// An appends is a Marshaler that appends by its own rules.
+type appends func(b []byte) ([]byte, error)
+
+func (a appends) AppendTerm(b []byte) ([]byte, error) { return a(b) }
+
+// What a Marshaler gives that breaks the whole message is an error.
+func TestMarshalerMustAppend(t *testing.T) {
+	for name, tt := range map[string]struct {
+		m    appends
+		want error
+	}{
+		"nothing":        {func(b []byte) ([]byte, error) { return b, nil }, ei.ErrMalformed},
+		"nil":            {func([]byte) ([]byte, error) { return nil, nil }, ei.ErrMalformed},
+		"a version byte": {func(b []byte) ([]byte, error) { return append(b, 131, 106), nil }, ei.ErrTag},
+		"another term":   {func([]byte) ([]byte, error) { return ei.Marshal("a text longer than what was there") }, ei.ErrMalformed},
+	} {
+		for _, v := range []any{tt.m, []any{1, tt.m}, &tt.m, map[string]any{"a": tt.m}} {
+			kept := []byte("kept before")
+			b, err := ei.Append(kept, v)
+			require.ErrorIs(t, err, tt.want, name)
+			require.Equal(t, kept, b, name)
+		}
+		_, err := ei.Marshal(map[any]any{&tt.m: 1, "a": 2})
+		require.Error(t, err, name)
+	}
+	_, err := ei.Append(nil, appends(func([]byte) ([]byte, error) { return ei.Marshal(1) }))
+	require.ErrorIs(t, err, ei.ErrTag)
+}
+
 // A path leads into closures, and to a missing tail; a step is shortened if its key is long.
 func TestEncodeErrorSteps(t *testing.T) {
 	for want, value := range map[string]any{
