@@ -86,8 +86,11 @@ type RPCError struct {
 	Reason ei.Term // as {'EXIT', {undef, Stack}}, or nodedown
 }
 
-// Error is the Erlang term.
-func (e *RPCError) Error() string { return fmt.Sprintf("{badrpc,%v}", e.Reason) }
+// Error is the Erlang term, or the beginning of a long one.
+func (e *RPCError) Error() string { return fmt.Sprintf("{badrpc,%s}", ei.Brief(e.Reason, reasonText)) }
+
+// reasonText is how many bytes of a reason an error's text has at the most: a peer may give any reason.
+const reasonText = 4 << 10
 
 // An ExitError is the end of a process: of a remote one that was linked, monitored or called, or of a mailbox. errors.Is matches the
 // reasons noproc and noconnection to ErrNoProc and ErrNoConnection.
@@ -96,12 +99,12 @@ type ExitError struct {
 	Reason ei.Term // of the exit signal, or of the monitor's message
 }
 
-// Error names the process and the reason.
+// Error names the process and the reason, of a long one the beginning.
 func (e *ExitError) Error() string {
 	if e.Pid == (ei.Pid{}) {
-		return fmt.Sprintf("process exited: %v", e.Reason)
+		return "process exited: " + ei.Brief(e.Reason, reasonText)
 	}
-	return fmt.Sprintf("process %v exited: %v", e.Pid, e.Reason)
+	return fmt.Sprintf("process %v exited: %s", e.Pid, ei.Brief(e.Reason, reasonText))
 }
 
 // Is makes the reasons noproc and noconnection their sentinel errors.
