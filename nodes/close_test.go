@@ -351,29 +351,6 @@ func TestShutdownBesideQuestions(t *testing.T) {
 	}
 }
 
-// A node that shuts down waits for a peer that reads slowly, as long as it reads.
-func TestShutdownBesideSlowReader(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("bob", func(c *Config) { c.QueueLimit = 8 << 20 })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
-	c := w.conn(n, "wire@test")
-	const count, size = 30, 100_000
-	for range count {
-		require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, size)))
-	}
-	down := async(func() (int, error) { return 0, n.Shutdown(w.ctx()) })
-	begin := time.Now()
-	for i := range count {
-		ctl, _ := p.next()
-		require.Equal(t, dist.OpRegSend, ctl.Op)
-		require.NoError(t, p.tick(), "%d messages have been read", i)
-		time.Sleep(farewell / 20)
-	}
-	require.Greater(t, time.Since(begin), farewell)
-	p.close()
-	require.NoError(t, arrives(t, down, "Shutdown").err)
-}
-
 // A peer that breaks the connection with something unread has lost it, and Shutdown says so, whether that was before or meanwhile.
 func TestShutdownUnread(t *testing.T) {
 	for _, before := range []bool{true, false} {

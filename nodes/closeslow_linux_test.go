@@ -1,0 +1,38 @@
+package nodes
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A node that shuts down waits for a peer that reads slowly, as long as it reads.
+func TestShutdownBesideSlowReader(t *testing.T) {
+	const count, size = 15, 100_000 // in all no more than the node's system holds
+	w := newWorld(t, "tcp")
+	n := w.started("bob", func(c *Config) { c.QueueLimit = 8 << 20 })
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	require.NoError(t, narrow(p.s, unix.SO_RCVBUF)) // else all may have arrived long before it is read
+	c := w.conn(n, "wire@test")
+	for range count {
+		require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, size)))
+	}
+	down := async(func() (int, error) { return 0, n.Shutdown(w.ctx()) })
+	require.Eventually(t, c.leaves.Load, tooLong, tick)
+	begin := time.Now()
+	for i := range count {
+		ctl, _ := p.next()
+		require.Equal(t, dist.OpRegSend, ctl.Op)
+		require.NoError(t, p.tick(), "%d messages have been read", i)
+		if time.Since(begin) <= farewell { // no longer than need be: what is left then is soon read
+			time.Sleep(farewell / 10)
+		}
+	}
+	require.Greater(t, time.Since(begin), farewell)
+	p.close()
+	require.NoError(t, arrives(t, down, "Shutdown").err)
+}
