@@ -336,11 +336,12 @@ func TestMoveHalfFrames(t *testing.T) {
 	sink.wait(t, "the three messages")
 
 	// The peer reads nothing: our window fills, and the queue with it. Then it reads byte by byte while the connection moves.
-	big := make([]byte, 24<<20) // more than any window
+	c := r.c
+	require.NoError(t, errors.Join(narrow(c.s, unix.SO_SNDBUF), narrow(p.s, unix.SO_RCVBUF)))
+	big := make([]byte, 1<<20) // more than the window; a move copies it several times, and must not take long
 	for i := range big {
 		big[i] = byte(i % 251)
 	}
-	c := r.c
 	send := func(i int) <-chan result[any] {
 		queued, _ := c.q.Buffered()
 		sent := async(func() (any, error) { return nil, c.SendName(context.Background(), "peer", []any{i, big}) })
