@@ -95,6 +95,7 @@ type netSocket struct {
 	cut     bool       // the write in flight has been interrupted
 	cutAt   time.Time
 	writing atomic.Bool
+	halved  atomic.Bool // CloseWrite has been called
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the dial in flight
@@ -148,10 +149,18 @@ func (s *netSocket) closeWrite() error {
 	defer close(returned)
 	var cut atomic.Bool
 	defer time.AfterFunc(netCloseTime, func() { s.cutWrite(&cut, returned) }).Stop()
-	if err := c.CloseWrite(); !cut.Load() {
+	err := c.CloseWrite()
+	switch {
+	case cut.Load():
+		return fmt.Errorf("the Write for which it waited was cut off: %w", ErrPoisoned)
+	case err != nil:
 		return PosixError(err)
 	}
-	return fmt.Errorf("the Write for which it waited was cut off: %w", ErrPoisoned)
+	s.halved.Store(true)
+	if s.writing.Load() { // Windows goes on with a send that it has begun
+		_ = s.writeUntil(past, true)
+	}
+	return nil
 }
 
 // cutWrite ends the Write in flight, and then whatever CloseWrite still writes, until CloseWrite has returned: both set deadlines of their
@@ -252,6 +261,9 @@ func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
 		return 0, err
 	}
 	n, err := s.c.Write(p)
+	if s.halved.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, syscall.EPIPE
+	}
 	early := tmo > 0 && !s.wasCut() && (until.IsZero() || time.Now().Before(until))
 	if n == 0 && early && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: its net.Conn does not write again: %v", ErrPoisoned, err) // as those of package tls after a time-out

@@ -490,6 +490,33 @@ func TestFromNetCloseWriteWaits(t *testing.T) {
 	})
 }
 
+// A careless is a net.Conn whose CloseWrite leaves the Write in flight waiting, as that of a net.TCPConn does on Windows.
+type careless struct{ net.Conn }
+
+func (careless) CloseWrite() error { return nil }
+
+// CloseWrite ends the Write in flight also where the net.Conn's own does not.
+func TestFromNetCloseWriteEndsWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		s := &netSocket{c: careless{near}}
+		type result struct {
+			n   int
+			err error
+		}
+		sent := make(chan result, 1)
+		go func() {
+			n, err := s.write([]byte("nobody reads on"), Infinite)
+			sent <- result{n, err}
+		}()
+		_, err := io.ReadFull(far, make([]byte, 6))
+		require.NoError(t, err)
+		require.NoError(t, s.closeWrite())
+		require.Equal(t, result{6, syscall.EPIPE}, <-sent)
+	})
+}
+
 // A lateDeadline is a net.Conn whose deadlines in the past take effect when late is closed.
 type lateDeadline struct {
 	net.Conn
