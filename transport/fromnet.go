@@ -31,13 +31,16 @@ type Net struct {
 // FromNet makes a Transport of a listener and dialer pair. Its sockets have no descriptor, so they cannot be handed off. A write whose ctx
 // ends half-way ends a connection of package tls, as its own deadline does, and so does a ctx that ends during its handshake, and
 // CloseWrite beside a write, which gives ErrPoisoned then; see package tlstransport for one that lives on. Errors go through PosixError.
-func FromNet(n Net) Transport {
+func FromNet(n Net) Transport { return fromNet("net", n) }
+
+// fromNet is FromNet with a name.
+func fromNet(name string, n Net) Transport {
 	size := n.HeaderSize
 	if size == 0 {
 		size = 2
 	}
 	return &plugin[*netSocket]{cb: &Callbacks[*netSocket]{
-		Name:   "net",
+		Name:   name,
 		Flags:  FullImpl,
 		Socket: func(any, Addr) (*netSocket, error) { return &netSocket{}, nil },
 		Close:  (*netSocket).close,

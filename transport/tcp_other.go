@@ -10,7 +10,7 @@ import (
 
 // TCP returns the TCP plug-in, for IPv4 and IPv6. Here it is made of package net.
 func TCP() Transport {
-	return FromNet(Net{
+	return fromNet("tcp", Net{
 		Listen: func(addr Addr) (net.Listener, error) { return net.Listen("tcp", addr.String()) },
 		Dial: func(ctx context.Context, addr Addr) (net.Conn, error) {
 			d := net.Dialer{KeepAlive: 15 * time.Second}

@@ -145,3 +145,11 @@ func TestNewCopies(t *testing.T) {
 	cb.Socket = nil
 	pair(t, tr, MemoryAddr(""))
 }
+
+// Programs tell plug-ins apart by their names, which are the same on all systems.
+func TestPluginNames(t *testing.T) {
+	require.Equal(t, "tcp", TCP().Name())
+	require.Equal(t, "unix", Unix().Name())
+	require.Equal(t, "memory", NewMemory().Name())
+	require.Equal(t, "net", FromNet(Net{}).Name())
+}

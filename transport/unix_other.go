@@ -15,7 +15,7 @@ func Unix() Transport {
 		}
 		return a.String()
 	}
-	return FromNet(Net{
+	return fromNet("unix", Net{
 		Listen: func(addr Addr) (net.Listener, error) { return net.Listen("unix", path(addr)) },
 		Dial: func(ctx context.Context, addr Addr) (net.Conn, error) {
 			var d net.Dialer
