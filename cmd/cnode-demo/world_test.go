@@ -48,7 +48,8 @@ func newWorld(t *testing.T, port int) *world {
 		require.NoError(t, err)
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(w.home, ".erlang.cookie"), []byte(testCookie+"\n"), 0o400))
-	w.env = []string{"HOME=" + w.home, "TMPDIR=" + w.home, "ERL_EPMD_PORT=" + strconv.Itoa(w.port), "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
+	w.env = []string{"HOME=" + w.home, "TMPDIR=" + w.home, "ERL_EPMD_PORT=" + strconv.Itoa(w.port), "SYSTEMROOT=" + os.Getenv("SYSTEMROOT"),
+		"USERPROFILE=" + w.home, "TMP=" + w.home} // the last three are for Windows
 	return w
 }
 
