@@ -123,7 +123,8 @@ func TestPasswordStaysUnsaid(t *testing.T) {
 func optFile(t testing.TB, dir, server, client string) string {
 	t.Helper()
 	path := filepath.Join(dir, "ssl_dist.conf")
-	require.NoError(t, os.WriteFile(path, []byte("[{server,["+server+"]},{client,["+client+"]}].\n"), 0o600))
+	said := filepath.ToSlash("[{server,[" + server + "]},{client,[" + client + "]}].\n") // a backslash in a string is an escape
+	require.NoError(t, os.WriteFile(path, []byte(said), 0o600))
 	return path
 }
 

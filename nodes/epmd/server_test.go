@@ -21,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/nodes/internal/hush"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // framed puts the header before a request.
@@ -38,7 +39,7 @@ func ask(t testing.TB, addr string, raw []byte) string {
 	_, err = conn.Write(raw)
 	require.NoError(t, err)
 	b, err := io.ReadAll(conn)
-	if !errors.Is(err, syscall.ECONNRESET) { // the server did not read all that was sent
+	if !errors.Is(transport.PosixError(err), syscall.ECONNRESET) { // the server did not read all that was sent
 		require.NoError(t, err)
 	}
 	return string(b)
