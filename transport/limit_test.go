@@ -301,7 +301,7 @@ func TestLimitEnd(t *testing.T) {
 
 // A stream that is handed off has a full bucket in the other process.
 func TestLimitMoves(t *testing.T) {
-	require.True(t, Limit(TCP(), LimitOptions{}).Movable())
+	require.Equal(t, TCP().Movable(), Limit(TCP(), LimitOptions{}).Movable())
 	require.False(t, Limit(NewMemory(), LimitOptions{}).Movable())
 	_, err := Limit(NewMemory(), LimitOptions{}).Import(0, nil)
 	require.Error(t, err)
