@@ -115,7 +115,7 @@ func (c *Capture) Close() error {
 			f.spill(time.Now(), outward)
 			f.spill(time.Now(), inward)
 		}
-		c.closed = true
+		c.closed, c.flows, c.left = true, nil, nil
 		if c.timer != nil {
 			c.timer.Stop()
 		}

@@ -56,10 +56,13 @@ const maxWaiting = 256 << 10
 // the same ends for a retransmission of the earlier one.
 const firstStep = 64000
 
-// open begins a flow, or finds the one that the other end has begun.
+// open begins a flow, or finds the one that the other end has begun; nil once the capture is closed.
 func (c *Capture) open(owner *traced, local, remote Addr, how origin) *flow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
 	ours, theirs := c.endpoints(local, remote, how)
 	owner.ours = ours
 	key := keyOf(ours, theirs)

@@ -134,3 +134,23 @@ func TestTraceForgetsWhatIsGone(t *testing.T) {
 	require.True(t, second.over, "the oldest")
 	require.NoError(t, c.Close())
 }
+
+// A capture that is closed remembers no connection, neither those that it had nor those that come later.
+func TestTraceClosedCaptureHoldsNothing(t *testing.T) {
+	c := NewCapture(io.Discard)
+	o := TraceOptions{Capture: c}
+	before, _ := tracedPair(t, NewMemory(), o)
+	gone, _ := tracedPair(t, NewMemory(), o)
+	require.NoError(t, gone.Release())
+	require.NoError(t, c.Close())
+	require.Empty(t, c.flows)
+	require.Empty(t, c.left)
+	after, peer := tracedPair(t, NewMemory(), o)
+	_, err := after.Writev(soon(t), []byte("hello"))
+	require.NoError(t, err)
+	_, err = peer.Readv(soon(t), make([]byte, 5))
+	require.NoError(t, err)
+	require.Empty(t, c.flows)
+	require.NoError(t, errors.Join(before.Close(), after.Release()))
+	require.Empty(t, c.left)
+}
