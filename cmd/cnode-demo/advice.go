@@ -289,6 +289,14 @@ var advices = []advice{
 		}
 		return "Ports below 1024 and other users' directories are not for everybody: choose another one (--listen, --also)."
 	}},
+	{"reader of a recording", func(err error) string {
+		var file *fs.PathError
+		if !late(err) || !errors.Is(err, errUnread) && (!errors.As(err, &file) || file.Op != "write") {
+			return ""
+		}
+		return "What reads the pipe has not begun, or has stopped, and the rest of the recording is lost. A reader that waits for it, such as\n" +
+			"tshark -i PIPE, has to be there first, and to go on until the program has ended."
+	}},
 	{"time of a call", func(err error) string {
 		var e *nodes.Error
 		if !errors.As(err, &e) || !strings.HasPrefix(e.Op, "call ") || !late(err) {

@@ -32,6 +32,9 @@ const recordingMode = 0o600
 // errWritten says that another process has the file of --trace.
 var errWritten = errors.New("is written by another process")
 
+// errUnread says that the pipe of --trace has no reader.
+var errUnread = errors.New("nobody reads the pipe")
+
 // finishLimit is how long a pipe whose reader has stopped may keep the rest of a recording waiting.
 const finishLimit = time.Second
 

@@ -34,7 +34,7 @@ func openThere(ctx context.Context, path string, errOut io.Writer) (*os.File, er
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("nobody reads the pipe %s: %w", path, ctx.Err())
+			return nil, fmt.Errorf("%w %s: %w", errUnread, path, ctx.Err())
 		case <-time.After(readerPause):
 		}
 	}
