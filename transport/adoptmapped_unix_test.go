@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // An IPv6 socket that carries IPv4, too, answers peers of both kinds.
@@ -41,5 +42,27 @@ func TestAdoptedDatagramAnswersIPv4(t *testing.T) {
 			require.Equal(t, "answer", string(b[:n]))
 		}
 		require.NoError(t, peer.Close())
+	}
+}
+
+// A socket that was not bound has the address that its datagrams come from.
+func TestAdoptedDatagramHasPort(t *testing.T) {
+	for name, af := range map[string]int{"ipv4": unix.AF_INET, "ipv6": unix.AF_INET6} {
+		t.Run(name, func(t *testing.T) {
+			open, _ := udpPair(t, name)
+			fd, err := socketFD(af, unix.SOCK_DGRAM)
+			require.NoError(t, err)
+			d, err := AdoptDatagram(fd)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, d.Close()) })
+			require.NoError(t, second(d.SendTo(soon(t), []byte("ask"), open.LocalAddr())))
+			_, from, err := open.RecvFrom(soon(t), make([]byte, 10))
+			require.NoError(t, err)
+			port, err := Port(from)
+			require.NoError(t, err)
+			local, err := Port(d.LocalAddr())
+			require.NoError(t, err)
+			require.Equal(t, port, local)
+		})
 	}
 }

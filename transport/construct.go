@@ -104,7 +104,8 @@ func AdoptListener(fd int) (*Listener, error) {
 }
 
 // AdoptDatagram makes a Datagram of a UDP or UNIX datagram descriptor, connected or not, as AdoptStream does of a stream's; EINVAL for a
-// socket that is not one of datagrams. An IPv6 socket that carries IPv4, too, goes on doing so. Close removes the path of a UNIX socket.
+// socket that is not one of datagrams. An IPv6 socket that carries IPv4, too, goes on doing so. A UDP socket without a port gets one, which
+// the system would otherwise give it with its first datagram. Close removes the path of a UNIX socket.
 func AdoptDatagram(fd int) (*Datagram, error) {
 	d, err := adoptDatagram(fd)
 	return d, opError("adopt", nil, err)

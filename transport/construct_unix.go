@@ -245,5 +245,10 @@ func adoptDatagram(fd int) (*Datagram, error) {
 	case f.kind != unix.SOCK_DGRAM:
 		return nil, fmt.Errorf("the socket is not one of datagrams: %w", unix.EINVAL)
 	}
+	if port, err := Port(f.local); err == nil && port == 0 {
+		if err := bindFD(fd, f.local); err != nil {
+			return nil, os.NewSyscallError("bind", err)
+		}
+	}
 	return ownDatagram(fd, f.remote)
 }
