@@ -16,7 +16,8 @@ type LimitOptions struct {
 	// least 1. An operation that waits for bytes and wakes late takes those of the lateness, too, even if they are more than Burst.
 	Burst int
 	// Shared says that the rates are those of all connections of the transport together, and not of each. Those that wait are
-	// served in no certain order.
+	// served in no certain order. Reads that were waiting for the peers while the bucket filled may each take a Burst when bytes
+	// come; those that follow wait until the rate is kept again.
 	Shared bool
 }
 

@@ -141,8 +141,9 @@ func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 
 // PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in as far as the plug-in knows them
 // (that of package tlstransport counts what it has decrypted), and in the kernel unless the plug-in waits by itself (FullImpl, as everything
-// does on windows). It does not wait, and may be called during a read, also by ReadPDU's next. A count of 0 does not mean that the stream is still good: only a read tells whether it has ended, or failed.
-// net.ErrClosed for a stream that is closed; other errors are those of the plug-in's Pending, or the system's.
+// does on windows). It does not wait, and may be called during a read, also by ReadPDU's next. A count of 0 does not mean that the stream is
+// still good: only a read tells whether it has ended, or failed. net.ErrClosed for a stream that is closed; other errors are those of the
+// plug-in's Pending, or the system's.
 func (s *Stream) PendingBytes() (int, error) {
 	if err := s.usable(); err != nil {
 		return 0, opError("pending bytes", s.remote, err)
