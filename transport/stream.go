@@ -75,7 +75,8 @@ const (
 
 func (o origin) String() string { return [...]string{"connected", "accepted", "imported"}[o] }
 
-// LocalAddr is the address of this end, for which the plug-in is asked each time; nil where it does not tell, and once the stream is closed.
+// LocalAddr is the address of this end, for which the plug-in is asked each time; nil where it does not tell, and once the stream is
+// closed.
 func (s *Stream) LocalAddr() Addr { return s.car.localAddr() }
 
 // RemoteAddr is the peer's address; nil where it is not known.
@@ -140,10 +141,10 @@ func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 }
 
 // PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in as far as the plug-in knows them
-// (that of package tlstransport counts what it has decrypted), and in the kernel unless the plug-in waits by itself (FullImpl, as everything
-// does on windows). It does not wait, and may be called during a read, also by ReadPDU's next. A count of 0 does not mean that the stream is
-// still good: only a read tells whether it has ended, or failed. net.ErrClosed for a stream that is closed; other errors are those of the
-// plug-in's Pending, or the system's.
+// (that of package tlstransport counts what it has decrypted), and in the kernel unless the plug-in waits by itself (FullImpl, as
+// everything does on windows). It does not wait, and may be called during a read, also by ReadPDU's next. A count of 0 does not mean that
+// the stream is still good: only a read tells whether it has ended, or failed. net.ErrClosed for a stream that is closed; other errors are
+// those of the plug-in's Pending, or the system's.
 func (s *Stream) PendingBytes() (int, error) {
 	if err := s.usable(); err != nil {
 		return 0, opError("pending bytes", s.remote, err)
