@@ -53,6 +53,10 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 		for _, c := range []<-chan struct{}{heard, answered, ours.Wrote(), theirs.Wrote()} {
 			arrives(t, c, "the end of the line")
 		}
+		for len(l.asked) > 0 { // one may have come with a descriptor
+			word := <-l.asked
+			word.Drop()
+		}
 	})
 	return l
 }
