@@ -97,6 +97,19 @@ func TestFaultReset(t *testing.T) {
 	}
 }
 
+// readsAt returns a function that expects what one read gives, and when: so long after the call of readsAt.
+func readsAt(t *testing.T, s *Stream) func(want string, at time.Duration) {
+	begin := time.Now()
+	return func(want string, at time.Duration) {
+		t.Helper()
+		b := make([]byte, 100)
+		n, err := s.Read(context.Background(), b)
+		require.NoError(t, err)
+		require.Equal(t, want, string(b[:n]))
+		require.Equal(t, at, time.Since(begin))
+	}
+}
+
 // Delays, stalls and joins take the time that the options say.
 func TestFaultTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -110,15 +123,7 @@ func TestFaultTimes(t *testing.T) {
 			Read: Faults{StallFor: 5 * time.Second},
 		}), MemoryAddr(""))
 		begin := time.Now()
-		passed := func() time.Duration { return time.Since(begin).Round(time.Millisecond) }
-		read := func(want string, at time.Duration) {
-			t.Helper()
-			b := make([]byte, 100)
-			n, err := s.Read(context.Background(), b)
-			require.NoError(t, err)
-			require.Equal(t, want, string(b[:n]))
-			require.Equal(t, at, passed())
-		}
+		read := readsAt(t, s)
 		write := func(text string) {
 			_, err := c.Writev(context.Background(), []byte(text))
 			require.NoError(t, err)
@@ -139,7 +144,7 @@ func TestFaultTimes(t *testing.T) {
 
 		// A single try takes what is there of a join; a delay it does not wait for.
 		write("f")
-		read("f", passed())
+		read("f", time.Since(begin))
 	})
 }
 
@@ -328,15 +333,7 @@ func TestFaultJoinBytes(t *testing.T) {
 		c, s := pair(t, Fault(NewMemory(), FaultOptions{
 			At: []FaultAt{{Kind: FaultJoin, Side: FaultAccepted, Offset: 2, Bytes: 3, For: time.Hour}},
 		}), MemoryAddr(""))
-		begin := time.Now()
-		read := func(want string, at time.Duration) {
-			t.Helper()
-			b := make([]byte, 100)
-			n, err := s.Read(context.Background(), b)
-			require.NoError(t, err)
-			require.Equal(t, want, string(b[:n]))
-			require.Equal(t, at, time.Since(begin))
-		}
+		read := readsAt(t, s)
 		require.NoError(t, second(c.Writev(context.Background(), []byte("012"))))
 		read("01", 0)
 		time.AfterFunc(time.Second, func() { _, _ = c.Writev(context.Background(), []byte("345")) })
