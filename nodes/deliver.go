@@ -56,28 +56,38 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 			}
 			continue
 		}
-		if b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit {
-			b.pushLocked(m)
+		room, change, full := b.noRoom(m)
+		if full != nil {
 			b.mu.Unlock()
-			return true
-		}
-		if b.opts.Full == FullExit {
-			b.mu.Unlock()
-			b.exitBy(m.conn, ei.Atom("mailbox_full"))
+			b.exitBy(m.conn, full)
 			return false
 		}
-		halts, change := m.conn.halts()
-		if halts { // its connection is to halt: what was read already is kept in the mailbox, over its limit
+		if room == nil {
 			b.pushLocked(m)
 			b.mu.Unlock()
 			return true
 		}
-		room := b.room.Next()
 		b.mu.Unlock()
 		if !b.awaitRoom(m.conn, room, change, cancel) {
 			return false
 		}
 	}
+}
+
+// noRoom says why m cannot be put into the mailbox now: it has to wait until one of the two channels is closed, or ends the process with
+// reason full. If all three are nil there is room. b.mu is held.
+func (b *Mailbox) noRoom(m *Message) (room, change <-chan struct{}, full ei.Term) {
+	if b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit {
+		return nil, nil, nil
+	}
+	if b.opts.Full == FullExit {
+		return nil, nil, ei.Atom("mailbox_full")
+	}
+	halts, change := m.conn.halts()
+	if halts { // its connection is to halt: what was read already is kept in the mailbox, over its limit
+		return nil, nil, nil
+	}
+	return b.room.Next(), change, nil
 }
 
 // fullTold is how long a full mailbox keeps a peer from being read before that is logged.

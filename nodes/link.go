@@ -157,7 +157,11 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			b.mu.Unlock()
 			return
 		}
-		room, change, full := b.noRoom(m, c)
+		var room, change <-chan struct{}
+		var full ei.Term
+		if c != nil { // the exits of this process's own links need no room
+			room, change, full = b.noRoom(m)
+		}
 		switch {
 		case b.handler != nil:
 			b.links.remove(from.Node, from)
@@ -178,22 +182,6 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			return
 		}
 	}
-}
-
-// noRoom says what Mailbox.put would do with a message that came over c: wait until one of the two channels is closed, or end the process
-// with reason full. If all three are nil there is room. b.mu is held.
-func (b *Mailbox) noRoom(m *Message, c *Conn) (room, change <-chan struct{}, full ei.Term) {
-	if c == nil || b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit {
-		return nil, nil, nil
-	}
-	if b.opts.Full == FullExit {
-		return nil, nil, ei.Atom("mailbox_full")
-	}
-	halts, change := c.halts()
-	if halts { // the connection is being frozen: the mailbox takes what has been read already
-		return nil, nil, nil
-	}
-	return b.room.Next(), change, nil
 }
 
 // linkLost ends a link to a process whose node, or worker, is not connected any more; as in linkBroke this is one step.
