@@ -32,6 +32,31 @@ func TestDocs(t *testing.T) {
 	}
 }
 
+// The files that a package's comment names exist: in the package's folder, or in that of the file before.
+func TestPackageCommentsNameFiles(t *testing.T) {
+	code, named := parseCode(t, ".."), 0
+	for file := range code.files {
+		if path.Base(file) != "doc.go" {
+			continue
+		}
+		text, err := os.ReadFile("../" + file)
+		require.NoError(t, err)
+		own := path.Dir(file)
+		folder := own
+		for _, name := range wordOfFile.FindAllString(string(text), -1) {
+			named++
+			if dir := path.Dir(name); dir != "." {
+				folder = dir
+			}
+			name = path.Base(name)
+			if !code.hasFile(path.Join(own, name)) && !code.hasFile(path.Join(folder, name)) {
+				t.Errorf("%s: no file %s", file, name)
+			}
+		}
+	}
+	require.NotZero(t, named)
+}
+
 // The check finds what is wrong, and nothing else.
 func TestDocsCheckFinds(t *testing.T) {
 	code := &code{
@@ -62,9 +87,11 @@ type code struct {
 }
 
 var (
-	fence    = regexp.MustCompile("(?ms)^```.*?^```$")
-	quoted   = regexp.MustCompile("`([^`\n]+)`(?: ([A-Za-z]\\w*)(?:[,;.|)]| →| \\||$))?")
-	fileName = regexp.MustCompile(`^[\w/.*-]+\.go$`)
+	fence  = regexp.MustCompile("(?ms)^```.*?^```$")
+	quoted = regexp.MustCompile("`([^`\n]+)`(?: ([A-Za-z]\\w*)(?:[,;.|)]| →| \\||$))?")
+	// A file named in a comment, without quotes.
+	wordOfFile = regexp.MustCompile(`\b[\w/.*-]+\.go\b`)
+	fileName   = regexp.MustCompile(`^[\w/.*-]+\.go$`)
 	// A name has a lower-case letter, unlike environment variables, and each of its parts begins with a capital.
 	codeName = regexp.MustCompile(`^(?:[a-z]+\.)?[A-Z]\w*(?:\.[A-Z]\w*)*$`)
 )
