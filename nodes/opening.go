@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -204,7 +205,11 @@ func (o *opening) shake() *Conn {
 	if err != nil {
 		err = errors.Join(err, quietly(o.s.Close()))
 		n.stats.handshakesFailed.Add(1)
-		n.refused.Log(n.log, slog.LevelWarn, "handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, dist.ErrNok) || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrConnected) { // another one with this peer goes on
+			level = slog.LevelDebug
+		}
+		n.refused.Log(n.log, level, "handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
 		if n.cfg.HandshakeFailed != nil {
 			_ = n.guarded("Config.HandshakeFailed", func() error { n.cfg.HandshakeFailed(o.s.RemoteAddr(), err); return nil })
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -126,6 +127,28 @@ func TestConnectAfterNok(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
 		require.Equal(t, 1, tableSize(a))
+	})
+}
+
+// When both sides connect at the same time, that one of the attempts gives way is nothing to warn of.
+func TestNokIsNoWarning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		log := new(record)
+		zoe := w.started("zoe", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		at := w.ambush("alice@test")
+		connected := async(func() (*Conn, error) { return zoe.Connect(context.Background(), "alice@test") })
+		p := at.accept()
+		require.ErrorIs(t, w.wire(zoe.Listeners()[0]).initiate(role("alice@test")), dist.ErrNok)
+		require.NoError(t, p.respond(role("alice@test"), dist.StatusOK))
+		require.NoError(t, (<-connected).err)
+		mallory := role("mallory@test")
+		mallory.Cookie = "wrong"
+		require.Error(t, w.wire(zoe.Listeners()[0]).initiate(mallory))
+		synctest.Wait()
+		require.EqualValues(t, 2, zoe.Stats().HandshakesFailed)
+		require.Len(t, log.lines("handshake failed"), 1)
+		require.Len(t, log.lines("handshake failed", "mallory"), 1)
 	})
 }
 
