@@ -16,6 +16,8 @@ func unacknowledged(fd int) (time.Duration, error) {
 		return 0, err
 	case info.Unacked == 0 && info.Probes == 0: // probes ask for room; an answer sets their number to 0
 		return 0, nil
+	case info.Retransmits == 0 && info.Probes == 0: // sent just now, after a silence perhaps, to which nobody owed an answer
+		return time.Duration(min(info.Last_ack_recv, info.Last_data_sent)) * time.Millisecond, nil
 	}
 	return time.Duration(info.Last_ack_recv) * time.Millisecond, nil
 }
