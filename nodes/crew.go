@@ -43,7 +43,8 @@ type crewman struct {
 	moving   chan talk.Word // takes what the worker says of its move to another process; nil: it does not move
 	moves    uint64         // how often the worker has been told to move: the ID of the latest move
 	ready    bool
-	hangs    bool // the worker did not answer, and has not been heard of since
+	hangs    bool      // the worker did not answer, and has not been heard of since
+	failed   time.Time // when a session that was given to the worker was last lost there
 	sessions int
 	forward  *handoff.Forwarder       // nil: there is no socket for sessions just now
 	socket   uint64                   // the number of forward's socket

@@ -29,6 +29,9 @@ func (w *crewman) take(m talk.Word) {
 	case talk.Up:
 		f.up(w, m.Key, m.Name)
 	case talk.Over:
+		if m.OK {
+			w.failed = time.Now()
+		}
 		w.sessions--
 		f.leave(w, m.Name)
 	case talk.Claim:

@@ -72,6 +72,7 @@ func (w *crewman) took(via int) {
 // socketLost notes that a worker takes no more sessions out of a socket. The sessions that are left there, or in an earlier socket, are
 // lost, and their peers come again. f.mu is held.
 func (w *crewman) socketLost(socket uint64) {
+	w.failed = time.Now()
 	list := w.untaken[talk.ViaForwarder]
 	for len(list) > 0 && list[0].socket <= socket {
 		s := list[0]

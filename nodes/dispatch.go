@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,6 +21,9 @@ const (
 	pinnedPatience = 4
 	// retryPause is how long a session waits, at the longest, before all workers are tried again.
 	retryPause = 100 * time.Millisecond
+	// failedPause is how long a worker that has lost a session gets no others, if another worker can have them. For want of descriptors it
+	// may lose all of them, and then it is soon the one with the fewest sessions.
+	failedPause = time.Second
 )
 
 // ErrNoWorker: no worker has taken the session in the time of a handshake.
@@ -161,6 +165,9 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 	if len(candidates) == 0 {
 		return nil, f.change.Next(), nil
 	}
+	if good := slices.DeleteFunc(slices.Clone(candidates), (*crewman).hasFailed); len(good) > 0 {
+		candidates = good
+	}
 	infos := make([]WorkerInfo, len(candidates))
 	for i, c := range candidates {
 		infos[i] = c.info()
@@ -175,6 +182,9 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 	}
 	return choose(candidates[i], false)
 }
+
+// hasFailed tells whether a worker has lost a session lately; f.mu is held.
+func (w *crewman) hasFailed() bool { return !w.failed.IsZero() && time.Since(w.failed) < failedPause }
 
 // push gives a parcel to a worker. The front keeps a descriptor until the worker has taken the parcel; if the worker does not, the front
 // ends the connection: the peer comes again, and gets another worker.

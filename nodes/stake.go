@@ -44,13 +44,19 @@ func (s *stake) up(peer string) {
 // worker has taken it, and until then the peer does not see that the worker has closed its descriptor. So an end that is ours is said to
 // the front at once, any other one together with the next words.
 func (s *stake) over(ours bool) {
-	if s == nil {
-		return
+	if s != nil {
+		s.end(talk.Word{Topic: talk.Over, Name: s.name, Now: ours})
 	}
+}
+
+// untaken says that the session could not be taken.
+func (s *stake) untaken() { s.end(talk.UntakenWord(s.name)) }
+
+func (s *stake) end(m talk.Word) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	delete(s.p.stakes, s)
-	s.p.line.Say(talk.Word{Topic: talk.Over, Name: s.name, Now: ours})
+	s.p.line.Say(m)
 }
 
 // errNoneThere: the worker that was to give this one a way to a peer has no connection to the peer.

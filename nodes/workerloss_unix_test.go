@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -201,6 +202,33 @@ func TestSessionsLost(t *testing.T) {
 		}
 		return true
 	}, tooLong, tick)
+}
+
+// A worker that loses a session gets no others for a while, whomever FrontConfig.Choose prefers.
+func TestSessionsGoElsewhere(t *testing.T) {
+	w := newFrontWorld(t, 2, func(cfg *FrontConfig) {
+		cfg.Choose = func(_ string, candidates []WorkerInfo) int {
+			return slices.IndexFunc(candidates, func(i WorkerInfo) bool { return i.Slot == 0 || len(candidates) == 1 })
+		}
+	})
+	n := w.node("a@127.0.0.1")
+	preferred := w.worker(n)
+	w.rpc(n, "nofiles")
+	unlucky, err := New(Config{Name: "b@127.0.0.1", Cookie: "secret", Resolver: peersDir(w.dir)})
+	require.NoError(t, err)
+	defer unlucky.Close()
+	_, err = unlucky.Connect(soon(t), frontName)
+	require.Error(t, err)
+	for _, name := range []string{"c@127.0.0.1", "d@127.0.0.1"} {
+		require.NotEqual(t, preferred, w.worker(w.node(name)))
+	}
+	w.rpc(n, "files")
+	require.Eventually(t, func() bool {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		return !slices.ContainsFunc(slices.Collect(maps.Values(w.f.crew)), (*crewman).hasFailed)
+	}, tooLong, tick)
+	require.Equal(t, preferred, w.worker(w.node("e@127.0.0.1")))
 }
 
 // standStill stops a process. kill(2) returns before the threads have stopped; they may still handle what has just come.

@@ -122,7 +122,7 @@ func (w *Worker) session(fd int, carried states.Carriage, state, data []byte) *o
 	}
 	if err != nil {
 		n.log.Error("a session could not be taken", "plugin", carried.Plugin, "error", err)
-		h.over(true)
+		h.untaken()
 		return nil
 	}
 	o := n.admit(w.taking, tr, s)

@@ -34,7 +34,7 @@ const (
 	Shut    Topic = "shut"    // the socket for sessions with the number ID is no more; what was left in it, or an earlier one, is lost
 	Here    Topic = "here"    // I am: ID is the probe's
 	Up      Topic = "up"      // a connection to the peer Name is up, whose session or claim was counted under Key, "" if it had no name
-	Over    Topic = "over"    // a session, claim or connection of the peer Name has ended
+	Over    Topic = "over"    // a session, claim or connection of the peer Name has ended; OK: it was a session that could not be taken
 	Release Topic = "release" // no process here has the registered Name any more
 	Moved   Topic = "moved"   // another process is the worker now: Number is its id, known to the front
 	Stayed  Topic = "stayed"  // the old process is the worker still: ID is the move's, Name an error's text
@@ -91,6 +91,9 @@ type Word struct {
 
 // TookWord says that the oldest of the sessions that came in one of the two ways has been taken.
 func TookWord(via int) Word { return Word{Topic: Took, Part: via} }
+
+// UntakenWord says that the session of a peer could not be taken, as for want of a descriptor.
+func UntakenWord(peer string) Word { return Word{Topic: Over, Name: peer, OK: true, Now: true} }
 
 // MovedWord says which process the worker is now.
 func MovedWord(pid int) Word { return Word{Topic: Moved, Number: uint64(pid)} }
