@@ -110,6 +110,26 @@ func TestConnCallBesideReceive(t *testing.T) {
 	require.NoError(t, r.err)
 }
 
+// A reply that a Receive in progress reads gets to its call, and the Receive goes on to the next message.
+func TestConnCallReadByReceive(t *testing.T) {
+	w := newWorld(t, "memory")
+	ca, cb := w.pair()
+	echo(t, cb)
+	received := async(func() (*Message, error) { return ca.Receive(w.ctx()) })
+	require.Eventually(t, ca.reading.Load, tooLong, tick)
+	for i := range 3 {
+		called := async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "f", i) })
+		r := arrives(t, called, "the reply")
+		require.NoError(t, r.err)
+		require.Equal(t, ei.Int(i), r.v)
+	}
+	require.Empty(t, received)
+	require.NoError(t, cb.SendName(w.ctx(), "x", "behind"))
+	r := arrives(t, received, "the message behind")
+	require.NoError(t, r.err)
+	require.Equal(t, dist.OpRegSend, r.v.Op)
+}
+
 // Without a receiver the messages that come before the reply wait for one.
 func TestConnCallKeepsMessages(t *testing.T) {
 	w := newWorld(t, "tcp")
