@@ -329,6 +329,10 @@ func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 					ctl, _ := slow.nextSignal()
 					require.Equal(t, dist.OpDemonitorP, ctl.Op)
 				}
+				synctest.Wait()
+				require.Zero(t, c.exits.Count(), "a shutdown waits for none of them")
+				require.Zero(t, n.procs.exits.Count())
+				require.Zero(t, n.procs.exitQueues.Count())
 			})
 		})
 	}
