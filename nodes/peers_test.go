@@ -339,6 +339,45 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	})
 }
 
+// A peer that refuses our attempt, after our proof, for one of its own to which ours gives way: Connect waits for that one.
+func TestConnectRefusedForPeersOwn(t *testing.T) {
+	w := newWorld(t, "memory")
+	at := w.ambush("bob@test")
+	n := w.started("alice")
+	connected := async(func() (*Conn, error) { return n.Connect(w.ctx(), "bob@test") })
+	ours := at.accept()
+	c, err := newPackets(soon(t), ours.s)
+	require.NoError(t, err)
+	refuses := make(chan struct{})
+	refused := async(func() (dist.Peer, error) {
+		who, err := dist.ReadName(c)
+		if err != nil {
+			return dist.Peer{}, err
+		}
+		return dist.Respond(c, role("bob@test"), who, dist.RespondOptions{
+			Decide: func(dist.Name) (dist.Verdict, error) { return dist.Verdict{Status: dist.StatusOK}, nil },
+			Proven: func() error { <-refuses; return ErrSuperseded },
+		})
+	})
+	outgoing := func() (there, committed bool) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		a := n.peers["bob@test"].outgoing
+		return a != nil, a != nil && a.committed
+	}
+	require.Eventually(t, func() bool { _, committed := outgoing(); return committed }, tooLong, tick)
+	theirs := w.reticent(n.Listeners()[0], "bob@test")
+	close(refuses)
+	require.ErrorIs(t, arrives(t, refused, "our attempt").err, ErrSuperseded)
+	require.NoError(t, ours.s.Close())
+	require.Eventually(t, func() bool { there, _ := outgoing(); return !there }, tooLong, tick)
+	close(theirs.proceed)
+	require.NoError(t, arrives(t, theirs.over, "the peer's own").err)
+	r := arrives(t, connected, "the connection")
+	require.NoError(t, r.err)
+	require.False(t, r.v.initiated)
+}
+
 // A hangingBook does not answer before its caller gives up.
 type hangingBook struct{ *book }
 
