@@ -61,6 +61,51 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 	return l
 }
 
+// What moves with a worker includes the names that the front has entered for it, so that the process it moves to gives those back which
+// nobody there has, and the ways that other workers wait for.
+func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.worker("front", tooLong)
+	known := func() (names, meets int) {
+		var s states.Worker
+		n.part.mu.Lock()
+		defer n.part.mu.Unlock()
+		n.part.snapshotKnown(&s)
+		return len(s.Claimed), len(s.Meets)
+	}
+	b := box(t, n.Node)
+	for _, granted := range []bool{false, true} {
+		registered := async(func() (int, error) { return 0, n.Register("joe", b) })
+		asked := arrives(t, n.asked, "the question")
+		require.Equal(t, talk.Register, asked.Topic)
+		names, _ := known()
+		require.Zero(t, names)
+		require.True(t, n.front.Say(talk.Word{Topic: talk.Answer, ID: asked.ID, OK: granted}))
+		err := arrives(t, registered, "the end of Register").err
+		names, _ = known()
+		if granted {
+			require.NoError(t, err)
+			require.Equal(t, 1, names)
+		} else {
+			require.ErrorIs(t, err, ErrNameTaken)
+			require.Zero(t, names)
+		}
+	}
+	require.True(t, n.part.releaseName("joe"))
+	names, _ := known()
+	require.Zero(t, names)
+
+	n.frozen.Shut()
+	for range 2 {
+		n.part.beginMeet(meeting{"bob@test", 2})
+	}
+	n.part.beginMeet(meeting{"bob@test", 3})
+	_, meets := known()
+	require.Equal(t, 2, meets)
+	n.frozen.Open()
+	require.Eventually(t, func() bool { _, meets := known(); return meets == 0 }, tooLong, tick, "there is no connection")
+}
+
 // While the front does not answer, a name does not count as unregistered: a peer's message to it waits, however long that takes.
 func TestReaderAwaitsFront(t *testing.T) {
 	w := newWorld(t, "tcp")
