@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -217,6 +218,22 @@ func TestHeldReceive(t *testing.T) {
 	term, err := r.v.Term()
 	require.NoError(t, err)
 	require.Equal(t, ei.Binary("after"), term)
+}
+
+// A receiver that finds a mailbox held, with messages in it, gets them when the mailbox goes on, though none has come since.
+func TestHeldMailboxWakesReceiver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		b := box(t, w.started("alice"))
+		require.NoError(t, b.Send(t.Context(), b.Pid(), 1))
+		b.hold()
+		received := async(func() (*Message, error) { return b.Receive(t.Context()) })
+		synctest.Wait()
+		require.Empty(t, received)
+		b.unhold()
+		r := arrives(t, received, "the message")
+		require.NoError(t, r.err)
+	})
 }
 
 // A freeze never comes between the two halves of a link or a monitor of two processes of the node.
