@@ -8,7 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // Register refuses a mailbox of another node, and the empty name; a name that cannot be an atom can be neither sent to, nor monitored or called.
@@ -61,4 +63,37 @@ func TestCallBesideClose(t *testing.T) {
 		require.NoError(t, a.Close())
 		all.Wait()
 	}
+}
+
+// A process that gets back a monitor by a name which it has no longer, from a connection or node that was frozen, is found by that name;
+// one with other monitors is not looked at, and one that has ended is not kept.
+func TestMonitorByFormerNameComesBack(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	id := monitorID{ei.Ref{Node: "peer@test", Creation: 7, Len: 3, ID: [5]uint32{1, 2, 3}}, "peer@test"}
+	by := states.Watcher{Ref: id.ref, Pid: ei.Pid{Node: id.node, ID: 1, Creation: 7}}
+	note := func(b *Mailbox) {
+		require.True(t, b.watched(id.ref, watcher{by.Pid, by.Name}))
+		n.procs.mu.Lock()
+		defer n.procs.mu.Unlock()
+		n.procs.noteFormer(b, []states.Watcher{by})
+	}
+	b, named, ended := box(t, n), box(t, n), box(t, n)
+	note(b)
+	require.Empty(t, n.procs.former)
+	by.Name = "joe"
+	require.NoError(t, n.Register("joe", named))
+	note(named)
+	require.Empty(t, n.procs.former)
+	note(b)
+	require.Contains(t, n.procs.former, b)
+	n.procs.unwatchByFormerName(id)
+	require.True(t, b.watchers.empty())
+	require.NoError(t, ended.Close())
+	require.False(t, ended.watched(id.ref, watcher{by.Pid, by.Name}))
+	require.False(t, ended.linked(by.Pid))
+	n.procs.mu.Lock()
+	n.procs.noteFormer(ended, []states.Watcher{by})
+	n.procs.mu.Unlock()
+	require.NotContains(t, n.procs.former, ended)
 }
