@@ -13,8 +13,29 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
+
+// A request that is turned away ends the monitor of the process that it names as its caller; not if that one is of another node than the
+// peer, which then meddles with the call of a third node.
+func TestOnlyCallerIsTurnedAway(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	caller, other := w.peer(n.Listeners()[0], role("caller@test")), w.peer(n.Listeners()[0], role("other@test"))
+	b, ref := box(t, n), monitorRef(caller, 1)
+	require.Eventually(t, func() bool { return len(n.Peers()) == 2 }, tooLong, tick)
+	require.True(t, b.watched(ref, watcher{pid: caller.self}))
+	payload, err := ei.Append(nil, tuple(ei.Atom("$gen_call"), ei.Tuple{caller.self, ref}, 1))
+	require.NoError(t, err)
+	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn(string(other.self.Node))})
+	require.False(t, b.watchers.empty())
+	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn("caller@test")})
+	require.True(t, b.watchers.empty())
+	ctl, why := caller.next()
+	require.Equal(t, ref, ctl.Ref)
+	require.Equal(t, ei.Atom("shutdown"), why)
+}
 
 // Shutdown lets running functions finish, sends what is queued, and turns away new requests.
 func TestShutdownDrains(t *testing.T) {
