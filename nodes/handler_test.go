@@ -225,3 +225,20 @@ func TestHandlersInRing(t *testing.T) {
 		require.Zero(t, n.procs.nested.Load())
 	}
 }
+
+// The exit signal of a linked process ends the link: a Handler that traps exits is told once, however often the peer says it.
+func TestHandlerIsToldOfExitOnce(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	got := make(chan dist.Op, 8)
+	h, err := n.Handle("h", func(_ *Mailbox, m *Message) { got <- m.Op }, &MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	p := w.peer(n.Listeners()[0], role("peer@test"))
+	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: h.Pid()}, nil)
+	for range 2 {
+		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: h.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
+	}
+	p.send(dist.Control{Op: dist.OpSend, To: h.Pid()}, ei.Atom("behind"))
+	require.Equal(t, dist.OpExit, arrives(t, got, "the exit signal"))
+	require.Equal(t, dist.OpSend, arrives(t, got, "the message behind"))
+}
