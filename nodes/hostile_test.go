@@ -344,6 +344,33 @@ func TestMalformedPayload(t *testing.T) {
 	require.Equal(t, ei.Atom("undecodable_reason"), exited(t, c))
 }
 
+// An exit reason of a peer's that a third node would refuse, and end its connection to us over, is passed on as another one.
+func TestExitReasonForThirdNode(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	bad, good := w.peer(n.Listeners()[0], role("bad@test")), w.peer(n.Listeners()[0], role("good@test"))
+	impossible := ei.Pid{Node: "good@test", ID: 1 << 28, Creation: 77} // its own, and it cannot have made that
+	for _, tt := range []struct{ reason, passed ei.Term }{
+		{ei.Tuple{ei.Atom("why"), good.self}, ei.Tuple{ei.Atom("why"), good.self}},
+		{ei.Tuple{ei.Atom("why"), impossible}, ei.Atom("undecodable_reason")},
+	} {
+		b := box(t, n)
+		good.send(dist.Control{Op: dist.OpLink, From: good.self, To: b.Pid()}, nil)
+		good.send(dist.Control{Op: dist.OpMonitorP, From: good.self, To: b.Pid(), Ref: monitorRef(good, 1)}, nil)
+		require.Eventually(t, func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return !b.links.empty() && !b.watchers.empty()
+		}, tooLong, tick)
+		bad.send(dist.Control{Op: dist.OpPayloadExit2, From: bad.self, To: b.Pid()}, tt.reason)
+		for range 2 {
+			ctl, why := good.next()
+			require.Contains(t, []dist.Op{dist.OpPayloadExit, dist.OpPayloadMonitorPExit}, ctl.Op)
+			require.Equal(t, tt.passed, why)
+		}
+	}
+}
+
 // False lengths cost no memory, and lengths over the limit end the connection at once.
 func TestHugeFrames(t *testing.T) {
 	w := newWorld(t, "tcp")
