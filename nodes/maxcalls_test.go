@@ -156,6 +156,7 @@ func TestMaxCallsOfLostConnection(t *testing.T) {
 	require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 	require.Eventually(t, func() bool { s := n.Stats(); return s.Calls == 0 && s.CallsWaiting == 0 }, tooLong, tick)
 	require.Empty(t, made)
+	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 3 }, tooLong, tick, "net_kernel, rex, and here")
 }
 
 // That calls of a peer wait for long is said once.
