@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/port"
 )
 
 func env(kv ...string) func(string) string {
@@ -76,6 +78,19 @@ func TestListenGivesAllAddressesOnePort(t *testing.T) {
 	more, err := Listen(t.Context(), "127.0.0.1:0", ls[0].Addr().String())
 	require.ErrorIs(t, err, syscall.EADDRINUSE, "another port mapper there must be told from other failures")
 	require.Nil(t, more)
+}
+
+// What was opened before one address fails is closed: whoever tries again finds those addresses free.
+func TestListenLeavesNothingOpen(t *testing.T) {
+	vacant := port.Vacant(t)
+	ls, err := Listen(t.Context(), vacant)
+	require.NoError(t, err)
+	require.NoError(t, ls[0].Close())
+	_, err = Listen(t.Context(), vacant, vacant)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	ls, err = Listen(t.Context(), vacant)
+	require.NoError(t, err)
+	require.NoError(t, ls[0].Close())
 }
 
 func TestListenRefusesWhatIsNoAddress(t *testing.T) {
