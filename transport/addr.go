@@ -100,10 +100,11 @@ func ParseAddr(s string) (Addr, error) {
 		}
 		return UnixAddr(path), nil
 	}
+	text := s
 	if strings.HasPrefix(s, ":") {
-		s = "0.0.0.0" + s
+		text = "0.0.0.0" + s
 	}
-	ap, err := netip.ParseAddrPort(s)
+	ap, err := netip.ParseAddrPort(text)
 	if err != nil {
 		return nil, fmt.Errorf("address %q: want IP:PORT, [IPv6]:PORT or unix:PATH: %w", s, syscall.EINVAL)
 	}

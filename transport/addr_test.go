@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -52,7 +53,7 @@ func TestParseAddr(t *testing.T) {
 		a, err := ParseAddr(tt.in)
 		if tt.err != nil {
 			require.ErrorIs(t, err, tt.err, "%q", tt.in)
-			require.Contains(t, err.Error(), "address", "%q", tt.in)
+			require.Contains(t, err.Error(), fmt.Sprintf("address %q: ", tt.in), "as it was given")
 			require.Nil(t, a, "%q", tt.in)
 			continue
 		}
