@@ -79,11 +79,15 @@ func OpenUDP(local, remote Addr) (*Datagram, error) {
 // made, taken over from a process that has died, and removed by Close. With a remote address that is not nil the socket is connected. An
 // address of another kind is EINVAL. errors.ErrUnsupported where the system has none (windows). See tdgram_unix_socket.
 func OpenUnixgram(local, remote Addr) (*Datagram, error) {
+	first := remote
+	if first == nil {
+		first = local
+	}
 	if err := unixPair(local, orUnnamed(remote)); err != nil {
-		return nil, opError("open", local, err)
+		return nil, opError("open", first, err)
 	}
 	d, err := openUnixgram(orUnnamed(local), remote)
-	return d, opError("open", local, err)
+	return d, opError("open", first, err)
 }
 
 // AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the stream owns the socket: fd is closed, and the

@@ -21,12 +21,20 @@ func connectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
 				return -1, err
 			}
 			if err := bindInet(fd, local, true); err != nil {
-				return -1, errors.Join(err, unix.Close(fd))
+				return -1, errors.Join(ofLocal(local, err), unix.Close(fd))
 			}
 			return fd, nil
 		}
 	}
 	return newPlugin(cb, nil, true).Connect(ctx, remote)
+}
+
+// ofLocal names the local address in an error that is going to name the remote one.
+func ofLocal(local Addr, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("local address %v: %w", local, err)
 }
 
 // bindInet binds to a local address; share allows a port on which old connections linger.
@@ -49,7 +57,7 @@ func connectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
 		}
 		path, err := bindUnix(u.fd, local)
 		if err != nil {
-			return nil, errors.Join(err, unix.Close(u.fd))
+			return nil, errors.Join(ofLocal(local, err), unix.Close(u.fd))
 		}
 		if path != "" {
 			u.file.Store(fileAt(UnixAddr(path)))
@@ -117,7 +125,11 @@ func openUDP(local, remote Addr) (*Datagram, error) {
 		if local == nil {
 			return nil
 		}
-		return bindInet(fd, local, false)
+		err := bindInet(fd, local, false)
+		if remote != nil {
+			err = ofLocal(local, err)
+		}
+		return err
 	})
 }
 
@@ -131,6 +143,9 @@ func openUnixgram(local, remote Addr) (*Datagram, error) {
 				made, err = bindUnix(fd, local)
 			}
 		})
+		if remote != nil {
+			err = ofLocal(local, err)
+		}
 		return err
 	})
 	if err != nil && made != "" {

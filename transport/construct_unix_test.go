@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -272,5 +273,44 @@ func TestAdoptRefuses(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, flags&unix.O_NONBLOCK, "it is as it was")
 		require.NoError(t, unix.Close(fd), "still ours")
+	}
+}
+
+// An error names the address that it is about, beside or in place of the other one.
+func TestConstructorsNameTheAddress(t *testing.T) {
+	ctx := soon(t)
+	dir := sockdir.New(t)
+	at := func(name string) Addr { return UnixAddr(filepath.Join(dir, name)) }
+	u, err := OpenUDP(loopback(), nil)
+	require.NoError(t, err)
+	defer u.Close()
+	d, err := OpenUnixgram(at("d"), nil)
+	require.NoError(t, err)
+	defer d.Close()
+	l, err := ListenTCP(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	s, err := ListenUnix(at("s"), 0)
+	require.NoError(t, err)
+	defer s.Close()
+
+	for _, tt := range []struct {
+		about Addr
+		open  func() (any, error)
+	}{
+		{u.LocalAddr(), func() (any, error) { return OpenUDP(u.LocalAddr(), nil) }},
+		{u.LocalAddr(), func() (any, error) { return OpenUDP(u.LocalAddr(), l.Addr()) }},
+		{d.LocalAddr(), func() (any, error) { return OpenUnixgram(d.LocalAddr(), nil) }},
+		{d.LocalAddr(), func() (any, error) { return OpenUnixgram(d.LocalAddr(), at("nobody")) }},
+		{at("nobody"), func() (any, error) { return OpenUnixgram(nil, at("nobody")) }},
+		{at("nobody"), func() (any, error) { return OpenUnixgram(at("free"), at("nobody")) }},
+		{l.Addr(), func() (any, error) {
+			return ConnectTCP(ctx, l.Addr(), FromAddrPort(netip.MustParseAddrPort("127.0.0.1:1")))
+		}},
+		{d.LocalAddr(), func() (any, error) { return ConnectUnix(ctx, d.LocalAddr(), s.Addr()) }},
+	} {
+		_, err := tt.open()
+		require.Error(t, err)
+		require.Equal(t, 1, strings.Count(err.Error(), tt.about.String()), "%v is about %v", err, tt.about)
 	}
 }
