@@ -102,9 +102,10 @@ func fits(fd int, at Endpoint) error {
 		return err
 	}
 	name := at.Transport.Name() // only TCP and UNIX are checked: other plug-ins know themselves what sockets they take
+	ours := name == transport.TCP().Name() || name == transport.Unix().Name()
 	_, notInet := transport.AddrPort(at.Addr)
 	switch {
-	case s.Type != syscall.SOCK_STREAM:
+	case s.Type != syscall.SOCK_STREAM && (ours || s.Type == syscall.SOCK_DGRAM):
 		return fmt.Errorf("a socket of type %d, which is not one of streams", s.Type)
 	case name == transport.Unix().Name() && s.Domain != syscall.AF_UNIX:
 		return fmt.Errorf("no UNIX socket, but one at %v", s.Local)
