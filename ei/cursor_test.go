@@ -35,7 +35,7 @@ var cursorMethods = map[string]struct {
 	"Ref":    {func(c *ei.Cursor) error { _, err := c.Ref(); return err }, ei.Tag.IsRef},
 	"Export": {func(c *ei.Cursor) error { _, err := c.Export(); return err }, func(t ei.Tag) bool { return t == ei.TagExportExt }},
 	"Fun": {func(c *ei.Cursor) error { _, err := c.Fun(); return err },
-		func(t ei.Tag) bool { return t == ei.TagNewFunExt || t == ei.TagFunExt }},
+		func(t ei.Tag) bool { return t.IsFun() && t != ei.TagExportExt }},
 	"Record": {func(c *ei.Cursor) error { _, err := c.Record(); return err }, func(t ei.Tag) bool { return t == ei.TagRecordExt }},
 	"Term":   {func(c *ei.Cursor) error { _, err := c.Term(); return err }, func(ei.Tag) bool { return true }},
 	"Skip":   {func(c *ei.Cursor) error { return c.Skip() }, func(ei.Tag) bool { return true }},
@@ -149,6 +149,25 @@ func TestCursorWalk(t *testing.T) {
 	_, err = c.Peek()
 	require.ErrorIs(t, err, ei.ErrTruncated)
 	require.Equal(t, len(data), c.Offset())
+}
+
+// What is as long as its head says, and no longer, is whole.
+func TestCursorReadsToTheEnd(t *testing.T) {
+	for _, tt := range []struct {
+		data string
+		read func(c *ei.Cursor) (int, error)
+		rest int
+	}{
+		{"w\x02ok", func(c *ei.Cursor) (int, error) { return 0, map[bool]error{false: ei.ErrType}[c.AtomIs("ok")] }, 0},
+		{"t\x00\x00\x00\x01jj", (*ei.Cursor).Map, 2},
+		{"i\x00\x00\x00\x02jj", (*ei.Cursor).Tuple, 2},
+		{"h\x02jj", (*ei.Cursor).Tuple, 2},
+	} {
+		c := ei.NewCursor([]byte(tt.data))
+		_, err := tt.read(&c)
+		require.NoError(t, err, "%q", tt.data)
+		require.Equal(t, tt.rest, c.Len(), "%q", tt.data)
+	}
 }
 
 func TestCursorStr(t *testing.T) {

@@ -132,6 +132,8 @@ func TestMarshalRefuses(t *testing.T) {
 		{ei.Fun{Arity: 256}, ei.ErrRange},
 		{ei.Fun{Arity: -2}, ei.ErrRange},
 		{ei.Fun{Module: "\xff"}, ei.ErrAtom},
+		{ei.Fun{Pid: ei.Pid{Node: "\xff"}}, ei.ErrAtom},
+		{ei.Fun{Arity: -1, Pid: ei.Pid{Node: "\xff"}}, ei.ErrAtom},
 		{ei.Fun{Free: []ei.Term{ei.Atom("\xff")}}, ei.ErrAtom},
 		{ei.Record{Module: "\xff"}, ei.ErrAtom},
 		{ei.Record{Name: "\xff"}, ei.ErrAtom},
@@ -410,6 +412,21 @@ func TestTermWithinItself(t *testing.T) {
 	b, err := ei.AppendTerm(nil, deep)
 	require.NoError(t, err)
 	require.Len(t, b, 2*depth+3)
+}
+
+// So is a Go value that contains itself.
+func TestValueWithinItself(t *testing.T) {
+	slice, m := []any{1, nil}, map[string]any{}
+	slice[1], m["m"] = slice, m
+	terms := []any{slice, m, []any{m}}
+	if race.Enabled {
+		terms = terms[:1]
+	}
+	for _, value := range terms {
+		b, err := ei.Append([]byte{1}, value)
+		require.ErrorIs(t, err, ei.ErrLimit, "%T", value)
+		require.Equal(t, []byte{1}, b)
+	}
 }
 
 // Keys of maps are looked at once, however deep maps are within keys.

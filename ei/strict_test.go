@@ -195,6 +195,44 @@ func TestStrictKeys(t *testing.T) {
 	}
 }
 
+// Strict decoding finds two keys of a map that some runtime system takes for the same wherever that map is, and whatever the keys are within.
+func TestStrictKeysWithin(t *testing.T) {
+	one := ei.Fun{Arity: 1, Module: "m", Index: 1, OldIndex: 1, OldUniq: 1, Pid: ei.Pid{Node: "a@b", ID: 1, Creation: 1}}
+	other := one
+	other.Arity = 2
+	atom := ei.Atom("x")
+	places := map[string]func(ei.Term) ei.Term{
+		"itself":  func(v ei.Term) ei.Term { return v },
+		"list":    func(v ei.Term) ei.Term { return ei.List{atom, v} },
+		"element": func(v ei.Term) ei.Term { return ei.ImproperList{Elems: []ei.Term{v}, Tail: atom} },
+		"tail":    func(v ei.Term) ei.Term { return ei.ImproperList{Elems: []ei.Term{atom}, Tail: v} },
+		"tuple":   func(v ei.Term) ei.Term { return ei.Tuple{atom, v} },
+		"closure": func(v ei.Term) ei.Term { f := one; f.Free = []ei.Term{atom, v}; return f },
+		"value":   func(v ei.Term) ei.Term { return ei.Map{{Key: atom, Value: v}} },
+		"key":     func(v ei.Term) ei.Term { return ei.Map{{Key: v, Value: atom}} },
+		"record": func(v ei.Term) ei.Term {
+			return ei.Record{Module: "m", Name: "r", Fields: []ei.Field{{Name: "f", Value: v}}}
+		},
+		"list in list": func(v ei.Term) ei.Term { return ei.List{ei.List{v, atom}} },
+	}
+	records := &ei.DecodeOptions{Strict: true, Records: true}
+	for name, within := range places {
+		for _, term := range []ei.Term{
+			within(ei.Map{{Key: one, Value: atom}, {Key: other, Value: atom}}),
+			ei.Map{{Key: within(one), Value: atom}, {Key: within(other), Value: atom}},
+		} {
+			b, err := ei.AppendTerm([]byte{131}, term)
+			require.NoError(t, err)
+			_, err = records.Decode(b)
+			require.ErrorIs(t, err, ei.ErrRefused, "%s: %v", name, term)
+		}
+		b, err := ei.AppendTerm([]byte{131}, ei.Map{{Key: within(one), Value: atom}, {Key: ei.Tuple{within(one)}, Value: atom}})
+		require.NoError(t, err)
+		_, err = records.Decode(b)
+		require.NoError(t, err, name)
+	}
+}
+
 // OTP 25 (and by what follows in memory, others) refuses the text of a float that is not ended by a zero byte.
 
 // How a runtime system reads such a text depends on what follows.

@@ -157,6 +157,13 @@ func TestEveryTag(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tc.term, got)
 
+			_, pid := got.(ei.Pid)
+			_, port := got.(ei.Port)
+			_, ref := got.(ei.Ref)
+			_, closure := got.(ei.Fun)
+			_, export := got.(ei.Export)
+			require.Equal(t, []bool{pid, port, ref, closure || export}, []bool{tc.tag.IsPid(), tc.tag.IsPort(), tc.tag.IsRef(), tc.tag.IsFun()})
+
 			c := ei.NewCursor(data[1:])
 			require.NoError(t, c.Skip())
 			require.Zero(t, c.Len())
@@ -168,6 +175,17 @@ func TestEveryTag(t *testing.T) {
 					require.NoError(t, c.Version())
 				}
 				require.ErrorIs(t, c.Skip(), ei.ErrTruncated, "the first %d bytes", n)
+			}
+			for name, m := range cursorMethods {
+				c := ei.NewCursor(data[1:])
+				if m.read(&c) != nil || c.Len() > 0 {
+					continue
+				}
+				for n := 1; n < len(data); n++ {
+					c := ei.NewCursor(data[1:n]) // the bytes that are missing are in the slice's capacity
+					require.ErrorIs(t, m.read(&c), ei.ErrTruncated, "%s of the first %d bytes", name, n-1)
+					require.Zero(t, c.Offset(), "%s of the first %d bytes", name, n-1)
+				}
 			}
 
 			if tc.encode == nil {

@@ -66,6 +66,7 @@ var texts = []struct {
 	{`"日"`, ei.List{ei.Int('日')}, true},
 	{`"a日b"`, ei.List{ei.Int('a'), ei.Int('日'), ei.Int('b')}, true},
 	{`"\"\t\0"`, ei.String("\"\t\x00"), true},
+	{`"\18\1777"`, ei.String("\x018\x7f7"), true},
 	{`"\^?"`, ei.String("\x7f"), false},   // 31 before OTP 27
 	{`~"aé\n"`, ei.Binary("aé\n"), false}, // since OTP 27
 	{"[]", ei.List{}, true},
@@ -186,9 +187,16 @@ var badTexts = []struct {
 	{"#Pid<a@b.1.2>", 5, ei.ErrText},
 	{"#Pid<a@b.1.2.4294967296>", 24, ei.ErrText},
 	{"#Pid<a@b.1.2.3", 5, ei.ErrText},
+	{"#Pid<", 5, ei.ErrText},
+	{"#Port<", 6, ei.ErrText},
+	{"#Ref<", 5, ei.ErrText},
+	{"#Pid<a<b@c.1.2.3>", 5, ei.ErrText},
 	{"#Ref<0.253648.2429595393.3443808670>", 5, ei.ErrText}, // as a shell prints references of its own node
 	{"#Port<0.6>", 6, ei.ErrText},
+	{"#Port<a@b.x.1>", 14, ei.ErrText},
+	{"#Port<a@b.1.4294967296>", 23, ei.ErrText},
 	{"#Ref<a@b.1>", 11, ei.ErrText},
+	{"#Ref<a@b.1.4294967296>", 22, ei.ErrText},
 	{"#Ref<a@b.1.2.3.4.5.6.7>", 23, ei.ErrText},
 	{"#Fun<m.1.2>", 1, ei.ErrText},
 	{"<0.1.2>", 0, ei.ErrText},
@@ -207,6 +215,7 @@ var badTexts = []struct {
 	{`~s"a"`, 0, ei.ErrText},
 	{"fun f/1", 5, ei.ErrText},
 	{"fun m:f/256", 8, ei.ErrText},
+	{"fun m:f/", 8, ei.ErrText},
 	{"fun() -> ok end", 3, ei.ErrText},
 	{strings.Repeat("[", 10_001), 10_000, ei.ErrLimit},
 	{strings.Repeat("1", 65_537), 65_537, ei.ErrLimit},
