@@ -29,6 +29,7 @@ type thing struct {
 	started, discarded int
 	got                []byte
 	stageErr, startErr error
+	releaseErr         error
 	startHook          func(context.Context)
 }
 
@@ -54,7 +55,7 @@ func newThing(t testing.TB, descriptors, bytes int) *thing {
 func (x *thing) State() []byte      { return x.blob }
 func (x *thing) Descriptors() []int { return x.fds }
 func (x *thing) Thaw()              { x.thawed++ }
-func (x *thing) Release() error     { x.released++; return nil }
+func (x *thing) Release() error     { x.released++; return x.releaseErr }
 
 func (x *thing) Discard() error { x.discarded++; return nil }
 func (x *thing) Start(ctx context.Context) error {
@@ -150,6 +151,14 @@ func TestOfferRefusedOnBothSides(t *testing.T) {
 	}{
 		{"plug-in", func(_ *thing, o *Offer, a *Acceptance) {
 			o.Terms.Plugins, a.Terms.Plugins = []string{"tcp", "rot13"}, []string{"tcp"}
+		}, StepHello, ErrUnknown, false},
+		{"plug-in by now", func(_ *thing, o *Offer, a *Acceptance) {
+			o.Terms.Plugins, a.Terms.Plugins = []string{"tcp"}, []string{"tcp"}
+			o.Plugins = func() []string { return []string{"rot13"} }
+		}, StepHello, ErrUnknown, false},
+		{"feature by now", func(_ *thing, o *Offer, a *Acceptance) {
+			o.Terms.Require, a.Terms.Know = []string{"a"}, []string{"a"}
+			o.Needs = func() []string { return []string{"b"} }
 		}, StepHello, ErrUnknown, false},
 		{"feature of the owner", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Require, a.Terms.Know = []string{"b"}, []string{"a"} }, StepHello, ErrUnknown, false},
 		{"feature of the heir", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Require, o.Terms.Know = []string{"b"}, []string{"a"} }, StepHello, ErrUnknown, false},
@@ -265,6 +274,71 @@ func TestAcceptanceStandsThoughStartFails(t *testing.T) {
 	require.True(t, e.Owns)
 	require.ErrorIs(t, took, x.startErr)
 	require.Equal(t, 1, x.released)
+}
+
+// An old owner whose Release fails says so, and has handed over all the same.
+func TestReleaseThatFailsIsReported(t *testing.T) {
+	x := newThing(t, 1, 1)
+	x.releaseErr = errors.New("no room on the disk")
+	h, gave, took := exchanged(t, x.offer(), x.acceptance())
+	require.NoError(t, took)
+	require.True(t, h.Moved)
+	require.ErrorIs(t, gave, x.releaseErr)
+	var e *HandoffError
+	require.ErrorAs(t, gave, &e)
+	require.Equal(t, StepRelease, e.Step)
+	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
+}
+
+// A new owner whose context ends before the token is there does not become the owner: it discards what it staged, the state is zeroed, and
+// the old owner takes the token back.
+func TestPatienceEndsBeforeTheToken(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		x := newThing(t, 1, 10)
+		one, other := channels(t)
+		ctx, cancel := context.WithCancel(soon(t))
+		defer cancel()
+		o, a := x.offer(), x.acceptance()
+		a.Deadlines.Take = time.Hour
+		stage, left, ready := a.Stage, make(chan struct{}), make(chan struct{})
+		var state []byte
+		a.Stage = func(ctx context.Context, p []byte, fds []int) (Staged, error) { state = p; return stage(ctx, p, fds) }
+		a.Reached = func(p Point) {
+			if p == HeirWaits {
+				close(ready)
+				if !waits {
+					cancel()
+				}
+			}
+		}
+		o.Reached = func(p Point) {
+			if p == OwnerAccepted {
+				<-ready
+				cancel()
+				select {
+				case <-left:
+				case <-soon(t).Done():
+				}
+			}
+		}
+		var h Handed
+		done := make(chan error, 1)
+		go func() { var err error; h, err = o.Give(soon(t), one); done <- err }()
+		taken, err := a.Take(ctx, other)
+		close(left)
+		require.ErrorIs(t, err, context.Canceled)
+		var e *HandoffError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, StepCommit, e.Step)
+		require.False(t, taken.Owns)
+		require.Equal(t, make([]byte, 10), state)
+		gave := <-done
+		require.ErrorIs(t, gave, ErrNotTaken)
+		var refused *RefusedError
+		require.ErrorAs(t, gave, &refused)
+		require.False(t, h.Moved)
+		require.Equal(t, []int{1, 0, 0, 1}, []int{x.thawed, x.released, x.started, x.discarded})
+	}
 }
 
 // A new owner whose context ends once the token is read starts all the same, and reports it.
