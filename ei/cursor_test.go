@@ -153,12 +153,21 @@ func TestCursorWalk(t *testing.T) {
 
 // What is as long as its head says, and no longer, is whole.
 func TestCursorReadsToTheEnd(t *testing.T) {
+	ok := func(c *ei.Cursor) (int, error) {
+		if !c.AtomIs("ok") {
+			return 0, ei.ErrType
+		}
+		return 0, nil
+	}
 	for _, tt := range []struct {
 		data string
 		read func(c *ei.Cursor) (int, error)
 		rest int
 	}{
-		{"w\x02ok", func(c *ei.Cursor) (int, error) { return 0, map[bool]error{false: ei.ErrType}[c.AtomIs("ok")] }, 0},
+		{"w\x02ok", ok, 0},
+		{"s\x02ok", ok, 0},
+		{"d\x00\x02ok", ok, 0},
+		{"v\x00\x02ok", ok, 0},
 		{"t\x00\x00\x00\x01jj", (*ei.Cursor).Map, 2},
 		{"i\x00\x00\x00\x02jj", (*ei.Cursor).Tuple, 2},
 		{"h\x02jj", (*ei.Cursor).Tuple, 2},
@@ -258,6 +267,28 @@ func TestElementThatIsNoByteIsNamed(t *testing.T) {
 		require.ErrorAs(t, err, &wrong)
 		require.Equal(t, ei.TypeError{Want: "byte", Got: ei.TagIntegerExt}, *wrong)
 	}
+}
+
+// The AtomTable of DecodeOptions serves the calls that are given these options, and a cursor's own goes first.
+func TestAtomTableOfOptions(t *testing.T) {
+	o := &ei.DecodeOptions{Atoms: ei.NewAtomTable(10)}
+	_, err := o.Decode([]byte("\x83w\x01a"))
+	require.NoError(t, err)
+	require.Equal(t, 1, o.Atoms.Len())
+	c := ei.NewCursor([]byte("w\x01bw\x01cw\x01d"))
+	_, err = c.TermWith(o)
+	require.NoError(t, err)
+	require.Equal(t, 2, o.Atoms.Len())
+	require.Nil(t, c.Atoms)
+	_, err = c.Atom()
+	require.NoError(t, err)
+	require.Equal(t, 2, o.Atoms.Len())
+	own := ei.NewAtomTable(10)
+	c.Atoms = own
+	_, err = c.TermWith(o)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 1}, []int{o.Atoms.Len(), own.Len()})
+	require.Same(t, own, c.Atoms)
 }
 
 func TestAtomTable(t *testing.T) {

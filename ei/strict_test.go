@@ -195,7 +195,7 @@ func TestStrictKeys(t *testing.T) {
 	}
 }
 
-// Strict decoding finds two keys of a map that some runtime system takes for the same wherever that map is, and whatever the keys are within.
+// Strict decoding finds two keys of a map that some runtime system takes for the same, wherever the map and the difference are.
 func TestStrictKeysWithin(t *testing.T) {
 	one := ei.Fun{Arity: 1, Module: "m", Index: 1, OldIndex: 1, OldUniq: 1, Pid: ei.Pid{Node: "a@b", ID: 1, Creation: 1}}
 	other := one
