@@ -507,6 +507,7 @@ func TestMessageGoesOn(t *testing.T) {
 			require.Equal(t, "data", string(data))
 			require.Equal(t, "f", text(t, f))
 			require.NoError(t, f.Close())
+			require.Zero(t, m.rest.began, "the next message has its own time")
 		})
 	}
 }

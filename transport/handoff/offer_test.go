@@ -125,6 +125,7 @@ func TestGiveAndTake(t *testing.T) {
 	for _, tt := range []struct{ descriptors, bytes int }{{0, 0}, {1, 10}, {200, chunkSize}, {201, chunkSize + 1}, {401, longState + 1}} {
 		x := newThing(t, tt.descriptors, tt.bytes)
 		o, a := x.offer(), x.acceptance()
+		o.Terms.What, a.Terms.What = "one", "one"
 		o.Static = func(context.Context) ([]byte, error) { return bytes.Repeat([]byte("s"), tt.bytes), nil }
 		var prepared []byte
 		a.Prepare = func(_ context.Context, static []byte) error { prepared = static; return nil }
@@ -287,6 +288,28 @@ func TestReleaseThatFailsIsReported(t *testing.T) {
 	var e *HandoffError
 	require.ErrorAs(t, gave, &e)
 	require.Equal(t, StepRelease, e.Step)
+	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
+}
+
+// A new owner that hears no goodbye says so, and is the owner.
+func TestNoGoodbyeIsReported(t *testing.T) {
+	x := newThing(t, 1, 1)
+	one, other := channels(t)
+	o := x.offer()
+	o.Reached = func(p Point) {
+		if p == OwnerReleased {
+			require.NoError(t, one.Close())
+		}
+	}
+	done := make(chan error, 1)
+	go func() { _, err := o.Give(soon(t), one); done <- err }()
+	taken, err := x.acceptance().Take(soon(t), other)
+	require.True(t, taken.Owns)
+	require.ErrorIs(t, err, ErrLeft)
+	var e *HandoffError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, StepRelease, e.Step)
+	require.NoError(t, <-done)
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
 }
 

@@ -461,6 +461,7 @@ func TestReceiveGoesOn(t *testing.T) {
 			require.NoError(t, r.Receive(soon(t), &s))
 			require.Equal(t, "data", string(s.Data))
 			require.NoError(t, s.Close())
+			require.Zero(t, r.rest.began, "the next session has its own time")
 		})
 	}
 }
