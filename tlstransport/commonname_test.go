@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,4 +32,20 @@ func TestCommonNameBesideOthers(t *testing.T) {
 			require.Equal(t, tt.counts, checkHost(c, "localhost") == nil)
 		})
 	}
+}
+
+// An address may be among the DNS names, and must be there literally; names with a * do not count.
+func TestNamesThatCountForHost(t *testing.T) {
+	c := &x509.Certificate{
+		DNSNames: []string{"10.0.0.1", "a.example.org", "*.example.net"}, IPAddresses: []net.IP{net.IPv4(10, 0, 0, 3)},
+		Extensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: []byte("some names")}},
+	}
+	for host, counts := range map[string]bool{
+		"10.0.0.1": true, "10.0.0.3": true, "a.example.org": true, "A.Example.Org": true,
+		"10.0.0.2": false, "::1": false, "b.example.org": false, "b.example.net": false, "": false,
+	} {
+		require.Equal(t, counts, checkHost(c, host) == nil, "%q", host)
+	}
+	require.ErrorContains(t, checkHost(c, "b.example.net"), "names with a * do not count")
+	require.NotContains(t, checkHost(c, "b.example.org").Error(), "names with a *")
 }

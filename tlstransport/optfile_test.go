@@ -68,6 +68,16 @@ func TestParseOptFile(t *testing.T) {
 		{`[{client,[{supported_groups,[x25519,secp384r1]},{eccs,[secp384r1]}]}]`, "eccs and supported_groups differ"},
 		{`[{client,[{versions,['tlsv1.2']},{ciphers,["TLS_AES_128_GCM_SHA256"]}]}]`, "no session would be possible"},
 		{`[{client,[{versions,['tlsv1.3']},{ciphers,["ECDHE-RSA-AES128-GCM-SHA256"]}]}]`, "no session would be possible"},
+		{`[{server,[{certfile,"c"},{fail_if_no_peer_cert,true}]}]`, "fail_if_no_peer_cert needs"},
+		{`[{server,[{certfile,"c"},{server_name_indication,"x"}]}]`, "server_name_indication: this is an option for clients"},
+		{`[{client,[{key_update_at,0}]}]`, "key_update_at: "},
+		{`[{client,[{renegotiate_at,0},{versions,['tlsv1.3']}]}]`, "renegotiate_at: "},
+		{`[{client,[{certs_keys,[#{keyfile => "k"}]}]}]`, "certs_keys: certfile is missing"},
+		{`[{client,[{crl_cache,x}]}]`, "crl_cache: only"}, {`[{client,[{crl_cache,{ssl_crl_hash_dir,x}}]}]`, "crl_cache: only"},
+		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,x}}}]}]`, "crl_cache: only"},
+		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[x]}}}]}]`, "crl_cache: only"},
+		{`[{client,[{ciphers,["AES-128-GCM-SHA256"]}]}]`, "ciphers: AES-128-GCM-SHA256"},
+		{`[{client,[{ciphers,["AES128-GCM-SHA256"]},{versions,['tlsv1.3']}]}]`, "no session would be possible"},
 		{"[{client,[\n{certfile,os:getenv(\"CERT\")}]}]", "line 2: os:getenv"},
 	} {
 		_, err := parseOptFile(tt.in)
