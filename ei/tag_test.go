@@ -176,6 +176,23 @@ func TestEveryTag(t *testing.T) {
 				}
 				require.ErrorIs(t, c.Skip(), ei.ErrTruncated, "the first %d bytes", n)
 			}
+			c = ei.NewCursor(data[1:])
+			var own ei.Term
+			switch got.(type) {
+			case ei.Pid:
+				own, err = c.Pid()
+			case ei.Port:
+				own, err = c.Port()
+			case ei.Ref:
+				own, err = c.Ref()
+			case ei.Export:
+				own, err = c.Export()
+			default:
+				own, err = c.Term()
+			}
+			require.NoError(t, err)
+			require.Equal(t, got, own)
+			require.Zero(t, c.Len())
 			for name, m := range cursorMethods {
 				c := ei.NewCursor(data[1:])
 				if m.read(&c) != nil || c.Len() > 0 {
