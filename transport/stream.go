@@ -48,6 +48,8 @@ type Stream struct {
 	poison error
 	rest   [][]byte // what Writev still has to write
 
+	cut atomic.Pointer[error] // what a write has been told of the connection's end, for the reader
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -233,7 +235,8 @@ func (s *Stream) endWrite() {
 
 // Read reads what is there, at least one byte, into p, and waits for that until ctx ends or the stream is closed. io.EOF, not wrapped, is
 // the end of the stream; a p of length 0 is EINVAL. After the end of ctx reading can go on. Once reading has failed otherwise, as with
-// ECONNRESET, what had come before can still be read, and then the error comes again, in place of io.EOF.
+// ECONNRESET, what had come before can still be read, and then the error comes again, in place of io.EOF. So it is after a write that has
+// been told of the connection's end, with ECONNRESET or ETIMEDOUT.
 func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -275,15 +278,20 @@ func (s *Stream) receive(ctx context.Context, p []byte, mid bool) (int, error) {
 	return n, err
 }
 
-// lastError returns a read's error. The system tells of a reset once, and then of the end of the stream, as if that were in good order: in
-// its place the error comes again.
+// lastError returns a read's error. The system tells of a reset once, the reader or the writer, and then of the end of the stream, as if
+// that were in good order: in its place the error comes again.
 func (s *Stream) lastError(err error) error {
 	switch {
 	case err == nil: // it was none that lasts
 		s.broken = nil
-	case err == io.EOF && s.broken != nil:
-		return s.broken
-	case err == io.EOF, isOver(err), exhausted(err): // these pass
+	case err == io.EOF:
+		if s.broken != nil {
+			return s.broken
+		}
+		if cut := s.cut.Load(); cut != nil {
+			return *cut
+		}
+	case isOver(err), exhausted(err): // these pass
 	default:
 		s.broken = err
 	}
@@ -362,6 +370,10 @@ func (s *Stream) writeRest(ctx context.Context) (n int64, left bool, err error) 
 		}
 		v = skip(v, k)
 		if err != nil {
+			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ETIMEDOUT) { // see lastError
+				told := err
+				s.cut.Store(&told)
+			}
 			return n, len(v) > 0, s.cutOff(ctx, pausedWrite, err)
 		}
 	}

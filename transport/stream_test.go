@@ -581,6 +581,53 @@ func TestReadAfterReset(t *testing.T) {
 	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
 }
 
+// The system tells of a reset once. If that was a write, reading does not end in good order either.
+func TestReadAfterWriteOfReset(t *testing.T) {
+	for name, wrap := range map[string]func(Transport) Transport{
+		"plain": func(tr Transport) Transport { return tr },
+		"trace": func(tr Transport) Transport { return Trace(tr, TraceOptions{}) },
+		"limit": func(tr Transport) Transport { return Limit(tr, LimitOptions{Read: 1e6, Write: 1e6}) },
+		"fault": func(tr Transport) Transport { return Fault(tr, FaultOptions{}) },
+	} {
+		for queued, write := range map[bool]func(*Stream) error{
+			false: func(s *Stream) error { return second(s.Writev(soon(t), []byte("x"))) },
+			true:  func(s *Stream) error { return second(NewQueue(s, nil).WritevQueue(soon(t), []byte("x"))) },
+		} {
+			t.Run(name+map[bool]string{true: ", queued"}[queued], func(t *testing.T) {
+				l, err := wrap(TCP()).Listen(loopback(), 0)
+				require.NoError(t, err)
+				defer l.Close()
+				peer, err := net.Dial("tcp", l.Addr().String())
+				require.NoError(t, err)
+				s, err := l.Accept(soon(t))
+				require.NoError(t, err)
+				defer s.Close()
+				_, err = peer.Write([]byte("abc"))
+				require.NoError(t, err)
+				require.NoError(t, second(s.Readv(soon(t), make([]byte, 1))))
+				require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
+				require.NoError(t, peer.Close())
+				for err = write(s); err == nil; err = write(s) {
+				}
+				if !errors.Is(err, syscall.ECONNRESET) {
+					t.Skip("the system says of a reset: ", err)
+				}
+				require.NoError(t, second(s.Readv(soon(t), make([]byte, 2))))
+				for range 2 {
+					require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+					require.ErrorIs(t, second(s.ReadPDU(soon(t), func() ([][]byte, error) { return [][]byte{make([]byte, 1)}, nil })),
+						syscall.ECONNRESET)
+				}
+				s, err = TraceStream(s, TraceOptions{})
+				if err == nil { // a queue's failed write leaves nothing to take over
+					defer s.Close()
+					require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+				}
+			})
+		}
+	}
+}
+
 // An error takes the place of a later io.EOF unless it concerns only the read that it ended, or bytes have come since.
 func TestReadErrorLasts(t *testing.T) {
 	for name, tt := range map[string]struct {

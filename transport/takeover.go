@@ -25,5 +25,6 @@ func (s *Stream) over(wrap func(*Stream) carrier) (*Stream, error) {
 	taken.ahead.Store(int64(taken.w - taken.r))
 	s.r, s.w = 0, 0
 	taken.broken = s.broken
+	taken.cut.Store(s.cut.Load())
 	return taken, nil
 }
