@@ -404,7 +404,9 @@ func (s *Stream) CloseWrite() error {
 }
 
 // Disconnect closes the stream in good order: what was counted as written still reaches the peer, in the background if the peer is slow,
-// for as long as the system or the plug-in has patience. With an operation outstanding it is ErrBusy; later use is ENOTCONN.
+// for as long as the system or the plug-in has patience. Over TCP, and in memory, what is outstanding is lost, and the peer sees a reset,
+// if bytes of the peer's are unread or still come: CloseWrite, and reading up to the peer's end, come first then. With an operation
+// outstanding it is ErrBusy; later use is ENOTCONN.
 func (s *Stream) Disconnect() error {
 	if err := s.beginRead(); err != nil {
 		return opError("disconnect", s.remote, err)
