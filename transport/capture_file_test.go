@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -118,7 +119,6 @@ func TestCaptureFileTakesNothing(t *testing.T) {
 // A Flush that waits for a file ends when the file is given up.
 func TestCaptureFileGivenUpDuringFlush(t *testing.T) {
 	g := &sluice{open: make(chan struct{})}
-	defer close(g.open)
 	f := newCaptureFile(g)
 	f.write([]byte("first"))
 	flushed := aside(f.flush)
@@ -130,6 +130,11 @@ func TestCaptureFileGivenUpDuringFlush(t *testing.T) {
 	f.write(make([]byte, captureRoom))
 	f.write(make([]byte, captureRoom)) // waits for room in vain
 	require.ErrorIs(t, returns(t, flushed), ErrCaptureBehind)
+	close(g.open) // it stays given up: there is a gap
+	f.drain()
+	f.write([]byte("last"))
+	require.ErrorIs(t, f.stop(), ErrCaptureBehind)
+	require.Equal(t, "first", string(g.bytes()))
 }
 
 // The first error of the file is that of the capture.
@@ -141,4 +146,40 @@ func TestCaptureFileFails(t *testing.T) {
 	require.ErrorIs(t, c.Close(), g.err)
 	require.ErrorIs(t, c.Flush(), ErrCaptureClosed)
 	require.ErrorIs(t, c.Close(), g.err)
+}
+
+// Bytes reach the file soon even if others keep coming.
+func TestCaptureFileOfTrickle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &sluice{open: make(chan struct{})}
+		close(g.open)
+		f := newCaptureFile(g)
+		for range 4 {
+			f.write([]byte("x"))
+			time.Sleep(captureDelay / 2)
+		}
+		require.NotEmpty(t, g.bytes())
+		require.NoError(t, f.stop())
+	})
+}
+
+// Nothing is written behind a gap.
+func TestCaptureFileEndsWhereItFails(t *testing.T) {
+	failure, begun, open, writes := errors.New("no space"), make(chan struct{}), make(chan struct{}), 0
+	f := newCaptureFile(writerFunc(func(p []byte) (int, error) {
+		if writes++; writes == 1 {
+			close(begun)
+			<-open
+			return 0, failure
+		}
+		return len(p), nil
+	}))
+	f.write(make([]byte, captureChunk))
+	<-begun
+	f.write([]byte("behind"))
+	close(open)
+	require.ErrorIs(t, f.stop(), failure)
+	f.out.Lock() // until the Write has returned
+	defer f.out.Unlock()
+	require.Equal(t, 1, writes)
 }

@@ -589,3 +589,44 @@ func TestTraceNoHandshake(t *testing.T) {
 		})
 	}
 }
+
+// What comes in many small pieces reaches the file as soon as what comes at once, in either direction.
+func TestCaptureOfTrickle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var file bytes.Buffer
+		capture := NewCapture(&file)
+		c, s := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+		require.NoError(t, second(c.Writev(soon(t), []byte("\x00\x40Nout"))))
+		for _, piece := range strings.Split("\x00 \x40 N i n n e r", " ") {
+			time.Sleep(captureDelay / 2)
+			require.NoError(t, second(s.Writev(soon(t), []byte(piece))))
+			requireReads(t, c, piece)
+		}
+		synctest.Wait()
+		seen := map[bool]string{}
+		for _, d := range dissect(t, file.Bytes()) {
+			seen[d.from.Port() == 4370] += string(d.data)
+		}
+		require.Equal(t, "\x00\x40Nout", seen[false])
+		require.NotEmpty(t, seen[true])
+		require.NoError(t, capture.Close())
+	})
+}
+
+// The beginnings of packets that have come at different times each reach the file.
+func TestCaptureCatchesUpAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var file bytes.Buffer
+		capture := NewCapture(&file)
+		c, s := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+		require.NoError(t, second(c.Writev(soon(t), []byte("\x00\x40Nout"))))
+		time.Sleep(captureDelay / 2)
+		require.NoError(t, second(s.Writev(soon(t), []byte("\x00\x40Nin"))))
+		requireReads(t, c, "\x00\x40Nin")
+		time.Sleep(3 * captureDelay)
+		synctest.Wait()
+		require.Contains(t, file.String(), "Nout")
+		require.Contains(t, file.String(), "Nin")
+		require.NoError(t, capture.Close())
+	})
+}

@@ -132,6 +132,13 @@ func TestTraceForgetsWhatIsGone(t *testing.T) {
 	require.Len(t, c.flows, maxLeft)
 	require.Len(t, c.left, maxLeft)
 	require.True(t, second.over, "the oldest")
+	again := &traced{ours: c.left[0].ends[0]}
+	kept := c.left[0]
+	kept.received(again, []byte("x"))
+	for port := range maxLeft + 10 {
+		goes(20_000+port, accepted)
+	}
+	require.False(t, kept.over, "it has an owner again")
 	require.NoError(t, c.Close())
 }
 
