@@ -639,3 +639,55 @@ func TestWritevQueueTakenBack(t *testing.T) {
 	require.Zero(t, buffered)
 	require.NoError(t, q.Flush(soon(t)), "nothing is to be waited for")
 }
+
+// A caller whose context ends at the moment at which its turn comes takes its turn, for nobody else would write; and one whose bytes are
+// out at that moment gets its result.
+func TestQueueTurnAtTheLastMoment(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	q := NewQueue(newStream(&sink{}, nil, connected), nil)
+	for range 100 { // either end is seen first
+		c := q.claim(1)
+		close(c.turn)
+		require.NoError(t, q.turn(ctx, c))
+		d := q.delivery(3)
+		d.end(3, nil)
+		n, err := q.deliver(ctx, d)
+		require.NoError(t, err)
+		require.EqualValues(t, 3, n)
+	}
+}
+
+// Large posts that give up while the peer does not read leave no place behind that grows with their number.
+func TestQueueGivenUpPlaces(t *testing.T) {
+	k := newGrantCarrier(false, 1<<10)
+	q := NewQueue(newStream(k, nil, connected), nil)
+	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
+	large := make([]byte, combineMax)
+	for range 5 * fewGiven {
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := aside(func() error { return q.Post(ctx, large, nil, 0) })
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > len(large) }, 10*time.Second, 20*time.Microsecond)
+		cancel()
+		require.ErrorIs(t, returns(t, ended), context.Canceled)
+	}
+	q.mu.Lock()
+	require.Less(t, len(q.segs), 2*fewGiven)
+	q.mu.Unlock()
+	k.set(func() { k.room = 5 })
+	require.NoError(t, q.Flush(soon(t)))
+}
+
+// What was cut off half-way by NoWait poisons the stream for good: the error of later writes is no time-out, after which one might try
+// again.
+func TestStreamPoisonedByNoWait(t *testing.T) {
+	k := newGrantCarrier(false, 1<<10)
+	k.room = 3
+	s := newStream(k, nil, connected)
+	n, err := s.Writev(NoWait(), []byte("abcdef"))
+	require.True(t, isTimeout(err))
+	require.EqualValues(t, 3, n)
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, ErrPoisoned)
+	require.False(t, isTimeout(err))
+}

@@ -190,7 +190,11 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 func TestStagedQueueSendsOnceUnheld(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewQueue(s, nil)
-	require.NoError(t, q.Stage(soon(t), []byte("rest, ")))
+	rest := []byte("rest, ")
+	require.NoError(t, q.Stage(soon(t), rest))
+	clear(rest)
+	waits, _ := q.Buffered()
+	require.Equal(t, len(rest), waits)
 	require.NoError(t, q.Post(soon(t), []byte("more"), nil, 0))
 	b := make([]byte, 10)
 	_, err := c.Read(NoWait(), b)
@@ -591,4 +595,59 @@ func TestHeldQueueKeepsHandedPost(t *testing.T) {
 		require.True(t, bytes.Equal(large, append(k.got, q.Held()...)), "%d bytes are out", out)
 		q.End(io.ErrClosedPipe)
 	}
+}
+
+// A call of WritevQueue whose caller has gone with its count, or of which a part is out, is the queue's: Held returns what is left of it. A
+// call of which nothing is out fails by End.
+func TestHeldQueueKeepsWhatWasBegun(t *testing.T) {
+	begun := func(k *grantCarrier, calls int) {
+		t.Helper()
+		require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == calls }, 20*time.Second, 10*time.Microsecond)
+	}
+	k := newGrantCarrier(true, 1<<10)
+	q := NewQueue(newStream(k, nil, connected), nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	gone := writes(t, q, ctx, "gone")
+	begun(k, 1)
+	cancel()
+	r := returns(t, gone)
+	require.ErrorIs(t, r.err, context.Canceled)
+	require.EqualValues(t, 4, r.n)
+	require.NoError(t, q.Hold(soon(t)))
+	require.Equal(t, "gone", string(q.Held()))
+	q.End(io.ErrClosedPipe)
+
+	k = newGrantCarrier(true, 1<<10)
+	q = NewQueue(newStream(k, nil, connected), nil)
+	partly := writes(t, q, context.Background(), "partly")
+	k.set(func() { k.room = 3 })
+	begun(k, 2)
+	none := writes(t, q, context.Background(), "none")
+	require.NoError(t, q.Hold(soon(t)))
+	require.Equal(t, "tly", string(q.Held()))
+	q.End(io.ErrClosedPipe)
+	require.Equal(t, written{6, nil}, returns(t, partly))
+	require.Equal(t, written{0, io.ErrClosedPipe}, returns(t, none))
+}
+
+// A post that waits for the end of a Hold goes on waiting if another one has begun before it could look.
+func TestPostWaitsForNextHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newGrantCarrier(false, 1<<10)
+		k.room = 1
+		q := NewQueue(newStream(k, nil, connected), nil)
+		require.NoError(t, q.Hold(soon(t)))
+		posted := aside(func() error { return q.Post(context.Background(), []byte("x"), nil, 0) })
+		synctest.Wait()
+		q.mu.Lock()
+		close(q.held)
+		q.held = make(chan struct{})
+		q.mu.Unlock()
+		synctest.Wait()
+		require.Empty(t, q.Held())
+		require.Empty(t, posted)
+		q.Unhold()
+		require.NoError(t, <-posted)
+		require.Equal(t, "x", string(k.got))
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -587,4 +588,35 @@ func TestQueueBuffers(t *testing.T) {
 		defer q.mu.Unlock()
 		return q.spared == 0 && q.spares == nil
 	}, 20*time.Second, time.Millisecond)
+}
+
+// All that wait for the same bytes are told of them.
+func TestQueueFlushesBesideEachOther(t *testing.T) {
+	k := newGrantCarrier(false, 1<<10)
+	q := NewQueue(newStream(k, nil, connected), nil)
+	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
+	const n = 10
+	var all []<-chan error
+	for range n {
+		all = append(all, aside(func() error { return q.Flush(context.Background()) }))
+	}
+	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == n }, 20*time.Second, time.Millisecond)
+	k.set(func() { k.room = 5 })
+	for _, flushed := range all {
+		require.NoError(t, returns(t, flushed))
+	}
+}
+
+// A write that is in flight when the queue ends is counted as sent, and no more as waiting.
+func TestQueueEndBesideWrite(t *testing.T) {
+	k := newGrantCarrier(false, 1<<10)
+	q := NewQueue(newStream(k, nil, connected), nil)
+	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
+	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == 2 }, 20*time.Second, 10*time.Microsecond)
+	q.End(io.ErrClosedPipe)
+	k.set(func() { k.room = 5 })
+	require.Eventually(t, func() bool { _, sent := q.Buffered(); return sent == 5 }, 20*time.Second, time.Millisecond)
+	waits, _ := q.Buffered()
+	require.Zero(t, waits)
+	require.NoError(t, q.Flush(soon(t)))
 }

@@ -90,3 +90,25 @@ func TestExits(t *testing.T) {
 	requireExit(t, "Accept", func() error { return second(l.Accept(soon(t))) })
 	require.NoError(t, returns(t, aside(l.Close)))
 }
+
+// The calls whose bytes a Write had that ends its goroutine get its error.
+func TestQueueWriterExitsWithOthersBytes(t *testing.T) {
+	n := 0
+	k := &sink{room: 40, gate: make(chan struct{}), portion: func() int {
+		if n++; n == 2 {
+			runtime.Goexit()
+		}
+		return 40
+	}}
+	q := NewQueue(newStream(k, nil, connected), nil)
+	first := writes(t, q, context.Background(), "first")
+	waiting(t, &k.begun, 1)
+	second, third := writes(t, q, context.Background(), "second"), writes(t, q, context.Background(), "third")
+	close(k.gate)
+	require.Equal(t, written{5, nil}, returns(t, first))
+	for _, call := range []<-chan written{second, third} {
+		r := returns(t, call)
+		require.ErrorIs(t, r.err, errExited)
+		require.Zero(t, r.n)
+	}
+}
