@@ -154,6 +154,52 @@ func TestFromNetGivesNothing(t *testing.T) {
 	_, err = tr.Listen(loopback(), 1)
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "Listen", e.Callback)
+	require.ErrorIs(t, err, ErrContract)
+}
+
+// A Dial that says in its own words that its context has ended is one that has ended with the caller's.
+func TestFromNetDialGivesUpInItsOwnWords(t *testing.T) {
+	dialling := make(chan struct{})
+	tr := FromNet(Net{Dial: func(ctx context.Context, _ Addr) (net.Conn, error) {
+		close(dialling)
+		<-ctx.Done()
+		return nil, errors.New("gave up")
+	}})
+	ctx, cancel := context.WithCancel(context.Background())
+	connected := aside(func() error { return second(tr.Connect(ctx, loopback())) })
+	<-dialling
+	cancel()
+	require.ErrorIs(t, returns(t, connected), context.Canceled)
+}
+
+// The other end of a net.Pipe, on which no deadline can be set once either end is closed, ends the stream as any other.
+func TestFromNetPipeEnds(t *testing.T) {
+	one, other := net.Pipe()
+	c, err := FromNet(Net{Dial: func(context.Context, Addr) (net.Conn, error) { return one, nil }}).Connect(soon(t), loopback())
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	_, err = c.Read(soon(t), make([]byte, 1))
+	require.Equal(t, io.EOF, err)
+	require.NoError(t, c.Close())
+}
+
+// A connection that comes to a listener without deadlines when that is closed already is closed, too.
+func TestFromNetListenerClosesWhatComesLate(t *testing.T) {
+	one, other := net.Pipe()
+	a := &ownListener{closed: make(chan struct{})}
+	accepting := make(chan struct{})
+	a.accept = func() (net.Conn, error) {
+		close(accepting)
+		<-a.closed
+		return one, nil
+	}
+	l, err := FromNet(Net{Listen: func(Addr) (net.Listener, error) { return a, nil }}).Listen(loopback(), 1)
+	require.NoError(t, err)
+	accepted := aside(func() error { return second(l.Accept(context.Background())) })
+	<-accepting
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
+	require.Equal(t, io.EOF, returns(t, aside(func() error { return second(other.Read(make([]byte, 1))) })))
 }
 
 // An ownListener is a listener without deadlines.

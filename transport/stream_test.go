@@ -433,7 +433,15 @@ func TestStreamPendingBytes(t *testing.T) {
 			require.NoError(t, err)
 			pending(0)
 
-			read := aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
+			require.NoError(t, s.Preload([]byte("taken")))
+			pending(5)
+			read := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 6)); return err })
+			pending(0) // the read beside has taken them
+			_, err = c.Writev(soon(t), []byte("x"))
+			require.NoError(t, err)
+			require.NoError(t, returns(t, read))
+
+			read = aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
 			pending(0) // beside a read
 			require.NoError(t, s.Close())
 			require.ErrorIs(t, returns(t, read), net.ErrClosed)

@@ -237,3 +237,17 @@ func TestTraceStream(t *testing.T) {
 	require.Contains(t, log.String(), `msg=sent conn=1 bytes=8`)
 	require.Contains(t, log.String(), `msg=received conn=1 bytes=6`)
 }
+
+// What had broken the stream is told of again by the one that has taken it over: the end that the system tells of then is none.
+func TestTakeOverOfBrokenStream(t *testing.T) {
+	for name, over := range overStreams {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, NewMemory(), MemoryAddr(""))
+			s.broken = syscall.ECONNRESET
+			taken := open(t)(over(s))
+			require.NoError(t, c.Close())
+			_, err := taken.Read(soon(t), make([]byte, 1))
+			require.ErrorIs(t, err, syscall.ECONNRESET)
+		})
+	}
+}
