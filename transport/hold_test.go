@@ -534,6 +534,15 @@ func TestPauseListener(t *testing.T) {
 			l.Resume()
 			require.NoError(t, l.Close())
 			require.NoError(t, l.Pause(soon(t)), "there is nothing to stop")
+			_, err = l.Accept(soon(t))
+			require.ErrorIs(t, err, net.ErrClosed, "it will not be resumed")
+
+			l, err = tr.Listen(at, 0)
+			require.NoError(t, err)
+			require.NoError(t, l.Pause(soon(t)))
+			require.NoError(t, l.Release())
+			_, err = l.Accept(soon(t))
+			require.ErrorIs(t, err, net.ErrClosed, "paused before its end")
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -61,7 +62,12 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	told := false
 	for {
 		if l.paused.Load() {
-			return nil, opError("accept", l.addr, ErrPaused)
+			select {
+			case <-l.sock.closed():
+				return nil, opError("accept", l.addr, net.ErrClosed)
+			default:
+				return nil, opError("accept", l.addr, ErrPaused)
+			}
 		}
 		s, err := l.sock.acceptStream(ctx)
 		switch {
