@@ -54,7 +54,7 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 
 // connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon as it is known.
 func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
-	if err := wait.TakesTime(ctx); err != nil {
+	if err := cmp.Or(n.Err(), wait.TakesTime(ctx)); err != nil { // see dial
 		return nil, err
 	}
 	ctx, cancel := n.handshakeTime(ctx)

@@ -385,3 +385,44 @@ func TestOnDemandForNobody(t *testing.T) {
 	require.NoError(t, n.Close()) // which waits for what was begun
 	require.EqualValues(t, 1, accepted.Load(), "attempts")
 }
+
+// A node that has ended does not even tell a peer its name: the peer may have a connection with the process that goes on as this node, and
+// would give it up for a new one.
+func TestConnectAfterEnd(t *testing.T) {
+	for name, end := range map[string]func(n *Node) error{
+		"closed": (*Node).Close,
+		"moved": func(n *Node) error {
+			f, err := n.Freeze(soon(t))
+			if err != nil {
+				return err
+			}
+			return f.Release()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			at := w.started("bob").Listeners()[0].Addr()
+			for range 50 {
+				d := &dials{Transport: transport.TCP()}
+				n := w.node("alice", func(cfg *Config) { cfg.Transport = d })
+				require.NoError(t, end(n))
+				for _, peer := range []string{"", "bob@test"} {
+					_, err := n.ConnectAddr(w.ctx(), at, peer)
+					require.ErrorIs(t, err, n.Err(), "%q", peer)
+					require.Zero(t, d.n.Load(), "%q", peer)
+				}
+			}
+		})
+	}
+}
+
+// dials counts the connections that are opened.
+type dials struct {
+	transport.Transport
+	n atomic.Int32
+}
+
+func (d *dials) Connect(ctx context.Context, addr transport.Addr) (*transport.Stream, error) {
+	d.n.Add(1)
+	return d.Transport.Connect(ctx, addr)
+}
