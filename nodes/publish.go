@@ -19,6 +19,8 @@ func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	name := n.name
 	var err error
 	switch {
+	case n.ctx.Err() != nil:
+		err = n.Err()
 	case name == "":
 		err = ErrUnnamed
 	case n.published != nil:

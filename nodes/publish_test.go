@@ -2,12 +2,14 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -90,6 +92,33 @@ func TestPortMapper(t *testing.T) {
 	require.NoError(t, again.Close())
 	_, err = client.Resolve(ctx, "", "bob")
 	require.ErrorIs(t, err, epmd.ErrNotRegistered)
+}
+
+// A node that has ended asks no Publisher: another process may go on under the name.
+func TestPublishAfterEnd(t *testing.T) {
+	w := newWorld(t, "tcp")
+	for range 50 {
+		asked := &publishes{}
+		for name, r := range map[string]Resolver{"a Publisher": asked, "none": Static{}} {
+			n := w.node("alice", func(cfg *Config) { cfg.Resolver = r })
+			l, err := n.Listen(w.ctx(), n.cfg.Listen)
+			require.NoError(t, err)
+			require.NoError(t, n.Close())
+			require.ErrorIs(t, n.Publish(w.ctx(), l), ErrClosed, name)
+		}
+		require.Zero(t, asked.n.Load())
+	}
+}
+
+// publishes counts what a Publisher is asked for.
+type publishes struct {
+	Static
+	n atomic.Int32
+}
+
+func (p *publishes) Publish(context.Context, Presence) (Publication, error) {
+	p.n.Add(1)
+	return nil, errors.New("no")
 }
 
 func TestPublishErrors(t *testing.T) {
