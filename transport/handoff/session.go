@@ -155,7 +155,7 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 		return syscall.ENOTCONN
 	}
 	if fd < 0 {
-		return fmt.Errorf("descriptor %d: %w", fd, syscall.EINVAL)
+		return fmt.Errorf("descriptor %d: %w", fd, syscall.EBADF)
 	}
 	var err error
 	if f.head, err = appendSession(f.head[:0], h, len(data)); err != nil {

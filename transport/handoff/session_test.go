@@ -295,7 +295,7 @@ func TestForwarderStaysConnected(t *testing.T) {
 	fd, h := v4(t)
 	var s Session
 	require.ErrorIs(t, f.Push(fd, Header{Family: -1}, []byte("x")), syscall.EINVAL)
-	require.ErrorIs(t, f.Push(-1, h, []byte("x")), syscall.EINVAL)
+	require.ErrorIs(t, f.Push(-1, h, []byte("x")), syscall.EBADF)
 	require.ErrorIs(t, f.Push(1<<30, h, []byte("x")), syscall.EBADF)
 	pushed := 0
 	var err error
