@@ -36,7 +36,7 @@ func (p place) inside() place { return place{left: p.left - 1, inKey: p.inKey} }
 func (p place) key() place    { return place{left: p.left - 1, inKey: true} }
 
 func appendTerm(b []byte, t Term, at place) ([]byte, error) {
-	if at.left == 0 {
+	if at.left < 0 {
 		return b, &LimitError{Limit: "Depth", Max: maxNesting}
 	}
 	switch t := t.(type) {

@@ -41,7 +41,8 @@ func Marshal(v any) ([]byte, error) {
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying type (type Name Atom as a string, so it
 // gives a binary). Anything else, structs, nil and nil pointers included, is an UnsupportedTypeError; inside a value an EncodeError says
-// where.
+// where. Slices, maps and pointers that are nested more than 10000 deep, a pointer to itself say, are a *LimitError; the limit of a Term is
+// AppendTerm's.
 func Append(b []byte, v any) ([]byte, error) {
 	out, err := appendAny(b, v, Limits{}.withDefaults().Depth)
 	if err != nil {

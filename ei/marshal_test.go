@@ -379,6 +379,23 @@ func TestEncodeErrorSteps(t *testing.T) {
 	}
 }
 
+// What is nested exactly as deep as the comments of Append and AppendTerm allow is no error.
+func TestAppendNesting(t *testing.T) {
+	term, v := ei.Term(ei.Int(1)), any(1)
+	for range 262144 {
+		term = ei.Tuple{term}
+	}
+	_, err := ei.AppendTerm(nil, term)
+	require.NoError(t, err)
+	for range 10000 {
+		v = []any{v}
+	}
+	_, err = ei.Append(nil, v)
+	require.NoError(t, err)
+	_, err = ei.Append(nil, []any{v})
+	require.ErrorIs(t, err, ei.ErrLimit)
+}
+
 // A term that contains itself is an error, not the end of the program.
 func TestTermWithinItself(t *testing.T) {
 	list, tuple := ei.List{nil}, ei.Tuple{nil}
