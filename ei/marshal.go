@@ -34,15 +34,15 @@ func Marshal(v any) ([]byte, error) {
 //	*big.Int                     integer
 //	float32, float64             float; ErrFloat for an infinity or NaN
 //	string                       binary, its bytes
-//	[]byte                       binary
-//	slice of any of these        list
-//	map of any of these          map, sorted by the encoded keys; ErrDuplicate when two keys are the same term
-//	pointer to any of these      what it points to
+//	[]byte, [n]byte              binary
+//	slice or array of these      list
+//	map of these                 map, sorted by the encoded keys; ErrDuplicate when two keys are the same term
+//	pointer to one of these      what it points to
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying type (type Name Atom as a string, so it
 // gives a binary). Anything else, structs, nil and nil pointers included, is an UnsupportedTypeError; inside a value an EncodeError says
-// where. Slices, maps and pointers that are nested more than 10000 deep, a pointer to itself say, are a *LimitError; the limit of a Term is
-// AppendTerm's.
+// where. Slices, arrays, maps and pointers that are nested more than 10000 deep, a pointer to itself say, are a *LimitError; the limit of a
+// Term is AppendTerm's.
 func Append(b []byte, v any) ([]byte, error) {
 	out, err := appendAny(b, v, Limits{}.withDefaults().Depth)
 	if err != nil {
@@ -127,8 +127,13 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 		return AppendFloat(b, r.Float())
 	case reflect.String:
 		return appendAny(b, r.String(), depth)
-	case reflect.Slice:
+	case reflect.Slice, reflect.Array:
 		if r.Type().Elem() == reflect.TypeFor[byte]() {
+			if r.Kind() == reflect.Array { // it cannot be addressed
+				p := make([]byte, r.Len())
+				reflect.Copy(reflect.ValueOf(p), r)
+				return appendTerm(b, Binary(p), outermost)
+			}
 			return appendTerm(b, Binary(r.Bytes()), outermost)
 		}
 		return appendSlice(b, r.Len(), depth, func(i int) any { return r.Index(i).Interface() })

@@ -63,6 +63,11 @@ func TestMarshal(t *testing.T) {
 		{[]byte(nil), ei.Binary{}},
 		{[]any{1, "a", ei.Atom("b"), []any{}}, ei.List{ei.Int(1), ei.Binary("a"), ei.Atom("b"), ei.List{}}},
 		{[]string{"a", "b"}, ei.List{ei.Binary("a"), ei.Binary("b")}},
+		{[2]string{"a", "b"}, ei.List{ei.Binary("a"), ei.Binary("b")}},
+		{[0]int{}, ei.List{}},
+		{[3]byte{1, 2, 3}, ei.Binary{1, 2, 3}},
+		{&[2][1]byte{{1}, {2}}, ei.List{ei.Binary{1}, ei.Binary{2}}},
+		{map[[2]int]bool{{1, 2}: true}, ei.Map{{Key: ei.List{ei.Int(1), ei.Int(2)}, Value: ei.Atom("true")}}},
 		{[]int(nil), ei.List{}},
 		{[]ei.Term{ei.Int(1)}, ei.List{ei.Int(1)}},
 		{[]ei.Atom{"a"}, ei.List{ei.Atom("a")}},
@@ -159,7 +164,7 @@ func TestMarshalRefuses(t *testing.T) {
 		require.ErrorIs(t, err, tc.err)
 		require.Equal(t, "kept", string(b))
 	}
-	for _, value := range []any{nil, struct{}{}, make(chan int), func() {}, [2]int{}, complex(1, 1), noInt, noBig, noPid, ei.Tuple{nil},
+	for _, value := range []any{nil, struct{}{}, make(chan int), func() {}, complex(1, 1), noInt, noBig, noPid, ei.Tuple{nil},
 		ei.Tuple{&pid},
 		ei.ImproperList{}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}}, []any{nil}, (*marshaler)(nil), struct{ ei.Pid }{pid}} {
 		_, err := ei.Marshal(value)

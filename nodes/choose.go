@@ -13,8 +13,9 @@ type WorkerInfo struct {
 }
 
 // A Choose picks the worker for a new session: an index into candidates, of which there is at least one. peer is the name of the node that
-// connects, or, if that node asks for a name, its host. It is called by one goroutine at a time, must be quick, and must not call the
-// Front, which waits for it. A number out of range refuses the session, and so does a panic.
+// connects, or, if that node asks for a name, its host. A worker that has lost a session, as for want of a descriptor, is no candidate for
+// a second, unless all have. It is called by one goroutine at a time, must be quick, and must not call the Front, which waits for it. A
+// number out of range refuses the session, and so does a panic.
 type Choose func(peer string, candidates []WorkerInfo) int
 
 // ByName always gives a peer to the same worker, and spreads the names evenly: when a worker is missing only its peers go elsewhere

@@ -37,6 +37,9 @@ func (n *Node) SetCookie(peer, cookie string) error {
 		err = checkPeerCookie(peer, cookie)
 	}
 	if err != nil {
+		if own {
+			err = fmt.Errorf("the cookie %w", err)
+		}
 		return wrap("set cookie of", peer, err)
 	}
 	if !own {

@@ -152,7 +152,7 @@ func (b *Mailbox) Err() error {
 
 // Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and everything in it was received; in
 // this last case the error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded. For a selective receive see
-// the example.
+// the example. The mailbox of a Handler or a Server gets no messages: their functions do.
 //
 // The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them; dist.OpExit for the end of a linked
 // process, or an exit signal (both with TrapExit), and dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These

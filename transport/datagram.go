@@ -111,7 +111,7 @@ func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, er
 	}
 	defer d.receiving.Store(false)
 	if len(p) == 0 {
-		return 0, nil, opError("receive", d.name(), syscall.EINVAL)
+		return 0, nil, opError("receive", d.name(), errEmpty)
 	}
 	for {
 		n, size, from, err := d.sock.receive(ctx, d, p)
@@ -158,7 +158,7 @@ func (d *Datagram) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {
 	defer d.sending.Store(false)
 	switch {
 	case len(p) == 0:
-		return 0, opError("send", d.target(to), syscall.EINVAL)
+		return 0, opError("send", d.target(to), errEmpty)
 	case to == nil && d.remote == nil:
 		return 0, opError("send", d.local, syscall.EDESTADDRREQ)
 	}

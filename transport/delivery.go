@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"slices"
-	"syscall"
 )
 
 // A delivery is a call that waits until the queue's writer, on another goroutine, has written its bytes.
@@ -90,7 +89,7 @@ func (q *Queue) tidy() {
 func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	n := length(v)
 	if n == 0 {
-		return 0, opError("write", q.s.remote, syscall.EINVAL)
+		return 0, opError("write", q.s.remote, errEmpty)
 	}
 	if err := ended(ctx); err != nil {
 		return 0, opError("write", q.s.remote, err)

@@ -25,6 +25,9 @@ var (
 	ErrPanic = errors.New("the callback panicked")
 )
 
+// errEmpty refuses a call whose buffers, if it has any, are of length zero.
+var errEmpty = fmt.Errorf("no buffer with a byte: %w", syscall.EINVAL)
+
 // An OpError says which operation failed, on which address, and why. It is a net.Error.
 type OpError struct {
 	Op   string // "read", "connect", …: the operation attempted

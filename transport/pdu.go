@@ -16,7 +16,7 @@ func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
 	}
 	defer s.endRead()
 	if length(v) == 0 {
-		return 0, opError("read", s.remote, syscall.EINVAL)
+		return 0, opError("read", s.remote, errEmpty)
 	}
 	s.taken = s.taken[:0]
 	n, err := s.fill(ctx, v)

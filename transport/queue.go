@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"syscall"
 )
 
 const (
@@ -128,7 +127,7 @@ const urgentRoom = 1 << 20
 func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) error {
 	n := len(head) + len(body)
 	if n == 0 {
-		return opError("post", q.s.remote, syscall.EINVAL)
+		return opError("post", q.s.remote, errEmpty)
 	}
 	if err := ended(ctx); err != nil {
 		return opError("post", q.s.remote, err)

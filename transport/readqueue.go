@@ -23,8 +23,8 @@ func NewReadQueue(s *Stream) *ReadQueue { return &ReadQueue{s: s} }
 
 // ReadPDUQueue is ReadPDU of the stream in the caller's turn: each caller gets a packet of its own, whole, or its own error. next is called
 // in that turn only. A caller whose ctx ends takes no byte, even in the middle of its packet: the next in line gets that packet. But when
-// next fails inside a packet, or panics, nobody can tell where the following packet begins, and all later calls fail. Closing the stream
-// ends all of them with net.ErrClosed. See tstream_readv_pdu_queue_send.
+// next fails inside a packet, or panics, nobody can tell where the following packet begins, and all later calls fail; so they do once the
+// stream has ended inside a packet. Closing the stream ends all of them with net.ErrClosed. See tstream_readv_pdu_queue_send.
 func (q *ReadQueue) ReadPDUQueue(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
 	if err := q.turns.take(ctx); err != nil {
 		return 0, opError("read", q.s.remote, err)

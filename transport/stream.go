@@ -243,7 +243,7 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	}
 	defer s.endRead()
 	if len(p) == 0 {
-		return 0, opError("read", s.remote, syscall.EINVAL)
+		return 0, opError("read", s.remote, errEmpty)
 	}
 	if s.r < s.w {
 		return s.consume(p), nil
@@ -316,7 +316,7 @@ func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	}
 	defer s.endWrite()
 	if length(v) == 0 {
-		return 0, opError("write", s.remote, syscall.EINVAL)
+		return 0, opError("write", s.remote, errEmpty)
 	}
 	s.rest = append(s.rest[:0], v...)
 	n, left, err := s.writeRest(ctx)

@@ -165,7 +165,8 @@ func TestHostileOwner(t *testing.T) {
 		{"a file in place of the offer", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil},
 			{part(kindStateFile, 0, 0), []int{pipe}}}, ErrMalformed},
 		{"another count", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 1, 0), []int{pipe}}}, ErrMalformed},
-		{"another length", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 1), []int{pipe}}}, ErrMalformed},
+		{"another length", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil},
+			{part(kindOffer, 0, 1), []int{pipe}}}, ErrMalformed},
 		{"no token", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{pipe}}}, os.ErrDeadlineExceeded},
 		{"silence", []packet{{hi, nil}}, context.DeadlineExceeded},
 	} {
