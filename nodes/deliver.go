@@ -7,7 +7,12 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// How messages get into a mailbox: in order, waiting for room as its options say.
+// How messages get into a mailbox, in order:
+//
+//	deliver     what was sent, once there is room, as the options say; the reply to a call of the mailbox's goes to that call
+//	put         the same without a look for such a call
+//	notifyFrom  signals: a peer's wait for room, too, those of this process do not
+//	notify      signals of this process
 
 // A fate is the outcome of an attempt to give a message to a process.
 type fate uint8
