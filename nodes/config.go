@@ -77,8 +77,9 @@ type Config struct {
 	// peers waits for it.
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible. New refuses flags that promise
-	// what a node does not do (atom caches and fragments), and FlagNameMe, which follows an empty name. A program that does not start the
-	// node, and answers neither monitors nor spawn requests, should announce dist.FlagsLibei: otherwise an rpc:call to it waits for ever.
+	// what a node does not do (atom caches, fragments and priority signals), and FlagNameMe, which follows an empty name. A program that
+	// does not start the node, and answers neither monitors nor spawn requests, should announce dist.FlagsLibei: otherwise an rpc:call to it
+	// waits for ever.
 	Flags dist.Flags
 
 	// MaxHandshakes bounds the handshakes in progress that peers have started. When one more comes, an older one is ended, chosen among
