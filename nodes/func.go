@@ -25,8 +25,10 @@ type Func func(ctx context.Context, args []ei.Term) (any, error)
 type function struct{ module, name ei.Atom }
 
 // Expose makes fn callable as Module:Name from other nodes, with any number of arguments: by rpc:call, erpc:call and their casts, by
-// spawn, by these with fun Module:Name/Arity, and by the C library's ei_rpc. It replaces an earlier one. erlang:apply/2 and apply/3 call what
-// is exposed, and need not be exposed themselves.
+// spawn, by these with fun Module:Name/Arity, and by the C library's ei_rpc. It replaces an earlier one. erlang:apply/2 and apply/3 call
+// what is exposed, and need not be exposed themselves. RabbitMQ's rabbit_misc:rpc_call/4 and /5 first ask for
+// net_kernel:get_net_ticktime/0, and make the result the caller's own tick time: for their sake expose that one, too, with the result
+// ignored (an atom), which changes nothing.
 func (n *Node) Expose(module, name string, fn Func) {
 	n.procs.mu.Lock()
 	defer n.procs.mu.Unlock()

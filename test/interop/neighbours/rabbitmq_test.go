@@ -1,6 +1,7 @@
 package neighbours
 
 import (
+	"context"
 	"strconv"
 	"testing"
 
@@ -27,10 +28,30 @@ func TestRabbitMQ(t *testing.T) {
 	require.Equal(t, ei.Atom("new"), queue.(ei.Tuple)[0])
 	w.gives(`[{resource,<<"/">>,queue,<<"from-go">>}]`, rabbit, "rabbit_amqqueue", "list_names", "[]")
 	w.gives(`<<"QUEUE">>`, rabbit, "rpc", "call", "['"+w.n.Name()+`',go,upper,[<<"queue">>]]`)
+	w.n.Expose("net_kernel", "get_net_ticktime", func(context.Context, []ei.Term) (any, error) { return ei.Atom("ignored"), nil })
+	w.gives(`<<"QUEUE">>`, rabbit, "rabbit_misc", "rpc_call", "['"+w.n.Name()+`',go,upper,[<<"queue">>],10000]`)
 
-	// The broker ends: first the supervisor, then the node.
 	box, err := w.n.NewMailbox(nil)
 	require.NoError(t, err)
+
+	// As rabbitmqctl list_queues asks: what is found comes as messages.
+	tag, err := w.n.NewRef()
+	require.NoError(t, err)
+	_, err = w.n.RPC(w.soon(), rabbit, "rabbit_amqqueue", "emit_info_all",
+		ei.List{ei.Atom(rabbit)}, ei.Binary("/"), ei.List{ei.Atom("messages")}, tag, box.Pid())
+	require.NoError(t, err)
+	for _, want := range []ei.Term{
+		ei.Tuple{tag, ei.List{ei.Tuple{ei.Atom("messages"), ei.Int(0)}}, ei.Atom("continue")},
+		ei.Tuple{tag, ei.Atom("finished")},
+	} {
+		m, err := box.Receive(w.soon())
+		require.NoError(t, err)
+		term, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, want, term)
+	}
+
+	// The broker ends: first the supervisor, then the node.
 	ref, err := box.MonitorName(w.soon(), rabbit, "rabbit_sup")
 	require.NoError(t, err)
 	w.gives("ok", rabbit, "application", "stop", "[rabbit]")
