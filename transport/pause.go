@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -79,11 +80,32 @@ func settle(ctx context.Context, busy *atomic.Bool, idle <-chan struct{}, halt f
 	}
 }
 
-// Resume lets paused directions go on.
+// Resume lets paused directions go on. After an Export, or Import, it also reads ahead what is there, without waiting: a plug-in that writes
+// in the background goes on with that.
 func (s *Stream) Resume() {
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
+	if s.state.Load()&pausedRead != 0 && s.asleep.CompareAndSwap(true, false) {
+		s.car.resume(false)
+		s.rouse()
+	}
 	s.resume(pausedRead)
+}
+
+// rouse makes a read, whose result is left for the next one.
+func (s *Stream) rouse() {
+	if s.claimPaused() != nil {
+		return
+	}
+	defer s.endRead()
+	p := make([]byte, readAheadMin)
+	n, err := s.receive(NoWait(), p, false)
+	if err != nil { // the next read asks again
+		return
+	}
+	rest := slices.Clone(s.buf[s.r:s.w])
+	s.r, s.w = 0, 0
+	s.unread(rest, p[:n])
 }
 
 func (s *Stream) resume(direction int32) {

@@ -33,6 +33,7 @@ type Stream struct {
 	state            atomic.Int32
 
 	pausing sync.Mutex    // one Pause or Resume at a time
+	asleep  atomic.Bool   // since an Export or Import the plug-in writes nothing in the background
 	idle    chan struct{} // holds a token when an operation has ended while paused; made by the first Pause
 
 	// Owned by the reader.
@@ -64,6 +65,12 @@ const (
 
 func newStream(c carrier, remote Addr, how origin) *Stream {
 	return &Stream{car: c, remote: remote, how: how}
+}
+
+func newImported(c carrier, remote Addr, state []byte) *Stream {
+	s := newStream(c, remote, imported)
+	s.asleep.Store(state != nil)
+	return s
 }
 
 // origin tells how a Stream came to be.
@@ -439,6 +446,9 @@ func (s *Stream) Export() (state, ahead []byte, err error) {
 	}
 	defer s.endWrite()
 	state, err = s.car.export()
+	if state != nil {
+		s.asleep.Store(true)
+	}
 	return state, append([]byte(nil), s.buf[s.r:s.w]...), opError("export", s.remote, err)
 }
 

@@ -26,5 +26,6 @@ func (s *Stream) over(wrap func(*Stream) carrier) (*Stream, error) {
 	s.r, s.w = 0, 0
 	taken.broken = s.broken
 	taken.cut.Store(s.cut.Load())
+	taken.asleep.Store(s.asleep.Load())
 	return taken, nil
 }

@@ -163,7 +163,7 @@ func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
-	return newStream(s, peer, imported), nil
+	return newImported(s, peer, state), nil
 }
 
 // ImportAccepted is tr.Import of a socket that has only just been accepted, by another process. Like an accepted stream it gets its epoll
@@ -183,7 +183,7 @@ func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
-	return newStream(s, peer, imported), nil
+	return newImported(s, peer, state), nil
 }
 
 func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {

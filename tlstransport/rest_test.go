@@ -1,0 +1,107 @@
+//go:build unix
+
+package tlstransport
+
+import (
+	"context"
+	"crypto/tls"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// narrow makes the buffers of a stream's socket small.
+func narrow(t *testing.T, s *transport.Stream) {
+	raw, err := s.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		require.NoError(t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 10_000))
+		require.NoError(t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 10_000))
+	}))
+}
+
+// What was counted as written when a session was frozen goes out once it goes on, here or in another process, though nobody reads or writes.
+func TestRestGoesOutWhenNobodyReads(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, how := range []string{"thaw", "move", "move and trace"} {
+			cfg := restrict(a.mutual(t), version, 0)
+			tr, err := New(Config{Server: cfg, Client: cfg})
+			require.NoError(t, err)
+			ctx, cancel := context.WithTimeout(context.Background(), tooLong)
+			defer cancel()
+			l, err := tr.Listen(loopback(t), 10)
+			require.NoError(t, err)
+			c, err := tr.Connect(ctx, l.Addr())
+			require.NoError(t, err)
+			s, err := l.Accept(ctx)
+			require.NoError(t, err)
+			greet(ctx, t, c, s)
+			narrow(t, c)
+			narrow(t, s)
+
+			q := transport.NewQueue(c, nil)
+			const size = 120_000 // sealed at once, and more than there is room for
+			require.NoError(t, q.Post(ctx, nil, make([]byte, size), 0))
+			time.Sleep(20 * time.Millisecond)
+			require.NoError(t, q.Hold(ctx))
+			require.NoError(t, c.PauseRead(ctx))
+			state, ahead, err := c.Export()
+			require.NoError(t, err)
+			require.Greater(t, len(state), 1000, "records that are not out")
+			require.Empty(t, q.Held())
+			require.Empty(t, ahead)
+			if how != "thaw" {
+				fd, err := c.Descriptor()
+				require.NoError(t, err)
+				own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+				require.NoError(t, err)
+				next, err := tr.Import(own, state)
+				require.NoError(t, err)
+				require.NoError(t, c.Release())
+				if how == "move and trace" {
+					next, err = transport.TraceStream(next, transport.TraceOptions{})
+					require.NoError(t, err)
+				}
+				c = next
+				q = transport.NewQueue(c, nil)
+				require.NoError(t, c.PauseRead(ctx))
+				require.NoError(t, q.Stage(ctx, nil))
+			}
+			q.Unhold()
+			c.Resume()
+			got, p := 0, make([]byte, size)
+			for got < size {
+				n, err := s.Read(ctx, p)
+				require.NoError(t, err, "after %d bytes", got)
+				got += n
+			}
+			// A read that Resume has made loses nothing.
+			_, err = s.Writev(ctx, []byte("answer"))
+			require.NoError(t, err)
+			n, err := c.Read(ctx, p)
+			require.NoError(t, err)
+			require.Equal(t, "answer", string(p[:n]))
+			require.NoError(t, c.Close())
+			require.NoError(t, s.Close())
+			require.NoError(t, l.Close())
+		}
+	}
+}
+
+// greet has a byte go each way: then the session is up at both ends.
+func greet(ctx context.Context, t *testing.T, c, s *transport.Stream) {
+	t.Helper()
+	p := make([]byte, 1)
+	for _, to := range [][2]*transport.Stream{{c, s}, {s, c}} {
+		done := make(chan error, 1)
+		go func() { _, err := to[0].Writev(ctx, []byte("x")); done <- err }()
+		_, err := to[1].Read(ctx, p)
+		require.NoError(t, err)
+		require.NoError(t, <-done)
+	}
+}
