@@ -19,6 +19,7 @@ type ticker struct {
 	over     bool
 	turns    wait.Pausable // ticks
 	last     time.Time     // of the last tick
+	held     time.Time     // since when the clock was held, the last time
 	posted   int64         // bytes ever given to the queue, at the last tick
 	received int64
 	missed   int
@@ -64,15 +65,21 @@ func (t *ticker) hold(ctx context.Context) error {
 	err := t.turns.Pause(ctx, &t.mu)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.held = time.Now()
 	t.stop()
 	return err
 }
 
-// unhold lets the clock go on from where it was.
+// unhold lets the clock go on. If it was held for an interval, a tick goes out at once: whatever was sent since the last one was sent
+// before. The silent intervals begin anew then, for nobody could read.
 func (t *ticker) unhold(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turns.Resume()
+	if time.Since(t.held) >= c.n.cfg.TickInterval {
+		queued, sent := c.q.Buffered()
+		t.posted, t.missed = sent+int64(queued), 0
+	}
 	t.schedule(c)
 }
 
@@ -145,7 +152,7 @@ func (t *ticker) state(c *Conn) states.Clock {
 	queued, sent := c.q.Buffered()
 	return states.Clock{
 		Age: max(time.Since(t.last), 0), Idle: sent+int64(queued) == t.posted,
-		Heard: c.received.Load()+c.rd.steps.Load() != t.received, Missed: t.missed, Asked: t.asked.Load(),
+		Heard: c.received.Load()+c.rd.steps.Load() != t.received, Missed: t.missed, Asked: t.asked.Load(), At: moment(),
 	}
 }
 
@@ -155,9 +162,16 @@ func (t *ticker) restore(c *Conn, s *states.Clock) {
 	defer t.mu.Unlock()
 	t.turns.Halt()
 	t.last = time.Now()
+	t.held = t.last
 	t.posted, t.received = -1, -1
 	if s != nil {
-		t.last = t.last.Add(-min(max(s.Age, 0), c.n.cfg.TickInterval))
+		most := c.n.cfg.TickInterval
+		var frozen time.Duration // before it came here
+		if now := moment(); s.At > 0 && s.At < now {
+			frozen = min(time.Duration(now-s.At), most)
+		}
+		t.held = t.held.Add(-frozen)
+		t.last = t.last.Add(-min(min(max(s.Age, 0), most)+frozen, most))
 		t.missed = min(max(s.Missed, 0), missedTicks-1)
 		t.asked.Store(s.Asked)
 		if s.Idle {

@@ -197,11 +197,54 @@ func TestClockMoves(t *testing.T) {
 		} {
 			var clock ticker
 			clock.restore(c, &tt.from)
-			require.Equal(t, tt.to, clock.state(c))
+			require.Equal(t, tt.to, timeless(clock.state(c)))
 		}
 		var fresh ticker
 		fresh.restore(c, nil)
-		require.Equal(t, states.Clock{Heard: true}, fresh.state(c), "nobody knows")
+		require.Equal(t, states.Clock{Heard: true}, timeless(fresh.state(c)), "nobody knows")
+	})
+}
+
+// timeless is a clock's state without the moment, of a clock that is no bubble's.
+func timeless(s states.Clock) states.Clock { s.At = 0; return s }
+
+// A clock goes on while its connection is between two processes, and if that takes an interval the connection does not stay silent for
+// another one, though something was sent since the last tick. A peer that was silent before is not taken for dead at once.
+func TestClockGoesOnBetweenProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		var ticks []time.Duration
+		p.listen(func(_ []byte, at time.Duration) { ticks = append(ticks, at) })
+		begin := time.Now()
+		for _, tt := range []struct {
+			frozen time.Duration
+			from   states.Clock
+			ticks  []time.Duration // within an interval
+		}{
+			{0, states.Clock{Age: 5 * time.Second, Idle: true, Heard: true}, []time.Duration{10 * time.Second}},
+			{5 * time.Second, states.Clock{Age: 5 * time.Second, Idle: true, Heard: true}, []time.Duration{5 * time.Second}},
+			{5 * time.Second, states.Clock{Age: 5 * time.Second, Heard: true}, nil},
+			{20 * time.Second, states.Clock{Age: 5 * time.Second, Heard: true}, []time.Duration{0}},
+			{20 * time.Second, states.Clock{Missed: missedTicks - 1}, []time.Duration{0}},
+		} {
+			require.NoError(t, c.ticks.hold(w.ctx()))
+			now := time.Since(begin)
+			ticks = nil
+			if tt.from.At = moment() - int64(tt.frozen); tt.from.At <= 0 {
+				t.Skip("the machine has only just been started, or has no such clock")
+			}
+			c.ticks.restore(c, &tt.from)
+			c.ticks.unhold(c)
+			time.Sleep(DefaultTickInterval - time.Second)
+			synctest.Wait()
+			require.NoError(t, c.Err())
+			for i := range ticks {
+				ticks[i] = (ticks[i] - now).Round(time.Second) // moment is no clock of the bubble
+			}
+			require.Equal(t, tt.ticks, ticks, "%+v", tt)
+		}
 	})
 }
 
@@ -222,6 +265,18 @@ func TestClockIsHeld(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		require.Equal(t, []time.Duration{30 * time.Second, 45 * time.Second}, ticks)
+
+		// After an interval a tick is due at once, also if something was sent since the last one.
+		ticks = nil
+		c.ticks.mu.Lock()
+		c.ticks.posted--
+		c.ticks.received--
+		c.ticks.mu.Unlock()
+		require.NoError(t, c.ticks.hold(w.ctx()))
+		time.Sleep(20 * time.Second)
+		c.ticks.unhold(c)
+		synctest.Wait()
+		require.Equal(t, []time.Duration{70 * time.Second}, ticks)
 	})
 }
 
