@@ -162,6 +162,17 @@ func TestDescriptorOfAFile(t *testing.T) {
 	require.ErrorContains(t, err, "cannot be waited on")
 }
 
+// A plug-in that undoes the SDK's non-blocking mode is told so, not that memory has run out.
+func TestDescriptorInBlockingMode(t *testing.T) {
+	cb := TCPCallbacks()
+	cb.GetFD = func(fd int) (int, error) { return fd, unix.SetNonblock(fd, false) }
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	_, err = tr.Listen(loopback(), 0)
+	require.ErrorIs(t, err, ErrContract)
+	require.ErrorContains(t, err, "blocking mode")
+}
+
 // The SDK sets the mode of what the plug-in opens, and of nothing under FullImpl.
 func TestDescriptorMode(t *testing.T) {
 	mode := func(s interface{ Descriptor() (int, error) }) bool {

@@ -40,6 +40,9 @@ func newSleeper(fd int) (*sleeper, error) {
 	if err := file.SetDeadline(time.Time{}); err != nil { // os.ErrNoDeadline: the poller has not taken it, and does not say why
 		defer file.Close()
 		if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil { // a socket, which the poller takes if it can
+			if mayWait(fd) { // os.NewFile has not even tried
+				return nil, contractError("GetFD", "descriptor %d has been put into blocking mode", fd)
+			}
 			return nil, os.NewSyscallError("poll", unix.ENOMEM) // or ENOSPC: memory, or watches, have run out
 		}
 		return nil, contractError("GetFD", "descriptor %d cannot be waited on: %v", fd, err)
