@@ -213,18 +213,19 @@ type (
 
 // mutants returns all mutants.
 func mutants() []mutant {
-	return slices.Concat(startMutants(), byteMutants(), timeMutants(), endMutants(), moveMutants())
+	return slices.Concat(startMutants(), byteMutants(), timeMutants(), endMutants(), moveMutants(), checkMutants())
 }
 
-// check tries the mutant. With the race detector, which makes all rules of all mutants too slow, it tries only the mutant's own rule and
-// the basic rules.
+// check tries the mutant. With the race detector, which makes all rules of all mutants too slow, and for checkMutants it tries only the
+// mutant's own rule and the basic rules.
 func (m mutant) check(t *testing.T, l limits) error {
 	left := newMess()
 	t.Cleanup(func() { left.cleanUp(t) })
 	defer close(left.release)
 	s := newSuite(always(m.make(left), loopback()), l)
 	watched := slices.ContainsFunc(s.rules, func(r rule) bool { return r.name == m.rule && r.try == nil })
-	if race.Enabled && !watched {
+	alone := slices.ContainsFunc(checkMutants(), func(c mutant) bool { return c.name == m.name })
+	if (race.Enabled || alone) && !watched {
 		s.rules = slices.DeleteFunc(s.rules, func(r rule) bool { return !r.basic && r.name != m.rule })
 	}
 	return s.check()

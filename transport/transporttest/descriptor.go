@@ -111,7 +111,11 @@ func waited(s *transport.Stream) (syscall.RawConn, bool) {
 // mode checks the blocking mode of descriptors after each kind of operation.
 func mode(t *trial) {
 	at := t.listen(0)
+	listens, known := modeOf(at.l)
 	client, server := t.connect(at)
+	if now, ok := modeOf(at.l); ok && known && now != listens {
+		t.fail("after an Accept the listener's descriptor is non-blocking: %t; before it: %t", now, listens)
+	}
 	fd, err := do(t, "Descriptor", client.Descriptor)
 	if err != nil {
 		t.skip("the plug-in has no descriptors")
@@ -125,9 +129,7 @@ func mode(t *trial) {
 	}
 	check := func(when string) {
 		for _, s := range []*transport.Stream{client, server} {
-			fd, err := do(t, "Descriptor", s.Descriptor)
-			t.must(err, "Descriptor")
-			if now, ok := nonblocking(fd); ok && now != first {
+			if now, ok := modeOf(s); ok && now != first {
 				t.fail("%s the descriptor is non-blocking: %t; before it: %t", when, now, first)
 			}
 		}
@@ -144,7 +146,61 @@ func mode(t *trial) {
 	}
 	check("after a read that timed out")
 	read = begin(t, "Read", func() (int, error) { return server.Read(transport.NoWait(), make([]byte, 4)) })
-	if read.endsWithin(4 * short) {
-		check("after a read with a time of 0")
+	if !read.endsWithin(4 * short) {
+		return
+	}
+	check("after a read with a time of 0")
+	t.modeAtEnds(at, client, server, check)
+}
+
+// modeOf is the mode of a socket's descriptor, if it has one that can be asked.
+func modeOf(of interface{ Descriptor() (int, error) }) (on, ok bool) {
+	fd, err := of.Descriptor()
+	if err != nil {
+		return false, false
+	}
+	return nonblocking(fd)
+}
+
+// modeAtEnds checks the mode after what is done with a connection once: the hooks, a move and CloseWrite. What fails or hangs is left to
+// other rules.
+func (t *trial) modeAtEnds(at site, client, server *transport.Stream, check func(when string)) {
+	ctx := t.soon()
+	aside := func(what string, op func() error) *call[struct{}] {
+		return begin(t, what, func() (struct{}, error) { return struct{}{}, op() })
+	}
+	connected := aside("ConnectHandshakeComplete", func() error { return client.HandshakeComplete(ctx, true) })
+	accepted := aside("AcceptHandshakeComplete", func() error { return server.HandshakeComplete(ctx, false) })
+	if !connected.endsWithin(4*short) || !accepted.endsWithin(4*short) {
+		return
+	}
+	check("after the handshake's hooks")
+	if at.tr.Movable() && canDuplicate {
+		var c cargo
+		export := aside("Export", func() (err error) { c.state, c.ahead, err = client.Export(); return err })
+		if !export.endsWithin(4*short) || export.err != nil {
+			return
+		}
+		check("after an Export")
+		fd, err := client.Descriptor()
+		if err != nil {
+			return
+		}
+		dup, err := duplicate(fd)
+		t.must(err, "duplicating descriptor %d", fd)
+		imported := aside("Import", func() error {
+			_, err := keep(t, func() (*transport.Stream, error) { return at.tr.Import(dup, c.state) })()
+			if err != nil {
+				closeDescriptor(dup)
+			}
+			return err
+		})
+		if !imported.endsWithin(4*short) || imported.err != nil {
+			return
+		}
+		check("after an Import of a duplicate")
+	}
+	if aside("CloseWrite", server.CloseWrite).endsWithin(4 * short) {
+		check("after CloseWrite")
 	}
 }

@@ -1,0 +1,60 @@
+//go:build linux
+
+package transporttest
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// checkMutants break a rule where no other mutant does: by another of the rule's checks, or at another callback. Only their own rule is
+// tried, beside the basic ones.
+func checkMutants() []mutant {
+	return []mutant{
+		{"GetFD sets blocking mode", "Descriptor", ofTCP(func(_ *mess, cb *tcp) {
+			cb.GetFD = func(fd int) (int, error) { return fd, unix.SetNonblock(fd, false) } // as os.File.Fd once did
+		})},
+		{"Connect sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
+			connect := cb.Connect
+			cb.Connect = func(fd int, a transport.Addr, tmo time.Duration) error {
+				err := connect(fd, a, tmo)
+				return errors.Join(err, unix.SetNonblock(fd, false))
+			}
+		})},
+		{"Accept sets the listener's blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
+			accept := cb.Accept
+			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
+				nfd, a, err := accept(fd, tmo)
+				if err == nil {
+					err = unix.SetNonblock(fd, false)
+				}
+				return nfd, a, err
+			}
+		})},
+		{"a hook sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
+			cb.AcceptHandshakeComplete = func(fd int) error { return unix.SetNonblock(fd, false) }
+		})},
+		{"Export sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Export = func(fd int) ([]byte, error) { return nil, unix.SetNonblock(fd, false) }
+		})},
+		{"with FullImpl, Import leaves non-blocking mode", "Mode", ofPolling(func(_ *mess, cb *poll) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+				s, err := imported(setup, fd, state)
+				if err == nil {
+					err = unix.SetNonblock(fd, true)
+				}
+				return s, err
+			}
+		})},
+		{"CloseWrite sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
+			closeWrite := cb.CloseWrite
+			cb.CloseWrite = func(fd int) error { return errors.Join(unix.SetNonblock(fd, false), closeWrite(fd)) }
+		})},
+	}
+}
