@@ -56,5 +56,45 @@ func checkMutants() []mutant {
 			closeWrite := cb.CloseWrite
 			cb.CloseWrite = func(fd int) error { return errors.Join(unix.SetNonblock(fd, false), closeWrite(fd)) }
 		})},
+		{"an Accept that Close ends leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+			accept := cb.Accept
+			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
+				n, a, err := accept(s, tmo)
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					go func() { <-m.release }()
+				}
+				return n, a, err
+			}
+		})},
+		{"a Read that times out leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+			cb.Import = nil // whose rule makes a Read time out, too
+			read := cb.Read
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(s, p, tmo)
+				if errors.Is(err, os.ErrDeadlineExceeded) && tmo < time.Minute {
+					go func() { <-m.release }()
+				}
+				return n, err
+			}
+		})},
+		{"a listener that moves leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+				if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on != 0 {
+					go func() { <-m.release }()
+				}
+				return imported(setup, fd, state)
+			}
+		})},
+		{"a refused Import leaves a descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+				s, err := imported(setup, fd, state)
+				if err != nil {
+					_, _ = m.opened(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3))
+				}
+				return s, err
+			}
+		})},
 	}
 }

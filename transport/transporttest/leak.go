@@ -25,8 +25,12 @@ const (
 // life opens and closes a listener and connections that end in all the different ways, and makes some Connects that fail.
 func (t *trial) life() {
 	vain := t.connectingInVain()
+	idle := t.listen(0)
+	accept := begin(t, "Accept", idle.accepting(context.Background(), t))
 	at := t.listen(0)
 	client, server := t.join(at)
+	once := t.after(time.Millisecond)
+	_, _ = do(t, "Read", func() (int, error) { return client.Read(once, make([]byte, 1)) }) // times out
 	r1 := begin(t, "Read", func() (int, error) { return client.Read(context.Background(), make([]byte, 1)) })
 	r2 := begin(t, "Read", func() (int, error) { return server.Read(context.Background(), make([]byte, 1)) })
 	t.endInPeace(t.join(at))
@@ -40,6 +44,8 @@ func (t *trial) life() {
 	t.must(client.Close(), "Close")
 	_, _ = r2.end()
 	t.must(at.l.Close(), "Close of a listener")
+	t.must(idle.l.Close(), "Close of a listener") // with an Accept waiting
+	_, _ = accept.end()
 	ctx := t.after(4 * short)
 	_, _ = do(t, "Connect", at.connecting(ctx, t)) // fails: the listener is closed
 }
@@ -97,14 +103,25 @@ func (t *trial) endUnread(at site) {
 	}
 }
 
-// movedLife opens and closes two connections; in the first the connecting end is moved, in the second the accepting end.
+// movedLife opens and closes two connections; in the first the connecting end is moved, in the second the accepting end. Then it moves the
+// listener, if that works.
 func (t *trial) movedLife() {
 	at := t.listen(0)
 	client, server := t.join(at)
+	t.refusesState(at, client)
 	t.endMoved(at, client, server)
 	client, server = t.join(at)
 	t.endMoved(at, server, client)
-	t.must(at.l.Close(), "Close of a listener")
+	t.refusesPipe(at)
+	dup := t.duplicate(at.l)
+	moved, err := do(t, "ImportListener", keep(t, func() (*transport.Listener, error) { return at.tr.ImportListener(dup) }))
+	if err != nil {
+		closeDescriptor(dup)
+		t.must(at.l.Close(), "Close of a listener")
+		return
+	}
+	t.must(at.l.Release(), "Release of a listener")
+	t.must(moved.Close(), "Close of a moved listener")
 }
 
 func (t *trial) endMoved(at site, moving, other *transport.Stream) {

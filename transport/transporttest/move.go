@@ -253,24 +253,33 @@ func refusedImport(t *trial) {
 	old, peer := t.join(at)
 	refused := false
 	for range 2 {
-		r, w, err := os.Pipe()
-		t.must(err, "a pipe")
-		t.later(w.Close)
-		dup, err := duplicate(int(r.Fd()))
-		_ = r.Close()
-		t.must(err, "duplicating an end of a pipe")
-		refused = t.refuses(at, dup, nil, "a pipe") || refused
-
-		if c := t.export(old, -1); c.state != nil {
-			state := append(slices.Clone(c.state), "transporttest"...)
-			refused = t.refuses(at, t.duplicate(old), state, "a stream with a state that was not exported") || refused
-		}
+		refused = t.refusesPipe(at) || refused
+		refused = t.refusesState(at, old) || refused
 		t.says(old, peer, "after an Import that was refused")
 		t.says(peer, old, "both ways")
 	}
 	if !refused {
 		t.skip("Import refused nothing that it was given")
 	}
+}
+
+func (t *trial) refusesPipe(at site) bool {
+	r, w, err := os.Pipe()
+	t.must(err, "a pipe")
+	t.later(w.Close)
+	dup, err := duplicate(int(r.Fd()))
+	_ = r.Close()
+	t.must(err, "duplicating an end of a pipe")
+	return t.refuses(at, dup, nil, "a pipe")
+}
+
+func (t *trial) refusesState(at site, old *transport.Stream) bool {
+	c := t.export(old, -1)
+	if c.state == nil {
+		return false
+	}
+	state := append(slices.Clone(c.state), "transporttest"...)
+	return t.refuses(at, t.duplicate(old), state, "a stream with a state that was not exported")
 }
 
 // refuses reports whether Import refuses fd. A refusal that closes fd or replaces its file ends the trial.
