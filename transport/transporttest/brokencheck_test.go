@@ -96,5 +96,25 @@ func checkMutants() []mutant {
 				return s, err
 			}
 		})},
+		{"Export gives its own memory", "Moves", ofPolling(func(_ *mess, cb *poll) {
+			type own struct{ state []byte }
+			of := ofEach[own]()
+			read := cb.Read
+			cb.Export = func(s *pollSocket) ([]byte, error) {
+				if of(s).state == nil {
+					of(s).state = []byte("poll")
+				}
+				return of(s).state, nil
+			}
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if state := of(s).state; state != nil && string(state) != "poll" {
+					return 0, unix.EBADMSG
+				}
+				return read(s, p, tmo)
+			}
+		})},
+		{"Import and no descriptor", "Moves", ofPolling(func(_ *mess, cb *poll) {
+			cb.GetFD = func(*pollSocket) (int, error) { return -1, errors.ErrUnsupported }
+		})},
 	}
 }
