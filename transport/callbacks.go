@@ -62,7 +62,7 @@ type Callbacks[C any] struct {
 	Connect func(c C, addr Addr, tmo time.Duration) error
 	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream, and so is io.EOF, not wrapped, in place of nil. Bytes
 	// count even beside an error, and are never negative: where unix.Read gives -1 beside one, return 0. The same holds for Write and
-	// Writev. Mandatory.
+	// Writev. None of them uses p or v once it has returned. Mandatory.
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
 	// Write writes at least one byte of p, and leaves the bytes in p as they are: a plug-in must not encrypt them in place. Bytes count
 	// even beside an error, and those that are counted reach the peer without another call. So a plug-in that frames or encrypts, and has

@@ -5,6 +5,7 @@ package transporttest
 import (
 	"errors"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -115,6 +116,53 @@ func checkMutants() []mutant {
 		})},
 		{"Import and no descriptor", "Moves", ofPolling(func(_ *mess, cb *poll) {
 			cb.GetFD = func(*pollSocket) (int, error) { return -1, errors.ErrUnsupported }
+		})},
+		{"Write keeps the buffer", "WriteCount", ofPolling(func(_ *mess, cb *poll) {
+			type tail struct {
+				sync.Mutex
+				kept []byte
+			}
+			of := ofEach[tail]()
+			write, closing := cb.Write, cb.Close
+			flush := func(s *pollSocket) (err error) {
+				for n := 0; len(of(s).kept) > 0 && err == nil; of(s).kept = of(s).kept[n:] {
+					n, err = write(s, of(s).kept, time.Second)
+				}
+				return err
+			}
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				of(s).Lock()
+				defer of(s).Unlock()
+				if err := flush(s); err != nil || len(p) > 1000 {
+					return write(s, p, tmo)
+				}
+				of(s).kept = p
+				time.AfterFunc(moment, func() {
+					of(s).Lock()
+					defer of(s).Unlock()
+					_ = flush(s)
+				})
+				return len(p), nil
+			}
+			cb.Close = func(s *pollSocket) error {
+				of(s).Lock()
+				defer of(s).Unlock()
+				return errors.Join(flush(s), closing(s))
+			}
+		})},
+		{"a Read that has timed out puts bytes into its buffer", "ReadDeadline", ofPolling(func(_ *mess, cb *poll) {
+			type late struct{ p []byte }
+			of := ofEach[late]()
+			read := cb.Read
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(s, p, tmo)
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					of(s).p = p
+				} else {
+					copy(of(s).p, p[:n])
+				}
+				return n, err
+			}
 		})},
 	}
 }

@@ -15,7 +15,7 @@ func rules() []rule {
 		{"ReadCount", "Read counts the bytes that it put into the buffer, between 1 and its length, and touches nothing beyond.", readCount,
 			false},
 		{"WriteCount", "Write and Writev take at least one byte, and count exactly the bytes that they took; they leave these as they are, and " +
-			"Writev its vector.", writeCount, false},
+			"Writev its vector, and keep none of them.", writeCount, false},
 		{"Exchange", "A new connection carries bytes both ways.", exchange, true},
 		{"CloseOnExec", "A descriptor is close-on-exec, wherever it comes from: no child process gets it.", closeOnExec, false},
 
@@ -29,7 +29,8 @@ func rules() []rule {
 			contents, false},
 		{"Writev", "A vector arrives whole and in order, however many buffers it has.", vectors, false},
 
-		{"ReadDeadline", "A Read whose time is over is a time-out, not before; the stream goes on.", readDeadline, false},
+		{"ReadDeadline", "A Read whose time is over is a time-out, not before; the stream goes on, and the buffer is the caller's.",
+			readDeadline, false},
 		{"ReadNoWait", "A Read with a time of 0 succeeds when bytes have come, and is a time-out at once when none has.", readNoWait, false},
 		{"WriteDeadline", "A Write whose time is over is a time-out, and counts what it has taken.", writeDeadline, false},
 		{"WriteNoWait", "A Write with a time of 0 succeeds while there is room, and is a time-out at once when there is none.", writeNoWait,

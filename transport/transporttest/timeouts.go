@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -39,13 +40,21 @@ func overdue(ctx context.Context) bool {
 func readDeadline(t *trial) {
 	client, server := t.pair()
 	for range 2 {
+		var bufs, left [][]byte
 		for _, s := range []*transport.Stream{client, server} {
 			ctx := t.after(short)
-			_, err := do(t, "Read", func() (int, error) { return s.Read(ctx, make([]byte, 10)) })
+			p := make([]byte, 10)
+			_, err := do(t, "Read", func() (int, error) { return s.Read(ctx, p) })
 			t.timesOut(ctx, err, "a Read for which nothing came")
+			bufs, left = append(bufs, p), append(left, slices.Clone(p))
 		}
 		t.says(client, server, "after a time-out")
 		t.says(server, client, "the other way")
+		for i := range bufs {
+			if !bytes.Equal(bufs[i], left[i]) {
+				t.fail("a Read that had timed out has kept its caller's buffer, and put bytes there when they came")
+			}
+		}
 	}
 }
 
