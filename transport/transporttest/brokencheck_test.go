@@ -164,5 +164,15 @@ func checkMutants() []mutant {
 				return n, err
 			}
 		})},
+		{"Write that times out counts all", "WriteDeadline", ofPolling(func(_ *mess, cb *poll) {
+			write := cb.Write
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(s, p, tmo)
+				if errors.Is(err, os.ErrDeadlineExceeded) && tmo > 0 {
+					n = len(p)
+				}
+				return n, err
+			}
+		})},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -85,8 +86,9 @@ func readNoWait(t *trial) {
 	}
 }
 
-// fill writes until a write times out because the carrier takes no more. It returns how many bytes of the pattern have been sent.
-func (t *trial) fill(what string, p pattern, write func(b []byte) (int64, error)) (sent int64) {
+// fill writes until a write times out because the carrier takes no more. It returns how many bytes of the pattern have been sent. If the
+// carrier takes any number, they must have arrived at the other end, to.
+func (t *trial) fill(what string, p pattern, to *transport.Stream, write func(b []byte) (int64, error)) (sent int64) {
 	const limit = 256 << 20
 	buf := make([]byte, 5<<20+7) // more than a carrier takes at once, so that a write is cut off in its middle
 	for sent < limit {
@@ -101,6 +103,10 @@ func (t *trial) fill(what string, p pattern, write func(b []byte) (int64, error)
 		}
 		t.must(err, "%s", what)
 	}
+	ctx := t.soon()
+	read := fmt.Sprintf("a Read of the %d bytes that %s has counted", sent, what)
+	_, err := do(t, read, func() (struct{}, error) { return struct{}{}, t.receive(ctx, p, to, int(sent), each(64<<10)) })
+	t.must(err, "%s", read)
 	t.skip("the carrier took %d bytes that nobody read", sent)
 	return 0
 }
@@ -122,14 +128,14 @@ func writeNoWait(t *trial) {
 	var sent int64
 	for end := time.Now().Add(t.s.patience); sent == 0; {
 		client, server = t.pair() // a write that timed out may have ended the last pair
-		sent = t.fill("Writev with a time of 0", p, func(b []byte) (int64, error) { return client.Writev(transport.NoWait(), b) })
+		sent = t.fill("Writev with a time of 0", p, server, func(b []byte) (int64, error) { return client.Writev(transport.NoWait(), b) })
 		if sent == 0 && time.Now().After(end) {
 			t.inVain()
 			t.fail("Writev with a time of 0 never succeeds")
 		}
 	}
 	ctx := t.soon()
-	_, err := do(t, "reading", func() (struct{}, error) {
+	_, err := do(t, "a Read of what Writev with a time of 0 has counted", func() (struct{}, error) {
 		return struct{}{}, t.receive(ctx, p, server, int(sent), each(64<<10))
 	})
 	t.must(err, "reading what Writev with a time of 0 counted")
@@ -153,7 +159,7 @@ func writeDeadline(t *trial) {
 	client, server := t.pair()
 	p := pattern(51)
 	conn := transport.NetConn(client)
-	sent := t.fill("a net.Conn's Write", p, func(b []byte) (int64, error) {
+	sent := t.fill("a net.Conn's Write", p, server, func(b []byte) (int64, error) {
 		if err := conn.SetWriteDeadline(time.Now().Add(short)); err != nil {
 			return 0, err
 		}
@@ -165,7 +171,7 @@ func writeDeadline(t *trial) {
 	q := pattern(52) // another one: a carrier that has taken more than was counted goes on with the first
 	write := begin(t, "Write", func() (int, error) { return conn.Write(q.bytes(0, more)) })
 	soon := t.soon()
-	read := begin(t, "reading", func() (struct{}, error) {
+	read := begin(t, "a Read of what was counted up to a time-out and after it", func() (struct{}, error) {
 		err := t.receive(soon, p, server, int(sent), each(64<<10))
 		if err == nil {
 			err = t.receive(soon, q, server, more, each(64<<10))
