@@ -46,13 +46,17 @@ func peerAddress(t *trial) {
 	t.skip("something is between the two ends: the peer is %v, the other end %v", peer, mine)
 }
 
-// localAddress compares LocalAddr of an accepted stream with the address to which the peer has connected.
+// localAddress compares LocalAddr of an accepted stream with the address to which the peer has connected, which is not the peer's own.
 func localAddress(t *trial) {
 	at := t.listen(0)
-	_, server := t.connect(at)
+	client, server := t.connect(at)
 	local, bound := t.localAddr(server), at.l.Addr()
 	if local == nil {
 		t.skip("the plug-in does not tell LocalAddr")
+	}
+	if mine := t.localAddr(client); sameAddr(mine, bound) && !sameAddr(mine, server.RemoteAddr()) {
+		t.fail("LocalAddr of a connecting stream is %v, the address that it has connected to; for the other end it is %v", mine,
+			server.RemoteAddr())
 	}
 	if sameAddr(local, bound) {
 		return
@@ -147,8 +151,8 @@ func refusedConnect(t *trial) {
 		if err != nil {
 			t.caught(err)
 			if isTimeout(err) {
-				t.inVain()
-				t.fail("Connect to %v, where nobody listens, waited for ever", at.l.Addr())
+				t.fail("Connect to %v, where nobody listens, was a time-out before its time: a refusal is an error of its own, as ECONNREFUSED",
+					at.l.Addr())
 			}
 			return
 		}

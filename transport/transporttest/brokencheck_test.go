@@ -174,5 +174,30 @@ func checkMutants() []mutant {
 				return n, err
 			}
 		})},
+		{"LocalAddr of a connecting stream is where it connects to", "LocalAddress", ofPolling(func(_ *mess, cb *poll) {
+			type where struct{ to transport.Addr }
+			of := ofEach[where]()
+			connect, local := cb.Connect, cb.LocalAddr
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				of(s).to = a
+				return connect(s, a, tmo)
+			}
+			cb.LocalAddr = func(s *pollSocket) (transport.Addr, error) {
+				if a := of(s).to; a != nil {
+					return a, nil
+				}
+				return local(s)
+			}
+		})},
+		{"a refused Connect is a time-out", "RefusedConnect", ofPolling(func(_ *mess, cb *poll) {
+			connect := cb.Connect
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				err := connect(s, a, tmo)
+				if errors.Is(err, unix.ECONNREFUSED) {
+					err = os.ErrDeadlineExceeded
+				}
+				return err
+			}
+		})},
 	}
 }
