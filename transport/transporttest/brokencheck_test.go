@@ -199,5 +199,11 @@ func checkMutants() []mutant {
 				return err
 			}
 		})},
+		{"Pending takes a byte", "PendingBytes", ofPolling(func(_ *mess, cb *poll) {
+			cb.Pending = func(s *pollSocket) (int, error) {
+				n, _, _ := unix.Recvfrom(s.fd, make([]byte, 1), unix.MSG_DONTWAIT)
+				return max(n, 0), nil
+			}
+		})},
 	}
 }

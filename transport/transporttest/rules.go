@@ -52,8 +52,8 @@ func rules() []rule {
 
 		{"PartialWrites", "A write of more than the carrier holds waits for the reader, and arrives whole.", partialWrites, false},
 		{"BigTransfers", "Megabytes both ways at once arrive whole.", bigTransfers, false},
-		{"PendingBytes", "Pending counts bytes that have come: it is never negative, nor a megabyte where few were sent, and never fails on an " +
-			"open connection.", pendingBytes, false},
+		{"PendingBytes", "Pending counts bytes that have come: it is never negative, nor a megabyte where few were sent, takes none, and never " +
+			"fails on an open connection.", pendingBytes, false},
 		{"ReaderBesideWriter", "A waiting Read does not hinder a Write, nor a waiting Write a Read.", readerBesideWriter, false},
 		{"Busy", "A second operation in a direction is ErrBusy, and the first one goes on.", busy, false},
 		{"Separate", "Connections have nothing to do with each other: no byte goes astray, and closing one leaves the others alone.",

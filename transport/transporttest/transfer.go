@@ -302,6 +302,7 @@ func pendingBytes(t *trial) {
 		t.counts(server)
 		_, err := do(t, "Readv", func() (int64, error) { return server.Readv(ctx, p) })
 		t.must(err, "Readv")
+		t.must(pattern(40).differs(int64(read), p), "reading beside calls of PendingBytes")
 	}
 	write.sent()
 	t.counts(server)
