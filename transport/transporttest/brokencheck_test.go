@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -203,6 +204,112 @@ func checkMutants() []mutant {
 			cb.Pending = func(s *pollSocket) (int, error) {
 				n, _, _ := unix.Recvfrom(s.fd, make([]byte, 1), unix.MSG_DONTWAIT)
 				return max(n, 0), nil
+			}
+		})},
+		{"Connect reaches addresses of any kind", "OddAddress", ofPolling(func(_ *mess, cb *poll) {
+			socket, connect := cb.Socket, cb.Connect
+			cb.Socket = func(setup any, a transport.Addr) (*pollSocket, error) {
+				if _, err := transport.AddrPort(a); err != nil {
+					a = loopback()
+				}
+				return socket(setup, a)
+			}
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				if _, err := transport.AddrPort(a); err != nil {
+					return nil
+				}
+				return connect(s, a, tmo)
+			}
+		})},
+		{"Accept that times out gives a socket", "AcceptDeadline", ofPolling(func(_ *mess, cb *poll) {
+			accept, socket := cb.Accept, cb.Socket
+			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
+				n, a, err := accept(s, tmo)
+				if errors.Is(err, os.ErrDeadlineExceeded) && tmo <= short {
+					n, err = socket(nil, loopback())
+				}
+				return n, a, err
+			}
+		})},
+		{"Accept with time 0 fails when somebody has connected", "AcceptNoWait", ofPolling(func(_ *mess, cb *poll) {
+			accept := cb.Accept
+			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
+				if err := s.in.wait(s.fd, unix.POLLIN, 0); tmo == 0 && err == nil {
+					return nil, nil, unix.EINVAL
+				}
+				return accept(s, tmo)
+			}
+		})},
+		{"Connect with time 0 is in progress", "ConnectNoWait", ofPolling(func(_ *mess, cb *poll) {
+			connect := cb.Connect
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				err := connect(s, a, tmo)
+				if tmo == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+					err = unix.EINPROGRESS
+				}
+				return err
+			}
+		})},
+		{"Read with time 0 fails when bytes have come", "ReadNoWait", ofPolling(func(_ *mess, cb *poll) {
+			read := cb.Read
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if err := s.in.wait(s.fd, unix.POLLIN, 0); tmo == 0 && err == nil {
+					return 0, unix.EINVAL
+				}
+				return read(s, p, tmo)
+			}
+		})},
+		{"a month is too long for Accept", "LongWaits", ofPolling(func(_ *mess, cb *poll) {
+			accept := cb.Accept
+			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
+				if tmo != transport.Infinite && tmo.Milliseconds() > 1<<31-1 {
+					return nil, nil, unix.EINVAL
+				}
+				return accept(s, tmo)
+			}
+		})},
+		{"a Write ends the Read that waits", "ReaderBesideWriter", ofPolling(func(_ *mess, cb *poll) {
+			type count struct{ writes atomic.Int64 }
+			of := ofEach[count]()
+			read, write := cb.Read, cb.Write
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				of(s).writes.Add(1)
+				return write(s, p, tmo)
+			}
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				before := of(s).writes.Load()
+				n, err := read(s, p, tmo)
+				if of(s).writes.Load()-before > 3 {
+					return 0, unix.EIO
+				}
+				return n, err
+			}
+		})},
+		{"the end of the stream comes once", "EndOfStream", ofPolling(func(_ *mess, cb *poll) {
+			type end struct{ seen bool }
+			of := ofEach[end]()
+			read := cb.Read
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(s, p, tmo)
+				if n == 0 && err == nil {
+					if of(s).seen {
+						return 0, unix.ENOTCONN
+					}
+					of(s).seen = true
+				}
+				return n, err
+			}
+		})},
+		{"Write succeeds after CloseWrite", "CloseWrite", ofPolling(func(_ *mess, cb *poll) {
+			type end struct{ sent atomic.Bool }
+			of := ofEach[end]()
+			write, closeWrite := cb.Write, cb.CloseWrite
+			cb.CloseWrite = func(s *pollSocket) error { of(s).sent.Store(true); return closeWrite(s) }
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if of(s).sent.Load() {
+					return len(p), nil
+				}
+				return write(s, p, tmo)
 			}
 		})},
 	}
