@@ -206,6 +206,24 @@ func checkMutants() []mutant {
 				return max(n, 0), nil
 			}
 		})},
+		{"GetFD has no descriptor of accepted sockets", "Descriptor", ofPolling(func(_ *mess, cb *poll) {
+			type origin struct{ accepted atomic.Bool }
+			of := ofEach[origin]()
+			accept, get := cb.Accept, cb.GetFD
+			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
+				n, a, err := accept(s, tmo)
+				if err == nil {
+					of(n).accepted.Store(true)
+				}
+				return n, a, err
+			}
+			cb.GetFD = func(s *pollSocket) (int, error) {
+				if of(s).accepted.Load() {
+					return -1, errors.ErrUnsupported
+				}
+				return get(s)
+			}
+		})},
 		{"Connect reaches addresses of any kind", "OddAddress", ofPolling(func(_ *mess, cb *poll) {
 			socket, connect := cb.Socket, cb.Connect
 			cb.Socket = func(setup any, a transport.Addr) (*pollSocket, error) {
