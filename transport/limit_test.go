@@ -156,6 +156,8 @@ func TestLimitMakesUpForLateness(t *testing.T) {
 		late(1000, time.Millisecond)
 		b.take(400)
 		passes(600, NoWait())
+		time.Sleep(200 * time.Microsecond)
+		passes(400, NoWait()) // what is beyond the burst goes as fast as it came
 		time.Sleep(time.Second)
 		passes(100, NoWait())
 		b.take(100)
@@ -172,7 +174,60 @@ func TestLimitSingleTry(t *testing.T) {
 		n, err := c.Writev(NoWait(), make([]byte, 10))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.EqualValues(t, 3, n)
+
+		// However low the rate is, the bucket holds a byte in the end.
+		slow, _ := pair(t, Limit(NewMemory(), LimitOptions{Write: 0.5}), MemoryAddr(""))
+		require.NoError(t, second(slow.Writev(NoWait(), []byte("x"))))
+		require.ErrorIs(t, second(slow.Writev(NoWait(), []byte("y"))), os.ErrDeadlineExceeded)
+		time.Sleep(2 * time.Second)
+		require.NoError(t, second(slow.Writev(NoWait(), []byte("y"))))
 	})
+}
+
+// A rate at which the next byte is further away than a Duration can say makes its waiters look again each hour.
+func TestLimitLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(1e-12, 1)
+		b.take(1)
+		k, again := b.look(1, false)
+		require.Zero(t, k)
+		require.Equal(t, time.Hour, time.Until(again))
+	})
+}
+
+// A wait that is lifted lets everything pass, and leaves a bucket that is shared as it was.
+func TestLimitLifted(t *testing.T) {
+	lifted := newPauser()
+	lifted.lift()
+	b := newBucket(100, 1)
+	b.take(1)
+	n, err := b.allow(context.Background(), lifted, 1000)
+	require.NoError(t, err)
+	require.EqualValues(t, 1000, n, "at once")
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(100, 1)
+		b.take(1)
+		p := newPauser()
+		var n int64
+		waits := aside(func() (err error) { n, err = b.allow(context.Background(), p, 1000); return err })
+		synctest.Wait()
+		p.lift()
+		require.NoError(t, <-waits)
+		require.EqualValues(t, 1000, n)
+		k, _ := b.look(1, true)
+		require.Zero(t, k)
+	})
+}
+
+// The vector of a part of a write is kept for the next one, without the caller's buffers.
+func TestLimitForgetsBuffers(t *testing.T) {
+	c, _ := pair(t, NewMemory(), MemoryAddr(""))
+	car := LimitOptions{Write: 1000, Burst: 4}.over(c).(*limited)
+	n, err := car.write(soon(t), [][]byte{[]byte("abc"), []byte("def")})
+	require.NoError(t, err)
+	require.Positive(t, n)
+	require.Equal(t, make([][]byte, 2), car.vec)
 }
 
 // Both directions, and every connection, have a rate of their own, unless it is shared.
