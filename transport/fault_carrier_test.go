@@ -141,14 +141,12 @@ func TestFaultTimes(t *testing.T) {
 		time.AfterFunc(10*time.Second, func() { write("bcde") })
 		read("9abc", 17*time.Second) // 'd' came at the same time
 		read("de", 17*time.Second+time.Minute)
-
-		// A single try takes what is there of a join; a delay it does not wait for.
 		write("f")
 		read("f", time.Since(begin))
 	})
 }
 
-// An error that ends a join comes after the bytes that were joined, even if the connection gives it only once.
+// An error that ends a join comes after the bytes that were joined, and once, as the connection gives it.
 func TestFaultErrorAfterJoin(t *testing.T) {
 	cb := memoryCallbacks()
 	calls := 0
@@ -157,9 +155,9 @@ func TestFaultErrorAfterJoin(t *testing.T) {
 		case 1:
 			return copy(p, "abc"), nil
 		case 2:
-			return 0, syscall.ECONNRESET
+			return 0, syscall.ENOMEM
 		}
-		return 0, nil
+		return copy(p, "def"), nil
 	}
 	s, _ := memoryPair(t, cb)
 	s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 6, For: time.Minute}}}))
@@ -167,7 +165,46 @@ func TestFaultErrorAfterJoin(t *testing.T) {
 	n, err := s.Read(soon(t), p)
 	require.NoError(t, err)
 	require.Equal(t, "abc", string(p[:n]))
-	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
+	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ENOMEM)
+	n, err = s.Read(soon(t), p)
+	require.NoError(t, err)
+	require.Equal(t, "def", string(p[:n]))
+}
+
+// A single try takes what is there of a join, as much as it wants; the rest need not wait for the join either.
+func TestFaultJoinSingleTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, NewMemory(), MemoryAddr(""))
+		s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 6, For: time.Hour}}}))
+		require.NoError(t, second(c.Writev(context.Background(), []byte("abc"))))
+		p := make([]byte, 1)
+		n, err := s.Read(NoWait(), p)
+		require.NoError(t, err)
+		require.Equal(t, "a", string(p[:n]))
+		readsAt(t, s)("bc", 0)
+	})
+}
+
+// A read that gives up while it waits for the bytes of a join loses nothing, and the next one waits on.
+func TestFaultJoinGivenUp(t *testing.T) {
+	for _, end := range []error{context.Canceled, context.DeadlineExceeded} {
+		synctest.Test(t, func(t *testing.T) {
+			c, s := pair(t, NewMemory(), MemoryAddr(""))
+			s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 6, For: time.Hour}}}))
+			require.NoError(t, second(c.Writev(context.Background(), []byte("abc"))))
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			if end == context.Canceled {
+				time.AfterFunc(time.Second, cancel)
+			}
+			n, err := s.Read(ctx, make([]byte, 10))
+			require.ErrorIs(t, err, end)
+			require.Zero(t, n)
+			read := readsAt(t, s)
+			time.AfterFunc(time.Second, func() { _, _ = c.Writev(context.Background(), []byte("def")) })
+			read("abcdef", time.Second)
+		})
+	}
 }
 
 // What a read in progress holds back is pending.
@@ -397,5 +434,18 @@ func TestFaultSplitIsNoShortWrite(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, n, "%v", kind)
 		requireReads(t, s, "012345678"[:n])
+	}
+
+	// A write that begins at a short one goes out, and ends where the carrier below ends it.
+	c, s := pair(t, NewMemory(), MemoryAddr(""))
+	c = open(t)(FaultStream(c, FaultOptions{At: []FaultAt{
+		{Kind: FaultShortWrite, Write: true}, {Kind: FaultShortWrite, Write: true, Offset: 3},
+	}}))
+	c = open(t)(FaultStream(c, FaultOptions{}))
+	for _, text := range []string{"012", "3456"} {
+		n, err := c.car.write(soon(t), [][]byte{[]byte("0123456"[text[0]-'0':])})
+		require.NoError(t, err)
+		require.EqualValues(t, len(text), n)
+		requireReads(t, s, text)
 	}
 }

@@ -173,6 +173,46 @@ func TestFaultDatagramHeldCut(t *testing.T) {
 	gets(t, v, "next")
 }
 
+// A receiver with a longer buffer than all before it gets a datagram that fills it, although that is held back.
+func TestFaultDatagramHeldLong(t *testing.T) {
+	hold := FaultAt{Kind: FaultDelay, For: time.Microsecond}
+	later := hold
+	later.Offset = 1
+	v, other := faultyLetterbox(t, FaultOptions{At: []FaultAt{hold, later}})
+	long := strings.Repeat("x", 2*heldSize)
+	posts(t, other, "short", long)
+	gets(t, v, "short")
+	p := make([]byte, 2*heldSize)
+	n, _, err := v.RecvFrom(soon(t), p)
+	require.NoError(t, err)
+	require.Equal(t, long, string(p[:n]))
+}
+
+// An offset counts the datagrams that have passed: no empty ones, which are skipped, and none that could not be sent.
+func TestFaultDatagramOffsets(t *testing.T) {
+	d := &diary{}
+	one, other := letterboxes()
+	v, err := FaultDatagram(&deaf{letterbox: one, times: 1}, FaultOptions{Done: d.write, At: []FaultAt{
+		{Kind: FaultCorrupt}, {Kind: FaultCorrupt, Offset: 2}, {Kind: FaultCorrupt, Write: true, Offset: 1},
+	}})
+	require.NoError(t, err)
+	defer v.Close()
+	posts(t, other, "", "a", "", "b", "", "c", "d")
+	p := make([]byte, 1)
+	for i, sent := range "abcd" {
+		n, _, err := v.RecvFrom(soon(t), p)
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.Equal(t, i == 0 || i == 2, p[0] != byte(sent), "%c", sent)
+	}
+	require.ErrorIs(t, second(v.SendTo(soon(t), []byte("e"), nil)), syscall.ECONNREFUSED)
+	posts(t, v, "e", "f", "g")
+	gets(t, other, "e")
+	require.NotEqual(t, "f", (<-other.come).text)
+	gets(t, other, "g")
+	require.Len(t, d.events, 3)
+}
+
 // Faults that a datagram socket cannot have are refused.
 func TestFaultDatagramRefuses(t *testing.T) {
 	one, _ := letterboxes()

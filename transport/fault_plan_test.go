@@ -174,6 +174,25 @@ func TestFaultLongPieces(t *testing.T) {
 	}
 }
 
+// No piece is longer than Piece, which need not be a power of two.
+func TestPlanPieceLengths(t *testing.T) {
+	f := Faults{Piece: 5, Split: 1}.filled()
+	p := newPlan(rand.New(rand.NewPCG(1, 1)), &f, false, nil)
+	seen := map[int64]bool{}
+	for range 1000 {
+		c := p.next()
+		seen[c.end-c.start] = true
+	}
+	require.Equal(t, map[int64]bool{1: true, 2: true, 3: true, 4: true, 5: true}, seen)
+}
+
+// Of several joins at one place the longest counts.
+func TestPlanLongestJoin(t *testing.T) {
+	f := Faults{}.filled()
+	p := newPlan(nil, &f, false, []FaultAt{{Kind: FaultJoin, For: time.Hour}, {Kind: FaultJoin, For: time.Minute}})
+	require.Equal(t, time.Hour, p.next().join)
+}
+
 // A corruption that is reported has changed the byte.
 func TestPlanCorrupts(t *testing.T) {
 	f := Faults{Corrupt: 1, Piece: 1}.filled()

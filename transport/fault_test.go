@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -142,4 +143,56 @@ func TestFaultLog(t *testing.T) {
 	require.Contains(t, out.String(), "level=DEBUG msg=fault kind=split accepted=false conn=1 write=true offset=2 for=0s remote=memory:a\n")
 	require.Equal(t, "FaultKind(200)", FaultKind(200).String())
 	require.Equal(t, "FaultKind(0)", FaultKind(0).String())
+	require.Equal(t, "FaultKind(11)", (FaultExhaust + 1).String())
+}
+
+// A connect whose context has ended takes no number, and nothing is refused.
+func TestFaultConnectEnded(t *testing.T) {
+	d := &diary{}
+	tr := Fault(NewMemory(), FaultOptions{Done: d.write, At: []FaultAt{{Kind: FaultRefuse, Conn: 1}}})
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, second(tr.Connect(ended, MemoryAddr("x"))), context.Canceled)
+	require.Empty(t, d.events)
+	require.ErrorContains(t, second(tr.Connect(soon(t), MemoryAddr("x"))), "injected refuse of connection 1")
+}
+
+// Connections have numbers of their own, although several listeners wait for them at once.
+func TestFaultAcceptNumbers(t *testing.T) {
+	tr := Fault(NewMemory(), FaultOptions{})
+	type result struct {
+		s   *Stream
+		err error
+	}
+	results := make(chan result, 2)
+	var at []Addr
+	for range 2 {
+		l, err := tr.Listen(MemoryAddr(""), 0)
+		require.NoError(t, err)
+		defer l.Close()
+		at = append(at, l.Addr())
+		go func() { s, err := l.Accept(soon(t)); results <- result{s, err} }()
+		acceptor := &l.sock.(faultAcceptor).acceptor.(*socket[*memorySocket]).in
+		require.Eventually(t, func() bool {
+			acceptor.mu.Lock()
+			defer acceptor.mu.Unlock()
+			return acceptor.running != nil
+		}, 10*time.Second, time.Millisecond)
+	}
+	var numbers []int
+	for _, a := range at {
+		open(t)(tr.Connect(soon(t), a))
+		r := returns(t, results)
+		s := open(t)(r.s, r.err)
+		numbers = append(numbers, s.car.(*faulty).conn)
+	}
+	require.Equal(t, []int{1, 2}, numbers)
+}
+
+// What becomes of a caller's slice of places does not change the faults.
+func TestFaultKeepsPlaces(t *testing.T) {
+	at := []FaultAt{{Kind: FaultRefuse, Conn: 1}}
+	tr := Fault(NewMemory(), FaultOptions{At: at})
+	at[0].Kind = FaultSplit
+	require.ErrorContains(t, second(tr.Connect(soon(t), MemoryAddr("x"))), "injected")
 }

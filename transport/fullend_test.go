@@ -198,6 +198,7 @@ func TestFullWriteLeftBehindKeepsItsVector(t *testing.T) {
 				synctest.Wait()
 				cancel()
 				require.ErrorIs(t, returns(t, got), ErrUnresponsive)
+				require.Error(t, second(c.Writev(t.Context(), []byte("uvw"), []byte("xyz"))))
 				close(release)
 				require.Equal(t, tt.want, returns(t, its))
 			})
