@@ -116,6 +116,19 @@ func TestSendToQueue(t *testing.T) {
 	require.Equal(t, MemoryAddr("mailroom"), op.Addr)
 }
 
+// A virtual socket that panics ends its caller alone: the turn is passed on.
+func TestSendToQueuePanic(t *testing.T) {
+	q := NewSendQueue(panicroom{})
+	for range 2 {
+		require.PanicsWithValue(t, "no room", func() { _, _ = q.SendToQueue(NoWait(), []byte("x"), nil) })
+	}
+}
+
+// A panicroom is a virtual datagram socket that panics.
+type panicroom struct{ DatagramSocket }
+
+func (panicroom) SendTo(context.Context, []byte, Addr) (int, error) { panic("no room") }
+
 // Over a real socket: many senders, every datagram once, each sender's in order.
 func TestSendToQueueOverUDP(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")

@@ -61,6 +61,7 @@ func TestSockaddr(t *testing.T) {
 		require.ErrorIs(t, err, tt.want, tt.name)
 	}
 	require.Nil(t, FromSockaddr(nil))
+	require.Equal(t, UnixAddr(""), FromSockaddr(&unix.SockaddrUnix{Name: "@"}), "how package unix shows an unnamed socket")
 }
 
 // must returns an address that must not be missing.
