@@ -678,6 +678,29 @@ func TestQueueGivenUpPlaces(t *testing.T) {
 	require.NoError(t, q.Flush(soon(t)))
 }
 
+// The same for the bytes of small ones, which were copied.
+func TestWritevQueueGivenUpBytes(t *testing.T) {
+	k := newGrantCarrier(false, 1<<10)
+	q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: 64 << 10})
+	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
+	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == 2 }, 20*time.Second, 10*time.Microsecond)
+	for range 50 {
+		ctx, cancel := context.WithCancel(context.Background())
+		w := writes(t, q, ctx, strings.Repeat("x", 10<<10))
+		cancel()
+		require.ErrorIs(t, returns(t, w).err, context.Canceled)
+	}
+	q.mu.Lock()
+	held := 0
+	for _, s := range q.segs {
+		held += len(s.buf)
+	}
+	q.mu.Unlock()
+	require.Less(t, held, q.limit)
+	k.set(func() { k.room = 5 })
+	require.NoError(t, q.Flush(soon(t)))
+}
+
 // What was cut off half-way by NoWait poisons the stream for good: the error of later writes is no time-out, after which one might try
 // again.
 func TestStreamPoisonedByNoWait(t *testing.T) {

@@ -398,6 +398,20 @@ func TestFaultJoinManyPieces(t *testing.T) {
 	})
 }
 
+// CloseWrite ends a delay of what is written: a write, also a single try, says what the carrier below does.
+func TestFaultDelayLifted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := pair(t, Fault(NewMemory(), FaultOptions{At: []FaultAt{{Kind: FaultDelay, Write: true, For: time.Hour}}}), MemoryAddr(""))
+		begin := time.Now()
+		write := aside(func() error { return second(c.Writev(context.Background(), []byte("x"))) })
+		synctest.Wait()
+		require.NoError(t, c.CloseWrite())
+		require.ErrorIs(t, <-write, syscall.EPIPE)
+		require.ErrorIs(t, second(c.Writev(NoWait(), []byte("x"))), syscall.EPIPE)
+		require.Zero(t, time.Since(begin))
+	})
+}
+
 // A stall for ever lasts, whatever else holds back the same byte.
 func TestFaultStallForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
