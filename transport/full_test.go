@@ -300,6 +300,45 @@ func TestFullHaste(t *testing.T) {
 	}
 }
 
+// A time-out that Interrupt explains is no haste, however many there are in no time.
+func TestFullHasteExplained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := memoryPair(t, memoryCallbacks())
+		require.NoError(t, second(c.Writev(context.Background(), make([]byte, memoryWindow))))
+		read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+		for range 2 * hasteLimit {
+			ctx, cancel := context.WithCancel(context.Background())
+			write := aside(func() error { return second(c.Writev(ctx, []byte("x"))) })
+			synctest.Wait()
+			cancel()
+			require.ErrorIs(t, <-write, context.Canceled)
+		}
+		require.NoError(t, second(s.Writev(context.Background(), []byte("y"))))
+		require.NoError(t, <-read)
+	})
+}
+
+// After a call that shutdown(2) was to end, the next one's error is its own again.
+func TestFullErrorAfterCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cb := memoryCallbacks()
+		cb.Interrupt = nil
+		calls := 0
+		cb.Write = func(*memorySocket, []byte, time.Duration) (int, error) {
+			if calls++; calls > 1 {
+				return 0, syscall.EIO
+			}
+			time.Sleep(time.Second / 2)
+			return 0, syscall.ENOTCONN
+		}
+		c, _ := memoryPair(t, cb)
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Millisecond, cancel)
+		require.ErrorIs(t, second(c.Writev(ctx, []byte("x"))), context.Canceled)
+		require.ErrorIs(t, second(c.Writev(within(t, time.Hour), []byte("x"))), syscall.EIO)
+	})
+}
+
 // What ends a call, or makes it a single try, ends one that returns EINTR again and again, too.
 func TestFullEINTR(t *testing.T) {
 	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
@@ -317,7 +356,7 @@ func TestFullEINTR(t *testing.T) {
 					cb := memoryCallbacks()
 					cb.Flags = flags
 					cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) {
-						time.Sleep(noTime + 1)
+						time.Sleep(50 * time.Millisecond) // all repeats together would outlast the second that Close waits
 						return 0, syscall.EINTR
 					}
 					c, _ := memoryPair(t, cb)
@@ -416,6 +455,15 @@ func TestFullConnectOnce(t *testing.T) {
 			require.Equal(t, 1, calls)
 		})
 	}
+}
+
+// A Connect that returns EINTR without end is at fault, as every callback is.
+func TestFullConnectEINTR(t *testing.T) {
+	cb := memoryCallbacks()
+	cb.Connect = func(*memorySocket, Addr, time.Duration) error { return syscall.EINTR }
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	require.ErrorIs(t, second(tr.Connect(soon(t), MemoryAddr("x"))), ErrContract)
 }
 
 // Without Interrupt Read and Accept are called in slices; Write and Connect get the whole time.

@@ -135,6 +135,33 @@ func testFullShutdown(t *testing.T, cb Callbacks[int]) {
 	})
 }
 
+// No shutdown(2) hits a Read that was cancelled, whose slice is soon over, or a Write that says itself, a little late, that its time is
+// over.
+func TestFullNoShutdown(t *testing.T) {
+	cb := blockingTCP()
+	write := cb.Write
+	late := true
+	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+		if late {
+			late = false
+			time.Sleep(tmo + 5*time.Millisecond)
+			return 0, unix.EAGAIN
+		}
+		return write(fd, p, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	c, s := pair(t, tr, loopback())
+	require.ErrorIs(t, second(c.Writev(within(t, 10*time.Millisecond), []byte("x"))), context.DeadlineExceeded)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	require.ErrorIs(t, second(c.Read(ctx, make([]byte, 1))), context.Canceled)
+	for _, way := range [][2]*Stream{{c, s}, {s, c}} {
+		require.NoError(t, second(way[0].Writev(soon(t), []byte("x"))))
+		require.NoError(t, second(way[1].Readv(soon(t), make([]byte, 1))))
+	}
+}
+
 // When a Connect comes back after it was given up, its socket is closed, if it has not taken too long.
 func TestFullConnectComesBackLate(t *testing.T) {
 	t.Parallel()

@@ -122,6 +122,57 @@ func TestDirectLateEnd(t *testing.T) {
 	}
 }
 
+// The same where the call itself ends its context, and the next call waits.
+func TestDirectEndsItsOwnContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cb := directCallbacks()
+		read := cb.Read
+		var cancel atomic.Pointer[context.CancelFunc]
+		cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+			if end := cancel.Load(); end != nil && tmo != 0 {
+				cancel.Store(nil)
+				(*end)()
+				return 1, nil
+			}
+			return read(s, p, tmo)
+		}
+		c, s := memoryPair(t, cb)
+		p := make([]byte, 1)
+		for range 100 {
+			ctx, end := context.WithCancel(context.Background())
+			cancel.Store(&end)
+			require.NoError(t, second(s.Read(ctx, p)))
+			next := aside(func() error { return second(s.Read(context.Background(), p)) })
+			synctest.Wait()
+			require.NoError(t, second(c.Writev(context.Background(), p)))
+			require.NoError(t, <-next)
+		}
+	})
+}
+
+// ETIMEDOUT beside bytes means a dead peer, although the time of the call before was over.
+func TestDirectDeadPeerAfterTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cb := directCallbacks()
+		calls := 0
+		cb.Read = func(_ *memorySocket, _ []byte, tmo time.Duration) (int, error) {
+			switch calls++; calls {
+			case 1: // a look
+				return 0, syscall.EAGAIN
+			case 2:
+				time.Sleep(tmo)
+				return 0, syscall.ETIMEDOUT
+			}
+			return 2, syscall.ETIMEDOUT
+		}
+		c, _ := memoryPair(t, cb)
+		p := make([]byte, 2)
+		require.ErrorIs(t, second(c.Read(within(t, time.Second), p)), context.DeadlineExceeded)
+		require.NoError(t, second(c.Read(within(t, time.Second), p)))
+		require.ErrorIs(t, second(c.Read(within(t, time.Second), p)), syscall.ETIMEDOUT)
+	})
+}
+
 // A Direct callback that does not come back holds up its caller alone: the socket is dead for others, and Close comes back.
 func TestDirectBreaksItsWord(t *testing.T) {
 	t.Parallel()

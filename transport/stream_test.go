@@ -406,6 +406,32 @@ func TestStreamLateErrors(t *testing.T) {
 	}
 }
 
+// A late error comes once; then the callback is called again.
+func TestStreamLateErrorOnce(t *testing.T) {
+	cb := memoryCallbacks()
+	read, write := 0, 0
+	call := func(calls *int, p []byte) (n int, err error) {
+		if *calls++; *calls == 1 {
+			err = syscall.ENOMEM
+		}
+		return min(2, len(p)), err
+	}
+	cb.Read = func(_ *memorySocket, p []byte, _ time.Duration) (int, error) { return call(&read, p) }
+	cb.Write = func(_ *memorySocket, p []byte, _ time.Duration) (int, error) { return call(&write, p) }
+	c, _ := memoryPair(t, cb)
+	for i := range 3 {
+		_, w := c.Writev(soon(t), []byte("ab"))
+		_, r := c.Read(soon(t), make([]byte, 2))
+		for _, err := range []error{w, r} {
+			if i == 1 {
+				require.ErrorIs(t, err, syscall.ENOMEM)
+			} else {
+				require.NoError(t, err)
+			}
+		}
+	}
+}
+
 func TestStreamPendingBytes(t *testing.T) {
 	for _, name := range []string{"tcp", "unix", "memory"} {
 		over := carriers(t)[name]
