@@ -231,7 +231,7 @@ func TestOpeningFaults(t *testing.T) {
 				return -1,
 					errors.ErrUnsupported
 			}
-		}, errors.ErrUnsupported, "", true},
+		}, errors.ErrUnsupported, "GetFD", true},
 		{"GetFD panics", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { panic("fd") } }, ErrPanic, "GetFD", true},
 		{"Listen fails", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { return nil, failed } }, failed, "", true},
 		{"Listen gives no address", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { return nil, nil } },

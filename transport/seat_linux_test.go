@@ -57,6 +57,17 @@ func seatsOf(p *poller) int {
 	return len(p.seats.all)
 }
 
+// Nobody sits whose deadline is so near that nothing might end the wait in time.
+func TestSeatNearDeadline(t *testing.T) {
+	p := new(poller)
+	undisturbed(t, p)
+	y := newTallied(t, p)
+	w := watcherOf(t, y.s)
+	w.reader.until = time.Now().Add(sitsAtMost)
+	sits := aside(func() error { w.sit(false, &p.seats); return nil })
+	require.NoError(t, returns(t, sits))
+}
+
 // A reader whose waits have been short for some time sits: the Go poller looks away, and there is one try before the wait and one after it.
 func TestSeatPingPong(t *testing.T) {
 	processors(t, 2)

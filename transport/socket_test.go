@@ -166,6 +166,9 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 		{"a header of 3 bytes", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
 			cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { return 3, nil }
 		}, func(c *Stream) error { _, err := c.HandshakePacketHeaderSize(soon(t)); return err }, "HandshakePacketHeaderSize", ErrContract},
+		{"a header of no bytes", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { return 0, nil }
+		}, func(c *Stream) error { _, err := c.HandshakePacketHeaderSize(soon(t)); return err }, "HandshakePacketHeaderSize", ErrContract},
 		{"a hook panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
 			cb.ConnectHandshakeComplete = func(*memorySocket) error { panic("hook") }
 		}, func(c *Stream) error { return c.HandshakeComplete(soon(t), true) }, "ConnectHandshakeComplete", ErrPanic},
@@ -473,4 +476,31 @@ func TestCheckPeerRefusesAndTimesOut(t *testing.T) {
 	err := returns(t, aside(func() error { return c.CheckPeer(ctx, "n@h") }))
 	require.ErrorIs(t, err, ErrUnresponsive)
 	require.ErrorIs(t, returns(t, aside(c.Close)), ErrUnresponsive)
+}
+
+// A hook that does not come back is left behind a second after the socket's end, or after it was begun under NoWait.
+func TestHookLeftBehind(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ctx  context.Context
+		ends time.Duration // when the stream is closed
+		want time.Duration
+	}{
+		"Close":  {context.Background(), time.Minute, time.Minute + unresponsiveAfter},
+		"NoWait": {NoWait(), time.Hour, 2 * unresponsiveAfter}, // an error closes the stream, which takes its second, too
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cb := memoryCallbacks()
+				release := make(chan struct{})
+				defer time.Sleep(2 * time.Hour) // until all is over
+				defer close(release)
+				cb.ConnectHandshakeComplete = func(*memorySocket) error { <-release; return nil }
+				c, _ := memoryPair(t, cb)
+				begin := time.Now()
+				time.AfterFunc(tt.ends, func() { _ = c.Close() })
+				require.ErrorIs(t, c.HandshakeComplete(tt.ctx, true), ErrUnresponsive)
+				require.Equal(t, tt.want, time.Since(begin))
+			})
+		})
+	}
 }

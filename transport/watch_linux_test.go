@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/leak"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -523,6 +524,7 @@ func TestConnectsInProgress(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			assert.Nil(t, watcherOf(t, s).writer.file, "what the connect was waited for with")
 			return s.Close()
 		}))
 	}
