@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,4 +106,20 @@ func requireFault(t *testing.T, err error, callback string) {
 	require.ErrorAs(t, err, &fault, callback)
 	require.Equal(t, callback, fault.Callback)
 	require.ErrorIs(t, err, ErrContract)
+}
+
+// CloseWrite ends a write that waits for room with EPIPE, also in a UNIX socket, where the kernel wakes nobody for it.
+func TestCloseWriteBesideWrite(t *testing.T) {
+	for name, over := range map[string]struct {
+		tr Transport
+		at Addr
+	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}, "memory": {NewMemory(), MemoryAddr("")}} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := pair(t, over.tr, over.at)
+			write := aside(func() error { return second(c.Writev(context.Background(), make([]byte, 64<<20))) })
+			waitsIn(t, "", "(*Stream).Writev(")
+			require.NoError(t, c.CloseWrite())
+			require.ErrorIs(t, returns(t, write), syscall.EPIPE)
+		})
+	}
 }
