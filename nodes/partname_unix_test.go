@@ -327,3 +327,30 @@ func TestDeadConnectionIsOver(t *testing.T) {
 	require.NoError(t, readState(states.KindWorker, e.state, &s))
 	require.Equal(t, []states.Name{{Name: "dead@test"}}, s.Over)
 }
+
+// Answers to a process of a worker that nobody has heard of hold up neither a server nor the reader of the connection. If there soon is
+// such a worker, it gets the server's.
+func TestAnswersToUnknownWorker(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}
+	n.part.numberLimit = time.Hour
+	n.far = n.pidOf(2)
+	server, err := n.Serve("", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	peer := w.started("peer")
+	b := box(t, peer)
+	call := func(from ei.Pid, request ei.Term) ei.Term {
+		return ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, ei.Atom("tag")}, request}
+	}
+	require.NoError(t, b.Send(soon(t), server.Pid(), call(n.far, ei.Atom("x"))))
+	for range 2 * maxStrangersEach {
+		require.NoError(t, b.Send(soon(t), server.Pid(), call(n.pidOf(3), ei.Atom("y"))))
+	}
+	require.NoError(t, b.SendName(soon(t), n.Name(), "net_kernel", call(n.far, ei.Tuple{ei.Atom("is_auth"), ei.Atom("peer@test")})))
+	v, err := peer.Call(soon(t), server.Pid(), ei.Int(1))
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(1), v)
+	ctl, answer := n.mend().next()
+	require.Equal(t, n.far, ctl.To)
+	require.Equal(t, ei.Tuple{ei.Atom("tag"), ei.Atom("x")}, answer)
+}

@@ -22,8 +22,8 @@ const (
 	maxStrangerBytes = 16 << 20
 )
 
-// strangers counts the answers that wait for a connection, which may take Config.HandshakeTimeout for each name that a peer makes up. (In
-// OTP, too, only the message waits, and not the process that sends it.)
+// strangers counts the answers that wait for a connection, which may take Config.HandshakeTimeout for each name that a peer makes up, or for
+// the way to another worker. (In OTP, too, only the message waits, and not the process that sends it.)
 type strangers struct {
 	count, bytes atomic.Int64
 }
@@ -100,6 +100,41 @@ func (c *Conn) answerThird(ctx context.Context, to addressee, payload ei.Raw) er
 		return err
 	}
 	return c.send(ctx, to.control(c), payload)
+}
+
+// answerWorker sends an answer that a peer has asked for to a process of another worker of this node: now, or, unless prompt, once there is
+// a way to it. The peer may have made up the worker's number, and news of a number may take a while.
+func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Control, prompt bool, answer ei.Term) error {
+	c := n.part.sibling(at)
+	switch {
+	case c != nil && prompt:
+		return c.send(transport.NoWait(), ctl, answer)
+	case c != nil:
+		return c.send(ctx, ctl, answer)
+	case prompt:
+		return ErrNoConnection
+	}
+	payload, err := ei.AppendTerm(nil, answer)
+	if err != nil {
+		return err
+	}
+	if !n.strangers.enter(by, len(payload)) {
+		return ErrNoConnection
+	}
+	n.goroutines.Run(func() {
+		defer n.strangers.leave(by, len(payload))
+		c, err := n.part.reach(n.ctx, at)
+		switch {
+		case err == nil && c == nil: // there is no such worker
+			n.stats.undeliverable.Add(1)
+		case err == nil:
+			err = c.sendControl(n.ctx, ctl, payload)
+		}
+		if err != nil {
+			n.log.Debug("answer lost", "to", ctl.To, "error", err)
+		}
+	})
+	return nil
 }
 
 // maxAnswerAtoms is how many atoms an answer may hold: a runtime system keeps all that it ever meets, and ends when it has 1,048,576.
