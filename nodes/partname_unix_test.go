@@ -354,3 +354,22 @@ func TestAnswersToUnknownWorker(t *testing.T) {
 	require.Equal(t, n.far, ctl.To)
 	require.Equal(t, ei.Tuple{ei.Atom("tag"), ei.Atom("x")}, answer)
 }
+
+// Answers to a process of a worker that reads nothing hold up no server.
+func TestAnswersToDeafWorker(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}
+	n.far = n.pidOf(2)
+	server, err := n.Serve("", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	n.mend()
+	peer := w.started("peer")
+	b := box(t, peer)
+	for range 6 {
+		call := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{n.far, ei.Atom("tag")}, make(ei.Binary, 1<<20)}
+		require.NoError(t, b.Send(soon(t), server.Pid(), call))
+	}
+	v, err := peer.Call(soon(t), server.Pid(), ei.Int(1))
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(1), v)
+}

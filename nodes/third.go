@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"sync/atomic"
 
@@ -22,8 +23,8 @@ const (
 	maxStrangerBytes = 16 << 20
 )
 
-// strangers counts the answers that wait for a connection, which may take Config.HandshakeTimeout for each name that a peer makes up, or for
-// the way to another worker. (In OTP, too, only the message waits, and not the process that sends it.)
+// strangers counts the answers that wait for a connection, which may take Config.HandshakeTimeout for each name that a peer makes up, or
+// for the way to another worker. (In OTP, too, only the message waits, and not the process that sends it.)
 type strangers struct {
 	count, bytes atomic.Int64
 }
@@ -103,16 +104,20 @@ func (c *Conn) answerThird(ctx context.Context, to addressee, payload ei.Raw) er
 }
 
 // answerWorker sends an answer that a peer has asked for to a process of another worker of this node: now, or, unless prompt, once there is
-// a way to it. The peer may have made up the worker's number, and news of a number may take a while.
+// a way to it, and room. The peer may have made up the worker's number, and news of a number may take a while.
 func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Control, prompt bool, answer ei.Term) error {
-	c := n.part.sibling(at)
-	switch {
-	case c != nil && prompt:
-		return c.send(transport.NoWait(), ctl, answer)
-	case c != nil:
-		return c.send(ctx, ctl, answer)
-	case prompt:
-		return ErrNoConnection
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := ErrNoConnection
+	if c := n.part.sibling(at); c != nil {
+		err = c.send(transport.NoWait(), ctl, answer)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+	if prompt {
+		return err
 	}
 	payload, err := ei.AppendTerm(nil, answer)
 	if err != nil {
