@@ -75,17 +75,24 @@ func (n *Node) answerStranger(by *Conn, to addressee, payload ei.Raw) error {
 	if err != nil {
 		return err
 	}
-	if !n.strangers.enter(by, len(payload)) {
-		return ErrNoConnection
-	}
-	n.goroutines.Run(func() {
-		defer n.strangers.leave(by, len(payload))
+	return n.answerLater(by, to.pid, len(payload), func() error {
 		conn, err := n.connection(n.ctx, string(node))
 		if err == nil {
 			err = conn.answerThird(n.ctx, to, payload)
 		}
-		if err != nil {
-			n.log.Debug("answer lost", "to", to.pid, "error", err)
+		return err
+	})
+}
+
+// answerLater sends an answer of that many bytes on a goroutine of its own, if not too many do so already.
+func (n *Node) answerLater(by *Conn, to ei.Pid, bytes int, send func() error) error {
+	if !n.strangers.enter(by, bytes) {
+		return ErrNoConnection
+	}
+	n.goroutines.Run(func() {
+		defer n.strangers.leave(by, bytes)
+		if err := send(); err != nil {
+			n.log.Debug("answer lost", "to", to, "error", err)
 		}
 	})
 	return nil
@@ -123,23 +130,17 @@ func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Con
 	if err != nil {
 		return err
 	}
-	if !n.strangers.enter(by, len(payload)) {
-		return ErrNoConnection
-	}
-	n.goroutines.Run(func() {
-		defer n.strangers.leave(by, len(payload))
+	return n.answerLater(by, ctl.To, len(payload), func() error {
 		c, err := n.part.reach(n.ctx, at)
 		switch {
-		case err == nil && c == nil: // there is no such worker
+		case err != nil:
+			return err
+		case c == nil: // there is no such worker
 			n.stats.undeliverable.Add(1)
-		case err == nil:
-			err = c.sendControl(n.ctx, ctl, payload)
+			return nil
 		}
-		if err != nil {
-			n.log.Debug("answer lost", "to", ctl.To, "error", err)
-		}
+		return c.sendControl(n.ctx, ctl, payload)
 	})
-	return nil
 }
 
 // maxAnswerAtoms is how many atoms an answer may hold: a runtime system keeps all that it ever meets, and ends when it has 1,048,576.

@@ -47,7 +47,7 @@ func TestRestGoesOutWhenNobodyReads(t *testing.T) {
 			q := transport.NewQueue(c, nil)
 			const size = 120_000 // sealed at once, and more than there is room for
 			require.NoError(t, q.Post(ctx, nil, make([]byte, size), 0))
-			time.Sleep(20 * time.Millisecond)
+			require.Eventually(t, func() bool { queued, _ := q.Buffered(); return queued == 0 }, tooLong, time.Millisecond)
 			require.NoError(t, q.Hold(ctx))
 			require.NoError(t, c.PauseRead(ctx))
 			state, ahead, err := c.Export()
