@@ -1,0 +1,120 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// When the stream fails, each call returns what became of its own bytes.
+func TestWritevQueueOwnResults(t *testing.T) {
+	k := &sink{room: 5 + 250, portion: func() int { return 40 }, gate: make(chan struct{})}
+	q := NewQueue(newStream(k, nil, connected), nil)
+	first := writes(t, q, context.Background(), "first")
+	waiting(t, &k.begun, 1)
+	var calls []<-chan written
+	for range 5 {
+		calls = append(calls, writes(t, q, context.Background(), string(make([]byte, 100))))
+	}
+	close(k.gate)
+	require.Equal(t, written{5, nil}, returns(t, first))
+	for i, want := range []int64{100, 100, 50, 0, 0} {
+		r := returns(t, calls[i])
+		require.Equal(t, want, r.n, i)
+		if want == 100 {
+			require.NoError(t, r.err)
+		} else {
+			require.ErrorIs(t, r.err, errFull)
+		}
+	}
+	n, err := q.WritevQueue(soon(t), []byte("later"))
+	require.ErrorIs(t, err, errFull)
+	require.Zero(t, n)
+}
+
+// A write that fails half-way, without the end of a context, makes every later write return that failure, not a time-out.
+func TestStreamPoisonedByFailure(t *testing.T) {
+	k := &sink{room: 3, portion: func() int { return 3 }}
+	s := newStream(k, nil, connected)
+	n, err := s.Writev(soon(t), []byte("abcdef"))
+	require.ErrorIs(t, err, errFull)
+	require.EqualValues(t, 3, n)
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, ErrPoisoned)
+	require.ErrorIs(t, err, errFull)
+	require.NotContains(t, err.Error(), "cancel")
+
+	canceled, cancel := context.WithCancel(context.Background())
+	k = &sink{room: 9, portion: func() int { cancel(); return 3 }}
+	s = newStream(k, nil, connected)
+	_, err = s.Writev(canceled, []byte("abcdef"))
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, ErrPoisoned)
+	require.NotErrorIs(t, err, context.Canceled, "this call's context lives")
+}
+
+// A Flush returns the failure that kept earlier posts from going out, whatever has been withdrawn behind them.
+func TestFlushHearsOfFailure(t *testing.T) {
+	k := &sink{room: 5, portion: func() int { return 40 }, gate: make(chan struct{})}
+	q := NewQueue(newStream(k, nil, connected), nil)
+	first := writes(t, q, context.Background(), "first")
+	waiting(t, &k.begun, 1)
+	require.NoError(t, q.Post(context.Background(), []byte("never out"), nil, 0))
+	flushed := aside(func() error { return q.Flush(context.Background()) })
+	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == 1 }, 20*time.Second, time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
+	goes := writes(t, q, ctx, strings.Repeat("g", 20))
+	cancel()
+	require.ErrorIs(t, returns(t, goes).err, context.Canceled)
+	close(k.gate)
+	require.NoError(t, returns(t, first).err)
+	require.ErrorIs(t, returns(t, flushed), errFull)
+}
+
+// A failure names the operation and the peer, whichever goroutine wrote and whichever gets the error.
+func TestQueueFailureNamesThePeer(t *testing.T) {
+	t.Run("by the caller", func(t *testing.T) {
+		k := newGrantCarrier(false, 1)
+		k.failure = syscall.EPIPE
+		err := NewQueue(newStream(k, MemoryAddr("peer"), connected), nil).Post(soon(t), []byte("x"), nil, 0)
+		require.EqualError(t, err, "write "+MemoryAddr("peer").String()+": "+syscall.EPIPE.Error())
+	})
+	for name, slow := range map[string]bool{"by the flusher": true, "behind a write": false} {
+		t.Run(name, func(t *testing.T) {
+			k := newGrantCarrier(slow, 1)
+			remote := MemoryAddr("peer")
+			q := NewQueue(newStream(k, remote, connected), nil)
+			require.NoError(t, q.Post(soon(t), []byte("first"), nil, 0)) // finds no room
+			second := writes(t, q, context.Background(), "second")
+			k.set(func() { k.failure = syscall.EPIPE })
+			for _, err := range []error{returns(t, second).err, q.Post(soon(t), []byte("x"), nil, 0), q.Flush(soon(t))} {
+				var op *OpError
+				require.ErrorAs(t, err, &op)
+				require.Equal(t, "write", op.Op)
+				require.Equal(t, remote, op.Addr)
+				require.ErrorIs(t, err, syscall.EPIPE)
+			}
+		})
+	}
+}
+
+// What was cut off half-way by NoWait poisons the stream for good: the error of later writes is no time-out, after which one might try
+// again.
+func TestStreamPoisonedByNoWait(t *testing.T) {
+	k := newGrantCarrier(false, 1<<10)
+	k.room = 3
+	s := newStream(k, nil, connected)
+	n, err := s.Writev(NoWait(), []byte("abcdef"))
+	require.True(t, isTimeout(err))
+	require.EqualValues(t, 3, n)
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, ErrPoisoned)
+	require.False(t, isTimeout(err))
+}

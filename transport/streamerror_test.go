@@ -1,0 +1,229 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Bytes count beside an error; the next call returns the error, unless it was a passing one.
+func TestStreamLateErrors(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		next error
+	}{{syscall.EIO, syscall.EIO}, {syscall.EAGAIN, nil}, {syscall.EINTR, nil}, {os.ErrDeadlineExceeded, nil}} {
+		cb := memoryCallbacks()
+		read, write := cb.Read, cb.Write
+		var fail bool
+		cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+			n, err := read(s, p, tmo)
+			if fail && err == nil {
+				err = tt.err
+			}
+			return n, err
+		}
+		cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+			n, err := write(s, p[:min(2, len(p))], tmo)
+			if fail && err == nil {
+				err = tt.err
+			}
+			return n, err
+		}
+		c, s := memoryPair(t, cb)
+		fail = true
+		n, err := c.Writev(soon(t), []byte("abcd"))
+		if tt.next != nil {
+			require.ErrorIs(t, err, tt.next)
+			require.EqualValues(t, 2, n)
+			_, err = c.Writev(soon(t), []byte("x"))
+			require.ErrorIs(t, err, ErrPoisoned)
+			b := make([]byte, 4)
+			k, err := s.Read(soon(t), b)
+			require.NoError(t, err)
+			require.Equal(t, "ab", string(b[:k]))
+			_, err = s.Read(soon(t), b)
+			require.ErrorIs(t, err, tt.next)
+			continue
+		}
+		require.NoError(t, err, tt.err)
+		require.EqualValues(t, 4, n)
+		b := make([]byte, 4)
+		_, err = s.Readv(soon(t), b)
+		require.NoError(t, err, tt.err)
+		require.Equal(t, "abcd", string(b))
+	}
+}
+
+// A late error comes once; then the callback is called again.
+func TestStreamLateErrorOnce(t *testing.T) {
+	cb := memoryCallbacks()
+	read, write := 0, 0
+	call := func(calls *int, p []byte) (n int, err error) {
+		if *calls++; *calls == 1 {
+			err = syscall.ENOMEM
+		}
+		return min(2, len(p)), err
+	}
+	cb.Read = func(_ *memorySocket, p []byte, _ time.Duration) (int, error) { return call(&read, p) }
+	cb.Write = func(_ *memorySocket, p []byte, _ time.Duration) (int, error) { return call(&write, p) }
+	c, _ := memoryPair(t, cb)
+	for i := range 3 {
+		_, w := c.Writev(soon(t), []byte("ab"))
+		_, r := c.Read(soon(t), make([]byte, 2))
+		for _, err := range []error{w, r} {
+			if i == 1 {
+				require.ErrorIs(t, err, syscall.ENOMEM)
+			} else {
+				require.NoError(t, err)
+			}
+		}
+	}
+}
+
+func TestStreamErrorsNameThePeer(t *testing.T) {
+	c, _ := pair(t, TCP(), loopback())
+	require.NoError(t, c.Close())
+	_, err := c.Writev(soon(t), []byte("x"))
+	var op *OpError
+	require.ErrorAs(t, err, &op)
+	require.Equal(t, "write", op.Op)
+	require.Equal(t, c.RemoteAddr(), op.Addr)
+	require.ErrorContains(t, err, c.RemoteAddr().String())
+}
+
+// resettable is a connection over which text has been sent, and which reset has the peer reset.
+func resettable(t *testing.T, tr Transport, text string) (s *Stream, reset func()) {
+	t.Helper()
+	l, err := tr.Listen(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	s, err = l.Accept(soon(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	_, err = peer.Write([]byte(text))
+	require.NoError(t, err)
+	return s, func() {
+		require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
+		require.NoError(t, peer.Close())
+	}
+}
+
+// A connection that was reset does not end in good order: what had come before the reset can be read, and then the error comes again.
+func TestReadAfterReset(t *testing.T) {
+	s, reset := resettable(t, TCP(), "abc")
+	p := make([]byte, 10)
+	require.ErrorIs(t, second(s.Readv(within(t, 20*time.Millisecond), p)), context.DeadlineExceeded)
+	reset()
+	for range 3 {
+		require.ErrorIs(t, second(s.Readv(soon(t), p)), syscall.ECONNRESET)
+	}
+	n, err := s.Read(soon(t), p)
+	require.NoError(t, err)
+	require.Equal(t, "abc", string(p[:n]))
+	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
+	s, err = TraceStream(s, TraceOptions{})
+	require.NoError(t, err)
+	defer s.Close()
+	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
+}
+
+// The system tells of a reset once. If that was a write, reading does not end in good order either.
+func TestReadAfterWriteOfReset(t *testing.T) {
+	for name, wrap := range map[string]func(Transport) Transport{
+		"plain": func(tr Transport) Transport { return tr },
+		"trace": func(tr Transport) Transport { return Trace(tr, TraceOptions{}) },
+		"limit": func(tr Transport) Transport { return Limit(tr, LimitOptions{Read: 1e6, Write: 1e6}) },
+		"fault": func(tr Transport) Transport { return Fault(tr, FaultOptions{}) },
+	} {
+		for queued, write := range map[bool]func(*Stream) error{
+			false: func(s *Stream) error { return second(s.Writev(soon(t), []byte("x"))) },
+			true:  func(s *Stream) error { return second(NewQueue(s, nil).WritevQueue(soon(t), []byte("x"))) },
+		} {
+			t.Run(name+map[bool]string{true: ", queued"}[queued], func(t *testing.T) {
+				s, reset := resettable(t, wrap(TCP()), "abc")
+				require.NoError(t, second(s.Readv(soon(t), make([]byte, 1))))
+				reset()
+				err := write(s)
+				for err == nil {
+					err = write(s)
+				}
+				if runtime.GOOS == "linux" {
+					require.ErrorIs(t, err, syscall.ECONNRESET)
+				} else if !errors.Is(err, syscall.ECONNRESET) {
+					t.Skip("the system says of a reset: ", err)
+				}
+				require.NoError(t, second(s.Readv(soon(t), make([]byte, 2))))
+				for range 2 {
+					require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+					require.ErrorIs(t, second(s.ReadPDU(soon(t), func() ([][]byte, error) { return [][]byte{make([]byte, 1)}, nil })),
+						syscall.ECONNRESET)
+				}
+				s, err = TraceStream(s, TraceOptions{})
+				if err == nil { // a queue's failed write leaves nothing to take over
+					defer s.Close()
+					require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+				}
+			})
+		}
+	}
+}
+
+// An error takes the place of a later io.EOF unless it concerns only the read that it ended, or bytes have come since.
+func TestReadErrorLasts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err   error // of the first read
+		bytes int   // of the second one; the third is the end
+		want  error // of the third
+	}{
+		"a reset":               {syscall.ECONNRESET, 0, syscall.ECONNRESET},
+		"the plug-in's own":     {io.ErrUnexpectedEOF, 0, io.ErrUnexpectedEOF},
+		"a dead peer":           {syscall.ETIMEDOUT, 0, syscall.ETIMEDOUT},
+		"bytes came since":      {syscall.EIO, 1, io.EOF},
+		"a time-out":            {os.ErrDeadlineExceeded, 0, io.EOF},
+		"EAGAIN":                {syscall.EAGAIN, 0, io.EOF},
+		"cancelled":             {context.Canceled, 0, io.EOF},
+		"a lack of descriptors": {syscall.EMFILE, 0, io.EOF},
+		"the end of the stream": {io.EOF, 0, io.EOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			cb := memoryCallbacks()
+			calls := 0
+			cb.Read = func(_ *memorySocket, p []byte, tmo time.Duration) (int, error) {
+				switch calls++; calls {
+				case 1:
+					if tt.err == context.Canceled {
+						cancel()
+						return 0, os.ErrDeadlineExceeded
+					}
+					return 0, tt.err
+				case 2:
+					return tt.bytes, nil
+				}
+				return 0, nil
+			}
+			c, _ := memoryPair(t, cb)
+			p := make([]byte, 8)
+			if timedOut(tt.err, false) {
+				ctx = NoWait()
+			}
+			require.Error(t, second(c.Read(ctx, p)))
+			if tt.bytes > 0 {
+				require.NoError(t, second(c.Read(soon(t), p)))
+			}
+			require.ErrorIs(t, second(c.Readv(soon(t), p)), tt.want)
+			require.ErrorIs(t, second(c.Read(soon(t), p)), tt.want)
+		})
+	}
+}
