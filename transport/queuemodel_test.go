@@ -134,6 +134,17 @@ func (m *queueModel) fresh() {
 	m.q = NewQueue(newStream(m.k, nil, connected), &QueueOptions{Limit: m.limit})
 }
 
+// end lets everybody go who is left when a run is given up.
+func (m *queueModel) end() {
+	for _, c := range m.calls {
+		c.cancel()
+	}
+	if m.held || m.staged {
+		m.q.Unhold()
+	}
+	m.k.set(func() { m.k.room = 1 << 30 })
+}
+
 func (m *queueModel) posted() int64 {
 	m.q.mu.Lock()
 	defer m.q.mu.Unlock()
@@ -410,6 +421,7 @@ func TestQueueModel(t *testing.T) {
 			portion: rapid.SampledFrom([]int{7, 5000, 1 << 20}).Draw(t, "portion"),
 		}
 		m.fresh()
+		defer m.end()
 		sizes := rapid.OneOf(rapid.IntRange(8, 40), rapid.IntRange(200, 5000), rapid.IntRange(60_000, 90_000),
 			rapid.IntRange(combineMax-3, combineMax+3), rapid.SampledFrom([]int{joinMax, joinMax + 1, 3*combineFull + 5}))
 		if m.portion == 7 {

@@ -143,6 +143,9 @@ func (s *socket[C]) getFD() (int, error) {
 	case fd == -1 && errors.Is(err, errors.ErrUnsupported):
 		return -1, &CallbackError{"GetFD", fmt.Errorf("%w: only a plug-in with FullImpl can do without a descriptor: %w", ErrContract, err)}
 	case err != nil:
+		if _, named := err.(*CallbackError); !named {
+			err = fmt.Errorf("plug-in callback GetFD: %w", err)
+		}
 		return -1, err
 	case !s.prompt && !isDescriptor(fd): // those of this package's own plug-ins are known to be sockets
 		return -1, contractError("GetFD", "%d is not an open descriptor", fd)

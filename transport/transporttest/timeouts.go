@@ -345,9 +345,9 @@ func longWaits(t *trial) {
 	const wait = 250 * time.Millisecond
 	much := t.much(large)
 	for _, limit := range []time.Duration{transport.Infinite, 60 * 24 * time.Hour} {
-		ctx := context.Background()
+		ctx, given := context.Background(), "without a limit"
 		if limit != transport.Infinite {
-			ctx = t.after(limit)
+			ctx, given = t.after(limit), fmt.Sprintf("with a limit of %v", limit)
 		}
 		client, server := t.pair()
 		idle := t.listen(0)
@@ -356,27 +356,27 @@ func longWaits(t *trial) {
 		v := blocks(much)
 		write := begin(t, "Writev", func() (int64, error) { return server.Writev(ctx, v...) })
 		if read.endsWithin(wait) {
-			t.fail("a Read with the time %v ended after less than %v with %d bytes and %v", limit, wait, read.v, read.err)
+			t.fail("a Read %s ended after less than %v with %d bytes and %v", given, wait, read.v, read.err)
 		}
 		if accept.endsWithin(0) && accept.err != nil {
-			t.fail("an Accept with the time %v ended after %v with %v", limit, wait, accept.err)
+			t.fail("an Accept %s ended after %v with %v", given, wait, accept.err)
 		}
 		if write.endsWithin(0) && write.err != nil {
-			t.fail("a Writev with the time %v ended after %v with %v", limit, wait, write.err)
+			t.fail("a Writev %s ended after %v with %v", given, wait, write.err)
 		}
 		t.write(client, []byte{1})
 		n, err := read.end()
 		if n != 1 {
-			t.fail("a Read with the time %v gave %d bytes and %w when one came", limit, n, orNone(err))
+			t.fail("a Read %s gave %d bytes and %w when one came", given, n, orNone(err))
 		}
 		soon := t.soon()
 		connect := begin(t, "Connect", idle.connecting(soon, t))
 		late, err := accept.end()
-		t.must(err, "an Accept with the time %v", limit)
+		t.must(err, "an Accept %s", given)
 		t.met(idle, connect, late, nil)
 		t.drain(client, len(v)*len(v[0]))
 		_, err = write.end()
-		t.must(err, "a Writev with the time %v", limit)
+		t.must(err, "a Writev %s", given)
 	}
 }
 
