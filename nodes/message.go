@@ -77,27 +77,15 @@ func (m *Message) grow(n int) []byte {
 
 // plain replaces the variants of an operation by the plain one. See erl_dist_protocol, "Control message".
 func (m *Message) plain() {
-	switch m.Op {
-	case dist.OpSendTT, dist.OpSendSender, dist.OpSendSenderTT:
+	switch m.Op = m.Op.Base(); m.Op {
+	case dist.OpSendSender:
 		m.Op = dist.OpSend
-	case dist.OpRegSendTT:
-		m.Op = dist.OpRegSend
-	case dist.OpAliasSendTT:
-		m.Op = dist.OpAliasSend
-	case dist.OpExitTT:
-		m.Op = dist.OpExit
-	case dist.OpExit2TT:
-		m.Op = dist.OpExit2
-	case dist.OpPayloadExit, dist.OpPayloadExitTT:
+	case dist.OpPayloadExit:
 		m.takeReason(dist.OpExit)
-	case dist.OpPayloadExit2, dist.OpPayloadExit2TT:
+	case dist.OpPayloadExit2:
 		m.takeReason(dist.OpExit2)
 	case dist.OpPayloadMonitorPExit:
 		m.takeReason(dist.OpMonitorPExit)
-	case dist.OpSpawnRequestTT:
-		m.Op = dist.OpSpawnRequest
-	case dist.OpSpawnReplyTT:
-		m.Op = dist.OpSpawnReply
 	}
 }
 
