@@ -101,7 +101,8 @@ func (p *processes) heirless() []*Mailbox {
 func (n *Node) warnOfHeirless() {
 	for _, b := range n.procs.heirless() {
 		if b.wasServed {
-			n.log.Warn("a process goes on without its server: register that in Setup, or close the mailbox (Mailboxes)", "pid", b.pid, "names", b.names)
+			n.log.Warn("a process goes on without its server: register that in Setup, or close the mailbox (Mailboxes)", "pid", b.pid,
+				"names", n.procs.namesOf(b))
 		}
 	}
 }

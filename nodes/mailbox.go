@@ -86,7 +86,7 @@ type Mailbox struct {
 	serving request // the one that the Server is handling
 	backlog int     // the node drains: so many messages the Server is still to handle
 
-	names []ei.Atom
+	names []ei.Atom // guarded by processes.mu
 	bondTables
 	downs     map[*Conn]int       // connections whose nodedown MonitorNode asked for, and how often
 	inquiries map[ei.Ref]*inquiry // its calls in progress

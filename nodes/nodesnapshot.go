@@ -171,10 +171,8 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	defer b.mu.Unlock()
 	all := b.bonds("")
 	s := states.Mailbox{Bonds: &all, Limit: b.opts.Limit, Full: int(b.opts.Full), TrapExit: b.opts.TrapExit}
-	for _, name := range b.names {
-		if b.n.procs.named(name) == b {
-			s.Names = append(s.Names, states.Name{Name: name})
-		}
+	for _, name := range b.n.procs.namesOf(b) {
+		s.Names = append(s.Names, states.Name{Name: name})
 	}
 	s.Served = b.serves || b.handler != nil || b.wasServed
 	s.NodeTypes = int(b.nodeTypes)
