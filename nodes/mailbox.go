@@ -65,7 +65,7 @@ type Mailbox struct {
 	private bool         // the mailbox belongs to a call or a spawned function, and does not move
 	outer   bool         // private: the call is not one that a running function or server makes
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows, unless said otherwise
 	queue []*Message
 	first int // index in queue of the oldest unread message
 	bytes int

@@ -30,8 +30,8 @@ type Node struct {
 	mishaps    hush.Hush // errors in functions of the application
 	waits      hush.Hush // connections that wait for a free descriptor
 
-	mu        sync.Mutex
-	name      string // "" until a dynamic node has connected
+	mu        sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies
+	name      string     // "" until a dynamic node has connected
 	creation  uint32
 	used      bool // identifiers or connections carry the creation
 	settled   bool // creation changes no more: it is the Config's, was published, was given by a peer, or comes from another process
