@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -115,7 +114,7 @@ func (c *Conn) disown(s *states.Bonds) {
 	}
 	for _, t := range s.Watching {
 		if t.Node == c.peer.Name {
-			c.tell(&dist.Control{Op: dist.OpDemonitorP, From: s.Pid, To: t.Pid, ToName: t.Name, Ref: t.Ref})
+			c.tell(demonitor(s.Pid, target{pid: t.Pid, name: t.Name}, t.Ref))
 		}
 	}
 }

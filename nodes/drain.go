@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 const (
@@ -140,10 +141,8 @@ func (p *processes) admitCall(ctx context.Context) error {
 		if !shut || !held {
 			return nil
 		}
-		select {
-		case <-change:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := wait.For(ctx, change); err != nil {
+			return err
 		}
 	}
 }

@@ -17,10 +17,7 @@ type remoteTurns struct {
 func (s *remoteTurns) begin(t *turn, cancel context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all == nil {
-		s.all = map[*turn]context.CancelFunc{}
-	}
-	s.all[t] = cancel
+	put(&s.all, t, cancel)
 	if s.drains {
 		s.abandon(t)
 	}

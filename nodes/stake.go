@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -94,17 +95,9 @@ func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 func (p *part) forgo(peer string, heard chan error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.awaited[peer]
-	for i, w := range list {
-		if w == heard {
-			list = append(list[:i:i], list[i+1:]...)
-			break
-		}
-	}
-	if len(list) == 0 {
+	p.awaited[peer] = slices.DeleteFunc(p.awaited[peer], func(c chan error) bool { return c == heard })
+	if len(p.awaited[peer]) == 0 {
 		delete(p.awaited, peer)
-	} else {
-		p.awaited[peer] = list
 	}
 }
 
