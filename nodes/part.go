@@ -198,15 +198,6 @@ func (p *part) upSibling(id int) *Conn {
 	return nil
 }
 
-// way is the connection to a process: the one to its node, made now if need be, or, in this node, the one to its worker; nil if the process
-// is in this worker, or nowhere.
-func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*Conn, error) {
-	if node == n.Name() {
-		return n.across(ctx, to, name)
-	}
-	return n.connection(ctx, node)
-}
-
 // across is the way to a process of this node: nil if the process is in this worker, or nowhere.
 func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error) {
 	if n.part == nil {

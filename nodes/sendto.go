@@ -109,6 +109,15 @@ func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	return nil
 }
 
+// way is the connection to a process: the one to its node, made now if need be, or, in this node, the one to its worker; nil if the process
+// is in this worker, or nowhere.
+func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*Conn, error) {
+	if node == n.Name() {
+		return n.across(ctx, to, name)
+	}
+	return n.connection(ctx, node)
+}
+
 // connection is the connection to a node, made now if need be.
 func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 	if c := n.Conn(node); c != nil {
