@@ -253,7 +253,7 @@ func TestFrontDescribesItsRoutes(t *testing.T) {
 			require.Equal(t, 1, c.Sessions)
 			require.True(t, c.Hangs)
 			require.EqualValues(t, 5, c.Moves)
-			require.Equal(t, []states.Session{{Way: talk.ViaLine, Peer: "both@test"}}, c.Untaken)
+			require.Equal(t, []states.Session{{Via: talk.ViaLine, Peer: "both@test"}}, c.Untaken)
 		case two.number:
 			require.Equal(t, 1, c.Sessions)
 			require.False(t, c.Hangs)

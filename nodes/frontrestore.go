@@ -155,7 +155,7 @@ func (g *StagedFront) worker(s *states.Crewman, list *descriptorList) error {
 		close(w.began)
 	}
 	for _, u := range s.Untaken {
-		if u.Way < 0 || u.Way >= len(w.untaken) {
+		if u.Via < 0 || u.Via >= len(w.untaken) {
 			return bad(ErrState)
 		}
 		kept := &session{withdrawn: u.Descriptor == 0, peer: u.Peer, socket: u.Socket}
@@ -166,7 +166,7 @@ func (g *StagedFront) worker(s *states.Crewman, list *descriptorList) error {
 			}
 			kept.s = keptSocket(fd)
 		}
-		w.untaken[u.Way] = append(w.untaken[u.Way], kept)
+		w.untaken[u.Via] = append(w.untaken[u.Via], kept)
 	}
 	return w.reopen() // the worker first takes what was pushed through the old socket
 }

@@ -45,7 +45,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 		"a part that is too big": {Crew: []states.Crewman{worker(0, maxPart+1, one)}},
 		"process 0":              {Crew: []states.Crewman{{Slot: 0, Part: 1, Line: one}}},
 		"no way for a session": {Crew: []states.Crewman{
-			{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Untaken: []states.Session{{Way: talk.ViaLine + 1, Descriptor: states.At(two)}}},
+			{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Untaken: []states.Session{{Via: talk.ViaLine + 1, Descriptor: states.At(two)}}},
 		}},
 		"a descriptor too many": {},
 	} {

@@ -56,9 +56,9 @@ func (e *FrozenFront) snapshotCrew(s *states.Front) (err error) {
 
 // snapshotUntaken describes the sessions that a worker has not taken yet.
 func (w *crewman) snapshotUntaken(table *descriptorTable) (all []states.Session, err error) {
-	for way, list := range w.untaken {
+	for via, list := range w.untaken {
 		for _, u := range list {
-			us := states.Session{Way: way, Peer: u.peer, Socket: u.socket}
+			us := states.Session{Via: via, Peer: u.peer, Socket: u.socket}
 			if !u.withdrawn {
 				at, err := table.addOf(u.s.Descriptor)
 				if err != nil {

@@ -74,14 +74,14 @@ func (s *Word) Describe(f *form.Fields) {
 
 // A Session is a session that its worker has not taken yet.
 type Session struct {
-	Way        int
+	Via        int   // talk.ViaForwarder or talk.ViaLine
 	Descriptor Place // nowhere: the session was withdrawn
 	Peer       string
 	Socket     uint64
 }
 
 func (s *Session) Describe(f *form.Fields) {
-	form.Number(f, 1, form.Must, &s.Way)
+	form.Number(f, 1, form.Must, &s.Via)
 	form.Number(f, 2, form.Given, &s.Descriptor)
 	form.Text(f, 3, form.May, &s.Peer)
 	form.Number(f, 4, form.May, &s.Socket)
