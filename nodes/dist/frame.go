@@ -47,7 +47,6 @@ func (k FrameKind) String() string {
 const (
 	lengthSize    = 4   // the length before every frame between connected nodes
 	passThrough   = 'p' // begins a frame without distribution header
-	versionMagic  = 131 // begins a term
 	distHeader    = 'D'
 	firstFragment = 'E'
 	nextFragment  = 'F'
@@ -62,7 +61,7 @@ func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 		return KindTick, nil
 	case frame[0] == passThrough:
 		return KindPassThrough, nil
-	case len(frame) < 2 || frame[0] != versionMagic:
+	case len(frame) < 2 || frame[0] != ei.VersionMagic:
 		return KindInvalid, &FrameError{Err: fmt.Errorf("%w: starts with %.2x", ErrFrame, frame)}
 	}
 	kind, needs := KindInvalid, FlagDistHdrAtomCache
@@ -119,7 +118,7 @@ func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Contro
 		return kind, nil, nil
 	}
 	rest := frame[len(frame)-c.Len():]
-	if len(rest) < 2 || rest[0] != versionMagic {
+	if len(rest) < 2 || rest[0] != ei.VersionMagic {
 		return kind, nil, &FrameError{Kind: kind, Err: fmt.Errorf("%w: no payload behind %v", ErrFrame, ctl.Op)}
 	}
 	return kind, ei.Raw(rest[1:]), nil
@@ -146,13 +145,13 @@ func AppendFrame(b []byte, ctl *Control, payload ei.Raw) ([]byte, error) {
 // in place, FinishFrame sets the length.
 func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
 	start := len(b)
-	out := append(b, 0, 0, 0, 0, passThrough, versionMagic)
+	out := append(b, 0, 0, 0, 0, passThrough, ei.VersionMagic)
 	out, err := AppendControl(out, ctl)
 	if err != nil {
 		return b, err
 	}
 	if ctl.Op.HasPayload() {
-		out = append(out, versionMagic)
+		out = append(out, ei.VersionMagic)
 	}
 	if err := setLength(out[start:], payload); err != nil {
 		return b, err

@@ -40,9 +40,9 @@ func seeds(t testing.TB) map[string]map[string][]byte {
 	for _, v := range controlVectors(t) {
 		b := unhex(t, v.hex)
 		add("FuzzControl", v.name, b)
-		frame := append([]byte{passThrough, versionMagic}, b...)
+		frame := append([]byte{passThrough, ei.VersionMagic}, b...)
 		if v.ctl.Op.HasPayload() {
-			frame = append(frame, versionMagic, byte(ei.TagNilExt))
+			frame = append(frame, ei.VersionMagic, byte(ei.TagNilExt))
 		}
 		add("FuzzFrame", v.name, frame)
 	}
