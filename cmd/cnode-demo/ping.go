@@ -45,7 +45,7 @@ func ping(ctx context.Context, o *options, target string, out, errOut io.Writer)
 	n, c, end, err := o.dial(ctx, target, errOut)
 	if err == nil {
 		defer func() { err = errors.Join(err, end()) }()
-		err = isAuth(ctx, n, c)
+		err = isAuth(ctx, n, c.Name())
 	}
 	var usage *usageError
 	switch {
@@ -59,8 +59,8 @@ func ping(ctx context.Context, o *options, target string, out, errOut io.Writer)
 }
 
 // isAuth makes the call {is_auth, Node} of net_kernel, with which net_adm:ping finds out that a node does not only listen.
-func isAuth(ctx context.Context, n *nodes.Node, c *nodes.Conn) error {
-	answer, err := n.CallName(ctx, c.Name(), "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(n.Name())})
+func isAuth(ctx context.Context, n *nodes.Node, peer string) error {
+	answer, err := n.CallName(ctx, peer, "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(n.Name())})
 	if err != nil {
 		return fmt.Errorf("connected, but no answer of its net_kernel: %w", err)
 	}

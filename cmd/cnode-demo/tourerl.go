@@ -92,12 +92,8 @@ func (t *tour) talk(ctx context.Context, visit ei.Term, took time.Duration) erro
 	if !ok || element(visit, 4) == nil {
 		return unexpected(visit)
 	}
-	yes, err := t.alice.CallName(ctx, erlName, "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(t.alice.Name())})
-	if err != nil {
+	if err := isAuth(ctx, t.alice, erlName); err != nil {
 		return err
-	}
-	if yes != ei.Atom("yes") {
-		return fmt.Errorf("it answered a ping with %v", yes)
 	}
 	release, err := t.alice.RPC(ctx, erlName, "erlang", "system_info", ei.Atom("otp_release"))
 	if err != nil {
