@@ -29,7 +29,7 @@ const (
 const missedTicks = 4
 
 // Config says who a node is and how it communicates. The zero value is a hidden node with a dynamic name on the short host name, with the
-// cookie of the cookie file, over TCP, found through the port mapper. New copies it.
+// cookie of the cookie file, over TCP, found through the port mapper. New copies it, and refuses a negative limit or time.
 type Config struct {
 	// Name is the whole node name, alive@host. dist.CheckOwnName must accept it, since Erlang nodes refuse other names, such as an alive
 	// part with a dot. Or set Host and Alive instead.
@@ -84,17 +84,18 @@ type Config struct {
 
 	// MaxHandshakes bounds the handshakes in progress that peers have started. When one more comes, an older one is ended, chosen among
 	// those that have lasted a second (among all, if none has): of the host with the most of them, the oldest whose peer has said nothing
-	// yet, else the oldest.
+	// yet, else the oldest. 0: DefaultMaxHandshakes.
 	MaxHandshakes int
-	// HandshakeTimeout bounds each handshake, connecting included; one that takes longer is ErrHandshakeTimeout.
+	// HandshakeTimeout bounds each handshake, connecting included; one that takes longer is ErrHandshakeTimeout. 0:
+	// DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// TickInterval is the time without a message to the peer after which a tick goes out. A connection over which nothing comes for four
 	// intervals ends, as in OTP. It must not be shorter than the peers' net_ticktime / net_tickintensity (15 s there, too): otherwise a
-	// peer that has nothing to say ticks too late, and its connection ends.
+	// peer that has nothing to say ticks too late, and its connection ends. 0: DefaultTickInterval.
 	TickInterval time.Duration
-	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection.
+	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection. 0: DefaultMaxFrame.
 	MaxFrame int
-	// QueueLimit is how many bytes may wait on a connection before senders have to wait; 0 is transport.DefaultQueueLimit.
+	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0: transport.DefaultQueueLimit.
 	QueueLimit int
 	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets another place only while it has fewer places than
 	// are free, so that a peer whose calls hang takes half of the places, and the next such peer half of the rest, also if it connects
@@ -102,7 +103,7 @@ type Config struct {
 	// read meanwhile; a call whose caller's connection has ended by its turn is not made, but casts, and processes that nobody monitors,
 	// run all the same. When a peer's waiting calls hold 4 MiB its connection is not read any more, and when none of them gets its turn for
 	// 2 s, further ones are refused: system_limit, as by a BEAM that has no more processes. A call that comes while another one has waited
-	// for a second, and one that is refused, is a warning in the log, once per connection; see also Stats.
+	// for a second, and one that is refused, is a warning in the log, once per connection; see also Stats. 0: DefaultMaxCalls.
 	MaxCalls int
 
 	// Handover is called by Freeze once functions and handlers have finished, and returns what the application in the new process is to
