@@ -247,14 +247,17 @@ func isNameByte(x byte) bool {
 	return x >= 'a' && x <= 'z' || x >= 'A' && x <= 'Z' || x >= '0' && x <= '9' || x == '_' || x == '@'
 }
 
-// isReserved reports whether s is a reserved word of Erlang. maybe and else are reserved only since OTP 27, so Parse takes them for atoms.
-func isReserved(s string) bool {
+// isReserved reports whether s is a reserved word of some release. maybe and else are so only since OTP 27, and Parse takes them for atoms.
+func isReserved(s string) bool { return isAlwaysReserved(s) || s == "maybe" || s == "else" }
+
+// isAlwaysReserved reports whether s is a reserved word of every release.
+func isAlwaysReserved(s string) bool {
 	switch s {
 	case "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch", "cond", "div",
 		"end", "fun", "if", "let", "not", "of", "or", "orelse", "receive", "rem", "try", "when", "xor":
 		return true
 	}
-	return s == "maybe" || s == "else"
+	return false
 }
 
 // appendChar appends a character of quoted text.

@@ -145,7 +145,7 @@ func (p *textParser) term() (Term, error) {
 		return nil, p.unexpected()
 	case word == "fun":
 		return p.export()
-	case isReserved(word) && word != "maybe" && word != "else":
+	case isAlwaysReserved(word):
 		p.pos = start
 		return nil, p.unexpected()
 	}
@@ -186,7 +186,7 @@ func (p *textParser) name() (Atom, error) {
 	}
 	start := p.pos
 	word := p.word()
-	if word == "" || isReserved(word) && word != "maybe" && word != "else" {
+	if word == "" || isAlwaysReserved(word) {
 		p.pos = start
 		return "", p.unexpected()
 	}
