@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -355,14 +354,6 @@ func TestSilentPeersOfAWorker(t *testing.T) {
 }
 
 // namePacket is the first packet of a peer.
-func namePacket(t *testing.T, name string) []byte {
-	t.Helper()
-	packet, err := dist.AppendName([]byte{0, 0}, dist.Name{Version: dist.Version6, Flags: dist.FlagsDefault, Creation: 5, Name: name})
-	require.NoError(t, err)
-	packet[1] = byte(len(packet) - 2)
-	return packet
-}
-
 func TestLeastSessionsAndByNameChoose(t *testing.T) {
 	ws := []WorkerInfo{{Slot: 0, Sessions: 3}, {Slot: 1, Sessions: 1}, {Slot: 2, Sessions: 1}}
 	require.Equal(t, 1, LeastSessions("x@y", ws))

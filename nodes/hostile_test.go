@@ -19,9 +19,15 @@ import (
 // packet puts the length of a handshake packet before it.
 func packet(b []byte) []byte { return append([]byte{byte(len(b) >> 8), byte(len(b))}, b...) }
 
-func name(t testing.TB, n string, flags dist.Flags) []byte {
+// namePacket is the packet with which a peer of that name, and of role's flags, begins.
+func namePacket(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: flags, Creation: 77, Name: n})
+	return namePacketOf(t, role(name))
+}
+
+func namePacketOf(t testing.TB, self dist.Self) []byte {
+	t.Helper()
+	b, err := dist.AppendName(nil, dist.Name{Version: dist.Version6, Flags: self.Flags, Creation: self.Creation, Name: self.Name})
 	require.NoError(t, err)
 	return packet(b)
 }
@@ -29,7 +35,7 @@ func name(t testing.TB, n string, flags dist.Flags) []byte {
 // Strangers at the port: each gets an error that says what was wrong, and none disturbs the connection that is up, or the next one.
 func TestHostileInitiator(t *testing.T) {
 	reply := func(b ...byte) []byte { return packet(append([]byte{'r'}, b...)) }
-	good := name(t, "wire@test", dist.FlagsDefault)
+	good := namePacket(t, "wire@test")
 	for what, tt := range map[string]struct {
 		bytes []byte
 		want  error
@@ -44,13 +50,13 @@ func TestHostileInitiator(t *testing.T) {
 		"zeros":               {make([]byte, 4000), dist.ErrMalformed},
 		"another message":     {packet([]byte("sok")), dist.ErrMalformed},
 		"a name cut short":    {packet(good[2 : len(good)-1]), dist.ErrMalformed},
-		"no name":             {name(t, "", dist.FlagsDefault), dist.ErrInvalidName},
-		"no host":             {name(t, "wire", dist.FlagsDefault), dist.ErrInvalidName},
-		"a name with a NUL":   {name(t, "wi\x00re@test", dist.FlagsDefault), dist.ErrInvalidName},
-		"a name not UTF-8":    {name(t, "wi\xffre@test", dist.FlagsDefault), dist.ErrInvalidName},
-		"a name of 300":       {name(t, string(bytes.Repeat([]byte{'a'}, 300))+"@test", dist.FlagsDefault), dist.ErrInvalidName},
-		"our own name":        {name(t, "bob@test", dist.FlagsDefault), dist.ErrSelf},
-		"no flags":            {name(t, "wire@test", 0), dist.ErrMissingFlags},
+		"no name":             {namePacket(t, ""), dist.ErrInvalidName},
+		"no host":             {namePacket(t, "wire"), dist.ErrInvalidName},
+		"a name with a NUL":   {namePacket(t, "wi\x00re@test"), dist.ErrInvalidName},
+		"a name not UTF-8":    {namePacket(t, "wi\xffre@test"), dist.ErrInvalidName},
+		"a name of 300":       {namePacket(t, string(bytes.Repeat([]byte{'a'}, 300))+"@test"), dist.ErrInvalidName},
+		"our own name":        {namePacket(t, "bob@test"), dist.ErrSelf},
+		"no flags":            {namePacketOf(t, dist.Self{Name: "wire@test"}), dist.ErrMissingFlags},
 		"version 5, no flags": {packet([]byte("n\x00\x05\x00\x00\x00\x00wire@test")), dist.ErrMissingFlags},
 		"no reply":            {good, io.EOF},
 		"an empty reply":      {append(good[:len(good):len(good)], packet(nil)...), dist.ErrMalformed},
@@ -154,7 +160,7 @@ func TestCrowdOfSilentPeers(t *testing.T) {
 			for i := range crowd {
 				crowd[i] = w.wire(l)
 				if speak {
-					require.NoError(t, crowd[i].write(name(t, "wire"+string(rune('a'+i%26))+string(rune('a'+i/26))+"@test", dist.FlagsDefault)))
+					require.NoError(t, crowd[i].write(namePacket(t, "wire"+string(rune('a'+i%26))+string(rune('a'+i/26))+"@test")))
 				}
 			}
 			_, err := w.node("alice").Connect(w.ctx(), "bob@test")
@@ -195,7 +201,7 @@ func TestDrippingPeer(t *testing.T) {
 		b := w.started("bob", hear)
 		p := w.wire(b.Listeners()[0])
 		begin := time.Now()
-		for _, c := range name(t, "wire@test", dist.FlagsDefault) {
+		for _, c := range namePacket(t, "wire@test") {
 			if p.write([]byte{c}) != nil {
 				break
 			}

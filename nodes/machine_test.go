@@ -14,7 +14,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -133,7 +132,7 @@ func (m *peersMachine) do(s peerStep) (failure *error) {
 	case "late": // a name that is followed by nothing
 		s, err := m.w.tr.Connect(ctx, at)
 		require.NoError(m.t, err)
-		_, err = s.Writev(ctx, name(m.t, from.Name(), dist.FlagsDefault))
+		_, err = s.Writev(ctx, namePacket(m.t, from.Name()))
 		require.NoError(m.t, err)
 		m.loose = append(m.loose, &wire{t: m.t, s: s})
 	case "refuse", "allow": // new connections find no listener
