@@ -122,6 +122,7 @@ func TestShortWaitEnds(t *testing.T) {
 
 // After a wait in vain the waits of the transport are shorter, until one is not in vain.
 func TestShortWaitAfterVain(t *testing.T) {
+	processors(t, 2)
 	fd, says := heard(t)
 	p := &poller{short: time.Millisecond}
 	require.False(t, p.awaitShortly(fd, true))
