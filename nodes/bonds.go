@@ -94,17 +94,20 @@ func (c *Conn) tie(list []states.Bonds) {
 	}
 }
 
-// disown ends the links and monitors that a process which is not here had with the peer's processes, except monitors of a name that another
-// process has here.
+// disown ends the links and monitors that a process which is not here had with the processes that c is the way to, except monitors of a
+// name that another process has here.
 func (c *Conn) disown(s *states.Bonds) {
-	noproc := exitReason(ei.Atom("noproc"))
+	if c.kind() == branch { // the way to another worker for a peer, not for this node's own processes
+		return
+	}
+	noproc, there := exitReason(ei.Atom("noproc")), c.extent()
 	for _, l := range s.Links {
-		if l.Active && string(l.Pid.Node) == c.peer.Name {
+		if l.Active && there.has(l.Pid) {
 			sendExit(c.tell, s.Pid, l.Pid, noproc)
 		}
 	}
 	for _, w := range s.Watchers {
-		if string(w.Pid.Node) != c.peer.Name {
+		if !there.has(w.Pid) {
 			continue
 		}
 		heir := c.n.procs.named(w.Name) // the peer knows only the name, and may be about to call
@@ -113,7 +116,7 @@ func (c *Conn) disown(s *states.Bonds) {
 		}
 	}
 	for _, t := range s.Watching {
-		if t.Node == c.peer.Name {
+		if (extent{t.Node, t.Worker}) == there {
 			c.tell(demonitor(s.Pid, target{pid: t.Pid, name: t.Name}, t.Ref))
 		}
 	}

@@ -385,3 +385,40 @@ func TestSecondWayMoves(t *testing.T) {
 	require.NoError(t, g.w.Close())
 	second.gone()
 }
+
+// A call to a process of another worker ends with the old process of a worker that moves. The other worker hears of it by the way between
+// the two, and not by the way that it has to a peer: there the signal would pass for a forged one of the peer's.
+func TestWorkerMovesBesideCall(t *testing.T) {
+	w := newWorld(t, movers[0])
+	n := w.torn(time.Hour)
+	p := n.mend()
+	b := box(t, w.started("peer"))
+	require.NoError(t, b.Link(soon(t), n.far))
+	shadow := n.shadow()
+	ctl, _ := shadow.next()
+	require.Equal(t, dist.OpLink, ctl.Op)
+	call := async(func() (ei.Term, error) { return n.Call(w.ctx(), n.far, "hello") })
+	ctl, _ = p.next()
+	require.Equal(t, dist.OpMonitorP, ctl.Op)
+	ref := ctl.Ref
+	p.next() // the request
+
+	old := newWorker()
+	old.n, old.p = n.Node, n.part
+	f, err := old.freeze(soon(t))
+	require.NoError(t, err)
+	staged, err := (&workerHeir{cfg: again(n.Node)}).stage(soon(t), f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, arrives(t, call, "the call's end").err, ErrMoved)
+	require.NoError(t, n.Close())
+	g := staged.(*workerHeir)
+	require.NoError(t, g.Start(soon(t)))
+	ctl, _ = p.next()
+	require.Equal(t, dist.OpDemonitorP, ctl.Op)
+	require.Equal(t, ref, ctl.Ref)
+	require.NoError(t, b.Send(soon(t), n.far, "next"))
+	ctl, _ = shadow.next()
+	require.Equal(t, dist.OpSendSender, ctl.Op)
+	require.NoError(t, g.w.Close())
+}
