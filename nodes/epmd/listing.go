@@ -136,14 +136,16 @@ func parseListingPort(b []byte) (port int, rest []byte, err error) {
 	return int(p), b[4:], nil
 }
 
-// cutPort splits "NAME<sep>PORT". The last separator counts, as a name may contain one.
+// cutPort splits "NAME<sep>PORT". The last separator counts, as a name may contain one. It looks at the end only: cutName calls it for each
+// line of a name that has many.
 func cutPort(b []byte, sep string) (name string, port uint16, ok bool) {
-	i := bytes.LastIndex(b, []byte(sep))
-	if i < 0 || i > MaxNameBytes {
+	rest := bytes.TrimRight(b, "0123456789")
+	before, ok := bytes.CutSuffix(rest, []byte(sep))
+	if !ok || len(before) > MaxNameBytes {
 		return "", 0, false
 	}
-	n, err := strconv.ParseUint(string(b[i+len(sep):]), 10, 16)
-	return string(b[:i]), uint16(n), err == nil
+	n, err := strconv.ParseUint(string(b[len(rest):]), 10, 16)
+	return string(before), uint16(n), err == nil
 }
 
 // cutFD splits "NAME<sep>PORT, fd = FD".

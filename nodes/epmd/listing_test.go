@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -55,6 +56,24 @@ func TestNamesAnswerLies(t *testing.T) {
 			require.ErrorContains(t, err, tt.message)
 		})
 	}
+}
+
+// What an end of a line within a name costs does not depend on how long the name is: a port mapper may send eight megabytes of them.
+func TestNamesOfManyLines(t *testing.T) {
+	took := func(name string) time.Duration {
+		line := appendNameLine(nil, name, 1)
+		b := append(appendListingPort(nil, 4369), bytes.Repeat(line, 1<<18/len(line))...)
+		begin := time.Now()
+		_, _, err := parseNames(b)
+		require.NoError(t, err)
+		return time.Since(begin)
+	}
+	short, long := time.Hour, time.Hour
+	for range 8 { // the machine may be busy
+		short = min(short, took(strings.Repeat("\n", 20)))
+		long = min(long, took(strings.Repeat("\n", MaxNameBytes)))
+	}
+	require.Less(t, long, 15*short)
 }
 
 var dumpAnswers = []struct {
