@@ -3,6 +3,7 @@ package dist
 import (
 	"errors"
 	"io"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -45,6 +46,7 @@ func packet(t testing.TB, m any) []byte {
 func TestInitiateAgainstBadPeers(t *testing.T) {
 	ok := packet(t, StatusMessage{Status: StatusOK})
 	good := packet(t, Challenge{Version: 6, Flags: FlagsDefault, Challenge: 5, Creation: 3, Name: "er@server.example"})
+	long := []byte("s" + strings.Repeat("\x1b", MaxHandshakePacket-1))
 	named := packet(t, StatusMessage{Status: StatusNamed, Name: "X@client.example", Creation: 9})
 	tests := map[string]struct {
 		in      [][]byte
@@ -59,6 +61,7 @@ func TestInitiateAgainstBadPeers(t *testing.T) {
 		"speaks http":            {in: [][]byte{[]byte("HTTP/1.1 400")}, phase: PhaseStatus, err: ErrMalformed},
 		"an empty packet":        {in: [][]byte{{}}, phase: PhaseStatus, err: ErrMalformed},
 		"an unknown status":      {in: [][]byte{[]byte("sokay")}, phase: PhaseStatus, err: ErrUnexpected, text: `status "okay"`},
+		"a status of 4 KiB":      {in: [][]byte{long}, phase: PhaseStatus, err: ErrUnexpected, text: `status "\x1b`},
 		"answers like A":         {in: [][]byte{[]byte("strue")}, phase: PhaseStatus, err: ErrUnexpected},
 		"names a named node":     {in: [][]byte{named}, phase: PhaseStatus, err: ErrUnexpected},
 		"names nobody":           {in: [][]byte{ok}, dynamic: true, phase: PhaseStatus, err: ErrUnexpected},
@@ -101,6 +104,7 @@ func TestInitiateAgainstBadPeers(t *testing.T) {
 			require.ErrorAs(t, err, &he)
 			require.Equal(t, tt.phase, he.Phase)
 			require.ErrorContains(t, err, tt.text)
+			require.Less(t, len(err.Error()), 1000)
 			require.Equal(t, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET), he.Hint != "",
 				"a hint is for closed connections, a time-out has its own reason")
 		})

@@ -95,7 +95,7 @@ type HandshakeError struct {
 }
 
 // Error names the phase, the peer, the cause and, if there is one, the hint.
-// Names and statuses from the wire are quoted.
+// Names and statuses from the wire are quoted, and a long status is cut off.
 func (e *HandshakeError) Error() string {
 	var b strings.Builder
 	b.WriteString("dist: handshake")
@@ -107,7 +107,7 @@ func (e *HandshakeError) Error() string {
 		b.WriteString(": " + e.Missing.Wanted())
 	}
 	if e.Status != "" {
-		fmt.Fprintf(&b, " (status %q)", string(e.Status))
+		fmt.Fprintf(&b, " (status %.80q)", string(e.Status))
 	}
 	if e.Hint != "" {
 		b.WriteString(": " + e.Hint)
