@@ -70,6 +70,10 @@ func TestInitiateAgainstBadPeers(t *testing.T) {
 			in: [][]byte{packet(t, StatusMessage{Status: StatusNamed, Name: "X@evil", Creation: 9})}, dynamic: true,
 			phase: PhaseStatus, err: ErrUnexpected,
 		},
+		"a name that other nodes refuse": {
+			in: [][]byte{packet(t, StatusMessage{Status: StatusNamed, Name: "x.\n@client.example", Creation: 9})}, dynamic: true,
+			phase: PhaseStatus, err: ErrInvalidName, text: ErrUnexpected.Error(),
+		},
 		"gives its own name": {
 			in: [][]byte{
 				packet(t, StatusMessage{Status: StatusNamed, Name: "er@client.example", Creation: 9}),

@@ -157,6 +157,9 @@ func (x *exchange) followStatus(m StatusMessage, s Self, o InitiateOptions, peer
 		if _, host, _ := SplitName(m.Name); host != s.Name {
 			return fmt.Errorf("%w: name %q given, of another host than %q", ErrUnexpected, m.Name, s.Name)
 		}
+		if err := CheckOwnName(m.Name); err != nil { // we could talk to this peer only
+			return fmt.Errorf("%w: name given: %w", ErrUnexpected, err)
+		}
 		peer.SelfName, peer.SelfCreation = m.Name, m.Creation
 		return nil
 	}
