@@ -390,6 +390,18 @@ func TestUpgradeDies(t *testing.T) {
 	s.exits()
 }
 
+// Before serve answers anything, as when it hangs, upgrade knows the process that has the node now, and not that of an earlier serve.
+func TestUpgradeKnowsProcess(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	pid := s.upgrade(s.cmd.Process.Pid)
+	control := filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name, "control")
+	require.Eventually(t, func() bool {
+		ch, err := handoff.DialControl(t.Context(), control)
+		return err == nil && ch.Peer().PID == pid && ch.Close() == nil
+	}, waitLimit, waitLimit/600)
+}
+
 // The wait for the workers can be interrupted: the end of the command's context ends it.
 func TestUpgradeInterrupted(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", sockdir.New(t))

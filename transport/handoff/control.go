@@ -23,6 +23,7 @@ type Control struct {
 	*acceptor
 	path    string
 	pin     *pin
+	anew    sync.Once // the first Accept
 	closing sync.Once
 	failure error
 }
@@ -130,6 +131,7 @@ type Visit struct {
 // Accept waits for the next visitor: see Hear. One call at a time; others wait. A lack of descriptors or memory does not end it: it tries
 // again, after a pause. net.ErrClosed is the end.
 func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
+	c.anew.Do(func() { listenAnew(c.l) })
 	conn, err := c.accept(ctx)
 	return conn, failed("accept", transport.FromNetAddr(c.l.Addr()), err)
 }

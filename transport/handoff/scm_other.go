@@ -32,6 +32,7 @@ func noRoom(error) bool                        { return false }
 func closeFD(int) error                        { return errors.ErrUnsupported }
 func notLingering(int)                         {}
 
+func listenAnew(*net.UnixListener)              {}
 func pending(*net.UnixListener) (bool, error)   { return false, errors.ErrUnsupported }
 func sessionBuffer(syscall.RawConn, bool) error { return errors.ErrUnsupported }
 func socketPair(int) ([2]int, error)            { return [2]int{}, errors.ErrUnsupported }
