@@ -2,7 +2,11 @@
 
 package transport
 
-import "golang.org/x/sys/unix"
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
 
 // A sender is who sent the last datagram; nil if the system does not say.
 type sender struct{ addr Addr }
@@ -26,6 +30,9 @@ func sendToFD(fd int, w *dispatch) error {
 	sa, err := ToSockaddr(w.to)
 	if err != nil {
 		return err
+	}
+	if four, ok := sa.(*unix.SockaddrInet4); ok && len(w.name) == sizeofInet6 { // w.name has the mapped form, which the socket needs
+		sa = &unix.SockaddrInet6{Port: four.Port, Addr: netip.AddrFrom4(four.Addr).As16()}
 	}
 	return unix.Sendto(fd, w.p, 0, sa)
 }
