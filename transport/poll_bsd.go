@@ -2,11 +2,16 @@
 
 package transport
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 const fionread = 0x4004667f // FIONREAD
 
+// readable asks FIONREAD, which writes 32 bits: the first ones of an int, whichever end of it they are.
 func readable(fd int) (int, error) {
 	n, err := unix.IoctlGetInt(fd, fionread)
-	return int(int32(n)), err
+	return int(*(*int32)(unsafe.Pointer(&n))), err
 }
