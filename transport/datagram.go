@@ -149,8 +149,8 @@ const unknownSize = int(^uint(0) >> 1)
 // else: another address than its own is EISCONN, on every system and whatever its family. On others an address of another family is EINVAL,
 // and so is, on either, one of a kind to which no datagram socket of the system sends (a MemoryAddr). When a datagram is too long for the
 // send buffer (EMSGSIZE), the buffer is made larger and the datagram is tried once more. When ctx ends nothing has been sent. If a UNIX
-// socket to which this one is not connected is full, SendTo tries again from time to time: the system does not tell when there is room. See
-// tdgram_sendto_send.
+// socket to which this one is not connected is full, or on the BSDs and macOS any UNIX socket, SendTo tries again from time to time: the
+// system does not tell when there is room. See tdgram_sendto_send.
 func (d *Datagram) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {
 	if err := d.begin(&d.sending); err != nil {
 		return 0, opError("send", d.target(to), err)

@@ -162,7 +162,7 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 func (s *datagramSocket) dispatch(ctx context.Context, d *Datagram) error {
 	w := &s.out
 	w.err, s.wr.wait = nil, false
-	if s.family == unix.AF_UNIX && w.to != nil {
+	if s.looks() {
 		return s.dispatchByLooking(ctx, d)
 	}
 	if err := await(ctx, d, &s.wait.out, s.sendReady, &s.wr.once, &s.wr.wait); err != nil {
@@ -171,8 +171,14 @@ func (s *datagramSocket) dispatch(ctx context.Context, d *Datagram) error {
 	return w.err
 }
 
-// dispatchByLooking sends to a UNIX socket to which this one is not connected. The poller looks at our own buffer only, never at the
-// receiver's queue: on Linux each try that finds the queue full ends the wait for the next try at once, so waiting there would spin.
+// looks tells whether a full receiver is looked at again and again, because the system does not tell when there is room.
+func (s *datagramSocket) looks() bool {
+	return s.family == unix.AF_UNIX && (s.out.to != nil || !tellsRoom)
+}
+
+// dispatchByLooking sends to a UNIX socket, on Linux to one to which this one is not connected. The poller looks at our own buffer only,
+// never at the receiver's queue: on Linux each try that finds the queue full ends the wait for the next try at once, so waiting there would
+// spin.
 func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) error {
 	pause := backoff{first: time.Millisecond, most: 50 * time.Millisecond}
 	for {
@@ -200,7 +206,7 @@ func (s *datagramSocket) trySend(fd uintptr) bool {
 	for {
 		w.err = sendToFD(int(fd), w)
 		switch {
-		case again(w.err), w.err == syscall.ENOBUFS && s.family == unix.AF_UNIX && w.to != nil: // ENOBUFS: how the BSDs say it
+		case again(w.err), w.err == syscall.ENOBUFS && s.looks(): // ENOBUFS: how the BSDs say it
 			s.wr.wait, w.err = true, nil
 			return s.wr.once
 		case !interrupted(w.err):

@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// tellsRoom says that the system tells a connected UNIX socket when there is room in its peer's queue.
+const tellsRoom = true
+
 // A sender remembers who sent the last datagram: the next one is most often from the same.
 type sender struct {
 	name   [128]byte // sockaddr_storage

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// tellsRoom says that not even a connected UNIX socket hears when there is room in its peer's queue.
+const tellsRoom = false
+
 // A sender is who sent the last datagram; nil if the system does not say.
 type sender struct{ addr Addr }
 
