@@ -54,7 +54,13 @@ func (c *Conn) sendFirst(ctx context.Context, p *Packet, full bool) (out int, er
 		return 0, err
 	}
 	defer c.out.forget()
-	if err := c.sendWaiting(ctx, false, full); err != nil {
+	err = c.sendWaiting(ctx, c.looks(), full)
+	for pause := firstPause; err == nil && c.out.wait; pause = min(2*pause, longestPause) {
+		if err = c.pause(ctx, pause); err == nil {
+			err = c.sendWaiting(ctx, true, false)
+		}
+	}
+	if err != nil {
 		return 0, err
 	}
 	return 1, nil

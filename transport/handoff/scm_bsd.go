@@ -77,3 +77,6 @@ func emptyCarries(kind int) bool { return kind == unix.SOCK_DGRAM }
 
 // noRoom tells whether the peer had no room: these systems return ENOBUFS if a datagram's receiver is full.
 func noRoom(err error) bool { return again(err) || err == unix.ENOBUFS }
+
+// tellsRoom says that not even a connected datagram socket hears when there is room in its peer's queue.
+const tellsRoom = false

@@ -186,3 +186,6 @@ func messageCall(trap uintptr, fd int, h *unix.Msghdr, flags uintptr, size int) 
 func emptyCarries(kind int) bool { return kind != unix.SOCK_STREAM }
 
 func noRoom(err error) bool { return again(err) }
+
+// tellsRoom says that the system tells a connected datagram socket when there is room in its peer's queue.
+const tellsRoom = true

@@ -12,7 +12,10 @@ import (
 
 // Without UNIX sockets that carry descriptors nothing in this package works: NewConn returns errors.ErrUnsupported.
 
-const pairKind = syscall.SOCK_STREAM
+const (
+	pairKind  = syscall.SOCK_STREAM
+	tellsRoom = true
+)
 
 type outSystem struct{}
 

@@ -100,7 +100,7 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 		}
 	}
 	if err == nil {
-		err = c.sendWaiting(ctx, to != nil, full)
+		err = c.sendWaiting(ctx, to != nil || c.looks(), full)
 	}
 	full = err == nil && o.wait
 	o.forget()
@@ -224,29 +224,44 @@ func (c *Conn) lookToSend() error {
 	return c.look(&c.outward)
 }
 
-// sendByLooking sends to an address whose receiver had no room. The poller looks only at our own send buffer, not at the receiver's queue:
-// since the buffer has room, waiting would become a busy loop. So sendByLooking tries again after pauses. In the pauses other calls may
-// send, since their receivers may have room.
+// sendByLooking sends to a receiver that had no room, when the system does not tell of its room. The poller looks only at our own send
+// buffer, not at the receiver's queue: since the buffer has room, waiting would become a busy loop, or never end. So sendByLooking tries
+// again after pauses. In the pauses other calls may send, since their receivers may have room.
 func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
-	if transport.IsNoWait(ctx) {
-		return os.ErrDeadlineExceeded
-	}
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-c.alone.closing():
-			t.Stop()
-			return net.ErrClosed
-		case <-t.C:
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		if err := c.pause(ctx, pause); err != nil {
+			return err
 		}
 		if full, err := c.lookOnce(ctx, to, head, p, fds); err != nil || !full {
 			return err
 		}
 	}
 }
+
+// The pauses between looks at a receiver that has no room.
+const (
+	firstPause   = time.Millisecond
+	longestPause = 50 * time.Millisecond
+)
+
+func (c *Conn) pause(ctx context.Context, d time.Duration) error {
+	if transport.IsNoWait(ctx) {
+		return os.ErrDeadlineExceeded
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.alone.closing():
+		return net.ErrClosed
+	case <-t.C:
+		return nil
+	}
+}
+
+// looks tells whether the system does not tell of the room of the receiver to which this socket is connected.
+func (c *Conn) looks() bool { return !tellsRoom && c.kind == syscall.SOCK_DGRAM }
 
 // lookOnce takes the turn and tries once to send to an address.
 func (c *Conn) lookOnce(ctx context.Context, to transport.Addr, head, p []byte, fds []int) (full bool, err error) {
