@@ -163,14 +163,16 @@ func TestFaultDatagramTimes(t *testing.T) {
 
 // A datagram of which only a part was held back is never taken for a whole one.
 func TestFaultDatagramHeldCut(t *testing.T) {
-	v, other := faultyLetterbox(t, FaultOptions{At: []FaultAt{{Kind: FaultDelay, For: time.Millisecond}}})
-	posts(t, other, strings.Repeat("x", 2*heldSize), "next")
-	_, _, err := v.RecvFrom(NoWait(), make([]byte, 10))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	n, _, err := v.RecvFrom(soon(t), make([]byte, 4*heldSize))
-	require.ErrorIs(t, err, io.ErrShortBuffer)
-	require.Equal(t, heldSize, n)
-	gets(t, v, "next")
+	synctest.Test(t, func(t *testing.T) {
+		v, other := faultyLetterbox(t, FaultOptions{At: []FaultAt{{Kind: FaultDelay, For: time.Millisecond}}})
+		posts(t, other, strings.Repeat("x", 2*heldSize), "next")
+		_, _, err := v.RecvFrom(NoWait(), make([]byte, 10))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		n, _, err := v.RecvFrom(soon(t), make([]byte, 4*heldSize))
+		require.ErrorIs(t, err, io.ErrShortBuffer)
+		require.Equal(t, heldSize, n)
+		gets(t, v, "next")
+	})
 }
 
 // A receiver with a longer buffer than all before it gets a datagram that fills it, although that is held back.
