@@ -124,7 +124,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 			last.parts = append(last.parts, part{d, len(last.buf)})
 			q.open = len(last.buf) < combineFull
 		} else {
-			q.segs, q.open = append(q.segs, segment{buf: joined(v, n), parts: []part{{d, int(n)}}}), false
+			q.segs, q.open = append(q.segs, segment{buf: slices.Concat(v...), parts: []part{{d, int(n)}}}), false
 		}
 		if !q.writing {
 			q.writing = true
@@ -155,7 +155,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 func (q *Queue) hand(ctx context.Context, head, body []byte) error {
 	n := len(head) + len(body)
 	d := q.delivery(n)
-	s := segment{buf: append(append(make([]byte, 0, n), head...), body...), parts: []part{{d, n}}, rest: true}
+	s := segment{buf: slices.Concat(head, body), parts: []part{{d, n}}, rest: true}
 	single := IsNoWait(ctx)
 	if single { // nothing is before these bytes in the queue: they are as good as out
 		s.parts = nil
@@ -205,13 +205,4 @@ func (q *Queue) result(d *delivery) (n int64, err error) {
 	d.err = nil
 	q.idle.Put(d)
 	return n, err
-}
-
-// joined is a copy of all buffers in one.
-func joined(v [][]byte, n int64) []byte {
-	b := make([]byte, 0, n)
-	for _, p := range v {
-		b = append(b, p...)
-	}
-	return b
 }

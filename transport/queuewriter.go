@@ -91,11 +91,7 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 		q.past(int64(left))
 	default:
 		late, err = opError("write", q.s.remote, err), nil
-		rest := make([]byte, 0, left)
-		for _, p := range skip(q.vec, n) {
-			rest = append(rest, p...)
-		}
-		q.segs = slices.Insert(q.segs, 0, segment{buf: rest, rest: true})
+		q.segs = slices.Insert(q.segs, 0, segment{buf: slices.Concat(skip(q.vec, n)...), rest: true})
 	}
 	switch {
 	case len(q.segs) > 0:
