@@ -33,14 +33,7 @@ func await(ctx context.Context, s awaiter, d *direction, ready func(uintptr) boo
 		return os.ErrDeadlineExceeded
 	}
 	*once, *notReady = false, false
-	err := d.enter(ctx)
-	if err == nil {
-		err = d.park(ready)
-	}
-	if fired := d.leave(); err != nil && s.usable() == nil && (fired || ctx.Err() != nil) {
-		return ctx.Err()
-	}
-	if err != nil {
+	if err := d.parkUnder(ctx, ready); err != nil {
 		return parkError(s, err)
 	}
 	return nil

@@ -35,6 +35,18 @@ type direction struct {
 func (d *direction) park(ready func(uintptr) bool) error { return d.at.park(d.writes, ready) }
 func (d *direction) deadline(t time.Time) error          { return d.at.deadline(d.writes, t) }
 
+// parkUnder parks until ready returns true, or ctx ends.
+func (d *direction) parkUnder(ctx context.Context, ready func(uintptr) bool) error {
+	err := d.enter(ctx)
+	if err == nil {
+		err = d.park(ready)
+	}
+	if fired := d.leave(); err != nil && (fired || ctx.Err() != nil) {
+		return ctx.Err()
+	}
+	return err
+}
+
 // enter begins a wait that ends with ctx. After an error, which says that ctx has ended, the caller must not park: over may have run before
 // the wait began, and would not end it.
 func (d *direction) enter(ctx context.Context) error {

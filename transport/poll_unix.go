@@ -95,22 +95,10 @@ func (w *sleeper) connected(ctx context.Context) (result error) {
 		}
 		return result
 	}
-	if err := awaitConnect(ctx, &w.out, check); err != nil {
+	if err := w.out.parkUnder(ctx, check); err != nil {
 		return err
 	}
 	return result
-}
-
-// awaitConnect parks until check says that the connect has ended, or ctx ends.
-func awaitConnect(ctx context.Context, d *direction, check func(fd uintptr) bool) error {
-	err := d.enter(ctx)
-	if err == nil {
-		err = d.park(check)
-	}
-	if fired := d.leave(); err != nil && (fired || ctx.Err() != nil) {
-		return ctx.Err()
-	}
-	return err
 }
 
 // connectResult asks how a connect has ended, if it has.

@@ -385,7 +385,7 @@ func (w *watcher) awaitConnected(ctx context.Context) (result error) {
 	defer w.dropWriter()
 	w.look(true) // a write that waited before may have made it look away
 	check := func(uintptr) (done bool) { done, result = connectResult(w.fd); return done }
-	if err := awaitConnect(ctx, &w.out, check); err != nil {
+	if err := w.out.parkUnder(ctx, check); err != nil {
 		return err
 	}
 	return result
