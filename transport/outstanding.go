@@ -5,7 +5,7 @@ package transport
 // closed may be lost: the system discards it if anything comes from the peer. OutstandingBytes does not wait. errors.ErrUnsupported if the
 // system does not tell: it is for plug-ins with a descriptor, on Linux (SIOCOUTQ), darwin (SO_NWRITE) and freebsd (FIONWRITE).
 func (s *Stream) OutstandingBytes() (int, error) {
-	raw, err := s.SyscallConn()
+	raw, err := s.rawConn()
 	if err != nil {
 		return 0, opError("outstanding bytes", s.remote, err)
 	}
