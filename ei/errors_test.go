@@ -404,6 +404,7 @@ func TestUnsupportedText(t *testing.T) {
 		{struct{ A int }{1}, "a struct, struct { A int }, is no term, nor an ei.Marshaler: give an ei.Tuple or a map of its fields"},
 		{&struct{ A int }{1}, "a struct, "},
 		{make(chan int), "a Go value of type chan int is no term, nor an ei.Marshaler"},
+		{ei.Tuple{new(ei.Int)}, "a Go value of type *ei.Int is no term, nor an ei.Marshaler"},
 		{nil, `nil is no term: give what is to stand for it, as ei.Atom("ok")`},
 		{ei.List{ei.Int(1), nil}, "nil is no term"},
 	} {

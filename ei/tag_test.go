@@ -67,8 +67,8 @@ var tagCases = []struct {
 	},
 
 	// What is received only.
-	{tag: ei.TagAtomExt, bytes: "d\x00\x02\xe9x", term: ei.Atom("éx"),
-		encode: func(b []byte) ([]byte, error) { return ei.AppendLatin1Atom(b, "éx") }},
+	{tag: ei.TagAtomExt, bytes: "d\x00\x02\xffx", term: ei.Atom("ÿx"),
+		encode: func(b []byte) ([]byte, error) { return ei.AppendLatin1Atom(b, "ÿx") }},
 	{tag: ei.TagSmallAtomExt, bytes: "s\x02\xe9x", term: ei.Atom("éx"),
 		encode: func(b []byte) ([]byte, error) { return ei.AppendSmallLatin1Atom(b, "éx") }},
 	{
@@ -84,9 +84,9 @@ var tagCases = []struct {
 		encode: func(b []byte) ([]byte, error) { return ei.AppendOldPid(b, old) },
 	},
 	{
-		tag: ei.TagPortExt, bytes: "f" + nodeAtom + "\x00\x00\x00\x09\x03", term: ei.Port{Node: "a@b", ID: 9, Creation: 3},
+		tag: ei.TagPortExt, bytes: "f" + nodeAtom + "\xff\xff\xff\xff\x03", term: ei.Port{Node: "a@b", ID: 1<<32 - 1, Creation: 3},
 		encode: func(b []byte) ([]byte, error) {
-			return ei.AppendOldPort(b, ei.Port{Node: "a@b", ID: 9, Creation: 3})
+			return ei.AppendOldPort(b, ei.Port{Node: "a@b", ID: 1<<32 - 1, Creation: 3})
 		},
 	},
 	{
@@ -96,10 +96,10 @@ var tagCases = []struct {
 		},
 	},
 	{
-		tag: ei.TagNewReferenceExt, bytes: "r\x00\x03" + nodeAtom + "\x02\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03",
-		term: ei.Ref{Node: "a@b", Creation: 2, Len: 3, ID: [5]uint32{1, 2, 3}},
+		tag: ei.TagNewReferenceExt, bytes: "r\x00\x03" + nodeAtom + "\x03\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03",
+		term: ei.Ref{Node: "a@b", Creation: 3, Len: 3, ID: [5]uint32{1, 2, 3}},
 		encode: func(b []byte) ([]byte, error) {
-			return ei.AppendOldRef(b, ei.Ref{Node: "a@b", Creation: 2, Len: 3, ID: [5]uint32{1, 2, 3}})
+			return ei.AppendOldRef(b, ei.Ref{Node: "a@b", Creation: 3, Len: 3, ID: [5]uint32{1, 2, 3}})
 		},
 	},
 	{
@@ -127,6 +127,7 @@ var tagCases = []struct {
 	{tag: ei.TagListExt, bytes: "l\x00\x00\x00\x01a\x01l\x00\x00\x00\x01a\x02a\x03",
 		term: ei.ImproperList{Elems: []ei.Term{ei.Int(1), ei.Int(2)}, Tail: ei.Int(3)}, encode: verbatim},
 	{tag: ei.TagBitBinaryExt, bytes: "M\x00\x00\x00\x01\x03\xff", term: ei.Bitstring{Data: []byte{0xff}, Bits: 3}, encode: verbatim},
+	{tag: ei.TagBitBinaryExt, bytes: "M\x00\x00\x00\x01\x08\xff", term: ei.Bitstring{Data: []byte{0xff}, Bits: 8}, encode: verbatim},
 	{tag: ei.TagPidExt, bytes: "gd\x00\x03a@b\x00\x00\x00\x01\x00\x00\x00\x02\xff", term: old, encode: verbatim},
 }
 
