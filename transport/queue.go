@@ -152,7 +152,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		return opError("post", q.s.remote, err)
 	}
 	small := n < combineMax
-	fits := q.queued+n <= q.limit || mode&Urgent != 0
+	fits := q.queued+n <= q.limit
 	if IsNoWait(ctx) && q.writing && !(small && fits) && mode&Urgent == 0 {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, os.ErrDeadlineExceeded)
