@@ -399,6 +399,25 @@ func TestNothingToSend(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
+// An empty packet with a descriptor is not the end of the connection, whose packets without either look the same.
+func TestEmptyPacketWithDescriptor(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_SEQPACKET)
+	f, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, a.Send(soon(t), nil, int(f.Fd())))
+	require.NoError(t, a.Close())
+	var set FDSet
+	n, err := b.Receive(soon(t), make([]byte, 8), &set, 1)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.Equal(t, 1, set.Len())
+	require.NoError(t, set.Close())
+	_, err = b.Receive(soon(t), make([]byte, 8), &set, 1)
+	require.Equal(t, io.EOF, err)
+}
+
 // A call that waits for its turn ends with its own context, even while another call holds the turn.
 func TestWaitForTurnEndsWithContext(t *testing.T) {
 	noLeak(t)

@@ -138,6 +138,29 @@ func TestHearRefuses(t *testing.T) {
 	}
 }
 
+// A control socket whose file has gone can still be moved, and does not remove what has come in the file's place.
+func TestImportControlWithoutFile(t *testing.T) {
+	noLeak(t)
+	path := filepath.Join(sockdir.New(t), "control")
+	c, err := ListenControl(path)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
+	}
+	require.NoError(t, err)
+	var fd int
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	moved, err := ImportControl(fd, path)
+	require.NoError(t, err)
+	require.NoError(t, c.Release())
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, moved.Close())
+	require.FileExists(t, path)
+}
+
 // A descriptor that is no control socket is closed.
 func TestImportControlRefuses(t *testing.T) {
 	noLeak(t)
