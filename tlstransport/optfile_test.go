@@ -117,6 +117,7 @@ func TestPasswordStaysUnsaid(t *testing.T) {
 		`{password,"hush",x}`, `{"password","hush"}`, `{password,hush}`, `{password,<<"hush">>}`, `{password,["hush"]}`, `{password,{a,hush}}`,
 		`{certs_keys,[[{password,"hush"}]]}`, `{certs_keys,{password,"hush"}}`, `{certs_keys,[#{password => hush}]}`,
 		`{certs_keys,[#{password = "hush"}]}`, `{password,"x"hush"}`, `{password,"x}, hush"}`, `{password,Xhush}`, `{password,1hush}`,
+		`{password,"\x{hush}"}`, `{password,"\x{hush"}`, `{password,<<"\x{hush}"/utf8>>}`, `{password,<<404>>}`,
 		`{password,"x" ++ "hush"}`, `{password,hush("x")}`, `{password,os:getenv("hush")}`, "{password,\n  ?hush}", `{password,<<1 hush>>}`,
 		`{password,"hush`,
 	} {
@@ -126,6 +127,7 @@ func TestPasswordStaysUnsaid(t *testing.T) {
 		_, err := parseOptFile(in)
 		require.Error(t, err, in)
 		require.NotContains(t, err.Error(), "hush", in)
+		require.NotContains(t, err.Error(), "404", in)
 	}
 }
 

@@ -226,7 +226,7 @@ func (r *termReader) binary() (any, error) {
 			}
 		case int64:
 			if t < 0 || t > 255 {
-				return nil, r.wrong("%d is not a byte", t)
+				return nil, r.wrong("%s is not a byte", r.say(strconv.FormatInt(t, 10)))
 			}
 			b = append(b, byte(t))
 		default:
@@ -292,7 +292,7 @@ func (r *termReader) escape() (rune, error) {
 	number := func(digits string, base int) (rune, error) {
 		v, err := strconv.ParseUint(digits, base, 32)
 		if err != nil || v > unicode.MaxRune {
-			return 0, r.wrong("\\%s is not a character", digits)
+			return 0, r.wrong("\\%s is not a character", r.say(digits))
 		}
 		return rune(v), nil
 	}
@@ -317,15 +317,16 @@ func (r *termReader) escape() (rune, error) {
 		if !ok {
 			return 0, r.wrong("\\x{ is not closed")
 		}
+		c, err := number(digits, 16)
 		r.rest = rest
-		return number(digits, 16)
+		return c, err
 	case c == 'x':
 		if len(r.rest) < 3 {
 			return 0, r.wrong("two digits are missing after \\x")
 		}
-		digits := r.rest[1:3]
+		c, err := number(r.rest[1:3], 16)
 		r.rest = r.rest[3:]
-		return number(digits, 16)
+		return c, err
 	}
 	r.rest = r.rest[n:]
 	if i := strings.IndexRune("nrtvbfesd0", c); i >= 0 {
