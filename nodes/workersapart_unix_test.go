@@ -245,6 +245,37 @@ func TestBranchEndsBesideLink(t *testing.T) {
 	}
 }
 
+// When a worker dies, peers are told of the links that its processes have made through a branch, and of no link that they have ended.
+func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	p := w.peer(n.Listeners()[0], role("peer@test"))
+	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
+	b, _, err := n.Conn("peer@test").branch(2, true)
+	require.NoError(t, err)
+	there := n.shadow()
+	near := n.far
+	near.ID++
+	for _, ctl := range []dist.Control{
+		{Op: dist.OpLink, From: n.far, To: p.self},
+		{Op: dist.OpLink, From: near, To: p.self},
+		{Op: dist.OpUnlinkID, ID: 1, From: near, To: p.self},
+	} {
+		there.send(ctl, nil)
+		got, _ := p.next()
+		require.Equal(t, ctl.Op, got.Op)
+	}
+	require.NoError(t, there.s.Close())
+	arrives(t, b.left, "the end of the branch")
+	require.NoError(t, box(t, n.Node).Send(soon(t), p.self, ei.Atom("after")))
+	ctl, reason := p.next()
+	require.Equal(t, p.self, ctl.To)
+	require.Equal(t, n.far, ctl.From)
+	require.Equal(t, ei.Atom("killed"), reason)
+	_, payload := p.next()
+	require.Equal(t, ei.Atom("after"), payload)
+}
+
 // A Send or Link to a process of another worker waits for the next way to that worker, until the worker has ended or the time is up.
 func TestProcessOfWorkerApart(t *testing.T) {
 	w := newWorld(t, "tcp")
