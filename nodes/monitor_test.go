@@ -289,12 +289,17 @@ func TestDemonitorNode(t *testing.T) {
 	}
 	x.DemonitorNode("bob@test")
 	x.DemonitorNode("nobody@test")
+	y := box(t, a)
+	require.NoError(t, y.MonitorNode(w.ctx(), "bob@test"))
+	y.DemonitorNode("bob@test") // the only one
+	y.DemonitorNode("bob@test")
 	require.NoError(t, b.Close())
 	for range 2 {
 		require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, x))
 	}
 	require.Eventually(t, func() bool { return len(a.Peers()) == 0 }, tooLong, tick)
 	require.Zero(t, unread(x))
+	require.Zero(t, unread(y))
 	x.DemonitorNode("bob@test")
 	x.Close()
 	gone := new(*ExitError)

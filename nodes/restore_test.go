@@ -421,6 +421,54 @@ func TestUpgradeBondsBefore(t *testing.T) {
 	require.NoError(t, n.Err())
 }
 
+// The counters of Stats go on, and the listener of Start serves its connections, as before.
+func TestUpgradeKeepsCountersAndListener(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	for i, c := range n.stats.all() {
+		c.Store(int64(i + 1))
+	}
+	n = upgrade(t, n)
+	for i, c := range n.stats.all() {
+		require.EqualValues(t, i+1, c.Load())
+	}
+	_, err := n.Listeners()[0].Accept(w.ctx())
+	require.ErrorIs(t, err, ErrBusy)
+}
+
+// What goes on in the place of a restored process has that one's nodedowns, and the monitors by a name that it had lost.
+func TestUpgradeHeirOfNodedownAndFormerName(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	peer := w.started("peer")
+	n := w.started("front", func(cfg *Config) {
+		cfg.Setup = func(n *Node) error {
+			b, err := n.NewMailbox(nil)
+			return errors.Join(err, n.Register("on", b))
+		}
+	})
+	b := n.Whereis("on")
+	require.NoError(t, b.MonitorNode(ctx, "peer@test"))
+	require.NoError(t, n.Register("was", b))
+	watcher := box(t, peer)
+	ref, err := watcher.MonitorName(ctx, n.Name(), "was")
+	require.NoError(t, err)
+	watches := func(b *Mailbox) bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return !b.watchers.empty()
+	}
+	require.Eventually(t, func() bool { return watches(b) }, tooLong, tick)
+	require.NoError(t, n.Unregister("was"))
+	n = upgrade(t, n)
+	heir := n.Whereis("on")
+	require.True(t, watches(heir))
+	watcher.Demonitor(ref)
+	require.Eventually(t, func() bool { return !watches(heir) }, tooLong, tick)
+	require.NoError(t, peer.Close())
+	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("peer@test")}, term(t, heir))
+}
+
 // A restored process keeps its name once the node has started, even if no mailbox has taken its place.
 func TestUpgradeNameKept(t *testing.T) {
 	w := newWorld(t, "tcp")

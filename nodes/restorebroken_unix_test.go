@@ -93,6 +93,15 @@ func TestUpgradeBrokenExport(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.Link(ctx, dead.Pid()))
 	require.NoError(t, b.Link(ctx, alive.Pid()))
+	for range 2 {
+		require.NoError(t, b.MonitorNode(ctx, "dead@test"))
+	}
+	linked, watcher := box(t, n), box(t, n)
+	require.NoError(t, n.Register("linked", linked))
+	require.NoError(t, n.Register("watcher", watcher))
+	require.NoError(t, linked.Link(ctx, dead.Pid()))
+	ref, err := watcher.Monitor(ctx, linked.Pid())
+	require.NoError(t, err)
 	fd, err := n.Conn("dead@test").s.Descriptor()
 	require.NoError(t, err)
 	broken.Store(int64(fd))
@@ -106,6 +115,12 @@ func TestUpgradeBrokenExport(t *testing.T) {
 	m, err := b.Receive(ctx)
 	require.NoError(t, err)
 	require.Equal(t, dead.Pid(), m.From, "its link has broken")
+	for range 2 {
+		require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("dead@test")}, term(t, b), "each call of MonitorNode is answered")
+	}
+	m, err = n.Whereis("watcher").Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, ref, m.Ref, "a process that has ended because of it is mourned")
 	require.NoError(t, alive.SendName(ctx, n.Name(), "b", ei.Atom("still_here")))
 	m, err = b.Receive(ctx)
 	require.NoError(t, err)

@@ -408,6 +408,7 @@ func TestMoveBonds(t *testing.T) {
 		m, err := r.c.Detach(ctx)
 		require.NoError(t, err)
 		require.True(t, ours[0].links.empty())
+		require.Empty(t, ours[0].downs)
 		r.c, err = r.n[0].Adopt(ctx, m)
 		require.NoError(t, err)
 	}
