@@ -31,6 +31,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 	pair := []states.Crewman{worker(0, 1, one), worker(1, 2, two)}
 	for name, s := range map[string]states.Front{
 		"nothing is wrong": {
+			Arrivals: 7, LastPart: 9,
 			Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 1}}, Proven: true}}, Names: []states.Tenancy{{Name: "x", Part: 2, Number: 1}},
 		},
 		"no listener":            {Node: state(&states.Node{}), Crew: []states.Crewman{worker(0, 1, 0), worker(1, 2, 1)}},
@@ -85,6 +86,8 @@ func TestRestoreFrontRefuses(t *testing.T) {
 			g, err := RestoreFront(FrontConfig{Node: Config{Cookie: "c", Resolver: Static{}}, Workers: 2}, b, fds)
 			if name == "nothing is wrong" {
 				require.NoError(t, err)
+				require.EqualValues(t, 7, g.f.n.arrivals.Load())
+				require.Equal(t, 9, g.f.lastPart, "a new worker does not get the number, and the pids, of one that has ended")
 				require.NoError(t, g.Discard())
 			} else {
 				require.ErrorIs(t, err, ErrState)

@@ -121,9 +121,18 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	require.NoError(t, err)
 	worker, err := writeState(t.Context(), states.KindWorker, &states.Worker{Words: words, Work: words})
 	require.NoError(t, err)
-	for _, state := range [][]byte{front, worker} {
+	for _, tt := range []struct {
+		state []byte
+		end   func(f *Front, state []byte)
+	}{
+		{front, func(f *Front, state []byte) { (&FrozenFront{f: f, node: &Frozen{n: f.n}, state: state}).Thaw() }},
+		{front, func(f *Front, state []byte) { _ = (&FrozenFront{f: f, node: &Frozen{n: f.n}, state: state}).Release() }},
+		{worker, func(f *Front, state []byte) { (&workerEstate{Frozen: &Frozen{n: f.n}, state: state}).Thaw() }},
+	} {
+		state := bytes.Clone(tt.state)
 		require.Contains(t, string(state), encoded)
-		clearKeys(state)
+		f, _ := stillCrew(t, 1)
+		tt.end(f, state)
 		require.NotContains(t, string(state), encoded)
 	}
 

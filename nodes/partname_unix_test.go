@@ -61,6 +61,31 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 	return l
 }
 
+// What the front grants to a caller that has given up, or has stayed behind in the process before, is given back.
+func TestGivesBackWhatNobodyAwaits(t *testing.T) {
+	for _, tt := range []struct{ question, granted, back talk.Word }{
+		{talk.Word{Topic: talk.Register, Name: "joe"}, talk.Word{OK: true}, talk.Word{Topic: talk.Release, Name: "joe"}},
+		{talk.Word{Topic: talk.Claim, Name: "a@b"}, talk.Word{Part: 1}, talk.Word{Topic: talk.Over, Name: "a@b"}},
+	} {
+		n := newWorld(t, "tcp").worker("front", tooLong)
+		ctx, cancel := context.WithCancel(context.Background())
+		gaveUp := async(func() (reply, error) { return n.part.ask(ctx, tt.question, nil) })
+		asked := arrives(t, n.asked, "the question")
+		cancel()
+		require.ErrorIs(t, arrives(t, gaveUp, "the end of ask").err, context.Canceled)
+		tt.granted.Topic, tt.granted.ID = talk.Answer, asked.ID
+		require.True(t, n.front.Say(tt.granted))
+		back := arrives(t, n.asked, "what is given back")
+		require.Equal(t, tt.back.Topic, back.Topic)
+		require.Equal(t, tt.back.Name, back.Name)
+		n.part.mu.Lock()
+		require.Empty(t, n.part.asked)
+		require.Empty(t, n.part.claimed)
+		require.Empty(t, n.part.stakes)
+		n.part.mu.Unlock()
+	}
+}
+
 // What moves with a worker includes the names that the front has entered for it, so that the process it moves to gives those back which
 // nobody there has, and the ways that other workers wait for.
 func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
