@@ -375,6 +375,22 @@ func TestFrontFreezeBesideShutdown(t *testing.T) {
 	require.NoError(t, arrives(t, over, "the end").err)
 }
 
+// A front that could not be frozen goes on, and can be frozen later.
+func TestFrontFreezeGivesUp(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	f := w.f
+	f.hiring <- struct{}{} // the freeze waits for it
+	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
+	frozen := async(func() (*FrozenFront, error) { return f.Freeze(ctx) })
+	require.Eventually(t, f.n.frozen.IsShut, tooLong, tick)
+	cancel()
+	require.ErrorIs(t, arrives(t, frozen, "the freeze").err, context.Canceled)
+	<-f.hiring
+	w.worker(w.node("peer@127.0.0.1"))
+	require.NoError(t, thawed(f.Freeze(soon(t))))
+}
+
 // Shutdown waits for the end of a freeze: then either the workers can be told, or another process has the node.
 func TestFrontShutdownBesideFreeze(t *testing.T) {
 	for _, moves := range []bool{false, true} {

@@ -103,6 +103,9 @@ func TestMoveBesideLastWords(t *testing.T) {
 		require.NoError(t, deaf.err)
 		freeze := func() error { return thawed(r.c.Freeze(w.ctx())) }
 		test(t, r.n[0], deaf.v, freeze, r.move)
+		for _, n := range r.n {
+			require.NoError(t, n.procs.exitQueues.Wait(w.ctx()), "a shutdown would wait for what another process sends")
+		}
 	})
 }
 
