@@ -32,9 +32,6 @@ func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.
 }
 
 func rexCall(mod, fun string, args []any) any {
-	if args == nil {
-		args = []any{}
-	}
 	return tuple(ei.Atom("call"), ei.Atom(mod), ei.Atom(fun), args, ei.Atom("user"))
 }
 

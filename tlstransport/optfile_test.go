@@ -119,7 +119,7 @@ func TestPasswordStaysUnsaid(t *testing.T) {
 		`{certs_keys,[#{password = "hush"}]}`, `{password,"x"hush"}`, `{password,"x}, hush"}`, `{password,Xhush}`, `{password,1hush}`,
 		`{password,"\x{hush}"}`, `{password,"\x{hush"}`, `{password,<<"\x{hush}"/utf8>>}`, `{password,<<404>>}`,
 		`{password,"x" ++ "hush"}`, `{password,hush("x")}`, `{password,os:getenv("hush")}`, "{password,\n  ?hush}", `{password,<<1 hush>>}`,
-		`{password,"hush`,
+		`{password,"hush`, `{password,"` + strings.Repeat("x", 1024) + `" ++ "hush"}`,
 	} {
 		ins = append(ins, "[{client,["+option+"]}]")
 	}

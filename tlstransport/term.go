@@ -80,7 +80,7 @@ func (r *termReader) head() string {
 
 // say returns text for an error, or "…" if a password may be near.
 func (r *termReader) say(text string) string {
-	const near = 80
+	const near = 1024 + 80 // OpenSSL takes no longer passwords (PEM_BUFSIZE)
 	at := len(r.all) - len(r.rest)
 	if strings.Contains(r.all[max(at-near, 0):min(at+len(text), len(r.all))], "password") {
 		return "…"
