@@ -167,18 +167,25 @@ func outcome(old, next *process.Process, heard <-chan talk.Word) (m talk.Word, o
 // errEnded: neither process goes on as this worker; the worker that replaces it in its slot starts with nothing.
 var errEnded = errors.New("the worker has ended, and is replaced")
 
+// errHangs: the worker has not been told to move.
+var errHangs = errors.New("the worker does not answer, and goes on as it is")
+
 // errSilent: the old process has ended after it handed the worker over, and the new one does not say that it has it.
 var errSilent = errors.New("the new process has the worker, and does not answer")
 
 // awaitAllTaken stops giving sessions to a worker, and waits until it has taken those that it was given. On success the worker counts as
-// moving, and heard gets what it says of the move.
+// moving, and heard gets what it says of the move. A worker that hangs does not begin to move: its peers would have to wait for it.
 func (f *Front) awaitAllTaken(w *crewman, heard chan talk.Word) error {
+	answers := w.there(context.Background(), pinnedPatience*f.cfg.Patience)
 	t := time.NewTimer(pinnedPatience * f.cfg.Patience)
 	defer t.Stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !w.ready {
+	switch {
+	case !w.ready:
 		return errEnded
+	case !answers:
+		return errHangs
 	}
 	w.moving = heard
 	for w.burden() > 0 {

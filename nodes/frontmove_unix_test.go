@@ -423,6 +423,33 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 	}
 }
 
+// A worker that hangs is not moved, so that its peers need not wait for it: they are served by others meanwhile.
+func TestUpgradeOfHangingWorker(t *testing.T) {
+	w := newFrontWorld(t, 2, func(c *FrontConfig) { c.Patience = time.Second })
+	ns := w.spread(2)
+	victim := w.served(ns[0])
+	w.hangs(victim)
+	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(soon(t)) })
+	require.NoError(t, ns[0].Conn(frontName).Close())
+	require.NotEqual(t, victim, w.served(ns[0]))
+	r := arrives(t, upgraded, "the upgrade")
+	require.NoError(t, r.err)
+	for _, u := range r.v {
+		if u.Old == victim {
+			require.ErrorIs(t, u.Err, errHangs)
+		} else {
+			require.NoError(t, u.Err)
+		}
+	}
+	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
+	list, err := w.f.UpgradeWorkers(soon(t))
+	require.NoError(t, err)
+	for _, u := range list {
+		require.NoError(t, u.Err)
+	}
+	require.NotEqual(t, victim, w.served(ns[0]))
+}
+
 // A front that takes over with more workers than there were waits, in UpgradeWorkers, for those that are starting.
 func TestUpgradeAwaitsWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
