@@ -92,7 +92,7 @@ func (p *part) addShadow(w talk.Word) {
 		var old *Conn
 		if up := p.n.Conn(peer.Name); up != nil && up.shadow {
 			old = up
-			old.awaitEnd() // if its end is on its way
+			old.awaitLeft() // if its end is on its way
 		}
 		if err = p.n.enter(p.n.ctx, c, &attempt{replaces: old}); err != nil {
 			err = errors.Join(err, c.s.Close())
@@ -140,8 +140,8 @@ func (c *Conn) dropRest(ctx context.Context) bool {
 	}
 }
 
-// awaitEnd waits until a connection that is ending has been read to its end and cleaned up, for branchTime/4 at most.
-func (c *Conn) awaitEnd() {
+// awaitLeft waits until a connection that is ending has been read to its end and cleaned up, for branchTime/4 at most.
+func (c *Conn) awaitLeft() {
 	t := time.NewTimer(branchTime / 4)
 	defer t.Stop()
 	select {

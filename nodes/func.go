@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -97,64 +96,6 @@ func (r *Raise) check() error {
 	return err
 }
 
-// A turn is one run of a function for a message, a Func or a Server's function. The function's context carries it.
-type turn struct {
-	conn *Conn    // that the message came over; nil: it is from this node
-	self *Mailbox // the Server's mailbox; nil for a Func
-	over atomic.Bool
-
-	calls function // the Func's name; guarded by remoteTurns
-}
-
-type turnKey struct{}
-
-func (t *turn) within(ctx context.Context) context.Context {
-	return context.WithValue(ctx, turnKey{}, t)
-}
-
-// turnOf is the turn that ctx carries; nil if it carries none.
-func turnOf(ctx context.Context) *turn {
-	t, _ := ctx.Value(turnKey{}).(*turn)
-	return t
-}
-
-// ConnOf is the connection over which a Func, or a Server's function, was called; nil for a caller on this node.
-func ConnOf(ctx context.Context) *Conn {
-	if t := turnOf(ctx); t != nil {
-		return t.conn.toOthers()
-	}
-	return nil
-}
-
-// MailboxOf is the Server's process whose function runs with ctx: to send from, to monitor, to Exit. It is nil for any other context.
-func MailboxOf(ctx context.Context) *Mailbox {
-	if t := turnOf(ctx); t != nil {
-		return t.self
-	}
-	return nil
-}
-
-// callerGone tells whether the function that runs with ctx was called over a connection that has ended, so that nobody awaits its result.
-func callerGone(ctx context.Context) bool {
-	t := turnOf(ctx)
-	return t != nil && t.conn != nil && t.conn.lost()
-}
-
-// callsSelf tells whether the call that is made with ctx is one of a Server's process to itself.
-func callsSelf(ctx context.Context, to target) bool {
-	t := turnOf(ctx)
-	if t == nil || t.self == nil || t.over.Load() || to.node != t.self.n.Name() {
-		return false
-	}
-	return to.pid == t.self.pid || to.name != "" && t.self.n.procs.named(to.name) == t.self
-}
-
-// runsWith tells whether ctx is that of a function which the process's Server is running.
-func (b *Mailbox) runsWith(ctx context.Context) bool {
-	t := turnOf(ctx)
-	return t != nil && t.self == b && !t.over.Load()
-}
-
 // apply calls an exposed function; one that does not exist is the exception undef. A panic becomes an exception too.
 func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
 	f, args, exception := n.applied(function{module, name}, args)
@@ -189,67 +130,4 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 		return nil, raised(fmt.Errorf("result of %s:%s: %w", module, name, err))
 	}
 	return b, nil
-}
-
-// until returns a context that ends when ctx ends or over is closed.
-func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	n.goroutines.Run(func() {
-		select {
-		case <-over:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	return ctx, cancel
-}
-
-// admits tells whether a request of a peer may wait for a place of Config.MaxCalls; see shares.admits.
-func (n *Node) admits(c *Conn, bytes int) bool {
-	if c == nil || n.procs.calls.admits(c, bytes, n.ctx.Done()) {
-		return true
-	}
-	if c.Err() == nil {
-		c.complain(fullCalls, "calls refused", errFullCalls)
-	}
-	return false
-}
-
-// work runs f on a goroutine of its own, in a place of Config.MaxCalls. work does not wait for a place: f is queued until its peer gets
-// one, and counts as running from now on; bytes is the memory that it holds meanwhile. work is false when the node drains (see busy); then,
-// or when the node closes, f does not run.
-func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
-	if !n.procs.busy(c == nil) {
-		return false
-	}
-	peer, t := "", &turn{conn: c}
-	if c != nil {
-		peer = c.peer.Name
-		c.works.Enter()
-	}
-	done := func() {
-		if c != nil {
-			c.works.Leave()
-		}
-		n.procs.running.Leave()
-	}
-	begin := func() bool {
-		began := n.background(func() {
-			defer done()
-			defer n.procs.calls.put(peer)
-			ctx, cancel := context.WithCancel(n.ctx)
-			defer cancel()
-			n.procs.turns.begin(t, cancel)
-			defer n.procs.turns.end(t)
-			f(t.within(ctx))
-		})
-		if !began {
-			done()
-		}
-		return began
-	}
-	if n.procs.calls.take(peer, job{cost: bytes, begin: begin}) > longWait && c != nil {
-		c.complain(slowCalls, "calls wait", errSlowCalls)
-	}
-	return true
 }

@@ -41,7 +41,7 @@ func (p *part) advance(id int) {
 		return
 	}
 	p.n.background(func() {
-		before.awaitEnd()
+		before.awaitLeft()
 		if p.n.frozen.Pass(p.n.ctx) != nil { // the node goes on in another process, with what is coming
 			return
 		}
