@@ -51,7 +51,7 @@ type KeepEvent struct {
 type KeepOptions struct {
 	// MinPause is the time from a loss to the first attempt to register again. It doubles with each failure, and with each
 	// registration that lasts less than MaxPause, up to MaxPause.
-	// Zero: DefaultMinPause and DefaultMaxPause; a MaxPause below MinPause counts as MinPause.
+	// Zero or less: DefaultMinPause and DefaultMaxPause; a MaxPause below MinPause counts as MinPause.
 	MinPause, MaxPause time.Duration
 	// Notify is called for every change after the first registration, in order and one at a time, on the Keeper's goroutine: the next
 	// attempt waits for it. It must not call Close. Nil: nothing is called.

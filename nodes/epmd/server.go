@@ -36,11 +36,11 @@ type Server struct {
 	// Relaxed allows Stop, and Kill while names are registered; epmd's -relaxed_command_check.
 	Relaxed bool
 	// PacketTimeout is how long a connection may take until its request is whole, and how long writing the answer may take.
-	// Zero: DefaultPacketTimeout. epmd's -packet_timeout, which begins anew with each byte.
+	// Zero or less: DefaultPacketTimeout. epmd's -packet_timeout, which begins anew with each byte.
 	PacketTimeout time.Duration
 	// MaxConns bounds the connections, registrations included; at most 128 of them are not registrations. For one too many the oldest
-	// connection without a name ends; if all have names, one more is open for requests, but no further name is registered. Zero:
-	// DefaultMaxConns.
+	// connection without a name ends; if all have names, one more is open for requests, but no further name is registered. Zero or
+	// less: DefaultMaxConns.
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
@@ -256,12 +256,7 @@ func (s *Server) logger() *slog.Logger {
 	return s.Logger
 }
 
-func (s *Server) packetTimeout() time.Duration {
-	if s.PacketTimeout <= 0 {
-		return DefaultPacketTimeout
-	}
-	return s.PacketTimeout
-}
+func (s *Server) packetTimeout() time.Duration { return cmp.Or(max(s.PacketTimeout, 0), DefaultPacketTimeout) }
 
 // A request must see what happened before it was sent, as it does in a server with a single thread. But the session of a connection that
 // ended may not have noticed the end yet. So before the table is read, connections are checked for that: all of them by settle, that of one
