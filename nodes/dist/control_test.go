@@ -312,12 +312,26 @@ func TestAppendControlNeedsItsFields(t *testing.T) {
 	require.Len(t, refused, len(forget), "each field is needed somewhere")
 	_, err := AppendControl(nil, &Control{Op: OpLink, From: ei.Pid{Node: "a"}, To: ei.Pid{Node: ei.Atom(strings.Repeat("x", 256))}})
 	require.ErrorIs(t, err, ei.ErrAtom)
+	for _, f := range []func(*Control, ei.Atom){
+		func(c *Control, long ei.Atom) { c.Module = long }, func(c *Control, long ei.Atom) { c.Function = long },
+	} {
+		ctl := Control{Op: OpSpawnRequest, Ref: ref3, From: pidA, GroupLeader: pidB, Module: "m", Function: "f", Options: ei.Raw{0x6a}}
+		f(&ctl, ei.Atom(strings.Repeat("x", 256)))
+		_, err = AppendControl(nil, &ctl)
+		require.ErrorIs(t, err, ei.ErrAtom)
+	}
 	_, err = AppendControl(nil, &Control{Op: OpAltactSigSend, Flags: AltactAlias | AltactName, From: pidA, Ref: ref3, ToName: "x"})
 	require.ErrorIs(t, err, ErrShape)
 }
 
 func TestOpNamesFlagsAndPayloads(t *testing.T) {
 	payloads := []Op{2, 6, 12, 16, 22, 23, 24, 25, 26, 27, 28, 29, 30, 33, 34, 37}
+	for op, flags := range map[Op]Flags{
+		OpSend: 0, OpLink: 0, OpPayloadExit: FlagExitPayload, OpSendSender: FlagSendSender, OpSpawnRequest: FlagSpawn,
+		OpUnlinkID: FlagUnlinkID, OpMonitorP: FlagDistMonitor,
+	} {
+		require.Equal(t, flags, op.Flags(), "%v", op)
+	}
 	bases := map[Op]Op{12: 2, 13: 3, 16: 6, 18: 8, 23: 22, 25: 24, 27: 26, 30: 29, 32: 31, 34: 33}
 	for op := range Op(255) {
 		s, ok := shapeOf(op)

@@ -27,6 +27,7 @@ func TestKindsOfFrames(t *testing.T) {
 		"tick":                         {"", FlagsDefault, KindTick, nil, ""},
 		"pass-through":                 {"70 83 6801 6105", FlagsDefault, KindPassThrough, nil, ""},
 		"header, negotiated":           {"83 44 00 6801 6105", header, KindHeader, nil, ""},
+		"header and no more":           {"83 44", header, KindHeader, nil, ""},
 		"header":                       {"83 44 00 6801 6105", FlagsDefault, KindHeader, ErrNotNegotiated, "distribution header frame"},
 		"first fragment, negotiated":   {"83 45 00", fragments, KindFirstFragment, nil, ""},
 		"first fragment":               {"83 45 00", header, KindFirstFragment, ErrNotNegotiated, "first fragment frame"},
@@ -151,7 +152,18 @@ func TestAppendFrame(t *testing.T) {
 		require.ErrorIs(t, err, ErrTooLong)
 		require.Equal(t, []byte("before"), b)
 	}
+	if math.MaxInt > math.MaxUint32 {
+		longest := int(tooLong) - (len(head) - len("before") - lengthSize)
+		b, err := AppendFrameHead(nil, &send, longest)
+		require.NoError(t, err)
+		require.Equal(t, uint32(math.MaxUint32), binary.BigEndian.Uint32(b))
+		_, err = AppendFrameHead(nil, &send, longest+1)
+		require.ErrorIs(t, err, ErrTooLong)
+	}
 	require.ErrorIs(t, FinishFrame([]byte{0, 0, 0}), ErrFrame)
+	tick := []byte{1, 2, 3, 4}
+	require.NoError(t, FinishFrame(tick))
+	require.Equal(t, AppendTick(nil), tick)
 }
 
 func TestFrameRoundTrip(t *testing.T) {

@@ -107,6 +107,12 @@ func TestHandshakeCookies(t *testing.T) {
 func TestHandshakeStatuses(t *testing.T) {
 	dynamic := client()
 	dynamic.Name, dynamic.Dynamic = "client.example", true
+	onlyClient := func(name string) error {
+		if name != client().Name {
+			return errors.New("another name")
+		}
+		return nil
+	}
 	no := func(string) bool { return false }
 	yes := func(string) bool { return true }
 	tests := map[string]struct {
@@ -116,7 +122,7 @@ func TestHandshakeStatuses(t *testing.T) {
 		initiatorErr, responderErr error // nil: the handshake succeeds
 		status                     Status
 	}{
-		"ok":              {a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusOK})}, status: StatusOK},
+		"ok":              {a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusOK}), CheckPeer: onlyClient}, status: StatusOK},
 		"ok_simultaneous": {a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusOKSimultaneous})}, status: StatusOKSimultaneous},
 		"nok": {
 			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusNok})},
@@ -125,6 +131,9 @@ func TestHandshakeStatuses(t *testing.T) {
 		"not_allowed": {
 			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusNotAllowed})},
 			initiatorErr: ErrNotAllowed, responderErr: ErrNotAllowed, status: StatusNotAllowed,
+		},
+		"without the flag of the newer handshake, which only version 5 needs": {
+			a: Self{Name: client().Name, Cookie: "secret", Challenge: 1, Flags: FlagsLibei &^ FlagHandshake23}, status: StatusOK,
 		},
 		"alive, true": {
 			a: client(), ao: InitiateOptions{AliveAnswer: yes}, status: StatusAlive,
@@ -232,6 +241,11 @@ func TestHandshakeRefusals(t *testing.T) {
 			err: ErrMissingFlags, phase: PhaseStatus, otherErr: ErrNotAllowed, missing: FlagUnlinkID,
 			text: "DFLAG_UNLINK_ID (mandatory since OTP 26)",
 		},
+		"A lacks a high flag": {
+			a: edit(client(), func(s *Self) { s.Flags = FlagsLibei &^ FlagV4NC }),
+			b: edit(server(), func(s *Self) { s.Mandatory = Mandatory26 }), responder: true,
+			err: ErrMissingFlags, phase: PhaseStatus, otherErr: ErrNotAllowed, missing: FlagV4NC,
+		},
 		"B lacks a flag": {
 			a: client(), b: edit(server(), func(s *Self) { s.Flags = FlagsLibei &^ (FlagBigCreation | FlagMandatory25Digest) }),
 			err: ErrMissingFlags, phase: PhaseChallenge, otherErr: io.EOF, missing: FlagBigCreation,
@@ -272,7 +286,8 @@ func TestHandshakeRefusals(t *testing.T) {
 		},
 		"a name for a peer that has one": {
 			a: client(), b: server(), responder: true, err: ErrConfig, phase: PhaseStatus, otherErr: ErrNotAllowed,
-			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "X@client.example", Creation: 1})},
+			bo:   RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "X@client.example", Creation: 1})},
+			text: "for a peer that has a name",
 		},
 		"a given name of another host": {
 			a: dynamic, b: server(), responder: true, err: ErrConfig, phase: PhaseStatus, otherErr: ErrNotAllowed,
@@ -312,7 +327,7 @@ func TestHandshakeRefusals(t *testing.T) {
 			err: ErrConfig, phase: PhaseConfig, otherErr: io.EOF, hint: "refuse our handshake version or flags",
 		},
 		"B has no name": {
-			a: client(), b: edit(server(), func(s *Self) { s.Dynamic = true }), responder: true,
+			a: client(), b: edit(server(), func(s *Self) { s.Name, s.Dynamic = "server.example", true }), responder: true,
 			err: ErrConfig, phase: PhaseConfig, otherErr: io.EOF,
 		},
 	}
@@ -397,6 +412,7 @@ func TestRefusedForOurFlags(t *testing.T) {
 		s.Flags = few
 		_, err := Initiate(&script{in: answer}, s, InitiateOptions{})
 		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), ": ; ")
 		s.Flags = FlagsDefault
 		_, err = Initiate(&script{in: answer}, s, InitiateOptions{})
 		require.NotContains(t, err.Error(), "announce")
@@ -412,11 +428,21 @@ func TestRefusedForOurFlags(t *testing.T) {
 	require.NotContains(t, err.Error(), "announce")
 	a := client()
 	a.Flags = few
+	for _, answer := range []StatusMessage{{Status: StatusNok}, {Status: "later"}} { // for other reasons
+		_, err = Initiate(&script{in: [][]byte{packet(t, answer)}}, a, InitiateOptions{})
+		require.NotContains(t, err.Error(), "announce")
+	}
 	in := [][]byte{packet(t, StatusMessage{Status: StatusOK}),
 		packet(t, Challenge{Version: 6, Flags: FlagsDefault, Challenge: 5, Creation: 3, Name: "er@server.example"})}
 	_, err = Initiate(&script{in: in}, a, InitiateOptions{})
 	require.ErrorContains(t, err, hint(PhaseChallengeAck))
 	require.NotContains(t, err.Error(), "announce")
+}
+
+// An error says nothing of what is not known.
+func TestErrorsSayOnlyWhatIsKnown(t *testing.T) {
+	require.EqualError(t, &HandshakeError{Phase: PhaseName, Err: io.EOF}, "dist: handshake: name: EOF")
+	require.EqualError(t, &ControlError{Offset: -1, Err: io.EOF}, "dist: control message: EOF")
 }
 
 // ErrNoProof matches only if the peer has closed in place of its last message, and then no other error matches.

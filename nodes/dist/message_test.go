@@ -39,6 +39,7 @@ var messageVectors = map[string]struct {
 	"alive":           {"73 616c697665", StatusMessage{Status: StatusAlive}, false},
 	"true":            {"73 74727565", StatusMessage{Status: StatusTrue}, false},
 	"false":           {"73 66616c7365", StatusMessage{Status: StatusFalse}, false},
+	"a short status":  {"73 78", StatusMessage{Status: "x"}, false},
 	"a status of the future": {
 		"73 6c61746572", StatusMessage{Status: "later"}, false,
 	},
@@ -149,6 +150,8 @@ func TestMalformedMessages(t *testing.T) {
 	}{
 		"empty name":                  {"", Name{}, ErrMalformed},
 		"name with another tag":       {"4d 0000000407074f9c 65b0a2c1 0007 676f40686f7374", Name{}, ErrMalformed},
+		"version 5 name, other tag":   {"4d 0005 07074f9c 676f40686f7374", Name{}, ErrMalformed},
+		"version 5 name, cut":         {"6e 0005 07074f", Name{}, ErrMalformed},
 		"name length beyond the end":  {"4e 0000000407074f9c 65b0a2c1 ffff 676f40686f7374", Name{}, ErrMalformed},
 		"name cut to nothing":         {"4e 0000000407074f9c 65b0a2c1 0000", Name{}, ErrInvalidName},
 		"host where a name is due":    {"4e 0000000407074f9c 65b0a2c1 0004 686f7374", Name{}, ErrInvalidName},
@@ -162,6 +165,7 @@ func TestMalformedMessages(t *testing.T) {
 		"challenge with a bad name":   {"4e 0000000d07df7fbd 01020304 65b0a2c1 0002 6572", Challenge{}, ErrInvalidName},
 		"challenge version 7":         {"6e 0007 00df7fbd 01020304 657240686f7374", Challenge{}, ErrMalformed},
 		"challenge of another tag":    {"73 6f6b", Challenge{}, ErrMalformed},
+		"version 5 challenge, other":  {"4d 0005 00df7fbd 01020304 657240686f7374", Challenge{}, ErrMalformed},
 		"ack of another tag":          {"72 000102030405060708090a0b0c0d0e0f", [16]byte{}, ErrMalformed},
 		"reply of another tag":        {"61 01020304 000102030405060708090a0b0c0d0e0f", Reply{}, ErrMalformed},
 		"complement of another tag":   {"43 00000004 65b0a2c1", Complement{}, ErrMalformed},
@@ -184,6 +188,8 @@ func TestAppendRefusesBadNames(t *testing.T) {
 		_, err := appendAs(nil, m)
 		require.ErrorIs(t, err, ErrTooLong, "%T", m)
 	}
+	_, err := AppendName(nil, Name{Version: 6, Name: long[1:]})
+	require.NoError(t, err)
 	for _, m := range []any{Name{Name: "a@b"}, Challenge{Version: 7, Name: "a@b"}} {
 		_, err := appendAs(nil, m)
 		require.ErrorIs(t, err, ErrConfig, "%T", m)
