@@ -4,12 +4,14 @@ package nodes
 
 import (
 	"context"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/process"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -218,6 +220,89 @@ func TestPickWorker(t *testing.T) {
 	require.Same(t, two, pick())
 	two.hangs = true
 	require.Nil(t, pick())
+}
+
+// A worker that leaves a probe unanswered counts as hanging until it is heard of: meanwhile nobody probes it for a new session.
+func TestWorkerDoesNotAnswer(t *testing.T) {
+	f, crew := stillCrew(t, 1)
+	w := crew[0]
+	ended, end := context.WithCancel(t.Context())
+	end()
+	require.False(t, w.there(ended, time.Minute))
+	require.False(t, w.hangs, "it had no time to answer")
+	require.False(t, w.there(t.Context(), time.Nanosecond))
+	require.True(t, w.hangs)
+	require.Empty(t, w.probes)
+	k, change, err := f.pick("peer@test", "peer@test", nil)
+	require.NoError(t, err)
+	require.Nil(t, k)
+	w.take(talk.Word{Topic: talk.Here, ID: w.probed})
+	arrives(t, change, "the change")
+	require.False(t, w.hangs)
+}
+
+// A session that its worker does not take in time ends, for the peer too, and the worker counts as hanging. While the worker moves, and when
+// this process has stood still, there is more time.
+func TestSessionIsNotTaken(t *testing.T) {
+	f, crew := stillCrew(t, 1)
+	w := crew[0]
+	f.cfg.Patience = time.Hour
+	one, other, err := descriptor.StreamPair()
+	require.NoError(t, err)
+	peer := descriptor.File(other)
+	defer peer.Close()
+	s := &session{s: keptSocket(one), peer: "peer@test"}
+	w.untaken[talk.ViaForwarder] = []*session{s}
+	w.awaitTaken(s)
+	require.True(t, s.timer.Stop())
+
+	w.moving = make(chan talk.Word)
+	s.due = time.Now().Add(-time.Minute)
+	w.recall(s)
+	require.True(t, s.timer.Stop(), "it is looked at again")
+	require.False(t, s.late)
+	require.Positive(t, time.Until(s.due))
+	w.moving = nil
+	s.due = time.Now().Add(-time.Minute)
+	w.recall(s)
+	require.True(t, s.timer.Stop(), "it is looked at again")
+	require.True(t, s.late)
+	require.False(t, s.withdrawn)
+	require.False(t, w.hangs)
+	w.recall(s)
+	require.True(t, s.withdrawn)
+	require.True(t, w.hangs)
+	_, err = peer.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, 1, w.burden(), "the worker takes it out of its socket still")
+
+	w.took(talk.ViaForwarder)
+	require.Zero(t, w.burden())
+	w.hangs = false
+	w.recall(&session{s: keptSocket(-1), late: true})
+	require.False(t, w.hangs, "it has been taken")
+}
+
+// A worker that does not take the sessions that it was given does not begin to move, and gets sessions again.
+func TestMoveAwaitsSessions(t *testing.T) {
+	f, crew := stillCrew(t, 1)
+	w := crew[0]
+	f.cfg.Patience = time.Millisecond
+	w.untaken[talk.ViaLine] = []*session{{withdrawn: true, timer: time.NewTimer(0)}}
+	later := time.Now().Add(time.Hour)
+	w.heard.Store(&later) // it need not be probed
+	change := f.change.Next()
+	require.ErrorContains(t, f.awaitAllTaken(w, make(chan talk.Word, 1)), "does not take its sessions")
+	require.Nil(t, w.moving)
+	arrives(t, change, "the change")
+
+	f.cfg.Patience = time.Minute
+	heard := make(chan talk.Word, 1)
+	waited := async(func() (int, error) { return 0, f.awaitAllTaken(w, heard) })
+	require.Eventually(t, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return w.moving != nil && f.change.Awaited() }, tooLong, tick)
+	w.take(talk.TookWord(talk.ViaLine))
+	require.NoError(t, arrives(t, waited, "the worker").err)
+	require.NotNil(t, w.moving)
 }
 
 // The state of a front leaves out the sessions that are cut off: those that were not given to a worker yet.
