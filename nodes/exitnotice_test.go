@@ -210,12 +210,16 @@ func TestEndsWaitForRoom(t *testing.T) {
 			require.Fail(t, "there was no room")
 		default:
 		}
+		began := time.Now()
 		hears()
-		for range 64 + exitSignals + 1 {
+		for i := range 64 + exitSignals + 1 {
 			ctl, _ := slow.nextSignal()
 			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+			if i == 40 {
+				<-ended
+				require.Zero(t, time.Since(began), "they go on as soon as half has been read")
+			}
 		}
-		<-ended
 		require.NoError(t, n.Conn("deaf@test").Err())
 	})
 }

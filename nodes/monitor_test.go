@@ -278,6 +278,37 @@ func TestMonitorNodeBesideEnd(t *testing.T) {
 	}
 }
 
+// A connection that ends while MonitorNode waits owes it a nodedown; and what such a connection has not broken yet can still be taken back.
+func TestMonitorBesideLateEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, other := w.started("alice"), w.started("bob")
+	b := trapping(t, a)
+	c, err := a.Connect(w.ctx(), "bob@test")
+	require.NoError(t, err)
+	c.frozen.Shut()
+	watched := async(func() (int, error) { return 0, b.MonitorNode(w.ctx(), "bob@test") })
+	require.Eventually(t, c.frozen.Awaited, tooLong, tick)
+	require.NoError(t, c.Close())
+	arrives(t, c.left, "the end of the connection")
+	require.Zero(t, unread(b))
+	c.frozen.Open()
+	require.NoError(t, arrives(t, watched, "MonitorNode").err)
+	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, b))
+
+	pid, ref := box(t, other).Pid(), monitorRef(&wire{}, 1)
+	b.watching.put("bob@test", ref, target{node: "bob@test", pid: pid})
+	b.links.put("bob@test", pid, &link{active: true})
+	b.Demonitor(ref)
+	require.NoError(t, b.Unlink(w.ctx(), pid))
+	require.Nil(t, a.Conn("bob@test"), "nothing needs to be said")
+	var after aftermath
+	b.breakWithNode(c, &after)
+	after.tell()
+	require.Empty(t, linksOf(b))
+	require.Empty(t, watchingOf(b))
+	require.Zero(t, unread(b))
+}
+
 // A mailbox's own node does not go down, and MonitorNode can be taken back.
 func TestDemonitorNode(t *testing.T) {
 	w := newWorld(t, "memory")
