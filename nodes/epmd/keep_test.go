@@ -182,23 +182,25 @@ func TestKeepSlowsDownWhenRegistrationsDoNotLast(t *testing.T) {
 	})
 }
 
-// A MaxPause below MinPause counts as MinPause.
-func TestKeepPausesAtLeastMinPause(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mapper restartable
-		mapper.start()
-		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
-		var pauses []time.Duration
-		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{
-			MinPause: 7 * time.Second, MaxPause: time.Second,
-			Notify: func(e KeepEvent) { pauses = append(pauses, e.Pause) },
+// No pause is longer than MaxPause; a MaxPause below MinPause counts as MinPause.
+func TestKeepPausesWithinItsBounds(t *testing.T) {
+	for _, tt := range []struct{ least, most, during, last time.Duration }{{7, 1, 20, 7}, {2, 3, 7, 3}} {
+		synctest.Test(t, func(t *testing.T) {
+			var mapper restartable
+			mapper.start()
+			c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
+			var pauses []time.Duration
+			k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{
+				MinPause: tt.least * time.Second, MaxPause: tt.most * time.Second,
+				Notify: func(e KeepEvent) { pauses = append(pauses, e.Pause/time.Second) },
+			})
+			require.NoError(t, err)
+			mapper.stop()
+			time.Sleep(tt.during * time.Second)
+			require.NoError(t, k.Close())
+			require.Equal(t, []time.Duration{tt.least, tt.last, tt.last}, pauses)
 		})
-		require.NoError(t, err)
-		mapper.stop()
-		time.Sleep(20 * time.Second)
-		require.NoError(t, k.Close())
-		require.Equal(t, []time.Duration{7 * time.Second, 7 * time.Second, 7 * time.Second}, pauses)
-	})
+	}
 }
 
 func TestKeepCloseInterruptsAnAttempt(t *testing.T) {

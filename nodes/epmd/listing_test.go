@@ -16,6 +16,7 @@ var namesAnswers = []struct {
 	names []NamePort
 }{
 	{"nobody", "\x00\x00\x11\x11", 4369, nil},
+	{"the last port", "\x00\x00\xff\xff", 65535, nil},
 	{"two", "\x00\x00\x11\x11name b at port 65535\nname å at port 1\n", 4369, []NamePort{{"b", 65535}, {"å", 1}}},
 	{"a name that looks like a line", "\x00\x00\x00\x01name a at port 1 at port 2\n", 1, []NamePort{{"a at port 1", 2}}},
 	{"names with ends of lines", "\x00\x00\x00\x01name a\nb at port 2\nname \n\n at port 3\nname c at port\n at port 4\n", 1,
@@ -113,6 +114,7 @@ func TestDumpAnswerLies(t *testing.T) {
 		{"text instead of a descriptor", "\x00\x00\x11\x11active name     <b> at port 2, fd = x\n\x00", "line"},
 		{"text instead of a port", "\x00\x00\x11\x11old/unused name <b>, port = x, fd = 6 \n\x00", "line"},
 		{"another line", "\x00\x00\x11\x11name b at port 2\n\x00", "line"},
+		{"another beginning", "\x00\x00\x11\x11<b>, port = 2, fd = 6 \n\x00", "line"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := parseDump([]byte(tt.wire))

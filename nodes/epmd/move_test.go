@@ -242,6 +242,13 @@ func TestAdoptRefuses(t *testing.T) {
 	}
 }
 
+// A keeper that was moved without a registration can be given up as well.
+func TestDiscardKeeperWithoutName(t *testing.T) {
+	g, err := new(Client).Adopt([]byte(`{"Keeper":1,"Registration":{"Name":"abc","Port":7,"High":6,"Low":6}}`), nil, nil)
+	require.NoError(t, err)
+	require.NoError(t, g.Discard())
+}
+
 // socketPairs makes n pairs of connected sockets.
 func socketPairs(t testing.TB, n int) (fds, peers []int) {
 	t.Helper()

@@ -29,6 +29,7 @@ func TestRegistrationDefaultsAndChecks(t *testing.T) {
 	require.Equal(t, Registration{Name: "a", Port: 1, Type: TypeHidden, High: 6, Low: 6}, reg)
 	require.NoError(t, reg.check())
 	require.Equal(t, uint16(5), Registration{High: 5}.withDefaults().Low)
+	require.Equal(t, uint16(5), Registration{High: 6, Low: 5}.withDefaults().Low)
 
 	for _, tt := range []struct {
 		reg     Registration

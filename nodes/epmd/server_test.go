@@ -96,6 +96,26 @@ func TestServerNeverRefusesANameJustGivenUp(t *testing.T) {
 	}
 }
 
+// Nor does it list one, even if its session has not run yet since the connection ended.
+func TestServerListsNoNameJustGivenUp(t *testing.T) {
+	addr := startServer(t, &Server{})
+	c := &Client{Addr: addr}
+	for range 300 {
+		var conn net.Conn
+		dial := func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+			return conn, err
+		}
+		r, err := (&Client{Addr: addr, Dial: dial}).Register(t.Context(), Registration{Name: "abc", Port: 1})
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+		_, names, err := c.Names(t.Context(), "")
+		require.NoError(t, err)
+		require.Empty(t, names)
+		<-r.Done()
+	}
+}
+
 // sightlessListener has connections whose state only their reader can see, like those of Windows.
 type sightlessListener struct{ net.Listener }
 
