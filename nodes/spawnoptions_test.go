@@ -27,6 +27,7 @@ func TestSpawnOptions(t *testing.T) {
 		"[{min_bin_vheap_size,5},{scheduler,1}]":                {},
 		"[{async_dist,true}]":                                   {},
 		"[{max_heap_size,0}]":                                   {},
+		"[{max_heap_size,233}]":                                 {},
 		"[{max_heap_size,#{size=>100000,kill=>false,more=>1}}]": {},
 	} {
 		options, err := ei.Parse(text)
@@ -44,7 +45,7 @@ func TestSpawnOptions(t *testing.T) {
 		"[{priority,1}]", "[{priority,x}]", "[{message_queue_data,mixed}]", "[{message_queue_data,x}]", "[{async_dist,x}]",
 		"[{min_heap_size,-1}]", "[{min_heap_size,x}]", "[{min_heap_size,4611686018427387904}]", "[{min_heap_size,99999999999999999999}]",
 		"[{min_bin_vheap_size,-5}]", "[{fullsweep_after,-5}]", "[{scheduler,-1}]", "[{scheduler,x}]",
-		"[{max_heap_size,-1}]", "[{max_heap_size,5}]", "[{max_heap_size,x}]", "[{max_heap_size,#{size=>-1}}]", "[{max_heap_size,#{kill=>true}}]",
+		"[{max_heap_size,-1}]", "[{max_heap_size,232}]", "[{max_heap_size,x}]", "[{max_heap_size,#{size=>-1}}]", "[{max_heap_size,#{kill=>true}}]",
 		"[{max_heap_size,#{size=>100000,kill=>x}}]", "[{max_heap_size,#{size=>100000,error_logger=>x}}]",
 	} {
 		options, err := ei.Parse(text)
