@@ -241,8 +241,8 @@ func TestWorkerDoesNotAnswer(t *testing.T) {
 	require.False(t, w.hangs)
 }
 
-// A session that its worker does not take in time ends, for the peer too, and the worker counts as hanging. While the worker moves, and when
-// this process has stood still, there is more time.
+// A session that its worker does not take in time ends, for the peer too, and the worker counts as hanging. While the worker moves, and
+// when this process has stood still, there is more time.
 func TestSessionIsNotTaken(t *testing.T) {
 	f, crew := stillCrew(t, 1)
 	w := crew[0]

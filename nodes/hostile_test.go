@@ -84,6 +84,8 @@ func TestHostileInitiator(t *testing.T) {
 			require.NotContains(t, err.Error(), "\x00")
 			if what == "tls" {
 				require.ErrorContains(t, err, "the peer speaks TLS")
+			} else {
+				require.NotContains(t, err.Error(), "TLS")
 			}
 			p.gone()
 

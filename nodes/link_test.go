@@ -159,6 +159,7 @@ func TestUnlinkBesideExit(t *testing.T) {
 		require.NoError(t, b.Unlink(w.ctx(), p.self))
 		unlink, _ := p.next()
 		require.Equal(t, dist.OpUnlinkID, unlink.Op)
+		require.NoError(t, b.Unlink(w.ctx(), p.self)) // there is no link: the peer is not told again
 		why, err := ei.AppendAtom(nil, "crash")
 		require.NoError(t, err)
 		exit := dist.Control{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why}
@@ -588,4 +589,22 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 	require.Equal(t, p.self, m.From)
 	require.Equal(t, ei.Atom("noconnection"), why)
 	require.Empty(t, linksOf(full))
+}
+
+// A process that traps exits, and ends when its mailbox is full, ends at an exit signal for which there is no room.
+func TestExitAtFullMailbox(t *testing.T) {
+	w := newWorld(t, "memory")
+	b := w.started("bob")
+	full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true, Full: FullExit})
+	require.NoError(t, err)
+	linked := box(t, b)
+	require.NoError(t, full.Link(w.ctx(), linked.Pid()))
+	p := w.peer(b.Listeners()[0], role("wire@test"))
+	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
+	p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+	p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)
+	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
+	require.Equal(t, ei.Atom("mailbox_full"), exited(t, linked))
+	require.Equal(t, ei.Atom("before"), term(t, full))
+	require.Zero(t, unread(full))
 }

@@ -51,6 +51,24 @@ func TestCallOfOutlivesItsMessage(t *testing.T) {
 	}
 }
 
+// What only resembles a call is none.
+func TestCallOfOtherMessages(t *testing.T) {
+	w := newWorld(t, "memory")
+	b := box(t, w.started("alice"))
+	call, self, tag := ei.Atom("$gen_call"), b.Pid(), ei.Int(7)
+	for _, v := range []ei.Term{
+		call, ei.Tuple{call, ei.Tuple{self, tag}}, ei.Tuple{call, ei.Tuple{self, tag}, tag, tag}, ei.Tuple{call, self, tag},
+		ei.Tuple{call, ei.Tuple{self}, tag}, ei.Tuple{call, ei.Tuple{self, tag, tag}, tag}, ei.Tuple{call, ei.Tuple{tag, tag}, tag},
+		ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{self, tag}, tag},
+	} {
+		require.NoError(t, b.Send(w.ctx(), self, v))
+		m, err := b.Receive(w.ctx())
+		require.NoError(t, err)
+		_, ok := b.CallOf(m)
+		require.False(t, ok, "%v", v)
+	}
+}
+
 // If a call's connection has moved away and come back, the reply goes over the present connection.
 func TestReplyAfterTheConnectionIsBack(t *testing.T) {
 	w := newWorld(t, "tcp")

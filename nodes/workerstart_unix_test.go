@@ -4,12 +4,19 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // setUpHeirs registers processes that have to ask the front something as soon as a worker's new process goes on.
@@ -149,4 +156,61 @@ func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	f.Thaw()
 	require.NoError(t, n.Err())
 	require.Len(t, n.Listeners(), 1)
+}
+
+// A worker whose Setup fails, that has another name than the front, or hears something else first, does not start: the error says why, and
+// its sockets are closed.
+func TestWorkerDoesNotStart(t *testing.T) {
+	why := errors.New("no database")
+	for name, tt := range map[string]struct {
+		name  string
+		first talk.Topic
+		want  error
+	}{
+		"Setup fails": {"", talk.Welcome, why}, "another name": {"c@d", talk.Welcome, ErrOtherNode}, "no welcome": {"", talk.Probe, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs, err := handoff.SocketPair()
+			require.NoError(t, err)
+			socket, err := handoff.FileConn(ours)
+			require.NoError(t, err)
+			front, err := talk.New(socket)
+			require.NoError(t, err)
+			line, err := descriptor.Duplicate(int(theirs.Fd()))
+			require.NoError(t, err)
+			require.NoError(t, theirs.Close())
+			names, err := roll.New()
+			require.NoError(t, err)
+			defer names.Close()
+			its, err := descriptor.Duplicate(names.Descriptor())
+			require.NoError(t, err)
+			sessions, other, err := descriptor.StreamPair()
+			require.NoError(t, err)
+			giver, err := connOf(other)
+			require.NoError(t, err)
+			defer giver.Close()
+			require.True(t, front.Say(talk.Word{Topic: tt.first, Name: "a@b", Creation: 7, Part: 1, FD: its}))
+
+			t.Setenv(WorkerVariable, fmt.Sprintf("%d,%d", line, sessions))
+			var n *Node
+			_, err = StartWorker(soon(t), Config{
+				Name: tt.name, Cookie: "c", Resolver: Static{}, Setup: func(started *Node) error { n = started; return why },
+			})
+			if tt.want != nil {
+				require.ErrorIs(t, err, tt.want)
+			} else {
+				require.ErrorContains(t, err, "no welcome")
+			}
+			require.NoError(t, giver.SetReadDeadline(time.Now().Add(tooLong)))
+			_, err = giver.Read(make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF)
+			require.Error(t, front.Read(func(m talk.Word) { require.NotEqual(t, talk.Ready, m.Topic) }), "the line has ended")
+			front.Close()
+			<-front.Wrote()
+			if n != nil {
+				_, err = n.NewMailbox(nil)
+				require.ErrorIs(t, err, ErrClosed)
+			}
+		})
+	}
 }
