@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -56,7 +58,7 @@ var (
 	ErrTooManyUnread = errors.New("too many unread messages: call Receive")
 )
 
-// An Error says what was attempted, with which peer, and why it failed.
+// An Error says what was attempted, with which peer, and why it failed. It is a net.Error.
 type Error struct {
 	Op   string // "connect", "publish", "call cnode:echo/1 at", …
 	Peer string // the peer's node name, or its address while the name is not known; "" without one
@@ -73,6 +75,24 @@ func (e *Error) Error() string {
 
 // Unwrap gives the reason.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout reports whether the attempt ran out of time: that of its context or of Config.HandshakeTimeout, the single try that NoWait of
+// package transport allows, the time-out of a transport or of the port mapper; or, for what needs a connection, whether the peer has been
+// silent for too long, ErrTickTimeout.
+func (e *Error) Timeout() bool {
+	for _, late := range []error{context.DeadlineExceeded, os.ErrDeadlineExceeded, ErrTickTimeout} {
+		if errors.Is(e.Err, late) {
+			return true
+		}
+	}
+	var why net.Error
+	return errors.As(e.Err, &why) && why.Timeout()
+}
+
+// Temporary is part of net.Error and always false.
+func (e *Error) Temporary() bool { return false }
+
+var _ net.Error = (*Error)(nil)
 
 func wrap(op, peer string, err error) error {
 	if err == nil {

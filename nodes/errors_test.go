@@ -1,12 +1,22 @@
 package nodes
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // The text of an error has the whole of a reason that a person reads, and the beginning of any other.
@@ -27,5 +37,35 @@ func TestReasonTexts(t *testing.T) {
 		require.Contains(t, text, "<<\"xxxx")
 		require.Less(t, len(text), 2*reasonText)
 		require.NotEmpty(t, tt.err(nil).Error())
+	}
+}
+
+// A time-out is one whatever has made it, and however deep it is wrapped.
+func TestErrorTimeout(t *testing.T) {
+	for _, tt := range []struct {
+		why  error
+		late bool
+	}{
+		{context.DeadlineExceeded, true},
+		{os.ErrDeadlineExceeded, true},
+		{ErrHandshakeTimeout, true},
+		{ErrTickTimeout, true},
+		{transport.ErrPaused, true},
+		{&dist.HandshakeError{Phase: dist.PhaseStatus, Err: context.DeadlineExceeded}, true},
+		{&epmd.Error{Op: "resolve", Err: epmd.ErrTimeout}, true},
+		{&transport.OpError{Op: "read", Err: syscall.ETIMEDOUT}, true},
+		{&Error{"receive", "", context.DeadlineExceeded}, true},
+		{fmt.Errorf("%w: %w", ErrNoConnection, ErrHandshakeTimeout), true},
+		{errors.Join(&transport.OpError{Op: "close", Err: io.EOF}, os.ErrDeadlineExceeded), true},
+		{context.Canceled, false},
+		{ErrNoConnection, false},
+		{io.EOF, false},
+		{&epmd.Error{Op: "resolve", Err: epmd.ErrNoAnswer}, false},
+		{&transport.OpError{Op: "read", Err: syscall.ECONNRESET}, false},
+	} {
+		var err net.Error
+		require.ErrorAs(t, wrap("connect", "a@b", tt.why), &err)
+		require.IsType(t, &Error{}, err)
+		require.Equal(t, tt.late, err.Timeout(), tt.why)
 	}
 }
