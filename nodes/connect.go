@@ -53,10 +53,11 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 }
 
 // connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon as it is known.
-func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
+func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, err error) {
 	if err := cmp.Or(n.Err(), wait.TakesTime(ctx)); err != nil { // see dial
 		return nil, err
 	}
+	defer endedBy(ctx, &err)
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
 	ctx, a := newAttempt(ctx)
@@ -114,6 +115,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand boo
 		return nil, false, err
 	}
 	within := ctx
+	defer endedBy(within, &err)
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
 	theirs, awaited := false, time.Time{} // theirs: the peer has told us of an attempt of its own; awaited: until when we wait for it
@@ -249,6 +251,13 @@ func because(ctx context.Context, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (%w)", cause, err)
+}
+
+// endedBy adds ctx's error to err if that is the cause which whoever ended ctx has given: callers ask for context.Canceled.
+func endedBy(ctx context.Context, err *error) {
+	if ended := ctx.Err(); ended != nil && errors.Is(*err, context.Cause(ctx)) && !errors.Is(*err, ended) {
+		*err = fmt.Errorf("%w: %w", ended, *err)
+	}
 }
 
 // An initiative is an attempt of our own.

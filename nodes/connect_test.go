@@ -248,6 +248,30 @@ func TestConnectCancelled(t *testing.T) {
 	}
 }
 
+// An error of a context has the cause that was given for its end beside what contexts end with.
+func TestConnectCause(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.node("alice")
+	w.ambush("silent@test")
+	cause := errors.New("no longer needed")
+	cancelled, cancel := context.WithCancelCause(w.ctx())
+	cancel(cause)
+	late, stop := context.WithTimeoutCause(w.ctx(), time.Millisecond, cause)
+	defer stop()
+	for _, tt := range []struct {
+		ctx  context.Context
+		want error
+	}{{cancelled, context.Canceled}, {late, context.DeadlineExceeded}} {
+		_, named := a.Connect(tt.ctx, "silent@test")
+		_, anyone := a.ConnectAddr(tt.ctx, w.addr("silent@test"), "")
+		for _, err := range []error{named, anyone} {
+			require.ErrorIs(t, err, tt.want)
+			require.ErrorIs(t, err, cause)
+			require.Equal(t, tt.want == context.DeadlineExceeded, err.(*Error).Timeout())
+		}
+	}
+}
+
 type hanging struct{}
 
 func (hanging) Resolve(ctx context.Context, _ string) (Endpoint, error) {

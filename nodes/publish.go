@@ -35,7 +35,8 @@ func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	return wrap("publish", name, n.publish(ctx, pub, n.presence(l.Addr())))
 }
 
-func (n *Node) publish(ctx context.Context, pub Publisher, p Presence) error {
+func (n *Node) publish(ctx context.Context, pub Publisher, p Presence) (err error) {
+	defer endedBy(ctx, &err)
 	ctx, cancel := n.lifetime(ctx)
 	defer cancel()
 	made, err := pub.Publish(ctx, p)
