@@ -59,6 +59,14 @@ func withZone(ip netip.Addr, id uint32) netip.Addr {
 	return ip.WithZone(strconv.FormatUint(uint64(id), 10))
 }
 
+// otherFamily is the error of an address of a kind that is none of those wanted, or of none.
+func otherFamily(a Addr) error {
+	if a == nil {
+		return fmt.Errorf("no address: %w", syscall.EAFNOSUPPORT)
+	}
+	return fmt.Errorf("address %v: %w", a, syscall.EAFNOSUPPORT)
+}
+
 // AddrPort returns the IP address and port of an inet address; EINVAL for any other kind.
 func AddrPort(a Addr) (netip.AddrPort, error) {
 	switch a := plain(a).(type) {

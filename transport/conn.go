@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -89,12 +90,12 @@ func (c *conn) LocalAddr() net.Addr  { return c.local }
 func (c *conn) RemoteAddr() net.Addr { return orUnnamed(c.s.RemoteAddr()) }
 
 func (c *conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+	return cmp.Or(c.SetReadDeadline(t), c.SetWriteDeadline(t)) // each fails only if the stream is closed
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if err := c.s.usable(); err != nil {
-		return err
+		return opError("set deadline", c.s.remote, err)
 	}
 	c.readUntil.set(t)
 	return nil
@@ -102,7 +103,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	if err := c.s.usable(); err != nil {
-		return err
+		return opError("set deadline", c.s.remote, err)
 	}
 	c.writeUntil.set(t)
 	return nil

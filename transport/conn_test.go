@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -359,7 +360,9 @@ func TestNetConnDeadlinesAfterClose(t *testing.T) {
 	connPairs(t, func(t *testing.T, c, _ net.Conn) {
 		require.NoError(t, c.Close())
 		for _, set := range []func(time.Time) error{c.SetDeadline, c.SetReadDeadline, c.SetWriteDeadline} {
-			require.ErrorIs(t, set(time.Now()), net.ErrClosed)
+			err := set(time.Now())
+			require.ErrorIs(t, err, net.ErrClosed)
+			require.Equal(t, 1, strings.Count(err.Error(), net.ErrClosed.Error()))
 		}
 	})
 }

@@ -128,6 +128,7 @@ func TestConnectRefused(t *testing.T) {
 	require.ErrorAs(t, err, &op)
 	require.Equal(t, "connect", op.Op)
 	require.Equal(t, at, op.Addr)
+	require.EqualError(t, err, "connect "+at.String()+": connection refused")
 
 	_, err = Unix().Connect(soon(t), socketPath(t))
 	require.ErrorIs(t, err, syscall.ENOENT)

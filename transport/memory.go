@@ -83,7 +83,7 @@ func (s *memorySocket) interrupted() <-chan struct{} {
 func (s *memorySocket) listen(addr Addr, backlog int) (Addr, error) {
 	name, ok := plain(addr).(MemoryAddr)
 	if !ok {
-		return nil, fmt.Errorf("address %v: %w", addr, syscall.EAFNOSUPPORT)
+		return nil, otherFamily(addr)
 	}
 	w := s.world
 	w.mu.Lock()
@@ -123,7 +123,7 @@ func (s *memorySocket) accept(tmo time.Duration) (*memorySocket, Addr, error) {
 func (s *memorySocket) connect(addr Addr, tmo time.Duration) error {
 	name, ok := plain(addr).(MemoryAddr)
 	if !ok {
-		return fmt.Errorf("address %v: %w", addr, syscall.EAFNOSUPPORT)
+		return otherFamily(addr)
 	}
 	w := s.world
 	w.mu.Lock()

@@ -26,6 +26,8 @@ func TestMemoryNames(t *testing.T) {
 	require.NotEqual(t, MemoryAddr(""), free.Addr())
 	_, err = NewMemory().Connect(soon(t), a.Addr())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED, "another world")
+	_, err = tr.Connect(soon(t), nil)
+	require.EqualError(t, err, "connect: no address: "+syscall.EAFNOSUPPORT.Error())
 	require.NoError(t, a.Close())
 	require.NoError(t, free.Close())
 	again, err := tr.Listen(MemoryAddr("a"), 0)

@@ -116,7 +116,7 @@ func connectResult(fd int) (done bool, err error) {
 	case 0: // it has ended just now, or this is a spurious wake-up
 		return hasPeer(fd), nil
 	default:
-		return true, os.NewSyscallError("connect", e)
+		return true, e
 	}
 }
 

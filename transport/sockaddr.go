@@ -111,7 +111,7 @@ func AppendSockaddr(b []byte, a Addr) ([]byte, error) {
 	}
 	u, ok := unixAddr(a)
 	if !ok {
-		return b, fmt.Errorf("address %v: %w", a, syscall.EAFNOSUPPORT)
+		return b, otherFamily(a)
 	}
 	path := u.Path()
 	if err := checkUnixPath(path); err != nil {

@@ -151,6 +151,7 @@ func TestSockaddrRefused(t *testing.T) {
 		b, err := AppendSockaddr([]byte("before"), tt.addr)
 		require.ErrorIs(t, err, tt.want, "%v", tt.addr)
 		require.Equal(t, "before", string(b))
+		require.NotContains(t, err.Error(), "<nil>")
 	}
 }
 

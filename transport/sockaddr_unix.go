@@ -35,7 +35,7 @@ func ToSockaddr(a Addr) (unix.Sockaddr, error) {
 		}
 		return &unix.SockaddrUnix{Name: u.Path()}, nil
 	}
-	return nil, fmt.Errorf("address %v: %w", a, syscall.EAFNOSUPPORT)
+	return nil, otherFamily(a)
 }
 
 // FromSockaddr turns what the system calls give into an Addr; nil for families other than inet and UNIX.
@@ -66,5 +66,5 @@ func family(a Addr) (int, error) {
 	if _, ok := unixAddr(a); ok {
 		return unix.AF_UNIX, nil
 	}
-	return 0, fmt.Errorf("address %v: %w", a, syscall.EAFNOSUPPORT)
+	return 0, otherFamily(a)
 }
