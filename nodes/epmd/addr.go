@@ -80,7 +80,7 @@ func Listen(ctx context.Context, addrs ...string) (ls []net.Listener, err error)
 	for _, s := range addrs {
 		a, err := netip.ParseAddrPort(s)
 		if err != nil {
-			return ls, fmt.Errorf("epmd: listen: %w", err)
+			return ls, fmt.Errorf("epmd: listen %q: %w", s, err)
 		}
 		network := "tcp4"
 		if a.Addr().Is6() {

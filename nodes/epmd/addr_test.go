@@ -96,6 +96,8 @@ func TestListenLeavesNothingOpen(t *testing.T) {
 func TestListenRefusesWhatIsNoAddress(t *testing.T) {
 	_, err := Listen(t.Context(), "localhost:4369")
 	require.ErrorContains(t, err, "localhost")
+	_, err = Listen(t.Context(), "4369")
+	require.ErrorContains(t, err, `"4369"`)
 	_, err = Listen(t.Context())
 	require.ErrorContains(t, err, "no address")
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,6 +238,7 @@ func TestAdoptRefuses(t *testing.T) {
 			fds, peers := socketPairs(t, tt.fds)
 			_, err := new(Client).Adopt([]byte(tt.state), fds, nil)
 			require.ErrorIs(t, err, tt.want)
+			require.Equal(t, 1, strings.Count(err.Error(), "epmd:"), err)
 			requireEnded(t, peers)
 		})
 	}
@@ -444,6 +446,7 @@ func TestStageRefuses(t *testing.T) {
 			}
 			_, err := new(Server).Stage([]byte(tt.state), fds)
 			require.ErrorIs(t, err, tt.want)
+			require.Equal(t, 1, strings.Count(err.Error(), "epmd:"), err)
 			if ended != nil {
 				require.NoError(t, ended.SetReadDeadline(time.Now().Add(10*time.Second)))
 				_, err := ended.Read(make([]byte, 1))

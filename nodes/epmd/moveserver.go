@@ -227,7 +227,7 @@ func (s *Server) Stage(state []byte, descriptors []int) (*StagedServer, error) {
 	g, err := s.stage(state, descriptors)
 	if err != nil {
 		closeDescriptors(descriptors)
-		return nil, err
+		return nil, fmt.Errorf("epmd: stage: %w", err)
 	}
 	if err := g.take(descriptors, len(descriptors)-len(g.sessions)); err != nil {
 		return nil, fmt.Errorf("epmd: stage: %w", err)
