@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -92,6 +93,9 @@ func TestConnectAddr(t *testing.T) {
 	require.Error(t, err)
 	require.NoError(t, c.Err())
 	require.NoError(t, b.Conn("alice@test").Err())
+	_, err = a.ConnectAddr(w.ctx(), transport.MemoryAddr("nobody"), "")
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.Equal(t, 1, strings.Count(err.Error(), "connect memory:nobody"), err)
 	for _, name := range []string{"", "carol@test"} {
 		_, err = a.ConnectAddr(w.ctx(), nil, name)
 		require.ErrorIs(t, err, syscall.EAFNOSUPPORT, "no address, %q", name)

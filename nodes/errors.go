@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -67,10 +68,14 @@ type Error struct {
 
 // Error names the attempt, the peer and the reason.
 func (e *Error) Error() string {
-	if e.Peer == "" {
-		return e.Op + ": " + e.Err.Error()
+	what, why := e.Op+": ", e.Err.Error()
+	if e.Peer != "" {
+		what = e.Op + " " + e.Peer + ": "
 	}
-	return e.Op + " " + e.Peer + ": " + e.Err.Error()
+	if strings.HasPrefix(why, what) { // a transport's error says as much
+		return why
+	}
+	return what + why
 }
 
 // Unwrap gives the reason.

@@ -72,6 +72,9 @@ func (n *Node) join(ctx context.Context) error {
 			return err
 		}
 	}
+	if n.Name() == "" {
+		return wrap("start", "", ErrUnnamed)
+	}
 	if err := n.setup(); err != nil {
 		return err
 	}

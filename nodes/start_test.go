@@ -170,7 +170,9 @@ func TestStartFails(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnknownNode)
 
 	n = w.node("") // dynamic
-	require.ErrorIs(t, n.Start(w.ctx()), ErrUnnamed)
+	err = n.Start(w.ctx())
+	require.ErrorIs(t, err, ErrUnnamed)
+	require.ErrorContains(t, err, "start: ")
 
 	w.started("bob")
 }
