@@ -291,7 +291,7 @@ func (r *termReader) escape() (rune, error) {
 	c, n := utf8.DecodeRuneInString(r.rest)
 	number := func(digits string, base int) (rune, error) {
 		v, err := strconv.ParseUint(digits, base, 32)
-		if err != nil || v > unicode.MaxRune {
+		if err != nil || !utf8.ValidRune(rune(v)) {
 			return 0, r.wrong("\\%s is not a character", r.say(digits))
 		}
 		return rune(v), nil

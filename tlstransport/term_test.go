@@ -30,10 +30,11 @@ func TestParseTerm(t *testing.T) {
 		{"begin a end", `after the end of the term`}, {"[a|b]", "literals"}, {"1.5", "not an integer"}, {"a. b.",
 			"after the end"}, {strings.Repeat("[", 100), "deeper"},
 		{`<<"x":8>>`, "expected"}, {"<<255,256>>", "256 is not a byte"}, {"<<-1>>", "-1 is not a byte"}, {`<<"Ā">>`, "needs /utf8"},
-		{"\"\xff\"", "UTF-8"}, {`"\x{110000}"`, "not a character"}, {"fun a:b/",
+		{"\"\xff\"", "UTF-8"}, {`"\x{110000}"`, "not a character"}, {`"\x{d800}"`, "not a character"}, {"fun a:b/",
 			"a number is missing"}, {"99999999999999999999", "not an integer"}, {"-", "not an integer"},
 		{"1__0", "not an integer"}, {"16#_f", "not an integer"}, {"16_#f", "not an integer"}, {"1#0", "not a number"}, {"37#0", "not a number"}, {`"\x4`, "two digits are missing"}, {"1_", "not an integer"},
 		{`"\^?"`, "no control character"}, {`"\^1"`, "no control character"}, {`"\^`, "no control character"},
+		{`"\1`, `line 1: " is not closed`}, {"\"a\nb", `line 1: " is not closed`}, {"[\"a\nb\",\nb c]", `line 3: "c]"`},
 		{"\"\"\"\nabc\n\"\"\"", "triple-quoted"}, {`"a" """b"`, "triple-quoted"},
 	} {
 		_, err := parseTerm(tt.in)
