@@ -2,9 +2,12 @@ package tlstransport
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"log/slog"
 	"net"
 	"os"
@@ -190,6 +193,29 @@ func TestKeyFiles(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// A key that cannot be used says of which kind it is.
+func TestKeysOfAnotherKind(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	_, cert, key := a.files(t, dir, a.sign(t, want{}))
+	exchanges, err := ecdh.X25519().GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(exchanges)
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		kind string
+		der  []byte
+		err  string
+	}{
+		{"DSA PRIVATE KEY", der, `private keys of the kind "DSA PRIVATE KEY" are not supported`},
+		{"PRIVATE KEY", der, "a *ecdh.PrivateKey cannot sign"},
+	} {
+		require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: tt.kind, Bytes: tt.der}), 0o600))
+		_, option, err := readPair(certFiles{cert, key, ""})
+		require.ErrorContains(t, err, key+": "+tt.err)
+		require.Equal(t, "keyfile", option)
+	}
+}
+
 // In a password that is a string each character is a byte, as in Erlang, not UTF-8.
 func TestPasswordOfBytes(t *testing.T) {
 	openssl := need.Program(t, "openssl")
@@ -296,7 +322,7 @@ func TestCiphersBetweenOurs(t *testing.T) {
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
 	for _, tt := range []struct {
 		options string
-		version uint16 // 0: no session is certain
+		version uint16 // 0: no session, for crypto/tls does not choose TLS_AES_256_GCM_SHA384
 		warning string
 	}{
 		{`{versions,['tlsv1.3','tlsv1.2']}`, tls.VersionTLS13, ""},
@@ -315,6 +341,11 @@ func TestCiphersBetweenOurs(t *testing.T) {
 		require.Equal(t, tt.warning != "", said.Len() > 0, said.String())
 		require.Contains(t, said.String(), tt.warning)
 		if tt.version == 0 {
+			c, s := w.pair()
+			<-c.over
+			require.ErrorContains(t, c.failure, "is not among the option ciphers", tt.options)
+			require.NoError(t, w.cb.Close(c))
+			require.NoError(t, w.cb.Close(s))
 			continue
 		}
 		c, s := w.pair()

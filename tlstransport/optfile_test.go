@@ -73,6 +73,7 @@ func TestParseOptFile(t *testing.T) {
 		{`[{client,[{key_update_at,0}]}]`, "key_update_at: "},
 		{`[{client,[{renegotiate_at,0},{versions,['tlsv1.3']}]}]`, "renegotiate_at: "},
 		{`[{client,[{certs_keys,[#{keyfile => "k"}]}]}]`, "certs_keys: certfile is missing"},
+		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,"d"},{dir,"e"}]}}}]}]`, "crl_cache: only"},
 		{`[{client,[{crl_cache,x}]}]`, "crl_cache: only"}, {`[{client,[{crl_cache,{ssl_crl_hash_dir,x}}]}]`, "crl_cache: only"},
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,x}}}]}]`, "crl_cache: only"},
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[x]}}}]}]`, "crl_cache: only"},

@@ -66,6 +66,9 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 		{"revoked by a list for some only", map[string][]byte{
 			"0a1b2c3d.r0": a.revokes(t, soon, partial(0x30, 3, 0x81, 1, 0xff), leaf.SerialNumber), // onlyContainsUserCerts
 		}, revoked},
+		{"for all, then for some", map[string][]byte{
+			"0a1b2c3d.r0": a.revokes(t, soon, nil), "0a1b2c3d.r1": a.revokes(t, soon, partial(0x30, 0)),
+		}, good},
 		{"under another name", map[string][]byte{"list.pem": a.revokes(t, soon, nil)}, unknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,6 +104,9 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 						} else {
 							require.Equal(t, CheckCertificate, e.Check)
 							require.ErrorContains(t, e, lists)
+							for name, b := range tt.files {
+								require.Equal(t, string(b) == "broken", strings.Contains(e.Error(), name), e)
+							}
 						}
 					}
 					require.NoError(t, w.cb.Close(sc))

@@ -53,6 +53,8 @@ func TestSessionRefuses(t *testing.T) {
 		}, alertUnexpectedMessage},
 		{"long record", v13, client, raw("\x17\x03\x03\x41\x01"), alertRecordOverflow},
 		{"long record", v12, client, raw("\x17\x03\x03\x48\x01"), alertRecordOverflow},
+		{"long plaintext", v13, client, many(1, typeData, make([]byte, maxPlaintext+1)), alertRecordOverflow},
+		{"long plaintext", v12, client, many(1, typeData, make([]byte, maxPlaintext+1)), alertRecordOverflow},
 		{"no record", v13, client, raw("hello"), alertProtocolVersion},
 		{"wrong tag", v13, client, raw("\x17\x03\x03\x00\x20" + strings.Repeat("x", 32)), alertBadRecordMAC},
 		{"wrong tag", v12, client, raw("\x17\x03\x03\x00\x20" + strings.Repeat("x", 32)), alertBadRecordMAC},
