@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -522,6 +523,12 @@ func TestRefusalWire(t *testing.T) {
 		}
 	}
 	require.Equal(t, &RefusedError{StepStage, "it is so", nil}, parseRefusal(appendRefusal(nil, StepStage, errors.New("it is so"))))
+	var cut *RefusedError // a reason that is too long loses no part of a character
+	for _, before := range []string{"", "x"} {
+		require.ErrorAs(t, parseRefusal(appendRefusal(nil, StepStage, errors.New(before+strings.Repeat("é", chunkSize)))), &cut)
+		require.True(t, utf8.ValidString(cut.Reason))
+		require.InDelta(t, chunkSize, len(cut.Reason), 1)
+	}
 	require.Equal(t, &RefusedError{StepHello, "", nil}, parseRefusal(nil))
 	require.Equal(t, &RefusedError{StepHello, "", nil}, parseRefusal(appendNumber(nil, 1, may, len(refusals))))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 )
 
 // A message of a hand-off is a packet: a byte for its kind, then fields, each of them
@@ -221,7 +222,7 @@ func appendRefusal(b []byte, step Step, why error) []byte {
 	}
 	reason := why.Error()
 	if len(reason) > chunkSize {
-		reason = reason[:chunkSize]
+		reason = strings.ToValidUTF8(reason[:chunkSize], "") // the cut may be inside a character
 	}
 	return appendField(appendField(appendNumber(b, 1, may, code), 2, may, []byte(step)), 3, may, []byte(reason))
 }
