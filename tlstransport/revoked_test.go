@@ -69,7 +69,9 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 		{"for all, then for some", map[string][]byte{
 			"0a1b2c3d.r0": a.revokes(t, soon, nil), "0a1b2c3d.r1": a.revokes(t, soon, partial(0x30, 0)),
 		}, good},
-		{"under another name", map[string][]byte{"list.pem": a.revokes(t, soon, nil)}, unknown},
+		{"under another name", map[string][]byte{
+			"list.pem": a.revokes(t, soon, nil), "list.r0": a.revokes(t, soon, nil), "0a1b2c3d.r0.bak": a.revokes(t, soon, nil),
+		}, unknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			require.NoError(t, os.RemoveAll(lists))
@@ -133,6 +135,7 @@ func TestPartialLists(t *testing.T) {
 		{"at a place, for some reasons", 28, []byte{0x30, 13, 0xa0, 7, 0xa0, 5, 0x86, 3, 'u', ':', 'x', 0x83, 2, 5, 0x60}, true},
 		{"indirect", 28, []byte{0x30, 3, 0x84, 1, 0xff}, false},
 		{"perhaps indirect", 28, []byte{0x30, 9, 0x84}, false},
+		{"with something behind it", 28, []byte{0x30, 3, 0x81, 1, 0xff, 5, 0}, false},
 		{"changes", 27, []byte{2, 1, 1}, false},
 	} {
 		status := func(serial *big.Int) (known, revoked bool) {
@@ -163,6 +166,7 @@ func TestListsThatDoNotCount(t *testing.T) {
 		counts bool
 	}{
 		{"of today", a.cert, now, true},
+		{"without an end", a.cert, now.Add(2 * time.Hour), true},
 		{"of tomorrow", a.cert, now.Add(-2 * time.Hour), false},
 		{"of yesterday", a.cert, now.Add(2 * time.Hour), false},
 		{"of another issuer", &renamed, now, false},
@@ -172,6 +176,9 @@ func TestListsThatDoNotCount(t *testing.T) {
 			by.cert = tt.issuer
 			l, err := x509.ParseRevocationList(by.revokes(t, now.Add(time.Hour), nil, serial))
 			require.NoError(t, err)
+			if tt.name == "without an end" {
+				l.NextUpdate = time.Time{}
+			}
 			known, revoked := lists{l}.status(leaf, a.cert, tt.now)
 			require.Equal(t, tt.counts, known, tt.name)
 			require.Equal(t, tt.counts && serial == leaf.SerialNumber, revoked, tt.name)

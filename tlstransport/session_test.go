@@ -5,10 +5,12 @@ package tlstransport
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -38,6 +40,7 @@ func TestSessionRefuses(t *testing.T) {
 		{"empty handshake record", v13, client, many(1, typeHandshake, nil), alertUnexpectedMessage},
 		{"huge handshake message", v13, client, many(1, typeHandshake, []byte{messageTicket, 9, 0, 0}), alertUnexpectedMessage},
 		{"ticket for a server", v13, server, many(1, typeHandshake, []byte{messageTicket, 0, 0, 0}), alertUnexpectedMessage},
+		{"ticket in TLS 1.2", v12, client, many(1, typeHandshake, []byte{messageTicket, 0, 0, 0}), alertUnexpectedMessage},
 		{"unknown message", v13, client, many(1, typeHandshake, []byte{13, 0, 0, 0}), alertUnexpectedMessage},
 		{"request to renegotiate", v13, client, many(1, typeHandshake, []byte{messageHelloRequest, 0, 0, 0}), alertUnexpectedMessage},
 		{"wrong update", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 2}), alertIllegalParameter},
@@ -122,6 +125,85 @@ func TestWriteAfterTheEnd(t *testing.T) {
 				_, writing := d.cb.Write(d.s, []byte("x"), tooLong)
 				require.Equal(t, reading, writing)
 			})
+		}
+	}
+}
+
+// request is a request for an answer: for a new key, or to renegotiate.
+func (d *dialogue) request() []byte {
+	if !d.out.is13() {
+		return d.seal(nil, typeHandshake, []byte{messageHelloRequest, 0, 0, 0})
+	}
+	b := d.seal(nil, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 1})
+	require.NoError(d.t, d.out.update())
+	return b
+}
+
+// A peer that asks again and again without reading gets one answer, behind what is to be sent before.
+func TestOneAnswer(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		d := newDialogue(t, version, client, Options{})
+		d.s.out.begin() // a Write is in flight, and there is no room
+		require.NoError(t, d.s.own.put(typeData, []byte("before")))
+		for range 3 {
+			d.send(d.request())
+		}
+		d.send(d.seal(nil, typeData, []byte("x")))
+		n, err := d.cb.Read(d.s, make([]byte, 10), tooLong)
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		d.s.out.end()
+		_, err = d.cb.Write(d.s, []byte("behind"), tooLong)
+		require.NoError(t, err)
+
+		_, p := d.hear()
+		require.Equal(t, "before", string(p))
+		typ, _ := d.hear()
+		require.NotEqual(t, typeData, typ)
+		if version == tls.VersionTLS13 {
+			require.NoError(t, d.in.update())
+		}
+		_, p = d.hear()
+		require.Equal(t, "behind", string(p))
+	}
+}
+
+// The last record is close_notify, or an alert that ends the session, ours or the peer's.
+func TestNothingBehindTheEnd(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, closed := range []bool{false, true} {
+			for name, say := range map[string]func(d *dialogue) []byte{
+				"a broken record": func(*dialogue) []byte { return append([]byte{typeData, 3, 3, 0, 50}, make([]byte, 50)...) },
+				"a fatal alert":   func(d *dialogue) []byte { return d.seal(nil, typeAlert, []byte{2, byte(alertInternalError)}) },
+				"a request":       func(d *dialogue) []byte { return d.seal(d.request(), typeAlert, []byte{1, byte(alertCloseNotify)}) },
+			} {
+				if !closed && name == "a request" {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s, %s, closed: %t", tls.VersionName(version), name, closed), func(t *testing.T) {
+					d := newDialogue(t, version, client, Options{})
+					var want []byte
+					if closed {
+						require.NoError(t, d.s.own.closeNotify())
+						want = []byte{1, byte(alertCloseNotify)}
+					} else if name == "a broken record" {
+						want = []byte{2, byte(alertBadRecordMAC)}
+					}
+					d.send(say(d))
+					_, _ = d.cb.Read(d.s, make([]byte, 1), tooLong)
+					require.NoError(t, d.cb.Close(d.s))
+					d.s = d.cb2(t)
+					if want != nil {
+						typ, p := d.hear()
+						require.Equal(t, typeAlert, typ)
+						require.Equal(t, want, p)
+					}
+					require.NoError(t, d.conn.SetReadDeadline(time.Now().Add(tooLong)))
+					rest, err := io.ReadAll(d.conn)
+					require.NoError(t, err)
+					require.Empty(t, rest)
+				})
+			}
 		}
 	}
 }
