@@ -75,6 +75,8 @@ func TestParseOptFile(t *testing.T) {
 		{`[{client,[{certs_keys,[#{keyfile => "k"}]}]}]`, "certs_keys: certfile is missing"},
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,"d"},{dir,"e"}]}}}]}]`, "crl_cache: only"},
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir}}]}]`, "crl_cache: only"},
+		{`[{client,[{crl_cache,{other,{internal,[{dir,"d"}]}}}]}]`, "crl_cache: only"},
+		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,7}]}}}]}]`, "crl_cache: "},
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal}}}]}]`, "crl_cache: only"},
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[{dir}]}}}]}]`, "crl_cache: only"},
 		{`[{client,[{crl_cache,x}]}]`, "crl_cache: only"}, {`[{client,[{crl_cache,{ssl_crl_hash_dir,x}}]}]`, "crl_cache: only"},

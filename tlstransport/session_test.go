@@ -43,6 +43,9 @@ func TestSessionRefuses(t *testing.T) {
 		{"ticket in TLS 1.2", v12, client, many(1, typeHandshake, []byte{messageTicket, 0, 0, 0}), alertUnexpectedMessage},
 		{"unknown message", v13, client, many(1, typeHandshake, []byte{13, 0, 0, 0}), alertUnexpectedMessage},
 		{"request to renegotiate", v13, client, many(1, typeHandshake, []byte{messageHelloRequest, 0, 0, 0}), alertUnexpectedMessage},
+		{"request to renegotiate for a server", v12, server, many(1, typeHandshake, []byte{messageHelloRequest, 0, 0, 0}),
+			alertUnexpectedMessage},
+		{"hello for a client", v12, client, many(1, typeHandshake, []byte{messageClientHello, 0, 0, 0}), alertUnexpectedMessage},
 		{"wrong update", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 2}), alertIllegalParameter},
 		{"update of no length", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 0}), alertDecodeError},
 		{"message behind an update", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 0, messageTicket}),
@@ -99,7 +102,11 @@ func TestAlertOfASession(t *testing.T) {
 			if moves {
 				d.s = move(t, d.cb, d.s)
 			}
-			d.send(d.seal(nil, typeAlert, []byte{2, byte(alertHandshakeFailure)}))
+			level := byte(2)
+			if tt.version == tls.VersionTLS13 { // in which the level has no meaning
+				level = 1
+			}
+			d.send(d.seal(nil, typeAlert, []byte{level, byte(alertHandshakeFailure)}))
 			_, err := d.cb.Read(d.s, make([]byte, 1), tooLong)
 			var e *PeerError
 			require.ErrorAs(t, err, &e)
@@ -210,19 +217,21 @@ func TestNothingBehindTheEnd(t *testing.T) {
 
 // A peer that asks to renegotiate again and again, with data between, does not fill the log.
 func TestRenegotiationIsLoggedOnce(t *testing.T) {
-	var said bytes.Buffer
-	d := newDialogue(t, tls.VersionTLS12, client, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
-	p := make([]byte, 10)
-	for range 5 {
-		d.send(d.seal(d.seal(nil, typeHandshake, []byte{messageHelloRequest, 0, 0, 0}), typeData, []byte("x")))
-		n, err := d.cb.Read(d.s, p, tooLong)
-		require.NoError(t, err)
-		require.Equal(t, "x", string(p[:n]))
-		typ, answer := d.hear()
-		require.Equal(t, typeAlert, typ)
-		require.Equal(t, []byte{1, byte(alertNoRenegotiation)}, answer)
+	for r, asks := range map[role]byte{client: messageHelloRequest, server: messageClientHello} {
+		var said bytes.Buffer
+		d := newDialogue(t, tls.VersionTLS12, r, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		p := make([]byte, 10)
+		for range 5 {
+			d.send(d.seal(d.seal(nil, typeHandshake, []byte{asks, 0, 0, 0}), typeData, []byte("x")))
+			n, err := d.cb.Read(d.s, p, tooLong)
+			require.NoError(t, err)
+			require.Equal(t, "x", string(p[:n]))
+			typ, answer := d.hear()
+			require.Equal(t, typeAlert, typ)
+			require.Equal(t, []byte{1, byte(alertNoRenegotiation)}, answer)
+		}
+		require.Equal(t, 1, strings.Count(said.String(), "renegotiate"), said.String())
 	}
-	require.Equal(t, 1, strings.Count(said.String(), "renegotiate"), said.String())
 }
 
 // A connection keeps only a small outbox, whether or not its session stays with crypto/tls, and however much was written or was imported
