@@ -257,6 +257,67 @@ func TestMovesWithEverySuite(t *testing.T) {
 	}
 }
 
+// What a key has protected counts on after a move: the key changes as soon as it would have without.
+func TestKeyAgesAcrossMoves(t *testing.T) {
+	for _, o := range []Options{{KeyUpdateRecords: 3}, {KeyUpdateBytes: 3 * 50}} {
+		d := newDialogue(t, tls.VersionTLS13, client, o)
+		for i := range 10 {
+			_, err := d.cb.Write(d.s, make([]byte, 50), tooLong)
+			require.NoError(t, err)
+			if i > 0 && i%3 == 0 {
+				typ, _ := d.hear()
+				require.Equal(t, typeHandshake, typ, "record %d", i)
+				require.NoError(t, d.in.update())
+			}
+			typ, _ := d.hear()
+			require.Equal(t, typeData, typ, "record %d", i)
+			d.s = move(t, d.cb, d.s)
+		}
+	}
+}
+
+// The peer's certificate moves along only as long as the distribution handshake may need it.
+func TestCertificateMovesUntilItIsChecked(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	for _, complete := range []bool{false, true} {
+		if complete {
+			require.NoError(t, c.complete())
+		}
+		exported, err := w.cb.Export(c)
+		require.NoError(t, err)
+		st, err := parseState(exported)
+		require.NoError(t, err)
+		require.Equal(t, complete, len(st.cert) == 0)
+		require.Equal(t, complete, st.flags&flagComplete != 0)
+	}
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+}
+
+// From Export on, the old socket sends nothing of what it has exported.
+func TestExportStopsTheBackground(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	background := func() bool {
+		c.out.mu.Lock()
+		defer c.out.mu.Unlock()
+		return c.out.flushed != nil
+	}
+	counted := filled(t, w, c)
+	require.True(t, background())
+	_, err := w.cb.Export(c)
+	require.NoError(t, err)
+	require.False(t, background())
+	require.NoError(t, w.cb.Close(c)) // it has not moved, and goes on
+	n, err := rest(s)
+	require.NoError(t, err)
+	require.Equal(t, counted, n)
+	require.NoError(t, w.cb.Close(s))
+}
+
 // A session can move after each received byte: in headers, in records, in handshake messages that span several records, and before and
 // after key updates.
 func TestMovesAtEveryByteReceived(t *testing.T) {
@@ -502,13 +563,16 @@ func TestImportRefuses(t *testing.T) {
 	later[len(stateMagic)]++
 	listener, err := w.cb.GetFD(w.l)
 	require.NoError(t, err)
+	strange := bytes.Clone(good)
+	strange[0]++
 	for name, tt := range map[string]struct {
 		fd    int
 		state []byte
 		err   error
 	}{
-		"empty": {fd, []byte{}, ErrState}, "garbage": {fd, []byte("garbage, and more of it"), ErrState}, "cut off": {fd, good[:len(good)-1],
-			ErrState},
+		"another beginning": {fd, strange, ErrState},
+		"empty":             {fd, []byte{}, ErrState}, "garbage": {fd, []byte("garbage, and more of it"), ErrState},
+		"cut off":  {fd, good[:len(good)-1], ErrState},
 		"too long": {fd, append(bytes.Clone(good), 0), ErrState}, "a later version": {fd, later, ErrState},
 		"a listener with a session's state": {listener, good, unix.EINVAL}, "a session without": {fd, nil, unix.EINVAL},
 		"no socket": {0, good, unix.ENOTSOCK}, "no descriptor": {9999, good, unix.EBADF},
@@ -516,6 +580,10 @@ func TestImportRefuses(t *testing.T) {
 		_, err := w.cb.Import(nil, tt.fd, tt.state)
 		require.ErrorIs(t, err, tt.err, name)
 	}
+	only, err := Callbacks(Config{Client: cfg})
+	require.NoError(t, err)
+	_, err = only.Import(nil, listener, nil)
+	require.ErrorIs(t, err, errNoServer)
 	exchange(t, ours{c}, ours{s}, 1000) // goes on
 	require.NoError(t, w.cb.Close(c))
 	require.NoError(t, w.cb.Close(s))

@@ -57,6 +57,7 @@ func TestParseOptFile(t *testing.T) {
 			"ktls: records are not left to the kernel"},
 		{`[{client,[{verify_fun,{inet_tls_dist,verify_client,[]}}]}]`, "verify_fun"}, {`[{client,[{honor_cipher_order,maybe}]}]`,
 			"honor_cipher_order: maybe"}, {`[{client,[{renegotiate_at,1000}]}]`, "renegotiate_at"},
+		{`[{client,[{renegotiate_at,1000},{versions,['tlsv1.2']}]}]`, "renegotiate_at"},
 		{`[{client,[{session_tickets,stateless}]}]`, "session_tickets: stateless cannot be honoured"}, {`[{client,[{keyfile,"k"}]}]`,
 			"keyfile without certfile"}, {`[{client,[{password,"p"}]}]`, "password without certfile"},
 		{`[{client,[{verify_fun,{fun my:own/3,[]}}]}]`, "verify_fun"}, {`[{client,[{depth,-1}]}]`,
@@ -84,6 +85,12 @@ func TestParseOptFile(t *testing.T) {
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[x]}}}]}]`, "crl_cache: only"},
 		{`[{client,[{ciphers,["AES-128-GCM-SHA256"]}]}]`, "ciphers: AES-128-GCM-SHA256"},
 		{`[{client,[{ciphers,["AES128-GCM-SHA256"]},{versions,['tlsv1.3']}]}]`, "no session would be possible"},
+		{`[{server}]`, "{server} is neither"}, {`[{client,[],x}]`, "{client,…} is neither"},
+		{`[{client,[{versions,[]}]}]`, "versions: [] is not a list of them"}, {`[{client,[{eccs,[]}]}]`, "eccs: [] is not a list of them"},
+		{`[{client,[{depth,x}]}]`, "depth: x is not a number"}, {`[{client,[{certs_keys,[#{certfile => "c",keyfile => 7}]}]}]`, "certs_keys: 7"},
+		{`[{server,[{certfile,"c"},{verify_fun,{other,verify_client,[]}}]}]`, "verify_fun"},
+		{`[{server,[{certfile,"c"},{verify_fun,{inet_tls_dist,other,[]}}]}]`, "verify_fun"},
+		{`[{server,[{certfile,"c"},{verify_fun,{fun other:verify_client/3,[]}}]}]`, "verify_fun"},
 		{"[{client,[\n{certfile,os:getenv(\"CERT\")}]}]", "line 2: os:getenv"},
 	} {
 		_, err := parseOptFile(tt.in)
@@ -111,6 +118,9 @@ func TestParseOptFile(t *testing.T) {
 		_, err = parseOptFile(in)
 		require.NoError(t, err)
 	}
+	file, err = parseOptFile(`[{server,[{certfile,"c"},{supported_groups,[x25519]}]}]`)
+	require.NoError(t, err)
+	require.Equal(t, &roleOptions{certs: []certFiles{{"c", "c", ""}}, depth: defaultDepth, groups: []tls.CurveID{tls.X25519}}, file[server])
 	file, err = parseOptFile(`[{client,[{ciphers,"TLS_AES_256_GCM_SHA384:ECDHE-RSA-AES128-GCM-SHA256"}]}]`)
 	require.NoError(t, err)
 	require.Equal(t, []uint16{tls.TLS_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, file[client].suites)
@@ -214,6 +224,25 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 	_, err := FromOptFile(path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil)), Checks: []PeerCheck{HostInCertificate}})
 	require.NoError(t, err)
 	require.Empty(t, said.String())
+}
+
+// An error of the option file itself names the file.
+func TestErrorNamesTheOptionFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ssl_dist.conf")
+	_, err := FromOptFile(path, Options{})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	for _, tt := range []struct{ text, role, option, err string }{
+		{"\nx y", "", "", "line 2"},
+		{"[{client,[{depth,x}]}].", "client", "depth", "depth: x is not a number"},
+		{strings.Repeat(" ", maxOptFile+1), "", "", "larger than"},
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(tt.text), 0o600))
+		_, err := FromOptFile(path, Options{})
+		var e *OptionError
+		require.ErrorAs(t, err, &e)
+		require.ErrorContains(t, err, tt.err)
+		require.Equal(t, [3]string{path, tt.role, tt.option}, [3]string{e.File, e.Role, e.Option})
+	}
 }
 
 // A role that is missing in an option file is named when the file is read, and when the role is needed.
