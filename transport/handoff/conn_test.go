@@ -397,6 +397,10 @@ func TestNothingToSend(t *testing.T) {
 	}
 	_, err = b.Receive(ctx, make([]byte, 1), nil, 1)
 	require.ErrorIs(t, err, syscall.EINVAL)
+	for _, room := range []int{-1, MaxDescriptors + 1} {
+		_, err = b.Receive(ctx, make([]byte, 1), &FDSet{}, room)
+		require.ErrorIs(t, err, syscall.EINVAL)
+	}
 }
 
 // An empty packet with a descriptor is not the end of the connection, whose packets without either look the same.
