@@ -403,6 +403,18 @@ func TestNothingToSend(t *testing.T) {
 	}
 }
 
+// TrySend sends an empty packet, too.
+func TestTrySendOfNothing(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_DGRAM)
+	n, err := a.TrySend(nil)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	n, err = b.Receive(soon(t), make([]byte, 8), nil, 0)
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
+
 // An empty packet with a descriptor is not the end of the connection, whose packets without either look the same.
 func TestEmptyPacketWithDescriptor(t *testing.T) {
 	noLeak(t)

@@ -209,6 +209,8 @@ func TestControlInTheWay(t *testing.T) {
 	link, folder := filepath.Join(dir, "link"), filepath.Join(dir, "folder")
 	require.NoError(t, os.Symlink("file", link))
 	require.NoError(t, os.Mkdir(folder, 0o700))
+	_, err := ListenControl(filepath.Join(dir, "none", "control"))
+	require.ErrorIs(t, err, os.ErrNotExist)
 	for _, path := range []string{name, link, folder} {
 		_, err := ListenControl(path)
 		require.ErrorIs(t, err, syscall.EADDRINUSE)

@@ -270,6 +270,29 @@ func (w *waited) Done() <-chan struct{} {
 	return w.Context.Done()
 }
 
+// A document that waits for room is not taken for sent when its receiver goes away.
+func TestReceiverThatGoesAway(t *testing.T) {
+	noLeak(t)
+	client, server := jsonSockets(t, nil)
+	free, err := NewJSONClient(nil)
+	require.NoError(t, err)
+	defer free.Close()
+	for _, s := range []*JSONSocket{client, free} {
+		for err = nil; err == nil; {
+			err = s.SendTo(transport.NoWait(), server.Addr(), "x")
+		}
+	}
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	ctx := &waited{Context: soon(t), waits: make(chan struct{})}
+	sent := make(chan error, 1)
+	go func() { sent <- free.SendTo(ctx, server.Addr(), "late") }()
+	<-ctx.waits
+	require.NoError(t, server.Close())
+	err = <-sent
+	require.Error(t, err)
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+}
+
 // A client that does not read makes only its own answers wait.
 func TestJSONClientThatDoesNotRead(t *testing.T) {
 	noLeak(t)

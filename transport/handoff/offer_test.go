@@ -365,6 +365,29 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 	}
 }
 
+// A new owner that has staged and gets no token hears why.
+func TestOwnerThatDoesNotWait(t *testing.T) {
+	x := newThing(t, 1, 10)
+	one, other := channels(t)
+	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
+	o, a := x.offer(), x.acceptance()
+	o.Reached = func(p Point) {
+		if p == OwnerOffered {
+			cancel()
+		}
+	}
+	done := make(chan error, 1)
+	go func() { _, err := o.Give(ctx, one); done <- err }()
+	taken, err := a.Take(soon(t), other)
+	require.False(t, taken.Owns)
+	var refused *RefusedError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, StepAccept, refused.Step)
+	require.ErrorIs(t, <-done, context.Canceled)
+	require.Equal(t, []int{1, 0, 0, 1}, []int{x.thawed, x.released, x.started, x.discarded})
+}
+
 // A new owner whose context ends once the token is read starts all the same, and reports it.
 func TestPatienceEndsWithTheToken(t *testing.T) {
 	x := newThing(t, 1, 1)
