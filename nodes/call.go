@@ -85,6 +85,9 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 			err = fmt.Errorf("%w: %w", ErrNoConnection, err)
 		}
 	}()
+	if to.name == "" && to.pid.Node == "" && to.node != "" {
+		return nil, errors.New("the name is empty")
+	}
 	if callsSelf(ctx, to) {
 		return nil, ErrCallingSelf
 	}

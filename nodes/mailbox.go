@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -19,7 +20,7 @@ import (
 const DefaultMailboxLimit = 64 << 20
 
 // messageCost is how many bytes a message takes besides its terms, its place in the queue included.
-const messageCost = 440
+const messageCost = int(unsafe.Sizeof(Message{})) + 24
 
 // keepQueue is the longest queue, in messages, whose memory a mailbox keeps once it is empty.
 const keepQueue = 4096

@@ -249,10 +249,12 @@ func (p *processes) closeEmpty() bool {
 // its first one from Handle. Register waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start,
 // the mailbox becomes the process that had the name before: it gets that process's pid, other names, unread messages, links and monitors; a
 // mailbox that already has links or monitors is ErrBonds. A name that is in use is ErrNameTaken, a mailbox that has ended ErrClosed; a
-// mailbox of another Node, the empty name, and undefined are errors, too.
+// mailbox of another Node, or none, the empty name, and undefined are errors, too.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
 	switch {
+	case b == nil:
+		return wrap("register "+name, "", errors.New("the mailbox is nil"))
 	case b.n != n:
 		return wrap("register "+name, "", errors.New("the mailbox is another Node's"))
 	case name == "":

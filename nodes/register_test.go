@@ -33,6 +33,7 @@ func TestRegisterNoName(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, n.Register("", b), "empty")
 	require.ErrorContains(t, n.Register("undefined", b), "whereis")
+	require.ErrorContains(t, n.Register("joe", nil), "nil")
 	require.Nil(t, n.Whereis("undefined"))
 }
 

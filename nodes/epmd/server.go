@@ -256,7 +256,9 @@ func (s *Server) logger() *slog.Logger {
 	return s.Logger
 }
 
-func (s *Server) packetTimeout() time.Duration { return cmp.Or(max(s.PacketTimeout, 0), DefaultPacketTimeout) }
+func (s *Server) packetTimeout() time.Duration {
+	return cmp.Or(max(s.PacketTimeout, 0), DefaultPacketTimeout)
+}
 
 // A request must see what happened before it was sent, as it does in a server with a single thread. But the session of a connection that
 // ended may not have noticed the end yet. So before the table is read, connections are checked for that: all of them by settle, that of one
