@@ -182,33 +182,6 @@ func TestConnectRefused(t *testing.T) {
 	require.Contains(t, err.Error(), "DFLAG_MAP_TAG")
 }
 
-// A plug-in's CheckPeer refuses peers as Config.CheckPeer does, on either side.
-func TestConnectRefusedByPlugin(t *testing.T) {
-	why := errors.New("a certificate for another name")
-	w := newWorld(t, "tcp")
-	refuses := func(name string) func(cfg *Config) {
-		cb := transport.TCPCallbacks()
-		cb.CheckPeer = func(_ int, peer string) error {
-			if peer == name {
-				return why
-			}
-			return nil
-		}
-		tr, err := transport.New(cb, nil)
-		require.NoError(t, err)
-		return func(cfg *Config) { cfg.Transport = tr }
-	}
-	failed, hear := failures()
-	w.started("bob", hear, refuses("alice@test"))
-	_, err := w.node("alice").Connect(w.ctx(), "bob@test")
-	require.ErrorIs(t, err, dist.ErrNotAllowed)
-	require.ErrorIs(t, arrives(t, failed, "the failed handshake"), why)
-	_, err = w.node("carol", refuses("bob@test")).Connect(w.ctx(), "bob@test")
-	require.ErrorIs(t, err, why)
-	_, err = w.node("dave", refuses("alice@test")).Connect(w.ctx(), "bob@test")
-	require.NoError(t, err)
-}
-
 // Whatever a Connect waits for, its context ends it, and leaves nothing on the table of peers.
 func TestConnectCancelled(t *testing.T) {
 	w := newWorld(t, "tcp")

@@ -4,6 +4,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -116,4 +118,31 @@ func TestSlowCheckPeerKeepsNobody(t *testing.T) {
 			w.conn(b, "quick@test")
 		})
 	}
+}
+
+// A plug-in's CheckPeer refuses peers as Config.CheckPeer does, on either side.
+func TestConnectRefusedByPlugin(t *testing.T) {
+	why := errors.New("a certificate for another name")
+	w := newWorld(t, "tcp")
+	refuses := func(name string) func(cfg *Config) {
+		cb := transport.TCPCallbacks()
+		cb.CheckPeer = func(_ int, peer string) error {
+			if peer == name {
+				return why
+			}
+			return nil
+		}
+		tr, err := transport.New(cb, nil)
+		require.NoError(t, err)
+		return func(cfg *Config) { cfg.Transport = tr }
+	}
+	failed, hear := failures()
+	w.started("bob", hear, refuses("alice@test"))
+	_, err := w.node("alice").Connect(w.ctx(), "bob@test")
+	require.ErrorIs(t, err, dist.ErrNotAllowed)
+	require.ErrorIs(t, arrives(t, failed, "the failed handshake"), why)
+	_, err = w.node("carol", refuses("bob@test")).Connect(w.ctx(), "bob@test")
+	require.ErrorIs(t, err, why)
+	_, err = w.node("dave", refuses("alice@test")).Connect(w.ctx(), "bob@test")
+	require.NoError(t, err)
 }
