@@ -24,6 +24,7 @@ import (
 // The control socket: its directory must be the user's own, the socket of a dead process is replaced, that of a living one is not, and it
 // can be moved.
 func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
+	needsPackets(t)
 	noLeak(t)
 	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
@@ -32,9 +33,6 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.ErrorIs(t, err, ErrForbidden)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	c, err := ListenControl(path)
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
-	}
 	require.NoError(t, err)
 	_, err = ListenControl(path)
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
@@ -99,11 +97,17 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrLimit)
 }
 
-// A visitor whose message makes no sense is told so, and there is no Visit.
-func TestHearRefuses(t *testing.T) {
+// needsPackets skips a test of control sockets, which exist only where UNIX sockets carry sequenced packets.
+func needsPackets(t *testing.T) {
+	t.Helper()
 	if pairKind != unix.SOCK_SEQPACKET {
 		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
 	}
+}
+
+// A visitor whose message makes no sense is told so, and there is no Visit.
+func TestHearRefuses(t *testing.T) {
+	needsPackets(t)
 	for name, tt := range map[string]struct {
 		said []byte
 		is   error
@@ -140,12 +144,10 @@ func TestHearRefuses(t *testing.T) {
 
 // A control socket whose file has gone can still be moved, and does not remove what has come in the file's place.
 func TestImportControlWithoutFile(t *testing.T) {
+	needsPackets(t)
 	noLeak(t)
 	path := filepath.Join(sockdir.New(t), "control")
 	c, err := ListenControl(path)
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
-	}
 	require.NoError(t, err)
 	var fd int
 	raw, err := c.SyscallConn()
