@@ -91,19 +91,8 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	if n == 0 {
 		return 0, opError("write", q.s.remote, errEmpty)
 	}
-	if err := ended(ctx); err != nil {
-		return 0, opError("write", q.s.remote, err)
-	}
-	q.mu.Lock()
-	if q.held != nil {
-		if err := q.resumed(ctx); err != nil {
-			q.mu.Unlock()
-			return 0, opError("write", q.s.remote, err)
-		}
-	}
-	if q.err != nil {
-		defer q.mu.Unlock()
-		return 0, q.err
+	if err := q.enter(ctx, "write"); err != nil {
+		return 0, err
 	}
 	single := IsNoWait(ctx)
 	if single && q.writing {
@@ -115,17 +104,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	q.posted += n
 	switch slow := q.s.car.takesItsTime() && !single; {
 	case slow || q.writing && fits: // copied, and combined with what else waits; a slow carrier's write cannot be left half-way
-		d := q.delivery(int(n))
-		if n < combineMax {
-			last := q.last(int(n), int(n))
-			for _, p := range v {
-				last.buf = append(last.buf, p...)
-			}
-			last.parts = append(last.parts, part{d, len(last.buf)})
-			q.open = len(last.buf) < combineFull
-		} else {
-			q.segs, q.open = append(q.segs, segment{buf: slices.Concat(v...), parts: []part{{d, int(n)}}}), false
-		}
+		d := q.copied(v, int(n))
 		if !q.writing {
 			q.writing = true
 			go q.flushFn()
@@ -148,6 +127,22 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 		return n, late
 	}
 	return sent, err
+}
+
+// copied puts a copy of v, of n bytes, last in the queue; q.mu is held.
+func (q *Queue) copied(v [][]byte, n int) *delivery {
+	d := q.delivery(n)
+	if n >= combineMax {
+		q.segs, q.open = append(q.segs, segment{buf: slices.Concat(v...), parts: []part{{d, n}}}), false
+		return d
+	}
+	last := q.last(n, n)
+	for _, p := range v {
+		last.buf = append(last.buf, p...)
+	}
+	last.parts = append(last.parts, part{d, len(last.buf)})
+	q.open = len(last.buf) < combineFull
+	return d
 }
 
 // hand leaves the writer's bytes to the flusher: their caller may not want to wait as long as the carrier takes. They go first, and what

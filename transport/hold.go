@@ -21,40 +21,14 @@ func (q *Queue) Hold(ctx context.Context) error {
 	}
 	q.held = make(chan struct{})
 	q.mu.Unlock()
-	err := q.s.pauseWrite(ctx)
+	err := opError("hold", q.s.remote, q.s.pauseWrite(ctx))
 	if err == nil {
-		err = q.stopped(ctx)
+		err = q.await(ctx, "hold", func() bool { return q.err == nil && (!q.writing || q.parked) })
 	}
 	if err != nil {
 		q.Unhold()
 	}
-	return opError("hold", q.s.remote, err)
-}
-
-// stopped waits until there is no writer.
-func (q *Queue) stopped(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		q.moved.Broadcast()
-	})()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for q.writing && !q.parked {
-		if q.err != nil {
-			return q.err
-		}
-		if err := ended(ctx); err != nil {
-			return err
-		}
-		if IsNoWait(ctx) {
-			return os.ErrDeadlineExceeded
-		}
-		q.watched++
-		q.moved.Wait()
-		q.watched--
-	}
-	return q.err
+	return err
 }
 
 // resumed waits for the end of a Hold; q.mu is held, but not while it waits.

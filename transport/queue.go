@@ -129,21 +129,10 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	if n == 0 {
 		return opError("post", q.s.remote, errEmpty)
 	}
-	if err := ended(ctx); err != nil {
-		return opError("post", q.s.remote, err)
+	if err := q.enter(ctx, "post"); err != nil {
+		return err
 	}
-	q.mu.Lock()
-	if q.held != nil {
-		if err := q.resumed(ctx); err != nil {
-			q.mu.Unlock()
-			return opError("post", q.s.remote, err)
-		}
-	}
-	switch {
-	case q.err != nil:
-		defer q.mu.Unlock()
-		return q.err
-	case mode&Urgent != 0 && q.urgent > max(4*q.limit, urgentRoom):
+	if mode&Urgent != 0 && q.urgent > max(4*q.limit, urgentRoom) {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}
@@ -184,6 +173,26 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		ctx = NoWait()
 	}
 	return q.write(ctx, head, body)
+}
+
+// enter locks q.mu for a call that wants to send, and leaves it locked if the error is nil. It waits for the end of a Hold, and returns an
+// earlier failure of the stream.
+func (q *Queue) enter(ctx context.Context, op string) error {
+	if err := ended(ctx); err != nil {
+		return opError(op, q.s.remote, err)
+	}
+	q.mu.Lock()
+	if q.held != nil {
+		if err := q.resumed(ctx); err != nil {
+			q.mu.Unlock()
+			return opError(op, q.s.remote, err)
+		}
+	}
+	if q.err != nil {
+		defer q.mu.Unlock()
+		return q.err
+	}
+	return nil
 }
 
 // Trim frees the buffers that an idle queue keeps for its next burst.
@@ -235,10 +244,11 @@ func (q *Queue) Flush(ctx context.Context) error {
 	q.mu.Lock()
 	end := q.posted
 	q.mu.Unlock()
-	return q.until(ctx, end)
+	return q.await(ctx, "write", func() bool { return q.done >= end })
 }
 
-func (q *Queue) until(ctx context.Context, end int64) error {
+// await waits until over, which is called with q.mu held, or ctx ends, or the queue fails.
+func (q *Queue) await(ctx context.Context, op string, over func() bool) error {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() {
 			q.mu.Lock()
@@ -248,15 +258,15 @@ func (q *Queue) until(ctx context.Context, end int64) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.done < end {
+	for !over() {
 		if q.err != nil {
 			return q.err
 		}
 		if err := ended(ctx); err != nil {
-			return opError("write", q.s.remote, err)
+			return opError(op, q.s.remote, err)
 		}
 		if IsNoWait(ctx) {
-			return opError("write", q.s.remote, os.ErrDeadlineExceeded)
+			return opError(op, q.s.remote, os.ErrDeadlineExceeded)
 		}
 		q.watched++
 		q.moved.Wait()
