@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -89,10 +88,6 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, err err
 	return c, nil
 }
 
-// nokPause is how long dial waits for an attempt of the peer's before it makes our own: the attempt may be that of a stranger who uses the
-// peer's name.
-const nokPause = 200 * time.Millisecond
-
 // handshakeTime bounds ctx by Config.HandshakeTimeout and the life of the node.
 func (n *Node) handshakeTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := n.lifetime(ctx)
@@ -105,140 +100,6 @@ func (n *Node) lifetime(ctx context.Context) (context.Context, context.CancelFun
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(n.ctx, func() { cancel(n.Err()) })
 	return ctx, func() { stop(); cancel(nil) }
-}
-
-// dial gets a connection to name: the one that is up (fresh is false), one that others are about to make, or a new one. On demand, an attempt
-// that has begun goes on when ctx ends: others may need the connection too, and the peer, once it has accepted, would see this node come up
-// and go down.
-func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand bool) (c *Conn, fresh bool, err error) {
-	if err := dist.CheckName(name); err != nil {
-		return nil, false, err
-	}
-	within := ctx
-	defer endedBy(within, &err)
-	ctx, cancel := n.handshakeTime(ctx)
-	defer cancel()
-	theirs, awaited := false, time.Time{} // theirs: the peer has told us of an attempt of its own; awaited: until when we wait for it
-	for waited := false; ; waited = true {
-		n.mu.Lock()
-		switch {
-		case n.ctx.Err() != nil: // do not even tell the peer our name: it may be connected to the process that goes on as this node
-			n.mu.Unlock()
-			return nil, false, n.Err()
-		case name == n.name:
-			n.mu.Unlock()
-			return nil, false, dist.ErrSelf
-		}
-		p := n.peerLocked(name)
-		up := p.conn
-		change := p.change.Next()
-		var pause <-chan time.Time
-		switch {
-		case up != nil && up.Err() == nil:
-			n.mu.Unlock()
-			return up, waited, nil
-		case up != nil:
-			change = up.left
-		case onDemand && n.isAwayLocked(name):
-			n.changedLocked(name, p)
-			n.mu.Unlock()
-			return nil, false, ErrMoved
-		case p.outgoing != nil || p.comes():
-		case (theirs || p.incoming != nil) && (awaited.IsZero() || time.Now().Before(awaited)):
-			if awaited.IsZero() {
-				awaited = time.Now().Add(nokPause)
-			}
-			pause = time.After(time.Until(awaited))
-		case transport.IsNoWait(ctx) || ctx.Err() != nil: // the select below returns at once
-		default:
-			beyond := ctx
-			if onDemand && within.Done() != nil {
-				beyond = context.WithoutCancel(within)
-			}
-			actx, a := newAttempt(beyond)
-			a.name, p.outgoing = name, a
-			n.mu.Unlock()
-			if beyond == ctx {
-				c, err = n.attempt(actx, a, at)
-			} else {
-				c, err = n.attemptBeyond(ctx, actx, a, err)
-			}
-			theirs, awaited = errors.Is(err, dist.ErrNok), time.Time{}
-			if err == nil || !theirs && !errors.Is(err, ErrSuperseded) && !errors.Is(err, ErrConnected) {
-				return c, true, err
-			}
-			continue // the peer's own attempt goes on; should it fail, ours is made again
-		}
-		n.mu.Unlock()
-		select {
-		case <-change:
-		case <-pause:
-		case <-wait.Cancelled(ctx):
-			n.forget(name)
-			if ctx.Err() == nil {
-				return nil, false, wait.Err(ctx)
-			}
-			return nil, false, because(ctx, err)
-		}
-	}
-}
-
-// attempt connects from our side, by an attempt that is on the table of peers already; ctx is the attempt's. When the peer's own attempt
-// has won the error is ErrSuperseded, ErrConnected or dist.ErrNok.
-func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, err error) {
-	defer a.cancel(nil)
-	defer n.dropAttempt(a)
-	if n.part != nil {
-		a.stake, err = n.part.claim(ctx, a.name)
-	}
-	i := &initiative{attempt: a, want: a.name}
-	switch {
-	case err != nil:
-	case at == nil:
-		i.at, i.early, err = n.find(ctx, a.name)
-	default:
-		i.at = *at
-	}
-	if err == nil {
-		c, err = n.open(ctx, i)
-	}
-	if err == nil {
-		return c, nil
-	}
-	a.stake.over(false)
-	switch superseded := context.Cause(ctx) == ErrSuperseded; {
-	case ctx.Err() != nil && !superseded:
-		return nil, because(ctx, err)
-	case superseded || n.gaveWay(a):
-		return nil, ErrSuperseded
-	}
-	return nil, err
-}
-
-// attemptBeyond is attempt with a context of its own, actx, for a caller who waits until ctx ends. before is why an earlier attempt failed.
-func (n *Node) attemptBeyond(ctx, actx context.Context, a *attempt, before error) (*Conn, error) {
-	type outcome struct {
-		c   *Conn
-		err error
-	}
-	made := make(chan outcome, 1)
-	begun := n.background(func() {
-		actx, cancel := n.handshakeTime(actx)
-		defer cancel()
-		c, err := n.attempt(actx, a, nil)
-		made <- outcome{c, err}
-	})
-	if !begun {
-		a.cancel(nil)
-		n.dropAttempt(a)
-		return nil, n.Err()
-	}
-	select {
-	case o := <-made:
-		return o.c, o.err
-	case <-ctx.Done():
-		return nil, because(ctx, before)
-	}
 }
 
 // because returns the cause for which ctx has ended, and err with it if that says anything else.

@@ -53,32 +53,46 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	if !o.quiet {
 		reply(flags, b.pid)
 	}
-	module, name, parent := m.Module, m.Function, n.extentOf(m.From)
-	if !n.work(c, held, func(ctx context.Context) {
-		if b.ended() { // while the process waited for a place
-			return
-		}
-		if o.monitor && callerGone(ctx) { // erpc:call: its result is for nobody, and others wait for the place
-			b.Exit(ei.Atom("noconnection"))
-			return
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		b.atEnd(cancel)
-		defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
-		reason := ei.Term(ei.Atom("badarg"))
-		if args, err := payload.Decode(); err != nil { // here, not while it waits: a term takes many times the room of its bytes
-			n.undecodable(c, "spawn request", err)
-		} else {
-			reason = n.spawned(ctx, module, name, args)
-		}
-		if !o.link && !o.monitor {
-			n.unheard(c, module, name, reason)
-		}
-		b.exit(reason, parent)() // this waits for room: the result may have any size
-	}) {
+	p := &spawnedProcess{b, c, o, m.Module, m.Function, payload, n.extentOf(m.From)}
+	if !n.work(c, held, p.run) {
 		b.Exit(ei.Atom("shutdown"))
 	}
+}
+
+// A spawnedProcess is a process that a peer has asked for, from its SPAWN_REPLY to its end.
+type spawnedProcess struct {
+	b            *Mailbox
+	c            *Conn // from where the request came
+	options      spawnOptions
+	module, name ei.Atom
+	args         ei.Raw
+	parent       extent
+}
+
+// run is called when there is a place for the process.
+func (p *spawnedProcess) run(ctx context.Context) {
+	b, n := p.b, p.b.n
+	if b.ended() { // while the process waited for a place
+		return
+	}
+	if p.options.monitor && callerGone(ctx) { // erpc:call: its result is for nobody, and others wait for the place
+		b.Exit(ei.Atom("noconnection"))
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	b.atEnd(cancel)
+	defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
+	reason := ei.Term(ei.Atom("badarg"))
+	if args, err := p.args.Decode(); err != nil { // here, not while it waits: a term takes many times the room of its bytes
+		n.undecodable(p.c, "spawn request", err)
+	} else {
+		reason = n.spawned(ctx, p.module, p.name, args)
+	}
+	if !p.options.link && !p.options.monitor {
+		n.unheard(p.c, p.module, p.name, reason)
+	}
+	b.exit(reason, p.parent)() // this waits for room: the result may have any size
 }
 
 // spawnedBy reads the new process from a SPAWN_REPLY; false if there is none, or it is not one of the peer's own.
