@@ -365,22 +365,8 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 				return sealed, err
 			}
 		}
-		// Fill a record from the next few buffers.
-		n, k := 0, 0
-		for k < len(parts) && len(v) > 0 && n < maxPlaintext {
-			b := v[0][at:]
-			if room := maxPlaintext - n; len(b) > room {
-				b = b[:room]
-				at += room
-			} else {
-				v, at = v[1:], 0
-			}
-			if len(b) > 0 {
-				parts[k] = b
-				k++
-				n += len(b)
-			}
-		}
+		var n, k int
+		v, at, n, k = fill(&parts, v, at)
 		if n == 0 {
 			break
 		}
@@ -390,6 +376,26 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 		sealed += n
 	}
 	return sealed, nil
+}
+
+// fill puts what goes into a record, n bytes, into the first k of parts: from the next few buffers of v, the first at bytes of which are gone
+// already.
+func fill(parts *[4][]byte, v [][]byte, at int) (rest [][]byte, restAt, n, k int) {
+	for k < len(parts) && len(v) > 0 && n < maxPlaintext {
+		b := v[0][at:]
+		if room := maxPlaintext - n; len(b) > room {
+			b = b[:room]
+			at += room
+		} else {
+			v, at = v[1:], 0
+		}
+		if len(b) > 0 {
+			parts[k] = b
+			k++
+			n += len(b)
+		}
+	}
+	return v, at, n, k
 }
 
 func size(v [][]byte) (n int) {

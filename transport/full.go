@@ -175,6 +175,15 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	case <-ctx.Done():
 	case <-s.closed():
 	}
+	if err := d.end(ctx, s, name, sliced); err != nil {
+		return err
+	}
+	d.finish()
+	return d.result(ctx, s, name, result)
+}
+
+// end ends the call that runs, and waits until it has come back, or one second: then its error is that of a callback that does not.
+func (d *side) end(ctx context.Context, s fullSocket, name string, sliced bool) error {
 	d.giveUp.Store(true)
 	limit := time.NewTimer(unresponsiveAfter)
 	defer limit.Stop()
@@ -199,8 +208,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 				go d.comeBack(nil, ending.done)
 				return s.unresponsive("Interrupt")
 			}
-			d.finish()
-			return d.result(ctx, s, name, result)
+			return nil
 		case <-again.C:
 		case <-limit.C:
 			go d.comeBack(d.done, ending.done)

@@ -130,16 +130,7 @@ func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 	case errno != 0:
 		return 0, false, failed("receive", c.peer, errno) // nothing came: c.in still holds an earlier message
 	}
-	// At the end of a connection the system returns as many empty packets as were asked for. An empty packet with others behind it is not
-	// the end.
-	last := came
-	for last > 0 && b.headers[last-1].n == 0 && b.headers[last-1].Controllen == 0 &&
-		b.headers[last-1].Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && c.kind == syscall.SOCK_SEQPACKET {
-		last--
-	}
-	if last == 0 {
-		last = 1
-	}
+	last := c.lastCome(b, came)
 	i := &c.in
 	defer func() { i.p = nil }()
 	for n = range last {
@@ -156,4 +147,16 @@ func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 		p.N, p.Err = 0, nil
 	}
 	return last, false, nil
+}
+
+// lastCome returns how many of the packets that came are to be delivered. At the end of a connection the system returns as many empty packets
+// as were asked for: they are one. An empty packet with others behind it is not the end.
+func (c *Conn) lastCome(b *batch, came int) int {
+	for ; came > 1 && c.kind == syscall.SOCK_SEQPACKET; came-- {
+		h := &b.headers[came-1]
+		if h.n != 0 || h.Controllen != 0 || h.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+			break
+		}
+	}
+	return came
 }
