@@ -165,7 +165,7 @@ func (c *Conn) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	err := wrap("shutdown", c.peer.Name, c.exitsSaid(ctx))
 	if err == nil {
-		err = c.Flush(ctx)
+		err = c.flush(ctx, "shutdown")
 	}
 	if err == nil {
 		err = c.bye(ctx)

@@ -27,7 +27,7 @@ var (
 	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")
 	// ErrFrameTooLong: the peer sent a frame over Config.MaxFrame.
 	ErrFrameTooLong = errors.New("frame over the limit")
-	// ErrClosed: the node, connection, listener or mailbox was closed on this side.
+	// ErrClosed: the node, connection or listener was closed on this side; or the mailbox has ended, by Close or otherwise: see its Err.
 	ErrClosed = errors.New("closed")
 	// ErrBusy: another Receive is in progress, or Start has taken over receiving and accepting.
 	ErrBusy = errors.New("another Receive is in progress, or the node was started and receives and accepts by itself")

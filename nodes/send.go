@@ -202,12 +202,14 @@ func (c *Conn) answerTick() {
 
 // Flush waits until everything sent so far has been given to the transport, or until ctx or the connection ends: then the error is ctx's,
 // or Err's.
-func (c *Conn) Flush(ctx context.Context) error {
+func (c *Conn) Flush(ctx context.Context) error { return c.flush(ctx, "flush") }
+
+func (c *Conn) flush(ctx context.Context, op string) error {
 	if err := c.Err(); err != nil {
-		return wrap("flush", c.peer.Name, err)
+		return wrap(op, c.peer.Name, err)
 	}
 	if err := c.q.Flush(ctx); err != nil {
-		return wrap("flush", c.peer.Name, c.sendError(ctx, err))
+		return wrap(op, c.peer.Name, c.sendError(ctx, err))
 	}
 	return nil
 }
