@@ -150,6 +150,40 @@ func TestFreezeRefused(t *testing.T) {
 	require.NoError(t, ca.Send(w.ctx(), cb.Self(), 1))
 }
 
+// A node of which one connection is frozen, or held up, is not frozen: Config.Handover is not called then, nor is Config.Thawed, and all goes
+// on.
+func TestFreezeBesideFrozenConn(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	peer.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return 1, nil })
+	var handed, thawed int
+	n := w.started("front", func(c *Config) {
+		c.Handover = func(context.Context) ([]byte, error) { handed++; return nil, nil }
+		c.Thawed = func() { thawed++ }
+	})
+	c, err := n.Connect(w.ctx(), "peer@test")
+	require.NoError(t, err)
+	f, err := c.Freeze(w.ctx())
+	require.NoError(t, err)
+	_, err = n.Freeze(w.ctx())
+	require.ErrorIs(t, err, handoff.ErrBusy)
+	require.ErrorContains(t, err, "peer@test")
+	require.Zero(t, handed)
+	require.Zero(t, thawed)
+	f.Thaw()
+	_, err = n.RPC(w.ctx(), "peer@test", "m", "f")
+	require.NoError(t, err)
+
+	whole, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	_, err = c.Freeze(w.ctx())
+	require.ErrorIs(t, err, handoff.ErrBusy)
+	whole.Thaw()
+	require.Equal(t, []int{1, 1}, []int{handed, thawed})
+	_, err = n.RPC(w.ctx(), "peer@test", "m", "f")
+	require.NoError(t, err)
+}
+
 // A frozen connection that is to end does so when it is thawed.
 func TestFreezeThaw(t *testing.T) {
 	w := newWorld(t, "tcp")
