@@ -123,6 +123,26 @@ func TestWorkerDies(t *testing.T) {
 	require.Equal(t, ei.Int(2), v)
 }
 
+// The links and monitors that a worker's peers have with processes of another worker move with the worker: when the other one dies, the peers
+// are told.
+func TestWorkerDiesAfterAnotherMoved(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	there := w.rpc(ns[1], "start", ei.Atom("joe")).(ei.Pid)
+	linked, watching := w.mailbox(ns[0], &MailboxOptions{TrapExit: true}), w.mailbox(ns[0], nil)
+	require.NoError(t, linked.Link(soon(t), there))
+	ref, err := watching.Monitor(soon(t), there)
+	require.NoError(t, err)
+	_, err = ns[0].Call(soon(t), there, ei.Int(1)) // the link and the monitor are there
+	require.NoError(t, err)
+	_, err = w.f.upgrade(w.crewman(w.worker(ns[0])))
+	require.NoError(t, err)
+	w.worker(ns[0])
+	require.NoError(t, syscall.Kill(w.worker(ns[1]), syscall.SIGKILL))
+	require.Equal(t, there, w.receive(linked).From)
+	require.Equal(t, ref, w.receive(watching).Ref)
+}
+
 // A replacement for a worker that hangs before it is ready is replaced as well.
 func TestReplacementHangs(t *testing.T) {
 	t.Parallel() // it waits
