@@ -101,6 +101,9 @@ func TestStartAwaitsFreeze(t *testing.T) {
 		f.Thaw()
 		require.NoError(t, arrives(t, started, "Start").err)
 		require.Len(t, n.Listeners(), 1)
+		f, err = n.Freeze(w.ctx()) // no start is in progress any more
+		require.NoError(t, err)
+		f.Thaw()
 	}
 }
 
