@@ -144,7 +144,7 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 	require.Equal(t, next, w.rpc(other, "whereis", ei.Atom("phoenix")))
 }
 
-// Worker.Shutdown while the node is frozen gives up when its context ends, and has then ended nothing.
+// Shutdown of a node or a worker while the node is frozen gives up when its context ends, and has then ended nothing.
 func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -153,9 +153,13 @@ func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	ctx, cancel := context.WithCancel(w.ctx())
 	cancel()
 	inTime(t, "Shutdown", func() { require.ErrorIs(t, (&Worker{n: n}).Shutdown(ctx), context.Canceled) })
+	inTime(t, "Shutdown", func() { require.ErrorIs(t, n.Shutdown(ctx), context.Canceled) })
 	f.Thaw()
 	require.NoError(t, n.Err())
 	require.Len(t, n.Listeners(), 1)
+	f, err = n.Freeze(w.ctx()) // it is not being shut down
+	require.NoError(t, err)
+	f.Thaw()
 }
 
 // A worker whose Setup fails, that has another name than the front, or hears something else first, does not start: the error says why, and
