@@ -212,6 +212,7 @@ func TestHeldReceive(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, arrives(t, called, "the end of Call").err, context.Canceled)
 	f.Thaw()
+	require.Eventually(t, func() bool { return len(ca.n.procs.all()) == 0 }, tooLong, tick, "the call's mailbox ends")
 	require.NoError(t, cb.Send(w.ctx(), ca.Self(), "after"))
 	r := arrives(t, received, "the message")
 	require.NoError(t, r.err)
