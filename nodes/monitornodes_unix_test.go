@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,8 +38,8 @@ func TestMonitorNodesMove(t *testing.T) {
 	require.NoError(t, err)
 	_, err = n.Connect(w.ctx(), "peer@test")
 	require.NoError(t, err)
-	for range 3 {
-		asks = !asks // again, as a program's own Setup would
+	for range 4 {
+		asks = !asks // again, as a program's own Setup would, or not
 		n = upgrade(t, n)
 	}
 	_, err = n.Connect(w.ctx(), "other@test")
@@ -61,6 +62,36 @@ func TestMonitorNodesMove(t *testing.T) {
 	require.NoError(t, s.Start(w.ctx()))
 	require.Equal(t, []string{nodeNews("nodedown", "other@test", "hidden")}, texts(t, s.Node().Whereis("watch"), 1))
 	require.Zero(t, unread(s.Node().Whereis("watch")))
+}
+
+// A Handler that takes the place of a mailbox which monitored nodes does not go on with that, and the log says so.
+func TestMonitorNodesMoveToHandler(t *testing.T) {
+	w := newWorld(t, movers[0])
+	log := new(record)
+	var moved bool
+	n := w.started("front", func(cfg *Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+		cfg.Setup = func(n *Node) (err error) {
+			if moved {
+				_, err = n.Handle("watch", func(*Mailbox, *Message) {}, nil)
+				return err
+			}
+			b, err := n.NewMailbox(nil)
+			if err == nil {
+				err = n.Register("watch", b)
+			}
+			return err
+		}
+	})
+	_, err := n.Whereis("watch").MonitorNodes(AllNodes)
+	require.NoError(t, err)
+	moved = true
+	n = upgrade(t, n)
+	require.Len(t, log.lines("a Handler cannot go on with MonitorNodes"), 1)
+	w.started("peer")
+	_, err = n.Connect(w.ctx(), "peer@test")
+	require.NoError(t, err)
+	require.Zero(t, unread(n.Whereis("watch")), "a message that nobody would ever read")
 }
 
 // A node whose connection did not move along is reported as down.
