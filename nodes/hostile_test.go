@@ -313,6 +313,18 @@ func TestUnknownControlMessage(t *testing.T) {
 	m, err := c.Receive(w.ctx())
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("x"), m.ToName)
+
+	called := async(func() (ei.Term, error) { return c.Call(w.ctx(), "m", "f") }) // a Call passes over it
+	ctl, request := q.next()
+	for ctl.Op != dist.OpRegSend {
+		ctl, request = q.next()
+	}
+	from := request.(ei.Tuple)[1].(ei.Tuple)
+	require.NoError(t, q.write(framed(unknown)))
+	q.send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, ei.Tuple{from[1], ei.Atom("fine")})
+	reply := arrives(t, called, "the reply")
+	require.NoError(t, reply.err)
+	require.Equal(t, ei.Atom("fine"), reply.v)
 }
 
 // A payload that cannot be decoded is an error only for the receiver that decodes it.
