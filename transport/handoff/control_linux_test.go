@@ -75,6 +75,19 @@ func TestControlInALockedDirectory(t *testing.T) {
 	}
 }
 
+// Only one process at a time makes a control socket in a directory.
+func TestDirectoryIsLocked(t *testing.T) {
+	dir := sockdir.New(t)
+	unlock, err := lockDir(filepath.Join(dir, "control"))
+	require.NoError(t, err)
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.ErrorIs(t, unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	unlock()
+	require.NoError(t, unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB))
+}
+
 // A process of another user is refused, even if it can reach the socket; and a process of this user does not listen in a directory of
 // another user.
 func TestControlOfAnotherUser(t *testing.T) {
@@ -118,8 +131,10 @@ func TestControlOfAnotherUser(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EPERM)
 	require.NoError(t, <-connected)
 
+	require.NoError(t, os.Chmod(dir, 0o700))
 	require.NoError(t, os.Chown(dir, nobody, nobody))
 	_, err = ListenControl(filepath.Join(dir, "other"))
 	require.ErrorIs(t, err, ErrForbidden, "a directory of somebody else")
+	require.ErrorIs(t, err, syscall.EPERM, "though its mode is right")
 	require.NoError(t, os.Chown(dir, 0, 0))
 }
