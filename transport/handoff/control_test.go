@@ -84,6 +84,38 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// A visitor that wants to take over is given the offer on its own connection, though Hear has read its hello.
+func TestVisitorTakesOver(t *testing.T) {
+	needsPackets(t)
+	noLeak(t)
+	path := filepath.Join(sockdir.New(t), "control")
+	c, err := ListenControl(path)
+	require.NoError(t, err)
+	defer c.Close()
+	x := newThing(t, 2, 10)
+	took := make(chan error, 1)
+	go func() {
+		ch, err := DialControl(soon(t), path)
+		if err == nil {
+			_, err = x.acceptance().Take(soon(t), ch)
+			err = errors.Join(err, ch.Close())
+		}
+		took <- err
+	}()
+	conn, err := c.Accept(soon(t))
+	require.NoError(t, err)
+	v, err := Hear(soon(t), conn)
+	require.NoError(t, err)
+	words, asks := v.Request()
+	require.False(t, asks)
+	require.Empty(t, words)
+	h, err := x.offer().Give(soon(t), v.Channel())
+	require.NoError(t, err)
+	require.True(t, h.Moved)
+	require.NoError(t, <-took)
+	require.NoError(t, v.Close())
+}
+
 // A visitor is told why it is refused, even if the reason is the refusal of another process.
 func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	one, other := channels(t)
