@@ -305,6 +305,29 @@ func TestFrameHoardsNothing(t *testing.T) {
 	require.NoError(t, m.Close())
 }
 
+// Descriptors that come in the middle of a payload are closed with it, and do not become the attachment of a later message.
+func TestAttachmentsInThePayload(t *testing.T) {
+	noLeak(t)
+	a, m := hostile(t, unix.SOCK_STREAM, nil)
+	f := file(t, "f")
+	before := openDescriptors()
+	const part = 2 * firstBuffer
+	sendRaw(t, a, binary.BigEndian.AppendUint32(nil, 3*part), nil)
+	for range 3 {
+		_, _, err := m.ReceiveFD(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		sendRaw(t, a, make([]byte, part), unix.UnixRights(f, f))
+	}
+	data, fd, err := m.ReceiveFD(soon(t))
+	require.NoError(t, err)
+	require.Len(t, data, 3*part)
+	require.Negative(t, fd)
+	require.Empty(t, leftOver(before, openDescriptors()))
+	sendRaw(t, a, []byte("\x80\x00\x00\x01x"), nil)
+	_, _, err = m.ReceiveFD(soon(t))
+	require.ErrorIs(t, err, ErrMalformed)
+}
+
 // The frames of libchan as libchan sends them: the first byte in a write of its own.
 func TestFrames(t *testing.T) {
 	noLeak(t)

@@ -90,6 +90,7 @@ func TestSessionDescriptors(t *testing.T) {
 	require.NoError(t, err)
 	good = append(good, "data"...)
 	plain := file(t, "f")
+	six, _ := udp(t, "udp6")
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
 	defer unix.Close(listener)
@@ -118,6 +119,7 @@ func TestSessionDescriptors(t *testing.T) {
 		{"one with each byte", []part{{good[:1], []int{fd}}, {good[1:2], []int{fd}}, {good[2:3], []int{fd}}}, ErrMalformed},
 		{"no socket", []part{{good, []int{plain}}}, ErrMalformed},
 		{"another type of socket", []part{{good, []int{listener}}}, ErrMalformed},
+		{"another family of socket", []part{{good, []int{six}}}, ErrMalformed},
 		{"a socket that listens", []part{{stream, []int{listening}}}, ErrMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -144,6 +146,49 @@ func TestSessionDescriptors(t *testing.T) {
 		require.NoError(t, r.Receive(soon(t), &s))
 		require.NoError(t, s.Close())
 	})
+}
+
+// Whatever its descriptor may be, a session is of one of the two families, and so are its endpoints, which may be as long as a struct
+// sockaddr_storage.
+func TestSessionFamilies(t *testing.T) {
+	plain := file(t, "f")
+	header := func(family, own uint32, size int) []byte {
+		b := binary.BigEndian.AppendUint32([]byte{0, 0, byte(fixedHeader + 2*size)}, family)
+		b[1] = byte((fixedHeader + 2*size) >> 8)
+		b = append(b, 0, 0, 0, unix.SOCK_STREAM, 0, 0, 0, 0)
+		for range 2 {
+			b = binary.BigEndian.AppendUint32(b, uint32(size))
+			sa := make([]byte, size)
+			if sockaddrHasLen {
+				sa[0], sa[1] = byte(size), byte(own)
+			} else {
+				binary.NativeEndian.PutUint16(sa, uint16(own))
+			}
+			sa[2] = '/'
+			b = append(b, sa...)
+		}
+		return append(binary.BigEndian.AppendUint32(b, 1), 'x')
+	}
+	for _, tt := range []struct {
+		family, own uint32
+		size        int
+		is          error
+	}{
+		{unix.AF_INET, unix.AF_INET, 16, nil},
+		{unix.AF_INET6, unix.AF_INET6, 28, nil},
+		{unix.AF_INET, unix.AF_INET, maxSockaddr, nil},
+		{unix.AF_INET6, unix.AF_INET6, maxSockaddr, nil},
+		{unix.AF_INET, unix.AF_INET6, 28, ErrMalformed},
+		{unix.AF_INET6, unix.AF_INET, 28, ErrMalformed},
+		{unix.AF_UNIX, unix.AF_UNIX, 16, ErrMalformed},
+		{unix.AF_INET, unix.AF_INET, maxSockaddr + 1, ErrMalformed},
+	} {
+		a, r := receiver(t, &ReceiverConfig{AnySocket: true})
+		sendRaw(t, a, header(tt.family, tt.own, tt.size), unix.UnixRights(plain))
+		var s Session
+		require.ErrorIs(t, r.Receive(soon(t), &s), tt.is, tt)
+		require.NoError(t, s.Close())
+	}
 }
 
 func slicesRepeat(fd, n int) (fds []int) {
