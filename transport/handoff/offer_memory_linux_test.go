@@ -42,3 +42,39 @@ func TestStateFileTooLong(t *testing.T) {
 	require.ErrorIs(t, err, ErrMalformed)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(length/2))
 }
+
+// A state in a file that is shorter than announced, or that another process could still change, is refused.
+func TestStateFileIsWholeAndSealed(t *testing.T) {
+	noLeak(t)
+	state := []byte("state")
+	for _, tt := range []struct {
+		name        string
+		without     int // the seal that is missing
+		size, limit int
+		is          error
+	}{
+		{"good, of the longest length", 0, 5, 5, nil},
+		{"can be written", unix.F_SEAL_WRITE, 5, 9, ErrMalformed},
+		{"can be shortened", unix.F_SEAL_SHRINK, 5, 9, ErrMalformed},
+		{"can grow", unix.F_SEAL_GROW, 5, 9, ErrMalformed},
+		{"can be sealed", unix.F_SEAL_SEAL, 5, 9, ErrMalformed},
+		{"shorter than announced", 0, 6, 9, ErrMalformed},
+		{"longer than is taken", 0, 5, 4, ErrLimit},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fd, err := unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+			require.NoError(t, err)
+			require.NoError(t, fill(fd, state))
+			_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals&^tt.without)
+			require.NoError(t, err)
+			set, err := NewFDSet(fd)
+			require.NoError(t, err)
+			got, err := sealedState(set, tt.size, tt.limit)
+			require.ErrorIs(t, err, tt.is)
+			if tt.is == nil {
+				require.Equal(t, state, got)
+			}
+			require.Zero(t, set.Len(), "the set is closed")
+		})
+	}
+}
