@@ -140,6 +140,41 @@ func TestGiveAndTake(t *testing.T) {
 	}
 }
 
+// A limit is the most that is taken: what is exactly as long, or as many, moves.
+func TestExactlyTheLimitMoves(t *testing.T) {
+	for _, bytes := range []int{100, longState, longState + 1} {
+		x := newThing(t, 3, bytes)
+		o, a := x.offer(), x.acceptance()
+		o.Terms.Descriptors, a.Terms.Descriptors, a.Terms.StateBytes = len(x.fds), len(x.fds), len(x.blob)
+		o.Static = func(context.Context) ([]byte, error) { return x.blob, nil }
+		h, gave, took := exchanged(t, o, a)
+		require.NoError(t, gave)
+		require.NoError(t, took)
+		require.True(t, h.Moved)
+	}
+}
+
+// What is required of the other side, and known there, does not prevent the hand-off, nor does what only one side names or knows.
+func TestTermsThatAreMet(t *testing.T) {
+	for _, tt := range []struct{ ours, theirs Terms }{
+		{Terms{Plugins: []string{"tcp"}, Require: []string{"a"}, Know: []string{"b", "c"}},
+			Terms{Plugins: []string{"unix", "rot13", "tcp"}, Require: []string{"b"}, Know: []string{"d", "a", "e"}}},
+		{Terms{What: "one"}, Terms{Plugins: []string{"tcp"}}},
+		{Terms{Know: []string{"b"}}, Terms{What: "one"}},
+	} {
+		x := newThing(t, 1, 1)
+		o, a := x.offer(), x.acceptance()
+		o.Terms, a.Terms = tt.ours, tt.theirs
+		if len(tt.ours.Plugins) > 0 {
+			o.Plugins, o.Needs = func() []string { return []string{"rot13"} }, func() []string { return []string{"e"} }
+		}
+		h, gave, took := exchanged(t, o, a)
+		require.NoError(t, gave)
+		require.NoError(t, took)
+		require.True(t, h.Moved)
+	}
+}
+
 // Every refusal is reported with a reason on both sides, and leaves everything as it was; what can be checked beforehand is refused before
 // anything is frozen.
 func TestOfferRefusedOnBothSides(t *testing.T) {

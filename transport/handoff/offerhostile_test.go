@@ -48,6 +48,8 @@ func TestHostileHeir(t *testing.T) {
 		{"garbage", []step{say([]byte("GET / HTTP/1.0\r\n\r\n"))}, StepHello, ErrMalformed},
 		{"an empty packet", []step{say(nil)}, StepHello, empty},
 		{"not this protocol", []step{say(appendField([]byte{kindHello}, 1, must, []byte("other")))}, StepHello, ErrMalformed},
+		{"the hello of another protocol", []step{say(bytes.Replace(hi, []byte(magic), []byte("other-handoff"), 1))}, StepHello, ErrMalformed},
+		{"prepared in place of ready", []step{say(hi), hear, kind(kindPrepared)}, StepHello, ErrMalformed},
 		{"descriptors with hello", []step{say(hi, 0)}, StepHello, ErrDescriptorsLost},
 		{"too long", []step{say(make([]byte, packetLimit+1))}, StepHello, ErrTruncated},
 		{"hello and silence", []step{say(hi)}, StepHello, context.DeadlineExceeded},
