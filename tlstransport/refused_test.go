@@ -290,6 +290,9 @@ func TestPeerChecks(t *testing.T) {
 				require.ErrorIs(t, err, ErrNotAllowed)
 				require.ErrorContains(t, err, tt.err)
 				require.ErrorContains(t, err, tt.node)
+				var e *PeerError
+				require.ErrorAs(t, err, &e)
+				require.Equal(t, s.remote.String(), e.Addr)
 				require.NotContains(t, err.Error(), "\n")
 			}
 			require.NoError(t, cb.Close(c))

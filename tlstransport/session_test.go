@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,7 @@ func TestSessionRefuses(t *testing.T) {
 			n, err := d.cb.Read(d.s, make([]byte, 10), tooLong)
 			require.Zero(t, n)
 			require.ErrorIs(t, err, tt.alert)
+			require.ErrorContains(t, err, "the peer has broken the protocol")
 			var e *PeerError
 			require.ErrorAs(t, err, &e)
 			require.False(t, e.ByPeer)
@@ -81,6 +83,43 @@ func TestSessionRefuses(t *testing.T) {
 			require.Error(t, err)
 			_, err = d.cb.Export(d.s)
 			require.ErrorIs(t, err, ErrNotMovable)
+		})
+	}
+}
+
+// What a peer may send, up to each limit, does not end the session, as often as data comes between.
+func TestSessionTakesUpToTheLimit(t *testing.T) {
+	const v12, v13 = tls.VersionTLS12, tls.VersionTLS13
+	ticket := make([]byte, maxHandshake)
+	ticket[0], ticket[1], ticket[2], ticket[3] = messageTicket, 0, (maxHandshake-4)>>8, (maxHandshake-4)&0xff
+	canceled := [][]byte{{1, byte(alertUserCanceled)}}
+	for _, tt := range []struct {
+		name    string
+		version uint16
+		role    role
+		typ     byte
+		parts   [][]byte
+	}{
+		{"empty records", v13, server, typeData, make([][]byte, maxUseless)},
+		{"empty records", v12, server, typeData, make([][]byte, maxUseless)},
+		{"warnings", v12, client, typeAlert, slices.Repeat([][]byte{{1, byte(alertNoRenegotiation)}}, maxUseless)},
+		{"a user that has canceled", v13, client, typeAlert, canceled},
+		{"a user that has canceled", v12, client, typeAlert, canceled},
+		{"a long handshake message", v13, client, typeHandshake, slices.Collect(slices.Chunk(ticket, maxPlaintext))},
+	} {
+		t.Run(tls.VersionName(tt.version)+" "+tt.name, func(t *testing.T) {
+			d := newDialogue(t, tt.version, tt.role, Options{})
+			for range 2 {
+				var b []byte
+				for _, p := range tt.parts {
+					b = d.seal(b, tt.typ, p)
+				}
+				d.send(d.seal(b, typeData, []byte("data")))
+				p := make([]byte, 10)
+				n, err := d.cb.Read(d.s, p, tooLong)
+				require.NoError(t, err)
+				require.Equal(t, "data", string(p[:n]))
+			}
 		})
 	}
 }
@@ -112,6 +151,7 @@ func TestAlertOfASession(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, tt.check, e.Check)
 			require.True(t, e.ByPeer)
+			require.ErrorContains(t, err, "refuses us")
 			require.ErrorIs(t, err, alertHandshakeFailure)
 		}
 	}
@@ -258,6 +298,27 @@ func TestOutboxStaysSmall(t *testing.T) {
 		require.NoError(t, w.cb.Close(c))
 		require.NoError(t, w.cb.Close(s))
 	}
+}
+
+// A session that stays with crypto/tls gives up when its answers fill the outbox, because the peer asks and does not read.
+func TestAnswersThatNobodyReads(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{Plain: true})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	o := &c.out
+	fill := func(n int) {
+		o.mu.Lock()
+		o.busy, o.buf = true, make([]byte, n) // as if a Write were in flight
+		o.mu.Unlock()
+	}
+	fill(maxUnsent)
+	_, err := c.tap.Write([]byte("answer"))
+	require.NoError(t, err)
+	_, err = c.tap.Write([]byte("answer"))
+	require.ErrorContains(t, err, "the peer asks for answers and does not read them")
+	fill(0)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
 }
 
 // The receive buffer is large only while much comes.
