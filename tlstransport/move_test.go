@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -604,13 +605,20 @@ func TestImportRefusesStates(t *testing.T) {
 			require.ErrorIs(t, err, ErrState, "the first %d bytes", n)
 		}
 		for name, change := range map[string]func(st *state){
-			"a role that is none":         func(st *state) { st.role = 7 },
-			"a flag of later programs":    func(st *state) { st.flags |= flagsKnown + 1 },
-			"another version":             func(st *state) { st.version = tls.VersionTLS11 },
-			"another suite":               func(st *state) { st.suite = tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA },
+			"a role that is none":      func(st *state) { st.role = 7 },
+			"a flag of later programs": func(st *state) { st.flags |= flagsKnown + 1 },
+			"another version":          func(st *state) { st.version = tls.VersionTLS11 },
+			"another suite":            func(st *state) { st.suite = tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA },
+			"a suite of another version": func(st *state) {
+				if st.suite = tls.TLS_AES_128_GCM_SHA256; version == tls.VersionTLS13 {
+					st.suite = tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+				}
+			},
 			"nothing to read by":          func(st *state) { st.in.secret, st.in.key = nil, nil },
 			"nothing to write by":         func(st *state) { st.out.secret, st.out.key = nil, nil },
 			"a secret and a key":          func(st *state) { st.out.secret, st.out.key = make([]byte, 32), make([]byte, 32) },
+			"a secret too long":           func(st *state) { st.in.secret = append(bytes.Clone(st.in.secret), 1) },
+			"a key of another suite":      func(st *state) { st.in.key = make([]byte, 48-len(st.in.key)) },
 			"an iv too long":              func(st *state) { st.in.iv = make([]byte, 13) },
 			"a certificate that is none":  func(st *state) { st.cert = []byte("certificate") },
 			"a certificate too long":      func(st *state) { st.cert = make([]byte, maxStateCert+1) },
@@ -626,6 +634,14 @@ func TestImportRefusesStates(t *testing.T) {
 			_, err = w.cb.Import(nil, fd, st.append(nil))
 			require.ErrorIs(t, err, ErrState, name)
 		}
+		st, err := parseState(good) // each field as long as it may be
+		require.NoError(t, err)
+		st.flags, st.node, st.cert = flagsKnown, strings.Repeat("n", maxStateName), make([]byte, maxStateCert)
+		st.raw, st.plain = make([]byte, maxStateRaw), make([]byte, maxPlaintext)
+		st.message, st.unsent = make([]byte, maxStateMessage), make([]byte, maxStateOut)
+		again, err := parseState(st.append(nil))
+		require.NoError(t, err)
+		require.True(t, reflect.DeepEqual(st, again))
 		exchange(t, ours{c}, ours{s}, 1000) // goes on
 		require.NoError(t, w.cb.Close(c))
 		require.NoError(t, w.cb.Close(s))
