@@ -206,3 +206,27 @@ func TestCertificateIsForHost(t *testing.T) {
 		require.NoError(t, w.cb.Close(s))
 	}
 }
+
+// With {server_name_indication,disable} a client names no host and accepts a certificate for any, but only of its authorities.
+func TestCertificateIsForAnyHost(t *testing.T) {
+	a, other, dir := newAuthority(t, "an authority"), newAuthority(t, "another authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{hosts: []string{"elsewhere"}})))
+	w := optBench(t, optFile(t, dir, o, o+`,{server_name_indication,disable}`), Options{})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	cfg, err := c.p.source.config(client, "a.example.org")
+	require.NoError(t, err)
+	require.Empty(t, cfg.ServerName)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+
+	strange := newWorkbench(t, other.mutual(t), Options{})
+	c = w.connect(strange.at)
+	s = strange.accept()
+	<-c.over
+	var e *PeerError
+	require.ErrorAs(t, c.failure, &e)
+	require.Equal(t, CheckUnknownAuthority, e.Check)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, strange.cb.Close(s))
+}

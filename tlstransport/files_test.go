@@ -241,6 +241,7 @@ func TestOptionOfABadFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	for _, tt := range []struct{ ca, cert, key, option string }{
 		{ca, empty, key, "certfile"}, {ca, cert, empty, "keyfile"}, {ca, cert, cert, "keyfile"}, {empty, cert, key, "cacertfile"},
+		{ca, key, key, "certfile"},
 	} {
 		path := optFile(t, dir, certOptions(tt.ca, tt.cert, tt.key), "")
 		_, err := FromOptFile(path, Options{})
