@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/process"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
@@ -139,6 +140,9 @@ func (g *StagedFront) worker(s *states.Crewman, list *descriptorList) error {
 		var err error
 		if handle, err = list.takeOne(at); err != nil {
 			return err
+		}
+		if !process.IsHandle(handle) {
+			return bad(errors.Join(fmt.Errorf("%w: the descriptor of its process is of another kind", ErrState), descriptor.Close(handle)))
 		}
 	}
 	w := f.crewman(s.Slot)

@@ -45,6 +45,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 		"part 0":                 {Crew: []states.Crewman{worker(0, 0, one)}},
 		"a part that is too big": {Crew: []states.Crewman{worker(0, maxPart+1, one)}},
 		"process 0":              {Crew: []states.Crewman{{Slot: 0, Part: 1, Line: one}}},
+		"a handle of no process": {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Handle: states.At(two)}}},
 		"no way for a session": {Crew: []states.Crewman{
 			{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Untaken: []states.Session{{Via: talk.ViaLine + 1, Descriptor: states.At(two)}}},
 		}},
@@ -72,6 +73,9 @@ func TestRestoreFrontRefuses(t *testing.T) {
 			count := len(s.Crew)
 			for _, w := range s.Crew {
 				count += len(w.Untaken)
+				if w.Handle > 0 {
+					count++
+				}
 			}
 			if name == "a descriptor too many" {
 				count++

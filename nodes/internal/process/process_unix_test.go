@@ -99,6 +99,7 @@ func TestAdopt(t *testing.T) {
 			var err error
 			handle, err = unix.FcntlInt(uintptr(p.Descriptor()), unix.F_DUPFD_CLOEXEC, 3)
 			require.NoError(t, err)
+			require.True(t, IsHandle(handle))
 		}
 		q := Adopt(p.PID, handle)
 		require.Equal(t, byHandle, q.Descriptor() >= 0)
@@ -109,6 +110,22 @@ func TestAdopt(t *testing.T) {
 		require.Equal(t, "it has ended", q.Ended())
 		require.Negative(t, q.Descriptor())
 	}
+}
+
+// The handle of a process that has ended is one still; another descriptor is none.
+func TestIsHandle(t *testing.T) {
+	p := sleeper(t)
+	p.Kill()
+	hasExited(t, p)
+	require.Equal(t, runtime.GOOS == "linux", IsHandle(p.Descriptor()))
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	defer in.Close()
+	raw, err := out.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { require.False(t, IsHandle(int(fd))) }))
+	require.False(t, IsHandle(-1))
 }
 
 // Release does not harm the process, and nothing waits for its end any more.
