@@ -305,6 +305,14 @@ var advices = []advice{
 		return "The node is connected, but no answer came in time: what was called still runs there, or the node is stopped or very busy.\n" +
 			"ping and call wait longer with --timeout."
 	}},
+	{"time of a hand-off", func(err error) string {
+		var h *handoff.HandoffError
+		if !late(err) || !errors.As(err, &h) || h.Owns {
+			return ""
+		}
+		return "The other process did not do its part in time: it is stopped or very busy. The node stays where it was; try again once that process\n" +
+			"answers (cnode-demo call NAME cnode pid)."
+	}},
 	{"time", func(err error) string {
 		if !late(err) {
 			return ""

@@ -104,6 +104,7 @@ func TestAdvice(t *testing.T) {
 		{"reader of a recording", fmt.Errorf("--trace: %w p: %w", errUnread, context.DeadlineExceeded), "What reads the pipe"},
 		{"reader of a recording", &fs.PathError{Op: "write", Path: "p", Err: os.ErrDeadlineExceeded}, "What reads the pipe"},
 		{"time of a call", &nodes.Error{Op: "call m:f/0 at", Err: context.DeadlineExceeded}, "what was called still runs there"},
+		{"time of a hand-off", &handoff.HandoffError{Err: fmt.Errorf("no token: %w", os.ErrDeadlineExceeded)}, "stays where it was"},
 		{"time", shake(dist.PhaseStatus, context.DeadlineExceeded), "firewall"},
 		{"time", socket("connect", os.ErrDeadlineExceeded), "firewall"},
 		{"interrupted", &nodes.Error{Op: "connect", Err: context.Canceled}, "Interrupted"},

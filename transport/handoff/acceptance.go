@@ -285,6 +285,8 @@ func (t *taking) wait(ctx context.Context, token *os.File) error {
 		return t.whyNot(ctx)
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the old process has not written the token within %v (Deadlines.Take): %w", t.d.Take, err)
 	}
 	return err
 }

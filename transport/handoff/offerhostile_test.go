@@ -188,7 +188,11 @@ func TestHostileOwner(t *testing.T) {
 			for _, p := range tt.packets {
 				_ = one.conn.Send(soon(t), p.p, p.fds...)
 			}
-			require.ErrorIs(t, <-done, tt.is)
+			err := <-done
+			require.ErrorIs(t, err, tt.is)
+			if tt.is == os.ErrDeadlineExceeded {
+				require.ErrorContains(t, err, "the token within 300ms (Deadlines.Take)")
+			}
 			require.Zero(t, x.started)
 		})
 	}
