@@ -139,7 +139,7 @@ func openUnixgram(local, remote Addr) (*Datagram, error) {
 		path, _ := UnixPath(local)
 		inTurn(path, func() {
 			made, err = bindUnix(fd, local)
-			if errors.Is(err, unix.EADDRINUSE) && removeStale(path, unix.SOCK_DGRAM) {
+			if errors.Is(err, unix.EADDRINUSE) && removeStale(path) {
 				made, err = bindUnix(fd, local)
 			}
 		})

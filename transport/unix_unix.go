@@ -53,7 +53,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			var err error
 			inTurn(path, func() {
 				bound, err = bindAndListen(u.fd, addr, backlog)
-				if errors.Is(err, unix.EADDRINUSE) && removeStale(path, unix.SOCK_STREAM) {
+				if errors.Is(err, unix.EADDRINUSE) && removeStale(path) {
 					bound, err = bindAndListen(u.fd, addr, backlog)
 				}
 				if err == nil {
@@ -138,20 +138,18 @@ func (f *socketFile) remove() {
 	}
 }
 
-// removeStale removes the file of a socket of that kind that a dead process left: one that refuses connections.
-func removeStale(path string, kind int) bool {
+// removeStale removes the file of a socket that a dead process left: one that refuses connections. It tries that with a socket for
+// datagrams. A listener, whose kind is another one, refuses that with EPROTOTYPE, and its Accept does not get a connection.
+func removeStale(path string) bool {
 	info, err := os.Lstat(path)
 	if isAbstract(path) || err != nil || info.Mode().Type() != os.ModeSocket {
 		return false
 	}
-	fd, err := socketFD(unix.AF_UNIX, kind)
+	fd, err := socketFD(unix.AF_UNIX, unix.SOCK_DGRAM)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return false
-	}
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); !errors.Is(err, unix.ECONNREFUSED) {
 		return false
 	}

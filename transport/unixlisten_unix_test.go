@@ -114,6 +114,26 @@ func TestUnixPathInUse(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
+// Who finds that a path is taken leaves no trace at the listener that has it: no connection that has ended.
+func TestUnixPathInUseIsNotDisturbed(t *testing.T) {
+	at := socketPath(t)
+	l, err := Unix().Listen(at, 0)
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = Unix().Listen(at, 0)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	_, err = OpenUnixgram(at, nil)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	_, err = l.Accept(NoWait())
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	c, err := Unix().Connect(soon(t), at)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	s, err := l.Accept(soon(t))
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+}
+
 // Closing an abstract socket removes no file of that name.
 func TestUnixAbstractHasNoFile(t *testing.T) {
 	if !abstractNames {
