@@ -3,7 +3,9 @@
 package transport
 
 import (
+	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"testing"
 	"time"
@@ -100,6 +102,41 @@ func TestMoveListener(t *testing.T) {
 			require.ErrorIs(t, err, os.ErrNotExist)
 		}
 	})
+}
+
+// A connection that moves is no listener: at its end the path at which it was accepted stays.
+func TestMovedConnectionLeavesPath(t *testing.T) {
+	at := socketPath(t)
+	l, err := Unix().Listen(at, 0)
+	require.NoError(t, err)
+	defer l.Close()
+	c, s := acceptOne(t, l, func() (*Stream, error) { return Unix().Connect(soon(t), at) })
+	defer c.Close()
+	moved, err := Unix().Import(duplicate(t, s), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Release())
+	require.Equal(t, at, moved.LocalAddr(), "where the listener is")
+	require.NoError(t, moved.Close())
+	require.FileExists(t, at.(UnixAddr).Path())
+	again, err := Unix().Connect(soon(t), at)
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+}
+
+// A wrapper is around what an imported listener accepts, too.
+func TestMovedListenerKeepsWrapper(t *testing.T) {
+	l, err := TCP().Listen(loopback(), 0)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	moved, err := Trace(TCP(), TraceOptions{Log: log}).ImportListener(duplicate(t, l))
+	require.NoError(t, err)
+	defer moved.Close()
+	require.NoError(t, l.Release())
+	c, s := acceptOne(t, moved, func() (*Stream, error) { return TCP().Connect(soon(t), moved.Addr()) })
+	require.NoError(t, c.Close())
+	require.NoError(t, s.Close())
+	require.Contains(t, out.String(), "msg=accepted")
 }
 
 // The hooks of TCP switch keep-alive on, as the C library's do.
