@@ -218,6 +218,16 @@ func TestReadPDURefused(t *testing.T) {
 	n, err := s.ReadPDU(soon(t), f.next)
 	require.EqualError(t, err, "too long")
 	require.EqualValues(t, 4, n)
+
+	// What was refused is consumed, and is not put back with the beginning of the next packet.
+	_, err = c.Writev(soon(t), []byte("be"))
+	require.NoError(t, err)
+	_, err = s.ReadPDU(within(t, 20*time.Millisecond), new(framer).next)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = c.Writev(soon(t), []byte("hind"))
+	require.NoError(t, err)
+	requireReads(t, s, "behind")
+
 	n, err = s.ReadPDU(soon(t), func() ([][]byte, error) { return nil, nil })
 	require.NoError(t, err, "a packet of nothing")
 	require.Zero(t, n)
