@@ -227,3 +227,57 @@ func TestReadErrorLasts(t *testing.T) {
 		})
 	}
 }
+
+// A write that fails because the sending direction has ended says nothing of the other one, whose end is in good order.
+func TestStreamEndAfterFailedWrite(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		if err := c.CloseWrite(); errors.Is(err, errors.ErrUnsupported) {
+			t.Skip("the carrier has no CloseWrite")
+		}
+		require.Error(t, second(c.Writev(soon(t), []byte("x"))))
+		require.Equal(t, io.EOF, second(s.Read(soon(t), make([]byte, 1))))
+		require.NoError(t, s.Close())
+		for range 2 {
+			require.Equal(t, io.EOF, second(c.Read(soon(t), make([]byte, 1))))
+		}
+	})
+}
+
+// What a plug-in's Close and Release fail with reaches whoever calls them, once and again.
+func TestCloseFails(t *testing.T) {
+	for name, closes := range map[string]func(c *Stream, l *Listener) error{
+		"Close":                 func(c *Stream, _ *Listener) error { return c.Close() },
+		"Disconnect":            func(c *Stream, _ *Listener) error { return c.Disconnect() },
+		"Release":               func(c *Stream, _ *Listener) error { return c.Release() },
+		"NetConn":               func(c *Stream, _ *Listener) error { return NetConn(c).Close() },
+		"listener":              func(_ *Stream, l *Listener) error { return l.Close() },
+		"listener's Release":    func(_ *Stream, l *Listener) error { return l.Release() },
+		"listener's KeepPath":   func(_ *Stream, l *Listener) error { l.KeepPath(); return l.Close() },
+		"virtual":               func(c *Stream, _ *Listener) error { return virtualStream(c).Close() },
+		"virtual one's Release": func(c *Stream, _ *Listener) error { return virtualStream(c).Release() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cb := memoryCallbacks()
+			closing := cb.Close
+			cb.Close = func(s *memorySocket) error { return errors.Join(closing(s), syscall.EIO) }
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			l, err := tr.Listen(MemoryAddr(""), 0)
+			require.NoError(t, err)
+			defer l.Close()
+			c, err := tr.Connect(soon(t), l.Addr())
+			require.NoError(t, err)
+			defer c.Close()
+			require.ErrorIs(t, closes(c, l), syscall.EIO)
+		})
+	}
+}
+
+// virtualStream is a virtual socket that changes nothing.
+func virtualStream(s *Stream) *Stream {
+	v, err := overStreams["limit"](s)
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
