@@ -86,19 +86,22 @@ func unixStreams() (one, other *Stream, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	one, err = importUnnamed(fds[0])
+	one, err = importUnnamed(raised(fds[0], nil))
 	if err != nil {
 		return nil, nil, errors.Join(err, unix.Close(fds[1]))
 	}
-	other, err = importUnnamed(fds[1])
+	other, err = importUnnamed(raised(fds[1], nil))
 	if err != nil {
 		return nil, nil, errors.Join(err, one.Close())
 	}
 	return one, other, nil
 }
 
-// importUnnamed makes a Stream of one end of a pair. It owns fd, on failure too.
-func importUnnamed(fd int) (*Stream, error) {
+// importUnnamed makes a Stream of one end of a pair, unless there is an error already. It owns fd, on failure too.
+func importUnnamed(fd int, err error) (*Stream, error) {
+	if err != nil {
+		return nil, err
+	}
 	s, err := Unix().Import(fd, nil)
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))

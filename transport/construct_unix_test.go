@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -312,5 +313,72 @@ func TestConstructorsNameTheAddress(t *testing.T) {
 		_, err := tt.open()
 		require.Error(t, err)
 		require.Equal(t, 1, strings.Count(err.Error(), tt.about.String()), "%v is about %v", err, tt.about)
+	}
+}
+
+// lowVar makes this test's binary a process whose standard input is closed.
+const lowVar = "CNODE_TEST_LOW"
+
+// No socket takes the place of a standard stream that the program has closed. A process of its own closes one.
+func TestSocketsLeaveStandardStreams(t *testing.T) {
+	if os.Getenv(lowVar) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
+		cmd.Env = append(os.Environ(), lowVar+"=1")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return
+	}
+	const low = 0
+	saved, err := dupFD(low)
+	require.NoError(t, err)
+	// The descriptor is another one, and nothing else has taken the place either, so that the next socket might.
+	requireFree := func(of interface{ Descriptor() (int, error) }) {
+		t.Helper()
+		fd, err := of.Descriptor()
+		require.NoError(t, err)
+		require.Greater(t, fd, 2)
+		_, err = fcntlFD(low, unix.F_GETFD, 0)
+		require.ErrorIs(t, err, unix.EBADF)
+	}
+	require.NoError(t, unix.Close(low))
+	defer func() {
+		require.NoError(t, unix.Dup2(saved, low))
+		require.NoError(t, unix.Close(saved))
+	}()
+	for _, listen := range []func() (*Listener, error){
+		func() (*Listener, error) { return ListenTCP(loopback(), 0) },
+		func() (*Listener, error) { return ListenUnix(UnixAddr(filepath.Join(sockdir.New(t), "s")), 0) },
+	} {
+		l, err := listen()
+		require.NoError(t, err)
+		defer l.Close()
+		requireFree(l)
+		connect := ConnectTCP
+		if l.Addr().Network() == "unix" {
+			connect = ConnectUnix
+		}
+		s, err := connect(soon(t), nil, l.Addr())
+		require.NoError(t, err)
+		defer s.Close()
+		requireFree(s)
+		s, err = l.Accept(soon(t))
+		require.NoError(t, err)
+		defer s.Close()
+		requireFree(s)
+	}
+	d, err := OpenUDP(loopback(), nil)
+	require.NoError(t, err)
+	defer d.Close()
+	raw, err := d.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { require.Greater(t, int(fd), 2) }))
+	one, other, err := UnixPair() // last: what a pair waits with may take the place
+	require.NoError(t, err)
+	defer one.Close()
+	defer other.Close()
+	for _, s := range []*Stream{one, other} {
+		fd, err := s.Descriptor()
+		require.NoError(t, err)
+		require.Greater(t, fd, 2)
 	}
 }

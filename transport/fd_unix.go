@@ -15,7 +15,7 @@ func newSocketFD(addr Addr) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	return socketFD(af, unix.SOCK_STREAM)
+	return raised(socketFD(af, unix.SOCK_STREAM))
 }
 
 func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {
@@ -38,6 +38,17 @@ func mayWait(fd int) bool {
 func dupFD(fd int) (int, error) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	return dup, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+}
+
+// raised gives a new descriptor a number that dupFD may give: what the program prints where a standard stream was, the text of a panic say,
+// must not go to a peer.
+func raised(fd int, err error) (int, error) {
+	if err != nil || fd > 2 {
+		return fd, err
+	}
+	high, err := dupFD(fd)
+	_ = unix.Close(fd) // only a number goes
+	return high, err
 }
 
 // sameFile reports whether two descriptors are open and refer to the same file.

@@ -50,7 +50,7 @@ func TCPCallbacks() Callbacks[int] {
 		},
 		Accept: func(fd int, _ time.Duration) (int, Addr, error) {
 			nfd, remote, err := acceptFD(fd)
-			if err != nil {
+			if nfd, err = raised(nfd, err); err != nil {
 				return -1, nil, err
 			}
 			if err := setOption(nfd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {

@@ -64,7 +64,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 		},
 		Accept: func(u *UnixSocket, _ time.Duration) (*UnixSocket, Addr, error) {
 			fd, remote, err := acceptFD(u.fd)
-			if err != nil {
+			if fd, err = raised(fd, err); err != nil {
 				return nil, nil, err
 			}
 			return &UnixSocket{fd: fd}, remote, nil
