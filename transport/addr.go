@@ -77,22 +77,32 @@ func AddrPort(a Addr) (netip.AddrPort, error) {
 			return a.ap, nil
 		}
 	case interface{ AddrPort() netip.AddrPort }: // net.TCPAddr and the like
-		if ap := a.AddrPort(); ap.IsValid() && netPort(a) == int(ap.Port()) {
+		ap := a.AddrPort()
+		ip, port := netParts(a)
+		if port != nil && len(ip) == 0 { // the wildcard, as in ParseAddr
+			ap = netip.AddrPortFrom(netip.IPv4Unspecified(), ap.Port())
+		}
+		if ap.IsValid() && (port == nil || *port == int(ap.Port())) {
 			return canonical(ap), nil
 		}
 	}
 	return netip.AddrPort{}, fmt.Errorf("address %q is not an inet one: %w", a, syscall.EINVAL)
 }
 
-// netPort is the port of an address of package net, whose AddrPort cuts off the upper bits of one that is too large.
-func netPort(a interface{ AddrPort() netip.AddrPort }) int {
+// netParts are the IP address and the port of an address of package net, whose AddrPort cuts off the upper bits of a port that is too large;
+// nil for any other.
+func netParts(a any) (net.IP, *int) {
 	switch a := a.(type) {
 	case *net.TCPAddr:
-		return a.Port
+		if a != nil {
+			return a.IP, &a.Port
+		}
 	case *net.UDPAddr:
-		return a.Port
+		if a != nil {
+			return a.IP, &a.Port
+		}
 	}
-	return int(a.AddrPort().Port())
+	return nil, nil
 }
 
 // ParseAddr reads "127.0.0.1:0", "[::1]:4370", "unix:/run/x.sock", "unix:@abstract". An empty host is the IPv4 wildcard. Names are

@@ -83,6 +83,8 @@ func TestAddrPort(t *testing.T) {
 		{"with a name", WithPeerName(FromAddrPort(four), "n@h"), four},
 		{"of package net", net.TCPAddrFromAddrPort(six), six},
 		{"of package net, mapped", &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 4369}, four},
+		{"of package net, no IP", &net.TCPAddr{Port: 4369}, netip.MustParseAddrPort("0.0.0.0:4369")},
+		{"of package net, no IP, UDP", &net.UDPAddr{Port: 4369}, netip.MustParseAddrPort("0.0.0.0:4369")},
 
 		{"unix", UnixAddr("/x"), netip.AddrPort{}},
 		{"unix of package net", &net.UnixAddr{Name: "/x"}, netip.AddrPort{}},
@@ -91,6 +93,7 @@ func TestAddrPort(t *testing.T) {
 		{"nil", nil, netip.AddrPort{}},
 		{"nil of package net", (*net.TCPAddr)(nil), netip.AddrPort{}},
 		{"no port", &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 70000}, netip.AddrPort{}},
+		{"half an IP", &net.TCPAddr{IP: net.IP{10, 1}, Port: 1}, netip.AddrPort{}},
 		{"nor one", &net.UDPAddr{IP: net.IPv4(10, 1, 2, 3), Port: -1}, netip.AddrPort{}},
 		{"zero", FromAddrPort(netip.AddrPort{}), netip.AddrPort{}},
 	} {

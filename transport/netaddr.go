@@ -8,7 +8,8 @@ import (
 )
 
 // FromNetAddr gives the addresses of package net (TCPAddr, UDPAddr, UnixAddr) the form of this package, which can be compared with ==
-// and is never changed. Any other kind comes back as it is: it is an Addr already.
+// and is never changed; without an IP address they are the IPv4 wildcard, as in ParseAddr. Any other kind comes back as it is, for it is an
+// Addr already, and so does an address with an IP or a port that cannot be.
 func FromNetAddr(a net.Addr) Addr {
 	if u, ok := a.(*net.UnixAddr); ok {
 		if u == nil || u.Name == "@" { // how package net shows an unnamed socket
