@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"syscall"
@@ -17,7 +18,7 @@ func ListenTCP(local Addr, backlog int) (*Listener, error) {
 
 // ListenUnix listens on a UNIX address, as Unix().Listen does; EINVAL for an address of another kind.
 func ListenUnix(local Addr, backlog int) (*Listener, error) {
-	if _, err := UnixPath(local); err != nil {
+	if err := checkNamed(local); err != nil {
 		return nil, opError("listen", local, err)
 	}
 	return Unix().Listen(FromNetAddr(plain(local)), backlog)
@@ -40,7 +41,7 @@ func ConnectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
 // still uses it. An address of another kind is EINVAL. See tstream_unix_connect_send; the guide wants an inet remote address there,
 // which cannot be meant.
 func ConnectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
-	if err := unixPair(local, remote); err != nil {
+	if err := cmp.Or(checkUnix(orUnnamed(local)), checkNamed(remote)); err != nil {
 		return nil, opError("connect", remote, err)
 	}
 	if err := ended(ctx); err != nil {
@@ -83,7 +84,11 @@ func OpenUnixgram(local, remote Addr) (*Datagram, error) {
 	if first == nil {
 		first = local
 	}
-	if err := unixPair(local, orUnnamed(remote)); err != nil {
+	err := checkUnix(orUnnamed(local))
+	if err == nil && remote != nil {
+		err = checkNamed(remote)
+	}
+	if err != nil {
 		return nil, opError("open", first, err)
 	}
 	d, err := openUnixgram(orUnnamed(local), remote)
@@ -131,12 +136,18 @@ func inetPair(local, remote Addr) error {
 	return nil
 }
 
-// unixPair checks that both are UNIX addresses; local may be nil.
-func unixPair(local, remote Addr) error {
-	if _, err := UnixPath(orUnnamed(local)); err != nil {
-		return err
+// checkUnix checks that it is a UNIX address.
+func checkUnix(a Addr) error {
+	_, err := UnixPath(a)
+	return err
+}
+
+// checkNamed checks that it is a UNIX address at which a socket can be found.
+func checkNamed(a Addr) error {
+	path, err := UnixPath(a)
+	if err == nil && path == "" {
+		return errUnnamed
 	}
-	_, err := UnixPath(remote)
 	return err
 }
 

@@ -79,6 +79,22 @@ func TestConnectUnix(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
+// Where a socket is to be found the empty path is refused, and the error says so.
+func TestUnixUnnamed(t *testing.T) {
+	none := UnixAddr("")
+	for what, f := range map[string]func() error{
+		"listen":  func() error { _, err := ListenUnix(none, 0); return err },
+		"plug-in": func() error { _, err := Unix().Listen(none, 0); return err },
+		"connect": func() error { _, err := ConnectUnix(soon(t), nil, none); return err },
+		"dial":    func() error { _, err := Unix().Connect(soon(t), none); return err },
+		"open":    func() error { _, err := OpenUnixgram(nil, none); return err },
+	} {
+		err := f()
+		require.ErrorIs(t, err, syscall.EINVAL, what)
+		require.ErrorContains(t, err, "an unnamed socket has no address", what)
+	}
+}
+
 // Package net's kinds of address can be used in place of this package's own.
 func TestConstructorsTakeNetAddrs(t *testing.T) {
 	path := filepath.Join(sockdir.New(t), "s")

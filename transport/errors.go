@@ -28,6 +28,9 @@ var (
 // errEmpty refuses a call whose buffers, if it has any, are of length zero.
 var errEmpty = fmt.Errorf("no buffer with a byte: %w", syscall.EINVAL)
 
+// errUnnamed refuses the empty UNIX path where a socket is to be found.
+var errUnnamed = fmt.Errorf("an unnamed socket has no address: %w", syscall.EINVAL)
+
 // An OpError says which operation failed, on which address, and why. It is a net.Error.
 type OpError struct {
 	Op   string // "read", "connect", …: the operation attempted

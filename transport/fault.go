@@ -50,7 +50,8 @@ func (k FaultKind) String() string {
 	return names[k-1]
 }
 
-// FaultOptions say what goes wrong. The zero value does nothing. Fields of type float64 are probabilities, 0 to 1.
+// FaultOptions say what goes wrong. The zero value does nothing. Fields of type float64 are probabilities, 0 to 1; less, or no
+// number, is 0, and more is 1.
 type FaultOptions struct {
 	// Seed is what all chance comes from. The same seed gives the same faults at the same offsets for the same connections, however the
 	// bytes happen to be cut into reads and writes. Connections are numbered in the order in which they are made, or accepted.
@@ -73,13 +74,13 @@ type FaultOptions struct {
 // Faults are the faults of one direction. The bytes of a connection are cut at random into pieces, whose lengths are drawn evenly on a
 // logarithmic scale, and at the first byte of each piece every fault is drawn by its probability.
 type Faults struct {
-	Piece int // the longest piece in bytes, at most 1 GiB; 0: 4096
+	Piece int // the longest piece in bytes, at most 1 GiB; 0 or less: 4096
 
 	Split, Join, ShortWrite, Delay, Stall, Corrupt, Reset float64 // the probability of each fault: see the FaultKinds
 
-	JoinFor  time.Duration // how long a join waits; 0: 5 ms
-	MaxDelay time.Duration // the longest delay; 0: 10 ms
-	StallFor time.Duration // how long a stall lasts; 0: 1 s
+	JoinFor  time.Duration // how long a join waits; 0 or less: 5 ms
+	MaxDelay time.Duration // the longest delay; 0 or less: 10 ms
+	StallFor time.Duration // how long a stall lasts; 0 or less: 1 s
 }
 
 // A FaultSide tells the connections that were made here from those that were accepted.
@@ -98,7 +99,7 @@ type FaultAt struct {
 	Conn   int           // the number of the connection, from 1; 0: every one
 	Write  bool          // in what is written; else in what is read
 	Offset int64         // of the byte in that direction, from 0. The faults of connecting and accepting have none
-	For    time.Duration // of a delay, a stall or a join; 0: the MaxDelay, StallFor or JoinFor of the direction
+	For    time.Duration // of a delay, a stall or a join; 0 or less: the MaxDelay, StallFor or JoinFor of the direction
 	Bytes  int           // how many bytes a join waits for; 0: those up to the next piece
 }
 

@@ -10,7 +10,8 @@ import (
 
 // LimitOptions say how fast bytes may pass. The zero value does not limit anything.
 type LimitOptions struct {
-	// Read and Write are bytes per second, of what is read and what is written. 0 or less: as fast as it goes.
+	// Read and Write are bytes per second, of what is read and what is written. 0 or less, or no number: as fast as
+	// it goes.
 	Read, Write float64
 	// Burst is how many bytes may pass at once after a rest, in each direction. 0 is what passes in a tenth of a second; it is at
 	// least 1. An operation that waits for bytes and wakes late takes those of the lateness, too, even if they are more than Burst.

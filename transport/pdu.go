@@ -28,7 +28,8 @@ const mostEmpty = 1000
 
 // ReadPDU reads one whole packet. next hands out the next vector of buffers to fill; when it has seen a whole packet it returns an empty
 // vector, and ReadPDU returns the packet's length; empty buffers inside a vector are skipped. next may fail, which is returned as it is,
-// beside the number of bytes that the packet's buffers have got so far: they are consumed, and the next read begins behind them. The
+// beside the number of bytes that the packet's buffers have got so far: they are consumed, and the next read begins behind them. It may ask
+// for PendingBytes, but a read or Disconnect of its own is ErrBusy. More than a thousand vectors without room for a byte are EINVAL. The
 // buffers stay the caller's and must keep their bytes until the packet has ended: when ctx ends inside a packet, what was read is kept and
 // the next ReadPDU starts with the packet's first byte again: it copies what has come, so contexts much shorter than a packet takes get
 // nowhere. The end of the stream between packets is io.EOF, inside one io.ErrUnexpectedEOF beside the number of its bytes that had come.
@@ -44,6 +45,7 @@ func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (in
 		s.noteAhead() // next may ask for PendingBytes
 		v, err := next()
 		if err != nil {
+			clear(s.taken)
 			return total, err
 		}
 		if len(v) == 0 {

@@ -91,7 +91,7 @@ func (s *Stream) LocalAddr() Addr { return s.car.localAddr() }
 // RemoteAddr is the peer's address; nil where it is not known.
 func (s *Stream) RemoteAddr() Addr { return s.remote }
 
-// Descriptor is the plug-in's file descriptor, which stays the plug-in's; errors.ErrUnsupported where it has none.
+// Descriptor is the plug-in's file descriptor, which stays the plug-in's; errors.ErrUnsupported where it has none. It does not wait.
 func (s *Stream) Descriptor() (int, error) {
 	if err := s.usable(); err != nil {
 		return -1, opError("descriptor", s.remote, err)
@@ -413,7 +413,8 @@ func (s *Stream) CloseWrite() error {
 // Disconnect closes the stream in good order: what was counted as written still reaches the peer, in the background if the peer is slow,
 // for as long as the system or the plug-in has patience. Over TCP, and in memory, what is outstanding is lost, and the peer sees a reset,
 // if bytes of the peer's are unread or still come: CloseWrite, and reading up to the peer's end, come first then. With an operation
-// outstanding it is ErrBusy; later use is ENOTCONN.
+// outstanding it is ErrBusy, after PauseRead ErrPaused, and the stream stays as it is; later use is ENOTCONN, and after a Close as well
+// net.ErrClosed. It waits for the plug-in's Close, a second at the most.
 func (s *Stream) Disconnect() error {
 	if err := s.beginRead(); err != nil {
 		return opError("disconnect", s.remote, err)
@@ -452,7 +453,8 @@ func (s *Stream) Export() (state, ahead []byte, err error) {
 	return state, append([]byte(nil), s.buf[s.r:s.w]...), opError("export", s.remote, err)
 }
 
-// Release frees the socket in this process without a byte, an alert or a shutdown on the connection, which lives on elsewhere.
+// Release frees the socket in this process without a byte, an alert or a shutdown on the connection, which lives on elsewhere. As with
+// Close, operations end with net.ErrClosed, and a second call gives the result of the first.
 func (s *Stream) Release() error {
 	s.state.Or(streamClosed)
 	return s.finish("release", s.car.release)

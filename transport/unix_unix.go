@@ -44,11 +44,11 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			return closeFD(u.fd)
 		},
 		Listen: func(u *UnixSocket, addr Addr, backlog int) (Addr, error) {
-			at, ok := unixAddr(addr)
-			path := at.Path()
-			if !ok || path == "" {
-				return nil, unix.EINVAL
+			if err := checkNamed(addr); err != nil {
+				return nil, err
 			}
+			at, _ := unixAddr(addr)
+			path := at.Path()
 			var bound Addr
 			var err error
 			inTurn(path, func() {
@@ -69,7 +69,12 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			}
 			return &UnixSocket{fd: fd}, remote, nil
 		},
-		Connect:                   func(u *UnixSocket, addr Addr, tmo time.Duration) error { return connectFD(u.fd, addr, tmo) },
+		Connect: func(u *UnixSocket, addr Addr, tmo time.Duration) error {
+			if err := checkNamed(addr); err != nil {
+				return err
+			}
+			return connectFD(u.fd, addr, tmo)
+		},
 		Read:                      func(u *UnixSocket, p []byte, tmo time.Duration) (int, error) { return readFD(u.fd, p, tmo) },
 		Write:                     func(u *UnixSocket, p []byte, tmo time.Duration) (int, error) { return writeFD(u.fd, p, tmo) },
 		Writev:                    writevUnix,

@@ -27,7 +27,7 @@ func (v *virtual) addTo(f *pflag.FlagSet) {
 func (v *virtual) check() (err error) {
 	if v.fault != "" {
 		if v.seed, err = strconv.ParseUint(v.fault, 10, 64); err != nil {
-			return usagef("--fault %s: want a number from 0 on", v.fault)
+			return usagef("--fault %s: want a number from 0 to 18446744073709551615", v.fault)
 		}
 	}
 	return nil
