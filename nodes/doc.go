@@ -112,13 +112,14 @@
 // Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large frame
 // is allocated as the frame arrives. Atoms remembered: 1,024 per connection. Remote calls running: Config.MaxCalls, of which each peer has
 // a share; remote calls waiting to run: 4 MiB per peer. Messages that a Call on the lower level reads for other receivers: 10,000 messages,
-// 64 MiB. Output waiting for a peer that does not read: for immediate answers, four times Config.QueueLimit and a megabyte at least; for
-// signals of processes and monitors that have ended, 64 MiB, where each signal counts 512 bytes plus its reason, and the signals of one
-// process may exceed the limit when there are no others. More output than that ends the connection (transport.ErrQueueFull at once;
-// ErrEndsUnread when the peer has read next to nothing for a Config.TickInterval in which the ending process waits for room). Links and
-// monitors that a peer makes have no limit, as in Erlang: each takes some 250 bytes, for as long as the connection lasts. A malformed frame
-// or control message ends its connection, an unknown control message is skipped, a term that cannot be decoded is an error for whoever
-// decodes it; if that is the upper level, it is logged, as a warning once per connection.
+// 64 MiB. Output waiting for a peer that does not read: for immediate answers, four times Config.QueueLimit and a megabyte at least (from
+// three quarters of that on nothing more is read from the peer until half is free); for signals of processes and monitors that have ended,
+// 64 MiB, where each signal counts 512 bytes plus its reason, and the signals of one process may exceed the limit when there are no others.
+// More output than that ends the connection (transport.ErrQueueFull and ErrEndsUnread when the peer has read next to nothing for a
+// Config.TickInterval in which the reader, or the ending process, waits for room). Links and monitors that a peer makes have no limit, as
+// in Erlang: each takes some 250 bytes, for as long as the connection lasts. A malformed frame or control message ends its connection, an
+// unknown control message is skipped, a term that cannot be decoded is an error for whoever decodes it; if that is the upper level, it is
+// logged, as a warning once per connection.
 //
 // The pid in a message, or in a call, is the peer's word: it may name a process of a third node. What this package sends there for a peer
 // is nothing that a runtime system refuses, which would cost the connection with that node (but OTP 25 may refuse identifiers with its own

@@ -19,8 +19,7 @@ type exitQueue struct {
 }
 
 // At most maxExitQueue bytes of signals wait for a peer, or those of one process; each signal counts its reason and signalCost. If there is
-// no room for more the process that ends waits for it, as long as something goes out to the peer within Config.TickInterval: what has gone
-// out is counted by whole writes, and a slow line takes seconds for one.
+// no room for more the process that ends waits for it, as long as the peer reads something within each Config.TickInterval.
 const (
 	maxExitQueue = DefaultMailboxLimit
 	signalCost   = 512
@@ -92,7 +91,7 @@ func (c *Conn) exitQueueRoom(bytes int) bool {
 	patience := c.n.cfg.TickInterval
 	late := time.NewTimer(patience)
 	defer late.Stop()
-	_, before := c.q.Buffered()
+	before := c.progress()
 	for {
 		p.mu.Lock()
 		switch {
@@ -109,11 +108,11 @@ func (c *Conn) exitQueueRoom(bytes int) bool {
 		select {
 		case <-room:
 		case <-late.C:
-			_, sent := c.q.Buffered()
-			if sent == before {
+			now := c.progress()
+			if now == before {
 				return false
 			}
-			before = sent // the peer reads
+			before = now // the peer reads
 			late.Reset(patience)
 		}
 	}

@@ -186,6 +186,21 @@ func (c *Conn) calm(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// progress differs between two moments if the peer, or its system, has taken something in between.
+type progress struct {
+	sent  int64 // what has gone out, by whole writes: a slow line takes long for one
+	there int   // what the system has of it still, where it tells
+}
+
+func (c *Conn) progress() progress {
+	_, sent := c.q.Buffered()
+	there, err := c.s.OutstandingBytes()
+	if err != nil {
+		there = 0
+	}
+	return progress{sent, there}
+}
+
 // isFull tells whether senders wait.
 func (c *Conn) isFull() bool {
 	queued, _ := c.q.Buffered()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -44,10 +45,11 @@ type Queue struct {
 	stale   int       // bytes in segs that their callers have withdrawn
 	given   int       // claims in segs that their callers have given up
 	urgent  int       // part of queued: bytes of Urgent posts, without those that their own caller is writing
-	posted  int64     // bytes ever posted
-	done    int64     // how many of these, in order, have been delivered or withdrawn
-	sent    int64     // bytes ever delivered
-	writing bool      // there is a writer, or parked is set
+	pressed atomic.Bool
+	posted  int64 // bytes ever posted
+	done    int64 // how many of these, in order, have been delivered or withdrawn
+	sent    int64 // bytes ever delivered
+	writing bool  // there is a writer, or parked is set
 	err     error
 	held    chan struct{} // closed when a Hold ends; nil: there is none
 	parked  bool          // the writer has stopped until the Hold ends
@@ -118,8 +120,31 @@ const (
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
 var ErrQueueFull = errors.New("the peer does not read: Urgent posts of four times the queue's limit, and of a megabyte at least, are waiting")
 
-// urgentRoom is how many bytes of Urgent posts may wait however low the limit is: they come in bursts that do not depend on it.
-const urgentRoom = 1 << 20
+// leastUrgent is how many bytes of Urgent posts may wait however low the limit is: they come in bursts that do not depend on it.
+const leastUrgent = 1 << 20
+
+func (q *Queue) urgentRoom() int { return max(4*q.limit, leastUrgent) }
+
+// countUrgent counts bytes of Urgent posts that wait, or wait no longer; q.mu is held.
+func (q *Queue) countUrgent(n int) {
+	q.urgent += n
+	switch room := q.urgentRoom(); {
+	case q.urgent > room/4*3:
+		q.pressed.Store(true)
+	case q.urgent <= room/2 && q.pressed.Load():
+		q.pressed.Store(false)
+	}
+}
+
+// Pressed reports whether Urgent posts have taken three quarters of the room that there is for them. Who answers by them what it reads should
+// read nothing more for the time being: see Relieved. It costs next to nothing.
+func (q *Queue) Pressed() bool { return q.pressed.Load() }
+
+// Relieved waits, while the queue is pressed, until half of the room for Urgent posts is free, the queue has failed, or ctx has ended; only the
+// latter is an error.
+func (q *Queue) Relieved(ctx context.Context) error {
+	return q.await(ctx, "post", func() bool { return !q.pressed.Load() })
+}
 
 // Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use both buffers
 // again. It waits while the queue is full, or, for a large post, until it has been written; when ctx ends before its first byte is out,
@@ -132,7 +157,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	if err := q.enter(ctx, "post"); err != nil {
 		return err
 	}
-	if mode&Urgent != 0 && q.urgent > max(4*q.limit, urgentRoom) {
+	if mode&Urgent != 0 && q.urgent > q.urgentRoom() {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}
@@ -235,6 +260,7 @@ func (q *Queue) fail(err error) {
 		}
 	}
 	q.segs, q.open, q.queued, q.stale, q.given, q.writing = nil, false, 0, 0, 0, false
+	q.pressed.Store(false)
 	q.moved.Broadcast()
 }
 

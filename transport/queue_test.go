@@ -347,8 +347,8 @@ func TestQueueUrgent(t *testing.T) {
 func testQueueUrgent(t *testing.T, high bool) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
-		limit := map[bool]int{false: 100, true: urgentRoom / 2}[high]
-		room, size := max(4*limit, urgentRoom), urgentRoom/10
+		limit := map[bool]int{false: 100, true: leastUrgent / 2}[high]
+		room, size := max(4*limit, leastUrgent), leastUrgent/10
 		q := NewQueue(c, &QueueOptions{Limit: limit})
 		first := held(t, g, q, []byte("f"))
 		n := 1
@@ -362,11 +362,16 @@ func testQueueUrgent(t *testing.T, high bool) {
 			n += size
 		}
 		require.Greater(t, n, room, "four times the limit, or a megabyte")
+		require.True(t, q.Pressed())
+		require.ErrorIs(t, q.Relieved(NoWait()), os.ErrDeadlineExceeded)
+		relieved := aside(func() error { return q.Relieved(soon(t)) })
 		g.open()
 		require.NoError(t, returns(t, first))
 		_, err := s.Readv(soon(t), make([]byte, n))
 		require.NoError(t, err)
 		require.NoError(t, q.Flush(soon(t)))
+		require.NoError(t, returns(t, relieved))
+		require.False(t, q.Pressed())
 		require.NoError(t, q.Post(soon(t), []byte("again"), nil, Urgent))
 	})
 }
