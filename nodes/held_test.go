@@ -365,6 +365,24 @@ func TestExitBesideFreeze(t *testing.T) {
 		require.NoError(t, err)
 		requireExit(t, there, b.Pid(), "gone")
 	})
+	t.Run("connection that stays", func(t *testing.T) {
+		w := newWorld(t, "tcp")
+		ctx := w.ctx()
+		there := trapping(t, w.started("peer"))
+		r := w.shuttle("peer@test", true)
+		b, other := box(t, r.n[0]), box(t, r.n[0])
+		require.NoError(t, b.Link(ctx, there.Pid()))
+		settle(t, b, there)
+		proceed := exiting(b)
+		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		_, err := r.c.Detach(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		settle(t, other, there) // the connection goes on, in both directions
+		proceed()
+		requireExit(t, there, b.Pid(), "gone")
+		r.move()
+	})
 }
 
 // Nor does Freeze wait for ever if goroutines make and break links with Handlers all the time, or Handlers do so themselves, and send to

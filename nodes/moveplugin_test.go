@@ -4,12 +4,16 @@ package nodes
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -72,6 +76,76 @@ func TestMoveSaysNothing(t *testing.T) {
 	}
 }
 
+// A connection whose plug-in cannot export its state, or does not come back from a write, stays here as if nothing had happened, and can move
+// later.
+func TestFreezeOfAilingPlugin(t *testing.T) {
+	var fault atomic.Value // the callback
+	fault.Store("")
+	entered, proceed := make(chan struct{}), make(chan struct{})
+	well := transport.TCPCallbacks()
+	cb := well
+	cb.Name = "ailing"
+	cb.Export = func(int) ([]byte, error) {
+		if fault.Load() == "Export" {
+			return nil, errFault
+		}
+		return nil, nil
+	}
+	cb.Writev = nil // so that Write gets all
+	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+		if fault.CompareAndSwap("Write", "") {
+			close(entered)
+			<-proceed
+		}
+		return well.Write(fd, p, tmo)
+	}
+	tr, err := transport.New(cb, nil)
+	require.NoError(t, err)
+	w := newWorld(t, "tcp")
+	peer := box(t, w.started("peer"))
+	r := w.shuttle("peer@test", true, func(c *Config) { c.Transport = tr })
+	works := func() {
+		t.Helper()
+		b := box(t, r.c.n)
+		require.NoError(t, b.Send(w.ctx(), peer.Pid(), "there"))
+		_, err := peer.Receive(w.ctx())
+		require.NoError(t, err)
+		require.NoError(t, peer.Send(w.ctx(), b.Pid(), "back"))
+		_, err = b.Receive(w.ctx())
+		require.NoError(t, err)
+		require.NoError(t, b.Link(w.ctx(), peer.Pid())) // which would wait for the end of a freeze
+		require.NoError(t, b.Unlink(w.ctx(), peer.Pid()))
+	}
+
+	fault.Store("Export")
+	_, err = r.c.Freeze(w.ctx())
+	require.ErrorIs(t, err, errFault)
+	works()
+	_, err = r.c.Detach(w.ctx())
+	require.ErrorIs(t, err, errFault)
+	works()
+	fault.Store("")
+	r.move()
+	works()
+
+	fault.Store("Write")
+	b := box(t, r.c.n)
+	sent := async(func() (any, error) { return nil, b.Send(w.ctx(), peer.Pid(), "late") })
+	arrives(t, entered, "the write")
+	short, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
+	defer cancel()
+	_, err = r.c.Detach(short)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, r.c.Err())
+	close(proceed)
+	require.NoError(t, arrives(t, sent, "the end of Send").err)
+	_, err = peer.Receive(w.ctx())
+	require.NoError(t, err)
+	works()
+	r.move()
+	works()
+}
+
 // Keys that a plug-in exports are erased from the exported state once the connection or the node goes on, here or elsewhere.
 func TestExportedKeysAreCleared(t *testing.T) {
 	keys := []byte("the keys of the session")
@@ -105,6 +179,34 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	r.c, err = r.n[1].Adopt(w.ctx(), m)
 	require.NoError(t, err)
 	gone(m.State)
+
+	f, err = r.c.Freeze(w.ctx())
+	require.NoError(t, err)
+	moved := Moved{bytes.Clone(f.State()), -1}
+	closed := Moved{bytes.Clone(f.State()), -1}
+	moved.FD, err = descriptor.Duplicate(f.Descriptor())
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	gone(f.State())
+	require.Contains(t, string(closed.State), string(keys))
+	require.NoError(t, closed.Close())
+	gone(closed.State)
+	r.c, err = r.n[0].Adopt(w.ctx(), &moved)
+	require.NoError(t, err)
+
+	f, err = r.c.Freeze(w.ctx())
+	require.NoError(t, err)
+	r.c.exitQueue.signals = []*dist.Control{{}} // which cannot be described
+	_, err = r.c.snapshot()
+	require.Error(t, err)
+	require.Len(t, exports, 2)
+	r.c.exitQueue.signals = nil
+	f.Thaw()
+	gone(f.State())
+	m, err = r.c.Detach(w.ctx())
+	require.NoError(t, err)
+	r.c, err = r.n[1].Adopt(w.ctx(), m)
+	require.NoError(t, err)
 
 	for _, end := range []func(*Frozen){(*Frozen).Thaw, func(f *Frozen) { require.NoError(t, f.Release()) }} {
 		f, err := r.n[1].Freeze(w.ctx())

@@ -59,6 +59,21 @@ func TestUpgradePublished(t *testing.T) {
 	}
 }
 
+// If the embedded port mapper cannot be frozen the node goes on, and so does the registration of its name.
+func TestFreezeFailsAtPortMapper(t *testing.T) {
+	n := mapped(t, "embeds", port.Vacant(t), func(_ *Config, p *PortMapper) { p.Embed = true })
+	ctx := soon(t)
+	require.NoError(t, n.Start(ctx))
+	mapper, err := n.published.(*registration).server.Freeze(ctx)
+	require.NoError(t, err)
+	_, err = n.Freeze(ctx)
+	require.ErrorContains(t, err, "frozen already")
+	mapper.Thaw()
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err, "nothing of it still stands")
+	f.Thaw()
+}
+
 // A lateResolver publishes once it is told to, whatever has become of the caller of Publish.
 type lateResolver struct {
 	Static

@@ -2,11 +2,13 @@ package nodes
 
 import (
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/scarce"
 )
 
 // A hand-off that fails leaves a node as it was: idle connections have one descriptor for waiting each, however often it fails.
@@ -33,4 +35,18 @@ func TestThawLeavesNothing(t *testing.T) {
 	moved := upgrade(t, n)
 	require.Eventually(t, func() bool { return leak.Polls()-before == 2*count+1 }, tooLong, tick, "and the listener's, which has moved")
 	require.Len(t, moved.Peers(), count)
+}
+
+// A Detach for which there is no descriptor left fails, and the connection goes on.
+func TestDetachWithoutDescriptors(t *testing.T) {
+	w := newWorld(t, "tcp")
+	there := box(t, w.started("peer"))
+	r := w.shuttle("peer@test", true)
+	settle(t, box(t, r.n[0]), there)
+	enough := scarce.Descriptors(t, 4)
+	_, err := r.c.Detach(w.ctx())
+	enough()
+	require.ErrorIs(t, err, syscall.EMFILE)
+	settle(t, box(t, r.n[0]), there)
+	r.move()
 }
