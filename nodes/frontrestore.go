@@ -235,6 +235,9 @@ func (g *StagedFront) Discard() error {
 			_ = w.forward.Close()
 		}
 	}
+	f.mu.Lock()
+	clear(f.crew) // they are the other process's: a Close does not end them
+	f.mu.Unlock()
 	f.roll.Close()
 	f.still.Open()
 	return wrap("discard front", f.Name(), err)

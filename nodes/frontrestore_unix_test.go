@@ -3,13 +3,18 @@
 package nodes
 
 import (
+	"maps"
 	"net"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/nodes/internal/roll"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -29,23 +34,45 @@ func TestRestoreFrontRefuses(t *testing.T) {
 		return states.Crewman{Slot: slot, Part: part, PID: os.Getpid(), Line: line, Ready: true}
 	}
 	pair := []states.Crewman{worker(0, 1, one), worker(1, 2, two)}
+	names, err := roll.New()
+	require.NoError(t, err)
+	defer names.Close()
+	require.NoError(t, names.Enter("x"))
+	handle := func(at int) states.Place { return 0 } // of this process, where the system has handles
+	own, err := os.FindProcess(os.Getpid())
+	require.NoError(t, err)
+	if own.WithHandle(func(uintptr) {}) == nil {
+		handle = states.At
+	}
+	neighbour := ""
+	for i := 0; names.Lacks(neighbour); i++ { // until it has the place of x
+		neighbour = strconv.Itoa(i)
+	}
+	routes := []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 1}}, Proven: true}}
+	tenancies := []states.Tenancy{{Name: "x", Part: 2, Number: 1}}
 	for name, s := range map[string]states.Front{
 		"nothing is wrong": {
 			Arrivals: 7, LastPart: 9,
-			Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 1}}, Proven: true}}, Names: []states.Tenancy{{Name: "x", Part: 2, Number: 1}},
+			Crew: []states.Crewman{pair[0], {
+				Slot: 1, Part: 2, PID: os.Getpid(), Line: two, Ready: true, Handle: handle(two + 3),
+				Untaken: []states.Session{{Via: talk.ViaLine, Descriptor: states.At(two + 1)}, {Via: talk.ViaLine}},
+			}},
+			Routes: routes, Names: tenancies, Roll: states.At(two + 2),
 		},
-		"no listener":            {Node: state(&states.Node{}), Crew: []states.Crewman{worker(0, 1, 0), worker(1, 2, 1)}},
-		"a route to nobody":      {Routes: []states.Route{{Peer: "c@d", Held: []states.Held{{Part: 1, Count: 1}}}}},
-		"a route to a stranger":  {Routes: []states.Route{{Peer: "c@d", At: 3, Held: []states.Held{{Part: 1, Count: 1}}}}},
-		"a share of nobody's":    {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 3, Count: 1}}}}},
-		"a share of nothing":     {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 0}}}}},
-		"a name of nobody's":     {Names: []states.Tenancy{{Name: "x", Part: 3, Number: 1}}},
-		"two workers of a slot":  {Crew: []states.Crewman{worker(0, 1, one), worker(0, 2, two)}},
-		"two workers of a part":  {Crew: []states.Crewman{worker(0, 1, one), worker(1, 1, two)}},
-		"part 0":                 {Crew: []states.Crewman{worker(0, 0, one)}},
-		"a part that is too big": {Crew: []states.Crewman{worker(0, maxPart+1, one)}},
-		"process 0":              {Crew: []states.Crewman{{Slot: 0, Part: 1, Line: one}}},
-		"a handle of no process": {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Handle: states.At(two)}}},
+		"nothing is wrong without a roll": {Arrivals: 7, LastPart: 9, Routes: routes, Names: tenancies},
+		"no listener":                     {Node: state(&states.Node{}), Crew: []states.Crewman{worker(0, 1, 0), worker(1, 2, 1)}},
+		"a route to nobody":               {Routes: []states.Route{{Peer: "c@d", Held: []states.Held{{Part: 1, Count: 1}}}}},
+		"a route to a stranger":           {Routes: []states.Route{{Peer: "c@d", At: 3, Held: []states.Held{{Part: 1, Count: 1}}}}},
+		"a share of nobody's":             {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 3, Count: 1}}}}},
+		"a share of nothing":              {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 0}}}}},
+		"a name of nobody's":              {Names: []states.Tenancy{{Name: "x", Part: 3, Number: 1}}},
+		"two workers of a slot":           {Crew: []states.Crewman{worker(0, 1, one), worker(0, 2, two)}},
+		"two workers of a part":           {Crew: []states.Crewman{worker(0, 1, one), worker(1, 1, two)}},
+		"part 0":                          {Crew: []states.Crewman{worker(0, 0, one)}},
+		"a part that is too big":          {Crew: []states.Crewman{worker(0, maxPart+1, one)}},
+		"a line that is not there":        {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Handle: handle(two), Line: two + 1}}},
+		"process 0":                       {Crew: []states.Crewman{{Slot: 0, Part: 1, Line: one}}},
+		"a handle of no process":          {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Handle: states.At(two)}}},
 		"no way for a session": {Crew: []states.Crewman{
 			{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Untaken: []states.Session{{Via: talk.ViaLine + 1, Descriptor: states.At(two)}}},
 		}},
@@ -72,12 +99,14 @@ func TestRestoreFrontRefuses(t *testing.T) {
 			require.NoError(t, l.Close())
 			count := len(s.Crew)
 			for _, w := range s.Crew {
-				count += len(w.Untaken)
-				if w.Handle > 0 {
-					count++
+				for _, u := range w.Untaken {
+					if u.Descriptor != 0 {
+						count++
+					}
 				}
 			}
-			if name == "a descriptor too many" {
+			switch name {
+			case "a handle of no process", "a descriptor too many":
 				count++
 			}
 			var others []*os.File
@@ -87,12 +116,34 @@ func TestRestoreFrontRefuses(t *testing.T) {
 				fds, others = append(fds, duplicates(t, []int{int(ours.Fd())})...), append(others, theirs)
 				require.NoError(t, ours.Close())
 			}
+			if s.Roll != 0 {
+				fds = append(fds, duplicates(t, []int{names.Descriptor()})...)
+			}
+			if at := s.Crew[len(s.Crew)-1].Handle; at.Index() == len(fds) {
+				require.NoError(t, own.WithHandle(func(h uintptr) { fds = append(fds, duplicates(t, []int{int(h)})...) }))
+			}
 			g, err := RestoreFront(FrontConfig{Node: Config{Cookie: "c", Resolver: Static{}}, Workers: 2}, b, fds)
-			if name == "nothing is wrong" {
+			if strings.HasPrefix(name, "nothing is wrong") {
 				require.NoError(t, err)
+				workers := slices.Collect(maps.Values(g.f.crew))
+				require.Len(t, workers, 2)
 				require.EqualValues(t, 7, g.f.n.arrivals.Load())
 				require.Equal(t, 9, g.f.lastPart, "a new worker does not get the number, and the pids, of one that has ended")
+				if s.Roll != 0 {
+					g.f.mu.Lock()
+					require.True(t, g.f.enroll(neighbour, tenancy{workers[0], 1}))
+					g.f.forget(neighbour)
+					g.f.mu.Unlock()
+					require.False(t, names.Lacks("x"), "workers would not find it any more")
+				}
 				require.NoError(t, g.Discard())
+				require.Error(t, g.f.ctx.Err(), "nothing begins any more")
+				for _, w := range workers {
+					require.ErrorIs(t, w.forward.Close(), unix.ENOTCONN, "it is closed already")
+					arrives(t, w.line.Wrote(), "the end of the writer")
+				}
+				require.Negative(t, g.f.roll.Descriptor())
+				inTime(t, "Close", func() { require.NoError(t, g.Front().Close(), "it has no workers any more") })
 			} else {
 				require.ErrorIs(t, err, ErrState)
 			}
