@@ -335,6 +335,31 @@ func TestUpgradeBesideCallHere(t *testing.T) {
 	require.True(t, heir.watchers.empty())
 }
 
+// What Config.Setup sends to a process that was restored is there when the node goes on.
+func TestUpgradeSetupSends(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	n := w.started("front")
+	old := box(t, n)
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	cfg := again(n)
+	cfg.Setup = func(n *Node) error {
+		b, err := n.NewMailbox(nil)
+		if err != nil {
+			return err
+		}
+		return b.Send(ctx, old.Pid(), ei.Atom("hello"))
+	}
+	s, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Node().Close() })
+	require.NoError(t, f.Release())
+	require.NoError(t, s.Start(ctx))
+	i := slices.IndexFunc(s.Mailboxes(), func(b *Mailbox) bool { return b.Pid() == old.Pid() })
+	require.Equal(t, ei.Atom("hello"), term(t, s.Mailboxes()[i]))
+}
+
 // Links and monitors that Setup makes in a node that is being restored count, as in one that starts, and Setup does not wait.
 func TestUpgradeBondsOfSetup(t *testing.T) {
 	w := newWorld(t, "tcp")
