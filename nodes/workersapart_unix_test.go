@@ -453,3 +453,28 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 	require.Equal(t, dist.OpSendSender, ctl.Op)
 	require.NoError(t, g.w.Close())
 }
+
+// A way that comes when the worker has closed its ways is closed, too: the other worker does not count on it.
+func TestWayComesAtTheEnd(t *testing.T) {
+	n := newWorld(t, "tcp").torn(time.Hour)
+	require.NoError(t, n.part.close())
+	n.mend().gone()
+}
+
+// A message for an alias goes to the worker that has made it.
+func TestHolderOfReference(t *testing.T) {
+	n := newWorld(t, "tcp").worker("front", time.Hour)
+	own, err := n.NewRef()
+	require.NoError(t, err)
+	require.Zero(t, n.part.holder(own))
+	far := own
+	far.ID[2] += 1 << partOfRef
+	require.Equal(t, 2, n.part.holder(far))
+	short, before, other := far, far, far
+	short.Len = 2
+	before.Creation++
+	other.Node = "other@test"
+	for _, r := range []ei.Ref{short, before, other} {
+		require.Zero(t, n.part.holder(r))
+	}
+}
