@@ -238,6 +238,11 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		require.NotContains(t, string(state), encoded)
 	}
 
+	var taken states.Front
+	require.NoError(t, readState(states.KindFront, front, &taken))
+	clearWords(taken.Crew[0].Words) // as the new process does
+	require.NotContains(t, string(front), encoded)
+
 	f2 := talk.Word{Topic: talk.Session, State: bytes.Clone(keys)}
 	f2.Drop()
 	require.NotContains(t, string(f2.State), string(keys))
