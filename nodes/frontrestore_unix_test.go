@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"encoding/base64"
 	"maps"
 	"net"
 	"os"
@@ -196,4 +197,38 @@ func TestRestoreWorkerRefuses(t *testing.T) {
 			require.Zero(t, n)
 		})
 	}
+}
+
+// A worker that goes on gives back a name that its old process had claimed and not registered, and erases the keys in the state.
+func TestRestoredWorkerReleasesNames(t *testing.T) {
+	node, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4, Started: true})
+	require.NoError(t, err)
+	keys := []byte("the keys of the session")
+	words, err := new(descriptorTable).words([]talk.Word{{Topic: talk.None, State: keys}})
+	require.NoError(t, err)
+	state := states.Worker{Node: node, Part: 1, Latest: 1, Claimed: []states.Name{{Name: "x"}}, Words: words}
+	b, err := writeState(t.Context(), states.KindWorker, &state)
+	require.NoError(t, err)
+	encoded := base64.StdEncoding.EncodeToString(keys)
+	require.Contains(t, string(b), encoded)
+	ours, theirs, err := handoff.SocketPair()
+	require.NoError(t, err)
+	fds := duplicates(t, []int{int(ours.Fd())})
+	require.NoError(t, ours.Close())
+	socket, err := handoff.FileConn(theirs)
+	require.NoError(t, err)
+	front, err := talk.New(socket)
+	require.NoError(t, err)
+	said := make(chan talk.Word, 64)
+	go func() { _ = front.Read(func(m talk.Word) { said <- m }) }()
+	h := &workerHeir{cfg: Config{Cookie: "c", Resolver: Static{}}}
+	_, err = h.stage(t.Context(), b, fds)
+	require.NoError(t, err)
+	require.NoError(t, h.Start(soon(t)))
+	require.NotContains(t, string(b), encoded)
+	for m := arrives(t, said, "the name"); m.Topic != talk.Release || m.Name != "x"; m = arrives(t, said, "the name") {
+	}
+	require.NoError(t, h.w.Close())
+	front.Close()
+	arrives(t, front.Wrote(), "the end of the line")
 }
