@@ -190,6 +190,26 @@ func checkMutants() []mutant {
 				return local(s)
 			}
 		})},
+		{"a Read at an imported stream knows no time-out", "Moves", ofPolling(func(_ *mess, cb *poll) {
+			read := cb.Read
+			of := movedTo(cb)
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(s, p, tmo)
+				if of(s).Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+					err = unix.EIO
+				}
+				return n, err
+			}
+		})},
+		{"an imported stream ignores Interrupt", "Returns", ofPolling(func(_ *mess, cb *poll) {
+			interrupt := cb.Interrupt
+			of := movedTo(cb)
+			cb.Interrupt = func(s *pollSocket) {
+				if !of(s).Load() {
+					interrupt(s)
+				}
+			}
+		})},
 		{"a refused Connect is a time-out", "RefusedConnect", ofPolling(func(_ *mess, cb *poll) {
 			connect := cb.Connect
 			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
@@ -331,4 +351,18 @@ func checkMutants() []mutant {
 			}
 		})},
 	}
+}
+
+// movedTo returns a function that tells whether a socket was imported.
+func movedTo(cb *poll) func(*pollSocket) *atomic.Bool {
+	imported := cb.Import
+	of := ofEach[atomic.Bool]()
+	cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+		s, err := imported(setup, fd, state)
+		if err == nil {
+			of(s).Store(true)
+		}
+		return s, err
+	}
+	return of
 }

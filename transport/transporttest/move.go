@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -134,12 +135,24 @@ func moves(t *trial) {
 		t.must(err, "the peer's Read of what the %s end wrote before and after it moved", end)
 		t.carry("from a moved "+end+" stream", moved, peer, 121, 200_000, sizes(1, 20_000), sizes(2, 20_000))
 		t.carry("to a moved "+end+" stream", peer, moved, 122, 200_000, sizes(3, 20_000), sizes(4, 20_000))
+		t.endsReads(end, moved, peer)
 		t.must(moved.Close(), "Close of a moved stream")
 		n, err := do(t, "Read", func() (int, error) { return peer.Read(ctx, make([]byte, 1)) })
 		if n != 0 || err != io.EOF {
 			t.fail("after the Close of a moved stream the peer read %d bytes and %w, not the end of the stream", n, orNone(err))
 		}
 	}
+}
+
+// endsReads lets a Read of a stream that has moved time out, and cancels another one.
+func (t *trial) endsReads(end string, moved, peer *transport.Stream) {
+	what := "Read at a moved " + end + " stream"
+	ctx := t.after(moment)
+	_, err := do(t, "a "+what, func() (int, error) { return moved.Read(ctx, make([]byte, 10)) })
+	t.timesOut(ctx, err, "a "+what)
+	cancelled(t, what, func(ctx context.Context) (int, error) { return moved.Read(ctx, make([]byte, 10)) })
+	t.says(peer, moved, "to a moved stream whose reads were ended")
+	t.says(moved, peer, "both ways")
 }
 
 // movesMidway moves a stream repeatedly while the peer has sent more than has been read, and then after a write that was cut off. So a
