@@ -54,6 +54,15 @@ func checkMutants() []mutant {
 				return s, err
 			}
 		})},
+		{"with FullImpl, HandshakePacketHeaderSize leaves non-blocking mode", "Mode", ofPolling(func(_ *mess, cb *poll) {
+			cb.HandshakePacketHeaderSize = func(s *pollSocket) (int, error) { return 4, unix.SetNonblock(s.fd, true) }
+		})},
+		{"with FullImpl, CheckPeer leaves non-blocking mode", "Mode", ofPolling(func(_ *mess, cb *poll) {
+			cb.CheckPeer = func(s *pollSocket, _ string) error { return unix.SetNonblock(s.fd, true) }
+		})},
+		{"with FullImpl, Pending leaves non-blocking mode", "Mode", ofPolling(func(_ *mess, cb *poll) {
+			cb.Pending = func(s *pollSocket) (int, error) { return 0, unix.SetNonblock(s.fd, true) }
+		})},
 		{"CloseWrite sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
 			closeWrite := cb.CloseWrite
 			cb.CloseWrite = func(fd int) error { return errors.Join(unix.SetNonblock(fd, false), closeWrite(fd)) }

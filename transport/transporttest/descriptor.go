@@ -1,7 +1,9 @@
 package transporttest
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
@@ -112,7 +114,7 @@ func waited(s *transport.Stream) (syscall.RawConn, bool) {
 func mode(t *trial) {
 	at := t.listen(0)
 	listens, known := modeOf(at.l)
-	client, server := t.connect(at)
+	client, server := t.connectAnd(at, t.leavesMode)
 	if now, ok := modeOf(at.l); ok && known && now != listens {
 		t.fail("after an Accept the listener's descriptor is non-blocking: %t; before it: %t", now, listens)
 	}
@@ -139,6 +141,11 @@ func mode(t *trial) {
 		return
 	}
 	check("after a write and a read")
+	pending := begin(t, "PendingBytes", server.PendingBytes)
+	if !pending.endsWithin(4 * short) {
+		return
+	}
+	check("after PendingBytes")
 	once := t.after(moment)
 	read := begin(t, "Read", func() (int, error) { return server.Read(once, make([]byte, 4)) })
 	if !read.endsWithin(4 * short) {
@@ -151,6 +158,32 @@ func mode(t *trial) {
 	}
 	check("after a read with a time of 0")
 	t.modeAtEnds(at, client, server, check)
+	t.modeChecked(at)
+}
+
+// leavesMode is the beginning of an end whose mode is compared around HandshakePacketHeaderSize.
+func (t *trial) leavesMode(ctx context.Context, s *transport.Stream, accepted bool) error {
+	found, known := modeOf(s)
+	ctx, cancel := context.WithTimeout(ctx, t.s.patience/2)
+	defer cancel()
+	_ = asksHeaderSize(ctx, s, accepted) // left to other rules
+	if now, ok := modeOf(s); ok && known && now != found {
+		return fmt.Errorf("after HandshakePacketHeaderSize the descriptor is non-blocking: %t; before it: %t", now, found)
+	}
+	return nil
+}
+
+// modeChecked checks the mode after CheckPeer, on a connection of its own, since CheckPeer may end it.
+func (t *trial) modeChecked(at site) {
+	client, server := t.join(at)
+	ctx := t.after(t.s.patience / 2)
+	for _, s := range []*transport.Stream{client, server} {
+		found, known := modeOf(s)
+		_, _ = do(t, "CheckPeer", func() (none struct{}, _ error) { return none, s.CheckPeer(ctx, "transporttest@localhost") })
+		if now, ok := modeOf(s); ok && known && now != found {
+			t.fail("after CheckPeer the descriptor is non-blocking: %t; before it: %t", now, found)
+		}
+	}
 }
 
 // modeOf is the mode of a socket's descriptor, if it has one that can be asked.
