@@ -213,6 +213,24 @@ func checkMutants() []mutant {
 				return local(s)
 			}
 		})},
+		{"a Read into more than a megabyte fails", "Contents", ofPolling(func(_ *mess, cb *poll) {
+			read := cb.Read
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if len(p) > 1<<20 {
+					return 0, unix.EINVAL
+				}
+				return read(s, p, tmo)
+			}
+		})},
+		{"a Write of more than a megabyte fails", "Contents", ofPolling(func(_ *mess, cb *poll) {
+			write := cb.Write
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if len(p) > 1<<20 {
+					return 0, unix.EMSGSIZE
+				}
+				return write(s, p, tmo)
+			}
+		})},
 		{"a Read at an imported stream knows no time-out", "Moves", ofPolling(func(_ *mess, cb *poll) {
 			read := cb.Read
 			of := movedTo(cb)

@@ -131,6 +131,9 @@ func contents(t *trial) {
 	t.carry("from the accepting to the connecting end", server, client, 4, 300_000, sizes(3, 5_000), sizes(4, 2_000))
 	// More than a usual window of a carrier's own.
 	t.carry("a few at a time", client, server, 5, 100_000, each(50), each(50))
+	// More than a plug-in may think that a buffer has.
+	n := t.much(5<<20 + 7)
+	t.carry("in one write", client, server, 6, n, each(n), each(n))
 }
 
 // carry sends n bytes of a pattern from one end to the other.
