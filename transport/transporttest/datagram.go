@@ -77,6 +77,7 @@ type datagramRule struct {
 // A datagramTrial is one try of a rule.
 type datagramTrial struct {
 	one, other transport.DatagramSocket
+	factory    DatagramFactory
 	patience   time.Duration // for one thing that must happen
 	ctx        context.Context
 }
@@ -89,7 +90,7 @@ func (r *datagramRule) check(f DatagramFactory, patience time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
-	d := &datagramTrial{one, other, patience, ctx}
+	d := &datagramTrial{one, other, f, patience, ctx}
 	err = d.ends("the trial", 4*patience, func() error { return r.try(d) })
 	end := d.ends("Close at the end of the trial", patience, func() error { return errors.Join(one.Close(), other.Close()) })
 	if err = errors.Join(err, end); err != nil {

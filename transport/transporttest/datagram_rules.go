@@ -27,6 +27,8 @@ func datagramRules() []datagramRule {
 		{"NoWait", "A single try receives what has come, and is a time-out at once when nothing has.", datagramNoWait},
 		{"Deadline", "A receive whose time is over ends with its context's error; the socket goes on.", datagramDeadline},
 		{"Cancel", "A cancelled receive ends at once with its context's error; the socket goes on.", datagramCancel},
+		{"CancelSend", "A send that waits for room ends at once with its context's error when that ends; the socket goes on.",
+			datagramCancelSend},
 		{"EndedContext", "With a context that has ended nothing is sent or received.", datagramEndedContext},
 		{"Busy", "A second receive is ErrBusy, and the first one goes on.", datagramBusy},
 		{"BothWays", "A receive that waits does not hinder a send.", datagramBothWays},
@@ -34,6 +36,7 @@ func datagramRules() []datagramRule {
 		{"Disconnect", "After Disconnect all is ENOTCONN; the other end goes on.", datagramDisconnect},
 		{"Close", "Close succeeds, once and again; later use is net.ErrClosed.", datagramClose},
 		{"CloseEndsReceive", "Close ends a receive that waits at once with net.ErrClosed.", datagramCloseEndsReceive},
+		{"LeakedDescriptors", "Close and Disconnect free the descriptors, also of a socket that has waited.", datagramLeaks},
 	}
 }
 
@@ -208,6 +211,58 @@ func datagramCancel(d *datagramTrial) error {
 	return nil
 }
 
+// datagramCancelSend sends until a send waits for room, which some sockets do not let it do. Its time ends; then another send is cancelled.
+func datagramCancelSend(d *datagramTrial) error {
+	to, p := d.other.LocalAddr(), pattern(1).bytes(0, 1000)
+	ctx, cancel := context.WithTimeout(d.ctx, 4*short)
+	defer cancel()
+	var err error
+	for i := 0; i < 600 && err == nil; i++ {
+		err = d.ends("a SendTo with a deadline", d.patience, func() error { _, err := d.one.SendTo(ctx, p, to); return err })
+	}
+	switch {
+	case errors.Is(err, errHung):
+		return err
+	case !errors.Is(err, context.DeadlineExceeded):
+		return nil // there was room for all, or an error says that there is none (ENOBUFS)
+	}
+	ctx, cancel = context.WithCancel(d.ctx)
+	wait := d.aside("a cancelled SendTo", func() error { _, err := d.one.SendTo(ctx, p, to); return err })
+	time.Sleep(time.Millisecond) // by now it waits, most likely
+	cancel()
+	if err := wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("a cancelled SendTo, in place of the context's error: %w", err)
+	}
+	for end := time.Now().Add(d.patience); time.Now().Before(end); {
+		const last = "the last one"
+		if heard, err := d.drain(last); heard || err != nil {
+			return err
+		}
+		err := d.ends("a SendTo after those that were ended", d.patience, func() error { return d.send(d.one, []byte(last), to) })
+		if err != nil {
+			return err
+		}
+	}
+	return errors.New("what is sent after sends that were ended never arrives")
+}
+
+// drain receives what has come to d.other, up to last, and reports whether that has come.
+func (d *datagramTrial) drain(last string) (heard bool, err error) {
+	for p := make([]byte, 2000); !heard; {
+		ctx, cancel := context.WithTimeout(d.ctx, moment)
+		n, _, err := d.other.RecvFrom(ctx, p)
+		cancel()
+		if err != nil && d.ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("RecvFrom: %w", err)
+		}
+		heard = string(p[:n]) == last
+	}
+	return heard, nil
+}
+
 func datagramEndedContext(d *datagramTrial) error {
 	ctx, cancel := context.WithCancel(d.ctx)
 	cancel()
@@ -319,4 +374,38 @@ func datagramCloseEndsReceive(d *datagramTrial) error {
 		return fmt.Errorf("a RecvFrom that waited gave %w when the socket was closed, not net.ErrClosed", orNone(err))
 	}
 	return nil
+}
+
+// datagramLeaks opens and closes sockets, in three batches, and looks for descriptors of each batch that stay.
+func datagramLeaks(d *datagramTrial) error {
+	if openDescriptors() == nil {
+		return nil // they cannot be counted here
+	}
+	var batches []func() (int, string)
+	for range 3 {
+		left := freshDescriptors()
+		for range rounds {
+			one, other, err := d.factory()
+			if err != nil {
+				return fmt.Errorf("the factory failed: %w", err)
+			}
+			for _, s := range []transport.DatagramSocket{one, other} { // a wait makes what it needs
+				ctx, cancel := context.WithTimeout(d.ctx, time.Millisecond)
+				_, _, _ = s.RecvFrom(ctx, make([]byte, 1))
+				cancel()
+			}
+			if err := errors.Join(one.Disconnect(), one.Close(), other.Close()); err != nil {
+				return err
+			}
+		}
+		if n, _ := left(); n < many {
+			return nil
+		}
+		batches = append(batches, left)
+	}
+	sample, stays := remains(batches, d.patience)
+	if !stays {
+		return nil
+	}
+	return fmt.Errorf("of every %d times that sockets were opened and closed, %d descriptors or more remain, such as %s", rounds, many, sample)
 }

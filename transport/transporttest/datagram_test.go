@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -204,6 +205,44 @@ func (d reckless) SendTo(ctx context.Context, p []byte, to transport.Addr) (int,
 	return n, err
 }
 
+// A stubborn socket waits for room, whatever its context says.
+type stubborn struct {
+	*transport.Datagram
+	room, over chan struct{}
+}
+
+func newStubborn(d *transport.Datagram) stubborn {
+	return stubborn{d, make(chan struct{}, 5), make(chan struct{})}
+}
+
+func (d stubborn) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
+	select {
+	case d.room <- struct{}{}:
+		return d.Datagram.SendTo(ctx, p, to)
+	case <-d.over:
+		return 0, net.ErrClosed
+	}
+}
+
+func (d stubborn) Close() error { close(d.over); return d.Datagram.Close() }
+
+// A littering socket leaves a descriptor.
+type littering struct{ *transport.Datagram }
+
+// litter is what these have left.
+var litter struct {
+	sync.Mutex
+	files []*os.File
+}
+
+func (d littering) Close() error {
+	f, err := os.Open(os.DevNull)
+	litter.Lock()
+	defer litter.Unlock()
+	litter.files = append(litter.files, f)
+	return errors.Join(err, d.Datagram.Close())
+}
+
 func (d listening) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -243,6 +282,8 @@ func datagramMutants() []datagramMutant {
 		{"Disconnect", func(d *transport.Datagram) transport.DatagramSocket { return panics{d} }},
 		{"EmptyBuffer", func(d *transport.Datagram) transport.DatagramSocket { return greedy{d} }},
 		{"EndedContext", func(d *transport.Datagram) transport.DatagramSocket { return reckless{d} }},
+		{"CancelSend", func(d *transport.Datagram) transport.DatagramSocket { return newStubborn(d) }},
+		{"LeakedDescriptors", func(d *transport.Datagram) transport.DatagramSocket { return littering{d} }},
 		{"BothWays", func(d *transport.Datagram) transport.DatagramSocket { return listening{d, new(sync.RWMutex)} }},
 	}
 }
@@ -273,8 +314,16 @@ func TestEveryDatagramRuleHasAMutant(t *testing.T) {
 
 // Each fault is found, under the name of its rule.
 func TestDatagramMutantsAreCaught(t *testing.T) {
+	t.Cleanup(func() {
+		for _, f := range litter.files {
+			f.Close()
+		}
+	})
 	for _, tt := range datagramMutants() {
 		t.Run(tt.rule, func(t *testing.T) {
+			if tt.rule == "LeakedDescriptors" && openDescriptors() == nil {
+				t.Skip("open descriptors cannot be counted here")
+			}
 			for _, r := range datagramRules() {
 				if r.name != tt.rule {
 					continue

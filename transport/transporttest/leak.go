@@ -158,18 +158,24 @@ func (t *trial) leaksOf(what, of string, life func(), begin func() (left func() 
 		}
 		batches = append(batches, left)
 	}
-	for end := time.Now().Add(t.s.patience); ; time.Sleep(20 * time.Millisecond) {
-		sample := ""
+	if sample, stays := remains(batches, t.s.patience); stays {
+		t.inVain()
+		t.fail("of every %d times that %s were opened and closed, %d %s or more remain, such as %s", rounds, of, many, what, sample)
+	}
+}
+
+// remains waits for a batch of which less than many is left, and reports whether none has become one; sample is an example then.
+func remains(batches []func() (int, string), patience time.Duration) (sample string, stays bool) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		for _, left := range batches {
 			n, one := left()
 			if n < many {
-				return
+				return "", false
 			}
 			sample = one
 		}
 		if time.Now().After(end) {
-			t.inVain()
-			t.fail("of every %d times that %s were opened and closed, %d %s or more remain, such as %s", rounds, of, many, what, sample)
+			return sample, true
 		}
 	}
 }
@@ -180,25 +186,28 @@ func leakedDescriptors(t *trial) {
 	if openDescriptors() == nil {
 		t.skip("open descriptors cannot be counted here")
 	}
-	t.leaks("descriptors", func() func() (int, string) {
-		before := openDescriptors()
-		var fresh map[int]string
-		return func() (int, string) {
-			now := openDescriptors()
-			if fresh == nil {
-				fresh = now
-			}
-			sample := ""
-			for fd, target := range fresh {
-				if now[fd] != target || before[fd] == target {
-					delete(fresh, fd)
-				} else {
-					sample = fmt.Sprintf("%d (%s)", fd, target)
-				}
-			}
-			return len(fresh), sample
+	t.leaks("descriptors", freshDescriptors)
+}
+
+// freshDescriptors returns a function that counts the descriptors that have come since and were there at each of its calls.
+func freshDescriptors() (left func() (int, string)) {
+	before := openDescriptors()
+	var fresh map[int]string
+	return func() (int, string) {
+		now := openDescriptors()
+		if fresh == nil {
+			fresh = now
 		}
-	})
+		sample := ""
+		for fd, target := range fresh {
+			if now[fd] != target || before[fd] == target {
+				delete(fresh, fd)
+			} else {
+				sample = fmt.Sprintf("%d (%s)", fd, target)
+			}
+		}
+		return len(fresh), sample
+	}
 }
 
 var trials atomic.Int64 // numbers the labels of trials in this process
