@@ -310,6 +310,34 @@ func TestFromNetListenerWithoutDeadline(t *testing.T) {
 	require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
 }
 
+// A stuckListener is one with deadlines whose Close fails; without the SetDeadline it is one without.
+type stuckListener struct{ net.Listener }
+
+func (stuckListener) SetDeadline(time.Time) error { return nil }
+
+func (l stuckListener) Close() error { return errors.Join(l.Listener.Close(), syscall.EIO) }
+
+// An error of a listener's Close is the caller's, whether the listener takes a deadline or not.
+func TestFromNetListenerCloseFails(t *testing.T) {
+	for name, wrap := range map[string]func(l net.Listener) net.Listener{
+		"with deadlines":    func(l net.Listener) net.Listener { return stuckListener{l} },
+		"without deadlines": func(l net.Listener) net.Listener { return struct{ net.Listener }{stuckListener{l}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := overTCP()
+			listen := n.Listen
+			n.Listen = func(a Addr) (net.Listener, error) {
+				l, err := listen(a)
+				return wrap(l), err
+			}
+			l, err := FromNet(n).Listen(loopback(), 0)
+			require.NoError(t, err)
+			require.ErrorIs(t, l.Close(), syscall.EIO)
+			require.ErrorIs(t, l.Close(), syscall.EIO, "again")
+		})
+	}
+}
+
 // Until it is closed, such a listener is as good as any other.
 func TestFromNetListenerGoesOn(t *testing.T) {
 	n := overTCP()

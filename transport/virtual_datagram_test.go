@@ -137,6 +137,39 @@ func TestVirtualDatagramOwns(t *testing.T) {
 	}
 }
 
+// A stuckBox cannot be closed.
+type stuckBox struct{ *letterbox }
+
+func (stuckBox) Close() error { return opError("close", MemoryAddr("box"), syscall.EIO) }
+
+// A stuckRelease cannot be released either.
+type stuckRelease struct{ stuckBox }
+
+func (stuckRelease) Release() error { return opError("release", MemoryAddr("box"), syscall.EBADF) }
+
+// An error with which the socket below ends is told, once and again, without what the one below says about itself.
+func TestVirtualDatagramEndsWithError(t *testing.T) {
+	box, _ := letterboxes()
+	for _, tt := range []struct {
+		name  string
+		below DatagramSocket
+		end   func(*Datagram) error
+		want  syscall.Errno
+	}{
+		{"Close", stuckRelease{stuckBox{box}}, (*Datagram).Close, syscall.EIO},
+		{"Disconnect", stuckRelease{stuckBox{box}}, (*Datagram).Disconnect, syscall.EIO},
+		{"Release", stuckRelease{stuckBox{box}}, (*Datagram).Release, syscall.EBADF},
+		{"Release of one that has none", stuckBox{box}, (*Datagram).Release, syscall.EIO},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := TraceDatagram(tt.below, TraceOptions{})
+			for _, err := range []error{tt.end(d), d.Close()} {
+				require.Equal(t, opError("close", MemoryAddr("other"), tt.want), err)
+			}
+		})
+	}
+}
+
 // The end of a socket below ends the waits of the virtual sockets above it, however many there are, and whichever of them waits.
 func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 	stall := []FaultAt{{Kind: FaultStall, For: time.Hour}, {Kind: FaultStall, Write: true, For: time.Hour}}
