@@ -516,11 +516,12 @@ func TestTraceHalfClosed(t *testing.T) {
 // CloseWrite may come during a write, of which a part is out: the end of the direction comes after that part.
 func TestTraceHalfClosedBesideWrite(t *testing.T) {
 	held, goOn := make(chan struct{}), make(chan struct{})
+	begun := sync.OnceFunc(func() { close(held) })
 	cb := memoryCallbacks()
 	write := cb.Write
 	cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
 		n, err := write(s, p, tmo)
-		close(held)
+		begun()
 		<-goOn
 		return n, err
 	}
@@ -528,15 +529,17 @@ func TestTraceHalfClosedBesideWrite(t *testing.T) {
 	require.NoError(t, err)
 	var file bytes.Buffer
 	capture := NewCapture(&file)
-	c, _ := tracedPair(t, tr, TraceOptions{Capture: capture})
+	c, s := tracedPair(t, tr, TraceOptions{Capture: capture})
 	sent := aside(func() error { return second(c.Writev(soon(t), []byte("the last"))) })
 	<-held
 	require.NoError(t, c.CloseWrite())
 	close(goOn)
 	require.NoError(t, returns(t, sent))
+	require.NoError(t, second(s.Writev(soon(t), []byte("later"))))
+	requireReads(t, c, "later")
 	require.NoError(t, c.Close())
 	require.NoError(t, capture.Close())
-	require.Equal(t, []string{"S", "SA", "PAthe last", "FA"}, said(t, &file))
+	require.Equal(t, []string{"S", "SA", "PAthe last", "FA", "PAlater"}, said(t, &file))
 }
 
 // tshark, where there is one, agrees with what we think the file says.

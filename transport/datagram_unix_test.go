@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -283,6 +284,12 @@ func TestUnixgramPaths(t *testing.T) {
 	_, err = OpenUnixgram(at, UnixAddr(filepath.Join(dir, "nobody")))
 	require.ErrorIs(t, err, syscall.ENOENT)
 	require.NoFileExists(t, at.Path())
+
+	d, err = OpenUnixgram(at, nil)
+	require.NoError(t, err)
+	_, err = d.SendTo(soon(t), []byte("x"), UnixAddr(strings.Repeat("p", maxUnixPath+1)))
+	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
+	require.NoError(t, d.Close())
 
 	for _, tt := range []struct{ local, remote Addr }{{loopback(), nil}, {nil, loopback()}, {MemoryAddr("x"), nil}} {
 		_, err = OpenUnixgram(tt.local, tt.remote)

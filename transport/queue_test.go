@@ -253,6 +253,27 @@ func TestQueueBackPressure(t *testing.T) {
 	})
 }
 
+// Without a limit of its own a queue has DefaultQueueLimit.
+func TestQueueDefaultLimit(t *testing.T) {
+	for name, o := range map[string]*QueueOptions{"no options": nil, "zero options": {}} {
+		t.Run(name, func(t *testing.T) {
+			g, c, s := gated(t, true)
+			q := NewQueue(c, o)
+			first := held(t, g, q, make([]byte, 1000))
+			n, err := 1000, error(nil)
+			for ; err == nil; n += 1000 {
+				err = q.Post(NoWait(), make([]byte, 1000), nil, 0)
+			}
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			n -= 1000
+			require.Equal(t, DefaultQueueLimit/1000*1000, n)
+			g.open()
+			require.NoError(t, second(s.Readv(soon(t), make([]byte, n))))
+			require.NoError(t, returns(t, first))
+		})
+	}
+}
+
 // A small post waits while the queue is full, and no longer: when its turn has come the queue has room for it, whatever the socket takes.
 func TestQueueRoomForSmallPost(t *testing.T) {
 	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
