@@ -51,9 +51,6 @@ func localAddress(t *trial) {
 	at := t.listen(0)
 	client, server := t.connect(at)
 	local, bound := t.localAddr(server), at.l.Addr()
-	if ap, err := transport.AddrPort(t.localAddr(client)); err == nil && ap.Port() == 0 {
-		t.fail("LocalAddr of a connecting stream is %v: a connected end has a port", ap)
-	}
 	if local == nil {
 		t.skip("the plug-in does not tell LocalAddr")
 	}

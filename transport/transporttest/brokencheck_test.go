@@ -199,20 +199,6 @@ func checkMutants() []mutant {
 				return local(s)
 			}
 		})},
-		{"LocalAddr of a connecting stream is no address yet", "LocalAddress", ofPolling(func(_ *mess, cb *poll) {
-			connect, local := cb.Connect, cb.LocalAddr
-			of := ofEach[struct{ connected atomic.Bool }]()
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				of(s).connected.Store(true)
-				return connect(s, a, tmo)
-			}
-			cb.LocalAddr = func(s *pollSocket) (transport.Addr, error) {
-				if of(s).connected.Load() {
-					return transport.ParseAddr("0.0.0.0:0") // as it was before Connect
-				}
-				return local(s)
-			}
-		})},
 		{"a Read into more than a megabyte fails", "Contents", ofPolling(func(_ *mess, cb *poll) {
 			read := cb.Read
 			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {

@@ -62,6 +62,7 @@
 //     that descriptor.
 //   - With FullImpl, the mode in which Socket and Listen leave a descriptor: it need not exist before, and so has no mode to be left alone.
 //   - A LocalAddr that always fails. It is like none: where it does not tell, a user of the stream sees no address, and no error.
+//   - A LocalAddr of a connecting stream that is 0.0.0.0:0, as where a channel of another connection is the carrier.
 //   - A descriptor that is made close-on-exec by a separate call, a moment after it was made, without syscall.ForkLock.
 //   - A race that shows rarely. Run the suite with -race and -count.
 //   - Peer names that CheckPeer ought to refuse, and anything else about security: the suite does not know whom to trust.
