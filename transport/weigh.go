@@ -103,7 +103,7 @@ func (r replies) scale() int {
 }
 
 const (
-	weighPause    = time.Second // between two trials, at least
+	weighPause    = 5 * time.Second // between two trials, at least: one costs a tenth of a second of slow answers
 	weighMaxPause = time.Minute
 )
 
@@ -139,7 +139,7 @@ func (v *verdicts) tried(scale int, sits, gains bool, now time.Time) {
 	if gains {
 		d.sits, d.pause = sits, d.pause/2
 	} else {
-		d.pause = min(max(2*d.pause, weighPause), weighMaxPause)
+		d.pause = min(max(4*d.pause, weighPause), weighMaxPause)
 	}
 	d.next = now.Add(max(d.pause, weighPause))
 }

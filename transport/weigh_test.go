@@ -101,7 +101,7 @@ func TestWeighingInVain(t *testing.T) {
 		return a.now.Sub(begun)
 	}
 	until(true)
-	for pause := weighPause; pause < 10*weighMaxPause; pause *= 2 {
+	for pause := weighPause; pause < 10*weighMaxPause; pause *= 4 {
 		require.InDelta(t, trial, until(false), float64(2*weighGap))
 		require.InDelta(t, min(pause, weighMaxPause), until(true), float64(weighWindow+2*weighGap))
 	}

@@ -43,7 +43,7 @@ func (a *arena) buildC(ctx context.Context, name string) (string, error) {
 	if _, err := os.Stat(program); err == nil {
 		return program, nil
 	}
-	err := a.compile(ctx, name, program)
+	err := a.compile(ctx, filepath.Join("test", "interop", "libei", name+".c"), program)
 	if err == nil {
 		return program, nil
 	}
@@ -56,12 +56,13 @@ func (a *arena) buildC(ctx context.Context, name string) (string, error) {
 	return "", err
 }
 
-func (a *arena) compile(ctx context.Context, name, program string) error {
+// compile compiles a file of this module with libei.
+func (a *arena) compile(ctx context.Context, file, program string) error {
 	libei, err := a.findLibei(ctx)
 	if err != nil {
 		return err
 	}
-	return compileC(ctx, filepath.Join("test", "interop", "libei", name+".c"), program,
+	return compileC(ctx, file, program,
 		"-I"+filepath.Join(libei, "include"), "-L"+filepath.Join(libei, "lib"), "-lei")
 }
 

@@ -24,6 +24,7 @@ const (
 	nameMoved   = "moved"   // when asked for only
 	nameSealed  = "sealed"  // the same
 	namePair    = "pair"    // the same
+	nameSpin    = "spin"    // the same
 	nameC       = "C"       // of the hand-off figures only
 	nameWorkers = "workers" // of dispatch only
 )
@@ -47,11 +48,14 @@ func kinds() []kind {
 		{nameMoved, true, startMoved},
 		{nameSealed, true, startSealed},
 		{namePair, true, startPair},
+		{nameSpin, false, startSpin},
 	}
 }
 
 // named reports whether a kind is measured only if --peers names it.
-func (k kind) named() bool { return k.name == nameMoved || k.name == nameSealed || k.name == namePair }
+func (k kind) named() bool {
+	return slices.Contains([]string{nameMoved, nameSealed, namePair, nameSpin}, k.name)
+}
 
 func kindNames() []string {
 	var names []string
@@ -128,6 +132,14 @@ func startLibei(ctx context.Context, a *arena, node string) (*peer, error) {
 		return a.command(ctx, rate, a.driver.Name(), cookie, strconv.Itoa(n))
 	}
 	return p, nil
+}
+
+func startSpin(ctx context.Context, a *arena, node string) (*peer, error) {
+	program := filepath.Join(a.dir, "ei_spin")
+	if err := a.compile(ctx, filepath.Join("test", "bench", "c", "ei_spin.c"), program); err != nil {
+		return nil, err
+	}
+	return a.launch(ctx, exec.Command(program, node, cookie))
 }
 
 func startBEAM(ctx context.Context, a *arena, node string) (*peer, error) {
