@@ -91,7 +91,7 @@ func (c *Conn) exitQueueRoom(bytes int) bool {
 	patience := c.n.cfg.TickInterval
 	late := time.NewTimer(patience)
 	defer late.Stop()
-	before := c.progress()
+	var before *progress // nil: no wait has begun
 	for {
 		p.mu.Lock()
 		switch {
@@ -105,14 +105,18 @@ func (c *Conn) exitQueueRoom(bytes int) bool {
 		}
 		room := p.saying.Changed.Next()
 		p.mu.Unlock()
+		if before == nil {
+			now := c.progress()
+			before = &now
+		}
 		select {
 		case <-room:
 		case <-late.C:
 			now := c.progress()
-			if now == before {
+			if now == *before {
 				return false
 			}
-			before = now // the peer reads
+			before = &now // the peer reads
 			late.Reset(patience)
 		}
 	}

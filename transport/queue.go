@@ -45,17 +45,17 @@ type Queue struct {
 	stale   int       // bytes in segs that their callers have withdrawn
 	given   int       // claims in segs that their callers have given up
 	urgent  int       // part of queued: bytes of Urgent posts, without those that their own caller is writing
-	pressed atomic.Bool
-	posted  int64 // bytes ever posted
-	done    int64 // how many of these, in order, have been delivered or withdrawn
-	sent    int64 // bytes ever delivered
-	writing bool  // there is a writer, or parked is set
+	posted  int64     // bytes ever posted
+	done    int64     // how many of these, in order, have been delivered or withdrawn
+	sent    int64     // bytes ever delivered
+	writing bool      // there is a writer, or parked is set
 	err     error
 	held    chan struct{} // closed when a Hold ends; nil: there is none
 	parked  bool          // the writer has stopped until the Hold ends
 	spares  []segment     // empty combining buffers
 	spared  int           // their size in bytes
 	idle    sync.Pool     // deliveries
+	pressed atomic.Bool   // see Pressed
 
 	// Used by the writer only.
 	vec     [][]byte
