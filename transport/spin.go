@@ -30,7 +30,7 @@ const (
 // Where answers take a tenth less time to reach a reader that sits (see below) than one that polls, readers sit: some virtual machines wake
 // a thread quickest on the processor that the answer was made on, for half the processor time. One reader of tr finds that out for all
 // readers with messages of about the same size, in 125 milliseconds of a conversation in which one answer follows the other. The trial is
-// repeated after five seconds, then ever more seldom.
+// repeated after five seconds, then ever more seldom; after one second if it was not in vain.
 //
 // A reader that has polled or sat for a millisecond without a break lets other goroutines run. If it then has to wait for its next turn, as
 // in a crowd of busy connections or beside a program that computes, nobody polls or sits for ten milliseconds.

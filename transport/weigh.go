@@ -103,7 +103,8 @@ func (r replies) scale() int {
 }
 
 const (
-	weighPause    = 5 * time.Second // between two trials, at least: one costs a tenth of a second of slow answers
+	weighConfirm  = time.Second     // until what has proved better is compared again, at least
+	weighPause    = 5 * time.Second // between other trials, at least: one in vain costs a tenth of a second of slow answers
 	weighMaxPause = time.Minute
 )
 
@@ -141,5 +142,5 @@ func (v *verdicts) tried(scale int, sits, gains bool, now time.Time) {
 	} else {
 		d.pause = min(max(4*d.pause, weighPause), weighMaxPause)
 	}
-	d.next = now.Add(max(d.pause, weighPause))
+	d.next = now.Add(max(d.pause, weighConfirm))
 }

@@ -107,6 +107,17 @@ func TestWeighingInVain(t *testing.T) {
 	}
 }
 
+// What has proved better is compared again soon: it may have been by chance.
+func TestWeighingConfirms(t *testing.T) {
+	a := answersIn(400*us, 300*us)
+	for !a.w.sits || a.w.trial {
+		a.run(time.Millisecond)
+	}
+	a.sits = 500 * us
+	a.run(weighConfirm + 2*trial)
+	require.False(t, a.w.sits)
+}
+
 // A reader that sits polls now and then, to see whether that is better, and goes on polling if it is; then the other way round.
 func TestWeighingGoesBack(t *testing.T) {
 	a := answersIn(400*us, 200*us)
