@@ -78,11 +78,11 @@ func AddrPort(a Addr) (netip.AddrPort, error) {
 		}
 	case interface{ AddrPort() netip.AddrPort }: // net.TCPAddr and the like
 		ap := a.AddrPort()
-		ip, port := netParts(a)
-		if port != nil && len(ip) == 0 { // the wildcard, as in ParseAddr
+		ip, port, ofNet := netParts(a)
+		if ofNet && len(ip) == 0 { // the wildcard, as in ParseAddr
 			ap = netip.AddrPortFrom(netip.IPv4Unspecified(), ap.Port())
 		}
-		if ap.IsValid() && (port == nil || *port == int(ap.Port())) {
+		if ap.IsValid() && (!ofNet || port == int(ap.Port())) {
 			return canonical(ap), nil
 		}
 	}
@@ -90,19 +90,19 @@ func AddrPort(a Addr) (netip.AddrPort, error) {
 }
 
 // netParts are the IP address and the port of an address of package net, whose AddrPort cuts off the upper bits of a port that is too large;
-// nil for any other.
-func netParts(a any) (net.IP, *int) {
+// false for any other.
+func netParts(a any) (ip net.IP, port int, ok bool) {
 	switch a := a.(type) {
 	case *net.TCPAddr:
 		if a != nil {
-			return a.IP, &a.Port
+			return a.IP, a.Port, true
 		}
 	case *net.UDPAddr:
 		if a != nil {
-			return a.IP, &a.Port
+			return a.IP, a.Port, true
 		}
 	}
-	return nil, nil
+	return nil, 0, false
 }
 
 // ParseAddr reads "127.0.0.1:0", "[::1]:4370", "unix:/run/x.sock", "unix:@abstract". An empty host is the IPv4 wildcard. Names are
