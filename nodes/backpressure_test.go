@@ -121,20 +121,3 @@ func TestCloseBesideWaitingSend(t *testing.T) {
 		})
 	}
 }
-
-// A peer that keeps us answering and does not read the answers is given up before it fills the memory.
-func TestPeerThatOnlyAsks(t *testing.T) {
-	w := newWorld(t, "memory")
-	b := w.started("bob", func(cfg *Config) { cfg.QueueLimit = 10_000 })
-	p := w.peer(b.Listeners()[0], role("wire@test"))
-	var c *Conn
-	require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
-	nobody := ei.Pid{Node: "bob@test", ID: 4711, Creation: 9}
-	for i := range 100_000 {
-		ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i)}}
-		if p.write(frame(t, dist.Control{Op: dist.OpMonitorP, From: p.self, To: nobody, Ref: ref}, nil)) != nil {
-			break
-		}
-	}
-	require.Error(t, ended(t, c))
-}

@@ -94,6 +94,9 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if err := wait.TakesTime(ctx); err != nil {
 		return nil, err
 	}
+	t := turnOf(ctx)
+	t.beginWait()
+	defer t.endWait()
 	if over == nil && to.node != n.Name() {
 		if over, err = n.connection(ctx, to.node); err != nil {
 			return nil, err
@@ -107,7 +110,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if err != nil {
 		return nil, err
 	}
-	b, err := n.newPrivate(nil, over, turnOf(ctx) == nil)
+	b, err := n.newPrivate(nil, over, t == nil)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,6 @@ const (
 	faultFrom                      // a signal in the name of another node's process
 	faultFunc                      // not the peer's fault: an exception in a function that it called without asking for the result
 	faultAnswer                    // the answer to one of its signals cannot be encoded
-	fullMailbox                    // there is no room for the peer's messages
 	slowCalls                      // its calls wait long for a place of Config.MaxCalls
 	fullCalls                      // its calls are refused, because too many of them wait
 )

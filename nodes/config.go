@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -21,7 +22,6 @@ const (
 	DefaultMaxHandshakes    = 128              // at once, per node
 	DefaultTickInterval     = 15 * time.Second // OTP's net_ticktime / net_tickintensity
 	DefaultMaxFrame         = 128 << 20        // bytes
-	DefaultMaxCalls         = 1024             // Go functions running for remote callers at once
 	DefaultDrainTimeout     = 5 * time.Second  // for functions and handlers to finish
 )
 
@@ -97,14 +97,20 @@ type Config struct {
 	MaxFrame int
 	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0: transport.DefaultQueueLimit.
 	QueueLimit int
-	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets another place only while it has fewer places than
-	// are free, so that a peer whose calls hang takes half of the places, and the next such peer half of the rest, also if it connects
-	// again meanwhile: see ConnOf for a function that is to end with its caller. Calls without a place wait in order, and the connection is
-	// read meanwhile; a call whose caller's connection has ended by its turn is not made, but casts, and processes that nobody monitors,
-	// run all the same. When a peer's waiting calls hold 4 MiB its connection is not read any more, and when none of them gets its turn for
-	// 2 s, further ones are refused: system_limit, as by a BEAM that has no more processes. A call that comes while another one has waited
-	// for a second, and one that is refused, is a warning in the log, once per connection; see also Stats. 0: DefaultMaxCalls.
+	// MaxCalls bounds the Go functions that run for remote callers at once. One that waits for the answer to a call of its own (with the
+	// context that it was given) does not count meanwhile, and one whose caller has given up does not count any more. A peer gets another
+	// place only while it has fewer places than are free, so that a peer whose calls hang takes half of the places, and the next such peer
+	// half of the rest, also if it connects again meanwhile. Calls without a place wait in order, and the connection is read on; a call
+	// whose caller has given up by its turn is not made, but casts, and processes that nobody asks for a result, run all the same. A call
+	// that comes while another one has waited for a second is a warning in the log, once per connection; see also Stats. 0: as many as a
+	// quarter of the memory holds, 1,024 at least and 262,144, the processes of a BEAM, at most.
 	MaxCalls int
+	// OverflowLimit bounds, in bytes, what peers have sent and this node cannot deal with yet, for the node keeps reading from them: what
+	// waits for it may depend on what comes next. It holds once for messages in mailboxes that are over their own limits, and once for the
+	// requests of functions that wait for a place, or run. A peer gets more only while it has less than is left. Then requests are refused:
+	// system_limit, as by a BEAM that has no more processes; and for messages see FullBlock. Both are told in the log, and by Stats. 0: a
+	// quarter of the memory that this process may use, by the machine, its control group and GOMEMLIMIT.
+	OverflowLimit int
 
 	// Handover is called by Freeze once functions and handlers have finished, and returns what the application in the new process is to
 	// get: see Inherited. It must be quick, since nothing is received meanwhile. It may stop goroutines of the application that use the
@@ -151,7 +157,8 @@ func (cfg Config) complete() (Config, error) {
 	err := errors.Join(
 		limit("Config.MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes),
 		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
-		limit("Config.MaxCalls", &cfg.MaxCalls, DefaultMaxCalls),
+		limit("Config.MaxCalls", &cfg.MaxCalls, places.DefaultPlaces()),
+		limit("Config.OverflowLimit", &cfg.OverflowLimit, places.DefaultMemory()),
 		limit("Config.QueueLimit", &cfg.QueueLimit, transport.DefaultQueueLimit),
 		limit("Config.HandshakeTimeout", &cfg.HandshakeTimeout, DefaultHandshakeTimeout),
 		limit("Config.TickInterval", &cfg.TickInterval, DefaultTickInterval),

@@ -72,7 +72,7 @@ type Conn struct {
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment()}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
-	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
+	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit, UrgentLimit: max(maxExitQueue, 4*n.cfg.QueueLimit)})
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {
 		c.self = self

@@ -1,17 +1,10 @@
 package nodes
 
-import (
-	"fmt"
-	"time"
-
-	"github.com/cnode-go/cnode/ei"
-)
-
 // How messages get into a mailbox, in order:
 //
 //	deliver     what was sent, once there is room, as the options say; the reply to a call of the mailbox's goes to that call
 //	put         the same without a look for such a call
-//	notifyFrom  signals: a peer's wait for room, too, those of this process do not
+//	notifyFrom  signals: a peer's are delivered like messages
 //	notify      signals of this process
 
 // A fate is the outcome of an attempt to give a message to a process.
@@ -37,8 +30,9 @@ func (b *Mailbox) wakeReceiver() {
 	}
 }
 
-// deliver puts a message into the mailbox, waiting for room as the options say, until cancel is closed. It is false when the mailbox has
-// ended or the wait was cancelled.
+// deliver puts a message into the mailbox. What a peer has sent, or a running function sends, does not wait for the mailbox's receiver, who
+// may be waiting for what the same goroutine is to bring: see the file overflow.go. What else is sent here waits for room as the options
+// say, until cancel is closed. It is false when the mailbox has ended or the wait was cancelled.
 func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 	return b.takeReply(m, cancel) || b.put(m, cancel)
 }
@@ -48,6 +42,8 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	if b.handler != nil {
 		return b.giveTo((*Mailbox).handle, m, cancel)
 	}
+	var w roomWait
+	defer w.end()
 	for {
 		b.mu.Lock()
 		if b.ended() {
@@ -61,75 +57,22 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 			}
 			continue
 		}
-		room, change, full := b.noRoom(m)
-		if full != nil {
-			b.mu.Unlock()
-			b.exitBy(m.conn, full)
-			return false
-		}
-		if room == nil {
+		if b.takes(m) {
 			b.pushLocked(m)
+			b.unlockTellingOfOverflow()
+			return true
+		}
+		if b.opts.Full == FullExit {
 			b.mu.Unlock()
-			return true
+			b.exitFull(m.conn)
+			return false
 		}
+		w.look(b, m)
 		b.mu.Unlock()
-		if !b.awaitRoom(m.conn, room, change, cancel) {
+		if !w.wait(b, cancel) {
 			return false
 		}
 	}
-}
-
-// noRoom says why m cannot be put into the mailbox now: it has to wait until one of the two channels is closed, or ends the process with
-// reason full. If all three are nil there is room. b.mu is held.
-func (b *Mailbox) noRoom(m *Message) (room, change <-chan struct{}, full ei.Term) {
-	if b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit {
-		return nil, nil, nil
-	}
-	if b.opts.Full == FullExit {
-		return nil, nil, ei.Atom("mailbox_full")
-	}
-	halts, change := m.conn.halts()
-	if halts { // its connection is to halt: what was read already is kept in the mailbox, over its limit
-		return nil, nil, nil
-	}
-	return b.room.Next(), change, nil
-}
-
-// fullTold is how long a full mailbox keeps a peer from being read before that is logged.
-const fullTold = time.Second
-
-// awaitRoom waits until one of the first two channels is closed; false if the mailbox has ended or the wait was cancelled. c is the
-// connection that is not read meanwhile.
-func (b *Mailbox) awaitRoom(c *Conn, room, change, cancel <-chan struct{}) bool {
-	var late <-chan time.Time
-	if c != nil {
-		t := time.NewTimer(fullTold)
-		defer t.Stop()
-		late = t.C
-	}
-	for {
-		select {
-		case <-room:
-			return true
-		case <-change:
-			return true
-		case <-b.over:
-			return false
-		case <-cancel:
-			return false
-		case <-late:
-			c.complain(fullMailbox, "peer not read while a mailbox is full", b.unreceived())
-		}
-	}
-}
-
-// unreceived tells which mailbox is full, for the log.
-func (b *Mailbox) unreceived() error {
-	names := b.n.procs.namesOf(b)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return fmt.Errorf("nobody receives from %v %v: %d messages, %d bytes, and MailboxOptions.Limit is %d", b.pid, names,
-		len(b.queue)-b.first, b.bytes, b.opts.Limit)
 }
 
 // giveTo gives a message to handle. While the process is held it waits, and then tries again.
@@ -151,8 +94,16 @@ func (b *Mailbox) pushLocked(m *Message) {
 		clear(b.queue[n:])
 		b.queue, b.first = b.queue[:n], 0
 	}
+	if b.overflow.count > 0 && !m.overflows { // what overflows is the end of the queue
+		b.n.overflow.Force(m.payer(), cost(m))
+		m.overflows = true
+	}
 	b.queue = append(b.queue, m)
 	b.bytes += cost(m)
+	if m.overflows {
+		b.overflow.count++
+		b.overflow.bytes += cost(m)
+	}
 	if b.serves && m.conn == nil {
 		if _, _, _, ok := genCall(m.Payload); ok {
 			b.asked = m
@@ -161,8 +112,8 @@ func (b *Mailbox) pushLocked(m *Message) {
 	b.wakeReceiver()
 }
 
-// notifyFrom puts a signal's message into the mailbox. If it is from another node it waits for room like any message, since a peer may send
-// any number of signals. It is false when the mailbox has gone on in another process, or the connection has ended before there was room.
+// notifyFrom puts a signal's message into the mailbox. If it is from another node the limits are those for any message, since a peer may
+// send any number of signals. It is false when the mailbox has gone on in another process, or the connection has ended before there was room.
 func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	if c == nil {
 		return b.notify(m)

@@ -45,7 +45,7 @@ func exposeAll(n *Node) {
 }
 
 func TestRPC(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		exposeAll(there)
 		goError := func(text string) ei.Term { return ei.Tuple{ei.Atom("go_error"), ei.Binary(text)} }
 		exit := func(reason ei.Term) ei.Term { return ei.Tuple{ei.Atom("EXIT"), reason} }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestHandler(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		got := make(chan ei.Term, 10_000)
 		ops := make(chan dist.Op, 10)
 		h, err := there.Handle("h", func(self *Mailbox, m *Message) {

@@ -45,23 +45,23 @@ func clerk(t *testing.T, host string, port func() uint16) (addr string) {
 	return l.Addr().String()
 }
 
-// A place is a port where a node listens, or has listened.
-type place struct {
+// A headPort is a port where a node listens, or has listened.
+type headPort struct {
 	l *net.TCPListener
 	t *testing.T
 }
 
-func newPlace(t *testing.T, host string) place {
+func newPlace(t *testing.T, host string) headPort {
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
-	return place{l.(*net.TCPListener), t}
+	return headPort{l.(*net.TCPListener), t}
 }
 
-func (p place) port() uint16 { return p.l.Addr().(*net.TCPAddr).AddrPort().Port() }
+func (p headPort) port() uint16 { return p.l.Addr().(*net.TCPAddr).AddrPort().Port() }
 
 // next is the next connection that somebody makes.
-func (p place) next() net.Conn {
+func (p headPort) next() net.Conn {
 	require.NoError(p.t, p.l.SetDeadline(time.Now().Add(tooLong)))
 	c, err := p.l.Accept()
 	require.NoError(p.t, err)
@@ -70,7 +70,7 @@ func (p place) next() net.Conn {
 }
 
 // closed waits until a connection is closed over which nothing was sent but, perhaps, a name.
-func (p place) closed(c net.Conn, name string) {
+func (p headPort) closed(c net.Conn, name string) {
 	defer c.Close()
 	sent, err := io.ReadAll(c)
 	require.NoError(p.t, err)

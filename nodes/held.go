@@ -102,6 +102,7 @@ func (b *Mailbox) moveOut() {
 	}
 	b.moved = true
 	b.held.Store(false)
+	b.restoreAll()
 	b.queue, b.first, b.bytes = nil, 0, 0
 	b.bondTables, b.downs = bondTables{}, nil
 	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil

@@ -57,6 +57,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 		to.noteDown(c, count)
 	}
 	from.passNodesTo(to)
+	from.restoreAll()
 	to.queue, to.first, to.bytes = slices.Concat(from.queue, to.queue[to.first:]), 0, from.bytes+to.bytes
 	to.held.Store(from.held.Load())
 	from.awaitsHeir, from.moved = false, true

@@ -21,10 +21,15 @@ func (n *Node) serveKernel() error {
 	// full runs on the reader's goroutine, as net_kernel does.
 	full := Server{Call: rexFull, Info: n.rexInfoFull, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
-		switch {
-		case !n.admits(m.asker(), cost(m)):
+		t := n.newTurn(m.asker(), cost(m)+spawnCost)
+		if t == nil {
 			full.handle(n.ctx, n, b, m)
-		case !n.work(m.asker(), cost(m), func(ctx context.Context) { rex.handle(ctx, n, b, m) }):
+			return
+		}
+		if from, tag, _, ok := genCall(m.Payload); ok {
+			t.asked, t.waits = true, monitorID{monitorOf(tag), from.Node}
+		}
+		if !n.work(t, func(ctx context.Context) { rex.handle(ctx, n, b, m) }) {
 			b.refuse(m)
 		}
 	}, o)
@@ -168,7 +173,7 @@ func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("syste
 
 // rexResult calls answer with the result of a call. A function that ends its goroutine (runtime.Goexit) counts as killed.
 func (n *Node) rexResult(ctx context.Context, mfa []ei.Term, answer func(ei.Term)) {
-	if callerGone(ctx) { // while the call waited for a place, for which others wait now
+	if turnOf(ctx).gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}
 	result := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")})

@@ -151,16 +151,13 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 	b.checkReason(reason, c)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: bytes.Clone(reason)}, conn: c}
+	var w roomWait
+	defer w.end()
 	for {
 		b.lock()
 		if l := b.links.of(from.Node)[from]; l == nil || !l.active {
 			b.mu.Unlock()
 			return
-		}
-		var room, change <-chan struct{}
-		var full ei.Term
-		if c != nil { // the exits of this process's own links need no room
-			room, change, full = b.noRoom(m)
 		}
 		switch {
 		case b.handler != nil:
@@ -168,17 +165,19 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			b.mu.Unlock()
 			b.notifyFrom(c, m)
 			return
-		case room == nil && full == nil:
+		case c == nil || b.takes(m): // the exits of this process's own links need no room
 			b.links.remove(from.Node, from)
 			b.pushLocked(m)
-			b.mu.Unlock()
+			b.unlockTellingOfOverflow()
 			return
-		case full != nil:
-			b.departBy(c, b.endUnlock(full))
+		case b.opts.Full == FullExit:
+			b.mu.Unlock()
+			b.exitFull(c)
 			return
 		}
+		w.look(b, m)
 		b.mu.Unlock()
-		if !b.awaitRoom(c, room, change, c.done) {
+		if !w.wait(b, c.done) {
 			return
 		}
 	}

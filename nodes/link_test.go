@@ -18,8 +18,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// places runs a test with two processes of one node, and with processes of two.
-func places(t *testing.T, test func(t *testing.T, w *world, here, there *Node)) {
+// hereAndThere runs a test with two processes of one node, and with processes of two.
+func hereAndThere(t *testing.T, test func(t *testing.T, w *world, here, there *Node)) {
 	for _, kind := range []string{"one node", "tcp", "unix", "memory"} {
 		t.Run(kind, func(t *testing.T) {
 			if kind == "one node" {
@@ -54,7 +54,7 @@ func settle(t testing.TB, a, b *Mailbox) {
 }
 
 func TestLinkExit(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		for _, first := range []string{"here", "there"} {
 			a, b := box(t, here), box(t, there)
 			require.NoError(t, a.Link(w.ctx(), b.Pid()))
@@ -75,7 +75,7 @@ func TestLinkExit(t *testing.T) {
 }
 
 func TestLinkTrapped(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b := trapping(t, here), box(t, there)
 		require.NoError(t, a.Link(w.ctx(), b.Pid()))
 		settle(t, a, b)
@@ -98,7 +98,7 @@ func TestLinkTrapped(t *testing.T) {
 }
 
 func TestLinkNoproc(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		gone := box(t, there)
 		gone.Close()
 		a := trapping(t, here)
@@ -118,7 +118,7 @@ func TestLinkNoproc(t *testing.T) {
 }
 
 func TestUnlink(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		for _, side := range []int{0, 1} {
 			pair := []*Mailbox{trapping(t, here), trapping(t, there)}
 			a, b := pair[side], pair[1-side]
@@ -228,7 +228,7 @@ func TestUnlinkIsAcknowledged(t *testing.T) {
 }
 
 func TestSendExit(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a := box(t, here)
 		for _, tt := range []struct {
 			why   ei.Term
@@ -270,7 +270,7 @@ func TestSendExit(t *testing.T) {
 
 // A reason that cannot be encoded for other processes is replaced.
 func TestExitWithUnencodableReason(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b := box(t, here), box(t, there)
 		require.NoError(t, a.Link(w.ctx(), b.Pid()))
 		settle(t, a, b)
@@ -293,7 +293,7 @@ func TestLinkBesideOwnEnd(t *testing.T) {
 
 // If one member of a chain of links ends, all end, in both directions.
 func TestLinkChain(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		var chain []*Mailbox
 		for i := range 50 {
 			chain = append(chain, box(t, []*Node{here, there}[i%2]))
@@ -414,7 +414,7 @@ func TestLinkCancelled(t *testing.T) {
 
 // Goroutines on both sides call Link and Unlink while processes end: in the end both sides agree on the links that are left.
 func TestLinkConcurrently(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		for round := range 20 {
 			as, bs := []*Mailbox{}, []*Mailbox{}
 			for range 4 {

@@ -22,6 +22,9 @@ const DefaultMailboxLimit = 64 << 20
 // messageCost is how many bytes a message takes besides its terms, its place in the queue included.
 const messageCost = int(unsafe.Sizeof(Message{})) + 24
 
+// mailboxFull is the reason with which a full mailbox ends.
+const mailboxFull = ei.Atom("mailbox_full")
+
 // keepQueue is the longest queue, in messages, whose memory a mailbox keeps once it is empty.
 const keepQueue = 4096
 
@@ -29,11 +32,10 @@ const keepQueue = 4096
 type Full int
 
 const (
-	// FullBlock makes senders wait: a local one in its Send, a remote one behind its connection, from which nothing more is read until
-	// there is room. Not even the answer to a Call to that node is read, so the receiver must not wait for one while its mailbox is full.
-	// A Server's function that sends to its own process, with the context that it was given, does not wait.
-	// Ticks go on; they alone show that the peer has left, after about five times Config.TickInterval. After a second a warning in the log
-	// names the mailbox, once per connection.
+	// FullBlock makes goroutines of the program on this node wait in Send. What peers send, and what running functions send with the
+	// context that they were given, does not wait, since the receiver may wait for an answer that comes behind it: it goes into the mailbox
+	// all the same, up to Config.OverflowLimit; a warning in the log names the mailbox. When a peer has had its share of that, it is not
+	// read for up to two seconds; then the fullest mailbox ends as with FullExit.
 	FullBlock Full = iota
 	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
 	FullExit
@@ -75,10 +77,11 @@ type Mailbox struct {
 	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
 	moved bool          // the mailbox has ended because it goes on elsewhere: see hasMoved
 
-	wasServed  bool          // restored, and in the process before it belonged to a Server or a Handler
-	awaitsHeir bool          // restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
-	succeeds   bool          // the mailbox succeeds a restored one
-	room       wait.Bell     // rings when messages leave
+	wasServed  bool      // restored, and in the process before it belonged to a Server or a Handler
+	awaitsHeir bool      // restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
+	succeeds   bool      // the mailbox succeeds a restored one
+	room       wait.Bell // rings when messages leave
+	overflow   overflow
 	over       chan struct{} // closed when the mailbox has ended
 	why        ei.Term
 
@@ -207,6 +210,7 @@ func (b *Mailbox) takeLocked() *Message {
 	b.queue[b.first] = nil
 	b.first++
 	b.bytes -= cost(m)
+	b.recount(m)
 	if m == b.asked {
 		b.asked = nil
 	}
@@ -329,6 +333,7 @@ func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*exitNotice {
 	words := b.exitNotices(reason)
 	b.bondTables = bondTables{}
 	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
+	b.restoreAll()
 	had, released := b.n.procs.end(b)
 	if b.cancel != nil {
 		b.cancel()

@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"sync"
 	"testing"
@@ -218,31 +217,6 @@ func TestMailboxNeverEmpty(t *testing.T) {
 		}
 	}
 	require.Less(t, cap(b.queue), 1000)
-}
-
-// The log says once that a peer is not read because nobody receives from a mailbox.
-func TestMailboxFullIsLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		log := new(record)
-		b := w.started("bob", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
-		full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-		require.NoError(t, err)
-		require.NoError(t, b.Register("full", full))
-		p := w.peer(b.Listeners()[0], role("wire@test"))
-		for i := range 4 {
-			p.say("full", ei.Int(i))
-		}
-		time.Sleep(fullTold - 1)
-		synctest.Wait()
-		require.Empty(t, log.lines("level=WARN"))
-		for i := range 4 {
-			time.Sleep(2 * fullTold)
-			synctest.Wait()
-			require.Len(t, log.lines("level=WARN", "mailbox is full", "peer=wire@test", full.Pid().String()), 1)
-			require.Equal(t, ei.Int(i), term(t, full))
-		}
-	})
 }
 
 // A full mailbox does not keep a reader from halting: the mailbox takes what has been read already.

@@ -25,7 +25,9 @@ type Message struct {
 	by   *Conn    // that of the peer for whom rex has sent the message here; nil: it has not
 	owed bool     // a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
 
-	nested bool // see ErrNested
+	nested     bool // see ErrNested
+	byFunction bool // a running function of this node has sent it
+	overflows  bool // its mailbox has no room for it: it is counted in Node.overflow
 }
 
 // Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have. Signals such as OpMonitorPExit carry their contents in
@@ -48,6 +50,17 @@ func (m *Message) asker() *Conn {
 		return m.by
 	}
 	return m.conn
+}
+
+// waits tells whether the sender waits for room in the mailbox: a goroutine of the program on this node. Peers and functions do not.
+func (m *Message) waits() bool { return m.asker() == nil && !m.byFunction }
+
+// payer is the peer in whose name the message takes memory; "": a process of this node.
+func (m *Message) payer() string {
+	if c := m.asker(); c != nil {
+		return c.peer.Name
+	}
+	return ""
 }
 
 // takeReason makes the payload the reason, without what may follow its first term, if that is well-formed.

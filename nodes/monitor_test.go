@@ -13,7 +13,7 @@ import (
 )
 
 func TestMonitor(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b := box(t, here), box(t, there)
 		require.NoError(t, there.Register("b", b))
 		one, err := a.Monitor(w.ctx(), b.Pid())
@@ -49,7 +49,7 @@ func TestMonitor(t *testing.T) {
 
 // The end of a monitor of a name, as every gen_server:call causes it, concerns the process that has the name: it does not lock the others.
 func TestDemonitorNameAsksOne(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b, other := box(t, here), box(t, there), box(t, there)
 		require.NoError(t, there.Register("b", b))
 		ref, err := a.MonitorName(w.ctx(), there.Name(), "b")
@@ -121,7 +121,7 @@ func TestMonitorsWithOneReference(t *testing.T) {
 }
 
 func TestMonitorNoproc(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, gone := box(t, here), box(t, there)
 		gone.Close()
 		ref, err := a.Monitor(w.ctx(), gone.Pid())
@@ -166,7 +166,7 @@ func TestMonitorNoproc(t *testing.T) {
 
 // A name that cannot be encoded for a peer is an error, and leaves no monitor that the peer does not know of.
 func TestMonitorOfImpossibleName(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a := box(t, here)
 		_, err := a.MonitorName(w.ctx(), there.Name(), strings.Repeat("x", 256))
 		require.Error(t, err)
@@ -176,7 +176,7 @@ func TestMonitorOfImpossibleName(t *testing.T) {
 
 // The end of the watcher ends its monitors.
 func TestMonitorEndsWithWatcher(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b := box(t, here), box(t, there)
 		require.NoError(t, there.Register("b", b))
 		for range 3 {

@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
+	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -43,6 +44,9 @@ type Node struct {
 	listeners map[*Listener]struct{}
 	opened    atomic.Uint64 // listeners, ever
 	instance  uint64        // random: it tells apart the Nodes of one name
+
+	requests *places.Memory // what requests of peers take that wait or run
+	overflow *places.Memory // what messages of peers take for which their mailboxes have no room
 
 	ids     identifiers
 	scratch sync.Pool // *[]byte for encoding
@@ -93,6 +97,7 @@ func New(cfg Config) (*Node, error) {
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
+	n.requests, n.overflow = places.NewMemory(cfg.OverflowLimit), places.NewMemory(cfg.OverflowLimit)
 	n.procs.init(n)
 	return n, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
@@ -19,9 +20,9 @@ import (
 // Locks are taken in this order: bonding, Mailbox.mu (two of them only with succeeding), then Node.mu or mu, then those of a connection's
 // parts, of a part and of its line. With one of them held no function of the program is called, except Config.Logger's Handler.
 type processes struct {
-	n     *Node
-	calls shares      // of the functions that run for remote callers
-	turns remoteTurns // the same functions, when the node drains
+	n      *Node
+	places *places.Places // of the functions that run for remote callers
+	turns  remoteTurns    // the same functions, when the node drains
 
 	// bonding holds a token while a link or monitor between two processes of this node is being changed, so that a freeze, which takes the
 	// token, too, finds it on both sides or on neither.
@@ -58,7 +59,7 @@ type processes struct {
 
 func (p *processes) init(n *Node) {
 	p.n = n
-	p.calls.init(n.cfg.MaxCalls)
+	p.places = places.New(n.cfg.MaxCalls)
 	p.byID = map[uint64]*Mailbox{}
 	p.names = map[ei.Atom]*Mailbox{}
 	p.funcs = map[function]Func{}

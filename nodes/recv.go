@@ -145,11 +145,6 @@ var errHalted = errors.New("the reader halts")
 
 // receive reads frames until one is a message, or the reader is to halt: errHalted. The caller holds the reader's token.
 func (c *Conn) receive(ctx context.Context, m *Message) error {
-	if c.q.Pressed() {
-		if err := c.relieved(ctx); err != nil {
-			return err
-		}
-	}
 	c.reading.Store(true)
 	defer c.reading.Store(false)
 	for {
@@ -182,33 +177,6 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		m.conn = c
 		c.messages.Add(1)
 		return nil
-	}
-}
-
-// relieved waits while the answers to what has been read fill most of their room in the queue: a peer that asks faster than it reads is to feel
-// that: its own senders wait then. If it reads nothing for a Config.TickInterval the connection ends, for the peer may be waiting for this
-// node in the same way.
-func (c *Conn) relieved(ctx context.Context) error {
-	pass := c.pass()
-	for {
-		before := c.progress()
-		within, cancel := context.WithTimeout(ctx, c.n.cfg.TickInterval)
-		stop := context.AfterFunc(pass, cancel)
-		err := c.q.Relieved(within)
-		stop()
-		cancel()
-		switch {
-		case err == nil || c.Err() != nil || c.n.ctx.Err() != nil: // the read that follows says why the connection has ended
-			return nil
-		case pass.Err() != nil:
-			return errHalted
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case transport.IsNoWait(ctx):
-			return os.ErrDeadlineExceeded
-		case c.progress() == before:
-			return c.receiveError(ctx, fmt.Errorf("no answer has gone out for %v: %w", c.n.cfg.TickInterval, transport.ErrQueueFull))
-		}
 	}
 }
 

@@ -1,32 +1,39 @@
 package nodes
 
 import (
-	"context"
 	"fmt"
 	"sync"
 )
 
-// remoteTurns are the functions that run for remote callers. A node that drains waits for them, but not for those whose callers no longer
-// wait: if the caller's connection has ended, the function's context ends.
+// remoteTurns are the functions that run for remote callers, or wait for a place. If a caller no longer waits for the result, the function's
+// context ends. A node that drains waits for functions, but not for those, whatever they are, whose callers' connections have ended.
 type remoteTurns struct {
-	mu     sync.Mutex
-	all    map[*turn]context.CancelFunc
-	drains bool
+	mu      sync.Mutex
+	all     map[*turn]struct{}
+	awaited map[monitorID]*turn // those whose callers wait with a monitor
+	drains  bool
 }
 
-func (s *remoteTurns) begin(t *turn, cancel context.CancelFunc) {
+func (s *remoteTurns) add(t *turn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	put(&s.all, t, cancel)
-	if s.drains {
-		s.abandon(t)
+	put(&s.all, t, struct{}{})
+	if t.waits.ref.Len > 0 {
+		put(&s.awaited, t.waits, t)
+	}
+	lost := s.drains && t.isLost()
+	s.mu.Unlock()
+	if lost {
+		t.abandon()
 	}
 }
 
-func (s *remoteTurns) end(t *turn) {
+func (s *remoteTurns) remove(t *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, t)
+	if s.awaited[t.waits] == t {
+		delete(s.awaited, t.waits)
+	}
 }
 
 // calls notes which function a turn is about to call; t may be nil.
@@ -41,35 +48,51 @@ func (s *remoteTurns) calls(t *turn, f function) {
 // drain notes that the node drains.
 func (s *remoteTurns) drain() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.drains = true
-	for t := range s.all {
-		s.abandon(t)
-	}
+	s.mu.Unlock()
+	s.abandon((*turn).isLost)
 }
 
 // lost notes that a connection has ended.
 func (s *remoteTurns) lost(c *Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.drains {
-		return
-	}
-	for t := range s.all {
-		if t.conn == c {
-			s.abandon(t)
-		}
+	if c.lost() {
+		s.abandon(func(t *turn) bool { return t.conn == c && (t.asked || s.drains) })
 	}
 }
 
-// abandon ends the context of a turn whose caller has gone; s.mu is held.
-func (s *remoteTurns) abandon(t *turn) {
-	if t.conn == nil {
-		return
+// unawaited notes that a caller has ended the monitor with which it waited: it has given up, if it has no result yet.
+func (s *remoteTurns) unawaited(id monitorID) {
+	s.mu.Lock()
+	t := s.awaited[id]
+	s.mu.Unlock()
+	if t != nil {
+		t.abandon()
 	}
-	if err := t.conn.Err(); err != nil && err != ErrMoved {
-		s.all[t]()
+}
+
+// abandon abandons the turns of which is returns true; it is called with s.mu held.
+func (s *remoteTurns) abandon(is func(t *turn) bool) {
+	var all []*turn
+	s.mu.Lock()
+	for t := range s.all {
+		if is(t) {
+			all = append(all, t)
+		}
 	}
+	s.mu.Unlock()
+	for _, t := range all {
+		t.abandon()
+	}
+}
+
+// isLost tells whether the connection over which the function was called has ended.
+func (t *turn) isLost() bool { return t.conn != nil && t.conn.lost() }
+
+// abandon ends the context of a function whose result nobody awaits. However long it goes on, it occupies no place.
+func (t *turn) abandon() {
+	t.gone.Store(true)
+	t.end()
+	t.place.change(func() { t.place.gone = true })
 }
 
 // names gives the functions that run, and how many of each.

@@ -58,6 +58,7 @@ func (n *Node) takeSignal(m *Message) {
 			n.noproc(&m.Control)
 		}
 	case dist.OpDemonitorP:
+		n.procs.turns.unawaited(monitorID{m.Ref, m.From.Node})
 		if (b == nil || !b.unwatched(monitorID{m.Ref, m.From.Node})) && m.ToName != "" { // the name has gone, or moved on
 			n.procs.unwatchByFormerName(monitorID{m.Ref, m.From.Node})
 		}

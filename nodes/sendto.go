@@ -66,6 +66,7 @@ func (n *Node) sendHere(ctx context.Context, by *Conn, ctl *dist.Control, term a
 	if err != nil {
 		return err
 	}
+	m.byFunction = turnOf(ctx) != nil
 	if by == nil {
 		if err := n.procs.admitMessage(ctx, m); err != nil {
 			return err

@@ -65,7 +65,7 @@ func (r *recorder) server() Server {
 }
 
 func TestServer(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		r := newRecorder()
 		self, err := there.Serve("srv", r.server(), nil)
 		require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestServer(t *testing.T) {
 
 // What module sys says to a process is answered.
 func TestServerSystemMessages(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		r := newRecorder()
 		self, err := there.Serve("srv", r.server(), nil)
 		require.NoError(t, err)
@@ -318,7 +318,7 @@ func TestCallFailures(t *testing.T) {
 
 // When a Server's process ends, the Server handles no more messages from its mailbox, and the context of the running function ends.
 func TestServerEnds(t *testing.T) {
-	places(t, func(t *testing.T, w *world, here, there *Node) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		began, ran := make(chan struct{}, 1), make(chan ei.Term, 10)
 		self, err := there.Serve("srv", Server{Cast: func(ctx context.Context, request ei.Term) {
 			ran <- request

@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// spawnCost is how many bytes a process that waits for a place takes besides its request.
-const spawnCost = 2 << 10
+// spawnCost is how many bytes a process takes besides its request, while it waits for a place and while it runs.
+const spawnCost = 8 << 10
 
 // spawn handles a SPAWN_REQUEST: an exposed function runs as a process, which its parent may link and monitor. The function is looked up
 // when the process runs: one that does not exist ends the process with undef, as in Erlang.
@@ -32,12 +32,14 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("badarg"))
 		return
 	}
-	var b *Mailbox
-	held := cost(m) + spawnCost
-	if n.admits(c, held) {
-		b, err = n.newPrivate(nobodyReads, nil, false)
+	t := n.newTurn(c, cost(m)+spawnCost)
+	if t == nil {
+		reply(0, ei.Atom("system_limit"))
+		return
 	}
-	if b == nil || err != nil {
+	b, err := n.newPrivate(nobodyReads, nil, false)
+	if err != nil {
+		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
@@ -53,8 +55,11 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	if !o.quiet {
 		reply(flags, b.pid)
 	}
+	if o.monitor && !o.link && m.Module == "erpc" && m.Function == "execute_call" { // else it is a process with a life of its own
+		t.asked, t.waits = true, monitorID{m.Ref, m.From.Node}
+	}
 	p := &spawnedProcess{b, c, o, m.Module, m.Function, payload, n.extentOf(m.From)}
-	if !n.work(c, held, p.run) {
+	if !n.work(t, p.run) {
 		b.Exit(ei.Atom("shutdown"))
 	}
 }
@@ -75,8 +80,8 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	if b.ended() { // while the process waited for a place
 		return
 	}
-	if p.options.monitor && callerGone(ctx) { // erpc:call: its result is for nobody, and others wait for the place
-		b.Exit(ei.Atom("noconnection"))
+	if turnOf(ctx).gone.Load() { // its result is for nobody, and others wait for the place
+		b.Exit(ei.Atom("normal"))
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -135,6 +135,7 @@ func (g *Staged) receive() {
 func (b *Mailbox) takeAll() []*Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.restoreAll()
 	queue := b.queue[b.first:]
 	b.queue, b.first, b.bytes = nil, 0, 0
 	return queue

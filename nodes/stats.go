@@ -8,6 +8,8 @@ type counters struct {
 	handshakesFailed atomic.Int64
 	malformed        atomic.Int64
 	undeliverable    atomic.Int64
+	callsRefused     atomic.Int64
+	mailboxesFull    atomic.Int64
 }
 
 func (c *counters) all() [4]*atomic.Int64 {
@@ -23,6 +25,9 @@ type Stats struct {
 	Mailboxes        int         // processes: net_kernel and rex, those of calls in progress and of spawned functions, included
 	Calls            int         // functions that run for callers of other nodes, or of this one: places of Config.MaxCalls
 	CallsWaiting     int         // those that wait for a place
+	CallsRefused     int64       // requests of peers that were refused (system_limit), since they had their share of Config.OverflowLimit
+	Overflow         int         // bytes of messages in mailboxes beyond MailboxOptions.Limit: see Config.OverflowLimit
+	MailboxesFull    int64       // mailboxes that have ended with reason mailbox_full
 	Peers            []PeerStats // one per connection, in no particular order
 }
 
@@ -43,9 +48,12 @@ func (n *Node) Stats() Stats {
 		HandshakesFailed: n.stats.handshakesFailed.Load(),
 		Malformed:        n.stats.malformed.Load(),
 		Undeliverable:    n.stats.undeliverable.Load(),
+		CallsRefused:     n.stats.callsRefused.Load(),
+		Overflow:         n.overflow.Held(),
+		MailboxesFull:    n.stats.mailboxesFull.Load(),
 		Mailboxes:        n.procs.count(),
 	}
-	s.Calls, s.CallsWaiting = n.procs.calls.counts()
+	s.Calls, s.CallsWaiting = n.procs.places.Counts()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for c := range n.conns {

@@ -2,7 +2,10 @@ package nodes
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
+
+	"github.com/cnode-go/cnode/nodes/internal/places"
 )
 
 // A turn is one run of a function for a message, a Func or a Server's function. The function's context carries it.
@@ -11,7 +14,14 @@ type turn struct {
 	self *Mailbox // the Server's mailbox; nil for a Func
 	over atomic.Bool
 
-	calls function // the Func's name; guarded by remoteTurns
+	// Of a Func.
+	held  int         // bytes of Node.requests
+	place place       // of Config.MaxCalls
+	end   func()      // ends the function's context
+	waits monitorID   // the monitor with which the caller waits for the result; without words: none
+	asked bool        // the caller waits for the result
+	gone  atomic.Bool // it does not wait any more
+	calls function    // the Func's name; guarded by remoteTurns
 }
 
 type turnKey struct{}
@@ -42,10 +52,17 @@ func MailboxOf(ctx context.Context) *Mailbox {
 	return nil
 }
 
-// callerGone tells whether the function that runs with ctx was called over a connection that has ended, so that nobody awaits its result.
-func callerGone(ctx context.Context) bool {
-	t := turnOf(ctx)
-	return t != nil && t.conn != nil && t.conn.lost()
+// beginWait notes that the function waits for an answer, until endWait. It has no place meanwhile, which the answer may need. t may be nil.
+func (t *turn) beginWait() {
+	if t != nil {
+		t.place.change(func() { t.place.waits++ })
+	}
+}
+
+func (t *turn) endWait() {
+	if t != nil {
+		t.place.change(func() { t.place.waits-- })
+	}
 }
 
 // callsSelf tells whether the call that is made with ctx is one of a Server's process to itself.
@@ -61,4 +78,44 @@ func callsSelf(ctx context.Context, to target) bool {
 func (b *Mailbox) runsWith(ctx context.Context) bool {
 	t := turnOf(ctx)
 	return t != nil && t.self == b && !t.over.Load()
+}
+
+// A place is a Func's, of Config.MaxCalls. It has it from its beginning to its end, but not while it waits for an answer, nor once its
+// caller has given up. That of a Server's function is none.
+type place struct {
+	of   *places.Places // nil: none
+	peer string
+
+	mu          sync.Mutex
+	begun, over bool
+	waits       int // calls that the function waits in
+	gone        bool
+}
+
+func (p *place) isTaken() bool { return p.begun && !p.over && p.waits == 0 && !p.gone }
+
+// change makes a change, and gives the place back, or takes one again, if that follows from it.
+func (p *place) change(f func()) {
+	if p.of == nil {
+		return
+	}
+	p.mu.Lock()
+	was := p.isTaken()
+	f()
+	is := p.isTaken()
+	p.mu.Unlock()
+	switch {
+	case was && !is:
+		p.of.Leave(p.peer)
+	case is && !was:
+		p.of.Resume(p.peer)
+	}
+}
+
+// begin is called when there is a place; false: none is needed, since the caller has given up meanwhile.
+func (p *place) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun = true
+	return p.isTaken()
 }

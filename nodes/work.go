@@ -1,6 +1,19 @@
 package nodes
 
-import "context"
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// longWait is how long a call waits for a place before later ones of the same peer are worth a word in the log.
+const longWait = time.Second
+
+// The reasons that the log gives where calls of a peer have to wait, or are refused.
+var (
+	errSlowCalls = errors.New("calls of the peer have waited for a second: functions take long, and it has its share of Config.MaxCalls")
+	errFullCalls = errors.New("calls of the peer, those that wait and those that run, take its share of the memory (Config.OverflowLimit)")
+)
 
 // until returns a context that ends when ctx ends or over is closed.
 func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context, context.CancelFunc) {
@@ -15,30 +28,44 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 	return ctx, cancel
 }
 
-// admits tells whether a request of a peer may wait for a place of Config.MaxCalls; see shares.admits.
-func (n *Node) admits(c *Conn, bytes int) bool {
-	if c == nil || n.procs.calls.admits(c, bytes, n.ctx.Done()) {
-		return true
+// newTurn makes the turn of a request that takes so many bytes of memory until it is over; nil: the peer has had its share, and the request is
+// to be refused. dropTurn ends it, if work does not.
+func (n *Node) newTurn(c *Conn, bytes int) *turn {
+	t := &turn{conn: c, held: bytes}
+	t.place.of = n.procs.places
+	if c == nil {
+		n.requests.Force("", bytes)
+		return t
 	}
-	if c.Err() == nil {
+	t.place.peer = c.peer.Name
+	if !n.requests.Take(t.place.peer, bytes) {
+		n.stats.callsRefused.Add(1)
 		c.complain(fullCalls, "calls refused", errFullCalls)
+		return nil
 	}
-	return false
+	return t
 }
 
+func (n *Node) dropTurn(t *turn) { n.requests.Give(t.place.peer, t.held) }
+
 // work runs f on a goroutine of its own, in a place of Config.MaxCalls. work does not wait for a place: f is queued until its peer gets
-// one, and counts as running from now on; bytes is the memory that it holds meanwhile. work is false when the node drains (see busy); then,
-// or when the node closes, f does not run.
-func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
+// one, and counts as running from now on. work is false when the node drains (see busy); then, or when the node closes, f does not run.
+func (n *Node) work(t *turn, f func(ctx context.Context)) bool {
+	c := t.conn
 	if !n.procs.busy(c == nil) {
+		n.dropTurn(t)
 		return false
 	}
-	peer, t := "", &turn{conn: c}
 	if c != nil {
-		peer = c.peer.Name
 		c.works.Enter()
 	}
+	ctx, cancel := context.WithCancel(n.ctx)
+	t.end = cancel
+	n.procs.turns.add(t)
 	done := func() {
+		cancel()
+		n.procs.turns.remove(t)
+		n.dropTurn(t)
 		if c != nil {
 			c.works.Leave()
 		}
@@ -47,19 +74,16 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	begin := func() bool {
 		began := n.background(func() {
 			defer done()
-			defer n.procs.calls.put(peer)
-			ctx, cancel := context.WithCancel(n.ctx)
-			defer cancel()
-			n.procs.turns.begin(t, cancel)
-			defer n.procs.turns.end(t)
+			defer t.place.change(func() { t.place.over = true })
 			f(t.within(ctx))
 		})
 		if !began {
 			done()
+			return false
 		}
-		return began
+		return t.place.begin()
 	}
-	if n.procs.calls.take(peer, job{cost: bytes, begin: begin}) > longWait && c != nil {
+	if n.procs.places.Begin(t.place.peer, begin) > longWait && c != nil {
 		c.complain(slowCalls, "calls wait", errSlowCalls)
 	}
 	return true

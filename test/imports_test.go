@@ -61,6 +61,7 @@ var picture = []row{
 		testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
 	{path: "nodes/internal/hush", notStd: "net os"},
+	{path: "nodes/internal/places", notStd: "net"},
 	{path: "nodes/epmd", own: "transport nodes/internal/hush", others: []string{xsys}, testOwn: "test/otp"},
 	{path: "nodes/internal/form", own: "ei transport/handoff", notStd: "net os time sync context log"},
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},
@@ -70,7 +71,7 @@ var picture = []row{
 	{path: "nodes/internal/descriptor", own: "transport", others: []string{xsys}, notStd: "syscall sync context log"},
 	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
-		"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/process nodes/internal/roll nodes/internal/states " +
+		"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/places nodes/internal/process nodes/internal/roll nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},

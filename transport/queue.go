@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"sync/atomic"
 )
 
 const (
@@ -33,8 +32,9 @@ const (
 // At any time one goroutine at the most is the writer: a caller whose post found the queue idle or whose turn has come, or the flusher,
 // which lives as long as something waits.
 type Queue struct {
-	s     *Stream
-	limit int
+	s           *Stream
+	limit       int
+	urgentLimit int
 
 	mu      sync.Mutex
 	moved   sync.Cond // bytes have left, or the queue failed
@@ -55,7 +55,6 @@ type Queue struct {
 	spares  []segment     // empty combining buffers
 	spared  int           // their size in bytes
 	idle    sync.Pool     // deliveries
-	pressed atomic.Bool   // see Pressed
 
 	// Used by the writer only.
 	vec     [][]byte
@@ -92,6 +91,9 @@ type QueueOptions struct {
 	// Limit is how many bytes may wait before callers do; 0 is DefaultQueueLimit. One post may exceed it when nothing else waits. Over a
 	// FullImpl carrier that is not Direct a WritevQueue is copied however much waits: there the queue holds what its callers send at once.
 	Limit int
+	// UrgentLimit is how many bytes of Urgent posts may wait before one is ErrQueueFull; 0 is four times the Limit, and a megabyte at
+	// least.
+	UrgentLimit int
 }
 
 // NewQueue makes a queue in front of s.
@@ -99,6 +101,10 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 	q := &Queue{s: s, limit: DefaultQueueLimit}
 	if o != nil && o.Limit > 0 {
 		q.limit = o.Limit
+	}
+	q.urgentLimit = max(4*q.limit, leastUrgent)
+	if o != nil && o.UrgentLimit > 0 {
+		q.urgentLimit = o.UrgentLimit
 	}
 	q.moved.L = &q.mu
 	q.flushFn = q.flush
@@ -112,39 +118,16 @@ const (
 	// Burst says that the caller is about to post more: the write is left to another goroutine, so that what follows is combined
 	// with it.
 	Burst PostMode = 1 << iota
-	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. When Urgent posts of more than four
-	// times the limit wait, and of more than a megabyte, it is ErrQueueFull. During a Hold it waits as every post does.
+	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. When more than QueueOptions.UrgentLimit
+	// bytes of Urgent posts wait it is ErrQueueFull. During a Hold it waits as every post does.
 	Urgent
 )
 
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
-var ErrQueueFull = errors.New("the peer does not read: Urgent posts of four times the queue's limit, and of a megabyte at least, are waiting")
+var ErrQueueFull = errors.New("the peer does not read: too many Urgent posts are waiting")
 
 // leastUrgent is how many bytes of Urgent posts may wait however low the limit is: they come in bursts that do not depend on it.
 const leastUrgent = 1 << 20
-
-func (q *Queue) urgentRoom() int { return max(4*q.limit, leastUrgent) }
-
-// countUrgent counts bytes of Urgent posts that wait, or wait no longer; q.mu is held.
-func (q *Queue) countUrgent(n int) {
-	q.urgent += n
-	switch room := q.urgentRoom(); {
-	case q.urgent > room/4*3:
-		q.pressed.Store(true)
-	case q.urgent <= room/2 && q.pressed.Load():
-		q.pressed.Store(false)
-	}
-}
-
-// Pressed reports whether Urgent posts have taken three quarters of the room that there is for them. Who answers by them what it reads should
-// read nothing more for the time being: see Relieved. It costs next to nothing.
-func (q *Queue) Pressed() bool { return q.pressed.Load() }
-
-// Relieved waits, while the queue is pressed, until half of the room for Urgent posts is free, the queue has failed, or ctx has ended; only the
-// latter is an error.
-func (q *Queue) Relieved(ctx context.Context) error {
-	return q.await(ctx, "post", func() bool { return !q.pressed.Load() })
-}
 
 // Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use both buffers
 // again. It waits while the queue is full, or, for a large post, until it has been written; when ctx ends before its first byte is out,
@@ -157,7 +140,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	if err := q.enter(ctx, "post"); err != nil {
 		return err
 	}
-	if mode&Urgent != 0 && q.urgent > q.urgentRoom() {
+	if mode&Urgent != 0 && q.urgent > q.urgentLimit {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}
@@ -260,7 +243,6 @@ func (q *Queue) fail(err error) {
 		}
 	}
 	q.segs, q.open, q.queued, q.stale, q.given, q.writing = nil, false, 0, 0, 0, false
-	q.pressed.Store(false)
 	q.moved.Broadcast()
 }
 

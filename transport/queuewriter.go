@@ -138,7 +138,7 @@ func (q *Queue) add(head, body []byte, mode PostMode) {
 		taken := len(last.buf) - had
 		if mode&Urgent != 0 {
 			last.urgent += taken
-			q.countUrgent(taken)
+			q.urgent += taken
 		}
 		q.open = len(last.buf) < combineFull
 		n -= taken
@@ -251,7 +251,7 @@ func (q *Queue) drop(k int) {
 // settle ends a batch of which n bytes are out: every call in it gets its own result; q.mu is held.
 func (q *Queue) settle(n int64, err error) {
 	for _, s := range q.batch {
-		q.countUrgent(-s.urgent)
+		q.urgent -= s.urgent
 		if err == nil { // otherwise the bytes before it are not out, and Flush must fail
 			q.past(s.withdrawn)
 		}

@@ -1,0 +1,368 @@
+package nodes_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Nodes that call each other back: what is read is never held up by what waits for it.
+
+// team starts nodes that find each other; edit may be nil.
+func team(t *testing.T, names []string, edit func(cfg *nodes.Config)) (all []*nodes.Node) {
+	t.Helper()
+	table := &addresses{of: map[string]transport.Addr{}}
+	for _, name := range names {
+		cfg := nodes.Config{Name: name, Cookie: "secret", Resolver: table,
+			Listen: transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))}
+		if edit != nil {
+			edit(&cfg)
+		}
+		n, err := nodes.New(cfg)
+		require.NoError(t, err)
+		t.Cleanup(func() { n.Close() })
+		require.NoError(t, n.Start(t.Context()))
+		table.put(name, n.Listeners()[0].Addr())
+		all = append(all, n)
+	}
+	return all
+}
+
+// addresses is a Resolver for nodes on free ports.
+type addresses struct {
+	mu sync.Mutex
+	of map[string]transport.Addr
+}
+
+func (a *addresses) put(name string, addr transport.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.of[name] = addr
+}
+
+func (a *addresses) Resolve(_ context.Context, name string) (nodes.Endpoint, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	addr := a.of[name]
+	if addr == nil {
+		return nodes.Endpoint{}, errors.New("no such node")
+	}
+	return nodes.Endpoint{Addr: addr}, nil
+}
+
+// patient is a context for what must end, however slow the machine.
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// atOnce runs f n times at once, and returns the errors.
+func atOnce(n int, f func(i int) error) error {
+	errs := make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { errs[i] = f(i) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// Functions that call the caller's node back, all at once, have their answers, however few may run.
+func TestFunctionsCallBack(t *testing.T) {
+	for name, max := range map[string]int{"default": 0, "one": 1, "few": 10} {
+		t.Run(name, func(t *testing.T) {
+			all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.MaxCalls = max })
+			for _, n := range all {
+				n.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+				n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) {
+					left := int(args[0].(ei.Int))
+					if left == 0 {
+						return n.RPC(ctx, nodes.ConnOf(ctx).Name(), "m", "echo", 7)
+					}
+					return n.RPC(ctx, nodes.ConnOf(ctx).Name(), "m", "back", left-1)
+				})
+			}
+			ctx := patient(t)
+			require.NoError(t, atOnce(1000, func(i int) error {
+				v, err := all[i%2].RPC(ctx, all[1-i%2].Name(), "m", "back", i%5)
+				if err == nil && v != ei.Int(7) {
+					err = fmt.Errorf("%v", v)
+				}
+				return err
+			}))
+			require.Zero(t, all[0].Stats().CallsRefused)
+		})
+	}
+}
+
+// Servers whose mailboxes are full call their callers' node back.
+func TestServerCallsBackBehindAFullMailbox(t *testing.T) {
+	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, nil)
+	a, b := all[0], all[1]
+	ctx := patient(t)
+	const casts = 500
+	var served atomic.Int64
+	done := make(chan struct{})
+	_, err := b.Serve("back", nodes.Server{Cast: func(ctx context.Context, _ ei.Term) {
+		if v, err := b.RPC(ctx, a.Name(), "m", "one"); err == nil && v == ei.Int(1) && served.Add(1) == casts {
+			close(done)
+		}
+	}}, &nodes.MailboxOptions{Limit: 100_000})
+	require.NoError(t, err)
+	a.Expose("m", "one", func(context.Context, []ei.Term) (any, error) { return 1, nil })
+	from, err := a.NewMailbox(nil)
+	require.NoError(t, err)
+	for range casts {
+		require.NoError(t, from.SendName(ctx, b.Name(), "back", ei.Tuple{ei.Atom("$gen_cast"), ei.Binary(make([]byte, 50_000))}))
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		t.Fatalf("%d of %d", served.Load(), casts)
+	}
+	require.Zero(t, b.Stats().Overflow)
+}
+
+// Plain servers that many call both ways at once do not wait for each other.
+func TestEchoServersBothWays(t *testing.T) {
+	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, nil)
+	for _, n := range all {
+		_, err := n.Serve("echo", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }},
+			&nodes.MailboxOptions{Limit: 4 << 20})
+		require.NoError(t, err)
+	}
+	ctx := patient(t)
+	request := ei.Binary(make([]byte, 200_000))
+	require.NoError(t, atOnce(600, func(i int) error {
+		_, err := all[i%2].CallName(ctx, all[1-i%2].Name(), "echo", request)
+		return err
+	}))
+}
+
+// A mailbox that nobody reads holds up nobody else, and ends when its peers have had their share of the memory.
+func TestUnreadMailboxHoldsUpNobody(t *testing.T) {
+	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1", "c@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = 16 << 20 })
+	a, b, c := all[0], all[1], all[2]
+	ctx := patient(t)
+	unread, err := b.NewMailbox(&nodes.MailboxOptions{Limit: 1 << 20})
+	require.NoError(t, err)
+	require.NoError(t, b.Register("unread", unread))
+	b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+	from, err := a.NewMailbox(nil)
+	require.NoError(t, err)
+	const size = 100_000
+	for range 5 << 20 / size { // beyond the mailbox's limit, and within a's share
+		require.NoError(t, from.SendName(ctx, b.Name(), "unread", make([]byte, size)))
+	}
+	for _, n := range []*nodes.Node{a, c} {
+		v, err := n.RPC(ctx, b.Name(), "m", "echo", 1)
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(1), v)
+	}
+	require.NoError(t, unread.Err())
+	require.Greater(t, b.Stats().Overflow, 3<<20)
+	go func() { // a flood
+		for from.SendName(ctx, b.Name(), "unread", make([]byte, size)) == nil {
+		}
+	}()
+	select {
+	case <-unread.Done():
+	case <-ctx.Done():
+		t.Fatal("the mailbox goes on")
+	}
+	require.ErrorContains(t, unread.Err(), "mailbox_full")
+	require.EqualValues(t, 1, b.Stats().MailboxesFull)
+	require.Zero(t, b.Stats().Overflow)
+	for _, n := range []*nodes.Node{a, c} {
+		_, err := n.RPC(ctx, b.Name(), "m", "echo", 1)
+		require.NoError(t, err)
+	}
+	from.Close()
+}
+
+// A receiver that is slower than its peers gets all that they send, in order, in bounded memory.
+func TestSlowReceiverGetsAll(t *testing.T) {
+	const limit = 2 << 20
+	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = limit })
+	a, b := all[0], all[1]
+	ctx := patient(t)
+	to, err := b.NewMailbox(&nodes.MailboxOptions{Limit: limit})
+	require.NoError(t, err)
+	from, err := a.NewMailbox(nil)
+	require.NoError(t, err)
+	const size, count = 50_000, 1000
+	go func() {
+		for i := range count {
+			_ = from.Send(ctx, to.Pid(), ei.Tuple{ei.Int(i), ei.Binary(make([]byte, size))})
+		}
+	}()
+	most := 0
+	for i := range count {
+		if i < 50 {
+			time.Sleep(2 * time.Millisecond) // what makes it slow
+		}
+		m, err := to.Receive(ctx)
+		require.NoError(t, err)
+		v, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(i), v.(ei.Tuple)[0])
+		most = max(most, b.Stats().Overflow)
+	}
+	require.Less(t, most, limit)
+	require.Zero(t, b.Stats().Overflow)
+}
+
+// Calls whose callers have given up end, and hold up nobody: those that run, and those that wait for a place.
+func TestCallersThatGiveUp(t *testing.T) {
+	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.MaxCalls = 2 })
+	a, b := all[0], all[1]
+	ctx := patient(t)
+	var ended, deaf atomic.Int64
+	stop := make(chan struct{})
+	defer close(stop)
+	b.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+		<-ctx.Done()
+		ended.Add(1)
+		return nil, ctx.Err()
+	})
+	b.Expose("m", "deaf", func(context.Context, []ei.Term) (any, error) { deaf.Add(1); <-stop; return 1, nil })
+	b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+	for _, name := range []string{"hang", "deaf"} {
+		soon, cancel := context.WithCancel(ctx)
+		go func() {
+			for b.Stats().CallsWaiting < 15 {
+				time.Sleep(time.Millisecond)
+			}
+			cancel()
+		}()
+		err := atOnce(20, func(int) error {
+			_, err := a.RPC(soon, b.Name(), "m", name)
+			return err
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		v, err := a.RPC(ctx, b.Name(), "m", "echo", 5)
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(5), v)
+	}
+	require.NotZero(t, ended.Load())
+	require.NotZero(t, deaf.Load())
+	require.Less(t, ended.Load(), int64(20), "those that waited for a place were not made")
+}
+
+// Nodes that call each other back, with limits that are tiny, end what they do, whatever it is: with a result or an error. CNODE_TEST_SOAK
+// has it go on for longer.
+func TestNothingWaitsForEver(t *testing.T) {
+	length := time.Second
+	if s := os.Getenv("CNODE_TEST_SOAK"); s != "" {
+		var err error
+		length, err = time.ParseDuration(s)
+		require.NoError(t, err)
+	}
+	for until := time.Now().Add(length); time.Now().Before(until); {
+		muddle(t, rand.Uint64())
+	}
+}
+
+// muddle is one trial of TestNothingWaitsForEver.
+func muddle(t *testing.T, seed uint64) {
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	names := []string{"a@127.0.0.1", "b@127.0.0.1", "c@127.0.0.1"}
+	tiny := func(most int) int { return 1 + r.IntN(most) }
+	box := &nodes.MailboxOptions{Limit: tiny(5000)}
+	all := team(t, names, func(c *nodes.Config) {
+		c.MaxCalls, c.OverflowLimit, c.QueueLimit = tiny(3), tiny(100_000), tiny(10_000)
+	})
+	defer func() {
+		for _, n := range all {
+			n.Close()
+		}
+	}()
+	for _, n := range all {
+		// go on calls others, and hands the rest of the way on.
+		step := func(ctx context.Context, way ei.Term) (any, error) {
+			steps, _ := ei.Elements(way)
+			if len(steps) == 0 {
+				return ei.Atom("end"), nil
+			}
+			s := steps[0].(ei.Tuple)
+			to, rest := string(s[1].(ei.Atom)), ei.List(steps[1:])
+			switch s[0] {
+			case ei.Atom("rpc"):
+				return n.RPC(ctx, to, "m", "step", rest, s[2])
+			case ei.Atom("call"):
+				return n.CallName(ctx, to, "server", ei.Tuple{rest, s[2]})
+			}
+			from, err := n.NewMailbox(box)
+			if err != nil {
+				return nil, err
+			}
+			defer from.Close()
+			for range 3 {
+				err = errors.Join(err, from.SendName(ctx, to, "server", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{rest, s[2]}}))
+			}
+			return ei.Atom("sent"), err
+		}
+		n.Expose("m", "step", func(ctx context.Context, args []ei.Term) (any, error) { return step(ctx, args[0]) })
+		serve := func() {
+			_, _ = n.Serve("server", nodes.Server{
+				Call: func(ctx context.Context, c *nodes.Call) (any, error) {
+					if nodes.MailboxOf(ctx) == nil {
+						return nil, errors.New("not a server's")
+					}
+					go func() { // a server that waited for itself, over others, would wait for ever
+						v, err := step(ctx, c.Request.(ei.Tuple)[0])
+						if err != nil {
+							v = ei.Atom("failed")
+						}
+						_ = c.Reply(ctx, v)
+					}()
+					return nodes.NoReply, nil
+				},
+				Cast: func(ctx context.Context, request ei.Term) {
+					brief, cancel := context.WithTimeout(ctx, 50*time.Millisecond) // as above
+					defer cancel()
+					_, _ = step(brief, request.(ei.Tuple)[0])
+				},
+			}, box)
+		}
+		serve()
+	}
+	ways := make([]ei.List, 200)
+	for i := range ways {
+		for range 1 + r.IntN(5) {
+			op := []ei.Atom{"rpc", "rpc", "call", "cast"}[r.IntN(4)]
+			ways[i] = append(ways[i], ei.Tuple{op, ei.Atom(names[r.IntN(3)]), ei.Binary(make([]byte, r.IntN(3000)))})
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := atOnce(len(ways), func(i int) error {
+		_, err := all[i%3].RPC(ctx, all[(i+1)%3].Name(), "m", "step", ways[i])
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+			return fmt.Errorf("%v: %w", ways[i], err)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	for i, n := range all { // and they are none the worse for it
+		require.Eventually(t, func() bool { // what the others have left behind has ended
+			_, err := n.RPC(ctx, all[(i+1)%3].Name(), "m", "step", ei.List{})
+			return err == nil
+		}, time.Minute, time.Millisecond)
+	}
+}

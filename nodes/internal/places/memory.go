@@ -1,0 +1,74 @@
+package places
+
+import "sync"
+
+// Memory is what a node has for messages and requests of its peers that it cannot deal with yet. A
+// peer may take more as long as it has less than would be left, as with Places; what it takes while
+// it has nothing is always granted, so that a message of any size gets through.
+type Memory struct {
+	mu    sync.Mutex
+	free  int
+	held  map[string]int // bytes, by peer
+	given chan struct{}  // closed at the next Give; nil: nobody waits
+}
+
+// NewMemory makes a Memory of so many bytes.
+func NewMemory(bytes int) *Memory { return &Memory{free: bytes, held: map[string]int{}} }
+
+// Take takes memory for a peer; false: it has had its share.
+func (m *Memory) Take(peer string, bytes int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	held := m.held[peer]
+	if held > 0 && held+bytes > m.free-bytes {
+		return false
+	}
+	m.take(peer, bytes)
+	return true
+}
+
+// Force is Take whatever the peer has had: for what cannot be refused.
+func (m *Memory) Force(peer string, bytes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.take(peer, bytes)
+}
+
+func (m *Memory) take(peer string, bytes int) {
+	m.held[peer] += bytes
+	m.free -= bytes
+}
+
+// Give gives memory back.
+func (m *Memory) Give(peer string, bytes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.free += bytes
+	if m.held[peer] -= bytes; m.held[peer] == 0 {
+		delete(m.held, peer)
+	}
+	if m.given != nil {
+		close(m.given)
+		m.given = nil
+	}
+}
+
+// Given is closed at the next Give.
+func (m *Memory) Given() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.given == nil {
+		m.given = make(chan struct{})
+	}
+	return m.given
+}
+
+// Held is how many bytes are taken.
+func (m *Memory) Held() (bytes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.held {
+		bytes += n
+	}
+	return bytes
+}

@@ -1,0 +1,129 @@
+// Package places says how much of a node each of its peers may have: places for functions that
+// run, and memory for what waits. It knows neither nodes nor functions, and nothing in it waits.
+package places
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Places are for functions that run for peers. A peer gets another place as long as it has fewer
+// than are free. So of peers whose functions hang the first one takes half of all places, the next
+// one half of what that leaves, and so on. What gets no place waits in the queue of its peer.
+type Places struct {
+	mu      sync.Mutex
+	free    int // below zero when functions have gone on without waiting: see Resume
+	users   map[string]*user
+	waiting []*user // those with a queue; the one served last is behind the others
+}
+
+// A user is a peer that has places, or waits for one.
+type user struct {
+	peer  string
+	held  int
+	queue []job // oldest first
+}
+
+// A job is a function that is about to run.
+type job struct {
+	since time.Time   // when it began to wait
+	begin func() bool // begins the job; false: it needs no place after all
+}
+
+// New makes n places.
+func New(n int) *Places { return &Places{free: n, users: map[string]*user{}} }
+
+// Begin begins a function for a peer: now, or when there is a place for it. begin must not wait;
+// if it is false the function needs no place. Leave gives the place back. The result is for how
+// long the peer's oldest function has been waiting.
+func (p *Places) Begin(peer string, begin func() bool) (waits time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.user(peer)
+	if len(u.queue) == 0 && u.held < p.free {
+		p.begin(u, begin)
+		return 0
+	}
+	if len(u.queue) == 0 {
+		p.waiting = append(p.waiting, u)
+	}
+	now := time.Now()
+	u.queue = append(u.queue, job{now, begin})
+	return now.Sub(u.queue[0].since)
+}
+
+// Leave gives a place back: the function has ended, or waits for something that may need a place.
+func (p *Places) Leave(peer string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.user(peer)
+	p.free++
+	u.held--
+	p.grant()
+	p.forget(u)
+}
+
+// Resume takes a place for a function that goes on after a Leave, whether one is free or not: if
+// such a function waited, it could be for others that wait for it.
+func (p *Places) Resume(peer string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.user(peer)
+	p.free--
+	u.held++
+	p.forget(u) // if the Leave that belongs to a later one has come first
+}
+
+// Counts gives how many functions run, and how many wait for a place.
+func (p *Places) Counts() (run, wait int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.users {
+		run, wait = run+u.held, wait+len(u.queue)
+	}
+	return run, wait
+}
+
+func (p *Places) user(peer string) *user {
+	u := p.users[peer]
+	if u == nil {
+		u = &user{peer: peer}
+		p.users[peer] = u
+	}
+	return u
+}
+
+// grant gives places to the users that may have them, by turns.
+func (p *Places) grant() {
+	for {
+		i := slices.IndexFunc(p.waiting, func(u *user) bool { return u.held < p.free })
+		if i < 0 {
+			return
+		}
+		u := p.waiting[i]
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+		j := u.queue[0]
+		u.queue[0] = job{}
+		u.queue = u.queue[1:]
+		if len(u.queue) > 0 {
+			p.waiting = append(p.waiting, u)
+		}
+		p.begin(u, j.begin)
+	}
+}
+
+func (p *Places) begin(u *user, begin func() bool) {
+	if begin() {
+		p.free--
+		u.held++
+	}
+	p.forget(u)
+}
+
+// forget drops a user that neither has a place nor waits for one.
+func (p *Places) forget(u *user) {
+	if u.held == 0 && len(u.queue) == 0 {
+		delete(p.users, u.peer)
+	}
+}

@@ -1,0 +1,144 @@
+package places_test
+
+import (
+	"math"
+	"runtime/debug"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/nodes/internal/places"
+)
+
+// Each peer gets half of what is left, and what waits begins in order once there is a place.
+func TestShares(t *testing.T) {
+	p := places.New(8)
+	var begun []string
+	begin := func(peer string, n int) {
+		for range n {
+			p.Begin(peer, func() bool { begun = append(begun, peer); return true })
+		}
+	}
+	begin("a", 6)
+	require.Equal(t, []string{"a", "a", "a", "a"}, begun)
+	begin("b", 3)
+	require.Equal(t, []string{"b", "b"}, begun[4:])
+	begin("c", 2)
+	require.Equal(t, []string{"c"}, begun[6:])
+	run, wait := p.Counts()
+	require.Equal(t, []int{7, 4}, []int{run, wait})
+	p.Leave("a")
+	require.Equal(t, []string{"c"}, begun[7:], "a has more than are free still")
+	for range 3 {
+		p.Leave("a")
+	}
+	p.Leave("b")
+	p.Leave("b")
+	require.ElementsMatch(t, []string{"a", "b", "a"}, begun[8:])
+}
+
+// A function that waits gives its place to another one, and goes on whether there is one or not.
+func TestLeaveAndResume(t *testing.T) {
+	p := places.New(1)
+	begun := 0
+	begin := func() bool { begun++; return true }
+	p.Begin("a", begin)
+	p.Begin("a", begin)
+	p.Leave("a")
+	require.Equal(t, 2, begun)
+	p.Resume("a")
+	p.Begin("b", begin)
+	p.Leave("a")
+	require.Equal(t, 2, begun, "two ran in one place: the first Leave frees none")
+	p.Leave("a")
+	require.Equal(t, 3, begun)
+}
+
+// What needs no place after all leaves it to the next.
+func TestNoPlaceNeeded(t *testing.T) {
+	p := places.New(1)
+	p.Begin("a", func() bool { return true })
+	over, begun := 0, false
+	for range 3 {
+		p.Begin("a", func() bool { over++; return false })
+	}
+	p.Begin("b", func() bool { begun = true; return true })
+	p.Leave("a")
+	require.Equal(t, 1, over)
+	require.True(t, begun, "by turns")
+	p.Leave("b")
+	require.Equal(t, 3, over)
+	run, wait := p.Counts()
+	require.Zero(t, run+wait)
+}
+
+// However it is used, no place is lost, nobody waits beside a free place that he may have, and
+// nobody begins twice.
+func TestPlacesModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := places.New(rapid.IntRange(1, 5).Draw(t, "places"))
+		peer := rapid.SampledFrom([]string{"a", "b", "c"})
+		running, left := map[string]int{}, map[string]int{}
+		asked, begun := 0, 0
+		t.Repeat(map[string]func(*rapid.T){
+			"begin": func(t *rapid.T) {
+				name := peer.Draw(t, "peer")
+				asked++
+				p.Begin(name, func() bool { running[name]++; begun++; return true })
+			},
+			"leave": func(t *rapid.T) {
+				if name := peer.Draw(t, "peer"); running[name] > 0 {
+					running[name]--
+					left[name]++
+					p.Leave(name)
+				}
+			},
+			"resume": func(t *rapid.T) {
+				if name := peer.Draw(t, "peer"); left[name] > 0 {
+					left[name]--
+					running[name]++
+					p.Resume(name)
+				}
+			},
+			"": func(t *rapid.T) {
+				run, wait := p.Counts()
+				require.Equal(t, running["a"]+running["b"]+running["c"], run)
+				require.Equal(t, asked-begun, wait)
+				require.False(t, run == 0 && wait > 0, "somebody waits, and nobody runs")
+			},
+		})
+	})
+}
+
+func TestMemory(t *testing.T) {
+	m := places.NewMemory(1000)
+	require.True(t, m.Take("a", 5000), "alone, a message may have any size")
+	require.False(t, m.Take("a", 1))
+	require.True(t, m.Take("b", 1), "a peer that has nothing may always have something")
+	given := m.Given()
+	m.Give("a", 5000)
+	<-given
+	require.Equal(t, 1, m.Held())
+	for range 4 {
+		require.True(t, m.Take("a", 100))
+	}
+	require.True(t, m.Take("a", 90))
+	require.False(t, m.Take("a", 100), "half of all")
+	require.True(t, m.Take("b", 200))
+	require.False(t, m.Take("b", 200))
+	m.Force("a", 100)
+	require.Equal(t, 791, m.Held())
+}
+
+func TestDefaultsFollowTheMemory(t *testing.T) {
+	require.GreaterOrEqual(t, places.DefaultMemory(), 64<<20)
+	require.GreaterOrEqual(t, places.DefaultPlaces(), 1024)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
+	debug.SetMemoryLimit(1 << 30)
+	require.LessOrEqual(t, places.DefaultMemory(), 256<<20)
+	require.LessOrEqual(t, places.DefaultPlaces(), 16384)
+	debug.SetMemoryLimit(1 << 20)
+	require.Equal(t, 64<<20, places.DefaultMemory())
+	require.Equal(t, 1024, places.DefaultPlaces())
+}

@@ -1,0 +1,181 @@
+package nodes
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// What happens at a mailbox's limit to what does not wait: the messages of peers, whose connections are read on, and those of functions that
+// run. They go into the mailbox all the same, and count towards Config.OverflowLimit, each peer's share of it. Where that is used up, the
+// sender waits after all, for room in the mailbox or in its share; and when it has waited in vain for a while, the mailbox with the most
+// overflow ends, with reason mailbox_full: nobody receives from it, or the receiver waits for what cannot come.
+
+const (
+	// overflowWait is how long a peer is not read once it has had its share of Config.OverflowLimit, before a mailbox ends for it.
+	overflowWait = 2 * time.Second
+	// overflowQuiet is for how long the log says nothing more of a mailbox that is over its limit.
+	overflowQuiet = time.Minute
+)
+
+// An overflow is the end of a mailbox's queue, as far as it is counted in Node.overflow.
+type overflow struct {
+	count, bytes int       // messages, and their memory
+	told         time.Time // when the log was last told of it
+}
+
+// takes tells whether a message may be put into the mailbox now. If so, it is counted in Node.overflow if there is no room for it; b.mu is
+// held.
+func (b *Mailbox) takes(m *Message) bool {
+	if b.overflow.count == 0 && (b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit) {
+		return true
+	}
+	if b.opts.Full == FullExit || m.waits() {
+		return false
+	}
+	if halts, _ := m.conn.halts(); halts { // its connection is to halt: what was read already is kept
+		b.n.overflow.Force(m.payer(), cost(m))
+		m.overflows = true
+		return true
+	}
+	m.overflows = b.n.overflow.Take(m.payer(), cost(m))
+	return m.overflows
+}
+
+// recount counts, now that a message has been taken, as much of the overflow as the mailbox has room for as within its limit; b.mu is held.
+func (b *Mailbox) recount(taken *Message) {
+	if taken.overflows {
+		b.restore(taken)
+	}
+	for b.overflow.count > 0 {
+		next := b.queue[len(b.queue)-b.overflow.count]
+		if within := b.bytes - b.overflow.bytes; within > 0 && within+cost(next) > b.opts.Limit {
+			return
+		}
+		b.restore(next)
+	}
+}
+
+// restore counts the oldest message that overflows as one that does not.
+func (b *Mailbox) restore(m *Message) {
+	m.overflows = false
+	b.overflow.count--
+	b.overflow.bytes -= cost(m)
+	b.n.overflow.Give(m.payer(), cost(m))
+}
+
+// restoreAll counts no overflow any more: the mailbox has ended, or gives its queue away. b.mu is held.
+func (b *Mailbox) restoreAll() {
+	for b.overflow.count > 0 {
+		b.restore(b.queue[len(b.queue)-b.overflow.count])
+	}
+}
+
+// discard drops what overflows; b.mu is held.
+func (b *Mailbox) discard() {
+	b.n.stats.undeliverable.Add(int64(b.overflow.count))
+	keep := len(b.queue) - b.overflow.count
+	b.bytes -= b.overflow.bytes
+	b.restoreAll()
+	clear(b.queue[keep:])
+	b.queue = b.queue[:keep]
+}
+
+// unlockTellingOfOverflow releases b.mu, and logs that the mailbox is over its limit, from time to time.
+func (b *Mailbox) unlockTellingOfOverflow() {
+	tell := b.overflow.count > 0 && time.Since(b.overflow.told) > overflowQuiet
+	if tell {
+		b.overflow.told = time.Now()
+	}
+	b.mu.Unlock()
+	if tell {
+		b.n.mishaps.Log(b.n.log, slog.LevelWarn, "mailbox over its limit", "error", b.unreceived())
+	}
+}
+
+// unreceived tells which mailbox is full, for the log.
+func (b *Mailbox) unreceived() error {
+	names := b.n.procs.namesOf(b)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return fmt.Errorf("nobody receives from %v %v, or not fast enough: %d messages, %d bytes; MailboxOptions.Limit is %d", b.pid, names,
+		len(b.queue)-b.first, b.bytes, b.opts.Limit)
+}
+
+// exitFull ends the mailbox because it is full; c is the connection over which a message has come, nil for one of this node.
+func (b *Mailbox) exitFull(c *Conn) {
+	err := b.unreceived()
+	b.lock()
+	if b.ended() {
+		b.mu.Unlock()
+		return
+	}
+	if !b.serves { // a Server's messages end with it
+		b.discard()
+	}
+	b.n.stats.mailboxesFull.Add(1)
+	words := b.endUnlock(mailboxFull)
+	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err)
+	b.departBy(c, words)
+}
+
+// A roomWait is a sender's wait for room in a mailbox.
+type roomWait struct {
+	patience            *time.Timer // nil: the sender waits as long as it likes
+	limited             bool
+	room, given, change <-chan struct{}
+}
+
+// look prepares the wait; b.mu is held.
+func (w *roomWait) look(b *Mailbox, m *Message) {
+	w.room = b.room.Next()
+	if w.limited = !m.waits(); !w.limited {
+		return
+	}
+	w.given = b.n.overflow.Given()
+	_, w.change = m.conn.halts()
+	if w.patience == nil {
+		w.patience = time.NewTimer(overflowWait)
+	}
+}
+
+// wait waits until there may be room; false if the mailbox has ended or the wait was cancelled.
+func (w *roomWait) wait(b *Mailbox, cancel <-chan struct{}) bool {
+	var late <-chan time.Time
+	if w.limited {
+		late = w.patience.C
+	}
+	select {
+	case <-w.room:
+	case <-w.given:
+	case <-w.change:
+	case <-b.over:
+		return false
+	case <-cancel:
+		return false
+	case <-late:
+		b.n.procs.fullest(b).exitFull(nil)
+		w.patience.Reset(overflowWait)
+	}
+	return true
+}
+
+func (w *roomWait) end() {
+	if w.patience != nil {
+		w.patience.Stop()
+	}
+}
+
+// fullest is the mailbox with the most overflow; b if there is none.
+func (p *processes) fullest(b *Mailbox) *Mailbox {
+	most := 0
+	for _, other := range p.all() {
+		other.mu.Lock()
+		bytes := other.overflow.bytes
+		other.mu.Unlock()
+		if bytes > most {
+			b, most = other, bytes
+		}
+	}
+	return b
+}
