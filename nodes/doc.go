@@ -50,13 +50,45 @@
 //
 // A connection has one goroutine that receives (the caller's own on the lower level) and none that waits for something to send: a lone
 // message is written by its sender, a burst by a goroutine that ends when the burst does. The queue in front of a connection is bounded
-// (Config.QueueLimit): when it is full, senders wait. A mailbox is bounded (MailboxOptions.Limit): when it is full, senders wait, or the
-// mailbox ends. Signals from one sender are never reordered: one goroutine reads a connection and puts each message where it belongs before
+// (Config.QueueLimit): when it is full, senders wait. A mailbox is bounded (MailboxOptions.Limit, and see below). Signals from one sender are never reordered: one goroutine reads a connection and puts each message where it belongs before
 // it reads the next.
 //
 // A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these and
 // its registration at the port mapper. Node.Close ends them in this order: registration, mailboxes (so that their peers are told),
 // listeners and connections, goroutines.
+//
+// # Who waits for whom
+//
+// What a connection brings is always read: answers, signals and ticks do not wait behind a message
+// that nobody takes, or a request that has no place. So nodes that call each other back, however
+// many at once, do not come to stand still:
+//
+//	who                                     waits for                              how long
+//	the reader of a connection              nobody; see below                      -
+//	who sends to another node               room in the connection's queue, which  the context; the end of the connection
+//	                                        that node's reader makes
+//	who sends to a mailbox of this node     the mailbox's receiver                 the context
+//	a running function that does so         nobody; as the reader                  -
+//	a call (RPC, Call, …)                   the answer, which a reader brings;     the context; the end of the connection
+//	                                        it has no place of MaxCalls meanwhile
+//	a request of a peer                     a place: a function that ends, that    as long as the caller does
+//	                                        waits for an answer, or whose caller
+//	                                        has given up
+//	a function that has ended               the queue of its caller's connection   as a sender
+//	the reader of a connection between      the queue of the connection that it    as a sender
+//	workers                                 passes messages on to
+//
+// Nobody in this table waits, over others, for itself, unless the program's own functions do: a
+// Server that calls another one of which it is called, say, or two loops that each send to the
+// other's mailbox without receiving; their contexts should have deadlines.
+//
+// What the reader does not wait for takes memory: Config.OverflowLimit, of which each peer has a
+// share. Messages go into mailboxes beyond MailboxOptions.Limit, and requests wait for places. When
+// a peer has had its share, its requests are refused (system_limit), and its messages wait after
+// all, for two seconds at most; then the fullest mailbox ends, with reason mailbox_full, whose
+// links and monitors hear of it. The log has a warning for a mailbox that is over its limit, and an
+// error for one that ends for it; Stats counts both. Nothing else is dropped, and the order of what
+// one process sends stays.
 //
 // # What waits, and its errors
 //
@@ -111,12 +143,12 @@
 //
 // Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large frame
 // is allocated as the frame arrives. Atoms remembered: 1,024 per connection. Remote calls running: Config.MaxCalls, of which each peer has
-// a share; remote calls waiting to run: 4 MiB per peer. Messages that a Call on the lower level reads for other receivers: 10,000 messages,
-// 64 MiB. Output waiting for a peer that does not read: for immediate answers, four times Config.QueueLimit and a megabyte at least (from
-// three quarters of that on nothing more is read from the peer until half is free); for signals of processes and monitors that have ended,
-// 64 MiB, where each signal counts 512 bytes plus its reason, and the signals of one process may exceed the limit when there are no others.
-// More output than that ends the connection (transport.ErrQueueFull and ErrEndsUnread when the peer has read next to nothing for a
-// Config.TickInterval in which the reader, or the ending process, waits for room). Links and monitors that a peer makes have no limit, as
+// a share; what waits for them, and messages beyond the limits of mailboxes: Config.OverflowLimit, likewise. Messages that a Call on the
+// lower level reads for other receivers: 10,000 messages, 64 MiB. Output waiting for a peer that does not read: 64 MiB of immediate
+// answers (or four times Config.QueueLimit), more of which end the connection (transport.ErrQueueFull); 64 MiB of signals of processes and
+// monitors that have ended, where each signal counts 512 bytes plus its reason, and the signals of one process may exceed the limit when
+// there are no others: whoever ends a process then waits, and the connection ends if the peer has read next to nothing for a
+// Config.TickInterval (ErrEndsUnread). Links and monitors that a peer makes have no limit, as
 // in Erlang: each takes some 250 bytes, for as long as the connection lasts. A malformed frame or control message ends its connection, an
 // unknown control message is skipped, a term that cannot be decoded is an error for whoever decodes it; if that is the upper level, it is
 // logged, as a warning once per connection.

@@ -26,8 +26,10 @@ func (n *Node) serveKernel() error {
 			full.handle(n.ctx, n, b, m)
 			return
 		}
+		_, cast := genCast(m.Payload)
+		t.asked = !cast
 		if from, tag, _, ok := genCall(m.Payload); ok {
-			t.asked, t.waits = true, monitorID{monitorOf(tag), from.Node}
+			t.waits = monitorID{monitorOf(tag), from.Node}
 		}
 		if !n.work(t, func(ctx context.Context) { rex.handle(ctx, n, b, m) }) {
 			b.refuse(m)

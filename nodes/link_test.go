@@ -477,7 +477,7 @@ func awaitsRoom(t *testing.T, b *Mailbox) {
 func TestUnlinkWhileSignalWaits(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		w := newWorld(t, "memory")
-		b := w.started("bob")
+		b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
 		full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true})
 		require.NoError(t, err)
 		other := box(t, b)
@@ -486,6 +486,7 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 		require.NoError(t, err)
 		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
 		p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+		b.overflow.Force("wire@test", 1)
 		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: crash}, nil)
 		p.send(dist.Control{Op: dist.OpSend, To: other.Pid()}, ei.Atom("behind"))
 		awaitsRoom(t, full)
@@ -572,7 +573,8 @@ func TestDemonitorBesideEnd(t *testing.T) {
 // If the connection ends while an exit signal waits for room in the mailbox, the end of the connection takes the signal's place.
 func TestExitWhileMailboxIsFull(t *testing.T) {
 	w := newWorld(t, "memory")
-	b := w.started("bob")
+	b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
+	b.overflow.Force("wire@test", 1)
 	full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true})
 	require.NoError(t, err)
 	p := w.peer(b.Listeners()[0], role("wire@test"))

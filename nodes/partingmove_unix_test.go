@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -150,21 +149,15 @@ func TestWorkerMovesBesideLastWords(t *testing.T) {
 	require.NoError(t, b.Link(soon(t), joe))
 	_, err := w.peer.Call(soon(t), joe, ei.Atom("pid")) // the link is there
 	require.NoError(t, err)
-	require.NoError(t, narrow(w.peer.Conn(frontName).Stream(), unix.SO_RCVBUF))
-	deaf := w.mailbox(w.peer, &MailboxOptions{Limit: 1000})
-	w.rpc(w.mate, "flood", deaf.Pid())
+	hear := w.deafen()
+	w.rpc(w.mate, "flood", w.mailbox(w.peer, nil).Pid())
 	w.full()
 	require.NoError(t, w.mailbox(w.mate, nil).Send(soon(t), joe, ei.Atom("bye")))
 	require.Eventually(t, func() bool { _, err := w.mate.Call(soon(t), joe, ei.Atom("pid")); return err != nil }, tooLong, 10*tick)
 	pid, err := w.f.upgrade(w.crewman(w.worker(w.mate)))
 	require.NoError(t, err)
 	require.Equal(t, pid, w.worker(w.mate))
-	ctx, cancel := context.WithCancel(soon(t))
-	defer cancel()
-	go func() {
-		for _, err := deaf.Receive(ctx); err == nil; _, err = deaf.Receive(ctx) {
-		}
-	}()
+	hear()
 	require.Equal(t, joe, w.receive(b).From)
 }
 

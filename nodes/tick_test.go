@@ -389,34 +389,6 @@ func TestSlowFrameKeepsPeerAlive(t *testing.T) {
 	})
 }
 
-// While a full mailbox keeps the node from reading, the node goes on ticking, and the connection stays up.
-func TestTicksWhileMailboxIsFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "memory")
-		b := w.started("bob")
-		box, err := b.NewMailbox(&MailboxOptions{Limit: 1})
-		require.NoError(t, err)
-		require.NoError(t, b.Register("box", box))
-		p := w.peer(b.Listeners()[0], role("wire@test"))
-		ticks := 0
-		p.listen(func([]byte, time.Duration) { ticks++ })
-		for i := range 3 {
-			p.say("box", ei.Int(i))
-		}
-		time.Sleep(10*time.Minute + time.Second)
-		synctest.Wait()
-		require.Equal(t, 40, ticks)
-		require.NotNil(t, b.Conn("wire@test"))
-		for i := range 3 {
-			m, err := box.Receive(w.ctx())
-			require.NoError(t, err)
-			term, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, ei.Int(i), term)
-		}
-	})
-}
-
 // While a mailbox is full, other mailboxes still hear that the peer has left.
 func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
 	for _, kind := range kinds {

@@ -28,12 +28,10 @@ func TestPeerVanishesUnread(t *testing.T) {
 	alice, bob := node("alice"), node("bob")
 	c, err := alice.ConnectAddr(t.Context(), bob.Listeners()[0].Addr(), "bob@127.0.0.1")
 	require.NoError(t, err)
-	full, err := alice.NewMailbox(&MailboxOptions{Limit: 1})
-	require.NoError(t, err)
-	from := box(t, bob)
-	for range 3 {
-		require.NoError(t, from.Send(t.Context(), full.Pid(), make([]byte, 1000)))
-	}
+	to, from := box(t, alice), box(t, bob)
+	require.NoError(t, c.haltReader(t.Context()))
+	defer c.letReader()
+	require.NoError(t, from.Send(t.Context(), to.Pid(), make([]byte, 1000)))
 	require.Eventually(t, func() bool { n, err := c.s.PendingBytes(); return err == nil && n > 0 }, tooLong, tick, "nobody reads")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*missedTicks*interval)
 	defer cancel()
