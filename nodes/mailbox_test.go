@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"sync"
 	"testing"
@@ -479,4 +480,36 @@ func TestEmptyMailboxKeepsNoLongQueue(t *testing.T) {
 		require.LessOrEqual(t, cap(b.queue), keepQueue)
 		require.Equal(t, count < keepQueue, cap(b.queue) > 0)
 	}
+}
+
+// The log tells of a mailbox that is over its limit, and of one that ends for it, by its names.
+func TestFullMailboxIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		log := new(record)
+		b := w.started("bob", func(c *Config) { c.Logger, c.OverflowLimit = slog.New(slog.NewTextHandler(log, nil)), 10_000 })
+		full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
+		require.NoError(t, err)
+		require.NoError(t, b.Register("full", full))
+		linked := box(t, b)
+		require.NoError(t, full.Link(w.ctx(), linked.Pid()))
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		for i := range 4 {
+			p.say("full", ei.Int(i))
+		}
+		synctest.Wait()
+		require.Len(t, log.lines("level=WARN", "mailbox over its limit", full.Pid().String(), "full"), 1)
+		require.Equal(t, 3*int(unsafe.Sizeof(Message{})+24+128), b.Stats().Overflow)
+		began := time.Now()
+		for i := range 20 {
+			p.say("full", ei.Int(i))
+		}
+		require.Equal(t, mailboxFull, exited(t, full))
+		require.Equal(t, mailboxFull, exited(t, linked))
+		require.Equal(t, overflowWait, time.Since(began))
+		require.Len(t, log.lines("level=ERROR", "mailbox ended", full.Pid().String(), "full"), 1)
+		require.Equal(t, ei.Int(0), term(t, full), "what was within the limit")
+		require.Zero(t, unread(full))
+		require.EqualValues(t, 1, b.Stats().MailboxesFull)
+	})
 }

@@ -12,8 +12,8 @@ type counters struct {
 	mailboxesFull    atomic.Int64
 }
 
-func (c *counters) all() [4]*atomic.Int64 {
-	return [...]*atomic.Int64{&c.connections, &c.handshakesFailed, &c.malformed, &c.undeliverable}
+func (c *counters) all() [6]*atomic.Int64 {
+	return [...]*atomic.Int64{&c.connections, &c.handshakesFailed, &c.malformed, &c.undeliverable, &c.callsRefused, &c.mailboxesFull}
 }
 
 // Stats is a snapshot of a node's counters.

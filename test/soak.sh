@@ -18,6 +18,7 @@
 #	           with half a frame in each direction and a full window; a front with
 #	           its workers, one session a worker and 300
 #	sound      the suite for plug-ins accuses no good one of 15, on a busy machine
+#	callbacks  10 minutes of nodes that call each other back, with tiny limits
 #	chaos      100 faulty streams for each OTP, faults at every byte, the whole
 #	           suite over them, workers killed and stopped, 1,000 runs of each
 #	           state machine, a minute of everything at once, four times
@@ -30,8 +31,8 @@ exec </dev/null
 
 much=${1:-1}
 only=${2:-}
-if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|sound|chaos|fuzz|platforms)$ ]]; then
-	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|sound|chaos|fuzz|platforms]]" >&2
+if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|sound|callbacks|chaos|fuzz|platforms)$ ]]; then
+	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|sound|callbacks|chaos|fuzz|platforms]]" >&2
 	exit 2
 fi
 
@@ -87,6 +88,10 @@ fi
 
 if part sound "$(times 1) times"; then
 	soak -count="$(times 1)" -run 'TestGoodPluginsAreNeverAccused$' ./transport/transporttest
+fi
+
+if part callbacks "$(times 600) s"; then
+	CNODE_TEST_SOAK=$(times 600)s soak -race -run TestNothingWaitsForEver ./nodes
 fi
 
 if part chaos "$(times 100) faulty streams for each OTP"; then

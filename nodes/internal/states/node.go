@@ -46,7 +46,7 @@ type Node struct {
 	Listeners   []Listener
 	Publication *Publication // nil: there is none that moves
 	Blob        []byte       // the application's
-	Stats       [4]int64
+	Stats       [6]int64
 }
 
 func (s *Node) Describe(f *form.Fields) {
