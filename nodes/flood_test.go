@@ -38,9 +38,10 @@ func TestTooManyAnswersWait(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	c, to := w.conn(n, "wire@test"), box(t, n).Pid()
-	b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpUnlinkID, ID: 1, From: p.self, To: to}, nil)
-	require.NoError(t, err)
+	c := w.conn(n, "wire@test")
+	tag := ei.Binary(make([]byte, 1<<20))
+	asks := genCallFrom(p.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")})
+	b := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "net_kernel"}, asks)
 	for written := 0; written < 3*maxExitQueue && p.write(b) == nil; written += len(b) {
 	}
 	require.ErrorIs(t, ended(t, c), transport.ErrQueueFull)
