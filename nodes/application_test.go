@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -35,24 +34,6 @@ func TestCheckPeerPanics(t *testing.T) {
 	for _, what := range []string{"Config.CheckPeer", "Config.HandshakeFailed"} {
 		require.Eventually(t, func() bool { return len(log.lines(what+" panicked", "application_test.go")) == 1 }, tooLong, tick)
 	}
-}
-
-// A function that has not returned when the time for the handshake is over is left behind, and the error names it, on either side.
-func TestCheckPeerDoesNotComeBack(t *testing.T) {
-	w := newWorld(t, "memory")
-	failed, hang := make(chan error, 1), make(chan struct{})
-	a := w.started("alice", func(c *Config) {
-		c.HandshakeTimeout = 500 * time.Millisecond
-		c.CheckPeer = func(context.Context, string) error { <-hang; return nil }
-		c.HandshakeFailed = func(_ transport.Addr, err error) { failed <- err }
-	})
-	defer close(hang)
-	w.started("bob")
-	connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
-	_, err := w.started("carol").Connect(w.ctx(), "alice@test")
-	require.Error(t, err)
-	require.ErrorIs(t, arrives(t, failed, "the end of the handshake"), errHook)
-	require.ErrorIs(t, arrives(t, connected, "the end of Connect").err, errHook)
 }
 
 // A Server's function that calls its own process is told so; goroutines that the function has started may call it once the function has

@@ -52,8 +52,8 @@ func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 	}
 }
 
-// changeHere changes a link or monitor between the mailbox and another process of this node, and signals that process, as one step. The
-// signal that alter returns does not run a Handler there; if the other process does not exist, the mailbox is told so afterwards.
+// changeHere changes a link or monitor between the mailbox and another process of this node, and signals that process, as one step. If
+// the other process does not exist, the mailbox is told so afterwards.
 func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, error)) error {
 	n := b.n
 	if err := b.lockBoth(ctx); err != nil {

@@ -8,7 +8,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // newLocal makes a connection of a socket between two workers; fd 0 is a socket that was lost on its way here.
@@ -113,30 +112,10 @@ func (c *Conn) closeTrunk() {
 	c.n.part.line.Say(talk.Word{Topic: talk.Drop, Name: c.peer.Name})
 	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime/4)
 	defer cancel()
-	for {
-		if c.rd.handling.Load() && c.dropRest(ctx) {
-			return
-		}
-		select {
-		case c.rd.busy <- struct{}{}:
-			<-c.rd.busy
-			return
-		case <-c.rd.entered:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// dropRest reads and discards what still comes, in place of a reader that is running a Handler: the Handler may be waiting for the end of
-// the connection. It returns false when the reader reads again.
-func (c *Conn) dropRest(ctx context.Context) bool {
-	r := reader{max: c.rd.max, m: new(Message)}
-	for {
-		r.stage = frameStart
-		if _, err := c.s.ReadPDU(ctx, r.nextVector); err != nil {
-			return !errors.Is(err, transport.ErrBusy)
-		}
+	select {
+	case c.rd.busy <- struct{}{}:
+		<-c.rd.busy
+	case <-ctx.Done():
 	}
 }
 

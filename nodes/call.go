@@ -110,7 +110,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if err != nil {
 		return nil, err
 	}
-	b, err := n.newPrivate(nil, over, t == nil)
+	b, err := n.newPrivate(nil, over)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 // receiveFor reads from a connection until a message has come for the mailbox, or for a goroutine that waits in Receive. The caller holds
 // the reader's token; receiveFor gives it back.
 func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
-	defer c.giveReader() // also when a Handler ends the goroutine
+	defer c.giveReader()
 	for {
 		if c.rd.unread.isFull() {
 			return ErrTooManyUnread

@@ -130,7 +130,7 @@ type Config struct {
 	// node's peers wait for Setup, which has as long as handoff.Deadlines.Stage says: 3 s, a worker 4 s.
 	Setup func(n *Node) error
 	// CheckPeer may refuse a peer by its name, on both sides. It is asked before the peer has proved that it knows the cookie: until then the
-	// name is a claim. A panic refuses the peer. nil allows whoever has the cookie.
+	// name is a claim. The handshake waits for it: it must return when ctx ends. A panic refuses the peer. nil allows whoever has the cookie.
 	CheckPeer func(ctx context.Context, name string) error
 	// HandshakeFailed is called for every handshake that a peer started and that failed; it must not wait. nil: they are only logged.
 	HandshakeFailed func(remote transport.Addr, err error)

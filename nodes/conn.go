@@ -66,7 +66,7 @@ type Conn struct {
 	ailment error // the error that is to end it then
 	err     error
 	done    chan struct{} // closed first when the connection ends
-	left    chan struct{} // closed when all is cleaned up; only Handlers may not have been told yet
+	left    chan struct{} // closed when all is cleaned up
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
@@ -138,14 +138,11 @@ func (c *Conn) lost() bool {
 
 // Close ends the connection at once: the peer sees a nodedown. Data that waits to be sent is lost, and so is, if there is unread data of
 // the peer's, what was sent last and has not arrived: Shutdown avoids both. Close waits while the connection is frozen (and returns
-// ErrMoved if it goes on in another process), and until processes here have been told of its end, except Handlers, and processes that only
-// hear of others ending because of it. It is ei_close_connection; but in C nothing waits to be sent at that point, so where C calls that,
+// ErrMoved if it goes on in another process), and until processes here have been told of its end. It is ei_close_connection; but in C nothing waits to be sent at that point, so where C calls that,
 // call Shutdown.
 func (c *Conn) Close() error {
 	was := c.Err()
-	if c.n.handles.Load() {
-		c.fail(ErrClosed)
-	} else if c.mark(ErrClosed, nil) { // no Handler can run; without a new goroutine no thread is woken
+	if c.mark(ErrClosed, nil) {
 		c.end()
 	}
 	<-c.left
@@ -214,8 +211,7 @@ func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
 }
 
 // end closes the socket and cleans up. Messages that came before the end still count, so it waits for the reader. Only after the cleanup
-// may the two nodes connect anew, so that links and monitors of their next connection are not broken along with this one's. Handlers are
-// told last.
+// may the two nodes connect anew, so that links and monitors of their next connection are not broken along with this one's.
 func (c *Conn) end() {
 	if c.kind() == direct { // only for these "node up" was logged
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
@@ -228,17 +224,13 @@ func (c *Conn) end() {
 	if err != nil {
 		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
 	}
-	if !errors.Is(err, transport.ErrUnresponsive) && !c.rd.handling.Load() { // else the reader may be in a callback or a Handler for ever
-		select {
-		case c.rd.busy <- struct{}{}:
-			<-c.rd.busy
-		case <-c.rd.entered:
-		}
+	if !errors.Is(err, transport.ErrUnresponsive) { // else the reader may be in a callback for ever
+		c.rd.busy <- struct{}{}
+		<-c.rd.busy
 	}
-	var after aftermath
 	c.n.procs.endings.Enter()
 	defer c.n.procs.endings.Leave()
-	c.n.detach(c, &after)
+	c.n.detach(c)
 	if c.n.part != nil {
 		c.endBranches()
 	}
@@ -247,17 +239,16 @@ func (c *Conn) end() {
 		c.stake.over(!errors.Is(c.err, io.EOF))
 	}
 	close(c.left)
-	after.tell()
 }
 
 // detach breaks the links and monitors of processes here with those at the other end of a connection that has ended.
-func (n *Node) detach(c *Conn, after *aftermath) {
+func (n *Node) detach(c *Conn) {
 	if c.kind() == branch {
 		c.trunk.lose(c)
 		return
 	}
 	for _, b := range n.procs.all() {
-		b.breakWithNode(c, after)
+		b.breakWithNode(c)
 	}
 	if c.kind() == sibling {
 		n.part.loseSibling(c)

@@ -124,38 +124,23 @@ func endedBy(ctx context.Context, err *error) {
 // An initiative is an attempt of our own.
 type initiative struct {
 	*attempt
-	want    string // the node that must answer; "": whichever does
-	at      Endpoint
-	early   *headStart              // nil: there is none
-	confirm func() error            // is called once our name has gone out; an error ends the handshake. nil: nothing is called
-	met     func(peer string) error // may refuse the peer once its name is known; nil: none is refused
+	want string // the node that must answer; "": whichever does
+	at   Endpoint
+	met  func(peer string) error // may refuse the peer once its name is known; nil: none is refused
 }
 
 // open connects to an endpoint and does the handshake.
 func (n *Node) open(ctx context.Context, i *initiative) (*Conn, error) {
 	i.at.Transport = cmp.Or(i.at.Transport, n.cfg.Transport)
-	c, err := n.outlast(ctx, i.at.Transport, func(opened func(*transport.Stream)) (*Conn, error) {
-		return n.initiator(ctx, i, opened)
-	})
+	c, err := n.initiator(ctx, i)
 	if errors.Is(err, errNamed) { // the node has got its name: connect once more, under this name
 		return n.open(ctx, i)
 	}
 	return c, err
 }
 
-// initiator connects, or has a head start, and does the handshake.
-func (n *Node) initiator(ctx context.Context, i *initiative, opened func(*transport.Stream)) (*Conn, error) {
-	early := i.early
-	i.early = nil // also for a second attempt, under the name that the first one has given
-	if early != nil && early.query != nil {
-		if c, over, err := n.initiateAhead(ctx, i, early, opened); over {
-			return c, err
-		}
-	} else if s := early.take(i.at.Addr); s != nil {
-		if c, over, err := n.initiateEarly(ctx, i, s, opened); over {
-			return c, err
-		}
-	}
+// initiator connects and does the handshake.
+func (n *Node) initiator(ctx context.Context, i *initiative) (*Conn, error) {
 	addr := i.at.Addr
 	if i.want != "" {
 		addr = transport.WithPeerName(addr, i.want)
@@ -164,13 +149,7 @@ func (n *Node) initiator(ctx context.Context, i *initiative, opened func(*transp
 	if err != nil {
 		return nil, err
 	}
-	opened(s)
-	return n.initiateOver(ctx, i, s, nil)
-}
-
-// initiateOver does the handshake over a stream, which it closes on failure. spoke, unless it is nil, is called with each packet of the peer's.
-func (n *Node) initiateOver(ctx context.Context, i *initiative, s *transport.Stream, spoke func()) (*Conn, error) {
-	p, err := n.initiate(ctx, s, i, spoke)
+	p, err := n.initiate(ctx, s, i)
 	if err == nil {
 		err = n.takeName(p)
 	}

@@ -30,11 +30,9 @@ func (c *Conn) halts() (bool, <-chan struct{}) {
 // sitOut is called by the reader: it gives its token up, for the goroutine that freezes the connection, and takes it again when reading
 // goes on.
 func (c *Conn) sitOut() {
-	c.rd.atWork = false
 	<-c.rd.busy
 	_ = c.rd.halt.Pass(context.Background())
 	c.rd.busy <- struct{}{}
-	c.rd.atWork = true
 }
 
 // haltReader stops the reader between two messages, and takes its token.

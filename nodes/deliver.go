@@ -39,8 +39,8 @@ func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 
 // put is deliver for a message that is not the reply to a call that the mailbox has made.
 func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
-	if b.handler != nil {
-		return b.giveTo((*Mailbox).handle, m, cancel)
+	if b.hook != nil {
+		return b.giveToHook(m, cancel)
 	}
 	var w roomWait
 	defer w.end()
@@ -64,7 +64,7 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 		}
 		if b.opts.Full == FullExit {
 			b.mu.Unlock()
-			b.exitFull(m.conn)
+			b.exitFull()
 			return false
 		}
 		w.look(b, m)
@@ -75,10 +75,10 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	}
 }
 
-// giveTo gives a message to handle. While the process is held it waits, and then tries again.
-func (b *Mailbox) giveTo(handle func(*Mailbox, *Message) fate, m *Message, cancel <-chan struct{}) bool {
+// giveToHook is put for a process with a hook. While the process is held it waits, and then tries again.
+func (b *Mailbox) giveToHook(m *Message, cancel <-chan struct{}) bool {
 	for {
-		f := handle(b, m)
+		f := b.callHook(m)
 		if f == notYet {
 			f = b.deliverHeld(m, cancel)
 		}
@@ -123,8 +123,8 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 
 // notify puts a signal's message into the mailbox whatever its limit; false when the mailbox has gone on in another process.
 func (b *Mailbox) notify(m *Message) bool {
-	if b.handler != nil {
-		return b.giveTo((*Mailbox).handleApart, m, nil) || !b.hasMoved()
+	if b.hook != nil {
+		return b.giveToHook(m, nil) || !b.hasMoved()
 	}
 	b.lock()
 	defer b.mu.Unlock()

@@ -134,7 +134,7 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	switch {
 	case err != nil:
 	case at == nil:
-		i.at, i.early, err = n.find(ctx, a.name)
+		i.at, err = n.cfg.Resolver.Resolve(ctx, a.name)
 	default:
 		i.at = *at
 	}

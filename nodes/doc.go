@@ -109,7 +109,6 @@
 //	those of Mailbox.Err        the mailbox whose method was called has ended: *ExitError or ErrMoved
 //	ErrMoved                    the node, or its connection to that peer, goes on in another process; nothing was sent
 //	ErrClosed                   the node, listener or connection was closed here, perhaps during the wait
-//	ErrNested                   Handlers of this node answer each other, nested too deeply; the message is dropped
 //	ErrUnnamed                  a dynamic node that has no name yet cannot make a pid or a reference
 //	those of ei.Append          a term that cannot be encoded; nothing was sent
 //	*dist.ControlError          a name, pid or reference that cannot be encoded; nothing was sent

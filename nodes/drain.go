@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -145,33 +144,6 @@ func (p *processes) admitCall(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// admitMessage makes what goroutines of the program send to a Handler wait while senders is shut: else, with a few of them, some Handler
-// would always be running. What running functions and Handlers send does not wait, as far as it can be told: by the context, or the sender.
-// An answer to a call runs no Handler.
-func (p *processes) admitMessage(ctx context.Context, m *Message) error {
-	if !p.n.handles.Load() || !p.senders.IsShut() || turnOf(ctx) != nil {
-		return nil
-	}
-	if to := p.recipient(m); to == nil || to.handler == nil || p.n.answersCall(m) {
-		return nil
-	}
-	if p.mayBeOf(m.From) {
-		return nil
-	}
-	return p.senders.Pass(ctx)
-}
-
-// mayBeOf tells whether what a process of this node sends may come of something that is running: the process is a function, or a Handler or
-// Server, that runs, or a call that one of them makes. Other goroutines may send in the name of a Handler that runs, too, so at times, while
-// strict is set, that is not enough.
-func (p *processes) mayBeOf(sender ei.Pid) bool {
-	if p.strict.Load() {
-		return false
-	}
-	b := p.local(sender)
-	return b != nil && (b.private && !b.outer || b.runs.Load() > 0)
 }
 
 // byTurns waits until nothing runs (idle) while the readers are halted, and leaves them halted until resume. The readers cannot be halted

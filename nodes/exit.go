@@ -14,14 +14,14 @@ import (
 func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, c *Conn) bool {
 	switch {
 	case isAtom(reason, "kill") && !b.opts.lasting:
-		b.exitBy(c, ei.Atom("killed"))
+		b.exitBy(ei.Atom("killed"))
 	case b.opts.TrapExit:
 		b.checkReason(reason, c)
 		reason = bytes.Clone(reason) // without the rest of its frame
 		return b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
 	case isAtom(reason, "normal") && from != b.pid:
 	default:
-		b.exitBy(c, b.exitTerm(reason, c))
+		b.exitBy(b.exitTerm(reason, c))
 	}
 	return !b.hasMoved()
 }

@@ -36,7 +36,7 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[extent]*exitNotice {
 	add := func(to extent, ctl *dist.Control) {
 		w := all[to]
 		if w == nil {
-			w = &exitNotice{n: b.n, to: to, prompt: b.private && b.handler != nil, brief: b.private && b.handler == nil}
+			w = &exitNotice{n: b.n, to: to, prompt: b.private && b.hook != nil, brief: b.private && b.hook == nil}
 			all[to] = w
 		}
 		w.signals = append(w.signals, ctl)
@@ -130,12 +130,18 @@ func (w *exitNotice) sayNow() (later func()) {
 func (w *exitNotice) sayHere() {
 	deep := &w.n.procs.telling
 	defer deep.Add(-1)
-	if deep.Add(1)%maxNested != 0 {
+	if deep.Add(1)%maxDeep != 0 {
 		w.say(w.n.localSignal)
 		return
 	}
-	apart(func() { w.say(w.n.localSignal) })
+	said := make(chan struct{})
+	go func() { defer close(said); w.say(w.n.localSignal) }()
+	<-said
 }
+
+// maxDeep is how many ends of processes, each caused by the one before, are told on one goroutine. Each takes some 2 KB of the stack, which
+// has 1 GB, and 250 MB where an int has 32 bits.
+const maxDeep = 20_000
 
 // sayElsewhere sends the signals that are not for asker, and returns those that are for processes of this node, or nil. If a connection has
 // no room for its signals a goroutine sends them; wait waits for these goroutines.

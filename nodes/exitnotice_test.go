@@ -316,7 +316,7 @@ func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 					require.NoError(t, err)
 					end := func() { b.Demonitor(ref) }
 					if ofCalls {
-						b, err = n.newPrivate(nil, c, true)
+						b, err = n.newPrivate(nil, c)
 						require.NoError(t, err)
 						end = func() { b.leave(c) }
 					}

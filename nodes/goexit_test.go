@@ -4,7 +4,6 @@ import (
 	"context"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -71,24 +70,6 @@ func TestHandlerGoexit(t *testing.T) {
 		require.Equal(t, goexit, exited(t, h))
 		isRead(w.peer(n.Listeners()[0], role("wire@test")))
 	})
-	t.Run("lower level", func(t *testing.T) {
-		w := newWorld(t, "memory")
-		n, l := w.listening("alice")
-		h, err := n.Handle("h", exits, nil)
-		require.NoError(t, err)
-		p, c := w.joined(l, role("wire@test"))
-		called := make(chan struct{})
-		go func() { defer close(called); c.Call(w.ctx(), "m", "f") }()
-		_, _ = p.next() // the monitor
-		_, _ = p.next() // the request
-		p.say("h", ei.Atom("x"))
-		arrives(t, called, "the end of the goroutine that calls")
-		require.Equal(t, goexit, exited(t, h))
-		p.say("nobody", ei.Atom("next"))
-		m, err := c.Receive(w.ctx())
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom("nobody"), m.ToName)
-	})
 }
 
 func TestFuncGoexit(t *testing.T) {
@@ -104,47 +85,6 @@ func TestFuncGoexit(t *testing.T) {
 	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("goexit"), ei.List{}, ei.Atom("user")}})
 	_, answer := p.next()
 	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Tuple{ei.Atom("badrpc"), ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")}}}, answer)
-}
-
-func TestCheckPeerGoexit(t *testing.T) {
-	w := newWorld(t, "memory")
-	slow := func(cfg *Config) { cfg.HandshakeTimeout = time.Hour }
-	exits := func(cfg *Config) {
-		cfg.CheckPeer = func(context.Context, string) error { runtime.Goexit(); return nil }
-	}
-	a, b := w.started("alice", slow, exits), w.started("bob", slow)
-	for range 2 { // neither side is kept waiting, and the next attempt starts afresh
-		_, err := a.Connect(w.ctx(), "bob@test")
-		require.ErrorIs(t, err, errGoexit)
-		_, err = b.Connect(w.ctx(), "alice@test")
-		require.Error(t, err)
-		require.NotErrorIs(t, err, context.DeadlineExceeded)
-	}
-}
-
-// A CheckPeer that calls runtime.Goexit only when its context ends leaves no socket behind either.
-func TestCheckPeerGoexitLate(t *testing.T) {
-	w := newWorld(t, "tcp")
-	checks := make(chan struct{}, 1)
-	a := w.started("alice", func(cfg *Config) {
-		cfg.CheckPeer = func(ctx context.Context, _ string) error {
-			checks <- struct{}{}
-			<-ctx.Done()
-			runtime.Goexit()
-			return nil
-		}
-	})
-	bob := w.ambush("bob@test")
-	ctx, cancel := context.WithCancel(w.ctx())
-	defer cancel()
-	connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
-	p := bob.accept()
-	answered := async(func() (any, error) { p.respond(role("bob@test"), "ok"); return nil, nil })
-	arrives(t, checks, "the check")
-	cancel()
-	require.ErrorIs(t, arrives(t, connected, "Connect").err, context.Canceled)
-	arrives(t, answered, "the peer's side")
-	p.gone()
 }
 
 // A panic in Config.Handover is an error of Freeze, and Config.Thawed is called then.

@@ -193,39 +193,6 @@ func TestCloseBesideHandler(t *testing.T) {
 	close(proceed)
 }
 
-// Handlers that pass a message round for ever are stopped, however many they are, and the program goes on: two that answer each other by the
-// limit of each, many by that of all.
-func TestHandlersInRing(t *testing.T) {
-	for _, tt := range []struct{ handlers, calls int }{{2, 2 * maxNested}, {64, maxNestedAll}} {
-		w := newWorld(t, "memory")
-		n, ctx := w.started("alice"), w.ctx()
-		boxes := make([]*Mailbox, tt.handlers)
-		var last error
-		count := 0
-		for i := range boxes {
-			b, err := n.Handle("", func(self *Mailbox, m *Message) {
-				count++
-				if err := self.Send(ctx, boxes[(i+1)%len(boxes)].Pid(), ei.Atom("ball")); err != nil {
-					last = err
-				}
-			}, nil)
-			require.NoError(t, err)
-			boxes[i] = b
-		}
-		for range 2 {
-			count, last = 0, nil
-			require.NoError(t, box(t, n).Send(w.ctx(), boxes[0].Pid(), ei.Atom("ball")))
-			require.ErrorIs(t, last, ErrNested)
-			require.Equal(t, tt.calls, count)
-		}
-		for _, b := range boxes {
-			require.NoError(t, b.Err())
-			require.Zero(t, b.nested.Load())
-		}
-		require.Zero(t, n.procs.nested.Load())
-	}
-}
-
 // The exit signal of a linked process ends the link: a Handler that traps exits is told once, however often the peer says it.
 func TestHandlerIsToldOfExitOnce(t *testing.T) {
 	w := newWorld(t, "memory")

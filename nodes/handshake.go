@@ -3,10 +3,8 @@ package nodes
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime/debug"
 	"time"
 
@@ -21,10 +19,6 @@ type packets struct {
 	q     *transport.Queue
 	size  int // of the length
 	spoke func()
-
-	confirm func() error // is called before the first packet is read; nil: it has been, or nothing is to be called
-
-	relief *relief // accepts in our place if the peer is not quick; nil: it need not be
 
 	head [4]byte
 	body []byte
@@ -42,34 +36,14 @@ func newPackets(ctx context.Context, s *transport.Stream) (*packets, error) {
 
 // ReadPacket reads one packet, which is valid until the next call.
 func (p *packets) ReadPacket() ([]byte, error) {
-	if confirm := p.confirm; confirm != nil {
-		p.confirm = nil
-		if err := confirm(); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.read(); err != nil {
+	p.step = 0
+	if _, err := p.s.ReadPDU(p.ctx, p.next); err != nil {
 		return nil, p.cause(err)
 	}
 	if p.spoke != nil {
 		p.spoke()
 	}
 	return p.body, nil
-}
-
-// read reads one packet. If the packet has not come at once it may take a while.
-func (p *packets) read() error {
-	if p.relief != nil {
-		p.step = 0
-		if _, err := p.s.ReadPDU(transport.Briefly(), p.next); !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		p.relief.watch()
-		p.relief = nil
-	}
-	p.step = 0
-	_, err := p.s.ReadPDU(p.ctx, p.next)
-	return err
 }
 
 func (p *packets) next() ([][]byte, error) {
@@ -119,13 +93,12 @@ func (p *packets) cause(err error) error {
 }
 
 // initiate runs the connecting side of the handshake.
-func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative, spoke func()) (dist.Peer, error) {
+func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative) (dist.Peer, error) {
 	n.givesName(i.attempt)
 	p, err := newPackets(ctx, s)
 	if err != nil {
 		return dist.Peer{}, err
 	}
-	p.spoke, p.confirm = spoke, i.confirm
 	self, over := n.self()
 	defer over()
 	return dist.Initiate(p, self, dist.InitiateOptions{
@@ -158,7 +131,7 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 	if err != nil {
 		return dist.Peer{}, err
 	}
-	p.spoke, p.relief = spoke, a.relief
+	p.spoke = spoke
 	who, err := dist.ReadName(p)
 	if err != nil {
 		return dist.Peer{}, err
@@ -172,7 +145,7 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 				n.decide(v.Name, a)
 				return v, nil
 			}
-			n.awaitEnd(ctx, who.Name, a.relief)
+			n.awaitEnd(ctx, who.Name)
 			return n.decide(who.Name, a), nil
 		},
 		CheckPeer: func(name string) error { return n.checkPeer(ctx, s, name) },
@@ -185,7 +158,7 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 const endGrace = 100 * time.Millisecond
 
 // awaitEnd waits a little for the end of the connection to a peer that connects anew.
-func (n *Node) awaitEnd(ctx context.Context, name string, r *relief) {
+func (n *Node) awaitEnd(ctx context.Context, name string) {
 	c := n.Conn(name)
 	if c == nil || c.shadow { // the peer is not asked about another worker's connection
 		return
@@ -195,7 +168,6 @@ func (n *Node) awaitEnd(ctx context.Context, name string, r *relief) {
 		return
 	default:
 	}
-	r.watch()
 	t := time.NewTimer(endGrace)
 	defer t.Stop()
 	select {

@@ -63,7 +63,7 @@ func (b *Mailbox) unhold() {
 	}
 }
 
-// deliverHeld deals with a message for a mailbox that is held, or of a Handler that must not begin: in a node that is not yet restored the
+// deliverHeld deals with a message for a mailbox that is held: in a node that is not yet restored the
 // message is queued, otherwise deliverHeld waits until the freeze is over.
 func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	shut, change := b.n.frozen.State()
@@ -72,10 +72,10 @@ func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	case b.ended():
 		b.mu.Unlock()
 		return refused
-	case !b.held.Load() && (b.handler == nil || !b.n.procs.calm.Load()):
+	case !b.held.Load():
 		b.mu.Unlock()
 		return notYet
-	case b.held.Load() && b.n.staged.Load():
+	case b.n.staged.Load():
 		b.pushLocked(m)
 		b.mu.Unlock()
 		return delivered

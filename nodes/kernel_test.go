@@ -27,8 +27,8 @@ func TestKernelOutlivesLinks(t *testing.T) {
 	require.NotNil(t, a.Whereis("rex"))
 }
 
-// A place of Config.MaxCalls in which a peer's message waits for room is free again when the peer has gone.
-func TestPlaceIsFreeOncePeerHasGone(t *testing.T) {
+// A message that a peer has rex send to a full mailbox waits there, and no function waits for room.
+func TestSbcastToFullMailbox(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	b, err := n.NewMailbox(&MailboxOptions{Limit: 1})
@@ -36,16 +36,12 @@ func TestPlaceIsFreeOncePeerHasGone(t *testing.T) {
 	require.NoError(t, n.Register("full", b))
 	require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("first")))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	p.send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "rex"},
-		ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom("full"), ei.Atom("second")}})
-	require.Eventually(t, func() bool { return !n.procs.running.None() }, tooLong, tick)
-	require.NoError(t, p.s.Close())
-	require.Eventually(t, n.procs.running.None, tooLong, tick)
-	m, err := b.Receive(w.ctx())
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Atom("first"), v)
+	p.sbcast("full", ei.Atom("second"))
+	_, answer := p.next()
+	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom(n.Name()), ei.Atom(n.Name())}, answer)
+	require.NotZero(t, n.Stats().Overflow)
+	require.Equal(t, ei.Atom("first"), term(t, b))
+	require.Equal(t, ei.Atom("second"), term(t, b))
 }
 
 // A message that only looks like a request does the kernel processes no harm.

@@ -133,7 +133,7 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 		b.mu.Unlock()
 		return
 	}
-	b.departBy(c, b.endUnlock(why))
+	b.depart(b.endUnlock(why), extent{})
 }
 
 func (b *Mailbox) hasLink(with ei.Pid) bool {
@@ -160,7 +160,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			return
 		}
 		switch {
-		case b.handler != nil:
+		case b.hook != nil:
 			b.links.remove(from.Node, from)
 			b.mu.Unlock()
 			b.notifyFrom(c, m)
@@ -172,7 +172,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			return
 		case b.opts.Full == FullExit:
 			b.mu.Unlock()
-			b.exitFull(c)
+			b.exitFull()
 			return
 		}
 		w.look(b, m)
@@ -184,7 +184,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 }
 
 // linkLost ends a link to a process whose node, or worker, is not connected any more; as in linkBroke this is one step.
-func (b *Mailbox) linkLost(with ei.Pid, after *aftermath) {
+func (b *Mailbox) linkLost(with ei.Pid) {
 	b.lock()
 	l := b.links.of(with.Node)[with]
 	if l == nil || !l.active {
@@ -193,14 +193,9 @@ func (b *Mailbox) linkLost(with ei.Pid, after *aftermath) {
 	}
 	b.links.remove(with.Node, with)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
-	switch {
-	case !b.opts.TrapExit:
-		after.departed(b.endUnlock(noconnection))
-	case b.handler != nil:
-		b.mu.Unlock()
-		after.notify(b, m)
-	default:
-		b.pushLocked(m)
-		b.mu.Unlock()
+	if !b.opts.TrapExit {
+		b.depart(b.endUnlock(noconnection), extent{})
+		return
 	}
+	b.notifyUnlock([]*Message{m})
 }

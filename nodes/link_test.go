@@ -317,7 +317,7 @@ func TestLongLinkChain(t *testing.T) {
 	n := w.started("alice")
 	first := box(t, n)
 	last := first
-	for range 6 * maxNested {
+	for range 6 * maxDeep {
 		next := box(t, n)
 		require.NoError(t, next.Link(w.ctx(), last.Pid()))
 		last = next

@@ -29,7 +29,6 @@ type Listener struct {
 	begun  bool
 	runs   wait.Tally // goroutines that accept
 	taking wait.Tally // Accepts in progress, and what they have given until its handshake is counted
-	pace   pace
 }
 
 // Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Listen
@@ -236,7 +235,7 @@ func (l *Listener) join() {
 	_ = runs.Wait(context.Background())
 }
 
-// run accepts until the listener is closed or broken, or another goroutine accepts in its place. The caller has called l.runs.Enter.
+// run accepts until the listener is closed or broken. The caller has called l.runs.Enter.
 func (l *Listener) run() {
 	defer l.runs.Leave()
 	for {
@@ -252,11 +251,7 @@ func (l *Listener) run() {
 			}
 			return
 		}
-		if !l.pace.slow.Load() {
-			if !l.shakeHere(o) {
-				return
-			}
-		} else if !l.n.background(func() { l.pace.beside(func() { l.shake(o) }) }) {
+		if !l.n.background(func() { l.shake(o) }) {
 			o.refuse()
 		}
 	}
@@ -273,19 +268,6 @@ func (l *Listener) admit() (*opening, error) {
 	o := l.n.admit(l.ctx, l.tr, s)
 	o.from = l
 	return o, nil
-}
-
-// shakeHere does a handshake on the accepting goroutine, which is not counted meanwhile, so that Close does not wait for it. It reports
-// whether the caller is to go on accepting: if not, another goroutine does.
-func (l *Listener) shakeHere(o *opening) (goOn bool) {
-	if !l.n.foreground() {
-		o.refuse()
-		return true // to find that the listener has ended too
-	}
-	defer l.n.goroutines.Leave()
-	l.runs.Leave()
-	defer l.runs.Enter()
-	return l.pace.here(o, func() { l.shake(o) }, func() { l.runs.Enter(); l.run() })
 }
 
 // shake does a handshake, and leaves the connection to Accept.

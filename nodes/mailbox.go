@@ -61,12 +61,10 @@ type Mailbox struct {
 	n       *Node
 	pid     ei.Pid
 	opts    MailboxOptions
-	handler Handler      // gets the messages instead of the queue
-	nested  atomic.Int32 // how many calls of handler for processes of this node are in progress
-	runs    atomic.Int32 // how many calls of handler, or of a Server's functions, are in progress
+	hook    hook         // gets the messages instead of the queue; nil for the program's own processes
+	runs    atomic.Int32 // how many calls of a Server's functions are in progress: none, or one
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call or a spawned function, and does not move
-	outer   bool         // private: the call is not one that a running function or server makes
 
 	mu    sync.Mutex // guards what follows, unless said otherwise
 	queue []*Message
@@ -104,7 +102,7 @@ type Mailbox struct {
 // after Start: a process fixes the creation (ErrTooLate).
 func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.newMailbox(nil, o) }
 
-func (n *Node) newMailbox(h Handler, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
+func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	pid, err := n.NewPid()
 	if err != nil {
 		return nil, err
@@ -123,18 +121,17 @@ func (n *Node) newMailbox(h Handler, o *MailboxOptions, edit ...func(b *Mailbox)
 }
 
 // makeMailbox makes a mailbox that is not on the table yet.
-func (n *Node) makeMailbox(pid ei.Pid, h Handler, o *MailboxOptions) *Mailbox {
-	b := &Mailbox{n: n, pid: pid, handler: h, ready: make(chan struct{}, 1), over: make(chan struct{})}
+func (n *Node) makeMailbox(pid ei.Pid, h hook, o *MailboxOptions) *Mailbox {
+	b := &Mailbox{n: n, pid: pid, hook: h, ready: make(chan struct{}, 1), over: make(chan struct{})}
 	if o != nil {
 		b.opts = *o
 	}
 	return b
 }
 
-// newPrivate makes the process of a call, or of a spawned function. It is not moved with the node. outer: no running function or server
-// makes the call.
-func (n *Node) newPrivate(h Handler, calls *Conn, outer bool) (*Mailbox, error) {
-	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls, b.outer = true, calls, outer })
+// newPrivate makes the process of a call, or of a spawned function. It is not moved with the node.
+func (n *Node) newPrivate(h hook, calls *Conn) (*Mailbox, error) {
+	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls = true, calls })
 }
 
 // Pid is the mailbox's process identifier.
@@ -308,7 +305,7 @@ func (b *Mailbox) exit(reason ei.Term, asker extent) (wait func()) {
 // depart sends words, the signals that tell of the end of the process, as exit does.
 func (b *Mailbox) depart(words map[extent]*exitNotice, asker extent) (wait func()) {
 	here, wait := sayElsewhere(words, asker)
-	if here != nil { // after the others: it may run a Handler
+	if here != nil {
 		here.sayNow()
 	}
 	if w := words[asker]; w != nil {

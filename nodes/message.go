@@ -25,7 +25,6 @@ type Message struct {
 	by   *Conn    // that of the peer for whom rex has sent the message here; nil: it has not
 	owed bool     // a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
 
-	nested     bool // see ErrNested
 	byFunction bool // a running function of this node has sent it
 	overflows  bool // its mailbox has no room for it: it is counted in Node.overflow
 }

@@ -143,9 +143,7 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	b.mu.Unlock()
 	if c.Err() != nil { // c ended in between, perhaps before the note
 		<-c.left
-		var after aftermath
-		b.answerMonitorNodes(c, &after)
-		after.tell()
+		b.answerMonitorNodes(c)
 	}
 	return nil
 }
@@ -184,15 +182,15 @@ func (b *Mailbox) DemonitorNode(node string) {
 }
 
 // answerMonitorNodes answers the calls of MonitorNode that wait for the end of a connection.
-func (b *Mailbox) answerMonitorNodes(c *Conn, after *aftermath) {
+func (b *Mailbox) answerMonitorNodes(c *Conn) {
 	b.lock()
 	downs := b.downs[c]
 	delete(b.downs, c)
-	b.sendNodedown(c.peer.Name, downs, after)
+	b.sendNodedown(c.peer.Name, downs)
 }
 
 // sendNodedown sends {nodedown, Node} to the mailbox, as often as times says. b.mu is held on entry, and released on return.
-func (b *Mailbox) sendNodedown(node string, times int, after *aftermath) {
+func (b *Mailbox) sendNodedown(node string, times int) {
 	var all []*Message
 	for range times {
 		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(node)})
@@ -200,13 +198,13 @@ func (b *Mailbox) sendNodedown(node string, times int, after *aftermath) {
 			all = append(all, &Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
 		}
 	}
-	b.notifyUnlock(all, after)
+	b.notifyUnlock(all)
 }
 
-// notifyUnlock puts the messages of signals into the mailbox, in one step with the change that caused them; a Handler gets them afterwards.
+// notifyUnlock puts the messages of signals into the mailbox, in one step with the change that caused them; a hook gets them afterwards.
 // b.mu is held on entry, and released on return.
-func (b *Mailbox) notifyUnlock(all []*Message, after *aftermath) {
-	if b.handler == nil && !b.ended() {
+func (b *Mailbox) notifyUnlock(all []*Message) {
+	if b.hook == nil && !b.ended() {
 		for _, m := range all {
 			b.pushLocked(m)
 		}
@@ -214,17 +212,17 @@ func (b *Mailbox) notifyUnlock(all []*Message, after *aftermath) {
 	}
 	b.mu.Unlock()
 	for _, m := range all {
-		after.notify(b, m)
+		b.notify(m)
 	}
 }
 
 // breakWithNode breaks everything that the mailbox has with the node of a connection.
-func (b *Mailbox) breakWithNode(c *Conn, after *aftermath) {
+func (b *Mailbox) breakWithNode(c *Conn) {
 	b.lock()
 	x := b.cut(c.extent())
-	b.notifyUnlock(x.downs, after)
-	b.loseLinks(x.links, after)
-	b.answerMonitorNodes(c, after)
+	b.notifyUnlock(x.downs)
+	b.loseLinks(x.links)
+	b.answerMonitorNodes(c)
 	b.tellNodedown(c)
 }
 
@@ -264,9 +262,9 @@ func (b *Mailbox) cut(with extent) (x broken) {
 }
 
 // loseLinks ends those of the links that have not been ended meanwhile.
-func (b *Mailbox) loseLinks(links []ei.Pid, after *aftermath) {
+func (b *Mailbox) loseLinks(links []ei.Pid) {
 	for _, pid := range links {
-		b.linkLost(pid, after)
+		b.linkLost(pid)
 	}
 }
 
@@ -304,9 +302,7 @@ func (b *Mailbox) takeDown(m *Message) {
 	if m.From == (ei.Pid{}) {
 		m.From = t.pid
 	}
-	var after aftermath
-	b.notifyUnlock([]*Message{m}, &after)
-	after.tell()
+	b.notifyUnlock([]*Message{m})
 }
 
 // sendDown tells a watcher of the end of a process of this node.

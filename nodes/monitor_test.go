@@ -317,9 +317,7 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	b.Demonitor(ref)
 	require.NoError(t, b.Unlink(w.ctx(), pid))
 	require.Nil(t, a.Conn("bob@test"), "nothing needs to be said")
-	var after aftermath
-	b.breakWithNode(c, &after)
-	after.tell()
+	b.breakWithNode(c)
 	require.Empty(t, linksOf(b))
 	require.Empty(t, watchingOf(b))
 	require.Zero(t, unread(b))

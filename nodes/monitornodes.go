@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
@@ -46,12 +45,9 @@ func (c *Conn) nodeType() NodeTypes {
 //
 // A node that moves to another process goes on reporting there; a connection that moves alone causes no nodedown in the old process, and
 // no nodeup there if the peer has a connection with it again. In a
-// node with workers each worker reports the connections that it has. For a Handler the error is errors.ErrUnsupported. MonitorNodes waits
+// node with workers each worker reports the connections that it has. MonitorNodes waits
 // while the node is frozen. It is net_kernel:monitor_nodes/2.
 func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
-	if b.handler != nil {
-		return nil, wrap("monitor nodes", "", errors.ErrUnsupported)
-	}
 	b.lock()
 	if b.ended() {
 		b.mu.Unlock()
@@ -150,10 +146,6 @@ func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up
 
 // passNodesTo makes another mailbox go on with MonitorNodes in the place of this one; the mutexes of both are held.
 func (b *Mailbox) passNodesTo(to *Mailbox) {
-	if b.nodeTypes != 0 && to.handler != nil {
-		b.n.log.Warn("a Handler cannot go on with MonitorNodes", "pid", b.pid)
-		return
-	}
 	to.nodeTypes |= b.nodeTypes
 	for c := range b.nodesUp {
 		to.noteUp(c)

@@ -61,7 +61,6 @@ type Node struct {
 	openings    openings
 	challenges  challenges
 	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
-	handles     atomic.Bool            // the program has a Handler, or had
 	shaking     wait.Tally             // handshakes in progress that peers have started
 	moving      wait.Gate              // shut: a freeze is in progress
 	starting    wait.Tally             // starts in progress, of the node or of what is restored
@@ -174,18 +173,6 @@ func (n *Node) background(f func()) bool {
 	return true
 }
 
-// foreground counts the caller among the goroutines that the end of the node waits for, until it calls goroutines.Leave; false when the
-// node has begun to end.
-func (n *Node) foreground() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.ctx.Err() != nil {
-		return false
-	}
-	n.goroutines.Enter()
-	return true
-}
-
 // Peers lists the names of the nodes that are connected.
 func (n *Node) Peers() []string {
 	conns := n.connections()
@@ -238,8 +225,8 @@ func (n *Node) lockUnfrozen(ctx context.Context) error {
 
 // Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What waits
 // to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those in callbacks that do not
-// return within a second. This exception also applies to a Func or a Server's function that calls Close, and to a Handler that calls it
-// when told of the end of a process or a connection, unless they do so on a goroutine of their own. Close waits while the node is frozen.
+// return within a second. This exception also applies to a Func, a Handler or a Server's function that calls Close, unless it
+// does so on a goroutine of its own. Close waits while the node is frozen.
 func (n *Node) Close() error {
 	_ = n.lockUnfrozen(context.Background())
 	n.end(ErrClosed) // from here on nothing is added to what is closed below

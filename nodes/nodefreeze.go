@@ -38,8 +38,7 @@ var ErrDraining = errors.New("functions or handlers did not finish in the drain 
 // While functions finish, reading pauses at times, each pause longer than the last, up to a quarter of Config.DrainTimeout or more. While
 // peers keep calling, functions that take longer than such a pause are never all finished at once, nor perhaps are functions that wait for
 // a peer themselves. Requests to a Server of this node that functions and servers make with the context that they were given are answered
-// meanwhile, and messages to a Handler of this node that they send with it, or that another Handler sends as itself, are delivered; those of
-// other goroutines wait most of the time, so that there is an end, and so at times do those that are sent as a Handler.
+// meanwhile.
 //
 // Goroutines of the application go on. Those that receive, send, link or register wait for Thaw, and get ErrMoved after Release: nothing
 // was sent then. A message that such a goroutine has received but not dealt with is the program's own affair, and so is a Call to which
@@ -99,17 +98,13 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	if err := f.haltListeners(draining); err != nil { // those that were opened meanwhile
 		return err
 	}
-	senders := &f.n.procs.senders
-	defer senders.Open()
 	s := &states.Node{}
 	if handover := f.n.cfg.Handover; handover != nil {
 		f.handed = true
-		senders.Open() // it may need a Handler
 		err := f.n.guarded("Config.Handover", func() (err error) { s.Blob, err = handover(ctx); return err })
 		if err != nil {
 			return fmt.Errorf("Config.Handover: %w", err)
 		}
-		senders.Shut()
 	}
 	resting, cancel := context.WithTimeout(ctx, freezeBudget)
 	defer cancel()
@@ -174,7 +169,7 @@ func (f *Frozen) haltListeners(ctx context.Context) error {
 	return nil
 }
 
-// quiet waits until no function or handler runs, and no reader reads. Then senders is shut.
+// quiet waits until no function or server runs, and no reader reads.
 func (f *Frozen) quiet(ctx context.Context) error {
 	p := &f.n.procs
 	undo, err := byTurns(ctx, p.running.Wait, func(round int) (func(), error) {
@@ -185,24 +180,16 @@ func (f *Frozen) quiet(ctx context.Context) error {
 		if round%2 == 1 { // or goroutines of the application could ask one server after the other
 			p.outside.Shut()
 		}
-		if round == 0 || round%2 == 1 { // or they could start one Handler after the other
-			p.senders.Shut()
-		}
-		p.strict.Store(round%4 == 3) // or they could do so in the name of one that runs
 		p.resting.Shut()
 		return func() {
 			p.resting.Open()
 			p.outside.Open()
-			p.strict.Store(false)
-			p.senders.Open()
 			undo()
 		}, nil
 	})
 	running := p.running.Count()
 	switch {
 	case err == nil:
-		p.senders.Shut()
-		p.strict.Store(false)
 		f.undo = append(f.undo, undo)
 	case ctx.Err() != nil && running > 0:
 		return fmt.Errorf("%w: %s: %w", ErrDraining, p.whatRuns(), ctx.Err())
@@ -344,17 +331,12 @@ func (f *Frozen) stop(ctx context.Context) error {
 	return nil
 }
 
-// holdProcesses holds the tables and all mailboxes, once nothing can come to a mailbox any more from within the node: from a Handler that a
-// goroutine of the application has caused to run, or from a process that has ended.
+// holdProcesses holds the tables and all mailboxes, once nothing can come to a mailbox any more from a process that has ended.
 func (f *Frozen) holdProcesses(ctx context.Context) error {
 	p := &f.n.procs
-	defer p.strict.Store(false)
 	for try := 0; ; try++ {
-		p.strict.Store(try%2 == 1)
-		p.calm.Store(true) // before anything is held: running Handlers can finish
-		undo := []func(){func() { p.calm.Store(false) }}
+		var undo []func()
 		err := inTurn(ctx, drainSlice<<(try/2),
-			p.running.Wait,
 			func(ctx context.Context) error {
 				unhold, err := p.hold(ctx)
 				if err == nil {
@@ -363,7 +345,7 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 				return err
 			},
 			p.awaitEnds,    // no process ends from here on
-			p.running.Wait, // for Handlers that have begun meanwhile
+			p.running.Wait, // for hooks that had begun
 		)
 		if err == nil {
 			f.undo = append(f.undo, undo...)

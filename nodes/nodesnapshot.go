@@ -174,7 +174,7 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	for _, name := range b.n.procs.namesOf(b) {
 		s.Names = append(s.Names, states.Name{Name: name})
 	}
-	s.Served = b.serves || b.handler != nil || b.wasServed
+	s.Served = b.serves || b.hook != nil || b.wasServed
 	s.NodeTypes = int(b.nodeTypes)
 	for c := range b.nodesUp {
 		s.NodesUp = append(s.NodesUp, states.Up{Node: c.peer.Name, Visible: c.nodeType() == VisibleNodes})

@@ -32,7 +32,6 @@ type opening struct {
 	order  uint64    // later ones have higher numbers
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	relief *relief       // nil: the handshake keeps no goroutine from accepting
 	at     *list.Element // its place in openings.list
 	host   netip.Prefix  // where the peer is
 	began  time.Time
@@ -78,8 +77,8 @@ func (c *timedContext) Err() error {
 	return err
 }
 
-// time sets the timer that ends handshakes which take longer than limit. One timer, which mostly finds none, serves all of them: see
-// relief. all.mu is held.
+// time sets the timer that ends handshakes which take longer than limit. One timer, which mostly finds none, serves all of them: to
+// set one wakes a thread. all.mu is held.
 func (all *openings) time(limit time.Duration) {
 	switch {
 	case all.timed:
@@ -185,17 +184,10 @@ func (o *opening) heard() {
 // shake makes a connection of the stream; nil if that has failed, or the front has given the stream to a worker.
 func (o *opening) shake() *Conn {
 	n := o.n
-	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, stake: o.stake, relief: o.relief, from: o.from}
-	if n.cfg.CheckPeer != nil || !transport.Prompt(o.tr) || n.part != nil || n.front != nil { // it may wait for more than the peer
-		o.relief.watch()
-	}
-	c, err := n.outlast(ctx, o.tr, func(opened func(*transport.Stream)) (*Conn, error) {
-		opened(o.s)
-		return o.handshake(ctx, a)
-	})
+	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, stake: o.stake, from: o.from}
+	c, err := o.handshake(ctx, a)
 	n.dropAttempt(a)
 	if err != nil {
-		o.relief.watch()
 		o.stake.over(true)
 		if ctx.Err() != nil {
 			err = because(ctx, err)

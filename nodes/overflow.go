@@ -102,8 +102,8 @@ func (b *Mailbox) unreceived() error {
 		len(b.queue)-b.first, b.bytes, b.opts.Limit)
 }
 
-// exitFull ends the mailbox because it is full; c is the connection over which a message has come, nil for one of this node.
-func (b *Mailbox) exitFull(c *Conn) {
+// exitFull ends the mailbox because it is full.
+func (b *Mailbox) exitFull() {
 	err := b.unreceived()
 	b.lock()
 	if b.ended() {
@@ -116,7 +116,7 @@ func (b *Mailbox) exitFull(c *Conn) {
 	b.n.stats.mailboxesFull.Add(1)
 	words := b.endUnlock(mailboxFull)
 	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err)
-	b.departBy(c, words)
+	b.depart(words, extent{})
 }
 
 // A roomWait is a sender's wait for room in a mailbox.
@@ -154,7 +154,7 @@ func (w *roomWait) wait(b *Mailbox, cancel <-chan struct{}) bool {
 	case <-cancel:
 		return false
 	case <-late:
-		b.n.procs.fullest(b).exitFull(nil)
+		b.n.procs.fullest(b).exitFull()
 		w.patience.Reset(overflowWait)
 	}
 	return true

@@ -21,13 +21,12 @@ type attempt struct {
 	name      string // of the peer, once it is on the table
 	order     uint64 // of those that peers have started: the order in which they came
 	cancel    context.CancelCauseFunc
-	replaces  *Conn  // a connection that the peer was asked about (status alive) or, if the attempt is ours, has given up (ok_simultaneous)
-	preferred bool   // the peer has been told that our own attempt gives way to it (status ok_simultaneous)
-	proven    bool   // the peer has proven that it knows the cookie
-	named     bool   // ours: the peer may have read our name, and given up its own attempt for it
-	committed bool   // ours: the peer is about to get our proof
-	stake     *stake // in a worker: what the front counts the attempt by
-	relief    *relief
+	replaces  *Conn     // a connection that the peer was asked about (status alive) or, if the attempt is ours, has given up (ok_simultaneous)
+	preferred bool      // the peer has been told that our own attempt gives way to it (status ok_simultaneous)
+	proven    bool      // the peer has proven that it knows the cookie
+	named     bool      // ours: the peer may have read our name, and given up its own attempt for it
+	committed bool      // ours: the peer is about to get our proof
+	stake     *stake    // in a worker: what the front counts the attempt by
 	from      *Listener // whose Accept is to return the connection; nil: none is
 }
 
@@ -108,13 +107,6 @@ func (n *Node) givesName(a *attempt) {
 	a.named = true
 }
 
-// givesNoName is called when whoever has got our name is not the peer.
-func (n *Node) givesNoName(a *attempt) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	a.named = false
-}
-
 // comes tells whether the peer has proven itself in an attempt of its own, which is about to be a connection.
 func (p *peer) comes() bool {
 	return slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.proven })
@@ -191,7 +183,6 @@ func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 	name := c.peer.Name
 	for {
 		if n.frozen.IsShut() {
-			a.relief.watch()
 		}
 		if err := n.frozen.Pass(ctx); err != nil {
 			n.forget(name)
@@ -232,7 +223,6 @@ func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 			return ErrConnected
 		}
 		n.mu.Unlock()
-		a.relief.watch()
 		old.fail(ErrSuperseded)
 		select {
 		case <-old.left:

@@ -378,29 +378,6 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 	require.False(t, r.v.initiated)
 }
 
-// A peer that may have read our name, and given up its own attempt for it, is not told that this one counts, even if its proof comes;
-// unless somebody else has got the name.
-func TestNameThatStrangerGot(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("bob") // to whom alice gives way
-	ctx, ours := newAttempt(t.Context())
-	_, theirs := newAttempt(t.Context())
-	ours.name, theirs.order = "alice@test", 1
-	require.Equal(t, dist.StatusOK, n.decide("alice@test", theirs).Status)
-	n.mu.Lock()
-	n.peers["alice@test"].outgoing = ours
-	n.mu.Unlock()
-	n.givesName(ours)
-	require.ErrorIs(t, n.proven(theirs), ErrSuperseded)
-	require.NoError(t, ctx.Err())
-	n.givesNoName(ours)
-	require.NoError(t, n.proven(theirs))
-	require.ErrorIs(t, context.Cause(ctx), ErrSuperseded)
-	n.dropAttempt(ours)
-	n.dropAttempt(theirs)
-	require.Zero(t, tableSize(n))
-}
-
 // A hangingBook does not answer before its caller gives up.
 type hangingBook struct{ *book }
 

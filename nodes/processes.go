@@ -42,7 +42,6 @@ type processes struct {
 
 	told    atomic.Bool  // MonitorNodes was called, ever
 	telling atomic.Int64 // processes of whose end others of this node are just being told
-	nested  atomic.Int64 // calls of Handlers for processes of this node that are in progress
 
 	exits      wait.Tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (exitnotice.go)
 	endings    wait.Tally // connections that have ended, of which some mailbox has not been told
@@ -50,11 +49,6 @@ type processes struct {
 	running    wait.Tally // functions, handlers and servers that are running
 	resting    wait.Gate  // shut: servers take no messages, except for what runs
 	outside    wait.Gate  // shut: calls of this node's processes wait, except those of what runs
-	senders    wait.Gate  // shut: what this node's processes send to Handlers waits, except what comes of what runs
-
-	strict atomic.Bool // what is sent in the name of a process that runs is not taken for its own: see mayBeOf
-
-	calm atomic.Bool // no Handler begins: the node is about to be frozen
 }
 
 func (p *processes) init(n *Node) {
@@ -246,8 +240,7 @@ func (p *processes) closeEmpty() bool {
 	return true
 }
 
-// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several names; a Handler's mailbox gets
-// its first one from Handle. Register waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start,
+// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several names. Register waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start,
 // the mailbox becomes the process that had the name before: it gets that process's pid, other names, unread messages, links and monitors; a
 // mailbox that already has links or monitors is ErrBonds. A name that is in use is ErrNameTaken, a mailbox that has ended ErrClosed; a
 // mailbox of another Node, or none, the empty name, and undefined are errors, too.

@@ -26,31 +26,21 @@ func (c *Conn) run() {
 	c.read()
 }
 
-// read is run for the holder of the reader's token. If a Handler ends this goroutine another one goes on.
+// read is run for the holder of the reader's token.
 func (c *Conn) read() {
-	over := false
-	c.rd.atWork = true
-	defer func() {
-		if over {
-			c.giveReader()
-		} else {
-			go c.read()
-		}
-	}()
+	defer c.giveReader()
 	for {
 		switch m, err := c.next(); {
 		case err == nil:
 			c.n.route(c, m)
-			c.s.Yield() // m may have gone to another goroutine, even if a Handler took it
+			c.s.Yield() // m may have gone to another goroutine
 		case err == errHalted:
 			if c.sitOut(); c.Err() != nil { // what is unread is another process's, or too late
-				over = true
 				return
 			}
 		case errors.Is(err, dist.ErrUnknownOp):
 			c.complain(faultOp, "control message skipped", err)
 		default:
-			over = true
 			return
 		}
 	}

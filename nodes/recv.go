@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -34,8 +33,6 @@ type reader struct {
 	next  func() ([][]byte, error) // for ReadPDU, made once
 
 	unread backlog // guarded by busy
-	ends   bool    // guarded by busy: whoever gives it back is to end the connection
-	atWork bool    // guarded by busy: the node's own reader has it (see Conn.read)
 
 	// The frame in progress.
 	m     *Message
@@ -51,13 +48,11 @@ type reader struct {
 	halt    wait.Gate               // shut: the connection is being frozen, and nothing is read
 	passing atomic.Pointer[passing] // in progress, or the last one
 
-	yields   atomic.Bool   // the caller of Receive has asked for Yield
-	handling atomic.Bool   // a Handler runs on the reader's goroutine
-	entered  chan struct{} // holds a token when a Handler has begun since the connection ended
+	yields atomic.Bool // the caller of Receive has asked for Yield
 }
 
 func (r *reader) init(c *Conn) {
-	r.busy, r.entered = make(chan struct{}, 1), make(chan struct{}, 1)
+	r.busy = make(chan struct{}, 1)
 	r.max = c.n.cfg.MaxFrame
 	r.next = r.nextVector
 }
@@ -104,7 +99,7 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 
 // receiveUnread is ReceiveInto for a caller that holds the reader's token, which it gives back.
 func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
-	defer c.giveReader() // also when a Handler ends the goroutine
+	defer c.giveReader()
 	if c.rd.unread.len() > 0 {
 		*m = *c.rd.unread.take()
 		c.acknowledgeUnlink(m)
@@ -201,30 +196,11 @@ func (c *Conn) receiveError(ctx context.Context, err error) error {
 	if !orderly(err) { // "node down" tells of an end
 		c.n.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
 	}
-	return c.failRead(err)
-}
-
-// failRead is failed for the holder of the reader's token, who ends the connection by itself if that takes no time or it has nothing else
-// to do: another goroutine would have to be woken.
-func (c *Conn) failRead(err error) error {
-	n := c.n
-	if !c.rd.atWork && (n.started.Load() || n.handles.Load() || n.part != nil || !transport.Prompt(c.tr)) {
-		return c.failed(err)
-	}
-	c.rd.ends = c.mark(err, &n.goroutines)
-	return cmp.Or(c.Err(), err)
+	return c.failed(err)
 }
 
 // giveReader gives the reader's token back after a receive.
-func (c *Conn) giveReader() {
-	ends := c.rd.ends
-	c.rd.ends, c.rd.atWork = false, false
-	<-c.rd.busy
-	if ends {
-		defer c.n.goroutines.Leave()
-		c.end()
-	}
-}
+func (c *Conn) giveReader() { <-c.rd.busy }
 
 // orderly reports whether a connection was ended, by either side, and has not failed. A node that speaks TLS may end without an alert.
 func orderly(err error) bool {

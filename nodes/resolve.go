@@ -59,10 +59,7 @@ type Publication interface {
 var ErrUnknownHost = errors.New("the host part of the node name has no address")
 
 // A PortMapper finds nodes through the Erlang port mapper of their hosts, and registers this node at its own host's. The registration
-// outlives restarts of the port mapper. It remembers where nodes were: one that has it as its Config.Resolver, and a Config.Transport that
-// is transport.Plain, connects there again while the port mapper is asked once more, and says nothing unless the answer is the same; within
-// a machine, and within ten seconds of the answer before, it says its own name ahead of the answer. Nodes may share a PortMapper. It must
-// not be copied once it is in use.
+// outlives restarts of the port mapper. Nodes may share a PortMapper.
 type PortMapper struct {
 	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT.
 	Client epmd.Client
@@ -74,8 +71,6 @@ type PortMapper struct {
 	Embed bool
 	// EmbedAfter is how long, at least, the port mapper must have been gone; 0: DefaultEmbedAfter.
 	EmbedAfter time.Duration
-
-	ports knownPorts
 }
 
 // DefaultEmbedAfter is longer than a service takes to start again.
@@ -85,55 +80,20 @@ const DefaultEmbedAfter = 5 * time.Second
 // Client.Timeout. The error is dist.ErrInvalidName if node is no node name, ErrUnknownHost if the host has no address; else an *epmd.Error:
 // epmd.ErrNoPortMapper, epmd.ErrNotRegistered, epmd.ErrTimeout and what else epmd.Client.Resolve returns.
 func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error) {
-	q, err := p.query(ctx, node)
+	alive, host, err := dist.SplitName(node)
 	if err != nil {
 		return Endpoint{}, err
 	}
-	return q.ask(ctx)
-}
-
-// A query is one to the port mapper of a node's host.
-type query struct {
-	p           *PortMapper
-	node, alive string
-	ip          netip.Addr
-	known       knownPort // the last answer
-}
-
-// query looks the node's host up.
-func (p *PortMapper) query(ctx context.Context, node string) (q query, err error) {
-	q = query{p: p, node: node}
-	var host string
-	if q.alive, host, err = dist.SplitName(node); err != nil {
-		return q, err
-	}
-	q.ip, err = lookup(ctx, host)
-	q.known = p.ports.get(node)
-	return q, err
-}
-
-// last is where the node was when the port mapper was last asked.
-func (q *query) last() (at Endpoint, ok bool) {
-	return q.at(q.known), q.known.port != 0
-}
-
-// isFresh tells whether that was lately.
-func (q *query) isFresh() bool { return time.Since(q.known.asked) < freshAnswer }
-
-func (q *query) ask(ctx context.Context) (Endpoint, error) {
-	info, err := q.p.Client.Resolve(ctx, q.ip.String(), q.alive)
+	ip, err := lookup(ctx, host)
 	if err != nil {
-		q.p.ports.forget(q.node)
+		return Endpoint{}, err
+	}
+	info, err := p.Client.Resolve(ctx, ip.String(), alive)
+	if err != nil {
 		return Endpoint{}, err
 	}
 	version, _ := info.Version()
-	now := knownPort{info.Port, version == dist.Version5, time.Now()}
-	q.p.ports.set(q.node, now)
-	return q.at(now), nil
-}
-
-func (q *query) at(k knownPort) Endpoint {
-	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(q.ip, k.port)), Version5: k.version5}
+	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, info.Port)), Version5: version == dist.Version5}, nil
 }
 
 // lookup finds an address of host, IPv4 before IPv6, as OTP's default does.

@@ -67,11 +67,6 @@ func (n *Node) sendHere(ctx context.Context, by *Conn, ctl *dist.Control, term a
 		return err
 	}
 	m.byFunction = turnOf(ctx) != nil
-	if by == nil {
-		if err := n.procs.admitMessage(ctx, m); err != nil {
-			return err
-		}
-	}
 	return n.deliverHere(ctx, m)
 }
 
@@ -95,8 +90,6 @@ func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	case b != nil && b.deliver(m, wait.Cancelled(ctx)):
 	case n.hasMoved() || b != nil && b.hasMoved():
 		return ErrMoved
-	case m.nested:
-		return ErrNested
 	case b == nil:
 		if _, err := dist.AppendControl(nil, &m.Control); err != nil { // no process can have that name
 			return err

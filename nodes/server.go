@@ -29,7 +29,8 @@ type Server struct {
 	// ends the process, the others are answered with {error, {unknown_system_msg, Request}}.
 	Info func(ctx context.Context, self *Mailbox, m *Message)
 
-	prompt bool // it answers the node that has asked, at once: without waiting for a peer that does not read, or decoding the request
+	handler Handler // takes all messages, in place of the others
+	prompt  bool    // it answers the node that has asked, at once: without waiting for a peer that does not read, or decoding the request
 }
 
 // NoReply, returned by Server.Call, says that Call.Reply comes later.
@@ -73,7 +74,11 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 		} else if regular {
 			return
 		}
-		n.log.Error("server panicked", "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
+		what := "server panicked"
+		if s.handler != nil {
+			what = "handler panicked"
+		}
+		n.log.Error(what, "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
 		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 	}()
 	for b.awaits() {
@@ -104,10 +109,15 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 		t = &turn{conn: m.conn}
 		ctx = t.within(ctx)
 	}
-	if b.handler == nil { // the node's own servers wait for no process
+	if b.hook == nil { // the node's own servers wait for no process
 		t.self = b
 	}
 	defer t.over.Store(true)
+	if s.handler != nil {
+		s.handler(b, m)
+		b.served()
+		return
+	}
 	if s.Call != nil || s.Info == nil {
 		if from, tag, request, ok := genCall(m.Payload); ok {
 			c := &Call{From: from, n: n, conn: m.asker(), tag: tag, prompt: s.prompt}
@@ -131,7 +141,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 			return
 		}
 	}
-	if b.handler == nil && s.system(n, b, m) {
+	if b.hook == nil && s.system(n, b, m) {
 		return
 	}
 	if s.Info == nil {

@@ -37,7 +37,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newPrivate(nobodyReads, nil, false)
+	b, err := n.newPrivate(nobodyReads, nil)
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))

@@ -32,8 +32,7 @@ func (g *Staged) Node() *Node { return g.n }
 // wait for somebody who goes on with them.
 func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
-// Start lets the node go on. A Handler in place of a mailbox gets the mailbox's unread messages, in order and before anything that peers
-// send from now on; what processes of this node send meanwhile may overtake them. ctx bounds a registration that has to be made anew. If
+// Start lets the node go on. ctx bounds a registration that has to be made anew. If
 // that fails, the node runs all the same; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put into the state are cleared
 // in it.
 func (g *Staged) Start(ctx context.Context) error {
@@ -50,19 +49,22 @@ func (g *Staged) Start(ctx context.Context) error {
 	lost := g.breakOff(boxes) // before a peer can have connected anew
 	late := openAll(boxes)
 	g.letGo()
-	handleLate(late)
+	for b, messages := range late {
+		for _, m := range messages {
+			b.hook(b, m)
+		}
+	}
 	g.disownOrphans()
 	g.tellWhatBroke(lost)
 	g.receive() // after what the node itself has to say about what broke
 	return wrap("start", g.n.name, g.publish(ctx))
 }
 
-// openAll lets mailboxes take messages again. Those with a Handler, which the old process may not have had, are emptied first: late is what
-// was in them.
+// openAll lets mailboxes take messages again. Those with a hook are emptied first: late is what was in them.
 func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 	late = map[*Mailbox][]*Message{}
 	for _, b := range boxes {
-		if b.handler != nil {
+		if b.hook != nil {
 			late[b] = b.takeAll()
 		}
 		b.unhold()
@@ -82,17 +84,6 @@ func (g *Staged) letGo() {
 	}
 }
 
-// handleLate gives Handlers the messages that came before them. The Handlers may answer.
-func handleLate(late map[*Mailbox][]*Message) {
-	for b, messages := range late {
-		for _, m := range messages {
-			if !b.ended() {
-				apart(func() { b.handleNow(m) })
-			}
-		}
-	}
-}
-
 // disownOrphans ends, towards peers, what they had with processes that have not moved along.
 func (g *Staged) disownOrphans() {
 	for _, c := range g.conns {
@@ -104,21 +95,19 @@ func (g *Staged) disownOrphans() {
 
 // tellWhatBroke tells processes what breakOff has broken, and gives them the nodedowns that the old process owed them.
 func (g *Staged) tellWhatBroke(lost map[*Mailbox]broken) {
-	var after aftermath
 	for b, x := range lost {
 		b.lock()
-		b.notifyUnlock(x.downs, &after)
-		b.loseLinks(x.links, &after)
+		b.notifyUnlock(x.downs)
+		b.loseLinks(x.links)
 	}
 	for b, owed := range g.owed {
 		if heir := g.n.procs.local(b.pid); heir != nil {
 			for _, d := range owed {
 				heir.lock()
-				heir.sendNodedown(d.Node, d.Count, &after)
+				heir.sendNodedown(d.Node, d.Count)
 			}
 		}
 	}
-	after.tell()
 }
 
 // receive lets the node read from its connections, and accept.

@@ -53,7 +53,6 @@ type Worker struct {
 	inlets    chan sessionSocket
 	taking    context.Context // the context of the handshakes
 	endTaking context.CancelCauseFunc
-	pace      pace
 	done      chan struct{}
 	finish    sync.Once
 	moved     atomic.Bool // another process goes on as this worker

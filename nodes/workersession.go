@@ -71,8 +71,7 @@ func (w *Worker) receiveFrom(conn *net.UnixConn) error {
 	return err
 }
 
-// receiveSessions receives sessions and does their handshakes, as Listener.run does, until another goroutine takes its place or there are
-// no more.
+// receiveSessions receives sessions, whose handshakes run concurrently, until there are no more.
 func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended chan<- error) {
 	var s handoff.Session
 	for {
@@ -88,26 +87,10 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 			continue
 		}
 		o := w.session(fd, states.Carriage{Plugin: w.n.cfg.Transport.Name()}, nil, s.Data)
-		if o != nil && !w.shake(o, func() { w.receiveSessions(ctx, r, ended) }) {
-			return
+		if o != nil {
+			w.wg.Go(func() { o.shake() })
 		}
 	}
-}
-
-// shake does a handshake, on this goroutine if the last one was quick. It reports whether the caller is to go on receiving; else next does
-// so in its place.
-func (w *Worker) shake(o *opening, next func()) (goOn bool) {
-	shake := func() { o.shake() }
-	if w.pace.slow.Load() {
-		w.wg.Go(func() { w.pace.beside(shake) })
-		return true
-	}
-	w.wg.Add(1)
-	goOn = w.pace.here(o, shake, func() { defer w.wg.Done(); next() })
-	if goOn { // next is not called
-		w.wg.Done()
-	}
-	return goOn
 }
 
 // session takes a socket from which the front has read the first packet; nil if that has failed.

@@ -17,7 +17,7 @@ import (
 
 // The documents that name files, functions and options of the code.
 var documents = []string{"README.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md", "docs/from-libei.md",
-	"test/bench/README.md", "test/bench/findings.md", "CHANGELOG.md"}
+	"test/bench/README.md", "CHANGELOG.md"}
 
 // TestDocs compares the documents with the code: what they name between back-quotes must exist. A file without a folder is in the folder of
 // the file that its chapter has named before it; a word after a file is declared in that file.

@@ -1,0 +1,276 @@
+package test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The floors of the two large packages: what stands on a floor calls functions of its own floor and
+// of those below. The exceptions are listed in testdata/floors, as "FILE calls FUNCTION"; the list
+// may only shrink. Files are named without their suffixes for systems.
+
+// A house is a package cut into floors.
+type house struct {
+	floors [][]string // the lowest first
+	knot   int        // how many files may call each other in one cycle, at most
+}
+
+var houses = map[string]house{
+	"nodes": {knot: 83, floors: [][]string{
+		words("doc errors config lazymap bynode extent moment identifier statecode statefeature spawnoptions" +
+			" stats message buffer backlog turn complain challenge cookie carriage dynamic"), // leaves
+		words("conn recv send tick teller exitqueue"),                                           // a connection
+		words("listen opening handshake peers connect dial resolve publish activate reachable"), // meeting peers
+		words("processes mailbox deliver overflow link monitor monitornodes exit exitnotice handler bondchange"),
+		words("call inquiry gencall server func apply spawn work remoteturns kernel third sendto route readloop"),
+		words("node start"),
+		words("held drain owed inherit connfreeze connrest connstage bonds nodefreeze nodesnapshot frozen staged" +
+			" restore movename descriptorlist offer"), // moving
+		words("part partname partquestion stake relay sibling branch meeting crossing worker workerline" +
+			" workersession workermove workerrestore"),
+		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
+			" frontroutes frontsnapshot"),
+	}},
+	"transport": {knot: 37, floors: [][]string{
+		words("doc errors addr inet netaddr unixaddr sockaddr posix fd accept readable outstanding" +
+			" unacknowledged congestion backoff turns"), // system calls and addresses
+		words("await wait waits watch poll poller spin weigh gather seat short nap incoming outgoing waiter" +
+			" pauser direction epoch itself"), // waiting
+		words("callbacks calls passage full inplace imported rawconn pause socket socketopen socketread" +
+			" socketwrite socketend"),
+		words("stream pdu readqueue sendqueue delivery queue queuewriter hold listener takeover conn datagram"),
+		words("transport construct tcp unix unixlock memory fromnet"),
+		words("virtual trace limit fault capture"),
+	}},
+}
+
+var writeFloors = flag.Bool("floors", false, "write testdata/floors anew: it must not have grown")
+
+func words(s string) []string { return strings.Fields(s) }
+
+// A plan is what the source of a package says of its files.
+type plan struct {
+	files []string
+	calls map[string]map[string]map[string]bool // by file, then by file called: the functions
+}
+
+// draw reads a package. Its imports come as export data, from the cache of builds.
+func draw(dir string) (*plan, error) {
+	exports, files, err := listed(dir)
+	if err != nil {
+		return nil, err
+	}
+	fset := token.NewFileSet()
+	var parsed []*ast.File
+	p := &plan{calls: map[string]map[string]map[string]bool{}}
+	for _, name := range files {
+		f, err := parser.ParseFile(fset, filepath.Join(dir, name), nil, 0)
+		if err != nil {
+			return nil, err
+		}
+		parsed = append(parsed, f)
+		p.files = append(p.files, name)
+	}
+	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
+	conf := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path])
+	})}
+	pkg, err := conf.Check("x", fset, parsed, info)
+	if err != nil {
+		return nil, err
+	}
+	file := func(pos token.Pos) string { return filepath.Base(fset.Position(pos).Filename) }
+	for id, obj := range info.Uses {
+		f, ok := obj.(*types.Func)
+		if !ok || f.Pkg() != pkg {
+			continue
+		}
+		from, to := file(id.Pos()), file(f.Pos())
+		if from == to {
+			continue
+		}
+		if p.calls[from] == nil {
+			p.calls[from] = map[string]map[string]bool{}
+		}
+		if p.calls[from][to] == nil {
+			p.calls[from][to] = map[string]bool{}
+		}
+		p.calls[from][to][funcName(f)] = true
+	}
+	return p, nil
+}
+
+// listed gives the export data of what a package imports, and its files.
+func listed(dir string) (exports map[string]string, files []string, err error) {
+	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Export,GoFiles,DepOnly", ".")
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, nil, err
+	}
+	exports = map[string]string{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+		var p struct {
+			ImportPath, Export string
+			GoFiles            []string
+			DepOnly            bool
+		}
+		if err := d.Decode(&p); err != nil {
+			return nil, nil, err
+		}
+		exports[p.ImportPath] = p.Export
+		if !p.DepOnly {
+			files = p.GoFiles
+		}
+	}
+	return exports, files, nil
+}
+
+func funcName(f *types.Func) string {
+	recv := f.Signature().Recv()
+	if recv == nil {
+		return f.Name()
+	}
+	t := recv.Type()
+	if p, ok := t.(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	if n, ok := t.(*types.Named); ok {
+		return n.Obj().Name() + "." + f.Name()
+	}
+	return f.Name()
+}
+
+// knot is the largest set of files of which each calls functions of all others, be it over others.
+func (p *plan) knot() (largest []string) {
+	order, low, on := map[string]int{}, map[string]int{}, map[string]bool{}
+	var stack []string
+	var visit func(file string) // Tarjan's algorithm
+	visit = func(file string) {
+		order[file] = len(order) + 1
+		low[file] = order[file]
+		stack = append(stack, file)
+		on[file] = true
+		for to := range p.calls[file] {
+			if order[to] == 0 {
+				visit(to)
+				low[file] = min(low[file], low[to])
+			} else if on[to] {
+				low[file] = min(low[file], order[to])
+			}
+		}
+		if low[file] < order[file] {
+			return
+		}
+		at := slices.Index(stack, file)
+		cycle := slices.Clone(stack[at:])
+		stack = stack[:at]
+		for _, f := range cycle {
+			on[f] = false
+		}
+		if len(cycle) > len(largest) {
+			largest = cycle
+		}
+	}
+	for _, f := range p.files {
+		if order[f] == 0 {
+			visit(f)
+		}
+	}
+	slices.Sort(largest)
+	return largest
+}
+
+// upward lists the calls from one floor to a higher one. A file on no floor, and a floor's file that
+// is not there, are errors.
+func (p *plan) upward(h house) (calls, wrong []string) {
+	floor := map[string]int{}
+	for i, names := range h.floors {
+		for _, name := range names {
+			floor[name] = i
+		}
+	}
+	on := func(file string) (int, bool) {
+		name := strings.TrimSuffix(file, ".go")
+		for {
+			if i, ok := floor[name]; ok {
+				return i, true
+			}
+			cut := strings.LastIndex(name, "_")
+			if cut < 0 {
+				return 0, false
+			}
+			name = name[:cut]
+		}
+	}
+	for _, f := range p.files {
+		if _, ok := on(f); !ok {
+			wrong = append(wrong, fmt.Sprintf("%s is on no floor", f))
+		}
+	}
+	for from, all := range p.calls {
+		for to, names := range all {
+			a, ok1 := on(from)
+			b, ok2 := on(to)
+			if !ok1 || !ok2 || a >= b {
+				continue
+			}
+			for name := range names {
+				calls = append(calls, fmt.Sprintf("%s calls %s", from, name))
+			}
+		}
+	}
+	slices.Sort(calls)
+	slices.Sort(wrong)
+	return slices.Compact(calls), wrong
+}
+
+func TestFloors(t *testing.T) {
+	for name, h := range houses {
+		t.Run(name, func(t *testing.T) {
+			p, err := draw(filepath.Join("..", name))
+			require.NoError(t, err)
+			knot := p.knot()
+			lines := 0
+			for _, f := range knot {
+				b, err := os.ReadFile(filepath.Join("..", name, f))
+				require.NoError(t, err)
+				lines += strings.Count(string(b), "\n")
+			}
+			t.Logf("%s: %d files; the largest cycle of calls has %d of them, %d lines", name, len(p.files), len(knot), lines)
+			require.LessOrEqual(t, len(knot), h.knot, "the largest cycle of calls has grown: %v", knot)
+			got, wrong := p.upward(h)
+			require.Empty(t, wrong)
+			if *writeFloors {
+				require.NoError(t, os.WriteFile(filepath.Join("testdata", "floors", name), []byte(strings.Join(got, "\n")+"\n"), 0o644))
+			}
+			b, err := os.ReadFile(filepath.Join("testdata", "floors", name))
+			require.NoError(t, err)
+			allowed := strings.Split(strings.TrimSpace(string(b)), "\n")
+			for _, call := range got {
+				require.Contains(t, allowed, call, "a call of a higher floor: change the structure, not the list")
+			}
+			for _, call := range allowed {
+				if call != "" {
+					require.Contains(t, got, call, "it is there no more: take it off the list")
+				}
+			}
+			t.Logf("%d calls of higher floors", len(got))
+		})
+	}
+}
