@@ -2,6 +2,7 @@ package tlstransport
 
 import (
 	"crypto"
+	"crypto/fips140"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -94,6 +95,9 @@ func parseKey(b *pem.Block, password string) (key crypto.Signer, err error) {
 		return nil, errors.New("the private key is encrypted, and there is no password")
 	case b.Type == "ENCRYPTED PRIVATE KEY":
 		der, err = decryptPKCS8(der, password)
+	case encrypted && fips140.Enforced():
+		return nil, errors.New("the private key is encrypted in OpenSSL's old form, by means of MD5, which GODEBUG=fips140=only forbids: " +
+			"openssl pkcs8 -topk8 makes one of today's form")
 	case encrypted:
 		//lint:ignore SA1019 OpenSSL's old format, which operators have keys in
 		der, err = x509.DecryptPEMBlock(b, []byte(password))
