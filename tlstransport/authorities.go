@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -17,18 +16,15 @@ type authorities struct {
 	trusted       int // how many are roots
 }
 
-func readAuthorities(path string) (*authorities, error) {
-	certs, err := readCertificates(path)
+// readAuthorities reads a cacertfile; skipped is for warnings.
+func readAuthorities(path string) (a *authorities, skipped []error, err error) {
+	f, err := readCertificates(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	a := &authorities{pool: x509.NewCertPool(), roots: x509.NewCertPool(), others: x509.NewCertPool()}
-	for _, der := range certs {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		a.all = append(a.all, c)
+	a = &authorities{pool: x509.NewCertPool(), roots: x509.NewCertPool(), others: x509.NewCertPool()}
+	a.all = f.certificates
+	for _, c := range a.all {
 		a.pool.AddCert(c)
 		if isSignedBy(c, c) {
 			if !c.BasicConstraintsValid { // as openssl x509 -req -signkey makes it: version 3 without basicConstraints
@@ -40,7 +36,7 @@ func readAuthorities(path string) (*authorities, error) {
 			a.others.AddCert(c)
 		}
 	}
-	return a, nil
+	return a, f.skipped, nil
 }
 
 // maxNames bounds the names of authorities, with two bytes each for their length, in a server's request for a certificate. See RFC 5246,

@@ -75,7 +75,7 @@ func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 	if maps.EqualFunc(stamps, f.seen, stamp.equals) || maps.EqualFunc(stamps, f.tried, stamp.equals) && now.Sub(f.when) < tryAgain {
 		return
 	}
-	if err := f.load(); err != nil {
+	if err := f.load(log); err != nil {
 		f.tried, f.when = stamps, now
 		log.Error("certificates have changed and cannot be read: still using the previous ones", "error", err)
 		return
@@ -84,23 +84,25 @@ func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 	log.Info("certificates have changed and were read again", "role", f.role.String())
 }
 
-// load reads the files.
-func (f *fileRole) load() error {
+// load reads the files. Parts of them that are skipped cause warnings.
+func (f *fileRole) load(log *slog.Logger) error {
+	var skipped []error
 	seen := f.stamps() // before reading: files that change meanwhile are read once more
 	o := f.opts
 	c := &tls.Config{CurvePreferences: o.groups}
 	var trust *authorities // without verify it still completes our own chains
 	if o.cacert != "" {
 		var err error
-		if trust, err = readAuthorities(o.cacert); err != nil {
+		if trust, skipped, err = readAuthorities(o.cacert); err != nil {
 			return f.wrong("cacertfile", err)
 		}
 	}
 	for _, files := range o.certs {
-		pair, option, err := readPair(files)
+		pair, more, option, err := readPair(files)
 		if err != nil {
 			return f.wrong(option, err)
 		}
+		skipped = append(skipped, more...)
 		if trust != nil {
 			pair.Certificate = trust.complete(pair.Certificate)
 		}
@@ -127,6 +129,9 @@ func (f *fileRole) load() error {
 		}
 	}
 	f.seen, f.base, f.trust = seen, c, trust
+	for _, why := range skipped {
+		log.Warn("a part of a file of certificates is skipped", "role", f.role.String(), "reason", why)
+	}
 	return nil
 }
 

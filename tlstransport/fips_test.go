@@ -58,7 +58,7 @@ func TestFIPSOnly(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(old), 0o600))
-	_, option, err := readPair(certFiles{cert, key, "secret"})
+	_, _, option, err := readPair(certFiles{cert, key, "secret"})
 	require.ErrorContains(t, err, "fips140=only")
 	require.Equal(t, "keyfile", option)
 }

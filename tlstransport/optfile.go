@@ -59,7 +59,7 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 	has := map[role]bool{}
 	for r, opts := range file {
 		f := &fileRole{file: path, opts: opts, role: r}
-		if err := f.load(); err != nil {
+		if err := f.load(src.log); err != nil {
 			return none, err
 		}
 		src.roles[r], has[r] = f, true
