@@ -79,8 +79,27 @@ var (
 // An Alert is an alert of the TLS protocol that a session ended with. See RFC 8446, section 6.
 type Alert uint8
 
-// Error is the alert's name as crypto/tls gives it.
-func (a Alert) Error() string { return tls.AlertError(a).Error() }
+// Error is the alert's name in the standards and its number.
+func (a Alert) Error() string {
+	if name, ok := alertNames()[a]; ok {
+		return fmt.Sprintf("alert %s (%d)", name, uint8(a))
+	}
+	return fmt.Sprintf("alert %d", uint8(a))
+}
+
+// alertNames are the names of RFC 8446, section 6, and RFC 5246, section 7.2. Erlang nodes log the same with spaces.
+func alertNames() map[Alert]string {
+	return map[Alert]string{
+		0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed", 22: "record_overflow",
+		30: "decompression_failure", 40: "handshake_failure", 41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate",
+		44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca",
+		49: "access_denied", 50: "decode_error", 51: "decrypt_error", 60: "export_restriction", 70: "protocol_version",
+		71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback", 90: "user_canceled", 100: "no_renegotiation",
+		109: "missing_extension", 110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
+		113: "bad_certificate_status_response", 114: "bad_certificate_hash_value", 115: "unknown_psk_identity", 116: "certificate_required",
+		120: "no_application_protocol",
+	}
+}
 
 const (
 	alertCloseNotify         Alert = 0
