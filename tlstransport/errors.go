@@ -24,7 +24,7 @@ const (
 	CheckRevoked          Check = "certificate has been revoked"
 	CheckNoCertificate    Check = "no certificate"
 	CheckCertificate      Check = "certificate refused"
-	CheckHandshake        Check = "handshake refused" // OTP 25: by a client, because the certificate is for another host
+	CheckHandshake        Check = "handshake refused" // an Alert that fits no other check. OTP 25: the certificate is for another host
 	CheckAllowed          Check = "node is not allowed"
 	CheckTLS              Check = "no TLS spoken"
 	CheckProtocol         Check = "no protocol version, cipher suite, group or signature algorithm in common"
@@ -34,13 +34,15 @@ const (
 )
 
 // A PeerError says why there is no TLS session with a peer, or no longer one: which check failed, for which peer, and which side made the
-// check.
+// check. What a peer that refuses us wants depends on the roles: a server wants certificates that are good for clients (extendedKeyUsage
+// clientAuth, keyUsage digitalSignature), a client wants one for the host of the node's name (subjectAltName).
 type PeerError struct {
 	Addr   string // the peer's address
 	Node   string // its node name, if it is known
 	Check  Check  // the check that failed
 	ByPeer bool   // the peer checked us, and sent an alert
-	Err    error  // the reason
+	Client bool   // we are the client: we have made the connection
+	Err    error  // the reason; for an alert, ours or the peer's, an Alert
 }
 
 // Error names the peer, the check and the reason.
@@ -117,6 +119,7 @@ const (
 	alertAccessDenied        Alert = 49
 	alertDecodeError         Alert = 50
 	alertProtocolVersion     Alert = 70
+	alertInsufficient        Alert = 71
 	alertInternalError       Alert = 80
 	alertUserCanceled        Alert = 90
 	alertNoRenegotiation     Alert = 100
@@ -136,12 +139,10 @@ func (a Alert) check() Check {
 		return CheckUnknownAuthority
 	case alertCertificateRequired:
 		return CheckNoCertificate
-	case alertProtocolVersion:
+	case alertProtocolVersion, alertInsufficient:
 		return CheckProtocol
-	case alertHandshakeFailure:
-		return CheckHandshake
 	}
-	return CheckSession
+	return CheckHandshake
 }
 
 // refusal returns the check that the peer reports as failed by an alert. Once the handshake is over on both sides, which with TLS 1.3 only
@@ -153,10 +154,11 @@ func (s *Socket) refusal(a Alert) Check {
 	return a.check()
 }
 
-// remoteAlert finds the peer's alert in an error of crypto/tls, by the error's text.
-func remoteAlert(err error) (Alert, bool) {
+// alertOf finds the alert in an error of crypto/tls, by the error's text. The operation is "remote error" for the peer's alerts, and "local
+// error" for ours.
+func alertOf(err error, operation string) (Alert, bool) {
 	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" {
+	if !errors.As(err, &op) || op.Op != operation {
 		return 0, false
 	}
 	for code := range 256 {
@@ -183,7 +185,7 @@ func saysOneOf(err error, texts []string) bool {
 
 // checked makes a PeerError of a check.
 func (s *Socket) checked(c Check, err error) *PeerError {
-	e := &PeerError{Node: s.peerName(), Check: c, Err: err}
+	e := &PeerError{Node: s.peerName(), Check: c, Client: s.role == client, Err: err}
 	if s.remote != nil {
 		e.Addr = s.remote.String()
 	}
@@ -201,9 +203,12 @@ func (s *Socket) peerError(err error) error {
 	e := s.checked(CheckSession, err)
 	var invalid x509.CertificateInvalidError
 	var alert Alert
-	if a, ok := remoteAlert(err); ok {
+	if a, ok := alertOf(err, "remote error"); ok {
 		e.Check, e.ByPeer, e.Err = s.refusal(a), true, a
 		return e
+	}
+	if a, ok := alertOf(err, "local error"); ok {
+		e.Err = fmt.Errorf("%w: %w", err, a)
 	}
 	switch {
 	case errors.As(err, &alert): // from our own record layer: session.fail completes the error
