@@ -6,7 +6,8 @@ import (
 	"github.com/cnode-go/cnode/test/fips"
 )
 
-// Where only approved cryptography is allowed, nodes connect, and nothing that a stranger sends ends one.
+// Where only approved cryptography is allowed, nodes connect, and nothing that a stranger sends
+// ends one.
 func TestFIPSOnly(t *testing.T) {
-	fips.Only(t, "^(TestHostile.*|TestMalformedPayload|TestStrangersBesidePeer|TestChallenge.*|FuzzConn|FuzzRestore)$")
+	fips.Only(t, "^(TestHostile.*|TestMalformedPayload|TestStrangersBesidePeer|Fuzz.*)$")
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -16,14 +17,16 @@ type authorities struct {
 	trusted       int // how many are roots
 }
 
-// readAuthorities reads a cacertfile; skipped is for warnings.
-func readAuthorities(path string) (a *authorities, skipped []error, err error) {
+// readAuthorities reads a cacertfile; its faults are for warnings.
+func readAuthorities(path string) (a *authorities, faults []error, err error) {
 	f, err := readCertificates(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	a = &authorities{pool: x509.NewCertPool(), roots: x509.NewCertPool(), others: x509.NewCertPool()}
-	a.all = f.certificates
+	a = &authorities{
+		all: f.certificates, pool: x509.NewCertPool(), roots: x509.NewCertPool(),
+		others: x509.NewCertPool(),
+	}
 	for _, c := range a.all {
 		a.pool.AddCert(c)
 		if isSignedBy(c, c) {
@@ -36,7 +39,11 @@ func readAuthorities(path string) (a *authorities, skipped []error, err error) {
 			a.others.AddCert(c)
 		}
 	}
-	return a, f.skipped, nil
+	if a.trusted == 0 {
+		f.faults = append(f.faults, fmt.Errorf("%s: no peer is trusted: none of its certificates that "+
+			"can be read is self-signed", path))
+	}
+	return a, f.faults, nil
 }
 
 // maxNames bounds the names of authorities, with two bytes each for their length, in a server's request for a certificate. See RFC 5246,

@@ -51,8 +51,9 @@ func TestNamesThatCountForHost(t *testing.T) {
 	require.NotContains(t, checkHost(c, "b.example.org", false).Error(), "names with a *")
 }
 
-// With customize_hostname_check names with a * count. The table is what public_key:pkix_verify_hostname_match_fun(https) of OTP 25, 27 and
-// 29 says, but for addresses, which it would compare as if they were names.
+// With customize_hostname_check names with a * count. The table is what
+// public_key:pkix_verify_hostname_match_fun(https) of OTP 25, 27 and 29 says, but for addresses,
+// which it would compare as if they were names.
 func TestNamesWithStars(t *testing.T) {
 	for _, tt := range []struct {
 		host, name string

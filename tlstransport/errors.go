@@ -24,7 +24,7 @@ const (
 	CheckRevoked          Check = "certificate has been revoked"
 	CheckNoCertificate    Check = "no certificate"
 	CheckCertificate      Check = "certificate refused"
-	CheckHandshake        Check = "handshake refused" // an Alert that fits no other check. OTP 25: the certificate is for another host
+	CheckHandshake        Check = "handshake refused" // by an Alert that fits no other check; OTP 25: host
 	CheckAllowed          Check = "node is not allowed"
 	CheckTLS              Check = "no TLS spoken"
 	CheckProtocol         Check = "no protocol version, cipher suite, group or signature algorithm in common"
@@ -33,9 +33,10 @@ const (
 	CheckClosed           Check = "connection closed" // by the peer, in the handshake or without close_notify; for a Write, by CloseWrite
 )
 
-// A PeerError says why there is no TLS session with a peer, or no longer one: which check failed, for which peer, and which side made the
-// check. What a peer that refuses us wants depends on the roles: a server wants certificates that are good for clients (extendedKeyUsage
-// clientAuth, keyUsage digitalSignature), a client wants one for the host of the node's name (subjectAltName).
+// A PeerError says why there is no TLS session with a peer, or no longer one: which check failed,
+// for which peer, and which side made the check. What a peer that refuses us wants depends on the
+// roles: a server wants certificates that are good for clients (extendedKeyUsage clientAuth,
+// keyUsage digitalSignature), a client wants one for the host of the node's name (subjectAltName).
 type PeerError struct {
 	Addr   string // the peer's address
 	Node   string // its node name, if it is known
@@ -89,17 +90,21 @@ func (a Alert) Error() string {
 	return fmt.Sprintf("alert %d", uint8(a))
 }
 
-// alertNames are the names of RFC 8446, section 6, and RFC 5246, section 7.2. Erlang nodes log the same with spaces.
+// alertNames are the names of RFC 8446, section 6, and RFC 5246, section 7.2. Erlang nodes log the
+// same with spaces.
 func alertNames() map[Alert]string {
 	return map[Alert]string{
-		0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed", 22: "record_overflow",
-		30: "decompression_failure", 40: "handshake_failure", 41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate",
-		44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca",
-		49: "access_denied", 50: "decode_error", 51: "decrypt_error", 60: "export_restriction", 70: "protocol_version",
-		71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback", 90: "user_canceled", 100: "no_renegotiation",
-		109: "missing_extension", 110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
-		113: "bad_certificate_status_response", 114: "bad_certificate_hash_value", 115: "unknown_psk_identity", 116: "certificate_required",
-		120: "no_application_protocol",
+		0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed",
+		22: "record_overflow", 30: "decompression_failure", 40: "handshake_failure",
+		41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate",
+		44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown",
+		47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error",
+		51: "decrypt_error", 60: "export_restriction", 70: "protocol_version",
+		71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback",
+		90: "user_canceled", 100: "no_renegotiation", 109: "missing_extension",
+		110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
+		113: "bad_certificate_status_response", 114: "bad_certificate_hash_value",
+		115: "unknown_psk_identity", 116: "certificate_required", 120: "no_application_protocol",
 	}
 }
 
@@ -154,8 +159,8 @@ func (s *Socket) refusal(a Alert) Check {
 	return a.check()
 }
 
-// alertOf finds the alert in an error of crypto/tls, by the error's text. The operation is "remote error" for the peer's alerts, and "local
-// error" for ours.
+// alertOf finds the alert in an error of crypto/tls, by the error's text. The operation is "remote
+// error" for the peer's alerts, and "local error" for ours.
 func alertOf(err error, operation string) (Alert, bool) {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != operation {

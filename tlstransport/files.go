@@ -84,16 +84,16 @@ func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 	log.Info("certificates have changed and were read again", "role", f.role.String())
 }
 
-// load reads the files. Parts of them that are skipped cause warnings.
+// load reads the files. Their faults cause warnings.
 func (f *fileRole) load(log *slog.Logger) error {
-	var skipped []error
+	var faults []error
 	seen := f.stamps() // before reading: files that change meanwhile are read once more
 	o := f.opts
 	c := &tls.Config{CurvePreferences: o.groups}
 	var trust *authorities // without verify it still completes our own chains
 	if o.cacert != "" {
 		var err error
-		if trust, skipped, err = readAuthorities(o.cacert); err != nil {
+		if trust, faults, err = readAuthorities(o.cacert); err != nil {
 			return f.wrong("cacertfile", err)
 		}
 	}
@@ -102,7 +102,7 @@ func (f *fileRole) load(log *slog.Logger) error {
 		if err != nil {
 			return f.wrong(option, err)
 		}
-		skipped = append(skipped, more...)
+		faults = append(faults, more...)
 		if !canSign(pair.Leaf.PublicKey, o.signs) {
 			return f.wrong("certfile", fmt.Errorf("%s: %w", files.cert, errCannotSign))
 		}
@@ -127,14 +127,14 @@ func (f *fileRole) load(log *slog.Logger) error {
 		}
 	}
 	f.seen, f.base, f.trust = seen, c, trust
-	for _, why := range skipped {
-		log.Warn("a part of a file of certificates is skipped", "role", f.role.String(), "reason", why)
+	for _, why := range faults {
+		log.Warn("a file of certificates has a fault", "role", f.role.String(), "reason", why)
 	}
 	return nil
 }
 
-// ask has a server ask its clients for certificates. It tells them the names of all authorities, unless the file says otherwise;
-// verifyConnection trusts only the roots.
+// ask has a server ask its clients for certificates. It tells them the names of all authorities,
+// unless the file says otherwise; verifyConnection trusts only the roots.
 func (f *fileRole) ask(c *tls.Config, trust *authorities) error {
 	switch o := f.opts; {
 	case o.unnamed && o.require:
@@ -142,8 +142,9 @@ func (f *fileRole) ask(c *tls.Config, trust *authorities) error {
 	case o.unnamed:
 		c.ClientAuth = tls.RequestClientCert
 	case trust.names() > maxNames:
-		return f.wrong("cacertfile", fmt.Errorf("its certificates have names of %d bytes together, and a server can tell its clients %d: "+
-			"leave out those that no client needs, or set {certificate_authorities,false}, with which it tells none", trust.names(), maxNames))
+		return f.wrong("cacertfile", fmt.Errorf("its certificates have names of %d bytes together, and "+
+			"a server can tell its clients %d: leave out those that no client needs, or set "+
+			"{certificate_authorities,false}, with which it tells none", trust.names(), maxNames))
 	case o.require:
 		c.ClientCAs, c.ClientAuth = trust.pool, tls.RequireAndVerifyClientCert
 	default:
@@ -286,12 +287,14 @@ func hasOtherNames(c *x509.Certificate) bool {
 	})
 }
 
-// checkHost returns an error unless a certificate is for a host, by the rules of public_key:pkix_verify_hostname/2: an address may be among
-// the DNS names, and the common name counts if there are no other names (in OTP 25, not in 27). Names with a * count only with wildcards,
-// by the rules of public_key:pkix_verify_hostname_match_fun(https).
+// checkHost returns an error unless a certificate is for a host, by the rules of
+// public_key:pkix_verify_hostname/2: an address may be among the DNS names, and the common name
+// counts if there are no other names (in OTP 25, not in 27). Names with a * count only with
+// wildcards, by the rules of public_key:pkix_verify_hostname_match_fun(https).
 func checkHost(c *x509.Certificate, host string, wildcards bool) error {
 	exact := *c
-	exact.DNSNames = slices.DeleteFunc(slices.Clone(c.DNSNames), func(name string) bool { return strings.Contains(name, "*") })
+	isWild := func(name string) bool { return strings.Contains(name, "*") }
+	exact.DNSNames = slices.DeleteFunc(slices.Clone(c.DNSNames), isWild)
 	switch {
 	case exact.VerifyHostname(host) == nil:
 		return nil
@@ -300,23 +303,25 @@ func checkHost(c *x509.Certificate, host string, wildcards bool) error {
 	case !hasOtherNames(c) && strings.EqualFold(c.Subject.CommonName, host):
 		return nil
 	}
-	wild := net.ParseIP(host) == nil && slices.ContainsFunc(c.DNSNames, func(name string) bool { return matchesStar(name, host) })
+	matches := func(name string) bool { return matchesStar(name, host) }
+	wild := net.ParseIP(host) == nil && slices.ContainsFunc(c.DNSNames, matches)
 	wrong := error(x509.HostnameError{Certificate: c, Host: host})
 	switch {
 	case wild && wildcards:
 		return nil
 	case wild:
-		return fmt.Errorf("%w: names with a * count only with {customize_hostname_check,[{match_fun,%s}]} in an option file, as in Erlang",
-			wrong, show(httpsMatch{}))
+		return fmt.Errorf("%w: names with a * count only with {customize_hostname_check,"+
+			"[{match_fun,%s}]} in an option file, as in Erlang", wrong, show(httpsMatch{}))
 	}
 	return wrong
 }
 
-// matchesStar tells whether a name with a * in its first part, for any text within that part, is that of a host.
+// matchesStar tells whether a name with a * in its first part, for any text within that part, is
+// that of a host.
 func matchesStar(name, host string) bool {
 	first, rest, _ := strings.Cut(strings.ToLower(name), ".")
 	label, domain, _ := strings.Cut(strings.TrimSuffix(strings.ToLower(host), "."), ".")
 	before, after, star := strings.Cut(first, "*")
-	return star && rest == domain && len(label) >= len(before)+len(after) && strings.HasPrefix(label, before) &&
-		strings.HasSuffix(label, after)
+	return star && rest == domain && len(label) >= len(before)+len(after) &&
+		strings.HasPrefix(label, before) && strings.HasSuffix(label, after)
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// If only approved cryptography is allowed, sessions stay with crypto/tls, which is logged and reported. Nothing that a stranger sends ends
-// the process then, and no file does. FuzzOpen and FuzzImport are about sessions that do not stay with crypto/tls.
+// If only approved cryptography is allowed, sessions stay with crypto/tls, which is logged and
+// reported. Nothing that a stranger sends ends the process then, and no file does. FuzzOpen and
+// FuzzImport are about sessions that do not stay with crypto/tls.
 func TestFIPSOnly(t *testing.T) {
 	if !fips140.Enforced() {
 		fips.Only(t, "^(TestFIPSOnly|FuzzSession|FuzzHandshake|FuzzOptFile)$")

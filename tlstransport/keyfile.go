@@ -22,7 +22,8 @@ func readKey(path, password string) (crypto.Signer, error) {
 			continue
 		}
 		if p.err != nil {
-			return nil, fmt.Errorf("%s: line %d: the private key cannot be read: %w", path, p.line, p.err)
+			return nil, fmt.Errorf("%s: line %d: the private key cannot be read: %w", path, p.line,
+				p.err)
 		}
 		key, err := parseKey(p.Block, password)
 		if err != nil {
@@ -44,8 +45,8 @@ func parseKey(b *pem.Block, password string) (key crypto.Signer, err error) {
 	case b.Type == "ENCRYPTED PRIVATE KEY":
 		der, err = decryptPKCS8(der, password)
 	case encrypted && fips140.Enforced():
-		return nil, errors.New("the private key is encrypted in OpenSSL's old form, by means of MD5, which GODEBUG=fips140=only forbids: " +
-			"openssl pkcs8 -topk8 makes one of today's form")
+		return nil, errors.New("the private key is encrypted in OpenSSL's old form, by means of MD5, " +
+			"which GODEBUG=fips140=only forbids: openssl pkcs8 -topk8 makes one of today's form")
 	case encrypted:
 		//lint:ignore SA1019 OpenSSL's old format, which operators have keys in
 		der, err = x509.DecryptPEMBlock(b, []byte(password))
@@ -80,9 +81,9 @@ func parseKey(b *pem.Block, password string) (key crypto.Signer, err error) {
 	return signer, nil
 }
 
-// readPair reads a certificate with its chain, and its key. option is the name of the option to blame for an error, and skipped is for
-// warnings.
-func readPair(f certFiles) (pair tls.Certificate, skipped []error, option string, err error) {
+// readPair reads a certificate with its chain, and its key. option is the name of the option to
+// blame for an error, and faults is for warnings.
+func readPair(f certFiles) (pair tls.Certificate, faults []error, option string, err error) {
 	chain, err := readCertificates(f.cert)
 	if err == nil {
 		err = chain.first // what comes behind it is not the node's own certificate
@@ -96,11 +97,12 @@ func readPair(f certFiles) (pair tls.Certificate, skipped []error, option string
 	}
 	leaf := chain.certificates[0]
 	if pub, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(leaf.PublicKey) {
-		return pair, nil, "keyfile", fmt.Errorf("the key in %s is not that of the certificate in %s", f.key, f.cert)
+		return pair, nil, "keyfile", fmt.Errorf("the key in %s is not that of the certificate in %s",
+			f.key, f.cert)
 	}
 	pair = tls.Certificate{PrivateKey: key, Leaf: leaf}
 	for _, c := range chain.certificates {
 		pair.Certificate = append(pair.Certificate, c.Raw)
 	}
-	return pair, chain.skipped, "", nil
+	return pair, chain.faults, "", nil
 }

@@ -227,7 +227,8 @@ func parseRole(r role, options list) (*roleOptions, error) {
 			if reflect.DeepEqual(before, value) {
 				continue
 			}
-			return nil, wrong(string(name), errors.New("it is given twice, with different values: keep only one"))
+			return nil, wrong(string(name),
+				errors.New("it is given twice, with different values: keep only one"))
 		}
 		given[name] = value
 		set := known[name]
@@ -271,7 +272,8 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 		}
 		f.password, _ = passwordOf(given["password"])
 		if len(o.certs) > 0 {
-			o.remark(slog.LevelWarn, "certfile, keyfile and password are ignored, as in Erlang: certs_keys is given, too")
+			o.remark(slog.LevelWarn, "certfile, keyfile and password are ignored, as in Erlang: "+
+				"certs_keys is given, too")
 		} else {
 			o.certs = append(o.certs, f)
 		}
@@ -305,8 +307,9 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 			"lists to insert into")
 	}
 	if renegotiates && tls12 {
-		o.remark(slog.LevelWarn, "renegotiate_at has no effect: TLS 1.2 is never renegotiated here, and an Erlang node that wants to closes "+
-			"the connection; {versions,['tlsv1.3']} has no need for it")
+		o.remark(slog.LevelWarn, "renegotiate_at has no effect: TLS 1.2 is never renegotiated here, "+
+			"and an Erlang node that wants to closes the connection; {versions,['tlsv1.3']} has no "+
+			"need for it")
 	}
 	return nil
 }

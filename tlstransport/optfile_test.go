@@ -141,8 +141,8 @@ func TestParseOptFile(t *testing.T) {
 	require.Equal(t, []uint16{tls.TLS_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, file[client].suites)
 }
 
-// What OTP takes and has no effect here is taken, too, so that one file serves both kinds of nodes. What is narrower here, or missing, is
-// said.
+// What OTP takes and has no effect here is taken, too, so that one file serves both kinds of nodes.
+// What is narrower here, or missing, is said.
 func TestOptionsOfBoth(t *testing.T) {
 	for _, option := range []string{
 		"{nodelay,true}", "{nodelay,false}", "{keepalive,true}", "{sndbuf,100000}", "{recbuf,1}", "{buffer,1}", "{linger,{true,1}}",

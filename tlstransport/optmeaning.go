@@ -96,9 +96,9 @@ func meanings() map[atom]meaning {
 		"stapling":         nothing("no_staple"),
 		"ocsp_stapling":    nothing("false"),
 		"cert_policy_opts": empty("policies of certificates are not checked here"),
-		"sni_hosts":        empty("a server has the same certificates for all names here: certs_keys may list several"),
-		"sni_fun":          unless("undefined", "a server has the same certificates for all names here: certs_keys may list several"),
-		"partial_chain":    unless("undefined", "only the self-signed certificates of cacertfile are trusted here"),
+		"sni_hosts":        empty(sameForAllNames),
+		"sni_fun":          unless("undefined", sameForAllNames),
+		"partial_chain":    unless("undefined", "only self-signed certificates are trusted here"),
 		"handshake":        nothing("full"),
 		"protocol":         nothing("tls"),
 		"cb_info":          unsupported("the sockets are those of package transport: leave it out"),
@@ -109,7 +109,7 @@ func meanings() map[atom]meaning {
 			}
 			return errors.New("records are not left to the kernel here: one that cannot change its keys would break sessions when the peer does")
 		},
-		"keep_secrets": nothing("true", "false"), // Config.Client.KeyLogWriter and Config.Server.KeyLogWriter get them
+		"keep_secrets": nothing("true", "false"), // a KeyLogWriter gets them
 
 		"cert":    unsupported("certificates inside the file are not supported: use certfile"),
 		"key":     unsupported("keys inside the file are not supported: use keyfile"),
@@ -121,23 +121,31 @@ func meanings() map[atom]meaning {
 	return known
 }
 
-// withoutEffect are options that OTP takes and that change nothing here, whatever their values are, by the reason.
+const sameForAllNames = "a server has the same certificates for all names here: certs_keys may " +
+	"list several"
+
+// withoutEffect are options that OTP takes and that change nothing here, whatever their values are,
+// by the reason.
 const withoutEffect = "" +
 	// Sessions are never resumed, which every value allows, nor is anything renegotiated.
 	" reuse_sessions reuse_session session_tickets use_ticket anti_replay stateless_tickets_seed" +
 	" secure_renegotiate client_renegotiation fallback" +
-	// crypto/tls has its own order, sizes and compatibility, and answers what it does not know by leaving it out.
-	" honor_cipher_order honor_ecc_order middlebox_comp_mode cookie max_handshake_size max_fragment_length" +
-	" alpn_advertised_protocols alpn_preferred_protocols next_protocols_advertised client_preferred_next_protocols" +
+	// crypto/tls has its own order, sizes and compatibility, and answers what it does not know by
+	// leaving it out.
+	" honor_cipher_order honor_ecc_order middlebox_comp_mode cookie max_handshake_size" +
+	" max_fragment_length alpn_advertised_protocols alpn_preferred_protocols" +
+	" next_protocols_advertised client_preferred_next_protocols" +
 	// For suites and versions that crypto/tls does not have, or that are not spoken here.
 	" dh dhfile psk_identity srp_identity user_lookup_fun padding_check beast_mitigation" +
-	// For OCSP, which can only be switched off, and for authorities with extendedKeyUsage, where this package is stricter.
+	// For OCSP, which can only be switched off, and for authorities with extendedKeyUsage, where
+	// this package is stricter.
 	" ocsp_nonce ocsp_responder_certs allow_any_ca_purpose" +
 	// About processes and logs of Erlang.
 	" sender_spawn_opts receiver_spawn_opts hibernate_after log_level log_alert" +
 	// About its sockets. Those of package transport are set up by that package.
-	" nodelay keepalive delay_send linger priority tos tclass sndbuf recbuf buffer high_watermark low_watermark high_msgq_watermark" +
-	" low_msgq_watermark send_timeout send_timeout_close reuseaddr backlog exit_on_close show_econnreset"
+	" nodelay keepalive delay_send linger priority tos tclass sndbuf recbuf buffer high_watermark" +
+	" low_watermark high_msgq_watermark low_msgq_watermark send_timeout send_timeout_close" +
+	" reuseaddr backlog exit_on_close show_econnreset"
 
 // empty is the meaning of an option that has no effect if its value is an empty list.
 func empty(why string) meaning {
@@ -159,7 +167,8 @@ func unless(value atom, why string) meaning {
 	}
 }
 
-// hostnameCheck is the meaning of customize_hostname_check: of OTP's own functions, the one for the rules of HTTPS.
+// hostnameCheck is the meaning of customize_hostname_check: of OTP's own functions, the one for the
+// rules of HTTPS.
 func hostnameCheck(o *roleOptions, r role, v any) error {
 	l, ok := v.(list)
 	switch {
@@ -168,12 +177,14 @@ func hostnameCheck(o *roleOptions, r role, v any) error {
 	case ok && len(l) == 0:
 		return nil
 	case ok && len(l) == 1:
-		if t, ok := l[0].(tuple); ok && len(t) == 2 && t[0] == any(atom("match_fun")) && t[1] == any(httpsMatch{}) {
+		t, _ := l[0].(tuple)
+		if len(t) == 2 && word(t[0]) == "match_fun" && t[1] == any(httpsMatch{}) {
 			o.wildcards = true
 			return nil
 		}
 	}
-	return fmt.Errorf("only [{match_fun,%s}] can be honoured, which has names with a * match", show(httpsMatch{}))
+	return fmt.Errorf("only [{match_fun,%s}] can be honoured, which has names with a * match",
+		show(httpsMatch{}))
 }
 
 // certsKeys is a list of maps, each with a certificate and its key.

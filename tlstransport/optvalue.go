@@ -70,11 +70,12 @@ func number(v any, least int64) (int64, error) {
 	return n, nil
 }
 
-// errUnspoken is the error for a version, suite, group or scheme that OTP may have and crypto/tls does not.
+// errUnspoken is the error for a version, suite, group or scheme that OTP may have and crypto/tls
+// does not.
 var errUnspoken = errors.New("not supported")
 
-// spoken applies of to every element of a list. Those that are not spoken here can be left out, for the list restricts what is spoken; one
-// has to be left.
+// spoken applies of to every element of a list. Those that are not spoken here can be left out, for
+// the list restricts what is spoken; one has to be left.
 func spoken[T any](o *roleOptions, name string, v any, of func(any) (T, error)) ([]T, error) {
 	l, ok := v.(list)
 	if !ok || len(l) == 0 {
@@ -100,7 +101,8 @@ func spoken[T any](o *roleOptions, name string, v any, of func(any) (T, error)) 
 		return nil, first
 	}
 	if others != nil {
-		o.remark(slog.LevelInfo, "%s: of this list, crypto/tls does not have %s", name, strings.Join(others, ", "))
+		o.remark(slog.LevelInfo, "%s: of this list, crypto/tls does not have %s", name,
+			strings.Join(others, ", "))
 	}
 	return all, nil
 }
@@ -138,8 +140,10 @@ func groupOf(v any) (tls.CurveID, error) {
 	return 0, fmt.Errorf("%s is %w", show(v), errUnspoken)
 }
 
-// groups is the meaning of eccs, for TLS 1.2, and of supported_groups, for 1.3. In crypto/tls they are one list, whose order it ignores: if
-// both are given, it has what both have.
+const oneList = "here they are one list, for TLS 1.2 and 1.3"
+
+// groups is the meaning of eccs, for TLS 1.2, and of supported_groups, for 1.3. In crypto/tls they
+// are one list, whose order it ignores: if both are given, it has what both have.
 func groups(name string) meaning {
 	return func(o *roleOptions, _ role, v any) error {
 		all, err := spoken(o, name, v, groupOf)
@@ -155,17 +159,18 @@ func groups(name string) meaning {
 		}
 		both := slices.DeleteFunc(slices.Clone(o.groups), notIn(all))
 		if len(both) == 0 {
-			return errors.New("eccs and supported_groups have no group in common: here they are one list, for TLS 1.2 and 1.3")
+			return errors.New("eccs and supported_groups have no group in common: " + oneList)
 		}
 		if len(both) < len(o.groups) || len(both) < len(all) {
-			o.remark(slog.LevelInfo, "eccs and supported_groups differ: here they are one list, for TLS 1.2 and 1.3, of what both have")
+			o.remark(slog.LevelInfo, "eccs and supported_groups differ: %s, of what both have", oneList)
 		}
 		o.groups = both
 		return nil
 	}
 }
 
-// suiteNamed finds a cipher suite by its name in the standards or in OpenSSL, or by its parts: Erlang uses all of them.
+// suiteNamed finds a cipher suite by its name in the standards or in OpenSSL, or by its parts:
+// Erlang uses all of them.
 func suiteNamed(v any) (uint16, error) {
 	name, err := plainText(v)
 	if err != nil {
@@ -181,8 +186,8 @@ func suiteNamed(v any) (uint16, error) {
 	return 0, fmt.Errorf("%s is %w", name, errUnspoken)
 }
 
-// suiteOfParts gives the name of a suite that is a map, #{key_exchange, cipher, mac, prf}, or a tuple of these in this order, the last left
-// out for the default; "" if it is neither.
+// suiteOfParts gives the name of a suite that is a map, #{key_exchange, cipher, mac, prf}, or a
+// tuple of these in this order, the last left out for the default; "" if it is neither.
 func suiteOfParts(v any) string {
 	parts := map[atom]string{}
 	switch v := v.(type) {
@@ -198,7 +203,8 @@ func suiteOfParts(v any) string {
 		}
 	}
 	cipher, hash := parts["cipher"], parts["mac"]
-	if strings.HasSuffix(cipher, "_GCM") || cipher == "CHACHA20_POLY1305" { // mac is aead, or null in old files
+	if strings.HasSuffix(cipher, "_GCM") || cipher == "CHACHA20_POLY1305" {
+		// mac is aead, or null in old files.
 		hash = parts["prf"]
 	}
 	if parts["key_exchange"] == "" || cipher == "" || hash == "" {
@@ -210,7 +216,8 @@ func suiteOfParts(v any) string {
 	return "TLS_" + parts["key_exchange"] + "_WITH_" + cipher + "_" + hash
 }
 
-// split makes a list of the names in a string of OpenSSL's form, "A:B"; other values stay as they are.
+// split makes a list of the names in a string of OpenSSL's form, "A:B"; other values stay as they
+// are.
 func split(v any) any {
 	s, ok := v.(text)
 	if !ok {

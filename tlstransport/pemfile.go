@@ -78,7 +78,7 @@ func partsOf(b []byte) (parts []pemPart) {
 type certificateFile struct {
 	certificates []*x509.Certificate
 	first        error   // why the first certificate of the file is not the first of certificates
-	skipped      []error // what is skipped, here or by Erlang nodes, for warnings
+	faults       []error // what is skipped, here or by Erlang nodes, for warnings
 }
 
 // readCertificates reads the certificates of a file. Those that crypto/x509 cannot parse are
@@ -94,13 +94,13 @@ func readCertificates(path string) (f certificateFile, err error) {
 		switch {
 		case err != nil:
 			err = fmt.Errorf("%s: a certificate is skipped: %w", at, err)
-			f.skipped = append(f.skipped, err)
+			f.faults = append(f.faults, err)
 			if len(f.certificates) == 0 && f.first == nil {
 				f.first = err
 			}
 		case c != nil && p.late:
-			f.skipped = append(f.skipped, fmt.Errorf("%s: a certificate is read here, but skipped by "+
-				"Erlang nodes: its BEGIN is not at the beginning of the line", at))
+			f.faults = append(f.faults, fmt.Errorf("%s: a certificate is read here, but skipped "+
+				"by Erlang nodes: its BEGIN is not at the beginning of the line", at))
 			fallthrough
 		case c != nil:
 			f.certificates = append(f.certificates, c)
@@ -108,7 +108,7 @@ func readCertificates(path string) (f certificateFile, err error) {
 	}
 	if len(f.certificates) == 0 {
 		none := fmt.Errorf("%s: no certificate in it that can be read", path)
-		return f, errors.Join(append([]error{none}, f.skipped...)...)
+		return f, errors.Join(append([]error{none}, f.faults...)...)
 	}
 	return f, nil
 }

@@ -25,6 +25,10 @@ func lines(log *bytes.Buffer, text string) (found []string) {
 	return found
 }
 
+func logTo(said *bytes.Buffer) Options {
+	return Options{Logger: slog.New(slog.NewTextHandler(said, nil))}
+}
+
 // write puts pieces of text into a file of their own.
 func write(t testing.TB, dir string, pieces ...string) string {
 	t.Helper()
@@ -51,7 +55,7 @@ func TestOddAuthorities(t *testing.T) {
 				file := write(t, dir, pieces...)
 				o := certOptions(file, cert, key)
 				var said bytes.Buffer
-				w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+				w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), logTo(&said))
 				line := "line 1: a certificate is skipped"
 				if pieces[0] == string(good) {
 					line = fmt.Sprintf("line %d: a certificate is skipped", 1+strings.Count(string(good), "\n"))
@@ -74,10 +78,18 @@ func TestOddAuthorities(t *testing.T) {
 	file := write(t, dir, append(all, string(good))...)
 	_, err = FromOptFile(optFile(t, dir, certOptions(file, cert, key), ""), Options{})
 	require.NoError(t, err)
+
+	// A file whose only root is skipped trusts nobody, which is said.
+	between, err := os.ReadFile(bundle(t, dir, a.below(t, "an authority between").cert.Raw))
+	require.NoError(t, err)
+	_, faults, err := readAuthorities(write(t, dir, all[0], string(between)))
+	require.NoError(t, err)
+	require.Len(t, faults, 2)
+	require.ErrorContains(t, faults[1], "no peer is trusted")
 }
 
-// So it is when the file has changed: an odd certificate more is skipped, and with odd ones only the
-// previous ones stay in use.
+// So it is when the file has changed: an odd certificate more is skipped, and with odd ones only
+// the previous ones stay in use.
 func TestOddAuthoritiesOnReload(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	ca, cert, key := a.files(t, dir, a.sign(t, want{}))
@@ -86,7 +98,7 @@ func TestOddAuthoritiesOnReload(t *testing.T) {
 	odd := oddcerts.All(t)[0].PEM()
 	o := certOptions(ca, cert, key)
 	var said bytes.Buffer
-	w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), logTo(&said))
 	for i, tt := range []struct {
 		text         []byte
 		warns, fails int
@@ -117,6 +129,7 @@ func TestPartsOfPEM(t *testing.T) {
 	first, second := text(one), text(two)
 	last := fmt.Sprintf("line %d: ", strings.Count(first, "\n")) // of first
 	next := fmt.Sprintf("line %d: ", 1+strings.Count(first, "\n"))
+	const skipped, here = "a certificate is skipped: ", "a certificate is read here, but skipped by Erlang nodes"
 	damaged := strings.Replace(first, "\n", "\n*", 1)
 	for _, tt := range []struct {
 		name, text string
@@ -126,18 +139,21 @@ func TestPartsOfPEM(t *testing.T) {
 		{"two", first + second, []string{"one", "two"}, nil},
 		{"text between", "# one\n" + first + "\n# two\n" + second, []string{"one", "two"}, nil},
 		{"CRLF", strings.ReplaceAll(first+second, "\n", "\r\n"), []string{"one", "two"}, nil},
-		{"no newline between", strings.TrimSuffix(first, "\n") + second, []string{"one", "two"}, []string{last + "a certificate is read here, but skipped by Erlang nodes"}},
-		{"byte order mark", "\ufeff" + first + second, []string{"one", "two"}, []string{"line 1: a certificate is read here, but skipped by Erlang nodes"}},
-		{"indented BEGIN", first + " " + second, []string{"one", "two"}, []string{next + "a certificate is read here, but skipped by Erlang nodes"}},
-		{"damaged", damaged + second, []string{"two"}, []string{"line 1: a certificate is skipped: its base64 text is damaged"}},
-		{"cut", first + second[:len(second)-60] + "\n-----END CERTIFICATE-----\n", []string{"one"}, []string{next + "a certificate is skipped: "}},
+		{"no newline between", strings.TrimSuffix(first, "\n") + second, []string{"one", "two"}, []string{last + here}},
+		{"byte order mark", "\ufeff" + first + second, []string{"one", "two"}, []string{"line 1: " + here}},
+		{"indented BEGIN", first + " " + second, []string{"one", "two"}, []string{next + here}},
+		{"damaged", damaged + second, []string{"two"}, []string{"line 1: " + skipped + "its base64 text is damaged"}},
+		{"cut", first + second[:len(second)-60] + "\n-----END CERTIFICATE-----\n", []string{"one"},
+			[]string{next + skipped}},
 		{"no END", strings.Replace(first, "-----END CERTIFICATE-----", "", 1) + second, []string{"two"},
 			[]string{"line 1: a certificate is skipped: it has no END line"}},
-		{"no END at the end", first + second[:100], []string{"one"}, []string{next + "a certificate is skipped: it has no END line"}},
-		{"another END", first + strings.Replace(second, "END CERTIFICATE", "END CERT", 1), []string{"one"}, []string{next + "a certificate is skipped: "}},
+		{"no END at the end", first + second[:100], []string{"one"}, []string{next + skipped + "it has no END line"}},
+		{"another END", first + strings.Replace(second, "END CERTIFICATE", "END CERT", 1), []string{"one"},
+			[]string{next + skipped}},
 		{"another kind", strings.ReplaceAll(first, " CERTIFICATE", " TRUSTED CERTIFICATE") + second, []string{"two"},
 			[]string{"line 1: a certificate is skipped: it is a TRUSTED CERTIFICATE"}},
-		{"PKCS #7", "-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----\n" + second, []string{"two"}, []string{"line 1: a certificate is skipped: it is a PKCS7"}},
+		{"PKCS #7", "-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----\n" + second, []string{"two"},
+			[]string{"line 1: " + skipped + "it is a PKCS7"}},
 		{"a key beside", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" + second, []string{"two"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -149,14 +165,14 @@ func TestPartsOfPEM(t *testing.T) {
 				names = append(names, c.Subject.CommonName)
 			}
 			require.Equal(t, tt.names, names)
-			require.Len(t, f.skipped, len(tt.said), f.skipped)
+			require.Len(t, f.faults, len(tt.said), f.faults)
 			for i, said := range tt.said {
-				require.ErrorContains(t, f.skipped[i], path+": "+said)
+				require.ErrorContains(t, f.faults[i], path+": "+said)
 			}
 		})
 	}
 	_, err := readCertificates(write(t, dir, damaged))
-	require.ErrorContains(t, err, "line 1: a certificate is skipped: its base64 text is damaged")
+	require.ErrorContains(t, err, "line 1: "+skipped+"its base64 text is damaged")
 	require.ErrorContains(t, err, "no certificate in it that can be read")
 }
 
@@ -175,7 +191,7 @@ func TestOddCertificatesInChain(t *testing.T) {
 		file := write(t, dir, string(leaf), string(odd.PEM()), string(b))
 		o := certOptions(ca, file, key)
 		var said bytes.Buffer
-		w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), logTo(&said))
 		require.Len(t, lines(&said, file+": line "), 2, &said)
 		c, s := w.pair()
 		exchange(t, ours{c}, ours{s}, 10)

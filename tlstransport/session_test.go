@@ -160,7 +160,8 @@ func TestAlertOfASession(t *testing.T) {
 	}
 }
 
-// An alert has the name that the standards and Erlang's logs have for it, and stands for a check of the peer's in the handshake.
+// An alert has the name that the standards and Erlang's logs have for it, and stands for a check of
+// the peer's in the handshake.
 func TestAlerts(t *testing.T) {
 	for _, tt := range []struct {
 		alert Alert

@@ -32,8 +32,8 @@ func (o Odd) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: o.DER})
 }
 
-// All makes one of each kind. Those on curves that Go does not have are made by the program openssl;
-// without it, see [need.Program].
+// All makes one of each kind. Those on curves that Go does not have are made by the program
+// openssl; without it, see [need.Program].
 func All(t testing.TB) []Odd {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -52,7 +52,8 @@ func TestOddFiles(t *testing.T) {
 				odd.Write(o.PEM())
 			}
 			text := base64.StdEncoding.EncodeToString(o.DER)
-			answer := plain.Eval(t, fmt.Sprintf("try public_key:pkix_decode_cert(base64:decode(%q), otp) of _ -> reads catch _:_ -> skips end", text))
+			answer := plain.Eval(t, fmt.Sprintf("try public_key:pkix_decode_cert(base64:decode(%q), otp) "+
+				"of _ -> reads catch _:_ -> skips end", text))
 			require.Equal(t, slices.Contains(otpSkips(r), o.Name), answer == "skips", "%s: %s", o.Name, answer)
 		}
 		if r.Number > 27 { // these skip such a certificate, and all others of the file with it
@@ -66,7 +67,8 @@ func TestOddFiles(t *testing.T) {
 			{"a byte order mark", "\ufeff" + good + more, "pang", "pong", "skipped by Erlang nodes"},
 			{"a stray character", damaged + good, "pong", "pong", "its base64 text is damaged"},
 			{"a lost character", cut + good, "pang", "pong", "line 1: a certificate is skipped"},
-			{"no END line", strings.Replace(more, "-----END CERTIFICATE-----", "", 1) + good, "pang", "pong", "it has no END line"},
+			{"no END line", strings.Replace(more, "-----END CERTIFICATE-----", "", 1) + good, "pang", "pong",
+				"it has no END line"},
 			{"none left", odd.String(), "pang", "", "no certificate in it that can be read"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -80,7 +82,8 @@ func TestOddFiles(t *testing.T) {
 				require.Equal(t, tt.otp, erl.Eval(t, "net_adm:ping('"+n.Name()+"')"), "OTP")
 
 				var said bytes.Buffer
-				tr, err := tlstransport.FromOptFile(path, tlstransport.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+				tr, err := tlstransport.FromOptFile(path,
+					tlstransport.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 				if tt.ours == "" {
 					require.ErrorContains(t, err, tt.said)
 					return

@@ -180,8 +180,8 @@ func TestErlangRefusesOurServer(t *testing.T) {
 	})
 }
 
-// What a certificate lacks that Erlang nodes refuse depends on the role: a server wants one that is good for clients, whatever host it is
-// for, and a client one for servers.
+// What a certificate lacks that Erlang nodes refuse depends on the role: a server wants one that is
+// good for clients, whatever host it is for, and a client one for servers.
 func TestErlangRefusesUsages(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
