@@ -104,7 +104,8 @@ const libraries = "ei transport transport/handoff tlstransport nodes nodes/dist 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}
 
-const everyTestOwn = "test/fips test/leak test/need test/oddcerts test/party test/port test/race test/scarce test/sockdir"
+const everyTestOwn = "test/fips test/leak test/need test/oddcerts test/party test/port test/race " +
+	"test/scarce test/sockdir"
 
 // nameless are words that say nothing about what is in a package or a file.
 var nameless = []string{"util", "utils", "common", "core", "manager", "helper", "helpers", "misc", "base", "shared"}

@@ -200,7 +200,8 @@ func TestCertificateIsForHost(t *testing.T) {
 			var e *PeerError
 			require.ErrorAs(t, c.failure, &e, tt.hosts)
 			require.Equal(t, CheckHost, e.Check)
-			require.Equal(t, tt.hosts[0][0] == '*', strings.Contains(e.Error(), "names with a * count only with"), e)
+			require.Equal(t, tt.hosts[0][0] == '*', strings.Contains(e.Error(),
+				"names with a * count only with"), e)
 		}
 		require.NoError(t, w.cb.Close(c))
 		require.NoError(t, w.cb.Close(s))

@@ -47,7 +47,8 @@ func TestNamesThatCountForHost(t *testing.T) {
 	} {
 		require.Equal(t, counts, checkHost(c, host, false) == nil, "%q", host)
 	}
-	require.ErrorContains(t, checkHost(c, "b.example.net", false), "names with a * count only with {customize_hostname_check,")
+	require.ErrorContains(t, checkHost(c, "b.example.net", false),
+		"names with a * count only with {customize_hostname_check,")
 	require.NotContains(t, checkHost(c, "b.example.org", false).Error(), "names with a *")
 }
 
@@ -59,13 +60,17 @@ func TestNamesWithStars(t *testing.T) {
 		host, name string
 		counts     bool
 	}{
-		{"a.b.c", "*.b.c", true}, {"A.b.c", "*.b.c", true}, {"a.b.c", "*.B.c", true}, {"a.b.c", "a*.b.c", true}, {"a.b.c", "*a.b.c", true},
-		{"ab.c", "ab*.c", true}, {"xyz.c", "x*z.c", true}, {"x.c", "x*x.c", false}, {"b.c", "*.b.c", false}, {"x.a.b.c", "*.b.c", false},
-		{"a", "*", true}, {"a.b.c", "a.*.c", false}, {"a.b.c", "a.b.c", true}, {"a.c", "**.c", false}, {"xn--a.c", "*.c", true},
+		{"a.b.c", "*.b.c", true}, {"A.b.c", "*.b.c", true}, {"a.b.c", "*.B.c", true}, {"a.b.c",
+			"a*.b.c", true}, {"a.b.c", "*a.b.c", true},
+		{"ab.c", "ab*.c", true}, {"xyz.c", "x*z.c", true}, {"x.c", "x*x.c", false}, {"b.c", "*.b.c",
+			false}, {"x.a.b.c", "*.b.c", false},
+		{"a", "*", true}, {"a.b.c", "a.*.c", false}, {"a.b.c", "a.b.c", true}, {"a.c", "**.c",
+			false}, {"xn--a.c", "*.c", true},
 		{"127.0.0.1", "*.0.0.1", false}, {"127.0.0.1", "127.0.0.1", true},
 	} {
 		c := &x509.Certificate{DNSNames: []string{tt.name}}
 		require.Equal(t, tt.counts, checkHost(c, tt.host, true) == nil, "%v", tt)
-		require.Equal(t, tt.counts && !strings.Contains(tt.name, "*"), checkHost(c, tt.host, false) == nil, "%v", tt)
+		require.Equal(t, tt.counts && !strings.Contains(tt.name, "*"), checkHost(c, tt.host,
+			false) == nil, "%v", tt)
 	}
 }

@@ -105,7 +105,8 @@ func ExampleFromOptFile() {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "ssl_dist.conf")
-	if err := os.WriteFile(path, []byte(`[{client, [{verify, verify_none}, {handshake, hello}]}].`), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(`[{client, [{verify, verify_none}, {handshake, hello}]}].`),
+		0o600); err != nil {
 		log.Fatal(err)
 	}
 	_, err = tlstransport.FromOptFile(path, tlstransport.Options{})

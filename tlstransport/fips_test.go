@@ -55,7 +55,8 @@ func TestFIPSOnly(t *testing.T) {
 	fips140.WithoutEnforcement(func() {
 		plain, _ := pem.Decode(der)
 		//lint:ignore SA1019 OpenSSL's old format, which operators have keys in
-		old, err = x509.EncryptPEMBlock(rand.Reader, plain.Type, plain.Bytes, []byte("secret"), x509.PEMCipherAES128)
+		old, err = x509.EncryptPEMBlock(rand.Reader, plain.Type, plain.Bytes, []byte("secret"),
+			x509.PEMCipherAES128)
 	})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(old), 0o600))

@@ -71,7 +71,8 @@ func (w *workbench) meet(r role, cfg *tls.Config) (*Socket, *hostile) {
 	require.Equal(w.t, fips140.Enforced(), s.own == nil, s.stay)
 	state := c.ConnectionState()
 	var out *half
-	fips140.WithoutEnforcement(func() { _, out, err = keys.halves(&state, e.role, e.hello) }) // strangers have any cryptography
+	// Strangers have any cryptography.
+	fips140.WithoutEnforcement(func() { _, out, err = keys.halves(&state, e.role, e.hello) })
 	require.NoError(w.t, err)
 	go func() { // what we send, and the end of it
 		_, _ = io.Copy(io.Discard, e.Conn)

@@ -29,12 +29,17 @@ func TestSignatureAlgs(t *testing.T) {
 		refuses              role // 0: neither
 		err                  error
 	}{
-		{"allowed", o + verify + ",{signature_algs,[ecdsa_secp256r1_sha256]}", o + ",{signature_algs,[{sha256,ecdsa}]}", 0, nil},
-		{"a server's key", rsaOptions + verify, o + ",{signature_algs,[ecdsa_secp256r1_sha256]}", client, errCannotSign},
-		{"a client's key", o + verify + ",{signature_algs,[ecdsa_secp256r1_sha256]}", rsaOptions, server, errCannotSign},
+		{"allowed", o + verify + ",{signature_algs,[ecdsa_secp256r1_sha256]}",
+			o + ",{signature_algs,[{sha256,ecdsa}]}", 0, nil},
+		{"a server's key", rsaOptions + verify, o + ",{signature_algs,[ecdsa_secp256r1_sha256]}",
+			client, errCannotSign},
+		{"a client's key", o + verify + ",{signature_algs,[ecdsa_secp256r1_sha256]}", rsaOptions,
+			server, errCannotSign},
 		{"allowed chain", o + verify, rsaOptions + ",{signature_algs_cert,[ecdsa_secp256r1_sha256]}", 0, nil},
-		{"a server's chain", o + verify, o + ",{signature_algs_cert,[rsa_pkcs1_sha256]}", client, errSignedBy},
-		{"a client's chain", o + verify + ",{signature_algs_cert,[ecdsa_secp384r1_sha384]}", o, server, errSignedBy},
+		{"a server's chain", o + verify, o + ",{signature_algs_cert,[rsa_pkcs1_sha256]}", client,
+			errSignedBy},
+		{"a client's chain", o + verify + ",{signature_algs_cert,[ecdsa_secp384r1_sha384]}", o,
+			server, errSignedBy},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := optBench(t, optFile(t, dir, tt.server, tt.client), Options{})
@@ -58,7 +63,8 @@ func TestSignatureAlgs(t *testing.T) {
 // With {certificate_authorities,false} a server does not tell its authorities, of which there may
 // then be any number; it verifies clients all the same.
 func TestAuthoritiesNotTold(t *testing.T) {
-	a, other, dir := newAuthority(t, "an authority"), newAuthority(t, "another authority"), t.TempDir()
+	a, other, dir := newAuthority(t, "an authority"), newAuthority(t, "another authority"),
+		t.TempDir()
 	ca, cert, key := a.files(t, dir, a.sign(t, want{}))
 	all := [][]byte{a.cert.Raw}
 	for i := range 17 {
@@ -73,12 +79,15 @@ func TestAuthoritiesNotTold(t *testing.T) {
 		{",{fail_if_no_peer_cert,true}", a.mutual(t), ""},
 		{",{fail_if_no_peer_cert,true}", &tls.Config{RootCAs: a.pool}, CheckNoCertificate},
 		{"", &tls.Config{RootCAs: a.pool}, ""},
-		{"", &tls.Config{RootCAs: a.pool, Certificates: other.mutual(t).Certificates}, CheckUnknownAuthority},
+		{"", &tls.Config{RootCAs: a.pool, Certificates: other.mutual(t).Certificates},
+			CheckUnknownAuthority},
 	} {
-		w := optBench(t, optFile(t, dir, many+",{certificate_authorities,false}"+tt.options, certOptions(ca, cert, key)), Options{})
+		w := optBench(t, optFile(t, dir, many+",{certificate_authorities,false}"+tt.options,
+			certOptions(ca, cert, key)), Options{})
 		told := make(chan *tls.CertificateRequestInfo, 1)
 		cfg := tt.client.Clone()
-		cfg.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		cfg.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate,
+			error) {
 			told <- info
 			return &append(cfg.Certificates, tls.Certificate{})[0], nil
 		}

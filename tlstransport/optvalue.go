@@ -162,7 +162,8 @@ func groups(name string) meaning {
 			return errors.New("eccs and supported_groups have no group in common: " + oneList)
 		}
 		if len(both) < len(o.groups) || len(both) < len(all) {
-			o.remark(slog.LevelInfo, "eccs and supported_groups differ: %s, of what both have", oneList)
+			o.remark(slog.LevelInfo, "eccs and supported_groups differ: %s, of what both have",
+				oneList)
 		}
 		o.groups = both
 		return nil
@@ -240,7 +241,8 @@ func openSSLName(name string) string {
 	if strings.Contains(name, "POLY1305") {
 		name = strings.TrimSuffix(name, "_SHA256")
 	}
-	name = strings.NewReplacer("AES_128_CBC", "AES128", "AES_256_CBC", "AES256", "AES_128", "AES128", "AES_256", "AES256").Replace(name)
+	name = strings.NewReplacer("AES_128_CBC", "AES128", "AES_256_CBC", "AES256", "AES_128",
+		"AES128", "AES_256", "AES256").Replace(name)
 	return strings.ReplaceAll(name, "_", "-")
 }
 

@@ -51,14 +51,16 @@ func TestOddAuthorities(t *testing.T) {
 	for _, odd := range oddcerts.All(t) {
 		all = append(all, string(odd.PEM()))
 		t.Run(odd.Name, func(t *testing.T) {
-			for _, pieces := range [][]string{{string(odd.PEM()), string(good)}, {string(good), string(odd.PEM())}} {
+			for _, pieces := range [][]string{{string(odd.PEM()), string(good)}, {string(good),
+				string(odd.PEM())}} {
 				file := write(t, dir, pieces...)
 				o := certOptions(file, cert, key)
 				var said bytes.Buffer
 				w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), logTo(&said))
 				line := "line 1: a certificate is skipped"
 				if pieces[0] == string(good) {
-					line = fmt.Sprintf("line %d: a certificate is skipped", 1+strings.Count(string(good), "\n"))
+					line = fmt.Sprintf("line %d: a certificate is skipped",
+						1+strings.Count(string(good), "\n"))
 				}
 				require.Len(t, lines(&said, line), 2, "one for each role: %s", &said)
 				require.Len(t, lines(&said, "level=WARN"), 2, &said)
@@ -68,7 +70,8 @@ func TestOddAuthorities(t *testing.T) {
 				require.NoError(t, w.cb.Close(c))
 				require.NoError(t, w.cb.Close(s))
 			}
-			_, err := FromOptFile(optFile(t, dir, certOptions(write(t, dir, string(odd.PEM())), cert, key), ""), Options{})
+			_, err := FromOptFile(optFile(t, dir, certOptions(write(t, dir, string(odd.PEM())),
+				cert, key), ""), Options{})
 			var e *OptionError
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, "cacertfile", e.Option)
@@ -129,7 +132,8 @@ func TestPartsOfPEM(t *testing.T) {
 	first, second := text(one), text(two)
 	last := fmt.Sprintf("line %d: ", strings.Count(first, "\n")) // of first
 	next := fmt.Sprintf("line %d: ", 1+strings.Count(first, "\n"))
-	const skipped, here = "a certificate is skipped: ", "a certificate is read here, but skipped by Erlang nodes"
+	const skipped, here = "a certificate is skipped: ",
+		"a certificate is read here, but skipped by Erlang nodes"
 	damaged := strings.Replace(first, "\n", "\n*", 1)
 	for _, tt := range []struct {
 		name, text string
@@ -139,22 +143,30 @@ func TestPartsOfPEM(t *testing.T) {
 		{"two", first + second, []string{"one", "two"}, nil},
 		{"text between", "# one\n" + first + "\n# two\n" + second, []string{"one", "two"}, nil},
 		{"CRLF", strings.ReplaceAll(first+second, "\n", "\r\n"), []string{"one", "two"}, nil},
-		{"no newline between", strings.TrimSuffix(first, "\n") + second, []string{"one", "two"}, []string{last + here}},
-		{"byte order mark", "\ufeff" + first + second, []string{"one", "two"}, []string{"line 1: " + here}},
+		{"no newline between", strings.TrimSuffix(first, "\n") + second, []string{"one", "two"},
+			[]string{last + here}},
+		{"byte order mark", "\ufeff" + first + second, []string{"one", "two"},
+			[]string{"line 1: " + here}},
 		{"indented BEGIN", first + " " + second, []string{"one", "two"}, []string{next + here}},
-		{"damaged", damaged + second, []string{"two"}, []string{"line 1: " + skipped + "its base64 text is damaged"}},
+		{"damaged", damaged + second, []string{"two"},
+			[]string{"line 1: " + skipped + "its base64 text is damaged"}},
 		{"cut", first + second[:len(second)-60] + "\n-----END CERTIFICATE-----\n", []string{"one"},
 			[]string{next + skipped}},
-		{"no END", strings.Replace(first, "-----END CERTIFICATE-----", "", 1) + second, []string{"two"},
+		{"no END", strings.Replace(first, "-----END CERTIFICATE-----", "", 1) + second,
+			[]string{"two"},
 			[]string{"line 1: a certificate is skipped: it has no END line"}},
-		{"no END at the end", first + second[:100], []string{"one"}, []string{next + skipped + "it has no END line"}},
-		{"another END", first + strings.Replace(second, "END CERTIFICATE", "END CERT", 1), []string{"one"},
+		{"no END at the end", first + second[:100], []string{"one"},
+			[]string{next + skipped + "it has no END line"}},
+		{"another END", first + strings.Replace(second, "END CERTIFICATE", "END CERT", 1),
+			[]string{"one"},
 			[]string{next + skipped}},
-		{"another kind", strings.ReplaceAll(first, " CERTIFICATE", " TRUSTED CERTIFICATE") + second, []string{"two"},
+		{"another kind", strings.ReplaceAll(first, " CERTIFICATE", " TRUSTED CERTIFICATE") + second,
+			[]string{"two"},
 			[]string{"line 1: a certificate is skipped: it is a TRUSTED CERTIFICATE"}},
 		{"PKCS #7", "-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----\n" + second, []string{"two"},
 			[]string{"line 1: " + skipped + "it is a PKCS7"}},
-		{"a key beside", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" + second, []string{"two"}, nil},
+		{"a key beside", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" + second,
+			[]string{"two"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := write(t, dir, tt.text)
@@ -198,7 +210,8 @@ func TestOddCertificatesInChain(t *testing.T) {
 		require.NoError(t, w.cb.Close(c))
 		require.NoError(t, w.cb.Close(s))
 
-		_, _, option, err := readPair(certFiles{write(t, dir, string(odd.PEM()), string(leaf)), key, ""})
+		_, _, option, err := readPair(certFiles{write(t, dir, string(odd.PEM()), string(leaf)), key,
+			""})
 		require.ErrorContains(t, err, "line 1: a certificate is skipped", odd.Name)
 		require.Equal(t, "certfile", option)
 	}

@@ -168,9 +168,12 @@ func TestAlerts(t *testing.T) {
 		name  string
 		check Check
 	}{
-		{43, "alert unsupported_certificate (43)", CheckCertificate}, {46, "alert certificate_unknown (46)", CheckCertificate},
-		{48, "alert unknown_ca (48)", CheckUnknownAuthority}, {71, "alert insufficient_security (71)", CheckProtocol},
-		{80, "alert internal_error (80)", CheckHandshake}, {51, "alert decrypt_error (51)", CheckHandshake}, {200, "alert 200", CheckHandshake},
+		{43, "alert unsupported_certificate (43)", CheckCertificate}, {46,
+			"alert certificate_unknown (46)", CheckCertificate},
+		{48, "alert unknown_ca (48)", CheckUnknownAuthority}, {71,
+			"alert insufficient_security (71)", CheckProtocol},
+		{80, "alert internal_error (80)", CheckHandshake}, {51, "alert decrypt_error (51)",
+			CheckHandshake}, {200, "alert 200", CheckHandshake},
 	} {
 		require.EqualError(t, tt.alert, tt.name)
 		require.Equal(t, tt.check, tt.alert.check(), tt.name)

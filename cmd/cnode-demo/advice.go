@@ -84,14 +84,14 @@ func aboutPeer(e *tlstransport.PeerError) string {
 	}
 	const (
 		shows    = "openssl x509 -in FILE -noout -text shows "
-		mismatch = "The certificates or options of the two nodes do not match; the other node's log may\n" +
-			"say more."
+		mismatch = "The certificates or options of the two nodes do not match; the other node's\n" +
+			"log may say more."
 	)
 	switch e.Check {
 	case tlstransport.CheckUnknownAuthority:
-		return whose + " has to be signed by an authority in the cacertfile " + other + ", whose certificate\n" +
-			"can be read there: a warning at the start says which cannot. Nodes that share one directory made\n" +
-			"by cnode-demo certs understand each other."
+		return whose + " has to be signed by an authority in the cacertfile " + other + ",\n" +
+			"whose certificate can be read there: a warning at the start says which cannot. Nodes that\n" +
+			"share one directory made by cnode-demo certs understand each other."
 	case tlstransport.CheckExpired:
 		return whose + " has to be replaced, or a clock to be set:\n" +
 			"openssl x509 -in FILE -noout -dates says when it is good."
@@ -118,8 +118,8 @@ func aboutPeer(e *tlstransport.PeerError) string {
 			shows + "which ones it names, under Subject Alternative Name. Its\n" +
 			"Extended Key Usage, if it is there, has to have TLS Web Server Authentication."
 	case server:
-		return "The message says what is wrong with the other node's certificate, which has to be good\n" +
-			"for a server: " + shows + "it."
+		return "The message says what is wrong with the other node's certificate, which has to be\n" +
+			"good for a server: " + shows + "it."
 	}
 	return whose + " has to be good for a client: its Extended Key Usage, if it is there,\n" +
 		"has to have TLS Web Client Authentication (clientAuth), its Key Usage Digital Signature:\n" +

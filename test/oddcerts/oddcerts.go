@@ -49,7 +49,8 @@ func All(t testing.TB) []Odd {
 		{"empty", nil},
 	}
 	for _, curve := range [][]string{
-		{"-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"}, {"-pkeyopt", "ec_paramgen_curve:secp256k1"},
+		{"-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"}, {"-pkeyopt",
+			"ec_paramgen_curve:secp256k1"},
 		{"-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"},
 	} {
 		all = append(all, Odd{curve[len(curve)-1], onCurve(t, curve...)})

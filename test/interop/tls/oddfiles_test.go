@@ -41,7 +41,8 @@ func TestOddFiles(t *testing.T) {
 		}
 		good, more := read(a.ca()), read(other.ca())
 		damaged := strings.Replace(more, "\n", "\n*", 1)
-		cut := "-----BEGIN CERTIFICATE-----\nAAAAA\n-----END CERTIFICATE-----\n" // whose base64 text has no whole bytes
+		// Base64 text of five characters stands for no whole number of bytes.
+		cut := "-----BEGIN CERTIFICATE-----\nAAAAA\n-----END CERTIFICATE-----\n"
 		var odd strings.Builder
 		plain := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c)})
 		noSequence, noSequenceAnswer := "", "pong"
@@ -54,20 +55,27 @@ func TestOddFiles(t *testing.T) {
 			text := base64.StdEncoding.EncodeToString(o.DER)
 			answer := plain.Eval(t, fmt.Sprintf("try public_key:pkix_decode_cert(base64:decode(%q), otp) "+
 				"of _ -> reads catch _:_ -> skips end", text))
-			require.Equal(t, slices.Contains(otpSkips(r), o.Name), answer == "skips", "%s: %s", o.Name, answer)
+			require.Equal(t, slices.Contains(otpSkips(r), o.Name), answer == "skips", "%s: %s",
+				o.Name, answer)
 		}
 		if r.Number > 27 { // these skip such a certificate, and all others of the file with it
 			noSequenceAnswer = "pang"
 		}
 		for _, tt := range []struct{ name, file, otp, ours, said string }{
-			{"SAN that is no sequence", noSequence + good, noSequenceAnswer, "pong", "line 1: a certificate is skipped"},
-			{"odd certificates before", odd.String() + good, "pong", "pong", "line 1: a certificate is skipped"},
-			{"odd certificates behind", good + odd.String(), "pong", "pong", "a certificate is skipped"},
-			{"no newline between", strings.TrimSpace(more) + good, "pang", "pong", "skipped by Erlang nodes"},
-			{"a byte order mark", "\ufeff" + good + more, "pang", "pong", "skipped by Erlang nodes"},
+			{"SAN that is no sequence", noSequence + good, noSequenceAnswer, "pong",
+				"line 1: a certificate is skipped"},
+			{"odd certificates before", odd.String() + good, "pong", "pong",
+				"line 1: a certificate is skipped"},
+			{"odd certificates behind", good + odd.String(), "pong", "pong",
+				"a certificate is skipped"},
+			{"no newline between", strings.TrimSpace(more) + good, "pang", "pong",
+				"skipped by Erlang nodes"},
+			{"a byte order mark", "\ufeff" + good + more, "pang", "pong",
+				"skipped by Erlang nodes"},
 			{"a stray character", damaged + good, "pong", "pong", "its base64 text is damaged"},
 			{"a lost character", cut + good, "pang", "pong", "line 1: a certificate is skipped"},
-			{"no END line", strings.Replace(more, "-----END CERTIFICATE-----", "", 1) + good, "pang", "pong",
+			{"no END line", strings.Replace(more, "-----END CERTIFICATE-----", "", 1) + good,
+				"pang", "pong",
 				"it has no END line"},
 			{"none left", odd.String(), "pang", "", "no certificate in it that can be read"},
 		} {

@@ -207,7 +207,8 @@ func TestErlangRefusesUsages(t *testing.T) {
 				} {
 					t.Run(tt.name, func(t *testing.T) {
 						hear, heard := hearing()
-						n := startNode(t, port, fromFile(t, a.file(t, a.options(tt.server, v.option), a.options(tt.client, v.option)),
+						n := startNode(t, port, fromFile(t, a.file(t, a.options(tt.server,
+							v.option), a.options(tt.client, v.option)),
 							tlstransport.Options{}), hear)
 						var err error
 						if tt.theyConnect {
@@ -224,7 +225,8 @@ func TestErlangRefusesUsages(t *testing.T) {
 						require.ErrorAs(t, err, &e)
 						require.True(t, e.ByPeer, e)
 						require.Equal(t, !tt.theyConnect, e.Client, e)
-						require.Contains(t, []tlstransport.Check{tlstransport.CheckCertificate, tlstransport.CheckHandshake}, e.Check, e)
+						require.Contains(t, []tlstransport.Check{tlstransport.CheckCertificate,
+							tlstransport.CheckHandshake}, e.Check, e)
 						var alert tlstransport.Alert
 						require.ErrorAs(t, err, &alert)
 						require.ErrorContains(t, err, "alert ")
