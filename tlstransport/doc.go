@@ -90,7 +90,8 @@
 // it are refused; behind the first one in certfile, so that it is not sent; and refused if a peer
 // sends it, at any place of its chain. OTP 25 to 29 parse most of these: negative serial numbers, a
 // "@" or "_" in a PrintableString, keys on curves other than P-224, P-256, P-384 and P-521 or with
-// explicit parameters, and names of subjectAltName that are no names.
+// explicit parameters, and names of subjectAltName that are no names. OTP also ignores stray
+// characters in base64 text, and what an END line says; here such a part is skipped.
 //
 // Keys of RSA have from 1024 to 8192 bits. Signatures with SHA-1 are refused, in chains (OTP 25
 // accepts them) and in handshakes. A root's own extendedKeyUsage and pathlen are enforced,
