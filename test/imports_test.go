@@ -47,7 +47,9 @@ type row struct {
 // rows of their own.
 var picture = []row{
 	{path: "test/need"},
+	{path: "test/fips", own: "test/need"},
 	{path: "test/leak", others: []string{goleak}},
+	{path: "test/oddcerts", own: "test/need", others: []string{testify}},
 	{path: "test/port"},
 	{path: "test/race"},
 	{path: "test/scarce", others: []string{xsys, testify}},
@@ -103,7 +105,8 @@ const libraries = "ei transport transport/handoff tlstransport nodes nodes/dist 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}
 
-const everyTestOwn = "test/leak test/need test/party test/port test/race test/scarce test/sockdir"
+const everyTestOwn = "test/fips test/leak test/need test/oddcerts test/party test/port test/race " +
+	"test/scarce test/sockdir"
 
 // nameless are words that say nothing about what is in a package or a file.
 var nameless = []string{"util", "utils", "common", "core", "manager", "helper", "helpers", "misc", "base", "shared"}

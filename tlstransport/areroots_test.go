@@ -107,7 +107,7 @@ func TestAreRootsAsksTheSame(t *testing.T) {
 		}
 		path := filepath.Join(t.TempDir(), "ca.pem")
 		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
-		trust, err := readAuthorities(path)
+		trust, _, err := readAuthorities(path)
 		require.NoError(t, err)
 		if !trust.areRoots() {
 			continue

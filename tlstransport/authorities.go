@@ -17,18 +17,17 @@ type authorities struct {
 	trusted       int // how many are roots
 }
 
-func readAuthorities(path string) (*authorities, error) {
-	certs, err := readCertificates(path)
+// readAuthorities reads a cacertfile; its faults are for warnings.
+func readAuthorities(path string) (a *authorities, faults []error, err error) {
+	f, err := readCertificates(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	a := &authorities{pool: x509.NewCertPool(), roots: x509.NewCertPool(), others: x509.NewCertPool()}
-	for _, der := range certs {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		a.all = append(a.all, c)
+	a = &authorities{
+		all: f.certificates, pool: x509.NewCertPool(), roots: x509.NewCertPool(),
+		others: x509.NewCertPool(),
+	}
+	for _, c := range a.all {
 		a.pool.AddCert(c)
 		if isSignedBy(c, c) {
 			if !c.BasicConstraintsValid { // as openssl x509 -req -signkey makes it: version 3 without basicConstraints
@@ -40,7 +39,11 @@ func readAuthorities(path string) (*authorities, error) {
 			a.others.AddCert(c)
 		}
 	}
-	return a, nil
+	if a.trusted == 0 {
+		f.faults = append(f.faults, fmt.Errorf("%s: no peer is trusted: none of its certificates that "+
+			"can be read is self-signed", path))
+	}
+	return a, f.faults, nil
 }
 
 // maxNames bounds the names of authorities, with two bytes each for their length, in a server's request for a certificate. See RFC 5246,

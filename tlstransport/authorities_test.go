@@ -37,7 +37,7 @@ func TestRootsThatSayNothing(t *testing.T) {
 		a.cert, err = x509.ParseCertificate(der)
 		require.NoError(t, err)
 		require.Equal(t, 3, a.cert.Version)
-		trust, err := readAuthorities(bundle(t, dir, a.cert.Raw, root.cert.Raw))
+		trust, _, err := readAuthorities(bundle(t, dir, a.cert.Raw, root.cert.Raw))
 		require.NoError(t, err)
 		peer, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])
 		require.NoError(t, err)
@@ -148,7 +148,7 @@ func TestCompleteOfLoopEnds(t *testing.T) {
 		return der
 	}
 	dir := t.TempDir()
-	trust, err := readAuthorities(bundle(t, dir, cross(a, b), cross(b, a)))
+	trust, _, err := readAuthorities(bundle(t, dir, cross(a, b), cross(b, a)))
 	require.NoError(t, err)
 	leaf := a.sign(t, want{}).Certificate[0]
 	require.Equal(t, [][]byte{leaf, trust.all[1].Raw, trust.all[0].Raw}, trust.complete([][]byte{leaf}))
@@ -200,7 +200,8 @@ func TestCertificateIsForHost(t *testing.T) {
 			var e *PeerError
 			require.ErrorAs(t, c.failure, &e, tt.hosts)
 			require.Equal(t, CheckHost, e.Check)
-			require.Equal(t, tt.hosts[0][0] == '*', strings.Contains(e.Error(), "names with a * do not count"), e)
+			require.Equal(t, tt.hosts[0][0] == '*', strings.Contains(e.Error(),
+				"names with a * count only with"), e)
 		}
 		require.NoError(t, w.cb.Close(c))
 		require.NoError(t, w.cb.Close(s))

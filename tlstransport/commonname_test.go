@@ -5,6 +5,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,7 +30,7 @@ func TestCommonNameBesideOthers(t *testing.T) {
 				require.NoError(t, err)
 				c.Extensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: value}}
 			}
-			require.Equal(t, tt.counts, checkHost(c, "localhost") == nil)
+			require.Equal(t, tt.counts, checkHost(c, "localhost", false) == nil)
 		})
 	}
 }
@@ -44,8 +45,32 @@ func TestNamesThatCountForHost(t *testing.T) {
 		"10.0.0.1": true, "10.0.0.3": true, "a.example.org": true, "A.Example.Org": true,
 		"10.0.0.2": false, "::1": false, "b.example.org": false, "b.example.net": false, "": false,
 	} {
-		require.Equal(t, counts, checkHost(c, host) == nil, "%q", host)
+		require.Equal(t, counts, checkHost(c, host, false) == nil, "%q", host)
 	}
-	require.ErrorContains(t, checkHost(c, "b.example.net"), "names with a * do not count")
-	require.NotContains(t, checkHost(c, "b.example.org").Error(), "names with a *")
+	require.ErrorContains(t, checkHost(c, "b.example.net", false),
+		"names with a * count only with {customize_hostname_check,")
+	require.NotContains(t, checkHost(c, "b.example.org", false).Error(), "names with a *")
+}
+
+// With customize_hostname_check names with a * count. The table is what
+// public_key:pkix_verify_hostname_match_fun(https) of OTP 25, 27 and 29 says, but for addresses,
+// which it would compare as if they were names.
+func TestNamesWithStars(t *testing.T) {
+	for _, tt := range []struct {
+		host, name string
+		counts     bool
+	}{
+		{"a.b.c", "*.b.c", true}, {"A.b.c", "*.b.c", true}, {"a.b.c", "*.B.c", true}, {"a.b.c",
+			"a*.b.c", true}, {"a.b.c", "*a.b.c", true},
+		{"ab.c", "ab*.c", true}, {"xyz.c", "x*z.c", true}, {"x.c", "x*x.c", false}, {"b.c", "*.b.c",
+			false}, {"x.a.b.c", "*.b.c", false},
+		{"a", "*", true}, {"a.b.c", "a.*.c", false}, {"a.b.c", "a.b.c", true}, {"a.c", "**.c",
+			false}, {"xn--a.c", "*.c", true},
+		{"127.0.0.1", "*.0.0.1", false}, {"127.0.0.1", "127.0.0.1", true},
+	} {
+		c := &x509.Certificate{DNSNames: []string{tt.name}}
+		require.Equal(t, tt.counts, checkHost(c, tt.host, true) == nil, "%v", tt)
+		require.Equal(t, tt.counts && !strings.Contains(tt.name, "*"), checkHost(c, tt.host,
+			false) == nil, "%v", tt)
+	}
 }

@@ -24,7 +24,7 @@ const (
 	CheckRevoked          Check = "certificate has been revoked"
 	CheckNoCertificate    Check = "no certificate"
 	CheckCertificate      Check = "certificate refused"
-	CheckHandshake        Check = "handshake refused" // OTP 25: by a client, because the certificate is for another host
+	CheckHandshake        Check = "handshake refused" // by an Alert that fits no other check; OTP 25: host
 	CheckAllowed          Check = "node is not allowed"
 	CheckTLS              Check = "no TLS spoken"
 	CheckProtocol         Check = "no protocol version, cipher suite, group or signature algorithm in common"
@@ -33,14 +33,17 @@ const (
 	CheckClosed           Check = "connection closed" // by the peer, in the handshake or without close_notify; for a Write, by CloseWrite
 )
 
-// A PeerError says why there is no TLS session with a peer, or no longer one: which check failed, for which peer, and which side made the
-// check.
+// A PeerError says why there is no TLS session with a peer, or no longer one: which check failed,
+// for which peer, and which side made the check. What a peer that refuses us wants depends on the
+// roles: a server wants certificates that are good for clients (extendedKeyUsage clientAuth,
+// keyUsage digitalSignature), a client wants one for the host of the node's name (subjectAltName).
 type PeerError struct {
 	Addr   string // the peer's address
 	Node   string // its node name, if it is known
 	Check  Check  // the check that failed
 	ByPeer bool   // the peer checked us, and sent an alert
-	Err    error  // the reason
+	Client bool   // we are the client: we have made the connection
+	Err    error  // the reason; for an alert, ours or the peer's, an Alert
 }
 
 // Error names the peer, the check and the reason.
@@ -79,8 +82,31 @@ var (
 // An Alert is an alert of the TLS protocol that a session ended with. See RFC 8446, section 6.
 type Alert uint8
 
-// Error is the alert's name as crypto/tls gives it.
-func (a Alert) Error() string { return tls.AlertError(a).Error() }
+// Error is the alert's name in the standards and its number.
+func (a Alert) Error() string {
+	if name, ok := alertNames()[a]; ok {
+		return fmt.Sprintf("alert %s (%d)", name, uint8(a))
+	}
+	return fmt.Sprintf("alert %d", uint8(a))
+}
+
+// alertNames are the names of RFC 8446, section 6, and RFC 5246, section 7.2. Erlang nodes log the
+// same with spaces.
+func alertNames() map[Alert]string {
+	return map[Alert]string{
+		0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed",
+		22: "record_overflow", 30: "decompression_failure", 40: "handshake_failure",
+		41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate",
+		44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown",
+		47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error",
+		51: "decrypt_error", 60: "export_restriction", 70: "protocol_version",
+		71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback",
+		90: "user_canceled", 100: "no_renegotiation", 109: "missing_extension",
+		110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
+		113: "bad_certificate_status_response", 114: "bad_certificate_hash_value",
+		115: "unknown_psk_identity", 116: "certificate_required", 120: "no_application_protocol",
+	}
+}
 
 const (
 	alertCloseNotify         Alert = 0
@@ -98,6 +124,7 @@ const (
 	alertAccessDenied        Alert = 49
 	alertDecodeError         Alert = 50
 	alertProtocolVersion     Alert = 70
+	alertInsufficient        Alert = 71
 	alertInternalError       Alert = 80
 	alertUserCanceled        Alert = 90
 	alertNoRenegotiation     Alert = 100
@@ -117,12 +144,10 @@ func (a Alert) check() Check {
 		return CheckUnknownAuthority
 	case alertCertificateRequired:
 		return CheckNoCertificate
-	case alertProtocolVersion:
+	case alertProtocolVersion, alertInsufficient:
 		return CheckProtocol
-	case alertHandshakeFailure:
-		return CheckHandshake
 	}
-	return CheckSession
+	return CheckHandshake
 }
 
 // refusal returns the check that the peer reports as failed by an alert. Once the handshake is over on both sides, which with TLS 1.3 only
@@ -134,10 +159,11 @@ func (s *Socket) refusal(a Alert) Check {
 	return a.check()
 }
 
-// remoteAlert finds the peer's alert in an error of crypto/tls, by the error's text.
-func remoteAlert(err error) (Alert, bool) {
+// alertOf finds the alert in an error of crypto/tls, by the error's text. The operation is "remote
+// error" for the peer's alerts, and "local error" for ours.
+func alertOf(err error, operation string) (Alert, bool) {
 	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" {
+	if !errors.As(err, &op) || op.Op != operation {
 		return 0, false
 	}
 	for code := range 256 {
@@ -164,7 +190,7 @@ func saysOneOf(err error, texts []string) bool {
 
 // checked makes a PeerError of a check.
 func (s *Socket) checked(c Check, err error) *PeerError {
-	e := &PeerError{Node: s.peerName(), Check: c, Err: err}
+	e := &PeerError{Node: s.peerName(), Check: c, Client: s.role == client, Err: err}
 	if s.remote != nil {
 		e.Addr = s.remote.String()
 	}
@@ -182,9 +208,12 @@ func (s *Socket) peerError(err error) error {
 	e := s.checked(CheckSession, err)
 	var invalid x509.CertificateInvalidError
 	var alert Alert
-	if a, ok := remoteAlert(err); ok {
+	if a, ok := alertOf(err, "remote error"); ok {
 		e.Check, e.ByPeer, e.Err = s.refusal(a), true, a
 		return e
+	}
+	if a, ok := alertOf(err, "local error"); ok {
+		e.Err = fmt.Errorf("%w: %w", err, a)
 	}
 	switch {
 	case errors.As(err, &alert): // from our own record layer: session.fail completes the error

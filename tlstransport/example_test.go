@@ -105,7 +105,8 @@ func ExampleFromOptFile() {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "ssl_dist.conf")
-	if err := os.WriteFile(path, []byte(`[{client, [{verify, verify_none}, {session_tickets, stateless}]}].`), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(`[{client, [{verify, verify_none}, {handshake, hello}]}].`),
+		0o600); err != nil {
 		log.Fatal(err)
 	}
 	_, err = tlstransport.FromOptFile(path, tlstransport.Options{})
@@ -113,7 +114,7 @@ func ExampleFromOptFile() {
 	if errors.As(err, &e) {
 		fmt.Println(e.Role, e.Option, "-", e.Err)
 	}
-	// Output: client session_tickets - stateless cannot be honoured
+	// Output: client handshake - hello cannot be honoured
 }
 
 // How a program finds out why a peer is refused.

@@ -75,7 +75,7 @@ func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 	if maps.EqualFunc(stamps, f.seen, stamp.equals) || maps.EqualFunc(stamps, f.tried, stamp.equals) && now.Sub(f.when) < tryAgain {
 		return
 	}
-	if err := f.load(); err != nil {
+	if err := f.load(log); err != nil {
 		f.tried, f.when = stamps, now
 		log.Error("certificates have changed and cannot be read: still using the previous ones", "error", err)
 		return
@@ -84,23 +84,29 @@ func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 	log.Info("certificates have changed and were read again", "role", f.role.String())
 }
 
-// load reads the files.
-func (f *fileRole) load() error {
+// load reads the files. Their faults cause warnings.
+func (f *fileRole) load(log *slog.Logger) error {
+	var faults []error
 	seen := f.stamps() // before reading: files that change meanwhile are read once more
 	o := f.opts
 	c := &tls.Config{CurvePreferences: o.groups}
 	var trust *authorities // without verify it still completes our own chains
 	if o.cacert != "" {
 		var err error
-		if trust, err = readAuthorities(o.cacert); err != nil {
+		if trust, faults, err = readAuthorities(o.cacert); err != nil {
 			return f.wrong("cacertfile", err)
 		}
 	}
 	for _, files := range o.certs {
-		pair, option, err := readPair(files)
+		pair, more, option, err := readPair(files)
 		if err != nil {
 			return f.wrong(option, err)
 		}
+		faults = append(faults, more...)
+		if !canSign(pair.Leaf.PublicKey, o.signs) {
+			return f.wrong("certfile", fmt.Errorf("%s: %w", files.cert, errCannotSign))
+		}
+		pair.SupportedSignatureAlgorithms = o.signs
 		if trust != nil {
 			pair.Certificate = trust.complete(pair.Certificate)
 		}
@@ -116,17 +122,34 @@ func (f *fileRole) load() error {
 		}
 	}
 	if f.role == server && o.verify {
-		// The server tells clients the names of all authorities; verifyConnection trusts only the roots.
-		if n := trust.names(); n > maxNames {
-			return f.wrong("cacertfile", fmt.Errorf("its certificates have names of %d bytes together, and a server can tell its clients %d: "+
-				"leave out those that no client needs", n, maxNames))
-		}
-		c.ClientCAs, c.ClientAuth = trust.pool, tls.VerifyClientCertIfGiven
-		if o.require {
-			c.ClientAuth = tls.RequireAndVerifyClientCert
+		if err := f.ask(c, trust); err != nil {
+			return err
 		}
 	}
 	f.seen, f.base, f.trust = seen, c, trust
+	for _, why := range faults {
+		log.Warn("a file of certificates has a fault", "role", f.role.String(), "reason", why)
+	}
+	return nil
+}
+
+// ask has a server ask its clients for certificates. It tells them the names of all authorities,
+// unless the file says otherwise; verifyConnection trusts only the roots.
+func (f *fileRole) ask(c *tls.Config, trust *authorities) error {
+	switch o := f.opts; {
+	case o.unnamed && o.require:
+		c.ClientAuth = tls.RequireAnyClientCert
+	case o.unnamed:
+		c.ClientAuth = tls.RequestClientCert
+	case trust.names() > maxNames:
+		return f.wrong("cacertfile", fmt.Errorf("its certificates have names of %d bytes together, and "+
+			"a server can tell its clients %d: leave out those that no client needs, or set "+
+			"{certificate_authorities,false}, with which it tells none", trust.names(), maxNames))
+	case o.require:
+		c.ClientCAs, c.ClientAuth = trust.pool, tls.RequireAndVerifyClientCert
+	default:
+		c.ClientCAs, c.ClientAuth = trust.pool, tls.VerifyClientCertIfGiven
+	}
 	return nil
 }
 
@@ -212,11 +235,17 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 	if o.suites != nil && !slices.Contains(o.suites, state.CipherSuite) {
 		return fmt.Errorf("cipher suite %s is not among the option ciphers: %w", tls.CipherSuiteName(state.CipherSuite), errNoSuite)
 	}
-	if !o.verify || len(state.PeerCertificates) == 0 {
+	if len(state.PeerCertificates) == 0 {
 		return nil
 	}
 	wrong := func(err error) error {
 		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+	}
+	if !canSign(state.PeerCertificates[0].PublicKey, o.signs) {
+		return wrong(errCannotSign)
+	}
+	if !o.verify {
+		return nil
 	}
 	usage := x509.ExtKeyUsageServerAuth
 	if r == server {
@@ -227,7 +256,7 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 		chains, err = trust.chains(state.PeerCertificates, usage)
 	}
 	if err == nil && r == client && !o.noName {
-		err = checkHost(state.PeerCertificates[0], host)
+		err = checkHost(state.PeerCertificates[0], host, o.wildcards)
 	}
 	if err != nil {
 		return wrong(err)
@@ -235,6 +264,10 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 	refused := fmt.Errorf("the chain of certificates is longer than depth %d allows", o.depth)
 	for _, chain := range chains {
 		if len(chain)-2 > o.depth { // certificates between the peer's and the root
+			continue
+		}
+		if !signedBy(chain, o.certSigns) {
+			refused = errSignedBy
 			continue
 		}
 		if refused = o.crl.refuses(chain, time.Now(), log); refused == nil {
@@ -254,11 +287,14 @@ func hasOtherNames(c *x509.Certificate) bool {
 	})
 }
 
-// checkHost returns an error unless a certificate is for a host, by the rules of public_key:pkix_verify_hostname/2: an address may be among
-// the DNS names, the common name counts if there are no other names (in OTP 25, not in 27), and wildcard names do not count.
-func checkHost(c *x509.Certificate, host string) error {
+// checkHost returns an error unless a certificate is for a host, by the rules of
+// public_key:pkix_verify_hostname/2: an address may be among the DNS names, and the common name
+// counts if there are no other names (in OTP 25, not in 27). Names with a * count only with
+// wildcards, by the rules of public_key:pkix_verify_hostname_match_fun(https).
+func checkHost(c *x509.Certificate, host string, wildcards bool) error {
 	exact := *c
-	exact.DNSNames = slices.DeleteFunc(slices.Clone(c.DNSNames), func(name string) bool { return strings.HasPrefix(name, "*.") })
+	isWild := func(name string) bool { return strings.Contains(name, "*") }
+	exact.DNSNames = slices.DeleteFunc(slices.Clone(c.DNSNames), isWild)
 	switch {
 	case exact.VerifyHostname(host) == nil:
 		return nil
@@ -267,9 +303,25 @@ func checkHost(c *x509.Certificate, host string) error {
 	case !hasOtherNames(c) && strings.EqualFold(c.Subject.CommonName, host):
 		return nil
 	}
+	matches := func(name string) bool { return matchesStar(name, host) }
+	wild := net.ParseIP(host) == nil && slices.ContainsFunc(c.DNSNames, matches)
 	wrong := error(x509.HostnameError{Certificate: c, Host: host})
-	if c.VerifyHostname(host) == nil {
-		return fmt.Errorf("%w: names with a * do not count, as in Erlang", wrong)
+	switch {
+	case wild && wildcards:
+		return nil
+	case wild:
+		return fmt.Errorf("%w: names with a * count only with {customize_hostname_check,"+
+			"[{match_fun,%s}]} in an option file, as in Erlang", wrong, show(httpsMatch{}))
 	}
 	return wrong
+}
+
+// matchesStar tells whether a name with a * in its first part, for any text within that part, is
+// that of a host.
+func matchesStar(name, host string) bool {
+	first, rest, _ := strings.Cut(strings.ToLower(name), ".")
+	label, domain, _ := strings.Cut(strings.TrimSuffix(strings.ToLower(host), "."), ".")
+	before, after, star := strings.Cut(first, "*")
+	return star && rest == domain && len(label) >= len(before)+len(after) &&
+		strings.HasPrefix(label, before) && strings.HasSuffix(label, after)
 }

@@ -72,7 +72,7 @@ func TestFilesOfTheSameTime(t *testing.T) {
 	file, err := readOptFile(path)
 	require.NoError(t, err)
 	f := &fileRole{file: path, opts: file[server], role: server}
-	require.NoError(t, f.load())
+	require.NoError(t, f.load(slog.New(slog.DiscardHandler)))
 	require.Equal(t, first, f.base.Certificates[0].Certificate[0])
 	require.NoError(t, os.Remove(current))
 	require.NoError(t, os.Symlink(filepath.Join(dir, "second"), current))
@@ -90,7 +90,7 @@ func TestReloadFailsOnce(t *testing.T) {
 	file, err := readOptFile(path)
 	require.NoError(t, err)
 	f := &fileRole{file: path, opts: file[server], role: server}
-	require.NoError(t, f.load())
+	require.NoError(t, f.load(slog.New(slog.DiscardHandler)))
 
 	var said bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&said, nil))
@@ -157,14 +157,14 @@ func TestKeyFiles(t *testing.T) {
 				key := filepath.Join(dir, "converted.key")
 				out, err := exec.Command(openssl, append(f, "-in", plain, "-out", key)...).CombinedOutput()
 				require.NoError(t, err, string(out))
-				pair, _, err := readPair(certFiles{cert, key, "secret"})
+				pair, _, _, err := readPair(certFiles{cert, key, "secret"})
 				require.NoError(t, err)
 				require.NotNil(t, pair.PrivateKey)
 				if strings.Contains(args, "pass:") {
-					_, _, err = readPair(certFiles{cert, key, "wrong"})
+					_, _, _, err = readPair(certFiles{cert, key, "wrong"})
 					require.ErrorContains(t, err, "wrong password")
 					require.NotContains(t, err.Error(), "secret")
-					_, _, err = readPair(certFiles{cert, key, ""})
+					_, _, _, err = readPair(certFiles{cert, key, ""})
 					require.ErrorContains(t, err, "there is no password")
 				}
 			})
@@ -180,16 +180,16 @@ func TestKeyFiles(t *testing.T) {
 		f := append([]string{"pkcs8", "-topk8", "-in", plain, "-out", key, "-passout", "pass:secret"}, strings.Fields(args)...)
 		out, err := exec.Command(openssl, f...).CombinedOutput()
 		require.NoError(t, err, string(out))
-		_, _, err = readPair(certFiles{cert, key, "secret"})
+		_, _, _, err = readPair(certFiles{cert, key, "secret"})
 		require.ErrorContains(t, err, scheme+" is not supported")
 	}
 	_, cert, _ := a.files(t, dir, a.sign(t, want{}))
-	_, _, err = readPair(certFiles{cert, cert, ""})
+	_, _, _, err = readPair(certFiles{cert, cert, ""})
 	require.ErrorContains(t, err, "no private key in it")
 	_, _, other := a.files(t, t.TempDir(), a.sign(t, want{}))
-	_, _, err = readPair(certFiles{cert, other, ""})
+	_, _, _, err = readPair(certFiles{cert, other, ""})
 	require.ErrorContains(t, err, "is not that of the certificate")
-	_, _, err = readPair(certFiles{filepath.Join(dir, "missing"), other, ""})
+	_, _, _, err = readPair(certFiles{filepath.Join(dir, "missing"), other, ""})
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -210,7 +210,7 @@ func TestKeysOfAnotherKind(t *testing.T) {
 		{"PRIVATE KEY", der, "a *ecdh.PrivateKey cannot sign"},
 	} {
 		require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: tt.kind, Bytes: tt.der}), 0o600))
-		_, option, err := readPair(certFiles{cert, key, ""})
+		_, _, option, err := readPair(certFiles{cert, key, ""})
 		require.ErrorContains(t, err, key+": "+tt.err)
 		require.Equal(t, "keyfile", option)
 	}

@@ -172,11 +172,7 @@ func (s *Socket) checkPeer(name string) error {
 		if err == nil {
 			continue
 		}
-		e := &PeerError{Node: name, Check: CheckAllowed, Err: fmt.Errorf("%w: %w", ErrNotAllowed, err)}
-		if s.remote != nil {
-			e.Addr = s.remote.String()
-		}
-		return e
+		return s.checked(CheckAllowed, fmt.Errorf("%w: %w", ErrNotAllowed, err))
 	}
 	return nil
 }

@@ -2,80 +2,30 @@ package tlstransport
 
 import (
 	"crypto"
+	"crypto/fips140"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 )
 
-// maxKeyFile bounds files of certificates and keys.
-const maxKeyFile = 16 << 20
-
-// readUpTo reads a file, or limit+1 bytes of one that is larger: a device or a pipe does not tell its size beforehand.
-func readUpTo(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit+1))
-}
-
-func readPEM(path string) ([]*pem.Block, error) {
-	b, err := readUpTo(path, maxKeyFile)
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxKeyFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxKeyFile)
-	}
-	var blocks []*pem.Block
-	for {
-		var block *pem.Block
-		if block, b = pem.Decode(b); block == nil {
-			break
-		}
-		blocks = append(blocks, block)
-	}
-	if len(blocks) == 0 {
-		return nil, fmt.Errorf("%s: nothing in PEM format", path)
-	}
-	return blocks, nil
-}
-
-// readCertificates reads a chain, the node's own certificate first.
-func readCertificates(path string) ([][]byte, error) {
-	blocks, err := readPEM(path)
-	if err != nil {
-		return nil, err
-	}
-	var chain [][]byte
-	for _, b := range blocks {
-		if b.Type == "CERTIFICATE" {
-			chain = append(chain, b.Bytes)
-		}
-	}
-	if len(chain) == 0 {
-		return nil, fmt.Errorf("%s: no certificate in it", path)
-	}
-	return chain, nil
-}
-
 // readKey reads the first private key of a PEM file: PKCS #1, SEC 1 or PKCS #8, encrypted ones with their password.
 func readKey(path, password string) (crypto.Signer, error) {
-	blocks, err := readPEM(path)
+	parts, err := readPEM(path)
 	if err != nil {
 		return nil, err
 	}
-	for _, b := range blocks {
-		if !strings.HasSuffix(b.Type, "PRIVATE KEY") {
+	for _, p := range parts {
+		if !strings.HasSuffix(p.kind, "PRIVATE KEY") {
 			continue
 		}
-		key, err := parseKey(b, password)
+		if p.err != nil {
+			return nil, fmt.Errorf("%s: line %d: the private key cannot be read: %w", path, p.line,
+				p.err)
+		}
+		key, err := parseKey(p.Block, password)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -94,6 +44,9 @@ func parseKey(b *pem.Block, password string) (key crypto.Signer, err error) {
 		return nil, errors.New("the private key is encrypted, and there is no password")
 	case b.Type == "ENCRYPTED PRIVATE KEY":
 		der, err = decryptPKCS8(der, password)
+	case encrypted && fips140.Enforced():
+		return nil, errors.New("the private key is encrypted in OpenSSL's old form, by means of MD5, " +
+			"which GODEBUG=fips140=only forbids: openssl pkcs8 -topk8 makes one of today's form")
 	case encrypted:
 		//lint:ignore SA1019 OpenSSL's old format, which operators have keys in
 		der, err = x509.DecryptPEMBlock(b, []byte(password))
@@ -128,22 +81,28 @@ func parseKey(b *pem.Block, password string) (key crypto.Signer, err error) {
 	return signer, nil
 }
 
-// readPair reads a certificate with its chain, and its key. option is the name of the option to blame for an error.
-func readPair(f certFiles) (pair tls.Certificate, option string, err error) {
+// readPair reads a certificate with its chain, and its key. option is the name of the option to
+// blame for an error, and faults is for warnings.
+func readPair(f certFiles) (pair tls.Certificate, faults []error, option string, err error) {
 	chain, err := readCertificates(f.cert)
+	if err == nil {
+		err = chain.first // what comes behind it is not the node's own certificate
+	}
 	if err != nil {
-		return pair, "certfile", err
+		return pair, nil, "certfile", err
 	}
 	key, err := readKey(f.key, f.password)
 	if err != nil {
-		return pair, "keyfile", err
+		return pair, nil, "keyfile", err
 	}
-	leaf, err := x509.ParseCertificate(chain[0])
-	if err != nil {
-		return pair, "certfile", fmt.Errorf("%s: %w", f.cert, err)
-	}
+	leaf := chain.certificates[0]
 	if pub, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(leaf.PublicKey) {
-		return pair, "keyfile", fmt.Errorf("the key in %s is not that of the certificate in %s", f.key, f.cert)
+		return pair, nil, "keyfile", fmt.Errorf("the key in %s is not that of the certificate in %s",
+			f.key, f.cert)
 	}
-	return tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, "", nil
+	pair = tls.Certificate{PrivateKey: key, Leaf: leaf}
+	for _, c := range chain.certificates {
+		pair.Certificate = append(pair.Certificate, c.Raw)
+	}
+	return pair, chain.faults, "", nil
 }

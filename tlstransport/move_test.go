@@ -33,6 +33,9 @@ func move(t testing.TB, cb transport.Callbacks[*Socket], old *Socket) *Socket {
 }
 
 func handOver(cb transport.Callbacks[*Socket], old *Socket) (*Socket, error) {
+	if cb.Export == nil {
+		return nil, errors.ErrUnsupported
+	}
 	fd, err := cb.GetFD(old)
 	if err != nil {
 		return nil, err

@@ -1,11 +1,13 @@
 package tlstransport
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
+	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -59,12 +61,15 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 	has := map[role]bool{}
 	for r, opts := range file {
 		f := &fileRole{file: path, opts: opts, role: r}
-		if err := f.load(); err != nil {
+		if err := f.load(src.log); err != nil {
 			return none, err
 		}
 		src.roles[r], has[r] = f, true
 		if _, _, caveat := opts.spoken(); caveat != "" {
 			src.log.Warn(caveat, "file", path, "role", r.String())
+		}
+		for _, m := range opts.remarks {
+			src.log.Log(context.Background(), m.level, m.text, "file", path, "role", r.String())
 		}
 		if opts.stray {
 			src.log.Warn("fail_if_no_peer_cert is an option for servers: clients of OTP 25 and of this package ignore it, those of OTP 27 do not "+
@@ -110,10 +115,25 @@ type roleOptions struct {
 	versions    []uint16
 	suites      []uint16 // of both versions; nil: any
 	groups      []tls.CurveID
-	serverName  string // instead of the host of the peer's node name
-	noName      bool   // server_name_indication is disable
+	serverName  string                // instead of the host of the peer's node name
+	noName      bool                  // server_name_indication is disable
+	wildcards   bool                  // names with a * match hosts
+	unnamed     bool                  // the server does not tell its authorities
+	signs       []tls.SignatureScheme // signature_algs; nil: any
+	certSigns   []tls.SignatureScheme // signature_algs_cert; nil: any
 	keyUpdateAt uint64
 	crl         revocation
+	remarks     []remark
+}
+
+// A remark is what an operator should know of an option that means less here than it says.
+type remark struct {
+	level slog.Level
+	text  string
+}
+
+func (o *roleOptions) remark(level slog.Level, format string, args ...any) {
+	o.remarks = append(o.remarks, remark{level, fmt.Sprintf(format, args...)})
 }
 
 // open returns a warning if the options admit peers that an operator may not expect, and says how to refuse them.
@@ -203,8 +223,12 @@ func parseRole(r role, options list) (*roleOptions, error) {
 		if err != nil {
 			return nil, wrong(outline(e), err)
 		}
-		if _, twice := given[name]; twice {
-			return nil, wrong(string(name), errors.New("it is given twice"))
+		if before, twice := given[name]; twice {
+			if reflect.DeepEqual(before, value) {
+				continue
+			}
+			return nil, wrong(string(name),
+				errors.New("it is given twice, with different values: keep only one"))
 		}
 		given[name] = value
 		set := known[name]
@@ -248,9 +272,11 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 		}
 		f.password, _ = passwordOf(given["password"])
 		if len(o.certs) > 0 {
-			return errors.New("certs_keys and certfile are both given: keep only one")
+			o.remark(slog.LevelWarn, "certfile, keyfile and password are ignored, as in Erlang: "+
+				"certs_keys is given, too")
+		} else {
+			o.certs = append(o.certs, f)
 		}
-		o.certs = append(o.certs, f)
 	} else {
 		for _, name := range []atom{"keyfile", "password"} {
 			if _, ok := given[name]; ok {
@@ -266,8 +292,6 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 	_, renegotiates := given["renegotiate_at"]
 	spoken, _, _ := o.spoken()
 	switch {
-	case given["eccs"] != nil && given["supported_groups"] != nil && !sameGroups(given["eccs"], given["supported_groups"]):
-		return errors.New("eccs and supported_groups differ: here they are one list, for TLS 1.2 and 1.3")
 	case spoken == 0:
 		return errors.New("no suite of ciphers belongs to a version of versions: no session would be possible")
 	case r == server && len(o.certs) == 0:
@@ -281,8 +305,11 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 	case o.crl.check != crlNone && o.crl.dir == "":
 		return errors.New("crl_check needs {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}: a node that is no BEAM has no cache of " +
 			"lists to insert into")
-	case renegotiates && tls12:
-		return errors.New("renegotiate_at: TLS 1.2 is never renegotiated here; {versions,['tlsv1.3']} has no need for it")
+	}
+	if renegotiates && tls12 {
+		o.remark(slog.LevelWarn, "renegotiate_at has no effect: TLS 1.2 is never renegotiated here, "+
+			"and an Erlang node that wants to closes the connection; {versions,['tlsv1.3']} has no "+
+			"need for it")
 	}
 	return nil
 }
@@ -302,160 +329,4 @@ func nothing(values ...atom) meaning {
 
 func unsupported(why string) meaning {
 	return func(*roleOptions, role, any) error { return errors.New(why) }
-}
-
-func boolean(v any) (bool, error) {
-	switch v {
-	case any(atom("true")):
-		return true, nil
-	case any(atom("false")):
-		return false, nil
-	}
-	return false, fmt.Errorf("%s is neither true nor false", show(v))
-}
-
-func path(v any) (string, error) {
-	s, err := plainText(v)
-	if err == nil && s == "" {
-		err = errors.New("an empty path")
-	}
-	return s, err
-}
-
-// passwordOf reads a password. In a string each character is a byte, as in Erlang.
-func passwordOf(v any) (string, error) {
-	chars, ok := v.(text)
-	if !ok {
-		s, err := plainText(v)
-		if err != nil {
-			err = errors.New("is neither a string nor a binary") // the error must not show the password
-		}
-		return s, err
-	}
-	var b []byte
-	for _, r := range string(chars) {
-		if r > 0xff {
-			return "", errors.New("has a character that is no byte: write it as a binary, <<\"…\"/utf8>>")
-		}
-		b = append(b, byte(r))
-	}
-	return string(b), nil
-}
-
-// plainText reads a string or a binary.
-func plainText(v any) (string, error) {
-	switch v := v.(type) {
-	case text:
-		return string(v), nil
-	case bytestring:
-		return string(v), nil
-	case list:
-		if len(v) == 0 {
-			return "", nil
-		}
-	}
-	return "", fmt.Errorf("%s is neither a string nor a binary", show(v))
-}
-
-func number(v any, least int64) (int64, error) {
-	n, ok := v.(int64)
-	if !ok || n < least {
-		return 0, fmt.Errorf("%s is not a number from %d on", show(v), least)
-	}
-	return n, nil
-}
-
-// versionOf reads a TLS version.
-func versionOf(v any) (uint16, error) {
-	switch v {
-	case any(atom("tlsv1.3")):
-		return tls.VersionTLS13, nil
-	case any(atom("tlsv1.2")):
-		return tls.VersionTLS12, nil
-	}
-	return 0, fmt.Errorf("%s is not supported, only 'tlsv1.2' and 'tlsv1.3' are", show(v))
-}
-
-// groupOf reads the name of a key exchange group of crypto/tls.
-func groupOf(v any) (tls.CurveID, error) {
-	switch v {
-	case any(atom("x25519")):
-		return tls.X25519, nil
-	case any(atom("secp256r1")), any(atom("prime256v1")):
-		return tls.CurveP256, nil
-	case any(atom("secp384r1")):
-		return tls.CurveP384, nil
-	case any(atom("secp521r1")):
-		return tls.CurveP521, nil
-	case any(atom("x25519mlkem768")):
-		return tls.X25519MLKEM768, nil
-	}
-	return 0, fmt.Errorf("%s is not supported", show(v))
-}
-
-// sameGroups compares values of eccs and supported_groups, without their order, which crypto/tls ignores.
-func sameGroups(a, b any) bool {
-	one, _ := each(a, groupOf)
-	other, _ := each(b, groupOf)
-	slices.Sort(one)
-	slices.Sort(other)
-	return slices.Equal(slices.Compact(one), slices.Compact(other))
-}
-
-// suiteNamed finds a cipher suite by its name in the standards or in OpenSSL: Erlang uses both.
-func suiteNamed(v any) (uint16, error) {
-	name, err := plainText(v)
-	if err != nil {
-		return 0, fmt.Errorf("%s: only names of suites are read here", show(v))
-	}
-	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		if s.Name == name || openSSLName(s.Name) == name {
-			return s.ID, nil
-		}
-	}
-	return 0, fmt.Errorf("%s is not supported", name)
-}
-
-// split makes a list of the names in a string of OpenSSL's form, "A:B"; other values stay as they are.
-func split(v any) any {
-	s, ok := v.(text)
-	if !ok {
-		return v
-	}
-	var names list
-	for name := range strings.SplitSeq(string(s), ":") {
-		names = append(names, text(name))
-	}
-	return names
-}
-
-// openSSLName turns TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 into ECDHE-RSA-AES128-GCM-SHA256.
-func openSSLName(name string) string {
-	name, ok := strings.CutPrefix(name, "TLS_")
-	if !ok || !strings.Contains(name, "_WITH_") {
-		return "" // suites of TLS 1.3 have the same name in OpenSSL
-	}
-	name = strings.TrimPrefix(strings.ReplaceAll(name, "_WITH_", "_"), "RSA_") // OpenSSL does not name RSA key exchange
-	if strings.Contains(name, "POLY1305") {
-		name = strings.TrimSuffix(name, "_SHA256")
-	}
-	name = strings.NewReplacer("AES_128_CBC", "AES128", "AES_256_CBC", "AES256", "AES_128", "AES128", "AES_256", "AES256").Replace(name)
-	return strings.ReplaceAll(name, "_", "-")
-}
-
-// each applies of to every element of a list, which must not be empty.
-func each[T any](v any, of func(any) (T, error)) ([]T, error) {
-	l, ok := v.(list)
-	if !ok || len(l) == 0 {
-		return nil, fmt.Errorf("%s is not a list of them", outline(v))
-	}
-	var all []T
-	for _, e := range l {
-		x, err := of(e)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, x)
-	}
-	return all, nil
 }

@@ -43,30 +43,60 @@ func TestParseOptFile(t *testing.T) {
 			"client: no_such_option: this option is not known"},
 		{`[{client,[{a,b,c}]}]`, "{a,…}: it is not of the form"}, {`[{client,[{crl_check,true},{cacertfile,"a"}]}]`,
 			"crl_check needs {crl_cache,"},
-		{`[{client,[{crl_cache,{ssl_crl_cache,{internal,[{http,5000}]}}}]}]`, "crl_cache: only {ssl_crl_hash_dir,"},
+		{`[{client,[{crl_cache,{ssl_crl_cache,{internal,[{http,5000}]}}},{crl_check,peer},{verify,verify_peer},{cacertfile,"a"}]}]`,
+			"crl_check needs {crl_cache,{ssl_crl_hash_dir,"},
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[{http,"d"}]}}}]}]`, "crl_cache: only"},
 		{`[{client,[{server_name_indication,7}]}]`, "server_name_indication: "}, {`[{client,[{cacertfile,7}]}]`, "cacertfile: "},
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[]}}}]}]`, "crl_cache: only"}, {`[{client,[{crl_check,always}]}]`,
 			"crl_check: always is none of"},
 		{`[{client,[{crl_check,peer},{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,"d"}]}}}]}]`,
-			"crl_check needs {verify,verify_peer}"}, {`[{client,[{versions,['tlsv1.2','tlsv1.1']}]}]`, "versions: tlsv1.1 is not supported"},
-		{`[{client,[{ciphers,["RC4"]}]}]`, "ciphers: RC4"}, {`[{client,[{ciphers,[{rsa,aes,sha}]}]}]`, "only names"},
-		{`[{client,[{ciphers,"TLS_AES_256_GCM_SHA384:RC4"}]}]`, "ciphers: RC4"}, {`[{client,[{eccs,[sect163k1]}]}]`, "eccs: sect163k1"},
+			"crl_check needs {verify,verify_peer}"}, {`[{client,[{versions,[tlsv1,'tlsv1.1']}]}]`,
+			"versions: tlsv1 is not supported"},
+		{`[{client,[{versions,['tlsv1.2',sslv3]}]}]`, "versions: sslv3 is no version"},
+		{`[{client,[{ciphers,["RC4"]}]}]`, "ciphers: RC4"},
+		{`[{client,[{ciphers,[{rsa,aes,sha}]}]}]`,
+			"ciphers: TLS_RSA_WITH_AES_SHA is not supported"},
+		{`[{client,[{ciphers,[7]}]}]`, "ciphers: 7 is no cipher suite"},
+		{`[{client,[{ciphers,[{rsa,aes}]}]}]`, "is no cipher suite"},
+		{`[{client,[{ciphers,"AES:RC4"}]}]`, "ciphers: AES is not supported"},
+		{`[{client,[{eccs,[sect163k1]}]}]`, "eccs: sect163k1"},
 		{`[{client,[{verify,maybe}]}]`, "verify: maybe"}, {`[{client,[{verify,verify_peer}]}]`, "client: verify_peer needs cacertfile"},
 		{`[{client,[{fail_if_no_peer_cert,maybe}]}]`, "neither true nor false"}, {`[{client,[{ktls,true}]}]`,
 			"ktls: records are not left to the kernel"},
-		{`[{client,[{verify_fun,{inet_tls_dist,verify_client,[]}}]}]`, "verify_fun"}, {`[{client,[{honor_cipher_order,maybe}]}]`,
-			"honor_cipher_order: maybe"}, {`[{client,[{renegotiate_at,1000}]}]`, "renegotiate_at"},
-		{`[{client,[{renegotiate_at,1000},{versions,['tlsv1.2']}]}]`, "renegotiate_at"},
-		{`[{client,[{session_tickets,stateless}]}]`, "session_tickets: stateless cannot be honoured"}, {`[{client,[{keyfile,"k"}]}]`,
+		{`[{client,[{verify_fun,{inet_tls_dist,verify_client,[]}}]}]`, "verify_fun"},
+		{`[{client,[{renegotiate_at,x}]}]`, "renegotiate_at: x is not a number"},
+		{`[{client,[{handshake,hello}]}]`,
+			"handshake: hello cannot be honoured"},
+		{`[{client,[{stapling,staple}]}]`, "stapling: staple cannot"},
+		{`[{client,[{cert_policy_opts,[{policy_set,[]}]}]}]`,
+			"cert_policy_opts: policies"},
+		{`[{server,[{sni_hosts,[{"a",[]}]}]}]`, "sni_hosts: a server has the same"},
+		{`[{client,[{protocol,dtls}]}]`, "protocol: dtls"},
+		{`[{client,[{cb_info,{a,b,c,d}}]}]`, "cb_info: the sockets are"},
+		{`[{client,[{partial_chain,{fun a:b/1,c}}]}]`, "partial_chain: only"},
+		{`[{client,[{early_data,<<"x">>}]}]`, "early_data: "},
+		{`[{client,[{signature_algs,[eddsa_ed448]}]}]`,
+			"signature_algs: eddsa_ed448 is not supported"},
+		{`[{client,[{signature_algs,[]}]}]`, "signature_algs: [] is not a list"},
+		{`[{client,[{signature_algs_cert,[7]}]}]`,
+			"signature_algs_cert: 7 is no signature scheme"},
+		{`[{client,[{signature_algs,[{sha,dsa}]}]}]`, "is not supported"},
+		{`[{client,[{signature_algs,[{a,b}]}]}]`, "is no signature scheme"},
+		{`[{client,[{certificate_authorities,x}]}]`, "neither true nor false"},
+		{`[{client,[{keep_secrets,{keylog,fun a:b/1}}]}]`, "keep_secrets: "},
+		{`[{server,[{certfile,"c"},{customize_hostname_check,[]}]}]`,
+			"customize_hostname_check: this is an option for clients"},
+		{`[{client,[{customize_hostname_check,[{match_fun,fun a:b/2}]}]}]`, "can be honoured"},
+		{`[{client,[{customize_hostname_check,[{match_fun,public_key:pkix_verify_hostname_match_fun(ldap)}]}]}]`, "line 1: public_key"},
+		{`[{client,[{customize_hostname_check,[{match_fun,other:pkix_verify_hostname_match_fun(https)}]}]}]`, "line 1: other"},
+		{`[{client,[{keyfile,"k"}]}]`,
 			"keyfile without certfile"}, {`[{client,[{password,"p"}]}]`, "password without certfile"},
 		{`[{client,[{verify_fun,{fun my:own/3,[]}}]}]`, "verify_fun"}, {`[{client,[{depth,-1}]}]`,
 			"depth: -1"}, {`[{client,[{certfile,[]}]}]`, "certfile: an empty path"},
 		{`[{client,[{password,x}]}]`, "password: it is neither"}, {`[{client,[{certs_keys,[#{cert => <<>>}]}]}]`,
 			"certs_keys: cert is not supported"},
-		{`[{client,[{certs_keys,[#{certfile => "a"}]},{certfile,"b"}]}]`, "certs_keys and certfile are both given"},
-		{`[{client,[{eccs,[secp384r1]},{supported_groups,[x25519]}]}]`, "eccs and supported_groups differ"},
-		{`[{client,[{supported_groups,[x25519,secp384r1]},{eccs,[secp384r1]}]}]`, "eccs and supported_groups differ"},
+		{`[{client,[{eccs,[secp384r1]},{supported_groups,[x25519]}]}]`,
+			"supported_groups: eccs and supported_groups have no group in common"},
 		{`[{client,[{versions,['tlsv1.2']},{ciphers,["TLS_AES_128_GCM_SHA256"]}]}]`, "no session would be possible"},
 		{`[{client,[{versions,['tlsv1.3']},{ciphers,["ECDHE-RSA-AES128-GCM-SHA256"]}]}]`, "no session would be possible"},
 		{`[{server,[{certfile,"c"},{fail_if_no_peer_cert,true}]}]`, "fail_if_no_peer_cert needs"},
@@ -124,6 +154,78 @@ func TestParseOptFile(t *testing.T) {
 	file, err = parseOptFile(`[{client,[{ciphers,"TLS_AES_256_GCM_SHA384:ECDHE-RSA-AES128-GCM-SHA256"}]}]`)
 	require.NoError(t, err)
 	require.Equal(t, []uint16{tls.TLS_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, file[client].suites)
+}
+
+// What OTP takes and has no effect here is taken, too, so that one file serves both kinds of nodes.
+// What is narrower here, or missing, is said.
+func TestOptionsOfBoth(t *testing.T) {
+	for _, option := range []string{
+		"{nodelay,true}", "{nodelay,false}", "{keepalive,true}", "{sndbuf,100000}", "{recbuf,1}",
+		"{buffer,1}", "{linger,{true,1}}",
+		"{send_timeout,5000}", "{sender_spawn_opts,[{fullsweep_after,20}]}",
+		"{receiver_spawn_opts,[]}", "{session_tickets,auto}",
+		"{session_tickets,disabled}", `{use_ticket,[<<"x">>]}`, "{reuse_session,undefined}",
+		"{middlebox_comp_mode,false}", "{handshake,full}",
+		"{max_handshake_size,100}", "{max_fragment_length,4096}",
+		`{alpn_advertised_protocols,[<<"x">>]}`,
+		`{client_preferred_next_protocols,{client,[<<"x">>]}}`, "{customize_hostname_check,[]}",
+		"{certificate_authorities,true}",
+		"{stapling,no_staple}", "{ocsp_stapling,false}", "{cert_policy_opts,[]}",
+		"{allow_any_ca_purpose,true}", "{fallback,false}",
+		`{psk_identity,"x"}`, `{srp_identity,{"a","b"}}`, "{user_lookup_fun,{fun a:b/3,x}}",
+		"{keep_secrets,true}", "{protocol,tls}",
+		"{log_level,debug}", "{partial_chain,undefined}", "{sni_hosts,[]}", "{ciphers,[]}",
+		"{depth,1},{depth,1}",
+		"{crl_cache,{ssl_crl_cache,{internal,[{http,5000}]}}}",
+		"{signature_algs,[ecdsa_secp256r1_sha256,rsa_pss_rsae_sha256,{sha256,rsa}]}",
+		"{customize_hostname_check,[{match_fun,\npublic_key: pkix_verify_hostname_match_fun (\nhttps)}]}",
+	} {
+		file, err := parseOptFile("[{client,[" + option + "]}]")
+		require.NoError(t, err, option)
+		require.Empty(t, file[client].remarks, option)
+	}
+	for _, tt := range []struct{ option, remark string }{
+		{"{versions,['tlsv1.2','tlsv1.1',tlsv1]}",
+			"versions: of this list, crypto/tls does not have tlsv1.1, tlsv1"},
+		{`{ciphers,"TLS_AES_256_GCM_SHA384:DHE-RSA-AES256-SHA"}`,
+			`ciphers: of this list, crypto/tls does not have "DHE-RSA-AES256-SHA"`},
+		{"{eccs,[x448,secp256r1]}", "does not have x448"},
+		{"{supported_groups,[x25519,ffdhe2048]}", "does not have ffdhe2048"},
+		{"{signature_algs,[eddsa_ed448,eddsa_ed25519]}", "does not have eddsa_ed448"},
+		{"{signature_algs_cert,[rsa_pkcs1_sha1,rsa_pkcs1_sha256]}", "does not have rsa_pkcs1_sha1"},
+		{"{supported_groups,[x25519,secp384r1]},{eccs,[secp384r1]}", "of what both have"},
+		{`{certs_keys,[#{certfile => "a"}]},{certfile,"b"}`, "are ignored, as in Erlang"},
+		{"{renegotiate_at,1000}", "never renegotiated here"},
+		{"{renegotiate_at,1000},{versions,['tlsv1.2']}", "never renegotiated here"},
+	} {
+		file, err := parseOptFile("[{client,[" + tt.option + "]}]")
+		require.NoError(t, err, tt.option)
+		require.Len(t, file[client].remarks, 1, tt.option)
+		require.Contains(t, file[client].remarks[0].text, tt.remark)
+	}
+	file, err := parseOptFile(`[{client,[{supported_groups,[x25519,secp384r1]},{eccs,[secp384r1]},{ciphers,[
+		#{key_exchange => any,cipher => aes_256_gcm,mac => aead,prf => sha384},{ecdhe_rsa,aes_128_gcm,null,sha256},{ecdhe_ecdsa,aes_128_cbc,sha},
+		#{key_exchange => ecdhe_ecdsa,cipher => chacha20_poly1305,mac => aead,prf => sha256}]},
+		{certs_keys,[#{certfile => "a"}]},{certfile,"b"}]}]`)
+	require.NoError(t, err)
+	require.Equal(t, []tls.CurveID{tls.CurveP384}, file[client].groups)
+	require.Equal(t, []certFiles{{"a", "a", ""}}, file[client].certs)
+	require.Equal(t, []uint16{tls.TLS_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256}, file[client].suites)
+}
+
+// A remark is logged when the transport is made, with the file and the role.
+func TestRemarksAreSaid(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	var said bytes.Buffer
+	path := optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o+",{versions,['tlsv1.2','tlsv1.1']}")
+	_, err := FromOptFile(path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(said.String(), "\n"), &said)
+	require.Contains(t, said.String(), "level=INFO")
+	require.Contains(t, said.String(), "role=client")
 }
 
 // Wherever the mistake is, the error does not show a password.

@@ -3,12 +3,13 @@ package tlstransport
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // meanings are the known options: those of ssl(3erl) that make sense for distribution. Options with the meaning nothing have no effect, for
 // the reason given.
 func meanings() map[atom]meaning {
-	return map[atom]meaning{
+	known := map[atom]meaning{
 		"certfile": func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err }, // roleOptions.whole combines these three
 		"keyfile":  func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err },
 		"password": func(_ *roleOptions, _ role, v any) error {
@@ -51,13 +52,21 @@ func meanings() map[atom]meaning {
 			return errors.New("only {fun inet_tls_dist:verify_client/3, _} of a server can be honoured; Options.Checks can do what others do")
 		},
 
-		"versions": func(o *roleOptions, _ role, v any) (err error) { o.versions, err = each(v, versionOf); return err },
-		"ciphers": func(o *roleOptions, _ role, v any) (err error) {
-			o.suites, err = each(split(v), suiteNamed)
+		"versions": func(o *roleOptions, _ role, v any) (err error) {
+			o.versions, err = spoken(o, "versions", v, versionOf)
 			return err
 		},
-		"eccs":             func(o *roleOptions, _ role, v any) (err error) { o.groups, err = each(v, groupOf); return err },
-		"supported_groups": func(o *roleOptions, _ role, v any) (err error) { o.groups, err = each(v, groupOf); return err },
+		"ciphers": func(o *roleOptions, _ role, v any) (err error) {
+			if l, ok := v.(list); ok && len(l) == 0 { // the default, in OTP as well
+				return nil
+			}
+			o.suites, err = spoken(o, "ciphers", split(v), suiteNamed)
+			return err
+		},
+		"eccs":                groups("eccs"),
+		"supported_groups":    groups("supported_groups"),
+		"signature_algs":      signatureAlgs,
+		"signature_algs_cert": signatureAlgsCert,
 		"server_name_indication": func(o *roleOptions, r role, v any) (err error) {
 			if r == server {
 				return errors.New("this is an option for clients")
@@ -75,29 +84,107 @@ func meanings() map[atom]meaning {
 		},
 		"renegotiate_at": func(_ *roleOptions, _ role, v any) error { _, err := number(v, 1); return err }, // see roleOptions.whole
 
-		"crl_check":            crlChecks,
-		"crl_cache":            crlCache,
-		"reuse_sessions":       nothing("true", "false", "save"), // sessions are never resumed, which every value allows
-		"secure_renegotiate":   nothing("true", "false"),         // nothing is ever renegotiated
-		"client_renegotiation": nothing("true", "false"),
-		"honor_cipher_order":   nothing("true", "false"), // crypto/tls has its own order
-		"honor_ecc_order":      nothing("true", "false"),
-		"log_level":            func(*roleOptions, role, any) error { return nil }, // for OTP's log; ours is Options.Logger
-		"log_alert":            nothing("true", "false"),
-		"session_tickets":      nothing("disabled"),
-		"middlebox_comp_mode":  nothing("true"),
-		"hibernate_after":      func(*roleOptions, role, any) error { return nil }, // about the memory of BEAM processes
-		"dhfile":               func(*roleOptions, role, any) error { return nil }, // for DHE suites, which crypto/tls does not have
+		"crl_check":                crlChecks,
+		"crl_cache":                crlCache,
+		"customize_hostname_check": hostnameCheck,
+		"certificate_authorities": func(o *roleOptions, r role, v any) error {
+			named, err := boolean(v)
+			o.unnamed = !named && r == server // a client names none in crypto/tls
+			return err
+		},
+
+		"stapling":         nothing("no_staple"),
+		"ocsp_stapling":    nothing("false"),
+		"cert_policy_opts": empty("policies of certificates are not checked here"),
+		"sni_hosts":        empty(sameForAllNames),
+		"sni_fun":          unless("undefined", sameForAllNames),
+		"partial_chain":    unless("undefined", "only self-signed certificates are trusted here"),
+		"handshake":        nothing("full"),
+		"protocol":         nothing("tls"),
+		"cb_info":          unsupported("the sockets are those of package transport: leave it out"),
+		"early_data":       nothing("disabled"),
 		"ktls": func(_ *roleOptions, _ role, v any) error {
 			if v == any(atom("false")) {
 				return nil
 			}
 			return errors.New("records are not left to the kernel here: one that cannot change its keys would break sessions when the peer does")
 		},
+		"keep_secrets": nothing("true", "false"), // a KeyLogWriter gets them
+
 		"cert":    unsupported("certificates inside the file are not supported: use certfile"),
 		"key":     unsupported("keys inside the file are not supported: use keyfile"),
 		"cacerts": unsupported("certificates inside the file are not supported: use cacertfile"),
 	}
+	for name := range strings.FieldsSeq(withoutEffect) {
+		known[atom(name)] = func(*roleOptions, role, any) error { return nil }
+	}
+	return known
+}
+
+const sameForAllNames = "a server has the same certificates for all names here: certs_keys may " +
+	"list several"
+
+// withoutEffect are options that OTP takes and that change nothing here, whatever their values are,
+// by the reason.
+const withoutEffect = "" +
+	// Sessions are never resumed, which every value allows, nor is anything renegotiated.
+	" reuse_sessions reuse_session session_tickets use_ticket anti_replay stateless_tickets_seed" +
+	" secure_renegotiate client_renegotiation fallback" +
+	// crypto/tls has its own order, sizes and compatibility, and answers what it does not know by
+	// leaving it out.
+	" honor_cipher_order honor_ecc_order middlebox_comp_mode cookie max_handshake_size" +
+	" max_fragment_length alpn_advertised_protocols alpn_preferred_protocols" +
+	" next_protocols_advertised client_preferred_next_protocols" +
+	// For suites and versions that crypto/tls does not have, or that are not spoken here.
+	" dh dhfile psk_identity srp_identity user_lookup_fun padding_check beast_mitigation" +
+	// For OCSP, which can only be switched off, and for authorities with extendedKeyUsage, where
+	// this package is stricter.
+	" ocsp_nonce ocsp_responder_certs allow_any_ca_purpose" +
+	// About processes and logs of Erlang.
+	" sender_spawn_opts receiver_spawn_opts hibernate_after log_level log_alert" +
+	// About its sockets. Those of package transport are set up by that package.
+	" nodelay keepalive delay_send linger priority tos tclass sndbuf recbuf buffer high_watermark" +
+	" low_watermark high_msgq_watermark low_msgq_watermark send_timeout send_timeout_close" +
+	" reuseaddr backlog exit_on_close show_econnreset"
+
+// empty is the meaning of an option that has no effect if its value is an empty list.
+func empty(why string) meaning {
+	return func(_ *roleOptions, _ role, v any) error {
+		if l, ok := v.(list); ok && len(l) == 0 {
+			return nil
+		}
+		return errors.New(why)
+	}
+}
+
+// unless is the meaning of an option that has no effect if it has the one value.
+func unless(value atom, why string) meaning {
+	return func(_ *roleOptions, _ role, v any) error {
+		if v == any(value) {
+			return nil
+		}
+		return errors.New(why)
+	}
+}
+
+// hostnameCheck is the meaning of customize_hostname_check: of OTP's own functions, the one for the
+// rules of HTTPS.
+func hostnameCheck(o *roleOptions, r role, v any) error {
+	l, ok := v.(list)
+	switch {
+	case r == server:
+		return errors.New("this is an option for clients")
+	case ok && len(l) == 0:
+		return nil
+	case ok && len(l) == 1:
+		t, _ := l[0].(tuple)
+		if len(t) == 2 && word(t[0]) == "match_fun" && t[1] == any(httpsMatch{}) {
+			o.wildcards = true
+			return nil
+		}
+	}
+	return fmt.Errorf("only [{match_fun,%s}] can be honoured, which has names with a * match",
+		show(httpsMatch{}))
 }
 
 // certsKeys is a list of maps, each with a certificate and its key.

@@ -62,7 +62,7 @@ func HostInCertificate(p Peer) error {
 	if host == "" {
 		return errors.New("the node's name has no host")
 	}
-	return checkHost(p.Certificate, host)
+	return checkHost(p.Certificate, host, false)
 }
 
 // proven returns an error if the peer has no verified certificate.

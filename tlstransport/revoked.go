@@ -165,6 +165,9 @@ func crlChecks(o *roleOptions, _ role, v any) error {
 func crlCache(o *roleOptions, _ role, v any) error {
 	wrong := errors.New("only {ssl_crl_hash_dir,{internal,[{dir,DIR}]}} can be honoured: have the lists put into a directory")
 	module, ok := v.(tuple)
+	if ok && len(module) == 2 && word(module[0]) == "ssl_crl_cache" {
+		return nil // OTP's default, without effect unless crl_check needs it: see roleOptions.whole
+	}
 	if !ok || len(module) != 2 || word(module[0]) != "ssl_crl_hash_dir" {
 		return wrong
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -151,10 +152,39 @@ func TestAlertOfASession(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, tt.check, e.Check)
 			require.True(t, e.ByPeer)
+			require.True(t, e.Client)
 			require.ErrorContains(t, err, "refuses us")
+			require.ErrorContains(t, err, "alert handshake_failure (40)")
 			require.ErrorIs(t, err, alertHandshakeFailure)
 		}
 	}
+}
+
+// An alert has the name that the standards and Erlang's logs have for it, and stands for a check of
+// the peer's in the handshake.
+func TestAlerts(t *testing.T) {
+	for _, tt := range []struct {
+		alert Alert
+		name  string
+		check Check
+	}{
+		{43, "alert unsupported_certificate (43)", CheckCertificate}, {46,
+			"alert certificate_unknown (46)", CheckCertificate},
+		{48, "alert unknown_ca (48)", CheckUnknownAuthority}, {71,
+			"alert insufficient_security (71)", CheckProtocol},
+		{80, "alert internal_error (80)", CheckHandshake}, {51, "alert decrypt_error (51)",
+			CheckHandshake}, {200, "alert 200", CheckHandshake},
+	} {
+		require.EqualError(t, tt.alert, tt.name)
+		require.Equal(t, tt.check, tt.alert.check(), tt.name)
+	}
+	s := &Socket{role: server}
+	local := s.peerError(&net.OpError{Op: "local error", Err: tls.AlertError(20)})
+	require.ErrorContains(t, local, "TLS session broken: ")
+	require.ErrorContains(t, local, "alert bad_record_mac (20)")
+	var e *PeerError
+	require.ErrorAs(t, local, &e)
+	require.False(t, e.ByPeer || e.Client)
 }
 
 // A write after the end of a session returns the error that ended it, the peer's alert or its mistake, and not that the session is closed.

@@ -2,6 +2,7 @@ package tlstransport
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -17,6 +18,8 @@ type (
 	list       []any
 	tuple      []any
 	pairs      []tuple // a map
+	// An httpsMatch is the one call that is read: public_key:pkix_verify_hostname_match_fun(https).
+	httpsMatch struct{}
 	// A function is fun Module:Name/Arity.
 	function struct {
 		module, name string
@@ -349,10 +352,18 @@ func (r *termReader) word() string {
 	return w
 }
 
+// httpsMatchCall is what follows the module of an httpsMatch.
+var httpsMatchCall = regexp.MustCompile(`^:\s*pkix_verify_hostname_match_fun\s*\(\s*https\s*\)`)
+
 // named returns an atom, or what follows the atom fun. A call, which Erlang would evaluate, is an error.
 func (r *termReader) named(name string) (any, error) {
 	if name == "fun" {
 		return r.function()
+	}
+	if call := httpsMatchCall.FindString(r.rest); call != "" && name == "public_key" {
+		r.rest = r.rest[len(call):]
+		r.line += strings.Count(call, "\n")
+		return httpsMatch{}, nil
 	}
 	if strings.HasPrefix(r.rest, "(") || strings.HasPrefix(r.rest, ":") {
 		return nil, r.wrong("%s%s is a call: only literals are read here, Erlang would evaluate it", r.say(name), r.head())
@@ -430,6 +441,8 @@ func show(t any) string {
 		return "{" + inside(t) + "}"
 	case pairs:
 		return "#{…}"
+	case httpsMatch:
+		return "public_key:pkix_verify_hostname_match_fun(https)"
 	case function:
 		return fmt.Sprintf("fun %s:%s/%d", t.module, t.name, t.arity)
 	}

@@ -72,22 +72,59 @@ func aboutTLS(err error) string {
 	if !errors.As(err, &e) {
 		return ""
 	}
+	return aboutPeer(e)
+}
+
+// aboutPeer says what to do when the two sides do not agree on TLS. What is wanted depends on who
+// refuses whom, and in which role.
+func aboutPeer(e *tlstransport.PeerError) string {
+	whose, other := "The other node's certificate", "here"
+	if e.ByPeer {
+		whose, other = "This node's certificate", "there"
+	}
+	const (
+		shows    = "openssl x509 -in FILE -noout -text shows "
+		mismatch = "The certificates or options of the two nodes do not match; the other node's\n" +
+			"log may say more."
+	)
 	switch e.Check {
 	case tlstransport.CheckUnknownAuthority:
-		return "The certificates of both sides have to be signed by an authority in the other's cacertfile. Nodes that share one directory\n" +
-			"made by cnode-demo certs understand each other."
+		return whose + " has to be signed by an authority in the cacertfile " + other + ",\n" +
+			"whose certificate can be read there: a warning at the start says which cannot. Nodes that\n" +
+			"share one directory made by cnode-demo certs understand each other."
 	case tlstransport.CheckExpired:
-		return "Replace the certificate, or set the clock: openssl x509 -in FILE -noout -dates says when it is good."
-	case tlstransport.CheckHost, tlstransport.CheckHandshake:
-		return "A node's certificate has to name the host that is in the node's name, behind the \"@\": openssl x509 -in FILE -noout " +
-			"-text shows\n" +
-			"which ones it names, under Subject Alternative Name."
+		return whose + " has to be replaced, or a clock to be set:\n" +
+			"openssl x509 -in FILE -noout -dates says when it is good."
 	case tlstransport.CheckNoCertificate:
-		return "Servers with fail_if_no_peer_cert want a certificate of clients too: certfile and keyfile in the client section."
+		if e.ByPeer {
+			return "Servers with fail_if_no_peer_cert want a certificate of clients too: certfile and\n" +
+				"keyfile in the client section here."
+		}
+		return "fail_if_no_peer_cert here wants a certificate of clients too: certfile and keyfile in\n" +
+			"the other node's client section."
 	case tlstransport.CheckTLS, tlstransport.CheckTime, tlstransport.CheckClosed:
 		return "Does the other node use TLS at all (-proto_dist inet_tls, --transport tls)? Its log may say more."
+	case tlstransport.CheckSession:
+		return "The TLS session has broken; the other node's log may say why."
+	case tlstransport.CheckCertificate, tlstransport.CheckHandshake, tlstransport.CheckHost:
+	default:
+		return mismatch
 	}
-	return "The certificates or options of the two nodes do not match; the other node's log may say more."
+	switch server := e.ByPeer != e.Client; { // the certificate that is refused is a server's
+	case e.Check == tlstransport.CheckHandshake && !e.ByPeer:
+		return mismatch
+	case server && (e.Check == tlstransport.CheckHost || e.ByPeer):
+		return whose + " has to name the host that is in the node's name, behind the \"@\":\n" +
+			shows + "which ones it names, under Subject Alternative Name. Its\n" +
+			"Extended Key Usage, if it is there, has to have TLS Web Server Authentication."
+	case server:
+		return "The message says what is wrong with the other node's certificate, which has to be\n" +
+			"good for a server: " + shows + "it."
+	}
+	return whose + " has to be good for a client: its Extended Key Usage, if it is there,\n" +
+		"has to have TLS Web Client Authentication (clientAuth), its Key Usage Digital Signature:\n" +
+		shows + "them. It is the one of certfile in the client section;\n" +
+		"without one, a server with fail_if_no_peer_cert refuses, too."
 }
 
 // advices are tried in this order; the first that knows the error counts.

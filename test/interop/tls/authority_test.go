@@ -69,6 +69,8 @@ type want struct {
 	host    string
 	emails  []string
 	expired bool
+	usages  []x509.ExtKeyUsage // empty: those of both roles
+	keys    x509.KeyUsage      // 0: signatures
 }
 
 // A made is a certificate that was made, in files and as a Go value.
@@ -93,6 +95,12 @@ func (a *authority) sign(t testing.TB, w want) made {
 	}
 	if w.host != "" {
 		template.DNSNames, template.IPAddresses = []string{w.host}, nil
+	}
+	if w.usages != nil {
+		template.ExtKeyUsage = w.usages
+	}
+	if w.keys != 0 {
+		template.KeyUsage = w.keys
 	}
 	if w.expired {
 		template.NotAfter = time.Now().Add(-time.Minute)

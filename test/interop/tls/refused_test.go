@@ -2,6 +2,7 @@ package tls
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,64 @@ func TestErlangRefusesOurServer(t *testing.T) {
 						require.True(t, e.ByPeer, e)
 						logs(t, erl, "generated CLIENT ALERT: Fatal - "+tt.alert)
 						require.Empty(t, n.Peers())
+					})
+				}
+			})
+		}
+	})
+}
+
+// What a certificate lacks that Erlang nodes refuse depends on the role: a server wants one that is
+// good for clients, whatever host it is for, and a client one for servers.
+func TestErlangRefusesUsages(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		a := newAuthority(t)
+		c := a.sign(t, want{})
+		port := r.Epmd(t)
+		forServers := a.sign(t, want{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+		forClients := a.sign(t, want{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+		noSigning := a.sign(t, want{keys: x509.KeyUsageKeyEncipherment})
+		elsewhere := a.sign(t, want{host: "elsewhere"})
+		for _, v := range versions {
+			t.Run(v.name, func(t *testing.T) {
+				erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, v.option)})
+				for _, tt := range []struct {
+					name           string
+					server, client made
+					theyConnect    bool
+					refused        bool
+				}{
+					{"a client's for servers", c, forServers, false, true},
+					{"a client's without digitalSignature", c, noSigning, false, r.Number > 26},
+					{"a client's for elsewhere", c, elsewhere, false, false},
+					{"a server's for clients", forClients, c, true, true},
+				} {
+					t.Run(tt.name, func(t *testing.T) {
+						hear, heard := hearing()
+						n := startNode(t, port, fromFile(t, a.file(t, a.options(tt.server,
+							v.option), a.options(tt.client, v.option)),
+							tlstransport.Options{}), hear)
+						var err error
+						if tt.theyConnect {
+							require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+							err = (<-heard).err
+						} else {
+							_, err = n.Connect(background(t), erl.Name())
+						}
+						if !tt.refused {
+							require.NoError(t, err)
+							return
+						}
+						var e *tlstransport.PeerError
+						require.ErrorAs(t, err, &e)
+						require.True(t, e.ByPeer, e)
+						require.Equal(t, !tt.theyConnect, e.Client, e)
+						require.Contains(t, []tlstransport.Check{tlstransport.CheckCertificate,
+							tlstransport.CheckHandshake}, e.Check, e)
+						var alert tlstransport.Alert
+						require.ErrorAs(t, err, &alert)
+						require.ErrorContains(t, err, "alert ")
+						t.Log(err)
 					})
 				}
 			})
