@@ -54,7 +54,7 @@ func TestHandlerGoexit(t *testing.T) {
 		ctl, why := p.next()
 		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 		require.Equal(t, ei.Atom("crash"), why)
-		require.Zero(t, len(n.procs.all())-2, "net_kernel and rex")
+		require.Eventually(t, func() bool { return len(n.procs.all()) == 2 }, tooLong, tick, "net_kernel and rex")
 	})
 	t.Run("end of a connection", func(t *testing.T) {
 		w := newWorld(t, "memory")

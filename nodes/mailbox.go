@@ -83,7 +83,8 @@ type Mailbox struct {
 	over       chan struct{} // closed when the mailbox has ended
 	why        ei.Term
 
-	serves  bool    // the mailbox belongs to a Server
+	serves  bool    // the mailbox belongs to a Server, or a Handler
+	handles bool    // to a Handler, any of whose messages may be a request
 	cancel  func()  // ends the context of the message that the Server is handling, or of a spawned function
 	serving request // the one that the Server is handling
 	backlog int     // the node drains: so many messages the Server is still to handle

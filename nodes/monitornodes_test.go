@@ -135,10 +135,6 @@ func TestMonitorNodesByType(t *testing.T) {
 		require.Zero(t, unread(b))
 	}
 
-	h, err := a.Handle("", func(*Mailbox, *Message) {}, nil)
-	require.NoError(t, err)
-	_, err = h.MonitorNodes(AllNodes)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
 	late.Close()
 	_, err = late.MonitorNodes(AllNodes)
 	require.Error(t, err)

@@ -83,7 +83,8 @@ func (b *Mailbox) retire() {
 	}
 }
 
-// owes counts, among the works of the connection, the requests that have come over it and that the Server has not answered.
+// owes counts, among the works of the connection, the requests that have come over it and that the Server has not answered; of a Handler's
+// messages all.
 func (b *Mailbox) owes(c *Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,7 +99,7 @@ func (b *Mailbox) owes(c *Conn) {
 		if m.conn != c || m.owed {
 			continue
 		}
-		if _, _, _, ok := genCall(m.Payload); ok {
+		if _, _, _, ok := genCall(m.Payload); ok || b.handles {
 			m.owed = true
 			c.works.Enter()
 		}

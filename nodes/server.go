@@ -48,7 +48,7 @@ var errUnencodable = errors.New("the result is no term")
 // for the name are those of Register. If you start the node, call Serve in Config.Setup or after Start: a process fixes the creation
 // (ErrTooLate).
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
-	b, err := n.register(name, nil, o, func(b *Mailbox) { b.serves = true })
+	b, err := n.register(name, nil, o, func(b *Mailbox) { b.serves, b.handles = true, s.handler != nil })
 	if err != nil {
 		return nil, err
 	}
