@@ -26,7 +26,7 @@ func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
 // beginLocal is begin for a connection that no other node sees.
 func (c *Conn) beginLocal() {
 	c.ticks.begin(c)
-	c.n.attach(c)
+	c.upper().attach(c)
 }
 
 // branch is the way from a connection to another worker, made now if there is none (fresh). The front passes the other end on to that
@@ -67,7 +67,7 @@ const branchTime = time.Second
 
 // endBranches ends the connection's branches when the connection ends, once they have passed on all that it has received. No branch is made
 // afterwards.
-func (c *Conn) endBranches() {
+func (p *part) endBranches(c *Conn) {
 	c.branching.Lock()
 	branches := c.branches
 	c.branches = nil
@@ -108,8 +108,8 @@ func (p *part) addShadow(w talk.Word) {
 
 // closeTrunk asks for the end of the connection of which this one is a shadow, and waits a little until that end has reached the shadow. If
 // the shadow ended first, the other worker would take this worker for dead, and tell the peer that its processes were killed.
-func (c *Conn) closeTrunk() {
-	c.n.part.line.Say(talk.Word{Topic: talk.Drop, Name: c.peer.Name})
+func (p *part) closeTrunk(c *Conn) {
+	p.line.Say(talk.Word{Topic: talk.Drop, Name: c.peer.Name})
 	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime/4)
 	defer cancel()
 	select {

@@ -85,3 +85,13 @@ func (u *unixOnce) get() transport.Transport {
 	u.once.Do(func() { u.tr = transport.Unix() })
 	return u.tr
 }
+
+func movable(tr transport.Transport, descriptor func() (int, error)) error {
+	if !tr.Movable() {
+		return &NotMovableError{Plugin: tr.Name()}
+	}
+	if _, err := descriptor(); err != nil {
+		return &NotMovableError{Plugin: tr.Name(), Err: err}
+	}
+	return nil
+}

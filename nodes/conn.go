@@ -57,7 +57,7 @@ type Conn struct {
 	branching sync.Mutex
 	branches  map[int]*Conn // by worker
 	crossed   crossings     // branch
-	stake     *stake        // what the front counts the connection by; set before it is on the table
+	claim     claim         // on the peer; set before the connection is on the table
 
 	from atomic.Pointer[Listener] // whose Accept is to return it; nil: none is
 
@@ -70,7 +70,7 @@ type Conn struct {
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
-	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment()}
+	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment(), claim: unclaimed{}}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit, UrgentLimit: max(maxExitQueue, 4*n.cfg.QueueLimit)})
 	c.rd.init(c)
@@ -95,7 +95,7 @@ func (c *Conn) begin() {
 			"name", c.n.Name(), "peer", c.peer.Name)
 	}
 	c.ticks.begin(c)
-	c.n.attach(c)
+	c.upper().attach(c)
 }
 
 // Peer describes the other node and what was negotiated with it.
@@ -217,9 +217,9 @@ func (c *Conn) end() {
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
 	}
 	if c.shadow && c.err == ErrClosed && c.n.ctx.Err() == nil {
-		c.closeTrunk()
+		c.n.router.closeTrunk(c)
 	}
-	c.n.procs.turns.lost(c)
+	c.upper().lost(c)
 	err := c.s.Close()
 	if err != nil {
 		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
@@ -230,30 +230,28 @@ func (c *Conn) end() {
 	}
 	c.n.procs.endings.Enter()
 	defer c.n.procs.endings.Leave()
-	c.n.detach(c)
-	if c.n.part != nil {
-		c.endBranches()
-	}
-	c.n.leave(c, false)
-	if c.n.part != nil {
-		c.stake.over(!errors.Is(c.err, io.EOF))
-	}
+	c.upper().detach(c)
+	c.n.router.endBranches(c)
+	c.upper().leave(c, false)
+	c.claim.over(!errors.Is(c.err, io.EOF))
 	close(c.left)
 }
 
-// detach breaks the links and monitors of processes here with those at the other end of a connection that has ended.
-func (n *Node) detach(c *Conn) {
-	if c.kind() == branch {
-		c.trunk.lose(c)
-		return
-	}
-	for _, b := range n.procs.all() {
-		b.breakWithNode(c)
-	}
-	if c.kind() == sibling {
-		n.part.loseSibling(c)
-	}
+// An upper is what stands above connections: a Node, in the parts that deal with peers, processes and calls.
+type upper interface {
+	// attach hears that a connection is up, lost that it has ended, detach that all that came over it has been dealt with, and leave
+	// that another connection to the peer can come up.
+	attach(c *Conn)
+	lost(c *Conn)
+	detach(c *Conn)
+	leave(c *Conn, moved bool)
+	// route does what a message asks for; isLocal tells whether it is for a process of this node, answersCall whether it answers a call.
+	route(c *Conn, m *Message)
+	isLocal(m *Message) bool
+	answersCall(m *Message) bool
 }
+
+func (c *Conn) upper() upper { return c.n }
 
 // bye ends the sending direction and waits for the peer to end its own: closing a socket that has unread bytes would discard what was sent
 // last. The error is why the connection broke meanwhile.

@@ -62,11 +62,8 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, err err
 	ctx, a := newAttempt(ctx)
 	defer a.cancel(nil)
 	c, err := n.open(ctx, &initiative{attempt: a, at: at, met: func(peer string) error {
-		if n.part != nil {
-			var err error
-			if a.stake, err = n.part.claim(ctx, peer); err != nil {
-				return err
-			}
+		if err := n.claim(ctx, a, peer); err != nil {
+			return err
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -79,7 +76,7 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, err err
 	}})
 	n.dropAttempt(a)
 	if err != nil {
-		a.stake.over(false)
+		a.claim.over(false)
 		if ctx.Err() != nil {
 			err = because(ctx, err)
 		}
@@ -171,7 +168,7 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 		return nil, err
 	}
 	c := newConn(n, tr, s, p, initiated)
-	c.stake, c.arrival = a.stake, a.order
+	c.claim, c.arrival = a.claim, a.order
 	c.from.Store(a.from)
 	if initiated && p.Status == dist.StatusOKSimultaneous { // the peer has given up its own connection to us
 		a.replaces = n.Conn(p.Name)

@@ -152,8 +152,8 @@ func (c *Conn) snapshot() (_ *states.Conn, err error) {
 	for ref, m := range c.crossed.monitors {
 		s.Monitors = append(s.Monitors, states.CrossMonitor{Ref: ref, Watcher: m.watcher, Pid: m.pid, Name: m.name})
 	}
-	if c.stake != nil {
-		s.Staked, s.Stake = true, c.stake.name
+	if held, ok := c.claim.(*stake); ok {
+		s.Staked, s.Stake = true, held.name
 	}
 	for _, m := range c.rd.unread.messages {
 		s.Unread = append(s.Unread, m.state())
@@ -238,4 +238,12 @@ func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 		c.n.log.Warn("releasing a connection", "peer", c.peer.Name, "error", err)
 	}
 	return moved, nil
+}
+
+// answered waits until functions and servers have answered what has come over the connection so far.
+func (c *Conn) answered(ctx context.Context) error {
+	for _, b := range c.n.procs.all() {
+		b.owes(c)
+	}
+	return c.works.Wait(ctx)
 }

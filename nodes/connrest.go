@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -145,13 +144,3 @@ func (c *Conn) movable() error {
 
 // errWorkers: the connection's ways to other workers would have to move with it.
 var errWorkers = fmt.Errorf("a node with workers moves by Front.Freeze and Front.UpgradeWorkers only: %w", errors.ErrUnsupported)
-
-func movable(tr transport.Transport, descriptor func() (int, error)) error {
-	if !tr.Movable() {
-		return &NotMovableError{Plugin: tr.Name()}
-	}
-	if _, err := descriptor(); err != nil {
-		return &NotMovableError{Plugin: tr.Name(), Err: err}
-	}
-	return nil
-}

@@ -91,8 +91,8 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	for _, m := range s.Monitors {
 		c.crossed.watch(m.Ref, crossMonitor{m.Watcher, m.Pid, m.Name})
 	}
-	if s.Staked && n.part != nil {
-		c.stake = n.part.newStake(s.Stake)
+	if s.Staked {
+		c.claim = n.router.take(s.Stake)
 	}
 	c.still = true
 	c.received.Store(s.Received)
@@ -137,7 +137,7 @@ func (s *StagedConn) Start() (*Conn, error) {
 	c.n.stats.connections.Add(1)
 	c.tie(s.bonds)
 	c.resume()
-	c.n.attach(c)
+	c.upper().attach(c)
 	return c, nil
 }
 

@@ -80,9 +80,9 @@ func (c *Conn) branchOfMonitor(ref ei.Ref) *Conn {
 	return nil
 }
 
-// lose deals with the end of a branch, which ends with the connection or because the other worker has died. In the latter case the peer is
+// loseBranch deals with the end of a branch, which ends with the connection or because the other worker has died. In the latter case the peer is
 // told that the other worker's processes were killed.
-func (c *Conn) lose(b *Conn) {
+func (c *Conn) loseBranch(b *Conn) {
 	c.branching.Lock()
 	if c.branches[b.worker] == b {
 		delete(c.branches, b.worker)

@@ -16,12 +16,6 @@ const (
 	notYet                // the process is held, or was until just now: the delivery is to be tried again
 )
 
-// cost is what a message counts towards the limit: the buffer of its frame, which it keeps whole, or its terms if it has no such buffer.
-func cost(m *Message) int {
-	terms := cap(m.Payload) + cap(m.Reason) + cap(m.Token) + cap(m.Options) + cap(m.Result)
-	return messageCost + max(terms, cap(m.buf))
-}
-
 // wakeReceiver leaves a token for a receiver; b.mu is held.
 func (b *Mailbox) wakeReceiver() {
 	select {

@@ -127,9 +127,7 @@ func (d *dialing) try(ctx context.Context, m dialMove) (c *Conn, over bool, err 
 func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, err error) {
 	defer a.cancel(nil)
 	defer n.dropAttempt(a)
-	if n.part != nil {
-		a.stake, err = n.part.claim(ctx, a.name)
-	}
+	err = n.claim(ctx, a, a.name)
 	i := &initiative{attempt: a, want: a.name}
 	switch {
 	case err != nil:
@@ -144,7 +142,7 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	if err == nil {
 		return c, nil
 	}
-	a.stake.over(false)
+	a.claim.over(false)
 	switch superseded := context.Cause(ctx) == ErrSuperseded; {
 	case ctx.Err() != nil && !superseded:
 		return nil, because(ctx, err)

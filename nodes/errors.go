@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // Errors that callers may act on; test with errors.Is. Most come wrapped in an *Error. Those of a handshake are in package dist, those of
@@ -163,3 +164,10 @@ func (e *NotMovableError) Is(target error) bool { return target == errors.ErrUns
 
 // Unwrap gives the reason.
 func (e *NotMovableError) Unwrap() error { return e.Err }
+
+func addrText(a transport.Addr) string {
+	if a == nil {
+		return ""
+	}
+	return a.String()
+}

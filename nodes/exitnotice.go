@@ -178,7 +178,7 @@ func (w *exitNotice) isHere() bool { return w.to == extent{node: w.n.Name()} }
 // here.
 func (w *exitNotice) way() *Conn {
 	if w.to.worker != 0 {
-		return w.n.part.sibling(w.to.worker)
+		return w.n.router.sibling(w.to.worker)
 	}
 	return w.conn
 }

@@ -93,6 +93,3 @@ func (f *Frozen) Release() error {
 	clearKeys(f.state)
 	return wrap("release", n.Name(), errors.Join(errs...))
 }
-
-// hasMoved tells whether the node has gone on in another process.
-func (n *Node) hasMoved() bool { return errors.Is(n.Err(), ErrMoved) }

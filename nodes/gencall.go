@@ -84,10 +84,8 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	if b := c.n.procs.local(c.From); b != nil && !b.held.Load() {
 		return c.n.sendHereNow(ctl, answer)
 	}
-	if c.n.part != nil {
-		if at := c.n.part.home(c.From); at != 0 {
-			return wrap("reply", node, c.n.answerWorker(ctx, c.conn, at, ctl, c.prompt, answer))
-		}
+	if at := c.n.router.home(c.From); at != 0 {
+		return wrap("reply", node, c.n.answerWorker(ctx, c.conn, at, ctl, c.prompt, answer))
 	}
 	return c.n.send(ctx, ctl, node, answer)
 }

@@ -208,3 +208,18 @@ func (n *Node) guarded(what string, f func() error) (err error) {
 	}()
 	return f()
 }
+
+// self is what the node says of itself in a handshake; over is called at the end of the handshake.
+func (n *Node) self() (s dist.Self, over func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.used = true
+	s = dist.Self{
+		Name: n.name, Flags: n.cfg.Flags, Creation: n.creation, Cookie: n.cfg.Cookie, Cookies: n.cfg.Cookies,
+		Challenge: n.challenges.make(), IsOwn: n.challenges.has,
+	}
+	if s.Name == "" {
+		s.Name, s.Dynamic = n.cfg.Host, true
+	}
+	return s, func() { n.challenges.drop(s.Challenge) }
+}

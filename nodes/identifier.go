@@ -28,11 +28,7 @@ func (n *Node) NewPid() (ei.Pid, error) {
 	if err != nil {
 		return ei.Pid{}, wrap("make pid", "", err)
 	}
-	i := n.ids.pid.Add(1)
-	if n.part != nil {
-		return n.part.pid(name, i, creation), nil
-	}
-	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i >> pidBits), Creation: creation}, nil
+	return n.router.makePid(name, n.ids.pid.Add(1), creation), nil
 }
 
 // callBit, in the third word of a reference, says that the reference is a call's. So an answer that comes too late is recognised, also in
@@ -53,9 +49,6 @@ func (n *Node) NewRef() (ei.Ref, error) {
 		return ei.Ref{}, wrap("make reference", "", err)
 	}
 	i := n.ids.ref.Add(1)
-	last := uint32(i >> 50)
-	if n.part != nil {
-		last |= uint32(n.part.id) << partOfRef
-	}
+	last := uint32(i>>50) | n.router.refBits()
 	return ei.Ref{Node: name, Creation: creation, Len: 3, ID: [5]uint32{uint32(i & (1<<18 - 1)), uint32(i >> 18), last}}, nil
 }

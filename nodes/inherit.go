@@ -148,3 +148,17 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	p.noteFormer(b, s.Bonds.Watchers)
 	return b, lost, nil
 }
+
+// message makes a message from its description, and copies the terms, which may be part of a larger slice.
+func (n *Node) message(s *states.Message) *Message {
+	m := &Message{Control: s.Control, Payload: cloneRaw(s.Payload)}
+	for _, r := range []*ei.Raw{&m.Reason, &m.Token, &m.Options, &m.Result} {
+		*r = cloneRaw(*r)
+	}
+	if s.Peer != "" {
+		m.conn = n.Conn(s.Peer)
+	}
+	return m
+}
+
+func cloneRaw(r ei.Raw) ei.Raw { return append(ei.Raw(nil), r...) }

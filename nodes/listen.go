@@ -302,10 +302,3 @@ func (l *Listener) begins() bool {
 	defer l.mu.Unlock()
 	return l.begun
 }
-
-func addrText(a transport.Addr) string {
-	if a == nil {
-		return ""
-	}
-	return a.String()
-}

@@ -11,7 +11,6 @@ import (
 	"unsafe"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -344,37 +343,7 @@ func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*exitNotice {
 		b.n.complainOfEnd(had, reason)
 	}
 	if released != "" && len(words) > 0 {
-		b.n.part.struck(released)
+		b.n.router.struck(released)
 	}
 	return words
-}
-
-// Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere, connecting to its node if need be. It waits while the
-// mailbox of a local process, or the queue of the connection to a remote one, is full. A message to a process that does not exist is
-// dropped, as in Erlang. A mailbox that has ended sends nothing: the error is Err's. What is sent just as the mailbox ends may arrive after
-// its exit signals.
-func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
-	if b.ended() {
-		return wrap("send to", string(to.Node), b.Err())
-	}
-	return b.n.send(ctx, &dist.Control{Op: dist.OpSend, From: b.pid, To: to}, string(to.Node), term)
-}
-
-// SendName is Send to a registered name of a node: it waits as Send does, and has its errors. A message to a name that nobody has is
-// dropped.
-func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) error {
-	if b.ended() {
-		return wrap("send to", node, b.Err())
-	}
-	return b.n.send(ctx, &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}, node, term)
-}
-
-// SendAlias is Send to an alias that a process of another node has made (erlang:alias/1, OTP 24). The message is dropped once the process
-// has ended the alias. It waits as Send does, and has its errors. A node that knows no aliases is errors.ErrUnsupported.
-func (b *Mailbox) SendAlias(ctx context.Context, alias ei.Ref, term any) error {
-	node := string(alias.Node)
-	if b.ended() {
-		return wrap("send to an alias of", node, b.Err())
-	}
-	return b.n.send(ctx, &dist.Control{Op: dist.OpAliasSend, From: b.pid, Ref: alias}, node, term)
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // A Message is what a connection or a mailbox receives: the control message, and the term that came with it. Its operation is the plain
@@ -101,25 +100,8 @@ func (m *Message) plain() {
 	}
 }
 
-// state describes a message.
-func (m *Message) state() states.Message {
-	s := states.Message{Control: m.Control, Payload: m.Payload}
-	if m.conn != nil {
-		s.Peer = m.conn.peer.Name
-	}
-	return s
+// cost is what a message counts towards the limit: the buffer of its frame, which it keeps whole, or its terms if it has no such buffer.
+func cost(m *Message) int {
+	terms := cap(m.Payload) + cap(m.Reason) + cap(m.Token) + cap(m.Options) + cap(m.Result)
+	return messageCost + max(terms, cap(m.buf))
 }
-
-// message makes a message from its description, and copies the terms, which may be part of a larger slice.
-func (n *Node) message(s *states.Message) *Message {
-	m := &Message{Control: s.Control, Payload: cloneRaw(s.Payload)}
-	for _, r := range []*ei.Raw{&m.Reason, &m.Token, &m.Options, &m.Result} {
-		*r = cloneRaw(*r)
-	}
-	if s.Peer != "" {
-		m.conn = n.Conn(s.Peer)
-	}
-	return m
-}
-
-func cloneRaw(r ei.Raw) ei.Raw { return append(ei.Raw(nil), r...) }

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -54,6 +50,7 @@ type Node struct {
 	procs   processes
 	stats   counters
 	part    *part       // nil: the node is one process; set before the node is used
+	router  router      // part, or alone
 	front   *Front      // nil: this process keeps the connections that peers make
 	started atomic.Bool // the upper level receives
 	unix    unixOnce
@@ -78,7 +75,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, wrap("new node", "", err)
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, name: cfg.Name,
+		cfg: cfg, log: cfg.Logger, name: cfg.Name, router: alone{},
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
 		peers:     map[string]*peer{},
 		conns:     map[*Conn]struct{}{},
@@ -101,128 +98,6 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Name is the node's name, alive@host; "" while a dynamic node has none. It is ei_thisnodename.
-func (n *Node) Name() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.name
-}
-
-// Creation tells this incarnation of the node's name from earlier ones.
-func (n *Node) Creation() uint32 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.creation
-}
-
-// identity is the name and the creation that identifiers carry; to take it fixes the creation.
-func (n *Node) identity() (ei.Atom, uint32, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.name == "" {
-		return "", 0, ErrUnnamed
-	}
-	n.used = true
-	return ei.Atom(n.name), n.creation, nil
-}
-
-// self is what the node says of itself in a handshake; over is called at the end of the handshake.
-func (n *Node) self() (s dist.Self, over func()) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.used = true
-	s = dist.Self{
-		Name: n.name, Flags: n.cfg.Flags, Creation: n.creation, Cookie: n.cfg.Cookie, Cookies: n.cfg.Cookies,
-		Challenge: n.challenges.make(), IsOwn: n.challenges.has,
-	}
-	if s.Name == "" {
-		s.Name, s.Dynamic = n.cfg.Host, true
-	}
-	return s, func() { n.challenges.drop(s.Challenge) }
-}
-
-// takeName makes the name that a peer has given to a dynamic node its own.
-func (n *Node) takeName(p dist.Peer) error {
-	n.mu.Lock()
-	named := n.name == ""
-	if named {
-		n.name, n.creation, n.settled = p.SelfName, p.SelfCreation, true
-	}
-	agreed := n.name == p.SelfName
-	n.mu.Unlock()
-	switch {
-	case !agreed:
-		return errNamed
-	case named: // with mu unlocked: a Logger may ask for the name
-		n.log.Info("named by peer", "name", p.SelfName, "peer", p.Name)
-	}
-	return nil
-}
-
-// errNamed says that another peer has named this node meanwhile.
-var errNamed = errors.New("another peer named this node first")
-
-// background runs f on a goroutine that Close waits for; false when the node is closing.
-func (n *Node) background(f func()) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.ctx.Err() != nil {
-		return false
-	}
-	n.goroutines.Run(f)
-	return true
-}
-
-// Peers lists the names of the nodes that are connected.
-func (n *Node) Peers() []string {
-	conns := n.connections()
-	names := make([]string, 0, len(conns))
-	for _, c := range conns {
-		names = append(names, c.peer.Name)
-	}
-	return names
-}
-
-func (n *Node) connections() []*Conn {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Collect(maps.Keys(n.conns))
-}
-
-// Done is closed when the node begins to close.
-func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }
-
-// Err is why the node closed: ErrClosed after Close or Shutdown, ErrMoved when it goes on in another process; nil while it lives.
-func (n *Node) Err() error {
-	if n.ctx.Err() == nil {
-		return nil
-	}
-	return context.Cause(n.ctx)
-}
-
-// ending is why no freeze or other large operation begins any more: the node closes, or is being shut down.
-func (n *Node) ending() error {
-	if err := n.Err(); err != nil || n.shutting.Load() == 0 {
-		return err
-	}
-	return ErrClosed
-}
-
-// lockUnfrozen locks mu once the node is not frozen, unless ctx ends before. A node that is still being restored is not frozen in this
-// sense.
-func (n *Node) lockUnfrozen(ctx context.Context) error {
-	for {
-		n.mu.Lock()
-		if n.staged.Load() || !n.frozen.IsShut() {
-			return nil
-		}
-		n.mu.Unlock()
-		if err := n.frozen.Pass(ctx); err != nil {
-			return err
-		}
-	}
-}
-
 // Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What waits
 // to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those in callbacks that do not
 // return within a second. This exception also applies to a Func, a Handler or a Server's function that calls Close, unless it
@@ -241,9 +116,7 @@ func (n *Node) Close() error {
 	for c := range n.conns {
 		closers = append(closers, c.Close)
 	}
-	if n.part != nil {
-		closers = append(closers, n.part.close)
-	}
+	closers = append(closers, n.router.close)
 	n.mu.Unlock()
 	if len(closers) == 1 {
 		err = errors.Join(err, closers[0]())

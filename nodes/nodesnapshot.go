@@ -189,3 +189,12 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	}
 	return s, ctx.Err()
 }
+
+// state describes a message.
+func (m *Message) state() states.Message {
+	s := states.Message{Control: m.Control, Payload: m.Payload}
+	if m.conn != nil {
+		s.Peer = m.conn.peer.Name
+	}
+	return s
+}

@@ -28,7 +28,7 @@ type opening struct {
 	tr     transport.Transport
 	s      *transport.Stream
 	from   *Listener // nil in a worker: the listener is the front's
-	stake  *stake    // in a worker: what the front counts the handshake by
+	claim  claim     // on the peer
 	order  uint64    // later ones have higher numbers
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -43,7 +43,7 @@ var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)"
 
 // admit makes room for the handshake of an accepted stream; the handshake ends with ctx. The caller must call shake or refuse.
 func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.Stream) *opening {
-	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1), host: hostOf(s.RemoteAddr()), began: time.Now()}
+	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1), host: hostOf(s.RemoteAddr()), began: time.Now(), claim: unclaimed{}}
 	ctx, o.cancel = context.WithCancelCause(ctx)
 	o.ctx = &timedContext{ctx, o.began.Add(n.cfg.HandshakeTimeout)}
 	n.shaking.Enter()
@@ -184,11 +184,11 @@ func (o *opening) heard() {
 // shake makes a connection of the stream; nil if that has failed, or the front has given the stream to a worker.
 func (o *opening) shake() *Conn {
 	n := o.n
-	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, stake: o.stake, from: o.from}
+	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, claim: o.claim, from: o.from}
 	c, err := o.handshake(ctx, a)
 	n.dropAttempt(a)
 	if err != nil {
-		o.stake.over(true)
+		o.claim.over(true)
 		if ctx.Err() != nil {
 			err = because(ctx, err)
 		}

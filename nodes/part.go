@@ -73,8 +73,8 @@ func newPart(n *Node, id int, l *talk.Line) *part {
 	}
 }
 
-// pid makes the pid that has number i.
-func (p *part) pid(name ei.Atom, i uint64, creation uint32) ei.Pid {
+// makePid makes the pid that has number i.
+func (p *part) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i>>pidBits)<<partBits | uint32(p.id), Creation: creation}
 }
 
@@ -198,16 +198,15 @@ func (p *part) upSibling(id int) *Conn {
 	return nil
 }
 
+func (p *part) refBits() uint32 { return uint32(p.id) << partOfRef }
+
 // across is the way to a process of this node: nil if the process is in this worker, or nowhere.
-func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error) {
-	if n.part == nil {
-		return nil, nil
-	}
-	at, err := n.part.elsewhere(ctx, to, name, nil)
+func (p *part) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error) {
+	at, err := p.elsewhere(ctx, to, name, nil)
 	if err != nil || at == 0 {
 		return nil, err
 	}
-	return n.part.reach(ctx, at)
+	return p.reach(ctx, at)
 }
 
 // siblingPeer describes this node as the peer of its own workers: they use all default features, also those that Config.Flags withholds

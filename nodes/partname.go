@@ -108,23 +108,18 @@ func (p *part) struck(name ei.Atom) {
 	_, _ = p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, nil) // without an answer the end is told all the same
 }
 
-// Lookup finds the process that has a registered name, in whichever worker of the node it is; ErrNoProc if nobody has it. It waits only in
-// a worker, for the front's answer about a name that is not registered here, until ctx ends: if none comes within 5 s the error is
-// context.DeadlineExceeded, if the front is gone ErrClosed. It is erlang:whereis/1.
-func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
-	if b := n.Whereis(name); b != nil {
-		return b.Pid(), nil
+// lookup asks the front for a process by its name.
+func (p *part) lookup(ctx context.Context, name ei.Atom) (ei.Pid, error) {
+	if p.isFixed(name) {
+		return ei.Pid{}, ErrNoProc
 	}
-	if n.part == nil || n.part.isFixed(ei.Atom(name)) {
-		return ei.Pid{}, wrap("look up "+name, "", ErrNoProc)
-	}
-	a, err := n.part.ask(ctx, talk.Word{Topic: talk.Lookup, Name: name}, nil)
+	a, err := p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, nil)
 	if err == nil && !a.OK {
 		err = ErrNoProc
 	}
 	if err != nil {
-		return ei.Pid{}, wrap("look up "+name, "", err)
+		return ei.Pid{}, err
 	}
-	node, creation, err := n.identity()
-	return ei.Pid{Node: node, ID: uint32(a.Number), Serial: uint32(a.Number >> 32), Creation: creation}, wrap("look up "+name, "", err)
+	node, creation, err := p.n.identity()
+	return ei.Pid{Node: node, ID: uint32(a.Number), Serial: uint32(a.Number >> 32), Creation: creation}, err
 }

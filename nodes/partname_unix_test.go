@@ -41,7 +41,7 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 	l := &loneWorker{w.node(alive, edit...), ours, make(chan talk.Word, 64)}
 	p := newPart(l.Node, 1, theirs)
 	p.answerLimit = limit
-	l.part = p
+	l.part, l.router = p, p
 	require.NoError(t, l.Start(w.ctx()))
 	p.endSetup()
 	heard, answered := make(chan struct{}), make(chan struct{})
@@ -342,7 +342,7 @@ func TestDeadConnectionIsOver(t *testing.T) {
 	worker.n, worker.p = n.Node, n.part
 	f := &Frozen{n: n.Node, w: worker, dead: map[*Conn]bool{}}
 	for _, name := range []string{"dead@test", "alive@test"} {
-		c := &Conn{stake: n.part.newStake(name)}
+		c := &Conn{claim: n.part.newStake(name)}
 		f.conns = append(f.conns, c)
 		f.dead[c] = name == "dead@test"
 	}

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -26,14 +27,23 @@ type attempt struct {
 	proven    bool      // the peer has proven that it knows the cookie
 	named     bool      // ours: the peer may have read our name, and given up its own attempt for it
 	committed bool      // ours: the peer is about to get our proof
-	stake     *stake    // in a worker: what the front counts the attempt by
+	claim     claim     // on the peer
 	from      *Listener // whose Accept is to return the connection; nil: none is
 }
 
 // newAttempt is an attempt within ctx, and the context that its cancel ends.
 func newAttempt(ctx context.Context) (context.Context, *attempt) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &attempt{cancel: cancel}
+	return ctx, &attempt{cancel: cancel, claim: unclaimed{}}
+}
+
+// claim asks for the right to connect to a peer, for an attempt.
+func (n *Node) claim(ctx context.Context, a *attempt, peer string) error {
+	c, err := n.router.claim(ctx, peer)
+	if err == nil {
+		a.claim = c
+	}
+	return err
 }
 
 // peerLocked finds or makes the entry of a name.
@@ -214,7 +224,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 			}
 			n.conns[c] = struct{}{}
 			delete(n.away, name)
-			c.stake.up(name)
+			c.claim.up(name)
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			return nil
@@ -280,4 +290,20 @@ func (n *Node) Conn(name string) *Conn {
 		return p.conn
 	}
 	return nil
+}
+
+// Peers lists the names of the nodes that are connected.
+func (n *Node) Peers() []string {
+	conns := n.connections()
+	names := make([]string, 0, len(conns))
+	for _, c := range conns {
+		names = append(names, c.peer.Name)
+	}
+	return names
+}
+
+func (n *Node) connections() []*Conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Keys(n.conns))
 }

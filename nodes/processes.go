@@ -115,7 +115,7 @@ func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 		if p.names[name] == b {
 			delete(p.names, name)
 			had = name
-			if p.n.part != nil && p.n.part.releaseName(name) {
+			if p.n.router.releaseName(name) {
 				released = name
 			}
 		}
@@ -262,15 +262,11 @@ func (n *Node) Register(name string, b *Mailbox) error {
 	if done, err := p.succeed(ei.Atom(name), b); done || err != nil {
 		return wrap("register "+name, "", err)
 	}
-	release := func() {}
-	if n.part != nil {
-		var err error
-		if release, err = n.part.claimName(ei.Atom(name), b); err != nil {
-			return wrap("register "+name, "", err)
-		}
-	}
-	err := p.name(ei.Atom(name), b)
+	release, err := n.router.claimName(ei.Atom(name), b)
 	if err != nil {
+		return wrap("register "+name, "", err)
+	}
+	if err = p.name(ei.Atom(name), b); err != nil {
 		release()
 	}
 	return wrap("register "+name, "", err)
@@ -306,13 +302,34 @@ func (n *Node) Unregister(name string) error {
 	delete(p.names, ei.Atom(name))
 	put(&p.former, holder, struct{}{})
 	holder.names = slices.DeleteFunc(holder.names, func(of ei.Atom) bool { return of == ei.Atom(name) })
-	released := n.part != nil && n.part.releaseName(ei.Atom(name))
+	released := n.router.releaseName(ei.Atom(name))
 	p.mu.Unlock()
 	if released {
-		n.part.struck(ei.Atom(name))
+		n.router.struck(ei.Atom(name))
 	}
 	return nil
 }
 
 // Whereis is the mailbox that has the name; nil if none has.
 func (n *Node) Whereis(name string) *Mailbox { return n.procs.named(ei.Atom(name)) }
+
+// Lookup finds the process that has a registered name, in whichever worker of the node it is; ErrNoProc if nobody has it. It waits only in
+// a worker, for the front's answer about a name that is not registered here, until ctx ends: if none comes within 5 s the error is
+// context.DeadlineExceeded, if the front is gone ErrClosed. It is erlang:whereis/1.
+func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
+	if b := n.Whereis(name); b != nil {
+		return b.Pid(), nil
+	}
+	pid, err := n.router.lookup(ctx, ei.Atom(name))
+	return pid, wrap("look up "+name, "", err)
+}
+
+// detach breaks the links and monitors of processes here with those at the other end of a connection that has ended.
+func (n *Node) detach(c *Conn) {
+	if c.kind() != branch {
+		for _, b := range n.procs.all() {
+			b.breakWithNode(c)
+		}
+	}
+	n.router.lose(c)
+}

@@ -112,13 +112,13 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 		if err := c.receive(ctx, m); err != nil {
 			return err
 		}
-		if (c.calls.Load() == 0 || !c.n.isLocal(m)) && !c.n.answersCall(m) {
+		if up := c.upper(); (c.calls.Load() == 0 || !up.isLocal(m)) && !up.answersCall(m) {
 			c.acknowledgeUnlink(m)
 			return nil
 		}
 		own := *m // a Call keeps it, or has given up waiting for it
 		*m = Message{}
-		c.n.route(c, &own)
+		c.upper().route(c, &own)
 		c.s.Yield()
 	}
 }

@@ -54,8 +54,8 @@ func (s *remoteTurns) drain() {
 }
 
 // lost notes that a connection has ended.
-func (s *remoteTurns) lost(c *Conn) {
-	if c.lost() {
+func (n *Node) lost(c *Conn) {
+	if s := &n.procs.turns; c.lost() {
 		s.abandon(func(t *turn) bool { return t.conn == c && (t.asked || s.drains) })
 	}
 }

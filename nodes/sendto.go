@@ -103,29 +103,32 @@ func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	return nil
 }
 
-// way is the connection to a process: the one to its node, made now if need be, or, in this node, the one to its worker; nil if the process
-// is in this worker, or nowhere.
-func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*Conn, error) {
-	if node == n.Name() {
-		return n.across(ctx, to, name)
+// Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere, connecting to its node if need be. It waits while the
+// mailbox of a local process, or the queue of the connection to a remote one, is full. A message to a process that does not exist is
+// dropped, as in Erlang. A mailbox that has ended sends nothing: the error is Err's. What is sent just as the mailbox ends may arrive after
+// its exit signals.
+func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
+	if b.ended() {
+		return wrap("send to", string(to.Node), b.Err())
 	}
-	return n.connection(ctx, node)
+	return b.n.send(ctx, &dist.Control{Op: dist.OpSend, From: b.pid, To: to}, string(to.Node), term)
 }
 
-// connection is the connection to a node, made now if need be.
-func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
-	if c := n.Conn(node); c != nil {
-		return c, nil
+// SendName is Send to a registered name of a node: it waits as Send does, and has its errors. A message to a name that nobody has is
+// dropped.
+func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) error {
+	if b.ended() {
+		return wrap("send to", node, b.Err())
 	}
-	if err := dist.CheckName(node); err != nil { // no node can have that name: nothing is tried
-		return nil, err
+	return b.n.send(ctx, &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}, node, term)
+}
+
+// SendAlias is Send to an alias that a process of another node has made (erlang:alias/1, OTP 24). The message is dropped once the process
+// has ended the alias. It waits as Send does, and has its errors. A node that knows no aliases is errors.ErrUnsupported.
+func (b *Mailbox) SendAlias(ctx context.Context, alias ei.Ref, term any) error {
+	node := string(alias.Node)
+	if b.ended() {
+		return wrap("send to an alias of", node, b.Err())
 	}
-	c, _, err := n.dial(ctx, node, nil, true)
-	if err == ErrMoved { // the connection, or the node: there is one, but not here
-		return nil, err
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
-	}
-	return c, nil
+	return b.n.send(ctx, &dist.Control{Op: dist.OpAliasSend, From: b.pid, Ref: alias}, node, term)
 }

@@ -55,7 +55,14 @@ func (p *part) advance(id int) {
 }
 
 // loseSibling drops a way that has ended: the other worker has ended, or stood still for too long, say.
-func (p *part) loseSibling(c *Conn) { p.nextSibling(c.worker, c) }
+func (p *part) lose(c *Conn) {
+	switch c.kind() {
+	case branch:
+		c.trunk.loseBranch(c)
+	case sibling:
+		p.nextSibling(c.worker, c)
+	}
+}
 
 // nextSibling puts the next way to a worker in the place of before, which has ended; before is nil if there was none. The two change in one
 // step: whoever counts the ways finds one of them. If none is coming, the front is asked for one.

@@ -11,7 +11,7 @@ import (
 )
 
 // A stake is this worker's share in a peer, as the front counts it: from the session that the front has pushed, or the claim that it has
-// granted, to the end of the handshake or of the connection. A nil stake counts nothing.
+// granted, to the end of the handshake or of the connection.
 type stake struct {
 	p    *part
 	name string // of the peer; "" while it has none
@@ -32,22 +32,20 @@ func (p *part) stakeLocked(peer string) *stake {
 
 // up says that the connection is up; from now on the stake is the connection's.
 func (s *stake) up(peer string) {
-	if s == nil {
-		return
-	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	s.p.line.Say(talk.Word{Topic: talk.Up, Key: s.name, Name: peer})
 	s.name = peer
 }
 
+// take is newStake for a connection.
+func (p *part) take(peer string) claim { return p.newStake(peer) }
+
 // over says that the session, attempt or connection has ended. The front keeps its own descriptor of the socket until it hears that the
 // worker has taken it, and until then the peer does not see that the worker has closed its descriptor. So an end that is ours is said to
 // the front at once, any other one together with the next words.
 func (s *stake) over(ours bool) {
-	if s != nil {
-		s.end(talk.Word{Topic: talk.Over, Name: s.name, Now: ours})
-	}
+	s.end(talk.Word{Topic: talk.Over, Name: s.name, Now: ours})
 }
 
 // untaken says that the session could not be taken.
@@ -65,7 +63,7 @@ var errNoneThere = errors.New("another worker has no connection any more")
 
 // claim asks for the right to connect to a peer. The error is ErrConnected when another worker of the node has the connection, and this one
 // now has a way to it; ErrSuperseded when things have changed meanwhile, and the caller is to look again.
-func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
+func (p *part) claim(ctx context.Context, peer string) (claim, error) {
 	heard := make(chan error, 1)
 	p.mu.Lock()
 	p.awaited[peer] = append(p.awaited[peer], heard)

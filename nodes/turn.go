@@ -65,21 +65,6 @@ func (t *turn) endWait() {
 	}
 }
 
-// callsSelf tells whether the call that is made with ctx is one of a Server's process to itself.
-func callsSelf(ctx context.Context, to target) bool {
-	t := turnOf(ctx)
-	if t == nil || t.self == nil || t.over.Load() || to.node != t.self.n.Name() {
-		return false
-	}
-	return to.pid == t.self.pid || to.name != "" && t.self.n.procs.named(to.name) == t.self
-}
-
-// runsWith tells whether ctx is that of a function which the process's Server is running.
-func (b *Mailbox) runsWith(ctx context.Context) bool {
-	t := turnOf(ctx)
-	return t != nil && t.self == b && !t.over.Load()
-}
-
 // A place is a Func's, of Config.MaxCalls. It has it from its beginning to its end, but not while it waits for an answer, nor once its
 // caller has given up. That of a Server's function is none.
 type place struct {

@@ -164,7 +164,7 @@ func newWorker() *Worker {
 // join makes w the worker of a node.
 func (w *Worker) join(n *Node, p *part) {
 	w.n, w.p = n, p
-	n.part = p
+	n.part, n.router = p, p
 	w.taking, w.endTaking = context.WithCancelCause(n.ctx)
 }
 

@@ -214,10 +214,10 @@ func (p *part) snapshotKnown(s *states.Worker) {
 // snapshotOver puts into the state the stakes that end with this process, so that the new one says so to the front: handshakes that are cut
 // off, and connections that have just broken. p.mu is held.
 func (e *workerEstate) snapshotOver(s *states.Worker) {
-	moves := map[*stake]bool{}
+	moves := map[claim]bool{}
 	for _, c := range e.Frozen.conns {
 		if !e.dead[c] {
-			moves[c.stake] = true
+			moves[c.claim] = true
 		}
 	}
 	for h := range e.w.p.stakes {

@@ -109,7 +109,7 @@ func (w *Worker) session(fd int, carried states.Carriage, state, data []byte) *o
 		return nil
 	}
 	o := n.admit(w.taking, tr, s)
-	o.stake = h
+	o.claim = h
 	return o
 }
 

@@ -31,18 +31,20 @@ type house struct {
 }
 
 var houses = map[string]house{
-	"nodes": {knot: 83, floors: [][]string{
-		words("doc errors config lazymap bynode extent moment identifier statecode statefeature spawnoptions" +
-			" stats message buffer backlog turn complain challenge cookie carriage dynamic"), // leaves
-		words("conn recv send tick teller exitqueue"),                                           // a connection
-		words("listen opening handshake peers connect dial resolve publish activate reachable"), // meeting peers
-		words("processes mailbox deliver overflow link monitor monitornodes exit exitnotice handler bondchange"),
-		words("call inquiry gencall server func apply spawn work remoteturns kernel third sendto route readloop"),
-		words("node start"),
-		words("held drain owed inherit connfreeze connrest connstage bonds nodefreeze nodesnapshot frozen staged" +
-			" restore movename descriptorlist offer"), // moving
-		words("part partname partquestion stake relay sibling branch meeting crossing worker workerline" +
-			" workersession workermove workerrestore"),
+	"nodes": {knot: 52, floors: [][]string{
+		words("doc errors lazymap bynode extent moment identity lifetime identifier spawnoptions acceptable" +
+			" message buffer backlog complain challenge cookie carriage connkind router crossing"), // leaves
+		words("conn recv send tick teller"), // a connection
+		words("config listen opening handshake peers connect dial dynamic resolve publish activate reachable"),
+		words("processes mailbox deliver overflow lock busy link monitor monitornodes exit exitnotice exitqueue" +
+			" handler bondchange signal spawnreply way"),
+		words("call inquiry gencall server unanswered func apply spawn turn work remoteturns kernel third sendto" +
+			" route readloop"), // calls, both ways
+		words("part partname partquestion stake relay sibling branch meeting"), // the ways between workers
+		words("node start stats"),
+		words("held drain inherit connfreeze connrest connstage bonds nodefreeze nodesnapshot frozen staged" +
+			" restore movename descriptorlist offer statecode statefeature"), // moving
+		words("worker workerline workersession workermove workerrestore"),
 		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
 			" frontroutes frontsnapshot"),
 	}},

@@ -1,7 +1,5 @@
 package nodes
 
-import "context"
-
 // A connection that moves alone leaves the servers of its node behind, and with them the requests that its peer has made of them. A server
 // cannot answer without the connection, so the freeze waits until it has answered.
 
@@ -104,12 +102,4 @@ func (b *Mailbox) owes(c *Conn) {
 			c.works.Enter()
 		}
 	}
-}
-
-// answered waits until functions and servers have answered what has come over the connection so far.
-func (c *Conn) answered(ctx context.Context) error {
-	for _, b := range c.n.procs.all() {
-		b.owes(c)
-	}
-	return c.works.Wait(ctx)
 }

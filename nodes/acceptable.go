@@ -1,0 +1,55 @@
+package nodes
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// maxAnswerAtoms is how many atoms an answer may hold: a runtime system keeps all that it ever meets, and ends when it has 1,048,576.
+const maxAnswerAtoms = 10_000
+
+// acceptable gives a term in a form that any runtime system accepts on the node of that name; records: even one with native records.
+func acceptable(raw ei.Raw, node ei.Atom, records bool) (ei.Raw, error) {
+	t, err := raw.DecodeWith(&ei.DecodeOptions{Limits: ei.Limits{Atoms: maxAnswerAtoms}, Strict: true, Records: records, Alias: true})
+	if err != nil {
+		return nil, err
+	}
+	if !possible(t, node) {
+		return nil, errImpossible
+	}
+	return ei.AppendTerm(nil, t)
+}
+
+var errImpossible = errors.New("an identifier that its node cannot have made")
+
+// possible reports whether a node may have made the identifiers of its own in a term. A runtime system refuses those that it cannot have
+// made, and only its own: pids with a number of more than 28 bits, references with a first word of more than 18, ports of more than 60. (That
+// of OTP 25 has lower bounds for pids and ports, and does not tell that it is one. One that passes on a term checks nothing of this.)
+func possible(t ei.Term, node ei.Atom) bool {
+	all := func(terms []ei.Term) bool {
+		return !slices.ContainsFunc(terms, func(t ei.Term) bool { return !possible(t, node) })
+	}
+	switch t := t.(type) {
+	case ei.Pid:
+		return t.Node != node || t.ID < 1<<28
+	case ei.Port:
+		return t.Node != node || t.ID < 1<<60
+	case ei.Ref:
+		return t.Node != node || t.ID[0] < 1<<18
+	case ei.Tuple:
+		return all(t)
+	case ei.List:
+		return all(t)
+	case ei.ImproperList:
+		return all(t.Elems) && possible(t.Tail, node)
+	case ei.Fun:
+		return possible(t.Pid, node) && all(t.Free)
+	case ei.Map:
+		return !slices.ContainsFunc(t, func(p ei.Pair) bool { return !possible(p.Key, node) || !possible(p.Value, node) })
+	case ei.Record:
+		return !slices.ContainsFunc(t.Fields, func(f ei.Field) bool { return !possible(f.Value, node) })
+	}
+	return true
+}

@@ -1,0 +1,78 @@
+package nodes
+
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A router knows in which of a node's workers a process is, and the way there; a *part does. That of a node which is one process is alone.
+type router interface {
+	// makePid makes the pid that has a number; refBits are what the references made here have in their third word.
+	makePid(name ei.Atom, number uint64, creation uint32) ei.Pid
+	refBits() uint32
+
+	// home tells in which other worker a process was made; 0: here, or in another node.
+	home(pid ei.Pid) int
+	// sibling is the connection to another worker; nil: there is none now.
+	sibling(worker int) *Conn
+	// reach is sibling, and waits for a connection while that worker lives; nil: it does not.
+	reach(ctx context.Context, worker int) (*Conn, error)
+	// across is the way to a process of this node; nil if it is here, or nowhere.
+	across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error)
+	// lookup finds the process that has a name, which nobody here has.
+	lookup(ctx context.Context, name ei.Atom) (ei.Pid, error)
+	// divert passes a message on that is for another worker; false: it is for this one.
+	divert(c *Conn, m *Message) bool
+
+	// claim asks for the right to connect to a peer; take is the claim on a connection that has come from another process.
+	claim(ctx context.Context, peer string) (claim, error)
+	take(peer string) claim
+	// claimName enters a name that is about to be registered, and releaseName takes that back; true: others can have it once struck
+	// has returned.
+	claimName(name ei.Atom, b *Mailbox) (release func(), err error)
+	releaseName(name ei.Atom) bool
+	struck(name ei.Atom)
+
+	// endBranches and lose deal with the end of a connection: of the ways over it to other workers, and of one to another worker.
+	// closeTrunk asks another worker to end the connection of which c is a shadow.
+	endBranches(c *Conn)
+	lose(c *Conn)
+	closeTrunk(c *Conn)
+	close() error
+}
+
+// A claim is a worker's share in a peer, as the front counts it: see stake.
+type claim interface {
+	up(peer string)
+	over(ours bool)
+}
+
+// alone is the router of a node that is one process.
+type alone struct{}
+
+func (alone) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
+	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i >> pidBits), Creation: creation}
+}
+func (alone) refBits() uint32                                                { return 0 }
+func (alone) home(ei.Pid) int                                                { return 0 }
+func (alone) sibling(int) *Conn                                              { return nil }
+func (alone) reach(context.Context, int) (*Conn, error)                      { return nil, nil }
+func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error)         { return nil, nil }
+func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)                { return ei.Pid{}, ErrNoProc }
+func (alone) divert(*Conn, *Message) bool                                    { return false }
+func (alone) claim(context.Context, string) (claim, error)                   { return unclaimed{}, nil }
+func (alone) take(string) claim                                              { return unclaimed{} }
+func (alone) claimName(ei.Atom, *Mailbox) (release func(), err error)        { return func() {}, nil }
+func (alone) releaseName(ei.Atom) bool                                       { return false }
+func (alone) struck(ei.Atom)                                                 {}
+func (alone) endBranches(*Conn)                                              {}
+func (alone) lose(*Conn)                                                     {}
+func (alone) closeTrunk(*Conn)                                               {}
+func (alone) close() error                                                   { return nil }
+
+// unclaimed is the claim of a node that nobody counts for.
+type unclaimed struct{}
+
+func (unclaimed) up(string) {}
+func (unclaimed) over(bool) {}
