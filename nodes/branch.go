@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -126,5 +127,27 @@ func (c *Conn) awaitLeft() {
 	select {
 	case <-c.left:
 	case <-t.C:
+	}
+}
+
+// loseBranch deals with the end of a branch, which ends with the connection or because the other worker has died. In the latter case the peer is
+// told that the other worker's processes were killed.
+func (c *Conn) loseBranch(b *Conn) {
+	c.branching.Lock()
+	if c.branches[b.worker] == b {
+		delete(c.branches, b.worker)
+	}
+	lost := b.crossed
+	b.crossed = crossings{}
+	c.branching.Unlock()
+	if c.Err() != nil {
+		return
+	}
+	killed := exitReason(ei.Atom("killed"))
+	for l := range lost.links {
+		sendExit(c.tell, l.local, l.remote, killed)
+	}
+	for ref, m := range lost.monitors {
+		sendDown(c.tell, m.pid, watcher{m.watcher, m.name}, ref, killed)
 	}
 }

@@ -270,3 +270,25 @@ func (b *Mailbox) runsWith(ctx context.Context) bool {
 	t := turnOf(ctx)
 	return t != nil && t.self == b && !t.over.Load()
 }
+
+// admitCall makes a call by a process of this node wait as long as no process could deal with it: while the tables are held, and, unless a
+// running function or handler makes the call, while outside is shut.
+func (p *processes) admitCall(ctx context.Context) error {
+	if turnOf(ctx) == nil {
+		if err := p.outside.Pass(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		shut, change := p.n.frozen.State()
+		p.mu.RLock()
+		held := p.held
+		p.mu.RUnlock()
+		if !shut || !held {
+			return nil
+		}
+		if err := wait.For(ctx, change); err != nil {
+			return err
+		}
+	}
+}

@@ -17,23 +17,6 @@ const freezeBudget = 2 * time.Second
 // send what running handlers have to say. An error that ends the connection takes effect only when it is thawed: a frozen connection may
 // belong to another process already.
 
-// halts tells whether the connection's reader is to halt, and returns a channel that is closed when that changes. The nil Conn, which
-// stands for this node, never halts.
-func (c *Conn) halts() (bool, <-chan struct{}) {
-	if c == nil {
-		return false, nil
-	}
-	return c.rd.halt.State()
-}
-
-// sitOut is called by the reader: it gives its token up, for the goroutine that freezes the connection, and takes it again when reading
-// goes on.
-func (c *Conn) sitOut() {
-	<-c.rd.busy
-	_ = c.rd.halt.Pass(context.Background())
-	c.rd.busy <- struct{}{}
-}
-
 // haltReader stops the reader between two messages, and takes its token.
 func (c *Conn) haltReader(ctx context.Context) error {
 	if !c.rd.halt.Shut() {

@@ -128,3 +128,26 @@ func (b *Mailbox) notify(m *Message) bool {
 	b.pushLocked(m)
 	return true
 }
+
+// takeReply gives the reply to an inquiry to its call, whatever the mailbox's limit; a reply that no call waits for is dropped. It is false
+// for any other message.
+func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
+	ref, ok := tagOfReply(m.Payload)
+	if !ok || ref.ID[2]&callBit == 0 || b.ended() {
+		return false
+	}
+	b.mu.Lock()
+	ours := !b.private && ref.Node == b.pid.Node && ref.Creation == b.pid.Creation
+	var box *Mailbox
+	if a := b.inquiries[ref]; a != nil {
+		box = a.box
+	}
+	b.mu.Unlock()
+	if !ours {
+		return false
+	}
+	if box == nil || !box.put(m, cancel) {
+		b.n.stats.undeliverable.Add(1)
+	}
+	return true
+}

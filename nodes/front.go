@@ -100,7 +100,7 @@ func startFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 		return nil, err
 	}
 	f.n = n
-	n.front = f
+	n.taker = f
 	n.started.Store(true) // its connections are not for Accept
 	if err := f.begin(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -159,3 +159,19 @@ func (e *FrozenFront) Release() error {
 	clearKeys(e.state)
 	return wrap("release front", f.Name(), err)
 }
+
+// Offer is to a front what Node.Offer is to a node; the other side's Stage calls RestoreFront. The workers stay where they are.
+func (f *Front) Offer() *handoff.Offer {
+	o := f.n.Offer()
+	o.Count = f.descriptors
+	o.Freeze = func(ctx context.Context) (handoff.Frozen, error) { return f.Freeze(ctx) }
+	return o
+}
+
+// descriptors counts those of the front's node and of the workers' lines.
+func (f *Front) descriptors() int {
+	f.mu.Lock()
+	workers := len(f.crew)
+	f.mu.Unlock()
+	return f.n.descriptors() + 2*workers
+}

@@ -53,7 +53,7 @@ func restoreFront(cfg FrontConfig, state []byte, list *descriptorList) (*StagedF
 	f.lastPart = s.LastPart
 	g := &StagedFront{f: f}
 	first := func(n *Node) error {
-		f.n, n.front = n, f
+		f.n, n.taker = n, f
 		n.arrivals.Store(s.Arrivals)
 		return nil
 	}

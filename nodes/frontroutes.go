@@ -1,9 +1,6 @@
 package nodes
 
 import (
-	"encoding/binary"
-
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
@@ -23,28 +20,6 @@ func (r *route) lose(w *crewman) {
 			r.at = other
 		}
 	}
-}
-
-// peerOf is the peer's name with which a parcel's data begins, and under which the session is counted; "" if the peer asks for a name.
-func peerOf(data []byte) string {
-	for _, size := range []int{2, 4} { // the header's size; in a header of 4 bytes the first two are zero
-		if len(data) < size {
-			break
-		}
-		n := uint64(binary.BigEndian.Uint16(data))
-		if size == 4 {
-			n = uint64(binary.BigEndian.Uint32(data))
-		}
-		if n == 0 || n > uint64(len(data)-size) {
-			continue
-		}
-		who, err := dist.ParseName(data[size : size+int(n)])
-		if err != nil || who.Dynamic() {
-			break
-		}
-		return who.Name
-	}
-	return ""
 }
 
 // enter counts a session of a peer; f.mu is held.

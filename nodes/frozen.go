@@ -13,7 +13,7 @@ import (
 // Release; after Thaw it goes on as if nothing had happened. One of the two must be called.
 type Frozen struct {
 	n         *Node
-	w         *Worker // nil: the node is one process, or a front's
+	w         freezer // nil: the node is one process, or a front's
 	state     []byte
 	table     descriptorTable
 	conns     []*Conn

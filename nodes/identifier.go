@@ -52,3 +52,15 @@ func (n *Node) NewRef() (ei.Ref, error) {
 	last := uint32(i>>50) | n.router.refBits()
 	return ei.Ref{Node: name, Creation: creation, Len: 3, ID: [5]uint32{uint32(i & (1<<18 - 1)), uint32(i >> 18), last}}, nil
 }
+
+// workerOf tells in which worker a pid of the node was made.
+func workerOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
+
+const (
+	// partBits is how many bits of a pid's serial say in which worker the pid was made: those that every peer regards as part of the
+	// serial.
+	partBits = 13
+	maxPart  = 1<<partBits - 1
+	// partOfRef is the position of these bits in the third word of a reference.
+	partOfRef = 16
+)

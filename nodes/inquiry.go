@@ -73,29 +73,6 @@ func (b *Mailbox) answers(a *inquiry) {
 	a.box = b
 }
 
-// takeReply gives the reply to an inquiry to its call, whatever the mailbox's limit; a reply that no call waits for is dropped. It is false
-// for any other message.
-func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
-	ref, ok := tagOfReply(m.Payload)
-	if !ok || ref.ID[2]&callBit == 0 || b.ended() {
-		return false
-	}
-	b.mu.Lock()
-	ours := !b.private && ref.Node == b.pid.Node && ref.Creation == b.pid.Creation
-	var box *Mailbox
-	if a := b.inquiries[ref]; a != nil {
-		box = a.box
-	}
-	b.mu.Unlock()
-	if !ours {
-		return false
-	}
-	if box == nil || !box.put(m, cancel) {
-		b.n.stats.undeliverable.Add(1)
-	}
-	return true
-}
-
 // answersCall tells whether a message answers a call of this node, even if it comes too late.
 func (n *Node) answersCall(m *Message) bool {
 	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit
@@ -107,14 +84,4 @@ func (n *Node) answersCall(m *Message) bool {
 	}
 	name, creation, err := n.identity()
 	return err == nil && ref.Node == name && ref.Creation == creation
-}
-
-// tagOfReply reads {Ref, Reply}. For a message that is no reply it costs next to nothing.
-func tagOfReply(payload ei.Raw) (ref ei.Ref, ok bool) {
-	if len(payload) < 3 || ei.Tag(payload[0]) != ei.TagSmallTupleExt || payload[1] != 2 || ei.Tag(payload[2]) != ei.TagNewerReferenceExt {
-		return ref, false
-	}
-	c := ei.NewCursor(payload[2:])
-	ref, err := c.Ref()
-	return ref, err == nil
 }

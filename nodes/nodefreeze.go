@@ -45,13 +45,22 @@ var ErrDraining = errors.New("functions or handlers did not finish in the drain 
 // such a goroutine owes the Reply: functions, handlers and servers leave none behind, and Config.Handover is the place to stop the other
 // goroutines.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
-	if n.part != nil || n.front != nil {
+	if n.part != nil || n.taker != nil {
 		return nil, wrap("freeze", n.Name(), errWorkers)
 	}
 	return n.freeze(ctx, nil)
 }
 
-func (n *Node) freeze(ctx context.Context, w *Worker) (*Frozen, error) {
+// A freezer is what else stands still with a node: what a worker does for the front.
+type freezer interface {
+	// pauseWork and pauseLine stop what the front asks for, and what it says; resume ends both.
+	pauseWork(ctx context.Context) (resume func(), err error)
+	pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error
+	// holdLine stops what is said to the front.
+	holdLine(ctx context.Context) (resume func(), err error)
+}
+
+func (n *Node) freeze(ctx context.Context, w freezer) (*Frozen, error) {
 	f := &Frozen{n: n, w: w}
 	err := cmp.Or(n.ending(), wait.TakesTime(ctx))
 	switch {
@@ -312,9 +321,9 @@ func (f *Frozen) stop(ctx context.Context) error {
 		return err
 	}
 	if f.w != nil {
-		line := f.w.p.line
-		f.undo = append(f.undo, line.Resume)
-		if err := line.Hold(ctx); err != nil {
+		resume, err := f.w.holdLine(ctx)
+		f.undo = append(f.undo, resume)
+		if err != nil {
 			return err
 		}
 	}

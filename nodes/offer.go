@@ -22,14 +22,6 @@ func (n *Node) Offer() *handoff.Offer {
 	}
 }
 
-// Offer is to a front what Node.Offer is to a node; the other side's Stage calls RestoreFront. The workers stay where they are.
-func (f *Front) Offer() *handoff.Offer {
-	o := f.n.Offer()
-	o.Count = f.descriptors
-	o.Freeze = func(ctx context.Context) (handoff.Frozen, error) { return f.Freeze(ctx) }
-	return o
-}
-
 // Terms are those of a handoff.Acceptance whose Stage calls Restore, or RestoreFront, with cfg: the name (empty if cfg does not set one),
 // the plug-ins, and the features of states that Restore knows.
 func (cfg Config) Terms() handoff.Terms {
@@ -72,11 +64,3 @@ func pluginNames(all []transport.Transport) (names []string) {
 // descriptors counts the descriptors that the node takes in another process, at least: for each connection and each listener its own, and
 // one for waiting.
 func (n *Node) descriptors() int { return 2 * (len(n.Peers()) + len(n.Listeners())) }
-
-// descriptors counts those of the front's node and of the workers' lines.
-func (f *Front) descriptors() int {
-	f.mu.Lock()
-	workers := len(f.crew)
-	f.mu.Unlock()
-	return f.n.descriptors() + 2*workers
-}

@@ -210,10 +210,15 @@ func (o *opening) shake() *Conn {
 	return c
 }
 
+// A taker gets the streams that peers open, in place of the node: a front, whose workers do the handshakes.
+type taker interface {
+	dispatch(ctx context.Context, from *Listener, s *transport.Stream, heard func()) error
+}
+
 func (o *opening) handshake(ctx context.Context, a *attempt) (*Conn, error) {
 	n := o.n
-	if n.front != nil {
-		return nil, n.front.dispatch(ctx, o.from, o.s, o.heard)
+	if n.taker != nil {
+		return nil, n.taker.dispatch(ctx, o.from, o.s, o.heard)
 	}
 	p, err := n.respond(ctx, o.s, a, o.heard)
 	if err != nil {

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"sync"
 	"time"
@@ -14,12 +15,6 @@ import (
 )
 
 const (
-	// partBits is how many bits of a pid's serial say in which worker the pid was made: those that every peer regards as part of the
-	// serial.
-	partBits = 13
-	maxPart  = 1<<partBits - 1
-	// partOfRef is the position of these bits in the third word of a reference.
-	partOfRef = 16
 	// answerLimit bounds the wait for an answer of the front, which takes a fraction of a millisecond.
 	answerLimit = 5 * time.Second
 	// numberLimit bounds the wait for news of a worker whose number is not known here.
@@ -77,9 +72,6 @@ func newPart(n *Node, id int, l *talk.Line) *part {
 func (p *part) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i>>pidBits)<<partBits | uint32(p.id), Creation: creation}
 }
-
-// workerOf tells in which worker a pid of the node was made.
-func workerOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
 
 // elsewhere tells in which other worker a process is, given its pid or else its name; 0 if it is here, or nowhere. reader is as for ask.
 func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *Conn) (at int, err error) {
@@ -234,4 +226,26 @@ func (p *part) close() error {
 		_ = c.Close()
 	}
 	return nil
+}
+
+// peerOf is the peer's name with which a parcel's data begins, and under which the session is counted; "" if the peer asks for a name.
+func peerOf(data []byte) string {
+	for _, size := range []int{2, 4} { // the header's size; in a header of 4 bytes the first two are zero
+		if len(data) < size {
+			break
+		}
+		n := uint64(binary.BigEndian.Uint16(data))
+		if size == 4 {
+			n = uint64(binary.BigEndian.Uint32(data))
+		}
+		if n == 0 || n > uint64(len(data)-size) {
+			continue
+		}
+		who, err := dist.ParseName(data[size : size+int(n)])
+		if err != nil || who.Dynamic() {
+			break
+		}
+		return who.Name
+	}
+	return ""
 }

@@ -265,3 +265,20 @@ func (r *reader) nextVector() ([][]byte, error) {
 	r.have = size
 	return r.vec[:], nil
 }
+
+// halts tells whether the connection's reader is to halt, and returns a channel that is closed when that changes. The nil Conn, which
+// stands for this node, never halts.
+func (c *Conn) halts() (bool, <-chan struct{}) {
+	if c == nil {
+		return false, nil
+	}
+	return c.rd.halt.State()
+}
+
+// sitOut is called by the reader: it gives its token up, for the goroutine that freezes the connection, and takes it again when reading
+// goes on.
+func (c *Conn) sitOut() {
+	<-c.rd.busy
+	_ = c.rd.halt.Pass(context.Background())
+	c.rd.busy <- struct{}{}
+}

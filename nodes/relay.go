@@ -1,9 +1,6 @@
 package nodes
 
 import (
-	"context"
-	"errors"
-
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -80,45 +77,6 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	return b, nil
 }
 
-// A passing is the wait of a connection's reader for what it needs to pass messages on. It ends when the reader is to halt, or with the
-// connection.
-type passing struct {
-	ctx context.Context
-	end context.CancelFunc
-}
-
-// pass is the context of the passing in progress, or of a new one. Only the reader calls it.
-func (c *Conn) pass() context.Context {
-	p := c.rd.passing.Load()
-	if p == nil || p.ctx.Err() != nil {
-		p = new(passing)
-		p.ctx, p.end = context.WithCancel(c.n.ctx)
-		c.rd.passing.Store(p)
-		if c.rd.halt.IsShut() || c.Err() != nil { // endPassing may have come before the Store
-			p.end()
-		}
-	}
-	return p.ctx
-}
-
-// passed turns the error that a wait with pass has ended with into the reader's: errHalted, if it is to halt.
-func (c *Conn) passed(err error) error {
-	if errors.Is(err, context.Canceled) && c.Err() == nil && c.n.ctx.Err() == nil {
-		return errHalted
-	}
-	return err
-}
-
-func (c *Conn) endPassing() {
-	if p := c.rd.passing.Load(); p != nil {
-		p.end()
-	}
-}
-
-// park keeps a message that could not be passed on before the reader halts. It is the first that the reader deals with when it goes on,
-// here or in another process.
-func (c *Conn) park(m *Message) { c.rd.unread.putBack(m) }
-
 // carry sends a message on as it came, in the form that the other side takes. errHalted: it was not sent, and the reader of the message's
 // connection is to halt.
 func (c *Conn) carry(m *Message) error {
@@ -148,6 +106,53 @@ func (c *Conn) carry(m *Message) error {
 func (m *Message) viaBranch() *Conn {
 	if m.conn != nil && m.conn.kind() == branch {
 		return m.conn
+	}
+	return nil
+}
+
+// note remembers the link or monitor that a message begins or ends on its way through the branch c; inward: the message is from the peer.
+// It is false if the end of the branch has been dealt with already: then the peer would not be told of the end of the link or monitor.
+func (c *Conn) note(m *Message, inward bool) bool {
+	switch m.Op {
+	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit,
+		dist.OpSpawnReply:
+	default:
+		return true
+	}
+	l := crossing{m.To, m.From}
+	if inward {
+		l = crossing{m.From, m.To}
+	}
+	c.trunk.branching.Lock()
+	defer c.trunk.branching.Unlock()
+	if c.trunk.branches[c.worker] != c {
+		return false
+	}
+	switch {
+	case m.Op == dist.OpLink:
+		c.crossed.link(l)
+	case m.Op == dist.OpSpawnReply:
+		if pid, ok := spawnedBy(m); ok && m.Flags&dist.SpawnLinked != 0 {
+			c.crossed.link(crossing{pid, m.To})
+		}
+	case m.Op == dist.OpUnlinkID || m.Op == dist.OpUnlink || m.Op == dist.OpExit:
+		delete(c.crossed.links, l)
+	case inward && m.Op == dist.OpMonitorP: // monitors that the other worker's processes have, that worker knows itself
+		c.crossed.watch(m.Ref, crossMonitor{m.From, m.To, m.ToName})
+	case inward && m.Op == dist.OpDemonitorP || !inward && m.Op == dist.OpMonitorPExit:
+		delete(c.crossed.monitors, m.Ref)
+	}
+	return true
+}
+
+// branchOfMonitor is the branch that a monitor of the peer's has gone through.
+func (c *Conn) branchOfMonitor(ref ei.Ref) *Conn {
+	c.branching.Lock()
+	defer c.branching.Unlock()
+	for _, b := range c.branches {
+		if _, ok := b.crossed.monitors[ref]; ok {
+			return b
+		}
 	}
 	return nil
 }

@@ -54,22 +54,22 @@ type alone struct{}
 func (alone) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i >> pidBits), Creation: creation}
 }
-func (alone) refBits() uint32                                                { return 0 }
-func (alone) home(ei.Pid) int                                                { return 0 }
-func (alone) sibling(int) *Conn                                              { return nil }
-func (alone) reach(context.Context, int) (*Conn, error)                      { return nil, nil }
-func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error)         { return nil, nil }
-func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)                { return ei.Pid{}, ErrNoProc }
-func (alone) divert(*Conn, *Message) bool                                    { return false }
-func (alone) claim(context.Context, string) (claim, error)                   { return unclaimed{}, nil }
-func (alone) take(string) claim                                              { return unclaimed{} }
-func (alone) claimName(ei.Atom, *Mailbox) (release func(), err error)        { return func() {}, nil }
-func (alone) releaseName(ei.Atom) bool                                       { return false }
-func (alone) struck(ei.Atom)                                                 {}
-func (alone) endBranches(*Conn)                                              {}
-func (alone) lose(*Conn)                                                     {}
-func (alone) closeTrunk(*Conn)                                               {}
-func (alone) close() error                                                   { return nil }
+func (alone) refBits() uint32                                         { return 0 }
+func (alone) home(ei.Pid) int                                         { return 0 }
+func (alone) sibling(int) *Conn                                       { return nil }
+func (alone) reach(context.Context, int) (*Conn, error)               { return nil, nil }
+func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error)  { return nil, nil }
+func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)         { return ei.Pid{}, ErrNoProc }
+func (alone) divert(*Conn, *Message) bool                             { return false }
+func (alone) claim(context.Context, string) (claim, error)            { return unclaimed{}, nil }
+func (alone) take(string) claim                                       { return unclaimed{} }
+func (alone) claimName(ei.Atom, *Mailbox) (release func(), err error) { return func() {}, nil }
+func (alone) releaseName(ei.Atom) bool                                { return false }
+func (alone) struck(ei.Atom)                                          {}
+func (alone) endBranches(*Conn)                                       {}
+func (alone) lose(*Conn)                                              {}
+func (alone) closeTrunk(*Conn)                                        {}
+func (alone) close() error                                            { return nil }
 
 // unclaimed is the claim of a node that nobody counts for.
 type unclaimed struct{}

@@ -223,3 +223,20 @@ func (c *Call) answer(v any) {
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)
 	}
 }
+
+// A Handler takes the messages of a process, one at a time and in the order in which they came, on
+// a goroutine of the process's own. The message belongs to the Handler, which may keep it, and may
+// Release it when done. Unlike a Server's, its messages are not taken apart: requests of
+// gen_server:call (see Mailbox.CallOf) and of module sys come as they are.
+type Handler func(self *Mailbox, m *Message)
+
+// Handle starts a process that consists of a Handler, under a name; with an empty name it is
+// reached only by its pid. A panic ends the process with reason {go_panic, Text}, and so does
+// runtime.Goexit. Mailbox.Close ends it. The errors for the name are those of Register. If you start
+// the node, call Handle in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
+func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
+	if h == nil {
+		return nil, wrap("handle", name, errors.New("the Handler is nil"))
+	}
+	return n.Serve(name, Server{handler: h}, o)
+}

@@ -9,16 +9,6 @@ import (
 // A teller sends a signal to the process that it is for.
 type teller func(ctl *dist.Control)
 
-// tell sends a signal without waiting, and only if there is a connection: without one the other side knows already.
-func (n *Node) tell(ctl *dist.Control) {
-	switch c, here := n.wayTo(n.extentOf(ctl.To)); {
-	case here:
-		n.localSignal(ctl)
-	case c != nil:
-		c.tell(ctl)
-	}
-}
-
 // tell is Node.tell for one connection.
 func (c *Conn) tell(ctl *dist.Control) {
 	if ctl, payload, ok := c.agreed(ctl); ok {

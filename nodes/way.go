@@ -53,3 +53,13 @@ func (n *Node) wayTo(to extent) (c *Conn, here bool) {
 	}
 	return n.Conn(to.node), false
 }
+
+// tell sends a signal without waiting, and only if there is a connection: without one the other side knows already.
+func (n *Node) tell(ctl *dist.Control) {
+	switch c, here := n.wayTo(n.extentOf(ctl.To)); {
+	case here:
+		n.localSignal(ctl)
+	case c != nil:
+		c.tell(ctl)
+	}
+}

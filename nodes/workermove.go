@@ -36,6 +36,10 @@ func (w *Worker) pauseWork(ctx context.Context) (resume func(), err error) {
 	return resume, nil
 }
 
+func (w *Worker) holdLine(ctx context.Context) (resume func(), err error) {
+	return w.p.line.Resume, w.p.line.Hold(ctx)
+}
+
 // pauseLine stops the reader of the line to the front. Before that it halts the readers of the connections to other workers, for one of
 // them may be waiting for an answer of the front. The readers of conns have halted, so no new connection to another worker begins here; the
 // front may still bring one.

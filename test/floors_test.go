@@ -32,18 +32,18 @@ type house struct {
 
 var houses = map[string]house{
 	"nodes": {knot: 52, floors: [][]string{
-		words("doc errors lazymap bynode extent moment identity lifetime identifier spawnoptions acceptable" +
+		words("doc errors lazymap bynode extent moment identity lifetime identifier spawnoptions acceptable gen" +
 			" message buffer backlog complain challenge cookie carriage connkind router crossing"), // leaves
-		words("conn recv send tick teller"), // a connection
+		words("conn recv passing send tick teller"), // a connection
 		words("config listen opening handshake peers connect dial dynamic resolve publish activate reachable"),
-		words("processes mailbox deliver overflow lock busy link monitor monitornodes exit exitnotice exitqueue" +
-			" handler bondchange signal spawnreply way"),
-		words("call inquiry gencall server unanswered func apply spawn turn work remoteturns kernel third sendto" +
-			" route readloop"), // calls, both ways
+		words("turn remoteturns processes mailbox deliver overflow lock busy link monitor monitornodes exit" +
+			" exitnotice exitqueue handler bondchange signal spawnreply way succeed"),
+		words("call inquiry gencall server unanswered func apply spawn work kernel third sendto route readloop" +
+			" connshutdown"), // calls, both ways
 		words("part partname partquestion stake relay sibling branch meeting"), // the ways between workers
 		words("node start stats"),
 		words("held drain inherit connfreeze connrest connstage bonds nodefreeze nodesnapshot frozen staged" +
-			" restore movename descriptorlist offer statecode statefeature"), // moving
+			" restore movename descriptorlist offer statecode statefeature shutdown"), // moving
 		words("worker workerline workersession workermove workerrestore"),
 		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
 			" frontroutes frontsnapshot"),
