@@ -67,8 +67,9 @@ func (s *socket[C]) timely(callback string, err error) error {
 	return err
 }
 
-// counted is the count of a callback that may return what its system call gave: -1 beside an error is no byte.
-func counted[N int | int64](n N, err error) N {
+// countOf is the count of a callback that may return what its system call gave: -1 beside an error is
+// no byte.
+func countOf[N int | int64](n N, err error) N {
 	if n == -1 && err != nil {
 		return 0
 	}
@@ -83,7 +84,7 @@ func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 		defer s.calls.end("Read")
 	}
 	n, err = s.cb.Read(s.c, p, tmo)
-	return counted(n, err), err
+	return countOf(n, err), err
 }
 
 // readTries are the tries of a socket's read in flight.

@@ -90,13 +90,13 @@ func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error
 	}
 	if name == "Writev" {
 		n, err = s.cb.Writev(s.c, v[:min(len(v), maxVector)], tmo)
-		return counted(n, err), err
+		return countOf(n, err), err
 	}
 	k, err := s.cb.Write(s.c, v[0], tmo)
 	if k > len(v[0]) {
 		return length(v) + 1, nil // out of range for the caller too
 	}
-	return int64(counted(k, err)), err
+	return int64(countOf(k, err)), err
 }
 
 // writeTries are to write as readTries are to read.

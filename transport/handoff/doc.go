@@ -45,7 +45,7 @@
 // # Messages with an attachment: MessageConn
 //
 // Both directions, a payload of any bytes, one descriptor or none. [SendPipe] opens further connections over it. This is Docker's beam.
-// Over sequenced packets, which [SocketPair] makes, a packet is a message; over a stream messages are framed, as in libchan:
+// Over a stream, which [SocketPair] makes, messages are framed, as in libchan; over sequenced packets ([PacketPair]) a packet is a message:
 //
 //	┌───┬────────────────────┬─────── … ───────┐
 //	│ A │ length             │ payload         │      A: 1 bit, there is an attachment

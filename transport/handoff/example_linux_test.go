@@ -158,7 +158,7 @@ func ExampleMessageConn() {
 func ExampleConn_SendBatch() {
 	ctx := context.Background()
 	var ends [2]*handoff.Conn
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	if m.conn.Packets() {
 		err := unwrapOp(m.conn.send(ctx, nil, nil, data, fds))
 		if errors.Is(err, syscall.EMSGSIZE) {
-			err = fmt.Errorf("a payload of %d bytes is more than a packet of this socket can hold; a stream has no limit (StreamPair): %w",
+			err = fmt.Errorf("a payload of %d bytes is more than a packet of this socket can hold; a stream has no limit (SocketPair): %w",
 				len(data), err)
 		}
 		return err
@@ -147,15 +147,12 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	return unwrapOp(m.conn.send(ctx, nil, m.head[:], data, fds))
 }
 
-// SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new connection to the peer, for
-// messages or any other use. Over a stream the pair is one of streams, as in libchan, else of the kind that SocketPair makes. SendPipe
-// waits as Send does, not for the peer to receive. The errors are those of Send and of SocketPair; after an error both ends are closed.
+// SendPipe makes a SocketPair, sends one end as the attachment to data, and returns the other: a new
+// connection to the peer, for messages or any other use. The end that is sent is in blocking mode, as
+// another process expects it. SendPipe waits as Send does, not for the peer to receive. The errors are
+// those of Send and of SocketPair; after an error both ends are closed.
 func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
-	kind := pairKind
-	if !m.conn.Packets() {
-		kind = syscall.SOCK_STREAM
-	}
-	local, remote, err := pairOf(kind)
+	local, remote, err := SocketPair()
 	if err != nil {
 		return nil, err
 	}
@@ -363,14 +360,24 @@ func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixCo
 	return m.SendPipe(ctx, data)
 }
 
-// SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, which keep the boundaries of messages, or
-// streams where the system has no sequenced packets (darwin). Both are the caller's. A packet holds no more than the socket's send buffer,
-// 208 KiB on Linux unless net.core.wmem_default says otherwise: see StreamPair. errors.ErrUnsupported on windows.
-func SocketPair() (one, other *os.File, err error) { return pairOf(pairKind) }
+// SocketPair makes two connected UNIX sockets without names (socketpair(2)), of type SOCK_STREAM,
+// close-on-exec. Both are the caller's. A MessageConn of one carries messages of any length.
+//
+// Both ends are in blocking mode, which each has for itself, so that one can go to a process that
+// expects it so. A Read or Write of such a file has no deadline, and Close does not end it: for an end
+// that stays in this process, FileConn makes a connection. errors.ErrUnsupported on windows.
+func SocketPair() (one, other *os.File, err error) { return pairOf(syscall.SOCK_STREAM) }
 
-// StreamPair is SocketPair with streams: a MessageConn of one carries messages of any length, such as the state of a connection that has
-// much to send. errors.ErrUnsupported on windows.
-func StreamPair() (one, other *os.File, err error) { return pairOf(syscall.SOCK_STREAM) }
+// PacketPair is SocketPair with sequenced packets (SOCK_SEQPACKET), which keep the boundaries of
+// messages: a Read takes one whole packet, and loses what its buffer has no room for. A packet holds no
+// more than the socket's send buffer, 208 KiB on Linux unless net.core.wmem_default says otherwise.
+// errors.ErrUnsupported where there are no such sockets (darwin, windows).
+func PacketPair() (one, other *os.File, err error) {
+	if err := sequenced(syscall.SOCK_SEQPACKET); err != nil {
+		return nil, nil, failed("socketpair", nil, err)
+	}
+	return pairOf(syscall.SOCK_SEQPACKET)
+}
 
 func pairOf(kind int) (one, other *os.File, err error) {
 	fds, err := socketPair(kind)

@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -593,7 +592,7 @@ func TestRefusalWire(t *testing.T) {
 
 // On systems without sequenced packets all functions that need them return the same error.
 func TestNoSequencedPackets(t *testing.T) {
-	if pairKind == syscall.SOCK_SEQPACKET {
+	if hasPackets {
 		t.Skip(runtime.GOOS, "has them")
 	}
 	path := filepath.Join(t.TempDir(), "x")

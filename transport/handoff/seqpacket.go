@@ -44,10 +44,7 @@ func NewJSONConn(conn *net.UnixConn) (*JSONConn, error) {
 
 // JSONPair makes two JSONConns that are connected to each other.
 func JSONPair() (one, other *JSONConn, err error) {
-	if err := sequenced(pairKind); err != nil {
-		return nil, nil, failed("socketpair", nil, err)
-	}
-	a, b, err := SocketPair()
+	a, b, err := PacketPair()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -72,7 +69,7 @@ func JSONPair() (one, other *JSONConn, err error) {
 // sequenced returns an error if kind is not that of sequenced packets, errors.ErrUnsupported on systems without them.
 func sequenced(kind int) error {
 	switch {
-	case pairKind != syscall.SOCK_SEQPACKET:
+	case !hasPackets:
 		return fmt.Errorf("no UNIX sockets of sequenced packets on this system: %w", errors.ErrUnsupported)
 	case kind != syscall.SOCK_SEQPACKET:
 		return fmt.Errorf("the socket is not one of sequenced packets: %w", syscall.EINVAL)
