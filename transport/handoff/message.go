@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// DefaultMaxMessage is the longest payload that is received, in bytes, unless a config says otherwise.
+	// DefaultMaxMessage is the longest payload, in bytes, unless a config says otherwise.
 	DefaultMaxMessage = 16 << 20
 	// DefaultMessageTimeout is how long a MessageConn waits for the rest of a framed message.
 	DefaultMessageTimeout = 10 * time.Second
@@ -27,9 +27,10 @@ const (
 	attachment    = "attachment" // the name of a received file
 )
 
-// MessageConfig says how a MessageConn receives. The zero value is the default.
+// MessageConfig says what a MessageConn carries. The zero value is the default.
 type MessageConfig struct {
-	// MaxMessage is the longest payload in bytes, up to 1<<31 - 1; 0 is DefaultMaxMessage.
+	// MaxMessage is the longest payload in bytes, to send and to receive, up to 1<<31 - 1; 0 is
+	// DefaultMaxMessage. Give both ends the same.
 	MaxMessage int
 	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is DefaultMessageTimeout. If no call has
 	// received for that long, and something has come meanwhile, the time begins anew.
@@ -105,7 +106,8 @@ func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 }
 
 // Send sends a message: a payload, which may be empty, and an attachment, which may be nil and stays the caller's. It waits while the peer
-// has no room. EMSGSIZE for a payload that is longer than 1<<31 - 1 bytes, or than a packet can be. Other errors are those of [Conn.Send].
+// has no room. EMSGSIZE for a payload that is longer than MaxMessage, which Receive would refuse, or than a packet can be: then
+// nothing has been sent. Other errors are those of [Conn.Send].
 func (m *MessageConn) Send(ctx context.Context, data []byte, f syscall.Conn) error {
 	if file, ok := f.(*os.File); f == nil || ok && file == nil {
 		return m.SendFD(ctx, data, stolen)
@@ -120,8 +122,9 @@ func (m *MessageConn) SendFD(ctx context.Context, data []byte, fd int) error {
 }
 
 func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
-	if len(data) > longestFrame {
-		return fmt.Errorf("a payload of %d bytes: %w", len(data), syscall.EMSGSIZE)
+	if len(data) > m.max {
+		return fmt.Errorf("a payload of %d bytes, more than %d (MessageConfig.MaxMessage, of both ends): %w",
+			len(data), m.max, syscall.EMSGSIZE)
 	}
 	if err := m.sending.take(ctx); err != nil {
 		return err

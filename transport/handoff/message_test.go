@@ -321,6 +321,28 @@ func TestLongMessage(t *testing.T) {
 	}
 }
 
+// Send refuses what the Receive of its own end would refuse: over a stream that would end the
+// connection. The functions on sockets, which have no config, have the default.
+func TestMessageLimit(t *testing.T) {
+	for name, kind := range messageKinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, b := messages(t, kind, &MessageConfig{MaxMessage: 1000})
+			err := a.Send(soon(t), make([]byte, 1001), nil)
+			require.ErrorIs(t, err, syscall.EMSGSIZE)
+			require.ErrorContains(t, err, "MaxMessage")
+			_, err = a.SendPipe(soon(t), make([]byte, 1001))
+			require.ErrorIs(t, err, syscall.EMSGSIZE)
+			require.NoError(t, a.Send(soon(t), make([]byte, 1000), nil))
+			data, _, err := b.Receive(soon(t))
+			require.NoError(t, err)
+			require.Len(t, data, 1000)
+			c, _ := pair(t, kind)
+			require.ErrorIs(t, Send(soon(t), c, make([]byte, DefaultMaxMessage+1), nil), syscall.EMSGSIZE)
+		})
+	}
+}
+
 // messageConn makes a MessageConn of one end of a pair.
 func messageConn(t *testing.T, end *os.File) *MessageConn {
 	t.Helper()
