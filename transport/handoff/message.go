@@ -53,7 +53,7 @@ type MessageConn struct {
 	one     [1]int
 
 	receiving turns
-	set       FDSet      // descriptors of a packet
+	set       FDSet      // descriptors of a packet; the attachment of a frame
 	in        byteStream // for framed messages
 	partial   frame
 	rest      patience
@@ -65,7 +65,6 @@ type frame struct {
 	announced bool // the header has been read
 	length    int
 	data      []byte
-	fd        int
 }
 
 // NewMessageConn makes a MessageConn of a connected UNIX socket, which the MessageConn owns on success; else conn stays the caller's. A nil
@@ -101,7 +100,6 @@ func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 		return nil, err
 	}
 	m.conn, m.in = c, byteStream{conn: c, room: MaxDescriptors, first: true, came: FDSet{wary: true}}
-	m.partial = frame{fd: stolen}
 	return m, nil
 }
 
@@ -212,17 +210,25 @@ func (m *MessageConn) receivePacket(ctx context.Context) ([]byte, int, error) {
 	if err != nil {
 		return nil, stolen, unwrapOp(err)
 	}
-	if m.set.Len() == 0 {
-		return data, stolen, nil
-	}
-	fd, err := m.set.Steal(0)
+	fd, err := m.attached()
 	if err != nil {
 		return nil, stolen, err
 	}
-	if err := m.set.Close(); err != nil {
-		return nil, stolen, errors.Join(err, discard(fd))
-	}
 	return data, fd, nil
+}
+
+// attached takes a message's attachment out of the set, and closes the others there.
+func (m *MessageConn) attached() (fd int, err error) {
+	if m.set.Len() == 0 {
+		return stolen, nil
+	}
+	if fd, err = m.set.Steal(0); err != nil {
+		return stolen, err
+	}
+	if err := m.set.Close(); err != nil {
+		return stolen, errors.Join(err, discard(fd))
+	}
+	return fd, nil
 }
 
 func (m *MessageConn) receiveFrame(ctx context.Context) ([]byte, int, error) {
@@ -235,7 +241,7 @@ func (m *MessageConn) receiveFrame(ctx context.Context) ([]byte, int, error) {
 	}
 	m.broken = err
 	m.partial.data = nil
-	if err := errors.Join(m.dropAttachment(), m.in.close()); err != nil {
+	if err := errors.Join(m.set.Close(), m.in.close()); err != nil {
 		m.broken = errors.Join(m.broken, err)
 	}
 	return nil, stolen, m.broken
@@ -261,7 +267,7 @@ func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
 			if !ok {
 				return nil, stolen, malformed("a message with an attachment that did not come")
 			}
-			p.fd = fd
+			m.set.take([]int{fd})
 		}
 		if err := m.in.use(frameHeader); err != nil {
 			return nil, stolen, err
@@ -279,9 +285,13 @@ func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
 			return nil, stolen, err
 		}
 	}
-	data, fd := p.data, p.fd
-	*p = frame{fd: stolen}
+	data := p.data
+	*p = frame{}
 	m.rest.over()
+	fd, err := m.attached()
+	if err != nil {
+		return nil, stolen, err
+	}
 	return data, fd, nil
 }
 
@@ -290,14 +300,6 @@ func (m *MessageConn) more(ctx context.Context) error {
 	p := &m.partial
 	n, err := m.in.read(ctx, p.data[len(p.data):min(cap(p.data), p.length)])
 	p.data = p.data[:len(p.data)+n]
-	return err
-}
-
-func (m *MessageConn) dropAttachment() (err error) {
-	if m.partial.fd >= 0 {
-		err = discard(m.partial.fd)
-		m.partial.fd = stolen
-	}
 	return err
 }
 
@@ -320,7 +322,7 @@ func (m *MessageConn) forget() error {
 	if m.broken == nil {
 		m.broken = net.ErrClosed
 	}
-	return errors.Join(m.dropAttachment(), m.in.close())
+	return errors.Join(m.set.Close(), m.in.close())
 }
 
 // Send sends one message on a UNIX socket, see [MessageConn.Send]. It is for occasional messages: for many, a MessageConn is cheaper.
