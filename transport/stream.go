@@ -43,13 +43,14 @@ type Stream struct {
 	taken  [][]byte // buffers filled by the PDU in progress
 	ahead  atomic.Int64
 	yields bool
-	broken error // the last read failed with it
+	broken atomic.Pointer[error] // the last read failed with it
 
 	// Owned by the writer.
 	poison error
 	rest   [][]byte // what Writev still has to write
 
-	cut atomic.Pointer[error] // what a write has been told of the connection's end, for the reader
+	cut    atomic.Pointer[error] // what a write, or PendingBytes, has been told of the connection's end, for the reader
+	asking sync.Mutex            // held while the system is asked, which tells once, until cut has the answer
 
 	closeOnce sync.Once
 	closeErr  error
@@ -151,15 +152,40 @@ func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 
 // PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in as far as the plug-in knows them
 // (that of package tlstransport counts what it has decrypted), and in the kernel unless the plug-in waits by itself (FullImpl, as
-// everything does on windows). It does not wait, and may be called during a read, also by ReadPDU's next. A count of 0 does not mean that
-// the stream is still good: only a read tells whether it has ended, or failed. net.ErrClosed for a stream that is closed; other errors are
-// those of the plug-in's Pending, or the system's.
+// everything does on windows). It does not wait, and may be called during a read, also by ReadPDU's next.
+//
+// Where a connection has failed, with ECONNRESET say, PendingBytes counts what had come before, and
+// once that has been read, it fails with the error that reads have. With a FullImpl plug-in it knows of
+// that only after a read or a write. The end of a stream in good order is no failure: 0, for only a
+// read tells of it. net.ErrClosed for a stream that is closed; other errors are those of the plug-in's
+// Pending, or the system's. See tstream_pending_bytes.
 func (s *Stream) PendingBytes() (int, error) {
 	if err := s.usable(); err != nil {
 		return 0, opError("pending bytes", s.remote, err)
 	}
 	n, err := s.car.pending()
-	return n + int(s.ahead.Load()), opError("pending bytes", s.remote, err)
+	n += int(s.ahead.Load())
+	if n == 0 && err == nil {
+		err = s.failure()
+	}
+	return n, opError("pending bytes", s.remote, err)
+}
+
+// failure tells why the connection has failed, if it has.
+func (s *Stream) failure() error {
+	if broken := s.broken.Load(); broken != nil {
+		return *broken
+	}
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if cut := s.cut.Load(); cut != nil {
+		return *cut
+	}
+	err := s.car.connectionError()
+	if err != nil {
+		s.cut.Store(&err)
+	}
+	return err
 }
 
 func (s *Stream) usable() error { return s.ready(0) }
@@ -279,28 +305,30 @@ func (s *Stream) receive(ctx context.Context, p []byte, mid bool) (int, error) {
 	s.car.midPacket(mid)
 	s.noteAhead()
 	n, err := s.car.read(ctx, p)
-	if err != nil || s.broken != nil {
+	if err != nil || s.broken.Load() != nil {
 		err = s.lastError(err)
 	}
 	return n, err
 }
 
-// lastError returns a read's error. The system tells of a reset once, the reader or the writer, and then of the end of the stream, as if
-// that were in good order: in its place the error comes again.
+// lastError returns a read's error. The system tells of a reset once, the reader or the writer or PendingBytes, and then of the end of the
+// stream, as if that were in good order: in its place the error comes again.
 func (s *Stream) lastError(err error) error {
 	switch {
 	case err == nil: // it was none that lasts
-		s.broken = nil
+		s.broken.Store(nil)
 	case err == io.EOF:
-		if s.broken != nil {
-			return s.broken
+		if broken := s.broken.Load(); broken != nil {
+			return *broken
 		}
+		s.asking.Lock()
+		defer s.asking.Unlock()
 		if cut := s.cut.Load(); cut != nil {
 			return *cut
 		}
 	case isOver(err), exhausted(err): // these pass
 	default:
-		s.broken = err
+		s.broken.Store(&err)
 	}
 	return err
 }
@@ -317,6 +345,11 @@ func (s *Stream) consume(p []byte) int {
 // Writev writes every byte of the buffers, in order, and returns their count. Buffers of length zero are skipped; none at all is EINVAL.
 // A write that ctx ends with nothing out changes nothing; one that ends with part of it out, for whatever reason, poisons the stream:
 // every later write is ErrPoisoned.
+//
+// A peer that has ended its own sending direction only (CloseWrite, shutdown(2)) can still read, so a
+// write that it leaves no room for waits for it as for any other peer, until ctx ends; the system wakes
+// the writer for nothing else meanwhile. Once the peer has closed, writes fail: EPIPE or ECONNRESET, at
+// once if one waits.
 func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, opError("write", s.remote, err)
