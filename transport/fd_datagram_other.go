@@ -25,6 +25,24 @@ func recvFromFD(fd int, r *receipt) {
 	}
 }
 
+// A peek is the buffer in which a datagram is looked at.
+type peek struct{ buf []byte }
+
+// peekFD finds out the size of the next datagram: FIONREAD tells that of all of them, or counts names as well.
+func peekFD(fd int, r *receipt) {
+	for {
+		if r.buf == nil {
+			r.buf = make([]byte, 4096)
+		}
+		n, _, flags, _, err := unix.Recvmsg(fd, r.buf, nil, unix.MSG_PEEK)
+		if err != nil || flags&unix.MSG_TRUNC == 0 {
+			r.size, r.err = n, err
+			return
+		}
+		r.buf = make([]byte, 2*len(r.buf))
+	}
+}
+
 func sendToFD(fd int, w *dispatch) error {
 	if w.to == nil {
 		_, err := unix.Write(fd, w.p)

@@ -23,8 +23,8 @@ type byteStream struct {
 	exact  bool // do not read ahead
 	first  bool // of each message's descriptors, close all but the first
 	buf    []byte
-	r, w   int   // buf[r:w] has been read and not used
-	offset int64 // of buf[0] in the stream
+	r, w   int       // buf[r:w] has been read and not used
+	offset int64     // of buf[0] in the stream
 	held   *arrivals // nil: there was none yet
 	came   FDSet     // in the last read
 }
