@@ -75,7 +75,7 @@
 //	descriptors, state, pipe ───► Stage        touches nothing
 //	      ◄────────────────────── accept       with a hash of the state
 //	token ═══════ pipe ═════════► read         the reader becomes the owner
-//	      ◄────────────────────── Start, done
+//	      ◄────────────────────── Start, done, or why Start has failed
 //	Release, goodbye ───────────►
 //
 // The token is one byte in a pipe made for the hand-off. Before the token is written, the old owner can resume; after that, only by reading
@@ -124,7 +124,7 @@
 //	descriptors a message      253                      fewer, see its sysctl  fewer                   –
 //	descriptors in flight      RLIMIT_NOFILE a user     the system's           the system's            –
 //	too many in flight         ETOOMANYREFS             EMSGSIZE, ENOBUFS      ENOBUFS                 –
-//	sequenced packets          yes                      yes                    no: a stream, framed    –
+//	sequenced packets          yes                      yes                    no                      –
 //	abstract names             yes                      no                     no                      –
 //	close-on-exec              at once                  at once                under syscall.ForkLock  –
 //	descriptors that are cut   closed by the system     all are dropped        may be left open        –
