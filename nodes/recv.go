@@ -32,6 +32,7 @@ type reader struct {
 	busy  chan struct{}
 	atoms *ei.AtomTable            // made with the first message
 	next  func() ([][]byte, error) // for ReadPDU, made once
+	came  func()                   // tells the ticker of a message, or of a part of it
 
 	unread backlog // guarded by busy
 	ends   bool    // guarded by busy: whoever gives it back is to end the connection
@@ -59,7 +60,7 @@ type reader struct {
 func (r *reader) init(c *Conn) {
 	r.busy, r.entered = make(chan struct{}, 1), make(chan struct{}, 1)
 	r.max = c.n.cfg.MaxFrame
-	r.next = r.nextVector
+	r.next, r.came = r.nextVector, func() { c.ticks.flows(c) }
 }
 
 // Receive returns the next message. It waits until one has come, or until ctx or the connection ends; in the latter case the error is
@@ -181,6 +182,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		m.plain()
 		m.conn = c
 		c.messages.Add(1)
+		r.came()
 		return nil
 	}
 }
@@ -309,6 +311,7 @@ func (r *reader) nextVector() ([][]byte, error) {
 	}
 	if r.have > 0 {
 		r.steps.Add(1)
+		r.came()
 	}
 	buf := r.m.buf[:r.have]
 	size := min(r.need, r.have+frameStep)
