@@ -38,7 +38,6 @@ type receipt struct {
 	n, size int // size is that of the datagram; unknownSize if it is too long and the system does not say more
 	err     error
 	sender
-	peek
 }
 
 // A dispatch is a datagram on its way out.

@@ -41,9 +41,6 @@ func recvFromFD(fd int, r *receipt) {
 	r.known = string(name)
 }
 
-// A peek is what looking at a datagram needs: nothing.
-type peek struct{}
-
 // peekFD finds out the size of the next datagram.
 func peekFD(fd int, r *receipt) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, unix.MSG_DONTWAIT|unix.MSG_PEEK|unix.MSG_TRUNC, 0, 0)

@@ -12,7 +12,10 @@ import (
 const tellsRoom = false
 
 // A sender is who sent the last datagram; nil if the system does not say.
-type sender struct{ addr Addr }
+type sender struct {
+	addr Addr
+	buf  []byte // in which peekFD looks at the next one
+}
 
 func recvFromFD(fd int, r *receipt) {
 	n, _, flags, from, err := unix.Recvmsg(fd, r.p, nil, 0)
@@ -24,9 +27,6 @@ func recvFromFD(fd int, r *receipt) {
 		r.size = unknownSize
 	}
 }
-
-// A peek is the buffer in which a datagram is looked at.
-type peek struct{ buf []byte }
 
 // peekFD finds out the size of the next datagram: FIONREAD tells that of all of them, or counts names as well.
 func peekFD(fd int, r *receipt) {
