@@ -113,7 +113,8 @@ func (r *refusing) Publish(context.Context, Presence) (Publication, error) {
 func (r *refusing) Creation() uint32 { return 0 }
 func (r *refusing) Close() error     { return nil }
 
-// A node that cannot be registered again in the new process goes on there, and the old process is told why.
+// A node that cannot be registered again in the new process goes on there, and the old process is
+// told why.
 func TestOfferHearsOfStart(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.node("front", func(c *Config) { c.Resolver = &refusing{Static: Static{}} })
@@ -123,11 +124,11 @@ func TestOfferHearsOfStart(t *testing.T) {
 	var staged *Staged
 	taken := async(func() (handoff.Taken, error) {
 		defer other.Close()
-		return (&handoff.Acceptance{Terms: cfg.Terms(), Stage: func(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
-			var err error
+		stage := func(_ context.Context, state []byte, fds []int) (_ handoff.Staged, err error) {
 			staged, err = Restore(cfg, state, fds)
 			return staged, err
-		}}).Take(w.ctx(), other)
+		}
+		return (&handoff.Acceptance{Terms: cfg.Terms(), Stage: stage}).Take(w.ctx(), other)
 	})
 	h, err := n.Offer().Give(w.ctx(), one)
 	require.True(t, h.Moved)

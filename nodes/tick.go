@@ -29,13 +29,13 @@ type ticker struct {
 	flow flow
 }
 
-// A flow is what comes from a peer to which nothing is sent. A BEAM sends no ticks beside its messages,
-// so that there is none to answer, and ends the connection if it hears nothing for its net_ticktime,
-// which it does not tell, and which may be shorter than ours. (A hidden node is sent ticks all the
-// same: need_to_tick of OTP's dist_util.) So as long as messages come they are answered by ticks, often
-// enough for any net_ticktime.
+// A flow is what comes from a peer to which nothing is sent. A BEAM sends no ticks beside its
+// messages, so that there is none to answer, and ends the connection if it hears nothing for its
+// net_ticktime, which it does not tell, and which may be shorter than ours. (A hidden node is sent
+// ticks all the same: need_to_tick of OTP's dist_util.) So as long as messages come they are
+// answered by ticks, often enough for any net_ticktime.
 type flow struct {
-	on     atomic.Bool // something has come since the last look, or is about to be looked for; set under mu
+	on     atomic.Bool // something has come since the last look; set under mu
 	came   int64       // messages and parts of them, at the last look
 	posted int64       // bytes ever given to the queue, at the last look
 }
@@ -186,8 +186,8 @@ func (t *ticker) flows(c *Conn) {
 	t.schedule(c)
 }
 
-// answer sends a tick if messages have come since the last look, or wait unread, and nothing has gone
-// out. If none has come the looks end, until flows begins them anew.
+// answer sends a tick if messages have come since the last look, or wait unread, and nothing has
+// gone out. If none has come the looks end, until flows begins them anew.
 func (t *ticker) answer(c *Conn) {
 	if !t.flow.on.Load() {
 		return

@@ -369,9 +369,9 @@ func TestShortNetTicktimePeer(t *testing.T) {
 	})
 }
 
-// A BEAM that sends messages all the time, and nothing comes back, sends no ticks to a visible node: it
-// lives by the ticks with which the messages are answered, as long as they come. One that is answered by
-// messages gets none.
+// A BEAM that sends messages all the time, and nothing comes back, sends no ticks to a visible
+// node: it lives by the ticks with which the messages are answered, as long as they come. One that
+// is answered by messages gets none.
 func TestFlowIsAnsweredByTicks(t *testing.T) {
 	for name, tt := range map[string]struct {
 		visible, answers bool

@@ -102,11 +102,13 @@ func (d *Datagram) begin(direction *atomic.Bool) error {
 	return nil
 }
 
-// RecvFrom waits for the next datagram, puts it into p, and returns its length in bytes, which is never 0 without an error, and its
-// sender: the empty UnixAddr for an unnamed one. Datagrams of length zero are skipped, and an empty p is EINVAL. Of a datagram longer
-// than p the first len(p) bytes are given, with the sender where the system tells it, beside an error that is a *[TooLongError]; the rest of
-// it is lost. NextLength tells the length before. No UDP datagram is longer than 65,527 bytes (jumbograms aside). Nothing is allocated as long as the
-// sender stays the same. See tdgram_recvfrom_send.
+// RecvFrom waits for the next datagram, puts it into p, and returns its length in bytes, which is
+// never 0 without an error, and its sender: the empty UnixAddr for an unnamed one. Datagrams of
+// length zero are skipped, and an empty p is EINVAL. Of a datagram longer than p the first len(p)
+// bytes are given, with the sender where the system tells it, beside an error that is a
+// *[TooLongError]; the rest of it is lost. NextLength tells the length before. No UDP datagram is
+// longer than 65,527 bytes (jumbograms aside). Nothing is allocated as long as the sender stays the
+// same. See tdgram_recvfrom_send.
 func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error) {
 	if err := d.begin(&d.receiving); err != nil {
 		return 0, nil, opError("receive", d.name(), err)
@@ -134,11 +136,12 @@ func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, er
 	}
 }
 
-// NextLength waits for the next datagram and returns its length in bytes, which is never 0 without an
-// error: the datagram stays where it is, for RecvFrom to put it into a buffer of that size. Datagrams of
-// length zero are taken and skipped. It is an operation of the receiving direction, and has the errors
-// of RecvFrom. errors.ErrUnsupported on windows, and for a virtual socket over one that has no
-// NextLength. See tdgram_recvfrom_recv, which gives a buffer of the datagram's length.
+// NextLength waits for the next datagram and returns its length in bytes, which is never 0 without
+// an error: the datagram stays where it is, for RecvFrom to put it into a buffer of that size.
+// Datagrams of length zero are taken and skipped. It is an operation of the receiving direction,
+// and has the errors of RecvFrom. errors.ErrUnsupported on windows, and for a virtual socket over
+// one that has no NextLength. See tdgram_recvfrom_recv, which gives a buffer of the datagram's
+// length.
 func (d *Datagram) NextLength(ctx context.Context) (int, error) {
 	if err := d.begin(&d.receiving); err != nil {
 		return 0, opError("next length", d.name(), err)
@@ -158,8 +161,8 @@ func (d *Datagram) NextLength(ctx context.Context) (int, error) {
 	}
 }
 
-// A TooLongError is a datagram that had no room in its receiver's buffer. It is both io.ErrShortBuffer
-// and EMSGSIZE.
+// A TooLongError is a datagram that had no room in its receiver's buffer. It is both
+// io.ErrShortBuffer and EMSGSIZE.
 type TooLongError struct {
 	Size int // of the datagram, in bytes; 0: the system says only that it was more than Room
 	Room int // the buffer's length
@@ -168,9 +171,11 @@ type TooLongError struct {
 // Error names both lengths.
 func (e *TooLongError) Error() string {
 	if e.Size == 0 {
-		return fmt.Sprintf("a datagram of more than the %d bytes of the buffer: %v", e.Room, io.ErrShortBuffer)
+		return fmt.Sprintf("a datagram of more than the %d bytes of the buffer: %v", e.Room,
+			io.ErrShortBuffer)
 	}
-	return fmt.Sprintf("a datagram of %d bytes for a buffer of %d: %v", e.Size, e.Room, io.ErrShortBuffer)
+	return fmt.Sprintf("a datagram of %d bytes for a buffer of %d: %v", e.Size, e.Room,
+		io.ErrShortBuffer)
 }
 
 // Unwrap gives both errors.

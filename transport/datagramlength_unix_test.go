@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The length of the next datagram can be had before it is read, whatever it is, and takes nothing but
-// empty datagrams.
+// The length of the next datagram can be had before it is read, whatever it is, and takes nothing
+// but empty datagrams.
 func TestDatagramLength(t *testing.T) {
 	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
 		_, err := open.NextLength(NoWait())
@@ -75,8 +75,8 @@ func sendsEmpty(t *testing.T, d *Datagram) {
 	require.NoError(t, errors.Join(err, e))
 }
 
-// NextLength of a virtual socket is that of the socket below, under the virtual one's rules; what is
-// held back meanwhile is not lost.
+// NextLength of a virtual socket is that of the socket below, under the virtual one's rules; what
+// is held back meanwhile is not lost.
 func TestVirtualDatagramLength(t *testing.T) {
 	for name, over := range map[string]func(DatagramSocket) *Datagram{
 		"trace": func(d DatagramSocket) *Datagram { return TraceDatagram(d, TraceOptions{}) },

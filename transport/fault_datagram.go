@@ -142,7 +142,9 @@ func (c *faultyDatagram) receive(ctx context.Context, d *Datagram, p []byte) (n,
 }
 
 // take receives a datagram, with its faults, into p.
-func (c *faultyDatagram) take(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
+func (c *faultyDatagram) take(ctx context.Context, d *Datagram, p []byte) (
+	n, size int, from Addr, err error,
+) {
 	n, size, from, err = c.datagramCarrier.receive(ctx, d, p)
 	if err == nil && n > 0 {
 		c.corrupt(&c.in, p[:n])
@@ -152,8 +154,11 @@ func (c *faultyDatagram) take(ctx context.Context, d *Datagram, p []byte) (n, si
 	return n, size, from, err
 }
 
-// hold receives a datagram that is to be held back, of which room bytes at least are kept. An empty one is not held.
-func (c *faultyDatagram) hold(ctx context.Context, d *Datagram, room int, delay time.Duration) error {
+// hold receives a datagram that is to be held back, of which room bytes at least are kept. An empty
+// one is not held.
+func (c *faultyDatagram) hold(
+	ctx context.Context, d *Datagram, room int, delay time.Duration,
+) error {
 	if len(c.buf) < max(heldSize, room) {
 		c.buf = make([]byte, max(heldSize, room))
 	}

@@ -43,7 +43,8 @@ func recvFromFD(fd int, r *receipt) {
 
 // peekFD finds out the size of the next datagram.
 func peekFD(fd int, r *receipt) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, unix.MSG_DONTWAIT|unix.MSG_PEEK|unix.MSG_TRUNC, 0, 0)
+	const flags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, flags, 0, 0)
 	if errno != 0 {
 		r.err = errno
 		return

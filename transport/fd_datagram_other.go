@@ -28,7 +28,8 @@ func recvFromFD(fd int, r *receipt) {
 	}
 }
 
-// peekFD finds out the size of the next datagram: FIONREAD tells that of all of them, or counts names as well.
+// peekFD finds out the size of the next datagram: FIONREAD tells that of all of them, or counts
+// names as well.
 func peekFD(fd int, r *receipt) {
 	for {
 		if r.buf == nil {

@@ -148,8 +148,9 @@ func kernelPending(raw syscall.RawConn) (n int, err error) {
 	return n, errors.Join(cerr, err)
 }
 
-// socketError returns the error of a connection that has failed, which the system tells once. It first
-// asks whether there is one: SO_ERROR alone also tells of what TCP may get over (an ICMP message, say).
+// socketError returns the error of a connection that has failed, which the system tells once. It
+// first asks whether there is one: SO_ERROR alone also tells of what TCP may get over (an ICMP
+// message, say).
 func socketError(fd int) error {
 	if !hasEvent(fd, failedEvents) {
 		return nil

@@ -76,7 +76,7 @@ type carrier interface {
 	midPacket(is bool)                                    // the next read is for the rest of a packet that has begun to come
 	takesItsTime() bool                                   // FullImpl, and not Direct: even a single try may take long
 	pending() (int, error)                                // received bytes, not read
-	connectionError() error                               // why the connection has failed, which the system tells once; nil: it has not
+	connectionError() error                               // why it has failed, which the system tells once
 	closeWrite() error
 	abortive() bool // the close to come is to be a reset; false if the carrier cannot do that
 	close() error

@@ -67,8 +67,8 @@ func (s *socket[C]) timely(callback string, err error) error {
 	return err
 }
 
-// countOf is the count of a callback that may return what its system call gave: -1 beside an error is
-// no byte.
+// countOf is the count of a callback that may return what its system call gave: -1 beside an error
+// is no byte.
 func countOf[N int | int64](n N, err error) N {
 	if n == -1 && err != nil {
 		return 0

@@ -49,8 +49,8 @@ type Stream struct {
 	poison error
 	rest   [][]byte // what Writev still has to write
 
-	cut    atomic.Pointer[error] // what a write, or PendingBytes, has been told of the connection's end, for the reader
-	asking sync.Mutex            // held while the system is asked, which tells once, until cut has the answer
+	cut    atomic.Pointer[error] // the connection's end, as a write or PendingBytes was told, for the reader
+	asking sync.Mutex            // held from asking the system, which tells once, until cut has the answer
 
 	closeOnce sync.Once
 	closeErr  error
@@ -286,10 +286,10 @@ func (s *Stream) consume(p []byte) int {
 // A write that ctx ends with nothing out changes nothing; one that ends with part of it out, for whatever reason, poisons the stream:
 // every later write is ErrPoisoned.
 //
-// A peer that has ended its own sending direction only (CloseWrite, shutdown(2)) can still read, so a
-// write that it leaves no room for waits for it as for any other peer, until ctx ends; the system wakes
-// the writer for nothing else meanwhile. Once the peer has closed, writes fail: EPIPE or ECONNRESET, at
-// once if one waits.
+// A peer that has ended its own sending direction only (CloseWrite, shutdown(2)) can still read, so
+// a write that it leaves no room for waits for it as for any other peer, until ctx ends; the system
+// wakes the writer for nothing else meanwhile. Once the peer has closed, writes fail: EPIPE or
+// ECONNRESET, at once if one waits.
 func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, opError("write", s.remote, err)

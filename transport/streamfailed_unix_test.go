@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// PendingBytes of a connection that has failed counts what had come before, and then fails, whoever is
-// told of it first: a read, a write, or PendingBytes itself. It takes the error from nobody.
+// PendingBytes of a connection that has failed counts what had come before, and then fails, whoever
+// is told of it first: a read, a write, or PendingBytes itself. It takes the error from nobody.
 func TestPendingBytesOfBrokenStream(t *testing.T) {
 	ends := func(s *Stream) {
 		t.Helper()
@@ -75,7 +75,8 @@ func TestPendingBytesOfBrokenStream(t *testing.T) {
 	})
 }
 
-// However a read and PendingBytes race for what the system tells once, the read ends with the reset.
+// However a read and PendingBytes race for what the system tells once, the read ends with the
+// reset.
 func TestPendingBytesBesideReset(t *testing.T) {
 	for range 200 {
 		s, reset := resettable(t, TCP(), "")

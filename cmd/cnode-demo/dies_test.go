@@ -32,7 +32,8 @@ func dieAsOwner() {
 	os.Exit(2)
 }
 
-// failsToStart is the value of diesVariable for a new process that lives until its start has failed.
+// failsToStart is the value of diesVariable for a new process that lives until its start has
+// failed.
 const failsToStart = "start"
 
 type stillborn struct{}

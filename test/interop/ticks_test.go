@@ -87,7 +87,8 @@ func TestOneWayTraffic(t *testing.T) {
 			every   string // ms
 		}{{true, "1"}, {true, "900"}, {false, "1"}} {
 			port := r.Epmd(t)
-			erl := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
+			short := []string{"-kernel", "net_ticktime", "8"}
+			erl := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: short})
 			cfg := config(port)
 			cfg.Visible = tt.visible
 			n := startNode(t, cfg)
@@ -103,8 +104,8 @@ func TestOneWayTraffic(t *testing.T) {
 			}()
 			_, err = n.Connect(background(t), erl.Name())
 			require.NoError(t, err)
-			up := erl.Async(t, "N = '"+n.Name()+"', monitor_node(N, true), F = fun(G) -> {sink, N} ! x, "+
-				"receive {nodedown, _} -> down; over -> up after "+tt.every+" -> G(G) end end, "+
+			up := erl.Async(t, "N = '"+n.Name()+"', monitor_node(N, true), "+
+				"F = fun(G) -> {sink, N} ! x, receive {nodedown, _} -> down; over -> up after "+tt.every+" -> G(G) end end, "+
 				"erlang:send_after(20000, self(), over), F(F)")
 			waits = append(waits, func() { require.Equal(t, "up", up(), "%s, %+v", r, tt) })
 		}

@@ -31,8 +31,8 @@ type Acceptance struct {
 // A Staged is what Stage has made ready. Exactly one of its methods is called: Start once this process is the owner, or Discard, which must
 // not send a byte to any peer, if it does not become the owner. Start's ctx ends with Deadlines.Take.
 type Staged interface {
-	// Start continues the service in this process. Take returns Start's error, and the old owner's Give
-	// a *StartError with its text, but this process is the owner all the same.
+	// Start continues the service in this process. Take returns Start's error, and the old owner's
+	// Give a *StartError with its text, but this process is the owner all the same.
 	Start(ctx context.Context) error
 	// Discard gives up what was staged: the old owner keeps it. Take returns Discard's error joined to the one that made it necessary.
 	Discard() error
@@ -304,7 +304,8 @@ func (t *taking) whyNot(ctx context.Context) error {
 	return fmt.Errorf("%w: the pipe was closed without it", ErrNotTaken)
 }
 
-// part tells the old owner that this process runs, or why Start has failed, and waits for its goodbye.
+// part tells the old owner that this process runs, or why Start has failed, and waits for its
+// goodbye.
 func (t *taking) part(ctx context.Context, said []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Goodbye)
 	defer cancel()

@@ -44,8 +44,9 @@
 //
 // # Messages with an attachment: MessageConn
 //
-// Both directions, a payload of any bytes, one descriptor or none. [SendPipe] opens further connections over it. This is Docker's beam.
-// Over a stream, which [SocketPair] makes, messages are framed, as in libchan; over sequenced packets ([PacketPair]) a packet is a message:
+// Both directions, a payload of any bytes, one descriptor or none. [SendPipe] opens further
+// connections over it. This is Docker's beam. Over a stream, which [SocketPair] makes, messages are
+// framed, as in libchan; over sequenced packets ([PacketPair]) a packet is a message:
 //
 //	┌───┬────────────────────┬─────── … ───────┐
 //	│ A │ length             │ payload         │      A: 1 bit, there is an attachment

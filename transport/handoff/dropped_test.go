@@ -16,8 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// What owns descriptors, and is dropped without Close, is closed once the garbage collector has run.
-// Each case gives an end of a pipe to an owner, which it forgets, or makes a connection.
+// What owns descriptors, and is dropped without Close, is closed once the garbage collector has
+// run. Each case gives an end of a pipe to an owner, which it forgets, or makes a connection.
 func TestDroppedIsClosed(t *testing.T) {
 	for name, drop := range map[string]func(t *testing.T, fd int){
 		"set": func(t *testing.T, fd int) {

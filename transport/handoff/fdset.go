@@ -13,18 +13,19 @@ import (
 // stolen replaces an entry whose descriptor has been stolen.
 const stolen = -1
 
-// An FDSet owns descriptors: Close closes those that are still in it. Every function of this package that receives descriptors puts them
-// into an FDSet, so that whatever goes wrong later, Close leaves none behind. The zero FDSet is empty and ready to use; a nil one is empty
-// too, and cannot be added to (EINVAL). It is safe for concurrent use, and each descriptor is given out or closed only once. A set that is
-// dropped without Close is closed some time after it has become unreachable, if the garbage collector
-// runs: so a number that FD or FDs has returned is to be used only while the set is still needed, by
-// its Close say (see [runtime.KeepAlive]).
+// An FDSet owns descriptors: Close closes those that are still in it. Every function of this
+// package that receives descriptors puts them into an FDSet, so that whatever goes wrong later,
+// Close leaves none behind. The zero FDSet is empty and ready to use; a nil one is empty too, and
+// cannot be added to (EINVAL). It is safe for concurrent use, and each descriptor is given out or
+// closed only once. A set that is dropped without Close is closed some time after it has become
+// unreachable, if the garbage collector runs: so a number that FD or FDs has returned is to be used
+// only while the set is still needed, by its Close say (see [runtime.KeepAlive]).
 //
 // Indices are stable: [FDSet.Steal] leaves a hole. After Close the set is empty and can be used again; its memory is reused.
 type FDSet struct {
 	mu   sync.Mutex
 	own  *descriptors // nil: there was none yet
-	wary bool         // a stranger has sent the descriptors: neither Close nor File may wait for their peers or file servers
+	wary bool         // a stranger has sent them: neither Close nor File may wait for what he has made
 }
 
 // descriptors are those of a set. They do not refer to it, and so can be closed when it is gone.
@@ -65,7 +66,8 @@ func (s *FDSet) entries() []int {
 	return s.own.fds
 }
 
-// dropped closes descriptors whose set has been dropped. It does not wait for a socket that lingers.
+// dropped closes descriptors whose set has been dropped. It does not wait for a socket that
+// lingers.
 func (d *descriptors) dropped() {
 	if len(d.fds) > 0 {
 		go func() { _ = d.close() }()
@@ -73,7 +75,7 @@ func (d *descriptors) dropped() {
 }
 
 func (d *descriptors) close() (err error) {
-	for _, fd := range d.fds { // closeAll written out, to save a return after the system call: see Conn.send
+	for _, fd := range d.fds { // closeAll written out, to save a return: see Conn.send
 		if fd != stolen {
 			if d.wary {
 				notLingering(fd)

@@ -17,8 +17,9 @@ import (
 // goroutine waits, which is a twentieth of a message's whole cost. So a goroutine that has to wait uses a Waiter, and only then the poller
 // watches.
 //
-// Close ends the waits, then waits for calls in progress, and only then closes the socket, so that no call uses a number that has been
-// reused. A call in progress holds one of the Conn's turns, or else use. A lone that is dropped without Close is closed as well.
+// Close ends the waits, then waits for calls in progress, and only then closes the socket, so that
+// no call uses a number that has been reused. A call in progress holds one of the Conn's turns, or
+// else use. A lone that is dropped without Close is closed as well.
 type lone struct {
 	fd                 int
 	waiter             *transport.Waiter

@@ -103,9 +103,10 @@ func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 	return m, nil
 }
 
-// Send sends a message: a payload, which may be empty, and an attachment, which may be nil and stays the caller's. It waits while the peer
-// has no room. EMSGSIZE for a payload that is longer than MaxMessage, which Receive would refuse, or than a packet can be: then
-// nothing has been sent. Other errors are those of [Conn.Send].
+// Send sends a message: a payload, which may be empty, and an attachment, which may be nil and
+// stays the caller's. It waits while the peer has no room. EMSGSIZE for a payload that is longer
+// than MaxMessage, which Receive would refuse, or than a packet can be: then nothing has been sent.
+// Other errors are those of [Conn.Send].
 func (m *MessageConn) Send(ctx context.Context, data []byte, f syscall.Conn) error {
 	if file, ok := f.(*os.File); f == nil || ok && file == nil {
 		return m.SendFD(ctx, data, stolen)
@@ -148,10 +149,10 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	return unwrapOp(m.conn.send(ctx, nil, m.head[:], data, fds))
 }
 
-// SendPipe makes a SocketPair, sends one end as the attachment to data, and returns the other: a new
-// connection to the peer, for messages or any other use. The end that is sent is in blocking mode, as
-// another process expects it. SendPipe waits as Send does, not for the peer to receive. The errors are
-// those of Send and of SocketPair; after an error both ends are closed.
+// SendPipe makes a SocketPair, sends one end as the attachment to data, and returns the other: a
+// new connection to the peer, for messages or any other use. The end that is sent is in blocking
+// mode, as another process expects it. SendPipe waits as Send does, not for the peer to receive.
+// The errors are those of Send and of SocketPair; after an error both ends are closed.
 func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
 	local, remote, err := SocketPair()
 	if err != nil {
@@ -369,14 +370,14 @@ func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixCo
 // close-on-exec. Both are the caller's. A MessageConn of one carries messages of any length.
 //
 // Both ends are in blocking mode, which each has for itself, so that one can go to a process that
-// expects it so. A Read or Write of such a file has no deadline, and Close does not end it: for an end
-// that stays in this process, FileConn makes a connection. errors.ErrUnsupported on windows.
+// expects it so. A Read or Write of such a file has no deadline, and Close does not end it: for an
+// end that stays in this process, FileConn makes a connection. errors.ErrUnsupported on windows.
 func SocketPair() (one, other *os.File, err error) { return pairOf(syscall.SOCK_STREAM) }
 
 // PacketPair is SocketPair with sequenced packets (SOCK_SEQPACKET), which keep the boundaries of
-// messages: a Read takes one whole packet, and loses what its buffer has no room for. A packet holds no
-// more than the socket's send buffer, 208 KiB on Linux unless net.core.wmem_default says otherwise.
-// errors.ErrUnsupported where there are no such sockets (darwin, windows).
+// messages: a Read takes one whole packet, and loses what its buffer has no room for. A packet
+// holds no more than the socket's send buffer, 208 KiB on Linux unless net.core.wmem_default says
+// otherwise. errors.ErrUnsupported where there are no such sockets (darwin, windows).
 func PacketPair() (one, other *os.File, err error) {
 	if err := sequenced(syscall.SOCK_SEQPACKET); err != nil {
 		return nil, nil, failed("socketpair", nil, err)

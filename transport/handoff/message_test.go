@@ -176,9 +176,10 @@ func TestSendPipe(t *testing.T) {
 	}
 }
 
-// Both ends of SocketPair, and what SendPipe sends, are streams in blocking mode: what a Read has no
-// room for comes with the next, and a process that knows nothing of O_NONBLOCK can read there. The end
-// that stays waits in Go's poller all the same, and so does a connection that is made of the other one.
+// Both ends of SocketPair, and what SendPipe sends, are streams in blocking mode: what a Read has
+// no room for comes with the next, and a process that knows nothing of O_NONBLOCK can read there.
+// The end that stays waits in Go's poller all the same, and so does a connection that is made of
+// the other one.
 func TestPairsAreStreams(t *testing.T) {
 	noLeak(t)
 	a, b := pair(t, unix.SOCK_SEQPACKET)

@@ -62,10 +62,11 @@ type Handed struct {
 	Silence time.Duration // how long neither side served: from the start of Freeze to the new owner's done, the end of the wait for it, or Thaw
 }
 
-// Give hands over, and returns when the new owner has everything, or when it is certain that nothing has changed. Handed.Moved tells which,
-// whatever the error. If Moved is false, this process remains the owner, and the error is a *HandoffError that says why. If Moved is true,
-// an error says that the new owner has not reported that it runs, and may have died, that its Start has failed (a *StartError), or that
-// Release failed. Give does not close the channel.
+// Give hands over, and returns when the new owner has everything, or when it is certain that
+// nothing has changed. Handed.Moved tells which, whatever the error. If Moved is false, this
+// process remains the owner, and the error is a *HandoffError that says why. If Moved is true, an
+// error says that the new owner has not reported that it runs, and may have died, that its Start
+// has failed (a *StartError), or that Release failed. Give does not close the channel.
 func (o *Offer) Give(ctx context.Context, ch *Channel) (Handed, error) {
 	g := &giving{exchange: exchange{ch: ch, side: OldOwner, reached: o.Reached, d: o.Deadlines.complete()}, o: o}
 	if o.Freeze == nil { // before any message is awaited
@@ -301,7 +302,8 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	cancel()
 	back, e := g.token.takeBack()
 	if gaveUp && !back { // the report may be there all the same: the wait does not look once its context has ended
-		if late, now := g.receive(transport.NoWait(), kindDone); !errors.Is(now, os.ErrDeadlineExceeded) {
+		late, now := g.receive(transport.NoWait(), kindDone)
+		if !errors.Is(now, os.ErrDeadlineExceeded) {
 			done, err = late, now
 		}
 	}

@@ -316,8 +316,8 @@ func TestAcceptanceStandsThoughStartFails(t *testing.T) {
 	require.Equal(t, StepTake, e.Step)
 }
 
-// The reason of a Start that has failed reaches the old owner however long it is, and with the errors
-// that it is known by; an old owner of an earlier version takes no notice of it.
+// The reason of a Start that has failed reaches the old owner however long it is, and with the
+// errors that it is known by; an old owner of an earlier version takes no notice of it.
 func TestStartFailureIsTold(t *testing.T) {
 	for _, tt := range []struct {
 		err, is error

@@ -92,8 +92,9 @@ func (e *RefusedError) Error() string {
 // Unwrap gives Err.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// A StartError says that the new owner has everything, and that its Start has failed. Whether it serves
-// all the same, its own log tells. errors.Is recognises the errors that it recognises of a RefusedError.
+// A StartError says that the new owner has everything, and that its Start has failed. Whether it
+// serves all the same, its own log tells. errors.Is recognises the errors that it recognises of a
+// RefusedError.
 type StartError struct {
 	Reason string
 	Err    error // nil: another reason

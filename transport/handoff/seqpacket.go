@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// DefaultMaxPayload is the longest document of a JSONConn, in bytes, unless a config says otherwise.
+	// DefaultMaxPayload is the longest document of a JSONConn, in bytes, unless a config says
+	// otherwise.
 	DefaultMaxPayload = 64 << 20
 
 	// argsViaFD is sent in place of a document that is in the first descriptor.
@@ -50,9 +51,9 @@ func (c *JSONConnConfig) maxPayload() (int, error) {
 	return c.MaxPayload, nil
 }
 
-// NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which the JSONConn owns
-// on success. A nil config is the default. EINVAL for a socket of another type, and for a limit that is
-// negative.
+// NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which the JSONConn
+// owns on success. A nil config is the default. EINVAL for a socket of another type, and for a
+// limit that is negative.
 func NewJSONConn(conn *net.UnixConn, config *JSONConnConfig) (*JSONConn, error) {
 	most, err := config.maxPayload()
 	if err != nil {
@@ -68,8 +69,8 @@ func NewJSONConn(conn *net.UnixConn, config *JSONConnConfig) (*JSONConn, error) 
 	return &JSONConn{conn: c, max: most}, nil
 }
 
-// JSONPair makes two JSONConns that are connected to each other. A nil config is the default; EINVAL
-// for a limit that is negative.
+// JSONPair makes two JSONConns that are connected to each other. A nil config is the default;
+// EINVAL for a limit that is negative.
 func JSONPair(config *JSONConnConfig) (one, other *JSONConn, err error) {
 	a, b, err := PacketPair()
 	if err != nil {
@@ -139,9 +140,9 @@ func DialJSON(ctx context.Context, path string, config *JSONConnConfig) (*JSONCo
 func (j *JSONConn) SyscallConn() (syscall.RawConn, error) { return j.conn.SyscallConn() }
 
 // Send sends v as JSON, with descriptors, which stay the caller's. Send waits while the peer has no
-// room. EMSGSIZE for a document that is longer than MaxPayload, which Recv would refuse, or too long
-// for a packet, on systems without memory files. If v cannot be marshalled, Send returns the error of
-// json.Marshal. After either nothing has been sent.
+// room. EMSGSIZE for a document that is longer than MaxPayload, which Recv would refuse, or too
+// long for a packet, on systems without memory files. If v cannot be marshalled, Send returns the
+// error of json.Marshal. After either nothing has been sent.
 func (j *JSONConn) Send(ctx context.Context, v any, fds ...int) error {
 	p, err := json.Marshal(v)
 	if err == nil && len(p) > j.max {
@@ -172,11 +173,13 @@ func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong er
 	return errors.Join(err, closeFD(fd))
 }
 
-// Recv waits for the next document, of up to MaxPayload bytes, and stores it in v as json.Unmarshal does; if v is nil, the document
-// is only checked. It returns the descriptors in a set that is never nil, empty with an error, and that the caller closes. io.EOF is the
-// end, ECONNRESET the end if the peer has closed without reading everything. ErrJSON for a document that is not JSON or does not fit v,
-// EMSGSIZE for one that is too long, ErrTruncated beside it if that one came in a packet, ErrDescriptorsLost for one that has not come
-// whole, ErrMalformed if the descriptor in place of a document is no memory file: then all that came is gone, and the next document can be
+// Recv waits for the next document, of up to MaxPayload bytes, and stores it in v as json.Unmarshal
+// does; if v is nil, the document is only checked. It returns the descriptors in a set that is
+// never nil, empty with an error, and that the caller closes. io.EOF is the end, ECONNRESET the end
+// if the peer has closed without reading everything. ErrJSON for a document that is not JSON or
+// does not fit v, EMSGSIZE for one that is too long, ErrTruncated beside it if that one came in a
+// packet, ErrDescriptorsLost for one that has not come whole, ErrMalformed if the descriptor in
+// place of a document is no memory file: then all that came is gone, and the next document can be
 // received.
 func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 	set := &FDSet{wary: true}
@@ -189,7 +192,8 @@ func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 	case err == nil && string(p) == argsViaFD:
 		p, set, err = fromFile(set, j.max)
 	case errors.Is(err, ErrTruncated), err == nil && len(p) > j.max:
-		err = errors.Join(err, fmt.Errorf("more than %d bytes (JSONConnConfig.MaxPayload): %w", j.max, syscall.EMSGSIZE))
+		err = errors.Join(err, fmt.Errorf("more than %d bytes (JSONConnConfig.MaxPayload): %w", j.max,
+			syscall.EMSGSIZE))
 	}
 	if err == nil {
 		err = decodeJSON(p, v)
@@ -232,9 +236,10 @@ type JSONListener struct {
 	failure error
 }
 
-// ListenJSON listens at a path; on Linux a path that begins with "@" is an abstract name. config, which is the default if it is nil, is
-// that of the connections. EADDRINUSE if there is a file at that path already, even one that a dead process has left; EINVAL for an empty
-// path, and for a limit that is negative.
+// ListenJSON listens at a path; on Linux a path that begins with "@" is an abstract name. config,
+// which is the default if it is nil, is that of the connections. EADDRINUSE if there is a file at
+// that path already, even one that a dead process has left; EINVAL for an empty path, and for a
+// limit that is negative.
 func ListenJSON(path string, config *JSONConnConfig) (*JSONListener, error) {
 	addr, err := transport.FromUnixPath(path)
 	if err == nil && path == "" {

@@ -51,7 +51,8 @@ func TestJSONConn(t *testing.T) {
 	require.Zero(t, fds.Len())
 }
 
-// Send refuses what the Recv of its own end would refuse, and sends what that takes, to the last byte.
+// Send refuses what the Recv of its own end would refuse, and sends what that takes, to the last
+// byte.
 func TestJSONLimit(t *testing.T) {
 	noLeak(t)
 	document := func(size int) string { return strings.Repeat("x", size-len(`""`)) }

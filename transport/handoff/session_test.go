@@ -108,7 +108,8 @@ func TestSessionWire(t *testing.T) {
 	}
 }
 
-// Endpoints that no socket can have together are refused by both ends, and the Forwarder stays connected.
+// Endpoints that no socket can have together are refused by both ends, and the Forwarder stays
+// connected.
 func TestMixedEndpoints(t *testing.T) {
 	noLeak(t)
 	f, _ := sessions(t, nil)

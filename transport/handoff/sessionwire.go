@@ -125,8 +125,8 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 	return Header{}, 0, err
 }
 
-// oneSocket checks that one socket can have both endpoints: on an IPv6 socket a peer over IPv4 has a
-// mapped address, and the socket's own one is mapped, too, or the wildcard.
+// oneSocket checks that one socket can have both endpoints: on an IPv6 socket a peer over IPv4 has
+// a mapped address, and the socket's own one is mapped, too, or the wildcard.
 func oneSocket(h *Header) error {
 	local, err := transport.AddrPort(h.Local)
 	if err != nil {

@@ -35,7 +35,8 @@ type arrival struct {
 	start, end int64
 }
 
-// arrivals are those of a byteStream. They do not refer to it, and so can be closed when it is gone.
+// arrivals are those of a byteStream. They do not refer to it, and so can be closed when it is
+// gone.
 type arrivals struct{ list []arrival }
 
 func (a *arrivals) close() (err error) {

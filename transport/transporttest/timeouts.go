@@ -342,9 +342,10 @@ func connectNoWait(t *trial) {
 	}
 }
 
-// longWaits lets every operation wait for a quarter of a second: without a limit, and with one of two
-// months, which is too much for a 32-bit counter of milliseconds. A plug-in that names its time-outs
-// otherwise is found here, too, by the first slice that is over: an error comes with that hint.
+// longWaits lets every operation wait for a quarter of a second: without a limit, and with one of
+// two months, which is too much for a 32-bit counter of milliseconds. A plug-in that names its
+// time-outs otherwise is found here, too, by the first slice that is over: an error comes with that
+// hint.
 func longWaits(t *trial) {
 	const wait = 250 * time.Millisecond
 	much := t.much(large)
