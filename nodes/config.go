@@ -89,9 +89,12 @@ type Config struct {
 	// HandshakeTimeout bounds each handshake, connecting included; one that takes longer is ErrHandshakeTimeout. 0:
 	// DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
-	// TickInterval is the time without a message to the peer after which a tick goes out. A connection over which nothing comes for four
-	// intervals ends, as in OTP. It must not be shorter than the peers' net_ticktime / net_tickintensity (15 s there, too): otherwise a
-	// peer that has nothing to say ticks too late, and its connection ends. 0: DefaultTickInterval.
+	// TickInterval is the time without a message to the peer after which a tick goes out. A
+	// connection over which nothing comes for four intervals ends, as in OTP. It must not be
+	// shorter than the peers' net_ticktime / net_tickintensity (15 s there, too): otherwise a peer
+	// that has nothing to say ticks too late, and its connection ends. A peer with a shorter
+	// net_ticktime lives by answers: to its ticks, and to messages that it sends while nothing else
+	// goes to it. 0: DefaultTickInterval.
 	TickInterval time.Duration
 	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection. 0: DefaultMaxFrame.
 	MaxFrame int

@@ -147,7 +147,7 @@ func (f *Front) launch(slot int) (*crewman, error) {
 		return nil, ErrClosed
 	}
 	w := f.crewman(slot)
-	ours, theirs, err := handoff.SocketPair()
+	ours, theirs, err := handoff.PacketPair()
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func TestFreezeBesideDeath(t *testing.T) {
 		t.Run(finds, func(t *testing.T) {
 			f, err := newFront(FrontConfig{Workers: 1})
 			require.NoError(t, err)
-			ours, theirs, err := handoff.SocketPair()
+			ours, theirs, err := handoff.PacketPair()
 			require.NoError(t, err)
 			socket, err := handoff.FileConn(ours)
 			require.NoError(t, err)
@@ -66,7 +66,7 @@ func stillCrew(t *testing.T, count int) (*Front, []*crewman) {
 	t.Cleanup(func() { require.NoError(t, f.n.Close()) })
 	var crew []*crewman
 	for slot := range count {
-		ours, theirs, err := handoff.SocketPair()
+		ours, theirs, err := handoff.PacketPair()
 		require.NoError(t, err)
 		t.Cleanup(func() { theirs.Close() })
 		socket, err := handoff.FileConn(ours)

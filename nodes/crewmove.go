@@ -213,7 +213,7 @@ func (f *Front) awaitAllTaken(w *crewman, heard chan talk.Word) error {
 // launchSuccessor starts a process that is to take a worker's place, and waits until that process has said something; the worker serves
 // meanwhile. It returns the process, and a descriptor of the front's end of the channel to that process, which the caller owns.
 func (f *Front) launchSuccessor(w *crewman) (*process.Process, int, error) {
-	ours, theirs, err := handoff.SocketPair()
+	ours, theirs, err := handoff.PacketPair()
 	if err != nil {
 		return nil, -1, err
 	}

@@ -112,7 +112,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 			}
 			var others []*os.File
 			for range count {
-				ours, theirs, err := handoff.SocketPair()
+				ours, theirs, err := handoff.PacketPair()
 				require.NoError(t, err)
 				fds, others = append(fds, duplicates(t, []int{int(ours.Fd())})...), append(others, theirs)
 				require.NoError(t, ours.Close())
@@ -180,7 +180,7 @@ func TestRestoreWorkerRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b, err := writeState(t.Context(), states.KindWorker, &states.Worker{Node: node, Part: tt.part, Latest: tt.latest})
 			require.NoError(t, err)
-			ours, theirs, err := handoff.SocketPair()
+			ours, theirs, err := handoff.PacketPair()
 			require.NoError(t, err)
 			defer theirs.Close()
 			fds := duplicates(t, []int{int(ours.Fd())})
@@ -211,7 +211,7 @@ func TestRestoredWorkerReleasesNames(t *testing.T) {
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
 	require.Contains(t, string(b), encoded)
-	ours, theirs, err := handoff.SocketPair()
+	ours, theirs, err := handoff.PacketPair()
 	require.NoError(t, err)
 	fds := duplicates(t, []int{int(ours.Fd())})
 	require.NoError(t, ours.Close())

@@ -55,7 +55,7 @@ func newFrontScene(t *testing.T, sessions int, short bool) *frontScene {
 		}
 		comes(t, func() string { return listed("left over", k.processes()) })
 	})
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	for i, end := range []*os.File{one, other} {
 		text, err := json.Marshal(frontOrder{Heir: i == 1, Short: short})

@@ -270,7 +270,7 @@ func killOne(t *testing.T, c party.Cell[handoff.Point]) {
 	w := newWorld(t, "tcp")
 	a := w.ambush("peers@test")
 	first := &killPeer{wire: &wire{t: t, self: ei.Pid{Node: ei.Atom(peerName(0)), ID: 1, Creation: 77}}}
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	var sides [2]*party.Party
 	for i, end := range []*os.File{one, other} {

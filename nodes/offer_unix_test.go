@@ -94,3 +94,49 @@ func TestOfferPlugins(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"tcp"}, n.Offer().Plugins())
 }
+
+// A refusing resolver takes a name once.
+type refusing struct {
+	Static
+	times int
+}
+
+var errRefused = errors.New("the name is another's now")
+
+func (r *refusing) Publish(context.Context, Presence) (Publication, error) {
+	if r.times++; r.times > 1 {
+		return nil, errRefused
+	}
+	return r, nil
+}
+
+func (r *refusing) Creation() uint32 { return 0 }
+func (r *refusing) Close() error     { return nil }
+
+// A node that cannot be registered again in the new process goes on there, and the old process is
+// told why.
+func TestOfferHearsOfStart(t *testing.T) {
+	w := newWorld(t, movers[0])
+	n := w.node("front", func(c *Config) { c.Resolver = &refusing{Static: Static{}} })
+	require.NoError(t, n.Start(w.ctx()))
+	cfg := again(n)
+	one, other := channelPair(t)
+	var staged *Staged
+	taken := async(func() (handoff.Taken, error) {
+		defer other.Close()
+		stage := func(_ context.Context, state []byte, fds []int) (_ handoff.Staged, err error) {
+			staged, err = Restore(cfg, state, fds)
+			return staged, err
+		}
+		return (&handoff.Acceptance{Terms: cfg.Terms(), Stage: stage}).Take(w.ctx(), other)
+	})
+	h, err := n.Offer().Give(w.ctx(), one)
+	require.True(t, h.Moved)
+	var failed *handoff.StartError
+	require.ErrorAs(t, err, &failed)
+	require.Contains(t, failed.Reason, errRefused.Error())
+	there := arrives(t, taken, "the new owner")
+	require.True(t, there.v.Owns)
+	require.ErrorIs(t, there.err, errRefused)
+	require.NoError(t, staged.Node().Close())
+}

@@ -28,7 +28,7 @@ type loneWorker struct {
 func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config)) *loneWorker {
 	t := w.t
 	t.Helper()
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	a, err := handoff.FileConn(one)
 	require.NoError(t, err)

@@ -31,6 +31,7 @@ type reader struct {
 	busy  chan struct{}
 	atoms *ei.AtomTable            // made with the first message
 	next  func() ([][]byte, error) // for ReadPDU, made once
+	came  func()                   // tells the ticker of a message, or of a part of it
 
 	unread backlog // guarded by busy
 
@@ -54,7 +55,7 @@ type reader struct {
 func (r *reader) init(c *Conn) {
 	r.busy = make(chan struct{}, 1)
 	r.max = c.n.cfg.MaxFrame
-	r.next = r.nextVector
+	r.next, r.came = r.nextVector, func() { c.ticks.flows(c) }
 }
 
 // Receive returns the next message. It waits until one has come, or until ctx or the connection ends; in the latter case the error is
@@ -171,6 +172,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		m.plain()
 		m.conn = c
 		c.messages.Add(1)
+		r.came()
 		return nil
 	}
 }
@@ -253,6 +255,7 @@ func (r *reader) nextVector() ([][]byte, error) {
 	}
 	if r.have > 0 {
 		r.steps.Add(1)
+		r.came()
 	}
 	buf := r.m.buf[:r.have]
 	size := min(r.need, r.have+frameStep)

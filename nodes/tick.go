@@ -25,7 +25,23 @@ type ticker struct {
 	missed   int
 
 	asked atomic.Bool // a tick of ours has gone out, and the next one of the peer's may be its answer
+
+	flow flow
 }
+
+// A flow is what comes from a peer to which nothing is sent. A BEAM sends no ticks beside its
+// messages, so that there is none to answer, and ends the connection if it hears nothing for its
+// net_ticktime, which it does not tell, and which may be shorter than ours. (A hidden node is sent
+// ticks all the same: need_to_tick of OTP's dist_util.) So as long as messages come they are
+// answered by ticks, often enough for any net_ticktime.
+type flow struct {
+	on     atomic.Bool // something has come since the last look; set under mu
+	came   int64       // messages and parts of them, at the last look
+	posted int64       // bytes ever given to the queue, at the last look
+}
+
+// flowInterval is the time between two looks at a flow.
+const flowInterval = time.Second
 
 func (t *ticker) begin(c *Conn) {
 	t.mu.Lock()
@@ -40,6 +56,9 @@ func (t *ticker) schedule(c *Conn) {
 		return
 	}
 	left := max(c.n.cfg.TickInterval-time.Since(t.last), 0)
+	if t.flow.on.Load() {
+		left = min(left, flowInterval)
+	}
 	if t.timer == nil {
 		t.timer = time.AfterFunc(left, func() { t.tick(c) })
 	} else {
@@ -89,9 +108,16 @@ func (t *ticker) tick(c *Conn) {
 		t.mu.Unlock()
 		return
 	}
-	t.last = time.Now()
+	due := time.Since(t.last) >= c.n.cfg.TickInterval
+	if due {
+		t.last = time.Now()
+	}
 	t.mu.Unlock()
-	dead := t.look(c)
+	var dead error
+	if due {
+		dead = t.look(c)
+	}
+	t.answer(c)
 	t.mu.Lock()
 	t.turns.Done()
 	if dead == nil {
@@ -143,6 +169,51 @@ func (t *ticker) look(c *Conn) (dead error) {
 	}
 	t.received = received
 	return nil
+}
+
+// flows is called by the reader when a message has come, or a part of it.
+func (t *ticker) flows(c *Conn) {
+	if t.flow.on.Load() || !c.n.cfg.Flags.Has(dist.FlagPublished) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.timer == nil || t.flow.on.Swap(true) {
+		return
+	}
+	queued, sent := c.q.Buffered()
+	t.flow.came, t.flow.posted = -1, sent+int64(queued)
+	t.schedule(c)
+}
+
+// answer sends a tick if messages have come since the last look, or wait unread, and nothing has
+// gone out. If none has come the looks end, until flows begins them anew.
+func (t *ticker) answer(c *Conn) {
+	if !t.flow.on.Load() {
+		return
+	}
+	pending, err := c.s.PendingBytes()
+	t.mu.Lock()
+	f := &t.flow
+	came := c.messages.Load() + c.rd.steps.Load()
+	if came == f.came && (err != nil || pending == 0) {
+		f.on.Store(false)
+		came = c.messages.Load() + c.rd.steps.Load()
+		f.on.Store(came != f.came) // flows may just have found the looks going on
+	}
+	queued, sent := c.q.Buffered()
+	silent := f.on.Load() && queued == 0 && sent == f.posted && !c.leaves.Load()
+	f.came, f.posted = came, sent+int64(queued)
+	t.mu.Unlock()
+	if !silent {
+		return
+	}
+	t.asked.Store(true)
+	_ = c.sendTick() // look tells of an error
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	queued, sent = c.q.Buffered()
+	f.posted = sent + int64(queued)
 }
 
 // state describes the clock of a frozen connection.

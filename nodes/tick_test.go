@@ -369,6 +369,51 @@ func TestShortNetTicktimePeer(t *testing.T) {
 	})
 }
 
+// A BEAM that sends messages all the time, and nothing comes back, sends no ticks to a visible
+// node: it lives by the ticks with which the messages are answered, as long as they come. One that
+// is answered by messages gets none.
+func TestFlowIsAnsweredByTicks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		visible, answers bool
+		want             []time.Duration // of the ticks
+	}{
+		"visible":           {true, false, []time.Duration{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 30}},
+		"hidden":            {false, false, []time.Duration{15, 30}},
+		"visible, answered": {true, true, []time.Duration{30}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "memory")
+				b := w.started("bob", func(cfg *Config) { cfg.Visible = tt.visible })
+				box, err := b.NewMailbox(nil)
+				require.NoError(t, err)
+				require.NoError(t, b.Register("x", box))
+				p := w.peer(b.Listeners()[0], role("wire@test"))
+				begin := time.Now()
+				var ticks []time.Duration
+				p.listen(func(body []byte, at time.Duration) {
+					if len(body) == 0 {
+						ticks = append(ticks, at.Round(time.Second)/time.Second)
+					}
+				})
+				time.Sleep(time.Millisecond)
+				for time.Since(begin) < 10*time.Second {
+					p.say("x", ei.Int(1))
+					m, err := box.Receive(w.ctx())
+					require.NoError(t, err)
+					if tt.answers {
+						require.NoError(t, m.Conn().SendName(w.ctx(), "y", 1))
+					}
+					time.Sleep(300 * time.Millisecond)
+				}
+				time.Sleep(26*time.Second - time.Millisecond)
+				synctest.Wait()
+				require.Equal(t, tt.want, ticks)
+			})
+		})
+	}
+}
+
 // A large frame over a slow line is a sign of life long before it is whole.
 func TestSlowFrameKeepsPeerAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

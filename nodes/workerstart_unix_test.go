@@ -174,7 +174,7 @@ func TestWorkerDoesNotStart(t *testing.T) {
 		"Setup fails": {"", talk.Welcome, why}, "another name": {"c@d", talk.Welcome, ErrOtherNode}, "no welcome": {"", talk.Probe, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ours, theirs, err := handoff.SocketPair()
+			ours, theirs, err := handoff.PacketPair()
 			require.NoError(t, err)
 			socket, err := handoff.FileConn(ours)
 			require.NoError(t, err)

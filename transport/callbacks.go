@@ -25,14 +25,19 @@ const Direct Flags = 1 << 1
 // library (ei_connect, "User Supplied Socket Implementation"). C is the plug-in's own socket context: a pointer or a handle,
 // copied freely. Use keyed fields: more may be added.
 //
-// Errors are syscall.Errno values, wrapped or not; [PosixError] makes them of package net's errors on windows. The SDK repeats a call after
-// EINTR, except those that are made once: Close and Release, which have closed all the same, the hooks, HandshakePacketHeaderSize and
-// CheckPeer. A callback that returns nothing but EINTR, over and over without waiting, is ErrContract. Without [FullImpl] a callback makes
-// one system call and returns what it got, EAGAIN and EINPROGRESS included; it ignores tmo, and leaves the descriptor's mode to the SDK. It
-// must not return EAGAIN for a reason of its own (a rate limit): the SDK then waits for the descriptor, which is ready. With FullImpl it
-// takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the descriptor's mode as it found it. A tmo of 0 is
-// one try, which succeeds if the operation is ready. Package net does not try at all once a deadline has passed, so a plug-in over a
-// net.Conn makes a tmo of 0 a deadline in a millisecond or so.
+// Errors are syscall.Errno values, wrapped or not; [PosixError] makes them of package net's errors
+// on windows. The SDK repeats a call after EINTR, except those that are made once: Close and
+// Release, which have closed all the same, the hooks, HandshakePacketHeaderSize and CheckPeer. A
+// callback that returns nothing but EINTR, over and over without waiting, is ErrContract. Without
+// [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS
+// included; it ignores tmo, and leaves the descriptor's mode to the SDK. It must not return EAGAIN
+// for a reason of its own (a rate limit): the SDK then waits for the descriptor, which is ready.
+//
+// With FullImpl a callback takes at most tmo, reports a time-out as os.ErrDeadlineExceeded,
+// context.DeadlineExceeded or EAGAIN, and leaves the descriptor's mode as it found it. A tmo of 0
+// is one try, which succeeds if the operation is ready. Package net does not try at all once a
+// deadline has passed, so a plug-in over a net.Conn makes a tmo of 0 a deadline in a millisecond or
+// so.
 //
 // An error ends the call that it comes from, and the next call asks the plug-in again. Only a fault of the plug-in, which is a
 // *[CallbackError], ends the socket, as does any error of GetFD: every later call returns it, too. (A count below zero from Pending, or
@@ -60,8 +65,9 @@ type Callbacks[C any] struct {
 	Accept func(c C, tmo time.Duration) (C, Addr, error)
 	// Connect connects to addr. Called once; after EINPROGRESS the SDK waits and reads SO_ERROR. Mandatory.
 	Connect func(c C, addr Addr, tmo time.Duration) error
-	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream, and so is io.EOF, not wrapped, in place of nil. Bytes
-	// count even beside an error, and are never negative: where unix.Read gives -1 beside one, return 0. The same holds for Write and
+	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream, and so is
+	// io.EOF, not wrapped, in place of nil. Bytes count even beside an error; -1 beside one is no
+	// byte, so that a whole callback can be "return unix.Read(fd, p)". The same holds for Write and
 	// Writev. None of them uses p or v once it has returned. Mandatory.
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
 	// Write writes at least one byte of p, and leaves the bytes in p as they are: a plug-in must not encrypt them in place. Bytes count

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"syscall"
 )
 
@@ -24,10 +25,13 @@ func ListenUnix(local Addr, backlog int) (*Listener, error) {
 	return Unix().Listen(FromNetAddr(plain(local)), backlog)
 }
 
-// ConnectTCP opens a connection from the local address to the remote one, both IPv4 or both IPv6, else EINVAL. A local address of nil, or
-// the wildcard with port 0, leaves the choice to the system. See tstream_inet_tcp_connect_send.
+// ConnectTCP opens a connection from the local address to the remote one, both IPv4 or both IPv6,
+// else EINVAL. A local address of nil, or the wildcard with port 0, leaves the choice to the
+// system. The wildcard ::, which [ParseInet] makes for the family "ip", takes the family of the
+// remote address. See tstream_inet_tcp_connect_send.
 func ConnectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
-	if err := inetPair(local, remote); err != nil {
+	local, err := inetPair(local, remote)
+	if err != nil {
 		return nil, opError("connect", remote, err)
 	}
 	if err := ended(ctx); err != nil {
@@ -57,9 +61,11 @@ func UnixPair() (one, other *Stream, err error) {
 	return one, other, opError("socketpair", nil, err)
 }
 
-// OpenUDP opens a UDP socket, bound to the local address; with a remote address that is not nil it is connected: it receives from there,
-// and sends there, only. Both are of one family, IPv4 or IPv6, else EINVAL. A local address of nil, allowed beside a remote one, leaves the
-// choice to the system. An IPv6 socket carries IPv6 only. The port is not shared: SO_REUSEADDR, with which another process could take it
+// OpenUDP opens a UDP socket, bound to the local address; with a remote address that is not nil it
+// is connected: it receives from there, and sends there, only. Both are of one family, IPv4 or
+// IPv6, else EINVAL; the wildcard :: takes that of the remote address, as for ConnectTCP. A local
+// address of nil, allowed beside a remote one, leaves the choice to the system. An IPv6 socket
+// carries IPv6 only. The port is not shared: SO_REUSEADDR, with which another process could take it
 // over, is not set. See tdgram_inet_udp_socket.
 func OpenUDP(local, remote Addr) (*Datagram, error) {
 	if local == nil && remote == nil {
@@ -69,7 +75,8 @@ func OpenUDP(local, remote Addr) (*Datagram, error) {
 	if first == nil {
 		first = local
 	}
-	if err := inetPair(local, first); err != nil {
+	local, err := inetPair(local, first)
+	if err != nil {
 		return nil, opError("open", first, err)
 	}
 	d, err := openUDP(local, remote)
@@ -120,20 +127,25 @@ func AdoptDatagram(fd int) (*Datagram, error) {
 	return d, opError("adopt", nil, err)
 }
 
-// inetPair checks that both are inet addresses of one family; local may be nil.
-func inetPair(local, remote Addr) error {
+// inetPair checks that both are inet addresses of one family; local may be nil. It returns the
+// local one, which is in the remote one's family if it was the wildcard of IPv6, and so of family
+// "ip".
+func inetPair(local, remote Addr) (Addr, error) {
 	r, err := AddrPort(remote)
 	if err != nil || local == nil {
-		return err
+		return nil, err
 	}
 	l, err := AddrPort(local)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return nil, err
+	case l.Addr().Is4() == r.Addr().Is4():
+		return local, nil
+	case l.Addr() == netip.IPv6Unspecified():
+		return FromAddrPort(netip.AddrPortFrom(netip.IPv4Unspecified(), l.Port())), nil
 	}
-	if l.Addr().Is4() != r.Addr().Is4() {
-		return fmt.Errorf("addresses %v and %v are not of one family: %w", local, remote, syscall.EINVAL)
-	}
-	return nil
+	return nil, fmt.Errorf("addresses %v and %v are not of one family: %w", local, remote,
+		syscall.EINVAL)
 }
 
 // checkUnix checks that it is a UNIX address.

@@ -38,6 +38,14 @@ func requireSpeak(t testing.TB, a, b *Stream) {
 	}
 }
 
+// wildcard is a family's wildcard, with port 0.
+func wildcard(t testing.TB, family string) Addr {
+	t.Helper()
+	a, err := ParseInet(family, "", 0)
+	require.NoError(t, err)
+	return a
+}
+
 func TestConnectTCP(t *testing.T) {
 	l, err := ListenTCP(loopback(), 0)
 	require.NoError(t, err)
@@ -55,12 +63,15 @@ func TestConnectTCP(t *testing.T) {
 		require.NoError(t, s.Close()) // closed first, so TIME-WAIT is at this end
 		require.NoError(t, c.Close())
 	}
-	c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), nil, l.Addr()) })
-	requireSpeak(t, c, s)
+	for name, local := range map[string]Addr{"none": nil, "ipv4": wildcard(t, "ipv4"), "ip": wildcard(t, "ip")} {
+		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), local, l.Addr()) })
+		requireSpeak(t, c, s)
+		require.Equal(t, c.LocalAddr(), s.RemoteAddr(), name)
+	}
 
 	six := FromAddrPort(netip.MustParseAddrPort("[::1]:9"))
 	for _, tt := range []struct{ local, remote Addr }{
-		{UnixAddr("/x"), l.Addr()}, {loopback(), UnixAddr("/x")}, {loopback(), nil}, {six, l.Addr()}, {loopback(), six}, {MemoryAddr("x"),
+		{wildcard(t, "ipv4"), six}, {UnixAddr("/x"), l.Addr()}, {loopback(), UnixAddr("/x")}, {loopback(), nil}, {six, l.Addr()}, {loopback(), six}, {MemoryAddr("x"),
 			l.Addr()},
 	} {
 		_, err := ConnectTCP(soon(t), tt.local, tt.remote)

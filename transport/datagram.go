@@ -54,6 +54,8 @@ type datagramCarrier interface {
 	// receive waits for a datagram. It puts n bytes of it into p, and returns its size: unknownSize if all that is known is that it is more
 	// than n.
 	receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error)
+	// next waits for a datagram, which may be empty, and returns its size; receive is to get it.
+	next(ctx context.Context, d *Datagram) (size int, err error)
 	send(ctx context.Context, d *Datagram, p []byte, to Addr) error
 	syscallConn() (syscall.RawConn, error)
 	close(unlink bool) error
@@ -100,11 +102,13 @@ func (d *Datagram) begin(direction *atomic.Bool) error {
 	return nil
 }
 
-// RecvFrom waits for the next datagram, puts it into p, and returns its length in bytes, which is never 0 without an error, and its
-// sender: the empty UnixAddr for an unnamed one. Datagrams of length zero are skipped, and an empty p is EINVAL. Of a datagram longer
-// than p the first len(p) bytes are given, with the sender where the system tells it, beside an error that is both io.ErrShortBuffer and
-// EMSGSIZE; the rest of it is lost. No UDP datagram is longer than 65,527 bytes (jumbograms aside). Nothing is allocated as long as the
-// sender stays the same. See tdgram_recvfrom_send.
+// RecvFrom waits for the next datagram, puts it into p, and returns its length in bytes, which is
+// never 0 without an error, and its sender: the empty UnixAddr for an unnamed one. Datagrams of
+// length zero are skipped, and an empty p is EINVAL. Of a datagram longer than p the first len(p)
+// bytes are given, with the sender where the system tells it, beside an error that is a
+// *[TooLongError]; the rest of it is lost. NextLength tells the length before. No UDP datagram is
+// longer than 65,527 bytes (jumbograms aside). Nothing is allocated as long as the sender stays the
+// same. See tdgram_recvfrom_send.
 func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error) {
 	if err := d.begin(&d.receiving); err != nil {
 		return 0, nil, opError("receive", d.name(), err)
@@ -119,7 +123,10 @@ func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, er
 		case err != nil:
 			return 0, nil, opError("receive", d.name(), err)
 		case size > len(p):
-			return n, from, opError("receive", d.name(), &tooLongError{size, len(p)})
+			if size == unknownSize {
+				size = 0
+			}
+			return n, from, opError("receive", d.name(), &TooLongError{size, len(p)})
 		case n > 0:
 			return n, from, nil
 		}
@@ -129,17 +136,50 @@ func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, er
 	}
 }
 
-// A tooLongError is a datagram that did not fit.
-type tooLongError struct{ size, room int }
-
-func (e *tooLongError) Error() string {
-	if e.size == unknownSize {
-		return fmt.Sprintf("a datagram of more than the %d bytes of the buffer: %v", e.room, io.ErrShortBuffer)
+// NextLength waits for the next datagram and returns its length in bytes, which is never 0 without
+// an error: the datagram stays where it is, for RecvFrom to put it into a buffer of that size.
+// Datagrams of length zero are taken and skipped. It is an operation of the receiving direction,
+// and has the errors of RecvFrom. errors.ErrUnsupported on windows, and for a virtual socket over
+// one that has no NextLength. See tdgram_recvfrom_recv, which gives a buffer of the datagram's
+// length.
+func (d *Datagram) NextLength(ctx context.Context) (int, error) {
+	if err := d.begin(&d.receiving); err != nil {
+		return 0, opError("next length", d.name(), err)
 	}
-	return fmt.Sprintf("a datagram of %d bytes for a buffer of %d: %v", e.size, e.room, io.ErrShortBuffer)
+	defer d.receiving.Store(false)
+	for {
+		size, err := d.sock.next(ctx, d)
+		if err == nil && size == 0 {
+			_, _, _, err = d.sock.receive(ctx, d, make([]byte, 1))
+		}
+		if err == nil && size == 0 {
+			err = ended(ctx)
+		}
+		if err != nil || size > 0 {
+			return size, opError("next length", d.name(), err)
+		}
+	}
 }
 
-func (e *tooLongError) Unwrap() []error { return []error{io.ErrShortBuffer, syscall.EMSGSIZE} }
+// A TooLongError is a datagram that had no room in its receiver's buffer. It is both
+// io.ErrShortBuffer and EMSGSIZE.
+type TooLongError struct {
+	Size int // of the datagram, in bytes; 0: the system says only that it was more than Room
+	Room int // the buffer's length
+}
+
+// Error names both lengths.
+func (e *TooLongError) Error() string {
+	if e.Size == 0 {
+		return fmt.Sprintf("a datagram of more than the %d bytes of the buffer: %v", e.Room,
+			io.ErrShortBuffer)
+	}
+	return fmt.Sprintf("a datagram of %d bytes for a buffer of %d: %v", e.Size, e.Room,
+		io.ErrShortBuffer)
+}
+
+// Unwrap gives both errors.
+func (e *TooLongError) Unwrap() []error { return []error{io.ErrShortBuffer, syscall.EMSGSIZE} }
 
 // unknownSize is the size of a datagram of which the system says only that it was too long.
 const unknownSize = int(^uint(0) >> 1)

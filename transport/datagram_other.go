@@ -36,6 +36,10 @@ func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n,
 	return n, n, from, nil
 }
 
+func (s *datagramSocket) next(context.Context, *Datagram) (int, error) {
+	return 0, errors.ErrUnsupported
+}
+
 func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Addr) error {
 	write := func() error { _, err := s.c.Write(p); return err }
 	switch {

@@ -270,6 +270,36 @@ func TestDatagramSenders(t *testing.T) {
 	}
 }
 
+// The wildcard of family "ip" takes the remote address's family, and keeps its port.
+func TestOpenUDPWildcard(t *testing.T) {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		host := map[string]string{"ipv4": "127.0.0.1", "ipv6": "::1"}[family]
+		at, err := ParseInet(family, host, 0)
+		require.NoError(t, err)
+		open, err := OpenUDP(at, nil)
+		if family == "ipv6" && err != nil {
+			t.Skipf("no IPv6: %v", err)
+		}
+		require.NoError(t, err)
+		defer open.Close()
+		connected, err := OpenUDP(wildcard(t, "ip"), open.LocalAddr())
+		require.NoError(t, err)
+		defer connected.Close()
+		requireSends(t, connected, "x", nil)
+		requireReceives(t, open, "x", connected.LocalAddr())
+		require.NoError(t, connected.Close())
+
+		port, err := Port(connected.LocalAddr())
+		require.NoError(t, err)
+		from, err := WithPort(wildcard(t, "ip"), port)
+		require.NoError(t, err)
+		again, err := OpenUDP(from, open.LocalAddr())
+		require.NoError(t, err)
+		require.Equal(t, connected.LocalAddr(), again.LocalAddr())
+		require.NoError(t, again.Close())
+	}
+}
+
 func TestOpenUDPRefuses(t *testing.T) {
 	six := FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
 	for _, tt := range []struct{ local, remote Addr }{

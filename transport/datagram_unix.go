@@ -29,7 +29,7 @@ type datagramSocket struct {
 	out dispatch
 	wr  struct{ once, wait bool }
 
-	receiveReady, sendReady func(uintptr) bool
+	receiveReady, sendReady, nextReady func(uintptr) bool
 }
 
 // A receipt is a datagram on its way in.
@@ -75,7 +75,7 @@ func ownDatagram(fd int, remote Addr) (*Datagram, error) {
 	}
 	_ = unix.Close(fd)
 	s.file = fileAt(local)
-	s.receiveReady, s.sendReady = s.tryReceive, s.trySend
+	s.receiveReady, s.sendReady, s.nextReady = s.tryReceive, s.trySend, s.tryNext
 	return newDatagram(s, local, remote), nil
 }
 
@@ -108,11 +108,23 @@ func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n,
 	return r.n, r.size, from, nil
 }
 
-func (s *datagramSocket) tryReceive(fd uintptr) bool {
+func (s *datagramSocket) next(ctx context.Context, d *Datagram) (size int, err error) {
+	r := &s.in
+	r.size, r.err, s.rd.wait = 0, nil, false
+	if err := await(ctx, d, &s.wait.in, s.nextReady, &s.rd.once, &s.rd.wait); err != nil {
+		return 0, err
+	}
+	return r.size, r.err
+}
+
+func (s *datagramSocket) tryReceive(fd uintptr) bool { return s.try(fd, recvFromFD) }
+func (s *datagramSocket) tryNext(fd uintptr) bool    { return s.try(fd, peekFD) }
+
+func (s *datagramSocket) try(fd uintptr, call func(fd int, r *receipt)) bool {
 	r := &s.in
 	for {
 		r.n, r.size, r.err = 0, 0, nil
-		recvFromFD(int(fd), r)
+		call(int(fd), r)
 		switch {
 		case again(r.err):
 			s.rd.wait, r.err = true, nil

@@ -132,28 +132,68 @@ func (c *faultyDatagram) receive(ctx context.Context, d *Datagram, p []byte) (n,
 	if err := c.refuses(w, false, nil); err != nil {
 		return 0, 0, nil, err
 	}
-	into := p
 	if begins.hold > 0 {
-		if len(c.buf) < max(heldSize, len(p)) {
-			c.buf = make([]byte, max(heldSize, len(p)))
+		if err := c.hold(ctx, d, len(p), begins.hold); err != nil || c.held == nil {
+			return 0, 0, nil, err
 		}
-		into = c.buf
+		return c.settle(ctx, p)
 	}
-	n, size, from, err = c.datagramCarrier.receive(ctx, d, into)
+	return c.take(ctx, d, p)
+}
+
+// take receives a datagram, with its faults, into p.
+func (c *faultyDatagram) take(ctx context.Context, d *Datagram, p []byte) (
+	n, size int, from Addr, err error,
+) {
+	n, size, from, err = c.datagramCarrier.receive(ctx, d, p)
+	if err == nil && n > 0 {
+		c.corrupt(&c.in, p[:n])
+		c.tell(&c.in, false, from)
+		c.in.pos++
+	}
+	return n, size, from, err
+}
+
+// hold receives a datagram that is to be held back, of which room bytes at least are kept. An empty
+// one is not held.
+func (c *faultyDatagram) hold(
+	ctx context.Context, d *Datagram, room int, delay time.Duration,
+) error {
+	if len(c.buf) < max(heldSize, room) {
+		c.buf = make([]byte, max(heldSize, room))
+	}
+	n, size, from, err := c.take(ctx, d, c.buf)
 	if err != nil || n == 0 {
-		return n, size, from, err
-	}
-	c.corrupt(w, into[:n])
-	c.tell(w, false, from)
-	w.pos++
-	if begins.hold == 0 {
-		return n, size, from, nil
+		return err
 	}
 	if size > n {
 		size = unknownSize // the next buffer may be longer than this one, but does not get the rest either
 	}
-	c.held = &heldDatagram{into[:n], size, from, time.Now().Add(begins.hold)}
-	return c.settle(ctx, p)
+	c.held = &heldDatagram{c.buf[:n], size, from, time.Now().Add(delay)}
+	return nil
+}
+
+// next takes a datagram that is to be held back, and waits until it may be received.
+func (c *faultyDatagram) next(ctx context.Context, d *Datagram) (size int, err error) {
+	if err := ended(ctx); err != nil {
+		return 0, err
+	}
+	if c.held == nil {
+		begins := c.in.here()
+		if begins != nil {
+			if err := c.refuses(&c.in, false, nil); err != nil {
+				return 0, err
+			}
+		}
+		size, err := c.datagramCarrier.next(ctx, d)
+		if err != nil || begins == nil || begins.hold == 0 {
+			return size, err
+		}
+		if err := c.hold(ctx, d, size, begins.hold); err != nil || c.held == nil {
+			return 0, err
+		}
+	}
+	return len(c.held.p), c.pause.until(ctx, c.held.due)
 }
 
 // settle waits until the datagram that is held back may be received.

@@ -158,6 +158,9 @@ func hasPeer(fd int) bool {
 // POLLHUP alone.
 const brokenEvents = unix.POLLERR | unix.POLLRDHUP
 
+// failedEvents tell a connection that has ended by an error.
+const failedEvents = unix.POLLERR
+
 func isSocket(fd int) bool {
 	_, err := getOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	return err == nil

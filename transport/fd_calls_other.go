@@ -67,6 +67,9 @@ func familyOf(name unix.Sockaddr, err error) (int, error) {
 // brokenEvents tell a connection that has ended from a socket that has never been connected.
 const brokenEvents = unix.POLLERR | unix.POLLHUP
 
+// failedEvents tell a connection that has ended, perhaps by an error.
+const failedEvents = brokenEvents
+
 // hasPeer reports whether a socket is connected.
 func hasPeer(fd int) bool {
 	_, err := unix.Getpeername(fd)

@@ -41,6 +41,17 @@ func recvFromFD(fd int, r *receipt) {
 	r.known = string(name)
 }
 
+// peekFD finds out the size of the next datagram.
+func peekFD(fd int, r *receipt) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, flags, 0, 0)
+	if errno != 0 {
+		r.err = errno
+		return
+	}
+	r.size = int(n)
+}
+
 func sendToFD(fd int, w *dispatch) error {
 	var name unsafe.Pointer
 	if len(w.name) > 0 {

@@ -12,7 +12,10 @@ import (
 const tellsRoom = false
 
 // A sender is who sent the last datagram; nil if the system does not say.
-type sender struct{ addr Addr }
+type sender struct {
+	addr Addr
+	buf  []byte // in which peekFD looks at the next one
+}
 
 func recvFromFD(fd int, r *receipt) {
 	n, _, flags, from, err := unix.Recvmsg(fd, r.p, nil, 0)
@@ -22,6 +25,22 @@ func recvFromFD(fd int, r *receipt) {
 	r.n, r.size, r.addr = n, n, FromSockaddr(from)
 	if flags&unix.MSG_TRUNC != 0 {
 		r.size = unknownSize
+	}
+}
+
+// peekFD finds out the size of the next datagram: FIONREAD tells that of all of them, or counts
+// names as well.
+func peekFD(fd int, r *receipt) {
+	for {
+		if r.buf == nil {
+			r.buf = make([]byte, 4096)
+		}
+		n, _, flags, _, err := unix.Recvmsg(fd, r.buf, nil, unix.MSG_PEEK)
+		if err != nil || flags&unix.MSG_TRUNC == 0 {
+			r.size, r.err = n, err
+			return
+		}
+		r.buf = make([]byte, 2*len(r.buf))
 	}
 }
 

@@ -364,7 +364,8 @@ func (d *side) awaitLeft() {
 
 // timedOut reports whether err is a time-out: ETIMEDOUT before the time has passed means a dead peer instead.
 func timedOut(err error, passed bool) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) || again(err) || passed && errors.Is(err, syscall.ETIMEDOUT)
+	return isTimeout(err) || errors.Is(err, context.DeadlineExceeded) || again(err) ||
+		passed && errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // connectFull runs the Connect of a FullImpl plug-in.

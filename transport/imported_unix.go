@@ -59,12 +59,4 @@ func checkRole(fd int, of families, listener bool) error {
 // hasBroken reports whether a socket without a peer is a connection that its peer, or the network, has ended, rather than one that has
 // never been connected: the next read then gets an error or the end. Such a connection is imported like any other, so that it does not keep
 // back those that are handed off together with it.
-func hasBroken(fd int) bool {
-	p := []unix.PollFd{{Fd: int32(fd), Events: brokenEvents}}
-	for {
-		n, err := unix.Poll(p, 0)
-		if err != unix.EINTR {
-			return err == nil && n > 0 && p[0].Revents&brokenEvents != 0
-		}
-	}
-}
+func hasBroken(fd int) bool { return hasEvent(fd, brokenEvents) }

@@ -30,6 +30,14 @@ func (c *limitedDatagram) receive(ctx context.Context, d *Datagram, p []byte) (n
 	return n, size, from, err
 }
 
+// next waits as long as receive would.
+func (c *limitedDatagram) next(ctx context.Context, d *Datagram) (int, error) {
+	if _, err := c.in.allow(ctx, c.pause, 1); err != nil {
+		return 0, err
+	}
+	return c.datagramCarrier.next(ctx, d)
+}
+
 func (c *limitedDatagram) send(ctx context.Context, d *Datagram, p []byte, to Addr) error {
 	if _, err := c.out.allow(ctx, c.pause, 1); err != nil {
 		return err

@@ -36,6 +36,7 @@ func (w *sleeper) connected(context.Context) error  { return errors.ErrUnsupport
 func setNonblock(int, bool) error                   { return errors.ErrUnsupported }
 func isDescriptor(fd int) bool                      { return fd >= 0 }
 func kernelPending(syscall.RawConn) (int, error)    { return 0, nil }
+func socketError(int) error                         { return nil }
 func shutdown(int)                                  {}
 
 // dupFD returns fd itself: here every plug-in waits by itself, and only the plug-in knows what its descriptor is.

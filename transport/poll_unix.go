@@ -148,5 +148,30 @@ func kernelPending(raw syscall.RawConn) (n int, err error) {
 	return n, errors.Join(cerr, err)
 }
 
+// socketError returns the error of a connection that has failed, which the system tells once. It
+// first asks whether there is one: SO_ERROR alone also tells of what TCP may get over (an ICMP
+// message, say).
+func socketError(fd int) error {
+	if !hasEvent(fd, failedEvents) {
+		return nil
+	}
+	errno, err := getOption(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil || errno == 0 { // no socket, or another call has just been told
+		return nil
+	}
+	return syscall.Errno(errno)
+}
+
+// hasEvent reports whether one of these events is there.
+func hasEvent(fd int, events int16) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	for {
+		n, err := unix.Poll(p, 0)
+		if err != unix.EINTR {
+			return err == nil && n > 0 && p[0].Revents&events != 0
+		}
+	}
+}
+
 // shutdown ends a blocked call of a FullImpl plug-in that has no Interrupt.
 func shutdown(fd int) { _ = unix.Shutdown(fd, unix.SHUT_RDWR) }

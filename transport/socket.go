@@ -76,6 +76,7 @@ type carrier interface {
 	midPacket(is bool)                                    // the next read is for the rest of a packet that has begun to come
 	takesItsTime() bool                                   // FullImpl, and not Direct: even a single try may take long
 	pending() (int, error)                                // received bytes, not read
+	connectionError() error                               // why it has failed, which the system tells once
 	closeWrite() error
 	abortive() bool // the close to come is to be a reset; false if the carrier cannot do that
 	close() error
@@ -431,6 +432,14 @@ func (s *socket[C]) pending() (int, error) {
 		err = parkError(s, err)
 	}
 	return n + k, err
+}
+
+// connectionError asks the system, for the sockets that the SDK waits on.
+func (s *socket[C]) connectionError() (err error) {
+	if s.wait != nil {
+		_ = s.wait.rawConn().Control(func(fd uintptr) { err = socketError(int(fd)) })
+	}
+	return err
 }
 
 func (s *socket[C]) export() (state []byte, err error) {

@@ -132,11 +132,13 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 		{"Read counts too much", readsN(9, nil), read, "Read", ErrContract},
 		{"Read counts too much beside an error", readsN(9, syscall.EIO), read, "Read", ErrContract},
 		{"Read counts below zero", readsN(-1, nil), read, "Read", ErrContract},
+		{"Read counts far below zero", readsN(-2, syscall.EIO), read, "Read", ErrContract},
 		{"Write counts too much", writesN(9, nil), write, "Write", ErrContract},
 		{"Write counts more than its buffer of a vector", writesN(5, nil), writev, "Write", ErrContract},
 		{"Write counts more than its buffer beside an error", writesN(5, syscall.EIO), writev, "Write", ErrContract},
 		{"Write counts nothing", writesN(0, nil), write, "Write", ErrContract},
 		{"Write counts below zero", writesN(-1, nil), write, "Write", ErrContract},
+		{"Write counts far below zero", writesN(-2, syscall.EIO), write, "Write", ErrContract},
 		{"Writev counts too much", writesVN(9), writev, "Writev", ErrContract},
 		{"Writev counts nothing", writesVN(0), writev, "Writev", ErrContract},
 		{"Read panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 )
@@ -42,7 +43,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	}
 	switch {
 	case r.n < 0 || r.n > len(p):
-		err := contractError("Read", "%d bytes read into a buffer of %d%s", r.n, len(p), advice(int64(r.n)))
+		err := contractError("Read", "%d bytes read into a buffer of %d", r.n, len(p))
 		s.fail(err)
 		return 0, err
 	case r.n > 0:
@@ -58,7 +59,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 
 // timely returns a callback's error. Where the SDK waits, a time-out breaks the contract: the SDK would not know when to try again.
 func (s *socket[C]) timely(callback string, err error) error {
-	if s.full || !isTimeout(err) {
+	if s.full || !isTimeout(err) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	err = contractError(callback, "%v: without FullImpl it is the SDK that waits, after EAGAIN", err)
@@ -66,12 +67,13 @@ func (s *socket[C]) timely(callback string, err error) error {
 	return err
 }
 
-// advice is for plug-ins that return what a system call has given.
-func advice(n int64) string {
-	if n == -1 {
-		return " (where a system call gives -1 beside an error, return 0 and the error)"
+// countOf is the count of a callback that may return what its system call gave: -1 beside an error
+// is no byte.
+func countOf[N int | int64](n N, err error) N {
+	if n == -1 && err != nil {
+		return 0
 	}
-	return ""
+	return n
 }
 
 func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
@@ -81,7 +83,8 @@ func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 		s.calls.begin("Read")
 		defer s.calls.end("Read")
 	}
-	return s.cb.Read(s.c, p, tmo)
+	n, err = s.cb.Read(s.c, p, tmo)
+	return countOf(n, err), err
 }
 
 // readTries are the tries of a socket's read in flight.

@@ -49,7 +49,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		s.fail(err)
 		return 0, err
 	case w.n < 0 || w.n > size || w.n == 0 && w.err == nil:
-		err := contractError(s.writer(v), "%d bytes written of %d%s", w.n, size, advice(w.n))
+		err := contractError(s.writer(v), "%d bytes written of %d", w.n, size)
 		s.fail(err)
 		return 0, err
 	case w.n > 0:
@@ -89,13 +89,14 @@ func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error
 		defer s.calls.end(name)
 	}
 	if name == "Writev" {
-		return s.cb.Writev(s.c, v[:min(len(v), maxVector)], tmo)
+		n, err = s.cb.Writev(s.c, v[:min(len(v), maxVector)], tmo)
+		return countOf(n, err), err
 	}
 	k, err := s.cb.Write(s.c, v[0], tmo)
 	if k > len(v[0]) {
 		return length(v) + 1, nil // out of range for the caller too
 	}
-	return int64(k), err
+	return int64(countOf(k, err)), err
 }
 
 // writeTries are to write as readTries are to read.

@@ -43,13 +43,14 @@ type Stream struct {
 	taken  [][]byte // buffers filled by the PDU in progress
 	ahead  atomic.Int64
 	yields bool
-	broken error // the last read failed with it
+	broken atomic.Pointer[error] // the last read failed with it
 
 	// Owned by the writer.
 	poison error
 	rest   [][]byte // what Writev still has to write
 
-	cut atomic.Pointer[error] // what a write has been told of the connection's end, for the reader
+	cut    atomic.Pointer[error] // the connection's end, as a write or PendingBytes was told, for the reader
+	asking sync.Mutex            // held from asking the system, which tells once, until cut has the answer
 
 	closeOnce sync.Once
 	closeErr  error
@@ -147,19 +148,6 @@ func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 		return opError("check peer", s.remote, err)
 	}
 	return opError("check peer", s.remote, s.car.checkPeer(ctx, name))
-}
-
-// PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in as far as the plug-in knows them
-// (that of package tlstransport counts what it has decrypted), and in the kernel unless the plug-in waits by itself (FullImpl, as
-// everything does on windows). It does not wait, and may be called during a read, also by ReadPDU's next. A count of 0 does not mean that
-// the stream is still good: only a read tells whether it has ended, or failed. net.ErrClosed for a stream that is closed; other errors are
-// those of the plug-in's Pending, or the system's.
-func (s *Stream) PendingBytes() (int, error) {
-	if err := s.usable(); err != nil {
-		return 0, opError("pending bytes", s.remote, err)
-	}
-	n, err := s.car.pending()
-	return n + int(s.ahead.Load()), opError("pending bytes", s.remote, err)
 }
 
 func (s *Stream) usable() error { return s.ready(0) }
@@ -279,30 +267,10 @@ func (s *Stream) receive(ctx context.Context, p []byte, mid bool) (int, error) {
 	s.car.midPacket(mid)
 	s.noteAhead()
 	n, err := s.car.read(ctx, p)
-	if err != nil || s.broken != nil {
+	if err != nil || s.broken.Load() != nil {
 		err = s.lastError(err)
 	}
 	return n, err
-}
-
-// lastError returns a read's error. The system tells of a reset once, the reader or the writer, and then of the end of the stream, as if
-// that were in good order: in its place the error comes again.
-func (s *Stream) lastError(err error) error {
-	switch {
-	case err == nil: // it was none that lasts
-		s.broken = nil
-	case err == io.EOF:
-		if s.broken != nil {
-			return s.broken
-		}
-		if cut := s.cut.Load(); cut != nil {
-			return *cut
-		}
-	case isOver(err), exhausted(err): // these pass
-	default:
-		s.broken = err
-	}
-	return err
 }
 
 // consume copies from what was read ahead.
@@ -317,6 +285,11 @@ func (s *Stream) consume(p []byte) int {
 // Writev writes every byte of the buffers, in order, and returns their count. Buffers of length zero are skipped; none at all is EINVAL.
 // A write that ctx ends with nothing out changes nothing; one that ends with part of it out, for whatever reason, poisons the stream:
 // every later write is ErrPoisoned.
+//
+// A peer that has ended its own sending direction only (CloseWrite, shutdown(2)) can still read, so
+// a write that it leaves no room for waits for it as for any other peer, until ctx ends; the system
+// wakes the writer for nothing else meanwhile. Once the peer has closed, writes fail: EPIPE or
+// ECONNRESET, at once if one waits.
 func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, opError("write", s.remote, err)

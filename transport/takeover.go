@@ -24,7 +24,7 @@ func (s *Stream) over(wrap func(*Stream) carrier) (*Stream, error) {
 	taken.unread(s.buf[s.r:s.w])
 	taken.ahead.Store(int64(taken.w - taken.r))
 	s.r, s.w = 0, 0
-	taken.broken = s.broken
+	taken.broken.Store(s.broken.Load())
 	taken.cut.Store(s.cut.Load())
 	taken.asleep.Store(s.asleep.Load())
 	return taken, nil

@@ -243,7 +243,8 @@ func TestTakeOverOfBrokenStream(t *testing.T) {
 	for name, over := range overStreams {
 		t.Run(name, func(t *testing.T) {
 			c, s := pair(t, NewMemory(), MemoryAddr(""))
-			s.broken = syscall.ECONNRESET
+			reset := error(syscall.ECONNRESET)
+			s.broken.Store(&reset)
 			taken := open(t)(over(s))
 			require.NoError(t, c.Close())
 			_, err := taken.Read(soon(t), make([]byte, 1))

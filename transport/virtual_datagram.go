@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 )
@@ -28,13 +29,24 @@ type datagramBelow struct{ s DatagramSocket }
 func (b datagramBelow) receive(ctx context.Context, _ *Datagram, p []byte) (n, size int, from Addr, err error) {
 	n, from, err = b.s.RecvFrom(ctx, p)
 	if errors.Is(err, io.ErrShortBuffer) {
-		var long *tooLongError
-		if size = unknownSize; errors.As(err, &long) {
-			size = long.size
+		var long *TooLongError
+		if size = unknownSize; errors.As(err, &long) && long.Size > 0 {
+			size = long.Size
 		}
 		return n, size, from, nil
 	}
 	return n, n, from, bare(err)
+}
+
+func (b datagramBelow) next(ctx context.Context, _ *Datagram) (int, error) {
+	s, ok := b.s.(interface {
+		NextLength(context.Context) (int, error)
+	})
+	if !ok {
+		return 0, fmt.Errorf("the socket below has no NextLength: %w", errors.ErrUnsupported)
+	}
+	n, err := s.NextLength(ctx)
+	return n, bare(err)
 }
 
 func (b datagramBelow) send(ctx context.Context, _ *Datagram, p []byte, to Addr) error {

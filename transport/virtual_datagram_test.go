@@ -45,7 +45,7 @@ func (b *letterbox) RecvFrom(ctx context.Context, p []byte) (int, Addr, error) {
 	case l := <-b.come:
 		n := copy(p, l.text)
 		if n < len(l.text) {
-			return n, l.from, opError("receive", nil, &tooLongError{len(l.text), n})
+			return n, l.from, opError("receive", nil, &TooLongError{len(l.text), n})
 		}
 		return n, l.from, nil
 	case <-ctx.Done():

@@ -292,6 +292,9 @@ var advices = []advice{
 	{"upgraded to a silent process", is(errSilentOwner,
 		"If that process is gone, so is the node: start it again with serve. Its standard error, which is that of the first serve, may say\n"+
 			"why. If it is there, cnode-demo call NAME cnode pid, with serve's cookie and transport, tells whether it answers by now.")},
+	{"upgraded with trouble", is(errTroubledOwner,
+		"That process is the node now: cnode-demo call NAME cnode pid, with serve's cookie and transport,\n"+
+			"tells whether it answers.")},
 	{"upgrade of workers not heard of", is(errWorkersUnsaid,
 		"They are upgraded one after the other, which may still be going on. If in doubt, upgrade again: that is refused as long as it is.")},
 	{"another hand-off", is(handoff.ErrBusy,

@@ -123,6 +123,8 @@ func TestAdvice(t *testing.T) {
 		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},
 		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.Canceled), "call NAME cnode pid"},
 		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", errSilentOwner), "start it again"},
+		{"upgraded with trouble", fmt.Errorf("process 2 %w: no port mapper", errTroubledOwner),
+			"call NAME cnode pid"},
 		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded, and %w: %w", errWorkersUnsaid, errNoServe), "one after the other"},
 		{"another hand-off", &handoff.HandoffError{Err: &handoff.RefusedError{Reason: "busy", Err: handoff.ErrBusy}}, "try again in a moment"},
 		{"no serve", fmt.Errorf("%w x@host: %w", errNoServe, socket("connect", syscall.ENOENT)), "after \"ready\""},

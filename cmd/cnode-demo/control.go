@@ -33,8 +33,9 @@ const (
 // workers, or by what is wrong; by nothing after answerEnds.
 const (
 	answerUpgraded = "upgraded"
-	answerSilent   = "silent" // the new process has everything, but has not reported that it runs
-	answerEnds     = "ends"   // the old process still has everything, but is about to end
+	answerSilent   = "silent"   // the new process has everything, but has not reported that it runs
+	answerTroubled = "troubled" // the new process has everything, but its start has failed
+	answerEnds     = "ends"     // the old process still has everything, but is about to end
 )
 
 // A control lets other processes of the same user reach serve: to ask it to start a new process in its place, or to take its place.
@@ -142,7 +143,11 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 		}
 		answer := []string{answerUpgraded, fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)}
 		var trouble *handoff.HandoffError
-		if errors.As(err, &trouble) && trouble.Step == handoff.StepTake {
+		var failed *handoff.StartError
+		if errors.As(err, &failed) {
+			answer[0] = answerTroubled
+			answer = append(answer, failed.Reason)
+		} else if errors.As(err, &trouble) && trouble.Step == handoff.StepTake {
 			answer[0] = answerSilent
 			answer = append(answer, err.Error())
 		} else if c.crew != nil {

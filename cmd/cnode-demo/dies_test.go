@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -21,7 +22,7 @@ func dieAsOwner() {
 			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.StateFeatures(), stateFeature)},
 			Stage: func(context.Context, []byte, []int) (handoff.Staged, error) { return stillborn{}, nil },
 			Reached: func(p handoff.Point) {
-				if p == handoff.HeirOwns {
+				if p == handoff.HeirOwns && os.Getenv(diesVariable) != failsToStart {
 					os.Exit(1)
 				}
 			},
@@ -31,8 +32,11 @@ func dieAsOwner() {
 	os.Exit(2)
 }
 
-// A stillborn is never started.
+// failsToStart is the value of diesVariable for a new process that lives until its start has
+// failed.
+const failsToStart = "start"
+
 type stillborn struct{}
 
-func (stillborn) Start(context.Context) error { return nil }
+func (stillborn) Start(context.Context) error { return errors.New("no room at the inn") }
 func (stillborn) Discard() error              { return nil }

@@ -62,6 +62,10 @@ var errEnds = errors.New("ends, and has not handed the node over")
 // errSilentOwner says that the new process has taken the node over, and has died since, or hangs.
 var errSilentOwner = errors.New("has taken over the node, but has not reported that it runs")
 
+// errTroubledOwner says that the new process has taken the node over, and that not all of its start
+// has succeeded.
+var errTroubledOwner = errors.New("has taken over the node, but its start has failed")
+
 func upgrade(ctx context.Context, o *options, name, binary string, out, errOut io.Writer) error {
 	name, err := o.checkTarget(name)
 	if err != nil {
@@ -89,6 +93,9 @@ func upgrade(ctx context.Context, o *options, name, binary string, out, errOut i
 		return fmt.Errorf("%s (process %d) %w: %w", name, ch.Peer().PID, errUnsaid, err)
 	case len(words) > 0 && words[0] == answerEnds:
 		return fmt.Errorf("%s (process %d) %w", name, ch.Peer().PID, errEnds)
+	case len(words) > 3 && words[0] == answerTroubled:
+		return fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name,
+			errTroubledOwner, words[3])
 	case len(words) > 3 && words[0] == answerSilent:
 		return fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name, errSilentOwner, words[3])
 	case len(words) < 3 || words[0] != answerUpgraded:

@@ -390,6 +390,23 @@ func TestUpgradeDies(t *testing.T) {
 	s.exits()
 }
 
+// If the start of a new process fails once it owns everything, upgrade tells the reason.
+func TestUpgradeFailsToStart(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	script := filepath.Join(t.TempDir(), "new")
+	text := "#!/bin/sh\n" + diesVariable + "=" + failsToStart + " exec \"" + self + "\"\n"
+	require.NoError(t, os.WriteFile(script, []byte(text), 0o700))
+	out, errOut := w.fail("upgrade", s.name, "--binary", script)
+	require.Empty(t, out)
+	require.Contains(t, errOut, errTroubledOwner.Error()+": no room at the inn")
+	require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
+	require.NotContains(t, errOut, "serves on")
+	s.exits()
+}
+
 // Before serve answers anything, as when it hangs, upgrade knows the process that has the node now, and not that of an earlier serve.
 func TestUpgradeKnowsProcess(t *testing.T) {
 	w := newWorld(t, 0)

@@ -74,3 +74,43 @@ func TestTicksWithoutReceive(t *testing.T) {
 		require.Equal(t, "up", wait())
 	}
 }
+
+// An Erlang node that sends all the time, and to which nothing is sent, sends no ticks to a visible
+// node, and ends the connection unless it hears something within its net_ticktime, which is shorter
+// than four intervals of the Go node's. A hidden node is sent ticks meanwhile, which it answers.
+func TestOneWayTraffic(t *testing.T) {
+	t.Parallel()
+	var waits []func()
+	for _, r := range otp.Releases(t) { // all at once, since they only wait
+		for _, tt := range []struct {
+			visible bool
+			every   string // ms
+		}{{true, "1"}, {true, "900"}, {false, "1"}} {
+			port := r.Epmd(t)
+			short := []string{"-kernel", "net_ticktime", "8"}
+			erl := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: short})
+			cfg := config(port)
+			cfg.Visible = tt.visible
+			n := startNode(t, cfg)
+			b, err := n.NewMailbox(nil)
+			require.NoError(t, err)
+			require.NoError(t, n.Register("sink", b))
+			go func() {
+				for {
+					if _, err := b.Receive(t.Context()); err != nil {
+						return
+					}
+				}
+			}()
+			_, err = n.Connect(background(t), erl.Name())
+			require.NoError(t, err)
+			up := erl.Async(t, "N = '"+n.Name()+"', monitor_node(N, true), "+
+				"F = fun(G) -> {sink, N} ! x, receive {nodedown, _} -> down; over -> up after "+tt.every+" -> G(G) end end, "+
+				"erlang:send_after(20000, self(), over), F(F)")
+			waits = append(waits, func() { require.Equal(t, "up", up(), "%s, %+v", r, tt) })
+		}
+	}
+	for _, wait := range waits {
+		wait()
+	}
+}

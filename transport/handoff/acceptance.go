@@ -31,7 +31,8 @@ type Acceptance struct {
 // A Staged is what Stage has made ready. Exactly one of its methods is called: Start once this process is the owner, or Discard, which must
 // not send a byte to any peer, if it does not become the owner. Start's ctx ends with Deadlines.Take.
 type Staged interface {
-	// Start continues the service in this process. Take returns Start's error, but this process is the owner all the same.
+	// Start continues the service in this process. Take returns Start's error, and the old owner's
+	// Give a *StartError with its text, but this process is the owner all the same.
 	Start(ctx context.Context) error
 	// Discard gives up what was staged: the old owner keeps it. Take returns Discard's error joined to the one that made it necessary.
 	Discard() error
@@ -91,11 +92,11 @@ func (t *taking) take(ctx context.Context) error {
 	_ = token.Close()
 	ctx = context.WithoutCancel(ctx) // there is no way back, and the old owner waits for kindDone
 	if err := t.start(ctx, staged); err != nil {
-		err = t.fail(StepTake, err)
-		return errors.Join(err, t.part(ctx))
+		told := appendRefusal(nil, StepTake, err)
+		return errors.Join(t.fail(StepTake, err), t.part(ctx, told))
 	}
 	t.pass(HeirStarted)
-	return t.part(ctx)
+	return t.part(ctx, nil)
 }
 
 func (t *taking) start(ctx context.Context, s Staged) error {
@@ -303,11 +304,12 @@ func (t *taking) whyNot(ctx context.Context) error {
 	return fmt.Errorf("%w: the pipe was closed without it", ErrNotTaken)
 }
 
-// part tells the old owner that this process runs, and waits for its goodbye.
-func (t *taking) part(ctx context.Context) error {
+// part tells the old owner that this process runs, or why Start has failed, and waits for its
+// goodbye.
+func (t *taking) part(ctx context.Context, said []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Goodbye)
 	defer cancel()
-	err := t.send(ctx, kindDone, nil)
+	err := t.send(ctx, kindDone, said)
 	t.pass(HeirSaid)
 	if err == nil {
 		_, err = t.receive(ctx, kindGoodbye)

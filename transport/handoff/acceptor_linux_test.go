@@ -58,7 +58,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 // With transport.NoWait a pending connection is accepted, but Accept does not wait for one.
 func TestAcceptSingleTry(t *testing.T) {
 	noLeak(t)
-	l, err := ListenJSON(filepath.Join(t.TempDir(), "s"))
+	l, err := ListenJSON(filepath.Join(t.TempDir(), "s"), nil)
 	require.NoError(t, err)
 	accept := func(ctx context.Context) error {
 		ended := make(chan error, 1)
@@ -81,7 +81,7 @@ func TestAcceptSingleTry(t *testing.T) {
 	require.NoError(t, err)
 	for _, ctx := range []context.Context{transport.NoWait(), soon(t), transport.NoWait()} {
 		require.ErrorIs(t, accept(transport.NoWait()), os.ErrDeadlineExceeded)
-		c, err := DialJSON(soon(t), path)
+		c, err := DialJSON(soon(t), path, nil)
 		require.NoError(t, err)
 		require.NoError(t, accept(ctx))
 		require.NoError(t, c.Close())

@@ -50,7 +50,7 @@ func newChannel(conn *net.UnixConn) (*Channel, error) {
 // ChannelPair makes a channel and its other end, for a process that is to be started: see FileChannel. The caller owns both. ChannelPair
 // does not wait. EMFILE if there are no descriptors left, errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
 func ChannelPair() (*Channel, *os.File, error) {
-	ours, theirs, err := SocketPair()
+	ours, theirs, err := PacketPair()
 	if err != nil {
 		return nil, nil, err
 	}

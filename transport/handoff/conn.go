@@ -24,6 +24,9 @@ const rawMax = 256 << 10
 // level, on which the carriers are built, and does no framing: a stream's reader gets bytes, and descriptors come with the first byte that
 // they were sent with, or in one read with bytes that were sent before it.
 //
+// A Conn that is dropped without Close is closed some time after it has become unreachable, if the
+// garbage collector runs; so is what is made of one: a Forwarder, a MessageConn and so on.
+//
 // All methods may be called concurrently. One message, or batch, goes out, and one comes in, at a time; other calls wait for their turn, as
 // long as their contexts let them. A SendTo whose receiver has no room does not keep the turn. With transport.NoWait a call that would have
 // to wait returns os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless they must wait under a context that can

@@ -132,7 +132,7 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 // needsPackets skips a test of control sockets, which exist only where UNIX sockets carry sequenced packets.
 func needsPackets(t *testing.T) {
 	t.Helper()
-	if pairKind != unix.SOCK_SEQPACKET {
+	if !hasPackets {
 		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
 	}
 }

@@ -44,8 +44,9 @@
 //
 // # Messages with an attachment: MessageConn
 //
-// Both directions, a payload of any bytes, one descriptor or none. [SendPipe] opens further connections over it. This is Docker's beam.
-// Over sequenced packets, which [SocketPair] makes, a packet is a message; over a stream messages are framed, as in libchan:
+// Both directions, a payload of any bytes, one descriptor or none. [SendPipe] opens further
+// connections over it. This is Docker's beam. Over a stream, which [SocketPair] makes, messages are
+// framed, as in libchan; over sequenced packets ([PacketPair]) a packet is a message:
 //
 //	┌───┬────────────────────┬─────── … ───────┐
 //	│ A │ length             │ payload         │      A: 1 bit, there is an attachment
@@ -75,7 +76,7 @@
 //	descriptors, state, pipe ───► Stage        touches nothing
 //	      ◄────────────────────── accept       with a hash of the state
 //	token ═══════ pipe ═════════► read         the reader becomes the owner
-//	      ◄────────────────────── Start, done
+//	      ◄────────────────────── Start, done, or why Start has failed
 //	Release, goodbye ───────────►
 //
 // The token is one byte in a pipe made for the hand-off. Before the token is written, the old owner can resume; after that, only by reading
@@ -124,7 +125,7 @@
 //	descriptors a message      253                      fewer, see its sysctl  fewer                   –
 //	descriptors in flight      RLIMIT_NOFILE a user     the system's           the system's            –
 //	too many in flight         ETOOMANYREFS             EMSGSIZE, ENOBUFS      ENOBUFS                 –
-//	sequenced packets          yes                      yes                    no: a stream, framed    –
+//	sequenced packets          yes                      yes                    no                      –
 //	abstract names             yes                      no                     no                      –
 //	close-on-exec              at once                  at once                under syscall.ForkLock  –
 //	descriptors that are cut   closed by the system     all are dropped        may be left open        –

@@ -158,7 +158,7 @@ func ExampleMessageConn() {
 func ExampleConn_SendBatch() {
 	ctx := context.Background()
 	var ends [2]*handoff.Conn
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -316,7 +316,7 @@ func ExampleJSONSocket() {
 // A long document goes in a file in memory, and nobody sees it.
 func ExampleJSONPair() {
 	ctx := context.Background()
-	one, other, err := handoff.JSONPair()
+	one, other, err := handoff.JSONPair(nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -12,16 +13,25 @@ import (
 // stolen replaces an entry whose descriptor has been stolen.
 const stolen = -1
 
-// An FDSet owns descriptors: Close closes those that are still in it. Every function of this package that receives descriptors puts them
-// into an FDSet, so that whatever goes wrong later, Close leaves none behind. The zero FDSet is empty and ready to use; a nil one is empty
-// too, and cannot be added to (EINVAL). It is safe for concurrent use, and each descriptor is given out or closed only once. There is no
-// finalizer: a set that is dropped without Close leaks its descriptors.
+// An FDSet owns descriptors: Close closes those that are still in it. Every function of this
+// package that receives descriptors puts them into an FDSet, so that whatever goes wrong later,
+// Close leaves none behind. The zero FDSet is empty and ready to use; a nil one is empty too, and
+// cannot be added to (EINVAL). It is safe for concurrent use, and each descriptor is given out or
+// closed only once. A set that is dropped without Close is closed some time after it has become
+// unreachable, if the garbage collector runs: so a number that FD or FDs has returned is to be used
+// only while the set is still needed, by its Close say (see [runtime.KeepAlive]).
 //
 // Indices are stable: [FDSet.Steal] leaves a hole. After Close the set is empty and can be used again; its memory is reused.
 type FDSet struct {
 	mu   sync.Mutex
+	own  *descriptors // nil: there was none yet
+	wary bool         // a stranger has sent them: neither Close nor File may wait for what he has made
+}
+
+// descriptors are those of a set. They do not refer to it, and so can be closed when it is gone.
+type descriptors struct {
 	fds  []int // an entry that is stolen is a hole
-	wary bool  // a stranger has sent the descriptors: neither Close nor File may wait for their peers or file servers
+	wary bool
 }
 
 // NewFDSet makes a set that owns fds. A negative number is syscall.EBADF, a number that is given twice EINVAL; then all stay the caller's.
@@ -34,7 +44,49 @@ func NewFDSet(fds ...int) (*FDSet, error) {
 			return nil, fmt.Errorf("descriptor %d at index %d for the second time: %w", fd, i, syscall.EINVAL)
 		}
 	}
-	return &FDSet{fds: slices.Clone(fds)}, nil
+	s := new(FDSet)
+	s.take(fds)
+	return s, nil
+}
+
+// holds returns the descriptors of a set, to add some; s.mu is held.
+func (s *FDSet) holds() *descriptors {
+	if s.own == nil {
+		s.own = &descriptors{wary: s.wary}
+		runtime.AddCleanup(s, (*descriptors).dropped, s.own)
+	}
+	return s.own
+}
+
+// entries are those of a set, holes included; s.mu is held.
+func (s *FDSet) entries() []int {
+	if s.own == nil {
+		return nil
+	}
+	return s.own.fds
+}
+
+// dropped closes descriptors whose set has been dropped. It does not wait for a socket that
+// lingers.
+func (d *descriptors) dropped() {
+	if len(d.fds) > 0 {
+		go func() { _ = d.close() }()
+	}
+}
+
+func (d *descriptors) close() (err error) {
+	for _, fd := range d.fds { // closeAll written out, to save a return: see Conn.send
+		if fd != stolen {
+			if d.wary {
+				notLingering(fd)
+			}
+			if e := closeFD(fd); e != nil {
+				err = notClosed(err, fd, e)
+			}
+		}
+	}
+	d.fds = d.fds[:0]
+	return err
 }
 
 // Len is the number of entries, those that have been stolen included.
@@ -44,7 +96,7 @@ func (s *FDSet) Len() int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.fds)
+	return len(s.entries())
 }
 
 // Add gives fd to the set and returns its index. A negative number is syscall.EBADF, a number that is in the set already EINVAL; then fd
@@ -58,11 +110,12 @@ func (s *FDSet) Add(fd int) (index int, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slices.Contains(s.fds, fd) {
+	d := s.holds()
+	if slices.Contains(d.fds, fd) {
 		return 0, fmt.Errorf("descriptor %d is in the set already: %w", fd, syscall.EINVAL)
 	}
-	s.fds = append(s.fds, fd)
-	return len(s.fds) - 1, nil
+	d.fds = append(d.fds, fd)
+	return len(d.fds) - 1, nil
 }
 
 // FD returns the descriptor at an index, which stays the set's: it is valid until Close, or until it is stolen. ErrNoDescriptor for an
@@ -83,7 +136,7 @@ func (s *FDSet) FDs() []int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.fds), func(fd int) bool { return fd == stolen })
+	return slices.DeleteFunc(slices.Clone(s.entries()), func(fd int) bool { return fd == stolen })
 }
 
 // Steal takes the descriptor at an index out of the set: from now on it is the caller's. The other indices and Len stay as they are.
@@ -96,7 +149,7 @@ func (s *FDSet) Steal(index int) (int, error) {
 	defer s.mu.Unlock()
 	fd, err := s.at(index)
 	if err == nil {
-		s.fds[index] = stolen
+		s.own.fds[index] = stolen
 	}
 	return fd, err
 }
@@ -109,8 +162,11 @@ func (s *FDSet) StealAll() []int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fds := slices.DeleteFunc(slices.Clone(s.fds), func(fd int) bool { return fd == stolen })
-	s.fds = s.fds[:0]
+	if s.own == nil {
+		return nil
+	}
+	fds := slices.DeleteFunc(slices.Clone(s.own.fds), func(fd int) bool { return fd == stolen })
+	s.own.fds = s.own.fds[:0]
 	return fds
 }
 
@@ -136,34 +192,27 @@ func (s *FDSet) Close() error {
 		return nil
 	}
 	s.mu.Lock()
-	var err error
-	for _, fd := range s.fds { // closeAll written out, to save a return after the system call: see Conn.send
-		if fd != stolen {
-			if s.wary {
-				notLingering(fd)
-			}
-			if e := closeFD(fd); e != nil {
-				err = notClosed(err, fd, e)
-			}
-		}
+	defer s.mu.Unlock()
+	if s.own == nil {
+		return nil
 	}
-	s.fds = s.fds[:0]
-	s.mu.Unlock()
-	return err
+	return s.own.close()
 }
 
 // take adds descriptors that were just made, and so cannot be in the set already.
 func (s *FDSet) take(fds []int) {
 	s.mu.Lock()
-	s.fds = append(s.fds, fds...)
+	d := s.holds()
+	d.fds = append(d.fds, fds...)
 	s.mu.Unlock()
 }
 
 func (s *FDSet) at(index int) (int, error) {
-	if index < 0 || index >= len(s.fds) || s.fds[index] == stolen {
-		return 0, noDescriptor(index, len(s.fds))
+	fds := s.entries()
+	if index < 0 || index >= len(fds) || fds[index] == stolen {
+		return 0, noDescriptor(index, len(fds))
 	}
-	return s.fds[index], nil
+	return fds[index], nil
 }
 
 func noDescriptor(index, size int) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -16,8 +17,9 @@ import (
 // goroutine waits, which is a twentieth of a message's whole cost. So a goroutine that has to wait uses a Waiter, and only then the poller
 // watches.
 //
-// Close ends the waits, then waits for calls in progress, and only then closes the socket, so that no call uses a number that has been
-// reused. A call in progress holds one of the Conn's turns, or else use.
+// Close ends the waits, then waits for calls in progress, and only then closes the socket, so that
+// no call uses a number that has been reused. A call in progress holds one of the Conn's turns, or
+// else use. A lone that is dropped without Close is closed as well.
 type lone struct {
 	fd                 int
 	waiter             *transport.Waiter
@@ -25,6 +27,7 @@ type lone struct {
 	use                sync.RWMutex // Close locks it for good
 	closed             atomic.Bool
 	ending             chan struct{} // closed when Close begins
+	dropped            runtime.Cleanup
 }
 
 // own takes the socket from the Go poller. If that fails, the socket stays with the poller.
@@ -39,6 +42,7 @@ func (c *Conn) own() {
 		_ = closeFD(s.fd)
 		return
 	}
+	s.dropped = runtime.AddCleanup(s, func(fd int) { _ = closeFD(fd) }, s.fd)
 	_ = c.conn.Close()
 	c.alone, c.conn, c.raw = s, nil, s
 	out, in := &c.outward, &c.inward
@@ -71,6 +75,7 @@ func (s *lone) Close() error {
 	if s.closed.Swap(true) {
 		return net.ErrClosed
 	}
+	s.dropped.Stop()
 	close(s.ending)
 	_ = s.waiter.Close()
 	for _, t := range []*turns{s.sending, s.receiving} {

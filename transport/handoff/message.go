@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// DefaultMaxMessage is the longest payload that is received, in bytes, unless a config says otherwise.
+	// DefaultMaxMessage is the longest payload, in bytes, unless a config says otherwise.
 	DefaultMaxMessage = 16 << 20
 	// DefaultMessageTimeout is how long a MessageConn waits for the rest of a framed message.
 	DefaultMessageTimeout = 10 * time.Second
@@ -27,9 +27,10 @@ const (
 	attachment    = "attachment" // the name of a received file
 )
 
-// MessageConfig says how a MessageConn receives. The zero value is the default.
+// MessageConfig says what a MessageConn carries. The zero value is the default.
 type MessageConfig struct {
-	// MaxMessage is the longest payload in bytes, up to 1<<31 - 1; 0 is DefaultMaxMessage.
+	// MaxMessage is the longest payload in bytes, to send and to receive, up to 1<<31 - 1; 0 is
+	// DefaultMaxMessage. Give both ends the same.
 	MaxMessage int
 	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is DefaultMessageTimeout. If no call has
 	// received for that long, and something has come meanwhile, the time begins anew.
@@ -52,7 +53,7 @@ type MessageConn struct {
 	one     [1]int
 
 	receiving turns
-	set       FDSet      // descriptors of a packet
+	set       FDSet      // descriptors of a packet; the attachment of a frame
 	in        byteStream // for framed messages
 	partial   frame
 	rest      patience
@@ -64,7 +65,6 @@ type frame struct {
 	announced bool // the header has been read
 	length    int
 	data      []byte
-	fd        int
 }
 
 // NewMessageConn makes a MessageConn of a connected UNIX socket, which the MessageConn owns on success; else conn stays the caller's. A nil
@@ -100,12 +100,13 @@ func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 		return nil, err
 	}
 	m.conn, m.in = c, byteStream{conn: c, room: MaxDescriptors, first: true, came: FDSet{wary: true}}
-	m.partial = frame{fd: stolen}
 	return m, nil
 }
 
-// Send sends a message: a payload, which may be empty, and an attachment, which may be nil and stays the caller's. It waits while the peer
-// has no room. EMSGSIZE for a payload that is longer than 1<<31 - 1 bytes, or than a packet can be. Other errors are those of [Conn.Send].
+// Send sends a message: a payload, which may be empty, and an attachment, which may be nil and
+// stays the caller's. It waits while the peer has no room. EMSGSIZE for a payload that is longer
+// than MaxMessage, which Receive would refuse, or than a packet can be: then nothing has been sent.
+// Other errors are those of [Conn.Send].
 func (m *MessageConn) Send(ctx context.Context, data []byte, f syscall.Conn) error {
 	if file, ok := f.(*os.File); f == nil || ok && file == nil {
 		return m.SendFD(ctx, data, stolen)
@@ -120,8 +121,9 @@ func (m *MessageConn) SendFD(ctx context.Context, data []byte, fd int) error {
 }
 
 func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
-	if len(data) > longestFrame {
-		return fmt.Errorf("a payload of %d bytes: %w", len(data), syscall.EMSGSIZE)
+	if len(data) > m.max {
+		return fmt.Errorf("a payload of %d bytes, more than %d (MessageConfig.MaxMessage, of both ends): %w",
+			len(data), m.max, syscall.EMSGSIZE)
 	}
 	if err := m.sending.take(ctx); err != nil {
 		return err
@@ -134,7 +136,7 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	if m.conn.Packets() {
 		err := unwrapOp(m.conn.send(ctx, nil, nil, data, fds))
 		if errors.Is(err, syscall.EMSGSIZE) {
-			err = fmt.Errorf("a payload of %d bytes is more than a packet of this socket can hold; a stream has no limit (StreamPair): %w",
+			err = fmt.Errorf("a payload of %d bytes is more than a packet of this socket can hold; a stream has no limit (SocketPair): %w",
 				len(data), err)
 		}
 		return err
@@ -147,15 +149,12 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	return unwrapOp(m.conn.send(ctx, nil, m.head[:], data, fds))
 }
 
-// SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new connection to the peer, for
-// messages or any other use. Over a stream the pair is one of streams, as in libchan, else of the kind that SocketPair makes. SendPipe
-// waits as Send does, not for the peer to receive. The errors are those of Send and of SocketPair; after an error both ends are closed.
+// SendPipe makes a SocketPair, sends one end as the attachment to data, and returns the other: a
+// new connection to the peer, for messages or any other use. The end that is sent is in blocking
+// mode, as another process expects it. SendPipe waits as Send does, not for the peer to receive.
+// The errors are those of Send and of SocketPair; after an error both ends are closed.
 func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
-	kind := pairKind
-	if !m.conn.Packets() {
-		kind = syscall.SOCK_STREAM
-	}
-	local, remote, err := pairOf(kind)
+	local, remote, err := SocketPair()
 	if err != nil {
 		return nil, err
 	}
@@ -212,17 +211,25 @@ func (m *MessageConn) receivePacket(ctx context.Context) ([]byte, int, error) {
 	if err != nil {
 		return nil, stolen, unwrapOp(err)
 	}
-	if m.set.Len() == 0 {
-		return data, stolen, nil
-	}
-	fd, err := m.set.Steal(0)
+	fd, err := m.attached()
 	if err != nil {
 		return nil, stolen, err
 	}
-	if err := m.set.Close(); err != nil {
-		return nil, stolen, errors.Join(err, discard(fd))
-	}
 	return data, fd, nil
+}
+
+// attached takes a message's attachment out of the set, and closes the others there.
+func (m *MessageConn) attached() (fd int, err error) {
+	if m.set.Len() == 0 {
+		return stolen, nil
+	}
+	if fd, err = m.set.Steal(0); err != nil {
+		return stolen, err
+	}
+	if err := m.set.Close(); err != nil {
+		return stolen, errors.Join(err, discard(fd))
+	}
+	return fd, nil
 }
 
 func (m *MessageConn) receiveFrame(ctx context.Context) ([]byte, int, error) {
@@ -235,7 +242,7 @@ func (m *MessageConn) receiveFrame(ctx context.Context) ([]byte, int, error) {
 	}
 	m.broken = err
 	m.partial.data = nil
-	if err := errors.Join(m.dropAttachment(), m.in.close()); err != nil {
+	if err := errors.Join(m.set.Close(), m.in.close()); err != nil {
 		m.broken = errors.Join(m.broken, err)
 	}
 	return nil, stolen, m.broken
@@ -261,7 +268,7 @@ func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
 			if !ok {
 				return nil, stolen, malformed("a message with an attachment that did not come")
 			}
-			p.fd = fd
+			m.set.take([]int{fd})
 		}
 		if err := m.in.use(frameHeader); err != nil {
 			return nil, stolen, err
@@ -279,9 +286,13 @@ func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
 			return nil, stolen, err
 		}
 	}
-	data, fd := p.data, p.fd
-	*p = frame{fd: stolen}
+	data := p.data
+	*p = frame{}
 	m.rest.over()
+	fd, err := m.attached()
+	if err != nil {
+		return nil, stolen, err
+	}
 	return data, fd, nil
 }
 
@@ -290,14 +301,6 @@ func (m *MessageConn) more(ctx context.Context) error {
 	p := &m.partial
 	n, err := m.in.read(ctx, p.data[len(p.data):min(cap(p.data), p.length)])
 	p.data = p.data[:len(p.data)+n]
-	return err
-}
-
-func (m *MessageConn) dropAttachment() (err error) {
-	if m.partial.fd >= 0 {
-		err = discard(m.partial.fd)
-		m.partial.fd = stolen
-	}
 	return err
 }
 
@@ -320,7 +323,7 @@ func (m *MessageConn) forget() error {
 	if m.broken == nil {
 		m.broken = net.ErrClosed
 	}
-	return errors.Join(m.dropAttachment(), m.in.close())
+	return errors.Join(m.set.Close(), m.in.close())
 }
 
 // Send sends one message on a UNIX socket, see [MessageConn.Send]. It is for occasional messages: for many, a MessageConn is cheaper.
@@ -363,14 +366,24 @@ func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixCo
 	return m.SendPipe(ctx, data)
 }
 
-// SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, which keep the boundaries of messages, or
-// streams where the system has no sequenced packets (darwin). Both are the caller's. A packet holds no more than the socket's send buffer,
-// 208 KiB on Linux unless net.core.wmem_default says otherwise: see StreamPair. errors.ErrUnsupported on windows.
-func SocketPair() (one, other *os.File, err error) { return pairOf(pairKind) }
+// SocketPair makes two connected UNIX sockets without names (socketpair(2)), of type SOCK_STREAM,
+// close-on-exec. Both are the caller's. A MessageConn of one carries messages of any length.
+//
+// Both ends are in blocking mode, which each has for itself, so that one can go to a process that
+// expects it so. A Read or Write of such a file has no deadline, and Close does not end it: for an
+// end that stays in this process, FileConn makes a connection. errors.ErrUnsupported on windows.
+func SocketPair() (one, other *os.File, err error) { return pairOf(syscall.SOCK_STREAM) }
 
-// StreamPair is SocketPair with streams: a MessageConn of one carries messages of any length, such as the state of a connection that has
-// much to send. errors.ErrUnsupported on windows.
-func StreamPair() (one, other *os.File, err error) { return pairOf(syscall.SOCK_STREAM) }
+// PacketPair is SocketPair with sequenced packets (SOCK_SEQPACKET), which keep the boundaries of
+// messages: a Read takes one whole packet, and loses what its buffer has no room for. A packet
+// holds no more than the socket's send buffer, 208 KiB on Linux unless net.core.wmem_default says
+// otherwise. errors.ErrUnsupported where there are no such sockets (darwin, windows).
+func PacketPair() (one, other *os.File, err error) {
+	if err := sequenced(syscall.SOCK_SEQPACKET); err != nil {
+		return nil, nil, failed("socketpair", nil, err)
+	}
+	return pairOf(syscall.SOCK_SEQPACKET)
+}
 
 func pairOf(kind int) (one, other *os.File, err error) {
 	fds, err := socketPair(kind)

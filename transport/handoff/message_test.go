@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -158,20 +159,11 @@ func TestSendPipe(t *testing.T) {
 			require.NoError(t, err)
 			got, err := socketKind(raw)
 			require.NoError(t, err)
-			require.Equal(t, kind, got)
+			require.Equal(t, unix.SOCK_STREAM, got, "whatever the carrier is")
 			require.NoError(t, Send(ctx, served, []byte("hello"), nil))
 			data, _, err = Receive(ctx, endpoint)
 			require.NoError(t, err)
 			require.Equal(t, "hello", string(data))
-			if kind == unix.SOCK_STREAM { // others read the header first
-				require.NoError(t, Send(ctx, endpoint, []byte("hello"), nil))
-				head, rest := make([]byte, frameHeader), make([]byte, 5)
-				_, err = io.ReadFull(served, head)
-				require.NoError(t, err)
-				_, err = io.ReadFull(served, rest)
-				require.NoError(t, err)
-				require.Equal(t, "hello", string(rest))
-			}
 			require.NoError(t, served.Close())
 			_, _, err = Receive(ctx, endpoint)
 			require.Equal(t, io.EOF, err)
@@ -182,6 +174,78 @@ func TestSendPipe(t *testing.T) {
 			require.ErrorIs(t, err, syscall.EPIPE)
 		})
 	}
+}
+
+// Both ends of SocketPair, and what SendPipe sends, are streams in blocking mode: what a Read has
+// no room for comes with the next, and a process that knows nothing of O_NONBLOCK can read there.
+// The end that stays waits in Go's poller all the same, and so does a connection that is made of
+// the other one.
+func TestPairsAreStreams(t *testing.T) {
+	noLeak(t)
+	a, b := pair(t, unix.SOCK_SEQPACKET)
+	for name, make := range map[string]func() (here io.ReadWriteCloser, there *os.File, err error){
+		"SocketPair": func() (io.ReadWriteCloser, *os.File, error) {
+			one, other, err := SocketPair()
+			require.NoError(t, err)
+			requireBlocking(t, one, true)
+			here, err := FileConn(one)
+			return here, other, err
+		},
+		"SendPipe": func() (io.ReadWriteCloser, *os.File, error) {
+			here, err := SendPipe(soon(t), a, []byte("sql"))
+			require.NoError(t, err)
+			_, there, err := Receive(soon(t), b)
+			return here, there, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			here, there, err := make()
+			require.NoError(t, err)
+			requireBlocking(t, here.(syscall.Conn), false)
+			requireBlocking(t, there, true)
+			long := bytes.Repeat([]byte("0123456789"), 1000)
+			_, err = here.Write(long)
+			require.NoError(t, err)
+			require.NoError(t, here.Close())
+			got, err := io.ReadAll(there)
+			require.NoError(t, err)
+			require.Equal(t, long, got)
+			require.NoError(t, there.Close())
+		})
+	}
+}
+
+// A process that is started with an end of a pair finds it in blocking mode.
+func TestInheritedPairBlocks(t *testing.T) {
+	noLeak(t)
+	ours, theirs, err := SocketPair()
+	require.NoError(t, err)
+	cmd := exec.Command("sh", "-c", "echo ready >&3; read line <&3 && echo \"$line\" >&3")
+	cmd.ExtraFiles = []*os.File{theirs}
+	require.NoError(t, cmd.Start())
+	require.NoError(t, theirs.Close())
+	c, err := FileConn(ours)
+	require.NoError(t, err)
+	_, err = io.ReadFull(c, make([]byte, len("ready\n")))
+	require.NoError(t, err)
+	_, err = c.Write([]byte("hello\n"))
+	require.NoError(t, err)
+	got, err := io.ReadAll(c)
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", string(got))
+	require.NoError(t, cmd.Wait())
+	require.NoError(t, c.Close())
+}
+
+// requireBlocking requires the mode of a descriptor.
+func requireBlocking(t *testing.T, c syscall.Conn, want bool) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	var flags int
+	e := raw.Control(func(fd uintptr) { flags, err = unix.FcntlInt(fd, unix.F_GETFL, 0) })
+	require.NoError(t, errors.Join(err, e))
+	require.Equal(t, want, flags&unix.O_NONBLOCK == 0)
 }
 
 func TestFileConn(t *testing.T) {
@@ -212,7 +276,7 @@ func TestFileChannel(t *testing.T) {
 	defer unix.Close(b)
 	f := os.NewFile(uintptr(a), "stream")
 	_, err := FileChannel(f)
-	if pairKind == unix.SOCK_SEQPACKET { // the system has sequenced packets, and this socket is of another type
+	if hasPackets { // the system has sequenced packets, and this socket is of another type
 		require.ErrorIs(t, err, syscall.EINVAL)
 		require.NotErrorIs(t, err, errors.ErrUnsupported)
 	} else {
@@ -229,20 +293,24 @@ func TestFileChannel(t *testing.T) {
 func TestLongMessage(t *testing.T) {
 	noLeak(t)
 	long := make([]byte, 4<<20)
-	for name, pair := range map[string]func() (*os.File, *os.File, error){"packets": SocketPair, "stream": StreamPair} {
+	for name, pair := range map[string]func() (*os.File, *os.File, error){"packets": PacketPair, "stream": SocketPair} {
 		t.Run(name, func(t *testing.T) {
 			a, b, err := pair()
+			if name == "packets" && !hasPackets {
+				require.ErrorIs(t, err, errors.ErrUnsupported)
+				return
+			}
 			require.NoError(t, err)
 			one, other := messageConn(t, a), messageConn(t, b)
 			f := open(t, "attached")
 			defer f.Close()
 			sent := make(chan error, 1)
 			go func() { sent <- one.Send(soon(t), long, f) }()
-			if name == "packets" && pairKind == unix.SOCK_SEQPACKET {
+			if name == "packets" {
 				err := <-sent
 				require.ErrorIs(t, err, syscall.EMSGSIZE)
 				require.ErrorContains(t, err, "4194304 bytes")
-				require.ErrorContains(t, err, "StreamPair")
+				require.ErrorContains(t, err, "SocketPair")
 				return
 			}
 			data, got, err := other.Receive(soon(t))
@@ -250,6 +318,28 @@ func TestLongMessage(t *testing.T) {
 			require.Equal(t, long, data)
 			require.NoError(t, got.Close())
 			require.NoError(t, <-sent)
+		})
+	}
+}
+
+// Send refuses what the Receive of its own end would refuse: over a stream that would end the
+// connection. The functions on sockets, which have no config, have the default.
+func TestMessageLimit(t *testing.T) {
+	for name, kind := range messageKinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, b := messages(t, kind, &MessageConfig{MaxMessage: 1000})
+			err := a.Send(soon(t), make([]byte, 1001), nil)
+			require.ErrorIs(t, err, syscall.EMSGSIZE)
+			require.ErrorContains(t, err, "MaxMessage")
+			_, err = a.SendPipe(soon(t), make([]byte, 1001))
+			require.ErrorIs(t, err, syscall.EMSGSIZE)
+			require.NoError(t, a.Send(soon(t), make([]byte, 1000), nil))
+			data, _, err := b.Receive(soon(t))
+			require.NoError(t, err)
+			require.Len(t, data, 1000)
+			c, _ := pair(t, kind)
+			require.ErrorIs(t, Send(soon(t), c, make([]byte, DefaultMaxMessage+1), nil), syscall.EMSGSIZE)
 		})
 	}
 }

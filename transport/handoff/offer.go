@@ -62,10 +62,11 @@ type Handed struct {
 	Silence time.Duration // how long neither side served: from the start of Freeze to the new owner's done, the end of the wait for it, or Thaw
 }
 
-// Give hands over, and returns when the new owner has everything, or when it is certain that nothing has changed. Handed.Moved tells which,
-// whatever the error. If Moved is false, this process remains the owner, and the error is a *HandoffError that says why. If Moved is true,
-// an error says that the new owner has not reported that it runs, and may have died, or that Release failed. Give does not close the
-// channel.
+// Give hands over, and returns when the new owner has everything, or when it is certain that
+// nothing has changed. Handed.Moved tells which, whatever the error. If Moved is false, this
+// process remains the owner, and the error is a *HandoffError that says why. If Moved is true, an
+// error says that the new owner has not reported that it runs, and may have died, that its Start
+// has failed (a *StartError), or that Release failed. Give does not close the channel.
 func (o *Offer) Give(ctx context.Context, ch *Channel) (Handed, error) {
 	g := &giving{exchange: exchange{ch: ch, side: OldOwner, reached: o.Reached, d: o.Deadlines.complete()}, o: o}
 	if o.Freeze == nil { // before any message is awaited
@@ -296,14 +297,19 @@ func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptor
 // taken waits for the new owner's kindDone message. Ownership does not depend on that message, but on whether the token has been read.
 func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	waiting, cancel := context.WithTimeout(ctx, g.d.Take)
-	_, err := g.receive(waiting, kindDone)
+	done, err := g.receive(waiting, kindDone)
 	gaveUp := err != nil && waiting.Err() != nil
 	cancel()
 	back, e := g.token.takeBack()
 	if gaveUp && !back { // the report may be there all the same: the wait does not look once its context has ended
-		if _, now := g.receive(transport.NoWait(), kindDone); !errors.Is(now, os.ErrDeadlineExceeded) {
-			err = now
+		late, now := g.receive(transport.NoWait(), kindDone)
+		if !errors.Is(now, os.ErrDeadlineExceeded) {
+			done, err = late, now
 		}
+	}
+	var started error // valid if err is nil
+	if err == nil {
+		started = parseDone(done.body)
 	}
 	if e != nil { // cannot happen on our own pipe; if it does, Moved is true, so that there are never two owners
 		err = errors.Join(err, e)
@@ -323,6 +329,8 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	g.pass(OwnerHeard)
 	if err != nil {
 		err = g.fail(StepTake, fmt.Errorf("the new process has read the token, but has not reported that it runs: %w", err))
+	} else if started != nil {
+		err = g.fail(StepTake, started)
 	}
 	if e := errors.Join(e, f.Release()); e != nil {
 		err = errors.Join(err, g.fail(StepRelease, e))

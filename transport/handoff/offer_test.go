@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -304,13 +303,41 @@ func TestAcceptanceStandsThoughStartFails(t *testing.T) {
 	x := newThing(t, 1, 1)
 	x.startErr = errors.New("no name server")
 	h, gave, took := exchanged(t, x.offer(), x.acceptance())
-	require.NoError(t, gave)
 	require.True(t, h.Moved)
 	var e *HandoffError
 	require.ErrorAs(t, took, &e)
 	require.True(t, e.Owns)
 	require.ErrorIs(t, took, x.startErr)
 	require.Equal(t, 1, x.released)
+	var failed *StartError
+	require.ErrorAs(t, gave, &failed, "the old owner is told")
+	require.Equal(t, "no name server", failed.Reason)
+	require.ErrorAs(t, gave, &e)
+	require.Equal(t, StepTake, e.Step)
+}
+
+// The reason of a Start that has failed reaches the old owner however long it is, and with the
+// errors that it is known by; an old owner of an earlier version takes no notice of it.
+func TestStartFailureIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		err, is error
+	}{
+		{errors.New(strings.Repeat("ä", chunkSize)), nil},
+		{fmt.Errorf("port mapper: %w", ErrForbidden), ErrForbidden},
+		{errors.New(""), nil},
+	} {
+		x := newThing(t, 1, 1)
+		x.startErr = tt.err
+		h, gave, _ := exchanged(t, x.offer(), x.acceptance())
+		require.True(t, h.Moved)
+		var failed *StartError
+		require.ErrorAs(t, gave, &failed)
+		require.True(t, strings.HasPrefix(tt.err.Error(), failed.Reason))
+		require.Equal(t, tt.is, failed.Err)
+		require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
+	}
+	require.ErrorIs(t, parseDone([]byte{0xff}), ErrMalformed)
+	require.NoError(t, parseDone(nil))
 }
 
 // An old owner whose Release fails says so, and has handed over all the same.
@@ -593,15 +620,15 @@ func TestRefusalWire(t *testing.T) {
 
 // On systems without sequenced packets all functions that need them return the same error.
 func TestNoSequencedPackets(t *testing.T) {
-	if pairKind == syscall.SOCK_SEQPACKET {
+	if hasPackets {
 		t.Skip(runtime.GOOS, "has them")
 	}
 	path := filepath.Join(t.TempDir(), "x")
-	_, _, err := JSONPair()
+	_, _, err := JSONPair(nil)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = DialJSON(t.Context(), path)
+	_, err = DialJSON(t.Context(), path, nil)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = ListenJSON(path)
+	_, err = ListenJSON(path, nil)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	_, err = DialControl(t.Context(), path)
 	require.ErrorIs(t, err, errors.ErrUnsupported)

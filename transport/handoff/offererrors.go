@@ -92,5 +92,21 @@ func (e *RefusedError) Error() string {
 // Unwrap gives Err.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
+// A StartError says that the new owner has everything, and that its Start has failed. Whether it
+// serves all the same, its own log tells. errors.Is recognises the errors that it recognises of a
+// RefusedError.
+type StartError struct {
+	Reason string
+	Err    error // nil: another reason
+}
+
+// Error names the other side's reason.
+func (e *StartError) Error() string {
+	return "the new process owns everything, and its start has failed: " + e.Reason
+}
+
+// Unwrap gives Err.
+func (e *StartError) Unwrap() error { return e.Err }
+
 // refusals are the reasons that are sent as a number, their index; 0 is any other reason.
 var refusals = [...]error{nil, ErrBusy, ErrVersion, ErrUnknown, ErrOther, ErrLimit, ErrForbidden}

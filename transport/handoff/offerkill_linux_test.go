@@ -184,7 +184,7 @@ func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Par
 		_, err := unix.Write(fd, half[:halfLength])
 		require.NoError(t, err)
 	}
-	one, other, err := SocketPair()
+	one, other, err := PacketPair()
 	require.NoError(t, err)
 	for i := range orders {
 		o := &orders[i]

@@ -30,7 +30,7 @@ const (
 	kindStateFile                   // old owner, with a sealed memory file: all of the state
 	kindOffer                       // old owner, with the read end of the pipe: that was all
 	kindAccept                      // new owner; the token in the pipe is the answer
-	kindDone                        // new owner
+	kindDone                        // new owner; with a refusal's body if Start has failed
 	kindGoodbye                     // old owner
 	kindRefuse                      // from either side, in place of any of those
 	kindAsk                         // to a control socket, in place of hello
@@ -229,15 +229,35 @@ func appendRefusal(b []byte, step Step, why error) []byte {
 
 // parseRefusal returns a refusal as a *RefusedError.
 func parseRefusal(b []byte) error {
+	r, err := refusalOf(b)
+	if err != nil {
+		return err
+	}
+	return r
+}
+
+// parseDone returns what kindDone says of Start: a *StartError, or nil if that has succeeded.
+func parseDone(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	r, err := refusalOf(b)
+	if err != nil {
+		return err
+	}
+	return &StartError{Reason: r.Reason, Err: r.Err}
+}
+
+func refusalOf(b []byte) (*RefusedError, error) {
 	code, step, reason := 0, string(StepHello), ""
 	if err := readFields(b, &code, &step, &reason); err != nil {
-		return err
+		return nil, err
 	}
 	r := &RefusedError{Step: Step(step), Reason: reason}
 	if code < len(refusals) {
 		r.Err = refusals[code]
 	}
-	return r
+	return r, nil
 }
 
 // appendWords appends the body of a request to a control socket, or of the answer.

@@ -92,7 +92,7 @@ func TestResetBesideSend(t *testing.T) {
 func TestLastWordsOfJSON(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
-	a, b, err := JSONPair()
+	a, b, err := JSONPair(nil)
 	require.NoError(t, err)
 	defer a.Close()
 	require.NoError(t, a.Send(ctx, "one"))

@@ -13,8 +13,8 @@ import (
 // Without UNIX sockets that carry descriptors nothing in this package works: NewConn returns errors.ErrUnsupported.
 
 const (
-	pairKind  = syscall.SOCK_STREAM
-	tellsRoom = true
+	hasPackets = false
+	tellsRoom  = true
 )
 
 type outSystem struct{}

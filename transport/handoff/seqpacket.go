@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// DefaultMaxPayload is the longest document that a JSONConn takes from a memory file, in bytes.
+	// DefaultMaxPayload is the longest document of a JSONConn, in bytes, unless a config says
+	// otherwise.
 	DefaultMaxPayload = 64 << 20
 
 	// argsViaFD is sent in place of a document that is in the first descriptor.
@@ -27,11 +28,37 @@ const (
 // the present form of osbuild's jsoncomm.
 //
 // Methods may be called concurrently. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets (darwin, windows).
-type JSONConn struct{ conn *Conn }
+type JSONConn struct {
+	conn *Conn
+	max  int
+}
 
-// NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which the JSONConn owns on success; EINVAL for a socket of
-// another type.
-func NewJSONConn(conn *net.UnixConn) (*JSONConn, error) {
+// JSONConnConfig says what a JSONConn carries. The zero value is the default.
+type JSONConnConfig struct {
+	// MaxPayload is the longest document in bytes, to send and to receive; 0 is DefaultMaxPayload.
+	// Give both ends the same.
+	MaxPayload int
+}
+
+// maxPayload is the limit that a config, which may be nil, asks for.
+func (c *JSONConnConfig) maxPayload() (int, error) {
+	switch {
+	case c == nil || c.MaxPayload == 0:
+		return DefaultMaxPayload, nil
+	case c.MaxPayload < 0:
+		return 0, fmt.Errorf("limit of %d bytes: %w", c.MaxPayload, syscall.EINVAL)
+	}
+	return c.MaxPayload, nil
+}
+
+// NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which the JSONConn
+// owns on success. A nil config is the default. EINVAL for a socket of another type, and for a
+// limit that is negative.
+func NewJSONConn(conn *net.UnixConn, config *JSONConnConfig) (*JSONConn, error) {
+	most, err := config.maxPayload()
+	if err != nil {
+		return nil, failed("JSON connection", nil, err)
+	}
 	c, err := borrow(conn)
 	if err != nil {
 		return nil, err
@@ -39,15 +66,13 @@ func NewJSONConn(conn *net.UnixConn) (*JSONConn, error) {
 	if err := sequenced(c.kind); err != nil {
 		return nil, failed("JSON connection", nil, err)
 	}
-	return &JSONConn{conn: c}, nil
+	return &JSONConn{conn: c, max: most}, nil
 }
 
-// JSONPair makes two JSONConns that are connected to each other.
-func JSONPair() (one, other *JSONConn, err error) {
-	if err := sequenced(pairKind); err != nil {
-		return nil, nil, failed("socketpair", nil, err)
-	}
-	a, b, err := SocketPair()
+// JSONPair makes two JSONConns that are connected to each other. A nil config is the default;
+// EINVAL for a limit that is negative.
+func JSONPair(config *JSONConnConfig) (one, other *JSONConn, err error) {
+	a, b, err := PacketPair()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,8 +84,8 @@ func JSONPair() (one, other *JSONConn, err error) {
 	}
 	second, err := FileConn(b)
 	if err == nil {
-		if one, err = NewJSONConn(first); err == nil {
-			if other, err = NewJSONConn(second); err == nil {
+		if one, err = NewJSONConn(first, config); err == nil {
+			if other, err = NewJSONConn(second, config); err == nil {
 				return one, other, nil
 			}
 		}
@@ -72,7 +97,7 @@ func JSONPair() (one, other *JSONConn, err error) {
 // sequenced returns an error if kind is not that of sequenced packets, errors.ErrUnsupported on systems without them.
 func sequenced(kind int) error {
 	switch {
-	case pairKind != syscall.SOCK_SEQPACKET:
+	case !hasPackets:
 		return fmt.Errorf("no UNIX sockets of sequenced packets on this system: %w", errors.ErrUnsupported)
 	case kind != syscall.SOCK_SEQPACKET:
 		return fmt.Errorf("the socket is not one of sequenced packets: %w", syscall.EINVAL)
@@ -97,13 +122,14 @@ func dialPackets(ctx context.Context, path string) (*net.UnixConn, error) {
 	return c.(*net.UnixConn), nil
 }
 
-// DialJSON connects to a JSONListener at a path. syscall.EAGAIN if the listener's backlog is full.
-func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
+// DialJSON connects to a JSONListener at a path. A nil config is the default. syscall.EAGAIN if the
+// listener's backlog is full, EINVAL for a limit that is negative.
+func DialJSON(ctx context.Context, path string, config *JSONConnConfig) (*JSONConn, error) {
 	c, err := dialPackets(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	j, err := NewJSONConn(c)
+	j, err := NewJSONConn(c, config)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -113,11 +139,16 @@ func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
 // SyscallConn gives access to the socket's options, and serves PeerCred.
 func (j *JSONConn) SyscallConn() (syscall.RawConn, error) { return j.conn.SyscallConn() }
 
-// Send sends v as JSON, with descriptors, which stay the caller's. Send waits while the peer has no room. EMSGSIZE for a document that is
-// too long for a packet, on systems without memory files. If v cannot be marshalled, Send returns the error of json.Marshal and sends
-// nothing.
+// Send sends v as JSON, with descriptors, which stay the caller's. Send waits while the peer has no
+// room. EMSGSIZE for a document that is longer than MaxPayload, which Recv would refuse, or too
+// long for a packet, on systems without memory files. If v cannot be marshalled, Send returns the
+// error of json.Marshal. After either nothing has been sent.
 func (j *JSONConn) Send(ctx context.Context, v any, fds ...int) error {
 	p, err := json.Marshal(v)
+	if err == nil && len(p) > j.max {
+		err = fmt.Errorf("a document of %d bytes, more than %d (JSONConnConfig.MaxPayload, of both ends): %w",
+			len(p), j.max, syscall.EMSGSIZE)
+	}
 	if err == nil {
 		if err = unwrapOp(j.conn.send(ctx, nil, nil, p, fds)); errors.Is(err, syscall.EMSGSIZE) {
 			err = j.sendFile(ctx, p, fds, err)
@@ -142,19 +173,27 @@ func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong er
 	return errors.Join(err, closeFD(fd))
 }
 
-// Recv waits for the next document, of up to DefaultMaxPayload bytes, and stores it in v as json.Unmarshal does; if v is nil, the document
-// is only checked. It returns the descriptors in a set that is never nil, empty with an error, and that the caller closes. io.EOF is the
-// end, ECONNRESET the end if the peer has closed without reading everything. ErrJSON for a document that is not JSON or does not fit v,
-// ErrTruncated and ErrDescriptorsLost for one that has not come whole, ErrMalformed if the descriptor in place of a document is no memory
-// file, EMSGSIZE if that file is too long: then all that came is gone, and the next document can be received.
+// Recv waits for the next document, of up to MaxPayload bytes, and stores it in v as json.Unmarshal
+// does; if v is nil, the document is only checked. It returns the descriptors in a set that is
+// never nil, empty with an error, and that the caller closes. io.EOF is the end, ECONNRESET the end
+// if the peer has closed without reading everything. ErrJSON for a document that is not JSON or
+// does not fit v, EMSGSIZE for one that is too long, ErrTruncated beside it if that one came in a
+// packet, ErrDescriptorsLost for one that has not come whole, ErrMalformed if the descriptor in
+// place of a document is no memory file: then all that came is gone, and the next document can be
+// received.
 func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 	set := &FDSet{wary: true}
-	p, _, _, err := j.conn.ReceivePacket(ctx, nil, DefaultMaxPayload, set, MaxDescriptors)
+	limit := max(j.max, len(argsViaFD))
+	p, _, _, err := j.conn.ReceivePacket(ctx, nil, limit, set, MaxDescriptors)
 	if err == io.EOF {
 		return set, io.EOF
 	}
-	if err = unwrapOp(err); err == nil && string(p) == argsViaFD {
-		p, set, err = fromFile(set)
+	switch err = unwrapOp(err); {
+	case err == nil && string(p) == argsViaFD:
+		p, set, err = fromFile(set, j.max)
+	case errors.Is(err, ErrTruncated), err == nil && len(p) > j.max:
+		err = errors.Join(err, fmt.Errorf("more than %d bytes (JSONConnConfig.MaxPayload): %w", j.max,
+			syscall.EMSGSIZE))
 	}
 	if err == nil {
 		err = decodeJSON(p, v)
@@ -166,12 +205,12 @@ func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 }
 
 // fromFile reads the document in the first descriptor, and makes a set of the others.
-func fromFile(set *FDSet) (p []byte, others *FDSet, err error) {
+func fromFile(set *FDSet, limit int) (p []byte, others *FDSet, err error) {
 	fd, err := set.Steal(0)
 	if err != nil {
 		return nil, set, malformed("a payload in a descriptor that did not come")
 	}
-	p, err = readMemoryFile(fd, DefaultMaxPayload)
+	p, err = readMemoryFile(fd, limit)
 	if err = errors.Join(err, discard(fd)); err != nil {
 		return nil, set, err
 	}
@@ -191,17 +230,24 @@ func (j *JSONConn) Close() error {
 // A JSONListener accepts JSONConns.
 type JSONListener struct {
 	*acceptor
+	config  JSONConnConfig
 	pin     *pin
 	closing sync.Once
 	failure error
 }
 
-// ListenJSON listens at a path; on Linux a path that begins with "@" is an abstract name. EADDRINUSE if there is a file at that path
-// already, even one that a dead process has left.
-func ListenJSON(path string) (*JSONListener, error) {
+// ListenJSON listens at a path; on Linux a path that begins with "@" is an abstract name. config,
+// which is the default if it is nil, is that of the connections. EADDRINUSE if there is a file at
+// that path already, even one that a dead process has left; EINVAL for an empty path, and for a
+// limit that is negative.
+func ListenJSON(path string, config *JSONConnConfig) (*JSONListener, error) {
 	addr, err := transport.FromUnixPath(path)
 	if err == nil && path == "" {
 		err = fmt.Errorf("empty path: %w", syscall.EINVAL)
+	}
+	most, e := config.maxPayload()
+	if err == nil {
+		err = e
 	}
 	if err != nil {
 		return nil, failed("listen", addr, err)
@@ -210,7 +256,7 @@ func ListenJSON(path string) (*JSONListener, error) {
 	if err != nil {
 		return nil, failed("listen", addr, err)
 	}
-	return &JSONListener{acceptor: a, pin: pin}, nil
+	return &JSONListener{acceptor: a, config: JSONConnConfig{MaxPayload: most}, pin: pin}, nil
 }
 
 // listenPackets makes a listener of sequenced packets, and the pin of its file.
@@ -242,7 +288,7 @@ func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 	if err != nil {
 		return nil, failed("accept", j.Addr(), err)
 	}
-	conn, err := NewJSONConn(c)
+	conn, err := NewJSONConn(c, &j.config)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -17,7 +17,7 @@ import (
 
 func jsonPair(t testing.TB) (one, other *JSONConn) {
 	t.Helper()
-	one, other, err := JSONPair()
+	one, other, err := JSONPair(nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { one.Close(); other.Close() })
 	return one, other
@@ -51,19 +51,80 @@ func TestJSONConn(t *testing.T) {
 	require.Zero(t, fds.Len())
 }
 
+// Send refuses what the Recv of its own end would refuse, and sends what that takes, to the last
+// byte.
+func TestJSONLimit(t *testing.T) {
+	noLeak(t)
+	document := func(size int) string { return strings.Repeat("x", size-len(`""`)) }
+	for name, tt := range map[string]struct {
+		config *JSONConnConfig
+		limit  int
+	}{
+		"default":                 {nil, DefaultMaxPayload},
+		"less than a packet":      {&JSONConnConfig{MaxPayload: 1000}, 1000},
+		"less than args-via-fd":   {&JSONConnConfig{MaxPayload: 5}, 5},
+		"between packet and file": {&JSONConnConfig{MaxPayload: 1 << 20}, 1 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b, err := JSONPair(tt.config)
+			require.NoError(t, err)
+			defer a.Close()
+			defer b.Close()
+			err = a.Send(soon(t), document(tt.limit+1))
+			require.ErrorIs(t, err, syscall.EMSGSIZE)
+			require.ErrorContains(t, err, "MaxPayload")
+			require.NoError(t, a.Send(soon(t), document(tt.limit)))
+			var got string
+			set, err := b.Recv(soon(t), &got)
+			require.NoError(t, err)
+			require.NoError(t, set.Close())
+			require.True(t, document(tt.limit) == got)
+
+			wide := &JSONConn{conn: a.conn, max: tt.limit + 1} // the other end of a peer with another limit
+			require.NoError(t, wide.Send(soon(t), document(tt.limit+1)))
+			_, err = b.Recv(soon(t), &got)
+			require.ErrorIs(t, err, syscall.EMSGSIZE)
+			require.ErrorContains(t, err, "more than")
+			require.NoError(t, a.Send(soon(t), 1))
+			set, err = b.Recv(soon(t), nil)
+			require.NoError(t, err, "the next one comes")
+			require.NoError(t, set.Close())
+		})
+	}
+	negative := &JSONConnConfig{MaxPayload: -1}
+	_, _, err := JSONPair(negative)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	path := filepath.Join(t.TempDir(), "s")
+	_, err = ListenJSON(path, negative)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	l, err := ListenJSON(path, &JSONConnConfig{MaxPayload: 10})
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = DialJSON(soon(t), path, negative)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	c, err := DialJSON(soon(t), path, &JSONConnConfig{MaxPayload: 11})
+	require.NoError(t, err)
+	defer c.Close()
+	s, err := l.Accept(soon(t))
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, c.Send(soon(t), document(11)))
+	require.ErrorIs(t, s.Send(soon(t), document(11)), syscall.EMSGSIZE)
+}
+
 func TestJSONListener(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := ListenJSON(path)
+	l, err := ListenJSON(path, nil)
 	require.NoError(t, err)
-	_, err = ListenJSON(path)
+	_, err = ListenJSON(path, nil)
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 	short, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
 	_, err = l.Accept(short)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	client, err := DialJSON(ctx, path)
+	client, err := DialJSON(ctx, path, nil)
 	require.NoError(t, err)
 	server, err := l.Accept(ctx)
 	require.NoError(t, err)
@@ -92,17 +153,17 @@ func TestJSONListener(t *testing.T) {
 	require.NoError(t, server.Close())
 	require.NoError(t, server.Close())
 
-	_, err = DialJSON(ctx, path)
+	_, err = DialJSON(ctx, path, nil)
 	require.ErrorIs(t, err, syscall.ENOENT)
-	_, err = DialJSON(ctx, strings.Repeat("x", 200))
+	_, err = DialJSON(ctx, strings.Repeat("x", 200), nil)
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
-	_, err = ListenJSON("")
+	_, err = ListenJSON("", nil)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	c, gone := pair(t, unix.SOCK_STREAM)
-	_, err = NewJSONConn(c)
+	_, err = NewJSONConn(c, nil)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	require.NoError(t, gone.Close())
-	_, err = NewJSONConn(gone)
+	_, err = NewJSONConn(gone, nil)
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 

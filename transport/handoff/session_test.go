@@ -92,9 +92,9 @@ func TestSessionWire(t *testing.T) {
 			six + "\x00\x00\x00\x01" + "\x00\x00\x00\x06" +
 				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x00\x35" + "\x00\x00\x00\x00" + "\x20\x01\x0d\xb8" + strings.Repeat("\x00", 11) + "\x01" + zone(0) +
 				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x11\x11" + "\x00\x00\x00\x00" + "\xfe\x80" + strings.Repeat("\x00", 13) + "\x01" + zone(7)},
-		{"IPv4 on an IPv6 socket", Header{unix.AF_INET6, unix.SOCK_STREAM, 0, addr("[::1]:53"), addr("10.1.2.3:4369")},
+		{"IPv4 on an IPv6 socket", Header{unix.AF_INET6, unix.SOCK_STREAM, 0, addr("[::]:53"), addr("10.1.2.3:4369")},
 			six + "\x00\x00\x00\x01" + "\x00\x00\x00\x00" +
-				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x00\x35" + "\x00\x00\x00\x00" + strings.Repeat("\x00", 15) + "\x01" + zone(0) +
+				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x00\x35" + "\x00\x00\x00\x00" + strings.Repeat("\x00", 16) + zone(0) +
 				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x11\x11" + "\x00\x00\x00\x00" + strings.Repeat("\x00", 10) + "\xff\xff" + "\x0a\x01\x02\x03" + zone(0)},
 	} {
 		want := tt.header + "\x00\x00\x01\x00" // 256 bytes of data
@@ -106,6 +106,45 @@ func TestSessionWire(t *testing.T) {
 		require.Equal(t, tt.h, h, tt.name)
 		require.Equal(t, 256, size, tt.name)
 	}
+}
+
+// Endpoints that no socket can have together are refused by both ends, and the Forwarder stays
+// connected.
+func TestMixedEndpoints(t *testing.T) {
+	noLeak(t)
+	f, _ := sessions(t, nil)
+	fd, local := udp(t, "udp6")
+	for _, tt := range []struct {
+		local, remote transport.Addr
+		fits          bool
+	}{
+		{local, addr("[2001:db8::1]:53"), true},
+		{addr("[::]:53"), addr("10.1.2.3:53"), true},
+		{addr("10.1.2.4:53"), addr("10.1.2.3:53"), true},
+		{local, addr("10.1.2.3:53"), false},
+		{addr("10.1.2.3:53"), addr("[2001:db8::1]:53"), false},
+		{addr("0.0.0.0:53"), addr("[2001:db8::1]:53"), false},
+	} {
+		h := Header{unix.AF_INET6, unix.SOCK_DGRAM, unix.IPPROTO_UDP, tt.local, tt.remote}
+		err := f.Push(fd, h, []byte("x"))
+		if tt.fits {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, syscall.EINVAL)
+		require.ErrorContains(t, err, tt.remote.String())
+
+		fits := Header{h.Family, h.Type, h.Protocol, tt.local, tt.local}
+		wire, err := appendSession(nil, &fits, 1)
+		require.NoError(t, err)
+		image, err := appendImage(nil, h.Family, tt.remote)
+		require.NoError(t, err)
+		copy(wire[len(wire)-4-len(image):], image)
+		_, _, err = parseHeader(wire[sessionLead:])
+		require.ErrorIs(t, err, ErrMalformed)
+		require.ErrorContains(t, err, tt.remote.String())
+	}
+	require.NoError(t, f.Push(fd, Header{unix.AF_INET6, unix.SOCK_DGRAM, 0, local, local}, []byte("x")))
 }
 
 func TestSessions(t *testing.T) {

@@ -232,7 +232,7 @@ func FuzzParseHeader(f *testing.F) {
 	for _, h := range []Header{
 		{unix.AF_INET, unix.SOCK_DGRAM, 17, addr("10.1.2.3:53"), addr("192.0.2.1:4369")},
 		{unix.AF_INET6, unix.SOCK_STREAM, 6, addr("[2001:db8::1]:53"), addr("[fe80::1%7]:4369")},
-		{unix.AF_INET6, unix.SOCK_STREAM, 6, addr("[::1]:53"), addr("10.1.2.3:53")},
+		{unix.AF_INET6, unix.SOCK_STREAM, 6, addr("[::]:53"), addr("10.1.2.3:53")},
 	} {
 		b, err := appendSession(nil, &h, 1)
 		require.NoError(f, err)

@@ -58,6 +58,9 @@ func appendSession(b []byte, h *Header, size int) ([]byte, error) {
 		}
 		binary.BigEndian.PutUint32(b[at-4:], uint32(len(b)-at))
 	}
+	if err := oneSocket(h); err != nil {
+		return b[:start], fmt.Errorf("%w: %w", err, syscall.EINVAL)
+	}
 	b = binary.BigEndian.AppendUint32(b, uint32(size))
 	binary.BigEndian.PutUint16(b[start+1:], uint16(len(b)-start-sessionLead))
 	return b, nil
@@ -114,10 +117,29 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 		err = malformed("%d bytes of session data, want 1 to %d", n, MaxSessionData)
 	case len(rest) > 0:
 		err = malformed("%d bytes behind the session's header", len(rest))
+	case oneSocket(&h) != nil:
+		err = malformed("%v", oneSocket(&h))
 	default:
 		return h, int(n), nil
 	}
 	return Header{}, 0, err
+}
+
+// oneSocket checks that one socket can have both endpoints: on an IPv6 socket a peer over IPv4 has
+// a mapped address, and the socket's own one is mapped, too, or the wildcard.
+func oneSocket(h *Header) error {
+	local, err := transport.AddrPort(h.Local)
+	if err != nil {
+		return err
+	}
+	remote, err := transport.AddrPort(h.Remote)
+	if err != nil {
+		return err
+	}
+	if local.Addr().Is4() != remote.Addr().Is4() && local.Addr() != netip.IPv6Unspecified() {
+		return fmt.Errorf("no socket at %v has a peer at %v", h.Local, h.Remote)
+	}
+	return nil
 }
 
 // sockaddrHasLen tells whether a struct sockaddr begins with its length, as on the BSDs.

@@ -4,11 +4,11 @@ package handoff
 
 import "golang.org/x/sys/unix"
 
-// pairKind is the kind of sockets that SocketPair makes.
-const pairKind = unix.SOCK_SEQPACKET
+// hasPackets tells whether the system has UNIX sockets of sequenced packets.
+const hasPackets = true
 
 func socketPair(kind int) ([2]int, error) {
-	return unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	return unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 }
 
 func datagramSocket() (int, error) {

@@ -3,14 +3,13 @@
 package handoff
 
 import (
-	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// pairKind is the kind of sockets that SocketPair makes.
-const pairKind = unix.SOCK_STREAM
+// hasPackets tells whether the system has UNIX sockets of sequenced packets.
+const hasPackets = false
 
 func socketPair(kind int) ([2]int, error) {
 	syscall.ForkLock.RLock()
@@ -21,12 +20,6 @@ func socketPair(kind int) ([2]int, error) {
 	}
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
-		if e := unix.SetNonblock(fd, true); e != nil {
-			err = e
-		}
-	}
-	if err != nil {
-		return fds, errors.Join(err, closeAll(fds[:]))
 	}
 	return fds, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -22,16 +23,28 @@ type byteStream struct {
 	exact  bool // do not read ahead
 	first  bool // of each message's descriptors, close all but the first
 	buf    []byte
-	r, w   int   // buf[r:w] has been read and not used
-	offset int64 // of buf[0] in the stream
-	held   []arrival
-	came   FDSet // in the last read
+	r, w   int       // buf[r:w] has been read and not used
+	offset int64     // of buf[0] in the stream
+	held   *arrivals // nil: there was none yet
+	came   FDSet     // in the last read
 }
 
 // An arrival is a descriptor that came with one of the bytes from start up to end.
 type arrival struct {
 	fd         int
 	start, end int64
+}
+
+// arrivals are those of a byteStream. They do not refer to it, and so can be closed when it is
+// gone.
+type arrivals struct{ list []arrival }
+
+func (a *arrivals) close() (err error) {
+	for _, a := range a.list {
+		err = errors.Join(err, discard(a.fd))
+	}
+	a.list = nil
+	return err
 }
 
 const firstBuffer = 4096
@@ -80,10 +93,14 @@ func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, e
 			}
 			continue
 		}
-		b.held = append(b.held, arrival{fd, place, place + int64(k)})
+		if b.held == nil {
+			b.held = new(arrivals)
+			runtime.AddCleanup(b, func(a *arrivals) { _ = a.close() }, b.held)
+		}
+		b.held.list = append(b.held.list, arrival{fd, place, place + int64(k)})
 	}
-	if b.most > 0 && len(b.held) > b.most {
-		return k, malformed("%d descriptors, and what the first came with is not all there", len(b.held))
+	if n := len(b.arrived()); b.most > 0 && n > b.most {
+		return k, malformed("%d descriptors, and what the first came with is not all there", n)
 	}
 	return k, b.came.Close() // all have been stolen
 }
@@ -117,9 +134,17 @@ func (b *byteStream) makeRoom(n int) {
 // data returns the bytes that have been read and not used.
 func (b *byteStream) data() []byte { return b.buf[b.r:b.w] }
 
+// arrived are the descriptors that came and were not taken, in order.
+func (b *byteStream) arrived() []arrival {
+	if b.held == nil {
+		return nil
+	}
+	return b.held.list
+}
+
 // with counts the descriptors that may have come with the byte at a place in the stream.
 func (b *byteStream) with(place int64) (n int) {
-	for _, a := range b.held {
+	for _, a := range b.arrived() {
 		if a.start <= place && place < a.end {
 			n++
 		}
@@ -129,7 +154,7 @@ func (b *byteStream) with(place int64) (n int) {
 
 // passed counts the descriptors that came with bytes before a place.
 func (b *byteStream) passed(place int64) (n int) {
-	for _, a := range b.held {
+	for _, a := range b.arrived() {
 		if a.end <= place {
 			n++
 		}
@@ -139,19 +164,22 @@ func (b *byteStream) passed(place int64) (n int) {
 
 // take removes and returns the first descriptor that may have come with the byte at a place.
 func (b *byteStream) take(place int64) (fd int, ok bool) {
-	i := slices.IndexFunc(b.held, func(a arrival) bool { return a.start <= place && place < a.end })
+	i := slices.IndexFunc(b.arrived(), func(a arrival) bool { return a.start <= place && place < a.end })
 	if i < 0 {
 		return stolen, false
 	}
-	fd = b.held[i].fd
-	b.held = slices.Delete(b.held, i, i+1)
+	fd = b.held.list[i].fd
+	b.held.list = slices.Delete(b.held.list, i, i+1)
 	return fd, true
 }
 
 // use skips n bytes, and closes the descriptors that came with them and were not taken.
 func (b *byteStream) use(n int) (err error) {
 	b.r += n
-	b.held = slices.DeleteFunc(b.held, func(a arrival) bool {
+	if b.held == nil {
+		return nil
+	}
+	b.held.list = slices.DeleteFunc(b.held.list, func(a arrival) bool {
 		if a.end > b.position() {
 			return false
 		}
@@ -163,10 +191,9 @@ func (b *byteStream) use(n int) (err error) {
 
 // close closes the descriptors that were not taken.
 func (b *byteStream) close() (err error) {
-	for _, a := range b.held {
-		err = errors.Join(err, discard(a.fd))
+	if b.held != nil {
+		err = b.held.close()
 	}
-	b.held = nil
 	return errors.Join(err, b.came.Close())
 }
 

@@ -22,7 +22,7 @@ func cancelled[T any](t *trial, what string, op func(ctx context.Context) (T, er
 	}
 	cancel()
 	if _, err := c.end(); !errors.Is(err, context.Canceled) {
-		t.fail("a cancelled %s ended with %w, not with the context's error: a callback that is ended says so by os.ErrDeadlineExceeded or EAGAIN",
+		t.fail("a cancelled %s ended with %w, not with the context's error: that it was ended "+saysTimeout,
 			what, orNone(err))
 	}
 }

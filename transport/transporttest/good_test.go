@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -79,7 +80,7 @@ func goods() []good {
 			}
 		}})
 	}
-	return append(all, narrow()...)
+	return slices.Concat(all, narrow(), firstTry())
 }
 
 func must[C any](t testing.TB, cb transport.Callbacks[C]) transport.Transport {

@@ -10,7 +10,7 @@ func rules() []rule {
 		{"Mode", "The plug-in leaves the descriptor's blocking mode alone; with FullImpl a callback leaves it as found.", mode, false},
 		{"HeaderSize", "HandshakePacketHeaderSize is 2 or 4, the same at both ends.", headerSize, false},
 		{"WaitsForBytes", "Read reports neither bytes nor the end of the stream while nothing has come: it waits, or it times out " +
-			"(os.ErrDeadlineExceeded or EAGAIN).",
+			"(os.ErrDeadlineExceeded, context.DeadlineExceeded or EAGAIN).",
 			waitsForBytes, false},
 		{"ReadCount", "Read counts the bytes that it put into the buffer, between 1 and its length, and touches nothing beyond.", readCount,
 			false},

@@ -20,13 +20,16 @@ const short = 50 * time.Millisecond
 // timesOut ends the trial unless err is a time-out that came when ctx's time was over, not before.
 func (t *trial) timesOut(ctx context.Context, err error, what string) {
 	if !isTimeout(err) {
-		t.fail("%s ended with %w, not with a time-out, which a callback says by os.ErrDeadlineExceeded or EAGAIN", what, orNone(err))
+		t.fail("%s ended with %w, not with a time-out, which "+saysTimeout, what, orNone(err))
 	}
 	if !overdue(ctx) {
 		end, _ := ctx.Deadline()
 		t.fail("%s timed out %v before its time", what, time.Until(end))
 	}
 }
+
+// saysTimeout tells how a callback is to report that its time is over.
+const saysTimeout = "a callback says by os.ErrDeadlineExceeded, context.DeadlineExceeded or EAGAIN"
 
 // coarse is the tolerance for inexact clocks.
 const coarse = 5 * time.Millisecond
@@ -339,8 +342,10 @@ func connectNoWait(t *trial) {
 	}
 }
 
-// longWaits lets every operation wait for a quarter of a second: without a limit, and with one of two months, which is too much for a
-// 32-bit counter of milliseconds.
+// longWaits lets every operation wait for a quarter of a second: without a limit, and with one of
+// two months, which is too much for a 32-bit counter of milliseconds. A plug-in that names its
+// time-outs otherwise is found here, too, by the first slice that is over: an error comes with that
+// hint.
 func longWaits(t *trial) {
 	const wait = 250 * time.Millisecond
 	much := t.much(large)
@@ -356,13 +361,13 @@ func longWaits(t *trial) {
 		v := blocks(much)
 		write := begin(t, "Writev", func() (int64, error) { return server.Writev(ctx, v...) })
 		if read.endsWithin(wait) {
-			t.fail("a Read %s ended after less than %v with %d bytes and %v", given, wait, read.v, read.err)
+			t.fail("a Read %s ended after less than %v with %d bytes and %w", given, wait, read.v, tooSoon(read.err))
 		}
 		if accept.endsWithin(0) && accept.err != nil {
-			t.fail("an Accept %s ended after %v with %v", given, wait, accept.err)
+			t.fail("an Accept %s ended after %v with %w", given, wait, tooSoon(accept.err))
 		}
 		if write.endsWithin(0) && write.err != nil {
-			t.fail("a Writev %s ended after %v with %v", given, wait, write.err)
+			t.fail("a Writev %s ended after %v with %w", given, wait, tooSoon(write.err))
 		}
 		t.write(client, []byte{1})
 		n, err := read.end()
@@ -378,6 +383,15 @@ func longWaits(t *trial) {
 		_, err = write.end()
 		t.must(err, "a Writev %s", given)
 	}
+}
+
+// tooSoon is the error of an operation that ought to wait still, with a hint at what it may be.
+func tooSoon(err error) error {
+	if err == nil {
+		return orNone(err)
+	}
+	return fmt.Errorf("%w (if that is to say that a callback's time is over, which may be a part of the whole: "+
+		"this "+saysTimeout+", and is called again)", err)
 }
 
 // timeoutsLoseNothing reads bytes that trickle in, with very short time-outs, so that they run out close to each other and to the arrival

@@ -13,7 +13,7 @@ import (
 
 // The words that a process sent before it ended are received, although it has left words of ours unread.
 func TestLastWordsOfALine(t *testing.T) {
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	ours, err := handoff.FileConn(one)
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func TestLastWordsOfALine(t *testing.T) {
 
 // A welcome whose descriptor was lost on its way, for want of a descriptor number, still arrives as a word.
 func TestFirstWordWithoutDescriptor(t *testing.T) {
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	front, err := handoff.FileConn(one)
 	require.NoError(t, err)

@@ -60,7 +60,7 @@ func run(args []string) (rate float64, err error) {
 	if args[0] == "send" { // the other process of ahead
 		return 0, c.sendAhead()
 	}
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	if err != nil {
 		return 0, err
 	}

@@ -30,7 +30,7 @@ func serveMoved(ctx context.Context, cfg nodes.Config) error {
 	if err != nil {
 		return err
 	}
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	if err != nil {
 		return err
 	}

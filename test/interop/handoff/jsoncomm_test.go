@@ -40,7 +40,7 @@ func TestDatagramsFromPython(t *testing.T) {
 // A client in Python sends packets and files in memory over a connection.
 func TestPacketsFromPython(t *testing.T) {
 	ctx, path := soon(t), socketPath(t)
-	l, err := handoff.ListenJSON(path)
+	l, err := handoff.ListenJSON(path, nil)
 	require.NoError(t, err)
 	defer l.Close()
 	client := python(t, jsoncomm, "packet-client", path)
@@ -75,7 +75,7 @@ func files(t *testing.T, n int) (fds *handoff.FDSet) {
 	t.Helper()
 	fds = &handoff.FDSet{}
 	t.Cleanup(func() { fds.Close() })
-	send, receive, err := handoff.JSONPair()
+	send, receive, err := handoff.JSONPair(nil)
 	require.NoError(t, err)
 	defer send.Close()
 	defer receive.Close()
@@ -133,7 +133,7 @@ func TestPacketsToPython(t *testing.T) {
 	ctx, path := soon(t), socketPath(t)
 	server := python(t, jsoncomm, "packet-server", path)
 	server.says("ready")
-	client, err := handoff.DialJSON(ctx, path)
+	client, err := handoff.DialJSON(ctx, path, nil)
 	require.NoError(t, err)
 	defer client.Close()
 	cred, err := handoff.PeerCred(client)

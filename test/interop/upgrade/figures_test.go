@@ -73,7 +73,7 @@ func (p *process) begin() {
 // ends makes the two ends of a channel for two processes.
 func ends(t *testing.T) (one, other *os.File) {
 	t.Helper()
-	one, other, err := handoff.SocketPair()
+	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	t.Cleanup(func() { one.Close(); other.Close() })
 	return one, other

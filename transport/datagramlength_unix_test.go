@@ -1,0 +1,113 @@
+//go:build unix
+
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// The length of the next datagram can be had before it is read, whatever it is, and takes nothing
+// but empty datagrams.
+func TestDatagramLength(t *testing.T) {
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		_, err := open.NextLength(NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		_, err = open.NextLength(within(t, time.Millisecond))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		waits := aside(func() error { return second(open.NextLength(context.Background())) })
+		waitsIn(t, "", "(*Datagram).NextLength(")
+		require.ErrorIs(t, second(open.NextLength(soon(t))), ErrBusy)
+		_, _, err = open.RecvFrom(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, ErrBusy)
+		for i, size := range []int{1, 100, 5000, 60000} {
+			sent := bytes.Repeat([]byte{byte(size)}, size)
+			_, err := connected.SendTo(soon(t), sent, nil)
+			require.NoError(t, err)
+			if i == 0 {
+				require.NoError(t, returns(t, waits))
+			}
+			for range 2 {
+				n, err := open.NextLength(soon(t))
+				require.NoError(t, err)
+				require.Equal(t, size, n)
+			}
+			p := make([]byte, size)
+			n, from, err := open.RecvFrom(soon(t), p)
+			require.NoError(t, err)
+			require.Equal(t, sent, p[:n])
+			require.Equal(t, connected.LocalAddr(), from)
+		}
+		sendsEmpty(t, connected)
+		requireSends(t, connected, "behind an empty one", nil)
+		n, err := open.NextLength(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, len("behind an empty one"), n)
+		_, _, err = open.RecvFrom(soon(t), make([]byte, 6))
+		var long *TooLongError
+		require.ErrorAs(t, err, &long)
+		require.Equal(t, 6, long.Room)
+		require.Contains(t, []int{0, n}, long.Size, "as far as the system tells")
+
+		waits = aside(func() error { return second(open.NextLength(context.Background())) })
+		waitsIn(t, "", "(*Datagram).NextLength(")
+		require.NoError(t, open.Close())
+		require.ErrorIs(t, returns(t, waits), net.ErrClosed)
+	})
+}
+
+// sendsEmpty sends an empty datagram over a connected socket.
+func sendsEmpty(t *testing.T, d *Datagram) {
+	t.Helper()
+	raw, err := d.SyscallConn()
+	require.NoError(t, err)
+	e := raw.Control(func(fd uintptr) { _, err = unix.Write(int(fd), nil) })
+	require.NoError(t, errors.Join(err, e))
+}
+
+// NextLength of a virtual socket is that of the socket below, under the virtual one's rules; what
+// is held back meanwhile is not lost.
+func TestVirtualDatagramLength(t *testing.T) {
+	for name, over := range map[string]func(DatagramSocket) *Datagram{
+		"trace": func(d DatagramSocket) *Datagram { return TraceDatagram(d, TraceOptions{}) },
+		"limit": func(d DatagramSocket) *Datagram { return LimitDatagram(d, LimitOptions{Read: 1 << 20}) },
+		"fault": func(d DatagramSocket) *Datagram {
+			v, err := FaultDatagram(d, FaultOptions{Read: Faults{Delay: 1, MaxDelay: time.Millisecond}, Refuse: 0.3})
+			require.NoError(t, err)
+			return v
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			below, connected := udpPair(t, "ipv4")
+			v := over(below)
+			defer v.Close()
+			for i := range 50 {
+				text := strings.Repeat("x", 1+i)
+				requireSends(t, connected, text, nil)
+				n, err := v.NextLength(soon(t))
+				for errors.Is(err, syscall.ECONNREFUSED) {
+					n, err = v.NextLength(soon(t))
+				}
+				require.NoError(t, err)
+				require.Equal(t, len(text), n)
+				p := make([]byte, n)
+				k, from, err := v.RecvFrom(soon(t), p)
+				require.NoError(t, err)
+				require.Equal(t, text, string(p[:k]))
+				require.Equal(t, connected.LocalAddr(), from)
+			}
+			box, _ := letterboxes()
+			require.ErrorIs(t, second(over(box).NextLength(soon(t))), errors.ErrUnsupported)
+		})
+	}
+}

@@ -1,0 +1,153 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// PendingBytes of a connection that has failed counts what had come before, and then fails, whoever
+// is told of it first: a read, a write, or PendingBytes itself. It takes the error from nobody.
+func TestPendingBytesOfBrokenStream(t *testing.T) {
+	ends := func(s *Stream) {
+		t.Helper()
+		require.Eventually(t, func() bool { _, err := s.PendingBytes(); return errors.Is(err, syscall.ECONNRESET) },
+			10*time.Second, time.Millisecond)
+	}
+	t.Run("nobody has been told", func(t *testing.T) {
+		s, reset := resettable(t, TCP(), "abc")
+		require.Eventually(t, func() bool { n, err := s.PendingBytes(); return err == nil && n == 3 }, 10*time.Second, time.Millisecond)
+		require.NoError(t, second(s.Readv(soon(t), make([]byte, 3))))
+		require.Zero(t, pendingOf(t, s))
+		reset()
+		ends(s)
+		ends(s)
+		for range 2 {
+			require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+			ends(s)
+		}
+		require.Error(t, second(s.Writev(soon(t), []byte("x"))))
+	})
+	t.Run("read ahead", func(t *testing.T) {
+		s, reset := resettable(t, TCP(), "abc")
+		require.NoError(t, second(s.Readv(soon(t), make([]byte, 1))))
+		reset()
+		require.Error(t, second(s.Readv(soon(t), make([]byte, 3))))
+		require.Equal(t, 2, pendingOf(t, s))
+		require.NoError(t, second(s.Readv(soon(t), make([]byte, 2))))
+		ends(s)
+	})
+	t.Run("a write", func(t *testing.T) {
+		s, reset := resettable(t, TCP(), "")
+		reset()
+		require.Eventually(t, func() bool { return second(s.Writev(soon(t), []byte("x"))) != nil }, 10*time.Second, time.Millisecond)
+		ends(s)
+	})
+	t.Run("a peer of a UNIX socket that has not read everything", func(t *testing.T) {
+		c, s := pair(t, Unix(), socketPath(t))
+		require.NoError(t, second(s.Writev(soon(t), []byte("unread"))))
+		require.NoError(t, c.Close())
+		ends(s)
+		require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+	})
+	t.Run("FullImpl", func(t *testing.T) {
+		cb := memoryCallbacks()
+		failed := errors.New("the tunnel has gone")
+		cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, failed }
+		c, _ := memoryPair(t, cb)
+		require.Zero(t, pendingOf(t, c))
+		require.ErrorIs(t, second(c.Read(soon(t), make([]byte, 1))), failed)
+		require.ErrorIs(t, second(c.PendingBytes()), failed)
+	})
+	t.Run("ended in good order", func(t *testing.T) {
+		c, s := pair(t, TCP(), loopback())
+		require.NoError(t, c.Close())
+		require.Equal(t, io.EOF, second(s.Read(soon(t), make([]byte, 1))))
+		require.Zero(t, pendingOf(t, s))
+	})
+}
+
+// However a read and PendingBytes race for what the system tells once, the read ends with the
+// reset.
+func TestPendingBytesBesideReset(t *testing.T) {
+	for range 200 {
+		s, reset := resettable(t, TCP(), "")
+		read := aside(func() error { return second(s.Read(context.Background(), make([]byte, 1))) })
+		asked := aside(func() error {
+			for {
+				if _, err := s.PendingBytes(); err != nil {
+					return err
+				}
+			}
+		})
+		reset()
+		require.ErrorIs(t, returns(t, read), syscall.ECONNRESET)
+		require.ErrorIs(t, returns(t, asked), syscall.ECONNRESET)
+		require.NoError(t, s.Close())
+	}
+}
+
+func pendingOf(t *testing.T, s *Stream) int {
+	t.Helper()
+	n, err := s.PendingBytes()
+	require.NoError(t, err)
+	return n
+}
+
+// A peer that has ended its sending can still read: a write for which it has no room waits, without
+// trying over and over, and goes on when the peer reads. When the peer has closed, it fails.
+func TestWriteToHalfClosedPeer(t *testing.T) {
+	for name, over := range carriers(t) {
+		for _, reads := range []bool{true, false} {
+			var tries atomic.Int64
+			switch name {
+			case "tcp":
+				over.tr = counting(t, TCPCallbacks(), &tries)
+			case "unix":
+				over.tr = counting(t, UnixCallbacks(), &tries)
+			}
+			t.Run(name, func(t *testing.T) {
+				c, s := pair(t, over.tr, over.at)
+				v := make([]byte, 16<<20)
+				write := aside(func() error { return second(c.Writev(context.Background(), v)) })
+				waitsIn(t, "", "(*Stream).Writev(")
+				require.NoError(t, s.CloseWrite())
+				require.Equal(t, io.EOF, second(c.Read(soon(t), make([]byte, 1))))
+				before := tries.Load()
+				select {
+				case err := <-write:
+					require.FailNow(t, "the write has ended", "%v", err)
+				case <-time.After(100 * time.Millisecond):
+				}
+				require.LessOrEqual(t, tries.Load()-before, int64(2), "tries in a tenth of a second")
+				if reads {
+					require.NoError(t, second(s.Readv(soon(t), make([]byte, len(v)))))
+					require.NoError(t, returns(t, write))
+					return
+				}
+				require.NoError(t, s.Close())
+				err := returns(t, write)
+				require.True(t, errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET), "%v", err)
+			})
+		}
+	}
+}
+
+// counting is a plug-in whose writes are counted.
+func counting[C any](t *testing.T, cb Callbacks[C], tries *atomic.Int64) Transport {
+	t.Helper()
+	write := cb.Write
+	cb.Writev = nil
+	cb.Write = func(c C, p []byte, tmo time.Duration) (int, error) { tries.Add(1); return write(c, p, tmo) }
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	return tr
+}
