@@ -54,6 +54,7 @@ type control struct {
 	mu       sync.Mutex
 	starting bool
 	moved    chan struct{} // closed: another process is the node
+	next     *successor    // that process, if this one has started it; to be read after finish
 	visits   sync.WaitGroup
 	end      context.CancelFunc
 }
@@ -200,7 +201,8 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 		Path: binary, Args: os.Args, Env: append(successorEnv(), fmt.Sprintf("%s=%d", channelVariable, firstExtra)),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs},
 	}
-	err = cmd.Start()
+	next := &successor{cmd: cmd}
+	err = next.start()
 	if e := theirs.Close(); err == nil {
 		err = e
 	}
@@ -209,31 +211,13 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 	}
 	h, err = c.offer.Give(ctx, ch)
 	if h.Moved {
-		return h, errors.Join(err, cmd.Process.Release())
+		c.next = next
+		return h, err
 	}
-	_ = cmd.Process.Kill() // the process may have ended by itself
-	state, e := cmd.Process.Wait()
-	if e == nil && !killed(state) {
-		err = fmt.Errorf("%w (%s ended: %v; is it this program? serve's standard error may say more)", err, binary, state)
+	if how := next.giveUp(); how != "" {
+		err = fmt.Errorf("%w (%s ended: %s; is it this program? serve's standard error may say more)", err, binary, how)
 	}
 	return h, err
-}
-
-// successorEnv is this process's environment, without channelVariable and the variables by which systemd passes sockets to this process
-// only.
-func successorEnv() (env []string) {
-	for _, v := range os.Environ() {
-		name, _, _ := strings.Cut(v, "=")
-		if name != channelVariable && !strings.HasPrefix(name, "LISTEN_") {
-			env = append(env, v)
-		}
-	}
-	return env
-}
-
-func killed(state *os.ProcessState) bool {
-	ws, ok := state.Sys().(syscall.WaitStatus)
-	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
 // await waits until ctx ends or another process is the node. It is an error if a listener stops accepting before that.
@@ -256,6 +240,14 @@ func (c *control) finish() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// follow ends the process that is the node now, if ctx has told this one to end: it was meant for
+// the node.
+func (c *control) follow(ctx context.Context) {
+	if ctx.Err() != nil && c.next != nil {
+		c.next.end()
 	}
 }
 

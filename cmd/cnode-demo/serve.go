@@ -115,8 +115,10 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
 	o.announce(ctx, w.Name(), c.listeners, out, errOut)
+	defer watched()()
 	err = k.supervise(ctx, w.Node, c.moved, firstDone(c.listeners))
 	if c.finish() {
+		c.follow(ctx)
 		return nil
 	}
 	return k.end(ctx, w, err, "", errOut)

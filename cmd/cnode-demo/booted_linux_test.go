@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/systemd"
+)
+
+// A booted is a machine with the units of docs/handoff.md.
+type booted struct {
+	*systemd.Machine
+	t      *testing.T
+	mapper string
+}
+
+const unit = "cnode.service"
+
+// boots runs f with machines on which the documented units are installed, and listen at ports of
+// the test's own.
+func boots(t *testing.T, f func(b *booted)) {
+	w := newWorld(t, 0)
+	const user = 987
+	files := map[string]systemd.File{
+		"/etc/passwd":                {Text: fmt.Sprintf("root:x:0:0::/root:/bin/sh\ncnode:x:%d:%[1]d::/home/cnode:/bin/sh\n", user), Mode: 0o644},
+		"/etc/group":                 {Text: fmt.Sprintf("root:x:0:\ncnode:x:%d:\n", user), Mode: 0o644},
+		"/home/cnode/.erlang.cookie": {Text: testCookie + "\n", Mode: 0o400, Own: user},
+		"/usr/local/bin/cnode-demo":  {From: program, Mode: 0o755},
+		"/etc/systemd/system/cnode.socket.d/test.conf": {
+			Text: "[Socket]\nListenStream=\nListenStream=" + vacant.Vacant(t) + "\n", Mode: 0o644,
+		},
+	}
+	for name, text := range units(t) {
+		files["/etc/systemd/system/"+name] = systemd.File{Text: text, Mode: 0o644}
+	}
+	systemd.Each(t, files, func(t *testing.T, m *systemd.Machine) {
+		f(&booted{Machine: m, t: t, mapper: strconv.Itoa(w.port)})
+	})
+}
+
+// configure adds to the documented unit.
+func (b *booted) configure(lines string) {
+	b.Put("/etc/systemd/system/"+unit+".d/test.conf", systemd.File{Mode: 0o644, Text: "[Unit]\nStartLimitIntervalSec=0\n" +
+		"[Service]\nEnvironment=" + noPause + " ERL_EPMD_PORT=" + b.mapper + "\n" + lines})
+	b.Succeed("systemctl", "daemon-reload")
+}
+
+// property is what systemd says of the service.
+func (b *booted) property(name string) string {
+	b.t.Helper()
+	return strings.TrimSpace(b.Succeed("systemctl", "show", "--value", "-p", name, unit))
+}
+
+// hasEnded checks that the main process has ended by itself, and that systemd has seen that.
+func (b *booted) hasEnded() {
+	b.t.Helper()
+	require.NotContains(b.t, b.property("ActiveState"), "ing")
+	require.Equal(b.t, []string{"1", "0"}, []string{b.property("ExecMainCode"), b.property("ExecMainStatus")}, "exited, with status 0")
+}
+
+// nobodyKilled checks that systemd has never ended a process by force.
+func (b *booted) nobodyKilled() {
+	b.t.Helper()
+	b.Succeed("journalctl", "--sync")
+	journal := b.Succeed("journalctl", "-o", "cat", "_PID=1")
+	require.Contains(b.t, journal, "Stopped "+unit)
+	require.NotContains(b.t, journal, "SIGKILL")
+	require.NotContains(b.t, journal, "not our child")
+}
+
+// connected is a connection to the service's node.
+func (b *booted) connected() *nodes.Conn {
+	b.t.Helper()
+	n, err := nodes.New(nodes.Config{
+		Name: "client@127.0.0.1", Cookie: testCookie, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + b.mapper}},
+	})
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { _ = n.Close() })
+	c, err := n.Connect(b.t.Context(), "cnode@127.0.0.1")
+	require.NoError(b.t, err)
+	return c
+}
+
+// The whole of a service's life under systemd, many times: a start, an upgrade by reload, and a
+// stop, before which the node sends everything that it owes.
+func TestServiceStopsInOrder(t *testing.T) {
+	rounds := 10
+	if testing.Short() {
+		rounds = 3
+	}
+	boots(t, func(b *booted) {
+		for _, command := range []string{"", "ExecStart=\nExecStart=/usr/local/bin/cnode-demo serve --name cnode@127.0.0.1 --workers 2\n"} {
+			b.configure(command)
+			for range rounds {
+				b.lives()
+			}
+		}
+		b.nobodyKilled()
+	})
+}
+
+func (b *booted) lives() {
+	const times, size = 500, 100_000
+	t := b.t
+	t.Helper()
+	b.Succeed("systemctl", "start", unit)
+	first := b.property("MainPID")
+	c := b.connected()
+	b.Succeed("systemctl", "reload", unit)
+	require.NotEqual(t, first, b.property("MainPID"))
+	require.NoError(t, c.SendName(t.Context(), "peer",
+		ei.Tuple{ei.Atom("source"), c.Self(), ei.Int(times), ei.Binary(make([]byte, size))}))
+	_, err := c.Receive(t.Context()) // it has begun to send
+	require.NoError(t, err)
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := b.Run("systemctl", "stop", unit)
+		stopped <- err
+	}()
+	require.Eventually(t, func() bool { return b.property("ActiveState") != "active" }, waitLimit, time.Millisecond)
+	for range times - 1 {
+		m, err := c.Receive(t.Context())
+		require.NoError(t, err)
+		m.Release()
+	}
+	_, err = c.Receive(t.Context())
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, c.Close()) // the node need not wait for more to be read
+	require.NoError(t, <-stopped)
+	b.hasEnded()
+	require.Equal(t, "success", b.property("Result"))
+}
+
+// A stop in the middle of a reload ends the node, whichever process it is.
+func TestServiceStopsDuringReload(t *testing.T) {
+	boots(t, func(b *booted) {
+		b.configure("")
+		for range 15 {
+			b.Succeed("systemctl", "start", unit)
+			b.Succeed("systemctl", "reload", "--no-block", unit)
+			time.Sleep(rand.N(60 * time.Millisecond)) // any moment will do
+			b.Succeed("systemctl", "stop", unit)
+			b.hasEnded() // what came of the command that reloads is another matter
+		}
+		b.nobodyKilled()
+	})
+}
