@@ -156,3 +156,23 @@ func TestServiceStopsDuringReload(t *testing.T) {
 		b.nobodyKilled()
 	})
 }
+
+// With WatchdogSec= each process of the service tells systemd that it is alive, often enough.
+func TestServiceIsWatched(t *testing.T) {
+	boots(t, func(b *booted) {
+		b.configure("WatchdogSec=2s\n")
+		b.Succeed("systemctl", "start", unit)
+		for range 2 {
+			main := b.property("MainPID")
+			for range 3 {
+				last := b.property("WatchdogTimestampMonotonic")
+				require.Eventually(b.t, func() bool { return b.property("WatchdogTimestampMonotonic") != last }, waitLimit, time.Millisecond)
+			}
+			require.Equal(b.t, main, b.property("MainPID"), "it has not been started again")
+			b.Succeed("systemctl", "reload", unit)
+		}
+		b.Succeed("systemctl", "stop", unit)
+		b.hasEnded()
+		b.nobodyKilled()
+	})
+}
