@@ -495,3 +495,21 @@ func TestOutputWithoutRoom(t *testing.T) {
 	printReady(full{}, &errOut, "x@127.0.0.1", transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:4371")))
 	require.Contains(t, errOut.String(), "x@127.0.0.1 serves at 127.0.0.1:4371")
 }
+
+// What may need attention is shown without being asked for, and what is of every day is not.
+func TestServeShowsWarnings(t *testing.T) {
+	for level, shown := range map[string]bool{"": true, "--log-level=off": false} {
+		w := newWorld(t, 0)
+		args := []string{"--name", "served@127.0.0.1"}
+		if level != "" {
+			args = append(args, level)
+		}
+		s := w.serve("serve", args...)
+		w.succeed("ping", s.name)
+		w.fail("ping", s.name, "--cookie", "another")
+		said := s.terminate(syscall.SIGTERM)
+		require.Equal(t, shown, strings.Contains(said, "level=WARN"), said)
+		require.NotContains(t, said, "level=INFO")
+		require.Equal(t, shown, said != "")
+	}
+}
