@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,7 @@ type control struct {
 	halt    func(ctx context.Context) (handoff.Frozen, error)
 	crew    *succeeding      // nil: there are no workers
 	socket  *handoff.Control // nil: serve cannot be reached
+	giving  sync.RWMutex     // held during a hand-off, of which the socket is a part
 
 	listeners []*nodes.Listener // as they were before another process could take them over
 
@@ -84,33 +86,85 @@ func (c *control) run(ctx context.Context, o *handoff.Offer, before *handoff.Con
 	o.Freeze = c.freeze
 	o.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	c.offer = o
+	var err error
 	if before == nil {
-		path, err := controlPath(c.name)
-		if err == nil {
-			c.socket, err = handoff.ListenControl(path)
-		}
-		if err != nil {
-			fmt.Fprintf(errOut, "serve: no control socket, so upgrade and --takeover will not find this process: %v\n", err)
-			c.socket = nil
-		}
+		err = c.listen()
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "serve: no control socket, so upgrade and --takeover will not find this process: %v\n", err)
 	}
 	ctx, c.end = context.WithCancel(ctx)
-	if c.socket != nil {
+	if !errors.Is(err, errors.ErrUnsupported) {
 		c.visits.Go(func() { c.accept(ctx) })
 	}
 }
 
+// listen makes the control socket.
+func (c *control) listen() error {
+	path, err := controlPath(c.name)
+	if err != nil {
+		return err
+	}
+	socket, err := handoff.ListenControl(path)
+	if err == nil {
+		c.socket = socket
+	}
+	return err
+}
+
+// lookAgain is how often it is looked whether the control socket is still there.
+const lookAgain = 2 * time.Second
+
 func (c *control) accept(ctx context.Context) {
-	for {
-		conn, err := c.socket.Accept(ctx)
-		if err != nil {
-			if ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
-				c.log.Warn("control socket: upgrade and --takeover will not find this process any more", "error", err)
-			}
+	for ctx.Err() == nil {
+		c.renew()
+		limit, cancel := context.WithTimeout(ctx, lookAgain)
+		conn, err := c.visitor(limit)
+		cancel()
+		switch {
+		case err == nil:
+			c.visits.Go(func() { c.visit(ctx, conn) })
+		case limit.Err() != nil: // time to look again, or to end
+		case errors.Is(err, net.ErrClosed): // handed over
+			return
+		default:
+			c.log.Warn("control socket: upgrade and --takeover will not find this process any more", "error", err)
 			return
 		}
-		c.visits.Go(func() { c.visit(ctx, conn) })
 	}
+}
+
+// visitor waits for a process that connects.
+func (c *control) visitor(ctx context.Context) (*net.UnixConn, error) {
+	if c.socket == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return c.socket.Accept(ctx)
+}
+
+// renew makes the control socket anew if it is not there, and no hand-off is going on.
+func (c *control) renew() {
+	if c.socket != nil && !c.socket.Removed() || !c.giving.TryLock() {
+		return
+	}
+	defer c.giving.Unlock()
+	old := c.socket
+	if err := c.listen(); err != nil {
+		c.log.Debug("control socket", "error", err) // its directory may come back
+		return
+	}
+	c.log.Info("control socket made anew", "path", c.socket.Path())
+	if old != nil {
+		_ = old.Close() // has no file any more
+	}
+}
+
+// give hands the node over.
+func (c *control) give(ctx context.Context, ch *handoff.Channel) (handoff.Handed, error) {
+	c.giving.RLock()
+	defer c.giving.RUnlock()
+	return c.offer.Give(ctx, ch)
 }
 
 func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
@@ -125,7 +179,7 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 	case c.fixed != nil:
 		v.Refuse(c.fixed)
 	case !asks:
-		h, err := c.offer.Give(ctx, v.Channel())
+		h, err := c.give(ctx, v.Channel())
 		say(c.log, h, err)
 		if h.Moved {
 			c.leave()
@@ -209,7 +263,7 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 	if err != nil {
 		return h, fmt.Errorf("start %s: %w", binary, err)
 	}
-	h, err = c.offer.Give(ctx, ch)
+	h, err = c.give(ctx, ch)
 	if h.Moved {
 		c.next = next
 		return h, err
@@ -269,9 +323,14 @@ func controlPath(name string) (string, error) {
 	return filepath.Join(dir, "control"), err
 }
 
-// controlName is the name of a directory for a node.
+// controlName is the name of a directory for a node; a digest for a node whose name is too long.
 func controlName(name string) string {
-	return strings.ReplaceAll(url.PathEscape(name), "%40", "@")
+	const longest = 255 // NAME_MAX
+	dir := strings.ReplaceAll(url.PathEscape(name), "%40", "@")
+	if len(dir) > longest {
+		return fmt.Sprintf("%x", sha256.Sum256([]byte(name)))
+	}
+	return dir
 }
 
 // errNoServe: nothing listens on the node's control socket.

@@ -82,26 +82,26 @@ func sequenced(kind int) error {
 
 // dialPackets connects a socket of sequenced packets to a path.
 func dialPackets(ctx context.Context, path string) (*net.UnixConn, error) {
-	addr, err := transport.FromUnixPath(path)
-	if err == nil {
-		err = sequenced(syscall.SOCK_SEQPACKET)
-	}
-	if err != nil {
-		return nil, failed("connect", addr, err)
+	if err := sequenced(syscall.SOCK_SEQPACKET); err != nil {
+		return nil, err
 	}
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unixpacket", path)
 	if err != nil {
-		return nil, failed("connect", addr, err)
+		return nil, err
 	}
 	return c.(*net.UnixConn), nil
 }
 
 // DialJSON connects to a JSONListener at a path. syscall.EAGAIN if the listener's backlog is full.
 func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
+	addr, err := transport.FromUnixPath(path)
+	if err != nil {
+		return nil, failed("connect", addr, err)
+	}
 	c, err := dialPackets(ctx, path)
 	if err != nil {
-		return nil, err
+		return nil, failed("connect", addr, err)
 	}
 	j, err := NewJSONConn(c)
 	if err != nil {
