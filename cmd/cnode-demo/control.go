@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -323,14 +322,9 @@ func controlPath(name string) (string, error) {
 	return filepath.Join(dir, "control"), err
 }
 
-// controlName is the name of a directory for a node; a digest for a node whose name is too long.
+// controlName is the name of a directory for a node.
 func controlName(name string) string {
-	const longest = 255 // NAME_MAX
-	dir := strings.ReplaceAll(url.PathEscape(name), "%40", "@")
-	if len(dir) > longest {
-		return fmt.Sprintf("%x", sha256.Sum256([]byte(name)))
-	}
-	return dir
+	return strings.ReplaceAll(url.PathEscape(name), "%40", "@")
 }
 
 // errNoServe: nothing listens on the node's control socket.
