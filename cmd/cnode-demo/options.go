@@ -158,6 +158,9 @@ func withHost(name string, host func() (string, error)) (string, error) {
 		}
 		name += "@" + h
 	}
+	if alive, host, _ := strings.Cut(name, "@"); strings.HasPrefix(host, "[") {
+		return "", fmt.Errorf("%s: an address in a node's name has no brackets: %s@%s", name, alive, strings.Trim(host, "[]"))
+	}
 	return name, dist.CheckName(name)
 }
 

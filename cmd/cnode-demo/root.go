@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -107,13 +108,23 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{withUnit(err)} })
+	root.SuggestionsMinimumDistance = 2 // two letters that are swapped
 	root.CompletionOptions.DisableDefaultCmd = true
 	o.addTo(root.PersistentFlags())
 	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newCerts(), newUpgrade(o), newTourHeir(o))
 	checkHelp(root)
 	trimHelp(root)
 	return root
+}
+
+// withUnit says what is missing in a time that is a mere number.
+func withUnit(err error) error {
+	_, quoted, _ := strings.Cut(err.Error(), "missing unit in duration ")
+	if number, e := strconv.Unquote(quoted); e == nil {
+		return fmt.Errorf("%w; for seconds say %ss", err, number)
+	}
+	return err
 }
 
 // checkHelp makes "help" refuse arguments that there is no help about.
@@ -193,6 +204,9 @@ func args(want ...string) cobra.PositionalArgs {
 func suggestion(cmd *cobra.Command, word string) string {
 	if like := cmd.SuggestionsFor(word); len(like) > 0 {
 		return "; did you mean " + strings.Join(like, ", ") + "?"
+	}
+	if cmd.Name() == "serve" {
+		return "; its name is given with --name"
 	}
 	return ""
 }
