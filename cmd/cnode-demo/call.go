@@ -46,7 +46,8 @@ the call fails, the reason, such as Erlang's {badrpc, Reason}, is on the standar
 // checkCall checks the words of the command line.
 func checkCall(cmd *cobra.Command, words []string) error {
 	if len(words) > 1 && strings.Contains(words[1], ":") {
-		return usagef("MOD is %s: module and function are two words, %s", words[1], strings.Replace(words[1], ":", " ", 1))
+		two := strings.Replace(words[1], ":", " ", 1)
+		return usagef("MOD is %s: module and function are two words, %s", words[1], two)
 	}
 	if len(words) > 2 && strings.HasPrefix(words[2], "[") {
 		return usagef("FUN is %s: the function's name is missing before its arguments", words[2])

@@ -268,7 +268,8 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 		return h, err
 	}
 	if how := next.giveUp(); how != "" {
-		err = fmt.Errorf("%w (%s ended: %s; is it this program? serve's standard error may say more)", err, binary, how)
+		err = fmt.Errorf("%w (%s ended: %s; is it this program? serve's standard error may say more)",
+			err, binary, how)
 	}
 	return h, err
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// sameSignal is how long further signals count as the first one: timeout(1), and others that signal both a process and its group, send it
-// twice.
+// sameSignal is how long further signals count as the first one: timeout(1), and others that signal
+// both a process and its group, send it twice.
 const sameSignal = 200 * time.Millisecond
 
 // A signalError says which signal has ended a context.
@@ -20,10 +20,11 @@ type signalError struct{ signal os.Signal }
 func (e *signalError) Error() string { return fmt.Sprintf("%v: %v", e.signal, context.Canceled) }
 func (e *signalError) Unwrap() error { return context.Canceled }
 
-// untilSignal gives a context that ends when this process is told to end. A second signal then ends the process at once.
+// untilSignal gives a context that ends when this process is told to end. A second signal then ends
+// the process at once.
 func untilSignal() (ctx context.Context, stop func()) {
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // else nohup, or the parent, wants this process to live on without a terminal
+	if !signal.Ignored(syscall.SIGHUP) { // else nohup wants it to live on without a terminal
 		ends = append(ends, syscall.SIGHUP)
 	}
 	told := make(chan os.Signal, 1)
@@ -40,8 +41,9 @@ func untilSignal() (ctx context.Context, stop func()) {
 	return ctx, func() { signal.Stop(told); cancel(nil) }
 }
 
-// dieOf ends this process as the signal would have done that has interrupted a command: a shell's loop then ends, too. It returns if nothing
-// of that kind has happened, or the system has no such end.
+// dieOf ends this process as the signal would have done that has interrupted a command: a shell's
+// loop then ends, too. It returns if nothing of that kind has happened, or the system has no such
+// end.
 func dieOf(ctx context.Context, err error) {
 	var s *signalError
 	if errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &s) {

@@ -49,8 +49,8 @@ func (o *options) addTo(f *pflag.FlagSet) {
 		"serve if none runs; embedded: always one inside serve; HOST:PORT: the one at that address")
 	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls: the one of erl -ssl_dist_optfile\n"+
 		"(cnode-demo certs makes one)")
-	f.StringVar(&o.logLevel, "log-level", "", "log to the standard error: `off|error|warn|info|debug` (default: warn for serve and epmd,\n"+
-		"otherwise off)")
+	f.StringVar(&o.logLevel, "log-level", "", "log to the standard error: `off|error|warn|info|debug`\n"+
+		"(default: warn for serve and epmd, otherwise off)")
 }
 
 // used names the shared flags that a command uses, if it does not use all of them. The command accepts the others all the same, so that a
@@ -106,7 +106,8 @@ func (o *options) logsWarnings() {
 
 func (o *options) level() (slog.Level, error) {
 	level, ok := map[string]slog.Level{
-		"": levelOff, "off": levelOff, "error": slog.LevelError, "warn": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug,
+		"": levelOff, "off": levelOff, "error": slog.LevelError, "warn": slog.LevelWarn,
+		"info": slog.LevelInfo, "debug": slog.LevelDebug,
 	}[o.logLevel]
 	if !ok {
 		return 0, usagef("--log-level %q: want off, error, warn, info or debug", o.logLevel)
@@ -159,7 +160,8 @@ func withHost(name string, host func() (string, error)) (string, error) {
 		name += "@" + h
 	}
 	if alive, host, _ := strings.Cut(name, "@"); strings.HasPrefix(host, "[") {
-		return "", fmt.Errorf("%s: an address in a node's name has no brackets: %s@%s", name, alive, strings.Trim(host, "[]"))
+		return "", fmt.Errorf("%s: an address in a node's name has no brackets: %s@%s",
+			name, alive, strings.Trim(host, "[]"))
 	}
 	return name, dist.CheckName(name)
 }

@@ -43,7 +43,8 @@ func place(a transport.Addr) string {
 	return fmt.Sprint(at.Port())
 }
 
-// unreachable gives a warning if no other node can connect to the node, else "". What is in the log already is given only with advice.
+// unreachable gives a warning if no other node can connect to the node, else "". What is in the log
+// already is given only with advice.
 func unreachable(ctx context.Context, name string, addr transport.Addr, logged bool) string {
 	err := nodes.CheckReachable(ctx, name, addr)
 	var e *nodes.UnreachableError

@@ -367,11 +367,13 @@ func TestUnreachableNodeGetsAdvice(t *testing.T) {
 	addr, err := transport.ParseAddr("127.0.0.1:5")
 	require.NoError(t, err)
 	for _, logged := range []bool{false, true} {
-		require.Contains(t, unreachable(t.Context(), "a@192.0.2.1", addr, logged), "name it ALIVE@127.0.0.1, or --listen 192.0.2.1")
+		require.Contains(t, unreachable(t.Context(), "a@192.0.2.1", addr, logged),
+			"name it ALIVE@127.0.0.1, or --listen 192.0.2.1")
 		require.Empty(t, unreachable(t.Context(), "a@127.0.0.1", addr, logged))
 	}
-	require.Contains(t, unreachable(t.Context(), "a@no-such-host.invalid", addr, false), "has no address")
-	require.Empty(t, unreachable(t.Context(), "a@no-such-host.invalid", addr, true), "nothing to add")
+	const nowhere = "a@no-such-host.invalid"
+	require.Contains(t, unreachable(t.Context(), nowhere, addr, false), "has no address")
+	require.Empty(t, unreachable(t.Context(), nowhere, addr, true), "nothing to add")
 }
 
 // A serve that upgrade will not find says so, and serves.

@@ -20,7 +20,8 @@ func begun(t *testing.T, manager, script string) *successor {
 	t.Helper()
 	t.Setenv(notifyVariable, manager)
 	file := filepath.Join(t.TempDir(), "begun")
-	s := &successor{cmd: exec.Command("/bin/sh", "-c", script+"\n: >"+file+"\nwhile :; do sleep 0.01; done")}
+	script += "\n: >" + file + "\nwhile :; do sleep 0.01; done"
+	s := &successor{cmd: exec.Command("/bin/sh", "-c", script)}
 	require.NoError(t, s.start())
 	t.Cleanup(func() { s.giveUp() })
 	require.Eventually(t, func() bool { return os.Remove(file) == nil }, waitLimit, time.Millisecond)

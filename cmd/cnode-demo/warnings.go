@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// warnings prints the warnings that the log does not take, until over is set; those that are known are left out until then. Everything else
-// goes to the log alone.
+// warnings prints the warnings that the log does not take, until over is set; those that are known
+// are left out until then. Everything else goes to the log alone.
 type warnings struct {
 	slog.Handler // the log's
 	out          io.Writer

@@ -50,7 +50,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	done := make(chan error, 1)
 	printed := &output{to: out}
-	go func() { done <- o.do(ctx, in, printed, errOut) }() // reading the standard input heeds no context
+	// Reading the standard input heeds no context.
+	go func() { done <- o.do(ctx, in, printed, errOut) }()
 	select {
 	case err = <-done:
 		if err == nil {

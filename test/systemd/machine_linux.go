@@ -69,7 +69,7 @@ func start(t *testing.T, root string, files map[string]File) *Machine {
 		m.try(os.Mkdir(filepath.Join(m.dir, dir), 0o755))
 	}
 	all := map[string]File{
-		"/etc/machine-id":                 {Text: strings.Repeat("0123456789abcdef", 2) + "\n", Mode: 0o444},
+		"/etc/machine-id":                 {Text: strings.Repeat("0", 31) + "1\n", Mode: 0o444},
 		"/etc/systemd/system/test.target": {Text: "[Unit]\nDefaultDependencies=no\n", Mode: 0o644},
 	}
 	for path, file := range files {
@@ -82,8 +82,9 @@ func start(t *testing.T, root string, files map[string]File) *Machine {
 	m.init = exec.Command("sh", "-c", boot, "boot.sh", root, m.dir, group)
 	m.init.Stdout, m.init.Stderr = m, m
 	m.init.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
-		Pdeathsig:  syscall.SIGKILL, // and all of its processes with it
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC |
+			syscall.CLONE_NEWUTS,
+		Pdeathsig: syscall.SIGKILL, // and all of its processes with it
 	}
 	if err := m.init.Start(); err != nil {
 		t.Skip("this machine lets nobody make namespaces: ", err)
@@ -135,8 +136,8 @@ func (m *Machine) end(group string) {
 func (m *Machine) Run(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
-	inside := []string{"-t", strconv.Itoa(m.init.Process.Pid), "-m", "-p", "-C", "-u", "-i", "--root", "--wd", name}
-	cmd := exec.CommandContext(ctx, "nsenter", append(inside, args...)...)
+	inside := []string{"-t", strconv.Itoa(m.init.Process.Pid), "-m", "-p", "-C", "-u", "-i", "--root", "--wd"}
+	cmd := exec.CommandContext(ctx, "nsenter", append(append(inside, name), args...)...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "SYSTEMD_PAGER="}
 	out, err := cmd.CombinedOutput()
 	return string(out), err

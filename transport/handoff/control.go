@@ -31,8 +31,9 @@ type Control struct {
 // ListenControl listens at a path. Its directory must be there, belong to this user, and be open to nobody else (mode 0700): else
 // ErrForbidden. A socket that a dead process has left is replaced; EADDRINUSE if a living process listens there. ListenControl locks the
 // directory meanwhile; if another process holds the lock, flock(1) say, it waits for a second at most and goes on without.
-// On Linux the directory may be longer than a UNIX socket's address; elsewhere the path is ENAMETOOLONG then. errors.ErrUnsupported where
-// there are no UNIX sockets of sequenced packets (darwin, windows).
+// On Linux the directory may be longer than a UNIX socket's address; elsewhere the path is
+// ENAMETOOLONG then. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets
+// (darwin, windows).
 func ListenControl(path string) (*Control, error) {
 	const op = "listen"
 	addr, err := controlAddr(path)
@@ -48,7 +49,8 @@ func ListenControl(path string) (*Control, error) {
 	err = shortened(path, func(short string) (err error) {
 		c.acceptor, c.pin, err = listenPackets(addr, short)
 		if errors.Is(err, syscall.EADDRINUSE) && abandoned(short) {
-			if err = os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) { // its owner may just have removed it
+			err = os.Remove(path)
+			if err == nil || errors.Is(err, fs.ErrNotExist) { // its owner may just have removed it
 				c.acceptor, c.pin, err = listenPackets(addr, short)
 			}
 		}
@@ -118,8 +120,9 @@ func ImportControl(fd int, path string) (*Control, error) {
 // Path returns the path of the socket.
 func (c *Control) Path() string { return c.path }
 
-// Removed tells whether the socket's file is gone from its path, or another one is in its place, so that nobody can connect any more:
-// systemd-logind, say, removes XDG_RUNTIME_DIR when a user's last session has ended. ListenControl makes another socket.
+// Removed tells whether the socket's file is gone from its path, or another one is in its place, so
+// that nobody can connect any more: systemd-logind, say, removes XDG_RUNTIME_DIR when a user's last
+// session has ended. ListenControl makes another socket.
 func (c *Control) Removed() bool { return !c.pin.isAt(c.path) }
 
 // SyscallConn gives access to the descriptor, to hand it over.

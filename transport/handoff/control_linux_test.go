@@ -141,7 +141,8 @@ func TestControlOfAnotherUser(t *testing.T) {
 	require.NoError(t, os.Chown(dir, 0, 0))
 }
 
-// The directory of a control socket may be longer than the address of a UNIX socket; its name may not.
+// The directory of a control socket may be longer than the address of a UNIX socket; its name may
+// not.
 func TestControlInALongDirectory(t *testing.T) {
 	noLeak(t)
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 200))
@@ -187,10 +188,12 @@ func TestControlInALongDirectory(t *testing.T) {
 // A control socket tells when it cannot be reached any more, however that has come about.
 func TestControlIsRemoved(t *testing.T) {
 	for name, remove := range map[string]func(dir, path string) error{
-		"the file":         func(_, path string) error { return os.Remove(path) },
-		"the directory":    func(dir, _ string) error { return os.RemoveAll(dir) },
-		"moved":            func(dir, _ string) error { return os.Rename(dir, dir+"x") },
-		"by another":       func(_, path string) error { return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)) },
+		"the file":      func(_, path string) error { return os.Remove(path) },
+		"the directory": func(dir, _ string) error { return os.RemoveAll(dir) },
+		"moved":         func(dir, _ string) error { return os.Rename(dir, dir+"x") },
+		"by another": func(_, path string) error {
+			return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600))
+		},
 		"by its own close": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
