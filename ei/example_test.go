@@ -99,7 +99,7 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// #{name => "Joe",'Age' => 42,raw => <<1,5:4>>} <nil>
-	// ei: not an Erlang term at offset 5: unexpected "Value}"
+	// ei: not an Erlang term at offset 5: unexpected "Value}", a variable: an atom is 'Value'
 }
 
 func ExampleCompare() {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -55,10 +56,28 @@ func (p *textParser) unexpected() error {
 		return p.fail("unexpected end")
 	}
 	rest := p.s[p.pos:]
+	hint := ""
+	if name := variable(rest); name != "" && len(name) <= MaxAtomChars {
+		hint = ", a variable: an atom is '" + name + "'"
+	}
 	if len(rest) > 20 {
 		rest = strings.ToValidUTF8(rest[:20], "") + "..."
 	}
-	return p.fail("unexpected " + strconv.Quote(rest))
+	return p.fail("unexpected " + strconv.Quote(rest) + hint)
+}
+
+// variable is the name of a variable, which has no value here, that text begins with; "": none.
+func variable(text string) string {
+	if first, _ := utf8.DecodeRuneInString(text); first != '_' && !unicode.IsUpper(first) {
+		return ""
+	}
+	end := strings.IndexFunc(text, func(r rune) bool {
+		return r != '_' && r != '@' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	if end < 0 {
+		return text
+	}
+	return text[:end]
 }
 
 // peek gives the next byte, 0 at the end (where every caller fails as with any unexpected byte).

@@ -75,9 +75,10 @@ var picture = []row{
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
 		"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/places nodes/internal/process nodes/internal/roll nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
-	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
+	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
+	{path: "test/systemd", own: "test/need"},
 	{path: "test/interop", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/interop/move", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/upgrade", own: libraries + " test/otp", others: []string{xsys}},

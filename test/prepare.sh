@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the peers that the tests run against: OTP 25 from the distribution's
 # packages, OTP 27 and 29 as root file systems, one more with Elixir, RabbitMQ and
-# ejabberd, and the libei programs. Quick when all is there. `prepare.sh clean`
+# ejabberd, two with systemd, and the libei programs. Quick when all is there. `prepare.sh clean`
 # removes what it made, but no package.
 #
 # The variables that the Go tests read go to the file `env` of the cache, for
@@ -107,6 +107,16 @@ neighbours() {
 	echo "peers Elixir, RabbitMQ, ejabberd: $cache/neighbours"
 }
 
+# service_manager SUITE prints "VERSION=DIRECTORY" of a root file system with systemd.
+service_manager() {
+	local dir=$cache/systemd-$1 version
+	root_file_system "systemd-$1" "$1" base-files,coreutils,mount,systemd >&2
+	version=$(chroot "$dir/root" /lib/systemd/systemd --version 2>>"$cache/log" | awk 'NR == 1 { print $2 }')
+	[[ -n $version ]] || fail "systemd of $1 does not run"
+	echo "peer systemd $version: $dir" >&2
+	echo "$version=$dir/root"
+}
+
 # peer RELEASE ERL proves that ERL boots as that release and prints its version.
 peer() {
 	local version
@@ -139,7 +149,7 @@ libei_programs() {
 }
 
 if [[ ${1:-} == clean ]]; then
-	rm -rf --one-file-system "$cache"/otp-* "$cache/neighbours" "$cache/libei" "$cache/env" "$cache/log"
+	rm -rf --one-file-system "$cache"/otp-* "$cache"/systemd-* "$cache/neighbours" "$cache/libei" "$cache/env" "$cache/log"
 	exit
 fi
 
@@ -158,8 +168,11 @@ peer 25 /usr/bin/erl
 peer 27 "$cache/otp-27/bin/erl"
 peer 29 "$cache/otp-29/bin/erl"
 libei_programs
+stable=$(service_manager trixie)
+newest=$(service_manager forky)
 {
 	printf 'export CNODE_TEST_OTP=%q\n' "25=/usr/bin/erl 27=$cache/otp-27/bin/erl 29=$cache/otp-29/bin/erl"
 	printf 'export CNODE_TEST_LIBEI=%q\n' "$cache/libei"
 	printf 'export CNODE_TEST_NEIGHBOURS=%q\n' "$cache/neighbours/bin"
+	printf 'export CNODE_TEST_SYSTEMD=%q\n' "$stable $newest"
 } >"$cache/env"

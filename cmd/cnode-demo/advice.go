@@ -302,8 +302,8 @@ var advices = []advice{
 	{"no serve", is(errNoServe,
 		"Give the whole name, host part included, as serve printed it after \"ready\". Its control socket is found by "+
 			"XDG_RUNTIME_DIR,\n"+
-			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A serve whose control socket has been\n"+
-			"removed since it began is found by nobody: end it, and start it again.")},
+			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A control\n"+
+			"socket that has been removed is made anew within seconds, as soon as that folder is there.")},
 	{"listen address in use", is(syscall.EADDRINUSE,
 		"Something listens at that address already: choose another one (--listen, --also), or leave it out and get a free port. A socket in a directory\n"+
 			"belongs to a running node of that name.")},

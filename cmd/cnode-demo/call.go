@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -22,7 +23,7 @@ the call fails, the reason, such as Erlang's {badrpc, Reason}, is on the standar
 		Example: `  cnode-demo call x@127.0.0.1 erlang system_info '[otp_release]'
   cnode-demo call x@127.0.0.1 lists seq '[1, 5]'
   cnode-demo call cnode@127.0.0.1 cnode echo '[#{name => <<"Joe">>}]'`,
-		Args: args("NODE", "MOD", "FUN", "[ARGS]"),
+		Args: checkCall,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if limit < 0 {
@@ -40,6 +41,18 @@ the call fails, the reason, such as Erlang's {badrpc, Reason}, is on the standar
 	cmd.Flags().DurationVar(&limit, "timeout", 0,
 		fmt.Sprintf("how long to wait (default: %v for the connection, as long as it takes for the result)", nodes.DefaultHandshakeTimeout))
 	return cmd
+}
+
+// checkCall checks the words of the command line.
+func checkCall(cmd *cobra.Command, words []string) error {
+	if len(words) > 1 && strings.Contains(words[1], ":") {
+		two := strings.Replace(words[1], ":", " ", 1)
+		return usagef("MOD is %s: module and function are two words, %s", words[1], two)
+	}
+	if len(words) > 2 && strings.HasPrefix(words[2], "[") {
+		return usagef("FUN is %s: the function's name is missing before its arguments", words[2])
+	}
+	return args("NODE", "MOD", "FUN", "[ARGS]")(cmd, words)
 }
 
 func call(ctx context.Context, o *options, words []string, out, errOut io.Writer) (err error) {

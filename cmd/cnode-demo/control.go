@@ -49,12 +49,14 @@ type control struct {
 	halt    func(ctx context.Context) (handoff.Frozen, error)
 	crew    *succeeding      // nil: there are no workers
 	socket  *handoff.Control // nil: serve cannot be reached
+	giving  sync.RWMutex     // held during a hand-off, of which the socket is a part
 
 	listeners []*nodes.Listener // as they were before another process could take them over
 
 	mu       sync.Mutex
 	starting bool
 	moved    chan struct{} // closed: another process is the node
+	next     *successor    // that process, if this one has started it; to be read after finish
 	visits   sync.WaitGroup
 	end      context.CancelFunc
 }
@@ -84,33 +86,85 @@ func (c *control) run(ctx context.Context, o *handoff.Offer, before *handoff.Con
 	o.Freeze = c.freeze
 	o.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	c.offer = o
+	var err error
 	if before == nil {
-		path, err := controlPath(c.name)
-		if err == nil {
-			c.socket, err = handoff.ListenControl(path)
-		}
-		if err != nil {
-			fmt.Fprintf(errOut, "serve: no control socket, so upgrade and --takeover will not find this process: %v\n", err)
-			c.socket = nil
-		}
+		err = c.listen()
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "serve: no control socket, so upgrade and --takeover will not find this process: %v\n", err)
 	}
 	ctx, c.end = context.WithCancel(ctx)
-	if c.socket != nil {
+	if !errors.Is(err, errors.ErrUnsupported) {
 		c.visits.Go(func() { c.accept(ctx) })
 	}
 }
 
+// listen makes the control socket.
+func (c *control) listen() error {
+	path, err := controlPath(c.name)
+	if err != nil {
+		return err
+	}
+	socket, err := handoff.ListenControl(path)
+	if err == nil {
+		c.socket = socket
+	}
+	return err
+}
+
+// lookAgain is how often it is looked whether the control socket is still there.
+const lookAgain = 2 * time.Second
+
 func (c *control) accept(ctx context.Context) {
-	for {
-		conn, err := c.socket.Accept(ctx)
-		if err != nil {
-			if ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
-				c.log.Warn("control socket: upgrade and --takeover will not find this process any more", "error", err)
-			}
+	for ctx.Err() == nil {
+		c.renew()
+		limit, cancel := context.WithTimeout(ctx, lookAgain)
+		conn, err := c.visitor(limit)
+		cancel()
+		switch {
+		case err == nil:
+			c.visits.Go(func() { c.visit(ctx, conn) })
+		case limit.Err() != nil: // time to look again, or to end
+		case errors.Is(err, net.ErrClosed): // handed over
+			return
+		default:
+			c.log.Warn("control socket: upgrade and --takeover will not find this process any more", "error", err)
 			return
 		}
-		c.visits.Go(func() { c.visit(ctx, conn) })
 	}
+}
+
+// visitor waits for a process that connects.
+func (c *control) visitor(ctx context.Context) (*net.UnixConn, error) {
+	if c.socket == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return c.socket.Accept(ctx)
+}
+
+// renew makes the control socket anew if it is not there, and no hand-off is going on.
+func (c *control) renew() {
+	if c.socket != nil && !c.socket.Removed() || !c.giving.TryLock() {
+		return
+	}
+	defer c.giving.Unlock()
+	old := c.socket
+	if err := c.listen(); err != nil {
+		c.log.Debug("control socket", "error", err) // its directory may come back
+		return
+	}
+	c.log.Info("control socket made anew", "path", c.socket.Path())
+	if old != nil {
+		_ = old.Close() // has no file any more
+	}
+}
+
+// give hands the node over.
+func (c *control) give(ctx context.Context, ch *handoff.Channel) (handoff.Handed, error) {
+	c.giving.RLock()
+	defer c.giving.RUnlock()
+	return c.offer.Give(ctx, ch)
 }
 
 func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
@@ -125,7 +179,7 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 	case c.fixed != nil:
 		v.Refuse(c.fixed)
 	case !asks:
-		h, err := c.offer.Give(ctx, v.Channel())
+		h, err := c.give(ctx, v.Channel())
 		say(c.log, h, err)
 		if h.Moved {
 			c.leave()
@@ -205,40 +259,24 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 		Path: binary, Args: os.Args, Env: append(successorEnv(), fmt.Sprintf("%s=%d", channelVariable, firstExtra)),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs},
 	}
-	err = cmd.Start()
+	next := &successor{cmd: cmd}
+	err = next.start()
 	if e := theirs.Close(); err == nil {
 		err = e
 	}
 	if err != nil {
 		return h, fmt.Errorf("start %s: %w", binary, err)
 	}
-	h, err = c.offer.Give(ctx, ch)
+	h, err = c.give(ctx, ch)
 	if h.Moved {
-		return h, errors.Join(err, cmd.Process.Release())
+		c.next = next
+		return h, err
 	}
-	_ = cmd.Process.Kill() // the process may have ended by itself
-	state, e := cmd.Process.Wait()
-	if e == nil && !killed(state) {
-		err = fmt.Errorf("%w (%s ended: %v; is it this program? serve's standard error may say more)", err, binary, state)
+	if how := next.giveUp(); how != "" {
+		err = fmt.Errorf("%w (%s ended: %s; is it this program? serve's standard error may say more)",
+			err, binary, how)
 	}
 	return h, err
-}
-
-// successorEnv is this process's environment, without channelVariable and the variables by which systemd passes sockets to this process
-// only.
-func successorEnv() (env []string) {
-	for _, v := range os.Environ() {
-		name, _, _ := strings.Cut(v, "=")
-		if name != channelVariable && !strings.HasPrefix(name, "LISTEN_") {
-			env = append(env, v)
-		}
-	}
-	return env
-}
-
-func killed(state *os.ProcessState) bool {
-	ws, ok := state.Sys().(syscall.WaitStatus)
-	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
 // await waits until ctx ends or another process is the node. It is an error if a listener stops accepting before that.
@@ -261,6 +299,14 @@ func (c *control) finish() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// follow ends the process that is the node now, if ctx has told this one to end: it was meant for
+// the node.
+func (c *control) follow(ctx context.Context) {
+	if ctx.Err() != nil && c.next != nil {
+		c.next.end()
 	}
 }
 

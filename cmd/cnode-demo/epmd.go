@@ -24,6 +24,7 @@ address only. ERL_EPMD_RELAXED_COMMAND_CHECK, when set, allows "epmd -stop", and
   ERL_EPMD_ADDRESS=0.0.0.0 cnode-demo epmd --log-level info`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.logsWarnings()
 			return runMapper(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

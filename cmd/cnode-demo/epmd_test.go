@@ -22,7 +22,8 @@ func TestEpmdServesNamesAndNodes(t *testing.T) {
 	require.Equal(t, "pong\n", w.succeed("ping", node.name))
 	client := &epmd.Client{Addr: "127.0.0.1:" + s.place}
 	require.ErrorIs(t, client.Kill(t.Context()), epmd.ErrNotAllowed)
-	require.Empty(t, s.terminate(syscall.SIGTERM))
+	logged := s.terminate(syscall.SIGTERM)
+	require.Contains(t, logged, "kill with names registered", "a warning, without --log-level")
 }
 
 // Names, which anyone may register, put no escape sequence and no second line on the terminal.

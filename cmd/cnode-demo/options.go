@@ -49,7 +49,8 @@ func (o *options) addTo(f *pflag.FlagSet) {
 		"serve if none runs; embedded: always one inside serve; HOST:PORT: the one at that address")
 	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls: the one of erl -ssl_dist_optfile\n"+
 		"(cnode-demo certs makes one)")
-	f.StringVar(&o.logLevel, "log-level", "off", "log to the standard error: `off|error|warn|info|debug`")
+	f.StringVar(&o.logLevel, "log-level", "", "log to the standard error: `off|error|warn|info|debug`\n"+
+		"(default: warn for serve and epmd, otherwise off)")
 }
 
 // used names the shared flags that a command uses, if it does not use all of them. The command accepts the others all the same, so that a
@@ -96,9 +97,17 @@ func (o *options) check() error {
 // levelOff is above every level that is logged.
 const levelOff = slog.LevelError + 4
 
+// logsWarnings makes warnings the default, for what runs for long.
+func (o *options) logsWarnings() {
+	if o.logLevel == "" {
+		o.logLevel = "warn"
+	}
+}
+
 func (o *options) level() (slog.Level, error) {
 	level, ok := map[string]slog.Level{
-		"off": levelOff, "error": slog.LevelError, "warn": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug,
+		"": levelOff, "off": levelOff, "error": slog.LevelError, "warn": slog.LevelWarn,
+		"info": slog.LevelInfo, "debug": slog.LevelDebug,
 	}[o.logLevel]
 	if !ok {
 		return 0, usagef("--log-level %q: want off, error, warn, info or debug", o.logLevel)
@@ -149,6 +158,10 @@ func withHost(name string, host func() (string, error)) (string, error) {
 			return "", fmt.Errorf("this machine's name is not known, write ALIVE@HOST: %w", err)
 		}
 		name += "@" + h
+	}
+	if alive, host, _ := strings.Cut(name, "@"); strings.HasPrefix(host, "[") {
+		return "", fmt.Errorf("%s: an address in a node's name has no brackets: %s@%s",
+			name, alive, strings.Trim(host, "[]"))
 	}
 	return name, dist.CheckName(name)
 }
@@ -237,8 +250,7 @@ func (o *options) overTLS(cfg *nodes.Config, errOut io.Writer) (err error) {
 
 // tlsTransport prints the warnings that the transport gives at its start even if nothing is logged. Workers leave that to their front.
 func (o *options) tlsTransport(log *slog.Logger, errOut io.Writer) (transport.Transport, error) {
-	w := &warnings{Handler: log.Handler(), out: errOut}
-	w.over.Store(o.warned || nodes.IsWorker())
+	w := &warnings{Handler: log.Handler(), out: errOut, known: o.warned || nodes.IsWorker()}
 	o.warned = true
 	defer w.over.Store(true)
 	return tlstransport.FromOptFile(o.tlsOptfile, tlstransport.Options{Logger: slog.New(w), Polling: o.polling.overTLS()})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
@@ -17,7 +18,8 @@ func (o *options) announce(ctx context.Context, name string, listeners []*nodes.
 	printReady(out, errOut, name, at)
 	o.also.announce(out, listeners[1:])
 	notifyManager(errOut)
-	if warning := unreachable(ctx, name, at); warning != "" {
+	logged := o.logger(errOut).Enabled(ctx, slog.LevelWarn) // by the node itself
+	if warning := unreachable(ctx, name, at, logged); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
 	}
 }
@@ -41,14 +43,15 @@ func place(a transport.Addr) string {
 	return fmt.Sprint(at.Port())
 }
 
-// unreachable gives a warning if no other node can connect to the node, else "".
-func unreachable(ctx context.Context, name string, addr transport.Addr) string {
+// unreachable gives a warning if no other node can connect to the node, else "". What is in the log
+// already is given only with advice.
+func unreachable(ctx context.Context, name string, addr transport.Addr, logged bool) string {
 	err := nodes.CheckReachable(ctx, name, addr)
 	var e *nodes.UnreachableError
 	if errors.As(err, &e) && e.At.IsValid() {
 		return fmt.Sprintf("%v: name it ALIVE@%v, or --listen %v", e, e.Listens, e.At)
 	}
-	if err != nil {
+	if err != nil && !logged {
 		return err.Error()
 	}
 	return ""

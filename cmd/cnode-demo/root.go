@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -31,19 +27,10 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// sameSignal is how long further signals count as the first one: timeout(1), and others that signal both a process and its group, send it
-// twice.
-const sameSignal = 200 * time.Millisecond
-
 // run is the whole program: the exit code for a command line.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // else nohup, or the parent, wants this process to live on without a terminal
-		ends = append(ends, syscall.SIGHUP)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), ends...)
+	ctx, stop := untilSignal()
 	defer stop()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(sameSignal, stop) })() // a second signal ends the program at once
 	printed := &output{to: out}
 	cmd := newRoot()
 	cmd.SetArgs(args)
@@ -63,6 +50,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return exitUsage
 	}
 	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), explain(err))
+	dieOf(ctx, err)
 	return exitFailed
 }
 
@@ -91,7 +79,8 @@ seconds and leaves nothing behind.
 Node names are ALIVE@HOST. HOST is an address that the node listens on, or a host name that resolves to one. Without --listen
 that is 127.0.0.1, so names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS have the same meaning as for erl.
 
-Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line.`,
+Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line. A command that a
+signal interrupts says so and dies of the signal, as a shell's loop expects; serve and epmd end with 0.`,
 		Example: `  cnode-demo                                         a tour
   cnode-demo serve --name cnode@127.0.0.1            a node to play with
   cnode-demo ping x@127.0.0.1                        is it there?
@@ -107,13 +96,23 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{withUnit(err)} })
+	root.SuggestionsMinimumDistance = 2 // two letters that are swapped
 	root.CompletionOptions.DisableDefaultCmd = true
 	o.addTo(root.PersistentFlags())
 	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newCerts(), newUpgrade(o), newTourHeir(o))
 	checkHelp(root)
 	trimHelp(root)
 	return root
+}
+
+// withUnit says what is missing in a time that is a mere number.
+func withUnit(err error) error {
+	_, quoted, _ := strings.Cut(err.Error(), "missing unit in duration ")
+	if number, e := strconv.Unquote(quoted); e == nil {
+		return fmt.Errorf("%w; for seconds say %ss", err, number)
+	}
+	return err
 }
 
 // checkHelp makes "help" refuse arguments that there is no help about.
@@ -193,6 +192,9 @@ func args(want ...string) cobra.PositionalArgs {
 func suggestion(cmd *cobra.Command, word string) string {
 	if like := cmd.SuggestionsFor(word); len(like) > 0 {
 		return "; did you mean " + strings.Join(like, ", ") + "?"
+	}
+	if cmd.Name() == "serve" {
+		return "; its name is given with --name"
 	}
 	return ""
 }

@@ -50,7 +50,7 @@ the other process does not listen is refused. See also cnode-demo upgrade.
 
 Under systemd, serve reports when the node is ready, and uses the sockets that systemd has opened (LISTEN_FDS): the first takes the place
 of --listen, the others are for --also, in the same order and at the same addresses. If there are fewer, serve opens the rest itself. An
-extra socket, or one of another kind or at another address, ends serve before it is ready (exit 1).
+extra socket, or one of another kind or at another address, ends serve before it is ready (exit 1). WatchdogSec= is honoured.
 
 --workers N has N processes serve the connections of this one node; the process that you start only accepts them, and replaces a worker
 that ends. Such a node is upgraded like any other. --takeover of such a node needs --workers as well, with at least as many as the node has.
@@ -72,6 +72,7 @@ port mapper knows only one port per name, so the other nodes must be told this o
   tshark -r serve.pcap -d tcp.port==4371,erldp       what went over it`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.logsWarnings()
 			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -115,8 +116,10 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
 	o.announce(ctx, w.Name(), c.listeners, out, errOut)
+	defer watched()()
 	err = k.supervise(ctx, w.Node, c.moved, firstDone(c.listeners))
 	if c.finish() {
+		c.follow(ctx)
 		return nil
 	}
 	return k.end(ctx, w, err, "", errOut)

@@ -366,9 +366,14 @@ func TestServeListen(t *testing.T) {
 func TestUnreachableNodeGetsAdvice(t *testing.T) {
 	addr, err := transport.ParseAddr("127.0.0.1:5")
 	require.NoError(t, err)
-	require.Contains(t, unreachable(t.Context(), "a@192.0.2.1", addr), "name it ALIVE@127.0.0.1, or --listen 192.0.2.1")
-	require.Contains(t, unreachable(t.Context(), "a@no-such-host.invalid", addr), "has no address")
-	require.Empty(t, unreachable(t.Context(), "a@127.0.0.1", addr))
+	for _, logged := range []bool{false, true} {
+		require.Contains(t, unreachable(t.Context(), "a@192.0.2.1", addr, logged),
+			"name it ALIVE@127.0.0.1, or --listen 192.0.2.1")
+		require.Empty(t, unreachable(t.Context(), "a@127.0.0.1", addr, logged))
+	}
+	const nowhere = "a@no-such-host.invalid"
+	require.Contains(t, unreachable(t.Context(), nowhere, addr, false), "has no address")
+	require.Empty(t, unreachable(t.Context(), nowhere, addr, true), "nothing to add")
 }
 
 // A serve that upgrade will not find says so, and serves.
@@ -494,4 +499,22 @@ func TestOutputWithoutRoom(t *testing.T) {
 	var errOut bytes.Buffer
 	printReady(full{}, &errOut, "x@127.0.0.1", transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:4371")))
 	require.Contains(t, errOut.String(), "x@127.0.0.1 serves at 127.0.0.1:4371")
+}
+
+// What may need attention is shown without being asked for, and what is of every day is not.
+func TestServeShowsWarnings(t *testing.T) {
+	for level, shown := range map[string]bool{"": true, "--log-level=off": false} {
+		w := newWorld(t, 0)
+		args := []string{"--name", "served@127.0.0.1"}
+		if level != "" {
+			args = append(args, level)
+		}
+		s := w.serve("serve", args...)
+		w.succeed("ping", s.name)
+		w.fail("ping", s.name, "--cookie", "another")
+		said := s.terminate(syscall.SIGTERM)
+		require.Equal(t, shown, strings.Contains(said, "level=WARN"), said)
+		require.NotContains(t, said, "level=INFO")
+		require.Equal(t, shown, said != "")
+	}
 }

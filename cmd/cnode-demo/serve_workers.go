@@ -56,8 +56,10 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 		go w.crew.upgrade(ctx, w.Front) // ends with the front
 	}
 	o.announce(ctx, w.Name(), c.listeners, out, errOut)
+	defer watched()()
 	err = c.await(ctx)
 	if c.finish() {
+		c.follow(ctx)
 		return w.Close() // another process is the node: only goroutines are left to end
 	}
 	return w.end(ctx, err, errOut)

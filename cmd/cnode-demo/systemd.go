@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes"
@@ -31,23 +33,73 @@ func (o *options) activated(cfg *nodes.Config) error {
 	return fmt.Errorf("%w: %s, for %s: %w", nodes.ErrActivation, e.Socket(), flag, e.Err)
 }
 
+// The variables by which systemd says where it listens for messages, and for whom.
+const (
+	notifyVariable  = "NOTIFY_SOCKET"
+	watchdogTime    = "WATCHDOG_USEC"
+	watchdogProcess = "WATCHDOG_PID"
+)
+
 // notifyLimit bounds how long a service manager that does not read keeps the node waiting.
 const notifyLimit = time.Second
 
 // notifyManager tells systemd that the node is ready, and that this process is the one to watch: after an upgrade it is a new process. See
 // sd_notify(3). A manager that hears nothing ends the service after a while, so a failure is reported on errOut.
 func notifyManager(errOut io.Writer) {
-	at := os.Getenv("NOTIFY_SOCKET")
-	if at == "" {
-		return
-	}
-	c, err := net.Dial("unixgram", at)
-	if err == nil {
-		_ = c.SetWriteDeadline(time.Now().Add(notifyLimit))
-		_, err = fmt.Fprintf(c, "READY=1\nMAINPID=%d\n", os.Getpid())
-		_ = c.Close()
-	}
-	if err != nil {
+	if err := tellManager(fmt.Sprintf("READY=1\nMAINPID=%d\n", os.Getpid())); err != nil {
 		fmt.Fprintf(errOut, "serve: the service manager was not told that the node is ready (NOTIFY_SOCKET): %v\n", err)
 	}
+}
+
+// tellManager sends a message to systemd, if it is there.
+func tellManager(message string) error {
+	at := os.Getenv(notifyVariable)
+	if at == "" {
+		return nil
+	}
+	c, err := net.Dial("unixgram", at)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_ = c.SetWriteDeadline(time.Now().Add(notifyLimit))
+	_, err = io.WriteString(c, message)
+	return err
+}
+
+// watched tells systemd that this process is alive, from now on at half the interval after which
+// systemd would kill it, until stop: see WatchdogSec= in systemd.service(5).
+func watched() (stop func()) {
+	interval := watchdogInterval()
+	if interval <= 0 {
+		return func() {}
+	}
+	over, told := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(told)
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			_ = tellManager("WATCHDOG=1\n") // a manager that is busy hears of it next time
+			select {
+			case <-tick.C:
+			case <-over:
+				return
+			}
+		}
+	}()
+	return func() { close(over); <-told }
+}
+
+// watchdogInterval is how often systemd wants to hear of this process; 0: it does not. See
+// sd_watchdog_enabled(3).
+func watchdogInterval() time.Duration {
+	if who := os.Getenv(watchdogProcess); who != "" && who != strconv.Itoa(os.Getpid()) {
+		return 0
+	}
+	limit, err := strconv.ParseInt(os.Getenv(watchdogTime), 10, 64)
+	if err != nil || limit <= 0 || limit > math.MaxInt64/int64(time.Microsecond) {
+		return 0
+	}
+	return max(time.Duration(limit)*time.Microsecond/2, time.Millisecond)
 }

@@ -8,10 +8,12 @@ import (
 	"sync/atomic"
 )
 
-// warnings prints the warnings that the log does not take, until over is set. Everything else goes to the log alone.
+// warnings prints the warnings that the log does not take, until over is set; those that are known
+// are left out until then. Everything else goes to the log alone.
 type warnings struct {
 	slog.Handler // the log's
 	out          io.Writer
+	known        bool
 	over         atomic.Bool
 }
 
@@ -26,6 +28,9 @@ func (w *warnings) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (w *warnings) Handle(ctx context.Context, r slog.Record) error {
+	if w.known && w.prints(r.Level) {
+		return nil
+	}
 	if w.Handler.Enabled(ctx, r.Level) || !w.prints(r.Level) {
 		return w.Handler.Handle(ctx, r)
 	}

@@ -29,7 +29,7 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 	tls := []string{"--tls-optfile", conf, "--transport", "tls"}
 	ways := [][]string{nil, {"--log-level", "error"}, {"--log-level", "warn"}, {"--also", "tls:127.0.0.1:0"}}
 	if runtime.GOOS == "linux" {
-		ways = append(ways, []string{"--workers", "2"})
+		ways = append(ways, []string{"--workers", "2"}, []string{"--workers", "2", "--log-level", "off"})
 	}
 	for _, way := range ways {
 		s := w.serve("serve", append(append([]string{"--name", "open@127.0.0.1"}, tls...), way...)...)

@@ -49,9 +49,14 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		defer cancel()
 	}
 	done := make(chan error, 1)
-	go func() { done <- o.do(ctx, in, out, errOut) }() // reading the standard input heeds no context
+	printed := &output{to: out}
+	// Reading the standard input heeds no context.
+	go func() { done <- o.do(ctx, in, printed, errOut) }()
 	select {
 	case err = <-done:
+		if err == nil {
+			err = printed.err
+		}
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -67,6 +72,20 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return f.code
 	}
 	return exitFailure
+}
+
+// An output remembers that a write has failed.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.to.Write(p)
+	if err != nil && o.err == nil {
+		o.err = fmt.Errorf("write the result: %w", err)
+	}
+	return n, err
 }
 
 // do does what the options ask for, in the order of erl_call: a module is loaded before expressions are evaluated, and these before the call.

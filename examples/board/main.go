@@ -9,7 +9,7 @@
 //	2> gen_server:cast({board, 'board@127.0.0.1'}, {post, <<"hello">>}).
 //	3> flush().
 //
-//	kill -HUP $(pidof board)    # with a new binary in its place before, or not
+//	kill -HUP $(pidof board)    # with a new binary, or a link to one, in its place before, or not
 //	kill $(pidof board)
 package main
 

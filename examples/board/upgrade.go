@@ -15,11 +15,12 @@ const successor = "BOARD_SUCCESSOR"
 
 func isSuccessor() bool { return os.Getenv(successor) != "" }
 
-// handOver starts this program anew, from the same file, and gives it the node. If moved, the other process is the node now, even if err
-// reports trouble at the end. Otherwise this process goes on as if nothing had happened. If ctx ends meanwhile the node does not move; or it
-// has moved already, and the other process is told to end.
+// handOver starts this program anew, from the path by which it was started, and gives it the node.
+// If moved, the other process is the node now, even if err reports trouble at the end. Otherwise
+// this process goes on as if nothing had happened. If ctx ends meanwhile the node does not move; or
+// it has moved already, and the other process is told to end.
 func handOver(ctx context.Context, n *nodes.Node) (moved bool, err error) {
-	path, err := os.Executable()
+	path, err := exec.LookPath(os.Args[0]) // os.Executable would follow a link to what runs now
 	if err != nil {
 		return false, err
 	}

@@ -8,9 +8,10 @@ import (
 
 // Errors that callers may act on; test with errors.Is. Those of Client, Registered and Keeper come wrapped in an *Error.
 var (
-	// ErrNoPortMapper: the connection was refused, nobody listens there.
-	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon), run an embedded one (PortMapper.Embed of package nodes), or set " +
-		"ERL_EPMD_PORT to the port it uses")
+	// ErrNoPortMapper: the connection was refused, nobody listens there. A node can run a port
+	// mapper itself (PortMapper.Embed of package nodes).
+	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon, " +
+		"or one embedded in a node), or set ERL_EPMD_PORT to the port it uses")
 	// ErrNotRegistered: the port mapper does not know the name.
 	ErrNotRegistered = errors.New("the name is not registered")
 	// ErrNameTaken: the port mapper refused to register the name; another node has it, or there is no room for one more.

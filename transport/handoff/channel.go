@@ -84,9 +84,17 @@ func FileChannel(f *os.File) (*Channel, error) {
 // no process listens; syscall.EAGAIN if the backlog is full; ErrForbidden if the listening process is of another user;
 // errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
 func DialControl(ctx context.Context, path string) (*Channel, error) {
-	c, err := dialPackets(ctx, path)
+	addr, err := controlAddr(path)
 	if err != nil {
-		return nil, err
+		return nil, failed("connect", addr, err)
+	}
+	var c *net.UnixConn
+	err = shortened(path, func(short string) (err error) {
+		c, err = dialPackets(ctx, short)
+		return err
+	})
+	if err != nil {
+		return nil, failed("connect", addr, err)
 	}
 	ch, err := newChannel(c)
 	if err != nil {

@@ -31,10 +31,12 @@ type Control struct {
 // ListenControl listens at a path. Its directory must be there, belong to this user, and be open to nobody else (mode 0700): else
 // ErrForbidden. A socket that a dead process has left is replaced; EADDRINUSE if a living process listens there. ListenControl locks the
 // directory meanwhile; if another process holds the lock, flock(1) say, it waits for a second at most and goes on without.
-// errors.ErrUnsupported where there are no UNIX sockets of sequenced packets (darwin, windows).
+// On Linux the directory may be longer than a UNIX socket's address; elsewhere the path is
+// ENAMETOOLONG then. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets
+// (darwin, windows).
 func ListenControl(path string) (*Control, error) {
 	const op = "listen"
-	addr, err := transport.FromUnixPath(path)
+	addr, err := controlAddr(path)
 	if err != nil {
 		return nil, failed(op, addr, err)
 	}
@@ -44,16 +46,29 @@ func ListenControl(path string) (*Control, error) {
 	}
 	defer unlock()
 	c := &Control{path: path}
-	c.acceptor, c.pin, err = listenPackets(addr, path)
-	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
-		if err = os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) { // its owner may just have removed it
-			c.acceptor, c.pin, err = listenPackets(addr, path)
+	err = shortened(path, func(short string) (err error) {
+		c.acceptor, c.pin, err = listenPackets(addr, short)
+		if errors.Is(err, syscall.EADDRINUSE) && abandoned(short) {
+			err = os.Remove(path)
+			if err == nil || errors.Is(err, fs.ErrNotExist) { // its owner may just have removed it
+				c.acceptor, c.pin, err = listenPackets(addr, short)
+			}
 		}
-	}
+		return err
+	})
 	if err != nil {
 		return nil, failed(op, addr, err)
 	}
 	return c, nil
+}
+
+// controlAddr is the address of a control socket.
+func controlAddr(path string) (transport.Addr, error) {
+	addr, err := transport.FromUnixPath(path)
+	if errors.Is(err, syscall.ENAMETOOLONG) {
+		return longPath(path)
+	}
+	return addr, err
 }
 
 // abandoned tells whether there is a socket at path on which no process listens any more.
@@ -76,7 +91,7 @@ func ImportControl(fd int, path string) (*Control, error) {
 		return nil, failed(op, nil, syscall.EBADF)
 	}
 	defer f.Close()
-	addr, err := transport.FromUnixPath(path)
+	addr, err := controlAddr(path)
 	if err != nil {
 		return nil, failed(op, addr, err)
 	}
@@ -104,6 +119,11 @@ func ImportControl(fd int, path string) (*Control, error) {
 
 // Path returns the path of the socket.
 func (c *Control) Path() string { return c.path }
+
+// Removed tells whether the socket's file is gone from its path, or another one is in its place, so
+// that nobody can connect any more: systemd-logind, say, removes XDG_RUNTIME_DIR when a user's last
+// session has ended. ListenControl makes another socket.
+func (c *Control) Removed() bool { return !c.pin.isAt(c.path) }
 
 // SyscallConn gives access to the descriptor, to hand it over.
 func (c *Control) SyscallConn() (syscall.RawConn, error) { return c.l.SyscallConn() }
@@ -133,7 +153,7 @@ type Visit struct {
 func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
 	c.anew.Do(func() { listenAnew(c.l) })
 	conn, err := c.accept(ctx)
-	return conn, failed("accept", transport.FromNetAddr(c.l.Addr()), err)
+	return conn, failed("accept", transport.UnixAddr(c.path), err)
 }
 
 // Hear reads what a visitor wants. It fails for a visitor of another user (ErrForbidden), one that sends nothing within five seconds, or

@@ -2,9 +2,11 @@ package handoff
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -137,4 +139,78 @@ func TestControlOfAnotherUser(t *testing.T) {
 	require.ErrorIs(t, err, ErrForbidden, "a directory of somebody else")
 	require.ErrorIs(t, err, syscall.EPERM, "though its mode is right")
 	require.NoError(t, os.Chown(dir, 0, 0))
+}
+
+// The directory of a control socket may be longer than the address of a UNIX socket; its name may
+// not.
+func TestControlInALongDirectory(t *testing.T) {
+	noLeak(t)
+	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 200))
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	path := filepath.Join(dir, "control")
+	_, err := DialControl(soon(t), path)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	for range 2 { // the second takes the place of one that is not listened on any more
+		c, err := ListenControl(path)
+		require.NoError(t, err)
+		require.Equal(t, path, c.Path())
+		_, err = ListenControl(path)
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+		require.ErrorContains(t, err, path)
+		conn, err := c.Accept(soon(t)) // of ListenControl, which has looked who listens
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+		ch, err := DialControl(soon(t), path)
+		require.NoError(t, err)
+		require.NoError(t, ch.Close())
+		var fd int
+		raw, err := c.SyscallConn()
+		require.NoError(t, err)
+		require.NoError(t, raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }))
+		require.NoError(t, err)
+		moved, err := ImportControl(fd, path)
+		require.NoError(t, err)
+		require.False(t, moved.Removed())
+		require.NoError(t, c.Release())
+		require.NoError(t, moved.Release())
+		require.FileExists(t, path)
+	}
+	_, err = DialControl(soon(t), path)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	for _, dial := range []func(string) error{
+		func(path string) error { _, err := ListenControl(path); return err },
+		func(path string) error { _, err := DialControl(soon(t), path); return err },
+	} {
+		require.ErrorIs(t, dial(filepath.Join(dir, strings.Repeat("n", 108))), syscall.ENAMETOOLONG)
+	}
+}
+
+// A control socket tells when it cannot be reached any more, however that has come about.
+func TestControlIsRemoved(t *testing.T) {
+	for name, remove := range map[string]func(dir, path string) error{
+		"the file":      func(_, path string) error { return os.Remove(path) },
+		"the directory": func(dir, _ string) error { return os.RemoveAll(dir) },
+		"moved":         func(dir, _ string) error { return os.Rename(dir, dir+"x") },
+		"by another": func(_, path string) error {
+			return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600))
+		},
+		"by its own close": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			dir := filepath.Join(sockdir.New(t), "d")
+			path := filepath.Join(dir, "control")
+			require.NoError(t, os.Mkdir(dir, 0o700))
+			c, err := ListenControl(path)
+			require.NoError(t, err)
+			defer c.Close()
+			require.False(t, c.Removed())
+			if remove == nil {
+				require.NoError(t, c.Close())
+			} else {
+				require.NoError(t, remove(dir, path))
+			}
+			require.True(t, c.Removed())
+		})
+	}
 }

@@ -35,6 +35,13 @@ func (p *pin) note() (err error) {
 	return err
 }
 
+// isAt tells whether the file is at a path still.
+func (p *pin) isAt(path string) bool {
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	return err == nil && uint64(st.Dev) == p.dev && uint64(st.Ino) == p.ino
+}
+
 func (p *pin) look() (dev, ino uint64, err error) {
 	e := p.with(func(dir int) {
 		var st unix.Stat_t

@@ -44,6 +44,7 @@ type pin struct{}
 
 func (*pin) removeThen(closing func() error) error { return closing() }
 func (*pin) close() error                          { return nil }
+func (*pin) isAt(string) bool                      { return true }
 
 func pinThere(string) (*pin, error) { return nil, errors.ErrUnsupported }
 

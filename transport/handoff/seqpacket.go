@@ -107,17 +107,13 @@ func sequenced(kind int) error {
 
 // dialPackets connects a socket of sequenced packets to a path.
 func dialPackets(ctx context.Context, path string) (*net.UnixConn, error) {
-	addr, err := transport.FromUnixPath(path)
-	if err == nil {
-		err = sequenced(syscall.SOCK_SEQPACKET)
-	}
-	if err != nil {
-		return nil, failed("connect", addr, err)
+	if err := sequenced(syscall.SOCK_SEQPACKET); err != nil {
+		return nil, err
 	}
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unixpacket", path)
 	if err != nil {
-		return nil, failed("connect", addr, err)
+		return nil, err
 	}
 	return c.(*net.UnixConn), nil
 }
@@ -125,9 +121,13 @@ func dialPackets(ctx context.Context, path string) (*net.UnixConn, error) {
 // DialJSON connects to a JSONListener at a path. A nil config is the default. syscall.EAGAIN if the
 // listener's backlog is full, EINVAL for a limit that is negative.
 func DialJSON(ctx context.Context, path string, config *JSONConnConfig) (*JSONConn, error) {
+	addr, err := transport.FromUnixPath(path)
+	if err != nil {
+		return nil, failed("connect", addr, err)
+	}
 	c, err := dialPackets(ctx, path)
 	if err != nil {
-		return nil, err
+		return nil, failed("connect", addr, err)
 	}
 	j, err := NewJSONConn(c, config)
 	if err != nil {

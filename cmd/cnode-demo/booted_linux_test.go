@@ -1,0 +1,195 @@
+package main
+
+import (
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/systemd"
+)
+
+// A booted is a machine with the units of docs/handoff.md.
+type booted struct {
+	*systemd.Machine
+	t      *testing.T
+	mapper string
+}
+
+const unit = "cnode.service"
+
+// boots runs f with machines on which the documented units are installed, and listen at ports of
+// the test's own.
+func boots(t *testing.T, f func(b *booted)) {
+	w := newWorld(t, 0)
+	const (
+		user   = 987
+		passwd = "root:x:0:0::/root:/bin/sh\ncnode:x:987:987::/home/cnode:/bin/sh\n"
+		group  = "root:x:0:\ncnode:x:987:\n"
+	)
+	files := map[string]systemd.File{
+		"/etc/passwd":                {Text: passwd, Mode: 0o644},
+		"/etc/group":                 {Text: group, Mode: 0o644},
+		"/home/cnode/.erlang.cookie": {Text: testCookie + "\n", Mode: 0o400, Own: user},
+		"/usr/local/bin/cnode-demo":  {From: program, Mode: 0o755},
+		"/etc/systemd/system/cnode.socket.d/test.conf": {
+			Text: "[Socket]\nListenStream=\nListenStream=" + vacant.Vacant(t) + "\n", Mode: 0o644,
+		},
+	}
+	for name, text := range units(t) {
+		files["/etc/systemd/system/"+name] = systemd.File{Text: text, Mode: 0o644}
+	}
+	systemd.Each(t, files, func(t *testing.T, m *systemd.Machine) {
+		f(&booted{Machine: m, t: t, mapper: strconv.Itoa(w.port)})
+	})
+}
+
+// configure adds to the documented unit.
+func (b *booted) configure(lines string) {
+	text := "[Unit]\nStartLimitIntervalSec=0\n[Service]\n" +
+		"Environment=" + noPause + " ERL_EPMD_PORT=" + b.mapper + "\n" + lines
+	b.Put("/etc/systemd/system/"+unit+".d/test.conf", systemd.File{Text: text, Mode: 0o644})
+	b.Succeed("systemctl", "daemon-reload")
+}
+
+// property is what systemd says of the service.
+func (b *booted) property(name string) string {
+	b.t.Helper()
+	return strings.TrimSpace(b.Succeed("systemctl", "show", "--value", "-p", name, unit))
+}
+
+// changes waits until a property is not what it was.
+func (b *booted) changes(property, was string) {
+	b.t.Helper()
+	changed := func() bool { return b.property(property) != was }
+	require.Eventually(b.t, changed, waitLimit, time.Millisecond)
+}
+
+// hasEnded checks that the main process has ended by itself, and that systemd has seen that.
+func (b *booted) hasEnded() {
+	b.t.Helper()
+	require.NotContains(b.t, b.property("ActiveState"), "ing")
+	require.Equal(b.t, "1", b.property("ExecMainCode"), "CLD_EXITED")
+	require.Equal(b.t, "0", b.property("ExecMainStatus"))
+}
+
+// nobodyKilled checks that systemd has never ended a process by force.
+func (b *booted) nobodyKilled() {
+	b.t.Helper()
+	b.Succeed("journalctl", "--sync")
+	journal := b.Succeed("journalctl", "-o", "cat", "_PID=1")
+	require.Contains(b.t, journal, "Stopped "+unit)
+	require.NotContains(b.t, journal, "SIGKILL")
+	require.NotContains(b.t, journal, "not our child")
+}
+
+// connected is a connection to the service's node.
+func (b *booted) connected() *nodes.Conn {
+	b.t.Helper()
+	n, err := nodes.New(nodes.Config{
+		Name: "client@127.0.0.1", Cookie: testCookie,
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + b.mapper}},
+	})
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { _ = n.Close() })
+	c, err := n.Connect(b.t.Context(), "cnode@127.0.0.1")
+	require.NoError(b.t, err)
+	return c
+}
+
+// The whole of a service's life under systemd, many times: a start, an upgrade by reload, and a
+// stop, before which the node sends everything that it owes.
+func TestServiceStopsInOrder(t *testing.T) {
+	t.Parallel() // it waits for other processes
+	rounds := 10
+	if testing.Short() {
+		rounds = 3
+	}
+	boots(t, func(b *booted) {
+		const command = "/usr/local/bin/cnode-demo serve --name cnode@127.0.0.1 --workers 2"
+		for _, lines := range []string{"", "ExecStart=\nExecStart=" + command + "\n"} {
+			b.configure(lines)
+			for range rounds {
+				b.lives()
+			}
+		}
+		b.nobodyKilled()
+	})
+}
+
+func (b *booted) lives() {
+	const times, size = 500, 100_000
+	t := b.t
+	t.Helper()
+	b.Succeed("systemctl", "start", unit)
+	first := b.property("MainPID")
+	c := b.connected()
+	b.Succeed("systemctl", "reload", unit)
+	require.NotEqual(t, first, b.property("MainPID"))
+	require.NoError(t, c.SendName(t.Context(), "peer",
+		ei.Tuple{ei.Atom("source"), c.Self(), ei.Int(times), ei.Binary(make([]byte, size))}))
+	_, err := c.Receive(t.Context()) // it has begun to send
+	require.NoError(t, err)
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := b.Run("systemctl", "stop", unit)
+		stopped <- err
+	}()
+	b.changes("ActiveState", "active")
+	for range times - 1 {
+		m, err := c.Receive(t.Context())
+		require.NoError(t, err)
+		m.Release()
+	}
+	_, err = c.Receive(t.Context())
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, c.Close()) // the node need not wait for more to be read
+	require.NoError(t, <-stopped)
+	b.hasEnded()
+	require.Equal(t, "success", b.property("Result"))
+}
+
+// A stop in the middle of a reload ends the node, whichever process it is.
+func TestServiceStopsDuringReload(t *testing.T) {
+	t.Parallel() // it waits for other processes
+	boots(t, func(b *booted) {
+		b.configure("")
+		for range 15 {
+			b.Succeed("systemctl", "start", unit)
+			b.Succeed("systemctl", "reload", "--no-block", unit)
+			time.Sleep(rand.N(60 * time.Millisecond)) // any moment will do
+			b.Succeed("systemctl", "stop", unit)
+			b.hasEnded() // what came of the command that reloads is another matter
+		}
+		b.nobodyKilled()
+	})
+}
+
+// With WatchdogSec= each process of the service tells systemd that it is alive, often enough.
+func TestServiceIsWatched(t *testing.T) {
+	t.Parallel() // it waits for other processes
+	boots(t, func(b *booted) {
+		b.configure("WatchdogSec=2s\n")
+		b.Succeed("systemctl", "start", unit)
+		for range 2 {
+			main := b.property("MainPID")
+			for range 3 {
+				last := b.property("WatchdogTimestampMonotonic")
+				b.changes("WatchdogTimestampMonotonic", last)
+			}
+			require.Equal(b.t, main, b.property("MainPID"), "it has not been started again")
+			b.Succeed("systemctl", "reload", unit)
+		}
+		b.Succeed("systemctl", "stop", unit)
+		b.hasEnded()
+		b.nobodyKilled()
+	})
+}

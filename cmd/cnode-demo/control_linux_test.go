@@ -1,0 +1,65 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/sockdir"
+)
+
+// A control socket that somebody has removed, with all above it, comes back by itself, in a process
+// that has taken over, too: systemd-logind removes XDG_RUNTIME_DIR after a user's last session.
+func TestControlComesBack(t *testing.T) {
+	w := newWorld(t, 0)
+	run := filepath.Join(sockdir.New(t), "run")
+	require.NoError(t, os.Mkdir(run, 0o700))
+	w.env = append(w.env, "XDG_RUNTIME_DIR="+run)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	pid := s.cmd.Process.Pid
+	for range 2 {
+		require.NoError(t, os.RemoveAll(run))
+		_, errOut := w.fail("upgrade", s.name)
+		require.Contains(t, errOut, errNoServe.Error())
+		require.NoError(t, os.Mkdir(run, 0o700))
+		path := filepath.Join(run, "cnode", s.name, "control")
+		require.Eventually(t, func() bool { return exists(path) }, waitLimit, time.Millisecond)
+		pid = s.upgrade(pid)
+	}
+	s.exits()
+}
+
+// A control socket that could not be made at the start is made later.
+func TestControlComesLater(t *testing.T) {
+	w := newWorld(t, 0)
+	run := filepath.Join(sockdir.New(t), "run")
+	w.env = append(w.env, "XDG_RUNTIME_DIR="+run)
+	s := w.serve("serve", "--name", "up@127.0.0.1")
+	s.waitFor("serve: no control socket, so upgrade and --takeover will not find this process")
+	require.NoError(t, os.Mkdir(run, 0o700))
+	path := filepath.Join(run, "cnode", s.name, "control")
+	require.Eventually(t, func() bool { return exists(path) }, waitLimit, time.Millisecond)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// Nodes with long names, and in long directories, are upgraded like any other.
+func TestUpgradeOfLongName(t *testing.T) {
+	w := newWorld(t, 0)
+	long := filepath.Join(w.home, strings.Repeat("d", 100))
+	require.NoError(t, os.Mkdir(long, 0o700))
+	w.env = append(w.env, "XDG_RUNTIME_DIR="+long)
+	for _, alive := range []string{strings.Repeat("n", 69), strings.Repeat("n", 200)} {
+		name := alive + "@127.0.0.1"
+		s := w.successive(nil, program, "serve", "--name", name)
+		s.upgrade(s.cmd.Process.Pid)
+		s.exits()
+	}
+}

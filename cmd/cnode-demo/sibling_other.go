@@ -1,0 +1,14 @@
+//go:build !linux
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"time"
+)
+
+// makeSibling does nothing here: only Linux has siblings that can be waited for.
+func makeSibling(*exec.Cmd) bool { return false }
+
+func hasEnded(*os.Process, time.Duration) bool { return false }

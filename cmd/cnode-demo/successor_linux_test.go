@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// begun starts a successor that is a script, with a service manager or without, and gives it when
+// the script has said that it runs.
+func begun(t *testing.T, manager, script string) *successor {
+	t.Helper()
+	t.Setenv(notifyVariable, manager)
+	file := filepath.Join(t.TempDir(), "begun")
+	script += "\n: >" + file + "\nwhile :; do sleep 0.01; done"
+	s := &successor{cmd: exec.Command("/bin/sh", "-c", script)}
+	require.NoError(t, s.start())
+	t.Cleanup(func() { s.giveUp() })
+	require.Eventually(t, func() bool { return os.Remove(file) == nil }, waitLimit, time.Millisecond)
+	return s
+}
+
+// Under a service manager a successor is the manager's child, and otherwise this process's.
+func TestSuccessorIsChildOfManager(t *testing.T) {
+	for manager, want := range map[string]int{"/nowhere": os.Getppid(), "": os.Getpid()} {
+		s := begun(t, manager, "")
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+		require.NoError(t, err)
+		require.Equal(t, strconv.Itoa(want), words(string(stat))[3], "its parent; see proc_pid_stat(5)")
+	}
+}
+
+// A successor that has not taken over is ended, and what it has done by itself is told.
+func TestSuccessorGivenUp(t *testing.T) {
+	for _, manager := range []string{"/nowhere", ""} {
+		s := begun(t, manager, "")
+		require.Empty(t, s.giveUp())
+		t.Setenv(notifyVariable, manager)
+		s = &successor{cmd: exec.Command("/bin/sh", "-c", "exit 3")}
+		require.NoError(t, s.start())
+		require.True(t, hasEnded(s.cmd.Process, -1))
+		require.NotEmpty(t, s.giveUp())
+	}
+}
+
+// A manager that stops the service while it moves may have told the old process only: that passes
+// it on, and does not end before the other, since the manager then kills what is left.
+func TestStopReachesSuccessor(t *testing.T) {
+	ended := filepath.Join(t.TempDir(), "ended")
+	s := begun(t, "/nowhere", "trap 'sleep 0.2; : >"+ended+"; exit' TERM")
+	c := &control{next: s}
+	c.follow(t.Context())
+	require.NoError(t, s.cmd.Process.Signal(syscall.Signal(0)), "nobody has told this process to end")
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	c.follow(stopped)
+	require.NoError(t, os.Remove(ended))
+}
