@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/clock"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -69,7 +70,7 @@ type Conn struct {
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
-	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment(), claim: unclaimed{}}
+	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: clock.Now(), claim: unclaimed{}}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit, UrgentLimit: max(maxExitQueue, 4*n.cfg.QueueLimit)})
 	c.rd.init(c)

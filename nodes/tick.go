@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/clock"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
@@ -223,7 +224,7 @@ func (t *ticker) state(c *Conn) states.Clock {
 	queued, sent := c.q.Buffered()
 	return states.Clock{
 		Age: max(time.Since(t.last), 0), Idle: sent+int64(queued) == t.posted,
-		Heard: c.received.Load()+c.rd.steps.Load() != t.received, Missed: t.missed, Asked: t.asked.Load(), At: moment(),
+		Heard: c.received.Load()+c.rd.steps.Load() != t.received, Missed: t.missed, Asked: t.asked.Load(), At: clock.Now(),
 	}
 }
 
@@ -238,7 +239,7 @@ func (t *ticker) restore(c *Conn, s *states.Clock) {
 	if s != nil {
 		most := c.n.cfg.TickInterval
 		var frozen time.Duration // before it came here
-		if now := moment(); s.At > 0 && s.At < now {
+		if now := clock.Now(); s.At > 0 && s.At < now {
 			frozen = min(time.Duration(now-s.At), most)
 		}
 		t.held = t.held.Add(-frozen)

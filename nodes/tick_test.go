@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/clock"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -232,7 +233,7 @@ func TestClockGoesOnBetweenProcesses(t *testing.T) {
 			require.NoError(t, c.ticks.hold(w.ctx()))
 			now := time.Since(begin)
 			ticks = nil
-			if tt.from.At = moment() - int64(tt.frozen); tt.from.At <= 0 {
+			if tt.from.At = clock.Now() - int64(tt.frozen); tt.from.At <= 0 {
 				t.Skip("the machine has only just been started, or has no such clock")
 			}
 			c.ticks.restore(c, &tt.from)

@@ -32,7 +32,7 @@ type house struct {
 
 var houses = map[string]house{
 	"nodes": {knot: 52, floors: [][]string{
-		words("doc errors lazymap bynode extent moment identity lifetime identifier spawnoptions acceptable gen" +
+		words("doc errors lazymap bynode extent identity lifetime identifier spawnoptions acceptable gen" +
 			" message buffer backlog complain challenge cookie carriage connkind router crossing"), // leaves
 		words("conn recv passing send tick teller"), // a connection
 		words("config listen opening handshake peers connect dial dynamic resolve publish activate reachable"),

@@ -1,6 +1,6 @@
 //go:build unix && !linux && !netbsd
 
-package nodes
+package clock
 
 import "golang.org/x/sys/unix"
 
