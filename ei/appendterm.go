@@ -7,56 +7,180 @@ import (
 )
 
 // AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map with
-// two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. A term that is nested more than 262144 deep,
-// usually because it contains itself, is a *LimitError. Of a Raw only the first byte is checked: a version byte is ErrTag,
-// none ErrTruncated.
+// two equal keys, nil, a Local inside another term, a term that contains itself) is an error; b is then returned unchanged. Of a Raw only
+// the first byte is checked: a version byte is ErrTag, none ErrTruncated.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil
 	}
-	out, err := appendTerm(b, t, outermost)
+	return appendTerm(b, t)
+}
+
+func appendTerm(b []byte, t Term) ([]byte, error) {
+	out, parts, err := appendHead(b, t)
+	if err == nil && parts > 0 {
+		out, err = appendParts(out, len(b), t)
+	}
 	if err != nil {
 		return b, err
 	}
 	return out, nil
 }
 
-// maxNesting is how deep a term may be nested: one that contains itself would overflow the stack, which no program survives.
-const maxNesting = 1 << 18
-
-// A place is where in a term another one is.
-type place struct {
-	left  int  // how much deeper the nesting may go
-	inKey bool // it is in the key of a map
+// appendParts appends what t is made of, behind its head, which begins at start.
+func appendParts(b []byte, start int, t Term) ([]byte, error) {
+	var a appender
+	for in := a.open(start, t); ; {
+		var parts int
+		var err error
+		if b, start, parts, err = in.appendParts(b); err != nil {
+			return b, a.located(in, err)
+		}
+		if parts > 0 {
+			if in.inKey() {
+				a.inKeys++
+			}
+			part := in.last()
+			a.above.push(in)
+			if in = a.open(start, part); a.above.isRepeated(&in, isSameLevel) {
+				return b, ErrCyclic
+			}
+			continue
+		}
+		if b, err = a.close(b, in.t); err == nil {
+			var ok bool
+			if in, ok = a.above.pop(); !ok {
+				return b, nil
+			}
+			if in.inKey() {
+				a.inKeys--
+			}
+		} else if in, ok := a.above.pop(); ok {
+			return b, a.located(in, err)
+		} else {
+			return b, err
+		}
+	}
 }
 
-var outermost = place{left: maxNesting}
+// An appender knows what the term whose parts are being appended is part of.
+type appender struct {
+	above  stack[level]
+	starts stack[int] // where the closures begin that are not complete: their sizes come last
+	keys   keySet
+	inKeys int // how many keys of maps the term is within
+}
 
-func (p place) inside() place { return place{left: p.left - 1, inKey: p.inKey} }
-func (p place) key() place    { return place{left: p.left - 1, inKey: true} }
-
-func appendTerm(b []byte, t Term, at place) ([]byte, error) {
-	if at.left < 0 {
-		return b, &LimitError{Limit: "Depth", Max: maxNesting}
+// open is for a term with parts whose head has been appended at start.
+func (a *appender) open(start int, t Term) level {
+	if _, ok := t.(Fun); ok {
+		a.starts.push(start)
 	}
+	return level{t: t}
+}
+
+// close is for a term whose parts have been appended.
+func (a *appender) close(b []byte, t Term) ([]byte, error) {
+	switch t := t.(type) {
+	case List:
+		return AppendNil(b), nil
+	case Map: // those within keys are looked at together with the outermost map
+		if a.inKeys == 0 && a.keys.duplicate(t) { // a runtime system ends the connection over such a map
+			return b, ErrDuplicate
+		}
+	case Fun:
+		start, _ := a.starts.pop()
+		return b, setFunSize(b[start:])
+	}
+	return b, nil
+}
+
+// located adds to err, about the part of in visited last, the way there.
+func (a *appender) located(in level, err error) error {
+	for ok := true; ok && !isPathFull(err); in, ok = a.above.pop() {
+		err = within(in.i-1, err)
+	}
+	return err
+}
+
+// appendParts appends the parts that come next, up to one that has parts itself: the number of these, and where that one begins.
+func (l *level) appendParts(b []byte) (out []byte, start, parts int, err error) {
+	switch t := l.t.(type) {
+	case Tuple:
+		return l.appendSlice(b, t)
+	case List:
+		return l.appendSlice(b, t)
+	}
+	for {
+		part, ok := l.next()
+		if !ok {
+			return b, 0, 0, nil
+		}
+		start = len(b)
+		if b, parts, err = appendHead(b, part); parts > 0 || err != nil {
+			return b, start, parts, err
+		}
+	}
+}
+
+func (l *level) appendSlice(b []byte, ts []Term) (out []byte, start, parts int, err error) {
+	for i := l.i; i < len(ts); i++ {
+		start = len(b)
+		if b, parts, err = appendHead(b, ts[i]); parts > 0 || err != nil {
+			l.i = i + 1
+			return b, start, parts, err
+		}
+	}
+	l.i = len(ts)
+	return b, start, 0, nil
+}
+
+// appendHead appends the first part of a term, up to the terms that it is made of, and gives their number.
+func appendHead(b []byte, t Term) (out []byte, parts int, err error) {
 	switch t := t.(type) {
 	case Int:
-		return AppendInt(b, int64(t)), nil
+		return AppendInt(b, int64(t)), 0, nil
 	case Atom:
-		return AppendAtom(b, t)
+		b, err = AppendAtom(b, t)
+		return b, 0, err
 	case Tuple:
-		return appendTuple(b, t, at)
+		return AppendTupleHeader(b, len(t)), len(t), tooMany(len(t))
 	case List:
-		return appendList(b, t, nil, at)
+		return AppendListHeader(b, len(t)), len(t), tooMany(len(t))
 	case Binary:
-		if uint64(len(t)) > math.MaxUint32 {
-			return b, ErrTooLong
+		if err := tooMany(len(t)); err != nil {
+			return b, 0, err
 		}
-		return AppendBinary(b, t), nil
+		return AppendBinary(b, t), 0, nil
+	case Map:
+		return AppendMapHeader(b, len(t)), 2 * len(t), tooMany(len(t))
+	case ImproperList:
+		if len(t.Elems) > 0 {
+			b = AppendListHeader(b, len(t.Elems))
+		}
+		return b, len(t.Elems) + 1, tooMany(len(t.Elems))
+	case Fun:
+		return appendFunHead(b, t)
+	case Record:
+		return appendRecordHead(b, t)
+	}
+	b, err = appendLeaf(b, t)
+	return b, 0, err
+}
+
+// tooMany is the error for more than fits in a length field.
+func tooMany(n int) error {
+	if uint64(n) > math.MaxUint32 {
+		return ErrTooLong
+	}
+	return nil
+}
+
+// appendLeaf appends a term that has no parts.
+func appendLeaf(b []byte, t Term) ([]byte, error) {
+	switch t := t.(type) {
 	case String:
 		return AppendString(b, string(t)), nil
-	case Map:
-		return appendMap(b, t, at)
 	case Float:
 		return AppendFloat(b, float64(t))
 	case Pid:
@@ -66,23 +190,14 @@ func appendTerm(b []byte, t Term, at place) ([]byte, error) {
 	case Port:
 		return AppendPort(b, t)
 	case BigInt:
-		if uint64(len(t.mag)) > math.MaxUint32 {
-			return b, ErrTooLong
+		if err := tooMany(len(t.mag)); err != nil {
+			return b, err
 		}
 		return append(appendBigHeader(b, t.neg, len(t.mag)), t.mag...), nil
 	case Bitstring:
 		return appendBitstring(b, t)
-	case ImproperList:
-		if t.Tail == nil {
-			return b, within(len(t.Elems), &UnsupportedTypeError{})
-		}
-		return appendList(b, t.Elems, t.Tail, at)
-	case Fun:
-		return appendFun(b, t, at)
 	case Export:
 		return AppendExport(b, t)
-	case Record:
-		return appendRecord(b, t, at)
 	case Raw:
 		switch {
 		case len(t) == 0: // the Payload of a signal, say: what follows would take its place
@@ -97,75 +212,11 @@ func appendTerm(b []byte, t Term, at place) ([]byte, error) {
 	return b, &UnsupportedTypeError{Value: t}
 }
 
-func appendTuple(b []byte, t Tuple, at place) ([]byte, error) {
-	if uint64(len(t)) > math.MaxUint32 {
-		return b, ErrTooLong
-	}
-	var err error
-	b = AppendTupleHeader(b, len(t))
-	for i, e := range t {
-		if b, err = appendTerm(b, e, at.inside()); err != nil {
-			return b, within(i, err)
-		}
-	}
-	return b, nil
-}
-
-// appendList appends the elements with a tail, nil for a proper list.
-func appendList(b []byte, elems []Term, tail Term, at place) ([]byte, error) {
-	if uint64(len(elems)) > math.MaxUint32 {
-		return b, ErrTooLong
-	}
-	if len(elems) == 0 {
-		if tail != nil {
-			return appendTerm(b, tail, at.inside())
-		}
-		return AppendNil(b), nil
-	}
-	var err error
-	b = AppendListHeader(b, len(elems))
-	for i, e := range elems {
-		if b, err = appendTerm(b, e, at.inside()); err != nil {
-			return b, within(i, err)
-		}
-	}
-	if tail == nil {
-		return AppendNil(b), nil
-	}
-	if b, err = appendTerm(b, tail, at.inside()); err != nil {
-		return b, within(len(elems), err)
-	}
-	return b, nil
-}
-
-func appendMap(b []byte, m Map, at place) ([]byte, error) {
-	if uint64(len(m)) > math.MaxUint32 {
-		return b, ErrTooLong
-	}
-	var err error
-	b = AppendMapHeader(b, len(m))
-	for i := range m {
-		if b, err = appendTerm(b, m[i].Key, at.key()); err != nil {
-			return b, within(2*i, err)
-		}
-		if b, err = appendTerm(b, m[i].Value, at.inside()); err != nil {
-			return b, within(2*i+1, err)
-		}
-	}
-	if at.inKey { // it is checked together with the outermost map
-		return b, nil
-	}
-	if keys := (keySet{}); keys.duplicate(m) { // a runtime system ends the connection over such a map
-		return b, ErrDuplicate
-	}
-	return b, nil
-}
-
 // appendBitstring appends a bitstring of whole bytes as BIT_BINARY_EXT, so that it goes back as it came; except an empty one, which OTP 27
 // would take for malformed.
 func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
-	if uint64(len(t.Data)) > math.MaxUint32 {
-		return b, ErrTooLong
+	if err := tooMany(len(t.Data)); err != nil {
+		return b, err
 	}
 	if len(t.Data) > 0 && t.Bits == 8 {
 		b = append(append32(append(b, byte(TagBitBinaryExt)), len(t.Data)), t.Bits)
@@ -175,78 +226,70 @@ func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 }
 
 // AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1 to 255 is ErrRange.
-func AppendFun(b []byte, f Fun) ([]byte, error) { return appendFun(b, f, outermost) }
+func AppendFun(b []byte, f Fun) ([]byte, error) { return appendTerm(b, f) }
 
-func appendFun(b []byte, f Fun, at place) ([]byte, error) {
+func appendFunHead(b []byte, f Fun) (out []byte, parts int, err error) {
 	if f.Arity < -1 || f.Arity > math.MaxUint8 {
-		return b, ErrRange
+		return b, 0, ErrRange
 	}
 	if !validAtom(f.Module) || !validAtom(f.Pid.Node) {
-		return b, badAtom(f.Module, f.Pid.Node)
+		return b, 0, badAtom(f.Module, f.Pid.Node)
 	}
-	if uint64(len(f.Free)) > math.MaxUint32 {
-		return b, ErrTooLong
+	if err := tooMany(len(f.Free)); err != nil {
+		return b, 0, err
 	}
-	out, start := b, len(b)
 	if f.Arity < 0 {
-		out = append32(append(out, byte(TagFunExt)), len(f.Free))
+		out = append32(append(b, byte(TagFunExt)), len(f.Free))
 		out, _ = AppendPid(out, f.Pid)
 		out = appendAtom(out, f.Module)
 		out = AppendInt(out, f.OldIndex)
-		out = AppendInt(out, f.OldUniq)
-	} else {
-		out = append(out, byte(TagNewFunExt), 0, 0, 0, 0, byte(f.Arity)) // the size comes last
-		out = append(out, f.Uniq[:]...)
-		out = binary.BigEndian.AppendUint32(out, f.Index)
-		out = append32(out, len(f.Free))
-		out = appendAtom(out, f.Module)
-		out = AppendInt(out, f.OldIndex)
-		out = AppendInt(out, f.OldUniq)
-		out, _ = AppendPid(out, f.Pid)
+		return AppendInt(out, f.OldUniq), len(f.Free), nil
 	}
-	var err error
-	for i, e := range f.Free {
-		if out, err = appendTerm(out, e, at.inside()); err != nil {
-			return b, within(i, err)
-		}
+	out = append(b, byte(TagNewFunExt), 0, 0, 0, 0, byte(f.Arity)) // the size comes last
+	out = append(out, f.Uniq[:]...)
+	out = binary.BigEndian.AppendUint32(out, f.Index)
+	out = append32(out, len(f.Free))
+	out = appendAtom(out, f.Module)
+	out = AppendInt(out, f.OldIndex)
+	out = AppendInt(out, f.OldUniq)
+	out, _ = AppendPid(out, f.Pid)
+	if len(f.Free) == 0 {
+		err = setFunSize(out[len(b):])
 	}
-	if f.Arity >= 0 {
-		size := len(out) - start - 1
-		if uint64(size) > math.MaxUint32 {
-			return b, ErrTooLong
-		}
-		binary.BigEndian.PutUint32(out[start+1:], uint32(size))
-	}
-	return out, nil
+	return out, len(f.Free), err
 }
 
-func appendRecord(b []byte, r Record, at place) ([]byte, error) {
-	if uint64(len(r.Fields)) > math.MaxUint32 {
-		return b, ErrTooLong
+// setFunSize puts in the size of a closure, which is complete.
+func setFunSize(fun []byte) error {
+	if Tag(fun[0]) != TagNewFunExt {
+		return nil
+	}
+	size := len(fun) - 1
+	binary.BigEndian.PutUint32(fun[1:], uint32(size))
+	return tooMany(size)
+}
+
+func appendRecordHead(b []byte, r Record) (out []byte, parts int, err error) {
+	if err := tooMany(len(r.Fields)); err != nil {
+		return b, 0, err
 	}
 	if r.Flags&^RecordExported != 0 { // a runtime system refuses them
-		return b, ErrRange
+		return b, 0, ErrRange
 	}
-	b = append(append32(append(b, byte(TagRecordExt)), len(r.Fields)), r.Flags)
-	b, err := AppendAtom(b, r.Module)
-	if err != nil {
-		return b, err
+	out = append(append32(append(b, byte(TagRecordExt)), len(r.Fields)), r.Flags)
+	if out, err = AppendAtom(out, r.Module); err != nil {
+		return b, 0, err
 	}
-	if b, err = AppendAtom(b, r.Name); err != nil {
-		return b, err
+	if out, err = AppendAtom(out, r.Name); err != nil {
+		return b, 0, err
 	}
 	if duplicateField(r.Fields) {
-		return b, ErrDuplicate
+		return b, 0, ErrDuplicate
 	}
 	for i := range r.Fields {
-		if b, err = AppendAtom(b, r.Fields[i].Name); err != nil {
-			return b, err
+		if out, err = AppendAtom(out, r.Fields[i].Name); err != nil {
+			return b, 0, err
 		}
 	}
-	for i := range r.Fields {
-		if b, err = appendTerm(b, r.Fields[i].Value, at.inside()); err != nil {
-			return b, within(i, err)
-		}
-	}
-	return b, nil
+	return out, len(r.Fields), nil
 }

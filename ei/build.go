@@ -33,23 +33,229 @@ type decoder struct {
 	own                *AtomTable // atoms for which Atoms and recent have no place; nil while they are few
 	emptied            bool       // Atoms has been full in this term
 	keys               keySet     // for finding equal keys
-	keyDepth           int        // how many keys of maps this term is within
 	cells, bytes       int        // that are still to be put in slabs
 	cellSlab           []Term     // the unused part
 	byteSlab           []byte     // the unused part
+
+	root   Term            // the outermost term
+	above  stack[building] // what the term being filled in is part of; the lowest one stands for root
+	maps   stack[int]      // offsets of the maps among these, and of the one being filled in
+	inKeys int             // how many keys of maps the term being filled in is within
+}
+
+// A building is a term whose parts are being filled in: a Tuple, List, Map, Record or Fun, the parts of which have their
+// place; nil stands for decoder.root.
+type building struct {
+	t    Term
+	left int // parts that are still to come
+}
+
+// inKey reports whether the part that was filled in last is the key of a map.
+func (in *building) inKey() bool {
+	_, ok := in.t.(Map)
+	return ok && in.left%2 == 1
+}
+
+// replace puts t in the place of the part that was filled in last.
+func (d *decoder) replace(in *building, t Term) {
+	switch c := in.t.(type) {
+	case nil:
+		d.root = t
+	case Tuple:
+		c[len(c)-in.left-1] = t
+	case List:
+		c[len(c)-in.left-1] = t
+	case Map:
+		if in.left%2 == 1 {
+			c[len(c)-in.left/2-1].Key = t
+		} else {
+			c[len(c)-in.left/2-1].Value = t
+		}
+	case Fun:
+		c.Free[len(c.Free)-in.left-1] = t
+	case Record:
+		c.Fields[len(c.Fields)-in.left-1].Value = t
+	}
+}
+
+// fill fills in parts, up to one that has parts itself: that one, and their number. It fills in the last one if it gives 0.
+func (d *decoder) fill(in *building) (t Term, parts int) {
+	switch c := in.t.(type) {
+	case Tuple:
+		return d.fillSlice(c, in)
+	case List:
+		return d.fillSlice(c, in)
+	case Map:
+		for in.left > 0 && parts == 0 && d.err == nil {
+			t, parts = d.next()
+			p := &c[len(c)-(in.left+1)/2]
+			if in.left%2 == 0 {
+				p.Key = t
+			} else {
+				p.Value = t
+			}
+			in.left--
+		}
+		return t, parts
+	case Fun:
+		return d.fillSlice(c.Free, in)
+	}
+	for in.left > 0 && parts == 0 && d.err == nil {
+		t, parts = d.next()
+		in.left--
+		d.replace(in, t)
+	}
+	return t, parts
+}
+
+func (d *decoder) fillSlice(ts []Term, in *building) (t Term, parts int) {
+	for i := len(ts) - in.left; i < len(ts); i++ {
+		t, parts = d.next()
+		ts[i] = t
+		if parts > 0 || d.err != nil {
+			in.left = len(ts) - i - 1
+			return t, parts
+		}
+	}
+	in.left = 0
+	return nil, 0
 }
 
 // term decodes the next term.
 func (d *decoder) term() Term {
+	in := building{left: 1}
+	for {
+		t, parts := d.fill(&in)
+		if d.err != nil {
+			return nil
+		}
+		if parts > 0 {
+			if in.inKey() {
+				d.inKeys++
+			}
+			d.above.push(in)
+			in = building{t: t, left: parts}
+			continue
+		}
+		switch c := in.t.(type) {
+		case nil:
+			return d.root
+		case List:
+			if d.b[d.off] == byte(TagNilExt) {
+				d.off++
+			} else {
+				d.tail(&in, c)
+				if in.left > 0 {
+					continue
+				}
+			}
+		case Map:
+			off, _ := d.maps.pop()
+			if d.inKeys == 0 && d.keys.duplicate(c) { // else they are looked at together with the outermost map
+				d.reject(off, ErrDuplicate)
+			}
+		}
+		if d.err != nil {
+			return nil
+		}
+		in, _ = d.above.pop()
+		if in.inKey() {
+			d.inKeys--
+		}
+	}
+}
+
+// tail goes on with a list whose elements, so far, are complete, and that does not end there. The tail can be a list again, where a
+// program sent it piece by piece: the result is one list all the same. If the tail has parts, they are next, and in is the tail.
+func (d *decoder) tail(in *building, elems List) {
+	for {
+		b := d.b[d.off:]
+		switch Tag(b[0]) {
+		case TagListExt:
+			n := d.count32()
+			if n == 0 {
+				continue
+			}
+			if n <= slabCells {
+				d.cells -= n
+			}
+			elems = append(elems, make([]Term, n)...)
+			in.t, in.left = elems, n
+		case TagNilExt:
+			d.off++
+			return
+		case TagStringExt:
+			n := int(binary.BigEndian.Uint16(b[1:]))
+			d.off += 3 + n
+			elems = slices.Grow(elems, n)
+			for _, x := range b[3 : 3+n] {
+				elems = append(elems, Int(x))
+			}
+			in.t = elems
+		default:
+			t, parts := d.next()
+			in.t, in.left = t, parts
+			d.replace(d.above.last(), ImproperList{Elems: elems, Tail: t})
+			return
+		}
+		d.replace(d.above.last(), in.t)
+		return
+	}
+}
+
+// next decodes the next term, except for its parts; it gives their number.
+func (d *decoder) next() (t Term, parts int) {
+	for {
+		off := d.off
+		b := d.b[off:]
+		switch tag := Tag(b[0]); tag {
+		case TagSmallIntegerExt:
+			d.off += 2
+			return Int(b[1]), 0
+		case TagIntegerExt:
+			d.off += 5
+			return Int(int32(binary.BigEndian.Uint32(b[1:]))), 0
+		case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagAtomExt, TagSmallAtomExt, TagAtomCacheRef:
+			return d.atom(), 0
+		case TagSmallTupleExt:
+			d.off += 2
+			return d.tuple(int(b[1]))
+		case TagLargeTupleExt:
+			return d.tuple(d.count32())
+		case TagNilExt:
+			d.off++
+			return emptyList, 0
+		case TagListExt:
+			n := d.count32()
+			if n == 0 { // it stands for its tail
+				continue
+			}
+			return List(d.take(n)), n
+		case TagMapExt:
+			return d.mapping()
+		case TagNewFunExt:
+			return d.newFun()
+		case TagFunExt:
+			return d.oldFun()
+		case TagRecordExt:
+			return d.record()
+		}
+		return d.leaf(), 0
+	}
+}
+
+// leaf decodes a term that has no parts.
+func (d *decoder) leaf() Term {
 	off := d.off
 	b := d.b[off:]
 	switch tag := Tag(b[0]); tag {
-	case TagSmallIntegerExt:
-		d.off += 2
-		return Int(b[1])
-	case TagIntegerExt:
-		d.off += 5
-		return Int(int32(binary.BigEndian.Uint32(b[1:])))
+	case TagStringExt:
+		n := int(binary.BigEndian.Uint16(b[1:]))
+		d.off += 3 + n
+		if n == 0 {
+			return emptyList
+		}
+		return String(b[3 : 3+n])
 	case TagSmallBigExt, TagLargeBigExt:
 		neg, mag, next, err := d.integerAt(off)
 		d.done(next, err)
@@ -58,17 +264,6 @@ func (d *decoder) term() Term {
 		f, next, err := d.floatAt(off)
 		d.done(next, err)
 		return Float(f)
-	case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagAtomExt, TagSmallAtomExt, TagAtomCacheRef:
-		return d.atom()
-	case TagSmallTupleExt:
-		d.off += 2
-		return d.tuple(int(b[1]))
-	case TagLargeTupleExt:
-		return d.tuple(d.count32())
-	case TagNilExt, TagStringExt, TagListExt:
-		return d.list()
-	case TagMapExt:
-		return d.mapping()
 	case TagBinaryExt:
 		data, _, next, err := d.bitsAt(off)
 		d.done(next, err)
@@ -101,12 +296,6 @@ func (d *decoder) term() Term {
 		f.Arity = d.b[d.off+1]
 		d.off += 2
 		return f
-	case TagNewFunExt:
-		return d.newFun()
-	case TagFunExt:
-		return d.oldFun()
-	case TagRecordExt:
-		return d.record()
 	}
 	d.reject(off, ErrTag)
 	return nil
@@ -165,99 +354,21 @@ func (d *decoder) bits(data []byte) []byte {
 	return s
 }
 
-func (d *decoder) tuple(n int) Term {
+func (d *decoder) tuple(n int) (Term, int) {
 	if n == 0 {
-		return emptyTuple
+		return emptyTuple, 0
 	}
-	t := d.take(n)
-	for i := range t {
-		t[i] = d.term()
-		if d.err != nil {
-			return nil
-		}
-	}
-	return Tuple(t)
+	return Tuple(d.take(n)), n
 }
 
-// list decodes a list in any form. The tail of a list can be a list again, where a program sent it piece by piece: the
-// result is one list all the same.
-func (d *decoder) list() Term {
-	var elems []Term
-	for {
-		b := d.b[d.off:]
-		switch Tag(b[0]) {
-		case TagNilExt:
-			d.off++
-			if elems == nil {
-				return emptyList
-			}
-			return List(elems)
-		case TagStringExt:
-			n := int(binary.BigEndian.Uint16(b[1:]))
-			d.off += 3 + n
-			text := b[3 : 3+n]
-			if elems == nil {
-				if n == 0 {
-					return emptyList
-				}
-				return String(text)
-			}
-			elems = slices.Grow(elems, n)
-			for _, x := range text {
-				elems = append(elems, Int(x))
-			}
-			return List(elems)
-		case TagListExt:
-			n := d.count32()
-			if elems == nil {
-				if n > 0 {
-					elems = d.take(n)[:0]
-				}
-			} else if n <= slabCells {
-				d.cells -= n
-			}
-			for range n {
-				elems = append(elems, d.term())
-				if d.err != nil {
-					return nil
-				}
-			}
-		default:
-			tail := d.term()
-			if elems == nil {
-				return tail
-			}
-			return ImproperList{Elems: elems, Tail: tail}
-		}
-	}
-}
-
-func (d *decoder) mapping() Term {
+func (d *decoder) mapping() (Term, int) {
 	off := d.off
 	n := d.count32()
 	if n == 0 {
-		return emptyMap
+		return emptyMap, 0
 	}
-	if d.keyDepth++; d.keyDepth > maxKeyDepth {
-		d.reject(off, &LimitError{Limit: "map keys within map keys", Max: maxKeyDepth})
-		return nil
-	}
-	m := make(Map, n)
-	depth := d.keyDepth
-	for i := range m {
-		d.keyDepth = depth
-		m[i].Key = d.term()
-		d.keyDepth = depth - 1
-		m[i].Value = d.term()
-		if d.err != nil {
-			return nil
-		}
-	}
-	if depth == 1 && d.keys.duplicate(m) {
-		d.reject(off, ErrDuplicate)
-		return nil
-	}
-	return m
+	d.maps.push(off)
+	return make(Map, n), 2 * n
 }
 
 func (d *decoder) pid() Pid {
@@ -269,7 +380,7 @@ func (d *decoder) pid() Pid {
 	return p
 }
 
-func (d *decoder) newFun() Term {
+func (d *decoder) newFun() (Term, int) {
 	b := d.b[d.off:]
 	f := Fun{Arity: int(b[5]), Index: binary.BigEndian.Uint32(b[22:])}
 	copy(f.Uniq[:], b[6:22])
@@ -280,31 +391,24 @@ func (d *decoder) newFun() Term {
 	f.OldUniq = d.int64()
 	f.Pid = d.pid()
 	f.Free = d.free(free)
-	return f
+	return f, free
 }
 
-func (d *decoder) oldFun() Term {
+func (d *decoder) oldFun() (Term, int) {
 	free := d.count32()
 	f := Fun{Arity: -1, Pid: d.pid()}
 	f.Module = d.atomText()
 	f.OldIndex = d.int64()
 	f.OldUniq = d.int64()
 	f.Free = d.free(free)
-	return f
+	return f, free
 }
 
 func (d *decoder) free(n int) []Term {
 	if n == 0 {
 		return nil
 	}
-	free := d.take(n)
-	for i := range free {
-		free[i] = d.term()
-		if d.err != nil {
-			return nil
-		}
-	}
-	return free
+	return d.take(n)
 }
 
 func (d *decoder) int64() int64 {
@@ -313,7 +417,7 @@ func (d *decoder) int64() int64 {
 	return v
 }
 
-func (d *decoder) record() Term {
+func (d *decoder) record() (Term, int) {
 	off := d.off
 	n := int(binary.BigEndian.Uint32(d.b[off+1:]))
 	r := Record{Flags: d.b[off+5]}
@@ -324,15 +428,8 @@ func (d *decoder) record() Term {
 	for i := range r.Fields {
 		r.Fields[i].Name = d.atomText()
 	}
-	for i := range r.Fields {
-		r.Fields[i].Value = d.term()
-		if d.err != nil {
-			return nil
-		}
-	}
-	if duplicateField(r.Fields) {
+	if d.err == nil && duplicateField(r.Fields) {
 		d.reject(off, ErrDuplicate)
-		return nil
 	}
-	return r
+	return r, n
 }

@@ -179,7 +179,6 @@ var badTexts = []struct {
 	{"#{a => 1,}", 9, ei.ErrText},
 	{"#{a := 1}", 4, ei.ErrText},
 	{"#{1 => a, 1 => b}", 2, ei.ErrDuplicate},
-	{strings.Repeat("#{", 17) + "1 => 2}", 34, ei.ErrLimit},
 	{"#r{}", 2, ei.ErrText},
 	{"#m:r{a = 1,a = 2}", 1, ei.ErrDuplicate},
 	{"#m:r{a = 1 b = 2}", 11, ei.ErrText},
@@ -234,7 +233,6 @@ var badTexts = []struct {
 	{"fun m:f/256", 8, ei.ErrText},
 	{"fun m:f/", 8, ei.ErrText},
 	{"fun() -> ok end", 3, ei.ErrText},
-	{strings.Repeat("[", 10_001), 10_000, ei.ErrLimit},
 	{strings.Repeat("1", 65_537), 65_537, ei.ErrLimit},
 }
 
@@ -262,7 +260,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Only the depth is limited: any number of terms may stand beside each other.
+// Any number of terms may stand beside each other.
 func TestParseWide(t *testing.T) {
 	for _, text := range []string{"[]", "[a]", "[a|b]", "{}", "{a}", "#{}", "#{a => 1}", "#{{} => 1}", "<<>>", "<<1>>", "<<<<1>>/binary>>",
 		"#m:r{}", "#m:r{a = 1}"} {
@@ -292,7 +290,6 @@ func TestParseLarge(t *testing.T) {
 		"<<1:8388608/little-unit:256>>", // 1<<31 bits
 		"<<1:16777216/unit:256>>",       // 1<<32
 		"<<16#ffffffffffffffffffff:2147483647>>",
-		strings.Repeat("<<1:1,", 6) + "1" + strings.Repeat(">>", 6),
 	} {
 		got, err := ei.Parse(text)
 		require.ErrorIs(t, err, ei.ErrLimit, text)
@@ -341,7 +338,6 @@ func TestParseWithErl(t *testing.T) {
 		"\"\"\"\na\n\"\"\"":         "another text before OTP 27",
 		`<<"""a""">>`:               "the same",
 		"<<1:65537>>":               limit,
-		strings.Repeat("[", 10_001): limit,
 		strings.Repeat("1", 65_537): limit,
 	}
 	for i, tc := range badTexts {
