@@ -17,155 +17,214 @@ func AppendTerm(b []byte, t Term) ([]byte, error) {
 }
 
 func appendTerm(b []byte, t Term) ([]byte, error) {
-	out, parts, err := appendHead(b, t)
-	if err == nil && parts > 0 {
-		out, err = appendParts(out, len(b), t)
-	}
+	out, err := appendShallow(b, t, place{left: shallow})
 	if err != nil {
 		return b, err
 	}
 	return out, nil
 }
 
-// appendParts appends what t is made of, behind its head, which begins at start.
-func appendParts(b []byte, start int, t Term) ([]byte, error) {
-	var a appender
-	for in := a.open(start, t); ; {
-		var parts int
-		var err error
-		if b, start, parts, err = in.appendParts(b); err != nil {
-			return b, a.located(in, err)
+// shallow is how deep a term may be for appendShallow: that takes less time than an appender, but a goroutine's stack.
+const shallow = 16
+
+// A place is where in a term another one is.
+type place struct {
+	left  int  // how much deeper the nesting may go before an appender takes over
+	inKey bool // it is in the key of a map
+}
+
+// appendShallow appends a term.
+func appendShallow(b []byte, t Term, at place) (out []byte, err error) {
+	switch t := t.(type) {
+	case Int:
+		return AppendInt(b, int64(t)), nil
+	case Atom:
+		return AppendAtom(b, t)
+	case Tuple:
+		if at.left > 0 {
+			return appendElements(AppendTupleHeader(b, len(t)), t, at)
 		}
-		if parts > 0 {
-			if in.inKey() {
-				a.inKeys++
-			}
-			part := in.last()
-			a.above.push(in)
-			if in = a.open(start, part); a.above.isRepeated(&in, isSameLevel) {
-				return b, ErrCyclic
-			}
-			continue
+	case List:
+		if at.left > 0 && len(t) > 0 {
+			b, err = appendElements(AppendListHeader(b, len(t)), t, at)
+			return AppendNil(b), err
 		}
-		if b, err = a.close(b, in.t); err == nil {
-			var ok bool
-			if in, ok = a.above.pop(); !ok {
-				return b, nil
+	case Map:
+		if at.left > 0 {
+			return appendMap(b, t, at)
+		}
+	case ImproperList:
+		if n := len(t.Elems); at.left > 0 && n > 0 {
+			if b, err = appendElements(AppendListHeader(b, n), t.Elems, at); err != nil {
+				return b, err
 			}
-			if in.inKey() {
-				a.inKeys--
-			}
-		} else if in, ok := a.above.pop(); ok {
-			return b, a.located(in, err)
-		} else {
+			b, err = appendShallow(b, t.Tail, place{at.left - 1, at.inKey})
+			return b, within(n, err)
+		}
+	case Fun, Record:
+	case Binary:
+		if err := tooMany(len(t)); err != nil {
 			return b, err
 		}
+		return AppendBinary(b, t), nil
+	default:
+		b, _, err = appendLeaf(b, t)
+		return b, err
 	}
+	return appendDeep(b, t, at.inKey)
 }
 
-// An appender knows what the term whose parts are being appended is part of.
-type appender struct {
-	above  stack[level]
-	starts stack[int] // where the closures begin that are not complete: their sizes come last
-	keys   keySet
-	inKeys int // how many keys of maps the term is within
-}
-
-// open is for a term with parts whose head has been appended at start.
-func (a *appender) open(start int, t Term) level {
-	if _, ok := t.(Fun); ok {
-		a.starts.push(start)
+// appendDeep appends a term that may have parts by an appender.
+func appendDeep(b []byte, t Term, inKey bool) ([]byte, error) {
+	a := appender{b: b}
+	if inKey {
+		a.inKeys = 1
 	}
-	return level{t: t}
+	err := a.term(t)
+	return a.b, err
 }
 
-// close is for a term whose parts have been appended.
-func (a *appender) close(b []byte, t Term) ([]byte, error) {
-	switch t := t.(type) {
-	case List:
-		return AppendNil(b), nil
-	case Map: // those within keys are looked at together with the outermost map
-		if a.inKeys == 0 && a.keys.duplicate(t) { // a runtime system ends the connection over such a map
-			return b, ErrDuplicate
+func appendElements(b []byte, ts []Term, at place) ([]byte, error) {
+	err := tooMany(len(ts))
+	at.left--
+	for i := 0; i < len(ts) && err == nil; i++ {
+		if b, err = appendShallow(b, ts[i], at); err != nil {
+			return b, within(i, err)
 		}
-	case Fun:
-		start, _ := a.starts.pop()
-		return b, setFunSize(b[start:])
+	}
+	return b, err
+}
+
+func appendMap(b []byte, m Map, at place) ([]byte, error) {
+	err := tooMany(len(m))
+	if err != nil {
+		return b, err
+	}
+	b = AppendMapHeader(b, len(m))
+	for i := range m {
+		if b, err = appendShallow(b, m[i].Key, place{at.left - 1, true}); err != nil {
+			return b, within(2*i, err)
+		}
+		if b, err = appendShallow(b, m[i].Value, place{at.left - 1, at.inKey}); err != nil {
+			return b, within(2*i+1, err)
+		}
+	}
+	if keys := (keySet{}); !at.inKey && keys.duplicate(m) { // a runtime system ends the connection over such a map
+		return b, ErrDuplicate
 	}
 	return b, nil
 }
 
-// located adds to err, about the part of in visited last, the way there.
-func (a *appender) located(in level, err error) error {
-	for ok := true; ok && !isPathFull(err); in, ok = a.above.pop() {
-		err = within(in.i-1, err)
+// An appender appends a term that may have parts, however deep it is.
+type appender struct {
+	b      []byte
+	in     appendLevel        // the term whose parts are being appended
+	above  stack[appendLevel] // what that term is part of
+	keys   keySet
+	inKeys int // how many keys of maps in is within
+}
+
+type appendLevel struct {
+	level
+	start int // where it begins, if it is a closure
+}
+
+func isSameTerm(a, b *appendLevel) bool { return isSameLevel(&a.level, &b.level) }
+
+func (a *appender) term(t Term) error {
+	err := a.open(t)
+	for err == nil && a.in.t != nil {
+		err = a.parts()
+	}
+	for err != nil && a.in.t != nil && !isPathFull(err) { // the way there
+		err = within(a.in.i-1, err)
+		a.in, _ = a.above.pop()
 	}
 	return err
 }
 
-// appendParts appends the parts that come next, up to one that has parts itself: the number of these, and where that one begins.
-func (l *level) appendParts(b []byte) (out []byte, start, parts int, err error) {
-	switch t := l.t.(type) {
-	case Tuple:
-		return l.appendSlice(b, t)
-	case List:
-		return l.appendSlice(b, t)
-	}
+// parts appends the rest of in, up to a part that may have parts itself.
+func (a *appender) parts() error {
 	for {
-		part, ok := l.next()
+		part, ok := a.in.next()
 		if !ok {
-			return b, 0, 0, nil
+			return a.close()
 		}
-		start = len(b)
-		if b, parts, err = appendHead(b, part); parts > 0 || err != nil {
-			return b, start, parts, err
+		var err error
+		if a.b, ok, err = appendLeaf(a.b, part); err != nil {
+			return err
+		}
+		if !ok {
+			return a.open(part)
 		}
 	}
 }
 
-func (l *level) appendSlice(b []byte, ts []Term) (out []byte, start, parts int, err error) {
-	for i := l.i; i < len(ts); i++ {
-		start = len(b)
-		if b, parts, err = appendHead(b, ts[i]); parts > 0 || err != nil {
-			l.i = i + 1
-			return b, start, parts, err
-		}
-	}
-	l.i = len(ts)
-	return b, start, 0, nil
-}
-
-// appendHead appends the first part of a term, up to the terms that it is made of, and gives their number.
-func appendHead(b []byte, t Term) (out []byte, parts int, err error) {
+// open appends the head of a term that may have parts; if it has, they are next.
+func (a *appender) open(t Term) (err error) {
+	start, n := len(a.b), 0
 	switch t := t.(type) {
-	case Int:
-		return AppendInt(b, int64(t)), 0, nil
-	case Atom:
-		b, err = AppendAtom(b, t)
-		return b, 0, err
 	case Tuple:
-		return AppendTupleHeader(b, len(t)), len(t), tooMany(len(t))
+		n = len(t)
+		a.b = AppendTupleHeader(a.b, n)
 	case List:
-		return AppendListHeader(b, len(t)), len(t), tooMany(len(t))
-	case Binary:
-		if err := tooMany(len(t)); err != nil {
-			return b, 0, err
-		}
-		return AppendBinary(b, t), 0, nil
-	case Map:
-		return AppendMapHeader(b, len(t)), 2 * len(t), tooMany(len(t))
+		n = len(t)
+		a.b = AppendListHeader(a.b, n)
 	case ImproperList:
 		if len(t.Elems) > 0 {
-			b = AppendListHeader(b, len(t.Elems))
+			a.b = AppendListHeader(a.b, len(t.Elems))
 		}
-		return b, len(t.Elems) + 1, tooMany(len(t.Elems))
+		n = len(t.Elems) + 1
+	case Map:
+		n = len(t)
+		a.b = AppendMapHeader(a.b, n)
 	case Fun:
-		return appendFunHead(b, t)
+		n = len(t.Free)
+		a.b, err = appendFunHead(a.b, t)
 	case Record:
-		return appendRecordHead(b, t)
+		n = len(t.Fields)
+		a.b, err = appendRecordHead(a.b, t)
 	}
-	b, err = appendLeaf(b, t)
-	return b, 0, err
+	if err != nil || n == 0 {
+		return err
+	}
+	if a.in.inKey() {
+		a.inKeys++
+	}
+	return a.enter(t, start, n)
+}
+
+// enter is for a term with n parts, which are next; its head begins at start.
+func (a *appender) enter(t Term, start, n int) error {
+	if err := tooMany(n); err != nil {
+		return err
+	}
+	if a.in.t != nil {
+		a.above.push(a.in)
+	}
+	a.in = appendLevel{level{t: t}, start}
+	if len(a.above.below) > 0 && a.above.isRepeated(&a.in, isSameTerm) {
+		return ErrCyclic
+	}
+	return nil
+}
+
+// close ends the term in.
+func (a *appender) close() (err error) {
+	switch t := a.in.t.(type) {
+	case List:
+		a.b = AppendNil(a.b)
+	case Map: // those within keys are looked at together with the outermost map
+		if a.inKeys == 0 && a.keys.duplicate(t) {
+			err = ErrDuplicate
+		}
+	case Fun:
+		err = setFunSize(a.b[a.in.start:])
+	}
+	if a.in, _ = a.above.pop(); a.in.inKey() {
+		a.inKeys--
+	}
+	return err
 }
 
 // tooMany is the error for more than fits in a length field.
@@ -176,40 +235,57 @@ func tooMany(n int) error {
 	return nil
 }
 
-// appendLeaf appends a term that has no parts.
-func appendLeaf(b []byte, t Term) ([]byte, error) {
+// appendLeaf appends a term that cannot have parts; of any other one nothing, with ok false.
+func appendLeaf(b []byte, t Term) (out []byte, ok bool, err error) {
 	switch t := t.(type) {
+	case Int:
+		return AppendInt(b, int64(t)), true, nil
+	case Atom:
+		b, err = AppendAtom(b, t)
+	case Tuple, List, Map, ImproperList, Fun, Record:
+		return b, false, nil
+	case Binary:
+		if err := tooMany(len(t)); err != nil {
+			return b, false, err
+		}
+		return AppendBinary(b, t), true, nil
 	case String:
-		return AppendString(b, string(t)), nil
+		return AppendString(b, string(t)), true, nil
 	case Float:
-		return AppendFloat(b, float64(t))
+		b, err = AppendFloat(b, float64(t))
 	case Pid:
-		return AppendPid(b, t)
+		b, err = AppendPid(b, t)
 	case Ref:
-		return AppendRef(b, t)
+		b, err = AppendRef(b, t)
 	case Port:
-		return AppendPort(b, t)
+		b, err = AppendPort(b, t)
 	case BigInt:
 		if err := tooMany(len(t.mag)); err != nil {
-			return b, err
+			return b, false, err
 		}
-		return append(appendBigHeader(b, t.neg, len(t.mag)), t.mag...), nil
+		return append(appendBigHeader(b, t.neg, len(t.mag)), t.mag...), true, nil
 	case Bitstring:
-		return appendBitstring(b, t)
+		b, err = appendBitstring(b, t)
 	case Export:
-		return AppendExport(b, t)
+		b, err = AppendExport(b, t)
 	case Raw:
-		switch {
-		case len(t) == 0: // the Payload of a signal, say: what follows would take its place
-			return b, fmt.Errorf("%w: an empty Raw is no term", ErrTruncated)
-		case t[0] == VersionMagic: // what Marshal gives, and the C library's buffers hold
-			return b, fmt.Errorf("%w 131: a Raw has no version byte", ErrTag)
-		}
-		return append(b, t...), nil
+		b, err = appendRaw(b, t)
 	case Local:
-		return b, ErrLocal
+		return b, false, ErrLocal
+	default:
+		return b, false, &UnsupportedTypeError{Value: t}
 	}
-	return b, &UnsupportedTypeError{Value: t}
+	return b, err == nil, err
+}
+
+func appendRaw(b []byte, t Raw) ([]byte, error) {
+	switch {
+	case len(t) == 0: // the Payload of a signal, say: what follows would take its place
+		return b, fmt.Errorf("%w: an empty Raw is no term", ErrTruncated)
+	case t[0] == VersionMagic: // what Marshal gives, and the C library's buffers hold
+		return b, fmt.Errorf("%w 131: a Raw has no version byte", ErrTag)
+	}
+	return append(b, t...), nil
 }
 
 // appendBitstring appends a bitstring of whole bytes as BIT_BINARY_EXT, so that it goes back as it came; except an empty one, which OTP 27
@@ -228,22 +304,22 @@ func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 // AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1 to 255 is ErrRange.
 func AppendFun(b []byte, f Fun) ([]byte, error) { return appendTerm(b, f) }
 
-func appendFunHead(b []byte, f Fun) (out []byte, parts int, err error) {
+func appendFunHead(b []byte, f Fun) (out []byte, err error) {
 	if f.Arity < -1 || f.Arity > math.MaxUint8 {
-		return b, 0, ErrRange
+		return b, ErrRange
 	}
 	if !validAtom(f.Module) || !validAtom(f.Pid.Node) {
-		return b, 0, badAtom(f.Module, f.Pid.Node)
+		return b, badAtom(f.Module, f.Pid.Node)
 	}
 	if err := tooMany(len(f.Free)); err != nil {
-		return b, 0, err
+		return b, err
 	}
 	if f.Arity < 0 {
 		out = append32(append(b, byte(TagFunExt)), len(f.Free))
 		out, _ = AppendPid(out, f.Pid)
 		out = appendAtom(out, f.Module)
 		out = AppendInt(out, f.OldIndex)
-		return AppendInt(out, f.OldUniq), len(f.Free), nil
+		return AppendInt(out, f.OldUniq), nil
 	}
 	out = append(b, byte(TagNewFunExt), 0, 0, 0, 0, byte(f.Arity)) // the size comes last
 	out = append(out, f.Uniq[:]...)
@@ -253,10 +329,7 @@ func appendFunHead(b []byte, f Fun) (out []byte, parts int, err error) {
 	out = AppendInt(out, f.OldIndex)
 	out = AppendInt(out, f.OldUniq)
 	out, _ = AppendPid(out, f.Pid)
-	if len(f.Free) == 0 {
-		err = setFunSize(out[len(b):])
-	}
-	return out, len(f.Free), err
+	return out, setFunSize(out[len(b):])
 }
 
 // setFunSize puts in the size of a closure, which is complete.
@@ -269,27 +342,27 @@ func setFunSize(fun []byte) error {
 	return tooMany(size)
 }
 
-func appendRecordHead(b []byte, r Record) (out []byte, parts int, err error) {
+func appendRecordHead(b []byte, r Record) (out []byte, err error) {
 	if err := tooMany(len(r.Fields)); err != nil {
-		return b, 0, err
+		return b, err
 	}
 	if r.Flags&^RecordExported != 0 { // a runtime system refuses them
-		return b, 0, ErrRange
+		return b, ErrRange
 	}
 	out = append(append32(append(b, byte(TagRecordExt)), len(r.Fields)), r.Flags)
 	if out, err = AppendAtom(out, r.Module); err != nil {
-		return b, 0, err
+		return b, err
 	}
 	if out, err = AppendAtom(out, r.Name); err != nil {
-		return b, 0, err
+		return b, err
 	}
 	if duplicateField(r.Fields) {
-		return b, 0, ErrDuplicate
+		return b, ErrDuplicate
 	}
 	for i := range r.Fields {
 		if out, err = AppendAtom(out, r.Fields[i].Name); err != nil {
-			return b, 0, err
+			return b, err
 		}
 	}
-	return out, len(r.Fields), nil
+	return out, nil
 }

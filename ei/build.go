@@ -37,6 +37,10 @@ type decoder struct {
 	cellSlab           []Term     // the unused part
 	byteSlab           []byte     // the unused part
 
+}
+
+// A builder knows where the term being filled in belongs.
+type builder struct {
 	root   Term            // the outermost term
 	above  stack[building] // what the term being filled in is part of; the lowest one stands for root
 	maps   stack[int]      // offsets of the maps among these, and of the one being filled in
@@ -44,7 +48,7 @@ type decoder struct {
 }
 
 // A building is a term whose parts are being filled in: a Tuple, List, Map, Record or Fun, the parts of which have their
-// place; nil stands for decoder.root.
+// place; nil stands for builder.root.
 type building struct {
 	t    Term
 	left int // parts that are still to come
@@ -57,10 +61,10 @@ func (in *building) inKey() bool {
 }
 
 // replace puts t in the place of the part that was filled in last.
-func (d *decoder) replace(in *building, t Term) {
+func (o *builder) replace(in *building, t Term) {
 	switch c := in.t.(type) {
 	case nil:
-		d.root = t
+		o.root = t
 	case Tuple:
 		c[len(c)-in.left-1] = t
 	case List:
@@ -78,96 +82,134 @@ func (d *decoder) replace(in *building, t Term) {
 	}
 }
 
-// fill fills in parts, up to one that has parts itself: that one, and their number. It fills in the last one if it gives 0.
-func (d *decoder) fill(in *building) (t Term, parts int) {
+// fill fills in parts, up to one that is open (see open): that one. If there is none, its second result is -1.
+func (d *decoder) fill(in *building) (t Term, left int) {
 	switch c := in.t.(type) {
 	case Tuple:
 		return d.fillSlice(c, in)
 	case List:
 		return d.fillSlice(c, in)
 	case Map:
-		for in.left > 0 && parts == 0 && d.err == nil {
-			t, parts = d.next()
+		for in.left > 0 {
+			t, left := d.next()
 			p := &c[len(c)-(in.left+1)/2]
 			if in.left%2 == 0 {
 				p.Key = t
 			} else {
 				p.Value = t
 			}
-			in.left--
+			if in.left--; left >= 0 || d.err != nil {
+				return t, left
+			}
 		}
-		return t, parts
+		return nil, -1
 	case Fun:
 		return d.fillSlice(c.Free, in)
 	}
-	for in.left > 0 && parts == 0 && d.err == nil {
-		t, parts = d.next()
-		in.left--
-		d.replace(in, t)
+	fields := in.t.(Record).Fields
+	for in.left > 0 {
+		t, left := d.next()
+		fields[len(fields)-in.left].Value = t
+		if in.left--; left >= 0 || d.err != nil {
+			return t, left
+		}
 	}
-	return t, parts
+	return nil, -1
 }
 
-func (d *decoder) fillSlice(ts []Term, in *building) (t Term, parts int) {
+func (d *decoder) fillSlice(ts []Term, in *building) (t Term, left int) {
 	for i := len(ts) - in.left; i < len(ts); i++ {
-		t, parts = d.next()
+		t, left = d.next()
 		ts[i] = t
-		if parts > 0 || d.err != nil {
+		if left >= 0 || d.err != nil {
 			in.left = len(ts) - i - 1
-			return t, parts
+			return t, left
 		}
 	}
 	in.left = 0
-	return nil, 0
+	return nil, -1
+}
+
+// next decodes the next term. If that is open, its second result is not negative.
+func (d *decoder) next() (t Term, left int) {
+	if t, ok := d.leaf(); ok {
+		return t, -1
+	}
+	return d.open()
+}
+
+// leaves decodes terms that cannot have parts into ts; it gives the number of those that are not done, because one may have parts.
+func (d *decoder) leaves(ts []Term) (left int) {
+	for i := range ts {
+		t, ok := d.leaf()
+		if !ok || d.err != nil {
+			return len(ts) - i
+		}
+		ts[i] = t
+	}
+	return 0
 }
 
 // term decodes the next term.
 func (d *decoder) term() Term {
-	in := building{left: 1}
+	t, left := d.next()
+	if left < 0 || d.err != nil {
+		return t
+	}
+	o := builder{root: t}
+	return d.build(&o, d.opened(&o, t, left))
+}
+
+// opened gives the level of a term that open has just begun.
+func (d *decoder) opened(o *builder, t Term, left int) building {
+	if _, ok := t.(Map); ok {
+		o.maps.push(d.off - 5)
+	}
+	return building{t: t, left: left}
+}
+
+// build completes the outermost term, which is in.
+func (d *decoder) build(o *builder, in building) Term {
+	o.above.push(building{})
 	for {
-		t, parts := d.fill(&in)
+		t, left := d.fill(&in)
 		if d.err != nil {
 			return nil
 		}
-		if parts > 0 {
+		if left >= 0 {
 			if in.inKey() {
-				d.inKeys++
+				o.inKeys++
 			}
-			d.above.push(in)
-			in = building{t: t, left: parts}
+			o.above.push(in)
+			in = d.opened(o, t, left)
 			continue
 		}
 		switch c := in.t.(type) {
-		case nil:
-			return d.root
 		case List:
 			if d.b[d.off] == byte(TagNilExt) {
 				d.off++
-			} else {
-				d.tail(&in, c)
-				if in.left > 0 {
-					continue
-				}
+			} else if d.tail(o, &in, c) {
+				continue
 			}
 		case Map:
-			off, _ := d.maps.pop()
-			if d.inKeys == 0 && d.keys.duplicate(c) { // else they are looked at together with the outermost map
+			off, _ := o.maps.pop()
+			if o.inKeys == 0 && d.keys.duplicate(c) { // else they are looked at together with the outermost map
 				d.reject(off, ErrDuplicate)
 			}
 		}
-		if d.err != nil {
-			return nil
+		if in, _ = o.above.pop(); in.t == nil || d.err != nil {
+			return o.root
 		}
-		in, _ = d.above.pop()
 		if in.inKey() {
-			d.inKeys--
+			o.inKeys--
 		}
 	}
 }
 
 // tail goes on with a list whose elements, so far, are complete, and that does not end there. The tail can be a list again, where a
-// program sent it piece by piece: the result is one list all the same. If the tail has parts, they are next, and in is the tail.
-func (d *decoder) tail(in *building, elems List) {
+// program sent it piece by piece: the result is one list all the same. True means that more is to be filled in: elements of that list, or
+// parts of another tail, which takes the list's place.
+func (d *decoder) tail(o *builder, in *building, elems List) (more bool) {
 	for {
 		b := d.b[d.off:]
 		switch Tag(b[0]) {
@@ -181,9 +223,11 @@ func (d *decoder) tail(in *building, elems List) {
 			}
 			elems = append(elems, make([]Term, n)...)
 			in.t, in.left = elems, n
+			o.replace(o.above.last(), in.t)
+			return true
 		case TagNilExt:
 			d.off++
-			return
+			return false
 		case TagStringExt:
 			n := int(binary.BigEndian.Uint16(b[1:]))
 			d.off += 3 + n
@@ -191,46 +235,38 @@ func (d *decoder) tail(in *building, elems List) {
 			for _, x := range b[3 : 3+n] {
 				elems = append(elems, Int(x))
 			}
-			in.t = elems
-		default:
-			t, parts := d.next()
-			in.t, in.left = t, parts
-			d.replace(d.above.last(), ImproperList{Elems: elems, Tail: t})
-			return
+			o.replace(o.above.last(), elems)
+			return false
 		}
-		d.replace(d.above.last(), in.t)
-		return
+		t, left := d.next()
+		o.replace(o.above.last(), ImproperList{Elems: elems, Tail: t})
+		if left < 0 {
+			return false
+		}
+		*in = d.opened(o, t, left)
+		return true
 	}
 }
 
-// next decodes the next term, except for its parts; it gives their number.
-func (d *decoder) next() (t Term, parts int) {
+// open decodes the beginning of a term that may have parts, and those parts of a tuple or a list that come before one that may have parts
+// itself. It gives the number of the others; -1 if the term is complete.
+func (d *decoder) open() (t Term, left int) {
 	for {
-		off := d.off
-		b := d.b[off:]
-		switch tag := Tag(b[0]); tag {
-		case TagSmallIntegerExt:
-			d.off += 2
-			return Int(b[1]), 0
-		case TagIntegerExt:
-			d.off += 5
-			return Int(int32(binary.BigEndian.Uint32(b[1:]))), 0
-		case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagAtomExt, TagSmallAtomExt, TagAtomCacheRef:
-			return d.atom(), 0
+		switch Tag(d.b[d.off]) {
 		case TagSmallTupleExt:
+			n := int(d.b[d.off+1])
 			d.off += 2
-			return d.tuple(int(b[1]))
+			return d.tuple(n)
 		case TagLargeTupleExt:
 			return d.tuple(d.count32())
-		case TagNilExt:
-			d.off++
-			return emptyList, 0
 		case TagListExt:
-			n := d.count32()
-			if n == 0 { // it stands for its tail
-				continue
+			if n := d.count32(); n > 0 {
+				return d.list(n)
 			}
-			return List(d.take(n)), n
+			if t, ok := d.leaf(); ok { // without elements it stands for its tail
+				return t, -1
+			}
+			continue
 		case TagMapExt:
 			return d.mapping()
 		case TagNewFunExt:
@@ -240,41 +276,69 @@ func (d *decoder) next() (t Term, parts int) {
 		case TagRecordExt:
 			return d.record()
 		}
-		return d.leaf(), 0
+		d.reject(d.off, ErrTag)
+		return nil, -1
 	}
 }
 
-// leaf decodes a term that has no parts.
-func (d *decoder) leaf() Term {
+// leaf decodes a term that cannot have parts; any other one is left, with false.
+func (d *decoder) leaf() (Term, bool) {
 	off := d.off
 	b := d.b[off:]
 	switch tag := Tag(b[0]); tag {
+	case TagSmallIntegerExt:
+		d.off += 2
+		return Int(b[1]), true
+	case TagIntegerExt:
+		d.off += 5
+		return Int(int32(binary.BigEndian.Uint32(b[1:]))), true
+	case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagAtomExt, TagSmallAtomExt, TagAtomCacheRef:
+		return d.atom(), true
+	case TagSmallTupleExt, TagLargeTupleExt, TagListExt, TagMapExt, TagNewFunExt, TagFunExt, TagRecordExt:
+		return nil, false
+	case TagNilExt:
+		d.off++
+		return emptyList, true
 	case TagStringExt:
 		n := int(binary.BigEndian.Uint16(b[1:]))
 		d.off += 3 + n
 		if n == 0 {
-			return emptyList
+			return emptyList, true
 		}
-		return String(b[3 : 3+n])
+		return String(b[3 : 3+n]), true
 	case TagSmallBigExt, TagLargeBigExt:
 		neg, mag, next, err := d.integerAt(off)
 		d.done(next, err)
-		return bigFromWire(neg, mag)
+		return bigFromWire(neg, mag), true
 	case TagNewFloatExt, TagFloatExt:
 		f, next, err := d.floatAt(off)
 		d.done(next, err)
-		return Float(f)
+		return Float(f), true
 	case TagBinaryExt:
 		data, _, next, err := d.bitsAt(off)
 		d.done(next, err)
 		if len(data) == 0 {
-			return emptyBinary
+			return emptyBinary, true
 		}
-		return Binary(d.bits(data))
+		return Binary(d.bits(data)), true
 	case TagBitBinaryExt:
 		data, bits, next, err := d.bitsAt(off)
 		d.done(next, err)
-		return Bitstring{Data: d.bits(data), Bits: bits}
+		return Bitstring{Data: d.bits(data), Bits: bits}, true
+	case TagExportExt:
+		d.off++
+		f := Export{Module: d.atomText(), Function: d.atomText()}
+		f.Arity = d.b[d.off+1]
+		d.off += 2
+		return f, true
+	}
+	return d.ident(), true
+}
+
+// ident decodes an identifier.
+func (d *decoder) ident() Term {
+	off := d.off
+	switch Tag(d.b[off]) {
 	case TagNewPidExt, TagPidExt:
 		return d.pid()
 	case TagNewPortExt, TagV4PortExt, TagPortExt:
@@ -290,12 +354,6 @@ func (d *decoder) leaf() Term {
 		r, next, err := d.refBody(off, d.off, tag, words, node)
 		d.done(next, err)
 		return r
-	case TagExportExt:
-		d.off++
-		f := Export{Module: d.atomText(), Function: d.atomText()}
-		f.Arity = d.b[d.off+1]
-		d.off += 2
-		return f
 	}
 	d.reject(off, ErrTag)
 	return nil
@@ -354,20 +412,40 @@ func (d *decoder) bits(data []byte) []byte {
 	return s
 }
 
-func (d *decoder) tuple(n int) (Term, int) {
+func (d *decoder) tuple(n int) (t Term, left int) {
 	if n == 0 {
-		return emptyTuple, 0
+		return emptyTuple, -1
 	}
-	return Tuple(d.take(n)), n
+	ts := d.take(n)
+	if left = d.leaves(ts); left == 0 {
+		left = -1
+	}
+	return Tuple(ts), left
 }
 
-func (d *decoder) mapping() (Term, int) {
-	off := d.off
+func (d *decoder) list(n int) (t Term, left int) {
+	elems := d.take(n)
+	if left = d.leaves(elems); left > 0 {
+		return List(elems), left
+	}
+	switch Tag(d.b[d.off]) {
+	case TagNilExt:
+		d.off++
+		return List(elems), -1
+	case TagStringExt:
+		return List(elems), 0
+	}
+	if t, ok := d.leaf(); ok {
+		return ImproperList{Elems: elems, Tail: t}, -1
+	}
+	return List(elems), 0
+}
+
+func (d *decoder) mapping() (t Term, left int) {
 	n := d.count32()
 	if n == 0 {
-		return emptyMap, 0
+		return emptyMap, -1
 	}
-	d.maps.push(off)
 	return make(Map, n), 2 * n
 }
 
@@ -390,7 +468,10 @@ func (d *decoder) newFun() (Term, int) {
 	f.OldIndex = d.int64()
 	f.OldUniq = d.int64()
 	f.Pid = d.pid()
-	f.Free = d.free(free)
+	if free == 0 {
+		return f, -1
+	}
+	f.Free = d.take(free)
 	return f, free
 }
 
@@ -400,15 +481,11 @@ func (d *decoder) oldFun() (Term, int) {
 	f.Module = d.atomText()
 	f.OldIndex = d.int64()
 	f.OldUniq = d.int64()
-	f.Free = d.free(free)
-	return f, free
-}
-
-func (d *decoder) free(n int) []Term {
-	if n == 0 {
-		return nil
+	if free == 0 {
+		return f, -1
 	}
-	return d.take(n)
+	f.Free = d.take(free)
+	return f, free
 }
 
 func (d *decoder) int64() int64 {
@@ -430,6 +507,9 @@ func (d *decoder) record() (Term, int) {
 	}
 	if d.err == nil && duplicateField(r.Fields) {
 		d.reject(off, ErrDuplicate)
+	}
+	if n == 0 {
+		return r, -1
 	}
 	return r, n
 }

@@ -135,6 +135,9 @@ const longestPath = 100
 
 // within turns err, about an element of a value, into an error about the value; step leads to the element.
 func within(step any, err error) error {
+	if err == nil || err == ErrCyclic {
+		return err
+	}
 	path := ""
 	if e, ok := err.(*EncodeError); ok { // a copy is made: a Marshaler may keep the original
 		err, path = e.Err, e.Path

@@ -44,20 +44,75 @@ func Brief(t Term, n int) string {
 const maxBriefRaw = 64 << 10
 
 // appendTermText is AppendText, but may stop once b is longer than end.
-func appendTermText(b []byte, t Term, end int) []byte {
-	b, inner := openText(b, t, end)
-	if inner == nil {
-		return b
+func appendTermText(b []byte, t Term, end int) []byte { return appendShallowText(b, t, end, shallow) }
+
+// appendShallowText appends the text of a term; left is how much deeper the nesting may go before appendDeepText takes over.
+func appendShallowText(b []byte, t Term, end, left int) []byte {
+	switch v := t.(type) {
+	case Tuple:
+		if left > 0 {
+			return append(appendElementsText(append(b, '{'), v, end, left-1), '}')
+		}
+	case List:
+		if left > 0 {
+			return append(appendElementsText(append(b, '['), v, end, left-1), ']')
+		}
+	case Map:
+		if left > 0 {
+			return append(appendPairsText(append(b, "#{"...), v, end, left-1), '}')
+		}
+	case ImproperList, Record, Raw:
+	default:
+		return appendLeafText(b, t, end)
 	}
-	return appendPartsText(b, inner, end)
+	if b, t = openText(b, t, end); t != nil {
+		b = appendDeepText(b, t, end)
+	}
+	return b
 }
 
-// appendPartsText appends the text of what t is made of, behind what openText has appended.
-func appendPartsText(b []byte, t Term, end int) []byte {
+func appendElementsText(b []byte, ts []Term, end, left int) []byte {
+	for i, t := range ts {
+		if len(b) > end {
+			break
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendShallowText(b, t, end, left)
+	}
+	return b
+}
+
+func appendPairsText(b []byte, m Map, end, left int) []byte {
+	for i := range m {
+		if len(b) > end {
+			break
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendShallowText(b, m[i].Key, end, left)
+		b = append(b, " => "...)
+		b = appendShallowText(b, m[i].Value, end, left)
+	}
+	return b
+}
+
+// appendDeepText appends the text of what t is made of, behind what openText has appended.
+func appendDeepText(b []byte, t Term, end int) []byte {
 	var above stack[level]
 	for in := (level{t: t}); ; {
 		var inner Term
-		if b, inner = in.appendPartsText(b, end); inner != nil {
+		for len(b) <= end && inner == nil {
+			i := in.i
+			part, ok := in.next()
+			if !ok {
+				break
+			}
+			b, inner = openText(appendBetween(b, in.t, i), part, end)
+		}
+		if inner != nil {
 			above.push(in)
 			if in = (level{t: inner}); !above.isRepeated(&in, isSameLevel) {
 				continue
@@ -76,10 +131,6 @@ func appendPartsText(b []byte, t Term, end int) []byte {
 func openText(b []byte, t Term, end int) ([]byte, Term) {
 	for {
 		switch v := t.(type) {
-		case Atom:
-			return appendAtomText(b, v), nil
-		case Int:
-			return strconv.AppendInt(b, int64(v), 10), nil
 		case List:
 			return append(b, '['), t
 		case Tuple:
@@ -109,37 +160,7 @@ func openText(b []byte, t Term, end int) ([]byte, Term) {
 	}
 }
 
-// appendPartsText appends the parts that come next, up to one that has parts itself.
-func (l *level) appendPartsText(b []byte, end int) (out []byte, inner Term) {
-	switch t := l.t.(type) {
-	case Tuple:
-		return l.appendSliceText(b, t, end)
-	case List:
-		return l.appendSliceText(b, t, end)
-	}
-	for len(b) <= end && inner == nil {
-		i := l.i
-		part, ok := l.next()
-		if !ok {
-			break
-		}
-		b, inner = openText(appendBetween(b, l.t, i), part, end)
-	}
-	return b, inner
-}
-
-func (l *level) appendSliceText(b []byte, ts []Term, end int) (out []byte, inner Term) {
-	for l.i < len(ts) && len(b) <= end && inner == nil {
-		if l.i > 0 {
-			b = append(b, ',')
-		}
-		b, inner = openText(b, ts[l.i], end)
-		l.i++
-	}
-	return b, inner
-}
-
-// appendBetween appends what comes before part i of a map, a record or an improper list.
+// appendBetween appends what comes before part i of t.
 func appendBetween(b []byte, t Term, i int) []byte {
 	switch t := t.(type) {
 	case Map:
@@ -171,6 +192,10 @@ func closeText(b []byte, t Term) []byte {
 // appendLeafText appends the text of a term that has no parts to show.
 func appendLeafText(b []byte, t Term, end int) []byte {
 	switch t := t.(type) {
+	case Int:
+		return strconv.AppendInt(b, int64(t), 10)
+	case Atom:
+		return appendAtomText(b, t)
 	case BigInt:
 		return appendBigText(b, t, end)
 	case Float:

@@ -47,10 +47,9 @@ type textParser struct {
 
 // A textLevel is a term of which only the beginning has been read.
 type textLevel struct {
-	kind  textKind
-	ts    []Term // its parts so far; in a record module and name, then names of fields and their values in turn
-	n     int    // of a list: how many brackets are open
-	start int    // of a map or record
+	kind textKind
+	ts   []Term // its parts so far; in a record module and name, then names of fields and their values in turn
+	n    int    // of a list, how many brackets are open; of a map or record, where it begins
 }
 
 type textKind int8
@@ -149,6 +148,9 @@ func (p *textParser) term() (Term, error) {
 				return t, nil
 			}
 			in.ts = append(in.ts, t)
+			if in.kind <= listText && p.accept(",") {
+				break
+			}
 			if more, err = p.goOn(&in); err != nil {
 				return nil, err
 			}
@@ -321,7 +323,7 @@ func (p *textParser) end(in *textLevel) (Term, error) {
 			m[i] = Pair{Key: in.ts[2*i], Value: in.ts[2*i+1]}
 		}
 		if p.inKeys == 0 && p.keys.duplicate(m) {
-			return nil, &TextError{Offset: in.start, Err: ErrDuplicate}
+			return nil, &TextError{Offset: in.n, Err: ErrDuplicate}
 		}
 		return m, nil
 	case recordText:
@@ -354,7 +356,7 @@ func (p *textParser) hash(in *textLevel) (Term, error) {
 		if p.accept("}") {
 			return emptyMap, nil
 		}
-		*in = textLevel{kind: mapText, start: start}
+		*in = textLevel{kind: mapText, n: start}
 		return nil, nil
 	case strings.HasPrefix(p.s[p.pos:], "Pid<"):
 		p.pos += len("Pid<")
@@ -371,7 +373,7 @@ func (p *textParser) hash(in *textLevel) (Term, error) {
 
 // recordHead reads module:name{ and, if there are fields, the name of the first.
 func (p *textParser) recordHead(in *textLevel) (Term, error) {
-	head := textLevel{kind: recordText, start: p.pos}
+	head := textLevel{kind: recordText, n: p.pos}
 	module, err := p.name()
 	if err != nil {
 		return nil, err
@@ -423,7 +425,7 @@ func (l *textLevel) record() (Term, error) {
 		r.Fields = append(r.Fields, Field{Name: l.ts[i].(Atom), Value: l.ts[i+1]})
 	}
 	if duplicateField(r.Fields) {
-		return nil, &TextError{Offset: l.start, Err: ErrDuplicate}
+		return nil, &TextError{Offset: l.n, Err: ErrDuplicate}
 	}
 	return r, nil
 }

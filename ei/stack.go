@@ -17,7 +17,7 @@ type stack[T any] struct {
 
 // Sizes of the blocks of a stack.
 const (
-	fewLevels  = 8
+	fewLevels  = 4
 	manyLevels = 512
 )
 

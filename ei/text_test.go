@@ -347,6 +347,16 @@ func TestParseWithErl(t *testing.T) {
 	}
 }
 
+// The text of a closure shows the index that it has: a FUN_EXT of old nodes has the old one only.
+func TestTextOfClosures(t *testing.T) {
+	f := ei.Fun{Arity: 2, Module: "m", Index: 3, OldIndex: 4, OldUniq: 5}
+	require.Equal(t, "#Fun<m.3.5>", f.String())
+	f.Arity, f.Index = -1, 0
+	require.Equal(t, "#Fun<m.4.5>", f.String())
+	f.OldIndex = -7
+	require.Equal(t, "#Fun<m.-7.5>", f.String())
+}
+
 func TestTextOfOddTerms(t *testing.T) {
 	for _, tc := range []struct {
 		term ei.Term
@@ -394,6 +404,21 @@ func TestParseSegments(t *testing.T) {
 		same, err := ei.Parse(want)
 		require.NoError(t, err, want)
 		require.True(t, ei.Identical(same, got), "%s is %s", text, got.(fmt.Stringer).String())
+	}
+	for _, text := range []string{ // whether the text of the segment is empty or not
+		":8/utf8", ":4/utf16-little", ":0/utf32", "/utf8-unit:1", ":1/utf8-unit:8", "/binary", ":8/binary", ":0/bytes", "/bits",
+		":1/bitstring", "/unit:4", "/unit:8", "/integer-unit:8", "/float-unit:64", ":8/float", ":0/float", ":1/unit:257", "/signed-unsigned",
+		"/little-big", "/utf8-binary",
+	} {
+		for _, segment := range []string{`""`, `"" ""`, `"a"`, "97"} {
+			_, err := ei.Parse("<<" + segment + text + ">>")
+			require.ErrorIs(t, err, ei.ErrText, segment+text)
+		}
+	}
+	for _, text := range []string{"", "/float", "/utf16-little", ":8", ":32/float", ":2/unit:4", ":0", "/little", ":16/little-unsigned"} {
+		got, err := ei.Parse(`<<""` + text + ">>")
+		require.NoError(t, err, text)
+		require.Equal(t, ei.Binary{}, got)
 	}
 	for _, text := range []string{
 		"<<<<1:1>>/binary>>", "<<<<1>>>>", "<<<<1>>/signed>>", "<<<<1>>/bits-unit:16>>", "<<<<1>>/binary-bits>>", "<<<<1>>:2/binary>>",

@@ -44,13 +44,6 @@ func (l *level) next() (Term, bool) {
 	return nil, false
 }
 
-// last gives the part that was visited last.
-func (l *level) last() Term {
-	before := level{t: l.t, i: l.i - 1}
-	t, _ := before.next()
-	return t
-}
-
 // inKey reports whether the part that was visited last is the key of a map.
 func (l *level) inKey() bool {
 	_, ok := l.t.(Map)
