@@ -82,6 +82,12 @@ func TestDeepTerms(t *testing.T) {
 			require.Equal(t, -1, ei.Compare(term, greater))
 			require.Equal(t, 1, ei.Compare(greater, term))
 
+			levels := 0
+			for range ei.Walk(term) {
+				levels++
+			}
+			require.Greater(t, levels, deep)
+
 			text := ei.AppendText(nil, term)
 			require.Less(t, len(ei.Brief(term, 100)), 110)
 			if nesting.text == "" {

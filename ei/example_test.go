@@ -153,6 +153,18 @@ func ExampleRaw_Decode() {
 	// Output: {ok,5} <nil>
 }
 
+func ExampleWalk() {
+	t, err := ei.Parse("{[1,2|x],#{k => {3}}}")
+	sum := ei.Int(0)
+	for t := range ei.Walk(t) {
+		if i, ok := t.(ei.Int); ok {
+			sum += i
+		}
+	}
+	fmt.Println(sum, err)
+	// Output: 6 <nil>
+}
+
 func ExampleMap_Get() {
 	m := ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}, {Key: ei.Binary("b"), Value: ei.Int(2)}}
 	fmt.Println(m.Get(ei.Binary("b")))

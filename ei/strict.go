@@ -99,7 +99,8 @@ func isLoose(t Term) bool {
 	return false
 }
 
-// anyWithin reports whether f is true for t or a term within it; keys of maps, and what is in them, are left out unless keys is set.
+// anyWithin reports whether f is true for t or a term within it, in the order of Walk; keys of maps, and what is in them, are left out
+// unless keys is set.
 func anyWithin(t Term, keys bool, f func(Term) bool) bool {
 	if f(t) {
 		return true
