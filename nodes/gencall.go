@@ -19,7 +19,8 @@ type Call struct {
 	n      *Node
 	conn   *Conn
 	tag    ei.Raw
-	prompt bool // Reply must not wait
+	prompt bool     // Reply must not wait
+	server *Mailbox // whose Call function answers; nil for CallOf
 
 	replied atomic.Bool
 }

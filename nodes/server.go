@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
@@ -110,7 +109,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer t.over.Store(true)
 	if s.Call != nil || s.Info == nil {
 		if from, tag, request, ok := genCall(m.Payload); ok {
-			c := &Call{From: from, n: n, conn: m.asker(), tag: tag, prompt: s.prompt}
+			c := &Call{From: from, n: n, conn: m.asker(), tag: tag, prompt: s.prompt, server: b}
 			if s.Call != nil {
 				s.takeCall(ctx, c, request, m)
 				b.served()
@@ -208,7 +207,9 @@ func (c *Call) answer(v any) {
 	switch {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it
-		c.n.mishaps.Log(c.n.log, slog.LevelWarn, "a server's reply is no term", "to", c.From, "error", err)
+		if c.server != nil {
+			c.n.noTerm("server", c.n.nameOf(c.server), err)
+		}
 	default:
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)
 	}
