@@ -13,11 +13,12 @@ import (
 
 // A Call is a request of gen_server:call.
 type Call struct {
-	From    ei.Pid  // the process that waits for the reply
+	From    ei.Pid  // the process that waits for the reply; only its Node if the caller has given an alias instead
 	Request ei.Term // from Mailbox.CallOf, an ei.Raw if it cannot be decoded
 
 	n      *Node
 	conn   *Conn
+	alias  ei.Ref // where the caller waits, in place of From; without words: none
 	tag    ei.Raw
 	prompt bool     // Reply must not wait
 	server *Mailbox // whose Call function answers; nil for CallOf
@@ -41,7 +42,7 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if err != nil {
 		t = ei.Raw(bytes.Clone(request))
 	}
-	return &Call{From: from, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag)}, true
+	return &Call{From: from.pid, alias: from.alias, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag)}, true
 }
 
 // Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has passed the caller's request on, it waits
@@ -72,6 +73,9 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	node := string(c.From.Node)
 	ctl := &dist.Control{Op: dist.OpSend, To: c.From}
 	switch {
+	case c.alias.Len > 0 && node == c.n.Name(): // no process of Go gives itself an alias
+		c.n.stats.undeliverable.Add(1)
+		return nil
 	case c.conn != nil && node == c.conn.peer.Name:
 		return c.replyOver(ctx, c.conn, answer)
 	case c.conn == nil && node == c.n.Name():
@@ -95,7 +99,10 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 
 // replyOver sends the answer over a connection.
 func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error {
-	ctl := c.addressee().control(conn)
+	ctl, err := c.addressee().control(conn)
+	if err != nil {
+		return wrap("reply", conn.peer.Name, err)
+	}
 	if !c.prompt {
 		return conn.send(ctx, ctl, answer)
 	}
@@ -108,20 +115,45 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error 
 
 // An addressee is where an answer goes to: a process or, where that is wanted and understood, an alias of it.
 type addressee struct {
-	pid   ei.Pid
+	pid   ei.Pid // only the node, if nothing but the alias is known
 	alias ei.Ref // without words: none
 }
 
+// readAddressee reads a pid, or an alias in its place.
+func readAddressee(c *ei.Cursor) (to addressee, err error) {
+	if tag, _ := c.Peek(); tag.IsRef() {
+		to.alias, err = c.Ref()
+		to.pid.Node = to.alias.Node
+		return to, err
+	}
+	to.pid, err = c.Pid()
+	return to, err
+}
+
 func (c *Call) addressee() addressee {
-	alias, _ := aliasOf(c.tag)
+	alias, ok := aliasOf(c.tag)
+	if !ok {
+		alias = c.alias
+	}
 	return addressee{c.From, alias}
 }
 
-func (to addressee) control(c *Conn) *dist.Control {
-	if to.alias.Len > 0 && c.peer.Flags.Has(dist.FlagAlias) {
-		return &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.alias}
+// term is the pid, or else the alias.
+func (to addressee) term() ei.Term {
+	if to.alias.Len > 0 {
+		return to.alias
 	}
-	return &dist.Control{Op: dist.OpSend, To: to.pid}
+	return to.pid
+}
+
+func (to addressee) control(c *Conn) (*dist.Control, error) {
+	switch {
+	case to.alias.Len > 0 && c.peer.Flags.Has(dist.FlagAlias):
+		return &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.alias}, nil
+	case to.pid == ei.Pid{Node: to.pid.Node}:
+		return nil, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported)
+	}
+	return &dist.Control{Op: dist.OpSend, To: to.pid}, nil
 }
 
 // aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later) asks for the reply at an alias; the
@@ -154,12 +186,12 @@ func monitorOf(tag ei.Raw) (ref ei.Ref) {
 }
 
 // genCall reads {'$gen_call', {Pid, Tag}, Request}.
-func genCall(payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
+func genCall(payload ei.Raw) (from addressee, tag, request ei.Raw, ok bool) {
 	return genRequest("$gen_call", payload)
 }
 
 // genRequest reads {Kind, {Pid, Tag}, Request}.
-func genRequest(kind ei.Atom, payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
+func genRequest(kind ei.Atom, payload ei.Raw) (from addressee, tag, request ei.Raw, ok bool) {
 	c := ei.NewCursor(payload)
 	if n, err := c.Tuple(); err != nil || n != 3 || !c.AtomIs(kind) {
 		return
@@ -168,7 +200,7 @@ func genRequest(kind ei.Atom, payload ei.Raw) (from ei.Pid, tag, request ei.Raw,
 		return
 	}
 	var err error
-	if from, err = c.Pid(); err != nil {
+	if from, err = readAddressee(&c); err != nil {
 		return
 	}
 	if tag, err = c.Raw(); err != nil {
@@ -186,11 +218,11 @@ func (b *Mailbox) refuse(m *Message) {
 		return
 	}
 	ref := monitorOf(tag)
-	id := monitorID{ref, from.Node}
+	id := monitorID{ref, from.pid.Node}
 	b.mu.Lock()
 	w, ok := b.watchers.of(id.node)[id]
 	if by := m.asker(); ok && by != nil {
-		ok = string(from.Node) == by.peer.Name
+		ok = string(from.pid.Node) == by.peer.Name
 	}
 	if ok { // else a peer names a process of another peer
 		b.watchers.remove(id.node, id)

@@ -109,7 +109,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer t.over.Store(true)
 	if s.Call != nil || s.Info == nil {
 		if from, tag, request, ok := genCall(m.Payload); ok {
-			c := &Call{From: from, n: n, conn: m.asker(), tag: tag, prompt: s.prompt, server: b}
+			c := &Call{From: from.pid, alias: from.alias, n: n, conn: m.asker(), tag: tag, prompt: s.prompt, server: b}
 			if s.Call != nil {
 				s.takeCall(ctx, c, request, m)
 				b.served()
@@ -170,7 +170,7 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 		n.undecodable(m.conn, "system message", err)
 		request = ei.Atom("undecodable")
 	}
-	c := &Call{From: from, n: n, conn: m.asker(), tag: tag}
+	c := &Call{From: from.pid, alias: from.alias, n: n, conn: m.asker(), tag: tag}
 	stop, ok := request.(ei.Tuple)
 	ok = ok && len(stop) == 2 && stop[0] == ei.Atom("terminate")
 	reply := ei.Term(ei.Atom("ok"))
