@@ -6,9 +6,10 @@ import (
 	"math"
 )
 
-// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map with
-// two equal keys, nil, a Local inside another term, a term that contains itself) is an error; b is then returned unchanged. Of a Raw only
-// the first byte is checked: a version byte is ErrTag, none ErrTruncated.
+// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too
+// long, a float that is not finite, a map with two equal keys, nil, a Local inside another term, a
+// term that contains itself) is an error; b is then returned unchanged. Of a Raw only the first
+// byte is checked: a version byte is ErrTag, none ErrTruncated.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil
@@ -24,7 +25,8 @@ func appendTerm(b []byte, t Term) ([]byte, error) {
 	return out, nil
 }
 
-// shallow is how deep a term may be for appendShallow: that takes less time than an appender, but a goroutine's stack.
+// shallow is how deep a term may be for appendShallow: that takes less time than an appender, but a
+// goroutine's stack.
 const shallow = 16
 
 // A place is where in a term another one is.
@@ -109,7 +111,8 @@ func appendMap(b []byte, m Map, at place) ([]byte, error) {
 			return b, within(2*i+1, err)
 		}
 	}
-	if keys := (keySet{}); !at.inKey && keys.duplicate(m) { // a runtime system ends the connection over such a map
+	if keys := (keySet{}); !at.inKey && keys.duplicate(m) {
+		// A runtime system ends the connection over such a map.
 		return b, ErrDuplicate
 	}
 	return b, nil

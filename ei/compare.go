@@ -37,7 +37,7 @@ func Identical(a, b Term) bool {
 
 // A comparer compares terms.
 type comparer struct {
-	exact bool // as in the order of the keys in a map: an integer is before all floats, -0.0 before 0.0
+	exact bool // as in the order of keys in a map: an integer before all floats, -0.0 before 0.0
 	loose bool // what some runtime system does not look at in a key makes no difference (clash)
 
 	maps  *mapSorter // if not nil, it has seen both terms
@@ -157,7 +157,8 @@ func (c *comparer) plain(t Term) Term {
 	return plain(t)
 }
 
-// heads compares two terms without their parts. If it finds no difference, and there are parts, these must be compared, too.
+// heads compares two terms without their parts. If it finds no difference, and there are parts,
+// these must be compared, too.
 func (c *comparer) heads(p *pair) (d int, deeper bool) {
 	p.a, p.b = c.plain(p.a), c.plain(p.b)
 	if ra, rb := rank(p.a), rank(p.b); ra != rb {
@@ -209,7 +210,8 @@ func (c *comparer) heads(p *pair) (d int, deeper bool) {
 	return 0, false
 }
 
-// next gives the next parts; if these cannot be compared, because a list ends, the order that follows from that.
+// next gives the next parts; if these cannot be compared, because a list ends, the order that
+// follows from that.
 func (c *comparer) next(p *pair) (parts pair, d int, ok bool) {
 	parts.exact, parts.sorted = p.exact, p.sorted
 	i := p.i
@@ -250,12 +252,13 @@ func (c *comparer) funs(a, b Term) (d int, deeper bool) {
 	fb, closureB := b.(Fun)
 	switch {
 	case closureA && closureB:
-		if c.loose {
-			d = cmp.Or(strings.Compare(string(fa.Module), string(fb.Module)), cmp.Compare(fa.Index, fb.Index))
-		} else {
-			d = cmp.Or(strings.Compare(string(fa.Module), string(fb.Module)), cmp.Compare(fa.OldIndex, fb.OldIndex),
-				cmp.Compare(fa.OldUniq, fb.OldUniq), cmp.Compare(fa.Index, fb.Index), bytes.Compare(fa.Uniq[:], fb.Uniq[:]),
-				cmp.Compare(fa.Arity, fb.Arity))
+		d = strings.Compare(string(fa.Module), string(fb.Module))
+		if !c.loose {
+			d = cmp.Or(d, cmp.Compare(fa.OldIndex, fb.OldIndex), cmp.Compare(fa.OldUniq, fb.OldUniq))
+		}
+		d = cmp.Or(d, cmp.Compare(fa.Index, fb.Index))
+		if !c.loose {
+			d = cmp.Or(d, bytes.Compare(fa.Uniq[:], fb.Uniq[:]), cmp.Compare(fa.Arity, fb.Arity))
 		}
 		d = cmp.Or(d, cmp.Compare(len(fa.Free), len(fb.Free)))
 		return d, d == 0
@@ -276,8 +279,8 @@ func (c *comparer) refs(a, b Ref) int {
 	return CompareRefs(a, b)
 }
 
-// compareDefinitions goes by name, visibility, number of fields and their names; the values come next. Both are in the order of the
-// definition, as OTP 29.1 has it.
+// compareDefinitions goes by name, visibility, number of fields and their names; the values come
+// next. Both are in the order of the definition, as OTP 29.1 has it.
 func compareDefinitions(a, b Record) int {
 	if d := cmp.Or(strings.Compare(string(a.Module), string(b.Module)), strings.Compare(string(a.Name), string(b.Name)),
 		cmp.Compare(a.Flags&RecordExported, b.Flags&RecordExported), cmp.Compare(len(a.Fields), len(b.Fields))); d != 0 {
@@ -291,7 +294,8 @@ func compareDefinitions(a, b Record) int {
 	return 0
 }
 
-// nextOfList gives the next elements of two lists, which may differ in form and length, or their tails.
+// nextOfList gives the next elements of two lists, which may differ in form and length, or their
+// tails.
 func (c *comparer) nextOfList(p *pair) (parts pair, d int, ok bool) {
 	parts.exact, parts.sorted = p.exact, p.sorted
 	x, moreA := c.element(&p.a, &p.i)
@@ -315,8 +319,8 @@ func (c *comparer) nextOfList(p *pair) (parts pair, d int, ok bool) {
 	return parts, 0, true
 }
 
-// element gives the element *i of the list *t and moves *i on; at the end of the list, false with its tail. It goes on into a tail that is
-// a list itself.
+// element gives the element *i of the list *t and moves *i on; at the end of the list, false with
+// its tail. It goes on into a tail that is a list itself.
 func (c *comparer) element(t *Term, i *int) (Term, bool) {
 	n := *i
 	*i++

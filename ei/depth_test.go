@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/test/race"
 )
 
-// deep is how deep the terms of these tests are: too deep for a goroutine's stack, or for what takes more than linear time.
+// deep is how deep the terms of these tests are: too deep for a goroutine's stack, or for what
+// takes more than linear time.
 var deep = func() int {
 	if race.Enabled {
 		return 50_000
@@ -115,7 +116,8 @@ func TestDeepBinaries(t *testing.T) {
 	require.Equal(t, "<<240,16,40,0:1>>", got.String(), "111 1 00000001 00000010 1 0000")
 }
 
-// A malformed end of a deep term, and what cannot be encoded deep inside one, are found in linear time, too, and told shortly.
+// A malformed end of a deep term, and what cannot be encoded deep inside one, are found in linear
+// time, too, and told shortly.
 func TestDeepErrors(t *testing.T) {
 	for _, nesting := range nestings {
 		_, err := ei.Raw(nest(nesting.open, "\xff", nesting.close, deep/10)).Decode()

@@ -116,7 +116,8 @@ func (e *UnsupportedTypeError) Error() string {
 	return fmt.Sprintf("ei: a Go value of type %T is no term, nor an ei.Marshaler", e.Value)
 }
 
-// An EncodeError says where in a value something cannot be encoded. An error about the whole value, and ErrCyclic, come without one.
+// An EncodeError says where in a value something cannot be encoded. An error about the whole value,
+// and ErrCyclic, come without one.
 type EncodeError struct {
 	// the way there from the whole value, as in a SyntaxError: "/2/0" is element 2, in it element 0. A Map counts key, value, key, value;
 	// in a Go map the step is the key of the value, or "key" for a key itself. Of a very long path only the end is kept, after "…"

@@ -5,7 +5,8 @@ import "math"
 // Limits bound what Decode takes from its input. They are checked before anything is allocated. A field of zero stands
 // for the default named; a negative one for no limit.
 //
-// There is no limit of depth: nothing in this package takes a goroutine's stack in proportion to it.
+// There is no limit of depth: nothing in this package takes a goroutine's stack in proportion to
+// it.
 //
 // In any case the Go value of a term of n bytes takes at most 48 n bytes, garbage included, in the worst case (a map deep within the key of
 // a map), and with Strict at most 96 n; for text, binaries and numbers it is little more than n. For a compressed term n is its length when inflated.

@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// A valueLevel is a Go value made of other values, which are being appended: a slice, an array, a pointer or a map.
+// A valueLevel is a Go value made of other values, which are being appended: a slice, an array, a
+// pointer or a map.
 type valueLevel struct {
 	list  []any         // the value, or
 	of    reflect.Value // a value of any other type
@@ -102,8 +103,8 @@ func locatedValue(above *stack[valueLevel], err error) error {
 	}
 }
 
-// A goMap is a Go map that is being appended. It is sorted by the encoded keys, which are therefore made first, each in the place of the
-// first one, and taken away again.
+// A goMap is a Go map that is being appended. It is sorted by the encoded keys, which are therefore
+// made first, each in the place of the first one, and taken away again.
 type goMap struct {
 	pairs []goPair
 	start int // of the first key
@@ -122,7 +123,8 @@ func newGoMap(r reflect.Value) *goMap {
 	return m
 }
 
-// appendBetween appends what comes after the first i keys and values: nothing after a key, since it is taken away, and a key before a value.
+// appendBetween appends what comes after the first i keys and values: nothing after a key, since it
+// is taken away, and a key before a value.
 func (m *goMap) appendBetween(b []byte, i int) ([]byte, error) {
 	n := len(m.pairs)
 	switch {

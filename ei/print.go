@@ -44,9 +44,12 @@ func Brief(t Term, n int) string {
 const maxBriefRaw = 64 << 10
 
 // appendTermText is AppendText, but may stop once b is longer than end.
-func appendTermText(b []byte, t Term, end int) []byte { return appendShallowText(b, t, end, shallow) }
+func appendTermText(b []byte, t Term, end int) []byte {
+	return appendShallowText(b, t, end, shallow)
+}
 
-// appendShallowText appends the text of a term; left is how much deeper the nesting may go before appendDeepText takes over.
+// appendShallowText appends the text of a term; left is how much deeper the nesting may go before
+// appendDeepText takes over.
 func appendShallowText(b []byte, t Term, end, left int) []byte {
 	switch v := t.(type) {
 	case Tuple:
@@ -127,7 +130,8 @@ func appendDeepText(b []byte, t Term, end int) []byte {
 	}
 }
 
-// openText appends the text of t, or what comes before its parts; then it gives t again, or what it stands for.
+// openText appends the text of t, or what comes before its parts; then it gives t again, or what it
+// stands for.
 func openText(b []byte, t Term, end int) ([]byte, Term) {
 	for {
 		switch v := t.(type) {

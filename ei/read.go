@@ -16,8 +16,9 @@ import (
 // binaries, what depends on the machine (native), little-endian integers without a whole number of bytes, floats of 16 bits, and floats
 // that their size has no room for.
 //
-// Every error is a *TextError. Text is as untrusted as an encoded term: an integer may have 65536 digits (any number of them in base 16),
-// and binaries are not made much larger than the text. It may be nested as deep as memory allows.
+// Every error is a *TextError. Text is as untrusted as an encoded term: an integer may have 65536
+// digits (any number of them in base 16), and binaries are not made much larger than the text. It
+// may be nested as deep as memory allows.
 func Parse(text string) (Term, error) {
 	p := textParser{s: text}
 	t, err := p.term()
@@ -48,8 +49,9 @@ type textParser struct {
 // A textLevel is a term of which only the beginning has been read.
 type textLevel struct {
 	kind textKind
-	ts   []Term // its parts so far; in a record module and name, then names of fields and their values in turn
-	n    int    // of a list, how many brackets are open; of a map or record, where it begins
+	// its parts so far; in a record module and name, then names of fields and values in turn
+	ts []Term
+	n  int // of a list, how many brackets are open; of a map or record, where it begins
 }
 
 type textKind int8
@@ -166,7 +168,8 @@ func (p *textParser) term() (Term, error) {
 	}
 }
 
-// begin reads a term without parts, or the beginning of one, up to its first part; then it gives a level of it.
+// begin reads a term without parts, or the beginning of one, up to its first part; then it gives a
+// level of it.
 func (p *textParser) begin(in *textLevel) (Term, error) {
 	p.space()
 	switch p.peek() {
@@ -285,7 +288,8 @@ func (p *textParser) goOn(in *textLevel) (more bool, err error) {
 	return false, p.closeList(in)
 }
 
-// goOnList reads what follows an element. A tail that is a list again is read into the same elements.
+// goOnList reads what follows an element. A tail that is a list again is read into the same
+// elements.
 func (p *textParser) goOnList(in *textLevel) (more bool, err error) {
 	switch {
 	case p.accept(","):
@@ -345,89 +349,6 @@ func cons(ts []Term, tail Term) Term {
 		return List(ts)
 	}
 	return ImproperList{Elems: ts, Tail: tail}
-}
-
-// hash reads what starts with #: an identifier, or the beginning of a map or a native record.
-func (p *textParser) hash(in *textLevel) (Term, error) {
-	p.pos++
-	switch {
-	case p.accept("{"):
-		start := p.pos
-		if p.accept("}") {
-			return emptyMap, nil
-		}
-		*in = textLevel{kind: mapText, n: start}
-		return nil, nil
-	case strings.HasPrefix(p.s[p.pos:], "Pid<"):
-		p.pos += len("Pid<")
-		return p.pid()
-	case strings.HasPrefix(p.s[p.pos:], "Port<"):
-		p.pos += len("Port<")
-		return p.port()
-	case strings.HasPrefix(p.s[p.pos:], "Ref<"):
-		p.pos += len("Ref<")
-		return p.ref()
-	}
-	return p.recordHead(in)
-}
-
-// recordHead reads module:name{ and, if there are fields, the name of the first.
-func (p *textParser) recordHead(in *textLevel) (Term, error) {
-	head := textLevel{kind: recordText, n: p.pos}
-	module, err := p.name()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.expect(":"); err != nil {
-		return nil, err
-	}
-	name, err := p.name()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.expect("{"); err != nil {
-		return nil, err
-	}
-	head.ts = append(head.ts, module, name)
-	more, err := p.field(&head)
-	if err != nil {
-		return nil, err
-	}
-	if !more {
-		return head.record()
-	}
-	*in = head
-	return nil, nil
-}
-
-// field reads up to the value of the next field; false if there is none.
-func (p *textParser) field(in *textLevel) (more bool, err error) {
-	if p.accept("}") {
-		return false, nil
-	}
-	if len(in.ts) > 2 {
-		if err := p.expect(","); err != nil {
-			return false, err
-		}
-	}
-	name, err := p.name()
-	if err != nil {
-		return false, err
-	}
-	in.ts = append(in.ts, name)
-	return true, p.expect("=")
-}
-
-// record makes a native record of the parts of l.
-func (l *textLevel) record() (Term, error) {
-	r := Record{Module: l.ts[0].(Atom), Name: l.ts[1].(Atom), Flags: RecordExported, Fields: make([]Field, 0, len(l.ts)/2-1)}
-	for i := 2; i < len(l.ts); i += 2 {
-		r.Fields = append(r.Fields, Field{Name: l.ts[i].(Atom), Value: l.ts[i+1]})
-	}
-	if duplicateField(r.Fields) {
-		return nil, &TextError{Offset: l.n, Err: ErrDuplicate}
-	}
-	return r, nil
 }
 
 // export reads the rest of fun m:f/1.

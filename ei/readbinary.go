@@ -67,13 +67,14 @@ func (p *textParser) binary() (Term, error) {
 	}
 }
 
-// endInner reads what is specified for a binary within another one, and takes off what is beyond its size.
+// endInner reads what is specified for a binary within another one, and takes off what is beyond
+// its size.
 func (p *textParser) endInner(w *bitWriter, in innerBinary) error {
 	spec, err := p.spec()
 	if err != nil {
 		return err
 	}
-	bad := func(reason string) error { return &TextError{Offset: in.start, Reason: reason, Err: ErrText} }
+	bad := func(reason string) error { return badSegment(in.start, reason) }
 	unit := Int(1)
 	switch spec.kind() {
 	case "binary":
@@ -95,62 +96,6 @@ func (p *textParser) endInner(w *bitWriter, in innerBinary) error {
 	}
 	w.truncate(in.bits + size)
 	return nil
-}
-
-// A bitWriter puts bits together.
-type bitWriter struct {
-	data []byte
-	free int // bits of the last byte not yet used, 0 to 7
-}
-
-// bits appends the low n bits of v, n <= 64.
-func (w *bitWriter) bits(v uint64, n int) {
-	for n > 0 {
-		if w.free == 0 {
-			w.data = append(w.data, 0)
-			w.free = 8
-		}
-		k := min(n, w.free)
-		part := byte(v>>(n-k)) & (1<<k - 1)
-		w.data[len(w.data)-1] |= part << (w.free - k)
-		w.free -= k
-		n -= k
-	}
-}
-
-// bytes appends the first n bits of data.
-func (w *bitWriter) bytes(data []byte, n int) {
-	if w.free == 0 {
-		w.data = append(w.data, data[:n/8]...)
-	} else {
-		for _, x := range data[:n/8] {
-			w.bits(uint64(x), 8)
-		}
-	}
-	if rest := n % 8; rest > 0 {
-		w.bits(uint64(data[n/8]>>(8-rest)), rest)
-	}
-}
-
-// len gives the number of bits.
-func (w *bitWriter) len() int { return 8*len(w.data) - w.free }
-
-// truncate takes all but n bits off.
-func (w *bitWriter) truncate(n int) {
-	w.data = w.data[:(n+7)/8]
-	if w.free = 8*len(w.data) - n; w.free > 0 {
-		w.data[len(w.data)-1] &= 0xff << w.free
-	}
-}
-
-func (w *bitWriter) term() Term {
-	switch {
-	case len(w.data) == 0:
-		return emptyBinary
-	case w.free == 0:
-		return Binary(w.data)
-	}
-	return Bitstring{Data: w.data, Bits: uint8(8 - w.free)}
 }
 
 // segmentSpec is what follows the value of a segment: its size, unit and type.
@@ -224,13 +169,14 @@ func (p *textParser) segment(w *bitWriter) error {
 	return p.put(w, start, v, spec)
 }
 
-// textSegment reads adjacent strings, each character of which is a segment. What is specified for them has to be right even if there are
-// none, as Erlang has it.
+// textSegment reads adjacent strings, each character of which is a segment. What is specified for
+// them has to be right even if there are none, as Erlang has it.
 func (p *textParser) textSegment(w *bitWriter, start int) error {
 	var chars []rune
 	for p.accept(`"`) {
 		p.pos--
-		if err := p.quoted('"', func(r rune) error { chars = append(chars, r); return nil }); err != nil {
+		add := func(r rune) error { chars = append(chars, r); return nil }
+		if err := p.quoted('"', add); err != nil {
 			return err
 		}
 	}
@@ -299,9 +245,13 @@ func (p *textParser) spec() (segmentSpec, error) {
 	}
 }
 
+func badSegment(start int, reason string) error {
+	return &TextError{Offset: start, Reason: reason, Err: ErrText}
+}
+
 // check refuses what may not be specified for a segment, at start, that is a number or a text.
 func (s *segmentSpec) check(start int) error {
-	bad := func(reason string) error { return &TextError{Offset: start, Reason: reason, Err: ErrText} }
+	bad := func(reason string) error { return badSegment(start, reason) }
 	switch s.kind() {
 	case "utf8", "utf16", "utf32":
 		if s.size >= 0 || s.unit > 0 {
@@ -323,7 +273,8 @@ func (s *segmentSpec) check(start int) error {
 		case !ok:
 			return bad("a unit without a size")
 		case size > maxSegmentBits:
-			return &TextError{Offset: start, Err: &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}}
+			limit := &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}
+			return &TextError{Offset: start, Err: limit}
 		case s.little() && size%8 != 0:
 			return bad("little-endian in part of a byte")
 		}
@@ -333,7 +284,7 @@ func (s *segmentSpec) check(start int) error {
 
 // put appends one number, for which spec is right.
 func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) error {
-	bad := func(reason string) error { return &TextError{Offset: start, Reason: reason, Err: ErrText} }
+	bad := func(reason string) error { return badSegment(start, reason) }
 	switch spec.kind() {
 	case "utf8", "utf16", "utf32":
 		i, ok := v.(Int)

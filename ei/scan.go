@@ -49,7 +49,8 @@ func (s *scanner) term(off int) (int, error) {
 // maxPath bounds the path that an error tells, in bytes; a longer path lacks its outermost part.
 const maxPath = 256
 
-// locate adds to err, about the term at off, the way there from the term at start. All before it is well-formed.
+// locate adds to err, about the term at off, the way there from the term at start. All before it is
+// well-formed.
 func (c *Cursor) locate(start, off int, err error) error {
 	e, ok := err.(*SyntaxError)
 	if !ok {
@@ -66,7 +67,8 @@ func (c *Cursor) locate(start, off int, err error) error {
 		tag := Tag(c.b[pos])
 		pos = next
 		switch at.left--; {
-		case kids > 0 && tag == TagListExt && at.list && at.left == 0: // a list as the tail goes on with the same list
+		case kids > 0 && tag == TagListExt && at.list && at.left == 0:
+			// A list as the tail goes on with the same list.
 			at.left = kids
 		case kids > 0:
 			above.push(at)

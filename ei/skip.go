@@ -2,8 +2,9 @@ package ei
 
 import "encoding/binary"
 
-// Skip reads one term of any kind and drops it: ei_skip_term. The term is checked as by Decode, except for the Limits, equal keys of maps
-// and equal fields of records. Skip takes constant memory and time in proportion to the term, whatever the depth.
+// Skip reads one term of any kind and drops it: ei_skip_term. The term is checked as by Decode,
+// except for the Limits, equal keys of maps and equal fields of records. Skip takes constant memory
+// and time in proportion to the term, whatever the depth.
 func (c *Cursor) Skip() error {
 	next, err := c.skipAt(c.off)
 	if err != nil {
@@ -134,7 +135,8 @@ func (c *Cursor) headIdent(off, node, size int) (next, kids int, err error) {
 // newFunFixed is the length of a NEW_FUN_EXT from its tag to its module: size, arity, uniq, index, number of free variables.
 const newFunFixed = 1 + 4 + 1 + 16 + 4 + 4
 
-// headNewFun does not look at the size: OTP 23 and 24 send a wrong one, with which a runtime system has no difficulty either.
+// headNewFun does not look at the size: OTP 23 and 24 send a wrong one, with which a runtime system
+// has no difficulty either.
 func (c *Cursor) headNewFun(off int) (next, kids int, err error) {
 	b := c.b[off:]
 	if len(b) < newFunFixed {

@@ -2,9 +2,9 @@ package ei
 
 import "slices"
 
-// A mapSorter sorts all maps within terms by key, each once and from the innermost out, and finds keys that are equal on the way. So
-// comparing sorts no map more than once: sorting during the comparison, with keys that are maps themselves, would take a time that a peer
-// can drive up.
+// A mapSorter sorts all maps within terms by key, each once and from the innermost out, and finds
+// keys that are equal on the way. So comparing sorts no map more than once: sorting during the
+// comparison, with keys that are maps themselves, would take a time that a peer can drive up.
 type mapSorter struct {
 	duplicate bool // a map had two keys that are the same term (=:=)
 
@@ -21,7 +21,8 @@ func newMapSorter(loose bool) *mapSorter {
 	return s
 }
 
-// hasDuplicate reports whether two keys of m, or two keys of a map within its keys, are the same term.
+// hasDuplicate reports whether two keys of m, or two keys of a map within its keys, are the same
+// term.
 func (s *mapSorter) hasDuplicate(m Map) bool {
 	if len(m) == 1 && !hasParts(m[0].Key) {
 		if _, ok := m[0].Key.(Raw); !ok {
@@ -99,7 +100,8 @@ func (s *mapSorter) sort(m Map) {
 	}
 }
 
-// inOrder reports whether the keys of m are in order, and sees whether two of them that follow each other are the same.
+// inOrder reports whether the keys of m are in order, and sees whether two of them that follow each
+// other are the same.
 func (s *mapSorter) inOrder(m Map) bool {
 	for i := 1; i < len(m); i++ {
 		d := s.keys.compare(m[i-1].Key, m[i].Key)

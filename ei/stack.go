@@ -2,11 +2,12 @@ package ei
 
 import "math/bits"
 
-// Terms may be nested as deep as memory allows, deeper than a goroutine's stack could follow. So whatever walks over a
-// term keeps what it has still to come back to in a stack of its own.
+// Terms may be nested as deep as memory allows, deeper than a goroutine's stack could follow. So
+// whatever walks over a term keeps what it has still to come back to in a stack of its own.
 
-// A stack has room for a few values in itself. Beyond these it grows in blocks, none of which is ever copied: what it
-// takes is proportional to its height. Blocks are used again; so what was popped is kept until it is overwritten.
+// A stack has room for a few values in itself. Beyond these it grows in blocks, none of which is
+// ever copied: what it takes is proportional to its height. Blocks are used again; so what was
+// popped is kept until it is overwritten.
 type stack[T any] struct {
 	n     int // of few that are in use
 	few   [fewLevels]T
@@ -86,8 +87,9 @@ func (s *stack[T]) reset() {
 	s.n = 0
 }
 
-// isRepeated reports whether v, which is about to be pushed, is the same as one of the values below: the first of a block that changes
-// with the height. So what contains itself is found after a few rounds, without a search among all levels (Brent's algorithm).
+// isRepeated reports whether v, which is about to be pushed, is the same as one of the values
+// below: the first of a block that changes with the height. So what contains itself is found after
+// a few rounds, without a search among all levels (Brent's algorithm).
 func (s *stack[T]) isRepeated(v *T, same func(a, b *T) bool) bool {
 	n := len(s.below)
 	return n > 0 && same(&s.below[1<<(bits.Len(uint(n))-1)-1][0], v)

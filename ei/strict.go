@@ -74,9 +74,11 @@ const maxLooseRef = 3
 // which OTP 25 crashes).
 func clash(t Term) bool {
 	var keys *mapSorter
-	return anyWithin(t, false, func(t Term) bool { // a comparison of keys shows the clashes within them, too
+	isLooseKey := func(p Pair) bool { return anyWithin(p.Key, true, isLoose) }
+	// A comparison of keys shows the clashes within them, too.
+	return anyWithin(t, false, func(t Term) bool {
 		m, ok := t.(Map)
-		if !ok || !slices.ContainsFunc(m, func(p Pair) bool { return anyWithin(p.Key, true, isLoose) }) {
+		if !ok || !slices.ContainsFunc(m, isLooseKey) {
 			return false
 		}
 		if keys == nil {
@@ -99,8 +101,8 @@ func isLoose(t Term) bool {
 	return false
 }
 
-// anyWithin reports whether f is true for t or a term within it, in the order of Walk; keys of maps, and what is in them, are left out
-// unless keys is set.
+// anyWithin reports whether f is true for t or a term within it, in the order of Walk; keys of
+// maps, and what is in them, are left out unless keys is set.
 func anyWithin(t Term, keys bool, f func(Term) bool) bool {
 	if f(t) {
 		return true

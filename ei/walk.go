@@ -2,16 +2,18 @@ package ei
 
 import "iter"
 
-// Walk gives t and then all terms that it is made of, each before its own parts: elements and tails, keys and values, free variables of
-// closures, fields of native records. A Raw is not looked into. The term may be as deep as memory allows: Walk does not recurse.
+// Walk gives t and then all terms that it is made of, each before its own parts: elements and
+// tails, keys and values, free variables of closures, fields of native records. A Raw is not looked
+// into. The term may be as deep as memory allows: Walk does not recurse.
 func Walk(t Term) iter.Seq[Term] {
 	return func(yield func(Term) bool) {
 		anyWithin(t, true, func(t Term) bool { return !yield(t) })
 	}
 }
 
-// A level is a term whose parts are being visited: the elements of a tuple or a list (then the tail of an improper one),
-// the free variables of a closure, the values of a record, the keys and values of a map in turn.
+// A level is a term whose parts are being visited: the elements of a tuple or a list (then the tail
+// of an improper one), the free variables of a closure, the values of a record, the keys and values
+// of a map in turn.
 type level struct {
 	t Term
 	i int // how many parts have been visited

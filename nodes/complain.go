@@ -37,10 +37,11 @@ func (n *Node) mishap(text string, args ...any) {
 	n.mishaps.Log(n.log, slog.LevelError, text, args...)
 }
 
-// noTerm logs that the result of a function or server of the application cannot be encoded: the caller hears of it, too, but may be far
-// away, and the fault is here.
+// noTerm logs that the result of a function or server of the application cannot be encoded: the
+// caller hears of it, too, but may be far away, and the fault is here.
 func (n *Node) noTerm(what, name string, err error) {
-	n.noTerms.Log(n.log, slog.LevelWarn, what+" "+name, "the result of a "+what+" is no term", what, name, "error", err)
+	n.noTerms.Log(n.log, slog.LevelWarn, what+" "+name,
+		"the result of a "+what+" is no term", what, name, "error", err)
 }
 
 // nameOf gives a name of a process, or its pid if it has none.

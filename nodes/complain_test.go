@@ -186,7 +186,8 @@ func TestMishapsAreBounded(t *testing.T) {
 	})
 }
 
-// A result that is no term is a warning with the name of the function or server, at most once a second each.
+// A result that is no term is a warning with the name of the function or server, at most once a
+// second each.
 func TestResultIsNoTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")

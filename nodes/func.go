@@ -62,7 +62,8 @@ type Raise struct {
 // Error gives class and reason.
 func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", cmp.Or(r.Class, ClassError), r.Reason) }
 
-// impossible tells why Erlang has no such exception as the *Raise that err is; nil if it has, or err is another error.
+// impossible tells why Erlang has no such exception as the *Raise that err is; nil if it has, or
+// err is another error.
 func impossible(err error) error {
 	if r := new(Raise); errors.As(err, &r) {
 		return r.withDefaults().check()

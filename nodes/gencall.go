@@ -13,7 +13,8 @@ import (
 
 // A Call is a request of gen_server:call.
 type Call struct {
-	From    ei.Pid  // the process that waits for the reply; only its Node if the caller has given an alias instead
+	// From is the process that waits for the reply; only its Node if the caller has given an alias.
+	From    ei.Pid
 	Request ei.Term // from Mailbox.CallOf, an ei.Raw if it cannot be decoded
 
 	n      *Node
@@ -42,7 +43,9 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if err != nil {
 		t = ei.Raw(bytes.Clone(request))
 	}
-	return &Call{From: from.pid, alias: from.alias, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag)}, true
+	return &Call{
+		From: from.pid, alias: from.alias, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag),
+	}, true
 }
 
 // Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has passed the caller's request on, it waits

@@ -109,7 +109,10 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer t.over.Store(true)
 	if s.Call != nil || s.Info == nil {
 		if from, tag, request, ok := genCall(m.Payload); ok {
-			c := &Call{From: from.pid, alias: from.alias, n: n, conn: m.asker(), tag: tag, prompt: s.prompt, server: b}
+			c := &Call{
+				From: from.pid, alias: from.alias, n: n, conn: m.asker(), tag: tag,
+				prompt: s.prompt, server: b,
+			}
 			if s.Call != nil {
 				s.takeCall(ctx, c, request, m)
 				b.served()

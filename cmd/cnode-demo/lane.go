@@ -19,7 +19,8 @@ const (
 	// sendCost is how many bytes are sent besides a term and the name of its receiver's node, or a few more: those of the frame and its
 	// control message, or all of {count, N}.
 	sendCost = 100
-	// countLimit is for how many clients one connection's sink counts at the same time: a program that names more has made them up.
+	// countLimit is for how many clients one connection's sink counts at the same time: a program
+	// that names more has made them up.
 	countLimit = 10_000
 	// laneLimit is how many bytes of memory the messages that wait for the lane's goroutine may take before the connection's goroutine waits
 	// for it, too.

@@ -25,9 +25,10 @@ type peer struct {
 	mu      sync.Mutex
 	closing bool
 	lanes   map[*nodes.Conn]*lane
-	counts  map[string]map[sender]int64 // of sink, from the previous process, by the name of the connection's peer
-	working int                         // lanes with a goroutine
-	resting chan struct{}               // closed when working is 0; nil: nothing waits for that
+	// of sink, from the previous process, by the name of the connection's peer
+	counts  map[string]map[sender]int64
+	working int           // lanes with a goroutine
+	resting chan struct{} // closed when working is 0; nil: nothing waits for that
 }
 
 const peerName = "peer"
@@ -78,7 +79,8 @@ func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	}
 	j := job{request: r, message: m, size: jobSize + len(m.Payload)}
 	switch {
-	case c == nil || r.from.node() != c.Name(): // the answer does not go over c, and sending it may take time
+	case c == nil || r.from.node() != c.Name():
+		// The answer does not go over c, and sending it may take time.
 		j.cost = laneBudget + 1
 	case r.verb == sink && !r.last:
 		j.cost = 0
@@ -166,7 +168,8 @@ type request struct {
 	term  ei.Raw
 }
 
-// A sender is where answers go to: a process or, if its pid is the zero one, the process that has made an alias.
+// A sender is where answers go to: a process or, if its pid is the zero one, the process that has
+// made an alias.
 type sender struct {
 	pid   ei.Pid
 	alias ei.Ref

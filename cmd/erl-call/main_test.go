@@ -125,8 +125,8 @@ func TestUsage(t *testing.T) {
 	require.Contains(t, r.errOut, "-module(NAME) is missing")
 }
 
-// A command that waits for its standard input ends in time, too, and silently: OTP's test suite takes what erl_call prints then for its
-// result. With -v it says why.
+// A command that waits for its standard input ends in time, too, and silently: OTP's test suite
+// takes what erl_call prints then for its result. With -v it says why.
 func TestTimeoutOfInput(t *testing.T) {
 	for flags, says := range map[string]string{"": "", "-v": "not done within 1s (-timeout)", "-d": "not done within 1s (-timeout)"} {
 		in, w, err := os.Pipe()

@@ -13,7 +13,8 @@ import (
 // a string is not escaped, and binaries beyond 30 bytes are cut off. Where ei_print_term fails it is the text of ei.AppendText; in a string
 // a byte from 128 on is \xNN, where C writes its two's complement.
 //
-// A term may be deeper than a goroutine's stack can follow, so what is still to be printed is in a stack of its own.
+// A term may be deeper than a goroutine's stack can follow, so what is still to be printed is in a
+// stack of its own.
 func appendTerm(b []byte, t ei.Term) []byte {
 	left := []piece{{term: t}}
 	for len(left) > 0 {

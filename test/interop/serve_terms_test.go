@@ -45,7 +45,8 @@ func TestServeRecords(t *testing.T) {
 	})
 }
 
-// Terms as deep as a node can make them come back as they were, in each way: OTP has no limit but memory.
+// Terms as deep as a node can make them come back as they were, in each way: OTP has no limit but
+// memory.
 func TestServeDeepTerms(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		p := newPair(t, r)

@@ -28,8 +28,9 @@ func (h *Hush) Log(l *slog.Logger, level slog.Level, text string, args ...any) {
 	l.Log(context.Background(), level, text, args...)
 }
 
-// An Each bounds the rate for each of many things, of which there may be any number: of the messages about one of them, one a second is
-// logged at its own level, and the others at the level Debug. The zero value is ready.
+// An Each bounds the rate for each of many things, of which there may be any number: of the
+// messages about one of them, one a second is logged at its own level, and the others at the level
+// Debug. The zero value is ready.
 type Each struct {
 	mu    sync.Mutex
 	since map[string]time.Time // of the last message that has kept its level
@@ -38,7 +39,8 @@ type Each struct {
 // most is how many things an Each remembers.
 const most = 1024
 
-// Log logs a message about the thing with that name at a level, or at Debug if a second has not passed.
+// Log logs a message about the thing with that name at a level, or at Debug if a second has not
+// passed.
 func (e *Each) Log(l *slog.Logger, level slog.Level, name, text string, args ...any) {
 	if e.isOver(name, time.Now()) {
 		level = slog.LevelDebug
@@ -56,7 +58,9 @@ func (e *Each) isOver(name string, now time.Time) bool {
 		e.since = map[string]time.Time{}
 	}
 	if len(e.since) >= most {
-		maps.DeleteFunc(e.since, func(_ string, since time.Time) bool { return now.Sub(since) >= time.Second })
+		maps.DeleteFunc(e.since, func(_ string, since time.Time) bool {
+			return now.Sub(since) >= time.Second
+		})
 	}
 	if len(e.since) >= most {
 		return true

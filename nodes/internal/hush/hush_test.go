@@ -33,7 +33,8 @@ func TestHush(t *testing.T) {
 	})
 }
 
-// Each function or server is heard once a second, however many others there are; of very many only some are.
+// Each function or server is heard once a second, however many others there are; of very many only
+// some are.
 func TestEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e Each
