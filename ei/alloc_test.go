@@ -112,6 +112,9 @@ func TestAllocationIsBounded(t *testing.T) {
 		"a tuple cut short":        "i\x00\x00\xff\xff" + strings.Repeat("j", 65534),
 		"a bad end":                list("h\x01j", 30_000)[:90_000] + "\xff\xff\xff",
 	}
+	for _, nesting := range nestings {
+		hostile["deep: "+nesting.name] = string(nest(nesting.open, "j", nesting.close, 20_000))
+	}
 	for name, data := range hostile {
 		input := append([]byte{ei.VersionMagic}, data...)
 		used := allocated(func() { _, _ = ei.Decode(input) })
@@ -120,7 +123,7 @@ func TestAllocationIsBounded(t *testing.T) {
 		t.Logf("%-26s %6d bytes: %5.1f for each, %5.1f with Strict", name, len(input), float64(used)/float64(len(input)), float64(strictly)/float64(len(input)))
 		require.LessOrEqual(t, strictly, fixed+96*len(input), name)
 		used = allocated(func() { c := ei.NewCursor(input[1:]); _ = c.Skip() })
-		require.LessOrEqual(t, used, fixed+3*len(input), name)
+		require.LessOrEqual(t, used, 128, name)
 	}
 	for _, tc := range malformed {
 		used := allocated(func() { _, _ = ei.Decode([]byte(tc.data)) })
@@ -128,7 +131,10 @@ func TestAllocationIsBounded(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"empty lists":   "[" + strings.Repeat("[],", 30_000) + "[]]",
-		"lists":         strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999),
+		"lists":         strings.Repeat("[", 50_000) + strings.Repeat("]", 50_000),
+		"maps":          strings.Repeat("#{1=>", 20_000) + "2" + strings.Repeat("}", 20_000),
+		"keys":          strings.Repeat("#{", 20_000) + "2" + strings.Repeat("=>1}", 20_000),
+		"deep binaries": strings.Repeat("<<", 20_000) + ">>" + strings.Repeat("/bits>>", 19_999),
 		"tuples":        "[" + strings.Repeat("{1},", 30_000) + "{}]",
 		"text":          `"` + strings.Repeat("x", 60_000) + `"`,
 		"wide text":     `"日` + strings.Repeat("x", 60_000) + `"`,

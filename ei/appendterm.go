@@ -6,166 +6,296 @@ import (
 	"math"
 )
 
-// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map with
-// two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. A term that is nested more than 262144 deep,
-// usually because it contains itself, is a *LimitError. Of a Raw only the first byte is checked: a version byte is ErrTag,
-// none ErrTruncated.
+// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too
+// long, a float that is not finite, a map with two equal keys, nil, a Local inside another term, a
+// term that contains itself) is an error; b is then returned unchanged. Of a Raw only the first
+// byte is checked: a version byte is ErrTag, none ErrTruncated.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil
 	}
-	out, err := appendTerm(b, t, outermost)
+	return appendTerm(b, t)
+}
+
+func appendTerm(b []byte, t Term) ([]byte, error) {
+	out, err := appendShallow(b, t, place{left: shallow})
 	if err != nil {
 		return b, err
 	}
 	return out, nil
 }
 
-// maxNesting is how deep a term may be nested: one that contains itself would overflow the stack, which no program survives.
-const maxNesting = 1 << 18
+// shallow is how deep a term may be for appendShallow: that takes less time than an appender, but a
+// goroutine's stack.
+const shallow = 16
 
 // A place is where in a term another one is.
 type place struct {
-	left  int  // how much deeper the nesting may go
+	left  int  // how much deeper the nesting may go before an appender takes over
 	inKey bool // it is in the key of a map
 }
 
-var outermost = place{left: maxNesting}
-
-func (p place) inside() place { return place{left: p.left - 1, inKey: p.inKey} }
-func (p place) key() place    { return place{left: p.left - 1, inKey: true} }
-
-func appendTerm(b []byte, t Term, at place) ([]byte, error) {
-	if at.left < 0 {
-		return b, &LimitError{Limit: "Depth", Max: maxNesting}
-	}
+// appendShallow appends a term.
+func appendShallow(b []byte, t Term, at place) (out []byte, err error) {
 	switch t := t.(type) {
 	case Int:
 		return AppendInt(b, int64(t)), nil
 	case Atom:
 		return AppendAtom(b, t)
 	case Tuple:
-		return appendTuple(b, t, at)
+		if at.left > 0 {
+			return appendElements(AppendTupleHeader(b, len(t)), t, at)
+		}
 	case List:
-		return appendList(b, t, nil, at)
+		if at.left > 0 && len(t) > 0 {
+			b, err = appendElements(AppendListHeader(b, len(t)), t, at)
+			return AppendNil(b), err
+		}
+	case Map:
+		if at.left > 0 {
+			return appendMap(b, t, at)
+		}
+	case ImproperList:
+		if n := len(t.Elems); at.left > 0 && n > 0 {
+			if b, err = appendElements(AppendListHeader(b, n), t.Elems, at); err != nil {
+				return b, err
+			}
+			b, err = appendShallow(b, t.Tail, place{at.left - 1, at.inKey})
+			return b, within(n, err)
+		}
+	case Fun, Record:
 	case Binary:
-		if uint64(len(t)) > math.MaxUint32 {
-			return b, ErrTooLong
+		if err := tooMany(len(t)); err != nil {
+			return b, err
 		}
 		return AppendBinary(b, t), nil
-	case String:
-		return AppendString(b, string(t)), nil
-	case Map:
-		return appendMap(b, t, at)
-	case Float:
-		return AppendFloat(b, float64(t))
-	case Pid:
-		return AppendPid(b, t)
-	case Ref:
-		return AppendRef(b, t)
-	case Port:
-		return AppendPort(b, t)
-	case BigInt:
-		if uint64(len(t.mag)) > math.MaxUint32 {
-			return b, ErrTooLong
-		}
-		return append(appendBigHeader(b, t.neg, len(t.mag)), t.mag...), nil
-	case Bitstring:
-		return appendBitstring(b, t)
-	case ImproperList:
-		if t.Tail == nil {
-			return b, within(len(t.Elems), &UnsupportedTypeError{})
-		}
-		return appendList(b, t.Elems, t.Tail, at)
-	case Fun:
-		return appendFun(b, t, at)
-	case Export:
-		return AppendExport(b, t)
-	case Record:
-		return appendRecord(b, t, at)
-	case Raw:
-		switch {
-		case len(t) == 0: // the Payload of a signal, say: what follows would take its place
-			return b, fmt.Errorf("%w: an empty Raw is no term", ErrTruncated)
-		case t[0] == VersionMagic: // what Marshal gives, and the C library's buffers hold
-			return b, fmt.Errorf("%w 131: a Raw has no version byte", ErrTag)
-		}
-		return append(b, t...), nil
-	case Local:
-		return b, ErrLocal
+	default:
+		b, _, err = appendLeaf(b, t)
+		return b, err
 	}
-	return b, &UnsupportedTypeError{Value: t}
+	return appendDeep(b, t, at.inKey)
 }
 
-func appendTuple(b []byte, t Tuple, at place) ([]byte, error) {
-	if uint64(len(t)) > math.MaxUint32 {
-		return b, ErrTooLong
+// appendDeep appends a term that may have parts by an appender.
+func appendDeep(b []byte, t Term, inKey bool) ([]byte, error) {
+	a := appender{b: b}
+	if inKey {
+		a.inKeys = 1
 	}
-	var err error
-	b = AppendTupleHeader(b, len(t))
-	for i, e := range t {
-		if b, err = appendTerm(b, e, at.inside()); err != nil {
+	err := a.term(t)
+	return a.b, err
+}
+
+func appendElements(b []byte, ts []Term, at place) ([]byte, error) {
+	err := tooMany(len(ts))
+	at.left--
+	for i := 0; i < len(ts) && err == nil; i++ {
+		if b, err = appendShallow(b, ts[i], at); err != nil {
 			return b, within(i, err)
 		}
 	}
-	return b, nil
-}
-
-// appendList appends the elements with a tail, nil for a proper list.
-func appendList(b []byte, elems []Term, tail Term, at place) ([]byte, error) {
-	if uint64(len(elems)) > math.MaxUint32 {
-		return b, ErrTooLong
-	}
-	if len(elems) == 0 {
-		if tail != nil {
-			return appendTerm(b, tail, at.inside())
-		}
-		return AppendNil(b), nil
-	}
-	var err error
-	b = AppendListHeader(b, len(elems))
-	for i, e := range elems {
-		if b, err = appendTerm(b, e, at.inside()); err != nil {
-			return b, within(i, err)
-		}
-	}
-	if tail == nil {
-		return AppendNil(b), nil
-	}
-	if b, err = appendTerm(b, tail, at.inside()); err != nil {
-		return b, within(len(elems), err)
-	}
-	return b, nil
+	return b, err
 }
 
 func appendMap(b []byte, m Map, at place) ([]byte, error) {
-	if uint64(len(m)) > math.MaxUint32 {
-		return b, ErrTooLong
+	err := tooMany(len(m))
+	if err != nil {
+		return b, err
 	}
-	var err error
 	b = AppendMapHeader(b, len(m))
 	for i := range m {
-		if b, err = appendTerm(b, m[i].Key, at.key()); err != nil {
+		if b, err = appendShallow(b, m[i].Key, place{at.left - 1, true}); err != nil {
 			return b, within(2*i, err)
 		}
-		if b, err = appendTerm(b, m[i].Value, at.inside()); err != nil {
+		if b, err = appendShallow(b, m[i].Value, place{at.left - 1, at.inKey}); err != nil {
 			return b, within(2*i+1, err)
 		}
 	}
-	if at.inKey { // it is checked together with the outermost map
-		return b, nil
-	}
-	if keys := (keySet{}); keys.duplicate(m) { // a runtime system ends the connection over such a map
+	if keys := (keySet{}); !at.inKey && keys.duplicate(m) {
+		// A runtime system ends the connection over such a map.
 		return b, ErrDuplicate
 	}
 	return b, nil
 }
 
+// An appender appends a term that may have parts, however deep it is.
+type appender struct {
+	b      []byte
+	in     appendLevel        // the term whose parts are being appended
+	above  stack[appendLevel] // what that term is part of
+	keys   keySet
+	inKeys int // how many keys of maps in is within
+}
+
+type appendLevel struct {
+	level
+	start int // where it begins, if it is a closure
+}
+
+func isSameTerm(a, b *appendLevel) bool { return isSameLevel(&a.level, &b.level) }
+
+func (a *appender) term(t Term) error {
+	err := a.open(t)
+	for err == nil && a.in.t != nil {
+		err = a.parts()
+	}
+	for err != nil && a.in.t != nil && !isPathFull(err) { // the way there
+		err = within(a.in.i-1, err)
+		a.in, _ = a.above.pop()
+	}
+	return err
+}
+
+// parts appends the rest of in, up to a part that may have parts itself.
+func (a *appender) parts() error {
+	for {
+		part, ok := a.in.next()
+		if !ok {
+			return a.close()
+		}
+		var err error
+		if a.b, ok, err = appendLeaf(a.b, part); err != nil {
+			return err
+		}
+		if !ok {
+			return a.open(part)
+		}
+	}
+}
+
+// open appends the head of a term that may have parts; if it has, they are next.
+func (a *appender) open(t Term) (err error) {
+	start, n := len(a.b), 0
+	switch t := t.(type) {
+	case Tuple:
+		n = len(t)
+		a.b = AppendTupleHeader(a.b, n)
+	case List:
+		n = len(t)
+		a.b = AppendListHeader(a.b, n)
+	case ImproperList:
+		if len(t.Elems) > 0 {
+			a.b = AppendListHeader(a.b, len(t.Elems))
+		}
+		n = len(t.Elems) + 1
+	case Map:
+		n = len(t)
+		a.b = AppendMapHeader(a.b, n)
+	case Fun:
+		n = len(t.Free)
+		a.b, err = appendFunHead(a.b, t)
+	case Record:
+		n = len(t.Fields)
+		a.b, err = appendRecordHead(a.b, t)
+	}
+	if err != nil || n == 0 {
+		return err
+	}
+	if a.in.inKey() {
+		a.inKeys++
+	}
+	return a.enter(t, start, n)
+}
+
+// enter is for a term with n parts, which are next; its head begins at start.
+func (a *appender) enter(t Term, start, n int) error {
+	if err := tooMany(n); err != nil {
+		return err
+	}
+	if a.in.t != nil {
+		a.above.push(a.in)
+	}
+	a.in = appendLevel{level{t: t}, start}
+	if len(a.above.below) > 0 && a.above.isRepeated(&a.in, isSameTerm) {
+		return ErrCyclic
+	}
+	return nil
+}
+
+// close ends the term in.
+func (a *appender) close() (err error) {
+	switch t := a.in.t.(type) {
+	case List:
+		a.b = AppendNil(a.b)
+	case Map: // those within keys are looked at together with the outermost map
+		if a.inKeys == 0 && a.keys.duplicate(t) {
+			err = ErrDuplicate
+		}
+	case Fun:
+		err = setFunSize(a.b[a.in.start:])
+	}
+	if a.in, _ = a.above.pop(); a.in.inKey() {
+		a.inKeys--
+	}
+	return err
+}
+
+// tooMany is the error for more than fits in a length field.
+func tooMany(n int) error {
+	if uint64(n) > math.MaxUint32 {
+		return ErrTooLong
+	}
+	return nil
+}
+
+// appendLeaf appends a term that cannot have parts; of any other one nothing, with ok false.
+func appendLeaf(b []byte, t Term) (out []byte, ok bool, err error) {
+	switch t := t.(type) {
+	case Int:
+		return AppendInt(b, int64(t)), true, nil
+	case Atom:
+		b, err = AppendAtom(b, t)
+	case Tuple, List, Map, ImproperList, Fun, Record:
+		return b, false, nil
+	case Binary:
+		if err := tooMany(len(t)); err != nil {
+			return b, false, err
+		}
+		return AppendBinary(b, t), true, nil
+	case String:
+		return AppendString(b, string(t)), true, nil
+	case Float:
+		b, err = AppendFloat(b, float64(t))
+	case Pid:
+		b, err = AppendPid(b, t)
+	case Ref:
+		b, err = AppendRef(b, t)
+	case Port:
+		b, err = AppendPort(b, t)
+	case BigInt:
+		if err := tooMany(len(t.mag)); err != nil {
+			return b, false, err
+		}
+		return append(appendBigHeader(b, t.neg, len(t.mag)), t.mag...), true, nil
+	case Bitstring:
+		b, err = appendBitstring(b, t)
+	case Export:
+		b, err = AppendExport(b, t)
+	case Raw:
+		b, err = appendRaw(b, t)
+	case Local:
+		return b, false, ErrLocal
+	default:
+		return b, false, &UnsupportedTypeError{Value: t}
+	}
+	return b, err == nil, err
+}
+
+func appendRaw(b []byte, t Raw) ([]byte, error) {
+	switch {
+	case len(t) == 0: // the Payload of a signal, say: what follows would take its place
+		return b, fmt.Errorf("%w: an empty Raw is no term", ErrTruncated)
+	case t[0] == VersionMagic: // what Marshal gives, and the C library's buffers hold
+		return b, fmt.Errorf("%w 131: a Raw has no version byte", ErrTag)
+	}
+	return append(b, t...), nil
+}
+
 // appendBitstring appends a bitstring of whole bytes as BIT_BINARY_EXT, so that it goes back as it came; except an empty one, which OTP 27
 // would take for malformed.
 func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
-	if uint64(len(t.Data)) > math.MaxUint32 {
-		return b, ErrTooLong
+	if err := tooMany(len(t.Data)); err != nil {
+		return b, err
 	}
 	if len(t.Data) > 0 && t.Bits == 8 {
 		b = append(append32(append(b, byte(TagBitBinaryExt)), len(t.Data)), t.Bits)
@@ -175,78 +305,67 @@ func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 }
 
 // AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1 to 255 is ErrRange.
-func AppendFun(b []byte, f Fun) ([]byte, error) { return appendFun(b, f, outermost) }
+func AppendFun(b []byte, f Fun) ([]byte, error) { return appendTerm(b, f) }
 
-func appendFun(b []byte, f Fun, at place) ([]byte, error) {
+func appendFunHead(b []byte, f Fun) (out []byte, err error) {
 	if f.Arity < -1 || f.Arity > math.MaxUint8 {
 		return b, ErrRange
 	}
 	if !validAtom(f.Module) || !validAtom(f.Pid.Node) {
 		return b, badAtom(f.Module, f.Pid.Node)
 	}
-	if uint64(len(f.Free)) > math.MaxUint32 {
-		return b, ErrTooLong
+	if err := tooMany(len(f.Free)); err != nil {
+		return b, err
 	}
-	out, start := b, len(b)
 	if f.Arity < 0 {
-		out = append32(append(out, byte(TagFunExt)), len(f.Free))
+		out = append32(append(b, byte(TagFunExt)), len(f.Free))
 		out, _ = AppendPid(out, f.Pid)
 		out = appendAtom(out, f.Module)
 		out = AppendInt(out, f.OldIndex)
-		out = AppendInt(out, f.OldUniq)
-	} else {
-		out = append(out, byte(TagNewFunExt), 0, 0, 0, 0, byte(f.Arity)) // the size comes last
-		out = append(out, f.Uniq[:]...)
-		out = binary.BigEndian.AppendUint32(out, f.Index)
-		out = append32(out, len(f.Free))
-		out = appendAtom(out, f.Module)
-		out = AppendInt(out, f.OldIndex)
-		out = AppendInt(out, f.OldUniq)
-		out, _ = AppendPid(out, f.Pid)
+		return AppendInt(out, f.OldUniq), nil
 	}
-	var err error
-	for i, e := range f.Free {
-		if out, err = appendTerm(out, e, at.inside()); err != nil {
-			return b, within(i, err)
-		}
-	}
-	if f.Arity >= 0 {
-		size := len(out) - start - 1
-		if uint64(size) > math.MaxUint32 {
-			return b, ErrTooLong
-		}
-		binary.BigEndian.PutUint32(out[start+1:], uint32(size))
-	}
-	return out, nil
+	out = append(b, byte(TagNewFunExt), 0, 0, 0, 0, byte(f.Arity)) // the size comes last
+	out = append(out, f.Uniq[:]...)
+	out = binary.BigEndian.AppendUint32(out, f.Index)
+	out = append32(out, len(f.Free))
+	out = appendAtom(out, f.Module)
+	out = AppendInt(out, f.OldIndex)
+	out = AppendInt(out, f.OldUniq)
+	out, _ = AppendPid(out, f.Pid)
+	return out, setFunSize(out[len(b):])
 }
 
-func appendRecord(b []byte, r Record, at place) ([]byte, error) {
-	if uint64(len(r.Fields)) > math.MaxUint32 {
-		return b, ErrTooLong
+// setFunSize puts in the size of a closure, which is complete.
+func setFunSize(fun []byte) error {
+	if Tag(fun[0]) != TagNewFunExt {
+		return nil
+	}
+	size := len(fun) - 1
+	binary.BigEndian.PutUint32(fun[1:], uint32(size))
+	return tooMany(size)
+}
+
+func appendRecordHead(b []byte, r Record) (out []byte, err error) {
+	if err := tooMany(len(r.Fields)); err != nil {
+		return b, err
 	}
 	if r.Flags&^RecordExported != 0 { // a runtime system refuses them
 		return b, ErrRange
 	}
-	b = append(append32(append(b, byte(TagRecordExt)), len(r.Fields)), r.Flags)
-	b, err := AppendAtom(b, r.Module)
-	if err != nil {
+	out = append(append32(append(b, byte(TagRecordExt)), len(r.Fields)), r.Flags)
+	if out, err = AppendAtom(out, r.Module); err != nil {
 		return b, err
 	}
-	if b, err = AppendAtom(b, r.Name); err != nil {
+	if out, err = AppendAtom(out, r.Name); err != nil {
 		return b, err
 	}
 	if duplicateField(r.Fields) {
 		return b, ErrDuplicate
 	}
 	for i := range r.Fields {
-		if b, err = AppendAtom(b, r.Fields[i].Name); err != nil {
+		if out, err = AppendAtom(out, r.Fields[i].Name); err != nil {
 			return b, err
 		}
 	}
-	for i := range r.Fields {
-		if b, err = appendTerm(b, r.Fields[i].Value, at.inside()); err != nil {
-			return b, within(i, err)
-		}
-	}
-	return b, nil
+	return out, nil
 }

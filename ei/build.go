@@ -2,7 +2,6 @@ package ei
 
 import (
 	"encoding/binary"
-	"slices"
 )
 
 // Small lists and tuples of one term share slabs of memory, as do small binaries: one allocation for many. A small part that lives on
@@ -33,53 +32,71 @@ type decoder struct {
 	own                *AtomTable // atoms for which Atoms and recent have no place; nil while they are few
 	emptied            bool       // Atoms has been full in this term
 	keys               keySet     // for finding equal keys
-	keyDepth           int        // how many keys of maps this term is within
 	cells, bytes       int        // that are still to be put in slabs
 	cellSlab           []Term     // the unused part
 	byteSlab           []byte     // the unused part
+
 }
 
-// term decodes the next term.
-func (d *decoder) term() Term {
+// leaf decodes a term that cannot have parts; any other one is left, with false.
+func (d *decoder) leaf() (Term, bool) {
 	off := d.off
 	b := d.b[off:]
 	switch tag := Tag(b[0]); tag {
 	case TagSmallIntegerExt:
 		d.off += 2
-		return Int(b[1])
+		return Int(b[1]), true
 	case TagIntegerExt:
 		d.off += 5
-		return Int(int32(binary.BigEndian.Uint32(b[1:])))
+		return Int(int32(binary.BigEndian.Uint32(b[1:]))), true
+	case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagAtomExt, TagSmallAtomExt, TagAtomCacheRef:
+		return d.atom(), true
+	case TagSmallTupleExt, TagLargeTupleExt, TagListExt, TagMapExt, TagNewFunExt, TagFunExt,
+		TagRecordExt:
+		return nil, false
+	case TagNilExt:
+		d.off++
+		return emptyList, true
+	case TagStringExt:
+		n := int(binary.BigEndian.Uint16(b[1:]))
+		d.off += 3 + n
+		if n == 0 {
+			return emptyList, true
+		}
+		return String(b[3 : 3+n]), true
 	case TagSmallBigExt, TagLargeBigExt:
 		neg, mag, next, err := d.integerAt(off)
 		d.done(next, err)
-		return bigFromWire(neg, mag)
+		return bigFromWire(neg, mag), true
 	case TagNewFloatExt, TagFloatExt:
 		f, next, err := d.floatAt(off)
 		d.done(next, err)
-		return Float(f)
-	case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagAtomExt, TagSmallAtomExt, TagAtomCacheRef:
-		return d.atom()
-	case TagSmallTupleExt:
-		d.off += 2
-		return d.tuple(int(b[1]))
-	case TagLargeTupleExt:
-		return d.tuple(d.count32())
-	case TagNilExt, TagStringExt, TagListExt:
-		return d.list()
-	case TagMapExt:
-		return d.mapping()
+		return Float(f), true
 	case TagBinaryExt:
 		data, _, next, err := d.bitsAt(off)
 		d.done(next, err)
 		if len(data) == 0 {
-			return emptyBinary
+			return emptyBinary, true
 		}
-		return Binary(d.bits(data))
+		return Binary(d.bits(data)), true
 	case TagBitBinaryExt:
 		data, bits, next, err := d.bitsAt(off)
 		d.done(next, err)
-		return Bitstring{Data: d.bits(data), Bits: bits}
+		return Bitstring{Data: d.bits(data), Bits: bits}, true
+	case TagExportExt:
+		d.off++
+		f := Export{Module: d.atomText(), Function: d.atomText()}
+		f.Arity = d.b[d.off+1]
+		d.off += 2
+		return f, true
+	}
+	return d.ident(), true
+}
+
+// ident decodes an identifier.
+func (d *decoder) ident() Term {
+	off := d.off
+	switch Tag(d.b[off]) {
 	case TagNewPidExt, TagPidExt:
 		return d.pid()
 	case TagNewPortExt, TagV4PortExt, TagPortExt:
@@ -95,18 +112,6 @@ func (d *decoder) term() Term {
 		r, next, err := d.refBody(off, d.off, tag, words, node)
 		d.done(next, err)
 		return r
-	case TagExportExt:
-		d.off++
-		f := Export{Module: d.atomText(), Function: d.atomText()}
-		f.Arity = d.b[d.off+1]
-		d.off += 2
-		return f
-	case TagNewFunExt:
-		return d.newFun()
-	case TagFunExt:
-		return d.oldFun()
-	case TagRecordExt:
-		return d.record()
 	}
 	d.reject(off, ErrTag)
 	return nil
@@ -165,99 +170,41 @@ func (d *decoder) bits(data []byte) []byte {
 	return s
 }
 
-func (d *decoder) tuple(n int) Term {
+func (d *decoder) tuple(n int) (t Term, left int) {
 	if n == 0 {
-		return emptyTuple
+		return emptyTuple, -1
 	}
-	t := d.take(n)
-	for i := range t {
-		t[i] = d.term()
-		if d.err != nil {
-			return nil
-		}
+	ts := d.take(n)
+	if left = d.leaves(ts); left == 0 {
+		left = -1
 	}
-	return Tuple(t)
+	return Tuple(ts), left
 }
 
-// list decodes a list in any form. The tail of a list can be a list again, where a program sent it piece by piece: the
-// result is one list all the same.
-func (d *decoder) list() Term {
-	var elems []Term
-	for {
-		b := d.b[d.off:]
-		switch Tag(b[0]) {
-		case TagNilExt:
-			d.off++
-			if elems == nil {
-				return emptyList
-			}
-			return List(elems)
-		case TagStringExt:
-			n := int(binary.BigEndian.Uint16(b[1:]))
-			d.off += 3 + n
-			text := b[3 : 3+n]
-			if elems == nil {
-				if n == 0 {
-					return emptyList
-				}
-				return String(text)
-			}
-			elems = slices.Grow(elems, n)
-			for _, x := range text {
-				elems = append(elems, Int(x))
-			}
-			return List(elems)
-		case TagListExt:
-			n := d.count32()
-			if elems == nil {
-				if n > 0 {
-					elems = d.take(n)[:0]
-				}
-			} else if n <= slabCells {
-				d.cells -= n
-			}
-			for range n {
-				elems = append(elems, d.term())
-				if d.err != nil {
-					return nil
-				}
-			}
-		default:
-			tail := d.term()
-			if elems == nil {
-				return tail
-			}
-			return ImproperList{Elems: elems, Tail: tail}
-		}
+func (d *decoder) list(n int) (t Term, left int) {
+	elems := d.take(n)
+	if left = d.leaves(elems); left > 0 {
+		return List(elems), left
 	}
+	switch Tag(d.b[d.off]) {
+	case TagNilExt:
+		d.off++
+		return List(elems), -1
+	case TagStringExt:
+		return List(elems), 0
+	}
+	if t, ok := d.leaf(); ok {
+		return ImproperList{Elems: elems, Tail: t}, -1
+	}
+	return List(elems), 0
 }
 
-func (d *decoder) mapping() Term {
-	off := d.off
+func (d *decoder) mapping() (t Term, left int) {
 	n := d.count32()
 	if n == 0 {
-		return emptyMap
+		return emptyMap, -1
 	}
-	if d.keyDepth++; d.keyDepth > maxKeyDepth {
-		d.reject(off, &LimitError{Limit: "map keys within map keys", Max: maxKeyDepth})
-		return nil
-	}
-	m := make(Map, n)
-	depth := d.keyDepth
-	for i := range m {
-		d.keyDepth = depth
-		m[i].Key = d.term()
-		d.keyDepth = depth - 1
-		m[i].Value = d.term()
-		if d.err != nil {
-			return nil
-		}
-	}
-	if depth == 1 && d.keys.duplicate(m) {
-		d.reject(off, ErrDuplicate)
-		return nil
-	}
-	return m
+	return make(Map, n), 2 * n
 }
 
 func (d *decoder) pid() Pid {
@@ -269,7 +216,7 @@ func (d *decoder) pid() Pid {
 	return p
 }
 
-func (d *decoder) newFun() Term {
+func (d *decoder) newFun() (Term, int) {
 	b := d.b[d.off:]
 	f := Fun{Arity: int(b[5]), Index: binary.BigEndian.Uint32(b[22:])}
 	copy(f.Uniq[:], b[6:22])
@@ -279,32 +226,24 @@ func (d *decoder) newFun() Term {
 	f.OldIndex = d.int64()
 	f.OldUniq = d.int64()
 	f.Pid = d.pid()
-	f.Free = d.free(free)
-	return f
+	if free == 0 {
+		return f, -1
+	}
+	f.Free = d.take(free)
+	return f, free
 }
 
-func (d *decoder) oldFun() Term {
+func (d *decoder) oldFun() (Term, int) {
 	free := d.count32()
 	f := Fun{Arity: -1, Pid: d.pid()}
 	f.Module = d.atomText()
 	f.OldIndex = d.int64()
 	f.OldUniq = d.int64()
-	f.Free = d.free(free)
-	return f
-}
-
-func (d *decoder) free(n int) []Term {
-	if n == 0 {
-		return nil
+	if free == 0 {
+		return f, -1
 	}
-	free := d.take(n)
-	for i := range free {
-		free[i] = d.term()
-		if d.err != nil {
-			return nil
-		}
-	}
-	return free
+	f.Free = d.take(free)
+	return f, free
 }
 
 func (d *decoder) int64() int64 {
@@ -313,7 +252,7 @@ func (d *decoder) int64() int64 {
 	return v
 }
 
-func (d *decoder) record() Term {
+func (d *decoder) record() (Term, int) {
 	off := d.off
 	n := int(binary.BigEndian.Uint32(d.b[off+1:]))
 	r := Record{Flags: d.b[off+5]}
@@ -324,15 +263,11 @@ func (d *decoder) record() Term {
 	for i := range r.Fields {
 		r.Fields[i].Name = d.atomText()
 	}
-	for i := range r.Fields {
-		r.Fields[i].Value = d.term()
-		if d.err != nil {
-			return nil
-		}
-	}
-	if duplicateField(r.Fields) {
+	if d.err == nil && duplicateField(r.Fields) {
 		d.reject(off, ErrDuplicate)
-		return nil
 	}
-	return r
+	if n == 0 {
+		return r, -1
+	}
+	return r, n
 }

@@ -14,7 +14,10 @@ import (
 // Funs are compared field by field: two that differ only in OldUniq, or in what else tells versions of a module apart, are equal to some
 // releases of OTP, and not here. A Raw counts as the term it holds. A Raw that cannot be decoded, a Local, and nil come after everything
 // else. See the Erlang reference manual, "Term Comparisons".
-func Compare(a, b Term) int { return comparer{}.compare(a, b) }
+func Compare(a, b Term) int {
+	var c comparer
+	return c.compare(a, b)
+}
 
 // Identical reports whether two terms are the same to Erlang, by =:= as in OTP 27 and later: 1 and 1.0 are not, nor are 0.0 and -0.0.
 func Identical(a, b Term) bool {
@@ -28,16 +31,28 @@ func Identical(a, b Term) bool {
 			return a == b
 		}
 	}
-	return comparer{exact: true}.compare(a, b) == 0
+	c := comparer{exact: true}
+	return c.compare(a, b) == 0
 }
 
 // A comparer compares terms.
 type comparer struct {
-	exact  bool // as in the order of the keys in a map: an integer is before all floats, -0.0 before 0.0
-	sorted bool // both terms come from a mapSorter
+	exact bool // as in the order of keys in a map: an integer before all floats, -0.0 before 0.0
+	loose bool // what some runtime system does not look at in a key makes no difference (clash)
+
+	maps  *mapSorter // if not nil, it has seen both terms
+	above stack[pair]
 }
 
-// rank gives the place of a term's type in the order of types.
+// A pair are two terms of the same type and size whose parts are being compared, in order.
+type pair struct {
+	a, b   Term
+	i, j   int  // the next part of each
+	exact  bool // see comparer
+	sorted bool // the comparer's mapSorter has seen both
+}
+
+// rank gives the place of the type of a term that is plain in the order of types.
 func rank(t Term) int {
 	switch t := t.(type) {
 	case Int, BigInt, Float:
@@ -69,9 +84,6 @@ func rank(t Term) int {
 		}
 		return 9
 	case ImproperList:
-		if len(t.Elems) == 0 {
-			return rank(t.Tail)
-		}
 		return 10
 	case Binary, Bitstring:
 		return 11
@@ -104,77 +116,172 @@ func plain(t Term) Term {
 	}
 }
 
-func (c comparer) compare(a, b Term) int {
-	a, b = plain(a), plain(b)
-	if ra, rb := rank(a), rank(b); ra != rb {
-		return cmp.Compare(ra, rb)
+func (c *comparer) compare(a, b Term) int {
+	in := pair{a: a, b: b, exact: c.exact, sorted: c.maps != nil}
+	d, deeper := c.heads(&in)
+	if !deeper {
+		return d
 	}
-	switch a := a.(type) {
-	case Int, BigInt, Float:
-		return c.numbers(a, b)
-	case Atom:
-		return strings.Compare(string(a), string(b.(Atom)))
-	case Ref:
-		return CompareRefs(a, b.(Ref))
-	case Fun, Export:
-		return c.funs(a, b)
-	case Port:
-		return ComparePorts(a, b.(Port))
-	case Pid:
-		return ComparePids(a, b.(Pid))
-	case Tuple:
-		b := b.(Tuple)
-		if len(a) != len(b) {
-			return cmp.Compare(len(a), len(b))
+	for {
+		var next pair
+		var ok bool
+		next, d, ok = c.next(&in)
+		if d != 0 {
+			break
 		}
-		return c.terms(a, b)
-	case Record:
-		return c.records(a, b.(Record))
-	case Map:
-		return c.maps(a, b.(Map))
-	case List, String, ImproperList:
-		return c.lists(a, b)
-	case Binary, Bitstring:
-		return compareBits(a, b)
-	case Raw:
-		return bytes.Compare(a, b.(Raw))
-	case Local:
-		return bytes.Compare(a, b.(Local))
+		if ok {
+			if d, deeper = c.heads(&next); d != 0 {
+				break
+			}
+			if deeper {
+				c.above.push(in)
+				in = next
+			}
+			continue
+		}
+		if in, ok = c.above.pop(); !ok {
+			return 0
+		}
 	}
-	return 0
+	c.above.reset()
+	return d
 }
 
-func (c comparer) terms(a, b []Term) int {
-	for i := range min(len(a), len(b)) {
-		if d := c.compare(a[i], b[i]); d != 0 {
-			return d
+// plain takes away what may be around a term.
+func (c *comparer) plain(t Term) Term {
+	if raw, ok := t.(Raw); ok && c.maps != nil && len(raw) > 0 {
+		if t, ok := c.maps.raws[&raw[0]]; ok {
+			return t
 		}
 	}
-	return cmp.Compare(len(a), len(b))
+	return plain(t)
+}
+
+// heads compares two terms without their parts. If it finds no difference, and there are parts,
+// these must be compared, too.
+func (c *comparer) heads(p *pair) (d int, deeper bool) {
+	p.a, p.b = c.plain(p.a), c.plain(p.b)
+	if ra, rb := rank(p.a), rank(p.b); ra != rb {
+		return cmp.Compare(ra, rb), false
+	}
+	switch a := p.a.(type) {
+	case Int, BigInt, Float:
+		return compareNumbers(a, p.b, p.exact, c.loose), false
+	case Atom:
+		return strings.Compare(string(a), string(p.b.(Atom))), false
+	case Ref:
+		return c.refs(a, p.b.(Ref)), false
+	case Fun, Export:
+		return c.funs(a, p.b)
+	case Port:
+		return ComparePorts(a, p.b.(Port)), false
+	case Pid:
+		return ComparePids(a, p.b.(Pid)), false
+	case Tuple:
+		d = cmp.Compare(len(a), len(p.b.(Tuple)))
+		return d, d == 0
+	case Record:
+		d = compareDefinitions(a, p.b.(Record))
+		return d, d == 0
+	case Map:
+		b := p.b.(Map)
+		if d = cmp.Compare(len(a), len(b)); d != 0 {
+			return d, false
+		}
+		if !p.sorted {
+			if c.maps == nil {
+				c.maps = newMapSorter(c.loose)
+			}
+			c.maps.add(a)
+			c.maps.add(b)
+			p.sorted = true
+		}
+		p.a, p.b = c.maps.sorted(a), c.maps.sorted(b)
+		return 0, true
+	case List, String, ImproperList:
+		return 0, true
+	case Binary, Bitstring:
+		return compareBits(a, p.b), false
+	case Raw:
+		return bytes.Compare(a, p.b.(Raw)), false
+	case Local:
+		return bytes.Compare(a, p.b.(Local)), false
+	}
+	return 0, false
+}
+
+// next gives the next parts; if these cannot be compared, because a list ends, the order that
+// follows from that.
+func (c *comparer) next(p *pair) (parts pair, d int, ok bool) {
+	parts.exact, parts.sorted = p.exact, p.sorted
+	i := p.i
+	switch a := p.a.(type) {
+	case Tuple:
+		if i < len(a) {
+			parts.a, parts.b = a[i], p.b.(Tuple)[i]
+			ok = true
+		}
+	case Fun:
+		if i < len(a.Free) {
+			parts.a, parts.b = a.Free[i], p.b.(Fun).Free[i]
+			ok = true
+		}
+	case Record:
+		if i < len(a.Fields) {
+			parts.a, parts.b = a.Fields[i].Value, p.b.(Record).Fields[i].Value
+			ok = true
+		}
+	case Map: // all keys, then all values
+		if i < len(a) {
+			parts.a, parts.b = a[i].Key, p.b.(Map)[i].Key
+			parts.exact, ok = true, true
+		} else if i -= len(a); i < len(a) {
+			parts.a, parts.b = a[i].Value, p.b.(Map)[i].Value
+			ok = true
+		}
+	default:
+		return c.nextOfList(p)
+	}
+	p.i++
+	return parts, 0, ok
 }
 
 // funs orders closures before external funs.
-func (c comparer) funs(a, b Term) int {
+func (c *comparer) funs(a, b Term) (d int, deeper bool) {
 	fa, closureA := a.(Fun)
 	fb, closureB := b.(Fun)
 	switch {
 	case closureA && closureB:
-		return cmp.Or(strings.Compare(string(fa.Module), string(fb.Module)), cmp.Compare(fa.OldIndex, fb.OldIndex),
-			cmp.Compare(fa.OldUniq, fb.OldUniq), cmp.Compare(fa.Index, fb.Index), bytes.Compare(fa.Uniq[:], fb.Uniq[:]),
-			cmp.Compare(fa.Arity, fb.Arity), cmp.Compare(len(fa.Free), len(fb.Free)), c.terms(fa.Free, fb.Free))
+		d = strings.Compare(string(fa.Module), string(fb.Module))
+		if !c.loose {
+			d = cmp.Or(d, cmp.Compare(fa.OldIndex, fb.OldIndex), cmp.Compare(fa.OldUniq, fb.OldUniq))
+		}
+		d = cmp.Or(d, cmp.Compare(fa.Index, fb.Index))
+		if !c.loose {
+			d = cmp.Or(d, bytes.Compare(fa.Uniq[:], fb.Uniq[:]), cmp.Compare(fa.Arity, fb.Arity))
+		}
+		d = cmp.Or(d, cmp.Compare(len(fa.Free), len(fb.Free)))
+		return d, d == 0
 	case closureA:
-		return -1
+		return -1, false
 	case closureB:
-		return 1
+		return 1, false
 	}
 	ea, eb := a.(Export), b.(Export)
 	return cmp.Or(strings.Compare(string(ea.Module), string(eb.Module)), strings.Compare(string(ea.Function), string(eb.Function)),
-		cmp.Compare(ea.Arity, eb.Arity))
+		cmp.Compare(ea.Arity, eb.Arity)), false
 }
 
-// records goes by name, visibility, number of fields, their names and then their values, both in the order of the definition, as OTP 29.1
-// has it.
-func (c comparer) records(a, b Record) int {
+func (c *comparer) refs(a, b Ref) int {
+	if c.loose {
+		a.Len, b.Len = min(a.Len, maxLooseRef), min(b.Len, maxLooseRef)
+	}
+	return CompareRefs(a, b)
+}
+
+// compareDefinitions goes by name, visibility, number of fields and their names; the values come
+// next. Both are in the order of the definition, as OTP 29.1 has it.
+func compareDefinitions(a, b Record) int {
 	if d := cmp.Or(strings.Compare(string(a.Module), string(b.Module)), strings.Compare(string(a.Name), string(b.Name)),
 		cmp.Compare(a.Flags&RecordExported, b.Flags&RecordExported), cmp.Compare(len(a.Fields), len(b.Fields))); d != 0 {
 		return d
@@ -184,109 +291,58 @@ func (c comparer) records(a, b Record) int {
 			return d
 		}
 	}
-	for i := range a.Fields {
-		if d := c.compare(a.Fields[i].Value, b.Fields[i].Value); d != 0 {
-			return d
-		}
-	}
 	return 0
 }
 
-// maps goes by size, keys in their exact order, values in the order of the keys.
-func (c comparer) maps(a, b Map) int {
-	if len(a) != len(b) {
-		return cmp.Compare(len(a), len(b))
+// nextOfList gives the next elements of two lists, which may differ in form and length, or their
+// tails.
+func (c *comparer) nextOfList(p *pair) (parts pair, d int, ok bool) {
+	parts.exact, parts.sorted = p.exact, p.sorted
+	x, moreA := c.element(&p.a, &p.i)
+	y, moreB := c.element(&p.b, &p.j)
+	if moreA && moreB {
+		parts.a, parts.b = x, y
+		return parts, 0, true
 	}
-	if !c.sorted {
-		ta, _ := new(mapSorter).term(a)
-		tb, _ := new(mapSorter).term(b)
-		a, b, c.sorted = ta.(Map), tb.(Map), true
+	ra, rb := 10, 10 // an element is part of a list that is not empty
+	if !moreA {
+		ra = rank(x)
 	}
-	keys := comparer{exact: true, sorted: true}
-	for i := range a {
-		if d := keys.compare(a[i].Key, b[i].Key); d != 0 {
-			return d
-		}
+	if !moreB {
+		rb = rank(y)
 	}
-	for i := range a {
-		if d := c.compare(a[i].Value, b[i].Value); d != 0 {
-			return d
-		}
+	if ra != rb || ra == 9 {
+		return parts, cmp.Compare(ra, rb), false
 	}
-	return 0
+	p.a, p.b, p.i, p.j = emptyList, emptyList, 0, 0
+	parts.a, parts.b = x, y
+	return parts, 0, true
 }
 
-// A cells is a list that is being walked: its elements, in one of two forms, then its tail, nil for [].
-type cells struct {
-	elems []Term
-	bytes string
-	tail  Term
-}
-
-func cellsOf(t Term) cells {
-	switch t := t.(type) {
-	case List:
-		return cells{elems: t}
-	case String:
-		return cells{bytes: string(t)}
-	case ImproperList:
-		return cells{elems: t.Elems, tail: t.Tail}
-	}
-	return cells{tail: t}
-}
-
-// next takes off the first element.
-func (l *cells) next() Term {
-	if len(l.elems) > 0 {
-		t := l.elems[0]
-		l.elems = l.elems[1:]
-		return t
-	}
-	t := Int(l.bytes[0])
-	l.bytes = l.bytes[1:]
-	return t
-}
-
-// settle goes on into a tail that is a list itself, and reports whether there is an element.
-func (l *cells) settle() bool {
-	for len(l.elems) == 0 && l.bytes == "" && l.tail != nil {
-		tail := plain(l.tail)
-		switch tail.(type) {
-		case List, String, ImproperList:
-			*l = cellsOf(tail)
-		default:
-			l.tail = tail
-			return false
-		}
-	}
-	return len(l.elems) > 0 || l.bytes != ""
-}
-
-func (c comparer) lists(a, b Term) int {
-	la, lb := cellsOf(a), cellsOf(b)
+// element gives the element *i of the list *t and moves *i on; at the end of the list, false with
+// its tail. It goes on into a tail that is a list itself.
+func (c *comparer) element(t *Term, i *int) (Term, bool) {
+	n := *i
+	*i++
 	for {
-		moreA, moreB := la.settle(), lb.settle()
-		if !moreA || !moreB {
-			ra, rb := 10, 10
-			if !moreA {
-				ra = 9
-				if la.tail != nil {
-					ra = rank(la.tail)
-				}
+		switch l := (*t).(type) {
+		case List:
+			if n < len(l) {
+				return l[n], true
 			}
-			if !moreB {
-				rb = 9
-				if lb.tail != nil {
-					rb = rank(lb.tail)
-				}
+			return emptyList, false
+		case String:
+			if n < len(l) {
+				return Int(l[n]), true
 			}
-			if ra != rb || ra == 9 {
-				return cmp.Compare(ra, rb)
+			return emptyList, false
+		case ImproperList:
+			if n < len(l.Elems) {
+				return l.Elems[n], true
 			}
-			return c.compare(la.tail, lb.tail)
-		}
-		if d := c.compare(la.next(), lb.next()); d != 0 {
-			return d
+			*t, n, *i = c.plain(l.Tail), 0, 1
+		default:
+			return l, false
 		}
 	}
 }

@@ -7,18 +7,19 @@ import (
 	"math/bits"
 )
 
-func (c comparer) numbers(a, b Term) int {
+// compareNumbers compares integers and floats; see comparer.
+func compareNumbers(a, b Term, exact, loose bool) int {
 	fa, floatA := a.(Float)
 	fb, floatB := b.(Float)
 	switch {
 	case floatA && floatB:
-		if c.exact && fa == 0 && fb == 0 {
+		if exact && !loose && fa == 0 && fb == 0 {
 			return cmp.Compare(math.Copysign(1, float64(fa)), math.Copysign(1, float64(fb)))
 		}
 		return cmp.Compare(fa, fb)
-	case floatA && c.exact:
+	case floatA && exact:
 		return 1
-	case floatB && c.exact:
+	case floatB && exact:
 		return -1
 	case floatA:
 		return -compareIntFloat(b, float64(fa))

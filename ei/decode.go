@@ -84,7 +84,7 @@ func (c *Cursor) TermWith(o *DecodeOptions) (Term, error) {
 }
 
 func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
-	s := scanner{c: c, depth: o.Limits.Depth, max: o.Limits.Depth, strict: o.Strict, records: o.Records}
+	s := scanner{c: c, strict: o.Strict, records: o.Records}
 	end, err := s.term(c.off)
 	if err != nil {
 		return nil, err

@@ -40,11 +40,16 @@
 //
 // # Untrusted input
 //
-// No input makes this package panic, loop for ever, or take much more memory than the input's own size. Each length is checked against the
-// bytes present before anything is allocated; a term is walked through once before it is decoded, so that a malformed one costs only the
-// walk. [Limits] bound depth, size, atoms, and what a compressed term may inflate to, which can be a thousand times its length: set
-// [Limits].Decompressed if the default, 16 MiB, is too much for a single term. An error is a [SyntaxError], or for text a [TextError],
-// which says where and why; the reasons are the Err variables.
+// No input makes this package panic, loop for ever, or take much more memory than the input's own
+// size. Each length is checked against the bytes present before anything is allocated; a term is
+// walked through once before it is decoded, so that a malformed one costs only the walk. [Limits]
+// bound size, atoms, and what a compressed term may inflate to, which can be a thousand times its
+// length: set [Limits].Decompressed if the default, 16 MiB, is too much for a single term. A term
+// may be nested as deep as its size allows, as in a runtime system: each function here, for text
+// and for Go values, too, takes time and memory in proportion to the size, and a goroutine's stack
+// no more than a few kilobytes. A program that walks over terms had better not recurse either:
+// [Walk] does it. An error is a [SyntaxError], or for text a [TextError], which says where and why;
+// the reasons are the Err variables.
 //
 // # Specifications
 //

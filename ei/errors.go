@@ -46,6 +46,8 @@ var (
 	ErrText = errors.New("ei: not an Erlang term")
 	// ErrLimit: more than a limit allows. The error is a LimitError.
 	ErrLimit = errors.New("ei: over a limit")
+	// ErrCyclic: a term or a Go value that contains itself.
+	ErrCyclic = errors.New("ei: a value that contains itself")
 	// ErrTooLong: a value that is too large for its length field (4 bytes for most tags).
 	ErrTooLong = errors.New("ei: too long for the external term format")
 )
@@ -114,7 +116,8 @@ func (e *UnsupportedTypeError) Error() string {
 	return fmt.Sprintf("ei: a Go value of type %T is no term, nor an ei.Marshaler", e.Value)
 }
 
-// An EncodeError says where in a value something cannot be encoded. An error about the whole value, and ErrLimit, come without one.
+// An EncodeError says where in a value something cannot be encoded. An error about the whole value,
+// and ErrCyclic, come without one.
 type EncodeError struct {
 	// the way there from the whole value, as in a SyntaxError: "/2/0" is element 2, in it element 0. A Map counts key, value, key, value;
 	// in a Go map the step is the key of the value, or "key" for a key itself. Of a very long path only the end is kept, after "…"
@@ -133,7 +136,7 @@ const longestPath = 100
 
 // within turns err, about an element of a value, into an error about the value; step leads to the element.
 func within(step any, err error) error {
-	if errors.Is(err, ErrLimit) {
+	if err == nil || err == ErrCyclic {
 		return err
 	}
 	path := ""
@@ -151,6 +154,12 @@ func within(step any, err error) error {
 		path = "…" + path
 	}
 	return &EncodeError{Path: path, Err: err}
+}
+
+// isPathFull reports whether err tells no more of the way than it does.
+func isPathFull(err error) bool {
+	e, ok := err.(*EncodeError)
+	return ok && strings.HasPrefix(e.Path, "…")
 }
 
 // A TextError says where and why a text is not an Erlang term.

@@ -123,13 +123,13 @@ func ExampleSyntaxError() {
 
 func ExampleDecodeOptions() {
 	o := ei.DecodeOptions{
-		Limits: ei.Limits{Depth: 3},
+		Limits: ei.Limits{Atoms: 3},
 		Alias:  true,               // binaries share the memory of the input
 		Atoms:  ei.NewAtomTable(0), // atoms are allocated once for all calls
 	}
-	_, err := o.Decode([]byte("\x83h\x01h\x01h\x01h\x01j"))
+	_, err := o.Decode([]byte("\x83h\x04w\x01aw\x01bw\x01cw\x01d"))
 	fmt.Println(err, errors.Is(err, ei.ErrLimit))
-	// Output: ei: over the limit Depth = 3 at offset 7 (/0/0/0) true
+	// Output: ei: over the limit Atoms = 3 at offset 12 true
 }
 
 // Fahrenheit is sent as {fahrenheit, F}.
@@ -151,6 +151,18 @@ func ExampleRaw_Decode() {
 	term, err := raw.Decode()
 	fmt.Println(term, err)
 	// Output: {ok,5} <nil>
+}
+
+func ExampleWalk() {
+	t, err := ei.Parse("{[1,2|x],#{k => {3}}}")
+	sum := ei.Int(0)
+	for t := range ei.Walk(t) {
+		if i, ok := t.(ei.Int); ok {
+			sum += i
+		}
+	}
+	fmt.Println(sum, err)
+	// Output: 6 <nil>
 }
 
 func ExampleMap_Get() {

@@ -5,15 +5,12 @@ import "math"
 // Limits bound what Decode takes from its input. They are checked before anything is allocated. A field of zero stands
 // for the default named; a negative one for no limit.
 //
-// One limit is fixed: map keys may be nested within map keys 16 deep.
+// There is no limit of depth: nothing in this package takes a goroutine's stack in proportion to
+// it.
 //
 // In any case the Go value of a term of n bytes takes at most 48 n bytes, garbage included, in the worst case (a map deep within the key of
 // a map), and with Strict at most 96 n; for text, binaries and numbers it is little more than n. For a compressed term n is its length when inflated.
 type Limits struct {
-	// Depth is how many tuples, lists, maps, records and closures may be open at once; the tail of a list does not count as deeper. Decode,
-	// AppendTerm, Compare and AppendText take some hundred bytes of stack for each: do not lift this limit for untrusted input. The default
-	// is 10000.
-	Depth int
 	// Bytes is the length of an encoded term, in its uncompressed form. The default is 2 GiB - 1, the most that the C library takes.
 	Bytes int
 	// Atoms is how many atoms may be allocated for one term. Those in an AtomTable, and most that were met in the
@@ -33,7 +30,6 @@ func (l Limits) withDefaults() Limits {
 			*v = math.MaxInt
 		}
 	}
-	set(&l.Depth, 10_000)
 	set(&l.Bytes, math.MaxInt32)
 	set(&l.Atoms, 1<<20)
 	set(&l.Decompressed, 16<<20)

@@ -3,10 +3,8 @@ package ei
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"math/big"
 	"reflect"
-	"slices"
 )
 
 // A Marshaler is a Go value that can encode itself as a term.
@@ -41,59 +39,67 @@ func Marshal(v any) ([]byte, error) {
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying type (type Name Atom as a string, so it
 // gives a binary). Anything else, structs, nil and nil pointers included, is an UnsupportedTypeError; inside a value an EncodeError says
-// where. Slices, arrays, maps and pointers that are nested more than 10000 deep, a pointer to itself say, are a *LimitError; the limit of a
-// Term is AppendTerm's.
+// where. A value that contains itself, such as a pointer to itself, is ErrCyclic.
 func Append(b []byte, v any) ([]byte, error) {
-	out, err := appendAny(b, v, Limits{}.withDefaults().Depth)
+	out, in, err := appendAny(b, v, false)
+	if err == nil && in.n > 0 {
+		out, err = appendValues(out, in)
+	}
 	if err != nil {
 		return b, err
 	}
 	return out, nil
 }
 
-func appendAny(b []byte, v any, depth int) ([]byte, error) {
+// appendAny appends v, or only its head; then it gives a level with the values that v is made of.
+func appendAny(b []byte, v any, nested bool) (out []byte, in valueLevel, err error) {
 	switch v := v.(type) {
 	case Local:
-		if depth < (Limits{}.withDefaults().Depth) {
-			return b, ErrLocal
+		if nested {
+			return b, in, ErrLocal
 		}
-		return AppendTerm(b, v)
+		out, err = AppendTerm(b, v)
+		return out, in, err
 	case Marshaler:
 		if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
-			return b, &UnsupportedTypeError{Value: v}
+			return b, in, &UnsupportedTypeError{Value: v}
 		}
-		return appendMarshaler(b, v)
+		out, err = appendMarshaler(b, v)
+		return out, in, err
 	case Term:
 		if reflect.TypeOf(v).Kind() == reflect.Pointer { // a pointer has the methods of the Term that it points to
-			return appendValue(b, v, depth)
+			return appendValue(b, v, nested)
 		}
-		return appendTerm(b, v, outermost)
+		out, err = appendTerm(b, v)
+		return out, in, err
 	case string:
-		if uint64(len(v)) > math.MaxUint32 {
-			return b, ErrTooLong
+		if err := tooMany(len(v)); err != nil {
+			return b, in, err
 		}
-		return append(AppendBinaryHeader(b, len(v)), v...), nil
+		return append(AppendBinaryHeader(b, len(v)), v...), in, nil
 	case []byte:
-		return appendTerm(b, Binary(v), outermost)
+		out, err = appendTerm(b, Binary(v))
+		return out, in, err
 	case bool:
-		return AppendBool(b, v), nil
+		return AppendBool(b, v), in, nil
 	case int:
-		return AppendInt(b, int64(v)), nil
+		return AppendInt(b, int64(v)), in, nil
 	case int64:
-		return AppendInt(b, v), nil
+		return AppendInt(b, v), in, nil
 	case uint64:
-		return AppendUint(b, v), nil
+		return AppendUint(b, v), in, nil
 	case float64:
-		return AppendFloat(b, v)
+		out, err = AppendFloat(b, v)
+		return out, in, err
 	case *big.Int:
 		if v == nil {
-			return b, &UnsupportedTypeError{Value: v}
+			return b, in, &UnsupportedTypeError{Value: v}
 		}
-		return AppendBig(b, v), nil
+		return AppendBig(b, v), in, nil
 	case []any:
-		return appendSlice(b, len(v), depth, func(i int) any { return v[i] })
+		return AppendListHeader(b, len(v)), valueLevel{list: v, n: len(v)}, tooMany(len(v))
 	}
-	return appendValue(b, v, depth)
+	return appendValue(b, v, nested)
 }
 
 // appendMarshaler appends what a Marshaler says. A term with version byte, or one in place of what b holds (as of a Marshaler that returns
@@ -113,116 +119,45 @@ func appendMarshaler(b []byte, m Marshaler) ([]byte, error) {
 	return out, nil
 }
 
-// appendValue appends a value by its kind.
-func appendValue(b []byte, v any, depth int) ([]byte, error) {
+// appendValue is appendAny by the value's kind.
+func appendValue(b []byte, v any, nested bool) (out []byte, in valueLevel, err error) {
 	r := reflect.ValueOf(v)
 	switch r.Kind() {
 	case reflect.Bool:
-		return AppendBool(b, r.Bool()), nil
+		return AppendBool(b, r.Bool()), in, nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return AppendInt(b, r.Int()), nil
+		return AppendInt(b, r.Int()), in, nil
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		return AppendUint(b, r.Uint()), nil
+		return AppendUint(b, r.Uint()), in, nil
 	case reflect.Float32, reflect.Float64:
-		return AppendFloat(b, r.Float())
+		out, err = AppendFloat(b, r.Float())
+		return out, in, err
 	case reflect.String:
-		return appendAny(b, r.String(), depth)
+		return appendAny(b, r.String(), nested)
 	case reflect.Slice, reflect.Array:
 		if r.Type().Elem() == reflect.TypeFor[byte]() {
 			if r.Kind() == reflect.Array { // it cannot be addressed
-				p := make([]byte, r.Len())
-				reflect.Copy(reflect.ValueOf(p), r)
-				return appendTerm(b, Binary(p), outermost)
+				data := make([]byte, r.Len())
+				reflect.Copy(reflect.ValueOf(data), r)
+				r = reflect.ValueOf(data)
 			}
-			return appendTerm(b, Binary(r.Bytes()), outermost)
+			out, err = appendTerm(b, Binary(r.Bytes()))
+			return out, in, err
 		}
-		return appendSlice(b, r.Len(), depth, func(i int) any { return r.Index(i).Interface() })
+		return AppendListHeader(b, r.Len()), valueLevel{of: r, n: r.Len()}, tooMany(r.Len())
 	case reflect.Map:
-		return appendGoMap(b, r, depth)
+		if r.Len() == 0 {
+			return AppendMapHeader(b, 0), in, nil
+		}
+		return b, valueLevel{of: r, n: 2 * r.Len(), pairs: newGoMap(r)}, tooMany(r.Len())
 	case reflect.Pointer:
 		switch l, isLocal := v.(*Local); {
 		case r.IsNil():
-		case depth == 0:
-			return b, tooDeep()
 		case isLocal:
-			return appendAny(b, *l, depth)
+			return appendAny(b, *l, nested)
 		default:
-			return appendAny(b, r.Elem().Interface(), depth-1)
+			return b, valueLevel{of: r, n: 1}, nil
 		}
 	}
-	return b, &UnsupportedTypeError{Value: v}
-}
-
-// tooDeep is the error for a value that is nested too deep: a Go value may contain itself.
-func tooDeep() error { return &LimitError{Limit: "Depth", Max: Limits{}.withDefaults().Depth} }
-
-func appendSlice(b []byte, n, depth int, elem func(int) any) ([]byte, error) {
-	if depth == 0 {
-		return b, tooDeep()
-	}
-	if uint64(n) > math.MaxUint32 {
-		return b, ErrTooLong
-	}
-	if n == 0 {
-		return AppendNil(b), nil
-	}
-	b = AppendListHeader(b, n)
-	var err error
-	for i := range n {
-		if b, err = appendAny(b, elem(i), depth-1); err != nil {
-			return b, within(i, err)
-		}
-	}
-	return AppendNil(b), nil
-}
-
-func appendGoMap(b []byte, r reflect.Value, depth int) ([]byte, error) {
-	if depth == 0 {
-		return b, tooDeep()
-	}
-	type pair struct {
-		key       []byte
-		of, value reflect.Value
-	}
-	pairs, keys, manyForms := make([]pair, 0, r.Len()), make(Map, 0, r.Len()), false
-	for it := r.MapRange(); it.Next(); {
-		key, err := appendAny(nil, it.Key().Interface(), depth-1)
-		if err != nil {
-			return b, within("key", err)
-		}
-		pairs, keys = append(pairs, pair{key: key, of: it.Key(), value: it.Value()}), append(keys, Pair{Key: Raw(key)})
-		manyForms = manyForms || !hasOneForm(key)
-	}
-	if manyForms && duplicateBySorting(keys) {
-		return b, ErrDuplicate
-	}
-	slices.SortFunc(pairs, func(x, y pair) int { return bytes.Compare(x.key, y.key) })
-	b = AppendMapHeader(b, len(pairs))
-	var err error
-	for i, p := range pairs {
-		if i > 0 && bytes.Equal(p.key, pairs[i-1].key) {
-			return b, ErrDuplicate
-		}
-		b = append(b, p.key...)
-		if b, err = appendAny(b, p.value.Interface(), depth-1); err != nil {
-			return b, within(p.of, err)
-		}
-	}
-	return b, nil
-}
-
-// hasOneForm reports whether key is the only encoding of its term that this package may write.
-func hasOneForm(key []byte) bool {
-	c := Cursor{b: key}
-	switch Tag(key[0]) {
-	case TagSmallAtomUTF8Ext, TagSmallIntegerExt, TagBinaryExt, TagNewFloatExt:
-		return true
-	case TagAtomUTF8Ext: // a Marshaler may have written a long form without need
-		a, err := c.Atom()
-		return err == nil && len(a) > math.MaxUint8
-	case TagIntegerExt:
-		i, err := c.Int()
-		return err == nil && uint64(i) > math.MaxUint8
-	}
-	return false
+	return b, in, &UnsupportedTypeError{Value: v}
 }

@@ -14,7 +14,7 @@ import (
 //	#Pid<node@host.ID.SERIAL.CREATION>       Pid;  Parse reads it, Erlang does not
 //	#Port<node@host.ID.CREATION>             Port; the same
 //	#Ref<node@host.WN. … .W1.CREATION>       Ref, words in the order that Erlang prints; the same
-//	#Fun<module.INDEX.OLDUNIQ>               Fun;  neither reads it
+//	#Fun<module.INDEX.OLDUNIQ>               Fun;  neither reads it; INDEX is OldIndex where there is no Index
 //	#Local<N bytes>                          Local; neither reads it
 //
 // A native record is read back as exported; Erlang reads it only with erl_parse:parse_exprs/1. Only Parse reads back an atom with U+FFFE or
@@ -45,35 +45,171 @@ const maxBriefRaw = 64 << 10
 
 // appendTermText is AppendText, but may stop once b is longer than end.
 func appendTermText(b []byte, t Term, end int) []byte {
+	return appendShallowText(b, t, end, shallow)
+}
+
+// appendShallowText appends the text of a term; left is how much deeper the nesting may go before
+// appendDeepText takes over.
+func appendShallowText(b []byte, t Term, end, left int) []byte {
+	switch v := t.(type) {
+	case Tuple:
+		if left > 0 {
+			return append(appendElementsText(append(b, '{'), v, end, left-1), '}')
+		}
+	case List:
+		if left > 0 {
+			return append(appendElementsText(append(b, '['), v, end, left-1), ']')
+		}
+	case Map:
+		if left > 0 {
+			return append(appendPairsText(append(b, "#{"...), v, end, left-1), '}')
+		}
+	case ImproperList, Record, Raw:
+	default:
+		return appendLeafText(b, t, end)
+	}
+	if b, t = openText(b, t, end); t != nil {
+		b = appendDeepText(b, t, end)
+	}
+	return b
+}
+
+func appendElementsText(b []byte, ts []Term, end, left int) []byte {
+	for i, t := range ts {
+		if len(b) > end {
+			break
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendShallowText(b, t, end, left)
+	}
+	return b
+}
+
+func appendPairsText(b []byte, m Map, end, left int) []byte {
+	for i := range m {
+		if len(b) > end {
+			break
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendShallowText(b, m[i].Key, end, left)
+		b = append(b, " => "...)
+		b = appendShallowText(b, m[i].Value, end, left)
+	}
+	return b
+}
+
+// appendDeepText appends the text of what t is made of, behind what openText has appended.
+func appendDeepText(b []byte, t Term, end int) []byte {
+	var above stack[level]
+	for in := (level{t: t}); ; {
+		var inner Term
+		for len(b) <= end && inner == nil {
+			i := in.i
+			part, ok := in.next()
+			if !ok {
+				break
+			}
+			b, inner = openText(appendBetween(b, in.t, i), part, end)
+		}
+		if inner != nil {
+			above.push(in)
+			if in = (level{t: inner}); !above.isRepeated(&in, isSameLevel) {
+				continue
+			}
+			b = append(b, "#Cyclic<>"...) // which is a mistake of the program
+		}
+		b = closeText(b, in.t)
+		var ok bool
+		if in, ok = above.pop(); !ok {
+			return b
+		}
+	}
+}
+
+// openText appends the text of t, or what comes before its parts; then it gives t again, or what it
+// stands for.
+func openText(b []byte, t Term, end int) ([]byte, Term) {
+	for {
+		switch v := t.(type) {
+		case List:
+			return append(b, '['), t
+		case Tuple:
+			return append(b, '{'), t
+		case Map:
+			return append(b, "#{"...), t
+		case ImproperList:
+			if len(v.Elems) == 0 {
+				t = v.Tail
+				continue
+			}
+			return append(b, '['), t
+		case Record:
+			b = appendAtomText(append(b, '#'), v.Module)
+			b = appendAtomText(append(b, ':'), v.Name)
+			return append(b, '{'), t
+		case Raw:
+			if end == math.MaxInt || len(v) <= maxBriefRaw {
+				if d, err := v.Decode(); err == nil {
+					t = d
+					continue
+				}
+			}
+			return appendOpaque(b, "#Raw<", len(v)), nil
+		}
+		return appendLeafText(b, t, end), nil
+	}
+}
+
+// appendBetween appends what comes before part i of t.
+func appendBetween(b []byte, t Term, i int) []byte {
+	switch t := t.(type) {
+	case Map:
+		if i%2 == 1 {
+			return append(b, " => "...)
+		}
+	case ImproperList:
+		if i == len(t.Elems) {
+			return append(b, '|')
+		}
+	}
+	if i > 0 {
+		b = append(b, ',')
+	}
+	if r, ok := t.(Record); ok {
+		b = append(appendAtomText(b, r.Fields[i].Name), " = "...)
+	}
+	return b
+}
+
+func closeText(b []byte, t Term) []byte {
+	switch t.(type) {
+	case List, ImproperList:
+		return append(b, ']')
+	}
+	return append(b, '}')
+}
+
+// appendLeafText appends the text of a term that has no parts to show.
+func appendLeafText(b []byte, t Term, end int) []byte {
 	switch t := t.(type) {
 	case Int:
 		return strconv.AppendInt(b, int64(t), 10)
+	case Atom:
+		return appendAtomText(b, t)
 	case BigInt:
 		return appendBigText(b, t, end)
 	case Float:
 		return appendFloatText(b, float64(t))
-	case Atom:
-		return appendAtomText(b, t)
 	case String:
 		return appendStringText(b, string(t), end)
 	case Binary:
 		return appendBinaryText(b, t, end)
 	case Bitstring:
 		return appendBitsText(b, t, end)
-	case List:
-		return append(appendTexts(append(b, '['), t, end), ']')
-	case ImproperList:
-		if len(t.Elems) == 0 {
-			return appendTermText(b, t.Tail, end)
-		}
-		b = append(appendTexts(append(b, '['), t.Elems, end), '|')
-		return append(appendTermText(b, t.Tail, end), ']')
-	case Tuple:
-		return append(appendTexts(append(b, '{'), t, end), '}')
-	case Map:
-		return appendMapText(b, t, end)
-	case Record:
-		return appendRecordText(b, t, end)
 	case Pid:
 		b = appendAtomText(append(b, "#Pid<"...), t.Node)
 		b = appendNumber(b, uint64(t.ID))
@@ -91,19 +227,16 @@ func appendTermText(b []byte, t Term, end int) []byte {
 		return append(appendNumber(b, uint64(t.Creation)), '>')
 	case Fun:
 		b = appendAtomText(append(b, "#Fun<"...), t.Module)
-		b = appendNumber(b, uint64(t.Index))
+		if t.Arity < 0 { // a FUN_EXT has no other index
+			b = strconv.AppendInt(append(b, '.'), t.OldIndex, 10)
+		} else {
+			b = appendNumber(b, uint64(t.Index))
+		}
 		return append(strconv.AppendInt(append(b, '.'), t.OldUniq, 10), '>')
 	case Export:
 		b = appendAtomText(append(b, "fun "...), t.Module)
 		b = appendAtomText(append(b, ':'), t.Function)
 		return strconv.AppendUint(append(b, '/'), uint64(t.Arity), 10)
-	case Raw:
-		if end == math.MaxInt || len(t) <= maxBriefRaw {
-			if v, err := t.Decode(); err == nil {
-				return appendTermText(b, v, end)
-			}
-		}
-		return appendOpaque(b, "#Raw<", len(t))
 	case Local:
 		return appendOpaque(b, "#Local<", len(t))
 	}
@@ -116,53 +249,6 @@ func appendOpaque(b []byte, kind string, n int) []byte {
 }
 
 func appendNumber(b []byte, v uint64) []byte { return strconv.AppendUint(append(b, '.'), v, 10) }
-
-func appendTexts(b []byte, ts []Term, end int) []byte {
-	for i, t := range ts {
-		if len(b) > end {
-			break
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendTermText(b, t, end)
-	}
-	return b
-}
-
-func appendMapText(b []byte, m Map, end int) []byte {
-	b = append(b, "#{"...)
-	for i := range m {
-		if len(b) > end {
-			break
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendTermText(b, m[i].Key, end)
-		b = append(b, " => "...)
-		b = appendTermText(b, m[i].Value, end)
-	}
-	return append(b, '}')
-}
-
-func appendRecordText(b []byte, r Record, end int) []byte {
-	b = appendAtomText(append(b, '#'), r.Module)
-	b = appendAtomText(append(b, ':'), r.Name)
-	b = append(b, '{')
-	for i := range r.Fields {
-		if len(b) > end {
-			break
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendAtomText(b, r.Fields[i].Name)
-		b = append(b, " = "...)
-		b = appendTermText(b, r.Fields[i].Value, end)
-	}
-	return append(b, '}')
-}
 
 // maxDecimal is the size in bytes up to which an integer is printed in base 10, which takes more than linear time.
 const maxDecimal = 4096

@@ -17,10 +17,11 @@ import (
 // binaries, what depends on the machine (native), little-endian integers without a whole number of bytes, floats of 16 bits, and floats
 // that their size has no room for.
 //
-// Every error is a *TextError. Text is as untrusted as an encoded term: it may be 10000 terms deep, with binaries nested 4 deep; an integer
-// may have 65536 digits (any number of them in base 16), and binaries are not made much larger than the text.
+// Every error is a *TextError. Text is as untrusted as an encoded term: an integer may have 65536
+// digits (any number of them in base 16), and binaries are not made much larger than the text. It
+// may be nested as deep as memory allows.
 func Parse(text string) (Term, error) {
-	p := textParser{s: text, depth: Limits{}.withDefaults().Depth}
+	p := textParser{s: text}
 	t, err := p.term()
 	if err != nil {
 		return nil, err
@@ -37,15 +38,36 @@ func Parse(text string) (Term, error) {
 }
 
 type textParser struct {
-	s     string
-	pos   int
-	depth int // how many levels may still be opened
+	s   string
+	pos int
 
-	keys        keySet
-	keyDepth    int // how many keys of maps this term is within
-	binaryDepth int // how many binaries it is within
-	made        int // bytes that segments of binaries have asked for
+	above  stack[textLevel] // what the term in hand is part of
+	keys   keySet
+	inKeys int // how many keys of maps the term in hand is within
+	made   int // bytes that segments of binaries have asked for
 }
+
+// A textLevel is a term of which only the beginning has been read.
+type textLevel struct {
+	kind textKind
+	// its parts so far; in a record module and name, then names of fields and values in turn
+	ts []Term
+	n  int // of a list, how many brackets are open; of a map or record, where it begins
+}
+
+type textKind int8
+
+const (
+	noText textKind = iota
+	tupleText
+	listText
+	tailText // a list whose tail is next
+	mapText
+	recordText
+)
+
+// inKey reports whether the next part of l is the key of a map.
+func (l *textLevel) inKey() bool { return l.kind == mapText && len(l.ts)%2 == 0 }
 
 func (p *textParser) fail(reason string) error {
 	return &TextError{Offset: p.pos, Reason: reason, Err: ErrText}
@@ -126,33 +148,80 @@ func (p *textParser) expect(token string) error {
 	return p.unexpected()
 }
 
-func (p *textParser) open() error {
-	if p.depth--; p.depth < 0 {
-		return &TextError{Offset: p.pos, Err: &LimitError{Limit: "Depth", Max: Limits{}.withDefaults().Depth}}
+func (p *textParser) term() (Term, error) {
+	var in, inner textLevel
+	for {
+		inner.kind = noText
+		t, err := p.begin(&inner)
+		if err != nil {
+			return nil, err
+		}
+		if inner.kind != noText {
+			if in.inKey() {
+				p.inKeys++
+			}
+			p.above.push(in)
+			in = inner
+			continue
+		}
+		for more := false; !more; {
+			if in.kind == noText {
+				return t, nil
+			}
+			in.ts = append(in.ts, t)
+			if in.kind <= listText && p.accept(",") {
+				break
+			}
+			if more, err = p.goOn(&in); err != nil {
+				return nil, err
+			}
+			if !more {
+				if t, err = p.end(&in); err != nil {
+					return nil, err
+				}
+				if in, _ = p.above.pop(); in.inKey() {
+					p.inKeys--
+				}
+			}
+		}
 	}
-	return nil
 }
 
-func (p *textParser) term() (Term, error) {
+// begin reads a term without parts, or the beginning of one, up to its first part; then it gives a
+// level of it.
+func (p *textParser) begin(in *textLevel) (Term, error) {
 	p.space()
+	switch p.peek() {
+	case '{':
+		p.pos++
+		if p.accept("}") {
+			return emptyTuple, nil
+		}
+		*in = textLevel{kind: tupleText}
+		return nil, nil
+	case '[':
+		p.pos++
+		if p.accept("]") {
+			return emptyList, nil
+		}
+		*in = textLevel{kind: listText, n: 1}
+		return nil, nil
+	case '#':
+		return p.hash(in)
+	}
+	return p.leaf()
+}
+
+// leaf reads a term without parts.
+func (p *textParser) leaf() (Term, error) {
 	switch x := p.peek(); {
-	case x == '{':
-		return p.tuple()
-	case x == '[':
-		return p.list()
 	case x == '"':
 		return p.text()
 	case x == '~':
 		return p.sigil()
-	case x == '#':
-		return p.hash()
 	case x == '\'':
 		return p.quotedAtom()
 	case x == '<':
-		if err := p.open(); err != nil {
-			return nil, err
-		}
-		defer func() { p.depth++ }()
 		return p.binary()
 	case x == '-', x == '+', x == '$', x >= '0' && x <= '9':
 		return p.number()
@@ -214,76 +283,77 @@ func (p *textParser) name() (Atom, error) {
 	return a, err
 }
 
-// terms reads terms with commas between them, as long as there is a comma, and appends them to ts.
-func (p *textParser) terms(ts []Term) ([]Term, error) {
-	for {
-		t, err := p.term()
-		if err != nil {
-			return nil, err
+// goOn reads what follows a part, up to the next one; false if there is none, and in is complete.
+func (p *textParser) goOn(in *textLevel) (more bool, err error) {
+	switch in.kind {
+	case tupleText:
+		if p.accept(",") {
+			return true, nil
 		}
-		ts = append(ts, t)
-		if !p.accept(",") {
-			return ts, nil
+		return false, p.expect("}")
+	case listText:
+		return p.goOnList(in)
+	case mapText:
+		if len(in.ts)%2 == 1 {
+			return true, p.expect("=>")
 		}
+		if p.accept(",") {
+			return true, nil
+		}
+		return false, p.expect("}")
+	case recordText:
+		return p.field(in)
 	}
+	return false, p.closeList(in)
 }
 
-func (p *textParser) tuple() (Term, error) {
-	if err := p.open(); err != nil {
-		return nil, err
+// goOnList reads what follows an element. A tail that is a list again is read into the same
+// elements.
+func (p *textParser) goOnList(in *textLevel) (more bool, err error) {
+	switch {
+	case p.accept(","):
+		return true, nil
+	case !p.accept("|"):
+	case !p.accept("["):
+		in.kind = tailText
+		return true, nil
+	case !p.accept("]"):
+		in.n++
+		return true, nil
 	}
-	p.pos++
-	if p.accept("}") {
-		p.depth++
-		return emptyTuple, nil
-	}
-	ts, err := p.terms(nil)
-	if err != nil {
-		return nil, err
-	}
-	p.depth++
-	return Tuple(ts), p.expect("}")
+	return false, p.closeList(in)
 }
 
-// list reads a list. A tail that is a list again is read into the same elements and is no deeper, as on the wire.
-func (p *textParser) list() (Term, error) {
-	if err := p.open(); err != nil {
-		return nil, err
-	}
-	p.pos++
-	if p.accept("]") {
-		p.depth++
-		return emptyList, nil
-	}
-	var ts []Term
-	var tail Term = emptyList
-	brackets := 1
-	for {
-		var err error
-		if ts, err = p.terms(ts); err != nil {
-			return nil, err
-		}
-		if !p.accept("|") {
-			break
-		}
-		if !p.accept("[") {
-			if tail, err = p.term(); err != nil {
-				return nil, err
-			}
-			break
-		}
-		if p.accept("]") {
-			break
-		}
-		brackets++
-	}
-	for range brackets {
+func (p *textParser) closeList(in *textLevel) error {
+	for range in.n {
 		if err := p.expect("]"); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	p.depth++
-	return cons(ts, tail), nil
+	return nil
+}
+
+// end makes the term, of which all has been read.
+func (p *textParser) end(in *textLevel) (Term, error) {
+	switch in.kind {
+	case tupleText:
+		return Tuple(in.ts), nil
+	case listText:
+		return List(in.ts), nil
+	case mapText:
+		m := make(Map, len(in.ts)/2)
+		for i := range m {
+			m[i] = Pair{Key: in.ts[2*i], Value: in.ts[2*i+1]}
+		}
+		if p.inKeys == 0 && p.keys.duplicate(m) {
+			return nil, &TextError{Offset: in.n, Err: ErrDuplicate}
+		}
+		return m, nil
+	case recordText:
+		return in.record()
+	}
+	n := len(in.ts) - 1
+	return cons(in.ts[:n:n], in.ts[n]), nil
 }
 
 // cons makes one list of elements and a tail.
@@ -298,109 +368,6 @@ func cons(ts []Term, tail Term) Term {
 		return List(ts)
 	}
 	return ImproperList{Elems: ts, Tail: tail}
-}
-
-// hash reads what starts with #: a map, an identifier or a native record.
-func (p *textParser) hash() (Term, error) {
-	p.pos++
-	switch {
-	case p.accept("{"):
-		return p.mapping()
-	case strings.HasPrefix(p.s[p.pos:], "Pid<"):
-		p.pos += len("Pid<")
-		return p.pid()
-	case strings.HasPrefix(p.s[p.pos:], "Port<"):
-		p.pos += len("Port<")
-		return p.port()
-	case strings.HasPrefix(p.s[p.pos:], "Ref<"):
-		p.pos += len("Ref<")
-		return p.ref()
-	}
-	return p.record()
-}
-
-func (p *textParser) mapping() (Term, error) {
-	start := p.pos
-	if err := p.open(); err != nil {
-		return nil, err
-	}
-	if p.accept("}") {
-		p.depth++
-		return emptyMap, nil
-	}
-	depth := p.keyDepth
-	if depth == maxKeyDepth {
-		return nil, &TextError{Offset: start, Err: &LimitError{Limit: "map keys within map keys", Max: maxKeyDepth}}
-	}
-	var m Map
-	for {
-		p.keyDepth = depth + 1
-		key, err := p.term()
-		if err != nil {
-			return nil, err
-		}
-		p.keyDepth = depth
-		if err := p.expect("=>"); err != nil {
-			return nil, err
-		}
-		value, err := p.term()
-		if err != nil {
-			return nil, err
-		}
-		m = append(m, Pair{Key: key, Value: value})
-		if !p.accept(",") {
-			break
-		}
-	}
-	if depth == 0 && p.keys.duplicate(m) {
-		return nil, &TextError{Offset: start, Err: ErrDuplicate}
-	}
-	p.depth++
-	return m, p.expect("}")
-}
-
-func (p *textParser) record() (Term, error) {
-	start := p.pos
-	if err := p.open(); err != nil {
-		return nil, err
-	}
-	r := Record{Flags: RecordExported, Fields: []Field{}}
-	var err error
-	if r.Module, err = p.name(); err != nil {
-		return nil, err
-	}
-	if err = p.expect(":"); err != nil {
-		return nil, err
-	}
-	if r.Name, err = p.name(); err != nil {
-		return nil, err
-	}
-	if err = p.expect("{"); err != nil {
-		return nil, err
-	}
-	for !p.accept("}") {
-		if len(r.Fields) > 0 {
-			if err = p.expect(","); err != nil {
-				return nil, err
-			}
-		}
-		var f Field
-		if f.Name, err = p.name(); err != nil {
-			return nil, err
-		}
-		if err = p.expect("="); err != nil {
-			return nil, err
-		}
-		if f.Value, err = p.term(); err != nil {
-			return nil, err
-		}
-		r.Fields = append(r.Fields, f)
-	}
-	if duplicateField(r.Fields) {
-		return nil, &TextError{Offset: start, Err: ErrDuplicate}
-	}
-	p.depth++
-	return r, nil
 }
 
 // export reads the rest of fun m:f/1.

@@ -10,72 +10,92 @@ import (
 	"unicode/utf8"
 )
 
+// An innerBinary is a binary that is a segment of another one, into which it is written at once.
+type innerBinary struct {
+	start int // in the text
+	bits  int // of the outermost binary, where this one begins
+}
+
 // binary reads << segments >>.
 func (p *textParser) binary() (Term, error) {
 	if err := p.expect("<<"); err != nil {
 		return nil, err
 	}
 	var w bitWriter
-	if p.accept(">>") {
-		return w.term(), nil
-	}
-	for {
-		if err := p.segment(&w); err != nil {
-			return nil, err
-		}
-		if p.accept(",") {
+	var above stack[innerBinary]
+	var in innerBinary
+	for empty := true; ; {
+		p.space()
+		switch {
+		case empty && p.accept(">>"):
+		case p.peek() == '<':
+			above.push(in)
+			in = innerBinary{start: p.pos, bits: w.len()}
+			if err := p.expect("<<"); err != nil {
+				return nil, err
+			}
+			empty = true
 			continue
+		default:
+			if err := p.segment(&w); err != nil {
+				return nil, err
+			}
+			empty = false
+			if p.accept(",") {
+				continue
+			}
+			if err := p.expect(">>"); err != nil {
+				return nil, err
+			}
 		}
-		if err := p.expect(">>"); err != nil {
-			return nil, err
+		for { // the binary in is complete
+			outer, ok := above.pop()
+			if !ok {
+				return w.term(), nil
+			}
+			if err := p.endInner(&w, in); err != nil {
+				return nil, err
+			}
+			in, empty = outer, false
+			if p.accept(",") {
+				break
+			}
+			if err := p.expect(">>"); err != nil {
+				return nil, err
+			}
 		}
-		return w.term(), nil
 	}
 }
 
-// A bitWriter puts bits together.
-type bitWriter struct {
-	data []byte
-	free int // bits of the last byte not yet used, 0 to 7
-}
-
-// bits appends the low n bits of v, n <= 64.
-func (w *bitWriter) bits(v uint64, n int) {
-	for n > 0 {
-		if w.free == 0 {
-			w.data = append(w.data, 0)
-			w.free = 8
+// endInner reads what is specified for a binary within another one, and takes off what is beyond
+// its size.
+func (p *textParser) endInner(w *bitWriter, in innerBinary) error {
+	spec, err := p.spec()
+	if err != nil {
+		return err
+	}
+	bad := func(reason string) error { return badSegment(in.start, reason) }
+	unit := Int(1)
+	switch spec.kind() {
+	case "binary":
+		unit = 8
+	case "bitstring":
+	default:
+		return bad("a binary without /binary or /bitstring")
+	}
+	n := w.len() - in.bits
+	if spec.size < 0 {
+		if n%int(cmp.Or(spec.unit, unit)) != 0 {
+			return bad("a part of a unit is left")
 		}
-		k := min(n, w.free)
-		part := byte(v>>(n-k)) & (1<<k - 1)
-		w.data[len(w.data)-1] |= part << (w.free - k)
-		w.free -= k
-		n -= k
+		return nil
 	}
-}
-
-// bytes appends the first n bits of data.
-func (w *bitWriter) bytes(data []byte, n int) {
-	if w.free == 0 {
-		w.data = append(w.data, data[:n/8]...)
-	} else {
-		for _, x := range data[:n/8] {
-			w.bits(uint64(x), 8)
-		}
+	size, _ := spec.length(0, unit)
+	if size > n {
+		return bad("a binary shorter than its size")
 	}
-	if rest := n % 8; rest > 0 {
-		w.bits(uint64(data[n/8]>>(8-rest)), rest)
-	}
-}
-
-func (w *bitWriter) term() Term {
-	switch {
-	case len(w.data) == 0:
-		return emptyBinary
-	case w.free == 0:
-		return Binary(w.data)
-	}
-	return Bitstring{Data: w.data, Bits: uint8(8 - w.free)}
+	w.truncate(in.bits + size)
+	return nil
 }
 
 // segmentSpec is what follows the value of a segment: its size, unit and type.
@@ -124,46 +144,18 @@ const (
 	bytesPerByte   = 16
 )
 
-// maxBinaryDepth is how deep binaries may stand within a binary: each is copied into the one around it.
-const maxBinaryDepth = 4
-
+// segment reads a segment that is not a binary.
 func (p *textParser) segment(w *bitWriter) error {
-	p.space()
 	start := p.pos
 	if p.peek() == '"' {
-		var chars []rune
-		for p.accept(`"`) {
-			p.pos--
-			if err := p.quoted('"', func(r rune) error { chars = append(chars, r); return nil }); err != nil {
-				return err
-			}
-		}
-		spec, err := p.spec()
-		if err != nil {
-			return err
-		}
-		for _, r := range chars {
-			if err := p.put(w, start, Int(r), spec); err != nil {
-				return err
-			}
-		}
-		return nil
+		return p.textSegment(w, start)
 	}
-	var v Term
-	var err error
 	switch x := p.peek(); {
-	case x == '<':
-		if p.binaryDepth == maxBinaryDepth {
-			return &TextError{Offset: start, Err: &LimitError{Limit: "binaries within binaries", Max: maxBinaryDepth}}
-		}
-		p.binaryDepth++
-		v, err = p.term()
-		p.binaryDepth--
 	case x == '-', x == '+', x == '$', x >= '0' && x <= '9':
-		v, err = p.number()
 	default:
 		return p.unexpected()
 	}
+	v, err := p.number()
 	if err != nil {
 		return err
 	}
@@ -171,7 +163,36 @@ func (p *textParser) segment(w *bitWriter) error {
 	if err != nil {
 		return err
 	}
+	if err := spec.check(start); err != nil {
+		return err
+	}
 	return p.put(w, start, v, spec)
+}
+
+// textSegment reads adjacent strings, each character of which is a segment. What is specified for
+// them has to be right even if there are none, as Erlang has it.
+func (p *textParser) textSegment(w *bitWriter, start int) error {
+	var chars []rune
+	for p.accept(`"`) {
+		p.pos--
+		add := func(r rune) error { chars = append(chars, r); return nil }
+		if err := p.quoted('"', add); err != nil {
+			return err
+		}
+	}
+	spec, err := p.spec()
+	if err != nil {
+		return err
+	}
+	if err := spec.check(start); err != nil {
+		return err
+	}
+	for _, r := range chars {
+		if err := p.put(w, start, Int(r), spec); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // spec reads :Size/Type-Type.
@@ -224,26 +245,51 @@ func (p *textParser) spec() (segmentSpec, error) {
 	}
 }
 
-// put appends one value.
-func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) error {
-	bad := func(reason string) error { return &TextError{Offset: start, Reason: reason, Err: ErrText} }
-	switch v := v.(type) {
-	case Binary, Bitstring:
-		return p.putBits(w, v, spec, bad)
-	case Float:
-		if spec.kind() != "float" {
-			return bad("a float without /float")
+func badSegment(start int, reason string) error {
+	return &TextError{Offset: start, Reason: reason, Err: ErrText}
+}
+
+// check refuses what may not be specified for a segment, at start, that is a number or a text.
+func (s *segmentSpec) check(start int) error {
+	bad := func(reason string) error { return badSegment(start, reason) }
+	switch s.kind() {
+	case "utf8", "utf16", "utf32":
+		if s.size >= 0 || s.unit > 0 {
+			return bad("a Unicode character has neither size nor unit")
 		}
-		return p.putFloat(w, start, float64(v), spec)
+	case "float":
+		size, ok := s.length(64, 1)
+		if !ok {
+			return bad("a unit without a size")
+		}
+		if size != 64 && size != 32 {
+			return bad("a float of neither 32 nor 64 bits")
+		}
+	case "binary", "bitstring":
+		return bad("not a binary")
+	default:
+		size, ok := s.length(8, 1)
+		switch {
+		case !ok:
+			return bad("a unit without a size")
+		case size > maxSegmentBits:
+			limit := &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}
+			return &TextError{Offset: start, Err: limit}
+		case s.little() && size%8 != 0:
+			return bad("little-endian in part of a byte")
+		}
 	}
+	return nil
+}
+
+// put appends one number, for which spec is right.
+func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) error {
+	bad := func(reason string) error { return badSegment(start, reason) }
 	switch spec.kind() {
 	case "utf8", "utf16", "utf32":
 		i, ok := v.(Int)
 		if !ok || i < 0 || i > utf8.MaxRune || !utf8.ValidRune(rune(i)) {
 			return bad("not a Unicode character")
-		}
-		if spec.size >= 0 || spec.unit > 0 {
-			return bad("a Unicode character has neither size nor unit")
 		}
 		putUTF(w, rune(i), spec)
 		return nil
@@ -252,71 +298,43 @@ func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) erro
 		if !ok {
 			return &TextError{Offset: start, Err: ErrFloat}
 		}
-		return p.putFloat(w, start, f, spec)
-	case "binary", "bitstring":
-		return bad("not a binary")
+		return putFloat(w, start, f, spec)
 	}
-	size, ok := spec.length(8, 1)
-	switch {
-	case !ok:
-		return bad("a unit without a size")
-	case size > maxSegmentBits:
-		return &TextError{Offset: start, Err: &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}}
+	if _, ok := v.(Float); ok {
+		return bad("a float without /float")
 	}
+	size, _ := spec.length(8, 1)
 	p.made += (size + 7) / 8
 	if most := freeBytes + bytesPerByte*p.pos; p.made > most {
 		return &TextError{Offset: start, Err: &LimitError{Limit: "bytes of binaries for so much text", Max: most}}
 	}
-	if spec.little() && size%8 != 0 {
-		return bad("little-endian in part of a byte")
-	}
-	if i, ok := v.(Int); ok && size <= 64 && !spec.little() {
+	putInteger(w, v, size, spec.little())
+	return nil
+}
+
+func putInteger(w *bitWriter, v Term, size int, little bool) {
+	if i, ok := v.(Int); ok && size <= 64 && !little {
 		w.bits(uint64(i), size)
-		return nil
+		return
 	}
 	data := twosComplement(v, size)
-	if spec.little() {
+	if little {
 		slices.Reverse(data)
 		w.bytes(data, size)
-		return nil
+		return
 	}
 	if rest := size % 8; rest > 0 { // the unused bits are the high ones
 		w.bits(uint64(data[0]), rest)
 		data = data[1:]
 	}
 	w.bytes(data, 8*len(data))
-	return nil
 }
 
-// putBits appends a binary, or the beginning of it.
-func (p *textParser) putBits(w *bitWriter, v Term, spec segmentSpec, bad func(reason string) error) error {
-	unit := Int(1)
-	switch spec.kind() {
-	case "binary":
-		unit = 8
-	case "bitstring":
-	default:
-		return bad("a binary without /binary or /bitstring")
-	}
-	data, n := bitsOf(v)
-	if spec.size < 0 {
-		if n%int(cmp.Or(spec.unit, unit)) != 0 {
-			return bad("a part of a unit is left")
-		}
-		w.bytes(data, n)
-		return nil
-	}
-	size, _ := spec.length(0, unit)
-	if size > n {
-		return bad("a binary shorter than its size")
-	}
-	w.bytes(data, size)
-	return nil
-}
-
-// toFloat is an integer as a float; false where it is too large.
+// toFloat is a number as a float; false where it is too large.
 func toFloat(v Term) (float64, bool) {
 	switch v := v.(type) {
+	case Float:
+		return float64(v), true
 	case Int:
 		return float64(v), true
 	case BigInt:
@@ -341,20 +359,14 @@ func twosComplement(v Term, size int) []byte {
 	return b.Mod(b, mod).FillBytes(data)
 }
 
-func (p *textParser) putFloat(w *bitWriter, start int, f float64, spec segmentSpec) error {
+func putFloat(w *bitWriter, start int, f float64, spec segmentSpec) error {
 	var data []byte
-	switch size, ok := spec.length(64, 1); {
-	case !ok:
-		return &TextError{Offset: start, Reason: "a unit without a size", Err: ErrText}
-	case size == 64:
+	if size, _ := spec.length(64, 1); size == 64 {
 		data = binary.BigEndian.AppendUint64(nil, math.Float64bits(f))
-	case size == 32:
-		if math.IsInf(float64(float32(f)), 0) {
-			return &TextError{Offset: start, Err: ErrFloat}
-		}
+	} else if math.IsInf(float64(float32(f)), 0) {
+		return &TextError{Offset: start, Err: ErrFloat}
+	} else {
 		data = binary.BigEndian.AppendUint32(nil, math.Float32bits(float32(f)))
-	default:
-		return &TextError{Offset: start, Reason: "a float of neither 32 nor 64 bits", Err: ErrText}
 	}
 	if spec.little() {
 		slices.Reverse(data)

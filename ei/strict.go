@@ -66,96 +66,61 @@ func (c *Cursor) refusedFun(off int) bool {
 	return at.refused(at.off, false)
 }
 
+// maxLooseRef is how many words of a reference OTP 25 looks at in a key.
+const maxLooseRef = 3
+
 // clash reports whether a map in t has two keys that some runtime system takes for the same: 0.0 and -0.0 (OTP 25, 26), closures with the
 // same module, index and free variables (all, each in maps of its own sizes), and references that differ after the third word only (over
 // which OTP 25 crashes).
 func clash(t Term) bool {
-	switch t := t.(type) {
-	case List:
-		return slices.ContainsFunc(t, clash)
-	case ImproperList:
-		return slices.ContainsFunc(t.Elems, clash) || clash(t.Tail)
-	case Tuple:
-		return slices.ContainsFunc(t, clash)
-	case Fun:
-		return slices.ContainsFunc(t.Free, clash)
-	case Record:
-		return slices.ContainsFunc(t.Fields, func(f Field) bool { return clash(f.Value) })
-	case Map: // loosened keys show the clashes within them, too
-		loose, changed := mapped(t, func(p Pair) (Pair, bool) {
-			key, differs := loosened(p.Key)
-			return Pair{key, p.Value}, differs
-		})
-		if changed && new(keySet).duplicate(loose) {
-			return true
+	var keys *mapSorter
+	isLooseKey := func(p Pair) bool { return anyWithin(p.Key, true, isLoose) }
+	// A comparison of keys shows the clashes within them, too.
+	return anyWithin(t, false, func(t Term) bool {
+		m, ok := t.(Map)
+		if !ok || !slices.ContainsFunc(m, isLooseKey) {
+			return false
 		}
-		return slices.ContainsFunc(t, func(p Pair) bool { return clash(p.Value) })
+		if keys == nil {
+			keys = newMapSorter(true)
+		}
+		return keys.hasDuplicate(m)
+	})
+}
+
+// isLoose reports whether some runtime system does not look at all of t, apart from its parts.
+func isLoose(t Term) bool {
+	switch t := t.(type) {
+	case Float:
+		return t == 0 && math.Signbit(float64(t))
+	case Fun:
+		return true
+	case Ref:
+		return t.Len > maxLooseRef
 	}
 	return false
 }
 
-// loosened gives a key without what some runtime system does not look at, and whether that is another one.
-func loosened(t Term) (Term, bool) {
-	switch t := t.(type) {
-	case Float:
-		if t == 0 && math.Signbit(float64(t)) {
-			return Float(0), true
-		}
-	case Fun:
-		free, _ := mapped(t.Free, loosened)
-		return Fun{Module: t.Module, Index: t.Index, Free: free}, true
-	case Ref:
-		if t.Len > 3 {
-			t.ID[3], t.ID[4], t.Len = 0, 0, 3
-			return t, true
-		}
-	case List:
-		if out, changed := mapped(t, loosened); changed {
-			return out, true
-		}
-	case ImproperList:
-		elems, changed := mapped(t.Elems, loosened)
-		tail, differs := loosened(t.Tail)
-		if changed || differs {
-			return ImproperList{elems, tail}, true
-		}
-	case Tuple:
-		if out, changed := mapped(t, loosened); changed {
-			return out, true
-		}
-	case Record:
-		fields, changed := mapped(t.Fields, func(f Field) (Field, bool) {
-			value, differs := loosened(f.Value)
-			return Field{f.Name, value}, differs
-		})
-		if t.Fields = fields; changed {
-			return t, true
-		}
-	case Map:
-		out, changed := mapped(t, func(p Pair) (Pair, bool) {
-			key, differs := loosened(p.Key)
-			value, differs2 := loosened(p.Value)
-			return Pair{key, value}, differs || differs2
-		})
-		if changed {
-			return out, true
+// anyWithin reports whether f is true for t or a term within it, in the order of Walk; keys of
+// maps, and what is in them, are left out unless keys is set.
+func anyWithin(t Term, keys bool, f func(Term) bool) bool {
+	if f(t) {
+		return true
+	}
+	var above stack[level]
+	for in := (level{t: t}); ; {
+		part, ok := in.next()
+		switch {
+		case !ok:
+			if in, ok = above.pop(); !ok {
+				return false
+			}
+		case in.inKey() && !keys:
+		case f(part):
+			return true
+		case hasParts(part):
+			above.push(in)
+			in = level{t: part}
 		}
 	}
-	return t, false
-}
-
-// mapped gives what f makes of each element, which it reports to be another one or not, and whether one is. If none is, that is s itself.
-func mapped[S ~[]E, E any](s S, f func(E) (E, bool)) (out S, changed bool) {
-	out = s
-	for i, e := range s {
-		e, differs := f(e)
-		if !differs {
-			continue
-		}
-		if !changed {
-			out, changed = slices.Clone(s), true
-		}
-		out[i] = e
-	}
-	return out, changed
 }

@@ -14,16 +14,18 @@ const fewKeys = 8
 type keySet struct {
 	seed  maphash.Seed
 	slots []int32 // 1 + index of a key, by open addressing
-}
 
-// maxKeyDepth is how deep keys of maps may be within keys of maps.
-const maxKeyDepth = 16
+	composite *mapSorter // for maps with keys that are made of other terms
+}
 
 // duplicate reports whether two keys of m, or two keys of a map within its keys, are the same term (=:=). Maps within keys are checked
 // together with the outermost map, once, and not again on each level.
 func (s *keySet) duplicate(m Map) bool {
 	if len(m) > math.MaxInt32/4 || slices.ContainsFunc(m, func(p Pair) bool { return isComposite(p.Key) }) {
-		return duplicateBySorting(m)
+		if s.composite == nil {
+			s.composite = newMapSorter(false)
+		}
+		return s.composite.hasDuplicate(m)
 	}
 	if len(m) <= fewKeys {
 		for i := range m {
@@ -110,25 +112,6 @@ func (s *keySet) hash(key Term) uint64 {
 		return maphash.Comparable(s.seed, key)
 	}
 	return maphash.Bytes(s.seed, b[:])
-}
-
-func duplicateBySorting(m Map) bool {
-	keys := make([]Term, len(m))
-	var within mapSorter
-	for i := range m {
-		keys[i], _ = within.term(m[i].Key)
-	}
-	if within.duplicate {
-		return true
-	}
-	order := comparer{exact: true, sorted: true}
-	slices.SortFunc(keys, order.compare)
-	for i := 1; i < len(keys); i++ {
-		if order.compare(keys[i-1], keys[i]) == 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // duplicateField reports whether two fields of a native record have the same name.

@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -28,28 +27,23 @@ var errImpossible = errors.New("an identifier that its node cannot have made")
 // made, and only its own: pids with a number of more than 28 bits, references with a first word of more than 18, ports of more than 60. (That
 // of OTP 25 has lower bounds for pids and ports, and does not tell that it is one. One that passes on a term checks nothing of this.)
 func possible(t ei.Term, node ei.Atom) bool {
-	all := func(terms []ei.Term) bool {
-		return !slices.ContainsFunc(terms, func(t ei.Term) bool { return !possible(t, node) })
-	}
-	switch t := t.(type) {
-	case ei.Pid:
-		return t.Node != node || t.ID < 1<<28
-	case ei.Port:
-		return t.Node != node || t.ID < 1<<60
-	case ei.Ref:
-		return t.Node != node || t.ID[0] < 1<<18
-	case ei.Tuple:
-		return all(t)
-	case ei.List:
-		return all(t)
-	case ei.ImproperList:
-		return all(t.Elems) && possible(t.Tail, node)
-	case ei.Fun:
-		return possible(t.Pid, node) && all(t.Free)
-	case ei.Map:
-		return !slices.ContainsFunc(t, func(p ei.Pair) bool { return !possible(p.Key, node) || !possible(p.Value, node) })
-	case ei.Record:
-		return !slices.ContainsFunc(t.Fields, func(f ei.Field) bool { return !possible(f.Value, node) })
+	for t := range ei.Walk(t) {
+		ok := true
+		switch t := t.(type) {
+		case ei.Pid:
+			ok = isPossible(t, node)
+		case ei.Fun:
+			ok = isPossible(t.Pid, node)
+		case ei.Port:
+			ok = t.Node != node || t.ID < 1<<60
+		case ei.Ref:
+			ok = t.Node != node || t.ID[0] < 1<<18
+		}
+		if !ok {
+			return false
+		}
 	}
 	return true
 }
+
+func isPossible(p ei.Pid, node ei.Atom) bool { return p.Node != node || p.ID < 1<<28 }

@@ -106,7 +106,9 @@ func TestReplyIsNoTerm(t *testing.T) {
 	v, err := n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))
 	require.NoError(t, err)
 	require.Contains(t, v.(ei.Tuple)[0], ei.Atom("error"))
-	require.Eventually(t, func() bool { return len(log.lines("level=WARN", "a server's reply is no term")) == 1 }, tooLong, tick)
+	require.Eventually(t, func() bool {
+		return len(log.lines("level=WARN", "the result of a server is no term", b.Pid().String())) == 1
+	}, tooLong, tick)
 }
 
 func TestTermOfSignal(t *testing.T) {

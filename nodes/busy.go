@@ -22,11 +22,11 @@ func (b *Mailbox) refuse(m *Message) {
 		return
 	}
 	ref := monitorOf(tag)
-	id := monitorID{ref, from.Node}
+	id := monitorID{ref, from.pid.Node}
 	b.mu.Lock()
 	w, ok := b.watchers.of(id.node)[id]
 	if by := m.asker(); ok && by != nil {
-		ok = string(from.Node) == by.peer.Name
+		ok = string(from.pid.Node) == by.peer.Name
 	}
 	if ok { // else a peer names a process of another peer
 		b.watchers.remove(id.node, id)

@@ -34,7 +34,7 @@ func answerCalls(t testing.TB, c *Conn, answer func(from ei.Pid, tag ei.Raw, req
 				t.Error(err)
 				return
 			}
-			answer(from, append(ei.Raw(nil), tag...), request.(ei.Tuple))
+			answer(from.pid, append(ei.Raw(nil), tag...), request.(ei.Tuple))
 		}
 	}()
 }

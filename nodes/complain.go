@@ -36,6 +36,23 @@ func (n *Node) mishap(text string, args ...any) {
 	n.mishaps.Log(n.log, slog.LevelError, text, args...)
 }
 
+// noTerm logs that the result of a function or server of the application cannot be encoded: the
+// caller hears of it, too, but may be far away, and the fault is here.
+func (n *Node) noTerm(what, name string, err error) {
+	n.noTerms.Log(n.log, slog.LevelWarn, what+" "+name,
+		"the result of a "+what+" is no term", what, name, "error", err)
+}
+
+// nameOf gives a name of a process, or its pid if it has none.
+func (n *Node) nameOf(b *Mailbox) string {
+	n.procs.mu.RLock()
+	defer n.procs.mu.RUnlock()
+	if len(b.names) > 0 {
+		return string(b.names[0])
+	}
+	return b.pid.String()
+}
+
 // undecodable logs that a term which the upper level has to understand cannot be decoded. c is nil for a term of this node.
 func (n *Node) undecodable(c *Conn, what string, err error) {
 	if c == nil {

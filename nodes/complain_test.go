@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -176,22 +177,59 @@ func TestMishapsAreBounded(t *testing.T) {
 			cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 			cfg.HandshakeFailed = func(transport.Addr, error) { panic("a bug") }
 		})
-		_, err := n.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return make(chan int), nil }}, nil)
-		require.NoError(t, err)
 		const times = 3 * hush.PerSecond
 		for range times {
 			w.wire(n.Listeners()[0]).close()
 			synctest.Wait()
 		}
 		require.Equal(t, hush.PerSecond, len(log.lines("HandshakeFailed panicked")))
-		time.Sleep(time.Second)
-		p := w.peer(n.Listeners()[0], role("wire@test"))
-		for range times {
-			p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ei.Atom("tag")}, ei.Atom("request")})
-			p.next()
+	})
+}
+
+// A result that is no term is a warning with the name of the function or server, at most once a
+// second each.
+func TestResultIsNoTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		log := new(record)
+		n := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		srv := Server{Call: func(context.Context, *Call) (any, error) { return []any{make(chan int)}, nil }}
+		_, err := n.Serve("srv", srv, nil)
+		require.NoError(t, err)
+		_, err = n.Serve("another", srv, nil)
+		require.NoError(t, err)
+		nameless, err := n.Serve("", srv, nil)
+		require.NoError(t, err)
+		n.Expose("m", "nothing", func(context.Context, []ei.Term) (any, error) { return nil, nil })
+		n.Expose("m", "channel", func(context.Context, []ei.Term) (any, error) { return make(chan int), nil })
+		n.Expose("m", "raise", func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Reason: ei.Atom("\xff")} })
+		n.Expose("m", "good", func(context.Context, []ei.Term) (any, error) { return nil, errors.New("an error is one") })
+		round := func() {
+			for range 3 {
+				for _, name := range []string{"srv", "another"} {
+					v, err := n.CallName(w.ctx(), "bob@test", name, 1)
+					require.NoError(t, err)
+					require.Equal(t, ei.Atom("error"), v.(ei.Tuple)[0])
+				}
+				_, err := n.Call(w.ctx(), nameless.Pid(), 1)
+				require.NoError(t, err)
+				for _, name := range []string{"nothing", "channel", "raise", "good"} {
+					_, err := n.RPC(w.ctx(), "bob@test", "m", name)
+					require.Error(t, err, name)
+				}
+			}
+			synctest.Wait()
 		}
-		synctest.Wait()
-		require.Equal(t, hush.PerSecond, len(log.lines("reply is no term")))
+		for i := range 2 {
+			round()
+			for _, what := range []string{
+				"server=srv", "server=another", "server=" + nameless.Pid().String(), "function=m:nothing", "function=m:channel", "function=m:raise",
+			} {
+				require.Len(t, log.lines("level=WARN", "is no term", what), i+1, what)
+			}
+			require.Len(t, log.lines("is no term"), 6*(i+1))
+			time.Sleep(time.Second)
+		}
 	})
 }
 

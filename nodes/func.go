@@ -63,16 +63,30 @@ type Raise struct {
 // Error gives class and reason.
 func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", cmp.Or(r.Class, ClassError), r.Reason) }
 
+// impossible tells why Erlang has no such exception as the *Raise that err is; nil if it has, or
+// err is another error.
+func impossible(err error) error {
+	if r := new(Raise); errors.As(err, &r) {
+		return r.withDefaults().check()
+	}
+	return nil
+}
+
+func (r *Raise) withDefaults() *Raise {
+	d := &Raise{cmp.Or(r.Class, ClassError), r.Reason, r.Stack}
+	if d.Stack == nil {
+		d.Stack = ei.List{}
+	}
+	return d
+}
+
 // raised turns any error of a Func into an exception.
 func raised(err error) *Raise {
 	r := new(Raise)
 	if !errors.As(err, &r) {
 		return goError(err)
 	}
-	r = &Raise{cmp.Or(r.Class, ClassError), r.Reason, r.Stack}
-	if r.Stack == nil {
-		r.Stack = ei.List{}
-	}
+	r = r.withDefaults()
 	if wrong := r.check(); wrong != nil {
 		return goError(fmt.Errorf("%w: %w", err, wrong))
 	}
@@ -121,14 +135,15 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	v, err := fn(ctx, args)
 	regular = true
 	if err != nil {
+		if wrong := impossible(err); wrong != nil {
+			n.noTerm("function", string(module+":"+name), wrong)
+		}
 		return nil, raised(err)
-	}
-	if v == nil {
-		return nil, raised(fmt.Errorf("the result of %s:%s is nil, which is no term: return ei.Atom(\"ok\"), say", module, name))
 	}
 	b, err := ei.Append(nil, v)
 	if err != nil {
-		return nil, raised(fmt.Errorf("result of %s:%s: %w", module, name, err))
+		n.noTerm("function", string(module+":"+name), err)
+		return nil, raised(fmt.Errorf("the result of %s:%s: %w", module, name, err))
 	}
 	return b, nil
 }

@@ -13,12 +13,12 @@ func tagOfReply(payload ei.Raw) (ref ei.Ref, ok bool) {
 }
 
 // genCall reads {'$gen_call', {Pid, Tag}, Request}.
-func genCall(payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
+func genCall(payload ei.Raw) (from addressee, tag, request ei.Raw, ok bool) {
 	return genRequest("$gen_call", payload)
 }
 
 // genRequest reads {Kind, {Pid, Tag}, Request}.
-func genRequest(kind ei.Atom, payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
+func genRequest(kind ei.Atom, payload ei.Raw) (from addressee, tag, request ei.Raw, ok bool) {
 	c := ei.NewCursor(payload)
 	if n, err := c.Tuple(); err != nil || n != 3 || !c.AtomIs(kind) {
 		return
@@ -27,7 +27,7 @@ func genRequest(kind ei.Atom, payload ei.Raw) (from ei.Pid, tag, request ei.Raw,
 		return
 	}
 	var err error
-	if from, err = c.Pid(); err != nil {
+	if from, err = readAddressee(&c); err != nil {
 		return
 	}
 	if tag, err = c.Raw(); err != nil {
@@ -74,4 +74,21 @@ func monitorOf(tag ei.Raw) (ref ei.Ref) {
 	}
 	ref, _ = c.Ref()
 	return ref
+}
+
+// An addressee is where an answer goes to: a process or, where that is wanted and understood, an alias of it.
+type addressee struct {
+	pid   ei.Pid // only the node, if nothing but the alias is known
+	alias ei.Ref // without words: none
+}
+
+// readAddressee reads a pid, or an alias in its place.
+func readAddressee(c *ei.Cursor) (to addressee, err error) {
+	if tag, _ := c.Peek(); tag.IsRef() {
+		to.alias, err = c.Ref()
+		to.pid.Node = to.alias.Node
+		return to, err
+	}
+	to.pid, err = c.Pid()
+	return to, err
 }

@@ -13,13 +13,16 @@ import (
 
 // A Call is a request of gen_server:call.
 type Call struct {
-	From    ei.Pid  // the process that waits for the reply
+	// From is the process that waits for the reply; only its Node if the caller has given an alias.
+	From    ei.Pid
 	Request ei.Term // from Mailbox.CallOf, an ei.Raw if it cannot be decoded
 
 	n      *Node
 	conn   *Conn
+	alias  ei.Ref // where the caller waits, in place of From; without words: none
 	tag    ei.Raw
-	prompt bool // Reply must not wait
+	prompt bool     // Reply must not wait
+	server *Mailbox // whose Call function answers; nil for CallOf
 
 	replied atomic.Bool
 }
@@ -40,7 +43,9 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if err != nil {
 		t = ei.Raw(bytes.Clone(request))
 	}
-	return &Call{From: from, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag)}, true
+	return &Call{
+		From: from.pid, alias: from.alias, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag),
+	}, true
 }
 
 // Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has passed the caller's request on, it waits
@@ -71,6 +76,9 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	node := string(c.From.Node)
 	ctl := &dist.Control{Op: dist.OpSend, To: c.From}
 	switch {
+	case c.alias.Len > 0 && node == c.n.Name(): // no process of Go gives itself an alias
+		c.n.stats.undeliverable.Add(1)
+		return nil
 	case c.conn != nil && node == c.conn.peer.Name:
 		return c.replyOver(ctx, c.conn, answer)
 	case c.conn == nil && node == c.n.Name():
@@ -92,7 +100,10 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 
 // replyOver sends the answer over a connection.
 func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error {
-	ctl := c.addressee().control(conn)
+	ctl, err := c.addressee().control(conn)
+	if err != nil {
+		return wrap("reply", conn.peer.Name, err)
+	}
 	if !c.prompt {
 		return conn.send(ctx, ctl, answer)
 	}
@@ -103,20 +114,28 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error 
 	return err
 }
 
-// An addressee is where an answer goes to: a process or, where that is wanted and understood, an alias of it.
-type addressee struct {
-	pid   ei.Pid
-	alias ei.Ref // without words: none
-}
-
 func (c *Call) addressee() addressee {
-	alias, _ := aliasOf(c.tag)
+	alias, ok := aliasOf(c.tag)
+	if !ok {
+		alias = c.alias
+	}
 	return addressee{c.From, alias}
 }
 
-func (to addressee) control(c *Conn) *dist.Control {
-	if to.alias.Len > 0 && c.peer.Flags.Has(dist.FlagAlias) {
-		return &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.alias}
+// term is the pid, or else the alias.
+func (to addressee) term() ei.Term {
+	if to.alias.Len > 0 {
+		return to.alias
 	}
-	return &dist.Control{Op: dist.OpSend, To: to.pid}
+	return to.pid
+}
+
+func (to addressee) control(c *Conn) (*dist.Control, error) {
+	switch {
+	case to.alias.Len > 0 && c.peer.Flags.Has(dist.FlagAlias):
+		return &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.alias}, nil
+	case to.pid == ei.Pid{Node: to.pid.Node}:
+		return nil, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported)
+	}
+	return &dist.Control{Op: dist.OpSend, To: to.pid}, nil
 }

@@ -29,7 +29,7 @@ func (n *Node) serveKernel() error {
 		_, cast := genCast(m.Payload)
 		t.asked = !cast
 		if from, tag, _, ok := genCall(m.Payload); ok {
-			t.waits = monitorID{monitorOf(tag), from.Node}
+			t.waits = monitorID{monitorOf(tag), from.pid.Node}
 		}
 		if !n.work(t, func(ctx context.Context) { rex.handle(ctx, n, b, m) }) {
 			b.refuse(m)
@@ -95,16 +95,19 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	answer := func(ctx context.Context, t ...ei.Term) {
 		var err error
-		switch answer := append(ei.Tuple{ei.Atom("rex")}, t...); string(from.Node) {
+		switch answer := append(ei.Tuple{ei.Atom("rex")}, t...); string(from.pid.Node) {
 		case m.conn.peer.Name:
-			err = m.conn.Send(ctx, from, answer)
+			var ctl *dist.Control
+			if ctl, err = from.control(m.conn); err == nil {
+				err = m.conn.send(ctx, ctl, answer)
+			}
 		case n.Name():
-			err = self.Send(ctx, from, answer)
+			err = self.Send(ctx, from.pid, answer)
 		default: // the peer has passed the request on
-			err = n.answerThird(ctx, m.conn, addressee{pid: from}, false, answer)
+			err = n.answerThird(ctx, m.conn, from, false, answer)
 		}
 		if err != nil {
-			n.log.Debug("answer lost", "to", from, "error", err)
+			n.log.Debug("answer lost", "to", from.pid, "error", err)
 		}
 	}
 	if mfa, ok := rexRequest(asked, "call"); ok {
@@ -126,7 +129,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	message := request[2]
 	if request[0] == ei.Atom("send") {
-		message = ei.Tuple{from, message} // the process that gets it answers
+		message = ei.Tuple{from.term(), message} // the process that gets it answers
 	}
 	if n.passName(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, message) == nil && request[0] == ei.Atom("sbcast") {
 		answer(ctx, node, node)
@@ -139,7 +142,7 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 	if size, err := c.Tuple(); err != nil || size != 2 || m.conn == nil {
 		return
 	}
-	from, err := c.Pid()
+	from, err := readAddressee(&c)
 	if err != nil {
 		return
 	}
@@ -147,13 +150,16 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 		return
 	}
 	payload, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("rex"), rexLimit()})
-	if err == nil {
-		m.conn.signal(&dist.Control{Op: dist.OpSend, To: from}, payload)
+	if err != nil {
+		return
+	}
+	if ctl, err := from.control(m.conn); err == nil {
+		m.conn.signal(ctl, payload)
 	}
 }
 
 // rexMessage reads {Pid, Request}, which has come from another node.
-func (n *Node) rexMessage(m *Message) (from ei.Pid, request ei.Term, ok bool) {
+func (n *Node) rexMessage(m *Message) (from addressee, request ei.Term, ok bool) {
 	if m.Payload == nil {
 		return from, nil, false
 	}
@@ -166,8 +172,15 @@ func (n *Node) rexMessage(m *Message) (from ei.Pid, request ei.Term, ok bool) {
 	if !ok || len(tuple) != 2 || m.conn == nil {
 		return from, nil, false
 	}
-	from, ok = tuple[0].(ei.Pid)
-	return from, tuple[1], ok
+	switch t := tuple[0].(type) {
+	case ei.Pid:
+		from.pid = t
+	case ei.Ref:
+		from = addressee{ei.Pid{Node: t.Node}, t}
+	default:
+		return from, nil, false
+	}
+	return from, tuple[1], true
 }
 
 // rexLimit is the result of a call that there is no room for.

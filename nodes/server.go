@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
@@ -120,7 +119,10 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	}
 	if s.Call != nil || s.Info == nil {
 		if from, tag, request, ok := genCall(m.Payload); ok {
-			c := &Call{From: from, n: n, conn: m.asker(), tag: tag, prompt: s.prompt}
+			c := &Call{
+				From: from.pid, alias: from.alias, n: n, conn: m.asker(), tag: tag,
+				prompt: s.prompt, server: b,
+			}
 			if s.Call != nil {
 				s.takeCall(ctx, c, request, m)
 				b.served()
@@ -181,7 +183,7 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 		n.undecodable(m.conn, "system message", err)
 		request = ei.Atom("undecodable")
 	}
-	c := &Call{From: from, n: n, conn: m.asker(), tag: tag}
+	c := &Call{From: from.pid, alias: from.alias, n: n, conn: m.asker(), tag: tag}
 	stop, ok := request.(ei.Tuple)
 	ok = ok && len(stop) == 2 && stop[0] == ei.Atom("terminate")
 	reply := ei.Term(ei.Atom("ok"))
@@ -218,7 +220,9 @@ func (c *Call) answer(v any) {
 	switch {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it
-		c.n.mishaps.Log(c.n.log, slog.LevelWarn, "a server's reply is no term", "to", c.From, "error", err)
+		if c.server != nil {
+			c.n.noTerm("server", c.n.nameOf(c.server), err)
+		}
 	default:
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)
 	}

@@ -293,7 +293,7 @@ func TestCallFailures(t *testing.T) {
 			// A reply that comes too late does no harm.
 			from, tag, _, ok := genCall(m.Payload)
 			require.True(t, ok)
-			require.NoError(t, silent.Send(w.ctx(), from, ei.Tuple{tag, ei.Int(1)}))
+			require.NoError(t, silent.Send(w.ctx(), from.pid, ei.Tuple{tag, ei.Int(1)}))
 
 			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
 			_, err = silent.Receive(w.ctx())

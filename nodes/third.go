@@ -106,7 +106,11 @@ func (c *Conn) answerThird(ctx context.Context, to addressee, payload ei.Raw) er
 	if err != nil {
 		return err
 	}
-	return c.send(ctx, to.control(c), payload)
+	ctl, err := to.control(c)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, ctl, payload)
 }
 
 // answerWorker sends an answer that a peer has asked for to a process of another worker of this node: now, or, unless prompt, once there is

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 const (
@@ -18,7 +19,8 @@ const (
 	// sendCost is how many bytes are sent besides a term and the name of its receiver's node, or a few more: those of the frame and its
 	// control message, or all of {count, N}.
 	sendCost = 100
-	// countLimit is for how many pids one connection's sink counts at the same time: a client that sends more pids has made them up.
+	// countLimit is for how many clients one connection's sink counts at the same time: a program
+	// that names more has made them up.
 	countLimit = 10_000
 	// laneLimit is how many bytes of memory the messages that wait for the lane's goroutine may take before the connection's goroutine waits
 	// for it, too.
@@ -41,7 +43,7 @@ type lane struct {
 	told atomic.Bool // a message that is not understood was logged
 
 	// Belongs to the goroutine that does jobs at the moment.
-	counts map[ei.Pid]int64 // of sink
+	counts map[sender]int64 // of sink
 	owed   int              // bytes sent since the connection's queue was last known to be empty
 
 	mu      sync.Mutex
@@ -61,7 +63,7 @@ type job struct {
 }
 
 func newLane(p *peer, c *nodes.Conn) *lane {
-	l := &lane{peer: p, conn: c, counts: map[ei.Pid]int64{}}
+	l := &lane{peer: p, conn: c, counts: map[sender]int64{}}
 	l.room.L = &l.mu
 	return l
 }
@@ -165,16 +167,27 @@ func (l *lane) do(j job) {
 // left reports whether the client has gone.
 func (l *lane) left() bool { return l.conn != nil && l.conn.Err() != nil }
 
-func (l *lane) send(to ei.Pid, term ei.Raw) error {
-	if l.conn != nil && string(to.Node) == l.conn.Name() {
-		return l.conn.SendRaw(l.peer.ctx, to, term)
+func (l *lane) send(to sender, term ei.Raw) error {
+	isAlias := to.alias.Len > 0
+	if l.conn != nil && to.node() == l.conn.Name() {
+		switch {
+		case !isAlias:
+			return l.conn.SendRaw(l.peer.ctx, to.pid, term)
+		case l.conn.Peer().Flags.Has(dist.FlagAlias):
+			ctl := dist.Control{Op: dist.OpAliasSend, From: l.peer.box.Pid(), Ref: to.alias}
+			return l.conn.SendControl(l.peer.ctx, &ctl, term)
+		}
+		return errors.ErrUnsupported // it has made none, then
 	}
 	t, err := term.DecodeWith(&ei.DecodeOptions{Strict: true}) // the client must not make a third node end its connection with this one
 	if err != nil {
 		l.complain(err)
 		return err
 	}
-	return l.peer.box.Send(l.peer.ctx, to, t)
+	if isAlias {
+		return l.peer.box.SendAlias(l.peer.ctx, to.alias, t)
+	}
+	return l.peer.box.Send(l.peer.ctx, to.pid, t)
 }
 
 // count is {count, N}.

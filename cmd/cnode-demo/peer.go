@@ -25,9 +25,10 @@ type peer struct {
 	mu      sync.Mutex
 	closing bool
 	lanes   map[*nodes.Conn]*lane
-	counts  map[string]map[ei.Pid]int64 // of sink, from the previous process, by the name of the connection's peer
-	working int                         // lanes with a goroutine
-	resting chan struct{}               // closed when working is 0; nil: nothing waits for that
+	// of sink, from the previous process, by the name of the connection's peer
+	counts  map[string]map[sender]int64
+	working int           // lanes with a goroutine
+	resting chan struct{} // closed when working is 0; nil: nothing waits for that
 }
 
 const peerName = "peer"
@@ -78,14 +79,15 @@ func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	}
 	j := job{request: r, message: m, size: jobSize + len(m.Payload)}
 	switch {
-	case c == nil || string(r.from.Node) != c.Name(): // the answer does not go over c, and sending it may take time
+	case c == nil || r.from.node() != c.Name():
+		// The answer does not go over c, and sending it may take time.
 		j.cost = laneBudget + 1
 	case r.verb == sink && !r.last:
 		j.cost = 0
 	case r.verb == source:
 		j.cost = laneBudget + 1
 	default:
-		j.cost = sendCost + len(r.from.Node) + len(r.term)
+		j.cost = sendCost + len(r.from.node()) + len(r.term)
 	}
 	p.lane(c).take(j)
 }
@@ -152,7 +154,7 @@ func (p *peer) rest() <-chan struct{} {
 type verb uint8
 
 const (
-	echo   verb = iota + 1 // {echo, From, T}
+	echo   verb = iota + 1 // {echo, From, T}; From is a pid, or an alias in its place
 	sink                   // {sink, From, Last, Bin}
 	source                 // {source, From, N, B}
 )
@@ -160,10 +162,53 @@ const (
 // A request is what a client asks for. term aliases the message.
 type request struct {
 	verb  verb
-	from  ei.Pid
+	from  sender
 	last  bool
 	times int64
 	term  ei.Raw
+}
+
+// A sender is where answers go to: a process or, if its pid is the zero one, the process that has
+// made an alias.
+type sender struct {
+	pid   ei.Pid
+	alias ei.Ref
+}
+
+func readSender(c *ei.Cursor) (to sender, err error) {
+	if tag, _ := c.Peek(); tag.IsRef() {
+		to.alias, err = c.Ref()
+	} else {
+		to.pid, err = c.Pid()
+	}
+	return to, err
+}
+
+// senderOf is the sender that term has given; false if t is another term.
+func senderOf(t ei.Term) (to sender, ok bool) {
+	switch t := t.(type) {
+	case ei.Pid:
+		to.pid = t
+	case ei.Ref:
+		to.alias = t
+	default:
+		return to, false
+	}
+	return to, true
+}
+
+func (to sender) term() ei.Term {
+	if to.alias.Len > 0 {
+		return to.alias
+	}
+	return to.pid
+}
+
+func (to sender) node() string {
+	if to.alias.Len > 0 {
+		return string(to.alias.Node)
+	}
+	return string(to.pid.Node)
 }
 
 var errRequest = errors.New("not a request")
@@ -183,7 +228,7 @@ func parseRequest(payload ei.Raw) (r request, err error) {
 	default:
 		return r, errRequest
 	}
-	if r.from, err = c.Pid(); err != nil {
+	if r.from, err = readSender(&c); err != nil {
 		return r, err
 	}
 	switch r.verb {

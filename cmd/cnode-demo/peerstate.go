@@ -35,12 +35,12 @@ func (p *peer) handover(ctx context.Context) ([]byte, error) {
 			continue
 		}
 		for from, n := range l.counts {
-			list = append(list, ei.Tuple{ei.Binary(connName(c)), from, ei.Int(n)})
+			list = append(list, ei.Tuple{ei.Binary(connName(c)), from.term(), ei.Int(n)})
 		}
 	}
 	for name, counts := range p.counts { // of connections that have sent nothing since the last hand-off
 		for from, n := range counts {
-			list = append(list, ei.Tuple{ei.Binary(name), from, ei.Int(n)})
+			list = append(list, ei.Tuple{ei.Binary(name), from.term(), ei.Int(n)})
 		}
 	}
 	return ei.AppendTerm(nil, list)
@@ -55,8 +55,8 @@ func connName(c *nodes.Conn) string {
 }
 
 // parseCounts reads what handover has written, and leaves out what it does not understand.
-func parseCounts(blob []byte) map[string]map[ei.Pid]int64 {
-	counts := map[string]map[ei.Pid]int64{}
+func parseCounts(blob []byte) map[string]map[sender]int64 {
+	counts := map[string]map[sender]int64{}
 	c := ei.NewCursor(blob)
 	t, err := c.Term()
 	list, ok := t.(ei.List)
@@ -69,13 +69,13 @@ func parseCounts(blob []byte) map[string]map[ei.Pid]int64 {
 			continue
 		}
 		name, isName := entry[0].(ei.Binary)
-		from, isPid := entry[1].(ei.Pid)
+		from, isSender := senderOf(entry[1])
 		n, isCount := entry[2].(ei.Int)
-		if !isName || !isPid || !isCount {
+		if !isName || !isSender || !isCount {
 			continue
 		}
 		if counts[string(name)] == nil {
-			counts[string(name)] = map[ei.Pid]int64{}
+			counts[string(name)] = map[sender]int64{}
 		}
 		counts[string(name)][from] = int64(n)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 
 	"github.com/cnode-go/cnode/ei"
@@ -11,7 +12,69 @@ import (
 // appendTerm appends the text that ei_print_term of the C library prints, byte by byte: scripts cut it up. It is not Erlang: a quote within
 // a string is not escaped, and binaries beyond 30 bytes are cut off. Where ei_print_term fails it is the text of ei.AppendText; in a string
 // a byte from 128 on is \xNN, where C writes its two's complement.
+//
+// A term may be deeper than a goroutine's stack can follow, so what is still to be printed is in a
+// stack of its own.
 func appendTerm(b []byte, t ei.Term) []byte {
+	left := []piece{{term: t}}
+	for len(left) > 0 {
+		p := left[len(left)-1]
+		left = left[:len(left)-1]
+		if p.term == nil {
+			b = append(b, p.text...)
+			continue
+		}
+		parts := partsOf(p.term)
+		if parts == nil {
+			b = appendLeaf(b, p.term)
+		}
+		slices.Reverse(parts)
+		left = append(left, parts...)
+	}
+	return b
+}
+
+// A piece is what is still to be printed: a term or, if there is none, a text.
+type piece struct {
+	term ei.Term
+	text string
+}
+
+// partsOf takes a list, tuple or map apart; any other term gives nil.
+func partsOf(t ei.Term) []piece {
+	switch t := t.(type) {
+	case ei.List:
+		return enclosed("[", t, "]")
+	case ei.ImproperList:
+		return append(enclosed("[", t.Elems, " | "), piece{term: t.Tail}, piece{text: "]"})
+	case ei.Tuple:
+		return enclosed("{", t, "}")
+	case ei.Map:
+		ps := []piece{{text: "#{"}}
+		for i, p := range t {
+			if i > 0 {
+				ps = append(ps, piece{text: ", "})
+			}
+			ps = append(ps, piece{term: p.Key}, piece{text: " => "}, piece{term: p.Value})
+		}
+		return append(ps, piece{text: "}"})
+	}
+	return nil
+}
+
+func enclosed(open string, ts []ei.Term, end string) []piece {
+	ps := []piece{{text: open}}
+	for i, t := range ts {
+		if i > 0 {
+			ps = append(ps, piece{text: ", "})
+		}
+		ps = append(ps, piece{term: t})
+	}
+	return append(ps, piece{text: end})
+}
+
+// appendLeaf appends the text of a term that partsOf does not take apart.
+func appendLeaf(b []byte, t ei.Term) []byte {
 	switch t := t.(type) {
 	case ei.Atom:
 		return appendAtom(b, string(t))
@@ -25,15 +88,6 @@ func appendTerm(b []byte, t ei.Term) []byte {
 		return append(appendBytes(append(b, "#Bin<"...), t), '>')
 	case ei.Bitstring:
 		return appendBits(b, t)
-	case ei.List:
-		return append(appendTerms(append(b, '['), t), ']')
-	case ei.ImproperList:
-		b = append(appendTerms(append(b, '['), t.Elems), " | "...)
-		return append(appendTerm(b, t.Tail), ']')
-	case ei.Tuple:
-		return append(appendTerms(append(b, '{'), t), '}')
-	case ei.Map:
-		return appendMap(b, t)
 	case ei.Pid:
 		return fmt.Appendf(b, "<%s.%d.%d>", latin1(string(t.Node)), t.ID, t.Serial)
 	case ei.Port:
@@ -53,28 +107,6 @@ func appendTerm(b []byte, t ei.Term) []byte {
 		return fmt.Appendf(b, "#Fun{%s.%d.%d}", latin1(string(t.Module)), t.OldIndex, uint64(t.OldUniq))
 	}
 	return ei.AppendText(b, t)
-}
-
-func appendTerms(b []byte, ts []ei.Term) []byte {
-	for i, t := range ts {
-		if i > 0 {
-			b = append(b, ", "...)
-		}
-		b = appendTerm(b, t)
-	}
-	return b
-}
-
-func appendMap(b []byte, m ei.Map) []byte {
-	b = append(b, "#{"...)
-	for i, p := range m {
-		if i > 0 {
-			b = append(b, ", "...)
-		}
-		b = append(appendTerm(b, p.Key), " => "...)
-		b = appendTerm(b, p.Value)
-	}
-	return append(b, '}')
 }
 
 // appendAtom quotes an atom that is not of the letters, digits, _ and @ of ASCII, and does not begin with a small letter.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
@@ -58,4 +59,20 @@ func term(t testing.TB, text string) ei.Term {
 	v, err := ei.Parse(text)
 	require.NoError(t, err)
 	return v
+}
+
+// A result may be deeper than a goroutine's stack can follow.
+func TestPrintDeep(t *testing.T) {
+	const deep = 1_000_000
+	var v, mixed ei.Term = ei.Int(1), ei.Int(1)
+	for range deep {
+		v = ei.Tuple{ei.Int(2), v, ei.Int(3)}
+	}
+	text := string(appendTerm(nil, v))
+	require.True(t, text == strings.Repeat("{2, ", deep)+"1"+strings.Repeat(", 3}", deep))
+	for range 2 {
+		mixed = ei.List{ei.Map{{Key: mixed, Value: ei.ImproperList{Elems: []ei.Term{mixed}, Tail: mixed}}}}
+	}
+	const inner = "[#{1 => [1 | 1]}]"
+	require.Equal(t, "[#{"+inner+" => ["+inner+" | "+inner+"]}]", string(appendTerm(nil, mixed)))
 }

@@ -66,6 +66,29 @@ func TestServeSinkAndSource(t *testing.T) {
 	})
 }
 
+// An alias takes a pid's place wherever a process waits for an answer, as in Erlang.
+func TestServeAliases(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		const next = `receive X -> X after 20000 -> none end`
+		newPair(t, r).is(t, [][2]string{
+			{`A = alias(), {peer, N} ! {echo, A, hello}, ` + next, `hello`},
+			{`A = alias(), [{peer, N} ! {echo, A, I} || I <- lists:seq(1, 1000)],
+				[receive I -> I after 20000 -> none end || I <- lists:seq(1, 1000)] =:= lists:seq(1, 1000)`, `true`},
+			{`A = alias(), B = binary:copy(<<"x">>, 3000000), {peer, N} ! {echo, A, B}, receive B -> ok after 20000 -> none end`, `ok`},
+			{`A = alias(), [{peer, N} ! {sink, A, I =:= 7, <<>>} || I <- lists:seq(1, 7)], ` + next, `{count,7}`},
+			{`A = alias(), {peer, N} ! {source, A, 3, x}, [` + next + ` || _ <- [1, 2, 3]]`, `[x,x,x]`},
+			{`A = alias([reply]), {peer, N} ! {echo, A, once}, {peer, N} ! {echo, A, twice},
+				{ok, 1} = gen_server:call({peer, N}, 1, infinity), [` + next + `, receive Y -> Y after 0 -> nothing end]`, `[once,nothing]`},
+			{`A = alias(), R = make_ref(), {peer, N} ! {'$gen_call', {A, R}, q}, receive {R, V} -> V after 20000 -> none end`, `{ok,q}`},
+			{`A = alias(), {net_kernel, N} ! {'$gen_call', {A, tag}, {is_auth, node()}}, ` + next, `{tag,yes}`},
+			{`A = alias(), {rex, N} ! {'$gen_call', {A, tag}, {call, cnode, echo, [z], user}}, ` + next, `{tag,z}`},
+			{`A = alias(), {rex, N} ! {A, {call, cnode, echo, [z], user}}, ` + next, `{rex,z}`},
+			{`A = alias(), unalias(A), {peer, N} ! {echo, A, lost}, {peer, N} ! {'$gen_call', {A, tag}, lost},
+				{ok, 1} = gen_server:call({peer, N}, 1, infinity), receive X -> X after 0 -> nothing end`, `nothing`},
+		})
+	})
+}
+
 // Large results of calls that run at the same time do not end the connection, nor do messages sent meanwhile.
 func TestServeLargeResults(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {

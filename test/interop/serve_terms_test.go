@@ -44,3 +44,32 @@ func TestServeRecords(t *testing.T) {
 		require.Equal(t, "{5,[]}", p.eval(t, `terms:check(N, records:all())`))
 	})
 }
+
+// Terms as deep as a node can make them come back as they were, in each way: OTP has no limit but
+// memory.
+func TestServeDeepTerms(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		p := newPair(t, r)
+		wraps := map[string]string{
+			"list": "[A]", "tuple": "{A}", "value": "#{k => A}", "key": "#{A => v}",
+			"wide list": "[1, A, x]", "improper list": "[a | {A}]",
+		}
+		asks := []string{
+			`rpc:call(N, cnode, echo, [T])`, `element(2, gen_server:call({peer, N}, T, infinity))`,
+			`erpc:call(N, cnode, echo, [T])`, `rpc:block_call(N, cnode, echo, [T])`,
+			`begin {peer, N} ! {echo, self(), T}, receive X -> X after 60000 -> none end end`,
+		}
+		check := func(deep, wrap, ask string) {
+			made := `T = lists:foldl(fun(_, A) -> ` + wrap + ` end, [], lists:seq(1, ` + deep + `)), `
+			require.Equal(t, "true", p.eval(t, made+ask+` =:= T`), "%s: %s", wrap, ask)
+		}
+		for name, wrap := range wraps {
+			for i, ask := range asks {
+				check("10000", wrap, ask)
+				if i < 2 && (name == "list" || name == "tuple" || name == "value") {
+					check("1000000", wrap, ask)
+				}
+			}
+		}
+	})
+}

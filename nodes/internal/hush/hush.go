@@ -4,6 +4,7 @@ package hush
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
@@ -25,6 +26,47 @@ func (h *Hush) Log(l *slog.Logger, level slog.Level, text string, args ...any) {
 		level = slog.LevelDebug
 	}
 	l.Log(context.Background(), level, text, args...)
+}
+
+// An Each bounds the rate for each of many things, of which there may be any number: of the
+// messages about one of them, one a second is logged at its own level, and the others at the level
+// Debug. The zero value is ready.
+type Each struct {
+	mu    sync.Mutex
+	since map[string]time.Time // of the last message that has kept its level
+}
+
+// most is how many things an Each remembers.
+const most = 1024
+
+// Log logs a message about the thing with that name at a level, or at Debug if a second has not
+// passed.
+func (e *Each) Log(l *slog.Logger, level slog.Level, name, text string, args ...any) {
+	if e.isOver(name, time.Now()) {
+		level = slog.LevelDebug
+	}
+	l.Log(context.Background(), level, text, args...)
+}
+
+func (e *Each) isOver(name string, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now.Sub(e.since[name]) < time.Second {
+		return true
+	}
+	if e.since == nil {
+		e.since = map[string]time.Time{}
+	}
+	if len(e.since) >= most {
+		maps.DeleteFunc(e.since, func(_ string, since time.Time) bool {
+			return now.Sub(since) >= time.Second
+		})
+	}
+	if len(e.since) >= most {
+		return true
+	}
+	e.since[name] = now
+	return false
 }
 
 func (h *Hush) isOver(now time.Time) bool {

@@ -2,6 +2,7 @@ package hush
 
 import (
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -29,5 +30,34 @@ func TestHush(t *testing.T) {
 		require.Equal(t, [2]int{0, 10 * PerSecond}, levels())
 		time.Sleep(time.Nanosecond)
 		require.Equal(t, want, levels())
+	})
+}
+
+// Each function or server is heard once a second, however many others there are; of very many only
+// some are.
+func TestEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var e Each
+		var said strings.Builder
+		l := slog.New(slog.NewTextHandler(&said, nil))
+		heard := func(names int) int {
+			said.Reset()
+			for i := range 3 * names {
+				e.Log(l, slog.LevelWarn, strconv.Itoa(i%names), "no term")
+			}
+			return strings.Count(said.String(), "no term")
+		}
+		require.Equal(t, 10, heard(10))
+		time.Sleep(time.Second - 1)
+		require.Equal(t, 0, heard(10))
+		require.Equal(t, 10, heard(20))
+		time.Sleep(1)
+		require.Equal(t, 10, heard(20))
+		time.Sleep(time.Second)
+		require.Equal(t, most, heard(2*most))
+		require.Len(t, e.since, most)
+		time.Sleep(time.Second)
+		require.Equal(t, 1, heard(1))
+		require.Len(t, e.since, 1)
 	})
 }
