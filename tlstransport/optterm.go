@@ -118,12 +118,17 @@ func outline(v ei.Term) string {
 	case ei.Record:
 		return "#" + show(v.Module) + ":" + show(v.Name) + "{…}"
 	case ei.Tuple:
+		if len(v) == 0 {
+			break
+		}
+		first := "{…}"
+		if _, isTuple := v[0].(ei.Tuple); !isTuple {
+			first = outline(v[0])
+		}
 		if len(v) > 1 {
-			return "{" + outline(v[0]) + ",…}"
+			first += ",…"
 		}
-		if len(v) == 1 {
-			return "{" + outline(v[0]) + "}"
-		}
+		return "{" + first + "}"
 	}
 	return show(v)
 }
