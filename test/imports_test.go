@@ -59,7 +59,7 @@ var picture = []row{
 	{path: "transport", others: []string{xsys}, testOwn: "transport/transporttest", testOther: []string{xnet}},
 	{path: "transport/transporttest", own: "transport", others: []string{xsys}},
 	{path: "transport/handoff", own: "transport", others: []string{xsys}, testOwn: "transport/transporttest"},
-	{path: "tlstransport", own: "transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest test/otp",
+	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest test/otp",
 		testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
 	{path: "nodes/internal/hush", notStd: "net os"},

@@ -17,14 +17,16 @@ import (
 	"time"
 )
 
-// files is the source for an option file. The files that it names are read again when they have changed.
+// files is the source for an option file. The files that it names are read again when they have
+// changed.
 type files struct {
 	log   *slog.Logger
 	mu    sync.Mutex
 	roles map[role]*fileRole
 }
 
-// A fileRole is one role's configuration, with the stamps of its files when they were read, and when they last could not be read.
+// A fileRole is one role's configuration, with the stamps of its files when they were read, and
+// when they last could not be read.
 type fileRole struct {
 	file  string // the option file
 	role  role
@@ -36,7 +38,8 @@ type fileRole struct {
 	trust *authorities
 }
 
-// A stamp changes when a file is changed, or is replaced by another file, even one of the same length and time.
+// A stamp changes when a file is changed, or is replaced by another file, even one of the same
+// length and time.
 type stamp struct{ os.FileInfo }
 
 func (s stamp) equals(other stamp) bool {
@@ -64,12 +67,12 @@ func (f *fileRole) stamps() map[string]stamp {
 	return seen
 }
 
-// tryAgain is how long files that could not be read are left alone if they do not change. They are read again then, because the reason may
-// have been a lack of descriptors.
+// tryAgain is how long files that could not be read are left alone if they do not change. They are
+// read again then, because the reason may have been a lack of descriptors.
 const tryAgain = 10 * time.Second
 
-// renew reads the files again if they have changed. Since every connection calls renew, files that cannot be read are tried once, and again
-// only when they change or after tryAgain.
+// renew reads the files again if they have changed. Since every connection calls renew, files that
+// cannot be read are tried once, and again only when they change or after tryAgain.
 func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 	stamps := f.stamps()
 	if maps.EqualFunc(stamps, f.seen, stamp.equals) || maps.EqualFunc(stamps, f.tried, stamp.equals) && now.Sub(f.when) < tryAgain {
@@ -157,8 +160,8 @@ func (f *fileRole) wrong(option string, err error) error {
 	return &OptionError{File: f.file, Role: f.role.String(), Option: option, Err: err}
 }
 
-// choose picks a certificate that the server says it accepts, or else the first one, as OTP does: the server's refusal then tells more than
-// a missing certificate would.
+// choose picks a certificate that the server says it accepts, or else the first one, as OTP does:
+// the server's refusal then tells more than a missing certificate would.
 func choose(certs []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		for i := range certs {
@@ -173,9 +176,10 @@ func choose(certs []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Cer
 	}
 }
 
-// spoken returns the lowest and highest version that are spoken, 0 and 0 if there are none. A version without a suite is not spoken. In TLS
-// 1.3 the suites of crypto/tls cannot be configured, and it usually chooses TLS_AES_128_GCM_SHA256 with itself: if that suite is not
-// allowed, two nodes of this package have only TLS 1.2 in common, or nothing. The caveat says so.
+// spoken returns the lowest and highest version that are spoken, 0 and 0 if there are none. A
+// version without a suite is not spoken. In TLS 1.3 the suites of crypto/tls cannot be configured,
+// and it usually chooses TLS_AES_128_GCM_SHA256 with itself: if that suite is not allowed, two
+// nodes of this package have only TLS 1.2 in common, or nothing. The caveat says so.
 func (o *roleOptions) spoken() (lowest, highest uint16, caveat string) {
 	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		if o.versions != nil && !slices.Contains(o.versions, v) ||
@@ -205,8 +209,8 @@ func (f *files) verifies(r role) bool {
 	return f.roles[r].opts.verify
 }
 
-// config gives the configuration for one handshake. If files have changed and cannot be read, because they are being replaced, say, the
-// previous configuration stays in use.
+// config gives the configuration for one handshake. If files have changed and cannot be read,
+// because they are being replaced, say, the previous configuration stays in use.
 func (f *files) config(r role, host string) (*tls.Config, error) {
 	f.mu.Lock()
 	fr := f.roles[r]
@@ -230,7 +234,8 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 	return c, nil
 }
 
-// verifyConnection checks what crypto/tls does not check: the suite, and the certificate as OTP does.
+// verifyConnection checks what crypto/tls does not check: the suite, and the certificate as OTP
+// does.
 func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, state tls.ConnectionState, log *slog.Logger) error {
 	if o.suites != nil && !slices.Contains(o.suites, state.CipherSuite) {
 		return fmt.Errorf("cipher suite %s is not among the option ciphers: %w", tls.CipherSuiteName(state.CipherSuite), errNoSuite)
@@ -252,7 +257,8 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 		usage = x509.ExtKeyUsageClientAuth
 	}
 	chains, err := state.VerifiedChains, error(nil)
-	if len(chains) == 0 || !trust.areRoots() { // else crypto/tls has verified a client's certificate against the same roots
+	// Else crypto/tls has verified a client's certificate against the same roots.
+	if len(chains) == 0 || !trust.areRoots() {
 		chains, err = trust.chains(state.PeerCertificates, usage)
 	}
 	if err == nil && r == client && !o.noName {
@@ -279,7 +285,8 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 
 var errNoSuite = errors.New("no cipher suite supported")
 
-// hasOtherNames tells whether a certificate has subject alternative names, of any kind. RFC 5280, section 4.2.1.6.
+// hasOtherNames tells whether a certificate has subject alternative names, of any kind. RFC 5280,
+// section 4.2.1.6.
 func hasOtherNames(c *x509.Certificate) bool {
 	const emptySequence = 2
 	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool {
@@ -311,7 +318,7 @@ func checkHost(c *x509.Certificate, host string, wildcards bool) error {
 		return nil
 	case wild:
 		return fmt.Errorf("%w: names with a * count only with {customize_hostname_check,"+
-			"[{match_fun,%s}]} in an option file, as in Erlang", wrong, show(httpsMatch{}))
+			"[{match_fun,%s}]} in an option file, as in Erlang", wrong, httpsMatchCall)
 	}
 	return wrong
 }

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -35,10 +35,11 @@ func (e *OptionError) Error() string {
 // Unwrap gives the reason.
 func (e *OptionError) Unwrap() error { return e.Err }
 
-// FromOptFile makes the TLS transport from an ssl_dist_optfile, the file that erl -proto_dist inet_tls takes: a list of the options of both
-// roles, [{server,[…]},{client,[…]}]. A role that is missing can have no connections; erl would use it without options. The file is read
-// once; the certificates and keys that it names are read again when they have changed. An option that cannot be honoured is an *OptionError
-// that names it.
+// FromOptFile makes the TLS transport from an ssl_dist_optfile, the file that erl -proto_dist
+// inet_tls takes: a list of the options of both roles, [{server,[…]},{client,[…]}]. A role that is
+// missing can have no connections; erl would use it without options. The file is read once; the
+// certificates and keys that it names are read again when they have changed. An option that cannot
+// be honoured is an *OptionError that names it.
 func FromOptFile(path string, o Options) (transport.Transport, error) {
 	cb, err := OptFileCallbacks(path, o)
 	if err != nil {
@@ -47,7 +48,8 @@ func FromOptFile(path string, o Options) (transport.Transport, error) {
 	return transport.New(cb, nil)
 }
 
-// OptFileCallbacks is FromOptFile that returns the plug-in itself, to be wrapped with other callbacks.
+// OptFileCallbacks is FromOptFile that returns the plug-in itself, to be wrapped with other
+// callbacks.
 func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], error) {
 	var none transport.Callbacks[*Socket]
 	file, err := readOptFile(path)
@@ -136,7 +138,8 @@ func (o *roleOptions) remark(level slog.Level, format string, args ...any) {
 	o.remarks = append(o.remarks, remark{level, fmt.Sprintf(format, args...)})
 }
 
-// open returns a warning if the options admit peers that an operator may not expect, and says how to refuse them.
+// open returns a warning if the options admit peers that an operator may not expect, and says how
+// to refuse them.
 func (o *roleOptions) open(r role) (warning string) {
 	switch {
 	case !o.verify:
@@ -155,6 +158,9 @@ func (o *roleOptions) open(r role) (warning string) {
 
 // defaultDepth is OTP's.
 const defaultDepth = 10
+
+// maxOptFile is how long an option file may be, in bytes.
+const maxOptFile = 1 << 20
 
 func readOptFile(path string) (map[role]*roleOptions, error) {
 	b, err := readUpTo(path, maxOptFile)
@@ -182,21 +188,21 @@ func parseOptFile(s string) (map[role]*roleOptions, error) {
 	if err != nil {
 		return nil, err
 	}
-	top, ok := t.(list)
+	top, ok := t.(ei.List)
 	if !ok {
 		return nil, fmt.Errorf("%s is not a list [{server,[…]},{client,[…]}]", outline(t))
 	}
 	file := map[role]*roleOptions{}
 	for _, e := range top {
-		section, ok := e.(tuple)
-		if !ok || len(section) != 2 || section[0] != any(atom("server")) && section[0] != any(atom("client")) {
+		section, ok := e.(ei.Tuple)
+		if !ok || len(section) != 2 || word(section[0]) != "server" && word(section[0]) != "client" {
 			return nil, fmt.Errorf("%s is neither {server,[…]} nor {client,[…]}", outline(e))
 		}
 		r := server
-		if section[0] == any(atom("client")) {
+		if word(section[0]) == "client" {
 			r = client
 		}
-		options, ok := section[1].(list)
+		options, ok := section[1].(ei.List)
 		if !ok {
 			return nil, fmt.Errorf("the options of %s are not a list", section[0])
 		}
@@ -213,18 +219,20 @@ func parseOptFile(s string) (map[role]*roleOptions, error) {
 	return file, nil
 }
 
-func parseRole(r role, options list) (*roleOptions, error) {
+func parseRole(r role, options ei.List) (*roleOptions, error) {
 	o := &roleOptions{depth: defaultDepth}
 	known := meanings()
-	given := map[atom]any{}
-	wrong := func(name string, err error) error { return &OptionError{Role: r.String(), Option: name, Err: err} }
+	given := map[ei.Atom]ei.Term{}
+	wrong := func(name string, err error) error {
+		return &OptionError{Role: r.String(), Option: name, Err: err}
+	}
 	for _, e := range options {
 		name, value, err := option(e)
 		if err != nil {
 			return nil, wrong(outline(e), err)
 		}
 		if before, twice := given[name]; twice {
-			if reflect.DeepEqual(before, value) {
+			if ei.Identical(before, value) {
 				continue
 			}
 			return nil, wrong(string(name),
@@ -246,13 +254,13 @@ func parseRole(r role, options list) (*roleOptions, error) {
 }
 
 // option takes {Name, Value}, or Name alone, which is {Name, true}.
-func option(e any) (atom, any, error) {
+func option(e ei.Term) (ei.Atom, ei.Term, error) {
 	switch e := e.(type) {
-	case atom:
-		return e, atom("true"), nil
-	case tuple:
+	case ei.Atom:
+		return e, ei.Atom("true"), nil
+	case ei.Tuple:
 		if len(e) == 2 {
-			if name, ok := e[0].(atom); ok {
+			if name, ok := e[0].(ei.Atom); ok {
 				return name, e[1], nil
 			}
 		}
@@ -261,7 +269,7 @@ func option(e any) (atom, any, error) {
 }
 
 // whole checks options that need each other.
-func (o *roleOptions) whole(r role, given map[atom]any) error {
+func (o *roleOptions) whole(r role, given map[ei.Atom]ei.Term) error {
 	// certfile, keyfile and password are parts of one certificate.
 	if c, ok := given["certfile"]; ok {
 		f := certFiles{}
@@ -278,13 +286,14 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 			o.certs = append(o.certs, f)
 		}
 	} else {
-		for _, name := range []atom{"keyfile", "password"} {
+		for _, name := range []ei.Atom{"keyfile", "password"} {
 			if _, ok := given[name]; ok {
 				return fmt.Errorf("%s without certfile", name)
 			}
 		}
 	}
-	// Without the option, clients of OTP 26 and later verify, and those of OTP 25 do not. A cacertfile is taken as a wish to verify.
+	// Without the option, clients of OTP 26 and later verify, and those of OTP 25 do not. A
+	// cacertfile is taken as a wish to verify.
 	if _, ok := given["verify"]; !ok && r == client && o.cacert != "" {
 		o.verify = true
 	}
@@ -315,18 +324,19 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 }
 
 // A meaning puts the value of an option into effect, or says why it cannot.
-type meaning func(o *roleOptions, r role, v any) error
+type meaning func(o *roleOptions, r role, v ei.Term) error
 
-// nothing is the meaning of an option that has no effect if its value is one of values; other values are refused.
-func nothing(values ...atom) meaning {
-	return func(_ *roleOptions, _ role, v any) error {
-		if a, ok := v.(atom); ok && slices.Contains(values, a) {
+// nothing is the meaning of an option that has no effect if its value is one of values; other
+// values are refused.
+func nothing(values ...ei.Atom) meaning {
+	return func(_ *roleOptions, _ role, v ei.Term) error {
+		if a, ok := v.(ei.Atom); ok && slices.Contains(values, a) {
 			return nil
 		}
-		return fmt.Errorf("%s cannot be honoured", show(v))
+		return fmt.Errorf("%s cannot be honoured", outline(v))
 	}
 }
 
 func unsupported(why string) meaning {
-	return func(*roleOptions, role, any) error { return errors.New(why) }
+	return func(*roleOptions, role, ei.Term) error { return errors.New(why) }
 }

@@ -4,60 +4,68 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
-// meanings are the known options: those of ssl(3erl) that make sense for distribution. Options with the meaning nothing have no effect, for
-// the reason given.
-func meanings() map[atom]meaning {
-	known := map[atom]meaning{
-		"certfile": func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err }, // roleOptions.whole combines these three
-		"keyfile":  func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err },
-		"password": func(_ *roleOptions, _ role, v any) error {
+// meanings are the known options: those of ssl(3erl) that make sense for distribution. Options with
+// the meaning nothing have no effect, for the reason given.
+func meanings() map[ei.Atom]meaning {
+	known := map[ei.Atom]meaning{
+		// roleOptions.whole combines these three.
+		"certfile": aPath,
+		"keyfile":  aPath,
+		"password": func(_ *roleOptions, _ role, v ei.Term) error {
 			if _, err := passwordOf(v); err != nil {
 				return fmt.Errorf("it %w", err)
 			}
 			return nil
 		},
 		"certs_keys": certsKeys,
-		"cacertfile": func(o *roleOptions, _ role, v any) (err error) { o.cacert, err = path(v); return err },
-
-		"verify": func(o *roleOptions, _ role, v any) error {
-			if v != any(atom("verify_peer")) && v != any(atom("verify_none")) {
-				return fmt.Errorf("%s is neither verify_peer nor verify_none", show(v))
-			}
-			o.verify = v == any(atom("verify_peer"))
-			return nil
-		},
-		"fail_if_no_peer_cert": func(o *roleOptions, r role, v any) error {
-			given, err := boolean(v)
-			o.require, o.stray = given && r == server, r == client // a client of OTP 25 ignores it, later ones do not connect
+		"cacertfile": func(o *roleOptions, _ role, v ei.Term) (err error) {
+			o.cacert, err = path(v)
 			return err
 		},
-		"depth": func(o *roleOptions, _ role, v any) error {
+
+		"verify": func(o *roleOptions, _ role, v ei.Term) error {
+			if v != ei.Atom("verify_peer") && v != ei.Atom("verify_none") {
+				return fmt.Errorf("%s is neither verify_peer nor verify_none", outline(v))
+			}
+			o.verify = v == ei.Atom("verify_peer")
+			return nil
+		},
+		"fail_if_no_peer_cert": func(o *roleOptions, r role, v ei.Term) error {
+			given, err := boolean(v)
+			// A client of OTP 25 ignores it, later ones do not connect.
+			o.require, o.stray = given && r == server, r == client
+			return err
+		},
+		"depth": func(o *roleOptions, _ role, v ei.Term) error {
 			n, err := number(v, 0)
 			o.depth = int(min(n, 255))
 			return err
 		},
-		"verify_fun": func(o *roleOptions, r role, v any) error {
-			// verify_client requires the certificate to be for a host of net_kernel:allow/1. Here HostInCertificate and AllowedNodes in
-			// Options.Checks do that.
-			t, _ := v.(tuple)
-			switch {
-			case r != server:
-			case len(t) == 2 && t[0] == any(function{"inet_tls_dist", "verify_client", 3}),
-				len(t) == 3 && t[0] == any(atom("inet_tls_dist")) && t[1] == any(atom("verify_client")):
+		"verify_fun": func(o *roleOptions, r role, v ei.Term) error {
+			// verify_client requires the certificate to be for a host of net_kernel:allow/1. Here
+			// HostInCertificate and AllowedNodes in Options.Checks do that.
+			verifyClient := ei.Export{Module: "inet_tls_dist", Function: "verify_client", Arity: 3}
+			t, _ := v.(ei.Tuple)
+			isIt := len(t) == 2 && t[0] == verifyClient ||
+				len(t) == 3 && word(t[0]) == "inet_tls_dist" && word(t[1]) == "verify_client"
+			if r == server && isIt {
 				o.verifyFun = true
 				return nil
 			}
-			return errors.New("only {fun inet_tls_dist:verify_client/3, _} of a server can be honoured; Options.Checks can do what others do")
+			return errors.New("only {fun inet_tls_dist:verify_client/3, _} of a server can be " +
+				"honoured; Options.Checks can do what others do")
 		},
 
-		"versions": func(o *roleOptions, _ role, v any) (err error) {
+		"versions": func(o *roleOptions, _ role, v ei.Term) (err error) {
 			o.versions, err = spoken(o, "versions", v, versionOf)
 			return err
 		},
-		"ciphers": func(o *roleOptions, _ role, v any) (err error) {
-			if l, ok := v.(list); ok && len(l) == 0 { // the default, in OTP as well
+		"ciphers": func(o *roleOptions, _ role, v ei.Term) (err error) {
+			if l, ok := v.(ei.List); ok && len(l) == 0 { // the default, in OTP as well
 				return nil
 			}
 			o.suites, err = spoken(o, "ciphers", split(v), suiteNamed)
@@ -67,27 +75,30 @@ func meanings() map[atom]meaning {
 		"supported_groups":    groups("supported_groups"),
 		"signature_algs":      signatureAlgs,
 		"signature_algs_cert": signatureAlgsCert,
-		"server_name_indication": func(o *roleOptions, r role, v any) (err error) {
+		"server_name_indication": func(o *roleOptions, r role, v ei.Term) (err error) {
 			if r == server {
 				return errors.New("this is an option for clients")
 			}
-			if o.noName = v == any(atom("disable")); !o.noName {
+			if o.noName = v == ei.Atom("disable"); !o.noName {
 				o.serverName, err = path(v)
 			}
 			return err
 		},
 
-		"key_update_at": func(o *roleOptions, _ role, v any) error {
+		"key_update_at": func(o *roleOptions, _ role, v ei.Term) error {
 			n, err := number(v, 1)
 			o.keyUpdateAt = uint64(n)
 			return err
 		},
-		"renegotiate_at": func(_ *roleOptions, _ role, v any) error { _, err := number(v, 1); return err }, // see roleOptions.whole
+		"renegotiate_at": func(_ *roleOptions, _ role, v ei.Term) error {
+			_, err := number(v, 1)
+			return err // roleOptions.whole says that it has no effect
+		},
 
 		"crl_check":                crlChecks,
 		"crl_cache":                crlCache,
 		"customize_hostname_check": hostnameCheck,
-		"certificate_authorities": func(o *roleOptions, r role, v any) error {
+		"certificate_authorities": func(o *roleOptions, r role, v ei.Term) error {
 			named, err := boolean(v)
 			o.unnamed = !named && r == server // a client names none in crypto/tls
 			return err
@@ -103,11 +114,12 @@ func meanings() map[atom]meaning {
 		"protocol":         nothing("tls"),
 		"cb_info":          unsupported("the sockets are those of package transport: leave it out"),
 		"early_data":       nothing("disabled"),
-		"ktls": func(_ *roleOptions, _ role, v any) error {
-			if v == any(atom("false")) {
+		"ktls": func(_ *roleOptions, _ role, v ei.Term) error {
+			if v == ei.Atom("false") {
 				return nil
 			}
-			return errors.New("records are not left to the kernel here: one that cannot change its keys would break sessions when the peer does")
+			return errors.New("records are not left to the kernel here: one that cannot change its " +
+				"keys would break sessions when the peer does")
 		},
 		"keep_secrets": nothing("true", "false"), // a KeyLogWriter gets them
 
@@ -116,7 +128,7 @@ func meanings() map[atom]meaning {
 		"cacerts": unsupported("certificates inside the file are not supported: use cacertfile"),
 	}
 	for name := range strings.FieldsSeq(withoutEffect) {
-		known[atom(name)] = func(*roleOptions, role, any) error { return nil }
+		known[ei.Atom(name)] = func(*roleOptions, role, ei.Term) error { return nil }
 	}
 	return known
 }
@@ -147,10 +159,16 @@ const withoutEffect = "" +
 	" low_watermark high_msgq_watermark low_msgq_watermark send_timeout send_timeout_close" +
 	" reuseaddr backlog exit_on_close show_econnreset"
 
+// aPath is the meaning of an option whose value is a path, and which has its effect elsewhere.
+func aPath(_ *roleOptions, _ role, v ei.Term) error {
+	_, err := path(v)
+	return err
+}
+
 // empty is the meaning of an option that has no effect if its value is an empty list.
 func empty(why string) meaning {
-	return func(_ *roleOptions, _ role, v any) error {
-		if l, ok := v.(list); ok && len(l) == 0 {
+	return func(_ *roleOptions, _ role, v ei.Term) error {
+		if l, ok := v.(ei.List); ok && len(l) == 0 {
 			return nil
 		}
 		return errors.New(why)
@@ -158,9 +176,9 @@ func empty(why string) meaning {
 }
 
 // unless is the meaning of an option that has no effect if it has the one value.
-func unless(value atom, why string) meaning {
-	return func(_ *roleOptions, _ role, v any) error {
-		if v == any(value) {
+func unless(value ei.Atom, why string) meaning {
+	return func(_ *roleOptions, _ role, v ei.Term) error {
+		if v == value {
 			return nil
 		}
 		return errors.New(why)
@@ -169,45 +187,45 @@ func unless(value atom, why string) meaning {
 
 // hostnameCheck is the meaning of customize_hostname_check: of OTP's own functions, the one for the
 // rules of HTTPS.
-func hostnameCheck(o *roleOptions, r role, v any) error {
-	l, ok := v.(list)
+func hostnameCheck(o *roleOptions, r role, v ei.Term) error {
+	l, ok := v.(ei.List)
 	switch {
 	case r == server:
 		return errors.New("this is an option for clients")
 	case ok && len(l) == 0:
 		return nil
 	case ok && len(l) == 1:
-		t, _ := l[0].(tuple)
-		if len(t) == 2 && word(t[0]) == "match_fun" && t[1] == any(httpsMatch{}) {
+		t, _ := l[0].(ei.Tuple)
+		if len(t) == 2 && word(t[0]) == "match_fun" && word(t[1]) == httpsMatch {
 			o.wildcards = true
 			return nil
 		}
 	}
 	return fmt.Errorf("only [{match_fun,%s}] can be honoured, which has names with a * match",
-		show(httpsMatch{}))
+		httpsMatchCall)
 }
 
 // certsKeys is a list of maps, each with a certificate and its key.
-func certsKeys(o *roleOptions, _ role, v any) error {
-	maps, err := each(v, func(v any) (certFiles, error) {
-		m, ok := v.(pairs)
+func certsKeys(o *roleOptions, _ role, v ei.Term) error {
+	maps, err := each(v, func(v ei.Term) (certFiles, error) {
+		m, ok := v.(ei.Map)
 		if !ok {
 			return certFiles{}, fmt.Errorf("%s is not a map", outline(v))
 		}
 		var f certFiles
 		for _, kv := range m {
 			var err error
-			switch kv[0] {
-			case any(atom("certfile")):
-				f.cert, err = path(kv[1])
-			case any(atom("keyfile")):
-				f.key, err = path(kv[1])
-			case any(atom("password")):
-				if f.password, err = passwordOf(kv[1]); err != nil {
+			switch word(kv.Key) {
+			case "certfile":
+				f.cert, err = path(kv.Value)
+			case "keyfile":
+				f.key, err = path(kv.Value)
+			case "password":
+				if f.password, err = passwordOf(kv.Value); err != nil {
 					err = fmt.Errorf("the password %w", err)
 				}
 			default:
-				err = fmt.Errorf("%s is not supported in it", show(kv[0]))
+				err = fmt.Errorf("%s is not supported in it", outline(kv.Key))
 			}
 			if err != nil {
 				return f, err

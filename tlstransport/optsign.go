@@ -10,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
 // signSchemes are the signature schemes by their names in ssl(3erl), sign_scheme().
-func signSchemes() map[atom]tls.SignatureScheme {
-	return map[atom]tls.SignatureScheme{
+func signSchemes() map[ei.Atom]tls.SignatureScheme {
+	return map[ei.Atom]tls.SignatureScheme{
 		"ecdsa_secp256r1_sha256": tls.ECDSAWithP256AndSHA256,
 		"ecdsa_secp384r1_sha384": tls.ECDSAWithP384AndSHA384,
 		"ecdsa_secp521r1_sha512": tls.ECDSAWithP521AndSHA512,
@@ -30,10 +32,10 @@ func signSchemes() map[atom]tls.SignatureScheme {
 
 // schemeOf reads a signature scheme, or a pair of a hash and an algorithm, which stands for one in
 // TLS 1.2.
-func schemeOf(v any) (tls.SignatureScheme, error) {
+func schemeOf(v ei.Term) (tls.SignatureScheme, error) {
 	name := word(v)
-	if t, ok := v.(tuple); ok && len(t) == 2 {
-		curve := map[atom]atom{
+	if t, ok := v.(ei.Tuple); ok && len(t) == 2 {
+		curve := map[ei.Atom]ei.Atom{
 			"sha256": "secp256r1_", "sha384": "secp384r1_", "sha512": "secp521r1_",
 		}
 		switch hash := word(t[0]); word(t[1]) {
@@ -46,7 +48,7 @@ func schemeOf(v any) (tls.SignatureScheme, error) {
 		}
 	}
 	if name == "" {
-		return 0, fmt.Errorf("%s is no signature scheme", show(v))
+		return 0, fmt.Errorf("%s is no signature scheme", outline(v))
 	}
 	scheme, ok := signSchemes()[name]
 	if !ok {
@@ -57,14 +59,14 @@ func schemeOf(v any) (tls.SignatureScheme, error) {
 
 // signatureAlgs is the meaning of signature_algs: it limits what this node signs with, and which
 // kinds of keys peers may have.
-func signatureAlgs(o *roleOptions, _ role, v any) (err error) {
+func signatureAlgs(o *roleOptions, _ role, v ei.Term) (err error) {
 	o.signs, err = spoken(o, "signature_algs", v, schemeOf)
 	return err
 }
 
 // signatureAlgsCert is the meaning of signature_algs_cert: it limits what certificates of peers are
 // signed with.
-func signatureAlgsCert(o *roleOptions, _ role, v any) (err error) {
+func signatureAlgsCert(o *roleOptions, _ role, v ei.Term) (err error) {
 	o.certSigns, err = spoken(o, "signature_algs_cert", v, schemeOf)
 	return err
 }

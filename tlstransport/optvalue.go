@@ -7,19 +7,21 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
-func boolean(v any) (bool, error) {
-	switch v {
-	case any(atom("true")):
+func boolean(v ei.Term) (bool, error) {
+	switch word(v) {
+	case "true":
 		return true, nil
-	case any(atom("false")):
+	case "false":
 		return false, nil
 	}
-	return false, fmt.Errorf("%s is neither true nor false", show(v))
+	return false, fmt.Errorf("%s is neither true nor false", outline(v))
 }
 
-func path(v any) (string, error) {
+func path(v ei.Term) (string, error) {
 	s, err := plainText(v)
 	if err == nil && s == "" {
 		err = errors.New("an empty path")
@@ -28,17 +30,18 @@ func path(v any) (string, error) {
 }
 
 // passwordOf reads a password. In a string each character is a byte, as in Erlang.
-func passwordOf(v any) (string, error) {
-	chars, ok := v.(text)
+func passwordOf(v ei.Term) (string, error) {
+	chars, ok := charsOf(v)
 	if !ok {
 		s, err := plainText(v)
 		if err != nil {
-			err = errors.New("is neither a string nor a binary") // the error must not show the password
+			// The error must not show the password.
+			err = errors.New("is neither a string nor a binary")
 		}
 		return s, err
 	}
 	var b []byte
-	for _, r := range string(chars) {
+	for _, r := range chars {
 		if r > 0xff {
 			return "", errors.New("has a character that is no byte: write it as a binary, <<\"…\"/utf8>>")
 		}
@@ -48,26 +51,22 @@ func passwordOf(v any) (string, error) {
 }
 
 // plainText reads a string or a binary.
-func plainText(v any) (string, error) {
-	switch v := v.(type) {
-	case text:
-		return string(v), nil
-	case bytestring:
-		return string(v), nil
-	case list:
-		if len(v) == 0 {
-			return "", nil
-		}
+func plainText(v ei.Term) (string, error) {
+	if b, ok := v.(ei.Binary); ok {
+		return string(b), nil
 	}
-	return "", fmt.Errorf("%s is neither a string nor a binary", show(v))
+	if chars, ok := charsOf(v); ok {
+		return string(chars), nil
+	}
+	return "", fmt.Errorf("%s is neither a string nor a binary", outline(v))
 }
 
-func number(v any, least int64) (int64, error) {
-	n, ok := v.(int64)
-	if !ok || n < least {
-		return 0, fmt.Errorf("%s is not a number from %d on", show(v), least)
+func number(v ei.Term, least int64) (int64, error) {
+	n, ok := v.(ei.Int)
+	if !ok || int64(n) < least {
+		return 0, fmt.Errorf("%s is not a number from %d on", outline(v), least)
 	}
-	return n, nil
+	return int64(n), nil
 }
 
 // errUnspoken is the error for a version, suite, group or scheme that OTP may have and crypto/tls
@@ -76,8 +75,10 @@ var errUnspoken = errors.New("not supported")
 
 // spoken applies of to every element of a list. Those that are not spoken here can be left out, for
 // the list restricts what is spoken; one has to be left.
-func spoken[T any](o *roleOptions, name string, v any, of func(any) (T, error)) ([]T, error) {
-	l, ok := v.(list)
+func spoken[T any](
+	o *roleOptions, name string, v ei.Term, of func(ei.Term) (T, error),
+) ([]T, error) {
+	l, ok := v.(ei.List)
 	if !ok || len(l) == 0 {
 		return nil, fmt.Errorf("%s is not a list of them", outline(v))
 	}
@@ -108,7 +109,7 @@ func spoken[T any](o *roleOptions, name string, v any, of func(any) (T, error)) 
 }
 
 // versionOf reads a TLS version.
-func versionOf(v any) (uint16, error) {
+func versionOf(v ei.Term) (uint16, error) {
 	switch word(v) {
 	case "tlsv1.3":
 		return tls.VersionTLS13, nil
@@ -117,25 +118,24 @@ func versionOf(v any) (uint16, error) {
 	case "tlsv1.1", "tlsv1":
 		return 0, fmt.Errorf("%s is %w, only 'tlsv1.2' and 'tlsv1.3' are", show(v), errUnspoken)
 	}
-	return 0, fmt.Errorf("%s is no version", show(v))
+	return 0, fmt.Errorf("%s is no version", outline(v))
 }
 
 // groupOf reads the name of a key exchange group of crypto/tls.
-func groupOf(v any) (tls.CurveID, error) {
-	switch v {
-	case any(atom("x25519")):
-		return tls.X25519, nil
-	case any(atom("secp256r1")), any(atom("prime256v1")):
-		return tls.CurveP256, nil
-	case any(atom("secp384r1")):
-		return tls.CurveP384, nil
-	case any(atom("secp521r1")):
-		return tls.CurveP521, nil
-	case any(atom("x25519mlkem768")):
-		return tls.X25519MLKEM768, nil
-	}
-	if word(v) == "" {
+func groupOf(v ei.Term) (tls.CurveID, error) {
+	switch word(v) {
+	case "":
 		return 0, fmt.Errorf("%s is no name of a group", outline(v))
+	case "x25519":
+		return tls.X25519, nil
+	case "secp256r1", "prime256v1":
+		return tls.CurveP256, nil
+	case "secp384r1":
+		return tls.CurveP384, nil
+	case "secp521r1":
+		return tls.CurveP521, nil
+	case "x25519mlkem768":
+		return tls.X25519MLKEM768, nil
 	}
 	return 0, fmt.Errorf("%s is %w", show(v), errUnspoken)
 }
@@ -145,7 +145,7 @@ const oneList = "here they are one list, for TLS 1.2 and 1.3"
 // groups is the meaning of eccs, for TLS 1.2, and of supported_groups, for 1.3. In crypto/tls they
 // are one list, whose order it ignores: if both are given, it has what both have.
 func groups(name string) meaning {
-	return func(o *roleOptions, _ role, v any) error {
+	return func(o *roleOptions, _ role, v ei.Term) error {
 		all, err := spoken(o, name, v, groupOf)
 		if err != nil {
 			return err
@@ -172,7 +172,7 @@ func groups(name string) meaning {
 
 // suiteNamed finds a cipher suite by its name in the standards or in OpenSSL, or by its parts:
 // Erlang uses all of them.
-func suiteNamed(v any) (uint16, error) {
+func suiteNamed(v ei.Term) (uint16, error) {
 	name, err := plainText(v)
 	if err != nil {
 		if name = suiteOfParts(v); name == "" {
@@ -189,15 +189,15 @@ func suiteNamed(v any) (uint16, error) {
 
 // suiteOfParts gives the name of a suite that is a map, #{key_exchange, cipher, mac, prf}, or a
 // tuple of these in this order, the last left out for the default; "" if it is neither.
-func suiteOfParts(v any) string {
-	parts := map[atom]string{}
+func suiteOfParts(v ei.Term) string {
+	parts := map[ei.Atom]string{}
 	switch v := v.(type) {
-	case pairs:
+	case ei.Map:
 		for _, kv := range v {
-			parts[word(kv[0])] = strings.ToUpper(string(word(kv[1])))
+			parts[word(kv.Key)] = strings.ToUpper(string(word(kv.Value)))
 		}
-	case tuple:
-		for i, name := range []atom{"key_exchange", "cipher", "mac", "prf"} {
+	case ei.Tuple:
+		for i, name := range []ei.Atom{"key_exchange", "cipher", "mac", "prf"} {
 			if i < len(v) {
 				parts[name] = strings.ToUpper(string(word(v[i])))
 			}
@@ -219,14 +219,14 @@ func suiteOfParts(v any) string {
 
 // split makes a list of the names in a string of OpenSSL's form, "A:B"; other values stay as they
 // are.
-func split(v any) any {
-	s, ok := v.(text)
+func split(v ei.Term) ei.Term {
+	s, ok := v.(ei.String)
 	if !ok {
 		return v
 	}
-	var names list
+	var names ei.List
 	for name := range strings.SplitSeq(string(s), ":") {
-		names = append(names, text(name))
+		names = append(names, ei.String(name))
 	}
 	return names
 }
@@ -237,7 +237,8 @@ func openSSLName(name string) string {
 	if !ok || !strings.Contains(name, "_WITH_") {
 		return "" // suites of TLS 1.3 have the same name in OpenSSL
 	}
-	name = strings.TrimPrefix(strings.ReplaceAll(name, "_WITH_", "_"), "RSA_") // OpenSSL does not name RSA key exchange
+	// OpenSSL does not name the key exchange of RSA.
+	name = strings.TrimPrefix(strings.ReplaceAll(name, "_WITH_", "_"), "RSA_")
 	if strings.Contains(name, "POLY1305") {
 		name = strings.TrimSuffix(name, "_SHA256")
 	}
@@ -247,8 +248,8 @@ func openSSLName(name string) string {
 }
 
 // each applies of to every element of a list, which must not be empty.
-func each[T any](v any, of func(any) (T, error)) ([]T, error) {
-	l, ok := v.(list)
+func each[T any](v ei.Term, of func(ei.Term) (T, error)) ([]T, error) {
+	l, ok := v.(ei.List)
 	if !ok || len(l) == 0 {
 		return nil, fmt.Errorf("%s is not a list of them", outline(v))
 	}

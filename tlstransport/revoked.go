@@ -13,10 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
-// A revocation is what an option file asks for with crl_check and crl_cache: certificates are looked up in their issuers' lists, files in a
-// directory that is laid out as for OTP's module ssl_crl_hash_dir. The lists are read for each handshake, so new ones are used at once.
+// A revocation is what an option file asks for with crl_check and crl_cache: certificates are
+// looked up in their issuers' lists, files in a directory that is laid out as for OTP's module
+// ssl_crl_hash_dir. The lists are read for each handshake, so new ones are used at once.
 type revocation struct {
 	check crlCheck
 	dir   string
@@ -35,7 +38,8 @@ const (
 // errRevoked is the error for a certificate that a list names.
 var errRevoked = errors.New("the certificate has been revoked")
 
-// refuses returns the reason to refuse a verified chain, which begins with the peer's certificate; nil if there is none.
+// refuses returns the reason to refuse a verified chain, which begins with the peer's certificate;
+// nil if there is none.
 func (r revocation) refuses(chain []*x509.Certificate, now time.Time, log *slog.Logger) error {
 	if r.check == crlNone {
 		return nil
@@ -68,8 +72,9 @@ func (r revocation) refuses(chain []*x509.Certificate, now time.Time, log *slog.
 // lists are the lists of a directory.
 type lists []*x509.RevocationList
 
-// status looks for a certificate in the valid lists of its issuer. known says that one of these would name c if it were revoked. A list
-// that covers only some certificates can show that a certificate is revoked, but not that it is good.
+// status looks for a certificate in the valid lists of its issuer. known says that one of these
+// would name c if it were revoked. A list that covers only some certificates can show that a
+// certificate is revoked, but not that it is good.
 func (l lists) status(c, issuer *x509.Certificate, now time.Time) (known, revoked bool) {
 	for _, list := range l {
 		if !bytes.Equal(list.RawIssuer, c.RawIssuer) || now.Before(list.ThisUpdate) || !list.NextUpdate.IsZero() && now.After(list.NextUpdate) ||
@@ -86,8 +91,8 @@ func (l lists) status(c, issuer *x509.Certificate, now time.Time) (known, revoke
 	return known, false
 }
 
-// isWhole tells whether a list has all certificates that its issuer has revoked. Lists of changes, and lists that cover only some
-// certificates, say so in a critical extension.
+// isWhole tells whether a list has all certificates that its issuer has revoked. Lists of changes,
+// and lists that cover only some certificates, say so in a critical extension.
 func isWhole(list *x509.RevocationList) bool {
 	for _, e := range list.Extensions {
 		if e.Critical {
@@ -97,8 +102,8 @@ func isWhole(list *x509.RevocationList) bool {
 	return true
 }
 
-// isOfOthers tells whether a list's entries have no meaning by themselves: a delta list may withdraw entries of another list, and an
-// indirect list has certificates of other issuers.
+// isOfOthers tells whether a list's entries have no meaning by themselves: a delta list may
+// withdraw entries of another list, and an indirect list has certificates of other issuers.
 func isOfOthers(list *x509.RevocationList) bool {
 	delta, distribution := asn1.ObjectIdentifier{2, 5, 29, 27}, asn1.ObjectIdentifier{2, 5, 29, 28}
 	for _, e := range list.Extensions {
@@ -122,8 +127,8 @@ func isOfOthers(list *x509.RevocationList) bool {
 	return false
 }
 
-// readLists reads the files HASH.r0, HASH.r1, … of a directory, each with a list in PEM or DER. The error joins those of all files that
-// cannot be read; the other lists are returned all the same.
+// readLists reads the files HASH.r0, HASH.r1, … of a directory, each with a list in PEM or DER. The
+// error joins those of all files that cannot be read; the other lists are returned all the same.
 func readLists(dir string) (all lists, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -152,44 +157,41 @@ func readLists(dir string) (all lists, err error) {
 }
 
 // crlChecks is the meaning of crl_check.
-func crlChecks(o *roleOptions, _ role, v any) error {
-	check, ok := map[atom]crlCheck{"false": crlNone, "peer": crlPeer, "true": crlAll, "best_effort": crlBestEffort}[word(v)]
+func crlChecks(o *roleOptions, _ role, v ei.Term) error {
+	check, ok := map[ei.Atom]crlCheck{
+		"false": crlNone, "peer": crlPeer, "true": crlAll, "best_effort": crlBestEffort,
+	}[word(v)]
 	if !ok {
-		return fmt.Errorf("%s is none of true, false, peer, best_effort", show(v))
+		return fmt.Errorf("%s is none of true, false, peer, best_effort", outline(v))
 	}
 	o.crl.check = check
 	return nil
 }
 
 // crlCache is the meaning of crl_cache: {ssl_crl_hash_dir,{internal,[{dir,DIR}]}}.
-func crlCache(o *roleOptions, _ role, v any) error {
-	wrong := errors.New("only {ssl_crl_hash_dir,{internal,[{dir,DIR}]}} can be honoured: have the lists put into a directory")
-	module, ok := v.(tuple)
+func crlCache(o *roleOptions, _ role, v ei.Term) error {
+	wrong := errors.New("only {ssl_crl_hash_dir,{internal,[{dir,DIR}]}} can be honoured: have the " +
+		"lists put into a directory")
+	module, ok := v.(ei.Tuple)
 	if ok && len(module) == 2 && word(module[0]) == "ssl_crl_cache" {
 		return nil // OTP's default, without effect unless crl_check needs it: see roleOptions.whole
 	}
 	if !ok || len(module) != 2 || word(module[0]) != "ssl_crl_hash_dir" {
 		return wrong
 	}
-	cache, ok := module[1].(tuple)
+	cache, ok := module[1].(ei.Tuple)
 	if !ok || len(cache) != 2 {
 		return wrong
 	}
-	options, ok := cache[1].(list)
+	options, ok := cache[1].(ei.List)
 	if !ok || len(options) != 1 {
 		return wrong
 	}
-	dir, ok := options[0].(tuple)
+	dir, ok := options[0].(ei.Tuple)
 	if !ok || len(dir) != 2 || word(dir[0]) != "dir" {
 		return wrong
 	}
 	var err error
 	o.crl.dir, err = path(dir[1])
 	return err
-}
-
-// word returns v if it is an atom, else "".
-func word(v any) atom {
-	a, _ := v.(atom)
-	return a
 }
