@@ -44,5 +44,5 @@ func ExampleTextError_Position() {
 		line, column := wrong.Position(file)
 		fmt.Printf("line %d, column %d: %s\n", line, column, wrong.Reason)
 	}
-	// Output: line 2, column 9: unexpected "Host}].\n"
+	// Output: line 2, column 9: unexpected "Host}].\n", a variable: an atom is 'Host'
 }
