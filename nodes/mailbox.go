@@ -35,7 +35,7 @@ const (
 	// FullBlock makes goroutines of the program on this node wait in Send. What peers send, and what running functions send with the
 	// context that they were given, does not wait, since the receiver may wait for an answer that comes behind it: it goes into the mailbox
 	// all the same, up to Config.OverflowLimit; a warning in the log names the mailbox. When a peer has had its share of that, it is not
-	// read for up to two seconds; then the fullest mailbox ends as with FullExit.
+	// read for up to two seconds; then the mailbox that has most of that share ends as with FullExit.
 	FullBlock Full = iota
 	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
 	FullExit
