@@ -171,17 +171,31 @@ func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 		if transport.IsNoWait(ctx) && !b.ended() {
 			return nil, wrap("receive", "", os.ErrDeadlineExceeded)
 		}
-		select {
-		case <-b.ready:
-		case <-ctx.Done():
+		if !b.awaitsMessage(ctx) {
 			return nil, wrap("receive", "", ctx.Err())
-		case <-b.over:
+		}
+		if b.ended() {
 			if m := b.take(); m != nil {
 				return m, nil
 			}
 			return nil, wrap("receive", "", fmt.Errorf("%w: %w", ErrClosed, b.Err()))
 		}
 	}
+}
+
+// awaitsMessage waits until there may be something to take, or the mailbox has ended; false if ctx has ended. A function has no place
+// meanwhile: the message may come from another one.
+func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
+	t := turnOf(ctx)
+	t.beginWait()
+	defer t.endWait()
+	select {
+	case <-b.ready:
+	case <-b.over:
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // All yields messages until Receive fails; the last pair has its error.
