@@ -351,3 +351,25 @@ func TestMaxCallsThatReceive(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(7), <-got)
 }
+
+// A call that is read as its connection ends is one whose caller is gone.
+func TestCallsReadAfterTheEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return nil, nil })
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	c := w.conn(n, "wire@test")
+	require.NoError(t, c.Close())
+	raw := func(v ei.Term) ei.Raw {
+		b, err := ei.AppendTerm(nil, v)
+		require.NoError(t, err)
+		return b
+	}
+	n.route(c, &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "rex"}, conn: c,
+		Payload: raw(ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})})
+	n.route(c, &Message{Control: dist.Control{Op: dist.OpSpawnRequest, Ref: monitorRef(p, 1), From: p.self, GroupLeader: p.self,
+		Module: "erpc", Function: "execute_call", Arity: 4, Options: raw(ei.List{ei.Atom("monitor")})}, conn: c,
+		Payload: raw(ei.List{ei.Atom("res"), ei.Atom("m"), ei.Atom("hang"), ei.List{}})})
+	require.Eventually(t, func() bool { return n.Stats().Calls == 0 && n.procs.running.None() }, tooLong, tick)
+	require.Zero(t, n.requests.Held())
+}
