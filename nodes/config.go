@@ -100,13 +100,13 @@ type Config struct {
 	MaxFrame int
 	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0: transport.DefaultQueueLimit.
 	QueueLimit int
-	// MaxCalls bounds the Go functions that run for remote callers at once. One that waits for the answer to a call of its own (with the
-	// context that it was given) does not count meanwhile, and one whose caller has given up does not count any more. A peer gets another
-	// place only while it has fewer places than are free, so that a peer whose calls hang takes half of the places, and the next such peer
-	// half of the rest, also if it connects again meanwhile. Calls without a place wait in order, and the connection is read on; a call
-	// whose caller has given up by its turn is not made, but casts, and processes that nobody asks for a result, run all the same. A call
-	// that comes while another one has waited for a second is a warning in the log, once per connection; see also Stats. 0: as many as a
-	// quarter of the memory holds, 1,024 at least and 262,144, the processes of a BEAM, at most.
+	// MaxCalls bounds the Go functions that run for remote callers at once. One that waits for the answer to a call of its own, or in
+	// Mailbox.Receive (with the context that it was given), does not count meanwhile, and one whose caller has given up does not count any
+	// more. A peer gets another place only while it has fewer places than are free, so that a peer whose calls hang takes half of the
+	// places, and the next such peer half of the rest, also if it connects again meanwhile. Calls without a place wait in order, and the
+	// connection is read on; a call whose caller has given up by its turn is not made, but casts, and processes that nobody asks for a
+	// result, run all the same. A call that comes while another one has waited for a second is a warning in the log, once per connection;
+	// see also Stats. 0: as many as a quarter of the memory holds, 1,024 at least and 262,144, the processes of a BEAM, at most.
 	MaxCalls int
 	// OverflowLimit bounds, in bytes, what peers have sent and this node cannot deal with yet, for the node keeps reading from them: what
 	// waits for it may depend on what comes next. It holds once for messages in mailboxes that are over their own limits, and once for the

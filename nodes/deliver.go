@@ -51,7 +51,7 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 			}
 			continue
 		}
-		if b.takes(m) {
+		if b.takes(m, &w) {
 			b.pushLocked(m)
 			b.unlockTellingOfOverflow()
 			return true
@@ -61,9 +61,8 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 			b.exitFull()
 			return false
 		}
-		w.look(b, m)
 		b.mu.Unlock()
-		if !w.wait(b, cancel) {
+		if !w.wait(b, m, cancel) {
 			return false
 		}
 	}

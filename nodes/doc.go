@@ -67,7 +67,7 @@
 //	the reader of a connection              nobody; see below                      -
 //	who sends to another node               room in the connection's queue, which  the context; the end of the connection
 //	                                        that node's reader makes
-//	who sends to a mailbox of this node     the mailbox's receiver                 the context
+//	who sends to a mailbox of this node     room for it, or for what came later    the context
 //	a running function that does so         nobody; as the reader                  -
 //	a call (RPC, Call, …)                   the answer, which a reader brings;     the context; the end of the connection
 //	                                        it has no place of MaxCalls meanwhile
@@ -85,10 +85,10 @@
 // What the reader does not wait for takes memory: Config.OverflowLimit, of which each peer has a
 // share. Messages go into mailboxes beyond MailboxOptions.Limit, and requests wait for places. When
 // a peer has had its share, its requests are refused (system_limit), and its messages wait after
-// all, for two seconds at most; then the fullest mailbox ends, with reason mailbox_full, whose
-// links and monitors hear of it. The log has a warning for a mailbox that is over its limit, and an
-// error for one that ends for it; Stats counts both. Nothing else is dropped, and the order of what
-// one process sends stays.
+// all, for two seconds at most; then the mailbox with most of its share ends, with reason
+// mailbox_full, whose links and monitors hear of it. The log has a warning for a mailbox that is
+// over its limit, and an error for one that ends for it; Stats counts both. Nothing else is dropped,
+// and the order of what one process sends stays.
 //
 // # What waits, and its errors
 //

@@ -13,12 +13,12 @@ import (
 // A Func is a Go function that remote processes call. Its result, an ei.Term or a Go value (see ei.Append; nil is neither), is the result
 // of the call. An error becomes an exception: that of a *Raise, else one of class error with reason {go_error, Text}. A panic is one of
 // class error with reason {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the
-// node, when a caller that waits for the result gives up (rpc:call and erpc:call whose time is up, say, or whose process or connection has
-// ended), and when an exit signal ends the process that a spawn, or erpc, has made for the function. That of a cast, or of a process that
-// spawn has made, goes on when its caller has gone; but once the node shuts down, it ends with the caller's connection. ConnOf(ctx) is that
-// connection. The process that spawn, or erpc, has made for it has links and takes exit signals, but no messages: those are dropped. A
-// function that others are to talk to makes a Mailbox, or a Server, and returns its pid. An argument that is a list may be an ei.List or,
-// if all its elements are small integers, an ei.String: ei.Elements gives both as a list.
+// node, when an exit signal ends the process that a spawn, or erpc, has made for the function, and when the caller of rpc:call or erpc:call
+// does not wait for the result any more: its time is over, or its process or its connection has ended. For casts, and for what was
+// spawned, ctx goes on without the caller; but once the node shuts down, it ends with the caller's connection. ConnOf(ctx) is that
+// connection, whose Done tells of its end at any time. The process that spawn, or erpc, has made for it has links and takes exit signals,
+// but no messages: those are dropped. A function that others are to talk to makes a Mailbox, or a Server, and returns its pid. An argument
+// that is a list may be an ei.List or, if all its elements are small integers, an ei.String: ei.Elements gives both as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.

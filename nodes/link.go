@@ -165,7 +165,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			b.mu.Unlock()
 			b.notifyFrom(c, m)
 			return
-		case c == nil || b.takes(m): // the exits of this process's own links need no room
+		case c == nil || b.takes(m, &w): // the exits of this process's own links need no room
 			b.links.remove(from.Node, from)
 			b.pushLocked(m)
 			b.unlockTellingOfOverflow()
@@ -175,9 +175,8 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 			b.exitFull()
 			return
 		}
-		w.look(b, m)
 		b.mu.Unlock()
-		if !w.wait(b, c.done) {
+		if !w.wait(b, m, c.done) {
 			return
 		}
 	}

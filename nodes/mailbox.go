@@ -34,7 +34,7 @@ const (
 	// FullBlock makes goroutines of the program on this node wait in Send. What peers send, and what running functions send with the
 	// context that they were given, does not wait, since the receiver may wait for an answer that comes behind it: it goes into the mailbox
 	// all the same, up to Config.OverflowLimit; a warning in the log names the mailbox. When a peer has had its share of that, it is not
-	// read for up to two seconds; then the fullest mailbox ends as with FullExit.
+	// read for up to two seconds; then the mailbox that has most of that share ends as with FullExit.
 	FullBlock Full = iota
 	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
 	FullExit
@@ -168,17 +168,31 @@ func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 		if transport.IsNoWait(ctx) && !b.ended() {
 			return nil, wrap("receive", "", os.ErrDeadlineExceeded)
 		}
-		select {
-		case <-b.ready:
-		case <-ctx.Done():
+		if !b.awaitsMessage(ctx) {
 			return nil, wrap("receive", "", ctx.Err())
-		case <-b.over:
+		}
+		if b.ended() {
 			if m := b.take(); m != nil {
 				return m, nil
 			}
 			return nil, wrap("receive", "", fmt.Errorf("%w: %w", ErrClosed, b.Err()))
 		}
 	}
+}
+
+// awaitsMessage waits until there may be something to take, or the mailbox has ended; false if ctx has ended. A function has no place
+// meanwhile: the message may come from another one.
+func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
+	t := turnOf(ctx)
+	t.beginWait()
+	defer t.endWait()
+	select {
+	case <-b.ready:
+	case <-b.over:
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // All yields messages until Receive fails; the last pair has its error.

@@ -301,3 +301,75 @@ func TestMaxCallsHere(t *testing.T) {
 	require.Eventually(t, func() bool { s := n.Stats(); return s.Calls+s.CallsWaiting == 0 }, tooLong, tick)
 	require.Empty(t, running, "the other one would run for nobody")
 }
+
+// A process that an exit signal ends holds no place, whatever its function does.
+func TestMaxCallsOfKilledProcess(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	stop := make(chan struct{})
+	defer close(stop)
+	n.Expose("m", "deaf", func(context.Context, []ei.Term) (any, error) { <-stop; return 1, nil })
+	n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return 7, nil })
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	for i := range 3 {
+		p.request(uint32(i), "m", "deaf", ei.List{})
+		ctl, _ := p.next()
+		require.Equal(t, dist.OpSpawnReply, ctl.Op)
+		pid, err := ctl.Result.Decode()
+		require.NoError(t, err)
+		p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: pid.(ei.Pid), Reason: exitReason(ei.Atom("kill"))}, nil)
+	}
+	ref := p.request(5, "m", "f", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")})
+	require.Equal(t, ei.Atom("normal"), p.down(ref))
+}
+
+// A function that waits for a message leaves its place to others meanwhile: to one that the message comes from, say.
+func TestMaxCallsThatReceive(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	here := box(t, n)
+	require.NoError(t, n.Register("here", here))
+	n.Expose("m", "receive", func(ctx context.Context, _ []ei.Term) (any, error) {
+		m, err := here.Receive(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return m.Term()
+	})
+	n.Expose("m", "send", func(ctx context.Context, _ []ei.Term) (any, error) {
+		return ei.Atom("ok"), n.sendHereNow(&dist.Control{Op: dist.OpRegSend, ToName: "here"}, 7)
+	})
+	bob := w.started("bob")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	got := make(chan ei.Term, 1)
+	go func() {
+		v, _ := bob.RPC(ctx, "alice@test", "m", "receive")
+		got <- v
+	}()
+	_, err := bob.RPC(ctx, "alice@test", "m", "send")
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(7), <-got)
+}
+
+// A call that is read as its connection ends is one whose caller is gone.
+func TestCallsReadAfterTheEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return nil, nil })
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	c := w.conn(n, "wire@test")
+	require.NoError(t, c.Close())
+	raw := func(v ei.Term) ei.Raw {
+		b, err := ei.AppendTerm(nil, v)
+		require.NoError(t, err)
+		return b
+	}
+	n.route(c, &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "rex"}, conn: c,
+		Payload: raw(ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})})
+	n.route(c, &Message{Control: dist.Control{Op: dist.OpSpawnRequest, Ref: monitorRef(p, 1), From: p.self, GroupLeader: p.self,
+		Module: "erpc", Function: "execute_call", Arity: 4, Options: raw(ei.List{ei.Atom("monitor")})}, conn: c,
+		Payload: raw(ei.List{ei.Atom("res"), ei.Atom("m"), ei.Atom("hang"), ei.List{}})})
+	require.Eventually(t, func() bool { return n.Stats().Calls == 0 && n.procs.running.None() }, tooLong, tick)
+	require.Zero(t, n.requests.Held())
+}

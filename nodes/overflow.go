@@ -8,8 +8,8 @@ import (
 
 // What happens at a mailbox's limit to what does not wait: the messages of peers, whose connections are read on, and those of functions that
 // run. They go into the mailbox all the same, and count towards Config.OverflowLimit, each peer's share of it. Where that is used up, the
-// sender waits after all, for room in the mailbox or in its share; and when it has waited in vain for a while, the mailbox with the most
-// overflow ends, with reason mailbox_full: nobody receives from it, or the receiver waits for what cannot come.
+// sender waits after all, for room in the mailbox or in its share; and when it has waited in vain for a while, the mailbox with the most of
+// its overflow ends, with reason mailbox_full: nobody receives from it, or the receiver waits for what cannot come.
 
 const (
 	// overflowWait is how long a peer is not read once it has had its share of Config.OverflowLimit, before a mailbox ends for it.
@@ -21,25 +21,43 @@ const (
 // An overflow is the end of a mailbox's queue, as far as it is counted in Node.overflow.
 type overflow struct {
 	count, bytes int       // messages, and their memory
+	restored     int       // messages, ever, that overflowed and for which there is room by now
 	told         time.Time // when the log was last told of it
 }
 
-// takes tells whether a message may be put into the mailbox now. If so, it is counted in Node.overflow if there is no room for it; b.mu is
-// held.
-func (b *Mailbox) takes(m *Message) bool {
+// takes tells whether a message may be put into the mailbox now. If so, it is counted in Node.overflow if there is no room for it; else w
+// says for what to wait. b.mu is held.
+func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 	if b.overflow.count == 0 && (b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit) {
 		return true
 	}
-	if b.opts.Full == FullExit || m.waits() {
+	if b.opts.Full == FullExit {
 		return false
 	}
-	if halts, _ := m.conn.halts(); halts { // its connection is to halt: what was read already is kept
+	halts, change := m.conn.halts()
+	switch {
+	case m.waits():
+		if w.turn == 0 {
+			w.turn = b.overflow.restored + b.overflow.count + 1
+		}
+		if b.overflow.restored < w.turn { // else a later message has found room: this one must not wait for all that comes
+			w.room = b.room.Next()
+			return false
+		}
 		b.n.overflow.Force(m.payer(), cost(m))
-		m.overflows = true
-		return true
+	case halts: // its connection is to halt: what was read already is kept
+		b.n.overflow.Force(m.payer(), cost(m))
+	default:
+		if w.given = b.n.overflow.Take(m.payer(), cost(m)); w.given != nil {
+			w.room, w.change = b.room.Next(), change
+			if w.patience == nil {
+				w.patience = time.NewTimer(overflowWait)
+			}
+			return false
+		}
 	}
-	m.overflows = b.n.overflow.Take(m.payer(), cost(m))
-	return m.overflows
+	m.overflows = true
+	return true
 }
 
 // recount counts, now that a message has been taken, as much of the overflow as the mailbox has room for as within its limit; b.mu is held.
@@ -59,6 +77,8 @@ func (b *Mailbox) recount(taken *Message) {
 // restore counts the oldest message that overflows as one that does not.
 func (b *Mailbox) restore(m *Message) {
 	m.overflows = false
+	b.overflow.restored++
+	b.room.Ring()
 	b.overflow.count--
 	b.overflow.bytes -= cost(m)
 	b.n.overflow.Give(m.payer(), cost(m))
@@ -119,30 +139,17 @@ func (b *Mailbox) exitFull() {
 	b.depart(words, extent{})
 }
 
-// A roomWait is a sender's wait for room in a mailbox.
+// A roomWait is a sender's wait for room in a mailbox; the channels are nil for what it does not wait for.
 type roomWait struct {
+	turn                int         // the overflow after which it is the sender's turn: see overflow.restored; 0: none
 	patience            *time.Timer // nil: the sender waits as long as it likes
-	limited             bool
 	room, given, change <-chan struct{}
 }
 
-// look prepares the wait; b.mu is held.
-func (w *roomWait) look(b *Mailbox, m *Message) {
-	w.room = b.room.Next()
-	if w.limited = !m.waits(); !w.limited {
-		return
-	}
-	w.given = b.n.overflow.Given()
-	_, w.change = m.conn.halts()
-	if w.patience == nil {
-		w.patience = time.NewTimer(overflowWait)
-	}
-}
-
-// wait waits until there may be room; false if the mailbox has ended or the wait was cancelled.
-func (w *roomWait) wait(b *Mailbox, cancel <-chan struct{}) bool {
+// wait waits until there may be room for a message; false if the mailbox has ended or the wait was cancelled.
+func (w *roomWait) wait(b *Mailbox, m *Message, cancel <-chan struct{}) bool {
 	var late <-chan time.Time
-	if w.limited {
+	if w.patience != nil {
 		late = w.patience.C
 	}
 	select {
@@ -154,7 +161,7 @@ func (w *roomWait) wait(b *Mailbox, cancel <-chan struct{}) bool {
 	case <-cancel:
 		return false
 	case <-late:
-		b.n.procs.fullest(b).exitFull()
+		b.n.procs.fullest(b, m.payer()).exitFull()
 		w.patience.Reset(overflowWait)
 	}
 	return true
@@ -166,16 +173,25 @@ func (w *roomWait) end() {
 	}
 }
 
-// fullest is the mailbox with the most overflow; b if there is none.
-func (p *processes) fullest(b *Mailbox) *Mailbox {
+// fullest is the mailbox with the most overflow of a peer; b if there is none.
+func (p *processes) fullest(b *Mailbox, peer string) *Mailbox {
 	most := 0
 	for _, other := range p.all() {
-		other.mu.Lock()
-		bytes := other.overflow.bytes
-		other.mu.Unlock()
-		if bytes > most {
+		if bytes := other.overflowOf(peer); bytes > most {
 			b, most = other, bytes
 		}
 	}
 	return b
+}
+
+// overflowOf is how many bytes of the overflow are a peer's.
+func (b *Mailbox) overflowOf(peer string) (bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.queue[len(b.queue)-b.overflow.count:] {
+		if m.payer() == peer {
+			bytes += cost(m)
+		}
+	}
+	return bytes
 }

@@ -20,7 +20,7 @@ func (s *remoteTurns) add(t *turn) {
 	if t.waits.ref.Len > 0 {
 		put(&s.awaited, t.waits, t)
 	}
-	lost := s.drains && t.isLost()
+	lost := t.isLost() && (t.asked || s.drains) // what was read before the end still counts
 	s.mu.Unlock()
 	if lost {
 		t.abandon()

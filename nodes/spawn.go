@@ -80,13 +80,12 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	if b.ended() { // while the process waited for a place
 		return
 	}
-	if turnOf(ctx).gone.Load() { // its result is for nobody, and others wait for the place
+	t := turnOf(ctx)
+	if t.gone.Load() { // its result is for nobody, and others wait for the place
 		b.Exit(ei.Atom("normal"))
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	b.atEnd(cancel)
+	b.atEnd(t.abandon)              // what an exit signal ends occupies no place, even if the function goes on
 	defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
 	reason := ei.Term(ei.Atom("badarg"))
 	if args, err := p.args.Decode(); err != nil { // here, not while it waits: a term takes many times the room of its bytes
@@ -97,6 +96,7 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	if !p.options.link && !p.options.monitor {
 		n.unheard(p.c, p.module, p.name, reason)
 	}
+	b.atEnd(t.end)
 	b.exit(reason, p.parent)() // this waits for room: the result may have any size
 }
 

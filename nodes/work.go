@@ -38,7 +38,7 @@ func (n *Node) newTurn(c *Conn, bytes int) *turn {
 		return t
 	}
 	t.place.peer = c.peer.Name
-	if !n.requests.Take(t.place.peer, bytes) {
+	if n.requests.Take(t.place.peer, bytes) != nil {
 		n.stats.callsRefused.Add(1)
 		c.complain(fullCalls, "calls refused", errFullCalls)
 		return nil

@@ -15,16 +15,20 @@ type Memory struct {
 // NewMemory makes a Memory of so many bytes.
 func NewMemory(bytes int) *Memory { return &Memory{free: bytes, held: map[string]int{}} }
 
-// Take takes memory for a peer; false: it has had its share.
-func (m *Memory) Take(peer string, bytes int) bool {
+// Take takes memory for a peer. If the peer has had its share, nothing is taken, and given is
+// closed at the next Give; else it is nil.
+func (m *Memory) Take(peer string, bytes int) (given <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	held := m.held[peer]
 	if held > 0 && held+bytes > m.free-bytes {
-		return false
+		if m.given == nil {
+			m.given = make(chan struct{})
+		}
+		return m.given
 	}
 	m.take(peer, bytes)
-	return true
+	return nil
 }
 
 // Force is Take whatever the peer has had: for what cannot be refused.
@@ -51,16 +55,6 @@ func (m *Memory) Give(peer string, bytes int) {
 		close(m.given)
 		m.given = nil
 	}
-}
-
-// Given is closed at the next Give.
-func (m *Memory) Given() <-chan struct{} {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.given == nil {
-		m.given = make(chan struct{})
-	}
-	return m.given
 }
 
 // Held is how many bytes are taken.

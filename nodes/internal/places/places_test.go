@@ -113,20 +113,20 @@ func TestPlacesModel(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	m := places.NewMemory(1000)
-	require.True(t, m.Take("a", 5000), "alone, a message may have any size")
-	require.False(t, m.Take("a", 1))
-	require.True(t, m.Take("b", 1), "a peer that has nothing may always have something")
-	given := m.Given()
+	require.Nil(t, m.Take("a", 5000), "alone, a message may have any size")
+	given := m.Take("a", 1)
+	require.NotNil(t, given)
+	require.Nil(t, m.Take("b", 1), "a peer that has nothing may always have something")
 	m.Give("a", 5000)
 	<-given
 	require.Equal(t, 1, m.Held())
 	for range 4 {
-		require.True(t, m.Take("a", 100))
+		require.Nil(t, m.Take("a", 100))
 	}
-	require.True(t, m.Take("a", 90))
-	require.False(t, m.Take("a", 100), "half of all")
-	require.True(t, m.Take("b", 200))
-	require.False(t, m.Take("b", 200))
+	require.Nil(t, m.Take("a", 90))
+	require.NotNil(t, m.Take("a", 100), "half of all")
+	require.Nil(t, m.Take("b", 200))
+	require.NotNil(t, m.Take("b", 200))
 	m.Force("a", 100)
 	require.Equal(t, 791, m.Held())
 }

@@ -1,0 +1,112 @@
+package nodes_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// A goroutine of the program gets its message in although a peer sends more than the receiver can take.
+func TestLocalSenderGetsItsTurn(t *testing.T) {
+	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = 1 << 20 })
+	a, b := all[0], all[1]
+	ctx := patient(t)
+	to, err := b.NewMailbox(&nodes.MailboxOptions{Limit: 100_000})
+	require.NoError(t, err)
+	from, err := a.NewMailbox(nil)
+	require.NoError(t, err)
+	flood, stop := context.WithCancel(ctx)
+	over := make(chan struct{}, 2)
+	go func() {
+		for from.Send(flood, to.Pid(), ei.Binary(make([]byte, 10_000))) == nil {
+		}
+		over <- struct{}{}
+	}()
+	go func() {
+		for {
+			if _, err := to.Receive(flood); err != nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		over <- struct{}{}
+	}()
+	require.Eventually(t, func() bool { return b.Stats().Overflow > 300_000 }, 10*time.Second, time.Millisecond)
+	own, err := b.NewMailbox(nil)
+	require.NoError(t, err)
+	soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for range 5 {
+		require.NoError(t, own.Send(soon, to.Pid(), ei.Atom("hello")))
+	}
+	stop()
+	<-over
+	<-over
+}
+
+// The mailbox that ends is one that the peer has filled which has had its share.
+func TestOthersMailboxStays(t *testing.T) {
+	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1", "c@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = 10 << 20 })
+	a, b, c := all[0], all[1], all[2]
+	ctx := patient(t)
+	var boxes [2]*nodes.Mailbox
+	for i := range boxes {
+		var err error
+		boxes[i], err = b.NewMailbox(&nodes.MailboxOptions{Limit: 1000})
+		require.NoError(t, err)
+	}
+	send := func(n *nodes.Node, to *nodes.Mailbox, count int) {
+		from, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		for range count {
+			if from.Send(ctx, to.Pid(), ei.Binary(make([]byte, 100_000))) != nil {
+				return
+			}
+		}
+	}
+	send(a, boxes[0], 36)
+	require.Eventually(t, func() bool { return b.Stats().Overflow > 4_000_000 }, 10*time.Second, time.Millisecond)
+	go send(c, boxes[1], 200)
+	select {
+	case <-boxes[0].Done():
+		t.Fatal("a's mailbox has ended for c's flood")
+	case <-boxes[1].Done():
+	case <-ctx.Done():
+		t.Fatal("none has ended")
+	}
+}
+
+// A Handler that hears of the end of a full mailbox may close the connection.
+func TestHandlerClosesAtFullMailbox(t *testing.T) {
+	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = 1 << 20 })
+	a, b := all[0], all[1]
+	ctx := patient(t)
+	to, err := b.NewMailbox(&nodes.MailboxOptions{Limit: 1000})
+	require.NoError(t, err)
+	closed := make(chan time.Duration, 1)
+	h, err := b.Handle("h", func(_ *nodes.Mailbox, m *nodes.Message) {
+		began := time.Now()
+		b.Conn(a.Name()).Close()
+		closed <- time.Since(began)
+	}, nil)
+	require.NoError(t, err)
+	_, err = h.Monitor(ctx, to.Pid())
+	require.NoError(t, err)
+	from, err := a.NewMailbox(nil)
+	require.NoError(t, err)
+	go func() {
+		for from.Send(ctx, to.Pid(), ei.Binary(make([]byte, 100_000))) == nil {
+		}
+	}()
+	select {
+	case d := <-closed:
+		require.Less(t, d, 3*time.Second)
+	case <-time.After(30 * time.Second):
+		t.Fatal("Close does not return")
+	}
+}
