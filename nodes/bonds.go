@@ -116,7 +116,7 @@ func (c *Conn) disown(s *states.Bonds) {
 		}
 	}
 	for _, t := range s.Watching {
-		if (extent{t.Node, t.Worker}) == there {
+		if (scope{t.Node, t.Worker}) == there {
 			c.tell(demonitor(s.Pid, target{pid: t.Pid, name: t.Name}, t.Ref))
 		}
 	}

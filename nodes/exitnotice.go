@@ -12,7 +12,7 @@ import (
 // A node that does not read holds up its own signals only.
 type exitNotice struct {
 	n       *Node
-	to      extent
+	to      scope
 	conn    *Conn // counts them in its exits; nil: there is no connection, or they are for this node
 	signals []*dist.Control
 	bytes   int  // of reasons
@@ -28,12 +28,12 @@ const (
 )
 
 // exitNotices lists the signals that tell of the end of the mailbox; b.mu is held. Without a connection the other side knows already.
-func (b *Mailbox) exitNotices(reason ei.Term) map[extent]*exitNotice {
+func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 	if b.links.empty() && b.watchers.empty() && b.watching.empty() {
 		return nil
 	}
-	raw, all := exitReason(reason), map[extent]*exitNotice{}
-	add := func(to extent, ctl *dist.Control) {
+	raw, all := exitReason(reason), map[scope]*exitNotice{}
+	add := func(to scope, ctl *dist.Control) {
 		w := all[to]
 		if w == nil {
 			w = &exitNotice{n: b.n, to: to, prompt: b.private && b.hook != nil, brief: b.private && b.hook == nil}
@@ -52,7 +52,7 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[extent]*exitNotice {
 		sendDown(tell, b.pid, w, id.ref, raw)
 	}
 	for ref, t := range b.watching.all("") {
-		add(extent{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now
+		add(scope{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now
 	}
 	for _, w := range all {
 		b.n.procs.exits.Enter()
@@ -145,7 +145,7 @@ const maxDeep = 20_000
 
 // sayElsewhere sends the signals that are not for asker, and returns those that are for processes of this node, or nil. If a connection has
 // no room for its signals a goroutine sends them; wait waits for these goroutines.
-func sayElsewhere(words map[extent]*exitNotice, asker extent) (here *exitNotice, wait func()) {
+func sayElsewhere(words map[scope]*exitNotice, asker scope) (here *exitNotice, wait func()) {
 	var said sync.WaitGroup
 	for to, w := range words {
 		switch {
@@ -172,7 +172,7 @@ func (w *exitNotice) sayBy(ctx context.Context) {
 	}
 }
 
-func (w *exitNotice) isHere() bool { return w.to == extent{node: w.n.Name()} }
+func (w *exitNotice) isHere() bool { return w.to == scope{node: w.n.Name()} }
 
 // way is the connection to the other node or worker; nil if there is none, and the other side knows, or if the signals are for processes
 // here.

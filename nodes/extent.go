@@ -2,17 +2,17 @@ package nodes
 
 import "github.com/cnode-go/cnode/ei"
 
-// An extent is a set of processes: those of a node, or those of one worker of this node. When a connection ends, links and monitors with
-// the processes of its extent break.
-type extent struct {
+// An scope is a set of processes: those of a node, or those of one worker of this node. When a connection ends, links and monitors with
+// the processes of its scope break.
+type scope struct {
 	node   string
 	worker int // 0: the whole node
 }
 
-func (c *Conn) extent() extent { return extent{c.peer.Name, c.worker} }
+func (c *Conn) extent() scope { return scope{c.peer.Name, c.worker} }
 
-func (e extent) has(pid ei.Pid) bool {
+func (e scope) has(pid ei.Pid) bool {
 	return string(pid.Node) == e.node && (e.worker == 0 || workerOf(pid) == e.worker)
 }
 
-func (e extent) hasTarget(t target) bool { return t.node == e.node && t.worker == e.worker }
+func (e scope) hasTarget(t target) bool { return t.node == e.node && t.worker == e.worker }

@@ -42,4 +42,4 @@ func (b *Mailbox) callHook(m *Message) fate {
 
 // exitBy is Exit because of something that has come over a connection. It may run on the reader's goroutine, so it does not wait for other
 // nodes.
-func (b *Mailbox) exitBy(reason ei.Term) { b.depart(b.end(reason), extent{}) }
+func (b *Mailbox) exitBy(reason ei.Term) { b.depart(b.end(reason), scope{}) }

@@ -133,7 +133,7 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 		b.mu.Unlock()
 		return
 	}
-	b.depart(b.endUnlock(why), extent{})
+	b.depart(b.endUnlock(why), scope{})
 }
 
 func (b *Mailbox) hasLink(with ei.Pid) bool {
@@ -193,7 +193,7 @@ func (b *Mailbox) linkLost(with ei.Pid) {
 	b.links.remove(with.Node, with)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
 	if !b.opts.TrapExit {
-		b.depart(b.endUnlock(noconnection), extent{})
+		b.depart(b.endUnlock(noconnection), scope{})
 		return
 	}
 	b.notifyUnlock([]*Message{m})

@@ -308,16 +308,16 @@ func (b *Mailbox) Close() error {
 // Exit ends the process: its names become free, linked processes get an exit signal, monitors a DOWN, with reason (unencodable_reason if it
 // cannot be encoded). Only the first call counts. Exit waits while the node is frozen, while a connection to a node that has to be told is
 // frozen, and while such a node, if it reads at all, has 64 MiB of such signals still to read.
-func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, extent{})() }
+func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, scope{})() }
 
 // exit is Exit without the wait for room, which is left to wait. The signals for the processes of asker go out, in their turn, before exit
 // returns.
-func (b *Mailbox) exit(reason ei.Term, asker extent) (wait func()) {
+func (b *Mailbox) exit(reason ei.Term, asker scope) (wait func()) {
 	return b.depart(b.end(reason), asker)
 }
 
 // depart sends words, the signals that tell of the end of the process, as exit does.
-func (b *Mailbox) depart(words map[extent]*exitNotice, asker extent) (wait func()) {
+func (b *Mailbox) depart(words map[scope]*exitNotice, asker scope) (wait func()) {
 	here, wait := sayElsewhere(words, asker)
 	if here != nil {
 		here.sayNow()
@@ -329,7 +329,7 @@ func (b *Mailbox) depart(words map[extent]*exitNotice, asker extent) (wait func(
 }
 
 // end ends the process, and returns the signals that tell others of that.
-func (b *Mailbox) end(reason ei.Term) map[extent]*exitNotice {
+func (b *Mailbox) end(reason ei.Term) map[scope]*exitNotice {
 	b.lock()
 	if b.ended() {
 		b.mu.Unlock()
@@ -339,7 +339,7 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*exitNotice {
 }
 
 // endUnlock is end for a process that has not ended. b.mu is held on entry, and released on return.
-func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*exitNotice {
+func (b *Mailbox) endUnlock(reason ei.Term) map[scope]*exitNotice {
 	b.why = reason
 	words := b.exitNotices(reason)
 	b.bondTables = bondTables{}

@@ -86,7 +86,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	if !ok {
 		return
 	}
-	c, here := b.n.wayTo(extent{t.node, t.worker})
+	c, here := b.n.wayTo(scope{t.node, t.worker})
 	if c == nil && !here { // the end of the connection breaks the monitor, or already has
 		b.lock()
 		defer b.mu.Unlock()
@@ -234,7 +234,7 @@ type broken struct {
 
 // cut removes from the mailbox the monitors with the processes of a node, or of another worker of this node, and lists the links with them;
 // b.mu is held.
-func (b *Mailbox) cut(with extent) (x broken) {
+func (b *Mailbox) cut(with scope) (x broken) {
 	reason, node := exitReason(noconnection), ei.Atom(with.node)
 	for pid, l := range b.links.of(node) {
 		if with.has(pid) {

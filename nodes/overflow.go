@@ -136,7 +136,7 @@ func (b *Mailbox) exitFull() {
 	b.n.stats.mailboxesFull.Add(1)
 	words := b.endUnlock(mailboxFull)
 	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err)
-	b.depart(words, extent{})
+	b.depart(words, scope{})
 }
 
 // A roomWait is a sender's wait for room in a mailbox; the channels are nil for what it does not wait for.

@@ -208,7 +208,7 @@ func (p *processes) closeAll(ctx context.Context) {
 	p.lock()
 	p.closed, p.drains = true, true
 	p.mu.Unlock()
-	all := map[extent][]*exitNotice{}
+	all := map[scope][]*exitNotice{}
 	for _, b := range p.all() {
 		for to, w := range b.end(ei.Atom("shutdown")) {
 			all[to] = append(all[to], w)

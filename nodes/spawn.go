@@ -71,7 +71,7 @@ type spawnedProcess struct {
 	options      spawnOptions
 	module, name ei.Atom
 	args         ei.Raw
-	parent       extent
+	parent       scope
 }
 
 // run is called when there is a place for the process.

@@ -151,7 +151,7 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 		var x broken
 		for node := range gone {
 			if node != n.name && n.Conn(node) == nil {
-				more := b.cut(extent{node: node})
+				more := b.cut(scope{node: node})
 				x.links, x.downs = append(x.links, more.links...), append(x.downs, more.downs...)
 			}
 		}

@@ -36,15 +36,15 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 }
 
 // extentOf is the extent that a process belongs to.
-func (n *Node) extentOf(pid ei.Pid) extent {
-	e := extent{node: string(pid.Node)}
+func (n *Node) extentOf(pid ei.Pid) scope {
+	e := scope{node: string(pid.Node)}
 	e.worker = n.router.home(pid)
 	return e
 }
 
 // wayTo is the connection to the processes of an extent, unless they are here. If c is nil and here is false there is no connection, and
 // links and monitors with those processes are broken, or about to be.
-func (n *Node) wayTo(to extent) (c *Conn, here bool) {
+func (n *Node) wayTo(to scope) (c *Conn, here bool) {
 	switch {
 	case to.worker != 0:
 		return n.router.sibling(to.worker), false
