@@ -97,7 +97,7 @@ func (c *Conn) tie(list []states.Bonds) {
 // disown ends the links and monitors that a process which is not here had with the processes that c is the way to, except monitors of a
 // name that another process has here.
 func (c *Conn) disown(s *states.Bonds) {
-	if c.kind() == branch { // the way to another worker for a peer, not for this node's own processes
+	if c.kind() == relayLink { // the way to another worker for a peer, not for this node's own processes
 		return
 	}
 	noproc, there := exitReason(ei.Atom("noproc")), c.extent()

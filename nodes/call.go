@@ -78,8 +78,8 @@ func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
 func tuple(v ...any) goTuple { return v }
 
 // call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the monitor's message. over is the connection to
-// use; if nobody is receiving from it, call does so itself. a is the inquiry of the mailbox that calls; if a is nil, Pid is the call's own.
-func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *inquiry) (_ ei.Term, err error) {
+// use; if nobody is receiving from it, call does so itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own.
+func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (_ ei.Term, err error) {
 	defer func() {
 		if err != nil && over != nil && over.lost() && errors.Is(err, over.Err()) && !errors.Is(err, ErrNoConnection) {
 			err = fmt.Errorf("%w: %w", ErrNoConnection, err)

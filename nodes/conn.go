@@ -51,13 +51,13 @@ type Conn struct {
 	frozen wait.Gate // shut: a change of a link or monitor, which needs a signal, waits; see connrest.go
 
 	// Between the workers of one node; see relay.go, kind.
-	worker    int   // sibling, branch: the worker at the other end; 0: another node is at the other end
-	shadow    bool  // another worker has the connection to the peer
-	trunk     *Conn // branch: the connection to the peer that it belongs to
-	branching sync.Mutex
-	branches  map[int]*Conn // by worker
-	crossed   crossings     // branch
-	claim     claim         // on the peer; set before the connection is on the table
+	worker     int   // worker link, relay link: the worker at the other end; 0: another node is at the other end
+	remoteLink bool  // another worker has the connection to the peer
+	peerLink   *Conn // relay link: the connection to the peer that it belongs to
+	relaying   sync.Mutex
+	relayLinks map[int]*Conn // by worker
+	relayed    relayedBonds  // relay link
+	claim      claim         // on the peer; set before the connection is on the table
 
 	from atomic.Pointer[Listener] // whose Accept is to return it; nil: none is
 
@@ -199,8 +199,8 @@ func (c *Conn) end() {
 	if c.kind() == direct { // only for these "node up" was logged
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
 	}
-	if c.shadow && c.err == ErrClosed && c.n.ctx.Err() == nil {
-		c.n.router.closeTrunk(c)
+	if c.remoteLink && c.err == ErrClosed && c.n.ctx.Err() == nil {
+		c.n.router.closePeerLink(c)
 	}
 	c.upper().lost(c)
 	err := c.s.Close()
@@ -214,7 +214,7 @@ func (c *Conn) end() {
 	c.n.procs.endings.Enter()
 	defer c.n.procs.endings.Leave()
 	c.upper().detach(c)
-	c.n.router.endBranches(c)
+	c.n.router.endRelayLinks(c)
 	c.upper().leave(c, false)
 	c.claim.over(!errors.Is(c.err, io.EOF))
 	close(c.left)

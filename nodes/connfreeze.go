@@ -137,22 +137,22 @@ func (c *Conn) snapshot() (_ *states.Conn, err error) {
 		return nil, err
 	}
 	clock := c.ticks.state(c)
-	carried, _ := c.n.carriageOf(c.tr)
+	carried, _ := c.n.transportIDOf(c.tr)
 	s := &states.Conn{
-		Carriage: carried, Export: export, Self: string(name), SelfCreation: creation, Peer: c.peer, Initiated: c.initiated, Pid: c.self,
+		TransportID: carried, Export: export, Self: string(name), SelfCreation: creation, Peer: c.peer, Initiated: c.initiated, Pid: c.self,
 		Ahead: ahead, Rest: rest,
 		Clock:    &clock,
 		Received: c.received.Load(), Messages: c.messages.Load(), Sent: c.sentCount.Load(),
 		Made: c.made,
 	}
-	s.Worker, s.Shadow = c.worker, c.shadow
-	for l := range c.crossed.links {
+	s.Worker, s.Shadow = c.worker, c.remoteLink
+	for l := range c.relayed.links {
 		s.Links = append(s.Links, states.Crossing{Remote: l.remote, Local: l.local})
 	}
-	for ref, m := range c.crossed.monitors {
+	for ref, m := range c.relayed.monitors {
 		s.Monitors = append(s.Monitors, states.CrossMonitor{Ref: ref, Watcher: m.watcher, Pid: m.pid, Name: m.name})
 	}
-	if held, ok := c.claim.(*stake); ok {
+	if held, ok := c.claim.(*frontClaim); ok {
 		s.Staked, s.Stake = true, held.name
 	}
 	for _, m := range c.rd.unread.messages {

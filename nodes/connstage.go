@@ -72,7 +72,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 
 // stage makes a frozen connection from a state and a descriptor, which it owns, on failure too.
 func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
-	tr, err := n.carrier(s.Carriage)
+	tr, err := n.carrier(s.TransportID)
 	var stream *transport.Stream
 	if err == nil {
 		stream, err = tr.Import(fd, s.Export)
@@ -84,12 +84,12 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	defer cancel()
 	c := newConn(n, tr, stream, s.Peer, s.Initiated)
 	c.self, c.made, c.adopted = s.Pid, s.Made, true
-	c.worker, c.shadow = s.Worker, s.Shadow
+	c.worker, c.remoteLink = s.Worker, s.Shadow
 	for _, l := range s.Links {
-		c.crossed.link(crossing{l.Remote, l.Local})
+		c.relayed.link(relayedLink{l.Remote, l.Local})
 	}
 	for _, m := range s.Monitors {
-		c.crossed.watch(m.Ref, crossMonitor{m.Watcher, m.Pid, m.Name})
+		c.relayed.watch(m.Ref, relayedMonitor{m.Watcher, m.Pid, m.Name})
 	}
 	if s.Staked {
 		c.claim = n.router.take(s.Stake)

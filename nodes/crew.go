@@ -24,9 +24,9 @@ const (
 	mostPause  = 5 * time.Second
 )
 
-// A crewman is a worker as the front sees it; the worker's own process, at the other end of the line, has a Worker. All crewmen are the
+// A workerProcess is a worker as the front sees it; the worker's own process, at the other end of the line, has a Worker. All workers' processes are the
 // crew.
-type crewman struct {
+type workerProcess struct {
 	f      *Front
 	slot   int // the worker's place, 0 to FrontConfig.Workers-1; a worker that replaces this one gets the same slot
 	number int // the worker's own, 1 to maxPart, which it keeps when it moves to another process; in its pids, and called Part in words
@@ -53,12 +53,12 @@ type crewman struct {
 	probed   uint64                   // the ID of the latest probe
 }
 
-func (w *crewman) info() WorkerInfo {
+func (w *workerProcess) info() WorkerInfo {
 	return WorkerInfo{Slot: w.slot, PID: w.proc.PID, Sessions: w.sessions}
 }
 
 // process is the worker's present process.
-func (w *crewman) process() *process.Process {
+func (w *workerProcess) process() *process.Process {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	return w.proc
@@ -67,7 +67,7 @@ func (w *crewman) process() *process.Process {
 // keepSlot keeps a worker in a slot until the front ends, and replaces one that ends; w, unless it is nil, is there already. start bounds
 // the time until the first worker is ready, and first, unless it is nil, gets the outcome: if that worker does not become ready, keepSlot
 // ends.
-func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w *crewman) {
+func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w *workerProcess) {
 	pause := firstPause
 	for f.ctx.Err() == nil {
 		var err error
@@ -112,14 +112,14 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 }
 
 // bySlot lists the workers in the order of their slots; f.mu is held.
-func (f *Front) bySlot() []*crewman {
-	return slices.SortedFunc(maps.Values(f.crew), func(a, b *crewman) int {
+func (f *Front) bySlot() []*workerProcess {
+	return slices.SortedFunc(maps.Values(f.crew), func(a, b *workerProcess) int {
 		return cmp.Or(cmp.Compare(a.slot, b.slot), cmp.Compare(a.number, b.number))
 	})
 }
 
 // readyIn waits until the worker is ready. It kills a worker that is not ready in time, or before start ends.
-func (w *crewman) readyIn(start context.Context) error {
+func (w *workerProcess) readyIn(start context.Context) error {
 	t := time.NewTimer(w.f.cfg.workerStart)
 	defer t.Stop()
 	select {
@@ -139,14 +139,14 @@ func (w *crewman) readyIn(start context.Context) error {
 }
 
 // launch starts a worker's process, and introduces it to the others.
-func (f *Front) launch(slot int) (*crewman, error) {
+func (f *Front) launch(slot int) (*workerProcess, error) {
 	select {
 	case f.hiring <- struct{}{}:
 		defer func() { <-f.hiring }()
 	case <-f.ctx.Done():
 		return nil, ErrClosed
 	}
-	w := f.crewman(slot)
+	w := f.workerProcess(slot)
 	ours, theirs, err := handoff.PacketPair()
 	if err != nil {
 		return nil, err
@@ -185,14 +185,14 @@ func (f *Front) launch(slot int) (*crewman, error) {
 	return nil, errors.Join(err, forward.Close())
 }
 
-// crewman makes a crewman that has nothing but its slot.
-func (f *Front) crewman(slot int) *crewman {
-	return &crewman{f: f, slot: slot, born: time.Now(), lost: make(chan struct{}), gone: make(chan struct{}), began: make(chan struct{}),
+// workerProcess makes a workerProcess that has nothing but its slot.
+func (f *Front) workerProcess(slot int) *workerProcess {
+	return &workerProcess{f: f, slot: slot, born: time.Now(), lost: make(chan struct{}), gone: make(chan struct{}), began: make(chan struct{}),
 		probes: map[uint64]chan struct{}{}}
 }
 
 // introduce gives a new worker its number, and connects it with every other worker.
-func (f *Front) introduce(w *crewman) error {
+func (f *Front) introduce(w *workerProcess) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for { // the next number that no worker has
@@ -224,7 +224,7 @@ func (f *Front) introduce(w *crewman) error {
 }
 
 // pair connects two workers with each other, and tells them the newest worker's number; f.mu is held.
-func (f *Front) pair(a, b *crewman) error {
+func (f *Front) pair(a, b *workerProcess) error {
 	one, two, err := descriptor.StreamPair()
 	if err != nil {
 		return err
@@ -236,7 +236,7 @@ func (f *Front) pair(a, b *crewman) error {
 }
 
 // attend takes what a worker says until its line has ended, and then discharges it.
-func (w *crewman) attend() {
+func (w *workerProcess) attend() {
 	defer close(w.gone)
 	_ = w.line.Read(w.take)
 	w.line.Close()
@@ -251,7 +251,7 @@ func (w *crewman) attend() {
 
 // discharge takes a worker whose line has ended off the crew, and drops its sessions, routes and names. goesOn: its process goes on, with
 // another front.
-func (f *Front) discharge(w *crewman) (proc *process.Process, goesOn bool) {
+func (f *Front) discharge(w *workerProcess) (proc *process.Process, goesOn bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer close(w.lost)
@@ -297,7 +297,7 @@ func (f *Front) discharge(w *crewman) (proc *process.Process, goesOn bool) {
 
 // sayGone tells the other workers that w has ended: a worker that waits for w to give it a way to a peer asks the front again, and one that
 // waits for its connection to w gives up; f.mu is held.
-func (f *Front) sayGone(w *crewman) {
+func (f *Front) sayGone(w *workerProcess) {
 	for _, other := range f.crew {
 		if other != w {
 			other.line.Say(talk.EndedWord(w.number))
@@ -306,7 +306,7 @@ func (f *Front) sayGone(w *crewman) {
 }
 
 // dismiss ends the worker by closing the line, and by force if it has not ended within farewell; f.mu is held.
-func (w *crewman) dismiss() {
+func (w *workerProcess) dismiss() {
 	w.line.Close()
 	t := time.AfterFunc(farewell, w.proc.Kill)
 	w.f.wg.Go(func() { <-w.gone; t.Stop() })

@@ -29,7 +29,7 @@ func TestFreezeBesideDeath(t *testing.T) {
 			require.NoError(t, err)
 			socket, err := handoff.FileConn(ours)
 			require.NoError(t, err)
-			w := f.crewman(0)
+			w := f.workerProcess(0)
 			w.line, err = talk.New(socket)
 			require.NoError(t, err)
 			w.number, w.proc = 1, &process.Process{}
@@ -57,21 +57,21 @@ func TestFreezeBesideDeath(t *testing.T) {
 }
 
 // stillCrew is a front whose workers have no processes, and whose lines stand still: words that the front says to them wait there.
-func stillCrew(t *testing.T, count int) (*Front, []*crewman) {
+func stillCrew(t *testing.T, count int) (*Front, []*workerProcess) {
 	t.Helper()
 	f, err := newFront(FrontConfig{Workers: count})
 	require.NoError(t, err)
 	f.n, err = New(Config{Name: "a@b", Cookie: "c", Resolver: Static{}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.n.Close()) })
-	var crew []*crewman
+	var crew []*workerProcess
 	for slot := range count {
 		ours, theirs, err := handoff.PacketPair()
 		require.NoError(t, err)
 		t.Cleanup(func() { theirs.Close() })
 		socket, err := handoff.FileConn(ours)
 		require.NoError(t, err)
-		w := f.crewman(slot)
+		w := f.workerProcess(slot)
 		w.line, err = talk.Staged(socket, nil)
 		require.NoError(t, err)
 		t.Cleanup(func() { w.line.Close(); <-w.line.Wrote() })
@@ -83,7 +83,7 @@ func stillCrew(t *testing.T, count int) (*Front, []*crewman) {
 }
 
 // said takes what waits to be said to a worker.
-func (w *crewman) said() []talk.Word {
+func (w *workerProcess) said() []talk.Word {
 	return w.line.Unsaid()
 }
 
@@ -91,7 +91,7 @@ func (w *crewman) said() []talk.Word {
 func TestWordsOfWorkers(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]
-	tell := func(w *crewman, m talk.Word) { w.take(m) }
+	tell := func(w *workerProcess, m talk.Word) { w.take(m) }
 
 	tell(one, talk.Word{Topic: talk.Register, ID: 1, Name: "x", Number: 7})
 	tell(two, talk.Word{Topic: talk.Register, ID: 2, Name: "x", Number: 8})
@@ -157,7 +157,7 @@ func TestRoutesOfPeers(t *testing.T) {
 	f.enter(one, "") // it asks for a name
 	before := one.sessions
 	f.up(one, "", "dynamic@test")
-	require.Equal(t, map[*crewman]int{one: 1}, f.routes["dynamic@test"].held)
+	require.Equal(t, map[*workerProcess]int{one: 1}, f.routes["dynamic@test"].held)
 	require.Equal(t, before, one.sessions, "it is the same one")
 
 	probe := make(chan struct{})
@@ -186,9 +186,9 @@ func TestPickWorker(t *testing.T) {
 	require.ErrorContains(t, err, "FrontConfig.Choose panicked: a bug")
 	require.Empty(t, f.picked)
 	f.cfg.Choose = LeastSessions
-	pick := func(passed ...*crewman) *crewman {
+	pick := func(passed ...*workerProcess) *workerProcess {
 		t.Helper()
-		over := map[*crewman]bool{}
+		over := map[*workerProcess]bool{}
 		for _, w := range passed {
 			over[w] = true
 		}

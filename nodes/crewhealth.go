@@ -11,7 +11,7 @@ import (
 const heardLately = 50 * time.Millisecond
 
 // there tells whether a worker is alive. Unless the worker was heard of just now, it is probed, and has to answer within patience.
-func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
+func (w *workerProcess) there(ctx context.Context, patience time.Duration) bool {
 	if at := w.heard.Load(); at != nil && time.Since(*at) < heardLately {
 		return true
 	}
@@ -45,7 +45,7 @@ func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
 }
 
 // hang notes that a worker does not answer; f.mu is held.
-func (w *crewman) hang() {
+func (w *workerProcess) hang() {
 	if !w.hangs && w.ready {
 		w.hangs = true
 		w.f.n.log.Warn("worker hangs", "slot", w.slot, "pid", w.proc.PID)

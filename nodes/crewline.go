@@ -9,7 +9,7 @@ import (
 // How the front takes what a worker says. The functions that take calls run with f.mu held.
 
 // take handles one word that the worker says.
-func (w *crewman) take(m talk.Word) {
+func (w *workerProcess) take(m talk.Word) {
 	f := w.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -58,7 +58,7 @@ func (w *crewman) take(m talk.Word) {
 }
 
 // hear notes that the worker has said something.
-func (w *crewman) hear() {
+func (w *workerProcess) hear() {
 	now := time.Now()
 	w.heard.Store(&now)
 	if w.hangs {
@@ -69,7 +69,7 @@ func (w *crewman) hear() {
 }
 
 // becomesReady notes that sessions may be given to the worker.
-func (w *crewman) becomesReady() {
+func (w *workerProcess) becomesReady() {
 	if !w.ready {
 		w.ready = true
 		close(w.began)
@@ -78,7 +78,7 @@ func (w *crewman) becomesReady() {
 }
 
 // answersProbe wakes the goroutine that has sent the probe.
-func (w *crewman) answersProbe(id uint64) {
+func (w *workerProcess) answersProbe(id uint64) {
 	if c := w.probes[id]; c != nil {
 		close(c)
 		delete(w.probes, id)
@@ -86,7 +86,7 @@ func (w *crewman) answersProbe(id uint64) {
 }
 
 // lacksSibling connects the worker anew with the one that has the number.
-func (w *crewman) lacksSibling(number int) {
+func (w *workerProcess) lacksSibling(number int) {
 	other := w.f.crew[number]
 	if other == nil || other == w {
 		return
@@ -98,14 +98,14 @@ func (w *crewman) lacksSibling(number int) {
 }
 
 // releases takes a name back, if it is the worker's.
-func (w *crewman) releases(name string) {
+func (w *workerProcess) releases(name string) {
 	if w.f.names[name].w == w {
 		w.f.forget(name)
 	}
 }
 
 // looksUp answers the question which worker has a name.
-func (w *crewman) looksUp(m *talk.Word) {
+func (w *workerProcess) looksUp(m *talk.Word) {
 	answer := talk.Word{Topic: talk.Answer, ID: m.ID}
 	if t, ok := w.f.names[m.Name]; ok {
 		answer.OK, answer.Part, answer.Number = true, t.w.number, t.number
@@ -113,8 +113,8 @@ func (w *crewman) looksUp(m *talk.Word) {
 	w.line.Say(answer)
 }
 
-// closesShadow tells the worker that has the connection to a peer to close it, since another worker has closed its shadow of it.
-func (w *crewman) closesShadow(peer string) {
+// closesShadow tells the worker that has the connection to a peer to close it, since another worker has closed its remote link of it.
+func (w *workerProcess) closesShadow(peer string) {
 	if r := w.f.routes[peer]; r != nil && r.at != nil && r.at != w {
 		r.at.line.Say(talk.Word{Topic: talk.Drop, Name: peer, OK: true})
 	}
@@ -122,7 +122,7 @@ func (w *crewman) closesShadow(peer string) {
 
 // passShadow passes a way to a peer on. If its descriptor was lost, the worker that it is for is told that there is none, so that it does
 // not wait for ever.
-func (w *crewman) passShadow(m *talk.Word) {
+func (w *workerProcess) passShadow(m *talk.Word) {
 	switch {
 	case m.FD > 0:
 		w.passOn(m)
@@ -133,7 +133,7 @@ func (w *crewman) passShadow(m *talk.Word) {
 }
 
 // passOn passes a word on to the worker that Part names; in the word that this worker gets, Part names the sender.
-func (w *crewman) passOn(m *talk.Word) {
+func (w *workerProcess) passOn(m *talk.Word) {
 	if to := w.f.crew[m.Part]; to != nil {
 		m.Part = w.number
 		to.line.Say(m.Keep())
@@ -141,7 +141,7 @@ func (w *crewman) passOn(m *talk.Word) {
 }
 
 // tellMover passes on what becomes of the worker's move, if a goroutine waits for that.
-func (w *crewman) tellMover(m talk.Word) {
+func (w *workerProcess) tellMover(m talk.Word) {
 	select {
 	case w.moving <- m:
 	default:

@@ -62,7 +62,7 @@ func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 }
 
 // begins waits until a worker that is just starting is ready. If it does not become ready, keepSlot kills and replaces it.
-func (w *crewman) begins(ctx context.Context) error {
+func (w *workerProcess) begins(ctx context.Context) error {
 	t := time.NewTimer(w.f.cfg.workerStart)
 	defer t.Stop()
 	select {
@@ -78,7 +78,7 @@ func (w *crewman) begins(ctx context.Context) error {
 }
 
 // upgrade moves one worker to a new process. What the old and the new process wait for has time limits in both, so this comes to an end.
-func (f *Front) upgrade(w *crewman) (pid int, err error) {
+func (f *Front) upgrade(w *workerProcess) (pid int, err error) {
 	next, ours, err := f.launchSuccessor(w)
 	if err != nil {
 		return 0, err
@@ -175,7 +175,7 @@ var errSilent = errors.New("the new process has the worker, and does not answer"
 
 // awaitAllTaken stops giving sessions to a worker, and waits until it has taken those that it was given. On success the worker counts as
 // moving, and heard gets what it says of the move. A worker that hangs does not begin to move: its peers would have to wait for it.
-func (f *Front) awaitAllTaken(w *crewman, heard chan talk.Word) error {
+func (f *Front) awaitAllTaken(w *workerProcess, heard chan talk.Word) error {
 	answers := w.there(context.Background(), pinnedPatience*f.cfg.Patience)
 	t := time.NewTimer(pinnedPatience * f.cfg.Patience)
 	defer t.Stop()
@@ -212,7 +212,7 @@ func (f *Front) awaitAllTaken(w *crewman, heard chan talk.Word) error {
 
 // launchSuccessor starts a process that is to take a worker's place, and waits until that process has said something; the worker serves
 // meanwhile. It returns the process, and a descriptor of the front's end of the channel to that process, which the caller owns.
-func (f *Front) launchSuccessor(w *crewman) (*process.Process, int, error) {
+func (f *Front) launchSuccessor(w *workerProcess) (*process.Process, int, error) {
 	ours, theirs, err := handoff.PacketPair()
 	if err != nil {
 		return nil, -1, err
@@ -239,7 +239,7 @@ func (f *Front) launchSuccessor(w *crewman) (*process.Process, int, error) {
 }
 
 // awaitSuccessor waits until a process that is to take a worker's place has said something, or ended.
-func (f *Front) awaitSuccessor(w *crewman, channel *net.UnixConn) error {
+func (f *Front) awaitSuccessor(w *workerProcess, channel *net.UnixConn) error {
 	if err := channel.SetReadDeadline(time.Now().Add(f.cfg.workerStart)); err != nil {
 		return err
 	}

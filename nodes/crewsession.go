@@ -54,7 +54,7 @@ func newForwarder() (*handoff.Forwarder, int, error) {
 }
 
 // took notes that a worker has taken the oldest of the sessions that were pushed to it via the forwarder, or via the line; f.mu is held.
-func (w *crewman) took(via int) {
+func (w *workerProcess) took(via int) {
 	if via != talk.ViaForwarder && via != talk.ViaLine || len(w.untaken[via]) == 0 {
 		return
 	}
@@ -71,7 +71,7 @@ func (w *crewman) took(via int) {
 
 // socketLost notes that a worker takes no more sessions out of a socket. The sessions that are left there, or in an earlier socket, are
 // lost, and their peers come again. f.mu is held.
-func (w *crewman) socketLost(socket uint64) {
+func (w *workerProcess) socketLost(socket uint64) {
 	w.failed = time.Now()
 	list := w.untaken[talk.ViaForwarder]
 	for len(list) > 0 && list[0].socket <= socket {
@@ -102,7 +102,7 @@ func (s *session) withdraw() {
 }
 
 // closeForward ends the socket for sessions; the next session that is pushed gets another one. f.mu is held.
-func (w *crewman) closeForward() {
+func (w *workerProcess) closeForward() {
 	if w.forward != nil {
 		_ = w.forward.Close() // as a rule it is closed already
 		w.forward = nil
@@ -110,12 +110,12 @@ func (w *crewman) closeForward() {
 }
 
 // burden is how many sessions the worker has not taken yet; f.mu is held.
-func (w *crewman) burden() int {
+func (w *workerProcess) burden() int {
 	return len(w.untaken[talk.ViaForwarder]) + len(w.untaken[talk.ViaLine])
 }
 
 // reopen gives a worker a new socket for sessions. The worker reads the old one to its end first. f.mu is held.
-func (w *crewman) reopen() error {
+func (w *workerProcess) reopen() error {
 	forward, other, err := newForwarder()
 	if err != nil {
 		return err
@@ -128,13 +128,13 @@ func (w *crewman) reopen() error {
 }
 
 // awaitTaken bounds the time in which a worker takes a session; f.mu is held.
-func (w *crewman) awaitTaken(s *session) {
+func (w *workerProcess) awaitTaken(s *session) {
 	s.due = time.Now().Add(w.f.cfg.Patience)
 	s.timer = time.AfterFunc(w.f.cfg.Patience, func() { w.recall(s) })
 }
 
 // recall ends a session that its worker has not taken in time.
-func (w *crewman) recall(s *session) {
+func (w *workerProcess) recall(s *session) {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	switch {

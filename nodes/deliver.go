@@ -128,7 +128,7 @@ func (b *Mailbox) notify(m *Message) bool {
 	return true
 }
 
-// takeReply gives the reply to an inquiry to its call, whatever the mailbox's limit; a reply that no call waits for is dropped. It is false
+// takeReply gives the reply to an pending call to its call, whatever the mailbox's limit; a reply that no call waits for is dropped. It is false
 // for any other message.
 func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 	ref, ok := tagOfReply(m.Payload)
@@ -138,7 +138,7 @@ func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 	b.mu.Lock()
 	ours := !b.private && ref.Node == b.pid.Node && ref.Creation == b.pid.Creation
 	var box *Mailbox
-	if a := b.inquiries[ref]; a != nil {
+	if a := b.pendingCalls[ref]; a != nil {
 		box = a.box
 	}
 	b.mu.Unlock()

@@ -72,7 +72,7 @@ func (f *Front) give(ctx context.Context, p parcel, who dist.Name) error {
 	if who.Dynamic() {
 		peer = ""
 	}
-	passed := map[*crewman]bool{}
+	passed := map[*workerProcess]bool{}
 	for {
 		k, change, err := f.pick(who.Name, peer, passed)
 		switch {
@@ -116,7 +116,7 @@ func (f *Front) give(ctx context.Context, p parcel, who dist.Name) error {
 
 // A picking is a session that is counted as a worker's, but has not been pushed to it yet.
 type picking struct {
-	w      *crewman
+	w      *workerProcess
 	peer   string
 	pinned bool // the worker has the peer
 }
@@ -133,7 +133,7 @@ func (f *Front) unpick(k *picking) {
 // pick chooses a worker for a session, and counts the session as that worker's. The worker that has the peer comes first. A worker that is
 // moving to another process gets no sessions meanwhile. If k is nil there is no worker just now; change is closed when that may be
 // different.
-func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, change <-chan struct{}, err error) {
+func (f *Front) pick(shown, peer string, passed map[*workerProcess]bool) (k *picking, change <-chan struct{}, err error) {
 	f.chosen.Lock()
 	defer f.chosen.Unlock()
 	f.mu.Lock()
@@ -141,7 +141,7 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 	if f.ctx.Err() != nil {
 		return nil, nil, ErrClosed
 	}
-	choose := func(w *crewman, pinned bool) (*picking, <-chan struct{}, error) {
+	choose := func(w *workerProcess, pinned bool) (*picking, <-chan struct{}, error) {
 		k := &picking{w, peer, pinned}
 		f.picked[k] = true
 		f.enter(w, peer)
@@ -156,7 +156,7 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 			return choose(r.at, true)
 		}
 	}
-	var candidates []*crewman
+	var candidates []*workerProcess
 	for _, c := range f.crew {
 		if c.ready && !c.hangs && c.moving == nil && !passed[c] && c.burden() < maxUntaken {
 			candidates = append(candidates, c)
@@ -165,7 +165,7 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 	if len(candidates) == 0 {
 		return nil, f.change.Next(), nil
 	}
-	if good := slices.DeleteFunc(slices.Clone(candidates), (*crewman).hasFailed); len(good) > 0 {
+	if good := slices.DeleteFunc(slices.Clone(candidates), (*workerProcess).hasFailed); len(good) > 0 {
 		candidates = good
 	}
 	infos := make([]WorkerInfo, len(candidates))
@@ -184,7 +184,9 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 }
 
 // hasFailed tells whether a worker has lost a session lately; f.mu is held.
-func (w *crewman) hasFailed() bool { return !w.failed.IsZero() && time.Since(w.failed) < failedPause }
+func (w *workerProcess) hasFailed() bool {
+	return !w.failed.IsZero() && time.Since(w.failed) < failedPause
+}
 
 // push gives a parcel to a worker. The front keeps a descriptor until the worker has taken the parcel; if the worker does not, the front
 // ends the connection: the peer comes again, and gets another worker.
@@ -225,7 +227,7 @@ func (f *Front) push(k *picking, p parcel) error {
 		if err != nil {
 			return err
 		}
-		c, _ := f.n.carriageOf(p.from.tr)
+		c, _ := f.n.transportIDOf(p.from.tr)
 		w.line.Say(talk.Word{Topic: talk.Session, Plugin: c.Plugin, Place: c.Place, State: p.state, Data: p.data, FD: dup})
 	}
 	delete(f.picked, k)

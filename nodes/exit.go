@@ -65,7 +65,7 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 }
 
 // sendExit tells a linked process that the process from has ended.
-func sendExit(tell teller, from, to ei.Pid, reason ei.Raw) {
+func sendExit(tell signalFunc, from, to ei.Pid, reason ei.Raw) {
 	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: reason})
 }
 

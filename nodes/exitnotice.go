@@ -42,7 +42,7 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 		w.signals = append(w.signals, ctl)
 		w.bytes += len(ctl.Reason)
 	}
-	tell := func(ctl *dist.Control) { add(b.n.extentOf(ctl.To), ctl) }
+	tell := func(ctl *dist.Control) { add(b.n.scopeOf(ctl.To), ctl) }
 	for pid, l := range b.links.all("") {
 		if l.active {
 			sendExit(tell, b.pid, pid, raw)
@@ -72,7 +72,7 @@ func (w *exitNotice) leave() {
 }
 
 // say passes the signals to tell.
-func (w *exitNotice) say(tell teller) {
+func (w *exitNotice) say(tell signalFunc) {
 	defer w.leave()
 	for _, ctl := range w.signals {
 		tell(ctl)
@@ -178,7 +178,7 @@ func (w *exitNotice) isHere() bool { return w.to == scope{node: w.n.Name()} }
 // here.
 func (w *exitNotice) way() *Conn {
 	if w.to.worker != 0 {
-		return w.n.router.sibling(w.to.worker)
+		return w.n.router.workerLink(w.to.worker)
 	}
 	return w.conn
 }

@@ -62,15 +62,15 @@ type Front struct {
 	wg  sync.WaitGroup
 
 	mu       sync.Mutex
-	change   wait.Bell          // rings when a worker comes, goes or is heard of again
-	crew     map[int]*crewman   // by number, from their start to their end
-	picked   map[*picking]bool  // sessions that are about to be pushed
-	lastPart int                // the number that was last given to a worker
-	routes   map[string]*route  // by peer
-	names    map[string]tenancy // registered at run time
-	roll     *roll.Roll         // of names; nil: the workers have to ask about every name
-	busy     bool               // the front moves, or its workers do
-	released bool               // another process has it
+	change   wait.Bell              // rings when a worker comes, goes or is heard of again
+	crew     map[int]*workerProcess // by number, from their start to their end
+	picked   map[*picking]bool      // sessions that are about to be pushed
+	lastPart int                    // the number that was last given to a worker
+	routes   map[string]*route      // by peer
+	names    map[string]tenancy     // registered at run time
+	roll     *roll.Roll             // of names; nil: the workers have to ask about every name
+	busy     bool                   // the front moves, or its workers do
+	released bool                   // another process has it
 
 	hiring chan struct{} // holds a token while a worker is being started, or while none may be
 	still  wait.Gate     // shut: nothing is given to a worker; changed with mu held
@@ -78,7 +78,7 @@ type Front struct {
 
 // A tenancy says which process has a registered name.
 type tenancy struct {
-	w      *crewman
+	w      *workerProcess
 	number uint64 // the key of its pid
 }
 
@@ -131,7 +131,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	}
 	cfg.Node.Setup, cfg.Node.Handover, cfg.Node.Thawed = nil, nil, nil // they are about Erlang processes, which only workers have
 	f := &Front{
-		cfg: cfg, crew: map[int]*crewman{}, picked: map[*picking]bool{}, routes: map[string]*route{},
+		cfg: cfg, crew: map[int]*workerProcess{}, picked: map[*picking]bool{}, routes: map[string]*route{},
 		names: map[string]tenancy{}, hiring: make(chan struct{}, 1), kinds: map[*Listener]handoff.Socket{},
 	}
 	f.ctx, f.end = context.WithCancel(context.Background())

@@ -84,8 +84,8 @@ func (w *frontWorld) rpc(n *Node, fun string, args ...any) ei.Term {
 // worker is the id of the process that serves a node's connection.
 func (w *frontWorld) worker(n *Node) int { return int(w.rpc(n, "pid").(ei.Int)) }
 
-// crewman is the worker that has a process.
-func (w *frontWorld) crewman(pid int) *crewman {
+// workerProcess is the worker that has a process.
+func (w *frontWorld) workerProcess(pid int) *workerProcess {
 	w.t.Helper()
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
@@ -104,7 +104,7 @@ func (w *frontWorld) hangs(pid int) {
 	w.t.Helper()
 	standStill(w.t, pid)
 	w.t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
-	man := w.crewman(pid)
+	man := w.workerProcess(pid)
 	require.Eventually(w.t, func() bool { return time.Since(*man.heard.Load()) >= heardLately }, tooLong, tick)
 }
 
@@ -377,7 +377,7 @@ func TestLeastSessionsAndByNameChoose(t *testing.T) {
 // A worker that does not finish is killed when the time for that is over, and Shutdown says so.
 func TestShutdownOfStoppedWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
-	c := w.crewman(w.f.Workers()[0].PID)
+	c := w.workerProcess(w.f.Workers()[0].PID)
 	standStill(t, c.proc.PID)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -422,7 +422,7 @@ func TestStartFrontRefuses(t *testing.T) {
 // A front whose process has stood still first reads what its workers have said meanwhile.
 func TestLateFrontHearsWorkersFirst(t *testing.T) {
 	w := newFrontWorld(t, 1)
-	var c *crewman
+	var c *workerProcess
 	w.f.mu.Lock()
 	for _, c = range w.f.crew {
 	}

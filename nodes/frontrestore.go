@@ -90,7 +90,7 @@ func (g *StagedFront) fill(s *states.Front, list *descriptorList) error {
 		if r.At == 0 || f.crew[r.At] == nil {
 			return &StateError{"route to " + r.Peer, ErrState}
 		}
-		route := &route{held: map[*crewman]int{}, at: f.crew[r.At], proven: r.Proven}
+		route := &route{held: map[*workerProcess]int{}, at: f.crew[r.At], proven: r.Proven}
 		for _, h := range r.Held {
 			if f.crew[h.Part] == nil || h.Count < 1 {
 				return &StateError{"route to " + r.Peer, ErrState}
@@ -145,7 +145,7 @@ func (g *StagedFront) worker(s *states.Crewman, list *descriptorList) error {
 			return bad(errors.Join(fmt.Errorf("%w: the descriptor of its process is of another kind", ErrState), descriptor.Close(handle)))
 		}
 	}
-	w := f.crewman(s.Slot)
+	w := f.workerProcess(s.Slot)
 	w.proc = process.Adopt(s.PID, handle)
 	l, err := takeLine(list, s.Line, s.Words)
 	if err != nil {
@@ -188,7 +188,7 @@ func (g *StagedFront) Start(ctx context.Context) error {
 	}
 	f := g.f
 	f.mu.Lock()
-	manned := map[int]*crewman{}
+	manned := map[int]*workerProcess{}
 	for _, w := range f.crew {
 		manned[w.slot] = w
 		for _, list := range w.untaken {

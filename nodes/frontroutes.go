@@ -6,13 +6,13 @@ import (
 
 // A route says which workers have something to do with a peer: connections, and handshakes in progress.
 type route struct {
-	held   map[*crewman]int
-	at     *crewman // the worker that has the connection, or else the latest handshake
-	proven bool     // at has, or had, a connection: sessions of other workers have only given the peer's name, as any stranger can
+	held   map[*workerProcess]int
+	at     *workerProcess // the worker that has the connection, or else the latest handshake
+	proven bool           // at has, or had, a connection: sessions of other workers have only given the peer's name, as any stranger can
 }
 
 // lose takes a worker off the route.
-func (r *route) lose(w *crewman) {
+func (r *route) lose(w *workerProcess) {
 	delete(r.held, w)
 	if r.at == w {
 		r.at, r.proven = nil, false
@@ -23,14 +23,14 @@ func (r *route) lose(w *crewman) {
 }
 
 // enter counts a session of a peer; f.mu is held.
-func (f *Front) enter(w *crewman, peer string) {
+func (f *Front) enter(w *workerProcess, peer string) {
 	w.sessions++
 	if peer == "" {
 		return
 	}
 	r := f.routes[peer]
 	if r == nil {
-		r = &route{held: map[*crewman]int{}}
+		r = &route{held: map[*workerProcess]int{}}
 		f.routes[peer] = r
 	}
 	r.held[w]++
@@ -40,7 +40,7 @@ func (f *Front) enter(w *crewman, peer string) {
 }
 
 // leave undoes enter, or claim, when a session or connection has ended; f.mu is held.
-func (f *Front) leave(w *crewman, peer string) {
+func (f *Front) leave(w *workerProcess, peer string) {
 	r := f.routes[peer]
 	if r == nil || r.held[w] == 0 {
 		return
@@ -55,7 +55,7 @@ func (f *Front) leave(w *crewman, peer string) {
 
 // up notes that a worker has the connection to a peer, which has proven its cookie. Other workers that have connections to the peer are
 // told that these are over, as the peer sees it; f.mu is held.
-func (f *Front) up(w *crewman, key, peer string) {
+func (f *Front) up(w *workerProcess, key, peer string) {
 	if key != peer {
 		w.sessions--
 		f.enter(w, peer)
@@ -73,7 +73,7 @@ func (f *Front) up(w *crewman, key, peer string) {
 }
 
 // claim answers a worker that wants to connect to a peer; f.mu is held.
-func (f *Front) claim(w *crewman, m *talk.Word) {
+func (f *Front) claim(w *workerProcess, m *talk.Word) {
 	if r := f.routes[m.Name]; r != nil && r.at != nil && r.at != w {
 		r.at.line.Say(talk.Word{Topic: talk.Meet, Name: m.Name, Part: w.number})
 		w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, Part: r.at.number})

@@ -28,7 +28,7 @@ func (e *FrozenFront) snapshot(ctx context.Context) (err error) {
 // snapshotCrew describes the workers. Sessions that are picked, but not pushed yet, are cut off, and not counted.
 func (e *FrozenFront) snapshotCrew(s *states.Front) (err error) {
 	table := &e.node.table
-	picked := map[*crewman]int{}
+	picked := map[*workerProcess]int{}
 	for k := range e.f.picked {
 		picked[k.w]++
 	}
@@ -55,7 +55,7 @@ func (e *FrozenFront) snapshotCrew(s *states.Front) (err error) {
 }
 
 // snapshotUntaken describes the sessions that a worker has not taken yet.
-func (w *crewman) snapshotUntaken(table *descriptorTable) (all []states.Session, err error) {
+func (w *workerProcess) snapshotUntaken(table *descriptorTable) (all []states.Session, err error) {
 	for via, list := range w.untaken {
 		for _, u := range list {
 			us := states.Session{Via: via, Peer: u.peer, Socket: u.socket}

@@ -168,7 +168,7 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 	"sever": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { // the ways to the other workers
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
-		for _, c := range n.part.siblings {
+		for _, c := range n.part.workerLinks {
 			c.fail(ErrTickTimeout)
 		}
 		return ei.Atom("ok"), nil

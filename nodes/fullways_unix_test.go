@@ -81,7 +81,7 @@ func setUpFlood(n *Node) {
 	n.Expose("w", "cut", func(ctx context.Context, args []ei.Term) (any, error) { // cuts the worker's way to a peer, and sends there again
 		to := args[0].(ei.Pid)
 		c := n.Conn(string(to.Node))
-		if c == nil || !c.shadow {
+		if c == nil || !c.remoteLink {
 			return nil, ErrNoConnection
 		}
 		b, err := n.NewMailbox(nil)
@@ -92,23 +92,23 @@ func setUpFlood(n *Node) {
 		}
 		return ei.Atom("ok"), err
 	})
-	branch := func(peer ei.Term) *Conn { // the only branch of the connection to a peer
+	relayLink := func(peer ei.Term) *Conn { // the only relay link of the connection to a peer
 		c := n.Conn(string(peer.(ei.Atom)))
 		if c == nil {
 			return nil
 		}
-		c.branching.Lock()
-		defer c.branching.Unlock()
-		for _, b := range c.branches {
+		c.relaying.Lock()
+		defer c.relaying.Unlock()
+		for _, b := range c.relayLinks {
 			return b
 		}
 		return nil
 	}
-	n.Expose("w", "passed", func(_ context.Context, args []ei.Term) (any, error) { // how many messages have come over the branch for a peer
-		return branch(args[0]).messages.Load(), nil
+	n.Expose("w", "passed", func(_ context.Context, args []ei.Term) (any, error) { // how many messages have come over the relay link for a peer
+		return relayLink(args[0]).messages.Load(), nil
 	})
-	n.Expose("w", "lose", func(_ context.Context, args []ei.Term) (any, error) { // cuts the branch, as when the other worker hangs
-		b := branch(args[0])
+	n.Expose("w", "lose", func(_ context.Context, args []ei.Term) (any, error) { // cuts the relay link, as when the other worker hangs
+		b := relayLink(args[0])
 		b.fail(ErrTickTimeout)
 		<-b.left
 		return ei.Atom("ok"), nil
@@ -137,9 +137,9 @@ func setUpFlood(n *Node) {
 			return ei.Atom("false"), nil
 		}
 		some := full(c)
-		c.branching.Lock()
-		defer c.branching.Unlock()
-		for _, b := range c.branches {
+		c.relaying.Lock()
+		defer c.relaying.Unlock()
+		for _, b := range c.relayLinks {
 			some = some || full(b)
 		}
 		return ei.Atom(fmt.Sprint(some)), nil
@@ -209,7 +209,7 @@ func (w *floodWorld) moves() {
 	t := w.t
 	t.Helper()
 	at := w.worker(w.mate)
-	man := w.crewman(at)
+	man := w.workerProcess(at)
 	require.NoError(t, peersDir(w.dir).write(disturbanceFile, disturbance{At: handoff.HeirStaged, Signal: syscall.SIGKILL}))
 	_, err := w.f.upgrade(man)
 	require.Error(t, err)

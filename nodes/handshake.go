@@ -160,7 +160,7 @@ const endGrace = 100 * time.Millisecond
 // awaitEnd waits a little for the end of the connection to a peer that connects anew.
 func (n *Node) awaitEnd(ctx context.Context, name string) {
 	c := n.Conn(name)
-	if c == nil || c.shadow { // the peer is not asked about another worker's connection
+	if c == nil || c.remoteLink { // the peer is not asked about another worker's connection
 		return
 	}
 	select {

@@ -51,7 +51,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 // without one the link is broken anyway. It waits for room on the connection, and while the connection or the node is frozen. If ctx ends
 // during the wait, or the mailbox or the connection has gone on in another process (ErrMoved), the link stays. It is erlang:unlink/1.
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
-	c, here := b.n.wayTo(b.n.extentOf(pid))
+	c, here := b.n.wayTo(b.n.scopeOf(pid))
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		l := b.links.of(pid.Node)[pid]
 		switch {

@@ -199,7 +199,7 @@ func (l *Listener) resume() {
 // movable is nil if the listener can be handed over; else the error says why not.
 func (l *Listener) movable() error {
 	err := movable(l.tr, l.l.Descriptor)
-	if c, clear := l.n.carriageOf(l.tr); err == nil && !clear && !isPlain(c) {
+	if c, clear := l.n.transportIDOf(l.tr); err == nil && !clear && !isPlain(c) {
 		err = &NotMovableError{Plugin: c.Plugin, Err: errUnclear}
 	}
 	return wrap("listener on", addrText(l.Addr()), err)

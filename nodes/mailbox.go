@@ -90,8 +90,8 @@ type Mailbox struct {
 
 	names []ei.Atom // guarded by processes.mu
 	bondTables
-	downs     map[*Conn]int       // connections whose nodedown MonitorNode asked for, and how often
-	inquiries map[ei.Ref]*inquiry // its calls in progress
+	downs        map[*Conn]int           // connections whose nodedown MonitorNode asked for, and how often
+	pendingCalls map[ei.Ref]*pendingCall // its calls in progress
 
 	nodeTypes NodeTypes            // the types that MonitorNodes reports
 	nodesUp   map[*Conn]bool       // the connections that MonitorNodes has reported as up
@@ -349,7 +349,7 @@ func (b *Mailbox) endUnlock(reason ei.Term) map[scope]*exitNotice {
 	if b.cancel != nil {
 		b.cancel()
 	}
-	for _, a := range b.inquiries {
+	for _, a := range b.pendingCalls {
 		a.giveUp()
 	}
 	b.mu.Unlock()

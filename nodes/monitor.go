@@ -306,7 +306,7 @@ func (b *Mailbox) takeDown(m *Message) {
 }
 
 // sendDown tells a watcher of the end of a process of this node.
-func sendDown(tell teller, from ei.Pid, w watcher, ref ei.Ref, reason ei.Raw) {
+func sendDown(tell signalFunc, from ei.Pid, w watcher, ref ei.Ref, reason ei.Raw) {
 	ctl := &dist.Control{Op: dist.OpMonitorPExit, From: from, To: w.pid, Ref: ref, Reason: reason}
 	if w.name != "" {
 		ctl.From, ctl.FromName = ei.Pid{}, w.name

@@ -52,7 +52,7 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if c.trunk != nil && places[c.trunk] == 0 { // the trunk has just broken
+		if c.peerLink != nil && places[c.peerLink] == 0 { // the peer link has just broken
 			continue
 		}
 		cs, err := c.snapshot()
@@ -63,7 +63,7 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 		}
 		if err == nil {
 			places[c] = states.At(len(s.Conns))
-			cs.Trunk = places[c.trunk]
+			cs.Trunk = places[c.peerLink]
 			cs.Unaccepted = f.unaccepted(c)
 			cs.Descriptor, err = f.table.addOf(c.s.Descriptor)
 		}
@@ -75,7 +75,7 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 	return nil
 }
 
-// sortConns sorts connections before the branches that lead to them, and those that Accept is to return in that order.
+// sortConns sorts connections before the relay links that lead to them, and those that Accept is to return in that order.
 func (f *Frozen) sortConns() {
 	turns := map[*Conn]int{}
 	for _, l := range f.listeners {
@@ -105,9 +105,9 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 		if err != nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
-		carried, _ := f.n.carriageOf(l.tr)
+		carried, _ := f.n.transportIDOf(l.tr)
 		s.Listeners = append(s.Listeners, states.Listener{
-			Carriage: carried, Descriptor: at, Serves: l.serves.Load(), Begun: l.begins(), KeepsPath: l.l.KeepsPath(),
+			TransportID: carried, Descriptor: at, Serves: l.serves.Load(), Begun: l.begins(), KeepsPath: l.l.KeepsPath(),
 		})
 	}
 	return nil
@@ -154,9 +154,9 @@ func isBroken(err error) bool {
 	return false
 }
 
-// order sorts connections before the branches that lead to them.
+// order sorts connections before the relay links that lead to them.
 func (c *Conn) order() int {
-	if c.kind() == branch {
+	if c.kind() == relayLink {
 		return 1
 	}
 	return 0

@@ -23,7 +23,7 @@ const (
 
 // A part is what a node has in addition when it is one of several processes that share a name: a worker of a Front. Every worker that is
 // started has a number of its own, also called its part, which is in each of its pids and references. docs/workers.md explains the words
-// that are used here: line, stake, sibling, branch, shadow, meeting.
+// that are used here: line, claim, worker link, relay link, remote link, link request.
 type part struct {
 	n    *Node
 	id   int
@@ -33,27 +33,27 @@ type part struct {
 	answerLimit time.Duration // the constants, except in tests
 	numberLimit time.Duration
 
-	mu       sync.Mutex
-	siblings map[int]*Conn       // the ways to the other workers, until the links and monitors over them are broken
-	coming   map[int][]talk.Word // the ways that are to replace these, in order
-	seeking  map[int]bool        // workers to which the front is about to be asked for another way
-	latest   int                 // the number of the newest worker, as the front has it
-	crew     map[int]bool        // the workers that live, as the front says, and this one
-	change   wait.Bell           // rings when siblings, latest or crew change
-	setUp    bool                // Setup is done: names that are registered from now on are unique in the node
-	fixed    map[ei.Atom]bool
-	found    map[ei.Atom]finding     // where names were, when the front was last asked
-	last     uint64                  // the ID of the last question
-	asked    map[uint64]*question    // what the front has been asked, by ID
-	claimed  map[ei.Atom]bool        // names that the front has entered as this worker's
-	awaited  map[string][]chan error // callers that wait for another worker's way to a peer
-	stakes   map[*stake]bool         // those that are not over
-	meets    map[meeting]int         // ways that other workers wait for, and how many such waits
-	closed   bool
+	mu           sync.Mutex
+	workerLinks  map[int]*Conn       // the ways to the other workers, until the links and monitors over them are broken
+	coming       map[int][]talk.Word // the ways that are to replace these, in order
+	seeking      map[int]bool        // workers to which the front is about to be asked for another way
+	latest       int                 // the number of the newest worker, as the front has it
+	crew         map[int]bool        // the workers that live, as the front says, and this one
+	change       wait.Bell           // rings when worker links, latest or crew change
+	setUp        bool                // Setup is done: names that are registered from now on are unique in the node
+	fixed        map[ei.Atom]bool
+	found        map[ei.Atom]finding     // where names were, when the front was last asked
+	last         uint64                  // the ID of the last question
+	asked        map[uint64]*question    // what the front has been asked, by ID
+	claimed      map[ei.Atom]bool        // names that the front has entered as this worker's
+	awaited      map[string][]chan error // callers that wait for another worker's way to a peer
+	frontClaims  map[*frontClaim]bool    // those that are not over
+	linkRequests map[linkRequest]int     // ways that other workers wait for, and how many such waits
+	closed       bool
 }
 
-// A meeting is a way to a peer that another worker wants.
-type meeting struct {
+// A linkRequest is a way to a peer that another worker wants.
+type linkRequest struct {
 	peer string
 	to   int
 }
@@ -61,10 +61,10 @@ type meeting struct {
 func newPart(n *Node, id int, l *talk.Line) *part {
 	return &part{
 		n: n, id: id, line: l, answerLimit: answerLimit, numberLimit: numberLimit, latest: id,
-		siblings: map[int]*Conn{}, coming: map[int][]talk.Word{}, seeking: map[int]bool{}, crew: map[int]bool{id: true},
+		workerLinks: map[int]*Conn{}, coming: map[int][]talk.Word{}, seeking: map[int]bool{}, crew: map[int]bool{id: true},
 		fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
-		stakes: map[*stake]bool{}, meets: map[meeting]int{},
+		frontClaims: map[*frontClaim]bool{}, linkRequests: map[linkRequest]int{},
 	}
 }
 
@@ -138,7 +138,7 @@ func (p *part) reach(ctx context.Context, id int) (c *Conn, err error) {
 		return nil, err
 	}
 	there, err := p.await(ctx, p.answerLimit, func() bool {
-		c = p.upSibling(id)
+		c = p.upWorkerLink(id)
 		return c != nil || !p.crew[id]
 	})
 	if !there && err == nil {
@@ -175,16 +175,16 @@ func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (
 	}
 }
 
-// sibling is the way to another worker; nil if there is none: what the two had with each other is broken then, or about to be.
-func (p *part) sibling(id int) *Conn {
+// workerLink is the way to another worker; nil if there is none: what the two had with each other is broken then, or about to be.
+func (p *part) workerLink(id int) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.upSibling(id)
+	return p.upWorkerLink(id)
 }
 
-// upSibling is the way to another worker, if it is up, and the other side is not known to have ended it; p.mu is held.
-func (p *part) upSibling(id int) *Conn {
-	if c := p.siblings[id]; c != nil && c.Err() == nil && len(p.coming[id]) == 0 {
+// upWorkerLink is the way to another worker, if it is up, and the other side is not known to have ended it; p.mu is held.
+func (p *part) upWorkerLink(id int) *Conn {
+	if c := p.workerLinks[id]; c != nil && c.Err() == nil && len(p.coming[id]) == 0 {
 		return c
 	}
 	return nil
@@ -201,9 +201,9 @@ func (p *part) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, erro
 	return p.reach(ctx, at)
 }
 
-// siblingPeer describes this node as the peer of its own workers: they use all default features, also those that Config.Flags withholds
+// workerLinkPeer describes this node as the peer of its own workers: they use all default features, also those that Config.Flags withholds
 // from other nodes.
-func (p *part) siblingPeer() dist.Peer {
+func (p *part) workerLinkPeer() dist.Peer {
 	n := p.n
 	flags := n.cfg.Flags | dist.FlagsDefault
 	return dist.Peer{
@@ -217,12 +217,12 @@ func (p *part) close() error {
 	p.mu.Lock()
 	p.closed = true
 	p.dropComing()
-	var siblings []*Conn
-	for _, c := range p.siblings {
-		siblings = append(siblings, c)
+	var workerLinks []*Conn
+	for _, c := range p.workerLinks {
+		workerLinks = append(workerLinks, c)
 	}
 	p.mu.Unlock()
-	for _, c := range siblings {
+	for _, c := range workerLinks {
 		_ = c.Close()
 	}
 	return nil

@@ -81,7 +81,7 @@ func TestGivesBackWhatNobodyAwaits(t *testing.T) {
 		n.part.mu.Lock()
 		require.Empty(t, n.part.asked)
 		require.Empty(t, n.part.claimed)
-		require.Empty(t, n.part.stakes)
+		require.Empty(t, n.part.frontClaims)
 		n.part.mu.Unlock()
 	}
 }
@@ -91,7 +91,7 @@ func TestGivesBackWhatNobodyAwaits(t *testing.T) {
 func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", tooLong)
-	known := func() (names, meets int) {
+	known := func() (names, linkRequests int) {
 		var s states.Worker
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
@@ -122,13 +122,13 @@ func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 
 	n.frozen.Shut()
 	for range 2 {
-		n.part.beginMeet(meeting{"bob@test", 2})
+		n.part.beginLinkRequest(linkRequest{"bob@test", 2})
 	}
-	n.part.beginMeet(meeting{"bob@test", 3})
-	_, meets := known()
-	require.Equal(t, 2, meets)
+	n.part.beginLinkRequest(linkRequest{"bob@test", 3})
+	_, linkRequests := known()
+	require.Equal(t, 2, linkRequests)
 	n.frozen.Open()
-	require.Eventually(t, func() bool { _, meets := known(); return meets == 0 }, tooLong, tick, "there is no connection")
+	require.Eventually(t, func() bool { _, linkRequests := known(); return linkRequests == 0 }, tooLong, tick, "there is no connection")
 }
 
 // While the front does not answer, a name does not count as unregistered: a peer's message to it waits, however long that takes.
@@ -180,26 +180,26 @@ func TestSenderAwaitsFront(t *testing.T) {
 	require.ErrorIs(t, arrives(t, sent, "its end").err, ErrMoved)
 }
 
-// A stranger who uses a peer's name does not end this worker's shadow of the peer's connection; a connection of the peer itself does.
+// A stranger who uses a peer's name does not end this worker's remote link of the peer's connection; a connection of the peer itself does.
 func TestStrangerBesideShadow(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	defer descriptor.Close(there)
-	n.part.addShadow(talk.Word{Part: 2, Peer: &dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault}, FD: here})
-	shadow := n.Conn("peer@test")
-	require.NotNil(t, shadow)
+	n.part.addRemoteLink(talk.Word{Part: 2, Peer: &dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault}, FD: here})
+	remoteLink := n.Conn("peer@test")
+	require.NotNil(t, remoteLink)
 	l := n.Listeners()[0]
 	stranger := role("peer@test")
 	stranger.Cookie = "guess"
 	require.Error(t, w.wire(l).initiate(stranger))
-	require.NoError(t, shadow.Err())
-	require.Equal(t, shadow, n.Conn("peer@test"))
+	require.NoError(t, remoteLink.Err())
+	require.Equal(t, remoteLink, n.Conn("peer@test"))
 
 	w.peer(l, role("peer@test"))
-	require.ErrorIs(t, ended(t, shadow), ErrSuperseded)
-	require.Eventually(t, func() bool { c := n.Conn("peer@test"); return c != nil && !c.shadow }, tooLong, tick)
+	require.ErrorIs(t, ended(t, remoteLink), ErrSuperseded)
+	require.Eventually(t, func() bool { c := n.Conn("peer@test"); return c != nil && !c.remoteLink }, tooLong, tick)
 }
 
 // A message passed on by another worker to a process that has ended is dropped: it does not go to the process that has the name by now, and
@@ -210,7 +210,7 @@ func TestPassedOnGoesNoFurther(t *testing.T) {
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	peer := dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault, Version: dist.Version6}
-	n.part.addShadow(talk.Word{Part: 2, Peer: &peer, FD: here})
+	n.part.addRemoteLink(talk.Word{Part: 2, Peer: &peer, FD: here})
 	s, err := n.unix.get().Import(there, nil)
 	require.NoError(t, err)
 	p := &wire{t: t, s: s, peer: peer, self: ei.Pid{Node: "peer@test", ID: 1, Creation: 5}}
@@ -252,7 +252,7 @@ func TestReaderHaltsBeforeNumber(t *testing.T) {
 	require.NoError(t, b.Send(soon(t), n.pidOf(3), 1))
 	c := w.reading(n.Node)
 	require.NoError(t, c.haltReader(soon(t)))
-	n.part.addSibling(talk.Word{Part: 3})
+	n.part.addWorkerLink(talk.Word{Part: 3})
 	c.letReader()
 	for {
 		asked := arrives(t, n.asked, "the way")
@@ -327,7 +327,7 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 		p.mu.Lock()
 		p.latest = c.before
 		p.mu.Unlock()
-		p.addSibling(c.w)
+		p.addWorkerLink(c.w)
 		p.mu.Lock()
 		require.Equal(t, c.want, p.latest, "%+v", c.w)
 		p.mu.Unlock()
@@ -342,7 +342,7 @@ func TestDeadConnectionIsOver(t *testing.T) {
 	worker.n, worker.p = n.Node, n.part
 	f := &Frozen{n: n.Node, w: worker, dead: map[*Conn]bool{}}
 	for _, name := range []string{"dead@test", "alive@test"} {
-		c := &Conn{claim: n.part.newStake(name)}
+		c := &Conn{claim: n.part.newFrontClaim(name)}
 		f.conns = append(f.conns, c)
 		f.dead[c] = name == "dead@test"
 	}

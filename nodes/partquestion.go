@@ -16,10 +16,10 @@ type question struct {
 	answer chan reply // nil: the caller has given up, and what the answer grants is given back
 }
 
-// A reply is the front's answer; stake is set if it grants the right to connect.
+// A reply is the front's answer; claim is set if it grants the right to connect.
 type reply struct {
 	talk.Word
-	stake *stake
+	frontClaim *frontClaim
 }
 
 // ask says a word to the front and waits for the answer, for answerLimit at most. A reader, which cannot skip a message, passes its
@@ -82,7 +82,7 @@ func (p *part) answered(w talk.Word) {
 			p.line.Say(talk.Word{Topic: talk.Over, Name: q.w.Name})
 			return
 		}
-		r.stake = p.stakeLocked(q.w.Name)
+		r.frontClaim = p.frontClaimLocked(q.w.Name)
 	case q.w.Topic == talk.Register && w.OK:
 		if q.answer == nil {
 			p.line.Say(talk.Word{Topic: talk.Release, Name: q.w.Name})

@@ -79,7 +79,7 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	}
 	p.incoming, a.replaces = append(p.incoming, a), p.conn
 	switch {
-	case p.conn != nil && p.conn.shadow: // a shadow: the front knows better, and sends the peer here
+	case p.conn != nil && p.conn.remoteLink: // a remote link: the front knows better, and sends the peer here
 	case p.conn != nil && p.conn.Err() == nil:
 		return dist.Verdict{Status: dist.StatusAlive}
 	case p.conn == nil && p.outgoing != nil:
@@ -98,7 +98,7 @@ func (n *Node) proven(a *attempt) error {
 	p := n.peers[a.name]
 	switch {
 	case p == nil:
-	case p.conn != nil && p.conn != a.replaces && p.conn.initiated && !p.conn.shadow && p.conn.Err() == nil:
+	case p.conn != nil && p.conn != a.replaces && p.conn.initiated && !p.conn.remoteLink && p.conn.Err() == nil:
 		return ErrConnected
 	case p.outgoing == nil:
 	case p.outgoing.named && n.name > a.name:
@@ -251,7 +251,7 @@ func (c *Conn) takesThePlaceOf(old, replaces *Conn) bool {
 	case old.Err() != nil: // it has ended, and is about to leave
 	case c.supersedes(old.arrival):
 	case c.adopted && old.outdated(c.made):
-	case old.shadow && !c.shadow: // the peer has come here, away from the worker that had its connection
+	case old.remoteLink && !c.remoteLink: // the peer has come here, away from the worker that had its connection
 	default:
 		return false
 	}

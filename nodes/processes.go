@@ -326,7 +326,7 @@ func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
 
 // detach breaks the links and monitors of processes here with those at the other end of a connection that has ended.
 func (n *Node) detach(c *Conn) {
-	if c.kind() != branch {
+	if c.kind() != relayLink {
 		for _, b := range n.procs.all() {
 			b.breakWithNode(c)
 		}

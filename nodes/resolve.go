@@ -344,7 +344,7 @@ type socketsOf struct {
 func (d socketsOf) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	at, err := d.SocketDir.Resolve(ctx, node)
 	if err == nil {
-		at.Transport = d.n.transportOf(states.Carriage{Plugin: at.Transport.Name()})
+		at.Transport = d.n.transportOf(states.TransportID{Plugin: at.Transport.Name()})
 	}
 	return at, err
 }

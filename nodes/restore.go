@@ -132,7 +132,7 @@ func (g *Staged) fill(s *states.Node, fds *descriptorList, as successor) error {
 	return nil
 }
 
-// localConnection stages a way to another worker. A branch comes after its trunk.
+// localConnection stages a way to another worker. A relay link comes after its peer link.
 func (g *Staged) localConnection(s *states.Conn, fds *descriptorList) error {
 	n := g.n
 	if s.Self != n.name || s.SelfCreation != n.creation || s.Peer.Name != n.name || s.Shadow || s.Worker < 1 || s.Worker > maxPart ||
@@ -149,13 +149,13 @@ func (g *Staged) localConnection(s *states.Conn, fds *descriptorList) error {
 	if s.Trunk == 0 {
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
-		n.part.siblings[s.Worker] = c
+		n.part.workerLinks[s.Worker] = c
 		return nil
 	}
-	c.trunk = g.conns[s.Trunk.Index()]
-	c.trunk.branching.Lock()
-	defer c.trunk.branching.Unlock()
-	put(&c.trunk.branches, s.Worker, c)
+	c.peerLink = g.conns[s.Trunk.Index()]
+	c.peerLink.relaying.Lock()
+	defer c.peerLink.relaying.Unlock()
+	put(&c.peerLink.relayLinks, s.Worker, c)
 	return nil
 }
 
@@ -198,7 +198,7 @@ func (g *Staged) connection(s *states.Conn, fds *descriptorList) error {
 
 func (g *Staged) listener(s *states.Listener, fds *descriptorList) error {
 	n := g.n
-	tr, err := n.carrier(s.Carriage)
+	tr, err := n.carrier(s.TransportID)
 	if err != nil {
 		return err
 	}

@@ -14,9 +14,9 @@ type router interface {
 
 	// home tells in which other worker a process was made; 0: here, or in another node.
 	home(pid ei.Pid) int
-	// sibling is the connection to another worker; nil: there is none now.
-	sibling(worker int) *Conn
-	// reach is sibling, and waits for a connection while that worker lives; nil: it does not.
+	// workerLink is the connection to another worker; nil: there is none now.
+	workerLink(worker int) *Conn
+	// reach is workerLink, and waits for a connection while that worker lives; nil: it does not.
 	reach(ctx context.Context, worker int) (*Conn, error)
 	// across is the way to a process of this node; nil if it is here, or nowhere.
 	across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error)
@@ -34,15 +34,15 @@ type router interface {
 	releaseName(name ei.Atom) bool
 	struck(name ei.Atom)
 
-	// endBranches and lose deal with the end of a connection: of the ways over it to other workers, and of one to another worker.
-	// closeTrunk asks another worker to end the connection of which c is a shadow.
-	endBranches(c *Conn)
+	// endRelayLinks and lose deal with the end of a connection: of the ways over it to other workers, and of one to another worker.
+	// closePeerLink asks another worker to end the connection of which c is a remote link.
+	endRelayLinks(c *Conn)
 	lose(c *Conn)
-	closeTrunk(c *Conn)
+	closePeerLink(c *Conn)
 	close() error
 }
 
-// A claim is a worker's share in a peer, as the front counts it: see stake.
+// A claim is a worker's share in a peer, as the front counts it: see claim.
 type claim interface {
 	up(peer string)
 	over(ours bool)
@@ -56,7 +56,7 @@ func (alone) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 }
 func (alone) refBits() uint32                                         { return 0 }
 func (alone) home(ei.Pid) int                                         { return 0 }
-func (alone) sibling(int) *Conn                                       { return nil }
+func (alone) workerLink(int) *Conn                                    { return nil }
 func (alone) reach(context.Context, int) (*Conn, error)               { return nil, nil }
 func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error)  { return nil, nil }
 func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)         { return ei.Pid{}, ErrNoProc }
@@ -66,9 +66,9 @@ func (alone) take(string) claim                                       { return u
 func (alone) claimName(ei.Atom, *Mailbox) (release func(), err error) { return func() {}, nil }
 func (alone) releaseName(ei.Atom) bool                                { return false }
 func (alone) struck(ei.Atom)                                          {}
-func (alone) endBranches(*Conn)                                       {}
+func (alone) endRelayLinks(*Conn)                                     {}
 func (alone) lose(*Conn)                                              {}
-func (alone) closeTrunk(*Conn)                                        {}
+func (alone) closePeerLink(*Conn)                                     {}
 func (alone) close() error                                            { return nil }
 
 // unclaimed is the claim of a node that nobody counts for.

@@ -58,7 +58,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	if o.monitor && !o.link && m.Module == "erpc" && m.Function == "execute_call" { // else it is a process with a life of its own
 		t.asked, t.waits = true, monitorID{m.Ref, m.From.Node}
 	}
-	p := &spawnedProcess{b, c, o, m.Module, m.Function, payload, n.extentOf(m.From)}
+	p := &spawnedProcess{b, c, o, m.Module, m.Function, payload, n.scopeOf(m.From)}
 	if !n.work(t, p.run) {
 		b.Exit(ei.Atom("shutdown"))
 	}

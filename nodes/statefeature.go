@@ -16,7 +16,7 @@ func (n *Node) StateFeatures() (needs []string) {
 	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {
 		needs = append(needs, states.FeatureNodes)
 	}
-	if slices.ContainsFunc(n.Listeners(), func(l *Listener) bool { c, _ := n.carriageOf(l.tr); return c.Place > 0 }) {
+	if slices.ContainsFunc(n.Listeners(), func(l *Listener) bool { c, _ := n.transportIDOf(l.tr); return c.Place > 0 }) {
 		needs = append(needs, states.FeatureTransports)
 	}
 	return needs

@@ -120,7 +120,7 @@ func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Con
 		return err
 	}
 	err := ErrNoConnection
-	if c := n.router.sibling(at); c != nil {
+	if c := n.router.workerLink(at); c != nil {
 		err = c.send(transport.NoWait(), ctl, answer)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err

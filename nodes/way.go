@@ -35,19 +35,19 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 	return c, nil
 }
 
-// extentOf is the extent that a process belongs to.
-func (n *Node) extentOf(pid ei.Pid) scope {
+// scopeOf is the scope that a process belongs to.
+func (n *Node) scopeOf(pid ei.Pid) scope {
 	e := scope{node: string(pid.Node)}
 	e.worker = n.router.home(pid)
 	return e
 }
 
-// wayTo is the connection to the processes of an extent, unless they are here. If c is nil and here is false there is no connection, and
+// wayTo is the connection to the processes of an scope, unless they are here. If c is nil and here is false there is no connection, and
 // links and monitors with those processes are broken, or about to be.
 func (n *Node) wayTo(to scope) (c *Conn, here bool) {
 	switch {
 	case to.worker != 0:
-		return n.router.sibling(to.worker), false
+		return n.router.workerLink(to.worker), false
 	case to.node == n.Name():
 		return nil, true
 	}
@@ -56,7 +56,7 @@ func (n *Node) wayTo(to scope) (c *Conn, here bool) {
 
 // tell sends a signal without waiting, and only if there is a connection: without one the other side knows already.
 func (n *Node) tell(ctl *dist.Control) {
-	switch c, here := n.wayTo(n.extentOf(ctl.To)); {
+	switch c, here := n.wayTo(n.scopeOf(ctl.To)); {
 	case here:
 		n.localSignal(ctl)
 	case c != nil:

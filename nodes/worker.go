@@ -126,7 +126,7 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	w.join(n, newPart(n, hello.Part, l))
 	w.p.roll = names
 	n.started.Store(true)
-	w.listen(heard[1:]) // siblings and sessions may come; what they send waits in their sockets
+	w.listen(heard[1:]) // worker links and sessions may come; what they send waits in their sockets
 	if err := n.setup(); err != nil {
 		err = errors.Join(err, n.Close())
 		names.Close()

@@ -28,7 +28,7 @@ func (w *Worker) take(m talk.Word) {
 	p := w.p
 	switch m.Topic {
 	case talk.Sibling:
-		p.addSibling(m.Keep())
+		p.addWorkerLink(m.Keep())
 	case talk.Probe:
 		p.line.Say(talk.Word{Topic: talk.Here, ID: m.ID})
 	case talk.Answer:
@@ -40,9 +40,9 @@ func (w *Worker) take(m talk.Word) {
 	case talk.Drop:
 		p.dropConn(m.Name, m.OK)
 	case talk.Meet:
-		p.beginMeet(meeting{m.Name, m.Part})
+		p.beginLinkRequest(linkRequest{m.Name, m.Part})
 	case talk.Shadow:
-		w.queueShadow(&m)
+		w.queueRemoteLink(&m)
 	case talk.Move:
 		w.move(&m)
 	case talk.None:
@@ -55,24 +55,24 @@ func (w *Worker) take(m talk.Word) {
 // takeSession takes a session that has come as a word, which it owns.
 func (w *Worker) takeSession(m talk.Word) {
 	w.p.line.Say(talk.TookWord(talk.ViaLine))
-	if o := w.session(m.FD, states.Carriage{Plugin: m.Plugin, Place: m.Place}, m.State, m.Data); o != nil {
+	if o := w.session(m.FD, states.TransportID{Plugin: m.Plugin, Place: m.Place}, m.State, m.Data); o != nil {
 		w.wg.Go(func() { o.shake() })
 	}
 }
 
-// dropConn ends the connection to a peer: another worker has closed its shadow (closed), or the peer has connected anew to another worker.
+// dropConn ends the connection to a peer: another worker has closed its remote link (closed), or the peer has connected anew to another worker.
 func (p *part) dropConn(peer string, closed bool) {
 	why := ErrSuperseded
 	if closed {
 		why = ErrClosed
 	}
-	if c := p.n.Conn(peer); c != nil && !c.shadow {
+	if c := p.n.Conn(peer); c != nil && !c.remoteLink {
 		c.fail(why)
 	}
 }
 
-// queueShadow leaves it to doWork to take a shadow.
-func (w *Worker) queueShadow(m *talk.Word) {
+// queueRemoteLink leaves it to doWork to take a remote link.
+func (w *Worker) queueRemoteLink(m *talk.Word) {
 	if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil {
 		return
 	}
@@ -125,7 +125,7 @@ func (w *Worker) wake() {
 	}
 }
 
-// doWork does in order what may have to wait: it takes shadows of the connections that other workers have.
+// doWork does in order what may have to wait: it takes remote links of the connections that other workers have.
 func (w *Worker) doWork() {
 	for {
 		w.mu.Lock()
@@ -144,6 +144,6 @@ func (w *Worker) doWork() {
 		m := w.work[0]
 		w.work = w.work[1:]
 		w.mu.Unlock()
-		w.p.addShadow(m)
+		w.p.addRemoteLink(m)
 	}
 }

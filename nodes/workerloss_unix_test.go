@@ -135,7 +135,7 @@ func TestWorkerDiesAfterAnotherMoved(t *testing.T) {
 	require.NoError(t, err)
 	_, err = ns[0].Call(soon(t), there, ei.Int(1)) // the link and the monitor are there
 	require.NoError(t, err)
-	_, err = w.f.upgrade(w.crewman(w.worker(ns[0])))
+	_, err = w.f.upgrade(w.workerProcess(w.worker(ns[0])))
 	require.NoError(t, err)
 	w.worker(ns[0])
 	require.NoError(t, syscall.Kill(w.worker(ns[1]), syscall.SIGKILL))
@@ -246,7 +246,7 @@ func TestSessionsGoElsewhere(t *testing.T) {
 	require.Eventually(t, func() bool {
 		w.f.mu.Lock()
 		defer w.f.mu.Unlock()
-		return !slices.ContainsFunc(slices.Collect(maps.Values(w.f.crew)), (*crewman).hasFailed)
+		return !slices.ContainsFunc(slices.Collect(maps.Values(w.f.crew)), (*workerProcess).hasFailed)
 	}, tooLong, tick)
 	require.Equal(t, preferred, w.worker(w.node("e@127.0.0.1")))
 }
@@ -288,7 +288,7 @@ func TestWayFromDeadWorker(t *testing.T) {
 	require.Equal(t, ei.Int(4), r.v)
 }
 
-// A worker that has no free descriptor for a branch to another worker does not report that worker's processes as missing: it ends the
+// A worker that has no free descriptor for a relay link to another worker does not report that worker's processes as missing: it ends the
 // peer's connection.
 func TestNoDescriptorForBranch(t *testing.T) {
 	w := newFloodWorld(t)

@@ -63,20 +63,20 @@ func (w *Worker) pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn
 	}
 }
 
-// local lists the ways to the other workers: the siblings, and the branches of conns.
+// local lists the ways to the other workers: the worker links, and the relay links of conns.
 func (p *part) local(conns []*Conn) []*Conn {
 	var list []*Conn
 	p.mu.Lock()
-	for _, c := range p.siblings {
+	for _, c := range p.workerLinks {
 		list = append(list, c)
 	}
 	p.mu.Unlock()
 	for _, c := range conns {
-		c.branching.Lock()
-		for _, b := range c.branches {
+		c.relaying.Lock()
+		for _, b := range c.relayLinks {
 			list = append(list, b)
 		}
-		c.branching.Unlock()
+		c.relaying.Unlock()
 	}
 	return list
 }
@@ -210,12 +210,12 @@ func (p *part) snapshotKnown(s *states.Worker) {
 	for name := range p.claimed {
 		s.Claimed = append(s.Claimed, states.Name{Name: name})
 	}
-	for m := range p.meets {
+	for m := range p.linkRequests {
 		s.Meets = append(s.Meets, states.Meeting{Peer: m.peer, To: m.to})
 	}
 }
 
-// snapshotOver puts into the state the stakes that end with this process, so that the new one says so to the front: handshakes that are cut
+// snapshotOver puts into the state the claims that end with this process, so that the new one says so to the front: handshakes that are cut
 // off, and connections that have just broken. p.mu is held.
 func (e *workerEstate) snapshotOver(s *states.Worker) {
 	moves := map[claim]bool{}
@@ -224,7 +224,7 @@ func (e *workerEstate) snapshotOver(s *states.Worker) {
 			moves[c.claim] = true
 		}
 	}
-	for h := range e.w.p.stakes {
+	for h := range e.w.p.frontClaims {
 		if !moves[h] {
 			s.Over = append(s.Over, states.Name{Name: ei.Atom(h.name)})
 		}

@@ -95,7 +95,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 		err = list.allTaken()
 	}
 	if err == nil && len(s.Crew) == 0 {
-		for id := range w.p.siblings {
+		for id := range w.p.workerLinks {
 			w.p.crew[id] = true
 		}
 	}
@@ -188,7 +188,7 @@ func (h *workerHeir) Start(ctx context.Context) error {
 func (h *workerHeir) listen() {
 	w, s := h.w, &h.state
 	for _, m := range s.Meets {
-		w.p.beginMeet(meeting{m.Peer, m.To})
+		w.p.beginLinkRequest(linkRequest{m.Peer, m.To})
 	}
 	for _, id := range w.p.awaitsNext() {
 		w.p.advance(id)

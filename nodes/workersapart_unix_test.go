@@ -23,7 +23,7 @@ func setUpApart(n *Node) {
 		p := n.part
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		for id, c := range p.siblings {
+		for id, c := range p.workerLinks {
 			if id < p.id { // otherwise the other worker asks for another way
 				p.seeking[id] = true
 			}
@@ -38,7 +38,7 @@ func setUpApart(n *Node) {
 		p.seeking = map[int]bool{}
 		p.mu.Unlock()
 		for id := range lost {
-			p.seekSibling(id)
+			p.seekWorkerLink(id)
 		}
 		return ei.Atom("ok"), nil
 	})
@@ -49,7 +49,7 @@ func setUpApart(n *Node) {
 func TestWorkersApart(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
-	one, other := w.crewman(w.worker(ns[0])), w.crewman(w.worker(ns[1]))
+	one, other := w.workerProcess(w.worker(ns[0])), w.workerProcess(w.worker(ns[1]))
 	if one.number > other.number { // the worker with the higher number asks for another way
 		ns[0], ns[1], one = ns[1], ns[0], other
 	}
@@ -109,7 +109,7 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, y := ns[0], ns[1]
-	if w.crewman(w.worker(x)).number < w.crewman(w.worker(y)).number { // the worker with the higher number asks for another way
+	if w.workerProcess(w.worker(x)).number < w.workerProcess(w.worker(y)).number { // the worker with the higher number asks for another way
 		x, y = y, x
 	}
 	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
@@ -146,7 +146,7 @@ func (w *world) torn(limit time.Duration, edit ...func(*Config)) *torn {
 	n := &torn{loneWorker: w.worker("front", limit, edit...), w: w}
 	n.far = ei.Pid{Node: ei.Atom(n.Name()), ID: 1, Serial: 2, Creation: n.Creation()}
 	p := n.mend()
-	c := n.part.sibling(2)
+	c := n.part.workerLink(2)
 	require.NoError(t, p.s.Close())
 	arrives(t, c.left, "the end of the way")
 	return n
@@ -157,7 +157,7 @@ func (n *torn) mend() *wire {
 	t := n.w.t
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
-	n.part.addSibling(talk.Word{Part: 2, FD: here})
+	n.part.addWorkerLink(talk.Word{Part: 2, FD: here})
 	return n.end(there)
 }
 
@@ -168,12 +168,12 @@ func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
 	require.NoError(t, err)
 	p := n.end(there)
 	p.send(dist.Control{Op: dist.OpSend, To: to}, payload)
-	n.part.addSibling(talk.Word{Part: 2, FD: here})
+	n.part.addWorkerLink(talk.Word{Part: 2, FD: here})
 	return p
 }
 
-// shadow is the other end of the branch that the worker has just made for worker 2.
-func (n *torn) shadow() *wire {
+// remote link is the other end of the relay link that the worker has just made for worker 2.
+func (n *torn) remoteLink() *wire {
 	for {
 		if asked := arrives(n.w.t, n.asked, "the way"); asked.Topic == talk.Shadow {
 			require.Equal(n.w.t, 2, asked.Part)
@@ -188,7 +188,7 @@ func (n *torn) end(fd int) *wire {
 	s, err := n.unix.get().Import(fd, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { s.Close() })
-	return &wire{t: t, s: s, peer: n.part.siblingPeer(), self: n.far}
+	return &wire{t: t, s: s, peer: n.part.workerLinkPeer(), self: n.far}
 }
 
 // Monitors between workers do not depend on the flags that the node announces to other nodes.
@@ -211,12 +211,12 @@ func TestPeerOfWorkerApart(t *testing.T) {
 	n := w.torn(time.Hour)
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Link(soon(t), n.far))
-	ctl, _ := n.shadow().next()
+	ctl, _ := n.remoteLink().next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	require.Zero(t, unread(b))
 }
 
-// A link that goes through a branch just as the branch ends is not forgotten: the peer is told of its end. So it is if the link is with a
+// A link that goes through a relay link just as the relay link ends is not forgotten: the peer is told of its end. So it is if the link is with a
 // process that the peer has spawned for one of the other worker.
 func TestBranchEndsBesideLink(t *testing.T) {
 	for _, op := range []dist.Op{dist.OpLink, dist.OpSpawnReply} {
@@ -225,9 +225,9 @@ func TestBranchEndsBesideLink(t *testing.T) {
 		p := w.peer(n.Listeners()[0], role("peer@test"))
 		require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
 		c := n.Conn("peer@test")
-		b, _, err := c.branch(2, true)
+		b, _, err := c.relayLink(2, true)
 		require.NoError(t, err)
-		n.shadow()
+		n.remoteLink()
 		m := &Message{Control: dist.Control{Op: op, From: p.self, To: n.far}, conn: c}
 		if op == dist.OpSpawnReply {
 			m.From, m.Flags = ei.Pid{}, dist.SpawnLinked
@@ -245,15 +245,15 @@ func TestBranchEndsBesideLink(t *testing.T) {
 	}
 }
 
-// When a worker dies, peers are told of the links that its processes have made through a branch, and of no link that they have ended.
+// When a worker dies, peers are told of the links that its processes have made through a relay link, and of no link that they have ended.
 func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
 	p := w.peer(n.Listeners()[0], role("peer@test"))
 	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
-	b, _, err := n.Conn("peer@test").branch(2, true)
+	b, _, err := n.Conn("peer@test").relayLink(2, true)
 	require.NoError(t, err)
-	there := n.shadow()
+	there := n.remoteLink()
 	near := n.far
 	near.ID++
 	for _, ctl := range []dist.Control{
@@ -347,7 +347,7 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 			first := n.mend()
 			var second *wire
 			if lost {
-				n.part.addSibling(talk.Word{Part: 2})
+				n.part.addWorkerLink(talk.Word{Part: 2})
 			} else {
 				second = n.mend()
 			}
@@ -425,8 +425,8 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 	p := n.mend()
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Link(soon(t), n.far))
-	shadow := n.shadow()
-	ctl, _ := shadow.next()
+	remoteLink := n.remoteLink()
+	ctl, _ := remoteLink.next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	call := async(func() (ei.Term, error) { return n.Call(w.ctx(), n.far, "hello") })
 	ctl, _ = p.next()
@@ -449,7 +449,7 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 	require.Equal(t, dist.OpDemonitorP, ctl.Op)
 	require.Equal(t, ref, ctl.Ref)
 	require.NoError(t, b.Send(soon(t), n.far, "next"))
-	ctl, _ = shadow.next()
+	ctl, _ = remoteLink.next()
 	require.Equal(t, dist.OpSendSender, ctl.Op)
 	require.NoError(t, g.w.Close())
 }

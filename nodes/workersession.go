@@ -86,7 +86,7 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 		if err != nil {
 			continue
 		}
-		o := w.session(fd, states.Carriage{Plugin: w.n.cfg.Transport.Name()}, nil, s.Data)
+		o := w.session(fd, states.TransportID{Plugin: w.n.cfg.Transport.Name()}, nil, s.Data)
 		if o != nil {
 			w.wg.Go(func() { o.shake() })
 		}
@@ -94,9 +94,9 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 }
 
 // session takes a socket from which the front has read the first packet; nil if that has failed.
-func (w *Worker) session(fd int, carried states.Carriage, state, data []byte) *opening {
+func (w *Worker) session(fd int, carried states.TransportID, state, data []byte) *opening {
 	p, n := w.p, w.n
-	h := p.newStake(peerOf(data))
+	h := p.newFrontClaim(peerOf(data))
 	tr, s, err := w.open(fd, carried, state)
 	if err == nil {
 		if err = s.Preload(data); err != nil {
@@ -114,7 +114,7 @@ func (w *Worker) session(fd int, carried states.Carriage, state, data []byte) *o
 }
 
 // open makes a stream of a socket that has come; fd is 0 if the socket was lost on its way.
-func (w *Worker) open(fd int, carried states.Carriage, state []byte) (transport.Transport, *transport.Stream, error) {
+func (w *Worker) open(fd int, carried states.TransportID, state []byte) (transport.Transport, *transport.Stream, error) {
 	if fd == 0 {
 		return nil, nil, talk.ErrLost
 	}

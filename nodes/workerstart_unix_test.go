@@ -87,7 +87,7 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	for i := range 2 {
 		require.NoError(t, b.SendName(soon(t), frontName, "late", i))
 	}
-	_, err := w.f.upgrade(w.crewman(w.worker(ns[0])))
+	_, err := w.f.upgrade(w.workerProcess(w.worker(ns[0])))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		got, err := ns[0].Call(soon(t), joe, ei.Atom("got"))

@@ -32,15 +32,15 @@ type house struct {
 
 var houses = map[string]house{
 	"nodes": {knot: 52, floors: [][]string{
-		words("doc errors lazymap bynode extent identity lifetime identifier spawnoptions acceptable gen" +
-			" message buffer backlog complain challenge cookie carriage connkind router crossing"), // leaves
-		words("conn recv passing send tick teller"), // a connection
+		words("doc errors lazymap bynode scope identity lifetime identifier spawnoptions acceptable gen" +
+			" message buffer backlog complain challenge cookie transports connkind router relayedlink"), // leaves
+		words("conn recv passing send tick"), // a connection
 		words("config listen opening handshake peers connect dial dynamic resolve publish activate reachable"),
 		words("turn remoteturns processes mailbox deliver overflow lock busy link monitor monitornodes exit" +
 			" exitnotice exitqueue handler bondchange signal spawnreply way succeed"),
-		words("call inquiry gencall server unanswered func apply spawn work kernel third sendto route readloop" +
+		words("call pendingcall gencall server unanswered func apply spawn work kernel third sendto route readloop" +
 			" connshutdown"), // calls, both ways
-		words("part partname partquestion stake relay sibling branch meeting"), // the ways between workers
+		words("part partname partquestion claim relay workerlink relaylink linkrequest"), // the ways between workers
 		words("node start stats"),
 		words("held drain inherit connfreeze connrest connstage bonds nodefreeze nodesnapshot frozen staged" +
 			" restore movename descriptorlist offer statecode statefeature shutdown"), // moving

@@ -29,7 +29,7 @@ func (s *Clock) Describe(f *form.Fields) {
 
 // A Conn is the state of a connection.
 type Conn struct {
-	Carriage
+	TransportID
 	Export       []byte // the plug-in's own
 	Descriptor   int    // its index among those of the node
 	Self         string
@@ -50,9 +50,9 @@ type Conn struct {
 	Unaccepted   Place  // of the listener whose Accept is to return it, in the order of the connections; an earlier version does not say
 
 	// Between the workers of one node.
-	Worker   int   // sibling, branch
-	Shadow   bool  // it is the shadow of another worker's connection
-	Trunk    Place // branch: the place of its trunk among the node's connections
+	Worker   int   // worker link, relay link
+	Shadow   bool  // it is the remote link of another worker's connection
+	Trunk    Place // relay link: the place of its peer link among the node's connections
 	Links    []Crossing
 	Monitors []CrossMonitor
 	Staked   bool   // the front counts it …

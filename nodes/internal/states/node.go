@@ -4,7 +4,7 @@ import "github.com/cnode-go/cnode/nodes/internal/form"
 
 // A Listener is the state of a listener.
 type Listener struct {
-	Carriage
+	TransportID
 	Descriptor int
 	Serves     bool // it is Start's, and accepts by itself
 	KeepsPath  bool // the file of its socket is not its own, and stays
@@ -69,7 +69,7 @@ func (s *Node) Describe(f *form.Fields) {
 
 // A Carriage says, to another process, which of the Config's transports carries something. Several may have one name, each with keys and
 // checks of its own: then their order in the Config tells which one is meant.
-type Carriage struct {
+type TransportID struct {
 	Plugin string
 	Place  int // among those of the name, from 0 on; also 0 for one that is not in the Config: a Resolver's, say
 }

@@ -72,7 +72,7 @@ func someBonds(t *rapid.T) Bonds {
 
 func someConn(t *rapid.T) Conn {
 	s := Conn{
-		Carriage: Carriage{"tcp", rapid.IntRange(0, 3).Draw(t, "place")}, Export: someBytes(t, "export"),
+		TransportID: TransportID{"tcp", rapid.IntRange(0, 3).Draw(t, "place")}, Export: someBytes(t, "export"),
 		Descriptor: rapid.IntRange(0, 1<<20).Draw(t, "descriptor"),
 		Self:       someName(t), SelfCreation: rapid.Uint32().Draw(t, "creation"),
 		Peer: dist.Peer{
@@ -112,7 +112,7 @@ func someNode(t *rapid.T) Node {
 		}),
 		Orphans: few(t, "orphans", func() Bonds { return someBonds(t) }),
 		Listeners: few(t, "listeners", func() Listener {
-			return Listener{Carriage{"unix", rapid.IntRange(0, 3).Draw(t, "place")}, 5, true, rapid.Bool().Draw(t, "keeps"),
+			return Listener{TransportID{"unix", rapid.IntRange(0, 3).Draw(t, "place")}, 5, true, rapid.Bool().Draw(t, "keeps"),
 				rapid.Bool().Draw(t, "begun")}
 		}),
 		Publication: publication,

@@ -9,29 +9,29 @@ import (
 // errStill is the error of what cannot begin because the node is frozen.
 var errStill = errors.New("the node is frozen")
 
-// beginMeet gives another worker a way to a peer to which this worker has a connection, or is about to have one.
-func (p *part) beginMeet(m meeting) {
+// beginLinkRequest gives another worker a way to a peer to which this worker has a connection, or is about to have one.
+func (p *part) beginLinkRequest(m linkRequest) {
 	p.mu.Lock()
-	p.meets[m]++
+	p.linkRequests[m]++
 	p.mu.Unlock()
 	if !p.n.background(func() { p.meet(m) }) {
-		p.endMeet(m, func() {})
+		p.endLinkRequest(m, func() {})
 	}
 }
 
-// endMeet removes a meeting that is over and, in the same step, runs last, which may tell the front of it.
-func (p *part) endMeet(m meeting, last func()) {
+// endLinkRequest removes a link request that is over and, in the same step, runs last, which may tell the front of it.
+func (p *part) endLinkRequest(m linkRequest, last func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.meets[m]--; p.meets[m] <= 0 {
-		delete(p.meets, m)
+	if p.linkRequests[m]--; p.linkRequests[m] <= 0 {
+		delete(p.linkRequests, m)
 	}
 	last()
 }
 
 // meet gives another worker a way to a peer once there is a connection, or says that there is none: that worker then looks, and asks,
 // again.
-func (p *part) meet(m meeting) {
+func (p *part) meet(m linkRequest) {
 	n, peer, to := p.n, m.peer, m.to
 	for {
 		if n.frozen.Pass(n.ctx) != nil {
@@ -46,10 +46,10 @@ func (p *part) meet(m meeting) {
 		c, change := known.conn, known.change.Next()
 		ours, theirs := known.outgoing != nil, known.incoming != nil
 		n.mu.Unlock()
-		if c != nil && c.Err() == nil && !c.shadow {
-			_, fresh, err := c.branch(to, false)
+		if c != nil && c.Err() == nil && !c.remoteLink {
+			_, fresh, err := c.relayLink(to, false)
 			if fresh {
-				p.endMeet(m, func() {})
+				p.endLinkRequest(m, func() {})
 				return
 			}
 			if err == errStill {
@@ -79,5 +79,5 @@ func (p *part) meet(m meeting) {
 			return
 		}
 	}
-	p.endMeet(m, func() { p.line.Say(talk.NoneWord(to, peer)) })
+	p.endLinkRequest(m, func() { p.line.Say(talk.NoneWord(to, peer)) })
 }

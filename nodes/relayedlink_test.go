@@ -9,14 +9,14 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A branch remembers the links through it, and the monitors of the peer's processes, until one side ends them: else the peer would be told
+// A relay link remembers the links through it, and the monitors of the peer's processes, until one side ends them: else the peer would be told
 // once more when the other worker dies, and a worker that lives long would remember ever more of them.
 func TestBranchForgetsWhatHasEnded(t *testing.T) {
 	theirs, ours := ei.Pid{Node: "peer@test", ID: 1, Creation: 7}, ei.Pid{Node: "node@test", ID: 2, Creation: 8}
 	ref := ei.Ref{Node: "peer@test", Creation: 7, Len: 3, ID: [5]uint32{1, 2, 3}}
-	trunk := &Conn{branches: map[int]*Conn{}}
-	b := &Conn{trunk: trunk, worker: 2}
-	trunk.branches[2] = b
+	peerLink := &Conn{relayLinks: map[int]*Conn{}}
+	b := &Conn{peerLink: peerLink, worker: 2}
+	peerLink.relayLinks[2] = b
 	inward := func(op dist.Op) {
 		require.True(t, b.note(&Message{Control: dist.Control{Op: op, From: theirs, To: ours, Ref: ref}}, true))
 	}
@@ -27,9 +27,9 @@ func TestBranchForgetsWhatHasEnded(t *testing.T) {
 		for _, end := range []dist.Op{dist.OpUnlinkID, dist.OpUnlink, dist.OpExit} {
 			for _, endWay := range []func(dist.Op){inward, outward} {
 				way(dist.OpLink)
-				require.Contains(t, b.crossed.links, crossing{theirs, ours})
+				require.Contains(t, b.relayed.links, relayedLink{theirs, ours})
 				endWay(end)
-				require.Empty(t, b.crossed.links, end)
+				require.Empty(t, b.relayed.links, end)
 			}
 		}
 	}
@@ -38,15 +38,15 @@ func TestBranchForgetsWhatHasEnded(t *testing.T) {
 	outward(dist.OpDemonitorP)
 	inward(dist.OpMonitorPExit)
 	outward(dist.OpLink)
-	require.Same(t, b, trunk.branchOfMonitor(ref))
-	require.Equal(t, map[ei.Ref]crossMonitor{ref: {watcher: theirs, pid: ours}}, b.crossed.monitors)
+	require.Same(t, b, peerLink.relayLinkOfMonitor(ref))
+	require.Equal(t, map[ei.Ref]relayedMonitor{ref: {watcher: theirs, pid: ours}}, b.relayed.monitors)
 	outward(dist.OpMonitorPExit)
-	require.Empty(t, b.crossed.monitors, "the process has ended")
-	require.Nil(t, trunk.branchOfMonitor(ref))
+	require.Empty(t, b.relayed.monitors, "the process has ended")
+	require.Nil(t, peerLink.relayLinkOfMonitor(ref))
 	inward(dist.OpMonitorP)
 	inward(dist.OpDemonitorP)
-	require.Empty(t, b.crossed.monitors, "the peer watches it no more")
+	require.Empty(t, b.relayed.monitors, "the peer watches it no more")
 
-	delete(trunk.branches, 2)
+	delete(peerLink.relayLinks, 2)
 	require.False(t, b.note(&Message{Control: dist.Control{Op: dist.OpLink, From: theirs, To: ours}}, true), "the branch has ended")
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// addSibling takes a new way to another worker. It is not used before the links and monitors over the last one are broken: until then it
+// addWorkerLink takes a new way to another worker. It is not used before the links and monitors over the last one are broken: until then it
 // waits, with what the other worker has sent through it.
-func (p *part) addSibling(w talk.Word) {
+func (p *part) addWorkerLink(w talk.Word) {
 	p.mu.Lock()
 	p.crew[w.Part] = true
 	if p.latest = max(p.latest, w.Part); w.ID > 0 { // a front of an earlier version does not say it
@@ -34,10 +34,10 @@ func (p *part) addSibling(w talk.Word) {
 // what is left in it is read, and then it ends by itself; if that takes long it is ended.
 func (p *part) advance(id int) {
 	p.mu.Lock()
-	before := p.siblings[id]
+	before := p.workerLinks[id]
 	p.mu.Unlock()
 	if before == nil {
-		p.nextSibling(id, nil)
+		p.nextWorkerLink(id, nil)
 		return
 	}
 	p.n.background(func() {
@@ -46,7 +46,7 @@ func (p *part) advance(id int) {
 			return
 		}
 		p.mu.Lock()
-		outdated := p.siblings[id] == before && len(p.coming[id]) > 0
+		outdated := p.workerLinks[id] == before && len(p.coming[id]) > 0
 		p.mu.Unlock()
 		if outdated {
 			before.fail(ErrSuperseded)
@@ -57,23 +57,23 @@ func (p *part) advance(id int) {
 // loseSibling drops a way that has ended: the other worker has ended, or stood still for too long, say.
 func (p *part) lose(c *Conn) {
 	switch c.kind() {
-	case branch:
-		c.trunk.loseBranch(c)
-	case sibling:
-		p.nextSibling(c.worker, c)
+	case relayLink:
+		c.peerLink.loseRelayLink(c)
+	case workerLink:
+		p.nextWorkerLink(c.worker, c)
 	}
 }
 
-// nextSibling puts the next way to a worker in the place of before, which has ended; before is nil if there was none. The two change in one
+// nextWorkerLink puts the next way to a worker in the place of before, which has ended; before is nil if there was none. The two change in one
 // step: whoever counts the ways finds one of them. If none is coming, the front is asked for one.
-func (p *part) nextSibling(id int, before *Conn) {
+func (p *part) nextWorkerLink(id int, before *Conn) {
 	p.mu.Lock()
-	for p.siblings[id] == before && len(p.coming[id]) > 0 {
+	for p.workerLinks[id] == before && len(p.coming[id]) > 0 {
 		w := &p.coming[id][0]
 		fd := w.FD
 		w.FD = 0
 		p.mu.Unlock()
-		c, err := p.n.newLocal(fd, p.siblingPeer())
+		c, err := p.n.newLocal(fd, p.workerLinkPeer())
 		p.mu.Lock()
 		closed := p.closed
 		if !closed {
@@ -83,7 +83,7 @@ func (p *part) nextSibling(id int, before *Conn) {
 		}
 		if err == nil && !closed {
 			c.worker = id
-			p.siblings[id] = c
+			p.workerLinks[id] = c
 		}
 		more := len(p.coming[id]) > 0
 		p.change.Ring()
@@ -103,14 +103,14 @@ func (p *part) nextSibling(id int, before *Conn) {
 		}
 		p.mu.Lock()
 	}
-	lost := p.siblings[id] == before
+	lost := p.workerLinks[id] == before
 	if lost {
-		delete(p.siblings, id)
+		delete(p.workerLinks, id)
 		delete(p.coming, id)
 	}
 	p.mu.Unlock()
 	if lost {
-		p.seekSibling(id)
+		p.seekWorkerLink(id)
 	}
 }
 
@@ -140,8 +140,8 @@ func (p *part) noteEnded(id int) {
 // siblingPause is how long a worker waits before it asks for another way to a worker. If that worker has ended, the front knows by then.
 const siblingPause = 200 * time.Millisecond
 
-// seekSibling asks the front, after a pause, for another way to a worker. Of the two workers that have lost it only one asks.
-func (p *part) seekSibling(id int) {
+// seekWorkerLink asks the front, after a pause, for another way to a worker. Of the two workers that have lost it only one asks.
+func (p *part) seekWorkerLink(id int) {
 	p.mu.Lock()
 	begins := id < p.id && !p.closed && !p.seeking[id]
 	if begins {

@@ -13,9 +13,9 @@ import (
 )
 
 func setUpCloses(n *Node) {
-	n.Expose("w", "close", func(_ context.Context, args []ei.Term) (any, error) { // its shadow of the connection to a peer
+	n.Expose("w", "close", func(_ context.Context, args []ei.Term) (any, error) { // its remote link of the connection to a peer
 		c := n.Conn(string(args[0].(ei.Atom)))
-		if c == nil || !c.shadow {
+		if c == nil || !c.remoteLink {
 			return nil, ErrNoConnection
 		}
 		err := c.Close()
@@ -49,7 +49,7 @@ func setUpCloses(n *Node) {
 	})
 }
 
-// shadowed gives two peers of two workers: x's connection has a shadow in y's worker, over which b, a process of x, is linked.
+// shadowed gives two peers of two workers: x's connection has a remote link in y's worker, over which b, a process of x, is linked.
 func shadowed(t *testing.T) (w *frontWorld, x, y *Node, b *Mailbox) {
 	w = newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -62,7 +62,7 @@ func shadowed(t *testing.T) (w *frontWorld, x, y *Node, b *Mailbox) {
 	return w, x, y, b
 }
 
-// A worker that closes its shadow of a connection closes the connection of the other worker: the peer sees a nodedown, and no process that
+// A worker that closes its remote link of a connection closes the connection of the other worker: the peer sees a nodedown, and no process that
 // was killed.
 func TestCloseOfShadow(t *testing.T) {
 	w, x, y, b := shadowed(t)
@@ -76,7 +76,7 @@ func TestCloseOfShadow(t *testing.T) {
 	w.worker(x) // it comes again
 }
 
-// When a worker's node closes, its shadows end, but no connections of other workers.
+// When a worker's node closes, its remote links end, but no connections of other workers.
 func TestShadowsOfNodeThatCloses(t *testing.T) {
 	w, x, y, b := shadowed(t)
 	c := x.Conn(frontName)

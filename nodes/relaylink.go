@@ -30,13 +30,13 @@ func (c *Conn) beginLocal() {
 	c.upper().attach(c)
 }
 
-// branch is the way from a connection to another worker, made now if there is none (fresh). The front passes the other end on to that
-// worker. While the node is frozen only the connection's reader may make a branch, for the message that it is handling: the reader halts
-// before the branches are counted.
-func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
-	c.branching.Lock()
-	defer c.branching.Unlock()
-	if b := c.branches[to]; b != nil && b.Err() == nil {
+// relayLink is the way from a connection to another worker, made now if there is none (fresh). The front passes the other end on to that
+// worker. While the node is frozen only the connection's reader may make a relay link, for the message that it is handling: the reader halts
+// before the relay links are counted.
+func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) {
+	c.relaying.Lock()
+	defer c.relaying.Unlock()
+	if b := c.relayLinks[to]; b != nil && b.Err() == nil {
 		return b, false, nil
 	}
 	if err := c.Err(); err != nil {
@@ -50,47 +50,47 @@ func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 		return nil, false, err
 	}
 	p := c.n.part
-	b, err = c.n.newLocal(one, p.siblingPeer())
+	b, err = c.n.newLocal(one, p.workerLinkPeer())
 	if err != nil {
 		return nil, false, errors.Join(err, descriptor.Close(other))
 	}
-	b.trunk, b.worker = c, to
-	put(&c.branches, to, b)
+	b.peerLink, b.worker = c, to
+	put(&c.relayLinks, to, b)
 	peer := c.peer
 	b.beginLocal()
 	p.line.Say(talk.Word{Topic: talk.Shadow, Part: to, Peer: &peer, FD: other})
 	return b, true, nil
 }
 
-// branchTime is how long the end of a connection may take to reach another worker: messages that came before the end must arrive there
+// relayLinkTime is how long the end of a connection may take to reach another worker: messages that came before the end must arrive there
 // first.
-const branchTime = time.Second
+const relayLinkTime = time.Second
 
-// endBranches ends the connection's branches when the connection ends, once they have passed on all that it has received. No branch is made
+// endRelayLinks ends the connection's relay links when the connection ends, once they have passed on all that it has received. No relay link is made
 // afterwards.
-func (p *part) endBranches(c *Conn) {
-	c.branching.Lock()
-	branches := c.branches
-	c.branches = nil
-	c.branching.Unlock()
-	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime)
+func (p *part) endRelayLinks(c *Conn) {
+	c.relaying.Lock()
+	relayLinks := c.relayLinks
+	c.relayLinks = nil
+	c.relaying.Unlock()
+	ctx, cancel := context.WithTimeout(c.n.ctx, relayLinkTime)
 	defer cancel()
-	for _, b := range branches {
+	for _, b := range relayLinks {
 		_ = b.Flush(ctx)
 	}
-	for _, b := range branches {
+	for _, b := range relayLinks {
 		b.fail(ErrNoConnection)
 	}
 }
 
-// addShadow adds a shadow: this worker's end of the way to a peer that another worker is connected to.
-func (p *part) addShadow(w talk.Word) {
+// addRemoteLink adds a remote link: this worker's end of the way to a peer that another worker is connected to.
+func (p *part) addRemoteLink(w talk.Word) {
 	peer := *w.Peer
 	c, err := p.n.newLocal(w.FD, peer)
 	if err == nil {
-		c.shadow = true
+		c.remoteLink = true
 		var old *Conn
-		if up := p.n.Conn(peer.Name); up != nil && up.shadow {
+		if up := p.n.Conn(peer.Name); up != nil && up.remoteLink {
 			old = up
 			old.awaitLeft() // if its end is on its way
 		}
@@ -107,11 +107,11 @@ func (p *part) addShadow(w talk.Word) {
 	p.tellAwaited(peer.Name, ErrConnected)
 }
 
-// closeTrunk asks for the end of the connection of which this one is a shadow, and waits a little until that end has reached the shadow. If
-// the shadow ended first, the other worker would take this worker for dead, and tell the peer that its processes were killed.
-func (p *part) closeTrunk(c *Conn) {
+// closePeerLink asks for the end of the connection of which this one is a remote link, and waits a little until that end has reached the remote link. If
+// the remote link ended first, the other worker would take this worker for dead, and tell the peer that its processes were killed.
+func (p *part) closePeerLink(c *Conn) {
 	p.line.Say(talk.Word{Topic: talk.Drop, Name: c.peer.Name})
-	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime/4)
+	ctx, cancel := context.WithTimeout(c.n.ctx, relayLinkTime/4)
 	defer cancel()
 	select {
 	case c.rd.busy <- struct{}{}:
@@ -120,9 +120,9 @@ func (p *part) closeTrunk(c *Conn) {
 	}
 }
 
-// awaitLeft waits until a connection that is ending has been read to its end and cleaned up, for branchTime/4 at most.
+// awaitLeft waits until a connection that is ending has been read to its end and cleaned up, for relayLinkTime/4 at most.
 func (c *Conn) awaitLeft() {
-	t := time.NewTimer(branchTime / 4)
+	t := time.NewTimer(relayLinkTime / 4)
 	defer t.Stop()
 	select {
 	case <-c.left:
@@ -130,16 +130,16 @@ func (c *Conn) awaitLeft() {
 	}
 }
 
-// loseBranch deals with the end of a branch, which ends with the connection or because the other worker has died. In the latter case the peer is
+// loseRelayLink deals with the end of a relay link, which ends with the connection or because the other worker has died. In the latter case the peer is
 // told that the other worker's processes were killed.
-func (c *Conn) loseBranch(b *Conn) {
-	c.branching.Lock()
-	if c.branches[b.worker] == b {
-		delete(c.branches, b.worker)
+func (c *Conn) loseRelayLink(b *Conn) {
+	c.relaying.Lock()
+	if c.relayLinks[b.worker] == b {
+		delete(c.relayLinks, b.worker)
 	}
-	lost := b.crossed
-	b.crossed = crossings{}
-	c.branching.Unlock()
+	lost := b.relayed
+	b.relayed = relayedBonds{}
+	c.relaying.Unlock()
 	if c.Err() != nil {
 		return
 	}

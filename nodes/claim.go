@@ -10,51 +10,51 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A stake is this worker's share in a peer, as the front counts it: from the session that the front has pushed, or the claim that it has
+// A frontClaim is this worker's share in a peer, as the front counts it: from the session that the front has pushed, or the claim that it has
 // granted, to the end of the handshake or of the connection.
-type stake struct {
+type frontClaim struct {
 	p    *part
 	name string // of the peer; "" while it has none
 }
 
-// newStake is the stake of a session, or of a connection that comes from another process: the front has counted it already.
-func (p *part) newStake(peer string) *stake {
+// newFrontClaim is the claim of a session, or of a connection that comes from another process: the front has counted it already.
+func (p *part) newFrontClaim(peer string) *frontClaim {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stakeLocked(peer)
+	return p.frontClaimLocked(peer)
 }
 
-func (p *part) stakeLocked(peer string) *stake {
-	s := &stake{p, peer}
-	p.stakes[s] = true
+func (p *part) frontClaimLocked(peer string) *frontClaim {
+	s := &frontClaim{p, peer}
+	p.frontClaims[s] = true
 	return s
 }
 
-// up says that the connection is up; from now on the stake is the connection's.
-func (s *stake) up(peer string) {
+// up says that the connection is up; from now on the claim is the connection's.
+func (s *frontClaim) up(peer string) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	s.p.line.Say(talk.Word{Topic: talk.Up, Key: s.name, Name: peer})
 	s.name = peer
 }
 
-// take is newStake for a connection.
-func (p *part) take(peer string) claim { return p.newStake(peer) }
+// take is newFrontClaim for a connection.
+func (p *part) take(peer string) claim { return p.newFrontClaim(peer) }
 
 // over says that the session, attempt or connection has ended. The front keeps its own descriptor of the socket until it hears that the
 // worker has taken it, and until then the peer does not see that the worker has closed its descriptor. So an end that is ours is said to
 // the front at once, any other one together with the next words.
-func (s *stake) over(ours bool) {
+func (s *frontClaim) over(ours bool) {
 	s.end(talk.Word{Topic: talk.Over, Name: s.name, Now: ours})
 }
 
 // untaken says that the session could not be taken.
-func (s *stake) untaken() { s.end(talk.UntakenWord(s.name)) }
+func (s *frontClaim) untaken() { s.end(talk.UntakenWord(s.name)) }
 
-func (s *stake) end(m talk.Word) {
+func (s *frontClaim) end(m talk.Word) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	delete(s.p.stakes, s)
+	delete(s.p.frontClaims, s)
 	s.p.line.Say(m)
 }
 
@@ -74,7 +74,7 @@ func (p *part) claim(ctx context.Context, peer string) (claim, error) {
 		return nil, err
 	}
 	if a.Part == p.id {
-		return a.stake, nil
+		return a.frontClaim, nil
 	}
 	select {
 	case err := <-heard:

@@ -24,8 +24,8 @@ func (n *Node) transports() []transport.Transport {
 
 func isSame(a, b transport.Transport) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
-// carriageOf describes a transport. clear is false if the Config has others of its name, but not this one.
-func (n *Node) carriageOf(tr transport.Transport) (c states.Carriage, clear bool) {
+// transportIDOf describes a transport. clear is false if the Config has others of its name, but not this one.
+func (n *Node) transportIDOf(tr transport.Transport) (c states.TransportID, clear bool) {
 	c.Plugin = tr.Name()
 	for _, other := range n.transports() {
 		switch {
@@ -35,19 +35,19 @@ func (n *Node) carriageOf(tr transport.Transport) (c states.Carriage, clear bool
 			c.Place++
 		}
 	}
-	return states.Carriage{Plugin: c.Plugin}, c.Place == 0
+	return states.TransportID{Plugin: c.Plugin}, c.Place == 0
 }
 
 // isPlain tells whether transports of this name have no keys or checks of their own, so that each of them lets in the same peers.
-func isPlain(c states.Carriage) bool {
+func isPlain(c states.TransportID) bool {
 	return c.Plugin == transport.TCP().Name() || c.Plugin == transport.Unix().Name()
 }
 
 // errUnclear: in the new process the listener would get another transport of the same name.
 var errUnclear = errors.New("Config has other transports of that name, and not this one (Config.Transports)")
 
-// carrier finds the transport of a carriage.
-func (n *Node) carrier(c states.Carriage) (transport.Transport, error) {
+// carrier finds the transport of a transport.
+func (n *Node) carrier(c states.TransportID) (transport.Transport, error) {
 	tr := n.transportOf(c)
 	switch {
 	case tr == nil && c.Place > 0:
@@ -60,8 +60,8 @@ func (n *Node) carrier(c states.Carriage) (transport.Transport, error) {
 	return tr, nil
 }
 
-// transportOf is the node's transport for a carriage; nil if it has none.
-func (n *Node) transportOf(c states.Carriage) transport.Transport {
+// transportOf is the node's transport for a transport; nil if it has none.
+func (n *Node) transportOf(c states.TransportID) transport.Transport {
 	for _, tr := range append(n.transports(), transport.TCP(), n.unix.get()) {
 		if tr.Name() != c.Plugin {
 			continue

@@ -7,9 +7,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// An inquiry is a call that a mailbox makes. The server sees the mailbox's pid, and may link it, monitor it and remember it; so the reply
+// An pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link it, monitor it and remember it; so the reply
 // comes to that pid. It is recognised by its reference.
-type inquiry struct {
+type pendingCall struct {
 	by     *Mailbox
 	ref    ei.Ref
 	giveUp context.CancelFunc
@@ -20,25 +20,25 @@ type inquiry struct {
 // the server sees its pid. The reply never appears among the mailbox's messages, even while a Receive is in progress; a reply that comes
 // after Call has returned is dropped. When the mailbox ends, so does the call: the error is Err's.
 func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
-	t, err := b.inquire(ctx, target{node: string(to.Node), pid: to}, request)
+	t, err := b.callAs(ctx, target{node: string(to.Node), pid: to}, request)
 	return t, wrap("call", string(to.Node), err)
 }
 
 // CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request). It waits as Call does and
 // returns the same errors: a name that no process has is an *ExitError that is ErrNoProc.
 func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
-	t, err := b.inquire(ctx, target{node: node, name: ei.Atom(name)}, request)
+	t, err := b.callAs(ctx, target{node: node, name: ei.Atom(name)}, request)
 	return t, wrap("call "+name+" at", node, err)
 }
 
-func (b *Mailbox) inquire(ctx context.Context, to target, request any) (ei.Term, error) {
+func (b *Mailbox) callAs(ctx context.Context, to target, request any) (ei.Term, error) {
 	ref, err := b.n.newCallRef()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	a := &inquiry{by: b, ref: ref, giveUp: cancel}
+	a := &pendingCall{by: b, ref: ref, giveUp: cancel}
 	if err := b.begin(a); err != nil {
 		return nil, err
 	}
@@ -50,24 +50,24 @@ func (b *Mailbox) inquire(ctx context.Context, to target, request any) (ei.Term,
 	return t, err
 }
 
-func (b *Mailbox) begin(a *inquiry) error {
+func (b *Mailbox) begin(a *pendingCall) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended() {
 		return b.Err()
 	}
-	put(&b.inquiries, a.ref, a)
+	put(&b.pendingCalls, a.ref, a)
 	return nil
 }
 
-func (b *Mailbox) forgets(a *inquiry) {
+func (b *Mailbox) forgets(a *pendingCall) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.inquiries, a.ref)
+	delete(b.pendingCalls, a.ref)
 }
 
 // answers makes b the mailbox that gets the reply.
-func (b *Mailbox) answers(a *inquiry) {
+func (b *Mailbox) answers(a *pendingCall) {
 	a.by.mu.Lock()
 	defer a.by.mu.Unlock()
 	a.box = b

@@ -112,7 +112,7 @@ func testTransports() []transport.Transport {
 
 func setUpCarriages(n *Node) {
 	n.Expose("w", "carriage", func(_ context.Context, args []ei.Term) (any, error) { // of the connection to a peer
-		c, _ := n.carriageOf(n.Conn(string(args[0].(ei.Atom))).tr)
+		c, _ := n.transportIDOf(n.Conn(string(args[0].(ei.Atom))).tr)
 		return ei.Tuple{ei.Atom(c.Plugin), ei.Int(c.Place)}, nil
 	})
 }
