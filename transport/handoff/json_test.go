@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -177,28 +178,47 @@ func TestJSONServerFile(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, "relative"))
 }
 
+// briefly is a context for a call that is to wait in vain.
+func briefly(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// fillJSON sends until the sender has to wait, and tells how many documents have gone out.
+func fillJSON(t testing.TB, sender *JSONSocket) (sent int) {
+	t.Helper()
+	for {
+		err := sender.Send(briefly(t), "x")
+		if err != nil {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			return sent
+		}
+		sent++
+	}
+}
+
 func TestJSONWaitsEnd(t *testing.T) {
 	noLeak(t)
 	client, server := jsonSockets(t, nil)
+	_, _, err := server.Recv(briefly(t), nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	// The queue is full when another sender has no room, either: how many datagrams a queue takes (Linux: net.unix.max_dgram_qlen, see
+	// unix(7)) and how many a sender's own buffer holds are the system's affair, and either may be the smaller number.
+	sender := client
+	for fillJSON(t, sender) > 0 {
+		sender, err = NewJSONClient(server.Addr())
+		require.NoError(t, err)
+		defer sender.Close()
+	}
 	free, err := NewJSONClient(nil)
 	require.NoError(t, err)
 	defer free.Close()
-	short := func() context.Context {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
-		t.Cleanup(cancel)
-		return ctx
-	}
-	_, _, err = server.Recv(short(), nil)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	for err = nil; err == nil; { // until the queue is full
-		err = client.Send(short(), "x")
-	}
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorIs(t, free.SendTo(short(), server.Addr(), "x"), context.DeadlineExceeded)
+	require.ErrorIs(t, free.SendTo(briefly(t), server.Addr(), "x"), context.DeadlineExceeded)
 	waiting := make(chan error, 1)
 	go func() { waiting <- free.SendTo(soon(t), server.Addr(), "x") }()
 	for err = nil; err == nil; {
-		_, _, err = server.Recv(short(), nil)
+		_, _, err = server.Recv(briefly(t), nil)
 	}
 	require.NoError(t, <-waiting)
 	done := make(chan error, 1)
@@ -207,6 +227,37 @@ func TestJSONWaitsEnd(t *testing.T) {
 	require.NoError(t, server.Close())
 	if err := <-done; err != nil { // otherwise it has received a document before
 		require.ErrorIs(t, err, net.ErrClosed)
+	}
+}
+
+// A sender whose own buffer is full waits like one whose receiver's queue is full, and alone: others still send to that receiver.
+func TestJSONOwnBufferFull(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux counts what is in the receiver's queue in its sender's buffer")
+	}
+	noLeak(t)
+	client, server := jsonSockets(t, nil)
+	raw, err := client.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 0) // the least: a few datagrams
+	}))
+	require.NoError(t, err)
+	other, err := NewJSONClient(server.Addr())
+	require.NoError(t, err)
+	defer other.Close()
+	sent := fillJSON(t, client)
+	require.NotZero(t, sent)
+	require.NoError(t, other.Send(soon(t), "x"))
+	for _, send := range []func() error{
+		func() error { return client.Send(soon(t), "x") },
+		func() error { return client.SendTo(soon(t), server.Addr(), "x") },
+	} {
+		waiting := make(chan error, 1)
+		go func() { waiting <- send() }()
+		_, _, err = server.Recv(soon(t), nil)
+		require.NoError(t, err)
+		require.NoError(t, <-waiting)
 	}
 }
 
