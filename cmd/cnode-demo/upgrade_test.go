@@ -448,7 +448,7 @@ func TestTakeover(t *testing.T) {
 	require.Contains(t, errOut, "no serve of this user runs as")
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	_, c := dialed(t, w, s.name)
-	for _, flags := range [][]string{{"--listen", "127.0.0.1:1"}, {"--also", "tcp:127.0.0.1:1"}, {"--also", "unix:" + t.TempDir() + "/x"}} {
+	for _, flags := range [][]string{{"--listen", "127.0.0.1:1"}, {"--also", "tcp:127.0.0.1:1"}, {"--also", "unix:" + sockdir.New(t) + "/x"}} {
 		errOut = w.refused(append([]string{"--name", "up@127.0.0.1"}, flags...)...)
 		require.Contains(t, errOut, errListens.Error())
 		require.Contains(t, errOut, "Leave out --listen and --also")

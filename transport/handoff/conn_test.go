@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -204,11 +205,11 @@ func TestTruncatedPacket(t *testing.T) {
 
 // A datagram tells where it came from, a connection nothing new.
 func TestReceiveFrom(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "one")
+	path := filepath.Join(sockdir.New(t), "one")
 	named, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	require.NoError(t, err)
 	one, p := conn(t, named), make([]byte, 10)
-	at := filepath.Join(t.TempDir(), "other")
+	at := filepath.Join(sockdir.New(t), "other")
 	named, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at, Net: "unixgram"})
 	require.NoError(t, err)
 	other := conn(t, named)

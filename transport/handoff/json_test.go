@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ import (
 // jsonSockets makes a server, and a client that sends to it.
 func jsonSockets(t testing.TB, config *JSONConfig) (client, server *JSONSocket) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "server")
+	path := filepath.Join(sockdir.New(t), "server")
 	server, err := NewJSONServer(path, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { server.Close() })
@@ -131,7 +132,7 @@ func TestJSONRefuses(t *testing.T) {
 // The server's file is removed where it is, not where its path leads to at that time.
 func TestJSONServerFile(t *testing.T) {
 	noLeak(t)
-	dir := t.TempDir()
+	dir := sockdir.New(t)
 	old, moved := filepath.Join(dir, "old"), filepath.Join(dir, "moved")
 	require.NoError(t, os.Mkdir(old, 0o700))
 	path := filepath.Join(old, "s")

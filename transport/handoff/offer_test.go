@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -596,7 +597,7 @@ func TestNoSequencedPackets(t *testing.T) {
 	if pairKind == syscall.SOCK_SEQPACKET {
 		t.Skip(runtime.GOOS, "has them")
 	}
-	path := filepath.Join(t.TempDir(), "x")
+	path := filepath.Join(sockdir.New(t), "x")
 	_, _, err := JSONPair()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	_, err = DialJSON(t.Context(), path)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +55,7 @@ func TestJSONConn(t *testing.T) {
 func TestJSONListener(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(sockdir.New(t), "s")
 	l, err := ListenJSON(path)
 	require.NoError(t, err)
 	_, err = ListenJSON(path)

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -241,7 +242,7 @@ func TestPushRefused(t *testing.T) {
 // A forwarder gives up at once when the receiver does not keep up, and forwards again after a new connection.
 func TestForwarderNeverWaits(t *testing.T) {
 	noLeak(t)
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(sockdir.New(t), "s")
 	f, err := NewForwarder(path)
 	require.NoError(t, err)
 	fd, h := v4(t)
