@@ -508,7 +508,7 @@ func TestNotASocket(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ENOTSOCK)
 	_, err = Inspect(1 << 20)
 	require.ErrorIs(t, err, syscall.EBADF)
-	unconnected, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM, 0)
+	unconnected, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
 	defer unix.Close(unconnected)
 	s, err = Inspect(unconnected)
