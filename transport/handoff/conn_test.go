@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
@@ -133,6 +134,7 @@ func TestSendAndReceive(t *testing.T) {
 }
 
 func TestMostDescriptors(t *testing.T) {
+	need.Descriptors(t, 800)
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -118,6 +119,9 @@ func TestHostileBatch(t *testing.T) {
 	} {
 		for kindName, kind := range packetKinds {
 			t.Run(kindName+", "+tt.name, func(t *testing.T) {
+				if tt.room > 200 {
+					need.Descriptors(t, 20*MaxDescriptors) // as many as are in flight, for a while
+				}
 				noLeak(t)
 				peer, ours := pair(t, kind)
 				b := conn(t, ours)
