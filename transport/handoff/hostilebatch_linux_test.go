@@ -383,7 +383,8 @@ func TestHostileBatchFloodAndClose(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() {
 			for i := 0; ; i++ {
-				if err := unix.Sendmsg(x, []byte("x"), unix.UnixRights(slicesRepeat(f, 1+i%5)...), nil, unix.MSG_NOSIGNAL); err != nil {
+				err := unix.Sendmsg(x, []byte("x"), unix.UnixRights(slicesRepeat(f, 1+i%5)...), nil, unix.MSG_NOSIGNAL)
+				if err != nil && err != unix.ETOOMANYREFS { // users other than root may have no more in flight just now
 					return // the other end is gone
 				}
 			}

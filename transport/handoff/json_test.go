@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
@@ -40,6 +41,7 @@ type request struct {
 }
 
 func TestJSONExchange(t *testing.T) {
+	need.Descriptors(t, 600)
 	noLeak(t)
 	ctx := soon(t)
 	client, server := jsonSockets(t, nil)

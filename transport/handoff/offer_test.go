@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -125,6 +126,7 @@ func exchanged(t testing.TB, o *Offer, a *Acceptance) (h Handed, gave, took erro
 
 func TestGiveAndTake(t *testing.T) {
 	for _, tt := range []struct{ descriptors, bytes int }{{0, 0}, {1, 10}, {200, chunkSize}, {201, chunkSize + 1}, {401, longState + 1}} {
+		need.Descriptors(t, uint64(200+4*tt.descriptors))
 		x := newThing(t, tt.descriptors, tt.bytes)
 		o, a := x.offer(), x.acceptance()
 		o.Terms.What, a.Terms.What = "one", "one"

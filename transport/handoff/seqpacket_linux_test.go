@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -26,6 +27,7 @@ func jsonPair(t testing.TB) (one, other *JSONConn) {
 
 // Documents of any length come whole, long ones in a memory file that the caller does not see.
 func TestJSONConn(t *testing.T) {
+	need.Descriptors(t, 600)
 	noLeak(t)
 	ctx := soon(t)
 	a, b := jsonPair(t)

@@ -300,6 +300,7 @@ func TestForwarderNeverWaits(t *testing.T) {
 
 // A session that cannot be sent leaves the Forwarder connected; a receiver without room, or one that is gone, does not.
 func TestForwarderStaysConnected(t *testing.T) {
+	need.Descriptors(t, 1000)
 	noLeak(t)
 	f, r := sessions(t, nil)
 	fd, h := v4(t)
