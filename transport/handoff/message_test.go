@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
