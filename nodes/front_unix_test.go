@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -43,7 +44,7 @@ func notInFront(context.Context) ([]byte, error) { panic("a front has no Setup")
 
 func newFrontWorld(t *testing.T, workers int, edit ...func(*FrontConfig)) *frontWorld {
 	t.Helper()
-	w := &frontWorld{t: t, dir: t.TempDir()}
+	w := &frontWorld{t: t, dir: sockdir.New(t)}
 	cfg := FrontConfig{
 		Node:    Config{Name: frontName, Cookie: "secret", Resolver: peersDir(w.dir), Handover: notInFront},
 		Workers: workers, Patience: workerPatience,
@@ -243,7 +244,7 @@ func TestSecondConnectReachesSameWorker(t *testing.T) {
 
 // Sessions that the BIND 10 form cannot carry go another way.
 func TestFrontOverUnix(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(sockdir.New(t), "s")
 	w := newFrontWorld(t, 2, func(c *FrontConfig) {
 		c.Node.Transport, c.Node.Listen, c.Choose = transport.Unix(), transport.UnixAddr(path), LeastSessions
 	})

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -17,7 +18,7 @@ import (
 func TestFrontAtAllAddresses(t *testing.T) {
 	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
 	w := newFrontWorld(t, 2, func(cfg *FrontConfig) {
-		cfg.Node.Also = []Endpoint{{Addr: transport.UnixAddr(t.TempDir() + "/front"), Transport: transport.Unix()}, {Addr: loopback}}
+		cfg.Node.Also = []Endpoint{{Addr: transport.UnixAddr(sockdir.New(t) + "/front"), Transport: transport.Unix()}, {Addr: loopback}}
 	})
 	at := func(i int) Endpoint {
 		l := w.f.Listeners()[i]

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/party"
@@ -52,6 +53,7 @@ func (u turns) run(t *testing.T, name string, f func(t *testing.T)) {
 // nothing waits for ever, at most one process has the listener and each session, and nothing is left over; no session that survives loses a
 // message or gets one twice.
 func TestFrontKillDuringMove(t *testing.T) {
+	need.Descriptors(t, 4000)
 	sizes, all := frontSessions()
 	atOnce := scenesAtOnce
 	if all {

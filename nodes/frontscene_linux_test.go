@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -48,7 +49,7 @@ type frontScene struct {
 
 func newFrontScene(t *testing.T, sessions int, short bool) *frontScene {
 	t.Helper()
-	k := &frontScene{t: t, dir: peersDir(t.TempDir()), pids: map[int]int{}}
+	k := &frontScene{t: t, dir: peersDir(sockdir.New(t)), pids: map[int]int{}}
 	t.Cleanup(func() {
 		for _, pid := range k.processes() {
 			_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -152,6 +153,7 @@ func TestHostileAcceptor(t *testing.T) {
 // Hundreds of peers that say nothing, or stop in the middle of the handshake: a good peer gets in at once, and nothing is left of the
 // others.
 func TestCrowdOfSilentPeers(t *testing.T) {
+	need.Descriptors(t, 2000)
 	for _, speak := range []bool{false, true} {
 		t.Run(map[bool]string{false: "silent", true: "half"}[speak], func(t *testing.T) {
 			w := newWorld(t, "tcp")

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/transport"
@@ -340,6 +341,7 @@ func TestSickPluginAtSetup(t *testing.T) {
 
 // The fault shows when the connection is up.
 func TestSickPluginLater(t *testing.T) {
+	need.Descriptors(t, 1000)
 	for _, tt := range []struct {
 		callback string
 		fault    fault

@@ -410,7 +410,7 @@ func TestFixedPortAndSocketDirResolve(t *testing.T) {
 	_, err = FixedPort(1).Resolve(cancelled, "alice@host.invalid")
 	require.Error(t, err)
 
-	dir := SocketDir(t.TempDir())
+	dir := SocketDir(sockdir.New(t))
 	for _, bad := range []string{"alice", "../alice@test", "a/b@test", "a@b@c"} {
 		_, err = dir.Resolve(ctx, bad)
 		require.ErrorIs(t, err, dist.ErrInvalidName, bad)

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -17,7 +18,7 @@ import (
 func TestSeveralTransports(t *testing.T) {
 	w := newWorld(t, "tcp")
 	also := []Endpoint{
-		{Addr: transport.UnixAddr(t.TempDir() + "/bob"), Transport: transport.Unix()},
+		{Addr: transport.UnixAddr(sockdir.New(t) + "/bob"), Transport: transport.Unix()},
 		{Addr: transport.MemoryAddr("bob"), Transport: transport.NewMemory()},
 		{Addr: transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))},
 	}

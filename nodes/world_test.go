@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/transport"
@@ -31,7 +32,7 @@ func newWorld(t testing.TB, kind string) *world {
 	case "tcp":
 		w.tr = transport.TCP()
 	case "unix":
-		w.tr, w.dir = transport.Unix(), t.TempDir()
+		w.tr, w.dir = transport.Unix(), sockdir.New(t)
 	case "memory":
 		w.tr = transport.NewMemory()
 	}

@@ -53,7 +53,7 @@ var picture = []row{
 	{path: "test/port"},
 	{path: "test/race"},
 	{path: "test/scarce", others: []string{xsys, testify}},
-	{path: "test/sockdir"},
+	{path: "test/sockdir", own: "test/need"},
 	{path: "test/party", others: []string{testify, xsys}},
 	{path: "ei", testOwn: "test/otp", notStd: "net os syscall"},
 	{path: "transport", others: []string{xsys}, testOwn: "transport/transporttest", testOther: []string{xnet}},

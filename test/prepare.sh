@@ -33,7 +33,7 @@ missing() {
 
 install_packages() {
 	local want
-	mapfile -t want < <(missing "${erlang[@]}" "${others[@]}" mmdebstrap gcc libc6-dev util-linux mount)
+	mapfile -t want < <(missing "${erlang[@]}" "${others[@]}" mmdebstrap gcc libc6-dev util-linux mount iproute2)
 	((${#want[@]})) || return 0
 	[[ $(id -u) == 0 ]] || fail "not installed: ${want[*]}; only root can install packages"
 	echo "installing ${want[*]}"

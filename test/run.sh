@@ -1,22 +1,18 @@
 #!/usr/bin/env bash
-# Installs what is missing and tests everything, against every peer; a peer that
-# cannot be had is a failure here. The last lines are those of go test.
+# Sets up the peers and tests everything against each of them; a peer that cannot
+# be had is a failure here. The first results come while the peers are installed,
+# the last lines are those of go test. What can be said of the code without
+# running it is .ci/run's.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
-staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
-systems=(linux darwin freebsd windows)
-machines=(amd64 arm64)
 of32bits=(./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd) # are tested where an int has 32 bits
-hasty='-gcflags=all=-N -l' # what nobody runs need not be made fast: a third of the time, seven times over
-
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
-here=$(go env GOHOSTOS)/$(go env GOHOSTARCH)
 started=$SECONDS spent=0 stolen=0
 subtests= # of those that are tried once more; empty: all
 logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
+trap 'wait; rm -rf "$logs"' EXIT
 
 # step says what comes, and how much of the processors' time the host has given to others during the step before: a test that waited in vain
 # may have had none.
@@ -54,37 +50,22 @@ stubborn() { "$@" || { sleep 10 && "$@"; } || { sleep 30 && "$@"; }; }
 
 step modules
 stubborn go mod download
-stubborn go run "$staticcheck" -version
+test/prepare.sh >"$logs/peers" 2>&1 & # which on an empty cache takes minutes
+peers=$!
+
+step 'go test of what the race detector would hide: allocations'
+tests -run=Alloc ./ei ./nodes/dist ./nodes ./transport ./transport/handoff
+
 step peers
-test/prepare.sh
+wait $peers || { cat "$logs/peers" && exit 1; }
+cat "$logs/peers"
 # shellcheck disable=SC1090,SC1091
 . "${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}/env"
 export CNODE_TEST_REQUIRE=$EPOCHREALTIME # never the same: the cache of go test has no results for those that look for an Erlang node
 printf 'peer ergo: %s (go.mod)\n' "$(go list -m -f '{{.Version}}' github.com/ergo-services/ergo)"
 
-step gofmt
-unformatted=$(gofmt -l .)
-if [[ -n $unformatted ]]; then
-	printf 'not formatted:\n%s\n' "$unformatted"
-	exit 1
-fi
-
-step go vet
-go vet ./...
-step staticcheck
-go run "$staticcheck" ./...
-
-for system in "${systems[@]}"; do
-	for machine in "${machines[@]}"; do
-		[[ $system/$machine != "$here" ]] || continue # vetted above, and built below
-		step "go build and vet for $system/$machine"
-		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go build "$hasty" ./...
-		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go vet "$hasty" ./...
-	done
-done
-
-step 'go test of what the race detector would hide: allocations'
-tests -run=Alloc ./ei ./nodes/dist ./nodes ./transport ./transport/handoff
+step 'go test on a machine as people have them: no root, no Erlang, no IPv6, settings of systemd, a long TMPDIR'
+test/ordinary.sh || { step 'once more: all of them' && test/ordinary.sh; }
 
 # runs32 tells whether the kernel runs programs for GOARCH=386: some virtual machines' do not.
 runs32() {

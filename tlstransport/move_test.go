@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -325,6 +326,7 @@ func TestExportStopsTheBackground(t *testing.T) {
 // A session can move after each received byte: in headers, in records, in handshake messages that span several records, and before and
 // after key updates.
 func TestMovesAtEveryByteReceived(t *testing.T) {
+	need.Descriptors(t, 1000)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			size := 1

@@ -6,12 +6,14 @@ import (
 	"net"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
 // An IPv6 socket that carries IPv4, too, answers peers of both kinds.
 func TestAdoptedDatagramAnswersIPv4(t *testing.T) {
+	need.IPv6(t)
 	pc, err := net.ListenUDP("udp", &net.UDPAddr{})
 	require.NoError(t, err)
 	f, err := pc.File()

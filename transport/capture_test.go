@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
@@ -32,7 +33,7 @@ func TestTraceCapture(t *testing.T) {
 	}{
 		{"tcp", TCP(), loopback()},
 		{"tcp over IPv6", TCP(), FromAddrPort(netip.MustParseAddrPort("[::1]:0"))},
-		{"unix", Unix(), UnixAddr(filepath.Join(t.TempDir(), "s"))},
+		{"unix", Unix(), UnixAddr(filepath.Join(sockdir.New(t), "s"))},
 		{"memory", NewMemory(), MemoryAddr("")},
 	} {
 		for _, end := range []string{"connecting", "accepting"} {
@@ -384,7 +385,7 @@ func TestTraceResetFromAbove(t *testing.T) {
 	}{
 		{"tcp", TCP(), loopback(), true},
 		{"FromNet", fromNet, loopback(), true},
-		{"unix", Unix(), UnixAddr(filepath.Join(t.TempDir(), "s")), false},
+		{"unix", Unix(), UnixAddr(filepath.Join(sockdir.New(t), "s")), false},
 		{"memory", NewMemory(), MemoryAddr(""), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

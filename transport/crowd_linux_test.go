@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -131,6 +132,7 @@ func untilAllHave(ctx context.Context, t *testing.T, all []talker, n int32) time
 // In a crowd of readers that are used to quick answers, and get them, each has its turn, almost as soon as if nobody polled or sat: finding
 // out takes a moment. If each reader has a transport of its own, nothing counts them.
 func TestPollingCrowd(t *testing.T) {
+	need.Descriptors(t, 1000)
 	const talkers = 200
 	to := echoServer(t)
 	for name, dial := range map[string]func() func() Transport{

@@ -46,7 +46,7 @@ func ExampleConnectTCP() {
 func ExampleConnectUnix() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "example")
+	dir, err := os.MkdirTemp("/tmp", "example") // a socket's path must be short
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func ExampleConnectUnix() {
 func ExampleOpenUnixgram() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "example")
+	dir, err := os.MkdirTemp("/tmp", "example") // a socket's path must be short
 	if err != nil {
 		log.Fatal(err)
 	}

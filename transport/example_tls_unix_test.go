@@ -74,7 +74,7 @@ func ExampleFromNet_tlsOverUnix() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "tls")
+	dir, err := os.MkdirTemp("/tmp", "tls") // a socket's path must be short
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -11,13 +11,14 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
 // Of several listeners that take over at once a path that a dead process has left, one gets it, and can be reached there.
 func TestUnixTakesOverOnce(t *testing.T) {
-	at := UnixAddr(filepath.Join(t.TempDir(), "s"))
+	at := UnixAddr(filepath.Join(sockdir.New(t), "s"))
 	for range 100 {
 		fd, err := newSocketFD(at)
 		require.NoError(t, err)
@@ -47,7 +48,7 @@ func TestUnixTakesOverOnce(t *testing.T) {
 // A path that belongs to somebody else stays when its listener is closed.
 func TestUnixKeepPath(t *testing.T) {
 	for _, keeps := range []bool{true, false} {
-		path := filepath.Join(t.TempDir(), "s")
+		path := filepath.Join(sockdir.New(t), "s")
 		l, err := Unix().Listen(UnixAddr(path), 0)
 		require.NoError(t, err)
 		require.False(t, l.KeepsPath())
@@ -67,7 +68,7 @@ func TestUnixKeepPath(t *testing.T) {
 
 // Addresses of package net can be used, too.
 func TestUnixOfPackageNet(t *testing.T) {
-	at := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"}
+	at := &net.UnixAddr{Name: filepath.Join(sockdir.New(t), "s"), Net: "unix"}
 	pair(t, Unix(), at)
 }
 

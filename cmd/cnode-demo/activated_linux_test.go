@@ -154,7 +154,7 @@ func TestActivatedRefuses(t *testing.T) {
 	no, err := os.Open(os.DevNull)
 	require.NoError(t, err)
 	defer no.Close()
-	elsewhere := "unix:" + filepath.Join(t.TempDir(), "x")
+	elsewhere := "unix:" + filepath.Join(sockdir.New(t), "x")
 	for _, tt := range []struct {
 		name    string
 		sockets []*os.File

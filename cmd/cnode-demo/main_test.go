@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/race"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
@@ -200,7 +201,7 @@ func TestHelpHasItsFlags(t *testing.T) {
 		slices.Sort(has)
 		require.Equal(t, want, strings.Join(has, ","), command)
 	}
-	require.Contains(t, execute(t, []string{"HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir()}, "upgrade", "x@127.0.0.1", "--cookie", "c").err, "no serve")
+	require.Contains(t, execute(t, []string{"HOME=" + t.TempDir(), "TMPDIR=" + sockdir.New(t)}, "upgrade", "x@127.0.0.1", "--cookie", "c").err, "no serve")
 }
 
 func TestEmptyArgument(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/need"
 	vacant "github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/tlstransport"
@@ -178,6 +179,7 @@ func dialed(t *testing.T, w *world, name string) (*nodes.Node, *nodes.Conn) {
 
 // A new process that can open too few files for the connections is refused before anything stops.
 func TestUpgradeTooFewFiles(t *testing.T) {
+	need.Descriptors(t, 500)
 	const count = 40
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
@@ -465,7 +467,7 @@ func TestTakeover(t *testing.T) {
 	require.Contains(t, errOut, "no serve of this user runs as")
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	_, c := dialed(t, w, s.name)
-	for _, flags := range [][]string{{"--listen", "127.0.0.1:1"}, {"--also", "tcp:127.0.0.1:1"}, {"--also", "unix:" + t.TempDir() + "/x"}} {
+	for _, flags := range [][]string{{"--listen", "127.0.0.1:1"}, {"--also", "tcp:127.0.0.1:1"}, {"--also", "unix:" + sockdir.New(t) + "/x"}} {
 		errOut = w.refused(append([]string{"--name", "up@127.0.0.1"}, flags...)...)
 		require.Contains(t, errOut, errListens.Error())
 		require.Contains(t, errOut, "Leave out --listen and --also")

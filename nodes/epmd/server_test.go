@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -460,6 +461,7 @@ func (l *readyListener) Accept() (net.Conn, error) {
 
 // However many clients ask at once, as after a freeze, all that have sent their requests are answered.
 func TestServerAnswersACrowd(t *testing.T) {
+	need.Descriptors(t, 1200)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that no session answers while the server accepts
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

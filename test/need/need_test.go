@@ -1,6 +1,7 @@
 package need
 
 import (
+	"math"
 	"runtime"
 	"testing"
 
@@ -19,6 +20,8 @@ func (r *recorder) Skip(...any) {
 	r.skipped = true
 	runtime.Goexit()
 }
+
+func (r *recorder) Skipf(string, ...any) { r.Skip() }
 
 func (r *recorder) Fatalf(string, ...any) {
 	r.failed = true
@@ -44,4 +47,21 @@ func TestMissing(t *testing.T) {
 	skipped, failed = end("1")
 	require.False(t, skipped)
 	require.True(t, failed)
+}
+
+// A test that needs more descriptors than the process may have is skipped, even where nothing may be missing.
+func TestDescriptors(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no such limit there")
+	}
+	t.Setenv(Variable, "1")
+	Descriptors(t, 1)
+	done, r := make(chan struct{}), &recorder{TB: t}
+	go func() {
+		defer close(done)
+		Descriptors(r, math.MaxUint64-1) // one more is no limit
+	}()
+	<-done
+	require.True(t, r.skipped)
+	require.False(t, r.failed)
 }

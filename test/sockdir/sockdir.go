@@ -4,13 +4,26 @@ package sockdir
 import (
 	"os"
 	"testing"
+
+	"github.com/cnode-go/cnode/test/need"
 )
 
+// roomy is how long the path of the directory for temporary files may be: that of a socket has at most 103 bytes (107 on Linux), and tests
+// put long names, and directories, below the one that they get.
+const roomy = 48
+
 // New returns a new directory, the user's own, which is removed when the test ends. Its path leaves room for the name of a socket: that of
-// testing.TB.TempDir, which has the test's name in it, may be too long.
+// testing.TB.TempDir, which has the test's name in it, may be too long. Where TMPDIR is long itself, the directory is in /tmp.
 func New(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "cn")
+	parent := os.TempDir()
+	if len(parent) > roomy {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "cn")
+	if err != nil && parent != os.TempDir() {
+		need.Missing(t, "no directory with a path short enough for sockets: TMPDIR is long, and "+err.Error())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

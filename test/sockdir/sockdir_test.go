@@ -1,7 +1,10 @@
 package sockdir
 
 import (
+	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,4 +20,17 @@ func TestDirectoryGoesWithItsTest(t *testing.T) {
 		require.NotEqual(t, dir, New(t))
 	})
 	require.NoDirExists(t, dir)
+}
+
+// Where the directory for temporary files has a long path, as under some build systems, the directory is elsewhere.
+func TestDirectoryIsShort(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no /tmp there")
+	}
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", 100))
+	require.NoError(t, os.Mkdir(long, 0o700))
+	t.Setenv("TMPDIR", long)
+	short := New(t)
+	require.DirExists(t, short)
+	require.Less(t, len(short), roomy)
 }

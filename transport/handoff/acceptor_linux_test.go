@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -17,7 +18,7 @@ import (
 // Close end the wait. With transport.NoWait an Accept does not wait for descriptors either.
 func TestAcceptWithoutDescriptors(t *testing.T) {
 	noLeak(t)
-	dir := t.TempDir()
+	dir := sockdir.New(t)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	listen := func(name string) *Control {
 		c, err := ListenControl(filepath.Join(dir, name))
@@ -58,7 +59,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 // With transport.NoWait a pending connection is accepted, but Accept does not wait for one.
 func TestAcceptSingleTry(t *testing.T) {
 	noLeak(t)
-	l, err := ListenJSON(filepath.Join(t.TempDir(), "s"), nil)
+	l, err := ListenJSON(filepath.Join(sockdir.New(t), "s"), nil)
 	require.NoError(t, err)
 	accept := func(ctx context.Context) error {
 		ended := make(chan error, 1)

@@ -198,7 +198,7 @@ func TestImportControlWithoutFile(t *testing.T) {
 // A descriptor that is no control socket is closed.
 func TestImportControlRefuses(t *testing.T) {
 	noLeak(t)
-	dir := t.TempDir()
+	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
@@ -236,7 +236,7 @@ func TestImportControlRefuses(t *testing.T) {
 // A file that is in the way of a control socket, and is no abandoned socket, is not removed.
 func TestControlInTheWay(t *testing.T) {
 	noLeak(t)
-	dir := t.TempDir()
+	dir := sockdir.New(t)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	name := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(name, []byte("mine"), 0o600))
@@ -264,7 +264,7 @@ func TestAskRefusesTooLongQuestion(t *testing.T) {
 // The context of one caller ends its own wait, and no other caller's.
 func TestControlAccepts(t *testing.T) {
 	noLeak(t)
-	dir := t.TempDir()
+	dir := sockdir.New(t)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	c, err := ListenControl(filepath.Join(dir, "control"))
 	require.NoError(t, err)

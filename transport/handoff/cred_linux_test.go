@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -29,7 +30,7 @@ func TestPeerCred(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, self, cred)
 
-	bound, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unixgram"})
+	bound, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(sockdir.New(t), "s"), Net: "unixgram"})
 	require.NoError(t, err)
 	_, err = PeerCred(bound)
 	require.ErrorIs(t, err, syscall.ENOTCONN)

@@ -16,7 +16,7 @@ import (
 // A front accepts a connection, reads the beginning, and gives both to a worker, which goes on with the client. Here both are in one
 // process.
 func ExampleForwarder() {
-	dir, err := os.MkdirTemp("", "example")
+	dir, err := os.MkdirTemp("/tmp", "example") // a socket's path must be short
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func ExampleSendPipe() {
 
 // A server answers a request with a descriptor.
 func ExampleJSONSocket() {
-	dir, err := os.MkdirTemp("", "example")
+	dir, err := os.MkdirTemp("/tmp", "example") // a socket's path must be short
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -8,12 +8,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -22,7 +25,7 @@ import (
 // jsonSockets makes a server, and a client that sends to it.
 func jsonSockets(t testing.TB, config *JSONConfig) (client, server *JSONSocket) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "server")
+	path := filepath.Join(sockdir.New(t), "server")
 	server, err := NewJSONServer(path, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { server.Close() })
@@ -38,6 +41,7 @@ type request struct {
 }
 
 func TestJSONExchange(t *testing.T) {
+	need.Descriptors(t, 600)
 	noLeak(t)
 	ctx := soon(t)
 	client, server := jsonSockets(t, nil)
@@ -130,7 +134,7 @@ func TestJSONRefuses(t *testing.T) {
 // The server's file is removed where it is, not where its path leads to at that time.
 func TestJSONServerFile(t *testing.T) {
 	noLeak(t)
-	dir := t.TempDir()
+	dir := sockdir.New(t)
 	old, moved := filepath.Join(dir, "old"), filepath.Join(dir, "moved")
 	require.NoError(t, os.Mkdir(old, 0o700))
 	path := filepath.Join(old, "s")
@@ -177,28 +181,47 @@ func TestJSONServerFile(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, "relative"))
 }
 
+// briefly is a context for a call that is to wait in vain.
+func briefly(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// fillJSON sends until the sender has to wait, and tells how many documents have gone out.
+func fillJSON(t testing.TB, sender *JSONSocket) (sent int) {
+	t.Helper()
+	for {
+		err := sender.Send(briefly(t), "x")
+		if err != nil {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			return sent
+		}
+		sent++
+	}
+}
+
 func TestJSONWaitsEnd(t *testing.T) {
 	noLeak(t)
 	client, server := jsonSockets(t, nil)
+	_, _, err := server.Recv(briefly(t), nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	// The queue is full when another sender has no room, either: how many datagrams a queue takes (Linux: net.unix.max_dgram_qlen, see
+	// unix(7)) and how many a sender's own buffer holds are the system's affair, and either may be the smaller number.
+	sender := client
+	for fillJSON(t, sender) > 0 {
+		sender, err = NewJSONClient(server.Addr())
+		require.NoError(t, err)
+		defer sender.Close()
+	}
 	free, err := NewJSONClient(nil)
 	require.NoError(t, err)
 	defer free.Close()
-	short := func() context.Context {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
-		t.Cleanup(cancel)
-		return ctx
-	}
-	_, _, err = server.Recv(short(), nil)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	for err = nil; err == nil; { // until the queue is full
-		err = client.Send(short(), "x")
-	}
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorIs(t, free.SendTo(short(), server.Addr(), "x"), context.DeadlineExceeded)
+	require.ErrorIs(t, free.SendTo(briefly(t), server.Addr(), "x"), context.DeadlineExceeded)
 	waiting := make(chan error, 1)
 	go func() { waiting <- free.SendTo(soon(t), server.Addr(), "x") }()
 	for err = nil; err == nil; {
-		_, _, err = server.Recv(short(), nil)
+		_, _, err = server.Recv(briefly(t), nil)
 	}
 	require.NoError(t, <-waiting)
 	done := make(chan error, 1)
@@ -207,6 +230,37 @@ func TestJSONWaitsEnd(t *testing.T) {
 	require.NoError(t, server.Close())
 	if err := <-done; err != nil { // otherwise it has received a document before
 		require.ErrorIs(t, err, net.ErrClosed)
+	}
+}
+
+// A sender whose own buffer is full waits like one whose receiver's queue is full, and alone: others still send to that receiver.
+func TestJSONOwnBufferFull(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux counts what is in the receiver's queue in its sender's buffer")
+	}
+	noLeak(t)
+	client, server := jsonSockets(t, nil)
+	raw, err := client.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 0) // the least: a few datagrams
+	}))
+	require.NoError(t, err)
+	other, err := NewJSONClient(server.Addr())
+	require.NoError(t, err)
+	defer other.Close()
+	sent := fillJSON(t, client)
+	require.NotZero(t, sent)
+	require.NoError(t, other.Send(soon(t), "x"))
+	for _, send := range []func() error{
+		func() error { return client.Send(soon(t), "x") },
+		func() error { return client.SendTo(soon(t), server.Addr(), "x") },
+	} {
+		waiting := make(chan error, 1)
+		go func() { waiting <- send() }()
+		_, _, err = server.Recv(soon(t), nil)
+		require.NoError(t, err)
+		require.NoError(t, <-waiting)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -357,6 +358,7 @@ func messageConn(t *testing.T, end *os.File) *MessageConn {
 
 // Of several attachments all but the first are closed.
 func TestSurplusAttachments(t *testing.T) {
+	need.Descriptors(t, 600)
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
@@ -382,6 +384,7 @@ func TestSurplusAttachments(t *testing.T) {
 
 // A frame whose header comes byte by byte, with descriptors beside each byte, holds no more descriptors than bytes.
 func TestFrameHoardsNothing(t *testing.T) {
+	need.Descriptors(t, 600)
 	noLeak(t)
 	a, m := hostile(t, unix.SOCK_STREAM, nil)
 	f := file(t, "f")

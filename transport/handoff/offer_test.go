@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -123,6 +125,7 @@ func exchanged(t testing.TB, o *Offer, a *Acceptance) (h Handed, gave, took erro
 
 func TestGiveAndTake(t *testing.T) {
 	for _, tt := range []struct{ descriptors, bytes int }{{0, 0}, {1, 10}, {200, chunkSize}, {201, chunkSize + 1}, {401, longState + 1}} {
+		need.Descriptors(t, uint64(200+4*tt.descriptors))
 		x := newThing(t, tt.descriptors, tt.bytes)
 		o, a := x.offer(), x.acceptance()
 		o.Terms.What, a.Terms.What = "one", "one"
@@ -623,7 +626,7 @@ func TestNoSequencedPackets(t *testing.T) {
 	if hasPackets {
 		t.Skip(runtime.GOOS, "has them")
 	}
-	path := filepath.Join(t.TempDir(), "x")
+	path := filepath.Join(sockdir.New(t), "x")
 	_, _, err := JSONPair(nil)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	_, err = DialJSON(t.Context(), path, nil)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/party"
 )
 
@@ -166,6 +168,7 @@ func room(t *testing.T) int {
 // startBoth starts both sides. The peer of every session has sent half a question, and has no room for all of the greeting.
 func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Party) {
 	t.Helper()
+	need.Descriptors(t, uint64(200+4*count*runtime.GOMAXPROCS(0))) // so many such tests run at the same time
 	var near []*os.File
 	var far farEnds
 	tcp := count == 1

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +27,7 @@ func jsonPair(t testing.TB) (one, other *JSONConn) {
 
 // Documents of any length come whole, long ones in a memory file that the caller does not see.
 func TestJSONConn(t *testing.T) {
+	need.Descriptors(t, 600)
 	noLeak(t)
 	ctx := soon(t)
 	a, b := jsonPair(t)
@@ -115,7 +118,7 @@ func TestJSONLimit(t *testing.T) {
 func TestJSONListener(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(sockdir.New(t), "s")
 	l, err := ListenJSON(path, nil)
 	require.NoError(t, err)
 	_, err = ListenJSON(path, nil)

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -32,6 +34,7 @@ func udp(t testing.TB, network string) (fd int, local transport.Addr) {
 	t.Helper()
 	family, sa := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
 	if network == "udp6" {
+		need.IPv6(t)
 		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM, 0)
@@ -152,7 +155,7 @@ func TestSessions(t *testing.T) {
 	ctx := soon(t)
 	f, r := sessions(t, nil)
 	var s Session
-	for _, network := range []string{"udp4", "udp6"} {
+	each := func(t *testing.T, network string) {
 		fd, local := udp(t, network)
 		remote := addr("192.0.2.1:53")
 		h, err := Describe(fd, remote)
@@ -174,6 +177,9 @@ func TestSessions(t *testing.T) {
 			require.Equal(t, local, transport.FromSockaddr(sa))
 		}
 	}
+	for _, network := range []string{"udp4", "udp6"} {
+		t.Run(network, func(t *testing.T) { each(t, network) })
+	}
 	require.NoError(t, f.Close())
 	require.Equal(t, io.EOF, r.Receive(ctx, &s))
 	require.Equal(t, io.EOF, r.Receive(ctx, &s))
@@ -183,6 +189,9 @@ func TestSessions(t *testing.T) {
 func TestPushConn(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
+			if host == "::1" {
+				need.IPv6(t)
+			}
 			noLeak(t)
 			l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 			require.NoError(t, err)
@@ -280,7 +289,7 @@ func TestPushRefused(t *testing.T) {
 // A forwarder gives up at once when the receiver does not keep up, and forwards again after a new connection.
 func TestForwarderNeverWaits(t *testing.T) {
 	noLeak(t)
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(sockdir.New(t), "s")
 	f, err := NewForwarder(path)
 	require.NoError(t, err)
 	fd, h := v4(t)
@@ -330,6 +339,7 @@ func TestForwarderNeverWaits(t *testing.T) {
 
 // A session that cannot be sent leaves the Forwarder connected; a receiver without room, or one that is gone, does not.
 func TestForwarderStaysConnected(t *testing.T) {
+	need.Descriptors(t, 1000)
 	noLeak(t)
 	f, r := sessions(t, nil)
 	fd, h := v4(t)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
@@ -87,7 +88,7 @@ func listen(t *testing.T, path string) func() *net.UnixConn {
 	}
 }
 
-func socketPath(t *testing.T) string { return filepath.Join(t.TempDir(), "s") }
+func socketPath(t *testing.T) string { return filepath.Join(sockdir.New(t), "s") }
 
 // temporary is an open file that holds text.
 func temporary(t *testing.T, text string) *os.File {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
@@ -172,7 +173,7 @@ func newClusterIn(t *testing.T, l *lab, command *exec.Cmd) *cluster {
 	t.Helper()
 	c := &cluster{port: l.port, erl: l.nodes[:3]}
 	c.env = []string{
-		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir(), "GORACE=halt_on_error=1 atexit_sleep_ms=0",
+		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + sockdir.New(t), "GORACE=halt_on_error=1 atexit_sleep_ms=0",
 		"ERL_EPMD_PORT=" + strconv.Itoa(c.port), "ERL_EPMD_ADDRESS=127.0.0.1",
 	}
 	command.Env = append(command.Env, c.env...)
