@@ -122,7 +122,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	from, ref := b.pid, ei.Ref{}
 	if a != nil {
 		from, ref = a.by.pid, a.ref
-		b.answers(a)
+		b.receiveReply(a)
 	} else if ref, err = n.newCallRef(); err != nil {
 		return nil, err
 	}
@@ -208,8 +208,8 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 			err := b.receiveFor(ctx, over)
 			switch {
 			case err == nil:
-			case err == errHalted:
-				if err := over.rd.halt.Pass(ctx); err != nil {
+			case err == errReaderStopped:
+				if err := over.rd.stopped.Pass(ctx); err != nil {
 					return nil, err
 				}
 			case ctx.Err() != nil || errors.Is(err, ErrTooManyUnread):

@@ -62,8 +62,8 @@ type Conn struct {
 	from atomic.Pointer[Listener] // whose Accept is to return it; nil: none is
 
 	mu      sync.Mutex
-	still   bool  // frozen or staged: an error that would end it waits until it goes on
-	ailment error // the error that is to end it then
+	suspended   bool  // frozen or staged: an error that would end it waits until it goes on
+	pendingErr error // the error that is to end it then
 	err     error
 	done    chan struct{} // closed first when the connection ends
 	left    chan struct{} // closed when all is cleaned up
@@ -177,9 +177,9 @@ func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
 	switch {
 	case c.err != nil:
 		return false
-	case c.still:
-		if c.ailment == nil {
-			c.ailment = err
+	case c.suspended:
+		if c.pendingErr == nil {
+			c.pendingErr = err
 		}
 		return false
 	}

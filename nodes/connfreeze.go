@@ -55,14 +55,14 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.quiet(ctx); err != nil {
+	if err := c.drain(ctx); err != nil {
 		return nil, err
 	}
 	resting, cancel := context.WithTimeout(ctx, freezeBudget)
 	defer cancel()
 	for {
-		if err := c.rest(resting, c.n.procs.barrier); err != nil {
-			c.letReader()
+		if err := c.suspend(resting, c.n.procs.barrier); err != nil {
+			c.resumeReading()
 			return nil, err
 		}
 		f := &FrozenConn{c: c, fd: fd}
@@ -81,22 +81,22 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 			return f, nil
 		}
 		clearKeys(f.state)
-		c.wake() // a process that ended before it was described has yet to tell the peer
+		c.unsuspend() // a process that ended before it was described has yet to tell the peer
 		if err := c.exits.Wait(resting); err != nil {
-			c.letReader()
+			c.resumeReading()
 			return nil, err
 		}
 	}
 }
 
-// quiet halts the reader at a moment when functions and servers have answered all that has come over the connection.
-func (c *Conn) quiet(ctx context.Context) error {
+// drain halts the reader at a moment when functions and servers have answered all that has come over the connection.
+func (c *Conn) drain(ctx context.Context) error {
 	draining, cancel := context.WithTimeout(ctx, c.n.cfg.DrainTimeout)
 	defer cancel()
 	_, err := byTurns(draining, c.answered, func(int) (func(), error) {
 		halting, cancel := context.WithTimeout(ctx, freezeBudget)
 		defer cancel()
-		return c.letReader, c.haltReader(halting)
+		return c.resumeReading, c.stopReading(halting)
 	})
 	if owed := c.works.Count(); owed > 0 && draining.Err() != nil {
 		return fmt.Errorf("%w: %d owe the peer an answer: %w", ErrDraining, owed, draining.Err())
@@ -185,8 +185,8 @@ func (f *FrozenConn) Descriptor() int { return f.fd }
 // Thaw lets the connection go on here.
 func (f *FrozenConn) Thaw() {
 	if f.over.CompareAndSwap(false, true) {
-		f.c.wake()
-		f.c.letReader()
+		f.c.unsuspend()
+		f.c.resumeReading()
 		clearKeys(f.state)
 	}
 }
@@ -243,7 +243,7 @@ func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 // answered waits until functions and servers have answered what has come over the connection so far.
 func (c *Conn) answered(ctx context.Context) error {
 	for _, b := range c.n.procs.all() {
-		b.owes(c)
+		b.noteUnanswered(c)
 	}
 	return c.works.Wait(ctx)
 }

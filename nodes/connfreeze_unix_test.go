@@ -118,7 +118,7 @@ func TestFreezeNeedsToRead(t *testing.T) {
 	answer := async(func() (ei.Term, error) { return peer.RPC(w.ctx(), "mover@test", "m", "there") })
 	<-entered
 	frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
-	require.Eventually(t, r.c.rd.halt.IsShut, tooLong, tick)
+	require.Eventually(t, r.c.rd.stopped.IsShut, tooLong, tick)
 	close(proceed)
 	f := arrives(t, frozen, "the end of the freeze")
 	require.NoError(t, f.err)
@@ -139,7 +139,7 @@ func TestFreezeRefused(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "memory")
 	require.NoError(t, ca.Err())
-	require.False(t, ca.rd.halt.IsShut())
+	require.False(t, ca.rd.stopped.IsShut())
 
 	w = newWorld(t, "tcp")
 	w.tr = newSick(t, "", fails).transport() // a copy of TCP's callbacks

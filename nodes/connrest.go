@@ -17,9 +17,9 @@ const freezeBudget = 2 * time.Second
 // send what running handlers have to say. An error that ends the connection takes effect only when it is thawed: a frozen connection may
 // belong to another process already.
 
-// haltReader stops the reader between two messages, and takes its token.
-func (c *Conn) haltReader(ctx context.Context) error {
-	if !c.rd.halt.Shut() {
+// stopReading stops the reader between two messages, and takes its token.
+func (c *Conn) stopReading(ctx context.Context) error {
+	if !c.rd.stopped.Shut() {
 		return handoff.ErrBusy
 	}
 	c.endPassing()
@@ -35,24 +35,24 @@ func (c *Conn) haltReader(ctx context.Context) error {
 		}
 		c.s.Resume()
 	}
-	c.rd.halt.Open()
+	c.rd.stopped.Open()
 	return err
 }
 
-// letReader undoes haltReader.
-func (c *Conn) letReader() {
+// resumeReading undoes stopReading.
+func (c *Conn) resumeReading() {
 	c.s.Resume()
 	<-c.rd.busy
-	c.rd.halt.Open()
+	c.rd.stopped.Open()
 }
 
-// rest stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if it is not nil, waits
+// suspend stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if it is not nil, waits
 // for goroutines that are just changing a process and sending the signal about the change, which is one step.
-func (c *Conn) rest(ctx context.Context, barrier func()) error {
+func (c *Conn) suspend(ctx context.Context, barrier func()) error {
 	c.mu.Lock()
 	err := c.err
 	if err == nil {
-		c.still = true
+		c.suspended = true
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -69,20 +69,20 @@ func (c *Conn) rest(ctx context.Context, barrier func()) error {
 		err = c.q.Hold(ctx)
 	}
 	if err != nil {
-		c.wake()
+		c.unsuspend()
 	}
 	return err
 }
 
-// wake undoes rest. If an error was to end the connection meanwhile, it ends now.
-func (c *Conn) wake() {
+// unsuspend undoes rest. If an error was to end the connection meanwhile, it ends now.
+func (c *Conn) unsuspend() {
 	c.q.Unhold()
 	c.ticks.unhold(c)
 	c.letExitQueue()
 	c.frozen.Open()
 	c.mu.Lock()
-	ailment := c.ailment
-	c.still, c.ailment = false, nil
+	ailment := c.pendingErr
+	c.suspended, c.pendingErr = false, nil
 	c.mu.Unlock()
 	if ailment != nil {
 		c.fail(ailment)
@@ -101,7 +101,7 @@ func (c *Conn) giveUp(forget bool) error {
 	c.mu.Lock()
 	c.err = ErrMoved
 	close(c.done)
-	c.still, c.ailment = false, nil
+	c.suspended, c.pendingErr = false, nil
 	c.mu.Unlock()
 	c.ticks.end()
 	err := c.s.Release()
@@ -116,7 +116,7 @@ func (c *Conn) giveUp(forget bool) error {
 	c.n.leave(c, forget)
 	close(c.left)
 	<-c.rd.busy
-	c.rd.halt.Open()
+	c.rd.stopped.Open()
 	return err
 }
 

@@ -94,11 +94,11 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	if s.Staked {
 		c.claim = n.router.take(s.Stake)
 	}
-	c.still = true
+	c.suspended = true
 	c.received.Store(s.Received)
 	c.messages.Store(s.Messages)
 	c.sentCount.Store(s.Sent)
-	c.rd.halt.Shut()
+	c.rd.stopped.Shut()
 	c.rd.busy <- struct{}{}
 	for i := range s.Unread {
 		m := n.message(&s.Unread[i])
@@ -146,8 +146,8 @@ func (c *Conn) resume() {
 	if c.kind() == direct {
 		c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
 	}
-	c.wake()
-	c.letReader()
+	c.unsuspend()
+	c.resumeReading()
 }
 
 // Discard gives the connection up without a byte to the peer: it belongs to the other process. An error says that freeing the socket here

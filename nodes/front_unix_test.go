@@ -277,7 +277,7 @@ func TestWorkerIsFull(t *testing.T) {
 		w.f.mu.Unlock()
 		w.narrow()
 		l := w.f.Listener()
-		l.halt.Shut() // until all sessions that are to fill the socket have come
+		l.stopped.Shut() // until all sessions that are to fill the socket have come
 		require.NoError(t, l.l.Pause(soon(t)))
 		var conns []net.Conn
 		for i := range 2 * maxUntaken {
@@ -288,7 +288,7 @@ func TestWorkerIsFull(t *testing.T) {
 			require.NoError(t, err)
 		}
 		l.l.Resume()
-		l.halt.Open()
+		l.stopped.Open()
 		require.Eventually(t, func() bool { return w.socket() > before }, tooLong, tick, "the socket takes all of them")
 		require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
 		for _, conn := range conns {

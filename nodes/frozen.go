@@ -83,7 +83,7 @@ func (f *Frozen) Release() error {
 	n.procs.moveOut()
 	for _, c := range f.broken { // the end of a connection waits for its reader
 		c.fail(ErrMoved)
-		c.letReader()
+		c.resumeReading()
 	}
 	n.frozen.Open()
 	n.moving.Open()

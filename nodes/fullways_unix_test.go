@@ -72,10 +72,10 @@ func setUpFlood(n *Node) {
 		if err := b.Send(ctx, to, "for the way"); err != nil {
 			return nil, err
 		}
-		return b.Pid(), n.Conn(string(to.Node)).haltReader(ctx)
+		return b.Pid(), n.Conn(string(to.Node)).stopReading(ctx)
 	})
 	n.Expose("w", "drain", func(ctx context.Context, args []ei.Term) (any, error) {
-		n.Conn(string(args[1].(ei.Atom))).letReader()
+		n.Conn(string(args[1].(ei.Atom))).resumeReading()
 		return ei.Atom("ok"), drained(ctx, n.procs.local(args[0].(ei.Pid)))
 	})
 	n.Expose("w", "cut", func(ctx context.Context, args []ei.Term) (any, error) { // cuts the worker's way to a peer, and sends there again
@@ -178,8 +178,8 @@ func (w *floodWorld) deafen() (hear func()) {
 	w.t.Helper()
 	c := w.peer.Conn(frontName)
 	require.NoError(w.t, narrow(c.Stream(), unix.SO_RCVBUF))
-	require.NoError(w.t, c.haltReader(soon(w.t)))
-	hear = sync.OnceFunc(c.letReader)
+	require.NoError(w.t, c.stopReading(soon(w.t)))
+	hear = sync.OnceFunc(c.resumeReading)
 	w.t.Cleanup(hear)
 	return hear
 }

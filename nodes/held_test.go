@@ -105,7 +105,7 @@ func TestHeldMonitorNode(t *testing.T) {
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, b.MonitorNode(short, "peer@test"), context.DeadlineExceeded)
-		c.frozen.Stir()
+		c.frozen.Recheck()
 		noted := async(func() (any, error) { return nil, b.MonitorNode(ctx, "peer@test") })
 		require.Eventually(t, func() bool {
 			return c.frozen.Awaited() // it waits
@@ -145,7 +145,7 @@ func TestHeldDemonitor(t *testing.T) {
 		c := n.Conn("peer@test")
 		f, err := c.Freeze(w.ctx())
 		require.NoError(t, err)
-		c.frozen.Stir()
+		c.frozen.Recheck()
 		ended := async(func() (any, error) { a.Demonitor(ref); return nil, nil })
 		select {
 		case <-ended:

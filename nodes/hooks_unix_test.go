@@ -102,7 +102,7 @@ func TestSlowCheckPeerKeepsNobody(t *testing.T) {
 			})
 			defer close(proceed)
 			l := b.Listeners()[0]
-			l.halt.Shut()
+			l.stopped.Shut()
 			require.NoError(t, l.l.Pause(soon(t)))
 			opened := async(func() (*wire, error) { // some connect only once they are accepted
 				p := w.wire(l)
@@ -112,7 +112,7 @@ func TestSlowCheckPeerKeepsNobody(t *testing.T) {
 				require.NoError(t, arrives(t, opened, "what the peer has to say").err)
 			}
 			l.l.Resume()
-			l.halt.Open()
+			l.stopped.Open()
 			arrives(t, checked, "the check of the slow one")
 			w.peer(l, role("quick@test"))
 			w.conn(b, "quick@test")

@@ -22,7 +22,7 @@ type Listener struct {
 	end    context.CancelCauseFunc
 
 	mu     sync.Mutex
-	halt   wait.Gate   // shut, with mu held: the node is being frozen, or is not yet restored
+	stopped   wait.Gate   // shut, with mu held: the node is being frozen, or is not yet restored
 	up     []*Conn     // those that Accept is to return, in order; some may have ended
 	comes  wait.Bell   // rings when another one is in up
 	serves atomic.Bool // Start accepts here
@@ -123,7 +123,7 @@ func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 func (l *Listener) take() (c *Conn, change <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if shut, change := l.halt.State(); shut {
+	if shut, change := l.stopped.State(); shut {
 		return nil, change
 	}
 	for len(l.up) > 0 && c == nil {
@@ -150,9 +150,9 @@ func (l *Listener) Err() error {
 // Close stops accepting; connections that are up stay, but on a node that was not started those that Accept has not returned end
 // (ErrClosed). It is idempotent. It waits while the node is frozen.
 func (l *Listener) Close() error {
-	for l.mu.Lock(); l.halt.IsShut() && !l.n.staged.Load(); l.mu.Lock() {
+	for l.mu.Lock(); l.stopped.IsShut() && !l.n.staged.Load(); l.mu.Lock() {
 		l.mu.Unlock()
-		_ = l.halt.Pass(context.Background())
+		_ = l.stopped.Pass(context.Background())
 	}
 	l.endUnlock(ErrClosed)
 	l.n.mu.Lock()
@@ -183,17 +183,17 @@ func (l *Listener) turnAway(c *Conn) {
 	}
 }
 
-// halts stops the listener for a freeze: from then on Close waits, and Accept returns nothing. false: it stands still already.
-func (l *Listener) halts() bool {
+// stop stops the listener for a freeze: from then on Close waits, and Accept returns nothing. false: it stands still already.
+func (l *Listener) stop() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.halt.Shut()
+	return l.stopped.Shut()
 }
 
 // resume lets the listener go on.
 func (l *Listener) resume() {
 	l.l.Resume()
-	l.halt.Open()
+	l.stopped.Open()
 }
 
 // movable is nil if the listener can be handed over; else the error says why not.
@@ -211,7 +211,7 @@ func (l *Listener) release() error {
 	l.n.mu.Lock()
 	delete(l.n.listeners, l)
 	l.n.mu.Unlock()
-	l.halt.Open()
+	l.stopped.Open()
 	l.join()
 	return err
 }
@@ -240,7 +240,7 @@ func (l *Listener) run() {
 	defer l.runs.Leave()
 	for {
 		o, err := l.admit()
-		if errors.Is(err, transport.ErrPaused) && l.halt.Pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
+		if errors.Is(err, transport.ErrPaused) && l.stopped.Pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
 			continue
 		}
 		if err != nil {

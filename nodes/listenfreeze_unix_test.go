@@ -39,7 +39,7 @@ func (w *world) freezing(edit ...func(*Config)) *busyNode {
 	called := async(func() (ei.Term, error) { return peer.RPC(w.ctx(), "front@test", "m", "f") })
 	arrives(w.t, begun, "the call")
 	b.frozen = async(func() (*Frozen, error) { return b.Freeze(w.ctx()) })
-	require.Eventually(w.t, b.Listeners()[0].halt.IsShut, tooLong, tick)
+	require.Eventually(w.t, b.Listeners()[0].stopped.IsShut, tooLong, tick)
 	w.t.Cleanup(func() { <-called })
 	return b
 }
@@ -82,7 +82,7 @@ func TestListenImmovableBesideFreeze(t *testing.T) {
 	var not *NotMovableError
 	require.ErrorAs(t, err, &not)
 	require.Equal(t, "stuck", not.Plugin)
-	require.False(t, b.Listeners()[0].halt.IsShut())
+	require.False(t, b.Listeners()[0].stopped.IsShut())
 }
 
 // A Listen that is in progress when the node comes to a stand waits for the end of the freeze: then it has opened a listener of this node,

@@ -239,8 +239,8 @@ func (b *Mailbox) takeLocked() *Message {
 	return m
 }
 
-// awaits waits until there is something to take; false when the mailbox has ended.
-func (b *Mailbox) awaits() bool {
+// awaitMessage waits until there is something to take; false when the mailbox has ended.
+func (b *Mailbox) awaitMessage() bool {
 	for !b.ended() {
 		if b.hasMessage() {
 			return true

@@ -234,8 +234,8 @@ func TestMailboxFullBesideHalt(t *testing.T) {
 		}
 		synctest.Wait()
 		c := b.Conn("wire@test")
-		require.NoError(t, c.haltReader(w.ctx()))
-		c.letReader()
+		require.NoError(t, c.stopReading(w.ctx()))
+		c.resumeReading()
 		for i := range 3 {
 			require.Equal(t, ei.Int(i), term(t, full))
 		}

@@ -101,10 +101,10 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	if err := f.stopAccepting(draining); err != nil {
 		return err
 	}
-	if err := f.quiet(draining); err != nil {
+	if err := f.drain(draining); err != nil {
 		return err
 	}
-	if err := f.haltListeners(draining); err != nil { // those that were opened meanwhile
+	if err := f.stopListeners(draining); err != nil { // those that were opened meanwhile
 		return err
 	}
 	s := &states.Node{}
@@ -143,7 +143,7 @@ func (f *Frozen) refuse() error {
 
 // stopAccepting leaves new connections in the listeners' backlogs, and waits for the handshakes of those that have been accepted.
 func (f *Frozen) stopAccepting(ctx context.Context) error {
-	if err := f.haltListeners(ctx); err != nil {
+	if err := f.stopListeners(ctx); err != nil {
 		return err
 	}
 	grace, cancel := context.WithTimeout(ctx, shakeGrace)
@@ -152,10 +152,10 @@ func (f *Frozen) stopAccepting(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// haltListeners leaves new connections in the backlogs of listeners that do not stand still yet. Those that have ended do not move.
-func (f *Frozen) haltListeners(ctx context.Context) error {
+// stopListeners leaves new connections in the backlogs of listeners that do not stand still yet. Those that have ended do not move.
+func (f *Frozen) stopListeners(ctx context.Context) error {
 	for _, l := range f.n.Listeners() {
-		if !l.halts() {
+		if !l.stop() {
 			continue
 		}
 		err := l.l.Pause(ctx)
@@ -178,11 +178,11 @@ func (f *Frozen) haltListeners(ctx context.Context) error {
 	return nil
 }
 
-// quiet waits until no function or server runs, and no reader reads.
-func (f *Frozen) quiet(ctx context.Context) error {
+// drain waits until no function or server runs, and no reader reads.
+func (f *Frozen) drain(ctx context.Context) error {
 	p := &f.n.procs
 	undo, err := byTurns(ctx, p.running.Wait, func(round int) (func(), error) {
-		undo, err := f.haltReaders(ctx)
+		undo, err := f.stopReaders(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -208,8 +208,8 @@ func (f *Frozen) quiet(ctx context.Context) error {
 	return err
 }
 
-// haltReaders stops the reader of every connection. Until undo no connection comes up.
-func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
+// stopReaders stops the reader of every connection. Until undo no connection comes up.
+func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	n := f.n
 	resume := func() {}
 	if f.w != nil {
@@ -227,7 +227,7 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 		return nil, err
 	}
 	halt := func(conns []*Conn) error {
-		halted, err := together(conns, func(c *Conn) error { return f.haltReader(ctx, c) })
+		halted, err := together(conns, func(c *Conn) error { return f.stopReader(ctx, c) })
 		f.conns = append(f.conns, halted...)
 		return err
 	}
@@ -239,7 +239,7 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	halted := f.conns
 	undo = func() {
 		for _, c := range halted {
-			c.letReader()
+			c.resumeReading()
 		}
 		n.frozen.Open()
 		resume()
@@ -251,12 +251,12 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	return undo, err
 }
 
-// haltReader stops the reader of a connection. If the connection has ended, haltReader waits until that has been dealt with: errSkipped.
-func (f *Frozen) haltReader(ctx context.Context, c *Conn) error {
-	err := c.haltReader(ctx)
+// stopReader stops the reader of a connection. If the connection has ended, stopReader waits until that has been dealt with: errSkipped.
+func (f *Frozen) stopReader(ctx context.Context, c *Conn) error {
+	err := c.stopReading(ctx)
 	if c.Err() != nil { // c has ended, and the state needs to have the consequences
 		if err == nil {
-			c.letReader()
+			c.resumeReading()
 		}
 		select {
 		case <-c.left:
@@ -302,7 +302,7 @@ func (f *Frozen) stop(ctx context.Context) error {
 	}
 	var mu sync.Mutex
 	resting, err := together(f.conns, func(c *Conn) error {
-		err := c.rest(ctx, nil)
+		err := c.suspend(ctx, nil)
 		if err != nil && ctx.Err() == nil && c.worker == 0 { // c has broken; the new process finds it missing
 			mu.Lock()
 			defer mu.Unlock()
@@ -314,7 +314,7 @@ func (f *Frozen) stop(ctx context.Context) error {
 	f.conns = resting
 	f.undo = append(f.undo, func() {
 		for _, c := range resting {
-			c.wake()
+			c.unsuspend()
 		}
 	})
 	if err != nil {
@@ -363,7 +363,7 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 		for _, undo := range slices.Backward(undo) { // what was waited for may itself wait for a held mailbox
 			undo()
 		}
-		f.n.frozen.Stir()
+		f.n.frozen.Recheck()
 		_ = p.awaitEnds(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()

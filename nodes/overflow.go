@@ -34,7 +34,7 @@ func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 	if b.opts.Full == FullExit {
 		return false
 	}
-	halts, change := m.conn.halts()
+	halts, change := m.conn.stopState()
 	switch {
 	case m.waits():
 		if w.turn == 0 {

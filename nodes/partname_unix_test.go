@@ -251,9 +251,9 @@ func TestReaderHaltsBeforeNumber(t *testing.T) {
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Send(soon(t), n.pidOf(3), 1))
 	c := w.reading(n.Node)
-	require.NoError(t, c.haltReader(soon(t)))
+	require.NoError(t, c.stopReading(soon(t)))
 	n.part.addWorkerLink(talk.Word{Part: 3})
-	c.letReader()
+	c.resumeReading()
 	for {
 		asked := arrives(t, n.asked, "the way")
 		asked.Drop()

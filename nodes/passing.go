@@ -19,17 +19,17 @@ func (c *Conn) pass() context.Context {
 		p = new(passing)
 		p.ctx, p.end = context.WithCancel(c.n.ctx)
 		c.rd.passing.Store(p)
-		if c.rd.halt.IsShut() || c.Err() != nil { // endPassing may have come before the Store
+		if c.rd.stopped.IsShut() || c.Err() != nil { // endPassing may have come before the Store
 			p.end()
 		}
 	}
 	return p.ctx
 }
 
-// passed turns the error that a wait with pass has ended with into the reader's: errHalted, if it is to halt.
+// passed turns the error that a wait with pass has ended with into the reader's: errReaderStopped, if it is to halt.
 func (c *Conn) passed(err error) error {
 	if errors.Is(err, context.Canceled) && c.Err() == nil && c.n.ctx.Err() == nil {
-		return errHalted
+		return errReaderStopped
 	}
 	return err
 }

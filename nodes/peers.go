@@ -174,7 +174,7 @@ func (c *Conn) supersedes(arrival uint64) bool { return arrival != 0 && arrival 
 func (c *Conn) outdated(made int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.still && c.made != 0 && c.made < made
+	return !c.suspended && c.made != 0 && c.made < made
 }
 
 // forget drops a peer of which nothing is known.

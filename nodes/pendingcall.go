@@ -39,10 +39,10 @@ func (b *Mailbox) callAs(ctx context.Context, to target, request any) (ei.Term, 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := &pendingCall{by: b, ref: ref, giveUp: cancel}
-	if err := b.begin(a); err != nil {
+	if err := b.beginCall(a); err != nil {
 		return nil, err
 	}
-	defer b.forgets(a) // also when the request's AppendTerm panics
+	defer b.forgetCall(a) // also when the request's AppendTerm panics
 	t, err := b.n.call(ctx, to, request, nil, a)
 	if err != nil && b.ended() {
 		err = b.Err()
@@ -50,7 +50,7 @@ func (b *Mailbox) callAs(ctx context.Context, to target, request any) (ei.Term, 
 	return t, err
 }
 
-func (b *Mailbox) begin(a *pendingCall) error {
+func (b *Mailbox) beginCall(a *pendingCall) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended() {
@@ -60,14 +60,14 @@ func (b *Mailbox) begin(a *pendingCall) error {
 	return nil
 }
 
-func (b *Mailbox) forgets(a *pendingCall) {
+func (b *Mailbox) forgetCall(a *pendingCall) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.pendingCalls, a.ref)
 }
 
-// answers makes b the mailbox that gets the reply.
-func (b *Mailbox) answers(a *pendingCall) {
+// receiveReply makes b the mailbox that gets the reply.
+func (b *Mailbox) receiveReply(a *pendingCall) {
 	a.by.mu.Lock()
 	defer a.by.mu.Unlock()
 	a.box = b

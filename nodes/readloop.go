@@ -34,8 +34,8 @@ func (c *Conn) read() {
 		case err == nil:
 			c.n.route(c, m)
 			c.s.Yield() // m may have gone to another goroutine
-		case err == errHalted:
-			if c.sitOut(); c.Err() != nil { // what is unread is another process's, or too late
+		case err == errReaderStopped:
+			if c.giveReaderToFreeze(); c.Err() != nil { // what is unread is another process's, or too late
 				return
 			}
 		case errors.Is(err, dist.ErrUnknownOp):
@@ -49,8 +49,8 @@ func (c *Conn) read() {
 // next returns what has been read and not dealt with (before Start, or when the reader halted), or else the next message.
 func (c *Conn) next() (*Message, error) {
 	if c.rd.unread.len() > 0 {
-		if c.rd.halt.IsShut() {
-			return nil, errHalted
+		if c.rd.stopped.IsShut() {
+			return nil, errReaderStopped
 		}
 		return c.rd.unread.take(), nil
 	}

@@ -46,7 +46,7 @@ type reader struct {
 
 	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
-	halt    wait.Gate               // shut: the connection is being frozen, and nothing is read
+	stopped    wait.Gate               // shut: the connection is being frozen, and nothing is read
 	passing atomic.Pointer[passing] // in progress, or the last one
 
 	yields atomic.Bool // the caller of Receive has asked for Yield
@@ -89,8 +89,8 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 			}
 		}
 		err := c.receiveUnread(ctx, m)
-		if err == errHalted {
-			if err = c.rd.halt.Pass(ctx); err == nil {
+		if err == errReaderStopped {
+			if err = c.rd.stopped.Pass(ctx); err == nil {
 				continue
 			}
 		}
@@ -136,10 +136,10 @@ func (c *Conn) acknowledgeUnlink(m *Message) {
 	}
 }
 
-// errHalted: the connection is being frozen. The holder of the reader's token is to give it away until the halt is over.
-var errHalted = errors.New("the reader halts")
+// errReaderStopped: the connection is being frozen. The holder of the reader's token is to give it away until the halt is over.
+var errReaderStopped = errors.New("the reader halts")
 
-// receive reads frames until one is a message, or the reader is to halt: errHalted. The caller holds the reader's token.
+// receive reads frames until one is a message, or the reader is to halt: errReaderStopped. The caller holds the reader's token.
 func (c *Conn) receive(ctx context.Context, m *Message) error {
 	c.reading.Store(true)
 	defer c.reading.Store(false)
@@ -149,7 +149,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		n, err := c.s.ReadPDU(ctx, r.next)
 		if err != nil {
 			if errors.Is(err, transport.ErrPaused) && c.Err() == nil {
-				return errHalted
+				return errReaderStopped
 			}
 			return c.receiveError(ctx, err)
 		}
@@ -269,19 +269,19 @@ func (r *reader) nextVector() ([][]byte, error) {
 	return r.vec[:], nil
 }
 
-// halts tells whether the connection's reader is to halt, and returns a channel that is closed when that changes. The nil Conn, which
-// stands for this node, never halts.
-func (c *Conn) halts() (bool, <-chan struct{}) {
+// stopState tells whether the connection's reader is to halt, and returns a channel that is closed when that changes. The nil Conn, which
+// stands for this node, never stopState.
+func (c *Conn) stopState() (bool, <-chan struct{}) {
 	if c == nil {
 		return false, nil
 	}
-	return c.rd.halt.State()
+	return c.rd.stopped.State()
 }
 
-// sitOut is called by the reader: it gives its token up, for the goroutine that freezes the connection, and takes it again when reading
+// giveReaderToFreeze is called by the reader: it gives its token up, for the goroutine that freezes the connection, and takes it again when reading
 // goes on.
-func (c *Conn) sitOut() {
+func (c *Conn) giveReaderToFreeze() {
 	<-c.rd.busy
-	_ = c.rd.halt.Pass(context.Background())
+	_ = c.rd.stopped.Pass(context.Background())
 	c.rd.busy <- struct{}{}
 }

@@ -24,7 +24,7 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	if err == nil {
 		err = to.carry(m)
 	}
-	if err != nil && err != errHalted {
+	if err != nil && err != errReaderStopped {
 		p.n.stats.undeliverable.Add(1)
 	}
 	c.diverted(m, c, err)
@@ -34,7 +34,7 @@ func (p *part) divert(c *Conn, m *Message) bool {
 // diverted ends what c's reader does with a message between the peer link's peer and another worker: the message is out, or lost, or, if the
 // reader is to halt, parked.
 func (c *Conn) diverted(m *Message, peerLink *Conn, err error) {
-	if err == errHalted {
+	if err == errReaderStopped {
 		c.park(m)
 		return
 	}
@@ -77,7 +77,7 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	return b, nil
 }
 
-// carry sends a message on as it came, in the form that the other side takes. errHalted: it was not sent, and the reader of the message's
+// carry sends a message on as it came, in the form that the other side takes. errReaderStopped: it was not sent, and the reader of the message's
 // connection is to halt.
 func (c *Conn) carry(m *Message) error {
 	ctl := m.Control

@@ -214,7 +214,7 @@ func (g *Staged) listener(s *states.Listener, fds *descriptorList) error {
 		tl.KeepPath()
 	}
 	l := n.newListener(tr, tl)
-	l.halt.Shut()
+	l.stopped.Shut()
 	l.serves.Store(s.Serves)
 	g.listeners = append(g.listeners, l)
 	n.mu.Lock()

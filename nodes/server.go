@@ -80,13 +80,13 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 		n.log.Error(what, "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
 		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 	}()
-	for b.awaits() {
+	for b.awaitMessage() {
 		begun := n.procs.begin(b) // before the message is taken: a node that is handed over must not lose it
 		m := b.takeServed()
 		switch {
 		case m != nil && !begun: // the node drains
 			b.refuse(m)
-			b.served()
+			b.markServed()
 			continue
 		case begun:
 			func() {
@@ -114,7 +114,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer t.over.Store(true)
 	if s.handler != nil {
 		s.handler(b, m)
-		b.served()
+		b.markServed()
 		return
 	}
 	if s.Call != nil || s.Info == nil {
@@ -125,13 +125,13 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 			}
 			if s.Call != nil {
 				s.takeCall(ctx, c, request, m)
-				b.served()
+				b.markServed()
 				return
 			}
 			c.answer(tuple(ei.Atom("error"), ei.Binary("the server takes no calls")))
 		}
 	}
-	b.served() // no caller waits for an answer to what comes here
+	b.markServed() // no caller waits for an answer to what comes here
 	if s.Cast != nil && m.Payload != nil {
 		if request, ok := genCast(m.Payload); ok {
 			if t, err := request.Decode(); err == nil {

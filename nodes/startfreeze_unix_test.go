@@ -28,7 +28,7 @@ func TestFreezeAwaitsStart(t *testing.T) {
 	require.Eventually(t, n.starting.Awaited, tooLong, tick)
 	_, err = n.Freeze(w.ctx())
 	require.ErrorIs(t, err, handoff.ErrBusy)
-	require.False(t, n.Listeners()[0].halt.IsShut(), "nothing stands still yet")
+	require.False(t, n.Listeners()[0].stopped.IsShut(), "nothing stands still yet")
 	r.answers <- struct{}{}
 	require.NoError(t, arrives(t, started, "Start").err)
 	f := arrives(t, frozen, "Freeze")

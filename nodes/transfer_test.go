@@ -522,7 +522,7 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 	require.Eventually(t, func() bool { // it waits
 		ca.mu.Lock()
 		defer ca.mu.Unlock()
-		return ca.ailment != nil
+		return ca.pendingErr != nil
 	}, tooLong, tick)
 	fd, err := descriptor.Duplicate(f.Descriptor())
 	require.NoError(t, err)

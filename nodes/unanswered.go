@@ -48,8 +48,8 @@ func (b *Mailbox) hasBacklog() bool {
 	return b.backlog > 0
 }
 
-// served notes that the message in hand has been answered, or needs no answer.
-func (b *Mailbox) served() {
+// markServed notes that the message in hand has been answered, or needs no answer.
+func (b *Mailbox) markServed() {
 	b.mu.Lock()
 	r := b.serving
 	b.serving = request{}
@@ -61,7 +61,7 @@ func (b *Mailbox) served() {
 
 // retire is served for all messages: the Server has ended, and answers nothing any more.
 func (b *Mailbox) retire() {
-	b.served()
+	b.markServed()
 	b.mu.Lock()
 	b.serves = false
 	if b.backlog > 0 {
@@ -81,9 +81,9 @@ func (b *Mailbox) retire() {
 	}
 }
 
-// owes counts, among the works of the connection, the requests that have come over it and that the Server has not answered; of a Handler's
+// noteUnanswered counts, among the works of the connection, the requests that have come over it and that the Server has not answered; of a Handler's
 // messages all.
-func (b *Mailbox) owes(c *Conn) {
+func (b *Mailbox) noteUnanswered(c *Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.serves {

@@ -30,8 +30,8 @@ func (g *Gate) set(closed bool) (changed bool) {
 	return true
 }
 
-// Stir wakes the goroutines that wait for a change, to look again; the gate stays as it is.
-func (g *Gate) Stir() {
+// Recheck wakes the goroutines that wait for a change, to look again; the gate stays as it is.
+func (g *Gate) Recheck() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.change.Ring()

@@ -61,7 +61,7 @@ func TestGate(t *testing.T) {
 		require.True(t, g.Awaited())
 		shut, change := g.State()
 		require.True(t, shut)
-		g.Stir()
+		g.Recheck()
 		<-change // a goroutine that waits for the channel itself is woken
 		synctest.Wait()
 		require.Empty(t, passed, "it is shut still")
