@@ -61,12 +61,12 @@ type Conn struct {
 
 	from atomic.Pointer[Listener] // whose Accept is to return it; nil: none is
 
-	mu      sync.Mutex
-	suspended   bool  // frozen or staged: an error that would end it waits until it goes on
+	mu         sync.Mutex
+	suspended  bool  // frozen or staged: an error that would end it waits until it goes on
 	pendingErr error // the error that is to end it then
-	err     error
-	done    chan struct{} // closed first when the connection ends
-	left    chan struct{} // closed when all is cleaned up
+	err        error
+	done       chan struct{} // closed first when the connection ends
+	left       chan struct{} // closed when all is cleaned up
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {

@@ -21,14 +21,14 @@ type Listener struct {
 	ctx    context.Context
 	end    context.CancelCauseFunc
 
-	mu     sync.Mutex
-	stopped   wait.Gate   // shut, with mu held: the node is being frozen, or is not yet restored
-	up     []*Conn     // those that Accept is to return, in order; some may have ended
-	comes  wait.Bell   // rings when another one is in up
-	serves atomic.Bool // Start accepts here
-	begun  bool
-	runs   wait.Tally // goroutines that accept
-	taking wait.Tally // Accepts in progress, and what they have given until its handshake is counted
+	mu      sync.Mutex
+	stopped wait.Gate   // shut, with mu held: the node is being frozen, or is not yet restored
+	up      []*Conn     // those that Accept is to return, in order; some may have ended
+	comes   wait.Bell   // rings when another one is in up
+	serves  atomic.Bool // Start accepts here
+	begun   bool
+	runs    wait.Tally // goroutines that accept
+	taking  wait.Tally // Accepts in progress, and what they have given until its handshake is counted
 }
 
 // Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Listen

@@ -46,7 +46,7 @@ type reader struct {
 
 	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
-	stopped    wait.Gate               // shut: the connection is being frozen, and nothing is read
+	stopped wait.Gate               // shut: the connection is being frozen, and nothing is read
 	passing atomic.Pointer[passing] // in progress, or the last one
 
 	yields atomic.Bool // the caller of Receive has asked for Yield
