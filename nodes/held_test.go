@@ -179,7 +179,11 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 	require.Eventually(t, func() bool { queued, _ := c.q.Buffered(); return queued > 0 }, tooLong, tick)
 	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.self) })
 	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)
-	f, err := c.Freeze(w.ctx())
+	ctx = w.ctx()
+	f, err := c.Freeze(ctx)
+	for errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil { // on a busy machine so much is not copied in Freeze's own time
+		f, err = c.Freeze(ctx)
+	}
 	require.NoError(t, err)
 	var s states.Conn
 	require.NoError(t, readState(states.KindConn, f.State(), &s))

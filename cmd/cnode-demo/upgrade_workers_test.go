@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // children lists the live processes that a process has started.
@@ -185,6 +186,11 @@ func TestUpgradeWorkersFails(t *testing.T) {
 
 // When the first process of a shell's job ends while another one is stopped, the system tells all of them that their terminal has gone.
 func TestUpgradeOfJob(t *testing.T) {
+	own, err := unix.Getsid(0)
+	require.NoError(t, err)
+	if first, err := unix.Getsid(1); err == nil && first == own { // a shell in a container; orphans become its children
+		t.Skip("process 1 is of this session: the system does not take the terminal for gone")
+	}
 	w := newWorld(t, 0)
 	w.job = true
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
