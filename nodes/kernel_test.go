@@ -30,12 +30,13 @@ func TestKernelOutlivesLinks(t *testing.T) {
 // A place of Config.MaxCalls in which a peer's message waits for room is free again when the peer has gone.
 func TestPlaceIsFreeOncePeerHasGone(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
+	n := w.started("alice", func(cfg *Config) { cfg.OverflowLimit = 1 })
 	b, err := n.NewMailbox(&MailboxOptions{Limit: 1})
 	require.NoError(t, err)
 	require.NoError(t, n.Register("full", b))
 	require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("first")))
 	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.say("full", ei.Atom("over")) // its share
 	p.send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "rex"},
 		ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom("full"), ei.Atom("second")}})
 	require.Eventually(t, func() bool { return !n.procs.running.None() }, tooLong, tick)
