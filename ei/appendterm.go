@@ -64,6 +64,10 @@ func appendShallow(b []byte, t Term, at place) (out []byte, err error) {
 			return b, within(n, err)
 		}
 	case Fun, Record:
+	case Pid:
+		return AppendPid(b, t)
+	case Ref:
+		return AppendRef(b, t)
 	case Binary:
 		if err := tooMany(len(t)); err != nil {
 			return b, err

@@ -8,13 +8,13 @@ import (
 // A builder knows where the term being filled in belongs.
 type builder struct {
 	root   Term            // the outermost term
-	above  stack[building] // what the term being filled in is part of; the lowest is for root
+	above  stack[building] // what the term being filled in is part of
 	maps   stack[int]      // offsets of the maps among these, and of the one being filled in
 	inKeys int             // how many keys of maps the term being filled in is within
 }
 
-// A building is a term whose parts are being filled in: a Tuple, List, Map, Record or Fun, the
-// parts of which have their place; nil stands for builder.root.
+// A building is a term whose parts are being filled in: a Tuple, List, Map, Record or Fun, where
+// each part has its place.
 type building struct {
 	t    Term
 	left int // parts that are still to come
@@ -26,11 +26,14 @@ func (in *building) inKey() bool {
 	return ok && in.left%2 == 1
 }
 
-// replace puts t in the place of the part that was filled in last.
-func (o *builder) replace(in *building, t Term) {
-	switch c := in.t.(type) {
-	case nil:
+// replace puts t in the place of the term being filled in.
+func (o *builder) replace(t Term) {
+	if o.above.empty() {
 		o.root = t
+		return
+	}
+	in := o.above.last()
+	switch c := in.t.(type) {
 	case Tuple:
 		c[len(c)-in.left-1] = t
 	case List:
@@ -138,7 +141,6 @@ func (d *decoder) opened(o *builder, t Term, left int) building {
 
 // build completes the outermost term, which is in.
 func (d *decoder) build(o *builder, in building) Term {
-	o.above.push(building{})
 	for {
 		t, left := d.fill(&in)
 		if d.err != nil {
@@ -193,7 +195,7 @@ func (d *decoder) tail(o *builder, in *building, elems List) (more bool) {
 			}
 			elems = append(elems, make([]Term, n)...)
 			in.t, in.left = elems, n
-			o.replace(o.above.last(), in.t)
+			o.replace(in.t)
 			return true
 		case TagNilExt:
 			d.off++
@@ -205,11 +207,11 @@ func (d *decoder) tail(o *builder, in *building, elems List) (more bool) {
 			for _, x := range b[3 : 3+n] {
 				elems = append(elems, Int(x))
 			}
-			o.replace(o.above.last(), elems)
+			o.replace(elems)
 			return false
 		}
 		t, left := d.next()
-		o.replace(o.above.last(), ImproperList{Elems: elems, Tail: t})
+		o.replace(ImproperList{Elems: elems, Tail: t})
 		if left < 0 {
 			return false
 		}

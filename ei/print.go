@@ -52,6 +52,12 @@ func appendTermText(b []byte, t Term, end int) []byte {
 // appendDeepText takes over.
 func appendShallowText(b []byte, t Term, end, left int) []byte {
 	switch v := t.(type) {
+	case Int:
+		return strconv.AppendInt(b, int64(v), 10)
+	case Atom:
+		return appendAtomText(b, v)
+	case Binary:
+		return appendBinaryText(b, v, end)
 	case Tuple:
 		if left > 0 {
 			return append(appendElementsText(append(b, '{'), v, end, left-1), '}')

@@ -105,7 +105,7 @@ func TestKernelDecodesNothing(t *testing.T) {
 	n := w.started("alice")
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
-	huge := bytes.Repeat([]byte{108, 0, 0, 0, 1}, 1<<20) // lists within lists, a hundred times as deep as is decoded
+	huge := bytes.Repeat([]byte{108, 0, 0, 0, 1}, 1<<20) // a million lists within each other
 	huge = append(huge, bytes.Repeat([]byte{106}, 1<<20+1)...)
 	for _, tt := range []struct{ request, want ei.Term }{
 		{ei.Tuple{ei.Atom("is_auth"), ei.Raw(huge)}, ei.Atom("yes")},

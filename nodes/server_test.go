@@ -201,7 +201,7 @@ func TestServerOddMessages(t *testing.T) {
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	call := func(parts ...ei.Term) ei.Tuple { return append(ei.Tuple{ei.Atom("$gen_call")}, parts...) }
 	odd := []ei.Term{
-		call(), call(p.self, ei.Int(1)), call(ei.Tuple{p.self}, ei.Int(1)), call(ei.Tuple{ref, p.self}, ei.Int(1)),
+		call(), call(p.self, ei.Int(1)), call(ei.Tuple{p.self}, ei.Int(1)), call(ei.Tuple{ei.Atom("me"), ref}, ei.Int(1)),
 		ei.Tuple{ei.Atom("$gen_cast")}, ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1), ei.Int(2)},
 		ei.Tuple{}, ei.List{}, ei.Int(1), ei.Map{}, ei.Binary(nil), ei.Float(1),
 	}
