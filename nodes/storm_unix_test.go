@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func storm(t *testing.T, seed uint64, kind string) {
 				defer b.Close()
 				brief, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 				defer cancel()
-				_, err = b.Receive(brief)
+				_, _ = b.Receive(brief)
 			case 5:
 				b, err := n.NewMailbox(nil)
 				if err != nil {
@@ -138,17 +139,20 @@ func storm(t *testing.T, seed uint64, kind string) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("callers hang")
 	}
-	for _, n := range all {
-		counted := func() string {
+	counted := func() (each []string) {
+		for _, n := range all {
 			run, wait := n.procs.places.Counts()
-			return fmt.Sprint(run, wait, n.requests.Held(), n.overflow.Held(), n.procs.running.Count(), n.procs.count())
+			works := int64(0)
+			for c := range n.connsNow() {
+				works += c.works.Count()
+			}
+			each = append(each, fmt.Sprint(run, wait, n.requests.Held(), n.overflow.Held(), works, n.procs.running.Count(), n.procs.count()))
 		}
-		require.Eventually(t, func() bool { return counted() == "0 0 0 0 0 4" }, tooLong, tick, "net_kernel, rex, server, box: %s", n.procs.whatRuns())
+		return each
 	}
-	for _, n := range all {
-		for c := range n.connsNow() {
-			require.Zero(t, c.works.Count())
-		}
+	const idle = "0 0 0 0 0 0 4" // net_kernel, rex, server, box
+	for until := time.Now().Add(tooLong); !slices.Equal(counted(), []string{idle, idle, idle}); time.Sleep(tick) {
+		require.True(t, time.Now().Before(until), "%v", counted())
 	}
 }
 
