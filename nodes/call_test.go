@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -362,12 +363,14 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrNoConnection)
 }
 
-// A process that ends while it is called is an ExitError whatever its reason, also if that is over a limit or malformed.
+// A process that ends while it is called is an ExitError whatever its reason, also if that is very deep, refused or malformed.
 func TestCallEndsWithUndecodableReason(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	for name, reason := range map[string]ei.Raw{"malformed": {104, 255}, "of another kind": {255}} {
+	deep := append(bytes.Repeat([]byte{108, 0, 0, 0, 1}, 20000), bytes.Repeat([]byte{106}, 20001)...)
+	equalKeys := ei.Raw{116, 0, 0, 0, 2, 106, 106, 106, 106}
+	for name, reason := range map[string]ei.Raw{"deep": deep, "equal keys": equalKeys, "malformed": {104, 255}} {
 		called := async(func() (ei.Term, error) { return n.Call(w.ctx(), ei.Pid{Node: "wire@test", ID: 9, Creation: 77}, 1) })
 		monitor, _ := p.next()
 		require.Equal(t, dist.OpMonitorP, monitor.Op, name)
@@ -378,6 +381,11 @@ func TestCallEndsWithUndecodableReason(t *testing.T) {
 		require.NoError(t, p.write(f))
 		var exit *ExitError
 		require.ErrorAs(t, arrives(t, called, "the end of the call").err, &exit, name)
-		require.Equal(t, &ExitError{monitor.To, ei.Atom("undecodable_reason")}, exit, name)
+		require.Equal(t, monitor.To, exit.Pid, name)
+		if name == "deep" {
+			require.True(t, ei.Identical(reason, exit.Reason))
+			continue
+		}
+		require.Equal(t, ei.Atom("undecodable_reason"), exit.Reason, name)
 	}
 }

@@ -373,3 +373,27 @@ func TestCallsReadAfterTheEnd(t *testing.T) {
 	require.Eventually(t, func() bool { return n.Stats().Calls == 0 && n.procs.running.None() }, tooLong, tick)
 	require.Zero(t, n.requests.Held())
 }
+
+// Calls whose callers give up while they wait for a place are over at once, whoever has the places.
+func TestMaxCallsOfCallersThatGiveUp(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	running := make(chan struct{}, 1)
+	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) { running <- struct{}{}; <-ctx.Done(); return 1, nil })
+	bob := w.started("bob")
+	go func() { _, _ = bob.RPC(w.ctx(), n.Name(), "m", "hang") }()
+	arrives(t, running, "the call")
+	held := n.requests.Held()
+	ctx, cancel := context.WithCancel(w.ctx())
+	calls := make(chan error, 100)
+	for range cap(calls) {
+		go func() { _, err := bob.RPC(ctx, n.Name(), "m", "hang"); calls <- err }()
+	}
+	require.Eventually(t, func() bool { return n.Stats().CallsWaiting == cap(calls) }, tooLong, tick)
+	cancel()
+	for range cap(calls) {
+		require.ErrorIs(t, arrives(t, calls, "a call"), context.Canceled)
+	}
+	require.Eventually(t, func() bool { return n.Stats().CallsWaiting == 0 && n.requests.Held() == held }, tooLong, tick)
+	require.Equal(t, 1, n.Stats().Calls)
+}

@@ -92,7 +92,7 @@ func (t *turn) isLost() bool { return t.conn != nil && t.conn.lost() }
 func (t *turn) abandon() {
 	t.gone.Store(true)
 	t.end()
-	t.place.change(func() { t.place.gone = true })
+	t.place.abandon()
 }
 
 // names gives the functions that run, and how many of each.

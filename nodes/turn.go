@@ -75,6 +75,7 @@ type place struct {
 	begun, over bool
 	waits       int // calls that the function waits in
 	gone        bool
+	job         *places.Job // in the queue for places; nil: it did not have to wait
 }
 
 func (p *place) isTaken() bool { return p.begun && !p.over && p.waits == 0 && !p.gone }
@@ -94,6 +95,28 @@ func (p *place) change(f func()) {
 		p.of.Leave(p.peer)
 	case is && !was:
 		p.of.Resume(p.peer)
+	}
+}
+
+// waitsAs notes what waits for the place.
+func (p *place) waitsAs(job *places.Job) {
+	p.mu.Lock()
+	p.job = job
+	gone := p.gone
+	p.mu.Unlock()
+	if gone && job != nil {
+		p.of.BeginNow(p.peer, job)
+	}
+}
+
+// abandon gives the place up for good. A function that still waits for one begins, to find that it is over.
+func (p *place) abandon() {
+	p.change(func() { p.gone = true })
+	p.mu.Lock()
+	job := p.job
+	p.mu.Unlock()
+	if job != nil {
+		p.of.BeginNow(p.peer, job)
 	}
 }
 

@@ -83,8 +83,10 @@ func (n *Node) work(t *turn, f func(ctx context.Context)) bool {
 		}
 		return t.place.begin()
 	}
-	if n.procs.places.Begin(t.place.peer, begin) > longWait && c != nil {
+	job, waited := n.procs.places.Begin(t.place.peer, begin)
+	if waited > longWait && c != nil {
 		c.complain(slowCalls, "calls wait", errSlowCalls)
 	}
+	t.place.waitsAs(job)
 	return true
 }

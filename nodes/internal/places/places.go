@@ -3,6 +3,7 @@
 package places
 
 import (
+	"container/list"
 	"slices"
 	"sync"
 	"time"
@@ -22,35 +23,53 @@ type Places struct {
 type user struct {
 	peer  string
 	held  int
-	queue []job // oldest first
+	queue list.List // of *Job, oldest first
 }
 
-// A job is a function that is about to run.
-type job struct {
-	since time.Time   // when it began to wait
-	begin func() bool // begins the job; false: it needs no place after all
+// A Job is a function that waits for a place.
+type Job struct {
+	since time.Time     // when it began to wait
+	begin func() bool   // begins the job; false: it needs no place after all
+	at    *list.Element // in the queue; nil: it waits no longer
 }
 
 // New makes n places.
 func New(n int) *Places { return &Places{free: n, users: map[string]*user{}} }
 
-// Begin begins a function for a peer: now, or when there is a place for it. begin must not wait;
-// if it is false the function needs no place. Leave gives the place back. The result is for how
-// long the peer's oldest function has been waiting.
-func (p *Places) Begin(peer string, begin func() bool) (waits time.Duration) {
+// Begin begins a function for a peer: now, or when there is a place for it; then j is what waits.
+// begin must not wait; if it is false the function needs no place. Leave gives the place back.
+// waited is for how long the peer's oldest function has been waiting.
+func (p *Places) Begin(peer string, begin func() bool) (j *Job, waited time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u := p.user(peer)
-	if len(u.queue) == 0 && u.held < p.free {
+	if u.queue.Len() == 0 && u.held < p.free {
 		p.begin(u, begin)
-		return 0
+		return nil, 0
 	}
-	if len(u.queue) == 0 {
+	if u.queue.Len() == 0 {
 		p.waiting = append(p.waiting, u)
 	}
-	now := time.Now()
-	u.queue = append(u.queue, job{now, begin})
-	return now.Sub(u.queue[0].since)
+	j = &Job{since: time.Now(), begin: begin}
+	j.at = u.queue.PushBack(j)
+	return j, j.since.Sub(u.queue.Front().Value.(*Job).since)
+}
+
+// BeginNow begins a job before its turn, if it still waits: it needs no place any more, as its
+// begin is to say.
+func (p *Places) BeginNow(peer string, j *Job) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if j.at == nil {
+		return
+	}
+	u := p.user(peer)
+	u.queue.Remove(j.at)
+	j.at = nil
+	if u.queue.Len() == 0 {
+		p.waiting = slices.DeleteFunc(p.waiting, func(w *user) bool { return w == u })
+	}
+	p.begin(u, j.begin)
 }
 
 // Leave gives a place back: the function has ended, or waits for something that may need a place.
@@ -80,7 +99,7 @@ func (p *Places) Counts() (run, wait int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, u := range p.users {
-		run, wait = run+u.held, wait+len(u.queue)
+		run, wait = run+u.held, wait+u.queue.Len()
 	}
 	return run, wait
 }
@@ -103,10 +122,9 @@ func (p *Places) grant() {
 		}
 		u := p.waiting[i]
 		p.waiting = slices.Delete(p.waiting, i, i+1)
-		j := u.queue[0]
-		u.queue[0] = job{}
-		u.queue = u.queue[1:]
-		if len(u.queue) > 0 {
+		j := u.queue.Remove(u.queue.Front()).(*Job)
+		j.at = nil
+		if u.queue.Len() > 0 {
 			p.waiting = append(p.waiting, u)
 		}
 		p.begin(u, j.begin)
@@ -123,7 +141,7 @@ func (p *Places) begin(u *user, begin func() bool) {
 
 // forget drops a user that neither has a place nor waits for one.
 func (p *Places) forget(u *user) {
-	if u.held == 0 && len(u.queue) == 0 {
+	if u.held == 0 && u.queue.Len() == 0 {
 		delete(p.users, u.peer)
 	}
 }

@@ -55,6 +55,26 @@ func TestLeaveAndResume(t *testing.T) {
 	require.Equal(t, 3, begun)
 }
 
+// What needs no place any more begins before its turn, once.
+func TestBeginNow(t *testing.T) {
+	p := places.New(1)
+	p.Begin("a", func() bool { return true })
+	var begun []string
+	waits := func(name string) *places.Job {
+		j, _ := p.Begin("a", func() bool { begun = append(begun, name); return name != "gone" })
+		return j
+	}
+	first, gone := waits("first"), waits("gone")
+	p.BeginNow("a", gone)
+	p.BeginNow("a", gone)
+	require.Equal(t, []string{"gone"}, begun)
+	p.Leave("a")
+	p.BeginNow("a", first)
+	require.Equal(t, []string{"gone", "first"}, begun)
+	run, wait := p.Counts()
+	require.Equal(t, []int{1, 0}, []int{run, wait})
+}
+
 // What needs no place after all leaves it to the next.
 func TestNoPlaceNeeded(t *testing.T) {
 	p := places.New(1)
