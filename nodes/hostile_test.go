@@ -439,7 +439,7 @@ func TestHugeFrames(t *testing.T) {
 // For a frame, no more memory is allocated than twice what has come of it, or trustedFrame.
 func TestHugeFrameGrows(t *testing.T) {
 	const length = 11*trustedFrame + 5
-	r := reader{m: new(Message), max: length}
+	r := reader{m: new(Message), max: length, came: func() {}}
 	_, err := r.nextVector()
 	require.NoError(t, err)
 	binary.BigEndian.PutUint32(r.head[:], length)
