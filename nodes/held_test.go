@@ -181,7 +181,8 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)
 	ctx = w.ctx()
 	f, err := c.Freeze(ctx)
-	for errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil { // on a busy machine so much is not copied in Freeze's own time
+	// On a busy machine so much is not copied in Freeze's own time.
+	for errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		f, err = c.Freeze(ctx)
 	}
 	require.NoError(t, err)

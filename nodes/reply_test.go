@@ -294,7 +294,9 @@ func one(context.Context, *Call) (any, error) { return 1, nil }
 // A request in another node's name, which a peer has rex send to a Server here, does not make the Server wait for that node.
 func TestSbcastHoldsNoServer(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice", func(cfg *Config) { cfg.Resolver, cfg.HandshakeTimeout = hangs{w.book}, time.Hour })
+	n := w.started("alice", func(cfg *Config) {
+		cfg.Resolver, cfg.HandshakeTimeout = hangs{w.book}, time.Hour
+	})
 	_, err := n.Serve("srv", Server{Call: one}, nil)
 	require.NoError(t, err)
 	p := w.peer(n.Listeners()[0], role("wire@test"))
@@ -352,7 +354,9 @@ func TestLargeAnswerToThirdNode(t *testing.T) {
 // Answers to nodes that do not exist take little room, and leave some for those that other peers have asked for.
 func TestStrangersAreBounded(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice", func(cfg *Config) { cfg.Resolver, cfg.HandshakeTimeout = hangs{w.book}, time.Hour })
+	n := w.started("alice", func(cfg *Config) {
+		cfg.Resolver, cfg.HandshakeTimeout = hangs{w.book}, time.Hour
+	})
 	_, err := n.Serve("srv", Server{Call: one}, nil)
 	require.NoError(t, err)
 	evil, proxy := w.peer(n.Listeners()[0], role("evil@test")), w.peer(n.Listeners()[0], role("proxy@test"))

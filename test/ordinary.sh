@@ -20,7 +20,8 @@ go test -c -o "$at/" ./transport ./transport/handoff ./tlstransport ./nodes ./no
 chmod -R go=rX "$at" # mktemp's directory is its maker's alone
 chown "$nobody:$nobody" "$at/home" "$long"
 
-# run FOLDER FLAG... runs a package's tests in its folder as nobody, and shows what they print if they fail.
+# run FOLDER FLAG... runs a package's tests in its folder as nobody, and shows what
+# they print if they fail.
 run() {
 	local program=$at/${1##*/}.test begun=$SECONDS
 	cd "$at/code/$1"
@@ -34,8 +35,9 @@ run() {
 	fi
 }
 
-# tests runs what the machine has a say in, all at the same time because most of it waits: not how long readers poll, nor the suites for
-# plug-ins, nor processes that are killed; of nodes what has to do with paths.
+# tests runs what the machine has a say in, all at the same time because most of it
+# waits: not how long readers poll, nor the suites for plug-ins, nor processes that
+# are killed; of nodes what has to do with paths.
 tests() {
 	local job jobs=() status=0
 	ip link set lo up

@@ -188,7 +188,8 @@ func TestUpgradeWorkersFails(t *testing.T) {
 func TestUpgradeOfJob(t *testing.T) {
 	own, err := unix.Getsid(0)
 	require.NoError(t, err)
-	if first, err := unix.Getsid(1); err == nil && first == own { // a shell in a container; orphans become its children
+	// It is a shell in a container, whose children orphans become.
+	if first, err := unix.Getsid(1); err == nil && first == own {
 		t.Skip("process 1 is of this session: the system does not take the terminal for gone")
 	}
 	w := newWorld(t, 0)

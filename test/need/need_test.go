@@ -49,7 +49,8 @@ func TestMissing(t *testing.T) {
 	require.True(t, failed)
 }
 
-// A test that needs more descriptors than the process may have is skipped, even where nothing may be missing.
+// A test that needs more descriptors than the process may have is skipped, even where nothing may
+// be missing.
 func TestDescriptors(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no such limit there")

@@ -22,7 +22,8 @@ func TestDirectoryGoesWithItsTest(t *testing.T) {
 	require.NoDirExists(t, dir)
 }
 
-// Where the directory for temporary files has a long path, as under some build systems, the directory is elsewhere.
+// Where the directory for temporary files has a long path, as under some build systems, the
+// directory is elsewhere.
 func TestDirectoryIsShort(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no /tmp there")

@@ -383,8 +383,10 @@ func TestHostileBatchFloodAndClose(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() {
 			for i := 0; ; i++ {
-				err := unix.Sendmsg(x, []byte("x"), unix.UnixRights(slicesRepeat(f, 1+i%5)...), nil, unix.MSG_NOSIGNAL)
-				if err != nil && err != unix.ETOOMANYREFS { // users other than root may have no more in flight just now
+				rights := unix.UnixRights(slicesRepeat(f, 1+i%5)...)
+				err := unix.Sendmsg(x, []byte("x"), rights, nil, unix.MSG_NOSIGNAL)
+				// Users other than root may have no more in flight just now.
+				if err != nil && err != unix.ETOOMANYREFS {
 					return // the other end is gone
 				}
 			}

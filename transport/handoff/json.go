@@ -109,8 +109,8 @@ func (j *JSONSocket) SyscallConn() (syscall.RawConn, error) { return j.conn.Sysc
 
 // Send sends v as JSON, with descriptors, to the destination that the client was made with; ENOTCONN if there is none. The descriptors, at
 // most MaxDescriptors, stay the caller's. EMSGSIZE for a document that is too long for the socket's send buffer (SO_SNDBUF). Send waits
-// while the receiver's queue is full, or that buffer with documents that have not been received. If v cannot be
-// marshalled, Send returns the error of json.Marshal and sends nothing.
+// while the receiver's queue is full, or that buffer with documents that have not been received.
+// If v cannot be marshalled, Send returns the error of json.Marshal and sends nothing.
 func (j *JSONSocket) Send(ctx context.Context, v any, fds ...int) error {
 	return j.send(ctx, nil, v, fds)
 }

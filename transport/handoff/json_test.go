@@ -206,8 +206,9 @@ func TestJSONWaitsEnd(t *testing.T) {
 	client, server := jsonSockets(t, nil)
 	_, _, err := server.Recv(briefly(t), nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	// The queue is full when another sender has no room, either: how many datagrams a queue takes (Linux: net.unix.max_dgram_qlen, see
-	// unix(7)) and how many a sender's own buffer holds are the system's affair, and either may be the smaller number.
+	// The queue is full when another sender has no room, either: how many datagrams a queue takes
+	// (Linux: net.unix.max_dgram_qlen, see unix(7)) and how many a sender's own buffer holds are
+	// the system's affair, and either may be the smaller number.
 	sender := client
 	for fillJSON(t, sender) > 0 {
 		sender, err = NewJSONClient(server.Addr())
@@ -233,7 +234,8 @@ func TestJSONWaitsEnd(t *testing.T) {
 	}
 }
 
-// A sender whose own buffer is full waits like one whose receiver's queue is full, and alone: others still send to that receiver.
+// A sender whose own buffer is full waits like one whose receiver's queue is full, and alone:
+// others still send to that receiver.
 func TestJSONOwnBufferFull(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux counts what is in the receiver's queue in its sender's buffer")
@@ -243,7 +245,8 @@ func TestJSONOwnBufferFull(t *testing.T) {
 	raw, err := client.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 0) // the least: a few datagrams
+		const least = 0 // the system makes it room for a few datagrams
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, least)
 	}))
 	require.NoError(t, err)
 	other, err := NewJSONClient(server.Addr())

@@ -168,7 +168,8 @@ func room(t *testing.T) int {
 // startBoth starts both sides. The peer of every session has sent half a question, and has no room for all of the greeting.
 func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Party) {
 	t.Helper()
-	need.Descriptors(t, uint64(200+4*count*runtime.GOMAXPROCS(0))) // so many such tests run at the same time
+	atOnce := runtime.GOMAXPROCS(0) // such tests run at the same time
+	need.Descriptors(t, uint64(200+4*count*atOnce))
 	var near []*os.File
 	var far farEnds
 	tcp := count == 1

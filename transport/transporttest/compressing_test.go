@@ -19,14 +19,14 @@ func TestWriteOfCompressingPluginWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for !accusesWaiting(t, name) {
-				t.Log("the machine was so busy that no Write had come to wait when it was to end: once more")
+				t.Log("on a busy machine no Write had come to wait when it was to end: once more")
 			}
 		})
 	}
 }
 
-// accusesWaiting tries a rule on a plug-in of which nothing ends a Write that waits, and fails the test if the rule passes. It returns
-// false if no Write has waited.
+// accusesWaiting tries a rule on a plug-in of which nothing ends a Write that waits, and fails the
+// test if the rule passes. It returns false if no Write has waited.
 func accusesWaiting(t *testing.T, name string) bool {
 	var waited atomic.Bool
 	left := newMess()
@@ -46,7 +46,8 @@ func accusesWaiting(t *testing.T, name string) bool {
 			return n, err
 		}
 	})
-	s := newSuite(always(make(left), loopback()), limits{patience: 3 * time.Second, watchdog: 30 * time.Second, tries: 1, starved: 3})
+	l := limits{patience: 3 * time.Second, watchdog: 30 * time.Second, tries: 1, starved: 3}
+	s := newSuite(always(make(left), loopback()), l)
 	s.rules = slices.DeleteFunc(s.rules, func(r rule) bool { return r.name != name && r.try != nil })
 	err := s.check()
 	if err == nil && !waited.Load() {
