@@ -45,12 +45,6 @@ func loopback(t *testing.T, up bool) {
 	})
 }
 
-// address gives the loopback interface of this process's network another address.
-func address(t *testing.T, ip [4]byte) {
-	t.Helper()
-	configure(t, "lo:1", unix.SIOCSIFADDR, func(_ int, r *unix.Ifreq) error { return r.SetInet4Addr(ip[:]) })
-}
-
 // configure makes a request of netdevice(7) about an interface, which fill completes.
 func configure(t *testing.T, name string, request uint, fill func(fd int, r *unix.Ifreq) error) {
 	t.Helper()
