@@ -94,7 +94,6 @@ func TestImportStrangers(t *testing.T) {
 					adopt       func() error
 				}{
 					{"Import", tt.conn, func() error { _, err := tt.tr.Import(fd, nil); return err }},
-					{"ImportAccepted", tt.conn, func() error { _, err := ImportAccepted(tt.tr, fd, nil); return err }},
 					{"ImportListener", tt.listener, func() error { _, err := tt.tr.ImportListener(fd); return err }},
 				} {
 					if what == by.right || tt.either && (what == tt.conn || what == tt.listener) {

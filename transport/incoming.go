@@ -5,16 +5,14 @@ import (
 	"time"
 )
 
-// incoming is how the reader of a descriptor waits. Only the reader uses it, except for wrote and shook.
+// incoming is how the reader of a descriptor waits. Only the reader uses it, except for wrote.
 type incoming struct {
 	waits
 	fd     int
 	spin   spin
 	gather gathering
-	weigh  weighing
 	dozing atomic.Bool
-	shook  atomic.Bool // the handshake is over, or nobody says when it is
-	silent bool        // nothing can be acknowledged
+	silent bool // nothing can be acknowledged
 }
 
 // use says where to wait.
@@ -39,15 +37,8 @@ func (r *incoming) end(n int) {
 		return
 	}
 	var waited time.Duration
-	answered := r.spin.answered(n)
-	if answered {
-		r.weigh.answered(r.spin.wrote.Load() + int64(n))
-	}
-	if habit := r.spin.habit; habit != nil {
+	if r.spin.habit != nil {
 		waited = r.waited()
-		if answered && habit == &r.spin.answers {
-			r.weigh.waited(r.began.Add(waited), r.poller.limit > 0 && habit.hot, &r.poller.verdicts)
-		}
 	}
 	r.spin.end(n, waited, r.poller.limit)
 	r.gather.came(n)
@@ -78,12 +69,11 @@ func (r *incoming) expect() bool {
 		}
 	}
 	r.keen = false
-	polls, soon := r.poller.limit > 0 && habit.due() && !(r.weigh.sits && r.spin.answering()), r.poller.short > 0 && r.spin.soon()
-	if !polls && !soon || !r.poller.enter(&r.spell, r.began) {
+	if r.poller.limit == 0 || !habit.due() || !r.poller.enter(&r.spell, r.began) {
 		return false
 	}
 	defer r.poller.leave()
-	came := polls && r.poll(habit) || soon && r.waitShortly()
+	came := r.poll(habit)
 	if came {
 		r.wait.lookAway(false)
 	}
@@ -137,13 +127,4 @@ func (r *incoming) poll(habit *pace) bool {
 	}
 	habit.polled(came)
 	return came
-}
-
-// waitShortly makes a short wait.
-func (r *incoming) waitShortly() bool {
-	if r.poller.awaitShortly(r.fd, !r.shook.Load()) && r.tries.try() {
-		return true
-	}
-	r.spin.first = pollFirst
-	return false
 }

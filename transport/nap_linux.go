@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nap sleeps for about d, for which package time's timers are too coarse. The kernel adds its slack of 50 us. As with a short wait, the
-// scheduler is not told; when it wants the processor it signals the thread.
+// nap sleeps for about d, for which package time's timers are too coarse. The kernel adds its slack of 50 us. The
+// scheduler is not told; when it wants the processor, to collect garbage say, it signals the thread,
+// and a signal ends the call.
 func nap(d time.Duration) {
 	left := unix.NsecToTimespec(d.Nanoseconds())
 	for {

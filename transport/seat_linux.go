@@ -36,6 +36,11 @@ func (s *seat) wait(fd int, events int16) bool {
 // call before there is one, nobody would watch the Go poller for up to 10 ms.
 func standIn() { go func() {}() }
 
+const (
+	pollArrivals = unix.POLLIN | unix.POLLRDHUP
+	pollRoom     = unix.POLLOUT
+)
+
 // seats are the seats of one Transport. They are made when they are needed, and closed once they are unused. The zero value is ready.
 type seats struct {
 	mu     sync.Mutex

@@ -375,7 +375,6 @@ func (s *socket[C]) complete(ctx context.Context, initiated bool) error {
 	if err := s.beside("GetFD", s.sameFD); err != nil {
 		return err
 	}
-	s.incoming.shook.Store(true)
 	if hook == nil {
 		return nil
 	}

@@ -14,5 +14,3 @@ type seats struct{}
 func standIn() {}
 
 func nap(time.Duration) {}
-
-func awaitShortly(int, time.Duration) bool { return false }
