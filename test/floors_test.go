@@ -55,7 +55,7 @@ var houses = map[string]house{
 			" pauser direction epoch itself"), // waiting
 		words("callbacks calls passage full inplace imported rawconn pause socket socketopen socketread" +
 			" socketwrite socketend"),
-		words("stream streampending pdu readqueue sendqueue delivery queue queuewriter hold listener takeover conn datagram"),
+		words("stream streampending pdu readqueue sendqueue queue queuewriter hold listener takeover conn datagram"),
 		words("transport construct tcp unix unixlock memory fromnet"),
 		words("virtual trace limit fault capture"),
 	}},
