@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // An IPv6 socket that carries IPv4, too, answers peers of both kinds.
@@ -17,7 +19,7 @@ func TestAdoptedDatagramAnswersIPv4(t *testing.T) {
 	f, err := pc.File()
 	require.NoError(t, err)
 	require.NoError(t, pc.Close())
-	fd, err := dupFD(int(f.Fd()))
+	fd, err := sys.Dup(int(f.Fd()))
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 	d, err := AdoptDatagram(fd)
@@ -50,7 +52,7 @@ func TestAdoptedDatagramHasPort(t *testing.T) {
 	for name, af := range map[string]int{"ipv4": unix.AF_INET, "ipv6": unix.AF_INET6} {
 		t.Run(name, func(t *testing.T) {
 			open, _ := udpPair(t, name)
-			fd, err := socketFD(af, unix.SOCK_DGRAM)
+			fd, err := sys.Socket(af, unix.SOCK_DGRAM)
 			require.NoError(t, err)
 			d, err := AdoptDatagram(fd)
 			require.NoError(t, err)

@@ -9,6 +9,8 @@ import (
 	"github.com/cnode-go/cnode/test/scarce"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A stream from Import has the descriptor that sleeping needs, and works, whatever is around the
@@ -104,7 +106,7 @@ func TestImportClosesWhatItRefuses(t *testing.T) {
 	_, err = tr.Import(dup, nil)
 	require.ErrorIs(t, err, unix.EPERM)
 	require.ErrorIs(t, err, ErrContract)
-	require.True(t, sameFile(reused, p[0]), "the SDK has closed what is somebody else's")
+	require.True(t, sys.SameFile(reused, p[0]), "the SDK has closed what is somebody else's")
 	require.NoError(t, unix.Close(reused))
 	require.NoError(t, unix.Close(dup))
 	requireSpeak(t, c, s)

@@ -3,6 +3,8 @@ package transport
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // incoming is how the reader of a descriptor waits. Only the reader uses it, except for wrote.
@@ -27,7 +29,7 @@ func (r *incoming) use(fd int, wait watch, p *poller) {
 // the connection is then paced too slowly for as long as it lasts.
 func (r *incoming) took(n int) {
 	if canPoll && !r.silent && r.spin.streams(n) {
-		r.silent = !quickAck(r.fd)
+		r.silent = !sys.QuickAck(r.fd)
 	}
 }
 
@@ -111,7 +113,7 @@ func (r *incoming) doze(d time.Duration) bool {
 func (r *incoming) poll(habit *pace) bool {
 	limit := r.spin.patience(r.poller.limit)
 	if habit == &r.spin.flow {
-		nap(r.gather.nap(r.began, limit))
+		sys.Nap(r.gather.nap(r.began, limit))
 		limit = 0
 	}
 	pause := pollPause

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A Transport opens streams and listeners of one plug-in. It is safe for concurrent use.
@@ -96,7 +98,7 @@ func (p *plugin[C]) Movable() bool { return p.cb.Import != nil }
 
 func (p *plugin[C]) Listen(addr Addr, backlog int) (*Listener, error) {
 	if backlog <= 0 {
-		backlog = defaultBacklog
+		backlog = sys.Backlog
 	}
 	var bound Addr
 	s, err := p.open(addr, func(s *socket[C]) (err error) { bound, err = s.listen(addr, backlog); return err })
@@ -171,7 +173,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], ad
 	}
 	own := fd
 	if !p.prompt {
-		if own, err = dupFD(fd); err != nil {
+		if own, err = sys.Dup(fd); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -206,7 +208,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], ad
 		return nil, nil, err
 	}
 	if own != fd {
-		_ = closeFD(fd)
+		_ = sys.Close(fd)
 	}
 	return s, addr, nil
 }
@@ -214,8 +216,8 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], ad
 // takeBack closes a duplicate of fd that Import has refused. An Import that has closed the duplicate itself is at fault: the number may
 // stand for another file by now.
 func takeBack(dup, fd int) error {
-	if !sameFile(dup, fd) {
+	if !sys.SameFile(dup, fd) {
 		return contractError("Import", "it has closed a descriptor that it refused")
 	}
-	return closeFD(dup)
+	return sys.Close(dup)
 }
