@@ -137,9 +137,6 @@ type activated struct {
 	used atomic.Bool
 }
 
-// Unwrap lets package transport see what the wrapped transport can do: connections are made by that one.
-func (t *activated) Unwrap() transport.Transport { return t.Transport }
-
 func (t *activated) Listen(addr transport.Addr, backlog int) (*transport.Listener, error) {
 	if t.used.Swap(true) {
 		return t.Transport.Listen(addr, backlog)

@@ -8,11 +8,6 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The wrapped transport carries the connections. It is prompt, so no provision for callbacks that do not return is needed.
-func TestActivatedIsPrompt(t *testing.T) {
-	require.True(t, transport.Prompt(&activated{Transport: transport.TCP()}))
-}
-
 // Sockets that were passed to another process, the parent say, are not used.
 func TestActivateOfAnother(t *testing.T) {
 	t.Setenv("LISTEN_PID", "1")

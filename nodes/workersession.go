@@ -121,7 +121,7 @@ func (w *Worker) open(fd int, carried states.TransportID, state []byte) (transpo
 	tr, err := w.n.carrier(carried)
 	var s *transport.Stream
 	if err == nil {
-		s, err = transport.ImportAccepted(tr, fd, state)
+		s, err = tr.Import(fd, state)
 		clear(state) // it may hold keys
 	}
 	if err != nil {

@@ -48,14 +48,14 @@ var houses = map[string]house{
 		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
 			" frontroutes frontsnapshot"),
 	}},
-	"transport": {knot: 38, floors: [][]string{
-		words("doc errors addr inet netaddr unixaddr sockaddr posix fd accept readable outstanding" +
-			" unacknowledged congestion backoff turns"), // system calls and addresses
-		words("await wait waits watch poll poller spin weigh gather seat short nap incoming outgoing waiter" +
+	"transport": {knot: 27, floors: [][]string{
+		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls backoff turns"), // addresses
+		words("await wait waits watch poll poller spin gather seat incoming outgoing waiter" +
 			" pauser direction epoch itself"), // waiting
 		words("callbacks calls passage full inplace imported rawconn pause socket socketopen socketread" +
 			" socketwrite socketend"),
-		words("stream streampending pdu readqueue sendqueue delivery queue queuewriter hold listener takeover conn datagram"),
+		words("stream streampending pdu readqueue sendqueue queue queuewriter hold listener takeover conn datagram datagramcalls outstanding" +
+			" unacknowledged"),
 		words("transport construct tcp unix unixlock memory fromnet"),
 		words("virtual trace limit fault capture"),
 	}},

@@ -9,13 +9,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // An abstract name is what the kernel says, byte by byte, up to the longest that it takes: names that differ by a NUL are different names.
 func TestAbstractNames(t *testing.T) {
 	unique := fmt.Sprintf("@transport-%d-%d", os.Getpid(), os.Getuid())
 	for _, name := range []string{unique, unique + "\x00", unique + "\x00\x00", unique + "\x00behind",
-		unique + strings.Repeat("n", maxUnixPath+1-len(unique))} {
+		unique + strings.Repeat("n", sys.MaxUnixPath+1-len(unique))} {
 		at, err := FromUnixPath(name)
 		require.NoError(t, err)
 		l, err := Unix().Listen(at, 0)

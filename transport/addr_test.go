@@ -10,10 +10,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 func TestParseAddr(t *testing.T) {
-	longest := strings.Repeat("p", maxUnixPath)
+	longest := strings.Repeat("p", sys.MaxUnixPath)
 	for _, tt := range []struct {
 		in      string
 		network string

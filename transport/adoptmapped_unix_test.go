@@ -9,6 +9,8 @@ import (
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // An IPv6 socket that carries IPv4, too, answers peers of both kinds.
@@ -19,7 +21,7 @@ func TestAdoptedDatagramAnswersIPv4(t *testing.T) {
 	f, err := pc.File()
 	require.NoError(t, err)
 	require.NoError(t, pc.Close())
-	fd, err := dupFD(int(f.Fd()))
+	fd, err := sys.Dup(int(f.Fd()))
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 	d, err := AdoptDatagram(fd)
@@ -52,7 +54,7 @@ func TestAdoptedDatagramHasPort(t *testing.T) {
 	for name, af := range map[string]int{"ipv4": unix.AF_INET, "ipv6": unix.AF_INET6} {
 		t.Run(name, func(t *testing.T) {
 			open, _ := udpPair(t, name)
-			fd, err := socketFD(af, unix.SOCK_DGRAM)
+			fd, err := sys.Socket(af, unix.SOCK_DGRAM)
 			require.NoError(t, err)
 			d, err := AdoptDatagram(fd)
 			require.NoError(t, err)

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/leak"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // Close names the callback that does not come back.
@@ -115,7 +117,7 @@ func TestExitsLeaveNothingOpen(t *testing.T) {
 			defer s.Close()
 			fd, err := s.Descriptor()
 			if err == nil {
-				fd, err = dupFD(fd)
+				fd, err = sys.Dup(fd)
 			}
 			if err != nil {
 				return err
@@ -128,7 +130,7 @@ func TestExitsLeaveNothingOpen(t *testing.T) {
 				return err
 			}
 			defer l.Close()
-			fd, err := dupFD(l.sock.(*socket[int]).c)
+			fd, err := sys.Dup(l.sock.(*socket[int]).c)
 			if err != nil {
 				return err
 			}
@@ -184,7 +186,7 @@ func lend(fd int, take func() (io.Closer, error)) error {
 	lent := false
 	defer func() {
 		if !lent {
-			_ = closeFD(fd)
+			_ = sys.Close(fd)
 		}
 	}()
 	taken, err := take()

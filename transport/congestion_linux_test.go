@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // Something large that is no answer is acknowledged as it is read: the kernel by itself would wait for 40 ms, or for another segment.
@@ -105,7 +107,7 @@ func TestCongestionControlWithinTheMachine(t *testing.T) {
 		require.NoError(t, err)
 		fd, err := TCPCallbacks().Socket(nil, addr)
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, closeFD(fd)) })
+		t.Cleanup(func() { require.NoError(t, sys.Close(fd)) })
 		return fd
 	}
 	system := control(opened("0.0.0.0:0"))
@@ -128,7 +130,7 @@ func TestCongestionControlWithinTheMachine(t *testing.T) {
 	for _, name := range strings.Fields(string(known)) {
 		fd := opened("0.0.0.0:0")
 		require.NoError(t, unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name))
-		unpaced(fd)
+		sys.Unpace(fd)
 		if strings.HasPrefix(name, "bbr") {
 			name = "reno"
 		}

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 func connectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
@@ -82,15 +84,15 @@ func bindUnix(fd int, local Addr) (path string, err error) {
 }
 
 func unixStreams() (one, other *Stream, err error) {
-	fds, err := socketPair()
+	fds, err := sys.SocketPair()
 	if err != nil {
 		return nil, nil, err
 	}
-	one, err = importUnnamed(raised(fds[0], nil))
+	one, err = importUnnamed(sys.Raised(fds[0], nil))
 	if err != nil {
 		return nil, nil, errors.Join(err, unix.Close(fds[1]))
 	}
-	other, err = importUnnamed(raised(fds[1], nil))
+	other, err = importUnnamed(sys.Raised(fds[1], nil))
 	if err != nil {
 		return nil, nil, errors.Join(err, one.Close())
 	}
@@ -159,7 +161,7 @@ func openUnixgram(local, remote Addr) (*Datagram, error) {
 
 // openDatagram makes a socket, calls bind for it, and connects it if there is a remote address.
 func openDatagram(af int, remote Addr, bind func(fd int) error) (*Datagram, error) {
-	fd, err := socketFD(af, unix.SOCK_DGRAM)
+	fd, err := sys.Socket(af, unix.SOCK_DGRAM)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
@@ -244,7 +246,7 @@ func adoptListener(fd int) (*Listener, error) {
 
 // takeOver calls adopt with a duplicate of fd and closes fd; if adopt fails, fd stays as it was.
 func takeOver[T any](fd int, adopt func(own int) (T, error)) (t T, err error) {
-	own, err := dupFD(fd)
+	own, err := sys.Dup(fd)
 	if err != nil {
 		return t, err
 	}

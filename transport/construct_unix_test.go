@@ -18,6 +18,8 @@ import (
 
 	"github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/sockdir"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 func TestConnectTCPElsewhere(t *testing.T) {
@@ -345,7 +347,7 @@ func TestSocketsLeaveStandardStreams(t *testing.T) {
 		return
 	}
 	const low = 0
-	saved, err := dupFD(low)
+	saved, err := sys.Dup(low)
 	require.NoError(t, err)
 	// The descriptor is another one, and nothing else has taken the place either, so that the next socket might.
 	requireFree := func(of interface{ Descriptor() (int, error) }) {
@@ -353,7 +355,7 @@ func TestSocketsLeaveStandardStreams(t *testing.T) {
 		fd, err := of.Descriptor()
 		require.NoError(t, err)
 		require.Greater(t, fd, 2)
-		_, err = fcntlFD(low, unix.F_GETFD, 0)
+		_, err = sys.Fcntl(low, unix.F_GETFD, 0)
 		require.ErrorIs(t, err, unix.EBADF)
 	}
 	require.NoError(t, unix.Close(low))

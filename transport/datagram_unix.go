@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A datagramSocket is the system's side of a Datagram: one descriptor, owned by the Go poller. receive and send are each used by one
@@ -59,7 +61,7 @@ func ownDatagram(fd int, remote Addr) (*Datagram, error) {
 		return nil, err
 	}
 	if s.family == unix.AF_INET6 {
-		only, err := getOption(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+		only, err := sys.GetOption(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
 		s.mapped = err == nil && only == 0
 	}
 	if remote != nil {
@@ -67,7 +69,7 @@ func ownDatagram(fd int, remote Addr) (*Datagram, error) {
 			return nil, err
 		}
 	}
-	if err := setNonblock(fd, false); err != nil {
+	if err := sys.SetNonblock(fd, false); err != nil {
 		return nil, err
 	}
 	if s.wait, err = newSleeper(fd); err != nil {

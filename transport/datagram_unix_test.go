@@ -18,6 +18,8 @@ import (
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // datagramAllocs is how many allocations a datagram may cost, sent and received.
@@ -287,7 +289,7 @@ func TestUnixgramPaths(t *testing.T) {
 
 	d, err = OpenUnixgram(at, nil)
 	require.NoError(t, err)
-	_, err = d.SendTo(soon(t), []byte("x"), UnixAddr(strings.Repeat("p", maxUnixPath+1)))
+	_, err = d.SendTo(soon(t), []byte("x"), UnixAddr(strings.Repeat("p", sys.MaxUnixPath+1)))
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 	require.NoError(t, d.Close())
 
@@ -308,7 +310,7 @@ func TestUnixgramUnnamed(t *testing.T) {
 	requireReceives(t, open, "guess who", UnixAddr(""))
 	requireSends(t, unnamed, "once more", open.LocalAddr())
 	requireReceives(t, open, "once more", UnixAddr(""))
-	if abstractNames {
+	if sys.AbstractNames {
 		named, err := OpenUnixgram(UnixAddr("@datagram-"+filepath.Base(sockdir.New(t))), nil)
 		require.NoError(t, err)
 		defer named.Close()

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // slice is the longest single call of Read or Accept of a FullImpl plug-in that has no Interrupt.
@@ -61,7 +63,7 @@ func (s *socket[C]) interrupt(d *side) {
 		defer s.calls.end("Interrupt")
 		_ = s.guard("Interrupt", s.interruption(d))
 	} else if s.fd >= 0 {
-		shutdown(s.fd)
+		sys.Shutdown(s.fd)
 	}
 }
 

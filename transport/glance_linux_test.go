@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A reader or writer that finds no descriptor left to sleep with waits all the same: time-outs are time-outs, Close ends the wait, and a
@@ -112,7 +114,7 @@ func TestAcceptWithoutWatches(t *testing.T) {
 		deep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 		require.NoError(t, err)
 		if inner >= 0 {
-			t.Cleanup(func() { closeFD(inner) })
+			t.Cleanup(func() { sys.Close(inner) })
 			require.NoError(t, unix.EpollCtl(deep, unix.EPOLL_CTL_ADD, inner, &unix.EpollEvent{Events: arrivals, Fd: int32(inner)}))
 		}
 		var i interest

@@ -18,6 +18,8 @@ import (
 	"github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // The rules of the tsocket guide, in our words and with our names, a line each, under the heading of the section that states them: a test
@@ -428,8 +430,8 @@ func TestGuideBSDAddresses(t *testing.T) {
 			require.Equal(t, UnixAddr(""), a)
 		}},
 		{"a path longer than the kernel's limit is ENAMETOOLONG", func(t *testing.T) {
-			require.NoError(t, second(FromUnixPath(strings.Repeat("p", maxUnixPath))))
-			require.ErrorIs(t, second(FromUnixPath(strings.Repeat("p", maxUnixPath+1))), syscall.ENAMETOOLONG)
+			require.NoError(t, second(FromUnixPath(strings.Repeat("p", sys.MaxUnixPath))))
+			require.ErrorIs(t, second(FromUnixPath(strings.Repeat("p", sys.MaxUnixPath+1))), syscall.ENAMETOOLONG)
 		}},
 		{"the path of what is no UNIX address is EINVAL", func(t *testing.T) {
 			require.ErrorIs(t, second(UnixPath(loopback())),
@@ -522,7 +524,7 @@ func TestGuideBSDSockets(t *testing.T) {
 			require.ErrorIs(t, second(AppendSockaddr(nil, MemoryAddr("x"))), syscall.EAFNOSUPPORT)
 		}},
 		{"an existing descriptor becomes a stream, or an error", func(t *testing.T) {
-			fds, err := socketPair()
+			fds, err := sys.SocketPair()
 			require.NoError(t, err)
 			var ends [2]*Stream
 			for i, fd := range fds {

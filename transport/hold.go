@@ -6,9 +6,10 @@ import (
 	"slices"
 )
 
-// Hold stops the queue at a byte boundary, for a hand-off: nothing goes out any more, and new posts wait, until Unhold or End. What was
-// posted before waits too, and Held returns it. A WritevQueue that is writing its own buffers at that moment ends with ErrPaused. When ctx
-// ends before the writer has stopped, the queue goes on, and the error is ctx's.
+// Hold stops the queue at a byte boundary, for a hand-off: nothing goes out any more, and new posts
+// wait, until Unhold or End. What was posted before waits too, and Held returns it. A WritevQueue
+// that is writing its own buffers at that moment ends with ErrPaused. When ctx ends before the
+// writer has stopped, the queue goes on, and the error is ctx's.
 func (q *Queue) Hold(ctx context.Context) error {
 	q.mu.Lock()
 	switch {
@@ -57,8 +58,8 @@ func (q *Queue) park() {
 	q.moved.Broadcast()
 }
 
-// putBack returns to the queue what is left of the batch, of which n bytes are out; q.mu is held. The segments that are out stay in the
-// batch.
+// putBack returns to the queue what is left of the batch, of which n bytes are out; q.mu is held.
+// The segments that are out stay in the batch.
 func (q *Queue) putBack(n int64) {
 	out := 0
 	for out < len(q.batch) && n >= int64(len(q.batch[out].buf)) {
@@ -70,50 +71,29 @@ func (q *Queue) putBack(n int64) {
 	}
 	rest := slices.Clone(q.batch[out:])
 	first := &rest[0]
-	whole := 0
-	for whole < len(first.parts) && n >= int64(first.parts[whole].end) {
-		p := first.parts[whole]
-		p.d.end(int64(p.d.size), nil)
-		whole++
-	}
-	first.buf, first.parts, first.rest = first.buf[n:], first.parts[whole:], n > 0 || first.rest
-	for i := range first.parts {
-		first.parts[i].end -= int(n)
-	}
-	for _, s := range rest {
-		for _, p := range s.parts {
-			if p.end >= p.d.size && !p.d.left {
-				p.d.taken = false // none of it is out: its caller may still withdraw it
-			}
-		}
-	}
+	first.buf, first.rest = first.buf[n:], n > 0 || first.rest
 	q.segs = slices.Insert(q.segs, 0, rest...)
 	clear(q.batch[out:])
 	q.batch = q.batch[:out]
 }
 
-// Held returns a copy of the bytes that are still to be sent, the rest of what is partly out first. The queue must be held. Posts that wait
-// for their turn, and calls of WritevQueue of which nothing is out, are not among them: these calls fail by End, or go on after Unhold.
+// Held returns a copy of the bytes that are still to be sent, the rest of what is partly out first.
+// The queue must be held. Calls that wait for their turn, large posts and those of WritevQueue, are
+// not among them: these fail by End, or go on after Unhold.
 func (q *Queue) Held() []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var b []byte
 	for _, s := range q.segs {
-		from := 0
-		for _, p := range s.parts {
-			if !p.d.taken {
-				b = append(b, s.buf[from:p.end-p.d.size]...)
-				from = p.end
-			}
-		}
-		b = append(b, s.buf[from:]...)
+		b = append(b, s.buf...)
 	}
 	return b
 }
 
 // Unhold lets a held or staged queue go on.
 func (q *Queue) Unhold() {
-	q.s.resumeWrite() // waits for a pause of the reading direction that is in progress; posts must not wait for that, too
+	// This waits for a pause of the reading direction that is in progress; posts must not, too.
+	q.s.resumeWrite()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.held != nil {
@@ -129,20 +109,12 @@ func (q *Queue) Unhold() {
 	}
 }
 
-// End makes err the result of every call that waits and of every later post: what the queue holds goes out elsewhere, or never. Only a call
-// of which a part is out succeeds: Held has returned the rest of its bytes.
+// End makes err the result of every call that waits and of every later post: what the queue holds
+// goes out elsewhere, or never. Only a call of which Held has returned what is not out succeeds.
 func (q *Queue) End(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for i := range q.segs {
-		s := &q.segs[i]
-		s.parts = slices.DeleteFunc(s.parts, func(p part) bool {
-			if p.d.taken {
-				p.d.end(int64(p.d.size), nil)
-			}
-			return p.d.taken
-		})
-	}
+	q.elsewhere = q.elsewhere || q.err == nil
 	q.fail(err)
 	if q.held != nil {
 		close(q.held)
@@ -150,10 +122,11 @@ func (q *Queue) End(err error) {
 	}
 }
 
-// Stage puts held, which another process still had to send, into a new queue: nothing goes out until Unhold, but posts are taken, and go
-// out after held. held is copied. Stage waits only for a write that is in progress on the stream, until ctx ends. ErrPaused if the queue is
-// held or staged already, net.ErrClosed for a stream that is closed, syscall.EMFILE if there is no descriptor for the writer to wait with;
-// after an error the queue is as it was.
+// Stage puts held, which another process still had to send, into a new queue: nothing goes out
+// until Unhold, but posts are taken, and go out after held. held is copied. Stage waits only for a
+// write that is in progress on the stream, until ctx ends. ErrPaused if the queue is held or staged
+// already, net.ErrClosed for a stream that is closed, syscall.EMFILE if there is no descriptor for
+// the writer to wait with; after an error the queue is as it was.
 func (q *Queue) Stage(ctx context.Context, held []byte) error {
 	err := q.s.pauseWrite(ctx)
 	if err == nil && len(held) > 0 { // the writer may have to wait for room
@@ -176,7 +149,6 @@ func (q *Queue) Stage(ctx context.Context, held []byte) error {
 	}
 	if len(held) > 0 {
 		q.segs = append(q.segs, segment{buf: slices.Clone(held)})
-		q.queued += len(held)
 		q.posted += int64(len(held))
 	}
 	q.writing, q.parked, q.held = true, true, nil

@@ -9,53 +9,36 @@ import (
 	"github.com/cnode-go/cnode/test/scarce"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// A stream from Import has the descriptor that sleeping needs, a stream from ImportAccepted does not have it yet; both work, whatever is
-// around the plug-in.
-func TestImportAccepted(t *testing.T) {
+// A stream from Import has the descriptor that sleeping needs, and works, whatever is around the
+// plug-in.
+func TestImportPreparesSleep(t *testing.T) {
 	for name, over := range map[string]struct {
 		tr Transport
 		at Addr
 	}{
 		"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}, "wrapped": {Limit(TCP(), LimitOptions{}), loopback()},
-		"in a wrapper that shows it": {around{TCP()}, loopback()},
 	} {
-		for by, tt := range map[string]struct {
-			adopt func(Transport, int, []byte) (*Stream, error)
-			more  int
-		}{"Import": {Transport.Import, 1}, "ImportAccepted": {ImportAccepted, 0}} {
-			t.Run(name+" "+by, func(t *testing.T) {
-				requireSpeakOnce(t, over.tr, over.at)
-				c, s := pair(t, over.tr, over.at)
-				dup := duplicate(t, s)
-				state, _, err := s.Export()
-				require.NoError(t, err)
-				before := leak.Descriptors()
-				moved, err := tt.adopt(over.tr, dup, state)
-				require.NoError(t, err)
-				require.Equal(t, tt.more, opened(t, before))
-				require.NoError(t, s.Release())
-				require.IsType(t, s.car, moved.car)
-				requireSpeak(t, c, moved)
-				require.NoError(t, moved.Close())
-				require.Empty(t, leak.Left(before))
-			})
-		}
+		t.Run(name, func(t *testing.T) {
+			requireSpeakOnce(t, over.tr, over.at)
+			c, s := pair(t, over.tr, over.at)
+			dup := duplicate(t, s)
+			state, _, err := s.Export()
+			require.NoError(t, err)
+			before := leak.Descriptors()
+			moved, err := over.tr.Import(dup, state)
+			require.NoError(t, err)
+			require.Equal(t, 1, opened(t, before))
+			require.NoError(t, s.Release())
+			require.IsType(t, s.car, moved.car)
+			requireSpeak(t, c, moved)
+			require.NoError(t, moved.Close())
+			require.Empty(t, leak.Left(before))
+		})
 	}
-}
-
-// For a Transport of another kind, ImportAccepted is Import; what cannot be handed off is refused.
-func TestImportAcceptedElsewhere(t *testing.T) {
-	c, s := pair(t, TCP(), loopback())
-	moved, err := ImportAccepted(struct{ Transport }{TCP()}, duplicate(t, s), nil)
-	require.NoError(t, err)
-	requireSpeak(t, c, moved)
-	require.NoError(t, moved.Close())
-	_, err = ImportAccepted(NewMemory(), 0, nil)
-	require.Error(t, err)
-	_, err = ImportAccepted(Fault(TCP(), FaultOptions{}), 0, nil)
-	require.Error(t, err)
 }
 
 // A connection that cannot be imported for lack of descriptors is still there, and can be imported once there are some.
@@ -86,7 +69,6 @@ func TestImportFailed(t *testing.T) {
 	} {
 		for by, adopt := range map[string]func(Transport, int) error{
 			"Import":         func(tr Transport, fd int) error { _, err := tr.Import(fd, nil); return err },
-			"ImportAccepted": func(tr Transport, fd int) error { _, err := ImportAccepted(tr, fd, nil); return err },
 			"ImportListener": func(tr Transport, fd int) error { _, err := tr.ImportListener(fd); return err },
 		} {
 			t.Run(name+" "+by, func(t *testing.T) {
@@ -124,7 +106,7 @@ func TestImportClosesWhatItRefuses(t *testing.T) {
 	_, err = tr.Import(dup, nil)
 	require.ErrorIs(t, err, unix.EPERM)
 	require.ErrorIs(t, err, ErrContract)
-	require.True(t, sameFile(reused, p[0]), "the SDK has closed what is somebody else's")
+	require.True(t, sys.SameFile(reused, p[0]), "the SDK has closed what is somebody else's")
 	require.NoError(t, unix.Close(reused))
 	require.NoError(t, unix.Close(dup))
 	requireSpeak(t, c, s)
@@ -187,11 +169,11 @@ func TestPausePreparesNothing(t *testing.T) {
 	require.Equal(t, 2, opened(t, before))
 	requireSpeak(t, c, s)
 
-	moved, err := ImportAccepted(TCP(), duplicate(t, c), nil)
+	moved, err := TCP().Import(duplicate(t, c), nil)
 	require.NoError(t, err)
 	for own, held := range []string{"", "rest"} {
 		require.NoError(t, NewQueue(moved, nil).Stage(soon(t), []byte(held)))
-		require.Equal(t, 3+own, opened(t, before))
+		require.Equal(t, 4+own, opened(t, before))
 		moved.resumeWrite()
 	}
 	require.NoError(t, moved.Close())

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // families reports whether sockets of an address family are those of one of the plug-ins over system calls.
@@ -19,20 +21,20 @@ func unixFamily(af int) bool { return af == unix.AF_UNIX }
 // process, and the mistake must show before that process lets go of it. For a connection, such as each session that a front hands out, the
 // check costs two system calls.
 func checkImported(fd int, of families) (listening bool, err error) {
-	kind, err := getOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	kind, err := sys.GetOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("descriptor %d: %w", fd, os.NewSyscallError("getsockopt SO_TYPE", err))
 	case kind != unix.SOCK_STREAM:
 		return false, fmt.Errorf("descriptor %d is a socket of type %d, not one of streams: %w", fd, kind, unix.EINVAL)
 	}
-	af, err := peerFamilyFD(fd)
+	af, err := sys.PeerFamily(fd)
 	if err != nil {
-		on, e := getOption(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		on, e := sys.GetOption(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		if listening = e == nil && on != 0; !listening && !hasBroken(fd) {
 			return false, fmt.Errorf("descriptor %d neither listens nor is connected: %w", fd, unix.ENOTCONN)
 		}
-		if af, err = localFamilyFD(fd); err != nil {
+		if af, err = sys.LocalFamily(fd); err != nil {
 			return false, fmt.Errorf("descriptor %d: %w", fd, os.NewSyscallError("getsockname", err))
 		}
 	}
@@ -59,4 +61,4 @@ func checkRole(fd int, of families, listener bool) error {
 // hasBroken reports whether a socket without a peer is a connection that its peer, or the network, has ended, rather than one that has
 // never been connected: the next read then gets an error or the end. Such a connection is imported like any other, so that it does not keep
 // back those that are handed off together with it.
-func hasBroken(fd int) bool { return hasEvent(fd, brokenEvents) }
+func hasBroken(fd int) bool { return sys.HasEvent(fd, sys.BrokenEvents) }

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/leak"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // strangers are descriptors that may come in the place of a connection or of a listener; the keys say what they are.
@@ -22,7 +24,7 @@ func strangers(t *testing.T) map[string]int {
 		raw, err := of.SyscallConn()
 		require.NoError(t, err)
 		dup := -1
-		require.NoError(t, raw.Control(func(fd uintptr) { dup, err = dupFD(int(fd)) }))
+		require.NoError(t, raw.Control(func(fd uintptr) { dup, err = sys.Dup(int(fd)) }))
 		require.NoError(t, err)
 		return dup
 	}
@@ -51,10 +53,10 @@ func strangers(t *testing.T) map[string]int {
 		"an unconnected TCP socket": {unix.AF_INET, unix.SOCK_STREAM}, "an unconnected UNIX socket": {unix.AF_UNIX, unix.SOCK_STREAM},
 		"a UNIX datagram socket": {unix.AF_UNIX, unix.SOCK_DGRAM},
 	} {
-		fds[what], err = socketFD(of[0], of[1])
+		fds[what], err = sys.Socket(of[0], of[1])
 		require.NoError(t, err)
 	}
-	bound, err := socketFD(unix.AF_INET, unix.SOCK_STREAM)
+	bound, err := sys.Socket(unix.AF_INET, unix.SOCK_STREAM)
 	require.NoError(t, err)
 	require.NoError(t, unix.Bind(bound, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	fds["a TCP socket that is bound"] = bound
@@ -94,7 +96,6 @@ func TestImportStrangers(t *testing.T) {
 					adopt       func() error
 				}{
 					{"Import", tt.conn, func() error { _, err := tt.tr.Import(fd, nil); return err }},
-					{"ImportAccepted", tt.conn, func() error { _, err := ImportAccepted(tt.tr, fd, nil); return err }},
 					{"ImportListener", tt.listener, func() error { _, err := tt.tr.ImportListener(fd); return err }},
 				} {
 					if what == by.right || tt.either && (what == tt.conn || what == tt.listener) {
@@ -110,7 +111,7 @@ func TestImportStrangers(t *testing.T) {
 				}
 				require.Empty(t, leak.Left(before))
 				if what != "no descriptor" {
-					require.True(t, isDescriptor(fd), "closed")
+					require.True(t, sys.IsOpen(fd), "closed")
 				}
 			})
 		}

@@ -3,18 +3,18 @@ package transport
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// incoming is how the reader of a descriptor waits. Only the reader uses it, except for wrote and shook.
+// incoming is how the reader of a descriptor waits. Only the reader uses it, except for wrote.
 type incoming struct {
 	waits
 	fd     int
 	spin   spin
 	gather gathering
-	weigh  weighing
 	dozing atomic.Bool
-	shook  atomic.Bool // the handshake is over, or nobody says when it is
-	silent bool        // nothing can be acknowledged
+	silent bool // nothing can be acknowledged
 }
 
 // use says where to wait.
@@ -29,7 +29,7 @@ func (r *incoming) use(fd int, wait watch, p *poller) {
 // the connection is then paced too slowly for as long as it lasts.
 func (r *incoming) took(n int) {
 	if canPoll && !r.silent && r.spin.streams(n) {
-		r.silent = !quickAck(r.fd)
+		r.silent = !sys.QuickAck(r.fd)
 	}
 }
 
@@ -39,15 +39,8 @@ func (r *incoming) end(n int) {
 		return
 	}
 	var waited time.Duration
-	answered := r.spin.answered(n)
-	if answered {
-		r.weigh.answered(r.spin.wrote.Load() + int64(n))
-	}
-	if habit := r.spin.habit; habit != nil {
+	if r.spin.habit != nil {
 		waited = r.waited()
-		if answered && habit == &r.spin.answers {
-			r.weigh.waited(r.began.Add(waited), r.poller.limit > 0 && habit.hot, &r.poller.verdicts)
-		}
 	}
 	r.spin.end(n, waited, r.poller.limit)
 	r.gather.came(n)
@@ -78,12 +71,11 @@ func (r *incoming) expect() bool {
 		}
 	}
 	r.keen = false
-	polls, soon := r.poller.limit > 0 && habit.due() && !(r.weigh.sits && r.spin.answering()), r.poller.short > 0 && r.spin.soon()
-	if !polls && !soon || !r.poller.enter(&r.spell, r.began) {
+	if r.poller.limit == 0 || !habit.due() || !r.poller.enter(&r.spell, r.began) {
 		return false
 	}
 	defer r.poller.leave()
-	came := polls && r.poll(habit) || soon && r.waitShortly()
+	came := r.poll(habit)
 	if came {
 		r.wait.lookAway(false)
 	}
@@ -121,7 +113,7 @@ func (r *incoming) doze(d time.Duration) bool {
 func (r *incoming) poll(habit *pace) bool {
 	limit := r.spin.patience(r.poller.limit)
 	if habit == &r.spin.flow {
-		nap(r.gather.nap(r.began, limit))
+		sys.Nap(r.gather.nap(r.began, limit))
 		limit = 0
 	}
 	pause := pollPause
@@ -137,13 +129,4 @@ func (r *incoming) poll(habit *pace) bool {
 	}
 	habit.polled(came)
 	return came
-}
-
-// waitShortly makes a short wait.
-func (r *incoming) waitShortly() bool {
-	if r.poller.awaitShortly(r.fd, !r.shook.Load()) && r.tries.try() {
-		return true
-	}
-	r.spin.first = pollFirst
-	return false
 }

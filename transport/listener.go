@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
@@ -193,7 +195,7 @@ func ofConnection(err error) bool {
 	if errors.Is(err, ErrContract) {
 		return false
 	}
-	for _, of := range []syscall.Errno{syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, errIsolated,
+	for _, of := range []syscall.Errno{syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, sys.ErrIsolated,
 		syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH, syscall.EPERM, syscall.EACCES} {
 		if errors.Is(err, of) {
 			return true

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // memoryWindow is how many bytes one direction of an in-memory connection holds before its writer waits.
@@ -97,7 +99,7 @@ func (s *memorySocket) listen(addr Addr, backlog int) (Addr, error) {
 	if w.listeners[name] != nil {
 		return nil, syscall.EADDRINUSE
 	}
-	s.local, s.queue, s.gone = name, make(chan *memorySocket, min(backlog, defaultBacklog)), make(chan struct{})
+	s.local, s.queue, s.gone = name, make(chan *memorySocket, min(backlog, sys.Backlog)), make(chan struct{})
 	w.listeners[name] = s
 	return name, nil
 }

@@ -178,7 +178,6 @@ func TestImportOwnsOnSuccessOnly(t *testing.T) {
 			before := leak.Descriptors()
 			for _, what := range []func(fd int) error{
 				func(fd int) error { _, err := tr.Import(fd, nil); return err },
-				func(fd int) error { _, err := ImportAccepted(tr, fd, nil); return err },
 				func(fd int) error { _, err := tr.ImportListener(fd); return err },
 			} {
 				f, err := os.CreateTemp(t.TempDir(), "no socket")

@@ -1,5 +1,7 @@
 package transport
 
+import "github.com/cnode-go/cnode/transport/internal/sys"
+
 // OutstandingBytes is how many of the bytes that were written have not arrived: the peer's system has not acknowledged them (TCP), or the
 // peer has not read them (UNIX). An end of the direction that has not arrived may count as a byte. What is outstanding when a stream is
 // closed may be lost: the system discards it if anything comes from the peer. OutstandingBytes does not wait. errors.ErrUnsupported if the
@@ -10,7 +12,7 @@ func (s *Stream) OutstandingBytes() (int, error) {
 		return 0, opError("outstanding bytes", s.remote, err)
 	}
 	var n int
-	if no := raw.Control(func(fd uintptr) { n, err = unarrived(int(fd)) }); no != nil {
+	if no := raw.Control(func(fd uintptr) { n, err = sys.Unarrived(int(fd)) }); no != nil {
 		err = no
 	}
 	return n, opError("outstanding bytes", s.remote, err)

@@ -11,8 +11,7 @@ import (
 )
 
 const (
-	canWait        = false
-	defaultBacklog = 200
+	canWait = false
 )
 
 // A sleeper cannot be made where descriptors cannot be duplicated into the poller; New refuses plug-ins that would need one.
@@ -33,15 +32,4 @@ func (w *sleeper) sit(bool, *seats) bool            { return false }
 func (w *sleeper) doze(time.Duration, *atomic.Bool) {}
 func (w *sleeper) stir()                            {}
 func (w *sleeper) connected(context.Context) error  { return errors.ErrUnsupported }
-func setNonblock(int, bool) error                   { return errors.ErrUnsupported }
-func isDescriptor(fd int) bool                      { return fd >= 0 }
 func kernelPending(syscall.RawConn) (int, error)    { return 0, nil }
-func socketError(int) error                         { return nil }
-func shutdown(int)                                  {}
-
-// dupFD returns fd itself: here every plug-in waits by itself, and only the plug-in knows what its descriptor is.
-func dupFD(fd int) (int, error) { return fd, nil }
-
-func sameFile(a, b int) bool { return a == b }
-
-func closeFD(int) error { return errors.ErrUnsupported }

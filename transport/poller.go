@@ -9,14 +9,11 @@ import (
 // A poller bounds how many readers and writers of one Transport do without the Go poller, that is poll or sit, at the same time.
 type poller struct {
 	limit time.Duration // of polling
-	short time.Duration // the longest short wait; 0: there are no short waits
-	vain  atomic.Bool   // the last short wait for somebody who had been asked was in vain
 	spell time.Duration // how long a goroutine may poll and sit without a break before it yields; 0: it never yields
 	busy  atomic.Int32
 	crowd atomic.Pointer[time.Time] // enter fails before this time; nil: there has been no crowd
 	seats seats
 
-	verdicts verdicts
 	gathered gathered
 }
 
@@ -37,7 +34,7 @@ const (
 type spell struct{ began time.Time }
 
 func newPoller(limit time.Duration) *poller {
-	return &poller{limit: limit, short: shortWait, spell: spellLasts}
+	return &poller{limit: limit, spell: spellLasts}
 }
 
 // enter takes one of the places for polling or sitting, of which there are GOMAXPROCS-1: one processor is always left to others. A
@@ -76,30 +73,3 @@ func (p *poller) place() bool {
 }
 
 func (p *poller) leave() { p.busy.Add(-1) }
-
-// shortWaits counts the short waits of the whole process, whatever their Transports: it is the process whose processors they keep, and one
-// of these is always left to others.
-var shortWaits atomic.Int32
-
-// awaitShortly makes a short wait for something to arrive at a descriptor, and reports whether something did. asked says that a peer has to
-// answer now, as in a handshake. If none has to, or the last one did not answer in time, the wait is shorter: a thread that waits keeps its
-// processor, in the scheduler's sense, from the program's other goroutines.
-func (p *poller) awaitShortly(fd int, asked bool) bool {
-	if int(shortWaits.Add(1)) >= runtime.GOMAXPROCS(0) {
-		shortWaits.Add(-1)
-		return false
-	}
-	defer shortWaits.Add(-1)
-	if !asked {
-		return awaitShortly(fd, min(p.short, shorterWait))
-	}
-	d := p.short
-	if p.vain.Load() {
-		d = min(d, shorterWait)
-	}
-	came := awaitShortly(fd, d)
-	if p.vain.Load() == came {
-		p.vain.Store(!came)
-	}
-	return came
-}

@@ -4,57 +4,61 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 )
 
 const (
-	// DefaultQueueLimit is how many bytes a Queue holds before its callers wait: as much as a BEAM's distribution buffer
-	// (erl +zdbbl).
+	// DefaultQueueLimit is how many bytes a Queue holds before its callers wait: as much as a
+	// BEAM's distribution buffer (erl +zdbbl).
 	DefaultQueueLimit = 1 << 20
 
-	// Posts below this size, in bytes, are copied together. A larger one is written from its caller's own buffers when its turn comes: a
-	// copy would cost more than the wait.
+	// Posts below this size, in bytes, are copied together. A larger one is written from its
+	// caller's own buffers when its turn comes: a copy would cost more than the wait.
 	combineMax = 128 << 10
 	// A combining buffer grows to this size, in bytes, and no further.
 	combineFull = 128 << 10
-	// Beyond this number of segments the queue does not move all the others up when the first has its turn.
+	// Beyond this number of segments the queue does not move all the others up when the first has
+	// its turn.
 	manySegments = 64
-	// How many places of callers that gave up may stay in a queue; or half of all places, if that is more.
+	// How many places of callers that gave up may stay in a queue; or half of all places, if that
+	// is more.
 	fewGiven = 16
-	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
+	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than
+	// two.
 	joinMax = 2 << 10
 )
 
-// A Queue serialises many writers on a Stream's sending direction. Order is strict: what was posted first goes out first, whole.
-// A lone write goes out at once, on its caller's goroutine; what is posted while a write is in flight is combined and goes out
-// together in one system call. Its methods are safe for concurrent use. Nothing else may write to the stream.
+// A Queue serialises many writers on a Stream's sending direction. Order is strict: what was posted
+// first goes out first, whole. A lone write goes out at once, on its caller's goroutine; what is
+// posted while a write is in flight is combined and goes out together in one system call. Its
+// methods are safe for concurrent use. Nothing else may write to the stream.
 //
-// At any time one goroutine at the most is the writer: a caller whose post found the queue idle or whose turn has come, or the flusher,
-// which lives as long as something waits.
+// At any time one goroutine at the most is the writer: a caller whose post found the queue idle or
+// whose turn has come, or the flusher, which lives as long as something waits.
 type Queue struct {
 	s           *Stream
 	limit       int
 	urgentLimit int
 
-	mu      sync.Mutex
-	moved   sync.Cond // bytes have left, or the queue failed
-	watched int       // goroutines that wait on moved
-	segs    []segment // waiting, in order
-	open    bool      // the last of segs is a combining buffer that takes more
-	queued  int       // bytes waiting and in flight
-	stale   int       // bytes in segs that their callers have withdrawn
-	given   int       // claims in segs that their callers have given up
-	urgent  int       // part of queued: bytes of Urgent posts, without those that their own caller is writing
-	posted  int64     // bytes ever posted
-	done    int64     // how many of these, in order, have been delivered or withdrawn
-	sent    int64     // bytes ever delivered
-	writing bool      // there is a writer, or parked is set
-	err     error
-	held    chan struct{} // closed when a Hold ends; nil: there is none
-	parked  bool          // the writer has stopped until the Hold ends
-	spares  []segment     // empty combining buffers
-	spared  int           // their size in bytes
-	idle    sync.Pool     // deliveries
+	mu        sync.Mutex
+	moved     sync.Cond // bytes have left, or the queue failed
+	watched   int       // goroutines that wait on moved
+	segs      []segment // waiting, in order
+	open      bool      // the last of segs is a combining buffer that takes more
+	claims    int64     // claims ever made
+	given     int       // claims in segs that their callers have given up
+	urgent    int       // bytes of Urgent posts in segs
+	posted    int64     // bytes ever posted, without those taken back
+	sent      int64     // bytes ever delivered
+	awaited   []*awaited
+	writing   bool // there is a writer, or parked is set
+	err       error
+	elsewhere bool          // err is that of End: what was in the queue goes out elsewhere
+	held      chan struct{} // closed when a Hold ends; nil: there is none
+	parked    bool          // the writer has stopped until the Hold ends
+	spares    [][]byte      // empty combining buffers
+	spared    int           // their size in bytes
 
 	// Used by the writer only.
 	vec     [][]byte
@@ -65,34 +69,33 @@ type Queue struct {
 
 // A segment holds bytes that wait, or is the place of a caller that will write its own buffers.
 type segment struct {
-	buf       []byte
-	urgent    int    // bytes of Urgent posts in buf
-	parts     []part // of buf whose callers wait for their delivery, in order
-	withdrawn int64  // how many bytes were here that their callers have withdrawn
-	claim     *claim
-	rest      bool // buf was made for the rest of a write: it is no combining buffer
-}
-
-// A part is one call's bytes in a segment's buffer.
-type part struct {
-	d   *delivery
-	end int // of its bytes there
+	buf    []byte
+	urgent int // bytes of Urgent posts in buf
+	claim  *claim
+	rest   bool // buf was made for the rest of a write: it is no combining buffer
 }
 
 // A claim is a caller's place in the queue.
 type claim struct {
 	turn      chan struct{} // closed when the caller is the writer, or the queue has failed
-	size      int
+	number    int64         // how many claims there had ever been, with this one
+	size      int64
 	withdrawn bool // the caller has given up
+}
+
+// An awaited is what a call waits for: that bytes are delivered, or taken back.
+type awaited struct {
+	left   int64
+	claims int64 // the claims up to this number are among the bytes
 }
 
 // QueueOptions adjust a Queue. The zero value is good.
 type QueueOptions struct {
-	// Limit is how many bytes may wait before callers do; 0 is DefaultQueueLimit. One post may exceed it when nothing else waits. Over a
-	// FullImpl carrier that is not Direct a WritevQueue is copied however much waits: there the queue holds what its callers send at once.
+	// Limit is how many bytes may wait before callers do; 0 is DefaultQueueLimit. One post may
+	// exceed it when nothing else waits.
 	Limit int
-	// UrgentLimit is how many bytes of Urgent posts may wait before one is ErrQueueFull; 0 is four times the Limit, and a megabyte at
-	// least.
+	// UrgentLimit is how many bytes of Urgent posts may wait before one is ErrQueueFull; 0 is four
+	// times the Limit, and a megabyte at least.
 	UrgentLimit int
 }
 
@@ -115,23 +118,26 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 type PostMode uint8
 
 const (
-	// Burst says that the caller is about to post more: the write is left to another goroutine, so that what follows is combined
-	// with it.
+	// Burst says that the caller is about to post more: the write is left to another goroutine, so
+	// that what follows is combined with it.
 	Burst PostMode = 1 << iota
-	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. When more than QueueOptions.UrgentLimit
-	// bytes of Urgent posts wait it is ErrQueueFull. During a Hold it waits as every post does.
+	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading.
+	// When more than QueueOptions.UrgentLimit bytes of Urgent posts wait it is ErrQueueFull. During
+	// a Hold it waits as every post does.
 	Urgent
 )
 
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
 var ErrQueueFull = errors.New("the peer does not read: too many Urgent posts are waiting")
 
-// leastUrgent is how many bytes of Urgent posts may wait however low the limit is: they come in bursts that do not depend on it.
+// leastUrgent is how many bytes of Urgent posts may wait however low the limit is: they come in
+// bursts that do not depend on it.
 const leastUrgent = 1 << 20
 
-// Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use both buffers
-// again. It waits while the queue is full, or, for a large post, until it has been written; when ctx ends before its first byte is out,
-// nothing of it is sent. An earlier failure of the stream is returned. A post without a byte is EINVAL.
+// Post takes head and body, which go out together and in this order, and returns when the queue has
+// them: the caller may use both buffers again. It waits while the queue is full, or, for a large
+// post, until it has been written; when ctx ends before its first byte is out, nothing of it is
+// sent. An earlier failure of the stream is returned. A post without a byte is EINVAL.
 func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) error {
 	n := len(head) + len(body)
 	if n == 0 {
@@ -144,17 +150,17 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}
-	if err := q.s.usable(); err != nil { // the writer, on another goroutine, would find out too late for this caller
+	// The writer, on another goroutine, would find out too late for this caller.
+	if err := q.s.usable(); err != nil {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, err)
 	}
 	small := n < combineMax
-	fits := q.queued+n <= q.limit
+	fits := q.waiting()+n <= q.limit
 	if IsNoWait(ctx) && q.writing && !(small && fits) && mode&Urgent == 0 {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, os.ErrDeadlineExceeded)
 	}
-	q.queued += n
 	q.posted += int64(n)
 	switch {
 	case q.writing && (small && fits || mode&Urgent != 0):
@@ -162,7 +168,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		q.mu.Unlock()
 		return nil
 	case q.writing:
-		c := q.claim(n)
+		c := q.claim(int64(n))
 		q.mu.Unlock()
 		if err := q.turn(ctx, c); err != nil {
 			return err
@@ -183,8 +189,50 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	return q.write(ctx, head, body)
 }
 
-// enter locks q.mu for a call that wants to send, and leaves it locked if the error is nil. It waits for the end of a Hold, and returns an
-// earlier failure of the stream.
+// WritevQueue sends the buffers, which go out together and in this order, behind what was posted
+// before, and returns when all of them have been delivered to the socket, with their length in
+// bytes, or with the reason why they were not. Any number of calls may be in flight; each gets its
+// own result. When ctx ends while they wait for their turn nothing of them is sent: the count is 0
+// with ctx's error, and no other call is harmed. When it ends later they go out all the same,
+// whole, and the count is their length beside ctx's error. The buffers are the caller's again when
+// WritevQueue returns; they are not combined with what others send, as those of Post are. A call
+// without a byte is EINVAL. See the tsocket guide, "Async 'tevent_queue' based helper functions".
+func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
+	n := length(v)
+	if n == 0 {
+		return 0, opError("write", q.s.remote, errEmpty)
+	}
+	if err := q.enter(ctx, "write"); err != nil {
+		return 0, err
+	}
+	if q.writing && IsNoWait(ctx) {
+		q.mu.Unlock()
+		return 0, opError("write", q.s.remote, os.ErrDeadlineExceeded)
+	}
+	q.posted += n
+	if q.writing {
+		c := q.claim(n)
+		q.mu.Unlock()
+		if err := q.turn(ctx, c); err != nil {
+			return 0, err
+		}
+	} else {
+		q.writing = true
+		q.mu.Unlock()
+	}
+	if q.s.car.takesItsTime() && ctx.Done() != nil {
+		return q.hand(ctx, v...)
+	}
+	q.vec = append(q.vec[:0], v...)
+	sent, late, err := q.writeVec(ctx, func(error) bool { return false })
+	if late != nil { // the queue writes the rest
+		return n, late
+	}
+	return sent, err
+}
+
+// enter locks q.mu for a call that wants to send, and leaves it locked if the error is nil. It
+// waits for the end of a Hold, and returns an earlier failure of the stream.
 func (q *Queue) enter(ctx context.Context, op string) error {
 	if err := ended(ctx); err != nil {
 		return opError(op, q.s.remote, err)
@@ -212,16 +260,26 @@ func (q *Queue) Trim() {
 	}
 }
 
+// waiting is how many bytes wait and are in flight; q.mu is held.
+func (q *Queue) waiting() int {
+	if q.err != nil {
+		return 0
+	}
+	return int(q.posted - q.sent)
+}
+
 // delivered counts bytes that have left; q.mu is held.
 func (q *Queue) delivered(n int64) {
 	q.sent += n
-	q.queued = max(q.queued-int(n), 0) // it is 0 once the queue has failed
 	q.past(n)
 }
 
-// past counts bytes that wait no longer, delivered or taken back; q.mu is held.
+// past tells those who wait of the next n bytes in order: they are delivered, or taken back; q.mu
+// is held.
 func (q *Queue) past(n int64) {
-	q.done += n
+	for _, w := range q.awaited {
+		w.left -= n
+	}
 	if q.watched > 0 {
 		q.moved.Broadcast()
 	}
@@ -236,23 +294,35 @@ func (q *Queue) fail(err error) {
 		if s.claim != nil {
 			close(s.claim.turn)
 		}
-		for _, p := range s.parts {
-			if !p.d.withdrawn {
-				p.d.end(0, q.err)
-			}
-		}
 	}
-	q.segs, q.open, q.queued, q.stale, q.given, q.writing = nil, false, 0, 0, 0, false
+	q.segs, q.open, q.given, q.writing = nil, false, 0, false
 	q.moved.Broadcast()
 }
 
-// Flush waits until everything posted so far has been delivered to the socket, or ctx ends, or the stream fails: then the error says which.
-// If everything has been delivered it is nil, also after the queue's end, by End or a failure.
+// Flush waits until everything posted so far has been delivered to the socket, or ctx ends, or the
+// stream fails: then the error says which. If everything has been delivered it is nil, also after
+// the queue's end, by End or a failure.
 func (q *Queue) Flush(ctx context.Context) error {
 	q.mu.Lock()
-	end := q.posted
+	w := q.awaits(q.posted-q.sent, q.claims)
 	q.mu.Unlock()
-	return q.await(ctx, "write", func() bool { return q.done >= end })
+	defer q.forget(w)
+	return q.await(ctx, "write", func() bool { return w.left <= 0 })
+}
+
+// awaits begins to count the next n bytes in order, of which claims up to that number may be taken
+// back; q.mu is held.
+func (q *Queue) awaits(n, claims int64) *awaited {
+	w := &awaited{n, claims}
+	q.awaited = append(q.awaited, w)
+	return w
+}
+
+func (q *Queue) forget(w *awaited) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.awaited, w)
+	q.awaited = slices.Delete(q.awaited, i, i+1)
 }
 
 // await waits until over, which is called with q.mu held, or ctx ends, or the queue fails.
@@ -283,9 +353,10 @@ func (q *Queue) await(ctx context.Context, op string, over func() bool) error {
 	return nil
 }
 
-// Buffered returns how many bytes wait or are in flight, and how many have ever been delivered to the socket.
+// Buffered returns how many bytes wait or are in flight, and how many have ever been delivered to
+// the socket.
 func (q *Queue) Buffered() (bytes int, sent int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.queued, q.sent
+	return q.waiting(), q.sent
 }

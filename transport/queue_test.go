@@ -595,8 +595,8 @@ func TestQueueBuffers(t *testing.T) {
 		q.mu.Lock()
 		kept := 0
 		for _, s := range q.spares {
-			require.LessOrEqual(t, cap(s.buf), combineFull)
-			kept += cap(s.buf)
+			require.LessOrEqual(t, cap(s), combineFull)
+			kept += cap(s)
 		}
 		require.Equal(t, kept, q.spared)
 		require.LessOrEqual(t, kept, DefaultQueueLimit)

@@ -129,10 +129,10 @@ func TestQueueChaos(t *testing.T) {
 			require.True(t, slices.Equal(sent[w], got[w]), "round %d writer %d sent %v, there came %v", round, w, sent[w], got[w])
 		}
 		q.mu.Lock()
-		require.Zero(t, q.queued)
 		require.Zero(t, q.urgent)
-		require.Zero(t, q.stale)
-		require.Equal(t, q.posted, q.done)
+		require.Zero(t, q.given)
+		require.Empty(t, q.awaited)
+		require.Equal(t, q.posted, q.sent)
 		q.mu.Unlock()
 		if time.Until(end) < 0 {
 			t.Log(round, "rounds")

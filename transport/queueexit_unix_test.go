@@ -91,8 +91,8 @@ func TestExits(t *testing.T) {
 	require.NoError(t, returns(t, aside(l.Close)))
 }
 
-// The calls whose bytes a Write had that ends its goroutine get its error.
-func TestQueueWriterExitsWithOthersBytes(t *testing.T) {
+// The calls that wait behind a Write that ends its goroutine get its error.
+func TestQueueWriterExitsBeforeOthers(t *testing.T) {
 	n := 0
 	k := &sink{room: 40, gate: make(chan struct{}), portion: func() int {
 		if n++; n == 2 {
@@ -103,12 +103,11 @@ func TestQueueWriterExitsWithOthersBytes(t *testing.T) {
 	q := NewQueue(newStream(k, nil, connected), nil)
 	first := writes(t, q, context.Background(), "first")
 	waiting(t, &k.begun, 1)
-	second, third := writes(t, q, context.Background(), "second"), writes(t, q, context.Background(), "third")
+	writes(t, q, context.Background(), "second") // its goroutine ends
+	third := writes(t, q, context.Background(), "third")
 	close(k.gate)
 	require.Equal(t, written{5, nil}, returns(t, first))
-	for _, call := range []<-chan written{second, third} {
-		r := returns(t, call)
-		require.ErrorIs(t, r.err, errExited)
-		require.Zero(t, r.n)
-	}
+	r := returns(t, third)
+	require.ErrorIs(t, r.err, errExited)
+	require.Zero(t, r.n)
 }

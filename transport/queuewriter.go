@@ -7,8 +7,9 @@ import (
 )
 
 // claim takes a place behind what waits; q.mu is held.
-func (q *Queue) claim(size int) *claim {
-	c := &claim{turn: make(chan struct{}), size: size}
+func (q *Queue) claim(size int64) *claim {
+	q.claims++
+	c := &claim{turn: make(chan struct{}), number: q.claims, size: size}
 	q.segs, q.open = append(q.segs, segment{claim: c}), false
 	return c
 }
@@ -23,10 +24,7 @@ func (q *Queue) turn(ctx context.Context, c *claim) error {
 		case <-c.turn: // at the same moment
 			q.mu.Unlock()
 		default:
-			c.withdrawn = true
-			q.queued -= c.size
-			q.given++
-			q.tidy()
+			q.withdraw(c)
 			q.mu.Unlock()
 			return opError("post", q.s.remote, ctx.Err())
 		}
@@ -36,12 +34,34 @@ func (q *Queue) turn(ctx context.Context, c *claim) error {
 	return q.err
 }
 
-// write is called by the writer: it writes a caller's buffers until ctx ends. What is left then goes to the front of the queue, if its
-// first bytes are out or the error is a time-out.
+// withdraw takes back the bytes of a claim. Its place stays in the queue until its turn would have
+// come, or such places are a good part of all. q.mu is held.
+func (q *Queue) withdraw(c *claim) {
+	c.withdrawn = true
+	q.posted -= c.size
+	for _, w := range q.awaited {
+		if c.number <= w.claims {
+			w.left -= c.size
+		}
+	}
+	if q.given++; q.given > max(fewGiven, len(q.segs)/2) {
+		q.segs, q.given = slices.DeleteFunc(q.segs, segment.isGivenUp), 0
+	}
+	q.moved.Broadcast()
+}
+
+func (s segment) isGivenUp() bool { return s.claim != nil && s.claim.withdrawn }
+
+// write is called by the writer: it writes a caller's buffers until ctx ends. What is left then
+// goes to the front of the queue, if its first bytes are out or the error is a time-out.
 func (q *Queue) write(ctx context.Context, head, body []byte) error {
-	if q.s.car.takesItsTime() { // ending its write half-way would end the connection
+	if q.s.car.takesItsTime() {
 		if ctx.Done() != nil || IsNoWait(ctx) {
-			return q.hand(ctx, head, body)
+			n, err := q.hand(ctx, head, body)
+			if n == int64(len(head)+len(body)) {
+				return nil
+			}
+			return err
 		}
 		ctx = context.Background()
 	}
@@ -50,9 +70,42 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 	return err
 }
 
-// writeVec is called by the writer: it writes what q.vec holds until ctx ends; afterwards the caller is the writer no more. What is left
-// then goes to the front of the queue, if a part is out or keep says so, and late says why it was left; otherwise it is the caller's again,
-// and err says why. Any other error ends the queue.
+// hand leaves a caller's bytes to the flusher; the caller is the writer, and afterwards is so no
+// more. It is for a carrier that takes its time: ending its write half-way, when ctx ends, would
+// end the connection. The bytes are the queue's from now on, so all that ctx ends is the waiting
+// for them; under NoWait there is none.
+func (q *Queue) hand(ctx context.Context, v ...[]byte) (int64, error) {
+	buf := slices.Concat(v...)
+	n := int64(len(buf))
+	q.mu.Lock()
+	if q.err != nil {
+		defer q.mu.Unlock()
+		return 0, q.err
+	}
+	q.segs = slices.Insert(q.segs, 0, segment{buf: buf, rest: true})
+	w := q.awaits(n, 0)
+	q.mu.Unlock()
+	defer q.forget(w)
+	go q.flushFn()
+	if IsNoWait(ctx) {
+		return n, nil
+	}
+	err := q.await(ctx, "write", func() bool { return w.left <= 0 })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.err == nil:
+		return n, err
+	case q.elsewhere: // Held has returned what is not out
+		return n, nil
+	}
+	return n - max(w.left, 0), err
+}
+
+// writeVec is called by the writer: it writes what q.vec holds until ctx ends; afterwards the
+// caller is the writer no more. What is left then goes to the front of the queue, if a part is out
+// or keep says so, and late says why it was left; otherwise it is the caller's again, and err says
+// why. Any other error ends the queue.
 func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, late, err error) {
 	size := length(q.vec)
 	if len(q.vec) > 1 && size <= joinMax {
@@ -73,7 +126,7 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 	}()
 	n, err = q.s.writePart(ctx, q.vec)
 	returned = true
-	left := int(size - n)
+	left := size - n
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer clear(q.vec)
@@ -87,11 +140,12 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 		return n, nil, err
 	case n == 0 && !keep(err): // nothing is out: the caller takes it back
 		err = opError("post", q.s.remote, err)
-		q.queued -= left
-		q.past(int64(left))
+		q.posted -= left
+		q.past(left)
 	default:
 		late, err = opError("write", q.s.remote, err), nil
-		q.segs = slices.Insert(q.segs, 0, segment{buf: slices.Concat(skip(q.vec, n)...), rest: true})
+		rest := slices.Concat(skip(q.vec, n)...)
+		q.segs = slices.Insert(q.segs, 0, segment{buf: rest, rest: true})
 	}
 	switch {
 	case len(q.segs) > 0:
@@ -104,32 +158,33 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 	return n, late, err
 }
 
-// last returns the combining buffer, with room for least bytes more and, as far as combineFull allows, for n; q.mu is held. If least bytes
-// would make the buffer larger than combineFull, a new one begins: a batch of several goes out in one call as well, and the buffers that
-// are kept for the next burst stay small.
-func (q *Queue) last(least, n int) *segment {
-	if !q.open || len(q.segs[len(q.segs)-1].buf)+least > combineFull {
+// last returns the combining buffer, with room for one byte more at least and, as far as
+// combineFull allows, for n; q.mu is held.
+func (q *Queue) last(n int) *segment {
+	if !q.open {
 		var s segment
 		if k := len(q.spares); k > 0 {
-			s = q.spares[k-1]
-			q.spares[k-1] = segment{}
+			s.buf = q.spares[k-1]
+			q.spares[k-1] = nil
 			q.spares, q.spared = q.spares[:k-1], q.spared-cap(s.buf)
 		}
 		q.segs = append(q.segs, s)
 	}
 	last := &q.segs[len(q.segs)-1]
-	need := max(len(last.buf)+least, min(len(last.buf)+n, combineFull))
+	need := min(len(last.buf)+n, combineFull)
 	if need > cap(last.buf) { // append would grow it by less, and copy what is there more often
-		last.buf = append(make([]byte, 0, max(need, min(2*cap(last.buf), combineFull))), last.buf...)
+		size := max(need, min(2*cap(last.buf), combineFull))
+		last.buf = append(make([]byte, 0, size), last.buf...)
 	}
 	return last
 }
 
-// add copies a post behind what waits; q.mu is held. It fills one buffer after the other to the last byte: half-full buffers would take
-// more memory than the queue's limit, and those beyond the limit would have to be allocated anew for each burst.
+// add copies a post behind what waits; q.mu is held. It fills one buffer after the other to the
+// last byte: half-full buffers would take more memory than the queue's limit, and those beyond the
+// limit would have to be allocated anew for each burst.
 func (q *Queue) add(head, body []byte, mode PostMode) {
 	for n := len(head) + len(body); n > 0; {
-		last := q.last(1, n)
+		last := q.last(n)
 		had := len(last.buf)
 		for _, p := range []*[]byte{&head, &body} {
 			k := min(len(*p), combineFull-len(last.buf))
@@ -161,24 +216,18 @@ func (q *Queue) flush() {
 				return
 			}
 			q.given--
-			q.past(int64(c.size))
 			continue
 		}
-		withdrawn := q.take()
-		var n int64
-		var err error
-		if len(q.vec) > 0 {
-			n, err = q.out()
-		}
+		q.take()
+		n, err := q.out()
 		if err == ErrPaused {
 			q.putBack(n)
 			err = nil
 		} else if err != nil {
 			err = opError("write", q.s.remote, err)
 		}
-		q.settle(n, err)
+		q.settle()
 		q.delivered(n)
-		q.past(withdrawn)
 		if err != nil {
 			q.fail(err)
 			return
@@ -191,7 +240,8 @@ func (q *Queue) flush() {
 	q.writing = false
 }
 
-// out writes the batch; q.mu is held, except during the write. A callback that ends its goroutine ends the queue.
+// out writes the batch; q.mu is held, except during the write. A callback that ends its goroutine
+// ends the queue.
 func (q *Queue) out() (n int64, err error) {
 	err = errExited
 	q.mu.Unlock()
@@ -207,39 +257,25 @@ func (q *Queue) out() (n int64, err error) {
 // exited ends a queue whose writer's goroutine has ended; q.mu is held.
 func (q *Queue) exited() {
 	err := opError("write", q.s.remote, errExited)
-	q.settle(0, err)
+	q.settle()
 	q.fail(err)
 }
 
-// take makes a batch of what waits before the next claim; q.mu is held. It returns how many bytes before the batch their callers have
-// withdrawn.
-func (q *Queue) take() (withdrawn int64) {
+// take makes a batch of what waits before the next claim; q.mu is held.
+func (q *Queue) take() {
 	k := 0
 	q.vec, q.batch = q.vec[:0], q.batch[:0]
 	for ; k < len(q.segs) && q.segs[k].claim == nil; k++ {
-		s := q.segs[k]
-		s.withdrawn += q.dropStale(&s)
-		for _, p := range s.parts {
-			p.d.taken = true
-		}
-		switch last := len(q.batch) - 1; {
-		case len(s.buf) > 0:
-			q.vec, q.batch = append(q.vec, s.buf), append(q.batch, s)
-		case last >= 0: // counted when the segment before it is out, for a Hold may put that back
-			q.batch[last].withdrawn += s.withdrawn
-		default:
-			withdrawn += s.withdrawn
-		}
+		q.vec, q.batch = append(q.vec, q.segs[k].buf), append(q.batch, q.segs[k])
 	}
 	q.drop(k)
-	return withdrawn
 }
 
 // drop takes k segments off the front; q.mu is held.
 func (q *Queue) drop(k int) {
-	if len(q.segs) > manySegments { // to move all the others up each time would take too long; append finds them a new place
+	if len(q.segs) > manySegments { // to move all the others up each time would take too long
 		clear(q.segs[:k])
-		q.segs = q.segs[k:]
+		q.segs = q.segs[k:] // append finds them a new place
 	} else {
 		q.segs = slices.Delete(q.segs, 0, k)
 	}
@@ -248,26 +284,14 @@ func (q *Queue) drop(k int) {
 	}
 }
 
-// settle ends a batch of which n bytes are out: every call in it gets its own result; q.mu is held.
-func (q *Queue) settle(n int64, err error) {
+// settle ends a batch, and keeps its buffers for the next burst; q.mu is held.
+func (q *Queue) settle() {
 	for _, s := range q.batch {
 		q.urgent -= s.urgent
-		if err == nil { // otherwise the bytes before it are not out, and Flush must fail
-			q.past(s.withdrawn)
-		}
-		for _, p := range s.parts {
-			if out := n - int64(p.end-p.d.size); out >= int64(p.d.size) {
-				p.d.end(int64(p.d.size), nil)
-			} else {
-				p.d.end(max(out, 0), err)
-			}
-		}
 		if size := cap(s.buf); !s.rest && size <= combineFull && q.spared+size <= q.limit {
-			clear(s.parts)
-			q.spares = append(q.spares, segment{buf: s.buf[:0], parts: s.parts[:0]})
+			q.spares = append(q.spares, s.buf[:0])
 			q.spared += size
 		}
-		n -= int64(len(s.buf))
 	}
 	clear(q.batch)
 	clear(q.vec)

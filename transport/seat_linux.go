@@ -3,15 +3,15 @@ package transport
 import (
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A seat is a place to wait for a descriptor in a system call on the caller's own thread, as a program without a scheduler does: the kernel
 // wakes the waiting thread itself. In the Go poller another thread is woken first, which then has to find the waiting goroutine.
-//
-// The system call has no time-out, for which the kernel would have to set a timer each time; an eventfd ends it.
+// An eventfd ends the call.
 type seat struct {
 	polled [2]unix.PollFd // the descriptor and the eventfd
 	taken  bool
@@ -23,18 +23,18 @@ type seat struct {
 // wait waits for one of the events of a descriptor, and reports whether one came; otherwise the seat was kicked.
 func (s *seat) wait(fd int, events int16) bool {
 	s.polled[0] = unix.PollFd{Fd: int32(fd), Events: events}
-	for {
-		_, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&s.polled)), uintptr(len(s.polled)), 0, 0, 0, 0)
-		if errno != unix.EINTR {
-			return errno == 0 && s.polled[0].Revents != 0
-		}
-	}
+	return sys.PollForever(&s.polled) == nil && s.polled[0].Revents != 0
 }
 
 // standIn starts a goroutine just to wake a thread that watches the Go poller, in case no other does. A thread that has taken an event from
 // the Go poller, and now runs the goroutine that waited for it, leaves the Go poller to the next idle thread. Were it to enter a system
 // call before there is one, nobody would watch the Go poller for up to 10 ms.
 func standIn() { go func() {}() }
+
+const (
+	pollArrivals = unix.POLLIN | unix.POLLRDHUP
+	pollRoom     = unix.POLLOUT
+)
 
 // seats are the seats of one Transport. They are made when they are needed, and closed once they are unused. The zero value is ready.
 type seats struct {
@@ -60,7 +60,7 @@ func (t *seats) take() *seat {
 		}
 	}
 	if free == nil {
-		fd, err := eventFD()
+		fd, err := sys.NewEvent()
 		if err != nil {
 			return nil
 		}
@@ -86,7 +86,7 @@ func (t *seats) leave(s *seat) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.kicked {
-		drainEventFD(s.bell())
+		sys.DrainEvent(s.bell())
 		s.kicked = false
 	}
 	s.taken = false
@@ -102,7 +102,7 @@ func (t *seats) kick(s *seat) {
 func (t *seats) end(s *seat) {
 	if s.taken && !s.kicked {
 		s.kicked = true
-		raiseEventFD(s.bell())
+		sys.RaiseEvent(s.bell())
 	}
 }
 
@@ -118,7 +118,7 @@ func (t *seats) tend() {
 		case s.taken:
 			t.end(s)
 		default:
-			_ = closeFD(s.bell())
+			_ = sys.Close(s.bell())
 			continue
 		}
 		used = append(used, s)
@@ -132,19 +132,3 @@ func (t *seats) tend() {
 
 // bell is the eventfd.
 func (s *seat) bell() int { return int(s.polled[1].Fd) }
-
-func eventFD() (int, error) {
-	fd, _, errno := unix.RawSyscall(unix.SYS_EVENTFD2, 0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK, 0)
-	return result(fd, errno)
-}
-
-// raiseEventFD cannot fail: the counter is 0.
-func raiseEventFD(fd int) {
-	one := uint64(1)
-	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
-}
-
-func drainEventFD(fd int) {
-	var n uint64
-	_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&n)), unsafe.Sizeof(n))
-}

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // The platform's struct sockaddr as bytes: the family (behind a length byte on the BSDs), then
@@ -32,7 +34,7 @@ func ParseSockaddr(b []byte) (Addr, error) {
 		return nil, fmt.Errorf("sockaddr of %d bytes: %w", len(b), syscall.EINVAL)
 	}
 	family := int(binary.NativeEndian.Uint16(b))
-	if sockaddrHasLen {
+	if sys.SockaddrHasLen {
 		family = int(b[1])
 		if n := int(b[0]); n > len(b) {
 			return nil, fmt.Errorf("sockaddr of %d bytes that says it has %d: %w", len(b), n, syscall.EINVAL)
@@ -48,7 +50,7 @@ func ParseSockaddr(b []byte) (Addr, error) {
 		ip := netip.AddrFrom4([4]byte(b[4:usedInet4]))
 		return FromAddrPort(netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[2:]))), nil
 	case syscall.AF_INET6:
-		if len(b) < sizeofInet6 {
+		if len(b) < sys.SizeofInet6 {
 			return nil, fmt.Errorf("sockaddr_in6 of %d bytes: %w", len(b), syscall.EINVAL)
 		}
 		ip := withZone(netip.AddrFrom16([16]byte(b[8:24])), binary.NativeEndian.Uint32(b[24:]))
@@ -60,9 +62,9 @@ func ParseSockaddr(b []byte) (Addr, error) {
 }
 
 func parseSunPath(path []byte) (Addr, error) {
-	path = path[:min(len(path), maxUnixPath+1)]
+	path = path[:min(len(path), sys.MaxUnixPath+1)]
 	if len(path) == 0 || path[0] == 0 {
-		if len(bytes.TrimRight(path, "\x00")) == 0 || !abstractNames {
+		if len(bytes.TrimRight(path, "\x00")) == 0 || !sys.AbstractNames {
 			return UnixAddr(""), nil
 		}
 		return FromUnixPath("@" + string(path[1:]))
@@ -83,13 +85,13 @@ func appendInet6(b []byte, ap netip.AddrPort) ([]byte, error) {
 		return b, err
 	}
 	start := len(b)
-	b = appendFamily(b, syscall.AF_INET6, sizeofInet6)
+	b = appendFamily(b, syscall.AF_INET6, sys.SizeofInet6)
 	b = binary.BigEndian.AppendUint16(b, ap.Port())
 	b = append(b, 0, 0, 0, 0) // flow label
 	sixteen := ap.Addr().As16()
 	b = append(b, sixteen[:]...)
 	b = binary.NativeEndian.AppendUint32(b, zone)
-	for len(b)-start < sizeofInet6 {
+	for len(b)-start < sys.SizeofInet6 {
 		b = append(b, 0)
 	}
 	return b, nil
@@ -139,7 +141,7 @@ func inetPort(a Addr) (netip.AddrPort, bool) {
 }
 
 func appendFamily(b []byte, family uint16, size int) []byte {
-	if sockaddrHasLen {
+	if sys.SockaddrHasLen {
 		return append(b, byte(size), byte(family))
 	}
 	return binary.NativeEndian.AppendUint16(b, family)

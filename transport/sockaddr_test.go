@@ -11,6 +11,8 @@ import (
 	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // image is a struct sockaddr of the platform.
@@ -27,13 +29,13 @@ func inet6(port uint16, ip string, zone uint32) []byte {
 	sixteen := netip.MustParseAddr(ip).As16()
 	b = append(b, sixteen[:]...)
 	b = binary.NativeEndian.AppendUint32(b, zone)
-	return append(b, make([]byte, sizeofInet6-usedInet6)...)
+	return append(b, make([]byte, sys.SizeofInet6-usedInet6)...)
 }
 
 var inet4 = []byte{0x11, 0x11, 10, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0}
 
 func TestSockaddrImages(t *testing.T) {
-	longest := strings.Repeat("p", maxUnixPath)
+	longest := strings.Repeat("p", sys.MaxUnixPath)
 	for _, tt := range []struct {
 		name string
 		addr Addr
@@ -58,7 +60,7 @@ func TestSockaddrImages(t *testing.T) {
 
 		storage := make([]byte, 128) // a struct sockaddr_storage, of which the system says no length
 		copy(storage, tt.b)
-		if sockaddrHasLen {
+		if sys.SockaddrHasLen {
 			storage[0] = 0
 		}
 		a, err = ParseSockaddr(storage)
@@ -83,7 +85,7 @@ func TestSockaddrAbstractNames(t *testing.T) {
 	b := imageUnix("\x00name")
 	a, err := ParseSockaddr(b)
 	require.NoError(t, err)
-	if !abstractNames {
+	if !sys.AbstractNames {
 		require.Equal(t, UnixAddr(""), a)
 		return
 	}
@@ -94,11 +96,11 @@ func TestSockaddrAbstractNames(t *testing.T) {
 	file, err := ParseSockaddr(imageUnix("@name\x00"))
 	require.NoError(t, err)
 	require.Equal(t, UnixAddr("./@name"), file, "a file, not an abstract name")
-	whole := "name" + strings.Repeat("\x00", maxUnixPath-len("name"))
+	whole := "name" + strings.Repeat("\x00", sys.MaxUnixPath-len("name"))
 	behind, err := ParseSockaddr(imageUnix("\x00" + whole + "behind"))
 	require.NoError(t, err)
 	require.Equal(t, UnixAddr("@"+whole), behind)
-	for _, name := range []string{"na\x00me", "name\x00", "\x00name", strings.Repeat("n", maxUnixPath)} {
+	for _, name := range []string{"na\x00me", "name\x00", "\x00name", strings.Repeat("n", sys.MaxUnixPath)} {
 		a, err := ParseSockaddr(imageUnix("\x00" + name))
 		require.NoError(t, err)
 		require.Equal(t, UnixAddr("@"+name), a)
@@ -106,7 +108,7 @@ func TestSockaddrAbstractNames(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, imageUnix("\x00"+name), b)
 	}
-	none, err := ParseSockaddr(imageUnix(strings.Repeat("\x00", maxUnixPath+1)))
+	none, err := ParseSockaddr(imageUnix(strings.Repeat("\x00", sys.MaxUnixPath+1)))
 	require.NoError(t, err)
 	require.Equal(t, UnixAddr(""), none)
 }
@@ -126,13 +128,13 @@ func TestSockaddrRefused(t *testing.T) {
 		_, err := ParseSockaddr(image(family, make([]byte, 30)...))
 		require.ErrorIs(t, err, syscall.EAFNOSUPPORT, family)
 	}
-	if sockaddrHasLen {
+	if sys.SockaddrHasLen {
 		b := image(syscall.AF_INET, inet4...)
 		b[0]++
 		_, err := ParseSockaddr(b)
 		require.ErrorIs(t, err, syscall.EINVAL, "sa_len beyond the end")
 	}
-	_, err := ParseSockaddr(imageUnix(strings.Repeat("p", maxUnixPath+1)))
+	_, err := ParseSockaddr(imageUnix(strings.Repeat("p", sys.MaxUnixPath+1)))
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 
 	for _, tt := range []struct {
@@ -144,7 +146,7 @@ func TestSockaddrRefused(t *testing.T) {
 		{FromAddrPort(netip.AddrPort{}), syscall.EAFNOSUPPORT},
 		{FromAddrPort(netip.MustParseAddrPort("[fe80::1%no-such-interface]:80")), syscall.EINVAL},
 		{FromAddrPort(netip.MustParseAddrPort("[fe80::1%4294967296]:80")), syscall.EINVAL},
-		{UnixAddr(strings.Repeat("p", maxUnixPath+1)), syscall.ENAMETOOLONG},
+		{UnixAddr(strings.Repeat("p", sys.MaxUnixPath+1)), syscall.ENAMETOOLONG},
 		{UnixAddr("/a\x00b"), syscall.EINVAL},
 		{UnixAddr("@"), syscall.EINVAL},
 	} {
@@ -156,7 +158,7 @@ func TestSockaddrRefused(t *testing.T) {
 }
 
 func TestFromUnixPath(t *testing.T) {
-	for _, path := range []string{"", "/run/x", "relative", "@name", strings.Repeat("p", maxUnixPath)} {
+	for _, path := range []string{"", "/run/x", "relative", "@name", strings.Repeat("p", sys.MaxUnixPath)} {
 		a, err := FromUnixPath(path)
 		require.NoError(t, err)
 		got, err := UnixPath(WithPeerName(a, "n@h"))
@@ -164,9 +166,9 @@ func TestFromUnixPath(t *testing.T) {
 		require.Equal(t, path, got)
 	}
 	for path, want := range map[string]error{
-		strings.Repeat("p", maxUnixPath+1): syscall.ENAMETOOLONG,
-		"/a\x00b":                          syscall.EINVAL,
-		"@":                                syscall.EINVAL,
+		strings.Repeat("p", sys.MaxUnixPath+1): syscall.ENAMETOOLONG,
+		"/a\x00b":                              syscall.EINVAL,
+		"@":                                    syscall.EINVAL,
 	} {
 		a, err := FromUnixPath(path)
 		require.ErrorIs(t, err, want)

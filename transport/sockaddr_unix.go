@@ -8,12 +8,9 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
-
-// maxUnixPath is the longest path of a UNIX socket that the kernel takes, in bytes.
-const maxUnixPath = len(unix.RawSockaddrUnix{}.Path) - 1
-
-const sizeofInet6 = unix.SizeofSockaddrInet6
 
 // ToSockaddr turns an inet or UNIX address into what package unix takes; EAFNOSUPPORT for any other kind. Package unix takes abstract names
 // of one byte less than Linux does: see AppendSockaddr.
@@ -30,8 +27,8 @@ func ToSockaddr(a Addr) (unix.Sockaddr, error) {
 		return &unix.SockaddrInet6{Port: int(ap.Port()), Addr: ip.As16(), ZoneId: zone}, nil
 	}
 	if u, ok := unixAddr(a); ok {
-		if len(u) > maxUnixPath {
-			return nil, fmt.Errorf("address %q: path longer than %d bytes: %w", u, maxUnixPath, syscall.ENAMETOOLONG)
+		if len(u) > sys.MaxUnixPath {
+			return nil, fmt.Errorf("address %q: path longer than %d bytes: %w", u, sys.MaxUnixPath, syscall.ENAMETOOLONG)
 		}
 		return &unix.SockaddrUnix{Name: u.Path()}, nil
 	}

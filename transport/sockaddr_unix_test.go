@@ -15,6 +15,8 @@ import (
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 func TestSockaddr(t *testing.T) {
@@ -36,7 +38,7 @@ func TestSockaddr(t *testing.T) {
 			&unix.SockaddrInet6{Addr: netip.MustParseAddr("fe80::1").As16(), Port: 80, ZoneId: 7}},
 		{"path", UnixAddr("/run/x"), &unix.SockaddrUnix{Name: "/run/x"}},
 		{"abstract", UnixAddr("@x"), &unix.SockaddrUnix{Name: "@x"}},
-		{"longest", UnixAddr(strings.Repeat("p", maxUnixPath)), &unix.SockaddrUnix{Name: strings.Repeat("p", maxUnixPath)}},
+		{"longest", UnixAddr(strings.Repeat("p", sys.MaxUnixPath)), &unix.SockaddrUnix{Name: strings.Repeat("p", sys.MaxUnixPath)}},
 	} {
 		sa, err := ToSockaddr(tt.in)
 		require.NoError(t, err, tt.name)
@@ -54,7 +56,7 @@ func TestSockaddr(t *testing.T) {
 		{"memory", MemoryAddr("x"), syscall.EAFNOSUPPORT},
 		{"nil", nil, syscall.EAFNOSUPPORT},
 		{"zero inet", FromAddrPort(netip.AddrPort{}), syscall.EAFNOSUPPORT},
-		{"too long", UnixAddr(strings.Repeat("p", maxUnixPath+1)), syscall.ENAMETOOLONG},
+		{"too long", UnixAddr(strings.Repeat("p", sys.MaxUnixPath+1)), syscall.ENAMETOOLONG},
 		{"no such zone", FromAddrPort(netip.MustParseAddrPort("[fe80::1%no-such-interface]:80")), syscall.EINVAL},
 	} {
 		_, err := ToSockaddr(tt.in)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // unresponsiveAfter is how long a callback may take to come back once it has been ended.
@@ -112,7 +114,7 @@ func (s *socket[C]) own() error {
 	if s.full {
 		return nil
 	}
-	return setNonblock(fd, s.prompt && !s.given)
+	return sys.SetNonblock(fd, s.prompt && !s.given)
 }
 
 // ready makes a connected or listening socket usable; polls says that its reader may poll.
@@ -148,7 +150,7 @@ func (s *socket[C]) getFD() (int, error) {
 			err = fmt.Errorf("plug-in callback GetFD: %w", err)
 		}
 		return -1, err
-	case !s.prompt && !isDescriptor(fd): // those of this package's own plug-ins are known to be sockets
+	case !s.prompt && !sys.IsOpen(fd): // those of this package's own plug-ins are known to be sockets
 		return -1, contractError("GetFD", "%d is not an open descriptor", fd)
 	}
 	return fd, nil
@@ -375,7 +377,6 @@ func (s *socket[C]) complete(ctx context.Context, initiated bool) error {
 	if err := s.beside("GetFD", s.sameFD); err != nil {
 		return err
 	}
-	s.incoming.shook.Store(true)
 	if hook == nil {
 		return nil
 	}
@@ -437,7 +438,7 @@ func (s *socket[C]) pending() (int, error) {
 // connectionError asks the system, for the sockets that the SDK waits on.
 func (s *socket[C]) connectionError() (err error) {
 	if s.wait != nil {
-		_ = s.wait.rawConn().Control(func(fd uintptr) { err = socketError(int(fd)) })
+		_ = s.wait.rawConn().Control(func(fd uintptr) { err = sys.SocketError(int(fd)) })
 	}
 	return err
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 func (s *socket[C]) listen(addr Addr, backlog int) (bound Addr, err error) {
@@ -110,7 +112,7 @@ func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
 func (s *socket[C]) tryAccept(uintptr) bool {
 	a := &s.acc
 	for range maxRepeats {
-		if a.err = setNonblock(s.fd, false); a.err != nil {
+		if a.err = sys.SetNonblock(s.fd, false); a.err != nil {
 			return true
 		}
 		a.c, a.addr, a.err = s.callAccept(0)

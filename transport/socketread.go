@@ -30,7 +30,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 			return r.err
 		})
 	} else {
-		s.incoming.begin(IsNoWait(ctx) && ctx != brief)
+		s.incoming.begin(IsNoWait(ctx))
 		err = s.await(ctx, s.wait.reading(), s.readReady, &s.incoming.once, &s.incoming.blocked)
 		s.incoming.end(r.n)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // TCP returns the TCP plug-in, for IPv4 and IPv6: a Transport made of TCPCallbacks.
@@ -21,7 +23,7 @@ func TCP() Transport {
 // out as they come; the handshake hooks switch keep-alive on, as the C library's do. Where Linux's congestion control is BBR, sockets of a
 // loopback address get reno instead: pacing messages within a machine costs time, and is of no use.
 func TCPCallbacks() Callbacks[int] {
-	return Callbacks[int]{
+	cb := Callbacks[int]{
 		Name: "tcp",
 		Socket: func(_ any, addr Addr) (int, error) {
 			at, err := AddrPort(addr)
@@ -32,37 +34,36 @@ func TCPCallbacks() Callbacks[int] {
 			if err != nil {
 				return -1, err
 			}
-			if err := setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-				return -1, errors.Join(fmt.Errorf("setsockopt TCP_NODELAY: %w", err), closeFD(fd))
+			if err := sys.SetOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+				return -1, errors.Join(fmt.Errorf("setsockopt TCP_NODELAY: %w", err), sys.Close(fd))
 			}
 			if at.Addr().IsLoopback() {
-				unpaced(fd)
+				sys.Unpace(fd)
 			}
 			return fd, nil
 		},
-		Close: closeSocket,
+		Close: sys.CloseSocket,
 		Listen: func(fd int, addr Addr, backlog int) (Addr, error) {
 			// A restarted node must get its port back although old connections linger.
-			if err := setOption(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			if err := sys.SetOption(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 				return nil, fmt.Errorf("setsockopt SO_REUSEADDR: %w", err)
 			}
 			return bindAndListen(fd, addr, backlog)
 		},
 		Accept: func(fd int, _ time.Duration) (int, Addr, error) {
 			nfd, remote, err := acceptFD(fd)
-			if nfd, err = raised(nfd, err); err != nil {
+			if nfd, err = sys.Raised(nfd, err); err != nil {
 				return -1, nil, err
 			}
-			if err := setOption(nfd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-				closeFD(nfd)
+			if err := sys.SetOption(nfd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+				sys.Close(nfd)
 				return -1, nil, unix.ECONNABORTED // the peer is gone already: the listener goes on
 			}
 			return nfd, remote, nil
 		},
 		Connect:                   connectFD,
-		Read:                      readFD,
-		Write:                     writeFD,
-		Writev:                    writevFD,
+		Read:                      func(fd int, p []byte, _ time.Duration) (int, error) { return sys.Read(fd, p) },
+		Write:                     func(fd int, p []byte, _ time.Duration) (int, error) { return sys.Write(fd, p) },
 		HandshakePacketHeaderSize: func(int) (int, error) { return 2, nil },
 		ConnectHandshakeComplete:  keepAlive,
 		AcceptHandshakeComplete:   keepAlive,
@@ -74,12 +75,16 @@ func TCPCallbacks() Callbacks[int] {
 			return fd, err
 		},
 		importAs: func(fd int, listener bool) (int, error) { return fd, checkRole(fd, inetFamily, listener) },
-		Release:  closeSocket, // closing a duplicate of a descriptor says nothing on the wire
+		Release:  sys.CloseSocket, // closing a duplicate of a descriptor says nothing on the wire
 	}
+	if sys.HasWritev {
+		cb.Writev = func(fd int, v [][]byte, _ time.Duration) (int64, error) { return sys.Writev(fd, v) }
+	}
+	return cb
 }
 
 func keepAlive(fd int) error {
-	if err := setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
+	if err := sys.SetOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
 		return fmt.Errorf("setsockopt SO_KEEPALIVE: %w", err)
 	}
 	return nil

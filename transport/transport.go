@@ -8,12 +8,11 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A Transport opens streams and listeners of one plug-in. It is safe for concurrent use.
-//
-// Prompt and ImportAccepted look for unexported methods, which a type of your own that embeds a Transport hides. Give it a method
-// Unwrap() Transport that returns the embedded one, provided that your type returns that one's streams unchanged.
 type Transport interface {
 	// Listen binds a new socket to addr and listens on it. A backlog of 0 is the system's largest.
 	Listen(addr Addr, backlog int) (*Listener, error)
@@ -88,37 +87,6 @@ func (p *plugin[C]) withPolling(limit time.Duration) Transport {
 	return &plugin[C]{p.cb, p.setup, p.prompt, newPoller(limit)}
 }
 
-// Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls: then a
-// caller needs no goroutine that it could leave behind in a callback that does not come back.
-func Prompt(tr Transport) bool {
-	p, ok := able[interface{ isPrompt() bool }](tr)
-	return ok && p.isPrompt()
-}
-
-// Plain reports whether tr is this package's TCP or UNIX plug-in itself, with nothing around it that would have to hear of each connection.
-func Plain(tr Transport) bool {
-	p, ok := tr.(interface{ isPlain() bool })
-	return ok && p.isPlain()
-}
-
-// able returns tr, or the outermost Transport that tr wraps, as an A: something with methods beyond those of every Transport.
-func able[A any](tr Transport) (A, bool) {
-	for {
-		if a, ok := tr.(A); ok {
-			return a, true
-		}
-		around, ok := tr.(interface{ Unwrap() Transport })
-		if !ok {
-			var none A
-			return none, false
-		}
-		tr = around.Unwrap()
-	}
-}
-
-func (p *plugin[C]) isPrompt() bool { return p.prompt }
-func (p *plugin[C]) isPlain() bool  { return p.prompt }
-
 func (p *plugin[C]) Name() string {
 	if p.cb.Name != "" {
 		return p.cb.Name
@@ -130,7 +98,7 @@ func (p *plugin[C]) Movable() bool { return p.cb.Import != nil }
 
 func (p *plugin[C]) Listen(addr Addr, backlog int) (*Listener, error) {
 	if backlog <= 0 {
-		backlog = defaultBacklog
+		backlog = sys.Backlog
 	}
 	var bound Addr
 	s, err := p.open(addr, func(s *socket[C]) (err error) { bound, err = s.listen(addr, backlog); return err })
@@ -159,27 +127,7 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 }
 
 func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
-	s, peer, err := p.adopt(fd, state, false, true)
-	if err != nil {
-		return nil, opError("import", nil, err)
-	}
-	return newImported(s, peer, state), nil
-}
-
-// ImportAccepted is tr.Import of a socket that has only just been accepted, by another process. Like an accepted stream it gets its epoll
-// descriptor when a read first has to sleep, which most never do during a handshake. Import makes it at once, so that a lack of descriptors
-// shows before the old owner of an established connection lets go of it.
-func ImportAccepted(tr Transport, fd int, state []byte) (*Stream, error) {
-	if t, ok := able[interface {
-		importAccepted(int, []byte) (*Stream, error)
-	}](tr); ok {
-		return t.importAccepted(fd, state)
-	}
-	return tr.Import(fd, state)
-}
-
-func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
-	s, peer, err := p.adopt(fd, state, false, false)
+	s, peer, err := p.adopt(fd, state, false)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -187,7 +135,7 @@ func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
 }
 
 func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
-	s, local, err := p.adopt(fd, nil, true, true)
+	s, local, err := p.adopt(fd, nil, true)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -214,16 +162,18 @@ func (p *plugin[C]) open(addr Addr, use func(s *socket[C]) error) (*socket[C], e
 	return s, nil
 }
 
-// adopt makes a socket of a descriptor and, if sleeps is set, what its reader needs for sleeping. addr is the peer's address, or that of a
-// listener itself. It owns fd on success only: the plug-in gets a duplicate, for its socket has to be freed if something fails after
-// Import. This package's own plug-ins get fd itself, as they have nothing else to free; so do others on systems without duplicates.
-func (p *plugin[C]) adopt(fd int, state []byte, listener, sleeps bool) (_ *socket[C], addr Addr, err error) {
+// adopt makes a socket of a descriptor, and what its reader needs for sleeping at once, so that a
+// lack of descriptors shows before the old owner of a connection lets go of it. addr is the peer's
+// address, or that of a listener itself. It owns fd on success only: the plug-in gets a duplicate,
+// for its socket has to be freed if something fails after Import. This package's own plug-ins get fd
+// itself, as they have nothing else to free; so do others on systems without duplicates.
+func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], addr Addr, err error) {
 	if p.cb.Import == nil {
 		return nil, nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
 	}
 	own := fd
 	if !p.prompt {
-		if own, err = dupFD(fd); err != nil {
+		if own, err = sys.Dup(fd); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -252,16 +202,13 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener, sleeps bool) (_ *socke
 		default:
 			addr = peerAddr(s)
 		}
-		if sleeps {
-			err = s.prepare(false)
-		}
-		return err
+		return s.prepare(false)
 	}, func() error { return s.disown(own == fd) })
 	if err != nil {
 		return nil, nil, err
 	}
 	if own != fd {
-		_ = closeFD(fd)
+		_ = sys.Close(fd)
 	}
 	return s, addr, nil
 }
@@ -269,8 +216,8 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener, sleeps bool) (_ *socke
 // takeBack closes a duplicate of fd that Import has refused. An Import that has closed the duplicate itself is at fault: the number may
 // stand for another file by now.
 func takeBack(dup, fd int) error {
-	if !sameFile(dup, fd) {
+	if !sys.SameFile(dup, fd) {
 		return contractError("Import", "it has closed a descriptor that it refused")
 	}
-	return closeFD(dup)
+	return sys.Close(dup)
 }

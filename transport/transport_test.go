@@ -5,7 +5,6 @@ import (
 	"errors"
 	"reflect"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -28,34 +27,6 @@ func TestNewNamesMissingFields(t *testing.T) {
 	_, err := New(Callbacks[int]{}, nil)
 	for _, name := range mandatory {
 		require.ErrorContains(t, err, "Callbacks."+name+" ", "all of them are named")
-	}
-}
-
-// around is a wrapper of another package that shows, by Unwrap, what it wraps.
-type around struct{ Transport }
-
-func (a around) Unwrap() Transport { return a.Transport }
-
-func TestPromptSeesThroughWrappers(t *testing.T) {
-	memory, err := New(memoryCallbacks(), nil)
-	require.NoError(t, err)
-	for _, tt := range []struct {
-		name          string
-		tr            Transport
-		prompt, plain bool
-	}{
-		{"tcp", TCP(), canWait, canWait},
-		{"with another polling", WithPolling(TCP(), time.Millisecond), canWait, canWait},
-		{"somebody's", memory, false, false},
-		{"in a wrapper", Limit(TCP(), LimitOptions{}), canWait, false},
-		{"in one that hides it", struct{ Transport }{TCP()}, false, false},
-		{"in one that shows it", around{TCP()}, canWait, false},
-		{"in several", around{Limit(around{TCP()}, LimitOptions{})}, canWait, false},
-		{"somebody's in a wrapper", around{memory}, false, false},
-		{"nothing", around{}, false, false},
-	} {
-		require.Equal(t, tt.prompt, Prompt(tt.tr), tt.name)
-		require.Equal(t, tt.plain, Plain(tt.tr), tt.name)
 	}
 }
 

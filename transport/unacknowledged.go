@@ -1,6 +1,10 @@
 package transport
 
-import "time"
+import (
+	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
+)
 
 // Unacknowledged is for how long the peer's system has neither acknowledged what was sent to it, nor said whether it has room again; 0 if
 // it owes neither. While nobody reads from the stream, this alone shows that the peer's machine or network has gone without a word: a live
@@ -12,7 +16,7 @@ func (s *Stream) Unacknowledged() (time.Duration, error) {
 		return 0, opError("unacknowledged", s.remote, err)
 	}
 	var d time.Duration
-	if no := raw.Control(func(fd uintptr) { d, err = unacknowledged(int(fd)) }); no != nil {
+	if no := raw.Control(func(fd uintptr) { d, err = sys.Unacknowledged(int(fd)) }); no != nil {
 		err = no
 	}
 	return d, opError("unacknowledged", s.remote, err)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // Unix returns the UNIX-socket plug-in: addresses are UnixAddr paths, or abstract names on Linux. A listener removes its path
@@ -30,7 +32,7 @@ type UnixSocket struct {
 // again, and so must a plug-in that waits by itself. Close of a listener removes its path, Release leaves it to the process that holds the
 // descriptor now.
 func UnixCallbacks() Callbacks[*UnixSocket] {
-	return Callbacks[*UnixSocket]{
+	cb := Callbacks[*UnixSocket]{
 		Name: "unix",
 		Socket: func(_ any, addr Addr) (*UnixSocket, error) {
 			if _, ok := unixAddr(addr); !ok {
@@ -41,7 +43,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 		},
 		Close: func(u *UnixSocket) error {
 			u.file.Load().remove()
-			return closeFD(u.fd)
+			return sys.Close(u.fd)
 		},
 		Listen: func(u *UnixSocket, addr Addr, backlog int) (Addr, error) {
 			if err := checkNamed(addr); err != nil {
@@ -64,7 +66,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 		},
 		Accept: func(u *UnixSocket, _ time.Duration) (*UnixSocket, Addr, error) {
 			fd, remote, err := acceptFD(u.fd)
-			if fd, err = raised(fd, err); err != nil {
+			if fd, err = sys.Raised(fd, err); err != nil {
 				return nil, nil, err
 			}
 			return &UnixSocket{fd: fd}, remote, nil
@@ -75,9 +77,8 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			}
 			return connectFD(u.fd, addr, tmo)
 		},
-		Read:                      func(u *UnixSocket, p []byte, tmo time.Duration) (int, error) { return readFD(u.fd, p, tmo) },
-		Write:                     func(u *UnixSocket, p []byte, tmo time.Duration) (int, error) { return writeFD(u.fd, p, tmo) },
-		Writev:                    writevUnix,
+		Read:                      func(u *UnixSocket, p []byte, _ time.Duration) (int, error) { return sys.Read(u.fd, p) },
+		Write:                     func(u *UnixSocket, p []byte, _ time.Duration) (int, error) { return sys.Write(u.fd, p) },
 		HandshakePacketHeaderSize: func(*UnixSocket) (int, error) { return 2, nil },
 		GetFD:                     func(u *UnixSocket) (int, error) { return u.fd, nil },
 		CloseWrite:                func(u *UnixSocket) error { return unix.Shutdown(u.fd, unix.SHUT_WR) },
@@ -95,8 +96,12 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			}
 			return importUnix(fd, listener), nil
 		},
-		Release: func(u *UnixSocket) error { return closeFD(u.fd) },
+		Release: func(u *UnixSocket) error { return sys.Close(u.fd) },
 	}
+	if sys.HasWritev {
+		cb.Writev = func(u *UnixSocket, v [][]byte, _ time.Duration) (int64, error) { return sys.Writev(u.fd, v) }
+	}
+	return cb
 }
 
 func importUnix(fd int, listens bool) *UnixSocket {
@@ -150,7 +155,7 @@ func removeStale(path string) bool {
 	if isAbstract(path) || err != nil || info.Mode().Type() != os.ModeSocket {
 		return false
 	}
-	fd, err := socketFD(unix.AF_UNIX, unix.SOCK_DGRAM)
+	fd, err := sys.Socket(unix.AF_UNIX, unix.SOCK_DGRAM)
 	if err != nil {
 		return false
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // FromUnixPath makes the address of a UNIX socket. The empty path is an unnamed socket; on Linux a leading "@" marks an abstract name, and
@@ -17,20 +19,20 @@ func FromUnixPath(path string) (Addr, error) {
 }
 
 // isAbstract reports whether path is an abstract name, which may hold any bytes.
-func isAbstract(path string) bool { return abstractNames && strings.HasPrefix(path, "@") }
+func isAbstract(path string) bool { return sys.AbstractNames && strings.HasPrefix(path, "@") }
 
 func checkUnixPath(path string) error {
 	switch {
 	case strings.TrimRight(path, "\x00") == "@":
 		return fmt.Errorf("empty abstract name: %w", syscall.EINVAL)
 	case isAbstract(path): // has no NUL at its end
-		if len(path) > maxUnixPath+1 {
-			return fmt.Errorf("abstract name longer than %d bytes: %w", maxUnixPath, syscall.ENAMETOOLONG)
+		if len(path) > sys.MaxUnixPath+1 {
+			return fmt.Errorf("abstract name longer than %d bytes: %w", sys.MaxUnixPath, syscall.ENAMETOOLONG)
 		}
 	case strings.IndexByte(path, 0) >= 0:
 		return fmt.Errorf("NUL in path: %w", syscall.EINVAL)
-	case len(path) > maxUnixPath:
-		return fmt.Errorf("path longer than %d bytes: %w", maxUnixPath, syscall.ENAMETOOLONG)
+	case len(path) > sys.MaxUnixPath:
+		return fmt.Errorf("path longer than %d bytes: %w", sys.MaxUnixPath, syscall.ENAMETOOLONG)
 	}
 	return nil
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // Of several listeners that take over at once a path that a dead process has left, one gets it, and can be reached there.
@@ -137,7 +139,7 @@ func TestUnixPathInUseIsNotDisturbed(t *testing.T) {
 
 // Closing an abstract socket removes no file of that name.
 func TestUnixAbstractHasNoFile(t *testing.T) {
-	if !abstractNames {
+	if !sys.AbstractNames {
 		t.Skip("there are no abstract names here")
 	}
 	t.Chdir(t.TempDir())

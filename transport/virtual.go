@@ -42,24 +42,15 @@ func (v *virtual) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	return v.over(s), nil
 }
 
-func (v *virtual) isPrompt() bool { return Prompt(v.below) }
-func (v *virtual) Name() string   { return v.below.Name() }
+func (v *virtual) Name() string { return v.below.Name() }
 
 func (v *virtual) Movable() bool { return v.fixed == nil && v.below.Movable() }
 
 func (v *virtual) Import(fd int, state []byte) (*Stream, error) {
-	return v.adopt(fd, state, Transport.Import)
-}
-
-func (v *virtual) importAccepted(fd int, state []byte) (*Stream, error) {
-	return v.adopt(fd, state, ImportAccepted)
-}
-
-func (v *virtual) adopt(fd int, state []byte, by func(Transport, int, []byte) (*Stream, error)) (*Stream, error) {
 	if v.fixed != nil {
 		return nil, opError("import", nil, v.fixed)
 	}
-	s, err := by(v.below, fd, state)
+	s, err := v.below.Import(fd, state)
 	if err != nil {
 		return nil, err
 	}

@@ -10,12 +10,8 @@ import (
 // by itself must ask IsNoWait.
 func NoWait() context.Context { return single }
 
-// Briefly returns a context like that of NoWait, except that a read may wait where that costs nothing: the first reads of a connection, on
-// Linux, for ten milliseconds at most, in a system call on their own thread (see WithPolling). It is for callers that have something else
-// to do when the answer is not there at once. IsNoWait is true for it, too.
-func Briefly() context.Context { return brief }
-
-// IsNoWait reports whether ctx is that of NoWait or Briefly, or derived from one: nothing may wait under it, whatever else ends ctx.
+// IsNoWait reports whether ctx is that of NoWait, or derived from it: nothing may wait under it, whatever
+// else ends ctx.
 func IsNoWait(ctx context.Context) bool {
 	return ctx == single || ctx != background && ctx.Value(noWaitKey{}) != nil
 }
@@ -24,7 +20,6 @@ func IsNoWait(ctx context.Context) bool {
 var (
 	background                 = context.Background()
 	single     context.Context = &noWait{background}
-	brief      context.Context = &noWait{background}
 )
 
 type (

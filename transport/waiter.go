@@ -11,8 +11,7 @@ import (
 )
 
 // A Polling is a limit of adaptive polling, and what the Waiters that share it know of each other: see WithPolling. With the zero value no
-// Waiter polls. Whatever the limit, readers and writers may wait for a moment in a system call on their own thread, as WithPolling's text
-// says ("With any limit"). A Polling must not be copied.
+// Waiter polls. A Polling must not be copied.
 type Polling struct {
 	made   sync.Once
 	poller *poller
@@ -88,7 +87,6 @@ func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	w := &Waiter{watch: watch}
 	w.in.use(fd, watch, p.shared())
 	w.out.use(watch, p.shared())
-	w.in.shook.Store(true)
 	w.in.tries, w.out.tries = &w.arriving, &w.leaving
 	w.arriving.look = func(uintptr) { w.arriving.try() }
 	w.leaving.look = func(uintptr) { w.leaving.try() }

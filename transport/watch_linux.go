@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // canPoll says that a reader can poll, or wait on its own thread, without every arrival waking the Go poller as well.
@@ -22,7 +24,7 @@ func newWatch(fd int, polls, sure bool) (watch, error) {
 		return plainWatch(fd)
 	}
 	w := newWatcher(fd)
-	if sure || isSocket(fd) {
+	if sure || sys.IsSocket(fd) {
 		return w, nil
 	}
 	_, err := w.need(&w.reader, arrivals)
@@ -282,14 +284,14 @@ func (i *interest) open(fd int, events uint32) error {
 	}
 	i.epoll = epoll
 	if err := i.control(unix.EPOLL_CTL_ADD, fd, events); err != nil {
-		closeFD(epoll)
+		sys.Close(epoll)
 		if err == unix.EPERM {
 			return contractError("GetFD", "descriptor %d cannot be waited on: it is no socket", fd)
 		}
 		return os.NewSyscallError("epoll_ctl", err)
 	}
-	if _, err := fcntlFD(epoll, unix.F_SETFL, unix.O_NONBLOCK); err != nil { // tells os.NewFile to give it to the poller
-		closeFD(epoll)
+	if _, err := sys.Fcntl(epoll, unix.F_SETFL, unix.O_NONBLOCK); err != nil { // tells os.NewFile to give it to the poller
+		sys.Close(epoll)
 		return os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
 	file := os.NewFile(uintptr(epoll), "epoll")
@@ -367,7 +369,7 @@ func (w *watcher) connected(ctx context.Context) error {
 	if _, err := w.begin(nil); err != nil {
 		return err
 	}
-	done, result := connectResult(w.fd)
+	done, result := sys.ConnectResult(w.fd)
 	w.end()
 	switch {
 	case done: // as mostly on the loopback
@@ -384,7 +386,7 @@ func (w *watcher) awaitConnected(ctx context.Context) (result error) {
 	}
 	defer w.dropWriter()
 	w.look(true) // a write that waited before may have made it look away
-	check := func(uintptr) (done bool) { done, result = connectResult(w.fd); return done }
+	check := func(uintptr) (done bool) { done, result = sys.ConnectResult(w.fd); return done }
 	if err := w.out.parkUnder(ctx, check); err != nil {
 		return err
 	}

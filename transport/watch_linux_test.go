@@ -404,13 +404,6 @@ func TestPollingEnds(t *testing.T) {
 			y.ask(t)
 			return closed(t, func() bool { return y.seat() != nil })
 		},
-		"in a short wait": func(t *testing.T, y *tallied) <-chan struct{} {
-			y.sock.poller.short = 20 * time.Millisecond
-			y.ask(t)
-			now := make(chan struct{})
-			y.atVain(1, func() { close(now) })
-			return now
-		},
 	}
 	for moment, when := range moments {
 		for name, end := range map[string]func(t *testing.T, y *tallied, cancel func()) error{

@@ -2,8 +2,6 @@
 
 package transport
 
-import "time"
-
 const canPoll = false
 
 func newWatch(fd int, _, _ bool) (watch, error) { return plainWatch(fd) }
@@ -12,7 +10,3 @@ func newWatch(fd int, _, _ bool) (watch, error) { return plainWatch(fd) }
 type seats struct{}
 
 func standIn() {}
-
-func nap(time.Duration) {}
-
-func awaitShortly(int, time.Duration) bool { return false }

@@ -1,0 +1,41 @@
+//go:build unix && !linux
+
+package sys
+
+import "golang.org/x/sys/unix"
+
+func Close(fd int) error                  { return unix.Close(fd) }
+func CloseSocket(fd int) error            { return unix.Close(fd) }
+func Fcntl(fd, cmd, arg int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, arg) }
+func SetOption(fd, level, option, value int) error {
+	return unix.SetsockoptInt(fd, level, option, value)
+}
+func GetOption(fd, level, option int) (int, error) { return unix.GetsockoptInt(fd, level, option) }
+
+func LocalFamily(fd int) (int, error) { return familyOf(unix.Getsockname(fd)) }
+func PeerFamily(fd int) (int, error)  { return familyOf(unix.Getpeername(fd)) }
+
+// familyOf is the family of a name; AF_UNSPEC for a family that x/sys does not know.
+func familyOf(name unix.Sockaddr, err error) (int, error) {
+	switch name.(type) {
+	case *unix.SockaddrInet4:
+		return unix.AF_INET, err
+	case *unix.SockaddrInet6:
+		return unix.AF_INET6, err
+	case *unix.SockaddrUnix:
+		return unix.AF_UNIX, err
+	}
+	return unix.AF_UNSPEC, err
+}
+
+// BrokenEvents tell a connection that has ended from a socket that has never been connected.
+const BrokenEvents = unix.POLLERR | unix.POLLHUP
+
+// FailedEvents tell a connection that has ended, perhaps by an error.
+const FailedEvents = BrokenEvents
+
+// HasPeer reports whether a socket is connected.
+func HasPeer(fd int) bool {
+	_, err := unix.Getpeername(fd)
+	return err == nil
+}

@@ -1,0 +1,183 @@
+package sys
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// As in io_linux.go, calls that never wait are made without telling the scheduler, which would wake
+// its monitor thread for each call, beside a peer that has work to do.
+
+// Close closes a descriptor that never lingers.
+func Close(fd int) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// CloseSocket closes a socket. SO_LINGER may make that call wait, whatever mode the socket is in;
+// an earlier owner of the socket, or of its listener, may have set it.
+func CloseSocket(fd int) error {
+	var l unix.Linger
+	size := uint32(unsafe.Sizeof(l))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER, uintptr(unsafe.Pointer(&l)),
+		uintptr(unsafe.Pointer(&size)), 0)
+	if errno == 0 && l.Onoff != 0 && l.Linger != 0 {
+		return unix.Close(fd)
+	}
+	return Close(fd)
+}
+
+func Fcntl(fd, cmd, arg int) (int, error) {
+	n, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), uintptr(cmd), uintptr(arg))
+	return result(n, errno)
+}
+
+func SetOption(fd, level, option, value int) error {
+	v := int32(value)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)),
+		unsafe.Sizeof(v), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func GetOption(fd, level, option int) (int, error) {
+	var v int32
+	size := uint32(unsafe.Sizeof(v))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)),
+		uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(v), nil
+}
+
+// A Name is room for a socket's address as the kernel writes it.
+type Name = [unix.SizeofSockaddrAny]byte
+
+// Accept is for a descriptor in non-blocking mode. In blocking mode, which is for plug-ins that
+// wait themselves, it tells the scheduler: a call that waited behind the scheduler's back would
+// stop the whole program at the next garbage collection. size is that of the peer's name.
+func Accept(fd int, name *Name) (accepted, size int, err error) {
+	length := uint32(len(name))
+	var n uintptr
+	var errno unix.Errno
+	if MayWait(fd) {
+		n, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(name)),
+			uintptr(unsafe.Pointer(&length)), unix.SOCK_CLOEXEC, 0, 0)
+	} else {
+		n, _, errno = unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(name)),
+			uintptr(unsafe.Pointer(&length)), unix.SOCK_CLOEXEC, 0, 0)
+	}
+	if errno != 0 {
+		return -1, 0, errno
+	}
+	return int(n), min(int(length), len(name)), nil
+}
+
+// Connect is like Accept; waits says that the call may wait in any case.
+func Connect(fd int, name []byte, waits bool) error {
+	return nameTo(unix.SYS_CONNECT, fd, name, waits || MayWait(fd))
+}
+
+func Bind(fd int, name []byte) error { return nameTo(unix.SYS_BIND, fd, name, true) }
+
+// nameTo makes a system call that takes an address; waits says that the call may wait. The
+// functions of x/sys do not take the longest abstract names.
+func nameTo(trap uintptr, fd int, name []byte, waits bool) error {
+	var errno unix.Errno
+	if waits {
+		_, _, errno = unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)))
+	} else {
+		_, _, errno = unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)))
+	}
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// LocalName writes a socket's own name, and returns its size.
+func LocalName(fd int, name *Name) (int, error) { return nameOf(unix.SYS_GETSOCKNAME, fd, name) }
+
+// PeerName is the same for the peer.
+func PeerName(fd int, name *Name) (int, error) { return nameOf(unix.SYS_GETPEERNAME, fd, name) }
+
+// nameOf does not ask for the protocol, as x/sys would.
+func nameOf(trap uintptr, fd int, name *Name) (int, error) {
+	length := uint32(len(name))
+	_, _, errno := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(&length)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return min(int(length), len(name)), nil
+}
+
+func LocalFamily(fd int) (int, error) { return family(unix.SYS_GETSOCKNAME, fd) }
+func PeerFamily(fd int) (int, error)  { return family(unix.SYS_GETPEERNAME, fd) }
+
+// family returns only the address family of one end of a socket, whatever family that is.
+func family(trap uintptr, fd int) (int, error) {
+	var name Name
+	if _, err := nameOf(trap, fd, &name); err != nil {
+		return 0, err
+	}
+	return int(binary.NativeEndian.Uint16(name[:])), nil
+}
+
+// HasPeer reports whether a socket is connected.
+func HasPeer(fd int) bool {
+	var name Name
+	_, err := nameOf(unix.SYS_GETPEERNAME, fd, &name)
+	return err == nil
+}
+
+// RecvFrom receives a datagram into p, without waiting; size is that of the whole datagram.
+func RecvFrom(fd int, p, name []byte) (size, nameSize int, err error) {
+	length := uint32(len(name))
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_TRUNC, uintptr(unsafe.Pointer(&name[0])), uintptr(unsafe.Pointer(&length)))
+	if errno != 0 {
+		return 0, 0, errno
+	}
+	return int(n), min(int(length), len(name)), nil
+}
+
+// NextSize is the size of the next datagram.
+func NextSize(fd int) (int, error) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, 0, flags, 0, 0)
+	return result(n, errno)
+}
+
+// SendTo sends a datagram without waiting; an empty name: to the peer that fd is connected to.
+func SendTo(fd int, p, name []byte) error {
+	var to unsafe.Pointer
+	if len(name) > 0 {
+		to = unsafe.Pointer(&name[0])
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(to), uintptr(len(name)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// BrokenEvents tell a connection that has ended, by an error or on both sides, from a socket that
+// has never been connected, which has POLLHUP alone.
+const BrokenEvents = unix.POLLERR | unix.POLLRDHUP
+
+// FailedEvents tell a connection that has ended by an error.
+const FailedEvents = unix.POLLERR
+
+func IsSocket(fd int) bool {
+	_, err := GetOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil
+}

@@ -1,0 +1,30 @@
+package sys
+
+import (
+	"bytes"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// QuickAck makes the kernel acknowledge now what has come over a TCP connection; false if fd is no
+// such connection. The option does not last: see tcp(7), TCP_QUICKACK.
+func QuickAck(fd int) bool { return SetOption(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) == nil }
+
+// Unpace replaces BBR by Reno for a TCP socket whose connections go over the loopback. It is called
+// before there are any, for the connections of a listener inherit its setting. BBR sends one
+// segment at a time, each when a timer fires. Over the loopback a timer costs more than a segment,
+// and nothing is congested. Reno, which every kernel has and lets everybody use, sends what there
+// is. If the kernel refuses, BBR stays. See tcp(7), TCP_CONGESTION.
+func Unpace(fd int) {
+	var name [16]byte // TCP_CA_NAME_MAX
+	size := uint32(len(name))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+		uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 || !bytes.HasPrefix(name[:], []byte("bbr")) {
+		return
+	}
+	reno := [4]byte{'r', 'e', 'n', 'o'}
+	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+		uintptr(unsafe.Pointer(&reno)), unsafe.Sizeof(reno), 0)
+}

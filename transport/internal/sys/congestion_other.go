@@ -1,0 +1,8 @@
+//go:build !linux
+
+package sys
+
+// Only the kernel of Linux is told anything about congestion control.
+
+func QuickAck(int) bool { return false }
+func Unpace(int)        {}

@@ -1,0 +1,5 @@
+package sys
+
+import "syscall"
+
+const ErrIsolated = syscall.ENONET // of ICMP: the other host is cut off

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package sys
+
+import "time"
+
+// Nap is for Linux.
+func Nap(time.Duration) {}

@@ -1,5 +1,0 @@
-package transport
-
-import "golang.org/x/sys/unix"
-
-func unarrived(fd int) (int, error) { return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NWRITE) }

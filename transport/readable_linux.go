@@ -1,9 +1,0 @@
-package transport
-
-import "golang.org/x/sys/unix"
-
-// readable asks FIONREAD, which writes 32 bits, whatever the size of an int.
-func readable(fd int) (int, error) {
-	n, err := unix.IoctlGetUint32(fd, unix.TIOCINQ)
-	return int(n), err
-}
