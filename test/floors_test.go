@@ -48,16 +48,16 @@ var houses = map[string]house{
 		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
 			" frontroutes frontsnapshot"),
 	}},
-	"transport": {knot: 37, floors: [][]string{
+	"transport": {knot: 22, floors: [][]string{
 		words("doc errors addr inet netaddr unixaddr sockaddr posix fd accept readable outstanding" +
 			" unacknowledged congestion backoff turns"), // system calls and addresses
 		words("await wait waits watch poll poller spin weigh gather seat short nap incoming outgoing waiter" +
-			" pauser direction epoch itself"), // waiting
+			" direction epoch"), // waiting
 		words("callbacks calls passage full inplace imported rawconn pause socket socketopen socketread" +
 			" socketwrite socketend"),
-		words("stream pdu readqueue sendqueue delivery queue queuewriter hold listener takeover conn datagram"),
-		words("transport construct tcp unix unixlock memory fromnet"),
-		words("virtual trace limit fault capture"),
+		words("stream streampending pdu readqueue sendqueue delivery queue queuewriter hold listener" +
+			" takeover writesome abort conn datagram"),
+		words("transport itself construct tcp unix unixlock memory fromnet"),
 	}},
 }
 

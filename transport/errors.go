@@ -101,3 +101,9 @@ func interrupted(err error) bool {
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// isOver reports whether err only says that an operation's time is over.
+func isOver(err error) bool {
+	return isTimeout(err) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, context.Canceled)
+}

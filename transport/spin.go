@@ -45,14 +45,15 @@ const (
 // With any limit, a read of 32 KB or more over TCP that belongs to no answer acknowledges what has come (tcp(7), TCP_QUICKACK). The kernel
 // by itself acknowledges only every second segment, and over the loopback a segment is as large as a message.
 //
-// WithPolling is for Linux, and for plug-ins for which the SDK does the waiting, also under Trace, Limit and Fault (which then counts its
-// connections anew). Any other tr is returned unchanged, a wrapper of your own among them: wrap what WithPolling returns. Streams that come
+// WithPolling is for Linux, and for plug-ins for which the SDK does the waiting. A wrapper that has a method
+// WithPolling(time.Duration) Transport, as those of package transport/virtual do, returns one with that limit below it. Any other tr is
+// returned unchanged: wrap what WithPolling returns. Streams that come
 // without a Transport (ConnectTCP, ConnectUnix, UnixPair, AdoptStream) have DefaultPolling, each with bounds of its own.
 func WithPolling(tr Transport, limit time.Duration) Transport {
 	if p, ok := tr.(interface {
-		withPolling(time.Duration) Transport
+		WithPolling(time.Duration) Transport
 	}); ok && canPoll {
-		return p.withPolling(min(max(limit, 0), MaxPolling))
+		return p.WithPolling(min(max(limit, 0), MaxPolling))
 	}
 	return tr
 }
