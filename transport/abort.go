@@ -6,10 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// Abort is Close, except that the peer sees a reset: ECONNRESET, and what was counted as written and
-// is not yet there may be lost. Where the carrier cannot do that (UNIX sockets, in memory) the stream
-// is closed all the same, the peer sees its end, and the error is errors.ErrUnsupported. After a
-// Close, or a second time, the result is that of the first call.
+// Abort is Close, except that the peer sees a reset: ECONNRESET, and what was counted as written
+// and is not yet there may be lost. Where the carrier cannot do that (UNIX sockets, in memory) the
+// stream is closed all the same, the peer sees its end, and the error is errors.ErrUnsupported.
+// After a Close, or a second time, the result is that of the first call.
 func (s *Stream) Abort() error {
 	s.state.Or(streamClosed)
 	reset := true

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// resetOnClose makes the coming close of a connection a reset, if the SDK has the descriptor of a TCP
-// connection.
+// resetOnClose makes the coming close of a connection a reset, if the SDK has the descriptor of a
+// TCP connection.
 func resetOnClose(c carrier) bool {
 	raw, err := c.syscallConn()
 	if err != nil {

@@ -7,15 +7,15 @@ import (
 )
 
 // Over puts a plug-in of FullImpl over a stream: a virtual socket, see the tsocket guide, "Virtual
-// Sockets". It takes s over: what s has read ahead goes along and does not pass through the plug-in,
-// s itself is disconnected (using it is ENOTCONN), and its Close closes nothing. The plug-in uses the
-// connection as below, which is its own to close, and wrap makes the socket context that does so. The
-// new stream has the addresses and the Origin of s. [Stream.Read] and [Stream.WriteSome] of below
-// are what Read and Write need, [NoWait] is a tmo of 0, and Interrupt cancels their contexts; package
-// transport/virtual does so.
+// Sockets". It takes s over: what s has read ahead goes along and does not pass through the
+// plug-in, s itself is disconnected (using it is ENOTCONN), and its Close closes nothing. The
+// plug-in uses the connection as below, which is its own to close, and wrap makes the socket
+// context that does so. The new stream has the addresses and the Origin of s. [Stream.Read] and
+// [Stream.WriteSome] of below are what Read and Write need, [NoWait] is a tmo of 0, and Interrupt
+// cancels their contexts; package transport/virtual does so.
 //
-// It does not wait. ErrBusy if an operation is outstanding on s, ErrPaused, net.ErrClosed or ENOTCONN
-// if s is paused, closed or disconnected: then s stays as it is.
+// It does not wait. ErrBusy if an operation is outstanding on s, ErrPaused, net.ErrClosed or
+// ENOTCONN if s is paused, closed or disconnected: then s stays as it is.
 func Over[C any](s *Stream, cb Callbacks[C], wrap func(below *Stream) C) (*Stream, error) {
 	if err := cb.check(false); err != nil {
 		return nil, fmt.Errorf("transport.Over: %w", err)

@@ -98,7 +98,8 @@ func open(t testing.TB) func(*Stream, error) *Stream {
 	}
 }
 
-// A stream that is taken over goes on with what was read ahead; the old one is disconnected and closes nothing.
+// A stream that is taken over goes on with what was read ahead; the old one is disconnected and
+// closes nothing.
 func TestTakeOver(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
 	_, err := c.Writev(soon(t), []byte("abcdef"))
@@ -133,7 +134,8 @@ func TestTakeOver(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 }
 
-// A stream that was disconnected, or taken over, reaches its socket no more: that may be another stream's.
+// A stream that was disconnected, or taken over, reaches its socket no more: that may be another
+// stream's.
 func TestUseAfterDisconnect(t *testing.T) {
 	uses := map[string]func(*Stream) error{
 		"HandshakePacketHeaderSize": func(s *Stream) error { return second(s.HandshakePacketHeaderSize(soon(t))) },
@@ -203,7 +205,8 @@ func TestTakeOverRefused(t *testing.T) {
 	})
 }
 
-// What had broken the stream is told of again by the one that has taken it over: the end that the system tells of then is none.
+// What had broken the stream is told of again by the one that has taken it over: the end that the
+// system tells of then is none.
 func TestTakeOverOfBrokenStream(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
 	reset := error(syscall.ECONNRESET)
@@ -238,7 +241,8 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// The peer of a stream that is aborted sees a reset, where the carrier can do that. A second end changes nothing.
+// The peer of a stream that is aborted sees a reset, where the carrier can do that. A second end
+// changes nothing.
 func TestAbort(t *testing.T) {
 	for name, tt := range map[string]struct {
 		tr    Transport

@@ -58,7 +58,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// A Write that panics, or ends its goroutine, is the capture's error and nothing more, also where the capture's own goroutine writes.
+// A Write that panics, or ends its goroutine, is the capture's error and nothing more, also where
+// the capture's own goroutine writes.
 func TestCaptureFilePanics(t *testing.T) {
 	for name, write := range map[string]writerFunc{
 		"panic":  func([]byte) (int, error) { panic("a bug") },
@@ -93,7 +94,8 @@ func TestCaptureFileWaitsForRoom(t *testing.T) {
 	require.Len(t, g.bytes(), captureChunk+2*captureRoom)
 }
 
-// A file that takes nothing is given up, after whole packets, and does not hold up a writer a second time.
+// A file that takes nothing is given up, after whole packets, and does not hold up a writer a
+// second time.
 func TestCaptureFileTakesNothing(t *testing.T) {
 	g := &sluice{open: make(chan struct{})}
 	c := NewCapture(g)

@@ -28,14 +28,16 @@ const (
 // A flow is one TCP connection of the file. Its methods do nothing for a nil flow, or for a stream
 // that is not its owner. Guarded by Capture.mu.
 type flow struct {
-	c       *Capture
-	key     flowKey
-	owner   *traced           // the stream whose reads and writes are recorded; nil: the next stream at the same end that reads or writes
-	ends    [2]netip.AddrPort // ours, the peer's
-	next    [2]uint32         // sequence numbers
-	ended   [2]bool           // FIN is sent
-	over    bool
-	writing bool // a write is in flight: what is read meanwhile may be the answer to it, and comes after it in the file, unless it lasts
+	c     *Capture
+	key   flowKey
+	owner *traced           // whose calls are recorded; nil: the next at this end to make one
+	ends  [2]netip.AddrPort // ours, the peer's
+	next  [2]uint32         // sequence numbers
+	ended [2]bool           // FIN is sent
+	over  bool
+	// A write is in flight: what is read meanwhile may be the answer to it, and comes after it in
+	// the file, unless it lasts.
+	writing bool
 	since   time.Time
 	last    bool // the sending direction has ended during that write: the FIN comes after it
 	waiting []arrival
@@ -310,7 +312,7 @@ func (f *flow) catchUp(limit time.Time) (waits bool) {
 		case len(p.data) == p.shown:
 		case p.at.After(limit):
 			waits = true
-		default: // at the present time, for it acknowledges what the other direction has in the file
+		default: // now, for it acknowledges what the other direction has in the file
 			f.packet(time.Now(), direction, tcpPSH|tcpACK, [][]byte{p.data[p.shown:]})
 			p.shown = len(p.data)
 		}

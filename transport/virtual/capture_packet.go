@@ -59,7 +59,7 @@ func (p packet) appendFrame(b []byte) []byte {
 		protocol, head, sumAt = protocolUDP, udpHead, 6
 	}
 	size := head + int(length(p.data))
-	mac := func(b []byte, a netip.AddrPort) []byte { // locally administered; it ends as the port does
+	mac := func(b []byte, a netip.AddrPort) []byte { // local; it ends as the port does
 		return append(b, 2, 0, 0, 0, byte(a.Port()>>8), byte(a.Port()))
 	}
 	b = mac(mac(b, p.to), p.from)

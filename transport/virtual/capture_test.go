@@ -165,7 +165,8 @@ func TestTraceManyConnections(t *testing.T) {
 	}
 }
 
-// An answer does not stand before its question, although the write of the question may come back after the answer was read.
+// An answer does not stand before its question, although the write of the question may come back
+// after the answer was read.
 func TestTraceOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		held, read := make(chan struct{}), make(chan struct{})
@@ -206,8 +207,8 @@ func TestTraceOrder(t *testing.T) {
 	})
 }
 
-// eachCatchUp runs f in a bubble with a stream whose trace goes to a file, and its peer, for each way in which what was read gets into the
-// file.
+// eachCatchUp runs f in a bubble with a stream whose trace goes to a file, and its peer, for each
+// way in which what was read gets into the file.
 func eachCatchUp(t *testing.T, f func(t *testing.T, file *bytes.Buffer, capture *Capture, c, s *transport.Stream, catchUp func(*Capture) error)) {
 	for name, catchUp := range map[string]func(*Capture) error{
 		"Flush": (*Capture).Flush,
@@ -224,7 +225,8 @@ func eachCatchUp(t *testing.T, f func(t *testing.T, file *bytes.Buffer, capture 
 	}
 }
 
-// What is read while a write is blocked is in the file after Flush, and also without it, soon. The write comes later, at a later time.
+// What is read while a write is blocked is in the file after Flush, and also without it, soon. The
+// write comes later, at a later time.
 func TestCaptureBesideBlockedWrite(t *testing.T) {
 	eachCatchUp(t, func(t *testing.T, file *bytes.Buffer, capture *Capture, c, s *transport.Stream, catchUp func(*Capture) error) {
 		long := noise(2 * memoryWindow)
@@ -256,7 +258,8 @@ func TestCaptureBesideBlockedWrite(t *testing.T) {
 	})
 }
 
-// Of what is read while a write is blocked, a bounded part waits for the write, even if no time passes.
+// Of what is read while a write is blocked, a bounded part waits for the write, even if no time
+// passes.
 func TestCaptureBesideBlockedWriteHoldsLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		capture := NewCapture(io.Discard)
@@ -286,8 +289,8 @@ func TestCaptureBesideBlockedWriteHoldsLittle(t *testing.T) {
 	})
 }
 
-// Half of a handshake's packet is in the file after Flush, and also without it, soon; the packets after that one are segments of their own
-// again.
+// Half of a handshake's packet is in the file after Flush, and also without it, soon; the packets
+// after that one are segments of their own again.
 func TestCaptureHalfOfHandshake(t *testing.T) {
 	eachCatchUp(t, func(t *testing.T, file *bytes.Buffer, capture *Capture, c, s *transport.Stream, catchUp func(*Capture) error) {
 		for _, part := range []string{"\x00\x05Na", "b", "cd\x00\x03so", "k\x00\x03", "sok"} {
@@ -420,7 +423,8 @@ func TestTraceHandshakeInPieces(t *testing.T) {
 	}
 }
 
-// Bytes that may begin a packet of a handshake wait for its rest, but not beyond the end of the connection, or of the capture.
+// Bytes that may begin a packet of a handshake wait for its rest, but not beyond the end of the
+// connection, or of the capture.
 func TestTraceUnfinishedHandshake(t *testing.T) {
 	const sent, received = "\x00\x09nsent", "\x00\x0dnreceived"
 	for name, end := range map[string]func(t *testing.T, c, s *transport.Stream){
@@ -453,7 +457,8 @@ func TestTraceUnfinishedHandshake(t *testing.T) {
 	}
 }
 
-// Bytes that are read during a write are in the file as they were read, however many they are, even if the capture ends before the write.
+// Bytes that are read during a write are in the file as they were read, however many they are, even
+// if the capture ends before the write.
 func TestTraceReadsBesideWrite(t *testing.T) {
 	for _, first := range []string{"write", "capture"} {
 		t.Run(first, func(t *testing.T) {
@@ -507,7 +512,8 @@ func TestTraceHalfClosed(t *testing.T) {
 	require.Equal(t, []string{"S", "SA", "FA", "PAlater"}, said(t, &file))
 }
 
-// CloseWrite may come during a write, of which a part is out: the end of the direction comes after that part.
+// CloseWrite may come during a write, of which a part is out: the end of the direction comes after
+// that part.
 func TestTraceHalfClosedBesideWrite(t *testing.T) {
 	held, goOn := make(chan struct{}), make(chan struct{})
 	begun := sync.OnceFunc(func() { close(held) })
@@ -540,7 +546,8 @@ func TestTraceTshark(t *testing.T) {
 	require.NoError(t, err)
 	capture := NewCapture(file)
 	c, s := pair(t, Trace(transport.NewMemory(), TraceOptions{Capture: capture}), transport.MemoryAddr(""))
-	// A handshake and a message, cut as no dissector likes it. See erl_dist_protocol, "Distribution Handshake".
+	// A handshake and a message, cut as no dissector likes it. See erl_dist_protocol, "Distribution
+	// Handshake".
 	say := func(from, to *transport.Stream, parts ...string) {
 		t.Helper()
 		for _, part := range parts {
@@ -583,7 +590,8 @@ func TestTraceNoHandshake(t *testing.T) {
 	}
 }
 
-// What comes in many small pieces reaches the file as soon as what comes at once, in either direction.
+// What comes in many small pieces reaches the file as soon as what comes at once, in either
+// direction.
 func TestCaptureOfTrickle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var file bytes.Buffer

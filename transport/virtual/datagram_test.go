@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A letterbox is a datagram socket inside the process, whose waits work in a testing/synctest bubble. Like a socket of another package it
-// has no methods beyond DatagramSocket.
+// A letterbox is a datagram socket inside the process, whose waits work in a testing/synctest
+// bubble. Like a socket of another package it has no methods beyond DatagramSocket.
 type letterbox struct {
 	name string
 	come chan letter
@@ -95,7 +95,8 @@ func gets(t testing.TB, d transport.DatagramSocket, words ...string) {
 	}
 }
 
-// A virtual socket owns the socket below. Methods that not every socket has work if the socket below has them.
+// A virtual socket owns the socket below. Methods that not every socket has work if the socket
+// below has them.
 func TestVirtualDatagramOwns(t *testing.T) {
 	for name, over := range map[string]func(transport.DatagramSocket) *Datagram{
 		"trace": func(d transport.DatagramSocket) *Datagram { return TraceDatagram(d, TraceOptions{}) },
@@ -155,7 +156,8 @@ func (stuckRelease) Release() error {
 	return fails("release", transport.MemoryAddr("box"), syscall.EBADF)
 }
 
-// An error with which the socket below ends is told, once and again, without what the one below says about itself.
+// An error with which the socket below ends is told, once and again, without what the one below
+// says about itself.
 func TestVirtualDatagramEndsWithError(t *testing.T) {
 	box, _ := letterboxes()
 	for _, tt := range []struct {
@@ -178,7 +180,8 @@ func TestVirtualDatagramEndsWithError(t *testing.T) {
 	}
 }
 
-// The end of a socket below ends the waits of the virtual sockets above it, however many there are, and whichever of them waits.
+// The end of a socket below ends the waits of the virtual sockets above it, however many there are,
+// and whichever of them waits.
 func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 	stall := []FaultAt{{Kind: FaultStall, For: time.Hour}, {Kind: FaultStall, Write: true, For: time.Hour}}
 	for name, over := range map[string]func(t *testing.T, d transport.DatagramSocket) *Datagram{
@@ -230,7 +233,8 @@ func TestLimitDatagram(t *testing.T) {
 		require.InDelta(t, 1.1, passed(), 0.01)
 		gets(t, other, "0123456789", "0123456789", "0123456789", "x")
 
-		// A datagram that is larger than the bucket passes, and the next one waits for it; that wait is cut short by its context.
+		// A datagram that is larger than the bucket passes, and the next one waits for it; that
+		// wait is cut short by its context.
 		large := make([]byte, 120)
 		posts(t, other, string(large), "y")
 		gets(t, v, string(large))

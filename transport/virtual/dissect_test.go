@@ -138,7 +138,8 @@ func talks(t testing.TB, packets []dissected) (all []*talk) {
 	return all
 }
 
-// capturedOf writes pieces to a traced stream, and returns the data of the segments that its capture has of them.
+// capturedOf writes pieces to a traced stream, and returns the data of the segments that its
+// capture has of them.
 func capturedOf(t *testing.T, pieces ...string) (segments []string) {
 	t.Helper()
 	var file bytes.Buffer

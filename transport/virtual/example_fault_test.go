@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
-// A carrier that splits a message, and then breaks. With Seed and probabilities instead of places it does so by chance, the same way
-// every time.
+// A carrier that splits a message, and then breaks. With Seed and probabilities instead of places
+// it does so by chance, the same way every time.
 func ExampleFault() {
 	tr := virtual.Fault(transport.NewMemory(), virtual.FaultOptions{
 		At: []virtual.FaultAt{

@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
-// A node over a slow line: give the Transport to its configuration. Here 3000 bytes take two seconds at 1000 bytes a second, after a
-// burst of 1000.
+// A node over a slow line: give the Transport to its configuration. Here 3000 bytes take two
+// seconds at 1000 bytes a second, after a burst of 1000.
 func ExampleLimit() {
 	tr := virtual.Limit(transport.NewMemory(), virtual.LimitOptions{Write: 1000, Burst: 1000})
 	ctx := context.Background()

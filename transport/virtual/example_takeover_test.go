@@ -14,7 +14,8 @@ import (
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
-// told returns the two ends of a pair of UNIX sockets: s, to which words have been sent, and teller, which has sent them.
+// told returns the two ends of a pair of UNIX sockets: s, to which words have been sent, and
+// teller, which has sent them.
 func told(words string) (s, teller *transport.Stream) {
 	s, teller, err := transport.UnixPair()
 	if err == nil {

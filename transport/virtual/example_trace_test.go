@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
-// What a client says, in a log, and in a file that Wireshark reads: give the Transport to a node's configuration, and look at its
-// handshakes and messages with
+// What a client says, in a log, and in a file that Wireshark reads: give the Transport to a node's
+// configuration, and look at its handshakes and messages with
 //
 //	tshark -r FILE -d tcp.port==PORT,erldp -V
 func ExampleTrace() {

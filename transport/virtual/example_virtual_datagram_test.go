@@ -26,8 +26,8 @@ func toItself() *transport.Datagram {
 	return d
 }
 
-// A socket that gets one ECONNREFUSED, and whose second datagram comes late. With Seed and probabilities instead of places these faults
-// happen by chance, the same way every time.
+// A socket that gets one ECONNREFUSED, and whose second datagram comes late. With Seed and
+// probabilities instead of places these faults happen by chance, the same way every time.
 func ExampleFaultDatagram() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -62,8 +62,8 @@ func ExampleFaultDatagram() {
 	// two again <nil>
 }
 
-// A socket that sends 1000 bytes a second, after a burst of 100: the second datagram waits for a byte of room, the third
-// one until the second is paid for.
+// A socket that sends 1000 bytes a second, after a burst of 100: the second datagram waits for a
+// byte of room, the third one until the second is paid for.
 func ExampleLimitDatagram() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

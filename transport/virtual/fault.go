@@ -84,7 +84,8 @@ type FaultOptions struct {
 type Faults struct {
 	Piece int // the longest piece in bytes, at most 1 GiB; 0 or less: 4096
 
-	Split, Join, ShortWrite, Delay, Stall, Corrupt, Reset float64 // the probability of each fault: see the FaultKinds
+	// The probability of each fault: see the FaultKinds.
+	Split, Join, ShortWrite, Delay, Stall, Corrupt, Reset float64
 
 	JoinFor  time.Duration // how long a join waits; 0 or less: 5 ms
 	MaxDelay time.Duration // the longest delay; 0 or less: 10 ms
@@ -103,11 +104,11 @@ const (
 // A FaultAt is a fault at a certain place.
 type FaultAt struct {
 	Kind   FaultKind     // what happens
-	Side   FaultSide     // zero: both. Not for FaultRefuse, FaultAbort and FaultExhaust, which each have one
+	Side   FaultSide     // zero: both. FaultRefuse, FaultAbort and FaultExhaust each have one
 	Conn   int           // the number of the connection, from 1; 0: every one
 	Write  bool          // in what is written; else in what is read
-	Offset int64         // of the byte in that direction, from 0. The faults of connecting and accepting have none
-	For    time.Duration // of a delay, a stall or a join; 0 or less: the MaxDelay, StallFor or JoinFor of the direction
+	Offset int64         // of the byte in that direction, from 0; of no use for those three
+	For    time.Duration // of a delay, a stall or a join; 0 or less: that of the direction's Faults
 	Bytes  int           // how many bytes a join waits for; 0: those up to the next piece
 }
 

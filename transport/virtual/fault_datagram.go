@@ -172,7 +172,7 @@ func (c *faultyDatagram) hold(
 		return err
 	}
 	if size > n {
-		size = unknownSize // the next buffer may be longer than this one, but does not get the rest either
+		size = unknownSize // a longer buffer does not get the rest either
 	}
 	c.held = &heldDatagram{c.buf[:n], size, from, time.Now().Add(delay)}
 	return nil

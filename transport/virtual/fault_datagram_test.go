@@ -107,7 +107,8 @@ func TestFaultDatagramSeed(t *testing.T) {
 
 func errOf(_ int, err error) error { return err }
 
-// A datagram that is held back comes in its time, its order and its length; a receiver that gives up waiting loses nothing.
+// A datagram that is held back comes in its time, its order and its length; a receiver that gives
+// up waiting loses nothing.
 func TestFaultDatagramTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v, other := faultyLetterbox(t, FaultOptions{
@@ -177,7 +178,8 @@ func TestFaultDatagramHeldCut(t *testing.T) {
 	})
 }
 
-// A receiver with a longer buffer than all before it gets a datagram that fills it, although that is held back.
+// A receiver with a longer buffer than all before it gets a datagram that fills it, although that
+// is held back.
 func TestFaultDatagramHeldLong(t *testing.T) {
 	hold := FaultAt{Kind: FaultDelay, For: time.Microsecond}
 	later := hold
@@ -192,7 +194,8 @@ func TestFaultDatagramHeldLong(t *testing.T) {
 	require.Equal(t, long, string(p[:n]))
 }
 
-// An offset counts the datagrams that have passed: no empty ones, which are skipped, and none that could not be sent.
+// An offset counts the datagrams that have passed: no empty ones, which are skipped, and none that
+// could not be sent.
 func TestFaultDatagramOffsets(t *testing.T) {
 	d := &diary{}
 	one, other := letterboxes()

@@ -86,7 +86,8 @@ func TestPlanProbabilitiesAreIndependent(t *testing.T) {
 	require.Equal(t, want, offsets(f, FaultCorrupt))
 }
 
-// However the bytes happen to be cut into reads and writes, the same seed does the same to the same bytes.
+// However the bytes happen to be cut into reads and writes, the same seed does the same to the same
+// bytes.
 func TestFaultRepeats(t *testing.T) {
 	type outcome struct {
 		written, read []string

@@ -16,7 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A connection that is reset at a byte gives all bytes before it, and then the fault's own error, in both directions.
+// A connection that is reset at a byte gives all bytes before it, and then the fault's own error,
+// in both directions.
 func TestFaultReset(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -99,7 +100,8 @@ func TestFaultReset(t *testing.T) {
 	}
 }
 
-// readsAt returns a function that expects what one read gives, and when: so long after the call of readsAt.
+// readsAt returns a function that expects what one read gives, and when: so long after the call of
+// readsAt.
 func readsAt(t *testing.T, s *transport.Stream) func(want string, at time.Duration) {
 	begin := time.Now()
 	return func(want string, at time.Duration) {
@@ -148,7 +150,8 @@ func TestFaultTimes(t *testing.T) {
 	})
 }
 
-// An error that ends a join comes after the bytes that were joined, and once, as the connection gives it.
+// An error that ends a join comes after the bytes that were joined, and once, as the connection
+// gives it.
 func TestFaultErrorAfterJoin(t *testing.T) {
 	calls := 0
 	s, _ := pair(t, hooked(func(_ through, _ context.Context, p []byte) (int, error) {
@@ -171,7 +174,8 @@ func TestFaultErrorAfterJoin(t *testing.T) {
 	require.Equal(t, "def", string(p[:n]))
 }
 
-// A single try takes what is there of a join, as much as it wants; the rest need not wait for the join either.
+// A single try takes what is there of a join, as much as it wants; the rest need not wait for the
+// join either.
 func TestFaultJoinSingleTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
@@ -185,7 +189,8 @@ func TestFaultJoinSingleTry(t *testing.T) {
 	})
 }
 
-// A read that gives up while it waits for the bytes of a join loses nothing, and the next one waits on.
+// A read that gives up while it waits for the bytes of a join loses nothing, and the next one waits
+// on.
 func TestFaultJoinGivenUp(t *testing.T) {
 	for _, end := range []error{context.Canceled, context.DeadlineExceeded} {
 		synctest.Test(t, func(t *testing.T) {
@@ -314,7 +319,8 @@ func TestFaultCorrupt(t *testing.T) {
 	}
 }
 
-// A hand-off does not wait for the end of a stall, in either direction; afterwards the stall goes on, and no byte is lost.
+// A hand-off does not wait for the end of a stall, in either direction; afterwards the stall goes
+// on, and no byte is lost.
 func TestFaultStallPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{
@@ -399,7 +405,8 @@ func TestFaultJoinManyPieces(t *testing.T) {
 	})
 }
 
-// CloseWrite ends a delay of what is written: a write, also a single try, says what the carrier below does.
+// CloseWrite ends a delay of what is written: a write, also a single try, says what the carrier
+// below does.
 func TestFaultDelayLifted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{{Kind: FaultDelay, Write: true, For: time.Hour}}}), transport.MemoryAddr(""))

@@ -117,7 +117,8 @@ func TestFaultConnectAndAccept(t *testing.T) {
 	require.InDelta(t, 50, refused, 25)
 }
 
-// Streams and listeners of a faulty transport cannot be handed off, and nothing changes when that is tried.
+// Streams and listeners of a faulty transport cannot be handed off, and nothing changes when that
+// is tried.
 func TestFaultNotMovable(t *testing.T) {
 	tr := Fault(transport.TCP(), FaultOptions{})
 	require.False(t, tr.Movable())

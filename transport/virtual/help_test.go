@@ -20,7 +20,9 @@ import (
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // pair connects two streams over tr.
-func pair(t testing.TB, tr transport.Transport, at transport.Addr) (client, server *transport.Stream) {
+func pair(t testing.TB, tr transport.Transport, at transport.Addr) (
+	client, server *transport.Stream,
+) {
 	t.Helper()
 	l, err := tr.Listen(at, 0)
 	require.NoError(t, err)

@@ -140,7 +140,8 @@ func (c slowTimer) Done() <-chan struct{} {
 	return nil
 }
 
-// A waiter that wakes late makes up for it, for a timer's lateness is no rest; after a rest there is one burst again and no more.
+// A waiter that wakes late makes up for it, for a timer's lateness is no rest; after a rest there
+// is one burst again and no more.
 func TestLimitMakesUpForLateness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBucket(1e6, 100)
@@ -166,7 +167,8 @@ func TestLimitMakesUpForLateness(t *testing.T) {
 	})
 }
 
-// A single try takes what the bucket holds, although an operation that may wait would wait for more.
+// A single try takes what the bucket holds, although an operation that may wait would wait for
+// more.
 func TestLimitSingleTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := pair(t, Limit(transport.NewMemory(), LimitOptions{Write: 10_000, Burst: 200}), transport.MemoryAddr(""))
@@ -185,7 +187,8 @@ func TestLimitSingleTry(t *testing.T) {
 	})
 }
 
-// A rate at which the next byte is further away than a Duration can say makes its waiters look again each hour.
+// A rate at which the next byte is further away than a Duration can say makes its waiters look
+// again each hour.
 func TestLimitLooksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBucket(1e-12, 1)

@@ -14,7 +14,7 @@ import (
 // ends.
 type pauser struct {
 	once  sync.Once
-	gone  chan struct{}   // closed when the socket ends, other than by the end of the call's context
+	gone  chan struct{}   // closed when the socket ends
 	below <-chan struct{} // closed when the one below does; nil: never
 
 	lifting sync.Once

@@ -40,11 +40,13 @@ type socket struct {
 // callbacks are the plug-in over a Transport, or over single streams, for which it may be nil.
 func (w *wrapper) callbacks() transport.Callbacks[*socket] {
 	return transport.Callbacks[*socket]{
-		Flags:   w.flags,
-		Socket:  func(any, transport.Addr) (*socket, error) { return &socket{}, nil },
-		Listen:  w.listen,
-		Accept:  w.accept,
-		Connect: func(*socket, transport.Addr, time.Duration) error { return errors.ErrUnsupported },
+		Flags:  w.flags,
+		Socket: func(any, transport.Addr) (*socket, error) { return &socket{}, nil },
+		Listen: w.listen,
+		Accept: w.accept,
+		Connect: func(*socket, transport.Addr, time.Duration) error {
+			return errors.ErrUnsupported // it is the wrapper that connects
+		},
 		Import: func(_ any, fd int, _ []byte) (*socket, error) {
 			l, err := w.below.ImportListener(fd) // streams are imported by the wrapper
 			if err != nil {
@@ -123,8 +125,8 @@ func (s *socket) release() error {
 	return s.end.release()
 }
 
-// descriptor gives none of what cannot be handed off: what is done with it would have no faults, and
-// after a reset it is closed.
+// descriptor gives none of what cannot be handed off: what is done with it would have no faults,
+// and after a reset it is closed.
 func (w *wrapper) descriptor(s *socket) (int, error) {
 	if w.fixed != nil {
 		return -1, errors.ErrUnsupported

@@ -107,7 +107,8 @@ func TestReadAfterWriteOfReset(t *testing.T) {
 	}
 }
 
-// An operation does not keep the buffers that it was given: otherwise an idle connection would hold on to its last packet.
+// An operation does not keep the buffers that it was given: otherwise an idle connection would hold
+// on to its last packet.
 func TestBuffersAreLetGo(t *testing.T) {
 	const size = 64 << 10
 	operations := map[string]func(t *testing.T, c, s *transport.Stream, b []byte) error{
@@ -219,7 +220,8 @@ func TestFaultStream(t *testing.T) {
 	require.ErrorContains(t, err, "fault cannot be handed off")
 }
 
-// Faults that happen before there is a stream, or to another stream, are refused for a single stream.
+// Faults that happen before there is a stream, or to another stream, are refused for a single
+// stream.
 func TestFaultStreamRefuses(t *testing.T) {
 	c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 	for want, o := range map[string]FaultOptions{

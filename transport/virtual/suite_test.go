@@ -22,7 +22,7 @@ var beneath = []struct {
 }{
 	{"tcp", transport.TCP, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))},
 	{"memory", transport.NewMemory, transport.MemoryAddr("")},
-	{"a carrier of 4-byte packets", func() transport.Transport { // as TLS is: FullImpl, over net.Conn
+	{"a carrier of 4-byte packets", func() transport.Transport { // as TLS is
 		return transport.FromNet(transport.Net{
 			HeaderSize: 4,
 			Listen:     func(a transport.Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },
@@ -116,7 +116,8 @@ func (l streamListener) Addr() net.Addr {
 	return a
 }
 
-// Good streams, from no Transport or from a Listener, keep every rule under virtual sockets of their own.
+// Good streams, from no Transport or from a Listener, keep every rule under virtual sockets of
+// their own.
 func TestVirtualStreamSuite(t *testing.T) {
 	tr := transport.FromNet(transport.Net{
 		Listen: func(a transport.Addr) (net.Listener, error) {

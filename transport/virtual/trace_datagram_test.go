@@ -50,7 +50,8 @@ func TestTraceDatagramCapture(t *testing.T) {
 	}
 }
 
-// Ends that are not inet ones are loopback ports, the same for the same name; a datagram too long for a UDP packet is cut.
+// Ends that are not inet ones are loopback ports, the same for the same name; a datagram too long
+// for a UDP packet is cut.
 func TestTraceDatagramNames(t *testing.T) {
 	var file bytes.Buffer
 	capture := NewCapture(&file)

@@ -78,7 +78,8 @@ func TestTraceMadeUpPorts(t *testing.T) {
 	require.Len(t, callers, 3)
 }
 
-// When all made-up ports have been used once, a port that is still in use is not given to another connection.
+// When all made-up ports have been used once, a port that is still in use is not given to another
+// connection.
 func TestTraceMadeUpPortsComeAgain(t *testing.T) {
 	c := NewCapture(io.Discard)
 	one := c.open(&traced{}, transport.MemoryAddr("a"), transport.MemoryAddr("b"), "connected")
@@ -88,7 +89,8 @@ func TestTraceMadeUpPortsComeAgain(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// A later connection between the same ends is none of the earlier one's packets again: tshark has nothing to say about it.
+// A later connection between the same ends is none of the earlier one's packets again: tshark has
+// nothing to say about it.
 func TestTracePortsComeAgain(t *testing.T) {
 	tshark := need.Program(t, "tshark")
 	path := filepath.Join(t.TempDir(), "trace.pcap")
@@ -112,7 +114,8 @@ func TestTracePortsComeAgain(t *testing.T) {
 	require.Equal(t, []string{"0", "1", "2"}, strings.Fields(string(out)))
 }
 
-// Connections that have gone to another process are not remembered for ever, and a new connection between the same ends begins anew.
+// Connections that have gone to another process are not remembered for ever, and a new connection
+// between the same ends begins anew.
 func TestTraceForgetsWhatIsGone(t *testing.T) {
 	c := NewCapture(io.Discard)
 	goes := func(port int, how string) *flow {
@@ -143,7 +146,8 @@ func TestTraceForgetsWhatIsGone(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// A capture that is closed remembers no connection, neither those that it had nor those that come later.
+// A capture that is closed remembers no connection, neither those that it had nor those that come
+// later.
 func TestTraceClosedCaptureHoldsNothing(t *testing.T) {
 	c := NewCapture(io.Discard)
 	o := TraceOptions{Capture: c}

@@ -18,7 +18,7 @@ type wrapper struct {
 	wrap  func(below *transport.Stream) end
 
 	accepted func(below *transport.Stream) (end, error) // an error closes below first
-	exhaust  func() error                               // why an accept fails for want of descriptors; nil: none does
+	exhaust  func() error                               // an accept fails with its error; nil: none
 
 	plug transport.Transport // what its listeners are made by
 }

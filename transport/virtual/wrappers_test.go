@@ -14,7 +14,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A callback that was left behind may still read the vector that it was given, so no wrapper uses that vector again.
+// A callback that was left behind may still read the vector that it was given, so no wrapper uses
+// that vector again.
 func TestWrappersLeaveLostVector(t *testing.T) {
 	for name, over := range map[string]func(below *transport.Stream) end{
 		"Fault": func(below *transport.Stream) end { return newFault(FaultOptions{}).faulty(below, FaultConnected, 1) },
