@@ -145,7 +145,7 @@ func (e *ExitError) Is(target error) bool {
 }
 
 // A NotMovableError names the plug-in whose connections and listeners cannot be handed to another process: it has no Import, is below
-// something that cannot move (transport.Fault), or has no descriptor. It is errors.ErrUnsupported.
+// something that cannot move (virtual.Fault), or has no descriptor. It is errors.ErrUnsupported.
 type NotMovableError struct {
 	Plugin string // transport.Transport's Name
 	Err    error  // why there is no descriptor; nil: it is not Movable

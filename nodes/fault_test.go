@@ -15,11 +15,12 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // over puts a node on a faulty transport.
-func over(o transport.FaultOptions) func(*Config) {
-	return func(cfg *Config) { cfg.Transport = transport.Fault(cfg.Transport, o) }
+func over(o virtual.FaultOptions) func(*Config) {
+	return func(cfg *Config) { cfg.Transport = virtual.Fault(cfg.Transport, o) }
 }
 
 // echoing makes a node answer cnode:echo/1.
@@ -57,17 +58,17 @@ func TestFaultEveryByteAlone(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, kind)
 			// The handshake and the first messages byte by byte, what comes after it in pieces.
-			var at []transport.FaultAt
+			var at []virtual.FaultAt
 			for i := range int64(400) {
 				for _, write := range []bool{false, true} {
 					at = append(at,
-						transport.FaultAt{Kind: transport.FaultSplit, Offset: i, Write: write},
-						transport.FaultAt{Kind: transport.FaultDelay, Offset: i, Write: write, For: 50 * time.Microsecond})
+						virtual.FaultAt{Kind: virtual.FaultSplit, Offset: i, Write: write},
+						virtual.FaultAt{Kind: virtual.FaultDelay, Offset: i, Write: write, For: 50 * time.Microsecond})
 				}
 			}
 			var faults atomic.Int64
-			o := transport.GentleFaults(1)
-			o.At, o.Done = at, func(transport.FaultEvent) { faults.Add(1) }
+			o := virtual.GentleFaults(1)
+			o.At, o.Done = at, func(virtual.FaultEvent) { faults.Add(1) }
 			a, b := w.started("alice", over(o)), w.started("bob", over(o))
 			echoing(a)
 			echoing(b)
@@ -84,7 +85,7 @@ func TestFaultGentle(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(10) {
 				w := newWorld(t, kind)
-				a, b := w.started("alice", over(transport.GentleFaults(seed))), w.started("bob", over(transport.GentleFaults(seed+100)))
+				a, b := w.started("alice", over(virtual.GentleFaults(seed))), w.started("bob", over(virtual.GentleFaults(seed+100)))
 				echoing(a)
 				echoing(b)
 				require.NoError(t, converse(w.ctx(), a, b), "seed %d", seed)
@@ -116,10 +117,10 @@ func TestFaultResetAtEveryByte(t *testing.T) {
 // resetAt tries a reset at one byte; false if the conversation did not get that far.
 func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 	var fired atomic.Bool
-	side := map[string]transport.FaultSide{"connecting": transport.FaultConnected, "accepting": transport.FaultAccepted}[end]
-	faulty := over(transport.FaultOptions{
-		At:   []transport.FaultAt{{Kind: transport.FaultReset, Side: side, Conn: 1, Write: write, Offset: offset}},
-		Done: func(transport.FaultEvent) { fired.Store(true) },
+	side := map[string]virtual.FaultSide{"connecting": virtual.FaultConnected, "accepting": virtual.FaultAccepted}[end]
+	faulty := over(virtual.FaultOptions{
+		At:   []virtual.FaultAt{{Kind: virtual.FaultReset, Side: side, Conn: 1, Write: write, Offset: offset}},
+		Done: func(virtual.FaultEvent) { fired.Store(true) },
 	})
 	plain := func(*Config) {}
 	ends := map[string]func(*Config){"connecting": plain, "accepting": plain}
@@ -161,7 +162,7 @@ func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 		known := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, errGone) || isEnd(err)
 		require.True(t, known, what)
 		if end == "connecting" && !errors.Is(err, errGone) && a.Conn(b.Name()) == nil && handshakeError(err) != nil {
-			var fault *transport.FaultError
+			var fault *virtual.FaultError
 			require.ErrorAs(t, err, &fault, what)
 			require.ErrorContains(t, err, fmt.Sprintf("injected reset at byte %d", offset))
 		}

@@ -31,7 +31,7 @@ type house struct {
 }
 
 var houses = map[string]house{
-	"nodes": {knot: 52, floors: [][]string{
+	"nodes": {knot: 18, floors: [][]string{
 		words("doc errors lazymap bynode scope identity lifetime identifier spawnoptions acceptable gen" +
 			" message buffer backlog complain challenge cookie transports connkind router relayedlink"), // leaves
 		words("conn recv passing send tick"), // a connection
@@ -48,16 +48,15 @@ var houses = map[string]house{
 		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
 			" frontroutes frontsnapshot"),
 	}},
-	"transport": {knot: 27, floors: [][]string{
+	"transport": {knot: 12, floors: [][]string{
 		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls backoff turns"), // addresses
 		words("await wait waits watch poll poller spin gather seat incoming outgoing waiter" +
-			" pauser direction epoch itself"), // waiting
+			" direction epoch"), // waiting
 		words("callbacks calls passage full inplace imported rawconn pause socket socketopen socketread" +
 			" socketwrite socketend"),
-		words("stream streampending pdu readqueue sendqueue queue queuewriter hold listener takeover conn datagram datagramcalls outstanding" +
-			" unacknowledged"),
-		words("transport construct tcp unix unixlock memory fromnet"),
-		words("virtual trace limit fault capture"),
+		words("stream streampending pdu readqueue sendqueue queue queuewriter hold listener takeover" +
+			" writesome abort conn datagram datagramcalls outstanding unacknowledged"),
+		words("transport itself construct tcp unix unixlock memory fromnet"),
 	}},
 }
 

@@ -57,10 +57,11 @@ var picture = []row{
 	{path: "test/party", others: []string{testify, xsys}},
 	{path: "ei", testOwn: "test/otp", notStd: "net os syscall"},
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
-	{path: "transport", own: "transport/internal/sys", others: []string{xsys}, testOwn: "transport/transporttest", testOther: []string{xnet}},
-	{path: "transport/transporttest", own: "transport", others: []string{xsys}},
+	{path: "transport", own: "transport/internal/sys", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual", testOther: []string{xnet}},
+	{path: "transport/virtual", own: "transport", testOwn: "transport/transporttest", testOther: []string{xsys}},
+	{path: "transport/transporttest", own: "transport", others: []string{xsys}, testOwn: "transport/virtual"},
 	{path: "transport/handoff", own: "transport", others: []string{xsys}, testOwn: "transport/transporttest"},
-	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest test/otp",
+	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest transport/virtual test/otp",
 		testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
 	{path: "nodes/internal/hush", notStd: "net os"},
@@ -74,7 +75,7 @@ var picture = []row{
 	{path: "nodes/internal/talk", own: "transport/handoff nodes/dist nodes/internal/wait", notStd: "log", testOther: []string{xsys}},
 	{path: "nodes/internal/descriptor", own: "transport", others: []string{xsys}, notStd: "syscall sync context log"},
 	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
-	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
+	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
 		"nodes/internal/clock nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/places nodes/internal/process nodes/internal/roll nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
@@ -103,7 +104,7 @@ var picture = []row{
 
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
-const libraries = "ei transport transport/handoff tlstransport nodes nodes/dist nodes/epmd"
+const libraries = "ei transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

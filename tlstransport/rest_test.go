@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // narrow makes the buffers of a stream's socket small.
@@ -64,7 +65,7 @@ func TestRestGoesOutWhenNobodyReads(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, c.Release())
 				if how == "move and trace" {
-					next, err = transport.TraceStream(next, transport.TraceOptions{})
+					next, err = virtual.TraceStream(next, virtual.TraceOptions{})
 					require.NoError(t, err)
 				}
 				c = next

@@ -14,9 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/scarce"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/scarce"
 )
 
 // A lack of descriptors or memory, and errors that concern one connection only (it is gone again, its network fails, it is forbidden), do

@@ -6,9 +6,10 @@ import (
 	"net"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/need"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )

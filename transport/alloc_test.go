@@ -6,8 +6,9 @@ import (
 	"context"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/race"
 )
 
 // A small round trip allocates nothing.

@@ -1,7 +1,11 @@
 package transport
 
 import (
+	"errors"
+	"fmt"
 	"math"
+	"reflect"
+	"runtime"
 	"time"
 )
 
@@ -43,7 +47,8 @@ const Direct Flags = 1 << 1
 // *[CallbackError], ends the socket, as does any error of GetFD: every later call returns it, too. (A count below zero from Pending, or
 // a size from HandshakePacketHeaderSize that is neither 2 nor 4, ends its call only.) An error of a handshake's hook closes the stream.
 //
-// Mandatory: Socket, Close, Listen, Accept, Connect, Read, Write, HandshakePacketHeaderSize, GetFD. All others may be nil.
+// Mandatory: Socket, Close, Listen, Accept, Connect, Read, Write, HandshakePacketHeaderSize, GetFD. All others may be nil. [Over]
+// calls neither Socket, Listen, Accept nor Connect: for it alone they may be nil, too.
 type Callbacks[C any] struct {
 	_ struct{} // forces keyed fields
 
@@ -107,8 +112,10 @@ type Callbacks[C any] struct {
 	Interrupt func(c C)
 	// interruptOne ends the call in flight of one direction alone, instead.
 	interruptOne func(c C, writing bool)
-	// abortive makes the coming Close a reset, and reports whether it could; without it the SDK does that to a descriptor of TCP.
-	abortive func(c C) bool
+	// Abort is Close, except that the peer sees a reset. errors.ErrUnsupported says that the carrier
+	// cannot do that: c is closed, and the peer sees the end of the stream. Optional: nil means Close,
+	// which is a reset if GetFD gives a descriptor of TCP.
+	Abort func(c C) error
 	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. The result may hold keys: it
 	// belongs to the caller, who clears it after use. Writing in the background (see Write) stops, and goes on with the next Read or Write
 	// of c, or of what Import has made of the result: until then the connection may be another process's. Optional.
@@ -122,4 +129,42 @@ type Callbacks[C any] struct {
 	// Release frees c and its descriptor without a byte, an alert or a shutdown on the connection. Optional: nil means Close, which must do
 	// the same then if there is an Import.
 	Release func(c C) error
+}
+
+// check refuses what lacks a mandatory field, or cannot work; opens says that it is to open sockets.
+func (cb *Callbacks[C]) check(opens bool) error {
+	var missing []error
+	for _, f := range []struct {
+		name  string
+		f     any
+		opens bool
+	}{
+		{"Socket", cb.Socket, true}, {"Close", cb.Close, false}, {"Listen", cb.Listen, true},
+		{"Accept", cb.Accept, true}, {"Connect", cb.Connect, true}, {"Read", cb.Read, false},
+		{"Write", cb.Write, false},
+		{"HandshakePacketHeaderSize", cb.HandshakePacketHeaderSize, false}, {"GetFD", cb.GetFD, false},
+	} {
+		if reflect.ValueOf(f.f).IsNil() && (opens || !f.opens) {
+			missing = append(missing, fmt.Errorf("mandatory field Callbacks.%s is nil", f.name))
+		}
+	}
+	if len(missing) > 0 {
+		return errors.Join(missing...)
+	}
+	if unknown := cb.Flags &^ (FullImpl | Direct); unknown != 0 {
+		return fmt.Errorf("unknown bits %#x in Callbacks.Flags", uint(unknown))
+	}
+	if cb.Flags&Direct != 0 && (cb.Flags&FullImpl == 0 || cb.Interrupt == nil) {
+		return errors.New("Direct in Callbacks.Flags needs FullImpl and Interrupt")
+	}
+	if cb.Flags&FullImpl == 0 {
+		if cb.Interrupt != nil {
+			return errors.New("Callbacks.Interrupt needs FullImpl: without it the SDK does the waiting")
+		}
+		if !canWait {
+			return fmt.Errorf("waiting on a plug-in's descriptor on %s: %w; implement timeouts and set FullImpl",
+				runtime.GOOS, errors.ErrUnsupported)
+		}
+	}
+	return nil
 }

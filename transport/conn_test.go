@@ -13,8 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 // carriers are the kinds of transport over which a NetConn or a stream must work the same.

@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/port"
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 // crowded is a listener whose backlog is full.

@@ -14,9 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // echoVar makes this test's binary an echo server, with a thread for each connection: it answers at once, even if all processors of the

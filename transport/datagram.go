@@ -30,11 +30,12 @@ type DatagramSocket interface {
 
 var _ DatagramSocket = (*Datagram)(nil)
 
-// A Datagram is a datagram socket of the operating system, UDP or UNIX, or a virtual one over another. OpenUDP, OpenUnixgram and
-// AdoptDatagram make the former, TraceDatagram, LimitDatagram and FaultDatagram the latter. One operation a direction may be outstanding: a
-// second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes on. Close may be called at any time. Operations end when their
-// context does; the socket stays usable. An error that the system has for an earlier datagram, such as ECONNREFUSED on a connected socket,
-// is returned by the next operation, and the socket goes on. See the tsocket guide, "The tdgram_context abstraction".
+// A Datagram is a datagram socket of the operating system, UDP or UNIX. OpenUDP, OpenUnixgram and
+// AdoptDatagram make it. One operation a direction may be outstanding: a second RecvFrom, or a second
+// SendTo, gets ErrBusy and the first one goes on. Close may be called at any time. Operations end when
+// their context does; the socket stays usable. An error that the system has for an earlier datagram,
+// such as ECONNREFUSED on a connected socket, is returned by the next operation, and the socket goes
+// on. See the tsocket guide, "The tdgram_context abstraction".
 type Datagram struct {
 	sock          datagramCarrier
 	local, remote Addr // remote: nil if not connected
@@ -42,14 +43,12 @@ type Datagram struct {
 	receiving, sending atomic.Bool
 	state              atomic.Int32 // that of a stream
 	closing            chan struct{}
-	waits              *pauser                  // for the waits of a virtual socket itself; nil: it is no virtual one
-	above              atomic.Pointer[Datagram] // the virtual socket that uses this one
 	closeOnce          sync.Once
 	closeErr           error
 }
 
-// A datagramCarrier is what carries the datagrams of a Datagram d: the system's socket, or a virtual one. receive and send are each used by
-// one caller at a time.
+// A datagramCarrier is what carries the datagrams of a Datagram d: the system's socket. receive and
+// send are each used by one caller at a time.
 type datagramCarrier interface {
 	// receive waits for a datagram. It puts n bytes of it into p, and returns its size: unknownSize if all that is known is that it is more
 	// than n.
@@ -71,8 +70,7 @@ func (d *Datagram) LocalAddr() Addr { return d.local }
 // RemoteAddr is the address that the socket is connected to, nil if it is not.
 func (d *Datagram) RemoteAddr() Addr { return d.remote }
 
-// SyscallConn gives access to the descriptor, for socket options and the like; errors.ErrUnsupported where a virtual socket is over one
-// that has no such method.
+// SyscallConn gives access to the descriptor, for socket options and the like.
 func (d *Datagram) SyscallConn() (syscall.RawConn, error) {
 	raw, err := d.sock.syscallConn()
 	if err != nil {
@@ -139,9 +137,8 @@ func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, er
 // NextLength waits for the next datagram and returns its length in bytes, which is never 0 without
 // an error: the datagram stays where it is, for RecvFrom to put it into a buffer of that size.
 // Datagrams of length zero are taken and skipped. It is an operation of the receiving direction,
-// and has the errors of RecvFrom. errors.ErrUnsupported on windows, and for a virtual socket over
-// one that has no NextLength. See tdgram_recvfrom_recv, which gives a buffer of the datagram's
-// length.
+// and has the errors of RecvFrom. errors.ErrUnsupported on windows. See tdgram_recvfrom_recv, which
+// gives a buffer of the datagram's length.
 func (d *Datagram) NextLength(ctx context.Context) (int, error) {
 	if err := d.begin(&d.receiving); err != nil {
 		return 0, opError("next length", d.name(), err)
@@ -245,8 +242,7 @@ func (d *Datagram) Close() error {
 	return d.finish(true)
 }
 
-// Release closes the socket in this process only, and leaves its path: another process goes on with it. A virtual socket whose socket below
-// has no such method closes that instead.
+// Release closes the socket in this process only, and leaves its path: another process goes on with it.
 func (d *Datagram) Release() error {
 	d.state.Store(streamClosed)
 	return d.finish(false)
@@ -255,17 +251,11 @@ func (d *Datagram) Release() error {
 func (d *Datagram) finish(unlink bool) error {
 	d.closeOnce.Do(func() {
 		close(d.closing)
-		d.endWaits()
 		d.closeErr = opError("close", d.name(), d.sock.close(unlink))
 	})
 	return d.closeErr
 }
 
-// endWaits ends the waits that virtual sockets, this one and those above it, make by themselves: no datagram passes any more.
-func (d *Datagram) endWaits() {
-	for ; d != nil; d = d.above.Load() {
-		if d.waits != nil {
-			d.waits.end()
-		}
-	}
-}
+// Closed is closed when the socket is, however that came about: for a virtual socket that is over
+// this one, and waits by itself.
+func (d *Datagram) Closed() <-chan struct{} { return d.closing }

@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/race"
-	"github.com/stretchr/testify/require"
 )
 
 // udpPair opens two UDP sockets on the loopback of a family; the second is connected to the first.

@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -318,20 +318,5 @@ func TestUnixgramUnnamed(t *testing.T) {
 		requireReceives(t, open, "abstract", named.LocalAddr())
 		requireSends(t, open, "answer", named.LocalAddr())
 		requireReceives(t, named, "answer", open.LocalAddr())
-	}
-}
-
-// Through virtual sockets, too, Release leaves the path, and Close removes it.
-func TestVirtualDatagramPath(t *testing.T) {
-	for left, end := range map[bool]func(*Datagram) error{true: (*Datagram).Release, false: (*Datagram).Close} {
-		open, _ := unixgrams(t)
-		path, err := UnixPath(open.LocalAddr())
-		require.NoError(t, err)
-		require.NoError(t, end(TraceDatagram(LimitDatagram(open, LimitOptions{}), TraceOptions{})))
-		if left {
-			require.FileExists(t, path)
-		} else {
-			require.NoFileExists(t, path)
-		}
 	}
 }

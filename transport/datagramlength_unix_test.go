@@ -8,8 +8,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -73,41 +71,4 @@ func sendsEmpty(t *testing.T, d *Datagram) {
 	require.NoError(t, err)
 	e := raw.Control(func(fd uintptr) { _, err = unix.Write(int(fd), nil) })
 	require.NoError(t, errors.Join(err, e))
-}
-
-// NextLength of a virtual socket is that of the socket below, under the virtual one's rules; what
-// is held back meanwhile is not lost.
-func TestVirtualDatagramLength(t *testing.T) {
-	for name, over := range map[string]func(DatagramSocket) *Datagram{
-		"trace": func(d DatagramSocket) *Datagram { return TraceDatagram(d, TraceOptions{}) },
-		"limit": func(d DatagramSocket) *Datagram { return LimitDatagram(d, LimitOptions{Read: 1 << 20}) },
-		"fault": func(d DatagramSocket) *Datagram {
-			v, err := FaultDatagram(d, FaultOptions{Read: Faults{Delay: 1, MaxDelay: time.Millisecond}, Refuse: 0.3})
-			require.NoError(t, err)
-			return v
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			below, connected := udpPair(t, "ipv4")
-			v := over(below)
-			defer v.Close()
-			for i := range 50 {
-				text := strings.Repeat("x", 1+i)
-				requireSends(t, connected, text, nil)
-				n, err := v.NextLength(soon(t))
-				for errors.Is(err, syscall.ECONNREFUSED) {
-					n, err = v.NextLength(soon(t))
-				}
-				require.NoError(t, err)
-				require.Equal(t, len(text), n)
-				p := make([]byte, n)
-				k, from, err := v.RecvFrom(soon(t), p)
-				require.NoError(t, err)
-				require.Equal(t, text, string(p[:k]))
-				require.Equal(t, connected.LocalAddr(), from)
-			}
-			box, _ := letterboxes()
-			require.ErrorIs(t, second(over(box).NextLength(soon(t))), errors.ErrUnsupported)
-		})
-	}
 }

@@ -20,7 +20,7 @@
 // # Who waits
 //
 // Without [FullImpl] a callback is one system call on a non-blocking descriptor: it returns EAGAIN or EINPROGRESS unchanged (a plug-in that
-// waits for anything else, as to keep to a rate, is a FullImpl, or stands behind a [Limit]), and the SDK does all waiting, on a descriptor
+// waits for anything else, as to keep to a rate, is a FullImpl, or stands behind a virtual.Limit), and the SDK does all waiting, on a descriptor
 // of its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is not a short one; elsewhere a duplicate.
 // Before a reader sleeps it may poll, or wait in a system call on its own thread: see [WithPolling]. With FullImpl the callback is the
 // whole operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind, or, if the plug-in promises
@@ -71,14 +71,10 @@
 //
 // # Virtual sockets
 //
-// A virtual socket is a Transport over another one, under any protocol: [Fault] makes carriers misbehave in a repeatable way, for tests;
-// [Limit] makes them slow; [Trace] shows what passes, in a log or to Wireshark. They can be stacked in any order.
-//
-// [FaultStream], [LimitStream] and [TraceStream] do so for a single stream, wherever it comes from. They take it over: what it has read
-// ahead goes along, the old stream is disconnected, using it is ENOTCONN and its Close closes nothing. They fail, and leave the stream as
-// it is, if an operation is outstanding on it ([ErrBusy]), or it is no longer usable.
-//
-// [FaultDatagram], [LimitDatagram] and [TraceDatagram] make a [Datagram] over any [DatagramSocket], which the new one uses and closes.
+// A virtual socket is a plug-in over another stream, whatever carries that: [Over] puts one there, and
+// a Transport of your own can do so with each stream of the Transport that it wraps. Package
+// [github.com/cnode-go/cnode/transport/virtual] has transports that trace, limit or disturb what
+// passes.
 //
 // # A plug-in in 30 lines
 //

@@ -10,18 +10,21 @@ import (
 )
 
 var (
-	// ErrBusy is returned when an operation of the same direction is outstanding; the outstanding one goes on.
+	// ErrBusy is returned when an operation of the same direction is outstanding; the outstanding
+	// one goes on.
 	ErrBusy = errors.New("an operation in this direction is outstanding")
-	// ErrPoisoned is returned after a write that was cancelled, or failed, left part of its bytes on the wire: the stream's framing is
-	// lost, and no later write may go out. If that write failed, its error is wrapped, too.
+	// ErrPoisoned is returned after a write that was cancelled, or failed, left part of its bytes
+	// on the wire: the stream's framing is lost, and no later write may go out. If that write
+	// failed, its error is wrapped, too.
 	ErrPoisoned = errors.New("an earlier write ended half-way")
 	// ErrContract is wrapped by a CallbackError: the plug-in broke a rule of the contract.
 	ErrContract = errors.New("the plug-in broke its contract")
-	// ErrUnresponsive is wrapped by a CallbackError: a callback did not come back within one second of being ended. Its socket is dead, and
-	// is closed when the callback comes back after all: until then the callback uses the socket, and perhaps the buffers that it was given.
+	// ErrUnresponsive is wrapped by a CallbackError: a callback did not come back within one second
+	// of being ended. Its socket is dead, and is closed when the callback comes back after all:
+	// until then the callback uses the socket, and perhaps the buffers that it was given.
 	ErrUnresponsive = errors.New("the callback did not come back within 1 s of being ended; its socket stays open until it does")
-	// ErrPanic is wrapped by a CallbackError: the callback panicked, or ended its goroutine. So it is by the error of a Capture whose file
-	// did that.
+	// ErrPanic is wrapped by a CallbackError: the callback panicked, or ended its goroutine. So it
+	// is by the error of a Capture whose file did that.
 	ErrPanic = errors.New("the callback panicked")
 )
 
@@ -49,8 +52,9 @@ func (e *OpError) Error() string {
 // Unwrap gives the reason.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// Timeout reports whether the operation ran out of time; as in package net it is true for ETIMEDOUT, too, of a peer that has been silent
-// for so long that the system has given the connection up.
+// Timeout reports whether the operation ran out of time; as in package net it is true for
+// ETIMEDOUT, too, of a peer that has been silent for so long that the system has given the
+// connection up.
 func (e *OpError) Timeout() bool {
 	return errors.Is(e.Err, os.ErrDeadlineExceeded) || errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, syscall.ETIMEDOUT)
 }
@@ -101,3 +105,9 @@ func interrupted(err error) bool {
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// isOver reports whether err only says that an operation's time is over.
+func isOver(err error) bool {
+	return isTimeout(err) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, context.Canceled)
+}

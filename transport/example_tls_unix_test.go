@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // selfSigned are the two sides of TLS that know one certificate, for the name "here".
@@ -67,10 +68,10 @@ func ExampleFromNet_tlsOverUnix() {
 		},
 	})
 	var file bytes.Buffer
-	capture := transport.NewCapture(&file)
-	tr := transport.Fault(secret, transport.GentleFaults(1))
-	tr = transport.Limit(tr, transport.LimitOptions{Read: 1e6, Write: 1e6})
-	tr = transport.Trace(tr, transport.TraceOptions{Capture: capture})
+	capture := virtual.NewCapture(&file)
+	tr := virtual.Fault(secret, virtual.GentleFaults(1))
+	tr = virtual.Limit(tr, virtual.LimitOptions{Read: 1e6, Write: 1e6})
+	tr = virtual.Trace(tr, virtual.TraceOptions{Capture: capture})
 
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

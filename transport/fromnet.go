@@ -81,7 +81,7 @@ func fromNet(name string, n Net) Transport {
 		},
 		Interrupt:    func(s *netSocket) { s.interrupt(false); s.interrupt(true) },
 		interruptOne: (*netSocket).interrupt,
-		abortive:     (*netSocket).abortive,
+		Abort:        (*netSocket).abort,
 	}}
 }
 
@@ -122,14 +122,19 @@ func (s *netSocket) close() error {
 	return nil
 }
 
-// abortive makes the coming close a reset, where the conn is one of TCP, or over one.
-func (s *netSocket) abortive() bool {
+// abort closes with a reset, where the conn is one of TCP, or over one.
+func (s *netSocket) abort() error {
 	conn := s.c
 	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // package tls
 		conn = over.NetConn()
 	}
 	c, ok := conn.(interface{ SetLinger(seconds int) error })
-	return ok && c.SetLinger(0) == nil
+	reset := ok && c.SetLinger(0) == nil
+	err := s.close()
+	if err == nil && !reset {
+		return errors.ErrUnsupported
+	}
+	return err
 }
 
 // peerGone tells whether what a tls.Conn says last found no peer any more.

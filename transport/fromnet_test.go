@@ -16,8 +16,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/port"
 )
 
 // overTCP is the Net of package net's TCP.

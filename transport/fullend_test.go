@@ -168,42 +168,27 @@ func TestFullReadLeftBehindKeepsItsBuffer(t *testing.T) {
 	require.NotSame(t, &its[0], &s.buf[0])
 }
 
-// The vector of a Writev that was left behind belongs to the callback, and so does the vector that a wrapper makes of it.
+// The vector of a Writev that was left behind belongs to the callback.
 func TestFullWriteLeftBehindKeepsItsVector(t *testing.T) {
-	for name, tt := range map[string]struct {
-		over func(Transport) Transport
-		want string
-	}{
-		"plain":   {func(tr Transport) Transport { return tr }, "abcdef"},
-		"limited": {func(tr Transport) Transport { return Limit(tr, LimitOptions{Write: 1000, Burst: 4}) }, "abcd"},
-		"faulty": {func(tr Transport) Transport {
-			return Fault(tr, FaultOptions{At: []FaultAt{{Kind: FaultSplit, Write: true, Offset: 5}}})
-		}, "abcde"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				cb := memoryCallbacks()
-				cb.Interrupt = func(*memorySocket) {}
-				release, its := make(chan struct{}), make(chan string, 1)
-				cb.Writev = func(_ *memorySocket, v [][]byte, _ time.Duration) (int64, error) {
-					<-release
-					its <- string(bytes.Join(v, nil))
-					return 0, os.ErrDeadlineExceeded
-				}
-				tr, err := New(cb, nil)
-				require.NoError(t, err)
-				c, _ := pair(t, tt.over(tr), MemoryAddr(""))
-				ctx, cancel := context.WithCancel(t.Context())
-				got := aside(func() error { _, err := c.Writev(ctx, []byte("abc"), []byte("def")); return err })
-				synctest.Wait()
-				cancel()
-				require.ErrorIs(t, returns(t, got), ErrUnresponsive)
-				require.Error(t, second(c.Writev(t.Context(), []byte("uvw"), []byte("xyz"))))
-				close(release)
-				require.Equal(t, tt.want, returns(t, its))
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		cb := memoryCallbacks()
+		cb.Interrupt = func(*memorySocket) {}
+		release, its := make(chan struct{}), make(chan string, 1)
+		cb.Writev = func(_ *memorySocket, v [][]byte, _ time.Duration) (int64, error) {
+			<-release
+			its <- string(bytes.Join(v, nil))
+			return 0, os.ErrDeadlineExceeded
+		}
+		c, _ := memoryPair(t, cb)
+		ctx, cancel := context.WithCancel(t.Context())
+		got := aside(func() error { _, err := c.Writev(ctx, []byte("abc"), []byte("def")); return err })
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, returns(t, got), ErrUnresponsive)
+		require.Error(t, second(c.Writev(t.Context(), []byte("uvw"), []byte("xyz"))))
+		close(release)
+		require.Equal(t, "abcdef", returns(t, its))
+	})
 }
 
 // When a callback comes back long after it was given up, C is closed after all, and so is the connection that an Accept has brought.

@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/port"
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -59,6 +59,16 @@ func TestGuideAddresses(t *testing.T) {
 			require.Equal(t, "10.0.0.1:1", c.String())
 		}},
 	})
+}
+
+// A slowCarrier sends to a mailroom.
+type slowCarrier struct {
+	datagramCarrier
+	room *mailroom
+}
+
+func (c slowCarrier) send(ctx context.Context, _ *Datagram, p []byte, to Addr) error {
+	return second(c.room.SendTo(ctx, p, to))
 }
 
 func TestGuideDatagrams(t *testing.T) {
@@ -104,8 +114,8 @@ func TestGuideDatagrams(t *testing.T) {
 			require.Zero(t, n)
 		})},
 		{"a second send is busy", guideUDP(func(t *testing.T, _, connected *Datagram) {
-			slow := &mailroom{DatagramSocket: connected, gate: make(chan struct{})} // no send of the system's lasts for sure
-			d := LimitDatagram(slow, LimitOptions{})
+			slow := &mailroom{gate: make(chan struct{})} // no send of the system's lasts for sure
+			d := newDatagram(slowCarrier{connected.sock, slow}, connected.local, connected.remote)
 			first := aside(func() error { return second(d.SendTo(soon(t), []byte("first"), nil)) })
 			require.Eventually(t, d.sending.Load, 10*time.Second, time.Millisecond)
 			_, err := d.SendTo(soon(t), []byte("second"), nil)

@@ -84,7 +84,6 @@ func TestImportStrangers(t *testing.T) {
 		either         bool   // also import each in the place of the other
 	}{
 		"tcp": {TCP(), "a TCP connection", "a TCP listener", false}, "unix": {Unix(), "a UNIX connection", "a UNIX listener", false},
-		"wrapped":                         {Limit(TCP(), LimitOptions{}), "a TCP connection", "a TCP listener", false},
 		"another's around it":             {around, "a TCP connection", "a TCP listener", false},
 		"another's of the same callbacks": {made(t, UnixCallbacks()), "a UNIX connection", "a UNIX listener", true},
 	} {

@@ -1,11 +1,13 @@
 package transport
 
 import (
+	"math/rand/v2"
 	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/leak"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
@@ -17,4 +19,11 @@ func requireReads(t testing.TB, s *Stream, want string) {
 	_, err := s.Readv(soon(t), got)
 	require.NoError(t, err)
 	require.Equal(t, want, string(got))
+}
+
+// noise is n bytes that are the same every time.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
 }

@@ -3,9 +3,7 @@
 package transport
 
 import (
-	"bytes"
 	"io"
-	"log/slog"
 	"os"
 	"testing"
 	"time"
@@ -121,22 +119,6 @@ func TestMovedConnectionLeavesPath(t *testing.T) {
 	again, err := Unix().Connect(soon(t), at)
 	require.NoError(t, err)
 	require.NoError(t, again.Close())
-}
-
-// A wrapper is around what an imported listener accepts, too.
-func TestMovedListenerKeepsWrapper(t *testing.T) {
-	l, err := TCP().Listen(loopback(), 0)
-	require.NoError(t, err)
-	var out bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	moved, err := Trace(TCP(), TraceOptions{Log: log}).ImportListener(duplicate(t, l))
-	require.NoError(t, err)
-	defer moved.Close()
-	require.NoError(t, l.Release())
-	c, s := acceptOne(t, moved, func() (*Stream, error) { return TCP().Connect(soon(t), moved.Addr()) })
-	require.NoError(t, c.Close())
-	require.NoError(t, s.Close())
-	require.Contains(t, out.String(), "msg=accepted")
 }
 
 // The hooks of TCP switch keep-alive on, as the C library's do.

@@ -2,6 +2,8 @@ package transport_test
 
 import (
 	"context"
+	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // NetConn keeps every rule that package net's own connections are held to, over every kind of carrier.
@@ -32,9 +35,9 @@ func TestNetConnSuite(t *testing.T) {
 		{"memory", func(*testing.T) (transport.Transport, transport.Addr) {
 			return transport.NewMemory(), transport.MemoryAddr("")
 		}},
-		{"Trace of TCP", func(t *testing.T) (transport.Transport, transport.Addr) { return traced(t, transport.TCP()), loopback }},
+		{"Trace of TCP", func(t *testing.T) (transport.Transport, transport.Addr) { return traced(transport.TCP()), loopback }},
 		{"Trace of memory", func(t *testing.T) (transport.Transport, transport.Addr) {
-			return traced(t, transport.NewMemory()), transport.MemoryAddr("")
+			return traced(transport.NewMemory()), transport.MemoryAddr("")
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,4 +72,10 @@ func TestNetConnSuite(t *testing.T) {
 			})
 		})
 	}
+}
+
+// traced traces into a file and a log that nobody reads.
+func traced(tr transport.Transport) transport.Transport {
+	log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return virtual.Trace(tr, virtual.TraceOptions{Log: log})
 }

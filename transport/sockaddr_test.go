@@ -8,9 +8,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/test/race"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )

@@ -80,8 +80,8 @@ type carrier interface {
 	pending() (int, error)                                // received bytes, not read
 	connectionError() error                               // why it has failed, which the system tells once
 	closeWrite() error
-	abortive() bool // the close to come is to be a reset; false if the carrier cannot do that
 	close() error
+	abort() (reset bool, err error) // close; false if the peer does not see it as a reset
 	release() error
 	export() ([]byte, error)
 	localAddr() Addr
@@ -179,13 +179,6 @@ func (s *socket[C]) descriptor() (int, error) {
 		return -1, errors.ErrUnsupported
 	}
 	return s.fd, nil
-}
-
-func (s *socket[C]) abortive() bool {
-	if s.cb.abortive != nil {
-		return s.cb.abortive(s.c)
-	}
-	return resetOnClose(s)
 }
 
 func (s *socket[C]) syscallConn() (syscall.RawConn, error) {

@@ -5,7 +5,6 @@ package transport
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -107,25 +106,18 @@ func TestBuffersAreLetGo(t *testing.T) {
 		},
 	}
 	for name, over := range carriers(t) {
-		for wrapper, wrap := range map[string]func(Transport) Transport{
-			"":      func(tr Transport) Transport { return tr },
-			"Trace": func(tr Transport) Transport { return Trace(tr, TraceOptions{Log: slog.New(slog.DiscardHandler)}) },
-			"Limit": func(tr Transport) Transport { return Limit(tr, LimitOptions{Write: 1 << 30, Burst: size / 2}) },
-			"Fault": func(tr Transport) Transport { return Fault(tr, FaultOptions{}) },
-		} {
-			for operation, run := range operations {
-				t.Run(name+wrapper+operation, func(t *testing.T) {
-					c, s := pair(t, wrap(over.tr), over.at)
-					done := lent(size, func(b []byte) { run(t, c, s, b) })
-					other, beside := c.Writev, make([]byte, size)
-					if operation[0] != 'R' {
-						other = s.Readv
-					}
-					_, err := other(soon(t), beside)
-					require.NoError(t, err)
-					requireLetGo(t, returns(t, done))
-				})
-			}
+		for operation, run := range operations {
+			t.Run(name+operation, func(t *testing.T) {
+				c, s := pair(t, over.tr, over.at)
+				done := lent(size, func(b []byte) { run(t, c, s, b) })
+				other, beside := c.Writev, make([]byte, size)
+				if operation[0] != 'R' {
+					other = s.Readv
+				}
+				_, err := other(soon(t), beside)
+				require.NoError(t, err)
+				requireLetGo(t, returns(t, done))
+			})
 		}
 	}
 	open, connected := udpPair(t, "ipv4")

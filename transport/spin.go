@@ -18,15 +18,15 @@ const (
 // long before it sleeps, which is quicker than to be woken and costs processor time. Idle
 // connections cost nothing, and one processor is always left to others.
 //
-// It is for Linux, and for plug-ins for which the SDK does the waiting, also under Trace, Limit and
-// Fault. Any other tr is returned unchanged, a wrapper of your own among them: wrap what WithPolling
-// returns. Streams that come without a Transport (ConnectTCP, ConnectUnix, UnixPair, AdoptStream)
+// It is for Linux, and for plug-ins for which the SDK does the waiting. A wrapper that has a method
+// WithPolling(time.Duration) Transport, as those of package transport/virtual do, returns one with
+// that limit below it. Any other tr is returned unchanged: wrap what WithPolling returns. Streams that come without a Transport (ConnectTCP, ConnectUnix, UnixPair, AdoptStream)
 // have DefaultPolling.
 func WithPolling(tr Transport, limit time.Duration) Transport {
 	if p, ok := tr.(interface {
-		withPolling(time.Duration) Transport
+		WithPolling(time.Duration) Transport
 	}); ok && canPoll {
-		return p.withPolling(min(max(limit, 0), MaxPolling))
+		return p.WithPolling(min(max(limit, 0), MaxPolling))
 	}
 	return tr
 }

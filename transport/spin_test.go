@@ -204,12 +204,8 @@ func pollingOf(t testing.TB, tr Transport) time.Duration {
 	switch tr := tr.(type) {
 	case *plugin[int]:
 		return tr.poller.limit
-	case *virtual:
-		return pollingOf(t, tr.below)
-	case *trace:
-		return pollingOf(t, tr.below)
-	case *fault:
-		return pollingOf(t, tr.below)
+	case around:
+		return pollingOf(t, tr.Transport)
 	}
 	require.FailNow(t, "unknown transport", "%T", tr)
 	return 0
@@ -219,13 +215,8 @@ func pollingOf(t testing.TB, tr Transport) time.Duration {
 func TestWithPolling(t *testing.T) {
 	require.Positive(t, DefaultPolling, "polling is on")
 	for name, over := range map[string]func(tr Transport) Transport{
-		"nothing": func(tr Transport) Transport { return tr },
-		"trace":   func(tr Transport) Transport { return Trace(tr, TraceOptions{}) },
-		"limit":   func(tr Transport) Transport { return Limit(tr, LimitOptions{}) },
-		"fault":   func(tr Transport) Transport { return Fault(tr, FaultOptions{}) },
-		"all of them": func(tr Transport) Transport {
-			return Fault(Limit(Trace(tr, TraceOptions{}), LimitOptions{}), FaultOptions{})
-		},
+		"nothing":                     func(tr Transport) Transport { return tr },
+		"a wrapper that passes it on": func(tr Transport) Transport { return around{tr} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := over(TCP())
@@ -252,16 +243,6 @@ func TestWithPolling(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A wrapper whose limit of polling is changed stays what it was.
-func TestWithPollingKeepsTheWrapper(t *testing.T) {
-	refused := Fault(TCP(), FaultOptions{Refuse: 1})
-	_, err := WithPolling(refused, 0).Connect(soon(t), loopback())
-	var f *FaultError
-	require.ErrorAs(t, err, &f)
-	require.False(t, WithPolling(Fault(TCP(), FaultOptions{}), 0).Movable())
-	require.True(t, WithPolling(Trace(TCP(), TraceOptions{}), 0).Movable() == TCP().Movable())
 }
 
 // A plug-in that waits by itself is called as often as without polling.

@@ -350,10 +350,7 @@ func (s *Stream) writeRest(ctx context.Context) (n int64, left bool, err error) 
 		}
 		v = skip(v, k)
 		if err != nil {
-			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ETIMEDOUT) { // see lastError
-				told := err
-				s.cut.Store(&told)
-			}
+			s.noteCut(err)
 			return n, len(v) > 0, s.cutOff(ctx, pausedWrite, err)
 		}
 	}

@@ -131,7 +131,7 @@ func TestReadAfterReset(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "abc", string(p[:n]))
 	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
-	s, err = TraceStream(s, TraceOptions{})
+	s, err = overThrough(s)
 	require.NoError(t, err)
 	defer s.Close()
 	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
@@ -139,18 +139,17 @@ func TestReadAfterReset(t *testing.T) {
 
 // The system tells of a reset once. If that was a write, reading does not end in good order either.
 func TestReadAfterWriteOfReset(t *testing.T) {
-	for name, wrap := range map[string]func(Transport) Transport{
-		"plain": func(tr Transport) Transport { return tr },
-		"trace": func(tr Transport) Transport { return Trace(tr, TraceOptions{}) },
-		"limit": func(tr Transport) Transport { return Limit(tr, LimitOptions{Read: 1e6, Write: 1e6}) },
-		"fault": func(tr Transport) Transport { return Fault(tr, FaultOptions{}) },
+	for name, over := range map[string]func(*Stream) (*Stream, error){
+		"plain":   func(s *Stream) (*Stream, error) { return s, nil },
+		"virtual": overThrough,
 	} {
 		for queued, write := range map[bool]func(*Stream) error{
 			false: func(s *Stream) error { return second(s.Writev(soon(t), []byte("x"))) },
 			true:  func(s *Stream) error { return second(NewQueue(s, nil).WritevQueue(soon(t), []byte("x"))) },
 		} {
 			t.Run(name+map[bool]string{true: ", queued"}[queued], func(t *testing.T) {
-				s, reset := resettable(t, wrap(TCP()), "abc")
+				s, reset := resettable(t, TCP(), "abc")
+				s = open(t)(over(s))
 				require.NoError(t, second(s.Readv(soon(t), make([]byte, 1))))
 				reset()
 				err := write(s)
@@ -168,7 +167,7 @@ func TestReadAfterWriteOfReset(t *testing.T) {
 					require.ErrorIs(t, second(s.ReadPDU(soon(t), func() ([][]byte, error) { return [][]byte{make([]byte, 1)}, nil })),
 						syscall.ECONNRESET)
 				}
-				s, err = TraceStream(s, TraceOptions{})
+				s, err = overThrough(s)
 				if err == nil { // a queue's failed write leaves nothing to take over
 					defer s.Close()
 					require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
@@ -275,7 +274,7 @@ func TestCloseFails(t *testing.T) {
 
 // virtualStream is a virtual socket that changes nothing.
 func virtualStream(s *Stream) *Stream {
-	v, err := overStreams["limit"](s)
+	v, err := overThrough(s)
 	if err != nil {
 		panic(err)
 	}

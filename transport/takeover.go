@@ -1,10 +1,28 @@
 package transport
 
-import "net"
+import (
+	"errors"
+	"fmt"
+	"net"
+)
 
-// over takes s over: it returns a Stream in its place, whose carrier, made by wrap, stands in front of that of s. What s has read ahead
-// goes along. s is left disconnected, with nothing to close.
-func (s *Stream) over(wrap func(*Stream) carrier) (*Stream, error) {
+// Over puts a plug-in of FullImpl over a stream: a virtual socket, see the tsocket guide, "Virtual
+// Sockets". It takes s over: what s has read ahead goes along and does not pass through the
+// plug-in, s itself is disconnected (using it is ENOTCONN), and its Close closes nothing. The
+// plug-in uses the connection as below, which is its own to close, and wrap makes the socket
+// context that does so. The new stream has the addresses and the Origin of s. [Stream.Read] and
+// [Stream.WriteSome] of below are what Read and Write need, [NoWait] is a tmo of 0, and Interrupt
+// cancels their contexts; package transport/virtual does so.
+//
+// It does not wait. ErrBusy if an operation is outstanding on s, ErrPaused, net.ErrClosed or
+// ENOTCONN if s is paused, closed or disconnected: then s stays as it is.
+func Over[C any](s *Stream, cb Callbacks[C], wrap func(below *Stream) C) (*Stream, error) {
+	if err := cb.check(false); err != nil {
+		return nil, fmt.Errorf("transport.Over: %w", err)
+	}
+	if cb.Flags&FullImpl == 0 {
+		return nil, errors.New("transport.Over: Callbacks.Flags needs FullImpl")
+	}
 	if err := s.beginRead(); err != nil {
 		return nil, opError("take over", s.remote, err)
 	}
@@ -19,8 +37,12 @@ func (s *Stream) over(wrap func(*Stream) carrier) (*Stream, error) {
 	if !ours {
 		return nil, opError("take over", s.remote, net.ErrClosed)
 	}
-	taken := newStream(s.car, s.remote, s.how)
-	taken.car = wrap(taken)
+	sock := newSocket(&cb, false, nil)
+	sock.c = wrap(newStream(s.car, s.remote, s.how))
+	if err := sock.begin(func() error { return sock.ready(true) }, sock.abandon); err != nil {
+		return nil, opError("take over", s.remote, err)
+	}
+	taken := newStream(sock, s.remote, s.how)
 	taken.unread(s.buf[s.r:s.w])
 	taken.ahead.Store(int64(taken.w - taken.r))
 	s.r, s.w = 0, 0
@@ -29,3 +51,6 @@ func (s *Stream) over(wrap func(*Stream) carrier) (*Stream, error) {
 	taken.asleep.Store(s.asleep.Load())
 	return taken, nil
 }
+
+// Origin tells how the stream came to be: "connected", "accepted" or "imported".
+func (s *Stream) Origin() string { return s.how.String() }

@@ -1,12 +1,12 @@
 package transport
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
+	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -15,13 +15,78 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// overStreams are the virtual sockets over a single stream, with options that change nothing.
-var overStreams = map[string]func(*Stream) (*Stream, error){
-	"trace": func(s *Stream) (*Stream, error) {
-		return TraceStream(s, TraceOptions{Log: slog.New(slog.DiscardHandler)})
-	},
-	"limit": func(s *Stream) (*Stream, error) { return LimitStream(s, LimitOptions{}) },
-	"fault": func(s *Stream) (*Stream, error) { return FaultStream(s, FaultOptions{}) },
+// A through is a plug-in's socket over a stream that does nothing but use it.
+type through struct {
+	*Stream
+	in, out atomic.Pointer[context.CancelFunc] // of the calls in flight
+}
+
+// call runs one direction's call for tmo, or until it is interrupted.
+func (*through) call(
+	cancels *atomic.Pointer[context.CancelFunc], tmo time.Duration, f func(context.Context) error,
+) error {
+	if tmo == 0 {
+		return reasonOf(f(NoWait()))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if tmo != Infinite {
+		ctx, cancel = context.WithTimeout(ctx, tmo)
+		defer cancel()
+	}
+	cancels.Store(&cancel)
+	defer cancels.Store(nil)
+	err := reasonOf(f(ctx))
+	if errors.Is(err, context.Canceled) {
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}
+
+func (s *through) interrupt() {
+	for _, cancel := range []*context.CancelFunc{s.in.Load(), s.out.Load()} {
+		if cancel != nil {
+			(*cancel)()
+		}
+	}
+}
+
+// throughCallbacks are what Over needs, no more.
+func throughCallbacks() Callbacks[*through] {
+	return Callbacks[*through]{
+		Flags: FullImpl | Direct,
+		Read: func(s *through, p []byte, tmo time.Duration) (n int, err error) {
+			err = s.call(&s.in, tmo, func(ctx context.Context) error { n, err = s.Read(ctx, p); return err })
+			return n, err
+		},
+		Write: func(s *through, p []byte, tmo time.Duration) (int, error) {
+			var n int64
+			err := s.call(&s.out, tmo, func(ctx context.Context) (err error) {
+				n, err = s.WriteSome(ctx, nil, p)
+				return err
+			})
+			return int(n), err
+		},
+		Interrupt:                 (*through).interrupt,
+		HandshakePacketHeaderSize: func(*through) (int, error) { return 2, nil },
+		GetFD:                     func(*through) (int, error) { return -1, errors.ErrUnsupported },
+		LocalAddr:                 func(s *through) (Addr, error) { return s.LocalAddr(), nil },
+		CloseWrite:                func(s *through) error { return reasonOf(s.CloseWrite()) },
+		Close:                     func(s *through) error { return reasonOf(s.Close()) },
+		Release:                   func(s *through) error { return reasonOf(s.Release()) },
+		Abort:                     func(s *through) error { return reasonOf(s.Abort()) },
+	}
+}
+
+func overThrough(s *Stream) (*Stream, error) {
+	return Over(s, throughCallbacks(), func(below *Stream) *through { return &through{Stream: below} })
+}
+
+func reasonOf(err error) error {
+	if e, ok := err.(*OpError); ok {
+		return e.Err
+	}
+	return err
 }
 
 // open returns a new stream, which is closed at the end of the test.
@@ -33,46 +98,44 @@ func open(t testing.TB) func(*Stream, error) *Stream {
 	}
 }
 
-// A stream that is taken over goes on with what was read ahead; the old one is disconnected and closes nothing.
+// A stream that is taken over goes on with what was read ahead; the old one is disconnected and
+// closes nothing.
 func TestTakeOver(t *testing.T) {
-	for name, over := range overStreams {
-		t.Run(name, func(t *testing.T) {
-			c, s := pair(t, NewMemory(), MemoryAddr(""))
-			_, err := c.Writev(soon(t), []byte("abcdef"))
-			require.NoError(t, err)
-			_, err = s.Readv(soon(t), make([]byte, 1)) // and reads ahead
-			require.NoError(t, err)
-			taken := open(t)(over(s))
-			require.Equal(t, s.RemoteAddr(), taken.RemoteAddr())
-			require.Equal(t, s.LocalAddr(), taken.LocalAddr())
+	c, s := pair(t, NewMemory(), MemoryAddr(""))
+	_, err := c.Writev(soon(t), []byte("abcdef"))
+	require.NoError(t, err)
+	_, err = s.Readv(soon(t), make([]byte, 1)) // and reads ahead
+	require.NoError(t, err)
+	taken := open(t)(overThrough(s))
+	require.Equal(t, s.RemoteAddr(), taken.RemoteAddr())
+	require.Equal(t, s.LocalAddr(), taken.LocalAddr())
 
-			_, err = s.Readv(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, syscall.ENOTCONN)
-			_, err = s.Writev(soon(t), []byte("x"))
-			require.ErrorIs(t, err, syscall.ENOTCONN)
-			_, err = over(s)
-			require.ErrorIs(t, err, syscall.ENOTCONN)
-			pending, err := taken.PendingBytes()
-			require.NoError(t, err)
-			require.Equal(t, 5, pending)
-			require.NoError(t, s.Close())
+	_, err = s.Readv(soon(t), make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ENOTCONN)
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, syscall.ENOTCONN)
+	_, err = overThrough(s)
+	require.ErrorIs(t, err, syscall.ENOTCONN)
+	pending, err := taken.PendingBytes()
+	require.NoError(t, err)
+	require.Equal(t, 5, pending)
+	require.NoError(t, s.Close())
 
-			b := make([]byte, 5)
-			_, err = taken.Readv(soon(t), b)
-			require.NoError(t, err)
-			require.Equal(t, "bcdef", string(b))
-			_, err = taken.Writev(soon(t), []byte("answer"))
-			require.NoError(t, err)
-			_, err = c.Readv(soon(t), make([]byte, 6))
-			require.NoError(t, err)
-			require.NoError(t, taken.Close())
-			_, err = c.Read(soon(t), b)
-			require.Equal(t, io.EOF, err)
-		})
-	}
+	b := make([]byte, 5)
+	_, err = taken.Readv(soon(t), b)
+	require.NoError(t, err)
+	require.Equal(t, "bcdef", string(b))
+	_, err = taken.Writev(soon(t), []byte("answer"))
+	require.NoError(t, err)
+	_, err = c.Readv(soon(t), make([]byte, 6))
+	require.NoError(t, err)
+	require.NoError(t, taken.Close())
+	_, err = c.Read(soon(t), b)
+	require.Equal(t, io.EOF, err)
 }
 
-// A stream that was disconnected, or taken over, reaches its socket no more: that may be another stream's.
+// A stream that was disconnected, or taken over, reaches its socket no more: that may be another
+// stream's.
 func TestUseAfterDisconnect(t *testing.T) {
 	uses := map[string]func(*Stream) error{
 		"HandshakePacketHeaderSize": func(s *Stream) error { return second(s.HandshakePacketHeaderSize(soon(t))) },
@@ -88,9 +151,9 @@ func TestUseAfterDisconnect(t *testing.T) {
 		"Writev":                    func(s *Stream) error { return second(s.Writev(soon(t), make([]byte, 1))) },
 		"Post":                      func(s *Stream) error { return NewQueue(s, nil).Post(soon(t), []byte("x"), nil, 0) },
 	}
-	ends := map[string]func(*Stream) error{"Disconnect": (*Stream).Disconnect}
-	for name, over := range overStreams {
-		ends[name] = func(s *Stream) error { open(t)(over(s)); return nil }
+	ends := map[string]func(*Stream) error{
+		"Disconnect": (*Stream).Disconnect,
+		"Over":       func(s *Stream) error { open(t)(overThrough(s)); return nil },
 	}
 	for name, end := range ends {
 		cb := memoryCallbacks()
@@ -112,143 +175,136 @@ func TestUseAfterDisconnect(t *testing.T) {
 
 // A stream that cannot be taken over stays as it is.
 func TestTakeOverRefused(t *testing.T) {
-	for name, over := range overStreams {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c, s := pair(t, NewMemory(), MemoryAddr(""))
-				b := make([]byte, 1)
-				read := aside(func() error { _, err := s.Readv(context.Background(), b); return err })
-				synctest.Wait()
-				_, err := over(s)
-				require.ErrorIs(t, err, ErrBusy)
-				_, err = c.Writev(context.Background(), []byte("x"))
-				require.NoError(t, err)
-				require.NoError(t, <-read)
-
-				written := aside(func() error { _, err := c.Writev(context.Background(), make([]byte, 1<<20)); return err })
-				synctest.Wait()
-				_, err = over(c)
-				require.ErrorIs(t, err, ErrBusy)
-				_, err = s.Readv(context.Background(), make([]byte, 1<<20))
-				require.NoError(t, err)
-				require.NoError(t, <-written)
-
-				require.NoError(t, s.PauseRead(context.Background()))
-				_, err = over(s)
-				require.ErrorIs(t, err, ErrPaused)
-				s.Resume()
-
-				require.NoError(t, s.Close())
-				_, err = over(s)
-				require.ErrorIs(t, err, net.ErrClosed)
-			})
-		})
-	}
-}
-
-func TestFaultStream(t *testing.T) {
-	d := &diary{}
-	c, s := pair(t, NewMemory(), MemoryAddr(""))
-	c = open(t)(FaultStream(c, FaultOptions{Done: d.write, At: []FaultAt{
-		{Kind: FaultCorrupt, Conn: 1, Side: FaultConnected, Write: true, Offset: 1},
-		{Kind: FaultReset, Side: FaultConnected, Offset: 2},
-	}}))
-	s = open(t)(FaultStream(s, FaultOptions{Done: d.write, At: []FaultAt{{Kind: FaultCorrupt, Side: FaultAccepted, Write: true}}}))
-	_, err := c.Writev(soon(t), []byte("ab"))
-	require.NoError(t, err)
-	b := make([]byte, 2)
-	_, err = s.Readv(soon(t), b)
-	require.NoError(t, err)
-	require.Equal(t, "a\x9d", string(b))
-	_, err = s.Writev(soon(t), []byte("cde"))
-	require.NoError(t, err)
-	_, err = c.Readv(soon(t), b)
-	require.NoError(t, err)
-	require.Equal(t, "\x9cd", string(b))
-	_, err = c.Readv(soon(t), b)
-	require.ErrorIs(t, err, syscall.ECONNRESET)
-	require.Equal(t, []string{"corrupt at byte 1 of what was written on connection 1"}, d.of(FaultConnected, true))
-	require.Equal(t, []string{"corrupt at byte 0 of what was written on accepted connection 1"}, d.of(FaultAccepted, true))
-	_, _, err = s.Export()
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	require.ErrorContains(t, err, "fault cannot be handed off")
-}
-
-// Faults that happen before there is a stream, or to another stream, are refused for a single stream.
-func TestFaultStreamRefuses(t *testing.T) {
-	c, s := pair(t, NewMemory(), MemoryAddr(""))
-	for want, o := range map[string]FaultOptions{
-		"reset is for another connection or side": {At: []FaultAt{{Kind: FaultReset, Conn: 2}}},
-		"split is for another connection or side": {At: []FaultAt{{Kind: FaultSplit, Conn: -1}}},
-		"delay is for another connection or side": {At: []FaultAt{{Kind: FaultDelay, Side: FaultAccepted}}},
-		"join at byte 3 is for the other":         {At: []FaultAt{{Kind: FaultJoin, Write: true, Offset: 3}}},
-		"short write at byte 0 is for the other":  {At: []FaultAt{{Kind: FaultShortWrite}}},
-		"reset at byte -1, which never comes":     {At: []FaultAt{{Kind: FaultReset, Write: true, Offset: -1}}},
-		"refuse":                                  {Refuse: 0.1},
-		"abort":                                   {Abort: 1},
-		"exhaust":                                 {Exhaust: 1},
-		"FaultKind(200)":                          {At: []FaultAt{{Kind: 200}}},
-		"refuse is no":                            {At: []FaultAt{{Kind: FaultRefuse, Conn: 1}}},
-	} {
-		_, err := FaultStream(c, o)
-		require.ErrorIs(t, err, syscall.EINVAL)
-		require.ErrorContains(t, err, want)
-	}
-	_, err := FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultConnected}}})
-	require.ErrorIs(t, err, syscall.EINVAL)
-	_ = open(t)(FaultStream(c, GentleFaults(1)))
-	_ = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultAccepted, Conn: 1}}}))
-}
-
-func TestLimitStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, NewMemory(), MemoryAddr(""))
-		c = open(t)(LimitStream(c, LimitOptions{Write: 1000, Burst: 100, Shared: true}))
-		require.InDelta(t, 5, transferred(t, c, s, 5100).Seconds(), 0.1)
-		s = open(t)(LimitStream(s, LimitOptions{Read: 100, Burst: 100}))
-		time.Sleep(time.Hour)
-		require.InDelta(t, 5, transferred(t, c, s, 600).Seconds(), 0.1)
-		require.InDelta(t, 0, transferred(t, s, c, 6000).Seconds(), 0.01)
+		b := make([]byte, 1)
+		read := aside(func() error { _, err := s.Readv(context.Background(), b); return err })
+		synctest.Wait()
+		_, err := overThrough(s)
+		require.ErrorIs(t, err, ErrBusy)
+		_, err = c.Writev(context.Background(), []byte("x"))
+		require.NoError(t, err)
+		require.NoError(t, <-read)
+
+		written := aside(func() error { _, err := c.Writev(context.Background(), make([]byte, 1<<20)); return err })
+		synctest.Wait()
+		_, err = overThrough(c)
+		require.ErrorIs(t, err, ErrBusy)
+		_, err = s.Readv(context.Background(), make([]byte, 1<<20))
+		require.NoError(t, err)
+		require.NoError(t, <-written)
+
+		require.NoError(t, s.PauseRead(context.Background()))
+		_, err = overThrough(s)
+		require.ErrorIs(t, err, ErrPaused)
+		s.Resume()
+
+		require.NoError(t, s.Close())
+		_, err = overThrough(s)
+		require.ErrorIs(t, err, net.ErrClosed)
 	})
 }
 
-// A single stream is traced as the streams of a Transport are: from its SYN if it is new.
-func TestTraceStream(t *testing.T) {
-	var file, log bytes.Buffer
-	capture := NewCapture(&file)
-	c, s := pair(t, TCP(), loopback())
-	debug := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	c = open(t)(TraceStream(c, TraceOptions{Capture: capture, Log: debug}))
-	_, err := c.Writev(soon(t), []byte("question"))
-	require.NoError(t, err)
-	_, err = s.Readv(soon(t), make([]byte, 8))
-	require.NoError(t, err)
-	_, err = s.Writev(soon(t), []byte("answer"))
-	require.NoError(t, err)
-	_, err = c.Readv(soon(t), make([]byte, 6))
-	require.NoError(t, err)
+// What had broken the stream is told of again by the one that has taken it over: the end that the
+// system tells of then is none.
+func TestTakeOverOfBrokenStream(t *testing.T) {
+	c, s := pair(t, NewMemory(), MemoryAddr(""))
+	reset := error(syscall.ECONNRESET)
+	s.broken.Store(&reset)
+	taken := open(t)(overThrough(s))
 	require.NoError(t, c.Close())
-	require.NoError(t, capture.Close())
-	all := talks(t, dissect(t, file.Bytes()))
-	require.Len(t, all, 1)
-	require.Equal(t, []string{"S", "SA", "A"}, all[0].flags[:3])
-	require.Equal(t, "question", string(all[0].bytes[all[0].caller]))
-	require.Contains(t, log.String(), `msg=connected conn=1`)
-	require.Contains(t, log.String(), `msg=sent conn=1 bytes=8`)
-	require.Contains(t, log.String(), `msg=received conn=1 bytes=6`)
+	_, err := taken.Read(soon(t), make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 
-// What had broken the stream is told of again by the one that has taken it over: the end that the system tells of then is none.
-func TestTakeOverOfBrokenStream(t *testing.T) {
-	for name, over := range overStreams {
+// The callbacks must be able to do what is asked of them.
+func TestOverRefusesCallbacks(t *testing.T) {
+	c, _ := pair(t, NewMemory(), MemoryAddr(""))
+	for want, change := range map[string]func(cb *Callbacks[*through]){
+		"Callbacks.Write is nil": func(cb *Callbacks[*through]) { cb.Write = nil },
+		"needs FullImpl":         func(cb *Callbacks[*through]) { cb.Flags, cb.Interrupt = 0, nil },
+	} {
+		cb := throughCallbacks()
+		change(&cb)
+		_, err := Over(c, cb, func(below *Stream) *through { return &through{Stream: below} })
+		require.ErrorContains(t, err, want)
+		require.NoError(t, second(c.Writev(soon(t), []byte("x"))), "it stays as it is")
+	}
+}
+
+// A virtual stream is what the one below was made as.
+func TestOrigin(t *testing.T) {
+	c, s := pair(t, NewMemory(), MemoryAddr(""))
+	for want, s := range map[string]*Stream{"connected": c, "accepted": s} {
+		require.Equal(t, want, s.Origin())
+		require.Equal(t, want, open(t)(overThrough(s)).Origin())
+	}
+}
+
+// The peer of a stream that is aborted sees a reset, where the carrier can do that. A second end
+// changes nothing.
+func TestAbort(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tr    Transport
+		at    Addr
+		reset bool
+	}{
+		"tcp": {TCP(), loopback(), true}, "net": {FromNet(overTCP()), loopback(), true},
+		"memory": {NewMemory(), MemoryAddr(""), false},
+	} {
+		for layer, over := range map[string]func(*Stream) (*Stream, error){
+			"":      func(s *Stream) (*Stream, error) { return s, nil },
+			" over": overThrough,
+		} {
+			t.Run(name+layer, func(t *testing.T) {
+				c, s := pair(t, tt.tr, tt.at)
+				c = open(t)(over(c))
+				read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+				err := c.Abort()
+				require.ErrorIs(t, returns(t, read), net.ErrClosed)
+				end := second(s.Read(soon(t), make([]byte, 1)))
+				if tt.reset {
+					require.NoError(t, err)
+					require.ErrorIs(t, end, syscall.ECONNRESET)
+				} else {
+					require.ErrorIs(t, err, errors.ErrUnsupported)
+					require.Equal(t, io.EOF, end)
+				}
+				require.NoError(t, c.Close())
+				require.NoError(t, c.Abort())
+			})
+		}
+	}
+}
+
+// A write of some of it takes what there is room for, and leaves the stream as it was.
+func TestWriteSome(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tr Transport
+		at Addr
+	}{"tcp": {TCP(), loopback()}, "memory": {NewMemory(), MemoryAddr("")}} {
 		t.Run(name, func(t *testing.T) {
-			c, s := pair(t, NewMemory(), MemoryAddr(""))
-			reset := error(syscall.ECONNRESET)
-			s.broken.Store(&reset)
-			taken := open(t)(over(s))
-			require.NoError(t, c.Close())
-			_, err := taken.Read(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, syscall.ECONNRESET)
+			c, s := pair(t, tt.tr, tt.at)
+			_, err := c.WriteSome(soon(t), nil, []byte{})
+			require.ErrorIs(t, err, syscall.EINVAL)
+			var out int64
+			block := make([]byte, 1<<20)
+			for err = nil; err == nil; {
+				var n int64
+				n, err = c.WriteSome(NoWait(), nil, block[:10], block)
+				out += n
+				require.True(t, n > 0 || err != nil)
+			}
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			ctx := within(t, 10*time.Millisecond)
+			require.ErrorIs(t, second(c.WriteSome(ctx, block)), context.DeadlineExceeded)
+			read := make(chan int64, 1)
+			go func() { n, _ := io.Copy(io.Discard, NetConn(s)); read <- n }()
+			n, err := c.WriteSome(soon(t), []byte("the end"))
+			require.NoError(t, err, "there is room again")
+			require.NoError(t, second(c.Writev(soon(t), []byte("x"))), "no poison")
+			require.NoError(t, c.CloseWrite())
+			require.Equal(t, out+n+1, returns(t, read))
 		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -35,35 +34,8 @@ type Transport interface {
 // handed to Socket and Import. Where descriptors cannot be waited on (windows) callbacks without FullImpl are
 // errors.ErrUnsupported.
 func New[C any](cb Callbacks[C], setup any) (Transport, error) {
-	var missing []error
-	for _, f := range []struct {
-		name string
-		f    any
-	}{
-		{"Socket", cb.Socket}, {"Close", cb.Close}, {"Listen", cb.Listen}, {"Accept", cb.Accept}, {"Connect", cb.Connect},
-		{"Read", cb.Read}, {"Write", cb.Write}, {"HandshakePacketHeaderSize", cb.HandshakePacketHeaderSize}, {"GetFD", cb.GetFD},
-	} {
-		if reflect.ValueOf(f.f).IsNil() {
-			missing = append(missing, fmt.Errorf("mandatory field Callbacks.%s is nil", f.name))
-		}
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("transport.New: %w", errors.Join(missing...))
-	}
-	if unknown := cb.Flags &^ (FullImpl | Direct); unknown != 0 {
-		return nil, fmt.Errorf("transport.New: unknown bits %#x in Callbacks.Flags", uint(unknown))
-	}
-	if cb.Flags&Direct != 0 && (cb.Flags&FullImpl == 0 || cb.Interrupt == nil) {
-		return nil, errors.New("transport.New: Direct in Callbacks.Flags needs FullImpl and Interrupt")
-	}
-	if cb.Flags&FullImpl == 0 {
-		if cb.Interrupt != nil {
-			return nil, errors.New("transport.New: Callbacks.Interrupt needs FullImpl: without it the SDK does the waiting")
-		}
-		if !canWait {
-			return nil, fmt.Errorf("transport.New: waiting on a plug-in's descriptor on %s: %w; implement timeouts and set FullImpl",
-				runtime.GOOS, errors.ErrUnsupported)
-		}
+	if err := cb.check(true); err != nil {
+		return nil, fmt.Errorf("transport.New: %w", err)
 	}
 	return newPlugin(cb, setup, false), nil
 }
@@ -80,7 +52,7 @@ func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
 	return &plugin[C]{&cb, setup, prompt, newPoller(DefaultPolling)}
 }
 
-func (p *plugin[C]) withPolling(limit time.Duration) Transport {
+func (p *plugin[C]) WithPolling(limit time.Duration) Transport {
 	if p.cb.Flags&FullImpl != 0 {
 		return p
 	}
@@ -115,7 +87,7 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	s, err := p.open(addr, func(s *socket[C]) error {
 		err := s.connect(ctx, addr)
 		if err == nil && p.metItself(s, addr) {
-			s.abortive() // else the port would stay in use for a while
+			resetOnClose(s) // else the port would stay in use for a while
 			err = syscall.ECONNREFUSED
 		}
 		return err

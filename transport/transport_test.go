@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -34,7 +35,7 @@ func TestNewOptionalFields(t *testing.T) {
 	cb := memoryCallbacks()
 	v := reflect.ValueOf(&cb).Elem()
 	for _, name := range []string{"Writev", "ConnectHandshakeComplete", "AcceptHandshakeComplete", "CloseWrite", "Pending", "LocalAddr",
-		"CheckPeer", "Interrupt", "Export", "Import", "Release"} {
+		"CheckPeer", "Interrupt", "Abort", "Export", "Import", "Release"} {
 		f := v.FieldByName(name)
 		require.True(t, f.IsValid(), name)
 		f.Set(reflect.Zero(f.Type()))
@@ -123,4 +124,11 @@ func TestPluginNames(t *testing.T) {
 	require.Equal(t, "unix", Unix().Name())
 	require.Equal(t, "memory", NewMemory().Name())
 	require.Equal(t, "net", FromNet(Net{}).Name())
+}
+
+// around is a wrapper of another package.
+type around struct{ Transport }
+
+func (a around) WithPolling(limit time.Duration) Transport {
+	return around{WithPolling(a.Transport, limit)}
 }

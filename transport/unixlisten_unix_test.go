@@ -11,9 +11,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/sockdir"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )

@@ -15,10 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/test/leak"
 )
 
 // A tally is a plug-in over system calls that counts its tries to read.

@@ -28,7 +28,7 @@ type options struct {
 	epmd       string
 	tlsOptfile string
 	logLevel   string
-	virtual    virtual
+	virtual    virtualFlags
 	polling    polling
 	also       also
 	succession succession

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	vacant "github.com/cnode-go/cnode/test/port"
-	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 func newPipe(t *testing.T) string {
@@ -68,7 +68,7 @@ func TestRecordingEndsWithoutReader(t *testing.T) {
 		}
 	}))
 	require.ErrorIs(t, err, unix.EAGAIN, "the pipe is full")
-	r.capture = transport.NewCapture(r) // the file's header is to be written
+	r.capture = virtual.NewCapture(r) // the file's header is to be written
 	require.ErrorIs(t, r.finish(), os.ErrDeadlineExceeded)
 }
 

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // A recording is the file of --trace; nil: there is none. It is opened at once, so that errors are reported before the node runs, but keeps
@@ -18,7 +18,7 @@ import (
 type recording struct {
 	file    *os.File
 	made    bool // it was not there before
-	capture *transport.Capture
+	capture *virtual.Capture
 
 	mu     sync.Mutex
 	begun  bool
@@ -56,7 +56,7 @@ func openRecording(ctx context.Context, path string, errOut io.Writer) (*recordi
 			return nil, fmt.Errorf("--trace: %w", err)
 		}
 	}
-	r.capture = transport.NewCapture(r)
+	r.capture = virtual.NewCapture(r)
 	return r, nil
 }
 

@@ -7,24 +7,25 @@ import (
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 	"github.com/spf13/pflag"
 )
 
-// virtual are the flags that put something between a node and the transports that carry its connections.
-type virtual struct {
+// virtualFlags are the flags that put something between a node and the transports that carry its connections.
+type virtualFlags struct {
 	trace string
 	fault string
 	seed  uint64
 }
 
-func (v *virtual) addTo(f *pflag.FlagSet) {
+func (v *virtualFlags) addTo(f *pflag.FlagSet) {
 	f.StringVar(&v.trace, "trace", "", "write all that connections carry to `FILE`, for Wireshark:\n"+
 		"tshark -r FILE -d tcp.port==PORT,erldp (4370 is the PORT of unix sockets)")
 	f.StringVar(&v.fault, "fault", "", "split, join and delay the reads and writes of connections at random places; the same\n"+
 		"`SEED`, a number, does the same again (--log-level debug shows what it does)")
 }
 
-func (v *virtual) check() (err error) {
+func (v *virtualFlags) check() (err error) {
 	if v.fault != "" {
 		if v.seed, err = strconv.ParseUint(v.fault, 10, 64); err != nil {
 			return usagef("--fault %s: want a number from 0 to 18446744073709551615", v.fault)
@@ -34,7 +35,7 @@ func (v *virtual) check() (err error) {
 }
 
 // over puts what the flags ask for under a node, and gives the recording, if there is one.
-func (v *virtual) over(ctx context.Context, cfg *nodes.Config, errOut io.Writer) (record *recording, err error) {
+func (v *virtualFlags) over(ctx context.Context, cfg *nodes.Config, errOut io.Writer) (record *recording, err error) {
 	if v.trace == "" && v.fault == "" {
 		return nil, nil
 	}
@@ -52,13 +53,13 @@ func (v *virtual) over(ctx context.Context, cfg *nodes.Config, errOut io.Writer)
 			return nil, err
 		}
 		put(func(tr transport.Transport) transport.Transport {
-			return transport.Trace(tr, transport.TraceOptions{Capture: record.capture})
+			return virtual.Trace(tr, virtual.TraceOptions{Capture: record.capture})
 		})
 	}
 	if v.fault != "" {
-		o := transport.GentleFaults(v.seed)
+		o := virtual.GentleFaults(v.seed)
 		o.Log = cfg.Logger
-		put(func(tr transport.Transport) transport.Transport { return transport.Fault(tr, o) })
+		put(func(tr transport.Transport) transport.Transport { return virtual.Fault(tr, o) })
 	}
 	return record, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // envTLS says that the distribution of all nodes runs over TLS, and of which version: 1.2 or 1.3.
@@ -49,7 +50,7 @@ func overTLS(dir, demo, version string) (c carriage, err error) {
 func setUsual() (dir string, err error) {
 	if text, ok := os.LookupEnv(envFault); ok {
 		seed, err := strconv.ParseUint(text, 10, 64)
-		usual = carriage{tr: transport.Fault(transport.TCP(), byteByByte(seed)), fault: text}
+		usual = carriage{tr: virtual.Fault(transport.TCP(), byteByByte(seed)), fault: text}
 		return "", err
 	}
 	version, ok := os.LookupEnv(envTLS)
@@ -68,13 +69,13 @@ func setUsual() (dir string, err error) {
 }
 
 // byteByByte are gentle faults, and a split and a delay at every byte of the handshake, in both directions.
-func byteByByte(seed uint64) transport.FaultOptions {
+func byteByByte(seed uint64) virtual.FaultOptions {
 	const handshake = 150 // bytes, at the least
-	o := transport.GentleFaults(seed)
+	o := virtual.GentleFaults(seed)
 	for i := range int64(handshake) {
 		for _, write := range []bool{false, true} {
-			o.At = append(o.At, transport.FaultAt{Kind: transport.FaultSplit, Offset: i, Write: write},
-				transport.FaultAt{Kind: transport.FaultDelay, Offset: i, Write: write, For: 100 * time.Microsecond})
+			o.At = append(o.At, virtual.FaultAt{Kind: virtual.FaultSplit, Offset: i, Write: write},
+				virtual.FaultAt{Kind: virtual.FaultDelay, Offset: i, Write: write, For: 100 * time.Microsecond})
 		}
 	}
 	return o

@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 	"github.com/stretchr/testify/require"
 )
 
@@ -30,13 +31,13 @@ func TestFaultyStreams(t *testing.T) {
 		} else if testing.Short() {
 			seeds = 3
 		}
-		ran, late := 0, map[transport.FaultSide]bool{}
+		ran, late := 0, map[virtual.FaultSide]bool{}
 		for seed := range seeds {
 			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 				var faults atomic.Int64
-				o := transport.GentleFaults(seed)
-				side := []transport.FaultSide{transport.FaultAccepted, transport.FaultConnected}[seed%2] // Erlang connects, or we do
-				o.Done = func(e transport.FaultEvent) {
+				o := virtual.GentleFaults(seed)
+				side := []virtual.FaultSide{virtual.FaultAccepted, virtual.FaultConnected}[seed%2] // Erlang connects, or we do
+				o.Done = func(e virtual.FaultEvent) {
 					faults.Add(1)
 					if e.Side != side {
 						t.Errorf("%v: this is the other side's handshake", e)
@@ -48,15 +49,15 @@ func TestFaultyStreams(t *testing.T) {
 					late[side] = true
 					for i := range int64(150) {
 						for _, write := range []bool{false, true} {
-							o.At = append(o.At, transport.FaultAt{Kind: transport.FaultSplit, Offset: i, Write: write},
-								transport.FaultAt{Kind: transport.FaultDelay, Offset: i, Write: write, For: time.Millisecond})
+							o.At = append(o.At, virtual.FaultAt{Kind: virtual.FaultSplit, Offset: i, Write: write},
+								virtual.FaultAt{Kind: virtual.FaultDelay, Offset: i, Write: write, For: time.Millisecond})
 						}
 					}
 				}
 				cfg := config(port)
-				cfg.Transport = transport.Fault(transport.TCP(), o)
+				cfg.Transport = virtual.Fault(transport.TCP(), o)
 				m := &meeting{erl: erl, n: startNode(t, cfg)}
-				if side == transport.FaultAccepted {
+				if side == virtual.FaultAccepted {
 					m.is(t, [][2]string{{`net_adm:ping(N)`, `pong`}})
 				}
 				mainConversations(t, m)

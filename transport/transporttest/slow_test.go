@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // keeps tries some rules, which the plug-in must keep.
@@ -46,7 +47,7 @@ func TestNarrowReadsAreNotAccused(t *testing.T) {
 // A slow link is not reported as long as bytes come.
 func TestSlowLinkIsNotAccused(t *testing.T) {
 	t.Parallel()
-	tr := transport.Limit(transport.TCP(), transport.LimitOptions{Write: 60_000})
+	tr := virtual.Limit(transport.TCP(), virtual.LimitOptions{Write: 60_000})
 	l := generous()
 	l.patience = 2 * time.Second
 	for _, rule := range []string{"WriteCount", "Writev"} {

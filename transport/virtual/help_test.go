@@ -1,0 +1,181 @@
+package virtual
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// TestMain fails when a test leaves a goroutine or a descriptor behind.
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
+
+// pair connects two streams over tr.
+func pair(t testing.TB, tr transport.Transport, at transport.Addr) (
+	client, server *transport.Stream,
+) {
+	t.Helper()
+	l, err := tr.Listen(at, 0)
+	require.NoError(t, err)
+	defer l.Close()
+	return acceptOne(t, l, func() (*transport.Stream, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		return tr.Connect(ctx, l.Addr())
+	})
+}
+
+// acceptOne connects with connect and accepts at l.
+func acceptOne(
+	t testing.TB, l *transport.Listener, connect func() (*transport.Stream, error),
+) (client, server *transport.Stream) {
+	t.Helper()
+	connected := make(chan error, 1)
+	go func() {
+		var err error
+		client, err = connect()
+		connected <- err
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	server, err := l.Accept(ctx)
+	require.NoError(t, <-connected)
+	require.NoError(t, err)
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+func loopback() transport.Addr {
+	return transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+}
+
+// open returns a new stream, which is closed at the end of the test.
+func open(t testing.TB) func(*transport.Stream, error) *transport.Stream {
+	return func(s *transport.Stream, err error) *transport.Stream {
+		require.NoError(t, err)
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+}
+
+// soon is a context for operations that must succeed.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// returns waits for an operation in another goroutine, which must come back.
+func returns[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(20 * time.Second):
+		require.FailNow(t, "an operation did not return")
+		panic("unreachable")
+	}
+}
+
+// aside runs an operation in another goroutine and gives its error.
+func aside(op func() error) <-chan error {
+	c := make(chan error, 1)
+	go func() { c <- op() }()
+	return c
+}
+
+// second is the error of a call with two results.
+func second[T any](_ T, err error) error { return err }
+
+func requireReads(t testing.TB, s *transport.Stream, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	_, err := s.Readv(soon(t), got)
+	require.NoError(t, err)
+	require.Equal(t, want, string(got))
+}
+
+// udpPair opens two UDP sockets on the loopback of a family; the second is connected to the first.
+func udpPair(t testing.TB, family string) (open, connected *transport.Datagram) {
+	t.Helper()
+	at := loopback()
+	if family == "ipv6" {
+		at = transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
+		need.IPv6(t)
+	}
+	open, err := transport.OpenUDP(at, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { open.Close() })
+	connected, err = transport.OpenUDP(at, open.LocalAddr())
+	require.NoError(t, err)
+	t.Cleanup(func() { connected.Close() })
+	return open, connected
+}
+
+// requireReceives expects one datagram.
+func requireReceives(t testing.TB, d transport.DatagramSocket, want string, from transport.Addr) {
+	t.Helper()
+	p := make([]byte, 1000)
+	n, sender, err := d.RecvFrom(soon(t), p)
+	require.NoError(t, err)
+	require.Equal(t, want, string(p[:n]))
+	require.Equal(t, from, sender)
+}
+
+// waitsIn waits until a goroutine is in that state, below that function.
+func waitsIn(t testing.TB, state, function string) {
+	t.Helper()
+	buf := make([]byte, 1<<20)
+	require.Eventually(t, func() bool {
+		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			head, _, _ := strings.Cut(g, "\n")
+			if strings.Contains(head, "["+state) && strings.Contains(g, function) {
+				return true
+			}
+		}
+		return false
+	}, 20*time.Second, time.Millisecond, "nobody is in %s: %s", function, state)
+}
+
+// hooked is an in-memory transport whose ends read and write as a test wants.
+func hooked(
+	read func(next through, ctx context.Context, p []byte) (int, error),
+	write func(next through, ctx context.Context, v [][]byte) (int64, error),
+) transport.Transport {
+	return newWrapper(transport.NewMemory(), wrapper{
+		flags: transport.FullImpl,
+		wrap:  func(below *transport.Stream) end { return &hookedEnd{through{below}, read, write} },
+	})
+}
+
+type hookedEnd struct {
+	through
+	onRead  func(next through, ctx context.Context, p []byte) (int, error)
+	onWrite func(next through, ctx context.Context, v [][]byte) (int64, error)
+}
+
+func (h *hookedEnd) read(ctx context.Context, p []byte) (int, error) {
+	if h.onRead == nil {
+		return h.through.read(ctx, p)
+	}
+	return h.onRead(h.through, ctx, p)
+}
+
+func (h *hookedEnd) write(ctx context.Context, v [][]byte) (int64, error) {
+	if h.onWrite == nil {
+		return h.through.write(ctx, v)
+	}
+	return h.onWrite(h.through, ctx, v)
+}
+
+// memoryWindow is how many bytes one direction of an in-memory connection holds.
+const memoryWindow = 64 << 10

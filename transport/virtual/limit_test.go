@@ -1,0 +1,373 @@
+package virtual
+
+import (
+	"context"
+	"io"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// transferred times the transfer of n bytes from c to s, which must arrive as they are.
+func transferred(t *testing.T, c, s *transport.Stream, n int) time.Duration {
+	t.Helper()
+	data, got := noise(n), make([]byte, n)
+	begin := time.Now()
+	done := aside(func() error {
+		_, err := c.Writev(context.Background(), data[:n/3], data[n/3:])
+		return err
+	})
+	_, err := s.Readv(context.Background(), got)
+	require.NoError(t, err)
+	require.NoError(t, <-done)
+	require.Equal(t, data, got)
+	return time.Since(begin)
+}
+
+func TestLimitRates(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		o       LimitOptions
+		n       int
+		seconds float64
+	}{
+		{"written", LimitOptions{Write: 1000, Burst: 100}, 5100, 5},
+		{"read", LimitOptions{Read: 1000, Burst: 100}, 5100, 5},
+		{"the slower one", LimitOptions{Read: 1000, Write: 100, Burst: 100}, 600, 5},
+		{"a burst only", LimitOptions{Read: 1, Write: 1, Burst: 1000}, 1000, 0},
+		{"default burst", LimitOptions{Write: 1000}, 1100, 1},
+		{"a byte a second", LimitOptions{Write: 1}, 4, 3},
+		{"less than a byte a second", LimitOptions{Write: 0.5}, 4, 6},
+		{"a hundred megabytes a second", LimitOptions{Write: 1e8}, 30e6, 0.2},
+		{"none", LimitOptions{Read: -1, Write: math.NaN()}, 1 << 20, 0},
+		{"infinite", LimitOptions{Read: math.Inf(1)}, 1 << 20, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, s := pair(t, Limit(transport.NewMemory(), tt.o), transport.MemoryAddr(""))
+				took := transferred(t, c, s, tt.n)
+				require.InDelta(t, tt.seconds, took.Seconds(), 0.02*tt.seconds+0.02)
+			})
+		})
+	}
+}
+
+// A bucket with room for more bytes than an integer can count lets all of them pass at once.
+func TestLimitHugeBuckets(t *testing.T) {
+	for _, o := range []LimitOptions{{Write: 1e6, Burst: math.MaxInt}, {Write: 1e30}, {Write: math.MaxFloat64}} {
+		_, b := o.buckets()
+		k, _ := b.look(1<<20, false)
+		require.EqualValues(t, 1<<20, k, "%+v", o)
+	}
+}
+
+// A connection that has rested may send a burst again, and no more.
+func TestLimitRefills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(transport.NewMemory(), LimitOptions{Write: 100, Burst: 100}), transport.MemoryAddr(""))
+		require.InDelta(t, 1, transferred(t, c, s, 200).Seconds(), 0.02)
+		time.Sleep(time.Hour)
+		require.InDelta(t, 1, transferred(t, c, s, 200).Seconds(), 0.02)
+		time.Sleep(500 * time.Millisecond)
+		require.InDelta(t, 1.5, transferred(t, c, s, 200).Seconds(), 0.03)
+	})
+}
+
+// A rest allows one burst and no more, even if an operation waits in the carrier below meanwhile.
+func TestLimitRestsWhileItWaits(t *testing.T) {
+	o := LimitOptions{Read: 1000, Write: 1000, Burst: 100}
+	for name, waits := range map[string]func(t *testing.T) (begin func(), pass func(n int)){
+		"reading": func(t *testing.T) (func(), func(int)) {
+			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
+			s = open(t)(LimitStream(s, o))
+			return func() { require.NoError(t, second(c.Writev(context.Background(), make([]byte, 300)))) },
+				func(n int) { require.NoError(t, second(s.Readv(context.Background(), make([]byte, n)))) }
+		},
+		"writing": func(t *testing.T) (func(), func(int)) {
+			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
+			require.NoError(t, second(c.Writev(context.Background(), make([]byte, memoryWindow))))
+			c = open(t)(LimitStream(c, o))
+			return func() { require.NoError(t, second(s.Readv(context.Background(), make([]byte, memoryWindow)))) },
+				func(n int) { require.NoError(t, second(c.Writev(context.Background(), make([]byte, n)))) }
+		},
+		"receiving": func(t *testing.T) (func(), func(int)) {
+			one, other := letterboxes()
+			v := LimitDatagram(one, o)
+			t.Cleanup(func() { v.Close() })
+			return func() { posts(t, other, string(make([]byte, 100)), string(make([]byte, 200))) },
+				func(n int) { gets(t, v, string(make([]byte, n))) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin, pass := waits(t)
+				var began time.Time
+				go func() {
+					time.Sleep(time.Minute)
+					began = time.Now()
+					begin()
+				}()
+				pass(100)
+				require.Zero(t, time.Since(began))
+				pass(200)
+				want := 0.2
+				if name == "receiving" { // a datagram goes as soon as there is a byte
+					want = 0.001
+				}
+				require.InDelta(t, want, time.Since(began).Seconds(), 0.0001)
+			})
+		})
+	}
+}
+
+// Under a slowTimer, who waits wakes late: the timer is made before Done is called.
+type slowTimer struct {
+	context.Context
+	by time.Duration
+}
+
+func (c slowTimer) Done() <-chan struct{} {
+	time.Sleep(c.by)
+	return nil
+}
+
+// A waiter that wakes late makes up for it, for a timer's lateness is no rest; after a rest there
+// is one burst again and no more.
+func TestLimitMakesUpForLateness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(1e6, 100)
+		passes := func(want int, ctx context.Context) {
+			n, err := b.allow(ctx, newPauser(), 1e9)
+			require.NoError(t, err)
+			require.EqualValues(t, want, n)
+		}
+		late := func(want int, by time.Duration) {
+			passes(want, slowTimer{context.Background(), by})
+		}
+		passes(100, context.Background())
+		b.take(100)
+		late(1000, time.Millisecond)
+		b.take(400)
+		passes(600, transport.NoWait())
+		time.Sleep(200 * time.Microsecond)
+		passes(400, transport.NoWait()) // what is beyond the burst goes as fast as it came
+		time.Sleep(time.Second)
+		passes(100, transport.NoWait())
+		b.take(100)
+		late(100_100, time.Hour)
+	})
+}
+
+// A single try takes what the bucket holds, although an operation that may wait would wait for
+// more.
+func TestLimitSingleTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := pair(t, Limit(transport.NewMemory(), LimitOptions{Write: 10_000, Burst: 200}), transport.MemoryAddr(""))
+		_, err := c.Writev(context.Background(), make([]byte, 197))
+		require.NoError(t, err)
+		n, err := c.Writev(transport.NoWait(), make([]byte, 10))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.EqualValues(t, 3, n)
+
+		// However low the rate is, the bucket holds a byte in the end.
+		slow, _ := pair(t, Limit(transport.NewMemory(), LimitOptions{Write: 0.5}), transport.MemoryAddr(""))
+		require.NoError(t, second(slow.Writev(transport.NoWait(), []byte("x"))))
+		require.ErrorIs(t, second(slow.Writev(transport.NoWait(), []byte("y"))), os.ErrDeadlineExceeded)
+		time.Sleep(2 * time.Second)
+		require.NoError(t, second(slow.Writev(transport.NoWait(), []byte("y"))))
+	})
+}
+
+// A rate at which the next byte is further away than a Duration can say makes its waiters look
+// again each hour.
+func TestLimitLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(1e-12, 1)
+		b.take(1)
+		k, again := b.look(1, false)
+		require.Zero(t, k)
+		require.Equal(t, time.Hour, time.Until(again))
+	})
+}
+
+// A wait that is lifted lets everything pass, and leaves a bucket that is shared as it was.
+func TestLimitLifted(t *testing.T) {
+	lifted := newPauser()
+	lifted.lift()
+	b := newBucket(100, 1)
+	b.take(1)
+	n, err := b.allow(context.Background(), lifted, 1000)
+	require.NoError(t, err)
+	require.EqualValues(t, 1000, n, "at once")
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(100, 1)
+		b.take(1)
+		p := newPauser()
+		var n int64
+		waits := aside(func() (err error) { n, err = b.allow(context.Background(), p, 1000); return err })
+		synctest.Wait()
+		p.lift()
+		require.NoError(t, <-waits)
+		require.EqualValues(t, 1000, n)
+		k, _ := b.look(1, true)
+		require.Zero(t, k)
+	})
+}
+
+// The vector of a part of a write is kept for the next one, without the caller's buffers.
+func TestLimitForgetsBuffers(t *testing.T) {
+	c, _ := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
+	e := LimitOptions{Write: 1000, Burst: 4}.over(c).(*limited)
+	n, err := e.write(soon(t), [][]byte{[]byte("abc"), []byte("def")})
+	require.NoError(t, err)
+	require.Positive(t, n)
+	require.Equal(t, make([][]byte, 2), e.vec)
+}
+
+// Both directions, and every connection, have a rate of their own, unless it is shared.
+func TestLimitShared(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := Limit(transport.NewMemory(), LimitOptions{Write: 1000, Burst: 10, Shared: shared})
+			begin := time.Now()
+			var wg sync.WaitGroup
+			for range 4 {
+				c, s := pair(t, tr, transport.MemoryAddr(""))
+				wg.Go(func() { transferred(t, c, s, 1000) })
+				wg.Go(func() { transferred(t, s, c, 1000) })
+			}
+			wg.Wait()
+			want := 1.0
+			if shared {
+				want = 8
+			}
+			require.InDelta(t, want, time.Since(begin).Seconds(), 0.1*want)
+		})
+	}
+}
+
+// A wait ends with the context or with Close; what has passed counts.
+func TestLimitWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(transport.NewMemory(), LimitOptions{Read: 1, Write: 1, Burst: 10}), transport.MemoryAddr(""))
+		begin := time.Now()
+		short, cancel := context.WithTimeout(context.Background(), time.Second+time.Millisecond)
+		defer cancel()
+		n, err := c.Writev(short, make([]byte, 100))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.EqualValues(t, 11, n)
+
+		b := make([]byte, 100)
+		k, err := s.Read(transport.NoWait(), b)
+		require.NoError(t, err)
+		require.Equal(t, 10, k)
+		_, err = s.Read(transport.NoWait(), b)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Second+time.Millisecond, time.Since(begin))
+		pending, err := s.PendingBytes()
+		require.NoError(t, err)
+		require.Equal(t, 1, pending)
+
+		ended := aside(func() error {
+			_, err := s.Read(context.Background(), b)
+			return err
+		})
+		synctest.Wait()
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-ended, net.ErrClosed)
+		require.Equal(t, time.Second+time.Millisecond, time.Since(begin))
+	})
+}
+
+// What has not passed is not counted.
+func TestLimitCountsWhatPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(transport.NewMemory(), LimitOptions{Read: 1, Burst: 10}), transport.MemoryAddr(""))
+		b := make([]byte, 10)
+		for range 3 {
+			_, err := s.Read(transport.NoWait(), b)
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+		_, err := c.Writev(context.Background(), b)
+		require.NoError(t, err)
+		n, err := s.Read(transport.NoWait(), b)
+		require.NoError(t, err)
+		require.Equal(t, 10, n)
+
+		one, _ := letterboxes()
+		v := LimitDatagram(&deaf{letterbox: one, times: 3}, LimitOptions{Write: 1, Burst: 1})
+		defer v.Close()
+		for range 3 {
+			_, err := v.SendTo(transport.NoWait(), b, nil)
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		}
+		_, err = v.SendTo(transport.NoWait(), b, nil)
+		require.NoError(t, err)
+	})
+}
+
+// A deaf letterbox refuses what it is to send, so many times.
+type deaf struct {
+	*letterbox
+	times int
+}
+
+func (d *deaf) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
+	if d.times--; d.times >= 0 {
+		return 0, syscall.ECONNREFUSED
+	}
+	return d.letterbox.SendTo(ctx, p, to)
+}
+
+// The wait ends with Release, too.
+func TestLimitReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(transport.NewMemory(), LimitOptions{Read: 0.001, Burst: 1}), transport.MemoryAddr(""))
+		_, err := c.Writev(context.Background(), []byte("ab"))
+		require.NoError(t, err)
+		b := make([]byte, 1)
+		_, err = s.Read(context.Background(), b)
+		require.NoError(t, err)
+		ended := aside(func() error { _, err := s.Read(context.Background(), b); return err })
+		synctest.Wait()
+		require.NoError(t, s.Release())
+		require.ErrorIs(t, returns(t, ended), net.ErrClosed)
+	})
+}
+
+// The end of the stream comes in its turn.
+func TestLimitEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(transport.NewMemory(), LimitOptions{Read: 10, Burst: 1}), transport.MemoryAddr(""))
+		_, err := c.Writev(context.Background(), []byte("Erlang"))
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		got, err := io.ReadAll(transport.NetConn(s))
+		require.NoError(t, err)
+		require.Equal(t, "Erlang", string(got))
+	})
+}
+
+// A stream that is handed off has a full bucket in the other process.
+func TestLimitMoves(t *testing.T) {
+	require.Equal(t, transport.TCP().Movable(), Limit(transport.TCP(), LimitOptions{}).Movable())
+	require.False(t, Limit(transport.NewMemory(), LimitOptions{}).Movable())
+	_, err := Limit(transport.NewMemory(), LimitOptions{}).Import(0, nil)
+	require.Error(t, err)
+	_, err = Limit(transport.NewMemory(), LimitOptions{}).ImportListener(0)
+	require.Error(t, err)
+	_, err = Limit(transport.NewMemory(), LimitOptions{}).Listen(loopback(), 0)
+	require.Error(t, err)
+	_, err = Limit(transport.NewMemory(), LimitOptions{}).Connect(soon(t), loopback())
+	require.Error(t, err)
+}

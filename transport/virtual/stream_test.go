@@ -1,0 +1,311 @@
+package virtual
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"runtime"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// overStreams are the virtual sockets over a single stream, with options that change nothing.
+var overStreams = map[string]func(*transport.Stream) (*transport.Stream, error){
+	"trace": func(s *transport.Stream) (*transport.Stream, error) {
+		return TraceStream(s, TraceOptions{Log: slog.New(slog.DiscardHandler)})
+	},
+	"limit": func(s *transport.Stream) (*transport.Stream, error) { return LimitStream(s, LimitOptions{}) },
+	"fault": func(s *transport.Stream) (*transport.Stream, error) { return FaultStream(s, FaultOptions{}) },
+}
+
+// What was read ahead of a stream that is taken over does not pass through the virtual socket.
+func TestTakeOverReadAhead(t *testing.T) {
+	for name, over := range map[string]func(*transport.Stream) (*transport.Stream, error){
+		"trace": func(s *transport.Stream) (*transport.Stream, error) {
+			return TraceStream(s, TraceOptions{Log: slog.New(failsAt{t})})
+		},
+		"limit": func(s *transport.Stream) (*transport.Stream, error) {
+			return LimitStream(s, LimitOptions{Read: 1e-9, Burst: 1})
+		},
+		"fault": func(s *transport.Stream) (*transport.Stream, error) {
+			return FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultReset}}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
+			require.NoError(t, second(c.Writev(soon(t), []byte("abcdef"))))
+			require.NoError(t, second(s.Readv(soon(t), make([]byte, 1)))) // and reads ahead
+			taken := open(t)(over(s))
+			require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ENOTCONN)
+			pending, err := taken.PendingBytes()
+			require.NoError(t, err)
+			require.Equal(t, 5, pending)
+			requireReads(t, taken, "bcdef")
+		})
+	}
+}
+
+// A failsAt is a log that may not say that anything was received.
+type failsAt struct{ t testing.TB }
+
+func (f failsAt) Enabled(context.Context, slog.Level) bool { return true }
+func (f failsAt) WithAttrs([]slog.Attr) slog.Handler       { return f }
+func (f failsAt) WithGroup(string) slog.Handler            { return f }
+func (f failsAt) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "received" {
+		f.t.Error("it is shown")
+	}
+	return nil
+}
+
+// A stream that cannot be taken over stays as it is.
+func TestTakeOverRefused(t *testing.T) {
+	for name, over := range overStreams {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
+			require.NoError(t, s.PauseRead(soon(t)))
+			require.ErrorIs(t, second(over(s)), transport.ErrPaused)
+			s.Resume()
+			require.NoError(t, second(c.Writev(soon(t), []byte("x"))))
+			requireReads(t, s, "x")
+			require.NoError(t, s.Close())
+			require.ErrorIs(t, second(over(s)), net.ErrClosed)
+		})
+	}
+}
+
+// The system tells of a reset once. If that was a write, reading does not end in good order either.
+func TestReadAfterWriteOfReset(t *testing.T) {
+	for name, over := range overStreams {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, transport.TCP(), loopback())
+			require.NoError(t, second(s.Writev(soon(t), []byte("abc"))))
+			requireReads(t, c, "a")
+			c = open(t)(over(c))
+			require.NoError(t, s.Abort())
+			var err error
+			for err == nil {
+				err = second(c.Writev(soon(t), []byte("x")))
+			}
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Skip("the system says of a reset: ", err)
+			}
+			requireReads(t, c, "bc")
+			for range 2 {
+				require.ErrorIs(t, second(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+				require.ErrorIs(t, second(c.PendingBytes()), syscall.ECONNRESET)
+			}
+		})
+	}
+}
+
+// An operation does not keep the buffers that it was given: otherwise an idle connection would hold
+// on to its last packet.
+func TestBuffersAreLetGo(t *testing.T) {
+	const size = 64 << 10
+	operations := map[string]func(t *testing.T, c, s *transport.Stream, b []byte) error{
+		"Writev": func(t *testing.T, c, s *transport.Stream, b []byte) error {
+			return second(c.Writev(soon(t), b[:1], b[1:]))
+		},
+		"Read": func(t *testing.T, c, s *transport.Stream, b []byte) error { return second(s.Readv(soon(t), b)) },
+	}
+	for name, over := range map[string]func(*transport.Stream) (*transport.Stream, error){
+		"trace": overStreams["trace"], "fault": overStreams["fault"],
+		"limit": func(s *transport.Stream) (*transport.Stream, error) {
+			return LimitStream(s, LimitOptions{Write: 1 << 30, Burst: size / 2})
+		},
+	} {
+		for operation, run := range operations {
+			t.Run(name+operation, func(t *testing.T) {
+				c, s := pair(t, transport.TCP(), loopback())
+				c, s = open(t)(over(c)), open(t)(over(s))
+				done := make(chan weak.Pointer[byte], 1)
+				go func() {
+					b := make([]byte, size)
+					if err := run(t, c, s, b); err != nil {
+						t.Error(err)
+					}
+					done <- weak.Make(&b[0])
+				}()
+				other, beside := c.Writev, make([]byte, size)
+				if operation[0] != 'R' {
+					other = s.Readv
+				}
+				require.NoError(t, second(other(soon(t), beside)))
+				b := returns(t, done)
+				require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, 10*time.Second, time.Millisecond)
+			})
+		}
+	}
+}
+
+// A polls is a transport that knows its limit of polling.
+type polls struct {
+	transport.Transport
+	limit time.Duration
+}
+
+func (p polls) WithPolling(limit time.Duration) transport.Transport { return polls{p.Transport, limit} }
+
+// The limit of polling reaches the transport at the bottom, and the wrapper stays what it was.
+func TestWithPolling(t *testing.T) {
+	for name, over := range map[string]func(tr transport.Transport) transport.Transport{
+		"trace": func(tr transport.Transport) transport.Transport { return Trace(tr, TraceOptions{}) },
+		"limit": func(tr transport.Transport) transport.Transport { return Limit(tr, LimitOptions{}) },
+		"fault": func(tr transport.Transport) transport.Transport { return Fault(tr, FaultOptions{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			below := func(tr transport.Transport) transport.Transport {
+				if f, ok := tr.(*fault); ok {
+					return f.below
+				}
+				return tr.(*wrapper).below
+			}
+			tr := over(polls{transport.TCP(), transport.DefaultPolling})
+			with := transport.WithPolling(tr, time.Microsecond)
+			if runtime.GOOS == "linux" {
+				require.Equal(t, time.Microsecond, below(with).(polls).limit)
+			}
+			require.Equal(t, transport.DefaultPolling, below(tr).(polls).limit)
+			c, s := pair(t, with, loopback())
+			require.NoError(t, second(c.Writev(soon(t), []byte("x"))))
+			requireReads(t, s, "x")
+		})
+	}
+}
+
+// A wrapper whose limit of polling is changed stays what it was.
+func TestWithPollingKeepsTheWrapper(t *testing.T) {
+	refused := Fault(transport.TCP(), FaultOptions{Refuse: 1})
+	_, err := transport.WithPolling(refused, 0).Connect(soon(t), loopback())
+	var f *FaultError
+	require.ErrorAs(t, err, &f)
+	require.False(t, transport.WithPolling(Fault(transport.TCP(), FaultOptions{}), 0).Movable())
+	require.True(t, transport.WithPolling(Trace(transport.TCP(), TraceOptions{}), 0).Movable() == transport.TCP().Movable())
+}
+
+func TestFaultStream(t *testing.T) {
+	d := &diary{}
+	c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
+	c = open(t)(FaultStream(c, FaultOptions{Done: d.write, At: []FaultAt{
+		{Kind: FaultCorrupt, Conn: 1, Side: FaultConnected, Write: true, Offset: 1},
+		{Kind: FaultReset, Side: FaultConnected, Offset: 2},
+	}}))
+	s = open(t)(FaultStream(s, FaultOptions{Done: d.write, At: []FaultAt{{Kind: FaultCorrupt, Side: FaultAccepted, Write: true}}}))
+	_, err := c.Writev(soon(t), []byte("ab"))
+	require.NoError(t, err)
+	b := make([]byte, 2)
+	_, err = s.Readv(soon(t), b)
+	require.NoError(t, err)
+	require.Equal(t, "a\x9d", string(b))
+	_, err = s.Writev(soon(t), []byte("cde"))
+	require.NoError(t, err)
+	_, err = c.Readv(soon(t), b)
+	require.NoError(t, err)
+	require.Equal(t, "\x9cd", string(b))
+	_, err = c.Readv(soon(t), b)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.Equal(t, []string{"corrupt at byte 1 of what was written on connection 1"}, d.of(FaultConnected, true))
+	require.Equal(t, []string{"corrupt at byte 0 of what was written on accepted connection 1"}, d.of(FaultAccepted, true))
+	_, _, err = s.Export()
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorContains(t, err, "fault cannot be handed off")
+}
+
+// Faults that happen before there is a stream, or to another stream, are refused for a single
+// stream.
+func TestFaultStreamRefuses(t *testing.T) {
+	c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
+	for want, o := range map[string]FaultOptions{
+		"reset is for another connection or side": {At: []FaultAt{{Kind: FaultReset, Conn: 2}}},
+		"split is for another connection or side": {At: []FaultAt{{Kind: FaultSplit, Conn: -1}}},
+		"delay is for another connection or side": {At: []FaultAt{{Kind: FaultDelay, Side: FaultAccepted}}},
+		"join at byte 3 is for the other":         {At: []FaultAt{{Kind: FaultJoin, Write: true, Offset: 3}}},
+		"short write at byte 0 is for the other":  {At: []FaultAt{{Kind: FaultShortWrite}}},
+		"reset at byte -1, which never comes":     {At: []FaultAt{{Kind: FaultReset, Write: true, Offset: -1}}},
+		"refuse":                                  {Refuse: 0.1},
+		"abort":                                   {Abort: 1},
+		"exhaust":                                 {Exhaust: 1},
+		"FaultKind(200)":                          {At: []FaultAt{{Kind: 200}}},
+		"refuse is no":                            {At: []FaultAt{{Kind: FaultRefuse, Conn: 1}}},
+	} {
+		_, err := FaultStream(c, o)
+		require.ErrorIs(t, err, syscall.EINVAL)
+		require.ErrorContains(t, err, want)
+	}
+	_, err := FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultConnected}}})
+	require.ErrorIs(t, err, syscall.EINVAL)
+	_ = open(t)(FaultStream(c, GentleFaults(1)))
+	_ = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultAccepted, Conn: 1}}}))
+}
+
+func TestLimitStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
+		c = open(t)(LimitStream(c, LimitOptions{Write: 1000, Burst: 100, Shared: true}))
+		require.InDelta(t, 5, transferred(t, c, s, 5100).Seconds(), 0.1)
+		s = open(t)(LimitStream(s, LimitOptions{Read: 100, Burst: 100}))
+		time.Sleep(time.Hour)
+		require.InDelta(t, 5, transferred(t, c, s, 600).Seconds(), 0.1)
+		require.InDelta(t, 0, transferred(t, s, c, 6000).Seconds(), 0.01)
+	})
+}
+
+// A single stream is traced as the streams of a Transport are: from its SYN if it is new.
+func TestTraceStream(t *testing.T) {
+	var file, log bytes.Buffer
+	capture := NewCapture(&file)
+	c, s := pair(t, transport.TCP(), loopback())
+	debug := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	c = open(t)(TraceStream(c, TraceOptions{Capture: capture, Log: debug}))
+	_, err := c.Writev(soon(t), []byte("question"))
+	require.NoError(t, err)
+	_, err = s.Readv(soon(t), make([]byte, 8))
+	require.NoError(t, err)
+	_, err = s.Writev(soon(t), []byte("answer"))
+	require.NoError(t, err)
+	_, err = c.Readv(soon(t), make([]byte, 6))
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.NoError(t, capture.Close())
+	all := talks(t, dissect(t, file.Bytes()))
+	require.Len(t, all, 1)
+	require.Equal(t, []string{"S", "SA", "A"}, all[0].flags[:3])
+	require.Equal(t, "question", string(all[0].bytes[all[0].caller]))
+	require.Contains(t, log.String(), `msg=connected conn=1`)
+	require.Contains(t, log.String(), `msg=sent conn=1 bytes=8`)
+	require.Contains(t, log.String(), `msg=received conn=1 bytes=6`)
+}
+
+// A wrapper is around what an imported listener accepts, too.
+func TestMovedListenerKeepsWrapper(t *testing.T) {
+	l, err := transport.TCP().Listen(loopback(), 0)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	moved, err := Trace(transport.TCP(), TraceOptions{Log: log}).ImportListener(duplicateOf(t, l))
+	require.NoError(t, err)
+	defer moved.Close()
+	require.NoError(t, l.Release())
+	c, s := acceptOne(t, moved, func() (*transport.Stream, error) { return transport.TCP().Connect(soon(t), moved.Addr()) })
+	require.NoError(t, c.Close())
+	require.NoError(t, s.Close())
+	require.Contains(t, out.String(), "msg=accepted")
+}
+
+// duplicateOf is the descriptor that another process would have been given.
+func duplicateOf(t *testing.T, of interface{ Descriptor() (int, error) }) int {
+	t.Helper()
+	fd, err := of.Descriptor()
+	require.NoError(t, err)
+	return duplicateFD(t, fd)
+}

@@ -1,0 +1,168 @@
+package virtual
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A stream that is handed off within one process goes on in the same flow.
+func TestTraceMoves(t *testing.T) {
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	tr := Trace(transport.TCP(), TraceOptions{Capture: capture})
+	if !tr.Movable() {
+		t.Skip("TCP cannot be handed off here")
+	}
+	c, s := pair(t, tr, loopback())
+	_, err := c.Writev(soon(t), []byte("one "))
+	require.NoError(t, err)
+	_, err = s.Readv(soon(t), make([]byte, 4))
+	require.NoError(t, err)
+	state, _, err := c.Export()
+	require.NoError(t, err)
+	fd, err := c.Descriptor()
+	require.NoError(t, err)
+	moved, err := tr.Import(duplicateFD(t, fd), state)
+	require.NoError(t, err)
+	require.NoError(t, c.Release())
+	_, err = s.Writev(soon(t), []byte("three")) // the other end does not take the flow over
+	require.NoError(t, err)
+	requireReads(t, moved, "three")
+	_, err = moved.Writev(soon(t), []byte("two"))
+	require.NoError(t, err)
+	_, err = s.Readv(soon(t), make([]byte, 3))
+	require.NoError(t, err)
+	require.NoError(t, moved.Close())
+	require.NoError(t, capture.Close())
+	// The flow is seen from the client or from the server, whichever was there first.
+	all := talks(t, dissect(t, file.Bytes()))
+	require.Len(t, all, 1)
+	require.Equal(t, "one two", string(all[0].bytes[all[0].caller]))
+}
+
+// tracedPair returns a pair of streams of which the connecting one alone is traced.
+func tracedPair(t *testing.T, tr transport.Transport, o TraceOptions) (c, s *transport.Stream) {
+	c, s = pair(t, tr, transport.MemoryAddr(""))
+	c, err := TraceStream(c, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c, s
+}
+
+// Connections without addresses of their own are told apart.
+func TestTraceMadeUpPorts(t *testing.T) {
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	for range 3 {
+		tracedPair(t, transport.NewMemory(), TraceOptions{Capture: capture})
+	}
+	require.NoError(t, capture.Close())
+	callers := map[netip.AddrPort]bool{}
+	for _, k := range talks(t, dissect(t, file.Bytes())) {
+		callers[k.caller] = true
+	}
+	require.Len(t, callers, 3)
+}
+
+// When all made-up ports have been used once, a port that is still in use is not given to another
+// connection.
+func TestTraceMadeUpPortsComeAgain(t *testing.T) {
+	c := NewCapture(io.Discard)
+	one := c.open(&traced{}, transport.MemoryAddr("a"), transport.MemoryAddr("b"), "connected")
+	c.ends = madeUpPorts
+	other := c.open(&traced{}, transport.MemoryAddr("a"), transport.MemoryAddr("b"), "connected")
+	require.NotEqual(t, one.key, other.key)
+	require.NoError(t, c.Close())
+}
+
+// A later connection between the same ends is none of the earlier one's packets again: tshark has
+// nothing to say about it.
+func TestTracePortsComeAgain(t *testing.T) {
+	tshark := need.Program(t, "tshark")
+	path := filepath.Join(t.TempDir(), "trace.pcap")
+	file, err := os.Create(path)
+	require.NoError(t, err)
+	c := NewCapture(file)
+	peer := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:4370"))
+	for range 3 {
+		end := &traced{}
+		f := c.open(end, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:50000")), peer, "connected")
+		f.sent(end, [][]byte{[]byte("hello")}, 5)
+		f.received(end, []byte("hi"))
+		f.close(end)
+	}
+	require.NoError(t, errors.Join(c.Close(), file.Close()))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, tshark, "-r", path, "-Y", "tcp.len == 5 && !tcp.analysis.retransmission",
+		"-T", "fields", "-e", "tcp.stream").Output()
+	require.NoError(t, err)
+	require.Equal(t, []string{"0", "1", "2"}, strings.Fields(string(out)))
+}
+
+// Connections that have gone to another process are not remembered for ever, and a new connection
+// between the same ends begins anew.
+func TestTraceForgetsWhatIsGone(t *testing.T) {
+	c := NewCapture(io.Discard)
+	goes := func(port int, how string) *flow {
+		end := &traced{}
+		f := c.open(end, loopback(), transport.FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))), how)
+		f.release(end)
+		return f
+	}
+	first := goes(1, accepted)
+	require.Same(t, first, goes(1, imported), "it goes on here")
+	second := goes(1, accepted)
+	require.NotSame(t, first, second)
+	require.True(t, first.over)
+	require.Equal(t, [2]uint32{firstStep + 1, firstStep + 1}, second.next, "behind a SYN each")
+	for port := range maxLeft + 10 {
+		goes(2+port, accepted)
+	}
+	require.Len(t, c.flows, maxLeft)
+	require.Len(t, c.left, maxLeft)
+	require.True(t, second.over, "the oldest")
+	again := &traced{ours: c.left[0].ends[0]}
+	kept := c.left[0]
+	kept.received(again, []byte("x"))
+	for port := range maxLeft + 10 {
+		goes(20_000+port, accepted)
+	}
+	require.False(t, kept.over, "it has an owner again")
+	require.NoError(t, c.Close())
+}
+
+// A capture that is closed remembers no connection, neither those that it had nor those that come
+// later.
+func TestTraceClosedCaptureHoldsNothing(t *testing.T) {
+	c := NewCapture(io.Discard)
+	o := TraceOptions{Capture: c}
+	before, _ := tracedPair(t, transport.NewMemory(), o)
+	gone, _ := tracedPair(t, transport.NewMemory(), o)
+	require.NoError(t, gone.Release())
+	require.NoError(t, c.Close())
+	require.Empty(t, c.flows)
+	require.Empty(t, c.left)
+	after, peer := tracedPair(t, transport.NewMemory(), o)
+	_, err := after.Writev(soon(t), []byte("hello"))
+	require.NoError(t, err)
+	_, err = peer.Readv(soon(t), make([]byte, 5))
+	require.NoError(t, err)
+	require.Empty(t, c.flows)
+	require.NoError(t, errors.Join(before.Close(), after.Release()))
+	require.Empty(t, c.left)
+}
