@@ -21,7 +21,8 @@ const (
 	// offset. What is written still goes out whole within one call.
 	FaultSplit FaultKind = iota + 1
 	// FaultJoin holds back what has come until all bytes of its piece are there, the stream has
-	// ended, or a time is over; a single try ([NoWait]) takes what is there. It is for reads only.
+	// ended, or a time is over; a single try ([transport.NoWait]) takes what is there. It is for
+	// reads only.
 	FaultJoin
 	// FaultShortWrite ends a write at this offset with less than all of its bytes, as a full socket
 	// does. It is for writes only: a short read is a FaultSplit.
@@ -184,13 +185,13 @@ func Fault(tr transport.Transport, o FaultOptions) transport.Transport {
 	return f
 }
 
-// FaultStream is [Fault] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP],
-// [AdoptStream], a [Listener]. It takes s over, see the package's doc. Offsets begin with the first
-// byte that passes from then on; what s has read ahead is not touched. The stream is connection 1,
-// FaultAccepted if a Listener has given it, else FaultConnected: for different faults in several
-// streams use different seeds. FaultRefuse, FaultAbort and FaultExhaust, which come before a
-// stream, are EINVAL; so is a FaultAt with the other Side, a Conn beyond 1, or a place where it
-// cannot happen.
+// FaultStream is [Fault] over a single stream, whatever it comes from: [transport.UnixPair],
+// [transport.ConnectTCP], [transport.AdoptStream], a [transport.Listener]. It takes s over, see the
+// package's doc. Offsets begin with the first byte that passes from then on; what s has read ahead
+// is not touched. The stream is connection 1, FaultAccepted if a Listener has given it, else
+// FaultConnected: for different faults in several streams use different seeds. FaultRefuse,
+// FaultAbort and FaultExhaust, which come before a stream, are EINVAL; so is a FaultAt with the
+// other Side, a Conn beyond 1, or a place where it cannot happen.
 func FaultStream(s *transport.Stream, o FaultOptions) (*transport.Stream, error) {
 	side := FaultConnected
 	if s.Origin() == accepted {

@@ -29,8 +29,8 @@ type LimitOptions struct {
 // Limit makes a Transport whose streams carry so many bytes a second, over any other: a bucket that
 // fills with time is emptied by what passes, and an operation on an empty one waits, until its
 // context ends or the stream is closed. Bytes that are not read stay in the carrier below, so the
-// peer feels the back-pressure. A single try ([NoWait]) takes what the bucket holds, or is a
-// time-out. Connecting and accepting are not limited.
+// peer feels the back-pressure. A single try ([transport.NoWait]) takes what the bucket holds, or
+// is a time-out. Connecting and accepting are not limited.
 //
 // A hand-off passes through: in the other process the bucket is full again. Time is package time's,
 // so that it works in a testing/synctest bubble.
@@ -43,9 +43,9 @@ func Limit(tr transport.Transport, o LimitOptions) transport.Transport {
 	return newWrapper(tr, w)
 }
 
-// LimitStream is [Limit] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP],
-// [AdoptStream], a [Listener]. It takes s over, see the package's doc. What s has read ahead is not
-// limited. Shared is of no effect.
+// LimitStream is [Limit] over a single stream, whatever it comes from: [transport.UnixPair],
+// [transport.ConnectTCP], [transport.AdoptStream], a [transport.Listener]. It takes s over, see the
+// package's doc. What s has read ahead is not limited. Shared is of no effect.
 func LimitStream(s *transport.Stream, o LimitOptions) (*transport.Stream, error) {
 	w := o.wrapper()
 	return w.over(s, w.wrap)

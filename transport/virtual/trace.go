@@ -38,11 +38,12 @@ func Trace(tr transport.Transport, o TraceOptions) transport.Transport {
 	return newWrapper(tr, newTrace(o).wrapper())
 }
 
-// TraceStream is [Trace] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP],
-// [AdoptStream], a [Listener]. It takes s over, see the package's doc. What s has read ahead is not
-// shown. In the log each such stream is number 1: to tell several apart, give each a logger with
-// attributes of its own. It does not wait: ErrBusy if an operation is outstanding on s, ErrPaused,
-// net.ErrClosed or ENOTCONN if s is paused, closed or taken over already; then s stays as it is.
+// TraceStream is [Trace] over a single stream, whatever it comes from: [transport.UnixPair],
+// [transport.ConnectTCP], [transport.AdoptStream], a [transport.Listener]. It takes s over, see the
+// package's doc. What s has read ahead is not shown. In the log each such stream is number 1: to
+// tell several apart, give each a logger with attributes of its own. It does not wait: ErrBusy if
+// an operation is outstanding on s, ErrPaused, net.ErrClosed or ENOTCONN if s is paused, closed or
+// taken over already; then s stays as it is.
 func TraceStream(s *transport.Stream, o TraceOptions) (*transport.Stream, error) {
 	w := newTrace(o).wrapper()
 	return w.over(s, w.wrap)
