@@ -22,8 +22,8 @@ func allocated(f func()) int {
 	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
-// TestAllocationIsBounded decodes terms that take the most memory for their size, and malformed ones, and checks the bound that Limits
-// documents.
+// TestAllocationIsBounded decodes terms that take the most memory for their size, and malformed
+// ones, and checks the bound that Limits documents.
 func TestAllocationIsBounded(t *testing.T) {
 	const fixed = 16 << 10 // tables that grow with the term, but start at some size
 	list := func(elem string, n int) string {

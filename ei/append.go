@@ -10,8 +10,8 @@ import (
 // AppendVersion appends the version byte that stands before a term: ei_encode_version.
 func AppendVersion(b []byte) []byte { return append(b, VersionMagic) }
 
-// AppendInt appends an integer as a runtime system does: ei_encode_longlong, but INTEGER_EXT for all that fits in 32 bits (in the C
-// library, 28).
+// AppendInt appends an integer as a runtime system does: ei_encode_longlong, but INTEGER_EXT for
+// all that fits in 32 bits (in the C library, 28).
 func AppendInt(b []byte, v int64) []byte {
 	switch {
 	case uint64(v) <= math.MaxUint8:
@@ -42,8 +42,8 @@ func appendSmallBig(b []byte, sign byte, mag uint64) []byte {
 	return b
 }
 
-// AppendBig appends an integer of any size: ei_encode_bignum. Erlang nodes end the connection over an integer of more than 4,194,303 bits
-// (OTP 27 and 29; OTP 25 takes some 8 MB).
+// AppendBig appends an integer of any size: ei_encode_bignum. Erlang nodes end the connection over
+// an integer of more than 4,194,303 bits (OTP 27 and 29; OTP 25 takes some 8 MB).
 func AppendBig(b []byte, v *big.Int) []byte {
 	if v.IsInt64() {
 		return AppendInt(b, v.Int64())
@@ -69,7 +69,8 @@ func appendBigHeader(b []byte, neg bool, n int) []byte {
 	return append(b, 0)
 }
 
-// AppendFloat appends a float: ei_encode_double. An infinity or a NaN is ErrFloat; b is then returned unchanged.
+// AppendFloat appends a float: ei_encode_double. An infinity or a NaN is ErrFloat; b is then
+// returned unchanged.
 func AppendFloat(b []byte, f float64) ([]byte, error) {
 	v := math.Float64bits(f)
 	if v>>52&0x7ff == 0x7ff {
@@ -78,8 +79,8 @@ func AppendFloat(b []byte, f float64) ([]byte, error) {
 	return binary.BigEndian.AppendUint64(append(b, byte(TagNewFloatExt)), v), nil
 }
 
-// AppendAtom appends an atom in UTF-8: ei_encode_atom_as. One of more than 255 characters, or not valid UTF-8, is ErrAtom; b is then
-// returned unchanged.
+// AppendAtom appends an atom in UTF-8: ei_encode_atom_as. One of more than 255 characters, or not
+// valid UTF-8, is ErrAtom; b is then returned unchanged.
 func AppendAtom(b []byte, a Atom) ([]byte, error) {
 	if !validAtom(a) {
 		return b, badAtom(a)
@@ -108,7 +109,8 @@ func AppendBool(b []byte, v bool) []byte {
 // AppendNil appends the empty list: ei_encode_empty_list.
 func AppendNil(b []byte) []byte { return append(b, byte(TagNilExt)) }
 
-// AppendString appends the list of the bytes of s: ei_encode_string_len. Up to 65535 of them go as STRING_EXT.
+// AppendString appends the list of the bytes of s: ei_encode_string_len. Up to 65535 of them go as
+// STRING_EXT.
 func AppendString(b []byte, s string) []byte {
 	switch {
 	case s == "":
@@ -127,13 +129,15 @@ func AppendString(b []byte, s string) []byte {
 // AppendBinary appends a binary: ei_encode_binary. data must be shorter than 4 GiB.
 func AppendBinary(b, data []byte) []byte { return append(AppendBinaryHeader(b, len(data)), data...) }
 
-// AppendBinaryHeader appends the head of a binary of size bytes (less than 4 GiB), which must be appended next.
+// AppendBinaryHeader appends the head of a binary of size bytes (less than 4 GiB), which must be
+// appended next.
 func AppendBinaryHeader(b []byte, size int) []byte {
 	return append32(append(b, byte(TagBinaryExt)), size)
 }
 
-// AppendBitstring appends a bitstring: ei_encode_bitstring. bits is how many high bits of the last byte of data count, 1 to 8; its other
-// bits are sent as zero. 8 bits, or no data and 0, make a binary. Other numbers are ErrMalformed; b is then returned unchanged.
+// AppendBitstring appends a bitstring: ei_encode_bitstring. bits is how many high bits of the last
+// byte of data count, 1 to 8; its other bits are sent as zero. 8 bits, or no data and 0, make a
+// binary. Other numbers are ErrMalformed; b is then returned unchanged.
 func AppendBitstring(b, data []byte, bits uint8) ([]byte, error) {
 	if len(data) == 0 && bits == 0 || bits == 8 {
 		return AppendBinary(b, data), nil
@@ -147,7 +151,8 @@ func AppendBitstring(b, data []byte, bits uint8) ([]byte, error) {
 	return b, nil
 }
 
-// AppendTupleHeader appends the head of a tuple of arity elements, which must be appended next: ei_encode_tuple_header.
+// AppendTupleHeader appends the head of a tuple of arity elements, which must be appended next:
+// ei_encode_tuple_header.
 func AppendTupleHeader(b []byte, arity int) []byte {
 	if uint(arity) <= math.MaxUint8 {
 		return append(b, byte(TagSmallTupleExt), byte(arity))
@@ -155,8 +160,9 @@ func AppendTupleHeader(b []byte, arity int) []byte {
 	return append32(append(b, byte(TagLargeTupleExt)), arity)
 }
 
-// AppendListHeader appends the head of a list of n elements, which must be appended next, followed by a tail (AppendNil for a proper list):
-// ei_encode_list_header. An n of 0 is the empty list, complete.
+// AppendListHeader appends the head of a list of n elements, which must be appended next, followed
+// by a tail (AppendNil for a proper list): ei_encode_list_header. An n of 0 is the empty list,
+// complete.
 func AppendListHeader(b []byte, n int) []byte {
 	if n == 0 {
 		return AppendNil(b)
@@ -164,8 +170,9 @@ func AppendListHeader(b []byte, n int) []byte {
 	return append32(append(b, byte(TagListExt)), n)
 }
 
-// AppendMapHeader appends the head of a map of that many pairs, which must be appended next, each as key and value: ei_encode_map_header.
-// No key may come twice: a runtime system refuses such a map.
+// AppendMapHeader appends the head of a map of that many pairs, which must be appended next, each
+// as key and value: ei_encode_map_header. No key may come twice: a runtime system refuses such a
+// map.
 func AppendMapHeader(b []byte, pairs int) []byte {
 	return append32(append(b, byte(TagMapExt)), pairs)
 }
@@ -173,7 +180,8 @@ func AppendMapHeader(b []byte, pairs int) []byte {
 // append32 appends n, a length or count in 4 bytes.
 func append32(b []byte, n int) []byte { return binary.BigEndian.AppendUint32(b, uint32(n)) }
 
-// AppendPid appends a process identifier: ei_encode_pid. A node name that is not an atom is ErrAtom.
+// AppendPid appends a process identifier: ei_encode_pid. A node name that is not an atom is
+// ErrAtom.
 func AppendPid(b []byte, p Pid) ([]byte, error) {
 	if !validAtom(p.Node) {
 		return b, badAtom(p.Node)
@@ -184,8 +192,9 @@ func AppendPid(b []byte, p Pid) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(b, p.Creation), nil
 }
 
-// AppendPort appends a port identifier: ei_encode_port. Identifiers of up to 28 bits go as NEW_PORT_EXT, which every release reads; larger
-// ones, and ports that were received in that form, go as V4_PORT_EXT. A node name that is not an atom is ErrAtom.
+// AppendPort appends a port identifier: ei_encode_port. Identifiers of up to 28 bits go as
+// NEW_PORT_EXT, which every release reads; larger ones, and ports that were received in that form,
+// go as V4_PORT_EXT. A node name that is not an atom is ErrAtom.
 func AppendPort(b []byte, p Port) ([]byte, error) {
 	if !validAtom(p.Node) {
 		return b, badAtom(p.Node)
@@ -200,7 +209,8 @@ func AppendPort(b []byte, p Port) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(b, p.Creation), nil
 }
 
-// AppendRef appends a reference: ei_encode_ref. A node name that is not an atom is ErrAtom, a Len outside 1 to 5 ErrMalformed.
+// AppendRef appends a reference: ei_encode_ref. A node name that is not an atom is ErrAtom, a Len
+// outside 1 to 5 ErrMalformed.
 func AppendRef(b []byte, r Ref) ([]byte, error) {
 	if !validAtom(r.Node) {
 		return b, badAtom(r.Node)
@@ -216,7 +226,8 @@ func AppendRef(b []byte, r Ref) ([]byte, error) {
 	return b, nil
 }
 
-// AppendExport appends an external fun: ei_encode_fun for that kind. A name that is not an atom is ErrAtom.
+// AppendExport appends an external fun: ei_encode_fun for that kind. A name that is not an atom is
+// ErrAtom.
 func AppendExport(b []byte, f Export) ([]byte, error) {
 	if !validAtom(f.Module) || !validAtom(f.Function) {
 		return b, badAtom(f.Module, f.Function)

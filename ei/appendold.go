@@ -6,11 +6,12 @@ import (
 	"strconv"
 )
 
-// The appenders of this file write the forms that only old nodes write, for talking to programs that know no other, and
-// for tests. No OTP release that is supported today sends them, except ATOM_EXT, which term_to_binary makes before OTP 26.
+// The appenders of this file write the forms that only old nodes write, for talking to programs
+// that know no other, and for tests. No OTP release that is supported today sends them, except
+// ATOM_EXT, which term_to_binary makes before OTP 26.
 
-// AppendLatin1Atom appends an atom as ATOM_EXT. One with a character above U+00FF, or of more than 255 characters, is
-// ErrAtom; b is then returned as it was.
+// AppendLatin1Atom appends an atom as ATOM_EXT. One with a character above U+00FF, or of more than
+// 255 characters, is ErrAtom; b is then returned as it was.
 func AppendLatin1Atom(b []byte, a Atom) ([]byte, error) {
 	n, ok := latin1Len(a)
 	if !ok {
@@ -46,7 +47,8 @@ func appendLatin1(b []byte, a Atom) []byte {
 	return b
 }
 
-// AppendOldFloat appends a float as FLOAT_EXT, that is as text of 20 decimals. An infinity or a NaN is ErrFloat.
+// AppendOldFloat appends a float as FLOAT_EXT, that is as text of 20 decimals. An infinity or a NaN
+// is ErrFloat.
 func AppendOldFloat(b []byte, f float64) ([]byte, error) {
 	if math.IsInf(f, 0) || math.IsNaN(f) {
 		return b, ErrFloat
@@ -60,8 +62,8 @@ func AppendOldFloat(b []byte, f float64) ([]byte, error) {
 	return b, nil
 }
 
-// AppendOldPid appends a process identifier as PID_EXT. A creation of more than 2 bits is ErrRange, a node's name that
-// is no atom ErrAtom.
+// AppendOldPid appends a process identifier as PID_EXT. A creation of more than 2 bits is ErrRange,
+// a node's name that is no atom ErrAtom.
 func AppendOldPid(b []byte, p Pid) ([]byte, error) {
 	b, err := appendOldNode(b, TagPidExt, p.Node, p.Creation)
 	if err != nil {
@@ -72,8 +74,8 @@ func AppendOldPid(b []byte, p Pid) ([]byte, error) {
 	return append(b, byte(p.Creation)), nil
 }
 
-// AppendOldPort appends a port identifier as PORT_EXT. A creation of more than 2 bits or an identifier of more than 32
-// is ErrRange, a node's name that is no atom ErrAtom.
+// AppendOldPort appends a port identifier as PORT_EXT. A creation of more than 2 bits or an
+// identifier of more than 32 is ErrRange, a node's name that is no atom ErrAtom.
 func AppendOldPort(b []byte, p Port) ([]byte, error) {
 	if p.ID > math.MaxUint32 {
 		return b, ErrRange
@@ -86,8 +88,9 @@ func AppendOldPort(b []byte, p Port) ([]byte, error) {
 	return append(b, byte(p.Creation)), nil
 }
 
-// AppendOldRef appends a reference as NEW_REFERENCE_EXT (which is the older form, in spite of its name). A creation of
-// more than 2 bits is ErrRange, a Len outside 1 to 5 ErrMalformed, a node's name that is no atom ErrAtom.
+// AppendOldRef appends a reference as NEW_REFERENCE_EXT (which is the older form, in spite of its
+// name). A creation of more than 2 bits is ErrRange, a Len outside 1 to 5 ErrMalformed, a node's
+// name that is no atom ErrAtom.
 func AppendOldRef(b []byte, r Ref) ([]byte, error) {
 	if r.Len == 0 || r.Len > MaxRefWords {
 		return b, ErrMalformed
@@ -106,8 +109,8 @@ func AppendOldRef(b []byte, r Ref) ([]byte, error) {
 	return b, nil
 }
 
-// AppendOldestRef appends a reference of one word as REFERENCE_EXT. More words are ErrMalformed, a creation of more than
-// 2 bits is ErrRange, a node's name that is no atom ErrAtom.
+// AppendOldestRef appends a reference of one word as REFERENCE_EXT. More words are ErrMalformed, a
+// creation of more than 2 bits is ErrRange, a node's name that is no atom ErrAtom.
 func AppendOldestRef(b []byte, r Ref) ([]byte, error) {
 	if r.Len != 1 {
 		return b, ErrMalformed

@@ -295,8 +295,8 @@ func appendRaw(b []byte, t Raw) ([]byte, error) {
 	return append(b, t...), nil
 }
 
-// appendBitstring appends a bitstring of whole bytes as BIT_BINARY_EXT, so that it goes back as it came; except an empty one, which OTP 27
-// would take for malformed.
+// appendBitstring appends a bitstring of whole bytes as BIT_BINARY_EXT, so that it goes back as it
+// came; except an empty one, which OTP 27 would take for malformed.
 func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 	if err := tooMany(len(t.Data)); err != nil {
 		return b, err
@@ -308,7 +308,8 @@ func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 	return AppendBitstring(b, t.Data, t.Bits)
 }
 
-// AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1 to 255 is ErrRange.
+// AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1
+// to 255 is ErrRange.
 func AppendFun(b []byte, f Fun) ([]byte, error) { return appendTerm(b, f) }
 
 func appendFunHead(b []byte, f Fun) (out []byte, err error) {

@@ -12,8 +12,9 @@ const (
 	MaxAtomBytes = 4 * MaxAtomChars // bytes that they may take in UTF-8
 )
 
-// An AtomTable keeps atoms that were read, so that reading one again allocates nothing. It never holds more than its limit: one more
-// empties it, so a peer that keeps sending new atoms costs time, not memory. It is not safe for concurrent use.
+// An AtomTable keeps atoms that were read, so that reading one again allocates nothing. It never
+// holds more than its limit: one more empties it, so a peer that keeps sending new atoms costs
+// time, not memory. It is not safe for concurrent use.
 type AtomTable struct {
 	limit int
 	n     int
@@ -23,8 +24,8 @@ type AtomTable struct {
 	recent [64]Term // atoms of slots, by a hash that is quick to make
 }
 
-// NewAtomTable gives an empty table for up to limit atoms; 0 or less stands for 4096. An atom takes its text (at most
-// MaxAtomBytes) and some 50 bytes.
+// NewAtomTable gives an empty table for up to limit atoms; 0 or less stands for 4096. An atom takes
+// its text (at most MaxAtomBytes) and some 50 bytes.
 func NewAtomTable(limit int) *AtomTable {
 	if limit <= 0 {
 		limit = 4096
@@ -57,8 +58,8 @@ func (t *AtomTable) get(text []byte) (Term, int) {
 // isFull tells whether one more atom empties it.
 func (t *AtomTable) isFull() bool { return t.n >= t.limit }
 
-// find gives the atom with this text, as a term and so without a conversion that allocates, and the slot where it is or
-// would be.
+// find gives the atom with this text, as a term and so without a conversion that allocates, and the
+// slot where it is or would be.
 func (t *AtomTable) find(text []byte) (Term, int) {
 	if len(t.slots) == 0 {
 		return nil, -1
@@ -103,7 +104,8 @@ func (c *Cursor) atomAt(off int) (Atom, int, error) {
 	b := c.b[off:]
 	if len(b) >= 2 && b[0] == byte(TagSmallAtomUTF8Ext) && c.Atoms != nil && int(b[1]) <= len(b)-2 {
 		text := b[2 : 2+int(b[1])]
-		if a, ok := (*c.Atoms.last(text)).(Atom); ok && string(a) == string(text) { // so it is valid
+		// so it is valid
+		if a, ok := (*c.Atoms.last(text)).(Atom); ok && string(a) == string(text) {
 			return a, off + 2 + len(text), nil
 		}
 	} else if len(b) > 0 && b[0] == byte(TagAtomCacheRef) {
@@ -123,7 +125,8 @@ func (c *Cursor) atomAt(off int) (Atom, int, error) {
 	return Atom(body), next, nil
 }
 
-// intern gives the atom with this text, which is valid, and puts it in the table when it was not there.
+// intern gives the atom with this text, which is valid, and puts it in the table when it was not
+// there.
 func (t *AtomTable) intern(text []byte) Term {
 	last := t.last(text)
 	if a, ok := (*last).(Atom); ok && string(a) == string(text) {

@@ -4,8 +4,9 @@ import (
 	"encoding/binary"
 )
 
-// Small lists and tuples of one term share slabs of memory, as do small binaries: one allocation for many. A small part that lives on
-// keeps its slab from being freed: the sizes bound that to a few kilobytes.
+// Small lists and tuples of one term share slabs of memory, as do small binaries: one allocation
+// for many. A small part that lives on keeps its slab from being freed: the sizes bound that to a
+// few kilobytes.
 const (
 	slabCells    = 32   // elements in a list or tuple that is put in a slab
 	slabBytes    = 64   // bytes in a binary that is put in a slab
@@ -27,14 +28,15 @@ type decoder struct {
 	alias bool
 	err   error // the first; what is decoded after it is dropped
 
-	newAtoms, maxAtoms int        // allocated so far, and at most
-	recent             [16]Term   // atoms met, by a hash
-	own                *AtomTable // atoms for which Atoms and recent have no place; nil while they are few
-	emptied            bool       // Atoms has been full in this term
-	keys               keySet     // for finding equal keys
-	cells, bytes       int        // that are still to be put in slabs
-	cellSlab           []Term     // the unused part
-	byteSlab           []byte     // the unused part
+	newAtoms, maxAtoms int      // allocated so far, and at most
+	recent             [16]Term // atoms met, by a hash
+	// atoms for which Atoms and recent have no place; nil while they are few
+	own          *AtomTable
+	emptied      bool   // Atoms has been full in this term
+	keys         keySet // for finding equal keys
+	cells, bytes int    // that are still to be put in slabs
+	cellSlab     []Term // the unused part
+	byteSlab     []byte // the unused part
 
 }
 
@@ -117,7 +119,8 @@ func (d *decoder) ident() Term {
 	return nil
 }
 
-// done moves to next, past a part that was read. No error is possible after the scanner's walk; should there be one, the first is kept.
+// done moves to next, past a part that was read. No error is possible after the scanner's walk;
+// should there be one, the first is kept.
 func (d *decoder) done(next int, err error) {
 	d.off = next
 	if err != nil && d.err == nil {

@@ -6,7 +6,8 @@ func (d *decoder) atomText() Atom {
 	return a
 }
 
-// atom decodes the next atom as a Term, so that an atom which was met before is not allocated again.
+// atom decodes the next atom as a Term, so that an atom which was met before is not allocated
+// again.
 func (d *decoder) atom() Term {
 	off := d.off
 	b := d.b[off:]
@@ -65,8 +66,8 @@ func (d *decoder) intern(off int, text []byte) Term {
 	return *slot
 }
 
-// remember makes a table for this term alone, once it has too many atoms for Atoms or recent: an atom that drops out of those would be
-// counted again when it is met again.
+// remember makes a table for this term alone, once it has too many atoms for Atoms or recent: an
+// atom that drops out of those would be counted again when it is met again.
 func (d *decoder) remember() {
 	d.own = NewAtomTable(d.maxAtoms)
 	if d.Atoms != nil {
@@ -103,7 +104,8 @@ func (d *decoder) mayAdd(off int) bool {
 	return true
 }
 
-// wellKnown gives the atom with this text if it is one of those that most messages are made of, which are never allocated; else nil.
+// wellKnown gives the atom with this text if it is one of those that most messages are made of,
+// which are never allocated; else nil.
 func wellKnown(text []byte) Term {
 	switch string(text) {
 	case "":

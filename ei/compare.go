@@ -6,20 +6,22 @@ import (
 	"strings"
 )
 
-// Compare gives the order of two terms in Erlang, -1, 0 or 1, as < and == have it: 1 and 1.0 are equal, a String equals the
-// List of its bytes, a map does not depend on the order of its pairs.
+// Compare gives the order of two terms in Erlang, -1, 0 or 1, as < and == have it: 1 and 1.0 are
+// equal, a String equals the List of its bytes, a map does not depend on the order of its pairs.
 //
 //	number < atom < reference < fun < port < pid < tuple < native record < map < [] < list < bitstring
 //
-// Funs are compared field by field: two that differ only in OldUniq, or in what else tells versions of a module apart, are equal to some
-// releases of OTP, and not here. A Raw counts as the term it holds. A Raw that cannot be decoded, a Local, and nil come after everything
-// else. See the Erlang reference manual, "Term Comparisons".
+// Funs are compared field by field: two that differ only in OldUniq, or in what else tells versions
+// of a module apart, are equal to some releases of OTP, and not here. A Raw counts as the term it
+// holds. A Raw that cannot be decoded, a Local, and nil come after everything else. See the Erlang
+// reference manual, "Term Comparisons".
 func Compare(a, b Term) int {
 	var c comparer
 	return c.compare(a, b)
 }
 
-// Identical reports whether two terms are the same to Erlang, by =:= as in OTP 27 and later: 1 and 1.0 are not, nor are 0.0 and -0.0.
+// Identical reports whether two terms are the same to Erlang, by =:= as in OTP 27 and later: 1 and
+// 1.0 are not, nor are 0.0 and -0.0.
 func Identical(a, b Term) bool {
 	switch a := a.(type) { // the usual keys of maps
 	case Atom:
@@ -95,7 +97,8 @@ func rank(t Term) int {
 	return 14
 }
 
-// plain takes away what may be around a term: the encoding of a Raw, an ImproperList without elements.
+// plain takes away what may be around a term: the encoding of a Raw, an ImproperList without
+// elements.
 func plain(t Term) Term {
 	for {
 		switch v := t.(type) {

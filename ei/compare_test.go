@@ -18,7 +18,8 @@ import (
 	"github.com/cnode-go/cnode/test/need"
 )
 
-// orderedTerms are in ascending order; those on one line are equal (==), and not the same (=:=) when they are of different types.
+// orderedTerms are in ascending order; those on one line are equal (==), and not the same (=:=)
+// when they are of different types.
 var orderedTerms = [][]ei.Term{
 	{ei.NewBigInt(new(big.Int).Lsh(big.NewInt(-1), 3000))},
 	{ei.Float(-math.MaxFloat64)},
@@ -252,8 +253,8 @@ func compareWith(t *testing.T, erl string, terms []ei.Term) {
 }
 
 func TestCompareIsFastOnKeysOfKeys(t *testing.T) {
-	// Two maps with two maps as keys, and so on, that differ only in the innermost one. Sorting during the comparison would take 4^depth
-	// steps.
+	// Two maps with two maps as keys, and so on, that differ only in the innermost one. Sorting
+	// during the comparison would take 4^depth steps.
 	var build func(depth int, leaf ei.Term) ei.Term
 	build = func(depth int, leaf ei.Term) ei.Term {
 		if depth == 0 {

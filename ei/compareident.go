@@ -15,7 +15,8 @@ func ComparePorts(a, b Port) int {
 	return cmp.Or(compareNodes(a.Node, b.Node, a.Creation, b.Creation), cmp.Compare(a.ID, b.ID))
 }
 
-// CompareRefs gives the order of two references, -1, 0 or 1: ei_cmp_refs. Words that only one of them has count as 0.
+// CompareRefs gives the order of two references, -1, 0 or 1: ei_cmp_refs. Words that only one of
+// them has count as 0.
 func CompareRefs(a, b Ref) int {
 	if c := compareNodes(a.Node, b.Node, a.Creation, b.Creation); c != 0 {
 		return c

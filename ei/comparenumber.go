@@ -92,9 +92,11 @@ func compareIntFloat(a Term, f float64) int {
 	if x.mag == "" {
 		return compareIntFloat(Int(0), f)
 	}
-	if bitLen := 8*len(x.mag) - bits.LeadingZeros8(x.mag[len(x.mag)-1]); bitLen > 1024 { // beyond any float
+	// beyond any float
+	if bitLen := 8*len(x.mag) - bits.LeadingZeros8(x.mag[len(x.mag)-1]); bitLen > 1024 {
 		return x.Sign()
 	}
-	v, _ := big.NewFloat(f).Int(nil) // exact; a fraction is only cut off where f is small and x far away
+	// exact; a fraction is only cut off where f is small and x far away
+	v, _ := big.NewFloat(f).Int(nil)
 	return x.Big().Cmp(v)
 }

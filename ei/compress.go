@@ -8,11 +8,13 @@ import (
 	"math"
 )
 
-// Decompress inflates a compressed term: b starts with the version byte and COMPRESSED, and holds nothing else. The result is the plain
-// term, version byte first. limit bounds it, in bytes after the version byte; 0 stands for the default of Limits.Decompressed, a negative
-// one for none. Memory is allocated as the data comes, not as its head announces. An input over the limit is a LimitError, one that cannot
-// be inflated ErrCompressed; an input that is not a compressed term gives the errors of a Cursor, and bytes after the term are ErrTrailing.
-// See erl_ext_dist, "Introduction".
+// Decompress inflates a compressed term: b starts with the version byte and COMPRESSED, and holds
+// nothing else. The result is the plain term, version byte first. limit bounds it, in bytes after
+// the version byte; 0 stands for the default of Limits.Decompressed, a negative one for none.
+// Memory is allocated as the data comes, not as its head announces. An input over the limit is a
+// LimitError, one that cannot be inflated ErrCompressed; an input that is not a compressed term
+// gives the errors of a Cursor, and bytes after the term are ErrTrailing. See erl_ext_dist,
+// "Introduction".
 func Decompress(b []byte, limit int) ([]byte, error) {
 	c := NewCursor(b)
 	if err := c.Version(); err != nil {
@@ -50,7 +52,8 @@ func inflate(b []byte, limit int) (plain []byte, n int, err error) {
 		return nil, 0, c.fail(1, ErrCompressed)
 	}
 	out := bytes.NewBuffer([]byte{VersionMagic})
-	// The limit is one byte more than announced: a longer stream is noticed, and reading reaches the end, where the checksum is verified.
+	// The limit is one byte more than announced: a longer stream is noticed, and reading reaches
+	// the end, where the checksum is verified.
 	got, err := io.Copy(out, io.LimitReader(z, int64(size)+1))
 	if err != nil || uint64(got) != size || z.Close() != nil {
 		return nil, 0, c.fail(1, ErrCompressed)
@@ -58,9 +61,10 @@ func inflate(b []byte, limit int) (plain []byte, n int, err error) {
 	return out.Bytes(), len(b) - in.Len(), nil
 }
 
-// AppendCompressed appends one encoded term (without version byte) in compressed form, which may stand only directly after the version
-// byte. level is a level of compress/zlib, from 1 (fastest) to 9 (smallest), -1 for its default. A level that compress/zlib does not know
-// gives its error, a term of 4 GiB or more ErrTooLong. See erl_ext_dist, "Introduction".
+// AppendCompressed appends one encoded term (without version byte) in compressed form, which may
+// stand only directly after the version byte. level is a level of compress/zlib, from 1 (fastest)
+// to 9 (smallest), -1 for its default. A level that compress/zlib does not know gives its error, a
+// term of 4 GiB or more ErrTooLong. See erl_ext_dist, "Introduction".
 func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
 	if uint64(len(term)) > math.MaxUint32 {
 		return b, ErrTooLong
@@ -79,8 +83,9 @@ func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// MarshalCompressed is Marshal with compression, when that makes the result smaller: term_to_binary(T, [{compressed, Level}]). level is
-// that of AppendCompressed; the errors are those of both.
+// MarshalCompressed is Marshal with compression, when that makes the result smaller:
+// term_to_binary(T, [{compressed, Level}]). level is that of AppendCompressed; the errors are those
+// of both.
 func MarshalCompressed(v any, level int) ([]byte, error) {
 	plain, err := Marshal(v)
 	if err != nil {

@@ -70,7 +70,8 @@ func TestCompressedLimits(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got, len(zeros)-5)
 
-	// A term that lies about its size is read no further than it announces, and takes no memory that it does not fill.
+	// A term that lies about its size is read no further than it announces, and takes no memory
+	// that it does not fill.
 	lies := packed(t, 1000, zeros)
 	require.Less(t, allocated(func() { _, err = ei.Decompress(lies, -1) }), 200_000)
 	require.ErrorIs(t, err, ei.ErrCompressed)

@@ -9,7 +9,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// cursorMethods are the methods of a Cursor that read something, by name, with the kinds of tags that they take.
+// cursorMethods are the methods of a Cursor that read something, by name, with the kinds of tags
+// that they take.
 var cursorMethods = map[string]struct {
 	read  func(c *ei.Cursor) error
 	takes func(tag ei.Tag) bool
@@ -42,7 +43,8 @@ var cursorMethods = map[string]struct {
 	"Raw":    {func(c *ei.Cursor) error { _, err := c.Raw(); return err }, func(ei.Tag) bool { return true }},
 }
 
-// checkCursor makes every method read data, which may be any bytes, and checks what all methods promise.
+// checkCursor makes every method read data, which may be any bytes, and checks what all methods
+// promise.
 func checkCursor(t *testing.T, data []byte) {
 	t.Helper()
 	for name, m := range cursorMethods {
@@ -269,7 +271,8 @@ func TestElementThatIsNoByteIsNamed(t *testing.T) {
 	}
 }
 
-// The AtomTable of DecodeOptions serves the calls that are given these options, and a cursor's own goes first.
+// The AtomTable of DecodeOptions serves the calls that are given these options, and a cursor's own
+// goes first.
 func TestAtomTableOfOptions(t *testing.T) {
 	o := &ei.DecodeOptions{Atoms: ei.NewAtomTable(10)}
 	_, err := o.Decode([]byte("\x83w\x01a"))

@@ -1,12 +1,12 @@
 package ei
 
-// Decode decodes one term with its version byte, within the default Limits. A compressed term is inflated; a LOCAL_EXT gives
-// a Local. All of b must be used, else the error is ErrTrailing. The result shares no memory with b. Every error is
-// a *SyntaxError.
+// Decode decodes one term with its version byte, within the default Limits. A compressed term is
+// inflated; a LOCAL_EXT gives a Local. All of b must be used, else the error is ErrTrailing. The
+// result shares no memory with b. Every error is a *SyntaxError.
 func Decode(b []byte) (Term, error) { return (*DecodeOptions)(nil).Decode(b) }
 
-// DecodePrefix decodes the term with its version byte at the start of b, within the default Limits, and gives its length in
-// bytes, version byte included.
+// DecodePrefix decodes the term with its version byte at the start of b, within the default Limits,
+// and gives its length in bytes, version byte included.
 func DecodePrefix(b []byte) (t Term, n int, err error) { return (*DecodeOptions)(nil).DecodePrefix(b) }
 
 // Decode is the function Decode with options.
@@ -67,8 +67,9 @@ func (o *DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
 	return t, c.off, nil
 }
 
-// Term decodes the next term, without version byte, within the default Limits. It shares no memory with the input. It decodes the whole
-// term, whereas ei_decode_ei_term of the C library stops after the head of a tuple, list or map.
+// Term decodes the next term, without version byte, within the default Limits. It shares no memory
+// with the input. It decodes the whole term, whereas ei_decode_ei_term of the C library stops after
+// the head of a tuple, list or map.
 func (c *Cursor) Term() (Term, error) { return c.TermWith(nil) }
 
 // TermWith is Term with options. If both c and o have an AtomTable, that of c is used.

@@ -1,22 +1,25 @@
-// Package ei encodes and decodes Erlang's external term format: the form in which Erlang nodes send terms to each other, which
-// term_to_binary makes, and which the C library of the same name reads and writes.
+// Package ei encodes and decodes Erlang's external term format: the form in which Erlang nodes send
+// terms to each other, which term_to_binary makes, and which the C library of the same name reads
+// and writes.
 //
 // # Terms, tags, and the version byte
 //
-// A [Term] is an Erlang value: an atom, an integer, a list. Encoded, it is a [Tag] of one byte, which gives the kind and the layout,
-// followed by the content; a tuple's elements follow their tuple, each a term itself. Most kinds have several tags, of which the shortest
-// that fits is used. A term that stands alone begins with the version byte 131 ([VersionMagic]); within a message after a distribution
-// header, and within a term, there is none. [Marshal] and [Decode] deal with a term and its version byte, [Append], [AppendTerm] and the
-// [Cursor] with the term alone.
+// A [Term] is an Erlang value: an atom, an integer, a list. Encoded, it is a [Tag] of one byte,
+// which gives the kind and the layout, followed by the content; a tuple's elements follow their
+// tuple, each a term itself. Most kinds have several tags, of which the shortest that fits is used.
+// A term that stands alone begins with the version byte 131 ([VersionMagic]); within a message
+// after a distribution header, and within a term, there is none. [Marshal] and [Decode] deal with a
+// term and its version byte, [Append], [AppendTerm] and the [Cursor] with the term alone.
 //
 // # Three ways
 //
-// The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it. What a runtime system sent goes back bit for bit, since the
-// model keeps the order of a map's pairs and whether a list of bytes came as a [String]. [Compare] and [Identical] know that these make no
-// difference to Erlang. A [Raw] is a term that is left encoded, to be passed on or decoded later.
+// The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it. What a runtime system
+// sent goes back bit for bit, since the model keeps the order of a map's pairs and whether a list
+// of bytes came as a [String]. [Compare] and [Identical] know that these make no difference to
+// Erlang. A [Raw] is a term that is left encoded, to be passed on or decoded later.
 //
-// The cursor and the appenders: one call for each element, as in C, but bounds-checked, and without allocation. This is how
-// the distribution protocol is read and written.
+// The cursor and the appenders: one call for each element, as in C, but bounds-checked, and without
+// allocation. This is how the distribution protocol is read and written.
 //
 //	c := ei.NewCursor(msg)                  b = ei.AppendVersion(b)
 //	err := c.Version()                      b = ei.AppendTupleHeader(b, 2)
@@ -24,19 +27,22 @@
 //	from, err := c.Pid()                    b = ei.AppendInt(b, 42)
 //	n, err := c.Int()
 //
-// Go values: [Marshal] and [Append] take what a Go program has at hand (a string becomes a binary, a slice a list, a map a map), and
-// any [Marshaler]. There is no way back into structs yet: read a term with the cursor, or take the tree that Decode gives apart. In that
-// tree an integer is an [Int] or, beyond 64 bits, a [BigInt]. A list of bytes is a [String], in Latin-1 and not UTF-8; text with characters
-// beyond 255 is a [List] of integers.
+// Go values: [Marshal] and [Append] take what a Go program has at hand (a string becomes a binary,
+// a slice a list, a map a map), and any [Marshaler]. There is no way back into structs yet: read a
+// term with the cursor, or take the tree that Decode gives apart. In that tree an integer is an
+// [Int] or, beyond 64 bits, a [BigInt]. A list of bytes is a [String], in Latin-1 and not UTF-8;
+// text with characters beyond 255 is a [List] of integers.
 //
-// In names, encode and decode are about syntax, bytes and terms; marshal is about the meaning of Go values. Append means that the result is
-// dst with something appended, as in strconv; on an error dst is returned unchanged.
+// In names, encode and decode are about syntax, bytes and terms; marshal is about the meaning of Go
+// values. Append means that the result is dst with something appended, as in strconv; on an error
+// dst is returned unchanged.
 //
 // # Text
 //
-// [AppendText], and the method String of every term, write Erlang; [Parse] reads it. Erlang's own parser reads that text too, except
-// identifiers and closures, for which Erlang has no syntax: AppendText says what stands for them. Atoms are quoted if any release requires
-// it: maybe and else are reserved words since OTP 27.
+// [AppendText], and the method String of every term, write Erlang; [Parse] reads it. Erlang's own
+// parser reads that text too, except identifiers and closures, for which Erlang has no syntax:
+// AppendText says what stands for them. Atoms are quoted if any release requires it: maybe and else
+// are reserved words since OTP 27.
 //
 // # Untrusted input
 //
@@ -53,16 +59,18 @@
 //
 // # Specifications
 //
-// The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags, in both directions, except that an
-// ATOM_CACHE_REF is only read. The old forms (FLOAT_EXT,
-// ATOM_EXT, PID_EXT …) are read into the same Go values as the modern ones; the appenders that write them have Old or Latin1 in their
-// names. LOCAL_EXT is kept as it is, in a [Local]. Compressed terms are inflated by Decode and [Decompress], and made by
-// [MarshalCompressed]. An ATOM_CACHE_REF is looked up in [Cursor].CacheRefs, which the reader of the distribution header sets. Native
-// records of OTP 29 are [Record].
+// The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags, in both
+// directions, except that an ATOM_CACHE_REF is only read. The old forms (FLOAT_EXT, ATOM_EXT,
+// PID_EXT …) are read into the same Go values as the modern ones; the appenders that write them
+// have Old or Latin1 in their names. LOCAL_EXT is kept as it is, in a [Local]. Compressed terms are
+// inflated by Decode and [Decompress], and made by [MarshalCompressed]. An ATOM_CACHE_REF is looked
+// up in [Cursor].CacheRefs, which the reader of the distribution header sets. Native records of OTP
+// 29 are [Record].
 //
-// This package differs from the C library: integers up to 32 bits are sent as INTEGER_EXT, as a runtime system does (in C, up to 28 bits);
-// atoms are UTF-8 throughout, and one that is too long is an error, never truncated; a reference has one word or more; a map with equal
-// keys is refused, as by the runtime system.
+// This package differs from the C library: integers up to 32 bits are sent as INTEGER_EXT, as a
+// runtime system does (in C, up to 28 bits); atoms are UTF-8 throughout, and one that is too long
+// is an error, never truncated; a reference has one word or more; a map with equal keys is refused,
+// as by the runtime system.
 //
 // # The functions of the C library
 //

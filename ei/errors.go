@@ -12,8 +12,8 @@ import (
 
 // Why a term could not be read or written; test the errors of this package with errors.Is.
 var (
-	// ErrTruncated: the input ends inside a term, or announces more elements than it has bytes. errors.Is finds
-	// io.ErrUnexpectedEOF in it too.
+	// ErrTruncated: the input ends inside a term, or announces more elements than it has bytes.
+	// errors.Is finds io.ErrUnexpectedEOF in it too.
 	ErrTruncated = fmt.Errorf("ei: truncated term: %w", io.ErrUnexpectedEOF)
 	// ErrVersion: the term does not start with the version byte 131.
 	ErrVersion = errors.New("ei: not the external term format: version byte 131 expected")
@@ -21,10 +21,11 @@ var (
 	ErrTrailing = errors.New("ei: bytes after the term")
 	// ErrTag: a byte that no term starts with.
 	ErrTag = errors.New("ei: unknown tag")
-	// ErrMalformed: a tag with contents that it may not have, such as a bitstring with 9 bits in its last byte.
+	// ErrMalformed: a tag with contents that it may not have, such as a bitstring with 9 bits in
+	// its last byte.
 	ErrMalformed = errors.New("ei: malformed term")
-	// ErrType: a term of another type than the one asked for, or a term with a part of the wrong type (a pid whose node is not an atom).
-	// The error is a TypeError.
+	// ErrType: a term of another type than the one asked for, or a term with a part of the wrong
+	// type (a pid whose node is not an atom). The error is a TypeError.
 	ErrType = errors.New("ei: another type of term")
 	// ErrRange: an integer that does not fit in the Go type asked for.
 	ErrRange = errors.New("ei: integer out of range")
@@ -36,7 +37,8 @@ var (
 	ErrAtomCache = errors.New("ei: atom cache reference without a distribution header")
 	// ErrDuplicate: a map with equal keys, or a native record with equal names of fields.
 	ErrDuplicate = errors.New("ei: duplicate key")
-	// ErrCompressed: a compressed term where only a plain one is possible, or one that does not inflate to its size.
+	// ErrCompressed: a compressed term where only a plain one is possible, or one that does not
+	// inflate to its size.
 	ErrCompressed = errors.New("ei: bad compressed term")
 	// ErrRefused: a term that a runtime system refuses, to a decoder that is Strict.
 	ErrRefused = errors.New("ei: a term that a runtime system refuses")
@@ -54,11 +56,11 @@ var (
 
 // A SyntaxError says where in the input, and why, a term could not be read.
 type SyntaxError struct {
-	// Offset is that of the tag of the term that could not be read, in bytes from the start of the input; within a compressed term, from the
-	// start of its plain form (Decompress).
+	// Offset is that of the tag of the term that could not be read, in bytes from the start of the
+	// input; within a compressed term, from the start of its plain form (Decompress).
 	Offset int
-	// the way to that term from the outermost one, as "/2/0": element 2, in it element 0. Empty when that is not known, or at the top. A
-	// map counts key, value, key, value
+	// the way to that term from the outermost one, as "/2/0": element 2, in it element 0. Empty
+	// when that is not known, or at the top. A map counts key, value, key, value
 	Path string
 	Err  error // one of the Err variables, a *TypeError or a *LimitError
 }
@@ -88,8 +90,9 @@ func (e *TypeError) Is(target error) bool { return target == ErrType }
 
 // A LimitError says which limit a term, or the text of one, is over.
 type LimitError struct {
-	Limit string // the name of the field of Limits; words such as "map keys within map keys" for a fixed limit
-	Max   int    // the limit in force
+	// the name of the field of Limits; words such as "map keys within map keys" for a fixed limit
+	Limit string
+	Max   int // the limit in force
 }
 
 // Error names the limit and its value.
@@ -119,8 +122,9 @@ func (e *UnsupportedTypeError) Error() string {
 // An EncodeError says where in a value something cannot be encoded. An error about the whole value,
 // and ErrCyclic, come without one.
 type EncodeError struct {
-	// the way there from the whole value, as in a SyntaxError: "/2/0" is element 2, in it element 0. A Map counts key, value, key, value;
-	// in a Go map the step is the key of the value, or "key" for a key itself. Of a very long path only the end is kept, after "…"
+	// the way there from the whole value, as in a SyntaxError: "/2/0" is element 2, in it element
+	// 0. A Map counts key, value, key, value; in a Go map the step is the key of the value, or
+	// "key" for a key itself. Of a very long path only the end is kept, after "…"
 	Path string
 	Err  error // why: one of the Err variables, an *UnsupportedTypeError, or what a Marshaler says
 }
@@ -134,7 +138,8 @@ func (e *EncodeError) Unwrap() error { return e.Err }
 // longestPath is how much of a path an EncodeError tells, in bytes.
 const longestPath = 100
 
-// within turns err, about an element of a value, into an error about the value; step leads to the element.
+// within turns err, about an element of a value, into an error about the value; step leads to the
+// element.
 func within(step any, err error) error {
 	if err == nil || err == ErrCyclic {
 		return err

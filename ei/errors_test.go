@@ -121,7 +121,8 @@ func unchecked(t ei.Term) ei.Raw {
 	return b
 }
 
-// open gives t with its maps and records as Raw, whose contents are not checked when they are encoded.
+// open gives t with its maps and records as Raw, whose contents are not checked when they are
+// encoded.
 func open(t ei.Term) ei.Term {
 	each := func(ts []ei.Term) (out []ei.Term) {
 		for _, t := range ts {
@@ -166,7 +167,8 @@ func names(fields []ei.Field) (list []ei.Atom) {
 	return list
 }
 
-// A runtime system ends the connection over which a map with duplicate keys comes: so such maps are neither decoded nor encoded.
+// A runtime system ends the connection over which a map with duplicate keys comes: so such maps are
+// neither decoded nor encoded.
 func TestDuplicateKeysAreRefused(t *testing.T) {
 	key := func(i int) ei.Term { return ei.Int(i * 1000) }
 	wide := func(n int, keys func(int) ei.Term, last ei.Term) ei.Map {
@@ -231,7 +233,8 @@ func TestDuplicateKeysAreRefused(t *testing.T) {
 			var syntax *ei.SyntaxError
 			require.ErrorAs(t, err, &syntax)
 			require.Equal(t, 3, syntax.Offset)
-			if _, err = ei.Parse(ei.Tuple{tc.term}.String()); !errors.Is(err, ei.ErrText) { // identifiers have a form of their own
+			// identifiers have a form of their own
+			if _, err = ei.Parse(ei.Tuple{tc.term}.String()); !errors.Is(err, ei.ErrText) {
 				require.ErrorIs(t, err, ei.ErrDuplicate)
 			}
 		})
@@ -273,7 +276,8 @@ func TestDecodeLimits(t *testing.T) {
 		max         int
 	}{
 		{"<<1:65537>>", "bits of a segment", 65536},
-		{"<<" + strings.Repeat("1:65536,", 9) + "1>>", "bytes of binaries for so much text", 65536 + 16*73}, // of text up to there
+		// of text up to there
+		{"<<" + strings.Repeat("1:65536,", 9) + "1>>", "bytes of binaries for so much text", 65536 + 16*73},
 		{strings.Repeat("1", 65537), "digits of an integer", 65536},
 	} {
 		_, err = ei.Parse(text.text)
@@ -392,7 +396,8 @@ func TestAtomsAreCountedOnce(t *testing.T) {
 	}
 }
 
-// Input that ends inside a term is ErrTruncated, and whole input is not, also for methods that ask for a type.
+// Input that ends inside a term is ErrTruncated, and whole input is not, also for methods that ask
+// for a type.
 func TestCursorTellsTruncation(t *testing.T) {
 	boolean := func(c *ei.Cursor) error { _, err := c.Bool(); return err }
 	str := func(c *ei.Cursor) error { _, err := c.Str(); return err }

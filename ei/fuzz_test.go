@@ -31,8 +31,8 @@ func seeds(f *testing.F) (data [][]byte) {
 	return data
 }
 
-// FuzzDecode checks that Decode, Skip and the cursor's methods agree on what a term is and where it ends, and that what was
-// decoded can be encoded, printed, compared and decoded again.
+// FuzzDecode checks that Decode, Skip and the cursor's methods agree on what a term is and where it
+// ends, and that what was decoded can be encoded, printed, compared and decoded again.
 func FuzzDecode(f *testing.F) {
 	for _, data := range seeds(f) {
 		f.Add(data)
@@ -84,7 +84,8 @@ func FuzzDecode(f *testing.F) {
 				read, err := ei.Parse(text)
 				require.NoError(t, err, "%q", text)
 				require.Equal(t, text, read.String())
-				records := bytes.IndexByte(again, byte(ei.TagRecordExt)) > 0 // the flags of records are not in the text
+				// the flags of records are not in the text
+				records := bytes.IndexByte(again, byte(ei.TagRecordExt)) > 0
 				require.True(t, records || ei.Identical(term, read), "%q", text)
 			}
 		}
@@ -124,7 +125,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzDecompress checks that no compressed term gives more bytes than the limit, or another number than announced.
+// FuzzDecompress checks that no compressed term gives more bytes than the limit, or another number
+// than announced.
 func FuzzDecompress(f *testing.F) {
 	for _, data := range seeds(f) {
 		f.Add(data)

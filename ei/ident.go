@@ -1,6 +1,7 @@
 package ei
 
-// Pid is a process identifier. It is comparable with ==. The C library's name is erlang_pid. See erl_ext_dist, NEW_PID_EXT.
+// Pid is a process identifier. It is comparable with ==. The C library's name is erlang_pid. See
+// erl_ext_dist, NEW_PID_EXT.
 type Pid struct {
 	Node     Atom   // where the process is
 	ID       uint32 // "num" in C
@@ -8,9 +9,9 @@ type Pid struct {
 	Creation uint32 // of the incarnation of Node; no incarnation has 0
 }
 
-// Port is a port identifier. Compare two with Identical: == also distinguishes the form of OTP 26 and later (V4_PORT_EXT for every port)
-// from the shorter form, since each is sent back as it came. The C library's name is erlang_port. See erl_ext_dist, NEW_PORT_EXT,
-// V4_PORT_EXT.
+// Port is a port identifier. Compare two with Identical: == also distinguishes the form of OTP 26
+// and later (V4_PORT_EXT for every port) from the shorter form, since each is sent back as it came.
+// The C library's name is erlang_port. See erl_ext_dist, NEW_PORT_EXT, V4_PORT_EXT.
 type Port struct {
 	Node     Atom   // where the port is
 	ID       uint64 // up to 28 bits before OTP 24
@@ -21,8 +22,8 @@ type Port struct {
 // shortPortBits is the number of bits of the identifier in a NEW_PORT_EXT.
 const shortPortBits = 28
 
-// Ref is a reference. It is comparable with ==, when the unused words of ID are zero. The C library's name is erlang_ref.
-// See erl_ext_dist, NEWER_REFERENCE_EXT.
+// Ref is a reference. It is comparable with ==, when the unused words of ID are zero. The C
+// library's name is erlang_ref. See erl_ext_dist, NEWER_REFERENCE_EXT.
 type Ref struct {
 	Node     Atom      // where the reference was made
 	Creation uint32    // of the incarnation of Node
@@ -30,10 +31,12 @@ type Ref struct {
 	ID       [5]uint32 // in the order of the wire; Erlang prints the last one first
 }
 
-// Fun is a closure: a fun that was made in a function's body, with the values it captured. Only a node that has the same version of the
-// module can call it. The C library's name is erlang_fun. See erl_ext_dist, NEW_FUN_EXT, FUN_EXT.
+// Fun is a closure: a fun that was made in a function's body, with the values it captured. Only a
+// node that has the same version of the module can call it. The C library's name is erlang_fun. See
+// erl_ext_dist, NEW_FUN_EXT, FUN_EXT.
 type Fun struct {
-	Arity    int      // 0 to 255; -1 for the FUN_EXT of old nodes, which has neither Arity, Uniq nor Index
+	// 0 to 255; -1 for the FUN_EXT of old nodes, which has neither Arity, Uniq nor Index
+	Arity    int
 	Module   Atom     // where its code is
 	Index    uint32   // in the module's table of funs
 	Uniq     [16]byte // MD5 of the significant parts of the module's file

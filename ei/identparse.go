@@ -2,8 +2,8 @@ package ei
 
 import "encoding/binary"
 
-// Pid reads a process identifier: ei_decode_pid. In a PID_EXT only two bits of the creation count. The node's name is allocated unless
-// Atoms has it.
+// Pid reads a process identifier: ei_decode_pid. In a PID_EXT only two bits of the creation count.
+// The node's name is allocated unless Atoms has it.
 func (c *Cursor) Pid() (Pid, error) {
 	p, next, err := c.pidAt(c.off)
 	if err != nil {
@@ -52,8 +52,8 @@ func pidTail(tag Tag) int {
 	return 4 + 4 + 4
 }
 
-// Port reads a port identifier: ei_decode_port. In a PORT_EXT only two bits of the creation count. The node's name is allocated unless
-// Atoms has it.
+// Port reads a port identifier: ei_decode_port. In a PORT_EXT only two bits of the creation count.
+// The node's name is allocated unless Atoms has it.
 func (c *Cursor) Port() (Port, error) {
 	p, next, err := c.portAt(c.off)
 	if err != nil {
@@ -78,7 +78,8 @@ func (c *Cursor) portAt(off int) (Port, int, error) {
 	return c.portBody(off, at, node)
 }
 
-// portBody reads the rest of the port identifier at off: what follows the node's name, from offset at on.
+// portBody reads the rest of the port identifier at off: what follows the node's name, from offset
+// at on.
 func (c *Cursor) portBody(off, at int, node Atom) (Port, int, error) {
 	tag := Tag(c.b[off])
 	b := c.b[at:]
@@ -111,8 +112,8 @@ func portTail(tag Tag) int {
 // MaxRefWords is the number of words that a reference may have.
 const MaxRefWords = 5
 
-// Ref reads a reference: ei_decode_ref. In an old form only two bits of the creation count. The node's name is allocated unless Atoms has
-// it.
+// Ref reads a reference: ei_decode_ref. In an old form only two bits of the creation count. The
+// node's name is allocated unless Atoms has it.
 func (c *Cursor) Ref() (Ref, error) {
 	r, next, err := c.refAt(c.off)
 	if err != nil {
@@ -134,7 +135,8 @@ func (c *Cursor) refAt(off int) (Ref, int, error) {
 	return c.refBody(off, at, tag, words, node)
 }
 
-// refBody reads the rest of the reference at off, which has that tag and number of words: what follows the node's name, from offset at on.
+// refBody reads the rest of the reference at off, which has that tag and number of words: what
+// follows the node's name, from offset at on.
 func (c *Cursor) refBody(off, at int, tag Tag, words int, node Atom) (Ref, int, error) {
 	b := c.b[at:]
 	if len(b) < refTail(tag, words) {
@@ -186,7 +188,8 @@ func refTail(tag Tag, words int) int {
 	return 1 + 4*words
 }
 
-// Export reads an external fun: ei_decode_fun for that kind. The names are allocated unless Atoms has them.
+// Export reads an external fun: ei_decode_fun for that kind. The names are allocated unless Atoms
+// has them.
 func (c *Cursor) Export() (Export, error) {
 	if c.off >= len(c.b) || Tag(c.b[c.off]) != TagExportExt {
 		return Export{}, c.wrong(c.off, "external fun")

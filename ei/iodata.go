@@ -1,8 +1,9 @@
 package ei
 
-// AppendIodata reads a term that is I/O data (a binary, or a list of bytes, binaries and such lists, which may end in a binary) and appends
-// its bytes to dst: ei_decode_iodata. Apart from the result it needs a few bytes of memory for each open list. Any other term is ErrType;
-// dst is then returned unchanged, and the cursor stays.
+// AppendIodata reads a term that is I/O data (a binary, or a list of bytes, binaries and such
+// lists, which may end in a binary) and appends its bytes to dst: ei_decode_iodata. Apart from the
+// result it needs a few bytes of memory for each open list. Any other term is ErrType; dst is then
+// returned unchanged, and the cursor stays.
 func (c *Cursor) AppendIodata(dst []byte) ([]byte, error) {
 	at := *c
 	out := dst
@@ -56,7 +57,8 @@ func (c *Cursor) AppendIodata(dst []byte) ([]byte, error) {
 		switch {
 		case element:
 			open[top]--
-		case top > 0: // that was the tail; the list itself was counted as an element when it was opened
+		// that was the tail; the list itself was counted as an element when it was opened
+		case top > 0:
 			open = open[:top]
 		default:
 			c.off = at.off

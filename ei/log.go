@@ -2,8 +2,9 @@ package ei
 
 import "log/slog"
 
-// The handlers of package slog print a slice of bytes as its bytes, and the JSON handler prints a string as its text, whatever the method
-// String gives. What a peer has sent may also be large, so a log gets only the beginning of its text. Hence the methods LogValue.
+// The handlers of package slog print a slice of bytes as its bytes, and the JSON handler prints a
+// string as its text, whatever the method String gives. What a peer has sent may also be large, so
+// a log gets only the beginning of its text. Hence the methods LogValue.
 
 // maxLogged is how many bytes of a term's text go into a log.
 const maxLogged = 1024
@@ -40,5 +41,6 @@ func (t BigInt) LogValue() slog.Value { return logged(t) }
 // LogValue gives package slog the term's length.
 func (t Local) LogValue() slog.Value { return logged(t) }
 
-// LogValue gives package slog the text of the term that it holds, truncated if it is long; for a Raw of more than 64 KiB only the length.
+// LogValue gives package slog the text of the term that it holds, truncated if it is long; for a
+// Raw of more than 64 KiB only the length.
 func (t Raw) LogValue() slog.Value { return logged(t) }

@@ -9,8 +9,9 @@ import (
 
 // A Marshaler is a Go value that can encode itself as a term.
 type Marshaler interface {
-	// AppendTerm appends the value to b, as one term without version byte. On an error it must return b unchanged. If it appends nothing, or
-	// returns something else than b with the term, Append gives ErrMalformed; if there is a version byte, ErrTag.
+	// AppendTerm appends the value to b, as one term without version byte. On an error it must
+	// return b unchanged. If it appends nothing, or returns something else than b with the term,
+	// Append gives ErrMalformed; if there is a version byte, ErrTag.
 	AppendTerm(b []byte) ([]byte, error)
 }
 
@@ -37,9 +38,10 @@ func Marshal(v any) ([]byte, error) {
 //	map of these                 map, sorted by the encoded keys; ErrDuplicate when two keys are the same term
 //	pointer to one of these      what it points to
 //
-// or of a type defined from one of them; one defined from a Term counts as that Term's underlying type (type Name Atom as a string, so it
-// gives a binary). Anything else, structs, nil and nil pointers included, is an UnsupportedTypeError; inside a value an EncodeError says
-// where. A value that contains itself, such as a pointer to itself, is ErrCyclic.
+// or of a type defined from one of them; one defined from a Term counts as that Term's underlying
+// type (type Name Atom as a string, so it gives a binary). Anything else, structs, nil and nil
+// pointers included, is an UnsupportedTypeError; inside a value an EncodeError says where. A value
+// that contains itself, such as a pointer to itself, is ErrCyclic.
 func Append(b []byte, v any) ([]byte, error) {
 	out, in, err := appendAny(b, v, false)
 	if err == nil && in.n > 0 {
@@ -67,7 +69,8 @@ func appendAny(b []byte, v any, nested bool) (out []byte, in valueLevel, err err
 		out, err = appendMarshaler(b, v)
 		return out, in, err
 	case Term:
-		if reflect.TypeOf(v).Kind() == reflect.Pointer { // a pointer has the methods of the Term that it points to
+		// a pointer has the methods of the Term that it points to
+		if reflect.TypeOf(v).Kind() == reflect.Pointer {
 			return appendValue(b, v, nested)
 		}
 		out, err = appendTerm(b, v)
@@ -102,8 +105,9 @@ func appendAny(b []byte, v any, nested bool) (out []byte, in valueLevel, err err
 	return appendValue(b, v, nested)
 }
 
-// appendMarshaler appends what a Marshaler says. A term with version byte, or one in place of what b holds (as of a Marshaler that returns
-// what Marshal gives), is refused: a runtime system would end the connection over it.
+// appendMarshaler appends what a Marshaler says. A term with version byte, or one in place of what
+// b holds (as of a Marshaler that returns what Marshal gives), is refused: a runtime system would
+// end the connection over it.
 func appendMarshaler(b []byte, m Marshaler) ([]byte, error) {
 	out, err := m.AppendTerm(b)
 	if err != nil {

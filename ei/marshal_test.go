@@ -111,7 +111,8 @@ func TestMarshalRefuses(t *testing.T) {
 	var noBig *big.Int
 	var noPid *ei.Pid
 	pid := ei.Pid{Node: "a@b"}
-	longPort, err := ei.Decode([]byte("\x83x" + nodeAtom + "\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00")) // V4_PORT_EXT
+	// V4_PORT_EXT
+	longPort, err := ei.Decode([]byte("\x83x" + nodeAtom + "\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00"))
 	require.NoError(t, err)
 	for _, tc := range []struct {
 		value any

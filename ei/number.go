@@ -2,14 +2,17 @@ package ei
 
 import "math/big"
 
-// Int is an integer that fits in 64 bits. See erl_ext_dist, SMALL_INTEGER_EXT, INTEGER_EXT, SMALL_BIG_EXT.
+// Int is an integer that fits in 64 bits. See erl_ext_dist, SMALL_INTEGER_EXT, INTEGER_EXT,
+// SMALL_BIG_EXT.
 type Int int64
 
-// Float is a float: never an infinity or a NaN, which Erlang does not have. See erl_ext_dist, NEW_FLOAT_EXT.
+// Float is a float: never an infinity or a NaN, which Erlang does not have. See erl_ext_dist,
+// NEW_FLOAT_EXT.
 type Float float64
 
-// BigInt is an integer outside the range of an int64. It is immutable, and == compares it. The zero BigInt is 0, but
-// NewBigInt never makes one. See erl_ext_dist, SMALL_BIG_EXT, LARGE_BIG_EXT; ei_decode_bignum.
+// BigInt is an integer outside the range of an int64. It is immutable, and == compares it. The zero
+// BigInt is 0, but NewBigInt never makes one. See erl_ext_dist, SMALL_BIG_EXT, LARGE_BIG_EXT;
+// ei_decode_bignum.
 type BigInt struct {
 	neg bool
 	mag string // magnitude, little-endian, no high zero byte: as on the wire
@@ -47,7 +50,8 @@ func (t BigInt) Sign() int {
 	return 1
 }
 
-// bigFromWire makes the integer with a little-endian magnitude, which may have high zero bytes: an Int when it fits.
+// bigFromWire makes the integer with a little-endian magnitude, which may have high zero bytes: an
+// Int when it fits.
 func bigFromWire(neg bool, mag []byte) Term {
 	for len(mag) > 0 && mag[len(mag)-1] == 0 {
 		mag = mag[:len(mag)-1]

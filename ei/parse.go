@@ -5,27 +5,31 @@ import (
 	"unicode/utf8"
 )
 
-// A Cursor reads encoded terms one after the other, as the C library's ei_decode functions do with a buffer and an index; unlike them it
-// never reads outside its input, and never believes a length that the input cannot hold.
+// A Cursor reads encoded terms one after the other, as the C library's ei_decode functions do with
+// a buffer and an index; unlike them it never reads outside its input, and never believes a length
+// that the input cannot hold.
 //
-// A method that fails leaves the Cursor where it was and gives a *SyntaxError; the cursor remains usable. Nothing is
-// allocated for what is returned except where the comment says so. Byte slices that are returned share the memory of the input.
+// A method that fails leaves the Cursor where it was and gives a *SyntaxError; the cursor remains
+// usable. Nothing is allocated for what is returned except where the comment says so. Byte slices
+// that are returned share the memory of the input.
 //
-// The zero Cursor is at the end of an empty input. A Cursor is a small value: keep it in a variable, pass its address.
-// It is not safe for concurrent use.
+// The zero Cursor is at the end of an empty input. A Cursor is a small value: keep it in a
+// variable, pass its address. It is not safe for concurrent use.
 type Cursor struct {
 	b   []byte
 	off int // 0 <= off <= len(b)
 
-	// Atoms, when not nil, keeps the atoms that were met, so that none is allocated twice. It may be shared by the cursors
-	// of one goroutine.
+	// Atoms, when not nil, keeps the atoms that were met, so that none is allocated twice. It may
+	// be shared by the cursors of one goroutine.
 	Atoms *AtomTable
-	// CacheRefs are the atoms named by the distribution header before the term: an ATOM_CACHE_REF n in the term is CacheRefs[n]. The reader
-	// of distribution headers sets it. See erl_ext_dist, "Distribution Header".
+	// CacheRefs are the atoms named by the distribution header before the term: an ATOM_CACHE_REF n
+	// in the term is CacheRefs[n]. The reader of distribution headers sets it. See erl_ext_dist,
+	// "Distribution Header".
 	CacheRefs []Atom
 }
 
-// NewCursor gives a Cursor at the start of b, which must not change while the cursor, or what it returned, is in use.
+// NewCursor gives a Cursor at the start of b, which must not change while the cursor, or what it
+// returned, is in use.
 func NewCursor(b []byte) Cursor { return Cursor{b: b} }
 
 // Offset gives the number of bytes read.
@@ -37,8 +41,9 @@ func (c *Cursor) Len() int { return len(c.b) - c.off }
 // Rest gives the bytes that are left, without moving.
 func (c *Cursor) Rest() []byte { return c.b[c.off:] }
 
-// Peek gives the tag of the next term, without moving. The C library's name is ei_get_type (which folds old and new tags
-// of a kind into one: the methods IsAtom, IsPid ... of Tag do that here). At the end of the input the error is ErrTruncated.
+// Peek gives the tag of the next term, without moving. The C library's name is ei_get_type (which
+// folds old and new tags of a kind into one: the methods IsAtom, IsPid ... of Tag do that here). At
+// the end of the input the error is ErrTruncated.
 func (c *Cursor) Peek() (Tag, error) {
 	if c.off < len(c.b) {
 		return Tag(c.b[c.off]), nil
@@ -46,8 +51,9 @@ func (c *Cursor) Peek() (Tag, error) {
 	return 0, c.fail(c.off, ErrTruncated)
 }
 
-// Version reads the version byte that stands before a term: ei_decode_version. Another byte is ErrVersion. After it may come a compressed
-// term or a LOCAL_EXT, which only Decode and Decompress understand.
+// Version reads the version byte that stands before a term: ei_decode_version. Another byte is
+// ErrVersion. After it may come a compressed term or a LOCAL_EXT, which only Decode and Decompress
+// understand.
 func (c *Cursor) Version() error {
 	if c.off < len(c.b) && c.b[c.off] == VersionMagic {
 		c.off++
@@ -63,7 +69,8 @@ func (c *Cursor) failVersion() error {
 	return c.fail(c.off, ErrVersion)
 }
 
-// Bool reads one of the atoms true and false: ei_decode_boolean. Another atom is another type (ErrType).
+// Bool reads one of the atoms true and false: ei_decode_boolean. Another atom is another type
+// (ErrType).
 func (c *Cursor) Bool() (bool, error) {
 	if c.AtomIs("true") {
 		return true, nil
@@ -137,8 +144,8 @@ func (c *Cursor) atomIsSlow(a Atom) bool {
 	return true
 }
 
-// Tuple reads the head of a tuple and gives its arity; the elements come next: ei_decode_tuple_header. The input has at least as many bytes
-// left.
+// Tuple reads the head of a tuple and gives its arity; the elements come next:
+// ei_decode_tuple_header. The input has at least as many bytes left.
 func (c *Cursor) Tuple() (arity int, err error) {
 	if b := c.b[c.off:]; len(b) >= 2 && b[0] == byte(TagSmallTupleExt) && int(b[1]) <= len(b)-2 {
 		c.off += 2
@@ -172,9 +179,10 @@ func (c *Cursor) count(size int) (int, error) {
 	return int(n), nil
 }
 
-// List reads the head of a list and gives the number of elements, which come next; when that is not 0, a tail follows the elements: Nil for
-// a proper list (or another List, if a program sent its list piece by piece). The empty list gives 0 and has no tail. A String is another
-// type (ErrType): Str reads it. The C library's name is ei_decode_list_header.
+// List reads the head of a list and gives the number of elements, which come next; when that is not
+// 0, a tail follows the elements: Nil for a proper list (or another List, if a program sent its
+// list piece by piece). The empty list gives 0 and has no tail. A String is another type (ErrType):
+// Str reads it. The C library's name is ei_decode_list_header.
 func (c *Cursor) List() (n int, err error) {
 	if b := c.b[c.off:]; len(b) >= 1 && b[0] == byte(TagNilExt) {
 		c.off++
@@ -216,8 +224,8 @@ func (c *Cursor) Nil() error {
 	return c.wrong(c.off, "[]")
 }
 
-// Map reads the head of a map and gives the number of its pairs; the keys come next, each followed by its value: ei_decode_map_header. It
-// does not look for equal keys.
+// Map reads the head of a map and gives the number of its pairs; the keys come next, each followed
+// by its value: ei_decode_map_header. It does not look for equal keys.
 func (c *Cursor) Map() (pairs int, err error) {
 	if c.off < len(c.b) && Tag(c.b[c.off]) == TagMapExt {
 		return c.count(2)
@@ -249,7 +257,8 @@ func (c *Cursor) wrong(off int, want string) error {
 	}
 }
 
-// Raw reads one term of any kind without decoding it and gives its bytes, which share the memory of the input.
+// Raw reads one term of any kind without decoding it and gives its bytes, which share the memory of
+// the input.
 func (c *Cursor) Raw() (Raw, error) {
 	start := c.off
 	if err := c.Skip(); err != nil {

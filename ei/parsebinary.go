@@ -6,8 +6,8 @@ import (
 	"errors"
 )
 
-// Binary reads a binary: ei_decode_binary. The result shares the memory of the input. A bitstring whose length is not a whole number of
-// bytes is another type (ErrType).
+// Binary reads a binary: ei_decode_binary. The result shares the memory of the input. A bitstring
+// whose length is not a whole number of bytes is another type (ErrType).
 func (c *Cursor) Binary() ([]byte, error) {
 	data, bits, next, err := c.bitsAt(c.off)
 	if err != nil {
@@ -20,8 +20,8 @@ func (c *Cursor) Binary() ([]byte, error) {
 	return data, nil
 }
 
-// Bitstring reads a bitstring or binary: ei_decode_bitstring. bits is the number of bits used of the last byte, 1 to 8, or 0
-// when data is empty. The result shares the memory of the input.
+// Bitstring reads a bitstring or binary: ei_decode_bitstring. bits is the number of bits used of
+// the last byte, 1 to 8, or 0 when data is empty. The result shares the memory of the input.
 func (c *Cursor) Bitstring() (data []byte, bits uint8, err error) {
 	data, bits, next, err := c.bitsAt(c.off)
 	if err != nil {
@@ -62,8 +62,8 @@ func (c *Cursor) bitsAt(off int) (data []byte, bits uint8, next int, err error) 
 	return b[head : head+int(n) : head+int(n)], bits, off + head + int(n), nil
 }
 
-// Str reads a list of bytes, in whichever form it came: ei_decode_string. The result shares the memory of the input for a
-// STRING_EXT, and is allocated for a LIST_EXT.
+// Str reads a list of bytes, in whichever form it came: ei_decode_string. The result shares the
+// memory of the input for a STRING_EXT, and is allocated for a LIST_EXT.
 func (c *Cursor) Str() ([]byte, error) {
 	b := c.b[c.off:]
 	if len(b) >= 3 && Tag(b[0]) == TagStringExt {

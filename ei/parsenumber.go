@@ -159,7 +159,8 @@ func (c *Cursor) floatAt(off int) (float64, int, error) {
 // oldFloatSize is the length of the text of a FLOAT_EXT, filled up with zero bytes.
 const oldFloatSize = 31
 
-// parseOldFloat reads what "%.20e" wrote, and, as a runtime system does, any number that has digits on both sides of a point.
+// parseOldFloat reads what "%.20e" wrote, and, as a runtime system does, any number that has digits
+// on both sides of a point.
 func parseOldFloat(b []byte) (float64, bool) {
 	n := bytes.IndexByte(b, 0)
 	if n < 0 {

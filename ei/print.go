@@ -8,8 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// AppendText appends t as Erlang text in UTF-8, which Erlang's own parser, and Parse, read back to an equal term:
-// ei_s_print_term. The exceptions are identifiers, closures and what has no syntax in Erlang:
+// AppendText appends t as Erlang text in UTF-8, which Erlang's own parser, and Parse, read back to
+// an equal term: ei_s_print_term. The exceptions are identifiers, closures and what has no syntax
+// in Erlang:
 //
 //	#Pid<node@host.ID.SERIAL.CREATION>       Pid;  Parse reads it, Erlang does not
 //	#Port<node@host.ID.CREATION>             Port; the same
@@ -17,17 +18,19 @@ import (
 //	#Fun<module.INDEX.OLDUNIQ>               Fun;  neither reads it; INDEX is OldIndex where there is no Index
 //	#Local<N bytes>                          Local; neither reads it
 //
-// A native record is read back as exported; Erlang reads it only with erl_parse:parse_exprs/1. Only Parse reads back an atom with U+FFFE or
-// U+FFFF.
+// A native record is read back as exported; Erlang reads it only with erl_parse:parse_exprs/1. Only
+// Parse reads back an atom with U+FFFE or U+FFFF.
 //
-// Lists and tuples have no spaces between their elements. A String of printable characters is "text"; any other String, and a List, are
+// Lists and tuples have no spaces between their elements. A String of printable characters is
+// "text"; any other String, and a List, are
 // [1,2,3]: the text does not tell a String from a List. Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>, bitstrings <<1,5:3>>, maps
 // #{key => value} in the order of their pairs, native records #module:name{field = value}. An integer of more than 4096 bytes is in base
 // 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be decoded.
 func AppendText(b []byte, t Term) []byte { return appendTermText(b, t, math.MaxInt) }
 
-// Brief gives the text of AppendText; of a long text only the beginning, about n bytes, followed by "…". Its cost does not grow with the
-// term, so a log or an error can hold the text of what a peer has sent. A Raw of more than 64 KiB is #Raw<N bytes>.
+// Brief gives the text of AppendText; of a long text only the beginning, about n bytes, followed by
+// "…". Its cost does not grow with the term, so a log or an error can hold the text of what a peer
+// has sent. A Raw of more than 64 KiB is #Raw<N bytes>.
 func Brief(t Term, n int) string {
 	b := appendTermText(nil, t, max(n, 0))
 	if len(b) <= n {
@@ -40,7 +43,8 @@ func Brief(t Term, n int) string {
 	return string(b[:end]) + "…"
 }
 
-// maxBriefRaw is the size in bytes of the largest Raw that is decoded for the beginning of its text.
+// maxBriefRaw is the size in bytes of the largest Raw that is decoded for the beginning of its
+// text.
 const maxBriefRaw = 64 << 10
 
 // appendTermText is AppendText, but may stop once b is longer than end.
@@ -256,7 +260,8 @@ func appendOpaque(b []byte, kind string, n int) []byte {
 
 func appendNumber(b []byte, v uint64) []byte { return strconv.AppendUint(append(b, '.'), v, 10) }
 
-// maxDecimal is the size in bytes up to which an integer is printed in base 10, which takes more than linear time.
+// maxDecimal is the size in bytes up to which an integer is printed in base 10, which takes more
+// than linear time.
 const maxDecimal = 4096
 
 func appendBigText(b []byte, t BigInt, end int) []byte {
@@ -277,8 +282,8 @@ func appendBigText(b []byte, t BigInt, end int) []byte {
 	return b
 }
 
-// appendFloatText appends the shortest text that is read back as f and has a digit on both sides of a point, as
-// Erlang wants it.
+// appendFloatText appends the shortest text that is read back as f and has a digit on both sides of
+// a point, as Erlang wants it.
 func appendFloatText(b []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return strconv.AppendFloat(append(b, '#'), f, 'g', -1, 64) // no term at all
@@ -321,8 +326,8 @@ func appendAtomText(b []byte, a Atom) []byte {
 	return append(b, '\'')
 }
 
-// isBareAtom reports whether s has the form of an atom without quotes. Erlang takes Latin-1 letters too; they are quoted
-// here, which every version reads.
+// isBareAtom reports whether s has the form of an atom without quotes. Erlang takes Latin-1 letters
+// too; they are quoted here, which every version reads.
 func isBareAtom(s string) bool {
 	if s == "" || s[0] < 'a' || s[0] > 'z' {
 		return false
@@ -339,7 +344,8 @@ func isNameByte(x byte) bool {
 	return x >= 'a' && x <= 'z' || x >= 'A' && x <= 'Z' || x >= '0' && x <= '9' || x == '_' || x == '@'
 }
 
-// isReserved reports whether s is a reserved word of some release. maybe and else are so only since OTP 27, and Parse takes them for atoms.
+// isReserved reports whether s is a reserved word of some release. maybe and else are so only since
+// OTP 27, and Parse takes them for atoms.
 func isReserved(s string) bool { return isAlwaysReserved(s) || s == "maybe" || s == "else" }
 
 // isAlwaysReserved reports whether s is a reserved word of every release.
@@ -379,7 +385,8 @@ func appendChar(b []byte, r rune, quote byte) []byte {
 	return utf8.AppendRune(b, r)
 }
 
-// isPrintable reports whether r may be part of a list or binary that is printed as text, as io_lib:printable_latin1_list decides.
+// isPrintable reports whether r may be part of a list or binary that is printed as text, as
+// io_lib:printable_latin1_list decides.
 func isPrintable(r rune) bool {
 	switch {
 	case r >= '\b' && r <= '\r', r == '\x1b':
@@ -388,7 +395,8 @@ func isPrintable(r rune) bool {
 	return r >= ' ' && r < 0x7f || r >= 0xa0 && r <= 0xff
 }
 
-// shown gives how many of n bytes are needed for a text that begins at start and may stop after end: each makes at least one byte of text.
+// shown gives how many of n bytes are needed for a text that begins at start and may stop after
+// end: each makes at least one byte of text.
 func shown(n, start, end int) int {
 	if end == math.MaxInt {
 		return n

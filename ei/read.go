@@ -9,13 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// Parse reads one term written in Erlang, in UTF-8: ei_x_format_wo_ver, with all that AppendText writes, except closures and a Local. A
-// full stop may end it; white space and comments may stand around it. There are numbers (16#FF, $a, 1_000), atoms, "text" (adjacent ones
-// are joined), ~"text" (a binary of UTF-8), lists, tuples, maps, binaries with sizes and types (<<1:4,"é"/utf8,3.0:32/float>>), fun m:f/1,
-// native records (taken as exported), and the forms #Pid<…>, #Port<…>, #Ref<…> of AppendText, in which a node's name needs no quotes.
-// Variables, operators, calls, parentheses, triple-quoted text, other sigils, and maps with equal keys are not accepted; nor are, in
-// binaries, what depends on the machine (native), little-endian integers without a whole number of bytes, floats of 16 bits, and floats
-// that their size has no room for.
+// Parse reads one term written in Erlang, in UTF-8: ei_x_format_wo_ver, with all that AppendText
+// writes, except closures and a Local. A full stop may end it; white space and comments may stand
+// around it. There are numbers (16#FF, $a, 1_000), atoms, "text" (adjacent ones are joined),
+// ~"text" (a binary of UTF-8), lists, tuples, maps, binaries with sizes and types
+// (<<1:4,"é"/utf8,3.0:32/float>>), fun m:f/1, native records (taken as exported), and the forms
+// #Pid<…>, #Port<…>, #Ref<…> of AppendText, in which a node's name needs no quotes. Variables,
+// operators, calls, parentheses, triple-quoted text, other sigils, and maps with equal keys are not
+// accepted; nor are, in binaries, what depends on the machine (native), little-endian integers
+// without a whole number of bytes, floats of 16 bits, and floats that their size has no room for.
 //
 // Every error is a *TextError. Text is as untrusted as an encoded term: an integer may have 65536
 // digits (any number of them in base 16), and binaries are not made much larger than the text. It
@@ -248,7 +250,8 @@ func (p *textParser) atom(text string, start int) (Term, error) {
 	return Atom(strings.Clone(text)), nil // so that the atom does not keep a large text in memory
 }
 
-// word reads the letters of an atom without quotes; "" if there is none. Besides ASCII, Erlang takes the letters of Latin-1.
+// word reads the letters of an atom without quotes; "" if there is none. Besides ASCII, Erlang
+// takes the letters of Latin-1.
 func (p *textParser) word() string {
 	start := p.pos
 	r, n := utf8.DecodeRuneInString(p.s[p.pos:])

@@ -108,18 +108,20 @@ type segmentSpec struct {
 func (s *segmentSpec) kind() string { return cmp.Or(s.words["type"], "integer") }
 func (s *segmentSpec) little() bool { return s.words["order"] == "little" }
 
-// length gives the value's length in bits: usual if the segment has no size, else the size times its unit, for which unit is the default. A
-// unit without a size is not ok.
+// length gives the value's length in bits: usual if the segment has no size, else the size times
+// its unit, for which unit is the default. A unit without a size is not ok.
 func (s *segmentSpec) length(usual, unit Int) (bits int, ok bool) {
 	switch {
 	case s.size < 0:
 		return int(usual), s.unit == 0
 	default:
-		return int(min(s.size, maxSegmentBits+1) * cmp.Or(s.unit, unit)), true // a size over the limit stays over it, and does not overflow
+		// a size over the limit stays over it, and does not overflow
+		return int(min(s.size, maxSegmentBits+1) * cmp.Or(s.unit, unit)), true
 	}
 }
 
-// segmentWord gives what a word after the slash specifies ("type", "order" or "sign"), and what it says about that.
+// segmentWord gives what a word after the slash specifies ("type", "order" or "sign"), and what it
+// says about that.
 func segmentWord(word string) (what, says string) {
 	switch word {
 	case "integer", "float", "utf8", "utf16", "utf32":
@@ -136,8 +138,9 @@ func segmentWord(word string) (what, says string) {
 	return "", ""
 }
 
-// Limits of segments: the size of each in bits, and the bytes of all segments of a text together, freeBytes and bytesPerByte for each byte
-// of text, so that they do not take much more memory than the text.
+// Limits of segments: the size of each in bits, and the bytes of all segments of a text together,
+// freeBytes and bytesPerByte for each byte of text, so that they do not take much more memory than
+// the text.
 const (
 	maxSegmentBits = 1 << 16
 	freeBytes      = 1 << 16

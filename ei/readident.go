@@ -59,8 +59,9 @@ func (p *textParser) ref() (Term, error) {
 	return r, nil
 }
 
-// nameFields gives how many of the fields, which are separated by points, belong to the node's name: all but the numbers at the end, since
-// a host's name does not end in a number. An IPv4 address as the host takes four fields.
+// nameFields gives how many of the fields, which are separated by points, belong to the node's
+// name: all but the numbers at the end, since a host's name does not end in a number. An IPv4
+// address as the host takes four fields.
 func nameFields(fields []string) int {
 	isNumber := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 	n := len(fields)
@@ -73,8 +74,8 @@ func nameFields(fields []string) int {
 	return n
 }
 
-// ident reads a node's name and the count numbers after it, up to the closing >; a count of 0 takes as many as there are. A name without
-// quotes may hold points.
+// ident reads a node's name and the count numbers after it, up to the closing >; a count of 0 takes
+// as many as there are. A name without quotes may hold points.
 func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 	start := p.pos
 	if p.peek() == '\'' {

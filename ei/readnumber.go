@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// maxDigits is how many digits an integer may have that is not in base 16: reading it takes more than linear time.
+// maxDigits is how many digits an integer may have that is not in base 16: reading it takes more
+// than linear time.
 const maxDigits = 1 << 16
 
 // number reads an integer, a character or a float, with or without a sign.

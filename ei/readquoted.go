@@ -25,7 +25,8 @@ func (p *textParser) quotedAtom() (Term, error) {
 // quoted reads text between quotes, character by character.
 func (p *textParser) quoted(quote byte, char func(rune) error) error {
 	start := p.pos
-	if quote == '"' && strings.HasPrefix(p.s[p.pos:], `"""`) { // OTP 27 and later read a triple-quoted text here, earlier releases three texts
+	// OTP 27 and later read a triple-quoted text here, earlier releases three texts
+	if quote == '"' && strings.HasPrefix(p.s[p.pos:], `"""`) {
 		return p.fail("triple-quoted text is not read")
 	}
 	p.pos++
@@ -144,7 +145,8 @@ func (p *textParser) sigil() (Term, error) {
 	return Binary(text), nil
 }
 
-// text reads adjacent strings as one: a String when all characters fit in a byte, else a list of integers.
+// text reads adjacent strings as one: a String when all characters fit in a byte, else a list of
+// integers.
 func (p *textParser) text() (Term, error) {
 	var latin1 []byte
 	var list List // once there is a larger character

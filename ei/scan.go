@@ -2,8 +2,8 @@ package ei
 
 import "strconv"
 
-// A scanner walks over a term before it is decoded: it checks it in full, so that decoding can only run into a limit,
-// and measures what will be allocated.
+// A scanner walks over a term before it is decoded: it checks it in full, so that decoding can only
+// run into a limit, and measures what will be allocated.
 type scanner struct {
 	c *Cursor
 

@@ -29,8 +29,9 @@ func (c *Cursor) skipAt(off int) (int, error) {
 	return off, nil
 }
 
-// head checks the first part of the term at off, up to the terms that it contains. It gives the offset after that part and the number of
-// terms that must follow to complete the term. This is the one place that knows the layout of every tag.
+// head checks the first part of the term at off, up to the terms that it contains. It gives the
+// offset after that part and the number of terms that must follow to complete the term. This is the
+// one place that knows the layout of every tag.
 func (c *Cursor) head(off int) (next, kids int, err error) {
 	b := c.b[off:]
 	if len(b) == 0 {
@@ -108,7 +109,8 @@ func (c *Cursor) fixed(off, size int) (next, kids int, err error) {
 	return off + size, 0, nil
 }
 
-// headCount is the head of a term with a 4-byte count of groups of size terms, and extra terms after them.
+// headCount is the head of a term with a 4-byte count of groups of size terms, and extra terms
+// after them.
 func (c *Cursor) headCount(off, size, extra int) (next, kids int, err error) {
 	b := c.b[off:]
 	if len(b) < 5 {
@@ -132,7 +134,8 @@ func (c *Cursor) headIdent(off, node, size int) (next, kids int, err error) {
 	return next + size, 0, nil
 }
 
-// newFunFixed is the length of a NEW_FUN_EXT from its tag to its module: size, arity, uniq, index, number of free variables.
+// newFunFixed is the length of a NEW_FUN_EXT from its tag to its module: size, arity, uniq, index,
+// number of free variables.
 const newFunFixed = 1 + 4 + 1 + 16 + 4 + 4
 
 // headNewFun does not look at the size: OTP 23 and 24 send a wrong one, with which a runtime system

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// What some runtime systems of OTP 25 to 29 refuse although others, old nodes or the C library may write it. The bounds were found by giving
-// such terms to OTP 25, 27 and 29.
+// What some runtime systems of OTP 25 to 29 refuse although others, old nodes or the C library may
+// write it. The bounds were found by giving such terms to OTP 25, 27 and 29.
 const (
 	maxBigBytes   = 65535 * 8 // of an integer: OTP 27
 	maxArity      = 1<<24 - 1 // of a tuple: OTP 27
@@ -19,8 +19,8 @@ const (
 	maxOldRefWord = 1<<18 - 1 // the first word of a reference in its old forms
 )
 
-// refused reports whether a runtime system refuses the term at off, which head has checked, apart from the terms that it contains; records:
-// it reads native records.
+// refused reports whether a runtime system refuses the term at off, which head has checked, apart
+// from the terms that it contains; records: it reads native records.
 func (c *Cursor) refused(off int, records bool) bool {
 	b := c.b[off:]
 	switch Tag(b[0]) {
@@ -54,7 +54,8 @@ func (c *Cursor) refused(off int, records bool) bool {
 	return false
 }
 
-// refusedFun reports whether a runtime system refuses the old index, the old hash or the maker of the closure at off.
+// refusedFun reports whether a runtime system refuses the old index, the old hash or the maker of
+// the closure at off.
 func (c *Cursor) refusedFun(off int) bool {
 	at := Cursor{b: c.b, CacheRefs: c.CacheRefs}
 	at.off, _ = c.skipAtom(off + newFunFixed)
@@ -69,9 +70,10 @@ func (c *Cursor) refusedFun(off int) bool {
 // maxLooseRef is how many words of a reference OTP 25 looks at in a key.
 const maxLooseRef = 3
 
-// clash reports whether a map in t has two keys that some runtime system takes for the same: 0.0 and -0.0 (OTP 25, 26), closures with the
-// same module, index and free variables (all, each in maps of its own sizes), and references that differ after the third word only (over
-// which OTP 25 crashes).
+// clash reports whether a map in t has two keys that some runtime system takes for the same: 0.0
+// and -0.0 (OTP 25, 26), closures with the same module, index and free variables (all, each in maps
+// of its own sizes), and references that differ after the third word only (over which OTP 25
+// crashes).
 func clash(t Term) bool {
 	var keys *mapSorter
 	isLooseKey := func(p Pair) bool { return anyWithin(p.Key, true, isLoose) }

@@ -15,7 +15,8 @@ import (
 
 var strict = &ei.DecodeOptions{Strict: true}
 
-// A doubtful is a term that not every runtime system may read: head, n times fill, tail; without version byte.
+// A doubtful is a term that not every runtime system may read: head, n times fill, tail; without
+// version byte.
 type doubtful struct {
 	name    string
 	refuses [2]int // the first and the last release that refuses it; zero: none
@@ -120,7 +121,8 @@ func TestStrictRandomly(t *testing.T) {
 	var terms [][]byte
 	vs, _ := readVectors(t)
 	for _, v := range vs {
-		if v.since() == 0 && !bytes.Contains(v.data, []byte("nonode@nohost")) { // the runtime system's own identifiers have other bounds
+		// the runtime system's own identifiers have other bounds
+		if v.since() == 0 && !bytes.Contains(v.data, []byte("nonode@nohost")) {
 			terms = append(terms, v.data)
 		}
 	}
@@ -151,7 +153,8 @@ func TestStrictRandomly(t *testing.T) {
 	}
 }
 
-// What strict decoding takes of closures, and of maps with keys that differ little, every runtime system takes when it is encoded anew.
+// What strict decoding takes of closures, and of maps with keys that differ little, every runtime
+// system takes when it is encoded anew.
 func TestStrictKeys(t *testing.T) {
 	fun := ei.Fun{Arity: 1, Module: "m", Index: 1, OldIndex: 1, OldUniq: 1, Pid: ei.Pid{Node: "a@b", ID: 1, Creation: 1}}
 	with := func(change func(*ei.Fun)) ei.Fun { f := fun; change(&f); return f }
@@ -170,16 +173,18 @@ func TestStrictKeys(t *testing.T) {
 		return r
 	}
 	for name, term := range map[string]ei.Term{
-		"old index of 60 bits":    with(func(f *ei.Fun) { f.OldIndex = 1 << 59 }),
-		"old uniq of 60 bits":     with(func(f *ei.Fun) { f.OldUniq = -1<<59 - 1 }),
-		"keys, arity":             keys(0, fun, with(func(f *ei.Fun) { f.Arity = 2 })),
-		"keys, uniq":              keys(0, fun, with(func(f *ei.Fun) { f.Uniq[0] = 1 })),
-		"keys, old index":         keys(0, fun, with(func(f *ei.Fun) { f.OldIndex = 2 })),
-		"keys, old uniq":          keys(0, fun, with(func(f *ei.Fun) { f.OldUniq = 2 })),
-		"many keys, arity":        keys(40, fun, with(func(f *ei.Fun) { f.Arity = 2 })),
-		"many keys, old uniq":     keys(40, fun, with(func(f *ei.Fun) { f.OldUniq = 2 })),
-		"many keys, 5 words":      keys(40, ref(1, 2, 3, 4, 5), ref(1, 2, 3, 4, 6)), // OTP 25 crashes
-		"many keys, 3 or 4 words": keys(40, ref(1, 2, 3), ref(1, 2, 3, 4)),          // OTP 25 crashes
+		"old index of 60 bits": with(func(f *ei.Fun) { f.OldIndex = 1 << 59 }),
+		"old uniq of 60 bits":  with(func(f *ei.Fun) { f.OldUniq = -1<<59 - 1 }),
+		"keys, arity":          keys(0, fun, with(func(f *ei.Fun) { f.Arity = 2 })),
+		"keys, uniq":           keys(0, fun, with(func(f *ei.Fun) { f.Uniq[0] = 1 })),
+		"keys, old index":      keys(0, fun, with(func(f *ei.Fun) { f.OldIndex = 2 })),
+		"keys, old uniq":       keys(0, fun, with(func(f *ei.Fun) { f.OldUniq = 2 })),
+		"many keys, arity":     keys(40, fun, with(func(f *ei.Fun) { f.Arity = 2 })),
+		"many keys, old uniq":  keys(40, fun, with(func(f *ei.Fun) { f.OldUniq = 2 })),
+		// OTP 25 crashes
+		"many keys, 5 words": keys(40, ref(1, 2, 3, 4, 5), ref(1, 2, 3, 4, 6)),
+		// OTP 25 crashes
+		"many keys, 3 or 4 words": keys(40, ref(1, 2, 3), ref(1, 2, 3, 4)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := ei.AppendTerm([]byte{131}, term)
@@ -198,7 +203,8 @@ func TestStrictKeys(t *testing.T) {
 	}
 }
 
-// Strict decoding finds two keys of a map that some runtime system takes for the same, wherever the map and the difference are.
+// Strict decoding finds two keys of a map that some runtime system takes for the same, wherever the
+// map and the difference are.
 func TestStrictKeysWithin(t *testing.T) {
 	one := ei.Fun{Arity: 1, Module: "m", Index: 1, OldIndex: 1, OldUniq: 1, Pid: ei.Pid{Node: "a@b", ID: 1, Creation: 1}}
 	other := one
@@ -236,7 +242,8 @@ func TestStrictKeysWithin(t *testing.T) {
 	}
 }
 
-// OTP 25 (and by what follows in memory, others) refuses the text of a float that is not ended by a zero byte.
+// OTP 25 (and by what follows in memory, others) refuses the text of a float that is not ended by a
+// zero byte.
 
 // How a runtime system reads such a text depends on what follows.
 func TestStrictLongFloat(t *testing.T) {

@@ -2,13 +2,14 @@ package ei
 
 import "strconv"
 
-// Tag is the first byte of an encoded term: it says what kind of term follows and how it is laid out. The names are those
-// of the specification. See erl_ext_dist, "Introduction".
+// Tag is the first byte of an encoded term: it says what kind of term follows and how it is laid
+// out. The names are those of the specification. See erl_ext_dist, "Introduction".
 type Tag uint8
 
-// The byte before every term that does not follow a distribution header, and the tags in order of their numbers. Those marked "received
-// only" are written by old nodes, or by term_to_binary with an old minor version: they are read into the modern Go types, and written only
-// by the appender named.
+// The byte before every term that does not follow a distribution header, and the tags in order of
+// their numbers. Those marked "received only" are written by old nodes, or by term_to_binary with
+// an old minor version: they are read into the modern Go types, and written only by the appender
+// named.
 const (
 	VersionMagic = 131 // "Introduction": the version number before a term
 
@@ -84,7 +85,8 @@ var tagNames = [256]string{
 	TagLocalExt:          "LOCAL_EXT",
 }
 
-// String gives the name of the tag as the specification writes it, or "tag N" for a number without one.
+// String gives the name of the tag as the specification writes it, or "tag N" for a number without
+// one.
 func (t Tag) String() string {
 	if name := tagNames[t]; name != "" {
 		return name

@@ -16,8 +16,8 @@ var (
 	old      = ei.Pid{Node: "a@b", ID: 1, Serial: 2, Creation: 3}
 )
 
-// tagCases has every tag, with a term whose Go value is told. Those with an encode function are not what the runtime
-// systems of today write: they are read into the same value as the modern form.
+// tagCases has every tag, with a term whose Go value is told. Those with an encode function are not
+// what the runtime systems of today write: they are read into the same value as the modern form.
 var tagCases = []struct {
 	tag    ei.Tag
 	bytes  string // without version byte
@@ -148,7 +148,8 @@ func repeat(t ei.Term, n int) []ei.Term {
 }
 
 func TestEveryTag(t *testing.T) {
-	seen := map[ei.Tag]bool{ei.TagCompressed: true, ei.TagLocalExt: true, ei.TagAtomCacheRef: true} // have tests of their own
+	// have tests of their own
+	seen := map[ei.Tag]bool{ei.TagCompressed: true, ei.TagLocalExt: true, ei.TagAtomCacheRef: true}
 	for _, tc := range tagCases {
 		t.Run(tc.tag.String()+" "+tc.term.String(), func(t *testing.T) {
 			seen[tc.tag] = true
@@ -200,7 +201,8 @@ func TestEveryTag(t *testing.T) {
 					continue
 				}
 				for n := 1; n < len(data); n++ {
-					c := ei.NewCursor(data[1:n]) // the bytes that are missing are in the slice's capacity
+					// the bytes that are missing are in the slice's capacity
+					c := ei.NewCursor(data[1:n])
 					require.ErrorIs(t, m.read(&c), ei.ErrTruncated, "%s of the first %d bytes", name, n-1)
 					require.Zero(t, c.Offset(), "%s of the first %d bytes", name, n-1)
 				}
@@ -239,7 +241,8 @@ func TestLocalExt(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, data, again)
 	require.Equal(t, "#Local<11 bytes>", got.String())
-	packed, err := ei.AppendCompressed([]byte{ei.VersionMagic}, data[1:], 9) // term_to_binary(_, [local, compressed])
+	// term_to_binary(_, [local, compressed])
+	packed, err := ei.AppendCompressed([]byte{ei.VersionMagic}, data[1:], 9)
 	require.NoError(t, err)
 	again, err = ei.MarshalCompressed(ei.Raw(data[1:]), 9)
 	require.NoError(t, err)

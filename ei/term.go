@@ -1,26 +1,30 @@
 package ei
 
-// Term is an Erlang term: one of Atom, Int, BigInt, Float, Binary, Bitstring, String, List, ImproperList, Tuple, Map, Pid,
-// Port, Ref, Fun, Export, Record, Local and Raw, and no other. Every one of them is a value: nothing in this package changes
-// a term that it was given, and terms may be shared between goroutines as long as nobody changes the slices in them.
+// Term is an Erlang term: one of Atom, Int, BigInt, Float, Binary, Bitstring, String, List,
+// ImproperList, Tuple, Map, Pid, Port, Ref, Fun, Export, Record, Local and Raw, and no other. Every
+// one of them is a value: nothing in this package changes a term that it was given, and terms may
+// be shared between goroutines as long as nobody changes the slices in them.
 //
-// A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came as STRING_EXT. So a term that was
-// decoded and is appended again gives the same bytes, unless it came in an old form (ATOM_EXT, say), which becomes the modern one. Two
-// terms that are equal in Erlang can therefore differ in Go: use Compare, not ==, which panics if both are slices, as a Tuple is. == is
-// safe if one side is an Atom, a number, a String, a Pid, a Port or a Ref. For the same reason use a Term as the key of a Go map only if it
-// is sure to be one of these; find others with Identical.
+// A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came
+// as STRING_EXT. So a term that was decoded and is appended again gives the same bytes, unless it
+// came in an old form (ATOM_EXT, say), which becomes the modern one. Two terms that are equal in
+// Erlang can therefore differ in Go: use Compare, not ==, which panics if both are slices, as a
+// Tuple is. == is safe if one side is an Atom, a number, a String, a Pid, a Port or a Ref. For the
+// same reason use a Term as the key of a Go map only if it is sure to be one of these; find others
+// with Identical.
 type Term interface {
 	isTerm()
 	// String gives the term as Erlang text, as AppendText does.
 	String() string
 }
 
-// Atom is an atom: at most 255 characters of UTF-8. Convert with string(a); the method String quotes it where Erlang
-// would. See erl_ext_dist, SMALL_ATOM_UTF8_EXT.
+// Atom is an atom: at most 255 characters of UTF-8. Convert with string(a); the method String
+// quotes it where Erlang would. See erl_ext_dist, SMALL_ATOM_UTF8_EXT.
 type Atom string
 
-// String is a list of 1 to 65535 bytes in the short form in which the runtime system sends it. In Erlang it equals the
-// List of its bytes; a Go string that is meant as text is better sent as a Binary. See erl_ext_dist, STRING_EXT.
+// String is a list of 1 to 65535 bytes in the short form in which the runtime system sends it. In
+// Erlang it equals the List of its bytes; a Go string that is meant as text is better sent as a
+// Binary. See erl_ext_dist, STRING_EXT.
 type String string
 
 // List is the list of its bytes.
@@ -32,8 +36,9 @@ func (s String) List() List {
 	return l
 }
 
-// Elements gives the elements of a proper list in either of its forms, List and String, between which a runtime system chooses by the
-// contents; false if t is no such list. A Raw is decoded for it.
+// Elements gives the elements of a proper list in either of its forms, List and String, between
+// which a runtime system chooses by the contents; false if t is no such list. A Raw is decoded for
+// it.
 func Elements(t Term) (List, bool) {
 	switch t := plain(t).(type) {
 	case List:
@@ -44,14 +49,16 @@ func Elements(t Term) (List, bool) {
 	return nil, false
 }
 
-// Binary is a binary. Formatted by package fmt, also with %x, it is Erlang text, <<"hi">>; string(b) and []byte(b) are its
-// bytes. See erl_ext_dist, BINARY_EXT.
+// Binary is a binary. Formatted by package fmt, also with %x, it is Erlang text, <<"hi">>;
+// string(b) and []byte(b) are its bytes. See erl_ext_dist, BINARY_EXT.
 type Binary []byte
 
-// Bitstring is a binary of whose last byte only the high bits are used. See erl_ext_dist, BIT_BINARY_EXT.
+// Bitstring is a binary of whose last byte only the high bits are used. See erl_ext_dist,
+// BIT_BINARY_EXT.
 type Bitstring struct {
 	Data []byte // its bytes
-	Bits uint8  // the number of bits used of the last byte of Data: 1 to 8; 0 only when Data is empty
+	// the number of bits used of the last byte of Data: 1 to 8; 0 only when Data is empty
+	Bits uint8
 }
 
 // BitLen gives the length of the bitstring in bits.
@@ -62,8 +69,8 @@ func (t Bitstring) BitLen() int {
 	return (len(t.Data)-1)*8 + int(t.Bits)
 }
 
-// List is a proper list; nil and List{} are the empty list. It is sent as LIST_EXT, even where the runtime system would
-// send a String. See erl_ext_dist, LIST_EXT, NIL_EXT.
+// List is a proper list; nil and List{} are the empty list. It is sent as LIST_EXT, even where the
+// runtime system would send a String. See erl_ext_dist, LIST_EXT, NIL_EXT.
 type List []Term
 
 // ImproperList is a list of one or more elements whose tail is not a list, as [a | b].
@@ -75,8 +82,9 @@ type ImproperList struct {
 // Tuple is a tuple. See erl_ext_dist, SMALL_TUPLE_EXT, LARGE_TUPLE_EXT.
 type Tuple []Term
 
-// Map is a map, with its pairs in the order of the wire (which has no meaning in Erlang). Keys must be distinct: a map in
-// which they are not is ErrDuplicate to Decode and AppendTerm, as the runtime system refuses it. See erl_ext_dist, MAP_EXT.
+// Map is a map, with its pairs in the order of the wire (which has no meaning in Erlang). Keys must
+// be distinct: a map in which they are not is ErrDuplicate to Decode and AppendTerm, as the runtime
+// system refuses it. See erl_ext_dist, MAP_EXT.
 type Map []Pair
 
 // Pair is a key of a map with its value.
@@ -84,8 +92,8 @@ type Pair struct {
 	Key, Value Term // any terms
 }
 
-// Get gives the value of key; of several equal keys the first counts. It compares as =:= does, one pair after the other. A missing key
-// gives nil, false.
+// Get gives the value of key; of several equal keys the first counts. It compares as =:= does, one
+// pair after the other. A missing key gives nil, false.
 func (t Map) Get(key Term) (Term, bool) {
 	for i := range t {
 		if Identical(t[i].Key, key) {
@@ -95,15 +103,16 @@ func (t Map) Get(key Term) (Term, bool) {
 	return nil, false
 }
 
-// Record is a native record of OTP 29: a named set of fields, with its definition's module. (The records of earlier
-// releases are plain tuples.) See erl_ext_dist, RECORD_EXT.
+// Record is a native record of OTP 29: a named set of fields, with its definition's module. (The
+// records of earlier releases are plain tuples.) See erl_ext_dist, RECORD_EXT.
 type Record struct {
 	Module, Name Atom    // of the definition
 	Flags        uint8   // RecordExported; the rest is reserved, and refused
 	Fields       []Field // in the order of the wire
 }
 
-// RecordExported, a flag of a Record: its module exports the definition, so that others may look into it.
+// RecordExported, a flag of a Record: its module exports the definition, so that others may look
+// into it.
 const RecordExported = 1
 
 // Field is a field of a native record.
@@ -122,15 +131,17 @@ func (t Record) Get(name Atom) (Term, bool) {
 	return nil, false
 }
 
-// Local is a term in the runtime system's own form, as term_to_binary(T, [local]) makes it since OTP 26: the bytes after the tag. Only the
-// node that made it can read it, and it can stand only directly after the version byte, so it is a Term for Decode and Marshal, but never
-// an element of another one. See erl_ext_dist, LOCAL_EXT.
+// Local is a term in the runtime system's own form, as term_to_binary(T, [local]) makes it since
+// OTP 26: the bytes after the tag. Only the node that made it can read it, and it can stand only
+// directly after the version byte, so it is a Term for Decode and Marshal, but never an element of
+// another one. See erl_ext_dist, LOCAL_EXT.
 type Local []byte
 
-// Raw is one encoded term, without version byte: a term that was not decoded. It may stand wherever a Term may, and is appended as it is,
-// unchecked, except that one with a version byte is ErrTag, and an empty one ErrTruncated. A Raw from a Cursor shares the memory of the
-// input, and has been checked as by Skip. A Raw that holds an ATOM_CACHE_REF has a meaning only together with the distribution header that
-// it came with.
+// Raw is one encoded term, without version byte: a term that was not decoded. It may stand wherever
+// a Term may, and is appended as it is, unchecked, except that one with a version byte is ErrTag,
+// and an empty one ErrTruncated. A Raw from a Cursor shares the memory of the input, and has been
+// checked as by Skip. A Raw that holds an ATOM_CACHE_REF has a meaning only together with the
+// distribution header that it came with.
 type Raw []byte
 
 // Decode decodes the term within the default Limits.

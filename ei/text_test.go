@@ -195,7 +195,8 @@ var badTexts = []struct {
 	{"#Port<", 6, ei.ErrText},
 	{"#Ref<", 5, ei.ErrText},
 	{"#Pid<a<b@c.1.2.3>", 5, ei.ErrText},
-	{"#Ref<0.253648.2429595393.3443808670>", 5, ei.ErrText}, // as a shell prints references of its own node
+	// as a shell prints references of its own node
+	{"#Ref<0.253648.2429595393.3443808670>", 5, ei.ErrText},
 	{"#Port<0.6>", 6, ei.ErrText},
 	{"#Port<a@b.x.1>", 14, ei.ErrText},
 	{"#Port<a@b.1.4294967296>", 23, ei.ErrText},
@@ -431,8 +432,8 @@ func TestParseSegments(t *testing.T) {
 	}
 }
 
-// The name of a reference's node needs no quotes, even with points in it: the numbers that follow can be told from it, since only an
-// address, not a host's name, ends in a number.
+// The name of a reference's node needs no quotes, even with points in it: the numbers that follow
+// can be told from it, since only an address, not a host's name, ends in a number.
 func TestParseRefOfNodeWithPoints(t *testing.T) {
 	for text, want := range map[string]ei.Ref{
 		"#Ref<a@127.0.0.1.7.9>":       {Node: "a@127.0.0.1", Len: 1, ID: [5]uint32{7}, Creation: 9},
@@ -463,7 +464,8 @@ func TestParseIdentifierKeepsNoText(t *testing.T) {
 	require.Greater(t, within, uintptr(len(text)))
 }
 
-// Brief gives the beginning of the whole text, and its cost depends on that length, not on the size of the term.
+// Brief gives the beginning of the whole text, and its cost depends on that length, not on the size
+// of the term.
 func TestBrief(t *testing.T) {
 	deep := ei.Term(ei.Atom("x"))
 	for range 100 {

@@ -18,8 +18,9 @@ type keySet struct {
 	composite *mapSorter // for maps with keys that are made of other terms
 }
 
-// duplicate reports whether two keys of m, or two keys of a map within its keys, are the same term (=:=). Maps within keys are checked
-// together with the outermost map, once, and not again on each level.
+// duplicate reports whether two keys of m, or two keys of a map within its keys, are the same term
+// (=:=). Maps within keys are checked together with the outermost map, once, and not again on each
+// level.
 func (s *keySet) duplicate(m Map) bool {
 	if len(m) > math.MaxInt32/4 || slices.ContainsFunc(m, func(p Pair) bool { return isComposite(p.Key) }) {
 		if s.composite == nil {

@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A peer chooses the keys of its maps: any difference between keys must make their hashes differ, or looking for equal keys takes for ever.
+// A peer chooses the keys of its maps: any difference between keys must make their hashes differ,
+// or looking for equal keys takes for ever.
 func TestHashesOfPidsDiffer(t *testing.T) {
 	const n = 1000
 	s := keySet{seed: maphash.MakeSeed()}

@@ -21,8 +21,8 @@ import (
 
 var update = flag.Bool("update", false, "make the vectors in testdata anew, with the erl on the PATH")
 
-// A vector is a term as a runtime system writes it. The table of them is used to decode, to encode, to seed the fuzz
-// targets, and to ask a real runtime system.
+// A vector is a term as a runtime system writes it. The table of them is used to decode, to encode,
+// to seed the fuzz targets, and to ask a real runtime system.
 type vector struct {
 	name string
 	data []byte // with version byte
@@ -94,7 +94,8 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestVectorsWithErl asks real runtime systems whether they write the bytes of the table, and read the text.
+// TestVectorsWithErl asks real runtime systems whether they write the bytes of the table, and read
+// the text.
 func TestVectorsWithErl(t *testing.T) {
 	for _, erl := range needErl(t) {
 		release, err := strconv.Atoi(askErl(t, erl, []string{"release"})[0])
@@ -103,7 +104,8 @@ func TestVectorsWithErl(t *testing.T) {
 	}
 }
 
-// needErl gives what runtimes gives. Without any it skips the test, or fails it where a peer is required.
+// needErl gives what runtimes gives. Without any it skips the test, or fails it where a peer is
+// required.
 func needErl(t *testing.T) (paths []string) {
 	t.Helper()
 	if paths = runtimes(); len(paths) == 0 {
@@ -112,7 +114,8 @@ func needErl(t *testing.T) (paths []string) {
 	return paths
 }
 
-// runtimes gives the erl on the PATH and those that the variable CNODE_TEST_OTP lists, as "25=/usr/bin/erl 27=…".
+// runtimes gives the erl on the PATH and those that the variable CNODE_TEST_OTP lists, as
+// "25=/usr/bin/erl 27=…".
 func runtimes() (paths []string) {
 	for _, entry := range strings.Fields(os.Getenv("CNODE_TEST_OTP")) {
 		if _, path, ok := strings.Cut(entry, "="); ok {
@@ -158,7 +161,8 @@ func checkVectors(t *testing.T, erl string, release int) {
 	}
 }
 
-// since gives the first release that has such a term, or writes it like this; Erlang's parser does not know its text. 0: all have it.
+// since gives the first release that has such a term, or writes it like this; Erlang's parser does
+// not know its text. 0: all have it.
 func (v vector) since() int {
 	_, since, _ := strings.Cut(v.name, "since OTP ")
 	n, _ := strconv.Atoi(since)
@@ -214,9 +218,9 @@ func updateVectors(t *testing.T) {
 	require.NoError(t, os.WriteFile(vectorFile, out.Bytes(), 0o644))
 }
 
-// askErl asks a runtime system to evaluate an expression ("expr …"), parse a term ("term …") or decode one ("back " and hexadecimal
-// digits), or for its "release", or for the "order …" of all pairs, and gives what term_to_binary makes of each, in hexadecimal, or "error
-// …".
+// askErl asks a runtime system to evaluate an expression ("expr …"), parse a term ("term …") or
+// decode one ("back " and hexadecimal digits), or for its "release", or for the "order …" of all
+// pairs, and gives what term_to_binary makes of each, in hexadecimal, or "error …".
 func askErl(t *testing.T, erl string, questions []string) []string {
 	t.Helper()
 	const program = `

@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A peer reaches processes of workers that it has no connection to: by pid and by name, in order, with links, monitors and calls.
+// A peer reaches processes of workers that it has no connection to: by pid and by name, in order,
+// with links, monitors and calls.
 func TestAcrossWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
@@ -77,8 +78,8 @@ func TestAcrossWorkers(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoProc)
 }
 
-// When a name moves on to another worker, and then is no longer registered, messages for it do not go round between workers that remember
-// where it was.
+// When a name moves on to another worker, and then is no longer registered, messages for it do not
+// go round between workers that remember where it was.
 func TestNameMovesOn(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -98,8 +99,8 @@ func TestNameMovesOn(t *testing.T) {
 	}
 }
 
-// A name that moves on between two workers is found at once by a third one that remembers where it was; and links and monitors between
-// those two go on.
+// A name that moves on between two workers is found at once by a third one that remembers where it
+// was; and links and monitors between those two go on.
 func TestNameMovesOnElsewhere(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
@@ -141,7 +142,8 @@ func TestBetweenWorkers(t *testing.T) {
 	ref, err := watch.Monitor(soon(t), one)
 	require.NoError(t, err)
 	require.NoError(t, watch.Send(soon(t), one, ei.Tuple{ei.Atom("link"), two}))
-	_, err = ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")}) // it comes after the link: then both know of the link
+	// it comes after the link: then both know of the link
+	_, err = ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
 	require.NoError(t, err)
 	require.NoError(t, watch.Send(soon(t), two, ei.Atom("boom")))
 	m := w.receive(watch)
@@ -151,7 +153,8 @@ func TestBetweenWorkers(t *testing.T) {
 	require.Equal(t, ei.Atom("boom"), reason)
 }
 
-// A worker sends to a peer that another worker is connected to, and connects to one that no worker is connected to.
+// A worker sends to a peer that another worker is connected to, and connects to one that no worker
+// is connected to.
 func TestWorkersShareConnections(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
@@ -179,7 +182,8 @@ func TestWorkersShareConnections(t *testing.T) {
 	require.Equal(t, []string{frontName}, fresh.Peers())
 }
 
-// A link or monitor between a peer and a process of a worker that the peer is not connected to breaks with the peer's connection.
+// A link or monitor between a peer and a process of a worker that the peer is not connected to
+// breaks with the peer's connection.
 func TestPeerGoesFromAcrossWorkers(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)

@@ -15,7 +15,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// ErrActivation: the sockets that systemd has opened are not those that the node should listen on. An *ActivationError says which one.
+// ErrActivation: the sockets that systemd has opened are not those that the node should listen on.
+// An *ActivationError says which one.
 var ErrActivation = errors.New("the sockets that systemd has opened do not fit")
 
 // An ActivationError is about one socket that systemd has opened. It is ErrActivation.
@@ -52,11 +53,13 @@ func (e *ActivationError) Unwrap() error { return e.Err }
 // firstActivated is the number of the first socket that a service manager passes.
 const firstActivated = 3
 
-// Activate makes the node listen on the sockets that systemd, or another service manager, has opened for this process (LISTEN_PID and
-// LISTEN_FDS, see sd_listen_fds(3)), if any: the first socket in place of Listen, the following ones in place of the entries of Also, in
-// order. Addresses without a socket are opened as usual. If an address is configured, its socket must be bound to it; the transports do not
-// change. The sockets are checked now, and used by Start or StartFront; they belong to this process only, so do not call Activate before
-// StartWorker or Restore.
+// Activate makes the node listen on the sockets that systemd, or another service manager, has
+// opened for this process (LISTEN_PID and LISTEN_FDS, see sd_listen_fds(3)), if any: the first
+// socket in place of Listen, the following ones in place of the entries of Also, in order.
+// Addresses without a socket are opened as usual. If an address is configured, its socket must be
+// bound to it; the transports do not change. The sockets are checked now, and used by Start or
+// StartFront; they belong to this process only, so do not call Activate before StartWorker or
+// Restore.
 func (cfg *Config) Activate() error {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return nil
@@ -94,14 +97,15 @@ func (cfg *Config) Activate() error {
 	return nil
 }
 
-// fits says why a descriptor is not a listening socket for an endpoint: of the kind that its transport needs, and at its address if it has
-// one.
+// fits says why a descriptor is not a listening socket for an endpoint: of the kind that its
+// transport needs, and at its address if it has one.
 func fits(fd int, at Endpoint) error {
 	s, err := handoff.Inspect(fd)
 	if err != nil {
 		return err
 	}
-	name := at.Transport.Name() // only TCP and UNIX are checked: other plug-ins know themselves what sockets they take
+	// only TCP and UNIX are checked: other plug-ins know themselves what sockets they take
+	name := at.Transport.Name()
 	ours := name == transport.TCP().Name() || name == transport.Unix().Name()
 	_, notInet := transport.AddrPort(at.Addr)
 	switch {
@@ -117,7 +121,8 @@ func fits(fd int, at Endpoint) error {
 	return s.Listener()
 }
 
-// IsAt tells whether an address fits the endpoint's: an endpoint without an address fits any address, and one with port 0 any port.
+// IsAt tells whether an address fits the endpoint's: an endpoint without an address fits any
+// address, and one with port 0 any port.
 func (e Endpoint) IsAt(a transport.Addr) bool {
 	if e.Addr == nil || a == nil || e.Addr.String() == a.String() {
 		return e.Addr == nil || a != nil

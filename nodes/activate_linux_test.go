@@ -16,7 +16,8 @@ type named struct {
 
 func (n named) Name() string { return n.name }
 
-// A plug-in of somebody else's may speak over sockets of another type (ListenSequentialPacket= of systemd.socket(5)).
+// A plug-in of somebody else's may speak over sockets of another type (ListenSequentialPacket= of
+// systemd.socket(5)).
 func TestActivateFitsPackets(t *testing.T) {
 	socket := func(kind int) int {
 		fd, err := syscall.Socket(syscall.AF_UNIX, kind|syscall.SOCK_CLOEXEC, 0)

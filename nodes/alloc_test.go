@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/test/race"
 )
 
-// SendRaw allocates nothing, nor does ReceiveInto into a message whose buffer is large enough. What a plug-in allocates is its own affair:
-// TCP does not.
+// SendRaw allocates nothing, nor does ReceiveInto into a message whose buffer is large enough. What
+// a plug-in allocates is its own affair: TCP does not.
 func TestSendReceiveAllocations(t *testing.T) {
 	race.Allocates(t)
 	ca, cb := newWorld(t, "tcp").pair()

@@ -14,8 +14,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// When the application's own functions do something wrong, that is an error, or an answer: the program does not end, and nothing waits for
-// ever.
+// When the application's own functions do something wrong, that is an error, or an answer: the
+// program does not end, and nothing waits for ever.
 
 // A panic in a function that strangers can reach refuses them.
 func TestCheckPeerPanics(t *testing.T) {
@@ -36,8 +36,8 @@ func TestCheckPeerPanics(t *testing.T) {
 	}
 }
 
-// A Server's function that calls its own process is told so; goroutines that the function has started may call it once the function has
-// returned.
+// A Server's function that calls its own process is told so; goroutines that the function has
+// started may call it once the function has returned.
 func TestServerCallsItself(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")

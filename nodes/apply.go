@@ -2,8 +2,9 @@ package nodes
 
 import "github.com/cnode-go/cnode/ei"
 
-// applied unwraps erlang:apply/3 and erlang:apply/2, unless a program has exposed them itself: that is how a peer calls, or spawns, an
-// external fun. The exceptions are those of Erlang, where no module but those that are exposed is loaded.
+// applied unwraps erlang:apply/3 and erlang:apply/2, unless a program has exposed them itself: that
+// is how a peer calls, or spawns, an external fun. The exceptions are those of Erlang, where no
+// module but those that are exposed is loaded.
 func (n *Node) applied(f function, args []ei.Term) (function, []ei.Term, *Raise) {
 	wrong := func(reason ei.Term) (function, []ei.Term, *Raise) {
 		return f, args, raised(&Raise{Class: ClassError, Reason: reason})

@@ -2,12 +2,12 @@ package nodes
 
 import "slices"
 
-// maxUnread bounds the messages that a Call has read for other receivers and that nobody has received; their memory has the default limit
-// of a mailbox.
+// maxUnread bounds the messages that a Call has read for other receivers and that nobody has
+// received; their memory has the default limit of a mailbox.
 const maxUnread = 10_000
 
-// A backlog holds messages that were read but not dealt with: a Call read them for other receivers, or they were to be passed on when the
-// reader halted.
+// A backlog holds messages that were read but not dealt with: a Call read them for other receivers,
+// or they were to be passed on when the reader halted.
 type backlog struct {
 	messages []*Message // oldest first
 	bytes    int

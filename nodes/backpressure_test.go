@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A peer that does not read: senders wait until their contexts end, with nothing sent then, memory is bounded, and senders to other peers
-// do not wait.
+// A peer that does not read: senders wait until their contexts end, with nothing sent then, memory
+// is bounded, and senders to other peers do not wait.
 func TestPeerThatNeverReads(t *testing.T) {
 	for kind, names := range map[string][]string{"tcp": {"small", "middle", "large"}, "unix": {"middle"}, "memory": {"small", "large"}} {
 		for _, name := range names {
@@ -72,7 +72,8 @@ func TestPeerThatNeverReads(t *testing.T) {
 				require.ErrorIs(t, arrives(t, flushing, "the Flush").err, context.Canceled)
 				arrives(t, linking, "the Link") // there may be room for that much
 
-				// When the peer reads at last, all that was sent is there, whole and in order, and nothing else.
+				// When the peer reads at last, all that was sent is there, whole and in order, and
+				// nothing else.
 				for i := range sent {
 					ctl, got := p.next()
 					for ctl.Op != dist.OpSendSender { // of the Call and the Link

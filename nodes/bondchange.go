@@ -17,14 +17,16 @@ func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Contr
 	return b.changeNow(ctx, c, alter)
 }
 
-// changeNow changes a link or a monitor and sends the signal about the change, as one step: a signal of the other side about the same link
-// or monitor is handled before both or after both. c is nil for a process of this node. alter runs with b.mu held; if it returns a nil
-// Control, nothing is sent.
+// changeNow changes a link or a monitor and sends the signal about the change, as one step: a
+// signal of the other side about the same link or monitor is handled before both or after both. c
+// is nil for a process of this node. alter runs with b.mu held; if it returns a nil Control,
+// nothing is sent.
 func (b *Mailbox) changeNow(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c == nil {
 		return b.changeHere(ctx, alter)
 	}
-	if err := b.lockWith(ctx, c); err != nil { // waits while c is frozen: the signal could not go out
+	// waits while c is frozen: the signal could not go out
+	if err := b.lockWith(ctx, c); err != nil {
 		return err
 	}
 	defer b.mu.Unlock()
@@ -35,7 +37,8 @@ func (b *Mailbox) changeNow(ctx context.Context, c *Conn, alter func() (*dist.Co
 	return err
 }
 
-// lockWith is lockWithin for a change of the mailbox's links or monitors with the peer of c: it waits while c is frozen, too.
+// lockWith is lockWithin for a change of the mailbox's links or monitors with the peer of c: it
+// waits while c is frozen, too.
 func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 	for {
 		if err := b.lockWithin(ctx); err != nil {
@@ -52,8 +55,9 @@ func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 	}
 }
 
-// changeHere changes a link or monitor between the mailbox and another process of this node, and signals that process, as one step. If
-// the other process does not exist, the mailbox is told so afterwards.
+// changeHere changes a link or monitor between the mailbox and another process of this node, and
+// signals that process, as one step. If the other process does not exist, the mailbox is told so
+// afterwards.
 func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, error)) error {
 	n := b.n
 	if err := b.lockBoth(ctx); err != nil {
@@ -73,14 +77,16 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 	switch {
 	case !there:
 		n.noproc(ctl)
-	case ctl != nil && ctl.Op == dist.OpLink && b.ended(): // the mailbox ended before the other process knew of the link
+	// the mailbox ended before the other process knew of the link
+	case ctl != nil && ctl.Op == dist.OpLink && b.ended():
 		sendExit(n.tell, b.pid, ctl.To, exitReason(b.why))
 	}
 	return err
 }
 
-// lockBoth takes the token for changes between two processes of this node, and locks the mailbox, once it is not held (either all mailboxes
-// of a node are held, or none). It does not wait while it has the token, since freezing the node needs the token.
+// lockBoth takes the token for changes between two processes of this node, and locks the mailbox,
+// once it is not held (either all mailboxes of a node are held, or none). It does not wait while it
+// has the token, since freezing the node needs the token.
 func (b *Mailbox) lockBoth(ctx context.Context) error {
 	p := &b.n.procs
 	for {

@@ -5,7 +5,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// bonds lists the process's links and monitors, in both directions: those with processes of node, or all if node is empty. b.mu is held.
+// bonds lists the process's links and monitors, in both directions: those with processes of node,
+// or all if node is empty. b.mu is held.
 func (b *Mailbox) bonds(node string) states.Bonds {
 	s := states.Bonds{Pid: b.pid}
 	for pid, l := range b.links.all(ei.Atom(node)) {
@@ -25,7 +26,8 @@ func (b *Mailbox) bonds(node string) states.Bonds {
 	return s
 }
 
-// tie gives the process the links and monitors that the process with the same pid had in the old process.
+// tie gives the process the links and monitors that the process with the same pid had in the old
+// process.
 func (b *Mailbox) tie(s *states.Bonds) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,8 +47,8 @@ func (b *Mailbox) tie(s *states.Bonds) {
 	}
 }
 
-// forget removes the process's links and monitors with the peer of a connection that has moved. A process that waits for the answer to a
-// call over that connection ends.
+// forget removes the process's links and monitors with the peer of a connection that has moved. A
+// process that waits for the answer to a call over that connection ends.
 func (b *Mailbox) forget(c *Conn) {
 	b.mu.Lock()
 	gone := b.calls == c
@@ -78,8 +80,8 @@ func (n *Node) bondsWith(node string) []states.Bonds {
 	return list
 }
 
-// tie gives bonds to their processes. If a process is not here, the peer is told that it does not exist; monitors of a name go to the
-// process that has the name here.
+// tie gives bonds to their processes. If a process is not here, the peer is told that it does not
+// exist; monitors of a name go to the process that has the name here.
 func (c *Conn) tie(list []states.Bonds) {
 	p := &c.n.procs
 	for i := range list {
@@ -94,10 +96,11 @@ func (c *Conn) tie(list []states.Bonds) {
 	}
 }
 
-// disown ends the links and monitors that a process which is not here had with the processes that c is the way to, except monitors of a
-// name that another process has here.
+// disown ends the links and monitors that a process which is not here had with the processes that c
+// is the way to, except monitors of a name that another process has here.
 func (c *Conn) disown(s *states.Bonds) {
-	if c.kind() == relayLink { // the way to another worker for a peer, not for this node's own processes
+	// the way to another worker for a peer, not for this node's own processes
+	if c.kind() == relayLink {
 		return
 	}
 	noproc, there := exitReason(ei.Atom("noproc")), c.extent()

@@ -5,13 +5,15 @@ import (
 	"sync"
 )
 
-// The sizes of the buffers that a node keeps for messages of its upper level: powers of two, in bits.
+// The sizes of the buffers that a node keeps for messages of its upper level: powers of two, in
+// bits.
 const (
 	minBuffer = 7  // 128 bytes
 	maxBuffer = 22 // 4 MiB
 )
 
-// buffers keeps the memory of released messages, by size, so that a small message never holds a large buffer.
+// buffers keeps the memory of released messages, by size, so that a small message never holds a
+// large buffer.
 type buffers struct {
 	messages sync.Pool // *Message
 	bytes    [maxBuffer + 1]sync.Pool
@@ -46,9 +48,9 @@ func (p *buffers) put(b []byte) {
 	}
 }
 
-// Release gives the message's memory back to the node that received it. It is optional, but makes a receiver of many messages faster.
-// Afterwards neither the message nor anything that aliases it (Payload, Reason and the like, a Raw or a Cursor made of them) may be used;
-// decoded terms may.
+// Release gives the message's memory back to the node that received it. It is optional, but makes a
+// receiver of many messages faster. Afterwards neither the message nor anything that aliases it
+// (Payload, Reason and the like, a Raw or a Cursor made of them) may be used; decoded terms may.
 func (m *Message) Release() {
 	if m.pool == nil {
 		return

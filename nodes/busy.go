@@ -2,8 +2,9 @@ package nodes
 
 import "github.com/cnode-go/cnode/ei"
 
-// busy counts a function or handler that is about to run. false: the node drains, and the function must not run; a request of a process of
-// this node (here) still may, as long as another function or handler runs.
+// busy counts a function or handler that is about to run. false: the node drains, and the function
+// must not run; a request of a process of this node (here) still may, as long as another function
+// or handler runs.
 func (p *processes) busy(here bool) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -14,8 +15,8 @@ func (p *processes) busy(here bool) bool {
 	return true
 }
 
-// refuse tells the caller of a request, by a DOWN for its monitor of this process, that there will be no reply. Callers whose requests are
-// being handled are told nothing.
+// refuse tells the caller of a request, by a DOWN for its monitor of this process, that there will
+// be no reply. Callers whose requests are being handled are told nothing.
 func (b *Mailbox) refuse(m *Message) {
 	from, tag, _, ok := genCall(m.Payload)
 	if !ok {

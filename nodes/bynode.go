@@ -7,8 +7,9 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// byNode is a process's table of links or monitors. It is kept apart for each node on the other side, for the end of a connection ends those
-// with one node, and must not cost time for all others. Most processes deal with one node.
+// byNode is a process's table of links or monitors. It is kept apart for each node on the other
+// side, for the end of a connection ends those with one node, and must not cost time for all
+// others. Most processes deal with one node.
 type byNode[K comparable, V any] struct {
 	node ei.Atom
 	one  map[K]V             // those with node

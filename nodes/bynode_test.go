@@ -19,7 +19,8 @@ func TestByNode(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
 				node, value := rapid.SampledFrom(nodes).Draw(t, "node"), rapid.String().Draw(t, "value")
-				key := 10*rapid.IntRange(0, 3).Draw(t, "key") + int(node[0]-'a') // a key belongs to one node
+				// a key belongs to one node
+				key := 10*rapid.IntRange(0, 3).Draw(t, "key") + int(node[0]-'a')
 				table.put(node, key, value)
 				of := model[node]
 				put(&of, key, value)

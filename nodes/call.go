@@ -10,18 +10,22 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values (see ei.Append). It waits for the result
-// until ctx ends or the connection does. {badrpc, Reason} is an *RPCError. Messages that arrive meanwhile wait for Receive; several Calls
-// may run concurrently, also with a Receive. If the connection is lost, the error is ErrNoConnection. It is ei_rpc.
+// Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values
+// (see ei.Append). It waits for the result until ctx ends or the connection does. {badrpc, Reason}
+// is an *RPCError. Messages that arrive meanwhile wait for Receive; several Calls may run
+// concurrently, also with a Receive. If the connection is lost, the error is ErrNoConnection. It is
+// ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil)
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
-// RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). It waits for the result until ctx ends or
-// the connection does; if the connection is lost or cannot be made, the error is ErrNoConnection. {badrpc, Reason} is an *RPCError; what a
-// function throws is its result, as with rpc:call. If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
+// RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). It
+// waits for the result until ctx ends or the connection does; if the connection is lost or cannot
+// be made, the error is ErrNoConnection. {badrpc, Reason} is an *RPCError; what a function throws
+// is its result, as with rpc:call. If you start the node, do so before the first call: a call fixes
+// the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil, nil)
@@ -45,16 +49,19 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 	return t, nil
 }
 
-// Call makes a request to a process, like gen_server:call, and returns its reply. It waits until ctx ends. The error is an *ExitError if
-// the process ends or does not exist, ErrNoConnection if the connection is lost, and ErrCallingSelf if a Server's function calls its own
-// process with the context that it was given. If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
+// Call makes a request to a process, like gen_server:call, and returns its reply. It waits until
+// ctx ends. The error is an *ExitError if the process ends or does not exist, ErrNoConnection if
+// the connection is lost, and ErrCallingSelf if a Server's function calls its own process with the
+// context that it was given. If you start the node, do so before the first call: a call fixes the
+// creation (ErrTooLate).
 func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
 	t, err := n.call(ctx, target{node: string(to.Node), pid: to}, request, nil, nil)
 	return t, wrap("call", string(to.Node), err)
 }
 
-// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request). It waits as Call does and
-// returns the same errors: a name that no process has is an *ExitError that is ErrNoProc.
+// CallName is Call to the process that has a registered name on a node: gen_server:call({Name,
+// Node}, Request). It waits as Call does and returns the same errors: a name that no process has is
+// an *ExitError that is ErrNoProc.
 func (n *Node) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
 	t, err := n.call(ctx, target{node: node, name: ei.Atom(name)}, request, nil, nil)
 	return t, wrap("call "+name+" at", node, err)
@@ -77,8 +84,9 @@ func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
 
 func tuple(v ...any) goTuple { return v }
 
-// call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the monitor's message. over is the connection to
-// use; if nobody is receiving from it, call does so itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own.
+// call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the
+// monitor's message. over is the connection to use; if nobody is receiving from it, call does so
+// itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own.
 func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (_ ei.Term, err error) {
 	defer func() {
 		if err != nil && over != nil && over.lost() && errors.Is(err, over.Err()) && !errors.Is(err, ErrNoConnection) {
@@ -127,7 +135,8 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 		return nil, err
 	}
 	if err := b.monitor(ctx, ref, to, over); err != nil {
-		if end := new(ExitError); errors.As(err, &end) && end.Pid == b.pid { // the call's mailbox ended because the node did
+		// the call's mailbox ended because the node did
+		if end := new(ExitError); errors.As(err, &end) && end.Pid == b.pid {
 			err = n.procs.gone()
 		}
 		return nil, err
@@ -150,7 +159,8 @@ func (n *Node) sendRequest(ctx context.Context, to target, over *Conn, from ei.P
 	return n.send(ctx, ctl, to.node, message)
 }
 
-// awaitReply waits for {Ref, Reply}, or for the end of the process that was to reply: an *ExitError.
+// awaitReply waits for {Ref, Reply}, or for the end of the process that was to reply: an
+// *ExitError.
 func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Term, error) {
 	for {
 		m, err := b.receiveOver(ctx, over)
@@ -173,7 +183,8 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Te
 	}
 }
 
-// leave closes the mailbox of a call. The caller does not wait for the end of a freeze: then a goroutine does it.
+// leave closes the mailbox of a call. The caller does not wait for the end of a freeze: then a
+// goroutine does it.
 func (b *Mailbox) leave(over *Conn) {
 	frozen := b.held.Load() || over != nil && over.frozen.IsShut()
 	if !frozen || !b.n.background(func() { b.Close() }) {
@@ -181,8 +192,9 @@ func (b *Mailbox) leave(over *Conn) {
 	}
 }
 
-// receiveOver is Receive for a mailbox whose messages come over a connection that perhaps nobody is receiving from. In that case it reads
-// the connection itself, and keeps messages that are not for the mailbox for their receivers.
+// receiveOver is Receive for a mailbox whose messages come over a connection that perhaps nobody is
+// receiving from. In that case it reads the connection itself, and keeps messages that are not for
+// the mailbox for their receivers.
 func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error) {
 	if over == nil || b.n.started.Load() {
 		return b.Receive(ctx)
@@ -221,8 +233,8 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 	}
 }
 
-// receiveFor reads from a connection until a message has come for the mailbox, or for a goroutine that waits in Receive. The caller holds
-// the reader's token; receiveFor gives it back.
+// receiveFor reads from a connection until a message has come for the mailbox, or for a goroutine
+// that waits in Receive. The caller holds the reader's token; receiveFor gives it back.
 func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 	defer c.giveReader()
 	for {
@@ -271,8 +283,9 @@ func (b *Mailbox) runsWith(ctx context.Context) bool {
 	return t != nil && t.self == b && !t.over.Load()
 }
 
-// admitCall makes a call by a process of this node wait as long as no process could deal with it: while the tables are held, and, unless a
-// running function or handler makes the call, while outside is shut.
+// admitCall makes a call by a process of this node wait as long as no process could deal with it:
+// while the tables are held, and, unless a running function or handler makes the call, while
+// outside is shut.
 func (p *processes) admitCall(ctx context.Context) error {
 	if turnOf(ctx) == nil {
 		if err := p.outside.Pass(ctx); err != nil {

@@ -64,7 +64,8 @@ func TestConnCall(t *testing.T) {
 	}
 }
 
-// A call that is made while another goroutine receives gets its reply, and the receiver gets all else, in order.
+// A call that is made while another goroutine receives gets its reply, and the receiver gets all
+// else, in order.
 func TestConnCallBesideReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -110,7 +111,8 @@ func TestConnCallBesideReceive(t *testing.T) {
 	require.NoError(t, r.err)
 }
 
-// A reply that a Receive in progress reads gets to its call, and the Receive goes on to the next message.
+// A reply that a Receive in progress reads gets to its call, and the Receive goes on to the next
+// message.
 func TestConnCallReadByReceive(t *testing.T) {
 	w := newWorld(t, "memory")
 	ca, cb := w.pair()
@@ -218,7 +220,8 @@ func TestConnCallFailures(t *testing.T) {
 		ei.Atom("badrpc"): func(from ei.Pid, tag ei.Raw) {
 			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Tuple{ei.Atom("badrpc"), ei.Atom("nodedown")}})
 		},
-		ei.Atom("otherwise"): func(from ei.Pid, tag ei.Raw) { // a message that is no reply is passed over
+		// a message that is no reply is passed over
+		ei.Atom("otherwise"): func(from ei.Pid, tag ei.Raw) {
 			cb.Send(w.ctx(), from, ei.Atom("what"))
 			cb.Send(w.ctx(), from, ei.Tuple{ei.Atom("not_the_tag"), ei.Int(1)})
 			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Atom("reply"), ei.Int(2)})
@@ -279,7 +282,8 @@ func TestConnCallFailures(t *testing.T) {
 	require.Empty(t, ca.Node().Peers(), "the call connects nobody")
 }
 
-// Calls on a connection whose peer waits to be received from, from many goroutines, none of which receives.
+// Calls on a connection whose peer waits to be received from, from many goroutines, none of which
+// receives.
 func TestConnCallsBesideEachOther(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -363,7 +367,8 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrNoConnection)
 }
 
-// A process that ends while it is called is an ExitError whatever its reason, also if that is very deep, refused or malformed.
+// A process that ends while it is called is an ExitError whatever its reason, also if that is very
+// deep, refused or malformed.
 func TestCallEndsWithUndecodableReason(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")

@@ -153,7 +153,8 @@ func TestEchoServersBothWays(t *testing.T) {
 	}))
 }
 
-// A mailbox that nobody reads holds up nobody else, and ends when its peers have had their share of the memory.
+// A mailbox that nobody reads holds up nobody else, and ends when its peers have had their share of
+// the memory.
 func TestUnreadMailboxHoldsUpNobody(t *testing.T) {
 	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1", "c@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = 16 << 20 })
 	a, b, c := all[0], all[1], all[2]
@@ -226,7 +227,8 @@ func TestSlowReceiverGetsAll(t *testing.T) {
 	require.Zero(t, b.Stats().Overflow)
 }
 
-// Calls whose callers have given up end, and hold up nobody: those that run, and those that wait for a place.
+// Calls whose callers have given up end, and hold up nobody: those that run, and those that wait
+// for a place.
 func TestCallersThatGiveUp(t *testing.T) {
 	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.MaxCalls = 2 })
 	a, b := all[0], all[1]
@@ -263,8 +265,8 @@ func TestCallersThatGiveUp(t *testing.T) {
 	require.Less(t, ended.Load(), int64(20), "those that waited for a place were not made")
 }
 
-// Nodes that call each other back, with limits that are tiny, end what they do, whatever it is: with a result or an error. CNODE_TEST_SOAK
-// has it go on for longer.
+// Nodes that call each other back, with limits that are tiny, end what they do, whatever it is:
+// with a result or an error. CNODE_TEST_SOAK has it go on for longer.
 func TestNothingWaitsForEver(t *testing.T) {
 	length := time.Second
 	if s := os.Getenv("CNODE_TEST_SOAK"); s != "" {

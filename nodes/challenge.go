@@ -5,10 +5,11 @@ import (
 	"sync"
 )
 
-// challenges holds the challenges that a node has sent in handshakes in progress, in either role. A peer that sends one of them back did
-// not generate it: it does not know the cookie, and wants this node's digest of the challenge, to present it to this node on another
-// connection. (The protocol's digest covers neither the nodes' names nor the direction; between different nodes nothing can be done about
-// that, nor between workers, which do not know each other's challenges.)
+// challenges holds the challenges that a node has sent in handshakes in progress, in either role. A
+// peer that sends one of them back did not generate it: it does not know the cookie, and wants this
+// node's digest of the challenge, to present it to this node on another connection. (The protocol's
+// digest covers neither the nodes' names nor the direction; between different nodes nothing can be
+// done about that, nor between workers, which do not know each other's challenges.)
 type challenges struct {
 	mu  sync.Mutex
 	own map[uint32]struct{}

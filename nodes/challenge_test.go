@@ -8,7 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A peer to which a node connects, and which knows no cookie, cannot get the node to answer its own challenge.
+// A peer to which a node connects, and which knows no cookie, cannot get the node to answer its own
+// challenge.
 func TestReflectedChallenge(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")

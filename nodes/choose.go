@@ -12,15 +12,17 @@ type WorkerInfo struct {
 	Sessions int // how many it has, including handshakes in progress
 }
 
-// A Choose picks the worker for a new session: an index into candidates, of which there is at least one. peer is the name of the node that
-// connects, or, if that node asks for a name, its host. A worker that has lost a session, as for want of a descriptor, is no candidate for
-// a second, unless all have. It is called by one goroutine at a time, must be quick, and must not call the Front, which waits for it. A
-// number out of range refuses the session, and so does a panic.
+// A Choose picks the worker for a new session: an index into candidates, of which there is at least
+// one. peer is the name of the node that connects, or, if that node asks for a name, its host. A
+// worker that has lost a session, as for want of a descriptor, is no candidate for a second, unless
+// all have. It is called by one goroutine at a time, must be quick, and must not call the Front,
+// which waits for it. A number out of range refuses the session, and so does a panic.
 type Choose func(peer string, candidates []WorkerInfo) int
 
-// ByName always gives a peer to the same worker, and spreads the names evenly: when a worker is missing only its peers go elsewhere
-// (rendezvous hashing). It is the default. Of nodes that ask for a name only the host is known: those of one host share a worker, where
-// LeastSessions would spread them.
+// ByName always gives a peer to the same worker, and spreads the names evenly: when a worker is
+// missing only its peers go elsewhere (rendezvous hashing). It is the default. Of nodes that ask
+// for a name only the host is known: those of one host share a worker, where LeastSessions would
+// spread them.
 func ByName(peer string, candidates []WorkerInfo) int {
 	best, most := 0, uint64(0)
 	for i, w := range candidates {
@@ -33,14 +35,16 @@ func ByName(peer string, candidates []WorkerInfo) int {
 	return best
 }
 
-// mix spreads what differs in the last bytes of a short text over all bits (the finalizer of splitmix64).
+// mix spreads what differs in the last bytes of a short text over all bits (the finalizer of
+// splitmix64).
 func mix(v uint64) uint64 {
 	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
 	v = (v ^ v>>27) * 0x94d049bb133111eb
 	return v ^ v>>31
 }
 
-// LeastSessions gives a session to the worker that has the fewest; if there are several, to the first of them.
+// LeastSessions gives a session to the worker that has the fewest; if there are several, to the
+// first of them.
 func LeastSessions(_ string, candidates []WorkerInfo) int {
 	best := 0
 	for i, w := range candidates {

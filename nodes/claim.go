@@ -10,14 +10,16 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A frontClaim is this worker's share in a peer, as the front counts it: from the session that the front has pushed, or the claim that it has
-// granted, to the end of the handshake or of the connection.
+// A frontClaim is this worker's share in a peer, as the front counts it: from the session that the
+// front has pushed, or the claim that it has granted, to the end of the handshake or of the
+// connection.
 type frontClaim struct {
 	p    *part
 	name string // of the peer; "" while it has none
 }
 
-// newFrontClaim is the claim of a session, or of a connection that comes from another process: the front has counted it already.
+// newFrontClaim is the claim of a session, or of a connection that comes from another process: the
+// front has counted it already.
 func (p *part) newFrontClaim(peer string) *frontClaim {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,9 +43,10 @@ func (s *frontClaim) up(peer string) {
 // take is newFrontClaim for a connection.
 func (p *part) take(peer string) claim { return p.newFrontClaim(peer) }
 
-// over says that the session, attempt or connection has ended. The front keeps its own descriptor of the socket until it hears that the
-// worker has taken it, and until then the peer does not see that the worker has closed its descriptor. So an end that is ours is said to
-// the front at once, any other one together with the next words.
+// over says that the session, attempt or connection has ended. The front keeps its own descriptor
+// of the socket until it hears that the worker has taken it, and until then the peer does not see
+// that the worker has closed its descriptor. So an end that is ours is said to the front at once,
+// any other one together with the next words.
 func (s *frontClaim) over(ours bool) {
 	s.end(talk.Word{Topic: talk.Over, Name: s.name, Now: ours})
 }
@@ -61,8 +64,9 @@ func (s *frontClaim) end(m talk.Word) {
 // errNoneThere: the worker that was to give this one a way to a peer has no connection to the peer.
 var errNoneThere = errors.New("another worker has no connection any more")
 
-// claim asks for the right to connect to a peer. The error is ErrConnected when another worker of the node has the connection, and this one
-// now has a way to it; ErrSuperseded when things have changed meanwhile, and the caller is to look again.
+// claim asks for the right to connect to a peer. The error is ErrConnected when another worker of
+// the node has the connection, and this one now has a way to it; ErrSuperseded when things have
+// changed meanwhile, and the caller is to look again.
 func (p *part) claim(ctx context.Context, peer string) (claim, error) {
 	heard := make(chan error, 1)
 	p.mu.Lock()

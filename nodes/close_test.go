@@ -133,7 +133,8 @@ func awaitDrain(t *testing.T, n *Node) {
 	}, tooLong, tick)
 }
 
-// A log that is sent to a mailbox of the node tells of a connection that was found broken while that mailbox, locked, was sending a signal.
+// A log that is sent to a mailbox of the node tells of a connection that was found broken while
+// that mailbox, locked, was sending a signal.
 func TestNodeDownLogInMailbox(t *testing.T) {
 	w := newWorld(t, "tcp")
 	var to atomic.Pointer[Mailbox]
@@ -234,7 +235,8 @@ func TestCloseBesideHungFunction(t *testing.T) {
 				err := end(b)
 				if name == "close" {
 					require.NoError(t, err)
-					require.InDelta(t, farewell, time.Since(begin), float64(100*time.Millisecond)) // a write in progress takes a moment to end
+					// a write in progress takes a moment to end
+					require.InDelta(t, farewell, time.Since(begin), float64(100*time.Millisecond))
 				} else {
 					require.ErrorIs(t, err, context.DeadlineExceeded)
 					require.LessOrEqual(t, time.Since(begin), 5*time.Second+3*farewell)
@@ -246,7 +248,8 @@ func TestCloseBesideHungFunction(t *testing.T) {
 	}
 }
 
-// A node that is being shut down is not frozen any more: the node that would go on elsewhere has no listeners.
+// A node that is being shut down is not frozen any more: the node that would go on elsewhere has no
+// listeners.
 func TestFreezeBesideShutdown(t *testing.T) {
 	for _, first := range []string{"shutdown", "freeze"} {
 		t.Run(first, func(t *testing.T) {
@@ -279,8 +282,8 @@ func TestFreezeBesideShutdown(t *testing.T) {
 	}
 }
 
-// Data that was sent arrives before the connection ends, although data of the peer's is unread, in which case Close would make the system
-// discard what was sent; on either level.
+// Data that was sent arrives before the connection ends, although data of the peer's is unread, in
+// which case Close would make the system discard what was sent; on either level.
 func TestConnShutdown(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -321,7 +324,8 @@ func TestConnShutdown(t *testing.T) {
 	}
 }
 
-// A peer that asks something of a connection that is being shut down gets no answer, but all that was sent before.
+// A peer that asks something of a connection that is being shut down gets no answer, but all that
+// was sent before.
 func TestShutdownBesideQuestions(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -351,7 +355,8 @@ func TestShutdownBesideQuestions(t *testing.T) {
 	}
 }
 
-// A peer that breaks the connection with something unread has lost it, and Shutdown says so, whether that was before or meanwhile.
+// A peer that breaks the connection with something unread has lost it, and Shutdown says so,
+// whether that was before or meanwhile.
 func TestShutdownUnread(t *testing.T) {
 	for _, before := range []bool{true, false} {
 		w := newWorld(t, "tcp")

@@ -13,7 +13,8 @@ import (
 )
 
 func setUpCloses(n *Node) {
-	n.Expose("w", "close", func(_ context.Context, args []ei.Term) (any, error) { // its remote link of the connection to a peer
+	// its remote link of the connection to a peer
+	n.Expose("w", "close", func(_ context.Context, args []ei.Term) (any, error) {
 		c := n.Conn(string(args[0].(ei.Atom)))
 		if c == nil || !c.remoteLink {
 			return nil, ErrNoConnection
@@ -24,14 +25,16 @@ func setUpCloses(n *Node) {
 		}
 		return ei.Atom("ok"), err
 	})
-	n.Expose("w", "closer", func(context.Context, []ei.Term) (any, error) { // a Handler that closes its messages' connection
+	// a Handler that closes its messages' connection
+	n.Expose("w", "closer", func(context.Context, []ei.Term) (any, error) {
 		b, err := n.Handle("", func(_ *Mailbox, m *Message) { _ = m.Conn().Close() }, nil)
 		if err != nil {
 			return nil, err
 		}
 		return b.Pid(), nil
 	})
-	n.Expose("w", "behind", func(context.Context, []ei.Term) (any, error) { // says over which peer's connection it is called
+	// says over which peer's connection it is called
+	n.Expose("w", "behind", func(context.Context, []ei.Term) (any, error) {
 		b, err := n.Serve("", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
 			if c := ConnOf(ctx); c != nil {
 				return ei.Atom(c.Name()), nil
@@ -49,7 +52,8 @@ func setUpCloses(n *Node) {
 	})
 }
 
-// shadowed gives two peers of two workers: x's connection has a remote link in y's worker, over which b, a process of x, is linked.
+// shadowed gives two peers of two workers: x's connection has a remote link in y's worker, over
+// which b, a process of x, is linked.
 func shadowed(t *testing.T) (w *frontWorld, x, y *Node, b *Mailbox) {
 	w = newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -62,8 +66,8 @@ func shadowed(t *testing.T) (w *frontWorld, x, y *Node, b *Mailbox) {
 	return w, x, y, b
 }
 
-// A worker that closes its remote link of a connection closes the connection of the other worker: the peer sees a nodedown, and no process that
-// was killed.
+// A worker that closes its remote link of a connection closes the connection of the other worker:
+// the peer sees a nodedown, and no process that was killed.
 func TestCloseOfShadow(t *testing.T) {
 	w, x, y, b := shadowed(t)
 	require.NoError(t, b.MonitorNode(soon(t), frontName))
@@ -86,7 +90,8 @@ func TestShadowsOfNodeThatCloses(t *testing.T) {
 	require.NoError(t, c.Err())
 }
 
-// A Handler that closes the way that a message came over, from a peer of another worker, closes the peer's connection.
+// A Handler that closes the way that a message came over, from a peer of another worker, closes the
+// peer's connection.
 func TestHandlerClosesShadow(t *testing.T) {
 	w, x, y, b := shadowed(t)
 	for range 5 {

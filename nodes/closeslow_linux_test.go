@@ -16,7 +16,8 @@ func TestShutdownBesideSlowReader(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("bob", func(c *Config) { c.QueueLimit = 8 << 20 })
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	require.NoError(t, narrow(p.s, unix.SO_RCVBUF)) // else all may have arrived long before it is read
+	// else all may have arrived long before it is read
+	require.NoError(t, narrow(p.s, unix.SO_RCVBUF))
 	c := w.conn(n, "wire@test")
 	for range count {
 		require.NoError(t, c.SendName(w.ctx(), "x", make([]byte, size)))

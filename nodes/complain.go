@@ -8,21 +8,22 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// The kinds of complaint: faults of a peer that the connection survives, and reasons why the peer has to wait. Each kind is logged as a
-// warning once per connection.
+// The kinds of complaint: faults of a peer that the connection survives, and reasons why the peer
+// has to wait. Each kind is logged as a warning once per connection.
 const (
-	faultTerm   uint32 = 1 << iota // a term that cannot be decoded
-	faultOp                        // a control message that is not known
-	faultSpawn                     // a spawn request with an option that is not known
-	faultFrom                      // a signal in the name of another node's process
-	faultFunc                      // not the peer's fault: an exception in a function that it called without asking for the result
-	faultAnswer                    // the answer to one of its signals cannot be encoded
-	slowCalls                      // its calls wait long for a place of Config.MaxCalls
-	fullCalls                      // its calls are refused, because too many of them wait
+	faultTerm  uint32 = 1 << iota // a term that cannot be decoded
+	faultOp                       // a control message that is not known
+	faultSpawn                    // a spawn request with an option that is not known
+	faultFrom                     // a signal in the name of another node's process
+	// not the peer's fault: an exception in a function that it called without asking for the result
+	faultFunc
+	faultAnswer // the answer to one of its signals cannot be encoded
+	slowCalls   // its calls wait long for a place of Config.MaxCalls
+	fullCalls   // its calls are refused, because too many of them wait
 )
 
-// complain logs a complaint. The first of its kind on a connection is a warning; later ones are logged at the level Debug, so that no peer
-// fills the log.
+// complain logs a complaint. The first of its kind on a connection is a warning; later ones are
+// logged at the level Debug, so that no peer fills the log.
 func (c *Conn) complain(fault uint32, text string, err error) {
 	level := slog.LevelWarn
 	if c.faults.Or(fault)&fault != 0 {
@@ -31,7 +32,8 @@ func (c *Conn) complain(fault uint32, text string, err error) {
 	c.n.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
 }
 
-// mishap logs an error in a function of the application, at a limited rate: peers and strangers may provoke any number of them.
+// mishap logs an error in a function of the application, at a limited rate: peers and strangers may
+// provoke any number of them.
 func (n *Node) mishap(text string, args ...any) {
 	n.mishaps.Log(n.log, slog.LevelError, text, args...)
 }
@@ -53,7 +55,8 @@ func (n *Node) nameOf(b *Mailbox) string {
 	return b.pid.String()
 }
 
-// undecodable logs that a term which the upper level has to understand cannot be decoded. c is nil for a term of this node.
+// undecodable logs that a term which the upper level has to understand cannot be decoded. c is nil
+// for a term of this node.
 func (n *Node) undecodable(c *Conn, what string, err error) {
 	if c == nil {
 		n.log.Warn("undecodable "+what, "peer", "", "error", err)
@@ -62,7 +65,8 @@ func (n *Node) undecodable(c *Conn, what string, err error) {
 	c.complain(faultTerm, "undecodable "+what, err)
 }
 
-// unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as undecodable does.
+// unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as
+// undecodable does.
 func (n *Node) unwanted(b *Mailbox, m *Message) {
 	if err := wellFormed(m.Payload); err != nil {
 		n.undecodable(m.conn, "message", err)

@@ -51,11 +51,12 @@ func (r *record) lines(parts ...string) (found []string) {
 	return found
 }
 
-// When the upper level cannot decode what a peer sends, or does not know it, the log names the peer and the error, as a warning once a
-// connection.
+// When the upper level cannot decode what a peer sends, or does not know it, the log names the peer
+// and the error, as a warning once a connection.
 func TestFaultsAreLogged(t *testing.T) {
 	broken := ei.Raw{109, 255, 255, 255, 255, 1}
-	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map with equal keys: only decoding shows it
+	// a map with equal keys: only decoding shows it
+	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}
 	good := func(v any) ei.Raw {
 		b, err := ei.Append(nil, v)
 		require.NoError(t, err)
@@ -168,7 +169,8 @@ func TestPanicsAreLogged(t *testing.T) {
 	}
 }
 
-// Errors that strangers and peers can provoke in the application's functions any number of times do not fill the log.
+// Errors that strangers and peers can provoke in the application's functions any number of times do
+// not fill the log.
 func TestMishapsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")

@@ -25,69 +25,86 @@ const (
 	DefaultDrainTimeout     = 5 * time.Second  // for functions and handlers to finish
 )
 
-// missedTicks is after how many tick intervals without a byte from the peer a connection ends (OTP's net_tickintensity).
+// missedTicks is after how many tick intervals without a byte from the peer a connection ends
+// (OTP's net_tickintensity).
 const missedTicks = 4
 
-// Config says who a node is and how it communicates. The zero value is a hidden node with a dynamic name on the short host name, with the
-// cookie of the cookie file, over TCP, found through the port mapper. New copies it, and refuses a negative limit or time.
+// Config says who a node is and how it communicates. The zero value is a hidden node with a dynamic
+// name on the short host name, with the cookie of the cookie file, over TCP, found through the port
+// mapper. New copies it, and refuses a negative limit or time.
 type Config struct {
-	// Name is the whole node name, alive@host. dist.CheckOwnName must accept it, since Erlang nodes refuse other names, such as an alive
-	// part with a dot. Or set Host and Alive instead.
+	// Name is the whole node name, alive@host. dist.CheckOwnName must accept it, since Erlang nodes
+	// refuse other names, such as an alive part with a dot. Or set Host and Alive instead.
 	Name string
 	// Host is the part of the name after the "@"; empty is the machine's short name.
 	Host string
-	// Alive is the part before the "@". If it and Name are empty, the node asks its first peer for a dynamic name, and keeps it for its
-	// life. Once the connection to that peer is gone, the peer may give the name to another node (a BEAM with a dynamic name then becomes
-	// nonode@nohost): a program whose peer comes and goes should make a new Node when the peer has gone.
+	// Alive is the part before the "@". If it and Name are empty, the node asks its first peer for
+	// a dynamic name, and keeps it for its life. Once the connection to that peer is gone, the peer
+	// may give the name to another node (a BEAM with a dynamic name then becomes nonode@nohost): a
+	// program whose peer comes and goes should make a new Node when the peer has gone.
 	Alive string
-	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie or, if there is none, erlang/.erlang.cookie in
-	// the directory of os.UserConfigDir. Erlang compares the Latin-1 bytes of its atom: keep to ASCII.
+	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie or, if there is none,
+	// erlang/.erlang.cookie in the directory of os.UserConfigDir. Erlang compares the Latin-1 bytes
+	// of its atom: keep to ASCII.
 	Cookie string
-	// Cookies has the cookies for particular peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node,
-	// Cookie). New refuses an empty one. Node.SetCookie changes them later.
+	// Cookies has the cookies for particular peers, by their names, in place of Cookie, whichever
+	// side connects: erlang:set_cookie(Node, Cookie). New refuses an empty one. Node.SetCookie
+	// changes them later.
 	Cookies map[string]string
-	// Transport carries connections; nil is transport.TCP(), or transport.Unix() if Resolver is a SocketDir.
+	// Transport carries connections; nil is transport.TCP(), or transport.Unix() if Resolver is a
+	// SocketDir.
 	Transport transport.Transport
-	// Transports are additional transports, for connections and listeners that are handed over to this node. A transport is looked up by
-	// its name there, as are Transport and those of Also. TCP and UNIX sockets need not be listed. Several transports with one name (TLS,
-	// say, each with its own keys) are told apart by their order in Transport, Transports, Also: it has to be the same as in the old
-	// process, and for a connection or listener whose transport is missing here the error is ErrNoPlugin. A connection that this node has
-	// opened over a transport that is not in its Config goes on over the first one of that name; a listener does so only over TCP and UNIX
-	// sockets, or if no other transport has that name: otherwise the node is not movable.
+	// Transports are additional transports, for connections and listeners that are handed over to
+	// this node. A transport is looked up by its name there, as are Transport and those of Also.
+	// TCP and UNIX sockets need not be listed. Several transports with one name (TLS, say, each
+	// with its own keys) are told apart by their order in Transport, Transports, Also: it has to be
+	// the same as in the old process, and for a connection or listener whose transport is missing
+	// here the error is ErrNoPlugin. A connection that this node has opened over a transport that
+	// is not in its Config goes on over the first one of that name; a listener does so only over
+	// TCP and UNIX sockets, or if no other transport has that name: otherwise the node is not
+	// movable.
 	Transports []transport.Transport
-	// Creation distinguishes this incarnation of the name from others; 0 stands for the one that Publish gets from the Resolver, or a
-	// random one. Processes that share a name share the creation too.
+	// Creation distinguishes this incarnation of the name from others; 0 stands for the one that
+	// Publish gets from the Resolver, or a random one. Processes that share a name share the
+	// creation too.
 	Creation uint32
-	// Worker distinguishes processes that share a name and a creation: each makes its pids from a range of its own. Processes between which
-	// single connections move (Conn.Detach, Conn.Freeze) must have different ones: otherwise a pid that one of them has made is taken for
-	// an Erlang process of the other.
+	// Worker distinguishes processes that share a name and a creation: each makes its pids from a
+	// range of its own. Processes between which single connections move (Conn.Detach, Conn.Freeze)
+	// must have different ones: otherwise a pid that one of them has made is taken for an Erlang
+	// process of the other.
 	Worker uint16
-	// Listen is where Start listens; nil is a free port of 127.0.0.1: by default a node can be reached only from its own machine. Other
-	// nodes look for it at the address of its name's host, so the node must listen on that address. With a SocketDir as Resolver, over UNIX
-	// sockets, nil is the socket that the directory has for the name.
+	// Listen is where Start listens; nil is a free port of 127.0.0.1: by default a node can be
+	// reached only from its own machine. Other nodes look for it at the address of its name's host,
+	// so the node must listen on that address. With a SocketDir as Resolver, over UNIX sockets, nil
+	// is the socket that the directory has for the name.
 	Listen transport.Addr
-	// Also are additional addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a
-	// cluster migrates, say. Only Listen is published: peers that use the others must know the port. A node that is handed over by another
-	// process listens where it did there. Version5 is ignored: the connecting side chooses.
+	// Also are additional addresses where Start listens, each over its own Transport (nil:
+	// Config.Transport): TLS beside TCP while a cluster migrates, say. Only Listen is published:
+	// peers that use the others must know the port. A node that is handed over by another process
+	// listens where it did there. Version5 is ignored: the connecting side chooses.
 	Also []Endpoint
-	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
+	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its
+	// defaults.
 	Resolver Resolver
-	// Visible makes peers list the node in nodes(); by default a C-node is hidden. An Erlang node that gives this node a dynamic name takes it
-	// for hidden all the same, over that one connection. A visible node takes no part in global's synchronisation, so global:sync/0 on its
+	// Visible makes peers list the node in nodes(); by default a C-node is hidden. An Erlang node
+	// that gives this node a dynamic name takes it for hidden all the same, over that one
+	// connection. A visible node takes no part in global's synchronisation, so global:sync/0 on its
 	// peers waits for it.
 	Visible bool
-	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible. New refuses flags that promise
-	// what a node does not do (atom caches, fragments and priority signals), and FlagNameMe, which follows an empty name. A program that
-	// does not start the node, and answers neither monitors nor spawn requests, should announce dist.FlagsLibei: otherwise an rpc:call to it
-	// waits for ever.
+	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows
+	// Visible. New refuses flags that promise what a node does not do (atom caches, fragments and
+	// priority signals), and FlagNameMe, which follows an empty name. A program that does not start
+	// the node, and answers neither monitors nor spawn requests, should announce dist.FlagsLibei:
+	// otherwise an rpc:call to it waits for ever.
 	Flags dist.Flags
 
-	// MaxHandshakes bounds the handshakes in progress that peers have started. When one more comes, an older one is ended, chosen among
-	// those that have lasted a second (among all, if none has): of the host with the most of them, the oldest whose peer has said nothing
-	// yet, else the oldest. 0: DefaultMaxHandshakes.
+	// MaxHandshakes bounds the handshakes in progress that peers have started. When one more comes,
+	// an older one is ended, chosen among those that have lasted a second (among all, if none has):
+	// of the host with the most of them, the oldest whose peer has said nothing yet, else the
+	// oldest. 0: DefaultMaxHandshakes.
 	MaxHandshakes int
-	// HandshakeTimeout bounds each handshake, connecting included; one that takes longer is ErrHandshakeTimeout. 0:
-	// DefaultHandshakeTimeout.
+	// HandshakeTimeout bounds each handshake, connecting included; one that takes longer is
+	// ErrHandshakeTimeout. 0: DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// TickInterval is the time without a message to the peer after which a tick goes out. A
 	// connection over which nothing comes for four intervals ends, as in OTP. It must not be
@@ -96,52 +113,66 @@ type Config struct {
 	// net_ticktime lives by answers: to its ticks, and to messages that it sends while nothing else
 	// goes to it. 0: DefaultTickInterval.
 	TickInterval time.Duration
-	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection. 0: DefaultMaxFrame.
+	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection. 0:
+	// DefaultMaxFrame.
 	MaxFrame int
-	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0: transport.DefaultQueueLimit.
+	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0:
+	// transport.DefaultQueueLimit.
 	QueueLimit int
-	// MaxCalls bounds the Go functions that run for remote callers at once. One that waits for the answer to a call of its own, or in
-	// Mailbox.Receive (with the context that it was given), does not count meanwhile, and one whose caller has given up does not count any
-	// more. A peer gets another place only while it has fewer places than are free, so that a peer whose calls hang takes half of the
-	// places, and the next such peer half of the rest, also if it connects again meanwhile. Calls without a place wait in order, and the
-	// connection is read on; a call whose caller has given up by its turn is not made, but casts, and processes that nobody asks for a
-	// result, run all the same. A call that comes while another one has waited for a second is a warning in the log, once per connection;
-	// see also Stats. 0: as many as a quarter of the memory holds, 1,024 at least and 262,144, the processes of a BEAM, at most.
+	// MaxCalls bounds the Go functions that run for remote callers at once. One that waits for the
+	// answer to a call of its own, or in Mailbox.Receive (with the context that it was given), does
+	// not count meanwhile, and one whose caller has given up does not count any more. A peer gets
+	// another place only while it has fewer places than are free, so that a peer whose calls hang
+	// takes half of the places, and the next such peer half of the rest, also if it connects again
+	// meanwhile. Calls without a place wait in order, and the connection is read on; a call whose
+	// caller has given up by its turn is not made, but casts, and processes that nobody asks for a
+	// result, run all the same. A call that comes while another one has waited for a second is a
+	// warning in the log, once per connection; see also Stats. 0: as many as a quarter of the
+	// memory holds, 1,024 at least and 262,144, the processes of a BEAM, at most.
 	MaxCalls int
-	// OverflowLimit bounds, in bytes, what peers have sent and this node cannot deal with yet, for the node keeps reading from them: what
-	// waits for it may depend on what comes next. It holds once for messages in mailboxes that are over their own limits, and once for the
-	// requests of functions that wait for a place, or run. A peer gets more only while it has less than is left. Then requests are refused:
-	// system_limit, as by a BEAM that has no more processes; and for messages see FullBlock. Both are told in the log, and by Stats. 0: a
-	// quarter of the memory that this process may use, by the machine, its control group and GOMEMLIMIT.
+	// OverflowLimit bounds, in bytes, what peers have sent and this node cannot deal with yet, for
+	// the node keeps reading from them: what waits for it may depend on what comes next. It holds
+	// once for messages in mailboxes that are over their own limits, and once for the requests of
+	// functions that wait for a place, or run. A peer gets more only while it has less than is
+	// left. Then requests are refused: system_limit, as by a BEAM that has no more processes; and
+	// for messages see FullBlock. Both are told in the log, and by Stats. 0: a quarter of the
+	// memory that this process may use, by the machine, its control group and GOMEMLIMIT.
 	OverflowLimit int
 
-	// Handover is called by Freeze once functions and handlers have finished, and returns what the application in the new process is to
-	// get: see Inherited. It must be quick, since nothing is received meanwhile. It may stop goroutines of the application that use the
-	// node: their calls may be waiting for the end of the freeze by then, so it ends the contexts of these calls, and waits for no answer
-	// of a peer. Nor may it call itself what waits for that end (Listener.Close, NewMailbox, Unpublish, …), or outlast ctx, which Freeze
-	// does not cut short. An error ends the freeze, and so does a panic. nil: nothing.
+	// Handover is called by Freeze once functions and handlers have finished, and returns what the
+	// application in the new process is to get: see Inherited. It must be quick, since nothing is
+	// received meanwhile. It may stop goroutines of the application that use the node: their calls
+	// may be waiting for the end of the freeze by then, so it ends the contexts of these calls, and
+	// waits for no answer of a peer. Nor may it call itself what waits for that end
+	// (Listener.Close, NewMailbox, Unpublish, …), or outlast ctx, which Freeze does not cut short.
+	// An error ends the freeze, and so does a panic. nil: nothing.
 	Handover func(ctx context.Context) ([]byte, error)
-	// Thawed is called when Handover was called but the node goes on here after all: it may restart what Handover has stopped. It must not
-	// wait for the node's peers; Thaw waits for it. nil: nothing.
+	// Thawed is called when Handover was called but the node goes on here after all: it may restart
+	// what Handover has stopped. It must not wait for the node's peers; Thaw waits for it. nil:
+	// nothing.
 	Thawed func()
-	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for answers that are owed to the peer. 0:
-	// DefaultDrainTimeout.
+	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for
+	// answers that are owed to the peer. 0: DefaultDrainTimeout.
 	DrainTimeout time.Duration
 
-	// Setup is called by Start once the node has its creation and before a peer gets in: the place to register what peers expect to find.
-	// An error ends the start. nil: a quick peer may miss what is registered after Start. In a process that takes over from another one the
-	// node's peers wait for Setup, which has as long as handoff.Deadlines.Stage says: 3 s, a worker 4 s.
+	// Setup is called by Start once the node has its creation and before a peer gets in: the place
+	// to register what peers expect to find. An error ends the start. nil: a quick peer may miss
+	// what is registered after Start. In a process that takes over from another one the node's
+	// peers wait for Setup, which has as long as handoff.Deadlines.Stage says: 3 s, a worker 4 s.
 	Setup func(n *Node) error
-	// CheckPeer may refuse a peer by its name, on both sides. It is asked before the peer has proved that it knows the cookie: until then the
-	// name is a claim. The handshake waits for it: it must return when ctx ends. A panic refuses the peer. nil allows whoever has the cookie.
+	// CheckPeer may refuse a peer by its name, on both sides. It is asked before the peer has
+	// proved that it knows the cookie: until then the name is a claim. The handshake waits for it:
+	// it must return when ctx ends. A panic refuses the peer. nil allows whoever has the cookie.
 	CheckPeer func(ctx context.Context, name string) error
-	// HandshakeFailed is called for every handshake that a peer started and that failed; it must not wait. nil: they are only logged.
+	// HandshakeFailed is called for every handshake that a peer started and that failed; it must
+	// not wait. nil: they are only logged.
 	HandshakeFailed func(remote transport.Addr, err error)
-	// Logger is told what happens; nil: nothing is logged. Its Handler runs on goroutines of the node, and with the node's locks held at
-	// times: it must not wait, and must not use the node.
+	// Logger is told what happens; nil: nothing is logged. Its Handler runs on goroutines of the
+	// node, and with the node's locks held at times: it must not wait, and must not use the node.
 	Logger *slog.Logger
 
-	moveReached func(handoff.Point) // for tests: called at the points that a worker passes when it goes over to another process
+	// for tests: called at the points that a worker passes when it goes over to another process
+	moveReached func(handoff.Point)
 }
 
 // complete copies cfg, fills in the defaults and checks it.
@@ -170,7 +201,8 @@ func (cfg Config) complete() (Config, error) {
 	return cfg, err
 }
 
-// completeName makes Name from Alive and Host, or these two from Name; without Name and Alive the name is dynamic.
+// completeName makes Name from Alive and Host, or these two from Name; without Name and Alive the
+// name is dynamic.
 func (cfg *Config) completeName() error {
 	switch {
 	case cfg.Name != "" && (cfg.Alive != "" || cfg.Host != ""):
@@ -197,8 +229,8 @@ func (cfg *Config) completeName() error {
 	return nil
 }
 
-// completeTransports fills in the defaults, and adds the transports of Also to Transports, where those of handed-over connections are
-// found.
+// completeTransports fills in the defaults, and adds the transports of Also to Transports, where
+// those of handed-over connections are found.
 func (cfg *Config) completeTransports() error {
 	cfg.completeTransport()
 	dir, inDir := cfg.Resolver.(SocketDir)
@@ -251,7 +283,8 @@ func (cfg *Config) completeFlags() error {
 	return nil
 }
 
-// limit fills in the default of a field. A negative value is refused: it may have been meant as "no limit", which does not exist.
+// limit fills in the default of a field. A negative value is refused: it may have been meant as "no
+// limit", which does not exist.
 func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 	switch {
 	case *v < 0:

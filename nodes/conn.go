@@ -14,8 +14,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Conn is a connection to another node. Sending is safe for concurrent use, and what one goroutine sends arrives in the order in which it
-// was sent. Receive is for one goroutine at a time.
+// A Conn is a connection to another node. Sending is safe for concurrent use, and what one
+// goroutine sends arrives in the order in which it was sent. Receive is for one goroutine at a
+// time.
 type Conn struct {
 	n         *Node
 	tr        transport.Transport
@@ -24,34 +25,40 @@ type Conn struct {
 	peer      dist.Peer
 	self      ei.Pid // the sender of what is sent through the Conn itself
 	initiated bool
-	arrival   uint64 // the order of the peer's attempt that has made the connection; 0: it was made otherwise
-	made      int64  // the moment at which the handshake was done; 0: unknown
-	adopted   bool   // it was made in another process
+	// the order of the peer's attempt that has made the connection; 0: it was made otherwise
+	arrival uint64
+	made    int64 // the moment at which the handshake was done; 0: unknown
+	adopted bool  // it was made in another process
 
-	// received counts bytes of frames since the connection came up; the tick timer looks whether it grows.
+	// received counts bytes of frames since the connection came up; the tick timer looks whether it
+	// grows.
 	received  atomic.Int64
-	messages  atomic.Int64  // received
-	sentCount atomic.Int64  // messages sent
-	unpaired  atomic.Bool   // something was sent since the last message came
-	reading   atomic.Bool   // a goroutine waits for a frame
-	receiving atomic.Bool   // a Receive is in progress
-	strangers atomic.Int64  // answers to third nodes that the peer has asked for, and that wait: see strangers
+	messages  atomic.Int64 // received
+	sentCount atomic.Int64 // messages sent
+	unpaired  atomic.Bool  // something was sent since the last message came
+	reading   atomic.Bool  // a goroutine waits for a frame
+	receiving atomic.Bool  // a Receive is in progress
+	// answers to third nodes that the peer has asked for, and that wait: see strangers
+	strangers atomic.Int64
 	leaves    atomic.Bool   // the sending direction was ended, after everything had been sent
 	parted    atomic.Bool   // then the peer has ended its own
 	calls     atomic.Int32  // Calls in progress
 	faults    atomic.Uint32 // the kinds of complaint that were logged already: see complain
 	works     wait.Tally    // functions that run for the peer
-	exits     wait.Tally    // processes here that have ended, whose signals to the peer are neither out nor in exitQueue
-	exitQueue exitQueue     // the signals of other ended processes, which wait for their turn
+	// processes here that have ended, whose signals to the peer are neither out nor in exitQueue
+	exits     wait.Tally
+	exitQueue exitQueue // the signals of other ended processes, which wait for their turn
 
 	rd      reader
 	running sync.Once // the upper level's receiving
 	ticks   ticker
 
-	frozen wait.Gate // shut: a change of a link or monitor, which needs a signal, waits; see connrest.go
+	// shut: a change of a link or monitor, which needs a signal, waits; see connrest.go
+	frozen wait.Gate
 
 	// Between the workers of one node; see relay.go, kind.
-	worker     int   // worker link, relay link: the worker at the other end; 0: another node is at the other end
+	// worker link, relay link: the worker at the other end; 0: another node is at the other end
+	worker     int
 	remoteLink bool  // another worker has the connection to the peer
 	peerLink   *Conn // relay link: the connection to the peer that it belongs to
 	relaying   sync.Mutex
@@ -80,13 +87,15 @@ func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, 
 	return c
 }
 
-// isLong tells whether a node name is a long one (erl -name): its host has a dot, or is an IPv6 address.
+// isLong tells whether a node name is a long one (erl -name): its host has a dot, or is an IPv6
+// address.
 func isLong(name string) bool {
 	_, host, _ := strings.Cut(name, "@")
 	return strings.ContainsAny(host, ".:")
 }
 
-// begin starts what a connection does by itself: ticks, and receiving once the node's upper level has started.
+// begin starts what a connection does by itself: ticks, and receiving once the node's upper level
+// has started.
 func (c *Conn) begin() {
 	c.n.stats.connections.Add(1)
 	c.n.log.Info("node up", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()), "initiated", c.initiated)
@@ -110,17 +119,19 @@ func (c *Conn) Node() *Node { return c.n }
 // Stream is the transport's stream below; it must not be read, written or closed.
 func (c *Conn) Stream() *transport.Stream { return c.s }
 
-// Self is the pid that the Conn sends as. The peer's answers to it come out of Receive; on a node that was started no process has this pid,
-// and answers to it are lost. It is ei_self.
+// Self is the pid that the Conn sends as. The peer's answers to it come out of Receive; on a node
+// that was started no process has this pid, and answers to it are lost. It is ei_self.
 func (c *Conn) Self() ei.Pid { return c.self }
 
-// Done is closed when the connection has ended. On a node that was not started the end is noticed by Receive, or by sending, which fails;
-// without either it takes several times Config.TickInterval after the peer has closed.
+// Done is closed when the connection has ended. On a node that was not started the end is noticed
+// by Receive, or by sending, which fails; without either it takes several times Config.TickInterval
+// after the peer has closed.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, ErrMoved when it goes on in
-// another process, else ErrTickTimeout, ErrSuperseded, or the fault. If the peer closes in the middle of a message it is
-// io.ErrUnexpectedEOF; so it is over TLS if the peer closes without TLS's closing alert, as Erlang nodes do.
+// Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer
+// closed it, ErrMoved when it goes on in another process, else ErrTickTimeout, ErrSuperseded, or
+// the fault. If the peer closes in the middle of a message it is io.ErrUnexpectedEOF; so it is over
+// TLS if the peer closes without TLS's closing alert, as Erlang nodes do.
 func (c *Conn) Err() error {
 	select {
 	case <-c.done:
@@ -130,16 +141,19 @@ func (c *Conn) Err() error {
 	}
 }
 
-// lost tells whether the connection has ended otherwise than by the Close of its node, or by moving to another process.
+// lost tells whether the connection has ended otherwise than by the Close of its node, or by moving
+// to another process.
 func (c *Conn) lost() bool {
 	err := c.Err()
 	return err != nil && err != ErrMoved && (err != ErrClosed || c.n.ctx.Err() == nil)
 }
 
-// Close ends the connection at once: the peer sees a nodedown. Data that waits to be sent is lost, and so is, if there is unread data of
-// the peer's, what was sent last and has not arrived: Shutdown avoids both. Close waits while the connection is frozen (and returns
-// ErrMoved if it goes on in another process), and until processes here have been told of its end. It is ei_close_connection; but in C nothing waits to be sent at that point, so where C calls that,
-// call Shutdown.
+// Close ends the connection at once: the peer sees a nodedown. Data that waits to be sent is lost,
+// and so is, if there is unread data of the peer's, what was sent last and has not arrived:
+// Shutdown avoids both. Close waits while the connection is frozen (and returns ErrMoved if it goes
+// on in another process), and until processes here have been told of its end. It is
+// ei_close_connection; but in C nothing waits to be sent at that point, so where C calls that, call
+// Shutdown.
 func (c *Conn) Close() error {
 	was := c.Err()
 	if c.mark(ErrClosed, nil) {
@@ -160,7 +174,8 @@ func (c *Conn) fail(err error) {
 	}
 }
 
-// failed is fail, and returns the reason for which the connection has ended; or err, if it is frozen and has not ended yet.
+// failed is fail, and returns the reason for which the connection has ended; or err, if it is
+// frozen and has not ended yet.
 func (c *Conn) failed(err error) error {
 	c.fail(err)
 	if ended := c.Err(); ended != nil {
@@ -169,8 +184,9 @@ func (c *Conn) failed(err error) error {
 	return err
 }
 
-// mark notes err as the reason for which the connection ends. The first caller gets true and must call end; it is entered in count, whose
-// waiters (Node.Close, say) wait until it calls count.Leave. A nil count counts nothing. A frozen connection keeps err until it is thawed.
+// mark notes err as the reason for which the connection ends. The first caller gets true and must
+// call end; it is entered in count, whose waiters (Node.Close, say) wait until it calls
+// count.Leave. A nil count counts nothing. A frozen connection keeps err until it is thawed.
 func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,8 +209,9 @@ func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
 	return true
 }
 
-// end closes the socket and cleans up. Messages that came before the end still count, so it waits for the reader. Only after the cleanup
-// may the two nodes connect anew, so that links and monitors of their next connection are not broken along with this one's.
+// end closes the socket and cleans up. Messages that came before the end still count, so it waits
+// for the reader. Only after the cleanup may the two nodes connect anew, so that links and monitors
+// of their next connection are not broken along with this one's.
 func (c *Conn) end() {
 	if c.kind() == direct { // only for these "node up" was logged
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
@@ -220,15 +237,17 @@ func (c *Conn) end() {
 	close(c.left)
 }
 
-// An upper is what stands above connections: a Node, in the parts that deal with peers, processes and calls.
+// An upper is what stands above connections: a Node, in the parts that deal with peers, processes
+// and calls.
 type upper interface {
-	// attach hears that a connection is up, lost that it has ended, detach that all that came over it has been dealt with, and leave
-	// that another connection to the peer can come up.
+	// attach hears that a connection is up, lost that it has ended, detach that all that came over
+	// it has been dealt with, and leave that another connection to the peer can come up.
 	attach(c *Conn)
 	lost(c *Conn)
 	detach(c *Conn)
 	leave(c *Conn, moved bool)
-	// route does what a message asks for; isLocal tells whether it is for a process of this node, answersCall whether it answers a call.
+	// route does what a message asks for; isLocal tells whether it is for a process of this node,
+	// answersCall whether it answers a call.
 	route(c *Conn, m *Message)
 	isLocal(m *Message) bool
 	answersCall(m *Message) bool

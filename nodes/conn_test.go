@@ -126,7 +126,8 @@ func TestConnOrder(t *testing.T) {
 	}
 }
 
-// A frame that is larger than the memory allocated at once arrives whole, and so does the one behind it.
+// A frame that is larger than the memory allocated at once arrives whole, and so does the one
+// behind it.
 func TestConnLargeMessage(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -239,7 +240,8 @@ func TestSendUnencodable(t *testing.T) {
 	require.Equal(t, ei.Atom("fine"), term)
 }
 
-// Yield may be called by any goroutine, during a Receive, and during a Call that reads in place of one.
+// Yield may be called by any goroutine, during a Receive, and during a Call that reads in place of
+// one.
 func TestYieldBesideReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -276,7 +278,8 @@ func TestConnNoWait(t *testing.T) {
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			to := ei.Pid{Node: ei.Atom(ca.Name()), ID: 1}
 			sent := 0
-			for size := 1 << 20; err == nil || sent == 0; sent++ { // until there is no room anywhere
+			// until there is no room anywhere
+			for size := 1 << 20; err == nil || sent == 0; sent++ {
 				err = ca.Send(transport.NoWait(), to, ei.Binary(make([]byte, size)))
 			}
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -294,7 +297,8 @@ func TestConnNoWait(t *testing.T) {
 	}
 }
 
-// Nor does Accept under NoWait wait for a peer, or a send for a connection that another goroutine is making.
+// Nor does Accept under NoWait wait for a peer, or a send for a connection that another goroutine
+// is making.
 func TestConnectingNoWait(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a := w.node("alice")
@@ -333,7 +337,8 @@ func TestConnNoWaitBesideCall(t *testing.T) {
 	require.Error(t, (<-call).err)
 }
 
-// A fault of the connection is reported even if the caller's context has ended meanwhile; the end of the context is no fault.
+// A fault of the connection is reported even if the caller's context has ended meanwhile; the end
+// of the context is no fault.
 func TestFaultBesideEndedContext(t *testing.T) {
 	c, _ := newWorld(t, "memory").pair()
 	cancelled, cancel := context.WithCancel(t.Context())

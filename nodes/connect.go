@@ -11,16 +11,19 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Connect finds the node called name through the Resolver, connects and does the handshake, within Config.HandshakeTimeout. A node that is
-// already connected is ErrConnected, the node's own name dist.ErrSelf. When the peer connects at the same time, one of the two attempts
-// wins, and Connect returns that connection; on a node that was not started the peer's wins only if Accept is called before or meanwhile,
-// and otherwise Connect waits until the peer gives it up. If ctx ends when the peer has just accepted, the peer sees this node come up and
-// go down; a connection on demand (Mailbox.Send and the like) is made to its end all the same. A peer that has a connection from another
-// program of this name, an earlier process say, gives it up for the new one: programs that run at the same time need different names. It is
-// ei_connect, which fails in that case.
+// Connect finds the node called name through the Resolver, connects and does the handshake, within
+// Config.HandshakeTimeout. A node that is already connected is ErrConnected, the node's own name
+// dist.ErrSelf. When the peer connects at the same time, one of the two attempts wins, and Connect
+// returns that connection; on a node that was not started the peer's wins only if Accept is called
+// before or meanwhile, and otherwise Connect waits until the peer gives it up. If ctx ends when the
+// peer has just accepted, the peer sees this node come up and go down; a connection on demand
+// (Mailbox.Send and the like) is made to its end all the same. A peer that has a connection from
+// another program of this name, an earlier process say, gives it up for the new one: programs that
+// run at the same time need different names. It is ei_connect, which fails in that case.
 //
-// Other errors are those of the Resolver, the transport and the handshake (package dist), ErrHandshakeTimeout, and ctx's. They are not
-// ErrNoConnection, which is for methods that connect on demand.
+// Other errors are those of the Resolver, the transport and the handshake (package dist),
+// ErrHandshakeTimeout, and ctx's. They are not ErrNoConnection, which is for methods that connect
+// on demand.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	c, fresh, err := n.dial(ctx, name, nil, false)
 	if err == nil && !fresh {
@@ -32,9 +35,11 @@ func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	return c, nil
 }
 
-// ConnectAddr is Connect without a Resolver: to the node that listens at addr, over Config.Transport. name is the node that must answer
-// there; an empty name accepts any node, and if that node already has a connection to this one the error is dist.ErrAlive, unless this node
-// has no connections at all, so that the peer's must be dead. It is ei_connect_host_port and ei_xconnect.
+// ConnectAddr is Connect without a Resolver: to the node that listens at addr, over
+// Config.Transport. name is the node that must answer there; an empty name accepts any node, and if
+// that node already has a connection to this one the error is dist.ErrAlive, unless this node has
+// no connections at all, so that the peer's must be dead. It is ei_connect_host_port and
+// ei_xconnect.
 func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string) (*Conn, error) {
 	at := Endpoint{Addr: addr}
 	if name == "" {
@@ -51,7 +56,8 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 	return c, nil
 }
 
-// connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon as it is known.
+// connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon
+// as it is known.
 func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, err error) {
 	if err := cmp.Or(n.Err(), wait.TakesTime(ctx)); err != nil { // see dial
 		return nil, err
@@ -111,7 +117,8 @@ func because(ctx context.Context, err error) error {
 	return fmt.Errorf("%w (%w)", cause, err)
 }
 
-// endedBy adds ctx's error to err if that is the cause which whoever ended ctx has given: callers ask for context.Canceled.
+// endedBy adds ctx's error to err if that is the cause which whoever ended ctx has given: callers
+// ask for context.Canceled.
 func endedBy(ctx context.Context, err *error) {
 	if ended := ctx.Err(); ended != nil && errors.Is(*err, context.Cause(ctx)) && !errors.Is(*err, ended) {
 		*err = fmt.Errorf("%w: %w", ended, *err)
@@ -160,8 +167,9 @@ func (n *Node) initiator(ctx context.Context, i *initiative) (*Conn, error) {
 	return c, nil
 }
 
-// establish makes a connection of what the two nodes have agreed on, and puts it on the table. It is the end of every handshake, whichever
-// side has begun it. The stream stays the caller's on failure.
+// establish makes a connection of what the two nodes have agreed on, and puts it on the table. It
+// is the end of every handshake, whichever side has begun it. The stream stays the caller's on
+// failure.
 func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool,
 	a *attempt) (*Conn, error) {
 	if err := s.HandshakeComplete(ctx, initiated); err != nil {
@@ -170,7 +178,8 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 	c := newConn(n, tr, s, p, initiated)
 	c.claim, c.arrival = a.claim, a.order
 	c.from.Store(a.from)
-	if initiated && p.Status == dist.StatusOKSimultaneous { // the peer has given up its own connection to us
+	// the peer has given up its own connection to us
+	if initiated && p.Status == dist.StatusOKSimultaneous {
 		a.replaces = n.Conn(p.Name)
 	}
 	if err := n.enter(ctx, c, a); err != nil {
@@ -180,7 +189,8 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 	return c, nil
 }
 
-// quietly drops an error that comes while another one is returned, unless people must know of it: a fault of the plug-in.
+// quietly drops an error that comes while another one is returned, unless people must know of it: a
+// fault of the plug-in.
 func quietly(err error) error {
 	if fault := new(*transport.CallbackError); errors.As(err, fault) {
 		return err

@@ -125,7 +125,8 @@ func TestWrongCookie(t *testing.T) {
 	require.NoError(t, c.Conn("bob@test").Err(), "others are unharmed")
 }
 
-// A peer that accepts any challenge reply cannot prove that it knows a cookie which it does not have.
+// A peer that accepts any challenge reply cannot prove that it knows a cookie which it does not
+// have.
 func TestWrongCookieOfAcceptor(t *testing.T) {
 	w := newWorld(t, "memory")
 	at := w.ambush("bob@test")
@@ -414,8 +415,8 @@ func TestOnDemandForNobody(t *testing.T) {
 	require.EqualValues(t, 1, accepted.Load(), "attempts")
 }
 
-// A node that has ended does not even tell a peer its name: the peer may have a connection with the process that goes on as this node, and
-// would give it up for a new one.
+// A node that has ended does not even tell a peer its name: the peer may have a connection with the
+// process that goes on as this node, and would give it up for a new one.
 func TestConnectAfterEnd(t *testing.T) {
 	for name, end := range map[string]func(n *Node) error{
 		"closed": (*Node).Close,

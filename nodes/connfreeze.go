@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A FrozenConn is a connection that stands still between two bytes. It belongs to this process until Release; after Thaw it goes on as if
-// nothing had happened. One of the two must be called.
+// A FrozenConn is a connection that stands still between two bytes. It belongs to this process
+// until Release; after Thaw it goes on as if nothing had happened. One of the two must be called.
 type FrozenConn struct {
 	c     *Conn
 	state []byte
@@ -20,19 +20,24 @@ type FrozenConn struct {
 	over  atomic.Bool
 }
 
-// Freeze stops the connection, to hand it to another process. Senders and receivers wait until Thaw, and get ErrMoved after Release. Freeze
-// waits for
+// Freeze stops the connection, to hand it to another process. Senders and receivers wait until
+// Thaw, and get ErrMoved after Release. Freeze waits for
 //
-//   - the message that is being handled: two seconds at most, else the error is context.DeadlineExceeded;
-//   - the functions that run for the peer, or wait for a place of Config.MaxCalls, and the peer's requests to a Server, read or not:
-//     Config.DrainTimeout at most, else the error is ErrDraining and says how many have no answer yet;
-//   - writes in progress, and what ending processes have to tell the peer: two seconds at most, else context.DeadlineExceeded.
+//   - the message that is being handled: two seconds at most, else the error is
+//     context.DeadlineExceeded;
+//   - the functions that run for the peer, or wait for a place of Config.MaxCalls, and the peer's
+//     requests to a Server, read or not: Config.DrainTimeout at most, else the error is ErrDraining
+//     and says how many have no answer yet;
+//   - writes in progress, and what ending processes have to tell the peer: two seconds at most,
+//     else context.DeadlineExceeded.
 //
-// While Freeze waits for functions and requests it reads the connection intermittently, as Node.Freeze does, since they may wait for the
-// peer. A function or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later
-// (NoReply, CallOf) is the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError,
-// before anything has changed; while another Freeze is in progress the error is handoff.ErrBusy, in a node with workers
-// errors.ErrUnsupported, once Shutdown has begun to end the connection ErrClosed. After an error everything goes on.
+// While Freeze waits for functions and requests it reads the connection intermittently, as
+// Node.Freeze does, since they may wait for the peer. A function or a Server.Call that freezes the
+// connection of its own caller waits in vain. A Call whose reply is left for later (NoReply,
+// CallOf) is the program's own affair: its Reply is ErrMoved after Release. A plug-in without
+// Import is a *NotMovableError, before anything has changed; while another Freeze is in progress
+// the error is handoff.ErrBusy, in a node with workers errors.ErrUnsupported, once Shutdown has
+// begun to end the connection ErrClosed. After an error everything goes on.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)
@@ -89,7 +94,8 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	}
 }
 
-// drain halts the reader at a moment when functions and servers have answered all that has come over the connection.
+// drain halts the reader at a moment when functions and servers have answered all that has come
+// over the connection.
 func (c *Conn) drain(ctx context.Context) error {
 	draining, cancel := context.WithTimeout(ctx, c.n.cfg.DrainTimeout)
 	defer cancel()
@@ -161,11 +167,13 @@ func (c *Conn) snapshot() (_ *states.Conn, err error) {
 	return s, nil
 }
 
-// State is what another process needs, beside the descriptor, to go on with the connection: see Node.Stage. What the plug-in has put into
-// it, session keys say, is cleared by Thaw and Release; clear copies yourself.
+// State is what another process needs, beside the descriptor, to go on with the connection: see
+// Node.Stage. What the plug-in has put into it, session keys say, is cleared by Thaw and Release;
+// clear copies yourself.
 func (f *FrozenConn) State() []byte { return f.state }
 
-// clearKeys zeroes what plug-ins have put into a state, and nothing else: if it was staged in this process, parts of it are in use.
+// clearKeys zeroes what plug-ins have put into a state, and nothing else: if it was staged in this
+// process, parts of it are in use.
 func clearKeys(state []byte) {
 	for _, key := range states.Keys(state) {
 		clear(key)
@@ -191,10 +199,11 @@ func (f *FrozenConn) Thaw() {
 	}
 }
 
-// Release ends the connection in this process, without a byte to the peer: the other process has it. Links and monitors with the peer's
-// processes are gone from the processes here, without a signal; what they send to the peer from now on is ErrMoved (see there). An error
-// says that freeing the socket here has failed (*transport.OpError): the connection is the other process's all the same. After Thaw, and
-// when called again, Release does nothing.
+// Release ends the connection in this process, without a byte to the peer: the other process has
+// it. Links and monitors with the peer's processes are gone from the processes here, without a
+// signal; what they send to the peer from now on is ErrMoved (see there). An error says that
+// freeing the socket here has failed (*transport.OpError): the connection is the other process's
+// all the same. After Thaw, and when called again, Release does nothing.
 func (f *FrozenConn) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil
@@ -203,14 +212,15 @@ func (f *FrozenConn) Release() error {
 	return f.c.release(true)
 }
 
-// A Moved is a connection on its way: it belongs to whoever holds it. Node.Adopt takes it, Close ends it.
+// A Moved is a connection on its way: it belongs to whoever holds it. Node.Adopt takes it, Close
+// ends it.
 type Moved struct {
 	State []byte // as FrozenConn.State; Adopt and Close clear the keys in it
 	FD    int    // the connection's descriptor, owned; -1 once it is closed, or adopted
 }
 
-// Close closes the descriptor, if it has not been adopted: if it was the last one, the peer sees the end of the connection. It may be
-// called more than once.
+// Close closes the descriptor, if it has not been adopted: if it was the last one, the peer sees
+// the end of the connection. It may be called more than once.
 func (m *Moved) Close() error {
 	clearKeys(m.State)
 	fd := m.FD
@@ -220,8 +230,9 @@ func (m *Moved) Close() error {
 	return descriptor.Close(fd)
 }
 
-// Detach takes the connection from its node without a byte to the peer: Freeze and Release. It waits as Freeze does. The errors are those
-// of Freeze, and syscall.EMFILE if there is no descriptor left for the Moved; after an error the connection goes on.
+// Detach takes the connection from its node without a byte to the peer: Freeze and Release. It
+// waits as Freeze does. The errors are those of Freeze, and syscall.EMFILE if there is no
+// descriptor left for the Moved; after an error the connection goes on.
 func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 	f, err := c.freeze(ctx)
 	if err != nil {
@@ -240,7 +251,8 @@ func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 	return moved, nil
 }
 
-// answered waits until functions and servers have answered what has come over the connection so far.
+// answered waits until functions and servers have answered what has come over the connection so
+// far.
 func (c *Conn) answered(ctx context.Context) error {
 	for _, b := range c.n.procs.all() {
 		b.noteUnanswered(c)

@@ -56,7 +56,8 @@ func TestFreezeOverBudget(t *testing.T) {
 	r.move()
 }
 
-// A connection is frozen when the functions that run for its peer, and those that wait for a place, have answered.
+// A connection is frozen when the functions that run for its peer, and those that wait for a place,
+// have answered.
 func TestFreezeAwaitsAnswers(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
@@ -99,7 +100,8 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 	}
 }
 
-// A function that waits for its caller's node gets what that node sends while the connection is being frozen.
+// A function that waits for its caller's node gets what that node sends while the connection is
+// being frozen.
 func TestFreezeNeedsToRead(t *testing.T) {
 	w := newWorld(t, "tcp")
 	proceed := make(chan struct{})
@@ -150,8 +152,8 @@ func TestFreezeRefused(t *testing.T) {
 	require.NoError(t, ca.Send(w.ctx(), cb.Self(), 1))
 }
 
-// A node of which one connection is frozen, or held up, is not frozen: Config.Handover is not called then, nor is Config.Thawed, and all goes
-// on.
+// A node of which one connection is frozen, or held up, is not frozen: Config.Handover is not
+// called then, nor is Config.Thawed, and all goes on.
 func TestFreezeBesideFrozenConn(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")

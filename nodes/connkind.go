@@ -1,7 +1,8 @@
 package nodes
 
-// The workers of a node are linked by connections of their own, over which they speak the distribution protocol like nodes do, so that
-// order, back-pressure, links and monitors are those of any connection.
+// The workers of a node are linked by connections of their own, over which they speak the
+// distribution protocol like nodes do, so that order, back-pressure, links and monitors are those
+// of any connection.
 //
 //	a worker link   joins two workers: what processes of the node say to each other
 //	a relay link    joins a worker that has the connection to a peer, the peer link, with a

@@ -9,13 +9,14 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// freezeBudget is how long a connection may take to come to rest. If a plug-in's callback does not return in that time, the connection
-// stays here.
+// freezeBudget is how long a connection may take to come to rest. If a plug-in's callback does not
+// return in that time, the connection stays here.
 const freezeBudget = 2 * time.Second
 
-// A connection is frozen in two steps: its reader halts between two messages, then everything else does. Between the two steps it can still
-// send what running handlers have to say. An error that ends the connection takes effect only when it is thawed: a frozen connection may
-// belong to another process already.
+// A connection is frozen in two steps: its reader halts between two messages, then everything else
+// does. Between the two steps it can still send what running handlers have to say. An error that
+// ends the connection takes effect only when it is thawed: a frozen connection may belong to
+// another process already.
 
 // stopReading stops the reader between two messages, and takes its token.
 func (c *Conn) stopReading(ctx context.Context) error {
@@ -46,8 +47,9 @@ func (c *Conn) resumeReading() {
 	c.rd.stopped.Open()
 }
 
-// suspend stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if it is not nil, waits
-// for goroutines that are just changing a process and sending the signal about the change, which is one step.
+// suspend stops everything but the reader, which has halted: ticks, writes, and the end of the
+// connection. barrier, if it is not nil, waits for goroutines that are just changing a process and
+// sending the signal about the change, which is one step.
 func (c *Conn) suspend(ctx context.Context, barrier func()) error {
 	c.mu.Lock()
 	err := c.err
@@ -95,8 +97,9 @@ func (c *Conn) release(forget bool) error {
 	return wrap("release connection to", c.peer.Name, c.giveUp(forget))
 }
 
-// giveUp ends a connection that stands still in this process, without a byte on it: another process has it. With forget, processes here
-// lose their links and monitors with the peer's, which have moved along.
+// giveUp ends a connection that stands still in this process, without a byte on it: another process
+// has it. With forget, processes here lose their links and monitors with the peer's, which have
+// moved along.
 func (c *Conn) giveUp(forget bool) error {
 	c.mu.Lock()
 	c.err = ErrMoved

@@ -8,11 +8,13 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// Shutdown ends the connection once the peer has what was sent: it flushes, the signals of ended processes included, ends the sending
-// direction, and waits until the peer, whose node then sees a nodedown, ends the other direction. Messages that still come meanwhile are
-// dropped (on a node that was started they are delivered). Then, or when ctx ends before, it closes the connection. The error is ctx's, or
-// that of Err, if not everything could be sent; or that of Err, if the connection broke before the peer had ended its direction, so that it
-// may have lost what it had not read. If the plug-in has no CloseWrite, Shutdown does not wait for the peer.
+// Shutdown ends the connection once the peer has what was sent: it flushes, the signals of ended
+// processes included, ends the sending direction, and waits until the peer, whose node then sees a
+// nodedown, ends the other direction. Messages that still come meanwhile are dropped (on a node
+// that was started they are delivered). Then, or when ctx ends before, it closes the connection.
+// The error is ctx's, or that of Err, if not everything could be sent; or that of Err, if the
+// connection broke before the peer had ended its direction, so that it may have lost what it had
+// not read. If the plug-in has no CloseWrite, Shutdown does not wait for the peer.
 func (c *Conn) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	err := wrap("shutdown", c.peer.Name, c.exitsSaid(ctx))
@@ -25,8 +27,8 @@ func (c *Conn) Shutdown(ctx context.Context) error {
 	return errors.Join(err, c.Close())
 }
 
-// bye ends the sending direction and waits for the peer to end its own: closing a socket that has unread bytes would discard what was sent
-// last. The error is why the connection broke meanwhile.
+// bye ends the sending direction and waits for the peer to end its own: closing a socket that has
+// unread bytes would discard what was sent last. The error is why the connection broke meanwhile.
 func (c *Conn) bye(ctx context.Context) error {
 	err := c.leave()
 	switch {
@@ -42,7 +44,8 @@ func (c *Conn) bye(ctx context.Context) error {
 	return wrap("shutdown", c.peer.Name, err)
 }
 
-// byeWhileReads is bye for as long as the peer goes on to read what was sent: it has a second, and another one whenever it has read some.
+// byeWhileReads is bye for as long as the peer goes on to read what was sent: it has a second, and
+// another one whenever it has read some.
 func (c *Conn) byeWhileReads(ctx context.Context) {
 	if c.leave() != nil {
 		return
@@ -69,7 +72,8 @@ func (c *Conn) leave() error {
 	return err
 }
 
-// awaitParting waits for the peer to end its direction. The error is why the connection broke meanwhile.
+// awaitParting waits for the peer to end its direction. The error is why the connection broke
+// meanwhile.
 func (c *Conn) awaitParting(ctx context.Context) error {
 	if !c.n.started.Load() {
 		c.ignore(ctx)
@@ -84,7 +88,8 @@ func (c *Conn) awaitParting(ctx context.Context) error {
 	return nil
 }
 
-// ignore reads and drops what the peer still sends, unless another Receive reads it, until the connection or ctx ends.
+// ignore reads and drops what the peer still sends, unless another Receive reads it, until the
+// connection or ctx ends.
 func (c *Conn) ignore(ctx context.Context) {
 	for m := new(Message); ; {
 		if err := c.ReceiveInto(ctx, m); err != nil && !errors.Is(err, dist.ErrUnknownOp) {

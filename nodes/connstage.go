@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A StagedConn is a connection that another process has frozen, ready to go on in this one. Nothing has been read from it or written to it.
-// Start or Discard must be called.
+// A StagedConn is a connection that another process has frozen, ready to go on in this one. Nothing
+// has been read from it or written to it. Start or Discard must be called.
 type StagedConn struct {
 	c      *Conn
 	bonds  []states.Bonds
@@ -20,16 +20,18 @@ type StagedConn struct {
 	over   atomic.Bool
 }
 
-// ErrOtherNode: the state is that of a connection of another node, or of another incarnation of this one.
+// ErrOtherNode: the state is that of a connection of another node, or of another incarnation of
+// this one.
 var ErrOtherNode = errors.New("the state belongs to another node")
 
-// ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with, or fewer have it than in the other
-// process: see Config.Transports.
+// ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with,
+// or fewer have it than in the other process: see Config.Transports.
 var ErrNoPlugin = errors.New("no such plug-in here")
 
-// Stage makes a connection from the state and descriptor of another process. The node must have the name and the creation of the node that
-// the connection comes from, and a different Config.Worker: if it is the same, a warning is logged. Stage owns fd only on success. It does
-// not wait. The errors are
+// Stage makes a connection from the state and descriptor of another process. The node must have the
+// name and the creation of the node that the connection comes from, and a different Config.Worker:
+// if it is the same, a warning is logged. Stage owns fd only on success. It does not wait. The
+// errors are
 //
 //	*StateError                     the state is malformed, or of another version: ErrState, ErrStateFormat, ErrStateField
 //	ErrOtherNode                    name or creation differ; ErrUnnamed if the node has no name yet
@@ -119,12 +121,14 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	return c, nil
 }
 
-// Start lets the connection go on in this node. Links and monitors between processes of this node and the peer's are restored. The peer is
-// told that processes which are not here do not exist, except that monitors of a registered name (gen_server:call makes one) go to the
-// process that has the name here. A connection to the peer that is already up here ends with ErrSuperseded if it was made before this one,
-// since the peer has given it up; otherwise the error is ErrConnected. Start waits for the end of that connection, and while the node is
-// frozen; ErrClosed if the node is closed, ErrStarted after Start or Discard. A connection that could not be started is discarded. Keys
-// that the plug-in has put into the state are cleared there.
+// Start lets the connection go on in this node. Links and monitors between processes of this node
+// and the peer's are restored. The peer is told that processes which are not here do not exist,
+// except that monitors of a registered name (gen_server:call makes one) go to the process that has
+// the name here. A connection to the peer that is already up here ends with ErrSuperseded if it was
+// made before this one, since the peer has given it up; otherwise the error is ErrConnected. Start
+// waits for the end of that connection, and while the node is frozen; ErrClosed if the node is
+// closed, ErrStarted after Start or Discard. A connection that could not be started is discarded.
+// Keys that the plug-in has put into the state are cleared there.
 func (s *StagedConn) Start() (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)
@@ -150,8 +154,9 @@ func (c *Conn) resume() {
 	c.resumeReading()
 }
 
-// Discard gives the connection up without a byte to the peer: it belongs to the other process. An error says that freeing the socket here
-// has failed (*transport.OpError); the connection is given up all the same. After Start, and when called again, Discard does nothing.
+// Discard gives the connection up without a byte to the peer: it belongs to the other process. An
+// error says that freeing the socket here has failed (*transport.OpError); the connection is given
+// up all the same. After Start, and when called again, Discard does nothing.
 func (s *StagedConn) Discard() error {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil
@@ -159,11 +164,12 @@ func (s *StagedConn) Discard() error {
 	return wrap("discard connection to", s.c.peer.Name, s.c.giveUp(false))
 }
 
-// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. From then on m owns nothing, and its
-// Close does nothing: on failure the descriptor is closed. As for Stage, name and creation must be the same, and Config.Worker must differ.
-// On the upper level the node must have been started, or nobody receives. The errors are those of Stage and StagedConn.Start, and ErrClosed
-// for an m that has been adopted or closed before. Adopt waits as StagedConn.Start does, and ctx does not end that wait: it is only checked
-// before anything else.
+// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start.
+// From then on m owns nothing, and its Close does nothing: on failure the descriptor is closed. As
+// for Stage, name and creation must be the same, and Config.Worker must differ. On the upper level
+// the node must have been started, or nobody receives. The errors are those of Stage and
+// StagedConn.Start, and ErrClosed for an m that has been adopted or closed before. Adopt waits as
+// StagedConn.Start does, and ctx does not end that wait: it is only checked before anything else.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))

@@ -16,10 +16,12 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// SetCookie changes the cookie that the node shares with a peer, as in Config.Cookies; or, if peer is "" or the node's own name,
-// Config.Cookie. An empty cookie takes the peer's out again, so that Config.Cookie is valid for it; the node's own must not be empty.
-// Handshakes that begin from now on go by it; connections stay. A node that moves to another process has the cookies of the Config there,
-// and each process of a node with workers has its own. It is erlang:set_cookie/1 and set_cookie/2.
+// SetCookie changes the cookie that the node shares with a peer, as in Config.Cookies; or, if peer
+// is "" or the node's own name, Config.Cookie. An empty cookie takes the peer's out again, so that
+// Config.Cookie is valid for it; the node's own must not be empty. Handshakes that begin from now
+// on go by it; connections stay. A node that moves to another process has the cookies of the Config
+// there, and each process of a node with workers has its own. It is erlang:set_cookie/1 and
+// set_cookie/2.
 func (n *Node) SetCookie(peer, cookie string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -93,8 +95,8 @@ func checkCookie(cookie string) error {
 
 var errEmptyCookie = errors.New("is empty")
 
-// errLineBreak: the program has probably read the cookie from a file, together with its line break. The peer would only say that the
-// cookies differ.
+// errLineBreak: the program has probably read the cookie from a file, together with its line break.
+// The peer would only say that the cookies differ.
 var errLineBreak = errors.New("has a line break, which is not part of a cookie: trim it")
 
 // judgeCookie warns of a cookie that no Erlang node may have.
@@ -107,8 +109,9 @@ func (n *Node) judgeCookie(cookie string) {
 	}
 }
 
-// readCookie reads the cookie file as erl does: the one in the home directory, else the one in the user's configuration directory. The
-// cookie is the file's first line, and only the file's owner may have access to it. See the module auth of OTP.
+// readCookie reads the cookie file as erl does: the one in the home directory, else the one in the
+// user's configuration directory. The cookie is the file's first line, and only the file's owner
+// may have access to it. See the module auth of OTP.
 func readCookie() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {

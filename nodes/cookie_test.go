@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// Whichever side connects, a peer in Config.Cookies is met with its own cookie, other peers with Config.Cookie.
+// Whichever side connects, a peer in Config.Cookies is met with its own cookie, other peers with
+// Config.Cookie.
 func TestCookies(t *testing.T) {
 	with := func(cookie string, others map[string]string) func(*Config) {
 		return func(cfg *Config) { cfg.Cookie, cfg.Cookies = cookie, others }
@@ -34,7 +35,8 @@ func TestCookies(t *testing.T) {
 			arrives(t, other.left, "the end")
 		}
 	}
-	c, err := alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "") // the peer's name is not known beforehand
+	// the peer's name is not known beforehand
+	c, err := alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "")
 	require.NoError(t, err)
 	require.Equal(t, "bob@test", c.Name())
 	_, err = carol.Connect(w.ctx(), "bob@test")

@@ -19,38 +19,48 @@ import (
 )
 
 const (
-	// A worker that ends is replaced after firstPause. The pause doubles, up to mostPause, as long as the replacements soon end too.
+	// A worker that ends is replaced after firstPause. The pause doubles, up to mostPause, as long
+	// as the replacements soon end too.
 	firstPause = 100 * time.Millisecond
 	mostPause  = 5 * time.Second
 )
 
-// A workerProcess is a worker as the front sees it; the worker's own process, at the other end of the line, has a Worker. All workers' processes are the
-// crew.
+// A workerProcess is a worker as the front sees it; the worker's own process, at the other end of
+// the line, has a Worker. All workers' processes are the crew.
 type workerProcess struct {
-	f      *Front
-	slot   int // the worker's place, 0 to FrontConfig.Workers-1; a worker that replaces this one gets the same slot
-	number int // the worker's own, 1 to maxPart, which it keeps when it moves to another process; in its pids, and called Part in words
+	f *Front
+	// the worker's place, 0 to FrontConfig.Workers-1; a worker that replaces this one gets the same
+	// slot
+	slot int
+	// the worker's own, 1 to maxPart, which it keeps when it moves to another process; in its pids,
+	// and called Part in words
+	number int
 	line   *talk.Line
-	born   time.Time     // when the worker's first process was started
-	lost   chan struct{} // closed when it has been taken off the crew, and its sessions and names are dropped
-	gone   chan struct{} // closed when the process has ended as well
+	born   time.Time // when the worker's first process was started
+	// closed when it has been taken off the crew, and its sessions and names are dropped
+	lost chan struct{}
+	gone chan struct{} // closed when the process has ended as well
 
 	began chan struct{}             // closed when the worker is ready
 	heard atomic.Pointer[time.Time] // when the worker last said something; nil: it never has
 
 	// Guarded by f.mu.
-	proc     *process.Process
-	moving   chan talk.Word // takes what the worker says of its move to another process; nil: it does not move
-	moves    uint64         // how often the worker has been told to move: the ID of the latest move
+	proc *process.Process
+	// takes what the worker says of its move to another process; nil: it does not move
+	moving   chan talk.Word
+	moves    uint64 // how often the worker has been told to move: the ID of the latest move
 	ready    bool
 	hangs    bool      // the worker did not answer, and has not been heard of since
 	failed   time.Time // when a session that was given to the worker was last lost there
 	sessions int
-	forward  *handoff.Forwarder       // nil: there is no socket for sessions just now
-	socket   uint64                   // the number of forward's socket
-	untaken  [2][]*session            // pushed sessions that the worker has not taken, by talk.ViaForwarder and talk.ViaLine; oldest first
-	probes   map[uint64]chan struct{} // probes that the worker has not answered, by ID; closed with the answer
-	probed   uint64                   // the ID of the latest probe
+	forward  *handoff.Forwarder // nil: there is no socket for sessions just now
+	socket   uint64             // the number of forward's socket
+	// pushed sessions that the worker has not taken, by talk.ViaForwarder and talk.ViaLine; oldest
+	// first
+	untaken [2][]*session
+	// probes that the worker has not answered, by ID; closed with the answer
+	probes map[uint64]chan struct{}
+	probed uint64 // the ID of the latest probe
 }
 
 func (w *workerProcess) info() WorkerInfo {
@@ -64,9 +74,9 @@ func (w *workerProcess) process() *process.Process {
 	return w.proc
 }
 
-// keepSlot keeps a worker in a slot until the front ends, and replaces one that ends; w, unless it is nil, is there already. start bounds
-// the time until the first worker is ready, and first, unless it is nil, gets the outcome: if that worker does not become ready, keepSlot
-// ends.
+// keepSlot keeps a worker in a slot until the front ends, and replaces one that ends; w, unless it
+// is nil, is there already. start bounds the time until the first worker is ready, and first,
+// unless it is nil, gets the outcome: if that worker does not become ready, keepSlot ends.
 func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w *workerProcess) {
 	pause := firstPause
 	for f.ctx.Err() == nil {
@@ -89,7 +99,8 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 		}
 		start = context.Background()
 		if err != nil {
-			if f.ctx.Err() == nil { // otherwise the front ends, or the worker goes on with another one
+			// otherwise the front ends, or the worker goes on with another one
+			if f.ctx.Err() == nil {
 				f.n.log.Error("no worker", "slot", slot, "error", err)
 			}
 			if first != nil {
@@ -118,7 +129,8 @@ func (f *Front) bySlot() []*workerProcess {
 	})
 }
 
-// readyIn waits until the worker is ready. It kills a worker that is not ready in time, or before start ends.
+// readyIn waits until the worker is ready. It kills a worker that is not ready in time, or before
+// start ends.
 func (w *workerProcess) readyIn(start context.Context) error {
 	t := time.NewTimer(w.f.cfg.workerStart)
 	defer t.Stop()
@@ -223,7 +235,8 @@ func (f *Front) introduce(w *workerProcess) error {
 	return nil
 }
 
-// pair connects two workers with each other, and tells them the newest worker's number; f.mu is held.
+// pair connects two workers with each other, and tells them the newest worker's number; f.mu is
+// held.
 func (f *Front) pair(a, b *workerProcess) error {
 	one, two, err := descriptor.StreamPair()
 	if err != nil {
@@ -249,8 +262,8 @@ func (w *workerProcess) attend() {
 	proc.Retire(farewell + shutdownTime) // the process may have closed the line and not have ended
 }
 
-// discharge takes a worker whose line has ended off the crew, and drops its sessions, routes and names. goesOn: its process goes on, with
-// another front.
+// discharge takes a worker whose line has ended off the crew, and drops its sessions, routes and
+// names. goesOn: its process goes on, with another front.
 func (f *Front) discharge(w *workerProcess) (proc *process.Process, goesOn bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -267,7 +280,8 @@ func (f *Front) discharge(w *workerProcess) (proc *process.Process, goesOn bool)
 				s.timer.Stop()
 			}
 			if !s.withdrawn {
-				_ = s.s.Release() // the worker's own descriptor has gone with the worker, or another front has one
+				// the worker's own descriptor has gone with the worker, or another front has one
+				_ = s.s.Release()
 			}
 		}
 	}
@@ -295,8 +309,8 @@ func (f *Front) discharge(w *workerProcess) (proc *process.Process, goesOn bool)
 	return w.proc, false
 }
 
-// sayGone tells the other workers that w has ended: a worker that waits for w to give it a way to a peer asks the front again, and one that
-// waits for its connection to w gives up; f.mu is held.
+// sayGone tells the other workers that w has ended: a worker that waits for w to give it a way to a
+// peer asks the front again, and one that waits for its connection to w gives up; f.mu is held.
 func (f *Front) sayGone(w *workerProcess) {
 	for _, other := range f.crew {
 		if other != w {
@@ -305,7 +319,8 @@ func (f *Front) sayGone(w *workerProcess) {
 	}
 }
 
-// dismiss ends the worker by closing the line, and by force if it has not ended within farewell; f.mu is held.
+// dismiss ends the worker by closing the line, and by force if it has not ended within farewell;
+// f.mu is held.
 func (w *workerProcess) dismiss() {
 	w.line.Close()
 	t := time.AfterFunc(farewell, w.proc.Kill)

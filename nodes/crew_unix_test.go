@@ -18,8 +18,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A worker that dies just as the front is frozen is off the crew before the front is described: its descriptors are being closed, and their
-// numbers may soon be reused.
+// A worker that dies just as the front is frozen is off the crew before the front is described: its
+// descriptors are being closed, and their numbers may soon be reused.
 func TestFreezeBesideDeath(t *testing.T) {
 	for _, finds := range []string{"reader", "writer"} {
 		t.Run(finds, func(t *testing.T) {
@@ -36,7 +36,8 @@ func TestFreezeBesideDeath(t *testing.T) {
 			f.crew[w.number] = w
 			require.NoError(t, theirs.Close())
 			if finds == "reader" {
-				require.Error(t, w.line.Read(func(talk.Word) {})) // attend has not yet gone on to close the line
+				// attend has not yet gone on to close the line
+				require.Error(t, w.line.Read(func(talk.Word) {}))
 			} else {
 				require.True(t, w.line.Say(talk.Word{Topic: talk.Probe}))
 				arrives(t, w.line.Wrote(), "the end of the writer")
@@ -56,7 +57,8 @@ func TestFreezeBesideDeath(t *testing.T) {
 	}
 }
 
-// stillCrew is a front whose workers have no processes, and whose lines stand still: words that the front says to them wait there.
+// stillCrew is a front whose workers have no processes, and whose lines stand still: words that the
+// front says to them wait there.
 func stillCrew(t *testing.T, count int) (*Front, []*workerProcess) {
 	t.Helper()
 	f, err := newFront(FrontConfig{Workers: count})
@@ -120,7 +122,8 @@ func TestWordsOfWorkers(t *testing.T) {
 	tell(two, talk.Word{Topic: talk.Claim, ID: 6, Name: "peer@test"})
 	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 6, Part: 1}}, two.said())
 	require.Equal(t, []talk.Word{{Topic: talk.Meet, Name: "peer@test", Part: 2}}, one.said())
-	tell(one, talk.Word{Topic: talk.Shadow, Part: 2, Peer: &dist.Peer{Name: "peer@test"}}) // its descriptor was lost
+	// its descriptor was lost
+	tell(one, talk.Word{Topic: talk.Shadow, Part: 2, Peer: &dist.Peer{Name: "peer@test"}})
 	require.Equal(t, []talk.Word{{Topic: talk.None, Name: "peer@test", Part: 1}}, two.said())
 	tell(one, talk.Word{Topic: talk.Shadow, Part: 9, Peer: &dist.Peer{Name: "peer@test"}})
 	tell(one, talk.Word{Topic: talk.Shadow, Part: 2})
@@ -132,8 +135,8 @@ func TestWordsOfWorkers(t *testing.T) {
 	require.Zero(t, one.sessions)
 }
 
-// A worker whose peer has proved itself keeps that peer when a session of another worker has only given the peer's name, and loses it when
-// that session's peer proves itself as well.
+// A worker whose peer has proved itself keeps that peer when a session of another worker has only
+// given the peer's name, and loses it when that session's peer proves itself as well.
 func TestRoutesOfPeers(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]
@@ -171,8 +174,8 @@ func TestRoutesOfPeers(t *testing.T) {
 	require.Equal(t, []talk.Word{{Topic: talk.None, Part: one.number}}, two.said())
 }
 
-// A session goes to the worker that has its peer, unless that worker has to be passed over, and never to a worker that takes no more
-// sessions.
+// A session goes to the worker that has its peer, unless that worker has to be passed over, and
+// never to a worker that takes no more sessions.
 func TestPickWorker(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]
@@ -222,7 +225,8 @@ func TestPickWorker(t *testing.T) {
 	require.Nil(t, pick())
 }
 
-// A worker that leaves a probe unanswered counts as hanging until it is heard of: meanwhile nobody probes it for a new session.
+// A worker that leaves a probe unanswered counts as hanging until it is heard of: meanwhile nobody
+// probes it for a new session.
 func TestWorkerDoesNotAnswer(t *testing.T) {
 	f, crew := stillCrew(t, 1)
 	w := crew[0]
@@ -241,8 +245,8 @@ func TestWorkerDoesNotAnswer(t *testing.T) {
 	require.False(t, w.hangs)
 }
 
-// A session that its worker does not take in time ends, for the peer too, and the worker counts as hanging. While the worker moves, and
-// when this process has stood still, there is more time.
+// A session that its worker does not take in time ends, for the peer too, and the worker counts as
+// hanging. While the worker moves, and when this process has stood still, there is more time.
 func TestSessionIsNotTaken(t *testing.T) {
 	f, crew := stillCrew(t, 1)
 	w := crew[0]
@@ -283,7 +287,8 @@ func TestSessionIsNotTaken(t *testing.T) {
 	require.False(t, w.hangs, "it has been taken")
 }
 
-// A worker that does not take the sessions that it was given does not begin to move, and gets sessions again.
+// A worker that does not take the sessions that it was given does not begin to move, and gets
+// sessions again.
 func TestMoveAwaitsSessions(t *testing.T) {
 	f, crew := stillCrew(t, 1)
 	w := crew[0]
@@ -305,7 +310,8 @@ func TestMoveAwaitsSessions(t *testing.T) {
 	require.NotNil(t, w.moving)
 }
 
-// The state of a front leaves out the sessions that are cut off: those that were not given to a worker yet.
+// The state of a front leaves out the sessions that are cut off: those that were not given to a
+// worker yet.
 func TestFrontDescribesItsRoutes(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]

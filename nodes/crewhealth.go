@@ -10,7 +10,8 @@ import (
 // heardLately is the time within which a worker that has said something is not probed.
 const heardLately = 50 * time.Millisecond
 
-// there tells whether a worker is alive. Unless the worker was heard of just now, it is probed, and has to answer within patience.
+// there tells whether a worker is alive. Unless the worker was heard of just now, it is probed, and
+// has to answer within patience.
 func (w *workerProcess) there(ctx context.Context, patience time.Duration) bool {
 	if at := w.heard.Load(); at != nil && time.Since(*at) < heardLately {
 		return true

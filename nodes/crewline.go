@@ -93,7 +93,8 @@ func (w *workerProcess) lacksSibling(number int) {
 	}
 	if err := w.f.pair(w, other); err != nil {
 		w.f.n.log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
-		w.line.Say(talk.Word{Topic: talk.Sibling, Part: number}) // as if the descriptor had been lost: the worker asks again
+		// as if the descriptor had been lost: the worker asks again
+		w.line.Say(talk.Word{Topic: talk.Sibling, Part: number})
 	}
 }
 
@@ -113,15 +114,16 @@ func (w *workerProcess) looksUp(m *talk.Word) {
 	w.line.Say(answer)
 }
 
-// closesShadow tells the worker that has the connection to a peer to close it, since another worker has closed its remote link of it.
+// closesShadow tells the worker that has the connection to a peer to close it, since another worker
+// has closed its remote link of it.
 func (w *workerProcess) closesShadow(peer string) {
 	if r := w.f.routes[peer]; r != nil && r.at != nil && r.at != w {
 		r.at.line.Say(talk.Word{Topic: talk.Drop, Name: peer, OK: true})
 	}
 }
 
-// passShadow passes a way to a peer on. If its descriptor was lost, the worker that it is for is told that there is none, so that it does
-// not wait for ever.
+// passShadow passes a way to a peer on. If its descriptor was lost, the worker that it is for is
+// told that there is none, so that it does not wait for ever.
 func (w *workerProcess) passShadow(m *talk.Word) {
 	switch {
 	case m.FD > 0:
@@ -132,7 +134,8 @@ func (w *workerProcess) passShadow(m *talk.Word) {
 	}
 }
 
-// passOn passes a word on to the worker that Part names; in the word that this worker gets, Part names the sender.
+// passOn passes a word on to the worker that Part names; in the word that this worker gets, Part
+// names the sender.
 func (w *workerProcess) passOn(m *talk.Word) {
 	if to := w.f.crew[m.Part]; to != nil {
 		m.Part = w.number

@@ -17,21 +17,25 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// lastWordsTime is how long a worker may take to say what became of it once its process, or the one that was to take its place, has ended.
+// lastWordsTime is how long a worker may take to say what became of it once its process, or the one
+// that was to take its place, has ended.
 const lastWordsTime = 2 * time.Second
 
 // A WorkerUpgrade says what became of the upgrade of one worker.
 type WorkerUpgrade struct {
 	Slot     int
-	Old, New int   // process ids; New is 0 if the new process does not have the worker
-	Err      error // why the old process goes on; or that it has ended, or that the new one has the worker and does not answer
+	Old, New int // process ids; New is 0 if the new process does not have the worker
+	// why the old process goes on; or that it has ended, or that the new one has the worker and
+	// does not answer
+	Err error
 }
 
-// UpgradeWorkers replaces the process of each worker, one after the other, by a new one of FrontConfig.Command, which goes on with all that
-// the old one has: other nodes, and the other workers, see a short silence. Each worker moves separately, and if that fails the old process
-// goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. A worker that is just starting is waited for. The list
-// says what became of each. When ctx ends no further move begins. The error is handoff.ErrBusy while the workers or the front are already
-// being upgraded.
+// UpgradeWorkers replaces the process of each worker, one after the other, by a new one of
+// FrontConfig.Command, which goes on with all that the old one has: other nodes, and the other
+// workers, see a short silence. Each worker moves separately, and if that fails the old process
+// goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. A worker that is
+// just starting is waited for. The list says what became of each. When ctx ends no further move
+// begins. The error is handoff.ErrBusy while the workers or the front are already being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	if err := wait.TakesTime(ctx); err != nil {
 		return nil, wrap("upgrade workers", f.Name(), err)
@@ -61,7 +65,8 @@ func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	return list, nil
 }
 
-// begins waits until a worker that is just starting is ready. If it does not become ready, keepSlot kills and replaces it.
+// begins waits until a worker that is just starting is ready. If it does not become ready, keepSlot
+// kills and replaces it.
 func (w *workerProcess) begins(ctx context.Context) error {
 	t := time.NewTimer(w.f.cfg.workerStart)
 	defer t.Stop()
@@ -77,7 +82,8 @@ func (w *workerProcess) begins(ctx context.Context) error {
 	}
 }
 
-// upgrade moves one worker to a new process. What the old and the new process wait for has time limits in both, so this comes to an end.
+// upgrade moves one worker to a new process. What the old and the new process wait for has time
+// limits in both, so this comes to an end.
 func (f *Front) upgrade(w *workerProcess) (pid int, err error) {
 	next, ours, err := f.launchSuccessor(w)
 	if err != nil {
@@ -139,15 +145,17 @@ func (f *Front) upgrade(w *workerProcess) (pid int, err error) {
 	return next.PID, err
 }
 
-// outcome waits until a worker that has been told to move says moved or stayed. If one of its two processes has ended and nothing is said
-// for lastWordsTime, the outcome is stayed if the new process has ended, and otherwise the zero word: the new process has the worker, and
-// is silent. ok is false when the worker's line has ended.
+// outcome waits until a worker that has been told to move says moved or stayed. If one of its two
+// processes has ended and nothing is said for lastWordsTime, the outcome is stayed if the new
+// process has ended, and otherwise the zero word: the new process has the worker, and is silent. ok
+// is false when the worker's line has ended.
 func outcome(old, next *process.Process, heard <-chan talk.Word) (m talk.Word, ok bool) {
 	select {
 	case m, ok = <-heard:
 		return m, ok
 	case <-next.Exited:
-	case <-old.Exited: // it has handed the worker over, and was done or did not wait for the new one any longer
+	// it has handed the worker over, and was done or did not wait for the new one any longer
+	case <-old.Exited:
 	}
 	t := time.NewTimer(lastWordsTime)
 	defer t.Stop()
@@ -164,17 +172,20 @@ func outcome(old, next *process.Process, heard <-chan talk.Word) (m talk.Word, o
 	}
 }
 
-// errEnded: neither process goes on as this worker; the worker that replaces it in its slot starts with nothing.
+// errEnded: neither process goes on as this worker; the worker that replaces it in its slot starts
+// with nothing.
 var errEnded = errors.New("the worker has ended, and is replaced")
 
 // errHangs: the worker has not been told to move.
 var errHangs = errors.New("the worker does not answer, and goes on as it is")
 
-// errSilent: the old process has ended after it handed the worker over, and the new one does not say that it has it.
+// errSilent: the old process has ended after it handed the worker over, and the new one does not
+// say that it has it.
 var errSilent = errors.New("the new process has the worker, and does not answer")
 
-// awaitAllTaken stops giving sessions to a worker, and waits until it has taken those that it was given. On success the worker counts as
-// moving, and heard gets what it says of the move. A worker that hangs does not begin to move: its peers would have to wait for it.
+// awaitAllTaken stops giving sessions to a worker, and waits until it has taken those that it was
+// given. On success the worker counts as moving, and heard gets what it says of the move. A worker
+// that hangs does not begin to move: its peers would have to wait for it.
 func (f *Front) awaitAllTaken(w *workerProcess, heard chan talk.Word) error {
 	answers := w.there(context.Background(), pinnedPatience*f.cfg.Patience)
 	t := time.NewTimer(pinnedPatience * f.cfg.Patience)
@@ -210,8 +221,9 @@ func (f *Front) awaitAllTaken(w *workerProcess, heard chan talk.Word) error {
 	return nil
 }
 
-// launchSuccessor starts a process that is to take a worker's place, and waits until that process has said something; the worker serves
-// meanwhile. It returns the process, and a descriptor of the front's end of the channel to that process, which the caller owns.
+// launchSuccessor starts a process that is to take a worker's place, and waits until that process
+// has said something; the worker serves meanwhile. It returns the process, and a descriptor of the
+// front's end of the channel to that process, which the caller owns.
 func (f *Front) launchSuccessor(w *workerProcess) (*process.Process, int, error) {
 	ours, theirs, err := handoff.PacketPair()
 	if err != nil {
@@ -238,7 +250,8 @@ func (f *Front) launchSuccessor(w *workerProcess) (*process.Process, int, error)
 	return next, fd, nil
 }
 
-// awaitSuccessor waits until a process that is to take a worker's place has said something, or ended.
+// awaitSuccessor waits until a process that is to take a worker's place has said something, or
+// ended.
 func (f *Front) awaitSuccessor(w *workerProcess, channel *net.UnixConn) error {
 	if err := channel.SetReadDeadline(time.Now().Add(f.cfg.workerStart)); err != nil {
 		return err
@@ -271,7 +284,8 @@ func (f *Front) awaitSuccessor(w *workerProcess, channel *net.UnixConn) error {
 	}
 }
 
-// startSuccessor starts a process that is to take a worker's place. The process inherits theirs, its end of the channel.
+// startSuccessor starts a process that is to take a worker's place. The process inherits theirs,
+// its end of the channel.
 func (f *Front) startSuccessor(theirs *os.File) (*process.Process, error) {
 	cmd := f.cfg.Command()
 	at := process.PassFiles(cmd, theirs)

@@ -10,7 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. A worker with that many is passed over.
+// maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. A worker with
+// that many is passed over.
 const maxUntaken = 2 * talk.LullWords
 
 // A session is a socket that was pushed to a worker, and that the worker has not taken yet.
@@ -53,7 +54,8 @@ func newForwarder() (*handoff.Forwarder, int, error) {
 	return forward, other, nil
 }
 
-// took notes that a worker has taken the oldest of the sessions that were pushed to it via the forwarder, or via the line; f.mu is held.
+// took notes that a worker has taken the oldest of the sessions that were pushed to it via the
+// forwarder, or via the line; f.mu is held.
 func (w *workerProcess) took(via int) {
 	if via != talk.ViaForwarder && via != talk.ViaLine || len(w.untaken[via]) == 0 {
 		return
@@ -69,8 +71,8 @@ func (w *workerProcess) took(via int) {
 	}
 }
 
-// socketLost notes that a worker takes no more sessions out of a socket. The sessions that are left there, or in an earlier socket, are
-// lost, and their peers come again. f.mu is held.
+// socketLost notes that a worker takes no more sessions out of a socket. The sessions that are left
+// there, or in an earlier socket, are lost, and their peers come again. f.mu is held.
 func (w *workerProcess) socketLost(socket uint64) {
 	w.failed = time.Now()
 	list := w.untaken[talk.ViaForwarder]
@@ -101,7 +103,8 @@ func (s *session) withdraw() {
 	_ = s.s.Release()
 }
 
-// closeForward ends the socket for sessions; the next session that is pushed gets another one. f.mu is held.
+// closeForward ends the socket for sessions; the next session that is pushed gets another one. f.mu
+// is held.
 func (w *workerProcess) closeForward() {
 	if w.forward != nil {
 		_ = w.forward.Close() // as a rule it is closed already
@@ -114,7 +117,8 @@ func (w *workerProcess) burden() int {
 	return len(w.untaken[talk.ViaForwarder]) + len(w.untaken[talk.ViaLine])
 }
 
-// reopen gives a worker a new socket for sessions. The worker reads the old one to its end first. f.mu is held.
+// reopen gives a worker a new socket for sessions. The worker reads the old one to its end first.
+// f.mu is held.
 func (w *workerProcess) reopen() error {
 	forward, other, err := newForwarder()
 	if err != nil {
@@ -138,11 +142,13 @@ func (w *workerProcess) recall(s *session) {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	switch {
-	case w.f.still.IsShut() || w.moving != nil: // the process that the front or the worker moves to may take it
+	// the process that the front or the worker moves to may take it
+	case w.f.still.IsShut() || w.moving != nil:
 		s.due = time.Now().Add(w.f.cfg.Patience)
 		s.timer.Reset(w.f.cfg.Patience)
 		return
-	case !s.late && time.Since(s.due) > talk.Lull: // the word that it was taken may not have been read yet
+	// the word that it was taken may not have been read yet
+	case !s.late && time.Since(s.due) > talk.Lull:
 		s.late = true
 		s.timer.Reset(4 * talk.Lull)
 		return

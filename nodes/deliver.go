@@ -13,7 +13,8 @@ type fate uint8
 const (
 	delivered fate = iota // the message is the process's
 	refused               // the process has ended, or the delivery was cancelled
-	notYet                // the process is held, or was until just now: the delivery is to be tried again
+	// the process is held, or was until just now: the delivery is to be tried again
+	notYet
 )
 
 // wakeReceiver leaves a token for a receiver; b.mu is held.
@@ -24,9 +25,10 @@ func (b *Mailbox) wakeReceiver() {
 	}
 }
 
-// deliver puts a message into the mailbox. What a peer has sent, or a running function sends, does not wait for the mailbox's receiver, who
-// may be waiting for what the same goroutine is to bring: see the file overflow.go. What else is sent here waits for room as the options
-// say, until cancel is closed. It is false when the mailbox has ended or the wait was cancelled.
+// deliver puts a message into the mailbox. What a peer has sent, or a running function sends, does
+// not wait for the mailbox's receiver, who may be waiting for what the same goroutine is to bring:
+// see the file overflow.go. What else is sent here waits for room as the options say, until cancel
+// is closed. It is false when the mailbox has ended or the wait was cancelled.
 func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 	return b.takeReply(m, cancel) || b.put(m, cancel)
 }
@@ -68,7 +70,8 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	}
 }
 
-// giveToHook is put for a process with a hook. While the process is held it waits, and then tries again.
+// giveToHook is put for a process with a hook. While the process is held it waits, and then tries
+// again.
 func (b *Mailbox) giveToHook(m *Message, cancel <-chan struct{}) bool {
 	for {
 		f := b.callHook(m)
@@ -82,7 +85,8 @@ func (b *Mailbox) giveToHook(m *Message, cancel <-chan struct{}) bool {
 }
 
 func (b *Mailbox) pushLocked(m *Message) {
-	if b.first > 64 && b.first > len(b.queue)/2 { // keep a queue that never becomes empty from growing
+	// keep a queue that never becomes empty from growing
+	if b.first > 64 && b.first > len(b.queue)/2 {
 		n := copy(b.queue, b.queue[b.first:])
 		clear(b.queue[n:])
 		b.queue, b.first = b.queue[:n], 0
@@ -105,8 +109,9 @@ func (b *Mailbox) pushLocked(m *Message) {
 	b.wakeReceiver()
 }
 
-// notifyFrom puts a signal's message into the mailbox. If it is from another node the limits are those for any message, since a peer may
-// send any number of signals. It is false when the mailbox has gone on in another process, or the connection has ended before there was room.
+// notifyFrom puts a signal's message into the mailbox. If it is from another node the limits are
+// those for any message, since a peer may send any number of signals. It is false when the mailbox
+// has gone on in another process, or the connection has ended before there was room.
 func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	if c == nil {
 		return b.notify(m)
@@ -114,7 +119,8 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	return b.deliver(m, c.done)
 }
 
-// notify puts a signal's message into the mailbox whatever its limit; false when the mailbox has gone on in another process.
+// notify puts a signal's message into the mailbox whatever its limit; false when the mailbox has
+// gone on in another process.
 func (b *Mailbox) notify(m *Message) bool {
 	if b.hook != nil {
 		return b.giveToHook(m, nil) || !b.hasMoved()
@@ -128,8 +134,8 @@ func (b *Mailbox) notify(m *Message) bool {
 	return true
 }
 
-// takeReply gives the reply to an pending call to its call, whatever the mailbox's limit; a reply that no call waits for is dropped. It is false
-// for any other message.
+// takeReply gives the reply to an pending call to its call, whatever the mailbox's limit; a reply
+// that no call waits for is dropped. It is false for any other message.
 func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 	ref, ok := tagOfReply(m.Payload)
 	if !ok || ref.ID[2]&callBit == 0 || b.ended() {

@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// A descriptorTable collects the descriptors that a state refers to, while the state is written. It does not own them.
+// A descriptorTable collects the descriptors that a state refers to, while the state is written. It
+// does not own them.
 type descriptorTable struct{ fds []int }
 
 // add puts descriptors on the table, and returns the index of the first one.
@@ -33,7 +34,8 @@ func (t *descriptorTable) addOf(descriptor func() (int, error)) (at int, err err
 // A descriptorList owns descriptors until they are taken.
 type descriptorList struct{ fds []int }
 
-// ownDescriptors is a list of descriptors that have just become this process's. Programs that this process starts do not inherit them.
+// ownDescriptors is a list of descriptors that have just become this process's. Programs that this
+// process starts do not inherit them.
 func ownDescriptors(fds []int) *descriptorList {
 	for _, fd := range fds {
 		descriptor.CloseOnExec(fd)
@@ -103,7 +105,8 @@ func (t *descriptorTable) words(list []talk.Word) ([]states.Word, error) {
 	return all, nil
 }
 
-// takeWords makes words from their description. On failure the descriptors of words that were already made are closed.
+// takeWords makes words from their description. On failure the descriptors of words that were
+// already made are closed.
 func (l *descriptorList) takeWords(all []states.Word) (list []talk.Word, err error) {
 	for i := range all {
 		var w talk.Word

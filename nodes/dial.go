@@ -10,8 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// nokPause is how long dial waits for an attempt of the peer's before it makes our own: the attempt may be that of a stranger who uses the
-// peer's name.
+// nokPause is how long dial waits for an attempt of the peer's before it makes our own: the attempt
+// may be that of a stranger who uses the peer's name.
 const nokPause = 200 * time.Millisecond
 
 // A dialing is one call of dial.
@@ -26,9 +26,9 @@ type dialing struct {
 	awaited  time.Time       // until when we wait for that; zero: not yet
 }
 
-// dial gets a connection to name: the one that is up (fresh is false), one that others are about to make, or a new one. On demand, an attempt
-// that has begun goes on when ctx ends: others may need the connection too, and the peer, once it has accepted, would see this node come up
-// and go down.
+// dial gets a connection to name: the one that is up (fresh is false), one that others are about to
+// make, or a new one. On demand, an attempt that has begun goes on when ctx ends: others may need
+// the connection too, and the peer, once it has accepted, would see this node come up and go down.
 func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand bool) (c *Conn, fresh bool, err error) {
 	if err := dist.CheckName(name); err != nil {
 		return nil, false, err
@@ -67,10 +67,12 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand boo
 type dialMove struct {
 	up      *Conn
 	attempt *attempt
-	ctx     context.Context  // the attempt's
-	beyond  bool             // the attempt goes on when the dialing ends
-	change  <-chan struct{}  // closed when the table of peers has changed, or the connection that ends has left it
-	pause   <-chan time.Time // has a value when an attempt of the peer's has had its time; nil: there is none
+	ctx     context.Context // the attempt's
+	beyond  bool            // the attempt goes on when the dialing ends
+	// closed when the table of peers has changed, or the connection that ends has left it
+	change <-chan struct{}
+	// has a value when an attempt of the peer's has had its time; nil: there is none
+	pause <-chan time.Time
 }
 
 // move looks at the table of peers.
@@ -79,7 +81,9 @@ func (d *dialing) move(ctx context.Context) (m dialMove, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case n.ctx.Err() != nil: // do not even tell the peer our name: it may be connected to the process that goes on as this node
+	// do not even tell the peer our name: it may be connected to the process that goes on as this
+	// node
+	case n.ctx.Err() != nil:
 		return m, n.Err()
 	case d.name == n.name:
 		return m, dist.ErrSelf
@@ -100,7 +104,8 @@ func (d *dialing) move(ctx context.Context) (m dialMove, err error) {
 			d.awaited = time.Now().Add(nokPause)
 		}
 		m.pause = time.After(time.Until(d.awaited))
-	case transport.IsNoWait(ctx) || ctx.Err() != nil: // there is no time to wait, let alone for an attempt
+	// there is no time to wait, let alone for an attempt
+	case transport.IsNoWait(ctx) || ctx.Err() != nil:
 	default:
 		if m.beyond = d.onDemand && d.caller.Done() != nil; m.beyond {
 			ctx = context.WithoutCancel(d.caller)
@@ -122,8 +127,9 @@ func (d *dialing) try(ctx context.Context, m dialMove) (c *Conn, over bool, err 
 	return c, err == nil || !d.theirs && !errors.Is(err, ErrSuperseded) && !errors.Is(err, ErrConnected), err
 }
 
-// attempt connects from our side, by an attempt that is on the table of peers already; ctx is the attempt's. When the peer's own attempt
-// has won the error is ErrSuperseded, ErrConnected or dist.ErrNok.
+// attempt connects from our side, by an attempt that is on the table of peers already; ctx is the
+// attempt's. When the peer's own attempt has won the error is ErrSuperseded, ErrConnected or
+// dist.ErrNok.
 func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, err error) {
 	defer a.cancel(nil)
 	defer n.dropAttempt(a)
@@ -152,7 +158,8 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	return nil, err
 }
 
-// attemptBeyond is attempt with a context of its own, actx, for a caller who waits until ctx ends. before is why an earlier attempt failed.
+// attemptBeyond is attempt with a context of its own, actx, for a caller who waits until ctx ends.
+// before is why an earlier attempt failed.
 func (n *Node) attemptBeyond(ctx, actx context.Context, a *attempt, before error) (*Conn, error) {
 	type outcome struct {
 		c   *Conn

@@ -16,20 +16,22 @@ import (
 )
 
 const (
-	// pinnedPatience is how many times longer than for another worker the front waits for the worker that has the peer: the connection
-	// between them may be alive.
+	// pinnedPatience is how many times longer than for another worker the front waits for the
+	// worker that has the peer: the connection between them may be alive.
 	pinnedPatience = 4
 	// retryPause is how long a session waits, at the longest, before all workers are tried again.
 	retryPause = 100 * time.Millisecond
-	// failedPause is how long a worker that has lost a session gets no others, if another worker can have them. For want of descriptors it
-	// may lose all of them, and then it is soon the one with the fewest sessions.
+	// failedPause is how long a worker that has lost a session gets no others, if another worker
+	// can have them. For want of descriptors it may lose all of them, and then it is soon the one
+	// with the fewest sessions.
 	failedPause = time.Second
 )
 
 // ErrNoWorker: no worker has taken the session in the time of a handshake.
 var ErrNoWorker = errors.New("no worker takes the session")
 
-// dispatch reads a peer's name and gives its socket to a worker. On success the caller does not own the socket any more.
+// dispatch reads a peer's name and gives its socket to a worker. On success the caller does not own
+// the socket any more.
 func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, spoke func()) error {
 	p, err := newPackets(ctx, s)
 	if err != nil {
@@ -130,9 +132,9 @@ func (f *Front) unpick(k *picking) {
 	f.leave(k.w, k.peer)
 }
 
-// pick chooses a worker for a session, and counts the session as that worker's. The worker that has the peer comes first. A worker that is
-// moving to another process gets no sessions meanwhile. If k is nil there is no worker just now; change is closed when that may be
-// different.
+// pick chooses a worker for a session, and counts the session as that worker's. The worker that has
+// the peer comes first. A worker that is moving to another process gets no sessions meanwhile. If k
+// is nil there is no worker just now; change is closed when that may be different.
 func (f *Front) pick(shown, peer string, passed map[*workerProcess]bool) (k *picking, change <-chan struct{}, err error) {
 	f.chosen.Lock()
 	defer f.chosen.Unlock()
@@ -188,8 +190,9 @@ func (w *workerProcess) hasFailed() bool {
 	return !w.failed.IsZero() && time.Since(w.failed) < failedPause
 }
 
-// push gives a parcel to a worker. The front keeps a descriptor until the worker has taken the parcel; if the worker does not, the front
-// ends the connection: the peer comes again, and gets another worker.
+// push gives a parcel to a worker. The front keeps a descriptor until the worker has taken the
+// parcel; if the worker does not, the front ends the connection: the peer comes again, and gets
+// another worker.
 func (f *Front) push(k *picking, p parcel) error {
 	w := k.w
 	fd, err := p.s.Descriptor()
@@ -236,8 +239,8 @@ func (f *Front) push(k *picking, p parcel) error {
 	return nil
 }
 
-// forwards tells whether BIND 10's form can carry a parcel: it has no place for what says which transport it came over, nor for the
-// plug-in's state.
+// forwards tells whether BIND 10's form can carry a parcel: it has no place for what says which
+// transport it came over, nor for the plug-in's state.
 func (f *Front) forwards(p parcel) bool {
 	kind := f.kinds[p.from].Domain
 	return (kind == syscall.AF_INET || kind == syscall.AF_INET6) && len(p.state) == 0 && isSame(p.from.tr, f.n.cfg.Transport)

@@ -15,7 +15,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A disturbance is what happens to a process when it, or another process of the front, comes to a point of its hand-off.
+// A disturbance is what happens to a process when it, or another process of the front, comes to a
+// point of its hand-off.
 type disturbance struct {
 	At      handoff.Point
 	NoFiles bool           // it has no descriptor number left; in place of the signal
@@ -23,7 +24,8 @@ type disturbance struct {
 	PID     int            // 0: the process that comes to the point
 }
 
-// The files with the disturbance of a test and, once it has happened, with the process that has come to the point.
+// The files with the disturbance of a test and, once it has happened, with the process that has
+// come to the point.
 const (
 	disturbanceFile = "disturbance"
 	disturbedFile   = "disturbed"
@@ -43,7 +45,8 @@ func (d peersDir) write(name string, v any) error {
 	return err
 }
 
-// disturb lets the disturbance happen, if there is one for this point. The process that is to get a signal has got it when disturb returns.
+// disturb lets the disturbance happen, if there is one for this point. The process that is to get a
+// signal has got it when disturb returns.
 func (d peersDir) disturb(p handoff.Point) {
 	var x disturbance
 	text, err := os.ReadFile(d.path(disturbanceFile))

@@ -1,22 +1,25 @@
-// Package nodes makes a Go program a C-node: a member of an Erlang cluster that real Erlang nodes connect to, message, link, monitor
-// and call.
+// Package nodes makes a Go program a C-node: a member of an Erlang cluster that real Erlang nodes
+// connect to, message, link, monitor and call.
 //
 // # The model
 //
-// A [Node] has a name (alive@host), a cookie (Config.Cookies sets others for single peers), and a creation, which distinguishes this
-// incarnation of the name from earlier ones. It finds other nodes through a [Resolver] (by default the port mapper), and speaks to them
-// over a transport.Transport. A [Conn] is a connection to another node; there is at most one to each.
+// A [Node] has a name (alive@host), a cookie (Config.Cookies sets others for single peers), and a
+// creation, which distinguishes this incarnation of the name from earlier ones. It finds other
+// nodes through a [Resolver] (by default the port mapper), and speaks to them over a
+// transport.Transport. A [Conn] is a connection to another node; there is at most one to each.
 //
 // There are two levels, and the upper one is built on the lower.
 //
-// The lower level mirrors the C library, with a context for each call: [Node.Listen], [Node.Publish], [Listener.Accept], [Node.Connect],
-// [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Shutdown], [Conn.Close]. The caller receives, one message at a time, in its own
-// goroutine, and answers what its peers ask for (see Config.Flags).
+// The lower level mirrors the C library, with a context for each call: [Node.Listen],
+// [Node.Publish], [Listener.Accept], [Node.Connect], [Conn.Receive], [Conn.Send], [Conn.Call],
+// [Conn.Shutdown], [Conn.Close]. The caller receives, one message at a time, in its own goroutine,
+// and answers what its peers ask for (see Config.Flags).
 //
-// The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on demand, and receives by itself. A
-// [Mailbox] is a process as the cluster sees it: it has a pid, can be registered, linked and monitored, and hears of nodes that come and
-// go ([Mailbox.MonitorNodes]). A [Server] is a registered process made of Go functions, like a gen_server. [Node.Expose] makes a Go
-// function callable by rpc:call and erpc:call.
+// The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on
+// demand, and receives by itself. A [Mailbox] is a process as the cluster sees it: it has a pid,
+// can be registered, linked and monitored, and hears of nodes that come and go
+// ([Mailbox.MonitorNodes]). A [Server] is a registered process made of Go functions, like a
+// gen_server. [Node.Expose] makes a Go function callable by rpc:call and erpc:call.
 //
 //	n, err := nodes.New(nodes.Config{Name: "go@127.0.0.1", Cookie: "secret"})
 //	err = n.Start(ctx)
@@ -36,26 +39,31 @@
 //		...
 //	}
 //
-// The example*_test.go of this directory are whole programs: example_test.go (first steps, servers), example_front_test.go (workers),
-// example_move_test.go (hand-off).
+// The example*_test.go of this directory are whole programs: example_test.go (first steps,
+// servers), example_front_test.go (workers), example_move_test.go (hand-off).
 //
 // # Wire to mailbox
 //
-// In reading order: transport/tcp_unix.go (bytes), transport/pdu.go (packet), recv.go (frame, tick), nodes/dist/frame.go and control.go
-// (control message), readloop.go and route.go (what it asks for), deliver.go and mailbox.go (queue). The payload stays bytes until it is
-// received; it is decoded in the receiver's goroutine. The way out: mailbox.go, sendto.go (here, or over which connection), send.go (term
-// and control message in one buffer), transport/queue.go (order, combining, back-pressure), transport/stream.go, the plug-in's Writev.
+// In reading order: transport/tcp_unix.go (bytes), transport/pdu.go (packet), recv.go (frame,
+// tick), nodes/dist/frame.go and control.go (control message), readloop.go and route.go (what it
+// asks for), deliver.go and mailbox.go (queue). The payload stays bytes until it is received; it is
+// decoded in the receiver's goroutine. The way out: mailbox.go, sendto.go (here, or over which
+// connection), send.go (term and control message in one buffer), transport/queue.go (order,
+// combining, back-pressure), transport/stream.go, the plug-in's Writev.
 //
 // # Goroutines, queues and who owns what
 //
-// A connection has one goroutine that receives (the caller's own on the lower level) and none that waits for something to send: a lone
-// message is written by its sender, a burst by a goroutine that ends when the burst does. The queue in front of a connection is bounded
-// (Config.QueueLimit): when it is full, senders wait. A mailbox is bounded (MailboxOptions.Limit, and see below). Signals from one sender are never reordered: one goroutine reads a connection and puts each message where it belongs before
-// it reads the next.
+// A connection has one goroutine that receives (the caller's own on the lower level) and none that
+// waits for something to send: a lone message is written by its sender, a burst by a goroutine that
+// ends when the burst does. The queue in front of a connection is bounded (Config.QueueLimit): when
+// it is full, senders wait. A mailbox is bounded (MailboxOptions.Limit, and see below). Signals
+// from one sender are never reordered: one goroutine reads a connection and puts each message where
+// it belongs before it reads the next.
 //
-// A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these and
-// its registration at the port mapper. Node.Close ends them in this order: registration, mailboxes (so that their peers are told),
-// listeners and connections, goroutines.
+// A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in
+// progress; a Node owns all of these and its registration at the port mapper. Node.Close ends them
+// in this order: registration, mailboxes (so that their peers are told), listeners and connections,
+// goroutines.
 //
 // # Who waits for whom
 //
@@ -87,20 +95,23 @@
 // a peer has had its share, its requests are refused (system_limit), and its messages wait after
 // all, for two seconds at most; then the mailbox with most of its share ends, with reason
 // mailbox_full, whose links and monitors hear of it. The log has a warning for a mailbox that is
-// over its limit, and an error for one that ends for it; Stats counts both. Nothing else is dropped,
-// and the order of what one process sends stays.
+// over its limit, and an error for one that ends for it; Stats counts both. Nothing else is
+// dropped, and the order of what one process sends stays.
 //
 // # What waits, and its errors
 //
-// A method that takes a context stops waiting when ctx ends; the error is then ctx's, or os.ErrDeadlineExceeded under transport.NoWait. A
-// method that sends to a process, or links to it or monitors it, waits
+// A method that takes a context stops waiting when ctx ends; the error is then ctx's, or
+// os.ErrDeadlineExceeded under transport.NoWait. A method that sends to a process, or links to it
+// or monitors it, waits
 //
 //   - for a connection to the process's node, if there is none: Config.HandshakeTimeout at most;
-//   - for room: while more than Config.QueueLimit bytes wait on the connection or, in this process, while the mailbox is full;
+//   - for room: while more than Config.QueueLimit bytes wait on the connection or, in this process,
+//     while the mailbox is full;
 //   - while the node, or the connection, is frozen, until Thaw or Release.
 //
-// It does not wait for the other process to receive. A method that takes no context may wait for the end of a freeze as well; if it waits
-// for anything else, its comment says so. Most errors are wrapped in an *[Error]. Test for them with errors.Is and errors.As; they are
+// It does not wait for the other process to receive. A method that takes no context may wait for
+// the end of a freeze as well; if it waits for anything else, its comment says so. Most errors are
+// wrapped in an *[Error]. Test for them with errors.Is and errors.As; they are
 //
 //	ErrNoConnection             a connection on demand could not be made; what the Resolver, transport or handshake said is beside it
 //	dist.ErrInvalidName         no node can have that name, a pid's or a reference's node neither; nothing was tried
@@ -118,44 +129,55 @@
 //
 // # Moving to another process
 //
-// A connection, or a whole node, can go on in another process without its peers noticing. The old process freezes it between two bytes
-// ([Conn.Freeze], [Node.Freeze]) and gets its state, as bytes, and the descriptors; the new process stages it ([Node.Stage], [Restore]),
-// which neither reads nor writes. Then the old process releases it and the new one starts it, or the old process thaws it and the new one
-// discards it. How state and descriptors get from one process to the other, and how the two agree, is left to the caller. [Conn.Detach] and
-// [Node.Adopt] do each half in one call. Plug-ins without Import are refused by name before anything changes.
+// A connection, or a whole node, can go on in another process without its peers noticing. The old
+// process freezes it between two bytes ([Conn.Freeze], [Node.Freeze]) and gets its state, as bytes,
+// and the descriptors; the new process stages it ([Node.Stage], [Restore]), which neither reads nor
+// writes. Then the old process releases it and the new one starts it, or the old process thaws it
+// and the new one discards it. How state and descriptors get from one process to the other, and how
+// the two agree, is left to the caller. [Conn.Detach] and [Node.Adopt] do each half in one call.
+// Plug-ins without Import are refused by name before anything changes.
 //
-// What moves: bytes read and not yet consumed, bytes still to be sent, links and monitors, and for a node its mailboxes with their unread
-// messages, names, counters, listeners and registration. Goroutines do not move: calls that are waiting return [ErrMoved], and nothing was
-// sent; except that a Call whose request is already out loses only its reply: the request is, or will be, handled. Running functions and
-// handlers finish before the move. In the new process Config.Setup registers mailboxes, handlers and servers as always; one that is
-// registered under the name of an old process becomes that process, pid and all. A state consists of numbered fields: another version of
-// the program skips a field that it does not know or, if the field must not be lost, refuses the state (a [StateError], with
-// ErrStateField). If the two sides tell each other their [StateFeatures], the refusal comes at hello already.
+// What moves: bytes read and not yet consumed, bytes still to be sent, links and monitors, and for
+// a node its mailboxes with their unread messages, names, counters, listeners and registration.
+// Goroutines do not move: calls that are waiting return [ErrMoved], and nothing was sent; except
+// that a Call whose request is already out loses only its reply: the request is, or will be,
+// handled. Running functions and handlers finish before the move. In the new process Config.Setup
+// registers mailboxes, handlers and servers as always; one that is registered under the name of an
+// old process becomes that process, pid and all. A state consists of numbered fields: another
+// version of the program skips a field that it does not know or, if the field must not be lost,
+// refuses the state (a [StateError], with ErrStateField). If the two sides tell each other their
+// [StateFeatures], the refusal comes at hello already.
 //
 // # Several processes
 //
-// A [Front] and its workers are one node: the front accepts connections, and each connection belongs to a worker. All of the above holds in
-// each worker, except that such a node moves by [Front.Freeze] and [Front.UpgradeWorkers] only; a process has one pid in the whole node,
-// and is reached from every worker. See docs/workers.md.
+// A [Front] and its workers are one node: the front accepts connections, and each connection
+// belongs to a worker. All of the above holds in each worker, except that such a node moves by
+// [Front.Freeze] and [Front.UpgradeWorkers] only; a process has one pid in the whole node, and is
+// reached from every worker. See docs/workers.md.
 //
 // # Limits on what peers can do
 //
-// Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large frame
-// is allocated as the frame arrives. Atoms remembered: 1,024 per connection. Remote calls running: Config.MaxCalls, of which each peer has
-// a share; what waits for them, and messages beyond the limits of mailboxes: Config.OverflowLimit, likewise. Messages that a Call on the
-// lower level reads for other receivers: 10,000 messages, 64 MiB. Output waiting for a peer that does not read: 64 MiB of immediate
-// answers (or four times Config.QueueLimit), more of which end the connection (transport.ErrQueueFull); 64 MiB of signals of processes and
-// monitors that have ended, where each signal counts 512 bytes plus its reason, and the signals of one process may exceed the limit when
-// there are no others: whoever ends a process then waits, and the connection ends if the peer has read next to nothing for a
-// Config.TickInterval (ErrEndsUnread). Links and monitors that a peer makes have no limit, as
-// in Erlang: each takes some 250 bytes, for as long as the connection lasts. A malformed frame or control message ends its connection, an
-// unknown control message is skipped, a term that cannot be decoded is an error for whoever decodes it; if that is the upper level, it is
-// logged, as a warning once per connection.
+// Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames:
+// Config.MaxFrame; memory for a large frame is allocated as the frame arrives. Atoms remembered:
+// 1,024 per connection. Remote calls running: Config.MaxCalls, of which each peer has a share; what
+// waits for them, and messages beyond the limits of mailboxes: Config.OverflowLimit, likewise.
+// Messages that a Call on the lower level reads for other receivers: 10,000 messages, 64 MiB.
+// Output waiting for a peer that does not read: 64 MiB of immediate answers (or four times
+// Config.QueueLimit), more of which end the connection (transport.ErrQueueFull); 64 MiB of signals
+// of processes and monitors that have ended, where each signal counts 512 bytes plus its reason,
+// and the signals of one process may exceed the limit when there are no others: whoever ends a
+// process then waits, and the connection ends if the peer has read next to nothing for a
+// Config.TickInterval (ErrEndsUnread). Links and monitors that a peer makes have no limit, as in
+// Erlang: each takes some 250 bytes, for as long as the connection lasts. A malformed frame or
+// control message ends its connection, an unknown control message is skipped, a term that cannot be
+// decoded is an error for whoever decodes it; if that is the upper level, it is logged, as a
+// warning once per connection.
 //
-// The pid in a message, or in a call, is the peer's word: it may name a process of a third node. What this package sends there for a peer
-// is nothing that a runtime system refuses, which would cost the connection with that node (but OTP 25 may refuse identifiers with its own
-// name that it cannot have made); a program that passes terms on itself decodes them strictly first (ei.DecodeOptions), and encodes them
-// anew.
+// The pid in a message, or in a call, is the peer's word: it may name a process of a third node.
+// What this package sends there for a peer is nothing that a runtime system refuses, which would
+// cost the connection with that node (but OTP 25 may refuse identifiers with its own name that it
+// cannot have made); a program that passes terms on itself decodes them strictly first
+// (ei.DecodeOptions), and encodes them anew.
 //
 // # Counterparts in C
 //

@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	// drainSlice is how long byTurns first lets the readers go on, and then halts them. Both times double with each turn; readers go on for
-	// drainSliceMost at the longest.
+	// drainSlice is how long byTurns first lets the readers go on, and then halts them. Both times
+	// double with each turn; readers go on for drainSliceMost at the longest.
 	drainSlice     = 50 * time.Millisecond
 	drainSliceMost = 400 * time.Millisecond
 )
 
-// drain lets running functions and handlers finish, and servers handle what they have received. Later requests of other nodes do not begin.
-// Requests of processes of this node do, as long as another function or handler runs, since it may be waiting for the answer.
+// drain lets running functions and handlers finish, and servers handle what they have received.
+// Later requests of other nodes do not begin. Requests of processes of this node do, as long as
+// another function or handler runs, since it may be waiting for the answer.
 func (p *processes) drain(ctx context.Context) error {
 	for _, b := range p.all() {
 		b.keepBacklog() // before drains is set: from then on a server refuses what is no backlog
@@ -35,7 +36,8 @@ func (p *processes) drain(ctx context.Context) error {
 // mostNames is how many functions, Handlers and Servers an error names.
 const mostNames = 10
 
-// whatRuns names the functions, Handlers and Servers that run, for an error that says why waiting for them was given up.
+// whatRuns names the functions, Handlers and Servers that run, for an error that says why waiting
+// for them was given up.
 func (p *processes) whatRuns() string {
 	names := p.turns.names()
 	for _, b := range p.all() {
@@ -60,11 +62,13 @@ func (p *processes) whatRuns() string {
 	return strings.Join(names, ", ")
 }
 
-// byTurns waits until nothing runs (idle) while the readers are halted, and leaves them halted until resume. The readers cannot be halted
-// before the wait: a running function may wait for a message that a reader would bring (a deadlock). Nor can they be halted after it: what
-// they read may start one function after the other (the wait would never end). So by turns the readers go on for a while, and halt for a
-// while. Each halt is longer than the one before, and the last takes a quarter of the time or more, so that a function that merely takes
-// long can finish then. The error is halt's, or ctx's.
+// byTurns waits until nothing runs (idle) while the readers are halted, and leaves them halted
+// until resume. The readers cannot be halted before the wait: a running function may wait for a
+// message that a reader would bring (a deadlock). Nor can they be halted after it: what they read
+// may start one function after the other (the wait would never end). So by turns the readers go on
+// for a while, and halt for a while. Each halt is longer than the one before, and the last takes a
+// quarter of the time or more, so that a function that merely takes long can finish then. The error
+// is halt's, or ctx's.
 func byTurns(ctx context.Context, idle func(context.Context) error, halt func(round int) (func(), error)) (resume func(), err error) {
 	within := func(d time.Duration) error {
 		slice, cancel := context.WithTimeout(ctx, d)

@@ -42,7 +42,8 @@ func TestConnIsCompleteWhenFound(t *testing.T) {
 	}
 }
 
-// Links and monitors that come over a connection are broken by its end, however shortly before the end they come: none outlives it.
+// Links and monitors that come over a connection are broken by its end, however shortly before the
+// end they come: none outlives it.
 func TestEndBreaksWhatCameBefore(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
@@ -98,8 +99,8 @@ func linksOf(b *Mailbox) map[ei.Pid]link {
 	return links
 }
 
-// A node that has lost its peer connects to it anew for the next message, at whichever moment that is sent; monitors that are made over the
-// new connection are not broken by the end of the old one.
+// A node that has lost its peer connects to it anew for the next message, at whichever moment that
+// is sent; monitors that are made over the new connection are not broken by the end of the old one.
 func TestReconnectOnDemand(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -189,8 +190,9 @@ func TestEndReasons(t *testing.T) {
 	require.ErrorIs(t, c.Err(), ErrClosed)
 }
 
-// The exit signals of a process that ends are sent in turn. The connection survives them, whatever the size of the reason and the number of
-// processes that are told, even if the peer reads nothing for a while.
+// The exit signals of a process that ends are sent in turn. The connection survives them, whatever
+// the size of the reason and the number of processes that are told, even if the peer reads nothing
+// for a while.
 func TestExitWithMuchToTell(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -12,33 +12,40 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Errors that callers may act on; test with errors.Is. Most come wrapped in an *Error. Those of a handshake are in package dist, those of
-// the port mapper in package epmd.
+// Errors that callers may act on; test with errors.Is. Most come wrapped in an *Error. Those of a
+// handshake are in package dist, those of the port mapper in package epmd.
 var (
-	// ErrNoCookie: Config has no Cookie, and the cookie file gives none; what is wrong with the file is wrapped beside this.
+	// ErrNoCookie: Config has no Cookie, and the cookie file gives none; what is wrong with the
+	// file is wrapped beside this.
 	ErrNoCookie = errors.New("no cookie given")
 	// ErrConnected: a connection to the node is up already.
 	ErrConnected = errors.New("already connected to this node")
-	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection from the peer has replaced this one.
+	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection
+	// from the peer has replaced this one.
 	ErrSuperseded = errors.New("superseded by another connection of the same peer")
-	// ErrHandshakeTimeout: a handshake, connecting included, took longer than Config.HandshakeTimeout. It is context.DeadlineExceeded, too,
-	// though the caller's own context may go on.
+	// ErrHandshakeTimeout: a handshake, connecting included, took longer than
+	// Config.HandshakeTimeout. It is context.DeadlineExceeded, too, though the caller's own context
+	// may go on.
 	ErrHandshakeTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
 	// ErrTickTimeout: the peer sent nothing for four tick intervals.
 	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")
 	// ErrFrameTooLong: the peer sent a frame over Config.MaxFrame.
 	ErrFrameTooLong = errors.New("frame over the limit")
-	// ErrClosed: the node, connection or listener was closed on this side; or the mailbox has ended, by Close or otherwise: see its Err.
+	// ErrClosed: the node, connection or listener was closed on this side; or the mailbox has
+	// ended, by Close or otherwise: see its Err.
 	ErrClosed = errors.New("closed")
 	// ErrBusy: another Receive is in progress, or Start has taken over receiving and accepting.
 	ErrBusy = errors.New("another Receive is in progress, or the node was started and receives and accepts by itself")
-	// ErrMoved: the connection, mailbox or node goes on in another process. Nothing was sent; a Call whose request was out has lost its
-	// reply. A node whose connection to a peer has moved alone (Conn.Detach) does not connect to that peer by itself, lest the peer give
-	// the moved connection up: sending there is ErrMoved until the peer connects to it, or Connect or Adopt has been called.
+	// ErrMoved: the connection, mailbox or node goes on in another process. Nothing was sent; a
+	// Call whose request was out has lost its reply. A node whose connection to a peer has moved
+	// alone (Conn.Detach) does not connect to that peer by itself, lest the peer give the moved
+	// connection up: sending there is ErrMoved until the peer connects to it, or Connect or Adopt
+	// has been called.
 	ErrMoved = errors.New("moved to another process")
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
 	ErrUnnamed = errors.New("the node has no name yet; a dynamic one is given it by its first Connect")
-	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections already carry.
+	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections
+	// already carry.
 	ErrTooLate = errors.New("publish, or start, before making mailboxes, servers, connections or calls: publishing sets the node's creation; " +
 		"what a started node serves is made in Config.Setup")
 	// ErrPublished: the node is published already.
@@ -53,8 +60,8 @@ var (
 	ErrNoTerm = errors.New("it carries no term: see Reason, Ref, From")
 	// ErrNoConnection: there is no connection to the node: none could be made, or it was lost.
 	ErrNoConnection = errors.New("no connection to the node")
-	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no room for the signals of processes that have
-	// ended.
+	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no
+	// room for the signals of processes that have ended.
 	ErrEndsUnread = errors.New("the peer does not read: 64 MiB of signals from processes that have ended are waiting for it")
 	// ErrTooManyUnread: messages that nobody receives have piled up during a Call.
 	ErrTooManyUnread = errors.New("too many unread messages: call Receive")
@@ -82,8 +89,9 @@ func (e *Error) Error() string {
 // Unwrap gives the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Timeout reports whether the attempt ran out of time: that of its context or of Config.HandshakeTimeout, the single try that NoWait of
-// package transport allows, the time-out of a transport or of the port mapper; or, for what needs a connection, whether the peer has been
+// Timeout reports whether the attempt ran out of time: that of its context or of
+// Config.HandshakeTimeout, the single try that NoWait of package transport allows, the time-out of
+// a transport or of the port mapper; or, for what needs a connection, whether the peer has been
 // silent for too long, ErrTickTimeout.
 func (e *Error) Timeout() bool {
 	for _, late := range []error{context.DeadlineExceeded, os.ErrDeadlineExceeded, ErrTickTimeout} {
@@ -115,11 +123,13 @@ type RPCError struct {
 // Error is the Erlang term, or the beginning of a long one.
 func (e *RPCError) Error() string { return fmt.Sprintf("{badrpc,%s}", ei.Brief(e.Reason, reasonText)) }
 
-// reasonText is how many bytes of a reason an error's text has at the most: a peer may give any reason.
+// reasonText is how many bytes of a reason an error's text has at the most: a peer may give any
+// reason.
 const reasonText = 4 << 10
 
-// An ExitError is the end of a process: of a remote one that was linked, monitored or called, or of a mailbox. errors.Is matches the
-// reasons noproc and noconnection to ErrNoProc and ErrNoConnection.
+// An ExitError is the end of a process: of a remote one that was linked, monitored or called, or of
+// a mailbox. errors.Is matches the reasons noproc and noconnection to ErrNoProc and
+// ErrNoConnection.
 type ExitError struct {
 	Pid    ei.Pid  // zero when the process is known by name only
 	Reason ei.Term // of the exit signal, or of the monitor's message
@@ -144,8 +154,9 @@ func (e *ExitError) Is(target error) bool {
 	return false
 }
 
-// A NotMovableError names the plug-in whose connections and listeners cannot be handed to another process: it has no Import, is below
-// something that cannot move (virtual.Fault), or has no descriptor. It is errors.ErrUnsupported.
+// A NotMovableError names the plug-in whose connections and listeners cannot be handed to another
+// process: it has no Import, is below something that cannot move (virtual.Fault), or has no
+// descriptor. It is errors.ErrUnsupported.
 type NotMovableError struct {
 	Plugin string // transport.Transport's Name
 	Err    error  // why there is no descriptor; nil: it is not Movable

@@ -19,7 +19,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The text of an error has the whole of a reason that a person reads, and the beginning of any other.
+// The text of an error has the whole of a reason that a person reads, and the beginning of any
+// other.
 func TestReasonTexts(t *testing.T) {
 	pid := ei.Pid{Node: "n@h", ID: 1, Serial: 2, Creation: 3}
 	usual := ei.Tuple{ei.Atom("undef"), ei.List{ei.Atom("m")}}

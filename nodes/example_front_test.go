@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// A program whose node is served by four processes besides the one that was started. Each call is answered by the worker that has the
-// caller's connection.
+// A program whose node is served by four processes besides the one that was started. Each call is
+// answered by the worker that has the caller's connection.
 func ExampleStartFront() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -30,7 +30,8 @@ func ExampleStartFront() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		for _, b := range w.Mailboxes() { // after an upgrade: what the process before has registered later than in Setup
+		// after an upgrade: what the process before has registered later than in Setup
+		for _, b := range w.Mailboxes() {
 			if err := b.Close(); err != nil { // nobody here goes on with it
 				log.Print(err)
 			}

@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A whole node goes on in another Node value, as it would in another process: the state and the descriptors are all that passes between
-// the two.
+// A whole node goes on in another Node value, as it would in another process: the state and the
+// descriptors are all that passes between the two.
 func ExampleRestore() {
 	ctx := context.Background()
 	cfg := nodes.Config{
@@ -29,7 +29,8 @@ func ExampleRestore() {
 			}}, nil)
 			return err
 		},
-		Handover: func(context.Context) ([]byte, error) { return []byte("xxx"), nil }, // in place of something better
+		// in place of something better
+		Handover: func(context.Context) ([]byte, error) { return []byte("xxx"), nil },
 	}
 	old, err := nodes.New(cfg)
 	if err != nil {
@@ -78,8 +79,8 @@ func ExampleRestore() {
 	// 4 <nil>
 }
 
-// A connection alone goes on in another process that has the node's name and creation: here in another Node value. Its peer notices
-// nothing.
+// A connection alone goes on in another process that has the node's name and creation: here in
+// another Node value. Its peer notices nothing.
 func ExampleConn_Detach() {
 	ctx := context.Background()
 	node := func(name, process string, worker uint16) *nodes.Node {
@@ -110,7 +111,8 @@ func ExampleConn_Detach() {
 		fmt.Println(err) // and the connection goes on
 		return
 	}
-	c, err := next.Adopt(ctx, moved) // State and FD, sent to another process with package transport/handoff
+	// State and FD, sent to another process with package transport/handoff
+	c, err := next.Adopt(ctx, moved)
 	fmt.Println(c.Name(), err)
 	fmt.Println(peer.RPC(ctx, "moves@127.0.0.1", "who", "serves"))
 	fmt.Println(old.Peers(), next.Peers())
@@ -121,7 +123,8 @@ func ExampleConn_Detach() {
 	// [] [peer@127.0.0.1]
 }
 
-// The two sides of a hand-off. Between two processes the other end of the channel is an open file of the new one: docs/handoff.md.
+// The two sides of a hand-off. Between two processes the other end of the channel is an open file
+// of the new one: docs/handoff.md.
 func ExampleNode_Offer() {
 	ctx := context.Background()
 	cfg := nodes.Config{Name: "moving@127.0.0.1", Cookie: "secret", Resolver: nodes.Static{}}

@@ -13,7 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A first node. Any Erlang node of the cluster may call it, rpc:call('go@127.0.0.1', math, add, [1, 2]), and it may call any of them.
+// A first node. Any Erlang node of the cluster may call it, rpc:call('go@127.0.0.1', math, add, [1,
+// 2]), and it may call any of them.
 func Example() {
 	ctx := context.Background()
 	node, err := nodes.New(nodes.Config{
@@ -87,7 +88,8 @@ func ExampleNode_Expose() {
 	// true {badrpc,{'EXIT',{badarg,[]}}}
 }
 
-// A mailbox is a process: here two mailboxes on two nodes talk, and one of them sees that the other has ended.
+// A mailbox is a process: here two mailboxes on two nodes talk, and one of them sees that the other
+// has ended.
 func ExampleMailbox() {
 	ctx := context.Background()
 	alice, bob := two(ctx)
@@ -146,8 +148,9 @@ func ExampleMailbox() {
 	// it ended: enough
 }
 
-// Erlang's receive takes the first message that matches and leaves the others where they are. Here a mailbox does the same. What it sets
-// aside does not count towards MailboxOptions.Limit any more, so it has a bound of its own.
+// Erlang's receive takes the first message that matches and leaves the others where they are. Here
+// a mailbox does the same. What it sets aside does not count towards MailboxOptions.Limit any more,
+// so it has a bound of its own.
 func ExampleMailbox_Receive_selective() {
 	ctx := context.Background()
 	alice, bob := two(ctx)
@@ -207,7 +210,8 @@ func ExampleMailbox_Receive_selective() {
 	// {late,1}
 }
 
-// A server is a process as a gen_server is one: it answers gen_server:call({stack, 'bob@host'}, pop) and takes gen_server:cast.
+// A server is a process as a gen_server is one: it answers gen_server:call({stack, 'bob@host'},
+// pop) and takes gen_server:cast.
 func ExampleServer() {
 	ctx := context.Background()
 	alice, bob := two(ctx)
@@ -246,7 +250,8 @@ func ExampleServer() {
 	// {error,<<"nothing to pop">>} <nil>
 }
 
-// A mailbox that calls is a process to the server, which may remember it, and tell it more than the reply.
+// A mailbox that calls is a process to the server, which may remember it, and tell it more than the
+// reply.
 func ExampleMailbox_Call() {
 	ctx := context.Background()
 	alice, bob := two(ctx)
@@ -334,7 +339,8 @@ func ExampleConn_Receive() {
 	// over: true
 }
 
-// A link ties two processes: when one ends, so does the other, unless it traps exits and gets a message of it.
+// A link ties two processes: when one ends, so does the other, unless it traps exits and gets a
+// message of it.
 func ExampleMailbox_Link() {
 	ctx := context.Background()
 	alice, bob := two(ctx)
@@ -352,7 +358,8 @@ func ExampleMailbox_Link() {
 	if err := supervisor.Link(ctx, worker.Pid()); err != nil {
 		log.Fatal(err)
 	}
-	if err := supervisor.SendExit(ctx, worker.Pid(), ei.Atom("overtime")); err != nil { // erlang:exit(Pid, overtime)
+	// erlang:exit(Pid, overtime)
+	if err := supervisor.SendExit(ctx, worker.Pid(), ei.Atom("overtime")); err != nil {
 		log.Fatal(err)
 	}
 	m, err := supervisor.Receive(ctx)
@@ -366,7 +373,8 @@ func ExampleMailbox_Link() {
 	// overtime
 }
 
-// A Handler takes messages on the goroutine of their connection: no queue, no change of goroutines, and it must not wait.
+// A Handler takes messages on the goroutine of their connection: no queue, no change of goroutines,
+// and it must not wait.
 func ExampleNode_Handle() {
 	ctx := context.Background()
 	alice, bob := two(ctx)

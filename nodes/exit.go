@@ -8,9 +8,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// exitSignal handles an exit signal of exit/2, whose reason kill cannot be trapped; linkBroke handles those of links. See Erlang Reference
-// Manual, "Processes", "Receiving Exit Signals". It is false when the mailbox has already gone on in another process, or the connection has
-// ended.
+// exitSignal handles an exit signal of exit/2, whose reason kill cannot be trapped; linkBroke
+// handles those of links. See Erlang Reference Manual, "Processes", "Receiving Exit Signals". It is
+// false when the mailbox has already gone on in another process, or the connection has ended.
 func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, c *Conn) bool {
 	switch {
 	case isAtom(reason, "kill") && !b.opts.lasting:
@@ -32,8 +32,8 @@ func isAtom(raw ei.Raw, a ei.Atom) bool {
 	return c.AtomIs(a) && c.Len() == 0
 }
 
-// checkReason complains if the reason of an exit signal is not a well-formed term. The reason is passed on as it is, to be decoded by its
-// receiver.
+// checkReason complains if the reason of an exit signal is not a well-formed term. The reason is
+// passed on as it is, to be decoded by its receiver.
 func (b *Mailbox) checkReason(reason ei.Raw, c *Conn) {
 	if err := wellFormed(reason); err != nil {
 		b.n.undecodable(c, "exit reason", err)
@@ -50,9 +50,10 @@ func (b *Mailbox) exitTerm(reason ei.Raw, c *Conn) ei.Term {
 	return term
 }
 
-// SendExit sends an exit signal to a process; reason kill cannot be trapped. It waits as Send does, for the connection and for room on it;
-// a mailbox of this node takes it whatever its limit. ErrNoConnection if the node cannot be connected to; a process that does not exist is
-// no error. It is erlang:exit/2.
+// SendExit sends an exit signal to a process; reason kill cannot be trapped. It waits as Send does,
+// for the connection and for room on it; a mailbox of this node takes it whatever its limit.
+// ErrNoConnection if the node cannot be connected to; a process that does not exist is no error. It
+// is erlang:exit/2.
 func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	if b.ended() {
 		return wrap("exit", string(to.Node), b.Err())

@@ -8,26 +8,31 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// An exitNotice is the signals that a process which ends has for the processes of one node, or of one worker of this node, in their order.
-// A node that does not read holds up its own signals only.
+// An exitNotice is the signals that a process which ends has for the processes of one node, or of
+// one worker of this node, in their order. A node that does not read holds up its own signals only.
 type exitNotice struct {
-	n       *Node
-	to      scope
-	conn    *Conn // counts them in its exits; nil: there is no connection, or they are for this node
+	n  *Node
+	to scope
+	// counts them in its exits; nil: there is no connection, or they are for this node
+	conn    *Conn
 	signals []*dist.Control
-	bytes   int  // of reasons
-	prompt  bool // they do not wait for room: a peer can start any number of such processes, and has to read how they end
-	brief   bool // they are a call's: they wait for room if that takes nobody's time
+	bytes   int // of reasons
+	// they do not wait for room: a peer can start any number of such processes, and has to read how
+	// they end
+	prompt bool
+	brief  bool // they are a call's: they wait for room if that takes nobody's time
 }
 
-// Up to this many signals of a process that ends, and bytes of reasons, go out at once, whatever waits before them: some are sent by a
-// goroutine that reads. Any more wait for their turn, as does a process that ends in Erlang.
+// Up to this many signals of a process that ends, and bytes of reasons, go out at once, whatever
+// waits before them: some are sent by a goroutine that reads. Any more wait for their turn, as does
+// a process that ends in Erlang.
 const (
 	exitSignals = 64
 	exitBytes   = 256 << 10
 )
 
-// exitNotices lists the signals that tell of the end of the mailbox; b.mu is held. Without a connection the other side knows already.
+// exitNotices lists the signals that tell of the end of the mailbox; b.mu is held. Without a
+// connection the other side knows already.
 func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 	if b.links.empty() && b.watchers.empty() && b.watching.empty() {
 		return nil
@@ -63,7 +68,8 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 	return all
 }
 
-// leave undoes the Enter of exitNotices: the signals are out, or left to the connection. From then on a freeze does not wait for them.
+// leave undoes the Enter of exitNotices: the signals are out, or left to the connection. From then
+// on a freeze does not wait for them.
 func (w *exitNotice) leave() {
 	if w.conn != nil {
 		w.conn.exits.Leave()
@@ -102,8 +108,8 @@ func (w *exitNotice) agree() {
 	}
 }
 
-// sayNow sends the signals without waiting; what is too much to go out at once is left to a goroutine of the connection. If that has no
-// room, later waits for some.
+// sayNow sends the signals without waiting; what is too much to go out at once is left to a
+// goroutine of the connection. If that has no room, later waits for some.
 func (w *exitNotice) sayNow() (later func()) {
 	c, many := w.way(), len(w.signals) > exitSignals || w.bytes > exitBytes
 	switch {
@@ -125,8 +131,9 @@ func (w *exitNotice) sayNow() (later func()) {
 	return nil
 }
 
-// sayHere tells processes of this node. A process that ends because of this tells others within the same call, and so on: since a chain of
-// links may be longer than a stack is deep, the call goes on on another goroutine now and then.
+// sayHere tells processes of this node. A process that ends because of this tells others within the
+// same call, and so on: since a chain of links may be longer than a stack is deep, the call goes on
+// on another goroutine now and then.
 func (w *exitNotice) sayHere() {
 	deep := &w.n.procs.telling
 	defer deep.Add(-1)
@@ -139,12 +146,13 @@ func (w *exitNotice) sayHere() {
 	<-said
 }
 
-// maxDeep is how many ends of processes, each caused by the one before, are told on one goroutine. Each takes some 2 KB of the stack, which
-// has 1 GB, and 250 MB where an int has 32 bits.
+// maxDeep is how many ends of processes, each caused by the one before, are told on one goroutine.
+// Each takes some 2 KB of the stack, which has 1 GB, and 250 MB where an int has 32 bits.
 const maxDeep = 20_000
 
-// sayElsewhere sends the signals that are not for asker, and returns those that are for processes of this node, or nil. If a connection has
-// no room for its signals a goroutine sends them; wait waits for these goroutines.
+// sayElsewhere sends the signals that are not for asker, and returns those that are for processes
+// of this node, or nil. If a connection has no room for its signals a goroutine sends them; wait
+// waits for these goroutines.
 func sayElsewhere(words map[scope]*exitNotice, asker scope) (here *exitNotice, wait func()) {
 	var said sync.WaitGroup
 	for to, w := range words {
@@ -174,8 +182,8 @@ func (w *exitNotice) sayBy(ctx context.Context) {
 
 func (w *exitNotice) isHere() bool { return w.to == scope{node: w.n.Name()} }
 
-// way is the connection to the other node or worker; nil if there is none, and the other side knows, or if the signals are for processes
-// here.
+// way is the connection to the other node or worker; nil if there is none, and the other side
+// knows, or if the signals are for processes here.
 func (w *exitNotice) way() *Conn {
 	if w.to.worker != 0 {
 		return w.n.router.workerLink(w.to.worker)

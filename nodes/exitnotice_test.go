@@ -13,7 +13,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// besideDeaf runs f with a node and two peers of it. The deaf one reads nothing, and no more can be sent to it until hears is called.
+// besideDeaf runs f with a node and two peers of it. The deaf one reads nothing, and no more can be
+// sent to it until hears is called.
 func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good *wire, hears func())) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -46,7 +47,8 @@ func monitorRef(p *wire, i int) ei.Ref {
 	return ei.Ref{Node: p.self.Node, Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
 }
 
-// If a process with many links and monitors ends, a node that does not read delays none of the others that hear of it.
+// If a process with many links and monitors ends, a node that does not read delays none of the
+// others that hear of it.
 func TestExitBesideDeafPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
 		const many = exitSignals + 1
@@ -114,8 +116,8 @@ func TestShutdownTooLateTells(t *testing.T) {
 	}
 }
 
-// The result of a spawned function reaches its caller, and its place is free again, although another node that is linked with it does not
-// read.
+// The result of a spawned function reaches its caller, and its place is free again, although
+// another node that is linked with it does not read.
 func TestSpawnBesideDeafPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, _ func()) {
 		proceed := make(chan struct{})
@@ -184,8 +186,8 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 	})
 }
 
-// fillExitQueue ends processes until no more signals can wait for a peer of theirs; ended is closed when the last process, for whose
-// signals there is no room, has told the peer of its end.
+// fillExitQueue ends processes until no more signals can wait for a peer of theirs; ended is closed
+// when the last process, for whose signals there is no room, has told the peer of its end.
 func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 	end := func(watchers int, why ei.Term) {
 		b := box(t, n)
@@ -239,7 +241,8 @@ func TestEndsWaitForSlowPeer(t *testing.T) {
 	})
 }
 
-// When no more signals can wait for a peer, processes here and other peers still hear of the end of a process, and no reader waits.
+// When no more signals can wait for a peer, processes here and other peers still hear of the end of
+// a process, and no reader waits.
 func TestFullExitQueueKeepsNobody(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
 		b := box(t, n)
@@ -302,8 +305,8 @@ func TestTellInTurnCutOff(t *testing.T) {
 	})
 }
 
-// A process that ends any number of monitors, and calls that end, cost no connection whose peer is slow to read: the signals wait for room,
-// and those who cause them do not.
+// A process that ends any number of monitors, and calls that end, cost no connection whose peer is
+// slow to read: the signals wait for room, and those who cause them do not.
 func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 	for _, ofCalls := range []bool{false, true} {
 		t.Run(fmt.Sprintf("calls=%v", ofCalls), func(t *testing.T) {

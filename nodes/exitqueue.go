@@ -9,24 +9,28 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// An exitQueue is the signals of ended processes, and of ended monitors, that a connection has yet to send. One goroutine sends them, while
-// there are any; while the connection stands still none does, for what is left may move with it.
+// An exitQueue is the signals of ended processes, and of ended monitors, that a connection has yet
+// to send. One goroutine sends them, while there are any; while the connection stands still none
+// does, for what is left may move with it.
 type exitQueue struct {
 	mu      sync.Mutex
 	signals []*dist.Control // the first is being sent
 	bytes   int             // what they count towards maxExitQueue
-	saying  wait.Pausable   // a turn sends all that there is; the bell rings also when there is room for more
+	// a turn sends all that there is; the bell rings also when there is room for more
+	saying wait.Pausable
 }
 
-// At most maxExitQueue bytes of signals wait for a peer, or those of one process; each signal counts its reason and signalCost. If there is
-// no room for more the process that ends waits for it, as long as the peer reads something within each Config.TickInterval.
+// At most maxExitQueue bytes of signals wait for a peer, or those of one process; each signal
+// counts its reason and signalCost. If there is no room for more the process that ends waits for
+// it, as long as the peer reads something within each Config.TickInterval.
 const (
 	maxExitQueue = DefaultMailboxLimit
 	signalCost   = 512
 )
 
-// sayInTurn leaves the signals to the goroutine that sends those for the peer, and waits for room. A peer that leaves no room, and does not
-// read, loses the connection; the end of the connection ends every wait for room.
+// sayInTurn leaves the signals to the goroutine that sends those for the peer, and waits for room.
+// A peer that leaves no room, and does not read, loses the connection; the end of the connection
+// ends every wait for room.
 func (c *Conn) sayInTurn(w *exitNotice) {
 	if !c.exitQueueRoom(w.cost()) {
 		w.leave()
@@ -49,8 +53,9 @@ func (c *Conn) sayIfRoom(w *exitNotice) bool {
 	return true
 }
 
-// sayLater leaves a signal, whose place among others does not matter, to the goroutine that sends those of ended processes, if senders wait
-// for room. It does not wait; false: the caller is to send it.
+// sayLater leaves a signal, whose place among others does not matter, to the goroutine that sends
+// those of ended processes, if senders wait for room. It does not wait; false: the caller is to
+// send it.
 func (c *Conn) sayLater(ctl *dist.Control) bool {
 	if !c.isFull() {
 		return false
@@ -84,8 +89,9 @@ func (c *Conn) queueExitNotice(w *exitNotice) {
 	c.sendExitQueue()
 }
 
-// exitQueueRoom waits while the connection stands still, and for room for that many bytes more. If it returns true, exitQueue.mu is held;
-// false: the peer has read nothing for a Config.TickInterval.
+// exitQueueRoom waits while the connection stands still, and for room for that many bytes more. If
+// it returns true, exitQueue.mu is held; false: the peer has read nothing for a
+// Config.TickInterval.
 func (c *Conn) exitQueueRoom(bytes int) bool {
 	p := &c.exitQueue
 	patience := c.n.cfg.TickInterval
@@ -122,7 +128,8 @@ func (c *Conn) exitQueueRoom(bytes int) bool {
 	}
 }
 
-// exitsSaid waits until the signals of all processes that have ended are in the connection's queue of messages.
+// exitsSaid waits until the signals of all processes that have ended are in the connection's queue
+// of messages.
 func (c *Conn) exitsSaid(ctx context.Context) error {
 	if err := c.exits.Wait(ctx); err != nil {
 		return err
@@ -144,7 +151,8 @@ func (c *Conn) exitsSaid(ctx context.Context) error {
 	}
 }
 
-// sendExitQueue begins to send what waits, unless that is in progress or halted; exitQueue.mu is held.
+// sendExitQueue begins to send what waits, unless that is in progress or halted; exitQueue.mu is
+// held.
 func (c *Conn) sendExitQueue() {
 	p := &c.exitQueue
 	if len(p.signals) > 0 && !p.saying.Runs() && p.saying.Begin() {
@@ -153,7 +161,8 @@ func (c *Conn) sendExitQueue() {
 	}
 }
 
-// sayAll sends what waits, and what is added meanwhile, until the connection is to stand still: then ctx ends.
+// sayAll sends what waits, and what is added meanwhile, until the connection is to stand still:
+// then ctx ends.
 func (c *Conn) sayAll(ctx context.Context) {
 	p := &c.exitQueue
 	p.mu.Lock()
@@ -162,7 +171,8 @@ func (c *Conn) sayAll(ctx context.Context) {
 		ctl := p.signals[0]
 		p.mu.Unlock()
 		err := c.sendSignal(ctx, ctl)
-		unsaid := err != nil && ctx.Err() != nil && c.Err() == nil // another failure is the connection's end, which tells the peer
+		// another failure is the connection's end, which tells the peer
+		unsaid := err != nil && ctx.Err() != nil && c.Err() == nil
 		p.mu.Lock()
 		if !unsaid {
 			p.signals[0], p.signals = nil, p.signals[1:]
@@ -198,8 +208,9 @@ func (c *Conn) letExitQueue() {
 	c.sendExitQueue()
 }
 
-// dropExitQueue is letExitQueue for a connection that sends what waits in another process. If it is just being sent here, since nothing
-// holds it, the goroutine that does so finds that the connection has ended.
+// dropExitQueue is letExitQueue for a connection that sends what waits in another process. If it is
+// just being sent here, since nothing holds it, the goroutine that does so finds that the
+// connection has ended.
 func (c *Conn) dropExitQueue() {
 	p := &c.exitQueue
 	p.mu.Lock()

@@ -96,8 +96,8 @@ func TestFaultGentle(t *testing.T) {
 	}
 }
 
-// A connection that is reset, at whichever byte of the handshake or of the first messages, in either direction, at either end: both
-// nodes are told why, and can connect again.
+// A connection that is reset, at whichever byte of the handshake or of the first messages, in
+// either direction, at either end: both nodes are told why, and can connect again.
 func TestFaultResetAtEveryByte(t *testing.T) {
 	for _, kind := range []string{"tcp", "memory"} {
 		for _, end := range []string{"connecting", "accepting"} {
@@ -125,7 +125,8 @@ func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 	plain := func(*Config) {}
 	ends := map[string]func(*Config){"connecting": plain, "accepting": plain}
 	ends[end] = faulty
-	untimed := func(cfg *Config) { cfg.HandshakeTimeout = time.Hour } // no test may depend on this timeout
+	// no test may depend on this timeout
+	untimed := func(cfg *Config) { cfg.HandshakeTimeout = time.Hour }
 	refused := make(chan error, 10)
 	w := newWorld(t, kind)
 	a := w.started("alice", untimed, ends["connecting"])
@@ -169,7 +170,8 @@ func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 	}
 	again := func() bool { return a.Conn(b.Name()) == nil && b.Conn(a.Name()) == nil }
 	require.Eventually(t, again, tooLong, tick, "both know of the end: %s", what)
-	// The connection of the broken handshake may be put on the table after that of the next one, and supersede it.
+	// The connection of the broken handshake may be put on the table after that of the next one,
+	// and supersede it.
 	for range 5 {
 		if err = talk(); err == nil || handshakeError(err) == nil {
 			break

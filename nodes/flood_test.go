@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A peer that has asked for many answers, and has read none so far, is read all the same, and gets them all.
+// A peer that has asked for many answers, and has read none so far, is read all the same, and gets
+// them all.
 func TestAnswersToAPeerThatDoesNotRead(t *testing.T) {
 	const answers = 50_000 // of 60 bytes each
 	synctest.Test(t, func(t *testing.T) {

@@ -17,9 +17,11 @@ import (
 )
 
 const (
-	// DefaultPatience is how long a worker may take to answer, or to take a session, before it is passed over.
+	// DefaultPatience is how long a worker may take to answer, or to take a session, before it is
+	// passed over.
 	DefaultPatience = 500 * time.Millisecond
-	// DefaultWorkerStart is how long workers may take to be ready. A replacement that takes longer is killed.
+	// DefaultWorkerStart is how long workers may take to be ready. A replacement that takes longer
+	// is killed.
 	DefaultWorkerStart = 30 * time.Second
 	// maxWorkers is how many workers there may be.
 	maxWorkers = 1024
@@ -27,29 +29,33 @@ const (
 
 // A FrontConfig says what a Front does. Node and Workers are all that is needed.
 type FrontConfig struct {
-	// Node is the configuration of the whole node: its name, where it listens (over transports that its workers must have, too), how it is
-	// published. Its Setup, Handover and Thawed are not called: only those of the workers are. A dynamic name is ErrUnnamed.
+	// Node is the configuration of the whole node: its name, where it listens (over transports that
+	// its workers must have, too), how it is published. Its Setup, Handover and Thawed are not
+	// called: only those of the workers are. A dynamic name is ErrUnnamed.
 	Node Config
 	// Workers is how many there are, 1 to 1024.
 	Workers int
 	// Choose picks the worker for a peer that no worker has a connection to; nil is ByName.
 	Choose Choose
-	// Command makes the command of a worker, which must call StartWorker. WorkerVariable is added to its environment, and two descriptors
-	// to its ExtraFiles. nil is this program again, with the same arguments and standard streams.
+	// Command makes the command of a worker, which must call StartWorker. WorkerVariable is added
+	// to its environment, and two descriptors to its ExtraFiles. nil is this program again, with
+	// the same arguments and standard streams.
 	Command func() *exec.Cmd
-	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least; 0 is DefaultPatience.
+	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least; 0
+	// is DefaultPatience.
 	Patience time.Duration
 
 	workerStart time.Duration // for tests: in place of DefaultWorkerStart
 }
 
-// A Front is the one process of a multi-process node that other nodes know: it has the name, its registration and the listener, and decides
-// which worker has which peer. It accepts, reads up to the peer's name, and gives the socket to a worker, which does the rest of the
-// handshake and has the connection from then on. A peer that connects again while its connection is up, or at the same time as a worker
-// connects to it, is given to that worker; so each peer sees one node.
+// A Front is the one process of a multi-process node that other nodes know: it has the name, its
+// registration and the listener, and decides which worker has which peer. It accepts, reads up to
+// the peer's name, and gives the socket to a worker, which does the rest of the handshake and has
+// the connection from then on. A peer that connects again while its connection is up, or at the
+// same time as a worker connects to it, is given to that worker; so each peer sees one node.
 //
-// Nothing that a worker does keeps the front waiting: a worker that is full or hangs is passed over, one that dies loses its own sessions
-// and is replaced.
+// Nothing that a worker does keeps the front waiting: a worker that is full or hangs is passed
+// over, one that dies loses its own sessions and is replaced.
 type Front struct {
 	cfg    FrontConfig
 	n      *Node
@@ -82,9 +88,10 @@ type tenancy struct {
 	number uint64 // the key of its pid
 }
 
-// StartFront listens, publishes the name and starts the workers. It accepts once all of them are ready: peers that come before wait in the
-// backlog. ctx bounds only the start; Shutdown and Close end the front and its workers. A plug-in whose sockets cannot be handed to another
-// process is a *NotMovableError. In a process that is a worker itself (IsWorker) it is ErrIsWorker.
+// StartFront listens, publishes the name and starts the workers. It accepts once all of them are
+// ready: peers that come before wait in the backlog. ctx bounds only the start; Shutdown and Close
+// end the front and its workers. A plug-in whose sockets cannot be handed to another process is a
+// *NotMovableError. In a process that is a worker itself (IsWorker) it is ErrIsWorker.
 func StartFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 	f, err := startFront(ctx, cfg)
 	return f, wrap("start front", cfg.Node.Name, err)
@@ -122,14 +129,16 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if err := limit("FrontConfig.Patience", &cfg.Patience, DefaultPatience); err != nil {
 		return nil, err
 	}
-	cfg.Patience = max(cfg.Patience, 4*talk.Lull) // the word that a session was taken may wait that long
+	// the word that a session was taken may wait that long
+	cfg.Patience = max(cfg.Patience, 4*talk.Lull)
 	if cfg.Command == nil {
 		cfg.Command = onceMore
 	}
 	if cfg.workerStart == 0 {
 		cfg.workerStart = DefaultWorkerStart
 	}
-	cfg.Node.Setup, cfg.Node.Handover, cfg.Node.Thawed = nil, nil, nil // they are about Erlang processes, which only workers have
+	// they are about Erlang processes, which only workers have
+	cfg.Node.Setup, cfg.Node.Handover, cfg.Node.Thawed = nil, nil, nil
 	f := &Front{
 		cfg: cfg, crew: map[int]*workerProcess{}, picked: map[*picking]bool{}, routes: map[string]*route{},
 		names: map[string]tenancy{}, hiring: make(chan struct{}, 1), kinds: map[*Listener]handoff.Socket{},
@@ -162,7 +171,8 @@ func (f *Front) begin(ctx context.Context) error {
 		return err
 	}
 	f.makeRoll()
-	// Published before there are workers, which need the creation; peers that come meanwhile wait in the backlog.
+	// Published before there are workers, which need the creation; peers that come meanwhile wait
+	// in the backlog.
 	if err := n.Publish(ctx, f.l); err != nil {
 		return err
 	}
@@ -196,7 +206,8 @@ func (f *Front) makeRoll() {
 	}
 }
 
-// listens notes the listeners' kinds of socket, and checks that they can be handed over. The first listener is the one that is published.
+// listens notes the listeners' kinds of socket, and checks that they can be handed over. The first
+// listener is the one that is published.
 func (f *Front) listens(listeners []*Listener) error {
 	f.l = listeners[0]
 	for _, l := range listeners {
@@ -214,7 +225,8 @@ func (f *Front) listens(listeners []*Listener) error {
 	return nil
 }
 
-// Done is closed when the front has ended here: by Shutdown or Close, or because another process has it.
+// Done is closed when the front has ended here: by Shutdown or Close, or because another process
+// has it.
 func (f *Front) Done() <-chan struct{} { return f.n.Done() }
 
 // Err is why: ErrClosed, or ErrMoved; nil while it runs.
@@ -229,7 +241,8 @@ func (f *Front) Addr() transport.Addr { return f.l.Addr() }
 // Listener is the one that is published. If it breaks, the node keeps the connections that it has.
 func (f *Front) Listener() *Listener { return f.l }
 
-// Listeners lists the open listeners, in the order in which they were opened: that of Config.Listen, then those of Config.Also.
+// Listeners lists the open listeners, in the order in which they were opened: that of
+// Config.Listen, then those of Config.Also.
 func (f *Front) Listeners() []*Listener { return f.n.Listeners() }
 
 // Stats are the front's; its handshakes are those that ended before the peer's name was read.
@@ -248,8 +261,9 @@ func (f *Front) Workers() []WorkerInfo {
 	return list
 }
 
-// Shutdown takes the node out of the cluster in an orderly way: nothing new is accepted, and every worker is told to finish. Those that
-// have not finished when ctx ends are killed, and ctx's error is returned.
+// Shutdown takes the node out of the cluster in an orderly way: nothing new is accepted, and every
+// worker is told to finish. Those that have not finished when ctx ends are killed, and ctx's error
+// is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	err := f.still.Pass(ctx)
@@ -280,7 +294,8 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	return errors.Join(err, f.Close())
 }
 
-// Close ends the node at once: workers that do not end by themselves within a second are killed. It waits while the front is frozen.
+// Close ends the node at once: workers that do not end by themselves within a second are killed. It
+// waits while the front is frozen.
 func (f *Front) Close() error {
 	_ = f.still.Pass(context.Background())
 	f.end()

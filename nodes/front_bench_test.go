@@ -31,7 +31,8 @@ func testServer(workers string) int {
 	return 0
 }
 
-// envBench makes this program the node of a benchmark: its value is the number of workers, 0 for none.
+// envBench makes this program the node of a benchmark: its value is the number of workers, 0 for
+// none.
 const envBench = "CNODE_BENCH_WORKERS"
 
 // benchNode runs that node until its standard input ends.
@@ -86,8 +87,8 @@ func startBenchNode(b *testing.B, dir string, workers int) {
 	require.NoError(b, err)
 }
 
-// How long a connection takes to be set up, by a node that is one process and by one with workers; the figures are medians, and added-us is
-// the difference.
+// How long a connection takes to be set up, by a node that is one process and by one with workers;
+// the figures are medians, and added-us is the difference.
 func BenchmarkConnect(b *testing.B) {
 	dir := b.TempDir()
 	client, err := New(Config{Name: "client@127.0.0.1", Cookie: "secret", Resolver: peersDir(dir)})

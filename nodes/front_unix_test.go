@@ -28,8 +28,8 @@ const frontName = "front@127.0.0.1"
 // doomed is a peer whose connection breaks while its worker moves.
 const doomed = "doomed@127.0.0.1"
 
-// workerPatience is the Patience of fronts whose workers must not be passed over: on a busy machine a worker may take longer to answer than
-// the default allows.
+// workerPatience is the Patience of fronts whose workers must not be passed over: on a busy machine
+// a worker may take longer to answer than the default allows.
 const workerPatience = 10 * time.Second
 
 // A frontWorld is a front with real workers, and nodes that connect to it.
@@ -39,7 +39,8 @@ type frontWorld struct {
 	dir string
 }
 
-// notInFront is a Handover that must not be called: Setup, Handover and Thawed are for workers only.
+// notInFront is a Handover that must not be called: Setup, Handover and Thawed are for workers
+// only.
 func notInFront(context.Context) ([]byte, error) { panic("a front has no Setup") }
 
 func newFrontWorld(t *testing.T, workers int, edit ...func(*FrontConfig)) *frontWorld {
@@ -99,8 +100,8 @@ func (w *frontWorld) workerProcess(pid int) *workerProcess {
 	return nil
 }
 
-// hangs stops a worker's process, until the test continues the process or ends. It waits until the front has not heard of the worker
-// lately: as long as it has, the worker counts as alive.
+// hangs stops a worker's process, until the test continues the process or ends. It waits until the
+// front has not heard of the worker lately: as long as it has, the worker counts as alive.
 func (w *frontWorld) hangs(pid int) {
 	w.t.Helper()
 	standStill(w.t, pid)
@@ -224,7 +225,8 @@ func TestWorkerHangs(t *testing.T) {
 
 // A peer that connects a second time gets to the worker that has its first connection.
 func TestSecondConnectReachesSameWorker(t *testing.T) {
-	w := newFrontWorld(t, 3, func(c *FrontConfig) { // by itself, this never chooses the same worker twice
+	// by itself, this never chooses the same worker twice
+	w := newFrontWorld(t, 3, func(c *FrontConfig) {
 		last := -1
 		c.Choose = func(_ string, ws []WorkerInfo) int { last++; return last % len(ws) }
 	})
@@ -312,7 +314,8 @@ func (w *frontWorld) idle() bool {
 	return true
 }
 
-// narrow gives the socket for sessions of the only worker the smallest buffer that the system allows.
+// narrow gives the socket for sessions of the only worker the smallest buffer that the system
+// allows.
 func (w *frontWorld) narrow() {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
@@ -406,7 +409,8 @@ func TestStartFrontRefuses(t *testing.T) {
 		_, err := StartFront(soon(t), tt.cfg)
 		require.ErrorContains(t, err, tt.want)
 	}
-	t.Run("in a worker", func(t *testing.T) { // its own workers would start fronts as well, and so on
+	// its own workers would start fronts as well, and so on
+	t.Run("in a worker", func(t *testing.T) {
 		t.Setenv(WorkerVariable, "3,4")
 		cfg := FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 1}
 		_, err := StartFront(soon(t), cfg)

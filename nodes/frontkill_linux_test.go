@@ -18,7 +18,8 @@ import (
 // frontSessionsVariable gives other numbers of sessions, for long runs, which then try all points.
 const frontSessionsVariable = "CNODE_FRONT_KILL_SESSIONS"
 
-// frontSessions are the numbers of sessions: one a worker, and several hundred. all says that every cell is tried with each number.
+// frontSessions are the numbers of sessions: one a worker, and several hundred. all says that every
+// cell is tried with each number.
 func frontSessions() (sizes []int, all bool) {
 	for word := range strings.FieldsSeq(os.Getenv(frontSessionsVariable)) {
 		if n, err := strconv.Atoi(word); err == nil {
@@ -31,7 +32,8 @@ func frontSessions() (sizes []int, all bool) {
 	return []int{frontWorkers, 300}, false
 }
 
-// scenesAtOnce is how many scenes run at a time: most of the time they wait, except those with many sessions, of which fewer run.
+// scenesAtOnce is how many scenes run at a time: most of the time they wait, except those with many
+// sessions, of which fewer run.
 const (
 	scenesAtOnce = 28
 	largeAtOnce  = 6
@@ -49,9 +51,10 @@ func (u turns) run(t *testing.T, name string, f func(t *testing.T)) {
 	})
 }
 
-// A front moves to another process, and then each of its workers does. Whichever process dies or stops meanwhile, and at whichever point,
-// nothing waits for ever, at most one process has the listener and each session, and nothing is left over; no session that survives loses a
-// message or gets one twice.
+// A front moves to another process, and then each of its workers does. Whichever process dies or
+// stops meanwhile, and at whichever point, nothing waits for ever, at most one process has the
+// listener and each session, and nothing is left over; no session that survives loses a message or
+// gets one twice.
 func TestFrontKillDuringMove(t *testing.T) {
 	need.Descriptors(t, 4000)
 	sizes, all := frontSessions()
@@ -99,8 +102,8 @@ var beside = []handoff.Point{
 	handoff.HeirStaged, handoff.HeirStarted,
 }
 
-// killFront: a front dies or stops while it moves. At most one front goes on; with it go the workers, and no connection notices. If none
-// does, all of it ends.
+// killFront: a front dies or stops while it moves. At most one front goes on; with it go the
+// workers, and no connection notices. If none does, all of it ends.
 func killFront(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.disturb(disturbance{At: c.At, Signal: c.Signal})
 	party.Begin(t, k.sides)
@@ -126,7 +129,8 @@ func killFront(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.late.fails(t)
 }
 
-// frontWithoutNumbers: a new front that runs out of descriptor numbers changes nothing, and says why.
+// frontWithoutNumbers: a new front that runs out of descriptor numbers changes nothing, and says
+// why.
 func frontWithoutNumbers(t *testing.T, k *frontScene, at handoff.Point) {
 	k.disturb(disturbance{At: at, NoFiles: true})
 	party.Begin(t, k.sides)

@@ -8,9 +8,10 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A FrozenFront is a front that stands still: it accepts no connections, and neither reads nor sends words on the lines to its workers. The
-// workers and all connections go on meanwhile. It belongs to this process until Release; after Thaw it goes on as if nothing had happened.
-// One of the two must be called.
+// A FrozenFront is a front that stands still: it accepts no connections, and neither reads nor
+// sends words on the lines to its workers. The workers and all connections go on meanwhile. It
+// belongs to this process until Release; after Thaw it goes on as if nothing had happened. One of
+// the two must be called.
 type FrozenFront struct {
 	f     *Front
 	node  *Frozen
@@ -19,9 +20,11 @@ type FrozenFront struct {
 	over  atomic.Bool
 }
 
-// Freeze stops the front, to hand it to another process: see RestoreFront. The listener stays open, and connections arrive in its backlog;
-// handshakes that have not reached a worker are waited for briefly, and cut off when the front is released. Whatever fails, the front goes
-// on as before. The error is handoff.ErrBusy while its workers are being upgraded, ErrClosed once it is being shut down.
+// Freeze stops the front, to hand it to another process: see RestoreFront. The listener stays open,
+// and connections arrive in its backlog; handshakes that have not reached a worker are waited for
+// briefly, and cut off when the front is released. Whatever fails, the front goes on as before. The
+// error is handoff.ErrBusy while its workers are being upgraded, ErrClosed once it is being shut
+// down.
 func (f *Front) Freeze(ctx context.Context) (*FrozenFront, error) {
 	e, err := f.freeze(ctx)
 	return e, wrap("freeze front", f.Name(), err)
@@ -81,8 +84,9 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	return e.snapshot(ctx)
 }
 
-// pauseLines stops the lines to all workers, in both directions. The workers that are then in the crew stay there, with their descriptors,
-// until the lines go on: if the line of a worker has ended just now, pauseLines waits until that worker is off the crew.
+// pauseLines stops the lines to all workers, in both directions. The workers that are then in the
+// crew stay there, with their descriptors, until the lines go on: if the line of a worker has ended
+// just now, pauseLines waits until that worker is off the crew.
 func (f *Front) pauseLines(ctx context.Context) error {
 	f.mu.Lock()
 	f.still.Shut()
@@ -107,12 +111,12 @@ func (f *Front) pauseLines(ctx context.Context) error {
 	return nil
 }
 
-// State is what another process needs, beside the descriptors, to go on as this front. What plug-ins have put into it is cleared by Thaw
-// and Release.
+// State is what another process needs, beside the descriptors, to go on as this front. What
+// plug-ins have put into it is cleared by Thaw and Release.
 func (e *FrozenFront) State() []byte { return e.state }
 
-// Descriptors are those of the node, and of what the workers share with the front, in the order that the state relies on. They still belong
-// to the front: pass them on before Thaw or Release.
+// Descriptors are those of the node, and of what the workers share with the front, in the order
+// that the state relies on. They still belong to the front: pass them on before Thaw or Release.
 func (e *FrozenFront) Descriptors() []int { return e.node.Descriptors() }
 
 // Thaw lets the front go on here.
@@ -137,9 +141,10 @@ func (e *FrozenFront) Thaw() {
 	clearKeys(e.state)
 }
 
-// Release ends the front in this process: the other one has it. No worker notices. It returns when the front's goroutines have ended. An
-// error says what could not be freed here, as that of Frozen.Release; the front is the other process's all the same. After Thaw, and when
-// called again, Release does nothing.
+// Release ends the front in this process: the other one has it. No worker notices. It returns when
+// the front's goroutines have ended. An error says what could not be freed here, as that of
+// Frozen.Release; the front is the other process's all the same. After Thaw, and when called again,
+// Release does nothing.
 func (e *FrozenFront) Release() error {
 	if !e.over.CompareAndSwap(false, true) {
 		return nil
@@ -160,7 +165,8 @@ func (e *FrozenFront) Release() error {
 	return wrap("release front", f.Name(), err)
 }
 
-// Offer is to a front what Node.Offer is to a node; the other side's Stage calls RestoreFront. The workers stay where they are.
+// Offer is to a front what Node.Offer is to a node; the other side's Stage calls RestoreFront. The
+// workers stay where they are.
 func (f *Front) Offer() *handoff.Offer {
 	o := f.n.Offer()
 	o.Count = f.descriptors

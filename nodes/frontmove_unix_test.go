@@ -107,7 +107,8 @@ func (k *talker) expect(ctx context.Context, b *Mailbox, i int) error {
 	return nil
 }
 
-// end requires that all numbers have come back, over the connection that was there from the beginning.
+// end requires that all numbers have come back, over the connection that was there from the
+// beginning.
 func (k *talker) end(t *testing.T) int {
 	t.Helper()
 	close(k.stop)
@@ -176,7 +177,8 @@ func sessions(f *Front) (n int) {
 	return n
 }
 
-// A front that takes over from one without a roll of names makes a roll, for workers that are started from then on.
+// A front that takes over from one without a roll of names makes a roll, for workers that are
+// started from then on.
 func TestFrontMakesRoll(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	w.rpc(w.node("peer@127.0.0.1"), "start", ei.Atom("joe"))
@@ -226,7 +228,8 @@ func TestWorkersMove(t *testing.T) {
 	}
 }
 
-// A connection that breaks while its worker moves is over for the front, too: another worker may connect to that peer.
+// A connection that breaks while its worker moves is over for the front, too: another worker may
+// connect to that peer.
 func TestConnectionBreaksInMove(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -284,8 +287,8 @@ func TestSlowSuccessor(t *testing.T) {
 	}
 }
 
-// A worker dies while the front stands still: the state and the descriptors that are handed over stay valid, and the new front notices the
-// death.
+// A worker dies while the front stands still: the state and the descriptors that are handed over
+// stay valid, and the new front notices the death.
 func TestWorkerDiesInFreeze(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -318,7 +321,8 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 	require.Equal(t, lives, w.worker(ns[1]))
 }
 
-// A move that fails leaves the front as it was; and a front that is moving begins no other move or upgrade.
+// A move that fails leaves the front as it was; and a front that is moving begins no other move or
+// upgrade.
 func TestFrontStaysWhenMoveFails(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -361,7 +365,8 @@ func TestFrontStaysWhenMoveFails(t *testing.T) {
 	require.Positive(t, k.end(t))
 }
 
-// A front that is being shut down is not frozen any more: the front that would go on elsewhere has neither a name nor a listener.
+// A front that is being shut down is not frozen any more: the front that would go on elsewhere has
+// neither a name nor a listener.
 func TestFrontFreezeBesideShutdown(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	f := w.f
@@ -391,7 +396,8 @@ func TestFrontFreezeGivesUp(t *testing.T) {
 	require.NoError(t, thawed(f.Freeze(soon(t))))
 }
 
-// Shutdown waits for the end of a freeze: then either the workers can be told, or another process has the node.
+// Shutdown waits for the end of a freeze: then either the workers can be told, or another process
+// has the node.
 func TestFrontShutdownBesideFreeze(t *testing.T) {
 	for _, moves := range []bool{false, true} {
 		t.Run(fmt.Sprint("moves ", moves), func(t *testing.T) {
@@ -423,7 +429,8 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 	}
 }
 
-// A worker that hangs is not moved, so that its peers need not wait for it: they are served by others meanwhile.
+// A worker that hangs is not moved, so that its peers need not wait for it: they are served by
+// others meanwhile.
 func TestUpgradeOfHangingWorker(t *testing.T) {
 	w := newFrontWorld(t, 2, func(c *FrontConfig) { c.Patience = time.Second })
 	ns := w.spread(2)
@@ -448,7 +455,8 @@ func TestUpgradeOfHangingWorker(t *testing.T) {
 	require.NotEqual(t, victim, w.served(ns[0]))
 }
 
-// A front that takes over with more workers than there were waits, in UpgradeWorkers, for those that are starting.
+// A front that takes over with more workers than there were waits, in UpgradeWorkers, for those
+// that are starting.
 func TestUpgradeAwaitsWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	old := w.f.Workers()[0].PID
@@ -492,7 +500,8 @@ func TestUpgradeAwaitsWorker(t *testing.T) {
 	}
 }
 
-// A front moves while a worker is starting: the worker goes on with the new front, and the old one does not complain that it has ended.
+// A front moves while a worker is starting: the worker goes on with the new front, and the old one
+// does not complain that it has ended.
 func TestFrontMovesWhileWorkerStarts(t *testing.T) {
 	log, held := new(record), filepath.Join(t.TempDir(), "held")
 	var commands atomic.Int32

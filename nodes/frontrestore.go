@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// A StagedFront is a front that another process has frozen, ready to go on in this one. It has read, written and said nothing. Start or
-// Discard must be called.
+// A StagedFront is a front that another process has frozen, ready to go on in this one. It has
+// read, written and said nothing. Start or Discard must be called.
 type StagedFront struct {
 	f     *Front
 	node  *Staged
@@ -21,11 +21,13 @@ type StagedFront struct {
 	over  atomic.Bool
 }
 
-// RestoreFront makes a front from what FrozenFront has given in another process: its state, and duplicates of its descriptors, in the same
-// order. RestoreFront owns the descriptors from the call on. cfg is as for StartFront; if cfg.Node has a name, this must be the state's.
-// There may be more workers than before, but not fewer. The workers' processes stay the same, and are not children of this one:
-// UpgradeWorkers replaces them. On failure RestoreFront closes the descriptors. The errors are ErrIsWorker in a process that is a worker,
-// and those of Restore; others are about cfg, or the system's.
+// RestoreFront makes a front from what FrozenFront has given in another process: its state, and
+// duplicates of its descriptors, in the same order. RestoreFront owns the descriptors from the call
+// on. cfg is as for StartFront; if cfg.Node has a name, this must be the state's. There may be more
+// workers than before, but not fewer. The workers' processes stay the same, and are not children of
+// this one: UpgradeWorkers replaces them. On failure RestoreFront closes the descriptors. The
+// errors are ErrIsWorker in a process that is a worker, and those of Restore; others are about cfg,
+// or the system's.
 func RestoreFront(cfg FrontConfig, state []byte, descriptors []int) (*StagedFront, error) {
 	list := ownDescriptors(descriptors)
 	g, err := restoreFront(cfg, state, list)
@@ -211,8 +213,9 @@ func (g *StagedFront) Start(ctx context.Context) error {
 	return g.node.Start(ctx)
 }
 
-// Discard gives the front up: it belongs to the other process. It waits, and errs, as Staged.Discard does; its descriptors are closed all
-// the same. After Start, and when called again, Discard does nothing.
+// Discard gives the front up: it belongs to the other process. It waits, and errs, as
+// Staged.Discard does; its descriptors are closed all the same. After Start, and when called again,
+// Discard does nothing.
 func (g *StagedFront) Discard() error {
 	if !g.over.CompareAndSwap(false, true) {
 		return nil

@@ -39,7 +39,8 @@ func TestRestoreFrontRefuses(t *testing.T) {
 	require.NoError(t, err)
 	defer names.Close()
 	require.NoError(t, names.Enter("x"))
-	handle := func(at int) states.Place { return 0 } // of this process, where the system has handles
+	// of this process, where the system has handles
+	handle := func(at int) states.Place { return 0 }
 	own, err := os.FindProcess(os.Getpid())
 	require.NoError(t, err)
 	if own.WithHandle(func(uintptr) {}) == nil {
@@ -199,7 +200,8 @@ func TestRestoreWorkerRefuses(t *testing.T) {
 	}
 }
 
-// A worker that goes on gives back a name that its old process had claimed and not registered, and erases the keys in the state.
+// A worker that goes on gives back a name that its old process had claimed and not registered, and
+// erases the keys in the state.
 func TestRestoredWorkerReleasesNames(t *testing.T) {
 	node, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4, Started: true})
 	require.NoError(t, err)

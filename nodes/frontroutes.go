@@ -4,11 +4,14 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// A route says which workers have something to do with a peer: connections, and handshakes in progress.
+// A route says which workers have something to do with a peer: connections, and handshakes in
+// progress.
 type route struct {
-	held   map[*workerProcess]int
-	at     *workerProcess // the worker that has the connection, or else the latest handshake
-	proven bool           // at has, or had, a connection: sessions of other workers have only given the peer's name, as any stranger can
+	held map[*workerProcess]int
+	at   *workerProcess // the worker that has the connection, or else the latest handshake
+	// at has, or had, a connection: sessions of other workers have only given the peer's name, as
+	// any stranger can
+	proven bool
 }
 
 // lose takes a worker off the route.
@@ -53,8 +56,9 @@ func (f *Front) leave(w *workerProcess, peer string) {
 	}
 }
 
-// up notes that a worker has the connection to a peer, which has proven its cookie. Other workers that have connections to the peer are
-// told that these are over, as the peer sees it; f.mu is held.
+// up notes that a worker has the connection to a peer, which has proven its cookie. Other workers
+// that have connections to the peer are told that these are over, as the peer sees it; f.mu is
+// held.
 func (f *Front) up(w *workerProcess, key, peer string) {
 	if key != peer {
 		w.sessions--

@@ -31,8 +31,8 @@ const (
 	nobody = 0
 )
 
-// A frontScene is an old front with its workers, a new front, and peers. Each peer has sent half a question, and some peers have no room
-// for what is sent to them.
+// A frontScene is an old front with its workers, a new front, and peers. Each peer has sent half a
+// question, and some peers have no room for what is sent to them.
 type frontScene struct {
 	t      *testing.T
 	dir    peersDir
@@ -129,8 +129,8 @@ func (k *frontScene) meet(i int) (*killPeer, error) {
 	return p, nil
 }
 
-// greeted asks the peer's witness to say who it is, and to send so many greetings behind that; most peers, if there are many, get one at
-// most.
+// greeted asks the peer's witness to say who it is, and to send so many greetings behind that; most
+// peers, if there are many, get one at most.
 func (k *frontScene) greeted(p *killPeer, count int) ei.Tuple {
 	if p.i >= fullWindows {
 		count = min(count, 1)
@@ -144,7 +144,8 @@ func (k *frontScene) greeted(p *killPeer, count int) ei.Tuple {
 	return said
 }
 
-// halves tells what is missing until each session has half a frame at its worker, and those that are to have one a full window.
+// halves tells what is missing until each session has half a frame at its worker, and those that
+// are to have one a full window.
 func (k *frontScene) halves() string {
 	sockets, err := party.Sockets(k.port)
 	if err != nil {
@@ -207,7 +208,8 @@ func (k *frontScene) handOver() {
 	}
 }
 
-// served requires that the sessions of the slots, or of all slots, are served by the processes in k.pids.
+// served requires that the sessions of the slots, or of all slots, are served by the processes in
+// k.pids.
 func (k *frontScene) served(slots ...int) {
 	k.t.Helper()
 	k.asked++
@@ -239,7 +241,8 @@ func (k *frontScene) answered(slot int) {
 	}
 }
 
-// changed waits until the sessions of a slot are served by another process, and returns that process.
+// changed waits until the sessions of a slot are served by another process, and returns that
+// process.
 func (k *frontScene) changed(slot int) (pid int) {
 	k.t.Helper()
 	i := slices.IndexFunc(k.peers, func(p *killPeer) bool { return p.slot == slot })
@@ -254,7 +257,8 @@ func (k *frontScene) changed(slot int) (pid int) {
 	return pid
 }
 
-// lose requires that the sessions of a worker that has died are closed. Two of the peers connect again.
+// lose requires that the sessions of a worker that has died are closed. Two of the peers connect
+// again.
 func (k *frontScene) lose(slot int) {
 	k.t.Helper()
 	var again []int
@@ -286,7 +290,8 @@ func (k *frontScene) lose(slot int) {
 	}
 }
 
-// replaced finds the new process in a slot whose process has died: it is no front, and in no other slot.
+// replaced finds the new process in a slot whose process has died: it is no front, and in no other
+// slot.
 func (k *frontScene) replaced(slot, dead int) (int, error) {
 	for _, pid := range k.processes() {
 		if pid != dead && pid != k.sides[0].PID() && pid != k.sides[1].PID() && !k.isAt(pid, slot) {
@@ -305,11 +310,13 @@ func (k *frontScene) isAt(pid, except int) bool {
 	return false
 }
 
-// closed requires that everything ends: every process and each connection, and that nothing listens.
+// closed requires that everything ends: every process and each connection, and that nothing
+// listens.
 func (k *frontScene) closed() {
 	k.t.Helper()
 	for _, p := range k.peers {
-		for who := k.pids[p.slot]; who != nobody; { // a worker that ends in good order may still answer
+		// a worker that ends in good order may still answer
+		for who := k.pids[p.slot]; who != nobody; {
 			k.asked++
 			who = p.ask(ei.Pid{}, k.asked)
 			if who != nobody && !k.moving {
@@ -321,8 +328,8 @@ func (k *frontScene) closed() {
 	comes(k.t, func() string { return k.owners(nobody) })
 }
 
-// owners tells which connection, or the listener, is open in a wrong process, or in more than one: only its worker must have a session, and
-// only this front the listener.
+// owners tells which connection, or the listener, is open in a wrong process, or in more than one:
+// only its worker must have a session, and only this front the listener.
 func (k *frontScene) owners(front int) (wrong string) {
 	sockets, err := party.Sockets(k.port)
 	if err != nil {
@@ -331,7 +338,8 @@ func (k *frontScene) owners(front int) (wrong string) {
 	who := map[string][]int{}
 	for _, pid := range k.processes() {
 		for _, name := range party.Open(pid) {
-			if !slices.Contains(who[name], pid) { // a process may have two descriptors of one socket
+			// a process may have two descriptors of one socket
+			if !slices.Contains(who[name], pid) {
 				who[name] = append(who[name], pid)
 			}
 		}
@@ -355,7 +363,8 @@ func (k *frontScene) owners(front int) (wrong string) {
 	return ""
 }
 
-// upgrade makes a front upgrade its workers; all upgrades must succeed, once workers that have died are replaced.
+// upgrade makes a front upgrade its workers; all upgrades must succeed, once workers that have died
+// are replaced.
 func (k *frontScene) upgrade(front *party.Party) {
 	k.t.Helper()
 	comes(k.t, func() string {
@@ -381,8 +390,8 @@ func (k *frontScene) moved(list []movedWorker) (wrong string) {
 	return wrong
 }
 
-// goesOn requires that everything goes on with one of the fronts, as if nothing had happened: the late comer is served, workers can be
-// upgraded, nothing is left over.
+// goesOn requires that everything goes on with one of the fronts, as if nothing had happened: the
+// late comer is served, workers can be upgraded, nothing is left over.
 func (k *frontScene) goesOn(owner int) {
 	k.t.Helper()
 	t, front, other := k.t, k.sides[owner], k.sides[1-owner]
@@ -415,7 +424,8 @@ func (k *frontScene) settles(p *party.Party, due census) {
 	})
 }
 
-// A lateComer is a node that connects while something goes wrong, again and again until it is served.
+// A lateComer is a node that connects while something goes wrong, again and again until it is
+// served.
 type lateComer struct {
 	came <-chan result[ei.Term]
 	stop context.CancelFunc

@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// frontVariable says that the test program is a front, the old one or the new one, of a test in which something goes wrong while it moves
-// with its workers.
+// frontVariable says that the test program is a front, the old one or the new one, of a test in
+// which something goes wrong while it moves with its workers.
 const frontVariable = "CNODE_TEST_FRONT"
 
 // A frontOrder tells a front what to do.

@@ -7,7 +7,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// snapshot writes the state of the frozen front; f.mu is held. The descriptors are in the table in the order of the state.
+// snapshot writes the state of the frozen front; f.mu is held. The descriptors are in the table in
+// the order of the state.
 func (e *FrozenFront) snapshot(ctx context.Context) (err error) {
 	f := e.f
 	s := states.Front{Node: e.node.state, Descriptors: len(e.node.table.fds), Arrivals: f.n.arrivals.Load(), LastPart: f.lastPart}
@@ -25,7 +26,8 @@ func (e *FrozenFront) snapshot(ctx context.Context) (err error) {
 	return err
 }
 
-// snapshotCrew describes the workers. Sessions that are picked, but not pushed yet, are cut off, and not counted.
+// snapshotCrew describes the workers. Sessions that are picked, but not pushed yet, are cut off,
+// and not counted.
 func (e *FrozenFront) snapshotCrew(s *states.Front) (err error) {
 	table := &e.node.table
 	picked := map[*workerProcess]int{}

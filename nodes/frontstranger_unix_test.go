@@ -16,8 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A stranger that is the first to give a peer's name does not keep others from giving it: only the handshake tells which of them is the
-// peer.
+// A stranger that is the first to give a peer's name does not keep others from giving it: only the
+// handshake tells which of them is the peer.
 func TestStrangerIsFirst(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	at, err := transport.AddrPort(w.f.Addr())
@@ -40,7 +40,8 @@ func TestStrangerIsFirst(t *testing.T) {
 	}
 }
 
-// A stranger that gives a peer's name to another worker, while the peer's worker hangs, is not taken for the peer.
+// A stranger that gives a peer's name to another worker, while the peer's worker hangs, is not
+// taken for the peer.
 func TestStrangerTakesNoRoute(t *testing.T) {
 	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
 	ns := w.spread(3)
@@ -82,7 +83,8 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 	require.Equal(t, c, x.Conn(frontName))
 }
 
-// A stranger that gives a node's name, and does no more, keeps no worker from connecting to that node.
+// A stranger that gives a node's name, and does no more, keeps no worker from connecting to that
+// node.
 func TestStrangerBesideConnect(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)

@@ -18,8 +18,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// seldomTicks is the TickInterval in tests where processes die and stop: by default a connection ends after a minute of silence, which a
-// busy machine may cause.
+// seldomTicks is the TickInterval in tests where processes die and stop: by default a connection
+// ends after a minute of silence, which a busy machine may cause.
 const seldomTicks = 10 * time.Minute
 
 // testWorker is what a worker of these tests does.
@@ -31,7 +31,8 @@ func testWorker() int {
 	w, err := StartWorker(context.Background(), Config{
 		Cookie: "secret", Resolver: testPeers(), Transports: testTransports(), moveReached: testPeers().disturb, TickInterval: seldomTicks,
 		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) },
-		Handover: func(context.Context) ([]byte, error) { // called after the readers have halted, and before all else has
+		// called after the readers have halted, and before all else has
+		Handover: func(context.Context) ([]byte, error) {
 			if c := n.Conn(doomed); c != nil {
 				c.fail(ErrClosed)
 			}
@@ -155,7 +156,8 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 	"ask": func(ctx context.Context, n *Node, args []ei.Term) (any, error) { // connects, if need be
 		return n.CallName(ctx, string(args[0].(ei.Atom)), string(args[1].(ei.Atom)), args[2])
 	},
-	"questions": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { // how many it has asked the front so far
+	// how many it has asked the front so far
+	"questions": func(_ context.Context, n *Node, _ []ei.Term) (any, error) {
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
 		return n.part.last, nil
@@ -165,7 +167,8 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 		child, err2 := exec.CommandContext(ctx, os.Args[0], "-test.run=^$").CombinedOutput()
 		return fmt.Sprint(errors.Is(err, ErrNotWorker), IsWorker(), err2, strings.Contains(string(child), "worker:")), nil
 	},
-	"sever": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { // the ways to the other workers
+	// the ways to the other workers
+	"sever": func(_ context.Context, n *Node, _ []ei.Term) (any, error) {
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
 		for _, c := range n.part.workerLinks {
@@ -173,7 +176,8 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 		}
 		return ei.Atom("ok"), nil
 	},
-	"nofiles": func(context.Context, *Node, []ei.Term) (any, error) { // leaves no number for a descriptor
+	// leaves no number for a descriptor
+	"nofiles": func(context.Context, *Node, []ei.Term) (any, error) {
 		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &testWorkerFiles)
 		none := testWorkerFiles
 		none.Cur = 3
@@ -195,8 +199,8 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 // testWorkerFiles is the limit that nofiles has found, and that files restores.
 var testWorkerFiles unix.Rlimit
 
-// testProcess is the Server that the function start serves, under a name if it is given one: it answers calls, collects numbers, and ends
-// on request.
+// testProcess is the Server that the function start serves, under a name if it is given one: it
+// answers calls, collects numbers, and ends on request.
 func testProcess(n *Node) Server {
 	var got ei.List
 	return Server{

@@ -9,16 +9,18 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A Frozen is a whole node that stands still: it neither reads nor writes, and nothing about it changes. It belongs to this process until
-// Release; after Thaw it goes on as if nothing had happened. One of the two must be called.
+// A Frozen is a whole node that stands still: it neither reads nor writes, and nothing about it
+// changes. It belongs to this process until Release; after Thaw it goes on as if nothing had
+// happened. One of the two must be called.
 type Frozen struct {
-	n         *Node
-	w         freezer // nil: the node is one process, or a front's
-	state     []byte
-	table     descriptorTable
-	conns     []*Conn
-	broken    []*Conn        // those that have ended since their readers halted, and do not move
-	dead      map[*Conn]bool // of conns, those that turned out to be broken when they were described, and do not move either
+	n      *Node
+	w      freezer // nil: the node is one process, or a front's
+	state  []byte
+	table  descriptorTable
+	conns  []*Conn
+	broken []*Conn // those that have ended since their readers halted, and do not move
+	// of conns, those that turned out to be broken when they were described, and do not move either
+	dead      map[*Conn]bool
 	listeners []*Listener
 	name      handoff.Frozen // of the registration; nil: there is none that moves
 	undo      []func()       // what Thaw does, last one first
@@ -26,12 +28,12 @@ type Frozen struct {
 	over      atomic.Bool
 }
 
-// State is what another process needs, beside the descriptors, to go on as this node. What plug-ins have put into it, session keys say, is
-// cleared by Thaw and Release; clear copies yourself.
+// State is what another process needs, beside the descriptors, to go on as this node. What plug-ins
+// have put into it, session keys say, is cleared by Thaw and Release; clear copies yourself.
 func (f *Frozen) State() []byte { return f.state }
 
-// Descriptors are those of connections, listeners and the registration, in the order that the state relies on. They still belong to the
-// node: pass them on before Thaw or Release.
+// Descriptors are those of connections, listeners and the registration, in the order that the state
+// relies on. They still belong to the node: pass them on before Thaw or Release.
 func (f *Frozen) Descriptors() []int { return slices.Clone(f.table.fds) }
 
 // Thaw lets the node go on here.
@@ -48,10 +50,11 @@ func (f *Frozen) Thaw() {
 	}
 }
 
-// Release ends the node in this process without a byte on any connection: the other process has it. All calls that wait return ErrMoved,
-// which is also the node's Err from then on. Release returns when the node's goroutines have ended, or after a second. Its error joins
-// those of sockets and of the registration that could not be freed properly; the node is the other process's all the same. After Thaw, and
-// when called again, Release does nothing.
+// Release ends the node in this process without a byte on any connection: the other process has it.
+// All calls that wait return ErrMoved, which is also the node's Err from then on. Release returns
+// when the node's goroutines have ended, or after a second. Its error joins those of sockets and of
+// the registration that could not be freed properly; the node is the other process's all the same.
+// After Thaw, and when called again, Release does nothing.
 func (f *Frozen) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil

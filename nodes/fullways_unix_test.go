@@ -18,7 +18,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A flood is more than the way between two processes holds: the queues and windows at either end, and those of the two workers in between.
+// A flood is more than the way between two processes holds: the queues and windows at either end,
+// and those of the two workers in between.
 const (
 	floodMessages = 1200
 	floodBytes    = 32 << 10
@@ -63,7 +64,8 @@ func setUpFlood(n *Node) {
 		go func() { _ = flood(context.Background(), b, args[0].(ei.Pid)) }()
 		return b.Pid(), nil
 	})
-	n.Expose("w", "deaf", func(ctx context.Context, args []ei.Term) (any, error) { // it reads nothing more of a peer
+	// it reads nothing more of a peer
+	n.Expose("w", "deaf", func(ctx context.Context, args []ei.Term) (any, error) {
 		b, err := n.NewMailbox(nil)
 		if err != nil {
 			return nil, err
@@ -78,7 +80,8 @@ func setUpFlood(n *Node) {
 		n.Conn(string(args[1].(ei.Atom))).resumeReading()
 		return ei.Atom("ok"), drained(ctx, n.procs.local(args[0].(ei.Pid)))
 	})
-	n.Expose("w", "cut", func(ctx context.Context, args []ei.Term) (any, error) { // cuts the worker's way to a peer, and sends there again
+	// cuts the worker's way to a peer, and sends there again
+	n.Expose("w", "cut", func(ctx context.Context, args []ei.Term) (any, error) {
 		to := args[0].(ei.Pid)
 		c := n.Conn(string(to.Node))
 		if c == nil || !c.remoteLink {
@@ -104,10 +107,12 @@ func setUpFlood(n *Node) {
 		}
 		return nil
 	}
-	n.Expose("w", "passed", func(_ context.Context, args []ei.Term) (any, error) { // how many messages have come over the relay link for a peer
+	// how many messages have come over the relay link for a peer
+	n.Expose("w", "passed", func(_ context.Context, args []ei.Term) (any, error) {
 		return relayLink(args[0]).messages.Load(), nil
 	})
-	n.Expose("w", "lose", func(_ context.Context, args []ei.Term) (any, error) { // cuts the relay link, as when the other worker hangs
+	// cuts the relay link, as when the other worker hangs
+	n.Expose("w", "lose", func(_ context.Context, args []ei.Term) (any, error) {
 		b := relayLink(args[0])
 		b.fail(ErrTickTimeout)
 		<-b.left
@@ -130,7 +135,8 @@ func setUpFlood(n *Node) {
 				l = look{sent: sent}
 			}
 			looks[c] = l
-			return queued > transport.DefaultQueueLimit || l.times > 50 // a lone sender may wait as the writer, with nothing queued
+			// a lone sender may wait as the writer, with nothing queued
+			return queued > transport.DefaultQueueLimit || l.times > 50
 		}
 		c := n.Conn(string(args[0].(ei.Atom)))
 		if c == nil {
@@ -146,8 +152,8 @@ func setUpFlood(n *Node) {
 	})
 }
 
-// A floodWorld is a node with two workers, one of which has the connection to a peer; the way between that peer and a process of the other
-// worker is full.
+// A floodWorld is a node with two workers, one of which has the connection to a peer; the way
+// between that peer and a process of the other worker is full.
 type floodWorld struct {
 	*frontWorld
 	peer *Node // the peer; its connection's reader in the worker waits
@@ -184,7 +190,8 @@ func (w *floodWorld) deafen() (hear func()) {
 	return hear
 }
 
-// toPeer makes a process of the other worker send to one of the peer's, which does not read until hear is called.
+// toPeer makes a process of the other worker send to one of the peer's, which does not read until
+// hear is called.
 func (w *floodWorld) toPeer() (to *Mailbox, hear func()) {
 	w.t.Helper()
 	to = w.mailbox(w.peer, nil)
@@ -222,7 +229,8 @@ func (w *floodWorld) moves() {
 	w.full()
 }
 
-// The worker of a peer that does not read what processes of another worker send can move even so; all messages arrive once, and in order.
+// The worker of a peer that does not read what processes of another worker send can move even so;
+// all messages arrive once, and in order.
 func TestWorkerMovesBesideDeafPeer(t *testing.T) {
 	w := newFloodWorld(t)
 	to, hear := w.toPeer()
@@ -233,8 +241,8 @@ func TestWorkerMovesBesideDeafPeer(t *testing.T) {
 	require.Zero(t, unread(to))
 }
 
-// The worker of a peer that sends to a process of another worker, which does not read, can move even so; all messages arrive once, and in
-// order.
+// The worker of a peer that sends to a process of another worker, which does not read, can move
+// even so; all messages arrive once, and in order.
 func TestWorkerMovesBesideDeafProcess(t *testing.T) {
 	w := newFloodWorld(t)
 	deaf, sent := w.fromPeer(soon(t))
@@ -244,8 +252,8 @@ func TestWorkerMovesBesideDeafProcess(t *testing.T) {
 	w.worker(w.peer)
 }
 
-// A worker that loses its way to a peer gets another one as soon as the old one has ended at its other end, too: that end stays until the
-// peer has read what came through it.
+// A worker that loses its way to a peer gets another one as soon as the old one has ended at its
+// other end, too: that end stays until the peer has read what came through it.
 func TestWayToDeafPeerAgain(t *testing.T) {
 	w := newFloodWorld(t)
 	sink := w.mailbox(w.peer, nil)
@@ -259,7 +267,8 @@ func TestWayToDeafPeerAgain(t *testing.T) {
 	require.NotZero(t, unread(to))
 }
 
-// A peer is told of the end of a process of another worker even if the way between them ends while the exit signal waits for room.
+// A peer is told of the end of a process of another worker even if the way between them ends while
+// the exit signal waits for room.
 func TestLastWordsInHand(t *testing.T) {
 	for _, monitors := range []bool{false, true} {
 		t.Run(fmt.Sprint("monitors ", monitors), func(t *testing.T) {
@@ -291,7 +300,8 @@ func TestLastWordsInHand(t *testing.T) {
 			require.Equal(t, want, m.Op)
 			reason, err := m.Reason.Decode()
 			require.NoError(t, err)
-			require.Contains(t, []ei.Term{ei.Atom("killed"), ei.Atom("bye")}, reason) // bye, if there was a moment's room
+			// bye, if there was a moment's room
+			require.Contains(t, []ei.Term{ei.Atom("killed"), ei.Atom("bye")}, reason)
 		})
 	}
 }

@@ -10,25 +10,30 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A Func is a Go function that remote processes call. Its result, an ei.Term or a Go value (see ei.Append; nil is neither), is the result
-// of the call. An error becomes an exception: that of a *Raise, else one of class error with reason {go_error, Text}. A panic is one of
-// class error with reason {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the
-// node, when an exit signal ends the process that a spawn, or erpc, has made for the function, and when the caller of rpc:call or erpc:call
-// does not wait for the result any more: its time is over, or its process or its connection has ended. For casts, and for what was
-// spawned, ctx goes on without the caller; but once the node shuts down, it ends with the caller's connection. ConnOf(ctx) is that
-// connection, whose Done tells of its end at any time. The process that spawn, or erpc, has made for it has links and takes exit signals,
-// but no messages: those are dropped. A function that others are to talk to makes a Mailbox, or a Server, and returns its pid. An argument
-// that is a list may be an ei.List or, if all its elements are small integers, an ei.String: ei.Elements gives both as a list.
+// A Func is a Go function that remote processes call. Its result, an ei.Term or a Go value (see
+// ei.Append; nil is neither), is the result of the call. An error becomes an exception: that of a
+// *Raise, else one of class error with reason {go_error, Text}. A panic is one of class error with
+// reason {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason
+// killed. ctx ends with the node, when an exit signal ends the process that a spawn, or erpc, has
+// made for the function, and when the caller of rpc:call or erpc:call does not wait for the result
+// any more: its time is over, or its process or its connection has ended. For casts, and for what
+// was spawned, ctx goes on without the caller; but once the node shuts down, it ends with the
+// caller's connection. ConnOf(ctx) is that connection, whose Done tells of its end at any time. The
+// process that spawn, or erpc, has made for it has links and takes exit signals, but no messages:
+// those are dropped. A function that others are to talk to makes a Mailbox, or a Server, and
+// returns its pid. An argument that is a list may be an ei.List or, if all its elements are small
+// integers, an ei.String: ei.Elements gives both as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.
 type function struct{ module, name ei.Atom }
 
-// Expose makes fn callable as Module:Name from other nodes, with any number of arguments: by rpc:call, erpc:call and their casts, by
-// spawn, by these with fun Module:Name/Arity, and by the C library's ei_rpc. It replaces an earlier one. erlang:apply/2 and apply/3 call
-// what is exposed, and need not be exposed themselves. RabbitMQ's rabbit_misc:rpc_call/4 and /5 first ask for
-// net_kernel:get_net_ticktime/0, and make the result the caller's own tick time: for their sake expose that one, too, with the result
-// ignored (an atom), which changes nothing.
+// Expose makes fn callable as Module:Name from other nodes, with any number of arguments: by
+// rpc:call, erpc:call and their casts, by spawn, by these with fun Module:Name/Arity, and by the C
+// library's ei_rpc. It replaces an earlier one. erlang:apply/2 and apply/3 call what is exposed,
+// and need not be exposed themselves. RabbitMQ's rabbit_misc:rpc_call/4 and /5 first ask for
+// net_kernel:get_net_ticktime/0, and make the result the caller's own tick time: for their sake
+// expose that one, too, with the result ignored (an atom), which changes nothing.
 func (n *Node) Expose(module, name string, fn Func) {
 	n.procs.mu.Lock()
 	defer n.procs.mu.Unlock()
@@ -52,8 +57,9 @@ const (
 	ClassThrow Class = "throw" // erlang:throw/1
 )
 
-// A Raise is an error that is an Erlang exception. One that Erlang does not have, of another class, without a reason, or with a reason or
-// stack that cannot be encoded, is one of class error with reason {go_error, Text}.
+// A Raise is an error that is an Erlang exception. One that Erlang does not have, of another class,
+// without a reason, or with a reason or stack that cannot be encoded, is one of class error with
+// reason {go_error, Text}.
 type Raise struct {
 	Class  Class   // error, exit or throw; "" is error
 	Reason ei.Term // what was raised
@@ -111,7 +117,8 @@ func (r *Raise) check() error {
 	return err
 }
 
-// apply calls an exposed function; one that does not exist is the exception undef. A panic becomes an exception too.
+// apply calls an exposed function; one that does not exist is the exception undef. A panic becomes
+// an exception too.
 func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
 	f, args, exception := n.applied(function{module, name}, args)
 	if exception != nil {

@@ -256,7 +256,8 @@ func TestSpawn(t *testing.T) {
 	refused("badarg")
 
 	// Faults that only decoding can show become visible when the process runs.
-	send(ei.List{monitor}, ei.Raw{108, 0, 0, 0, 1, 116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2, 106}) // a map with equal keys
+	// a map with equal keys
+	send(ei.List{monitor}, ei.Raw{108, 0, 0, 0, 1, 116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2, 106})
 	reply(ref, dist.SpawnMonitored)
 	require.Equal(t, ei.Atom("badarg"), p.down(ref))
 
@@ -327,7 +328,8 @@ func TestSpawnKilledBeforeItsTurn(t *testing.T) {
 	require.Equal(t, ei.Atom("normal"), p.down(third))
 }
 
-// A call that waits for a place takes no more memory than it did on the wire: it is decoded when it runs.
+// A call that waits for a place takes no more memory than it did on the wire: it is decoded when it
+// runs.
 func TestWaitingCallsAreNotDecoded(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
@@ -368,8 +370,8 @@ func held() int {
 	return int(m.HeapAlloc)
 }
 
-// The link and the monitor that a SPAWN_REQUEST of this node has asked for begin with the SPAWN_REPLY: how the new process ends is heard,
-// and it hears of the end of its parent.
+// The link and the monitor that a SPAWN_REQUEST of this node has asked for begin with the
+// SPAWN_REPLY: how the new process ends is heard, and it hears of the end of its parent.
 func TestSpawnReply(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")

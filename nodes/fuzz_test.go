@@ -17,16 +17,16 @@ import (
 
 var update = flag.Bool("update", false, "write the seeds of the fuzz target anew")
 
-// The processes that a fuzzed connection finds, so that seeds can name them: a mailbox that traps exits, called box, and another one that
-// does not.
+// The processes that a fuzzed connection finds, so that seeds can name them: a mailbox that traps
+// exits, called box, and another one that does not.
 const (
 	fuzzCreation = 9
 	fuzzBox      = 101
 	fuzzPlain    = 102
 )
 
-// FuzzConn feeds any bytes to a connection after a real handshake. Nothing panics, nothing hangs, nothing is left when it is over, and
-// the node goes on.
+// FuzzConn feeds any bytes to a connection after a real handshake. Nothing panics, nothing hangs,
+// nothing is left when it is over, and the node goes on.
 func FuzzConn(f *testing.F) {
 	for _, b := range fuzzSeeds(f) {
 		f.Add(b)

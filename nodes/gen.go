@@ -47,8 +47,8 @@ func genCast(payload ei.Raw) (request ei.Raw, ok bool) {
 	return request, err == nil
 }
 
-// aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later) asks for the reply at an alias; the
-// latter is gen_server:multi_call's.
+// aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later)
+// asks for the reply at an alias; the latter is gen_server:multi_call's.
 func aliasOf(tag ei.Raw) (ei.Ref, bool) {
 	c := ei.NewCursor(tag)
 	for depth := 0; ; depth++ {
@@ -63,8 +63,8 @@ func aliasOf(tag ei.Raw) (ei.Ref, bool) {
 	return ref, err == nil
 }
 
-// monitorOf is the reference of the monitor with which the caller waits: the tag itself, or that of [alias | Ref], or Ref of
-// [[alias | _] | Ref].
+// monitorOf is the reference of the monitor with which the caller waits: the tag itself, or that of
+// [alias | Ref], or Ref of [[alias | _] | Ref].
 func monitorOf(tag ei.Raw) (ref ei.Ref) {
 	c := ei.NewCursor(tag)
 	if n, err := c.List(); err == nil {
@@ -76,7 +76,8 @@ func monitorOf(tag ei.Raw) (ref ei.Ref) {
 	return ref
 }
 
-// An addressee is where an answer goes to: a process or, where that is wanted and understood, an alias of it.
+// An addressee is where an answer goes to: a process or, where that is wanted and understood, an
+// alias of it.
 type addressee struct {
 	pid   ei.Pid // only the node, if nothing but the alias is known
 	alias ei.Ref // without words: none

@@ -27,10 +27,11 @@ type Call struct {
 	replied atomic.Bool
 }
 
-// CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The message may then be released. The request
-// is decoded, unless it is over one of ei.Limits or malformed: then it is an ei.Raw, so that the caller can still get an answer. What
-// goes on to a third node, be it such a Raw or the term, is to be decoded strictly before (ei.DecodeOptions): that node would end its
-// connection with this one over a term that it refuses.
+// CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The
+// message may then be released. The request is decoded, unless it is over one of ei.Limits or
+// malformed: then it is an ei.Raw, so that the caller can still get an answer. What goes on to a
+// third node, be it such a Raw or the term, is to be decoded strictly before (ei.DecodeOptions):
+// that node would end its connection with this one over a term that it refuses.
 func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if m.Payload == nil {
 		return nil, false
@@ -48,10 +49,11 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	}, true
 }
 
-// Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has passed the caller's request on, it waits
-// neither for room in a mailbox of this node nor for a connection: the reply is sent when the connection is up, if that is soon. If v
-// cannot be encoded, that is the error, and the caller gets {error, Text}. After any other error nothing was sent, and Reply may be called
-// again.
+// Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has
+// passed the caller's request on, it waits neither for room in a mailbox of this node nor for a
+// connection: the reply is sent when the connection is up, if that is soon. If v cannot be encoded,
+// that is the error, and the caller gets {error, Text}. After any other error nothing was sent, and
+// Reply may be called again.
 func (c *Call) Reply(ctx context.Context, v any) error {
 	if !c.replied.CompareAndSwap(false, true) {
 		return wrap("reply", string(c.From.Node), ErrReplied)
@@ -68,7 +70,8 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 
 func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	answer := ei.Tuple{c.tag, value}
-	if c.conn != nil && c.conn.Err() == ErrMoved { // the connection has moved away, and perhaps come back
+	// the connection has moved away, and perhaps come back
+	if c.conn != nil && c.conn.Err() == ErrMoved {
 		if back := c.n.Conn(c.conn.peer.Name); back != nil {
 			c.conn = back
 		}

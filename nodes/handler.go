@@ -33,13 +33,14 @@ func (b *Mailbox) callHook(m *Message) fate {
 		return refused
 	}
 	defer b.n.procs.running.Leave()
-	if b.held.Load() { // looked at after entering the tally, for which a freeze waits once it has set this
+	// looked at after entering the tally, for which a freeze waits once it has set this
+	if b.held.Load() {
 		return notYet
 	}
 	b.hook(b, m)
 	return delivered
 }
 
-// exitBy is Exit because of something that has come over a connection. It may run on the reader's goroutine, so it does not wait for other
-// nodes.
+// exitBy is Exit because of something that has come over a connection. It may run on the reader's
+// goroutine, so it does not wait for other nodes.
 func (b *Mailbox) exitBy(reason ei.Term) { b.depart(b.end(reason), scope{}) }

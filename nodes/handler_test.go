@@ -75,7 +75,8 @@ func TestHandler(t *testing.T) {
 	})
 }
 
-// A Handler may close the connection and the node that it runs for: they end, and wait no longer than the Handler runs.
+// A Handler may close the connection and the node that it runs for: they end, and wait no longer
+// than the Handler runs.
 func TestHandlerEndsItsConnection(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -87,8 +88,8 @@ func TestHandlerEndsItsConnection(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, here))
 }
 
-// A Handler may close the connection, and the node, whatever message it gets: that a node is gone, or that a process here has ended because
-// of something that came over the connection.
+// A Handler may close the connection, and the node, whatever message it gets: that a node is gone,
+// or that a process here has ended because of something that came over the connection.
 func TestHandlerCloses(t *testing.T) {
 	closes := map[string]func(*Conn) error{
 		"connection": (*Conn).Close,
@@ -180,7 +181,8 @@ func TestHandlerKeepsAndPanics(t *testing.T) {
 	require.Zero(t, n.Stats().Undeliverable)
 }
 
-// Close waits for no Handler that is told of the connection's end, also if Close is what ends the connection.
+// Close waits for no Handler that is told of the connection's end, also if Close is what ends the
+// connection.
 func TestCloseBesideHandler(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -194,7 +196,8 @@ func TestCloseBesideHandler(t *testing.T) {
 	close(proceed)
 }
 
-// The exit signal of a linked process ends the link: a Handler that traps exits is told once, however often the peer says it.
+// The exit signal of a linked process ends the link: a Handler that traps exits is told once,
+// however often the peer says it.
 func TestHandlerIsToldOfExitOnce(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")

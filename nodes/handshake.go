@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// packets carries handshake packets over a stream, each preceded by its length in 2 or 4 bytes, until ctx ends.
+// packets carries handshake packets over a stream, each preceded by its length in 2 or 4 bytes,
+// until ctx ends.
 type packets struct {
 	ctx   context.Context
 	s     *transport.Stream
@@ -54,7 +55,8 @@ func (p *packets) next() ([][]byte, error) {
 	case 2:
 		n := binary.BigEndian.Uint32(p.head[:])
 		if n > dist.MaxHandshakePacket {
-			if p.size == 2 && (n == 0x1603 || n == 0x1503) { // the first bytes of a record with a hello, or an alert
+			// the first bytes of a record with a hello, or an alert
+			if p.size == 2 && (n == 0x1603 || n == 0x1503) {
 				return nil, fmt.Errorf("%w: the peer speaks TLS, and this connection does not", dist.ErrMalformed)
 			}
 			return nil, fmt.Errorf("%w: packet of %d bytes", dist.ErrMalformed, n)
@@ -103,8 +105,9 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative)
 	defer over()
 	return dist.Initiate(p, self, dist.InitiateOptions{
 		Want: i.want, Version5: i.at.Version5,
-		// The peer believes that a connection is up. If there is none here, the peer's is dead. If the peer's name was not given that is
-		// certain only if no node at all is connected. A connection that has come up while this attempt was on its way is not dead.
+		// The peer believes that a connection is up. If there is none here, the peer's is dead. If
+		// the peer's name was not given that is certain only if no node at all is connected. A
+		// connection that has come up while this attempt was on its way is not dead.
 		AliveAnswer: func(string) bool {
 			if i.want != "" {
 				return ctx.Err() == nil && n.Conn(i.want) == nil
@@ -153,8 +156,9 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 	})
 }
 
-// endGrace is how long we wait for the end of a connection to be noticed when its peer connects anew, before we ask the peer whether that
-// connection is dead (status alive). The C library cannot answer that: its programs would be refused when they come back at once.
+// endGrace is how long we wait for the end of a connection to be noticed when its peer connects
+// anew, before we ask the peer whether that connection is dead (status alive). The C library cannot
+// answer that: its programs would be refused when they come back at once.
 const endGrace = 100 * time.Millisecond
 
 // awaitEnd waits a little for the end of the connection to a peer that connects anew.
@@ -198,7 +202,8 @@ func (n *Node) checkPeer(ctx context.Context, s *transport.Stream, name string) 
 	return s.CheckPeer(ctx, name)
 }
 
-// guarded calls a function of the application's that strangers can reach: a panic in it is an error, and the log has its stack.
+// guarded calls a function of the application's that strangers can reach: a panic in it is an
+// error, and the log has its stack.
 func (n *Node) guarded(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -23,7 +23,8 @@ func (b *Mailbox) unhold() {
 	}
 }
 
-// moveOut ends the mailbox in this process, since it goes on in another one. Only goroutines that use it here notice: no signal is sent.
+// moveOut ends the mailbox in this process, since it goes on in another one. Only goroutines that
+// use it here notice: no signal is sent.
 func (b *Mailbox) moveOut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -19,8 +19,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// acts are all the operations with a context that wait while a node is frozen: those of one mailbox on a process here, and on one
-// elsewhere.
+// acts are all the operations with a context that wait while a node is frozen: those of one mailbox
+// on a process here, and on one elsewhere.
 func acts(b *Mailbox, linked, here, there ei.Pid) map[string]func(ctx context.Context) error {
 	m := map[string]func(ctx context.Context) error{
 		"unlink here":  func(ctx context.Context) error { return b.Unlink(ctx, linked) },
@@ -36,8 +36,8 @@ func acts(b *Mailbox, linked, here, there ei.Pid) map[string]func(ctx context.Co
 	return m
 }
 
-// An operation that begins while the node is frozen ends with its context; one that waits until the release gets ErrMoved, as does one that
-// begins after it.
+// An operation that begins while the node is frozen ends with its context; one that waits until the
+// release gets ErrMoved, as does one that begins after it.
 func TestHeldNodeWaitsOrRefuses(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -89,8 +89,8 @@ func TestHeldConnHoldsUnlink(t *testing.T) {
 	require.ErrorIs(t, arrives(t, unlinked, "the end of Unlink").err, ErrMoved)
 }
 
-// So are a MonitorNode, and a DemonitorNode: the nodedown comes from the other process, which knows the calls that were made before the
-// freeze.
+// So are a MonitorNode, and a DemonitorNode: the nodedown comes from the other process, which knows
+// the calls that were made before the freeze.
 func TestHeldMonitorNode(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -131,8 +131,8 @@ func TestHeldMonitorNode(t *testing.T) {
 	require.Zero(t, unread(a)+unread(b), "nobody has gone down")
 }
 
-// A monitor that is ended during a freeze stays, and is described in the state, until the peer can be told of its end: it is never left on
-// one side only.
+// A monitor that is ended during a freeze stays, and is described in the state, until the peer can
+// be told of its end: it is never left on one side only.
 func TestHeldDemonitor(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer, n := w.started("peer"), w.started("front")
@@ -167,7 +167,8 @@ func TestHeldDemonitor(t *testing.T) {
 	}
 }
 
-// A monitor that waits for room when its connection moves is not noted: neither process has a monitor that the peer does not know of.
+// A monitor that waits for room when its connection moves is not noted: neither process has a
+// monitor that the peer does not know of.
 func TestMonitorWaitsForRoom(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -175,7 +176,8 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 	b := box(t, n)
 	ctx, cancel := context.WithCancel(w.ctx())
 	defer cancel()
-	sent := async(func() (any, error) { return nil, c.Send(ctx, p.self, make([]byte, 32<<20)) }) // and the peer does not read
+	// and the peer does not read
+	sent := async(func() (any, error) { return nil, c.Send(ctx, p.self, make([]byte, 32<<20)) })
 	require.Eventually(t, func() bool { queued, _ := c.q.Buffered(); return queued > 0 }, tooLong, tick)
 	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.self) })
 	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)
@@ -194,7 +196,8 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 	require.Empty(t, watchingOf(b))
 }
 
-// On the lower level a Receive and a Call that wait when the connection is frozen end with their contexts, and others go on after them.
+// On the lower level a Receive and a Call that wait when the connection is frozen end with their
+// contexts, and others go on after them.
 func TestHeldReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -226,7 +229,8 @@ func TestHeldReceive(t *testing.T) {
 	require.Equal(t, ei.Binary("after"), term)
 }
 
-// A receiver that finds a mailbox held, with messages in it, gets them when the mailbox goes on, though none has come since.
+// A receiver that finds a mailbox held, with messages in it, gets them when the mailbox goes on,
+// though none has come since.
 func TestHeldMailboxWakesReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -316,8 +320,9 @@ func TestBondsInHandler(t *testing.T) {
 	}
 }
 
-// When a process ends while its node, or a connection of it, is being frozen, the processes that are linked to it are told, here and
-// elsewhere: before the freeze, or in the process where they go on.
+// When a process ends while its node, or a connection of it, is being frozen, the processes that
+// are linked to it are told, here and elsewhere: before the freeze, or in the process where they go
+// on.
 func TestExitBesideFreeze(t *testing.T) {
 	// exiting ends a process up to its first signal.
 	exiting := func(b *Mailbox) (proceed func()) {
@@ -390,8 +395,9 @@ func TestExitBesideFreeze(t *testing.T) {
 	})
 }
 
-// Nor does Freeze wait for ever if goroutines make and break links with Handlers all the time, or Handlers do so themselves, and send to
-// others. There are so many goroutines that some Handler would always be running.
+// Nor does Freeze wait for ever if goroutines make and break links with Handlers all the time, or
+// Handlers do so themselves, and send to others. There are so many goroutines that some Handler
+// would always be running.
 func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 	for name, busy := range map[string]func(ctx context.Context, a, h *Mailbox) error{
 		"with a Handler": func(ctx context.Context, a, h *Mailbox) error {
@@ -432,7 +438,8 @@ func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 	}
 }
 
-// A node is frozen however many goroutines call its Handlers, or send in the name of one, without a pause.
+// A node is frozen however many goroutines call its Handlers, or send in the name of one, without a
+// pause.
 func TestFreezeBesideCallsOfHandlers(t *testing.T) {
 	steady := func() time.Duration { return time.Millisecond }
 	random := func() time.Duration { return rand.N(2 * time.Millisecond) }
@@ -476,7 +483,8 @@ func TestFreezeBesideCallsOfHandlers(t *testing.T) {
 	}
 }
 
-// incessantly has eight goroutines do something again and again without a pause, until stop is called. It must not fail.
+// incessantly has eight goroutines do something again and again without a pause, until stop is
+// called. It must not fail.
 func incessantly(t *testing.T, do func() error) (stop func()) {
 	var over atomic.Bool
 	var all sync.WaitGroup

@@ -16,7 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A journal notes the callbacks of its plug-in that a node calls, in order; consecutive reads and writes are one entry.
+// A journal notes the callbacks of its plug-in that a node calls, in order; consecutive reads and
+// writes are one entry.
 type journal struct {
 	mu      sync.Mutex
 	entries []string
@@ -59,8 +60,8 @@ func (j *journal) transport(t *testing.T) transport.Transport {
 	return tr
 }
 
-// A plug-in is asked for the header's size once, before the first byte, and each side's hook is called once, when the handshake has
-// succeeded; if it fails, not at all.
+// A plug-in is asked for the header's size once, before the first byte, and each side's hook is
+// called once, when the handshake has succeeded; if it fails, not at all.
 func TestHandshakeHooks(t *testing.T) {
 	for _, cookie := range []string{"secret", "wrong"} {
 		t.Run("cookie "+cookie, func(t *testing.T) {
@@ -84,7 +85,8 @@ func TestHandshakeHooks(t *testing.T) {
 	}
 }
 
-// A slow CheckPeer keeps no other peer from connecting, even if everything that its own peer has to say came at once.
+// A slow CheckPeer keeps no other peer from connecting, even if everything that its own peer has to
+// say came at once.
 func TestSlowCheckPeerKeepsNobody(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {

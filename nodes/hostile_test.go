@@ -33,7 +33,8 @@ func namePacketOf(t testing.TB, self dist.Self) []byte {
 	return packet(b)
 }
 
-// Strangers at the port: each gets an error that says what was wrong, and none disturbs the connection that is up, or the next one.
+// Strangers at the port: each gets an error that says what was wrong, and none disturbs the
+// connection that is up, or the next one.
 func TestHostileInitiator(t *testing.T) {
 	reply := func(b ...byte) []byte { return packet(append([]byte{'r'}, b...)) }
 	good := namePacket(t, "wire@test")
@@ -150,15 +151,16 @@ func TestHostileAcceptor(t *testing.T) {
 	}
 }
 
-// Hundreds of peers that say nothing, or stop in the middle of the handshake: a good peer gets in at once, and nothing is left of the
-// others.
+// Hundreds of peers that say nothing, or stop in the middle of the handshake: a good peer gets in
+// at once, and nothing is left of the others.
 func TestCrowdOfSilentPeers(t *testing.T) {
 	need.Descriptors(t, 2000)
 	for _, speak := range []bool{false, true} {
 		t.Run(map[bool]string{false: "silent", true: "half"}[speak], func(t *testing.T) {
 			w := newWorld(t, "tcp")
 			failed, hear := failures()
-			b := w.started("bob", hear, func(cfg *Config) { cfg.HandshakeTimeout = time.Hour }) // so that no handshake times out
+			// so that no handshake times out
+			b := w.started("bob", hear, func(cfg *Config) { cfg.HandshakeTimeout = time.Hour })
 			l := b.Listeners()[0]
 			crowd := make([]*wire, 300)
 			for i := range crowd {
@@ -316,7 +318,8 @@ func TestUnknownControlMessage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("x"), m.ToName)
 
-	called := async(func() (ei.Term, error) { return c.Call(w.ctx(), "m", "f") }) // a Call passes over it
+	// a Call passes over it
+	called := async(func() (ei.Term, error) { return c.Call(w.ctx(), "m", "f") })
 	ctl, request := q.next()
 	for ctl.Op != dist.OpRegSend {
 		ctl, request = q.next()
@@ -366,12 +369,14 @@ func TestMalformedPayload(t *testing.T) {
 	require.Equal(t, ei.Atom("undecodable_reason"), exited(t, c))
 }
 
-// An exit reason of a peer's that a third node would refuse, and end its connection to us over, is passed on as another one.
+// An exit reason of a peer's that a third node would refuse, and end its connection to us over, is
+// passed on as another one.
 func TestExitReasonForThirdNode(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
 	bad, good := w.peer(n.Listeners()[0], role("bad@test")), w.peer(n.Listeners()[0], role("good@test"))
-	impossible := ei.Pid{Node: "good@test", ID: 1 << 28, Creation: 77} // its own, and it cannot have made that
+	// its own, and it cannot have made that
+	impossible := ei.Pid{Node: "good@test", ID: 1 << 28, Creation: 77}
 	for _, tt := range []struct{ reason, passed ei.Term }{
 		{ei.Tuple{ei.Atom("why"), good.self}, ei.Tuple{ei.Atom("why"), good.self}},
 		{ei.Tuple{ei.Atom("why"), impossible}, ei.Atom("undecodable_reason")},
@@ -426,7 +431,8 @@ func TestHugeFrames(t *testing.T) {
 	p := w.peer(b.Listeners()[0], role("wire@test"))
 	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 900))
 	f = append(f, make([]byte, 1004-len(f))...)
-	f[2], f[3] = 1000>>8, 1000&255 // a frame of exactly the limit, though with surplus bytes behind the term
+	// a frame of exactly the limit, though with surplus bytes behind the term
+	f[2], f[3] = 1000>>8, 1000&255
 	require.NoError(t, p.write(f))
 	_, err := there.Receive(w.ctx())
 	require.NoError(t, err)
@@ -479,7 +485,8 @@ func TestKilledMidFrame(t *testing.T) {
 	}
 }
 
-// A link or a monitor from a process of a third node would never be broken: it ends the connection, as in a BEAM.
+// A link or a monitor from a process of a third node would never be broken: it ends the connection,
+// as in a BEAM.
 func TestForeignSender(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
@@ -504,7 +511,8 @@ func TestForeignSender(t *testing.T) {
 	require.Empty(t, watchersOf(there))
 }
 
-// A signal that ends a link or a monitor counts only if it comes from the node of the process that has the link or monitor.
+// A signal that ends a link or a monitor counts only if it comes from the node of the process that
+// has the link or monitor.
 func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	w := newWorld(t, "memory")
 	alice, b := w.started("alice"), w.started("bob")

@@ -12,17 +12,19 @@ type identifiers struct {
 	ref atomic.Uint64
 }
 
-// spareIDs is how many pids and references a process may still make (NewPid, NewRef) after it has described its node for another process,
-// which makes others.
+// spareIDs is how many pids and references a process may still make (NewPid, NewRef) after it has
+// described its node for another process, which makes others.
 const spareIDs = 1 << 16
 
 // pidBits is how many bits of a pid's number are its id; the bits above go into its serial.
 const pidBits = 28
 
-// workerBits is how many bits of the serial the pids of one Config.Worker have; the bits above are its number.
+// workerBits is how many bits of the serial the pids of one Config.Worker have; the bits above are
+// its number.
 const workerBits = 16
 
-// NewPid makes a pid of this node that no process has. A dynamic node without a name has none: ErrUnnamed. It is ei_make_pid.
+// NewPid makes a pid of this node that no process has. A dynamic node without a name has none:
+// ErrUnnamed. It is ei_make_pid.
 func (n *Node) NewPid() (ei.Pid, error) {
 	name, creation, err := n.identity()
 	if err != nil {
@@ -31,8 +33,9 @@ func (n *Node) NewPid() (ei.Pid, error) {
 	return n.router.makePid(name, n.ids.pid.Add(1), creation), nil
 }
 
-// callBit, in the third word of a reference, says that the reference is a call's. So an answer that comes too late is recognised, also in
-// another process, and nothing needs to be kept about calls that are over. It is above the counter and below partOfRef.
+// callBit, in the third word of a reference, says that the reference is a call's. So an answer that
+// comes too late is recognised, also in another process, and nothing needs to be kept about calls
+// that are over. It is above the counter and below partOfRef.
 const callBit = 1 << 15
 
 // newCallRef makes the reference of a call.
@@ -42,7 +45,8 @@ func (n *Node) newCallRef() (ei.Ref, error) {
 	return ref, err
 }
 
-// NewRef makes a reference of this node. A dynamic node without a name has none: ErrUnnamed. It is ei_make_ref.
+// NewRef makes a reference of this node. A dynamic node without a name has none: ErrUnnamed. It is
+// ei_make_ref.
 func (n *Node) NewRef() (ei.Ref, error) {
 	name, creation, err := n.identity()
 	if err != nil {
@@ -57,8 +61,8 @@ func (n *Node) NewRef() (ei.Ref, error) {
 func workerOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
 
 const (
-	// partBits is how many bits of a pid's serial say in which worker the pid was made: those that every peer regards as part of the
-	// serial.
+	// partBits is how many bits of a pid's serial say in which worker the pid was made: those that
+	// every peer regards as part of the serial.
 	partBits = 13
 	maxPart  = 1<<partBits - 1
 	// partOfRef is the position of these bits in the third word of a reference.

@@ -7,8 +7,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// Inherited is what Config.Handover returned in the old process; ok tells whether there was one, that is, whether the node was made by
-// Restore.
+// Inherited is what Config.Handover returned in the old process; ok tells whether there was one,
+// that is, whether the node was made by Restore.
 func (n *Node) Inherited() (blob []byte, ok bool) {
 	b := n.inherited.Load()
 	if b == nil {
@@ -17,7 +17,8 @@ func (n *Node) Inherited() (blob []byte, ok bool) {
 	return *b, true
 }
 
-// warnOfHeirless tells of restored mailboxes whose Server or Handler has no successor: nobody may receive from them.
+// warnOfHeirless tells of restored mailboxes whose Server or Handler has no successor: nobody may
+// receive from them.
 func (n *Node) warnOfHeirless() {
 	for _, b := range n.procs.heirless() {
 		if b.wasServed {
@@ -27,8 +28,8 @@ func (n *Node) warnOfHeirless() {
 	}
 }
 
-// restoreMailbox makes a mailbox from its description. lost are the nodes that the mailbox takes to be up, but to which there is no
-// connection.
+// restoreMailbox makes a mailbox from its description. lost are the nodes that the mailbox takes to
+// be up, but to which there is no connection.
 func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, err error) {
 	if s.Bonds == nil {
 		return nil, nil, &StateError{"mailbox", ErrState}
@@ -68,7 +69,8 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	return b, lost, nil
 }
 
-// message makes a message from its description, and copies the terms, which may be part of a larger slice.
+// message makes a message from its description, and copies the terms, which may be part of a larger
+// slice.
 func (n *Node) message(s *states.Message) *Message {
 	m := &Message{Control: s.Control, Payload: cloneRaw(s.Payload)}
 	for _, r := range []*ei.Raw{&m.Reason, &m.Token, &m.Options, &m.Result} {

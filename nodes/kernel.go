@@ -7,16 +7,19 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// The two processes that every node expects of another: net_kernel, which answers net_adm:ping, and rex, which answers remote calls
-// that are not made by spawn (rpc:block_call, the C library's ei_rpc, nodes before OTP 23).
+// The two processes that every node expects of another: net_kernel, which answers net_adm:ping, and
+// rex, which answers remote calls that are not made by spawn (rpc:block_call, the C library's
+// ei_rpc, nodes before OTP 23).
 
 func (n *Node) serveKernel() error {
-	o := &MailboxOptions{TrapExit: true, lasting: true} // they outlive processes that link to them, as OTP's do
+	// they outlive processes that link to them, as OTP's do
+	o := &MailboxOptions{TrapExit: true, lasting: true}
 	kernel := Server{Call: netKernelCall, prompt: true}
 	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, o); err != nil {
 		return err
 	}
-	// A function for each message: none waits for another one, and the connection's reader waits for none of them.
+	// A function for each message: none waits for another one, and the connection's reader waits
+	// for none of them.
 	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}
 	// full runs on the reader's goroutine, as net_kernel does.
 	full := Server{Call: rexFull, Info: n.rexInfoFull, prompt: true}
@@ -86,8 +89,9 @@ func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	}
 }
 
-// rexInfo handles requests that come as a plain message {Pid, Request}: {call, M, F, A, GL} of the C library, {sbcast, Name, Message} of
-// rpc:sbcast, and {send, Name, Message} of rpc:multi_server_call. The first two are answered with {rex, Result} and {rex, Node, Result}.
+// rexInfo handles requests that come as a plain message {Pid, Request}: {call, M, F, A, GL} of the
+// C library, {sbcast, Name, Message} of rpc:sbcast, and {send, Name, Message} of
+// rpc:multi_server_call. The first two are answered with {rex, Result} and {rex, Node, Result}.
 func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	from, asked, ok := n.rexMessage(m)
 	if !ok {
@@ -114,7 +118,8 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		n.rexResult(ctx, mfa, func(result ei.Term) { answer(ctx, result) })
 		return
 	}
-	ctx, end := n.until(ctx, m.conn.done) // a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone
+	// a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone
+	ctx, end := n.until(ctx, m.conn.done)
 	defer end()
 	request, ok := asked.(ei.Tuple)
 	if !ok || len(request) != 3 || request[0] != ei.Atom("sbcast") && request[0] != ei.Atom("send") {
@@ -136,7 +141,8 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 }
 
-// rexInfoFull is rexInfo without room for what is asked: only {Pid, {call, M, F, A, GL}} is answered.
+// rexInfoFull is rexInfo without room for what is asked: only {Pid, {call, M, F, A, GL}} is
+// answered.
 func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 	c := ei.NewCursor(m.Payload)
 	if size, err := c.Tuple(); err != nil || size != 2 || m.conn == nil {
@@ -186,7 +192,8 @@ func (n *Node) rexMessage(m *Message) (from addressee, request ei.Term, ok bool)
 // rexLimit is the result of a call that there is no room for.
 func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")}) }
 
-// rexResult calls answer with the result of a call. A function that ends its goroutine (runtime.Goexit) counts as killed.
+// rexResult calls answer with the result of a call. A function that ends its goroutine
+// (runtime.Goexit) counts as killed.
 func (n *Node) rexResult(ctx context.Context, mfa []ei.Term, answer func(ei.Term)) {
 	if turnOf(ctx).gone.Load() { // while the call waited for a place, for which others wait now
 		return

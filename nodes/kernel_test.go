@@ -73,13 +73,16 @@ func TestKernelOddRequests(t *testing.T) {
 		p.say("rex", odd)
 	}
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
-	require.NoError(t, b.SendName(w.ctx(), n.Name(), "rex", ei.Tuple{b.Pid(), call})) // the C library's form, but of this node
-	for name := range own {                                                           // a supervisor would stop it in this way
+	// the C library's form, but of this node
+	require.NoError(t, b.SendName(w.ctx(), n.Name(), "rex", ei.Tuple{b.Pid(), call}))
+	// a supervisor would stop it in this way
+	for name := range own {
 		stop := ei.Tuple{ei.Atom("terminate"), ei.Atom("shutdown")}
 		p.say(name, ei.Tuple{ei.Atom("system"), ei.Tuple{p.self, ref}, stop})
 	}
 
-	// These are answered: rpc:sbcast always, rpc:multi_server_call by the process that gets the message.
+	// These are answered: rpc:sbcast always, rpc:multi_server_call by the process that gets the
+	// message.
 	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("send"), ei.Atom("box"), ei.Atom("message")}})
 	require.Equal(t, ei.Tuple{p.self, ei.Atom("message")}, term(t, b))
 	for _, tt := range []struct{ to, want ei.Term }{
@@ -99,7 +102,8 @@ func TestKernelOddRequests(t *testing.T) {
 	}
 }
 
-// net_kernel answers on the goroutine that reads the connection: it builds no term of what it is asked.
+// net_kernel answers on the goroutine that reads the connection: it builds no term of what it is
+// asked.
 func TestKernelDecodesNothing(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -117,8 +121,8 @@ func TestKernelDecodesNothing(t *testing.T) {
 	}
 }
 
-// A peer that asks and does not read the answers does not keep net_kernel from answering others; its connection ends when too many answers
-// wait.
+// A peer that asks and does not read the answers does not keep net_kernel from answering others;
+// its connection ends when too many answers wait.
 func TestKernelBesideDeafPeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n, other := w.started("bob"), w.started("alice")
@@ -134,7 +138,8 @@ func TestKernelBesideDeafPeer(t *testing.T) {
 	}
 }
 
-// Nor can a peer that asks in another peer's name make that peer lose its connection, if the latter is slow to read.
+// Nor can a peer that asks in another peer's name make that peer lose its connection, if the latter
+// is slow to read.
 func TestKernelBesideSlowPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, good *wire, _ func()) {
 		tag := ei.Binary(make([]byte, 10<<10))

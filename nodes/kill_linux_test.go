@@ -24,8 +24,9 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// The tests of package handoff kill and stop both sides at every point. Here a whole node is handed over, and a side is killed or stopped
-// at the points where that makes a difference; each side is the test program, started again.
+// The tests of package handoff kill and stop both sides at every point. Here a whole node is handed
+// over, and a side is killed or stopped at the points where that makes a difference; each side is
+// the test program, started again.
 const (
 	killPeers    = 3
 	killsAtOnce  = 12
@@ -122,7 +123,8 @@ func (o killOrder) run() error {
 			Freeze: func(ctx context.Context) (handoff.Frozen, error) { return o.freeze(ctx, n) }, Deadlines: d, Reached: reached,
 		}).Give(ctx, ch)
 		if r.Owner, r.Err = !h.Moved, fmt.Sprint(err); !r.Owner {
-			if err := n.Close(); err != nil { // the other process has the node: only goroutines are left to end
+			// the other process has the node: only goroutines are left to end
+			if err := n.Close(); err != nil {
 				return err
 			}
 		}
@@ -139,22 +141,24 @@ func (o killOrder) run() error {
 	return errors.Join(test.Tell(r), test.Stay())
 }
 
-// The node's descriptors: those of each connection's socket, and two polls, by which it reads and writes; those of the listener, and one
-// poll, by which it waits.
+// The node's descriptors: those of each connection's socket, and two polls, by which it reads and
+// writes; those of the listener, and one poll, by which it waits.
 const (
 	killNodeSockets = killPeers + 1
 	killNodePolls   = 2*killPeers + 1
 	killOtherPolls  = 2 // of the channel
 )
 
-// leak tells what is left over, beyond what there was before and, if the node is here, what the node needs.
+// leak tells what is left over, beyond what there was before and, if the node is here, what the
+// node needs.
 func (o killOrder) leak(here bool, due census) (what string) {
 	polls := killOtherPolls
 	if here {
 		due.Descriptors += killNodeSockets
 		polls += killNodePolls
 		if o.Owner {
-			due.Descriptors++ // a listener that was opened here waits by a duplicate of its descriptor
+			// a listener that was opened here waits by a duplicate of its descriptor
+			due.Descriptors++
 		}
 	}
 	for begun := time.Now(); time.Since(begun) < killPatience; time.Sleep(time.Millisecond) {
@@ -170,8 +174,8 @@ func (o killOrder) leak(here bool, due census) (what string) {
 	return what
 }
 
-// deadlines are shorter if a side is stopped: the other side waits for it until a deadline is over. All are long enough for a side that
-// goes on.
+// deadlines are shorter if a side is stopped: the other side waits for it until a deadline is over.
+// All are long enough for a side that goes on.
 func deadlines(short bool) handoff.Deadlines {
 	if !short {
 		return handoff.Deadlines{}
@@ -240,7 +244,8 @@ func (o killOrder) freeze(ctx context.Context, n *Node) (handoff.Frozen, error) 
 	return f, nil
 }
 
-// ask asks the witnesses of all peers which process they are in, which must be the same one, and returns it.
+// ask asks the witnesses of all peers which process they are in, which must be the same one, and
+// returns it.
 func ask(peers []*killPeer, q int) (owner int) {
 	for i, p := range peers {
 		who := p.ask(ei.Pid{}, q)
@@ -252,8 +257,9 @@ func ask(peers []*killPeer, q int) (owner int) {
 	return owner
 }
 
-// One side dies or stops while a node is handed over; each of its peers has sent half a message and has no room for the node's. At most one
-// process serves, and each peer gets everything once and in order, or sees the end of the connection.
+// One side dies or stops while a node is handed over; each of its peers has sent half a message and
+// has no room for the node's. At most one process serves, and each peer gets everything once and in
+// order, or sees the end of the connection.
 func TestKillDuringNodeHandover(t *testing.T) {
 	turns := make(chan struct{}, killsAtOnce)
 	for _, c := range party.Cells([2][]handoff.Point{ownerPoints, heirPoints}, [2]handoff.Point{handoff.OwnerCommitted, handoff.HeirOwns}) {

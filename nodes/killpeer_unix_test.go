@@ -34,7 +34,8 @@ func (p *killPeer) begin() {
 	p.rest = first[half:]
 }
 
-// question is a frame to a witness: the one with the pid to or, if that is zero, the one at the other end of the connection.
+// question is a frame to a witness: the one with the pid to or, if that is zero, the one at the
+// other end of the connection.
 func (p *killPeer) question(to ei.Pid, q int) []byte {
 	ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "witness"}
 	if to != (ei.Pid{}) {
@@ -43,8 +44,8 @@ func (p *killPeer) question(to ei.Pid, q int) []byte {
 	return frame(p.t, ctl, ei.Tuple{p.self, ei.Int(q)})
 }
 
-// ask asks a witness, and returns which process answers, 0 if the connection is closed. Everything that the other side sent before has to
-// come first, once and in order.
+// ask asks a witness, and returns which process answers, 0 if the connection is closed. Everything
+// that the other side sent before has to come first, once and in order.
 func (p *killPeer) ask(to ei.Pid, q int) (pid int) {
 	p.t.Helper()
 	if p.over {

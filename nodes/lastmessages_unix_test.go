@@ -10,7 +10,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// What a peer has sent just before it closes its connection arrives, in whichever worker the process is.
+// What a peer has sent just before it closes its connection arrives, in whichever worker the
+// process is.
 func TestLastMessagesAcrossWorkers(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	keepers := w.spread(2)

@@ -19,7 +19,8 @@ func (n *Node) background(f func()) bool {
 // Done is closed when the node begins to close.
 func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }
 
-// Err is why the node closed: ErrClosed after Close or Shutdown, ErrMoved when it goes on in another process; nil while it lives.
+// Err is why the node closed: ErrClosed after Close or Shutdown, ErrMoved when it goes on in
+// another process; nil while it lives.
 func (n *Node) Err() error {
 	if n.ctx.Err() == nil {
 		return nil
@@ -27,7 +28,8 @@ func (n *Node) Err() error {
 	return context.Cause(n.ctx)
 }
 
-// ending is why no freeze or other large operation begins any more: the node closes, or is being shut down.
+// ending is why no freeze or other large operation begins any more: the node closes, or is being
+// shut down.
 func (n *Node) ending() error {
 	if err := n.Err(); err != nil || n.shutting.Load() == 0 {
 		return err
@@ -35,8 +37,8 @@ func (n *Node) ending() error {
 	return ErrClosed
 }
 
-// lockUnfrozen locks mu once the node is not frozen, unless ctx ends before. A node that is still being restored is not frozen in this
-// sense.
+// lockUnfrozen locks mu once the node is not frozen, unless ctx ends before. A node that is still
+// being restored is not frozen in this sense.
 func (n *Node) lockUnfrozen(ctx context.Context) error {
 	for {
 		n.mu.Lock()

@@ -9,17 +9,20 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A link is how one process sees a link: active, or ended by this side and remembered until the other side has acknowledged that, so that a
-// LINK which was already on its way is ignored. See erl_dist_protocol, "Link Protocol", "New Link Protocol".
+// A link is how one process sees a link: active, or ended by this side and remembered until the
+// other side has acknowledged that, so that a LINK which was already on its way is ignored. See
+// erl_dist_protocol, "Link Protocol", "New Link Protocol".
 type link struct {
 	active   bool
 	unlinkID uint64 // of an UNLINK_ID not yet acknowledged; 0: none
 }
 
-// Link links the mailbox with a process anywhere: when one ends the other gets an exit signal. Linking twice makes one link. For a process
-// that does not exist an exit signal with reason noproc comes back; a node that cannot be connected to is an error, ErrNoConnection, and no
-// signal comes. Link waits as Send does, for the connection and for room on it, not for the other process to hear of the link. If the
-// connection ends during the wait the error is that of Conn.Err; after any error there is no new link. In all else Link is erlang:link/1.
+// Link links the mailbox with a process anywhere: when one ends the other gets an exit signal.
+// Linking twice makes one link. For a process that does not exist an exit signal with reason noproc
+// comes back; a node that cannot be connected to is an error, ErrNoConnection, and no signal comes.
+// Link waits as Send does, for the connection and for room on it, not for the other process to hear
+// of the link. If the connection ends during the wait the error is that of Conn.Err; after any
+// error there is no new link. In all else Link is erlang:link/1.
 func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if pid == b.pid {
 		return nil
@@ -34,7 +37,8 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 		}
 		l := b.links.of(pid.Node)[pid]
 		switch {
-		case c != nil && c.Err() != nil: // the end of c breaks the links that there were, not a new one
+		// the end of c breaks the links that there were, not a new one
+		case c != nil && c.Err() != nil:
 			return nil, c.Err()
 		case l == nil:
 			b.links.put(pid.Node, pid, &link{active: true})
@@ -47,9 +51,11 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	}))
 }
 
-// Unlink ends a link: no exit signal from pid comes through it any more. If there is no link Unlink does nothing. It makes no connection:
-// without one the link is broken anyway. It waits for room on the connection, and while the connection or the node is frozen. If ctx ends
-// during the wait, or the mailbox or the connection has gone on in another process (ErrMoved), the link stays. It is erlang:unlink/1.
+// Unlink ends a link: no exit signal from pid comes through it any more. If there is no link Unlink
+// does nothing. It makes no connection: without one the link is broken anyway. It waits for room on
+// the connection, and while the connection or the node is frozen. If ctx ends during the wait, or
+// the mailbox or the connection has gone on in another process (ErrMoved), the link stays. It is
+// erlang:unlink/1.
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c, here := b.n.wayTo(b.n.scopeOf(pid))
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
@@ -63,7 +69,8 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 			l.active = false
 			return nil, nil
 		}
-		if c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID) { // the old UNLINK is never acknowledged
+		// the old UNLINK is never acknowledged
+		if c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID) {
 			b.links.remove(pid.Node, pid)
 			return &dist.Control{Op: dist.OpUnlink, From: b.pid, To: pid}, nil
 		}
@@ -112,8 +119,9 @@ func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 	}
 }
 
-// linkBroke handles the exit signal of a link; c is the connection it came over, nil for this node. Removing the link and acting on the
-// signal are one step, so that nothing comes through a link that Unlink has ended.
+// linkBroke handles the exit signal of a link; c is the connection it came over, nil for this node.
+// Removing the link and acting on the signal are one step, so that nothing comes through a link
+// that Unlink has ended.
 func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	if b.opts.TrapExit {
 		b.trapBroke(from, reason, c)
@@ -143,8 +151,8 @@ func (b *Mailbox) hasLink(with ei.Pid) bool {
 	return l != nil && l.active
 }
 
-// trapBroke is linkBroke for a process that traps exits. While the mailbox has no room for the message the link stays: Unlink, or the end
-// of the connection, can still end it.
+// trapBroke is linkBroke for a process that traps exits. While the mailbox has no room for the
+// message the link stays: Unlink, or the end of the connection, can still end it.
 func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	if !b.hasLink(from) {
 		return
@@ -182,7 +190,8 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 }
 
-// linkLost ends a link to a process whose node, or worker, is not connected any more; as in linkBroke this is one step.
+// linkLost ends a link to a process whose node, or worker, is not connected any more; as in
+// linkBroke this is one step.
 func (b *Mailbox) linkLost(with ei.Pid) {
 	b.lock()
 	l := b.links.of(with.Node)[with]

@@ -41,7 +41,8 @@ func trapping(t testing.TB, n *Node) *Mailbox {
 	return b
 }
 
-// settle lets all signals arrive that are on their way from one mailbox's node to the other's, and back.
+// settle lets all signals arrive that are on their way from one mailbox's node to the other's, and
+// back.
 func settle(t testing.TB, a, b *Mailbox) {
 	t.Helper()
 	for _, p := range [][2]*Mailbox{{a, b}, {b, a}, {a, b}} {
@@ -159,7 +160,8 @@ func TestUnlinkBesideExit(t *testing.T) {
 		require.NoError(t, b.Unlink(w.ctx(), p.self))
 		unlink, _ := p.next()
 		require.Equal(t, dist.OpUnlinkID, unlink.Op)
-		require.NoError(t, b.Unlink(w.ctx(), p.self)) // there is no link: the peer is not told again
+		// there is no link: the peer is not told again
+		require.NoError(t, b.Unlink(w.ctx(), p.self))
 		why, err := ei.AppendAtom(nil, "crash")
 		require.NoError(t, err)
 		exit := dist.Control{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why}
@@ -187,7 +189,8 @@ func TestUnlinkBesideExit(t *testing.T) {
 	})
 }
 
-// An unlink whose acknowledgement is lost with the connection does not prevent a link over the next connection.
+// An unlink whose acknowledgement is lost with the connection does not prevent a link over the next
+// connection.
 func TestUnlinkBesideEndOfConnection(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -203,7 +206,8 @@ func TestUnlinkBesideEndOfConnection(t *testing.T) {
 	}
 }
 
-// An UNLINK_ID is acknowledged, even for a process that is gone, and before anything else goes to the process that sent it.
+// An UNLINK_ID is acknowledged, even for a process that is gone, and before anything else goes to
+// the process that sent it.
 func TestUnlinkIsAcknowledged(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -279,7 +283,8 @@ func TestExitWithUnencodableReason(t *testing.T) {
 	})
 }
 
-// If a process ends while its Link is on its way to another process of the node, that process ends too.
+// If a process ends while its Link is on its way to another process of the node, that process ends
+// too.
 func TestLinkBesideOwnEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -359,7 +364,8 @@ func TestLinkNoconnection(t *testing.T) {
 	}
 }
 
-// A peer without UNLINK_ID does not acknowledge an unlink: it is over at once, and the peer may link anew.
+// A peer without UNLINK_ID does not acknowledge an unlink: it is over at once, and the peer may
+// link anew.
 func TestUnlinkOldPeer(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -412,7 +418,8 @@ func TestLinkCancelled(t *testing.T) {
 	})
 }
 
-// Goroutines on both sides call Link and Unlink while processes end: in the end both sides agree on the links that are left.
+// Goroutines on both sides call Link and Unlink while processes end: in the end both sides agree on
+// the links that are left.
 func TestLinkConcurrently(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		for round := range 20 {
@@ -472,8 +479,8 @@ func awaitsRoom(t *testing.T, b *Mailbox) {
 	}, tooLong, tick, "nothing waits for room")
 }
 
-// Once Unlink has returned nothing comes through the link, neither from a signal that waits for room nor from the end of the connection
-// afterwards. The messages behind the signal are delivered.
+// Once Unlink has returned nothing comes through the link, neither from a signal that waits for
+// room nor from the end of the connection afterwards. The messages behind the signal are delivered.
 func TestUnlinkWhileSignalWaits(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		w := newWorld(t, "memory")
@@ -504,8 +511,8 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 	}
 }
 
-// The same if the reason takes a while to decode, and the process does not trap exits: when Unlink returns the process lives on, or has
-// ended.
+// The same if the reason takes a while to decode, and the process does not trap exits: when Unlink
+// returns the process lives on, or has ended.
 func TestUnlinkBesideLongReason(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -528,7 +535,8 @@ func TestUnlinkBesideLongReason(t *testing.T) {
 	}
 }
 
-// A DOWN comes before Demonitor returns, or not at all, even if many come at once, with the end of a connection; so does a nodedown.
+// A DOWN comes before Demonitor returns, or not at all, even if many come at once, with the end of
+// a connection; so does a nodedown.
 func TestDemonitorBesideEnd(t *testing.T) {
 	for range 10 {
 		w := newWorld(t, "memory")
@@ -570,7 +578,8 @@ func TestDemonitorBesideEnd(t *testing.T) {
 	}
 }
 
-// If the connection ends while an exit signal waits for room in the mailbox, the end of the connection takes the signal's place.
+// If the connection ends while an exit signal waits for room in the mailbox, the end of the
+// connection takes the signal's place.
 func TestExitWhileMailboxIsFull(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
@@ -593,7 +602,8 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 	require.Empty(t, linksOf(full))
 }
 
-// A process that traps exits, and ends when its mailbox is full, ends at an exit signal for which there is no room.
+// A process that traps exits, and ends when its mailbox is full, ends at an exit signal for which
+// there is no room.
 func TestExitAtFullMailbox(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")

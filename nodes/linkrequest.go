@@ -9,7 +9,8 @@ import (
 // errStill is the error of what cannot begin because the node is frozen.
 var errStill = errors.New("the node is frozen")
 
-// beginLinkRequest gives another worker a way to a peer to which this worker has a connection, or is about to have one.
+// beginLinkRequest gives another worker a way to a peer to which this worker has a connection, or
+// is about to have one.
 func (p *part) beginLinkRequest(m linkRequest) {
 	p.mu.Lock()
 	p.linkRequests[m]++
@@ -19,7 +20,8 @@ func (p *part) beginLinkRequest(m linkRequest) {
 	}
 }
 
-// endLinkRequest removes a link request that is over and, in the same step, runs last, which may tell the front of it.
+// endLinkRequest removes a link request that is over and, in the same step, runs last, which may
+// tell the front of it.
 func (p *part) endLinkRequest(m linkRequest, last func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -29,8 +31,8 @@ func (p *part) endLinkRequest(m linkRequest, last func()) {
 	last()
 }
 
-// meet gives another worker a way to a peer once there is a connection, or says that there is none: that worker then looks, and asks,
-// again.
+// meet gives another worker a way to a peer once there is a connection, or says that there is none:
+// that worker then looks, and asks, again.
 func (p *part) meet(m linkRequest) {
 	n, peer, to := p.n, m.peer, m.to
 	for {
@@ -55,7 +57,8 @@ func (p *part) meet(m linkRequest) {
 			if err == errStill {
 				continue
 			}
-			if err == nil || c.Err() == nil { // the worker has its end, or has closed it, as will soon show; or no descriptor is free
+			// the worker has its end, or has closed it, as will soon show; or no descriptor is free
+			if err == nil || c.Err() == nil {
 				break
 			}
 		}
@@ -63,7 +66,8 @@ func (p *part) meet(m linkRequest) {
 			if !theirs {
 				break
 			}
-			if _, _, err := n.dial(n.ctx, peer, nil, false); err != nil { // waiting for theirs is no use: anyone may claim the peer's name
+			// waiting for theirs is no use: anyone may claim the peer's name
+			if _, _, err := n.dial(n.ctx, peer, nil, false); err != nil {
 				break
 			}
 			continue

@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Listener accepts connections from peers, and runs their handshakes concurrently, so that a silent peer delays no other.
+// A Listener accepts connections from peers, and runs their handshakes concurrently, so that a
+// silent peer delays no other.
 type Listener struct {
 	n      *Node
 	number uint64 // later ones have higher numbers
@@ -28,14 +29,17 @@ type Listener struct {
 	serves  atomic.Bool // Start accepts here
 	begun   bool
 	runs    wait.Tally // goroutines that accept
-	taking  wait.Tally // Accepts in progress, and what they have given until its handshake is counted
+	// Accepts in progress, and what they have given until its handshake is counted
+	taking wait.Tally
 }
 
-// Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Listen
-// waits only while the node is frozen. After the node's Close the error is ErrClosed, and ErrMoved if another process goes on as the node;
-// if the transport cannot listen (syscall.EADDRINUSE, say) it is a *transport.OpError. Nothing is accepted before the first Accept. On a
-// started node (see Start) one Accept is enough: from then on the node serves the connections, whether Accept returns them or not.
-// Config.Also is for addresses on which Start accepts.
+// Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node
+// without a name cannot: ErrUnnamed. Listen waits only while the node is frozen. After the node's
+// Close the error is ErrClosed, and ErrMoved if another process goes on as the node; if the
+// transport cannot listen (syscall.EADDRINUSE, say) it is a *transport.OpError. Nothing is accepted
+// before the first Accept. On a started node (see Start) one Accept is enough: from then on the
+// node serves the connections, whether Accept returns them or not. Config.Also is for addresses on
+// which Start accepts.
 func (n *Node) Listen(ctx context.Context, addr transport.Addr) (*Listener, error) {
 	return n.ListenOn(ctx, n.cfg.Transport, addr)
 }
@@ -66,7 +70,8 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	return l, nil
 }
 
-// enlist makes a listener the node's, at a moment when the node is not frozen: so it moves with the node.
+// enlist makes a listener the node's, at a moment when the node is not frozen: so it moves with the
+// node.
 func (n *Node) enlist(ctx context.Context, l *Listener) error {
 	if err := n.lockUnfrozen(ctx); err != nil {
 		return err
@@ -95,10 +100,12 @@ func (l *Listener) Addr() transport.Addr { return l.l.Addr() }
 // Transport is the transport that the listener accepts over.
 func (l *Listener) Transport() transport.Transport { return l.tr }
 
-// Accept returns the next connection whose handshake has succeeded. It waits for one until ctx or the listener ends: in the latter case the
-// error has the reason that Err gives, ErrClosed after Close. While the node is frozen Accept returns nothing; a connection that it has not
-// returned when the node moves is returned in the new process. Handshakes that fail are counted (Stats) and reported to
-// Config.HandshakeFailed; they are not errors of the listener. If Start accepts on this listener the error is ErrBusy. It is ei_accept.
+// Accept returns the next connection whose handshake has succeeded. It waits for one until ctx or
+// the listener ends: in the latter case the error has the reason that Err gives, ErrClosed after
+// Close. While the node is frozen Accept returns nothing; a connection that it has not returned
+// when the node moves is returned in the new process. Handshakes that fail are counted (Stats) and
+// reported to Config.HandshakeFailed; they are not errors of the listener. If Start accepts on this
+// listener the error is ErrBusy. It is ei_accept.
 func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	if l.serves.Load() {
 		return nil, wrap("accept", "", ErrBusy)
@@ -119,7 +126,8 @@ func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	}
 }
 
-// take takes the connection that has waited longest for Accept; nil: there is none, or there shall be none, before change is closed.
+// take takes the connection that has waited longest for Accept; nil: there is none, or there shall
+// be none, before change is closed.
 func (l *Listener) take() (c *Conn, change <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,7 +147,8 @@ func (l *Listener) take() (c *Conn, change <-chan struct{}) {
 // Done is closed when the listener no longer accepts.
 func (l *Listener) Done() <-chan struct{} { return l.ctx.Done() }
 
-// Err is why the listener no longer accepts: ErrClosed, or the fault of its socket; nil while it accepts.
+// Err is why the listener no longer accepts: ErrClosed, or the fault of its socket; nil while it
+// accepts.
 func (l *Listener) Err() error {
 	if l.ctx.Err() == nil {
 		return nil
@@ -147,8 +156,9 @@ func (l *Listener) Err() error {
 	return wrap("listen on", addrText(l.Addr()), context.Cause(l.ctx))
 }
 
-// Close stops accepting; connections that are up stay, but on a node that was not started those that Accept has not returned end
-// (ErrClosed). It is idempotent. It waits while the node is frozen.
+// Close stops accepting; connections that are up stay, but on a node that was not started those
+// that Accept has not returned end (ErrClosed). It is idempotent. It waits while the node is
+// frozen.
 func (l *Listener) Close() error {
 	for l.mu.Lock(); l.stopped.IsShut() && !l.n.staged.Load(); l.mu.Lock() {
 		l.mu.Unlock()
@@ -159,13 +169,15 @@ func (l *Listener) Close() error {
 	delete(l.n.listeners, l)
 	l.n.mu.Unlock()
 	err := l.l.Close()
-	if !errors.Is(err, transport.ErrUnresponsive) { // else a goroutine may be inside the callback for ever
+	// else a goroutine may be inside the callback for ever
+	if !errors.Is(err, transport.ErrUnresponsive) {
 		l.join()
 	}
 	return wrap("close listener", "", err)
 }
 
-// endUnlock ends accepting; l.mu is held. Connections that no Accept has returned end, unless the upper level serves them already.
+// endUnlock ends accepting; l.mu is held. Connections that no Accept has returned end, unless the
+// upper level serves them already.
 func (l *Listener) endUnlock(err error) {
 	l.end(err)
 	up := l.up
@@ -183,7 +195,8 @@ func (l *Listener) turnAway(c *Conn) {
 	}
 }
 
-// stop stops the listener for a freeze: from then on Close waits, and Accept returns nothing. false: it stands still already.
+// stop stops the listener for a freeze: from then on Close waits, and Accept returns nothing.
+// false: it stands still already.
 func (l *Listener) stop() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -240,7 +253,8 @@ func (l *Listener) run() {
 	defer l.runs.Leave()
 	for {
 		o, err := l.admit()
-		if errors.Is(err, transport.ErrPaused) && l.stopped.Pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
+		// else the node was released
+		if errors.Is(err, transport.ErrPaused) && l.stopped.Pass(l.ctx) == nil && l.ctx.Err() == nil {
 			continue
 		}
 		if err != nil {
@@ -257,7 +271,8 @@ func (l *Listener) run() {
 	}
 }
 
-// admit accepts a connection, and makes room for its handshake. A freeze waits until that is counted: pausing l.l waits for Accept alone.
+// admit accepts a connection, and makes room for its handshake. A freeze waits until that is
+// counted: pausing l.l waits for Accept alone.
 func (l *Listener) admit() (*opening, error) {
 	l.taking.Enter()
 	defer l.taking.Leave()

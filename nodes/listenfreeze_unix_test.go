@@ -17,7 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A busyNode runs a function until it is told to let that end. Meanwhile a freeze drains, and everything goes on.
+// A busyNode runs a function until it is told to let that end. Meanwhile a freeze drains, and
+// everything goes on.
 type busyNode struct {
 	*Node
 	finish chan struct{}
@@ -85,8 +86,8 @@ func TestListenImmovableBesideFreeze(t *testing.T) {
 	require.False(t, b.Listeners()[0].stopped.IsShut())
 }
 
-// A Listen that is in progress when the node comes to a stand waits for the end of the freeze: then it has opened a listener of this node,
-// or none.
+// A Listen that is in progress when the node comes to a stand waits for the end of the freeze: then
+// it has opened a listener of this node, or none.
 func TestListenWaitsForFreeze(t *testing.T) {
 	for _, moves := range []bool{false, true} {
 		w := newWorld(t, movers[0])
@@ -125,13 +126,15 @@ func TestListenWaitsForFreeze(t *testing.T) {
 	}
 }
 
-// A listener that has ended, whether it is being closed or its socket has failed, does not keep its node from moving, and stays behind.
+// A listener that has ended, whether it is being closed or its socket has failed, does not keep its
+// node from moving, and stays behind.
 func TestFreezeBesideEndOfListener(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")
 	for _, end := range []func(l *Listener){
-		func(l *Listener) { l.end(ErrClosed); require.NoError(t, l.l.Close()) }, // the first steps of Close
-		func(l *Listener) { l.end(errFault) },                                   // see run
+		// the first steps of Close
+		func(l *Listener) { l.end(ErrClosed); require.NoError(t, l.l.Close()) },
+		func(l *Listener) { l.end(errFault) }, // see run
 	} {
 		l, err := n.Listen(w.ctx(), w.addr("other"))
 		require.NoError(t, err)
@@ -163,7 +166,8 @@ func TestFreezeBesideEndOfListener(t *testing.T) {
 	}
 }
 
-// A listener that has begun to accept goes on by itself in the new process, and one that has not begun does not.
+// A listener that has begun to accept goes on by itself in the new process, and one that has not
+// begun does not.
 func TestUpgradeListenerGoesOn(t *testing.T) {
 	for _, started := range []bool{true, false} {
 		w := newWorld(t, movers[0])
@@ -190,7 +194,8 @@ func TestUpgradeListenerGoesOn(t *testing.T) {
 	}
 }
 
-// A connection that no Accept has returned is returned by the Accept of the new process, once, and by none while the node is frozen.
+// A connection that no Accept has returned is returned by the Accept of the new process, once, and
+// by none while the node is frozen.
 func TestUpgradeUnaccepted(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n, l := w.listening("front")
@@ -243,7 +248,8 @@ func TestUpgradeUnaccepted(t *testing.T) {
 	require.Error(t, err, "each was returned once")
 }
 
-// A connection that no Accept has returned ends with its listener, unless the upper level serves it.
+// A connection that no Accept has returned ends with its listener, unless the upper level serves
+// it.
 func TestCloseListenerEndsUnaccepted(t *testing.T) {
 	for _, started := range []bool{false, true} {
 		w := newWorld(t, "tcp")
@@ -264,7 +270,8 @@ func TestCloseListenerEndsUnaccepted(t *testing.T) {
 	}
 }
 
-// A node that is not yet restored accepts nothing, even if it is asked to: what has come belongs to whoever owns the node in the end.
+// A node that is not yet restored accepts nothing, even if it is asked to: what has come belongs to
+// whoever owns the node in the end.
 func TestUpgradeAcceptBeforeStart(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n, l := w.listening("front")
@@ -319,8 +326,9 @@ func TestDiscardClosesListenersOfSetup(t *testing.T) {
 	require.Equal(t, before, after)
 }
 
-// A freeze waits for the handshake of a connection that has been accepted just then: a peer that does its part at once is not cut off when
-// the node moves. Without that wait some of these runs fail.
+// A freeze waits for the handshake of a connection that has been accepted just then: a peer that
+// does its part at once is not cut off when the node moves. Without that wait some of these runs
+// fail.
 func TestFreezeWaitsForJustAccepted(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")

@@ -6,9 +6,10 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A mailbox that is held neither gives nor takes messages: its node is frozen, or not yet restored. A goroutine that wants to change
-// something about the mailbox waits while the node is frozen. In a node that is not yet restored it does not wait: there Config.Setup makes
-// changes, and must not wait.
+// A mailbox that is held neither gives nor takes messages: its node is frozen, or not yet restored.
+// A goroutine that wants to change something about the mailbox waits while the node is frozen. In a
+// node that is not yet restored it does not wait: there Config.Setup makes changes, and must not
+// wait.
 
 // lock locks the mailbox for a change, which waits while it is frozen.
 func (b *Mailbox) lock() { _ = b.lockWithin(context.Background()) }
@@ -29,11 +30,13 @@ func (b *Mailbox) lockWithin(ctx context.Context) error {
 	}
 }
 
-// lockUnlessHeld locks the mailbox unless it is held. In that case the caller looks again once change is closed (the node's gate has opened,
-// or was stirred), or at once if change is nil: the mailbox is about to go on.
+// lockUnlessHeld locks the mailbox unless it is held. In that case the caller looks again once
+// change is closed (the node's gate has opened, or was stirred), or at once if change is nil: the
+// mailbox is about to go on.
 func (b *Mailbox) lockUnlessHeld() (locked bool, change <-chan struct{}) {
 	b.mu.Lock()
-	if !b.held.Load() || b.n.staged.Load() || b.ended() { // one that has ended while staged is let go by nobody
+	// one that has ended while staged is let go by nobody
+	if !b.held.Load() || b.n.staged.Load() || b.ended() {
 		return true, nil
 	}
 	defer b.mu.Unlock()
@@ -44,8 +47,8 @@ func (b *Mailbox) lockUnlessHeld() (locked bool, change <-chan struct{}) {
 	return false, change
 }
 
-// deliverHeld deals with a message for a mailbox that is held: in a node that is not yet restored the
-// message is queued, otherwise deliverHeld waits until the freeze is over.
+// deliverHeld deals with a message for a mailbox that is held: in a node that is not yet restored
+// the message is queued, otherwise deliverHeld waits until the freeze is over.
 func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	shut, change := b.n.frozen.State()
 	b.mu.Lock()
@@ -74,7 +77,8 @@ func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	return refused
 }
 
-// bond takes the token for changes of links and monitors between processes of this node; <-p.bonding gives it back.
+// bond takes the token for changes of links and monitors between processes of this node;
+// <-p.bonding gives it back.
 func (p *processes) bond(ctx context.Context) error {
 	select {
 	case p.bonding <- struct{}{}:

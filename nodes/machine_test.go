@@ -17,13 +17,15 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Three nodes connect, accept and close in any order, some steps concurrently, and their tables of peers are checked: two nodes never have
-// two connections with each other, no Connect takes longer than a handshake may, and when all is quiet both sides agree.
+// Three nodes connect, accept and close in any order, some steps concurrently, and their tables of
+// peers are checked: two nodes never have two connections with each other, no Connect takes longer
+// than a handshake may, and when all is quiet both sides agree.
 func TestPeersMachine(t *testing.T) {
 	checkPeers(t, "connect", "connect", "connectAddr", "anyone", "close", "close", "send", "impostor", "cancelled", "refuse", "allow", "late")
 }
 
-// The same without disturbances (impostors, refused connections and the like): then no Connect fails.
+// The same without disturbances (impostors, refused connections and the like): then no Connect
+// fails.
 func TestHonestPeersMachine(t *testing.T) {
 	checkPeers(t, "connect", "connect", "connect", "send", "close")
 }
@@ -235,8 +237,8 @@ func (m *peersMachine) settle() {
 	}
 }
 
-// Links between processes of two nodes, made and broken from both sides, with signals that cross: when all have arrived both sides
-// have the same view.
+// Links between processes of two nodes, made and broken from both sides, with signals that cross:
+// when all have arrived both sides have the same view.
 func TestLinkMachine(t *testing.T) {
 	type step struct {
 		side, here, there int
@@ -311,7 +313,8 @@ func agree(t *rapid.T, boxes [2][2]*Mailbox) {
 	}
 }
 
-// relay makes every new connection to a node take some time for its bytes, so that what both sides say crosses.
+// relay makes every new connection to a node take some time for its bytes, so that what both sides
+// say crosses.
 func (w *world) relay(n *Node, delay time.Duration) transport.Addr {
 	at := n.Listeners()[0].Addr()
 	l, err := w.tr.Listen(transport.MemoryAddr("relay to "+n.Name()), 0)

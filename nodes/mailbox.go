@@ -15,7 +15,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// DefaultMailboxLimit is how many bytes the unread messages of a mailbox may take, if its options do not say otherwise.
+// DefaultMailboxLimit is how many bytes the unread messages of a mailbox may take, if its options
+// do not say otherwise.
 const DefaultMailboxLimit = 64 << 20
 
 // messageCost is how many bytes a message takes besides its terms, its place in the queue included.
@@ -31,10 +32,12 @@ const keepQueue = 4096
 type Full int
 
 const (
-	// FullBlock makes goroutines of the program on this node wait in Send. What peers send, and what running functions send with the
-	// context that they were given, does not wait, since the receiver may wait for an answer that comes behind it: it goes into the mailbox
-	// all the same, up to Config.OverflowLimit; a warning in the log names the mailbox. When a peer has had its share of that, it is not
-	// read for up to two seconds; then the mailbox that has most of that share ends as with FullExit.
+	// FullBlock makes goroutines of the program on this node wait in Send. What peers send, and
+	// what running functions send with the context that they were given, does not wait, since the
+	// receiver may wait for an answer that comes behind it: it goes into the mailbox all the same,
+	// up to Config.OverflowLimit; a warning in the log names the mailbox. When a peer has had its
+	// share of that, it is not read for up to two seconds; then the mailbox that has most of that
+	// share ends as with FullExit.
 	FullBlock Full = iota
 	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
 	FullExit
@@ -42,25 +45,30 @@ const (
 
 // MailboxOptions adjust a mailbox. The zero value is good.
 type MailboxOptions struct {
-	// Limit is how many bytes of memory its unread messages may take; 0 is DefaultMailboxLimit. One message may exceed it when there is no
-	// other. Each counts 440 bytes and its encoded term; if it is from another node, its whole frame, up to 4 MiB in a buffer whose size is
-	// a power of two, of 128 bytes at least.
+	// Limit is how many bytes of memory its unread messages may take; 0 is DefaultMailboxLimit. One
+	// message may exceed it when there is no other. Each counts 440 bytes and its encoded term; if
+	// it is from another node, its whole frame, up to 4 MiB in a buffer whose size is a power of
+	// two, of 128 bytes at least.
 	Limit int
 	// Full says what happens at the limit.
 	Full Full
-	// TrapExit turns exit signals of linked processes into messages (OpExit), like process_flag(trap_exit, true).
+	// TrapExit turns exit signals of linked processes into messages (OpExit), like
+	// process_flag(trap_exit, true).
 	TrapExit bool
 
-	lasting bool // the node's own, which cannot be killed: in OTP a new process would take its place
+	// the node's own, which cannot be killed: in OTP a new process would take its place
+	lasting bool
 }
 
-// A Mailbox is a process of this node as others see it: it has a pid, receives messages, can be linked, monitored and registered, and
-// ends with a reason. Its methods are safe for concurrent use.
+// A Mailbox is a process of this node as others see it: it has a pid, receives messages, can be
+// linked, monitored and registered, and ends with a reason. Its methods are safe for concurrent
+// use.
 type Mailbox struct {
-	n       *Node
-	pid     ei.Pid
-	opts    MailboxOptions
-	hook    hook         // gets the messages instead of the queue; nil for the program's own processes
+	n    *Node
+	pid  ei.Pid
+	opts MailboxOptions
+	// gets the messages instead of the queue; nil for the program's own processes
+	hook    hook
 	runs    atomic.Int32 // how many calls of a Server's functions are in progress: none, or one
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call or a spawned function, and does not move
@@ -71,35 +79,40 @@ type Mailbox struct {
 	bytes int
 	asked *Message      // for a Server: the latest unread request from a process of this node
 	ready chan struct{} // holds a token while there is something to receive
-	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
-	moved bool          // the mailbox has ended because it goes on elsewhere: see hasMoved
+	// the node is frozen, or not yet restored: nothing changes; set with mu held
+	held  atomic.Bool
+	moved bool // the mailbox has ended because it goes on elsewhere: see hasMoved
 
-	wasServed  bool      // restored, and in the process before it belonged to a Server or a Handler
-	awaitsHeir bool      // restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
+	wasServed bool // restored, and in the process before it belonged to a Server or a Handler
+	// restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
+	awaitsHeir bool
 	succeeds   bool      // the mailbox succeeds a restored one
 	room       wait.Bell // rings when messages leave
 	overflow   overflow
 	over       chan struct{} // closed when the mailbox has ended
 	why        ei.Term
 
-	serves  bool    // the mailbox belongs to a Server, or a Handler
-	handles bool    // to a Handler, any of whose messages may be a request
-	cancel  func()  // ends the context of the message that the Server is handling, or of a spawned function
+	serves  bool // the mailbox belongs to a Server, or a Handler
+	handles bool // to a Handler, any of whose messages may be a request
+	// ends the context of the message that the Server is handling, or of a spawned function
+	cancel  func()
 	serving request // the one that the Server is handling
 	backlog int     // the node drains: so many messages the Server is still to handle
 
 	names []ei.Atom // guarded by processes.mu
 	bondTables
-	downs        map[*Conn]int           // connections whose nodedown MonitorNode asked for, and how often
+	// connections whose nodedown MonitorNode asked for, and how often
+	downs        map[*Conn]int
 	pendingCalls map[ei.Ref]*pendingCall // its calls in progress
 
-	nodeTypes NodeTypes            // the types that MonitorNodes reports
-	nodesUp   map[*Conn]bool       // the connections that MonitorNodes has reported as up
-	nodesAway map[string]NodeTypes // the nodes of such connections that have moved to another process
+	nodeTypes NodeTypes      // the types that MonitorNodes reports
+	nodesUp   map[*Conn]bool // the connections that MonitorNodes has reported as up
+	// the nodes of such connections that have moved to another process
+	nodesAway map[string]NodeTypes
 }
 
-// NewMailbox makes a process. Close ends it. It waits while the node is frozen. If you start the node, call NewMailbox in Config.Setup or
-// after Start: a process fixes the creation (ErrTooLate).
+// NewMailbox makes a process. Close ends it. It waits while the node is frozen. If you start the
+// node, call NewMailbox in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
 func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.newMailbox(nil, o) }
 
 func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
@@ -151,15 +164,18 @@ func (b *Mailbox) Err() error {
 	return &ExitError{b.pid, b.why}
 }
 
-// Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and everything in it was received; in
-// this last case the error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded. For a selective receive see
-// the example. The mailbox of a Handler or a Server gets no messages: their functions do.
+// Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has
+// ended and everything in it was received; in this last case the error wraps an *ExitError. With
+// transport.NoWait it does not wait: os.ErrDeadlineExceeded. For a selective receive see the
+// example. The mailbox of a Handler or a Server gets no messages: their functions do.
 //
-// The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them; dist.OpExit for the end of a linked
-// process, or an exit signal (both with TrapExit), and dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These
-// two have no Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl; the link and the
-// monitor that its options ask for begin with that answer. Any peer can send an OpSpawnReply, asked for or not: skip one whose Ref is not
-// that of a request of yours.
+// The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them;
+// dist.OpExit for the end of a linked process, or an exit signal (both with TrapExit), and
+// dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These two have no
+// Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with
+// Conn.SendControl; the link and the monitor that its options ask for begin with that answer. Any
+// peer can send an OpSpawnReply, asked for or not: skip one whose Ref is not that of a request of
+// yours.
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {
@@ -180,8 +196,8 @@ func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	}
 }
 
-// awaitsMessage waits until there may be something to take, or the mailbox has ended; false if ctx has ended. A function has no place
-// meanwhile: the message may come from another one.
+// awaitsMessage waits until there may be something to take, or the mailbox has ended; false if ctx
+// has ended. A function has no place meanwhile: the message may come from another one.
 func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
 	t := turnOf(ctx)
 	t.beginWait()
@@ -269,8 +285,8 @@ func (b *Mailbox) ended() bool {
 	}
 }
 
-// complainOfEnd logs that a registered process has ended for a reason that an OTP supervisor does not regard as regular: here nothing
-// restarts it.
+// complainOfEnd logs that a registered process has ended for a reason that an OTP supervisor does
+// not regard as regular: here nothing restarts it.
 func (n *Node) complainOfEnd(name ei.Atom, reason ei.Term) {
 	if isRegular(reason) || !n.log.Enabled(n.ctx, slog.LevelInfo) {
 		return
@@ -296,22 +312,25 @@ func (b *Mailbox) atEnd(cancel func()) {
 	}
 }
 
-// hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another process.
+// hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another
+// process.
 func (b *Mailbox) hasMoved() bool { return b.ended() && b.moved }
 
-// Close ends the process with reason normal. Receive still returns what is unread; a Server drops it. Close waits as Exit does.
+// Close ends the process with reason normal. Receive still returns what is unread; a Server drops
+// it. Close waits as Exit does.
 func (b *Mailbox) Close() error {
 	b.Exit(ei.Atom("normal"))
 	return nil
 }
 
-// Exit ends the process: its names become free, linked processes get an exit signal, monitors a DOWN, with reason (unencodable_reason if it
-// cannot be encoded). Only the first call counts. Exit waits while the node is frozen, while a connection to a node that has to be told is
-// frozen, and while such a node, if it reads at all, has 64 MiB of such signals still to read.
+// Exit ends the process: its names become free, linked processes get an exit signal, monitors a
+// DOWN, with reason (unencodable_reason if it cannot be encoded). Only the first call counts. Exit
+// waits while the node is frozen, while a connection to a node that has to be told is frozen, and
+// while such a node, if it reads at all, has 64 MiB of such signals still to read.
 func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, scope{})() }
 
-// exit is Exit without the wait for room, which is left to wait. The signals for the processes of asker go out, in their turn, before exit
-// returns.
+// exit is Exit without the wait for room, which is left to wait. The signals for the processes of
+// asker go out, in their turn, before exit returns.
 func (b *Mailbox) exit(reason ei.Term, asker scope) (wait func()) {
 	return b.depart(b.end(reason), asker)
 }

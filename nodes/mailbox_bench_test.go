@@ -13,7 +13,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// echoes makes the processes that BenchmarkMailbox asks: "handler" answers on the goroutine that reads, "mailbox" on one of its own.
+// echoes makes the processes that BenchmarkMailbox asks: "handler" answers on the goroutine that
+// reads, "mailbox" on one of its own.
 func echoes(n *Node) error {
 	answer := func(b *Mailbox, m *Message) error {
 		t, err := m.Term()
@@ -49,8 +50,9 @@ func echoes(n *Node) error {
 	return n.Register("mailbox", b)
 }
 
-// receives is a node of the lower level that BenchmarkReceive asks: "here" is answered by the goroutine that receives, "goroutine" and
-// "yield" by another goroutine that is given the message, without and with Yield.
+// receives is a node of the lower level that BenchmarkReceive asks: "here" is answered by the
+// goroutine that receives, "goroutine" and "yield" by another goroutine that is given the message,
+// without and with Yield.
 func receives(n *Node) error {
 	ctx := context.Background()
 	l, err := n.Listen(ctx, n.listenAddr())

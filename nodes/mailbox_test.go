@@ -347,7 +347,8 @@ func TestMailboxFullExits(t *testing.T) {
 	require.Nil(t, b.Whereis("full"))
 }
 
-// Signals that become messages are subject to the limit too: otherwise a peer could fill the memory with them.
+// Signals that become messages are subject to the limit too: otherwise a peer could fill the memory
+// with them.
 func TestMailboxLimitsSignals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")

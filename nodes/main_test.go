@@ -37,12 +37,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Setenv("ERL_EPMD_PORT", strconv.Itoa(mapper)) // examples must not meet this machine's port mapper
+	// examples must not meet this machine's port mapper
+	os.Setenv("ERL_EPMD_PORT", strconv.Itoa(mapper))
 	os.Exit(leak.Run(m))
 }
 
-// descriptors counts the open descriptors of this process, on systems that tell, without those that serve for waiting: a connection gets
-// these when it first has to wait.
+// descriptors counts the open descriptors of this process, on systems that tell, without those that
+// serve for waiting: a connection gets these when it first has to wait.
 func descriptors() (n int, known bool) {
 	open := leak.Descriptors()
 	for _, target := range open {

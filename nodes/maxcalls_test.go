@@ -16,7 +16,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// Config.MaxCalls holds back the calls of a single peer, which gets half of the places, but no messages of other connections.
+// Config.MaxCalls holds back the calls of a single peer, which gets half of the places, but no
+// messages of other connections.
 func TestMaxCalls(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 4 })
@@ -51,8 +52,8 @@ func TestMaxCalls(t *testing.T) {
 	require.Len(t, seen, 4)
 }
 
-// Peers whose calls hang, however they are made, do not keep other peers' calls from running; and all calls together have no more places
-// than there are.
+// Peers whose calls hang, however they are made, do not keep other peers' calls from running; and
+// all calls together have no more places than there are.
 func TestMaxCallsOfOnePeer(t *testing.T) {
 	for _, way := range []string{"spawn", "rex"} {
 		t.Run(way, func(t *testing.T) {
@@ -87,12 +88,14 @@ func TestMaxCallsOfOnePeer(t *testing.T) {
 				require.Equal(t, ei.Int(7), got)
 			}
 			require.Empty(t, running)
-			require.NoError(t, n.Conn("wire0@test").Close()) // its places become free once its functions have ended
+			// its places become free once its functions have ended
+			require.NoError(t, n.Conn("wire0@test").Close())
 		})
 	}
 }
 
-// A peer that connects again gets no new share beside the one that its earlier connections have filled.
+// A peer that connects again gets no new share beside the one that its earlier connections have
+// filled.
 func TestMaxCallsAfterReconnect(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 16 })
@@ -120,7 +123,8 @@ func TestMaxCallsAfterReconnect(t *testing.T) {
 	require.Empty(t, running)
 }
 
-// Calls whose callers' connection has ended by their turn are not made, and hold up nobody; casts are, and processes that nobody monitors.
+// Calls whose callers' connection has ended by their turn are not made, and hold up nobody; casts
+// are, and processes that nobody monitors.
 func TestMaxCallsOfLostConnection(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
@@ -232,7 +236,8 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 	}
 }
 
-// Nor do more calls than there is memory for keep the connection from being read: they are refused at once.
+// Nor do more calls than there is memory for keep the connection from being read: they are refused
+// at once.
 func TestMaxCallsRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -323,7 +328,8 @@ func TestMaxCallsOfKilledProcess(t *testing.T) {
 	require.Equal(t, ei.Atom("normal"), p.down(ref))
 }
 
-// A function that waits for a message leaves its place to others meanwhile: to one that the message comes from, say.
+// A function that waits for a message leaves its place to others meanwhile: to one that the message
+// comes from, say.
 func TestMaxCallsThatReceive(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
@@ -379,7 +385,11 @@ func TestMaxCallsOfCallersThatGiveUp(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
 	running := make(chan struct{}, 1)
-	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) { running <- struct{}{}; <-ctx.Done(); return 1, nil })
+	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+		running <- struct{}{}
+		<-ctx.Done()
+		return 1, nil
+	})
 	bob := w.started("bob")
 	go func() { _, _ = bob.RPC(w.ctx(), n.Name(), "m", "hang") }()
 	arrives(t, running, "the call")

@@ -7,29 +7,34 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A Message is what a connection or a mailbox receives: the control message, and the term that came with it. Its operation is the plain
-// one: what arrives as SEND_SENDER or with a trace token has OpSend; an exit signal has its reason in Reason, whether it came as payload or
-// not. It is erlang_msg of the C library.
+// A Message is what a connection or a mailbox receives: the control message, and the term that came
+// with it. Its operation is the plain one: what arrives as SEND_SENDER or with a trace token has
+// OpSend; an exit signal has its reason in Reason, whether it came as payload or not. It is
+// erlang_msg of the C library.
 type Message struct {
 	dist.Control
-	// Payload is the term sent, without version byte; nil if the operation has none. It has not been checked, so it may be anything: decode
-	// it (Term), and strictly (ei.DecodeOptions) before passing it on to another node, which would end its connection with this one over a
-	// term that it refuses. Bytes after the term mean nothing, as in Erlang. It is valid as long as the Message is; if ReceiveInto has
-	// filled the Message, until the next call.
+	// Payload is the term sent, without version byte; nil if the operation has none. It has not
+	// been checked, so it may be anything: decode it (Term), and strictly (ei.DecodeOptions) before
+	// passing it on to another node, which would end its connection with this one over a term that
+	// it refuses. Bytes after the term mean nothing, as in Erlang. It is valid as long as the
+	// Message is; if ReceiveInto has filled the Message, until the next call.
 	Payload ei.Raw
 
 	buf  []byte   // the frame
 	pool *buffers // where buf comes from; nil: buf is used again for the next message
 	conn *Conn    // the connection that the message came over; nil: it is from this node
 	by   *Conn    // that of the peer for whom rex has sent the message here; nil: it has not
-	owed bool     // a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the message
+	// a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the
+	// message
+	owed bool
 
 	byFunction bool // a running function of this node has sent it
 	overflows  bool // its mailbox has no room for it: it is counted in Node.overflow
 }
 
-// Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have. Signals such as OpMonitorPExit carry their contents in
-// other fields: for these the error is ErrNoTerm. Term allocates; ei.NewCursor(m.Payload) does not.
+// Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have. Signals such as
+// OpMonitorPExit carry their contents in other fields: for these the error is ErrNoTerm. Term
+// allocates; ei.NewCursor(m.Payload) does not.
 func (m *Message) Term() (ei.Term, error) {
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
@@ -50,7 +55,8 @@ func (m *Message) asker() *Conn {
 	return m.conn
 }
 
-// waits tells whether the sender waits for room in the mailbox: a goroutine of the program on this node. Peers and functions do not.
+// waits tells whether the sender waits for room in the mailbox: a goroutine of the program on this
+// node. Peers and functions do not.
 func (m *Message) waits() bool { return m.asker() == nil && !m.byFunction }
 
 // payer is the peer in whose name the message takes memory; "": a process of this node.
@@ -61,7 +67,8 @@ func (m *Message) payer() string {
 	return ""
 }
 
-// takeReason makes the payload the reason, without what may follow its first term, if that is well-formed.
+// takeReason makes the payload the reason, without what may follow its first term, if that is
+// well-formed.
 func (m *Message) takeReason(op dist.Op) {
 	m.Op, m.Reason, m.Payload = op, m.Payload, nil
 	if reason, err := firstTerm(m.Reason); err == nil {
@@ -69,7 +76,8 @@ func (m *Message) takeReason(op dist.Op) {
 	}
 }
 
-// firstTerm is the first encoded term of raw, without what may follow it; the error says what is wrong with the term.
+// firstTerm is the first encoded term of raw, without what may follow it; the error says what is
+// wrong with the term.
 func firstTerm(raw ei.Raw) (ei.Raw, error) {
 	c := ei.NewCursor(raw)
 	return c.Raw()
@@ -86,7 +94,8 @@ func (m *Message) grow(n int) []byte {
 	return m.pool.get(n)
 }
 
-// plain replaces the variants of an operation by the plain one. See erl_dist_protocol, "Control message".
+// plain replaces the variants of an operation by the plain one. See erl_dist_protocol, "Control
+// message".
 func (m *Message) plain() {
 	switch m.Op = m.Op.Base(); m.Op {
 	case dist.OpSendSender:
@@ -100,7 +109,8 @@ func (m *Message) plain() {
 	}
 }
 
-// cost is what a message counts towards the limit: the buffer of its frame, which it keeps whole, or its terms if it has no such buffer.
+// cost is what a message counts towards the limit: the buffer of its frame, which it keeps whole,
+// or its terms if it has no such buffer.
 func cost(m *Message) int {
 	terms := cap(m.Payload) + cap(m.Reason) + cap(m.Token) + cap(m.Options) + cap(m.Result)
 	return messageCost + max(terms, cap(m.buf))

@@ -13,7 +13,8 @@ type watcher struct {
 	name ei.Atom // the name that it monitors, if it does so by name
 }
 
-// A monitorID names a monitor on a process. The reference alone does not: the peer chooses it, and may choose a reference of another node.
+// A monitorID names a monitor on a process. The reference alone does not: the peer chooses it, and
+// may choose a reference of another node.
 type monitorID struct {
 	ref  ei.Ref
 	node ei.Atom // of the watcher
@@ -27,17 +28,19 @@ type target struct {
 	worker int // if the target is in another worker of this node, that worker's number
 }
 
-// Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit message
-// with the returned reference in Ref and the reason in Reason. A node that cannot be connected to is an error, ErrNoConnection, and no
-// message comes. Monitor waits as Send does, for the connection and for room on it; if the connection ends during the wait the error is
-// that of Conn.Err. After any error there is no monitor. From a peer without dist.FlagDistMonitor and dist.FlagDistMonitorName (a C node)
-// the message comes only when the connection ends. It is erlang:monitor/2.
+// Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the
+// mailbox receives an OpMonitorPExit message with the returned reference in Ref and the reason in
+// Reason. A node that cannot be connected to is an error, ErrNoConnection, and no message comes.
+// Monitor waits as Send does, for the connection and for room on it; if the connection ends during
+// the wait the error is that of Conn.Err. After any error there is no monitor. From a peer without
+// dist.FlagDistMonitor and dist.FlagDistMonitorName (a C node) the message comes only when the
+// connection ends. It is erlang:monitor/2.
 func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid})
 }
 
-// MonitorName is Monitor for the process that has a registered name on a node at present: the message has the name in FromName. It waits as
-// Monitor does, and has its errors.
+// MonitorName is Monitor for the process that has a registered name on a node at present: the
+// message has the name in FromName. It waits as Monitor does, and has its errors.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)})
 }
@@ -50,13 +53,15 @@ func (b *Mailbox) monitorNow(ctx context.Context, t target) (ei.Ref, error) {
 	return ref, b.monitor(ctx, ref, t, nil)
 }
 
-// monitor makes a monitor over the given connection or, if over is nil, over the one to the target's node.
+// monitor makes a monitor over the given connection or, if over is nil, over the one to the
+// target's node.
 func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn) error {
 	if _, err := ei.AppendAtom(nil, t.name); err != nil {
 		return wrap("monitor", t.node, &dist.ControlError{Op: dist.OpMonitorP, Offset: -1, Field: "ToName", Err: err})
 	}
 	if over == nil {
-		// First of all: the end of an old connection, while it is being dealt with, would break a monitor that is already noted.
+		// First of all: the end of an old connection, while it is being dealt with, would break a
+		// monitor that is already noted.
 		var err error
 		if over, err = b.n.way(ctx, t.node, t.pid, t.name); err != nil {
 			return wrap("monitor", t.node, err)
@@ -69,7 +74,8 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn)
 		switch {
 		case b.ended():
 			return nil, b.Err()
-		case over != nil && over.Err() != nil: // the end of over breaks the monitors that there were, not a new one
+		// the end of over breaks the monitors that there were, not a new one
+		case over != nil && over.Err() != nil:
 			return nil, over.Err()
 		}
 		b.watching.put(ei.Atom(t.node), ref, t)
@@ -77,8 +83,8 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn)
 	}))
 }
 
-// Demonitor ends a monitor. A DOWN that is already in the mailbox stays there. It waits while the node, or the connection to the other
-// node, is frozen. It is erlang:demonitor/1.
+// Demonitor ends a monitor. A DOWN that is already in the mailbox stays there. It waits while the
+// node, or the connection to the other node, is frozen. It is erlang:demonitor/1.
 func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
 	t, ok := b.watching.find(ref)
@@ -99,7 +105,9 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 		}
 		b.watching.remove(ei.Atom(t.node), ref)
 		ctl := demonitor(b.pid, t, ref)
-		if c != nil && c.sayLater(ctl) { // a peer that reads nothing for a while must not lose the connection over any number of them
+		// a peer that reads nothing for a while must not lose the connection over any number of
+		// them
+		if c != nil && c.sayLater(ctl) {
 			return nil, nil
 		}
 		return ctl, nil
@@ -111,10 +119,11 @@ func demonitor(from ei.Pid, t target, ref ei.Ref) *dist.Control {
 	return &dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}
 }
 
-// MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the message {nodedown, Node}. Each call is
-// answered once. MonitorNode connects to the node if need be; if that fails it is an error, ErrNoConnection, and no nodedown comes. The
-// mailbox's own node never goes down. It waits while the node, or the connection to the other node, is frozen. It is erlang:monitor_node/2
-// with true.
+// MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the
+// message {nodedown, Node}. Each call is answered once. MonitorNode connects to the node if need
+// be; if that fails it is an error, ErrNoConnection, and no nodedown comes. The mailbox's own node
+// never goes down. It waits while the node, or the connection to the other node, is frozen. It is
+// erlang:monitor_node/2 with true.
 func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	if err := b.Err(); err != nil {
 		return wrap("monitor node", node, err)
@@ -153,8 +162,9 @@ func (b *Mailbox) noteDown(c *Conn, count int) {
 	put(&b.downs, c, b.downs[c]+count)
 }
 
-// DemonitorNode cancels one call of MonitorNode that has not been answered yet, if there is one. A nodedown that is already in the mailbox
-// stays there. It waits while the node, or the connection to the other node, is frozen. It is erlang:monitor_node/2 with false.
+// DemonitorNode cancels one call of MonitorNode that has not been answered yet, if there is one. A
+// nodedown that is already in the mailbox stays there. It waits while the node, or the connection
+// to the other node, is frozen. It is erlang:monitor_node/2 with false.
 func (b *Mailbox) DemonitorNode(node string) {
 	for {
 		b.lock()
@@ -189,7 +199,8 @@ func (b *Mailbox) answerMonitorNodes(c *Conn) {
 	b.sendNodedown(c.peer.Name, downs)
 }
 
-// sendNodedown sends {nodedown, Node} to the mailbox, as often as times says. b.mu is held on entry, and released on return.
+// sendNodedown sends {nodedown, Node} to the mailbox, as often as times says. b.mu is held on
+// entry, and released on return.
 func (b *Mailbox) sendNodedown(node string, times int) {
 	var all []*Message
 	for range times {
@@ -201,8 +212,8 @@ func (b *Mailbox) sendNodedown(node string, times int) {
 	b.notifyUnlock(all)
 }
 
-// notifyUnlock puts the messages of signals into the mailbox, in one step with the change that caused them; a hook gets them afterwards.
-// b.mu is held on entry, and released on return.
+// notifyUnlock puts the messages of signals into the mailbox, in one step with the change that
+// caused them; a hook gets them afterwards. b.mu is held on entry, and released on return.
 func (b *Mailbox) notifyUnlock(all []*Message) {
 	if b.hook == nil && !b.ended() {
 		for _, m := range all {
@@ -226,14 +237,15 @@ func (b *Mailbox) breakWithNode(c *Conn) {
 	b.tellNodedown(c)
 }
 
-// A broken is what the end of a connection has broken, and the mailbox has yet to hear of: the links, and the DOWN messages of monitors.
+// A broken is what the end of a connection has broken, and the mailbox has yet to hear of: the
+// links, and the DOWN messages of monitors.
 type broken struct {
 	links []ei.Pid
 	downs []*Message
 }
 
-// cut removes from the mailbox the monitors with the processes of a node, or of another worker of this node, and lists the links with them;
-// b.mu is held.
+// cut removes from the mailbox the monitors with the processes of a node, or of another worker of
+// this node, and lists the links with them; b.mu is held.
 func (b *Mailbox) cut(with scope) (x broken) {
 	reason, node := exitReason(noconnection), ei.Atom(with.node)
 	for pid, l := range b.links.of(node) {

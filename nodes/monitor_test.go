@@ -47,7 +47,8 @@ func TestMonitor(t *testing.T) {
 	})
 }
 
-// The end of a monitor of a name, as every gen_server:call causes it, concerns the process that has the name: it does not lock the others.
+// The end of a monitor of a name, as every gen_server:call causes it, concerns the process that has
+// the name: it does not lock the others.
 func TestDemonitorNameAsksOne(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a, b, other := box(t, here), box(t, there), box(t, there)
@@ -64,7 +65,8 @@ func TestDemonitorNameAsksOne(t *testing.T) {
 	})
 }
 
-// The end of a monitor of a name that no process has, or has had, locks no process: a peer may send any number of them.
+// The end of a monitor of a name that no process has, or has had, locks no process: a peer may send
+// any number of them.
 func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -78,7 +80,8 @@ func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
 	require.Equal(t, ei.Atom("end"), term(t, b))
 }
 
-// A node that makes a monitor with a reference of another node's does not affect the monitor which that node makes with it.
+// A node that makes a monitor with a reference of another node's does not affect the monitor which
+// that node makes with it.
 func TestMonitorsWithOneReference(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -164,7 +167,8 @@ func TestMonitorNoproc(t *testing.T) {
 	})
 }
 
-// A name that cannot be encoded for a peer is an error, and leaves no monitor that the peer does not know of.
+// A name that cannot be encoded for a peer is an error, and leaves no monitor that the peer does
+// not know of.
 func TestMonitorOfImpossibleName(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		a := box(t, here)
@@ -278,7 +282,8 @@ func TestMonitorNodeBesideEnd(t *testing.T) {
 	}
 }
 
-// A connection that ends while MonitorNode waits owes it a nodedown; and what such a connection has not broken yet can still be taken back.
+// A connection that ends while MonitorNode waits owes it a nodedown; and what such a connection has
+// not broken yet can still be taken back.
 func TestMonitorBesideLateEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, other := w.started("alice"), w.started("bob")
@@ -351,7 +356,8 @@ func TestDemonitorNode(t *testing.T) {
 	require.ErrorAs(t, x.MonitorNode(w.ctx(), "bob@test"), gone)
 }
 
-// A peer made with the C library knows no monitors: it is sent none, and the end of the connection is what a monitor reports.
+// A peer made with the C library knows no monitors: it is sent none, and the end of the connection
+// is what a monitor reports.
 func TestMonitorOfPrimitivePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -387,7 +393,8 @@ func TestMonitorOfPrimitivePeer(t *testing.T) {
 	})
 }
 
-// A monitor of such a peer's process that is made while the connection ends does not wait for an end that is over already.
+// A monitor of such a peer's process that is made while the connection ends does not wait for an
+// end that is over already.
 func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
@@ -416,10 +423,12 @@ func TestForgedMonitorExit(t *testing.T) {
 	why, err := ei.AppendAtom(nil, "forged")
 	require.NoError(t, err)
 	for _, ctl := range []dist.Control{
-		{Op: dist.OpMonitorPExit, From: p.self, To: b.Pid(), Ref: ref, Reason: why}, // of another process
+		// of another process
+		{Op: dist.OpMonitorPExit, From: p.self, To: b.Pid(), Ref: ref, Reason: why},
 		{Op: dist.OpMonitorPExit, From: p.self, To: other.Pid(), Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}, Reason: why},
-		{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why},      // no link
-		{Op: dist.OpExit, From: other.Pid(), To: b.Pid(), Reason: why}, // in the name of one of ours
+		{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why}, // no link
+		// in the name of one of ours
+		{Op: dist.OpExit, From: other.Pid(), To: b.Pid(), Reason: why},
 		{Op: dist.OpUnlinkIDAck, ID: 1, From: p.self, To: b.Pid()},
 		{Op: dist.OpDemonitorP, From: p.self, To: b.Pid(), Ref: ref},
 		{Op: dist.OpDemonitorP, From: p.self, ToName: "nobody", Ref: ref},

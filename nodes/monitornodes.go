@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// NodeTypes are the types of nodes that MonitorNodes reports. As in OTP, a node is visible if both sides are, otherwise hidden: to a hidden
-// node (see Config.Visible) all others are hidden.
+// NodeTypes are the types of nodes that MonitorNodes reports. As in OTP, a node is visible if both
+// sides are, otherwise hidden: to a hidden node (see Config.Visible) all others are hidden.
 type NodeTypes int
 
 // The types, as OTP's option node_type has them.
@@ -26,8 +26,8 @@ func (t NodeTypes) atom() ei.Atom {
 	return "hidden"
 }
 
-// nodeType is the type of the node at the other end; 0 if MonitorNodes does not report it, because it is another worker, or a node that
-// another worker has the connection to.
+// nodeType is the type of the node at the other end; 0 if MonitorNodes does not report it, because
+// it is another worker, or a node that another worker has the connection to.
 func (c *Conn) nodeType() NodeTypes {
 	switch {
 	case c.kind() != direct:
@@ -38,14 +38,16 @@ func (c *Conn) nodeType() NodeTypes {
 	return HiddenNodes
 }
 
-// MonitorNodes reports to the mailbox every node of these types that comes up or goes down, until it is called with other types, or 0. The
-// messages are {nodeup, Node, [{node_type, visible | hidden}]} and, likewise, {nodedown, …}; the mailbox's limit does not apply to them. up
-// lists the nodes that are already connected: the next message about one of these is its nodedown, unless its nodeup, of an earlier call,
-// is still unread. A nodeup comes before everything that the node sends, its nodedown after all of it.
+// MonitorNodes reports to the mailbox every node of these types that comes up or goes down, until
+// it is called with other types, or 0. The messages are {nodeup, Node, [{node_type, visible |
+// hidden}]} and, likewise, {nodedown, …}; the mailbox's limit does not apply to them. up lists the
+// nodes that are already connected: the next message about one of these is its nodedown, unless its
+// nodeup, of an earlier call, is still unread. A nodeup comes before everything that the node
+// sends, its nodedown after all of it.
 //
-// A node that moves to another process goes on reporting there; a connection that moves alone causes no nodedown in the old process, and
-// no nodeup there if the peer has a connection with it again. In a
-// node with workers each worker reports the connections that it has. MonitorNodes waits
+// A node that moves to another process goes on reporting there; a connection that moves alone
+// causes no nodedown in the old process, and no nodeup there if the peer has a connection with it
+// again. In a node with workers each worker reports the connections that it has. MonitorNodes waits
 // while the node is frozen. It is net_kernel:monitor_nodes/2.
 func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	b.lock()
@@ -87,7 +89,8 @@ func (b *Mailbox) noteUp(c *Conn) {
 	put(&b.nodesUp, c, true)
 }
 
-// tellUp tells the mailboxes that have asked for it that a connection is up. If it ends at the same time they hear of both, or of neither.
+// tellUp tells the mailboxes that have asked for it that a connection is up. If it ends at the same
+// time they hear of both, or of neither.
 func (n *Node) tellUp(c *Conn) {
 	if !n.procs.told.Load() || c.nodeType() == 0 {
 		return
@@ -129,7 +132,8 @@ func (b *Mailbox) tellNode(what ei.Atom, node string, t NodeTypes) {
 	}
 }
 
-// tieNodes gives the mailbox what an earlier one of its pid knew of the nodes that are up; lost are those to which there is no connection.
+// tieNodes gives the mailbox what an earlier one of its pid knew of the nodes that are up; lost are
+// those to which there is no connection.
 func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up) {
 	if b.nodeTypes = types & AllNodes; b.nodeTypes != 0 {
 		b.n.procs.told.Store(true)
@@ -144,7 +148,8 @@ func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up
 	return lost
 }
 
-// passNodesTo makes another mailbox go on with MonitorNodes in the place of this one; the mutexes of both are held.
+// passNodesTo makes another mailbox go on with MonitorNodes in the place of this one; the mutexes
+// of both are held.
 func (b *Mailbox) passNodesTo(to *Mailbox) {
 	to.nodeTypes |= b.nodeTypes
 	for c := range b.nodesUp {
@@ -152,7 +157,8 @@ func (b *Mailbox) passNodesTo(to *Mailbox) {
 	}
 }
 
-// tellLost reports a node that was lost on the way to this process. The mailbox is still held, so the node cannot have come up anew yet.
+// tellLost reports a node that was lost on the way to this process. The mailbox is still held, so
+// the node cannot have come up anew yet.
 func (b *Mailbox) tellLost(s states.Up) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

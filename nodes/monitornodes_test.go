@@ -23,7 +23,8 @@ func nodeNews(what, node, kind string) string {
 	return "{" + what + "," + node + ",[{node_type," + kind + "}]}"
 }
 
-// A mailbox gets a node's nodeup, the node's first and last message, and its nodedown in this order, again and again.
+// A mailbox gets a node's nodeup, the node's first and last message, and its nodedown in this
+// order, again and again.
 func TestMonitorNodesInOrder(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -42,7 +43,8 @@ func TestMonitorNodesInOrder(t *testing.T) {
 				}
 				require.NoError(t, c.Close())
 				require.Equal(t, []string{nodeNews("nodedown", "bob@test", "hidden")}, texts(t, here, 1))
-				for _, n := range []*Node{a, b} { // else the other one's end would be the next connection's
+				// else the other one's end would be the next connection's
+				for _, n := range []*Node{a, b} {
 					for _, c := range n.connections() {
 						ended(t, c)
 						arrives(t, c.left, "the end")
@@ -53,7 +55,8 @@ func TestMonitorNodesInOrder(t *testing.T) {
 	}
 }
 
-// Connections come and go during MonitorNodes, all at once: for each node a mailbox gets nodeup and nodedown in turn.
+// Connections come and go during MonitorNodes, all at once: for each node a mailbox gets nodeup and
+// nodedown in turn.
 func TestMonitorNodesBesideEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, _ := w.started("alice"), w.started("bob")
@@ -82,7 +85,8 @@ func TestMonitorNodesBesideEnd(t *testing.T) {
 	}
 }
 
-// alternate receives all that there is, and checks that nodeup and nodedown, or nodedown and nodeup, come in turn.
+// alternate receives all that there is, and checks that nodeup and nodedown, or nodedown and
+// nodeup, come in turn.
 func alternate(t *testing.T, b *Mailbox, up, at bool) {
 	t.Helper()
 	for unread(b) > 0 {

@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// When a node moves, no mailbox that monitors nodes gets a false nodedown or nodeup, and all go on getting true ones.
+// When a node moves, no mailbox that monitors nodes gets a false nodedown or nodeup, and all go on
+// getting true ones.
 func TestMonitorNodesMove(t *testing.T) {
 	w := newWorld(t, movers[0])
 	peer := w.started("peer")
@@ -78,8 +79,8 @@ func TestMonitorNodesLost(t *testing.T) {
 	require.Equal(t, []string{nodeNews("nodedown", "lost@test", "visible")}, texts(t, b, 1))
 }
 
-// A node whose connection did not move along, and that connects again as soon as the node goes on, is reported as down before, and what
-// processes had with it is broken.
+// A node whose connection did not move along, and that connects again as soon as the node goes on,
+// is reported as down before, and what processes had with it is broken.
 func TestMonitorNodesLostAndFound(t *testing.T) {
 	w := newWorld(t, "memory")
 	w.started("peer")

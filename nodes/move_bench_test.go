@@ -30,9 +30,10 @@ func (w *world) crowd(l *Listener, size int) {
 	require.Eventually(w.t, func() bool { return len(l.n.Peers()) == size }, tooLong, tick)
 }
 
-// BenchmarkMoveConn moves one connection under load both ways: as much as the processors give, which the two ends share here, and at a
-// pace. The time from the beginning of the freeze to the first message from the peer elsewhere is what the peer may notice; the parts of
-// it are the freeze and release, the adoption, and the rest.
+// BenchmarkMoveConn moves one connection under load both ways: as much as the processors give,
+// which the two ends share here, and at a pace. The time from the beginning of the freeze to the
+// first message from the peer elsewhere is what the peer may notice; the parts of it are the freeze
+// and release, the adoption, and the rest.
 func BenchmarkMoveConn(b *testing.B) {
 	b.Run("saturated", func(b *testing.B) { benchmarkMoveConn(b, 0) })
 	b.Run("20000-a-second", func(b *testing.B) { benchmarkMoveConn(b, time.Millisecond) })
@@ -132,8 +133,8 @@ func BenchmarkMoveConns(b *testing.B) {
 	b.ReportMetric(float64(worst.Milliseconds()), "ms-worst")
 }
 
-// BenchmarkUpgrade moves a node with a thousand connections and ten thousand mailboxes, some of them with unread messages, links and
-// monitors.
+// BenchmarkUpgrade moves a node with a thousand connections and ten thousand mailboxes, some of
+// them with unread messages, links and monitors.
 func BenchmarkUpgrade(b *testing.B) {
 	const conns, boxes = 1000, 10_000
 	w := newWorld(b, "tcp")

@@ -10,22 +10,25 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A MovablePublication is a Publication that can go on in another process. Any other Publication is left as it is when its node moves, and
-// made anew by the Publisher there.
+// A MovablePublication is a Publication that can go on in another process. Any other Publication is
+// left as it is when its node moves, and made anew by the Publisher there.
 type MovablePublication interface {
 	Publication
 	// Freeze stops the publication, within ctx; if that fails the publication goes on.
 	Freeze(ctx context.Context) (handoff.Frozen, error)
 }
 
-// An Adopter is a Publisher that can go on with a MovablePublication of its kind from another process.
+// An Adopter is a Publisher that can go on with a MovablePublication of its kind from another
+// process.
 type Adopter interface {
 	Publisher
-	// Adopt makes a publication that does nothing yet. It owns the descriptors from the call on: if it fails it closes them.
+	// Adopt makes a publication that does nothing yet. It owns the descriptors from the call on: if
+	// it fails it closes them.
 	Adopt(p Presence, state []byte, descriptors []int) (StagedPublication, error)
 }
 
-// A StagedPublication goes on with Start, or is given up with Discard; until Start it sends nothing.
+// A StagedPublication goes on with Start, or is given up with Discard; until Start it sends
+// nothing.
 type StagedPublication interface {
 	// Start makes the publication go on in this process.
 	Start() Publication
@@ -108,7 +111,8 @@ type stagedRegistration struct {
 	mapper *epmd.Server
 }
 
-// Adopt stages a registration that another process has frozen, and the port mapper that was embedded there, if any.
+// Adopt stages a registration that another process has frozen, and the port mapper that was
+// embedded there, if any.
 func (p *PortMapper) Adopt(who Presence, state []byte, descriptors []int) (StagedPublication, error) {
 	var s registrationState
 	err := json.Unmarshal(state, &s)

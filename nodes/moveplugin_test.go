@@ -52,7 +52,8 @@ func keyed(t *testing.T, export func() []byte) transport.Transport {
 	return tr
 }
 
-// Neither the end of a connection in the old process, nor a Discard in the new one, sends anything to the peer.
+// Neither the end of a connection in the old process, nor a Discard in the new one, sends anything
+// to the peer.
 func TestMoveSaysNothing(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, l := w.listening("peer")
@@ -76,8 +77,8 @@ func TestMoveSaysNothing(t *testing.T) {
 	}
 }
 
-// A connection whose plug-in cannot export its state, or does not come back from a write, stays here as if nothing had happened, and can move
-// later.
+// A connection whose plug-in cannot export its state, or does not come back from a write, stays
+// here as if nothing had happened, and can move later.
 func TestFreezeOfAilingPlugin(t *testing.T) {
 	var fault atomic.Value // the callback
 	fault.Store("")
@@ -146,7 +147,8 @@ func TestFreezeOfAilingPlugin(t *testing.T) {
 	works()
 }
 
-// Keys that a plug-in exports are erased from the exported state once the connection or the node goes on, here or elsewhere.
+// Keys that a plug-in exports are erased from the exported state once the connection or the node
+// goes on, here or elsewhere.
 func TestExportedKeysAreCleared(t *testing.T) {
 	keys := []byte("the keys of the session")
 	var exports [][]byte
@@ -248,7 +250,8 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	require.NotContains(t, string(f2.State), string(keys))
 }
 
-// The new process, too, erases the keys from the state that it was given, once it goes on; until then it may have to stage the state again.
+// The new process, too, erases the keys from the state that it was given, once it goes on; until
+// then it may have to stage the state again.
 func TestGivenKeysAreCleared(t *testing.T) {
 	keys := []byte("the keys of the session")
 	tr := keyed(t, func() []byte { return bytes.Clone(keys) })

@@ -14,7 +14,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A Node is a C-node: a member of an Erlang cluster. Its methods are safe for concurrent use. Close ends everything that belongs to it.
+// A Node is a C-node: a member of an Erlang cluster. Its methods are safe for concurrent use. Close
+// ends everything that belongs to it.
 type Node struct {
 	cfg Config
 	log *slog.Logger
@@ -28,11 +29,13 @@ type Node struct {
 	noTerms    hush.Each // results of functions and servers that are no terms
 	waits      hush.Hush // connections that wait for a free descriptor
 
-	mu        sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies
-	name      string     // "" until a dynamic node has connected
-	creation  uint32
-	used      bool // identifiers or connections carry the creation
-	settled   bool // creation changes no more: it is the Config's, was published, was given by a peer, or comes from another process
+	mu       sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies
+	name     string     // "" until a dynamic node has connected
+	creation uint32
+	used     bool // identifiers or connections carry the creation
+	// creation changes no more: it is the Config's, was published, was given by a peer, or comes
+	// from another process
+	settled   bool
 	published Publication
 	peers     map[string]*peer
 	away      map[string]struct{} // peers whose connection has moved to another process: see leave
@@ -58,18 +61,19 @@ type Node struct {
 
 	openings    openings
 	challenges  challenges
-	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
-	shaking     wait.Tally             // handshakes in progress that peers have started
-	moving      wait.Gate              // shut: a freeze is in progress
-	starting    wait.Tally             // starts in progress, of the node or of what is restored
-	shutting    atomic.Int32           // calls of Shutdown
-	frozen      wait.Gate              // shut: what has not begun waits for the end of the freeze, or of the restoring
-	staged      atomic.Bool            // the node is not yet restored
-	inherited   atomic.Pointer[[]byte] // see Inherited
+	failedStart atomic.Pointer[error] // why Start has failed; nil: it has not
+	shaking     wait.Tally            // handshakes in progress that peers have started
+	moving      wait.Gate             // shut: a freeze is in progress
+	starting    wait.Tally            // starts in progress, of the node or of what is restored
+	shutting    atomic.Int32          // calls of Shutdown
+	// shut: what has not begun waits for the end of the freeze, or of the restoring
+	frozen    wait.Gate
+	staged    atomic.Bool            // the node is not yet restored
+	inherited atomic.Pointer[[]byte] // see Inherited
 }
 
-// New checks cfg and makes a node of it. Nothing is opened yet. The error says what is wrong with cfg: a name (dist.ErrInvalidName),
-// flags, a cookie file that cannot be read.
+// New checks cfg and makes a node of it. Nothing is opened yet. The error says what is wrong with
+// cfg: a name (dist.ErrInvalidName), flags, a cookie file that cannot be read.
 func New(cfg Config) (*Node, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -99,10 +103,12 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What waits
-// to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those in callbacks that do not
-// return within a second. This exception also applies to a Func, a Handler or a Server's function that calls Close, unless it
-// does so on a goroutine of its own. Close waits while the node is frozen.
+// Close ends the node at once: the registration at the port mapper, mailboxes (with reason
+// shutdown), listeners and connections. What waits to be sent is lost; Shutdown sends it. It
+// returns when all of the node's goroutines have ended, except those in callbacks that do not
+// return within a second. This exception also applies to a Func, a Handler or a Server's function
+// that calls Close, unless it does so on a goroutine of its own. Close waits while the node is
+// frozen.
 func (n *Node) Close() error {
 	_ = n.lockUnfrozen(context.Background())
 	n.end(ErrClosed) // from here on nothing is added to what is closed below
@@ -134,7 +140,8 @@ func (n *Node) Close() error {
 	return err
 }
 
-// awaitGoroutines waits for the goroutines of the node, but not long: one that is in a callback may not come back.
+// awaitGoroutines waits for the goroutines of the node, but not long: one that is in a callback may
+// not come back.
 func (n *Node) awaitGoroutines() {
 	n.openings.noMore()
 	if n.goroutines.None() { // the usual case: setting a timer would wake a thread
@@ -145,8 +152,8 @@ func (n *Node) awaitGoroutines() {
 	_ = n.goroutines.Wait(ctx)
 }
 
-// endProcesses ends the mailboxes while there are connections to tell other nodes over. It does not wait long for a plug-in that does not
-// come back.
+// endProcesses ends the mailboxes while there are connections to tell other nodes over. It does not
+// wait long for a plug-in that does not come back.
 func (n *Node) endProcesses() {
 	if n.procs.closeEmpty() {
 		return

@@ -17,33 +17,39 @@ import (
 )
 
 const (
-	// shakeGrace is how long a freeze waits for handshakes that peers have started; one that takes longer is cut off when the node is
-	// released.
+	// shakeGrace is how long a freeze waits for handshakes that peers have started; one that takes
+	// longer is cut off when the node is released.
 	shakeGrace = 200 * time.Millisecond
 	// freezers is how many connections are frozen at once.
 	freezers = 16
 )
 
-// ErrDraining: when the drain time was over, functions or handlers were still running, or requests of the peer had no answer.
+// ErrDraining: when the drain time was over, functions or handlers were still running, or requests
+// of the peer had no answer.
 var ErrDraining = errors.New("functions or handlers did not finish in the drain time")
 
-// Freeze stops the node, to hand it to another process: see Restore. It waits for a Start in progress, be it of the node or of what was
-// restored, until ctx ends: so Config.Setup must not call it. Listeners stay open, also those that are opened before everything stands
-// still, and connections arrive in their backlog. Running functions and handlers, and those that wait for a place of Config.MaxCalls,
-// finish within Config.DrainTimeout, or the error is ErrDraining (a function's result must also have found room on the way to its caller);
-// then everything stands still, and the state is written, within two seconds, or the error is context.DeadlineExceeded. Whatever fails, the
-// node goes on as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed; while
-// another Freeze is in progress the error is handoff.ErrBusy.
+// Freeze stops the node, to hand it to another process: see Restore. It waits for a Start in
+// progress, be it of the node or of what was restored, until ctx ends: so Config.Setup must not
+// call it. Listeners stay open, also those that are opened before everything stands still, and
+// connections arrive in their backlog. Running functions and handlers, and those that wait for a
+// place of Config.MaxCalls, finish within Config.DrainTimeout, or the error is ErrDraining (a
+// function's result must also have found room on the way to its caller); then everything stands
+// still, and the state is written, within two seconds, or the error is context.DeadlineExceeded.
+// Whatever fails, the node goes on as before. A connection or listener whose plug-in has no Import
+// is a *NotMovableError, before anything has changed; while another Freeze is in progress the error
+// is handoff.ErrBusy.
 //
-// While functions finish, reading pauses at times, each pause longer than the last, up to a quarter of Config.DrainTimeout or more. While
-// peers keep calling, functions that take longer than such a pause are never all finished at once, nor perhaps are functions that wait for
-// a peer themselves. Requests to a Server of this node that functions and servers make with the context that they were given are answered
-// meanwhile.
+// While functions finish, reading pauses at times, each pause longer than the last, up to a quarter
+// of Config.DrainTimeout or more. While peers keep calling, functions that take longer than such a
+// pause are never all finished at once, nor perhaps are functions that wait for a peer themselves.
+// Requests to a Server of this node that functions and servers make with the context that they were
+// given are answered meanwhile.
 //
-// Goroutines of the application go on. Those that receive, send, link or register wait for Thaw, and get ErrMoved after Release: nothing
-// was sent then. A message that such a goroutine has received but not dealt with is the program's own affair, and so is a Call to which
-// such a goroutine owes the Reply: functions, handlers and servers leave none behind, and Config.Handover is the place to stop the other
-// goroutines.
+// Goroutines of the application go on. Those that receive, send, link or register wait for Thaw,
+// and get ErrMoved after Release: nothing was sent then. A message that such a goroutine has
+// received but not dealt with is the program's own affair, and so is a Call to which such a
+// goroutine owes the Reply: functions, handlers and servers leave none behind, and Config.Handover
+// is the place to stop the other goroutines.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 	if n.part != nil || n.taker != nil {
 		return nil, wrap("freeze", n.Name(), errWorkers)
@@ -141,7 +147,8 @@ func (f *Frozen) refuse() error {
 	return nil
 }
 
-// stopAccepting leaves new connections in the listeners' backlogs, and waits for the handshakes of those that have been accepted.
+// stopAccepting leaves new connections in the listeners' backlogs, and waits for the handshakes of
+// those that have been accepted.
 func (f *Frozen) stopAccepting(ctx context.Context) error {
 	if err := f.stopListeners(ctx); err != nil {
 		return err
@@ -152,7 +159,8 @@ func (f *Frozen) stopAccepting(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// stopListeners leaves new connections in the backlogs of listeners that do not stand still yet. Those that have ended do not move.
+// stopListeners leaves new connections in the backlogs of listeners that do not stand still yet.
+// Those that have ended do not move.
 func (f *Frozen) stopListeners(ctx context.Context) error {
 	for _, l := range f.n.Listeners() {
 		if !l.stop() {
@@ -251,7 +259,8 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	return undo, err
 }
 
-// stopReader stops the reader of a connection. If the connection has ended, stopReader waits until that has been dealt with: errSkipped.
+// stopReader stops the reader of a connection. If the connection has ended, stopReader waits until
+// that has been dealt with: errSkipped.
 func (f *Frozen) stopReader(ctx context.Context, c *Conn) error {
 	err := c.stopReading(ctx)
 	if c.Err() != nil { // c has ended, and the state needs to have the consequences
@@ -271,7 +280,8 @@ func (f *Frozen) stopReader(ctx context.Context, c *Conn) error {
 // errSkipped is returned for a connection that is to be left out.
 var errSkipped = errors.New("the connection has ended")
 
-// together runs what on every connection, several at a time, and lists those for which it succeeded.
+// together runs what on every connection, several at a time, and lists those for which it
+// succeeded.
 func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -303,7 +313,8 @@ func (f *Frozen) stop(ctx context.Context) error {
 	var mu sync.Mutex
 	resting, err := together(f.conns, func(c *Conn) error {
 		err := c.suspend(ctx, nil)
-		if err != nil && ctx.Err() == nil && c.worker == 0 { // c has broken; the new process finds it missing
+		// c has broken; the new process finds it missing
+		if err != nil && ctx.Err() == nil && c.worker == 0 {
 			mu.Lock()
 			defer mu.Unlock()
 			f.broken = append(f.broken, c)
@@ -340,7 +351,8 @@ func (f *Frozen) stop(ctx context.Context) error {
 	return nil
 }
 
-// holdProcesses holds the tables and all mailboxes, once nothing can come to a mailbox any more from a process that has ended.
+// holdProcesses holds the tables and all mailboxes, once nothing can come to a mailbox any more
+// from a process that has ended.
 func (f *Frozen) holdProcesses(ctx context.Context) error {
 	p := &f.n.procs
 	for try := 0; ; try++ {
@@ -360,7 +372,8 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 			f.undo = append(f.undo, undo...)
 			return nil
 		}
-		for _, undo := range slices.Backward(undo) { // what was waited for may itself wait for a held mailbox
+		// what was waited for may itself wait for a held mailbox
+		for _, undo := range slices.Backward(undo) {
 			undo()
 		}
 		f.n.frozen.Recheck()
@@ -384,7 +397,8 @@ func inTurn(ctx context.Context, limit time.Duration, all ...func(context.Contex
 	return nil
 }
 
-// awaitEnds waits until all processes concerned have been told of processes and connections that have ended.
+// awaitEnds waits until all processes concerned have been told of processes and connections that
+// have ended.
 func (p *processes) awaitEnds(ctx context.Context) error {
 	if err := p.endings.Wait(ctx); err != nil {
 		return err

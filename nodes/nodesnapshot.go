@@ -10,7 +10,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// snapshot writes the state of the frozen node, until ctx ends. The descriptors are in the table in the order of the state.
+// snapshot writes the state of the frozen node, until ctx ends. The descriptors are in the table in
+// the order of the state.
 func (f *Frozen) snapshot(ctx context.Context, s *states.Node) (err error) {
 	defer func() {
 		for i := range s.Conns {
@@ -56,7 +57,8 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 			continue
 		}
 		cs, err := c.snapshot()
-		if isBroken(err) && c.worker == 0 { // the new process finds it missing; here its end goes on after Thaw
+		// the new process finds it missing; here its end goes on after Thaw
+		if isBroken(err) && c.worker == 0 {
 			f.n.log.Info("a broken connection does not move", "peer", c.peer.Name, "error", err)
 			f.dead[c] = true
 			continue
@@ -75,7 +77,8 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 	return nil
 }
 
-// sortConns sorts connections before the relay links that lead to them, and those that Accept is to return in that order.
+// sortConns sorts connections before the relay links that lead to them, and those that Accept is to
+// return in that order.
 func (f *Frozen) sortConns() {
 	turns := map[*Conn]int{}
 	for _, l := range f.listeners {
@@ -90,7 +93,8 @@ func (f *Frozen) sortConns() {
 	})
 }
 
-// unaccepted is the place of the listener whose Accept is to return a connection, among those that move.
+// unaccepted is the place of the listener whose Accept is to return a connection, among those that
+// move.
 func (f *Frozen) unaccepted(c *Conn) states.Place {
 	from := c.from.Load()
 	if from == nil || from.serves.Load() {
@@ -113,7 +117,8 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 	return nil
 }
 
-// snapshotMailboxes puts the mailboxes into the state; of a private one, which does not move, only the bonds that others have with it.
+// snapshotMailboxes puts the mailboxes into the state; of a private one, which does not move, only
+// the bonds that others have with it.
 func (n *Node) snapshotMailboxes(ctx context.Context, s *states.Node) error {
 	for _, b := range n.procs.all() {
 		bs, err := b.state(ctx)
@@ -133,7 +138,8 @@ func (n *Node) snapshotMailboxes(ctx context.Context, s *states.Node) error {
 	return nil
 }
 
-// snapshotPublication puts the registration at the port mapper into the state, if the registration moves.
+// snapshotPublication puts the registration at the port mapper into the state, if the registration
+// moves.
 func (f *Frozen) snapshotPublication(s *states.Node) {
 	if f.name != nil {
 		fds := f.name.Descriptors()
@@ -141,8 +147,9 @@ func (f *Frozen) snapshotPublication(s *states.Node) {
 	}
 }
 
-// isBroken tells whether a session could not be exported because it has ended, which no reader has noticed yet: a plug-in that writes by
-// itself, as TLS does, got the error from the system. Any other error is the plug-in's own.
+// isBroken tells whether a session could not be exported because it has ended, which no reader has
+// noticed yet: a plug-in that writes by itself, as TLS does, got the error from the system. Any
+// other error is the plug-in's own.
 func isBroken(err error) bool {
 	for _, end := range []error{
 		syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
@@ -162,7 +169,8 @@ func (c *Conn) order() int {
 	return 0
 }
 
-// messagesALook is after how many messages it is looked whether the time for describing them is over.
+// messagesALook is after how many messages it is looked whether the time for describing them is
+// over.
 const messagesALook = 4096
 
 // state describes a mailbox that is held, until ctx ends.

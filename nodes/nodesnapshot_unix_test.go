@@ -41,7 +41,8 @@ func fill(b *Mailbox, count int) {
 	}
 }
 
-// The time for a freeze counts while the state is being written, too: when it is over, nothing further is described.
+// The time for a freeze counts while the state is being written, too: when it is over, nothing
+// further is described.
 func TestSnapshotGivesUp(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")

@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Under NoWait an operation that needs an answer from elsewhere does not begin, and one that ends by force when time is up does so at once.
+// Under NoWait an operation that needs an answer from elsewhere does not begin, and one that ends
+// by force when time is up does so at once.
 func TestNoWaitBeginsNothing(t *testing.T) {
 	for _, started := range []bool{true, false} {
 		w := newWorld(t, "tcp")

@@ -8,10 +8,11 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// Offer returns a handoff.Offer that hands the node over to another process, with all that the other side has to be told before anything
-// stops: use it as Offer().Give(ctx, channel). Offer itself does nothing and waits for nothing. Fields may be changed before it is used:
-// Deadlines, say, or Freeze and Terms.Require if the program hands over more than its node. The other side is a handoff.Acceptance with
-// Config.Terms, whose Stage calls Restore.
+// Offer returns a handoff.Offer that hands the node over to another process, with all that the
+// other side has to be told before anything stops: use it as Offer().Give(ctx, channel). Offer
+// itself does nothing and waits for nothing. Fields may be changed before it is used: Deadlines,
+// say, or Freeze and Terms.Require if the program hands over more than its node. The other side is
+// a handoff.Acceptance with Config.Terms, whose Stage calls Restore.
 func (n *Node) Offer() *handoff.Offer {
 	return &handoff.Offer{
 		Terms:   handoff.Terms{What: n.Name()},
@@ -22,8 +23,9 @@ func (n *Node) Offer() *handoff.Offer {
 	}
 }
 
-// Terms are those of a handoff.Acceptance whose Stage calls Restore, or RestoreFront, with cfg: the name (empty if cfg does not set one),
-// the plug-ins, and the features of states that Restore knows.
+// Terms are those of a handoff.Acceptance whose Stage calls Restore, or RestoreFront, with cfg: the
+// name (empty if cfg does not set one), the plug-ins, and the features of states that Restore
+// knows.
 func (cfg Config) Terms() handoff.Terms {
 	return handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: StateFeatures()}
 }
@@ -61,6 +63,6 @@ func pluginNames(all []transport.Transport) (names []string) {
 	return names
 }
 
-// descriptors counts the descriptors that the node takes in another process, at least: for each connection and each listener its own, and
-// one for waiting.
+// descriptors counts the descriptors that the node takes in another process, at least: for each
+// connection and each listener its own, and one for waiting.
 func (n *Node) descriptors() int { return 2 * (len(n.Peers()) + len(n.Listeners())) }

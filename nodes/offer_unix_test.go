@@ -75,7 +75,8 @@ func TestOfferRefusesEarly(t *testing.T) {
 	}
 }
 
-// An offer names the plug-ins that the node uses when the offer is made, not those that it could use.
+// An offer names the plug-ins that the node uses when the offer is made, not those that it could
+// use.
 func TestOfferPlugins(t *testing.T) {
 	w := newWorld(t, "tcp")
 	memory := transport.NewMemory()

@@ -41,7 +41,8 @@ type opening struct {
 // errCrowded is why a handshake is given up for a newer one.
 var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)")
 
-// admit makes room for the handshake of an accepted stream; the handshake ends with ctx. The caller must call shake or refuse.
+// admit makes room for the handshake of an accepted stream; the handshake ends with ctx. The caller
+// must call shake or refuse.
 func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.Stream) *opening {
 	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1), host: hostOf(s.RemoteAddr()), began: time.Now(), claim: unclaimed{}}
 	ctx, o.cancel = context.WithCancelCause(ctx)
@@ -77,8 +78,8 @@ func (c *timedContext) Err() error {
 	return err
 }
 
-// time sets the timer that ends handshakes which take longer than limit. One timer, which mostly finds none, serves all of them: to
-// set one wakes a thread. all.mu is held.
+// time sets the timer that ends handshakes which take longer than limit. One timer, which mostly
+// finds none, serves all of them: to set one wakes a thread. all.mu is held.
 func (all *openings) time(limit time.Duration) {
 	switch {
 	case all.timed:
@@ -117,12 +118,14 @@ func (all *openings) noMore() {
 	}
 }
 
-// silentGrace is the age from which a handshake is given up rather than a younger one: over TLS a peer's first word takes some round trips.
+// silentGrace is the age from which a handshake is given up rather than a younger one: over TLS a
+// peer's first word takes some round trips.
 const silentGrace = time.Second
 
-// dispensable is the handshake to end for a new one; all.mu is held. It chooses among those that have taken longer than silentGrace, if
-// there are any, and of these among those of the host that has the most, so that a host which opens many ends its own first: there it takes
-// the oldest whose peer has said nothing, else the oldest.
+// dispensable is the handshake to end for a new one; all.mu is held. It chooses among those that
+// have taken longer than silentGrace, if there are any, and of these among those of the host that
+// has the most, so that a host which opens many ends its own first: there it takes the oldest whose
+// peer has said nothing, else the oldest.
 func (all *openings) dispensable() *opening {
 	var list, slow []*opening
 	late := time.Now().Add(-silentGrace)
@@ -148,7 +151,8 @@ func (all *openings) dispensable() *opening {
 	return list[0]
 }
 
-// hostOf is where a peer is: an IPv4 address, or the /64 network of an IPv6 address, in which a host has as many addresses as it likes.
+// hostOf is where a peer is: an IPv4 address, or the /64 network of an IPv6 address, in which a
+// host has as many addresses as it likes.
 func hostOf(a transport.Addr) netip.Prefix {
 	ap, err := transport.AddrPort(a)
 	if err != nil {
@@ -181,7 +185,8 @@ func (o *opening) heard() {
 	o.spoke = true
 }
 
-// shake makes a connection of the stream; nil if that has failed, or the front has given the stream to a worker.
+// shake makes a connection of the stream; nil if that has failed, or the front has given the stream
+// to a worker.
 func (o *opening) shake() *Conn {
 	n := o.n
 	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, claim: o.claim, from: o.from}
@@ -198,7 +203,8 @@ func (o *opening) shake() *Conn {
 		err = errors.Join(err, quietly(o.s.Close()))
 		n.stats.handshakesFailed.Add(1)
 		level := slog.LevelWarn
-		if errors.Is(err, dist.ErrNok) || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrConnected) { // another one with this peer goes on
+		// another one with this peer goes on
+		if errors.Is(err, dist.ErrNok) || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrConnected) {
 			level = slog.LevelDebug
 		}
 		n.refused.Log(n.log, level, "handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
@@ -210,7 +216,8 @@ func (o *opening) shake() *Conn {
 	return c
 }
 
-// A taker gets the streams that peers open, in place of the node: a front, whose workers do the handshakes.
+// A taker gets the streams that peers open, in place of the node: a front, whose workers do the
+// handshakes.
 type taker interface {
 	dispatch(ctx context.Context, from *Listener, s *transport.Stream, heard func()) error
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// If there are too many handshakes, one of those that keep the others out is ended, and none that has only just begun.
+// If there are too many handshakes, one of those that keep the others out is ended, and none that
+// has only just begun.
 func TestDispensableHandshake(t *testing.T) {
 	type shake struct {
 		host  string
@@ -46,7 +47,8 @@ func TestDispensableHandshake(t *testing.T) {
 	}
 }
 
-// A handshake that is refused leaves nothing behind: neither its place, nor its context as a child of the node's.
+// A handshake that is refused leaves nothing behind: neither its place, nor its context as a child
+// of the node's.
 func TestRefusedHandshakeLeavesNothing(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -111,7 +113,8 @@ func TestHandshakesEndInTheirTime(t *testing.T) {
 	})
 }
 
-// A timedContext, which is ended at its deadline by something else, gives the error of a context that ends itself.
+// A timedContext, which is ended at its deadline by something else, gives the error of a context
+// that ends itself.
 func TestTimedContextError(t *testing.T) {
 	parent, end := context.WithCancel(t.Context())
 	for _, tt := range []struct {

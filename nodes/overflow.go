@@ -6,13 +6,16 @@ import (
 	"time"
 )
 
-// What happens at a mailbox's limit to what does not wait: the messages of peers, whose connections are read on, and those of functions that
-// run. They go into the mailbox all the same, and count towards Config.OverflowLimit, each peer's share of it. Where that is used up, the
-// sender waits after all, for room in the mailbox or in its share; and when it has waited in vain for a while, the mailbox with the most of
-// its overflow ends, with reason mailbox_full: nobody receives from it, or the receiver waits for what cannot come.
+// What happens at a mailbox's limit to what does not wait: the messages of peers, whose connections
+// are read on, and those of functions that run. They go into the mailbox all the same, and count
+// towards Config.OverflowLimit, each peer's share of it. Where that is used up, the sender waits
+// after all, for room in the mailbox or in its share; and when it has waited in vain for a while,
+// the mailbox with the most of its overflow ends, with reason mailbox_full: nobody receives from
+// it, or the receiver waits for what cannot come.
 
 const (
-	// overflowWait is how long a peer is not read once it has had its share of Config.OverflowLimit, before a mailbox ends for it.
+	// overflowWait is how long a peer is not read once it has had its share of
+	// Config.OverflowLimit, before a mailbox ends for it.
 	overflowWait = 2 * time.Second
 	// overflowQuiet is for how long the log says nothing more of a mailbox that is over its limit.
 	overflowQuiet = time.Minute
@@ -25,8 +28,8 @@ type overflow struct {
 	told         time.Time // when the log was last told of it
 }
 
-// takes tells whether a message may be put into the mailbox now. If so, it is counted in Node.overflow if there is no room for it; else w
-// says for what to wait. b.mu is held.
+// takes tells whether a message may be put into the mailbox now. If so, it is counted in
+// Node.overflow if there is no room for it; else w says for what to wait. b.mu is held.
 func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 	if b.overflow.count == 0 && (b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit) {
 		return true
@@ -40,7 +43,8 @@ func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 		if w.turn == 0 {
 			w.turn = b.overflow.restored + b.overflow.count + 1
 		}
-		if b.overflow.restored < w.turn { // else a later message has found room: this one must not wait for all that comes
+		// else a later message has found room: this one must not wait for all that comes
+		if b.overflow.restored < w.turn {
 			w.room = b.room.Next()
 			return false
 		}
@@ -60,7 +64,8 @@ func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 	return true
 }
 
-// recount counts, now that a message has been taken, as much of the overflow as the mailbox has room for as within its limit; b.mu is held.
+// recount counts, now that a message has been taken, as much of the overflow as the mailbox has
+// room for as within its limit; b.mu is held.
 func (b *Mailbox) recount(taken *Message) {
 	if taken.overflows {
 		b.restore(taken)
@@ -84,7 +89,8 @@ func (b *Mailbox) restore(m *Message) {
 	b.n.overflow.Give(m.payer(), cost(m))
 }
 
-// restoreAll counts no overflow any more: the mailbox has ended, or gives its queue away. b.mu is held.
+// restoreAll counts no overflow any more: the mailbox has ended, or gives its queue away. b.mu is
+// held.
 func (b *Mailbox) restoreAll() {
 	for b.overflow.count > 0 {
 		b.restore(b.queue[len(b.queue)-b.overflow.count])
@@ -101,7 +107,8 @@ func (b *Mailbox) discard() {
 	b.queue = b.queue[:keep]
 }
 
-// unlockTellingOfOverflow releases b.mu, and logs that the mailbox is over its limit, from time to time.
+// unlockTellingOfOverflow releases b.mu, and logs that the mailbox is over its limit, from time to
+// time.
 func (b *Mailbox) unlockTellingOfOverflow() {
 	tell := b.overflow.count > 0 && time.Since(b.overflow.told) > overflowQuiet
 	if tell {
@@ -139,14 +146,17 @@ func (b *Mailbox) exitFull() {
 	b.depart(words, scope{})
 }
 
-// A roomWait is a sender's wait for room in a mailbox; the channels are nil for what it does not wait for.
+// A roomWait is a sender's wait for room in a mailbox; the channels are nil for what it does not
+// wait for.
 type roomWait struct {
-	turn                int         // the overflow after which it is the sender's turn: see overflow.restored; 0: none
+	// the overflow after which it is the sender's turn: see overflow.restored; 0: none
+	turn                int
 	patience            *time.Timer // nil: the sender waits as long as it likes
 	room, given, change <-chan struct{}
 }
 
-// wait waits until there may be room for a message; false if the mailbox has ended or the wait was cancelled.
+// wait waits until there may be room for a message; false if the mailbox has ended or the wait was
+// cancelled.
 func (w *roomWait) wait(b *Mailbox, m *Message, cancel <-chan struct{}) bool {
 	var late <-chan time.Time
 	if w.patience != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// A goroutine of the program gets its message in although a peer sends more than the receiver can take.
+// A goroutine of the program gets its message in although a peer sends more than the receiver can
+// take.
 func TestLocalSenderGetsItsTurn(t *testing.T) {
 	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = 1 << 20 })
 	a, b := all[0], all[1]

@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/test/need"
 )
 
-// ownNetwork runs the test in a process of its own, with a network of its own: there it is true, and the loopback interface is up. Where it
-// is false the test has run.
+// ownNetwork runs the test in a process of its own, with a network of its own: there it is true,
+// and the loopback interface is up. Where it is false the test has run.
 func ownNetwork(t *testing.T) bool {
 	t.Helper()
 	const inside = "CNODE_TEST_OWN_NETWORK"

@@ -15,40 +15,47 @@ import (
 )
 
 const (
-	// answerLimit bounds the wait for an answer of the front, which takes a fraction of a millisecond.
+	// answerLimit bounds the wait for an answer of the front, which takes a fraction of a
+	// millisecond.
 	answerLimit = 5 * time.Second
 	// numberLimit bounds the wait for news of a worker whose number is not known here.
 	numberLimit = time.Second
 )
 
-// A part is what a node has in addition when it is one of several processes that share a name: a worker of a Front. Every worker that is
-// started has a number of its own, also called its part, which is in each of its pids and references. docs/workers.md explains the words
-// that are used here: line, claim, worker link, relay link, remote link, link request.
+// A part is what a node has in addition when it is one of several processes that share a name: a
+// worker of a Front. Every worker that is started has a number of its own, also called its part,
+// which is in each of its pids and references. docs/workers.md explains the words that are used
+// here: line, claim, worker link, relay link, remote link, link request.
 type part struct {
 	n    *Node
 	id   int
 	line *talk.Line
-	roll *roll.Roll // of the names that are unique in the node; nil: the front has to be asked for each
+	// of the names that are unique in the node; nil: the front has to be asked for each
+	roll *roll.Roll
 
 	answerLimit time.Duration // the constants, except in tests
 	numberLimit time.Duration
 
-	mu           sync.Mutex
-	workerLinks  map[int]*Conn       // the ways to the other workers, until the links and monitors over them are broken
-	coming       map[int][]talk.Word // the ways that are to replace these, in order
-	seeking      map[int]bool        // workers to which the front is about to be asked for another way
-	latest       int                 // the number of the newest worker, as the front has it
-	crew         map[int]bool        // the workers that live, as the front says, and this one
-	change       wait.Bell           // rings when worker links, latest or crew change
-	setUp        bool                // Setup is done: names that are registered from now on are unique in the node
-	fixed        map[ei.Atom]bool
-	found        map[ei.Atom]finding     // where names were, when the front was last asked
-	last         uint64                  // the ID of the last question
-	asked        map[uint64]*question    // what the front has been asked, by ID
-	claimed      map[ei.Atom]bool        // names that the front has entered as this worker's
-	awaited      map[string][]chan error // callers that wait for another worker's way to a peer
-	frontClaims  map[*frontClaim]bool    // those that are not over
-	linkRequests map[linkRequest]int     // ways that other workers wait for, and how many such waits
+	mu sync.Mutex
+	// the ways to the other workers, until the links and monitors over them are broken
+	workerLinks map[int]*Conn
+	coming      map[int][]talk.Word // the ways that are to replace these, in order
+	// workers to which the front is about to be asked for another way
+	seeking map[int]bool
+	latest  int          // the number of the newest worker, as the front has it
+	crew    map[int]bool // the workers that live, as the front says, and this one
+	change  wait.Bell    // rings when worker links, latest or crew change
+	// Setup is done: names that are registered from now on are unique in the node
+	setUp       bool
+	fixed       map[ei.Atom]bool
+	found       map[ei.Atom]finding     // where names were, when the front was last asked
+	last        uint64                  // the ID of the last question
+	asked       map[uint64]*question    // what the front has been asked, by ID
+	claimed     map[ei.Atom]bool        // names that the front has entered as this worker's
+	awaited     map[string][]chan error // callers that wait for another worker's way to a peer
+	frontClaims map[*frontClaim]bool    // those that are not over
+	// ways that other workers wait for, and how many such waits
+	linkRequests map[linkRequest]int
 	closed       bool
 }
 
@@ -73,7 +80,8 @@ func (p *part) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i>>pidBits)<<partBits | uint32(p.id), Creation: creation}
 }
 
-// elsewhere tells in which other worker a process is, given its pid or else its name; 0 if it is here, or nowhere. reader is as for ask.
+// elsewhere tells in which other worker a process is, given its pid or else its name; 0 if it is
+// here, or nowhere. reader is as for ask.
 func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *Conn) (at int, err error) {
 	switch {
 	case to != (ei.Pid{}):
@@ -87,7 +95,8 @@ func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *C
 	return at, err
 }
 
-// home tells in which other worker a process was made, and therefore is; 0 if it was made here, or in another node.
+// home tells in which other worker a process was made, and therefore is; 0 if it was made here, or
+// in another node.
 func (p *part) home(pid ei.Pid) int {
 	if at := workerOf(pid); at != p.id && p.n.isOwn(pid.Node, pid.Creation) {
 		return at
@@ -95,7 +104,8 @@ func (p *part) home(pid ei.Pid) int {
 	return 0
 }
 
-// holder tells in which other worker a reference was made; 0 if it was made here, or in another node.
+// holder tells in which other worker a reference was made; 0 if it was made here, or in another
+// node.
 func (p *part) holder(r ei.Ref) int {
 	if r.Len < 3 || !p.n.isOwn(r.Node, r.Creation) {
 		return 0
@@ -106,15 +116,16 @@ func (p *part) holder(r ei.Ref) int {
 	return 0
 }
 
-// isOwn tells whether an identifier was made by this node in its present life, not before it was last started.
+// isOwn tells whether an identifier was made by this node in its present life, not before it was
+// last started.
 func (n *Node) isOwn(node ei.Atom, creation uint32) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return string(node) == n.name && creation == n.creation
 }
 
-// lives tells whether there is another worker of that number. It waits for news of a number that may be new: others may hear of a worker
-// that has just been started before this one does.
+// lives tells whether there is another worker of that number. It waits for news of a number that
+// may be new: others may hear of a worker that has just been started before this one does.
 func (p *part) lives(ctx context.Context, id int) (yes bool, err error) {
 	_, err = p.await(ctx, p.numberLimit, func() bool {
 		yes = p.crew[id]
@@ -123,15 +134,15 @@ func (p *part) lives(ctx context.Context, id int) (yes bool, err error) {
 	return yes, err
 }
 
-// isNew tells whether a worker of that number may have been started after latest, the latest that is known of: numbers go up to maxPart,
-// and begin again. At most maxWorkers are started at once.
+// isNew tells whether a worker of that number may have been started after latest, the latest that
+// is known of: numbers go up to maxPart, and begin again. At most maxWorkers are started at once.
 func isNew(id, latest int) bool {
 	ahead := (id - latest + maxPart) % maxPart
 	return ahead > 0 && ahead <= maxWorkers
 }
 
-// reach is the way to another worker; nil if there is no such worker, or no more. If the two have lost the way to each other, and both
-// live, reach waits for the one that the front gives them.
+// reach is the way to another worker; nil if there is no such worker, or no more. If the two have
+// lost the way to each other, and both live, reach waits for the one that the front gives them.
 func (p *part) reach(ctx context.Context, id int) (c *Conn, err error) {
 	yes, err := p.lives(ctx, id)
 	if !yes || err != nil {
@@ -175,14 +186,16 @@ func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (
 	}
 }
 
-// workerLink is the way to another worker; nil if there is none: what the two had with each other is broken then, or about to be.
+// workerLink is the way to another worker; nil if there is none: what the two had with each other
+// is broken then, or about to be.
 func (p *part) workerLink(id int) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.upWorkerLink(id)
 }
 
-// upWorkerLink is the way to another worker, if it is up, and the other side is not known to have ended it; p.mu is held.
+// upWorkerLink is the way to another worker, if it is up, and the other side is not known to have
+// ended it; p.mu is held.
 func (p *part) upWorkerLink(id int) *Conn {
 	if c := p.workerLinks[id]; c != nil && c.Err() == nil && len(p.coming[id]) == 0 {
 		return c
@@ -201,8 +214,8 @@ func (p *part) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, erro
 	return p.reach(ctx, at)
 }
 
-// workerLinkPeer describes this node as the peer of its own workers: they use all default features, also those that Config.Flags withholds
-// from other nodes.
+// workerLinkPeer describes this node as the peer of its own workers: they use all default features,
+// also those that Config.Flags withholds from other nodes.
 func (p *part) workerLinkPeer() dist.Peer {
 	n := p.n
 	flags := n.cfg.Flags | dist.FlagsDefault
@@ -228,9 +241,11 @@ func (p *part) close() error {
 	return nil
 }
 
-// peerOf is the peer's name with which a parcel's data begins, and under which the session is counted; "" if the peer asks for a name.
+// peerOf is the peer's name with which a parcel's data begins, and under which the session is
+// counted; "" if the peer asks for a name.
 func peerOf(data []byte) string {
-	for _, size := range []int{2, 4} { // the header's size; in a header of 4 bytes the first two are zero
+	// the header's size; in a header of 4 bytes the first two are zero
+	for _, size := range []int{2, 4} {
 		if len(data) < size {
 			break
 		}

@@ -62,8 +62,9 @@ func (d *deafened) hears() {
 	}
 }
 
-// Signals that wait for a peer which does not read do not keep the node, or the connection, from being frozen; they are sent by the process
-// that goes on, even if the freeze is given up again and again.
+// Signals that wait for a peer which does not read do not keep the node, or the connection, from
+// being frozen; they are sent by the process that goes on, even if the freeze is given up again and
+// again.
 func TestMoveBesideLastWords(t *testing.T) {
 	test := func(t *testing.T, n *Node, deaf *wire, freeze func() error, move func() *Node) {
 		d := deafen(t, n, deaf)
@@ -182,7 +183,8 @@ func TestRestoreBesideLastWords(t *testing.T) {
 	for i := range 10_000 {
 		require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
 	}
-	b.Exit(ei.Atom("normal")) // far more than a peer that does not read, the kernel and QueueLimit have room for
+	// far more than a peer that does not read, the kernel and QueueLimit have room for
+	b.Exit(ei.Atom("normal"))
 	f, err := n.Freeze(w.ctx())
 	require.NoError(t, err)
 	inTime(t, "Restore", func() {

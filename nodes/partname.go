@@ -8,19 +8,21 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// Names in a node with workers. Those of Setup are fixed: each worker has its own. All others are unique in the node, and the front has
-// the list of them.
+// Names in a node with workers. Those of Setup are fixed: each worker has its own. All others are
+// unique in the node, and the front has the list of them.
 
 // maxFound bounds the names whose worker is remembered.
 const maxFound = 1024
 
-// A finding is what the front has said of a name: it holds as long as the name's place in the roll has the same version.
+// A finding is what the front has said of a name: it holds as long as the name's place in the roll
+// has the same version.
 type finding struct {
 	at      int // the worker
 	version uint32
 }
 
-// where finds the worker that has a name; 0 if none has, which the roll tells. An answer of the front is remembered. reader is as for ask.
+// where finds the worker that has a name; 0 if none has, which the roll tells. An answer of the
+// front is remembered. reader is as for ask.
 func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, error) {
 	p.mu.Lock()
 	f := p.found[name]
@@ -63,8 +65,8 @@ func (p *part) endSetup() {
 	p.setUp = true
 }
 
-// claimName asks the front to enter a name that is about to be registered here, unless it is of Setup: those are each worker's own. release
-// takes the entry back.
+// claimName asks the front to enter a name that is about to be registered here, unless it is of
+// Setup: those are each worker's own. release takes the entry back.
 func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	p.mu.Lock()
 	own := !p.setUp || p.fixed[name]
@@ -85,7 +87,8 @@ func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	return func() { p.releaseName(name) }, nil
 }
 
-// releaseName tells the front that no process here has the name any more; false if that does not concern the front.
+// releaseName tells the front that no process here has the name any more; false if that does not
+// concern the front.
 func (p *part) releaseName(name ei.Atom) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,12 +103,14 @@ func (p *part) releaseName(name ei.Atom) bool {
 // struckLimit bounds how long the end of a process waits for the front.
 const struckLimit = 250 * time.Millisecond
 
-// struck waits until the front has dealt with the release of a name, so that a process which is told of the end of the one that had the
-// name finds it free, in whichever worker. A lookup shows that, since the front answers in order.
+// struck waits until the front has dealt with the release of a name, so that a process which is
+// told of the end of the one that had the name finds it free, in whichever worker. A lookup shows
+// that, since the front answers in order.
 func (p *part) struck(name ei.Atom) {
 	ctx, cancel := context.WithTimeout(p.n.ctx, struckLimit)
 	defer cancel()
-	_, _ = p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, nil) // without an answer the end is told all the same
+	// without an answer the end is told all the same
+	_, _ = p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, nil)
 }
 
 // lookup asks the front for a process by its name.

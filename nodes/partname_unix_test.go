@@ -61,7 +61,8 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 	return l
 }
 
-// What the front grants to a caller that has given up, or has stayed behind in the process before, is given back.
+// What the front grants to a caller that has given up, or has stayed behind in the process before,
+// is given back.
 func TestGivesBackWhatNobodyAwaits(t *testing.T) {
 	for _, tt := range []struct{ question, granted, back talk.Word }{
 		{talk.Word{Topic: talk.Register, Name: "joe"}, talk.Word{OK: true}, talk.Word{Topic: talk.Release, Name: "joe"}},
@@ -86,8 +87,9 @@ func TestGivesBackWhatNobodyAwaits(t *testing.T) {
 	}
 }
 
-// What moves with a worker includes the names that the front has entered for it, so that the process it moves to gives those back which
-// nobody there has, and the ways that other workers wait for.
+// What moves with a worker includes the names that the front has entered for it, so that the
+// process it moves to gives those back which nobody there has, and the ways that other workers wait
+// for.
 func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", tooLong)
@@ -131,7 +133,8 @@ func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 	require.Eventually(t, func() bool { _, linkRequests := known(); return linkRequests == 0 }, tooLong, tick, "there is no connection")
 }
 
-// While the front does not answer, a name does not count as unregistered: a peer's message to it waits, however long that takes.
+// While the front does not answer, a name does not count as unregistered: a peer's message to it
+// waits, however long that takes.
 func TestReaderAwaitsFront(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Millisecond)
@@ -180,7 +183,8 @@ func TestSenderAwaitsFront(t *testing.T) {
 	require.ErrorIs(t, arrives(t, sent, "its end").err, ErrMoved)
 }
 
-// A stranger who uses a peer's name does not end this worker's remote link of the peer's connection; a connection of the peer itself does.
+// A stranger who uses a peer's name does not end this worker's remote link of the peer's
+// connection; a connection of the peer itself does.
 func TestStrangerBesideShadow(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
@@ -202,8 +206,8 @@ func TestStrangerBesideShadow(t *testing.T) {
 	require.Eventually(t, func() bool { c := n.Conn("peer@test"); return c != nil && !c.remoteLink }, tooLong, tick)
 }
 
-// A message passed on by another worker to a process that has ended is dropped: it does not go to the process that has the name by now, and
-// the front is not asked.
+// A message passed on by another worker to a process that has ended is dropped: it does not go to
+// the process that has the name by now, and the front is not asked.
 func TestPassedOnGoesNoFurther(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
@@ -243,7 +247,8 @@ func TestReaderEndsWithConnection(t *testing.T) {
 	}
 }
 
-// A reader that waits for news of a worker halts at once, and delivers the message in hand when it goes on.
+// A reader that waits for news of a worker halts at once, and delivers the message in hand when it
+// goes on.
 func TestReaderHaltsBeforeNumber(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
@@ -283,8 +288,8 @@ func (w *world) reading(n *Node) (c *Conn) {
 	return c
 }
 
-// Numbers of workers begin again after the highest. Then, too, a reader waits for a worker that this one has not heard of, but not for one
-// that has ended.
+// Numbers of workers begin again after the highest. Then, too, a reader waits for a worker that
+// this one has not heard of, but not for one that has ended.
 func TestNumbersBeginAgain(t *testing.T) {
 	w := newWorld(t, "tcp")
 	p := w.worker("front", time.Second).part
@@ -312,7 +317,8 @@ func TestNumbersBeginAgain(t *testing.T) {
 	require.True(t, lives)
 }
 
-// The newest worker's number is the one that the front says, even if older workers have higher numbers.
+// The newest worker's number is the one that the front says, even if older workers have higher
+// numbers.
 func TestNumbersOfOldWorkers(t *testing.T) {
 	w := newWorld(t, "tcp")
 	p := w.worker("front", time.Second).part
@@ -322,7 +328,8 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 		want   int
 	}{
 		{5000, talk.Word{Part: 1, ID: 5000}, 5000}, {1, talk.Word{Part: 5000, ID: 5000}, 5000}, {maxPart, talk.Word{Part: 1, ID: 1}, 1},
-		{5000, talk.Word{Part: 1}, 5000}, {1, talk.Word{Part: 2}, 2}, // from a front of an earlier version
+		// from a front of an earlier version
+		{5000, talk.Word{Part: 1}, 5000}, {1, talk.Word{Part: 2}, 2},
 	} {
 		p.mu.Lock()
 		p.latest = c.before
@@ -353,8 +360,8 @@ func TestDeadConnectionIsOver(t *testing.T) {
 	require.Equal(t, []states.Name{{Name: "dead@test"}}, s.Over)
 }
 
-// Answers to a process of a worker that nobody has heard of hold up neither a server nor the reader of the connection. If there soon is
-// such a worker, it gets the server's.
+// Answers to a process of a worker that nobody has heard of hold up neither a server nor the reader
+// of the connection. If there soon is such a worker, it gets the server's.
 func TestAnswersToUnknownWorker(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}

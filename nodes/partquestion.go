@@ -22,8 +22,8 @@ type reply struct {
 	frontClaim *frontClaim
 }
 
-// ask says a word to the front and waits for the answer, for answerLimit at most. A reader, which cannot skip a message, passes its
-// connection: then ask waits as long as that is up.
+// ask says a word to the front and waits for the answer, for answerLimit at most. A reader, which
+// cannot skip a message, passes its connection: then ask waits as long as that is up.
 func (p *part) ask(ctx context.Context, w talk.Word, reader *Conn) (reply, error) {
 	answer := make(chan reply, 1)
 	p.mu.Lock()

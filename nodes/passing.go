@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// A passing is the wait of a connection's reader for what it needs to pass messages on. It ends when the reader is to halt, or with the
-// connection.
+// A passing is the wait of a connection's reader for what it needs to pass messages on. It ends
+// when the reader is to halt, or with the connection.
 type passing struct {
 	ctx context.Context
 	end context.CancelFunc
@@ -26,7 +26,8 @@ func (c *Conn) pass() context.Context {
 	return p.ctx
 }
 
-// passed turns the error that a wait with pass has ended with into the reader's: errReaderStopped, if it is to halt.
+// passed turns the error that a wait with pass has ended with into the reader's: errReaderStopped,
+// if it is to halt.
 func (c *Conn) passed(err error) error {
 	if errors.Is(err, context.Canceled) && c.Err() == nil && c.n.ctx.Err() == nil {
 		return errReaderStopped
@@ -40,6 +41,6 @@ func (c *Conn) endPassing() {
 	}
 }
 
-// park keeps a message that could not be passed on before the reader halts. It is the first that the reader deals with when it goes on,
-// here or in another process.
+// park keeps a message that could not be passed on before the reader halts. It is the first that
+// the reader deals with when it goes on, here or in another process.
 func (c *Conn) park(m *Message) { c.rd.unread.putBack(m) }

@@ -9,23 +9,29 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A peer is what the node knows of one other node: at most one connection, and the attempts to get one. It is guarded by Node.mu.
+// A peer is what the node knows of one other node: at most one connection, and the attempts to get
+// one. It is guarded by Node.mu.
 type peer struct {
-	conn     *Conn      // nil: none is on the table
-	outgoing *attempt   // our own attempt
-	incoming []*attempt // those of the peer, and of strangers that use its name; nil if there are none
+	conn     *Conn    // nil: none is on the table
+	outgoing *attempt // our own attempt
+	// those of the peer, and of strangers that use its name; nil if there are none
+	incoming []*attempt
 	change   wait.Bell
 }
 
 // An attempt is a handshake in progress.
 type attempt struct {
-	name      string // of the peer, once it is on the table
-	order     uint64 // of those that peers have started: the order in which they came
-	cancel    context.CancelCauseFunc
-	replaces  *Conn     // a connection that the peer was asked about (status alive) or, if the attempt is ours, has given up (ok_simultaneous)
-	preferred bool      // the peer has been told that our own attempt gives way to it (status ok_simultaneous)
-	proven    bool      // the peer has proven that it knows the cookie
-	named     bool      // ours: the peer may have read our name, and given up its own attempt for it
+	name   string // of the peer, once it is on the table
+	order  uint64 // of those that peers have started: the order in which they came
+	cancel context.CancelCauseFunc
+	// a connection that the peer was asked about (status alive) or, if the attempt is ours, has
+	// given up (ok_simultaneous)
+	replaces *Conn
+	// the peer has been told that our own attempt gives way to it (status ok_simultaneous)
+	preferred bool
+	proven    bool // the peer has proven that it knows the cookie
+	// ours: the peer may have read our name, and given up its own attempt for it
+	named     bool
 	committed bool      // ours: the peer is about to get our proof
 	claim     claim     // on the peer
 	from      *Listener // whose Accept is to return the connection; nil: none is
@@ -56,7 +62,8 @@ func (n *Node) peerLocked(name string) *peer {
 	return p
 }
 
-// changedLocked wakes those that wait for a change of the peer, and forgets a peer of which nothing is known.
+// changedLocked wakes those that wait for a change of the peer, and forgets a peer of which nothing
+// is known.
 func (n *Node) changedLocked(name string, p *peer) {
 	p.change.Ring()
 	if p.conn == nil && p.outgoing == nil && p.incoming == nil {
@@ -64,11 +71,13 @@ func (n *Node) changedLocked(name string, p *peer) {
 	}
 }
 
-// decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol, "Distribution Handshake", status). When both sides
-// connect at the same time the one whose name sorts first gives way; its own attempt ends only once the peer has proven itself, since a
-// stranger may use the peer's name: see proven. Unlike net_kernel, decide neither refuses nor prefers a peer that connects again while an
-// attempt in its name is in progress: the peer has begun anew, or one of the two is a stranger. Which one counts is decided when it has
-// proved that it knows the cookie; see enter.
+// decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol,
+// "Distribution Handshake", status). When both sides connect at the same time the one whose name
+// sorts first gives way; its own attempt ends only once the peer has proven itself, since a
+// stranger may use the peer's name: see proven. Unlike net_kernel, decide neither refuses nor
+// prefers a peer that connects again while an attempt in its name is in progress: the peer has
+// begun anew, or one of the two is a stranger. Which one counts is decided when it has proved that
+// it knows the cookie; see enter.
 func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -79,7 +88,8 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	}
 	p.incoming, a.replaces = append(p.incoming, a), p.conn
 	switch {
-	case p.conn != nil && p.conn.remoteLink: // a remote link: the front knows better, and sends the peer here
+	// a remote link: the front knows better, and sends the peer here
+	case p.conn != nil && p.conn.remoteLink:
 	case p.conn != nil && p.conn.Err() == nil:
 		return dist.Verdict{Status: dist.StatusAlive}
 	case p.conn == nil && p.outgoing != nil:
@@ -89,9 +99,10 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	return dist.Verdict{Status: dist.StatusOK}
 }
 
-// proven decides between an attempt of the peer's, which has proven that it knows the cookie and is told so next, and our own. Ours ends,
-// unless the peer may have accepted it already, since the peer gives way as soon as it reads our name. Shadows do not count: the peer does
-// not know of them.
+// proven decides between an attempt of the peer's, which has proven that it knows the cookie and is
+// told so next, and our own. Ours ends, unless the peer may have accepted it already, since the
+// peer gives way as soon as it reads our name. Shadows do not count: the peer does not know of
+// them.
 func (n *Node) proven(a *attempt) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -117,12 +128,14 @@ func (n *Node) givesName(a *attempt) {
 	a.named = true
 }
 
-// comes tells whether the peer has proven itself in an attempt of its own, which is about to be a connection.
+// comes tells whether the peer has proven itself in an attempt of its own, which is about to be a
+// connection.
 func (p *peer) comes() bool {
 	return slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.proven })
 }
 
-// commit is called before the peer gets the proof of our own attempt, whose context is ctx: from then on the peer may accept the attempt.
+// commit is called before the peer gets the proof of our own attempt, whose context is ctx: from
+// then on the peer may accept the attempt.
 func (n *Node) commit(ctx context.Context, a *attempt) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -165,12 +178,14 @@ func (p *peer) drop(order uint64) {
 	}
 }
 
-// supersedes tells whether c, which the peer began later, takes the place of a connection or attempt of that arrival.
+// supersedes tells whether c, which the peer began later, takes the place of a connection or
+// attempt of that arrival.
 func (c *Conn) supersedes(arrival uint64) bool { return arrival != 0 && arrival < c.arrival }
 
-// outdated tells whether a connection of another process, made at the moment made, takes this one's place. Two nodes have one connection to
-// each other, so the peer has lost the earlier of two, though this process may not know yet. A connection that stands still is left alone:
-// whoever has frozen it may be about to move it.
+// outdated tells whether a connection of another process, made at the moment made, takes this one's
+// place. Two nodes have one connection to each other, so the peer has lost the earlier of two,
+// though this process may not know yet. A connection that stands still is left alone: whoever has
+// frozen it may be about to move it.
 func (c *Conn) outdated(made int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,9 +201,10 @@ func (n *Node) forget(name string) {
 	}
 }
 
-// enter puts a connection whose handshake is done on the table. What the peer has given up for it ends: its earlier attempts, and a
-// connection that came of one. So does the attempt's replaces, if the peer has said that it is dead. The links and monitors of the old
-// connection break before the new one can be used. ctx is the attempt's.
+// enter puts a connection whose handshake is done on the table. What the peer has given up for it
+// ends: its earlier attempts, and a connection that came of one. So does the attempt's replaces, if
+// the peer has said that it is dead. The links and monitors of the old connection break before the
+// new one can be used. ctx is the attempt's.
 func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 	name := c.peer.Name
 	for {
@@ -243,26 +259,28 @@ func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 	}
 }
 
-// takesThePlaceOf tells whether old, which is on the table, ends for c, which is new. replaces is a connection that is known to be dead, or
-// to have been given up.
+// takesThePlaceOf tells whether old, which is on the table, ends for c, which is new. replaces is a
+// connection that is known to be dead, or to have been given up.
 func (c *Conn) takesThePlaceOf(old, replaces *Conn) bool {
 	switch {
 	case old == replaces:
 	case old.Err() != nil: // it has ended, and is about to leave
 	case c.supersedes(old.arrival):
 	case c.adopted && old.outdated(c.made):
-	case old.remoteLink && !c.remoteLink: // the peer has come here, away from the worker that had its connection
+	// the peer has come here, away from the worker that had its connection
+	case old.remoteLink && !c.remoteLink:
 	default:
 		return false
 	}
 	return true
 }
 
-// maxAway is how many peers a node, or a mailbox with MonitorNodes, remembers whose connection has moved to another process.
+// maxAway is how many peers a node, or a mailbox with MonitorNodes, remembers whose connection has
+// moved to another process.
 const maxAway = 1 << 16
 
-// leave takes a connection off the table. away says that it has moved alone to another process: if this one connected to the peer on
-// demand, the peer would give that connection up.
+// leave takes a connection off the table. away says that it has moved alone to another process: if
+// this one connected to the peer on demand, the peer would give that connection up.
 func (n *Node) leave(c *Conn, away bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -276,7 +294,8 @@ func (n *Node) leave(c *Conn, away bool) {
 	}
 }
 
-// isAwayLocked tells whether the connection to a node has moved alone to another process, and the node has had none with this process since.
+// isAwayLocked tells whether the connection to a node has moved alone to another process, and the
+// node has had none with this process since.
 func (n *Node) isAwayLocked(name string) bool {
 	_, ok := n.away[name]
 	return ok

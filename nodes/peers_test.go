@@ -18,7 +18,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Both sides connect at the same time: both Connects return, and one connection is left, the same for both.
+// Both sides connect at the same time: both Connects return, and one connection is left, the same
+// for both.
 func TestSimultaneousConnect(t *testing.T) {
 	for _, kind := range []string{"tcp", "memory"} {
 		t.Run(kind, func(t *testing.T) {
@@ -130,7 +131,8 @@ func TestConnectAfterNok(t *testing.T) {
 	})
 }
 
-// When both sides connect at the same time, that one of the attempts gives way is nothing to warn of.
+// When both sides connect at the same time, that one of the attempts gives way is nothing to warn
+// of.
 func TestNokIsNoWarning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -171,7 +173,8 @@ func (a *ambush) refuse(status dist.Status) {
 	}()
 }
 
-// An impostor under the name of the node that we connect to, without the cookie, does not keep us from connecting.
+// An impostor under the name of the node that we connect to, without the cookie, does not keep us
+// from connecting.
 func TestConnectDespiteImpostor(t *testing.T) {
 	w := newWorld(t, "memory")
 	at := w.ambush("bob@test")
@@ -235,8 +238,8 @@ func (w *world) reticent(l *Listener, name string) *reticent {
 	return p
 }
 
-// A peer is slow to connect, and we connect to it meanwhile: one of the two attempts succeeds, the same one for both sides, and the other
-// one never does.
+// A peer is slow to connect, and we connect to it meanwhile: one of the two attempts succeeds, the
+// same one for both sides, and the other one never does.
 func TestConnectBesideSlowPeer(t *testing.T) {
 	setup := func(t *testing.T, edit ...func(*Config)) (a *ambush, slow *reticent, n *Node, connected <-chan result[*Conn]) {
 		w := newWorld(t, "memory")
@@ -260,7 +263,8 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.False(t, r.v.initiated)
 		require.NoError(t, n.Conn("alice@test").Err())
 	})
-	t.Run("at the door", func(t *testing.T) { // for the peer the connection is up; here it cannot come up before the node goes on
+	// for the peer the connection is up; here it cannot come up before the node goes on
+	t.Run("at the door", func(t *testing.T) {
 		w := newWorld(t, "memory")
 		a := w.ambush("alice@test")
 		n := w.started("bob")
@@ -281,7 +285,8 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.False(t, r.v.initiated)
 		require.NoError(t, r.v.Err())
 	})
-	t.Run("crossing", func(t *testing.T) { // it may have read our name, and given way, when its proof comes
+	// it may have read our name, and given way, when its proof comes
+	t.Run("crossing", func(t *testing.T) {
 		a, slow, n, connected := setup(t)
 		ours := a.accept()
 		require.Eventually(t, func() bool {
@@ -339,7 +344,8 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	})
 }
 
-// A peer that refuses our attempt, after our proof, for one of its own to which ours gives way: Connect waits for that one.
+// A peer that refuses our attempt, after our proof, for one of its own to which ours gives way:
+// Connect waits for that one.
 func TestConnectRefusedForPeersOwn(t *testing.T) {
 	w := newWorld(t, "memory")
 	at := w.ambush("bob@test")
@@ -386,7 +392,8 @@ func (*hangingBook) Resolve(ctx context.Context, _ string) (Endpoint, error) {
 	return Endpoint{}, context.Cause(ctx)
 }
 
-// alive connects a second time under a name that is connected, and answers the question whether the first connection is dead.
+// alive connects a second time under a name that is connected, and answers the question whether the
+// first connection is dead.
 func alive(p *wire, self dist.Self, dead bool) error {
 	c, err := newPackets(soon(p.t), p.s)
 	require.NoError(p.t, err)
@@ -444,7 +451,8 @@ func TestDuplicateConnect(t *testing.T) {
 			require.Same(t, c, up())
 			require.Zero(t, unread(box))
 
-			// It is dead: the second one replaces it, and what the processes had with it breaks before anything new comes.
+			// It is dead: the second one replaces it, and what the processes had with it breaks
+			// before anything new comes.
 			q = w.wire(l)
 			require.NoError(t, alive(q, role("wire@test"), true))
 			q.self = p.self
@@ -499,8 +507,8 @@ func TestTwoNodesOfOneName(t *testing.T) {
 	}, tooLong, tick)
 }
 
-// If a peer has closed its connection, and connects again before we have seen the end, it is not asked whether the old one is alive: the C
-// library could not answer.
+// If a peer has closed its connection, and connects again before we have seen the end, it is not
+// asked whether the old one is alive: the C library could not answer.
 func TestPeerComesBackAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -540,8 +548,9 @@ func TestPeerBeginsAnew(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
 }
 
-// ConnectAddr without a name learns late which peer it has connected to; it must not disturb a connection or attempt that there is, nor
-// leave the two sides with halves of different connections.
+// ConnectAddr without a name learns late which peer it has connected to; it must not disturb a
+// connection or attempt that there is, nor leave the two sides with halves of different
+// connections.
 func TestConnectAddrBesideConnect(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -601,7 +610,8 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	require.Empty(t, failed)
 }
 
-// Strangers who use a peer's name do not interrupt its handshake, whether or not there is a connection already.
+// Strangers who use a peer's name do not interrupt its handshake, whether or not there is a
+// connection already.
 func TestStrangersBesidePeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob")

@@ -7,25 +7,29 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// An pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link it, monitor it and remember it; so the reply
-// comes to that pid. It is recognised by its reference.
+// An pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link
+// it, monitor it and remember it; so the reply comes to that pid. It is recognised by its
+// reference.
 type pendingCall struct {
 	by     *Mailbox
 	ref    ei.Ref
 	giveUp context.CancelFunc
-	box    *Mailbox // the call's own mailbox, where the reply goes; nil: the request is not out; guarded by by.mu
+	// the call's own mailbox, where the reply goes; nil: the request is not out; guarded by by.mu
+	box *Mailbox
 }
 
-// Call makes a request to a process, like gen_server:call, and returns its reply. It is Node.Call, except that the mailbox is the caller:
-// the server sees its pid. The reply never appears among the mailbox's messages, even while a Receive is in progress; a reply that comes
-// after Call has returned is dropped. When the mailbox ends, so does the call: the error is Err's.
+// Call makes a request to a process, like gen_server:call, and returns its reply. It is Node.Call,
+// except that the mailbox is the caller: the server sees its pid. The reply never appears among the
+// mailbox's messages, even while a Receive is in progress; a reply that comes after Call has
+// returned is dropped. When the mailbox ends, so does the call: the error is Err's.
 func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
 	t, err := b.callAs(ctx, target{node: string(to.Node), pid: to}, request)
 	return t, wrap("call", string(to.Node), err)
 }
 
-// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request). It waits as Call does and
-// returns the same errors: a name that no process has is an *ExitError that is ErrNoProc.
+// CallName is Call to the process that has a registered name on a node: gen_server:call({Name,
+// Node}, Request). It waits as Call does and returns the same errors: a name that no process has is
+// an *ExitError that is ErrNoProc.
 func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
 	t, err := b.callAs(ctx, target{node: node, name: ei.Atom(name)}, request)
 	return t, wrap("call "+name+" at", node, err)

@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A mailbox that calls is the caller: the server sees its pid, may send it more, and monitor it; and the reply is not among its messages.
+// A mailbox that calls is the caller: the server sees its pid, may send it more, and monitor it;
+// and the reply is not among its messages.
 func TestMailboxCall(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -45,7 +46,8 @@ func TestMailboxCall(t *testing.T) {
 						}
 					}
 				}()
-				first := async(func() (*Message, error) { return caller.Receive(w.ctx()) }) // concurrently with the calls
+				// concurrently with the calls
+				first := async(func() (*Message, error) { return caller.Receive(w.ctx()) })
 				for i := range 10 {
 					v, err := caller.CallName(w.ctx(), node.Name(), "srv", i)
 					require.NoError(t, err)
@@ -145,8 +147,8 @@ func TestMailboxCallOnLowerLevel(t *testing.T) {
 	}
 }
 
-// An answer that comes after its call is over is dropped, on the lower level, too, where all other messages without a process wait for
-// Receive.
+// An answer that comes after its call is over is dropped, on the lower level, too, where all other
+// messages without a process wait for Receive.
 func TestLateAnswersOnLowerLevel(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.node("alice"), w.started("bob")

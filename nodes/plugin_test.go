@@ -216,7 +216,8 @@ func (s *sick) wants(t testing.TB, err error) {
 	}
 	var c *transport.CallbackError
 	require.ErrorAs(t, err, &c)
-	if s.fault == blocks && (s.callback == "Read" || s.callback == "Write") { // the transport does not know which one it was
+	// the transport does not know which one it was
+	if s.fault == blocks && (s.callback == "Read" || s.callback == "Write") {
 		require.Contains(t, err.Error(), "callback")
 	} else {
 		require.Equal(t, s.callback, c.Callback)
@@ -308,7 +309,8 @@ func TestSickPluginAtSetup(t *testing.T) {
 					cancel()
 				}
 				err = arrives(t, connected, "Connect").err
-				if callback != "AcceptHandshakeComplete" { // else the peer has had its acknowledgement already
+				// else the peer has had its acknowledgement already
+				if callback != "AcceptHandshakeComplete" {
 					require.Error(t, err)
 				}
 				if callback != "Accept" && callback != "GetFD" {
@@ -358,7 +360,9 @@ func TestSickPluginLater(t *testing.T) {
 			s := newSick(t, tt.callback, tt.fault)
 			a := w.started("alice", func(cfg *Config) {
 				cfg.Transport = s.transport()
-				cfg.TickInterval = time.Second // a busy machine may keep the others from answering for as long as some of these are
+				// a busy machine may keep the others from answering for as long as some of these
+				// are
+				cfg.TickInterval = time.Second
 			})
 			b := w.started("bob")
 			c, err := a.Connect(w.ctx(), "bob@test")
@@ -383,7 +387,8 @@ func TestSickPluginLater(t *testing.T) {
 					s.wants(t, err)
 				}
 			}
-			_, err = other.Call(w.ctx(), "m", "f") // of the same node, over the transport that is well
+			// of the same node, over the transport that is well
+			_, err = other.Call(w.ctx(), "m", "f")
 			var bad *RPCError
 			require.ErrorAs(t, err, &bad)
 

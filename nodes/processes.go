@@ -17,21 +17,23 @@ import (
 
 // processes is the table of a node's mailboxes, names and Go functions.
 //
-// Locks are taken in this order: bonding, Mailbox.mu (two of them only with succeeding), then Node.mu or mu, then those of a connection's
-// parts, of a part and of its line. With one of them held no function of the program is called, except Config.Logger's Handler.
+// Locks are taken in this order: bonding, Mailbox.mu (two of them only with succeeding), then
+// Node.mu or mu, then those of a connection's parts, of a part and of its line. With one of them
+// held no function of the program is called, except Config.Logger's Handler.
 type processes struct {
 	n      *Node
 	places *places.Places // of the functions that run for remote callers
 	turns  remoteTurns    // the same functions, when the node drains
 
-	// bonding holds a token while a link or monitor between two processes of this node is being changed, so that a freeze, which takes the
-	// token, too, finds it on both sides or on neither.
+	// bonding holds a token while a link or monitor between two processes of this node is being
+	// changed, so that a freeze, which takes the token, too, finds it on both sides or on neither.
 	bonding chan struct{}
 
-	mu      sync.RWMutex
-	byID    map[uint64]*Mailbox
-	names   map[ei.Atom]*Mailbox
-	former  map[*Mailbox]struct{} // processes that have lost a name: monitors by it are still theirs
+	mu    sync.RWMutex
+	byID  map[uint64]*Mailbox
+	names map[ei.Atom]*Mailbox
+	// processes that have lost a name: monitors by it are still theirs
+	former  map[*Mailbox]struct{}
 	funcs   map[function]Func
 	closed  bool
 	held    bool // the tables do not change: the node is frozen
@@ -43,7 +45,9 @@ type processes struct {
 	told    atomic.Bool  // MonitorNodes was called, ever
 	telling atomic.Int64 // processes of whose end others of this node are just being told
 
-	exits      wait.Tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (exitnotice.go)
+	// processes that have ended, whose exit signals are neither sent nor queued at a connection
+	// (exitnotice.go)
+	exits      wait.Tally
 	endings    wait.Tally // connections that have ended, of which some mailbox has not been told
 	exitQueues wait.Tally // connections with exit signals queued
 	running    wait.Tally // functions, handlers and servers that are running
@@ -104,8 +108,9 @@ func (p *processes) namesOf(b *Mailbox) (names []ei.Atom) {
 	return names
 }
 
-// end takes a process off the table and then closes its over: as soon as it is seen to have ended its names are free. had is one of its
-// names, and released one of whose release the front has been told.
+// end takes a process off the table and then closes its over: as soon as it is seen to have ended
+// its names are free. had is one of its names, and released one of whose release the front has been
+// told.
 func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,7 +176,8 @@ func (p *processes) addressee(ctl *dist.Control) *Mailbox {
 	return p.local(ctl.To)
 }
 
-// unwatchByFormerName handles a DEMONITOR_P by a name that has gone, or moved on: it is for one of the processes that had the name.
+// unwatchByFormerName handles a DEMONITOR_P by a name that has gone, or moved on: it is for one of
+// the processes that had the name.
 func (p *processes) unwatchByFormerName(id monitorID) {
 	p.mu.RLock()
 	former := slices.Collect(maps.Keys(p.former))
@@ -183,7 +189,8 @@ func (p *processes) unwatchByFormerName(id monitorID) {
 	}
 }
 
-// noteFormer adds a process to former if it has monitors by a name that it no longer has; mu is held.
+// noteFormer adds a process to former if it has monitors by a name that it no longer has; mu is
+// held.
 func (p *processes) noteFormer(b *Mailbox, watchers []states.Watcher) {
 	lost := func(w states.Watcher) bool { return w.Name != "" && p.names[w.Name] != b }
 	if p.byID[key(b.pid)] == b && slices.ContainsFunc(watchers, lost) {
@@ -202,8 +209,9 @@ func (p *processes) all() []*Mailbox {
 	return bs
 }
 
-// closeAll ends every process with the node, and waits until these, and those that have ended before, have told whom they had to. If ctx
-// ends first, only what goes out without waiting is still told.
+// closeAll ends every process with the node, and waits until these, and those that have ended
+// before, have told whom they had to. If ctx ends first, only what goes out without waiting is
+// still told.
 func (p *processes) closeAll(ctx context.Context) {
 	p.lock()
 	p.closed, p.drains = true, true
@@ -240,10 +248,12 @@ func (p *processes) closeEmpty() bool {
 	return true
 }
 
-// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several names. Register waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start,
-// the mailbox becomes the process that had the name before: it gets that process's pid, other names, unread messages, links and monitors; a
-// mailbox that already has links or monitors is ErrBonds. A name that is in use is ErrNameTaken, a mailbox that has ended ErrClosed; a
-// mailbox of another Node, or none, the empty name, and undefined are errors, too.
+// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have
+// several names. Register waits while the node is frozen. In a node that is being restored (see
+// Restore), until Staged.Start, the mailbox becomes the process that had the name before: it gets
+// that process's pid, other names, unread messages, links and monitors; a mailbox that already has
+// links or monitors is ErrBonds. A name that is in use is ErrNameTaken, a mailbox that has ended
+// ErrClosed; a mailbox of another Node, or none, the empty name, and undefined are errors, too.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
 	switch {
@@ -290,7 +300,8 @@ func (p *processes) name(name ei.Atom, b *Mailbox) error {
 	return nil
 }
 
-// Unregister takes a name back; the error is ErrNoProc if no mailbox has the name. It waits while the node is frozen.
+// Unregister takes a name back; the error is ErrNoProc if no mailbox has the name. It waits while
+// the node is frozen.
 func (n *Node) Unregister(name string) error {
 	p := &n.procs
 	p.lock()
@@ -313,8 +324,9 @@ func (n *Node) Unregister(name string) error {
 // Whereis is the mailbox that has the name; nil if none has.
 func (n *Node) Whereis(name string) *Mailbox { return n.procs.named(ei.Atom(name)) }
 
-// Lookup finds the process that has a registered name, in whichever worker of the node it is; ErrNoProc if nobody has it. It waits only in
-// a worker, for the front's answer about a name that is not registered here, until ctx ends: if none comes within 5 s the error is
+// Lookup finds the process that has a registered name, in whichever worker of the node it is;
+// ErrNoProc if nobody has it. It waits only in a worker, for the front's answer about a name that
+// is not registered here, until ctx ends: if none comes within 5 s the error is
 // context.DeadlineExceeded, if the front is gone ErrClosed. It is erlang:whereis/1.
 func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
 	if b := n.Whereis(name); b != nil {
@@ -324,7 +336,8 @@ func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
 	return pid, wrap("look up "+name, "", err)
 }
 
-// detach breaks the links and monitors of processes here with those at the other end of a connection that has ended.
+// detach breaks the links and monitors of processes here with those at the other end of a
+// connection that has ended.
 func (n *Node) detach(c *Conn) {
 	if c.kind() != relayLink {
 		for _, b := range n.procs.all() {

@@ -13,7 +13,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// Register refuses a mailbox of another node, and the empty name; a name that cannot be an atom can be neither sent to, nor monitored or called.
+// Register refuses a mailbox of another node, and the empty name; a name that cannot be an atom can
+// be neither sent to, nor monitored or called.
 func TestNamesAreOfTheNode(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, other := w.started("alice"), w.started("bob")
@@ -65,8 +66,9 @@ func TestCallBesideClose(t *testing.T) {
 	}
 }
 
-// A process that gets back a monitor by a name which it has no longer, from a connection or node that was frozen, is found by that name;
-// one with other monitors is not looked at, and one that has ended is not kept.
+// A process that gets back a monitor by a name which it has no longer, from a connection or node
+// that was frozen, is found by that name; one with other monitors is not looked at, and one that
+// has ended is not kept.
 func TestMonitorByFormerNameComesBack(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")

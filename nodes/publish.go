@@ -7,12 +7,15 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Publish makes the listener's address known under the node's name, through the Resolver, and adopts the creation that it is given there;
-// if identifiers or connections have been made before, the error is ErrTooLate. After Unpublish it publishes again, and keeps the creation;
-// so does a dynamic node, which has its creation from the peer that named it. With a Resolver that publishes nothing (a static table) the
-// creation stays random. Publish waits for the Publisher's answer, a PortMapper's say, until ctx ends or the node is closed (ErrClosed),
-// and while the node is frozen; if another process goes on as the node, the error is ErrMoved, and the Publication made here is closed.
-// The error is ErrPublished if the node is published already, ErrUnnamed if it has no name; others are the Publisher's. It is ei_publish.
+// Publish makes the listener's address known under the node's name, through the Resolver, and
+// adopts the creation that it is given there; if identifiers or connections have been made before,
+// the error is ErrTooLate. After Unpublish it publishes again, and keeps the creation; so does a
+// dynamic node, which has its creation from the peer that named it. With a Resolver that publishes
+// nothing (a static table) the creation stays random. Publish waits for the Publisher's answer, a
+// PortMapper's say, until ctx ends or the node is closed (ErrClosed), and while the node is frozen;
+// if another process goes on as the node, the error is ErrMoved, and the Publication made here is
+// closed. The error is ErrPublished if the node is published already, ErrUnnamed if it has no name;
+// others are the Publisher's. It is ei_publish.
 func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	pub, ok := n.cfg.Resolver.(Publisher)
 	n.mu.Lock()
@@ -54,8 +57,8 @@ func (n *Node) presence(at transport.Addr) Presence {
 	return Presence{Name: n.Name(), Addr: at, Hidden: !n.cfg.Visible, Logger: n.log}
 }
 
-// keep makes a publication the node's, once the node is not frozen, or closes it if it comes too late. The first publication settles the
-// creation; a later one leaves it as it is.
+// keep makes a publication the node's, once the node is not frozen, or closes it if it comes too
+// late. The first publication settles the creation; a later one leaves it as it is.
 func (n *Node) keep(ctx context.Context, p Publication) error {
 	err := n.lockUnfrozen(ctx)
 	if err == nil {
@@ -86,10 +89,12 @@ func (n *Node) keepLocked(p Publication) error {
 	return nil
 }
 
-// Unpublish takes the name back; connections and the creation stay. It waits while the node is frozen, and as long as Close of the
-// Publication does, whose error it returns. If nothing is published it does nothing. It is ei_unpublish.
+// Unpublish takes the name back; connections and the creation stay. It waits while the node is
+// frozen, and as long as Close of the Publication does, whose error it returns. If nothing is
+// published it does nothing. It is ei_unpublish.
 func (n *Node) Unpublish() error {
-	_ = n.lockUnfrozen(context.Background()) // else it could take back the name of a process that goes on as this node
+	// else it could take back the name of a process that goes on as this node
+	_ = n.lockUnfrozen(context.Background())
 	p := n.published
 	n.published = nil
 	n.mu.Unlock()

@@ -170,7 +170,8 @@ func TestPublishErrors(t *testing.T) {
 	require.ErrorIs(t, d.Publish(ctx, l), ErrUnnamed)
 }
 
-// A dynamic node that a peer has named can be found by others; its creation stays the one that the peer gave.
+// A dynamic node that a peer has named can be found by others; its creation stays the one that the
+// peer gave.
 func TestPublishDynamic(t *testing.T) {
 	addr, _ := portMapper(t, "127.0.0.1:0")
 	ctx := soon(t)
@@ -201,7 +202,8 @@ func TestPortMapperAbsent(t *testing.T) {
 	require.ErrorIs(t, n.Start(ctx), epmd.ErrNoPortMapper)
 }
 
-// A port mapper that accepts connections and says nothing delays a caller no longer than its context, or Client.Timeout, allows.
+// A port mapper that accepts connections and says nothing delays a caller no longer than its
+// context, or Client.Timeout, allows.
 func TestPortMapperHangs(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -300,7 +302,8 @@ func TestPortMapperRestarts(t *testing.T) {
 	require.Equal(t, creation, c.Peer().Creation)
 }
 
-// A port mapper that is started anew finds its port free, although a node could have run one itself.
+// A port mapper that is started anew finds its port free, although a node could have run one
+// itself.
 func TestPortMapperRestartsBesideEmbed(t *testing.T) {
 	addr := port.Vacant(t)
 	_, stop := portMapper(t, addr)
@@ -318,7 +321,8 @@ func TestPortMapperRestartsBesideEmbed(t *testing.T) {
 	require.Empty(t, log.lines("a port mapper runs"))
 }
 
-// Without a port mapper on the machine the first node runs one; when that node goes, another node takes over.
+// Without a port mapper on the machine the first node runs one; when that node goes, another node
+// takes over.
 func TestPortMapperEmbedded(t *testing.T) {
 	addr := port.Vacant(t)
 	ctx := soon(t)
@@ -362,7 +366,8 @@ func TestPortMapperEmbedded(t *testing.T) {
 	}, tooLong, 10*time.Millisecond)
 }
 
-// A port mapper that ends while it is being asked, with the node whose process it is part of, is followed by one of this process.
+// A port mapper that ends while it is being asked, with the node whose process it is part of, is
+// followed by one of this process.
 func TestPortMapperEmbeddedAsTheOtherEnds(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -378,7 +383,8 @@ func TestPortMapperEmbeddedAsTheOtherEnds(t *testing.T) {
 	require.NoError(t, n.Start(soon(t)))
 }
 
-// If something else has the port, without listening there, the error says both: no port mapper is there, and none can run.
+// If something else has the port, without listening there, the error says both: no port mapper is
+// there, and none can run.
 func TestPortMapperEmbeddedPortTaken(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -457,7 +463,8 @@ func TestSocketDirAlone(t *testing.T) {
 		return startedAs(t, Config{Name: name, Cookie: "secret", Resolver: dir}, edit...)
 	}
 	a, b := node("alice@here"), node("bob@here", func(cfg *Config) { cfg.Transport = transport.Unix() })
-	c := node("carol@here", func(cfg *Config) { cfg.Transport = transport.TCP() }) // an explicit Transport counts
+	// an explicit Transport counts
+	c := node("carol@here", func(cfg *Config) { cfg.Transport = transport.TCP() })
 	require.Equal(t, "tcp", c.Listeners()[0].Addr().Network())
 	for _, way := range [][2]*Node{{a, b}, {b, a}, {c, a}} {
 		conn, err := way[0].Connect(soon(t), way[1].Name())
@@ -470,7 +477,8 @@ func TestSocketDirAlone(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 }
 
-// An Erlang node whose name is of the other kind, long or short, would not connect: a warning says so.
+// An Erlang node whose name is of the other kind, long or short, would not connect: a warning says
+// so.
 func TestNamesOfTwoKinds(t *testing.T) {
 	for name, want := range map[string]int{"bob@test": 0, "bob@test.example": 1, "bob@127.0.0.1": 1, "bob@::1": 1} {
 		log := new(record)

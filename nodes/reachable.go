@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// An UnreachableError says why other nodes, which look for a node at the address of its name's host, will not find it.
+// An UnreachableError says why other nodes, which look for a node at the address of its name's
+// host, will not find it.
 type UnreachableError struct {
 	Host    string
 	At      netip.Addr // of the host; not valid if it has none
@@ -34,8 +35,9 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 // lookupLimit bounds the look-up of the node's own host name.
 const lookupLimit = 2 * time.Second
 
-// CheckReachable returns an *UnreachableError for a node that listens at addr, on the loopback interface only, while its name leads
-// elsewhere: short host names often do. It looks the host up, for two seconds at most.
+// CheckReachable returns an *UnreachableError for a node that listens at addr, on the loopback
+// interface only, while its name leads elsewhere: short host names often do. It looks the host up,
+// for two seconds at most.
 func CheckReachable(ctx context.Context, name string, addr transport.Addr) error {
 	at, err := transport.AddrPort(addr)
 	if err != nil || !at.Addr().IsLoopback() {

@@ -7,7 +7,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// attach reports a connection to mailboxes and, if the upper level has started, makes it receive from the connection.
+// attach reports a connection to mailboxes and, if the upper level has started, makes it receive
+// from the connection.
 func (n *Node) attach(c *Conn) {
 	n.tellUp(c)
 	if n.started.Load() {
@@ -15,8 +16,8 @@ func (n *Node) attach(c *Conn) {
 	}
 }
 
-// run receives until the connection ends, and gives each message to the process that it is for. One goroutine does this in the order of the
-// wire, so that signals from one sender stay in order.
+// run receives until the connection ends, and gives each message to the process that it is for. One
+// goroutine does this in the order of the wire, so that signals from one sender stay in order.
 func (c *Conn) run() {
 	select {
 	case c.rd.busy <- struct{}{}:
@@ -35,7 +36,8 @@ func (c *Conn) read() {
 			c.n.route(c, m)
 			c.s.Yield() // m may have gone to another goroutine
 		case err == errReaderStopped:
-			if c.giveReaderToFreeze(); c.Err() != nil { // what is unread is another process's, or too late
+			// what is unread is another process's, or too late
+			if c.giveReaderToFreeze(); c.Err() != nil {
 				return
 			}
 		case errors.Is(err, dist.ErrUnknownOp):
@@ -46,7 +48,8 @@ func (c *Conn) read() {
 	}
 }
 
-// next returns what has been read and not dealt with (before Start, or when the reader halted), or else the next message.
+// next returns what has been read and not dealt with (before Start, or when the reader halted), or
+// else the next message.
 func (c *Conn) next() (*Message, error) {
 	if c.rd.unread.len() > 0 {
 		if c.rd.stopped.IsShut() {

@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	// trustedFrame is how many bytes of memory a frame gets for the length that the peer claims, before any of it has come; beyond that it
-	// gets as much again as has come.
+	// trustedFrame is how many bytes of memory a frame gets for the length that the peer claims,
+	// before any of it has come; beyond that it gets as much again as has come.
 	trustedFrame = 4 << 20
-	// frameStep is the size, in bytes, of the steps in which a large frame is read: each is a sign of life of a peer behind a slow line.
+	// frameStep is the size, in bytes, of the steps in which a large frame is read: each is a sign
+	// of life of a peer behind a slow line.
 	frameStep = 256 << 10
 	// atomTable bounds the atoms that a connection remembers.
 	atomTable = 1024
@@ -58,10 +59,11 @@ func (r *reader) init(c *Conn) {
 	r.next, r.came = r.nextVector, func() { c.ticks.flows(c) }
 }
 
-// Receive returns the next message. It waits until one has come, or until ctx or the connection ends; in the latter case the error is
-// Err's. Meanwhile ticks are answered and UNLINK_ID is acknowledged. The error is ErrBusy if another Receive is in progress, or the node
-// was started. An unknown control message is an error (dist.ErrUnknownOp) after which Receive may be called again; a malformed one ends the
-// connection. It is ei_xreceive_msg.
+// Receive returns the next message. It waits until one has come, or until ctx or the connection
+// ends; in the latter case the error is Err's. Meanwhile ticks are answered and UNLINK_ID is
+// acknowledged. The error is ErrBusy if another Receive is in progress, or the node was started. An
+// unknown control message is an error (dist.ErrUnknownOp) after which Receive may be called again;
+// a malformed one ends the connection. It is ei_xreceive_msg.
 func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 	m := new(Message)
 	if err := c.ReceiveInto(ctx, m); err != nil {
@@ -70,9 +72,10 @@ func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 	return m, nil
 }
 
-// ReceiveInto is Receive into a message that is reused, with its buffer: what m held before is lost, even if there is an error. Nothing is
-// allocated once the buffer is large enough. It waits as Receive does, and has its errors: ErrBusy during another Receive, or once the node
-// was started; dist.ErrUnknownOp, after which it may be called again.
+// ReceiveInto is Receive into a message that is reused, with its buffer: what m held before is
+// lost, even if there is an error. Nothing is allocated once the buffer is large enough. It waits
+// as Receive does, and has its errors: ErrBusy during another Receive, or once the node was
+// started; dist.ErrUnknownOp, after which it may be called again.
 func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 	if c.n.started.Load() || !c.receiving.CompareAndSwap(false, true) {
 		return wrap("receive from", c.peer.Name, ErrBusy)
@@ -124,22 +127,26 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 	}
 }
 
-// Yield is for a program that passes what Receive returns to other goroutines, and receives again: the next Receive that has to wait first
-// lets the goroutines run that have just been woken. Otherwise it may keep the processor from them for as long as it polls (see
+// Yield is for a program that passes what Receive returns to other goroutines, and receives again:
+// the next Receive that has to wait first lets the goroutines run that have just been woken.
+// Otherwise it may keep the processor from them for as long as it polls (see
 // transport.WithPolling).
 func (c *Conn) Yield() { c.rd.yields.Store(true) }
 
-// acknowledgeUnlink acknowledges an UNLINK_ID before Receive returns it: the caller of Receive might not.
+// acknowledgeUnlink acknowledges an UNLINK_ID before Receive returns it: the caller of Receive
+// might not.
 func (c *Conn) acknowledgeUnlink(m *Message) {
 	if m.Op == dist.OpUnlinkID {
 		c.acknowledge(&m.Control)
 	}
 }
 
-// errReaderStopped: the connection is being frozen. The holder of the reader's token is to give it away until the halt is over.
+// errReaderStopped: the connection is being frozen. The holder of the reader's token is to give it
+// away until the halt is over.
 var errReaderStopped = errors.New("the reader halts")
 
-// receive reads frames until one is a message, or the reader is to halt: errReaderStopped. The caller holds the reader's token.
+// receive reads frames until one is a message, or the reader is to halt: errReaderStopped. The
+// caller holds the reader's token.
 func (c *Conn) receive(ctx context.Context, m *Message) error {
 	c.reading.Store(true)
 	defer c.reading.Store(false)
@@ -184,7 +191,8 @@ func (c *Conn) breach(err error) {
 	c.fail(err)
 }
 
-// acknowledge answers an UNLINK_ID, before any other signal goes to that process (erl_dist_protocol, "New link protocol").
+// acknowledge answers an UNLINK_ID, before any other signal goes to that process
+// (erl_dist_protocol, "New link protocol").
 func (c *Conn) acknowledge(ctl *dist.Control) {
 	c.signal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: ctl.ID, From: ctl.To, To: ctl.From}, nil)
 }
@@ -204,12 +212,14 @@ func (c *Conn) receiveError(ctx context.Context, err error) error {
 // giveReader gives the reader's token back after a receive.
 func (c *Conn) giveReader() { <-c.rd.busy }
 
-// orderly reports whether a connection was ended, by either side, and has not failed. A node that speaks TLS may end without an alert.
+// orderly reports whether a connection was ended, by either side, and has not failed. A node that
+// speaks TLS may end without an alert.
 func orderly(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrClosed)
 }
 
-// reason finds the reason behind a failed read or write: ctx, or the end of the connection. If broken, err itself is to end the connection.
+// reason finds the reason behind a failed read or write: ctx, or the end of the connection. If
+// broken, err itself is to end the connection.
 func (c *Conn) reason(ctx context.Context, err error) (_ error, broken bool) {
 	if ended := c.Err(); ended != nil {
 		return ended, false
@@ -237,7 +247,8 @@ const (
 	frameBody
 )
 
-// nextVector hands ReadPDU the parts of one frame: its length, then its body straight into the message's buffer.
+// nextVector hands ReadPDU the parts of one frame: its length, then its body straight into the
+// message's buffer.
 func (r *reader) nextVector() ([][]byte, error) {
 	switch r.stage {
 	case frameStart:
@@ -269,8 +280,8 @@ func (r *reader) nextVector() ([][]byte, error) {
 	return r.vec[:], nil
 }
 
-// stopState tells whether the connection's reader is to halt, and returns a channel that is closed when that changes. The nil Conn, which
-// stands for this node, never stopState.
+// stopState tells whether the connection's reader is to halt, and returns a channel that is closed
+// when that changes. The nil Conn, which stands for this node, never stopState.
 func (c *Conn) stopState() (bool, <-chan struct{}) {
 	if c == nil {
 		return false, nil
@@ -278,8 +289,8 @@ func (c *Conn) stopState() (bool, <-chan struct{}) {
 	return c.rd.stopped.State()
 }
 
-// giveReaderToFreeze is called by the reader: it gives its token up, for the goroutine that freezes the connection, and takes it again when reading
-// goes on.
+// giveReaderToFreeze is called by the reader: it gives its token up, for the goroutine that freezes
+// the connection, and takes it again when reading goes on.
 func (c *Conn) giveReaderToFreeze() {
 	<-c.rd.busy
 	_ = c.rd.stopped.Pass(context.Background())

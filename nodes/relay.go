@@ -5,13 +5,16 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// divert passes on a message that is for a process of another worker, or comes from one for the peer; false if it is for this worker.
+// divert passes on a message that is for a process of another worker, or comes from one for the
+// peer; false if it is for this worker.
 func (p *part) divert(c *Conn, m *Message) bool {
 	switch c.kind() {
 	case relayLink: // from another worker, for the peer
 		c.diverted(m, c.peerLink, c.peerLink.carry(m))
 		return true
-	case remoteLink, workerLink: // another worker has found the process here: it is not sought elsewhere again, even if its name has moved on
+	// another worker has found the process here: it is not sought elsewhere again, even if its name
+	// has moved on
+	case remoteLink, workerLink:
 		return false
 	}
 	to, err := p.onward(c, m)
@@ -31,8 +34,8 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	return true
 }
 
-// diverted ends what c's reader does with a message between the peer link's peer and another worker: the message is out, or lost, or, if the
-// reader is to halt, parked.
+// diverted ends what c's reader does with a message between the peer link's peer and another
+// worker: the message is out, or lost, or, if the reader is to halt, parked.
 func (c *Conn) diverted(m *Message, peerLink *Conn, err error) {
 	if err == errReaderStopped {
 		c.park(m)
@@ -44,7 +47,8 @@ func (c *Conn) diverted(m *Message, peerLink *Conn, err error) {
 	m.Release()
 }
 
-// onward is the relay link of a peer's connection that a message is to take; nil if it is for this worker, or for a worker that is no more.
+// onward is the relay link of a peer's connection that a message is to take; nil if it is for this
+// worker, or for a worker that is no more.
 func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	at := 0
 	switch m.Op {
@@ -66,19 +70,22 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	if at == 0 {
 		return nil, nil
 	}
-	if lives, err := p.lives(c.pass(), at); !lives { // whatever the state of the worker link: m takes a relay link
+	// whatever the state of the worker link: m takes a relay link
+	if lives, err := p.lives(c.pass(), at); !lives {
 		return nil, c.passed(err)
 	}
 	b, _, err := c.relayLink(at, true)
-	if err != nil { // a dropped message would pass for denied: so the peer is to see the connection end, and connect again
+	// a dropped message would pass for denied: so the peer is to see the connection end, and
+	// connect again
+	if err != nil {
 		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
 		return nil, c.failed(err)
 	}
 	return b, nil
 }
 
-// carry sends a message on as it came, in the form that the other side takes. errReaderStopped: it was not sent, and the reader of the message's
-// connection is to halt.
+// carry sends a message on as it came, in the form that the other side takes. errReaderStopped: it
+// was not sent, and the reader of the message's connection is to halt.
 func (c *Conn) carry(m *Message) error {
 	ctl := m.Control
 	if ctl.Op == dist.OpSend && ctl.From != (ei.Pid{}) && c.peer.Flags.Has(dist.FlagSendSender) {
@@ -96,7 +103,8 @@ func (c *Conn) carry(m *Message) error {
 		t.note(m, false)
 	}
 	err := c.sendControl(m.conn.pass(), with, payload)
-	if t != nil && m.Op != dist.OpLink && err == nil { // it ends something: until it is out, the end of the relay link has to tell of that
+	// it ends something: until it is out, the end of the relay link has to tell of that
+	if t != nil && m.Op != dist.OpLink && err == nil {
 		t.note(m, false)
 	}
 	return m.conn.passed(err)
@@ -110,8 +118,9 @@ func (m *Message) viaRelayLink() *Conn {
 	return nil
 }
 
-// note remembers the link or monitor that a message begins or ends on its way through the relay link c; inward: the message is from the peer.
-// It is false if the end of the relay link has been dealt with already: then the peer would not be told of the end of the link or monitor.
+// note remembers the link or monitor that a message begins or ends on its way through the relay
+// link c; inward: the message is from the peer. It is false if the end of the relay link has been
+// dealt with already: then the peer would not be told of the end of the link or monitor.
 func (c *Conn) note(m *Message, inward bool) bool {
 	switch m.Op {
 	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit,
@@ -137,7 +146,8 @@ func (c *Conn) note(m *Message, inward bool) bool {
 		}
 	case m.Op == dist.OpUnlinkID || m.Op == dist.OpUnlink || m.Op == dist.OpExit:
 		delete(c.relayed.links, l)
-	case inward && m.Op == dist.OpMonitorP: // monitors that the other worker's processes have, that worker knows itself
+	// monitors that the other worker's processes have, that worker knows itself
+	case inward && m.Op == dist.OpMonitorP:
 		c.relayed.watch(m.Ref, relayedMonitor{m.From, m.To, m.ToName})
 	case inward && m.Op == dist.OpDemonitorP || !inward && m.Op == dist.OpMonitorPExit:
 		delete(c.relayed.monitors, m.Ref)

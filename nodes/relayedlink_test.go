@@ -9,8 +9,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A relay link remembers the links through it, and the monitors of the peer's processes, until one side ends them: else the peer would be told
-// once more when the other worker dies, and a worker that lives long would remember ever more of them.
+// A relay link remembers the links through it, and the monitors of the peer's processes, until one
+// side ends them: else the peer would be told once more when the other worker dies, and a worker
+// that lives long would remember ever more of them.
 func TestBranchForgetsWhatHasEnded(t *testing.T) {
 	theirs, ours := ei.Pid{Node: "peer@test", ID: 1, Creation: 7}, ei.Pid{Node: "node@test", ID: 2, Creation: 8}
 	ref := ei.Ref{Node: "peer@test", Creation: 7, Len: 3, ID: [5]uint32{1, 2, 3}}

@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// newLocal makes a connection of a socket between two workers; fd 0 is a socket that was lost on its way here.
+// newLocal makes a connection of a socket between two workers; fd 0 is a socket that was lost on
+// its way here.
 func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
 	if fd == 0 {
 		return nil, talk.ErrLost
@@ -30,9 +31,10 @@ func (c *Conn) beginLocal() {
 	c.upper().attach(c)
 }
 
-// relayLink is the way from a connection to another worker, made now if there is none (fresh). The front passes the other end on to that
-// worker. While the node is frozen only the connection's reader may make a relay link, for the message that it is handling: the reader halts
-// before the relay links are counted.
+// relayLink is the way from a connection to another worker, made now if there is none (fresh). The
+// front passes the other end on to that worker. While the node is frozen only the connection's
+// reader may make a relay link, for the message that it is handling: the reader halts before the
+// relay links are counted.
 func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) {
 	c.relaying.Lock()
 	defer c.relaying.Unlock()
@@ -62,12 +64,12 @@ func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) 
 	return b, true, nil
 }
 
-// relayLinkTime is how long the end of a connection may take to reach another worker: messages that came before the end must arrive there
-// first.
+// relayLinkTime is how long the end of a connection may take to reach another worker: messages that
+// came before the end must arrive there first.
 const relayLinkTime = time.Second
 
-// endRelayLinks ends the connection's relay links when the connection ends, once they have passed on all that it has received. No relay link is made
-// afterwards.
+// endRelayLinks ends the connection's relay links when the connection ends, once they have passed
+// on all that it has received. No relay link is made afterwards.
 func (p *part) endRelayLinks(c *Conn) {
 	c.relaying.Lock()
 	relayLinks := c.relayLinks
@@ -83,7 +85,8 @@ func (p *part) endRelayLinks(c *Conn) {
 	}
 }
 
-// addRemoteLink adds a remote link: this worker's end of the way to a peer that another worker is connected to.
+// addRemoteLink adds a remote link: this worker's end of the way to a peer that another worker is
+// connected to.
 func (p *part) addRemoteLink(w talk.Word) {
 	peer := *w.Peer
 	c, err := p.n.newLocal(w.FD, peer)
@@ -107,8 +110,9 @@ func (p *part) addRemoteLink(w talk.Word) {
 	p.tellAwaited(peer.Name, ErrConnected)
 }
 
-// closePeerLink asks for the end of the connection of which this one is a remote link, and waits a little until that end has reached the remote link. If
-// the remote link ended first, the other worker would take this worker for dead, and tell the peer that its processes were killed.
+// closePeerLink asks for the end of the connection of which this one is a remote link, and waits a
+// little until that end has reached the remote link. If the remote link ended first, the other
+// worker would take this worker for dead, and tell the peer that its processes were killed.
 func (p *part) closePeerLink(c *Conn) {
 	p.line.Say(talk.Word{Topic: talk.Drop, Name: c.peer.Name})
 	ctx, cancel := context.WithTimeout(c.n.ctx, relayLinkTime/4)
@@ -120,7 +124,8 @@ func (p *part) closePeerLink(c *Conn) {
 	}
 }
 
-// awaitLeft waits until a connection that is ending has been read to its end and cleaned up, for relayLinkTime/4 at most.
+// awaitLeft waits until a connection that is ending has been read to its end and cleaned up, for
+// relayLinkTime/4 at most.
 func (c *Conn) awaitLeft() {
 	t := time.NewTimer(relayLinkTime / 4)
 	defer t.Stop()
@@ -130,8 +135,9 @@ func (c *Conn) awaitLeft() {
 	}
 }
 
-// loseRelayLink deals with the end of a relay link, which ends with the connection or because the other worker has died. In the latter case the peer is
-// told that the other worker's processes were killed.
+// loseRelayLink deals with the end of a relay link, which ends with the connection or because the
+// other worker has died. In the latter case the peer is told that the other worker's processes were
+// killed.
 func (c *Conn) loseRelayLink(b *Conn) {
 	c.relaying.Lock()
 	if c.relayLinks[b.worker] == b {

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// remoteTurns are the functions that run for remote callers, or wait for a place. If a caller no longer waits for the result, the function's
-// context ends. A node that drains waits for functions, but not for those, whatever they are, whose callers' connections have ended.
+// remoteTurns are the functions that run for remote callers, or wait for a place. If a caller no
+// longer waits for the result, the function's context ends. A node that drains waits for functions,
+// but not for those, whatever they are, whose callers' connections have ended.
 type remoteTurns struct {
 	mu      sync.Mutex
 	all     map[*turn]struct{}
@@ -60,7 +61,8 @@ func (n *Node) lost(c *Conn) {
 	}
 }
 
-// unawaited notes that a caller has ended the monitor with which it waited: it has given up, if it has no result yet.
+// unawaited notes that a caller has ended the monitor with which it waited: it has given up, if it
+// has no result yet.
 func (s *remoteTurns) unawaited(id monitorID) {
 	s.mu.Lock()
 	t := s.awaited[id]
@@ -88,7 +90,8 @@ func (s *remoteTurns) abandon(is func(t *turn) bool) {
 // isLost tells whether the connection over which the function was called has ended.
 func (t *turn) isLost() bool { return t.conn != nil && t.conn.lost() }
 
-// abandon ends the context of a function whose result nobody awaits. However long it goes on, it occupies no place.
+// abandon ends the context of a function whose result nobody awaits. However long it goes on, it
+// occupies no place.
 func (t *turn) abandon() {
 	t.gone.Store(true)
 	t.end()

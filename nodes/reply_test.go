@@ -29,7 +29,8 @@ func TestServerRepliesWithoutAliases(t *testing.T) {
 	require.Equal(t, dist.Control{Op: dist.OpSend, To: p.self}, ctl)
 }
 
-// A Call that was read with CallOf no longer needs its message, whether or not the request was decoded.
+// A Call that was read with CallOf no longer needs its message, whether or not the request was
+// decoded.
 func TestCallOfOutlivesItsMessage(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -90,7 +91,8 @@ func TestReplyAfterTheConnectionIsBack(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Int(7), ei.Binary("back")}, reply)
 }
 
-// A refused request ends no monitor of another node's process, even if the peer uses that monitor's reference as its tag.
+// A refused request ends no monitor of another node's process, even if the peer uses that monitor's
+// reference as its tag.
 func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -105,7 +107,8 @@ func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 	require.Contains(t, watchersOf(b), monitorID{ref, "other@test"})
 }
 
-// The caller of a refused request gets a DOWN for the monitor with which it waits, whichever form its tag has.
+// The caller of a refused request gets a DOWN for the monitor with which it waits, whichever form
+// its tag has.
 func TestRefusedCallEndsItsMonitor(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -145,7 +148,8 @@ func TestServerRepliesAtItsEnd(t *testing.T) {
 	require.Equal(t, ei.Tuple{ref, ei.Binary("bye")}, reply)
 }
 
-// A request that a process has passed on to a third node is answered to the original caller, also by rex.
+// A request that a process has passed on to a third node is answered to the original caller, also
+// by rex.
 func TestForwardedCall(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -235,7 +239,8 @@ func TestServerAnswersStrangers(t *testing.T) {
 	refused := []ei.Raw{ // tags for which carol might end the connection
 		{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2},              // a map with equal keys
 		append(ei.Raw{111, 0, 8, 0, 0, 0}, make(ei.Raw, 1<<19)...), // a long integer
-		{114, 0, 1, 119, 1, 'x', 77, 0, 0, 0, 0},                   // NEW_REFERENCE_EXT with a creation
+		// NEW_REFERENCE_EXT with a creation
+		{114, 0, 1, 119, 1, 'x', 77, 0, 0, 0, 0},
 	}
 	refused = append(refused, manyAtoms(t, 2*maxAnswerAtoms))
 	oldPid := ei.Raw{103, 119, 1, 'x', 0, 0, 0, 1, 0, 0, 0, 0, 3}
@@ -291,7 +296,8 @@ func one(context.Context, *Call) (any, error) { return 1, nil }
 
 // F1b: a Server waits for no node that a peer made up.
 
-// A request in another node's name, which a peer has rex send to a Server here, does not make the Server wait for that node.
+// A request in another node's name, which a peer has rex send to a Server here, does not make the
+// Server wait for that node.
 func TestSbcastHoldsNoServer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice", func(cfg *Config) {
@@ -326,7 +332,8 @@ func TestSbcastCountsAsTheCallers(t *testing.T) {
 	require.NotZero(t, n.Stats().CallsRefused)
 }
 
-// An answer that a peer makes net_kernel send to another peer, however long, does not use up the room for that one's own signals.
+// An answer that a peer makes net_kernel send to another peer, however long, does not use up the
+// room for that one's own signals.
 func TestLargeAnswerToThirdNode(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
@@ -335,7 +342,8 @@ func TestLargeAnswerToThirdNode(t *testing.T) {
 	ask := func(p *wire, tag ei.Term) {
 		p.say("net_kernel", genCallFrom(victim.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}))
 	}
-	for queued := 0; queued == 0; queued, _ = c.q.Buffered() { // something is on its way to the victim, but the queue is not full
+	// something is on its way to the victim, but the queue is not full
+	for queued := 0; queued == 0; queued, _ = c.q.Buffered() {
 		require.NoError(t, c.SendName(w.ctx(), "x", ei.Binary(make([]byte, 50_000))))
 	}
 	ask(evil, ei.Binary(make([]byte, 16<<20)))
@@ -351,7 +359,8 @@ func TestLargeAnswerToThirdNode(t *testing.T) {
 	require.NoError(t, c.Err())
 }
 
-// Answers to nodes that do not exist take little room, and leave some for those that other peers have asked for.
+// Answers to nodes that do not exist take little room, and leave some for those that other peers
+// have asked for.
 func TestStrangersAreBounded(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice", func(cfg *Config) {

@@ -29,13 +29,15 @@ type Endpoint struct {
 
 // A Resolver turns the name of a node into an address. It is used by many goroutines at once.
 type Resolver interface {
-	// Resolve finds the node called node, alive@host. It waits until ctx ends at most. Connect returns its error.
+	// Resolve finds the node called node, alive@host. It waits until ctx ends at most. Connect
+	// returns its error.
 	Resolve(ctx context.Context, node string) (Endpoint, error)
 }
 
 // A Publisher is a Resolver that also makes this node known, for Node.Publish.
 type Publisher interface {
-	// Publish makes p known, and waits for that until ctx ends at most. Node.Publish returns its error.
+	// Publish makes p known, and waits for that until ctx ends at most. Node.Publish returns its
+	// error.
 	Publish(ctx context.Context, p Presence) (Publication, error)
 }
 
@@ -51,23 +53,27 @@ type Presence struct {
 type Publication interface {
 	// Creation is the creation of this incarnation of the name; 0: the publisher assigns none.
 	Creation() uint32
-	// Close takes the name back, unless another Publication has it by now: that of the process in which the node goes on, say.
+	// Close takes the name back, unless another Publication has it by now: that of the process in
+	// which the node goes on, say.
 	Close() error
 }
 
 // ErrUnknownHost is wrapped when the host part of a node name has no address.
 var ErrUnknownHost = errors.New("the host part of the node name has no address")
 
-// A PortMapper finds nodes through the Erlang port mapper of their hosts, and registers this node at its own host's. The registration
-// outlives restarts of the port mapper. Nodes may share a PortMapper.
+// A PortMapper finds nodes through the Erlang port mapper of their hosts, and registers this node
+// at its own host's. The registration outlives restarts of the port mapper. Nodes may share a
+// PortMapper.
 type PortMapper struct {
 	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT.
 	Client epmd.Client
-	// Embed lets Publish run a port mapper inside this process if none listens, for as long as the node is published: at Client.Addr, which
-	// must then be IP:port; without it, at the loopback addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the node's own. On
-	// a machine with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, since they use whichever port mapper runs, and
-	// could not be found from elsewhere. If the port mapper goes away later, this process runs one only once it has been gone for
-	// EmbedAfter, and the log has a warning: so an epmd that is started anew finds its port free.
+	// Embed lets Publish run a port mapper inside this process if none listens, for as long as the
+	// node is published: at Client.Addr, which must then be IP:port; without it, at the loopback
+	// addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the node's own. On a machine
+	// with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, since they use
+	// whichever port mapper runs, and could not be found from elsewhere. If the port mapper goes
+	// away later, this process runs one only once it has been gone for EmbedAfter, and the log has
+	// a warning: so an epmd that is started anew finds its port free.
 	Embed bool
 	// EmbedAfter is how long, at least, the port mapper must have been gone; 0: DefaultEmbedAfter.
 	EmbedAfter time.Duration
@@ -76,9 +82,10 @@ type PortMapper struct {
 // DefaultEmbedAfter is longer than a service takes to start again.
 const DefaultEmbedAfter = 5 * time.Second
 
-// Resolve looks the host up and asks its port mapper. It waits for both until ctx ends, and for the port mapper no longer than
-// Client.Timeout. The error is dist.ErrInvalidName if node is no node name, ErrUnknownHost if the host has no address; else an *epmd.Error:
-// epmd.ErrNoPortMapper, epmd.ErrNotRegistered, epmd.ErrTimeout and what else epmd.Client.Resolve returns.
+// Resolve looks the host up and asks its port mapper. It waits for both until ctx ends, and for the
+// port mapper no longer than Client.Timeout. The error is dist.ErrInvalidName if node is no node
+// name, ErrUnknownHost if the host has no address; else an *epmd.Error: epmd.ErrNoPortMapper,
+// epmd.ErrNotRegistered, epmd.ErrTimeout and what else epmd.Client.Resolve returns.
 func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	alive, host, err := dist.SplitName(node)
 	if err != nil {
@@ -119,10 +126,12 @@ func lookup(ctx context.Context, host string) (netip.Addr, error) {
 	return ips[0], nil
 }
 
-// Publish registers at this host's port mapper. It waits for the answer until ctx ends, Client.Timeout at most; then, if who.Logger has
-// warnings on, it checks whether others can reach the address (CheckReachable), which is logged but fails nothing. The error is
-// dist.ErrInvalidName if who.Name is no node name, syscall.EINVAL for an address that is not one of TCP; else an *epmd.Error:
-// epmd.ErrNoPortMapper, epmd.ErrNameTaken and what else epmd.Client.Keep returns; with Embed also why no port mapper can listen here.
+// Publish registers at this host's port mapper. It waits for the answer until ctx ends,
+// Client.Timeout at most; then, if who.Logger has warnings on, it checks whether others can reach
+// the address (CheckReachable), which is logged but fails nothing. The error is dist.ErrInvalidName
+// if who.Name is no node name, syscall.EINVAL for an address that is not one of TCP; else an
+// *epmd.Error: epmd.ErrNoPortMapper, epmd.ErrNameTaken and what else epmd.Client.Keep returns; with
+// Embed also why no port mapper can listen here.
 func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, error) {
 	alive, _, err := dist.SplitName(who.Name)
 	if err != nil {
@@ -141,10 +150,12 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 	pub.keeper, err = p.Client.Keep(ctx, reg, opts)
 	var taken error
 	for try := 0; p.Embed && (errors.Is(err, epmd.ErrNoPortMapper) || errors.Is(err, epmd.ErrNoAnswer)) && try < 3; try++ {
-		if errors.Is(err, epmd.ErrNoPortMapper) { // else it may have ended meanwhile, with the node whose process it was part of
+		// else it may have ended meanwhile, with the node whose process it was part of
+		if errors.Is(err, epmd.ErrNoPortMapper) {
 			_, taken = p.embed(ctx, pub, who)
 		}
-		if taken != nil && !errors.Is(taken, syscall.EADDRINUSE) { // else another process seems to be starting one
+		// else another process seems to be starting one
+		if taken != nil && !errors.Is(taken, syscall.EADDRINUSE) {
 			return nil, taken
 		}
 		pub.keeper, err = p.Client.Keep(ctx, reg, opts)
@@ -175,7 +186,8 @@ func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
 			defer cancel()
 			began, err := p.embed(ctx, pub, who)
 			switch {
-			case who.Logger == nil || errors.Is(err, syscall.EADDRINUSE): // in use: another process was quicker
+			// in use: another process was quicker
+			case who.Logger == nil || errors.Is(err, syscall.EADDRINUSE):
 			case err != nil:
 				who.Logger.Warn("no port mapper can run in this process in the place of the one that is gone", "error", err)
 			case began:
@@ -214,8 +226,9 @@ func (r *registration) closeServer() error {
 	return err
 }
 
-// embed runs a port mapper in this process; began is false if r has one already, or is closed. syscall.EADDRINUSE: another process has
-// begun to listen meanwhile, or something else has the port.
+// embed runs a port mapper in this process; began is false if r has one already, or is closed.
+// syscall.EADDRINUSE: another process has begun to listen meanwhile, or something else has the
+// port.
 func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) (began bool, err error) {
 	addrs := []string{p.Client.Addr}
 	if p.Client.Addr == "" {
@@ -239,7 +252,8 @@ func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) (
 	return true, nil
 }
 
-// mapperAddrs are where an embedded port mapper listens: where others look for it to find the node, which listens on addr.
+// mapperAddrs are where an embedded port mapper listens: where others look for it to find the node,
+// which listens on addr.
 func mapperAddrs(addr transport.Addr, getenv func(string) string) ([]string, error) {
 	const variable = "ERL_EPMD_ADDRESS"
 	at, err := transport.AddrPort(addr)
@@ -289,12 +303,12 @@ func (s Static) Resolve(_ context.Context, node string) (Endpoint, error) {
 // ErrUnknownNode is wrapped when a Resolver without a port mapper does not know a name.
 var ErrUnknownNode = errors.New("the name is not in the resolver's table")
 
-// FixedPort is a Resolver for clusters in which every node listens on the same port of its own address, without a port mapper
-// (erl -erl_epmd_port).
+// FixedPort is a Resolver for clusters in which every node listens on the same port of its own
+// address, without a port mapper (erl -erl_epmd_port).
 type FixedPort uint16
 
-// Resolve looks the host up, and waits for that until ctx ends. The error is dist.ErrInvalidName if node is no node name, ErrUnknownHost if
-// the host has no address.
+// Resolve looks the host up, and waits for that until ctx ends. The error is dist.ErrInvalidName if
+// node is no node name, ErrUnknownHost if the host has no address.
 func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	_, host, err := dist.SplitName(node)
 	if err != nil {
@@ -307,13 +321,13 @@ func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, uint16(p)))}, nil
 }
 
-// SocketDir is a Resolver for nodes on one machine: a directory in which each node listens on a UNIX socket of its name, over
-// transport.Unix. No other field of Config need be set for that. For a plug-in of your own over UNIX sockets use Static, with
-// Endpoint.Transport.
+// SocketDir is a Resolver for nodes on one machine: a directory in which each node listens on a
+// UNIX socket of its name, over transport.Unix. No other field of Config need be set for that. For
+// a plug-in of your own over UNIX sockets use Static, with Endpoint.Transport.
 type SocketDir string
 
-// Addr is the address of the node's socket. The error is dist.ErrInvalidName if node is no node name, or no file name; syscall.ENAMETOOLONG
-// if the path is too long for a UNIX socket.
+// Addr is the address of the node's socket. The error is dist.ErrInvalidName if node is no node
+// name, or no file name; syscall.ENAMETOOLONG if the path is too long for a UNIX socket.
 func (d SocketDir) Addr(node string) (transport.Addr, error) {
 	if err := dist.CheckName(node); err != nil {
 		return nil, err
@@ -324,9 +338,10 @@ func (d SocketDir) Addr(node string) (transport.Addr, error) {
 	return transport.ParseAddr("unix:" + filepath.Join(string(d), node))
 }
 
-// Resolve gives the path of the node's socket. A node that has the directory as its Config.Resolver connects by its own UNIX transport:
-// Config.Transport or one of Config.Transports, if one of these is a UNIX transport, else one that it keeps for all its UNIX connections.
-// Resolve does not wait, nor look whether the socket is there; its errors are those of Addr.
+// Resolve gives the path of the node's socket. A node that has the directory as its Config.Resolver
+// connects by its own UNIX transport: Config.Transport or one of Config.Transports, if one of these
+// is a UNIX transport, else one that it keeps for all its UNIX connections. Resolve does not wait,
+// nor look whether the socket is there; its errors are those of Addr.
 func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 	addr, err := d.Addr(node)
 	if err != nil {
@@ -335,7 +350,8 @@ func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 	return Endpoint{Addr: addr, Transport: transport.Unix()}, nil
 }
 
-// A socketsOf is a SocketDir as a node uses it: all connections are made over one transport, whose bounds apply to them together.
+// A socketsOf is a SocketDir as a node uses it: all connections are made over one transport, whose
+// bounds apply to them together.
 type socketsOf struct {
 	SocketDir
 	n *Node

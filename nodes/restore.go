@@ -11,19 +11,23 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Restore makes a node from what Frozen has given in another process: its state, and duplicates of its descriptors, in the same order.
-// Restore owns the descriptors from the call on: on failure it closes them. cfg is as for New; if it has a name, this must be the state's.
+// Restore makes a node from what Frozen has given in another process: its state, and duplicates of
+// its descriptors, in the same order. Restore owns the descriptors from the call on: on failure it
+// closes them. cfg is as for New; if it has a name, this must be the state's.
 //
-// Processes are found again by their names. If the old node had been started, Config.Setup is called, as by Start, and registers what peers
-// expect to find: a mailbox, Handler or Server that is registered under a name of the old node becomes the process that had the name, with
-// its pid, unread messages, links and monitors. (Ask for its Pid after that.) Staged.Mailboxes has the mailboxes that nobody takes over in
-// this way, including nameless ones. Until Start nothing is received, and what is sent waits, as new connections do: Setup must not wait
-// for any of it. It may link and monitor, once the name is registered. Inherited gives it what Config.Handover returned. Restore waits for
-// Setup, and for nobody else.
+// Processes are found again by their names. If the old node had been started, Config.Setup is
+// called, as by Start, and registers what peers expect to find: a mailbox, Handler or Server that
+// is registered under a name of the old node becomes the process that had the name, with its pid,
+// unread messages, links and monitors. (Ask for its Pid after that.) Staged.Mailboxes has the
+// mailboxes that nobody takes over in this way, including nameless ones. Until Start nothing is
+// received, and what is sent waits, as new connections do: Setup must not wait for any of it. It
+// may link and monitor, once the name is registered. Inherited gives it what Config.Handover
+// returned. Restore waits for Setup, and for nobody else.
 //
-// The errors are a *StateError (ErrState, ErrStateFormat, ErrStateField) for the state, or descriptors that do not fit it; ErrOtherNode for
-// another name; ErrNoPlugin and *NotMovableError for a plug-in that cfg does not have, or that has no Import; errors.ErrUnsupported for a
-// Resolver that cannot go on with the registration; and those of New, the plug-ins' Import and Setup.
+// The errors are a *StateError (ErrState, ErrStateFormat, ErrStateField) for the state, or
+// descriptors that do not fit it; ErrOtherNode for another name; ErrNoPlugin and *NotMovableError
+// for a plug-in that cfg does not have, or that has no Import; errors.ErrUnsupported for a Resolver
+// that cannot go on with the registration; and those of New, the plug-ins' Import and Setup.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	fds := ownDescriptors(descriptors)
 	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})
@@ -35,7 +39,8 @@ func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 
 // A successor says what else a node needs when it is restored.
 type successor struct {
-	first func(n *Node) error // makes the node a worker, say, before it has connections or mailboxes
+	// makes the node a worker, say, before it has connections or mailboxes
+	first func(n *Node) error
 	setup func(n *Node) error // calls Setup, if the node was started
 	parts bool                // the node is a worker, and may have ways to others
 }
@@ -229,7 +234,8 @@ func (g *Staged) listener(s *states.Listener, fds *descriptorList) error {
 	return nil
 }
 
-// leaveToAccept leaves connections that no Accept has returned in the other process to the Accept of their listeners here.
+// leaveToAccept leaves connections that no Accept has returned in the other process to the Accept
+// of their listeners here.
 func (g *Staged) leaveToAccept(all []states.Conn) error {
 	for i, c := range g.conns {
 		at := all[i].Unaccepted.Index()

@@ -194,7 +194,8 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	}
 }
 
-// Identities: mailboxes with and without a name, links between them, a blob, and what goroutines of the application were doing.
+// Identities: mailboxes with and without a name, links between them, a blob, and what goroutines of
+// the application were doing.
 func TestUpgradeIdentities(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -319,7 +320,8 @@ func TestFreezeNoWait(t *testing.T) {
 	require.Equal(t, ei.Binary("sent"), term(t, there))
 }
 
-// A call that waits for a process of its own node ends with the old process, and leaves no monitor on that process.
+// A call that waits for a process of its own node ends with the old process, and leaves no monitor
+// on that process.
 func TestUpgradeBesideCallHere(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -360,7 +362,8 @@ func TestUpgradeSetupSends(t *testing.T) {
 	require.Equal(t, ei.Atom("hello"), term(t, s.Mailboxes()[i]))
 }
 
-// Links and monitors that Setup makes in a node that is being restored count, as in one that starts, and Setup does not wait.
+// Links and monitors that Setup makes in a node that is being restored count, as in one that
+// starts, and Setup does not wait.
 func TestUpgradeBondsOfSetup(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -421,7 +424,8 @@ func TestUpgradeBondsOfSetup(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("peer@test")}, term(t, b))
 }
 
-// A mailbox with links of its own cannot become a restored process: the links would be to a pid that does not exist any more.
+// A mailbox with links of its own cannot become a restored process: the links would be to a pid
+// that does not exist any more.
 func TestUpgradeBondsBefore(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -461,7 +465,8 @@ func TestUpgradeKeepsCountersAndListener(t *testing.T) {
 	require.ErrorIs(t, err, ErrBusy)
 }
 
-// What goes on in the place of a restored process has that one's nodedowns, and the monitors by a name that it had lost.
+// What goes on in the place of a restored process has that one's nodedowns, and the monitors by a
+// name that it had lost.
 func TestUpgradeHeirOfNodedownAndFormerName(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -494,7 +499,8 @@ func TestUpgradeHeirOfNodedownAndFormerName(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("peer@test")}, term(t, heir))
 }
 
-// A restored process keeps its name once the node has started, even if no mailbox has taken its place.
+// A restored process keeps its name once the node has started, even if no mailbox has taken its
+// place.
 func TestUpgradeNameKept(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -689,7 +695,8 @@ func TestUpgradeMailboxEndsBeforeStart(t *testing.T) {
 	})
 }
 
-// If a UNIX socket's path is not the listener's own to remove, the next process leaves it, too, when the node ends.
+// If a UNIX socket's path is not the listener's own to remove, the next process leaves it, too,
+// when the node ends.
 func TestUpgradeKeepsPath(t *testing.T) {
 	for _, keeps := range []bool{true, false} {
 		w := newWorld(t, "unix")
@@ -709,7 +716,8 @@ func TestUpgradeKeepsPath(t *testing.T) {
 	}
 }
 
-// A server, or a Handler, that nobody registers in the new process is a plain mailbox there. The log says so, also after another move.
+// A server, or a Handler, that nobody registers in the new process is a plain mailbox there. The
+// log says so, also after another move.
 func TestServerWithoutSuccessor(t *testing.T) {
 	w := newWorld(t, movers[0])
 	var log record

@@ -44,7 +44,8 @@ func TestUpgradeBrokenConnection(t *testing.T) {
 	}
 }
 
-// A connection that breaks while its node is being frozen, after its reader has halted, stays in the old process and ends there.
+// A connection that breaks while its node is being frozen, after its reader has halted, stays in
+// the old process and ends there.
 func TestUpgradeBrokenOnTheWay(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
@@ -67,8 +68,8 @@ func TestUpgradeBrokenOnTheWay(t *testing.T) {
 	inTime(t, "Close of the node", func() { require.NoError(t, n.Close()) })
 }
 
-// A connection whose plug-in knows that it has broken, and whose reader does not, does not keep the node from moving: the new process finds
-// the connection missing.
+// A connection whose plug-in knows that it has broken, and whose reader does not, does not keep the
+// node from moving: the new process finds the connection missing.
 func TestUpgradeBrokenExport(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()

@@ -13,7 +13,8 @@ import (
 	"github.com/cnode-go/cnode/test/port"
 )
 
-// The name stays registered with its creation, at a port mapper elsewhere and at the embedded one, which moves along.
+// The name stays registered with its creation, at a port mapper elsewhere and at the embedded one,
+// which moves along.
 func TestUpgradePublished(t *testing.T) {
 	ctx := soon(t)
 	mapper := port.Vacant(t)
@@ -59,7 +60,8 @@ func TestUpgradePublished(t *testing.T) {
 	}
 }
 
-// If the embedded port mapper cannot be frozen the node goes on, and so does the registration of its name.
+// If the embedded port mapper cannot be frozen the node goes on, and so does the registration of
+// its name.
 func TestFreezeFailsAtPortMapper(t *testing.T) {
 	n := mapped(t, "embeds", port.Vacant(t), func(_ *Config, p *PortMapper) { p.Embed = true })
 	ctx := soon(t)

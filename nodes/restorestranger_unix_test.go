@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// If the descriptors are not what the state says, the node is not restored, and the old process goes on; the error does not blame the
-// plug-in.
+// If the descriptors are not what the state says, the node is not restored, and the old process
+// goes on; the error does not blame the plug-in.
 func TestUpgradeStrangeDescriptor(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
@@ -61,7 +61,8 @@ func TestUpgradeStrangeDescriptor(t *testing.T) {
 	require.ErrorContains(t, err, "undef")
 }
 
-// Descriptors that came with the close-on-exec flag off, inherited by the process say, are not passed on to the programs that it starts.
+// Descriptors that came with the close-on-exec flag off, inherited by the process say, are not
+// passed on to the programs that it starts.
 func TestRestoreClosesOnExec(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")

@@ -10,14 +10,16 @@ import (
 // route does what a message asks for.
 func (n *Node) route(c *Conn, m *Message) {
 	switch m.Op {
-	case dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest: // these make what lasts as long as the connection to the sender's node
+	// these make what lasts as long as the connection to the sender's node
+	case dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest:
 		if string(m.From.Node) != c.peer.Name {
 			c.breach(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
 			return
 		}
 	case dist.OpExit, dist.OpExit2, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit:
 		// These end that, or a process.
-		if m.From != (ei.Pid{}) && string(m.From.Node) != c.peer.Name { // of a third node: not the peer's to end
+		// of a third node: not the peer's to end
+		if m.From != (ei.Pid{}) && string(m.From.Node) != c.peer.Name {
 			n.stats.malformed.Add(1)
 			c.complain(faultFrom, "signal of another node's process skipped", fmt.Errorf("%v from %v", m.Op, m.From))
 			m.Release()
@@ -40,7 +42,8 @@ func (n *Node) route(c *Conn, m *Message) {
 	case dist.OpAltactSigSend: // no node announces it: see Config.Flags
 		c.complain(faultOp, "control message skipped", fmt.Errorf("%v was not negotiated", m.Op))
 		m.Release()
-	case dist.OpGroupLeader, dist.OpNodeLink: // processes of Go have no group leader; NODE_LINK is unused
+	// processes of Go have no group leader; NODE_LINK is unused
+	case dist.OpGroupLeader, dist.OpNodeLink:
 	default:
 		n.takeSignal(m)
 	}

@@ -6,9 +6,11 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A router knows in which of a node's workers a process is, and the way there; a *part does. That of a node which is one process is alone.
+// A router knows in which of a node's workers a process is, and the way there; a *part does. That
+// of a node which is one process is alone.
 type router interface {
-	// makePid makes the pid that has a number; refBits are what the references made here have in their third word.
+	// makePid makes the pid that has a number; refBits are what the references made here have in
+	// their third word.
 	makePid(name ei.Atom, number uint64, creation uint32) ei.Pid
 	refBits() uint32
 
@@ -25,17 +27,19 @@ type router interface {
 	// divert passes a message on that is for another worker; false: it is for this one.
 	divert(c *Conn, m *Message) bool
 
-	// claim asks for the right to connect to a peer; take is the claim on a connection that has come from another process.
+	// claim asks for the right to connect to a peer; take is the claim on a connection that has
+	// come from another process.
 	claim(ctx context.Context, peer string) (claim, error)
 	take(peer string) claim
-	// claimName enters a name that is about to be registered, and releaseName takes that back; true: others can have it once struck
-	// has returned.
+	// claimName enters a name that is about to be registered, and releaseName takes that back;
+	// true: others can have it once struck has returned.
 	claimName(name ei.Atom, b *Mailbox) (release func(), err error)
 	releaseName(name ei.Atom) bool
 	struck(name ei.Atom)
 
-	// endRelayLinks and lose deal with the end of a connection: of the ways over it to other workers, and of one to another worker.
-	// closePeerLink asks another worker to end the connection of which c is a remote link.
+	// endRelayLinks and lose deal with the end of a connection: of the ways over it to other
+	// workers, and of one to another worker. closePeerLink asks another worker to end the
+	// connection of which c is a remote link.
 	endRelayLinks(c *Conn)
 	lose(c *Conn)
 	closePeerLink(c *Conn)

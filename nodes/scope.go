@@ -2,8 +2,8 @@ package nodes
 
 import "github.com/cnode-go/cnode/ei"
 
-// An scope is a set of processes: those of a node, or those of one worker of this node. When a connection ends, links and monitors with
-// the processes of its scope break.
+// An scope is a set of processes: those of a node, or those of one worker of this node. When a
+// connection ends, links and monitors with the processes of its scope break.
 type scope struct {
 	node   string
 	worker int // 0: the whole node

@@ -12,32 +12,38 @@ import (
 // keepScratch is the largest encoding buffer that is kept for later use, in bytes.
 const keepScratch = 64 << 10
 
-// copyPayload is the size, in bytes, up to which a payload is copied behind its control message: one buffer is cheaper to write than two.
+// copyPayload is the size, in bytes, up to which a payload is copied behind its control message:
+// one buffer is cheaper to write than two.
 const copyPayload = 4 << 10
 
-// Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns when the message is queued: it waits while
-// Config.QueueLimit bytes already are, and while the connection is frozen; a message of 128 KiB or more is not copied, so Send waits until
-// it has been written. If ctx ends before its first byte is out nothing is sent; after that the rest goes out all the same. If the
-// connection has ended, even during the wait, the error is Err's. A term that cannot be encoded is ei.Append's error. It is ei_send.
+// Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns
+// when the message is queued: it waits while Config.QueueLimit bytes already are, and while the
+// connection is frozen; a message of 128 KiB or more is not copied, so Send waits until it has been
+// written. If ctx ends before its first byte is out nothing is sent; after that the rest goes out
+// all the same. If the connection has ended, even during the wait, the error is Err's. A term that
+// cannot be encoded is ei.Append's error. It is ei_send.
 func (c *Conn) Send(ctx context.Context, to ei.Pid, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpSend, To: to}, term)
 }
 
-// SendName is Send to a registered name. The sender is Self; once the node has started, answers to it are lost: use a Mailbox. It waits as
-// Send does, and has its errors; a name that cannot be an atom is a *dist.ControlError. It is ei_reg_send.
+// SendName is Send to a registered name. The sender is Self; once the node has started, answers to
+// it are lost: use a Mailbox. It waits as Send does, and has its errors; a name that cannot be an
+// atom is a *dist.ControlError. It is ei_reg_send.
 func (c *Conn) SendName(ctx context.Context, to string, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpRegSend, From: c.self, ToName: ei.Atom(to)}, term)
 }
 
-// SendRaw is Send of an encoded term, without version byte. payload may be reused on return. Nothing is allocated. It waits as Send does,
-// and has its errors; a payload that is empty, or begins with a version byte, is dist.ErrFrame. The peer ends the connection over any other
-// payload that is not a term. It is ei_send_encoded.
+// SendRaw is Send of an encoded term, without version byte. payload may be reused on return.
+// Nothing is allocated. It waits as Send does, and has its errors; a payload that is empty, or
+// begins with a version byte, is dist.ErrFrame. The peer ends the connection over any other payload
+// that is not a term. It is ei_send_encoded.
 func (c *Conn) SendRaw(ctx context.Context, to ei.Pid, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpSend, To: to}
 	return c.SendControl(ctx, &ctl, payload)
 }
 
-// SendNameRaw is SendName of an encoded term, without version byte; otherwise it is like SendRaw. It is ei_send_reg_encoded.
+// SendNameRaw is SendName of an encoded term, without version byte; otherwise it is like SendRaw.
+// It is ei_send_reg_encoded.
 func (c *Conn) SendNameRaw(ctx context.Context, to string, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpRegSend, From: c.self, ToName: ei.Atom(to)}
 	return c.SendControl(ctx, &ctl, payload)
@@ -60,9 +66,10 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	return c.post(ctx, b, nil)
 }
 
-// SendControl sends any control message; payload must be given exactly when the operation has one, as for SendRaw: else the error is
-// dist.ErrFrame, and nothing is sent. A message that cannot be encoded is a *dist.ControlError. It waits as Send does, and has its other
-// errors. Naming another process's pid or reference as the sender is the caller's responsibility.
+// SendControl sends any control message; payload must be given exactly when the operation has one,
+// as for SendRaw: else the error is dist.ErrFrame, and nothing is sent. A message that cannot be
+// encoded is a *dist.ControlError. It waits as Send does, and has its other errors. Naming another
+// process's pid or reference as the sender is the caller's responsibility.
 func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
 	var err error
 	switch { // the peer would end the connection over these
@@ -77,7 +84,8 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	return c.sendControl(ctx, ctl, payload)
 }
 
-// sendControl is SendControl for a message that is known to have the right form, or that is passed on as it came.
+// sendControl is SendControl for a message that is known to have the right form, or that is passed
+// on as it came.
 func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
 	buf := c.n.scratch.Get().(*[]byte)
 	defer c.n.recycle(buf)
@@ -92,8 +100,9 @@ func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	return c.post(ctx, b, payload)
 }
 
-// signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes wait for each other. A signal that cannot
-// be encoded, an answer to a made-up identifier say, is dropped, and does not end the connection.
+// signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes
+// wait for each other. A signal that cannot be encoded, an answer to a made-up identifier say, is
+// dropped, and does not end the connection.
 func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 	b, err := dist.AppendFrameHead(nil, ctl, len(payload))
 	if err != nil {
@@ -105,9 +114,11 @@ func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 	}
 }
 
-// agreed gives a signal the form that the peer has agreed to: a reason inside the tuple, or as payload. It is false for a signal that the
-// peer does not take at all: then only the end of the connection tells of the process. The C library announces FlagDistMonitor, but its
-// programs end the connection over a monitor: as in OTP, monitors, of pids too, are sent only if FlagDistMonitorName is announced as well.
+// agreed gives a signal the form that the peer has agreed to: a reason inside the tuple, or as
+// payload. It is false for a signal that the peer does not take at all: then only the end of the
+// connection tells of the process. The C library announces FlagDistMonitor, but its programs end
+// the connection over a monitor: as in OTP, monitors, of pids too, are sent only if
+// FlagDistMonitorName is announced as well.
 func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
 	switch ctl.Op {
 	case dist.OpMonitorP, dist.OpDemonitorP:
@@ -136,8 +147,9 @@ func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
 	return &with, ctl.Reason, true
 }
 
-// post hands a frame to the queue. A message that answers one goes out on this goroutine; one that follows another of ours, without one
-// having come in between, is taken for part of a burst, and combined.
+// post hands a frame to the queue. A message that answers one goes out on this goroutine; one that
+// follows another of ours, without one having come in between, is taken for part of a burst, and
+// combined.
 func (c *Conn) post(ctx context.Context, head, body []byte) error {
 	if err := c.Err(); err != nil { // the queue may not have heard yet
 		return wrap("send to", c.peer.Name, err)
@@ -158,7 +170,9 @@ func (c *Conn) sendError(ctx context.Context, err error) error {
 	if !broken {
 		return err
 	}
-	if c.leaves.Load() { // this side has ended, and the peer may still have to read what was sent before: its own end is awaited (bye)
+	// this side has ended, and the peer may still have to read what was sent before: its own end is
+	// awaited (bye)
+	if c.leaves.Load() {
 		return ErrClosed
 	}
 	return c.failed(err)
@@ -175,8 +189,8 @@ func (c *Conn) sendTick() error {
 	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent)
 }
 
-// calm waits, as senders do, while the queue is full: a signal can then go out without waiting. It does not wait in a node that is not yet
-// restored, whose queues stand still.
+// calm waits, as senders do, while the queue is full: a signal can then go out without waiting. It
+// does not wait in a node that is not yet restored, whose queues stand still.
 func (c *Conn) calm(ctx context.Context) error {
 	for c.isFull() && !c.n.staged.Load() {
 		if err := c.Flush(ctx); err != nil {
@@ -207,16 +221,16 @@ func (c *Conn) isFull() bool {
 	return queued > c.n.cfg.QueueLimit
 }
 
-// answerTick answers a tick of the peer's, unless it may itself be the answer to ours (two nodes would answer each other for ever) or other
-// bytes are on their way.
+// answerTick answers a tick of the peer's, unless it may itself be the answer to ours (two nodes
+// would answer each other for ever) or other bytes are on their way.
 func (c *Conn) answerTick() {
 	if queued, _ := c.q.Buffered(); !c.ticks.asked.Swap(false) && queued == 0 {
 		_ = c.sendTick()
 	}
 }
 
-// Flush waits until everything sent so far has been given to the transport, or until ctx or the connection ends: then the error is ctx's,
-// or Err's.
+// Flush waits until everything sent so far has been given to the transport, or until ctx or the
+// connection ends: then the error is ctx's, or Err's.
 func (c *Conn) Flush(ctx context.Context) error { return c.flush(ctx, "flush") }
 
 func (c *Conn) flush(ctx context.Context, op string) error {
@@ -239,14 +253,16 @@ func (c *Conn) tell(ctl *dist.Control) {
 	}
 }
 
-// tellInTurn returns a tell for a goroutine that may wait: until ctx ends it waits while much else is on its way to the peer.
+// tellInTurn returns a tell for a goroutine that may wait: until ctx ends it waits while much else
+// is on its way to the peer.
 func (c *Conn) tellInTurn(ctx context.Context) signalFunc {
 	return func(ctl *dist.Control) {
 		if ctx.Err() != nil {
 			c.tell(ctl)
 			return
 		}
-		if err := c.sendSignal(ctx, ctl); err != nil && ctx.Err() != nil && c.Err() == nil { // another failure is the connection's end
+		// another failure is the connection's end
+		if err := c.sendSignal(ctx, ctl); err != nil && ctx.Err() != nil && c.Err() == nil {
 			c.tell(ctl)
 		}
 	}

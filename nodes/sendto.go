@@ -45,8 +45,9 @@ func (n *Node) passName(ctx context.Context, by *Conn, ctl *dist.Control, term a
 // errFullMailbox: there was no room for a message that a peer has caused to be sent here.
 var errFullMailbox = errors.New("the mailbox is full")
 
-// sendHereNow is sendHere for what a peer has asked this node to send. It does not wait for room: the process that the peer names may never
-// make any, and may be the very one that answers the peer.
+// sendHereNow is sendHere for what a peer has asked this node to send. It does not wait for room:
+// the process that the peer names may never make any, and may be the very one that answers the
+// peer.
 func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
 	m, err := hereMessage(nil, ctl, term)
 	if err == nil {
@@ -60,7 +61,8 @@ func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
 	return wrap("send to", n.Name(), err)
 }
 
-// sendHere is send to a process of this node that is in no other worker. by is the connection of the peer that has asked for it; nil: none.
+// sendHere is send to a process of this node that is in no other worker. by is the connection of
+// the peer that has asked for it; nil: none.
 func (n *Node) sendHere(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
 	m, err := hereMessage(by, ctl, term)
 	if err != nil {
@@ -83,7 +85,8 @@ func hereMessage(by *Conn, ctl *dist.Control, term any) (*Message, error) {
 func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	b := n.procs.recipient(m)
 	switch {
-	case b != nil && b.opts.Full == FullBlock && b.runsWith(ctx): // only the caller makes room there
+	// only the caller makes room there
+	case b != nil && b.opts.Full == FullBlock && b.runsWith(ctx):
 		if !b.takeReply(m, nil) && !b.notify(m) {
 			return ErrMoved
 		}
@@ -91,7 +94,8 @@ func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	case n.hasMoved() || b != nil && b.hasMoved():
 		return ErrMoved
 	case b == nil:
-		if _, err := dist.AppendControl(nil, &m.Control); err != nil { // no process can have that name
+		// no process can have that name
+		if _, err := dist.AppendControl(nil, &m.Control); err != nil {
 			return err
 		}
 		n.stats.undeliverable.Add(1)
@@ -103,10 +107,11 @@ func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	return nil
 }
 
-// Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere, connecting to its node if need be. It waits while the
-// mailbox of a local process, or the queue of the connection to a remote one, is full. A message to a process that does not exist is
-// dropped, as in Erlang. A mailbox that has ended sends nothing: the error is Err's. What is sent just as the mailbox ends may arrive after
-// its exit signals.
+// Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere, connecting to
+// its node if need be. It waits while the mailbox of a local process, or the queue of the
+// connection to a remote one, is full. A message to a process that does not exist is dropped, as in
+// Erlang. A mailbox that has ended sends nothing: the error is Err's. What is sent just as the
+// mailbox ends may arrive after its exit signals.
 func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
 	if b.ended() {
 		return wrap("send to", string(to.Node), b.Err())
@@ -114,8 +119,8 @@ func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
 	return b.n.send(ctx, &dist.Control{Op: dist.OpSend, From: b.pid, To: to}, string(to.Node), term)
 }
 
-// SendName is Send to a registered name of a node: it waits as Send does, and has its errors. A message to a name that nobody has is
-// dropped.
+// SendName is Send to a registered name of a node: it waits as Send does, and has its errors. A
+// message to a name that nobody has is dropped.
 func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) error {
 	if b.ended() {
 		return wrap("send to", node, b.Err())
@@ -123,8 +128,9 @@ func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) err
 	return b.n.send(ctx, &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}, node, term)
 }
 
-// SendAlias is Send to an alias that a process of another node has made (erlang:alias/1, OTP 24). The message is dropped once the process
-// has ended the alias. It waits as Send does, and has its errors. A node that knows no aliases is errors.ErrUnsupported.
+// SendAlias is Send to an alias that a process of another node has made (erlang:alias/1, OTP 24).
+// The message is dropped once the process has ended the alias. It waits as Send does, and has its
+// errors. A node that knows no aliases is errors.ErrUnsupported.
 func (b *Mailbox) SendAlias(ctx context.Context, alias ei.Ref, term any) error {
 	node := string(alias.Node)
 	if b.ended() {

@@ -10,26 +10,34 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A Server is a registered process made of Go functions, like a gen_server. They run one at a time on one goroutine, in the order in which
-// the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it (to answer and end, Call.Reply first, then Exit, and return
-// NoReply: a result returned after Exit is dropped). Any of them may be nil: then calls and casts go to Info unchanged, and what no
-// function takes is dropped, except calls, which are answered with {error, Text}. A call whose request cannot be decoded, or is over
-// ei.Limits, is answered with {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its stack goes to Config.Logger.
-// When the process ends, so does the context of the running function, and what is unread is dropped: callers hear of the end. Nothing
-// restarts a Server: to do so, wait for Mailbox.Done and call Serve again. A Server that tells many processes something sends under
-// transport.NoWait (Mailbox.Send), so that one whose node does not read does not hold up the others.
+// A Server is a registered process made of Go functions, like a gen_server. They run one at a time
+// on one goroutine, in the order in which the messages came; MailboxOf(ctx) is the process itself,
+// whose Exit ends it (to answer and end, Call.Reply first, then Exit, and return NoReply: a result
+// returned after Exit is dropped). Any of them may be nil: then calls and casts go to Info
+// unchanged, and what no function takes is dropped, except calls, which are answered with {error,
+// Text}. A call whose request cannot be decoded, or is over ei.Limits, is answered with {error,
+// badarg}. A panic ends the process with reason {go_panic, Text}, and its stack goes to
+// Config.Logger. When the process ends, so does the context of the running function, and what is
+// unread is dropped: callers hear of the end. Nothing restarts a Server: to do so, wait for
+// Mailbox.Done and call Serve again. A Server that tells many processes something sends under
+// transport.NoWait (Mailbox.Send), so that one whose node does not read does not hold up the
+// others.
 type Server struct {
-	// Call answers gen_server:call. Its result (an ei.Term or a Go value, and nil is neither) is the reply; NoReply leaves that to
-	// Call.Reply. An error is replied as {error, Text}, or as {error, Reason} for a *Raise.
+	// Call answers gen_server:call. Its result (an ei.Term or a Go value, and nil is neither) is
+	// the reply; NoReply leaves that to Call.Reply. An error is replied as {error, Text}, or as
+	// {error, Reason} for a *Raise.
 	Call func(ctx context.Context, c *Call) (any, error)
 	// Cast takes gen_server:cast.
 	Cast func(ctx context.Context, request ei.Term)
-	// Info takes every other message; self is the process, to send from. System messages (module sys) do not come here: gen_server:stop
-	// ends the process, the others are answered with {error, {unknown_system_msg, Request}}.
+	// Info takes every other message; self is the process, to send from. System messages (module
+	// sys) do not come here: gen_server:stop ends the process, the others are answered with {error,
+	// {unknown_system_msg, Request}}.
 	Info func(ctx context.Context, self *Mailbox, m *Message)
 
 	handler Handler // takes all messages, in place of the others
-	prompt  bool    // it answers the node that has asked, at once: without waiting for a peer that does not read, or decoding the request
+	// it answers the node that has asked, at once: without waiting for a peer that does not read,
+	// or decoding the request
+	prompt bool
 }
 
 // NoReply, returned by Server.Call, says that Call.Reply comes later.
@@ -43,9 +51,9 @@ var ErrReplied = errors.New("the call has its reply already")
 // errUnencodable: a Go value that cannot be encoded.
 var errUnencodable = errors.New("the result is no term")
 
-// Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid. The errors
-// for the name are those of Register. If you start the node, call Serve in Config.Setup or after Start: a process fixes the creation
-// (ErrTooLate).
+// Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it
+// is reached only by its pid. The errors for the name are those of Register. If you start the node,
+// call Serve in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
 	b, err := n.register(name, nil, o, func(b *Mailbox) { b.serves, b.handles = true, s.handler != nil })
 	if err != nil {
@@ -81,7 +89,8 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 	}()
 	for b.awaitMessage() {
-		begun := n.procs.begin(b) // before the message is taken: a node that is handed over must not lose it
+		// before the message is taken: a node that is handed over must not lose it
+		begun := n.procs.begin(b)
 		m := b.takeServed()
 		switch {
 		case m != nil && !begun: // the node drains
@@ -155,7 +164,8 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 
 // takeCall answers a request by s.Call, and releases the message.
 func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Message) {
-	if s.prompt { // it runs on the goroutine that reads, and looks only at the beginning of what may be huge
+	// it runs on the goroutine that reads, and looks only at the beginning of what may be huge
+	if s.prompt {
 		c.Request = request
 		s.call(ctx, c)
 		m.Release()
@@ -199,7 +209,8 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 
 func (s *Server) call(ctx context.Context, c *Call) {
 	v, err := s.Call(ctx, c)
-	turnOf(ctx).over.Store(true) // before the answer: after it, goroutines that the function has started may call the server
+	// before the answer: after it, goroutines that the function has started may call the server
+	turnOf(ctx).over.Store(true)
 	if err != nil {
 		r := raised(err)
 		reason := r.Reason
@@ -214,7 +225,8 @@ func (s *Server) call(ctx context.Context, c *Call) {
 	c.answer(v)
 }
 
-// answer replies unless that has been done, though the process may have ended meanwhile; a reply that is lost is logged.
+// answer replies unless that has been done, though the process may have ended meanwhile; a reply
+// that is lost is logged.
 func (c *Call) answer(v any) {
 	err := c.Reply(c.n.ctx, v)
 	switch {
@@ -236,8 +248,9 @@ type Handler func(self *Mailbox, m *Message)
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is
 // reached only by its pid. A panic ends the process with reason {go_panic, Text}, and so does
-// runtime.Goexit. Mailbox.Close ends it. The errors for the name are those of Register. If you start
-// the node, call Handle in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
+// runtime.Goexit. Mailbox.Close ends it. The errors for the name are those of Register. If you
+// start the node, call Handle in Config.Setup or after Start: a process fixes the creation
+// (ErrTooLate).
 func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
 	if h == nil {
 		return nil, wrap("handle", name, errors.New("the Handler is nil"))

@@ -95,7 +95,8 @@ func TestServer(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tt.want, got, tt.request)
 		}
-		for _, request := range []ei.Atom{"nothing", "unencodable"} { // a waiting caller gets an error
+		// a waiting caller gets an error
+		for _, request := range []ei.Atom{"nothing", "unencodable"} {
 			got, err := call(request)
 			require.NoError(t, err)
 			require.IsType(t, ei.Tuple{}, got)
@@ -219,7 +220,8 @@ func TestServerOddMessages(t *testing.T) {
 		require.NoError(t, err)
 		body, err := ei.AppendAtom(ei.AppendTupleHeader(nil, 3), "$gen_call")
 		require.NoError(t, err)
-		body = append(append(body, from...), byte(ei.TagMapExt), 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 1) // a key twice
+		// a key twice
+		body = append(append(body, from...), byte(ei.TagMapExt), 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 1)
 		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: ei.Atom(name)}, body)
 		require.NoError(t, err)
 		require.NoError(t, p.write(b))
@@ -316,7 +318,8 @@ func TestCallFailures(t *testing.T) {
 	}
 }
 
-// When a Server's process ends, the Server handles no more messages from its mailbox, and the context of the running function ends.
+// When a Server's process ends, the Server handles no more messages from its mailbox, and the
+// context of the running function ends.
 func TestServerEnds(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		began, ran := make(chan struct{}, 1), make(chan ei.Term, 10)
@@ -343,7 +346,8 @@ func TestServerEnds(t *testing.T) {
 	})
 }
 
-// If a peer's request names a process of this node, or the Server itself, as its sender, the answer does not wait for room in that mailbox.
+// If a peer's request names a process of this node, or the Server itself, as its sender, the answer
+// does not wait for room in that mailbox.
 func TestServerIsAskedForItself(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
@@ -396,7 +400,8 @@ func TestEndOfServerIsLogged(t *testing.T) {
 	require.Empty(t, r.lines("name=told"))
 }
 
-// A Server's function that sends to its own process does not wait for room, which only the function itself could make.
+// A Server's function that sends to its own process does not wait for room, which only the function
+// itself could make.
 func TestServerSendsToItself(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")

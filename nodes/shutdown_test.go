@@ -17,8 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A request that is turned away ends the monitor of the process that it names as its caller; not if that one is of another node than the
-// peer, which then meddles with the call of a third node.
+// A request that is turned away ends the monitor of the process that it names as its caller; not if
+// that one is of another node than the peer, which then meddles with the call of a third node.
 func TestOnlyCallerIsTurnedAway(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
@@ -92,8 +92,8 @@ func TestShutdownDrains(t *testing.T) {
 	}
 }
 
-// A function that runs while the node is shut down may call servers, handlers and functions of its own node; requests of other nodes to
-// these are refused.
+// A function that runs while the node is shut down may call servers, handlers and functions of its
+// own node; requests of other nodes to these are refused.
 func TestShutdownServesWhatRuns(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -138,7 +138,8 @@ func TestShutdownServesWhatRuns(t *testing.T) {
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 }
 
-// A function that runs while a node is shut down may rely on the server to handle its cast before its next call.
+// A function that runs while a node is shut down may rely on the server to handle its cast before
+// its next call.
 func TestShutdownServesCasts(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
@@ -159,7 +160,8 @@ func TestShutdownServesCasts(t *testing.T) {
 		if err := self.Send(ctx, srv.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("written")}); err != nil {
 			return nil, err
 		}
-		for taken := false; !taken; time.Sleep(tick) { // the server takes the cast by itself, before the call
+		// the server takes the cast by itself, before the call
+		for taken := false; !taken; time.Sleep(tick) {
 			srv.mu.Lock()
 			taken = srv.first == len(srv.queue)
 			srv.mu.Unlock()
@@ -280,7 +282,8 @@ func TestShutdownHandlesBacklog(t *testing.T) {
 	}
 }
 
-// The error of a Shutdown, and of a Freeze, that waits in vain names what runs, whatever that is, and is the context's.
+// The error of a Shutdown, and of a Freeze, that waits in vain names what runs, whatever that is,
+// and is the context's.
 func TestWhatRunsIsNamed(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
@@ -318,7 +321,8 @@ func TestWhatRunsIsNamed(t *testing.T) {
 	}
 }
 
-// Without time to wait Shutdown ends the node, or the connection, at once, and says that there was none.
+// Without time to wait Shutdown ends the node, or the connection, at once, and says that there was
+// none.
 func TestShutdownNoWait(t *testing.T) {
 	w := newWorld(t, "memory")
 	_, l := w.listening("alice")
@@ -338,7 +342,8 @@ func TestShutdownNoWait(t *testing.T) {
 	require.ErrorContains(t, err, "1 of m:hang")
 }
 
-// On the lower level, if no Receive is in progress, Shutdown flushes and does not wait for the peer.
+// On the lower level, if no Receive is in progress, Shutdown flushes and does not wait for the
+// peer.
 func TestShutdownOfLowerLevel(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -354,8 +359,8 @@ func TestShutdownOfLowerLevel(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-// Shutdown does not wait for functions whose callers have gone, if the functions heed their contexts; its error names those that it has
-// waited for.
+// Shutdown does not wait for functions whose callers have gone, if the functions heed their
+// contexts; its error names those that it has waited for.
 func TestShutdownWhileFunctionsRun(t *testing.T) {
 	for _, goes := range []string{"before", "during", "stays"} {
 		t.Run(goes, func(t *testing.T) {

@@ -18,10 +18,13 @@ func (n *Node) takeSignal(m *Message) {
 		}
 	case dist.OpDemonitorP:
 		n.procs.turns.unawaited(monitorID{m.Ref, m.From.Node})
-		if (b == nil || !b.unwatched(monitorID{m.Ref, m.From.Node})) && m.ToName != "" { // the name has gone, or moved on
+		// the name has gone, or moved on
+		if (b == nil || !b.unwatched(monitorID{m.Ref, m.From.Node})) && m.ToName != "" {
 			n.procs.unwatchByFormerName(monitorID{m.Ref, m.From.Node})
 		}
-	case dist.OpUnlinkID: // one of a peer is acknowledged in the same step as the link ends, one of this node by a signal like any other
+	// one of a peer is acknowledged in the same step as the link ends, one of this node by a signal
+	// like any other
+	case dist.OpUnlinkID:
 		acknowledge := func() {}
 		if m.conn != nil {
 			acknowledge = func() { m.conn.acknowledge(&m.Control) }

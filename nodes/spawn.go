@@ -8,11 +8,13 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// spawnCost is how many bytes a process takes besides its request, while it waits for a place and while it runs.
+// spawnCost is how many bytes a process takes besides its request, while it waits for a place and
+// while it runs.
 const spawnCost = 8 << 10
 
-// spawn handles a SPAWN_REQUEST: an exposed function runs as a process, which its parent may link and monitor. The function is looked up
-// when the process runs: one that does not exist ends the process with undef, as in Erlang.
+// spawn handles a SPAWN_REQUEST: an exposed function runs as a process, which its parent may link
+// and monitor. The function is looked up when the process runs: one that does not exist ends the
+// process with undef, as in Erlang.
 func (n *Node) spawn(c *Conn, m *Message) {
 	reply := func(flags uint64, result any) {
 		raw, err := ei.Append(nil, result)
@@ -55,7 +57,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	if !o.quiet {
 		reply(flags, b.pid)
 	}
-	if o.monitor && !o.link && m.Module == "erpc" && m.Function == "execute_call" { // else it is a process with a life of its own
+	// else it is a process with a life of its own
+	if o.monitor && !o.link && m.Module == "erpc" && m.Function == "execute_call" {
 		t.asked, t.waits = true, monitorID{m.Ref, m.From.Node}
 	}
 	p := &spawnedProcess{b, c, o, m.Module, m.Function, payload, n.scopeOf(m.From)}
@@ -85,10 +88,12 @@ func (p *spawnedProcess) run(ctx context.Context) {
 		b.Exit(ei.Atom("normal"))
 		return
 	}
-	b.atEnd(t.abandon)              // what an exit signal ends occupies no place, even if the function goes on
+	// what an exit signal ends occupies no place, even if the function goes on
+	b.atEnd(t.abandon)
 	defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
 	reason := ei.Term(ei.Atom("badarg"))
-	if args, err := p.args.Decode(); err != nil { // here, not while it waits: a term takes many times the room of its bytes
+	// here, not while it waits: a term takes many times the room of its bytes
+	if args, err := p.args.Decode(); err != nil {
 		n.undecodable(p.c, "spawn request", err)
 	} else {
 		reason = n.spawned(ctx, p.module, p.name, args)
@@ -100,14 +105,16 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	b.exit(reason, p.parent)() // this waits for room: the result may have any size
 }
 
-// nobodyReads drops the messages of a spawned process: a Func does not receive, and what nobody can read is not kept.
+// nobodyReads drops the messages of a spawned process: a Func does not receive, and what nobody can
+// read is not kept.
 func nobodyReads(b *Mailbox, m *Message) {
 	b.n.stats.undeliverable.Add(1)
 	m.Release()
 }
 
-// spawned runs the function of a spawned process, and returns its exit reason. erpc's two entry points report results and exceptions in the
-// reason. The arity that the request names is ignored, as in Erlang.
+// spawned runs the function of a spawned process, and returns its exit reason. erpc's two entry
+// points report results and exceptions in the reason. The arity that the request names is ignored,
+// as in Erlang.
 func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) ei.Term {
 	args, ok := ei.Elements(list)
 	if !ok {
@@ -140,8 +147,9 @@ func uncaught(exception *Raise) ei.Term {
 	return ei.Tuple{exception.Reason, exception.Stack}
 }
 
-// unheard logs how a function ended if no process is told of its end, as a BEAM does of a process that ends by an exception: a caller that
-// casts to a function that does not exist sees it nowhere else. c is nil for a caller of this node.
+// unheard logs how a function ended if no process is told of its end, as a BEAM does of a process
+// that ends by an exception: a caller that casts to a function that does not exist sees it nowhere
+// else. c is nil for a caller of this node.
 func (n *Node) unheard(c *Conn, module, name ei.Atom, reason ei.Term) {
 	if isRegular(reason) {
 		return
@@ -154,7 +162,8 @@ func (n *Node) unheard(c *Conn, module, name ei.Atom, reason ei.Term) {
 	c.complain(faultFunc, "exception in a function, and nobody to hear of it", err)
 }
 
-// executeCall is erpc:execute_call(Res, M, F, A): the exit reason is {Res, return, Value} or the exception.
+// executeCall is erpc:execute_call(Res, M, F, A): the exit reason is {Res, return, Value} or the
+// exception.
 func (n *Node) executeCall(ctx context.Context, args []ei.Term) ei.Term {
 	res := args[0]
 	result, exception := n.applyArgs(ctx, args[1:])

@@ -7,18 +7,20 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// spawnOptions are the options of a SPAWN_REQUEST that concern this side. See erl_dist_protocol, "SPAWN_REQUEST", and
-// erlang:spawn_request/5.
+// spawnOptions are the options of a SPAWN_REQUEST that concern this side. See erl_dist_protocol,
+// "SPAWN_REQUEST", and erlang:spawn_request/5.
 type spawnOptions struct {
 	link, monitor bool
 	quiet         bool // no SPAWN_REPLY for success
 }
 
-// errSpawnOption: an option, or a value of one, that erlang:spawn_request does not have. The caller gets badopt.
+// errSpawnOption: an option, or a value of one, that erlang:spawn_request does not have. The caller
+// gets badopt.
 var errSpawnOption = errors.New("unknown spawn option")
 
-// parseSpawnOptions reads the options, and refuses what a BEAM refuses (measured: OTP 25, 27, 29), except reply: a BEAM that asks does not
-// send it, and that of any other peer is obeyed. Options about memory and scheduling have no effect: Go has its own.
+// parseSpawnOptions reads the options, and refuses what a BEAM refuses (measured: OTP 25, 27, 29),
+// except reply: a BEAM that asks does not send it, and that of any other peer is obeyed. Options
+// about memory and scheduling have no effect: Go has its own.
 func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
 	t, err := raw.Decode()
 	if err != nil {
@@ -73,7 +75,8 @@ func isSpawnOption(name, value ei.Term) bool {
 	return false
 }
 
-// isMonitorOption tells whether erlang:monitor/3 has an option. Its meaning is the caller's node's business.
+// isMonitorOption tells whether erlang:monitor/3 has an option. Its meaning is the caller's node's
+// business.
 func isMonitorOption(opt ei.Term) bool {
 	if opt == ei.Atom("priority") { // of OTP 28
 		return true

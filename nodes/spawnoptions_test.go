@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// The options of a spawn request and their values, as OTP 25, 27 and 29 accept them; link and monitor options with priority are of OTP 28,
-// async_dist is of OTP 26.
+// The options of a spawn request and their values, as OTP 25, 27 and 29 accept them; link and
+// monitor options with priority are of OTP 28, async_dist is of OTP 26.
 func TestSpawnOptions(t *testing.T) {
 	for text, want := range map[string]spawnOptions{
 		"[{reply,no}]": {quiet: true}, "[{reply,error_only}]": {quiet: true}, "[{reply,success_only}]": {},

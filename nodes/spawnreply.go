@@ -5,15 +5,16 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// spawnedBy reads the new process from a SPAWN_REPLY; false if there is none, or it is not one of the peer's own.
+// spawnedBy reads the new process from a SPAWN_REPLY; false if there is none, or it is not one of
+// the peer's own.
 func spawnedBy(m *Message) (ei.Pid, bool) {
 	c := ei.NewCursor(m.Result)
 	pid, err := c.Pid()
 	return pid, err == nil && m.conn != nil && string(pid.Node) == m.conn.peer.Name
 }
 
-// parentOf begins the link and the monitor that a process has asked for in a SPAWN_REQUEST: on the other side they are there already. False
-// if the process has ended.
+// parentOf begins the link and the monitor that a process has asked for in a SPAWN_REQUEST: on the
+// other side they are there already. False if the process has ended.
 func (b *Mailbox) parentOf(pid ei.Pid, m *Message) bool {
 	b.lock()
 	defer b.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// A Staged is a node that another process has frozen, ready to go on in this one. It has read, written and said nothing. Start or Discard
-// must be called.
+// A Staged is a node that another process has frozen, ready to go on in this one. It has read,
+// written and said nothing. Start or Discard must be called.
 type Staged struct {
 	n           *Node
 	conns       []*Conn
@@ -21,20 +21,22 @@ type Staged struct {
 	publication StagedPublication
 	over        atomic.Bool
 	exports     [][]byte // those of conns, within the state
-	running     func()   // runs when the node goes on, before processes are told anything; nil: nothing
+	// runs when the node goes on, before processes are told anything; nil: nothing
+	running func()
 }
 
 // Node is the node. Until Start it neither receives nor sends.
 func (g *Staged) Node() *Node { return g.n }
 
-// Mailboxes lists the old node's mailboxes that no registration has taken over, by their pids. After Start they can be received from, and
-// they keep their names; close those that are not wanted. Of those that had a Server or a Handler, Start warns in the log: their callers
-// wait for somebody who goes on with them.
+// Mailboxes lists the old node's mailboxes that no registration has taken over, by their pids.
+// After Start they can be received from, and they keep their names; close those that are not
+// wanted. Of those that had a Server or a Handler, Start warns in the log: their callers wait for
+// somebody who goes on with them.
 func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
-// Start lets the node go on. ctx bounds a registration that has to be made anew. If
-// that fails, the node runs all the same; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put into the state are cleared
-// in it.
+// Start lets the node go on. ctx bounds a registration that has to be made anew. If that fails, the
+// node runs all the same; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put
+// into the state are cleared in it.
 func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start", g.n.name, ErrStarted)
@@ -60,7 +62,8 @@ func (g *Staged) Start(ctx context.Context) error {
 	return wrap("start", g.n.name, g.publish(ctx))
 }
 
-// openAll lets mailboxes take messages again. Those with a hook are emptied first: late is what was in them.
+// openAll lets mailboxes take messages again. Those with a hook are emptied first: late is what was
+// in them.
 func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 	late = map[*Mailbox][]*Message{}
 	for _, b := range boxes {
@@ -93,7 +96,8 @@ func (g *Staged) disownOrphans() {
 	}
 }
 
-// tellWhatBroke tells processes what breakOff has broken, and gives them the nodedowns that the old process owed them.
+// tellWhatBroke tells processes what breakOff has broken, and gives them the nodedowns that the old
+// process owed them.
 func (g *Staged) tellWhatBroke(lost map[*Mailbox]broken) {
 	for b, x := range lost {
 		b.lock()
@@ -130,8 +134,9 @@ func (b *Mailbox) takeAll() []*Message {
 	return queue
 }
 
-// breakOff breaks what processes have with nodes whose connections did not move along: they broke while the node was frozen. It returns
-// what the mailboxes, which are held, are to be told when they go on.
+// breakOff breaks what processes have with nodes whose connections did not move along: they broke
+// while the node was frozen. It returns what the mailboxes, which are held, are to be told when
+// they go on.
 func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 	n := g.n
 	all := map[*Mailbox]broken{}
@@ -179,10 +184,11 @@ func (g *Staged) publish(ctx context.Context) error {
 	return nil
 }
 
-// Discard gives the node up without sending a byte on any connection: the node belongs to the other process, and its Err is ErrMoved from
-// then on. Listeners that Setup has opened are closed. Discard returns when the node's goroutines have ended, or after a second. Its error
-// joins those of sockets and of the registration that could not be freed properly; they are given up all the same. After Start, and when
-// called again, Discard does nothing.
+// Discard gives the node up without sending a byte on any connection: the node belongs to the other
+// process, and its Err is ErrMoved from then on. Listeners that Setup has opened are closed.
+// Discard returns when the node's goroutines have ended, or after a second. Its error joins those
+// of sockets and of the registration that could not be freed properly; they are given up all the
+// same. After Start, and when called again, Discard does nothing.
 func (g *Staged) Discard() error {
 	if !g.over.CompareAndSwap(false, true) {
 		return nil

@@ -13,18 +13,22 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// ErrStarted is returned by a second Start of a node or of something staged; also by Start after Discard.
+// ErrStarted is returned by a second Start of a node or of something staged; also by Start after
+// Discard.
 var ErrStarted = errors.New("started already, or discarded")
 
-// Start makes the node a member of the cluster that works by itself: it listens on Config.Listen and Config.Also, is published, accepts,
-// answers net_adm:ping and remote calls, and gives messages to mailboxes and servers; sending to a node connects to it if need be.
-// Conn.Receive must no longer be used. ctx bounds only the start; Close and Shutdown end the node. A Start that fails closes the node,
-// whose name may be known already: to try again make another one with New. If a listener breaks, the node keeps its connections:
-// Listener.Done tells. A dynamic node does not listen: connect it first, then start it. While a freeze is in progress Start waits until ctx
+// Start makes the node a member of the cluster that works by itself: it listens on Config.Listen
+// and Config.Also, is published, accepts, answers net_adm:ping and remote calls, and gives messages
+// to mailboxes and servers; sending to a node connects to it if need be. Conn.Receive must no
+// longer be used. ctx bounds only the start; Close and Shutdown end the node. A Start that fails
+// closes the node, whose name may be known already: to try again make another one with New. If a
+// listener breaks, the node keeps its connections: Listener.Done tells. A dynamic node does not
+// listen: connect it first, then start it. While a freeze is in progress Start waits until ctx
 // ends; if another process goes on as the node the error is ErrMoved.
 //
-// Of Erlang's own processes there are net_kernel and rex, and of its functions those that a remote call or spawn needs; every other
-// function is undef to a peer until it is exposed, erlang:whereis/1 as well: peers reach a process by {Name, Node}.
+// Of Erlang's own processes there are net_kernel and rex, and of its functions those that a remote
+// call or spawn needs; every other function is undef to a peer until it is exposed,
+// erlang:whereis/1 as well: peers reach a process by {Name, Node}.
 func (n *Node) Start(ctx context.Context) error {
 	if err := n.enterStart(ctx); err != nil {
 		return wrap("start", n.Name(), err)
@@ -47,7 +51,8 @@ func (n *Node) Start(ctx context.Context) error {
 	return nil
 }
 
-// enterStart counts a start as in progress, until starting.Leave, at a moment when no freeze is: a freeze waits for those that are.
+// enterStart counts a start as in progress, until starting.Leave, at a moment when no freeze is: a
+// freeze waits for those that are.
 func (n *Node) enterStart(ctx context.Context) error {
 	for {
 		n.starting.Enter()
@@ -134,8 +139,8 @@ func (n *Node) listenAddr() transport.Addr {
 	return transport.FromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
 }
 
-// Listeners lists the node's open listeners, in the order in which they were opened. One that has broken (Listener.Done) is among them
-// until its Close.
+// Listeners lists the node's open listeners, in the order in which they were opened. One that has
+// broken (Listener.Done) is among them until its Close.
 func (n *Node) Listeners() []*Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -83,8 +83,8 @@ func TestNewCookie(t *testing.T) {
 	}
 }
 
-// The zero Config: a hidden node with a dynamic name on the short host name, the cookie from the file, over TCP, found through the port
-// mapper. The numbers are OTP's, where OTP has such numbers.
+// The zero Config: a hidden node with a dynamic name on the short host name, the cookie from the
+// file, over TCP, found through the port mapper. The numbers are OTP's, where OTP has such numbers.
 func TestZeroConfig(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -264,7 +264,8 @@ func TestIdentifiersAreAllDifferent(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnnamed)
 }
 
-// Receive, in progress when the node is started, does not wait for a Handler that is told of the end of the connection.
+// Receive, in progress when the node is started, does not wait for a Handler that is told of the
+// end of the connection.
 func TestStartDuringReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a := w.node("") // gets its name with the connection

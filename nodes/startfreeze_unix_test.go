@@ -54,7 +54,8 @@ func TestFreezeAwaitsStart(t *testing.T) {
 	require.Zero(t, r.taken.Load())
 }
 
-// A freeze that has waited for a Start which fails, or for a node that is discarded before it starts, fails.
+// A freeze that has waited for a Start which fails, or for a node that is discarded before it
+// starts, fails.
 func TestFreezeAwaitsStartInVain(t *testing.T) {
 	w := newWorld(t, movers[0])
 	begun, goOn := make(chan struct{}), make(chan struct{})
@@ -107,8 +108,8 @@ func TestStartAwaitsFreeze(t *testing.T) {
 	}
 }
 
-// A Publish in progress when its node is frozen makes the name that of this process, or, if the node moves, nobody's: the next process may
-// publish it then.
+// A Publish in progress when its node is frozen makes the name that of this process, or, if the
+// node moves, nobody's: the next process may publish it then.
 func TestPublishBesideFreeze(t *testing.T) {
 	for _, moves := range []bool{false, true} {
 		mapper, _ := portMapper(t, "127.0.0.1:0")

@@ -13,7 +13,8 @@ var (
 	ErrState = form.ErrMalformed
 	// ErrStateFormat: the state has a format that this version does not know.
 	ErrStateFormat = form.ErrFormat
-	// ErrStateField: the state has a field that must be understood, and that this version does not know.
+	// ErrStateField: the state has a field that must be understood, and that this version does not
+	// know.
 	ErrStateField = form.ErrField
 )
 

@@ -6,12 +6,13 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// StateFeatures names what Restore, RestoreFront and Stage understand beyond the first version of a state: for Terms.Know of a
-// handoff.Acceptance.
+// StateFeatures names what Restore, RestoreFront and Stage understand beyond the first version of a
+// state: for Terms.Know of a handoff.Acceptance.
 func StateFeatures() []string { return states.Known() }
 
-// StateFeatures names those of the function StateFeatures' features that the node's state needs at present: Needs of its Offer. A program
-// that does not know them then refuses before anything stops, rather than when it reads the state.
+// StateFeatures names those of the function StateFeatures' features that the node's state needs at
+// present: Needs of its Offer. A program that does not know them then refuses before anything
+// stops, rather than when it reads the state.
 func (n *Node) StateFeatures() (needs []string) {
 	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {
 		needs = append(needs, states.FeatureNodes)

@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// Features that the state needs and the new owner lacks are found out before the node stops; features that it does not need are not
-// required.
+// Features that the state needs and the new owner lacks are found out before the node stops;
+// features that it does not need are not required.
 func TestStateFeaturesAtHello(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -56,7 +56,8 @@ func TestStateFeaturesAtHello(t *testing.T) {
 			require.Error(t, theirs)
 			require.Equal(t, !tt.refused, frozen, "%v", err)
 			for _, err := range []error{err, theirs} {
-				if tt.refused || tt.unknowns != nil { // unknowns are found late, but with the same error
+				// unknowns are found late, but with the same error
+				if tt.refused || tt.unknowns != nil {
 					require.ErrorIs(t, err, handoff.ErrUnknown)
 				} else {
 					require.ErrorContains(t, err, errFault.Error())

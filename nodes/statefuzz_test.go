@@ -18,7 +18,8 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 	return append(b, value...)
 }
 
-// Bytes that cannot be read as a state are refused with an error that says why, and no node is made.
+// Bytes that cannot be read as a state are refused with an error that says why, and no node is
+// made.
 func TestRestoreRefusesState(t *testing.T) {
 	b, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4})
 	require.NoError(t, err)
@@ -55,7 +56,8 @@ func TestRestoreRefusesParts(t *testing.T) {
 	}
 }
 
-// FuzzRestore tries any bytes as the state of a node, a front and a worker: no panic, and what is refused leaves nothing behind.
+// FuzzRestore tries any bytes as the state of a node, a front and a worker: no panic, and what is
+// refused leaves nothing behind.
 func FuzzRestore(f *testing.F) {
 	for _, kind := range []byte{states.KindNode, states.KindFront, states.KindWorker} {
 		f.Add([]byte(form.Magic + string(kind) + "\x01"))

@@ -18,27 +18,37 @@ func (c *counters) all() [6]*atomic.Int64 {
 
 // Stats is a snapshot of a node's counters.
 type Stats struct {
-	Connections      int64       // ever up
-	HandshakesFailed int64       // started by peers
-	Malformed        int64       // frames and control messages that ended their connection, and skipped signals in the name of a third node
-	Undeliverable    int64       // messages to processes or names that do not exist, or take none; they are dropped, as in a BEAM
-	Mailboxes        int         // processes: net_kernel and rex, those of calls in progress and of spawned functions, included
-	Calls            int         // functions that run for callers of other nodes, or of this one: places of Config.MaxCalls
-	CallsWaiting     int         // those that wait for a place
-	CallsRefused     int64       // requests of peers that were refused (system_limit), since they had their share of Config.OverflowLimit
-	Overflow         int         // bytes of messages in mailboxes beyond MailboxOptions.Limit: see Config.OverflowLimit
-	MailboxesFull    int64       // mailboxes that have ended with reason mailbox_full
-	Peers            []PeerStats // one per connection, in no particular order
+	Connections      int64 // ever up
+	HandshakesFailed int64 // started by peers
+	// frames and control messages that ended their connection, and skipped signals in the name of a
+	// third node
+	Malformed int64
+	// messages to processes or names that do not exist, or take none; they are dropped, as in a
+	// BEAM
+	Undeliverable int64
+	// processes: net_kernel and rex, those of calls in progress and of spawned functions, included
+	Mailboxes int
+	// functions that run for callers of other nodes, or of this one: places of Config.MaxCalls
+	Calls        int
+	CallsWaiting int // those that wait for a place
+	// requests of peers that were refused (system_limit), since they had their share of
+	// Config.OverflowLimit
+	CallsRefused int64
+	// bytes of messages in mailboxes beyond MailboxOptions.Limit: see Config.OverflowLimit
+	Overflow      int
+	MailboxesFull int64       // mailboxes that have ended with reason mailbox_full
+	Peers         []PeerStats // one per connection, in no particular order
 }
 
 // PeerStats is a snapshot of one connection's counters.
 type PeerStats struct {
 	Name             string // of the other node
 	MessagesReceived int64  // signals included
-	MessagesSent     int64  // signals that the node sends by itself, such as those of links, not included
-	BytesReceived    int64  // of frames, ticks included
-	BytesSent        int64  // given to the transport
-	BytesQueued      int    // waiting, or being written
+	// signals that the node sends by itself, such as those of links, not included
+	MessagesSent  int64
+	BytesReceived int64 // of frames, ticks included
+	BytesSent     int64 // given to the transport
+	BytesQueued   int   // waiting, or being written
 }
 
 // Stats takes a snapshot.

@@ -17,7 +17,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// However calls end, and whatever becomes of the connections meanwhile, nothing stays counted: places, memory, processes.
+// However calls end, and whatever becomes of the connections meanwhile, nothing stays counted:
+// places, memory, processes.
 func TestStormLeavesNothingCounted(t *testing.T) {
 	for _, kind := range []string{"calm", "freezes", "closes"} {
 		t.Run(kind, func(t *testing.T) { storm(t, rand.Uint64(), kind) })

@@ -10,13 +10,15 @@ import (
 // ErrBonds: a mailbox that already has links or monitors cannot become another process.
 var ErrBonds = errors.New("the mailbox has links or monitors before it goes on as a restored process")
 
-// succeed lets a mailbox go on in the place of the restored one that has a name, if there is one that has no successor yet.
+// succeed lets a mailbox go on in the place of the restored one that has a name, if there is one
+// that has no successor yet.
 func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	from := p.bequest(name, to)
 	if from == nil {
 		return false, nil
 	}
-	p.succeeding.Lock() // no other goroutine locks two mailboxes at once, perhaps in the opposite order
+	// no other goroutine locks two mailboxes at once, perhaps in the opposite order
+	p.succeeding.Lock()
 	defer p.succeeding.Unlock()
 	from.mu.Lock()
 	defer from.mu.Unlock()
@@ -27,7 +29,8 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	if p.settled || p.names[name] != from || !from.awaitsHeir || to.succeeds || to.ended() {
 		return false, nil
 	}
-	if !to.links.empty() || !to.watchers.empty() || !to.watching.empty() { // they would be those of a pid that no process has any more
+	// they would be those of a pid that no process has any more
+	if !to.links.empty() || !to.watchers.empty() || !to.watching.empty() {
 		return false, ErrBonds
 	}
 	delete(p.byID, key(to.pid))
@@ -56,7 +59,8 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	return true, nil
 }
 
-// bequest is the restored mailbox with a name in whose place another one may go on; nil: there is none, as in any node once it is started.
+// bequest is the restored mailbox with a name in whose place another one may go on; nil: there is
+// none, as in any node once it is started.
 func (p *processes) bequest(name ei.Atom, to *Mailbox) *Mailbox {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

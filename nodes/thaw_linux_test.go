@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/test/scarce"
 )
 
-// A hand-off that fails leaves a node as it was: idle connections have one descriptor for waiting each, however often it fails.
+// A hand-off that fails leaves a node as it was: idle connections have one descriptor for waiting
+// each, however often it fails.
 func TestThawLeavesNothing(t *testing.T) {
 	const count = 10
 	w := newWorld(t, "tcp")

@@ -11,24 +11,27 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Answers to a third node: a peer has passed on a request of a process there, or says so. What such a process gets must not make its node end
-// the connection with this one, and no wait for its node may hold up this one, whatever the peer made up.
+// Answers to a third node: a peer has passed on a request of a process there, or says so. What such
+// a process gets must not make its node end the connection with this one, and no wait for its node
+// may hold up this one, whatever the peer made up.
 
-// How many answers wait at once for connections to nodes that are not connected: in all, for one peer, and in bytes. Further answers are
-// dropped.
+// How many answers wait at once for connections to nodes that are not connected: in all, for one
+// peer, and in bytes. Further answers are dropped.
 const (
 	maxStrangers     = 64
 	maxStrangersEach = 16
 	maxStrangerBytes = 16 << 20
 )
 
-// strangers counts the answers that wait for a connection, which may take Config.HandshakeTimeout for each name that a peer makes up, or
-// for the way to another worker. (In OTP, too, only the message waits, and not the process that sends it.)
+// strangers counts the answers that wait for a connection, which may take Config.HandshakeTimeout
+// for each name that a peer makes up, or for the way to another worker. (In OTP, too, only the
+// message waits, and not the process that sends it.)
 type strangers struct {
 	count, bytes atomic.Int64
 }
 
-// enter counts an answer that a peer has asked for (nil: a process of this node); false: there is no room.
+// enter counts an answer that a peer has asked for (nil: a process of this node); false: there is
+// no room.
 func (s *strangers) enter(by *Conn, bytes int) bool {
 	ok := s.count.Add(1) <= maxStrangers
 	ok = s.bytes.Add(int64(bytes)) <= maxStrangerBytes && ok
@@ -49,8 +52,8 @@ func (s *strangers) leave(by *Conn, bytes int) {
 	}
 }
 
-// answerThird sends an answer that a peer has asked for to a process of a third node: now, or, unless prompt, once there is a connection. A
-// prompt answer does not wait for room either.
+// answerThird sends an answer that a peer has asked for to a process of a third node: now, or,
+// unless prompt, once there is a connection. A prompt answer does not wait for room either.
 func (n *Node) answerThird(ctx context.Context, by *Conn, to addressee, prompt bool, answer ei.Term) error {
 	payload, err := ei.AppendTerm(nil, answer)
 	if err != nil {
@@ -83,7 +86,8 @@ func (n *Node) answerStranger(by *Conn, to addressee, payload ei.Raw) error {
 	})
 }
 
-// answerLater sends an answer of that many bytes on a goroutine of its own, if not too many do so already.
+// answerLater sends an answer of that many bytes on a goroutine of its own, if not too many do so
+// already.
 func (n *Node) answerLater(by *Conn, to ei.Pid, bytes int, send func() error) error {
 	if !n.strangers.enter(by, bytes) {
 		return ErrNoConnection
@@ -113,8 +117,9 @@ func (c *Conn) answerThird(ctx context.Context, to addressee, payload ei.Raw) er
 	return c.send(ctx, ctl, payload)
 }
 
-// answerWorker sends an answer that a peer has asked for to a process of another worker of this node: now, or, unless prompt, once there is
-// a way to it, and room. The peer may have made up the worker's number, and news of a number may take a while.
+// answerWorker sends an answer that a peer has asked for to a process of another worker of this
+// node: now, or, unless prompt, once there is a way to it, and room. The peer may have made up the
+// worker's number, and news of a number may take a while.
 func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Control, prompt bool, answer ei.Term) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -25,7 +25,8 @@ type ticker struct {
 	received int64
 	missed   int
 
-	asked atomic.Bool // a tick of ours has gone out, and the next one of the peer's may be its answer
+	// a tick of ours has gone out, and the next one of the peer's may be its answer
+	asked atomic.Bool
 
 	flow flow
 }
@@ -90,8 +91,9 @@ func (t *ticker) hold(ctx context.Context) error {
 	return err
 }
 
-// unhold lets the clock go on. If it was held for an interval, a tick goes out at once: whatever was sent since the last one was sent
-// before. The silent intervals begin anew then, for nobody could read.
+// unhold lets the clock go on. If it was held for an interval, a tick goes out at once: whatever
+// was sent since the last one was sent before. The silent intervals begin anew then, for nobody
+// could read.
 func (t *ticker) unhold(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -130,10 +132,12 @@ func (t *ticker) tick(c *Conn) {
 	}
 }
 
-// look sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. A hidden peer that was silent
-// gets a tick in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too, since it is only
-// this side that does not receive. They are none if nothing can be sent to the peer, which has left then, or if the peer's system has not
-// answered for missedTicks intervals. Once this side has ended its direction (bye) it sends no tick.
+// look sends a tick when nothing went out for an interval, and counts the intervals in which
+// nothing came. A hidden peer that was silent gets a tick in any case: a primitive one does nothing
+// but answer ticks. Bytes that wait unread are a sign of life too, since it is only this side that
+// does not receive. They are none if nothing can be sent to the peer, which has left then, or if
+// the peer's system has not answered for missedTicks intervals. Once this side has ended its
+// direction (bye) it sends no tick.
 func (t *ticker) look(c *Conn) (dead error) {
 	received := c.received.Load() + c.rd.steps.Load()
 	queued, sent := c.q.Buffered()

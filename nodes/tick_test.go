@@ -148,7 +148,8 @@ func TestSilentPeerIsDropped(t *testing.T) {
 	})
 }
 
-// A peer that has left, and from which the node does not read, is dropped when nothing can be sent to it; the error says why.
+// A peer that has left, and from which the node does not read, is dropped when nothing can be sent
+// to it; the error says why.
 func TestPeerThatLeftIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -209,8 +210,9 @@ func TestClockMoves(t *testing.T) {
 // timeless is a clock's state without the moment, of a clock that is no bubble's.
 func timeless(s states.Clock) states.Clock { s.At = 0; return s }
 
-// A clock goes on while its connection is between two processes, and if that takes an interval the connection does not stay silent for
-// another one, though something was sent since the last tick. A peer that was silent before is not taken for dead at once.
+// A clock goes on while its connection is between two processes, and if that takes an interval the
+// connection does not stay silent for another one, though something was sent since the last tick. A
+// peer that was silent before is not taken for dead at once.
 func TestClockGoesOnBetweenProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -281,7 +283,8 @@ func TestClockIsHeld(t *testing.T) {
 	})
 }
 
-// While the node does not receive, unread bytes from the peer count as its sign of life: it is not dropped for the node's inactivity.
+// While the node does not receive, unread bytes from the peer count as its sign of life: it is not
+// dropped for the node's inactivity.
 func TestUnreadPeerIsNotDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -302,8 +305,8 @@ func TestUnreadPeerIsNotDropped(t *testing.T) {
 	})
 }
 
-// A hidden peer, such as one made with the C library, does nothing but answer ticks: even a node that has been sending all the time must
-// send it ticks.
+// A hidden peer, such as one made with the C library, does nothing but answer ticks: even a node
+// that has been sending all the time must send it ticks.
 func TestHiddenPeerIsAskedForASign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -347,7 +350,8 @@ func TestVisiblePeerIsNotAsked(t *testing.T) {
 	})
 }
 
-// A peer with a net_ticktime of 8 s ticks every 2 s, and drops a node that sends nothing for four of these intervals.
+// A peer with a net_ticktime of 8 s ticks every 2 s, and drops a node that sends nothing for four
+// of these intervals.
 func TestShortNetTicktimePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -478,7 +482,8 @@ func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
 	})
 }
 
-// A side that has ended its direction sends no ticks, which would end the connection while the peer still reads.
+// A side that has ended its direction sends no ticks, which would end the connection while the peer
+// still reads.
 func TestNoTicksAfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")

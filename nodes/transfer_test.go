@@ -124,8 +124,8 @@ func numbered(i int64) any {
 	return []any{i, make([]byte, size)}
 }
 
-// A peer exchanges numbered messages with a connection that moves between two nodes all the time: none is lost, none comes twice, the order
-// is kept, and the peer notices nothing.
+// A peer exchanges numbered messages with a connection that moves between two nodes all the time:
+// none is lost, none comes twice, the order is kept, and the peer notices nothing.
 func TestMoveUnderLoad(t *testing.T) {
 	const moves = 100
 	for _, kind := range movers {
@@ -232,7 +232,8 @@ func (s *numbers) finish(last int64) {
 	}
 }
 
-// An operation that fails on a frozen connection returns its error at once, though the connection ends only when it is thawed.
+// An operation that fails on a frozen connection returns its error at once, though the connection
+// ends only when it is thawed.
 func TestFrozenFailure(t *testing.T) {
 	w := newWorld(t, "tcp")
 	c, _ := w.pair()
@@ -245,7 +246,8 @@ func TestFrozenFailure(t *testing.T) {
 	require.ErrorIs(t, ended(t, c), errFault, "the first one")
 }
 
-// On the lower level a Receive that waits gets ErrMoved, and what the peer sends then is received by the new owner.
+// On the lower level a Receive that waits gets ErrMoved, and what the peer sends then is received
+// by the new owner.
 func TestMoveReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, l := w.listening("peer")
@@ -335,10 +337,12 @@ func TestMoveHalfFrames(t *testing.T) {
 	}
 	sink.wait(t, "the three messages")
 
-	// The peer reads nothing: our window fills, and the queue with it. Then it reads byte by byte while the connection moves.
+	// The peer reads nothing: our window fills, and the queue with it. Then it reads byte by byte
+	// while the connection moves.
 	c := r.c
 	require.NoError(t, errors.Join(narrow(c.s, unix.SO_SNDBUF), narrow(p.s, unix.SO_RCVBUF)))
-	big := make([]byte, 1<<20) // more than the window; a move copies it several times, and must not take long
+	// more than the window; a move copies it several times, and must not take long
+	big := make([]byte, 1<<20)
 	for i := range big {
 		big[i] = byte(i % 251)
 	}
@@ -473,7 +477,8 @@ func TestMoveWithoutProcesses(t *testing.T) {
 	require.Nil(t, ours.take())
 }
 
-// Monitors of a name pass to the process that has it in the new process: a call that has sent only its monitor so far reaches that one.
+// Monitors of a name pass to the process that has it in the new process: a call that has sent only
+// its monitor so far reaches that one.
 func TestMoveMonitorOfName(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
@@ -512,7 +517,8 @@ func TestMoveMonitorOfName(t *testing.T) {
 	down(ref, "the_new_one")
 }
 
-// Close of a frozen connection returns ErrMoved once the connection goes on elsewhere; Close after that returns nil.
+// Close of a frozen connection returns ErrMoved once the connection goes on elsewhere; Close after
+// that returns nil.
 func TestCloseOfConnThatMoves(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
@@ -533,8 +539,8 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 	require.NoError(t, cb.Err())
 }
 
-// A peer has lost its connection to one process and made another one. If both connections move to the same node, the later one counts,
-// whichever arrives first.
+// A peer has lost its connection to one process and made another one. If both connections move to
+// the same node, the later one counts, whichever arrives first.
 func TestAdoptAfterReconnect(t *testing.T) {
 	for _, kind := range movers {
 		t.Run(kind, func(t *testing.T) {
@@ -565,7 +571,8 @@ func TestAdoptAfterReconnect(t *testing.T) {
 			_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
 			require.ErrorIs(t, err, ErrConnected, "frozen")
 			frozen.Thaw()
-			third, err := inner.Adopt(w.ctx(), moved[2]) // the end of the second one has not been read yet
+			// the end of the second one has not been read yet
+			third, err := inner.Adopt(w.ctx(), moved[2])
 			require.NoError(t, err)
 			require.ErrorIs(t, second.Err(), ErrSuperseded)
 			require.Same(t, third, inner.Conn("peer@test"))
@@ -613,7 +620,8 @@ func TestStageRefused(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A connection can move between two nodes that make the same pids, but the log warns of it. It may come back to the same node.
+// A connection can move between two nodes that make the same pids, but the log warns of it. It may
+// come back to the same node.
 func TestSameWorker(t *testing.T) {
 	w := newWorld(t, "tcp")
 	w.started("peer")
@@ -660,8 +668,8 @@ func TestMovedIsClosedOnce(t *testing.T) {
 	require.NoError(t, unix.Close(other))
 }
 
-// What processes that have stayed send to the peer of a connection that has moved does not connect to it: the peer would give the moved
-// connection up.
+// What processes that have stayed send to the peer of a connection that has moved does not connect
+// to it: the peer would give the moved connection up.
 func TestStayingProcessesLeaveMovedPeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := box(t, w.started("peer"))

@@ -24,7 +24,8 @@ func (n *Node) transports() []transport.Transport {
 
 func isSame(a, b transport.Transport) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
-// transportIDOf describes a transport. clear is false if the Config has others of its name, but not this one.
+// transportIDOf describes a transport. clear is false if the Config has others of its name, but not
+// this one.
 func (n *Node) transportIDOf(tr transport.Transport) (c states.TransportID, clear bool) {
 	c.Plugin = tr.Name()
 	for _, other := range n.transports() {
@@ -38,7 +39,8 @@ func (n *Node) transportIDOf(tr transport.Transport) (c states.TransportID, clea
 	return states.TransportID{Plugin: c.Plugin}, c.Place == 0
 }
 
-// isPlain tells whether transports of this name have no keys or checks of their own, so that each of them lets in the same peers.
+// isPlain tells whether transports of this name have no keys or checks of their own, so that each
+// of them lets in the same peers.
 func isPlain(c states.TransportID) bool {
 	return c.Plugin == transport.TCP().Name() || c.Plugin == transport.Unix().Name()
 }
@@ -74,8 +76,9 @@ func (n *Node) transportOf(c states.TransportID) transport.Transport {
 	return nil
 }
 
-// A unixOnce is the transport of a node's UNIX connections: those between its own processes, and those through a SocketDir. It is made when
-// it is needed, and there is only one, so that its limits hold for all these connections together.
+// A unixOnce is the transport of a node's UNIX connections: those between its own processes, and
+// those through a SocketDir. It is made when it is needed, and there is only one, so that its
+// limits hold for all these connections together.
 type unixOnce struct {
 	once sync.Once
 	tr   transport.Transport

@@ -35,7 +35,8 @@ func transportsOf(n *Node, peers ...string) (list []transport.Transport) {
 	return list
 }
 
-// Listeners and connections over transports of one name keep their own when the node moves; a Config that has fewer of them is refused.
+// Listeners and connections over transports of one name keep their own when the node moves; a
+// Config that has fewer of them is refused.
 func TestUpgradeTransportsOfOneName(t *testing.T) {
 	w := newWorld(t, "tcp")
 	other := w.started("other")
@@ -74,8 +75,9 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 	}
 }
 
-// A connection over a transport that is not in the Config goes on over the first one of that name, as does one from an earlier version,
-// which does not say which one it was; but a listener, which might then let in other peers, makes the node not movable.
+// A connection over a transport that is not in the Config goes on over the first one of that name,
+// as does one from an earlier version, which does not say which one it was; but a listener, which
+// might then let in other peers, makes the node not movable.
 func TestUpgradeTransportOfNoConfig(t *testing.T) {
 	w := newWorld(t, "tcp")
 	other := w.started("other")
@@ -111,13 +113,15 @@ func testTransports() []transport.Transport {
 }
 
 func setUpCarriages(n *Node) {
-	n.Expose("w", "carriage", func(_ context.Context, args []ei.Term) (any, error) { // of the connection to a peer
+	// of the connection to a peer
+	n.Expose("w", "carriage", func(_ context.Context, args []ei.Term) (any, error) {
 		c, _ := n.transportIDOf(n.Conn(string(args[0].(ei.Atom))).tr)
 		return ei.Tuple{ei.Atom(c.Plugin), ei.Int(c.Place)}, nil
 	})
 }
 
-// A worker takes each session over the transport that its peer came by: another transport of that name may have other checks.
+// A worker takes each session over the transport that its peer came by: another transport of that
+// name may have other checks.
 func TestFrontTransportsOfOneName(t *testing.T) {
 	t.Setenv(testAlikeVariable, "yes")
 	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))

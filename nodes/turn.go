@@ -8,7 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/places"
 )
 
-// A turn is one run of a function for a message, a Func or a Server's function. The function's context carries it.
+// A turn is one run of a function for a message, a Func or a Server's function. The function's
+// context carries it.
 type turn struct {
 	conn *Conn    // that the message came over; nil: it is from this node
 	self *Mailbox // the Server's mailbox; nil for a Func
@@ -36,7 +37,8 @@ func turnOf(ctx context.Context) *turn {
 	return t
 }
 
-// ConnOf is the connection over which a Func, or a Server's function, was called; nil for a caller on this node.
+// ConnOf is the connection over which a Func, or a Server's function, was called; nil for a caller
+// on this node.
 func ConnOf(ctx context.Context) *Conn {
 	if t := turnOf(ctx); t != nil {
 		return t.conn.toOthers()
@@ -44,7 +46,8 @@ func ConnOf(ctx context.Context) *Conn {
 	return nil
 }
 
-// MailboxOf is the Server's process whose function runs with ctx: to send from, to monitor, to Exit. It is nil for any other context.
+// MailboxOf is the Server's process whose function runs with ctx: to send from, to monitor, to
+// Exit. It is nil for any other context.
 func MailboxOf(ctx context.Context) *Mailbox {
 	if t := turnOf(ctx); t != nil {
 		return t.self
@@ -52,7 +55,8 @@ func MailboxOf(ctx context.Context) *Mailbox {
 	return nil
 }
 
-// beginWait notes that the function waits for an answer, until endWait. It has no place meanwhile, which the answer may need. t may be nil.
+// beginWait notes that the function waits for an answer, until endWait. It has no place meanwhile,
+// which the answer may need. t may be nil.
 func (t *turn) beginWait() {
 	if t != nil {
 		t.place.change(func() { t.place.waits++ })
@@ -65,8 +69,8 @@ func (t *turn) endWait() {
 	}
 }
 
-// A place is a Func's, of Config.MaxCalls. It has it from its beginning to its end, but not while it waits for an answer, nor once its
-// caller has given up. That of a Server's function is none.
+// A place is a Func's, of Config.MaxCalls. It has it from its beginning to its end, but not while
+// it waits for an answer, nor once its caller has given up. That of a Server's function is none.
 type place struct {
 	of   *places.Places // nil: none
 	peer string
@@ -109,7 +113,8 @@ func (p *place) waitsAs(job *places.Job) {
 	}
 }
 
-// abandon gives the place up for good. A function that still waits for one begins, to find that it is over.
+// abandon gives the place up for good. A function that still waits for one begins, to find that it
+// is over.
 func (p *place) abandon() {
 	p.change(func() { p.gone = true })
 	p.mu.Lock()
@@ -120,7 +125,8 @@ func (p *place) abandon() {
 	}
 }
 
-// begin is called when there is a place; false: none is needed, since the caller has given up meanwhile.
+// begin is called when there is a place; false: none is needed, since the caller has given up
+// meanwhile.
 func (p *place) begin() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

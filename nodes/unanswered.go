@@ -1,9 +1,11 @@
 package nodes
 
-// A connection that moves alone leaves the servers of its node behind, and with them the requests that its peer has made of them. A server
-// cannot answer without the connection, so the freeze waits until it has answered.
+// A connection that moves alone leaves the servers of its node behind, and with them the requests
+// that its peer has made of them. A server cannot answer without the connection, so the freeze
+// waits until it has answered.
 
-// A request is the message that a server handles, as far as its connection is concerned. It is guarded by the mailbox's mutex.
+// A request is the message that a server handles, as far as its connection is concerned. It is
+// guarded by the mailbox's mutex.
 type request struct {
 	conn *Conn // the connection whose peer may wait for an answer; nil: none does
 	owed bool  // a freeze of conn waits for the answer
@@ -29,7 +31,8 @@ func (b *Mailbox) takeServed() *Message {
 	return m
 }
 
-// keepBacklog has the Server handle what it has not taken yet although the node drains: the node waits for that as for what runs.
+// keepBacklog has the Server handle what it has not taken yet although the node drains: the node
+// waits for that as for what runs.
 func (b *Mailbox) keepBacklog() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -81,8 +84,8 @@ func (b *Mailbox) retire() {
 	}
 }
 
-// noteUnanswered counts, among the works of the connection, the requests that have come over it and that the Server has not answered; of a Handler's
-// messages all.
+// noteUnanswered counts, among the works of the connection, the requests that have come over it and
+// that the Server has not answered; of a Handler's messages all.
 func (b *Mailbox) noteUnanswered(c *Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,16 +107,17 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 	}
 }
 
-// begin counts b's server as running, before the server takes the next message. false: the server is to take none, for b has ended, or
-// the node drains and b has no backlog.
+// begin counts b's server as running, before the server takes the next message. false: the server
+// is to take none, for b has ended, or the node drains and b has no backlog.
 //
-// Drain and freeze wait for the functions and handlers that run, and one of these may wait for an answer of this server. So as long as
-// one runs, the server goes on with what processes of this node have sent:
+// Drain and freeze wait for the functions and handlers that run, and one of these may wait for an
+// answer of this server. So as long as one runs, the server goes on with what processes of this
+// node have sent:
 //
-//   - The node drains: if a request of such a process is unread, or the oldest unread message is from one, since a later request may rely
-//     on it.
-//   - Servers rest: if a request of such a process is unread. Otherwise the server waits here: for the end of the rest, a message, or the
-//     end of b.
+//   - The node drains: if a request of such a process is unread, or the oldest unread message is
+//     from one, since a later request may rely on it.
+//   - Servers rest: if a request of such a process is unread. Otherwise the server waits here: for
+//     the end of the rest, a message, or the end of b.
 func (p *processes) begin(b *Mailbox) bool {
 	for !b.ended() {
 		shut, change := p.resting.State()
@@ -126,7 +130,9 @@ func (p *processes) begin(b *Mailbox) bool {
 		case !shut && !p.resting.IsShut():
 			return true
 		case !shut:
-			p.running.Leave() // a rest has begun, and the goroutine that waits for the tally may have looked before this server was counted
+			// a rest has begun, and the goroutine that waits for the tally may have looked before
+			// this server was counted
+			p.running.Leave()
 			continue
 		case b.isAsked() && p.running.Join():
 			return true

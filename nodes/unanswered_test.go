@@ -49,7 +49,8 @@ func (b *Mailbox) arrived(t testing.TB, n int) {
 	}, tooLong, tick)
 }
 
-// A connection is frozen only when its peer's requests are answered: the one that a server handles, and those that are still unread.
+// A connection is frozen only when its peer's requests are answered: the one that a server handles,
+// and those that are still unread.
 func TestFreezeAwaitsServers(t *testing.T) {
 	const calls = 5
 	w := newWorld(t, "tcp")
@@ -99,7 +100,8 @@ func TestFreezeAwaitsServers(t *testing.T) {
 	require.Equal(t, ei.Binary("elsewhere"), v)
 }
 
-// A freeze does not wait for what is no request, for requests of this node, for those answered later, or for a server that has ended.
+// A freeze does not wait for what is no request, for requests of this node, for those answered
+// later, or for a server that has ended.
 func TestFreezeAwaitsNothingElse(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")

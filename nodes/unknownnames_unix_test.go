@@ -11,8 +11,9 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// However often a peer sends to a name that no process has, the front is not asked; as soon as a process has the name it gets all that is
-// sent from then on, through any worker. The same holds after every move.
+// However often a peer sends to a name that no process has, the front is not asked; as soon as a
+// process has the name it gets all that is sent from then on, through any worker. The same holds
+// after every move.
 func TestUnknownNames(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)

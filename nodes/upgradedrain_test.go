@@ -131,7 +131,8 @@ func TestUpgradeDrainNeedsToRead(t *testing.T) {
 	require.NoError(t, (<-call).err)
 }
 
-// While the node is being frozen, running functions and servers get answers from this node's servers, whatever keeps these busy.
+// While the node is being frozen, running functions and servers get answers from this node's
+// servers, whatever keeps these busy.
 func TestUpgradeBesideOwnServers(t *testing.T) {
 	given := func(ctx context.Context) context.Context { return ctx }
 	own := func(context.Context) context.Context { return context.Background() }

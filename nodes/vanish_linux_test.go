@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A peer whose machine or network has gone without a word is noticed even if the node does not read from it.
+// A peer whose machine or network has gone without a word is noticed even if the node does not read
+// from it.
 func TestPeerVanishesUnread(t *testing.T) {
 	if !ownNetwork(t) {
 		return

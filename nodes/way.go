@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// way is the connection to a process: the one to its node, made now if need be, or, in this node, the one to its worker; nil if the process
-// is in this worker, or nowhere.
+// way is the connection to a process: the one to its node, made now if need be, or, in this node,
+// the one to its worker; nil if the process is in this worker, or nowhere.
 func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*Conn, error) {
 	if node == n.Name() {
 		return n.router.across(ctx, to, name)
@@ -42,8 +42,9 @@ func (n *Node) scopeOf(pid ei.Pid) scope {
 	return e
 }
 
-// wayTo is the connection to the processes of an scope, unless they are here. If c is nil and here is false there is no connection, and
-// links and monitors with those processes are broken, or about to be.
+// wayTo is the connection to the processes of an scope, unless they are here. If c is nil and here
+// is false there is no connection, and links and monitors with those processes are broken, or about
+// to be.
 func (n *Node) wayTo(to scope) (c *Conn, here bool) {
 	switch {
 	case to.worker != 0:
@@ -54,7 +55,8 @@ func (n *Node) wayTo(to scope) (c *Conn, here bool) {
 	return n.Conn(to.node), false
 }
 
-// tell sends a signal without waiting, and only if there is a connection: without one the other side knows already.
+// tell sends a signal without waiting, and only if there is a connection: without one the other
+// side knows already.
 func (n *Node) tell(ctl *dist.Control) {
 	switch c, here := n.wayTo(n.scopeOf(ctl.To)); {
 	case here:

@@ -13,15 +13,16 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// What a witness sends to fill a peer's window: more than narrow windows hold, which is up to 150 KB.
+// What a witness sends to fill a peer's window: more than narrow windows hold, which is up to 150
+// KB.
 const (
 	greetings     = 32
 	greetingBytes = 8 << 10
 	narrowWindow  = 32 << 10
 )
 
-// setUpWitness registers a process that answers {From, Question} with {Question, Process}, and {From, greet, I, N} with {Process, Pid},
-// followed by N greetings for peer I.
+// setUpWitness registers a process that answers {From, Question} with {Question, Process}, and
+// {From, greet, I, N} with {Process, Pid}, followed by N greetings for peer I.
 func setUpWitness(n *Node) error {
 	_, err := n.Handle("witness", func(self *Mailbox, m *Message) {
 		t, err := m.Term()

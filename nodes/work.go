@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// longWait is how long a call waits for a place before later ones of the same peer are worth a word in the log.
+// longWait is how long a call waits for a place before later ones of the same peer are worth a word
+// in the log.
 const longWait = time.Second
 
 // The reasons that the log gives where calls of a peer have to wait, or are refused.
@@ -28,8 +29,8 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 	return ctx, cancel
 }
 
-// newTurn makes the turn of a request that takes so many bytes of memory until it is over; nil: the peer has had its share, and the request is
-// to be refused. dropTurn ends it, if work does not.
+// newTurn makes the turn of a request that takes so many bytes of memory until it is over; nil: the
+// peer has had its share, and the request is to be refused. dropTurn ends it, if work does not.
 func (n *Node) newTurn(c *Conn, bytes int) *turn {
 	t := &turn{conn: c, held: bytes}
 	t.place.of = n.procs.places
@@ -48,8 +49,9 @@ func (n *Node) newTurn(c *Conn, bytes int) *turn {
 
 func (n *Node) dropTurn(t *turn) { n.requests.Give(t.place.peer, t.held) }
 
-// work runs f on a goroutine of its own, in a place of Config.MaxCalls. work does not wait for a place: f is queued until its peer gets
-// one, and counts as running from now on. work is false when the node drains (see busy); then, or when the node closes, f does not run.
+// work runs f on a goroutine of its own, in a place of Config.MaxCalls. work does not wait for a
+// place: f is queued until its peer gets one, and counts as running from now on. work is false when
+// the node drains (see busy); then, or when the node closes, f does not run.
 func (n *Node) work(t *turn, f func(ctx context.Context)) bool {
 	c := t.conn
 	if !n.procs.busy(c == nil) {

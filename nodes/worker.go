@@ -19,28 +19,33 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// WorkerVariable is the environment variable by which a Front tells a process that it is a worker, and where its sockets are: the numbers
-// of two descriptors, "LINE,SESSIONS". The first carries what front and worker say to each other, the second carries sessions in the format
-// of handoff.Forwarder. A process that is to take a worker's place finds one descriptor there, "upgrade,CHANNEL".
+// WorkerVariable is the environment variable by which a Front tells a process that it is a worker,
+// and where its sockets are: the numbers of two descriptors, "LINE,SESSIONS". The first carries
+// what front and worker say to each other, the second carries sessions in the format of
+// handoff.Forwarder. A process that is to take a worker's place finds one descriptor there,
+// "upgrade,CHANNEL".
 const WorkerVariable = "CNODE_WORKER"
 
-// IsWorker tells whether a Front has started this process as one of its workers: then call StartWorker, not StartFront. It stays true after
-// that, and is false in processes that the worker starts.
+// IsWorker tells whether a Front has started this process as one of its workers: then call
+// StartWorker, not StartFront. It stays true after that, and is false in processes that the worker
+// starts.
 func IsWorker() bool {
 	v := os.Getenv(WorkerVariable)
 	return v != "" && (!strings.HasPrefix(v, takenMark) || v == taken())
 }
 
-// takenMark begins the WorkerVariable of a worker that has taken its sockets: the numbers may stand for anything by now. The id of the
-// process follows, since other processes inherit the variable.
+// takenMark begins the WorkerVariable of a worker that has taken its sockets: the numbers may stand
+// for anything by now. The id of the process follows, since other processes inherit the variable.
 const takenMark = "taken by "
 
 func taken() string { return takenMark + strconv.Itoa(os.Getpid()) }
 
-// ErrIsWorker is returned by StartFront and RestoreFront in a process that is a worker: its own workers would do the same.
+// ErrIsWorker is returned by StartFront and RestoreFront in a process that is a worker: its own
+// workers would do the same.
 var ErrIsWorker = errors.New("this process is the worker of a front: StartWorker is due, see IsWorker")
 
-// ErrNotWorker is returned by StartWorker in a process that no Front has started, and by a second call.
+// ErrNotWorker is returned by StartWorker in a process that no Front has started, and by a second
+// call.
 var ErrNotWorker = errors.New("this process is not the worker of a front: " + WorkerVariable + " is not set, or used up")
 
 // shutdownTime is how long a worker that is told to finish may take for it.
@@ -64,14 +69,17 @@ type Worker struct {
 	doing wait.Pausable // a turn does one word of work
 }
 
-// StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here, Listen
-// and Publisher are the front's affair. The names that Setup registers exist in every worker, for the peers whose connections it has; names
-// that are registered later are unique in the node. cfg's name may be empty; a name other than the front's is ErrOtherNode. ctx bounds only
-// the start. A second call is an error.
+// StartWorker makes this process a worker of the Front that has started it. cfg is that of the
+// node, as for Start: Setup runs here, Listen and Publisher are the front's affair. The names that
+// Setup registers exist in every worker, for the peers whose connections it has; names that are
+// registered later are unique in the node. cfg's name may be empty; a name other than the front's
+// is ErrOtherNode. ctx bounds only the start. A second call is an error.
 //
-// A process that the front has started to replace a worker's process (see Front.UpgradeWorkers) takes over what that one has: connections,
-// mailboxes, ways to the other workers. Setup, named processes and Config.Handover are then treated as by Restore; processes that Setup has
-// not registered, Servers too, are plain mailboxes, with which somebody has to go on, or which are to be closed: see Worker.Mailboxes.
+// A process that the front has started to replace a worker's process (see Front.UpgradeWorkers)
+// takes over what that one has: connections, mailboxes, ways to the other workers. Setup, named
+// processes and Config.Handover are then treated as by Restore; processes that Setup has not
+// registered, Servers too, are plain mailboxes, with which somebody has to go on, or which are to
+// be closed: see Worker.Mailboxes.
 func StartWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	w, err := startWorker(ctx, cfg)
 	return w, wrap("start worker", "", err)
@@ -109,8 +117,8 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	return w, nil
 }
 
-// start makes the worker from what the front says through l, its line, and runs it. On failure the line stays the caller's, and so does
-// what the worker has.
+// start makes the worker from what the front says through l, its line, and runs it. On failure the
+// line stays the caller's, and so does what the worker has.
 func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	heard, err := l.First(ctx)
 	if err != nil {
@@ -138,7 +146,8 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	return nil
 }
 
-// welcomed makes the node that the front's first word describes, and opens the roll that comes with the word.
+// welcomed makes the node that the front's first word describes, and opens the roll that comes with
+// the word.
 func welcomed(cfg Config, hello *talk.Word) (n *Node, names *roll.Roll, err error) {
 	if hello.Topic != talk.Welcome {
 		return nil, nil, fmt.Errorf("the front begins with a word that is no welcome: %v", hello.Topic)
@@ -207,12 +216,13 @@ func connOf(fd int) (*net.UnixConn, error) {
 // Node is the node, of which this process is a part.
 func (w *Worker) Node() *Node { return w.n }
 
-// Done is closed when the worker has to end: the front says so, or is gone, or another process goes on as this worker. Wait does what has
-// to be done then.
+// Done is closed when the worker has to end: the front says so, or is gone, or another process goes
+// on as this worker. Wait does what has to be done then.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
-// Wait waits until the worker has to end, or ctx ends, and shuts the node down in an orderly way, for a few seconds at most. If another
-// process goes on as this worker there is nothing to shut down, and Wait returns nil; Node.Err is then ErrMoved.
+// Wait waits until the worker has to end, or ctx ends, and shuts the node down in an orderly way,
+// for a few seconds at most. If another process goes on as this worker there is nothing to shut
+// down, and Wait returns nil; Node.Err is then ErrMoved.
 func (w *Worker) Wait(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	select {
@@ -225,8 +235,9 @@ func (w *Worker) Wait(ctx context.Context) error {
 	return w.Shutdown(limit)
 }
 
-// Shutdown is Node.Shutdown, with its waits and errors, and ends the worker's ties to the front. If another process goes on as this worker,
-// once a freeze is over, only what is left here is closed. If ctx ends during a freeze nothing has changed.
+// Shutdown is Node.Shutdown, with its waits and errors, and ends the worker's ties to the front. If
+// another process goes on as this worker, once a freeze is over, only what is left here is closed.
+// If ctx ends during a freeze nothing has changed.
 func (w *Worker) Shutdown(ctx context.Context) error {
 	if err := w.n.unfrozen(ctx); err != nil {
 		return wrap("shutdown", w.n.Name(), err)

@@ -11,14 +11,16 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// The front upgrades its workers in the order of their slots: things go wrong while the first one moves.
+// The front upgrades its workers in the order of their slots: things go wrong while the first one
+// moves.
 const (
 	firstSlot = iota
 	otherSlot
 )
 
-// killWorker: a worker's old or new process dies or stops while the worker moves. Either the process that is left goes on with all
-// sessions, or these have ended and a fresh worker is there; the other worker does not notice.
+// killWorker: a worker's old or new process dies or stops while the worker moves. Either the
+// process that is left goes on with all sessions, or these have ended and a fresh worker is there;
+// the other worker does not notice.
 func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.handOver()
 	front, before := k.sides[1], k.pids[firstSlot]
@@ -66,8 +68,8 @@ func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.goesOn(1)
 }
 
-// killUpgrading: the front dies or stops while a worker moves. If it dies all ends; if it stops all goes on without it, and with it once it
-// goes on.
+// killUpgrading: the front dies or stops while a worker moves. If it dies all ends; if it stops all
+// goes on without it, and with it once it goes on.
 func killUpgrading(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal) {
 	k.handOver()
 	front := k.sides[1]
@@ -139,7 +141,8 @@ func killLeft(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal)
 	k.goesOn(1)
 }
 
-// workerWithoutNumbers: if a worker's new process has no free descriptor, nothing changes, and the error says why.
+// workerWithoutNumbers: if a worker's new process has no free descriptor, nothing changes, and the
+// error says why.
 func workerWithoutNumbers(t *testing.T, k *frontScene, at handoff.Point) {
 	k.handOver()
 	k.disturb(disturbance{At: at, NoFiles: true})

@@ -9,7 +9,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// listen handles what the front says, until the line ends, beginning with heard, the words that have been read already.
+// listen handles what the front says, until the line ends, beginning with heard, the words that
+// have been read already.
 func (w *Worker) listen(heard []talk.Word) {
 	w.wg.Go(func() {
 		defer w.finished()
@@ -60,7 +61,8 @@ func (w *Worker) takeSession(m talk.Word) {
 	}
 }
 
-// dropConn ends the connection to a peer: another worker has closed its remote link (closed), or the peer has connected anew to another worker.
+// dropConn ends the connection to a peer: another worker has closed its remote link (closed), or
+// the peer has connected anew to another worker.
 func (p *part) dropConn(peer string, closed bool) {
 	why := ErrSuperseded
 	if closed {
@@ -92,7 +94,8 @@ func (w *Worker) move(m *talk.Word) {
 	w.wg.Go(func() { w.give(fd, id) })
 }
 
-// hearNone notes that another worker has ended (peer is ""), or that it has no connection to the peer; those that wait for one look again.
+// hearNone notes that another worker has ended (peer is ""), or that it has no connection to the
+// peer; those that wait for one look again.
 func (p *part) hearNone(from int, peer string) {
 	if peer == "" {
 		p.noteEnded(from)
@@ -125,7 +128,8 @@ func (w *Worker) wake() {
 	}
 }
 
-// doWork does in order what may have to wait: it takes remote links of the connections that other workers have.
+// doWork does in order what may have to wait: it takes remote links of the connections that other
+// workers have.
 func (w *Worker) doWork() {
 	for {
 		w.mu.Lock()

@@ -9,8 +9,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// addWorkerLink takes a new way to another worker. It is not used before the links and monitors over the last one are broken: until then it
-// waits, with what the other worker has sent through it.
+// addWorkerLink takes a new way to another worker. It is not used before the links and monitors
+// over the last one are broken: until then it waits, with what the other worker has sent through
+// it.
 func (p *part) addWorkerLink(w talk.Word) {
 	p.mu.Lock()
 	p.crew[w.Part] = true
@@ -30,8 +31,9 @@ func (p *part) addWorkerLink(w talk.Word) {
 	p.advance(w.Part)
 }
 
-// advance takes the next way to a worker into use: now, or once the one before it has ended. The other end of the one before is closed:
-// what is left in it is read, and then it ends by itself; if that takes long it is ended.
+// advance takes the next way to a worker into use: now, or once the one before it has ended. The
+// other end of the one before is closed: what is left in it is read, and then it ends by itself; if
+// that takes long it is ended.
 func (p *part) advance(id int) {
 	p.mu.Lock()
 	before := p.workerLinks[id]
@@ -42,7 +44,8 @@ func (p *part) advance(id int) {
 	}
 	p.n.background(func() {
 		before.awaitLeft()
-		if p.n.frozen.Pass(p.n.ctx) != nil { // the node goes on in another process, with what is coming
+		// the node goes on in another process, with what is coming
+		if p.n.frozen.Pass(p.n.ctx) != nil {
 			return
 		}
 		p.mu.Lock()
@@ -54,7 +57,8 @@ func (p *part) advance(id int) {
 	})
 }
 
-// loseSibling drops a way that has ended: the other worker has ended, or stood still for too long, say.
+// loseSibling drops a way that has ended: the other worker has ended, or stood still for too long,
+// say.
 func (p *part) lose(c *Conn) {
 	switch c.kind() {
 	case relayLink:
@@ -64,8 +68,9 @@ func (p *part) lose(c *Conn) {
 	}
 }
 
-// nextWorkerLink puts the next way to a worker in the place of before, which has ended; before is nil if there was none. The two change in one
-// step: whoever counts the ways finds one of them. If none is coming, the front is asked for one.
+// nextWorkerLink puts the next way to a worker in the place of before, which has ended; before is
+// nil if there was none. The two change in one step: whoever counts the ways finds one of them. If
+// none is coming, the front is asked for one.
 func (p *part) nextWorkerLink(id int, before *Conn) {
 	p.mu.Lock()
 	for p.workerLinks[id] == before && len(p.coming[id]) > 0 {
@@ -137,10 +142,12 @@ func (p *part) noteEnded(id int) {
 	p.change.Ring()
 }
 
-// siblingPause is how long a worker waits before it asks for another way to a worker. If that worker has ended, the front knows by then.
+// siblingPause is how long a worker waits before it asks for another way to a worker. If that
+// worker has ended, the front knows by then.
 const siblingPause = 200 * time.Millisecond
 
-// seekWorkerLink asks the front, after a pause, for another way to a worker. Of the two workers that have lost it only one asks.
+// seekWorkerLink asks the front, after a pause, for another way to a worker. Of the two workers
+// that have lost it only one asks.
 func (p *part) seekWorkerLink(id int) {
 	p.mu.Lock()
 	begins := id < p.id && !p.closed && !p.seeking[id]

@@ -40,10 +40,12 @@ func TestWorkersLoseEachOther(t *testing.T) {
 		require.Eventually(t, func() bool {
 			for i, n := range ns {
 				ask := ei.Tuple{ei.Atom("call"), pids[1-i], ei.Atom("pid")}
-				if v, err := n.Call(soon(t), pids[i].(ei.Pid), ask); err != nil || v != workers[1-i] { // between the workers
+				// between the workers
+				if v, err := n.Call(soon(t), pids[i].(ei.Pid), ask); err != nil || v != workers[1-i] {
 					return false
 				}
-				if v, err := n.Call(soon(t), pids[1-i].(ei.Pid), ei.Atom("pid")); err != nil || v != workers[1-i] { // over both
+				// over both
+				if v, err := n.Call(soon(t), pids[1-i].(ei.Pid), ei.Atom("pid")); err != nil || v != workers[1-i] {
 					return false
 				}
 			}
@@ -75,7 +77,8 @@ func TestWorkersLoseEachOther(t *testing.T) {
 	joined()
 }
 
-// A worker that dies loses its own sessions only, and is replaced. Links, monitors and calls of others to its processes end.
+// A worker that dies loses its own sessions only, and is replaced. Links, monitors and calls of
+// others to its processes end.
 func TestWorkerDies(t *testing.T) {
 	log := new(record)
 	w := newFrontWorld(t, 3, func(cfg *FrontConfig) { cfg.Node.Logger = slog.New(slog.NewTextHandler(log, nil)) })
@@ -105,7 +108,8 @@ func TestWorkerDies(t *testing.T) {
 	require.Equal(t, 3, seen)
 	require.NoError(t, ca.Err())
 	require.NoError(t, cc.Err())
-	require.Eventually(t, func() bool { // what was in the dying worker's socket ends with the worker
+	// what was in the dying worker's socket ends with the worker
+	require.Eventually(t, func() bool {
 		pid, err := b.RPC(soon(t), frontName, "w", "pid")
 		return err == nil && pid != ei.Int(victim)
 	}, tooLong, tick)
@@ -123,8 +127,8 @@ func TestWorkerDies(t *testing.T) {
 	require.Equal(t, ei.Int(2), v)
 }
 
-// The links and monitors that a worker's peers have with processes of another worker move with the worker: when the other one dies, the peers
-// are told.
+// The links and monitors that a worker's peers have with processes of another worker move with the
+// worker: when the other one dies, the peers are told.
 func TestWorkerDiesAfterAnotherMoved(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -188,14 +192,16 @@ func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
 	}
 }
 
-// A worker that has no free descriptor for a while loses the sessions that come meanwhile, and no others.
+// A worker that has no free descriptor for a while loses the sessions that come meanwhile, and no
+// others.
 func TestSessionsLost(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	n := w.node("peer@127.0.0.1")
 	w.rpc(n, "nofiles")
 	at, err := transport.AddrPort(w.f.Addr())
 	require.NoError(t, err)
-	for i := range 3 { // the first one breaks the socket for sessions, and the next ones do not get another
+	// the first one breaks the socket for sessions, and the next ones do not get another
+	for i := range 3 {
 		name := fmt.Sprintf("lost%d@h", i)
 		conn, err := net.Dial("tcp", at.String())
 		require.NoError(t, err)
@@ -251,7 +257,8 @@ func TestSessionsGoElsewhere(t *testing.T) {
 	require.Equal(t, preferred, w.worker(w.node("e@127.0.0.1")))
 }
 
-// standStill stops a process. kill(2) returns before the threads have stopped; they may still handle what has just come.
+// standStill stops a process. kill(2) returns before the threads have stopped; they may still
+// handle what has just come.
 func standStill(t *testing.T, pid int) {
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 	if runtime.GOOS != "linux" {
@@ -288,8 +295,8 @@ func TestWayFromDeadWorker(t *testing.T) {
 	require.Equal(t, ei.Int(4), r.v)
 }
 
-// A worker that has no free descriptor for a relay link to another worker does not report that worker's processes as missing: it ends the
-// peer's connection.
+// A worker that has no free descriptor for a relay link to another worker does not report that
+// worker's processes as missing: it ends the peer's connection.
 func TestNoDescriptorForBranch(t *testing.T) {
 	w := newFloodWorld(t)
 	joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
@@ -310,7 +317,8 @@ func TestNoDescriptorForBranch(t *testing.T) {
 	require.Equal(t, ei.Int(1), v)
 }
 
-// A worker that has no free descriptor for another worker's way to a peer says so to the other one, which asks again.
+// A worker that has no free descriptor for another worker's way to a peer says so to the other one,
+// which asks again.
 func TestNoDescriptorForMeeting(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)

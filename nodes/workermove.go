@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	// moveMark begins the WorkerVariable of a process that takes another worker's place; the descriptor of the channel to that one follows.
+	// moveMark begins the WorkerVariable of a process that takes another worker's place; the
+	// descriptor of the channel to that one follows.
 	moveMark = "upgrade,"
-	// moveLimit bounds each step of the move in which the worker's peers wait: less than the 5 s of most callers.
+	// moveLimit bounds each step of the move in which the worker's peers wait: less than the 5 s of
+	// most callers.
 	moveLimit = 4 * time.Second
 )
 
@@ -40,9 +42,10 @@ func (w *Worker) holdLine(ctx context.Context) (resume func(), err error) {
 	return w.p.line.Resume, w.p.line.Hold(ctx)
 }
 
-// pauseLine stops the reader of the line to the front. Before that it halts the readers of the connections to other workers, for one of
-// them may be waiting for an answer of the front. The readers of conns have halted, so no new connection to another worker begins here; the
-// front may still bring one.
+// pauseLine stops the reader of the line to the front. Before that it halts the readers of the
+// connections to other workers, for one of them may be waiting for an answer of the front. The
+// readers of conns have halted, so no new connection to another worker begins here; the front may
+// still bring one.
 func (w *Worker) pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error {
 	known := map[*Conn]bool{}
 	for deaf := false; ; deaf = true {
@@ -81,7 +84,8 @@ func (p *part) local(conns []*Conn) []*Conn {
 	return list
 }
 
-// give hands the worker over to the process at the other end of a channel, and tells the front if that has failed.
+// give hands the worker over to the process at the other end of a channel, and tells the front if
+// that has failed.
 func (w *Worker) give(fd int, id uint64) {
 	file := descriptor.File(fd)
 	ch, err := handoff.FileChannel(file)
@@ -143,7 +147,8 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 	return e, nil
 }
 
-// snapshot writes the state of the frozen worker. The descriptors are in the table in the order of the state.
+// snapshot writes the state of the frozen worker. The descriptors are in the table in the order of
+// the state.
 func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	p := e.w.p
 	s := states.Worker{Node: e.Frozen.state, Descriptors: len(e.table.fds), Part: p.id}
@@ -170,7 +175,8 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	return err
 }
 
-// snapshotWords puts into the state what the worker has to say to the front, has heard for later, and has asked; p.mu is held.
+// snapshotWords puts into the state what the worker has to say to the front, has heard for later,
+// and has asked; p.mu is held.
 func (e *workerEstate) snapshotWords(s *states.Worker) (err error) {
 	p := e.w.p
 	if s.Words, err = e.table.words(p.line.Waiting()); err != nil {
@@ -198,7 +204,8 @@ func (e *workerEstate) snapshotWords(s *states.Worker) (err error) {
 	return err
 }
 
-// snapshotKnown puts into the state what the worker knows of the others, and of names; p.mu is held.
+// snapshotKnown puts into the state what the worker knows of the others, and of names; p.mu is
+// held.
 func (p *part) snapshotKnown(s *states.Worker) {
 	s.Latest, s.Last = p.latest, p.last
 	for id := range p.crew {
@@ -215,8 +222,9 @@ func (p *part) snapshotKnown(s *states.Worker) {
 	}
 }
 
-// snapshotOver puts into the state the claims that end with this process, so that the new one says so to the front: handshakes that are cut
-// off, and connections that have just broken. p.mu is held.
+// snapshotOver puts into the state the claims that end with this process, so that the new one says
+// so to the front: handshakes that are cut off, and connections that have just broken. p.mu is
+// held.
 func (e *workerEstate) snapshotOver(s *states.Worker) {
 	moves := map[claim]bool{}
 	for _, c := range e.Frozen.conns {

@@ -32,7 +32,8 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	defer ch.Close()
 	// The old process says nothing while it drains.
 	d := moveDeadlines(cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*moveLimit)
-	d.Hello = DefaultWorkerStart // the front waits for this process, and then for the old one to have taken its sessions
+	// the front waits for this process, and then for the old one to have taken its sessions
+	d.Hello = DefaultWorkerStart
 	h := &workerHeir{cfg: cfg}
 	taken, err := (&handoff.Acceptance{
 		Terms: handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: states.WorkerKnown()},
@@ -183,8 +184,8 @@ func (h *workerHeir) Start(ctx context.Context) error {
 	return h.staged.Start(ctx)
 }
 
-// listen begins the exchange with the front, before processes are told anything: a process that is told something may have to ask the
-// front.
+// listen begins the exchange with the front, before processes are told anything: a process that is
+// told something may have to ask the front.
 func (h *workerHeir) listen() {
 	w, s := h.w, &h.state
 	for _, m := range s.Meets {
@@ -217,6 +218,6 @@ func (h *workerHeir) Discard() (err error) {
 	return err
 }
 
-// Mailboxes lists, in a process that has replaced another as this worker, the mailboxes that no registration has taken over: see
-// Staged.Mailboxes.
+// Mailboxes lists, in a process that has replaced another as this worker, the mailboxes that no
+// registration has taken over: see Staged.Mailboxes.
 func (w *Worker) Mailboxes() []*Mailbox { return w.n.procs.heirless() }

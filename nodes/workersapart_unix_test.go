@@ -17,7 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// setUpApart gives a worker functions that break the ways to the other workers for as long as a test likes.
+// setUpApart gives a worker functions that break the ways to the other workers for as long as a
+// test likes.
 func setUpApart(n *Node) {
 	n.Expose("w", "apart", func(context.Context, []ei.Term) (any, error) {
 		p := n.part
@@ -44,8 +45,9 @@ func setUpApart(n *Node) {
 	})
 }
 
-// While two workers have no way to each other, peers still reach their processes, in order; also after one of the workers has moved to
-// another process. What the workers' own processes say to each other waits.
+// While two workers have no way to each other, peers still reach their processes, in order; also
+// after one of the workers has moved to another process. What the workers' own processes say to
+// each other waits.
 func TestWorkersApart(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -103,13 +105,14 @@ func TestWorkersApart(t *testing.T) {
 	}
 }
 
-// A worker has stopped, and another one, which has lost the way to it, gets a new one: what the other worker's processes send through it
-// arrives in order once the stopped worker goes on.
+// A worker has stopped, and another one, which has lost the way to it, gets a new one: what the
+// other worker's processes send through it arrives in order once the stopped worker goes on.
 func TestSecondWayToStoppedWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, y := ns[0], ns[1]
-	if w.workerProcess(w.worker(x)).number < w.workerProcess(w.worker(y)).number { // the worker with the higher number asks for another way
+	// the worker with the higher number asks for another way
+	if w.workerProcess(w.worker(x)).number < w.workerProcess(w.worker(y)).number {
 		x, y = y, x
 	}
 	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
@@ -216,8 +219,9 @@ func TestPeerOfWorkerApart(t *testing.T) {
 	require.Zero(t, unread(b))
 }
 
-// A link that goes through a relay link just as the relay link ends is not forgotten: the peer is told of its end. So it is if the link is with a
-// process that the peer has spawned for one of the other worker.
+// A link that goes through a relay link just as the relay link ends is not forgotten: the peer is
+// told of its end. So it is if the link is with a process that the peer has spawned for one of the
+// other worker.
 func TestBranchEndsBesideLink(t *testing.T) {
 	for _, op := range []dist.Op{dist.OpLink, dist.OpSpawnReply} {
 		w := newWorld(t, "tcp")
@@ -245,7 +249,8 @@ func TestBranchEndsBesideLink(t *testing.T) {
 	}
 }
 
-// When a worker dies, peers are told of the links that its processes have made through a relay link, and of no link that they have ended.
+// When a worker dies, peers are told of the links that its processes have made through a relay
+// link, and of no link that they have ended.
 func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
@@ -276,7 +281,8 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 	require.Equal(t, ei.Atom("after"), payload)
 }
 
-// A Send or Link to a process of another worker waits for the next way to that worker, until the worker has ended or the time is up.
+// A Send or Link to a process of another worker waits for the next way to that worker, until the
+// worker has ended or the time is up.
 func TestProcessOfWorkerApart(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
@@ -311,8 +317,8 @@ func TestProcessOfWorkerApartForLong(t *testing.T) {
 	require.ErrorIs(t, box(t, n.Node).Send(soon(t), n.far, 1), ErrNoConnection)
 }
 
-// A new way to another worker is used, with what is in it, once the one before it has ended and the links over that are broken; a Send
-// waits until then.
+// A new way to another worker is used, with what is in it, once the one before it has ended and the
+// links over that are broken; a Send waits until then.
 func TestSecondWayAwaitsFirst(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
@@ -378,7 +384,8 @@ func TestSecondWayEndsWithNode(t *testing.T) {
 	second.gone()
 }
 
-// If a worker moves while a way waits for the end of the one before it, the waiting way moves too, with what is in it.
+// If a worker moves while a way waits for the end of the one before it, the waiting way moves too,
+// with what is in it.
 func TestSecondWayMoves(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.torn(time.Hour)
@@ -417,8 +424,9 @@ func TestSecondWayMoves(t *testing.T) {
 	second.gone()
 }
 
-// A call to a process of another worker ends with the old process of a worker that moves. The other worker hears of it by the way between
-// the two, and not by the way that it has to a peer: there the signal would pass for a forged one of the peer's.
+// A call to a process of another worker ends with the old process of a worker that moves. The other
+// worker hears of it by the way between the two, and not by the way that it has to a peer: there
+// the signal would pass for a forged one of the peer's.
 func TestWorkerMovesBesideCall(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.torn(time.Hour)
@@ -454,7 +462,8 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 	require.NoError(t, g.w.Close())
 }
 
-// A way that comes when the worker has closed its ways is closed, too: the other worker does not count on it.
+// A way that comes when the worker has closed its ways is closed, too: the other worker does not
+// count on it.
 func TestWayComesAtTheEnd(t *testing.T) {
 	n := newWorld(t, "tcp").torn(time.Hour)
 	require.NoError(t, n.part.close())

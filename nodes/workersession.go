@@ -13,7 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A sessionSocket is a socket through which sessions come, and the number that the front has given it; that of the first one is 0.
+// A sessionSocket is a socket through which sessions come, and the number that the front has given
+// it; that of the first one is 0.
 type sessionSocket struct {
 	conn   *net.UnixConn
 	number uint64
@@ -33,14 +34,15 @@ func (w *Worker) receive() {
 	}
 }
 
-// socketLost tells the front that a socket for sessions is no more, after all that was taken out of the socket. It has been closed: nothing
-// more can be lost in it.
+// socketLost tells the front that a socket for sessions is no more, after all that was taken out of
+// the socket. It has been closed: nothing more can be lost in it.
 func (w *Worker) socketLost(number uint64, err error) {
 	w.n.log.Error("sessions are lost", "error", err)
 	w.p.line.Say(talk.Word{Topic: talk.Shut, ID: number})
 }
 
-// receiveFrom takes sessions out of a socket until the front has closed it. If it returns an error what is still in the socket is lost.
+// receiveFrom takes sessions out of a socket until the front has closed it. If it returns an error
+// what is still in the socket is lost.
 func (w *Worker) receiveFrom(conn *net.UnixConn) error {
 	r, err := handoff.NewReceiver(conn, nil)
 	if err != nil {
@@ -64,7 +66,8 @@ func (w *Worker) receiveFrom(conn *net.UnixConn) error {
 	switch {
 	case err == io.EOF || ctx.Err() != nil:
 		return nil
-	case errors.Is(err, io.ErrUnexpectedEOF): // the front has given up in the middle of a session, and sends on through another socket
+	// the front has given up in the middle of a session, and sends on through another socket
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		w.n.log.Debug("sessions end", "error", err)
 		return nil
 	}

@@ -19,7 +19,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// setUpHeirs registers processes that have to ask the front something as soon as a worker's new process goes on.
+// setUpHeirs registers processes that have to ask the front something as soon as a worker's new
+// process goes on.
 func setUpHeirs(n *Node) error {
 	begin := func(name string) (*Mailbox, error) {
 		b, err := n.NewMailbox(nil)
@@ -44,7 +45,8 @@ func setUpHeirs(n *Node) error {
 			}
 		}()
 	}
-	_, err := n.Handle("late", func(self *Mailbox, m *Message) { // passes on what the old process had not read
+	// passes on what the old process had not read
+	_, err := n.Handle("late", func(self *Mailbox, m *Message) {
 		v, err := m.Term()
 		if err == nil {
 			err = self.SendName(context.Background(), n.Name(), "joe", v)
@@ -78,7 +80,8 @@ func (w *frontWorld) upgraded() {
 	}
 }
 
-// A Handler that takes the place of a mailbox passes the messages that it finds there on to a process of another worker.
+// A Handler that takes the place of a mailbox passes the messages that it finds there on to a
+// process of another worker.
 func TestLateMessagesPassedOn(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
@@ -97,8 +100,9 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	}, tooLong, tick)
 }
 
-// As a worker's new process goes on, processes end because the connection to those that they were linked with has broken. They do not hold
-// up the worker, though their names have to be free when others hear of their end.
+// As a worker's new process goes on, processes end because the connection to those that they were
+// linked with has broken. They do not hold up the worker, though their names have to be free when
+// others hear of their end.
 func TestNamedProcessesEndInMove(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	x, calm := w.node(doomed), w.node("calm@127.0.0.1")
@@ -144,7 +148,8 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 	require.Equal(t, next, w.rpc(other, "whereis", ei.Atom("phoenix")))
 }
 
-// Shutdown of a node or a worker while the node is frozen gives up when its context ends, and has then ended nothing.
+// Shutdown of a node or a worker while the node is frozen gives up when its context ends, and has
+// then ended nothing.
 func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("front")
@@ -162,8 +167,8 @@ func TestWorkerShutdownBesideFreeze(t *testing.T) {
 	f.Thaw()
 }
 
-// A worker whose Setup fails, that has another name than the front, or hears something else first, does not start: the error says why, and
-// its sockets are closed.
+// A worker whose Setup fails, that has another name than the front, or hears something else first,
+// does not start: the error says why, and its sockets are closed.
 func TestWorkerDoesNotStart(t *testing.T) {
 	why := errors.New("no database")
 	for name, tt := range map[string]struct {

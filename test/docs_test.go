@@ -19,8 +19,9 @@ import (
 var documents = []string{"README.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md", "docs/from-libei.md",
 	"test/bench/README.md", "CHANGELOG.md"}
 
-// TestDocs compares the documents with the code: what they name between back-quotes must exist. A file without a folder is in the folder of
-// the file that its chapter has named before it; a word after a file is declared in that file.
+// TestDocs compares the documents with the code: what they name between back-quotes must exist. A
+// file without a folder is in the folder of the file that its chapter has named before it; a word
+// after a file is declared in that file.
 func TestDocs(t *testing.T) {
 	code := parseCode(t, "..")
 	for _, name := range documents {
@@ -32,7 +33,8 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// The files that a package's comment names exist: in the package's folder, or in that of the file before.
+// The files that a package's comment names exist: in the package's folder, or in that of the file
+// before.
 func TestPackageCommentsNameFiles(t *testing.T) {
 	code, named := parseCode(t, ".."), 0
 	for file := range code.files {
@@ -81,8 +83,9 @@ func TestDocsCheckFinds(t *testing.T) {
 
 // code is what the documents may name.
 type code struct {
-	files    map[string]map[string]bool // what each declares
-	names    map[string]bool            // exported: "Name", "Type.Member", "package.Name", "package.Type.Member"
+	files map[string]map[string]bool // what each declares
+	// exported: "Name", "Type.Member", "package.Name", "package.Type.Member"
+	names    map[string]bool
 	packages []string
 }
 

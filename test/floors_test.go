@@ -33,14 +33,16 @@ type house struct {
 var houses = map[string]house{
 	"nodes": {knot: 18, floors: [][]string{
 		words("doc errors lazymap bynode scope identity lifetime identifier spawnoptions acceptable gen" +
-			" message buffer backlog complain challenge cookie transports connkind router relayedlink"), // leaves
+			// leaves
+			" message buffer backlog complain challenge cookie transports connkind router relayedlink"),
 		words("conn recv passing send tick"), // a connection
 		words("config listen opening handshake peers connect dial dynamic resolve publish activate reachable"),
 		words("turn remoteturns processes mailbox deliver overflow lock busy link monitor monitornodes exit" +
 			" exitnotice exitqueue handler bondchange signal spawnreply way succeed"),
 		words("call pendingcall gencall server unanswered func apply spawn work kernel third sendto route readloop" +
 			" connshutdown"), // calls, both ways
-		words("part partname partquestion claim relay workerlink relaylink linkrequest"), // the ways between workers
+		// the ways between workers
+		words("part partname partquestion claim relay workerlink relaylink linkrequest"),
 		words("node start stats"),
 		words("held drain inherit connfreeze connrest connstage bonds nodefreeze nodesnapshot frozen staged" +
 			" restore movename descriptorlist offer statecode statefeature shutdown"), // moving
@@ -49,7 +51,8 @@ var houses = map[string]house{
 			" frontroutes frontsnapshot"),
 	}},
 	"transport": {knot: 12, floors: [][]string{
-		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls backoff turns"), // addresses
+		// addresses
+		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls backoff turns"),
 		words("await wait waits watch poll poller spin gather seat incoming outgoing waiter" +
 			" direction epoch"), // waiting
 		words("callbacks calls passage full inplace imported rawconn pause socket socketopen socketread" +
@@ -197,8 +200,8 @@ func (p *plan) knot() (largest []string) {
 	return largest
 }
 
-// upward lists the calls from one floor to a higher one. A file on no floor, and a floor's file that
-// is not there, are errors.
+// upward lists the calls from one floor to a higher one. A file on no floor, and a floor's file
+// that is not there, are errors.
 func (p *plan) upward(h house) (calls, wrong []string) {
 	floor := map[string]int{}
 	for i, names := range h.floors {

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The distribution layer reads only by Stream.ReadPDU, and writes only through a Queue, handshakes included.
+// The distribution layer reads only by Stream.ReadPDU, and writes only through a Queue, handshakes
+// included.
 func TestDistributionLayer(t *testing.T) {
 	files, err := filepath.Glob("../nodes/*.go")
 	require.NoError(t, err)
@@ -43,8 +44,8 @@ func TestDistributionLayerFinds(t *testing.T) {
 	}
 }
 
-// pastTheLayer lists the places in a file that read or write a Stream in another way. Methods without a context, such as a hash's Write, do
-// not count.
+// pastTheLayer lists the places in a file that read or write a Stream in another way. Methods
+// without a context, such as a hash's Write, do not count.
 func pastTheLayer(t *testing.T, file string, src any) []string {
 	set := token.NewFileSet()
 	parsed, err := parser.ParseFile(set, file, src, parser.SkipObjectResolution)

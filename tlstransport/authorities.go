@@ -8,8 +8,9 @@ import (
 	"slices"
 )
 
-// authorities are the certificates of a cacertfile. As in OTP only the self-signed ones are trusted, even those that do not say that they
-// are authorities; the others serve to complete chains.
+// authorities are the certificates of a cacertfile. As in OTP only the self-signed ones are
+// trusted, even those that do not say that they are authorities; the others serve to complete
+// chains.
 type authorities struct {
 	all           []*x509.Certificate
 	pool          *x509.CertPool // all of them
@@ -30,7 +31,8 @@ func readAuthorities(path string) (a *authorities, faults []error, err error) {
 	for _, c := range a.all {
 		a.pool.AddCert(c)
 		if isSignedBy(c, c) {
-			if !c.BasicConstraintsValid { // as openssl x509 -req -signkey makes it: version 3 without basicConstraints
+			// as openssl x509 -req -signkey makes it: version 3 without basicConstraints
+			if !c.BasicConstraintsValid {
 				c.BasicConstraintsValid, c.IsCA, c.MaxPathLen = true, true, -1
 			}
 			a.roots.AddCert(c)
@@ -46,8 +48,9 @@ func readAuthorities(path string) (a *authorities, faults []error, err error) {
 	return a, f.faults, nil
 }
 
-// maxNames bounds the names of authorities, with two bytes each for their length, in a server's request for a certificate. See RFC 5246,
-// 7.4.4, and RFC 8446, 4.2.4, where other extensions share the room.
+// maxNames bounds the names of authorities, with two bytes each for their length, in a server's
+// request for a certificate. See RFC 5246, 7.4.4, and RFC 8446, 4.2.4, where other extensions share
+// the room.
 const maxNames = 1<<16 - 1<<10
 
 func (a *authorities) names() (bytes int) {
@@ -60,8 +63,8 @@ func (a *authorities) names() (bytes int) {
 // areRoots tells whether all certificates are trusted.
 func (a *authorities) areRoots() bool { return len(a.all) == a.trusted }
 
-// isSignedBy checks names and signatures only. It accepts a signature whose algorithm is too old or too new to be checked: the file decides
-// what is trusted, and chains are verified in full later.
+// isSignedBy checks names and signatures only. It accepts a signature whose algorithm is too old or
+// too new to be checked: the file decides what is trusted, and chains are verified in full later.
 func isSignedBy(c, issuer *x509.Certificate) bool {
 	if !bytes.Equal(c.RawIssuer, issuer.RawSubject) {
 		return false
@@ -70,7 +73,8 @@ func isSignedBy(c, issuer *x509.Certificate) bool {
 	return err == nil || errors.As(err, new(x509.InsecureAlgorithmError)) || errors.Is(err, x509.ErrUnsupportedAlgorithm)
 }
 
-// complete adds to our own chain the certificates that are missing between its end and a root, as OTP does: peers may know only the root.
+// complete adds to our own chain the certificates that are missing between its end and a root, as
+// OTP does: peers may know only the root.
 func (a *authorities) complete(chain [][]byte) [][]byte {
 	last, err := x509.ParseCertificate(chain[len(chain)-1])
 	for err == nil && !isSignedBy(last, last) {
@@ -83,7 +87,8 @@ func (a *authorities) complete(chain [][]byte) [][]byte {
 	return chain
 }
 
-// issuer finds the certificate that has signed c, a root if there are several; nil if there is none.
+// issuer finds the certificate that has signed c, a root if there are several; nil if there is
+// none.
 func (a *authorities) issuer(c *x509.Certificate) (found *x509.Certificate) {
 	for _, by := range a.all {
 		if isSignedBy(c, by) && (found == nil || isSignedBy(by, by)) {

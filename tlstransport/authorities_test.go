@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A root need not say that it is an authority, as long as it does not say that it is none. Other certificates may sign only if they say
-// that they are authorities.
+// A root need not say that it is an authority, as long as it does not say that it is none. Other
+// certificates may sign only if they say that they are authorities.
 func TestRootsThatSayNothing(t *testing.T) {
 	dir := t.TempDir()
 	for name, tt := range map[string]struct {
@@ -46,8 +46,8 @@ func TestRootsThatSayNothing(t *testing.T) {
 	}
 }
 
-// A chain must end at a self-signed certificate of the cacertfile, not at another one of that file. All peers here send their own
-// certificate and that of the authority between it and the root.
+// A chain must end at a self-signed certificate of the cacertfile, not at another one of that file.
+// All peers here send their own certificate and that of the authority between it and the root.
 func TestTrustAnchors(t *testing.T) {
 	root := newAuthority(t, "a root")
 	between := root.below(t, "an authority between")
@@ -101,8 +101,8 @@ func TestTrustAnchors(t *testing.T) {
 	}
 }
 
-// If a certfile holds only the node's certificate, the certificates between it and the root come from cacertfile, whether peers are
-// verified or not.
+// If a certfile holds only the node's certificate, the certificates between it and the root come
+// from cacertfile, whether peers are verified or not.
 func TestChainIsCompleted(t *testing.T) {
 	root := newAuthority(t, "a root")
 	one := root.below(t, "an authority between")
@@ -154,8 +154,8 @@ func TestCompleteOfLoopEnds(t *testing.T) {
 	require.Equal(t, [][]byte{leaf, trust.all[1].Raw, trust.all[0].Raw}, trust.complete([][]byte{leaf}))
 }
 
-// Which certificates are self-signed: one need not say that it is an authority, and one whose subject has the name of its issuer need not
-// be self-signed.
+// Which certificates are self-signed: one need not say that it is an authority, and one whose
+// subject has the name of its issuer need not be self-signed.
 func TestSelfSigned(t *testing.T) {
 	a, namesake := newAuthority(t, "an authority"), newAuthority(t, "an authority")
 	leaf := func(from *authority, name string) *x509.Certificate {
@@ -173,7 +173,8 @@ func TestSelfSigned(t *testing.T) {
 	require.True(t, isSignedBy(&old, &old))
 }
 
-// A client accepts a server only if the certificate names its very host; names with a * match no host, as in OTP.
+// A client accepts a server only if the certificate names its very host; names with a * match no
+// host, as in OTP.
 func TestCertificateIsForHost(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	for _, tt := range []struct {
@@ -208,7 +209,8 @@ func TestCertificateIsForHost(t *testing.T) {
 	}
 }
 
-// With {server_name_indication,disable} a client names no host and accepts a certificate for any, but only of its authorities.
+// With {server_name_indication,disable} a client names no host and accepts a certificate for any,
+// but only of its authorities.
 func TestCertificateIsForAnyHost(t *testing.T) {
 	a, other, dir := newAuthority(t, "an authority"), newAuthority(t, "another authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{hosts: []string{"elsewhere"}})))

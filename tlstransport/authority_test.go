@@ -72,7 +72,8 @@ func bundle(t testing.TB, dir string, certs ...[]byte) string {
 	return f.Name()
 }
 
-// A want describes a certificate to make; that of the zero want is good for localhost and 127.0.0.1.
+// A want describes a certificate to make; that of the zero want is good for localhost and
+// 127.0.0.1.
 type want struct {
 	name    string   // common name
 	hosts   []string // instead of the loopback interface

@@ -13,41 +13,48 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// DefaultHandshakeTimeout is a little less than what a node gives a whole distribution handshake, so that the error names TLS.
+// DefaultHandshakeTimeout is a little less than what a node gives a whole distribution handshake,
+// so that the error names TLS.
 const DefaultHandshakeTimeout = 6 * time.Second
 
 // Config says how sessions are made. It is copied.
 type Config struct {
-	// Server is for connections that are accepted, Client for those that are made; nil: there are none of that kind. Both are cloned for
-	// each session, with the changes that the package documentation lists under "Sessions". An empty ServerName is the host part of the
-	// peer's node name, or the address connected to.
+	// Server is for connections that are accepted, Client for those that are made; nil: there are
+	// none of that kind. Both are cloned for each session, with the changes that the package
+	// documentation lists under "Sessions". An empty ServerName is the host part of the peer's node
+	// name, or the address connected to.
 	Server, Client *tls.Config
 	Options
 }
 
 // Options are the options that Config and FromOptFile have in common.
 type Options struct {
-	// HandshakeTimeout bounds each TLS handshake, from the moment the TCP connection is up; 0 is DefaultHandshakeTimeout.
+	// HandshakeTimeout bounds each TLS handshake, from the moment the TCP connection is up; 0 is
+	// DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
-	// Checks are called in turn, on both sides, once the peer's node name is known: [AllowedNodes], [NameInCertificate],
-	// [HostInCertificate], or your own. An error refuses the peer. OTP has no such checks: there, any node with a certificate may call
-	// itself by any name.
+	// Checks are called in turn, on both sides, once the peer's node name is known: [AllowedNodes],
+	// [NameInCertificate], [HostInCertificate], or your own. An error refuses the peer. OTP has no
+	// such checks: there, any node with a certificate may call itself by any name.
 	Checks []PeerCheck
-	// Plain keeps sessions with crypto/tls from beginning to end, for users who trust only its record layer. Sessions can then not be
-	// handed to another process. Programs that must use cryptography as approved by FIPS 140-3 need Plain: with GODEBUG=fips140=on the
-	// records of this package use AES-GCM outside the module's mode for TLS, which is not approved. With fips140=only, Plain is set
-	// automatically, and logged.
+	// Plain keeps sessions with crypto/tls from beginning to end, for users who trust only its
+	// record layer. Sessions can then not be handed to another process. Programs that must use
+	// cryptography as approved by FIPS 140-3 need Plain: with GODEBUG=fips140=on the records of
+	// this package use AES-GCM outside the module's mode for TLS, which is not approved. With
+	// fips140=only, Plain is set automatically, and logged.
 	Plain bool
-	// KeyUpdateRecords and KeyUpdateBytes limit how much of what we send one key of TLS 1.3 protects before it is replaced; 0:
-	// DefaultKeyUpdate records, which is also the maximum, and no limit in bytes. KeyUpdateBytes overrides key_update_at of an option file.
-	// Sessions that stay with crypto/tls, as all do with Plain, change their key only when the peer asks for it.
+	// KeyUpdateRecords and KeyUpdateBytes limit how much of what we send one key of TLS 1.3
+	// protects before it is replaced; 0: DefaultKeyUpdate records, which is also the maximum, and
+	// no limit in bytes. KeyUpdateBytes overrides key_update_at of an option file. Sessions that
+	// stay with crypto/tls, as all do with Plain, change their key only when the peer asks for it.
 	KeyUpdateRecords, KeyUpdateBytes uint64
-	// Polling is how long the reader of a busy connection, whose peer has lately answered within that time, busy-polls before it sleeps: see
-	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to package transport. 0 is
-	// transport.DefaultPolling, less is none; transport.MaxPolling is the maximum. Linux only; elsewhere a reader sleeps at once.
+	// Polling is how long the reader of a busy connection, whose peer has lately answered within
+	// that time, busy-polls before it sleeps: see transport.WithPolling, which has the same meaning
+	// and price for plug-ins that leave waiting to package transport. 0 is
+	// transport.DefaultPolling, less is none; transport.MaxPolling is the maximum. Linux only;
+	// elsewhere a reader sleeps at once.
 	Polling time.Duration
-	// Logger gets messages for an operator, such as that certificates are not verified; nil: nothing is logged. Keys and secrets are never
-	// logged.
+	// Logger gets messages for an operator, such as that certificates are not verified; nil:
+	// nothing is logged. Keys and secrets are never logged.
 	Logger *slog.Logger
 }
 
@@ -63,7 +70,8 @@ func (o *Options) polling() *transport.Polling {
 type source interface {
 	// config is for one handshake; host is what a server's certificate must be for.
 	config(r role, host string) (*tls.Config, error)
-	// verifies reports whether the source verifies certificates itself, which crypto/tls does not know.
+	// verifies reports whether the source verifies certificates itself, which crypto/tls does not
+	// know.
 	verifies(r role) bool
 }
 
@@ -102,9 +110,10 @@ type plugin struct {
 	buffers sync.Pool // *[]byte: the large buffers of outboxes
 }
 
-// New makes the TLS transport from tls.Configs. It opens nothing. The error says what is wrong with cfg: neither Server nor Client, a
-// Server without a certificate, a MaxVersion below TLS 1.2, a negative HandshakeTimeout. A cfg with only one of the two is an error only
-// when a connection of the other kind is made.
+// New makes the TLS transport from tls.Configs. It opens nothing. The error says what is wrong with
+// cfg: neither Server nor Client, a Server without a certificate, a MaxVersion below TLS 1.2, a
+// negative HandshakeTimeout. A cfg with only one of the two is an error only when a connection of
+// the other kind is made.
 func New(cfg Config) (transport.Transport, error) {
 	cb, err := Callbacks(cfg)
 	if err != nil {
@@ -113,7 +122,8 @@ func New(cfg Config) (transport.Transport, error) {
 	return transport.New(cb, nil)
 }
 
-// Callbacks returns the plug-in itself, to be wrapped with other callbacks. Its errors are those of New.
+// Callbacks returns the plug-in itself, to be wrapped with other callbacks. Its errors are those of
+// New.
 func Callbacks(cfg Config) (transport.Callbacks[*Socket], error) {
 	var none transport.Callbacks[*Socket]
 	f := fixed{}

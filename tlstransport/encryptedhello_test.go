@@ -10,7 +10,8 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// A client that encrypts its hello connects, whether or not its configuration asks for TLS 1.3, which this requires.
+// A client that encrypts its hello connects, whether or not its configuration asks for TLS 1.3,
+// which this requires.
 func TestEncryptedClientHello(t *testing.T) {
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	require.NoError(t, err)

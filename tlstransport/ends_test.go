@@ -16,7 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// CloseWrite before the connection is made is an error, and has no effect on the session that is made afterwards.
+// CloseWrite before the connection is made is an error, and has no effect on the session that is
+// made afterwards.
 func TestCloseWriteBeforeConnect(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, err := w.cb.Socket(nil, w.at)
@@ -29,7 +30,8 @@ func TestCloseWriteBeforeConnect(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// Nothing can be written once CloseWrite has returned, even if the handshake ends only then and close_notify has not been sent yet.
+// Nothing can be written once CloseWrite has returned, even if the handshake ends only then and
+// close_notify has not been sent yet.
 func TestWriteBehindEarlyCloseWrite(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c := w.connect(w.at)
@@ -48,7 +50,8 @@ func TestWriteBehindEarlyCloseWrite(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// CloseWrite ends a Write that waits for the handshake, as it does one that waits for room (see transporttest).
+// CloseWrite ends a Write that waits for the handshake, as it does one that waits for room (see
+// transporttest).
 func TestCloseWriteEndsWriteInHandshake(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -80,7 +83,8 @@ func TestCloseWriteEndsWriteInHandshake(t *testing.T) {
 	require.NoError(t, w.cb.Close(c))
 }
 
-// A connection that is cut off, between two records or within one, is no end in good order, whoever protects the records.
+// A connection that is cut off, between two records or within one, is no end in good order, whoever
+// protects the records.
 func TestCutOffIsNoEnd(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	for _, plain := range []bool{false, true} {
@@ -128,7 +132,8 @@ func rest(s *Socket) (n int, err error) {
 	return int(k), err
 }
 
-// What was counted, and the end of the stream, reach a peer that reads only after Close. The secrets are gone by then.
+// What was counted, and the end of the stream, reach a peer that reads only after Close. The
+// secrets are gone by then.
 func TestCloseLosesNothing(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		t.Run(fmt.Sprintf("plain: %t", plain), func(t *testing.T) {
@@ -150,7 +155,8 @@ func TestCloseLosesNothing(t *testing.T) {
 	}
 }
 
-// A peer that does not read keeps the connection of Close for a limited time only. Release sends nothing more at all.
+// A peer that does not read keeps the connection of Close for a limited time only. Release sends
+// nothing more at all.
 func TestCloseGivesUp(t *testing.T) {
 	for name, last := range map[string]func(w *workbench, c *Socket) error{
 		"Close":   func(w *workbench, c *Socket) error { return w.cb.Close(c) },

@@ -16,7 +16,8 @@ import (
 // A Check is the check that a session failed.
 type Check string
 
-// The checks. Both sides check certificates: PeerError.ByPeer tells which side made the check that failed.
+// The checks. Both sides check certificates: PeerError.ByPeer tells which side made the check that
+// failed.
 const (
 	CheckExpired          Check = "certificate has expired or is not valid yet"
 	CheckUnknownAuthority Check = "certificate is signed by an unknown authority"
@@ -24,13 +25,15 @@ const (
 	CheckRevoked          Check = "certificate has been revoked"
 	CheckNoCertificate    Check = "no certificate"
 	CheckCertificate      Check = "certificate refused"
-	CheckHandshake        Check = "handshake refused" // by an Alert that fits no other check; OTP 25: host
-	CheckAllowed          Check = "node is not allowed"
-	CheckTLS              Check = "no TLS spoken"
-	CheckProtocol         Check = "no protocol version, cipher suite, group or signature algorithm in common"
-	CheckTime             Check = "TLS handshake took too long"
-	CheckSession          Check = "TLS session broken"
-	CheckClosed           Check = "connection closed" // by the peer, in the handshake or without close_notify; for a Write, by CloseWrite
+	// by an Alert that fits no other check; OTP 25: host
+	CheckHandshake Check = "handshake refused"
+	CheckAllowed   Check = "node is not allowed"
+	CheckTLS       Check = "no TLS spoken"
+	CheckProtocol  Check = "no protocol version, cipher suite, group or signature algorithm in common"
+	CheckTime      Check = "TLS handshake took too long"
+	CheckSession   Check = "TLS session broken"
+	// by the peer, in the handshake or without close_notify; for a Write, by CloseWrite
+	CheckClosed Check = "connection closed"
 )
 
 // A PeerError says why there is no TLS session with a peer, or no longer one: which check failed,
@@ -62,11 +65,13 @@ func (e *PeerError) Error() string {
 func (e *PeerError) Unwrap() error { return e.Err }
 
 var (
-	// ErrNotMovable is wrapped by the error of exporting a session that cannot move; nothing has changed.
+	// ErrNotMovable is wrapped by the error of exporting a session that cannot move; nothing has
+	// changed.
 	ErrNotMovable = errors.New("this TLS session cannot move to another process")
 	// ErrState is wrapped by the error of importing a state that no Export has made.
 	ErrState = errors.New("not the state of a TLS session")
-	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Options.HandshakeTimeout.
+	// ErrTimeout is wrapped by a PeerError: the handshake took longer than
+	// Options.HandshakeTimeout.
 	ErrTimeout = errors.New("not finished within Options.HandshakeTimeout: the peer is slow, or does not speak TLS")
 	// ErrNotAllowed is wrapped by a PeerError: a PeerCheck refuses the peer.
 	ErrNotAllowed = errors.New("refused by a check")
@@ -75,7 +80,8 @@ var (
 var (
 	// errClosed is the error of a write that CloseWrite has ended, or that comes after it.
 	errClosed = fmt.Errorf("no more can be sent in this session: %w", syscall.EPIPE)
-	// errCutOff is the error of a read when the connection has ended without close_notify, so that data may be missing.
+	// errCutOff is the error of a read when the connection has ended without close_notify, so that
+	// data may be missing.
 	errCutOff = fmt.Errorf("it was cut off, without close_notify: %w", io.ErrUnexpectedEOF)
 )
 
@@ -150,8 +156,9 @@ func (a Alert) check() Check {
 	return CheckHandshake
 }
 
-// refusal returns the check that the peer reports as failed by an alert. Once the handshake is over on both sides, which with TLS 1.3 only
-// a received packet shows, alerts are no longer about the handshake's checks.
+// refusal returns the check that the peer reports as failed by an alert. Once the handshake is over
+// on both sides, which with TLS 1.3 only a received packet shows, alerts are no longer about the
+// handshake's checks.
 func (s *Socket) refusal(a Alert) Check {
 	if s.completed.Load() || s.up.Load() && s.tls12 {
 		return CheckSession
@@ -181,7 +188,8 @@ var nothingInCommon = []string{
 	"peer doesn't support any of the certificate's signature algorithms", "peer doesn't support the certificate custom signature algorithms",
 }
 
-// unreadable are the texts of crypto/tls's errors for a peer's certificate that crypto/x509 cannot read: its key is on another curve, say.
+// unreadable are the texts of crypto/tls's errors for a peer's certificate that crypto/x509 cannot
+// read: its key is on another curve, say.
 var unreadable = []string{"failed to parse certificate from server", "failed to parse client certificate"}
 
 func saysOneOf(err error, texts []string) bool {
@@ -229,16 +237,19 @@ func (s *Socket) peerError(err error) error {
 		e.Check = CheckCertificate
 	case errors.As(err, new(tls.RecordHeaderError)):
 		e.Check = CheckTLS
-	case strings.Contains(err.Error(), "didn't provide a certificate"): // crypto/tls has no error value for it
+	// crypto/tls has no error value for it
+	case strings.Contains(err.Error(), "didn't provide a certificate"):
 		e.Check = CheckNoCertificate
 	case saysOneOf(err, nothingInCommon):
 		e.Check = CheckProtocol
 	case saysOneOf(err, unreadable):
 		e.Check = CheckCertificate
 	case s.tap != nil && !s.tap.shaken && !s.tap.failed && err != io.EOF:
-		// An error of the configuration's own functions, whatever it wraps. A bare io.EOF is crypto/tls's error for close_notify.
+		// An error of the configuration's own functions, whatever it wraps. A bare io.EOF is
+		// crypto/tls's error for close_notify.
 	case errors.Is(err, ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded):
-		// Not reported as a time-out of the call that waits for the handshake, since waiting again would not help.
+		// Not reported as a time-out of the call that waits for the handshake, since waiting again
+		// would not help.
 		e.Check, e.Err = CheckTime, ErrTimeout
 	case isEnd(err):
 		e.Check = CheckClosed

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// export gives the state of a session, or nil for a listener. Records in the outbox stay there until the session is used again, here or
-// where it has moved.
+// export gives the state of a session, or nil for a listener. Records in the outbox stay there
+// until the session is used again, here or where it has moved.
 func (s *Socket) export() ([]byte, error) {
 	if !s.begun.Load() {
 		return nil, nil
@@ -21,7 +21,8 @@ func (s *Socket) export() ([]byte, error) {
 	s.out.stop()
 	s.asleep.Store(true)
 	t := s.state()
-	return t.append(make([]byte, 0, t.size())), nil // size first: growing would leave copies of keys behind
+	// size first: growing would leave copies of keys behind
+	return t.append(make([]byte, 0, t.size())), nil
 }
 
 // movable returns why a session cannot move; nil if it can.
@@ -55,7 +56,8 @@ func (s *Socket) movable() error {
 	return nil
 }
 
-// adopt makes a new socket continue an exported session or listener. It does nothing that the peer could see.
+// adopt makes a new socket continue an exported session or listener. It does nothing that the peer
+// could see.
 func (s *Socket) adopt(fd int, exported []byte) error {
 	listening := exported == nil
 	if listening && !s.p.has[server] {
@@ -87,7 +89,8 @@ func (s *Socket) adopt(fd int, exported []byte) error {
 	return nil
 }
 
-// release frees the socket in this process: it sends nothing on the connection, and zeroes the keys.
+// release frees the socket in this process: it sends nothing on the connection, and zeroes the
+// keys.
 func (s *Socket) release() error {
 	if s.begun.Load() {
 		s.giveUp.Store(true)

@@ -80,8 +80,8 @@ func TestFilesOfTheSameTime(t *testing.T) {
 	require.Equal(t, second, f.base.Certificates[0].Certificate[0])
 }
 
-// Files that do not match each other are read once for each change, not for each connection; and again after tryAgain, since there may have
-// been another reason.
+// Files that do not match each other are read once for each change, not for each connection; and
+// again after tryAgain, since there may have been another reason.
 func TestReloadFailsOnce(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	first := a.sign(t, want{name: "first"})
@@ -170,7 +170,8 @@ func TestKeyFiles(t *testing.T) {
 			})
 		}
 	}
-	// Forms that cannot be read are named in the package documentation, and their algorithm in the error.
+	// Forms that cannot be read are named in the package documentation, and their algorithm in the
+	// error.
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
 	for args, scheme := range map[string]string{"-v1 PBE-SHA1-3DES": "1.2.840.113549.1.12.1.3", "-scrypt": "1.3.6.1.4.1.11591.4.11"} {
@@ -256,7 +257,8 @@ func TestOptionOfABadFile(t *testing.T) {
 	require.Equal(t, "cacertfile", e.Option)
 }
 
-// A server tells its clients the names of its authorities, for which there is room for 64 KB. A client has no such limit.
+// A server tells its clients the names of its authorities, for which there is room for 64 KB. A
+// client has no such limit.
 func TestTooManyAuthorities(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	_, cert, key := a.files(t, dir, a.sign(t, want{}))
@@ -317,7 +319,8 @@ func TestFailIfNoPeerCert(t *testing.T) {
 	}
 }
 
-// The suites of TLS 1.3 cannot be chosen in crypto/tls: what an option file with ciphers means if both nodes are of this package.
+// The suites of TLS 1.3 cannot be chosen in crypto/tls: what an option file with ciphers means if
+// both nodes are of this package.
 func TestCiphersBetweenOurs(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))

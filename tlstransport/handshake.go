@@ -16,7 +16,8 @@ type peer struct {
 	verified    bool              // against our authorities
 }
 
-// begin starts the handshake on a goroutine of its own, with its own time limit, so that a silent peer delays no other connection.
+// begin starts the handshake on a goroutine of its own, with its own time limit, so that a silent
+// peer delays no other connection.
 func (s *Socket) begin(r role, remote transport.Addr) {
 	s.role, s.remote = r, remote
 	s.mu.Lock()
@@ -32,7 +33,8 @@ func (s *Socket) begin(r role, remote transport.Addr) {
 	}()
 }
 
-// errGoexit is the error of a handshake whose goroutine was ended by a function of the configuration, as a test's FailNow does.
+// errGoexit is the error of a handshake whose goroutine was ended by a function of the
+// configuration, as a test's FailNow does.
 var errGoexit = errors.New("the configuration's functions call runtime.Goexit")
 
 // shaken ends the handshake, successfully or not.
@@ -56,8 +58,9 @@ func (s *Socket) shaken(err error) {
 // lingerLimit bounds how long a failed handshake waits for the peer to close.
 const lingerLimit = 250 * time.Millisecond
 
-// linger gives our alert, which says why the handshake has failed, time to arrive: if the connection were closed while bytes of the peer
-// come in, the kernel would answer with a reset, and the peer would see that instead of the alert.
+// linger gives our alert, which says why the handshake has failed, time to arrive: if the
+// connection were closed while bytes of the peer come in, the kernel would answer with a reset, and
+// the peer would see that instead of the alert.
 func (s *Socket) linger() {
 	var e *PeerError
 	if s.aborted() != nil || errors.As(s.failure, &e) && (e.ByPeer || e.Check == CheckClosed || e.Check == CheckTime) {
@@ -117,8 +120,8 @@ func (s *Socket) shake(limit deadline) error {
 	return nil
 }
 
-// takeOver continues after the handshake with our own record protection, if it is certain to continue the session exactly; else the session
-// stays with crypto/tls.
+// takeOver continues after the handshake with our own record protection, if it is certain to
+// continue the session exactly; else the session stays with crypto/tls.
 func (s *Socket) takeOver(state *tls.ConnectionState, keys *keyLog) {
 	switch {
 	case s.p.plain:
@@ -137,8 +140,8 @@ func (s *Socket) takeOver(state *tls.ConnectionState, keys *keyLog) {
 	s.p.log.Debug("this TLS session cannot move", "addr", s.remote, "reason", s.stay)
 }
 
-// session makes the configuration of one handshake. Sessions share nothing (tickets, cache), so that the whole state of each is known and
-// can move.
+// session makes the configuration of one handshake. Sessions share nothing (tickets, cache), so
+// that the whole state of each is known and can move.
 func (p *plugin) session(base *tls.Config, keys *keyLog) *tls.Config {
 	c := base.Clone()
 	keys.to(base.KeyLogWriter)

@@ -133,8 +133,9 @@ func (h *hostile) follow(b []byte, own func(what byte, n int)) {
 	}
 }
 
-// FuzzSession makes a peer that knows the keys send anything at all, in either version, to either role, while our side reads, writes and
-// moves. Our side must neither panic nor wait for ever, and its reads must come to an end.
+// FuzzSession makes a peer that knows the keys send anything at all, in either version, to either
+// role, while our side reads, writes and moves. Our side must neither panic nor wait for ever, and
+// its reads must come to an end.
 func FuzzSession(f *testing.F) {
 	for first := range byte(4) {
 		add := func(steps ...[]byte) { f.Add(first, script(steps...)) }
@@ -182,7 +183,8 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// readSome reads until the end or an error, which it reports, or until nothing has come for so long.
+// readSome reads until the end or an error, which it reports, or until nothing has come for so
+// long.
 func readSome(t *testing.T, s *Socket, tmo time.Duration) (end bool) {
 	p := make([]byte, 1000)
 	for {
@@ -197,7 +199,8 @@ func readSome(t *testing.T, s *Socket, tmo time.Duration) (end bool) {
 	}
 }
 
-// FuzzHandshake makes a peer send anything at all in place of the handshake, or in the middle of one.
+// FuzzHandshake makes a peer send anything at all in place of the handshake, or in the middle of
+// one.
 func FuzzHandshake(f *testing.F) {
 	a := newAuthority(f, "an authority")
 	cfg := a.mutual(f)

@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An Interrupt that comes when a call has begun and does not wait yet ends that call as well, but not the next one.
+// An Interrupt that comes when a call has begun and does not wait yet ends that call as well, but
+// not the next one.
 func TestInterruptBeforeTheWait(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	w := newWorkbench(t, cfg, Options{})
@@ -37,7 +38,8 @@ func TestInterruptBeforeTheWait(t *testing.T) {
 	require.NoError(t, c.NetConn().Close())
 }
 
-// An Interrupt that comes too late for a Connect does not end the handshake after it, which has its own time.
+// An Interrupt that comes too late for a Connect does not end the handshake after it, which has its
+// own time.
 func TestInterruptBeforeTheHandshake(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, err := w.cb.Socket(nil, w.at)
@@ -57,7 +59,8 @@ func TestInterruptBesideTheHandshake(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.wire.connect(w.at, after(tooLong)))
 	set, begun := c.wire.in.set, make(chan struct{})
-	c.wire.in.use(func(until time.Time) error { // Interrupt has seen that no handshake has begun, and goes on
+	// Interrupt has seen that no handshake has begun, and goes on
+	c.wire.in.use(func(until time.Time) error {
 		c.wire.in.set = set
 		require.False(t, c.mu.TryLock(), "a handshake may begin meanwhile")
 		go func() {

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// readKey reads the first private key of a PEM file: PKCS #1, SEC 1 or PKCS #8, encrypted ones with their password.
+// readKey reads the first private key of a PEM file: PKCS #1, SEC 1 or PKCS #8, encrypted ones with
+// their password.
 func readKey(path, password string) (crypto.Signer, error) {
 	parts, err := readPEM(path)
 	if err != nil {

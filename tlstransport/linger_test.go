@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A peer that sends without end, and faster than it is read, cannot keep a failed handshake from ending. The bytes are made up here, since
-// no real connection is as fast for as long.
+// A peer that sends without end, and faster than it is read, cannot keep a failed handshake from
+// ending. The bytes are made up here, since no real connection is as fast for as long.
 func TestFailedHandshakeUnderFlood(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	cb, p, err := build(fixed{server: cfg, client: cfg}, map[role]bool{server: true, client: true}, Options{})

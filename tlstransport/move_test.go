@@ -118,7 +118,8 @@ func (m *mover) move() error {
 // current is the socket; only the mover changes it.
 func (m *mover) current() *Socket { return m.s }
 
-// A session moves repeatedly under load both ways, while keys change, and its peer sees nothing but its bytes.
+// A session moves repeatedly under load both ways, while keys change, and its peer sees nothing but
+// its bytes.
 func TestMovesUnderLoad(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	for _, s := range suites[:6] {
@@ -163,7 +164,8 @@ func TestMovesUnderLoad(t *testing.T) {
 	}
 }
 
-// A dialogue is a socket of ours with a session made of given keys, and the other end of its connection, which the test plays.
+// A dialogue is a socket of ours with a session made of given keys, and the other end of its
+// connection, which the test plays.
 type dialogue struct {
 	t       testing.TB
 	cb      transport.Callbacks[*Socket]
@@ -262,7 +264,8 @@ func TestMovesWithEverySuite(t *testing.T) {
 	}
 }
 
-// What a key has protected counts on after a move: the key changes as soon as it would have without.
+// What a key has protected counts on after a move: the key changes as soon as it would have
+// without.
 func TestKeyAgesAcrossMoves(t *testing.T) {
 	for _, o := range []Options{{KeyUpdateRecords: 3}, {KeyUpdateBytes: 3 * 50}} {
 		d := newDialogue(t, tls.VersionTLS13, client, o)
@@ -323,8 +326,8 @@ func TestExportStopsTheBackground(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// A session can move after each received byte: in headers, in records, in handshake messages that span several records, and before and
-// after key updates.
+// A session can move after each received byte: in headers, in records, in handshake messages that
+// span several records, and before and after key updates.
 func TestMovesAtEveryByteReceived(t *testing.T) {
 	need.Descriptors(t, 1000)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -360,7 +363,8 @@ func TestMovesAtEveryByteReceived(t *testing.T) {
 					return err
 				}
 				d.send(stream[:at])
-				for tmo := 2 * time.Millisecond; ; tmo = 0 { // read only some of the bytes, so that others are in each stage
+				// read only some of the bytes, so that others are in each stage
+				for tmo := 2 * time.Millisecond; ; tmo = 0 {
 					if len(got) >= at/3 || read(tmo) != nil {
 						break
 					}
@@ -395,7 +399,8 @@ func (d *dialogue) cb2(t testing.TB) *Socket {
 	return s
 }
 
-// A session moves with a half-written record, cut at many places: the new socket sends the rest of the same record.
+// A session moves with a half-written record, cut at many places: the new socket sends the rest of
+// the same record.
 func TestMovesHalfWritten(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
@@ -440,7 +445,8 @@ func TestMovesHalfWritten(t *testing.T) {
 	}
 }
 
-// A state that Export gives can be imported, however tiny the buffers were whose records are not sent yet.
+// A state that Export gives can be imported, however tiny the buffers were whose records are not
+// sent yet.
 func TestTinyPartsMove(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		d := newDialogue(t, version, server, Options{})
@@ -505,7 +511,8 @@ func (d *dialogue) receive(total int, pause func(n int)) error {
 	return nil
 }
 
-// A state with a wrong sequence number, in either direction, ends the session; wrong bytes are never read.
+// A state with a wrong sequence number, in either direction, ends the session; wrong bytes are
+// never read.
 func TestWrongSequenceNumber(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -676,7 +683,8 @@ func TestSessionOfCryptoTLSIsNotMovable(t *testing.T) {
 	silent.Close()
 }
 
-// Everything that Export accepts can be imported: a large certificate moves along, and with a name that is too long Export refuses.
+// Everything that Export accepts can be imported: a large certificate moves along, and with a name
+// that is too long Export refuses.
 func TestMovesWithALargeCertificate(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	var emails []string

@@ -46,8 +46,8 @@ func (h *heard) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// The suites of TLS 1.3, which cannot be chosen in crypto/tls, with openssl as the peer. It changes its keys, and makes us change ours,
-// which also change without that.
+// The suites of TLS 1.3, which cannot be chosen in crypto/tls, with openssl as the peer. It changes
+// its keys, and makes us change ours, which also change without that.
 func TestAgainstOpenSSL(t *testing.T) {
 	program := need.Program(t, "openssl")
 	if version, err := exec.Command(program, "version").Output(); err != nil || !strings.HasPrefix(string(version), "OpenSSL ") {

@@ -258,7 +258,8 @@ func TestPasswordStaysUnsaid(t *testing.T) {
 func optFile(t testing.TB, dir, server, client string) string {
 	t.Helper()
 	path := filepath.Join(dir, "ssl_dist.conf")
-	said := filepath.ToSlash("[{server,[" + server + "]},{client,[" + client + "]}].\n") // a backslash in a string is an escape
+	// a backslash in a string is an escape
+	said := filepath.ToSlash("[{server,[" + server + "]},{client,[" + client + "]}].\n")
 	require.NoError(t, os.WriteFile(path, []byte(said), 0o600))
 	return path
 }
@@ -352,7 +353,8 @@ func TestErrorNamesTheOptionFile(t *testing.T) {
 	}
 }
 
-// A role that is missing in an option file is named when the file is read, and when the role is needed.
+// A role that is missing in an option file is named when the file is read, and when the role is
+// needed.
 func TestOptFileWithoutClient(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// An outbox holds records that are sealed and not on the wire yet. Any goroutine may seal records into it; the one Write in flight waits
-// until they are sent. Records that are left when that Write's time is over have been counted as written, so a background goroutine sends
-// them, until the next Write takes over.
+// An outbox holds records that are sealed and not on the wire yet. Any goroutine may seal records
+// into it; the one Write in flight waits until they are sent. Records that are left when that
+// Write's time is over have been counted as written, so a background goroutine sends them, until
+// the next Write takes over.
 type outbox struct {
 	wire *wire
 
@@ -19,12 +20,14 @@ type outbox struct {
 	err  error // nothing can be sent any more
 	busy bool  // a Write is in flight, which sends everything in buf
 
-	flushed  chan struct{} // closed when the background goroutine has ended; nil: there is none, or it is about to end
+	// closed when the background goroutine has ended; nil: there is none, or it is about to end
+	flushed  chan struct{}
 	stopping bool
 
 	ready func() bool
 
-	large *[]byte    // the large buffer from pool that buf uses now; nil: buf is our own, small buffer
+	// the large buffer from pool that buf uses now; nil: buf is our own, small buffer
+	large *[]byte
 	small []byte     // our own buffer, while large is in use
 	pool  *sync.Pool // of *[]byte
 }
@@ -38,7 +41,8 @@ func (o *outbox) open(w *wire, pool *sync.Pool) {
 	}
 }
 
-// try writes as much as it can without waiting; o.mu is held. It reports whether nothing is left, or nothing can be sent any more.
+// try writes as much as it can without waiting; o.mu is held. It reports whether nothing is left,
+// or nothing can be sent any more.
 func (o *outbox) try() bool {
 	for o.err == nil && o.pos < len(o.buf) {
 		n, ok, err := o.wire.tryWrite(o.buf[o.pos:])
@@ -65,11 +69,14 @@ func (o *outbox) try() bool {
 }
 
 const (
-	sealing    = 1 << 10                // room for headers and tags, and for small records in between
-	outboxKept = maxPlaintext + sealing // how much buffer a connection keeps, to which append may add
+	// room for headers and tags, and for small records in between
+	sealing = 1 << 10
+	// how much buffer a connection keeps, to which append may add
+	outboxKept = maxPlaintext + sealing
 )
 
-// enlarge borrows a large buffer until everything is sent, so that a connection keeps only a small one; o.mu is held.
+// enlarge borrows a large buffer until everything is sent, so that a connection keeps only a small
+// one; o.mu is held.
 func (o *outbox) enlarge() {
 	large, ok := o.pool.Get().(*[]byte)
 	if !ok {
@@ -101,8 +108,8 @@ func (o *outbox) end() {
 	o.settle()
 }
 
-// settle writes as much as it can without waiting, and leaves the rest to the background goroutine. If a Write is in flight, settle leaves
-// everything to that. o.mu is held.
+// settle writes as much as it can without waiting, and leaves the rest to the background goroutine.
+// If a Write is in flight, settle leaves everything to that. o.mu is held.
 func (o *outbox) settle() {
 	if !o.busy && !o.try() {
 		o.resume()
@@ -149,8 +156,8 @@ func (o *outbox) resume() {
 	}()
 }
 
-// failed records that waiting for the wire has failed, so that nothing more is sent. It ignores a time-out, which comes from stop, or from
-// an Interrupt that is meant for the calls in flight.
+// failed records that waiting for the wire has failed, so that nothing more is sent. It ignores a
+// time-out, which comes from stop, or from an Interrupt that is meant for the calls in flight.
 func (o *outbox) failed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return
@@ -162,8 +169,8 @@ func (o *outbox) failed(err error) {
 	}
 }
 
-// rests reports whether the background goroutine must end, because it was stopped or has nothing left to send. From then on resume may
-// start another one.
+// rests reports whether the background goroutine must end, because it was stopped or has nothing
+// left to send. From then on resume may start another one.
 func (o *outbox) rests() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -183,7 +190,8 @@ func (o *outbox) stop() {
 	if done == nil {
 		return
 	}
-	again := time.NewTicker(time.Millisecond) // again and again, since an end just before the wait is lost
+	// again and again, since an end just before the wait is lost
+	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()
 	for {
 		o.wire.out.end()

@@ -179,8 +179,9 @@ func send(to carrier, b []byte) error {
 	return nil
 }
 
-// Every suite of both versions that crypto/tls can be made to use, in both roles, with crypto/tls as the peer. Our keys change all the
-// time, the peer's when it is asked to. TestAgainstOpenSSL has the other suites of TLS 1.3.
+// Every suite of both versions that crypto/tls can be made to use, in both roles, with crypto/tls
+// as the peer. Our keys change all the time, the peer's when it is asked to. TestAgainstOpenSSL has
+// the other suites of TLS 1.3.
 func TestAgainstCryptoTLS(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	cfg := a.mutual(t)
@@ -199,7 +200,8 @@ func TestAgainstCryptoTLS(t *testing.T) {
 				for i := 0; i < 3 && s.own.in.is13(); i++ {
 					theirs := bytes.Clone(s.own.in.secret)
 					s.askForUpdate(t)
-					exchange(t, ours{s}, c, 100_000) // at the end of this exchange the answer is on its way
+					// at the end of this exchange the answer is on its way
+					exchange(t, ours{s}, c, 100_000)
 					exchange(t, ours{s}, c, 10)
 					require.NotEqual(t, theirs, s.own.in.secret)
 				}
@@ -230,7 +232,8 @@ func (s *Socket) askForUpdate(t testing.TB) {
 	s.out.settle()
 }
 
-// Records for which there was no room are sent in the background as soon as there is room, however often that happens.
+// Records for which there was no room are sent in the background as soon as there is room, however
+// often that happens.
 func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An error of the user's own functions is not blamed on the peer, even if it is a time-out or an EOF.
+// An error of the user's own functions is not blamed on the peer, even if it is a time-out or an
+// EOF.
 func TestConfigErrors(t *testing.T) {
 	for _, own := range []error{
 		fmt.Errorf("asking who has been revoked: %w", os.ErrDeadlineExceeded), fmt.Errorf("reading who has been revoked: %w", io.ErrUnexpectedEOF),
@@ -30,7 +31,8 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// A panic in the user's own functions is an error of that session only, and so is runtime.Goexit, a failing test's end.
+// A panic in the user's own functions is an error of that session only, and so is runtime.Goexit, a
+// failing test's end.
 func TestConfigPanics(t *testing.T) {
 	for says, ends := range map[string]func(){
 		"panic: the user's own":         func() { panic("the user's own") },

@@ -18,11 +18,13 @@ type Peer struct {
 	Verified    bool              // the certificate has been verified against our authorities
 }
 
-// A PeerCheck allows a peer, or refuses it with an error. It may be called by several goroutines at once, and must not wait.
+// A PeerCheck allows a peer, or refuses it with an error. It may be called by several goroutines at
+// once, and must not wait.
 type PeerCheck func(p Peer) error
 
-// AllowedNodes allows the nodes of a list and no others, as Erlang's net_kernel:allow/1 does. A name is whole, alive@host, or *@host for
-// every node of a host. AllowedNodes believes the name that a peer tells; use [NameInCertificate] or [HostInCertificate] to verify it.
+// AllowedNodes allows the nodes of a list and no others, as Erlang's net_kernel:allow/1 does. A
+// name is whole, alive@host, or *@host for every node of a host. AllowedNodes believes the name
+// that a peer tells; use [NameInCertificate] or [HostInCertificate] to verify it.
 func AllowedNodes(names ...string) PeerCheck {
 	names = slices.Clone(names)
 	return func(p Peer) error {
@@ -34,9 +36,10 @@ func AllowedNodes(names ...string) PeerCheck {
 	}
 }
 
-// NameInCertificate allows a peer only if its certificate gives its name: the node's whole name, alive@host, must be among the e-mail names
-// of the certificate's subjectAltName, or be its subject's common name. The certificate must have been verified: the role's configuration
-// has to ask for that.
+// NameInCertificate allows a peer only if its certificate gives its name: the node's whole name,
+// alive@host, must be among the e-mail names of the certificate's subjectAltName, or be its
+// subject's common name. The certificate must have been verified: the role's configuration has to
+// ask for that.
 func NameInCertificate(p Peer) error {
 	if err := p.proven(); err != nil {
 		return err
@@ -48,12 +51,14 @@ func NameInCertificate(p Peer) error {
 		p.Certificate.EmailAddresses...), ", "))
 }
 
-// HostInCertificate allows a peer only if its certificate is for the host of its node name, as clients with an option file require of
-// servers: among the names of subjectAltName, or the subject's common name if there are none. So it works with the usual certificates of
-// clusters. The certificate must have been verified: the role's configuration has to ask for that.
+// HostInCertificate allows a peer only if its certificate is for the host of its node name, as
+// clients with an option file require of servers: among the names of subjectAltName, or the
+// subject's common name if there are none. So it works with the usual certificates of clusters. The
+// certificate must have been verified: the role's configuration has to ask for that.
 //
-// Together with [AllowedNodes] it serves the purpose of Erlang's inet_tls_dist:verify_client/3, which also accepts the peer's address as a
-// host, and accepts any certificate as long as net_kernel:allow/1 has not been called.
+// Together with [AllowedNodes] it serves the purpose of Erlang's inet_tls_dist:verify_client/3,
+// which also accepts the peer's address as a host, and accepts any certificate as long as
+// net_kernel:allow/1 has not been called.
 func HostInCertificate(p Peer) error {
 	if err := p.proven(); err != nil {
 		return err

@@ -15,7 +15,8 @@ import (
 	"hash"
 )
 
-// The structures of an encrypted private key: RFC 5958, section 3 (EncryptedPrivateKeyInfo), and RFC 8018, appendix A (PBES2, PBKDF2).
+// The structures of an encrypted private key: RFC 5958, section 3 (EncryptedPrivateKeyInfo), and
+// RFC 8018, appendix A (PBES2, PBKDF2).
 type (
 	encryptedKey struct {
 		Algorithm pkix.AlgorithmIdentifier
@@ -32,12 +33,14 @@ type (
 	}
 )
 
-// maxIterations bounds the work of a password's derivation. OpenSSL's default is 2048; about 600,000 are recommended today.
+// maxIterations bounds the work of a password's derivation. OpenSSL's default is 2048; about
+// 600,000 are recommended today.
 const maxIterations = 10_000_000
 
 func oid(n ...int) asn1.ObjectIdentifier { return n }
 
-// decryptPKCS8 decrypts a PKCS #8 key that was encrypted with PBES2 and PBKDF2, which is what OpenSSL writes.
+// decryptPKCS8 decrypts a PKCS #8 key that was encrypted with PBES2 and PBKDF2, which is what
+// OpenSSL writes.
 func decryptPKCS8(der []byte, password string) ([]byte, error) {
 	var k encryptedKey
 	if err := unmarshal(der, &k); err != nil {

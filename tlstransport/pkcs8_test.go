@@ -56,7 +56,8 @@ func TestEncryptedKeyRefuses(t *testing.T) {
 	}
 }
 
-// The padding tells whether the password was right: 1 to 16 bytes, each of which says how many they are.
+// The padding tells whether the password was right: 1 to 16 bytes, each of which says how many they
+// are.
 func TestPaddingIsChecked(t *testing.T) {
 	block, err := aes.NewCipher(make([]byte, 16))
 	require.NoError(t, err)

@@ -17,9 +17,10 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A queue over TLS, whose senders write on their own goroutines: contexts end in the middle of writes, the queue is held and released, and
-// the reader's contexts end in the middle of packets; the reader is slow, and is paused. Exactly the packets that the callers were told are
-// sent arrive, whole and in order.
+// A queue over TLS, whose senders write on their own goroutines: contexts end in the middle of
+// writes, the queue is held and released, and the reader's contexts end in the middle of packets;
+// the reader is slow, and is paused. Exactly the packets that the callers were told are sent
+// arrive, whole and in order.
 func TestQueueOverTLS(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	for _, k := range kinds {

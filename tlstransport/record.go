@@ -17,8 +17,9 @@ const (
 // errExhausted ends a session whose sequence numbers are used up.
 var errExhausted = errors.New("the sequence numbers of the session are used up")
 
-// A half protects the records of one direction. It does no I/O, and its sealing and opening allocate nothing. Every sequence number is used
-// once: the record that was sealed with it is sent, or the session ends.
+// A half protects the records of one direction. It does no I/O, and its sealing and opening
+// allocate nothing. Every sequence number is used once: the record that was sealed with it is sent,
+// or the session ends.
 type half struct {
 	suite  *suite
 	secret []byte // TLS 1.3: the traffic secret, from which the next one is derived
@@ -54,7 +55,8 @@ func newHalf13(s *suite, secret []byte, seq uint64) (*half, error) {
 	}, nil
 }
 
-// newHalf12 makes a direction of TLS 1.2 with its key and the fixed part of its nonces, which the half owns.
+// newHalf12 makes a direction of TLS 1.2 with its key and the fixed part of its nonces, which the
+// half owns.
 func newHalf12(s *suite, key, iv []byte, seq uint64) (*half, error) {
 	aead, err := s.aead(key)
 	if err != nil {
@@ -90,8 +92,8 @@ func (h *half) fill(explicit []byte) {
 	binary.BigEndian.PutUint64(h.nonce[last:], binary.BigEndian.Uint64(h.iv[last:])^h.seq)
 }
 
-// additional returns the data that is authenticated beside the plaintext; in TLS 1.2 it contains n, the plaintext's length. RFC 8446,
-// section 5.2; RFC 5246, section 6.2.3.3.
+// additional returns the data that is authenticated beside the plaintext; in TLS 1.2 it contains n,
+// the plaintext's length. RFC 8446, section 5.2; RFC 5246, section 6.2.3.3.
 func (h *half) additional(header []byte, typ byte, n int) []byte {
 	if h.is13() {
 		return append(h.extra[:0], header[:recordHeader]...)
@@ -141,8 +143,9 @@ func (h *half) seal(dst []byte, typ byte, parts ...[]byte) ([]byte, error) {
 	return dst, nil
 }
 
-// open returns the type and the plaintext of a whole record. The plaintext is in p if p has room for it, else inside record, whose bytes it
-// overwrites. An error is an Alert or errExhausted, and ends the session.
+// open returns the type and the plaintext of a whole record. The plaintext is in p if p has room
+// for it, else inside record, whose bytes it overwrites. An error is an Alert or errExhausted, and
+// ends the session.
 func (h *half) open(p, record []byte) (typ byte, plain []byte, err error) {
 	if h.seq == 1<<64-1 {
 		return 0, nil, errExhausted

@@ -19,7 +19,8 @@ func unhex(t testing.TB, text string) []byte {
 	return b
 }
 
-// The application data of RFC 8448, section 3: the records that both sides send with the traffic secrets given there.
+// The application data of RFC 8448, section 3: the records that both sides send with the traffic
+// secrets given there.
 func TestRFC8448(t *testing.T) {
 	payload := make([]byte, 50)
 	for i := range payload {
@@ -99,7 +100,8 @@ func twoHalves(t testing.TB, version, id uint16, seq uint64) (out, in *half) {
 	return out, in
 }
 
-// Sealed records can be opened again, whatever their size and pieces, across key updates; records that were changed cannot.
+// Sealed records can be opened again, whatever their size and pieces, across key updates; records
+// that were changed cannot.
 func TestSealOpen(t *testing.T) {
 	for _, s := range suites {
 		t.Run(suiteOf(s.version, s.id).String(), func(t *testing.T) {
@@ -118,7 +120,8 @@ func TestSealOpen(t *testing.T) {
 				at := rapid.IntRange(recordHeader, len(plain)+out.extent-1).Draw(t, "at")
 				bit := rapid.IntRange(0, 7).Draw(t, "bit")
 				p := make([]byte, rapid.IntRange(0, len(plain)+20).Draw(t, "room"))
-				// From here on nothing is drawn: a run that is given up would leave the two halves out of step.
+				// From here on nothing is drawn: a run that is given up would leave the two halves
+				// out of step.
 				before := []byte("what is in front stays")
 				b, err := out.seal(bytes.Clone(before), typ, plain[:cut], plain[cut:])
 				require.NoError(t, err)

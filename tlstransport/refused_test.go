@@ -17,8 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A listener refuses peers of many kinds, each with an error that says why, without any effect on others: a good connection goes on
-// exchanging messages meanwhile, and new ones are made.
+// A listener refuses peers of many kinds, each with an error that says why, without any effect on
+// others: a good connection goes on exchanging messages meanwhile, and new ones are made.
 func TestRefusedPeers(t *testing.T) {
 	a, other := newAuthority(t, "an authority"), newAuthority(t, "another authority")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -117,7 +117,8 @@ func insist(c *tls.Config, cert tls.Certificate) {
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 }
 
-// A client of ours refuses servers, and learns why servers refuse it: at the first read if not before.
+// A client of ours refuses servers, and learns why servers refuse it: at the first read if not
+// before.
 func TestRefusedServers(t *testing.T) {
 	a, other := newAuthority(t, "an authority"), newAuthority(t, "another authority")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -188,8 +189,8 @@ func TestRefusedServers(t *testing.T) {
 	}
 }
 
-// A peer that shares no key exchange group is refused, too, and so is one that cannot check a signature made with our key: OTP takes Ed25519
-// only in TLS 1.3.
+// A peer that shares no key exchange group is refused, too, and so is one that cannot check a
+// signature made with our key: OTP takes Ed25519 only in TLS 1.3.
 func TestNothingInCommon(t *testing.T) {
 	for name, change := range map[string]func(ours, theirs *tls.Config){
 		"group": func(ours, theirs *tls.Config) {
@@ -197,7 +198,8 @@ func TestNothingInCommon(t *testing.T) {
 		},
 		"signature": func(ours, _ *tls.Config) {
 			ours.Certificates = slices.Clone(ours.Certificates)
-			ours.Certificates[0].SupportedSignatureAlgorithms = []tls.SignatureScheme{tls.Ed25519} // the key is another one
+			// the key is another one
+			ours.Certificates[0].SupportedSignatureAlgorithms = []tls.SignatureScheme{tls.Ed25519}
 		},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -234,7 +236,8 @@ func TestAllowedNodesKeepsItsList(t *testing.T) {
 	require.Error(t, check(Peer{Name: "evil@h"}))
 }
 
-// The checks that OTP lacks: which nodes are allowed, and what a certificate lets a node call itself.
+// The checks that OTP lacks: which nodes are allowed, and what a certificate lets a node call
+// itself.
 func TestPeerChecks(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	byMail := a.sign(t, want{emails: []string{"a@localhost", "b@localhost"}})
@@ -301,7 +304,8 @@ func TestPeerChecks(t *testing.T) {
 	}
 }
 
-// The user's key log gets its lines, although we clone the configuration, and through GetConfigForClient, too.
+// The user's key log gets its lines, although we clone the configuration, and through
+// GetConfigForClient, too.
 func TestKeyLog(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	var log, other bytes.Buffer

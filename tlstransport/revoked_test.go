@@ -64,7 +64,8 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 		{"signed by a stranger of the same name", map[string][]byte{"0a1b2c3d.r0": stranger.revokes(t, soon, nil, leaf.SerialNumber)}, unknown},
 		{"for some certificates only", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, soon, partial(0x30, 0))}, unknown},
 		{"revoked by a list for some only", map[string][]byte{
-			"0a1b2c3d.r0": a.revokes(t, soon, partial(0x30, 3, 0x81, 1, 0xff), leaf.SerialNumber), // onlyContainsUserCerts
+			// onlyContainsUserCerts
+			"0a1b2c3d.r0": a.revokes(t, soon, partial(0x30, 3, 0x81, 1, 0xff), leaf.SerialNumber),
 		}, revoked},
 		{"for all, then for some", map[string][]byte{
 			"0a1b2c3d.r0": a.revokes(t, soon, nil), "0a1b2c3d.r1": a.revokes(t, soon, partial(0x30, 0)),
@@ -151,7 +152,8 @@ func TestPartialLists(t *testing.T) {
 	}
 }
 
-// A list counts only from ThisUpdate to NextUpdate, and only for certificates of the issuer that it names.
+// A list counts only from ThisUpdate to NextUpdate, and only for certificates of the issuer that it
+// names.
 func TestListsThatDoNotCount(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	leaf, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])

@@ -19,7 +19,8 @@ const (
 	labelServer = "SERVER_TRAFFIC_SECRET_0"
 )
 
-// A keyLog is the KeyLogWriter of one session: it keeps the session's secrets, and passes each line on to the user's writer.
+// A keyLog is the KeyLogWriter of one session: it keeps the session's secrets, and passes each line
+// on to the user's writer.
 type keyLog struct {
 	mu    sync.Mutex
 	next  io.Writer
@@ -83,8 +84,9 @@ func (k *keyLog) forget() {
 	clear(k.lines)
 }
 
-// halves makes both directions of a session after the handshake by crypto/tls. The sequence numbers are those right after the Finished
-// messages: 1 in TLS 1.2, where Finished has number 0, and 0 in TLS 1.3.
+// halves makes both directions of a session after the handshake by crypto/tls. The sequence numbers
+// are those right after the Finished messages: 1 in TLS 1.2, where Finished has number 0, and 0 in
+// TLS 1.3.
 func (k *keyLog) halves(state *tls.ConnectionState, r role, hello []byte) (in, out *half, err error) {
 	su := suiteOf(state.Version, state.CipherSuite)
 	if su == nil {
@@ -131,7 +133,8 @@ func (k *keyLog) halves(state *tls.ConnectionState, r role, hello []byte) (in, o
 	return of[client], of[server], nil
 }
 
-// serverRandom finds the server's random in b, the first bytes that the server has sent. RFC 5246, section 7.4.1.3.
+// serverRandom finds the server's random in b, the first bytes that the server has sent. RFC 5246,
+// section 7.4.1.3.
 func serverRandom(b []byte) ([]byte, error) {
 	const before, size = 4 + 2, 32 // type and length, version
 	var message []byte

@@ -11,9 +11,11 @@ import (
 
 // Limits of what a peer may send. All are far above what OTP or crypto/tls do.
 const (
-	// maxHandshake bounds a handshake message after the handshake: tickets, updates, requests to renegotiate.
+	// maxHandshake bounds a handshake message after the handshake: tickets, updates, requests to
+	// renegotiate.
 	maxHandshake = 64 << 10
-	// maxUseless bounds consecutive records without data to read: empty ones, tickets, updates, warnings.
+	// maxUseless bounds consecutive records without data to read: empty ones, tickets, updates,
+	// warnings.
 	maxUseless = 32
 )
 
@@ -25,11 +27,13 @@ const (
 	messageKeyUpdate    byte = 24
 )
 
-// DefaultKeyUpdate is how many records one AES-GCM key of TLS 1.3 protects before the next one. RFC 8446, section 5.5, allows 2^24.5.
+// DefaultKeyUpdate is how many records one AES-GCM key of TLS 1.3 protects before the next one. RFC
+// 8446, section 5.5, allows 2^24.5.
 const DefaultKeyUpdate = 1 << 24
 
-// A session takes over after crypto/tls's handshake: it protects records itself, so that its state is known and can move. The receiving
-// half belongs to the Read in flight; the sending half is guarded by the outbox's lock, because reading may send answers as well.
+// A session takes over after crypto/tls's handshake: it protects records itself, so that its state
+// is known and can move. The receiving half belongs to the Read in flight; the sending half is
+// guarded by the outbox's lock, because reading may send answers as well.
 type session struct {
 	s   *Socket
 	in  *half
@@ -53,8 +57,8 @@ type session struct {
 	answered bool  // an answer to an update or a request is in the outbox already
 }
 
-// rawMin and rawMax bound the receive buffer: it grows while reads fill it, and becomes small again after rawFew consecutive reads for
-// which rawMin would have been enough.
+// rawMin and rawMax bound the receive buffer: it grows while reads fill it, and becomes small again
+// after rawFew consecutive reads for which rawMin would have been enough.
 const (
 	rawMin = 4 << 10
 	rawMax = 68 << 10
@@ -150,7 +154,8 @@ func (t *session) grow(n int) {
 	t.r, t.raw, t.few = 0, b, 0
 }
 
-// next opens the next record, if it has come whole, and acts on it. Data goes into p if it fits, else into plain.
+// next opens the next record, if it has come whole, and acts on it. Data goes into p if it fits,
+// else into plain.
 func (t *session) next(p []byte) (n int, opened bool, err error) {
 	have := t.raw[t.r:t.w]
 	if len(have) < recordHeader {
@@ -254,7 +259,8 @@ func (t *session) obey(typ byte, body []byte) error {
 		return nil // sessions are never resumed
 	case t.in.is13() && typ == messageKeyUpdate:
 		if len(t.message) > 0 {
-			return alertUnexpectedMessage // after the update there must be a new record, with the new key
+			// after the update there must be a new record, with the new key
+			return alertUnexpectedMessage
 		}
 		if len(body) != 1 {
 			return alertDecodeError
@@ -282,7 +288,8 @@ func (t *session) obey(typ byte, body []byte) error {
 	return alertUnexpectedMessage
 }
 
-// answer sends an answer beside the Write in flight. A peer that keeps asking without reading gets one answer, not one for each question.
+// answer sends an answer beside the Write in flight. A peer that keeps asking without reading gets
+// one answer, not one for each question.
 func (t *session) answer(say func() error) {
 	o := &t.s.out
 	o.mu.Lock()
@@ -328,8 +335,8 @@ func (t *session) put(typ byte, p []byte) (err error) {
 	return err
 }
 
-// update changes to the next key for sending; out.mu is held. It never asks the peer to change its key too: OTP 25 and 27 would stop
-// receiving.
+// update changes to the next key for sending; out.mu is held. It never asks the peer to change its
+// key too: OTP 25 and 27 would stop receiving.
 func (t *session) update() error {
 	if err := t.put(typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 0}); err != nil {
 		return err
@@ -337,7 +344,8 @@ func (t *session) update() error {
 	return t.out.update()
 }
 
-// seal seals as much of v into the outbox as is to be written at once, and returns the number of bytes.
+// seal seals as much of v into the outbox as is to be written at once, and returns the number of
+// bytes.
 func (t *session) seal(v [][]byte) (sealed int, err error) {
 	o := &t.s.out
 	o.mu.Lock()
@@ -357,8 +365,9 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 	}
 	var parts [4][]byte
 	at := 0 // bytes of v[0] that are sealed
-	// A small rest is sealed together with what precedes it: sent alone, it would cost the receiver as much as a large write. The limit on
-	// the outbox is for vectors of tiny buffers, whose records are much longer than their data: all of it must fit into a state.
+	// A small rest is sealed together with what precedes it: sent alone, it would cost the receiver
+	// as much as a large write. The limit on the outbox is for vectors of tiny buffers, whose
+	// records are much longer than their data: all of it must fit into a state.
 	for len(v) > 0 && len(o.buf)-o.pos < maxStateOut/2 && (sealed < mostAtOnce || total-sealed <= maxPlaintext) {
 		if t.out.is13() && (t.out.records >= t.s.p.updateRecords || t.out.bytes >= t.s.p.updateBytes[t.s.role]) {
 			if err := t.update(); err != nil {
@@ -378,8 +387,8 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 	return sealed, nil
 }
 
-// fill puts what goes into a record, n bytes, into the first k of parts: from the next few buffers of v, the first at bytes of which are gone
-// already.
+// fill puts what goes into a record, n bytes, into the first k of parts: from the next few buffers
+// of v, the first at bytes of which are gone already.
 func fill(parts *[4][]byte, v [][]byte, at int) (rest [][]byte, restAt, n, k int) {
 	for k < len(parts) && len(v) > 0 && n < maxPlaintext {
 		b := v[0][at:]

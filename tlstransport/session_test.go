@@ -187,7 +187,8 @@ func TestAlerts(t *testing.T) {
 	require.False(t, e.ByPeer || e.Client)
 }
 
-// A write after the end of a session returns the error that ended it, the peer's alert or its mistake, and not that the session is closed.
+// A write after the end of a session returns the error that ended it, the peer's alert or its
+// mistake, and not that the session is closed.
 func TestWriteAfterTheEnd(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for name, ends := range map[string]func(d *dialogue) []byte{
@@ -216,7 +217,8 @@ func (d *dialogue) request() []byte {
 	return b
 }
 
-// A peer that asks again and again without reading gets one answer, behind what is to be sent before.
+// A peer that asks again and again without reading gets one answer, behind what is to be sent
+// before.
 func TestOneAnswer(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		d := newDialogue(t, version, client, Options{})
@@ -304,8 +306,8 @@ func TestRenegotiationIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// A connection keeps only a small outbox, whether or not its session stays with crypto/tls, and however much was written or was imported
-// with it.
+// A connection keeps only a small outbox, whether or not its session stays with crypto/tls, and
+// however much was written or was imported with it.
 func TestOutboxStaysSmall(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{Plain: plain})
@@ -330,7 +332,8 @@ func TestOutboxStaysSmall(t *testing.T) {
 	}
 }
 
-// A session that stays with crypto/tls gives up when its answers fill the outbox, because the peer asks and does not read.
+// A session that stays with crypto/tls gives up when its answers fill the outbox, because the peer
+// asks and does not read.
 func TestAnswersThatNobodyReads(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{Plain: true})
 	c, s := w.pair()

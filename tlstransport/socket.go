@@ -30,13 +30,15 @@ func (r role) String() string {
 	return "server"
 }
 
-// A Socket is the plug-in's socket context: a TCP socket and, once it is connected or accepted, the TLS session on it.
+// A Socket is the plug-in's socket context: a TCP socket and, once it is connected or accepted, the
+// TLS session on it.
 type Socket struct {
 	p      *plugin
 	wire   *wire
 	role   role
 	remote transport.Addr
-	node   atomic.Pointer[string] // the peer's node name: from the address connected to, or from CheckPeer
+	// the peer's node name: from the address connected to, or from CheckPeer
+	node atomic.Pointer[string]
 
 	begun   atomic.Bool   // the handshake has begun
 	over    chan struct{} // closed when the handshake has ended
@@ -44,16 +46,20 @@ type Socket struct {
 	failure error         // of the handshake; valid once over is closed
 	giveUp  atomic.Bool   // Close has begun
 
-	mu     sync.Mutex    // guards the beginning and the success of the handshake against Interrupt and CloseWrite
+	// guards the beginning and the success of the handshake against Interrupt and CloseWrite
+	mu     sync.Mutex
 	kick   chan struct{} // closed by Interrupt
 	halved chan struct{} // closed by CloseWrite, perhaps during the handshake, with mu held
 
-	conn      *tls.Conn // during the handshake, and afterwards if the session stays with crypto/tls
-	tap       *tap
-	own       *session    // the session if it does not stay with crypto/tls, from the end of the handshake on; conn is nil then
-	asleep    atomic.Bool // after an export or import: the outbox sends nothing before the next read or write
-	stay      error       // why the session stays with crypto/tls
-	tls12     bool        // the version is 1.2; valid once up
+	conn *tls.Conn // during the handshake, and afterwards if the session stays with crypto/tls
+	tap  *tap
+	// the session if it does not stay with crypto/tls, from the end of the handshake on; conn is
+	// nil then
+	own *session
+	// after an export or import: the outbox sends nothing before the next read or write
+	asleep    atomic.Bool
+	stay      error // why the session stays with crypto/tls
+	tls12     bool  // the version is 1.2; valid once up
 	peer      peer
 	completed atomic.Bool // the distribution handshake is over
 	out       outbox
@@ -95,15 +101,17 @@ func (s *Socket) close() error {
 const (
 	// farewellLimit bounds how long Close waits for room on the wire.
 	farewellLimit = 200 * time.Millisecond
-	// restLimit bounds how long after Close the rest is still sent, in the background, as the kernel does for a TCP connection. Until then
-	// the descriptor stays open.
+	// restLimit bounds how long after Close the rest is still sent, in the background, as the
+	// kernel does for a TCP connection. Until then the descriptor stays open.
 	restLimit = 5 * time.Second
 )
 
-// farewell sends what has been counted as written, and then close_notify. It returns false if the peer does not take them in time.
+// farewell sends what has been counted as written, and then close_notify. It returns false if the
+// peer does not take them in time.
 func (s *Socket) farewell() bool {
 	s.out.begin()
-	_ = s.closeNotify() // on failure the peer sees the end of the connection only, behind what was counted
+	// on failure the peer sees the end of the connection only, behind what was counted
+	_ = s.closeNotify()
 	return !errors.Is(s.out.flush(after(farewellLimit)), os.ErrDeadlineExceeded)
 }
 
@@ -115,7 +123,8 @@ func (s *Socket) leave() error {
 	return s.wire.close()
 }
 
-// drain throws away unread bytes: on closing, the kernel would answer them with a reset, which may overtake what we have sent.
+// drain throws away unread bytes: on closing, the kernel would answer them with a reset, which may
+// overtake what we have sent.
 func (s *Socket) drain() {
 	const most = 64 << 10
 	var p [4 << 10]byte
@@ -134,7 +143,8 @@ func (s *Socket) endHandshake() {
 		return
 	default:
 	}
-	again := time.NewTicker(time.Millisecond) // again and again, since an interrupt just before a wait is lost
+	// again and again, since an interrupt just before a wait is lost
+	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()
 	for {
 		s.wire.interrupt()
@@ -159,13 +169,15 @@ func (s *Socket) interrupt() {
 	defer s.mu.Unlock()
 	close(s.kick)
 	s.kick = make(chan struct{})
-	if s.begun.Load() && !s.up.Load() { // not for the handshake; calls that wait for it have been woken by kick
+	// not for the handshake; calls that wait for it have been woken by kick
+	if s.begun.Load() && !s.up.Load() {
 		return
 	}
 	s.wire.interrupt()
 }
 
-// await waits for the end of the handshake, or for that of the sending direction if halved is not nil.
+// await waits for the end of the handshake, or for that of the sending direction if halved is not
+// nil.
 func (s *Socket) await(d deadline, halved <-chan struct{}) error {
 	if s.up.Load() {
 		return nil
@@ -274,7 +286,8 @@ func (s *Socket) readError(err error) error {
 	return s.peerError(err)
 }
 
-// mostAtOnce is how many bytes are sealed before they are written, plus one more record if that is the last.
+// mostAtOnce is how many bytes are sealed before they are written, plus one more record if that is
+// the last.
 const mostAtOnce = 8 * maxPlaintext
 
 // maxPlaintext is the most data that one record holds. RFC 8446, section 5.1.
@@ -333,7 +346,8 @@ func (s *Socket) writeError(err error) error {
 	return s.peerError(err)
 }
 
-// seal puts records with some of the bytes of v into the outbox, and returns the number of these bytes.
+// seal puts records with some of the bytes of v into the outbox, and returns the number of these
+// bytes.
 func (s *Socket) seal(v [][]byte) (int, error) {
 	if s.own != nil {
 		return s.own.seal(v)
@@ -354,8 +368,8 @@ func (s *Socket) closeNotify() error {
 	return s.conn.CloseWrite()
 }
 
-// wake is called when a session is used: it sends records that are left in the outbox from before an export that was taken back, or from
-// before an import.
+// wake is called when a session is used: it sends records that are left in the outbox from before
+// an export that was taken back, or from before an import.
 func (s *Socket) wake() {
 	if !s.asleep.Load() {
 		return
@@ -378,7 +392,8 @@ func (s *Socket) closeWrite() error {
 		return syscall.ENOTCONN
 	case up:
 		err := s.closeNotify()
-		s.wire.out.end() // the Write in flight; what it has counted, and close_notify, are sent in the background
+		// the Write in flight; what it has counted, and close_notify, are sent in the background
+		s.wire.out.end()
 		return err
 	}
 	select {
@@ -398,8 +413,8 @@ func (s *Socket) isHalved() bool {
 	}
 }
 
-// pending counts the bytes that are decrypted and not read, but not those of records that wait to be opened. It is 0 for crypto/tls, which
-// does not tell.
+// pending counts the bytes that are decrypted and not read, but not those of records that wait to
+// be opened. It is 0 for crypto/tls, which does not tell.
 func (s *Socket) pending() (int, error) {
 	if !s.up.Load() || s.own == nil {
 		return 0, nil

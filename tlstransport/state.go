@@ -8,7 +8,8 @@ import (
 	"fmt"
 )
 
-// stateVersion is the first byte after the magic word. A program refuses the versions that it does not know.
+// stateVersion is the first byte after the magic word. A program refuses the versions that it does
+// not know.
 const stateVersion = 1
 
 const stateMagic = "tls\x00"
@@ -31,7 +32,8 @@ const (
 	flagsKnown   = 1<<iota - 1
 )
 
-// A state is everything that makes up a session, except its descriptor. Each byte string has its length before it; numbers are big-endian.
+// A state is everything that makes up a session, except its descriptor. Each byte string has its
+// length before it; numbers are big-endian.
 type state struct {
 	version uint16
 	suite   uint16
@@ -47,7 +49,8 @@ type state struct {
 	cert    []byte // the peer's certificate, until the distribution handshake is over
 }
 
-// A halfState is one direction's protection: a traffic secret (TLS 1.3), or a key and its iv (TLS 1.2).
+// A halfState is one direction's protection: a traffic secret (TLS 1.3), or a key and its iv (TLS
+// 1.2).
 type halfState struct {
 	secret, key, iv     []byte
 	seq, records, bytes uint64
@@ -178,7 +181,8 @@ func (f *fields) field(most int) []byte {
 	return f.take(int(n))
 }
 
-// resume makes the session of a state, and copies what it needs of t. After an error the caller must call forget, to zero the secrets.
+// resume makes the session of a state, and copies what it needs of t. After an error the caller
+// must call forget, to zero the secrets.
 func (s *Socket) resume(t *state) error {
 	su := suiteOf(t.version, t.suite)
 	if su == nil {
@@ -216,7 +220,8 @@ func (s *Socket) resume(t *state) error {
 	return nil
 }
 
-// state returns the session's state, whose fields share the session's memory. No call may be in flight.
+// state returns the session's state, whose fields share the session's memory. No call may be in
+// flight.
 func (s *Socket) state() *state {
 	n, o := s.own, &s.out
 	o.mu.Lock()
@@ -237,7 +242,8 @@ func (s *Socket) state() *state {
 	return t
 }
 
-// certificate returns the peer's certificate for a state: nil once the distribution handshake is over.
+// certificate returns the peer's certificate for a state: nil once the distribution handshake is
+// over.
 func (s *Socket) certificate() []byte {
 	if s.peer.certificate == nil || s.completed.Load() {
 		return nil

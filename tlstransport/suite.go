@@ -22,8 +22,8 @@ type suite struct {
 	key     int // bytes
 	hash    func() hash.Hash
 	aead    func(key []byte) (cipher.AEAD, error)
-	// explicit is the part of the nonce that TLS 1.2 sends with each record: 8 bytes for AES-GCM (RFC 5288), none for ChaCha20
-	// (RFC 7905). TLS 1.3 sends none.
+	// explicit is the part of the nonce that TLS 1.2 sends with each record: 8 bytes for AES-GCM
+	// (RFC 5288), none for ChaCha20 (RFC 7905). TLS 1.3 sends none.
 	explicit int
 }
 
@@ -90,7 +90,8 @@ func (s *suite) next(secret []byte) ([]byte, error) {
 	return s.expandLabel(secret, "traffic upd", s.hash().Size())
 }
 
-// keyBlock derives both directions' keys and nonces of TLS 1.2 from the master secret. RFC 5246, section 6.3.
+// keyBlock derives both directions' keys and nonces of TLS 1.2 from the master secret. RFC 5246,
+// section 6.3.
 func (s *suite) keyBlock(master, clientRandom, serverRandom []byte) (clientKey, clientIV, serverKey, serverIV []byte) {
 	seed := append([]byte("key expansion"), serverRandom...)
 	seed = append(seed, clientRandom...)

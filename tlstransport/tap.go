@@ -8,15 +8,17 @@ import (
 	"time"
 )
 
-// A tap is the connection that crypto/tls sees. During the handshake no read crosses the end of a record, so that afterwards crypto/tls
-// holds no bytes of a later record; and the tap keeps the first bytes that the server sends, for the server's hello. Later, if the session
-// stays with crypto/tls, a read returns what is there, and writes go to the outbox.
+// A tap is the connection that crypto/tls sees. During the handshake no read crosses the end of a
+// record, so that afterwards crypto/tls holds no bytes of a later record; and the tap keeps the
+// first bytes that the server sends, for the server's hello. Later, if the session stays with
+// crypto/tls, a read returns what is there, and writes go to the outbox.
 type tap struct {
 	s    *Socket
 	time deadline // limit of the read in flight, or of the handshake
 
 	shaken bool // the handshake is over
-	failed bool // the handshake has met an error of this connection, not of the configuration's functions
+	// the handshake has met an error of this connection, not of the configuration's functions
+	failed bool
 
 	head  [recordHeader]byte
 	have  int // bytes of head that have come
@@ -26,7 +28,8 @@ type tap struct {
 	keys  keyLog // of the handshake; empty after it
 }
 
-// recordHeader is the length of the header of a record: type, version, length. RFC 8446, section 5.1.
+// recordHeader is the length of the header of a record: type, version, length. RFC 8446, section
+// 5.1.
 const recordHeader = 5
 
 // helloKept is how many of the server's first bytes are kept, more than enough to find its random.

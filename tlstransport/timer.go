@@ -14,14 +14,16 @@ type timer struct {
 	kicked bool // the call in flight must end
 }
 
-// use gives the function that sets the deadline; end may be called before that, or at the same time.
+// use gives the function that sets the deadline; end may be called before that, or at the same
+// time.
 func (t *timer) use(set func(time.Time) error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.set = set
 }
 
-// fresh is called when a call begins: an end that was meant for the previous call does not end this one.
+// fresh is called when a call begins: an end that was meant for the previous call does not end this
+// one.
 func (t *timer) fresh() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -67,14 +67,16 @@ func TestNoSecretIsSaid(t *testing.T) {
 		}
 		exported, err := w.cb.Export(c)
 		require.NoError(t, err)
-		for _, state := range [][]byte{exported[:len(exported)-1], append(exported, 0), exported} { // none is the state of a listener
+		// none is the state of a listener
+		for _, state := range [][]byte{exported[:len(exported)-1], append(exported, 0), exported} {
 			fd, err := w.cb.GetFD(w.l)
 			require.NoError(t, err)
 			_, err = w.cb.Import(nil, fd, state)
 			require.Error(t, err)
 			_, _ = io.WriteString(&said, err.Error())
 		}
-		require.NoError(t, s.own.put(typeHandshake, []byte{messageHelloRequest, 0, 0, 0})) // an error, or refused
+		// an error, or refused
+		require.NoError(t, s.own.put(typeHandshake, []byte{messageHelloRequest, 0, 0, 0}))
 		s.out.end()
 		_, err = w.cb.Read(c, make([]byte, 1), 0)
 		_, _ = fmt.Fprint(&said, err)

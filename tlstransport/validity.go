@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A validity remembers for which of our own certificates, expired or not valid yet, a warning has been logged. Peers refuse such a
-// certificate, and hardly say why.
+// A validity remembers for which of our own certificates, expired or not valid yet, a warning has
+// been logged. Peers refuse such a certificate, and hardly say why.
 type validity struct {
 	mu   sync.Mutex
 	told map[[sha256.Size]byte]bool

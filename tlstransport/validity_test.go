@@ -46,7 +46,8 @@ func TestInvalidCertificateIsSaid(t *testing.T) {
 func TestExpiredFilesAreSaid(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	ca, cert, key := a.files(t, dir, a.sign(t, want{name: "first", expired: true}))
-	o := strings.Replace(certOptions(ca, cert, key), "verify_peer", "verify_none", 1) // so that the nodes connect all the same
+	// so that the nodes connect all the same
+	o := strings.Replace(certOptions(ca, cert, key), "verify_peer", "verify_none", 1)
 	var said bytes.Buffer
 	b := optBench(t, optFile(t, dir, o, o), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	expect := func(names ...string) {

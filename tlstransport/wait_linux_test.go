@@ -16,7 +16,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Without a free descriptor to wait with, calls wait all the same: no session ends, and no processor is kept busy.
+// Without a free descriptor to wait with, calls wait all the same: no session ends, and no
+// processor is kept busy.
 func TestWaitsWithoutADescriptor(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()
@@ -50,8 +51,9 @@ func processorTime(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// tooDeep makes nested epoll descriptors, so deep that an epoll descriptor can watch the outermost one, but the Go poller cannot watch that
-// epoll descriptor, as if no watch were left. The caller owns fd.
+// tooDeep makes nested epoll descriptors, so deep that an epoll descriptor can watch the outermost
+// one, but the Go poller cannot watch that epoll descriptor, as if no watch were left. The caller
+// owns fd.
 func tooDeep(t testing.TB) (fd int) {
 	t.Helper()
 	for inner := -1; ; inner = fd {
@@ -117,7 +119,8 @@ func TestAcceptWithoutWatches(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// If the background goroutine cannot wait, sending ends with an error; the goroutine does not go on trying.
+// If the background goroutine cannot wait, sending ends with an error; the goroutine does not go on
+// trying.
 func TestBackgroundEnds(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()
@@ -141,7 +144,8 @@ func TestBackgroundEnds(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
-// Another process that shares a listener may put it into blocking mode: an Accept still ends by its time and by Interrupt.
+// Another process that shares a listener may put it into blocking mode: an Accept still ends by its
+// time and by Interrupt.
 func TestAcceptInBlockingMode(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	fd, err := w.cb.GetFD(w.l)

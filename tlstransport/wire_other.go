@@ -17,8 +17,8 @@ import (
 // canMove says that descriptors cannot be handed to other processes on these systems.
 const canMove = false
 
-// A wire is a TCP socket, connected or listening, whose calls wait up to a deadline: on these systems one of package net, without a
-// descriptor.
+// A wire is a TCP socket, connected or listening, whose calls wait up to a deadline: on these
+// systems one of package net, without a descriptor.
 type wire struct {
 	conn     *net.TCPConn
 	listener *net.TCPListener
@@ -144,7 +144,8 @@ func (w *wire) read(p []byte, d deadline) (int, error) {
 }
 
 func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
-	_ = w.conn.SetWriteDeadline(time.Now().Add(once)) // not by w.out: the attempt is made even if the call has been ended
+	// not by w.out: the attempt is made even if the call has been ended
+	_ = w.conn.SetWriteDeadline(time.Now().Add(once))
 	n, err = w.conn.Write(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, n > 0, nil

@@ -17,8 +17,9 @@ import (
 // canMove says that descriptors can be handed to other processes.
 const canMove = true
 
-// A wire is a TCP socket, connected or listening, whose calls wait up to a deadline. One read or accept and one write or connect may run at
-// once; interrupt may be called at the same time. Calls that do not wait are those of package transport's TCP plug-in.
+// A wire is a TCP socket, connected or listening, whose calls wait up to a deadline. One read or
+// accept and one write or connect may run at once; interrupt may be called at the same time. Calls
+// that do not wait are those of package transport's TCP plug-in.
 type wire struct {
 	tcp     *transport.Callbacks[int]
 	sock    int
@@ -53,8 +54,8 @@ func adoptWire(tcp *transport.Callbacks[int], sock int, polling *transport.Polli
 	return w, nil
 }
 
-// importWire makes a wire of a descriptor that came from another process. The wire uses a duplicate, so that a failure half-way leaves fd
-// alone; only on success importWire closes fd.
+// importWire makes a wire of a descriptor that came from another process. The wire uses a
+// duplicate, so that a failure half-way leaves fd alone; only on success importWire closes fd.
 func importWire(tcp *transport.Callbacks[int], fd int, listening bool, polling *transport.Polling) (*wire, error) {
 	if _, err := tcp.Import(nil, fd, nil); err != nil { // only checks fd
 		return nil, err
@@ -130,7 +131,8 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 	var err error
 	try := func() bool {
 		for {
-			if err = unix.SetNonblock(w.sock, true); err != nil { // a process that shares the listener may have changed that
+			// a process that shares the listener may have changed that
+			if err = unix.SetNonblock(w.sock, true); err != nil {
 				return true
 			}
 			if sock, addr, err = w.tcp.Accept(w.sock, 0); err != syscall.EINTR {

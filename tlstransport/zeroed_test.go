@@ -38,8 +38,8 @@ func zeroed(t testing.TB, places [][]byte) {
 	}
 }
 
-// Keys that are no longer needed are zeroed: at the end of a session, when it has moved, when the next key replaces them, and when they
-// cannot be used.
+// Keys that are no longer needed are zeroed: at the end of a session, when it has moved, when the
+// next key replaces them, and when they cannot be used.
 func TestKeysAreZeroed(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -88,7 +88,8 @@ func (f onSecret) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// The secrets that the handshake has logged are zeroed at its end, whether the session stays with crypto/tls or not.
+// The secrets that the handshake has logged are zeroed at its end, whether the session stays with
+// crypto/tls or not.
 func TestKeyLogIsZeroed(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
@@ -124,7 +125,8 @@ func TestKeyLogIsZeroed(t *testing.T) {
 	for range 2 {
 		_, err := k.Write(line)
 		require.NoError(t, err)
-		defer zeroed(t, [][]byte{k.lines[labelClient].secret}) // if a label comes twice, the first secret, too
+		// if a label comes twice, the first secret, too
+		defer zeroed(t, [][]byte{k.lines[labelClient].secret})
 	}
 	k.forget()
 }

@@ -52,7 +52,8 @@ func managed(sockets int, flags ...string) []string {
 	return append([]string{"/bin/sh", "-c", script, program}, flags...)
 }
 
-// A socket that the service manager has opened is used, by one process or by a front, over each transport, and stays in use.
+// A socket that the service manager has opened is used, by one process or by a front, over each
+// transport, and stays in use.
 func TestServeUsesActivatedSocket(t *testing.T) {
 	certs := filepath.Join(t.TempDir(), "tls")
 	require.Equal(t, exitOK, execute(t, nil, "certs", certs).code)
@@ -96,7 +97,8 @@ func TestServeUsesActivatedSocket(t *testing.T) {
 	}
 }
 
-// The sockets that follow the first one are for --also, in its order; an address without one is opened by serve.
+// The sockets that follow the first one are for --also, in its order; an address without one is
+// opened by serve.
 func TestActivatedAlso(t *testing.T) {
 	for _, workers := range []string{"0", "2"} {
 		t.Run("workers "+workers, func(t *testing.T) {

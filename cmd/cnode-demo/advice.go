@@ -32,8 +32,8 @@ func explain(err error) string {
 	return printable(err.Error())
 }
 
-// printable gives text with the characters that a terminal would obey escaped as in Go, except newlines: errors of TLS contain names from a
-// peer's certificate.
+// printable gives text with the characters that a terminal would obey escaped as in Go, except
+// newlines: errors of TLS contain names from a peer's certificate.
 func printable(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -384,7 +384,8 @@ func ended(err error) bool {
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }
 
-// undefined tells whether the reason of a {badrpc, Reason} is the exception undef: {'EXIT', {undef, Stack}}.
+// undefined tells whether the reason of a {badrpc, Reason} is the exception undef: {'EXIT', {undef,
+// Stack}}.
 func undefined(reason ei.Term) bool {
 	exit, ok := reason.(ei.Tuple)
 	if !ok || len(exit) != 2 || exit[0] != ei.Atom("EXIT") {

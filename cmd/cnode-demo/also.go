@@ -28,7 +28,8 @@ func (a *also) overTLS() bool {
 	return false
 }
 
-// over adds the addresses to a node's configuration. tls makes the transport that --tls-optfile describes.
+// over adds the addresses to a node's configuration. tls makes the transport that --tls-optfile
+// describes.
 func (a *also) over(cfg *nodes.Config, tls func() (transport.Transport, error)) error {
 	for _, given := range a.given {
 		e, err := parseAlso(given, tls)
@@ -63,7 +64,8 @@ func parseAlso(given string, tls func() (transport.Transport, error)) (e nodes.E
 	return e, nil
 }
 
-// announce prints the addresses really bound. Those that a previous process has handed over may differ from those asked for.
+// announce prints the addresses really bound. Those that a previous process has handed over may
+// differ from those asked for.
 func (a *also) announce(out io.Writer, listeners []*nodes.Listener) {
 	for i, l := range listeners {
 		kind := "tcp"

@@ -68,7 +68,8 @@ never overwrites a file: one that already exists is an error, as is a DIR that b
 	return cmd
 }
 
-// checkHost refuses what cannot be the host in a node's name, and names with a "*", which nodes do not match with their own.
+// checkHost refuses what cannot be the host in a node's name, and names with a "*", which nodes do
+// not match with their own.
 func checkHost(host string) error {
 	if dist.CheckOwnName("x@"+host) != nil || strings.Contains(host, "*") {
 		return usagef("--host %q: want the part of a node's name behind the \"@\", such as a.example.org or 10.0.0.7", host)
@@ -117,7 +118,8 @@ type file struct {
 	content []byte
 }
 
-// writeAll writes files that are not there yet: all of them, or none, since some alone are of no use, and in the way of the next certs.
+// writeAll writes files that are not there yet: all of them, or none, since some alone are of no
+// use, and in the way of the next certs.
 func writeAll(dir string, files []file) (err error) {
 	for i, f := range files {
 		if err = writeNew(filepath.Join(dir, f.name), f.content); err == nil {
@@ -131,12 +133,14 @@ func writeAll(dir string, files []file) (err error) {
 	return nil
 }
 
-// certsDir makes the directory, or checks that no other user could exchange the files in it, and that none of them exists yet.
+// certsDir makes the directory, or checks that no other user could exchange the files in it, and
+// that none of them exists yet.
 func certsDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for _, look := range []func(string) (fs.FileInfo, error){os.Lstat, os.Stat} { // dir may be a link
+	// dir may be a link
+	for _, look := range []func(string) (fs.FileInfo, error){os.Lstat, os.Stat} {
 		info, err := look(dir)
 		if err != nil {
 			return err
@@ -153,7 +157,8 @@ func certsDir(dir string) error {
 	return nil
 }
 
-// issue makes an authority, whose key is forgotten, and a certificate for nodes on hosts, with its key: all in DER.
+// issue makes an authority, whose key is forgotten, and a certificate for nodes on hosts, with its
+// key: all in DER.
 func issue(hosts []string, now time.Time) (ca, node, key []byte, err error) {
 	authority, authorityKey, err := certificate(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "cnode-demo authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -201,7 +206,8 @@ func certificate(template, ca *x509.Certificate, caKey crypto.Signer, now time.T
 	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
 		return nil, nil, err
 	}
-	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(certsLife) // the nodes' clocks differ
+	// the nodes' clocks differ
+	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(certsLife)
 	if ca == nil {
 		ca, caKey = template, key
 	}
@@ -213,8 +219,8 @@ func certificate(template, ca *x509.Certificate, caKey crypto.Signer, now time.T
 	return cert, key, err
 }
 
-// optionFile is the content of the option file, which erl and this program both take. OTP 25 and 27 speak TLS 1.3 only when they are told
-// to.
+// optionFile is the content of the option file, which erl and this program both take. OTP 25 and 27
+// speak TLS 1.3 only when they are told to.
 func optionFile(dir string) []byte {
 	erlang := func(name string) string {
 		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(filepath.Join(dir, name)) + `"`

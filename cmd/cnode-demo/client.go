@@ -11,12 +11,13 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// dial makes a node that lives for one command only, and connects it to target. The node neither listens nor is published, and is hidden.
-// end closes the node, and returns the error of the recording that --trace asks for, if any.
+// dial makes a node that lives for one command only, and connects it to target. The node neither
+// listens nor is published, and is hidden. end closes the node, and returns the error of the
+// recording that --trace asks for, if any.
 //
-// The node has a full name rather than a dynamic one, since libei nodes, and OTP before 23, give none. As with erl_call the name contains
-// the process number: no other process has that name now, and the numbers of later commands do not fill the peer's atom table with ever new
-// names.
+// The node has a full name rather than a dynamic one, since libei nodes, and OTP before 23, give
+// none. As with erl_call the name contains the process number: no other process has that name now,
+// and the numbers of later commands do not fill the peer's atom table with ever new names.
 func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n *nodes.Node, c *nodes.Conn, end func() error, err error) {
 	name, err := o.fullName(fmt.Sprintf("cnode-demo-%d", os.Getpid()), hostBeside(target, os.Hostname))
 	if err != nil {
@@ -51,7 +52,8 @@ func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n 
 	return n, c, end, nil
 }
 
-// handshakeTime is how long a handshake may take: as long as the whole command, if that is more than the default.
+// handshakeTime is how long a handshake may take: as long as the whole command, if that is more
+// than the default.
 func handshakeTime(ctx context.Context) time.Duration {
 	end, ok := ctx.Deadline()
 	if !ok {

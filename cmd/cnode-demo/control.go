@@ -22,15 +22,17 @@ import (
 )
 
 const (
-	// startLimit bounds the start of a new process, and its greeting, during which the old one still serves.
+	// startLimit bounds the start of a new process, and its greeting, during which the old one
+	// still serves.
 	startLimit = 10 * time.Second
-	// stepLimit bounds each step during which neither process serves. Callers wait this long if the new process hangs; most have longer
-	// time-outs.
+	// stepLimit bounds each step during which neither process serves. Callers wait this long if the
+	// new process hangs; most have longer time-outs.
 	stepLimit = 3 * time.Second
 )
 
-// The first word of the answer to "upgrade". It is followed by the ids of the old process and the new one, then by askWorkers if there are
-// workers, or by what is wrong; by nothing after answerEnds.
+// The first word of the answer to "upgrade". It is followed by the ids of the old process and the
+// new one, then by askWorkers if there are workers, or by what is wrong; by nothing after
+// answerEnds.
 const (
 	answerUpgraded = "upgraded"
 	answerSilent   = "silent"   // the new process has everything, but has not reported that it runs
@@ -38,7 +40,8 @@ const (
 	answerEnds     = "ends"     // the old process still has everything, but is about to end
 )
 
-// A control lets other processes of the same user reach serve: to ask it to start a new process in its place, or to take its place.
+// A control lets other processes of the same user reach serve: to ask it to start a new process in
+// its place, or to take its place.
 type control struct {
 	feature string // that the other side must know
 	offer   *handoff.Offer
@@ -78,8 +81,9 @@ func newControl(o *options, w whole) *control {
 	return c
 }
 
-// run listens on the control socket, the previous process's if there is one, for processes to which to give what o offers, together with
-// serve's own state. If no control socket can be made, the node goes on without, and errOut says so.
+// run listens on the control socket, the previous process's if there is one, for processes to which
+// to give what o offers, together with serve's own state. If no control socket can be made, the
+// node goes on without, and errOut says so.
 func (c *control) run(ctx context.Context, o *handoff.Offer, before *handoff.Control, errOut io.Writer) {
 	c.halt, c.socket = o.Freeze, before
 	o.Terms.Require, o.Terms.Know = []string{c.feature}, []string{c.feature}
@@ -205,7 +209,8 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 			answer[0] = answerSilent
 			answer = append(answer, err.Error())
 		} else if c.crew != nil {
-			answer = append(answer, askWorkers) // the new process upgrades them, and can be asked about them
+			// the new process upgrades them, and can be asked about them
+			answer = append(answer, askWorkers)
 		}
 		_ = v.Answer(context.WithoutCancel(ctx), answer...) // the process that asked may be gone
 		c.leave()
@@ -232,7 +237,8 @@ func (c *control) leave() {
 	}
 }
 
-// upgrade starts a new process, with this one's arguments, environment and standard streams, and hands it everything.
+// upgrade starts a new process, with this one's arguments, environment and standard streams, and
+// hands it everything.
 func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed, err error) {
 	c.mu.Lock()
 	busy := c.starting
@@ -279,7 +285,8 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 	return h, err
 }
 
-// await waits until ctx ends or another process is the node. It is an error if a listener stops accepting before that.
+// await waits until ctx ends or another process is the node. It is an error if a listener stops
+// accepting before that.
 func (c *control) await(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -290,7 +297,8 @@ func (c *control) await(ctx context.Context) error {
 	return nil
 }
 
-// finish waits for a hand-off that is going on, and reports whether another process is the node now.
+// finish waits for a hand-off that is going on, and reports whether another process is the node
+// now.
 func (c *control) finish() bool {
 	c.end()
 	c.visits.Wait()
@@ -346,8 +354,8 @@ func dialControl(ctx context.Context, name string) (*handoff.Channel, error) {
 	return ch, err
 }
 
-// ownFile is the path by which this program was started, if the path still leads to it: if the path is a link that is changed later, the
-// new target is used. Otherwise it is the program's own file.
+// ownFile is the path by which this program was started, if the path still leads to it: if the path
+// is a link that is changed later, the new target is used. Otherwise it is the program's own file.
 func ownFile() string {
 	called, err := exec.LookPath(os.Args[0])
 	if err == nil {

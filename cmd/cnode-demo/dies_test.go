@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// diesVariable makes the test's own program, started by upgrade, a new process that dies once it owns everything.
+// diesVariable makes the test's own program, started by upgrade, a new process that dies once it
+// owns everything.
 const diesVariable = "CNODE_TEST_DIES"
 
 func dieAsOwner() {

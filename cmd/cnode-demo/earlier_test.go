@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A serve of an earlier version can be taken over: the features that it names at hello are known, so it is frozen. A serve with an unknown
-// feature is refused before that.
+// A serve of an earlier version can be taken over: the features that it names at hello are known,
+// so it is frozen. A serve with an unknown feature is refused before that.
 func TestTakeoverFromEarlier(t *testing.T) {
 	for _, tt := range []struct {
 		word    string

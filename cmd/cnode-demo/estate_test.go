@@ -16,7 +16,8 @@ func (*still) Descriptors() []int { return nil }
 func (*still) Thaw()              {}
 func (*still) Release() error     { return nil }
 
-// The copy of a state that serve makes holds no keys once the hand-off is over, by Thaw or by Release.
+// The copy of a state that serve makes holds no keys once the hand-off is over, by Thaw or by
+// Release.
 func TestEstateForgets(t *testing.T) {
 	for name, end := range map[string]func(handoff.Frozen) error{
 		"thawed":   func(f handoff.Frozen) error { f.Thaw(); return nil },

@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// A keeper makes sure that a node always has a peer: it replaces a peer that was killed, as a supervisor does.
+// A keeper makes sure that a node always has a peer: it replaces a peer that was killed, as a
+// supervisor does.
 type keeper struct {
 	log     *slog.Logger
 	current atomic.Pointer[peer]
@@ -30,7 +31,8 @@ func keepPeer(cfg *nodes.Config) *keeper {
 	return k
 }
 
-// start makes a peer. before is what the peer of the previous process has handed over; only the first peer gets it.
+// start makes a peer. before is what the peer of the previous process has handed over; only the
+// first peer gets it.
 func (k *keeper) start(n *nodes.Node, before []byte) error {
 	p, err := startPeer(n, k.log, before)
 	if err == nil {
@@ -39,8 +41,8 @@ func (k *keeper) start(n *nodes.Node, before []byte) error {
 	return err
 }
 
-// supervise replaces peers that end until ctx ends, the node has moved to another process, a new peer cannot be started, or a listener
-// stops accepting: the latter two are errors.
+// supervise replaces peers that end until ctx ends, the node has moved to another process, a new
+// peer cannot be started, or a listener stops accepting: the latter two are errors.
 func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struct{}, broken <-chan *nodes.Listener) error {
 	for ctx.Err() == nil {
 		p := k.current.Load()
@@ -68,13 +70,15 @@ func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struc
 	return nil
 }
 
-// stop ends the peer. What it and earlier peers have begun goes on until it is done, or until ctx or shutdownLimit ends.
+// stop ends the peer. What it and earlier peers have begun goes on until it is done, or until ctx
+// or shutdownLimit ends.
 func (k *keeper) stop(ctx context.Context) {
 	k.current.Load().stop(ctx)
 	k.leaving.Wait()
 }
 
-// end ends the peer, then its node: in good order within shutdownLimit, or at once after trouble. See cutOff for who.
+// end ends the peer, then its node: in good order within shutdownLimit, or at once after trouble.
+// See cutOff for who.
 func (k *keeper) end(ctx context.Context, n ending, trouble error, who string, errOut io.Writer) error {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()

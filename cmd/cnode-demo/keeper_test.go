@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The counts of a peer that was killed are lost: its successor starts from 0, and not from what an earlier process has handed over.
+// The counts of a peer that was killed are lost: its successor starts from 0, and not from what an
+// earlier process has handed over.
 func TestKeeperCountsOnce(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
@@ -21,7 +22,8 @@ func TestKeeperCountsOnce(t *testing.T) {
 		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), last, ei.Binary("x")}))
 	}
 	sink("false")
-	require.Equal(t, s.cmd.Process.Pid, servedBy(t, c)) // the answer means that the message before it was counted
+	// the answer means that the message before it was counted
+	require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
 	s.upgrade(s.cmd.Process.Pid)
 	s.exits()
 	where, err := n.RPC(t.Context(), s.name, "erlang", "whereis", ei.Atom("peer"))

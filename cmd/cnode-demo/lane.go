@@ -13,30 +13,33 @@ import (
 )
 
 const (
-	// laneBudget is how many bytes a connection's own goroutine sends before it leaves the rest to the lane's goroutine, which waits until
-	// they have left: less than a connection's queue holds, so that the connection's goroutine need not wait.
+	// laneBudget is how many bytes a connection's own goroutine sends before it leaves the rest to
+	// the lane's goroutine, which waits until they have left: less than a connection's queue holds,
+	// so that the connection's goroutine need not wait.
 	laneBudget = 512 << 10
-	// sendCost is how many bytes are sent besides a term and the name of its receiver's node, or a few more: those of the frame and its
-	// control message, or all of {count, N}.
+	// sendCost is how many bytes are sent besides a term and the name of its receiver's node, or a
+	// few more: those of the frame and its control message, or all of {count, N}.
 	sendCost = 100
 	// countLimit is for how many clients one connection's sink counts at the same time: a program
 	// that names more has made them up.
 	countLimit = 10_000
-	// laneLimit is how many bytes of memory the messages that wait for the lane's goroutine may take before the connection's goroutine waits
-	// for it, too.
+	// laneLimit is how many bytes of memory the messages that wait for the lane's goroutine may
+	// take before the connection's goroutine waits for it, too.
 	laneLimit = 64 << 20
 	// jobSize is how many bytes a job takes besides its message, or a few more.
 	jobSize = 500
-	// termSize is how many bytes of memory a decoded term takes for each byte of its encoded form, at most: for a list of small integers.
+	// termSize is how many bytes of memory a decoded term takes for each byte of its encoded form,
+	// at most: for a list of small integers.
 	termSize = 16
 )
 
 // errFull is why a request of this node's own is not done.
 var errFull = errors.New("too much that processes of this node ask for is waiting")
 
-// A lane does what one connection asks for, in order. A job that cannot block is done on the caller's goroutine, which is the fast way. Any
-// other job is left to the lane's own goroutine, and so are all jobs after it until everything is done and sent: a client that does not
-// read delays no other client.
+// A lane does what one connection asks for, in order. A job that cannot block is done on the
+// caller's goroutine, which is the fast way. Any other job is left to the lane's own goroutine, and
+// so are all jobs after it until everything is done and sent: a client that does not read delays no
+// other client.
 type lane struct {
 	peer *peer
 	conn *nodes.Conn // nil: senders on this node
@@ -68,7 +71,8 @@ func newLane(p *peer, c *nodes.Conn) *lane {
 	return l
 }
 
-// complain logs a message that is not understood: as a warning only the first one of a connection, so that no client fills the log.
+// complain logs a message that is not understood: as a warning only the first one of a connection,
+// so that no client fills the log.
 func (l *lane) complain(err error) {
 	level := slog.LevelWarn
 	if l.told.Swap(true) {
@@ -77,8 +81,8 @@ func (l *lane) complain(err error) {
 	l.peer.log.Log(context.Background(), level, "message not understood", "peer", connName(l.conn), "error", err)
 }
 
-// take does a job, or leaves it to the lane's goroutine. Only the connection's goroutine calls it; jobs of senders on this node always
-// cost too much to be done here.
+// take does a job, or leaves it to the lane's goroutine. Only the connection's goroutine calls it;
+// jobs of senders on this node always cost too much to be done here.
 func (l *lane) take(j job) {
 	l.mu.Lock()
 	if !l.busy && l.owed+j.cost <= laneBudget {
@@ -89,7 +93,9 @@ func (l *lane) take(j job) {
 	}
 	defer l.mu.Unlock()
 	for l.busy && l.bytes > laneLimit {
-		if l.conn == nil { // it may be the lane's own goroutine that sends this, to the name peer, and that would wait for itself
+		// it may be the lane's own goroutine that sends this, to the name peer, and that would wait
+		// for itself
+		if l.conn == nil {
 			l.complain(errFull)
 			if j.message != nil {
 				j.message.Release()
@@ -136,7 +142,8 @@ func (l *lane) work() {
 	}
 }
 
-// do does a job. Answers that cannot be sent any more are lost, like all messages to a process that is gone.
+// do does a job. Answers that cannot be sent any more are lost, like all messages to a process that
+// is gone.
 func (l *lane) do(j job) {
 	if j.call != nil {
 		_ = j.call.Reply(l.peer.ctx, ei.Tuple{ei.Atom("ok"), j.call.Request})
@@ -179,7 +186,8 @@ func (l *lane) send(to sender, term ei.Raw) error {
 		}
 		return errors.ErrUnsupported // it has made none, then
 	}
-	t, err := term.DecodeWith(&ei.DecodeOptions{Strict: true}) // the client must not make a third node end its connection with this one
+	// the client must not make a third node end its connection with this one
+	t, err := term.DecodeWith(&ei.DecodeOptions{Strict: true})
 	if err != nil {
 		l.complain(err)
 		return err

@@ -63,7 +63,8 @@ type result struct {
 	out, err string
 }
 
-// noPause spares a program with the race detector the second that it would wait for late reports at its end.
+// noPause spares a program with the race detector the second that it would wait for late reports at
+// its end.
 const noPause = "GORACE=atexit_sleep_ms=0"
 
 // execute runs the program to its end. env is the whole environment.

@@ -61,7 +61,8 @@ func names(ctx context.Context, o *options, host string, limit time.Duration, ou
 	return nil
 }
 
-// plain gives a name as it is, or quoted if it is not printable: otherwise a registered name could send control characters to the terminal.
+// plain gives a name as it is, or quoted if it is not printable: otherwise a registered name could
+// send control characters to the terminal.
 func plain(name string) string {
 	if quoted := strconv.QuoteToGraphic(name); quoted != `"`+name+`"` {
 		return quoted

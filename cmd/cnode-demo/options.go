@@ -53,8 +53,8 @@ func (o *options) addTo(f *pflag.FlagSet) {
 		"(default: warn for serve and epmd, otherwise off)")
 }
 
-// used names the shared flags that a command uses, if it does not use all of them. The command accepts the others all the same, so that a
-// script may give every command the same flags.
+// used names the shared flags that a command uses, if it does not use all of them. The command
+// accepts the others all the same, so that a script may give every command the same flags.
 var used = map[string][]string{
 	"tour": {"log-level"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level"}, "certs": {}, "upgrade": {}, "help": {},
 }
@@ -123,7 +123,8 @@ func (o *options) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-// fullName gives --name, or the name otherwise if the flag is not given; a name without a host gets the one that host returns.
+// fullName gives --name, or the name otherwise if the flag is not given; a name without a host gets
+// the one that host returns.
 func (o *options) fullName(otherwise string, host func() (string, error)) (string, error) {
 	if o.name == "" {
 		return withHost(otherwise, host)
@@ -173,8 +174,8 @@ func shortHost() (string, error) {
 	return host, err
 }
 
-// hostBeside gives the host that a node needs to be in a cluster with target: a node with a long name takes a short name for a mistake, and
-// logs that whenever it deals with such a node.
+// hostBeside gives the host that a node needs to be in a cluster with target: a node with a long
+// name takes a short name for a mistake, and logs that whenever it deals with such a node.
 func hostBeside(target string, hostname func() (string, error)) func() (string, error) {
 	if _, host, _ := strings.Cut(target, "@"); !strings.ContainsAny(host, ".:") {
 		return shortHost
@@ -230,7 +231,8 @@ func (o *options) clientConfig(name, target string, errOut io.Writer) (cfg nodes
 		cfg.Resolver = nodes.Static{target: {Addr: addr}}
 		return cfg, err
 	}
-	if _, err := o.inetListen(); err != nil { // --listen is not used here, but a wrong one is a mistake
+	// --listen is not used here, but a wrong one is a mistake
+	if _, err := o.inetListen(); err != nil {
 		return cfg, err
 	}
 	if err := o.overTLS(&cfg, errOut); err != nil {
@@ -248,7 +250,8 @@ func (o *options) overTLS(cfg *nodes.Config, errOut io.Writer) (err error) {
 	return err
 }
 
-// tlsTransport prints the warnings that the transport gives at its start even if nothing is logged. Workers leave that to their front.
+// tlsTransport prints the warnings that the transport gives at its start even if nothing is logged.
+// Workers leave that to their front.
 func (o *options) tlsTransport(log *slog.Logger, errOut io.Writer) (transport.Transport, error) {
 	w := &warnings{Handler: log.Handler(), out: errOut, known: o.warned || nodes.IsWorker()}
 	o.warned = true
@@ -277,7 +280,8 @@ func (o *options) inetListen() (transport.Addr, error) {
 	return addr, nil
 }
 
-// socket is the address of a node's UNIX socket, and the directory that it is in: --listen gives the one or the other.
+// socket is the address of a node's UNIX socket, and the directory that it is in: --listen gives
+// the one or the other.
 func (o *options) socket(node string) (dir string, addr transport.Addr, err error) {
 	path, ok := strings.CutPrefix(o.listen, "unix:")
 	switch {

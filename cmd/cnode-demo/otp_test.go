@@ -66,7 +66,8 @@ func TestErlangMeetsServe(t *testing.T) {
 				receive {'EXIT', Pid, Why} -> Me ! {exited, Why} end
 			end)`))
 		require.Equal(t, "true", n.Do(t, "monitor_node("+node+", true), is_reference(monitor(process, "+peer+"))"))
-		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call("+peer+", 1, infinity)")) // the monitor, and the link before it, have arrived
+		// the monitor, and the link before it, have arrived
+		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call("+peer+", 1, infinity)"))
 		require.Empty(t, s.terminate(syscall.SIGTERM))
 		got := []string{answer(t, n, "ok"), answer(t, n, "ok"), answer(t, n, "ok")}
 		require.Contains(t, got, "{exited,shutdown}")
@@ -151,7 +152,8 @@ func TestServeNamesDynamicNode(t *testing.T) {
 	})
 }
 
-// Erlang's own port mapper and ours list the same nodes in the same words, and Erlang's nodes find each other through ours.
+// Erlang's own port mapper and ours list the same nodes in the same words, and Erlang's nodes find
+// each other through ours.
 func TestNamesAndEpmdMeetErlang(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		list := func(w *world) string {

@@ -9,8 +9,9 @@ import (
 	"strconv"
 )
 
-// ownDir is the directory of the sockets of this user's nodes: made if need be, and refused if anybody else could have put something
-// there. It is $XDG_RUNTIME_DIR/cnode/sockets, else a directory in the temporary folder.
+// ownDir is the directory of the sockets of this user's nodes: made if need be, and refused if
+// anybody else could have put something there. It is $XDG_RUNTIME_DIR/cnode/sockets, else a
+// directory in the temporary folder.
 func ownDir() (string, error) { return privateDir("sockets", "give --listen unix:DIRECTORY") }
 
 // ownParent is where this user's directories are.
@@ -21,8 +22,8 @@ func ownParent() string {
 	return filepath.Join(os.TempDir(), "cnode-"+strconv.Itoa(os.Getuid()))
 }
 
-// privateDir makes a directory of this user's own, or checks one that exists. instead is the other remedy that the error names if it is not
-// private.
+// privateDir makes a directory of this user's own, or checks one that exists. instead is the other
+// remedy that the error names if it is not private.
 func privateDir(name, instead string) (string, error) {
 	parent := ownParent()
 	dir := filepath.Join(parent, name)

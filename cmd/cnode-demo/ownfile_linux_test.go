@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/test/need"
 )
 
-// Without --binary an upgrade starts what is at the running program's own path now: the file that took its place, or what a link leads to.
+// Without --binary an upgrade starts what is at the running program's own path now: the file that
+// took its place, or what a link leads to.
 func TestUpgradeToFileInPlace(t *testing.T) {
 	for _, linked := range []bool{false, true} {
 		t.Run(fmt.Sprintf("linked %v", linked), func(t *testing.T) {
@@ -32,7 +33,8 @@ func TestUpgradeToFileInPlace(t *testing.T) {
 					require.NoError(t, os.Symlink(file, next))
 					file = next
 				}
-				require.NoError(t, os.Rename(file, path)) // the old file, which still runs, has no name any more
+				// the old file, which still runs, has no name any more
+				require.NoError(t, os.Rename(file, path))
 			}
 			running := func(pid int) os.FileInfo {
 				info, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
@@ -53,7 +55,8 @@ func TestUpgradeToFileInPlace(t *testing.T) {
 	}
 }
 
-// Where there is no /proc, a program that was started by its name alone is found as the shell has found it.
+// Where there is no /proc, a program that was started by its name alone is found as the shell has
+// found it.
 func TestUpgradeWithoutProc(t *testing.T) {
 	need.Root(t, "/proc is root's to hide")
 	hidden := []string{need.Program(t, "unshare"), "--mount", "sh", "-c", `mount -t tmpfs none /proc && exec "$@"`, "sh"}

@@ -11,10 +11,11 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A peer is the registered process with which other programs test and measure this node. Terms that it sends back are not decoded, so
-// that every byte returns as it came.
+// A peer is the registered process with which other programs test and measure this node. Terms that
+// it sends back are not decoded, so that every byte returns as it came.
 //
-// Messages of one connection are handled in their order. Connections do not wait for each other: see lane.
+// Messages of one connection are handled in their order. Connections do not wait for each other:
+// see lane.
 type peer struct {
 	node *nodes.Node
 	log  *slog.Logger
@@ -33,7 +34,8 @@ type peer struct {
 
 const peerName = "peer"
 
-// startPeer starts and registers the process. before is what handover gave in the previous process. stop ends the peer.
+// startPeer starts and registers the process. before is what handover gave in the previous process.
+// stop ends the peer.
 func startPeer(n *nodes.Node, log *slog.Logger, before []byte) (*peer, error) {
 	p := &peer{node: n, log: log, lanes: map[*nodes.Conn]*lane{}, counts: parseCounts(before)}
 	p.ctx, p.end = context.WithCancel(context.Background())
@@ -46,7 +48,8 @@ func startPeer(n *nodes.Node, log *slog.Logger, before []byte) (*peer, error) {
 	return p, err
 }
 
-// stop ends the process, which links and monitors report. What it has begun to do goes on until it is done or ctx ends.
+// stop ends the process, which links and monitors report. What it has begun to do goes on until it
+// is done or ctx ends.
 func (p *peer) stop(ctx context.Context) {
 	p.mu.Lock()
 	p.closing = true
@@ -57,7 +60,8 @@ func (p *peer) stop(ctx context.Context) {
 	p.end()
 }
 
-// take handles a message on its connection's own goroutine. A message that it does not understand is logged and dropped.
+// take handles a message on its connection's own goroutine. A message that it does not understand
+// is logged and dropped.
 func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	if m.Op == dist.OpExit { // a client that was linked has ended
 		m.Release()
@@ -134,7 +138,8 @@ func (p *peer) finish() {
 	}
 }
 
-// rest gives a channel that is closed once no lane works; unless the peer is closing, a lane may begin again.
+// rest gives a channel that is closed once no lane works; unless the peer is closing, a lane may
+// begin again.
 func (p *peer) rest() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// beside starts a node with a peer in this process, and a connection to it that only the test reads.
+// beside starts a node with a peer in this process, and a connection to it that only the test
+// reads.
 func beside(t *testing.T) (*peer, *nodes.Conn) {
 	const name = "served@127.0.0.1"
 	at := nodes.Endpoint{Transport: transport.NewMemory(), Addr: transport.MemoryAddr(name)}
@@ -35,7 +36,8 @@ func beside(t *testing.T) (*peer, *nodes.Conn) {
 	return p, c
 }
 
-// Answers to a client that does not read never stop the reader of its connection, however small they are.
+// Answers to a client that does not read never stop the reader of its connection, however small
+// they are.
 func TestPeerTinyAnswers(t *testing.T) {
 	for _, request := range []func(ei.Pid) ei.Tuple{
 		func(from ei.Pid) ei.Tuple { return ei.Tuple{ei.Atom("echo"), from, ei.Int(1)} },
@@ -50,7 +52,8 @@ func TestPeerTinyAnswers(t *testing.T) {
 	}
 }
 
-// A client that makes up pids takes no more memory than countLimit allows; the messages of other pids are counted as before.
+// A client that makes up pids takes no more memory than countLimit allows; the messages of other
+// pids are counted as before.
 func TestPeerCountsAreBounded(t *testing.T) {
 	_, c := beside(t)
 	sink := func(number uint32, last ei.Atom) {

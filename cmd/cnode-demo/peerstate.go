@@ -12,11 +12,12 @@ import (
 // laneGrace is how long a hand-off waits for what the peer still has to send.
 const laneGrace = 2 * time.Second
 
-// errOwing ends a hand-off: a client does not read what it has asked for, and the rest of that would be lost.
+// errOwing ends a hand-off: a client does not read what it has asked for, and the rest of that
+// would be lost.
 var errOwing = errors.New("the peer still has something to send that a client does not read")
 
-// handover waits until the peer has done everything, and gives what its successor needs to know: the counts of sink. No new messages come
-// meanwhile.
+// handover waits until the peer has done everything, and gives what its successor needs to know:
+// the counts of sink. No new messages come meanwhile.
 func (p *peer) handover(ctx context.Context) ([]byte, error) {
 	t := time.NewTimer(laneGrace)
 	defer t.Stop()
@@ -38,7 +39,8 @@ func (p *peer) handover(ctx context.Context) ([]byte, error) {
 			list = append(list, ei.Tuple{ei.Binary(connName(c)), from.term(), ei.Int(n)})
 		}
 	}
-	for name, counts := range p.counts { // of connections that have sent nothing since the last hand-off
+	// of connections that have sent nothing since the last hand-off
+	for name, counts := range p.counts {
 		for from, n := range counts {
 			list = append(list, ei.Tuple{ei.Binary(name), from.term(), ei.Int(n)})
 		}

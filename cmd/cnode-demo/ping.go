@@ -58,7 +58,8 @@ func ping(ctx context.Context, o *options, target string, out, errOut io.Writer)
 	return err
 }
 
-// isAuth makes the call {is_auth, Node} of net_kernel, with which net_adm:ping finds out that a node does not only listen.
+// isAuth makes the call {is_auth, Node} of net_kernel, with which net_adm:ping finds out that a
+// node does not only listen.
 func isAuth(ctx context.Context, n *nodes.Node, peer string) error {
 	answer, err := n.CallName(ctx, peer, "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(n.Name())})
 	if err != nil {

@@ -24,7 +24,8 @@ func newPipe(t *testing.T) string {
 	return path
 }
 
-// If nothing reads the pipe, the program says so and waits for a reader; a signal ends the wait, too.
+// If nothing reads the pipe, the program says so and waits for a reader; a signal ends the wait,
+// too.
 func TestRecordingWaitsForReader(t *testing.T) {
 	path := newPipe(t)
 	ctx, cancel := context.WithCancel(t.Context())

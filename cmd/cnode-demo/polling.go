@@ -28,8 +28,8 @@ func (p *polling) check() error {
 	return nil
 }
 
-// overTLS gives the limit as tlstransport.Options has it, where 0 is the default and -1 is none. The readers of that transport wait by
-// themselves, not in package transport.
+// overTLS gives the limit as tlstransport.Options has it, where 0 is the default and -1 is none.
+// The readers of that transport wait by themselves, not in package transport.
 func (p *polling) overTLS() time.Duration {
 	switch {
 	case !p.asked:

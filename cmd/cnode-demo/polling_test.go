@@ -50,8 +50,8 @@ func TestPollingOver(t *testing.T) {
 	require.Equal(t, transport.WithPolling(unix, time.Millisecond), transport.WithPolling(cfg.Transport, time.Millisecond))
 }
 
-// What wraps the transport of an --also address also carries the connections that another process hands over: no other transport of the
-// same name takes precedence.
+// What wraps the transport of an --also address also carries the connections that another process
+// hands over: no other transport of the same name takes precedence.
 func TestPollingOverAlso(t *testing.T) {
 	cfg := nodes.Config{Transport: transport.TCP()}
 	require.NoError(t, (&also{given: []string{"unix:/run/x"}}).over(&cfg, nil))

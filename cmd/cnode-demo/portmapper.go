@@ -45,8 +45,8 @@ func freeFor(ctx context.Context, addrs ...string) error {
 	return err
 }
 
-// clientMapper gives the resolver that --epmd asks for, for a node that is not published. Its answer may take as long as the whole
-// connection attempt.
+// clientMapper gives the resolver that --epmd asks for, for a node that is not published. Its
+// answer may take as long as the whole connection attempt.
 func (o *options) clientMapper() (nodes.Resolver, error) {
 	client := epmd.Client{Timeout: -1}
 	switch o.epmd {
@@ -132,7 +132,8 @@ func (m *mapper) stop() {
 	m.serving.Wait()
 }
 
-// wait returns when nothing is served any more, with the reason if it is neither stop nor a kill request.
+// wait returns when nothing is served any more, with the reason if it is neither stop nor a kill
+// request.
 func (m *mapper) wait() error {
 	m.serving.Wait()
 	m.mu.Lock()

@@ -8,7 +8,8 @@ import (
 	"github.com/cnode-go/cnode/test/need"
 )
 
-// A serve that is process 1 is not handed over: everything in its container would end with the old process, the new one too.
+// A serve that is process 1 is not handed over: everything in its container would end with the old
+// process, the new one too.
 func TestProcessOneStays(t *testing.T) {
 	need.Root(t, "a namespace of processes is root's to make")
 	contained := []string{need.Program(t, "unshare"), "--pid", "--fork", "--kill-child"}

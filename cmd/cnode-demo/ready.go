@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// announce reports, on the standard output and to the service manager, that a node is ready, and warns if no other node can connect to it.
-// The first listener is the one that is published.
+// announce reports, on the standard output and to the service manager, that a node is ready, and
+// warns if no other node can connect to it. The first listener is the one that is published.
 func (o *options) announce(ctx context.Context, name string, listeners []*nodes.Listener, out, errOut io.Writer) {
 	at := listeners[0].Addr()
 	printReady(out, errOut, name, at)

@@ -13,8 +13,9 @@ import (
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
-// A recording is the file of --trace; nil: there is none. It is opened at once, so that errors are reported before the node runs, but keeps
-// what an earlier run has written until this node runs (see begin). Two processes cannot write the same file: see claim.
+// A recording is the file of --trace; nil: there is none. It is opened at once, so that errors are
+// reported before the node runs, but keeps what an earlier run has written until this node runs
+// (see begin). Two processes cannot write the same file: see claim.
 type recording struct {
 	file    *os.File
 	made    bool // it was not there before
@@ -26,7 +27,8 @@ type recording struct {
 	early  []byte // what is to be written once it has begun
 }
 
-// recordingMode allows only the user who runs the node: a recording holds other people's messages, over TLS as they were before encryption.
+// recordingMode allows only the user who runs the node: a recording holds other people's messages,
+// over TLS as they were before encryption.
 const recordingMode = 0o600
 
 // errWritten says that another process has the file of --trace.
@@ -60,8 +62,8 @@ func openRecording(ctx context.Context, path string, errOut io.Writer) (*recordi
 	return r, nil
 }
 
-// begin is called when the node runs: it empties the file, which is written to from now on. If it fails there is no recording, and finish
-// returns the error again.
+// begin is called when the node runs: it empties the file, which is written to from now on. If it
+// fails there is no recording, and finish returns the error again.
 func (r *recording) begin() error {
 	if r == nil {
 		return nil
@@ -73,7 +75,8 @@ func (r *recording) begin() error {
 		if foreign(info) { // the owner could open it to others again
 			err = fmt.Errorf("%s belongs to another user, who could read it: write to another file", r.file.Name())
 		} else {
-			err = r.file.Chmod(recordingMode) // another program may have made the file with another mode
+			// another program may have made the file with another mode
+			err = r.file.Chmod(recordingMode)
 		}
 		if err == nil {
 			err = r.file.Truncate(0)
@@ -108,7 +111,8 @@ func (r *recording) finish() error {
 	if r == nil {
 		return nil
 	}
-	_ = r.file.SetWriteDeadline(time.Now().Add(finishLimit)) // not of a regular file, which needs none
+	// not of a regular file, which needs none
+	_ = r.file.SetWriteDeadline(time.Now().Add(finishLimit))
 	err := r.capture.Close()
 	if err == nil {
 		err = r.failed

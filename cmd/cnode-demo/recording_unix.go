@@ -17,8 +17,8 @@ import (
 // readerPause is how long openThere waits until it looks again whether a pipe has a reader.
 const readerPause = 50 * time.Millisecond
 
-// openThere opens a file that exists already. For a pipe it waits until the pipe has a reader: open(2) would do so by itself, but without a
-// message, and beyond the end of ctx.
+// openThere opens a file that exists already. For a pipe it waits until the pipe has a reader:
+// open(2) would do so by itself, but without a message, and beyond the end of ctx.
 func openThere(ctx context.Context, path string, errOut io.Writer) (*os.File, error) {
 	flags := os.O_WRONLY | os.O_CREATE
 	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
@@ -40,8 +40,9 @@ func openThere(ctx context.Context, path string, errOut io.Writer) (*os.File, er
 	}
 }
 
-// claim locks a file until it is closed, so that only one process at a time writes a recording; own is false if another file, or none, has
-// its name by now. A file that is not regular, or cannot be locked on its file system, is not locked.
+// claim locks a file until it is closed, so that only one process at a time writes a recording; own
+// is false if another file, or none, has its name by now. A file that is not regular, or cannot be
+// locked on its file system, is not locked.
 func claim(f *os.File) (own bool, err error) {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -65,6 +66,6 @@ func claim(f *os.File) (own bool, err error) {
 	return err == nil && os.SameFile(info, now), err
 }
 
-// discard removes a file that this process has made and claimed, and closes it: in this order, so that the name cannot be another process's
-// file yet.
+// discard removes a file that this process has made and claimed, and closes it: in this order, so
+// that the name cannot be another process's file yet.
 func discard(f *os.File) error { return errors.Join(os.Remove(f.Name()), f.Close()) }

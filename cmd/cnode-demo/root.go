@@ -14,8 +14,9 @@ import (
 
 // Exit codes, which scripts rely on.
 const (
-	exitOK     = 0
-	exitFailed = 1 // the command was understood and did not succeed; the reason is on the standard error
+	exitOK = 0
+	// the command was understood and did not succeed; the reason is on the standard error
+	exitFailed = 1
 	exitUsage  = 2 // the command line is wrong; nothing was done
 )
 
@@ -176,7 +177,8 @@ func args(want ...string) cobra.PositionalArgs {
 			return usagef("unknown command or argument %q%s", got[len(want)], suggestion(cmd, got[len(want)]))
 		}
 		for i, word := range got {
-			if word == "" && !strings.HasPrefix(want[i], "[") { // a variable of the shell that is not set
+			// a variable of the shell that is not set
+			if word == "" && !strings.HasPrefix(want[i], "[") {
 				return usagef("%s is empty", want[i])
 			}
 		}

@@ -24,7 +24,8 @@ func TestHandOffIsLogged(t *testing.T) {
 			`level=WARN msg="node handed over, with trouble" to=7 silence=0s error=late`},
 		{handoff.Handed{Peer: known}, errors.New("no"), `level=WARN msg="node not handed over" to=7 silence=0s error=no`},
 		{handoff.Handed{Peer: unknown}, errors.New("no"), `level=WARN msg="node not handed over" silence=0s error=no`},
-		{handoff.Handed{}, errors.New("no"), `level=WARN msg="node not handed over" silence=0s error=no`}, // not even started
+		// not even started
+		{handoff.Handed{}, errors.New("no"), `level=WARN msg="node not handed over" silence=0s error=no`},
 	} {
 		var text bytes.Buffer
 		say(slog.New(slog.NewTextHandler(&text, nil)), tt.handed, tt.err)

@@ -112,7 +112,8 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		return err
 	}
 	defer c.close()
-	if err := record.begin(); err != nil { // connections that another process has handed over do not depend on it
+	// connections that another process has handed over do not depend on it
+	if err := record.begin(); err != nil {
 		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
 	o.announce(ctx, w.Name(), c.listeners, out, errOut)
@@ -125,8 +126,8 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	return k.end(ctx, w, err, "", errOut)
 }
 
-// cutOff prints a line about a shutdown that took too long, which is not an error. who names the process, with a space, if it is not the
-// main one.
+// cutOff prints a line about a shutdown that took too long, which is not an error. who names the
+// process, with a space, if it is not the main one.
 func cutOff(err error, who string, limit time.Duration, errOut io.Writer) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -173,8 +174,8 @@ func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes
 	return cfg, err
 }
 
-// expose makes the functions of serve callable: cnode:echo/1, cnode:pid/0, and erlang:whereis/1, by which others learn the pid to link
-// with.
+// expose makes the functions of serve callable: cnode:echo/1, cnode:pid/0, and erlang:whereis/1, by
+// which others learn the pid to link with.
 func expose(n *nodes.Node) {
 	n.Expose("cnode", "echo", func(_ context.Context, args []ei.Term) (any, error) {
 		if len(args) != 1 {

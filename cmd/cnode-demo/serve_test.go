@@ -114,7 +114,8 @@ func TestServePeer(t *testing.T) {
 		require.Equal(t, ei.Tuple{ei.Atom("ok"), request}, reply)
 	})
 	t.Run("bytes as they came", func(t *testing.T) {
-		// A small integer as SMALL_BIG_EXT, in a list: decoding and encoding it again would give other bytes.
+		// A small integer as SMALL_BIG_EXT, in a list: decoding and encoding it again would give
+		// other bytes.
 		odd := ei.Raw{108, 0, 0, 0, 1, 110, 1, 0, 7, 106}
 		a.send(ei.Atom("echo"), a.me(), odd)
 		m, err := a.box.Receive(t.Context())
@@ -226,7 +227,8 @@ func TestServeSlowClient(t *testing.T) {
 	require.Equal(t, "done", m.Payload.String())
 }
 
-// slowClient makes the peer of a node send without end to a client that reads only the first message.
+// slowClient makes the peer of a node send without end to a client that reads only the first
+// message.
 func (w *world) slowClient(node string) {
 	t := w.t
 	t.Helper()
@@ -241,7 +243,8 @@ func (w *world) slowClient(node string) {
 	require.NoError(t, err)
 }
 
-// A peer that is killed while a client does not read its answers is replaced at once, and serve ends in time.
+// A peer that is killed while a client does not read its answers is replaced at once, and serve
+// ends in time.
 func TestServeKilledBesideSlowClient(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
@@ -309,7 +312,8 @@ func TestServeEndIsBounded(t *testing.T) {
 	require.Contains(t, s.terminate(syscall.SIGTERM), "cut off what was still running after 5s")
 }
 
-// A signal that comes twice, as timeout sends it, is one signal. Another one ends the program at once.
+// A signal that comes twice, as timeout sends it, is one signal. Another one ends the program at
+// once.
 func TestServeSignalledTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
@@ -400,7 +404,8 @@ func TestServePortMapper(t *testing.T) {
 		s.terminate(syscall.SIGTERM)
 		w.fail("names")
 	})
-	t.Run("auto", func(t *testing.T) { // the first serve brings a port mapper, the second one runs its own when the first ends
+	// the first serve brings a port mapper, the second one runs its own when the first ends
+	t.Run("auto", func(t *testing.T) {
 		w := newWorld(t, vacant.Free(t))
 		first := w.serve("serve", "--name", "first@127.0.0.1")
 		second := w.serve("serve", "--name", "second@127.0.0.1")

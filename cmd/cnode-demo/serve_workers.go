@@ -40,7 +40,8 @@ func (w *workers) check(o *options) error {
 	return nil
 }
 
-// serveFront runs the process that accepts for the workers, which are this program with the same arguments.
+// serveFront runs the process that accepts for the workers, which are this program with the same
+// arguments.
 func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 	cfg, err := o.servedConfig(ctx, errOut)
 	if err != nil {
@@ -117,7 +118,8 @@ func (w *withWorkers) end(ctx context.Context, trouble error, errOut io.Writer) 
 	return cutOff(w.Shutdown(limit), "", frontLimit, errOut)
 }
 
-// askWorkers is the request to a front that has just taken over: what is the outcome of its workers' upgrade?
+// askWorkers is the request to a front that has just taken over: what is the outcome of its
+// workers' upgrade?
 const askWorkers = "workers"
 
 // A succeeding is the upgrade of the workers after that of the front.
@@ -157,7 +159,8 @@ func (s *succeeding) failures() (texts []string) {
 
 // serveWorker runs a worker, until the front tells it to finish, or is gone.
 func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
-	signal.Ignore(os.Interrupt) // Ctrl-C reaches every process of a terminal, and the front tells its workers itself
+	// Ctrl-C reaches every process of a terminal, and the front tells its workers itself
+	signal.Ignore(os.Interrupt)
 	surviveTerminal()
 	own := *o
 	if own.epmd == "embedded" { // the port mapper is inside the front

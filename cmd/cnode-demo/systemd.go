@@ -13,8 +13,9 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// activated makes a node listen on the sockets that the service manager has opened for this process: the first is for the node's own
-// transport, those that follow are for --also in its order. The sockets are checked here, before the node is reported as ready.
+// activated makes a node listen on the sockets that the service manager has opened for this
+// process: the first is for the node's own transport, those that follow are for --also in its
+// order. The sockets are checked here, before the node is reported as ready.
 func (o *options) activated(cfg *nodes.Config) error {
 	listen := cfg.Listen
 	if o.listen == "" {
@@ -43,8 +44,9 @@ const (
 // notifyLimit bounds how long a service manager that does not read keeps the node waiting.
 const notifyLimit = time.Second
 
-// notifyManager tells systemd that the node is ready, and that this process is the one to watch: after an upgrade it is a new process. See
-// sd_notify(3). A manager that hears nothing ends the service after a while, so a failure is reported on errOut.
+// notifyManager tells systemd that the node is ready, and that this process is the one to watch:
+// after an upgrade it is a new process. See sd_notify(3). A manager that hears nothing ends the
+// service after a while, so a failure is reported on errOut.
 func notifyManager(errOut io.Writer) {
 	if err := tellManager(fmt.Sprintf("READY=1\nMAINPID=%d\n", os.Getpid())); err != nil {
 		fmt.Fprintf(errOut, "serve: the service manager was not told that the node is ready (NOTIFY_SOCKET): %v\n", err)

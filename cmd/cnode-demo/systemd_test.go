@@ -22,8 +22,8 @@ type startable struct{ err error }
 func (s startable) Start(context.Context) error { return s.err }
 func (s startable) Discard() error              { return nil }
 
-// A service manager that sees its main process end must know the next one by then: it is told before the old process learns that it may
-// end.
+// A service manager that sees its main process end must know the next one by then: it is told
+// before the old process learns that it may end.
 func TestManagerKnowsTheHeir(t *testing.T) {
 	for _, failed := range []error{nil, errors.New("not all of it")} {
 		at := &net.UnixAddr{Net: "unixgram", Name: filepath.Join(sockdir.New(t), "notify")}
@@ -43,7 +43,8 @@ func TestManagerKnowsTheHeir(t *testing.T) {
 	}
 }
 
-// If the manager cannot be told, that is reported: it would otherwise end the service without a visible reason.
+// If the manager cannot be told, that is reported: it would otherwise end the service without a
+// visible reason.
 func TestManagerThatIsNotThere(t *testing.T) {
 	at := filepath.Join(sockdir.New(t), "notify")
 	t.Setenv("NOTIFY_SOCKET", at)

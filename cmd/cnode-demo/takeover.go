@@ -22,12 +22,12 @@ import (
 )
 
 const (
-	// channelVariable is the environment variable with the number of the descriptor by which a process that upgrade has started gets
-	// everything.
+	// channelVariable is the environment variable with the number of the descriptor by which a
+	// process that upgrade has started gets everything.
 	channelVariable = "CNODE_UPGRADE_FD"
-	// stateFeature and frontFeature are the forms of what serve hands over, without workers and with workers. A process that does not know
-	// the form refuses, or is refused, before anything stops. What package nodes adds to its states has features of its own:
-	// nodes.StateFeatures.
+	// stateFeature and frontFeature are the forms of what serve hands over, without workers and
+	// with workers. A process that does not know the form refuses, or is refused, before anything
+	// stops. What package nodes adds to its states has features of its own: nodes.StateFeatures.
 	stateFeature = "cnode-demo-state-1"
 	frontFeature = "cnode-demo-front-2"
 	// earlierFront is the form before frontFeature, without a roll of names. It can still be read.
@@ -37,7 +37,9 @@ const (
 // succession says whether serve begins anew or takes a node over from another process.
 type succession struct {
 	takeover bool
-	asked    bool // the user wants that, by --takeover; not set by upgrade, which starts the program with the previous process's flags
+	// the user wants that, by --takeover; not set by upgrade, which starts the program with the
+	// previous process's flags
+	asked bool
 }
 
 func (s *succession) addTo(f *pflag.FlagSet) {
@@ -74,7 +76,8 @@ func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel
 	return ch, nil
 }
 
-// take makes this process the owner of what the process at the other end of the channel has, or fails.
+// take makes this process the owner of what the process at the other end of the channel has, or
+// fails.
 func (h *heir) take(ctx context.Context, ch *handoff.Channel) error {
 	taken, err := h.acceptance().Take(ctx, ch)
 	err = errors.Join(err, ch.Close())
@@ -85,11 +88,13 @@ func (h *heir) take(ctx context.Context, ch *handoff.Channel) error {
 	return err
 }
 
-// survivePipe lets this process live on when nothing reads its standard output or error any more: connections depend on it.
+// survivePipe lets this process live on when nothing reads its standard output or error any more:
+// connections depend on it.
 func survivePipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// surviveTerminal lets this process live on after its terminal has gone. The system also sends SIGHUP when the previous process ends while
-// a process of the same job, such as a worker, is stopped.
+// surviveTerminal lets this process live on after its terminal has gone. The system also sends
+// SIGHUP when the previous process ends while a process of the same job, such as a worker, is
+// stopped.
 func surviveTerminal() { signal.Ignore(syscall.SIGHUP) }
 
 // errListens: the addresses of a running node cannot be changed.
@@ -145,8 +150,8 @@ func endpoints(cfg nodes.Config) []nodes.Endpoint {
 	return append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cfg.Transport}}, cfg.Also...)
 }
 
-// A serveState is what is handed over besides the node's own state: a line of JSON before it. Unknown fields are skipped; what must not be
-// skipped is a feature.
+// A serveState is what is handed over besides the node's own state: a line of JSON before it.
+// Unknown fields are skipped; what must not be skipped is a feature.
 type serveState struct {
 	Control bool // the last descriptor is the control socket
 }
@@ -201,8 +206,8 @@ func (h *heir) forget() error {
 	return h.control.Release()
 }
 
-// Start makes this process the node. The service manager is told before the old process, which then ends: a manager that sees its main
-// process end before it knows of a new one stops the service.
+// Start makes this process the node. The service manager is told before the old process, which then
+// ends: a manager that sees its main process end before it knows of a new one stops the service.
 func (h *heir) Start(ctx context.Context) error {
 	err := h.staged.Start(ctx)
 	notifyManager(h.errOut)

@@ -9,7 +9,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A tappedLine carries one connection to its destination, as a cable or a router does, and records what is sent there.
+// A tappedLine carries one connection to its destination, as a cable or a router does, and records
+// what is sent there.
 type tappedLine struct {
 	addr transport.Addr // where to connect in place of the other end
 	l    net.Listener
@@ -33,7 +34,8 @@ func tapLine(to transport.Addr) (*tappedLine, error) {
 	return t, nil
 }
 
-// run carries the connection until it ends; an error at one end appears as the end of the stream at the other.
+// run carries the connection until it ends; an error at one end appears as the end of the stream at
+// the other.
 func (t *tappedLine) run() {
 	defer close(t.done)
 	from, err := t.l.Accept()
@@ -48,7 +50,8 @@ func (t *tappedLine) run() {
 	back := make(chan struct{})
 	go func() {
 		defer close(back)
-		_, _ = io.Copy(struct{ io.Writer }{from}, to) // not by splice(2), whose pipes package net keeps open
+		// not by splice(2), whose pipes package net keeps open
+		_, _ = io.Copy(struct{ io.Writer }{from}, to)
 		_ = from.Close()
 	}()
 	_, _ = io.Copy(to, io.TeeReader(from, t))

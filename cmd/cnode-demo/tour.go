@@ -34,7 +34,8 @@ type tour struct {
 	bob     *nodes.Node
 }
 
-// runTour takes the tour. It opens nothing but free ports of the loopback interface, and nothing is left behind.
+// runTour takes the tour. It opens nothing but free ports of the loopback interface, and nothing is
+// left behind.
 func runTour(ctx context.Context, erlTime time.Duration, log *slog.Logger, out io.Writer) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, tourLimit)
 	defer cancel()
@@ -229,7 +230,8 @@ func (t *tour) monitor(ctx context.Context) error {
 	if err := me.Send(ctx, worker.Pid(), ei.Atom("finish")); err != nil {
 		return err
 	}
-	if _, err := worker.Receive(ctx); err != nil { // the monitor came before it: signals stay in order too
+	// the monitor came before it: signals stay in order too
+	if _, err := worker.Receive(ctx); err != nil {
 		return err
 	}
 	worker.Exit(ei.Tuple{ei.Atom("done"), ei.Int(42)})

@@ -19,7 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A tapped line records all that goes over it to the other end, and cutting it ends the connection for both ends.
+// A tapped line records all that goes over it to the other end, and cutting it ends the connection
+// for both ends.
 func TestTappedLine(t *testing.T) {
 	far, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -18,8 +18,8 @@ import (
 // erlName is the name of the Erlang node that visits.
 const erlName = "erlang@127.0.0.1"
 
-// erlScript is what the Erlang node does: it tells the mailbox "visitor" of bob what it found, and which of its processes to talk to. It
-// ends with bob, at the latest.
+// erlScript is what the Erlang node does: it tells the mailbox "visitor" of bob what it found, and
+// which of its processes to talk to. It ends with bob, at the latest.
 const erlScript = `
 Bob = 'bob@127.0.0.1',
 Ping = net_adm:ping(Bob),
@@ -30,7 +30,8 @@ Visitor = spawn(fun() -> receive goodbye -> exit(gone_home) end end),
 receive {nodedown, _} -> ok after 20000 -> ok end,
 halt(0).`
 
-// erlang brings a real Erlang node in, if Erlang is installed. If that node fails to start, or is too slow, the tour goes on without it.
+// erlang brings a real Erlang node in, if Erlang is installed. If that node fails to start, or is
+// too slow, the tour goes on without it.
 func (t *tour) erlang(ctx context.Context) error {
 	erl, err := exec.LookPath("erl")
 	if err != nil {
@@ -124,8 +125,8 @@ func (t *tour) talk(ctx context.Context, visit ei.Term, took time.Duration) erro
 	return nil
 }
 
-// startErl runs an Erlang node with a home directory of its own, which meets only the tour's nodes. stop ends it; ended reports that it
-// ended by itself, and how.
+// startErl runs an Erlang node with a home directory of its own, which meets only the tour's nodes.
+// stop ends it; ended reports that it ended by itself, and how.
 func (t *tour) startErl(ctx context.Context, erl string) (stop func(), ended <-chan error, err error) {
 	home, err := os.MkdirTemp("", "cnode-tour-")
 	if err != nil {

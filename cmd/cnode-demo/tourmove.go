@@ -34,8 +34,8 @@ func newTourHeir(o *options) *cobra.Command {
 	}
 }
 
-// A legacy is what the new process must know and the node's state does not hold. Without a port mapper the node is known to its
-// neighbours only.
+// A legacy is what the new process must know and the node's state does not hold. Without a port
+// mapper the node is known to its neighbours only.
 type legacy struct{ Name, Cookie, Mapper string }
 
 // config is the node's configuration in both processes; with an option file the node speaks TLS.

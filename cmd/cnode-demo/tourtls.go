@@ -21,7 +21,8 @@ import (
 // secret is what only the receiver shall read.
 const secret = "key is under the mat"
 
-// protected shows what TLS is for: the same message twice over a tapped line, and a stranger who is refused.
+// protected shows what TLS is for: the same message twice over a tapped line, and a stranger who is
+// refused.
 func (t *tour) protected(ctx context.Context) (err error) {
 	open, err := t.overhear(ctx, nil, nil)
 	if err != nil {
@@ -67,8 +68,8 @@ func (t *tour) protected(ctx context.Context) (err error) {
 	return t.moveSealed(ctx, optFile)
 }
 
-// ownTLS gives dave's transport, made from a tls.Config with the same files instead of an option file, and the authorities that it trusts.
-// met is called for each handshake.
+// ownTLS gives dave's transport, made from a tls.Config with the same files instead of an option
+// file, and the authorities that it trusts. met is called for each handshake.
 func ownTLS(dir string, met func(tls.ConnectionState) error) (transport.Transport, *x509.CertPool, error) {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, nodeFile), filepath.Join(dir, keyFile))
 	if err != nil {
@@ -88,8 +89,8 @@ func ownTLS(dir string, met func(tls.ConnectionState) error) (transport.Transpor
 	return tr, roots, err
 }
 
-// overhear makes carol tell dave the secret, each over a transport of its own (nil: TCP), and returns what was heard on the line between
-// them.
+// overhear makes carol tell dave the secret, each over a transport of its own (nil: TCP), and
+// returns what was heard on the line between them.
 func (t *tour) overhear(ctx context.Context, carols, daves transport.Transport) (heard []byte, err error) {
 	dave, err := t.listener(ctx, "dave", daves)
 	if err != nil {

@@ -35,8 +35,8 @@ func setting(t *testing.T, unit, key string) string {
 	return found[0][1]
 }
 
-// The units of the document do what it says of them: the node starts on the socket, a reload upgrades it, and the service manager hears of
-// each process that is to be watched.
+// The units of the document do what it says of them: the node starts on the socket, a reload
+// upgrades it, and the service manager hears of each process that is to be watched.
 func TestUnits(t *testing.T) {
 	files := units(t)
 	socket, service := files["cnode.socket"], files["cnode.service"]
@@ -73,7 +73,8 @@ func TestUnits(t *testing.T) {
 		require.Equal(t, "READY=1\nMAINPID="+strconv.Itoa(pid)+"\n", string(said[:n]))
 	}
 	w.env = append(w.env, variable+"="+sockdir.New(t), "NOTIFY_SOCKET="+manager.LocalAddr().String())
-	f, at := opened(t, "tcp", net.JoinHostPort(host, "0")) // the service itself may run on this machine
+	// the service itself may run on this machine
+	f, at := opened(t, "tcp", net.JoinHostPort(host, "0"))
 	s := w.successive([]*os.File{f}, append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"`, program},
 		command("ExecStart")...)...)
 	watches(s.cmd.Process.Pid)
@@ -98,7 +99,8 @@ func TestUnitsVerified(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"verify", "--man=no"}
 	for name, text := range units(t) {
-		text = strings.ReplaceAll(text, "/usr/local/bin/cnode-demo", program) // the program must exist
+		// the program must exist
+		text = strings.ReplaceAll(text, "/usr/local/bin/cnode-demo", program)
 		text = strings.ReplaceAll(text, "User=cnode\n", "")
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))

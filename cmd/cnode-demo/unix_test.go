@@ -46,7 +46,8 @@ func TestServeUnix(t *testing.T) {
 	})
 	t.Run("own directory", func(t *testing.T) {
 		s := w.serve("serve", "--name", "u@host", "--transport", "unix")
-		require.True(t, strings.HasPrefix(s.place, w.home), s.place) // it is the temporary folder, too
+		// it is the temporary folder, too
+		require.True(t, strings.HasPrefix(s.place, w.home), s.place)
 		require.Equal(t, "pong\n", w.succeed("ping", "u@host", "--transport", "unix"))
 		info, err := os.Stat(filepath.Dir(s.place))
 		require.NoError(t, err)
@@ -70,7 +71,8 @@ func TestServeUnix(t *testing.T) {
 	})
 }
 
-// A link, or a directory that is another user's or open to others, is refused in place of the user's own directory.
+// A link, or a directory that is another user's or open to others, is refused in place of the
+// user's own directory.
 func TestOwnDirIsOwn(t *testing.T) {
 	run := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", run)
@@ -100,7 +102,8 @@ func TestOwnDirIsOwn(t *testing.T) {
 	}
 }
 
-// Certificates are not written where another user could exchange them, nor through another user's link.
+// Certificates are not written where another user could exchange them, nor through another user's
+// link.
 func TestCertsBesideNobodyElse(t *testing.T) {
 	need.Root(t, "only root can make a directory of somebody else")
 	dir := t.TempDir()

@@ -13,7 +13,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// upgradeLimit bounds an upgrade as a whole. Each of its steps has a limit of its own, in the process that is asked.
+// upgradeLimit bounds an upgrade as a whole. Each of its steps has a limit of its own, in the
+// process that is asked.
 const upgradeLimit = 90 * time.Second
 
 func newUpgrade(o *options) *cobra.Command {
@@ -50,13 +51,15 @@ A serve with --fault or --trace cannot move.`,
 	return cmd
 }
 
-// errUnsaid and errWorkersUnsaid say that this command does not wait any longer for an upgrade that may still be going on.
+// errUnsaid and errWorkersUnsaid say that this command does not wait any longer for an upgrade that
+// may still be going on.
 var (
 	errUnsaid        = errors.New("did not report the outcome of the upgrade")
 	errWorkersUnsaid = errors.New("did not report the outcome of its workers' upgrade")
 )
 
-// errEnds: serve was told to end, or its listener has failed, before the new process had everything.
+// errEnds: serve was told to end, or its listener has failed, before the new process had
+// everything.
 var errEnds = errors.New("ends, and has not handed the node over")
 
 // errSilentOwner says that the new process has taken the node over, and has died since, or hangs.

@@ -46,8 +46,8 @@ func (w *world) successive(extra []*os.File, command ...string) *successive {
 	return s
 }
 
-// takesOver is successive for serve --takeover. The previous process refuses every successor while it is still busy with one that it has
-// refused.
+// takesOver is successive for serve --takeover. The previous process refuses every successor while
+// it is still busy with one that it has refused.
 func (w *world) takesOver(args ...string) *successive {
 	w.t.Helper()
 	for end := time.Now().Add(waitLimit); ; {
@@ -211,7 +211,8 @@ func TestUpgrade(t *testing.T) {
 	require.Equal(t, old, servedBy(t, c))
 	for range 3 {
 		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
-		require.Equal(t, old, servedBy(t, c)) // the answer means that the messages before it were counted
+		// the answer means that the messages before it were counted
+		require.Equal(t, old, servedBy(t, c))
 		pid := s.upgrade(old)
 		require.NotEqual(t, old, pid)
 		require.Equal(t, pid, servedBy(t, c))
@@ -343,7 +344,8 @@ func TestUpgradeFails(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, slow.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), slow.Self(), ei.Int(1000),
 			ei.Binary(make([]byte, 100_000))}))
-		_, err = slow.Receive(t.Context()) // serve has begun to send, and from here on slow does not read
+		// serve has begun to send, and from here on slow does not read
+		_, err = slow.Receive(t.Context())
 		require.NoError(t, err)
 		_, errOut := w.fail("upgrade", s.name)
 		require.Contains(t, errOut, errOwing.Error())
@@ -409,7 +411,8 @@ func TestUpgradeFailsToStart(t *testing.T) {
 	s.exits()
 }
 
-// Before serve answers anything, as when it hangs, upgrade knows the process that has the node now, and not that of an earlier serve.
+// Before serve answers anything, as when it hangs, upgrade knows the process that has the node now,
+// and not that of an earlier serve.
 func TestUpgradeKnowsProcess(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")

@@ -36,7 +36,8 @@ func children(t *testing.T, pid int) (list []int) {
 	return list
 }
 
-// A session that cannot move is refused by a node with workers, whose log names the cipher suite and says what to do.
+// A session that cannot move is refused by a node with workers, whose log names the cipher suite
+// and says what to do.
 func TestWorkersRefuseWhatCannotMove(t *testing.T) {
 	w := newWorld(t, 0)
 	dir := filepath.Join(w.home, "tls")
@@ -65,7 +66,8 @@ func endWorkers(t *testing.T, front int) {
 	t.Cleanup(func() { _ = syscall.Kill(front, syscall.SIGKILL) }) // its workers end by themselves
 }
 
-// A serve with workers goes on in new processes: first the front, then each worker. Connections stay, as does what the peer has counted.
+// A serve with workers goes on in new processes: first the front, then each worker. Connections
+// stay, as does what the peer has counted.
 func TestUpgradeWorkers(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
@@ -79,7 +81,8 @@ func TestUpgradeWorkers(t *testing.T) {
 	require.NotEqual(t, front, worker)
 	for range 3 {
 		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
-		require.Equal(t, worker, servedBy(t, c)) // the answer means that the messages before it were counted
+		// the answer means that the messages before it were counted
+		require.Equal(t, worker, servedBy(t, c))
 		old := children(t, front)
 		front = s.upgrade(front)
 		now := servedBy(t, c)
@@ -126,7 +129,8 @@ func TestUpgradeWorkersUnix(t *testing.T) {
 	s.exits()
 }
 
-// A new process that fails leaves the old ones as they are: first one for the front, then one for a worker.
+// A new process that fails leaves the old ones as they are: first one for the front, then one for a
+// worker.
 func TestUpgradeWorkersFails(t *testing.T) {
 	t.Parallel() // it waits
 	w := newWorld(t, 0)
@@ -184,7 +188,8 @@ func TestUpgradeWorkersFails(t *testing.T) {
 	require.NoError(t, c.Err())
 }
 
-// When the first process of a shell's job ends while another one is stopped, the system tells all of them that their terminal has gone.
+// When the first process of a shell's job ends while another one is stopped, the system tells all
+// of them that their terminal has gone.
 func TestUpgradeOfJob(t *testing.T) {
 	own, err := unix.Getsid(0)
 	require.NoError(t, err)
@@ -211,7 +216,8 @@ func TestUpgradeOfJob(t *testing.T) {
 	require.Len(t, children(t, front), 2)
 }
 
-// A serve with workers that is started by hand takes a running one's place; one without does not, nor the other way round.
+// A serve with workers that is started by hand takes a running one's place; one without does not,
+// nor the other way round.
 func TestTakeoverWorkers(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")

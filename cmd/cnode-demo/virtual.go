@@ -11,7 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// virtualFlags are the flags that put something between a node and the transports that carry its connections.
+// virtualFlags are the flags that put something between a node and the transports that carry its
+// connections.
 type virtualFlags struct {
 	trace string
 	fault string
@@ -39,7 +40,8 @@ func (v *virtualFlags) over(ctx context.Context, cfg *nodes.Config, errOut io.Wr
 	if v.trace == "" && v.fault == "" {
 		return nil, nil
 	}
-	if _, err := nodes.New(*cfg); err != nil { // so that an invalid configuration makes no file, and empties none
+	// so that an invalid configuration makes no file, and empties none
+	if _, err := nodes.New(*cfg); err != nil {
 		return nil, err
 	}
 	put := func(over func(transport.Transport) transport.Transport) {

@@ -72,7 +72,8 @@ func TestTraceFile(t *testing.T) {
 	_, errOut = w.fail("ping", "nobody@127.0.0.1", "--trace", filepath.Join(w.home, "nowhere", "x"))
 	require.Contains(t, errOut, "--trace: open ")
 
-	// Without a cookie there is no node, and nothing to trace: no file is made, and none is emptied.
+	// Without a cookie there is no node, and nothing to trace: no file is made, and none is
+	// emptied.
 	require.NoError(t, os.Remove(filepath.Join(w.home, ".erlang.cookie")))
 	earlier, none := filepath.Join(w.home, "earlier.pcap"), filepath.Join(w.home, "none.pcap")
 	require.NoError(t, os.WriteFile(earlier, []byte("of an earlier run"), 0o600))
@@ -88,7 +89,8 @@ func TestTraceFile(t *testing.T) {
 	require.NoFileExists(t, none)
 }
 
-// A serve that does not get as far as running leaves the file to the serve that runs, and makes no file.
+// A serve that does not get as far as running leaves the file to the serve that runs, and makes no
+// file.
 func TestTraceFileOfAnother(t *testing.T) {
 	w := newWorld(t, 0)
 	path, other := filepath.Join(w.home, "serve.pcap"), filepath.Join(w.home, "other.pcap")
@@ -102,7 +104,8 @@ func TestTraceFileOfAnother(t *testing.T) {
 	w.fail(append(taken, path)...)
 	w.fail(append(taken, other)...)
 	require.NoFileExists(t, other)
-	if runtime.GOOS != "windows" { // nor does a serve that could run, under another name, touch the file
+	// nor does a serve that could run, under another name, touch the file
+	if runtime.GOOS != "windows" {
 		for _, args := range [][]string{{"serve", "--name", "other@127.0.0.1"}, {"ping", s.name}} {
 			_, errOut := w.fail(append(args, "--trace", path)...)
 			require.Contains(t, errOut, "--trace: "+path+" "+errWritten.Error())
@@ -122,7 +125,8 @@ func TestTraceFileOfAnother(t *testing.T) {
 	require.NotEmpty(t, b)
 }
 
-// A node that cannot be recorded serves all the same; the failure is reported at the beginning and at the end.
+// A node that cannot be recorded serves all the same; the failure is reported at the beginning and
+// at the end.
 func TestTraceFileFull(t *testing.T) {
 	const full = "/dev/full"
 	if runtime.GOOS != "linux" {

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Options that let anyone in are reported at the start, whatever the log level, and once, however many transports and processes there are.
+// Options that let anyone in are reported at the start, whatever the log level, and once, however
+// many transports and processes there are.
 func TestOpenDoorsAreSaid(t *testing.T) {
 	w := newWorld(t, 0)
 	dir := filepath.Join(w.home, "tls")

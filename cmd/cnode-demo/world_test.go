@@ -58,7 +58,8 @@ func (w *world) run(args ...string) result {
 	return execute(w.t, w.env, args...)
 }
 
-// succeed runs a command that must succeed and say nothing on its standard error, and gives its output.
+// succeed runs a command that must succeed and say nothing on its standard error, and gives its
+// output.
 func (w *world) succeed(args ...string) string {
 	w.t.Helper()
 	r := w.run(args...)

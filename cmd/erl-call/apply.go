@@ -41,7 +41,8 @@ func word(text string) (first, rest string) {
 	return text, ""
 }
 
-// args are the arguments as a term: any, for erl_call leaves it to the node to refuse one that is no list.
+// args are the arguments as a term: any, for erl_call leaves it to the node to refuse one that is
+// no list.
 func (a *apply) args() (ei.Term, error) {
 	t, err := ei.Parse(a.text)
 	if err != nil {

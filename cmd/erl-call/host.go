@@ -13,7 +13,8 @@ import (
 // lookupLimit bounds a look for a whole name, which may be in vain.
 const lookupLimit = 2 * time.Second
 
-// ownHost is the host of this program's own node's name: up to the first dot, or with -n and -name the whole.
+// ownHost is the host of this program's own node's name: up to the first dot, or with -n and -name
+// the whole.
 func (o *options) ownHost(ctx context.Context) (string, error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -50,7 +51,8 @@ func (o *options) fit(ctx context.Context, host string) string {
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// addressOf is an address of a host, IPv4 before IPv6; the loopback one for a machine that does not know its own name.
+// addressOf is an address of a host, IPv4 before IPv6; the loopback one for a machine that does not
+// know its own name.
 func addressOf(ctx context.Context, host string) (netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip, nil

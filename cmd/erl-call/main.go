@@ -1,6 +1,7 @@
-// Command erl-call does what C's erl_call does, with the same options, output and exit codes: it calls functions of an Erlang node,
-// evaluates expressions there, loads modules, and starts or halts the node. It is one program without C or Erlang beside it, and it can do
-// what erl_call cannot: speak TLS, reach nodes over IPv6, and take any Erlang term as an argument.
+// Command erl-call does what C's erl_call does, with the same options, output and exit codes: it
+// calls functions of an Erlang node, evaluates expressions there, loads modules, and starts or
+// halts the node. It is one program without C or Erlang beside it, and it can do what erl_call
+// cannot: speak TLS, reach nodes over IPv6, and take any Erlang term as an argument.
 //
 // See the manual page erl_call(1) for the options, and docs/from-libei.md for what differs.
 package main
@@ -22,7 +23,8 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitCall    = 255 // -a: arguments that are no terms, or a call whose connection ended
-	exitTime    = 142 // -timeout: 128 + SIGALRM, what a shell says of a program which that signal has ended
+	// -timeout: 128 + SIGALRM, what a shell says of a program which that signal has ended
+	exitTime = 142
 )
 
 // A failure is an error that has an exit code of its own.
@@ -89,7 +91,8 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// do does what the options ask for, in the order of erl_call: a module is loaded before expressions are evaluated, and these before the call.
+// do does what the options ask for, in the order of erl_call: a module is loaded before expressions
+// are evaluated, and these before the call.
 func (o *options) do(ctx context.Context, in io.Reader, out, errOut io.Writer) error {
 	var source *source
 	if o.module {
@@ -107,7 +110,8 @@ func (o *options) do(ctx context.Context, in io.Reader, out, errOut io.Writer) e
 	}
 	defer s.close()
 	if o.halt {
-		_, _ = s.call(ctx, "erlang", "halt", nil, leaderUser) // the connection ends before an answer comes
+		// the connection ends before an answer comes
+		_, _ = s.call(ctx, "erlang", "halt", nil, leaderUser)
 		return nil
 	}
 	if source != nil {

@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 // limit bounds a command of a test: ten times what a busy machine needs.
 const limit = 60 * time.Second
 
-// A place is where a command runs: its directory, which is its home, too, and the port mapper that it asks.
+// A place is where a command runs: its directory, which is its home, too, and the port mapper that
+// it asks.
 type place struct {
 	dir  string
 	epmd int

@@ -31,7 +31,8 @@ func readSource(in io.Reader) (*source, error) {
 	return &source{string(found[1]), text}, nil
 }
 
-// load has the node write the source to a file in its working directory, compile it and load it, as the shell's c/1 does.
+// load has the node write the source to a file in its working directory, compile it and load it, as
+// the shell's c/1 does.
 func (s *session) load(ctx context.Context, m *source) error {
 	file := m.module + ".erl"
 	written, err := s.call(ctx, "file", "write_file", ei.List{ei.String(file), ei.Binary(m.text)}, leaderUser)

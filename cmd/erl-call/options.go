@@ -44,8 +44,8 @@ var errUsage = errors.New("usage")
 // errHelp asks for the usage, which is then the output.
 var errHelp = errors.New("help")
 
-// parseOptions reads the command line. The later one of two options that exclude each other counts, as for erl_call, unless both are an
-// error there.
+// parseOptions reads the command line. The later one of two options that exclude each other counts,
+// as for erl_call, unless both are an error there.
 func parseOptions(args []string) (*options, error) {
 	o := &options{script: "erl"}
 	f := flag.NewFlagSet("erl-call", flag.ContinueOnError)
@@ -124,7 +124,8 @@ func (o *options) setTimeout(text string) error {
 	return nil
 }
 
-// usage explains the options, and returns the exit code: erl_call's is 0 unless an option is wrong by itself.
+// usage explains the options, and returns the exit code: erl_call's is 0 unless an option is wrong
+// by itself.
 func usage(w io.Writer, err error) int {
 	if err != errUsage {
 		fmt.Fprintf(w, "erl-call: %v\n", err)

@@ -9,9 +9,10 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// appendTerm appends the text that ei_print_term of the C library prints, byte by byte: scripts cut it up. It is not Erlang: a quote within
-// a string is not escaped, and binaries beyond 30 bytes are cut off. Where ei_print_term fails it is the text of ei.AppendText; in a string
-// a byte from 128 on is \xNN, where C writes its two's complement.
+// appendTerm appends the text that ei_print_term of the C library prints, byte by byte: scripts cut
+// it up. It is not Erlang: a quote within a string is not escaped, and binaries beyond 30 bytes are
+// cut off. Where ei_print_term fails it is the text of ei.AppendText; in a string a byte from 128
+// on is \xNN, where C writes its two's complement.
 //
 // A term may be deeper than a goroutine's stack can follow, so what is still to be printed is in a
 // stack of its own.
@@ -109,7 +110,8 @@ func appendLeaf(b []byte, t ei.Term) []byte {
 	return ei.AppendText(b, t)
 }
 
-// appendAtom quotes an atom that is not of the letters, digits, _ and @ of ASCII, and does not begin with a small letter.
+// appendAtom quotes an atom that is not of the letters, digits, _ and @ of ASCII, and does not
+// begin with a small letter.
 func appendAtom(b []byte, name string) []byte {
 	plain := name != "" && name[0] >= 'a' && name[0] <= 'z'
 	for i := 0; plain && i < len(name); i++ {
@@ -122,8 +124,9 @@ func appendAtom(b []byte, name string) []byte {
 	return append(append(append(b, '\''), latin1(name)...), '\'')
 }
 
-// latin1 is a name in Latin-1, as the C library prints it; one that has other characters, for which the C library fails, stays as it is. The
-// expressions of -e are bytes to the node, so what is UTF-8 there comes back as UTF-8.
+// latin1 is a name in Latin-1, as the C library prints it; one that has other characters, for which
+// the C library fails, stays as it is. The expressions of -e are bytes to the node, so what is
+// UTF-8 there comes back as UTF-8.
 func latin1(name string) string {
 	b := make([]byte, 0, len(name))
 	for _, r := range name {

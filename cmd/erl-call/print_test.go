@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The texts are those that ei_print_term of libei 5.3 prints, but for those of which the comment says that it fails. TestSame compares more
-// of them with the original.
+// The texts are those that ei_print_term of libei 5.3 prints, but for those of which the comment
+// says that it fails. TestSame compares more of them with the original.
 func TestAppendTerm(t *testing.T) {
 	thirty := make(ei.Binary, 30)
 	for _, c := range []struct {

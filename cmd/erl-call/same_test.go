@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever erl_call of the release prints for these, and its exit code, is what ours prints and exits with.
+// Whatever erl_call of the release prints for these, and its exit code, is what ours prints and
+// exits with.
 func TestSame(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		n := r.Start(t, otp.Options{})

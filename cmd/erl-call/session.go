@@ -24,7 +24,8 @@ type session struct {
 	out io.Writer // for what called functions print
 }
 
-// The group leaders that rex knows: what a called function prints appears at its own node, or is sent to the caller.
+// The group leaders that rex knows: what a called function prints appears at its own node, or is
+// sent to the caller.
 const (
 	leaderUser   = ei.Atom("user")
 	leaderCaller = ei.Atom("send_stdout_to_caller")
@@ -71,7 +72,8 @@ func (o *options) ownAlive() string {
 		return o.hidden
 	case o.dynamic:
 		return ""
-	case o.random: // of a thousand: each name stays in the atom table of the node for as long as that runs
+	// of a thousand: each name stays in the atom table of the node for as long as that runs
+	case o.random:
 		return fmt.Sprintf("c%d", rand.IntN(997))
 	}
 	return "c17"
@@ -101,8 +103,9 @@ func (o *options) connectName(ctx context.Context, n *nodes.Node, target string,
 	return o.reach(ctx, n, target)
 }
 
-// reach connects to the node of that name; like erl_call, also if its host goes by another name there, as 127.0.0.1 for localhost. Over
-// TLS it does not, since the certificate is to be for the name.
+// reach connects to the node of that name; like erl_call, also if its host goes by another name
+// there, as 127.0.0.1 for localhost. Over TLS it does not, since the certificate is to be for the
+// name.
 func (o *options) reach(ctx context.Context, n *nodes.Node, target string) (*nodes.Conn, error) {
 	c, err := n.Connect(ctx, target)
 	if !errors.Is(err, dist.ErrWrongPeer) || o.optFile != "" {
@@ -117,7 +120,8 @@ func (o *options) reach(ctx context.Context, n *nodes.Node, target string) (*nod
 
 func (s *session) close() { _ = s.n.Close() }
 
-// call is what ei_rpc does: a request to rex, whose answer is awaited. What the function prints arrives before it, with leaderCaller.
+// call is what ei_rpc does: a request to rex, whose answer is awaited. What the function prints
+// arrives before it, with leaderCaller.
 func (s *session) call(ctx context.Context, module, function string, args ei.Term, leader ei.Atom) (ei.Term, error) {
 	if args == nil {
 		args = ei.List{}
@@ -147,7 +151,8 @@ func (s *session) call(ctx context.Context, module, function string, args ei.Ter
 	}
 }
 
-// portMapper finds nodes as nodes.PortMapper does, and those of this machine also where its name has no address, as in a bare container.
+// portMapper finds nodes as nodes.PortMapper does, and those of this machine also where its name
+// has no address, as in a bare container.
 type portMapper struct{ nodes.PortMapper }
 
 func (p *portMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {

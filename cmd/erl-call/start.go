@@ -17,8 +17,9 @@ import (
 // startLimit is how long a node may take to start.
 const startLimit = 10 * time.Second
 
-// startNode starts an Erlang node on this machine, and waits until it says that it is up: erl_reply, of OTP's kernel, connects to a port of
-// ours and sends the number that it was given. The node outlives this program.
+// startNode starts an Erlang node on this machine, and waits until it says that it is up:
+// erl_reply, of OTP's kernel, connects to a port of ours and sends the number that it was given.
+// The node outlives this program.
 func (o *options) startNode(ctx context.Context, name string, errOut io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()

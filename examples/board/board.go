@@ -17,8 +17,9 @@ type board struct {
 
 func newBoard() *board { return &board{subscribers: map[ei.Pid]ei.Ref{}} }
 
-// setup registers the board. In a process that takes over, the board gets what state gave in the previous one, and to all others it is
-// still the same process: its pid, its links and monitors, and the unread messages in its mailbox are still there.
+// setup registers the board. In a process that takes over, the board gets what state gave in the
+// previous one, and to all others it is still the same process: its pid, its links and monitors,
+// and the unread messages in its mailbox are still there.
 func (b *board) setup(n *nodes.Node) error {
 	if blob, ok := n.Inherited(); ok {
 		if err := b.restore(blob); err != nil {
@@ -50,7 +51,8 @@ func (b *board) call(ctx context.Context, c *nodes.Call) (any, error) {
 			if subscribed {
 				return ei.Atom("ok"), nil
 			}
-			ref, err := self.Monitor(ctx, pid) // so that a subscriber that ends, or whose node goes down, is forgotten
+			// so that a subscriber that ends, or whose node goes down, is forgotten
+			ref, err := self.Monitor(ctx, pid)
 			if err != nil {
 				return nil, err
 			}
@@ -90,7 +92,8 @@ func (b *board) info(_ context.Context, _ *nodes.Mailbox, m *nodes.Message) {
 	}
 }
 
-// state is what the next process needs to know, in a form of the program's choice: here a term, {Posts, [{Pid, Monitor}]}.
+// state is what the next process needs to know, in a form of the program's choice: here a term,
+// {Posts, [{Pid, Monitor}]}.
 func (b *board) state() ([]byte, error) {
 	list := ei.List{}
 	for pid, ref := range b.subscribers {

@@ -1,5 +1,6 @@
-// Command board is a service in an Erlang cluster: processes subscribe to a board, and whatever is posted goes to all of them, numbered. It
-// keeps itself connected to a node, and on SIGHUP moves to a new process without other nodes noticing.
+// Command board is a service in an Erlang cluster: processes subscribe to a board, and whatever is
+// posted goes to all of them, numbered. It keeps itself connected to a node, and on SIGHUP moves to
+// a new process without other nodes noticing.
 //
 //	go build -o board ./examples/board
 //	erl -name me@127.0.0.1 -setcookie secret

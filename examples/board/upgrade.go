@@ -10,7 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// successor is the environment variable that tells a process to take over from the one that has started it.
+// successor is the environment variable that tells a process to take over from the one that has
+// started it.
 const successor = "BOARD_SUCCESSOR"
 
 func isSuccessor() bool { return os.Getenv(successor) != "" }

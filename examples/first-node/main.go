@@ -1,4 +1,5 @@
-// Command first-node is a node that Erlang nodes of this machine can ping and call. With the cookie "secret":
+// Command first-node is a node that Erlang nodes of this machine can ping and call. With the cookie
+// "secret":
 //
 //	erl -name me@127.0.0.1 -setcookie secret
 //	1> net_adm:ping('go@127.0.0.1').
@@ -23,7 +24,8 @@ func main() {
 		Name: "go@127.0.0.1", Cookie: "secret", Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(),
 		Setup: func(n *nodes.Node) error {
 			n.Expose("go", "upper", func(_ context.Context, args []ei.Term) (any, error) {
-				return bytes.ToUpper(args[0].(ei.Binary)), nil // a panic is an exception of the caller's
+				// a panic is an exception of the caller's
+				return bytes.ToUpper(args[0].(ei.Binary)), nil
 			})
 			_, err := n.Serve("counter", nodes.Server{Call: func(context.Context, *nodes.Call) (any, error) {
 				count++

@@ -1,5 +1,6 @@
-// Command service is the skeleton of a program that runs for long beside the nodes of a cluster, whose cookie is in ~/.erlang.cookie. On
-// SIGTERM, or Ctrl-C, it answers the calls that it is working on, and ends.
+// Command service is the skeleton of a program that runs for long beside the nodes of a cluster,
+// whose cookie is in ~/.erlang.cookie. On SIGTERM, or Ctrl-C, it answers the calls that it is
+// working on, and ends.
 //
 //	service --name service@myhost --listen 0.0.0.0:0     # beside nodes with -sname
 //	1> rpc:call(service@myhost, service, work, [5000]).
@@ -72,7 +73,8 @@ func run(cfg nodes.Config) error {
 	case <-ctx.Done(): // a signal
 	case <-l.Done(): // trouble: nobody can connect any more
 	}
-	time.AfterFunc(200*time.Millisecond, stop) // from now on a signal ends the program at once; timeout(1) sends its signal twice
+	// from now on a signal ends the program at once; timeout(1) sends its signal twice
+	time.AfterFunc(200*time.Millisecond, stop)
 	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return errors.Join(l.Err(), n.Shutdown(limit)) // Shutdown's error names what was still running

@@ -1,5 +1,5 @@
-// Command tls-node is a node over TLS, with the option file that Erlang nodes take: that of your cluster, or one that cnode-demo certs
-// has made.
+// Command tls-node is a node over TLS, with the option file that Erlang nodes take: that of your
+// cluster, or one that cnode-demo certs has made.
 //
 //	cnode-demo certs /tmp/tls
 //	tls-node /tmp/tls/ssl_dist.conf

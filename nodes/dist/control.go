@@ -22,11 +22,15 @@ type Control struct {
 	FromName ei.Atom // MONITOR_P_EXIT of a monitor that was set on a name
 	ToName   ei.Atom // REG_SEND; MONITOR_P, DEMONITOR_P of a name; ALTACT_SIG_SEND with AltactName
 
-	Ref   ei.Ref // the monitor; the alias of ALIAS_SEND (ALTACT_SIG_SEND with AltactAlias); the request of SPAWN_*
+	// the monitor; the alias of ALIAS_SEND (ALTACT_SIG_SEND with AltactAlias); the request of
+	// SPAWN_*
+	Ref   ei.Ref
 	ID    uint64 // UNLINK_ID, UNLINK_ID_ACK: 1 and up
 	Flags uint64 // SPAWN_REPLY: SpawnLinked, …; ALTACT_SIG_SEND: AltactPrio, …
 
-	Reason ei.Raw // EXIT, EXIT2, MONITOR_P_EXIT (read it with Decode: no version byte); the PAYLOAD_ forms have it as payload
+	// EXIT, EXIT2, MONITOR_P_EXIT (read it with Decode: no version byte); the PAYLOAD_ forms have
+	// it as payload
+	Reason ei.Raw
 	Token  ei.Raw // the trace token of a TT operation, or of ALTACT_SIG_SEND with AltactToken
 
 	// SPAWN_REQUEST: where output goes, what to run, and how. The payload is
@@ -36,8 +40,10 @@ type Control struct {
 	GroupLeader ei.Pid
 	Module      ei.Atom // of what is to run
 	Function    ei.Atom // its name
-	Arity       uint8   // the number of arguments; 0 if the peer sent an impossible one, since a BEAM counts them itself
-	Options     ei.Raw  // a list, such as [monitor, link]
+	// the number of arguments; 0 if the peer sent an impossible one, since a BEAM counts them
+	// itself
+	Arity   uint8
+	Options ei.Raw // a list, such as [monitor, link]
 
 	Result ei.Raw // SPAWN_REPLY: the new pid, or an atom that says why there is none
 }

@@ -130,7 +130,8 @@ func TestControlVectors(t *testing.T) {
 			require.Equal(t, hex.EncodeToString(want), hex.EncodeToString(b[len("before"):]))
 
 			c := ei.NewCursor(append(want[:len(want):len(want)], "behind"...))
-			got := Control{Op: 99, Token: ei.Raw("old"), FromName: "old", ToName: "old", Flags: 99} // must all be forgotten
+			// must all be forgotten
+			got := Control{Op: 99, Token: ei.Raw("old"), FromName: "old", ToName: "old", Flags: 99}
 			require.NoError(t, ParseControl(&c, &got))
 			require.Equal(t, v.ctl, got)
 			require.Equal(t, len("behind"), c.Len())

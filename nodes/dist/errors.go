@@ -20,8 +20,8 @@ var (
 	// so this is how one shows on the connecting side; the peer's log may say
 	// more.
 	ErrNoProof = errors.New("the peer closes instead of proving that it knows the cookie")
-	// ErrReflected: the peer's challenge is one of our own, from another handshake in progress. It does not know the cookie, and wants us
-	// to answer for it: an attack. See Self.IsOwn.
+	// ErrReflected: the peer's challenge is one of our own, from another handshake in progress. It
+	// does not know the cookie, and wants us to answer for it: an attack. See Self.IsOwn.
 	ErrReflected = errors.New("the peer sends back a challenge of our own: it does not know the cookie, and this is an attack")
 	// ErrNotAllowed: the accepting side answered "not_allowed".
 	ErrNotAllowed = errors.New("not allowed")
@@ -118,15 +118,17 @@ func (e *HandshakeError) Error() string {
 // Unwrap gives Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// Is makes an error ErrNoProof if the peer has closed the connection instead of sending its last message.
+// Is makes an error ErrNoProof if the peer has closed the connection instead of sending its last
+// message.
 func (e *HandshakeError) Is(target error) bool {
 	return target == ErrNoProof && e.Phase == PhaseChallengeAck && closedByPeer(e.Err)
 }
 
 // ControlError is every error about the content of a control message.
 type ControlError struct {
-	Op     Op     // the operation; 0 when it could not be read
-	Offset int    // bytes before the fault, counted from the start of the cursor's input; -1 when encoding
+	Op Op // the operation; 0 when it could not be read
+	// bytes before the fault, counted from the start of the cursor's input; -1 when encoding
+	Offset int
 	Field  string // the element concerned, in the words of Control; may be ""
 	Raw    ei.Raw // with ErrUnknownOp: the whole tuple, aliasing the input
 	Err    error  // ErrUnknownOp, ErrShape or an error of package ei

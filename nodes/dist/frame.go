@@ -17,12 +17,14 @@ type FrameKind uint8
 
 // The kinds of frames.
 const (
-	KindInvalid       FrameKind = iota // none of the others
-	KindTick                           // no bytes: the peer is alive
-	KindPassThrough                    // 'p', 131, control message, and 131, payload if there is one
-	KindHeader                         // 131 'D': atom cache, control message and payload without 131
-	KindFirstFragment                  // 131 'E': the first part of a long frame with header
-	KindNextFragment                   // 131 'F': a further part
+	KindInvalid FrameKind = iota // none of the others
+	KindTick                     // no bytes: the peer is alive
+	// 'p', 131, control message, and 131, payload if there is one
+	KindPassThrough
+	// 131 'D': atom cache, control message and payload without 131
+	KindHeader
+	KindFirstFragment // 131 'E': the first part of a long frame with header
+	KindNextFragment  // 131 'F': a further part
 )
 
 // String names the kind.

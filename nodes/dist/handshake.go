@@ -28,14 +28,17 @@ type Self struct {
 	Mandatory Flags  // required of the peer; 0 means Mandatory25
 	Creation  uint32 // which incarnation of the name this is
 	Cookie    string // the shared secret
-	Challenge uint32 // a fresh random number for every handshake; 0 is refused, as probably forgotten
-	Dynamic   bool   // Initiate only: ask the peer for a name (FlagNameMe)
+	// a fresh random number for every handshake; 0 is refused, as probably forgotten
+	Challenge uint32
+	Dynamic   bool // Initiate only: ask the peer for a name (FlagNameMe)
 
-	// IsOwn reports whether a challenge is one that this node has made for a handshake in progress: if a peer sends such a challenge as its
-	// own, the handshake ends with ErrReflected. nil: this is not checked.
+	// IsOwn reports whether a challenge is one that this node has made for a handshake in progress:
+	// if a peer sends such a challenge as its own, the handshake ends with ErrReflected. nil: this
+	// is not checked.
 	IsOwn func(challenge uint32) bool
 
-	// Cookies are the secrets shared with single peers, by their names, in place of Cookie: erlang:set_cookie(Node, Cookie).
+	// Cookies are the secrets shared with single peers, by their names, in place of Cookie:
+	// erlang:set_cookie(Node, Cookie).
 	Cookies map[string]string
 }
 
@@ -146,8 +149,8 @@ func (x *exchange) fail(err error) error {
 	return e
 }
 
-// lack gives the mandatory flags that this side does not announce, if they may be why the peer has refused it: with not_allowed, or by
-// closing before the cookies are compared.
+// lack gives the mandatory flags that this side does not announce, if they may be why the peer has
+// refused it: with not_allowed, or by closing before the cookies are compared.
 func (x *exchange) lack(err error) Flags {
 	if x.own == 0 || x.phase == PhaseChallengeAck || !closedByPeer(err) && !errors.Is(err, ErrNotAllowed) {
 		return 0

@@ -84,8 +84,8 @@ func TestHandshakeOK(t *testing.T) {
 	}
 }
 
-// A cookie for one peer takes precedence over the one for all, on either side, even if the peer's name becomes known only during the
-// handshake.
+// A cookie for one peer takes precedence over the one for all, on either side, even if the peer's
+// name becomes known only during the handshake.
 func TestHandshakeCookies(t *testing.T) {
 	for name, version5 := range map[string]bool{"version 6": false, "version 5": true} {
 		t.Run(name, func(t *testing.T) {
@@ -392,7 +392,8 @@ func TestHandshakeProperty(t *testing.T) {
 		require.Equal(t, out.initiator.Status, out.responder.Status)
 		require.Equal(t, out.initiator.Version, out.responder.Version)
 		require.Equal(t, b.Flags&^FlagNameMe, out.initiator.Announced&^FlagNameMe)
-		require.Equal(t, a.Dynamic, out.initiator.Announced.Has(FlagNameMe)) // the request comes back with the name
+		// the request comes back with the name
+		require.Equal(t, a.Dynamic, out.initiator.Announced.Has(FlagNameMe))
 		require.Equal(t, a.Flags&^FlagNameMe, out.responder.Announced&^FlagNameMe)
 
 		a.Cookie += "x"
@@ -422,13 +423,15 @@ func TestRefusedForOurFlags(t *testing.T) {
 	_, err := Respond(&script{}, s, Name{Version: 6, Flags: FlagsDefault, Creation: 4, Name: "go@client.example"}, RespondOptions{})
 	require.ErrorContains(t, err, hint(PhaseChallengeReply)+"; "+want)
 
-	// A side that has announced nothing yet, or whose flags were accepted, was not refused for its flags.
+	// A side that has announced nothing yet, or whose flags were accepted, was not refused for its
+	// flags.
 	_, err = ReadName(&script{})
 	require.ErrorContains(t, err, hint(PhaseName))
 	require.NotContains(t, err.Error(), "announce")
 	a := client()
 	a.Flags = few
-	for _, answer := range []StatusMessage{{Status: StatusNok}, {Status: "later"}} { // for other reasons
+	// for other reasons
+	for _, answer := range []StatusMessage{{Status: StatusNok}, {Status: "later"}} {
 		_, err = Initiate(&script{in: [][]byte{packet(t, answer)}}, a, InitiateOptions{})
 		require.NotContains(t, err.Error(), "announce")
 	}
@@ -445,7 +448,8 @@ func TestErrorsSayOnlyWhatIsKnown(t *testing.T) {
 	require.EqualError(t, &ControlError{Offset: -1, Err: io.EOF}, "dist: control message: EOF")
 }
 
-// ErrNoProof matches only if the peer has closed in place of its last message, and then no other error matches.
+// ErrNoProof matches only if the peer has closed in place of its last message, and then no other
+// error matches.
 func TestNoProof(t *testing.T) {
 	for _, closed := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
 		last, earlier := &HandshakeError{Phase: PhaseChallengeAck, Err: closed}, &HandshakeError{Phase: PhaseStatus, Err: closed}

@@ -36,8 +36,9 @@ func CheckName(name string) error {
 	return err
 }
 
-// CheckOwnName reports whether name is one that a node can give itself, since Erlang nodes refuse others: a node name (SplitName) with only
-// ASCII letters, digits, "-" and "_" before the "@", and printable ASCII after it. It fails with ErrInvalidName.
+// CheckOwnName reports whether name is one that a node can give itself, since Erlang nodes refuse
+// others: a node name (SplitName) with only ASCII letters, digits, "-" and "_" before the "@", and
+// printable ASCII after it. It fails with ErrInvalidName.
 func CheckOwnName(name string) error {
 	alive, host, err := SplitName(name)
 	if err != nil {
@@ -54,7 +55,8 @@ func CheckOwnName(name string) error {
 	return CheckOwnHost(host)
 }
 
-// CheckOwnHost is CheckOwnName for the host alone, which a node that asks for a dynamic name announces.
+// CheckOwnHost is CheckOwnName for the host alone, which a node that asks for a dynamic name
+// announces.
 func CheckOwnHost(host string) error {
 	if err := CheckHost(host); err != nil {
 		return err

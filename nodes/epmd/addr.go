@@ -17,11 +17,12 @@ import (
 // DefaultPort is where port mappers listen unless ERL_EPMD_PORT says otherwise.
 const DefaultPort = 4369
 
-// DefaultAddr gives the host:port of this machine's port mapper, for Client.Addr: 127.0.0.1, and ERL_EPMD_PORT, else 4369. getenv is
-// os.Getenv or something like it. The error names the variable if it makes no sense.
+// DefaultAddr gives the host:port of this machine's port mapper, for Client.Addr: 127.0.0.1, and
+// ERL_EPMD_PORT, else 4369. getenv is os.Getenv or something like it. The error names the variable
+// if it makes no sense.
 //
-// ERL_EPMD_ADDRESS, where port mappers listen, is not used, nor do OTP's own clients (erl, libei, epmd -names) use it: port mappers always
-// listen on the loopback addresses, too.
+// ERL_EPMD_ADDRESS, where port mappers listen, is not used, nor do OTP's own clients (erl, libei,
+// epmd -names) use it: port mappers always listen on the loopback addresses, too.
 func DefaultAddr(getenv func(string) string) (string, error) {
 	port, err := environmentPort(getenv)
 	if err != nil {
@@ -30,12 +31,13 @@ func DefaultAddr(getenv func(string) string) (string, error) {
 	return netip.AddrPortFrom(loopback4(), port).String(), nil
 }
 
-// ListenAddrs gives the addresses, as host:port, on which the environment asks a port mapper to listen: both loopback addresses and those
-// of ERL_EPMD_ADDRESS, which are separated by commas or blanks, without any that another of them includes. The port is ERL_EPMD_PORT, else
-// 4369. The error names the variable that makes no sense.
+// ListenAddrs gives the addresses, as host:port, on which the environment asks a port mapper to
+// listen: both loopback addresses and those of ERL_EPMD_ADDRESS, which are separated by commas or
+// blanks, without any that another of them includes. The port is ERL_EPMD_PORT, else 4369. The
+// error names the variable that makes no sense.
 //
-// With ERL_EPMD_ADDRESS empty OTP's epmd listens on every address of the machine; this function gives only the loopback ones.
-// ERL_EPMD_ADDRESS=0.0.0.0,:: asks for all.
+// With ERL_EPMD_ADDRESS empty OTP's epmd listens on every address of the machine; this function
+// gives only the loopback ones. ERL_EPMD_ADDRESS=0.0.0.0,:: asks for all.
 func ListenAddrs(getenv func(string) string) ([]string, error) {
 	port, err := environmentPort(getenv)
 	if err != nil {
@@ -63,9 +65,10 @@ func ListenAddrs(getenv func(string) string) ([]string, error) {
 	return addrs, nil
 }
 
-// Listen opens a TCP listener on each of addrs (IP:port, as ListenAddrs gives them) for a Server. An IPv6 address on a machine without IPv6
-// is left out, as long as one address remains. Port 0 gets a free port, the same for all. If another port mapper already listens there the
-// error is syscall.EADDRINUSE. It blocks only as long as binding takes.
+// Listen opens a TCP listener on each of addrs (IP:port, as ListenAddrs gives them) for a Server.
+// An IPv6 address on a machine without IPv6 is left out, as long as one address remains. Port 0
+// gets a free port, the same for all. If another port mapper already listens there the error is
+// syscall.EADDRINUSE. It blocks only as long as binding takes.
 func Listen(ctx context.Context, addrs ...string) (ls []net.Listener, err error) {
 	defer func() {
 		if err != nil {

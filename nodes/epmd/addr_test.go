@@ -21,8 +21,8 @@ func env(kv ...string) func(string) string {
 	}
 }
 
-// Port mappers always listen on the loopback address, and their clients go there, as erl, libei and epmd -names do, whatever else
-// ERL_EPMD_ADDRESS names.
+// Port mappers always listen on the loopback address, and their clients go there, as erl, libei and
+// epmd -names do, whatever else ERL_EPMD_ADDRESS names.
 func TestAddressesFromTheEnvironment(t *testing.T) {
 	for _, tt := range []struct {
 		name, port, address string
@@ -80,7 +80,8 @@ func TestListenGivesAllAddressesOnePort(t *testing.T) {
 	require.Nil(t, more)
 }
 
-// What was opened before one address fails is closed: whoever tries again finds those addresses free.
+// What was opened before one address fails is closed: whoever tries again finds those addresses
+// free.
 func TestListenLeavesNothingOpen(t *testing.T) {
 	vacant := port.Vacant(t)
 	ls, err := Listen(t.Context(), vacant)

@@ -17,33 +17,39 @@ import (
 // DefaultTimeout bounds a request when Client.Timeout is zero; Erlang's own client waits as long.
 const DefaultTimeout = 10 * time.Second
 
-// The most that a client reads: well above what a port mapper can send when all its connections are in use.
+// The most that a client reads: well above what a port mapper can send when all its connections are
+// in use.
 const (
 	maxListing    = 8 << 20
 	maxPortAnswer = 14 + MaxNameBytes + MaxExtraBytes
 	usualAnswer   = 512 // most are some 20 bytes
 )
 
-// Client talks to port mappers. The zero value talks to the one of this machine. A Client needs no closing, as each request has a
-// connection of its own. It is safe for concurrent use; its fields must not change once it is in use.
+// Client talks to port mappers. The zero value talks to the one of this machine. A Client needs no
+// closing, as each request has a connection of its own. It is safe for concurrent use; its fields
+// must not change once it is in use.
 //
-// Every request waits for the whole answer until ctx ends, Timeout at most. Every error is an *Error. It wraps ctx's error, ErrTimeout, or
-// os.ErrDeadlineExceeded under transport.NoWait, since an answer takes time; ErrNoPortMapper if nobody listens; ErrNoAnswer or ErrProtocol
-// if the answer is missing or wrong; ErrBadName, before anything is sent, for a name that no port mapper can have. The comments of the
-// methods name further errors.
+// Every request waits for the whole answer until ctx ends, Timeout at most. Every error is an
+// *Error. It wraps ctx's error, ErrTimeout, or os.ErrDeadlineExceeded under transport.NoWait, since
+// an answer takes time; ErrNoPortMapper if nobody listens; ErrNoAnswer or ErrProtocol if the answer
+// is missing or wrong; ErrBadName, before anything is sent, for a name that no port mapper can
+// have. The comments of the methods name further errors.
 type Client struct {
 	// Addr is the host:port of the port mapper. Empty: DefaultAddr(os.Getenv).
 	Addr string
-	// Timeout bounds each request, connecting included, as the context does. Zero: DefaultTimeout. Negative: only the context bounds it.
+	// Timeout bounds each request, connecting included, as the context does. Zero: DefaultTimeout.
+	// Negative: only the context bounds it.
 	Timeout time.Duration
-	// Dial makes the connections; network is "tcp". Nil: net.Dialer, or package transport for brief requests to an IP address.
+	// Dial makes the connections; network is "tcp". Nil: net.Dialer, or package transport for brief
+	// requests to an IP address.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Resolve asks for the node called name, the part before the "@", and blocks until the answer is there, ctx ends or Timeout passes.
-// host is the machine to ask, whose port mapper is expected on the port of c.Addr; empty: the one at c.Addr.
-// The errors to decide by are ErrNoPortMapper, ErrNotRegistered, and ErrVersion for a node that speaks only other versions than this
-// module. An answer about another node or with port 0 is an ErrProtocol.
+// Resolve asks for the node called name, the part before the "@", and blocks until the answer is
+// there, ctx ends or Timeout passes. host is the machine to ask, whose port mapper is expected on
+// the port of c.Addr; empty: the one at c.Addr. The errors to decide by are ErrNoPortMapper,
+// ErrNotRegistered, and ErrVersion for a node that speaks only other versions than this module. An
+// answer about another node or with port 0 is an ErrProtocol.
 //
 // The name must have fewer than 255 characters for OTP's epmd to answer.
 // See erl_dist_protocol, PORT2_REQ; ei_connect does this first.
@@ -75,8 +81,9 @@ func (c *Client) Resolve(ctx context.Context, host, name string) (NodeInfo, erro
 	return info, nil
 }
 
-// Names lists the registered nodes, the newest first, and the port mapper's own port. host is as for Resolve. An answer of more than
-// 8 MiB is an ErrProtocol. See erl_dist_protocol, NAMES_REQ; epmd -names and erl_epmd:names do this.
+// Names lists the registered nodes, the newest first, and the port mapper's own port. host is as
+// for Resolve. An answer of more than 8 MiB is an ErrProtocol. See erl_dist_protocol, NAMES_REQ;
+// epmd -names and erl_epmd:names do this.
 func (c *Client) Names(ctx context.Context, host string) (port int, names []NamePort, err error) {
 	err = c.request(ctx, host, request{tag: tagNamesReq}, func(conn net.Conn) error {
 		b, err := readListing(conn)
@@ -88,8 +95,8 @@ func (c *Client) Names(ctx context.Context, host string) (port int, names []Name
 	return port, names, err
 }
 
-// Dump lists everything the port mapper at c.Addr keeps. Port mappers answer it only on their own machine; otherwise the error is
-// ErrNoAnswer. See erl_dist_protocol, DUMP_REQ.
+// Dump lists everything the port mapper at c.Addr keeps. Port mappers answer it only on their own
+// machine; otherwise the error is ErrNoAnswer. See erl_dist_protocol, DUMP_REQ.
 func (c *Client) Dump(ctx context.Context) (d Dump, err error) {
 	err = c.request(ctx, "", request{tag: tagDumpReq}, func(conn net.Conn) error {
 		b, err := readListing(conn)
@@ -101,8 +108,9 @@ func (c *Client) Dump(ctx context.Context) (d Dump, err error) {
 	return d, err
 }
 
-// Kill ends the port mapper at c.Addr. The error is ErrNotAllowed while names are registered, unless the port mapper runs with a relaxed
-// command check, and ErrNoAnswer on another machine. See erl_dist_protocol, KILL_REQ; epmd -kill does this.
+// Kill ends the port mapper at c.Addr. The error is ErrNotAllowed while names are registered,
+// unless the port mapper runs with a relaxed command check, and ErrNoAnswer on another machine. See
+// erl_dist_protocol, KILL_REQ; epmd -kill does this.
 func (c *Client) Kill(ctx context.Context) error {
 	return c.request(ctx, "", request{tag: tagKillReq}, func(conn net.Conn) error {
 		word, err := readWord(conn, 2)
@@ -118,9 +126,10 @@ func (c *Client) Kill(ctx context.Context) error {
 	})
 }
 
-// Stop takes the registration of name away from the node that has it. The error is ErrNotRegistered for an unknown name, and ErrNotAllowed
-// when the port mapper closes the connection without an answer, as it does without a relaxed command check, or on another machine. See
-// erl_dist_protocol, STOP_REQ; epmd -stop and ei_unpublish do this.
+// Stop takes the registration of name away from the node that has it. The error is ErrNotRegistered
+// for an unknown name, and ErrNotAllowed when the port mapper closes the connection without an
+// answer, as it does without a relaxed command check, or on another machine. See erl_dist_protocol,
+// STOP_REQ; epmd -stop and ei_unpublish do this.
 func (c *Client) Stop(ctx context.Context, name string) error {
 	return c.request(ctx, "", request{tag: tagStopReq, name: name}, func(conn net.Conn) error {
 		// For an unknown name OTP's epmd sends both words: only the first counts.
@@ -185,13 +194,15 @@ func (c *Client) exchange(ctx context.Context, host string, q request, answer fu
 	return nil, c.wrap(q, addr, err)
 }
 
-// talk is exchange with a single context and errors that are not wrapped; when ctx ended first, the error is that of ctx.
+// talk is exchange with a single context and errors that are not wrapped; when ctx ended first, the
+// error is that of ctx.
 func (c *Client) talk(ctx context.Context, addr string, q request, answer func(net.Conn) error) (net.Conn, error) {
 	dial := c.Dial
 	switch {
 	case dial != nil:
 	case q.tag == tagAlive2Req:
-		dial = (&net.Dialer{KeepAlive: -1}).DialContext // the connection lasts as long as the registration
+		// the connection lasts as long as the registration
+		dial = (&net.Dialer{KeepAlive: -1}).DialContext
 	default:
 		dial = dialBriefly
 	}
@@ -206,7 +217,8 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 	default:
 		return nil, err
 	}
-	// When ctx ends, the connection is closed, which ends every read and write: it is of no more use.
+	// When ctx ends, the connection is closed, which ends every read and write: it is of no more
+	// use.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	_, err = conn.Write(appendRequest(nil, q))
 	if err == nil {
@@ -222,8 +234,8 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 	return conn, nil
 }
 
-// over gives the reason why ctx has ended, nil if it has not. A deadline that has passed counts even before ctx itself reports it, since
-// package net looks at the deadline and may fail first.
+// over gives the reason why ctx has ended, nil if it has not. A deadline that has passed counts
+// even before ctx itself reports it, since package net looks at the deadline and may fail first.
 func over(ctx context.Context) error {
 	if end, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(end) {
 		return context.DeadlineExceeded
@@ -231,8 +243,8 @@ func over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// dialBriefly connects for one request. For an IP address it avoids package net, whose way through the scheduler takes as long as the
-// answer.
+// dialBriefly connects for one request. For an IP address it avoids package net, whose way through
+// the scheduler takes as long as the answer.
 func dialBriefly(ctx context.Context, network, addr string) (net.Conn, error) {
 	at, err := transport.ParseAddr(addr)
 	if err != nil { // a name
@@ -287,8 +299,9 @@ func (c *Client) wrap(q request, addr string, err error) error {
 	return e
 }
 
-// readAnswer reads until parse, which returns the length of the answer or errShort, has a whole answer. It does not wait for the end of the
-// stream; bytes that came together with the answer but do not belong to it are an ErrProtocol.
+// readAnswer reads until parse, which returns the length of the answer or errShort, has a whole
+// answer. It does not wait for the end of the stream; bytes that came together with the answer but
+// do not belong to it are an ErrProtocol.
 func readAnswer(r io.Reader, limit int, parse func([]byte) (int, error)) error {
 	b := make([]byte, 0, min(limit, usualAnswer)+1)
 	for {
@@ -339,8 +352,8 @@ func readListing(r io.Reader) ([]byte, error) {
 	return b, nil
 }
 
-// ended turns the end of the stream into ErrNoAnswer, and also a reset, which a port mapper causes if it closes without reading the
-// request.
+// ended turns the end of the stream into ErrNoAnswer, and also a reset, which a port mapper causes
+// if it closes without reading the request.
 func ended(err error, got int) error {
 	switch err = transport.PosixError(err); {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -151,7 +151,8 @@ type passed struct{ context.Context }
 
 func (passed) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
 
-// Package net may find that a deadline has passed before the context reports it. The error is the same in either case.
+// Package net may find that a deadline has passed before the context reports it. The error is the
+// same in either case.
 func TestDialFindsTheDeadlinePassedFirst(t *testing.T) {
 	c := &Client{Addr: "127.0.0.1:1", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, os.ErrDeadlineExceeded }}
 	err := c.Kill(passed{t.Context()})
@@ -279,7 +280,8 @@ func TestClientRefusesLies(t *testing.T) {
 	}
 }
 
-// An answer is complete when its last byte is there: in which pieces it comes must not matter, nor whether the connection is closed.
+// An answer is complete when its last byte is there: in which pieces it comes must not matter, nor
+// whether the connection is closed.
 func TestAnswersInPieces(t *testing.T) {
 	want := NodeInfo{Name: "abc", Port: 1234, Type: TypeNormal, High: 6, Low: 5, Extra: []byte("xyz")}
 	addr := fakeMapper(t, func(conn net.Conn) {

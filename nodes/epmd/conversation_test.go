@@ -19,7 +19,8 @@ type step struct {
 	raw  []byte
 	kept int    // length of the answer when the connection stays open; 0: it is closed
 	as   string // name for closing the kept connection later
-	end  string // instead of a request: close that connection, or send a byte on it, when byte is set
+	// instead of a request: close that connection, or send a byte on it, when byte is set
+	end  string
 	byte bool
 }
 
@@ -89,7 +90,8 @@ var steps = []step{
 	{what: "dump with the one that talked", raw: framed("d")},
 }
 
-// hold holds the conversation and writes down what was said, except what must differ: port, descriptors, the clock in creations.
+// hold holds the conversation and writes down what was said, except what must differ: port,
+// descriptors, the clock in creations.
 func hold(t *testing.T, addr string, relaxed bool) string {
 	var said strings.Builder
 	conns := map[string]net.Conn{}
@@ -113,7 +115,8 @@ func hold(t *testing.T, addr string, relaxed bool) string {
 				}
 				require.NoError(t, conns[s.end].Close())
 			}
-			// A real epmd looks at connections in no certain order: ask twice, so that it has seen the end.
+			// A real epmd looks at connections in no certain order: ask twice, so that it has seen
+			// the end.
 			ask(t, addr, framed("n"))
 			continue
 		case relaxed && s.as == "strict":

@@ -6,7 +6,8 @@ import (
 	"net"
 )
 
-// Errors that callers may act on; test with errors.Is. Those of Client, Registered and Keeper come wrapped in an *Error.
+// Errors that callers may act on; test with errors.Is. Those of Client, Registered and Keeper come
+// wrapped in an *Error.
 var (
 	// ErrNoPortMapper: the connection was refused, nobody listens there. A node can run a port
 	// mapper itself (PortMapper.Embed of package nodes).
@@ -14,16 +15,19 @@ var (
 		"or one embedded in a node), or set ERL_EPMD_PORT to the port it uses")
 	// ErrNotRegistered: the port mapper does not know the name.
 	ErrNotRegistered = errors.New("the name is not registered")
-	// ErrNameTaken: the port mapper refused to register the name; another node has it, or there is no room for one more.
+	// ErrNameTaken: the port mapper refused to register the name; another node has it, or there is
+	// no room for one more.
 	ErrNameTaken = errors.New("the name is already registered by another node")
-	// ErrTimeout: Client.Timeout passed. When the caller's context ends first the error is the context's instead.
+	// ErrTimeout: Client.Timeout passed. When the caller's context ends first the error is the
+	// context's instead.
 	ErrTimeout = errors.New("the port mapper did not answer in time")
-	// ErrNoAnswer: the port mapper closed the connection where an answer was due. It does so for malformed requests, and for
-	// registrations and commands that come from another machine.
+	// ErrNoAnswer: the port mapper closed the connection where an answer was due. It does so for
+	// malformed requests, and for registrations and commands that come from another machine.
 	ErrNoAnswer = errors.New("the port mapper closed the connection without a whole answer")
 	// ErrProtocol: what answered does not speak the port mapper's protocol, or lies.
 	ErrProtocol = errors.New("not an answer of a port mapper")
-	// ErrNotAllowed: the port mapper refused a command: Kill while names are registered, Stop without the relaxed command check.
+	// ErrNotAllowed: the port mapper refused a command: Kill while names are registered, Stop
+	// without the relaxed command check.
 	ErrNotAllowed = errors.New("the port mapper does not allow it")
 	// ErrVersion: the node asked for speaks no distribution version that this module speaks.
 	ErrVersion = errors.New("no distribution version in common")
@@ -35,16 +39,20 @@ var (
 	ErrLost = errors.New("the connection to the port mapper was lost")
 	// ErrServerClosed is what Server.Serve returns after Close or Shutdown.
 	ErrServerClosed = errors.New("epmd: server closed")
-	// ErrServerMoved is what Server.Serve returns when the server goes on in another process. It is also an ErrServerClosed.
+	// ErrServerMoved is what Server.Serve returns when the server goes on in another process. It is
+	// also an ErrServerClosed.
 	ErrServerMoved = fmt.Errorf("%w here: it goes on in another process", ErrServerClosed)
-	// ErrState is wrapped by Adopt and Stage when the state they are given is not one of a Keeper or Server.
+	// ErrState is wrapped by Adopt and Stage when the state they are given is not one of a Keeper
+	// or Server.
 	ErrState = errors.New("not a state of this kind")
-	// ErrKilled is what Server.Serve returns after a KILL_REQ was obeyed (epmd -kill, Client.Kill). It is also an ErrServerClosed.
+	// ErrKilled is what Server.Serve returns after a KILL_REQ was obeyed (epmd -kill, Client.Kill).
+	// It is also an ErrServerClosed.
 	ErrKilled = fmt.Errorf("%w by a kill request", ErrServerClosed)
 )
 
-// Error tells which request failed, where and why. All errors of Client, Registered and Keeper are of this type; the reason passes
-// through errors.Is and errors.As: the sentinels above, context.Canceled and context.DeadlineExceeded, net errors.
+// Error tells which request failed, where and why. All errors of Client, Registered and Keeper are
+// of this type; the reason passes through errors.Is and errors.As: the sentinels above,
+// context.Canceled and context.DeadlineExceeded, net errors.
 type Error struct {
 	Op   string // "register", "resolve", "names", "dump", "kill", "stop", "freeze" or "adopt"
 	Addr string // of the port mapper, host:port; empty when it could not be determined

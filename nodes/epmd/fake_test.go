@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeMapper listens on a free port and lets serve talk to each connection, which is closed after that. What still hangs at the
-// test's end is cut off.
+// fakeMapper listens on a free port and lets serve talk to each connection, which is closed after
+// that. What still hangs at the test's end is cut off.
 func fakeMapper(t *testing.T, serve func(conn net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -93,7 +93,8 @@ func serve(t *testing.T, s *Server, l net.Listener) {
 	})
 }
 
-// pipeListener is a listener without a network: each connection is a net.Pipe whose ends have TCP addresses. It works in a synctest bubble.
+// pipeListener is a listener without a network: each connection is a net.Pipe whose ends have TCP
+// addresses. It works in a synctest bubble.
 type pipeListener struct {
 	local, remote net.Addr
 	conns         chan net.Conn

@@ -40,32 +40,38 @@ func (s KeepState) String() string {
 
 // KeepEvent is a change in the registration of a Keeper.
 type KeepEvent struct {
-	State    KeepState     // what has happened
-	Err      error         // KeepLost, KeepFailed: why, an *Error. ErrNameTaken means that another node has the name now
-	Attempt  int           // KeepFailed, KeepRegistered: the attempt's number since the loss, from 1
-	Pause    time.Duration // KeepLost, KeepFailed: time until the next attempt
-	Creation uint32        // KeepRegistered: what the port mapper gave this time; the Keeper's stays the first
+	State KeepState // what has happened
+	// KeepLost, KeepFailed: why, an *Error. ErrNameTaken means that another node has the name now
+	Err error
+	// KeepFailed, KeepRegistered: the attempt's number since the loss, from 1
+	Attempt int
+	Pause   time.Duration // KeepLost, KeepFailed: time until the next attempt
+	// KeepRegistered: what the port mapper gave this time; the Keeper's stays the first
+	Creation uint32
 }
 
 // KeepOptions are the choices of Client.Keep. The zero value, and nil, are fine.
 type KeepOptions struct {
-	// MinPause is the time from a loss to the first attempt to register again. It doubles with each failure, and with each
-	// registration that lasts less than MaxPause, up to MaxPause.
-	// Zero or less: DefaultMinPause and DefaultMaxPause; a MaxPause below MinPause counts as MinPause.
+	// MinPause is the time from a loss to the first attempt to register again. It doubles with each
+	// failure, and with each registration that lasts less than MaxPause, up to MaxPause. Zero or
+	// less: DefaultMinPause and DefaultMaxPause; a MaxPause below MinPause counts as MinPause.
 	MinPause, MaxPause time.Duration
-	// Notify is called for every change after the first registration, in order and one at a time, on the Keeper's goroutine: the next
-	// attempt waits for it. It must not call Close. Nil: nothing is called.
+	// Notify is called for every change after the first registration, in order and one at a time,
+	// on the Keeper's goroutine: the next attempt waits for it. It must not call Close. Nil:
+	// nothing is called.
 	Notify func(KeepEvent)
-	// Absent is called after Notify when an attempt has found no port mapper, with the time since the loss. It may, for example, start a
-	// Server; if it returns true, the next attempt is made at once. It must not call Close either. Nil: the next attempt is made after its
-	// pause.
+	// Absent is called after Notify when an attempt has found no port mapper, with the time since
+	// the loss. It may, for example, start a Server; if it returns true, the next attempt is made
+	// at once. It must not call Close either. Nil: the next attempt is made after its pause.
 	Absent func(since time.Duration) bool
-	// Logger gets the same events as Notify: losses and failures as warnings. Nil: nothing is logged.
+	// Logger gets the same events as Notify: losses and failures as warnings. Nil: nothing is
+	// logged.
 	Logger *slog.Logger
 }
 
-// Keeper holds a name at a port mapper across the port mapper's restarts. The node goes on under the creation it was given first: its
-// identifiers stay valid, and connected nodes notice nothing. Methods may be called concurrently.
+// Keeper holds a name at a port mapper across the port mapper's restarts. The node goes on under
+// the creation it was given first: its identifiers stay valid, and connected nodes notice nothing.
+// Methods may be called concurrently.
 type Keeper struct {
 	client   *Client
 	reg      Registration
@@ -79,8 +85,9 @@ type Keeper struct {
 	err error
 }
 
-// Keep registers a node as Register does, with the same errors, and after that registers it again whenever the connection to the port
-// mapper is lost, until Close. ctx bounds only the first registration.
+// Keep registers a node as Register does, with the same errors, and after that registers it again
+// whenever the connection to the port mapper is lost, until Close. ctx bounds only the first
+// registration.
 func (c *Client) Keep(ctx context.Context, reg Registration, opts *KeepOptions) (*Keeper, error) {
 	first, err := c.Register(ctx, reg)
 	if err != nil {
@@ -121,22 +128,25 @@ func (c *Client) keeper(reg Registration, creation uint32, opts *KeepOptions) *K
 // Creation is the one given by the first registration.
 func (k *Keeper) Creation() uint32 { return k.creation }
 
-// Err is nil while the name is registered; else it says why it is not at present, or is net.ErrClosed after Close.
+// Err is nil while the name is registered; else it says why it is not at present, or is
+// net.ErrClosed after Close.
 func (k *Keeper) Err() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.err
 }
 
-// Close gives the name up and ends the Keeper, and waits for the port mapper as Registered.Close does. It waits for an attempt in progress
-// to be broken off, for Notify, and while the Keeper is frozen. It may be called more than once; the error is always nil.
+// Close gives the name up and ends the Keeper, and waits for the port mapper as Registered.Close
+// does. It waits for an attempt in progress to be broken off, for Notify, and while the Keeper is
+// frozen. It may be called more than once; the error is always nil.
 func (k *Keeper) Close() error {
 	k.cancel()
 	<-k.done
 	return nil
 }
 
-// run holds the name, and regains it, until ctx ends or the Keeper moves to another process. If r is nil, the name is to be regained first.
+// run holds the name, and regains it, until ctx ends or the Keeper moves to another process. If r
+// is nil, the name is to be regained first.
 func (k *Keeper) run(ctx context.Context, r *Registered) {
 	defer close(k.done)
 	addr, _ := k.client.addr("")
@@ -168,8 +178,9 @@ func (k *Keeper) run(ctx context.Context, r *Registered) {
 	}
 }
 
-// regain tries until the name is registered again, and gives the pause to start with if that registration does not last. A nil Registered
-// means that ctx ended, or that the Keeper goes on in another process.
+// regain tries until the name is registered again, and gives the pause to start with if that
+// registration does not last. A nil Registered means that ctx ended, or that the Keeper goes on in
+// another process.
 func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, time.Duration) {
 	lost, wait := time.Now(), pause
 	for attempt := 1; ; attempt++ {
@@ -207,8 +218,9 @@ func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, 
 	}
 }
 
-// attempt tries to register once. A freeze breaks the attempt off, so that a silent port mapper does not hold the freeze up; if the Keeper
-// goes on in this process afterwards (here), the attempt begins anew.
+// attempt tries to register once. A freeze breaks the attempt off, so that a silent port mapper
+// does not hold the freeze up; if the Keeper goes on in this process afterwards (here), the attempt
+// begins anew.
 func (k *Keeper) attempt(ctx context.Context) (r *Registered, err error, here bool) {
 	for {
 		trying, cancel := context.WithCancel(ctx)

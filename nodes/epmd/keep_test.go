@@ -17,7 +17,8 @@ import (
 	"github.com/cnode-go/cnode/test/port"
 )
 
-// restartable is a port mapper that can go away and come back, each time without memory. It works in a synctest bubble.
+// restartable is a port mapper that can go away and come back, each time without memory. It works
+// in a synctest bubble.
 type restartable struct {
 	mu     sync.Mutex
 	l      *pipeListener

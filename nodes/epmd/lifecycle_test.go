@@ -23,7 +23,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 )
 
-// With a fake clock: exactly the packet timeout, however many bytes come in it, and none for registrations.
+// With a fake clock: exactly the packet timeout, however many bytes come in it, and none for
+// registrations.
 func TestServerPacketTimeout(t *testing.T) {
 	for _, timeout := range []time.Duration{0, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -110,7 +111,8 @@ func TestServerWriteTimeout(t *testing.T) {
 	})
 }
 
-// A freeze waits for connections without a name, whether they send no request or do not read the answer, but not for long.
+// A freeze waits for connections without a name, whether they send no request or do not read the
+// answer, but not for long.
 func TestServerFreezeGivesTheNamelessAMoment(t *testing.T) {
 	for _, tt := range []struct {
 		name, rest string // what happens to a request meanwhile
@@ -253,7 +255,8 @@ func TestServerSurvivesPassingFailures(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A server without descriptors does not spin: each pause is twice as long, up to a second, until a connection is accepted again.
+// A server without descriptors does not spin: each pause is twice as long, up to a second, until a
+// connection is accepted again.
 func TestServerPausesLongerEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		errs := append(slices.Repeat([]error{syscall.EMFILE}, 10), nil, syscall.EMFILE)

@@ -26,8 +26,9 @@ type Dump struct {
 	Unused []DumpEntry // names given up, kept for their creation counters, the oldest first
 }
 
-// The texts of NAMES_RESP and DUMP_RESP: what stands before a name, after it, and at the end of a line. erl_epmd and epmd -names rely
-// on them. Only the lines of a dump end with a NUL, and only the unused ones have a blank before the line's end.
+// The texts of NAMES_RESP and DUMP_RESP: what stands before a name, after it, and at the end of a
+// line. erl_epmd and epmd -names rely on them. Only the lines of a dump end with a NUL, and only
+// the unused ones have a blank before the line's end.
 const (
 	nameBefore, nameAfter     = "name ", " at port "
 	activeBefore, activeAfter = "active name     <", "> at port "
@@ -75,7 +76,8 @@ func parseNames(b []byte) (port int, names []NamePort, err error) {
 	return port, names, nil
 }
 
-// cutName cuts off the first line of NAMES_RESP. A port mapper takes any name, even one with the end of a line in it.
+// cutName cuts off the first line of NAMES_RESP. A port mapper takes any name, even one with the
+// end of a line in it.
 func cutName(b []byte) (e NamePort, rest []byte, err error) {
 	text, ok := bytes.CutPrefix(b, []byte(nameBefore))
 	for end := 0; ok && end <= MaxNameBytes+len(nameAfter)+len("65535"); end += len(nameEnd) {
@@ -102,7 +104,8 @@ func parseDump(b []byte) (d Dump, err error) {
 		return Dump{}, err
 	}
 	for len(b) > 0 {
-		line, rest, ok := bytes.Cut(b, []byte(activeEnd)) // the end of unused lines too, apart from their blank
+		// the end of unused lines too, apart from their blank
+		line, rest, ok := bytes.Cut(b, []byte(activeEnd))
 		if !ok {
 			return Dump{}, wrong("dump: the last line is cut off: %.80q", line)
 		}
@@ -136,8 +139,8 @@ func parseListingPort(b []byte) (port int, rest []byte, err error) {
 	return int(p), b[4:], nil
 }
 
-// cutPort splits "NAME<sep>PORT". The last separator counts, as a name may contain one. It looks at the end only: cutName calls it for each
-// line of a name that has many.
+// cutPort splits "NAME<sep>PORT". The last separator counts, as a name may contain one. It looks at
+// the end only: cutName calls it for each line of a name that has many.
 func cutPort(b []byte, sep string) (name string, port uint16, ok bool) {
 	rest := bytes.TrimRight(b, "0123456789")
 	before, ok := bytes.CutSuffix(rest, []byte(sep))

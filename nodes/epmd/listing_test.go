@@ -59,7 +59,8 @@ func TestNamesAnswerLies(t *testing.T) {
 	}
 }
 
-// What an end of a line within a name costs does not depend on how long the name is: a port mapper may send eight megabytes of them.
+// What an end of a line within a name costs does not depend on how long the name is: a port mapper
+// may send eight megabytes of them.
 func TestNamesOfManyLines(t *testing.T) {
 	took := func(name string) time.Duration {
 		line := appendNameLine(nil, name, 1)
@@ -169,7 +170,8 @@ func FuzzParseDump(f *testing.F) {
 	})
 }
 
-// Names and extra data may be as long as their limits say, in a listing and in a port mapper's answer.
+// Names and extra data may be as long as their limits say, in a listing and in a port mapper's
+// answer.
 func TestAnswersOfLongestNames(t *testing.T) {
 	name := strings.Repeat("😀", MaxNameChars)
 	require.Len(t, name, MaxNameBytes)

@@ -99,7 +99,8 @@ func TestKeeperMoves(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
-// A Keeper that has moved waits for the port mapper as any other one. The hand-off itself leaves the registration alone.
+// A Keeper that has moved waits for the port mapper as any other one. The hand-off itself leaves
+// the registration alone.
 func TestMovedKeeperCloseWaitsForThePortMapper(t *testing.T) {
 	ended, hangs := make(chan struct{}), make(chan struct{})
 	c := &Client{Addr: fakeMapper(t, func(conn net.Conn) {
@@ -130,7 +131,8 @@ func TestMovedKeeperCloseWaitsForThePortMapper(t *testing.T) {
 	<-ended
 }
 
-// A port mapper that takes connections and says nothing does not hold up a freeze. The attempt is made anew after it.
+// A port mapper that takes connections and says nothing does not hold up a freeze. The attempt is
+// made anew after it.
 func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
 	l, err := net.Listen("tcp", port.Vacant(t))
 	require.NoError(t, err)
@@ -391,7 +393,8 @@ func TestServerMoves(t *testing.T) {
 	require.ErrorIs(t, err, ErrServerClosed)
 }
 
-// A listener that has failed, or was closed on its own, does not belong to the server any more: a freeze does not wait for it.
+// A listener that has failed, or was closed on its own, does not belong to the server any more: a
+// freeze does not wait for it.
 func TestServerFreezesAfterAListenerHasFailed(t *testing.T) {
 	s := &Server{}
 	require.Equal(t, "w\x01", ask(t, startServer(t, s), framed("zabc")), "another one works")
@@ -410,7 +413,8 @@ func TestServerFreezesAfterAListenerHasFailed(t *testing.T) {
 	require.Zero(t, s.parked, "the next freeze counts anew")
 }
 
-// A state that is not a Server's is refused, and so is a descriptor of another kind; all descriptors are closed.
+// A state that is not a Server's is refused, and so is a descriptor of another kind; all
+// descriptors are closed.
 func TestStageRefuses(t *testing.T) {
 	const active = `"Active":[{"Name":"a","Port":7},{"Name":"b","Port":8}]`
 	const both = `"Sessions":[{"Holds":true,"Entry":0},{"Holds":true,"Entry":1}]`
@@ -531,7 +535,8 @@ func TestStageLeavesOutTheNameless(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// A listener that was handed over accepts again after another hand-off was given up; setting no deadline does not disturb Accept.
+// A listener that was handed over accepts again after another hand-off was given up; setting no
+// deadline does not disturb Accept.
 func TestImportedListenerGoesOn(t *testing.T) {
 	tr := transport.NewMemory()
 	below, err := tr.Listen(transport.MemoryAddr(""), 1)

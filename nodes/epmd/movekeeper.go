@@ -16,8 +16,8 @@ import (
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// A FrozenKeeper is a Keeper that stands still, to be handed to another process. Thaw lets it go on; after Release it no longer belongs to
-// this process. One of the two must be called.
+// A FrozenKeeper is a Keeper that stands still, to be handed to another process. Thaw lets it go
+// on; after Release it no longer belongs to this process. One of the two must be called.
 type FrozenKeeper struct {
 	k     *Keeper
 	pause *keeperPause
@@ -27,8 +27,9 @@ type FrozenKeeper struct {
 
 // A keeperPause is a freeze, as the Keeper's goroutine sees it.
 type keeperPause struct {
-	rests chan *Registered // takes the name's connection once the goroutine rests; nil: the name is lost at the moment
-	goOn  chan bool        // ends the freeze; true: the Keeper goes on in this process
+	// takes the name's connection once the goroutine rests; nil: the name is lost at the moment
+	rests chan *Registered
+	goOn  chan bool // ends the freeze; true: the Keeper goes on in this process
 	once  sync.Once
 }
 
@@ -40,8 +41,9 @@ type keeperState struct {
 	Held         bool // with a descriptor
 }
 
-// Freeze stops the Keeper: the name stays registered, and is not watched. It breaks off an attempt to register again, and waits for Notify,
-// and for the end of another freeze, as long as ctx lasts. A connection without a descriptor, as from the caller's own Client.Dial, is
+// Freeze stops the Keeper: the name stays registered, and is not watched. It breaks off an attempt
+// to register again, and waits for Notify, and for the end of another freeze, as long as ctx lasts.
+// A connection without a descriptor, as from the caller's own Client.Dial, is
 // errors.ErrUnsupported; net.ErrClosed after Close, or once another process has the Keeper.
 func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 	fail := func(err error) (*FrozenKeeper, error) {
@@ -74,10 +76,12 @@ func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 	return f, nil
 }
 
-// rest is what the Keeper's goroutine does during a freeze; false when the Keeper goes on in another process.
+// rest is what the Keeper's goroutine does during a freeze; false when the Keeper goes on in
+// another process.
 func (p *keeperPause) rest(r *Registered) bool {
 	if r != nil && !r.freeze() {
-		r = nil // lost at this moment: the other process regains the name, or this one notices the loss
+		// lost at this moment: the other process regains the name, or this one notices the loss
+		r = nil
 	}
 	p.rests <- r
 	here := <-p.goOn
@@ -94,7 +98,8 @@ func (p *keeperPause) rest(r *Registered) bool {
 // State is what another process needs besides the descriptors: see Client.Adopt.
 func (f *FrozenKeeper) State() []byte { return f.state }
 
-// Descriptors gives the descriptor of the connection, to which it still belongs; none while the name is lost.
+// Descriptors gives the descriptor of the connection, to which it still belongs; none while the
+// name is lost.
 func (f *FrozenKeeper) Descriptors() []int { return f.fds }
 
 // Thaw lets the Keeper go on here.
@@ -116,14 +121,15 @@ func (p *keeperPause) end(here bool) (first bool) {
 	return first
 }
 
-// A StagedKeeper is a Keeper of another process, ready to go on in this one. Start or Discard must be called.
+// A StagedKeeper is a Keeper of another process, ready to go on in this one. Start or Discard must
+// be called.
 type StagedKeeper struct {
 	k    *Keeper
 	conn net.Conn // nil: the name has to be regained
 }
 
-// Adopt makes a Keeper from what a FrozenKeeper gives in another process. Nothing is read or written until Start. Adopt owns the
-// descriptors from the call on: on failure it closes them.
+// Adopt makes a Keeper from what a FrozenKeeper gives in another process. Nothing is read or
+// written until Start. Adopt owns the descriptors from the call on: on failure it closes them.
 func (c *Client) Adopt(state []byte, descriptors []int, opts *KeepOptions) (*StagedKeeper, error) {
 	var s keeperState
 	err := json.Unmarshal(state, &s)

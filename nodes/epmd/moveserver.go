@@ -16,8 +16,9 @@ import (
 // askGrace is how long a freeze lets connections without a name finish their requests.
 const askGrace = 200 * time.Millisecond
 
-// A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive in the backlogs of its listeners. Thaw
-// lets it go on; after Release it no longer belongs to this process. One of the two must be called.
+// A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive
+// in the backlogs of its listeners. Thaw lets it go on; after Release it no longer belongs to this
+// process. One of the two must be called.
 type FrozenServer struct {
 	s      *Server
 	frozen chan struct{} // the same as s.frozen as long as this freeze lasts
@@ -46,9 +47,10 @@ type sessionState struct {
 	Entry int  // its name, as an index into Active; -1: none, as earlier programs wrote it
 }
 
-// Freeze stops the server between two bytes. Requests that can be answered within 200 ms are answered first; then only registrations move,
-// and Release closes the other connections. It waits as long as ctx lasts. A listener or registration without a descriptor is
-// errors.ErrUnsupported. A server that is frozen already is an error; one that has ended gives what Serve has returned.
+// Freeze stops the server between two bytes. Requests that can be answered within 200 ms are
+// answered first; then only registrations move, and Release closes the other connections. It waits
+// as long as ctx lasts. A listener or registration without a descriptor is errors.ErrUnsupported. A
+// server that is frozen already is an error; one that has ended gives what Serve has returned.
 func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 	s.mu.Lock()
 	switch {
@@ -117,8 +119,8 @@ func (s *Server) isFrozen() bool {
 	return s.frozen != nil
 }
 
-// sitOut waits for the end of the freeze, if err is the passed deadline with which a freeze ends a read or an accept; true when the caller
-// is to go on.
+// sitOut waits for the end of the freeze, if err is the passed deadline with which a freeze ends a
+// read or an accept; true when the caller is to go on.
 func (s *Server) sitOut(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
@@ -210,19 +212,22 @@ func (f *FrozenServer) end(moved bool) bool {
 		}
 	}
 	close(s.frozen)
-	s.frozen, s.parked = nil, 0 // the next freeze counts every goroutine anew, even one that has not woken up yet
+	// the next freeze counts every goroutine anew, even one that has not woken up yet
+	s.frozen, s.parked = nil, 0
 	return true
 }
 
-// A StagedServer is a Server of another process, ready to go on in this one. Start or Discard must be called.
+// A StagedServer is a Server of another process, ready to go on in this one. Start or Discard must
+// be called.
 type StagedServer struct {
 	s         *Server
 	listeners []net.Listener
 	sessions  []*session // nil: one that has no name
 }
 
-// Stage fills an unused Server with what a FrozenServer gives in another process. Nothing is accepted, read or written until Start. Stage
-// owns the descriptors from the call on: on failure it closes them.
+// Stage fills an unused Server with what a FrozenServer gives in another process. Nothing is
+// accepted, read or written until Start. Stage owns the descriptors from the call on: on failure it
+// closes them.
 func (s *Server) Stage(state []byte, descriptors []int) (*StagedServer, error) {
 	g, err := s.stage(state, descriptors)
 	if err != nil {
@@ -355,7 +360,8 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { return l.l.Close() }
 func (l *listener) Addr() net.Addr { return l.l.Addr() }
 
-// SetDeadline ends Accept if t is in the past, and lets it go on if t is zero. There is no need for other times: they act as a past one.
+// SetDeadline ends Accept if t is in the past, and lets it go on if t is zero. There is no need for
+// other times: they act as a past one.
 func (l *listener) SetDeadline(t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

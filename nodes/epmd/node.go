@@ -6,11 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// NodeType says what kind of node a name belongs to. Port mappers store the byte and do not look at it.
-// See erl_dist_protocol, "Register a Node in EPMD", NodeType.
+// NodeType says what kind of node a name belongs to. Port mappers store the byte and do not look at
+// it. See erl_dist_protocol, "Register a Node in EPMD", NodeType.
 type NodeType byte
 
-// The node types in use. libei registers the letter 'h' (104) instead of TypeHidden; both mean a C-node.
+// The node types in use. libei registers the letter 'h' (104) instead of TypeHidden; both mean a
+// C-node.
 const (
 	TypeHidden NodeType = 72 // 'H', a C-node: not shown by nodes()
 	TypeNormal NodeType = 77 // 'M', an ordinary Erlang node
@@ -27,7 +28,8 @@ func (t NodeType) String() string {
 	return fmt.Sprintf("NodeType(%d)", byte(t))
 }
 
-// The versions of the distribution protocol that this module speaks. See erl_dist_protocol, HighestVersion and LowestVersion.
+// The versions of the distribution protocol that this module speaks. See erl_dist_protocol,
+// HighestVersion and LowestVersion.
 const (
 	VersionLow  = 5 // handshakes of OTP 22 and older; only this version counts creations in 1..3
 	VersionHigh = 6 // OTP 23 and newer
@@ -43,7 +45,8 @@ const (
 // Registration is what a node tells the port mapper about itself.
 // See erl_dist_protocol, ALIVE2_REQ.
 type Registration struct {
-	Name     string   // the part of the node name before the "@": 1..255 characters of UTF-8 without NUL
+	// the part of the node name before the "@": 1..255 characters of UTF-8 without NUL
+	Name     string
 	Port     uint16   // the TCP port on which the node accepts distribution connections, not 0
 	Type     NodeType // zero means TypeHidden
 	Protocol byte     // 0 is TCP over IPv4, the only one defined
@@ -64,7 +67,8 @@ type NodeInfo struct {
 	Extra    []byte   // what the node has published for others to read
 }
 
-// Version gives the highest distribution version that both the node and this module speak; ok is false when there is none.
+// Version gives the highest distribution version that both the node and this module speak; ok is
+// false when there is none.
 func (n NodeInfo) Version() (version int, ok bool) {
 	if n.Low > n.High || n.Low > VersionHigh || n.High < VersionLow {
 		return 0, false
@@ -86,7 +90,8 @@ func (r Registration) withDefaults() Registration {
 	return r
 }
 
-// check finds what a port mapper would refuse, so that a refusal that does come from it can only mean a name in use.
+// check finds what a port mapper would refuse, so that a refusal that does come from it can only
+// mean a name in use.
 func (r Registration) check() error {
 	if err := checkName(r.Name); err != nil {
 		return err

@@ -23,7 +23,8 @@ import (
 
 // The tests here run against the epmd and erl found on the PATH.
 
-// otpEnv is the environment of such a program: a home and a cookie of its own, and no settings of the machine's.
+// otpEnv is the environment of such a program: a home and a cookie of its own, and no settings of
+// the machine's.
 func otpEnv(t *testing.T, port string) []string {
 	home := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(home, ".erlang.cookie"), []byte("epmdtest"), 0o400))
@@ -50,7 +51,8 @@ type realEpmd struct {
 	ended chan struct{} // closed when it has ended
 }
 
-// startRealEpmd runs an epmd on a free port, or on that of addr when it is not empty, until the test ends.
+// startRealEpmd runs an epmd on a free port, or on that of addr when it is not empty, until the
+// test ends.
 func startRealEpmd(t *testing.T, addr string, args ...string) *realEpmd {
 	t.Helper()
 	path := need.Program(t, "epmd")
@@ -139,7 +141,8 @@ func TestClientWithRealEpmd(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoPortMapper)
 }
 
-// A real epmd may hear of a connection's end after it has heard the next request, so Close waits until it has.
+// A real epmd may hear of a connection's end after it has heard the next request, so Close waits
+// until it has.
 func TestRealEpmdNeverRefusesANameJustGivenUp(t *testing.T) {
 	c := &Client{Addr: startRealEpmd(t, "").addr}
 	var last uint32
@@ -152,7 +155,8 @@ func TestRealEpmdNeverRefusesANameJustGivenUp(t *testing.T) {
 		last = k.Creation()
 		begin := time.Now()
 		require.NoError(t, k.Close())
-		if time.Since(begin) >= farewell { // epmd had no processor for that long: Close could not wait for it
+		// epmd had no processor for that long: Close could not wait for it
+		if time.Since(begin) >= farewell {
 			require.Eventually(t, func() bool {
 				_, err := c.Resolve(t.Context(), "", "abc")
 				return errors.Is(err, ErrNotRegistered)
@@ -258,8 +262,8 @@ func TestRealEpmdCommandsOnServer(t *testing.T) {
 	}
 }
 
-// erl runs code in an Erlang node that uses the port mapper at port, and gives its output line by line. The node is killed at the
-// test's end.
+// erl runs code in an Erlang node that uses the port mapper at port, and gives its output line by
+// line. The node is killed at the test's end.
 func erl(t *testing.T, port, name, code string) (line func() string) {
 	t.Helper()
 	args := []string{"-noinput", "-start_epmd", "false", "-eval", code}

@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// readable reports, without blocking or consuming anything, whether a read from conn would return at once: conn has ended or failed, or
-// there is data. It may be called during a Read. A connection without a descriptor is never readable.
+// readable reports, without blocking or consuming anything, whether a read from conn would return
+// at once: conn has ended or failed, or there is data. It may be called during a Read. A connection
+// without a descriptor is never readable.
 func readable(conn net.Conn) bool {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {

@@ -10,11 +10,12 @@ import (
 	"time"
 )
 
-// Registered is a name held at a port mapper. It lasts as long as its connection: until Close, or until the port mapper goes away,
-// which Done tells. Methods may be called concurrently.
+// Registered is a name held at a port mapper. It lasts as long as its connection: until Close, or
+// until the port mapper goes away, which Done tells. Methods may be called concurrently.
 type Registered struct {
-	// Creation tells this incarnation of the name from others; identifiers of the node carry it. Port mappers count it in 32 bits; for
-	// registrations with High below 6, and in old port mappers, it is in 1..3.
+	// Creation tells this incarnation of the name from others; identifiers of the node carry it.
+	// Port mappers count it in 32 bits; for registrations with High below 6, and in old port
+	// mappers, it is in 1..3.
 	Creation uint32
 
 	reg  Registration
@@ -29,11 +30,13 @@ type Registered struct {
 	err    error
 }
 
-// Register tells the port mapper at c.Addr about a node and keeps the connection open. It blocks until the answer is there, ctx ends or
-// Timeout passes; neither matters after that. The caller must Close the result.
+// Register tells the port mapper at c.Addr about a node and keeps the connection open. It blocks
+// until the answer is there, ctx ends or Timeout passes; neither matters after that. The caller
+// must Close the result.
 //
-// The errors to act on are ErrNoPortMapper, ErrNameTaken, and ErrNoAnswer, since port mappers accept registrations only from their own
-// machine. ErrBadName and ErrBadRegistration come before anything is sent. See erl_dist_protocol, ALIVE2_REQ; ei_publish.
+// The errors to act on are ErrNoPortMapper, ErrNameTaken, and ErrNoAnswer, since port mappers
+// accept registrations only from their own machine. ErrBadName and ErrBadRegistration come before
+// anything is sent. See erl_dist_protocol, ALIVE2_REQ; ei_publish.
 func (c *Client) Register(ctx context.Context, reg Registration) (*Registered, error) {
 	reg = reg.withDefaults()
 	reg.Extra = append([]byte(nil), reg.Extra...)
@@ -101,18 +104,21 @@ func (r *Registered) Registration() Registration {
 	return reg
 }
 
-// Done is closed when the name is no longer held: after Close, or when the connection to the port mapper is lost.
+// Done is closed when the name is no longer held: after Close, or when the connection to the port
+// mapper is lost.
 func (r *Registered) Done() <-chan struct{} { return r.done }
 
-// Err is nil until Done is closed; then it is an *Error: ErrLost with what happened, or net.ErrClosed after Close.
+// Err is nil until Done is closed; then it is an *Error: ErrLost with what happened, or
+// net.ErrClosed after Close.
 func (r *Registered) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
 }
 
-// Close gives the name up by closing the connection. When it returns the port mapper has seen that, and the name is free; but Close waits
-// no longer than 100 ms for that. It may be called more than once; the error is always nil.
+// Close gives the name up by closing the connection. When it returns the port mapper has seen that,
+// and the name is free; but Close waits no longer than 100 ms for that. It may be called more than
+// once; the error is always nil.
 func (r *Registered) Close() error {
 	r.mu.Lock()
 	first := !r.closed
@@ -128,8 +134,8 @@ func (r *Registered) Close() error {
 // farewell is how long a port mapper may take to see that a name is given up.
 const farewell = 100 * time.Millisecond
 
-// part closes the connection, once the port mapper has closed its side: otherwise OTP's epmd may read the next registration first, and
-// refuse the name.
+// part closes the connection, once the port mapper has closed its side: otherwise OTP's epmd may
+// read the next registration first, and refuse the name.
 func (r *Registered) part() {
 	if half, ok := r.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		limit := time.NewTimer(farewell)

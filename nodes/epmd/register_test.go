@@ -86,7 +86,8 @@ func TestRegistrationLost(t *testing.T) {
 	}
 }
 
-// A context that ends at the moment the answer arrives must give either a registration or an error, never something in between.
+// A context that ends at the moment the answer arrives must give either a registration or an error,
+// never something in between.
 func TestRegisterAndContextEndTogether(t *testing.T) {
 	s := &Server{}
 	addr := startServer(t, s)

@@ -23,29 +23,33 @@ const (
 	DefaultMaxConns      = 1024             // registrations included
 )
 
-// maxNameless bounds the connections that hold no name. Requests are answered at once, so few connections are enough, and an embedded
-// server leaves its process descriptors for other things.
+// maxNameless bounds the connections that hold no name. Requests are answered at once, so few
+// connections are enough, and an embedded server leaves its process descriptors for other things.
 const maxNameless = 128
 
-// yields is how often a full server yields to its sessions before it ends one: a single runtime.Gosched may return at once.
+// yields is how often a full server yields to its sessions before it ends one: a single
+// runtime.Gosched may return at once.
 const yields = 16
 
-// Server is a port mapper. The zero value is ready for Serve. Fields must not change once Serve was called; methods may be called
-// concurrently. A Server that was closed cannot be used again.
+// Server is a port mapper. The zero value is ready for Serve. Fields must not change once Serve was
+// called; methods may be called concurrently. A Server that was closed cannot be used again.
 type Server struct {
 	// Relaxed allows Stop, and Kill while names are registered; epmd's -relaxed_command_check.
 	Relaxed bool
-	// PacketTimeout is how long a connection may take until its request is whole, and how long writing the answer may take.
-	// Zero or less: DefaultPacketTimeout. epmd's -packet_timeout, which begins anew with each byte.
+	// PacketTimeout is how long a connection may take until its request is whole, and how long
+	// writing the answer may take. Zero or less: DefaultPacketTimeout. epmd's -packet_timeout,
+	// which begins anew with each byte.
 	PacketTimeout time.Duration
-	// MaxConns bounds the connections, registrations included; at most 128 of them are not registrations. For one too many the oldest
-	// connection without a name ends; if all have names, one more is open for requests, but no further name is registered. Zero or
-	// less: DefaultMaxConns.
+	// MaxConns bounds the connections, registrations included; at most 128 of them are not
+	// registrations. For one too many the oldest connection without a name ends; if all have names,
+	// one more is open for requests, but no further name is registered. Zero or less:
+	// DefaultMaxConns.
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
-	// Logger gets registrations (Info), refusals and want of descriptors (Warn), of each those beyond 20 a second as Debug, and requests
-	// (Debug). Its Handler runs with the server's lock held at times: it must not wait, and must not use the server. Nil: nothing is logged.
+	// Logger gets registrations (Info), refusals and want of descriptors (Warn), of each those
+	// beyond 20 a second as Debug, and requests (Debug). Its Handler runs with the server's lock
+	// held at times: it must not wait, and must not use the server. Nil: nothing is logged.
 	Logger *slog.Logger
 
 	names    hush.Hush // registered and unregistered
@@ -56,10 +60,12 @@ type Server struct {
 	table     table
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	nameless  list.List     // *session, oldest first: those without a name that were not ended for want of room
-	crowded   time.Time     // when the log last got a warning that a connection was closed for want of room
-	ended     error         // why no more connections are taken
-	over      chan struct{} // closed when ended is set; made by open
+	// *session, oldest first: those without a name that were not ended for want of room
+	nameless list.List
+	// when the log last got a warning that a connection was closed for want of room
+	crowded time.Time
+	ended   error         // why no more connections are taken
+	over    chan struct{} // closed when ended is set; made by open
 
 	frozen chan struct{} // closed at the end of a freeze; nil: there is none
 	grace  time.Time     // the time in a freeze from which nothing is read or written any more
@@ -71,9 +77,10 @@ type Server struct {
 	asking  sync.WaitGroup // sessions without an answer yet; likewise
 }
 
-// Serve accepts and answers connections on l until the server is closed or killed, or l fails for good; it closes l in any case.
-// It always returns an error: ErrServerClosed after Close and Shutdown, ErrKilled after a kill request, once all connections
-// are gone; else that of l, whose connections live on. It may run on several listeners at once.
+// Serve accepts and answers connections on l until the server is closed or killed, or l fails for
+// good; it closes l in any case. It always returns an error: ErrServerClosed after Close and
+// Shutdown, ErrKilled after a kill request, once all connections are gone; else that of l, whose
+// connections live on. It may run on several listeners at once.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.add(l); err != nil {
 		return err
@@ -111,8 +118,8 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// Close ends the server at once: listeners, registrations and requests. It returns nil when all goroutines that serve connections have
-// ended.
+// Close ends the server at once: listeners, registrations and requests. It returns nil when all
+// goroutines that serve connections have ended.
 func (s *Server) Close() error {
 	s.end(ErrServerClosed)
 	s.dropAll()
@@ -120,8 +127,9 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Shutdown closes the listeners, waits until requests have been answered, for a silent connection up to PacketTimeout, and then closes the
-// registrations. When ctx ends first it acts as Close, and returns ctx's error. Either waits while the server is frozen.
+// Shutdown closes the listeners, waits until requests have been answered, for a silent connection
+// up to PacketTimeout, and then closes the registrations. When ctx ends first it acts as Close, and
+// returns ctx's error. Either waits while the server is frozen.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.end(ErrServerClosed)
 	answered := make(chan struct{})
@@ -234,7 +242,8 @@ func (s *Server) full() bool {
 
 func (s *Server) maxConns() int { return cmp.Or(max(s.MaxConns, 0), DefaultMaxConns) }
 
-// makeRoom ends the oldest connection without a name, if there is no room for another one. mu is held.
+// makeRoom ends the oldest connection without a name, if there is no room for another one. mu is
+// held.
 func (s *Server) makeRoom() {
 	if !s.full() {
 		return
@@ -242,7 +251,8 @@ func (s *Server) makeRoom() {
 	c := s.nameless.Remove(s.nameless.Front()).(*session)
 	_ = c.conn.Close() // which ends the session
 	level := slog.LevelDebug
-	if now := time.Now(); now.Sub(s.crowded) >= time.Second { // so that strangers do not fill the log
+	// so that strangers do not fill the log
+	if now := time.Now(); now.Sub(s.crowded) >= time.Second {
 		s.crowded, level = now, slog.LevelWarn
 	}
 	s.logger().Log(context.Background(), level, "connection closed, no room", "peer", c.conn.RemoteAddr(), "names", len(s.table.active),
@@ -260,9 +270,10 @@ func (s *Server) packetTimeout() time.Duration {
 	return cmp.Or(max(s.PacketTimeout, 0), DefaultPacketTimeout)
 }
 
-// A request must see what happened before it was sent, as it does in a server with a single thread. But the session of a connection that
-// ended may not have noticed the end yet. So before the table is read, connections are checked for that: all of them by settle, that of one
-// name by find. mu is held.
+// A request must see what happened before it was sent, as it does in a server with a single thread.
+// But the session of a connection that ended may not have noticed the end yet. So before the table
+// is read, connections are checked for that: all of them by settle, that of one name by find. mu is
+// held.
 
 func (s *Server) settle() {
 	for _, e := range slices.Clone(s.table.active) {
@@ -286,13 +297,15 @@ func (s *Server) find(name string) *entry {
 func (s *Server) release(e *entry) {
 	holder := e.holder
 	if s.table.release(e) {
-		_ = holder.conn.Close() // only after the release: the session, if it still runs, and the peer notice the close
+		// only after the release: the session, if it still runs, and the peer notice the close
+		_ = holder.conn.Close()
 		s.names.Log(s.logger(), slog.LevelInfo, "unregistered", "name", e.Name, "creation", e.creation(), "port", e.Port)
 	}
 }
 
-// passing reports whether a listener that failed with err may work again: err is an error of accept(2) about a single connection, such as a
-// firewall's refusal (EPERM, EACCES), or a want of descriptors, of memory or (ENOSPC of epoll_ctl) of watches.
+// passing reports whether a listener that failed with err may work again: err is an error of
+// accept(2) about a single connection, such as a firewall's refusal (EPERM, EACCES), or a want of
+// descriptors, of memory or (ENOSPC of epoll_ctl) of watches.
 func passing(err error) bool {
 	err = transport.PosixError(err)
 	for _, no := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,

@@ -40,7 +40,8 @@ func ask(t testing.TB, addr string, raw []byte) string {
 	_, err = conn.Write(raw)
 	require.NoError(t, err)
 	b, err := io.ReadAll(conn)
-	if !errors.Is(transport.PosixError(err), syscall.ECONNRESET) { // the server did not read all that was sent
+	// the server did not read all that was sent
+	if !errors.Is(transport.PosixError(err), syscall.ECONNRESET) {
 		require.NoError(t, err)
 	}
 	return string(b)
@@ -128,7 +129,8 @@ func (l sightlessListener) Accept() (net.Conn, error) {
 	return addressed{c, c.LocalAddr(), c.RemoteAddr()}, nil
 }
 
-// A name is free once its holder sees the end of the connection, so the holder may wait for that. A half-closed connection counts as ended.
+// A name is free once its holder sees the end of the connection, so the holder may wait for that. A
+// half-closed connection counts as ended.
 func TestServerFreesTheNameBeforeItCloses(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -174,7 +176,8 @@ func TestServerClosesWithoutAnAnswer(t *testing.T) {
 	require.Len(t, ask(t, addr, framed("n"+strings.Repeat("x", 3056))), 4, "a request of 3057 bytes is the largest")
 }
 
-// keptOpen sends a request and gives its answer of n bytes and whether the connection is still open then.
+// keptOpen sends a request and gives its answer of n bytes and whether the connection is still open
+// then.
 func keptOpen(t *testing.T, addr string, body string, n int) (answer string, conn net.Conn) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -363,11 +366,13 @@ func TestServerLimitsConnections(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// Connections that send nothing, or next to nothing, make room for others, the oldest first. Connections that hold a name stay.
+// Connections that send nothing, or next to nothing, make room for others, the oldest first.
+// Connections that hold a name stay.
 func TestServerEndsTheOldestForWantOfRoom(t *testing.T) {
 	for _, tt := range []struct {
-		name               string
-		limit, before, too int // MaxConns; connections for which there is room; connections for which there is none
+		name string
+		// MaxConns; connections for which there is room; connections for which there is none
+		limit, before, too int
 	}{
 		{"others than registrations", 0, maxNameless, 70},
 		{"all", 5, 3, 4},
@@ -400,7 +405,8 @@ func TestServerEndsTheOldestForWantOfRoom(t *testing.T) {
 				require.NoError(t, err)
 				synctest.Wait()
 				for i, conn := range conns {
-					_ = conn.SetReadDeadline(time.Now().Add(time.Nanosecond)) // an error where the other end is closed
+					// an error where the other end is closed
+					_ = conn.SetReadDeadline(time.Now().Add(time.Nanosecond))
 					_, err := conn.Read(make([]byte, 1))
 					require.Equal(t, i <= tt.too, errors.Is(err, io.EOF), "connection %d: %v", i, err)
 				}
@@ -419,8 +425,8 @@ func TestServerEndsTheOldestForWantOfRoom(t *testing.T) {
 	}
 }
 
-// A connection whose registration was refused is kept open until its place is needed. A connection that the server ends is not logged as a
-// fault of the peer.
+// A connection whose registration was refused is kept open until its place is needed. A connection
+// that the server ends is not logged as a fault of the peer.
 func TestServerEndsRefusedRegistrationsForWantOfRoom(t *testing.T) {
 	var log bytes.Buffer
 	s := &Server{MaxConns: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))}
@@ -459,10 +465,12 @@ func (l *readyListener) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// However many clients ask at once, as after a freeze, all that have sent their requests are answered.
+// However many clients ask at once, as after a freeze, all that have sent their requests are
+// answered.
 func TestServerAnswersACrowd(t *testing.T) {
 	need.Descriptors(t, 1200)
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that no session answers while the server accepts
+	// so that no session answers while the server accepts
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ready := &readyListener{Listener: l}
@@ -550,7 +558,8 @@ func TestServerBoundsItsWarnings(t *testing.T) {
 	})
 }
 
-// Many clients at once: each must see its own name, and none may get a name that another client holds.
+// Many clients at once: each must see its own name, and none may get a name that another client
+// holds.
 func TestServerManyClients(t *testing.T) {
 	c := &Client{Addr: startServer(t, &Server{})}
 	var wg sync.WaitGroup
@@ -580,7 +589,8 @@ func TestServerManyClients(t *testing.T) {
 	require.Empty(t, names)
 }
 
-// The whole server against a model: register, be refused, give up, register again, over real connections.
+// The whole server against a model: register, be refused, give up, register again, over real
+// connections.
 func TestServerModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

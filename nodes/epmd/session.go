@@ -13,7 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// session is one connection to a Server: a request and its answer, and then, if that was a registration, the time it is held.
+// session is one connection to a Server: a request and its answer, and then, if that was a
+// registration, the time it is held.
 type session struct {
 	server *Server
 	conn   net.Conn
@@ -21,8 +22,9 @@ type session struct {
 	local  bool // the peer is on this machine
 	fd     int  // for dumps
 	entry  *entry
-	at     *list.Element // its place among the nameless; nil: it has come from another process with its name
-	holds  bool          // the request was a registration, and is answered
+	// its place among the nameless; nil: it has come from another process with its name
+	at    *list.Element
+	holds bool // the request was a registration, and is answered
 }
 
 // run serves the connection to its end.
@@ -40,7 +42,8 @@ func (c *session) run() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.entry != nil && c.entry.holder == c && !s.moved { // else it was released before, and may have another holder by now
+	// else it was released before, and may have another holder by now
+	if c.entry != nil && c.entry.holder == c && !s.moved {
 		s.release(c.entry)
 	}
 	_ = c.conn.Close() // after the release: a peer that sees the end may register the name again
@@ -51,8 +54,9 @@ func (c *session) run() {
 	}
 }
 
-// read gives a request without its header, or nil when the connection is to be closed: it ended, the whole request took too long, its
-// length is impossible, or more bytes came than the length says.
+// read gives a request without its header, or nil when the connection is to be closed: it ended,
+// the whole request took too long, its length is impossible, or more bytes came than the length
+// says.
 func (c *session) read() []byte {
 	limit := time.Now().Add(c.server.packetTimeout())
 	buf := make([]byte, headerSize+maxRequest)
@@ -202,8 +206,8 @@ func (c *session) hold() {
 	}
 }
 
-// until sets the deadline of the next read or write with set. In a freeze that is the end of the grace at the latest, and a past time for a
-// connection that holds a name.
+// until sets the deadline of the next read or write with set. In a freeze that is the end of the
+// grace at the latest, and a past time for a connection that holds a name.
 func (c *session) until(set func(time.Time) error, t time.Time) {
 	_ = set(t) // if it fails, so does what follows
 	s := c.server
@@ -233,7 +237,8 @@ func (c *session) refuse(why string, args ...any) {
 	s.refusals.Log(s.logger(), slog.LevelWarn, why, append(args, "peer", c.conn.RemoteAddr())...)
 }
 
-// isLocal tells whether the peer is on this machine: its address is a loopback one, or the same as our own.
+// isLocal tells whether the peer is on this machine: its address is a loopback one, or the same as
+// our own.
 func isLocal(conn net.Conn) bool {
 	if conn.RemoteAddr().Network() == "unix" {
 		return true
@@ -261,7 +266,8 @@ func descriptor(conn any) int {
 	}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { n = int(fd) }) // a connection closed already keeps -1
+			// a connection closed already keeps -1
+			_ = raw.Control(func(fd uintptr) { n = int(fd) })
 		}
 	}
 	return n

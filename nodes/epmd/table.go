@@ -6,9 +6,11 @@ import (
 )
 
 const (
-	// maxUnused is how many names are remembered for their counters before a new name takes over the oldest one's place.
+	// maxUnused is how many names are remembered for their counters before a new name takes over
+	// the oldest one's place.
 	maxUnused = 1000
-	// minCreation is the least 32-bit creation: 1 to 3 are those of nodes that have only 16 bits for it.
+	// minCreation is the least 32-bit creation: 1 to 3 are those of nodes that have only 16 bits
+	// for it.
 	minCreation = 4
 	// refusedCreation stands in the answer to a refused registration.
 	refusedCreation = 99
@@ -37,7 +39,8 @@ func (e *entry) bump() {
 
 func (e *entry) dump() DumpEntry { return DumpEntry{Name: e.Name, Port: e.Port, FD: e.fd} }
 
-// table is what a port mapper remembers. A name is in one of the lists, never in both, and only once. It is not safe for concurrent use.
+// table is what a port mapper remembers. A name is in one of the lists, never in both, and only
+// once. It is not safe for concurrent use.
 type table struct {
 	active []*entry // registered, in order of registration
 	unused []*entry // given up, in that order
@@ -52,11 +55,12 @@ func (t *table) find(name string) *entry {
 	return t.active[i]
 }
 
-// register makes an active entry. It gives nil for a name or extra data beyond the limits, and for a name that is active. now is the
-// time in seconds, at which the counter of a name never seen starts.
+// register makes an active entry. It gives nil for a name or extra data beyond the limits, and for
+// a name that is active. now is the time in seconds, at which the counter of a name never seen
+// starts.
 //
-// An unused name goes on with its own counter. When too many are unused, a new name gets the place of the oldest, and its counter too,
-// as OTP's epmd has it.
+// An unused name goes on with its own counter. When too many are unused, a new name gets the place
+// of the oldest, and its counter too, as OTP's epmd has it.
 func (t *table) register(info NodeInfo, fd int, holder *session, now uint32) *entry {
 	if len(info.Name) > MaxNameBytes || !utf8.ValidString(info.Name) || utf8.RuneCountInString(info.Name) > MaxNameChars ||
 		len(info.Extra) > MaxExtraBytes || t.find(info.Name) != nil {
@@ -100,7 +104,8 @@ func (t *table) appendNames(b []byte, port int) []byte {
 	return b
 }
 
-// appendDump appends a DUMP_RESP: the active names, the newest first, and the unused ones, the oldest first.
+// appendDump appends a DUMP_RESP: the active names, the newest first, and the unused ones, the
+// oldest first.
 func (t *table) appendDump(b []byte, port int) []byte {
 	b = appendListingPort(b, port)
 	for _, e := range slices.Backward(t.active) {

@@ -49,8 +49,9 @@ func (t tag) String() string {
 }
 
 const (
-	headerSize = 2    // the length before each request; answers have none
-	maxRequest = 3057 // bytes after the header that OTP's epmd takes; it closes the connection on a larger length
+	headerSize = 2 // the length before each request; answers have none
+	// bytes after the header that OTP's epmd takes; it closes the connection on a larger length
+	maxRequest = 3057
 
 	alive2Fixed = 13 // bytes of an ALIVE2_REQ beside name and extra
 )
@@ -90,9 +91,10 @@ func appendRequest(b []byte, q request) []byte {
 	return b
 }
 
-// parseRequest parses a request without its header. It accepts and refuses what OTP's epmd does, odd cases included: bytes after a
-// complete request are ignored, an empty name can be registered if there is extra data, and 255 characters can be registered but
-// not asked for. Names and extra data that are only too long pass: they are refused with an answer, by the table.
+// parseRequest parses a request without its header. It accepts and refuses what OTP's epmd does,
+// odd cases included: bytes after a complete request are ignored, an empty name can be registered
+// if there is extra data, and 255 characters can be registered but not asked for. Names and extra
+// data that are only too long pass: they are refused with an answer, by the table.
 func parseRequest(b []byte) (request, error) {
 	if len(b) == 0 {
 		return request{}, fmt.Errorf("%w: empty", errMalformed)
@@ -158,7 +160,8 @@ func parsePort2(b []byte) (name string, err error) {
 	case !utf8.ValidString(name):
 		return "", fmt.Errorf("%w: name is not UTF-8", errMalformed)
 	case utf8.RuneCountInString(name) >= MaxNameChars:
-		// OTP's epmd counts its own terminating NUL, so a name of 255 characters is one too many here.
+		// OTP's epmd counts its own terminating NUL, so a name of 255 characters is one too many
+		// here.
 		return "", fmt.Errorf("%w: a name of %d characters", errMalformed, utf8.RuneCountInString(name))
 	}
 	return name, nil
@@ -180,7 +183,8 @@ func appendAliveAnswer(b []byte, a aliveAnswer) []byte {
 	return binary.BigEndian.AppendUint32(b, a.creation)
 }
 
-// parseAliveAnswer parses an answer at the start of b; n is its length. The error is errShort or an ErrProtocol.
+// parseAliveAnswer parses an answer at the start of b; n is its length. The error is errShort or an
+// ErrProtocol.
 func parseAliveAnswer(b []byte) (a aliveAnswer, n int, err error) {
 	if len(b) == 0 {
 		return a, 0, errShort
@@ -221,8 +225,8 @@ func appendPortAnswer(b []byte, info *NodeInfo) []byte {
 	return append(b, info.Extra...)
 }
 
-// parsePortAnswer parses an answer at the start of b; n is its length. found is false when the port mapper does not know the name.
-// The error is errShort or an ErrProtocol.
+// parsePortAnswer parses an answer at the start of b; n is its length. found is false when the port
+// mapper does not know the name. The error is errShort or an ErrProtocol.
 func parsePortAnswer(b []byte) (info NodeInfo, found bool, n int, err error) {
 	if len(b) > 0 && tag(b[0]) != tagPort2Resp {
 		return info, false, 0, wrong("%v instead of %v", tag(b[0]), tagPort2Resp)

@@ -96,8 +96,8 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 	return a, nil
 }
 
-// startDriver starts the measuring node. It does not take part in the work of Erlang's module global, into which a visible peer, such as
-// ergo's, would be drawn.
+// startDriver starts the measuring node. It does not take part in the work of Erlang's module
+// global, into which a visible peer, such as ergo's, would be drawn.
 func (a *arena) startDriver(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -154,7 +154,8 @@ type failure struct{ reason string }
 // Error returns the reason.
 func (f *failure) Error() string { return f.reason }
 
-// call evaluates function(args..., Limit) of the driver's module and returns the number that it answers, or a *failure.
+// call evaluates function(args..., Limit) of the driver's module and returns the number that it
+// answers, or a *failure.
 func (a *arena) call(ctx context.Context, limit time.Duration, function, args string) (int64, error) {
 	return evaluate(ctx, a.driver, limit, fmt.Sprintf("bench_driver:%s(%s, %d)", function, args, limit.Milliseconds()))
 }
@@ -184,7 +185,8 @@ func evaluate(ctx context.Context, n *otp.Node, limit time.Duration, expr string
 	return int64(n64), nil
 }
 
-// environment is what the programs measured see: this process's variables, but with the arena's own home and port mapper.
+// environment is what the programs measured see: this process's variables, but with the arena's own
+// home and port mapper.
 func (a *arena) environment() []string {
 	return append(os.Environ(), "HOME="+a.dir, "ERL_EPMD_PORT="+strconv.Itoa(a.epmdPort), "ERL_EPMD_ADDRESS=127.0.0.1")
 }

@@ -118,7 +118,8 @@ func TestQuickRunHasEveryRow(t *testing.T) {
 	t.Run("TLS", func(t *testing.T) { quickRun(t, "--transport=tls", "--peers=BEAM,ours,moved,pair") })
 }
 
-// With --tls-optfile all nodes use that file: with another file no node would talk to the node that measures.
+// With --tls-optfile all nodes use that file: with another file no node would talk to the node that
+// measures.
 func TestQuickRunWithOptFile(t *testing.T) {
 	release := otp.Releases(t)[0]
 	dir := filepath.Join(t.TempDir(), "tls")
@@ -191,7 +192,8 @@ func quickRun(t *testing.T, args ...string) {
 	var text strings.Builder
 	require.NoError(t, r.writeText(&text))
 	for _, row := range r.Rows {
-		require.Equal(t, 2, strings.Count(text.String(), "| "+row.Title+" "), row.Title) // ratios, spread
+		// ratios, spread
+		require.Equal(t, 2, strings.Count(text.String(), "| "+row.Title+" "), row.Title)
 	}
 }
 

@@ -36,8 +36,9 @@ func (a *arena) certify(ctx context.Context) (string, error) {
 	return filepath.Join(dir, "ssl_dist.conf"), a.command(ctx, program, "certs", dir)
 }
 
-// buildC compiles a program of test/interop/libei as its makers would, with -O2, once, and returns its path. Without a compiler or
-// libei's files it is the program that test/prepare.sh has compiled in the same way.
+// buildC compiles a program of test/interop/libei as its makers would, with -O2, once, and returns
+// its path. Without a compiler or libei's files it is the program that test/prepare.sh has compiled
+// in the same way.
 func (a *arena) buildC(ctx context.Context, name string) (string, error) {
 	program := filepath.Join(a.dir, "libei-"+strings.TrimPrefix(name, "ei_"))
 	if _, err := os.Stat(program); err == nil {
@@ -89,8 +90,8 @@ func compileC(ctx context.Context, file, program string, flags ...string) error 
 	return nil
 }
 
-// findLibei returns the directory of the application erl_interface: the measuring node's own, or else, as the node may live in a root
-// file system of its own, the machine's.
+// findLibei returns the directory of the application erl_interface: the measuring node's own, or
+// else, as the node may live in a root file system of its own, the machine's.
 func (a *arena) findLibei(ctx context.Context) (string, error) {
 	var dirs []string
 	if text, err := a.driver.EvalContext(ctx, "list_to_atom(code:lib_dir(erl_interface))"); err == nil {

@@ -8,10 +8,12 @@ import (
 	"strings"
 )
 
-// handOff is the measurement of messages that carry a descriptor: see carrier/main.go and c/scm_rate.c.
+// handOff is the measurement of messages that carry a descriptor: see carrier/main.go and
+// c/scm_rate.c.
 const handOff = "handoff"
 
-// A carrierMode is a way to send and receive: argument is what the programs call it, and ours hands many messages to each call.
+// A carrierMode is a way to send and receive: argument is what the programs call it, and ours hands
+// many messages to each call.
 type carrierMode struct {
 	name, title, argument string
 	many                  int

@@ -7,15 +7,18 @@ import (
 	"time"
 )
 
-// trialConnects are made to see how many take as long as a measurement is meant to; it has as many of them at least.
+// trialConnects are made to see how many take as long as a measurement is meant to; it has as many
+// of them at least.
 const trialConnects = 40
 
-// warmingConnects is how many connections a program that dials makes before they count, since its process has just begun: until the heap
-// has its final size, each new page is made at the first touch, which on some virtual machines takes 20 us.
+// warmingConnects is how many connections a program that dials makes before they count, since its
+// process has just begun: until the heap has its final size, each new page is made at the first
+// touch, which on some virtual machines takes 20 us.
 const warmingConnects = 300
 
-// spareConnects are made after those that count: a BEAM comes back under the same name, and on a busy machine the measuring node may not
-// have noticed that it was gone, so that one of its arrivals is none.
+// spareConnects are made after those that count: a BEAM comes back under the same name, and on a
+// busy machine the measuring node may not have noticed that it was gone, so that one of its
+// arrivals is none.
 const spareConnects = 20
 
 // connectLimit bounds a round of them.
@@ -23,9 +26,10 @@ const connectLimit = 60 * time.Second
 
 // A meeting is a measurement of connections, set up one after the other.
 type meeting struct {
-	name   string
-	make   func(ctx context.Context, p *peer, n int) (time.Duration, error)
-	counts map[string]int // connections in one measurement, by kind; a kind that is not there is not measured
+	name string
+	make func(ctx context.Context, p *peer, n int) (time.Duration, error)
+	// connections in one measurement, by kind; a kind that is not there is not measured
+	counts map[string]int
 }
 
 // measureConnects takes the set-up rates in both directions.
@@ -96,8 +100,8 @@ func (a *arena) connect(ctx context.Context, p *peer, n int) (time.Duration, err
 	return time.Duration(ns), err
 }
 
-// dialled lets the peer's kind dial the measuring node n times. The node takes the time from the first connection to the last, so that a
-// program's start does not count; nor do the first ones.
+// dialled lets the peer's kind dial the measuring node n times. The node takes the time from the
+// first connection to the last, so that a program's start does not count; nor do the first ones.
 func (a *arena) dialled(ctx context.Context, p *peer, n int) (time.Duration, error) {
 	if _, err := a.driver.EvalContext(ctx, fmt.Sprintf("bench_driver:watch(%d, %d)", warmingConnects, n+1)); err != nil {
 		return 0, err

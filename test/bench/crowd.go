@@ -16,8 +16,8 @@ import (
 // The crowds, in connections.
 var crowds = []int{1, 10, 100, 1000}
 
-// The ways in which a crowd talks: one connection after the other, with one message on its way at a time; or all at once, with a message of
-// each connection on its way.
+// The ways in which a crowd talks: one connection after the other, with one message on its way at a
+// time; or all at once, with a message of each connection on its way.
 var crowdTalks = []struct {
 	name, title string
 	talk        func(context.Context, []member, time.Duration) (messages int, err error)
@@ -45,8 +45,8 @@ func (a *arena) member(name string) (*nodes.Node, error) {
 	return nodes.New(cfg)
 }
 
-// measureCrowd opens more and more connections to a fresh peer of each kind. At each number of connections messages go there and back, in
-// each of the ways, so that only that number differs.
+// measureCrowd opens more and more connections to a fresh peer of each kind. At each number of
+// connections messages go there and back, in each of the ways, so that only that number differs.
 func (a *arena) measureCrowd(ctx context.Context) error {
 	if !matches(a.o.only, crowd) {
 		return nil
@@ -134,8 +134,8 @@ func (a *arena) gather(ctx context.Context, k kind) error {
 	return nil
 }
 
-// inTurn lets messages of 16 bytes go there and back for a time, each over the next connection, and over every one at least once, and
-// counts them.
+// inTurn lets messages of 16 bytes go there and back for a time, each over the next connection, and
+// over every one at least once, and counts them.
 func inTurn(ctx context.Context, all []member, d time.Duration) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d+cellLimit)
 	defer cancel()

@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// dispatch is the measurement of what the front of a node with workers adds to the set-up of a connection.
+// dispatch is the measurement of what the front of a node with workers adds to the set-up of a
+// connection.
 const dispatch = "dispatch"
 
-// dispatchWorkers is how many processes serve the node that is compared with one of a single process.
+// dispatchWorkers is how many processes serve the node that is compared with one of a single
+// process.
 const dispatchWorkers = 2
 
 // dispatchRows are in the same table; its workers are a column of their own.
@@ -22,8 +24,8 @@ func dispatchRows() []row {
 	}
 }
 
-// measureDispatch lets the measuring node connect and disconnect, one after the other: with a serve of one process and with one that has
-// workers, in turn.
+// measureDispatch lets the measuring node connect and disconnect, one after the other: with a serve
+// of one process and with one that has workers, in turn.
 func (a *arena) measureDispatch(ctx context.Context) error {
 	if a.o.tls || !matches(a.o.only, dispatch) {
 		return nil
@@ -69,7 +71,8 @@ func (a *arena) measureDispatch(ctx context.Context) error {
 	return nil
 }
 
-// connections makes the measuring node connect and disconnect n times, and returns the mean time of one.
+// connections makes the measuring node connect and disconnect n times, and returns the mean time of
+// one.
 func (a *arena) connections(ctx context.Context, p *peer, n int) (time.Duration, error) {
 	ns, err := a.call(ctx, connectLimit, "connect", fmt.Sprintf("'%s', %d", p.node, n))
 	return time.Duration(ns) / time.Duration(n), err

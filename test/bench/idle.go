@@ -10,7 +10,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// warmConnections come and go before the first look, so that what a peer sets up once does not count.
+// warmConnections come and go before the first look, so that what a peer sets up once does not
+// count.
 const warmConnections = 20
 
 // A footprint is what a process holds.
@@ -21,7 +22,8 @@ type footprint struct {
 	goroutines  int64 // 0: not told
 }
 
-// measureIdle opens many connections to a fresh peer of each kind, and looks at its process before and after.
+// measureIdle opens many connections to a fresh peer of each kind, and looks at its process before
+// and after.
 func (a *arena) measureIdle(ctx context.Context) error {
 	if !matches(a.o.only, idle) {
 		return nil
@@ -80,7 +82,8 @@ func (a *arena) holdIdle(ctx context.Context, k kind) error {
 		a.results.add(idle+"/"+row, k.name, difference/float64(a.o.idle))
 	}
 	each("memory", float64(after.resident-before.resident)/1024)
-	// Rounded: one or two more descriptors may come from the process waiting for something else for the first time.
+	// Rounded: one or two more descriptors may come from the process waiting for something else for
+	// the first time.
 	a.results.add(idle+"/descriptors", k.name, math.Round(100*float64(after.descriptors-before.descriptors)/float64(a.o.idle))/100)
 	each("threads", float64(after.threads-before.threads))
 	if p.goroutines {
@@ -99,8 +102,8 @@ func (a *arena) holdIdle(ctx context.Context, k kind) error {
 	return nil
 }
 
-// hold connects to the peer n times, as n hidden nodes, each of which has one message echoed and then keeps still. release, which is
-// never nil, ends the connections.
+// hold connects to the peer n times, as n hidden nodes, each of which has one message echoed and
+// then keeps still. release, which is never nil, ends the connections.
 func (a *arena) hold(ctx context.Context, p *peer, n int) (release func(), err error) {
 	var held []*nodes.Node
 	release = func() {
@@ -121,7 +124,8 @@ func (a *arena) hold(ctx context.Context, p *peer, n int) (release func(), err e
 	return release, nil
 }
 
-// greet connects and waits for an echo: a connection that never carried a message would not yet have all that it needs.
+// greet connects and waits for an echo: a connection that never carried a message would not yet
+// have all that it needs.
 func greet(ctx context.Context, node *nodes.Node, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, cellLimit)
 	defer cancel()
@@ -142,7 +146,8 @@ func (a *arena) look(ctx context.Context, p *peer) (footprint, error) {
 		return footprint{}, err
 	}
 	var goroutines int64
-	if p.goroutines { // asked first: the question makes a connection of its own, which then counts both times
+	// asked first: the question makes a connection of its own, which then counts both times
+	if p.goroutines {
 		var err error
 		goroutines, err = evaluate(ctx, a.driver, cellLimit, fmt.Sprintf("bench_driver:goroutines('%s')", p.node))
 		if err != nil {

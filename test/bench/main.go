@@ -1,5 +1,6 @@
-// Bench prints how this SDK compares with its peers: a real Erlang node measures, in turn, a program written with C's libei, another
-// Erlang node, a program written with ergo, and two of ours. See README.md.
+// Bench prints how this SDK compares with its peers: a real Erlang node measures, in turn, a
+// program written with C's libei, another Erlang node, a program written with ergo, and two of
+// ours. See README.md.
 //
 //	go run ./test/bench [--transport tls [--tls-optfile FILE]] [--otp 25|27|29] [--quick] [--rounds N]
 //	  [--only PATTERN] [--peers LIST] [--json]

@@ -12,8 +12,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A pairing is one of our nodes with its connection to one of our peers. It measures in place of the Erlang node, and does what
-// bench_driver.erl does, so that two of our nodes are measured as two BEAMs are.
+// A pairing is one of our nodes with its connection to one of our peers. It measures in place of
+// the Erlang node, and does what bench_driver.erl does, so that two of our nodes are measured as
+// two BEAMs are.
 type pairing struct {
 	arena *arena
 	peer  string
@@ -136,7 +137,8 @@ func (m *pairing) collect(ctx context.Context, size, n int) error {
 	return nil
 }
 
-// connect connects and closes n times, each time as another node, since the peer may not have noticed yet that the last one has ended.
+// connect connects and closes n times, each time as another node, since the peer may not have
+// noticed yet that the last one has ended.
 func (m *pairing) connect(ctx context.Context, n int) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()

@@ -193,7 +193,8 @@ func startOurs(ctx context.Context, a *arena, node string) (*peer, error) {
 	return p, nil
 }
 
-// startMoved starts ours so that each connection is accepted by one process and served by another one, whose processor time is measured.
+// startMoved starts ours so that each connection is accepted by one process and served by another
+// one, whose processor time is measured.
 func startMoved(ctx context.Context, a *arena, node string) (*peer, error) {
 	program, err := a.buildGo(ctx, "test/bench/peer")
 	if err != nil {
@@ -202,7 +203,8 @@ func startMoved(ctx context.Context, a *arena, node string) (*peer, error) {
 	return a.launch(ctx, exec.Command(program, "-tls", a.tlsFile, "-moved", node, cookie))
 }
 
-// startSealed starts a peer that seals a whole burst of messages, with crypto/tls, before it sends the first of them.
+// startSealed starts a peer that seals a whole burst of messages, with crypto/tls, before it sends
+// the first of them.
 func startSealed(ctx context.Context, a *arena, node string) (*peer, error) {
 	if a.tlsFile == "" {
 		return nil, errors.New("it is for --transport tls")

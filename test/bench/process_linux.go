@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processorTime is the time that all threads of a process have run: what /proc/PID/stat has as utime + stime, but exact to the nanosecond,
-// as the process's clock gives it, rather than to the hundredth of a second. See clock_getcpuclockid(3).
+// processorTime is the time that all threads of a process have run: what /proc/PID/stat has as
+// utime + stime, but exact to the nanosecond, as the process's clock gives it, rather than to the
+// hundredth of a second. See clock_getcpuclockid(3).
 func processorTime(pid int) (time.Duration, error) {
 	const schedulerClock = 2
 	var t unix.Timespec

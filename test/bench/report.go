@@ -173,7 +173,8 @@ func (r report) writeJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// machine describes the processor and how many of it there are, and the kernel's congestion control, which large messages depend on.
+// machine describes the processor and how many of it there are, and the kernel's congestion
+// control, which large messages depend on.
 func machine() string {
 	name := runtime.GOOS + "/" + runtime.GOARCH
 	text, err := os.ReadFile("/proc/cpuinfo")

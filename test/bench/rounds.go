@@ -11,9 +11,11 @@ import (
 const (
 	// cellLimit bounds a measurement beyond the time that it is meant to take.
 	cellLimit = 20 * time.Second
-	// maxFailures is how often a peer may fail in a measurement before it is no longer measured there.
+	// maxFailures is how often a peer may fail in a measurement before it is no longer measured
+	// there.
 	maxFailures = 2
-	// pause lets the peer that was just measured, and the measuring node, finish their background work.
+	// pause lets the peer that was just measured, and the measuring node, finish their background
+	// work.
 	pause = 10 * time.Millisecond
 )
 
@@ -22,7 +24,8 @@ type stream struct {
 	name     string // round-trip, out, in
 	function string // of the measuring node
 	size     int
-	counts   map[string]int // messages in one measurement, by kind; a kind that is not there is not measured
+	// messages in one measurement, by kind; a kind that is not there is not measured
+	counts   map[string]int
 	failures map[string]int // by kind
 }
 
@@ -78,7 +81,8 @@ func (a *arena) measure(ctx context.Context) error {
 	return a.measureCarriers(ctx)
 }
 
-// inTurn calls f for every peer, and begins with another peer in each round, so that no peer always comes after the same one.
+// inTurn calls f for every peer, and begins with another peer in each round, so that no peer always
+// comes after the same one.
 func (a *arena) inTurn(ctx context.Context, round int, f func(p *peer) error) error {
 	for i := range a.peers {
 		if err := ctx.Err(); err != nil {
@@ -115,9 +119,9 @@ func (a *arena) calibrate(ctx context.Context, s *stream) error {
 	return nil
 }
 
-// counts is how many messages, or connections, a measurement has, by the rate of each kind of peer: as many as the median peer, ergo aside,
-// handles in the wanted time, the same number for each peer, and least at the least. A peer that would need more than twice the time gets
-// fewer.
+// counts is how many messages, or connections, a measurement has, by the rate of each kind of peer:
+// as many as the median peer, ergo aside, handles in the wanted time, the same number for each
+// peer, and least at the least. A peer that would need more than twice the time gets fewer.
 func (a *arena) counts(rates map[string]float64, least int) map[string]int {
 	var usual []float64
 	for name, rate := range rates {
@@ -132,8 +136,8 @@ func (a *arena) counts(rates map[string]float64, least int) map[string]int {
 	return counts
 }
 
-// rate makes sure that the peer answers correctly, and estimates its messages per second with ever longer runs. After that the peer has
-// done whatever it sets up only once.
+// rate makes sure that the peer answers correctly, and estimates its messages per second with ever
+// longer runs. After that the peer has done whatever it sets up only once.
 func (a *arena) rate(ctx context.Context, s *stream, p *peer) (float64, error) {
 	if err := a.check(ctx, s, p); err != nil {
 		return 0, err
@@ -151,14 +155,16 @@ func (a *arena) rate(ctx context.Context, s *stream, p *peer) (float64, error) {
 	}
 }
 
-// renew gives a peer another connection, and warms it up. One connection of an Erlang node may carry half as many messages as another one
-// with the same peer, as long as it lasts, so each round has a connection of its own.
+// renew gives a peer another connection, and warms it up. One connection of an Erlang node may
+// carry half as many messages as another one with the same peer, as long as it lasts, so each round
+// has a connection of its own.
 func (a *arena) renew(ctx context.Context, all []*stream, p *peer) error {
 	var err error
 	if p.pairing != nil {
 		err = p.pairing.renew(ctx)
 	} else {
-		_, err = a.connect(ctx, p, 1) // this ends the existing connection; the next message connects again
+		// this ends the existing connection; the next message connects again
+		_, err = a.connect(ctx, p, 1)
 	}
 	for i := 0; err == nil && i < len(all); i++ {
 		if n := all[i].counts[p.kind.name]; n > 0 {
@@ -196,7 +202,8 @@ func (a *arena) run(ctx context.Context, s *stream, p *peer, n int) (time.Durati
 	return time.Duration(ns), err
 }
 
-// measureStream takes one measurement of one peer, with the processor time of its process and of the measuring node.
+// measureStream takes one measurement of one peer, with the processor time of its process and of
+// the measuring node.
 func (a *arena) measureStream(ctx context.Context, s *stream, p *peer) error {
 	n, ok := s.counts[p.kind.name]
 	if !ok {
@@ -246,7 +253,8 @@ func (a *arena) addTime(row string, p *peer, clock processClock, n int) {
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// failed notes a *failure, and replaces the peer, whose connection may be in any state. It returns other errors.
+// failed notes a *failure, and replaces the peer, whose connection may be in any state. It returns
+// other errors.
 func (a *arena) failed(ctx context.Context, what string, p *peer, err error) error {
 	var f *failure
 	if err == nil || !errors.As(err, &f) {

@@ -20,7 +20,8 @@ type row struct {
 	aside   bool // in the JSON only
 }
 
-// A target bounds the median of a kind of peer, ours unless it says otherwise, or the ratio of that to another kind's.
+// A target bounds the median of a kind of peer, ours unless it says otherwise, or the ratio of that
+// to another kind's.
 type target struct {
 	of      string // kind of peer; "": ours
 	against string // kind of peer; "": none
@@ -104,7 +105,8 @@ func rows(o options) []row {
 	return all
 }
 
-// addMoved adds the targets of a connection that has moved: as fast as one that has not, within the differences between runs.
+// addMoved adds the targets of a connection that has moved: as fast as one that has not, within the
+// differences between runs.
 func addMoved(all []row) {
 	for i := range all {
 		r := &all[i]
@@ -123,7 +125,8 @@ func addMoved(all []row) {
 	}
 }
 
-// addPair applies the targets against BEAM to a pair of our nodes as well, or, if single is false, to the pair only.
+// addPair applies the targets against BEAM to a pair of our nodes as well, or, if single is false,
+// to the pair only.
 func addPair(all []row, single bool) {
 	for i := range all {
 		r := &all[i]

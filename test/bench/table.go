@@ -58,7 +58,8 @@ var (
 	units  = column{"unit", func(o *outcome) string { return o.Unit }}
 )
 
-// medians are the columns of the first table: the ratios with the targets, and every peer's medians.
+// medians are the columns of the first table: the ratios with the targets, and every peer's
+// medians.
 func (r report) medians() []column {
 	all := []column{titles}
 	first, last := r.quotients()
@@ -102,7 +103,8 @@ func (r report) peers(text func(values) string) []column {
 	return all
 }
 
-// table gives the line of the heads, and one for each row. A column without a value in any row is left out.
+// table gives the line of the heads, and one for each row. A column without a value in any row is
+// left out.
 func (r report) table(columns []column) [][]string {
 	var rows []outcome
 	for _, o := range r.Rows {
@@ -151,7 +153,8 @@ func (r report) writeText(w io.Writer) error {
 	return err
 }
 
-// writeTable writes a Markdown table with padded columns, of which the first is aligned left and the others right.
+// writeTable writes a Markdown table with padded columns, of which the first is aligned left and
+// the others right.
 func writeTable(b *strings.Builder, lines [][]string) {
 	widths := make([]int, len(lines[0]))
 	for _, line := range lines {

@@ -25,7 +25,8 @@ func TestFreezes(t *testing.T) {
 	})
 }
 
-// What happens to a process is told exactly once, and every call returns, also where connections are closed all the time.
+// What happens to a process is told exactly once, and every call returns, also where connections
+// are closed all the time.
 func TestBrokenConnections(t *testing.T) {
 	over(t, func(t *testing.T, w *world) {
 		w.play(3, w.calls(false))
@@ -143,7 +144,8 @@ func (w *world) monitors(whole bool) func(ctx context.Context, r *rand.Rand, one
 			case m.Op != dist.OpMonitorPExit || !due[ref]:
 				w.t.Errorf("%v for %v, of which nothing was to come", m.Op, m.Ref)
 				return
-			case whole && ei.Compare(m.Reason, ei.Atom("bye")) != 0 && ei.Compare(m.Reason, ei.Atom("noproc")) != 0: // it has ended first
+			// it has ended first
+			case whole && ei.Compare(m.Reason, ei.Atom("bye")) != 0 && ei.Compare(m.Reason, ei.Atom("noproc")) != 0:
 				w.t.Errorf("a process that has said bye ended with %v", m.Reason)
 				return
 			default:
@@ -187,7 +189,8 @@ func (w *world) links(whole bool) func(ctx context.Context, r *rand.Rand, one, o
 			w.t.Errorf("no exit signal of a linked process: %v, %v", m, err)
 			return
 		}
-		if !both { // else the other side may have linked again, after its first link had been broken
+		// else the other side may have linked again, after its first link had been broken
+		if !both {
 			w.nothing(ctx, stays)
 		}
 	}
@@ -202,7 +205,8 @@ func (w *world) nothing(ctx context.Context, b *nodes.Mailbox) {
 	}
 }
 
-// sends sends numbered messages. They come in their order, none of them twice, and none is lost but with its connection.
+// sends sends numbered messages. They come in their order, none of them twice, and none is lost but
+// with its connection.
 func (w *world) sends(whole bool) func(ctx context.Context, r *rand.Rand, one, other *nodes.Node) {
 	return func(ctx context.Context, r *rand.Rand, one, other *nodes.Node) {
 		from, to := must(one.NewMailbox(nil)), must(other.NewMailbox(&nodes.MailboxOptions{Limit: 10_000}))

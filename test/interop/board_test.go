@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The example service serves subscribers of a real node while it moves to a new process, forgets those that end, stays connected to its
-// upstream node, and ends in good order.
+// The example service serves subscribers of a real node while it moves to a new process, forgets
+// those that end, stays connected to its upstream node, and ends in good order.
 func TestBoard(t *testing.T) {
 	needsTCP(t, "the example says what it has")
 	path := program(t, "examples/board")
@@ -76,7 +76,8 @@ func TestBoard(t *testing.T) {
 	})
 }
 
-// A service that is told to end while it moves to a new process ends: no process goes on with the node.
+// A service that is told to end while it moves to a new process ends: no process goes on with the
+// node.
 func TestBoardEndsWhileItMoves(t *testing.T) {
 	needsTCP(t, "the example says what it has")
 	path := program(t, "examples/board")

@@ -32,7 +32,8 @@ at_once(N, Node, Args) ->
     {Counts, erlang:monotonic_time(millisecond) - Begin}.
 `
 
-// Functions of Go call the node of their caller back, 20,000 at once: functions of Erlang there, and through these functions of Go again.
+// Functions of Go call the node of their caller back, 20,000 at once: functions of Erlang there,
+// and through these functions of Go again.
 func TestCallbacks(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
@@ -70,7 +71,8 @@ func TestCallbacks(t *testing.T) {
 	})
 }
 
-// A Server and a mailbox call the node back whose messages they receive, while more wait for them than their limits are.
+// A Server and a mailbox call the node back whose messages they receive, while more wait for them
+// than their limits are.
 func TestReceiversCallBack(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
@@ -113,7 +115,8 @@ func TestReceiversCallBack(t *testing.T) {
 	})
 }
 
-// A mailbox that nobody reads, with the default limit, does not hold up what else comes over the connection; and the Erlang node can stop.
+// A mailbox that nobody reads, with the default limit, does not hold up what else comes over the
+// connection; and the Erlang node can stop.
 func TestUnreadMailbox(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)

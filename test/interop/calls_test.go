@@ -253,7 +253,8 @@ func TestCalledByErlang(t *testing.T) {
 			{`S = self(), {_, R} = spawn_monitor(fun() -> exit(rpc:call(N, gofun, wait, [S])) end),
 				receive {waiting, P} -> P ! <<"answer">> end, receive {'DOWN', R, _, _, Why} -> Why end`, `<<"answer">>`},
 
-			// As processes: a parent that ends takes a linked function with it, and so does an exit signal.
+			// As processes: a parent that ends takes a linked function with it, and so does an exit
+			// signal.
 			{`P = spawn(N, gofun, wait, [self()]), R = monitor(process, P), receive {waiting, _} -> exit(P, enough) end,
 				receive {'DOWN', R, _, P, Why} -> Why end`, `enough`},
 			{`P = spawn(N, gofun, wait, [self()]), R = monitor(process, P), receive {waiting, _} -> exit(P, kill) end,

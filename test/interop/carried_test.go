@@ -68,7 +68,8 @@ func setUsual() (dir string, err error) {
 	return dir, err
 }
 
-// byteByByte are gentle faults, and a split and a delay at every byte of the handshake, in both directions.
+// byteByByte are gentle faults, and a split and a delay at every byte of the handshake, in both
+// directions.
 func byteByByte(seed uint64) virtual.FaultOptions {
 	const handshake = 150 // bytes, at the least
 	o := virtual.GentleFaults(seed)
@@ -98,7 +99,8 @@ func needsWhole(t *testing.T, why string) {
 	}
 }
 
-// closedByPeer is the end of a connection that an Erlang node has closed: over TLS it sends no close_notify.
+// closedByPeer is the end of a connection that an Erlang node has closed: over TLS it sends no
+// close_notify.
 func closedByPeer() error {
 	if usual.file != "" {
 		return io.ErrUnexpectedEOF

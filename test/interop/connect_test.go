@@ -65,7 +65,8 @@ func TestConnect(t *testing.T) {
 		_, err = n.ConnectAddr(ctx, addr, "other@127.0.0.1")
 		require.ErrorIs(t, err, dist.ErrWrongPeer)
 		require.ErrorContains(t, err, erl.Name())
-		// Another node: the Erlang node answers nok until it has forgotten an attempt that we have broken off, which may take a while.
+		// Another node: the Erlang node answers nok until it has forgotten an attempt that we have
+		// broken off, which may take a while.
 		n = newNode(t, config(erl.EpmdPort()))
 		c, err = n.ConnectAddr(ctx, addr, "")
 		require.NoError(t, err)
@@ -89,8 +90,9 @@ func TestConnect(t *testing.T) {
 	})
 }
 
-// Visible nodes are among nodes(), hidden ones among nodes(hidden). Our visible node does not speak the protocol of global, and global
-// works in spite of that. (Only global:sync/0 waits for every node of nodes(), so for ours it waits for ever.)
+// Visible nodes are among nodes(), hidden ones among nodes(hidden). Our visible node does not speak
+// the protocol of global, and global works in spite of that. (Only global:sync/0 waits for every
+// node of nodes(), so for ours it waits for ever.)
 func TestVisible(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -224,7 +226,8 @@ func TestNotAllowed(t *testing.T) {
 	})
 }
 
-// The handshake of OTP 22 and before. OTP 25 closes the connection up to 25.2, and takes it again from 25.3 on.
+// The handshake of OTP 22 and before. OTP 25 closes the connection up to 25.2, and takes it again
+// from 25.3 on.
 func TestVersion5(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -253,7 +256,8 @@ func TestVersion5(t *testing.T) {
 	})
 }
 
-// A second node of our name takes the place of the first: the Erlang node asks whether the old connection is dead, and we say yes.
+// A second node of our name takes the place of the first: the Erlang node asks whether the old
+// connection is dead, and we say yes.
 func TestDuplicateName(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -274,8 +278,8 @@ func TestDuplicateName(t *testing.T) {
 	})
 }
 
-// A second Erlang node connects under the name of a connected one: we ask it about the old connection, as Erlang nodes do, and then drop
-// that.
+// A second Erlang node connects under the name of a connected one: we ask it about the old
+// connection, as Erlang nodes do, and then drop that.
 func TestDuplicateErlang(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
@@ -351,8 +355,8 @@ func TestDynamicName(t *testing.T) {
 	})
 }
 
-// An Erlang node takes whoever asks it for a name for hidden, as it does a BEAM. Its other connections, and the same one made again, are not
-// concerned.
+// An Erlang node takes whoever asks it for a name for hidden, as it does a BEAM. Its other
+// connections, and the same one made again, are not concerned.
 func TestDynamicVisible(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -365,7 +369,8 @@ func TestDynamicVisible(t *testing.T) {
 		require.NoError(t, err)
 		_, err = n.Connect(background(t), other.Name())
 		require.NoError(t, err)
-		lists := func(erl *otp.Node, nodes string) { // soon: it says that it knows the cookie before it lists the node
+		// soon: it says that it knows the cookie before it lists the node
+		lists := func(erl *otp.Node, nodes string) {
 			t.Helper()
 			require.Equal(t, "true", erl.Eval(t, "(fun F() -> case "+nodes+" of ['"+n.Name()+"'] -> true; _ -> timer:sleep(20), F() end end)()"))
 		}
@@ -387,7 +392,8 @@ func TestDynamicErlang(t *testing.T) {
 		erl := start(t, r, otp.Options{Name: "undefined", EpmdPort: port})
 		require.Equal(t, "nonode@nohost", erl.Eval(t, "node()"))
 		require.Equal(t, "true", erl.Eval(t, "net_kernel:connect_node('"+n.Name()+"')"))
-		require.Eventually(t, func() bool { return len(n.Peers()) == 1 }, limit, time.Millisecond) // the acknowledgement goes out first
+		// the acknowledgement goes out first
+		require.Eventually(t, func() bool { return len(n.Peers()) == 1 }, limit, time.Millisecond)
 		name := n.Peers()[0]
 		require.Regexp(t, `^[0-9A-Z]+@`, name)
 		require.Equal(t, "'"+name+"'", erl.Eval(t, "node()"))
@@ -416,7 +422,8 @@ func TestCheckPeer(t *testing.T) {
 		_, err := n.Connect(background(t), erl.Name())
 		require.ErrorIs(t, err, io.ErrNoProgress)
 		require.ErrorIs(t, err, dist.ErrRefused)
-		// Until the Erlang node is done with the refused connection, a ping waits for that one, and makes no connection of its own.
+		// Until the Erlang node is done with the refused connection, a ping waits for that one, and
+		// makes no connection of its own.
 		for begun := time.Now(); len(failed) == 0 && time.Since(begun) < limit; {
 			require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 		}

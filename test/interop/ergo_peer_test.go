@@ -16,12 +16,14 @@ import (
 	"github.com/ergo-services/ergo/proto/dist"
 )
 
-// envErgo makes the test binary a node of ergo: "NAME COOKIE VERSION", with the version of the handshake. It is a process of its own
-// because ergo leaves goroutines behind, and is not free of data races.
+// envErgo makes the test binary a node of ergo: "NAME COOKIE VERSION", with the version of the
+// handshake. It is a process of its own because ergo leaves goroutines behind, and is not free of
+// data races.
 const envErgo = "CNODE_INTEROP_ERGO"
 
-// serveErgo runs a node until the standard input ends, and prints "ready NAME PORT" once it can be reached. A line "connect NODE" makes it
-// connect, "send NODE" send hello to the name box there. Its telemetry is off.
+// serveErgo runs a node until the standard input ends, and prints "ready NAME PORT" once it can be
+// reached. A line "connect NODE" makes it connect, "send NODE" send hello to the name box there.
+// Its telemetry is off.
 func serveErgo(args string) error {
 	words := strings.Fields(args)
 	if len(words) != 3 {

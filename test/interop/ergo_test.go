@@ -16,13 +16,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The tests with ergo v1.999.224, an implementation that shares nothing with ours or with OTP's, of the time of OTP 25: it has neither
-// UNLINK_ID nor V4_NC, which OTP 26 and later demand and we do not, and both versions of the handshake.
+// The tests with ergo v1.999.224, an implementation that shares nothing with ours or with OTP's, of
+// the time of OTP 25: it has neither UNLINK_ID nor V4_NC, which OTP 26 and later demand and we do
+// not, and both versions of the handshake.
 //
-// Only the handshake can be tested. Whatever was agreed, ergo writes and reads only frames with a distribution header: it drops frames
-// without one, such as ours and those of the C library ("unknown/unsupported proto"), and its own are malformed to a peer that has not
-// announced DFLAG_DIST_HDR_ATOM_CACHE. So messages, order, calls, links and monitors are left out. (It would not answer net_adm:ping
-// anyway, as it has no net_kernel, nor remote calls, as it has no rex.)
+// Only the handshake can be tested. Whatever was agreed, ergo writes and reads only frames with a
+// distribution header: it drops frames without one, such as ours and those of the C library
+// ("unknown/unsupported proto"), and its own are malformed to a peer that has not announced
+// DFLAG_DIST_HDR_ATOM_CACHE. So messages, order, calls, links and monitors are left out. (It would
+// not answer net_adm:ping anyway, as it has no net_kernel, nor remote calls, as it has no rex.)
 
 // An ergoNode is a running node of ergo.
 type ergoNode struct {
@@ -95,7 +97,8 @@ func TestErgoHandshake(t *testing.T) {
 	}
 }
 
-// ergo sends frames of a kind that was not agreed: its connection ends, with an error that says so, and nothing else ends.
+// ergo sends frames of a kind that was not agreed: its connection ends, with an error that says so,
+// and nothing else ends.
 func TestErgoFrames(t *testing.T) {
 	needsWhole(t, "ergo has TLS of its own, not that of Erlang, and panics where a packet comes in pieces")
 	t.Parallel()
@@ -105,7 +108,8 @@ func TestErgoFrames(t *testing.T) {
 	box, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
 	require.NoError(t, n.Register("box", box))
-	peer.do(t, "connect", n.Name()) // if we connected, ergo might not know of the connection yet when it is told to send
+	// if we connected, ergo might not know of the connection yet when it is told to send
+	peer.do(t, "connect", n.Name())
 	require.Eventually(t, func() bool { return n.Conn(peer.Name) != nil }, limit, time.Millisecond)
 	c := n.Conn(peer.Name)
 	require.NoError(t, box.MonitorNode(background(t), peer.Name))

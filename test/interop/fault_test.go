@@ -18,7 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever a stream does to bytes without losing any, we and Erlang understand each other: many times over, each time with other faults.
+// Whatever a stream does to bytes without losing any, we and Erlang understand each other: many
+// times over, each time with other faults.
 func TestFaultyStreams(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
 	otp.Together(t, func(t *testing.T, r otp.Release) {
@@ -26,7 +27,8 @@ func TestFaultyStreams(t *testing.T) {
 		erl := start(t, r, otp.Options{EpmdPort: port})
 		load(t, erl, "counter")
 		seeds := uint64(12)
-		if n, err := strconv.ParseUint(os.Getenv("CNODE_FAULTS"), 10, 32); err == nil { // for long runs
+		// for long runs
+		if n, err := strconv.ParseUint(os.Getenv("CNODE_FAULTS"), 10, 32); err == nil {
 			seeds = n
 		} else if testing.Short() {
 			seeds = 3
@@ -36,14 +38,16 @@ func TestFaultyStreams(t *testing.T) {
 			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 				var faults atomic.Int64
 				o := virtual.GentleFaults(seed)
-				side := []virtual.FaultSide{virtual.FaultAccepted, virtual.FaultConnected}[seed%2] // Erlang connects, or we do
+				// Erlang connects, or we do
+				side := []virtual.FaultSide{virtual.FaultAccepted, virtual.FaultConnected}[seed%2]
 				o.Done = func(e virtual.FaultEvent) {
 					faults.Add(1)
 					if e.Side != side {
 						t.Errorf("%v: this is the other side's handshake", e)
 					}
 				}
-				// The handshake is always cut at random places; in two of eight, one for each side, it goes byte by byte, each byte late.
+				// The handshake is always cut at random places; in two of eight, one for each side,
+				// it goes byte by byte, each byte late.
 				ran++
 				if seed%8 < 2 {
 					late[side] = true

@@ -53,14 +53,16 @@ func complexServer(ctx context.Context, n *nodes.Node, addr transport.Addr) erro
 	}
 	for err == nil {
 		var c *nodes.Conn
-		if c, err = l.Accept(ctx); err == nil { // ei_accept; a handshake that fails is none of its errors
+		// ei_accept; a handshake that fails is none of its errors
+		if c, err = l.Accept(ctx); err == nil {
 			go serveComplex(ctx, c)
 		}
 	}
 	return err
 }
 
-// serveComplex answers {call, Pid, {foo, X}} with {cnode, X + 1}, and {call, Pid, {bar, X}} with {cnode, X * 2}.
+// serveComplex answers {call, Pid, {foo, X}} with {cnode, X + 1}, and {call, Pid, {bar, X}} with
+// {cnode, X * 2}.
 func serveComplex(ctx context.Context, c *nodes.Conn) {
 	defer c.Close()
 	for {
@@ -95,7 +97,8 @@ func serveComplex(ctx context.Context, c *nodes.Conn) {
 	}
 }
 
-// complexClient is the client: it sends to the name complex of an Erlang node, and waits for the answer.
+// complexClient is the client: it sends to the name complex of an Erlang node, and waits for the
+// answer.
 func complexClient(ctx context.Context, n *nodes.Node, peer string, x int64, wait time.Duration) (ei.Term, error) {
 	c, err := n.Connect(ctx, peer) // ei_connect
 	if err != nil {
@@ -108,12 +111,14 @@ func complexClient(ctx context.Context, n *nodes.Node, peer string, x int64, wai
 	}
 	short, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	m, err := c.Receive(short) // ei_xreceive_msg_tmo; context.DeadlineExceeded: nothing came; the connection is as before
+	// ei_xreceive_msg_tmo; context.DeadlineExceeded: nothing came; the connection is as before
+	m, err := c.Receive(short)
 	if err != nil {
 		return nil, err
 	}
 	answer, err := m.Term()
-	return answer, errors.Join(err, c.Shutdown(ctx)) // ei_close_connection, once all that was sent has arrived
+	// ei_close_connection, once all that was sent has arrived
+	return answer, errors.Join(err, c.Shutdown(ctx))
 }
 
 // fetchStdout is ei_xrpc_to with EI_RPC_FETCH_STDOUT, and ei_rpc_from until the result comes.
@@ -143,7 +148,8 @@ func fetchStdout(ctx context.Context, c *nodes.Conn, out io.Writer, mod, fun str
 	}
 }
 
-// watch links to a process and monitors it, by hand; Receive then gives an OpExit and an OpMonitorPExit when the process ends.
+// watch links to a process and monitors it, by hand; Receive then gives an OpExit and an
+// OpMonitorPExit when the process ends.
 func watch(ctx context.Context, c *nodes.Conn, pid ei.Pid) (ei.Ref, error) {
 	ref, err := c.Node().NewRef()
 	if err == nil {
@@ -268,7 +274,8 @@ func TestFromLibeiByHand(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(17), token.(ei.Tuple)[1])
 
-		// A pid is one of the node, not of the connection that made it: an answer by another node comes where that one is connected.
+		// A pid is one of the node, not of the connection that made it: an answer by another node
+		// comes where that one is connected.
 		other := start(t, r, otp.Options{EpmdPort: erl.EpmdPort()})
 		second, err := n.Connect(ctx, other.Name())
 		require.NoError(t, err)
@@ -282,7 +289,8 @@ func TestFromLibeiByHand(t *testing.T) {
 	})
 }
 
-// ei_global_register and its kin, with a process of the C library's kind, which has signals to read, and with a mailbox.
+// ei_global_register and its kin, with a process of the C library's kind, which has signals to
+// read, and with a mailbox.
 func TestFromLibeiGlobal(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		erl, _, c := connected(t, r)

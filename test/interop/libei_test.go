@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// libei makes a command of one of the programs in folder libei, which finds the port mapper at port.
+// libei makes a command of one of the programs in folder libei, which finds the port mapper at
+// port.
 func libei(t *testing.T, port int, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(otp.Libei(t), name), args...)
@@ -47,7 +48,8 @@ func TestLibeiClient(t *testing.T) {
 			require.True(t, strings.HasPrefix(out, "rounds="+tt.rounds+" size="+tt.size+" "), out)
 		}
 	}
-	out := output(t, libei(t, 1, "ei_client", "-p", demo.Address, demo.Name, otp.DefaultCookie, "10", "10")) // without the port mapper
+	// without the port mapper
+	out := output(t, libei(t, 1, "ei_client", "-p", demo.Address, demo.Name, otp.DefaultCookie, "10", "10"))
 	require.Contains(t, out, "rounds=10 ")
 	out = output(t, libei(t, port, "ei_connect_rate", demo.Name, otp.DefaultCookie, "100"))
 	require.Contains(t, out, "connections=100 ")
@@ -74,7 +76,8 @@ func TestLibeiClients(t *testing.T) {
 	}
 }
 
-// We call a program of the C library, which has no rex, no monitors and no links, and must be sent nothing that it did not agree to.
+// We call a program of the C library, which has no rex, no monitors and no links, and must be sent
+// nothing that it did not agree to.
 func TestLibeiEcho(t *testing.T) {
 	needsTCP(t, "libei speaks no TLS")
 	t.Parallel()
@@ -105,7 +108,8 @@ func TestLibeiEcho(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "{ok,{call,erlang,node,[],user}}", got.String())
 
-	// What it does not understand is not sent, and the connection lives: it announces monitors of pids, but fails on them.
+	// What it does not understand is not sent, and the connection lives: it announces monitors of
+	// pids, but fails on them.
 	pid := ei.Pid{Node: ei.Atom(echo.Name), ID: 1, Creation: c.Peer().Creation}
 	first, err := b.MonitorName(ctx, echo.Name, "peer")
 	require.NoError(t, err)

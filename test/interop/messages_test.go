@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The messages of each of many processes of ours arrive in order, and so do those of each of theirs.
+// The messages of each of many processes of ours arrive in order, and so do those of each of
+// theirs.
 func TestOrder(t *testing.T) {
 	const senders, last = 20, 1000
 	otp.Together(t, func(t *testing.T, r otp.Release) {
@@ -120,7 +121,8 @@ func TestFullMailbox(t *testing.T) {
 		}
 		require.Equal(t, "sent", done())
 
-		// Or the mailbox ends, if it was made with FullExit, and linked processes get its exit signal.
+		// Or the mailbox ends, if it was made with FullExit, and linked processes get its exit
+		// signal.
 		b = m.mailbox(t, "B", &nodes.MailboxOptions{Limit: 10_000, Full: nodes.FullExit})
 		m.is(t, [][2]string{{`R = monitor(process, B), [B ! <<0:8000>> || _ <- lists:seq(1, 20)],
 			receive {'DOWN', R, _, B, Why} -> Why end`, `mailbox_full`}})
@@ -129,7 +131,8 @@ func TestFullMailbox(t *testing.T) {
 	})
 }
 
-// A message over Config.MaxFrame ends its connection, with an error that says so, before much of it is kept; then all is as before.
+// A message over Config.MaxFrame ends its connection, with an error that says so, before much of it
+// is kept; then all is as before.
 func TestMaxFrame(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)

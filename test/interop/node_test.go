@@ -92,7 +92,8 @@ func (m *meeting) tell(t testing.TB, variable string, term ei.Term) {
 	m.known = append(m.known, variable)
 }
 
-// eval evaluates an expression in which N stands for our node's name, an atom, and the variables of tell for their terms.
+// eval evaluates an expression in which N stands for our node's name, an atom, and the variables of
+// tell for their terms.
 func (m *meeting) eval(t testing.TB, expr string) string {
 	t.Helper()
 	return m.erl.Eval(t, m.about(expr))
@@ -156,7 +157,8 @@ func receive(t testing.TB, b *nodes.Mailbox) string {
 	return term.String()
 }
 
-// down takes the next message of a mailbox, which must be the end of what it monitors by ref, and gives the reason as text.
+// down takes the next message of a mailbox, which must be the end of what it monitors by ref, and
+// gives the reason as text.
 func down(t testing.TB, b *nodes.Mailbox, ref ei.Ref) string {
 	t.Helper()
 	m, err := b.Receive(background(t))
@@ -166,7 +168,8 @@ func down(t testing.TB, b *nodes.Mailbox, ref ei.Ref) string {
 	return m.Reason.String()
 }
 
-// exit takes the next message of a mailbox, which must be the exit signal of a process, and gives the reason as text.
+// exit takes the next message of a mailbox, which must be the exit signal of a process, and gives
+// the reason as text.
 func exit(t testing.TB, b *nodes.Mailbox, from ei.Pid) string {
 	t.Helper()
 	m, err := b.Receive(background(t))

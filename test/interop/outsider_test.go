@@ -25,7 +25,8 @@ type metered struct {
 	m  *meter
 }
 
-// metering is a plug-in as an outsider writes it from the contract alone: TCP with a socket context of its own, which counts.
+// metering is a plug-in as an outsider writes it from the contract alone: TCP with a socket context
+// of its own, which counts.
 func metering(m *meter) transport.Callbacks[*metered] {
 	tcp := transport.TCPCallbacks()
 	opened := func(fd int, err error) (*metered, error) {

@@ -158,8 +158,8 @@ func TestEmbeddedPortMapper(t *testing.T) {
 	})
 }
 
-// A node connects to where the port mapper says that its peer is now. A node that has the peer's old
-// port by then is not bothered.
+// A node connects to where the port mapper says that its peer is now. A node that has the peer's
+// old port by then is not bothered.
 func TestPeerMoves(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)

@@ -86,7 +86,8 @@ func TestServeCalls(t *testing.T) {
 	})
 }
 
-// erl_call, the program of OTP for scripts, calls us: by name, and by address without a port mapper.
+// erl_call, the program of OTP for scripts, calls us: by name, and by address without a port
+// mapper.
 func TestServeErlCall(t *testing.T) {
 	needsTCP(t, "erl_call speaks no TLS")
 	otp.Together(t, func(t *testing.T, r otp.Release) {

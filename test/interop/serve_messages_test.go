@@ -13,7 +13,8 @@ func TestServeOrder(t *testing.T) {
 			{`Numbers = lists:seq(1, 10000),
 				[{peer, N} ! {echo, self(), I} || I <- Numbers],
 				[receive I -> I after 20000 -> lost end || _ <- Numbers] =:= Numbers`, `true`},
-			// Sizes on both sides of what is combined, and of what is written from its caller's buffers.
+			// Sizes on both sides of what is combined, and of what is written from its caller's
+			// buffers.
 			{`Sizes = [1, 100000, 0, 16383, 1000000, 2, 64, 16384, 131072, 65536],
 				[{peer, N} ! {echo, self(), {I, binary:copy(<<"x">>, S)}} || I <- lists:seq(1, 20), S <- Sizes],
 				[receive {I, B} when byte_size(B) =:= S -> I; X -> X after 20000 -> lost end || I <- lists:seq(1, 20), S <- Sizes]
@@ -89,7 +90,8 @@ func TestServeAliases(t *testing.T) {
 	})
 }
 
-// Large results of calls that run at the same time do not end the connection, nor do messages sent meanwhile.
+// Large results of calls that run at the same time do not end the connection, nor do messages sent
+// meanwhile.
 func TestServeLargeResults(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{

@@ -99,7 +99,8 @@ func TestServeComesBack(t *testing.T) {
 		for range 3 {
 			p.demo = serveAs(t, name, port)
 			p.is(t, [][2]string{
-				// A process of the last life is no process of this one, though their numbers may be the same.
+				// A process of the last life is no process of this one, though their numbers may be
+				// the same.
 				{`P = spawn(N, cnode, echo, [1]), case put(last, P) of P -> same; undefined -> noproc; Last ->
 					exit(Last, kill), Last ! hello, R = monitor(process, Last), receive {'DOWN', R, _, Last, Why} -> Why end end`, `noproc`},
 				{`process_flag(trap_exit, true), monitor(process, {peer, N}), {ok, 1} = gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},

@@ -28,7 +28,8 @@ var built struct {
 	programs map[string]string
 }
 
-// program builds a command of the module, given by its directory, once, with the race detector if it can be had, and returns its path.
+// program builds a command of the module, given by its directory, once, with the race detector if
+// it can be had, and returns its path.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	built.Lock()
@@ -60,7 +61,8 @@ type served struct {
 	toEnd bool // the test ends it
 }
 
-// serve starts cnode-demo serve. It must live until the test ends it with stop or kill, or to the end, and be free of data races.
+// serve starts cnode-demo serve. It must live until the test ends it with stop or kill, or to the
+// end, and be free of data races.
 func serve(t *testing.T, epmdPort int, args ...string) *served {
 	t.Helper()
 	return serveAs(t, uniqueName(), epmdPort, args...)
@@ -95,7 +97,8 @@ func serveAs(t *testing.T, name string, epmdPort int, args ...string) *served {
 	return s
 }
 
-// environment is that of a program started here; what the user has set for his own programs is not in it.
+// environment is that of a program started here; what the user has set for his own programs is not
+// in it.
 func environment(t testing.TB, epmdPort int) []string {
 	return []string{
 		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), party.AtExit(),

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An idle connection lives on, although the Erlang node's ticks are more frequent than ours: each is answered. With a net_ticktime of 4 s
-// the node gives up after 3 to 5 s of silence.
+// An idle connection lives on, although the Erlang node's ticks are more frequent than ours: each
+// is answered. With a net_ticktime of 4 s the node gives up after 3 to 5 s of silence.
 func TestServeTicks(t *testing.T) {
 	t.Parallel()
 	var pairs []pair

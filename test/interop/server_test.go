@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goServer is a server that counts, answers late, from another goroutine or not at all, fails, and ends.
+// goServer is a server that counts, answers late, from another goroutine or not at all, fails, and
+// ends.
 func goServer(n *nodes.Node) nodes.Server {
 	total, late := int64(0), (*nodes.Call)(nil)
 	return nodes.Server{

@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The skeleton that the README shows has its cookie from the file, calls out, and on SIGTERM answers what it is working on before it ends.
+// The skeleton that the README shows has its cookie from the file, calls out, and on SIGTERM
+// answers what it is working on before it ends.
 func TestService(t *testing.T) {
 	needsTCP(t, "the example says what it has")
 	path := program(t, "examples/service")

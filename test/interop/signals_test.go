@@ -59,7 +59,8 @@ func TestMonitorErlang(t *testing.T) {
 		require.NoError(t, b.SendName(ctx, m.erl.Name(), "somebody", term(t, "{stop,done}")))
 		require.Equal(t, "done", down(t, b, ref))
 
-		// A monitor that was taken back reports nothing: a message that is sent after that arrives first.
+		// A monitor that was taken back reports nothing: a message that is sent after that arrives
+		// first.
 		pid := m.pid(t, patient)
 		ref, err = b.Monitor(ctx, pid)
 		require.NoError(t, err)
@@ -312,7 +313,8 @@ func TestMonitorNode(t *testing.T) {
 	})
 }
 
-// MonitorNodes reports the same about Erlang nodes, hidden and visible ones, as net_kernel:monitor_nodes/2 on another Erlang node.
+// MonitorNodes reports the same about Erlang nodes, hidden and visible ones, as
+// net_kernel:monitor_nodes/2 on another Erlang node.
 func TestMonitorNodes(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		for _, visible := range []bool{false, true} {

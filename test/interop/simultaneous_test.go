@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// When both sides connect at once the one whose name sorts first gives way. beforeAndAfter gives our node a name before, and one after,
-// those of the Erlang nodes.
+// When both sides connect at once the one whose name sorts first gives way. beforeAndAfter gives
+// our node a name before, and one after, those of the Erlang nodes.
 func beforeAndAfter(t *testing.T, f func(t *testing.T, name string)) {
 	t.Helper()
 	for _, name := range []string{"a", "z"} {
@@ -35,7 +35,8 @@ func one(t *testing.T, m *meeting) {
 	require.Equal(t, []string{m.erl.Name()}, m.n.Peers())
 }
 
-// Both dial at once, again and again: each round ends with one connection, whichever side has made it.
+// Both dial at once, again and again: each round ends with one connection, whichever side has made
+// it.
 func TestSimultaneousConnects(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -110,7 +111,8 @@ func (s slowMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, e
 	return s.PortMapper.Resolve(ctx, node)
 }
 
-// Their attempt is under way when ours comes in: it waits for our answer to its name until our attempt has been refused or has succeeded.
+// Their attempt is under way when ours comes in: it waits for our answer to its name until our
+// attempt has been refused or has succeeded.
 func TestSimultaneousTheirs(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
 	otp.Together(t, func(t *testing.T, r otp.Release) {

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Nothing depends on how bytes are cut: the handshake and all that follows, one byte at a time, whoever connects.
+// Nothing depends on how bytes are cut: the handshake and all that follows, one byte at a time,
+// whoever connects.
 func TestSplitStream(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
 	otp.Together(t, func(t *testing.T, r otp.Release) {

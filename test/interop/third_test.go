@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A peer that knows the cookie asks in the name of a process of an Erlang node, with terms that a runtime system refuses. The Erlang node's
-// connection with ours lives on, and what it does not refuse arrives.
+// A peer that knows the cookie asks in the name of a process of an Erlang node, with terms that a
+// runtime system refuses. The Erlang node's connection with ours lives on, and what it does not
+// refuse arrives.
 func TestAnswersToThirdNodes(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -31,9 +32,12 @@ func TestAnswersToThirdNodes(t *testing.T) {
 			require.NoError(t, lc.SendName(background(t), "srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{victim, tag}, ei.Atom("x")}))
 		}
 		for _, tag := range []ei.Raw{
-			{117, 0, 0, 0, 0, 88, 119, 3, 'a', '@', 'b', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 119, 1, 'm', 97, 1, 97, 1}, // FUN_EXT
-			append(ei.Raw{111, 0, 128, 0, 0, 0}, make(ei.Raw, 1<<23)...),                                                // over every release's limit
-			{114, 0, 1, 119, 3, 'a', '@', 'b', 77, 0, 0, 0, 1},                                                          // an old reference with a large creation
+			// FUN_EXT
+			{117, 0, 0, 0, 0, 88, 119, 3, 'a', '@', 'b', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 119, 1, 'm', 97, 1, 97, 1},
+			// over every release's limit
+			append(ei.Raw{111, 0, 128, 0, 0, 0}, make(ei.Raw, 1<<23)...),
+			// an old reference with a large creation
+			{114, 0, 1, 119, 3, 'a', '@', 'b', 77, 0, 0, 0, 1},
 			{77, 0, 0, 0, 0, 0},
 			{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}, // equal keys
 		} {
@@ -47,9 +51,11 @@ func TestAnswersToThirdNodes(t *testing.T) {
 	})
 }
 
-// By whatever way a peer makes our node send something to a process of an Erlang node, that node's connection with ours lives on.
+// By whatever way a peer makes our node send something to a process of an Erlang node, that node's
+// connection with ours lives on.
 func TestWaysToThirdNodes(t *testing.T) {
-	oldFun := ei.Raw{117, 0, 0, 0, 0, 88, 119, 3, 'a', '@', 'b', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 119, 1, 'm', 97, 1, 97, 1} // FUN_EXT
+	// FUN_EXT
+	oldFun := ei.Raw{117, 0, 0, 0, 0, 88, 119, 3, 'a', '@', 'b', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 119, 1, 'm', 97, 1, 97, 1}
 	closure := ei.Fun{Arity: 1, Module: "m", OldIndex: 1 << 59, Pid: ei.Pid{Node: "a@b", ID: 1, Creation: 1}}
 	record := ei.Record{Module: "m", Name: "r"}
 	otp.Each(t, func(t *testing.T, r otp.Release) {
@@ -78,7 +84,8 @@ func TestWaysToThirdNodes(t *testing.T) {
 		}
 		monitor := func(p ei.Pid) { // the victim does
 			m.tell(t, "Who", p)
-			m.erl.Do(t, m.about("victim ! {do, self(), fun() -> erlang:monitor(process, Who) end}, receive done -> ok end, net_adm:ping(N)")) // and the monitor has arrived
+			// and the monitor has arrived
+			m.erl.Do(t, m.about("victim ! {do, self(), fun() -> erlang:monitor(process, Who) end}, receive done -> ok end, net_adm:ping(N)"))
 		}
 		call := func(from ei.Pid, tag ei.Term) ei.Term {
 			return ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, tag}, ei.Atom("x")}

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A peer that stands still is dropped after four of our tick intervals; a peer that is merely idle is not.
+// A peer that stands still is dropped after four of our tick intervals; a peer that is merely idle
+// is not.
 func TestSilentPeer(t *testing.T) {
 	t.Parallel()
 	type watch struct {
@@ -54,7 +55,8 @@ func TestSilentPeer(t *testing.T) {
 	}
 }
 
-// Ticks go out although nobody calls Receive, which is where the C library fails: the Erlang node gives up after at most 10 s.
+// Ticks go out although nobody calls Receive, which is where the C library fails: the Erlang node
+// gives up after at most 10 s.
 func TestTicksWithoutReceive(t *testing.T) {
 	t.Parallel()
 	var waits []func() string

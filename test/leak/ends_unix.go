@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// ends says what the two ends of a socket are called, so that the test which has left it can be found.
+// ends says what the two ends of a socket are called, so that the test which has left it can be
+// found.
 func ends(fd string) string {
 	n, err := strconv.Atoi(fd)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package leak finds what tests leave behind: goroutines, and descriptors of the process.
 //
-// What is left is looked for with patience: a goroutine that has done its work may still be on its way out, and on a machine that is busy
-// that takes a while. Only what stays is a leak.
+// What is left is looked for with patience: a goroutine that has done its work may still be on its
+// way out, and on a machine that is busy that takes a while. Only what stays is a leak.
 package leak
 
 import (
@@ -22,10 +22,11 @@ const patience = 20 * time.Second
 // Tests runs the tests of a package: a *testing.M, or one that also cleans up after the tests.
 type Tests interface{ Run() (code int) }
 
-// Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if a goroutine or a descriptor is left
-// behind.
+// Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if
+// a goroutine or a descriptor is left behind.
 func Run(m Tests) (code int) {
-	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the runtime's poller is made now, and stays
+	// the runtime's poller is made now, and stays
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()
 	}
 	before := Descriptors()
@@ -70,7 +71,8 @@ func stay(before map[string]string) (left []string) {
 	}
 }
 
-// Descriptors lists what this process has open, by number, and what each of them stands for. It is empty where the system does not tell.
+// Descriptors lists what this process has open, by number, and what each of them stands for. It is
+// empty where the system does not tell.
 func Descriptors() map[string]string {
 	const dir = "/proc/self/fd"
 	entries, err := os.ReadDir(dir)
@@ -79,15 +81,16 @@ func Descriptors() map[string]string {
 	}
 	open := map[string]string{}
 	for _, e := range entries {
-		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil { // that of ReadDir is closed by now
+		// that of ReadDir is closed by now
+		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil {
 			open[e.Name()] = target
 		}
 	}
 	return open
 }
 
-// Polls counts the epoll descriptors of this process, besides the one that the runtime has as soon as anything waits. It is 0 where the
-// system does not list descriptors, or has no epoll.
+// Polls counts the epoll descriptors of this process, besides the one that the runtime has as soon
+// as anything waits. It is 0 where the system does not list descriptors, or has no epoll.
 func Polls() (n int) {
 	for _, target := range Descriptors() {
 		if target == "anon_inode:[eventpoll]" {

@@ -1,4 +1,5 @@
-// Package need is for tests that need something of the machine: a program to compare with, a family of addresses, the rights of root.
+// Package need is for tests that need something of the machine: a program to compare with, a family
+// of addresses, the rights of root.
 package need
 
 import (
@@ -8,13 +9,15 @@ import (
 	"testing"
 )
 
-// Variable is the environment variable that says, if it is set, that nothing may be missing: test/run.sh has installed everything.
+// Variable is the environment variable that says, if it is set, that nothing may be missing:
+// test/run.sh has installed everything.
 const Variable = "CNODE_TEST_REQUIRE"
 
 // All tells whether nothing may be missing.
 func All() bool { return os.Getenv(Variable) != "" }
 
-// Missing ends a test that lacks something: the test is skipped, or fails if nothing may be missing.
+// Missing ends a test that lacks something: the test is skipped, or fails if nothing may be
+// missing.
 func Missing(t testing.TB, why string) {
 	t.Helper()
 	if All() {
@@ -41,7 +44,8 @@ func Root(t testing.TB, why string) {
 	}
 }
 
-// IPv6 skips a test if the loopback interface has no IPv6 address: not all machines have IPv6, and it cannot be installed.
+// IPv6 skips a test if the loopback interface has no IPv6 address: not all machines have IPv6, and
+// it cannot be installed.
 func IPv6(t testing.TB) {
 	t.Helper()
 	l, err := net.Listen("tcp6", "[::1]:0")

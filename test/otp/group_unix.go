@@ -23,7 +23,8 @@ func ownGroup(cmd *exec.Cmd) {
 // killGroup kills every process of the group that pid leads or led.
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
 
-// groupLives reports whether a process of the group that pid led still runs. Where there is a /proc, a zombie does not count.
+// groupLives reports whether a process of the group that pid led still runs. Where there is a
+// /proc, a zombie does not count.
 func groupLives(pid int) bool {
 	if errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) {
 		return false

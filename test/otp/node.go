@@ -172,7 +172,8 @@ func (n *Node) args(o Options) []string {
 		if o.Hidden {
 			args = append(args, "-hidden")
 		}
-		if !slices.Contains(o.ExtraArgs, "net_setuptime") { // a machine may be so busy that 7 s, the default, pass in a handshake
+		// a machine may be so busy that 7 s, the default, pass in a handshake
+		if !slices.Contains(o.ExtraArgs, "net_setuptime") {
 			args = append(args, "-kernel", "net_setuptime", strconv.Itoa(int(HandshakeTime.Seconds())))
 		}
 	}

@@ -74,8 +74,8 @@ func (p *process) failure(format string, args ...any) error {
 // groupLimit is how long a group that has been killed may take to end.
 const groupLimit = 10 * time.Second
 
-// kill ends the whole group at once, and returns when the program is gone, and so is everything it has started, which might otherwise still
-// be writing files.
+// kill ends the whole group at once, and returns when the program is gone, and so is everything it
+// has started, which might otherwise still be writing files.
 func (p *process) kill() {
 	killGroup(p.cmd.Process.Pid)
 	<-p.done

@@ -11,7 +11,8 @@ import (
 // TLSVersions are those that a cluster may speak.
 func TLSVersions() []string { return []string{"1.2", "1.3"} }
 
-// TLSFiles makes certificates in dir with the program cnode-demo, and gives an option file with which nodes speak one version of TLS only.
+// TLSFiles makes certificates in dir with the program cnode-demo, and gives an option file with
+// which nodes speak one version of TLS only.
 func TLSFiles(dir, demo, version string) (file string, err error) {
 	if said, err := exec.Command(demo, "certs", dir).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("certs: %w\n%s", err, said)

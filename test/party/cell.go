@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Cell is one case of a matrix: a signal hits one of two sides, of which the first has something and hands it over to the second.
+// A Cell is one case of a matrix: a signal hits one of two sides, of which the first has something
+// and hands it over to the second.
 type Cell[P ~string] struct {
 	Victim int // the side that is hit
 	At     P   // the point at which it is hit
@@ -19,8 +20,8 @@ type Cell[P ~string] struct {
 	Moved  bool // at that point the second side has it
 }
 
-// Cells gives the whole matrix: SIGKILL and SIGSTOP, at each point of each side. owns has, for each side, its first point at which the
-// second side has everything.
+// Cells gives the whole matrix: SIGKILL and SIGSTOP, at each point of each side. owns has, for each
+// side, its first point at which the second side has everything.
 func Cells[P ~string](points [2][]P, owns [2]P) (list []Cell[P]) {
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
 		for side := range points {
@@ -60,8 +61,9 @@ func Begin(t testing.TB, sides [2]*Party) {
 	}
 }
 
-// Play plays the cell, once the sides have begun, and checks what they report. serves is told which of them must serve everything now, nil
-// if neither, and why. A side that was stopped goes on when the other side has reported its outcome.
+// Play plays the cell, once the sides have begun, and checks what they report. serves is told which
+// of them must serve everything now, nil if neither, and why. A side that was stopped goes on when
+// the other side has reported its outcome.
 func (c Cell[P]) Play(t testing.TB, sides [2]*Party, serves func(owner *Party, why string)) {
 	t.Helper()
 	victim, other := sides[c.Victim], sides[1-c.Victim]

@@ -30,8 +30,8 @@ type Party struct {
 	killed bool
 }
 
-// Start starts the program, with additions to its environment, and files as descriptors from 3 on. The process ends with the test, or
-// when its lifetime is over.
+// Start starts the program, with additions to its environment, and files as descriptors from 3 on.
+// The process ends with the test, or when its lifetime is over.
 func Start(t testing.TB, env []string, files ...*os.File) *Party {
 	t.Helper()
 	self, err := os.Executable()
@@ -117,7 +117,8 @@ func (p *Party) Halted(t testing.TB) {
 	}
 }
 
-// wentOn fails the test: the party has not reached the point at which it was to be killed or stopped.
+// wentOn fails the test: the party has not reached the point at which it was to be killed or
+// stopped.
 func (p *Party) wentOn(t testing.TB, what string) {
 	t.Helper()
 	_ = p.cmd.Process.Kill() // so that it says no more
@@ -132,7 +133,8 @@ func (p *Party) GoOn(t testing.TB) {
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGCONT))
 }
 
-// Leave closes the party's input, and checks that it ends without an error, unless it has been killed.
+// Leave closes the party's input, and checks that it ends without an error, unless it has been
+// killed.
 func (p *Party) Leave(t testing.TB) {
 	t.Helper()
 	_ = p.in.Close()

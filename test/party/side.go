@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// A Side is the other end of a Party, in its process: what it tells goes to the standard output, and what it hears comes from the standard
-// input.
+// A Side is the other end of a Party, in its process: what it tells goes to the standard output,
+// and what it hears comes from the standard input.
 type Side struct {
 	in  *json.Decoder
 	out *json.Encoder
@@ -32,7 +32,8 @@ func (s *Side) Tell(v any) error { return s.out.Encode(v) }
 // Hear takes what the test says; io.EOF when it says nothing more.
 func (s *Side) Hear(v any) error { return s.in.Decode(v) }
 
-// Ready says that this side can begin, and waits until both sides can, since no deadline must run before that.
+// Ready says that this side can begin, and waits until both sides can, since no deadline must run
+// before that.
 func (s *Side) Ready() error {
 	err := s.Tell(true)
 	if err == nil {

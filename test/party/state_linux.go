@@ -23,14 +23,16 @@ func state(pid int) byte {
 	return rest[0]
 }
 
-// Marked lists the live processes that were started with variable (NAME=VALUE) in their environment.
+// Marked lists the live processes that were started with variable (NAME=VALUE) in their
+// environment.
 func Marked(variable string) (list []int) {
 	for _, name := range names("/proc") {
 		pid, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + name + "/environ") // the process may have ended, or be another user's
+		// the process may have ended, or be another user's
+		text, err := os.ReadFile("/proc/" + name + "/environ")
 		if err == nil && bytes.Contains(append([]byte{0}, text...), []byte("\x00"+variable+"\x00")) && !Ended(pid) {
 			list = append(list, pid)
 		}
@@ -38,7 +40,8 @@ func Marked(variable string) (list []int) {
 	return list
 }
 
-// Open lists what a process has open, as the system names it, except the descriptors that only serve to wait for others.
+// Open lists what a process has open, as the system names it, except the descriptors that only
+// serve to wait for others.
 func Open(pid int) (list []string) {
 	dir := fmt.Sprintf("/proc/%d/fd/", pid)
 	for _, name := range names(dir) {

@@ -9,10 +9,11 @@ import (
 
 // A Socket is a TCP socket of this machine over IPv4, as the system lists it.
 type Socket struct {
-	Local, Remote int    // ports; Remote is 0 if the socket listens
-	Unsent        int    // bytes that are still here
-	Unread        int    // bytes that have come and are not read; if the socket listens, connections not accepted
-	Name          string // as in Open
+	Local, Remote int // ports; Remote is 0 if the socket listens
+	Unsent        int // bytes that are still here
+	// bytes that have come and are not read; if the socket listens, connections not accepted
+	Unread int
+	Name   string // as in Open
 }
 
 // Sockets lists the sockets with this port at either end.

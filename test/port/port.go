@@ -1,9 +1,11 @@
 // Package port gives tests a port of the loopback interface at which nobody listens.
 //
-// When many tests run at the same time, a port that was free a moment ago may soon be taken. So the port is reserved, as far as the system
-// allows it: on Linux a socket is bound to it, and does not listen. Then the system does not choose the port for a program that asks for
-// any port, connections to it are refused, and a program that asks for that very port gets it, with SO_REUSEADDR as net.Listen, Erlang's
-// port mapper and its nodes do. Elsewhere it is only a port that was free a moment ago.
+// When many tests run at the same time, a port that was free a moment ago may soon be taken. So the
+// port is reserved, as far as the system allows it: on Linux a socket is bound to it, and does not
+// listen. Then the system does not choose the port for a program that asks for any port,
+// connections to it are refused, and a program that asks for that very port gets it, with
+// SO_REUSEADDR as net.Listen, Erlang's port mapper and its nodes do. Elsewhere it is only a port
+// that was free a moment ago.
 package port
 
 import (

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Nothing listens at the port, a program that asks for it gets it, again and again, and a program that asks for any port never does.
+// Nothing listens at the port, a program that asks for it gets it, again and again, and a program
+// that asks for any port never does.
 func TestVacant(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a port is kept on Linux only")

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// reserve binds a socket, which does not listen, and keeps it. Two sockets can share a port only if both have set SO_REUSEADDR.
+// reserve binds a socket, which does not listen, and keeps it. Two sockets can share a port only if
+// both have set SO_REUSEADDR.
 func reserve() (number int, release func(), err error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Descriptors limits the numbers of new descriptors to less than n, for the whole process, until enough is called (RLIMIT_NOFILE, see
-// getrlimit(2)). Descriptors that are open stay open.
+// Descriptors limits the numbers of new descriptors to less than n, for the whole process, until
+// enough is called (RLIMIT_NOFILE, see getrlimit(2)). Descriptors that are open stay open.
 func Descriptors(t testing.TB, n uint64) (enough func()) {
 	t.Helper()
 	var limit unix.Rlimit

@@ -11,30 +11,35 @@ import (
 	"time"
 )
 
-// An Acceptance is the new owner's side of a hand-off. Fields must not be changed once it is in use.
+// An Acceptance is the new owner's side of a hand-off. Fields must not be changed once it is in
+// use.
 type Acceptance struct {
 	// Terms are told at hello.
 	Terms Terms
-	// Prepare builds, without any visible effect, what can be built of static, which the old owner sends while it still runs; static is nil
-	// if there is none. Optional; nil: static is ignored.
+	// Prepare builds, without any visible effect, what can be built of static, which the old owner
+	// sends while it still runs; static is nil if there is none. Optional; nil: static is ignored.
 	Prepare func(ctx context.Context, static []byte) error
-	// Stage makes ready what has been handed over, and touches nothing: no read, no write, no option that another process could notice.
-	// Mandatory. Stage owns the descriptors from the call on, and closes them if it fails. It owns the state as well, but Take zeroes the
-	// state once it is certain that this process does not become the owner.
+	// Stage makes ready what has been handed over, and touches nothing: no read, no write, no
+	// option that another process could notice. Mandatory. Stage owns the descriptors from the call
+	// on, and closes them if it fails. It owns the state as well, but Take zeroes the state once it
+	// is certain that this process does not become the owner.
 	Stage func(ctx context.Context, state []byte, descriptors []int) (Staged, error)
 	// Deadlines bound the steps.
 	Deadlines Deadlines
-	// Reached is called at each point that is passed, on the goroutine of Take: for logs and tests. Optional.
+	// Reached is called at each point that is passed, on the goroutine of Take: for logs and tests.
+	// Optional.
 	Reached func(Point)
 }
 
-// A Staged is what Stage has made ready. Exactly one of its methods is called: Start once this process is the owner, or Discard, which must
-// not send a byte to any peer, if it does not become the owner. Start's ctx ends with Deadlines.Take.
+// A Staged is what Stage has made ready. Exactly one of its methods is called: Start once this
+// process is the owner, or Discard, which must not send a byte to any peer, if it does not become
+// the owner. Start's ctx ends with Deadlines.Take.
 type Staged interface {
 	// Start continues the service in this process. Take returns Start's error, and the old owner's
 	// Give a *StartError with its text, but this process is the owner all the same.
 	Start(ctx context.Context) error
-	// Discard gives up what was staged: the old owner keeps it. Take returns Discard's error joined to the one that made it necessary.
+	// Discard gives up what was staged: the old owner keeps it. Take returns Discard's error joined
+	// to the one that made it necessary.
 	Discard() error
 }
 
@@ -43,10 +48,11 @@ type Taken struct {
 	Owns bool // this process is the owner; else it owns nothing
 }
 
-// Take takes over what the other end of the channel offers. Whatever the error, Taken.Owns tells whether this process is the owner now and
-// Start has been called. If it is, an error says that Start has failed, or that the old owner did not say goodbye, which has no
-// consequence. If it is not, the error says why, and this process owns nothing. Once this process is the owner, the end of ctx changes
-// nothing. Take does not close the channel.
+// Take takes over what the other end of the channel offers. Whatever the error, Taken.Owns tells
+// whether this process is the owner now and Start has been called. If it is, an error says that
+// Start has failed, or that the old owner did not say goodbye, which has no consequence. If it is
+// not, the error says why, and this process owns nothing. Once this process is the owner, the end
+// of ctx changes nothing. Take does not close the channel.
 func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
 	err := t.take(ctx)
@@ -65,7 +71,8 @@ type taking struct {
 	state []byte // as received; there may be keys in it
 }
 
-// take runs the whole hand-off. Until the token is read, each step either leads to the next one or fails and keeps nothing.
+// take runs the whole hand-off. Until the token is read, each step either leads to the next one or
+// fails and keeps nothing.
 func (t *taking) take(ctx context.Context) error {
 	if t.a.Stage == nil { // fail before the old owner stops anything
 		return t.fail(StepHello, errors.New("mandatory field Acceptance.Stage is nil"))
@@ -187,7 +194,8 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 	return s, token, StepAccept, nil
 }
 
-// offered receives the descriptors, which go into set, the state, and at last the read end of the pipe, which is returned in pipe.
+// offered receives the descriptors, which go into set, the state, and at last the read end of the
+// pipe, which is returned in pipe.
 func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Step, err error) {
 	freezing, cancel := context.WithTimeout(ctx, t.d.Freeze+t.d.Offer)
 	defer cancel()
@@ -239,7 +247,8 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 	return beside, StepOffer, err
 }
 
-// next receives a message of the offer. Descriptors that are handed over go into set; those of a memory file or of the pipe go into beside.
+// next receives a message of the offer. Descriptors that are handed over go into set; those of a
+// memory file or of the pipe go into beside.
 func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, err error) {
 	came := &FDSet{wary: true}
 	packet, err := t.receiveAny(ctx, came, MaxDescriptors)

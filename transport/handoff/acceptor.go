@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// An acceptor accepts connections, one call at a time, because a listener has only one deadline, and each caller has its own context.
+// An acceptor accepts connections, one call at a time, because a listener has only one deadline,
+// and each caller has its own context.
 type acceptor struct {
 	l      *net.UnixListener
 	closed chan struct{}
@@ -23,8 +24,8 @@ func newAcceptor(l *net.UnixListener) *acceptor {
 	return &acceptor{l: l, closed: make(chan struct{})}
 }
 
-// accept waits for the next connection. While the system lacks descriptors or memory, accept pauses and tries again. After close it returns
-// net.ErrClosed.
+// accept waits for the next connection. While the system lacks descriptors or memory, accept pauses
+// and tries again. After close it returns net.ErrClosed.
 func (a *acceptor) accept(ctx context.Context) (*net.UnixConn, error) {
 	if err := a.turn.take(ctx); err != nil {
 		return nil, err
@@ -65,8 +66,9 @@ func (a *acceptor) next(ctx context.Context) (*net.UnixConn, error) {
 	return c, err
 }
 
-// look is next without waiting. Package net does not call accept(2) once the deadline has passed, so look first asks the system whether a
-// connection is pending. Another process, which shares the socket during a hand-off, may still accept it first.
+// look is next without waiting. Package net does not call accept(2) once the deadline has passed,
+// so look first asks the system whether a connection is pending. Another process, which shares the
+// socket during a hand-off, may still accept it first.
 func (a *acceptor) look() (*net.UnixConn, error) {
 	defer a.l.SetDeadline(time.Time{})
 	for {

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lack of descriptors does not end a listener: peers that connect meanwhile are accepted once there are descriptors, and a context and
-// Close end the wait. With transport.NoWait an Accept does not wait for descriptors either.
+// A lack of descriptors does not end a listener: peers that connect meanwhile are accepted once
+// there are descriptors, and a context and Close end the wait. With transport.NoWait an Accept does
+// not wait for descriptors either.
 func TestAcceptWithoutDescriptors(t *testing.T) {
 	noLeak(t)
 	dir := sockdir.New(t)

@@ -62,7 +62,8 @@ func TestBatchAllocations(t *testing.T) {
 			require.NoError(t, got[i].Set.Close())
 		}
 	}))
-	for _, b := range []*batch{a.many.out, b.many.in} { // they must keep no reference to the caller's memory
+	// they must keep no reference to the caller's memory
+	for _, b := range []*batch{a.many.out, b.many.in} {
 		for _, v := range b.vectors {
 			require.Nil(t, v.Base)
 		}

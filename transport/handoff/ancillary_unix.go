@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ancillarySpace is the size of control data that holds MaxDescriptors and a sender's credentials, in units of 8 bytes.
+// ancillarySpace is the size of control data that holds MaxDescriptors and a sender's credentials,
+// in units of 8 bytes.
 const ancillarySpace = (24 + 4*(MaxDescriptors+1) + 64) / 8
 
 // ancillary is the control data of a message: a struct cmsghdr, then its data. See cmsg(3).
@@ -22,7 +23,8 @@ func (a *ancillary) bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&a.space)), unsafe.Sizeof(a.space))
 }
 
-// put makes one SCM_RIGHTS control message of the descriptors. Without descriptors it makes none, since receivers may refuse an empty one.
+// put makes one SCM_RIGHTS control message of the descriptors. Without descriptors it makes none,
+// since receivers may refuse an empty one.
 func (a *ancillary) put(fds []int) {
 	if a.used = 0; len(fds) == 0 {
 		return
@@ -54,8 +56,9 @@ type parsed struct {
 	foreign bool // something else, or something broken
 }
 
-// parseAncillary appends the descriptors in control data to fds. It finds all of them, whatever else is wrong with the data, because each
-// is open and has to be closed. A length that goes beyond the data, as old BSDs give it, is cut.
+// parseAncillary appends the descriptors in control data to fds. It finds all of them, whatever
+// else is wrong with the data, because each is open and has to be closed. A length that goes beyond
+// the data, as old BSDs give it, is cut.
 func parseAncillary(fds []int, control []byte) ([]int, parsed) {
 	p := parsed{cred: noCred}
 	for len(control) > 0 {
@@ -88,8 +91,8 @@ func parseAncillary(fds []int, control []byte) ([]int, parsed) {
 	return fds, p
 }
 
-// arrived moves descriptors that have just been received and are 0, 1 or 2 to higher numbers. It returns the descriptors that are open,
-// also with an error.
+// arrived moves descriptors that have just been received and are 0, 1 or 2 to higher numbers. It
+// returns the descriptors that are open, also with an error.
 func arrived(fds []int) ([]int, error) {
 	for i, fd := range fds {
 		if fd > 2 {

@@ -14,7 +14,8 @@ const (
 	openDirectory = unix.O_RDONLY
 )
 
-// autobindName makes a new directory and returns the name of a socket in it, because these systems do not choose names themselves.
+// autobindName makes a new directory and returns the name of a socket in it, because these systems
+// do not choose names themselves.
 func autobindName() (name, dir string, err error) {
 	if dir, err = os.MkdirTemp("", "json"); err != nil {
 		return "", "", err

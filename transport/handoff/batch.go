@@ -6,22 +6,27 @@ import (
 	"syscall"
 )
 
-// A Packet is one message of a batch. Receiving changes N, Err, and what P and Set hold, so that the same packets can be used again.
+// A Packet is one message of a batch. Receiving changes N, Err, and what P and Set hold, so that
+// the same packets can be used again.
 type Packet struct {
-	P   []byte // to send: the payload; to receive: the buffer, of which the first N bytes are filled
-	FDs []int  // to send: they stay the caller's
+	// to send: the payload; to receive: the buffer, of which the first N bytes are filled
+	P   []byte
+	FDs []int // to send: they stay the caller's
 
 	Set  *FDSet // to receive: takes the descriptors that come; may be nil with Room 0
 	Room int    // to receive: how many may come
 	N    int    // received: bytes in P
-	Err  error  // received: why the message is lost, the error that Receive would have returned; nil: it is not
+	// received: why the message is lost, the error that Receive would have returned; nil: it is not
+	Err error
 }
 
-// SendBatch sends packets as [Conn.Send] does, in order and with no other call's packets between them, but many with one system call where
-// the system has such a call (Linux: sendmmsg(2)). It waits while the peer has no room, and returns at once if packets is empty. n packets
-// are out, whole; if that is not all of them, err says why the next one is not, with the errors of Send. If the peer closes in the middle
-// of a batch, the system may have used up its ECONNRESET within that batch: then the error is EPIPE or ENOTCONN, and receiving ends with
-// io.EOF in place of ECONNRESET. EINVAL on a stream.
+// SendBatch sends packets as [Conn.Send] does, in order and with no other call's packets between
+// them, but many with one system call where the system has such a call (Linux: sendmmsg(2)). It
+// waits while the peer has no room, and returns at once if packets is empty. n packets are out,
+// whole; if that is not all of them, err says why the next one is not, with the errors of Send. If
+// the peer closes in the middle of a batch, the system may have used up its ECONNRESET within that
+// batch: then the error is EPIPE or ENOTCONN, and receiving ends with io.EOF in place of
+// ECONNRESET. EINVAL on a stream.
 func (c *Conn) SendBatch(ctx context.Context, packets []Packet) (n int, err error) {
 	if err = c.takesBatches(); err == nil {
 		err = ctx.Err()
@@ -48,7 +53,8 @@ func (c *Conn) SendBatch(ctx context.Context, packets []Packet) (n int, err erro
 	return n, c.notSent(nil, err)
 }
 
-// sendFirst sends one packet; the caller has the turn. full says that the peer had no room just now.
+// sendFirst sends one packet; the caller has the turn. full says that the peer had no room just
+// now.
 func (c *Conn) sendFirst(ctx context.Context, p *Packet, full bool) (out int, err error) {
 	if err := c.prepare(nil, nil, p.P, p.FDs); err != nil {
 		return 0, err
@@ -66,13 +72,16 @@ func (c *Conn) sendFirst(ctx context.Context, p *Packet, full bool) (out int, er
 	return 1, nil
 }
 
-// ReceiveBatch waits for a packet and receives it, and those that are already there behind it, as [Conn.Receive] does, but many with one
-// system call where the system has such a call (Linux: recvmmsg(2), up to 16 packets with room for 256 KiB together; elsewhere one packet
-// at a time). n is how many came, at least one if err is nil: N, Err and Set of the first n packets say what came in each. A lost packet
-// counts, and the others are received all the same. io.EOF, ECONNRESET and other errors of the socket are returned once no packet is left
-// before them. Without ReceiveCredentials an empty packet on a connection counts as a packet if others came behind it; otherwise it is
-// taken for the end, which is reported only if nothing came before it. EINVAL on a stream, for no packets, and for a packet with a Room
-// that Receive does not take; then nothing is received.
+// ReceiveBatch waits for a packet and receives it, and those that are already there behind it, as
+// [Conn.Receive] does, but many with one system call where the system has such a call (Linux:
+// recvmmsg(2), up to 16 packets with room for 256 KiB together; elsewhere one packet at a time). n
+// is how many came, at least one if err is nil: N, Err and Set of the first n packets say what came
+// in each. A lost packet counts, and the others are received all the same. io.EOF, ECONNRESET and
+// other errors of the socket are returned once no packet is left before them. Without
+// ReceiveCredentials an empty packet on a connection counts as a packet if others came behind it;
+// otherwise it is taken for the end, which is reported only if nothing came before it. EINVAL on a
+// stream, for no packets, and for a packet with a Room that Receive does not take; then nothing is
+// received.
 func (c *Conn) ReceiveBatch(ctx context.Context, packets []Packet) (n int, err error) {
 	if err = c.takesBatches(); err == nil {
 		err = c.canReceiveAll(packets)
@@ -90,7 +99,8 @@ func (c *Conn) ReceiveBatch(ctx context.Context, packets []Packet) (n int, err e
 	n, none, err := c.receiveMany(packets)
 	if n == 0 && err == nil {
 		if err = c.receiveFirst(ctx, &packets[0], none); err == nil {
-			n, _, _ = c.receiveMany(packets[1:]) // the end of the connection is seen again next time
+			// the end of the connection is seen again next time
+			n, _, _ = c.receiveMany(packets[1:])
 			n++
 		}
 	}
@@ -109,8 +119,8 @@ func (c *Conn) receiveFirst(ctx context.Context, p *Packet, none bool) error {
 	return c.deliver(p, err)
 }
 
-// deliver stores what has come in p; err says why the message is lost. It returns an error if the end of the connection came in place of a
-// message.
+// deliver stores what has come in p; err says why the message is lost. It returns an error if the
+// end of the connection came in place of a message.
 func (c *Conn) deliver(p *Packet, err error) error {
 	lost := err != nil
 	if err = c.received(p.Set, err); err != nil && !lost {

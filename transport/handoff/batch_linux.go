@@ -10,7 +10,8 @@ import (
 // batchMost is the most packets that one system call takes; a higher limit would save little.
 const batchMost = 16
 
-// batches holds the structures for sendmmsg(2) and recvmmsg(2). They are made on first use, because they are large and few Conns need them.
+// batches holds the structures for sendmmsg(2) and recvmmsg(2). They are made on first use, because
+// they are large and few Conns need them.
 type batches struct{ out, in *batch }
 
 type batch struct {
@@ -49,14 +50,15 @@ func (b *batch) forget(n int) {
 	}
 }
 
-// call makes the system call for the first n packets, without telling the scheduler: flags keep the call from waiting.
+// call makes the system call for the first n packets, without telling the scheduler: flags keep the
+// call from waiting.
 func (b *batch) call(trap uintptr, fd, n int, flags uintptr) (int, syscall.Errno) {
 	done, _, errno := syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(b)), uintptr(n), flags, 0, 0)
 	return int(done), errno
 }
 
-// inOneCall tells how many packets one system call may take without telling the scheduler. It is 0 in place of 1: a single packet goes the
-// ordinary way.
+// inOneCall tells how many packets one system call may take without telling the scheduler. It is 0
+// in place of 1: a single packet goes the ordinary way.
 func inOneCall(packets []Packet, fits func(p *Packet) bool) (n int) {
 	size := 0
 	for n < min(len(packets), batchMost) {
@@ -72,7 +74,8 @@ func inOneCall(packets []Packet, fits func(p *Packet) bool) (n int) {
 	return n
 }
 
-// sendMany sends as many of packets as it can without waiting; the caller has the turn. If n is 0, full says that the peer had no room.
+// sendMany sends as many of packets as it can without waiting; the caller has the turn. If n is 0,
+// full says that the peer had no room.
 func (c *Conn) sendMany(packets []Packet) (n int, full bool, err error) {
 	if !c.alone.open() {
 		return 0, false, nil
@@ -104,7 +107,8 @@ func (c *Conn) sendMany(packets []Packet) (n int, full bool, err error) {
 	return 0, false, errno
 }
 
-// receiveMany receives the packets that are there; the caller has the turn. If n is 0, none says that there was no packet.
+// receiveMany receives the packets that are there; the caller has the turn. If n is 0, none says
+// that there was no packet.
 func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 	if !c.alone.open() {
 		return 0, false, nil
@@ -128,7 +132,8 @@ func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 	case interrupted(errno), errno == unix.ENOSYS, errno == unix.EPERM, errno != 0 && c.resets(errno):
 		return 0, false, nil
 	case errno != 0:
-		return 0, false, failed("receive", c.peer, errno) // nothing came: c.in still holds an earlier message
+		// nothing came: c.in still holds an earlier message
+		return 0, false, failed("receive", c.peer, errno)
 	}
 	last := c.lastCome(b, came)
 	i := &c.in
@@ -149,8 +154,9 @@ func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 	return last, false, nil
 }
 
-// lastCome returns how many of the packets that came are to be delivered. At the end of a connection the system returns as many empty packets
-// as were asked for: they are one. An empty packet with others behind it is not the end.
+// lastCome returns how many of the packets that came are to be delivered. At the end of a
+// connection the system returns as many empty packets as were asked for: they are one. An empty
+// packet with others behind it is not the end.
 func (c *Conn) lastCome(b *batch, came int) int {
 	for ; came > 1 && c.kind == syscall.SOCK_SEQPACKET; came-- {
 		h := &b.headers[came-1]

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// If descriptor numbers run out in the middle of a batch, only the packets whose descriptors got none are lost.
+// If descriptor numbers run out in the middle of a batch, only the packets whose descriptors got
+// none are lost.
 func TestReceiveBatchWithoutNumbers(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
@@ -70,7 +71,8 @@ func few(t *testing.T, f, left int) (enough func()) {
 
 func dupHigh(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3) }
 
-// A descriptor that arrives with a number below 3, when no other number is free, is lost like one for which there was no number at all.
+// A descriptor that arrives with a number below 3, when no other number is free, is lost like one
+// for which there was no number at all.
 func TestNoNumberFrom3On(t *testing.T) {
 	noLeak(t)
 	enough := few(t, file(t, "f"), 0)
@@ -97,7 +99,8 @@ func TestErrorLeavesEarlierDescriptors(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
 	require.NoError(t, b.Send(soon(t), []byte("unread")))
-	var nowhere [2]byte // AF_UNSPEC: a socket that disconnects with datagrams unread resets its peer
+	// AF_UNSPEC: a socket that disconnects with datagrams unread resets its peer
+	var nowhere [2]byte
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(x), uintptr(unsafe.Pointer(&nowhere)), 2)
 	require.Zero(t, errno)
 	_, err = b.ReceiveBatch(transport.NoWait(), rooms(3, 4, 1))

@@ -154,7 +154,8 @@ func TestReceiveBatchWaits(t *testing.T) {
 	}
 }
 
-// A packet that cannot be sent ends the batch: the packets before it are sent, those behind it are not.
+// A packet that cannot be sent ends the batch: the packets before it are sent, those behind it are
+// not.
 func TestSendBatchStopsAtBadPacket(t *testing.T) {
 	for kindName, kind := range packetKinds {
 		many := make([]int, 10*MaxDescriptors)
@@ -321,7 +322,8 @@ func TestBatchOfEmptyPackets(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 }
 
-// SendBatch waits while the peer has no room, in the middle of a batch too, and reports how many packets have been sent.
+// SendBatch waits while the peer has no room, in the middle of a batch too, and reports how many
+// packets have been sent.
 func TestSendBatchToFullPeer(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {
@@ -507,8 +509,8 @@ func TestBatchesThatAreRefused(t *testing.T) {
 	require.Equal(t, []string{"aa", "ab"}, texts(t, got), "none was taken before")
 }
 
-// Batches and single packets, of any sizes and with any descriptors, into buffers of any size: each packet arrives whole, cut, or without
-// its descriptors, exactly as if it were received alone.
+// Batches and single packets, of any sizes and with any descriptors, into buffers of any size: each
+// packet arrives whole, cut, or without its descriptors, exactly as if it were received alone.
 func TestBatchesByChance(t *testing.T) {
 	noLeak(t)
 	f := file(t, "f")

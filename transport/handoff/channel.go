@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// A Channel is the connection that the two sides of a hand-off speak over: sequenced packets between two processes of one user. It serves
-// one hand-off, or one request, at a time.
+// A Channel is the connection that the two sides of a hand-off speak over: sequenced packets
+// between two processes of one user. It serves one hand-off, or one request, at a time.
 type Channel struct {
 	conn   *Conn
 	peer   Cred
@@ -19,9 +19,9 @@ type Channel struct {
 	unread []byte // a packet that Hear has read to see what it is, for next to return again
 }
 
-// newChannel makes a channel of a connected UNIX socket of sequenced packets, which the channel owns on success. ErrForbidden if the other
-// end is a process of another user, EINVAL for a socket of another type, errors.ErrUnsupported where there are no such sockets (darwin,
-// windows).
+// newChannel makes a channel of a connected UNIX socket of sequenced packets, which the channel
+// owns on success. ErrForbidden if the other end is a process of another user, EINVAL for a socket
+// of another type, errors.ErrUnsupported where there are no such sockets (darwin, windows).
 func newChannel(conn *net.UnixConn) (*Channel, error) {
 	c, err := borrow(conn)
 	if err != nil {
@@ -41,14 +41,16 @@ func newChannel(conn *net.UnixConn) (*Channel, error) {
 		return nil, failed("channel", c.peer, err)
 	}
 	ch := &Channel{conn: c, peer: cred, known: true, buf: make([]byte, packetLimit)}
-	if cred.PID == os.Getpid() { // a pair that this process made: its other end is meant for a child
+	// a pair that this process made: its other end is meant for a child
+	if cred.PID == os.Getpid() {
 		ch.peer, ch.known = Cred{-1, cred.UID, cred.GID}, false
 	}
 	return ch, nil
 }
 
-// ChannelPair makes a channel and its other end, for a process that is to be started: see FileChannel. The caller owns both. ChannelPair
-// does not wait. EMFILE if there are no descriptors left, errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
+// ChannelPair makes a channel and its other end, for a process that is to be started: see
+// FileChannel. The caller owns both. ChannelPair does not wait. EMFILE if there are no descriptors
+// left, errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
 func ChannelPair() (*Channel, *os.File, error) {
 	ours, theirs, err := PacketPair()
 	if err != nil {
@@ -74,15 +76,17 @@ func FileChannel(f *os.File) (*Channel, error) {
 	if err := f.Close(); err != nil {
 		return nil, failed("channel", ch.conn.peer, errors.Join(err, ch.Close()))
 	}
-	if !ch.known || ch.peer.PID == os.Getppid() { // the process that made the pair may have passed its end on
+	// the process that made the pair may have passed its end on
+	if !ch.known || ch.peer.PID == os.Getppid() {
 		ch.known = false
 	}
 	return ch, nil
 }
 
-// DialControl connects to a control socket at a path; see Control. It does not wait for Accept. syscall.ECONNREFUSED, or fs.ErrNotExist, if
-// no process listens; syscall.EAGAIN if the backlog is full; ErrForbidden if the listening process is of another user;
-// errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
+// DialControl connects to a control socket at a path; see Control. It does not wait for Accept.
+// syscall.ECONNREFUSED, or fs.ErrNotExist, if no process listens; syscall.EAGAIN if the backlog is
+// full; ErrForbidden if the listening process is of another user; errors.ErrUnsupported where there
+// are no sequenced packets (darwin, windows).
 func DialControl(ctx context.Context, path string) (*Channel, error) {
 	addr, err := controlAddr(path)
 	if err != nil {
@@ -103,9 +107,11 @@ func DialControl(ctx context.Context, path string) (*Channel, error) {
 	return ch, nil
 }
 
-// Peer is the process at the other end. Its PID comes from the system: on Linux it is the process that sent the last packet, and before the
-// first packet the one that connected, began to listen or made the pair, which may be an ancestor. On other systems the ends of a
-// ChannelPair have the PID that the other process itself tells at hello. If this process has made the pair, the PID is -1 until then.
+// Peer is the process at the other end. Its PID comes from the system: on Linux it is the process
+// that sent the last packet, and before the first packet the one that connected, began to listen or
+// made the pair, which may be an ancestor. On other systems the ends of a ChannelPair have the PID
+// that the other process itself tells at hello. If this process has made the pair, the PID is -1
+// until then.
 func (ch *Channel) Peer() Cred { return ch.peer }
 
 // Close closes this end. Calls that wait return.
@@ -118,21 +124,24 @@ func (ch *Channel) note(pid int) {
 	}
 }
 
-// next receives a packet, valid until the next call. io.EOF is the end, ECONNRESET the end if the peer closed without reading everything.
+// next receives a packet, valid until the next call. io.EOF is the end, ECONNRESET the end if the
+// peer closed without reading everything.
 func (ch *Channel) next(ctx context.Context, set *FDSet, room int) ([]byte, error) {
 	if p := ch.unread; p != nil {
 		ch.unread = nil
 		return p, nil
 	}
 	p, _, cred, err := ch.conn.receive(ctx, wanted{p: ch.buf, room: room}, set)
-	if cred.PID > 0 { // Linux: the sender of this packet, which need not be the process that listened or made the pair
+	// Linux: the sender of this packet, which need not be the process that listened or made the
+	// pair
+	if cred.PID > 0 {
 		ch.peer.PID, ch.known = cred.PID, true
 	}
 	return p, err
 }
 
-// Ask sends a request of words to a control socket and waits for the answer. A *RefusedError is the other side's refusal; ErrLeft if it has
-// gone without an answer.
+// Ask sends a request of words to a control socket and waits for the answer. A *RefusedError is the
+// other side's refusal; ErrLeft if it has gone without an answer.
 func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 	x := exchange{ch: ch}
 	if err := x.send(ctx, kindAsk, appendWords(nil, words)); err != nil {
@@ -146,8 +155,8 @@ func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 	return words, failed("ask", ch.conn.peer, err)
 }
 
-// Wait waits until the other end is closed: until the other process has ended, say. Packets that arrive meanwhile are thrown away. On
-// systems other than Linux an empty packet looks like the end.
+// Wait waits until the other end is closed: until the other process has ended, say. Packets that
+// arrive meanwhile are thrown away. On systems other than Linux an empty packet looks like the end.
 func (ch *Channel) Wait(ctx context.Context) error {
 	set := &FDSet{wary: true}
 	for {

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closeFD tells the scheduler of the system call, because closing some files waits. It is small enough to be inlined: see Conn.send.
+// closeFD tells the scheduler of the system call, because closing some files waits. It is small
+// enough to be inlined: see Conn.send.
 func closeFD(fd int) error {
 	if _, _, errno := syscall.Syscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0); errno != 0 {
 		return errno
@@ -15,8 +16,9 @@ func closeFD(fd int) error {
 	return nil
 }
 
-// notLingering switches off SO_LINGER, with which the sender of a descriptor could make closeFD wait for the socket's peer for up to 18
-// hours. Data that is not sent yet still goes out. SO_LINGER with a time of 0, which closes with a reset, is left as it is.
+// notLingering switches off SO_LINGER, with which the sender of a descriptor could make closeFD
+// wait for the socket's peer for up to 18 hours. Data that is not sent yet still goes out.
+// SO_LINGER with a time of 0, which closes with a reset, is left as it is.
 func notLingering(fd int) {
 	var l unix.Linger
 	size := uint32(unsafe.Sizeof(l))

@@ -13,24 +13,27 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// MaxDescriptors is the most descriptors that one message can have: Linux's SCM_MAX_FD. Other systems and libraries allow fewer, see the
-// package's documentation.
+// MaxDescriptors is the most descriptors that one message can have: Linux's SCM_MAX_FD. Other
+// systems and libraries allow fewer, see the package's documentation.
 const MaxDescriptors = 253
 
-// rawMax is how many bytes a system call may copy without telling the scheduler: some tens of microseconds.
+// rawMax is how many bytes a system call may copy without telling the scheduler: some tens of
+// microseconds.
 const rawMax = 256 << 10
 
-// A Conn sends and receives single messages with descriptors on a UNIX socket: a stream, sequenced packets, or datagrams. It is the lowest
-// level, on which the carriers are built, and does no framing: a stream's reader gets bytes, and descriptors come with the first byte that
-// they were sent with, or in one read with bytes that were sent before it.
+// A Conn sends and receives single messages with descriptors on a UNIX socket: a stream, sequenced
+// packets, or datagrams. It is the lowest level, on which the carriers are built, and does no
+// framing: a stream's reader gets bytes, and descriptors come with the first byte that they were
+// sent with, or in one read with bytes that were sent before it.
 //
 // A Conn that is dropped without Close is closed some time after it has become unreachable, if the
 // garbage collector runs; so is what is made of one: a Forwarder, a MessageConn and so on.
 //
-// All methods may be called concurrently. One message, or batch, goes out, and one comes in, at a time; other calls wait for their turn, as
-// long as their contexts let them. A SendTo whose receiver has no room does not keep the turn. With transport.NoWait a call that would have
-// to wait returns os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless they must wait under a context that can
-// be cancelled.
+// All methods may be called concurrently. One message, or batch, goes out, and one comes in, at a
+// time; other calls wait for their turn, as long as their contexts let them. A SendTo whose
+// receiver has no room does not keep the turn. With transport.NoWait a call that would have to wait
+// returns os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless they must
+// wait under a context that can be cancelled.
 type Conn struct {
 	conn  *net.UnixConn // nil: alone owns the socket
 	alone *lone
@@ -55,8 +58,8 @@ type direction struct {
 	deadline func(time.Time) error
 }
 
-// NewConn makes a Conn of a UNIX socket, which the Conn owns on success: the net.UnixConn must not be used any more. errors.ErrUnsupported
-// where descriptors cannot be passed (windows).
+// NewConn makes a Conn of a UNIX socket, which the Conn owns on success: the net.UnixConn must not
+// be used any more. errors.ErrUnsupported where descriptors cannot be passed (windows).
 func NewConn(conn *net.UnixConn) (*Conn, error) {
 	c, err := borrow(conn)
 	if err != nil {
@@ -109,9 +112,10 @@ func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 // Packets tells whether the socket keeps the boundaries of messages: SOCK_SEQPACKET or SOCK_DGRAM.
 func (c *Conn) Packets() bool { return c.kind != syscall.SOCK_STREAM }
 
-// ReceiveCredentials makes the system tell with each packet which process sent it (Linux: SO_PASSCRED). This also distinguishes an empty
-// packet from the end of a connection. A sender cannot lie about itself, unless it is root. The setting applies to packets that are
-// received from now on. errors.ErrUnsupported on other systems; EINVAL on a stream.
+// ReceiveCredentials makes the system tell with each packet which process sent it (Linux:
+// SO_PASSCRED). This also distinguishes an empty packet from the end of a connection. A sender
+// cannot lie about itself, unless it is root. The setting applies to packets that are received from
+// now on. errors.ErrUnsupported on other systems; EINVAL on a stream.
 func (c *Conn) ReceiveCredentials(on bool) error {
 	const op = "receive credentials"
 	if c.kind == syscall.SOCK_STREAM {
@@ -128,8 +132,8 @@ func (c *Conn) ReceiveCredentials(on bool) error {
 	return failed(op, c.peer, err)
 }
 
-// tellEmpty turns ReceiveCredentials on for a connection of packets, if the system can, because otherwise an empty packet would look like
-// the end.
+// tellEmpty turns ReceiveCredentials on for a connection of packets, if the system can, because
+// otherwise an empty packet would look like the end.
 func (c *Conn) tellEmpty() error {
 	if c.kind != syscall.SOCK_SEQPACKET {
 		return nil
@@ -140,7 +144,8 @@ func (c *Conn) tellEmpty() error {
 	return nil
 }
 
-// look calls try once, without waiting. The caller has the turn, and has set once, so that try does not ask to be called again.
+// look calls try once, without waiting. The caller has the turn, and has set once, so that try does
+// not ask to be called again.
 func (c *Conn) look(d *direction) error {
 	if c.alone.open() {
 		d.try(uintptr(c.alone.fd))

@@ -158,7 +158,8 @@ func TestMostDescriptors(t *testing.T) {
 	}
 }
 
-// More descriptors than asked for are an error, whether or not padding would have room for them, and leave none behind.
+// More descriptors than asked for are an error, whether or not padding would have room for them,
+// and leave none behind.
 func TestMoreDescriptorsThanRoom(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
@@ -418,7 +419,8 @@ func TestTrySendOfNothing(t *testing.T) {
 	require.Zero(t, n)
 }
 
-// An empty packet with a descriptor is not the end of the connection, whose packets without either look the same.
+// An empty packet with a descriptor is not the end of the connection, whose packets without either
+// look the same.
 func TestEmptyPacketWithDescriptor(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
@@ -560,7 +562,8 @@ func impatient(t testing.TB) map[string]func() (context.Context, error) {
 	}
 }
 
-// With transport.NoWait nothing waits: not for a message, not for room, and not for another call's turn.
+// With transport.NoWait nothing waits: not for a message, not for room, and not for another call's
+// turn.
 func TestSingleTry(t *testing.T) {
 	noLeak(t)
 	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET, unix.SOCK_DGRAM} {

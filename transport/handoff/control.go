@@ -17,8 +17,9 @@ import (
 // helloLimit is how long a visitor may take to send its first message.
 const helloLimit = 5 * time.Second
 
-// A Control is an owner's control socket, to which a process connects that wants to take over, or has a request. Its directory belongs to
-// the user and is closed to all others, and every visitor's process is of the same user.
+// A Control is an owner's control socket, to which a process connects that wants to take over, or
+// has a request. Its directory belongs to the user and is closed to all others, and every visitor's
+// process is of the same user.
 type Control struct {
 	*acceptor
 	path    string
@@ -28,9 +29,10 @@ type Control struct {
 	failure error
 }
 
-// ListenControl listens at a path. Its directory must be there, belong to this user, and be open to nobody else (mode 0700): else
-// ErrForbidden. A socket that a dead process has left is replaced; EADDRINUSE if a living process listens there. ListenControl locks the
-// directory meanwhile; if another process holds the lock, flock(1) say, it waits for a second at most and goes on without.
+// ListenControl listens at a path. Its directory must be there, belong to this user, and be open to
+// nobody else (mode 0700): else ErrForbidden. A socket that a dead process has left is replaced;
+// EADDRINUSE if a living process listens there. ListenControl locks the directory meanwhile; if
+// another process holds the lock, flock(1) say, it waits for a second at most and goes on without.
 // On Linux the directory may be longer than a UNIX socket's address; elsewhere the path is
 // ENAMETOOLONG then. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets
 // (darwin, windows).
@@ -83,7 +85,8 @@ func abandoned(path string) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// ImportControl continues with a control socket that has been handed over. It owns fd from the call on: on failure fd is closed.
+// ImportControl continues with a control socket that has been handed over. It owns fd from the call
+// on: on failure fd is closed.
 func ImportControl(fd int, path string) (*Control, error) {
 	const op = "import"
 	f := os.NewFile(uintptr(fd), path)
@@ -128,37 +131,40 @@ func (c *Control) Removed() bool { return !c.pin.isAt(c.path) }
 // SyscallConn gives access to the descriptor, to hand it over.
 func (c *Control) SyscallConn() (syscall.RawConn, error) { return c.l.SyscallConn() }
 
-// Close stops listening and removes the socket's file, unless another file has taken its place. It may be called any number of times; after
-// Release it does nothing. Accept returns net.ErrClosed.
+// Close stops listening and removes the socket's file, unless another file has taken its place. It
+// may be called any number of times; after Release it does nothing. Accept returns net.ErrClosed.
 func (c *Control) Close() error {
 	c.closing.Do(func() { c.failure = c.pin.removeThen(c.close) })
 	return c.failure
 }
 
-// Release stops listening in this process and leaves the file: another process goes on with the socket. After Close it does nothing.
+// Release stops listening in this process and leaves the file: another process goes on with the
+// socket. After Close it does nothing.
 func (c *Control) Release() error {
 	c.closing.Do(func() { c.failure = errors.Join(c.close(), c.pin.close()) })
 	return c.failure
 }
 
-// A Visit is a process that has connected to the control socket: either it has a request, or it is a new owner that wants to take over.
+// A Visit is a process that has connected to the control socket: either it has a request, or it is
+// a new owner that wants to take over.
 type Visit struct {
 	ch      *Channel
 	request []string
 	asks    bool
 }
 
-// Accept waits for the next visitor: see Hear. One call at a time; others wait. A lack of descriptors or memory does not end it: it tries
-// again, after a pause. net.ErrClosed is the end.
+// Accept waits for the next visitor: see Hear. One call at a time; others wait. A lack of
+// descriptors or memory does not end it: it tries again, after a pause. net.ErrClosed is the end.
 func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
 	c.anew.Do(func() { listenAnew(c.l) })
 	conn, err := c.accept(ctx)
 	return conn, failed("accept", transport.UnixAddr(c.path), err)
 }
 
-// Hear reads what a visitor wants. It fails for a visitor of another user (ErrForbidden), one that sends nothing within five seconds, or
-// one whose message makes no sense (ErrMalformed, or ErrUnknown): only the last is told why. The Visit owns the connection, which is closed
-// on failure.
+// Hear reads what a visitor wants. It fails for a visitor of another user (ErrForbidden), one that
+// sends nothing within five seconds, or one whose message makes no sense (ErrMalformed, or
+// ErrUnknown): only the last is told why. The Visit owns the connection, which is closed on
+// failure.
 func Hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	v, err := hear(ctx, conn)
 	if err != nil {
@@ -204,8 +210,8 @@ func (v *Visit) Request() (words []string, ok bool) { return v.request, v.asks }
 // Channel returns the channel on which an Offer is given to a new owner.
 func (v *Visit) Channel() *Channel { return v.ch }
 
-// Answer answers the request. It waits for room in the socket, not for the visitor to read. ErrLeft if the visitor has gone, EMSGSIZE for
-// words of more than 52 KiB.
+// Answer answers the request. It waits for room in the socket, not for the visitor to read. ErrLeft
+// if the visitor has gone, EMSGSIZE for words of more than 52 KiB.
 func (v *Visit) Answer(ctx context.Context, words ...string) error {
 	x := exchange{ch: v.ch}
 	return failed("answer", v.ch.conn.peer, x.send(ctx, kindAnswer, appendWords(nil, words)))

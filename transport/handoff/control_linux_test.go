@@ -51,7 +51,8 @@ func TestHearPeer(t *testing.T) {
 	}
 }
 
-// A process that keeps the directory locked, as flock(1) does around a whole service, does not prevent listening there.
+// A process that keeps the directory locked, as flock(1) does around a whole service, does not
+// prevent listening there.
 func TestControlInALockedDirectory(t *testing.T) {
 	noLeak(t)
 	dir := sockdir.New(t)
@@ -90,8 +91,8 @@ func TestDirectoryIsLocked(t *testing.T) {
 	require.NoError(t, unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB))
 }
 
-// A process of another user is refused, even if it can reach the socket; and a process of this user does not listen in a directory of
-// another user.
+// A process of another user is refused, even if it can reach the socket; and a process of this user
+// does not listen in a directory of another user.
 func TestControlOfAnotherUser(t *testing.T) {
 	need.Root(t, "only root can be somebody else")
 	const nobody = 65534

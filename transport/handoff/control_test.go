@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The control socket: its directory must be the user's own, the socket of a dead process is replaced, that of a living one is not, and it
-// can be moved.
+// The control socket: its directory must be the user's own, the socket of a dead process is
+// replaced, that of a living one is not, and it can be moved.
 func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	needsPackets(t)
 	noLeak(t)
@@ -84,7 +84,8 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// A visitor that wants to take over is given the offer on its own connection, though Hear has read its hello.
+// A visitor that wants to take over is given the offer on its own connection, though Hear has read
+// its hello.
 func TestVisitorTakesOver(t *testing.T) {
 	needsPackets(t)
 	noLeak(t)
@@ -129,7 +130,8 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrLimit)
 }
 
-// needsPackets skips a test of control sockets, which exist only where UNIX sockets carry sequenced packets.
+// needsPackets skips a test of control sockets, which exist only where UNIX sockets carry sequenced
+// packets.
 func needsPackets(t *testing.T) {
 	t.Helper()
 	if !hasPackets {
@@ -174,7 +176,8 @@ func TestHearRefuses(t *testing.T) {
 	}
 }
 
-// A control socket whose file has gone can still be moved, and does not remove what has come in the file's place.
+// A control socket whose file has gone can still be moved, and does not remove what has come in the
+// file's place.
 func TestImportControlWithoutFile(t *testing.T) {
 	needsPackets(t)
 	noLeak(t)

@@ -40,7 +40,8 @@ func isCredentials(h *unix.Cmsghdr, data []byte) bool {
 	return h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_CREDENTIALS && len(data) >= unix.SizeofUcred
 }
 
-// isProcess recognises a descriptor of the sender's process (pidfd), which comes on a socket with SO_PASSPIDFD.
+// isProcess recognises a descriptor of the sender's process (pidfd), which comes on a socket with
+// SO_PASSPIDFD.
 func isProcess(h *unix.Cmsghdr, data []byte) bool {
 	return h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_PIDFD && len(data) >= 4 && int32(binary.NativeEndian.Uint32(data)) >= 0
 }

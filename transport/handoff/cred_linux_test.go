@@ -47,7 +47,8 @@ func TestSameUser(t *testing.T) {
 	}
 }
 
-// With credentials an empty packet differs from the end, and each packet tells which process sent it.
+// With credentials an empty packet differs from the end, and each packet tells which process sent
+// it.
 func TestReceiveCredentials(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
@@ -121,7 +122,8 @@ func TestTwoControlMessages(t *testing.T) {
 	require.NoError(t, set.Close())
 }
 
-// asNobody runs a function on a thread that belongs to another user, so that the system takes it for that user's process.
+// asNobody runs a function on a thread that belongs to another user, so that the system takes it
+// for that user's process.
 func asNobody(t *testing.T, do func() error) {
 	t.Helper()
 	need.Root(t, "only root can be another user")
@@ -185,7 +187,8 @@ func TestAnotherUser(t *testing.T) {
 	require.NoError(t, fds.Close())
 }
 
-// On a socket with SO_PASSPIDFD each message comes with a descriptor of the sending process, which must not stay open.
+// On a socket with SO_PASSPIDFD each message comes with a descriptor of the sending process, which
+// must not stay open.
 func TestProcessDescriptor(t *testing.T) {
 	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET, unix.SOCK_DGRAM} {
 		a, b := connPair(t, kind)

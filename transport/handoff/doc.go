@@ -1,15 +1,17 @@
-// Package handoff passes descriptors, and the sessions behind them, between processes of one machine over UNIX sockets.
+// Package handoff passes descriptors, and the sessions behind them, between processes of one
+// machine over UNIX sockets.
 //
 // # The model
 //
-// A descriptor is a number by which a process names an open file. Sent over a UNIX socket, it becomes a second name for the same open file,
-// in the receiving process and with another number: the connection, its unread bytes, the position in a file, the O_NONBLOCK flag and
-// shutdown are shared from then on; close is not. Bytes that a process has already read into a buffer do not go with the descriptor: they
-// have to be sent along.
+// A descriptor is a number by which a process names an open file. Sent over a UNIX socket, it
+// becomes a second name for the same open file, in the receiving process and with another number:
+// the connection, its unread bytes, the position in a file, the O_NONBLOCK flag and shutdown are
+// shared from then on; close is not. Bytes that a process has already read into a buffer do not go
+// with the descriptor: they have to be sent along.
 //
-// A message is a payload, and descriptors beside it in ancillary data (SCM_RIGHTS, see unix(7)). A carrier is an agreement about payloads.
-// There are three, each compatible with another program, which may be at the other end. Below them is [Conn], which sends and receives
-// single messages.
+// A message is a payload, and descriptors beside it in ancillary data (SCM_RIGHTS, see unix(7)). A
+// carrier is an agreement about payloads. There are three, each compatible with another program,
+// which may be at the other end. Below them is [Conn], which sends and receives single messages.
 //
 // # Who owns a descriptor, and when
 //
@@ -19,17 +21,19 @@
 //	stolen      the caller's, by FDSet.Steal or FDSet.File
 //	left over   closed by FDSet.Close
 //
-// A message that is an error in any way leaves no descriptor open: those that came with it are closed before the error is returned. All
-// received descriptors have close-on-exec set, without a moment in which a child could inherit them, and none is 0, 1 or 2. The sender
-// decides whether they block, what they are, and whose they are: look with [Inspect] before use.
+// A message that is an error in any way leaves no descriptor open: those that came with it are
+// closed before the error is returned. All received descriptors have close-on-exec set, without a
+// moment in which a child could inherit them, and none is 0, 1 or 2. The sender decides whether
+// they block, what they are, and whose they are: look with [Inspect] before use.
 //
-// To send a descriptor that belongs to package net or os, [Lend] it: methods File and Fd are not needed, and would change its blocking
-// mode.
+// To send a descriptor that belongs to package net or os, [Lend] it: methods File and Fd are not
+// needed, and would change its blocking mode.
 //
 // # Socket sessions: Forwarder and Receiver
 //
-// One direction, a stream, no answer. A front-end process accepts connections, or receives datagrams, and gives each to a worker: the
-// socket, both endpoints, and the bytes that it has read. This is what BIND 10 uses between its processes (socketsession.h).
+// One direction, a stream, no answer. A front-end process accepts connections, or receives
+// datagrams, and gives each to a worker: the socket, both endpoints, and the bytes that it has
+// read. This is what BIND 10 uses between its processes (socketsession.h).
 //
 //	 0        1         3        7      11         15       19            19+L     23+L
 //	┌────────┬─────────┬────────┬──────┬──────────┬────────┬───── … ─────┬────────┬───── … ─────┬────────┬── … ──┐
@@ -38,9 +42,11 @@
 //	└────────┴─────────┴────────┴──────┴──────────┴────────┴───── … ─────┴────────┴───── … ─────┴────────┴── … ──┘
 //	 + descriptor       └───────────────────────── H = 24 + L + R bytes ─────────────────────────────────┘ 1 ≤ D ≤ 65535
 //
-// Numbers are big-endian; a sockaddr is the system's own structure, so both processes are on one system. Nothing marks a boundary: after
-// part of a session, or an error of the receiver, the connection is useless. The forwarder never waits, because it has clients to serve: if
-// the receiver has no room, it closes the connection. The receiver waits for the rest of a session for a limited time.
+// Numbers are big-endian; a sockaddr is the system's own structure, so both processes are on one
+// system. Nothing marks a boundary: after part of a session, or an error of the receiver, the
+// connection is useless. The forwarder never waits, because it has clients to serve: if the
+// receiver has no room, it closes the connection. The receiver waits for the rest of a session for
+// a limited time.
 //
 // # Messages with an attachment: MessageConn
 //
@@ -56,8 +62,9 @@
 //
 // # JSON with a set of descriptors: JSONSocket, JSONConn
 //
-// A document, and up to 253 descriptors, to which it refers by index. This is jsoncomm of osbuild: its first form uses datagrams with a
-// sender's address ([NewJSONServer], [NewJSONClient]), its present form connections ([ListenJSON], [DialJSON], [JSONPair]).
+// A document, and up to 253 descriptors, to which it refers by index. This is jsoncomm of osbuild:
+// its first form uses datagrams with a sender's address ([NewJSONServer], [NewJSONClient]), its
+// present form connections ([ListenJSON], [DialJSON], [JSONPair]).
 //
 //	┌────────── … ──────────┐                  ┌───────────────┐
 //	│ {"method": "mount"}   │      too long:   │ <args-via-fd> │
@@ -66,8 +73,9 @@
 //
 // # Handing over for good: Offer and Acceptance
 //
-// A process gives all that it serves to another process, and at most one of the two is the owner at any time: an [Offer] gives, and an
-// [Acceptance] takes. The protocol does not know what it hands over: callbacks freeze, stage, start and thaw it.
+// A process gives all that it serves to another process, and at most one of the two is the owner at
+// any time: an [Offer] gives, and an [Acceptance] takes. The protocol does not know what it hands
+// over: callbacks freeze, stage, start and thaw it.
 //
 //	old owner                     new owner
 //	hello ◄─────────────────────► hello        versions, plug-ins, features, limits; a refusal changes nothing
@@ -79,17 +87,20 @@
 //	      ◄────────────────────── Start, done, or why Start has failed
 //	Release, goodbye ───────────►
 //
-// The token is one byte in a pipe made for the hand-off. Before the token is written, the old owner can resume; after that, only by reading
-// the token back itself, and then it closes both ends of the pipe; once the new owner has read the token, the old owner can only Release.
-// The pipe decides, never a timer or what is known about a process. A [Control] is a socket at which an owner is found; [ChannelPair] makes
-// a channel to a process that is about to be started.
+// The token is one byte in a pipe made for the hand-off. Before the token is written, the old owner
+// can resume; after that, only by reading the token back itself, and then it closes both ends of
+// the pipe; once the new owner has read the token, the old owner can only Release. The pipe
+// decides, never a timer or what is known about a process. A [Control] is a socket at which an
+// owner is found; [ChannelPair] makes a channel to a process that is about to be started.
 //
 // # What waits, and its errors
 //
-// A method that takes a context waits at most until ctx ends: a send waits for room at the peer, a receive for a message, and both for
-// their turn if several calls run at once. ([Offer.Give] and [Acceptance.Take] finish a hand-off that is already decided even after that,
-// within Deadlines.) Other methods do not wait unless their comments say so. As a rule the error is a *[transport.OpError]; io.EOF, the
-// end, is not wrapped, and Offer and Acceptance return a *[HandoffError]. To be tested with errors.Is, it wraps
+// A method that takes a context waits at most until ctx ends: a send waits for room at the peer, a
+// receive for a message, and both for their turn if several calls run at once. ([Offer.Give] and
+// [Acceptance.Take] finish a hand-off that is already decided even after that, within Deadlines.)
+// Other methods do not wait unless their comments say so. As a rule the error is a
+// *[transport.OpError]; io.EOF, the end, is not wrapped, and Offer and Acceptance return a
+// *[HandoffError]. To be tested with errors.Is, it wraps
 //
 //	ctx's error                    ctx has ended; under transport.NoWait, os.ErrDeadlineExceeded
 //	net.ErrClosed                  Close was called, before or during the wait
@@ -108,16 +119,18 @@
 //	a protocol of one's own                                                     Conn, over sequenced packets
 //	many of its messages at a time                                              Conn.SendBatch, Conn.ReceiveBatch
 //
-// For a protocol of your own, sequenced packets are the best kind of socket: they have boundaries and an end, and descriptors stay with the
-// packet that they were sent with. On a stream a descriptor may arrive with bytes that were sent before it; the carriers take care of that,
-// so read from a carrier's socket only through the carrier.
+// For a protocol of your own, sequenced packets are the best kind of socket: they have boundaries
+// and an end, and descriptors stay with the packet that they were sent with. On a stream a
+// descriptor may arrive with bytes that were sent before it; the carriers take care of that, so
+// read from a carrier's socket only through the carrier.
 //
 // # Whom to trust
 //
-// A path admits the users that its file mode and its directory admit; an abstract name admits everybody. [PeerCred] tells which process
-// connected; a [Receiver] takes sessions only from its own user and from root, unless configured otherwise; a [JSONSocket] can check the
-// sender of each datagram. A peer that is admitted may still send lies: lengths are checked before memory is allocated for them, and a
-// message that contradicts itself is an error.
+// A path admits the users that its file mode and its directory admit; an abstract name admits
+// everybody. [PeerCred] tells which process connected; a [Receiver] takes sessions only from its
+// own user and from root, unless configured otherwise; a [JSONSocket] can check the sender of each
+// datagram. A peer that is admitted may still send lies: lengths are checked before memory is
+// allocated for them, and a message that contradicts itself is an error.
 //
 // # Limits
 //
@@ -132,6 +145,6 @@
 //	path                       107 bytes                103                    103                     –
 //	longest packet             SO_SNDBUF, 208 KiB       SO_SNDBUF              SO_SNDBUF, 2 KiB        –
 //
-// Programs linked with musl send 252 descriptors at most. On Windows every function returns errors.ErrUnsupported. The columns for freebsd
-// and darwin are from their documentation.
+// Programs linked with musl send 252 descriptors at most. On Windows every function returns
+// errors.ErrUnsupported. The columns for freebsd and darwin are from their documentation.
 package handoff

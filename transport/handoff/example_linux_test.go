@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A front accepts a connection, reads the beginning, and gives both to a worker, which goes on with the client. Here both are in one
-// process.
+// A front accepts a connection, reads the beginning, and gives both to a worker, which goes on with
+// the client. Here both are in one process.
 func ExampleForwarder() {
 	dir, err := os.MkdirTemp("/tmp", "example") // a socket's path must be short
 	if err != nil {

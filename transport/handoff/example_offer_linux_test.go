@@ -35,8 +35,9 @@ func (h *heir) Start(context.Context) error { // would accept from here on
 
 func (h *heir) Discard() error { return h.file.Close() }
 
-// One process gives a listener and a number to another one. Here both are in one process, at the two ends of a channel; a process that is
-// started gets its end as an extra file, and one that comes by itself dials a Control.
+// One process gives a listener and a number to another one. Here both are in one process, at the
+// two ends of a channel; a process that is started gets its end as an extra file, and one that
+// comes by itself dials a Control.
 func ExampleOffer() {
 	ctx := context.Background()
 	ours, theirs, err := handoff.ChannelPair()

@@ -9,13 +9,16 @@ import (
 )
 
 const (
-	// descriptorsAMessage is how many descriptors go in one message: fewer than any system, or a program linked with musl, allows.
+	// descriptorsAMessage is how many descriptors go in one message: fewer than any system, or a
+	// program linked with musl, allows.
 	descriptorsAMessage = 200
-	// chunkSize is how many bytes of state go in one message. A socket's buffer must have room for the whole message.
+	// chunkSize is how many bytes of state go in one message. A socket's buffer must have room for
+	// the whole message.
 	chunkSize = 48 << 10
 	// chunkHead bounds the length of the fields before the state's bytes.
 	chunkHead = 64
-	// longState is the length above which a state goes in a memory file, if the system has memory files.
+	// longState is the length above which a state goes in a memory file, if the system has memory
+	// files.
 	longState = 256 << 10
 	// packetLimit is the length of the longest message.
 	packetLimit = chunkSize + 4<<10
@@ -25,8 +28,9 @@ const (
 	stateName = "cnode/state"
 )
 
-// A Point is a place in the course of a hand-off that the old or the new owner (the heir) has reached; see Offer.Reached. Points are finer
-// than steps: between any two of them something can go wrong.
+// A Point is a place in the course of a hand-off that the old or the new owner (the heir) has
+// reached; see Offer.Reached. Points are finer than steps: between any two of them something can go
+// wrong.
 type Point string
 
 // The points of the old owner, in order.
@@ -67,7 +71,8 @@ const (
 	HeirParted          Point = "heir: goodbye heard"
 )
 
-// exchange is what both sides of a hand-off share: it exchanges messages with the other end of a channel.
+// exchange is what both sides of a hand-off share: it exchanges messages with the other end of a
+// channel.
 type exchange struct {
 	ch      *Channel
 	side    Side
@@ -120,7 +125,8 @@ func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int)
 	return err
 }
 
-// lastWord reads on to a refusal that the other side may have sent, and returns nil if there is none.
+// lastWord reads on to a refusal that the other side may have sent, and returns nil if there is
+// none.
 func (x *exchange) lastWord() error {
 	set := &FDSet{wary: true}
 	defer set.Close()
@@ -171,7 +177,8 @@ func (x *exchange) receive(ctx context.Context, kind byte) (packet, error) {
 	return m, err
 }
 
-// chunks sends p in pieces, at least one. It clears its copies of them, because there may be keys in p.
+// chunks sends p in pieces, at least one. It clears its copies of them, because there may be keys
+// in p.
 func (x *exchange) chunks(ctx context.Context, kind byte, p []byte, half Point) error {
 	body := make([]byte, 0, min(len(p), chunkSize)+chunkHead)
 	defer func() { clear(body[:cap(body)]) }()
@@ -202,8 +209,9 @@ func (x *exchange) gather(ctx context.Context, kind byte, limit int, half Point)
 	return x.gatherFrom(ctx, o, kind, limit, half)
 }
 
-// gatherFrom is gather once the first piece is there. It allocates memory for what has come, not for what is announced. The result is the
-// only copy; all others are cleared, because there may be keys in it.
+// gatherFrom is gather once the first piece is there. It allocates memory for what has come, not
+// for what is announced. The result is the only copy; all others are cleared, because there may be
+// keys in it.
 func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte, limit int, half Point) (p []byte, err error) {
 	if first.total > limit {
 		return nil, fmt.Errorf("%w: %d bytes announced, of %d that are taken", ErrLimit, first.total, limit)
@@ -239,7 +247,8 @@ func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte
 	}
 }
 
-// appendOnly appends data to p, which becomes no longer than most bytes, and clears the old array when p moves to a larger one.
+// appendOnly appends data to p, which becomes no longer than most bytes, and clears the old array
+// when p moves to a larger one.
 func appendOnly(p, data []byte, most int) []byte {
 	if n := len(p) + len(data); n > cap(p) {
 		bigger := make([]byte, len(p), min(max(n, 2*cap(p)), most))

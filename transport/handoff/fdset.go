@@ -21,11 +21,13 @@ const stolen = -1
 // unreachable, if the garbage collector runs: so a number that FD or FDs has returned is to be used
 // only while the set is still needed, by its Close say (see [runtime.KeepAlive]).
 //
-// Indices are stable: [FDSet.Steal] leaves a hole. After Close the set is empty and can be used again; its memory is reused.
+// Indices are stable: [FDSet.Steal] leaves a hole. After Close the set is empty and can be used
+// again; its memory is reused.
 type FDSet struct {
-	mu   sync.Mutex
-	own  *descriptors // nil: there was none yet
-	wary bool         // a stranger has sent them: neither Close nor File may wait for what he has made
+	mu  sync.Mutex
+	own *descriptors // nil: there was none yet
+	// a stranger has sent them: neither Close nor File may wait for what he has made
+	wary bool
 }
 
 // descriptors are those of a set. They do not refer to it, and so can be closed when it is gone.
@@ -34,7 +36,8 @@ type descriptors struct {
 	wary bool
 }
 
-// NewFDSet makes a set that owns fds. A negative number is syscall.EBADF, a number that is given twice EINVAL; then all stay the caller's.
+// NewFDSet makes a set that owns fds. A negative number is syscall.EBADF, a number that is given
+// twice EINVAL; then all stay the caller's.
 func NewFDSet(fds ...int) (*FDSet, error) {
 	for i, fd := range fds {
 		if fd < 0 {
@@ -99,8 +102,8 @@ func (s *FDSet) Len() int {
 	return len(s.entries())
 }
 
-// Add gives fd to the set and returns its index. A negative number is syscall.EBADF, a number that is in the set already EINVAL; then fd
-// stays the caller's.
+// Add gives fd to the set and returns its index. A negative number is syscall.EBADF, a number that
+// is in the set already EINVAL; then fd stays the caller's.
 func (s *FDSet) Add(fd int) (index int, err error) {
 	if s == nil {
 		return 0, fmt.Errorf("no set: %w", syscall.EINVAL)
@@ -118,8 +121,9 @@ func (s *FDSet) Add(fd int) (index int, err error) {
 	return len(d.fds) - 1, nil
 }
 
-// FD returns the descriptor at an index, which stays the set's: it is valid until Close, or until it is stolen. ErrNoDescriptor for an
-// index beyond the set, or one whose descriptor has been stolen.
+// FD returns the descriptor at an index, which stays the set's: it is valid until Close, or until
+// it is stolen. ErrNoDescriptor for an index beyond the set, or one whose descriptor has been
+// stolen.
 func (s *FDSet) FD(index int) (int, error) {
 	if s == nil {
 		return 0, noDescriptor(index, 0)
@@ -129,7 +133,8 @@ func (s *FDSet) FD(index int) (int, error) {
 	return s.at(index)
 }
 
-// FDs returns the descriptors that are still in the set, in order, holes left out; they stay the set's.
+// FDs returns the descriptors that are still in the set, in order, holes left out; they stay the
+// set's.
 func (s *FDSet) FDs() []int {
 	if s == nil {
 		return nil
@@ -139,8 +144,9 @@ func (s *FDSet) FDs() []int {
 	return slices.DeleteFunc(slices.Clone(s.entries()), func(fd int) bool { return fd == stolen })
 }
 
-// Steal takes the descriptor at an index out of the set: from now on it is the caller's. The other indices and Len stay as they are.
-// ErrNoDescriptor for an index beyond the set, or one whose descriptor has been stolen before.
+// Steal takes the descriptor at an index out of the set: from now on it is the caller's. The other
+// indices and Len stay as they are. ErrNoDescriptor for an index beyond the set, or one whose
+// descriptor has been stolen before.
 func (s *FDSet) Steal(index int) (int, error) {
 	if s == nil {
 		return 0, noDescriptor(index, 0)
@@ -154,8 +160,8 @@ func (s *FDSet) Steal(index int) (int, error) {
 	return fd, err
 }
 
-// StealAll takes all descriptors that are still in the set out of it, in order, holes left out: from now on they are the caller's. The set
-// is empty then.
+// StealAll takes all descriptors that are still in the set out of it, in order, holes left out:
+// from now on they are the caller's. The set is empty then.
 func (s *FDSet) StealAll() []int {
 	if s == nil {
 		return nil
@@ -170,8 +176,9 @@ func (s *FDSet) StealAll() []int {
 	return fds
 }
 
-// File steals the descriptor at an index and makes a file of it, which is the caller's. ErrNoDescriptor as for Steal. The descriptor's mode
-// stays as it is: a file of a blocking descriptor has no deadlines.
+// File steals the descriptor at an index and makes a file of it, which is the caller's.
+// ErrNoDescriptor as for Steal. The descriptor's mode stays as it is: a file of a blocking
+// descriptor has no deadlines.
 func (s *FDSet) File(index int, name string) (*os.File, error) {
 	fd, err := s.Steal(index)
 	if err != nil {
@@ -183,10 +190,11 @@ func (s *FDSet) File(index int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// Close closes the descriptors that are still in the set and leaves it empty. It may be called any number of times. The error joins the
-// system's errors on closing; the descriptors are closed all the same. On a socket with SO_LINGER Close waits for the socket's peer, as
-// close(2) does. In a set that came with JSON, whose sender may be anybody, Close switches the option off first, which holds for other
-// processes that share the socket, too.
+// Close closes the descriptors that are still in the set and leaves it empty. It may be called any
+// number of times. The error joins the system's errors on closing; the descriptors are closed all
+// the same. On a socket with SO_LINGER Close waits for the socket's peer, as close(2) does. In a
+// set that came with JSON, whose sender may be anybody, Close switches the option off first, which
+// holds for other processes that share the socket, too.
 func (s *FDSet) Close() error {
 	if s == nil {
 		return nil

@@ -7,10 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// strangersFile makes a file of a received descriptor, which it owns, on failure too. Only sockets and pipes are registered with Go's
-// poller: for a file of FUSE, registering asks the file's server, which can delay the answer, and with it the whole process, for as long as
-// it likes. A check that O_NONBLOCK is off would not prevent that, since the sender can set the flag at any time. So the os.File is made of
-// another descriptor, which dup3(2) then replaces by the stranger's.
+// strangersFile makes a file of a received descriptor, which it owns, on failure too. Only sockets
+// and pipes are registered with Go's poller: for a file of FUSE, registering asks the file's
+// server, which can delay the answer, and with it the whole process, for as long as it likes. A
+// check that O_NONBLOCK is off would not prevent that, since the sender can set the flag at any
+// time. So the os.File is made of another descriptor, which dup3(2) then replaces by the
+// stranger's.
 func strangersFile(fd int, name string) (*os.File, error) {
 	_, err := socketOption(fd, unix.SO_TYPE)
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An attachment is a file that works, in whatever mode its sender has left it. Go's poller is not told of files that are neither sockets
-// nor pipes, even non-blocking ones: it could be made to wait for the sender.
+// An attachment is a file that works, in whatever mode its sender has left it. Go's poller is not
+// told of files that are neither sockets nor pipes, even non-blocking ones: it could be made to
+// wait for the sender.
 func TestOddAttachments(t *testing.T) {
 	noLeak(t)
 	one, other := messages(t, unix.SOCK_SEQPACKET, nil)
@@ -74,7 +75,8 @@ func TestOddAttachments(t *testing.T) {
 	}
 }
 
-// A file of a set that came with a document is like an attachment: Go's poller is not told of one that could make it wait.
+// A file of a set that came with a document is like an attachment: Go's poller is not told of one
+// that could make it wait.
 func TestOddFileOfASet(t *testing.T) {
 	noLeak(t)
 	client, server := jsonSockets(t, nil)

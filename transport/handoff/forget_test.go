@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The state of a hand-off that has failed does not stay in the new owner's memory: Stage's slice is zeroed.
+// The state of a hand-off that has failed does not stay in the new owner's memory: Stage's slice is
+// zeroed.
 func TestStateForgotten(t *testing.T) {
 	for _, size := range []int{100, 3 * chunkSize, longState + 1} {
 		for _, step := range []Step{StepStage, StepCommit} {

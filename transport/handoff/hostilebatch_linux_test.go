@@ -28,7 +28,8 @@ type posted struct {
 	fds     int // expected in the set
 }
 
-// post sends packets as they are, malformed ones too. As all are sent before any is received, few system calls receive them.
+// post sends packets as they are, malformed ones too. As all are sent before any is received, few
+// system calls receive them.
 func post(t *testing.T, to *net.UnixConn, packets []posted) {
 	t.Helper()
 	for _, p := range packets {
@@ -86,7 +87,8 @@ func claim() []byte {
 	return unix.UnixCredentials(&unix.Ucred{Pid: int32(os.Getpid()), Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())})
 }
 
-// Attachments in odd places harm their own packet only: those before and behind it in the same system call come whole.
+// Attachments in odd places harm their own packet only: those before and behind it in the same
+// system call come whole.
 func TestHostileBatch(t *testing.T) {
 	f := file(t, "f")
 	rights := func(n int) []byte { return unix.UnixRights(slicesRepeat(f, n)...) }
@@ -142,7 +144,8 @@ func TestHostileBatch(t *testing.T) {
 	}
 }
 
-// A Conn carries descriptors of any kind, even of the socket that they come over, in whose own queue they then are.
+// A Conn carries descriptors of any kind, even of the socket that they come over, in whose own
+// queue they then are.
 func TestHostileBatchOfOddFiles(t *testing.T) {
 	noLeak(t)
 	x, y := rawPair(t, unix.SOCK_SEQPACKET)
@@ -177,7 +180,8 @@ func TestHostileBatchOfOddFiles(t *testing.T) {
 	}
 }
 
-// A batch never gives out descriptors 0, 1 or 2, however many of its packets would get these numbers.
+// A batch never gives out descriptors 0, 1 or 2, however many of its packets would get these
+// numbers.
 func TestHostileBatchLowNumbers(t *testing.T) {
 	noLeak(t)
 	peer, ours := pair(t, unix.SOCK_SEQPACKET)
@@ -185,7 +189,8 @@ func TestHostileBatchLowNumbers(t *testing.T) {
 	for range 3 {
 		sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f))
 	}
-	sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f, f)) // this packet is lost, and its descriptors are closed
+	// this packet is lost, and its descriptors are closed
+	sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f, f))
 	keep, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(0))
@@ -204,8 +209,8 @@ func TestHostileBatchLowNumbers(t *testing.T) {
 	}
 }
 
-// If a packet has more descriptors than there are free numbers, those that did arrive are closed; later packets of the same system call
-// find no number free either.
+// If a packet has more descriptors than there are free numbers, those that did arrive are closed;
+// later packets of the same system call find no number free either.
 func TestHostileBatchPartOfDescriptors(t *testing.T) {
 	noLeak(t)
 	peer, ours := pair(t, unix.SOCK_SEQPACKET)
@@ -233,8 +238,8 @@ func TestHostileBatchPartOfDescriptors(t *testing.T) {
 	require.Equal(t, []string{"later"}, texts(t, got[:1]), "and the connection lives on")
 }
 
-// Another process that shares a socket may turn on SO_PASSPIDFD. Packets with data that was not asked for are refused, and the descriptors
-// of processes that come with them are closed.
+// Another process that shares a socket may turn on SO_PASSPIDFD. Packets with data that was not
+// asked for are refused, and the descriptors of processes that come with them are closed.
 func TestHostileBatchOfProcesses(t *testing.T) {
 	noLeak(t)
 	peer, ours := pair(t, unix.SOCK_SEQPACKET)
@@ -254,18 +259,20 @@ func TestHostileBatchOfProcesses(t *testing.T) {
 	}
 	batched(t, b, got, len(got))
 	for i, p := range got {
-		if !errors.Is(p.Err, ErrDescriptorsLost) { // there was no room for the pidfd beside the others
+		// there was no room for the pidfd beside the others
+		if !errors.Is(p.Err, ErrDescriptorsLost) {
 			require.ErrorIs(t, p.Err, ErrAncillary, "packet %d", i)
 		}
 		require.Zero(t, p.Set.Len())
 	}
-	for fd, target := range openDescriptors() { // leftOver does not count descriptors without a file
+	// leftOver does not count descriptors without a file
+	for fd, target := range openDescriptors() {
 		require.Equal(t, before[fd], target)
 	}
 }
 
-// If a peer closes with packets in flight and ours unread, nothing is lost: everything that it has sent comes, then the end, again and
-// again.
+// If a peer closes with packets in flight and ours unread, nothing is lost: everything that it has
+// sent comes, then the end, again and again.
 func TestHostileBatchThenGone(t *testing.T) {
 	f := file(t, "f")
 	for _, unread := range []bool{false, true} {
@@ -312,8 +319,8 @@ func TestHostileBatchThenGone(t *testing.T) {
 	}
 }
 
-// Batches, single packets, and packets of any size are received by turns from the same queue, with the same memory: no call sees what
-// another has left there.
+// Batches, single packets, and packets of any size are received by turns from the same queue, with
+// the same memory: no call sees what another has left there.
 func TestHostileBatchByTurns(t *testing.T) {
 	noLeak(t)
 	peer, ours := pair(t, unix.SOCK_SEQPACKET)
@@ -355,7 +362,8 @@ func TestHostileBatchByTurns(t *testing.T) {
 				if p.N = copy(p.P, text); p.Err == nil {
 					require.Equal(t, self, cred)
 				} else {
-					p.N = min(5, len(packets[0].text)) // the packet is thrown away, and nothing of it is returned
+					// the packet is thrown away, and nothing of it is returned
+					p.N = min(5, len(packets[0].text))
 				}
 			}
 			for i, p := range got[:n] {
@@ -372,8 +380,8 @@ func TestHostileBatchByTurns(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// Many goroutines receive in batches while a peer floods them with descriptors, and the Conn is closed meanwhile: each descriptor that came
-// has an owner, and the rest is closed with the socket.
+// Many goroutines receive in batches while a peer floods them with descriptors, and the Conn is
+// closed meanwhile: each descriptor that came has an owner, and the rest is closed with the socket.
 func TestHostileBatchFloodAndClose(t *testing.T) {
 	noLeak(t)
 	f := file(t, "f")
@@ -425,8 +433,8 @@ func TestHostileBatchFloodAndClose(t *testing.T) {
 	}
 }
 
-// Descriptors that are no memory files, empty memory files, and memory files that keep changing their size are errors of their own
-// documents only; the next document is received.
+// Descriptors that are no memory files, empty memory files, and memory files that keep changing
+// their size are errors of their own documents only; the next document is received.
 func TestHostileMemoryFiles(t *testing.T) {
 	noLeak(t)
 	client, server := jsonPair(t)

@@ -7,7 +7,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Socket describes the socket behind a descriptor. What its sender says of it may be untrue: look before use.
+// A Socket describes the socket behind a descriptor. What its sender says of it may be untrue: look
+// before use.
 type Socket struct {
 	Domain    int            // AF_INET, AF_INET6, AF_UNIX, …
 	Type      int            // SOCK_STREAM, SOCK_DGRAM, …
@@ -17,14 +18,15 @@ type Socket struct {
 	Remote    transport.Addr // nil: not connected
 }
 
-// Inspect tells what a descriptor is, and changes nothing: ENOTSOCK if it is no socket, EBADF if it is not open. errors.ErrUnsupported on
-// windows.
+// Inspect tells what a descriptor is, and changes nothing: ENOTSOCK if it is no socket, EBADF if it
+// is not open. errors.ErrUnsupported on windows.
 func Inspect(fd int) (Socket, error) {
 	s, err := inspect(fd)
 	return s, failed("inspect", nil, err)
 }
 
-// Stream checks that the socket is a connected stream: EINVAL if it is of another type or listens, ENOTCONN if it is not connected.
+// Stream checks that the socket is a connected stream: EINVAL if it is of another type or listens,
+// ENOTCONN if it is not connected.
 func (s Socket) Stream() error {
 	switch {
 	case s.Type != syscall.SOCK_STREAM:
@@ -45,9 +47,10 @@ func (s Socket) Listener() error {
 	return nil
 }
 
-// Lend calls send with the descriptors of conns, in their order, and keeps each of them open meanwhile. It is the way to send descriptors
-// of package net or os without File or Fd, which change the blocking mode for all processes that share the socket. If a conn is closed,
-// Lend returns its error and does not call send.
+// Lend calls send with the descriptors of conns, in their order, and keeps each of them open
+// meanwhile. It is the way to send descriptors of package net or os without File or Fd, which
+// change the blocking mode for all processes that share the socket. If a conn is closed, Lend
+// returns its error and does not call send.
 func Lend(send func(fds []int) error, conns ...syscall.Conn) error {
 	fds := make([]int, 0, len(conns))
 	var lend func(rest []syscall.Conn) error

@@ -15,8 +15,8 @@ func domain(fd int, _ unix.Sockaddr) (domain, protocol int, err error) {
 	return domain, protocol, os.NewSyscallError("getsockopt SO_PROTOCOL", err)
 }
 
-// socketOption does not tell the scheduler of the system call, as when messages are sent: telling it would wake the scheduler's monitor
-// thread in a process that has just been idle.
+// socketOption does not tell the scheduler of the system call, as when messages are sent: telling
+// it would wake the scheduler's monitor thread in a process that has just been idle.
 func socketOption(fd, option int) (int, error) {
 	var v int32
 	size := uint32(unsafe.Sizeof(v))

@@ -77,7 +77,8 @@ func TestJSONExchange(t *testing.T) {
 	require.NoError(t, fds.Close())
 }
 
-// A document of any length that fits into the sender's buffer comes whole; a longer one is not sent. The buffer's size can be set.
+// A document of any length that fits into the sender's buffer comes whole; a longer one is not
+// sent. The buffer's size can be set.
 func TestJSONLengths(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
@@ -365,7 +366,9 @@ func TestJSONClientThatDoesNotRead(t *testing.T) {
 		count--
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	}
-	for range 4 { // let other clients fill its queue, since unread documents take room in their senders' buffers, too
+	// let other clients fill its queue, since unread documents take room in their senders' buffers,
+	// too
+	for range 4 {
 		filler, err := NewJSONClient(nil)
 		require.NoError(t, err)
 		defer filler.Close()

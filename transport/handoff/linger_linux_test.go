@@ -13,8 +13,8 @@ import (
 
 const lingerTime = time.Minute
 
-// lingering makes a socket whose close would wait for lingerTime, because it has more to send than its peer takes. At the end of the test
-// the peer reads, and must get everything.
+// lingering makes a socket whose close would wait for lingerTime, because it has more to send than
+// its peer takes. At the end of the test the peer reads, and must get everything.
 func lingering(t *testing.T) int {
 	t.Helper()
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -54,7 +54,8 @@ func give(t *testing.T, c *Conn, p []byte, fds ...int) {
 	}
 }
 
-// Closing received descriptors that are not wanted does not wait, even if their sender has set SO_LINGER.
+// Closing received descriptors that are not wanted does not wait, even if their sender has set
+// SO_LINGER.
 func TestUnwantedDoNotLinger(t *testing.T) {
 	for name, drops := range map[string]func(t *testing.T) func(){
 		"a document's set is closed": func(t *testing.T) func() {

@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Close beside calls of every kind: each call succeeds or returns an error; none goes on waiting, and no descriptor stays open.
+// Close beside calls of every kind: each call succeeds or returns an error; none goes on waiting,
+// and no descriptor stays open.
 func TestCloseBesideCalls(t *testing.T) {
 	noLeak(t)
 	f := file(t, "f")
@@ -59,7 +60,8 @@ func TestCloseBesideCalls(t *testing.T) {
 	}
 }
 
-// An error that the kernel reports only once reaches the caller, even if no call was waiting for it.
+// An error that the kernel reports only once reaches the caller, even if no call was waiting for
+// it.
 func TestErrorsSaidOnce(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)

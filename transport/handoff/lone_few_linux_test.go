@@ -13,19 +13,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutNumbers leaves this process no free descriptor number until the end of the test, or until more is called.
+// withoutNumbers leaves this process no free descriptor number until the end of the test, or until
+// more is called.
 func withoutNumbers(t testing.TB) (more func()) {
 	t.Helper()
 	var limit unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	more = sync.OnceFunc(func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) })
 	t.Cleanup(more)
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: limit.Max})) // 0 is in use, and poll(2) wants one
+	// 0 is in use, and poll(2) wants one
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: limit.Max}))
 	return more
 }
 
-// A call that has to wait for the first time when no descriptor is left to wait with waits all the same: what it has begun is sent, and its
-// context and Close end the wait.
+// A call that has to wait for the first time when no descriptor is left to wait with waits all the
+// same: what it has begun is sent, and its context and Close end the wait.
 func TestLoneWaitsWithoutADescriptor(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)

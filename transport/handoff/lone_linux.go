@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lone is a socket that the Go poller does not watch. On a watched socket each message costs a call-back on either side, even if no
-// goroutine waits, which is a twentieth of a message's whole cost. So a goroutine that has to wait uses a Waiter, and only then the poller
-// watches.
+// A lone is a socket that the Go poller does not watch. On a watched socket each message costs a
+// call-back on either side, even if no goroutine waits, which is a twentieth of a message's whole
+// cost. So a goroutine that has to wait uses a Waiter, and only then the poller watches.
 //
 // Close ends the waits, then waits for calls in progress, and only then closes the socket, so that
 // no call uses a number that has been reused. A call in progress holds one of the Conn's turns, or
@@ -62,7 +62,8 @@ func ended(err error) error {
 // open tells the holder of a turn whether the descriptor can be used until it passes the turn on.
 func (s *lone) open() bool { return s != nil && !s.closed.Load() }
 
-// closing returns a channel that is closed when Close begins; nil for a socket that the Go poller watches.
+// closing returns a channel that is closed when Close begins; nil for a socket that the Go poller
+// watches.
 func (s *lone) closing() <-chan struct{} {
 	if s == nil {
 		return nil

@@ -24,7 +24,8 @@ func watched() (n int) {
 	return n
 }
 
-// A lone needs nothing beside its own descriptor until a call has to wait, and gives everything back.
+// A lone needs nothing beside its own descriptor until a call has to wait, and gives everything
+// back.
 func TestLoneDescriptors(t *testing.T) {
 	_, _ = connPair(t, unix.SOCK_SEQPACKET) // from now on the runtime's poller has its descriptors
 	before, polls := openDescriptors(), watched()
@@ -56,8 +57,8 @@ func TestLoneDescriptors(t *testing.T) {
 	}
 }
 
-// Many messages come while the receiver is about to wait, waits, and gives up: none is lost, and no receiver sleeps while a message is
-// there.
+// Many messages come while the receiver is about to wait, waits, and gives up: none is lost, and no
+// receiver sleeps while a message is there.
 func TestLoneWaits(t *testing.T) {
 	for name, kind := range map[string]int{"packets": unix.SOCK_SEQPACKET, "stream": unix.SOCK_STREAM} {
 		t.Run(name, func(t *testing.T) {
@@ -107,8 +108,8 @@ func TestLoneWaits(t *testing.T) {
 	}
 }
 
-// Close ends calls in both directions, even those that begin at the same moment, and never touches a descriptor number that has been
-// reused.
+// Close ends calls in both directions, even those that begin at the same moment, and never touches
+// a descriptor number that has been reused.
 func TestLoneClose(t *testing.T) {
 	noLeak(t)
 	for range 200 {

@@ -23,14 +23,17 @@ func TestMain(m *testing.M) {
 	if side := os.Getenv(sideVariable); side != "" {
 		os.Exit(runSide(side))
 	}
-	_ = flag.Set("test.parallel", testParallel) // parallel tests mostly wait; the command line overrides this
+	// parallel tests mostly wait; the command line overrides this
+	_ = flag.Set("test.parallel", testParallel)
 	os.Exit(leak.Run(m))
 }
 
-// openDescriptors lists the open descriptors of this process; nothing on systems that do not list them.
+// openDescriptors lists the open descriptors of this process; nothing on systems that do not list
+// them.
 func openDescriptors() map[string]string { return leak.Descriptors() }
 
-// leftOver returns the descriptors that are open now and were not before, except those of the runtime's poller.
+// leftOver returns the descriptors that are open now and were not before, except those of the
+// runtime's poller.
 func leftOver(before, now map[string]string) (left []string) {
 	for fd, target := range now {
 		if before[fd] != target && !strings.HasPrefix(target, "anon_inode:") {
@@ -40,7 +43,8 @@ func leftOver(before, now map[string]string) (left []string) {
 	return left
 }
 
-// noLeak fails the test if at its end, after its other clean-ups, descriptors are open that are not open now.
+// noLeak fails the test if at its end, after its other clean-ups, descriptors are open that are not
+// open now.
 func noLeak(t testing.TB) {
 	t.Helper()
 	before := openDescriptors()

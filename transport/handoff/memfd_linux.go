@@ -77,8 +77,8 @@ func sealedState(set *FDSet, size, limit int) ([]byte, error) {
 	return p, err
 }
 
-// readMemoryFile reads all of a memory file. It makes sure of the kind by asking for seals, which only memory files have: another
-// descriptor could block its reader for ever.
+// readMemoryFile reads all of a memory file. It makes sure of the kind by asking for seals, which
+// only memory files have: another descriptor could block its reader for ever.
 func readMemoryFile(fd, limit int) ([]byte, error) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0); err != nil {
 		return nil, malformed("a payload in a descriptor that is no memory file: %v", err)

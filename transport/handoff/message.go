@@ -32,16 +32,19 @@ type MessageConfig struct {
 	// MaxMessage is the longest payload in bytes, to send and to receive, up to 1<<31 - 1; 0 is
 	// DefaultMaxMessage. Give both ends the same.
 	MaxMessage int
-	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is DefaultMessageTimeout. If no call has
-	// received for that long, and something has come meanwhile, the time begins anew.
+	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is
+	// DefaultMessageTimeout. If no call has received for that long, and something has come
+	// meanwhile, the time begins anew.
 	Timeout time.Duration
 }
 
-// A MessageConn carries messages, each of a payload and at most one attachment, which is a descriptor. The payload may be empty, and the
-// attachment may be missing. This is Docker's beam, and libchan's transport over UNIX sockets.
+// A MessageConn carries messages, each of a payload and at most one attachment, which is a
+// descriptor. The payload may be empty, and the attachment may be missing. This is Docker's beam,
+// and libchan's transport over UNIX sockets.
 //
-// Over a socket of packets a message is a packet. Over a stream it is framed: a header of 4 bytes, big-endian, whose first bit says that
-// there is an attachment, and whose others are the payload's length; then the payload. The attachment comes with the first byte.
+// Over a socket of packets a message is a packet. Over a stream it is framed: a header of 4 bytes,
+// big-endian, whose first bit says that there is an attachment, and whose others are the payload's
+// length; then the payload. The attachment comes with the first byte.
 //
 // Methods may be called concurrently; each message stays whole.
 type MessageConn struct {
@@ -67,8 +70,9 @@ type frame struct {
 	data      []byte
 }
 
-// NewMessageConn makes a MessageConn of a connected UNIX socket, which the MessageConn owns on success; else conn stays the caller's. A nil
-// config is the default; a limit that is negative, or a MaxMessage beyond 1<<31 - 1, is EINVAL. net.ErrClosed if conn is closed.
+// NewMessageConn makes a MessageConn of a connected UNIX socket, which the MessageConn owns on
+// success; else conn stays the caller's. A nil config is the default; a limit that is negative, or
+// a MaxMessage beyond 1<<31 - 1, is EINVAL. net.ErrClosed if conn is closed.
 func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
 	m, err := newMessageConn(conn, config)
 	if err != nil {
@@ -114,8 +118,8 @@ func (m *MessageConn) Send(ctx context.Context, data []byte, f syscall.Conn) err
 	return Lend(func(fds []int) error { return m.SendFD(ctx, data, fds[0]) }, f)
 }
 
-// SendFD is Send with a descriptor as the attachment, which stays the caller's; a negative fd means none. It waits as Send does, and has
-// its errors: EBADF for a descriptor that is not open.
+// SendFD is Send with a descriptor as the attachment, which stays the caller's; a negative fd means
+// none. It waits as Send does, and has its errors: EBADF for a descriptor that is not open.
 func (m *MessageConn) SendFD(ctx context.Context, data []byte, fd int) error {
 	return failed("send message", m.conn.peer, m.send(ctx, data, fd))
 }
@@ -169,11 +173,14 @@ func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn,
 	return conn, nil
 }
 
-// Receive waits for the next message and returns its payload and its attachment, nil if it has none. If several descriptors came, all but
-// the first are closed. io.EOF is the end between two messages, ECONNRESET the end if the peer has closed without reading everything. If
-// ctx ends, nothing is lost. Over packets, ErrTruncated is for a packet beyond the limit, which is gone, and ErrDescriptorsLost comes with
-// the payload; after either the next message can be received. Over a stream every error is final: EMSGSIZE for a message beyond the limit,
-// ErrMalformed for an attachment that was announced and did not come, io.ErrUnexpectedEOF, ErrLate for a rest that did not come in time.
+// Receive waits for the next message and returns its payload and its attachment, nil if it has
+// none. If several descriptors came, all but the first are closed. io.EOF is the end between two
+// messages, ECONNRESET the end if the peer has closed without reading everything. If ctx ends,
+// nothing is lost. Over packets, ErrTruncated is for a packet beyond the limit, which is gone, and
+// ErrDescriptorsLost comes with the payload; after either the next message can be received. Over a
+// stream every error is final: EMSGSIZE for a message beyond the limit, ErrMalformed for an
+// attachment that was announced and did not come, io.ErrUnexpectedEOF, ErrLate for a rest that did
+// not come in time.
 //
 // On systems other than Linux a packet with neither payload nor attachment looks like the end.
 func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err error) {
@@ -185,8 +192,8 @@ func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err
 	return data, f, err
 }
 
-// ReceiveFD is Receive that returns the attachment as a descriptor, which is the caller's; -1 is none, also with an error. It waits as
-// Receive does, and has its errors.
+// ReceiveFD is Receive that returns the attachment as a descriptor, which is the caller's; -1 is
+// none, also with an error. It waits as Receive does, and has its errors.
 func (m *MessageConn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
 	if err := m.receiving.take(ctx); err != nil {
 		return nil, stolen, failed("receive message", m.conn.peer, err)
@@ -304,13 +311,15 @@ func (m *MessageConn) more(ctx context.Context) error {
 	return err
 }
 
-// CloseWrite ends the sending direction: the peer receives the messages that were sent, then io.EOF.
+// CloseWrite ends the sending direction: the peer receives the messages that were sent, then
+// io.EOF.
 func (m *MessageConn) CloseWrite() error { return m.conn.closeWrite() }
 
 // SyscallConn gives access to the socket, which stays the connection's.
 func (m *MessageConn) SyscallConn() (syscall.RawConn, error) { return m.conn.SyscallConn() }
 
-// Close closes the socket, and the attachment of a message that has not come whole. Calls that wait return net.ErrClosed.
+// Close closes the socket, and the attachment of a message that has not come whole. Calls that wait
+// return net.ErrClosed.
 func (m *MessageConn) Close() error {
 	err := m.conn.Close()
 	_ = m.receiving.take(context.Background())
@@ -326,7 +335,8 @@ func (m *MessageConn) forget() error {
 	return errors.Join(m.set.Close(), m.in.close())
 }
 
-// Send sends one message on a UNIX socket, see [MessageConn.Send]. It is for occasional messages: for many, a MessageConn is cheaper.
+// Send sends one message on a UNIX socket, see [MessageConn.Send]. It is for occasional messages:
+// for many, a MessageConn is cheaper.
 func Send(ctx context.Context, conn *net.UnixConn, data []byte, f syscall.Conn) error {
 	m, err := newMessageConn(conn, nil)
 	if err != nil {
@@ -335,8 +345,9 @@ func Send(ctx context.Context, conn *net.UnixConn, data []byte, f syscall.Conn) 
 	return m.Send(ctx, data, f)
 }
 
-// Receive receives one message from a UNIX socket, and reads nothing beyond it, see [MessageConn.Receive]. Over a stream, close the socket
-// after any error, also that of the context: part of a message may have been read. On sequenced packets it leaves SO_PASSCRED on, as
+// Receive receives one message from a UNIX socket, and reads nothing beyond it, see
+// [MessageConn.Receive]. Over a stream, close the socket after any error, also that of the context:
+// part of a message may have been read. On sequenced packets it leaves SO_PASSCRED on, as
 // ReceiveCredentials does.
 func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) {
 	m, err := newMessageConn(conn, nil)
@@ -393,8 +404,9 @@ func pairOf(kind int) (one, other *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "pair"), os.NewFile(uintptr(fds[1]), "pair"), nil
 }
 
-// FileConn makes a connection of a file that is a UNIX socket, an attachment say. On success f is closed; else it stays the caller's.
-// ENOTSOCK if f is no socket, EAFNOSUPPORT for a socket of another family.
+// FileConn makes a connection of a file that is a UNIX socket, an attachment say. On success f is
+// closed; else it stays the caller's. ENOTSOCK if f is no socket, EAFNOSUPPORT for a socket of
+// another family.
 func FileConn(f *os.File) (*net.UnixConn, error) {
 	c, err := sharedConn(f)
 	if err != nil {

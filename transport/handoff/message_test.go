@@ -66,7 +66,8 @@ func text(t testing.TB, f *os.File) string {
 	return string(b[:n])
 }
 
-// Messages keep their boundaries, their order and their attachments, with a payload or without, with an attachment or without.
+// Messages keep their boundaries, their order and their attachments, with a payload or without,
+// with an attachment or without.
 func TestMessages(t *testing.T) {
 	for name, kind := range messageKinds {
 		t.Run(name, func(t *testing.T) {
@@ -382,7 +383,8 @@ func TestSurplusAttachments(t *testing.T) {
 	}
 }
 
-// A frame whose header comes byte by byte, with descriptors beside each byte, holds no more descriptors than bytes.
+// A frame whose header comes byte by byte, with descriptors beside each byte, holds no more
+// descriptors than bytes.
 func TestFrameHoardsNothing(t *testing.T) {
 	need.Descriptors(t, 600)
 	noLeak(t)
@@ -398,7 +400,8 @@ func TestFrameHoardsNothing(t *testing.T) {
 	require.NoError(t, m.Close())
 }
 
-// Descriptors that come in the middle of a payload are closed with it, and do not become the attachment of a later message.
+// Descriptors that come in the middle of a payload are closed with it, and do not become the
+// attachment of a later message.
 func TestAttachmentsInThePayload(t *testing.T) {
 	noLeak(t)
 	a, m := hostile(t, unix.SOCK_STREAM, nil)
@@ -508,7 +511,8 @@ func TestFrameLies(t *testing.T) {
 	}
 }
 
-// Part of a message, followed by silence, is an error after the timeout, even for a caller that would wait for ever.
+// Part of a message, followed by silence, is an error after the timeout, even for a caller that
+// would wait for ever.
 func TestFrameSilence(t *testing.T) {
 	for _, wire := range []string{"\x80", "\x80\x00\x00", "\x80\x00\x00\x05", "\x80\x00\x00\x05data"} {
 		noLeak(t)
@@ -523,7 +527,8 @@ func TestFrameSilence(t *testing.T) {
 		a, m = hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: 10 * time.Millisecond})
 		sendRaw(t, a, []byte(wire), unix.UnixRights(file(t, "f")))
 		before = openDescriptors()
-		for begun := time.Now(); m.broken == nil; time.Sleep(time.Millisecond) { // the same for a caller that only polls
+		// the same for a caller that only polls
+		for begun := time.Now(); m.broken == nil; time.Sleep(time.Millisecond) {
 			require.Less(t, time.Since(begun), 20*time.Second)
 			_, _, err = m.Receive(transport.NoWait())
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -536,7 +541,8 @@ func TestFrameSilence(t *testing.T) {
 // unseen makes p look as if its limit had passed without any call.
 func unseen(p *patience) { p.began, p.left = p.began.Add(-p.limit), p.left.Add(-p.limit) }
 
-// Bytes that come when the time is over, although calls have received all the time, do not extend the time.
+// Bytes that come when the time is over, although calls have received all the time, do not extend
+// the time.
 func TestTrickleGetsNoMoreTime(t *testing.T) {
 	noLeak(t)
 	a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
@@ -571,14 +577,16 @@ func TestMessageNobodyLooks(t *testing.T) {
 		require.Equal(t, "f", text(t, f))
 		require.NoError(t, f.Close())
 
-		sendRaw(t, a, wire[:1], unix.UnixRights(file(t, "f"))) // and the next message has its full time
+		// and the next message has its full time
+		sendRaw(t, a, wire[:1], unix.UnixRights(file(t, "f")))
 		_, _, err = m.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.NotErrorIs(t, err, ErrLate)
 	}
 }
 
-// Bytes for which the socket had no room while no call received come once a call receives, and have the full time from then on.
+// Bytes for which the socket had no room while no call received come once a call receives, and have
+// the full time from then on.
 func TestLongMessageNobodyLooks(t *testing.T) {
 	noLeak(t)
 	const part = 3 * firstBuffer / 2

@@ -15,35 +15,41 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// An Offer is the old owner's side of a hand-off: what there is to hand over, and how. The other side is an Acceptance. Fields must not be
-// changed once it is in use. Only one hand-off goes on at a time; a Give that is called meanwhile refuses with ErrBusy.
+// An Offer is the old owner's side of a hand-off: what there is to hand over, and how. The other
+// side is an Acceptance. Fields must not be changed once it is in use. Only one hand-off goes on at
+// a time; a Give that is called meanwhile refuses with ErrBusy.
 type Offer struct {
 	// Terms are told at hello.
 	Terms Terms
-	// Count tells at hello how many descriptors the new owner needs at least, as things are now, and takes the place of Terms.Descriptors:
-	// if the new owner does not take as many, nothing is frozen. The new owner may need more than the descriptors that are sent: a
-	// transport.Stream needs another one to wait with. Optional.
+	// Count tells at hello how many descriptors the new owner needs at least, as things are now,
+	// and takes the place of Terms.Descriptors: if the new owner does not take as many, nothing is
+	// frozen. The new owner may need more than the descriptors that are sent: a transport.Stream
+	// needs another one to wait with. Optional.
 	Count func() int
-	// Plugins tells at hello which plug-ins the new owner needs beside Terms.Plugins, as things are now: if it lacks one, the hand-off is
-	// refused and nothing is frozen. Optional.
+	// Plugins tells at hello which plug-ins the new owner needs beside Terms.Plugins, as things are
+	// now: if it lacks one, the hand-off is refused and nothing is frozen. Optional.
 	Plugins func() []string
-	// Needs tells at hello which features the new owner must know beside Terms.Require, as things are now: if it does not know one, it
-	// refuses and nothing is frozen. Optional.
+	// Needs tells at hello which features the new owner must know beside Terms.Require, as things
+	// are now: if it does not know one, it refuses and nothing is frozen. Optional.
 	Needs func() []string
-	// Static returns state from which the new owner may build things while the old one still runs. Optional; nil: none.
+	// Static returns state from which the new owner may build things while the old one still runs.
+	// Optional; nil: none.
 	Static func(ctx context.Context) ([]byte, error)
-	// Freeze stops what is to be handed over, or fails and leaves it running. Mandatory. ctx ends with Deadlines.Freeze.
+	// Freeze stops what is to be handed over, or fails and leaves it running. Mandatory. ctx ends
+	// with Deadlines.Freeze.
 	Freeze func(ctx context.Context) (Frozen, error)
 	// Deadlines bound the steps.
 	Deadlines Deadlines
-	// Reached is called at each point that is passed, on the goroutine of Give: for logs and tests. Optional.
+	// Reached is called at each point that is passed, on the goroutine of Give: for logs and tests.
+	// Optional.
 	Reached func(Point)
 
 	busy atomic.Bool
 }
 
-// A Frozen is what Freeze has stopped. It stands still until exactly one of two methods is called: Thaw, after which it goes on as if
-// nothing had happened, or Release, which gives it up without sending a byte to any peer. It keeps owning its descriptors.
+// A Frozen is what Freeze has stopped. It stands still until exactly one of two methods is called:
+// Thaw, after which it goes on as if nothing had happened, or Release, which gives it up without
+// sending a byte to any peer. It keeps owning its descriptors.
 type Frozen interface {
 	// State is what the new owner needs beside the descriptors.
 	State() []byte
@@ -51,15 +57,18 @@ type Frozen interface {
 	Descriptors() []int
 	// Thaw resumes the service in this process.
 	Thaw()
-	// Release gives up what was handed over: the new owner has it, even if Release fails. Give returns Release's error.
+	// Release gives up what was handed over: the new owner has it, even if Release fails. Give
+	// returns Release's error.
 	Release() error
 }
 
 // Handed says what has become of an Offer.
 type Handed struct {
-	Moved   bool          // the new owner has everything; else this process goes on
-	Peer    Cred          // the new owner's process
-	Silence time.Duration // how long neither side served: from the start of Freeze to the new owner's done, the end of the wait for it, or Thaw
+	Moved bool // the new owner has everything; else this process goes on
+	Peer  Cred // the new owner's process
+	// how long neither side served: from the start of Freeze to the new owner's done, the end of
+	// the wait for it, or Thaw
+	Silence time.Duration
 }
 
 // Give hands over, and returns when the new owner has everything, or when it is certain that
@@ -90,7 +99,8 @@ type giving struct {
 	began time.Time
 }
 
-// give runs the whole hand-off. Until the token is written, each step either leads to the next one or ends with everything as it was.
+// give runs the whole hand-off. Until the token is written, each step either leads to the next one
+// or ends with everything as it was.
 func (g *giving) give(ctx context.Context) (Handed, error) {
 	g.pass(OwnerConnected)
 	if err := g.hello(ctx); err != nil {
@@ -129,7 +139,8 @@ func (g *giving) give(ctx context.Context) (Handed, error) {
 	return g.taken(ctx, f)
 }
 
-// kept tells the other side why, and makes the outcome of a hand-off in which nothing has changed hands.
+// kept tells the other side why, and makes the outcome of a hand-off in which nothing has changed
+// hands.
 func (g *giving) kept(err error) (Handed, error) {
 	g.refuse(err)
 	h := Handed{Peer: g.ch.peer}
@@ -144,7 +155,8 @@ func (g *giving) hello(caller context.Context) error {
 	ctx, cancel := context.WithTimeout(caller, g.d.Hello)
 	defer cancel()
 	m, err := g.receive(ctx, kindHello)
-	if errors.Is(err, context.DeadlineExceeded) && caller.Err() == nil { // most likely the new process is still starting
+	// most likely the new process is still starting
+	if errors.Is(err, context.DeadlineExceeded) && caller.Err() == nil {
 		return fmt.Errorf("the new process has not answered within %v: %w", g.d.Hello, err)
 	}
 	if err != nil {
@@ -232,7 +244,8 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 		if at == 0 {
 			g.pass(OwnerDescriptorsHalf)
 		}
-		m, err := g.receive(ctx, kindReceived) // only then the next ones: the system limits a user's descriptors in flight
+		// only then the next ones: the system limits a user's descriptors in flight
+		m, err := g.receive(ctx, kindReceived)
 		if err != nil {
 			return sum, err
 		}
@@ -257,8 +270,8 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 	return sha256.Sum256(state), err
 }
 
-// state sends p in a memory file if p is long and a memory file can be made, else in pieces. So a filter of system calls, or a lack of
-// descriptors, does not prevent the hand-off.
+// state sends p in a memory file if p is long and a memory file can be made, else in pieces. So a
+// filter of system calls, or a lack of descriptors, does not prevent the hand-off.
 func (g *giving) state(ctx context.Context, p []byte) error {
 	if len(p) > longState && slices.Contains(g.limit.Know, featureMemoryFile) {
 		fd, err := sealedFile(stateName, p)
@@ -294,14 +307,16 @@ func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptor
 	return nil
 }
 
-// taken waits for the new owner's kindDone message. Ownership does not depend on that message, but on whether the token has been read.
+// taken waits for the new owner's kindDone message. Ownership does not depend on that message, but
+// on whether the token has been read.
 func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	waiting, cancel := context.WithTimeout(ctx, g.d.Take)
 	done, err := g.receive(waiting, kindDone)
 	gaveUp := err != nil && waiting.Err() != nil
 	cancel()
 	back, e := g.token.takeBack()
-	if gaveUp && !back { // the report may be there all the same: the wait does not look once its context has ended
+	// the report may be there all the same: the wait does not look once its context has ended
+	if gaveUp && !back {
 		late, now := g.receive(transport.NoWait(), kindDone)
 		if !errors.Is(now, os.ErrDeadlineExceeded) {
 			done, err = late, now
@@ -311,7 +326,8 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	if err == nil {
 		started = parseDone(done.body)
 	}
-	if e != nil { // cannot happen on our own pipe; if it does, Moved is true, so that there are never two owners
+	// cannot happen on our own pipe; if it does, Moved is true, so that there are never two owners
+	if e != nil {
 		err = errors.Join(err, e)
 	}
 	if back && err == nil {
@@ -343,17 +359,23 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	return h, err
 }
 
-// Deadlines bound the steps of a hand-off, on either side. 0 is the default; every step has a deadline. The service is silent for Freeze,
-// Offer, Stage and twice Take at most: if the new owner reads the token at the end of the old owner's Take, it still has its own Take to
-// start. A new program that hangs usually costs Stage, whose default is less than the 5 s that callers of an Erlang node mostly wait.
+// Deadlines bound the steps of a hand-off, on either side. 0 is the default; every step has a
+// deadline. The service is silent for Freeze, Offer, Stage and twice Take at most: if the new owner
+// reads the token at the end of the old owner's Take, it still has its own Take to start. A new
+// program that hangs usually costs Stage, whose default is less than the 5 s that callers of an
+// Erlang node mostly wait.
 type Deadlines struct {
-	Hello   time.Duration // the other side's messages of hello: 5 s
-	Static  time.Duration // sending what may be built beforehand, and building it: 30 s
-	Freeze  time.Duration // old owner: Freeze; new owner: the wait for the first part of the offer, added to Offer: 15 s
-	Offer   time.Duration // descriptors and state: 5 s
-	Stage   time.Duration // the new owner's Stage: 3 s
-	Take    time.Duration // old owner: until the token is read and done is said; new owner: to wait for the token, and again to start: 5 s
-	Goodbye time.Duration // new owner: the wait for the old owner's Release; old owner: to say goodbye: 5 s
+	Hello  time.Duration // the other side's messages of hello: 5 s
+	Static time.Duration // sending what may be built beforehand, and building it: 30 s
+	// old owner: Freeze; new owner: the wait for the first part of the offer, added to Offer: 15 s
+	Freeze time.Duration
+	Offer  time.Duration // descriptors and state: 5 s
+	Stage  time.Duration // the new owner's Stage: 3 s
+	// old owner: until the token is read and done is said; new owner: to wait for the token, and
+	// again to start: 5 s
+	Take time.Duration
+	// new owner: the wait for the old owner's Release; old owner: to say goodbye: 5 s
+	Goodbye time.Duration
 }
 
 func (d Deadlines) complete() Deadlines {
@@ -371,7 +393,8 @@ func (d Deadlines) complete() Deadlines {
 	return d
 }
 
-// checkHello checks what must hold on both sides: the version, the features, and the name of what is handed over.
+// checkHello checks what must hold on both sides: the version, the features, and the name of what
+// is handed over.
 func checkHello(theirs hello, ours Terms) error {
 	if theirs.max < minVersion || theirs.min > maxVersion {
 		return fmt.Errorf("%w: it speaks %d to %d, and this process %d to %d", ErrVersion, theirs.min, theirs.max, minVersion, maxVersion)
@@ -395,7 +418,8 @@ func lacking(kind string, want, have []string) error {
 	return nil
 }
 
-// sameUser is the rule for a hand-off, stricter than SameUser because the descriptors of all connections are passed.
+// sameUser is the rule for a hand-off, stricter than SameUser because the descriptors of all
+// connections are passed.
 func sameUser(c Cred) error {
 	if c.UID != os.Geteuid() {
 		return fmt.Errorf("%w: its process (%v) is not of user %d: %w", ErrForbidden, c, os.Geteuid(), syscall.EPERM)

@@ -43,7 +43,8 @@ func TestStateFileTooLong(t *testing.T) {
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(length/2))
 }
 
-// A state in a file that is shorter than announced, or that another process could still change, is refused.
+// A state in a file that is shorter than announced, or that another process could still change, is
+// refused.
 func TestStateFileIsWholeAndSealed(t *testing.T) {
 	noLeak(t)
 	state := []byte("state")

@@ -156,7 +156,8 @@ func TestExactlyTheLimitMoves(t *testing.T) {
 	}
 }
 
-// What is required of the other side, and known there, does not prevent the hand-off, nor does what only one side names or knows.
+// What is required of the other side, and known there, does not prevent the hand-off, nor does what
+// only one side names or knows.
 func TestTermsThatAreMet(t *testing.T) {
 	for _, tt := range []struct{ ours, theirs Terms }{
 		{Terms{Plugins: []string{"tcp"}, Require: []string{"a"}, Know: []string{"b", "c"}},
@@ -177,8 +178,8 @@ func TestTermsThatAreMet(t *testing.T) {
 	}
 }
 
-// Every refusal is reported with a reason on both sides, and leaves everything as it was; what can be checked beforehand is refused before
-// anything is frozen.
+// Every refusal is reported with a reason on both sides, and leaves everything as it was; what can
+// be checked beforehand is refused before anything is frozen.
 func TestOfferRefusedOnBothSides(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tt := range []struct {
@@ -243,7 +244,8 @@ func TestOfferRefusedOnBothSides(t *testing.T) {
 	}
 }
 
-// A missing mandatory field is reported by its own side, at once and before anything is frozen; the other side is told.
+// A missing mandatory field is reported by its own side, at once and before anything is frozen; the
+// other side is told.
 func TestMandatoryFields(t *testing.T) {
 	told := func(err error) {
 		var refused *RefusedError
@@ -379,8 +381,8 @@ func TestNoGoodbyeIsReported(t *testing.T) {
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
 }
 
-// A new owner whose context ends before the token is there does not become the owner: it discards what it staged, the state is zeroed, and
-// the old owner takes the token back.
+// A new owner whose context ends before the token is there does not become the owner: it discards
+// what it staged, the state is zeroed, and the old owner takes the token back.
 func TestPatienceEndsBeforeTheToken(t *testing.T) {
 	for _, waits := range []bool{false, true} {
 		x := newThing(t, 1, 10)
@@ -477,7 +479,8 @@ func TestPatienceEndsWithTheToken(t *testing.T) {
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
 }
 
-// An old owner whose context ends once the new one has reported that it runs hears the report; without a report it says that there is none.
+// An old owner whose context ends once the new one has reported that it runs hears the report;
+// without a report it says that there is none.
 func TestReportIsHeardThoughPatienceEnds(t *testing.T) {
 	for _, reports := range []bool{true, false} {
 		x := newThing(t, 1, 1)
@@ -637,8 +640,8 @@ func TestNoSequencedPackets(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
-// Both processes share the blocking mode of the pipe. A new owner may make the pipe blocking at any moment, and that must not make the old
-// owner wait.
+// Both processes share the blocking mode of the pipe. A new owner may make the pipe blocking at any
+// moment, and that must not make the old owner wait.
 func TestTakeBackNeverWaits(t *testing.T) {
 	noLeak(t)
 	for i := range 2_000 {

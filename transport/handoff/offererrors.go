@@ -11,12 +11,14 @@ var (
 	ErrBusy = errors.New("another hand-off is going on")
 	// ErrVersion says that the two sides have no version of the protocol in common.
 	ErrVersion = errors.New("no version of the protocol in common")
-	// ErrUnknown says that one side needs something that the other side does not know: a plug-in, a feature, a field that must not be
-	// skipped.
+	// ErrUnknown says that one side needs something that the other side does not know: a plug-in, a
+	// feature, a field that must not be skipped.
 	ErrUnknown = errors.New("needed by one process and not supported by the other")
-	// ErrOther says that the two sides want to hand over different things: nodes of different names, say.
+	// ErrOther says that the two sides want to hand over different things: nodes of different
+	// names, say.
 	ErrOther = errors.New("a hand-off of something else")
-	// ErrLimit says that there are more descriptors, or more bytes of state, than the new owner takes.
+	// ErrLimit says that there are more descriptors, or more bytes of state, than the new owner
+	// takes.
 	ErrLimit = errors.New("more than the new owner takes")
 	// ErrLeft says that the other side is gone: its process has ended, or closed the channel.
 	ErrLeft = errors.New("the other side has left")
@@ -52,7 +54,8 @@ const (
 	StepRelease Step = "release"
 )
 
-// A HandoffError says how a hand-off has failed: which side reports it, at which step, and which process is at the other end.
+// A HandoffError says how a hand-off has failed: which side reports it, at which step, and which
+// process is at the other end.
 type HandoffError struct {
 	Side Side
 	Step Step
@@ -76,8 +79,8 @@ func processName(c Cred) string {
 	return fmt.Sprintf("process %d", c.PID)
 }
 
-// A RefusedError says that the other side has refused, and why. errors.Is recognises ErrBusy, ErrVersion, ErrUnknown, ErrOther, ErrLimit
-// and ErrForbidden.
+// A RefusedError says that the other side has refused, and why. errors.Is recognises ErrBusy,
+// ErrVersion, ErrUnknown, ErrOther, ErrLimit and ErrForbidden.
 type RefusedError struct {
 	Step   Step // the step at which the other side refused
 	Reason string

@@ -198,7 +198,8 @@ func TestHostileOwner(t *testing.T) {
 	}
 }
 
-// Decoders fail only by returning an error, and what they accept is the same after encoding and decoding it again.
+// Decoders fail only by returning an error, and what they accept is the same after encoding and
+// decoding it again.
 func FuzzOffer(f *testing.F) {
 	f.Add(byte(kindHello), appendHello(nil, hello{1, 1, 7, Terms{What: "w", Plugins: []string{"tcp"}, Require: []string{"r"}, Know: []string{"k"}, Descriptors: 3}}))
 	f.Add(byte(kindState), appendChunk(nil, 3, 10, []byte("abc")))

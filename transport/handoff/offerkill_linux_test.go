@@ -22,8 +22,8 @@ import (
 	"github.com/cnode-go/cnode/test/party"
 )
 
-// ownerPoints and heirPoints are the points, in order, at which a side is killed or stopped. Those in onlyOfMany are passed only if there
-// is much to hand over.
+// ownerPoints and heirPoints are the points, in order, at which a side is killed or stopped. Those
+// in onlyOfMany are passed only if there is much to hand over.
 var (
 	ownerPoints = []Point{
 		OwnerConnected, OwnerGreeted, OwnerStaticHalf, OwnerFreezes, inFreeze, OwnerFrozen, OwnerDescriptorsHalf, OwnerDescriptorsSent, OwnerStateHalf, OwnerStateSent,
@@ -34,8 +34,8 @@ var (
 		HeirStaged, HeirWaits, HeirOwns, halfThawed, HeirStarted, HeirSaid, HeirParted,
 	}
 	onlyOfMany = []Point{OwnerStaticHalf, OwnerStateHalf, HeirStaticHalf, HeirStateHalf}
-	// otherOfMany are the points at which the amount to hand over makes a difference. As stopping a side takes long, the other points are
-	// tried with many sessions only in long runs.
+	// otherOfMany are the points at which the amount to hand over makes a difference. As stopping a
+	// side takes long, the other points are tried with many sessions only in long runs.
 	otherOfMany = append([]Point{
 		inFreeze, OwnerDescriptorsHalf, OwnerCommitted, halfReleased, HeirDescriptorsHalf, halfImported, HeirStaged, HeirOwns, halfThawed,
 	}, onlyOfMany...)
@@ -48,7 +48,8 @@ const (
 	longGreeting = 192 << 10 // more than TCP takes
 )
 
-// sizesVariable is the environment variable with other numbers of sessions, for long runs, which try all points.
+// sizesVariable is the environment variable with other numbers of sessions, for long runs, which
+// try all points.
 const sizesVariable = "HANDOFF_KILL_SESSIONS"
 
 func startParty(t *testing.T, side string, o order, files ...*os.File) *party.Party {
@@ -69,7 +70,8 @@ type farEnd struct {
 
 type farEnds []*farEnd
 
-// ask asks on every session, and returns the process that answers, which must be the same on all, or 0 if every session is closed.
+// ask asks on every session, and returns the process that answers, which must be the same on all,
+// or 0 if every session is closed.
 func (s farEnds) ask(t *testing.T, question uint64) (owner int) {
 	t.Helper()
 	for i, f := range s {
@@ -165,7 +167,8 @@ func room(t *testing.T) int {
 	return n
 }
 
-// startBoth starts both sides. The peer of every session has sent half a question, and has no room for all of the greeting.
+// startBoth starts both sides. The peer of every session has sent half a question, and has no room
+// for all of the greeting.
 func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Party) {
 	t.Helper()
 	atOnce := runtime.GOMAXPROCS(0) // such tests run at the same time
@@ -205,7 +208,8 @@ func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Par
 	return far, sides
 }
 
-// Whichever side dies or stops, and at any point: there are never two owners, neither side waits for ever, and nothing is left behind.
+// Whichever side dies or stops, and at any point: there are never two owners, neither side waits
+// for ever, and nothing is left behind.
 func TestKillDuringOffer(t *testing.T) {
 	for _, count := range matrixSizes() {
 		for _, c := range party.Cells([2][]Point{ownerPoints, heirPoints}, [2]Point{OwnerCommitted, HeirOwns}) {

@@ -23,26 +23,30 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The test program, started again, is one side of a hand-off. The environment tells it what to do. It finds the channel at descriptor 3
-// and, as the old owner, sessions from descriptor 4 on, prints a report, and goes on until its standard input ends.
+// The test program, started again, is one side of a hand-off. The environment tells it what to do.
+// It finds the channel at descriptor 3 and, as the old owner, sessions from descriptor 4 on, prints
+// a report, and goes on until its standard input ends.
 const (
-	sideVariable    = "HANDOFF_TEST_SIDE" // owner, heir
-	orderVariable   = "HANDOFF_TEST_ORDER"
-	inFreeze        = Point("owner: half frozen")
-	halfReleased    = Point("owner: half released")
-	halfImported    = Point("heir: half imported")
-	allImported     = Point("heir: all imported")
-	halfThawed      = Point("heir: half thawed")
-	headLength      = 4
-	questionLength  = 8
-	halfLength      = headLength + questionLength/2 - 1 // bytes of the first question that have come
-	greetingPart    = 8 << 10
-	testPadding     = chunkSize + 1
-	serveDeadline   = time.Minute
-	leakPatience    = 20 * time.Second
-	channelPolls    = 2 // epoll descriptors that a channel may have
-	shortOfNumbers  = 64
-	stopDeadline    = 4 * time.Second // the other side waits that long; even on a busy machine a step needs less unless its side is stopped
+	sideVariable   = "HANDOFF_TEST_SIDE" // owner, heir
+	orderVariable  = "HANDOFF_TEST_ORDER"
+	inFreeze       = Point("owner: half frozen")
+	halfReleased   = Point("owner: half released")
+	halfImported   = Point("heir: half imported")
+	allImported    = Point("heir: all imported")
+	halfThawed     = Point("heir: half thawed")
+	headLength     = 4
+	questionLength = 8
+	// bytes of the first question that have come
+	halfLength     = headLength + questionLength/2 - 1
+	greetingPart   = 8 << 10
+	testPadding    = chunkSize + 1
+	serveDeadline  = time.Minute
+	leakPatience   = 20 * time.Second
+	channelPolls   = 2 // epoll descriptors that a channel may have
+	shortOfNumbers = 64
+	// the other side waits that long; even on a busy machine a step needs less unless its side is
+	// stopped
+	stopDeadline    = 4 * time.Second
 	descriptorFirst = 4
 )
 
@@ -55,10 +59,12 @@ type order struct {
 	Short    bool           // all steps have short deadlines
 	Padding  int            // bytes of state beside the sessions
 	TCP      bool           // sessions are TCP connections; else UNIX streams
-	Greeting int            // bytes sent first on each session; 0: none, and no half question has come
+	// bytes sent first on each session; 0: none, and no half question has come
+	Greeting int
 }
 
-// goroutines is how many a service has: for each session a reader, and with a greeting a writer that waits for room.
+// goroutines is how many a service has: for each session a reader, and with a greeting a writer
+// that waits for room.
 func (o order) goroutines() int {
 	if o.Greeting > 0 {
 		return 2 * o.Sessions
@@ -66,8 +72,9 @@ func (o order) goroutines() int {
 	return o.Sessions
 }
 
-// A service answers questions on sessions: each answer is the question and the process's PID, which tells the asking side which process is
-// the owner. On each session it first sends a greeting that is longer than the peer has room for.
+// A service answers questions on sessions: each answer is the question and the process's PID, which
+// tells the asking side which process is the owner. On each session it first sends a greeting that
+// is longer than the peer has room for.
 type service struct {
 	o       order
 	all     []*session
@@ -75,8 +82,8 @@ type service struct {
 	reached func(Point)
 }
 
-// A session is a connection of a service: except during a hand-off a goroutine reads from it, and bytes for which there is no room yet wait
-// in its queue.
+// A session is a connection of a service: except during a hand-off a goroutine reads from it, and
+// bytes for which there is no room yet wait in its queue.
 type session struct {
 	fd   int
 	s    *transport.Stream
@@ -154,7 +161,8 @@ func (v *service) start(x *session) {
 	})
 }
 
-// greet starts all sessions, and waits until half a question has come and half a greeting has been sent on each.
+// greet starts all sessions, and waits until half a question has come and half a greeting has been
+// sent on each.
 func (v *service) greet() error {
 	for i, x := range v.all {
 		v.start(x)
@@ -403,7 +411,8 @@ func (o order) run(side string, test *party.Side) error {
 	return errors.Join(test.Tell(r), ch.Close(), test.Stay())
 }
 
-// exhaust leaves free descriptor numbers for some of many sessions, and none if there are few sessions.
+// exhaust leaves free descriptor numbers for some of many sessions, and none if there are few
+// sessions.
 func (o order) exhaust() error {
 	var r unix.Rlimit
 	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r)

@@ -15,8 +15,8 @@ import (
 //	length in bytes      unsigned varint
 //	value                bytes, text, or an unsigned varint
 //
-// A field that may occur several times is a list. A reader skips a field that it does not know, unless the field is mandatory: then it
-// refuses the message.
+// A field that may occur several times is a list. A reader skips a field that it does not know,
+// unless the field is mandatory: then it refuses the message.
 
 // The kinds of messages, in the order in which they come.
 const (
@@ -49,19 +49,21 @@ const (
 
 // Terms are what a side tells of itself at hello, before anything is frozen.
 type Terms struct {
-	// What is the name of what is to be handed over. If both sides give a name, the names have to be equal.
+	// What is the name of what is to be handed over. If both sides give a name, the names have to
+	// be equal.
 	What string
-	// Plugins are the names of the plug-ins that the old owner needs, and of those that the new owner has.
+	// Plugins are the names of the plug-ins that the old owner needs, and of those that the new
+	// owner has.
 	Plugins []string
 	// Require are features that the other side must know, else it refuses.
 	Require []string
 	// Know are features that this side knows.
 	Know []string
-	// Descriptors is, for the old owner, about how many descriptors it will send, and for the new owner, the most that it takes; there 0
-	// means as many as its limit of open files allows.
+	// Descriptors is, for the old owner, about how many descriptors it will send, and for the new
+	// owner, the most that it takes; there 0 means as many as its limit of open files allows.
 	Descriptors int
-	// StateBytes is the longest state that the new owner takes, in bytes; it bounds the result of Offer.Static separately. 0 is
-	// DefaultMaxState.
+	// StateBytes is the longest state that the new owner takes, in bytes; it bounds the result of
+	// Offer.Static separately. 0 is DefaultMaxState.
 	StateBytes int
 }
 
@@ -89,8 +91,9 @@ func appendNumber(b []byte, tag uint64, mandatory bool, v int) []byte {
 	return appendField(b, tag, mandatory, p[:binary.PutUvarint(p[:], uint64(max(v, 0)))])
 }
 
-// readFields reads fields, the one with tag n into the n-th of into, counted from 1: a *int, a *string, a *[]byte, which becomes a part of
-// b, or a *[]string for a field that may come several times.
+// readFields reads fields, the one with tag n into the n-th of into, counted from 1: a *int, a
+// *string, a *[]byte, which becomes a part of b, or a *[]string for a field that may come several
+// times.
 func readFields(b []byte, into ...any) error {
 	for len(b) > 0 {
 		head, n := binary.Uvarint(b)
@@ -162,8 +165,10 @@ func parseHello(b []byte) (h hello, err error) {
 
 // An offerMessage is a message of one of the kinds that carry what is handed over: see parseOffer.
 type offerMessage struct {
-	kind  byte
-	first int // index of the first descriptor, or byte, of this part; in kindOffer and kindReceived: descriptors in all
+	kind byte
+	// index of the first descriptor, or byte, of this part; in kindOffer and kindReceived:
+	// descriptors in all
+	first int
 	count int // descriptors
 	total int // bytes of state in all
 	data  []byte
@@ -186,7 +191,8 @@ func appendChunk(b []byte, at, total int, data []byte) []byte {
 	return appendField(appendCounts(b, at, total), 3, must, data)
 }
 
-// parseOffer reads kindStatic, kindDescriptors, kindReceived, kindState, kindStateFile and kindOffer.
+// parseOffer reads kindStatic, kindDescriptors, kindReceived, kindState, kindStateFile and
+// kindOffer.
 func parseOffer(p packet) (m offerMessage, err error) {
 	m.kind = p.kind
 	var second int

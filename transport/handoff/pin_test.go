@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A file is removed while its socket is open: once the socket is closed, the file of a socket that was bound meanwhile may get the same
-// inode number.
+// A file is removed while its socket is open: once the socket is closed, the file of a socket that
+// was bound meanwhile may get the same inode number.
 func TestRemovedBeforeClosed(t *testing.T) {
 	noLeak(t)
 	dir := sockdir.New(t)

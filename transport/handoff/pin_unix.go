@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A pin keeps the directory of a socket's file open, so that the file can be removed even if the directory has since been moved or mounted
-// over.
+// A pin keeps the directory of a socket's file open, so that the file can be removed even if the
+// directory has since been moved or mounted over.
 type pin struct {
 	dir      *os.File
 	name     string
@@ -54,8 +54,9 @@ func (p *pin) look() (dev, ino uint64, err error) {
 	return dev, ino, os.NewSyscallError("fstatat", err)
 }
 
-// removeThen removes the file, unless it has gone or has been replaced, closes the directory, and calls closing to close the socket. The
-// socket comes last: while it is open, no other file gets the inode number of the socket's file.
+// removeThen removes the file, unless it has gone or has been replaced, closes the directory, and
+// calls closing to close the socket. The socket comes last: while it is open, no other file gets
+// the inode number of the socket's file.
 func (p *pin) removeThen(closing func() error) error {
 	if p == nil {
 		return closing()
@@ -80,7 +81,8 @@ func (p *pin) with(do func(dir int)) error {
 	return raw.Control(func(fd uintptr) { do(int(fd)) })
 }
 
-// pinned calls bind, which makes the socket file of an address, and returns a pin of that file, nil for an address without a file.
+// pinned calls bind, which makes the socket file of an address, and returns a pin of that file, nil
+// for an address without a file.
 func pinned(a transport.Addr, bind func() error) (*pin, error) {
 	path, err := transport.UnixPath(a)
 	if err != nil {

@@ -35,28 +35,32 @@ type incoming struct {
 	inSystem
 }
 
-// Receive waits for the next message and reads it into p. Up to room descriptors go into set, behind those that it holds; close-on-exec is
-// set, and none is 0, 1 or 2. On a stream Receive reads what is there, up to len(p) bytes; io.EOF is the end. On a socket of packets it
-// reads one packet; on a connection, an empty packet with nothing beside it looks like the end and is io.EOF too, unless ReceiveCredentials
-// is on. The end is ECONNRESET if the peer has closed without reading everything; what the peer has sent comes before that. A packet longer
-// than p is ErrTruncated, more descriptors than room is ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message
-// is gone, n says how much of it is in p, its descriptors are closed, and set is as it was. With room 0 set may be nil. EINVAL for room
-// beyond MaxDescriptors, and for an empty p on a stream: then nothing is read.
+// Receive waits for the next message and reads it into p. Up to room descriptors go into set,
+// behind those that it holds; close-on-exec is set, and none is 0, 1 or 2. On a stream Receive
+// reads what is there, up to len(p) bytes; io.EOF is the end. On a socket of packets it reads one
+// packet; on a connection, an empty packet with nothing beside it looks like the end and is io.EOF
+// too, unless ReceiveCredentials is on. The end is ECONNRESET if the peer has closed without
+// reading everything; what the peer has sent comes before that. A packet longer than p is
+// ErrTruncated, more descriptors than room is ErrDescriptorsLost, ancillary data of another kind
+// ErrAncillary; then the message is gone, n says how much of it is in p, its descriptors are
+// closed, and set is as it was. With room 0 set may be nil. EINVAL for room beyond MaxDescriptors,
+// and for an empty p on a stream: then nothing is read.
 func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n int, err error) {
 	p, _, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
 	return len(p), err
 }
 
-// ReceiveFrom is Receive that also returns the sender's address: an unnamed one for a sender that has no name, and on connections. It waits
-// as Receive does, and has the same errors.
+// ReceiveFrom is Receive that also returns the sender's address: an unnamed one for a sender that
+// has no name, and on connections. It waits as Receive does, and has the same errors.
 func (c *Conn) ReceiveFrom(ctx context.Context, p []byte, set *FDSet, room int) (n int, from transport.Addr, err error) {
 	p, from, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
 	return len(p), from, err
 }
 
-// ReceivePacket waits for the next packet and returns all of it: in p if its capacity is enough, else in a new buffer of its size. A packet
-// longer than limit bytes is thrown away and reported as ErrTruncated. With ReceiveCredentials cred is the sender's. All else is as for
-// Receive. EINVAL on a stream.
+// ReceivePacket waits for the next packet and returns all of it: in p if its capacity is enough,
+// else in a new buffer of its size. A packet longer than limit bytes is thrown away and reported as
+// ErrTruncated. With ReceiveCredentials cred is the sender's. All else is as for Receive. EINVAL on
+// a stream.
 func (c *Conn) ReceivePacket(
 	ctx context.Context, p []byte, limit int, set *FDSet, room int,
 ) (packet []byte, from transport.Addr, cred Cred, err error) {
@@ -122,7 +126,8 @@ func (c *Conn) canReceive(want *wanted, set *FDSet) error {
 	return nil
 }
 
-// receiveWaiting waits for a message. none says that there was none just now, so that the first try is left out.
+// receiveWaiting waits for a message. none says that there was none just now, so that the first try
+// is left out.
 func (c *Conn) receiveWaiting(ctx context.Context, none bool) (err error) {
 	i := &c.in
 	if i.wait = true; !none {
@@ -139,7 +144,8 @@ func (c *Conn) receiveWaiting(ctx context.Context, none bool) (err error) {
 	return err
 }
 
-// received moves the descriptors that came into set, or closes them if err says that the message is lost. It also recognises the end.
+// received moves the descriptors that came into set, or closes them if err says that the message is
+// lost. It also recognises the end.
 func (c *Conn) received(set *FDSet, err error) error {
 	i := &c.in
 	if err != nil {
@@ -181,9 +187,10 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 	}
 }
 
-// resets reports whether err is an ECONNRESET behind which packets may still be read. Linux reports only once that a peer has closed
-// without reading everything, to the first call, which may be a send, and before the packets that the peer has sent. The Conn keeps the
-// error in reset, and returns it at the end in place of io.EOF.
+// resets reports whether err is an ECONNRESET behind which packets may still be read. Linux reports
+// only once that a peer has closed without reading everything, to the first call, which may be a
+// send, and before the packets that the peer has sent. The Conn keeps the error in reset, and
+// returns it at the end in place of io.EOF.
 func (c *Conn) resets(err error) bool {
 	return c.kind == syscall.SOCK_SEQPACKET && err == syscall.ECONNRESET && c.reset.CompareAndSwap(false, true)
 }

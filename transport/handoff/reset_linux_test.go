@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Packets that a peer has sent before it closed come before the error that it has closed without reading everything.
+// Packets that a peer has sent before it closed come before the error that it has closed without
+// reading everything.
 func TestLastWordsComeBeforeReset(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
@@ -111,7 +112,8 @@ func TestLastWordsOfJSON(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 
-// ownedPair makes two connected Conns, the first of which is borrowed from package net, or owns its socket.
+// ownedPair makes two connected Conns, the first of which is borrowed from package net, or owns its
+// socket.
 func ownedPair(t *testing.T, kind int, own bool) (a, b *Conn) {
 	t.Helper()
 	one, other := pair(t, kind)

@@ -50,7 +50,8 @@ func (i *incoming) receive(fd int, credentials bool) error {
 	return i.settle(n, control[:used], flags, credentials)
 }
 
-// makeRoom looks at the next packet in ever larger buffers until it fits: these systems do not say how long it is.
+// makeRoom looks at the next packet in ever larger buffers until it fits: these systems do not say
+// how long it is.
 func (i *incoming) makeRoom(fd int) error {
 	const first = 4096
 	if cap(i.p) == 0 {
@@ -75,8 +76,10 @@ func (i *incoming) makeRoom(fd int) error {
 // emptyCarries tells whether an empty message can carry descriptors. See unix.SendmsgN.
 func emptyCarries(kind int) bool { return kind == unix.SOCK_DGRAM }
 
-// noRoom tells whether the peer had no room: these systems return ENOBUFS if a datagram's receiver is full.
+// noRoom tells whether the peer had no room: these systems return ENOBUFS if a datagram's receiver
+// is full.
 func noRoom(err error) bool { return again(err) || err == unix.ENOBUFS }
 
-// tellsRoom says that not even a connected datagram socket hears when there is room in its peer's queue.
+// tellsRoom says that not even a connected datagram socket hears when there is room in its peer's
+// queue.
 const tellsRoom = false

@@ -10,8 +10,8 @@ import (
 
 const noSignal = 0 // package net handles SIGPIPE
 
-// receiveMessage holds the fork lock, since there is no MSG_CMSG_CLOEXEC: a child that is started before CloseOnExec would inherit
-// descriptors.
+// receiveMessage holds the fork lock, since there is no MSG_CMSG_CLOEXEC: a child that is started
+// before CloseOnExec would inherit descriptors.
 func receiveMessage(fd int, p, control []byte) (n, used, flags int, from unix.Sockaddr, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls use structures that live in the Conn, so that nothing is allocated. They are made without telling the scheduler, because
-// with MSG_DONTWAIT they never wait.
+// The system calls use structures that live in the Conn, so that nothing is allocated. They are
+// made without telling the scheduler, because with MSG_DONTWAIT they never wait.
 
 type outSystem struct {
 	header unix.Msghdr
@@ -43,7 +43,8 @@ func (o *outgoing) send(fd int) (int, error) {
 	return n, nil
 }
 
-// The flags of all calls. The methods named call rely on header being the first field of outSystem and inSystem.
+// The flags of all calls. The methods named call rely on header being the first field of outSystem
+// and inSystem.
 const (
 	sendFlags    = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	receiveFlags = unix.MSG_DONTWAIT | unix.MSG_CMSG_CLOEXEC
@@ -122,9 +123,10 @@ func (i *incoming) describe(credentials bool) {
 	h.SetControllen(roomFor(credentials))
 }
 
-// roomFor is how much control data may come with a message: room for as many descriptors as a message can have, whatever the caller wants.
-// The kernel closes descriptors for which there is no room inside the system call, and a file of FUSE can delay that for long. The size is
-// exact: with CMSG_SPACE, the padding behind the last descriptor could hold another one.
+// roomFor is how much control data may come with a message: room for as many descriptors as a
+// message can have, whatever the caller wants. The kernel closes descriptors for which there is no
+// room inside the system call, and a file of FUSE can delay that for long. The size is exact: with
+// CMSG_SPACE, the padding behind the last descriptor could hold another one.
 func roomFor(credentials bool) int {
 	size := unix.CmsgLen(4 * MaxDescriptors)
 	if credentials {
@@ -140,8 +142,9 @@ func (i *incoming) came(n int, credentials bool) error {
 	return i.settle(n, control[:min(int(h.Controllen), len(control))], int(h.Flags), credentials)
 }
 
-// makeRoom makes p as long as the next packet, at which it peeks. It peeks without room for descriptors, since otherwise each peek would
-// make new ones. For a packet beyond the limit p becomes empty, so that reading throws the packet away.
+// makeRoom makes p as long as the next packet, at which it peeks. It peeks without room for
+// descriptors, since otherwise each peek would make new ones. For a packet beyond the limit p
+// becomes empty, so that reading throws the packet away.
 func (i *incoming) makeRoom(fd int) error {
 	h := &i.header
 	*h = unix.Msghdr{}
@@ -160,7 +163,8 @@ func (i *incoming) makeRoom(fd int) error {
 	return nil
 }
 
-// sender sets from to the address of a name, which is cached since it is mostly that of the message before.
+// sender sets from to the address of a name, which is cached since it is mostly that of the message
+// before.
 func (i *incoming) sender(name []byte) {
 	if i.cached == nil || string(name) != i.known {
 		i.known = string(name)
@@ -175,7 +179,8 @@ func messageCall(trap uintptr, fd int, h *unix.Msghdr, flags uintptr, size int) 
 	var n uintptr
 	var errno syscall.Errno
 	if size <= rawMax {
-		n, _, errno = syscall.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags) // x/sys would make a detour
+		// x/sys would make a detour
+		n, _, errno = syscall.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags)
 	} else {
 		n, _, errno = unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags)
 	}
@@ -187,5 +192,6 @@ func emptyCarries(kind int) bool { return kind != unix.SOCK_STREAM }
 
 func noRoom(err error) bool { return again(err) }
 
-// tellsRoom says that the system tells a connected datagram socket when there is room in its peer's queue.
+// tellsRoom says that the system tells a connected datagram socket when there is room in its peer's
+// queue.
 const tellsRoom = true

@@ -10,7 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Without UNIX sockets that carry descriptors nothing in this package works: NewConn returns errors.ErrUnsupported.
+// Without UNIX sockets that carry descriptors nothing in this package works: NewConn returns
+// errors.ErrUnsupported.
 
 const (
 	hasPackets = false

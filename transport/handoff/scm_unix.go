@@ -22,8 +22,9 @@ func socketKind(raw syscall.RawConn) (kind int, err error) {
 	return kind, os.NewSyscallError("getsockopt SO_TYPE", err)
 }
 
-// listenAnew calls listen(2) again, so that those who connect from now on see this process as the one that listens, and not the one from
-// which this process has the listener. If that fails, they see that one.
+// listenAnew calls listen(2) again, so that those who connect from now on see this process as the
+// one that listens, and not the one from which this process has the listener. If that fails, they
+// see that one.
 func listenAnew(l *net.UnixListener) {
 	if raw, err := l.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { _ = unix.Listen(int(fd), mostBacklog) })
@@ -52,7 +53,8 @@ func pending(l *net.UnixListener) (there bool, err error) {
 	return there, os.NewSyscallError("poll", err)
 }
 
-// settle stores in i a message of n bytes that has been received into p, and its descriptors. Its error says why the message is lost.
+// settle stores in i a message of n bytes that has been received into p, and its descriptors. Its
+// error says why the message is lost.
 func (i *incoming) settle(n int, control []byte, flags int, credentials bool) error {
 	i.n, i.settled = min(n, len(i.p)), true
 	var got parsed
@@ -63,7 +65,8 @@ func (i *incoming) settle(n int, control []byte, flags int, credentials bool) er
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrDescriptorsLost, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err))
-	case flags&unix.MSG_CTRUNC != 0 || len(i.fds) > i.room: // there was room for more than was asked for
+	// there was room for more than was asked for
+	case flags&unix.MSG_CTRUNC != 0 || len(i.fds) > i.room:
 		return ErrDescriptorsLost
 	case flags&unix.MSG_TRUNC != 0:
 		return ErrTruncated

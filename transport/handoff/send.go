@@ -23,25 +23,29 @@ type outgoing struct {
 	outSystem
 }
 
-// Send sends p as one message together with descriptors, which stay the caller's; they must stay open until Send has returned, and on
-// darwin until the peer has received them. On a stream an empty p is EINVAL, with descriptors or without. An error on a stream after part
-// of p has been sent is transport.ErrPoisoned, for this call and all later ones; with any other error nothing has been sent. A packet goes
-// whole or not at all; one that is too long for the socket's send buffer is EMSGSIZE. Send waits while the peer has no room. EINVAL for
-// more than MaxDescriptors descriptors, EBADF for one that is not open.
+// Send sends p as one message together with descriptors, which stay the caller's; they must stay
+// open until Send has returned, and on darwin until the peer has received them. On a stream an
+// empty p is EINVAL, with descriptors or without. An error on a stream after part of p has been
+// sent is transport.ErrPoisoned, for this call and all later ones; with any other error nothing has
+// been sent. A packet goes whole or not at all; one that is too long for the socket's send buffer
+// is EMSGSIZE. Send waits while the peer has no room. EINVAL for more than MaxDescriptors
+// descriptors, EBADF for one that is not open.
 func (c *Conn) Send(ctx context.Context, p []byte, fds ...int) error {
 	return c.send(ctx, nil, nil, p, fds)
 }
 
-// SendTo is Send on a datagram socket to an address; nil is the one that the socket is connected to. It waits while the receiver's queue is
-// full, and has the errors of Send: ENOENT or ECONNREFUSED if no socket has the address, EINVAL if the address is not that of a UNIX
-// socket, EISCONN for an address on a connection.
+// SendTo is Send on a datagram socket to an address; nil is the one that the socket is connected
+// to. It waits while the receiver's queue is full, and has the errors of Send: ENOENT or
+// ECONNREFUSED if no socket has the address, EINVAL if the address is not that of a UNIX socket,
+// EISCONN for an address on a connection.
 func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...int) error {
 	return c.send(ctx, to, nil, p, fds)
 }
 
-// TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer has no room, or that another call is
-// sending. n is how many bytes have been sent: on a stream it may be less than len(p), without an error, and the descriptors have been sent
-// with the first byte. Sending the rest is up to the caller.
+// TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer
+// has no room, or that another call is sending. n is how many bytes have been sent: on a stream it
+// may be less than len(p), without an error, and the descriptors have been sent with the first
+// byte. Sending the rest is up to the caller.
 func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryParts(nil, p, fds) }
 
 // tryParts is TrySend of head and p as one message.
@@ -68,8 +72,9 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 
 // send sends head and p as one message; to is nil for the address that the socket is connected to.
 //
-// It makes the system call itself if it can, because beside the system call a message costs little more than function calls and returns.
-// After a system call the processor mispredicts return addresses, so there are few nested returns on this path.
+// It makes the system call itself if it can, because beside the system call a message costs little
+// more than function calls and returns. After a system call the processor mispredicts return
+// addresses, so there are few nested returns on this path.
 func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	err := ctx.Err() // before the turn is taken: a nil context panics
 	if err == nil {
@@ -111,8 +116,9 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 	return c.notSent(to, err)
 }
 
-// sendWaiting sends the rest of the message. full says that the peer had no room just now, so that the first try is left out. looks says
-// that the poller cannot tell when there is room: then sendWaiting does not wait, and leaves o.wait set if there is none.
+// sendWaiting sends the rest of the message. full says that the peer had no room just now, so that
+// the first try is left out. looks says that the poller cannot tell when there is room: then
+// sendWaiting does not wait, and leaves o.wait set if there is none.
 func (c *Conn) sendWaiting(ctx context.Context, looks, full bool) (err error) {
 	o := &c.out
 	if o.wait = true; !full {
@@ -139,7 +145,8 @@ func (c *Conn) notSent(to transport.Addr, err error) error {
 	return failed("send", to, err)
 }
 
-// prepare sets up c.out with the message. It copies fds, so that the caller's slice need not be on the heap.
+// prepare sets up c.out with the message. It copies fds, so that the caller's slice need not be on
+// the heap.
 func (c *Conn) prepare(to transport.Addr, head, p []byte, fds []int) error {
 	if c.broken {
 		return transport.ErrPoisoned
@@ -224,9 +231,10 @@ func (c *Conn) lookToSend() error {
 	return c.look(&c.outward)
 }
 
-// sendByLooking sends to a receiver that had no room, when the system does not tell of its room. The poller looks only at our own send
-// buffer, not at the receiver's queue: since the buffer has room, waiting would become a busy loop, or never end. So sendByLooking tries
-// again after pauses. In the pauses other calls may send, since their receivers may have room.
+// sendByLooking sends to a receiver that had no room, when the system does not tell of its room.
+// The poller looks only at our own send buffer, not at the receiver's queue: since the buffer has
+// room, waiting would become a busy loop, or never end. So sendByLooking tries again after pauses.
+// In the pauses other calls may send, since their receivers may have room.
 func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		if err := c.pause(ctx, pause); err != nil {
@@ -260,7 +268,8 @@ func (c *Conn) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// looks tells whether the system does not tell of the room of the receiver to which this socket is connected.
+// looks tells whether the system does not tell of the room of the receiver to which this socket is
+// connected.
 func (c *Conn) looks() bool { return !tellsRoom && c.kind == syscall.SOCK_DGRAM }
 
 // lookOnce takes the turn and tries once to send to an address.

@@ -23,11 +23,13 @@ const (
 	payloadName = "jsoncomm/payload"
 )
 
-// A JSONConn exchanges JSON documents, each with a set of descriptors, over a connection of sequenced packets. A document that is too long
-// for a packet goes in a memory file (Linux), which is the message's first descriptor, before at most MaxDescriptors - 1 others. This is
-// the present form of osbuild's jsoncomm.
+// A JSONConn exchanges JSON documents, each with a set of descriptors, over a connection of
+// sequenced packets. A document that is too long for a packet goes in a memory file (Linux), which
+// is the message's first descriptor, before at most MaxDescriptors - 1 others. This is the present
+// form of osbuild's jsoncomm.
 //
-// Methods may be called concurrently. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets (darwin, windows).
+// Methods may be called concurrently. errors.ErrUnsupported where there are no UNIX sockets of
+// sequenced packets (darwin, windows).
 type JSONConn struct {
 	conn *Conn
 	max  int
@@ -94,7 +96,8 @@ func JSONPair(config *JSONConnConfig) (one, other *JSONConn, err error) {
 	return nil, nil, errors.Join(err, first.Close())
 }
 
-// sequenced returns an error if kind is not that of sequenced packets, errors.ErrUnsupported on systems without them.
+// sequenced returns an error if kind is not that of sequenced packets, errors.ErrUnsupported on
+// systems without them.
 func sequenced(kind int) error {
 	switch {
 	case !hasPackets:
@@ -219,7 +222,8 @@ func fromFile(set *FDSet, limit int) (p []byte, others *FDSet, err error) {
 	return p, others, nil
 }
 
-// Close closes the connection. It may be called any number of times. Calls that wait, and later ones, return net.ErrClosed.
+// Close closes the connection. It may be called any number of times. Calls that wait, and later
+// ones, return net.ErrClosed.
 func (j *JSONConn) Close() error {
 	if err := j.conn.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
@@ -281,8 +285,8 @@ func listenPackets(addr transport.Addr, path string) (*acceptor, *pin, error) {
 // Addr returns the listener's address.
 func (j *JSONListener) Addr() transport.Addr { return transport.FromNetAddr(j.l.Addr()) }
 
-// Accept waits for the next connection. One call at a time; others wait. A lack of descriptors or memory does not end it: it tries again,
-// after a pause. net.ErrClosed is the end.
+// Accept waits for the next connection. One call at a time; others wait. A lack of descriptors or
+// memory does not end it: it tries again, after a pause. net.ErrClosed is the end.
 func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 	c, err := j.accept(ctx)
 	if err != nil {
@@ -295,8 +299,9 @@ func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 	return conn, nil
 }
 
-// Close stops listening and removes the socket's file, even if its directory has been moved meanwhile. It may be called any number of
-// times. Accept returns net.ErrClosed; connections stay open.
+// Close stops listening and removes the socket's file, even if its directory has been moved
+// meanwhile. It may be called any number of times. Accept returns net.ErrClosed; connections stay
+// open.
 func (j *JSONListener) Close() error {
 	j.closing.Do(func() { j.failure = j.pin.removeThen(j.close) })
 	return j.failure

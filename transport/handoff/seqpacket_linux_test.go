@@ -83,7 +83,8 @@ func TestJSONLimit(t *testing.T) {
 			require.NoError(t, set.Close())
 			require.True(t, document(tt.limit) == got)
 
-			wide := &JSONConn{conn: a.conn, max: tt.limit + 1} // the other end of a peer with another limit
+			// the other end of a peer with another limit
+			wide := &JSONConn{conn: a.conn, max: tt.limit + 1}
 			require.NoError(t, wide.Send(soon(t), document(tt.limit+1)))
 			_, err = b.Recv(soon(t), &got)
 			require.ErrorIs(t, err, syscall.EMSGSIZE)

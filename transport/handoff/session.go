@@ -17,20 +17,23 @@ import (
 // DefaultSessionTimeout is how long a Receiver waits for the rest of a session.
 const DefaultSessionTimeout = 10 * time.Second
 
-// A Session is a socket session that has been received: a socket, its endpoints, and the data that was already read from it. The zero
-// Session is ready for Receive. A Session can be used for many Receives, which reuse the memory of Data.
+// A Session is a socket session that has been received: a socket, its endpoints, and the data that
+// was already read from it. The zero Session is ready for Receive. A Session can be used for many
+// Receives, which reuse the memory of Data.
 type Session struct {
 	Header
 	Data []byte
-	// Socket holds the descriptor, at index 0, until it is stolen; close-on-exec is set, and its blocking mode is as the sender left it.
+	// Socket holds the descriptor, at index 0, until it is stolen; close-on-exec is set, and its
+	// blocking mode is as the sender left it.
 	Socket FDSet
 }
 
 // Close closes the descriptor, unless it has been stolen.
 func (s *Session) Close() error { return s.Socket.Close() }
 
-// Describe makes the Header of a connected stream, or of any other socket with remote as the other endpoint. ENOTCONN if there is no remote
-// endpoint, EAFNOSUPPORT for a socket that is neither IPv4 nor IPv6.
+// Describe makes the Header of a connected stream, or of any other socket with remote as the other
+// endpoint. ENOTCONN if there is no remote endpoint, EAFNOSUPPORT for a socket that is neither IPv4
+// nor IPv6.
 func Describe(fd int, remote transport.Addr) (Header, error) {
 	s, err := inspect(fd)
 	if err != nil {
@@ -51,8 +54,9 @@ func Describe(fd int, remote transport.Addr) (Header, error) {
 	return Header{Family: s.Domain, Type: s.Type, Protocol: max(s.Protocol, 0), Local: s.Local, Remote: s.Remote}, nil
 }
 
-// A Forwarder sends socket sessions to a Receiver, or to a SocketSessionReceiver of BIND 10, over a UNIX stream. It never waits, because
-// its process has clients to serve. Methods may be called concurrently; sessions are sent one after the other.
+// A Forwarder sends socket sessions to a Receiver, or to a SocketSessionReceiver of BIND 10, over a
+// UNIX stream. It never waits, because its process has clients to serve. Methods may be called
+// concurrently; sessions are sent one after the other.
 type Forwarder struct {
 	mu   sync.Mutex
 	addr transport.Addr // nil: made of a connection, cannot connect again
@@ -62,8 +66,9 @@ type Forwarder struct {
 	one  [1]int
 }
 
-// NewForwarder makes a Forwarder to the receiver at path; on Linux a path that begins with "@" is an abstract name. The receiver need not
-// exist until [Forwarder.Connect]. ENAMETOOLONG for a path that is too long for the system.
+// NewForwarder makes a Forwarder to the receiver at path; on Linux a path that begins with "@" is
+// an abstract name. The receiver need not exist until [Forwarder.Connect]. ENAMETOOLONG for a path
+// that is too long for the system.
 func NewForwarder(path string) (*Forwarder, error) {
 	addr, err := transport.FromUnixPath(path)
 	if err == nil && path == "" {
@@ -75,8 +80,8 @@ func NewForwarder(path string) (*Forwarder, error) {
 	return &Forwarder{addr: addr}, nil
 }
 
-// NewForwarderConn makes a Forwarder of a connected UNIX stream, one of a pair say, which the Forwarder owns on success. Once closed, it
-// cannot be connected again.
+// NewForwarderConn makes a Forwarder of a connected UNIX stream, one of a pair say, which the
+// Forwarder owns on success. Once closed, it cannot be connected again.
 func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
 	c, err := sessionConn(conn, true)
 	if err != nil {
@@ -85,8 +90,8 @@ func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
 	return &Forwarder{conn: c}, nil
 }
 
-// Connect connects to the receiver. EISCONN if it is connected already, EAGAIN if the receiver's backlog is full. It may be called again
-// after Close, and after a Push that closed the connection.
+// Connect connects to the receiver. EISCONN if it is connected already, EAGAIN if the receiver's
+// backlog is full. It may be called again after Close, and after a Push that closed the connection.
 func (f *Forwarder) Connect(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,8 +114,8 @@ func (f *Forwarder) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the connection; sessions that have been pushed still arrive. ENOTCONN if there is no connection, unless a Push has closed it
-// since the last Connect.
+// Close closes the connection; sessions that have been pushed still arrive. ENOTCONN if there is no
+// connection, unless a Push has closed it since the last Connect.
 func (f *Forwarder) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,8 +130,9 @@ func (f *Forwarder) Close() error {
 	return failed("close", f.addr, err)
 }
 
-// SyscallConn gives access to the options of the connection's socket: SO_SNDBUF limits how many sessions wait for the receiver. ENOTCONN
-// without a connection. Each connection has a socket of its own, so options have to be set again after Connect.
+// SyscallConn gives access to the options of the connection's socket: SO_SNDBUF limits how many
+// sessions wait for the receiver. ENOTCONN without a connection. Each connection has a socket of
+// its own, so options have to be set again after Connect.
 func (f *Forwarder) SyscallConn() (syscall.RawConn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,11 +142,13 @@ func (f *Forwarder) SyscallConn() (syscall.RawConn, error) {
 	return f.conn.SyscallConn()
 }
 
-// Push sends a session: the descriptor, which stays the caller's, its description h, and 1 to MaxSessionData bytes that were read from it.
-// It does not wait. EINVAL for a session that cannot be sent, and EBADF for a descriptor that is not open, leave the Forwarder connected.
-// Push closes the connection, and returns EAGAIN if the receiver has no room (transport.ErrPoisoned as well if part of the session has been
-// sent), and EPIPE or ECONNRESET if the receiver is gone: sessions pushed before still arrive. From then on until Connect has succeeded,
-// Push returns ENOTCONN, which wraps the error that closed the connection.
+// Push sends a session: the descriptor, which stays the caller's, its description h, and 1 to
+// MaxSessionData bytes that were read from it. It does not wait. EINVAL for a session that cannot
+// be sent, and EBADF for a descriptor that is not open, leave the Forwarder connected. Push closes
+// the connection, and returns EAGAIN if the receiver has no room (transport.ErrPoisoned as well if
+// part of the session has been sent), and EPIPE or ECONNRESET if the receiver is gone: sessions
+// pushed before still arrive. From then on until Connect has succeeded, Push returns ENOTCONN,
+// which wraps the error that closed the connection.
 func (f *Forwarder) Push(fd int, h Header, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -177,8 +185,9 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 	return err
 }
 
-// PushConn is Push of a connected socket that belongs to package net: it makes the Header with Describe, and keeps the socket open
-// meanwhile. The socket stays the caller's, who should close it next; this does not affect the receiver's descriptor.
+// PushConn is Push of a connected socket that belongs to package net: it makes the Header with
+// Describe, and keeps the socket open meanwhile. The socket stays the caller's, who should close it
+// next; this does not affect the receiver's descriptor.
 func (f *Forwarder) PushConn(conn syscall.Conn, data []byte) error {
 	return Lend(func(fds []int) error {
 		h, err := Describe(fds[0], nil)
@@ -207,17 +216,21 @@ func sessionConn(conn *net.UnixConn, sends bool) (*Conn, error) {
 
 // ReceiverConfig says how a Receiver receives. The zero value is the default.
 type ReceiverConfig struct {
-	// Timeout is how long the rest of a session may take once its beginning is there; 0 is DefaultSessionTimeout. If no call has received
-	// for that long, and something has come meanwhile, the time begins anew.
+	// Timeout is how long the rest of a session may take once its beginning is there; 0 is
+	// DefaultSessionTimeout. If no call has received for that long, and something has come
+	// meanwhile, the time begins anew.
 	Timeout time.Duration
-	// Peer decides in NewReceiver whether the forwarder may forward: an error refuses it. nil is SameUser.
+	// Peer decides in NewReceiver whether the forwarder may forward: an error refuses it. nil is
+	// SameUser.
 	Peer func(Cred) error
-	// AnySocket accepts descriptors that are not sockets of the family and type that the session says, as BIND 10 does.
+	// AnySocket accepts descriptors that are not sockets of the family and type that the session
+	// says, as BIND 10 does.
 	AnySocket bool
 }
 
-// A Receiver receives socket sessions of a Forwarder, or of a SocketSessionForwarder of BIND 10. It reads ahead, so nothing else may read
-// from the connection. One call of Receive at a time; others wait.
+// A Receiver receives socket sessions of a Forwarder, or of a SocketSessionForwarder of BIND 10. It
+// reads ahead, so nothing else may read from the connection. One call of Receive at a time; others
+// wait.
 type Receiver struct {
 	conn   *Conn
 	config ReceiverConfig
@@ -227,8 +240,9 @@ type Receiver struct {
 	broken error
 }
 
-// NewReceiver makes a Receiver of a UNIX stream that has been accepted, which the Receiver owns on success. ErrForbidden if Peer refuses
-// the forwarder's credentials, errors.ErrUnsupported on systems that do not tell credentials. A nil config is the default.
+// NewReceiver makes a Receiver of a UNIX stream that has been accepted, which the Receiver owns on
+// success. ErrForbidden if Peer refuses the forwarder's credentials, errors.ErrUnsupported on
+// systems that do not tell credentials. A nil config is the default.
 func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) {
 	r := &Receiver{}
 	if config != nil {
@@ -248,11 +262,13 @@ func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) 
 		return nil, failed("receive sessions", nil, err)
 	}
 	r.conn, r.rest = c, patience{what: "session", limit: r.config.Timeout}
-	r.in = byteStream{conn: c, room: 1, most: 2, came: FDSet{wary: true}} // 2: the next session may begin in the same read
+	// 2: the next session may begin in the same read
+	r.in = byteStream{conn: c, room: 1, most: 2, came: FDSet{wary: true}}
 	return r, nil
 }
 
-// Close closes the connection, and descriptors that were received and not returned. A Receive that waits returns net.ErrClosed.
+// Close closes the connection, and descriptors that were received and not returned. A Receive that
+// waits returns net.ErrClosed.
 func (r *Receiver) Close() error {
 	err := r.conn.Close() // ends a wait that holds the turn
 	_ = r.turn.take(context.Background())
@@ -263,12 +279,14 @@ func (r *Receiver) Close() error {
 	return errors.Join(err, r.in.close())
 }
 
-// Receive waits for the next session and puts it into s; the descriptor that s held before is closed. io.EOF is the end of the connection
-// between two sessions. If ctx ends, nothing is lost: the next call continues. Every other error is final: the descriptors that came with
-// the session are closed, and all later calls return the same error; close the Receiver then. These are io.ErrUnexpectedEOF for an end
-// within a session, ErrLate for a session whose rest did not come within the Timeout, ErrMalformed for one that is oversized or contradicts
-// itself, that comes without a descriptor, or whose descriptor is not what the session says; ErrDescriptorsLost for more than one
-// descriptor.
+// Receive waits for the next session and puts it into s; the descriptor that s held before is
+// closed. io.EOF is the end of the connection between two sessions. If ctx ends, nothing is lost:
+// the next call continues. Every other error is final: the descriptors that came with the session
+// are closed, and all later calls return the same error; close the Receiver then. These are
+// io.ErrUnexpectedEOF for an end within a session, ErrLate for a session whose rest did not come
+// within the Timeout, ErrMalformed for one that is oversized or contradicts itself, that comes
+// without a descriptor, or whose descriptor is not what the session says; ErrDescriptorsLost for
+// more than one descriptor.
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
 	if err := r.turn.take(ctx); err != nil {
@@ -324,7 +342,8 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 		return err
 	}
 	r.rest.over()
-	if in.passed(first+int64(whole)) > 1 { // more than one within this session; one that came in the same read may belong to the next
+	// more than one within this session; one that came in the same read may belong to the next
+	if in.passed(first+int64(whole)) > 1 {
 		return malformed("a session with more than one descriptor")
 	}
 	s.Header = h
@@ -360,7 +379,8 @@ func (r *Receiver) check(fd int, h *Header) error {
 	return nil
 }
 
-// checkPeer asks allow, or SameUser if allow is nil, whether the process at the other end is acceptable.
+// checkPeer asks allow, or SameUser if allow is nil, whether the process at the other end is
+// acceptable.
 func checkPeer(conn syscall.Conn, allow func(Cred) error) error {
 	if allow == nil {
 		allow = SameUser

@@ -185,7 +185,8 @@ func TestSessions(t *testing.T) {
 	require.Equal(t, io.EOF, r.Receive(ctx, &s))
 }
 
-// An accepted connection goes to the receiver with the bytes that were read from it, and goes on there.
+// An accepted connection goes to the receiver with the bytes that were read from it, and goes on
+// there.
 func TestPushConn(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
@@ -286,7 +287,8 @@ func TestPushRefused(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EAFNOSUPPORT)
 }
 
-// A forwarder gives up at once when the receiver does not keep up, and forwards again after a new connection.
+// A forwarder gives up at once when the receiver does not keep up, and forwards again after a new
+// connection.
 func TestForwarderNeverWaits(t *testing.T) {
 	noLeak(t)
 	path := filepath.Join(sockdir.New(t), "s")
@@ -337,7 +339,8 @@ func TestForwarderNeverWaits(t *testing.T) {
 	require.ErrorIs(t, f.Push(fd, h, []byte("x")), syscall.EPIPE)
 }
 
-// A session that cannot be sent leaves the Forwarder connected; a receiver without room, or one that is gone, does not.
+// A session that cannot be sent leaves the Forwarder connected; a receiver without room, or one
+// that is gone, does not.
 func TestForwarderStaysConnected(t *testing.T) {
 	need.Descriptors(t, 1000)
 	noLeak(t)
@@ -361,7 +364,8 @@ func TestForwarderStaysConnected(t *testing.T) {
 	err = f.Push(fd, h, []byte("x"))
 	require.ErrorIs(t, err, syscall.ENOTCONN, "though there is room again")
 	require.ErrorIs(t, err, syscall.EAGAIN, "and says since when")
-	if runtime.GOOS == "linux" { // on other systems a stream with little room takes part of a session
+	// on other systems a stream with little room takes part of a session
+	if runtime.GOOS == "linux" {
 		require.ErrorIs(t, r.Receive(soon(t), &s), io.EOF)
 	}
 	require.NoError(t, f.Close())
@@ -456,7 +460,8 @@ func TestSessionNobodyLooks(t *testing.T) {
 	}
 }
 
-// Bytes for which the socket had no room while no call received come once a call receives, and have the full time from then on.
+// Bytes for which the socket had no room while no call received come once a call receives, and have
+// the full time from then on.
 func TestLongSessionNobodyLooks(t *testing.T) {
 	noLeak(t)
 	const part = 3 * firstBuffer / 2

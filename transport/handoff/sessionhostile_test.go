@@ -150,8 +150,8 @@ func TestSessionDescriptors(t *testing.T) {
 	})
 }
 
-// Whatever its descriptor may be, a session is of one of the two families, and so are its endpoints, which may be as long as a struct
-// sockaddr_storage.
+// Whatever its descriptor may be, a session is of one of the two families, and so are its
+// endpoints, which may be as long as a struct sockaddr_storage.
 func TestSessionFamilies(t *testing.T) {
 	plain := file(t, "f")
 	header := func(family, own uint32, size int) []byte {
@@ -200,7 +200,8 @@ func slicesRepeat(fd, n int) (fds []int) {
 	return fds
 }
 
-// Part of a session, followed by silence, is an error after the timeout, even for a caller that would wait for ever.
+// Part of a session, followed by silence, is an error after the timeout, even for a caller that
+// would wait for ever.
 func TestSessionSilence(t *testing.T) {
 	fd, h := v4(t)
 	for _, n := range []int{1, 2, 20, 59, 62} {
@@ -220,7 +221,8 @@ func TestSessionSilence(t *testing.T) {
 		a, r = receiver(t, &ReceiverConfig{Timeout: 20 * time.Millisecond})
 		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
 		before = openDescriptors()
-		for begun := time.Now(); r.broken == nil; time.Sleep(time.Millisecond) { // the same for a caller that only polls
+		// the same for a caller that only polls
+		for begun := time.Now(); r.broken == nil; time.Sleep(time.Millisecond) {
 			require.Less(t, time.Since(begun), 20*time.Second)
 			err = r.Receive(transport.NoWait(), &s)
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)

@@ -11,20 +11,22 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The session forwarding format of BIND 10 (socketsession.h, "Internal forwarding protocol"): a byte with the descriptor, a header, data.
+// The session forwarding format of BIND 10 (socketsession.h, "Internal forwarding protocol"): a
+// byte with the descriptor, a header, data.
 const (
 	// MaxSessionData is the most data that a session can carry, in bytes; the least is 1.
 	MaxSessionData = 65535
 
-	sessionLead    = 1 + 2                                // the byte, and the length field, which counts neither
+	// the byte, and the length field, which counts neither
+	sessionLead    = 1 + 2
 	fixedHeader    = 6 * 4                                // the header's numbers
 	maxSockaddr    = 128                                  // sizeof(struct sockaddr_storage)
 	maxHeader      = fixedHeader + 2*maxSockaddr          //
 	sessionBuffers = 2 * (2 + maxHeader + MaxSessionData) // of the sockets, as BIND 10 has them
 )
 
-// A Header is what a socket session says beside its descriptor and its data. For a connection, the receiver could ask the socket for the
-// endpoints; for a datagram it could not.
+// A Header is what a socket session says beside its descriptor and its data. For a connection, the
+// receiver could ask the socket for the endpoints; for a datagram it could not.
 type Header struct {
 	Family   int // AF_INET or AF_INET6
 	Type     int // SOCK_STREAM or SOCK_DGRAM
@@ -33,7 +35,8 @@ type Header struct {
 	Remote   transport.Addr
 }
 
-// appendSession appends what precedes the data: the byte, and the header with its length. EINVAL for values that a session cannot have.
+// appendSession appends what precedes the data: the byte, and the header with its length. EINVAL
+// for values that a session cannot have.
 func appendSession(b []byte, h *Header, size int) ([]byte, error) {
 	if size < 1 || size > MaxSessionData {
 		return b, fmt.Errorf("%d bytes of session data, want 1 to %d: %w", size, MaxSessionData, syscall.EINVAL)
@@ -146,7 +149,8 @@ func oneSocket(h *Header) error {
 const sockaddrHasLen = runtime.GOOS == "darwin" || runtime.GOOS == "freebsd" || runtime.GOOS == "netbsd" || runtime.GOOS == "openbsd" ||
 	runtime.GOOS == "dragonfly" || runtime.GOOS == "aix"
 
-// appendImage appends the struct sockaddr of an endpoint. With family AF_INET6 an IPv4 address becomes a mapped one.
+// appendImage appends the struct sockaddr of an endpoint. With family AF_INET6 an IPv4 address
+// becomes a mapped one.
 func appendImage(b []byte, family int, a transport.Addr) ([]byte, error) {
 	if a == nil {
 		return b, fmt.Errorf("no address: %w", syscall.EINVAL)

@@ -13,9 +13,11 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with. The system does not tell this exactly:
-// a read may begin with bytes that were sent before, but it ends at the latest with the bytes that the descriptors were sent with. So a
-// read holds descriptors of one message at most, and they belong to one of its bytes; the framing knows to which.
+// A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with.
+// The system does not tell this exactly: a read may begin with bytes that were sent before, but it
+// ends at the latest with the bytes that the descriptors were sent with. So a read holds
+// descriptors of one message at most, and they belong to one of its bytes; the framing knows to
+// which.
 type byteStream struct {
 	conn   *Conn
 	room   int  // descriptors that one message may have
@@ -51,8 +53,8 @@ const firstBuffer = 4096
 
 func (b *byteStream) position() int64 { return b.offset + int64(b.r) }
 
-// fill reads until there are n bytes. If ctx ends before, nothing is lost. io.EOF is the end before the first byte, io.ErrUnexpectedEOF a
-// later end.
+// fill reads until there are n bytes. If ctx ends before, nothing is lost. io.EOF is the end before
+// the first byte, io.ErrUnexpectedEOF a later end.
 func (b *byteStream) fill(ctx context.Context, n int) error {
 	for b.w-b.r < n {
 		if err := b.more(ctx, n); err != nil {
@@ -105,8 +107,8 @@ func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, e
 	return k, b.came.Close() // all have been stolen
 }
 
-// read reads into p in the middle of a message: from the buffer, or if that is empty, directly from the socket. It closes the descriptors
-// that came with the bytes that it has read.
+// read reads into p in the middle of a message: from the buffer, or if that is empty, directly from
+// the socket. It closes the descriptors that came with the bytes that it has read.
 func (b *byteStream) read(ctx context.Context, p []byte) (n int, err error) {
 	if n = copy(p, b.data()); n > 0 {
 		return n, b.use(n)
@@ -197,8 +199,9 @@ func (b *byteStream) close() (err error) {
 	return errors.Join(err, b.came.Close())
 }
 
-// A patience bounds how long the rest of a message may take once its beginning is there, over all calls that wait for it. The time begins
-// anew if no call has waited for as long as the limit, and something has come meanwhile: the socket may have had no room for more.
+// A patience bounds how long the rest of a message may take once its beginning is there, over all
+// calls that wait for it. The time begins anew if no call has waited for as long as the limit, and
+// something has come meanwhile: the socket may have had no room for more.
 type patience struct {
 	what  string
 	limit time.Duration
@@ -217,7 +220,8 @@ func (p *patience) wait(ctx context.Context, read func(context.Context) error) e
 	defer cancel()
 	err := read(limited)
 	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		err = read(transport.NoWait()) // what has come by now is not late: no call may have looked before
+		// what has come by now is not late: no call may have looked before
+		err = read(transport.NoWait())
 	}
 	now, away := time.Now(), entered.Sub(p.left)
 	p.left = now
@@ -232,7 +236,8 @@ func (p *patience) wait(ctx context.Context, read func(context.Context) error) e
 	return err
 }
 
-// fill waits until there are n bytes. It calls wait for each read, since the socket may have had no room for the next part.
+// fill waits until there are n bytes. It calls wait for each read, since the socket may have had no
+// room for the next part.
 func (p *patience) fill(ctx context.Context, in *byteStream, n int) error {
 	for len(in.data()) < n {
 		if err := p.wait(ctx, func(ctx context.Context) error { return in.more(ctx, n) }); err != nil {
@@ -245,7 +250,8 @@ func (p *patience) fill(ctx context.Context, in *byteStream, n int) error {
 // over ends the time: the message is whole.
 func (p *patience) over() { p.began = time.Time{} }
 
-// gaveUp tells whether err says only that a call's context has ended the wait, so that nothing is lost.
+// gaveUp tells whether err says only that a call's context has ended the wait, so that nothing is
+// lost.
 func gaveUp(ctx context.Context, err error) bool {
 	if errors.Is(err, ErrLate) {
 		return false

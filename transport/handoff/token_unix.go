@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A token is the pipe that decides which process is the owner. The old owner has both ends: only it writes, and it can read back what it
-// has written.
+// A token is the pipe that decides which process is the owner. The old owner has both ends: only it
+// writes, and it can read back what it has written.
 type token struct{ r, w *os.File }
 
 func newToken() (*token, error) {
@@ -32,8 +32,9 @@ func (t *token) write() error {
 	return err
 }
 
-// takeBack reads the token, if it is still there. It closes the write end first: then reading an empty pipe returns end of file and does
-// not block, even if the other process, which shares the read end, makes that a blocking one.
+// takeBack reads the token, if it is still there. It closes the write end first: then reading an
+// empty pipe returns end of file and does not block, even if the other process, which shares the
+// read end, makes that a blocking one.
 func (t *token) takeBack() (back bool, err error) {
 	raw, err := t.r.SyscallConn()
 	if err == nil {
@@ -44,7 +45,9 @@ func (t *token) takeBack() (back bool, err error) {
 	}
 	t.w = nil
 	e := raw.Control(func(fd uintptr) {
-		_ = unix.SetNonblock(int(fd), true) // a child that is just being started has both ends until execve(2), so there may be no end of file
+		// a child that is just being started has both ends until execve(2), so there may be no end
+		// of file
+		_ = unix.SetNonblock(int(fd), true)
 		var b [1]byte
 		var n int
 		for {
@@ -100,8 +103,8 @@ func tokenReader(set *FDSet) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "token"), nil
 }
 
-// descriptorLimit is how many descriptors this process can take: want, or as many as its limit of open files allows if that is less, or if
-// want is 0.
+// descriptorLimit is how many descriptors this process can take: want, or as many as its limit of
+// open files allows if that is less, or if want is 0.
 func descriptorLimit(want int) int {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err == nil && uint64(r.Cur) < 1<<30 {
@@ -119,7 +122,8 @@ func descriptorLimit(want int) int {
 	return want
 }
 
-// lockDir checks the directory of a path, and keeps other ListenControl calls from listening there until unlock is called.
+// lockDir checks the directory of a path, and keeps other ListenControl calls from listening there
+// until unlock is called.
 func lockDir(path string) (unlock func(), err error) {
 	dir := filepath.Dir(path)
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -143,11 +147,12 @@ func lockDir(path string) (unlock func(), err error) {
 	return func() { _ = unix.Close(fd) }, nil
 }
 
-// lockLimit bounds the wait for the lock: another ListenControl holds it for a moment only, but flock(1) holds it as long as the service
-// runs that it guards.
+// lockLimit bounds the wait for the lock: another ListenControl holds it for a moment only, but
+// flock(1) holds it as long as the service runs that it guards.
 const lockLimit = time.Second
 
-// flock locks a directory, or goes on without the lock after lockLimit: the race that the lock prevents is rare.
+// flock locks a directory, or goes on without the lock after lockLimit: the race that the lock
+// prevents is rare.
 func flock(fd int) error {
 	for end := time.Now().Add(lockLimit); ; time.Sleep(time.Millisecond) {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)

@@ -10,8 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A turns is a lock that callers get in the order in which they came, or until their contexts end. Without contention it costs two atomic
-// operations. The zero value is ready to use.
+// A turns is a lock that callers get in the order in which they came, or until their contexts end.
+// Without contention it costs two atomic operations. The zero value is ready to use.
 type turns struct {
 	state   atomic.Int32 // free, taken or sought
 	mu      sync.Mutex

@@ -23,8 +23,9 @@ func connects(t *trial) {
 	}
 }
 
-// peerAddress compares the peer's address that Accept gives with the peer's own LocalAddr. They may differ if a proxy stands between the
-// two ends: then Accept gives the proxy's address, which must differ from this end's and from that of another connection.
+// peerAddress compares the peer's address that Accept gives with the peer's own LocalAddr. They may
+// differ if a proxy stands between the two ends: then Accept gives the proxy's address, which must
+// differ from this end's and from that of another connection.
 func peerAddress(t *trial) {
 	at := t.listen(0)
 	client, server := t.connect(at)
@@ -46,7 +47,8 @@ func peerAddress(t *trial) {
 	t.skip("something is between the two ends: the peer is %v, the other end %v", peer, mine)
 }
 
-// localAddress compares LocalAddr of an accepted stream with the address to which the peer has connected, which is not the peer's own.
+// localAddress compares LocalAddr of an accepted stream with the address to which the peer has
+// connected, which is not the peer's own.
 func localAddress(t *trial) {
 	at := t.listen(0)
 	client, server := t.connect(at)
@@ -69,8 +71,8 @@ func localAddress(t *trial) {
 	t.fail("LocalAddr of an accepted connection is %v; it was reached at %v", local, bound)
 }
 
-// namedAddress connects as Node.Connect does, to an address that carries the peer's node name. Only errors about the address count: a
-// plug-in may well refuse the name.
+// namedAddress connects as Node.Connect does, to an address that carries the peer's node name. Only
+// errors about the address count: a plug-in may well refuse the name.
 func namedAddress(t *trial) {
 	at := t.listen(0)
 	host := "localhost"
@@ -115,7 +117,8 @@ type oddAddr struct{}
 func (oddAddr) Network() string { return "transporttest-odd" }
 func (oddAddr) String() string  { return "transporttest: no such kind of address" }
 
-// oddAddress listens at and connects to an address of an unknown kind. A plug-in whose addresses are texts may listen there.
+// oddAddress listens at and connects to an address of an unknown kind. A plug-in whose addresses
+// are texts may listen there.
 func oddAddress(t *trial) {
 	at := t.listen(0)
 	ctx := t.soon()
@@ -131,7 +134,8 @@ func oddAddress(t *trial) {
 	t.caught(err)
 }
 
-// caught ends the trial if err, which may be an expected error, is one in which the SDK reports a fault of the plug-in.
+// caught ends the trial if err, which may be an expected error, is one in which the SDK reports a
+// fault of the plug-in.
 func (t *trial) caught(err error) {
 	var cb *transport.CallbackError
 	if errors.As(err, &cb) {
@@ -139,8 +143,8 @@ func (t *trial) caught(err error) {
 	}
 }
 
-// refusedConnect connects to an address whose listener has been closed. Another program may have taken the address meanwhile, so only a
-// plug-in whose Connect succeeds every time is to blame.
+// refusedConnect connects to an address whose listener has been closed. Another program may have
+// taken the address meanwhile, so only a plug-in whose Connect succeeds every time is to blame.
 func refusedConnect(t *trial) {
 	const tries = 4
 	for range tries {

@@ -9,7 +9,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// readerBesideWriter writes on a stream on which a Read waits, and reads on one on which a Writev waits.
+// readerBesideWriter writes on a stream on which a Read waits, and reads on one on which a Writev
+// waits.
 func readerBesideWriter(t *trial) {
 	client, server := t.pair()
 	ctx := t.soon()

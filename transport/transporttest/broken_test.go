@@ -86,8 +86,9 @@ func (m *mess) closingSocket(s *pollSocket) bool {
 	return open
 }
 
-// cleanUp ends callbacks that were left behind, and closes descriptors that were left open. It runs when all mutants are done: if a
-// descriptor were closed while a callback uses it, its number could be reused.
+// cleanUp ends callbacks that were left behind, and closes descriptors that were left open. It runs
+// when all mutants are done: if a descriptor were closed while a callback uses it, its number could
+// be reused.
 func (m *mess) cleanUp(t *testing.T) {
 	m.mu.Lock()
 	for s := range m.socks {
@@ -216,8 +217,8 @@ func mutants() []mutant {
 	return slices.Concat(startMutants(), byteMutants(), timeMutants(), endMutants(), moveMutants(), checkMutants())
 }
 
-// check tries the mutant. With the race detector, which makes all rules of all mutants too slow, and for checkMutants it tries only the
-// mutant's own rule and the basic rules.
+// check tries the mutant. With the race detector, which makes all rules of all mutants too slow,
+// and for checkMutants it tries only the mutant's own rule and the basic rules.
 func (m mutant) check(t *testing.T, l limits) error {
 	left := newMess()
 	t.Cleanup(func() { left.cleanUp(t) })
@@ -231,8 +232,9 @@ func (m mutant) check(t *testing.T, l limits) error {
 	return s.check()
 }
 
-// TestMutantsAreCaught shows that every mutant is caught, and its rule named. Long waits for things that will not happen would only cost
-// time, so the suite is less patient here than usual; a mutant that is not caught because of that is tried again, more patiently.
+// TestMutantsAreCaught shows that every mutant is caught, and its rule named. Long waits for things
+// that will not happen would only cost time, so the suite is less patient here than usual; a mutant
+// that is not caught because of that is tried again, more patiently.
 func TestMutantsAreCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("mutants take a while")
@@ -241,7 +243,8 @@ func TestMutantsAreCaught(t *testing.T) {
 	errs := make([]error, len(all))
 	took := make([]time.Duration, len(all))
 	var wg sync.WaitGroup
-	turn := make(chan struct{}, 16) // mutants mostly wait, so more of them run than there are processors
+	// mutants mostly wait, so more of them run than there are processors
+	turn := make(chan struct{}, 16)
 	for i := range all {
 		wg.Go(func() {
 			turn <- struct{}{}

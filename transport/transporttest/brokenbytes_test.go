@@ -354,7 +354,8 @@ func byteMutants() []mutant {
 			}
 		})},
 		{"connections share a buffer", "Separate", ofTCP(func(_ *mess, cb *tcp) {
-			shareBuffer(cb, func(fd int) int { // one group of all accepted ends, one of all connecting ends
+			// one group of all accepted ends, one of all connecting ends
+			shareBuffer(cb, func(fd int) int {
 				a, err := cb.LocalAddr(fd)
 				if err != nil {
 					return 0
@@ -383,7 +384,8 @@ func byteMutants() []mutant {
 	}
 }
 
-// shareBuffer makes Read read more than was asked for, and keep the rest for the next Read of any connection in the same group.
+// shareBuffer makes Read read more than was asked for, and keep the rest for the next Read of any
+// connection in the same group.
 func shareBuffer(cb *tcp, group func(fd int) int) {
 	read := cb.Read
 	var mu sync.Mutex

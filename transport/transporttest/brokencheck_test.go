@@ -14,12 +14,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// checkMutants break a rule where no other mutant does: by another of the rule's checks, or at another callback. Only their own rule is
-// tried, beside the basic ones.
+// checkMutants break a rule where no other mutant does: by another of the rule's checks, or at
+// another callback. Only their own rule is tried, beside the basic ones.
 func checkMutants() []mutant {
 	return []mutant{
 		{"GetFD sets blocking mode", "Descriptor", ofTCP(func(_ *mess, cb *tcp) {
-			cb.GetFD = func(fd int) (int, error) { return fd, unix.SetNonblock(fd, false) } // as os.File.Fd once did
+			// as os.File.Fd once did
+			cb.GetFD = func(fd int) (int, error) { return fd, unix.SetNonblock(fd, false) }
 		})},
 		{"Connect sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
 			connect := cb.Connect

@@ -159,7 +159,8 @@ func endMutants() []mutant {
 				if err := closing(fd); err != nil {
 					return err
 				}
-				return unix.Close(-1) // the error of a second close(2), as long as the number is not reused
+				// the error of a second close(2), as long as the number is not reused
+				return unix.Close(-1)
 			}
 		})},
 		{"the listener takes its connections with it", "Close", ofTCP(func(m *mess, cb *tcp) {
@@ -284,7 +285,8 @@ func endMutants() []mutant {
 				err := connect(s, a, tmo)
 				if errors.Is(err, unix.ECONNREFUSED) {
 					_, _ = m.opened(s.fd, nil)
-					s.fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // as if for a second try
+					// as if for a second try
+					s.fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 				}
 				return err
 			}

@@ -152,8 +152,8 @@ func ofFramed(lose func(f *framing)) func(*mess) transport.Transport {
 	return ofPolling(func(_ *mess, cb *poll) { *cb = framed(*cb, lose) })
 }
 
-// keepsWritten holds back a small write for a moment, so that more can be sent together with it; Export and Release ignore the bytes held
-// back.
+// keepsWritten holds back a small write for a moment, so that more can be sent together with it;
+// Export and Release ignore the bytes held back.
 func keepsWritten(_ *mess, cb *poll) {
 	type tail struct {
 		sync.Mutex
@@ -215,8 +215,8 @@ func keepsWritten(_ *mess, cb *poll) {
 	cb.Release = func(s *pollSocket) error { end(s, false); return release(s) }
 }
 
-// swapsPlaces masks bytes by their place in the stream, and Import mistakes the two directions' places for each other. A second move of the
-// same stream puts that right again.
+// swapsPlaces masks bytes by their place in the stream, and Import mistakes the two directions'
+// places for each other. A second move of the same stream puts that right again.
 func swapsPlaces(_ *mess, cb *poll) {
 	type places struct{ in, out atomic.Int64 }
 	of := ofEach[places]()
@@ -250,7 +250,8 @@ func swapsPlaces(_ *mess, cb *poll) {
 		var in, out int64
 		var end string
 		if state != nil {
-			if n, err := fmt.Sscanf(string(state), "poll %d %d%s", &out, &in, &end); n != 3 || end != "." { // wrong: should be in, out
+			// wrong: should be in, out
+			if n, err := fmt.Sscanf(string(state), "poll %d %d%s", &out, &in, &end); n != 3 || end != "." {
 				return nil, fmt.Errorf("not a state of this plug-in: %w", err)
 			}
 		}
@@ -263,7 +264,8 @@ func swapsPlaces(_ *mess, cb *poll) {
 	}
 }
 
-// readsOn makes a goroutine read ahead from the first Export on: the bytes that it reads after the last Export are lost.
+// readsOn makes a goroutine read ahead from the first Export on: the bytes that it reads after the
+// last Export are lost.
 func readsOn(_ *mess, cb *poll) {
 	type ahead struct {
 		sync.Mutex
@@ -282,7 +284,8 @@ func readsOn(_ *mess, cb *poll) {
 		b := make([]byte, 4096)
 		n, _, err := unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT)
 		a.got = append(a.got, b[:max(n, 0)]...)
-		return n <= 0 && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) // the end of the stream, which Read sees too
+		// the end of the stream, which Read sees too
+		return n <= 0 && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
 	}
 	cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
 		a := of(s)

@@ -12,7 +12,8 @@ import (
 // moment gives an operation time to begin waiting; no result depends on whether it has.
 const moment = 20 * time.Millisecond
 
-// cancelled starts an operation that waits, cancels it, and requires it to end with the context's error.
+// cancelled starts an operation that waits, cancels it, and requires it to end with the context's
+// error.
 func cancelled[T any](t *trial, what string, op func(ctx context.Context) (T, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -90,7 +91,8 @@ func cancelConnect(t *trial) {
 	}
 }
 
-// cancelOneWay cancels reads beside a write that goes on. (Cancelling the write would not do: it may cost the connection.)
+// cancelOneWay cancels reads beside a write that goes on. (Cancelling the write would not do: it
+// may cost the connection.)
 func cancelOneWay(t *trial) {
 	client, server := t.pair()
 	total := t.much(6 << 20)

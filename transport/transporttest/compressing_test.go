@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A plug-in that compresses takes any amount of what compresses well. The rules about a Write that waits must see it wait all the same:
-// here nothing ends such a Write.
+// A plug-in that compresses takes any amount of what compresses well. The rules about a Write that
+// waits must see it wait all the same: here nothing ends such a Write.
 func TestWriteOfCompressingPluginWaits(t *testing.T) {
 	for _, name := range []string{"WriteDeadline", "CancelWrite", "CutOff", "CloseEndsWrite"} {
 		t.Run(name, func(t *testing.T) {

@@ -11,12 +11,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A DatagramFactory opens two unconnected datagram sockets that reach each other at their LocalAddr, and between which nothing is lost as
-// long as only a few datagrams are in flight. Every call opens new sockets.
+// A DatagramFactory opens two unconnected datagram sockets that reach each other at their
+// LocalAddr, and between which nothing is lost as long as only a few datagrams are in flight. Every
+// call opens new sockets.
 type DatagramFactory func() (one, other transport.DatagramSocket, err error)
 
-// RunDatagram tries every rule for a transport.DatagramSocket in a subtest of its own with the rule's name. When three rules have hung, the
-// rest is skipped.
+// RunDatagram tries every rule for a transport.DatagramSocket in a subtest of its own with the
+// rule's name. When three rules have hung, the rest is skipped.
 func RunDatagram(t *testing.T, f DatagramFactory) {
 	t.Helper()
 	s := datagramSuite{factory: f, limits: generous()}
@@ -32,8 +33,8 @@ func RunDatagram(t *testing.T, f DatagramFactory) {
 	}
 }
 
-// CheckDatagram tries the same rules as RunDatagram, outside a test. It returns nil, or the broken rules joined, each a *RuleError; if
-// rules were not tried, a last error says so.
+// CheckDatagram tries the same rules as RunDatagram, outside a test. It returns nil, or the broken
+// rules joined, each a *RuleError; if rules were not tried, a last error says so.
 func CheckDatagram(f DatagramFactory) error { return checkDatagram(f, generous()) }
 
 func checkDatagram(f DatagramFactory, l limits) error {
@@ -175,7 +176,8 @@ func (d *datagramTrial) begun(ctx context.Context) (wait func() error, err error
 	wait = d.aside("a RecvFrom that waits", func() error {
 		for {
 			_, _, err := d.one.RecvFrom(ctx, make([]byte, 100))
-			if !errors.Is(err, transport.ErrBusy) || ctx.Err() != nil { // ErrBusy: it came while the RecvFrom below was running
+			// ErrBusy: it came while the RecvFrom below was running
+			if !errors.Is(err, transport.ErrBusy) || ctx.Err() != nil {
 				return err
 			}
 		}

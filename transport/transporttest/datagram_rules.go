@@ -211,7 +211,8 @@ func datagramCancel(d *datagramTrial) error {
 	return nil
 }
 
-// datagramCancelSend sends until a send waits for room, which some sockets do not let it do. Its time ends; then another send is cancelled.
+// datagramCancelSend sends until a send waits for room, which some sockets do not let it do. Its
+// time ends; then another send is cancelled.
 func datagramCancelSend(d *datagramTrial) error {
 	to, p := d.other.LocalAddr(), pattern(1).bytes(0, 1000)
 	ctx, cancel := context.WithTimeout(d.ctx, 4*short)
@@ -376,7 +377,8 @@ func datagramCloseEndsReceive(d *datagramTrial) error {
 	return nil
 }
 
-// datagramLeaks opens and closes sockets, in three batches, and looks for descriptors of each batch that stay.
+// datagramLeaks opens and closes sockets, in three batches, and looks for descriptors of each batch
+// that stay.
 func datagramLeaks(d *datagramTrial) error {
 	if openDescriptors() == nil {
 		return nil // they cannot be counted here

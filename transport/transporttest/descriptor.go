@@ -66,8 +66,8 @@ func descriptors(t *trial) {
 	}
 }
 
-// sends passes a byte from one end to the other, and reports whether that worked within a short time. If it did not, another rule reports
-// it.
+// sends passes a byte from one end to the other, and reports whether that worked within a short
+// time. If it did not, another rule reports it.
 func (t *trial) sends(from, to *transport.Stream) bool {
 	ctx := t.soon()
 	write := begin(t, "Writev", func() (int64, error) { return from.Writev(ctx, []byte{1}) })
@@ -100,7 +100,8 @@ func closeOnExec(t *trial) {
 	}
 }
 
-// waited returns the descriptor on which the SDK waits for a stream; false if the plug-in has none, or waits by itself (FullImpl).
+// waited returns the descriptor on which the SDK waits for a stream; false if the plug-in has none,
+// or waits by itself (FullImpl).
 func waited(s *transport.Stream) (syscall.RawConn, bool) {
 	raw, err := s.SyscallConn()
 	if err != nil {
@@ -173,7 +174,8 @@ func (t *trial) leavesMode(ctx context.Context, s *transport.Stream, accepted bo
 	return nil
 }
 
-// modeChecked checks the mode after CheckPeer, on a connection of its own, since CheckPeer may end it.
+// modeChecked checks the mode after CheckPeer, on a connection of its own, since CheckPeer may end
+// it.
 func (t *trial) modeChecked(at site) {
 	client, server := t.join(at)
 	ctx := t.after(t.s.patience / 2)
@@ -195,8 +197,8 @@ func modeOf(of interface{ Descriptor() (int, error) }) (on, ok bool) {
 	return nonblocking(fd)
 }
 
-// modeAtEnds checks the mode after what is done with a connection once: the hooks, a move and CloseWrite. What fails or hangs is left to
-// other rules.
+// modeAtEnds checks the mode after what is done with a connection once: the hooks, a move and
+// CloseWrite. What fails or hangs is left to other rules.
 func (t *trial) modeAtEnds(at site, client, server *transport.Stream, check func(when string)) {
 	ctx := t.soon()
 	aside := func(what string, op func() error) *call[struct{}] {

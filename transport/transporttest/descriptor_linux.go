@@ -31,7 +31,8 @@ func openDescriptors() map[int]string {
 		if err != nil {
 			continue
 		}
-		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil { // fails for ReadDir's own descriptor, which is closed
+		// fails for ReadDir's own descriptor, which is closed
+		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil {
 			open[fd] = target
 		}
 	}

@@ -10,7 +10,8 @@ import (
 func nonblocking(int) (on, ok bool)  { return false, false }
 func closesOnExec(int) (on, ok bool) { return false, false }
 
-// openDescriptors maps the descriptors of this process to names, which here tell only the number; nil if descriptors cannot be listed.
+// openDescriptors maps the descriptors of this process to names, which here tell only the number;
+// nil if descriptors cannot be listed.
 func openDescriptors() map[int]string {
 	dir, err := os.Open("/dev/fd")
 	if err != nil {

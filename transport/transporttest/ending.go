@@ -57,7 +57,8 @@ func writesToNobody(t *trial) {
 	t.failsAtLast(client)
 }
 
-// failsAtLast writes until an error comes. A carrier may buffer some bytes before it learns that the peer has closed.
+// failsAtLast writes until an error comes. A carrier may buffer some bytes before it learns that
+// the peer has closed.
 func (t *trial) failsAtLast(s *transport.Stream) {
 	const limit = 256 << 20
 	ctx := t.soon()
@@ -132,8 +133,8 @@ func closeWrite(t *trial) {
 	}
 }
 
-// closeWriteEndsWrite calls CloseWrite beside a Writev that waits. A CloseWrite that fails may have broken the connection, as that of a
-// tls.Conn does in the midst of a record.
+// closeWriteEndsWrite calls CloseWrite beside a Writev that waits. A CloseWrite that fails may have
+// broken the connection, as that of a tls.Conn does in the midst of a record.
 func closeWriteEndsWrite(t *trial) {
 	client, server := t.pair()
 	p := pattern(85)
@@ -209,7 +210,8 @@ func closedWhile[T any](t *trial, what string, op func() (T, error), end func() 
 	}
 }
 
-// closeEndsRead closes a stream on which a Read waits, first at the connecting end, then at the accepting end.
+// closeEndsRead closes a stream on which a Read waits, first at the connecting end, then at the
+// accepting end.
 func closeEndsRead(t *trial) {
 	at := t.listen(0)
 	for _, end := range []string{"connecting", "accepted"} {
@@ -244,7 +246,8 @@ func closeEndsAccept(t *trial) {
 	at := t.listen(0)
 	closedWhile(t, "Accept", func() (*transport.Stream, error) {
 		for {
-			if s, err := at.accepting(context.Background(), t)(); err != nil { // else a stranger's connection
+			// else a stranger's connection
+			if s, err := at.accepting(context.Background(), t)(); err != nil {
 				return s, err
 			}
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A framing is the state that a plug-in with frames of up to 16 KiB has for a connection. A frame is two bytes of length and that many
-// bytes.
+// A framing is the state that a plug-in with frames of up to 16 KiB has for a connection. A frame
+// is two bytes of length and that many bytes.
 type framing struct {
 	In struct {
 		Raw  []byte // read from the carrier, and not returned yet
@@ -36,7 +36,8 @@ func ofEach[T any]() func(*pollSocket) *T {
 	}
 }
 
-// framed is the plug-in with frames, over cb, the plug-in that polls. lose removes something from the state that Export gives.
+// framed is the plug-in with frames, over cb, the plug-in that polls. lose removes something from
+// the state that Export gives.
 func framed(cb transport.Callbacks[*pollSocket], lose func(f *framing)) transport.Callbacks[*pollSocket] {
 	read, write, imported := cb.Read, cb.Write, cb.Import
 	of := ofEach[framing]()
@@ -63,7 +64,8 @@ func framed(cb transport.Callbacks[*pollSocket], lose func(f *framing)) transpor
 		f := &of(s).Out
 		within := budget(tmo)
 		for {
-			// Send the rest of a frame together with the beginning of the next one, so that a carrier that is full is so within a frame.
+			// Send the rest of a frame together with the beginning of the next one, so that a
+			// carrier that is full is so within a frame.
 			rest := min(len(p), f.Left)
 			frame := append(f.Head[:len(f.Head):len(f.Head)], p[:rest]...)
 			var next []byte
@@ -72,7 +74,8 @@ func framed(cb transport.Callbacks[*pollSocket], lose func(f *framing)) transpor
 				next = binary.BigEndian.AppendUint16(nil, uint16(size))
 				frame = append(append(frame, next...), p[rest:rest+(size+1)/2]...)
 			}
-			n, err := unix.SendmsgN(s.fd, frame, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // sends the part that fits
+			// sends the part that fits
+			n, err := unix.SendmsgN(s.fd, frame, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 			if errors.Is(err, unix.EAGAIN) {
 				n, err = write(s, frame, within())
 			}

@@ -101,7 +101,8 @@ func overNet() transport.Transport {
 	})
 }
 
-// proxied is overNet with a proxy between the ends, so that each sees the proxy's address in place of the other's own.
+// proxied is overNet with a proxy between the ends, so that each sees the proxy's address in place
+// of the other's own.
 func proxied() transport.Transport {
 	return transport.FromNet(transport.Net{
 		Listen: func(a transport.Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },

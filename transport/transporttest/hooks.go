@@ -38,9 +38,9 @@ func asksHeaderSize(ctx context.Context, s *transport.Stream, _ bool) error {
 	return err
 }
 
-// handshake opens a connection, and calls the callbacks of a successful handshake in their order; the hooks of the two ends run at the same
-// time, as on two nodes. CheckPeer may refuse the name, and end the connection by that: then handshake closes it, and calls the hooks on
-// another one.
+// handshake opens a connection, and calls the callbacks of a successful handshake in their order;
+// the hooks of the two ends run at the same time, as on two nodes. CheckPeer may refuse the name,
+// and end the connection by that: then handshake closes it, and calls the hooks on another one.
 func (t *trial) handshake(at site) (client, server *transport.Stream, refused, err error) {
 	client, server = t.joinAnd(at, asksHeaderSize)
 	if refused = t.checkPeer(client, server); refused != nil {
@@ -74,7 +74,8 @@ func hooks(t *trial) {
 	}
 	t.must(err, "a handshake")
 	for _, when := range []string{"after the handshake", "a moment later"} {
-		for _, s := range []*transport.Stream{client, server} { // a direction that the hook has shut would not time out
+		// a direction that the hook has shut would not time out
+		for _, s := range []*transport.Stream{client, server} {
 			ctx := t.after(moment)
 			if n, err := do(t, "Read", func() (int, error) { return s.Read(ctx, make([]byte, 1)) }); !isTimeout(err) {
 				t.fail("%s a Read gave %d bytes and %w when nothing was sent", when, n, orNone(err))

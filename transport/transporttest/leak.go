@@ -17,12 +17,14 @@ import (
 const (
 	// rounds is how many connections of each kind are opened and closed in a batch.
 	rounds = 24
-	// many is how much must remain of a batch to count as a leak. It is less than rounds, because a few things that were there before may
-	// have gone meanwhile; and a leak of only one kind of connection still reaches it.
+	// many is how much must remain of a batch to count as a leak. It is less than rounds, because a
+	// few things that were there before may have gone meanwhile; and a leak of only one kind of
+	// connection still reaches it.
 	many = rounds * 3 / 4
 )
 
-// life opens and closes a listener and connections that end in all the different ways, and makes some Connects that fail.
+// life opens and closes a listener and connections that end in all the different ways, and makes
+// some Connects that fail.
 func (t *trial) life() {
 	vain := t.connectingInVain()
 	idle := t.listen(0)
@@ -30,7 +32,8 @@ func (t *trial) life() {
 	at := t.listen(0)
 	client, server := t.join(at)
 	once := t.after(time.Millisecond)
-	_, _ = do(t, "Read", func() (int, error) { return client.Read(once, make([]byte, 1)) }) // times out
+	// times out
+	_, _ = do(t, "Read", func() (int, error) { return client.Read(once, make([]byte, 1)) })
 	r1 := begin(t, "Read", func() (int, error) { return client.Read(context.Background(), make([]byte, 1)) })
 	r2 := begin(t, "Read", func() (int, error) { return server.Read(context.Background(), make([]byte, 1)) })
 	t.endInPeace(t.join(at))
@@ -50,8 +53,8 @@ func (t *trial) life() {
 	_, _ = do(t, "Connect", at.connecting(ctx, t)) // fails: the listener is closed
 }
 
-// connectingInVain connects to a listener on which nothing accepts, as often as that succeeds, until a Connect times out; then it cancels
-// another one.
+// connectingInVain connects to a listener on which nothing accepts, as often as that succeeds,
+// until a Connect times out; then it cancels another one.
 func (t *trial) connectingInVain() *call[struct{}] {
 	at := t.listen(1)
 	return begin(t, "Connect", func() (none struct{}, err error) {
@@ -72,12 +75,13 @@ func (t *trial) endInPeace(client, server *transport.Stream) {
 	t.must(server.Close(), "Close")
 }
 
-// endAfterHooks makes a connection with a handshake and ends it, one direction after the other if the plug-in has CloseWrite. Errors of the
-// hooks and of CloseWrite are left to other rules.
+// endAfterHooks makes a connection with a handshake and ends it, one direction after the other if
+// the plug-in has CloseWrite. Errors of the hooks and of CloseWrite are left to other rules.
 func (t *trial) endAfterHooks(at site) {
 	client, server, _, err := t.handshake(at)
 	t.caught(err)
-	r1, r2 := t.resting(client), t.resting(server) // a CloseWrite may wait until the other end reads
+	// a CloseWrite may wait until the other end reads
+	r1, r2 := t.resting(client), t.resting(server)
 	for _, s := range []*transport.Stream{client, server} {
 		_, err := do(t, "CloseWrite", func() (none struct{}, _ error) { return none, s.CloseWrite() })
 		t.caught(err)
@@ -103,8 +107,8 @@ func (t *trial) endUnread(at site) {
 	}
 }
 
-// movedLife opens and closes two connections; in the first the connecting end is moved, in the second the accepting end. Then it moves the
-// listener, if that works.
+// movedLife opens and closes two connections; in the first the connecting end is moved, in the
+// second the accepting end. Then it moves the listener, if that works.
 func (t *trial) movedLife() {
 	at := t.listen(0)
 	client, server := t.join(at)
@@ -126,7 +130,8 @@ func (t *trial) movedLife() {
 
 func (t *trial) endMoved(at site, moving, other *transport.Stream) {
 	ctx := t.after(4 * time.Millisecond)
-	_, _ = do(t, "Read", func() (int, error) { return moving.Read(ctx, make([]byte, 1)) }) // makes what waiting needs, to be freed by Release
+	// makes what waiting needs, to be freed by Release
+	_, _ = do(t, "Read", func() (int, error) { return moving.Read(ctx, make([]byte, 1)) })
 	dup := t.duplicate(moving)
 	moved := t.take(at, dup, t.export(moving, dup))
 	t.must(moving.Release(), "Release")
@@ -134,7 +139,8 @@ func (t *trial) endMoved(at site, moving, other *transport.Stream) {
 	t.must(other.Close(), "Close")
 }
 
-// leaks looks for what remains of connections, and then of moved connections if the plug-in can be moved.
+// leaks looks for what remains of connections, and then of moved connections if the plug-in can be
+// moved.
 func (t *trial) leaks(what string, begin func() (left func() (int, string))) {
 	t.leaksOf(what, "connections", t.life, begin)
 	if tr, _ := t.made(); tr.Movable() && canDuplicate {
@@ -142,8 +148,9 @@ func (t *trial) leaks(what string, begin func() (left func() (int, string))) {
 	}
 }
 
-// leaksOf calls life many times, in three batches, and looks for something that has grown with each batch and stays. begin is called before
-// each batch; the function left that it returns tells how much of what has come since is still there, and an example.
+// leaksOf calls life many times, in three batches, and looks for something that has grown with each
+// batch and stays. begin is called before each batch; the function left that it returns tells how
+// much of what has come since is still there, and an example.
 func (t *trial) leaksOf(what, of string, life func(), begin func() (left func() (int, string))) {
 	life() // things that are made only once are made now
 	var batches []func() (int, string)
@@ -164,7 +171,8 @@ func (t *trial) leaksOf(what, of string, life func(), begin func() (left func() 
 	}
 }
 
-// remains waits for a batch of which less than many is left, and reports whether none has become one; sample is an example then.
+// remains waits for a batch of which less than many is left, and reports whether none has become
+// one; sample is an example then.
 func remains(batches []func() (int, string), patience time.Duration) (sample string, stays bool) {
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		for _, left := range batches {
@@ -180,8 +188,9 @@ func remains(batches []func() (int, string), patience time.Duration) (sample str
 	}
 }
 
-// leakedDescriptors looks for descriptors that were not there before and stay. Other parts of the process may open and close descriptors
-// meanwhile, so a descriptor counts only as long as it refers to the same file.
+// leakedDescriptors looks for descriptors that were not there before and stay. Other parts of the
+// process may open and close descriptors meanwhile, so a descriptor counts only as long as it
+// refers to the same file.
 func leakedDescriptors(t *trial) {
 	if openDescriptors() == nil {
 		t.skip("open descriptors cannot be counted here")
@@ -189,7 +198,8 @@ func leakedDescriptors(t *trial) {
 	t.leaks("descriptors", freshDescriptors)
 }
 
-// freshDescriptors returns a function that counts the descriptors that have come since and were there at each of its calls.
+// freshDescriptors returns a function that counts the descriptors that have come since and were
+// there at each of its calls.
 func freshDescriptors() (left func() (int, string)) {
 	before := openDescriptors()
 	var fresh map[int]string
@@ -212,8 +222,8 @@ func freshDescriptors() (left func() (int, string)) {
 
 var trials atomic.Int64 // numbers the labels of trials in this process
 
-// leakedGoroutines looks for goroutines that descend from the trial's own. These inherit its pprof label, so other goroutines are not
-// counted.
+// leakedGoroutines looks for goroutines that descend from the trial's own. These inherit its pprof
+// label, so other goroutines are not counted.
 func leakedGoroutines(t *trial) {
 	const key = "transporttest"
 	id := strconv.FormatInt(trials.Add(1), 10)

@@ -36,7 +36,8 @@ func (t *trial) duplicate(of interface{ Descriptor() (int, error) }) int {
 // A cargo is what Export gives, to move with a descriptor.
 type cargo struct{ state, ahead []byte }
 
-// export calls Export. dup is a duplicate of the stream's descriptor, to be closed on failure, or -1.
+// export calls Export. dup is a duplicate of the stream's descriptor, to be closed on failure, or
+// -1.
 func (t *trial) export(s *transport.Stream, dup int) cargo {
 	c, err := do(t, "Export", func() (c cargo, err error) {
 		c.state, c.ahead, err = s.Export()
@@ -73,8 +74,8 @@ func (t *trial) notMoved(s, peer *transport.Stream) {
 	}
 }
 
-// move moves a stream in the order of a hand-off: export it, import it beside the old one, release the old one. meanwhile runs before the
-// release.
+// move moves a stream in the order of a hand-off: export it, import it beside the old one, release
+// the old one. meanwhile runs before the release.
 func (t *trial) move(at site, end string, old *transport.Stream, meanwhile func()) *transport.Stream {
 	dup := t.duplicate(old)
 	moved := t.take(at, dup, t.export(old, dup))
@@ -84,7 +85,8 @@ func (t *trial) move(at site, end string, old *transport.Stream, meanwhile func(
 	return moved
 }
 
-// moves moves a stream, after hand-offs that did not happen: first right after a write, and then while the peer writes.
+// moves moves a stream, after hand-offs that did not happen: first right after a write, and then
+// while the peer writes.
 func moves(t *trial) {
 	at := t.listen(0)
 	t.movable(at)
@@ -109,8 +111,8 @@ func moves(t *trial) {
 		moved := t.move(at, end, old, func() {})
 		t.must(p.differs(300, t.read(moved, 700)), "bytes that were under way when the %s end moved", end)
 		write.sent()
-		// Send more bytes before the next move, and more one way than the other. Otherwise the second Import could undo a mistake of the
-		// first.
+		// Send more bytes before the next move, and more one way than the other. Otherwise the
+		// second Import could undo a mistake of the first.
 		write = t.sending(peer, p.bytes(1000, 50))
 		t.must(p.differs(1000, t.read(moved, 50)), "bytes that came when the %s end had moved", end)
 		write.sent()
@@ -119,7 +121,8 @@ func moves(t *trial) {
 			write = t.sending(peer, p.bytes(1050, 100))
 			time.Sleep(moment) // a goroutine that still reads at the old place gets them
 		})
-		more := sending{begin(t, "Writev", func() (int64, error) { // arrives in place of bytes that are lost
+		// arrives in place of bytes that are lost
+		more := sending{begin(t, "Writev", func() (int64, error) {
 			<-write.done
 			return peer.Writev(ctx, p.bytes(1150, 100))
 		}), 100}
@@ -155,8 +158,9 @@ func (t *trial) endsReads(end string, moved, peer *transport.Stream) {
 	t.says(moved, peer, "both ways")
 }
 
-// movesMidway moves a stream repeatedly while the peer has sent more than has been read, and then after a write that was cut off. So a
-// plug-in that carries bytes in frames or records is in the middle of one, in either direction.
+// movesMidway moves a stream repeatedly while the peer has sent more than has been read, and then
+// after a write that was cut off. So a plug-in that carries bytes in frames or records is in the
+// middle of one, in either direction.
 func movesMidway(t *trial) {
 	at := t.listen(0)
 	t.movable(at)
@@ -193,8 +197,9 @@ func movesMidway(t *trial) {
 	}
 }
 
-// movesCutOff moves a stream after a write that timed out part of the way, and writes the rest at the new place. A plug-in may instead fail
-// from such a write on, or refuse to move with the rest of it, but must neither lose nor change a byte.
+// movesCutOff moves a stream after a write that timed out part of the way, and writes the rest at
+// the new place. A plug-in may instead fail from such a write on, or refuse to move with the rest
+// of it, but must neither lose nor change a byte.
 func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
 	const more = 100_000
 	p := pattern(126)
@@ -207,7 +212,8 @@ func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
 		}
 		s = t.move(at, end, s, func() {})
 		if full {
-			break // that write failed for lack of room, so the move may have been between two frames
+			// that write failed for lack of room, so the move may have been between two frames
+			break
 		}
 		last := sent
 		if sent, err = t.writeUntilCut(s, p, sent); err != nil {
@@ -243,7 +249,8 @@ func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
 	t.must(err, "writing the rest of a write that was cut off, after the %s end has moved", end)
 }
 
-// writeUntilCut writes the pattern from offset from on, until a write times out, and returns the offset that it reached.
+// writeUntilCut writes the pattern from offset from on, until a write times out, and returns the
+// offset that it reached.
 func (t *trial) writeUntilCut(s *transport.Stream, p pattern, from int64) (to int64, err error) {
 	const limit, block = 64 << 20, 1<<20 + 7
 	for to = from; to < limit; {
@@ -259,7 +266,8 @@ func (t *trial) writeUntilCut(s *transport.Stream, p pattern, from int64) (to in
 	return to, nil
 }
 
-// refusedImport calls Import with arguments that it may refuse: a pipe, and a stream's descriptor with a state that Export did not give.
+// refusedImport calls Import with arguments that it may refuse: a pipe, and a stream's descriptor
+// with a state that Export did not give.
 func refusedImport(t *trial) {
 	at := t.listen(0)
 	t.movable(at)
@@ -295,7 +303,8 @@ func (t *trial) refusesState(at site, old *transport.Stream) bool {
 	return t.refuses(at, t.duplicate(old), state, "a stream with a state that was not exported")
 }
 
-// refuses reports whether Import refuses fd. A refusal that closes fd or replaces its file ends the trial.
+// refuses reports whether Import refuses fd. A refusal that closes fd or replaces its file ends the
+// trial.
 func (t *trial) refuses(at site, fd int, state []byte, what string) bool {
 	before, err := fileOf(fd)
 	t.must(err, "fstat")
@@ -316,7 +325,8 @@ func (t *trial) refuses(at site, fd int, state []byte, what string) bool {
 		return false
 	}
 	var cb *transport.CallbackError
-	if errors.Is(err, errClosed) || errors.As(err, &cb) && cb.Callback == "Import" { // not for GetFD: the pipe is ours
+	// not for GetFD: the pipe is ours
+	if errors.Is(err, errClosed) || errors.As(err, &cb) && cb.Callback == "Import" {
 		t.fail("Import of %s: %w", what, err)
 	}
 	return true

@@ -87,7 +87,8 @@ func overTLS(server *tls.Config, dial func(context.Context, string, string) (net
 	})
 }
 
-// certified makes the configurations of a server with a certificate, and of a client that trusts it.
+// certified makes the configurations of a server with a certificate, and of a client that trusts
+// it.
 func certified(t testing.TB) (server, client *tls.Config) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -102,7 +103,8 @@ func certified(t testing.TB) (server, client *tls.Config) {
 		&tls.Config{RootCAs: trust, ServerName: "localhost"}
 }
 
-// pipes are listeners whose connections are those of net.Pipe: a write waits until the other end reads.
+// pipes are listeners whose connections are those of net.Pipe: a write waits until the other end
+// reads.
 type pipes struct {
 	mu   sync.Mutex
 	at   map[string]*pipeListener

@@ -10,8 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A pattern is an endless sequence of bytes in which every place looks different, so that changed, lost, repeated and moved bytes are
-// detected and can be told apart.
+// A pattern is an endless sequence of bytes in which every place looks different, so that changed,
+// lost, repeated and moved bytes are detected and can be told apart.
 type pattern uint64
 
 // at fills p with the bytes of the pattern from offset off on.
@@ -26,8 +26,8 @@ func (s pattern) at(off int64, p []byte) {
 	}
 }
 
-// words fills w, a whole number of words of at's own, from the i-th word on. The race detector would look at each word; it looks at what at
-// copies.
+// words fills w, a whole number of words of at's own, from the i-th word on. The race detector
+// would look at each word; it looks at what at copies.
 //
 //go:norace
 func (s pattern) words(i uint64, w []byte) {
@@ -51,7 +51,8 @@ func (s pattern) bytes(off int64, n int) []byte {
 	return p
 }
 
-// vector returns the first n MiB of the pattern in as many buffers. No carrier makes less of them by compressing.
+// vector returns the first n MiB of the pattern in as many buffers. No carrier makes less of them
+// by compressing.
 func (s pattern) vector(n int) [][]byte {
 	v := make([][]byte, n)
 	for i := range v {
@@ -60,7 +61,8 @@ func (s pattern) vector(n int) [][]byte {
 	return v
 }
 
-// differs returns an error that says how got differs from the pattern from offset off on; nil if they are equal.
+// differs returns an error that says how got differs from the pattern from offset off on; nil if
+// they are equal.
 func (s pattern) differs(off int64, got []byte) error {
 	const chunk = 4 << 10
 	want := make([]byte, chunk)
@@ -84,7 +86,8 @@ type difference struct{ text string }
 
 func (d *difference) Error() string { return d.text }
 
-// diagnose says what is wrong at offset at, the first wrong place: it looks for got elsewhere in the pattern.
+// diagnose says what is wrong at offset at, the first wrong place: it looks for got elsewhere in
+// the pattern.
 func (s pattern) diagnose(at int64, got []byte) string {
 	const probe, around = 12, 1 << 20
 	if len(got) >= probe {

@@ -13,7 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A pollSocket is the context of a FullImpl plug-in over TCP descriptors in blocking mode: it waits in poll(2) itself.
+// A pollSocket is the context of a FullImpl plug-in over TCP descriptors in blocking mode: it waits
+// in poll(2) itself.
 type pollSocket struct {
 	fd      int
 	in, out lane
@@ -182,8 +183,8 @@ func polling(interruptible bool) transport.Callbacks[*pollSocket] {
 	return cb
 }
 
-// goesOn is the plug-in without Interrupt whose Write goes on until everything is written: a Write that is ended returns a count together
-// with its error.
+// goesOn is the plug-in without Interrupt whose Write goes on until everything is written: a Write
+// that is ended returns a count together with its error.
 func goesOn() transport.Callbacks[*pollSocket] {
 	cb := polling(false)
 	write := cb.Write

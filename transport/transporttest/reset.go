@@ -7,8 +7,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// resets resets connections without calling the plug-in, whose own Close might send something before the reset: one on which nothing waits,
-// when the reset has been seen to arrive, and one on which a Read waits.
+// resets resets connections without calling the plug-in, whose own Close might send something
+// before the reset: one on which nothing waits, when the reset has been seen to arrive, and one on
+// which a Read waits.
 func resets(t *trial) {
 	at := t.listen(0)
 	another, other := t.join(at)

@@ -9,8 +9,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// reset resets a TCP connection on whose descriptor the SDK waits, without asking the plug-in: connect(2) to AF_UNSPEC does that (Linux's
-// tcp_disconnect). It returns false if s is no such connection.
+// reset resets a TCP connection on whose descriptor the SDK waits, without asking the plug-in:
+// connect(2) to AF_UNSPEC does that (Linux's tcp_disconnect). It returns false if s is no such
+// connection.
 func reset(s *transport.Stream) (done bool) {
 	raw, ok := waited(s)
 	if !ok {
@@ -27,8 +28,9 @@ func reset(s *transport.Stream) (done bool) {
 	return done
 }
 
-// wasReset waits until the system has received a reset, and leaves the error for the next read. If the connection runs through a proxy,
-// say, this end need not be reset: then wasReset returns false.
+// wasReset waits until the system has received a reset, and leaves the error for the next read. If
+// the connection runs through a proxy, say, this end need not be reset: then wasReset returns
+// false.
 func wasReset(s *transport.Stream) (reset bool) {
 	raw, ok := waited(s)
 	if !ok {

@@ -1,6 +1,7 @@
 package transporttest
 
-// rules are the contract, in the order in which they are tried: rules that others depend on come first.
+// rules are the contract, in the order in which they are tried: rules that others depend on come
+// first.
 func rules() []rule {
 	return []rule{
 		{"BoundAddress", "Listen gives the address really bound: a connection made to it arrives at this listener's Accept.", boundAddress, true},

@@ -40,7 +40,8 @@ func (t *trial) listen(backlog int) site {
 	return site{tr, l}
 }
 
-// connecting returns a function that connects to the listener, and accepting one that accepts from it.
+// connecting returns a function that connects to the listener, and accepting one that accepts from
+// it.
 func (at site) connecting(ctx context.Context, t *trial) func() (*transport.Stream, error) {
 	return keep(t, func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
 }
@@ -49,10 +50,12 @@ func (at site) accepting(ctx context.Context, t *trial) func() (*transport.Strea
 	return keep(t, func() (*transport.Stream, error) { return at.l.Accept(ctx) })
 }
 
-// connect opens one connection to a listener and accepts it. Nothing is sent on it, unless Connect needs that: see met.
+// connect opens one connection to a listener and accepts it. Nothing is sent on it, unless Connect
+// needs that: see met.
 func (t *trial) connect(at site) (client, server *transport.Stream) { return t.connectAnd(at, nil) }
 
-// A beginning is what an end does before its first byte. Those of the two ends run at the same time.
+// A beginning is what an end does before its first byte. Those of the two ends run at the same
+// time.
 type beginning func(ctx context.Context, s *transport.Stream, accepted bool) error
 
 func (t *trial) connectAnd(at site, begins beginning) (client, server *transport.Stream) {
@@ -75,9 +78,10 @@ func (t *trial) connectAnd(at site, begins beginning) (client, server *transport
 	return t.met(at, connect, server, begins)
 }
 
-// met waits for a Connect whose other end, server, has been accepted. With some carriers, such as package tls, Connect does not return
-// before the accepting end reads. Then met reads at the accepting end, and the connecting end sends a byte, since nothing else ends that
-// Read without an error.
+// met waits for a Connect whose other end, server, has been accepted. With some carriers, such as
+// package tls, Connect does not return before the accepting end reads. Then met reads at the
+// accepting end, and the connecting end sends a byte, since nothing else ends that Read without an
+// error.
 func (t *trial) met(at site, connect *call[*transport.Stream], server *transport.Stream, begins beginning) (_, _ *transport.Stream) {
 	ctx, cancel := context.WithCancel(t.soon())
 	defer cancel()
@@ -94,7 +98,8 @@ func (t *trial) met(at site, connect *call[*transport.Stream], server *transport
 	}
 	nothing := func() error { return nil }
 	reads, writes := nothing, nothing
-	if t.s.needsReader.Load() || !connect.endsWithin(4*short) { // if Connect is only slow, this does no harm
+	// if Connect is only slow, this does no harm
+	if t.s.needsReader.Load() || !connect.endsWithin(4*short) {
 		t.s.needsReader.Store(true)
 		reads = func() error { _, err := server.Readv(ctx, make([]byte, 1)); return err }
 	}
@@ -119,8 +124,9 @@ func (t *trial) met(at site, connect *call[*transport.Stream], server *transport
 	return client, server
 }
 
-// stranger guards against connections of other programs to our listener (any program may try a TCP port): if the addresses say that server
-// is not the other end of client, and another connection is waiting that is, stranger returns that one.
+// stranger guards against connections of other programs to our listener (any program may try a TCP
+// port): if the addresses say that server is not the other end of client, and another connection is
+// waiting that is, stranger returns that one.
 func (t *trial) stranger(at site, client, server *transport.Stream) *transport.Stream {
 	mine := t.localAddr(client)
 	if mine == nil || sameAddr(mine, server.RemoteAddr()) {
@@ -143,7 +149,8 @@ func sameAddr(a, b transport.Addr) bool {
 	return a != nil && b != nil && a.Network() == b.Network() && a.String() == b.String()
 }
 
-// greet sends a byte each way, one after the other, so that anything a plug-in does with its first bytes is over.
+// greet sends a byte each way, one after the other, so that anything a plug-in does with its first
+// bytes is over.
 func (t *trial) greet(client, server *transport.Stream) error {
 	say := func(ctx context.Context, s *transport.Stream, b byte) error {
 		if _, err := s.Writev(ctx, []byte{b}); err != nil {
@@ -205,8 +212,8 @@ func isTimeout(err error) bool {
 // write sends p, which must succeed.
 func (t *trial) write(s *transport.Stream, p []byte) { t.sending(s, p).sent() }
 
-// A sending is a write of n bytes that runs beside the trial. With most carriers it ends at once, since they hold unread bytes; with others
-// it waits until the peer reads.
+// A sending is a write of n bytes that runs beside the trial. With most carriers it ends at once,
+// since they hold unread bytes; with others it waits until the peer reads.
 type sending struct {
 	*call[int64]
 	n int
@@ -281,8 +288,8 @@ func (t *trial) says(from, to *transport.Stream, words string) {
 	}
 }
 
-// lastWords writes p, calls end, which ends that direction, and returns what the other end reads up to the end of the stream. It reads
-// after the write if the carrier holds p, else beside the write.
+// lastWords writes p, calls end, which ends that direction, and returns what the other end reads up
+// to the end of the stream. It reads after the write if the carrier holds p, else beside the write.
 func (t *trial) lastWords(from, to *transport.Stream, p []byte, end func()) ([]byte, error) {
 	write := t.sending(from, p)
 	if write.endsWithin(0) {
@@ -295,7 +302,8 @@ func (t *trial) lastWords(from, to *transport.Stream, p []byte, end func()) ([]b
 	return rest.end()
 }
 
-// rest reads to the end of the stream and returns what came; the error is nil if the stream ends with io.EOF.
+// rest reads to the end of the stream and returns what came; the error is nil if the stream ends
+// with io.EOF.
 func (t *trial) rest(s *transport.Stream) ([]byte, error) { return t.resting(s).end() }
 
 func (t *trial) resting(s *transport.Stream) *call[[]byte] {

@@ -19,8 +19,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// All good plug-ins are tried at once, several times each, on a machine that is also kept busy. TRANSPORTTEST_ROUNDS is how many times, for
-// longer runs. With the race detector, which itself keeps the machine busy, three plug-ins are enough.
+// All good plug-ins are tried at once, several times each, on a machine that is also kept busy.
+// TRANSPORTTEST_ROUNDS is how many times, for longer runs. With the race detector, which itself
+// keeps the machine busy, three plug-ins are enough.
 func TestGoodPluginsAreNeverAccused(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the machine is kept busy for a while")
@@ -59,8 +60,8 @@ func TestGoodPluginsAreNeverAccused(t *testing.T) {
 	require.False(t, t.Failed())
 }
 
-// A plug-in that refuses a Connect at once when the backlog is full, with its own error, is not reported if the machine stalls just then,
-// so that the Connect seems to have waited.
+// A plug-in that refuses a Connect at once when the backlog is full, with its own error, is not
+// reported if the machine stalls just then, so that the Connect seems to have waited.
 func TestRefusingCrowdIsNotAccused(t *testing.T) {
 	for name, stalled := range map[string]error{"refused late": unix.ENOBUFS, "timed out": os.ErrDeadlineExceeded} {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +93,8 @@ func TestRefusingCrowdIsNotAccused(t *testing.T) {
 	}
 }
 
-// The hooks of the two ends may talk to each other, as for a last round of the plug-in's own handshake.
+// The hooks of the two ends may talk to each other, as for a last round of the plug-in's own
+// handshake.
 func TestHooksMaySpeakToEachOther(t *testing.T) {
 	t.Parallel()
 	cb := polling(true)
@@ -107,7 +109,8 @@ func TestHooksMaySpeakToEachOther(t *testing.T) {
 	keeps(t, always(must(t, cb), loopback()), generous(), "Hooks", "LeakedDescriptors", "LeakedGoroutines")
 }
 
-// A plug-in that refuses the suite's name may end the connection by that, and may need a name before a handshake succeeds.
+// A plug-in that refuses the suite's name may end the connection by that, and may need a name
+// before a handshake succeeds.
 func TestRefusingNameIsNotAccused(t *testing.T) {
 	for name, refuse := range map[string]func(cb *transport.Callbacks[int], refused error){
 		"and ends the connection": func(cb *transport.Callbacks[int], refused error) {

@@ -10,12 +10,14 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Factory returns the transport to be tested and an address to listen at, a new address with every call, because two listeners, each at
-// its own address, may be open at once. The transport may be the same every time.
+// A Factory returns the transport to be tested and an address to listen at, a new address with
+// every call, because two listeners, each at its own address, may be open at once. The transport
+// may be the same every time.
 type Factory func() (tr transport.Transport, listen transport.Addr, err error)
 
-// Run tries every rule of the contract in a subtest of its own with the rule's name. A rule about something optional that the plug-in does
-// not have is skipped. Run takes a few seconds, more when something is broken; if the plug-in hangs, the rule that hung is reported.
+// Run tries every rule of the contract in a subtest of its own with the rule's name. A rule about
+// something optional that the plug-in does not have is skipped. Run takes a few seconds, more when
+// something is broken; if the plug-in hangs, the rule that hung is reported.
 func Run(t *testing.T, f Factory) {
 	t.Helper()
 	s := newSuite(f, generous())
@@ -33,8 +35,8 @@ func Run(t *testing.T, f Factory) {
 	}
 }
 
-// Check tries the same rules as Run, outside a test. It returns nil, or the broken rules joined, each a *RuleError; if rules were not
-// tried, a last error says so.
+// Check tries the same rules as Run, outside a test. It returns nil, or the broken rules joined,
+// each a *RuleError; if rules were not tried, a last error says so.
 func Check(f Factory) error { return newSuite(f, generous()).check() }
 
 // A RuleError reports a rule of the contract that the plug-in broke.
@@ -65,9 +67,11 @@ type rule struct {
 	basic    bool         // if it is broken, the rules after it are not tried
 }
 
-// limits say how long the suite waits. They are far beyond what a good plug-in needs on a busy machine: no rule is about speed.
+// limits say how long the suite waits. They are far beyond what a good plug-in needs on a busy
+// machine: no rule is about speed.
 type limits struct {
-	patience time.Duration // how long something that must happen may take, or go on without progress
+	// how long something that must happen may take, or go on without progress
+	patience time.Duration
 	watchdog time.Duration // for one try of a rule, which may take longer while it makes progress
 	tries    int           // how often a rule is tried that was broken only by lateness
 	starved  int           // the suite gives up after so many rules have waited in vain
@@ -77,8 +81,8 @@ func generous() limits {
 	return limits{patience: 10 * time.Second, watchdog: 2 * time.Minute, tries: 3, starved: 3}
 }
 
-// despair returns why the rules after the named one are not tried: too many rules have waited in vain. It returns "" while there are fewer
-// than starved.
+// despair returns why the rules after the named one are not tried: too many rules have waited in
+// vain. It returns "" while there are fewer than starved.
 func (l limits) despair(after string, vain int) string {
 	if vain < l.starved {
 		return ""

@@ -92,7 +92,8 @@ func TestWatchdogSeesProgress(t *testing.T) {
 	require.ErrorContains(t, err, "rule Endless is broken: it hung")
 }
 
-// A trial that was left behind neither changes its verdict nor writes to fields from which the verdict is read.
+// A trial that was left behind neither changes its verdict nor writes to fields from which the
+// verdict is read.
 func TestLeftBehindIsNotHeard(t *testing.T) {
 	l := generous()
 	l.watchdog, l.tries = 10*time.Millisecond, 1
@@ -208,7 +209,8 @@ func TestErrorNamesBrokenRule(t *testing.T) {
 func TestLeftBehindIsClosed(t *testing.T) {
 	closed := make(chan struct{})
 	release := make(chan struct{})
-	l := limits{patience: 50 * time.Millisecond, watchdog: 10 * time.Second, tries: 1, starved: 3} // the trial waits in vain on purpose
+	// the trial waits in vain on purpose
+	l := limits{patience: 50 * time.Millisecond, watchdog: 10 * time.Second, tries: 1, starved: 3}
 	_ = suiteOf(l, rule{name: "Late", sentence: "It is not.", try: func(t *trial) {
 		_, _ = do(t, "an operation", keep(t, func() (closer, error) { <-release; return closer{closed}, nil }))
 	}}).check()

@@ -89,11 +89,13 @@ func readNoWait(t *trial) {
 	}
 }
 
-// fill writes until a write times out because the carrier takes no more. It returns how many bytes of the pattern have been sent. If the
-// carrier takes any number, they must have arrived at the other end, to.
+// fill writes until a write times out because the carrier takes no more. It returns how many bytes
+// of the pattern have been sent. If the carrier takes any number, they must have arrived at the
+// other end, to.
 func (t *trial) fill(what string, p pattern, to *transport.Stream, write func(b []byte) (int64, error)) (sent int64) {
 	const limit = 256 << 20
-	buf := make([]byte, 5<<20+7) // more than a carrier takes at once, so that a write is cut off in its middle
+	// more than a carrier takes at once, so that a write is cut off in its middle
+	buf := make([]byte, 5<<20+7)
 	for sent < limit {
 		p.at(sent, buf)
 		n, err := do(t, what, func() (int64, error) { return write(buf) })
@@ -144,8 +146,9 @@ func writeNoWait(t *trial) {
 	t.must(err, "reading what Writev with a time of 0 counted")
 }
 
-// writeDeadline fills the carrier, first with one write under a context's deadline, then on another connection with writes under a
-// net.Conn's deadline. There it goes on after the time-out that has cut off the last write.
+// writeDeadline fills the carrier, first with one write under a context's deadline, then on another
+// connection with writes under a net.Conn's deadline. There it goes on after the time-out that has
+// cut off the last write.
 func writeDeadline(t *trial) {
 	client, _ := t.pair()
 	v := pattern(53).vector(64)
@@ -171,7 +174,8 @@ func writeDeadline(t *trial) {
 	})
 	t.must(conn.SetWriteDeadline(time.Time{}), "SetWriteDeadline")
 	const more = 200_000
-	q := pattern(52) // another one: a carrier that has taken more than was counted goes on with the first
+	// another one: a carrier that has taken more than was counted goes on with the first
+	q := pattern(52)
 	write := begin(t, "Write", func() (int, error) { return conn.Write(q.bytes(0, more)) })
 	soon := t.soon()
 	read := begin(t, "a Read of what was counted up to a time-out and after it", func() (struct{}, error) {
@@ -187,8 +191,9 @@ func writeDeadline(t *trial) {
 	}
 	_, err = read.end()
 	if werr != nil {
-		// Without Interrupt the SDK ends a write whose time is over by shutdown(2), and package tls ends its connection in the middle of a
-		// record. That connection is lost, but the bytes that came must be those that were counted.
+		// Without Interrupt the SDK ends a write whose time is over by shutdown(2), and package tls
+		// ends its connection in the middle of a record. That connection is lost, but the bytes
+		// that came must be those that were counted.
 		if d := new(difference); errors.As(err, &d) || !errors.Is(werr, transport.ErrPoisoned) && !hasEnded(err) {
 			t.must(errors.Join(err, werr), "going on after a time-out")
 		}
@@ -253,11 +258,13 @@ func acceptNoWait(t *trial) {
 	t.met(at, connect, server, nil)
 }
 
-// sure is how often a Connect has to fail before the plug-in is blamed. If a carrier refuses at once when the backlog is full, a busy
-// machine can now and then make it look as if the Connect had waited.
+// sure is how often a Connect has to fail before the plug-in is blamed. If a carrier refuses at
+// once when the backlog is full, a busy machine can now and then make it look as if the Connect had
+// waited.
 const sure = 3
 
-// crowd makes connections to a listener on which nothing accepts, until a Connect has to wait and times out.
+// crowd makes connections to a listener on which nothing accepts, until a Connect has to wait and
+// times out.
 func (t *trial) crowd() site {
 	at := t.listen(1)
 	for range 12 {
@@ -269,7 +276,8 @@ func (t *trial) crowd() site {
 	return at
 }
 
-// crowded reports whether a Connect to the listener has to wait, and so times out. If the Connect is refused, crowded skips the rule.
+// crowded reports whether a Connect to the listener has to wait, and so times out. If the Connect
+// is refused, crowded skips the rule.
 func (t *trial) crowded(at site) bool {
 	const limit = 2 * short
 	var err error
@@ -297,8 +305,9 @@ func refused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// inCrowd makes a Connect to a crowded listener and returns its error. It returns an error for which good is false only if such errors came
-// every time, from a listener that was crowded all the time.
+// inCrowd makes a Connect to a crowded listener and returns its error. It returns an error for
+// which good is false only if such errors came every time, from a listener that was crowded all the
+// time.
 func (t *trial) inCrowd(connect func(at site) error, good func(err error) bool) (err error) {
 	at := t.crowd()
 	for range sure {
@@ -394,8 +403,8 @@ func tooSoon(err error) error {
 		"this "+saysTimeout+", and is called again)", err)
 }
 
-// timeoutsLoseNothing reads bytes that trickle in, with very short time-outs, so that they run out close to each other and to the arrival
-// of bytes.
+// timeoutsLoseNothing reads bytes that trickle in, with very short time-outs, so that they run out
+// close to each other and to the arrival of bytes.
 func timeoutsLoseNothing(t *trial) {
 	client, server := t.pair()
 	const total = 400

@@ -65,8 +65,9 @@ func readCount(t *trial) {
 	}
 }
 
-// writeCount writes single buffers and a vector, compares the count with what arrives, and checks that nothing more follows. The buffers
-// must be unchanged, because the caller may send them to another peer next.
+// writeCount writes single buffers and a vector, compares the count with what arrives, and checks
+// that nothing more follows. The buffers must be unchanged, because the caller may send them to
+// another peer next.
 func writeCount(t *trial) {
 	for _, sizes := range [][]int{{1}, {1000}, {150_000}, {400, 600}} {
 		client, server := t.connect(t.listen(0))
@@ -143,7 +144,8 @@ func (t *trial) carry(what string, from, to *transport.Stream, p pattern, n int,
 	}
 }
 
-// transfer returns two steps, which receive and send n bytes of a pattern from one end to the other.
+// transfer returns two steps, which receive and send n bytes of a pattern from one end to the
+// other.
 func (t *trial) transfer(what string, from, to *transport.Stream, p pattern, n int, writes, reads func() int) []step {
 	return []step{
 		{"reading " + what, func(ctx context.Context) error { return t.receive(ctx, p, to, n, reads) }},
@@ -194,8 +196,9 @@ func vectors(t *trial) {
 // large is more than any carrier we know of holds unread.
 const large = 12 << 20
 
-// much returns n, or less for a carrier that holds few unread bytes, but still more than the carrier holds: through a socket with the
-// smallest buffer, megabytes take minutes on a busy machine.
+// much returns n, or less for a carrier that holds few unread bytes, but still more than the
+// carrier holds: through a socket with the smallest buffer, megabytes take minutes on a busy
+// machine.
 func (t *trial) much(n int) int {
 	const least, times = 96 << 10, 16
 	if t.s.holds.Load() == 0 {
@@ -231,7 +234,8 @@ func partialWrites(t *trial) {
 		p.at(0, v[i]) // the same bytes in each buffer
 	}
 	write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
-	write.endsWithin(20 * time.Millisecond) // the result does not matter: let the write fill the carrier
+	// the result does not matter: let the write fill the carrier
+	write.endsWithin(20 * time.Millisecond)
 	_, err := do(t, "a Read of what has been written", func() (struct{}, error) {
 		got := make([]byte, len(v[0]))
 		for range v {
@@ -258,7 +262,8 @@ func partialWrites(t *trial) {
 // A way is one direction of a connection.
 type way struct{ from, to *transport.Stream }
 
-// takeTurns sends bytes on every way and reads a few from each in turn, so that bytes that a plug-in keeps in the wrong place are found.
+// takeTurns sends bytes on every way and reads a few from each in turn, so that bytes that a
+// plug-in keeps in the wrong place are found.
 func (t *trial) takeTurns(ways []way) {
 	const total, portion = 700, 7
 	var writes []sending
@@ -311,7 +316,8 @@ func pendingBytes(t *trial) {
 	t.counts(server)
 }
 
-// counts checks PendingBytes of a stream on which a hundred bytes have been sent. Inside the carrier they may be more, but not a megabyte.
+// counts checks PendingBytes of a stream on which a hundred bytes have been sent. Inside the
+// carrier they may be more, but not a megabyte.
 func (t *trial) counts(s *transport.Stream) {
 	const most = 1 << 20
 	n, err := do(t, "PendingBytes", s.PendingBytes)

@@ -13,8 +13,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A trial is one try of a rule. It runs on a goroutine of its own; each operation that might wait runs on another one, which is left behind
-// if the plug-in hangs. The methods that end the trial (fail, must, skip) may be called on the trial's own goroutine only.
+// A trial is one try of a rule. It runs on a goroutine of its own; each operation that might wait
+// runs on another one, which is left behind if the plug-in hangs. The methods that end the trial
+// (fail, must, skip) may be called on the trial's own goroutine only.
 type trial struct {
 	s    *suite
 	rule *rule
@@ -22,14 +23,17 @@ type trial struct {
 	begun time.Time
 	last  atomic.Int64 // the last progress, in nanoseconds since begun
 
-	mu      sync.Mutex
-	over    bool // the verdict is final: nothing more is recorded, and the fields below may be read without mu
+	mu sync.Mutex
+	// the verdict is final: nothing more is recorded, and the fields below may be read without mu
+	over    bool
 	broken  []*RuleError
 	certain bool // one of broken does not depend on time
 	vain    bool // something was awaited in vain
 	skipped string
 	closers []func() error
-	calls   map[any]func() error // the operations whose end nobody has awaited yet: what they have failed with, nil for none so far
+	// the operations whose end nobody has awaited yet: what they have failed with, nil for none so
+	// far
+	calls map[any]func() error
 }
 
 func newTrial(s *suite, r *rule) *trial { return &trial{s: s, rule: r, begun: time.Now()} }
@@ -62,8 +66,8 @@ func (t *trial) run() {
 	t.over = true
 }
 
-// late reports whether the rule was broken only by lateness, which on an overloaded machine may happen to a good plug-in, or to the SDK
-// itself.
+// late reports whether the rule was broken only by lateness, which on an overloaded machine may
+// happen to a good plug-in, or to the SDK itself.
 func (t *trial) late() bool { return len(t.broken) > 0 && !t.certain }
 
 // progress notes that something has happened.
@@ -72,7 +76,8 @@ func (t *trial) progress() { t.last.Store(int64(time.Since(t.begun))) }
 // idle is how long nothing has happened.
 func (t *trial) idle() time.Duration { return time.Since(t.begun) - time.Duration(t.last.Load()) }
 
-// inVain notes that something was awaited in vain: rules that are broken from here on may be so for lack of time.
+// inVain notes that something was awaited in vain: rules that are broken from here on may be so for
+// lack of time.
 func (t *trial) inVain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,8 +86,8 @@ func (t *trial) inVain() {
 	}
 }
 
-// broke records that a rule is broken, and goes on. If name is "", it is the rule that the error points to (see culprit), or else the
-// trial's own.
+// broke records that a rule is broken, and goes on. If name is "", it is the rule that the error
+// points to (see culprit), or else the trial's own.
 func (t *trial) broke(name, format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	if name == "" {
@@ -123,8 +128,8 @@ func (t *trial) skip(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// culprit returns the rule that is broken if err is one in which the SDK itself reports a fault of the plug-in, whichever rule is being
-// tried; else trying.
+// culprit returns the rule that is broken if err is one in which the SDK itself reports a fault of
+// the plug-in, whichever rule is being tried; else trying.
 func culprit(err error, trying string) string {
 	var cb *transport.CallbackError
 	switch {
@@ -214,7 +219,8 @@ func (t *trial) othersFailed() error {
 // endsWithin waits up to d for the end of the operation, and reports whether it has come.
 func (c *call[T]) endsWithin(d time.Duration) bool { return endsWithin(c.done, d) }
 
-// endsWithin waits up to d for done, and reports whether it is closed, even if it was closed only by the time the timer was seen to fire.
+// endsWithin waits up to d for done, and reports whether it is closed, even if it was closed only
+// by the time the timer was seen to fire.
 func endsWithin(done <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -285,13 +291,15 @@ func (t *trial) together(steps ...step) error {
 			errs = append(errs, err)
 		}
 	}
-	if err := first.Load(); err != nil && len(errs) == 0 { // the first error is not due to our cancelling
+	// the first error is not due to our cancelling
+	if err := first.Load(); err != nil && len(errs) == 0 {
 		return *err
 	}
 	return errors.Join(errs...)
 }
 
-// soon is a context for operations that must succeed. It lasts so long that the trial loses patience before it ends.
+// soon is a context for operations that must succeed. It lasts so long that the trial loses
+// patience before it ends.
 func (t *trial) soon() context.Context { return t.after(t.s.longest()) }
 
 // after is a context that ends by itself after d.
@@ -301,7 +309,8 @@ func (t *trial) after(d time.Duration) context.Context {
 	return ctx
 }
 
-// later arranges for f to be called when the trial is over; if it is over already, as for an operation that was left behind, at once.
+// later arranges for f to be called when the trial is over; if it is over already, as for an
+// operation that was left behind, at once.
 func (t *trial) later(f func() error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -333,7 +342,8 @@ func (t *trial) closeAll() {
 	go func() {
 		defer close(done)
 		for i := len(closers) - 1; i >= 0; i-- {
-			if err := closers[i](); errors.Is(err, transport.ErrPanic) { // other errors have been reported, or follow from reported ones
+			// other errors have been reported, or follow from reported ones
+			if err := closers[i](); errors.Is(err, transport.ErrPanic) {
 				t.broke("", "Close at the end of the trial: %w", err)
 			}
 		}

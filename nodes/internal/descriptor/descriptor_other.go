@@ -8,7 +8,8 @@ import (
 	"os"
 )
 
-// Duplicate, Close, FileOf, StreamPair and AwaitInput fail where descriptors cannot be passed; the others do nothing, and File gives nil.
+// Duplicate, Close, FileOf, StreamPair and AwaitInput fail where descriptors cannot be passed; the
+// others do nothing, and File gives nil.
 
 func Duplicate(int) (int, error) { return -1, errors.ErrUnsupported }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Duplicate makes a second descriptor of what fd refers to. Programs that this process starts do not inherit it.
+// Duplicate makes a second descriptor of what fd refers to. Programs that this process starts do
+// not inherit it.
 func Duplicate(fd int) (int, error) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	return dup, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
@@ -65,8 +66,8 @@ func StreamPair() (one, other int, err error) {
 	return one, other, nil
 }
 
-// AwaitInput waits until there is something to read on a socket, or its other end is closed; it reads nothing. The socket's deadlines bound
-// the wait.
+// AwaitInput waits until there is something to read on a socket, or its other end is closed; it
+// reads nothing. The socket's deadlines bound the wait.
 func AwaitInput(conn *net.UnixConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -16,7 +16,8 @@ var (
 	ErrField error = unknown("unknown mandatory field")
 )
 
-// unknown is an error that is handoff.ErrUnknown, by which a hand-off recognises it, on the other side, too.
+// unknown is an error that is handoff.ErrUnknown, by which a hand-off recognises it, on the other
+// side, too.
 type unknown string
 
 func (e unknown) Error() string        { return string(e) }

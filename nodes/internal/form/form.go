@@ -1,15 +1,17 @@
-// Package form is the encoding in which the state of a connection, a node, a front or a worker is written, for another process to read:
-// what Offer gives and Restore takes.
+// Package form is the encoding in which the state of a connection, a node, a front or a worker is
+// written, for another process to read: what Offer gives and Restore takes.
 //
-// A state begins with "cnode-state", a letter for its kind and the version of the format, 1. A record follows: fields, each of them
+// A state begins with "cnode-state", a letter for its kind and the version of the format, 1. A
+// record follows: fields, each of them
 //
 //	tag<<1 | mandatory   unsigned varint
 //	length in bytes      unsigned varint
 //	value
 //
-// A value is an unsigned varint, bytes, text, a pid or reference in the external term format (empty: none), or a record. A field that may
-// occur several times is a list. A reader skips a field that it does not know, unless the field is mandatory: then it refuses the state.
-// Tags are never reused.
+// A value is an unsigned varint, bytes, text, a pid or reference in the external term format
+// (empty: none), or a record. A field that may occur several times is a list. A reader skips a
+// field that it does not know, unless the field is mandatory: then it refuses the state. Tags are
+// never reused.
 package form
 
 import (
@@ -25,16 +27,17 @@ import (
 type Need uint64
 
 const (
-	May   Need = iota // a reader that does not know the field skips it; if it is missing it is zero
-	Must              // a reader that does not know the field, or misses it, refuses the state
-	Given             // as Must, but the field is not written if it is zero; so if it is missing it is zero
+	May  Need = iota // a reader that does not know the field skips it; if it is missing it is zero
+	Must             // a reader that does not know the field, or misses it, refuses the state
+	// as Must, but the field is not written if it is zero; so if it is missing it is zero
+	Given
 )
 
 // mark is the mandatory bit that a field is written with.
 func (n Need) mark() uint64 { return uint64(min(n, Must)) }
 
-// Fields are one record of a state, which is being written or read. The same description of the fields, a function that names each one,
-// does both, so that writing and reading cannot differ.
+// Fields are one record of a state, which is being written or read. The same description of the
+// fields, a function that names each one, does both, so that writing and reading cannot differ.
 type Fields struct {
 	over  func() error // tells why to stop writing
 	reads bool
@@ -61,8 +64,8 @@ type field struct {
 // A Describer names the fields of a record.
 type Describer interface{ Describe(f *Fields) }
 
-// The beginning of every state: what it is, and the version of the format. Fields come and go within a version; it changes when they
-// cannot.
+// The beginning of every state: what it is, and the version of the format. Fields come and go
+// within a version; it changes when they cannot.
 const (
 	Magic   = "cnode-state"
 	Version = 1
@@ -71,8 +74,8 @@ const (
 // atomTable bounds the node names that are kept once for all the identifiers of a state.
 const atomTable = 1024
 
-// Write encodes a whole state of some kind. When over, which is a context's Err, say, returns an error, Write gives up and returns that
-// error. Any other error is an *Error.
+// Write encodes a whole state of some kind. When over, which is a context's Err, say, returns an
+// error, Write gives up and returns that error. Any other error is an *Error.
 func Write(over func() error, kind byte, d Describer) ([]byte, error) {
 	f := &Fields{over: over, out: append([]byte(Magic), kind, Version)}
 	d.Describe(f)
@@ -83,7 +86,8 @@ func Write(over func() error, kind byte, d Describer) ([]byte, error) {
 	return f.out, nil
 }
 
-// grow makes room for more bytes. If that moves b, its old memory is cleared, for there may be keys in it.
+// grow makes room for more bytes. If that moves b, its old memory is cleared, for there may be keys
+// in it.
 func grow(b []byte, room int) []byte {
 	if cap(b)-len(b) >= room {
 		return b
@@ -93,10 +97,12 @@ func grow(b []byte, room int) []byte {
 	return grown
 }
 
-// shortField is the room that is made for a field before it is written: enough for any but a field of bytes.
+// shortField is the room that is made for a field before it is written: enough for any but a field
+// of bytes.
 const shortField = 1 << 10
 
-// Read decodes what Write gives. Only fields whose comments say so keep parts of b. The error is an *Error.
+// Read decodes what Write gives. Only fields whose comments say so keep parts of b. The error is an
+// *Error.
 func Read(kind byte, b []byte, d Describer) error {
 	head := len(Magic) + 2
 	switch {
@@ -121,8 +127,9 @@ func Kind(b []byte) byte {
 	return b[head-2]
 }
 
-// Find lists the values of a field of a whole state, as parts of b: path has the field's tag, after those of the records that it is in. The
-// values of other fields are not looked at. What follows something malformed is not found.
+// Find lists the values of a field of a whole state, as parts of b: path has the field's tag, after
+// those of the records that it is in. The values of other fields are not looked at. What follows
+// something malformed is not found.
 func Find(b []byte, path ...uint64) [][]byte {
 	if Kind(b) == 0 {
 		return nil
@@ -222,8 +229,8 @@ func (f *Fields) take(tag uint64) ([]byte, bool) {
 	return nil, false
 }
 
-// value reads or writes one field. put appends it, get reads it; zero says that the value is zero, so that it is not written unless the
-// field is a Must.
+// value reads or writes one field. put appends it, get reads it; zero says that the value is zero,
+// so that it is not written unless the field is a Must.
 func (f *Fields) value(tag uint64, n Need, zero bool, put func(b []byte) ([]byte, error), get func(b []byte) error) {
 	if f.err != nil {
 		return

@@ -83,8 +83,8 @@ func someSample(t *rapid.T) sample {
 	return s
 }
 
-// What is written can be read. A reader that does not know the later fields reads those that it knows, unless a later field that must be
-// understood is not zero.
+// What is written can be read. A reader that does not know the later fields reads those that it
+// knows, unless a later field that must be understood is not zero.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := someSample(t)
@@ -110,7 +110,8 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// A state that is cut off, at whichever byte, is refused, or lacks the fields that follow: none is made up.
+// A state that is cut off, at whichever byte, is refused, or lacks the fields that follow: none is
+// made up.
 func TestCutOff(t *testing.T) {
 	s := rapid.Custom(someSample).Example(1)
 	b, err := Write(t.Context().Err, kind, &s)
@@ -136,7 +137,8 @@ func TestErrorNamesTheField(t *testing.T) {
 
 	b, err := Write(t.Context().Err, kind, &sample{list: []inner{{[]byte("k")}, {nil}}})
 	require.NoError(t, err)
-	b[len(b)-2] = 2 << 1 // the only field of the second one is not mandatory any more, and has a tag that is not known
+	// the only field of the second one is not mandatory any more, and has a tag that is not known
+	b[len(b)-2] = 2 << 1
 	err = Read(kind, b, new(sample))
 	require.ErrorIs(t, err, ErrMalformed)
 	require.ErrorContains(t, err, "state: inner 2, field 1: malformed state: it is missing")
@@ -219,8 +221,8 @@ type counted struct {
 	at func(n int)
 }
 
-// Find gives the values of a field, also in records within records, as parts of the state, and of other fields nothing. What is not
-// well-formed is not found.
+// Find gives the values of a field, also in records within records, as parts of the state, and of
+// other fields nothing. What is not well-formed is not found.
 func TestFind(t *testing.T) {
 	s := sample{key: []byte("key"), list: []inner{{[]byte("one")}, {nil}, {[]byte("two")}}}
 	b, err := Write(t.Context().Err, kind, &s)

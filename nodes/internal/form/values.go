@@ -120,7 +120,8 @@ func One[T any, P interface {
 // looks is after how many elements of a list Write looks whether it is to give up.
 const looks = 1024
 
-// Each is a field that occurs once for each element of a list, as a record of its own. name is what an error calls the element.
+// Each is a field that occurs once for each element of a list, as a record of its own. name is what
+// an error calls the element.
 func Each[T any, P interface {
 	*T
 	Describer

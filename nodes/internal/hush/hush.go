@@ -12,8 +12,8 @@ import (
 // PerSecond is how many messages a second a Hush logs at their own level.
 const PerSecond = 20
 
-// A Hush bounds the rate of log messages that others can provoke any number of times: messages over the limit are logged at the level
-// Debug. The zero value is ready.
+// A Hush bounds the rate of log messages that others can provoke any number of times: messages over
+// the limit are logged at the level Debug. The zero value is ready.
 type Hush struct {
 	mu    sync.Mutex
 	since time.Time

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Strangers cannot fill the log: only so many messages a second keep their level, and the rest are logged at Debug.
+// Strangers cannot fill the log: only so many messages a second keep their level, and the rest are
+// logged at Debug.
 func TestHush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h Hush

@@ -20,7 +20,8 @@ func (h *handle) open(pid int) {
 	}
 }
 
-// IsHandle tells whether a descriptor is what Descriptor returns: a pidfd. It need not be that of a process that still runs.
+// IsHandle tells whether a descriptor is what Descriptor returns: a pidfd. It need not be that of a
+// process that still runs.
 func IsHandle(fd int) bool { return unix.PidfdSendSignal(fd, 0, nil, 0) != unix.EBADF }
 
 func (h *handle) adopt(fd int) {

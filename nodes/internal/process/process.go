@@ -1,4 +1,5 @@
-// Package process starts, watches and ends the processes of workers, whether this process of the front has started them or an earlier one.
+// Package process starts, watches and ends the processes of workers, whether this process of the
+// front has started them or an earlier one.
 package process
 
 import (
@@ -12,8 +13,9 @@ type Process struct {
 	PID    int
 	Exited chan struct{} // closed when it has ended
 
-	cmd    *exec.Cmd     // nil: not a child
-	handle handle        // sees its end, and never stands for another process that gets its number; on Linux only
+	cmd *exec.Cmd // nil: not a child
+	// sees its end, and never stands for another process that gets its number; on Linux only
+	handle handle
 	over   chan struct{} // closed by Release
 }
 
@@ -31,8 +33,8 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 	return p, nil
 }
 
-// Adopt makes a Process of one that an earlier process of the front has started. Its end is not noticed before Watch. handle is what its
-// Descriptor was, or -1; the Process owns it.
+// Adopt makes a Process of one that an earlier process of the front has started. Its end is not
+// noticed before Watch. handle is what its Descriptor was, or -1; the Process owns it.
 func Adopt(pid, handle int) *Process {
 	p := &Process{PID: pid, Exited: make(chan struct{}), over: make(chan struct{})}
 	p.handle.adopt(handle)
@@ -94,8 +96,9 @@ func (p *Process) Kill() {
 // End ends the process by force, and waits until it has ended.
 func (p *Process) End() { p.Retire(0) }
 
-// Retire waits for the end of a process that has nothing left to do; after limit it ends the process by force. The handle is kept until
-// then, even if the process has died: by its number alone another process might be killed.
+// Retire waits for the end of a process that has nothing left to do; after limit it ends the
+// process by force. The handle is kept until then, even if the process has died: by its number
+// alone another process might be killed.
 func (p *Process) Retire(limit time.Duration) {
 	t := time.NewTimer(limit)
 	defer t.Stop()
@@ -127,7 +130,8 @@ func (p *Process) Ended() string {
 	return "it has ended"
 }
 
-// PassFiles makes a command's process inherit files, and returns the descriptor number that the first of them has there; the others follow.
+// PassFiles makes a command's process inherit files, and returns the descriptor number that the
+// first of them has there; the others follow.
 func PassFiles(cmd *exec.Cmd, files ...*os.File) int {
 	first := 3 + len(cmd.ExtraFiles)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, files...)

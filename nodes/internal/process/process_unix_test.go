@@ -50,7 +50,8 @@ func TestEndOfAChild(t *testing.T) {
 	require.Contains(t, q.Ended(), "killed")
 }
 
-// A process whose handle cannot be asked ends all the same. With a limit of no descriptors, poll(2) refuses to look at any.
+// A process whose handle cannot be asked ends all the same. With a limit of no descriptors, poll(2)
+// refuses to look at any.
 func TestEndWithoutPoll(t *testing.T) {
 	out, in, err := os.Pipe()
 	require.NoError(t, err)

@@ -15,16 +15,19 @@ const (
 	places = 1 << 16
 	// seedSize is how many bytes the seed has, which stands before the places.
 	seedSize = 8
-	// versionSize is how many bytes a place's version has; the versions of all places stand behind the places.
+	// versionSize is how many bytes a place's version has; the versions of all places stand behind
+	// the places.
 	versionSize = 4
 )
 
-// A Roll tells a worker at once, without asking the front, that no process of the node has registered a name. It is a file in memory that
-// the front and the workers share, with a byte for each place; a name's hash says which place it has. Only the front writes it: it marks a
-// place before it tells a worker that a name of that place is the worker's. So a worker that has heard of a registered name, in whatever
-// way, finds the mark, and a peer that floods a name that no process has causes no questions to the front. Names that share a place share
-// the mark. For a name that is registered, the version of its place tells whether the front's last answer about it still holds: the version
-// counts the names that have been entered there.
+// A Roll tells a worker at once, without asking the front, that no process of the node has
+// registered a name. It is a file in memory that the front and the workers share, with a byte for
+// each place; a name's hash says which place it has. Only the front writes it: it marks a place
+// before it tells a worker that a name of that place is the worker's. So a worker that has heard of
+// a registered name, in whatever way, finds the mark, and a peer that floods a name that no process
+// has causes no questions to the front. Names that share a place share the mark. For a name that is
+// registered, the version of its place tells whether the front's last answer about it still holds:
+// the version counts the names that have been entered there.
 type Roll struct {
 	file  *os.File
 	seed  [seedSize]byte
@@ -46,7 +49,8 @@ func New() (*Roll, error) {
 	return r, nil
 }
 
-// Open opens a roll that another process has made, by a descriptor of it. It owns the descriptor, on failure too.
+// Open opens a roll that another process has made, by a descriptor of it. It owns the descriptor,
+// on failure too.
 func Open(fd int) (*Roll, error) {
 	r := &Roll{file: os.NewFile(uintptr(fd), "names"), names: map[int]int{}}
 	if _, err := r.file.ReadAt(r.seed[:], 0); err != nil {
@@ -73,7 +77,8 @@ func (r *Roll) Lacks(name string) bool {
 	return err == nil && mark[0] == 0
 }
 
-// Version changes whenever the name is entered, or another one of its place; false if there is no version.
+// Version changes whenever the name is entered, or another one of its place; false if there is no
+// version.
 func (r *Roll) Version(name string) (v uint32, ok bool) {
 	if r == nil {
 		return 0, false
@@ -98,7 +103,8 @@ func (r *Roll) Enter(name string) error {
 	}
 	at := r.place(name)
 	v, err := r.versionAt(at)
-	if err != nil && err != io.EOF { // the file ends before the versions: an earlier version of the front has made it
+	// the file ends before the versions: an earlier version of the front has made it
+	if err != nil && err != io.EOF {
 		return err
 	}
 	if _, err := r.file.WriteAt(binary.LittleEndian.AppendUint32(nil, v+1), versionPlace(at)); err != nil {
@@ -140,7 +146,8 @@ func (r *Roll) Recall(name string) {
 // Descriptor is the file's; it stays the roll's.
 func (r *Roll) Descriptor() int { return int(r.file.Fd()) }
 
-// Close lets go of the file. All methods but Descriptor may be called on a nil Roll, which tells nothing of any name.
+// Close lets go of the file. All methods but Descriptor may be called on a nil Roll, which tells
+// nothing of any name.
 func (r *Roll) Close() {
 	if r != nil {
 		_ = r.file.Close()

@@ -46,7 +46,8 @@ func TestTellsNamesThatNobodyHas(t *testing.T) {
 	sees(false)
 	require.Less(t, r.place("ü"), places)
 
-	// A worker that has looked a name up can see that the name, or another one of its place, was registered meanwhile.
+	// A worker that has looked a name up can see that the name, or another one of its place, was
+	// registered meanwhile.
 	before, ok := r.Version("one")
 	require.True(t, ok)
 	require.NoError(t, other.Enter(twin))

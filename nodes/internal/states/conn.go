@@ -8,7 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-// A Clock is the state of a connection's tick timer, with ages in place of times: the two processes need not agree on the time of day.
+// A Clock is the state of a connection's tick timer, with ages in place of times: the two processes
+// need not agree on the time of day.
 type Clock struct {
 	Age    time.Duration // since the last tick
 	Idle   bool          // nothing was sent since
@@ -45,9 +46,12 @@ type Conn struct {
 	Received     int64
 	Messages     int64
 	Sent         int64
-	Made         int64  // Conn.made
-	Giver        *Giver // of a connection that moves by itself; nil: an earlier version does not say
-	Unaccepted   Place  // of the listener whose Accept is to return it, in the order of the connections; an earlier version does not say
+	Made         int64 // Conn.made
+	// of a connection that moves by itself; nil: an earlier version does not say
+	Giver *Giver
+	// of the listener whose Accept is to return it, in the order of the connections; an earlier
+	// version does not say
+	Unaccepted Place
 
 	// Between the workers of one node.
 	Worker   int   // worker link, relay link

@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-// earlierState is a state as an earlier version wrote it: before MonitorNodes, before the roll of names, before ways that wait. These files
-// are kept as they are, for ever.
+// earlierState is a state as an earlier version wrote it: before MonitorNodes, before the roll of
+// names, before ways that wait. These files are kept as they are, for ever.
 func earlierState(t *testing.T, kind string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "earlier", kind))
@@ -25,7 +25,8 @@ func earlierState(t *testing.T, kind string) []byte {
 	return []byte(b)
 }
 
-// States that earlier versions have written can be read completely: written again they are the same.
+// States that earlier versions have written can be read completely: written again they are the
+// same.
 func TestEarlierStates(t *testing.T) {
 	var conn Conn
 	var node Node

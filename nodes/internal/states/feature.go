@@ -1,16 +1,20 @@
 package states
 
-// The features of states. Each stands for mandatory fields that earlier versions do not know, so that such a version is detected at hello,
-// and not when the node stands still already. The fields of the first version are the format itself, and have no feature. If a field is
-// only written when it is not zero (form.Given), its feature is only required then: without the field an earlier version can go on.
+// The features of states. Each stands for mandatory fields that earlier versions do not know, so
+// that such a version is detected at hello, and not when the node stands still already. The fields
+// of the first version are the format itself, and have no feature. If a field is only written when
+// it is not zero (form.Given), its feature is only required then: without the field an earlier
+// version can go on.
 const (
 	// FeatureNodes: mailboxes that are told of nodes which come and go (MonitorNodes).
 	FeatureNodes = "cnode-state-monitor-nodes"
 	// FeatureTransports: listeners over another transport than the first of its name.
 	FeatureTransports = "cnode-state-transports-of-one-name"
-	// FeatureWays: in the state of a worker, ways to other workers that wait for the ones before them to end.
+	// FeatureWays: in the state of a worker, ways to other workers that wait for the ones before
+	// them to end.
 	FeatureWays = "cnode-state-coming-ways"
-	// FeatureWorker is the form of a worker's state. A process that does not know it refuses, or is refused, before anything stops.
+	// FeatureWorker is the form of a worker's state. A process that does not know it refuses, or is
+	// refused, before anything stops.
 	FeatureWorker = "cnode-worker-state-2"
 	// EarlierWorker is that form without a roll of names; it can still be read.
 	EarlierWorker = "cnode-worker-state-1"
@@ -19,5 +23,6 @@ const (
 // Known are the features that this version understands in the state of a node or of a front.
 func Known() []string { return []string{FeatureNodes, FeatureTransports} }
 
-// WorkerKnown are those that it understands in the state of a worker, whose form has a version of its own.
+// WorkerKnown are those that it understands in the state of a worker, whose form has a version of
+// its own.
 func WorkerKnown() []string { return append(Known(), FeatureWorker, EarlierWorker, FeatureWays) }

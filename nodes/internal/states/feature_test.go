@@ -11,9 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mandatoryFields are the fields that a reader of a state must know, by record; those behind "given" are not always written. A field that
-// is added here needs a feature of its own, or one that was added with it, in needs or StateFeatures: otherwise a process that does not
-// know the field is only detected when the node stands still.
+// mandatoryFields are the fields that a reader of a state must know, by record; those behind
+// "given" are not always written. A field that is added here needs a feature of its own, or one
+// that was added with it, in needs or StateFeatures: otherwise a process that does not know the
+// field is only detected when the node stands still.
 var mandatoryFields = map[string]map[string]string{
 	"of the first version": {
 		"Message": "1", "Link": "1 2", "Watcher": "1 2", "Watching": "1 2", "Down": "1 2", "Bonds": "1 2 3 4 5",

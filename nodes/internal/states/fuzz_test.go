@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-// FuzzStates reads anything as a state of each kind: no panic, and what is accepted means the same when it is written again.
+// FuzzStates reads anything as a state of each kind: no panic, and what is accepted means the same
+// when it is written again.
 func FuzzStates(f *testing.F) {
 	for _, kind := range []byte{KindConn, KindNode, KindFront, KindWorker} {
 		f.Add([]byte(form.Magic + string(kind) + "\x01"))

@@ -6,8 +6,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-// Keys lists what plug-ins have put into a whole state, as parts of it: keys of sessions, say, which words carry, too. Of what else is in
-// the state nothing is read, so it takes no time.
+// Keys lists what plug-ins have put into a whole state, as parts of it: keys of sessions, say,
+// which words carry, too. Of what else is in the state nothing is read, so it takes no time.
 func Keys(b []byte) (keys [][]byte) {
 	switch form.Kind(b) {
 	case KindConn:

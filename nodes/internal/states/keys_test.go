@@ -9,7 +9,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-// The keys in a state are those that reading it gives, in a state of each kind, and in the node's within it.
+// The keys in a state are those that reading it gives, in a state of each kind, and in the node's
+// within it.
 func TestKeys(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c, n, f, w := someConn(t), someNode(t), someFront(t), someWorker(t)

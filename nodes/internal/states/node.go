@@ -15,7 +15,8 @@ func (s *Listener) Describe(f *form.Fields) {
 	form.Text(f, 1, form.Must, &s.Plugin)
 	form.Number(f, 2, form.Must, &s.Descriptor)
 	f.Bool(3, form.May, &s.Serves)
-	form.Number(f, 4, form.Given, &s.Place) // another transport may let in peers that this one does not
+	// another transport may let in peers that this one does not
+	form.Number(f, 4, form.Given, &s.Place)
 	f.Bool(5, form.May, &s.KeepsPath)
 	f.Bool(6, form.May, &s.Begun)
 }
@@ -67,9 +68,12 @@ func (s *Node) Describe(f *form.Fields) {
 	}
 }
 
-// A Carriage says, to another process, which of the Config's transports carries something. Several may have one name, each with keys and
-// checks of its own: then their order in the Config tells which one is meant.
+// A Carriage says, to another process, which of the Config's transports carries something. Several
+// may have one name, each with keys and checks of its own: then their order in the Config tells
+// which one is meant.
 type TransportID struct {
 	Plugin string
-	Place  int // among those of the name, from 0 on; also 0 for one that is not in the Config: a Resolver's, say
+	// among those of the name, from 0 on; also 0 for one that is not in the Config: a Resolver's,
+	// say
+	Place int
 }

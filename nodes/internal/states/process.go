@@ -88,7 +88,8 @@ func (s *Down) Describe(f *form.Fields) {
 	form.Number(f, 2, form.Must, &s.Count)
 }
 
-// Bonds are the links and monitors of one process of this node: all of them, or those with one peer.
+// Bonds are the links and monitors of one process of this node: all of them, or those with one
+// peer.
 type Bonds struct {
 	Pid      ei.Pid
 	Links    []Link

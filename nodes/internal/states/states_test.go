@@ -33,7 +33,8 @@ func TestStateRoundTrip(t *testing.T) {
 	})
 }
 
-// Any state of a front, a worker and a way between workers that is written can be read; fields that are not known are skipped, or refused.
+// Any state of a front, a worker and a way between workers that is written can be read; fields that
+// are not known are skipped, or refused.
 func TestFrontStateRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := someFront(t)
@@ -73,7 +74,8 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 	return append(b, value...)
 }
 
-// A field that is not known is skipped if it may be, and refused if it must be understood, before anything is made from the state.
+// A field that is not known is skipped if it may be, and refused if it must be understood, before
+// anything is made from the state.
 func TestStateUnknownFields(t *testing.T) {
 	s := Node{Name: "a@b", Creation: 4, Mailboxes: []Mailbox{{Bonds: new(Bonds)}}}
 	b, err := form.Write(t.Context().Err, KindNode, &s)
@@ -124,7 +126,8 @@ func TestStateMalformed(t *testing.T) {
 	}
 }
 
-// Identifiers are complete, with nothing else in their fields; one that cannot be encoded makes Write fail.
+// Identifiers are complete, with nothing else in their fields; one that cannot be encoded makes
+// Write fail.
 func TestStateIdentifiers(t *testing.T) {
 	pid, ref := ei.Pid{Node: "a@b", ID: 1, Creation: 4}, ei.Ref{Node: "a@b", Creation: 4, Len: 3, ID: [5]uint32{1, 2, 3}}
 	pidBytes, err := ei.AppendPid(nil, pid)

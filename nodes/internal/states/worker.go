@@ -15,11 +15,13 @@ type Worker struct {
 	Fixed       []Name
 	Claimed     []Name
 	Meets       []Meeting
-	Over        []Name // peers of sessions and connections that the front has counted, and that end with the old process
-	Questions   []Word
-	Roll        Place  // of the roll's descriptor
-	Crew        []Mate // including this one; empty: an earlier version does not say
-	Coming      []Word // ways to other workers that wait for the ones before them to end
+	// peers of sessions and connections that the front has counted, and that end with the old
+	// process
+	Over      []Name
+	Questions []Word
+	Roll      Place  // of the roll's descriptor
+	Crew      []Mate // including this one; empty: an earlier version does not say
+	Coming    []Word // ways to other workers that wait for the ones before them to end
 }
 
 func (s *Worker) Describe(f *form.Fields) {

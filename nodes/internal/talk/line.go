@@ -19,14 +19,15 @@ const (
 	maxWords = 1 << 14
 	// packetWords is how many words at most go out together.
 	packetWords = 64
-	// Lull is how long words that the other side does not wait for are kept back, to go out together.
+	// Lull is how long words that the other side does not wait for are kept back, to go out
+	// together.
 	Lull = 10 * time.Millisecond
 	// LullWords is how many of them are kept back at most.
 	LullWords = 32
 )
 
-// A Line carries words between the front and one worker. Saying a word never waits. A line can stand still, in both directions, to go on in
-// another process.
+// A Line carries words between the front and one worker. Saying a word never waits. A line can
+// stand still, in both directions, to go on in another process.
 type Line struct {
 	conn *handoff.MessageConn
 
@@ -36,9 +37,10 @@ type Line struct {
 	lulled bool          // a timer runs, for words that do wait
 	ended  bool          // the reader or the writer has found the end of the line
 	closed bool
-	deaf   bool          // the other side has ended: it takes no more words, but what it has said is still to be read
-	over   chan struct{} // closed when closed is set
-	wrote  chan struct{} // closed when the writer has ended
+	// the other side has ended: it takes no more words, but what it has said is still to be read
+	deaf  bool
+	over  chan struct{} // closed when closed is set
+	wrote chan struct{} // closed when the writer has ended
 
 	// To stand still.
 	outward wait.Pausable
@@ -67,7 +69,8 @@ func Staged(socket *net.UnixConn, words []Word) (*Line, error) {
 	return l, nil
 }
 
-// Say sends a word, whose descriptor becomes the line's; false when the line is closed, or the other side does not take it.
+// Say sends a word, whose descriptor becomes the line's; false when the line is closed, or the
+// other side does not take it.
 func (l *Line) Say(w Word) bool {
 	l.mu.Lock()
 	full := len(l.queue) >= maxWords
@@ -200,7 +203,8 @@ func (l *Line) write() {
 	}
 }
 
-// send sends words in order, consecutive ones without a descriptor together, and returns those that are not out.
+// send sends words in order, consecutive ones without a descriptor together, and returns those that
+// are not out.
 func (l *Line) send(ctx context.Context, words []Word) ([]Word, error) {
 	for len(words) > 0 {
 		n, fd := 1, -1
@@ -224,7 +228,8 @@ func (l *Line) send(ctx context.Context, words []Word) ([]Word, error) {
 	return nil, nil
 }
 
-// First waits for what comes over a line that nobody reads yet: one word, or several, whose descriptors are the caller's.
+// First waits for what comes over a line that nobody reads yet: one word, or several, whose
+// descriptors are the caller's.
 func (l *Line) First(ctx context.Context) (words []Word, err error) {
 	err = l.receive(ctx, func(w Word) { words = append(words, w) })
 	if err == io.EOF {
@@ -233,7 +238,8 @@ func (l *Line) First(ctx context.Context) (words []Word, err error) {
 	return words, err
 }
 
-// receive waits for what comes next and gives its words to take. A word whose descriptor was lost has FD 0, as take can see.
+// receive waits for what comes next and gives its words to take. A word whose descriptor was lost
+// has FD 0, as take can see.
 func (l *Line) receive(ctx context.Context, take func(Word)) error {
 	b, fd, err := l.conn.ReceiveFD(ctx)
 	if err == nil || len(b) > 0 && errors.Is(err, handoff.ErrDescriptorsLost) {
@@ -261,7 +267,8 @@ func (l *Line) Read(take func(Word)) error {
 	}
 }
 
-// listen waits until reading may go on, and returns the context for it, which ends when reading is to pause; nil when the line is closed.
+// listen waits until reading may go on, and returns the context for it, which ends when reading is
+// to pause; nil when the line is closed.
 func (l *Line) listen() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()

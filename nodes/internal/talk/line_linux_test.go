@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The words that a process sent before it ended are received, although it has left words of ours unread.
+// The words that a process sent before it ended are received, although it has left words of ours
+// unread.
 func TestLastWordsOfALine(t *testing.T) {
 	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
@@ -41,7 +42,8 @@ func TestLastWordsOfALine(t *testing.T) {
 	l.Close()
 }
 
-// A welcome whose descriptor was lost on its way, for want of a descriptor number, still arrives as a word.
+// A welcome whose descriptor was lost on its way, for want of a descriptor number, still arrives as
+// a word.
 func TestFirstWordWithoutDescriptor(t *testing.T) {
 	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)

@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Words that the other side does not wait for stay in the queue for a moment; any other word takes them along at once.
+// Words that the other side does not wait for stay in the queue for a moment; any other word takes
+// them along at once.
 func TestIdleWordsWait(t *testing.T) {
 	took := Word{Topic: Took}
 	up := Word{Topic: Up, Key: "x@a", Name: "x@a"}
@@ -36,7 +37,8 @@ func TestIdleWordsWait(t *testing.T) {
 	}
 }
 
-// FD and Now cannot be set by the JSON of a word: its descriptor is the one that came with it, whatever the other process writes.
+// FD and Now cannot be set by the JSON of a word: its descriptor is the one that came with it,
+// whatever the other process writes.
 func TestNoDescriptorByName(t *testing.T) {
 	var words []Word
 	require.NoError(t, parseWords([]byte(`[{"t":"here","FD":1,"fd":1,"Now":true},{"t":"here","FD":2,"fd":2}]`), 0, func(w Word) {

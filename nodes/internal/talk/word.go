@@ -9,56 +9,83 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A word has a topic. Of the other fields it has those that the topic's comment names, which says what they mean there; "+" is a descriptor
-// that comes along. Part is always the number of a worker, except in Took; the sender of a word does not name itself in it.
+// A word has a topic. Of the other fields it has those that the topic's comment names, which says
+// what they mean there; "+" is a descriptor that comes along. Part is always the number of a
+// worker, except in Took; the sender of a word does not name itself in it.
 
 // A Topic is what a word is about.
 type Topic string
 
 // What the front says to a worker.
 const (
-	Welcome  Topic = "welcome"  // who you are: Part is your number; Name, Creation: the node's; + the roll of names, if there is one
-	Sessions Topic = "sessions" // further sessions come through another socket: ID is its number; + the socket
-	Session  Topic = "session"  // one unfit for BIND 10's form: Plugin, Place among those of its name; its State; Data read; + its socket
-	Probe    Topic = "probe"    // are you there? ID is the probe's
-	Meet     Topic = "meet"     // the worker Part wants a way to the peer Name: say shadow or none to it
-	Answer   Topic = "answer"   // ID: the question's (claim, register, lookup, which say what else there is)
-	Finish   Topic = "finish"   // end in good order
-	Move     Topic = "move"     // give everything to another process: ID is the move's; + the channel to it
+	// who you are: Part is your number; Name, Creation: the node's; + the roll of names, if there
+	// is one
+	Welcome Topic = "welcome"
+	// further sessions come through another socket: ID is its number; + the socket
+	Sessions Topic = "sessions"
+	// one unfit for BIND 10's form: Plugin, Place among those of its name; its State; Data read; +
+	// its socket
+	Session Topic = "session"
+	Probe   Topic = "probe" // are you there? ID is the probe's
+	// the worker Part wants a way to the peer Name: say shadow or none to it
+	Meet Topic = "meet"
+	// ID: the question's (claim, register, lookup, which say what else there is)
+	Answer Topic = "answer"
+	Finish Topic = "finish" // end in good order
+	// give everything to another process: ID is the move's; + the channel to it
+	Move Topic = "move"
 )
 
 // What a worker says to the front.
 const (
-	Ready   Topic = "ready"   // sessions may come
-	Took    Topic = "took"    // the oldest untaken session has been taken, of those that came this way: Part is ViaForwarder or ViaLine
-	Shut    Topic = "shut"    // the socket for sessions with the number ID is no more; what was left in it, or an earlier one, is lost
-	Here    Topic = "here"    // I am: ID is the probe's
-	Up      Topic = "up"      // a connection to the peer Name is up, whose session or claim was counted under Key, "" if it had no name
-	Over    Topic = "over"    // a session, claim or connection of the peer Name has ended; OK: it was a session that could not be taken
+	Ready Topic = "ready" // sessions may come
+	// the oldest untaken session has been taken, of those that came this way: Part is ViaForwarder
+	// or ViaLine
+	Took Topic = "took"
+	// the socket for sessions with the number ID is no more; what was left in it, or an earlier
+	// one, is lost
+	Shut Topic = "shut"
+	Here Topic = "here" // I am: ID is the probe's
+	// a connection to the peer Name is up, whose session or claim was counted under Key, "" if it
+	// had no name
+	Up Topic = "up"
+	// a session, claim or connection of the peer Name has ended; OK: it was a session that could
+	// not be taken
+	Over    Topic = "over"
 	Release Topic = "release" // no process here has the registered Name any more
-	Moved   Topic = "moved"   // another process is the worker now: Number is its id, known to the front
-	Stayed  Topic = "stayed"  // the old process is the worker still: ID is the move's, Name an error's text
+	// another process is the worker now: Number is its id, known to the front
+	Moved Topic = "moved"
+	// the old process is the worker still: ID is the move's, Name an error's text
+	Stayed Topic = "stayed"
 )
 
-// What a worker asks the front. ID is the question's; the answer has the same ID, and what stands behind the arrow.
+// What a worker asks the front. ID is the question's; the answer has the same ID, and what stands
+// behind the arrow.
 const (
-	Claim    Topic = "claim"    // may I connect to the peer Name? → Part: if you, yes; if another worker, it has been told to meet you
+	// may I connect to the peer Name? → Part: if you, yes; if another worker, it has been told to
+	// meet you
+	Claim    Topic = "claim"
 	Register Topic = "register" // may the process with the key Number have this Name? → OK
-	Lookup   Topic = "lookup"   // who has this Name? → OK: it is registered, in the worker Part, by the process with the key Number
+	// who has this Name? → OK: it is registered, in the worker Part, by the process with the key
+	// Number
+	Lookup Topic = "lookup"
 )
 
-// What both say, each with a meaning of its own. The front passes a worker's shadow and none on to another worker: in what the first one
-// says Part is the receiver, and in what the front passes on it is the sender.
+// What both say, each with a meaning of its own. The front passes a worker's shadow and none on to
+// another worker: in what the first one says Part is the receiver, and in what the front passes on
+// it is the sender.
 const (
-	// Front: this is your way to the worker Part, and ID the newest worker's number; + its socket. Without ID and +: that way is lost.
-	// Worker: I have no way to the worker Part.
+	// Front: this is your way to the worker Part, and ID the newest worker's number; + its socket.
+	// Without ID and +: that way is lost. Worker: I have no way to the worker Part.
 	Sibling Topic = "sibling"
-	// Front: the peer Name has connected anew elsewhere, or, with OK, another worker has closed its shadow of your connection.
-	// Worker: I have closed my shadow of the connection to the peer Name.
+	// Front: the peer Name has connected anew elsewhere, or, with OK, another worker has closed its
+	// shadow of your connection. Worker: I have closed my shadow of the connection to the peer
+	// Name.
 	Drop Topic = "drop"
 
 	Shadow Topic = "shadow" // this is a way to Peer, to which I am connected; + its socket
-	None   Topic = "none"   // I have no connection to the peer Name. Of the front, without Name: the worker Part has ended
+	// I have no connection to the peer Name. Of the front, without Name: the worker Part has ended
+	None Topic = "none"
 )
 
 // The two ways in which a session comes to a worker.
@@ -107,7 +134,8 @@ func NoneWord(to int, peer string) Word { return Word{Topic: None, Part: to, Nam
 // EndedWord says that a worker has ended.
 func EndedWord(worker int) Word { return Word{Topic: None, Part: worker} }
 
-// idle tells whether a word may be kept back. A word by which the front learns of a peer that it has not heard of may not.
+// idle tells whether a word may be kept back. A word by which the front learns of a peer that it
+// has not heard of may not.
 func (w *Word) idle() bool {
 	switch w.Topic {
 	case Took, Over:
@@ -118,8 +146,9 @@ func (w *Word) idle() bool {
 	return false
 }
 
-// A word owns its descriptor, and the keys of a session. On both sides, and whatever the topic, the function that takes a word drops it
-// once it is dealt with; what is still needed then must have been taken out of the word before, by Keep.
+// A word owns its descriptor, and the keys of a session. On both sides, and whatever the topic, the
+// function that takes a word drops it once it is dealt with; what is still needed then must have
+// been taken out of the word before, by Keep.
 
 // Keep returns the word with what it owns; w owns nothing any more.
 func (w *Word) Keep() Word {
@@ -146,7 +175,8 @@ func DropAll(words []Word) {
 	}
 }
 
-// ErrLost: a word has come without its descriptor, since no descriptor number was free (RLIMIT_NOFILE).
+// ErrLost: a word has come without its descriptor, since no descriptor number was free
+// (RLIMIT_NOFILE).
 var ErrLost = fmt.Errorf("its descriptor was lost: %w", handoff.ErrDescriptorsLost)
 
 // parseWords gives the words of a message to take. fd is that of the first one.

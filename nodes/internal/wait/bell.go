@@ -1,7 +1,8 @@
 package wait
 
-// A Bell wakes all goroutines that wait for something to change, to look again. It is guarded by a mutex of its owner, the one under which
-// they look, so that none of them misses a change between the look and the wait. The zero value is ready.
+// A Bell wakes all goroutines that wait for something to change, to look again. It is guarded by a
+// mutex of its owner, the one under which they look, so that none of them misses a change between
+// the look and the wait. The zero value is ready.
 type Bell struct {
 	rings chan struct{} // closed when it rings next; nil: no goroutine waits for that
 }

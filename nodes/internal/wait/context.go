@@ -19,7 +19,8 @@ func Cancelled(ctx context.Context) <-chan struct{} {
 	return c
 }
 
-// TakesTime is the error, under transport.NoWait, of an operation that a single try cannot complete, since it has to wait for an answer.
+// TakesTime is the error, under transport.NoWait, of an operation that a single try cannot
+// complete, since it has to wait for an answer.
 func TakesTime(ctx context.Context) error {
 	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
@@ -27,7 +28,8 @@ func TakesTime(ctx context.Context) error {
 	return nil
 }
 
-// Ending is ctx, or a context that has ended in place of transport.NoWait, for operations that resort to force when the time is up.
+// Ending is ctx, or a context that has ended in place of transport.NoWait, for operations that
+// resort to force when the time is up.
 func Ending(ctx context.Context) context.Context {
 	if !transport.IsNoWait(ctx) {
 		return ctx

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A Gate is open or shut, and tells when that changes. It stands where something may have to wait for the end of a hand-off. The zero
-// value is open.
+// A Gate is open or shut, and tells when that changes. It stands where something may have to wait
+// for the end of a hand-off. The zero value is open.
 type Gate struct {
 	mu     sync.Mutex
 	closed bool
@@ -37,7 +37,8 @@ func (g *Gate) Recheck() {
 	g.change.Ring()
 }
 
-// State tells whether the gate is shut, and returns a channel that is closed when that changes, or by Stir.
+// State tells whether the gate is shut, and returns a channel that is closed when that changes, or
+// by Stir.
 func (g *Gate) State() (shut bool, change <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -58,7 +59,8 @@ func (g *Gate) Awaited() bool {
 	return g.change.Awaited()
 }
 
-// Pass waits until the gate is open, or ctx ends. With transport.NoWait it does not wait: a shut gate is os.ErrDeadlineExceeded.
+// Pass waits until the gate is open, or ctx ends. With transport.NoWait it does not wait: a shut
+// gate is os.ErrDeadlineExceeded.
 func (g *Gate) Pass(ctx context.Context) error {
 	for {
 		shut, change := g.State()

@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// A Pausable is something that is done turn by turn: one direction of a line, a worker's list of things to do, ticks, the signals of
-// processes that end. It can be told to pause between two turns, to go on in another process or here. A mutex of its owner guards it. The
-// zero value does not pause.
+// A Pausable is something that is done turn by turn: one direction of a line, a worker's list of
+// things to do, ticks, the signals of processes that end. It can be told to pause between two
+// turns, to go on in another process or here. A mutex of its owner guards it. The zero value does
+// not pause.
 type Pausable struct {
 	halted  bool
 	runs    bool               // a turn is in progress
@@ -57,8 +58,8 @@ func (p *Pausable) Halt() {
 	p.Changed.Ring()
 }
 
-// Pause is Halt, and waits for the end of the turn in progress. The caller must not hold mu, the mutex that guards p. p stays halted even
-// if ctx ends.
+// Pause is Halt, and waits for the end of the turn in progress. The caller must not hold mu, the
+// mutex that guards p. p stays halted even if ctx ends.
 func (p *Pausable) Pause(ctx context.Context, mu sync.Locker) error {
 	mu.Lock()
 	defer mu.Unlock()

@@ -6,12 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// A Tally counts what is in progress, running functions and handlers say, and tells when nothing is. The zero value is ready.
+// A Tally counts what is in progress, running functions and handlers say, and tells when nothing
+// is. The zero value is ready.
 type Tally struct {
 	running atomic.Int64
 	waiting atomic.Int32 // how many goroutines are in Wait
 	making  sync.Once
-	idle    chan struct{} // takes a token when the last one ends while a goroutine waits; made by the first that does either
+	// takes a token when the last one ends while a goroutine waits; made by the first that does
+	// either
+	idle chan struct{}
 }
 
 func (t *Tally) tokens() chan struct{} {

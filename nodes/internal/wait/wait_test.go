@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The tests run in synctest bubbles: a test fails if one of its goroutines waits for ever, and time costs nothing.
+// The tests run in synctest bubbles: a test fails if one of its goroutines waits for ever, and time
+// costs nothing.
 
 func TestBellWakesAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,11 +1,11 @@
-// Carrier tells how many messages with a descriptor a second package handoff carries, over a UNIX socket of sequenced packets: the
-// counterpart of the C program test/bench/c/scm_rate.c.
+// Carrier tells how many messages with a descriptor a second package handoff carries, over a UNIX
+// socket of sequenced packets: the counterpart of the C program test/bench/c/scm_rate.c.
 //
 //	carrier turns SIZE MS N   one goroutine sends N messages with one call, and receives them
 //	carrier ahead SIZE MS N   one process sends, N with a call, and another receives, up to N with a call
 //
-// N divides 64; with 1 the calls are Send and Receive, with more SendBatch and ReceiveBatch. The receiver closes each descriptor. It prints
-// messages a second.
+// N divides 64; with 1 the calls are Send and Receive, with more SendBatch and ReceiveBatch. The
+// receiver closes each descriptor. It prints messages a second.
 package main
 
 import (
@@ -124,7 +124,8 @@ func (c *course) receive(ctx context.Context) (n int, err error) {
 func (c *course) turns() (float64, error) {
 	ctx := context.Background()
 	begun, n := time.Now(), 0
-	for ; n == 0 || time.Since(begun) < c.length; n += unclocked { // once in any case: the process may stand still for longer
+	// once in any case: the process may stand still for longer
+	for ; n == 0 || time.Since(begun) < c.length; n += unclocked {
 		for out, in := 0, 0; out < unclocked; {
 			if err := c.send(ctx); err != nil {
 				return 0, err

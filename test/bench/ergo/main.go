@@ -2,8 +2,9 @@
 //
 //	ergo NAME COOKIE   serves the name `peer`; prints "ready NAME PORT"
 //
-// Its telemetry is off. It decodes with one goroutine a connection: with several, which is its default, messages of one sender
-// overtake each other, and a count would come before what it counts. It ends with its standard input.
+// Its telemetry is off. It decodes with one goroutine a connection: with several, which is its
+// default, messages of one sender overtake each other, and a count would come before what it
+// counts. It ends with its standard input.
 package main
 
 import (

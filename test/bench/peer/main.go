@@ -1,12 +1,13 @@
-// Peer is the C-node that the benchmark measures: the counterpart, on the lower level of package nodes, of the C program
-// test/interop/libei/ei_echo.c.
+// Peer is the C-node that the benchmark measures: the counterpart, on the lower level of package
+// nodes, of the C program test/interop/libei/ei_echo.c.
 //
 //	peer [-tls FILE] [-polling TIME] NAME COOKIE  serves the name `peer`; prints "ready NAME PORT"
 //	peer [-tls FILE] -moved NAME COOKIE  the same, but another process accepts each connection and hands it over
 //	peer -sealed DIR NAME COOKIE  the same over crypto/tls with the certificate in DIR; all of a {source, …} is sealed before any is sent
 //	peer [-tls FILE] -dial N NODE COOKIE  connects to NODE N times, each time as another node
 //
-// All find the port mapper by ERL_EPMD_PORT. A serving peer ends with its standard input if that is a pipe.
+// All find the port mapper by ERL_EPMD_PORT. A serving peer ends with its standard input if that is
+// a pipe.
 package main
 
 import (
@@ -124,7 +125,8 @@ func accept(ctx context.Context, cfg nodes.Config, take func(c *nodes.Conn) erro
 	}
 }
 
-// endWithInput ends the process with its standard input if that is a pipe: the process that started this one is gone.
+// endWithInput ends the process with its standard input if that is a pipe: the process that started
+// this one is gone.
 func endWithInput() {
 	info, err := os.Stdin.Stat()
 	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
@@ -136,9 +138,9 @@ func endWithInput() {
 	}()
 }
 
-// dial connects as ei_connect_rate does: under a new name each time, so that the other node never has to ask whether
-// the last connection is still alive. The nodes have one Resolver, which remembers where the other node is; it asks the port mapper each
-// time all the same.
+// dial connects as ei_connect_rate does: under a new name each time, so that the other node never
+// has to ask whether the last connection is still alive. The nodes have one Resolver, which
+// remembers where the other node is; it asks the port mapper each time all the same.
 func dial(ctx context.Context, cfg nodes.Config, node string, times int) error {
 	cfg.Resolver = &nodes.PortMapper{}
 	for i := range times {

@@ -22,11 +22,13 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// connMoves is how often something moves in one test; CNODE_MOVES sets another number, for long runs.
+// connMoves is how often something moves in one test; CNODE_MOVES sets another number, for long
+// runs.
 func connMoves() int { return otp.Times("CNODE_MOVES", 100) }
 func nodeMoves() int { return otp.Times("CNODE_NODE_MOVES", 30) }
 
-// stream is an Erlang module that sends numbered messages to the process sink of a node, and checks those that its own sink gets.
+// stream is an Erlang module that sends numbered messages to the process sink of a node, and checks
+// those that its own sink gets.
 const stream = `-module(stream).
 -export([start/1, stop/1, calls/2]).
 
@@ -92,7 +94,8 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// A sink counts numbered messages, {0, Bytes}, {1, Bytes}, …, and notes the first that is not the next.
+// A sink counts numbered messages, {0, Bytes}, {1, Bytes}, …, and notes the first that is not the
+// next.
 type sink struct {
 	mu   sync.Mutex
 	next int64
@@ -124,8 +127,8 @@ func (s *sink) state() (int64, error) {
 	return s.next, s.bad
 }
 
-// sends sends numbered messages to the sink of the Erlang node until stop is closed, over whatever connection there is, and returns how
-// many.
+// sends sends numbered messages to the sink of the Erlang node until stop is closed, over whatever
+// connection there is, and returns how many.
 func sends(t testing.TB, peer string, conn func() *nodes.Conn, stop <-chan struct{}) (sent int64) {
 	ctx := context.Background()
 	for {
@@ -225,7 +228,8 @@ func TestConnMoves(t *testing.T) {
 	})
 }
 
-// A whole node moves to another Node value while the Erlang node streams both ways, calls, links and monitors.
+// A whole node moves to another Node value while the Erlang node streams both ways, calls, links
+// and monitors.
 func TestNodeMoves(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)

@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	// limit bounds what takes a second or two, the start of a broker for example, unless something is broken.
+	// limit bounds what takes a second or two, the start of a broker for example, unless something
+	// is broken.
 	limit = 3 * time.Minute
 	tick  = 20 * time.Millisecond
 )
@@ -83,7 +84,8 @@ func (w *world) soon() context.Context {
 	return ctx
 }
 
-// command runs a shell's script inside the root file system, in the world's directory, with the port mapper.
+// command runs a shell's script inside the root file system, in the world's directory, with the
+// port mapper.
 func (w *world) command(ctx context.Context, script string, args ...string) *exec.Cmd {
 	w.t.Helper()
 	cmd := exec.CommandContext(ctx, otp.Neighbours(w.t), append([]string{"-c", script, "bash"}, args...)...)
@@ -95,7 +97,8 @@ func (w *world) command(ctx context.Context, script string, args ...string) *exe
 	return cmd
 }
 
-// serve starts a neighbour whose node is called name, and waits until its function says that it is up.
+// serve starts a neighbour whose node is called name, and waits until its function says that it is
+// up.
 func (w *world) serve(name, mod, fun, script string, env ...string) {
 	w.t.Helper()
 	cmd := w.command(context.Background(), "echo ready "+name+" 0; exec </dev/null; "+script, name)

@@ -63,7 +63,8 @@ func (a *authority) pool() *x509.CertPool {
 	return p
 }
 
-// A want says what a certificate shall be like; the zero want gives a good one for 127.0.0.1 and localhost.
+// A want says what a certificate shall be like; the zero want gives a good one for 127.0.0.1 and
+// localhost.
 type want struct {
 	name    string
 	host    string
@@ -131,7 +132,8 @@ func (a *authority) file(t testing.TB, server, client string) string {
 	return path
 }
 
-// mutual is an option file with which both sides show and verify certificates, and more options in both roles.
+// mutual is an option file with which both sides show and verify certificates, and more options in
+// both roles.
 func (a *authority) mutual(t testing.TB, c made, more ...string) string {
 	t.Helper()
 	server := append([]string{"{verify,verify_peer}", "{fail_if_no_peer_cert,true}"}, more...)

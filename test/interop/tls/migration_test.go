@@ -17,8 +17,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A cluster migrates from TCP to TLS: a single node of ours listens over both at once. Nodes over TCP find it by the port mapper, nodes
-// over TLS at a fixed port; and it connects to nodes of either kind. It is connected to all of them at once.
+// A cluster migrates from TCP to TLS: a single node of ours listens over both at once. Nodes over
+// TCP find it by the port mapper, nodes over TLS at a fixed port; and it connects to nodes of
+// either kind. It is connected to all of them at once.
 func TestMigration(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)

@@ -24,7 +24,8 @@ import (
 
 type callbacks = transport.Callbacks[*tlstransport.Socket]
 
-// A mover is a session that moves, from one socket of the plug-in to another, whenever it is told to. Its users notice nothing.
+// A mover is a session that moves, from one socket of the plug-in to another, whenever it is told
+// to. Its users notice nothing.
 type mover struct {
 	cb    callbacks
 	calls sync.RWMutex // read-locked by each call in flight; a move locks it
@@ -38,7 +39,8 @@ func newMover(cb callbacks, s *tlstransport.Socket) *mover {
 	return m
 }
 
-// do makes a call. A call that a move has ended looks like a time-out, which the SDK takes for its own, so it makes the call again.
+// do makes a call. A call that a move has ended looks like a time-out, which the SDK takes for its
+// own, so it makes the call again.
 func (m *mover) do(call func(s *tlstransport.Socket) (int64, error)) (int64, error) {
 	m.calls.RLock()
 	defer m.calls.RUnlock()
@@ -132,8 +134,8 @@ func movers(t testing.TB, cb callbacks) (transport.Transport, <-chan *mover) {
 	return tr, made
 }
 
-// An Erlang node and ours send each other messages while their connection moves, again and again, and while the Erlang node changes
-// its keys: nothing is lost, and neither notices.
+// An Erlang node and ours send each other messages while their connection moves, again and again,
+// and while the Erlang node changes its keys: nothing is lost, and neither notices.
 func TestMovesUnderErlang(t *testing.T) {
 	moves := otp.Times("CNODE_MOVES", 250)
 	otp.Together(t, func(t *testing.T, r otp.Release) {
@@ -143,7 +145,8 @@ func TestMovesUnderErlang(t *testing.T) {
 			t.Run(v.name, func(t *testing.T) {
 				more := []string{v.option}
 				if v.number == tls.VersionTLS13 {
-					more = append(more, "{key_update_at,50000}") // both sides: the file is both sides'
+					// both sides: the file is both sides'
+					more = append(more, "{key_update_at,50000}")
 				}
 				path := a.mutual(t, file, more...)
 				erl := r.Start(t, otp.Options{TLSOptFile: path})
@@ -166,7 +169,8 @@ func TestMovesUnderErlang(t *testing.T) {
 						chat(t, n, erl, func() {
 							for i := range moves {
 								require.NoError(t, m.move(), i)
-								time.Sleep(200 * time.Microsecond) // so that something happens in between
+								// so that something happens in between
+								time.Sleep(200 * time.Microsecond)
 							}
 						})
 						require.Empty(t, made, "the connection is the first one")
@@ -182,7 +186,8 @@ func TestMovesUnderErlang(t *testing.T) {
 	})
 }
 
-// chat makes an Erlang process and a mailbox of ours send each other numbered messages until during has returned, and both check them.
+// chat makes an Erlang process and a mailbox of ours send each other numbered messages until during
+// has returned, and both check them.
 func chat(t *testing.T, n *nodes.Node, erl *otp.Node, during func()) {
 	t.Helper()
 	ctx := background(t)
@@ -190,7 +195,8 @@ func chat(t *testing.T, n *nodes.Node, erl *otp.Node, during func()) {
 	require.NoError(t, err)
 	defer b.Close()
 	require.NoError(t, b.MonitorNode(ctx, erl.Name()))
-	// The Erlang process checks the numbers of what comes and sends its own all the while; stop ends it with both counts.
+	// The Erlang process checks the numbers of what comes and sends its own all the while; stop
+	// ends it with both counts.
 	_, err = n.RPC(ctx, erl.Name(), "persistent_term", "put", ei.Atom("box"), b.Pid())
 	require.NoError(t, err)
 	erl.Do(t, `register(chatter, spawn(fun() ->

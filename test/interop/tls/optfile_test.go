@@ -24,8 +24,8 @@ func fromFile(t testing.TB, path string, o tlstransport.Options) transport.Trans
 	return tr
 }
 
-// One option file serves both sides, whatever is in it: with certificates of both or of the server only, verified or not, and with every
-// cipher suite for which we have records of our own.
+// One option file serves both sides, whatever is in it: with certificates of both or of the server
+// only, verified or not, and with every cipher suite for which we have records of our own.
 func TestOneFileForBoth(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)

@@ -9,7 +9,8 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// Both sides connect, with certificates that both verify, and messages of all sizes come back as they went.
+// Both sides connect, with certificates that both verify, and messages of all sizes come back as
+// they went.
 func TestPing(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)

@@ -31,7 +31,8 @@ func hearing() (func(*nodes.Config), <-chan refusal) {
 	}, heard
 }
 
-// We refuse Erlang nodes with a wrong certificate or protocol, and they learn why; no other connection is harmed.
+// We refuse Erlang nodes with a wrong certificate or protocol, and they learn why; no other
+// connection is harmed.
 func TestWeRefuseErlang(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a, other := newAuthority(t), newAuthority(t)
@@ -63,7 +64,8 @@ func TestWeRefuseErlang(t *testing.T) {
 						require.ErrorAs(t, (<-heard).err, &e)
 						require.Equal(t, tt.check, e.Check, e)
 						require.False(t, e.ByPeer)
-						// In TLS 1.3 the connection is already up for the peer when the alert comes; OTP 27 does not log every alert then.
+						// In TLS 1.3 the connection is already up for the peer when the alert
+						// comes; OTP 27 does not log every alert then.
 						if tt.log != "" && v.number == tls.VersionTLS12 {
 							logs(t, bad, tt.log)
 						}
@@ -238,7 +240,8 @@ func TestErlangRefusesUsages(t *testing.T) {
 	})
 }
 
-// A peer that speaks only old versions of TLS is refused, whichever side connects, and each side names the version as the reason.
+// A peer that speaks only old versions of TLS is refused, whichever side connects, and each side
+// names the version as the reason.
 func TestOldProtocol(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
@@ -267,7 +270,8 @@ func logs(t *testing.T, erl *otp.Node, text string) {
 	require.Eventually(t, func() bool { return strings.Contains(erl.Log(), text) }, limit, 10*time.Millisecond, "%s: not in the log", text)
 }
 
-// What OTP does not check: a node with a good certificate under a name that is not its own, and one that is not on a list.
+// What OTP does not check: a node with a good certificate under a name that is not its own, and one
+// that is not on a list.
 func TestChecksOfNames(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)

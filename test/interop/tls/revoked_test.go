@@ -16,7 +16,8 @@ import (
 	"github.com/cnode-go/cnode/tlstransport"
 )
 
-// One option file with a directory of revocation lists: both sides talk while it allows that, and both refuse a revoked certificate.
+// One option file with a directory of revocation lists: both sides talk while it allows that, and
+// both refuse a revoked certificate.
 func TestRevoked(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)

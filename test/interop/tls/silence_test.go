@@ -16,8 +16,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// BenchmarkMove moves a connection over TLS from one node to another one of the same name, and back, while its peer sends as much as it
-// can. The silence is the time from the beginning of the freeze to the first message from the peer at the other node.
+// BenchmarkMove moves a connection over TLS from one node to another one of the same name, and
+// back, while its peer sends as much as it can. The silence is the time from the beginning of the
+// freeze to the first message from the peer at the other node.
 func BenchmarkMove(b *testing.B) {
 	for _, v := range versions {
 		b.Run(v.name, func(b *testing.B) {

@@ -193,7 +193,8 @@ func TestMoveFigures(t *testing.T) {
 		moves, silence[len(silence)/2], silence[len(silence)-1], time.Duration(p.gap.Load()), p.calls.Load())
 }
 
-// A node with many connections, and many mailboxes, moves to another process, and no connection that is made meanwhile is refused.
+// A node with many connections, and many mailboxes, moves to another process, and no connection
+// that is made meanwhile is refused.
 func TestUpgradeFigures(t *testing.T) {
 	conns := otp.Times("CNODE_CONNECTIONS", 100)
 	for _, mailboxes := range []int{1, 10 * conns} {

@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// asker is an Erlang module that asks without pause, with at most 50 questions on their way, and checks that every answer comes once and in
-// order.
+// asker is an Erlang module that asks without pause, with at most 50 questions on their way, and
+// checks that every answer comes once and in order.
 const asker = `-module(asker).
 -export([start/1, stop/0]).
 
@@ -40,8 +40,8 @@ rest(Sent, Sent) -> receive More -> {more, More} after 200 -> {all, Sent} end;
 rest(Sent, Got) -> receive Got -> rest(Sent, Got + 1); Other -> {due, Got, came, Other} after 30000 -> {missing, Got} end.
 `
 
-// The connection of an Erlang node that uses it without pause moves to and fro between two processes: no answer is lost, repeated or out of
-// order, and no end is reported.
+// The connection of an Erlang node that uses it without pause moves to and fro between two
+// processes: no answer is lost, repeated or out of order, and no end is reported.
 func TestMovesUnderErlang(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		one, other := ends(t)

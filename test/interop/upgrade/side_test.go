@@ -17,9 +17,11 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// The test program started again is a process that gives and takes. The environment tells it what; the channel has number 3.
+// The test program started again is a process that gives and takes. The environment tells it what;
+// the channel has number 3.
 const (
-	sideVariable  = "UPGRADE_TEST_SIDE" // owner, heir: of a node; left, right: of one connection, in turns
+	// owner, heir: of a node; left, right: of one connection, in turns
+	sideVariable  = "UPGRADE_TEST_SIDE"
 	countVariable = "UPGRADE_TEST_COUNT"
 	sideName      = "mover@127.0.0.1"
 	sideCookie    = "cookie"
@@ -70,13 +72,15 @@ func sideConfig(mailboxes int, worker uint16) nodes.Config {
 	}
 }
 
-// echo answers {From, I} with I, on the connection's own goroutine: so it is done, or has not begun, when the connection stands still.
+// echo answers {From, I} with I, on the connection's own goroutine: so it is done, or has not
+// begun, when the connection stands still.
 func echo(self *nodes.Mailbox, m *nodes.Message) {
 	defer m.Release()
 	t, err := m.Term()
 	if pair, ok := t.(ei.Tuple); ok && err == nil && len(pair) == 2 {
 		if from, ok := pair[0].(ei.Pid); ok {
-			_ = self.Send(context.Background(), from, pair[1]) // a lost answer is noticed at the other end
+			// a lost answer is noticed at the other end
+			_ = self.Send(context.Background(), from, pair[1])
 		}
 	}
 }

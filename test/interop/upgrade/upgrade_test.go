@@ -24,7 +24,8 @@ import (
 // patience bounds every wait: ten times what a busy machine needs.
 const patience = time.Minute
 
-// stream is an Erlang module that uses a serve without pause: numbered messages that come back, calls, a link and a monitor.
+// stream is an Erlang module that uses a serve without pause: numbered messages that come back,
+// calls, a link and a monitor.
 const stream = `-module(stream).
 -export([start/1, stop/0, bonds/0]).
 
@@ -89,7 +90,8 @@ calls(N, I, Pids) ->
     end.
 `
 
-// upgrades is how often a node is upgraded in one test; CNODE_UPGRADES says otherwise, for long runs.
+// upgrades is how often a node is upgraded in one test; CNODE_UPGRADES says otherwise, for long
+// runs.
 func upgrades() int { return otp.Times("CNODE_UPGRADES", 10) }
 
 // A served is a serve, and the processes that have come after it.

@@ -20,7 +20,8 @@ func TestWorkerKilled(t *testing.T) {
 		a, b := c.erl[0], c.erl[1]
 		held := descriptors(t, c.Pid())
 		for _, e := range c.erl {
-			eval(t, e, `monitor_node(N, true)`) // of a process that has ended: it makes sure of the connection
+			// of a process that has ended: it makes sure of the connection
+			eval(t, e, `monitor_node(N, true)`)
 		}
 		watch := func(e *otp.Node) func() string {
 			return e.Async(t, about(`monitor_node(N, true), erlang:register(watcher, self()), receive {nodedown, N} -> down; stop -> up end`))
@@ -55,7 +56,8 @@ func TestWorkerStopped(t *testing.T) {
 		c := newCluster(t, r, serveDemo(t))
 		c.signal(t, c.at[1], syscall.SIGSTOP)
 		defer c.signal(t, c.at[1], syscall.SIGCONT)
-		time.Sleep(100 * time.Millisecond) // the worker has answered just now, and counts as alive for a moment
+		// the worker has answered just now, and counts as alive for a moment
+		time.Sleep(100 * time.Millisecond)
 		for range 3 {
 			join(t, c.spare)
 			require.NotEqual(t, c.at[1], c.worker(t, c.spare))

@@ -67,7 +67,8 @@ func serve(name string) error {
 // setUp gives a worker functions to try the node with.
 func setUp(n *nodes.Node) error {
 	n.Expose("w", "pid", func(context.Context, []ei.Term) (any, error) { return os.Getpid(), nil })
-	// start(Name) is a new process, which answers {echo, From, T} with T and calls with {ok, T}, and ends when it gets an atom.
+	// start(Name) is a new process, which answers {echo, From, T} with T and calls with {ok, T},
+	// and ends when it gets an atom.
 	n.Expose("w", "start", func(_ context.Context, args []ei.Term) (any, error) {
 		name, _ := args[0].(ei.Atom)
 		b, err := n.Serve(string(name), nodes.Server{

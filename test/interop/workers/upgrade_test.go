@@ -16,14 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Real nodes send numbered messages without a pause, which come back, while front and workers go on in new processes: no nodedown, no
-// gap, no repeat.
+// Real nodes send numbered messages without a pause, which come back, while front and workers go on
+// in new processes: no nodedown, no gap, no repeat.
 func TestUpgraded(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) { upgraded(t, newCluster(t, r, serveDemo(t)), 3) })
 }
 
-// talk sends numbers to a process of the node, with 100 of them on their way at a time, until it is told to stop, and gives how many it has
-// sent.
+// talk sends numbers to a process of the node, with 100 of them on their way at a time, until it is
+// told to stop, and gives how many it has sent.
 const talk = `erlang:monitor_node(N, true), true = register(talker, self()),
 	Talk = fun(Talk, I, J, Stop) ->
 		if

@@ -88,7 +88,8 @@ func TestNames(t *testing.T) {
 	})
 }
 
-// Workers connect to a node while that one connects to them, again and again: each time both have one connection.
+// Workers connect to a node while that one connects to them, again and again: each time both have
+// one connection.
 func TestSimultaneous(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveOwn(t))

@@ -146,7 +146,8 @@ func startLab(t *testing.T, r otp.Release, conf string) *lab {
 	return l
 }
 
-// A cluster is a node with three workers, and three Erlang nodes, each with its connection at another worker.
+// A cluster is a node with three workers, and three Erlang nodes, each with its connection at
+// another worker.
 type cluster struct {
 	*otp.Program
 	port  int
@@ -233,7 +234,8 @@ func (c *cluster) worker(t *testing.T, e *otp.Node) int {
 	return pid
 }
 
-// join connects a node. On a busy machine the connection may be lost before a slow worker has it; then the node tries again.
+// join connects a node. On a busy machine the connection may be lost before a slow worker has it;
+// then the node tries again.
 func join(t *testing.T, e *otp.Node) {
 	t.Helper()
 	require.Eventually(t, func() bool { return eval(t, e, `net_adm:ping(N)`) == "pong" }, limit, 10*time.Millisecond)
