@@ -32,8 +32,8 @@ var (
 	// ErrFrameTooLong: the peer sent a frame over Config.MaxFrame.
 	ErrFrameTooLong = errors.New("frame over the limit")
 	// ErrClosed: the node, connection or listener was closed on this side; or the mailbox has
-	// ended, by Close or otherwise: see its Err.
-	ErrClosed = errors.New("closed")
+	// ended, by Close or otherwise: see its Err. It is net.ErrClosed.
+	ErrClosed error = closedError{}
 	// ErrBusy: another Receive is in progress, or Start has taken over receiving and accepting.
 	ErrBusy = errors.New("another Receive is in progress, or the node was started and receives and accepts by itself")
 	// ErrMoved: the connection, mailbox or node goes on in another process. Nothing was sent; a
@@ -66,6 +66,14 @@ var (
 	// ErrTooManyUnread: messages that nobody receives have piled up during a Call.
 	ErrTooManyUnread = errors.New("too many unread messages: call Receive")
 )
+
+// closedError is net.ErrClosed with a text that also fits what has no network connection.
+type closedError struct{}
+
+func (closedError) Error() string { return "closed" }
+
+// Is makes net.ErrClosed find it.
+func (closedError) Is(err error) bool { return err == net.ErrClosed }
 
 // An Error says what was attempted, with which peer, and why it failed. It is a net.Error.
 type Error struct {

@@ -70,3 +70,12 @@ func TestErrorTimeout(t *testing.T) {
 		require.Equal(t, tt.late, err.Timeout(), tt.why)
 	}
 }
+
+// What is closed is so for programs that know package net only.
+func TestClosedIsNetErrClosed(t *testing.T) {
+	n := newWorld(t, "memory").node("alice")
+	require.NoError(t, n.Close())
+	_, err := n.Connect(t.Context(), "bob@test")
+	require.ErrorIs(t, err, ErrClosed)
+	require.ErrorIs(t, err, net.ErrClosed)
+}
