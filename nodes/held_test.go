@@ -419,13 +419,13 @@ func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 			ctx := w.ctx()
 			n := w.started("front")
 			a := trapping(t, n)
-			sink, err := n.Handle("", func(*Mailbox, *Message) {}, nil)
+			sink, err := n.Handle("", func(*Mailbox, *Message) {}, &MailboxOptions{Limit: 100_000})
 			require.NoError(t, err)
 			h, err := n.Handle("h", func(h *Mailbox, _ *Message) {
 				if err := errors.Join(h.Link(ctx, a.Pid()), h.Unlink(ctx, a.Pid()), h.Send(ctx, sink.Pid(), "on")); err != nil && n.Err() == nil {
 					t.Error(err)
 				}
-			}, &MailboxOptions{TrapExit: true})
+			}, &MailboxOptions{TrapExit: true, Limit: 100_000})
 			require.NoError(t, err)
 			defer incessantly(t, func() error { return busy(ctx, a, h) })()
 			for range 100 {
@@ -467,9 +467,9 @@ func TestFreezeBesideCallsOfHandlers(t *testing.T) {
 					assert.NoError(t, c.Reply(w.ctx(), "ok"))
 				}
 			}
-			h, err := n.Handle("h", answers, nil)
+			h, err := n.Handle("h", answers, &MailboxOptions{Limit: 100_000})
 			require.NoError(t, err)
-			_, err = n.Handle("other", answers, nil)
+			_, err = n.Handle("other", answers, &MailboxOptions{Limit: 100_000})
 			require.NoError(t, err)
 			defer incessantly(t, func() error { return tt.busy(w.ctx(), h) })()
 			for range tt.freezes {
