@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadme compares the code in the README, and in the guide for C programmers, with what the
+// TestReadme compares the code in the README, and in the guides, with what the
 // tests run: a block after "<!-- from FILE -->" is in FILE, line by line. The file is an example or
 // a program of the tests, so what the documents show compiles, runs and does what they say.
 func TestReadme(t *testing.T) {
-	for _, name := range []string{"README.md", "docs/from-libei.md"} {
+	for _, name := range []string{"README.md", "docs/operating.md", "docs/from-libei.md"} {
 		text, err := os.ReadFile("../" + name)
 		require.NoError(t, err)
 		blocks := regexp.MustCompile("(?s)<!-- from (\\S+) -->\n```go\n(.*?)```").FindAllStringSubmatch(string(text), -1)
