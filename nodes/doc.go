@@ -42,28 +42,14 @@
 // The example*_test.go of this directory are whole programs: example_test.go (first steps,
 // servers), example_front_test.go (workers), example_move_test.go (hand-off).
 //
-// # Wire to mailbox
+// # Who owns what
 //
-// In reading order: transport/tcp_unix.go (bytes), transport/pdu.go (packet), recv.go (frame,
-// tick), nodes/dist/frame.go and control.go (control message), readloop.go and route.go (what it
-// asks for), deliver.go and mailbox.go (queue). The payload stays bytes until it is received; it is
-// decoded in the receiver's goroutine. The way out: mailbox.go, sendto.go (here, or over which
-// connection), send.go (term and control message in one buffer), transport/queue.go (order,
-// combining, back-pressure), transport/stream.go, the plug-in's Writev.
-//
-// # Goroutines, queues and who owns what
-//
-// A connection has one goroutine that receives (the caller's own on the lower level) and none that
-// waits for something to send: a lone message is written by its sender, a burst by a goroutine that
-// ends when the burst does. The queue in front of a connection is bounded (Config.QueueLimit): when
-// it is full, senders wait. A mailbox is bounded (MailboxOptions.Limit, and see below). Signals
-// from one sender are never reordered: one goroutine reads a connection and puts each message where
-// it belongs before it reads the next.
-//
-// A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in
-// progress; a Node owns all of these and its registration at the port mapper. Node.Close ends them
-// in this order: registration, mailboxes (so that their peers are told), listeners and connections,
-// goroutines.
+// docs/architecture.md follows a message through the files, each way. A connection has one
+// goroutine that receives (the caller's own on the lower level), so signals from one sender stay in
+// order, and none that waits for something to send. A Conn owns its stream, its queue and its tick
+// timer; a Listener its socket and the handshakes in progress; a Node all of these and its
+// registration. Node.Close ends them in this order: registration, mailboxes (so that their peers
+// are told), listeners and connections, goroutines.
 //
 // # Who waits for whom
 //
@@ -157,21 +143,25 @@
 //
 // # Limits on what peers can do
 //
-// Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames:
-// Config.MaxFrame; memory for a large frame is allocated as the frame arrives. Atoms remembered:
-// 1,024 per connection. Remote calls running: Config.MaxCalls, of which each peer has a share; what
-// waits for them, and messages beyond the limits of mailboxes: Config.OverflowLimit, likewise.
-// Messages that a Call on the lower level reads for other receivers: 10,000 messages, 64 MiB.
-// Output waiting for a peer that does not read: 64 MiB of immediate answers (or four times
-// Config.QueueLimit), more of which end the connection (transport.ErrQueueFull); 64 MiB of signals
-// of processes and monitors that have ended, where each signal counts 512 bytes plus its reason,
-// and the signals of one process may exceed the limit when there are no others: whoever ends a
-// process then waits, and the connection ends if the peer has read next to nothing for a
-// Config.TickInterval (ErrEndsUnread). Links and monitors that a peer makes have no limit, as in
-// Erlang: each takes some 250 bytes, for as long as the connection lasts. A malformed frame or
-// control message ends its connection, an unknown control message is skipped, a term that cannot be
-// decoded is an error for whoever decodes it; if that is the upper level, it is logged, as a
-// warning once per connection.
+//	what                                    limit                                  and then
+//	handshakes at once                      Config.MaxHandshakes, HandshakeTimeout an older one is ended
+//	a handshake packet                      4 KiB                                  the handshake fails
+//	a frame                                 Config.MaxFrame; beyond 4 MiB memory   the connection ends
+//	                                        grows as the frame arrives
+//	atoms remembered                        1,024 a connection                     made anew each time
+//	functions running                       a share of Config.MaxCalls             requests wait
+//	waiting requests, and messages in       a share of Config.OverflowLimit, each  system_limit, mailbox_full
+//	full mailboxes
+//	what a lower-level Call reads for       10,000 messages, 64 MiB                ErrTooManyUnread
+//	other receivers
+//	immediate answers that a peer does not  64 MiB, or four times QueueLimit       the connection ends:
+//	read                                                                           transport.ErrQueueFull
+//	exit signals that it does not read      64 MiB: 512 bytes and the reason each  whoever ends a process waits; after
+//	                                                                               TickInterval ErrEndsUnread
+//	links and monitors that a peer makes    none, as in Erlang                     250 bytes each
+//
+// A malformed frame or control message ends its connection, an unknown control message is skipped,
+// a term that cannot be decoded is an error for whoever decodes it.
 //
 // The pid in a message, or in a call, is the peer's word: it may name a process of a third node.
 // What this package sends there for a peer is nothing that a runtime system refuses, which would
