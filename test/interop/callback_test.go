@@ -72,45 +72,53 @@ func TestCallbacks(t *testing.T) {
 }
 
 // A Server and a mailbox call the node back whose messages they receive, while more wait for them
-// than their limits are.
+// than their limits are: many messages, and large ones.
 func TestReceiversCallBack(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
-		ctx := background(t)
-		const count = 1000
-		done := make(chan error, 2)
-		call := func(ctx context.Context) error { _, err := m.n.RPC(ctx, m.erl.Name(), "erlang", "abs", -1); return err }
-		casts := 0
-		_, err := m.n.Serve("back", nodes.Server{Cast: func(ctx context.Context, _ ei.Term) {
-			if err := call(ctx); err != nil {
-				done <- err
-			} else if casts++; casts == count {
-				done <- nil
-			}
-		}}, &nodes.MailboxOptions{Limit: 1 << 20})
-		require.NoError(t, err)
-		box := m.mailbox(t, "B", &nodes.MailboxOptions{Limit: 1 << 20})
-		go func() {
-			for range count {
-				if _, err := box.Receive(ctx); err != nil {
-					done <- err
-					return
-				}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*limit)
+		defer cancel()
+		call := func(ctx context.Context) error {
+			_, err := m.n.RPC(ctx, m.erl.Name(), "erlang", "abs", -1)
+			return err
+		}
+		small := &nodes.MailboxOptions{Limit: 1 << 20}
+		for _, tt := range []struct{ count, size int }{{callbacks, 10}, {100, 1_000_000}} {
+			done := make(chan error, 2)
+			casts := 0
+			server, err := m.n.Serve("back", nodes.Server{Cast: func(ctx context.Context, _ ei.Term) {
 				if err := call(ctx); err != nil {
 					done <- err
-					return
+				} else if casts++; casts == tt.count {
+					done <- nil
+				}
+			}}, small)
+			require.NoError(t, err)
+			box := m.mailbox(t, "B", small)
+			go func() {
+				for range tt.count {
+					if _, err := box.Receive(ctx); err != nil {
+						done <- err
+						return
+					}
+					if err := call(ctx); err != nil {
+						done <- err
+						return
+					}
+				}
+				done <- nil
+			}()
+			m.is(t, [][2]string{{fmt.Sprintf(`Bin = binary:copy(<<"x">>, %d),
+				[begin B ! Bin, gen_server:cast({back, N}, Bin) end || _ <- lists:seq(1, %d)], sent`, tt.size, tt.count), `sent`}})
+			for range 2 {
+				select {
+				case err := <-done:
+					require.NoError(t, err)
+				case <-ctx.Done():
+					t.Fatalf("%d of %d bytes: %v: %+v", tt.count, tt.size, ctx.Err(), m.n.Stats())
 				}
 			}
-			done <- nil
-		}()
-		m.is(t, [][2]string{{fmt.Sprintf(`[begin B ! <<0:400000>>, gen_server:cast({back, N}, <<0:400000>>) end || _ <- lists:seq(1, %d)], sent`, count), `sent`}})
-		for range 2 {
-			select {
-			case err := <-done:
-				require.NoError(t, err)
-			case <-ctx.Done():
-				t.Fatalf("%v: %+v", ctx.Err(), m.n.Stats())
-			}
+			require.NoError(t, server.Close())
 		}
 	})
 }
