@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // answerCalls plays rex on the lower level: answer gets each gen call that arrives on c.
@@ -24,7 +25,7 @@ func answerCalls(t testing.TB, c *Conn, answer func(from ei.Pid, tag ei.Raw, req
 			if m.Op != dist.OpRegSend { // a monitor comes before the call, and is ended after it
 				continue
 			}
-			from, tag, raw, ok := genCall(m.Payload)
+			from, tag, raw, ok := otp.GenCall(m.Payload)
 			if !ok {
 				t.Errorf("no gen call: %v", m.Payload)
 				return
@@ -34,7 +35,7 @@ func answerCalls(t testing.TB, c *Conn, answer func(from ei.Pid, tag ei.Raw, req
 				t.Error(err)
 				return
 			}
-			answer(from.pid, append(ei.Raw(nil), tag...), request.(ei.Tuple))
+			answer(from.Pid, append(ei.Raw(nil), tag...), request.(ei.Tuple))
 		}
 	}()
 }

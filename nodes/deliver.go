@@ -1,5 +1,7 @@
 package nodes
 
+import "github.com/cnode-go/cnode/nodes/internal/otp"
+
 // How messages get into a mailbox, in order:
 //
 //	deliver     what was sent, once there is room, as the options say; the reply to a call of the mailbox's goes to that call
@@ -102,7 +104,7 @@ func (b *Mailbox) pushLocked(m *Message) {
 		b.overflow.bytes += cost(m)
 	}
 	if b.serves && m.conn == nil {
-		if _, _, _, ok := genCall(m.Payload); ok {
+		if _, _, _, ok := otp.GenCall(m.Payload); ok {
 			b.asked = m
 		}
 	}
@@ -137,7 +139,7 @@ func (b *Mailbox) notify(m *Message) bool {
 // takeReply gives the reply to an pending call to its call, whatever the mailbox's limit; a reply
 // that no call waits for is dropped. It is false for any other message.
 func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
-	ref, ok := tagOfReply(m.Payload)
+	ref, ok := otp.ReplyTag(m.Payload)
 	if !ok || ref.ID[2]&callBit == 0 || b.ended() {
 		return false
 	}

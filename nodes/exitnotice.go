@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // An exitNotice is the signals that a process which ends has for the processes of one node, or of
@@ -98,7 +99,7 @@ func (w *exitNotice) agree() {
 		if was == nil {
 			var err error
 			was = ctl.Reason
-			if agreed, err = acceptable(was, ei.Atom(w.to.node), w.conn.peer.Flags.Has(dist.FlagNativeRecords)); err != nil {
+			if agreed, err = otp.Acceptable(was, ei.Atom(w.to.node), w.conn.peer.Flags.Has(dist.FlagNativeRecords)); err != nil {
 				w.n.log.Debug("an exit reason that another node might refuse", "peer", w.to.node, "error", err)
 				agreed = exitReason(ei.Atom("undecodable_reason"))
 			}

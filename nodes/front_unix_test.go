@@ -15,9 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/sockdir"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/transport"

@@ -7,8 +7,9 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/sockdir"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/transport"

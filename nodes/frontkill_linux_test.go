@@ -8,8 +8,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/need"
 
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport/handoff"

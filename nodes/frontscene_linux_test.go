@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/sockdir"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"

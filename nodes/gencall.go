@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A Call is a request of gen_server:call.
@@ -36,7 +37,7 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if m.Payload == nil {
 		return nil, false
 	}
-	from, tag, request, ok := genCall(m.Payload)
+	from, tag, request, ok := otp.GenCall(m.Payload)
 	if !ok {
 		return nil, false
 	}
@@ -45,7 +46,7 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 		t = ei.Raw(bytes.Clone(request))
 	}
 	return &Call{
-		From: from.pid, alias: from.alias, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag),
+		From: from.Pid, alias: from.Alias, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag),
 	}, true
 }
 
@@ -103,7 +104,7 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 
 // replyOver sends the answer over a connection.
 func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error {
-	ctl, err := c.addressee().control(conn)
+	ctl, err := conn.answerTo(c.addressee())
 	if err != nil {
 		return wrap("reply", conn.peer.Name, err)
 	}
@@ -117,28 +118,20 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error 
 	return err
 }
 
-func (c *Call) addressee() addressee {
-	alias, ok := aliasOf(c.tag)
+func (c *Call) addressee() otp.Addressee {
+	alias, ok := otp.AliasOf(c.tag)
 	if !ok {
 		alias = c.alias
 	}
-	return addressee{c.From, alias}
+	return otp.Addressee{Pid: c.From, Alias: alias}
 }
 
-// term is the pid, or else the alias.
-func (to addressee) term() ei.Term {
-	if to.alias.Len > 0 {
-		return to.alias
-	}
-	return to.pid
-}
-
-func (to addressee) control(c *Conn) (*dist.Control, error) {
+func (c *Conn) answerTo(to otp.Addressee) (*dist.Control, error) {
 	switch {
-	case to.alias.Len > 0 && c.peer.Flags.Has(dist.FlagAlias):
-		return &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.alias}, nil
-	case to.pid == ei.Pid{Node: to.pid.Node}:
+	case to.Alias.Len > 0 && c.peer.Flags.Has(dist.FlagAlias):
+		return &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.Alias}, nil
+	case to.Pid == ei.Pid{Node: to.Pid.Node}:
 		return nil, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported)
 	}
-	return &dist.Control{Op: dist.OpSend, To: to.pid}, nil
+	return &dist.Control{Op: dist.OpSend, To: to.Pid}, nil
 }

@@ -10,8 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/need"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // The two processes that every node expects of another: net_kernel, which answers net_adm:ping, and
@@ -29,10 +30,10 @@ func (n *Node) serveKernel() error {
 			full.handle(n.ctx, n, b, m)
 			return
 		}
-		_, cast := genCast(m.Payload)
+		_, cast := otp.GenCast(m.Payload)
 		t.asked = !cast
-		if from, tag, _, ok := genCall(m.Payload); ok {
-			t.waits = monitorID{monitorOf(tag), from.pid.Node}
+		if from, tag, _, ok := otp.GenCall(m.Payload); ok {
+			t.waits = monitorID{otp.MonitorOf(tag), from.Pid.Node}
 		}
 		if !n.work(t, func(ctx context.Context) { rex.handle(ctx, n, b, m) }) {
 			b.refuse(m)
@@ -99,19 +100,19 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	answer := func(ctx context.Context, t ...ei.Term) {
 		var err error
-		switch answer := append(ei.Tuple{ei.Atom("rex")}, t...); string(from.pid.Node) {
+		switch answer := append(ei.Tuple{ei.Atom("rex")}, t...); string(from.Pid.Node) {
 		case m.conn.peer.Name:
 			var ctl *dist.Control
-			if ctl, err = from.control(m.conn); err == nil {
+			if ctl, err = m.conn.answerTo(from); err == nil {
 				err = m.conn.send(ctx, ctl, answer)
 			}
 		case n.Name():
-			err = self.Send(ctx, from.pid, answer)
+			err = self.Send(ctx, from.Pid, answer)
 		default: // the peer has passed the request on
 			err = n.answerThird(ctx, m.conn, from, false, answer)
 		}
 		if err != nil {
-			n.log.Debug("answer lost", "to", from.pid, "error", err)
+			n.log.Debug("answer lost", "to", from.Pid, "error", err)
 		}
 	}
 	if mfa, ok := rexRequest(asked, "call"); ok {
@@ -134,7 +135,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	message := request[2]
 	if request[0] == ei.Atom("send") {
-		message = ei.Tuple{from.term(), message} // the process that gets it answers
+		message = ei.Tuple{from.Term(), message} // the process that gets it answers
 	}
 	if n.passName(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, message) == nil && request[0] == ei.Atom("sbcast") {
 		answer(ctx, node, node)
@@ -148,7 +149,7 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 	if size, err := c.Tuple(); err != nil || size != 2 || m.conn == nil {
 		return
 	}
-	from, err := readAddressee(&c)
+	from, err := otp.ReadAddressee(&c)
 	if err != nil {
 		return
 	}
@@ -159,13 +160,13 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 	if err != nil {
 		return
 	}
-	if ctl, err := from.control(m.conn); err == nil {
+	if ctl, err := m.conn.answerTo(from); err == nil {
 		m.conn.signal(ctl, payload)
 	}
 }
 
 // rexMessage reads {Pid, Request}, which has come from another node.
-func (n *Node) rexMessage(m *Message) (from addressee, request ei.Term, ok bool) {
+func (n *Node) rexMessage(m *Message) (from otp.Addressee, request ei.Term, ok bool) {
 	if m.Payload == nil {
 		return from, nil, false
 	}
@@ -180,9 +181,9 @@ func (n *Node) rexMessage(m *Message) (from addressee, request ei.Term, ok bool)
 	}
 	switch t := tuple[0].(type) {
 	case ei.Pid:
-		from.pid = t
+		from.Pid = t
 	case ei.Ref:
-		from = addressee{ei.Pid{Node: t.Node}, t}
+		from = otp.Addressee{Pid: ei.Pid{Node: t.Node}, Alias: t}
 	default:
 		return from, nil, false
 	}

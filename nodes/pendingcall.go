@@ -5,6 +5,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // An pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link
@@ -81,7 +82,7 @@ func (b *Mailbox) receiveReply(a *pendingCall) {
 func (n *Node) answersCall(m *Message) bool {
 	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit
 	if !ok {
-		ref, ok = tagOfReply(m.Payload)
+		ref, ok = otp.ReplyTag(m.Payload)
 	}
 	if !ok || ref.ID[2]&callBit == 0 {
 		return false

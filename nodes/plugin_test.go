@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/need"
 
 	"github.com/cnode-go/cnode/transport"
 )

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // To a node that does not support aliases the reply goes as an ordinary message.
@@ -242,7 +243,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 		// NEW_REFERENCE_EXT with a creation
 		{114, 0, 1, 119, 1, 'x', 77, 0, 0, 0, 0},
 	}
-	refused = append(refused, manyAtoms(t, 2*maxAnswerAtoms))
+	refused = append(refused, manyAtoms(t, 2*otp.MaxAtoms))
 	oldPid := ei.Raw{103, 119, 1, 'x', 0, 0, 0, 1, 0, 0, 0, 0, 3}
 	for range 2 { // the second time over the connection that there is now
 		for _, tag := range refused {

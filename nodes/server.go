@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A Server is a registered process made of Go functions, like a gen_server. They run one at a time
@@ -127,9 +128,9 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 		return
 	}
 	if s.Call != nil || s.Info == nil {
-		if from, tag, request, ok := genCall(m.Payload); ok {
+		if from, tag, request, ok := otp.GenCall(m.Payload); ok {
 			c := &Call{
-				From: from.pid, alias: from.alias, n: n, conn: m.asker(), tag: tag,
+				From: from.Pid, alias: from.Alias, n: n, conn: m.asker(), tag: tag,
 				prompt: s.prompt, server: b,
 			}
 			if s.Call != nil {
@@ -142,7 +143,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	}
 	b.markServed() // no caller waits for an answer to what comes here
 	if s.Cast != nil && m.Payload != nil {
-		if request, ok := genCast(m.Payload); ok {
+		if request, ok := otp.GenCast(m.Payload); ok {
 			if t, err := request.Decode(); err == nil {
 				m.Release()
 				s.Cast(ctx, t)
@@ -184,7 +185,7 @@ func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Messa
 
 // system handles a message of module sys, {system, {Pid, Tag}, Request}; false if m is none.
 func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
-	from, tag, raw, ok := genRequest("system", m.Payload)
+	from, tag, raw, ok := otp.GenRequest("system", m.Payload)
 	if !ok {
 		return false
 	}
@@ -193,7 +194,7 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 		n.undecodable(m.conn, "system message", err)
 		request = ei.Atom("undecodable")
 	}
-	c := &Call{From: from.pid, alias: from.alias, n: n, conn: m.asker(), tag: tag}
+	c := &Call{From: from.Pid, alias: from.Alias, n: n, conn: m.asker(), tag: tag}
 	stop, ok := request.(ei.Tuple)
 	ok = ok && len(stop) == 2 && stop[0] == ei.Atom("terminate")
 	reply := ei.Term(ei.Atom("ok"))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A recorder is a Server that does what its requests say.
@@ -293,9 +294,9 @@ func TestCallFailures(t *testing.T) {
 			require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
 			require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
 			// A reply that comes too late does no harm.
-			from, tag, _, ok := genCall(m.Payload)
+			from, tag, _, ok := otp.GenCall(m.Payload)
 			require.True(t, ok)
-			require.NoError(t, silent.Send(w.ctx(), from.pid, ei.Tuple{tag, ei.Int(1)}))
+			require.NoError(t, silent.Send(w.ctx(), from.Pid, ei.Tuple{tag, ei.Int(1)}))
 
 			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
 			_, err = silent.Receive(w.ctx())

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // spawnCost is how many bytes a process takes besides its request, while it waits for a place and
@@ -22,7 +23,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 			c.signal(&dist.Control{Op: dist.OpSpawnReply, Ref: m.Ref, To: m.From, Flags: flags, Result: raw}, nil)
 		}
 	}
-	o, err := parseSpawnOptions(m.Options)
+	o, err := otp.ParseSpawnOptions(m.Options)
 	if err != nil {
 		c.complain(faultSpawn, "spawn request refused", err)
 		reply(0, ei.Atom("badopt"))
@@ -46,19 +47,19 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		return
 	}
 	var flags uint64
-	if o.monitor {
+	if o.Monitor {
 		flags |= dist.SpawnMonitored
 		b.watched(m.Ref, watcher{pid: m.From})
 	}
-	if o.link {
+	if o.Link {
 		flags |= dist.SpawnLinked
 		b.linked(m.From)
 	}
-	if !o.quiet {
+	if !o.Quiet {
 		reply(flags, b.pid)
 	}
 	// else it is a process with a life of its own
-	if o.monitor && !o.link && m.Module == "erpc" && m.Function == "execute_call" {
+	if o.Monitor && !o.Link && m.Module == "erpc" && m.Function == "execute_call" {
 		t.asked, t.waits = true, monitorID{m.Ref, m.From.Node}
 	}
 	p := &spawnedProcess{b, c, o, m.Module, m.Function, payload, n.scopeOf(m.From)}
@@ -71,7 +72,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 type spawnedProcess struct {
 	b            *Mailbox
 	c            *Conn // from where the request came
-	options      spawnOptions
+	options      otp.SpawnOptions
 	module, name ei.Atom
 	args         ei.Raw
 	parent       scope
@@ -98,7 +99,7 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	} else {
 		reason = n.spawned(ctx, p.module, p.name, args)
 	}
-	if !p.options.link && !p.options.monitor {
+	if !p.options.Link && !p.options.Monitor {
 		n.unheard(p.c, p.module, p.name, reason)
 	}
 	b.atEnd(t.end)

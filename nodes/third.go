@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -54,12 +55,12 @@ func (s *strangers) leave(by *Conn, bytes int) {
 
 // answerThird sends an answer that a peer has asked for to a process of a third node: now, or,
 // unless prompt, once there is a connection. A prompt answer does not wait for room either.
-func (n *Node) answerThird(ctx context.Context, by *Conn, to addressee, prompt bool, answer ei.Term) error {
+func (n *Node) answerThird(ctx context.Context, by *Conn, to otp.Addressee, prompt bool, answer ei.Term) error {
 	payload, err := ei.AppendTerm(nil, answer)
 	if err != nil {
 		return err
 	}
-	conn := n.Conn(string(to.pid.Node))
+	conn := n.Conn(string(to.Pid.Node))
 	switch {
 	case conn == nil && !prompt:
 		return n.answerStranger(by, to, payload)
@@ -71,13 +72,13 @@ func (n *Node) answerThird(ctx context.Context, by *Conn, to addressee, prompt b
 	return conn.answerThird(ctx, to, payload)
 }
 
-func (n *Node) answerStranger(by *Conn, to addressee, payload ei.Raw) error {
-	node := to.pid.Node
-	payload, err := acceptable(payload, node, true)
+func (n *Node) answerStranger(by *Conn, to otp.Addressee, payload ei.Raw) error {
+	node := to.Pid.Node
+	payload, err := otp.Acceptable(payload, node, true)
 	if err != nil {
 		return err
 	}
-	return n.answerLater(by, to.pid, len(payload), func() error {
+	return n.answerLater(by, to.Pid, len(payload), func() error {
 		conn, err := n.connection(n.ctx, string(node))
 		if err == nil {
 			err = conn.answerThird(n.ctx, to, payload)
@@ -101,16 +102,16 @@ func (n *Node) answerLater(by *Conn, to ei.Pid, bytes int, send func() error) er
 	return nil
 }
 
-func (c *Conn) answerThird(ctx context.Context, to addressee, payload ei.Raw) error {
+func (c *Conn) answerThird(ctx context.Context, to otp.Addressee, payload ei.Raw) error {
 	node := ei.Atom(c.peer.Name)
-	if !possible(to.pid, node) || !possible(to.alias, node) {
-		return errImpossible
+	if !otp.Possible(to.Pid, node) || !otp.Possible(to.Alias, node) {
+		return otp.ErrImpossible
 	}
-	payload, err := acceptable(payload, node, c.peer.Flags.Has(dist.FlagNativeRecords))
+	payload, err := otp.Acceptable(payload, node, c.peer.Flags.Has(dist.FlagNativeRecords))
 	if err != nil {
 		return err
 	}
-	ctl, err := to.control(c)
+	ctl, err := c.answerTo(to)
 	if err != nil {
 		return err
 	}

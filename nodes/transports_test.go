@@ -6,8 +6,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/sockdir"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"

@@ -1,5 +1,7 @@
 package nodes
 
+import "github.com/cnode-go/cnode/nodes/internal/otp"
+
 // A connection that moves alone leaves the servers of its node behind, and with them the requests
 // that its peer has made of them. A server cannot answer without the connection, so the freeze
 // waits until it has answered.
@@ -100,7 +102,7 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 		if m.conn != c || m.owed {
 			continue
 		}
-		if _, _, _, ok := genCall(m.Payload); ok || b.handles {
+		if _, _, _, ok := otp.GenCall(m.Payload); ok || b.handles {
 			m.owed = true
 			c.works.Enter()
 		}

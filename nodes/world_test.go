@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/sockdir"
 
 	"github.com/cnode-go/cnode/transport"
 )

@@ -32,7 +32,7 @@ type house struct {
 
 var houses = map[string]house{
 	"nodes": {knot: 18, floors: [][]string{
-		words("doc errors lazymap bynode scope identity lifetime identifier spawnoptions acceptable gen" +
+		words("doc errors lazymap bynode scope identity lifetime identifier" +
 			// leaves
 			" message buffer backlog complain challenge cookie transports connkind router relayedlink"),
 		words("conn recv passing send tick"), // a connection

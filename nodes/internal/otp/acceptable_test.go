@@ -1,4 +1,4 @@
-package nodes
+package otp
 
 import (
 	"testing"
@@ -13,8 +13,8 @@ func TestPossibleIdentifiers(t *testing.T) {
 	const node = "good@test"
 	ref := func(first uint32) ei.Ref { return ei.Ref{Node: node, Creation: 7, Len: 3, ID: [5]uint32{first, 1, 2}} }
 	for _, good := range []ei.Term{ei.Pid{Node: node, ID: 1<<28 - 1}, ei.Port{Node: node, ID: 1<<60 - 1}, ref(1<<18 - 1)} {
-		require.True(t, possible(good, node), good)
-		require.True(t, possible(ei.Tuple{good, ei.Map{{Key: good, Value: good}}}, node), good)
+		require.True(t, Possible(good, node), good)
+		require.True(t, Possible(ei.Tuple{good, ei.Map{{Key: good, Value: good}}}, node), good)
 	}
 	for _, bad := range []ei.Term{ei.Pid{Node: node, ID: 1 << 28}, ei.Port{Node: node, ID: 1 << 60}, ref(1 << 18)} {
 		for _, in := range []ei.Term{
@@ -23,9 +23,9 @@ func TestPossibleIdentifiers(t *testing.T) {
 			ei.Fun{Free: []ei.Term{bad}}, ei.Map{{Key: bad, Value: ei.Int(1)}}, ei.Map{{Key: ei.Int(1), Value: bad}},
 			ei.Record{Fields: []ei.Field{{Name: "f", Value: bad}}},
 		} {
-			require.False(t, possible(in, node), in)
-			require.True(t, possible(in, "other@test"), in)
+			require.False(t, Possible(in, node), in)
+			require.True(t, Possible(in, "other@test"), in)
 		}
 	}
-	require.False(t, possible(ei.Fun{Pid: ei.Pid{Node: node, ID: 1 << 28}}, node))
+	require.False(t, Possible(ei.Fun{Pid: ei.Pid{Node: node, ID: 1 << 28}}, node))
 }

@@ -1,4 +1,4 @@
-package nodes
+package otp
 
 import (
 	"errors"
@@ -6,31 +6,31 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// maxAnswerAtoms is how many atoms an answer may hold: a runtime system keeps all that it ever
+// MaxAtoms is how many atoms an answer may hold: a runtime system keeps all that it ever
 // meets, and ends when it has 1,048,576.
-const maxAnswerAtoms = 10_000
+const MaxAtoms = 10_000
 
-// acceptable gives a term in a form that any runtime system accepts on the node of that name;
+// Acceptable gives a term in a form that any runtime system accepts on the node of that name;
 // records: even one with native records.
-func acceptable(raw ei.Raw, node ei.Atom, records bool) (ei.Raw, error) {
-	t, err := raw.DecodeWith(&ei.DecodeOptions{Limits: ei.Limits{Atoms: maxAnswerAtoms}, Strict: true, Records: records, Alias: true})
+func Acceptable(raw ei.Raw, node ei.Atom, records bool) (ei.Raw, error) {
+	t, err := raw.DecodeWith(&ei.DecodeOptions{Limits: ei.Limits{Atoms: MaxAtoms}, Strict: true, Records: records, Alias: true})
 	if err != nil {
 		return nil, err
 	}
-	if !possible(t, node) {
-		return nil, errImpossible
+	if !Possible(t, node) {
+		return nil, ErrImpossible
 	}
 	return ei.AppendTerm(nil, t)
 }
 
-var errImpossible = errors.New("an identifier that its node cannot have made")
+var ErrImpossible = errors.New("an identifier that its node cannot have made")
 
-// possible reports whether a node may have made the identifiers of its own in a term. A runtime
+// Possible reports whether a node may have made the identifiers of its own in a term. A runtime
 // system refuses those that it cannot have made, and only its own: pids with a number of more than
 // 28 bits, references with a first word of more than 18, ports of more than 60. (That of OTP 25 has
 // lower bounds for pids and ports, and does not tell that it is one. One that passes on a term
 // checks nothing of this.)
-func possible(t ei.Term, node ei.Atom) bool {
+func Possible(t ei.Term, node ei.Atom) bool {
 	for t := range ei.Walk(t) {
 		ok := true
 		switch t := t.(type) {

@@ -1,4 +1,4 @@
-package nodes
+package otp
 
 import (
 	"testing"
@@ -11,16 +11,16 @@ import (
 // The options of a spawn request and their values, as OTP 25, 27 and 29 accept them; link and
 // monitor options with priority are of OTP 28, async_dist is of OTP 26.
 func TestSpawnOptions(t *testing.T) {
-	for text, want := range map[string]spawnOptions{
-		"[{reply,no}]": {quiet: true}, "[{reply,error_only}]": {quiet: true}, "[{reply,success_only}]": {},
+	for text, want := range map[string]SpawnOptions{
+		"[{reply,no}]": {Quiet: true}, "[{reply,error_only}]": {Quiet: true}, "[{reply,success_only}]": {},
 		"[]":                       {},
-		"[link]":                   {link: true},
-		"[{link,[]}]":              {link: true},
-		"[{link,[priority]}]":      {link: true},
-		"[monitor]":                {monitor: true},
-		"[{monitor,[]},link,link]": {link: true, monitor: true},
-		"[{monitor,[{tag,x}]}]":    {monitor: true},
-		"[{monitor,[{alias,demonitor},priority]}]":              {monitor: true},
+		"[link]":                   {Link: true},
+		"[{link,[]}]":              {Link: true},
+		"[{link,[priority]}]":      {Link: true},
+		"[monitor]":                {Monitor: true},
+		"[{monitor,[]},link,link]": {Link: true, Monitor: true},
+		"[{monitor,[{tag,x}]}]":    {Monitor: true},
+		"[{monitor,[{alias,demonitor},priority]}]":              {Monitor: true},
 		"[{priority,normal},{priority,max}]":                    {},
 		"[{message_queue_data,off_heap}]":                       {},
 		"[{min_heap_size,0},{fullsweep_after,100000}]":          {},
@@ -34,7 +34,7 @@ func TestSpawnOptions(t *testing.T) {
 		require.NoError(t, err, text)
 		raw, err := ei.AppendTerm(nil, options)
 		require.NoError(t, err, text)
-		got, err := parseSpawnOptions(raw)
+		got, err := ParseSpawnOptions(raw)
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
 	}
@@ -52,7 +52,7 @@ func TestSpawnOptions(t *testing.T) {
 		require.NoError(t, err, text)
 		raw, err := ei.AppendTerm(nil, options)
 		require.NoError(t, err, text)
-		_, err = parseSpawnOptions(raw)
+		_, err = ParseSpawnOptions(raw)
 		require.ErrorIs(t, err, errSpawnOption, text)
 	}
 }

@@ -1,4 +1,4 @@
-package nodes
+package otp
 
 import (
 	"errors"
@@ -7,21 +7,21 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// spawnOptions are the options of a SPAWN_REQUEST that concern this side. See erl_dist_protocol,
+// SpawnOptions are the options of a SPAWN_REQUEST that concern this side. See erl_dist_protocol,
 // "SPAWN_REQUEST", and erlang:spawn_request/5.
-type spawnOptions struct {
-	link, monitor bool
-	quiet         bool // no SPAWN_REPLY for success
+type SpawnOptions struct {
+	Link, Monitor bool
+	Quiet         bool // no SPAWN_REPLY for success
 }
 
 // errSpawnOption: an option, or a value of one, that erlang:spawn_request does not have. The caller
 // gets badopt.
 var errSpawnOption = errors.New("unknown spawn option")
 
-// parseSpawnOptions reads the options, and refuses what a BEAM refuses (measured: OTP 25, 27, 29),
+// ParseSpawnOptions reads the options, and refuses what a BEAM refuses (measured: OTP 25, 27, 29),
 // except reply: a BEAM that asks does not send it, and that of any other peer is obeyed. Options
 // about memory and scheduling have no effect: Go has its own.
-func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
+func ParseSpawnOptions(raw ei.Raw) (o SpawnOptions, err error) {
 	t, err := raw.Decode()
 	if err != nil {
 		return o, err
@@ -33,20 +33,20 @@ func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
 	for _, opt := range opts {
 		switch opt {
 		case ei.Atom("link"):
-			o.link = true
+			o.Link = true
 			continue
 		case ei.Atom("monitor"):
-			o.monitor = true
+			o.Monitor = true
 			continue
 		}
 		t, ok := opt.(ei.Tuple)
 		if !ok || len(t) != 2 || !isSpawnOption(t[0], t[1]) {
 			return o, fmt.Errorf("%w %s", errSpawnOption, ei.Brief(opt, 100))
 		}
-		o.link = o.link || t[0] == ei.Atom("link")
-		o.monitor = o.monitor || t[0] == ei.Atom("monitor")
+		o.Link = o.Link || t[0] == ei.Atom("link")
+		o.Monitor = o.Monitor || t[0] == ei.Atom("monitor")
 		if t[0] == ei.Atom("reply") {
-			o.quiet = oneOf(t[1], "no", "error_only")
+			o.Quiet = oneOf(t[1], "no", "error_only")
 		}
 	}
 	return o, nil

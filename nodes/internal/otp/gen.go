@@ -1,0 +1,103 @@
+package otp
+
+import "github.com/cnode-go/cnode/ei"
+
+// ReplyTag reads {Ref, Reply}. For a message that is no reply it costs next to nothing.
+func ReplyTag(payload ei.Raw) (ref ei.Ref, ok bool) {
+	if len(payload) < 3 || ei.Tag(payload[0]) != ei.TagSmallTupleExt || payload[1] != 2 || ei.Tag(payload[2]) != ei.TagNewerReferenceExt {
+		return ref, false
+	}
+	c := ei.NewCursor(payload[2:])
+	ref, err := c.Ref()
+	return ref, err == nil
+}
+
+// GenCall reads {'$gen_call', {Pid, Tag}, Request}.
+func GenCall(payload ei.Raw) (from Addressee, tag, request ei.Raw, ok bool) {
+	return GenRequest("$gen_call", payload)
+}
+
+// GenRequest reads {Kind, {Pid, Tag}, Request}.
+func GenRequest(kind ei.Atom, payload ei.Raw) (from Addressee, tag, request ei.Raw, ok bool) {
+	c := ei.NewCursor(payload)
+	if n, err := c.Tuple(); err != nil || n != 3 || !c.AtomIs(kind) {
+		return
+	}
+	if n, err := c.Tuple(); err != nil || n != 2 {
+		return
+	}
+	var err error
+	if from, err = ReadAddressee(&c); err != nil {
+		return
+	}
+	if tag, err = c.Raw(); err != nil {
+		return
+	}
+	request, err = c.Raw()
+	return from, tag, request, err == nil
+}
+
+// GenCast reads {'$gen_cast', Request}.
+func GenCast(payload ei.Raw) (request ei.Raw, ok bool) {
+	c := ei.NewCursor(payload)
+	if n, err := c.Tuple(); err != nil || n != 2 || !c.AtomIs("$gen_cast") {
+		return nil, false
+	}
+	request, err := c.Raw()
+	return request, err == nil
+}
+
+// AliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later)
+// asks for the reply at an alias; the latter is gen_server:multi_call's.
+func AliasOf(tag ei.Raw) (ei.Ref, bool) {
+	c := ei.NewCursor(tag)
+	for depth := 0; ; depth++ {
+		if n, err := c.List(); err != nil || n != 1 || depth > 1 {
+			return ei.Ref{}, false
+		}
+		if c.AtomIs("alias") {
+			break
+		}
+	}
+	ref, err := c.Ref()
+	return ref, err == nil
+}
+
+// MonitorOf is the reference of the monitor with which the caller waits: the tag itself, or that of
+// [alias | Ref], or Ref of [[alias | _] | Ref].
+func MonitorOf(tag ei.Raw) (ref ei.Ref) {
+	c := ei.NewCursor(tag)
+	if n, err := c.List(); err == nil {
+		if n != 1 || c.Skip() != nil { // the alias, or its list
+			return ei.Ref{}
+		}
+	}
+	ref, _ = c.Ref()
+	return ref
+}
+
+// An Addressee is where an answer goes to: a process or, where that is wanted and understood, an
+// alias of it.
+type Addressee struct {
+	Pid   ei.Pid // only the node, if nothing but the alias is known
+	Alias ei.Ref // without words: none
+}
+
+// ReadAddressee reads a pid, or an alias in its place.
+func ReadAddressee(c *ei.Cursor) (to Addressee, err error) {
+	if tag, _ := c.Peek(); tag.IsRef() {
+		to.Alias, err = c.Ref()
+		to.Pid.Node = to.Alias.Node
+		return to, err
+	}
+	to.Pid, err = c.Pid()
+	return to, err
+}
+
+// Term is the pid, or else the alias.
+func (to Addressee) Term() ei.Term {
+	if to.Alias.Len > 0 {
+		return to.Alias
+	}
+	return to.Pid
+}
