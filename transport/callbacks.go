@@ -155,7 +155,7 @@ func (cb *Callbacks[C]) check(opens bool) error {
 		return fmt.Errorf("unknown bits %#x in Callbacks.Flags", uint(unknown))
 	}
 	if cb.Flags&Direct != 0 && (cb.Flags&FullImpl == 0 || cb.Interrupt == nil) {
-		return errors.New("Direct in Callbacks.Flags needs FullImpl and Interrupt")
+		return errors.New("flag Direct of a Callbacks needs FullImpl and Interrupt")
 	}
 	if cb.Flags&FullImpl == 0 {
 		if cb.Interrupt != nil {
