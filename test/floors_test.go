@@ -48,13 +48,12 @@ var houses = map[string]house{
 		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
 			" frontroutes frontsnapshot"),
 	}},
-	"transport": {knot: 27, floors: [][]string{
-		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls backoff turns"), // addresses
-		words("await wait waits watch poll poller spin gather seat incoming outgoing waiter" +
-			" pauser direction epoch itself"), // waiting
-		words("callbacks calls passage full inplace imported rawconn pause socket socketopen socketread" +
-			" socketwrite socketend"),
-		words("stream streampending pdu readqueue sendqueue queue queuewriter hold listener takeover conn datagram datagramcalls outstanding" +
+	"transport": {knot: 6, floors: [][]string{
+		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls socketfile"), // addresses
+		words("wait waiter polling pauser"),
+		words("callbacks carrier calls passage full inplace imported rawconn socketpause socket socketopen socketread" +
+			" socketwrite socketend itself"),
+		words("stream streampending streampause pdu readqueue sendqueue queue queuewriter hold listener takeover conn datagram datagramcalls outstanding" +
 			" unacknowledged"),
 		words("transport construct tcp unix unixlock memory fromnet"),
 		words("virtual trace limit fault capture"),

@@ -1,12 +1,13 @@
 package transport
 
 import (
-	"math"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // Infinite is the timeout that never expires. A timeout of 0 tries once: it succeeds if the operation is ready, else times out.
-const Infinite = time.Duration(math.MaxInt64)
+const Infinite = await.Infinite
 
 // Flags tell the SDK how the callbacks behave.
 type Flags uint

@@ -101,3 +101,13 @@ func interrupted(err error) bool {
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// reason is why a socket is not usable, in place of an error that says so less well.
+func reason(of interface{ usable() error }, err error) error {
+	if err != nil {
+		if u := of.usable(); u != nil {
+			return u
+		}
+	}
+	return err
+}

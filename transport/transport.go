@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -60,7 +61,7 @@ func New[C any](cb Callbacks[C], setup any) (Transport, error) {
 		if cb.Interrupt != nil {
 			return nil, errors.New("transport.New: Callbacks.Interrupt needs FullImpl: without it the SDK does the waiting")
 		}
-		if !canWait {
+		if !await.CanWait {
 			return nil, fmt.Errorf("transport.New: waiting on a plug-in's descriptor on %s: %w; implement timeouts and set FullImpl",
 				runtime.GOOS, errors.ErrUnsupported)
 		}
@@ -73,18 +74,18 @@ type plugin[C any] struct {
 	cb     *Callbacks[C]
 	setup  any
 	prompt bool // see socket
-	poller *poller
+	policy *await.Policy
 }
 
 func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
-	return &plugin[C]{&cb, setup, prompt, newPoller(DefaultPolling)}
+	return &plugin[C]{&cb, setup, prompt, await.NewPolicy(DefaultPolling)}
 }
 
 func (p *plugin[C]) withPolling(limit time.Duration) Transport {
 	if p.cb.Flags&FullImpl != 0 {
 		return p
 	}
-	return &plugin[C]{p.cb, p.setup, p.prompt, newPoller(limit)}
+	return &plugin[C]{p.cb, p.setup, p.prompt, await.NewPolicy(limit)}
 }
 
 func (p *plugin[C]) Name() string {
@@ -144,7 +145,7 @@ func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
 
 // open makes a new socket, which use makes listen or connects.
 func (p *plugin[C]) open(addr Addr, use func(s *socket[C]) error) (*socket[C], error) {
-	s := newSocket(p.cb, p.prompt, p.poller)
+	s := newSocket(p.cb, p.prompt, p.policy)
 	if err := s.guard("Socket", func() (err error) { s.c, err = p.cb.Socket(p.setup, addr); return err }); err != nil {
 		return nil, err
 	}
@@ -177,7 +178,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], ad
 			return nil, nil, err
 		}
 	}
-	s := newSocket(p.cb, p.prompt, p.poller)
+	s := newSocket(p.cb, p.prompt, p.policy)
 	s.given = true
 	take := func() (err error) { s.c, err = p.cb.Import(p.setup, own, state); return err }
 	if p.prompt {
