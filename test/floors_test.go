@@ -50,16 +50,14 @@ var houses = map[string]house{
 		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
 			" frontroutes frontsnapshot"),
 	}},
-	"transport": {knot: 12, floors: [][]string{
-		// addresses
-		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls backoff turns"),
-		words("await wait waits watch poll poller spin gather seat incoming outgoing waiter" +
-			" direction epoch"), // waiting
-		words("callbacks calls passage full inplace imported rawconn pause socket socketopen socketread" +
-			" socketwrite socketend"),
-		words("stream streampending pdu readqueue sendqueue queue queuewriter hold listener takeover" +
-			" writesome abort conn datagram datagramcalls outstanding unacknowledged"),
-		words("transport itself construct tcp unix unixlock memory fromnet"),
+	"transport": {knot: 6, floors: [][]string{
+		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls socketfile"), // addresses
+		words("wait waiter polling"),
+		words("callbacks carrier calls passage full inplace imported rawconn socketpause socket socketopen" +
+			" socketread socketwrite socketend itself"),
+		words("stream streampending streampause pdu readqueue sendqueue queue queuewriter hold listener" +
+			" takeover writesome abort conn datagram datagramcalls outstanding unacknowledged"),
+		words("transport construct tcp unix unixlock memory fromnet"),
 	}},
 }
 

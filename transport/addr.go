@@ -158,3 +158,11 @@ func plain(a Addr) Addr {
 		a = u.Unwrap()
 	}
 }
+
+// orUnnamed gives an unnamed UNIX socket's address in place of none.
+func orUnnamed(a Addr) Addr {
+	if a == nil {
+		return UnixAddr("")
+	}
+	return a
+}

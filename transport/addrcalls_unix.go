@@ -27,3 +27,10 @@ func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {
 	}
 	return localAddrFD(fd)
 }
+
+func mustAddr(a Addr, err error) Addr {
+	if err != nil {
+		return nil
+	}
+	return a
+}

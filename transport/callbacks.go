@@ -3,14 +3,15 @@ package transport
 import (
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"runtime"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // Infinite is the timeout that never expires. A timeout of 0 tries once: it succeeds if the operation is ready, else times out.
-const Infinite = time.Duration(math.MaxInt64)
+const Infinite = await.Infinite
 
 // Flags tell the SDK how the callbacks behave.
 type Flags uint
@@ -161,7 +162,7 @@ func (cb *Callbacks[C]) check(opens bool) error {
 		if cb.Interrupt != nil {
 			return errors.New("Callbacks.Interrupt needs FullImpl: without it the SDK does the waiting")
 		}
-		if !canWait {
+		if !await.CanWait {
 			return fmt.Errorf("waiting on a plug-in's descriptor on %s: %w; implement timeouts and set FullImpl",
 				runtime.GOOS, errors.ErrUnsupported)
 		}

@@ -83,18 +83,6 @@ func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 	}
 }
 
-// quickAck is tried only once on a descriptor that is no TCP connection.
-func TestUnixIsNotAcknowledged(t *testing.T) {
-	c, s := pair(t, Unix(), socketPath(t))
-	for range 2 {
-		_, err := s.Writev(t.Context(), make([]byte, pollBulk))
-		require.NoError(t, err)
-		_, err = c.Readv(t.Context(), make([]byte, pollBulk))
-		require.NoError(t, err)
-	}
-	require.True(t, c.car.(*socket[*UnixSocket]).incoming.silent)
-}
-
 // Connections within a machine are not paced; for others the system's choice stands.
 func TestCongestionControlWithinTheMachine(t *testing.T) {
 	control := func(fd int) string {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // endOfStream turns io.EOF into the callbacks' own form, 0 with nil.
@@ -34,7 +36,7 @@ type conn struct {
 	s                     *Stream
 	local                 net.Addr
 	reading, writing      sync.Mutex
-	readUntil, writeUntil timer
+	readUntil, writeUntil await.Deadline
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -43,7 +45,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.s.Read(c.readUntil.epoch(), p)
+	n, err := c.s.Read(c.readUntil.Context(), p)
 	return n, netError(err)
 }
 
@@ -54,7 +56,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	c.s.beginAnew()
-	n, err := c.s.Writev(c.writeUntil.epoch(), p)
+	n, err := c.s.Writev(c.writeUntil.Context(), p)
 	return int(n), netError(err)
 }
 
@@ -97,7 +99,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	if err := c.s.usable(); err != nil {
 		return opError("set deadline", c.s.remote, err)
 	}
-	c.readUntil.set(t)
+	c.readUntil.Set(t)
 	return nil
 }
 
@@ -105,6 +107,6 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	if err := c.s.usable(); err != nil {
 		return opError("set deadline", c.s.remote, err)
 	}
-	c.writeUntil.set(t)
+	c.writeUntil.Set(t)
 	return nil
 }

@@ -339,24 +339,6 @@ func TestNetConnZeroLength(t *testing.T) {
 	require.Zero(t, n)
 }
 
-// A connection that never has a deadline gathers nothing for it.
-func TestNetConnGathersNothing(t *testing.T) {
-	connPairs(t, func(t *testing.T, c, s net.Conn) {
-		b := make([]byte, 1)
-		for range 100 {
-			read := aside(func() error { _, err := io.ReadFull(s, b); return err })
-			waitsIn(t, "", "io.ReadFull")
-			_, err := c.Write([]byte("x"))
-			require.NoError(t, err)
-			require.NoError(t, returns(t, read))
-		}
-		e := s.(*conn).readUntil.epoch()
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		require.LessOrEqual(t, len(e.funcs), 2)
-	})
-}
-
 func TestNetConnDeadlinesAfterClose(t *testing.T) {
 	connPairs(t, func(t *testing.T, c, _ net.Conn) {
 		require.NoError(t, c.Close())

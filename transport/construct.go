@@ -162,11 +162,3 @@ func checkNamed(a Addr) error {
 	}
 	return err
 }
-
-// orUnnamed gives an unnamed UNIX socket's address in place of none.
-func orUnnamed(a Addr) Addr {
-	if a == nil {
-		return UnixAddr("")
-	}
-	return a
-}

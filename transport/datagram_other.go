@@ -10,6 +10,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // A datagramSocket is a Datagram's socket of package net.
@@ -75,10 +77,10 @@ func during(ctx context.Context, d *Datagram, deadline func(time.Time) error, op
 		until = tries(0)
 	}
 	if err := deadline(until); err != nil {
-		return parkError(d, err)
+		return reason(d, err)
 	}
 	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { _ = deadline(past); close(fired) })
+	stop := context.AfterFunc(ctx, func() { _ = deadline(await.Past); close(fired) })
 	err := op()
 	cut := !stop()
 	if cut {

@@ -13,13 +13,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // A datagramSocket is the system's side of a Datagram: one descriptor, owned by the Go poller. receive and send are each used by one
 // caller at a time.
 type datagramSocket struct {
-	wait   *sleeper
+	pair   *await.Pair
 	family int
 	mapped bool        // an IPv6 socket that carries IPv4, too: it was adopted
 	file   *socketFile // what close removes
@@ -27,9 +28,7 @@ type datagramSocket struct {
 
 	// Arguments and results of the calls in flight, so that the closures below are made once.
 	in  receipt
-	rd  struct{ once, wait bool }
 	out dispatch
-	wr  struct{ once, wait bool }
 
 	receiveReady, sendReady, nextReady func(uintptr) bool
 }
@@ -72,7 +71,7 @@ func ownDatagram(fd int, remote Addr) (*Datagram, error) {
 	if err := sys.SetNonblock(fd, false); err != nil {
 		return nil, err
 	}
-	if s.wait, err = newSleeper(fd); err != nil {
+	if s.pair, err = await.New(fd, nil, false, false); err != nil {
 		return nil, err
 	}
 	_ = unix.Close(fd)
@@ -81,20 +80,20 @@ func ownDatagram(fd int, remote Addr) (*Datagram, error) {
 	return newDatagram(s, local, remote), nil
 }
 
-func (s *datagramSocket) syscallConn() (syscall.RawConn, error) { return s.wait.raw, nil }
+func (s *datagramSocket) syscallConn() (syscall.RawConn, error) { return s.pair.RawConn(), nil }
 
 func (s *datagramSocket) close(unlink bool) error {
 	if unlink {
 		s.file.remove()
 	}
-	s.wait.close()
+	s.pair.Close()
 	return nil
 }
 
 func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
 	r := &s.in
-	r.p, r.n, r.size, r.err, s.rd.wait = p, 0, 0, nil, false
-	err = await(ctx, d, &s.wait.in, s.receiveReady, &s.rd.once, &s.rd.wait)
+	r.p, r.n, r.size, r.err = p, 0, 0, nil
+	err = reason(d, s.pair.In.Wait(ctx, s.receiveReady))
 	r.p = nil
 	if err == nil {
 		err = r.err
@@ -112,9 +111,9 @@ func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n,
 
 func (s *datagramSocket) next(ctx context.Context, d *Datagram) (size int, err error) {
 	r := &s.in
-	r.size, r.err, s.rd.wait = 0, nil, false
-	if err := await(ctx, d, &s.wait.in, s.nextReady, &s.rd.once, &s.rd.wait); err != nil {
-		return 0, err
+	r.size, r.err = 0, nil
+	if err := s.pair.In.Wait(ctx, s.nextReady); err != nil {
+		return 0, reason(d, err)
 	}
 	return r.size, r.err
 }
@@ -129,8 +128,8 @@ func (s *datagramSocket) try(fd uintptr, call func(fd int, r *receipt)) bool {
 		call(int(fd), r)
 		switch {
 		case again(r.err):
-			s.rd.wait, r.err = true, nil
-			return s.rd.once
+			r.err = nil
+			return false
 		case !interrupted(r.err):
 			return true
 		}
@@ -175,12 +174,12 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 // dispatch sends what s.out holds.
 func (s *datagramSocket) dispatch(ctx context.Context, d *Datagram) error {
 	w := &s.out
-	w.err, s.wr.wait = nil, false
+	w.err = nil
 	if s.looks() {
 		return s.dispatchByLooking(ctx, d)
 	}
-	if err := await(ctx, d, &s.wait.out, s.sendReady, &s.wr.once, &s.wr.wait); err != nil {
-		return err
+	if err := s.pair.Out.Wait(ctx, s.sendReady); err != nil {
+		return reason(d, err)
 	}
 	return w.err
 }
@@ -194,19 +193,17 @@ func (s *datagramSocket) looks() bool {
 // never at the receiver's queue: on Linux each try that finds the queue full ends the wait for the next try at once, so waiting there would
 // spin.
 func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) error {
-	pause := backoff{first: time.Millisecond, most: 50 * time.Millisecond}
+	pause := await.Backoff{First: time.Millisecond, Most: 50 * time.Millisecond}
 	for {
 		if err := ended(ctx); err != nil {
 			return err
 		}
-		s.wr.once, s.wr.wait = true, false
-		if err := s.wait.out.park(s.sendReady); err != nil {
-			return parkError(d, err)
-		}
-		if !s.wr.wait {
+		if err := s.pair.Out.Wait(NoWait(), s.sendReady); err == nil {
 			return s.out.err
+		} else if !isTimeout(err) {
+			return reason(d, err)
 		}
-		if err := pause.wait(ctx, d.closing, nil); err != nil {
+		if err := pause.Wait(ctx, d.closing, nil); err != nil {
 			return err
 		}
 		if err := d.usable(); err != nil {
@@ -221,8 +218,8 @@ func (s *datagramSocket) trySend(fd uintptr) bool {
 		w.err = sendToFD(int(fd), w)
 		switch {
 		case again(w.err), w.err == syscall.ENOBUFS && s.looks(): // ENOBUFS: how the BSDs say it
-			s.wr.wait, w.err = true, nil
-			return s.wr.once
+			w.err = nil
+			return false
 		case !interrupted(w.err):
 			return true
 		}
@@ -233,7 +230,7 @@ func (s *datagramSocket) trySend(fd uintptr) bool {
 func (s *datagramSocket) growSendBuffer(n int) (grown bool) {
 	const overhead, step = 256, 1024
 	want := (n + overhead + step - 1) &^ (step - 1)
-	_ = s.wait.raw.Control(func(fd uintptr) {
+	_ = s.pair.RawConn().Control(func(fd uintptr) {
 		size, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
 		grown = err == nil && size < want && unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, want) == nil
 	})

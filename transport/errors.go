@@ -106,8 +106,12 @@ func interrupted(err error) bool {
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// isOver reports whether err only says that an operation's time is over.
-func isOver(err error) bool {
-	return isTimeout(err) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, context.Canceled)
+// reason is why a socket is not usable, in place of an error that says so less well.
+func reason(of interface{ usable() error }, err error) error {
+	if err != nil {
+		if u := of.usable(); u != nil {
+			return u
+		}
+	}
+	return err
 }

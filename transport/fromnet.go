@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // Net is a listener and dialer pair in the manner of package net. Dial's context carries the deadline of the connection attempt and is
@@ -112,7 +114,7 @@ func (s *netSocket) close() error {
 		return s.l.Close()
 	case s.c != nil:
 		// A tls.Conn takes up to five seconds for a last message that there is no room for.
-		t := time.AfterFunc(netCloseTime, func() { _ = s.c.SetWriteDeadline(past) })
+		t := time.AfterFunc(netCloseTime, func() { _ = s.c.SetWriteDeadline(await.Past) })
 		err := s.c.Close()
 		if !t.Stop() && errors.Is(err, os.ErrDeadlineExceeded) || peerGone(err) {
 			return nil // it is closed
@@ -166,7 +168,7 @@ func (s *netSocket) closeWrite() error {
 	}
 	s.halved.Store(true)
 	if s.writing.Load() { // Windows goes on with a send that it has begun
-		_ = s.writeUntil(past, true)
+		_ = s.writeUntil(await.Past, true)
 	}
 	return nil
 }
@@ -179,7 +181,7 @@ func (s *netSocket) cutWrite(cut *atomic.Bool, returned <-chan struct{}) {
 	for {
 		if cut.Load() || s.writing.Load() {
 			cut.Store(true)
-			_ = s.writeUntil(past, true)
+			_ = s.writeUntil(await.Past, true)
 		}
 		select {
 		case <-returned:
@@ -324,14 +326,14 @@ func (s *netSocket) interrupt(writing bool) {
 	switch {
 	case c != nil && writing:
 		if s.isStuck() { // in the handshake of a tls.Conn, which reads
-			_ = c.SetReadDeadline(past)
+			_ = c.SetReadDeadline(await.Past)
 		}
-		_ = s.writeUntil(past, true)
+		_ = s.writeUntil(await.Past, true)
 	case c != nil:
-		_ = c.SetReadDeadline(past)
+		_ = c.SetReadDeadline(await.Past)
 	case s.pass != nil:
 		s.pass.interrupt()
 	case s.l != nil:
-		_ = s.l.(deadliner).SetDeadline(past)
+		_ = s.l.(deadliner).SetDeadline(await.Past)
 	}
 }

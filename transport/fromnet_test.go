@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // overTCP is the Net of package net's TCP.
@@ -599,7 +600,7 @@ type lateDeadline struct {
 }
 
 func (c *lateDeadline) SetWriteDeadline(t time.Time) error {
-	if t == past {
+	if t == await.Past {
 		close(c.begun)
 		<-c.late
 		defer close(c.set)

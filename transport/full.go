@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -226,7 +227,7 @@ func (d *side) end(ctx context.Context, s fullSocket, name string, sliced bool) 
 func (d *side) repeat(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error, sliced bool) error {
 	var early haste
 	for repeats := 0; ; repeats++ {
-		tmo := timeLeft(ctx)
+		tmo := await.TimeLeft(ctx)
 		bounded := tmo != Infinite
 		if sliced {
 			tmo = min(tmo, slice)
@@ -245,7 +246,7 @@ func (d *side) repeat(ctx context.Context, s fullSocket, name string, call func(
 		case interrupted(err) && repeats < maxRepeats && !d.giveUp.Load():
 		case !interrupted(err) && !timedOut(err, d.passed):
 			return nil
-		case d.giveUp.Load() || d.halted.Load() || bounded && timeLeft(ctx) == 0:
+		case d.giveUp.Load() || d.halted.Load() || bounded && await.TimeLeft(ctx) == 0:
 			return os.ErrDeadlineExceeded
 		case name == "Connect" && !interrupted(err): // the plug-in has a limit of its own; a socket that is half connected cannot connect again
 			return nil
@@ -325,7 +326,7 @@ func (d *side) result(ctx context.Context, s fullSocket, name string, result err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if hasTime(ctx) || IsNoWait(ctx) { // a pause has ended the call, and may have been given up since
+	if await.HasTime(ctx) || IsNoWait(ctx) { // a pause has ended the call, and may have been given up since
 		return result
 	}
 	if done := ctx.Done(); done != nil {

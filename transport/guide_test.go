@@ -19,6 +19,7 @@ import (
 
 	"github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -509,7 +510,7 @@ func TestGuideBSDSockets(t *testing.T) {
 			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, nobody)), syscall.ENOENT)
 		}},
 		{"a socket pair is connected", func(t *testing.T) {
-			if !canWait {
+			if !await.CanWait {
 				t.Skip("no socket pairs here")
 			}
 			a, b, err := UnixPair()

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -60,7 +61,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 		return nil, opError("accept", l.addr, ErrBusy)
 	}
 	defer l.endAccept()
-	pause := backoff{first: 5 * time.Millisecond, most: time.Second}
+	pause := await.Backoff{First: 5 * time.Millisecond, Most: time.Second}
 	told := false
 	for {
 		if l.paused.Load() {
@@ -76,19 +77,19 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 		case err == nil:
 			return s, nil
 		case l.paused.Load() && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)):
-		case isTimeout(err) && hasTime(ctx) && ended(ctx) == nil: // of a Pause that has been given up since
+		case isTimeout(err) && await.HasTime(ctx) && ended(ctx) == nil: // of a Pause that has been given up since
 		case errors.Is(err, syscall.ECONNABORTED):
 			if err := ended(ctx); err != nil {
 				return nil, opError("accept", l.addr, err)
 			}
-		case exhausted(err) || ofConnection(err):
+		case await.Exhausted(err) || ofConnection(err):
 			if !told && l.Exhausted != nil {
 				l.Exhausted(opError("accept", l.addr, err))
 			}
 			told = true
 			halted := make(chan struct{})
 			l.rests.Store(&halted)
-			if pause.wait(ctx, l.sock.closed(), halted) != nil {
+			if pause.Wait(ctx, l.sock.closed(), halted) != nil {
 				if e := ended(ctx); e != nil {
 					err = fmt.Errorf("%w while waiting after: %w", e, err)
 				}
@@ -180,12 +181,6 @@ func (l *Listener) endAccept() {
 		default:
 		}
 	}
-}
-
-// exhausted reports whether err is a lack, which passes, of descriptors, of memory or (ENOSPC of epoll_ctl) of watches.
-func exhausted(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOSPC) ||
-		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 // ofConnection reports whether err concerns only the connection that was to be accepted: accept(2) of Linux passes on that connection's

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // A passage accepts connections, on a goroutine of its own, from a listener whose Accept only Close can end, such as that of package tls.
@@ -67,7 +69,7 @@ func (p *passage) give(a passed) bool {
 
 func (p *passage) accept(tmo time.Duration) (net.Conn, error) {
 	p.begins.Do(func() { go p.run() })
-	fires, stop := expiry(max(tmo, time.Millisecond)) // the goroutine needs an instant to find a connection that is ready
+	fires, stop := await.Expiry(max(tmo, time.Millisecond)) // the goroutine needs an instant to find a connection that is ready
 	defer stop()
 	select {
 	case a := <-p.come:

@@ -5,9 +5,10 @@ import (
 	"syscall"
 )
 
-// A rawConn gives others access to a socket's descriptor. Once that is closed, its methods return the socket's error.
+// A rawConn gives others access to a socket's descriptor. Once that is closed, its methods return
+// the socket's error.
 type rawConn struct {
-	of  awaiter
+	of  interface{ usable() error }
 	raw syscall.RawConn
 }
 
@@ -16,10 +17,7 @@ func (c rawConn) Read(f func(fd uintptr) bool) error  { return c.failed(c.raw.Re
 func (c rawConn) Write(f func(fd uintptr) bool) error { return c.failed(c.raw.Write(f)) }
 
 func (c rawConn) failed(err error) error {
-	if err == nil {
-		return nil
-	}
-	return parkError(c.of, err)
+	return reason(c.of, err)
 }
 
 // A streamConn is that of a stream, whose sending direction CloseWrite may have ended.
@@ -32,7 +30,8 @@ func (c streamConn[C]) Write(f func(fd uintptr) bool) error {
 	return c.s.halvedError(c.rawConn.Write(f))
 }
 
-// A controlled is the descriptor of a plug-in that reads, writes and waits by itself: others can only use Control, to set options, say.
+// A controlled is the descriptor of a plug-in that reads, writes and waits by itself: others can
+// only use Control, to set options, say.
 type controlled struct {
 	control func(f func(fd uintptr)) error
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // A ReadQueue serialises many readers of packets on a stream's receiving direction: whoever asked first gets the first packet.
@@ -11,7 +13,7 @@ import (
 // functions".
 type ReadQueue struct {
 	s     *Stream
-	turns turns
+	turns await.Turns
 	lost  error // owned by the caller whose turn it is
 }
 
@@ -26,10 +28,10 @@ func NewReadQueue(s *Stream) *ReadQueue { return &ReadQueue{s: s} }
 // next fails inside a packet, or panics, nobody can tell where the following packet begins, and all later calls fail; so they do once the
 // stream has ended inside a packet. Closing the stream ends all of them with net.ErrClosed. See tstream_readv_pdu_queue_send.
 func (q *ReadQueue) ReadPDUQueue(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
-	if err := q.turns.take(ctx); err != nil {
+	if err := q.turns.Take(ctx); err != nil {
 		return 0, opError("read", q.s.remote, err)
 	}
-	defer q.turns.pass()
+	defer q.turns.Pass()
 	if q.lost != nil {
 		return 0, opError("read", q.s.remote, q.lost)
 	}

@@ -1,13 +1,17 @@
 package transport
 
-import "context"
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
+)
 
 // A SendQueue serialises many senders on a datagram socket's sending direction. Order is strict: what was asked for first is sent first.
 // Nothing else may send on the socket. Its methods are safe for concurrent use. Datagrams are never combined. See the tsocket guide,
 // "Async 'tevent_queue' based helper functions".
 type SendQueue struct {
 	d     DatagramSocket
-	turns turns
+	turns await.Turns
 }
 
 // NewSendQueue makes a queue in front of d.
@@ -17,12 +21,12 @@ func NewSendQueue(d DatagramSocket) *SendQueue { return &SendQueue{d: d} }
 // sends nothing, and harms no other caller. p is the caller's again when SendToQueue returns. Closing the socket ends all calls with
 // net.ErrClosed. See tdgram_sendto_queue_send.
 func (q *SendQueue) SendToQueue(ctx context.Context, p []byte, to Addr) (int, error) {
-	if err := q.turns.take(ctx); err != nil {
+	if err := q.turns.Take(ctx); err != nil {
 		if to == nil {
 			to = q.d.RemoteAddr()
 		}
 		return 0, opError("send", to, err)
 	}
-	defer q.turns.pass()
+	defer q.turns.Pass()
 	return q.d.SendTo(ctx, p, to)
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // A mailroom is a virtual datagram socket that notes what is sent, one at a time, and can be held up.
@@ -48,24 +50,10 @@ func (m *mailroom) SendTo(ctx context.Context, p []byte, _ Addr) (int, error) {
 	return len(p), nil
 }
 
-// length is the number of callers in line.
-func (t *turns) length() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.waiting.Len()
-}
-
 // inLine starts a call and returns once it has its place.
-func inLine(t testing.TB, turns *turns, op func() error) <-chan error {
+func inLine(t testing.TB, turns *await.Turns, op func() error) <-chan error {
 	t.Helper()
-	place := func() int {
-		turns.mu.Lock()
-		defer turns.mu.Unlock()
-		if !turns.taken {
-			return 0
-		}
-		return 1 + turns.waiting.Len()
-	}
+	place := turns.Callers
 	before := place()
 	call := aside(op)
 	require.Eventually(t, func() bool { return place() > before }, 10*time.Second, 100*time.Microsecond)
@@ -106,7 +94,7 @@ func TestSendToQueue(t *testing.T) {
 	require.EqualError(t, returns(t, calls[2]), "refused", "its own result")
 	require.Equal(t, []string{"one", "two", "three", "four"}, m.sent)
 	require.False(t, m.overlap, "two at once")
-	require.Zero(t, q.turns.length())
+	require.Zero(t, q.turns.Callers())
 	n, err := q.SendToQueue(NoWait(), []byte("free again"), nil)
 	require.NoError(t, err)
 	require.Equal(t, 10, n)
@@ -217,7 +205,7 @@ func TestReadPDUQueue(t *testing.T) {
 			require.NoError(t, returns(t, calls[r]))
 			require.Equal(t, []string{"one", "two", "three", "four", "five", "six"}[i], string(fs[r].body))
 		}
-		require.Zero(t, q.turns.length())
+		require.Zero(t, q.turns.Callers())
 	})
 }
 
@@ -263,21 +251,21 @@ func TestReadPDUQueueEnds(t *testing.T) {
 
 // A caller whose context ends at the very moment of its turn does not keep it.
 func TestTurnOfCancelledCallerIsPassedOn(t *testing.T) {
-	var line turns
+	var line await.Turns
 	for i := range 300 {
-		require.NoError(t, line.take(NoWait()), "somebody kept the turn, in round %d", i)
+		require.NoError(t, line.Take(NoWait()), "somebody kept the turn, in round %d", i)
 		ctx, cancel := context.WithCancel(context.Background())
-		waits := inLine(t, &line, func() error { return line.take(ctx) })
+		waits := inLine(t, &line, func() error { return line.Take(ctx) })
 		cancel()
-		line.pass()
+		line.Pass()
 		if err := returns(t, waits); err == nil {
-			line.pass()
+			line.Pass()
 		} else {
 			require.ErrorIs(t, err, context.Canceled)
 		}
 	}
-	require.NoError(t, line.take(NoWait()), "somebody kept the turn")
-	require.Zero(t, line.length())
+	require.NoError(t, line.Take(NoWait()), "somebody kept the turn")
+	require.Equal(t, 1, line.Callers())
 }
 
 // After a next that leaves by a panic inside a packet, the place of the following packet is lost, too.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -25,13 +26,10 @@ type socket[C any] struct {
 	// prompt says that every callback always comes back, as those of this package's own plug-ins over system calls do. They are called
 	// directly, without a goroutine that could be left behind.
 	prompt bool
-	given  bool    // the descriptor came from elsewhere, to Import: another process may share the open file, and so O_NONBLOCK
-	fd     int     // the plug-in's descriptor, -1: none
-	poller *poller // shared with the Transport's other sockets
-	wait   watch   // without FullImpl: where the SDK waits
-
-	incoming incoming
-	outgoing outgoing
+	given  bool          // the descriptor came from elsewhere, to Import: another process may share the open file, and so O_NONBLOCK
+	fd     int           // the plug-in's descriptor, -1: none
+	policy *await.Policy // shared with the Transport's other sockets
+	pair   *await.Pair   // without FullImpl: how the SDK waits; nil before ready
 
 	in    side         // FullImpl: the goroutine that runs Read, Accept
 	out   side         // FullImpl: the one that runs Write, Writev, Connect
@@ -64,41 +62,15 @@ type socket[C any] struct {
 		c    C
 		addr Addr
 		err  error
-		once bool
-		wait bool
 	}
-	readReady, writeReady func(uintptr) bool
-	acceptReady           func(uintptr) bool // made by the first accept
+	tryRead   func() (n int, done bool)
+	tryWrite  func() (done bool)
+	tryAccept func(uintptr) (done bool) // made by the first accept
 }
 
-// A carrier is what a Stream needs of a socket, whatever its plug-in's C.
-type carrier interface {
-	read(ctx context.Context, p []byte) (int, error)      // at least one byte, or an error; io.EOF at the end
-	write(ctx context.Context, v [][]byte) (int64, error) // at least one byte, or an error
-	midPacket(is bool)                                    // the next read is for the rest of a packet that has begun to come
-	takesItsTime() bool                                   // FullImpl, and not Direct: even a single try may take long
-	pending() (int, error)                                // received bytes, not read
-	connectionError() error                               // why it has failed, which the system tells once
-	closeWrite() error
-	close() error
-	abort() (reset bool, err error) // close; false if the peer does not see it as a reset
-	release() error
-	export() ([]byte, error)
-	localAddr() Addr
-	descriptor() (int, error)
-	syscallConn() (syscall.RawConn, error)
-	headerSize(ctx context.Context) (int, error)
-	complete(ctx context.Context, initiated bool) error
-	checkPeer(ctx context.Context, name string) error
-	halt(writing bool) // see Stream.PauseRead
-	resume(writing bool)
-	prepare(writing bool) error // makes what sleeping in that direction needs, so that it cannot fail later for lack of a descriptor
-}
-
-func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
-	s := &socket[C]{cb: cb, poller: p, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
-	s.incoming.tries, s.outgoing.tries = (*readTries[C])(s), (*writeTries[C])(s)
-	s.readReady, s.writeReady = s.incoming.ready, s.outgoing.ready
+func newSocket[C any](cb *Callbacks[C], prompt bool, p *await.Policy) *socket[C] {
+	s := &socket[C]{cb: cb, policy: p, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
+	s.tryRead, s.tryWrite = s.readOnce, s.writeOnce
 	return s
 }
 
@@ -126,13 +98,14 @@ func (s *socket[C]) ready(polls bool) error {
 	} else if err := s.sameFD(); err != nil {
 		return err
 	}
-	if s.full || s.wait != nil {
+	if s.full || s.pair != nil {
 		return nil
 	}
 	var err error
-	s.wait, err = newWatch(s.fd, canPoll && polls, s.prompt)
-	s.incoming.use(s.fd, s.wait, s.poller)
-	s.outgoing.use(s.wait, s.poller)
+	s.pair, err = await.New(s.fd, s.policy, polls, s.prompt)
+	if not := new(await.NotWaitableError); errors.As(err, &not) {
+		return contractError("GetFD", "%v", not)
+	}
 	return err
 }
 
@@ -182,8 +155,8 @@ func (s *socket[C]) descriptor() (int, error) {
 }
 
 func (s *socket[C]) syscallConn() (syscall.RawConn, error) {
-	if s.wait != nil {
-		return streamConn[C]{rawConn{s, s.wait.rawConn()}, s}, nil
+	if s.pair != nil {
+		return streamConn[C]{rawConn{s, s.pair.RawConn()}, s}, nil
 	}
 	fd, err := s.descriptor()
 	if err != nil {
@@ -401,8 +374,8 @@ func (s *socket[C]) closeWrite() error {
 		return err
 	}
 	s.halved.Store(true)
-	if s.wait != nil { // the kernel wakes nobody who waits for room in a UNIX socket
-		_ = s.way(true).deadline(past) // closed: no more waits
+	if s.pair != nil { // the kernel wakes nobody who waits for room in a UNIX socket
+		s.pair.Halt(true)
 	}
 	return nil
 }
@@ -418,20 +391,20 @@ func (s *socket[C]) pending() (int, error) {
 			return 0, contractError("Pending", "%d bytes", n)
 		}
 	}
-	if s.wait == nil { // the descriptor of a FullImpl carrier may hold other bytes than its stream's
+	if s.pair == nil { // the descriptor of a FullImpl carrier may hold other bytes than its stream's
 		return n, nil
 	}
-	k, err := kernelPending(s.wait.rawConn())
+	k, err := s.pair.Pending()
 	if err != nil {
-		err = parkError(s, err)
+		err = reason(s, err)
 	}
 	return n + k, err
 }
 
 // connectionError asks the system, for the sockets that the SDK waits on.
 func (s *socket[C]) connectionError() (err error) {
-	if s.wait != nil {
-		_ = s.wait.rawConn().Control(func(fd uintptr) { err = sys.SocketError(int(fd)) })
+	if s.pair != nil {
+		_ = s.pair.RawConn().Control(func(fd uintptr) { err = sys.SocketError(int(fd)) })
 	}
 	return err
 }
@@ -451,24 +424,10 @@ func (s *socket[C]) export() (state []byte, err error) {
 	return state, err
 }
 
-// lost reports whether a callback was left behind.
-func lost(err error) bool {
-	e, ok := err.(*CallbackError)
-	return ok && errors.Is(e.Err, ErrUnresponsive)
-}
-
 // lasting returns the error that came together with bytes if the next call must return it: not for a time-out or an interruption.
 func (s *socket[C]) lasting(d *side, err error) error {
 	if err == nil || interrupted(err) || timedOut(err, s.full && d.passed) {
 		return nil
 	}
 	return err
-}
-
-func length(v [][]byte) int64 {
-	var n int64
-	for _, b := range v {
-		n += int64(len(b))
-	}
-	return n
 }

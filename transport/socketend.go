@@ -25,8 +25,8 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 		s.entering.Unlock()
 		if s.prompt {
 			s.inside.Wait()
-			if s.wait != nil {
-				s.wait.close()
+			if s.pair != nil {
+				s.pair.Close()
 			}
 			s.finish(name, last, &s.closeErr)
 			return
@@ -100,8 +100,8 @@ func (s *socket[C]) begin(f, free func() error) (err error) {
 // long that takes: as long as one of them goes on it may still use C.
 func (s *socket[C]) quiesce() (returned bool, left func()) {
 	ends := []<-chan struct{}{beginning(s.inside.Wait)}
-	if s.wait != nil {
-		ends = append(ends, beginning(s.wait.close)) // waits for a running callback
+	if s.pair != nil {
+		ends = append(ends, beginning(s.pair.Close)) // waits for a running callback
 	}
 	var inTime []func() bool
 	for _, end := range ends {

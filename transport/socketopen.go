@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -28,7 +29,7 @@ func (s *socket[C]) connect(ctx context.Context, addr Addr) error {
 		}
 		return s.ready(true)
 	}
-	pause := backoff{first: time.Millisecond, most: 50 * time.Millisecond}
+	pause := await.Backoff{First: time.Millisecond, Most: 50 * time.Millisecond}
 	for {
 		err := s.guard("Connect", func() error { return s.cb.Connect(s.c, addr, 0) })
 		switch {
@@ -38,12 +39,12 @@ func (s *socket[C]) connect(ctx context.Context, addr Addr) error {
 			if err := s.ready(true); err != nil {
 				return err
 			}
-			return s.wait.connected(ctx)
+			return s.pair.Connected(ctx)
 		case !again(err):
 			return err
 		}
 		// A UNIX connect on a full backlog: the poller would never wake for it.
-		if err := pause.wait(ctx, nil, nil); err != nil {
+		if err := pause.Wait(ctx, nil, nil); err != nil {
 			return err
 		}
 	}
@@ -55,7 +56,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 		return nil, nil, err
 	}
 	a := &s.acc
-	a.err, a.wait = nil, false
+	a.err = nil
 	var err error
 	if s.full {
 		a.err = errExited // unless the call returns something else
@@ -65,10 +66,10 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 			return a.err
 		})
 	} else {
-		if s.acceptReady == nil {
-			s.acceptReady = s.tryAccept
+		if s.tryAccept == nil {
+			s.tryAccept = s.acceptOnce
 		}
-		err = s.await(ctx, s.wait.reading(), s.acceptReady, &a.once, &a.wait)
+		err = reason(s, s.pair.In.Wait(ctx, s.tryAccept))
 	}
 	if err == nil && a.err != nil {
 		err = s.timely("Accept", a.err)
@@ -76,7 +77,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	n := newSocket(s.cb, s.prompt, s.poller)
+	n := newSocket(s.cb, s.prompt, s.policy)
 	var none C
 	n.c, a.c = a.c, none
 	if err := n.begin(func() error { return n.ready(true) }, n.abandon); err != nil {
@@ -91,7 +92,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 // acceptedLate closes a connection that an Accept has brought after it was left behind.
 func (s *socket[C]) acceptedLate() {
 	if s.acc.err == nil {
-		n := newSocket(s.cb, s.prompt, s.poller)
+		n := newSocket(s.cb, s.prompt, s.policy)
 		n.c = s.acc.c
 		_ = n.abandon()
 	}
@@ -107,9 +108,9 @@ func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
 	return s.cb.Accept(s.c, tmo)
 }
 
-// tryAccept makes one try under the watch. The try must not wait, so the listener is made non-blocking each time: another process that
+// acceptOnce makes one try under the watch. The try must not wait, so the listener is made non-blocking each time: another process that
 // shares it may have put it into blocking mode.
-func (s *socket[C]) tryAccept(uintptr) bool {
+func (s *socket[C]) acceptOnce(uintptr) bool {
 	a := &s.acc
 	for range maxRepeats {
 		if a.err = sys.SetNonblock(s.fd, false); a.err != nil {
@@ -118,8 +119,8 @@ func (s *socket[C]) tryAccept(uintptr) bool {
 		a.c, a.addr, a.err = s.callAccept(0)
 		switch {
 		case again(a.err):
-			a.wait, a.err = true, nil
-			return a.once
+			a.err = nil
+			return false
 		case !interrupted(a.err):
 			return true
 		}

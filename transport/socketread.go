@@ -7,7 +7,11 @@ import (
 	"time"
 )
 
-func (s *socket[C]) midPacket(is bool) { s.incoming.spin.mid = is }
+func (s *socket[C]) midPacket(is bool) {
+	if s.pair != nil {
+		s.pair.In.RestOfPacket(is)
+	}
+}
 
 // read reads at least one byte into p, or fails; io.EOF is the end of the stream. If the plug-in returns both bytes and an error, the bytes
 // count.
@@ -30,9 +34,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 			return r.err
 		})
 	} else {
-		s.incoming.begin(IsNoWait(ctx))
-		err = s.await(ctx, s.wait.reading(), s.readReady, &s.incoming.once, &s.incoming.blocked)
-		s.incoming.end(r.n)
+		err = reason(s, s.pair.In.Do(ctx, s.tryRead))
 	}
 	if lost(err) { // the callback may still use r
 		return 0, err
@@ -87,25 +89,20 @@ func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 	return countOf(n, err), err
 }
 
-// readTries are the tries of a socket's read in flight.
-type readTries[C any] socket[C]
-
-// try makes one try, repeated after EINTR, and reports whether the read is done.
-func (t *readTries[C]) try() bool {
-	s := (*socket[C])(t)
+// readOnce makes one try of the read in flight, repeated after EINTR.
+func (s *socket[C]) readOnce() (n int, done bool) {
 	r := &s.rd
 	for range maxRepeats {
 		switch r.n, r.err = s.callRead(r.p, 0); {
 		case r.n != 0 || r.err == nil:
-			s.incoming.took(r.n)
-			return true
+			return r.n, true
 		case again(r.err):
 			r.err = nil
-			return false
+			return 0, false
 		case !interrupted(r.err):
-			return true
+			return 0, true
 		}
 	}
 	r.err = s.endless("Read")
-	return true
+	return 0, true
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // maxVector is the length of the longest vector that a Writev is given: IOV_MAX of writev(2), the same on all systems.
@@ -31,10 +33,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 			return w.err
 		})
 	} else {
-		s.outgoing.begin(IsNoWait(ctx))
-		err = s.await(ctx, s.wait.writing(), s.writeReady, &s.outgoing.once, &s.outgoing.blocked)
-		s.outgoing.end()
-		err = s.halvedError(err)
+		err = s.halvedError(reason(s, s.pair.Out.Do(ctx, s.tryWrite)))
 	}
 	if lost(err) {
 		return 0, err
@@ -53,8 +52,8 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		s.fail(err)
 		return 0, err
 	case w.n > 0:
-		if canPoll {
-			s.incoming.wrote(w.n)
+		if await.CanPoll && s.pair != nil {
+			s.pair.In.Wrote(w.n)
 		}
 		if !s.out.cut.Load() { // an error that shutdown(2) has caused is not the call's own
 			w.late = s.lasting(&s.out, w.err)
@@ -99,11 +98,8 @@ func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error
 	return int64(countOf(k, err)), err
 }
 
-// writeTries are to write as readTries are to read.
-type writeTries[C any] socket[C]
-
-func (t *writeTries[C]) try() bool {
-	s := (*socket[C])(t)
+// writeOnce is to write as readOnce is to read.
+func (s *socket[C]) writeOnce() (done bool) {
 	w := &s.wr
 	for range maxRepeats {
 		switch w.n, w.err = s.callWrite(w.v, 0); {

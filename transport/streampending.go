@@ -1,6 +1,12 @@
 package transport
 
-import "io"
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
+)
 
 // PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the
 // plug-in as far as the plug-in knows them (that of package tlstransport counts what it has
@@ -57,9 +63,15 @@ func (s *Stream) lastError(err error) error {
 		if cut := s.cut.Load(); cut != nil {
 			return *cut
 		}
-	case isOver(err), exhausted(err): // these pass
+	case passes(err):
 	default:
 		s.broken.Store(&err)
 	}
 	return err
+}
+
+// passes reports whether a read that has ended with err can be repeated.
+func passes(err error) bool {
+	return isTimeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		await.Exhausted(err)
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -45,18 +46,18 @@ type plugin[C any] struct {
 	cb     *Callbacks[C]
 	setup  any
 	prompt bool // see socket
-	poller *poller
+	policy *await.Policy
 }
 
 func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
-	return &plugin[C]{&cb, setup, prompt, newPoller(DefaultPolling)}
+	return &plugin[C]{&cb, setup, prompt, await.NewPolicy(DefaultPolling)}
 }
 
 func (p *plugin[C]) WithPolling(limit time.Duration) Transport {
 	if p.cb.Flags&FullImpl != 0 {
 		return p
 	}
-	return &plugin[C]{p.cb, p.setup, p.prompt, newPoller(limit)}
+	return &plugin[C]{p.cb, p.setup, p.prompt, await.NewPolicy(limit)}
 }
 
 func (p *plugin[C]) Name() string {
@@ -116,7 +117,7 @@ func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
 
 // open makes a new socket, which use makes listen or connects.
 func (p *plugin[C]) open(addr Addr, use func(s *socket[C]) error) (*socket[C], error) {
-	s := newSocket(p.cb, p.prompt, p.poller)
+	s := newSocket(p.cb, p.prompt, p.policy)
 	if err := s.guard("Socket", func() (err error) { s.c, err = p.cb.Socket(p.setup, addr); return err }); err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], ad
 			return nil, nil, err
 		}
 	}
-	s := newSocket(p.cb, p.prompt, p.poller)
+	s := newSocket(p.cb, p.prompt, p.policy)
 	s.given = true
 	take := func() (err error) { s.c, err = p.cb.Import(p.setup, own, state); return err }
 	if p.prompt {

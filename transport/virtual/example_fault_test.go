@@ -46,8 +46,11 @@ func ExampleFault() {
 		fmt.Printf("read %q\n", b[:n])
 	}
 	fmt.Println(err)
-	// Output: read "Hello" fault: split at byte 5 of what was read on accepted connection 1 read ",
-	// worl" fault: reset at byte 11 of what was read on accepted connection 1 read "" read
-	// memory:client-1: injected reset at byte 11 of what was read on accepted connection 1:
-	// connection reset by peer
+	// Output:
+	// read "Hello"
+	// fault: split at byte 5 of what was read on accepted connection 1
+	// read ", worl"
+	// fault: reset at byte 11 of what was read on accepted connection 1
+	// read ""
+	// read memory:client-1: injected reset at byte 11 of what was read on accepted connection 1: connection reset by peer
 }

@@ -1,0 +1,115 @@
+package await
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A parker is where a direction waits.
+type parker interface {
+	park(writing bool, ready func(uintptr) bool) error // as RawConn.Read and RawConn.Write
+	// Ends the wait in that direction at t; zero: never.
+	deadline(writing bool, t time.Time) error
+}
+
+// direction is one half of a watch.
+type direction struct {
+	at     parker
+	writes bool // it is the writer's
+
+	// A context that two waits in a row have had is still watched between waits, for the next wait
+	// mostly has the same: starting and stopping to watch costs as much as a system call, and
+	// memory.
+	mu        sync.Mutex
+	watched   <-chan struct{} // Done of the context that is watched; nil: none is
+	unwatch   func() bool
+	last      <-chan struct{} // Done of the last wait's context
+	keeps     bool            // the context is still watched after the wait
+	waits     bool            // a wait is in progress that ends with the context
+	fired     bool            // the context has ended during the wait
+	forgotten bool
+}
+
+func (d *direction) park(ready func(uintptr) bool) error { return d.at.park(d.writes, ready) }
+func (d *direction) deadline(t time.Time) error          { return d.at.deadline(d.writes, t) }
+
+// parkUnder parks until ready returns true, or ctx ends.
+func (d *direction) parkUnder(ctx context.Context, ready func(uintptr) bool) error {
+	err := d.enter(ctx)
+	if err == nil {
+		err = d.park(ready)
+	}
+	if fired := d.leave(); err != nil && (fired || ctx.Err() != nil) {
+		return ctx.Err()
+	}
+	return err
+}
+
+// enter begins a wait that ends with ctx. After an error, which says that ctx has ended, the caller
+// must not park: over may have run before the wait began, and would not end it.
+func (d *direction) enter(ctx context.Context) error {
+	d.mu.Lock()
+	if done := ctx.Done(); d.watched != done && !d.forgotten {
+		if d.unwatch != nil {
+			d.unwatch()
+		}
+		d.keeps = d.last == done
+		d.watched, d.last = done, done
+		d.unwatch = context.AfterFunc(ctx, func() { d.over(done) })
+	}
+	d.waits = true
+	d.mu.Unlock()
+	return ctx.Err()
+}
+
+// over is called when the context with that Done has ended: it ends the wait in progress, if the
+// wait has that context.
+func (d *direction) over(done <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.watched != done {
+		return
+	}
+	d.watched, d.unwatch, d.keeps = nil, nil, false
+	if d.waits {
+		d.fired = true
+		d.deadline(Past)
+	}
+}
+
+// leave ends a wait, and reports whether its context had ended it.
+func (d *direction) leave() (fired bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fired, d.waits, d.fired = d.fired, false, false
+	if fired {
+		d.deadline(time.Time{})
+	}
+	if !d.keeps && d.unwatch != nil {
+		d.unwatch()
+		d.watched, d.unwatch = nil, nil
+	}
+	return fired
+}
+
+// allow permits waits again, except for one that its context has just ended.
+func (d *direction) allow() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fired {
+		return nil
+	}
+	return d.deadline(time.Time{})
+}
+
+// forget stops watching the context, for good: no wait is to come.
+func (d *direction) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgotten = true
+	if d.unwatch != nil {
+		d.unwatch()
+	}
+	d.watched, d.unwatch = nil, nil
+}

@@ -1,0 +1,126 @@
+package await
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/sys"
+)
+
+// A line is one end of a connection that is waited for with a Pair. It reads ahead, as a stream
+// does.
+type line struct {
+	*Pair
+	fd       int
+	ahead    []byte
+	tried    func(err error) // is called after each try
+	closes   sync.Once
+	tryRead  func() (int, bool)
+	tryWrite func() bool
+	into     []byte
+	out      []byte
+	n        int
+	err      error
+}
+
+func newLine(t testing.TB, fd int, p *Policy, mayPoll bool) *line {
+	t.Helper()
+	require.NoError(t, unix.SetNonblock(fd, true))
+	pair, err := New(fd, p, mayPoll, true)
+	require.NoError(t, err)
+	l := &line{Pair: pair, fd: fd}
+	l.tryRead = func() (int, bool) { l.try(sys.Read(fd, l.into)); return max(l.n, 0), l.err != unix.EAGAIN }
+	l.tryWrite = func() bool { l.try(sys.Write(fd, l.out)); return l.err != unix.EAGAIN }
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func (l *line) try(n int, err error) {
+	l.n, l.err = n, err
+	if l.tried != nil {
+		l.tried(err)
+	}
+}
+
+// Close closes the descriptor, too.
+func (l *line) Close() (err error) {
+	l.closes.Do(func() {
+		l.Pair.Close()
+		err = sys.Close(l.fd)
+	})
+	return err
+}
+
+// Readv fills p.
+func (l *line) Readv(ctx context.Context, p []byte) (n int, err error) {
+	for n < len(p) {
+		k, err := l.read(ctx, p[n:], n > 0)
+		n += k
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// Read reads what is there.
+func (l *line) Read(p []byte) (int, error) { return l.read(context.Background(), p, false) }
+
+func (l *line) read(ctx context.Context, p []byte, mid bool) (int, error) {
+	if len(l.ahead) == 0 {
+		l.into, l.n, l.err = make([]byte, 1<<10), 0, nil
+		if len(p) >= pollBulk {
+			l.into = p
+		}
+		l.In.RestOfPacket(mid)
+		err := l.In.Do(ctx, l.tryRead)
+		switch {
+		case err != nil:
+			return 0, err
+		case l.err != nil:
+			return 0, l.err
+		case l.n == 0:
+			return 0, io.EOF
+		case len(p) >= pollBulk:
+			return l.n, nil
+		}
+		l.ahead = l.into[:l.n]
+	}
+	k := copy(p, l.ahead)
+	l.ahead = l.ahead[k:]
+	return k, nil
+}
+
+// Writev writes all of p.
+func (l *line) Writev(ctx context.Context, p []byte) (n int, err error) {
+	for n < len(p) {
+		l.out = p[n:]
+		if err := errors.Join(l.Out.Do(ctx, l.tryWrite), l.err); err != nil {
+			return n, err
+		}
+		n += l.n
+		l.In.Wrote(int64(l.n))
+	}
+	return n, nil
+}
+
+// connected are the two ends of a UNIX connection.
+func connected(t testing.TB) (a, b int) {
+	t.Helper()
+	fds, err := sys.SocketPair()
+	require.NoError(t, err)
+	return fds[0], fds[1]
+}
+
+// lines are the two ends of a UNIX connection; the second one does not poll.
+func lines(t testing.TB, p *Policy) (here, there *line) {
+	t.Helper()
+	a, b := connected(t)
+	return newLine(t, a, p, true), newLine(t, b, NewPolicy(0), false)
+}

@@ -1,0 +1,63 @@
+package await
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// What ends a wait ends a lookAgain at once, too.
+func TestSlumberEnds(t *testing.T) {
+	for name, end := range map[string]func(w *watcher) error{
+		"by a reader's deadline": func(w *watcher) error { return w.deadline(false, Past) },
+		"by a writer's deadline": func(w *watcher) error { return w.deadline(true, Past) },
+		"by Close":               func(w *watcher) error { w.close(); return nil },
+	} {
+		w := newWatcher(-1)
+		i := &w.reader
+		if name == "by a writer's deadline" {
+			i = &w.writer
+		}
+		asleep := aside(func() error { w.sleepFor(i, time.Hour, nil); return nil })
+		waitsIn(t, "select", "(*watcher).sleepFor")
+		require.NoError(t, end(w), name)
+		require.NoError(t, returns(t, asleep), name)
+		w.sleepFor(i, time.Hour, nil) // nor does another one begin
+	}
+}
+
+// A lookAgain goes on only until there is a descriptor to sleep with.
+func TestSleepsOnceThereIsADescriptor(t *testing.T) {
+	y := newTallied(t, NewPolicy(0))
+	w := y.s.watch.(*watcher)
+	sleeps := func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.reader.raw != nil
+	}
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
+	came := aside(func() error { _, err := y.read(context.Background()); return err })
+	looks := assert.Eventually(t, func() bool { return y.reads.Load() > 4 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.True(t, looks)
+	require.Eventually(t, sleeps, 20*time.Second, time.Millisecond)
+	_, err := y.peer.Writev(soon(t), []byte("x"))
+	require.NoError(t, err)
+	require.NoError(t, returns(t, came))
+}
+
+func TestErrorsThatMeanExhaustion(t *testing.T) {
+	for _, err := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, os.NewSyscallError("epoll_ctl", unix.ENOSPC)} {
+		require.True(t, Exhausted(err), "%v", err)
+	}
+	for _, err := range []error{nil, unix.EBADF, unix.EPERM, os.ErrClosed} {
+		require.False(t, Exhausted(err), "%v", err)
+	}
+}

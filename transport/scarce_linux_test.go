@@ -1,0 +1,97 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/sys"
+)
+
+// A reader or writer that finds no descriptor left to sleep with waits all the same: time-outs are time-outs, Close ends the wait, and a
+// write that has begun goes out.
+func TestSleepsWithoutADescriptor(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	ended, _ := pair(t, TCP(), loopback())
+	requireSpeak(t, c, s)
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
+	defer func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) }()
+
+	much := make([]byte, 32<<20)
+	q := NewQueue(c, nil)
+	begun, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	require.NoError(t, q.Post(context.Background(), []byte("x"), nil, 0))
+	var n int64
+	begins := aside(func() (err error) { n, err = q.WritevQueue(begun, much); return err })
+	require.Eventually(t, func() bool { // more than the byte before
+		come, err := s.PendingBytes()
+		return err == nil && come > 1
+	}, 20*time.Second, time.Millisecond)
+	cancel()
+	require.ErrorIs(t, returns(t, begins), context.Canceled)
+	require.EqualValues(t, len(much), n, "it has begun and goes out all the same")
+	written := aside(func() error { return q.Flush(soon(t)) })
+	_, err := s.Readv(soon(t), make([]byte, 1+len(much)))
+	require.NoError(t, err)
+	require.NoError(t, returns(t, written))
+
+	_, err = s.Read(NoWait(), much)
+	require.True(t, isTimeout(err))
+	short, leave := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer leave()
+	_, err = s.Read(short, much)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	full := aside(func() error { _, err := ended.Writev(context.Background(), much); return err })
+	waitsIn(t, "select", "(*watcher).lookAgain")
+	require.NoError(t, ended.Close())
+	require.ErrorIs(t, returns(t, full), net.ErrClosed)
+}
+
+// If there is no watch left for an accepted connection, of a plug-in whose descriptor is no socket, the listener does not end. The test
+// uses epoll descriptors nested too deeply for the Go poller, which fail in the same way.
+func TestAcceptWithoutWatches(t *testing.T) {
+	deep := -1
+	for inner := -1; ; inner = deep {
+		var err error
+		deep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		require.NoError(t, err)
+		if inner >= 0 {
+			t.Cleanup(func() { sys.Close(inner) })
+			require.NoError(t, unix.EpollCtl(deep, unix.EPOLL_CTL_ADD, inner, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(inner)}))
+		}
+		waits, err := await.New(deep, await.NewPolicy(0), true, false)
+		if err != nil {
+			require.ErrorIs(t, err, unix.ENOMEM)
+			break
+		}
+		waits.Close()
+	}
+	cb := TCPCallbacks()
+	accept, first := cb.Accept, true
+	cb.Accept = func(fd int, tmo time.Duration) (int, Addr, error) {
+		if first {
+			first = false
+			return deep, loopback(), nil
+		}
+		return accept(fd, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l, err := tr.Listen(loopback(), 0)
+	require.NoError(t, err)
+	var told []error
+	l.Exhausted = func(err error) { told = append(told, err) }
+	c, s := acceptOne(t, l, func() (*Stream, error) { return TCP().Connect(soon(t), l.Addr()) })
+	requireSpeak(t, c, s)
+	require.Len(t, told, 1)
+	require.ErrorIs(t, told[0], unix.ENOMEM)
+	require.NoError(t, l.Close())
+}
