@@ -110,8 +110,10 @@ type Callbacks[C any] struct {
 	// until they have returned. FullImpl only. Optional: without it Read and Accept are called in slices of at most 100 ms, Write and
 	// Connect are ended by shutdown(2): a carrier without a descriptor needs it.
 	Interrupt func(c C)
-	// interruptOne ends the call in flight of one direction alone, instead.
-	interruptOne func(c C, writing bool)
+	// InterruptOne is called in the place of Interrupt, and ends the call in flight of one direction
+	// alone: Write, Writev or Connect if writing, else Read or Accept. It is for a carrier whose writes
+	// are better not cut off, as those of a tls.Conn. Optional, beside Interrupt.
+	InterruptOne func(c C, writing bool)
 	// Abort is Close, except that the peer sees a reset. errors.ErrUnsupported says that the carrier
 	// cannot do that: c is closed, and the peer sees the end of the stream. Optional: nil means Close,
 	// which is a reset if GetFD gives a descriptor of TCP.
@@ -155,7 +157,10 @@ func (cb *Callbacks[C]) check(opens bool) error {
 		return fmt.Errorf("unknown bits %#x in Callbacks.Flags", uint(unknown))
 	}
 	if cb.Flags&Direct != 0 && (cb.Flags&FullImpl == 0 || cb.Interrupt == nil) {
-		return errors.New("Direct in Callbacks.Flags needs FullImpl and Interrupt")
+		return errors.New("the flag Direct in Callbacks.Flags needs FullImpl and Interrupt")
+	}
+	if cb.InterruptOne != nil && cb.Interrupt == nil {
+		return errors.New("Callbacks.InterruptOne needs Interrupt")
 	}
 	if cb.Flags&FullImpl == 0 {
 		if cb.Interrupt != nil {

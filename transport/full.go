@@ -69,8 +69,8 @@ func (s *socket[C]) interrupt(d *side) {
 func (s *socket[C]) interruption(d *side) func() error {
 	return func() error {
 		s.asked.Add(1)
-		if s.cb.interruptOne != nil {
-			s.cb.interruptOne(s.c, d == &s.out)
+		if s.cb.InterruptOne != nil {
+			s.cb.InterruptOne(s.c, d == &s.out)
 		} else {
 			s.cb.Interrupt(s.c)
 		}
