@@ -111,8 +111,9 @@ type Callbacks[C any] struct {
 	// Connect are ended by shutdown(2): a carrier without a descriptor needs it.
 	Interrupt func(c C)
 	// InterruptOne is called in the place of Interrupt, and ends the call in flight of one direction
-	// alone: Write, Writev or Connect if writing, else Read or Accept. It is for a carrier whose writes
-	// are better not cut off, as those of a tls.Conn. Optional, beside Interrupt.
+	// alone: Write, Writev or Connect if writing, else Read or Accept. It is for a carrier whose calls
+	// are better not cut off: a tls.Conn does not live on after a Write that was, nor its handshake
+	// after a Read. So the SDK makes no single tries of its own either. Optional, beside Interrupt.
 	InterruptOne func(c C, writing bool)
 	// Abort is Close, except that the peer sees a reset. errors.ErrUnsupported says that the carrier
 	// cannot do that: c is closed, and the peer sees the end of the stream. Optional: nil means Close,

@@ -44,12 +44,16 @@ type fullSocket interface {
 	hasty(callback string) error
 	endless(callback string) error
 	canInterrupt() bool
+	mayTry() bool
 	closed() <-chan struct{}
 }
 
 func (s *socket[C]) closed() <-chan struct{} { return s.closing }
 
 func (s *socket[C]) canInterrupt() bool { return s.cb.Interrupt != nil }
+
+// mayTry reports whether a single try, which is cut off at once, does nothing if nothing has come.
+func (s *socket[C]) mayTry() bool { return s.cb.InterruptOne == nil }
 
 func (s *socket[C]) isDirect() bool { return s.cb.Flags&Direct != 0 }
 

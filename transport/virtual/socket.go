@@ -40,7 +40,7 @@ type socket struct {
 // callbacks are the plug-in over a Transport, or over single streams, for which it may be nil.
 func (w *wrapper) callbacks() transport.Callbacks[*socket] {
 	return transport.Callbacks[*socket]{
-		Flags:  w.flags,
+		Flags:  transport.FullImpl | transport.Direct,
 		Socket: func(any, transport.Addr) (*socket, error) { return &socket{}, nil },
 		Listen: w.listen,
 		Accept: w.accept,
