@@ -111,8 +111,11 @@ type Callbacks[C any] struct {
 	// until they have returned. FullImpl only. Optional: without it Read and Accept are called in slices of at most 100 ms, Write and
 	// Connect are ended by shutdown(2): a carrier without a descriptor needs it.
 	Interrupt func(c C)
-	// interruptOne ends the call in flight of one direction alone, instead.
-	interruptOne func(c C, writing bool)
+	// InterruptOne is called in the place of Interrupt, and ends the call in flight of one direction
+	// alone: Write, Writev or Connect if writing, else Read or Accept. It is for a carrier whose calls
+	// are better not cut off: a tls.Conn does not live on after a Write that was, nor its handshake
+	// after a Read. So the SDK makes no single tries of its own either. Optional, beside Interrupt.
+	InterruptOne func(c C, writing bool)
 	// Abort is Close, except that the peer sees a reset. errors.ErrUnsupported says that the carrier
 	// cannot do that: c is closed, and the peer sees the end of the stream. Optional: nil means Close,
 	// which is a reset if GetFD gives a descriptor of TCP.
@@ -157,6 +160,9 @@ func (cb *Callbacks[C]) check(opens bool) error {
 	}
 	if cb.Flags&Direct != 0 && (cb.Flags&FullImpl == 0 || cb.Interrupt == nil) {
 		return errors.New("flag Direct of a Callbacks needs FullImpl and Interrupt")
+	}
+	if cb.InterruptOne != nil && cb.Interrupt == nil {
+		return errors.New("Callbacks.InterruptOne needs Interrupt")
 	}
 	if cb.Flags&FullImpl == 0 {
 		if cb.Interrupt != nil {

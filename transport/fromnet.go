@@ -82,7 +82,7 @@ func fromNet(name string, n Net) Transport {
 			return FromNetAddr(s.c.LocalAddr()), nil
 		},
 		Interrupt:    func(s *netSocket) { s.interrupt(false); s.interrupt(true) },
-		interruptOne: (*netSocket).interrupt,
+		InterruptOne: (*netSocket).interrupt,
 		Abort:        (*netSocket).abort,
 	}}
 }

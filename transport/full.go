@@ -47,12 +47,16 @@ type fullSocket interface {
 	hasty(callback string) error
 	endless(callback string) error
 	canInterrupt() bool
+	mayTry() bool
 	closed() <-chan struct{}
 }
 
 func (s *socket[C]) closed() <-chan struct{} { return s.closing }
 
 func (s *socket[C]) canInterrupt() bool { return s.cb.Interrupt != nil }
+
+// mayTry reports whether a single try, which is cut off at once, does nothing if nothing has come.
+func (s *socket[C]) mayTry() bool { return s.cb.InterruptOne == nil }
 
 func (s *socket[C]) isDirect() bool { return s.cb.Flags&Direct != 0 }
 
@@ -72,8 +76,8 @@ func (s *socket[C]) interrupt(d *side) {
 func (s *socket[C]) interruption(d *side) func() error {
 	return func() error {
 		s.asked.Add(1)
-		if s.cb.interruptOne != nil {
-			s.cb.interruptOne(s.c, d == &s.out)
+		if s.cb.InterruptOne != nil {
+			s.cb.InterruptOne(s.c, d == &s.out)
 		} else {
 			s.cb.Interrupt(s.c)
 		}

@@ -68,7 +68,7 @@ func (d *side) runDirect(ctx context.Context, s fullSocket, name string, call fu
 // callDirect returns nil, a time-out, or the reason to give up; call keeps its own results.
 func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error) error {
 	if ctx.Done() != nil {
-		if name == "Read" { // look before watching the context, which costs more
+		if name == "Read" && s.mayTry() { // look before watching the context, which costs more
 			d.passed = false
 			if err := call(0); err == nil || !interrupted(err) && !timedOut(err, false) {
 				return nil

@@ -309,10 +309,11 @@ func (s *socket[C]) exited(callback string, err error) error {
 
 func (s *socket[C]) unresponsive(callback string) error {
 	err := &CallbackError{callback, ErrUnresponsive}
+	_, ofNet := any(s.c).(*netSocket)
 	switch waits := callback == "Write" || callback == "Writev" || callback == "Connect"; {
-	case s.cb.interruptOne != nil && callback == "Connect":
+	case ofNet && callback == "Connect":
 		err.Err = fmt.Errorf("%w: Net.Dial has to end with its context", ErrUnresponsive)
-	case s.cb.interruptOne != nil && (waits || callback == "Read"):
+	case ofNet && (waits || callback == "Read"):
 		err.Err = fmt.Errorf("%w: a deadline of the net.Conn has to end it, also one that is set while it waits", ErrUnresponsive)
 	case s.full && s.cb.Interrupt == nil && s.fd < 0 && waits:
 		err.Err = fmt.Errorf("%w: a carrier without a descriptor needs Interrupt", ErrUnresponsive)

@@ -223,6 +223,10 @@ func TestOverRefusesCallbacks(t *testing.T) {
 	for want, change := range map[string]func(cb *Callbacks[*through]){
 		"Callbacks.Write is nil": func(cb *Callbacks[*through]) { cb.Write = nil },
 		"needs FullImpl":         func(cb *Callbacks[*through]) { cb.Flags, cb.Interrupt = 0, nil },
+		"InterruptOne needs Interrupt": func(cb *Callbacks[*through]) {
+			cb.Flags, cb.Interrupt = FullImpl, nil
+			cb.InterruptOne = func(*through, bool) {}
+		},
 	} {
 		cb := throughCallbacks()
 		change(&cb)

@@ -35,7 +35,7 @@ func TestNewOptionalFields(t *testing.T) {
 	cb := memoryCallbacks()
 	v := reflect.ValueOf(&cb).Elem()
 	for _, name := range []string{"Writev", "ConnectHandshakeComplete", "AcceptHandshakeComplete", "CloseWrite", "Pending", "LocalAddr",
-		"CheckPeer", "Interrupt", "Abort", "Export", "Import", "Release"} {
+		"CheckPeer", "Interrupt", "InterruptOne", "Abort", "Export", "Import", "Release"} {
 		f := v.FieldByName(name)
 		require.True(t, f.IsValid(), name)
 		f.Set(reflect.Zero(f.Type()))

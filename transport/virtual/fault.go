@@ -177,7 +177,6 @@ func GentleFaults(seed uint64) FaultOptions {
 func Fault(tr transport.Transport, o FaultOptions) transport.Transport {
 	f := newFault(o)
 	f.wrapper = newWrapper(tr, wrapper{
-		flags:    f.flags(),
 		fixed:    errPlaceLost(),
 		accepted: f.accepted,
 		exhaust:  f.exhaust,
@@ -203,18 +202,8 @@ func FaultStream(s *transport.Stream, o FaultOptions) (*transport.Stream, error)
 		return nil, &transport.OpError{Op: "fault", Addr: s.RemoteAddr(), Err: err}
 	}
 	f := newFault(o)
-	w := wrapper{flags: f.flags(), fixed: errPlaceLost()}
+	w := wrapper{fixed: errPlaceLost()}
 	return w.over(s, func(below *transport.Stream) end { return f.faulty(below, side, 1) })
-}
-
-// flags are FullImpl, and Direct unless something may be joined: before it waits, the SDK makes a
-// single try of a Direct plug-in's Read, and that takes what is there of a join.
-func (f *fault) flags() transport.Flags {
-	joins := func(at FaultAt) bool { return at.Kind == FaultJoin }
-	if f.o.Read.Join > 0 || slices.ContainsFunc(f.o.At, joins) {
-		return transport.FullImpl
-	}
-	return transport.FullImpl | transport.Direct
 }
 
 func newFault(o FaultOptions) *fault {

@@ -152,8 +152,7 @@ func hooked(
 	write func(next through, ctx context.Context, v [][]byte) (int64, error),
 ) transport.Transport {
 	return newWrapper(transport.NewMemory(), wrapper{
-		flags: transport.FullImpl,
-		wrap:  func(below *transport.Stream) end { return &hookedEnd{through{below}, read, write} },
+		wrap: func(below *transport.Stream) end { return &hookedEnd{through{below}, read, write} },
 	})
 }
 

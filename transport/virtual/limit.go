@@ -52,7 +52,7 @@ func LimitStream(s *transport.Stream, o LimitOptions) (*transport.Stream, error)
 }
 
 func (o LimitOptions) wrapper() wrapper {
-	return wrapper{flags: transport.FullImpl | transport.Direct, wrap: o.over}
+	return wrapper{wrap: o.over}
 }
 
 // over is an end of a stream with rates of its own.

@@ -40,7 +40,7 @@ type socket struct {
 // callbacks are the plug-in over a Transport, or over single streams, for which it may be nil.
 func (w *wrapper) callbacks() transport.Callbacks[*socket] {
 	return transport.Callbacks[*socket]{
-		Flags:  w.flags,
+		Flags:  transport.FullImpl | transport.Direct,
 		Socket: func(any, transport.Addr) (*socket, error) { return &socket{}, nil },
 		Listen: w.listen,
 		Accept: w.accept,
@@ -68,7 +68,8 @@ func (w *wrapper) callbacks() transport.Callbacks[*socket] {
 		Pending:                   func(s *socket) (int, error) { return s.pending() },
 		CloseWrite:                func(s *socket) error { return s.closeWrite() },
 		Export:                    func(s *socket) ([]byte, error) { return s.export() },
-		Interrupt:                 func(s *socket) { s.in.interrupt(); s.out.interrupt() },
+		Interrupt:                 func(s *socket) { s.interrupt(false); s.interrupt(true) },
+		InterruptOne:              (*socket).interrupt,
 		Close:                     (*socket).close,
 		Release:                   (*socket).release,
 		Abort:                     func(s *socket) error { return s.abort() },
@@ -101,6 +102,14 @@ func (s *socket) write(v [][]byte, tmo time.Duration) (int64, error) {
 	defer done()
 	n, err := s.end.write(ctx, v)
 	return n, cutShort(ctx, err)
+}
+
+func (s *socket) interrupt(writing bool) {
+	if writing {
+		s.out.interrupt()
+	} else {
+		s.in.interrupt()
+	}
 }
 
 // cutShort makes a time-out, as the contract wants it, of what an interrupt has caused.

@@ -309,3 +309,34 @@ func duplicateOf(t *testing.T, of interface{ Descriptor() (int, error) }) int {
 	require.NoError(t, err)
 	return duplicateFD(t, fd)
 }
+
+// A read whose time is over leaves a write that waits alone: a carrier such as a tls.Conn does not live
+// on after a write that was cut off.
+func TestReadTimeoutLeavesWrite(t *testing.T) {
+	for name, over := range overStreams {
+		t.Run(name, func(t *testing.T) {
+			begun, goOn := make(chan struct{}), make(chan struct{})
+			tr := hooked(nil, func(next through, ctx context.Context, v [][]byte) (int64, error) {
+				close(begun)
+				select {
+				case <-goOn:
+					return next.write(ctx, v)
+				case <-ctx.Done():
+					return 0, syscall.EPIPE
+				}
+			})
+			c, s := pair(t, tr, transport.MemoryAddr(""))
+			c = open(t)(over(c))
+			written := aside(func() error { return second(c.Writev(context.Background(), []byte("x"))) })
+			<-begun
+			for range 3 {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+				require.ErrorIs(t, second(c.Read(ctx, make([]byte, 1))), context.DeadlineExceeded)
+				cancel()
+			}
+			close(goOn)
+			require.NoError(t, returns(t, written))
+			requireReads(t, s, "x")
+		})
+	}
+}

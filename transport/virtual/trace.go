@@ -62,7 +62,7 @@ type trace struct {
 }
 
 func (t *trace) wrapper() wrapper {
-	return wrapper{flags: transport.FullImpl | transport.Direct, wrap: t.over}
+	return wrapper{wrap: t.over}
 }
 
 // A traced is an end of Trace.

@@ -13,7 +13,6 @@ import (
 // A wrapper is the part that Trace, Limit and Fault share: a Transport over another one.
 type wrapper struct {
 	below transport.Transport
-	flags transport.Flags
 	fixed error // why its streams cannot be handed off; nil: they can, if those below can
 	wrap  func(below *transport.Stream) end
 
