@@ -13,7 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// An abstract name is what the kernel says, byte by byte, up to the longest that it takes: names that differ by a NUL are different names.
+// An abstract name is what the kernel says, byte by byte, up to the longest that it takes: names
+// that differ by a NUL are different names.
 func TestAbstractNames(t *testing.T) {
 	unique := fmt.Sprintf("@transport-%d-%d", os.Getpid(), os.Getuid())
 	for _, name := range []string{unique, unique + "\x00", unique + "\x00\x00", unique + "\x00behind",

@@ -20,8 +20,8 @@ import (
 	"github.com/cnode-go/cnode/test/scarce"
 )
 
-// A lack of descriptors or memory, and errors that concern one connection only (it is gone again, its network fails, it is forbidden), do
-// not end a listener.
+// A lack of descriptors or memory, and errors that concern one connection only (it is gone again,
+// its network fails, it is forbidden), do not end a listener.
 func TestAcceptGoesOn(t *testing.T) {
 	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR,
 		os.NewSyscallError("accept", unix.EMFILE), unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET,
@@ -203,8 +203,8 @@ func TestAcceptGivesNoDescriptor(t *testing.T) {
 	_ = returns(t, aside(l.Close))
 }
 
-// Another process that shares a listener may put it into blocking mode: Accept works all the same, and ends with its context, by Pause and
-// by Close.
+// Another process that shares a listener may put it into blocking mode: Accept works all the same,
+// and ends with its context, by Pause and by Close.
 func TestAcceptInBlockingMode(t *testing.T) {
 	other, err := New(TCPCallbacks(), nil)
 	require.NoError(t, err)

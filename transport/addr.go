@@ -9,9 +9,10 @@ import (
 	"syscall"
 )
 
-// Addr is the address of an endpoint. It is open: a plug-in may have kinds of its own. The String form is for people and logs; AddrPort,
-// Host, Port and UnixPath return what an address holds. An address that a plug-in is to connect to may be wrapped, see WithPeerName. See
-// the tsocket guide, "The tsocket_address abstraction".
+// Addr is the address of an endpoint. It is open: a plug-in may have kinds of its own. The String
+// form is for people and logs; AddrPort, Host, Port and UnixPath return what an address holds. An
+// address that a plug-in is to connect to may be wrapped, see WithPeerName. See the tsocket guide,
+// "The tsocket_address abstraction".
 type Addr interface{ net.Addr }
 
 // An inetAddr is an IPv4 or IPv6 endpoint.
@@ -20,7 +21,8 @@ type inetAddr struct{ ap netip.AddrPort }
 func (a inetAddr) Network() string { return "tcp" }
 func (a inetAddr) String() string  { return a.ap.String() }
 
-// A UnixAddr is the path of a UNIX socket; a leading "@" marks an abstract name (Linux). The empty one is an unnamed socket.
+// A UnixAddr is the path of a UNIX socket; a leading "@" marks an abstract name (Linux). The empty
+// one is an unnamed socket.
 type UnixAddr string
 
 // Network returns "unix".
@@ -37,9 +39,10 @@ func (a UnixAddr) String() string {
 // Path is the path, or the abstract name with its "@".
 func (a UnixAddr) Path() string { return string(a) }
 
-// FromAddrPort makes the address of an IPv4 or IPv6 endpoint. An IPv4-mapped IPv6 address becomes an IPv4 one, and a zone becomes the
-// number of its interface, as the system has it, so that equal endpoints have equal addresses, wherever these come from. A zone that names
-// no interface here stays as it is.
+// FromAddrPort makes the address of an IPv4 or IPv6 endpoint. An IPv4-mapped IPv6 address becomes
+// an IPv4 one, and a zone becomes the number of its interface, as the system has it, so that equal
+// endpoints have equal addresses, wherever these come from. A zone that names no interface here
+// stays as it is.
 func FromAddrPort(ap netip.AddrPort) Addr { return inetAddr{canonical(ap)} }
 
 func canonical(ap netip.AddrPort) netip.AddrPort {
@@ -89,8 +92,8 @@ func AddrPort(a Addr) (netip.AddrPort, error) {
 	return netip.AddrPort{}, fmt.Errorf("address %q is not an inet one: %w", a, syscall.EINVAL)
 }
 
-// netParts are the IP address and the port of an address of package net, whose AddrPort cuts off the upper bits of a port that is too large;
-// false for any other.
+// netParts are the IP address and the port of an address of package net, whose AddrPort cuts off
+// the upper bits of a port that is too large; false for any other.
 func netParts(a any) (ip net.IP, port int, ok bool) {
 	switch a := a.(type) {
 	case *net.TCPAddr:
@@ -105,8 +108,9 @@ func netParts(a any) (ip net.IP, port int, ok bool) {
 	return nil, 0, false
 }
 
-// ParseAddr reads "127.0.0.1:0", "[::1]:4370", "unix:/run/x.sock", "unix:@abstract". An empty host is the IPv4 wildcard. Names are
-// not resolved. A path beyond the kernel's limit is ENAMETOOLONG, anything else that cannot be read EINVAL.
+// ParseAddr reads "127.0.0.1:0", "[::1]:4370", "unix:/run/x.sock", "unix:@abstract". An empty host
+// is the IPv4 wildcard. Names are not resolved. A path beyond the kernel's limit is ENAMETOOLONG,
+// anything else that cannot be read EINVAL.
 func ParseAddr(s string) (Addr, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		err := checkUnixPath(path)
@@ -138,9 +142,11 @@ type namedAddr struct {
 func (a namedAddr) PeerName() string { return a.node }
 func (a namedAddr) Unwrap() Addr     { return a.Addr }
 
-// WithPeerName attaches the name of the node that will be spoken to at a. Node.Connect gives such addresses to Socket and Connect, and to
-// the Dial of a Net; a plug-in reads the name by interface{ PeerName() string }, for a TLS server name, say. AddrPort, UnixPath and the
-// like see through it. A plug-in with a kind of address of its own unwraps it by interface{ Unwrap() Addr } before a type assertion.
+// WithPeerName attaches the name of the node that will be spoken to at a. Node.Connect gives such
+// addresses to Socket and Connect, and to the Dial of a Net; a plug-in reads the name by interface{
+// PeerName() string }, for a TLS server name, say. AddrPort, UnixPath and the like see through it.
+// A plug-in with a kind of address of its own unwraps it by interface{ Unwrap() Addr } before a
+// type assertion.
 func WithPeerName(a Addr, node string) Addr {
 	if a = plain(a); a == nil {
 		return nil // still no address

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// calls are the callbacks of a plug-in that are being run, so that Close can name one that does not come back. The zero value is ready.
+// calls are the callbacks of a plug-in that are being run, so that Close can name one that does not
+// come back. The zero value is ready.
 type calls struct {
 	mu      sync.Mutex
 	running []string

@@ -70,8 +70,8 @@ func TestCloseNamesTheCallback(t *testing.T) {
 	}
 }
 
-// A callback that ends its caller's goroutine, at whichever of its calls, leaves no socket open: neither one that nobody has yet, nor one
-// that is being closed.
+// A callback that ends its caller's goroutine, at whichever of its calls, leaves no socket open:
+// neither one that nobody has yet, nor one that is being closed.
 func TestExitsLeaveNothingOpen(t *testing.T) {
 	plain, err := TCP().Listen(loopback(), 0)
 	require.NoError(t, err)

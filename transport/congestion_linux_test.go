@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// Something large that is no answer is acknowledged as it is read: the kernel by itself would wait for 40 ms, or for another segment.
+// Something large that is no answer is acknowledged as it is read: the kernel by itself would wait
+// for 40 ms, or for another segment.
 func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 	for name, reader := range map[string]func(t *testing.T, c *Stream) (read func(p []byte), wrote func(n int)){
 		"stream": func(t *testing.T, c *Stream) (func([]byte), func(int)) {
@@ -78,7 +79,8 @@ func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 					}
 				}
 			}
-			require.Greater(t, soon, 3*rounds/4) // the kernel by itself would acknowledge every second one
+			// the kernel by itself would acknowledge every second one
+			require.Greater(t, soon, 3*rounds/4)
 		})
 	}
 }

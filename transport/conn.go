@@ -22,12 +22,13 @@ func endOfStream(err error) error {
 	return err
 }
 
-// NetConn is the net.Conn face of a Stream: concurrent callers queue up instead of getting ErrBusy. The stream must not be used
-// otherwise. A FullImpl plug-in gets what is left of a deadline as its tmo. If the deadline is moved to an earlier time while a call is
-// waiting, the call is ended as by the end of a context: a Write of a plug-in without Interrupt together with the connection.
+// NetConn is the net.Conn face of a Stream: concurrent callers queue up instead of getting ErrBusy.
+// The stream must not be used otherwise. A FullImpl plug-in gets what is left of a deadline as its
+// tmo. If the deadline is moved to an earlier time while a call is waiting, the call is ended as by
+// the end of a context: a Write of a plug-in without Interrupt together with the connection.
 //
-// What ErrPoisoned is to a Stream's writer, the count beside the error is to a net.Conn's: after a Write that ended half-way the next one
-// goes out.
+// What ErrPoisoned is to a Stream's writer, the count beside the error is to a net.Conn's: after a
+// Write that ended half-way the next one goes out.
 //
 // LocalAddr is asked for by NetConn, and is known after Close, too.
 func NetConn(s *Stream) net.Conn { return &conn{s: s, local: orUnnamed(s.LocalAddr())} }
@@ -68,7 +69,8 @@ func (s *Stream) beginAnew() {
 	}
 }
 
-// netError turns a passed deadline into the error that package net has for it, os.ErrDeadlineExceeded.
+// netError turns a passed deadline into the error that package net has for it,
+// os.ErrDeadlineExceeded.
 func netError(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		var op *OpError
@@ -92,7 +94,8 @@ func (c *conn) LocalAddr() net.Addr  { return c.local }
 func (c *conn) RemoteAddr() net.Addr { return orUnnamed(c.s.RemoteAddr()) }
 
 func (c *conn) SetDeadline(t time.Time) error {
-	return cmp.Or(c.SetReadDeadline(t), c.SetWriteDeadline(t)) // each fails only if the stream is closed
+	// each fails only if the stream is closed
+	return cmp.Or(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error {

@@ -130,7 +130,8 @@ func TestNetConnDeadlines(t *testing.T) {
 	})
 }
 
-// The bytes that a write counted before its time-out have been sent, and the next write can go on after them.
+// The bytes that a write counted before its time-out have been sent, and the next write can go on
+// after them.
 func TestNetConnWriteAfterTimeout(t *testing.T) {
 	connPairs(t, func(t *testing.T, c, s net.Conn) {
 		sent := make([]byte, 32<<20)
@@ -189,7 +190,8 @@ func TestNetConnConcurrentMethods(t *testing.T) {
 	})
 }
 
-// However the deadline is moved, a read ends with a time-out: neither with bytes that were not sent, nor with the end of the stream.
+// However the deadline is moved, a read ends with a time-out: neither with bytes that were not
+// sent, nor with the end of the stream.
 func TestNetConnRacyDeadlines(t *testing.T) {
 	connPairs(t, func(t *testing.T, c, s net.Conn) {
 		stop := make(chan struct{})
@@ -280,7 +282,8 @@ func TestNetConnClose(t *testing.T) {
 			_, err := c.Write(make([]byte, 64<<20))
 			return err
 		})
-		_, err := io.ReadFull(s, make([]byte, 1)) // the write has begun; the reads may have, or not: it ends the same
+		// the write has begun; the reads may have, or not: it ends the same
+		_, err := io.ReadFull(s, make([]byte, 1))
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
 		require.NoError(t, c.Close())
@@ -350,7 +353,8 @@ func TestNetConnDeadlinesAfterClose(t *testing.T) {
 	})
 }
 
-// A deadline that has passed ends a Read even if something was read ahead; that is there for a later Read.
+// A deadline that has passed ends a Read even if something was read ahead; that is there for a
+// later Read.
 func TestNetConnDeadlineBeforeReadAhead(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	_, err := c.Writev(soon(t), []byte("packet, more"))
@@ -368,8 +372,8 @@ func TestNetConnDeadlineBeforeReadAhead(t *testing.T) {
 	require.Equal(t, "acket, more", string(b[:n]))
 }
 
-// A write's deadline reaches the plug-in as its tmo, and is looked at again when that is over, for it may have been moved. This plug-in has
-// no Interrupt: its Write has to come back by itself.
+// A write's deadline reaches the plug-in as its tmo, and is looked at again when that is over, for
+// it may have been moved. This plug-in has no Interrupt: its Write has to come back by itself.
 func TestNetConnDeadlineIsTmo(t *testing.T) {
 	const first, later = time.Second, 3 * time.Second
 	for name, tt := range map[string]struct {

@@ -24,7 +24,8 @@ func crowded(t *testing.T, tr Transport, at Addr) *Listener {
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	for range 20 {
-		s, err := tr.Connect(within(t, time.Second), l.Addr()) // where there is room it takes no time, even on a busy machine
+		// where there is room it takes no time, even on a busy machine
+		s, err := tr.Connect(within(t, time.Second), l.Addr())
 		if err != nil {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			return l
@@ -63,7 +64,8 @@ func TestConnectTimes(t *testing.T) {
 	}
 }
 
-// A UNIX connect on a full backlog is EAGAIN, and the poller would never wake for it: the SDK tries again.
+// A UNIX connect on a full backlog is EAGAIN, and the poller would never wake for it: the SDK tries
+// again.
 func TestConnectUnixRetries(t *testing.T) {
 	cb := UnixCallbacks()
 	connect := cb.Connect
@@ -137,7 +139,8 @@ func TestConnectRefused(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
 
-// The later failure of a connect in progress is found out by SO_ERROR. The kernel tries again after a second, and is refused then.
+// The later failure of a connect in progress is found out by SO_ERROR. The kernel tries again after
+// a second, and is refused then.
 func TestConnectRefusedLater(t *testing.T) {
 	l := crowded(t, TCP(), loopback())
 	connected := aside(func() error { _, err := TCP().Connect(soon(t), l.Addr()); return err })
@@ -212,7 +215,8 @@ func TestConnectInterrupted(t *testing.T) {
 	require.Equal(t, 3, calls)
 }
 
-// Faults of Socket, Listen and GetFD while a socket is made: errors that name the callback, and nothing left open.
+// Faults of Socket, Listen and GetFD while a socket is made: errors that name the callback, and
+// nothing left open.
 func TestOpeningFaults(t *testing.T) {
 	failed := errors.New("failed")
 	for _, tt := range []struct {

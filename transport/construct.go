@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// ListenTCP listens on an IPv4 or IPv6 address, as TCP().Listen does; EINVAL for an address of another kind. On most systems the wildcard
-// of IPv6 takes connections over IPv4, too. A backlog of 0 is the system's largest.
+// ListenTCP listens on an IPv4 or IPv6 address, as TCP().Listen does; EINVAL for an address of
+// another kind. On most systems the wildcard of IPv6 takes connections over IPv4, too. A backlog of
+// 0 is the system's largest.
 func ListenTCP(local Addr, backlog int) (*Listener, error) {
 	if _, err := AddrPort(local); err != nil {
 		return nil, opError("listen", local, err)
@@ -17,7 +18,8 @@ func ListenTCP(local Addr, backlog int) (*Listener, error) {
 	return TCP().Listen(local, backlog)
 }
 
-// ListenUnix listens on a UNIX address, as Unix().Listen does; EINVAL for an address of another kind.
+// ListenUnix listens on a UNIX address, as Unix().Listen does; EINVAL for an address of another
+// kind.
 func ListenUnix(local Addr, backlog int) (*Listener, error) {
 	if err := checkNamed(local); err != nil {
 		return nil, opError("listen", local, err)
@@ -40,10 +42,11 @@ func ConnectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
 	return connectTCP(ctx, local, remote)
 }
 
-// ConnectUnix opens a connection to a listening UNIX socket. local is what the peer will see, nil or empty for an unnamed socket; a
-// path is made, and removed when the stream is closed; one that is there already is EADDRINUSE, for nobody can tell whether a client
-// still uses it. An address of another kind is EINVAL. See tstream_unix_connect_send; the guide wants an inet remote address there,
-// which cannot be meant.
+// ConnectUnix opens a connection to a listening UNIX socket. local is what the peer will see, nil
+// or empty for an unnamed socket; a path is made, and removed when the stream is closed; one that
+// is there already is EADDRINUSE, for nobody can tell whether a client still uses it. An address of
+// another kind is EINVAL. See tstream_unix_connect_send; the guide wants an inet remote address
+// there, which cannot be meant.
 func ConnectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
 	if err := cmp.Or(checkUnix(orUnnamed(local)), checkNamed(remote)); err != nil {
 		return nil, opError("connect", remote, err)
@@ -54,8 +57,8 @@ func ConnectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
 	return connectUnix(ctx, orUnnamed(local), FromNetAddr(plain(remote)))
 }
 
-// UnixPair makes two UNIX streams that are connected to each other and have no names. errors.ErrUnsupported where the system has
-// none (windows). See tstream_unix_socketpair.
+// UnixPair makes two UNIX streams that are connected to each other and have no names.
+// errors.ErrUnsupported where the system has none (windows). See tstream_unix_socketpair.
 func UnixPair() (one, other *Stream, err error) {
 	one, other, err = unixStreams()
 	return one, other, opError("socketpair", nil, err)
@@ -83,9 +86,11 @@ func OpenUDP(local, remote Addr) (*Datagram, error) {
 	return d, opError("open", first, err)
 }
 
-// OpenUnixgram opens a UNIX datagram socket at the local address; nil or empty is an unnamed socket, to which nobody can send. A path is
-// made, taken over from a process that has died, and removed by Close. With a remote address that is not nil the socket is connected. An
-// address of another kind is EINVAL. errors.ErrUnsupported where the system has none (windows). See tdgram_unix_socket.
+// OpenUnixgram opens a UNIX datagram socket at the local address; nil or empty is an unnamed
+// socket, to which nobody can send. A path is made, taken over from a process that has died, and
+// removed by Close. With a remote address that is not nil the socket is connected. An address of
+// another kind is EINVAL. errors.ErrUnsupported where the system has none (windows). See
+// tdgram_unix_socket.
 func OpenUnixgram(local, remote Addr) (*Datagram, error) {
 	first := remote
 	if first == nil {
@@ -102,26 +107,29 @@ func OpenUnixgram(local, remote Addr) (*Datagram, error) {
 	return d, opError("open", first, err)
 }
 
-// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the stream owns the socket: fd is closed, and the
-// socket lives on under a number of the stream's own, never 0, 1 or 2, close-on-exec and non-blocking; non-blocking mode also affects other
-// processes that have the socket. On failure the descriptor stays the caller's: ENOTSOCK for what is no socket, EINVAL for a listener or a
-// socket that is not a stream, ENOTCONN for one that is not connected, EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on
-// windows. See tstream_bsd_existing_socket, which leaves all this to its caller.
+// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the stream
+// owns the socket: fd is closed, and the socket lives on under a number of the stream's own, never
+// 0, 1 or 2, close-on-exec and non-blocking; non-blocking mode also affects other processes that
+// have the socket. On failure the descriptor stays the caller's: ENOTSOCK for what is no socket,
+// EINVAL for a listener or a socket that is not a stream, ENOTCONN for one that is not connected,
+// EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on windows. See
+// tstream_bsd_existing_socket, which leaves all this to its caller.
 func AdoptStream(fd int) (*Stream, error) {
 	s, err := adoptStream(fd)
 	return s, opError("adopt", nil, err)
 }
 
-// AdoptListener makes a Listener of a listening TCP or UNIX descriptor, as AdoptStream does of a connected one; EINVAL for one that
-// does not listen. Close removes the path of a UNIX socket.
+// AdoptListener makes a Listener of a listening TCP or UNIX descriptor, as AdoptStream does of a
+// connected one; EINVAL for one that does not listen. Close removes the path of a UNIX socket.
 func AdoptListener(fd int) (*Listener, error) {
 	l, err := adoptListener(fd)
 	return l, opError("adopt", nil, err)
 }
 
-// AdoptDatagram makes a Datagram of a UDP or UNIX datagram descriptor, connected or not, as AdoptStream does of a stream's; EINVAL for a
-// socket that is not one of datagrams. An IPv6 socket that carries IPv4, too, goes on doing so. A UDP socket without a port gets one, which
-// the system would otherwise give it with its first datagram. Close removes the path of a UNIX socket.
+// AdoptDatagram makes a Datagram of a UDP or UNIX datagram descriptor, connected or not, as
+// AdoptStream does of a stream's; EINVAL for a socket that is not one of datagrams. An IPv6 socket
+// that carries IPv4, too, goes on doing so. A UDP socket without a port gets one, which the system
+// would otherwise give it with its first datagram. Close removes the path of a UNIX socket.
 func AdoptDatagram(fd int) (*Datagram, error) {
 	d, err := adoptDatagram(fd)
 	return d, opError("adopt", nil, err)

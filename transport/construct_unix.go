@@ -99,7 +99,8 @@ func unixStreams() (one, other *Stream, err error) {
 	return one, other, nil
 }
 
-// importUnnamed makes a Stream of one end of a pair, unless there is an error already. It owns fd, on failure too.
+// importUnnamed makes a Stream of one end of a pair, unless there is an error already. It owns fd,
+// on failure too.
 func importUnnamed(fd int, err error) (*Stream, error) {
 	if err != nil {
 		return nil, err

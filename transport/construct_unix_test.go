@@ -32,7 +32,8 @@ func TestConnectTCPElsewhere(t *testing.T) {
 	require.Error(t, err, "a port at which somebody listens")
 }
 
-// A port is free for the next connection though the last one from there lingers (TIME-WAIT), for it was closed here first.
+// A port is free for the next connection though the last one from there lingers (TIME-WAIT), for it
+// was closed here first.
 func TestConnectTCPFromPortAgain(t *testing.T) {
 	local := FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port.Free(t))))
 	for range 2 {
@@ -155,7 +156,8 @@ func rawSocket(t testing.TB, family, kind int, at Addr) int {
 	return fd
 }
 
-// requireTaken expects that fd is closed. Its number cannot be in use again, for these tests run one after the other.
+// requireTaken expects that fd is closed. Its number cannot be in use again, for these tests run
+// one after the other.
 func requireTaken(t testing.TB, fd int) {
 	t.Helper()
 	_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
@@ -337,7 +339,8 @@ func TestConstructorsNameTheAddress(t *testing.T) {
 // lowVar makes this test's binary a process whose standard input is closed.
 const lowVar = "CNODE_TEST_LOW"
 
-// No socket takes the place of a standard stream that the program has closed. A process of its own closes one.
+// No socket takes the place of a standard stream that the program has closed. A process of its own
+// closes one.
 func TestSocketsLeaveStandardStreams(t *testing.T) {
 	if os.Getenv(lowVar) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
@@ -349,7 +352,8 @@ func TestSocketsLeaveStandardStreams(t *testing.T) {
 	const low = 0
 	saved, err := sys.Dup(low)
 	require.NoError(t, err)
-	// The descriptor is another one, and nothing else has taken the place either, so that the next socket might.
+	// The descriptor is another one, and nothing else has taken the place either, so that the next
+	// socket might.
 	requireFree := func(of interface{ Descriptor() (int, error) }) {
 		t.Helper()
 		fd, err := of.Descriptor()

@@ -10,9 +10,10 @@ import (
 	"syscall"
 )
 
-// A DatagramSocket sends and receives datagrams, each as a whole. This package implements it by *Datagram; a virtual socket over something
-// else keeps the same rules, which CheckDatagram of package transporttest checks. See the tsocket guide, "The tdgram_context abstraction"
-// and "Virtual Sockets".
+// A DatagramSocket sends and receives datagrams, each as a whole. This package implements it by
+// *Datagram; a virtual socket over something else keeps the same rules, which CheckDatagram of
+// package transporttest checks. See the tsocket guide, "The tdgram_context abstraction" and
+// "Virtual Sockets".
 type DatagramSocket interface {
 	// RecvFrom waits for the next datagram and puts it into p: see Datagram.RecvFrom.
 	RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error)
@@ -31,11 +32,11 @@ type DatagramSocket interface {
 var _ DatagramSocket = (*Datagram)(nil)
 
 // A Datagram is a datagram socket of the operating system, UDP or UNIX. OpenUDP, OpenUnixgram and
-// AdoptDatagram make it. One operation a direction may be outstanding: a second RecvFrom, or a second
-// SendTo, gets ErrBusy and the first one goes on. Close may be called at any time. Operations end when
-// their context does; the socket stays usable. An error that the system has for an earlier datagram,
-// such as ECONNREFUSED on a connected socket, is returned by the next operation, and the socket goes
-// on. See the tsocket guide, "The tdgram_context abstraction".
+// AdoptDatagram make it. One operation a direction may be outstanding: a second RecvFrom, or a
+// second SendTo, gets ErrBusy and the first one goes on. Close may be called at any time.
+// Operations end when their context does; the socket stays usable. An error that the system has for
+// an earlier datagram, such as ECONNREFUSED on a connected socket, is returned by the next
+// operation, and the socket goes on. See the tsocket guide, "The tdgram_context abstraction".
 type Datagram struct {
 	sock          datagramCarrier
 	local, remote Addr // remote: nil if not connected
@@ -50,8 +51,8 @@ type Datagram struct {
 // A datagramCarrier is what carries the datagrams of a Datagram d: the system's socket. receive and
 // send are each used by one caller at a time.
 type datagramCarrier interface {
-	// receive waits for a datagram. It puts n bytes of it into p, and returns its size: unknownSize if all that is known is that it is more
-	// than n.
+	// receive waits for a datagram. It puts n bytes of it into p, and returns its size: unknownSize
+	// if all that is known is that it is more than n.
 	receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error)
 	// next waits for a datagram, which may be empty, and returns its size; receive is to get it.
 	next(ctx context.Context, d *Datagram) (size int, err error)
@@ -181,13 +182,16 @@ func (e *TooLongError) Unwrap() []error { return []error{io.ErrShortBuffer, sysc
 // unknownSize is the size of a datagram of which the system says only that it was too long.
 const unknownSize = int(^uint(0) >> 1)
 
-// SendTo sends p as one datagram and returns its length in bytes once the system has taken it; whether it arrives is not known. An empty p
-// is EINVAL. to says where; nil is the address that the socket is connected to, EDESTADDRREQ if it is not. A connected socket sends nowhere
-// else: another address than its own is EISCONN, on every system and whatever its family. On others an address of another family is EINVAL,
-// and so is, on either, one of a kind to which no datagram socket of the system sends (a MemoryAddr). When a datagram is too long for the
-// send buffer (EMSGSIZE), the buffer is made larger and the datagram is tried once more. When ctx ends nothing has been sent. If a UNIX
-// socket to which this one is not connected is full, or on the BSDs and macOS any UNIX socket, SendTo tries again from time to time: the
-// system does not tell when there is room. See tdgram_sendto_send.
+// SendTo sends p as one datagram and returns its length in bytes once the system has taken it;
+// whether it arrives is not known. An empty p is EINVAL. to says where; nil is the address that the
+// socket is connected to, EDESTADDRREQ if it is not. A connected socket sends nowhere else: another
+// address than its own is EISCONN, on every system and whatever its family. On others an address of
+// another family is EINVAL, and so is, on either, one of a kind to which no datagram socket of the
+// system sends (a MemoryAddr). When a datagram is too long for the send buffer (EMSGSIZE), the
+// buffer is made larger and the datagram is tried once more. When ctx ends nothing has been sent.
+// If a UNIX socket to which this one is not connected is full, or on the BSDs and macOS any UNIX
+// socket, SendTo tries again from time to time: the system does not tell when there is room. See
+// tdgram_sendto_send.
 func (d *Datagram) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {
 	if err := d.begin(&d.sending); err != nil {
 		return 0, opError("send", d.target(to), err)
@@ -220,8 +224,8 @@ func (d *Datagram) target(to Addr) Addr {
 	return d.name()
 }
 
-// Disconnect closes the socket in good order. With an operation outstanding it is ErrBusy; later use is ENOTCONN. See
-// tdgram_disconnect_send.
+// Disconnect closes the socket in good order. With an operation outstanding it is ErrBusy; later
+// use is ENOTCONN. See tdgram_disconnect_send.
 func (d *Datagram) Disconnect() error {
 	if err := d.begin(&d.receiving); err != nil {
 		return opError("disconnect", d.name(), err)
@@ -235,14 +239,15 @@ func (d *Datagram) Disconnect() error {
 	return d.finish(true)
 }
 
-// Close ends every operation at once with net.ErrClosed, closes the socket, and removes its path if it is a UNIX socket with one. It is
-// idempotent.
+// Close ends every operation at once with net.ErrClosed, closes the socket, and removes its path if
+// it is a UNIX socket with one. It is idempotent.
 func (d *Datagram) Close() error {
 	d.state.Store(streamClosed)
 	return d.finish(true)
 }
 
-// Release closes the socket in this process only, and leaves its path: another process goes on with it.
+// Release closes the socket in this process only, and leaves its path: another process goes on with
+// it.
 func (d *Datagram) Release() error {
 	d.state.Store(streamClosed)
 	return d.finish(false)

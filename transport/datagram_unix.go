@@ -17,8 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// A datagramSocket is the system's side of a Datagram: one descriptor, owned by the Go poller. receive and send are each used by one
-// caller at a time.
+// A datagramSocket is the system's side of a Datagram: one descriptor, owned by the Go poller.
+// receive and send are each used by one caller at a time.
 type datagramSocket struct {
 	pair   *await.Pair
 	family int
@@ -35,8 +35,9 @@ type datagramSocket struct {
 
 // A receipt is a datagram on its way in.
 type receipt struct {
-	p       []byte
-	n, size int // size is that of the datagram; unknownSize if it is too long and the system does not say more
+	p []byte
+	// size is that of the datagram; unknownSize if it is too long and the system does not say more
+	n, size int
 	err     error
 	sender
 }
@@ -155,7 +156,8 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 			return syscall.EISCONN
 		default:
 			f, _ := family(to)
-			if f == unix.AF_INET && s.mapped { // IPv4 addresses have the mapped form on such a socket
+			// IPv4 addresses have the mapped form on such a socket
+			if f == unix.AF_INET && s.mapped {
 				ap, _ := inetPort(to)
 				w.name, _ = appendInet6(w.name[:0], ap)
 			} else if f != s.family {
@@ -184,14 +186,15 @@ func (s *datagramSocket) dispatch(ctx context.Context, d *Datagram) error {
 	return w.err
 }
 
-// looks tells whether a full receiver is looked at again and again, because the system does not tell when there is room.
+// looks tells whether a full receiver is looked at again and again, because the system does not
+// tell when there is room.
 func (s *datagramSocket) looks() bool {
 	return s.family == unix.AF_UNIX && (s.out.to != nil || !tellsRoom)
 }
 
-// dispatchByLooking sends to a UNIX socket, on Linux to one to which this one is not connected. The poller looks at our own buffer only,
-// never at the receiver's queue: on Linux each try that finds the queue full ends the wait for the next try at once, so waiting there would
-// spin.
+// dispatchByLooking sends to a UNIX socket, on Linux to one to which this one is not connected. The
+// poller looks at our own buffer only, never at the receiver's queue: on Linux each try that finds
+// the queue full ends the wait for the next try at once, so waiting there would spin.
 func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) error {
 	pause := await.Backoff{First: time.Millisecond, Most: 50 * time.Millisecond}
 	for {
@@ -226,7 +229,8 @@ func (s *datagramSocket) trySend(fd uintptr) bool {
 	}
 }
 
-// growSendBuffer makes room for a datagram of n bytes; false if there was room enough, or none can be made.
+// growSendBuffer makes room for a datagram of n bytes; false if there was room enough, or none can
+// be made.
 func (s *datagramSocket) growSendBuffer(n int) (grown bool) {
 	const overhead, step = 256, 1024
 	want := (n + overhead + step - 1) &^ (step - 1)

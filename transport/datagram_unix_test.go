@@ -119,7 +119,8 @@ func TestDatagramGrowsSendBuffer(t *testing.T) {
 	_, err = udp.SendTo(soon(t), make([]byte, 70_000), nil)
 	require.ErrorIs(t, err, syscall.EMSGSIZE)
 	require.Equal(t, before, sendBuffer(t, udp))
-	// The buffer is raised as far as needed, to the next KiB; the kernel doubles the number. See socket(7), SO_SNDBUF.
+	// The buffer is raised as far as needed, to the next KiB; the kernel doubles the number. See
+	// socket(7), SO_SNDBUF.
 	_, local := unixgrams(t)
 	option(t, local, unix.SO_SNDBUF, 4096)
 	_, err = local.SendTo(soon(t), make([]byte, 20_000), nil)

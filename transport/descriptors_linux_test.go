@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/test/leak"
 )
 
-// Several connects in progress at once, each waited for through an epoll descriptor of its own: each has its own result.
+// Several connects in progress at once, each waited for through an epoll descriptor of its own:
+// each has its own result.
 func TestConnectsInProgress(t *testing.T) {
 	l := crowded(t, TCP(), loopback())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -71,7 +72,8 @@ func opened(t testing.TB, before map[string]string) int {
 	return n
 }
 
-// A connection that has never slept has one descriptor, an idle one two; three where a write has had to wait. None is left behind.
+// A connection that has never slept has one descriptor, an idle one two; three where a write has
+// had to wait. None is left behind.
 func TestDescriptors(t *testing.T) {
 	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
 		requireSpeakOnce(t, tr, at)
@@ -101,7 +103,8 @@ func TestDescriptors(t *testing.T) {
 	})
 }
 
-// requireSpeakOnce uses a connection to its end, so that descriptors that are made once for all are there.
+// requireSpeakOnce uses a connection to its end, so that descriptors that are made once for all are
+// there.
 func requireSpeakOnce(t testing.TB, tr Transport, at Addr) {
 	c, s := pair(t, tr, at)
 	requireSpeak(t, c, s)

@@ -8,7 +8,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// An address is made from text, and its parts can be read. It never changes: WithPort returns another address.
+// An address is made from text, and its parts can be read. It never changes: WithPort returns
+// another address.
 func ExampleParseInet() {
 	a, err := transport.ParseInet("ip", "2001:db8::1", 4369)
 	if err != nil {

@@ -32,7 +32,8 @@ func ExampleUnixPair() {
 	// Output: hello, world <nil>
 }
 
-// Packets with a length of four bytes before them: many writers on one end, two readers on the other, each of which gets whole packets.
+// Packets with a length of four bytes before them: many writers on one end, two readers on the
+// other, each of which gets whole packets.
 func ExampleReadQueue() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -67,7 +68,8 @@ func ExampleReadQueue() {
 					case 1:
 						return [][]byte{head[:]}, nil
 					case 2:
-						body = make([]byte, binary.BigEndian.Uint32(head[:])) // a real program has a limit here
+						// a real program has a limit here
+						body = make([]byte, binary.BigEndian.Uint32(head[:]))
 						return [][]byte{body}, nil
 					}
 					return nil, nil

@@ -9,7 +9,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A node on a machine whose processors have other work to do, and a node that must answer as fast as it can.
+// A node on a machine whose processors have other work to do, and a node that must answer as fast
+// as it can.
 func ExampleWithPolling() {
 	thrifty := transport.WithPolling(transport.TCP(), 0)
 	eager := transport.WithPolling(transport.TCP(), 200*time.Microsecond)

@@ -29,8 +29,9 @@ func pair(ctx context.Context) (client, server *transport.Stream) {
 	return client, server
 }
 
-// Packets with a length of four bytes before them. The next-vector function is asked for the header first, then for a body of the
-// length that the header says, then it has seen a whole packet. It checks the length before it allocates.
+// Packets with a length of four bytes before them. The next-vector function is asked for the header
+// first, then for a body of the length that the header says, then it has seen a whole packet. It
+// checks the length before it allocates.
 func ExampleStream_ReadPDU() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -73,7 +74,8 @@ func ExampleStream_ReadPDU() {
 	// second
 }
 
-// Everything that package net can listen on and dial can become a Transport: here TCP with a dialer of our own.
+// Everything that package net can listen on and dial can become a Transport: here TCP with a dialer
+// of our own.
 func ExampleFromNet() {
 	tr := transport.FromNet(transport.Net{
 		Listen: func(a transport.Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },
@@ -109,7 +111,8 @@ func ExampleFromNet() {
 	// over package net, can be handed over: false
 }
 
-// Many writers share a stream through a queue. What one of them posts goes out whole; the buffers are its own again at once.
+// Many writers share a stream through a queue. What one of them posts goes out whole; the buffers
+// are its own again at once.
 func ExampleQueue() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

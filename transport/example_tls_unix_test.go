@@ -42,8 +42,9 @@ func selfSigned() (server, client *tls.Config, err error) {
 	return &tls.Config{Certificates: own}, &tls.Config{RootCAs: roots, ServerName: "here"}, nil
 }
 
-// A carrier that is composed, not written: TLS over a UNIX socket, of package net's and package tls's parts, made unpleasant, slow, and
-// traced in clear text. A node takes it as the Transport of its configuration.
+// A carrier that is composed, not written: TLS over a UNIX socket, of package net's and package
+// tls's parts, made unpleasant, slow, and traced in clear text. A node takes it as the Transport of
+// its configuration.
 func ExampleFromNet_tlsOverUnix() {
 	server, client, err := selfSigned()
 	if err != nil {

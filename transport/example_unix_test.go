@@ -12,14 +12,15 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A meter is the socket context of our plug-in: TCP's own, and counts of the bytes that have passed.
+// A meter is the socket context of our plug-in: TCP's own, and counts of the bytes that have
+// passed.
 type meter struct {
 	fd      int
 	in, out *atomic.Int64
 }
 
-// metered is a plug-in of its own: TCP that counts bytes. It does without the callbacks that it does not fill in (Writev, the hooks, those
-// for handing sockets over).
+// metered is a plug-in of its own: TCP that counts bytes. It does without the callbacks that it
+// does not fill in (Writev, the hooks, those for handing sockets over).
 func metered(in, out *atomic.Int64) transport.Callbacks[meter] {
 	tcp := transport.TCPCallbacks()
 	wrap := func(fd int, err error) (meter, error) { return meter{fd, in, out}, err }
@@ -49,7 +50,8 @@ func metered(in, out *atomic.Int64) transport.Callbacks[meter] {
 	}
 }
 
-// A plug-in in 30 lines: the callbacks of TCP, wrapped with a context of our own. Package transporttest proves the result.
+// A plug-in in 30 lines: the callbacks of TCP, wrapped with a context of our own. Package
+// transporttest proves the result.
 func ExampleCallbacks() {
 	var in, out atomic.Int64
 	tr, err := transport.New(metered(&in, &out), nil)

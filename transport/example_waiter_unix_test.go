@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The Read callback of a plug-in with FullImpl, over a descriptor of its own: it waits, up to tmo, without occupying a thread.
+// The Read callback of a plug-in with FullImpl, over a descriptor of its own: it waits, up to tmo,
+// without occupying a thread.
 func ExampleWaiter() {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A callback that blocks for ever, where the SDK does the waiting: Close gives up after its second and says so, C is never closed
-// under the callback, and other sockets are unharmed.
+// A callback that blocks for ever, where the SDK does the waiting: Close gives up after its second
+// and says so, C is never closed under the callback, and other sockets are unharmed.
 func TestCallbackBlocks(t *testing.T) {
 	for _, name := range []string{"Read", "Write", "Writev", "CloseWrite", "LocalAddr", "Close", "GetFD"} {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +106,8 @@ func TestCallbackBlocks(t *testing.T) {
 	}
 }
 
-// A descriptor that changes is found out when it is asked for, by the handshake's hooks, and by Close.
+// A descriptor that changes is found out when it is asked for, by the handshake's hooks, and by
+// Close.
 func TestDescriptorChanges(t *testing.T) {
 	for name, use := range map[string]func(c *Stream) error{
 		"Descriptor": func(c *Stream) error { _, err := c.Descriptor(); return err },

@@ -15,24 +15,30 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// Net is a listener and dialer pair in the manner of package net. Dial's context carries the deadline of the connection attempt and is
-// cancelled when the attempt is.
+// Net is a listener and dialer pair in the manner of package net. Dial's context carries the
+// deadline of the connection attempt and is cancelled when the attempt is.
 //
-// The connections must do what net.Conn promises. A deadline that is set while a call waits ends that call. A Read or Write that fails
-// returns the number of bytes that the other end has sent, or will receive: a conn that frames or encrypts what it is given must not count
-// part of a frame, and goes on behind it with the next Write, unless it fails from then on. What a Read that times out has taken must not
-// be lost, and the next Read goes on: so a decoder that keeps its first error, as those of compress/flate do, must not read from the conn
-// itself. LocalAddr and RemoteAddr must tell connections apart (those of net.Pipe do not). CloseWrite is used if the conn has one.
+// The connections must do what net.Conn promises. A deadline that is set while a call waits ends
+// that call. A Read or Write that fails returns the number of bytes that the other end has sent, or
+// will receive: a conn that frames or encrypts what it is given must not count part of a frame, and
+// goes on behind it with the next Write, unless it fails from then on. What a Read that times out
+// has taken must not be lost, and the next Read goes on: so a decoder that keeps its first error,
+// as those of compress/flate do, must not read from the conn itself. LocalAddr and RemoteAddr must
+// tell connections apart (those of net.Pipe do not). CloseWrite is used if the conn has one.
 type Net struct {
-	Listen func(addr Addr) (net.Listener, error)                  // nil: this transport does not listen
+	// nil: this transport does not listen
+	Listen func(addr Addr) (net.Listener, error)
 	Dial   func(ctx context.Context, addr Addr) (net.Conn, error) // nil: it does not connect
-	// HeaderSize is the size in bytes of the length before a packet of the distribution handshake: 2, or 4 for TLS. 0 means 2.
+	// HeaderSize is the size in bytes of the length before a packet of the distribution handshake:
+	// 2, or 4 for TLS. 0 means 2.
 	HeaderSize int
 }
 
-// FromNet makes a Transport of a listener and dialer pair. Its sockets have no descriptor, so they cannot be handed off. A write whose ctx
-// ends half-way ends a connection of package tls, as its own deadline does, and so does a ctx that ends during its handshake, and
-// CloseWrite beside a write, which gives ErrPoisoned then; see package tlstransport for one that lives on. Errors go through PosixError.
+// FromNet makes a Transport of a listener and dialer pair. Its sockets have no descriptor, so they
+// cannot be handed off. A write whose ctx ends half-way ends a connection of package tls, as its
+// own deadline does, and so does a ctx that ends during its handshake, and CloseWrite beside a
+// write, which gives ErrPoisoned then; see package tlstransport for one that lives on. Errors go
+// through PosixError.
 func FromNet(n Net) Transport { return fromNet("net", n) }
 
 // fromNet is FromNet with a name.
@@ -96,8 +102,10 @@ type netSocket struct {
 	pass *passage // of a listener that is no deadliner
 	c    net.Conn
 
-	cutting sync.Mutex // guards cut and the write deadline: a late interrupt must not end the next write without cut saying so
-	cut     bool       // the write in flight has been interrupted
+	// guards cut and the write deadline: a late interrupt must not end the next write without cut
+	// saying so
+	cutting sync.Mutex
+	cut     bool // the write in flight has been interrupted
 	cutAt   time.Time
 	writing atomic.Bool
 	halved  atomic.Bool // CloseWrite has been called
@@ -148,8 +156,9 @@ func peerGone(err error) bool {
 // netCloseTime is how long the Close of a net.Conn may write.
 const netCloseTime = 200 * time.Millisecond
 
-// closeWrite ends the sending direction. A tls.Conn first waits for the Write in flight, and that perhaps for the peer: it is cut off after
-// a moment, and the tls.Conn with it, for part of a record is out.
+// closeWrite ends the sending direction. A tls.Conn first waits for the Write in flight, and that
+// perhaps for the peer: it is cut off after a moment, and the tls.Conn with it, for part of a
+// record is out.
 func (s *netSocket) closeWrite() error {
 	c, ok := s.c.(interface{ CloseWrite() error })
 	if !ok {
@@ -173,8 +182,8 @@ func (s *netSocket) closeWrite() error {
 	return nil
 }
 
-// cutWrite ends the Write in flight, and then whatever CloseWrite still writes, until CloseWrite has returned: both set deadlines of their
-// own. cut says whether there was a Write.
+// cutWrite ends the Write in flight, and then whatever CloseWrite still writes, until CloseWrite
+// has returned: both set deadlines of their own. cut says whether there was a Write.
 func (s *netSocket) cutWrite(cut *atomic.Bool, returned <-chan struct{}) {
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
@@ -248,7 +257,8 @@ func (s *netSocket) dial(dial func(context.Context, Addr) (net.Conn, error), add
 }
 
 func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
-	// Once either end of a net.Pipe is closed, no deadline can be set; Read then tells which end it is, and does not wait.
+	// Once either end of a net.Pipe is closed, no deadline can be set; Read then tells which end it
+	// is, and does not wait.
 	if err := s.c.SetReadDeadline(tries(tmo)); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return 0, err
 	}
@@ -260,7 +270,8 @@ func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// emptyReads is how many Reads in a row may give neither bytes nor an error, which is no end: see io.Reader. bufio allows as many.
+// emptyReads is how many Reads in a row may give neither bytes nor an error, which is no end: see
+// io.Reader. bufio allows as many.
 const emptyReads = 100
 
 func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
@@ -276,12 +287,14 @@ func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
 	}
 	early := tmo > 0 && !s.wasCut() && (until.IsZero() || time.Now().Before(until))
 	if n == 0 && early && errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%w: its net.Conn does not write again: %v", ErrPoisoned, err) // as those of package tls after a time-out
+		// as those of package tls after a time-out
+		err = fmt.Errorf("%w: its net.Conn does not write again: %v", ErrPoisoned, err)
 	}
 	return n, PosixError(err)
 }
 
-// writeUntil sets the deadline of writes, and notes whether it is an interrupt that does so, in one step.
+// writeUntil sets the deadline of writes, and notes whether it is an interrupt that does so, in one
+// step.
 func (s *netSocket) writeUntil(t time.Time, cut bool) error {
 	s.cutting.Lock()
 	defer s.cutting.Unlock()
@@ -305,8 +318,8 @@ func (s *netSocket) wasCut() bool {
 	return s.cut
 }
 
-// tries is the deadline for tmo; package net does not look at a socket at all once a deadline has passed, so one try gets an
-// instant.
+// tries is the deadline for tmo; package net does not look at a socket at all once a deadline has
+// passed, so one try gets an instant.
 func tries(tmo time.Duration) time.Time {
 	if tmo == 0 {
 		tmo = time.Millisecond
@@ -314,8 +327,9 @@ func tries(tmo time.Duration) time.Time {
 	return deadline(tmo)
 }
 
-// interrupt ends the call in flight of one direction by a deadline in the past; the next call sets its own. The other direction is left
-// alone, as long as that suffices: a tls.Conn does not live on after a Write that was cut off.
+// interrupt ends the call in flight of one direction by a deadline in the past; the next call sets
+// its own. The other direction is left alone, as long as that suffices: a tls.Conn does not live on
+// after a Write that was cut off.
 func (s *netSocket) interrupt(writing bool) {
 	s.mu.Lock()
 	if s.cancel != nil && writing {

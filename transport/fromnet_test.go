@@ -143,7 +143,8 @@ func (c countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// A function of a Net that returns neither a result nor an error gets an error that says so, and takes nothing down.
+// A function of a Net that returns neither a result nor an error gets an error that says so, and
+// takes nothing down.
 func TestFromNetGivesNothing(t *testing.T) {
 	tr := FromNet(Net{
 		Dial:   func(context.Context, Addr) (net.Conn, error) { return nil, nil },
@@ -159,7 +160,8 @@ func TestFromNetGivesNothing(t *testing.T) {
 	require.ErrorIs(t, err, ErrContract)
 }
 
-// A Dial that says in its own words that its context has ended is one that has ended with the caller's.
+// A Dial that says in its own words that its context has ended is one that has ended with the
+// caller's.
 func TestFromNetDialGivesUpInItsOwnWords(t *testing.T) {
 	dialling := make(chan struct{})
 	tr := FromNet(Net{Dial: func(ctx context.Context, _ Addr) (net.Conn, error) {
@@ -174,7 +176,8 @@ func TestFromNetDialGivesUpInItsOwnWords(t *testing.T) {
 	require.ErrorIs(t, returns(t, connected), context.Canceled)
 }
 
-// The other end of a net.Pipe, on which no deadline can be set once either end is closed, ends the stream as any other.
+// The other end of a net.Pipe, on which no deadline can be set once either end is closed, ends the
+// stream as any other.
 func TestFromNetPipeEnds(t *testing.T) {
 	one, other := net.Pipe()
 	c, err := FromNet(Net{Dial: func(context.Context, Addr) (net.Conn, error) { return one, nil }}).Connect(soon(t), loopback())
@@ -185,7 +188,8 @@ func TestFromNetPipeEnds(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// A connection that comes to a listener without deadlines when that is closed already is closed, too.
+// A connection that comes to a listener without deadlines when that is closed already is closed,
+// too.
 func TestFromNetListenerClosesWhatComesLate(t *testing.T) {
 	one, other := net.Pipe()
 	a := &ownListener{closed: make(chan struct{})}
@@ -214,7 +218,8 @@ func (a *ownListener) Accept() (net.Conn, error) { return a.accept() }
 func (a *ownListener) Close() error              { close(a.closed); return nil }
 func (a *ownListener) Addr() net.Addr            { return MemoryAddr("own") }
 
-// The same for a listener whose Accept panics, or ends its goroutine; the next connection is accepted.
+// The same for a listener whose Accept panics, or ends its goroutine; the next connection is
+// accepted.
 func TestFromNetAcceptPanics(t *testing.T) {
 	for says, accept := range map[string]func() (net.Conn, error){
 		"the user's own": func() (net.Conn, error) { panic("the user's own") },
@@ -263,7 +268,8 @@ func (c *hesitant) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// A Read of neither bytes nor an error is no end (io.Reader); one that goes on like that is an error.
+// A Read of neither bytes nor an error is no end (io.Reader); one that goes on like that is an
+// error.
 func TestFromNetEmptyReads(t *testing.T) {
 	for times, end := range map[int]error{1: io.EOF, emptyReads - 1: io.EOF, emptyReads: io.ErrNoProgress} {
 		ours, theirs := net.Pipe()
@@ -295,7 +301,8 @@ func TestFromNetErrors(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
 
-// A listener of package net that takes no deadline: its Accept ends when the listener is closed, and that is no error.
+// A listener of package net that takes no deadline: its Accept ends when the listener is closed,
+// and that is no error.
 func TestFromNetListenerWithoutDeadline(t *testing.T) {
 	n := overTCP()
 	listen := n.Listen
@@ -312,7 +319,8 @@ func TestFromNetListenerWithoutDeadline(t *testing.T) {
 	require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
 }
 
-// A stuckListener is one with deadlines whose Close fails; without the SetDeadline it is one without.
+// A stuckListener is one with deadlines whose Close fails; without the SetDeadline it is one
+// without.
 type stuckListener struct{ net.Listener }
 
 func (stuckListener) SetDeadline(time.Time) error { return nil }
@@ -379,7 +387,8 @@ func TestFromNetListenerGoesOn(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// A read that gives up does not end a write at the same time: a tls.Conn does not write again after a time-out.
+// A read that gives up does not end a write at the same time: a tls.Conn does not write again after
+// a time-out.
 func TestFromNetReadGivenUp(t *testing.T) {
 	sticky := func(c net.Conn) net.Conn { return &stickyConn{Conn: c} }
 	c, s := pair(t, FromNet(wrapped(sticky)), loopback())
@@ -402,7 +411,8 @@ type deafConn struct{ net.Conn }
 
 func (deafConn) SetReadDeadline(time.Time) error { return nil }
 
-// The error for a net.Conn or a Dial that cannot be ended says which promise of package net it breaks.
+// The error for a net.Conn or a Dial that cannot be ended says which promise of package net it
+// breaks.
 func TestFromNetWithoutEnd(t *testing.T) {
 	n := wrapped(func(c net.Conn) net.Conn { return deafConn{c} })
 	c, s := pair(t, FromNet(n), loopback())
@@ -424,8 +434,8 @@ func TestFromNetWithoutEnd(t *testing.T) {
 	require.ErrorContains(t, err, "Net.Dial has to end with its context")
 }
 
-// A net.Conn that does not write any more is reported, and closing it does not take the time that its Close gives itself for a last
-// message.
+// A net.Conn that does not write any more is reported, and closing it does not take the time that
+// its Close gives itself for a last message.
 func TestFromNetAfterTimeout(t *testing.T) {
 	var last *lastWord
 	c, _ := pair(t, FromNet(wrapped(func(c net.Conn) net.Conn {
@@ -433,7 +443,8 @@ func TestFromNetAfterTimeout(t *testing.T) {
 		return last
 	})), loopback())
 	conn := NetConn(c)
-	for !last.stuck.Load() { // if the time is over before a write begins, the net.Conn is not called
+	// if the time is over before a write begins, the net.Conn is not called
+	for !last.stuck.Load() {
 		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
 		if _, err := conn.Write(make([]byte, 1<<20)); err != nil {
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -447,7 +458,8 @@ func TestFromNetAfterTimeout(t *testing.T) {
 	require.NoError(t, conn.Close())
 }
 
-// A lastWord writes a last message in Close, as the conns of package tls do, and gives itself as much time for it.
+// A lastWord writes a last message in Close, as the conns of package tls do, and gives itself as
+// much time for it.
 type lastWord struct{ stickyConn }
 
 func (c *lastWord) Close() error {
@@ -471,7 +483,8 @@ func (c *stickyConn) Write(p []byte) (n int, err error) {
 	return n, c.err
 }
 
-// A callback that returns nothing but time-outs, at once, is a fault of the plug-in: the SDK does not repeat it for ever.
+// A callback that returns nothing but time-outs, at once, is a fault of the plug-in: the SDK does
+// not repeat it for ever.
 func TestCallbackTimesOutAtOnce(t *testing.T) {
 	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
 		for _, ctx := range []context.Context{context.Background(), soon(t)} {
@@ -525,7 +538,8 @@ func TestFromNetCloseWrite(t *testing.T) {
 	require.NoError(t, s.CloseWrite())
 }
 
-// An orderly is a net.Conn whose CloseWrite waits for the Write in flight, as that of a tls.Conn does.
+// An orderly is a net.Conn whose CloseWrite waits for the Write in flight, as that of a tls.Conn
+// does.
 type orderly struct {
 	net.Conn
 	turn chan struct{}
@@ -543,7 +557,8 @@ func (c orderly) CloseWrite() error {
 	return nil
 }
 
-// CloseWrite ends the Write in flight also where the net.Conn's own waits for it. If that waits for something else, it is left alone.
+// CloseWrite ends the Write in flight also where the net.Conn's own waits for it. If that waits for
+// something else, it is left alone.
 func TestFromNetCloseWriteWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
@@ -566,7 +581,8 @@ func TestFromNetCloseWriteWaits(t *testing.T) {
 	})
 }
 
-// A careless is a net.Conn whose CloseWrite leaves the Write in flight waiting, as that of a net.TCPConn does on Windows.
+// A careless is a net.Conn whose CloseWrite leaves the Write in flight waiting, as that of a
+// net.TCPConn does on Windows.
 type careless struct{ net.Conn }
 
 func (careless) CloseWrite() error { return nil }
@@ -613,7 +629,8 @@ func (c *lateDeadline) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// An interrupt of a write that has just ended by itself either ends the next write, which then knows of it, or does nothing to it.
+// An interrupt of a write that has just ended by itself either ends the next write, which then
+// knows of it, or does nothing to it.
 func TestFromNetLateInterrupt(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
@@ -632,7 +649,8 @@ func TestFromNetLateInterrupt(t *testing.T) {
 	require.NotErrorIs(t, returns(t, written), ErrPoisoned)
 }
 
-// A write that waits for the handshake of a tls.Conn, and so for what the peer sends, ends with its context, and the connection with Close.
+// A write that waits for the handshake of a tls.Conn, and so for what the peer sends, ends with its
+// context, and the connection with Close.
 func TestFromNetWriteInHandshakeEnds(t *testing.T) {
 	for _, name := range []string{"ctx", "Close"} {
 		t.Run(name, func(t *testing.T) {

@@ -17,8 +17,9 @@ import (
 // slice is the longest single call of Read or Accept of a FullImpl plug-in that has no Interrupt.
 const slice = 100 * time.Millisecond
 
-// A side runs the waiting callbacks of one direction of a FullImpl socket, on a goroutine of its own, so that a callback that
-// never comes back can be left behind. The goroutine starts with the first call and ends with the socket.
+// A side runs the waiting callbacks of one direction of a FullImpl socket, on a goroutine of its
+// own, so that a callback that never comes back can be left behind. The goroutine starts with the
+// first call and ends with the socket.
 type side struct {
 	mu      sync.Mutex
 	work    chan func()
@@ -29,8 +30,9 @@ type side struct {
 	cut     atomic.Bool // it has been ended by shutdown(2)
 	halting atomic.Bool // an Interrupt for a pause is in flight
 	halted  atomic.Bool // from halt to resume: calls end, and none begins
-	passed  bool        // the last call took the time that it was given; for the caller once that call has returned
-	late    func()      // is run when an Accept that was left behind has come back
+	// the last call took the time that it was given; for the caller once that call has returned
+	passed bool
+	late   func() // is run when an Accept that was left behind has come back
 
 	direct direct // of a Direct plug-in, instead of the goroutine
 }
@@ -60,8 +62,8 @@ func (s *socket[C]) mayTry() bool { return s.cb.InterruptOne == nil }
 
 func (s *socket[C]) isDirect() bool { return s.cb.Flags&Direct != 0 }
 
-// interrupt ends the call in flight in one direction, and perhaps that in the other one, by Interrupt or else by shutdown(2), if either is
-// possible.
+// interrupt ends the call in flight in one direction, and perhaps that in the other one, by
+// Interrupt or else by shutdown(2), if either is possible.
 func (s *socket[C]) interrupt(d *side) {
 	if s.cb.Interrupt != nil {
 		s.calls.begin("Interrupt")
@@ -72,7 +74,8 @@ func (s *socket[C]) interrupt(d *side) {
 	}
 }
 
-// interruption returns a function that calls Interrupt, for one direction alone if the plug-in can do that.
+// interruption returns a function that calls Interrupt, for one direction alone if the plug-in can
+// do that.
 func (s *socket[C]) interruption(d *side) func() error {
 	return func() error {
 		s.asked.Add(1)
@@ -95,8 +98,9 @@ func (s *socket[C]) hasty(callback string) error {
 	return err
 }
 
-// A haste counts time-outs that come before their time, without an Interrupt to explain them. After hasteLimit in a row, each within
-// noTime, the plug-in is at fault; otherwise the SDK would try again for ever.
+// A haste counts time-outs that come before their time, without an Interrupt to explain them. After
+// hasteLimit in a row, each within noTime, the plug-in is at fault; otherwise the SDK would try
+// again for ever.
 type haste struct {
 	count    int
 	last     time.Time
@@ -109,7 +113,8 @@ const (
 	enoughTime = 10 * time.Millisecond // a callback that has so much time left must wait
 )
 
-// hasLost counts a time-out, or an EINTR, and reports whether there have been too many. left is the time that the call still had.
+// hasLost counts a time-out, or an EINTR, and reports whether there have been too many. left is the
+// time that the call still had.
 func (h *haste) hasLost(s fullSocket, left time.Duration) bool {
 	if left != Infinite && left < enoughTime {
 		return false
@@ -153,9 +158,10 @@ func (d *side) finish() {
 	d.running = nil
 }
 
-// run makes one waiting call. call is given the time that it may take, and is repeated, unless it is Connect, if it comes back before that
-// with nothing done. sliced calls (Read, Accept) are made in slices if the plug-in has no Interrupt. When ctx ends or the socket is closed,
-// run ends the call, and waits one second more for it.
+// run makes one waiting call. call is given the time that it may take, and is repeated, unless it
+// is Connect, if it comes back before that with nothing done. sliced calls (Read, Accept) are made
+// in slices if the plug-in has no Interrupt. When ctx ends or the socket is closed, run ends the
+// call, and waits one second more for it.
 func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, call func(tmo time.Duration) error) error {
 	if err := ended(ctx); err != nil {
 		return err
@@ -169,7 +175,8 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	}
 	d.cut.Store(false)
 	sliced = sliced && !s.canInterrupt()
-	result := errExited // replaced by nil, a time-out, or the reason to give up; call keeps its own results
+	// replaced by nil, a time-out, or the reason to give up; call keeps its own results
+	result := errExited
 	if err := d.start(func() {
 		result = d.repeat(ctx, s, name, call, sliced)
 	}); err != nil {
@@ -189,14 +196,16 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	return d.result(ctx, s, name, result)
 }
 
-// end ends the call that runs, and waits until it has come back, or one second: then its error is that of a callback that does not.
+// end ends the call that runs, and waits until it has come back, or one second: then its error is
+// that of a callback that does not.
 func (d *side) end(ctx context.Context, s fullSocket, name string, sliced bool) error {
 	d.giveUp.Store(true)
 	limit := time.NewTimer(unresponsiveAfter)
 	defer limit.Stop()
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
-	// A callback whose time has passed is about to say so itself: shutdown(2), which ends the connection, waits a little.
+	// A callback whose time has passed is about to say so itself: shutdown(2), which ends the
+	// connection, waits a little.
 	grace := time.Now()
 	if !s.canInterrupt() && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		grace = grace.Add(slice)
@@ -227,7 +236,8 @@ func (d *side) end(ctx context.Context, s fullSocket, name string, sliced bool) 
 	}
 }
 
-// repeat makes a call until it has done something, failed, or its time is over. The deadline may be moved meanwhile, by that of a NetConn.
+// repeat makes a call until it has done something, failed, or its time is over. The deadline may be
+// moved meanwhile, by that of a NetConn.
 func (d *side) repeat(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error, sliced bool) error {
 	var early haste
 	for repeats := 0; ; repeats++ {
@@ -252,7 +262,8 @@ func (d *side) repeat(ctx context.Context, s fullSocket, name string, call func(
 			return nil
 		case d.giveUp.Load() || d.halted.Load() || bounded && await.TimeLeft(ctx) == 0:
 			return os.ErrDeadlineExceeded
-		case name == "Connect" && !interrupted(err): // the plug-in has a limit of its own; a socket that is half connected cannot connect again
+		// the plug-in has a limit of its own; a socket that is half connected cannot connect again
+		case name == "Connect" && !interrupted(err):
 			return nil
 		case !early.hasLost(s, tmo):
 		case interrupted(err):
@@ -260,11 +271,13 @@ func (d *side) repeat(ctx context.Context, s fullSocket, name string, call func(
 		default:
 			return s.hasty(name)
 		}
-		// A slice is over, the deadline was moved, Interrupt has ended this call together with one of the other direction, or a signal has.
+		// A slice is over, the deadline was moved, Interrupt has ended this call together with one
+		// of the other direction, or a signal has.
 	}
 }
 
-// comeBack waits for calls that were left behind: once they have returned the socket can be closed after all.
+// comeBack waits for calls that were left behind: once they have returned the socket can be closed
+// after all.
 func (d *side) comeBack(calls ...<-chan struct{}) {
 	for _, done := range calls {
 		if done != nil {
@@ -330,11 +343,13 @@ func (d *side) result(ctx context.Context, s fullSocket, name string, result err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if await.HasTime(ctx) || IsNoWait(ctx) { // a pause has ended the call, and may have been given up since
+	// a pause has ended the call, and may have been given up since
+	if await.HasTime(ctx) || IsNoWait(ctx) {
 		return result
 	}
 	if done := ctx.Done(); done != nil {
-		// The timer of ctx is about to fire: callers that ask ctx whether its time was over must be told so.
+		// The timer of ctx is about to fire: callers that ask ctx whether its time was over must be
+		// told so.
 		select {
 		case <-done:
 		case <-s.closed():
@@ -343,7 +358,8 @@ func (d *side) result(ctx context.Context, s fullSocket, name string, result err
 	return context.DeadlineExceeded
 }
 
-// stop ends the goroutine once the call in flight has returned, whenever that is; false if it does not within its second.
+// stop ends the goroutine once the call in flight has returned, whenever that is; false if it does
+// not within its second.
 func (d *side) stop(s fullSocket) bool {
 	returned := d.stopDirect(s)
 	d.mu.Lock()
@@ -356,7 +372,8 @@ func (d *side) stop(s fullSocket) bool {
 	return returned && (running == nil || endsWithin(running, unresponsiveAfter+slice))
 }
 
-// awaitLeft waits until the calls of a side that was stopped have returned, for as long as that takes.
+// awaitLeft waits until the calls of a side that was stopped have returned, for as long as that
+// takes.
 func (d *side) awaitLeft() {
 	if left := d.direct.leaving(); left != nil {
 		<-left
@@ -369,7 +386,8 @@ func (d *side) awaitLeft() {
 	}
 }
 
-// timedOut reports whether err is a time-out: ETIMEDOUT before the time has passed means a dead peer instead.
+// timedOut reports whether err is a time-out: ETIMEDOUT before the time has passed means a dead
+// peer instead.
 func timedOut(err error, passed bool) bool {
 	return isTimeout(err) || errors.Is(err, context.DeadlineExceeded) || again(err) ||
 		passed && errors.Is(err, syscall.ETIMEDOUT)

@@ -89,14 +89,18 @@ func TestFullBytesBesideTimeout(t *testing.T) {
 	}
 }
 
-// ETIMEDOUT beside bytes is a time-out, too, when the call's time is over. Before that it means a dead peer, and the next call returns it.
+// ETIMEDOUT beside bytes is a time-out, too, when the call's time is over. Before that it means a
+// dead peer, and the next call returns it.
 func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 	endless := func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }
 	for name, tt := range map[string]struct {
-		ctx   func() (context.Context, context.CancelFunc)
-		first func(tmo time.Duration, cancel context.CancelFunc, interrupted <-chan struct{}) // what the first call does
-		want  error                                                                           // of a Writev, part of which is out
-		next  error                                                                           // of a Read after one that has read something
+		ctx func() (context.Context, context.CancelFunc)
+		// what the first call does
+		first func(tmo time.Duration, cancel context.CancelFunc, interrupted <-chan struct{})
+		// of a Writev, part of which is out
+		want error
+		// of a Read after one that has read something
+		next error
 	}{
 		"out of time": {
 			func() (context.Context, context.CancelFunc) {
@@ -163,14 +167,15 @@ func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 	}
 }
 
-// ETIMEDOUT before the time is over means a dead peer, whatever has ended the call meanwhile: the system says so only once. If the call was
-// a slice, the time of the slice counts.
+// ETIMEDOUT before the time is over means a dead peer, whatever has ended the call meanwhile: the
+// system says so only once. If the call was a slice, the time of the slice counts.
 func TestFullDeadPeer(t *testing.T) {
 	for name, tt := range map[string]struct {
 		flags  Flags
 		sliced bool
-		first  func(c *Stream, cancel context.CancelFunc, tmo time.Duration) // what happens during the first call
-		want   error
+		// what happens during the first call
+		first func(c *Stream, cancel context.CancelFunc, tmo time.Duration)
+		want  error
 	}{
 		"cancelled":         {FullImpl, false, func(_ *Stream, cancel context.CancelFunc, _ time.Duration) { cancel() }, syscall.ETIMEDOUT},
 		"halted":            {FullImpl, false, func(c *Stream, _ context.CancelFunc, _ time.Duration) { c.car.halt(false) }, syscall.ETIMEDOUT},
@@ -209,7 +214,8 @@ func TestFullDeadPeer(t *testing.T) {
 	}
 }
 
-// Interrupt ends the calls of both directions; the call of the direction that was not meant is repeated.
+// Interrupt ends the calls of both directions; the call of the direction that was not meant is
+// repeated.
 func TestFullInterruptIsForOneDirection(t *testing.T) {
 	c, s := memoryPair(t, memoryCallbacks())
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
@@ -271,8 +277,8 @@ func TestFullTimeouts(t *testing.T) {
 	}
 }
 
-// A callback that returns time-outs, or EINTR, in no time is at fault; a callback that has waited for a while each time, or has little time
-// left, is not.
+// A callback that returns time-outs, or EINTR, in no time is at fault; a callback that has waited
+// for a while each time, or has little time left, is not.
 func TestFullHaste(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
@@ -356,7 +362,8 @@ func TestFullEINTR(t *testing.T) {
 					cb := memoryCallbacks()
 					cb.Flags = flags
 					cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) {
-						time.Sleep(50 * time.Millisecond) // all repeats together would outlast the second that Close waits
+						// all repeats together would outlast the second that Close waits
+						time.Sleep(50 * time.Millisecond)
 						return 0, syscall.EINTR
 					}
 					c, _ := memoryPair(t, cb)
@@ -372,7 +379,8 @@ func TestFullEINTR(t *testing.T) {
 	}
 }
 
-// If a pause has ended a call, and was given up before the call's end was seen, the call does not say that the time of its context is over.
+// If a pause has ended a call, and was given up before the call's end was seen, the call does not
+// say that the time of its context is over.
 func TestFullPauseGivenUp(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -512,7 +520,8 @@ func TestFullSlices(t *testing.T) {
 	require.Greater(t, longest["Connect"], slice)
 }
 
-// For a plug-in with neither Interrupt nor a descriptor, the error of a Write that cannot be ended says what is missing.
+// For a plug-in with neither Interrupt nor a descriptor, the error of a Write that cannot be ended
+// says what is missing.
 func TestFullWriteWithoutEnd(t *testing.T) {
 	release := make(chan struct{})
 	cb := memoryCallbacks()

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// blockingTCP is a FullImpl plug-in without Interrupt over descriptors in blocking mode. Its Write and Connect do not look at their
-// time; its Read and Accept wait in poll(2).
+// blockingTCP is a FullImpl plug-in without Interrupt over descriptors in blocking mode. Its Write
+// and Connect do not look at their time; its Read and Accept wait in poll(2).
 func blockingTCP() Callbacks[int] {
 	cb := TCPCallbacks()
 	cb.Flags = FullImpl
@@ -51,13 +51,14 @@ func blockingTCP() Callbacks[int] {
 	return cb
 }
 
-// Without Interrupt, a Write and a Connect that outstay their time are ended by shutdown(2). The user sees the reason, not what shutdown(2)
-// does to the call.
+// Without Interrupt, a Write and a Connect that outstay their time are ended by shutdown(2). The
+// user sees the reason, not what shutdown(2) does to the call.
 func TestFullShutdown(t *testing.T) {
 	testFullShutdown(t, blockingTCP())
 }
 
-// The same for a Write that goes on until all is written, and returns bytes beside the error that shutdown(2) causes.
+// The same for a Write that goes on until all is written, and returns bytes beside the error that
+// shutdown(2) causes.
 func TestFullShutdownBesideBytes(t *testing.T) {
 	cb := blockingTCP()
 	write := cb.Write
@@ -72,7 +73,8 @@ func TestFullShutdownBesideBytes(t *testing.T) {
 	testFullShutdown(t, cb)
 }
 
-// unhurried tries again if the machine stood still for so long that a callback seemed not to come back.
+// unhurried tries again if the machine stood still for so long that a callback seemed not to come
+// back.
 func unhurried(op func() error) error {
 	err := op()
 	for tries := 0; errors.Is(err, ErrUnresponsive) && tries < 4; tries++ {
@@ -135,8 +137,8 @@ func testFullShutdown(t *testing.T, cb Callbacks[int]) {
 	})
 }
 
-// No shutdown(2) hits a Read that was cancelled, whose slice is soon over, or a Write that says itself, a little late, that its time is
-// over.
+// No shutdown(2) hits a Read that was cancelled, whose slice is soon over, or a Write that says
+// itself, a little late, that its time is over.
 func TestFullNoShutdown(t *testing.T) {
 	cb := blockingTCP()
 	write := cb.Write
@@ -162,7 +164,8 @@ func TestFullNoShutdown(t *testing.T) {
 	}
 }
 
-// When a Connect comes back after it was given up, its socket is closed, if it has not taken too long.
+// When a Connect comes back after it was given up, its socket is closed, if it has not taken too
+// long.
 func TestFullConnectComesBackLate(t *testing.T) {
 	t.Parallel()
 	cb := memoryCallbacks()
@@ -182,7 +185,8 @@ func TestFullConnectComesBackLate(t *testing.T) {
 	waiting(t, &closed, 1)
 }
 
-// With a descriptor that is known only when it is connected, a Connect that cannot be ended is given up all the same.
+// With a descriptor that is known only when it is connected, a Connect that cannot be ended is
+// given up all the same.
 func TestFullConnectWithoutDescriptor(t *testing.T) {
 	t.Parallel()
 	cb := memoryCallbacks()
@@ -244,7 +248,8 @@ func TestComesBackLateInterrupted(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// An Accept that comes back late by ending its goroutine has brought nothing: the connection accepted before is left alone.
+// An Accept that comes back late by ending its goroutine has brought nothing: the connection
+// accepted before is left alone.
 func TestFullAcceptGoneLate(t *testing.T) {
 	t.Parallel()
 	cb := memoryCallbacks()
@@ -281,7 +286,8 @@ func TestFullAcceptGoneLate(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// The options of a descriptor can be set even if the plug-in reads and writes by itself; others cannot read or write there.
+// The options of a descriptor can be set even if the plug-in reads and writes by itself; others
+// cannot read or write there.
 func TestFullSyscallConn(t *testing.T) {
 	tr, err := New(blockingTCP(), nil)
 	require.NoError(t, err)

@@ -16,7 +16,8 @@ import (
 
 // How a callback ends that is not ended by Interrupt: late, or never, or its goroutine with it.
 
-// A callback that is not ended by Interrupt, and an Interrupt that does not come back, leave a dead socket; others live on.
+// A callback that is not ended by Interrupt, and an Interrupt that does not come back, leave a dead
+// socket; others live on.
 func TestFullUnresponsive(t *testing.T) {
 	for _, culprit := range []string{"Read", "Interrupt"} {
 		t.Run(culprit, func(t *testing.T) {
@@ -82,7 +83,8 @@ func TestFullUnresponsive(t *testing.T) {
 	}
 }
 
-// A callback that ends its goroutine, as FailNow of a test does, is an error of its socket, at once.
+// A callback that ends its goroutine, as FailNow of a test does, is an error of its socket, at
+// once.
 func TestFullExits(t *testing.T) {
 	for name, call := range map[string]func(c, s *Stream) error{
 		"Read":      func(c, _ *Stream) error { _, err := c.Read(context.Background(), make([]byte, 1)); return err },
@@ -107,7 +109,8 @@ func TestFullExits(t *testing.T) {
 	}
 }
 
-// With Direct such a callback ends its caller's goroutine. Later calls get the error, and the socket can be closed all the same.
+// With Direct such a callback ends its caller's goroutine. Later calls get the error, and the
+// socket can be closed all the same.
 func TestDirectExits(t *testing.T) {
 	cb := memoryCallbacks()
 	cb.Flags |= Direct
@@ -117,7 +120,8 @@ func TestDirectExits(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
-// requireExit requires that a callback ends the goroutine of its call, and that its socket is broken then.
+// requireExit requires that a callback ends the goroutine of its call, and that its socket is
+// broken then.
 func requireExit(t *testing.T, callback string, call func() error) {
 	t.Helper()
 	gone := make(chan struct{})
@@ -133,7 +137,8 @@ func requireExit(t *testing.T, callback string, call func() error) {
 	require.ErrorIs(t, err, ErrPanic)
 }
 
-// The buffer of a Read that was left behind belongs to the callback: bytes that had been read before are put back into another buffer.
+// The buffer of a Read that was left behind belongs to the callback: bytes that had been read
+// before are put back into another buffer.
 func TestFullReadLeftBehindKeepsItsBuffer(t *testing.T) {
 	t.Parallel()
 	cb := memoryCallbacks()
@@ -191,7 +196,8 @@ func TestFullWriteLeftBehindKeepsItsVector(t *testing.T) {
 	})
 }
 
-// When a callback comes back long after it was given up, C is closed after all, and so is the connection that an Accept has brought.
+// When a callback comes back long after it was given up, C is closed after all, and so is the
+// connection that an Accept has brought.
 func TestFullComesBackLate(t *testing.T) {
 	for _, callback := range []string{"Connect", "Accept", "Read"} {
 		t.Run(callback, func(t *testing.T) {
@@ -278,8 +284,8 @@ func TestFullComesBackLate(t *testing.T) {
 	}
 }
 
-// A Direct callback that comes back only after Close leaves no goroutine behind, such as the one that has run Connect: the bubble of the
-// test ends.
+// A Direct callback that comes back only after Close leaves no goroutine behind, such as the one
+// that has run Connect: the bubble of the test ends.
 func TestDirectComesBackLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cb := memoryCallbacks()

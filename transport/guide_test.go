@@ -23,8 +23,9 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// The rules of the tsocket guide, in our words and with our names, a line each, under the heading of the section that states them: a test
-// for each section, and two for the section about addresses and sockets.
+// The rules of the tsocket guide, in our words and with our names, a line each, under the heading
+// of the section that states them: a test for each section, and two for the section about addresses
+// and sockets.
 
 // A guideRule is one of these rules.
 type guideRule struct {

@@ -72,7 +72,8 @@ func TestPauseRead(t *testing.T) {
 	}
 }
 
-// A read or write that begins at the moment of a pause is paused, too: nothing is in progress once the pause has begun.
+// A read or write that begins at the moment of a pause is paused, too: nothing is in progress once
+// the pause has begun.
 func TestPauseMeetsBeginning(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewQueue(s, nil)
@@ -173,7 +174,8 @@ func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 			wg.Wait()
 			require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, 0), io.ErrClosedPipe)
 			sent := q.sent
-			// The rest of a large post that was being written belongs to the queue; its caller waited, and may have got the error of End.
+			// The rest of a large post that was being written belongs to the queue; its caller
+			// waited, and may have got the error of End.
 			n := int(sent) + len(held)
 			require.Contains(t, []int{k.taken, k.taken + k.refused}, n)
 			for len(got) < int(sent) {
@@ -204,7 +206,8 @@ func TestStagedQueueSendsOnceUnheld(t *testing.T) {
 	require.Equal(t, "rest, more", string(b))
 }
 
-// Unhold waits for a pause of the reading direction that is in progress, and posts do not wait for Unhold.
+// Unhold waits for a pause of the reading direction that is in progress, and posts do not wait for
+// Unhold.
 func TestUnholdBesidePause(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewQueue(s, nil)
@@ -256,7 +259,8 @@ func TestStageThatFailsLeavesQueue(t *testing.T) {
 	require.Equal(t, "post", string(k.got))
 }
 
-// A queue that is in use, or has failed, cannot be staged: what it holds goes out, in order and whole, or is lost.
+// A queue that is in use, or has failed, cannot be staged: what it holds goes out, in order and
+// whole, or is lost.
 func TestStageOfUsedQueue(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
 	s := newStream(k, nil, connected)
@@ -293,7 +297,8 @@ func TestPauseTwice(t *testing.T) {
 	require.ErrorIs(t, err[1], ErrPaused)
 }
 
-// A pause of a direction that another call is about to pause fails at once: waiting for that call could outlast the caller's own context.
+// A pause of a direction that another call is about to pause fails at once: waiting for that call
+// could outlast the caller's own context.
 func TestPauseBesideAnother(t *testing.T) {
 	_, s := pair(t, TCP(), loopback())
 	s.reading.Store(true) // a read that does not end
@@ -306,8 +311,8 @@ func TestPauseBesideAnother(t *testing.T) {
 	s.reading.Store(false)
 }
 
-// An Interrupt that has been missed is called again, and the call that it ends does not fail as if its own time were over. A pause that
-// fails leaves the stream as it was.
+// An Interrupt that has been missed is called again, and the call that it ends does not fail as if
+// its own time were over. A pause that fails leaves the stream as it was.
 func TestPauseAsksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cb := memoryCallbacks()
@@ -399,8 +404,8 @@ func (crampedAcceptor) acceptStream(context.Context) (*Stream, error) { return n
 func (crampedAcceptor) closed() <-chan struct{}                       { return nil }
 func (crampedAcceptor) halt(bool)                                     {}
 
-// An operation that a pause has cut off is not broken if the pause is given up before the operation returns: a read gets ErrPaused, an
-// Accept goes on.
+// An operation that a pause has cut off is not broken if the pause is given up before the operation
+// returns: a read gets ErrPaused, an Accept goes on.
 func TestPauseGivenUp(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	gone, cancel := context.WithCancel(context.Background())
@@ -426,7 +431,8 @@ func TestPauseGivenUp(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// A single try that would have to wait is a time-out, which disturbs nothing. A callback has its second, as always.
+// A single try that would have to wait is a time-out, which disturbs nothing. A callback has its
+// second, as always.
 func TestPauseNoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -546,8 +552,8 @@ func TestPauseListener(t *testing.T) {
 	}
 }
 
-// Bytes that callers have taken back are counted once, even if a Hold puts back what is before them,
-// and for a Flush only that came behind them: it waits for what stays.
+// Bytes that callers have taken back are counted once, even if a Hold puts back what is before
+// them, and for a Flush only that came behind them: it waits for what stays.
 func TestHoldCountsWithdrawnOnce(t *testing.T) {
 	for _, gone := range []int{1, 2 * fewGiven} {
 		c, s := pair(t, TCP(), loopback())
@@ -585,8 +591,8 @@ func TestHoldCountsWithdrawnOnce(t *testing.T) {
 	}
 }
 
-// A large post under NoWait that found the queue idle was taken, even if none of its bytes is out: Held returns all
-// of it.
+// A large post under NoWait that found the queue idle was taken, even if none of its bytes is out:
+// Held returns all of it.
 func TestHeldQueueKeepsHandedPost(t *testing.T) {
 	for _, out := range []int{0, 5} {
 		k := newGrantCarrier(true, 1<<30)
@@ -602,8 +608,8 @@ func TestHeldQueueKeepsHandedPost(t *testing.T) {
 	}
 }
 
-// A call of WritevQueue whose caller has gone with its count, or of which a part is out, is the queue's: Held returns what is left of it. A
-// call of which nothing is out fails by End.
+// A call of WritevQueue whose caller has gone with its count, or of which a part is out, is the
+// queue's: Held returns what is left of it. A call of which nothing is out fails by End.
 func TestHeldQueueKeepsWhatWasBegun(t *testing.T) {
 	begun := func(k *grantCarrier, calls int) {
 		t.Helper()
@@ -635,7 +641,8 @@ func TestHeldQueueKeepsWhatWasBegun(t *testing.T) {
 	require.Equal(t, written{0, io.ErrClosedPipe}, returns(t, none))
 }
 
-// A post that waits for the end of a Hold goes on waiting if another one has begun before it could look.
+// A post that waits for the end of a Hold goes on waiting if another one has begun before it could
+// look.
 func TestPostWaitsForNextHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newGrantCarrier(false, 1<<10)

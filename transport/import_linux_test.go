@@ -42,7 +42,8 @@ func TestImportPreparesSleep(t *testing.T) {
 	}
 }
 
-// A connection that cannot be imported for lack of descriptors is still there, and can be imported once there are some.
+// A connection that cannot be imported for lack of descriptors is still there, and can be imported
+// once there are some.
 func TestImportWithoutDescriptors(t *testing.T) {
 	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
 		c, s := pair(t, tr, at)
@@ -89,7 +90,8 @@ func TestImportFailed(t *testing.T) {
 	}
 }
 
-// Import must not close a descriptor that it refuses. If it does, the number is left alone, for another file may have it by now.
+// Import must not close a descriptor that it refuses. If it does, the number is left alone, for
+// another file may have it by now.
 func TestImportClosesWhatItRefuses(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	var p [2]int
@@ -154,7 +156,8 @@ func awaitEvent(t *testing.T, fd int) {
 	}
 }
 
-// A pause and its end make no descriptor for sleeping; a queue that is staged with bytes to send has it before it goes on.
+// A pause and its end make no descriptor for sleeping; a queue that is staged with bytes to send
+// has it before it goes on.
 func TestPausePreparesNothing(t *testing.T) {
 	requireSpeakOnce(t, TCP(), loopback())
 	before := leak.Descriptors()

@@ -11,15 +11,17 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// families reports whether sockets of an address family are those of one of the plug-ins over system calls.
+// families reports whether sockets of an address family are those of one of the plug-ins over
+// system calls.
 type families func(af int) bool
 
 func inetFamily(af int) bool { return af == unix.AF_INET || af == unix.AF_INET6 }
 func unixFamily(af int) bool { return af == unix.AF_UNIX }
 
-// checkImported refuses a descriptor that is no stream socket of such a family, connected or listening. The descriptor comes from another
-// process, and the mistake must show before that process lets go of it. For a connection, such as each session that a front hands out, the
-// check costs two system calls.
+// checkImported refuses a descriptor that is no stream socket of such a family, connected or
+// listening. The descriptor comes from another process, and the mistake must show before that
+// process lets go of it. For a connection, such as each session that a front hands out, the check
+// costs two system calls.
 func checkImported(fd int, of families) (listening bool, err error) {
 	kind, err := sys.GetOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	switch {
@@ -58,7 +60,8 @@ func checkRole(fd int, of families, listener bool) error {
 	return nil
 }
 
-// hasBroken reports whether a socket without a peer is a connection that its peer, or the network, has ended, rather than one that has
-// never been connected: the next read then gets an error or the end. Such a connection is imported like any other, so that it does not keep
-// back those that are handed off together with it.
+// hasBroken reports whether a socket without a peer is a connection that its peer, or the network,
+// has ended, rather than one that has never been connected: the next read then gets an error or the
+// end. Such a connection is imported like any other, so that it does not keep back those that are
+// handed off together with it.
 func hasBroken(fd int) bool { return sys.HasEvent(fd, sys.BrokenEvents) }

@@ -17,7 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// strangers are descriptors that may come in the place of a connection or of a listener; the keys say what they are.
+// strangers are descriptors that may come in the place of a connection or of a listener; the keys
+// say what they are.
 func strangers(t *testing.T) map[string]int {
 	t.Helper()
 	own := func(of syscall.Conn) int {
@@ -73,8 +74,8 @@ func strangers(t *testing.T) map[string]int {
 	return fds
 }
 
-// A descriptor that is no connection, or no listener, of a plug-in's is refused, whatever else it is, and stays its owner's. The error does
-// not blame the plug-in.
+// A descriptor that is no connection, or no listener, of a plug-in's is refused, whatever else it
+// is, and stays its owner's. The error does not blame the plug-in.
 func TestImportStrangers(t *testing.T) {
 	all := strangers(t)
 	around := struct{ Transport }{TCP()}

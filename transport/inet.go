@@ -7,10 +7,12 @@ import (
 	"syscall"
 )
 
-// ParseInet makes the address of an IPv4 or IPv6 endpoint from text. family is "ipv4", "ipv6", or "ip", which takes either; upper and
-// lower case are the same, and any other family is EAFNOSUPPORT. host is an IP address, never a name, and an IPv6 one may have a zone;
-// one that is not of the family is EINVAL. An empty host is the wildcard: 0.0.0.0 for "ipv4", else ::. An IPv4-mapped IPv6 address is an
-// IPv4 one throughout this package, so "ipv6" does not take it. See tsocket_address_inet_from_strings.
+// ParseInet makes the address of an IPv4 or IPv6 endpoint from text. family is "ipv4", "ipv6", or
+// "ip", which takes either; upper and lower case are the same, and any other family is
+// EAFNOSUPPORT. host is an IP address, never a name, and an IPv6 one may have a zone; one that is
+// not of the family is EINVAL. An empty host is the wildcard: 0.0.0.0 for "ipv4", else ::. An
+// IPv4-mapped IPv6 address is an IPv4 one throughout this package, so "ipv6" does not take it. See
+// tsocket_address_inet_from_strings.
 func ParseInet(family, host string, port uint16) (Addr, error) {
 	four, six := false, false
 	switch strings.ToLower(family) {
@@ -39,7 +41,8 @@ func ParseInet(family, host string, port uint16) (Addr, error) {
 	return FromAddrPort(netip.AddrPortFrom(ip, port)), nil
 }
 
-// Host is the IP address of an inet address as text, without its port; EINVAL for any other kind. See tsocket_address_inet_addr_string.
+// Host is the IP address of an inet address as text, without its port; EINVAL for any other kind.
+// See tsocket_address_inet_addr_string.
 func Host(a Addr) (string, error) {
 	ap, err := AddrPort(a)
 	if err != nil {
@@ -54,8 +57,8 @@ func Port(a Addr) (uint16, error) {
 	return ap.Port(), err
 }
 
-// WithPort returns a copy of an inet address with another port, and with the peer's name if it carries one; EINVAL for any other
-// kind. See tsocket_address_inet_set_port.
+// WithPort returns a copy of an inet address with another port, and with the peer's name if it
+// carries one; EINVAL for any other kind. See tsocket_address_inet_set_port.
 func WithPort(a Addr, port uint16) (Addr, error) {
 	ap, err := AddrPort(a)
 	if err != nil {

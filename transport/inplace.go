@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A direct runs the calls of one direction of a Direct plug-in, on the goroutines of their callers: one at a time.
+// A direct runs the calls of one direction of a Direct plug-in, on the goroutines of their callers:
+// one at a time.
 type direct struct {
 	mu      sync.Mutex
 	inside  bool
@@ -56,7 +57,8 @@ func (d *direct) stop() {
 	d.stopped = true
 }
 
-// runDirect is run without a goroutine for the call. When ctx ends, or the socket is closed, another goroutine ends the call.
+// runDirect is run without a goroutine for the call. When ctx ends, or the socket is closed,
+// another goroutine ends the call.
 func (d *side) runDirect(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error) error {
 	if !d.direct.enter() {
 		return net.ErrClosed
@@ -73,7 +75,8 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 			if err := call(0); err == nil || !interrupted(err) && !timedOut(err, false) {
 				return nil
 			}
-			if d.giveUp.Load() { // Close may have stopped waiting meanwhile: nobody would end another call
+			// Close may have stopped waiting meanwhile: nobody would end another call
+			if d.giveUp.Load() {
 				return os.ErrDeadlineExceeded
 			}
 		}
@@ -92,8 +95,8 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 	return d.repeat(ctx, s, name, call, false)
 }
 
-// endDirect has Interrupt called again and again until the call in flight has returned. A call that takes longer than its second makes the
-// socket dead.
+// endDirect has Interrupt called again and again until the call in flight has returned. A call that
+// takes longer than its second makes the socket dead.
 func (d *side) endDirect(s fullSocket, name string, returned <-chan struct{}) {
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
@@ -115,7 +118,8 @@ func (d *side) endDirect(s fullSocket, name string, returned <-chan struct{}) {
 	}
 }
 
-// stopDirect ends the call in flight for good; false if it does not return within its second, or an Interrupt does not.
+// stopDirect ends the call in flight for good; false if it does not return within its second, or an
+// Interrupt does not.
 func (d *side) stopDirect(s fullSocket) bool {
 	d.direct.stop()
 	left := d.direct.leaving()

@@ -173,7 +173,8 @@ func TestDirectDeadPeerAfterTimeout(t *testing.T) {
 	})
 }
 
-// A Direct callback that does not come back holds up its caller alone: the socket is dead for others, and Close comes back.
+// A Direct callback that does not come back holds up its caller alone: the socket is dead for
+// others, and Close comes back.
 func TestDirectBreaksItsWord(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -233,7 +234,8 @@ type lateContext struct {
 
 func (l lateContext) Deadline() (time.Time, bool) { return l.until, true }
 
-// A caller whose time was over finds that its context has ended, and so can tell that from the end of the connection.
+// A caller whose time was over finds that its context has ended, and so can tell that from the end
+// of the connection.
 func TestFullTimeOutEndsContext(t *testing.T) {
 	for name, cb := range map[string]Callbacks[*memorySocket]{"in place": directCallbacks(), "on a goroutine": memoryCallbacks()} {
 		t.Run(name, func(t *testing.T) {
@@ -248,7 +250,8 @@ func TestFullTimeOutEndsContext(t *testing.T) {
 	}
 }
 
-// A call whose first, single try comes back when Close has stopped waiting makes no other try: C is closed by then.
+// A call whose first, single try comes back when Close has stopped waiting makes no other try: C is
+// closed by then.
 func TestDirectLooksLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cb := directCallbacks()

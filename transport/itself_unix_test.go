@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A connect to a port at which nobody listens is refused, even if the socket happens to have that port itself. The next listener gets the
-// port.
+// A connect to a port at which nobody listens is refused, even if the socket happens to have that
+// port itself. The next listener gets the port.
 func TestConnectMeetsItself(t *testing.T) {
 	fd, err := newSocketFD(loopback())
 	require.NoError(t, err)
@@ -20,7 +20,8 @@ func TestConnectMeetsItself(t *testing.T) {
 	at, err := localAddrFD(fd)
 	require.NoError(t, err)
 	cb := TCPCallbacks()
-	cb.Socket = func(any, Addr) (int, error) { return fd, nil } // as the system might choose the port
+	// as the system might choose the port
+	cb.Socket = func(any, Addr) (int, error) { return fd, nil }
 	_, err = newPlugin(cb, nil, true).Connect(soon(t), at)
 	require.ErrorIs(t, err, unix.ECONNREFUSED)
 	l, err := TCP().Listen(at, 0)

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A socket that lingers, as its owner or its listener's owner has set it, holds up only the goroutine that closes it.
+// A socket that lingers, as its owner or its listener's owner has set it, holds up only the
+// goroutine that closes it.
 func TestCloseLingers(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	raw, err := c.SyscallConn()

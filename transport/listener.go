@@ -16,8 +16,9 @@ import (
 
 // A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
 type Listener struct {
-	// Exhausted, if not nil, is called when an Accept begins to wait for lack of descriptors or memory, or after a connection that the system
-	// has refused: once for each Accept, however often that one has to wait. It is set before the first Accept.
+	// Exhausted, if not nil, is called when an Accept begins to wait for lack of descriptors or
+	// memory, or after a connection that the system has refused: once for each Accept, however
+	// often that one has to wait. It is set before the first Accept.
 	Exhausted func(error)
 
 	sock      acceptor
@@ -27,8 +28,10 @@ type Listener struct {
 
 	pausing sync.Mutex // one Pause or Resume at a time
 	paused  atomic.Bool
-	idle    chan struct{}                 // holds a token when an Accept has ended while paused; made by the first Pause
-	rests   atomic.Pointer[chan struct{}] // closed to end the pause that an Accept makes for lack of descriptors
+	// holds a token when an Accept has ended while paused; made by the first Pause
+	idle chan struct{}
+	// closed to end the pause that an Accept makes for lack of descriptors
+	rests atomic.Pointer[chan struct{}]
 }
 
 // An acceptor is what a Listener needs of a socket, whatever its plug-in's C.
@@ -53,9 +56,10 @@ func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
 // Addr is the address that the listener is really bound to.
 func (l *Listener) Addr() Addr { return l.addr }
 
-// Accept waits for a connection. ECONNABORTED, the other errors of accept(2) that concern one connection (see its NOTES; EPERM), and a lack
-// of descriptors or memory do not end a listener: Accept goes on, at once after ECONNABORTED and after a pause otherwise, until ctx ends or
-// the listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
+// Accept waits for a connection. ECONNABORTED, the other errors of accept(2) that concern one
+// connection (see its NOTES; EPERM), and a lack of descriptors or memory do not end a listener:
+// Accept goes on, at once after ECONNABORTED and after a pause otherwise, until ctx ends or the
+// listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
 func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	if !l.accepting.CompareAndSwap(false, true) {
 		return nil, opError("accept", l.addr, ErrBusy)
@@ -77,7 +81,8 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 		case err == nil:
 			return s, nil
 		case l.paused.Load() && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)):
-		case isTimeout(err) && await.HasTime(ctx) && ended(ctx) == nil: // of a Pause that has been given up since
+		// of a Pause that has been given up since
+		case isTimeout(err) && await.HasTime(ctx) && ended(ctx) == nil:
 		case errors.Is(err, syscall.ECONNABORTED):
 			if err := ended(ctx); err != nil {
 				return nil, opError("accept", l.addr, err)
@@ -101,7 +106,8 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	}
 }
 
-// Descriptor is the plug-in's file descriptor, which stays the plug-in's; errors.ErrUnsupported where it has none.
+// Descriptor is the plug-in's file descriptor, which stays the plug-in's; errors.ErrUnsupported
+// where it has none.
 func (l *Listener) Descriptor() (int, error) {
 	fd, err := l.sock.descriptor()
 	return fd, opError("descriptor", l.addr, err)
@@ -115,20 +121,24 @@ func (l *Listener) Close() error {
 	return opError("close", l.addr, l.sock.close())
 }
 
-// KeepPath makes Close leave the file of a UNIX socket where it is, for it belongs to somebody else: a service manager, say, that has
-// opened the socket and will give it to the next process, too (systemd.socket(5)).
+// KeepPath makes Close leave the file of a UNIX socket where it is, for it belongs to somebody
+// else: a service manager, say, that has opened the socket and will give it to the next process,
+// too (systemd.socket(5)).
 func (l *Listener) KeepPath() { l.keepsPath.Store(true) }
 
 // KeepsPath reports whether KeepPath has been called.
 func (l *Listener) KeepsPath() bool { return l.keepsPath.Load() }
 
-// Release frees the socket in this process only: another process goes on listening. As with Close, Accept ends with net.ErrClosed. An error
-// is the plug-in's (a *CallbackError: ErrUnresponsive), or the system's; the listener has ended here all the same.
+// Release frees the socket in this process only: another process goes on listening. As with Close,
+// Accept ends with net.ErrClosed. An error is the plug-in's (a *CallbackError: ErrUnresponsive), or
+// the system's; the listener has ended here all the same.
 func (l *Listener) Release() error { return opError("release", l.addr, l.sock.release()) }
 
-// Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until Resume, while connections go on to arrive
-// in the backlog. It waits until no Accept is in progress; when ctx ends before, the listener goes on and the error is ctx's. ErrPaused if
-// the listener is paused already, or another call is about to pause it. A listener that is closed accepts nothing any more: that is nil.
+// Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until
+// Resume, while connections go on to arrive in the backlog. It waits until no Accept is in
+// progress; when ctx ends before, the listener goes on and the error is ctx's. ErrPaused if the
+// listener is paused already, or another call is about to pause it. A listener that is closed
+// accepts nothing any more: that is nil.
 func (l *Listener) Pause(ctx context.Context) error {
 	if err := ended(ctx); err != nil {
 		return opError("pause", l.addr, err)
@@ -183,9 +193,10 @@ func (l *Listener) endAccept() {
 	}
 }
 
-// ofConnection reports whether err concerns only the connection that was to be accepted: accept(2) of Linux passes on that connection's
-// pending network errors, and EPERM or EACCES comes from a firewall, or a security module. A breach of the plug-in's contract is no such
-// error, whatever it wraps.
+// ofConnection reports whether err concerns only the connection that was to be accepted: accept(2)
+// of Linux passes on that connection's pending network errors, and EPERM or EACCES comes from a
+// firewall, or a security module. A breach of the plug-in's contract is no such error, whatever it
+// wraps.
 func ofConnection(err error) bool {
 	if errors.Is(err, ErrContract) {
 		return false

@@ -12,10 +12,12 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// memoryWindow is how many bytes one direction of an in-memory connection holds before its writer waits.
+// memoryWindow is how many bytes one direction of an in-memory connection holds before its writer
+// waits.
 const memoryWindow = 64 << 10
 
-// A MemoryAddr is the name of an endpoint of an in-memory transport. To listen at "" takes a name that is free.
+// A MemoryAddr is the name of an endpoint of an in-memory transport. To listen at "" takes a name
+// that is free.
 type MemoryAddr string
 
 // Network returns "memory".
@@ -24,8 +26,9 @@ func (a MemoryAddr) Network() string { return "memory" }
 // String returns "memory:" and the name.
 func (a MemoryAddr) String() string { return "memory:" + string(a) }
 
-// NewMemory returns an in-memory transport: a world of its own, in which its listeners and connections find each other by
-// MemoryAddr. It is FullImpl, has no descriptors, and behaves as a TCP connection does, reset included.
+// NewMemory returns an in-memory transport: a world of its own, in which its listeners and
+// connections find each other by MemoryAddr. It is FullImpl, has no descriptors, and behaves as a
+// TCP connection does, reset included.
 func NewMemory() Transport {
 	w := &memoryWorld{listeners: map[MemoryAddr]*memorySocket{}}
 	return &plugin[*memorySocket]{cb: &Callbacks[*memorySocket]{
@@ -54,7 +57,8 @@ type memoryWorld struct {
 	names     int
 }
 
-// A memorySocket is the socket context of the in-memory plug-in: a listener, or one end of a connection.
+// A memorySocket is the socket context of the in-memory plug-in: a listener, or one end of a
+// connection.
 type memorySocket struct {
 	world         *memoryWorld
 	local, remote MemoryAddr
@@ -161,8 +165,8 @@ func (s *memorySocket) connect(addr Addr, tmo time.Duration) error {
 	return os.ErrDeadlineExceeded
 }
 
-// queued is called after a connection has been put into a listener's backlog: a listener that was closed at the same moment may have missed
-// it.
+// queued is called after a connection has been put into a listener's backlog: a listener that was
+// closed at the same moment may have missed it.
 func (s *memorySocket) queued() {
 	select {
 	case <-s.gone:

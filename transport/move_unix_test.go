@@ -148,7 +148,8 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// A descriptor that cannot be imported is still its owner's, whatever has failed: it is not closed, and the path of a listener not removed.
+// A descriptor that cannot be imported is still its owner's, whatever has failed: it is not closed,
+// and the path of a listener not removed.
 func TestImportOwnsOnSuccessOnly(t *testing.T) {
 	refuses, broken := TCPCallbacks(), UnixCallbacks()
 	refuses.Import = func(any, int, []byte) (int, error) { return -1, unix.EPERM }

@@ -7,9 +7,10 @@ import (
 	"syscall"
 )
 
-// FromNetAddr gives the addresses of package net (TCPAddr, UDPAddr, UnixAddr) the form of this package, which can be compared with ==
-// and is never changed; without an IP address they are the IPv4 wildcard, as in ParseAddr. Any other kind comes back as it is, for it is an
-// Addr already, and so does an address with an IP or a port that cannot be.
+// FromNetAddr gives the addresses of package net (TCPAddr, UDPAddr, UnixAddr) the form of this
+// package, which can be compared with == and is never changed; without an IP address they are the
+// IPv4 wildcard, as in ParseAddr. Any other kind comes back as it is, for it is an Addr already,
+// and so does an address with an IP or a port that cannot be.
 func FromNetAddr(a net.Addr) Addr {
 	if u, ok := a.(*net.UnixAddr); ok {
 		if u == nil || u.Name == "@" { // how package net shows an unnamed socket
@@ -23,9 +24,9 @@ func FromNetAddr(a net.Addr) Addr {
 	return a
 }
 
-// ToNetAddr gives an address the form that package net has for it on a network: TCPAddr for "tcp", UDPAddr for "udp" (and "tcp4", "udp6",
-// …), UnixAddr for "unix", "unixgram" and "unixpacket". EAFNOSUPPORT for any other network, EINVAL for an address that is not of its
-// kind.
+// ToNetAddr gives an address the form that package net has for it on a network: TCPAddr for "tcp",
+// UDPAddr for "udp" (and "tcp4", "udp6", …), UnixAddr for "unix", "unixgram" and "unixpacket".
+// EAFNOSUPPORT for any other network, EINVAL for an address that is not of its kind.
 func ToNetAddr(network string, a Addr) (net.Addr, error) {
 	switch network {
 	case "unix", "unixgram", "unixpacket":
@@ -51,9 +52,10 @@ func ToNetAddr(network string, a Addr) (net.Addr, error) {
 	return net.UDPAddrFromAddrPort(ap), nil
 }
 
-// CopyAddr returns an address that no change to a will reach. The kinds of this package are values that nothing changes: they are their
-// own copies. Those that FromNetAddr knows come back in this package's form. Any other kind is asked for its Copy method, Copy() Addr; one
-// that has none comes back as it is. See tsocket_address_copy.
+// CopyAddr returns an address that no change to a will reach. The kinds of this package are values
+// that nothing changes: they are their own copies. Those that FromNetAddr knows come back in this
+// package's form. Any other kind is asked for its Copy method, Copy() Addr; one that has none comes
+// back as it is. See tsocket_address_copy.
 func CopyAddr(a Addr) Addr {
 	if c, ok := a.(interface{ Copy() Addr }); ok {
 		return c.Copy()

@@ -17,7 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
-// NetConn keeps every rule that package net's own connections are held to, over every kind of carrier.
+// NetConn keeps every rule that package net's own connections are held to, over every kind of
+// carrier.
 func TestNetConnSuite(t *testing.T) {
 	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
 	for _, tt := range []struct {

@@ -10,7 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// A passage accepts connections, on a goroutine of its own, from a listener whose Accept only Close can end, such as that of package tls.
+// A passage accepts connections, on a goroutine of its own, from a listener whose Accept only Close
+// can end, such as that of package tls.
 type passage struct {
 	l      net.Listener
 	come   chan passed
@@ -35,7 +36,8 @@ func (p *passage) run() {
 	}
 }
 
-// next makes one Accept. A panic of Accept becomes an error; so does an end of the goroutine, after which another goroutine goes on.
+// next makes one Accept. A panic of Accept becomes an error; so does an end of the goroutine, after
+// which another goroutine goes on.
 func (p *passage) next() (a passed) {
 	err := errExited // stays so if Accept ends the goroutine
 	defer func() {
@@ -69,7 +71,8 @@ func (p *passage) give(a passed) bool {
 
 func (p *passage) accept(tmo time.Duration) (net.Conn, error) {
 	p.begins.Do(func() { go p.run() })
-	fires, stop := await.Expiry(max(tmo, time.Millisecond)) // the goroutine needs an instant to find a connection that is ready
+	// the goroutine needs an instant to find a connection that is ready
+	fires, stop := await.Expiry(max(tmo, time.Millisecond))
 	defer stop()
 	select {
 	case a := <-p.come:

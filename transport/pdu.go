@@ -7,9 +7,11 @@ import (
 	"syscall"
 )
 
-// Readv fills every buffer of the vector and returns their length in bytes, never 0 without an error. An empty vector is EINVAL;
-// empty buffers inside one are skipped. The end of the stream before the first byte is io.EOF, later io.ErrUnexpectedEOF, beside the number
-// of bytes that had come and are in the buffers. After any other error what was read is kept for the next call, and the count is 0.
+// Readv fills every buffer of the vector and returns their length in bytes, never 0 without an
+// error. An empty vector is EINVAL; empty buffers inside one are skipped. The end of the stream
+// before the first byte is io.EOF, later io.ErrUnexpectedEOF, beside the number of bytes that had
+// come and are in the buffers. After any other error what was read is kept for the next call, and
+// the count is 0.
 func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -26,14 +28,18 @@ func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
 // mostEmpty is how many vectors without room for a byte a packet may have.
 const mostEmpty = 1000
 
-// ReadPDU reads one whole packet. next hands out the next vector of buffers to fill; when it has seen a whole packet it returns an empty
-// vector, and ReadPDU returns the packet's length; empty buffers inside a vector are skipped. next may fail, which is returned as it is,
-// beside the number of bytes that the packet's buffers have got so far: they are consumed, and the next read begins behind them. It may ask
-// for PendingBytes, but a read or Disconnect of its own is ErrBusy. More than a thousand vectors without room for a byte are EINVAL. The
-// buffers stay the caller's and must keep their bytes until the packet has ended: when ctx ends inside a packet, what was read is kept and
-// the next ReadPDU starts with the packet's first byte again: it copies what has come, so contexts much shorter than a packet takes get
-// nowhere. The end of the stream between packets is io.EOF, inside one io.ErrUnexpectedEOF beside the number of its bytes that had come.
-// The stream reads ahead: many small packets cost one system call. See the tsocket guide, "PDU receive helper functions".
+// ReadPDU reads one whole packet. next hands out the next vector of buffers to fill; when it has
+// seen a whole packet it returns an empty vector, and ReadPDU returns the packet's length; empty
+// buffers inside a vector are skipped. next may fail, which is returned as it is, beside the number
+// of bytes that the packet's buffers have got so far: they are consumed, and the next read begins
+// behind them. It may ask for PendingBytes, but a read or Disconnect of its own is ErrBusy. More
+// than a thousand vectors without room for a byte are EINVAL. The buffers stay the caller's and
+// must keep their bytes until the packet has ended: when ctx ends inside a packet, what was read is
+// kept and the next ReadPDU starts with the packet's first byte again: it copies what has come, so
+// contexts much shorter than a packet takes get nowhere. The end of the stream between packets is
+// io.EOF, inside one io.ErrUnexpectedEOF beside the number of its bytes that had come. The stream
+// reads ahead: many small packets cost one system call. See the tsocket guide, "PDU receive helper
+// functions".
 func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
 	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -83,8 +89,8 @@ func (s *Stream) finishPDU(ctx context.Context, n int64, err error) (int64, erro
 	return 0, opError("read", s.remote, s.cutOff(ctx, pausedRead, err))
 }
 
-// fill fills every buffer of v: from what was read ahead, then straight from the socket where the buffer is large, else by reading
-// ahead.
+// fill fills every buffer of v: from what was read ahead, then straight from the socket where the
+// buffer is large, else by reading ahead.
 func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 	for _, p := range v {
 		got, begun := 0, len(s.taken) > 0

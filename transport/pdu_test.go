@@ -17,7 +17,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A chunks is a carrier that gives out its bytes in prepared portions; a nil one is a read that ctx ended.
+// A chunks is a carrier that gives out its bytes in prepared portions; a nil one is a read that ctx
+// ended.
 type chunks struct {
 	carrier
 	left [][]byte
@@ -191,7 +192,8 @@ func TestReadPDUEnds(t *testing.T) {
 	}
 }
 
-// A vector that has only empty buffers is skipped, as empty buffers are: a field of a packet may have no bytes.
+// A vector that has only empty buffers is skipped, as empty buffers are: a field of a packet may
+// have no bytes.
 func TestReadPDUEmptyBuffers(t *testing.T) {
 	s := &Stream{car: &chunks{left: [][]byte{[]byte("\x00T")}, end: io.EOF}}
 	vectors := [][][]byte{{make([]byte, 1)}, {{}}, {{}, {}}, {make([]byte, 1)}, {}}
@@ -264,7 +266,8 @@ func TestReadPDUReadsAhead(t *testing.T) {
 	require.LessOrEqual(t, reads, 4, "of 1 KiB, and then more at a time")
 }
 
-// The buffer for a large packet that is cut off is made once, and given up when the packet has been read.
+// The buffer for a large packet that is cut off is made once, and given up when the packet has been
+// read.
 func TestReadPDUCancelledLarge(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		for _, behind := range []int{0, 10} { // packets

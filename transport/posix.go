@@ -5,11 +5,13 @@ import (
 	"syscall"
 )
 
-// PosixError is for plug-ins and programs that use package net: to an error of windows' sockets it adds the syscall.Errno that names the
-// same thing on other systems, and that the contract speaks of: errors.Is finds both, and the text stays. Any other error is returned as it
-// is. FromNet does so by itself.
+// PosixError is for plug-ins and programs that use package net: to an error of windows' sockets it
+// adds the syscall.Errno that names the same thing on other systems, and that the contract speaks
+// of: errors.Is finds both, and the text stays. Any other error is returned as it is. FromNet does
+// so by itself.
 //
-// On windows package net gives the numbers of winsock (WSAECONNREFUSED), and no system call ever returns syscall.ECONNREFUSED.
+// On windows package net gives the numbers of winsock (WSAECONNREFUSED), and no system call ever
+// returns syscall.ECONNREFUSED.
 func PosixError(err error) error {
 	var code syscall.Errno
 	if err == nil || !errors.As(err, &code) {
@@ -29,8 +31,9 @@ type winsockError struct {
 
 func (e *winsockError) Unwrap() []error { return []error{e.posix, e.error} }
 
-// posix returns the errno of other systems that means the same as a number of winsock; 0 if there is none, and for the numbers of other
-// systems, which are smaller. The numbers that say that a call would have to wait are left out: package net waits by itself.
+// posix returns the errno of other systems that means the same as a number of winsock; 0 if there
+// is none, and for the numbers of other systems, which are smaller. The numbers that say that a
+// call would have to wait are left out: package net waits by itself.
 func posix(code syscall.Errno) syscall.Errno {
 	for _, e := range [...]struct{ winsock, posix syscall.Errno }{
 		{10009, syscall.EBADF},

@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each number of winsock is known by its POSIX name as well, however it is wrapped; and no number of another system is taken for one.
+// Each number of winsock is known by its POSIX name as well, however it is wrapped; and no number
+// of another system is taken for one.
 func TestPosixError(t *testing.T) {
 	for name, tt := range map[string]struct{ winsock, posix syscall.Errno }{
 		"WSAEBADF":           {10009, syscall.EBADF},
@@ -71,7 +72,8 @@ func TestPosixError(t *testing.T) {
 	require.Equal(t, io.EOF, PosixError(io.EOF))
 }
 
-// An error of a net.Conn or a net.Listener of windows comes out of each call of FromNet's Transport with its POSIX name.
+// An error of a net.Conn or a net.Listener of windows comes out of each call of FromNet's Transport
+// with its POSIX name.
 func TestFromNetOnWindows(t *testing.T) {
 	winsock := func(code syscall.Errno) error {
 		return &net.OpError{Op: "x", Net: "tcp", Err: os.NewSyscallError("wsax", code)}
@@ -85,7 +87,8 @@ func TestFromNetOnWindows(t *testing.T) {
 	_, err = refuses.Connect(soon(t), loopback())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 
-	// A listener goes on after a connection that was reset in the backlog, and after a lack of descriptors.
+	// A listener goes on after a connection that was reset in the backlog, and after a lack of
+	// descriptors.
 	n := overTCP()
 	listen := n.Listen
 	n.Listen = func(a Addr) (net.Listener, error) {
@@ -131,7 +134,8 @@ func (c failingConn) Write([]byte) (int, error) { return 0, c.err }
 func (c failingConn) CloseWrite() error         { return c.err }
 
 func ExamplePosixError() {
-	err := PosixError(os.NewSyscallError("wsarecv", syscall.Errno(10054))) // as package net gives it on windows
+	// as package net gives it on windows
+	err := PosixError(os.NewSyscallError("wsarecv", syscall.Errno(10054)))
 	fmt.Println(errors.Is(err, syscall.ECONNRESET))
 	// Output: true
 }

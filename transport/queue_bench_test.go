@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// drained is a listener of package net whose connections are read to their end, each by a goroutine of its own.
+// drained is a listener of package net whose connections are read to their end, each by a goroutine
+// of its own.
 func drained(b *testing.B) net.Listener {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
@@ -41,7 +42,8 @@ func drained(b *testing.B) net.Listener {
 	return l
 }
 
-// many lets so many writers write n messages together, and returns how long it took until the last one was out.
+// many lets so many writers write n messages together, and returns how long it took until the last
+// one was out.
 func many(b *testing.B, writers, n int, write func() error, flush func() error) time.Duration {
 	var wg sync.WaitGroup
 	begun := time.Now()
@@ -60,8 +62,8 @@ func many(b *testing.B, writers, n int, write func() error, flush func() error) 
 	return time.Since(begun)
 }
 
-// The queue, beside a mutex around net.Conn.Write on the same kind of connection: messages a second of both, in turns, and how many
-// times those of the mutex the queue has (the median of the turns).
+// The queue, beside a mutex around net.Conn.Write on the same kind of connection: messages a second
+// of both, in turns, and how many times those of the mutex the queue has (the median of the turns).
 //
 //	go test ./transport -run '^$' -bench QueueAndMutex
 func BenchmarkQueueAndMutex(b *testing.B) {

@@ -59,7 +59,8 @@ func (g *gate) pass() {
 	}
 }
 
-// gated is a pair over a plug-in with a gate: TCP's, which leaves the waiting to the SDK, or the in-memory one.
+// gated is a pair over a plug-in with a gate: TCP's, which leaves the waiting to the SDK, or the
+// in-memory one.
 func gated(t testing.TB, full bool) (g *gate, c, s *Stream) {
 	g = new(gate)
 	t.Cleanup(g.open)
@@ -234,7 +235,8 @@ func TestQueueBackPressure(t *testing.T) {
 		require.ErrorIs(t, q.Post(ctx, small, nil, 0), context.DeadlineExceeded)
 		require.ErrorIs(t, returns(t, aside(func() error { return q.Post(NoWait(), small, nil, 0) })), os.ErrDeadlineExceeded)
 
-		// A post that waits goes on when there is room; a post larger than the limit goes on when its turn has come.
+		// A post that waits goes on when there is room; a post larger than the limit goes on when
+		// its turn has come.
 		waits := aside(func() error { return q.Post(context.Background(), small, nil, 0) })
 		large := aside(func() error { return q.Post(context.Background(), bytes.Repeat([]byte{'l'}, 5000), nil, 0) })
 		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+400+5000 }, 10*time.Second, time.Millisecond)
@@ -274,7 +276,8 @@ func TestQueueDefaultLimit(t *testing.T) {
 	}
 }
 
-// A small post waits while the queue is full, and no longer: when its turn has come the queue has room for it, whatever the socket takes.
+// A small post waits while the queue is full, and no longer: when its turn has come the queue has
+// room for it, whatever the socket takes.
 func TestQueueRoomForSmallPost(t *testing.T) {
 	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
 		synctest.Test(t, func(t *testing.T) {
@@ -337,7 +340,8 @@ func TestQueueFailureReachesEveryone(t *testing.T) {
 		}), aside(func() error { return q.Flush(context.Background()) }))
 		require.NoError(t, c.Close())
 		for i, call := range calls {
-			if err := returns(t, call); i != 5 || err != nil { // the first Flush may have come before any post
+			// the first Flush may have come before any post
+			if err := returns(t, call); i != 5 || err != nil {
 				require.ErrorIs(t, err, net.ErrClosed)
 			}
 		}
@@ -392,7 +396,8 @@ func testQueueUrgent(t *testing.T, high bool) {
 	})
 }
 
-// An Urgent post of any size is taken at once, whether the queue rests or not, and under NoWait too.
+// An Urgent post of any size is taken at once, whether the queue rests or not, and under NoWait
+// too.
 func TestQueueUrgentLarge(t *testing.T) {
 	for name, ctx := range map[string]context.Context{"patient": context.Background(), "NoWait": NoWait()} {
 		t.Run(name, func(t *testing.T) {
@@ -487,7 +492,8 @@ func TestQueueEmptyPost(t *testing.T) {
 	require.NoError(t, q.Flush(NoWait()), "nothing to wait for")
 }
 
-// A post on a closed stream fails, also where another goroutine would write it; what the queue has failed with before that is the reason.
+// A post on a closed stream fails, also where another goroutine would write it; what the queue has
+// failed with before that is the reason.
 func TestQueuePostAfterClose(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, _ *Stream) {
 		q, ended := NewQueue(c, nil), NewQueue(c, nil)
@@ -552,7 +558,8 @@ func TestQueueBuffersUsedAgain(t *testing.T) {
 	}
 }
 
-// Posts that do not fit into one buffer go out together all the same, and an idle queue keeps no more for its next burst than its limit.
+// Posts that do not fit into one buffer go out together all the same, and an idle queue keeps no
+// more for its next burst than its limit.
 func TestQueueBuffers(t *testing.T) {
 	cb := TCPCallbacks()
 	writev := cb.Writev

@@ -16,7 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Writers side by side, their contexts ending at any time, while the queue is held, moved to another carrier and let go.
+// Writers side by side, their contexts ending at any time, while the queue is held, moved to
+// another carrier and let go.
 func TestQueueChaos(t *testing.T) {
 	for round, end := 0, time.Now().Add(time.Second); time.Now().Before(end); round++ {
 		slow := round%2 == 0

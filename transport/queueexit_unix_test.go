@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Write that ends its goroutine (FailNow of a test) ends the queue, whichever goroutine is the writer.
+// A Write that ends its goroutine (FailNow of a test) ends the queue, whichever goroutine is the
+// writer.
 func TestQueueWriterExits(t *testing.T) {
 	for name, kind := range map[string]Flags{"FullImpl": FullImpl, "Direct": FullImpl | Direct, "SDK waits": 0} {
 		for mode, what := range map[PostMode]string{0: "lone", Burst: "burst"} {
@@ -56,7 +57,8 @@ func TestQueueWriterExits(t *testing.T) {
 	}
 }
 
-// Where the SDK waits, a callback that ends its caller's goroutine breaks its socket as one that panics does.
+// Where the SDK waits, a callback that ends its caller's goroutine breaks its socket as one that
+// panics does.
 func TestExits(t *testing.T) {
 	for callback, tt := range map[string]struct {
 		breaks func(cb *Callbacks[int])

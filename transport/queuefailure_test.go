@@ -38,7 +38,8 @@ func TestWritevQueueOwnResults(t *testing.T) {
 	require.Zero(t, n)
 }
 
-// A write that fails half-way, without the end of a context, makes every later write return that failure, not a time-out.
+// A write that fails half-way, without the end of a context, makes every later write return that
+// failure, not a time-out.
 func TestStreamPoisonedByFailure(t *testing.T) {
 	k := &sink{room: 3, portion: func() int { return 3 }}
 	s := newStream(k, nil, connected)
@@ -60,7 +61,8 @@ func TestStreamPoisonedByFailure(t *testing.T) {
 	require.NotErrorIs(t, err, context.Canceled, "this call's context lives")
 }
 
-// A Flush returns the failure that kept earlier posts from going out, whatever has been withdrawn behind them.
+// A Flush returns the failure that kept earlier posts from going out, whatever has been withdrawn
+// behind them.
 func TestFlushHearsOfFailure(t *testing.T) {
 	k := &sink{room: 5, portion: func() int { return 40 }, gate: make(chan struct{})}
 	q := NewQueue(newStream(k, nil, connected), nil)
@@ -78,7 +80,8 @@ func TestFlushHearsOfFailure(t *testing.T) {
 	require.ErrorIs(t, returns(t, flushed), errFull)
 }
 
-// A failure names the operation and the peer, whichever goroutine wrote and whichever gets the error.
+// A failure names the operation and the peer, whichever goroutine wrote and whichever gets the
+// error.
 func TestQueueFailureNamesThePeer(t *testing.T) {
 	t.Run("by the caller", func(t *testing.T) {
 		k := newGrantCarrier(false, 1)
@@ -105,8 +108,8 @@ func TestQueueFailureNamesThePeer(t *testing.T) {
 	}
 }
 
-// What was cut off half-way by NoWait poisons the stream for good: the error of later writes is no time-out, after which one might try
-// again.
+// What was cut off half-way by NoWait poisons the stream for good: the error of later writes is no
+// time-out, after which one might try again.
 func TestStreamPoisonedByNoWait(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
 	k.room = 3

@@ -113,7 +113,8 @@ type queueModel struct {
 	portion int
 	k       *grantCarrier
 	q       *Queue
-	before  []byte // output of the queues before; what they handed over has been staged in the new one
+	// output of the queues before; what they handed over has been staged in the new one
+	before  []byte
 	calls   []*modelCall
 	epoch   int
 	held    bool
@@ -284,7 +285,8 @@ func (m *queueModel) output() []byte {
 	return append(slices.Clone(m.before), m.k.got...)
 }
 
-// parse checks that whole messages are there, and returns which, in order; rest is the part of a message at the end.
+// parse checks that whole messages are there, and returns which, in order; rest is the part of a
+// message at the end.
 func (m *queueModel) parse(out []byte) (ids []int, rest []byte) {
 	last := -1
 	for len(out) >= 8 {
@@ -399,8 +401,8 @@ func (m *queueModel) check() {
 
 var errMoved = errors.New("moved")
 
-// Whole messages go out, in the order of their acceptance, exactly those whose callers have been told so, however the queue is held, moved
-// and cut off and calls are withdrawn meanwhile.
+// Whole messages go out, in the order of their acceptance, exactly those whose callers have been
+// told so, however the queue is held, moved and cut off and calls are withdrawn meanwhile.
 func TestQueueModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &queueModel{t: t,

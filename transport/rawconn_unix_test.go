@@ -33,7 +33,8 @@ func TestSyscallConnAfterClose(t *testing.T) {
 	}
 }
 
-// A use of the descriptor for writing that waits, or begins, when CloseWrite ends the direction gets the error of a write. Reading goes on.
+// A use of the descriptor for writing that waits, or begins, when CloseWrite ends the direction
+// gets the error of a write. Reading goes on.
 func TestSyscallConnAfterCloseWrite(t *testing.T) {
 	c, s := pair(t, Unix(), socketPath(t))
 	raw, err := c.SyscallConn()

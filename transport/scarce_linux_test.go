@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// A reader or writer that finds no descriptor left to sleep with waits all the same: time-outs are time-outs, Close ends the wait, and a
-// write that has begun goes out.
+// A reader or writer that finds no descriptor left to sleep with waits all the same: time-outs are
+// time-outs, Close ends the wait, and a write that has begun goes out.
 func TestSleepsWithoutADescriptor(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	ended, _ := pair(t, TCP(), loopback())
@@ -55,8 +55,9 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	require.ErrorIs(t, returns(t, full), net.ErrClosed)
 }
 
-// If there is no watch left for an accepted connection, of a plug-in whose descriptor is no socket, the listener does not end. The test
-// uses epoll descriptors nested too deeply for the Go poller, which fail in the same way.
+// If there is no watch left for an accepted connection, of a plug-in whose descriptor is no socket,
+// the listener does not end. The test uses epoll descriptors nested too deeply for the Go poller,
+// which fail in the same way.
 func TestAcceptWithoutWatches(t *testing.T) {
 	deep := -1
 	for inner := -1; ; inner = deep {

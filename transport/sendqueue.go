@@ -6,9 +6,10 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// A SendQueue serialises many senders on a datagram socket's sending direction. Order is strict: what was asked for first is sent first.
-// Nothing else may send on the socket. Its methods are safe for concurrent use. Datagrams are never combined. See the tsocket guide,
-// "Async 'tevent_queue' based helper functions".
+// A SendQueue serialises many senders on a datagram socket's sending direction. Order is strict:
+// what was asked for first is sent first. Nothing else may send on the socket. Its methods are safe
+// for concurrent use. Datagrams are never combined. See the tsocket guide, "Async 'tevent_queue'
+// based helper functions".
 type SendQueue struct {
 	d     DatagramSocket
 	turns await.Turns
@@ -17,9 +18,10 @@ type SendQueue struct {
 // NewSendQueue makes a queue in front of d.
 func NewSendQueue(d DatagramSocket) *SendQueue { return &SendQueue{d: d} }
 
-// SendToQueue is SendTo of the socket in the caller's turn: each caller gets its own result. A caller whose ctx ends before it has sent
-// sends nothing, and harms no other caller. p is the caller's again when SendToQueue returns. Closing the socket ends all calls with
-// net.ErrClosed. See tdgram_sendto_queue_send.
+// SendToQueue is SendTo of the socket in the caller's turn: each caller gets its own result. A
+// caller whose ctx ends before it has sent sends nothing, and harms no other caller. p is the
+// caller's again when SendToQueue returns. Closing the socket ends all calls with net.ErrClosed.
+// See tdgram_sendto_queue_send.
 func (q *SendQueue) SendToQueue(ctx context.Context, p []byte, to Addr) (int, error) {
 	if err := q.turns.Take(ctx); err != nil {
 		if to == nil {

@@ -18,7 +18,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// A mailroom is a virtual datagram socket that notes what is sent, one at a time, and can be held up.
+// A mailroom is a virtual datagram socket that notes what is sent, one at a time, and can be held
+// up.
 type mailroom struct {
 	DatagramSocket
 	mu      sync.Mutex
@@ -194,7 +195,8 @@ func TestReadPDUQueue(t *testing.T) {
 			require.Zero(t, fs[i].calls, "its function was called")
 		}
 		all := frames([][]byte{[]byte("one"), []byte("two"), []byte("three"), []byte("four"), []byte("five"), []byte("six")})
-		_, err = c.Writev(soon(t), all[:6]) // the first packet's reader gives up in the middle of the packet
+		// the first packet's reader gives up in the middle of the packet
+		_, err = c.Writev(soon(t), all[:6])
 		require.NoError(t, err)
 		returns(t, half)
 		stop()
@@ -268,7 +270,8 @@ func TestTurnOfCancelledCallerIsPassedOn(t *testing.T) {
 	require.Equal(t, 1, line.Callers())
 }
 
-// After a next that leaves by a panic inside a packet, the place of the following packet is lost, too.
+// After a next that leaves by a panic inside a packet, the place of the following packet is lost,
+// too.
 func TestReadQueuePanic(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	_, err := c.Writev(soon(t), []byte("AABB"))

@@ -25,10 +25,12 @@ const (
 	usedInet6   = 28
 )
 
-// ParseSockaddr reads the platform's struct sockaddr_in, sockaddr_in6 or sockaddr_un from its memory image. b is as long as the system
-// says that it is; what follows the structure is ignored. Too short a one is EINVAL, any other family EAFNOSUPPORT, a path without room
-// for its NUL ENAMETOOLONG. On Linux a sun_path that begins with a NUL is an abstract name, of all the bytes that b has of it, unless they
-// are all NULs: then, and elsewhere, it is an unnamed socket. See tsocket_address_bsd_from_sockaddr.
+// ParseSockaddr reads the platform's struct sockaddr_in, sockaddr_in6 or sockaddr_un from its
+// memory image. b is as long as the system says that it is; what follows the structure is ignored.
+// Too short a one is EINVAL, any other family EAFNOSUPPORT, a path without room for its NUL
+// ENAMETOOLONG. On Linux a sun_path that begins with a NUL is an abstract name, of all the bytes
+// that b has of it, unless they are all NULs: then, and elsewhere, it is an unnamed socket. See
+// tsocket_address_bsd_from_sockaddr.
 func ParseSockaddr(b []byte) (Addr, error) {
 	if len(b) < sockaddrPath {
 		return nil, fmt.Errorf("sockaddr of %d bytes: %w", len(b), syscall.EINVAL)
@@ -97,9 +99,10 @@ func appendInet6(b []byte, ap netip.AddrPort) ([]byte, error) {
 	return b, nil
 }
 
-// AppendSockaddr appends the memory image of the platform's struct sockaddr for an inet or UNIX address: a whole sockaddr_in or
-// sockaddr_in6, a sockaddr_un as far as it is used, its NUL included. EAFNOSUPPORT for any other kind, EINVAL for a zone that is no
-// interface, ENAMETOOLONG for a path that does not fit. It allocates only what b lacks. See tsocket_address_bsd_sockaddr.
+// AppendSockaddr appends the memory image of the platform's struct sockaddr for an inet or UNIX
+// address: a whole sockaddr_in or sockaddr_in6, a sockaddr_un as far as it is used, its NUL
+// included. EAFNOSUPPORT for any other kind, EINVAL for a zone that is no interface, ENAMETOOLONG
+// for a path that does not fit. It allocates only what b lacks. See tsocket_address_bsd_sockaddr.
 func AppendSockaddr(b []byte, a Addr) ([]byte, error) {
 	if ap, ok := inetPort(a); ok {
 		if ip := ap.Addr(); ip.Is4() {

@@ -59,7 +59,8 @@ func TestSockaddrImages(t *testing.T) {
 		require.NoError(t, err, tt.name)
 		require.Equal(t, tt.addr, a, tt.name)
 
-		storage := make([]byte, 128) // a struct sockaddr_storage, of which the system says no length
+		// a struct sockaddr_storage, of which the system says no length
+		storage := make([]byte, 128)
 		copy(storage, tt.b)
 		if sys.SockaddrHasLen {
 			storage[0] = 0

@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// ToSockaddr turns an inet or UNIX address into what package unix takes; EAFNOSUPPORT for any other kind. Package unix takes abstract names
-// of one byte less than Linux does: see AppendSockaddr.
+// ToSockaddr turns an inet or UNIX address into what package unix takes; EAFNOSUPPORT for any other
+// kind. Package unix takes abstract names of one byte less than Linux does: see AppendSockaddr.
 func ToSockaddr(a Addr) (unix.Sockaddr, error) {
 	if ap, err := AddrPort(a); err == nil {
 		ip := ap.Addr()
@@ -35,7 +35,8 @@ func ToSockaddr(a Addr) (unix.Sockaddr, error) {
 	return nil, otherFamily(a)
 }
 
-// FromSockaddr turns what the system calls give into an Addr; nil for families other than inet and UNIX.
+// FromSockaddr turns what the system calls give into an Addr; nil for families other than inet and
+// UNIX.
 func FromSockaddr(sa unix.Sockaddr) Addr {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:

@@ -17,16 +17,20 @@ import (
 // unresponsiveAfter is how long a callback may take to come back once it has been ended.
 const unresponsiveAfter = time.Second
 
-// A socket is the SDK's side of one plug-in socket: it owns C, does the waiting, and closes C once. Its methods read, write and accept are
-// each used by one caller at a time (Stream and Listener see to that), possibly concurrently with each other.
+// A socket is the SDK's side of one plug-in socket: it owns C, does the waiting, and closes C once.
+// Its methods read, write and accept are each used by one caller at a time (Stream and Listener see
+// to that), possibly concurrently with each other.
 type socket[C any] struct {
 	cb   *Callbacks[C]
 	c    C
 	full bool
-	// prompt says that every callback always comes back, as those of this package's own plug-ins over system calls do. They are called
-	// directly, without a goroutine that could be left behind.
+	// prompt says that every callback always comes back, as those of this package's own plug-ins
+	// over system calls do. They are called directly, without a goroutine that could be left
+	// behind.
 	prompt bool
-	given  bool          // the descriptor came from elsewhere, to Import: another process may share the open file, and so O_NONBLOCK
+	// the descriptor came from elsewhere, to Import: another process may share the open file, and
+	// so O_NONBLOCK
+	given  bool
 	fd     int           // the plug-in's descriptor, -1: none
 	policy *await.Policy // shared with the Transport's other sockets
 	pair   *await.Pair   // without FullImpl: how the SDK waits; nil before ready
@@ -39,11 +43,12 @@ type socket[C any] struct {
 	closing   chan struct{} // closed when Close begins
 	entering  sync.Mutex    // held while closing is closed, and by enter
 	inside    sync.WaitGroup
-	alone     sync.RWMutex // held by Export, which runs alone, and for reading by the callbacks that run beside others
-	calls     calls        // for Close's error message; unused if prompt
-	closeErr  error
-	failure   atomic.Pointer[error] // a fault of the plug-in: every later call gets it
-	halved    atomic.Bool           // CloseWrite has succeeded
+	// held by Export, which runs alone, and for reading by the callbacks that run beside others
+	alone    sync.RWMutex
+	calls    calls // for Close's error message; unused if prompt
+	closeErr error
+	failure  atomic.Pointer[error] // a fault of the plug-in: every later call gets it
+	halved   atomic.Bool           // CloseWrite has succeeded
 
 	// Arguments and results of the calls in flight, so that the closures below are made once.
 	rd struct {
@@ -76,7 +81,8 @@ func newSocket[C any](cb *Callbacks[C], prompt bool, p *await.Policy) *socket[C]
 
 func (s *socket[C]) takesItsTime() bool { return s.full && !s.isDirect() }
 
-// own asks for the plug-in's descriptor and, without FullImpl, makes it non-blocking, for then the SDK waits on it.
+// own asks for the plug-in's descriptor and, without FullImpl, makes it non-blocking, for then the
+// SDK waits on it.
 func (s *socket[C]) own() error {
 	fd, err := s.getFD()
 	if err != nil {
@@ -123,7 +129,8 @@ func (s *socket[C]) getFD() (int, error) {
 			err = fmt.Errorf("plug-in callback GetFD: %w", err)
 		}
 		return -1, err
-	case !s.prompt && !sys.IsOpen(fd): // those of this package's own plug-ins are known to be sockets
+	// those of this package's own plug-ins are known to be sockets
+	case !s.prompt && !sys.IsOpen(fd):
 		return -1, contractError("GetFD", "%d is not an open descriptor", fd)
 	}
 	return fd, nil
@@ -188,8 +195,9 @@ func (s *socket[C]) usable() error {
 	}
 }
 
-// caught turns a panic of a callback into an error; it is deferred around every call into the plug-in. *err is errExited before the call, and
-// stays so if the call ends its goroutine: later calls get an error then.
+// caught turns a panic of a callback into an error; it is deferred around every call into the
+// plug-in. *err is errExited before the call, and stays so if the call ends its goroutine: later
+// calls get an error then.
 func (s *socket[C]) caught(callback string, err *error) {
 	if r := recover(); r != nil {
 		*err = &CallbackError{callback, fmt.Errorf("%w: %v", ErrPanic, r)}
@@ -237,7 +245,8 @@ func (s *socket[C]) enter() error {
 	return err
 }
 
-// beside is guard on an open socket, for calls that run concurrently with those in flight. Close waits for it.
+// beside is guard on an open socket, for calls that run concurrently with those in flight. Close
+// waits for it.
 func (s *socket[C]) beside(callback string, f func() error) error {
 	s.alone.RLock()
 	defer s.alone.RUnlock()
@@ -257,8 +266,8 @@ func (s *socket[C]) during(callback string, call func() error) error {
 	return call()
 }
 
-// within makes, once, a call that might wait for something (a hook, say). It leaves the call behind if that does not come back within a
-// second of the end of ctx, or of Close.
+// within makes, once, a call that might wait for something (a hook, say). It leaves the call behind
+// if that does not come back within a second of the end of ctx, or of Close.
 func (s *socket[C]) within(ctx context.Context, callback string, f func() error) error {
 	call := func() error {
 		s.alone.RLock()
@@ -277,7 +286,8 @@ func (s *socket[C]) within(ctx context.Context, callback string, f func() error)
 		defer func() { done <- err }()
 		err = call()
 	}()
-	if !IsNoWait(ctx) { // under NoWait the time of the call is over at once, and the callback has only its second
+	// under NoWait the time of the call is over at once, and the callback has only its second
+	if !IsNoWait(ctx) {
 		select {
 		case err := <-done:
 			return s.exited(callback, err)
@@ -392,7 +402,8 @@ func (s *socket[C]) pending() (int, error) {
 			return 0, contractError("Pending", "%d bytes", n)
 		}
 	}
-	if s.pair == nil { // the descriptor of a FullImpl carrier may hold other bytes than its stream's
+	// the descriptor of a FullImpl carrier may hold other bytes than its stream's
+	if s.pair == nil {
 		return n, nil
 	}
 	k, err := s.pair.Pending()
@@ -425,7 +436,8 @@ func (s *socket[C]) export() (state []byte, err error) {
 	return state, err
 }
 
-// lasting returns the error that came together with bytes if the next call must return it: not for a time-out or an interruption.
+// lasting returns the error that came together with bytes if the next call must return it: not for
+// a time-out or an interruption.
 func (s *socket[C]) lasting(d *side, err error) error {
 	if err == nil || interrupted(err) || timedOut(err, s.full && d.passed) {
 		return nil

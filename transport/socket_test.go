@@ -85,8 +85,8 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 	}
 }
 
-// A callback's panic, a count out of range and a changed descriptor are errors that say which callback it was. They end the
-// socket they happen on, and no other.
+// A callback's panic, a count out of range and a changed descriptor are errors that say which
+// callback it was. They end the socket they happen on, and no other.
 func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 	type fault struct {
 		name     string
@@ -240,7 +240,8 @@ func TestWritevOfManyBuffers(t *testing.T) {
 	require.Equal(t, strings.Repeat("xy", 3000), string(got))
 }
 
-// A Writev that changes its vector breaks the contract: the rest of the vector would not be the bytes that are still to be written.
+// A Writev that changes its vector breaks the contract: the rest of the vector would not be the
+// bytes that are still to be written.
 func TestWritevChangesVector(t *testing.T) {
 	for name, writev := range map[string]func(v [][]byte) (int64, error){
 		"all": func(v [][]byte) (int64, error) {
@@ -285,7 +286,8 @@ func TestHookError(t *testing.T) {
 	}
 }
 
-// Export runs alone: neither beside the Interrupt of a pause whose read has ended, nor beside CloseWrite and the like.
+// Export runs alone: neither beside the Interrupt of a pause whose read has ended, nor beside
+// CloseWrite and the like.
 func TestExportRunsAlone(t *testing.T) {
 	var inside, met atomic.Int32
 	holds := make(chan struct{})
@@ -413,8 +415,8 @@ func TestCloseHasItsSecond(t *testing.T) {
 	}
 }
 
-// Callbacks that are called once by the contract are not repeated after EINTR: an interrupted close(2) may have freed the number, and
-// another file may have it by now.
+// Callbacks that are called once by the contract are not repeated after EINTR: an interrupted
+// close(2) may have freed the number, and another file may have it by now.
 func TestCalledOnce(t *testing.T) {
 	for name, tt := range map[string]struct {
 		call func(c *Stream) error
@@ -480,15 +482,17 @@ func TestCheckPeerRefusesAndTimesOut(t *testing.T) {
 	require.ErrorIs(t, returns(t, aside(c.Close)), ErrUnresponsive)
 }
 
-// A hook that does not come back is left behind a second after the socket's end, or after it was begun under NoWait.
+// A hook that does not come back is left behind a second after the socket's end, or after it was
+// begun under NoWait.
 func TestHookLeftBehind(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ctx  context.Context
 		ends time.Duration // when the stream is closed
 		want time.Duration
 	}{
-		"Close":  {context.Background(), time.Minute, time.Minute + unresponsiveAfter},
-		"NoWait": {NoWait(), time.Hour, 2 * unresponsiveAfter}, // an error closes the stream, which takes its second, too
+		"Close": {context.Background(), time.Minute, time.Minute + unresponsiveAfter},
+		// an error closes the stream, which takes its second, too
+		"NoWait": {NoWait(), time.Hour, 2 * unresponsiveAfter},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// close ends every call in flight at once, then closes C. An unresponsive callback keeps its C open until it comes back: the error says so.
+// close ends every call in flight at once, then closes C. An unresponsive callback keeps its C open
+// until it comes back: the error says so.
 func (s *socket[C]) close() error {
 	return s.end("Close", s.cb.Close)
 }
@@ -55,8 +56,9 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 	return s.closeErr
 }
 
-// finish makes the last call on C, and never repeats it: a close(2) that a signal interrupts has freed the descriptor's number all the
-// same. It is made also where GetFD ends the goroutine before; the error is in *result even then.
+// finish makes the last call on C, and never repeats it: a close(2) that a signal interrupts has
+// freed the descriptor's number all the same. It is made also where GetFD ends the goroutine
+// before; the error is in *result even then.
 func (s *socket[C]) finish(name string, last func(C) error, result *error) {
 	*result = errExited
 	changed := errExited
@@ -78,7 +80,8 @@ func (s *socket[C]) unchanged() error {
 	return s.sameFD()
 }
 
-// begin makes a socket usable that nobody has yet. If f fails, or ends the goroutine, free is called: nothing is left behind.
+// begin makes a socket usable that nobody has yet. If f fails, or ends the goroutine, free is
+// called: nothing is left behind.
 func (s *socket[C]) begin(f, free func() error) (err error) {
 	err = errExited
 	defer func() {
@@ -96,8 +99,9 @@ func (s *socket[C]) begin(f, free func() error) (err error) {
 	return err
 }
 
-// quiesce ends all calls in flight and reports whether they have returned within their second. left waits for those that have not, however
-// long that takes: as long as one of them goes on it may still use C.
+// quiesce ends all calls in flight and reports whether they have returned within their second. left
+// waits for those that have not, however long that takes: as long as one of them goes on it may
+// still use C.
 func (s *socket[C]) quiesce() (returned bool, left func()) {
 	ends := []<-chan struct{}{beginning(s.inside.Wait)}
 	if s.pair != nil {
@@ -155,8 +159,9 @@ func (s *socket[C]) abandon() error {
 	return nil
 }
 
-// disown frees an imported socket that cannot be used. Nothing is sent on the connection, which still belongs to whoever handed it over.
-// callers says that the socket has the caller's own descriptor: then the plug-in is not called, for it would close the descriptor.
+// disown frees an imported socket that cannot be used. Nothing is sent on the connection, which
+// still belongs to whoever handed it over. callers says that the socket has the caller's own
+// descriptor: then the plug-in is not called, for it would close the descriptor.
 func (s *socket[C]) disown(callers bool) error {
 	free := s.release
 	if callers {

@@ -108,8 +108,8 @@ func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
 	return s.cb.Accept(s.c, tmo)
 }
 
-// acceptOnce makes one try under the watch. The try must not wait, so the listener is made non-blocking each time: another process that
-// shares it may have put it into blocking mode.
+// acceptOnce makes one try under the watch. The try must not wait, so the listener is made
+// non-blocking each time: another process that shares it may have put it into blocking mode.
 func (s *socket[C]) acceptOnce(uintptr) bool {
 	a := &s.acc
 	for range maxRepeats {

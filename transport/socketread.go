@@ -13,8 +13,8 @@ func (s *socket[C]) midPacket(is bool) {
 	}
 }
 
-// read reads at least one byte into p, or fails; io.EOF is the end of the stream. If the plug-in returns both bytes and an error, the bytes
-// count.
+// read reads at least one byte into p, or fails; io.EOF is the end of the stream. If the plug-in
+// returns both bytes and an error, the bytes count.
 func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	r := &s.rd
 	if err := s.usable(); err != nil {
@@ -51,7 +51,8 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	case r.n > 0:
 		r.late = s.lasting(&s.in, r.err)
 		return r.n, nil
-	case s.usable() != nil: // Close ends a call by shutdown(2), which looks like the end of the stream
+	// Close ends a call by shutdown(2), which looks like the end of the stream
+	case s.usable() != nil:
 		return 0, s.usable()
 	case r.err != nil:
 		return 0, s.timely("Read", r.err)
@@ -59,7 +60,8 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// timely returns a callback's error. Where the SDK waits, a time-out breaks the contract: the SDK would not know when to try again.
+// timely returns a callback's error. Where the SDK waits, a time-out breaks the contract: the SDK
+// would not know when to try again.
 func (s *socket[C]) timely(callback string, err error) error {
 	if s.full || !isTimeout(err) && !errors.Is(err, context.DeadlineExceeded) {
 		return err

@@ -8,11 +8,12 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
-// maxVector is the length of the longest vector that a Writev is given: IOV_MAX of writev(2), the same on all systems.
+// maxVector is the length of the longest vector that a Writev is given: IOV_MAX of writev(2), the
+// same on all systems.
 const maxVector = 1024
 
-// write writes at least one byte of v, whose first buffer is not empty, or fails. If the plug-in returns both bytes and an error, the bytes
-// count.
+// write writes at least one byte of v, whose first buffer is not empty, or fails. If the plug-in
+// returns both bytes and an error, the bytes count.
 func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	w := &s.wr
 	if err := s.usable(); err != nil {
@@ -63,7 +64,8 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	return 0, s.timely(s.writer(v), w.err)
 }
 
-// halvedError makes EPIPE, which the plug-in would say, of the time-out with which CloseWrite ends the waits of writers.
+// halvedError makes EPIPE, which the plug-in would say, of the time-out with which CloseWrite ends
+// the waits of writers.
 func (s *socket[C]) halvedError(err error) error {
 	if s.halved.Load() && isTimeout(err) {
 		return syscall.EPIPE

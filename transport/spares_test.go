@@ -25,7 +25,8 @@ func rests(t *testing.T, q *Queue) {
 	}, 20*time.Second, 10*time.Microsecond)
 }
 
-// A series of posts that find no room leaves nothing behind: the buffers of their rests are not kept for the next burst.
+// A series of posts that find no room leaves nothing behind: the buffers of their rests are not
+// kept for the next burst.
 func TestQueueKeepsNoRests(t *testing.T) {
 	k := newGrantCarrier(false, 1<<30)
 	q := NewQueue(newStream(k, nil, connected), nil)
@@ -76,7 +77,8 @@ func TestQueueKeepsNothingHanded(t *testing.T) {
 	require.Empty(t, q.spares, "the other buffers are larger than the limit")
 }
 
-// An operation does not keep the buffers that it was given: otherwise an idle connection would hold on to its last packet.
+// An operation does not keep the buffers that it was given: otherwise an idle connection would hold
+// on to its last packet.
 func TestBuffersAreLetGo(t *testing.T) {
 	const size = 64 << 10
 	operations := map[string]func(t *testing.T, c, s *Stream, b []byte){

@@ -60,7 +60,8 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// Once its context has ended an operation takes no byte, whether or not it would have had to wait: the bytes stay for the next operation.
+// Once its context has ended an operation takes no byte, whether or not it would have had to wait:
+// the bytes stay for the next operation.
 func TestStreamEndedContext(t *testing.T) {
 	past, late := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
 	defer late()
@@ -324,7 +325,8 @@ func TestStreamCancelledRead(t *testing.T) {
 	}
 }
 
-// A cancelled write with part of it out poisons the stream: no later write may go out. Reading goes on.
+// A cancelled write with part of it out poisons the stream: no later write may go out. Reading goes
+// on.
 func TestStreamPoisoned(t *testing.T) {
 	for name, over := range carriers(t) {
 		t.Run(name, func(t *testing.T) {
@@ -468,7 +470,8 @@ func TestNoWaitDerived(t *testing.T) {
 	})
 }
 
-// A stream that was preloaded with a few bytes reads ahead like any other, also behind a large packet.
+// A stream that was preloaded with a few bytes reads ahead like any other, also behind a large
+// packet.
 func TestStreamPreloadFewBytes(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		require.NoError(t, s.Preload([]byte("few")))
@@ -481,7 +484,8 @@ func TestStreamPreloadFewBytes(t *testing.T) {
 	})
 }
 
-// A released stream returns nothing of what was read ahead: the process that goes on with the connection has it.
+// A released stream returns nothing of what was read ahead: the process that goes on with the
+// connection has it.
 func TestStreamReleasedReadsNothing(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		_, err := c.Writev(soon(t), []byte("ahead"))
@@ -501,7 +505,8 @@ func TestStreamReleasedReadsNothing(t *testing.T) {
 	})
 }
 
-// After Yield, the next read lets a goroutine that is ready run first, even though the bytes are there.
+// After Yield, the next read lets a goroutine that is ready run first, even though the bytes are
+// there.
 func TestStreamYield(t *testing.T) {
 	processors(t, 1)
 	c, s := pair(t, TCP(), loopback())

@@ -118,7 +118,8 @@ func resettable(t *testing.T, tr Transport, text string) (s *Stream, reset func(
 	}
 }
 
-// A connection that was reset does not end in good order: what had come before the reset can be read, and then the error comes again.
+// A connection that was reset does not end in good order: what had come before the reset can be
+// read, and then the error comes again.
 func TestReadAfterReset(t *testing.T) {
 	s, reset := resettable(t, TCP(), "abc")
 	p := make([]byte, 10)
@@ -177,7 +178,8 @@ func TestReadAfterWriteOfReset(t *testing.T) {
 	}
 }
 
-// An error takes the place of a later io.EOF unless it concerns only the read that it ended, or bytes have come since.
+// An error takes the place of a later io.EOF unless it concerns only the read that it ended, or
+// bytes have come since.
 func TestReadErrorLasts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err   error // of the first read
@@ -227,7 +229,8 @@ func TestReadErrorLasts(t *testing.T) {
 	}
 }
 
-// A write that fails because the sending direction has ended says nothing of the other one, whose end is in good order.
+// A write that fails because the sending direction has ended says nothing of the other one, whose
+// end is in good order.
 func TestStreamEndAfterFailedWrite(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		if err := c.CloseWrite(); errors.Is(err, errors.ErrUnsupported) {

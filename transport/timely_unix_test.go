@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where the SDK waits, a callback's own time-out is reported as a breach of its contract: the SDK would not know when to try again.
+// Where the SDK waits, a callback's own time-out is reported as a breach of its contract: the SDK
+// would not know when to try again.
 func TestTimeoutOfItsOwn(t *testing.T) {
 	late := fmt.Errorf("somebody's own limit: %w", os.ErrDeadlineExceeded)
 	for _, tt := range []struct {
@@ -108,7 +109,8 @@ func requireFault(t *testing.T, err error, callback string) {
 	require.ErrorIs(t, err, ErrContract)
 }
 
-// CloseWrite ends a write that waits for room with EPIPE, also in a UNIX socket, where the kernel wakes nobody for it.
+// CloseWrite ends a write that waits for room with EPIPE, also in a UNIX socket, where the kernel
+// wakes nobody for it.
 func TestCloseWriteBesideWrite(t *testing.T) {
 	for name, over := range map[string]struct {
 		tr Transport

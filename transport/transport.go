@@ -16,24 +16,29 @@ import (
 type Transport interface {
 	// Listen binds a new socket to addr and listens on it. A backlog of 0 is the system's largest.
 	Listen(addr Addr, backlog int) (*Listener, error)
-	// Connect opens a connection to addr. It waits until the connection is up, ctx ends, or the attempt fails. If the Connect of a FullImpl
-	// plug-in succeeds within the second that it has after the end of ctx, so does this one.
+	// Connect opens a connection to addr. It waits until the connection is up, ctx ends, or the
+	// attempt fails. If the Connect of a FullImpl plug-in succeeds within the second that it has
+	// after the end of ctx, so does this one.
 	Connect(ctx context.Context, addr Addr) (*Stream, error)
 	// Name is the plug-in's name, Callbacks.Name; for a wrapper it is that of the Transport below.
 	Name() string
-	// Movable reports whether what the plug-in opens can be handed to another process: whether it has Import.
+	// Movable reports whether what the plug-in opens can be handed to another process: whether it
+	// has Import.
 	Movable() bool
-	// Import makes a Stream of a descriptor and the state that Stream.Export gave in another process. It owns fd on success only: after an
-	// error fd is open, and nothing has been sent on the connection, unless the plug-in has no Release and its Close sends something. What
-	// kind of descriptor fd is, the plug-in's Import has to check; those of this package take a connection of their family only.
+	// Import makes a Stream of a descriptor and the state that Stream.Export gave in another
+	// process. It owns fd on success only: after an error fd is open, and nothing has been sent on
+	// the connection, unless the plug-in has no Release and its Close sends something. What kind of
+	// descriptor fd is, the plug-in's Import has to check; those of this package take a connection
+	// of their family only.
 	Import(fd int, state []byte) (*Stream, error)
-	// ImportListener makes a Listener of a listening descriptor, which is checked as by Import. It owns fd on success only.
+	// ImportListener makes a Listener of a listening descriptor, which is checked as by Import. It
+	// owns fd on success only.
 	ImportListener(fd int) (*Listener, error)
 }
 
-// New checks a plug-in's callbacks and makes a Transport of them. A missing mandatory field is an error that names it. setup is
-// handed to Socket and Import. Where descriptors cannot be waited on (windows) callbacks without FullImpl are
-// errors.ErrUnsupported.
+// New checks a plug-in's callbacks and makes a Transport of them. A missing mandatory field is an
+// error that names it. setup is handed to Socket and Import. Where descriptors cannot be waited on
+// (windows) callbacks without FullImpl are errors.ErrUnsupported.
 func New[C any](cb Callbacks[C], setup any) (Transport, error) {
 	if err := cb.check(true); err != nil {
 		return nil, fmt.Errorf("transport.New: %w", err)
@@ -138,8 +143,8 @@ func (p *plugin[C]) open(addr Addr, use func(s *socket[C]) error) (*socket[C], e
 // adopt makes a socket of a descriptor, and what its reader needs for sleeping at once, so that a
 // lack of descriptors shows before the old owner of a connection lets go of it. addr is the peer's
 // address, or that of a listener itself. It owns fd on success only: the plug-in gets a duplicate,
-// for its socket has to be freed if something fails after Import. This package's own plug-ins get fd
-// itself, as they have nothing else to free; so do others on systems without duplicates.
+// for its socket has to be freed if something fails after Import. This package's own plug-ins get
+// fd itself, as they have nothing else to free; so do others on systems without duplicates.
 func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], addr Addr, err error) {
 	if p.cb.Import == nil {
 		return nil, nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
@@ -186,8 +191,8 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], ad
 	return s, addr, nil
 }
 
-// takeBack closes a duplicate of fd that Import has refused. An Import that has closed the duplicate itself is at fault: the number may
-// stand for another file by now.
+// takeBack closes a duplicate of fd that Import has refused. An Import that has closed the
+// duplicate itself is at fault: the number may stand for another file by now.
 func takeBack(dup, fd int) error {
 	if !sys.SameFile(dup, fd) {
 		return contractError("Import", "it has closed a descriptor that it refused")

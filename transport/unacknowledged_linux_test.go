@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is sent after a silence is not owed an answer since the silence began: neither a silent program, nor one that was stopped for a
-// while, may take its live peer for one that has gone.
+// What is sent after a silence is not owed an answer since the silence began: neither a silent
+// program, nor one that was stopped for a while, may take its live peer for one that has gone.
 func TestUnacknowledgedAfterSilence(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	p := make([]byte, 8)

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A peer whose program reads nothing owes nothing: its system answers. (That of one that has gone is tested in package nodes.)
+// A peer whose program reads nothing owes nothing: its system answers. (That of one that has gone
+// is tested in package nodes.)
 func TestUnacknowledged(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		_, err := c.Writev(t.Context(), []byte("unread"))

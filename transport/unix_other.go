@@ -7,7 +7,8 @@ import (
 	"net"
 )
 
-// Unix returns the UNIX-socket plug-in: addresses are UnixAddr paths. Here it is made of package net.
+// Unix returns the UNIX-socket plug-in: addresses are UnixAddr paths. Here it is made of package
+// net.
 func Unix() Transport {
 	path := func(a Addr) string {
 		if u, ok := plain(a).(UnixAddr); ok {

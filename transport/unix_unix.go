@@ -13,8 +13,9 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// Unix returns the UNIX-socket plug-in: addresses are UnixAddr paths, or abstract names on Linux. A listener removes its path
-// when it is closed, and takes over a path at which nobody listens any more.
+// Unix returns the UNIX-socket plug-in: addresses are UnixAddr paths, or abstract names on Linux. A
+// listener removes its path when it is closed, and takes over a path at which nobody listens any
+// more.
 func Unix() Transport {
 	cb := UnixCallbacks()
 	return newPlugin(cb, nil, true)
@@ -26,11 +27,12 @@ type UnixSocket struct {
 	file atomic.Pointer[socketFile] // what Close removes
 }
 
-// UnixCallbacks returns the callbacks of the UNIX-socket plug-in, as TCPCallbacks does: to copy, or to wrap with a context of one's own.
-// They have no Flags: a FullImpl plug-in around them, which waits by itself, sets O_NONBLOCK where it needs that, or polls. Nothing has to
-// go along with a descriptor, so there is Import and no Export. Connect is EAGAIN while the listener's backlog is full: the SDK tries
-// again, and so must a plug-in that waits by itself. Close of a listener removes its path, Release leaves it to the process that holds the
-// descriptor now.
+// UnixCallbacks returns the callbacks of the UNIX-socket plug-in, as TCPCallbacks does: to copy, or
+// to wrap with a context of one's own. They have no Flags: a FullImpl plug-in around them, which
+// waits by itself, sets O_NONBLOCK where it needs that, or polls. Nothing has to go along with a
+// descriptor, so there is Import and no Export. Connect is EAGAIN while the listener's backlog is
+// full: the SDK tries again, and so must a plug-in that waits by itself. Close of a listener
+// removes its path, Release leaves it to the process that holds the descriptor now.
 func UnixCallbacks() Callbacks[*UnixSocket] {
 	cb := Callbacks[*UnixSocket]{
 		Name: "unix",
@@ -112,8 +114,9 @@ func importUnix(fd int, listens bool) *UnixSocket {
 	return u
 }
 
-// removeStale removes the file of a socket that a dead process left: one that refuses connections. It tries that with a socket for
-// datagrams. A listener, whose kind is another one, refuses that with EPROTOTYPE, and its Accept does not get a connection.
+// removeStale removes the file of a socket that a dead process left: one that refuses connections.
+// It tries that with a socket for datagrams. A listener, whose kind is another one, refuses that
+// with EPROTOTYPE, and its Accept does not get a connection.
 func removeStale(path string) bool {
 	info, err := os.Lstat(path)
 	if isAbstract(path) || err != nil || info.Mode().Type() != os.ModeSocket {

@@ -8,9 +8,10 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// FromUnixPath makes the address of a UNIX socket. The empty path is an unnamed socket; on Linux a leading "@" marks an abstract name, and
-// a file of that name is "./@…". A path beyond the kernel's limit is ENAMETOOLONG; a path with a NUL in it, and an abstract name of nothing
-// but NULs, or of nothing at all, is EINVAL. See tsocket_address_unix_from_path.
+// FromUnixPath makes the address of a UNIX socket. The empty path is an unnamed socket; on Linux a
+// leading "@" marks an abstract name, and a file of that name is "./@…". A path beyond the kernel's
+// limit is ENAMETOOLONG; a path with a NUL in it, and an abstract name of nothing but NULs, or of
+// nothing at all, is EINVAL. See tsocket_address_unix_from_path.
 func FromUnixPath(path string) (Addr, error) {
 	if err := checkUnixPath(path); err != nil {
 		return nil, fmt.Errorf("address %q: %w", path, err)
@@ -37,7 +38,8 @@ func checkUnixPath(path string) error {
 	return nil
 }
 
-// UnixPath is the path of a UNIX socket's address, "" for an unnamed socket; EINVAL for any other kind. See tsocket_address_unix_path.
+// UnixPath is the path of a UNIX socket's address, "" for an unnamed socket; EINVAL for any other
+// kind. See tsocket_address_unix_path.
 func UnixPath(a Addr) (string, error) {
 	if u, ok := unixAddr(a); ok {
 		return u.Path(), nil

@@ -19,7 +19,8 @@ import (
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
-// Of several listeners that take over at once a path that a dead process has left, one gets it, and can be reached there.
+// Of several listeners that take over at once a path that a dead process has left, one gets it, and
+// can be reached there.
 func TestUnixTakesOverOnce(t *testing.T) {
 	at := UnixAddr(filepath.Join(sockdir.New(t), "s"))
 	for range 100 {
@@ -118,7 +119,8 @@ func TestUnixPathInUse(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
-// Who finds that a path is taken leaves no trace at the listener that has it: no connection that has ended.
+// Who finds that a path is taken leaves no trace at the listener that has it: no connection that
+// has ended.
 func TestUnixPathInUseIsNotDisturbed(t *testing.T) {
 	at := socketPath(t)
 	l, err := Unix().Listen(at, 0)

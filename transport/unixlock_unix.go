@@ -12,9 +12,10 @@ import (
 // turnLimit is how long inTurn waits for the lock on a directory, at the most.
 const turnLimit = time.Second
 
-// inTurn calls bind, for a UNIX socket, while no other user of this package does so in the same directory: between bind and listen a socket
-// looks as if a dead process had left it, and of two processes that find such a socket only the first may remove it. If the lock cannot be
-// had, bind is called all the same.
+// inTurn calls bind, for a UNIX socket, while no other user of this package does so in the same
+// directory: between bind and listen a socket looks as if a dead process had left it, and of two
+// processes that find such a socket only the first may remove it. If the lock cannot be had, bind
+// is called all the same.
 func inTurn(path string, bind func()) {
 	if path == "" || isAbstract(path) { // no file
 		bind()

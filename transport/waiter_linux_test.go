@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A connect may be waited for in several pieces, and after a write; reads after it wait as on any socket.
+// A connect may be waited for in several pieces, and after a write; reads after it wait as on any
+// socket.
 func TestWaiterConnectedInPieces(t *testing.T) {
 	tcp := transport.TCPCallbacks()
 	addr, err := transport.ParseAddr("127.0.0.1:0")
@@ -27,7 +28,8 @@ func TestWaiterConnectedInPieces(t *testing.T) {
 	l := socket()
 	addr, err = tcp.Listen(l, addr, 0)
 	require.NoError(t, err)
-	require.ErrorIs(t, tcp.Connect(socket(), addr, 0), syscall.EINPROGRESS) // this fills the backlog
+	// this fills the backlog
+	require.ErrorIs(t, tcp.Connect(socket(), addr, 0), syscall.EINPROGRESS)
 	require.Eventually(t, func() bool {
 		p := []unix.PollFd{{Fd: int32(l), Events: unix.POLLIN}}
 		n, _ := unix.Poll(p, 0)

@@ -171,7 +171,8 @@ func ends(t *testing.T, result chan error) error {
 	}
 }
 
-// A deadline ends a read in flight and one to come, whatever it waits in; without one, reads wait again.
+// A deadline ends a read in flight and one to come, whatever it waits in; without one, reads wait
+// again.
 func TestWaiterDeadlines(t *testing.T) {
 	before := leak.Descriptors()
 	a, b := socketPair(t)
@@ -200,7 +201,8 @@ func TestWaiterDeadlines(t *testing.T) {
 		require.NoError(t, w.SetReadDeadline(time.Time{}))
 		talk(40)
 		result = reader(w, a)
-		require.NoError(t, w.SetReadDeadline(time.Now().Add(20*time.Millisecond))) // the reader waits already
+		// the reader waits already
+		require.NoError(t, w.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
 		require.ErrorIs(t, ends(t, result), os.ErrDeadlineExceeded)
 		require.NoError(t, w.SetReadDeadline(time.Time{}))
 	}
@@ -252,7 +254,8 @@ func TestWaiterWrites(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
-// Close ends waits, and waits for a try that is running; later calls fail with os.ErrClosed. Close may be called twice.
+// Close ends waits, and waits for a try that is running; later calls fail with os.ErrClosed. Close
+// may be called twice.
 func TestWaiterClose(t *testing.T) {
 	a, _ := socketPair(t)
 	w, err := transport.NewPolling(0).Waiter(a)

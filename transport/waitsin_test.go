@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// waitsIn waits until a goroutine is in that state, below that function; "" is any state in which it does not run.
+// waitsIn waits until a goroutine is in that state, below that function; "" is any state in which
+// it does not run.
 func waitsIn(t testing.TB, state, function string) {
 	t.Helper()
 	buf := make([]byte, 1<<20)

@@ -84,8 +84,8 @@ func TestWritevQueueCancelledBeforeItsTurn(t *testing.T) {
 	}
 }
 
-// Calls that give up while the peer does not read leave nothing behind that grows with their number, and calls that wait between them go
-// on.
+// Calls that give up while the peer does not read leave nothing behind that grows with their
+// number, and calls that wait between them go on.
 func TestQueueGivenUp(t *testing.T) {
 	g, c, s := gated(t, false)
 	q := NewQueue(c, &QueueOptions{Limit: 64 << 10})
@@ -180,7 +180,8 @@ func TestWritevQueueCancelledLate(t *testing.T) {
 	requireReads(t, s, "first late last")
 }
 
-// The same for a call that writes by itself: the queue writes the rest, and no other write gets into the middle.
+// The same for a call that writes by itself: the queue writes the rest, and no other write gets
+// into the middle.
 func TestWritevQueueCancelledHalfWay(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewQueue(c, nil)
@@ -275,8 +276,8 @@ func appendFirst(b []byte, v [][]byte, limit int) []byte {
 	return b
 }
 
-// Any interleaving of writers, posts and cancelled calls included, gives whole messages, each writer's in its order: what was delivered
-// is there, what was taken back is not.
+// Any interleaving of writers, posts and cancelled calls included, gives whole messages, each
+// writer's in its order: what was delivered is there, what was taken back is not.
 func TestQueueInterleavings(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		seed := rapid.Uint64().Draw(t, "seed")
@@ -346,7 +347,8 @@ func TestQueueInterleavings(t *testing.T) {
 	})
 }
 
-// Nothing spins while a peer is stuck: neither a write that waits, nor the calls that wait behind it, nor a read.
+// Nothing spins while a peer is stuck: neither a write that waits, nor the calls that wait behind
+// it, nor a read.
 func TestNoBusySpin(t *testing.T) {
 	cb := TCPCallbacks()
 	read, write, writev := cb.Read, cb.Write, cb.Writev
@@ -368,7 +370,9 @@ func TestNoBusySpin(t *testing.T) {
 			aside(func() error { _, err := q.WritevQueue(ctx, make([]byte, 10)); return err }),
 			aside(func() error { _, err := r.ReadPDUQueue(ctx, new(framer).next); return err }))
 	}
-	quiet := 0 // quiet windows in a row: code that spins has none, while filling the last of the system's buffers comes to an end
+	// quiet windows in a row: code that spins has none, while filling the last of the system's
+	// buffers comes to an end
+	quiet := 0
 	require.Eventually(t, func() bool {
 		before := calls.Load()
 		time.Sleep(50 * time.Millisecond)
@@ -458,7 +462,8 @@ func TestWritevQueueWithdrawnAmongOthers(t *testing.T) {
 	})
 }
 
-// A large post over a carrier that waits by itself obeys its context like any other: nothing of the post goes out, or all of it.
+// A large post over a carrier that waits by itself obeys its context like any other: nothing of the
+// post goes out, or all of it.
 func TestQueueLargePostHeedsContext(t *testing.T) {
 	g, c, s := gated(t, true)
 	q := NewQueue(c, nil)
@@ -492,7 +497,8 @@ func TestQueueLargePostHeedsContext(t *testing.T) {
 	require.NoError(t, returns(t, whole))
 }
 
-// sendsEither posts m, or writes it, and returns how much of it the queue has taken or sent, as its caller is told. m is used again.
+// sendsEither posts m, or writes it, and returns how much of it the queue has taken or sent, as its
+// caller is told. m is used again.
 func sendsEither(ctx context.Context, q *Queue, m []byte, post bool, mode PostMode) (n int64, err error) {
 	defer clear(m)
 	if !post {
@@ -559,7 +565,8 @@ func TestQueueTurnAtTheLastMoment(t *testing.T) {
 	}
 }
 
-// Large posts that give up while the peer does not read leave no place behind that grows with their number.
+// Large posts that give up while the peer does not read leave no place behind that grows with their
+// number.
 func TestQueueGivenUpPlaces(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
 	q := NewQueue(newStream(k, nil, connected), nil)

@@ -22,8 +22,9 @@ func TestPollingHabitComesAndGoes(t *testing.T) {
 	}
 	formed := repeat('s', pollProbe) + "c"
 	for _, tt := range []struct {
-		name  string
-		happy string // s, l: slept a short, a long time; c, v: polled and something came, polled in vain
+		name string
+		// s, l: slept a short, a long time; c, v: polled and something came, polled in vain
+		happy string
 		due   bool
 	}{
 		{"nothing is known", "", false},

@@ -28,10 +28,10 @@ func (s *threadWait) wait(fd int, events int16) bool {
 	return sys.PollForever(&s.polled) == nil && s.polled[0].Revents != 0
 }
 
-// leaveGoPoller starts a goroutine just to wake a thread that watches the Go poller, in case no other
-// does. A thread that has taken an event from the Go poller, and now runs the goroutine that waited
-// for it, leaves the Go poller to the next idle thread. Were it to enter a system call before there
-// is one, nobody would watch the Go poller for up to 10 ms.
+// leaveGoPoller starts a goroutine just to wake a thread that watches the Go poller, in case no
+// other does. A thread that has taken an event from the Go poller, and now runs the goroutine that
+// waited for it, leaves the Go poller to the next idle thread. Were it to enter a system call
+// before there is one, nobody would watch the Go poller for up to 10 ms.
 func leaveGoPoller() { go func() {}() }
 
 const (

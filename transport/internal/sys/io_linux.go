@@ -14,11 +14,11 @@ import (
 // do more than it does about a busy thread: it would hand the processor's goroutines to another
 // thread, and wake that for it.
 const (
-	// Bytes of one call: some 200 us, also for what waits for this thread. Smaller pieces cost up to
-	// a third more.
+	// Bytes of one call: some 200 us, also for what waits for this thread. Smaller pieces cost up
+	// to a third more.
 	rawMax = 1 << 20
-	// A rest up to this size goes along: a message of 1 MB is a little longer than rawMax, and would
-	// take two calls.
+	// A rest up to this size goes along: a message of 1 MB is a little longer than rawMax, and
+	// would take two calls.
 	rawRest   = rawMax / 4
 	rawVector = 16 // buffers of one call
 	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL

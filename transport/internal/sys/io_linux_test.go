@@ -13,7 +13,8 @@ func TestBytesOfOneSystemCall(t *testing.T) {
 		rawMax + rawRest:     rawMax + rawRest,
 		rawMax + rawRest + 1: rawMax,
 		64 * rawMax:          rawMax,
-		3 << 30:              rawMax, // more than an int of 32 bits holds: a vector may name one buffer many times
+		// more than an int of 32 bits holds: a vector may name one buffer many times
+		3 << 30: rawMax,
 	} {
 		require.Equal(t, want, oneCall(n), "%d bytes", n)
 	}
