@@ -222,7 +222,7 @@ func TestInheritedPairBlocks(t *testing.T) {
 	noLeak(t)
 	ours, theirs, err := SocketPair()
 	require.NoError(t, err)
-	cmd := exec.Command("sh", "-c", "echo ready >&3; read line <&3 && echo \"$line\" >&3")
+	cmd := exec.Command("/bin/sh", "-c", "echo ready >&3; read line <&3 && echo \"$line\" >&3")
 	cmd.ExtraFiles = []*os.File{theirs}
 	require.NoError(t, cmd.Start())
 	require.NoError(t, theirs.Close())

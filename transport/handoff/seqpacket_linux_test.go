@@ -98,7 +98,7 @@ func TestJSONLimit(t *testing.T) {
 	negative := &JSONConnConfig{MaxPayload: -1}
 	_, _, err := JSONPair(negative)
 	require.ErrorIs(t, err, syscall.EINVAL)
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(sockdir.New(t), "s")
 	_, err = ListenJSON(path, negative)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	l, err := ListenJSON(path, &JSONConnConfig{MaxPayload: 10})
