@@ -149,6 +149,7 @@ func TestMaxCallsOfLostConnection(t *testing.T) {
 	c := n.Conn("wire@test")
 	p.close()
 	arrives(t, c.Done(), "the end of the connection")
+	require.Eventually(t, func() bool { return n.Stats().CallsWaiting == 2 }, tooLong, tick, "erpc and rex are given up")
 	again := w.peer(n.Listeners()[0], role("wire@test"))
 	again.request(5, "m", "f", monitored, ei.Atom("again"))
 	close(release)
