@@ -25,8 +25,12 @@ type line struct {
 	tryWrite func() bool
 	into     []byte
 	out      []byte
-	n        int
-	err      error
+	got, put outcome // of the reader's last try, and of the writer's
+}
+
+type outcome struct {
+	n   int
+	err error
 }
 
 func newLine(t testing.TB, fd int, p *Policy, mayPoll bool) *line {
@@ -35,17 +39,23 @@ func newLine(t testing.TB, fd int, p *Policy, mayPoll bool) *line {
 	pair, err := New(fd, p, mayPoll, true)
 	require.NoError(t, err)
 	l := &line{Pair: pair, fd: fd}
-	l.tryRead = func() (int, bool) { l.try(sys.Read(fd, l.into)); return max(l.n, 0), l.err != unix.EAGAIN }
-	l.tryWrite = func() bool { l.try(sys.Write(fd, l.out)); return l.err != unix.EAGAIN }
+	l.tryRead = func() (int, bool) {
+		l.got = l.try(sys.Read(fd, l.into))
+		return max(l.got.n, 0), l.got.err != unix.EAGAIN
+	}
+	l.tryWrite = func() bool {
+		l.put = l.try(sys.Write(fd, l.out))
+		return l.put.err != unix.EAGAIN
+	}
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
 
-func (l *line) try(n int, err error) {
-	l.n, l.err = n, err
+func (l *line) try(n int, err error) outcome {
 	if l.tried != nil {
 		l.tried(err)
 	}
+	return outcome{n, err}
 }
 
 // Close closes the descriptor, too.
@@ -74,7 +84,7 @@ func (l *line) Read(p []byte) (int, error) { return l.read(context.Background(),
 
 func (l *line) read(ctx context.Context, p []byte, mid bool) (int, error) {
 	if len(l.ahead) == 0 {
-		l.into, l.n, l.err = make([]byte, 1<<10), 0, nil
+		l.into, l.got = make([]byte, 1<<10), outcome{}
 		if len(p) >= pollBulk {
 			l.into = p
 		}
@@ -83,14 +93,14 @@ func (l *line) read(ctx context.Context, p []byte, mid bool) (int, error) {
 		switch {
 		case err != nil:
 			return 0, err
-		case l.err != nil:
-			return 0, l.err
-		case l.n == 0:
+		case l.got.err != nil:
+			return 0, l.got.err
+		case l.got.n == 0:
 			return 0, io.EOF
 		case len(p) >= pollBulk:
-			return l.n, nil
+			return l.got.n, nil
 		}
-		l.ahead = l.into[:l.n]
+		l.ahead = l.into[:l.got.n]
 	}
 	k := copy(p, l.ahead)
 	l.ahead = l.ahead[k:]
@@ -101,11 +111,11 @@ func (l *line) read(ctx context.Context, p []byte, mid bool) (int, error) {
 func (l *line) Writev(ctx context.Context, p []byte) (n int, err error) {
 	for n < len(p) {
 		l.out = p[n:]
-		if err := errors.Join(l.Out.Do(ctx, l.tryWrite), l.err); err != nil {
+		if err := errors.Join(l.Out.Do(ctx, l.tryWrite), l.put.err); err != nil {
 			return n, err
 		}
-		n += l.n
-		l.In.Wrote(int64(l.n))
+		n += l.put.n
+		l.In.Wrote(int64(l.put.n))
 	}
 	return n, nil
 }
