@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -294,3 +296,10 @@ func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 	}
 	return nil
 }
+
+// dynamicName makes the part before the "@" of the name for a peer that asks for one.
+func dynamicName() string {
+	return strings.ToUpper(strconv.FormatUint(rand.Uint64()|1<<63, 36))
+}
+
+func randomCreation() uint32 { return rand.Uint32() }

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -52,3 +53,66 @@ func (n *Node) takeName(p dist.Peer) error {
 
 // errNamed says that another peer has named this node meanwhile.
 var errNamed = errors.New("another peer named this node first")
+
+// identifiers counts a node's pids and references, so that no two are equal.
+type identifiers struct {
+	pid atomic.Uint64
+	ref atomic.Uint64
+}
+
+// spareIDs is how many pids and references a process may still make (NewPid, NewRef) after it has
+// described its node for another process, which makes others.
+const spareIDs = 1 << 16
+
+// pidBits is how many bits of a pid's number are its id; the bits above go into its serial.
+const pidBits = 28
+
+// workerBits is how many bits of the serial the pids of one Config.Worker have; the bits above are
+// its number.
+const workerBits = 16
+
+// NewPid makes a pid of this node that no process has. A dynamic node without a name has none:
+// ErrUnnamed. It is ei_make_pid.
+func (n *Node) NewPid() (ei.Pid, error) {
+	name, creation, err := n.identity()
+	if err != nil {
+		return ei.Pid{}, wrap("make pid", "", err)
+	}
+	return n.router.makePid(name, n.ids.pid.Add(1), creation), nil
+}
+
+// callBit, in the third word of a reference, says that the reference is a call's. So an answer that
+// comes too late is recognised, also in another process, and nothing needs to be kept about calls
+// that are over. It is above the counter and below partOfRef.
+const callBit = 1 << 15
+
+// newCallRef makes the reference of a call.
+func (n *Node) newCallRef() (ei.Ref, error) {
+	ref, err := n.NewRef()
+	ref.ID[2] |= callBit
+	return ref, err
+}
+
+// NewRef makes a reference of this node. A dynamic node without a name has none: ErrUnnamed. It is
+// ei_make_ref.
+func (n *Node) NewRef() (ei.Ref, error) {
+	name, creation, err := n.identity()
+	if err != nil {
+		return ei.Ref{}, wrap("make reference", "", err)
+	}
+	i := n.ids.ref.Add(1)
+	last := uint32(i>>50) | n.router.refBits()
+	return ei.Ref{Node: name, Creation: creation, Len: 3, ID: [5]uint32{uint32(i & (1<<18 - 1)), uint32(i >> 18), last}}, nil
+}
+
+// workerOf tells in which worker a pid of the node was made.
+func workerOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
+
+const (
+	// partBits is how many bits of a pid's serial say in which worker the pid was made: those that
+	// every peer regards as part of the serial.
+	partBits = 13
+	maxPart  = 1<<partBits - 1
+	// partOfRef is the position of these bits in the third word of a reference.
+	partOfRef = 16
+)

@@ -2,6 +2,9 @@ package nodes
 
 import (
 	"fmt"
+	"math/bits"
+	"slices"
+	"sync"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -114,4 +117,95 @@ func (m *Message) plain() {
 func cost(m *Message) int {
 	terms := cap(m.Payload) + cap(m.Reason) + cap(m.Token) + cap(m.Options) + cap(m.Result)
 	return messageCost + max(terms, cap(m.buf))
+}
+
+// The sizes of the buffers that a node keeps for messages of its upper level: powers of two, in
+// bits.
+const (
+	minBuffer = 7  // 128 bytes
+	maxBuffer = 22 // 4 MiB
+)
+
+// buffers keeps the memory of released messages, by size, so that a small message never holds a
+// large buffer.
+type buffers struct {
+	messages sync.Pool // *Message
+	bytes    [maxBuffer + 1]sync.Pool
+}
+
+// message gives an empty message.
+func (p *buffers) message() *Message {
+	if m, ok := p.messages.Get().(*Message); ok {
+		return m
+	}
+	return new(Message)
+}
+
+// get returns a buffer of n bytes with arbitrary contents.
+func (p *buffers) get(n int) []byte {
+	class := max(bits.Len(uint(max(n, 1)-1)), minBuffer)
+	if class > maxBuffer {
+		return make([]byte, n)
+	}
+	if b, ok := p.bytes[class].Get().(*[]byte); ok {
+		return (*b)[:n]
+	}
+	if n >= 1<<maxBuffer/2 { // rounding up would waste more memory than reuse saves
+		return make([]byte, n)
+	}
+	return make([]byte, n, 1<<class)
+}
+
+func (p *buffers) put(b []byte) {
+	if c := cap(b); c >= 1<<minBuffer && c <= 1<<maxBuffer && c&(c-1) == 0 {
+		p.bytes[bits.Len(uint(c))-1].Put(&b)
+	}
+}
+
+// Release gives the message's memory back to the node that received it. It is optional, but makes a
+// receiver of many messages faster. Afterwards neither the message nor anything that aliases it
+// (Payload, Reason and the like, a Raw or a Cursor made of them) may be used; decoded terms may.
+func (m *Message) Release() {
+	if m.pool == nil {
+		return
+	}
+	p := m.pool
+	p.put(m.buf)
+	*m = Message{}
+	p.messages.Put(m)
+}
+
+// maxUnread bounds the messages that a Call has read for other receivers and that nobody has
+// received; their memory has the default limit of a mailbox.
+const maxUnread = 10_000
+
+// A backlog holds messages that were read but not dealt with: a Call read them for other receivers,
+// or they were to be passed on when the reader halted.
+type backlog struct {
+	messages []*Message // oldest first
+	bytes    int
+}
+
+func (u *backlog) add(m *Message) {
+	u.messages = append(u.messages, m)
+	u.bytes += cost(m)
+}
+
+// putBack makes m the first message again.
+func (u *backlog) putBack(m *Message) {
+	u.messages = slices.Insert(u.messages, 0, m)
+	u.bytes += cost(m)
+}
+
+func (u *backlog) take() *Message {
+	m := u.messages[0]
+	u.messages[0], u.messages = nil, u.messages[1:]
+	u.bytes -= cost(m)
+	return m
+}
+
+func (u *backlog) len() int { return len(u.messages) }
+
+func (u *backlog) isFull() bool {
+	return len(u.messages) >= maxUnread || u.bytes >= DefaultMailboxLimit
 }

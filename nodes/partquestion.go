@@ -94,3 +94,124 @@ func (p *part) answered(w talk.Word) {
 		q.answer <- r
 	}
 }
+
+// Names in a node with workers. Those of Setup are fixed: each worker has its own. All others are
+// unique in the node, and the front has the list of them.
+
+// maxFound bounds the names whose worker is remembered.
+const maxFound = 1024
+
+// A finding is what the front has said of a name: it holds as long as the name's place in the roll
+// has the same version.
+type finding struct {
+	at      int // the worker
+	version uint32
+}
+
+// where finds the worker that has a name; 0 if none has, which the roll tells. An answer of the
+// front is remembered. reader is as for ask.
+func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, error) {
+	p.mu.Lock()
+	f := p.found[name]
+	there := p.crew[f.at]
+	p.mu.Unlock()
+	if there {
+		if v, ok := p.roll.Version(string(name)); ok && v == f.version {
+			return f.at, nil
+		}
+	}
+	if p.roll.Lacks(string(name)) {
+		return 0, nil
+	}
+	v, ok := p.roll.Version(string(name)) // before the question: a change meanwhile shows
+	a, err := p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, reader)
+	if err != nil || !a.OK {
+		return 0, err
+	}
+	if a.Part != p.id && ok {
+		p.mu.Lock()
+		if len(p.found) >= maxFound {
+			clear(p.found) // names come and go
+		}
+		p.found[name] = finding{a.Part, v}
+		p.mu.Unlock()
+	}
+	return a.Part, nil
+}
+
+func (p *part) isFixed(name ei.Atom) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fixed[name]
+}
+
+// endSetup marks the end of Setup: names that are registered from now on are unique in the node.
+func (p *part) endSetup() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.setUp = true
+}
+
+// claimName asks the front to enter a name that is about to be registered here, unless it is of
+// Setup: those are each worker's own. release takes the entry back.
+func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
+	p.mu.Lock()
+	own := !p.setUp || p.fixed[name]
+	if own {
+		p.fixed[name] = true
+	}
+	p.mu.Unlock()
+	if own {
+		return func() {}, nil
+	}
+	a, err := p.ask(p.n.ctx, talk.Word{Topic: talk.Register, Name: string(name), Number: key(b.pid)}, nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case !a.OK:
+		return nil, ErrNameTaken
+	}
+	return func() { p.releaseName(name) }, nil
+}
+
+// releaseName tells the front that no process here has the name any more; false if that does not
+// concern the front.
+func (p *part) releaseName(name ei.Atom) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fixed[name] {
+		return false
+	}
+	delete(p.claimed, name)
+	p.line.Say(talk.Word{Topic: talk.Release, Name: string(name)})
+	return true
+}
+
+// struckLimit bounds how long the end of a process waits for the front.
+const struckLimit = 250 * time.Millisecond
+
+// struck waits until the front has dealt with the release of a name, so that a process which is
+// told of the end of the one that had the name finds it free, in whichever worker. A lookup shows
+// that, since the front answers in order.
+func (p *part) struck(name ei.Atom) {
+	ctx, cancel := context.WithTimeout(p.n.ctx, struckLimit)
+	defer cancel()
+	// without an answer the end is told all the same
+	_, _ = p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, nil)
+}
+
+// lookup asks the front for a process by its name.
+func (p *part) lookup(ctx context.Context, name ei.Atom) (ei.Pid, error) {
+	if p.isFixed(name) {
+		return ei.Pid{}, ErrNoProc
+	}
+	a, err := p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, nil)
+	if err == nil && !a.OK {
+		err = ErrNoProc
+	}
+	if err != nil {
+		return ei.Pid{}, err
+	}
+	node, creation, err := p.n.identity()
+	return ei.Pid{Node: node, ID: uint32(a.Number), Serial: uint32(a.Number >> 32), Creation: creation}, err
+}

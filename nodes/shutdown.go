@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -59,4 +60,94 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	}
 	all.Wait()
 	return errors.Join(err, n.Close())
+}
+
+// Shutdown ends the connection once the peer has what was sent: it flushes, the signals of ended
+// processes included, ends the sending direction, and waits until the peer, whose node then sees a
+// nodedown, ends the other direction. Messages that still come meanwhile are dropped (on a node
+// that was started they are delivered). Then, or when ctx ends before, it closes the connection.
+// The error is ctx's, or that of Err, if not everything could be sent; or that of Err, if the
+// connection broke before the peer had ended its direction, so that it may have lost what it had
+// not read. If the plug-in has no CloseWrite, Shutdown does not wait for the peer.
+func (c *Conn) Shutdown(ctx context.Context) error {
+	ctx = wait.Ending(ctx)
+	err := wrap("shutdown", c.peer.Name, c.exitsSaid(ctx))
+	if err == nil {
+		err = c.flush(ctx, "shutdown")
+	}
+	if err == nil {
+		err = c.bye(ctx)
+	}
+	return errors.Join(err, c.Close())
+}
+
+// bye ends the sending direction and waits for the peer to end its own: closing a socket that has
+// unread bytes would discard what was sent last. The error is why the connection broke meanwhile.
+func (c *Conn) bye(ctx context.Context) error {
+	err := c.leave()
+	switch {
+	case err == nil:
+		return c.awaitParting(ctx)
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil
+	case errors.Is(c.Err(), ErrClosed) && !c.parted.Load(): // by Close, and not by the peer
+		err = c.Err()
+	case c.Err() != nil && orderly(c.Err()):
+		return nil
+	}
+	return wrap("shutdown", c.peer.Name, err)
+}
+
+// byeWhileReads is bye for as long as the peer goes on to read what was sent: it has a second, and
+// another one whenever it has read some.
+func (c *Conn) byeWhileReads(ctx context.Context) {
+	if c.leave() != nil {
+		return
+	}
+	for left, _ := c.s.OutstandingBytes(); ; {
+		second, end := context.WithTimeout(ctx, farewell)
+		_ = c.awaitParting(second)
+		end()
+		n, err := c.s.OutstandingBytes()
+		if c.Err() != nil || ctx.Err() != nil || err != nil || n >= left {
+			return
+		}
+		left = n
+	}
+}
+
+// leave ends the sending direction; errors.ErrUnsupported if the plug-in cannot.
+func (c *Conn) leave() error {
+	c.leaves.Store(c.kind() == direct)
+	err := c.s.CloseWrite()
+	if err != nil {
+		c.leaves.Store(false)
+	}
+	return err
+}
+
+// awaitParting waits for the peer to end its direction. The error is why the connection broke
+// meanwhile.
+func (c *Conn) awaitParting(ctx context.Context) error {
+	if !c.n.started.Load() {
+		c.ignore(ctx)
+	}
+	select {
+	case <-c.done:
+		if !c.parted.Load() {
+			return wrap("shutdown", c.peer.Name, c.Err())
+		}
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// ignore reads and drops what the peer still sends, unless another Receive reads it, until the
+// connection or ctx ends.
+func (c *Conn) ignore(ctx context.Context) {
+	for m := new(Message); ; {
+		if err := c.ReceiveInto(ctx, m); err != nil && !errors.Is(err, dist.ErrUnknownOp) {
+			return
+		}
+	}
 }

@@ -31,22 +31,21 @@ type house struct {
 }
 
 var houses = map[string]house{
-	"nodes": {knot: 18, floors: [][]string{
-		words("doc errors lazymap bynode scope identity lifetime identifier" +
+	"nodes": {knot: 15, floors: [][]string{
+		words("doc errors bynode identity lifetime" +
 			// leaves
-			" message buffer backlog complain challenge cookie transports connkind router relayedlink"),
-		words("conn recv passing send tick"), // a connection
-		words("config listen opening handshake peers connect dial dynamic resolve publish activate reachable"),
-		words("turn remoteturns processes mailbox deliver overflow lock busy link monitor monitornodes exit" +
-			" exitnotice exitqueue handler bondchange signal spawnreply way succeed"),
-		words("call pendingcall gencall server unanswered func apply spawn work kernel third sendto route readloop" +
-			" connshutdown"), // calls, both ways
+			" cookie transports router"),
+		words("conn message complain recv send tick"), // a connection
+		words("config listen opening handshake peers connect dial resolve publish activate"),
+		words("run processes mailbox deliver overflow lock link monitor monitornodes exit" +
+			" exitnotice exitqueue bondchange signal way succeed"),
+		words("call gencall server unanswered func spawn work kernel sendto readloop"), // calls, both ways
 		// the ways between workers
-		words("part partname partquestion claim relay workerlink relaylink linkrequest"),
-		words("node start stats"),
-		words("held drain inherit connfreeze connrest connstage bonds nodefreeze nodesnapshot frozen staged" +
-			" restore movename descriptorlist offer statecode statefeature shutdown"), // moving
-		words("worker workerline workersession workermove workerrestore"),
+		words("part partquestion claim relay workerlink relaylink"),
+		words("node start"),
+		words("held drain connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
+			" descriptorlist statecode shutdown"), // moving
+		words("worker workersession workermove workerrestore"),
 		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
 			" frontroutes frontsnapshot"),
 	}},

@@ -15,11 +15,17 @@ const module = "github.com/cnode-go/cnode"
 
 // buildGo builds a package of this module, once, and returns the program's path.
 func (a *arena) buildGo(ctx context.Context, pkg string) (string, error) {
-	program := filepath.Join(a.dir, path.Base(pkg))
+	return a.buildGoIn(ctx, "", pkg, path.Base(pkg))
+}
+
+// buildGoIn builds a package of the module in a directory, once.
+func (a *arena) buildGoIn(ctx context.Context, dir, pkg, name string) (string, error) {
+	program := filepath.Join(a.dir, name)
 	if _, err := os.Stat(program); err == nil {
 		return program, nil
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, module+"/"+pkg)
+	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s does not build: %w\n%s", pkg, err, out)
 	}

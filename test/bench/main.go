@@ -49,9 +49,14 @@ type options struct {
 	tlsOpt string         // option file of all nodes; empty: one that the benchmark makes
 	buffer int            // of the Erlang nodes, in bytes; 0: as Erlang has it
 	json   bool
+	before string // a directory with an earlier state of this module; empty: none
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == computes {
+		compute()
+		return
+	}
 	o, err := parse(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -78,8 +83,8 @@ func parse(args []string, errors io.Writer) (options, error) {
 	f.BoolVar(&o.quick, "quick", false, "less than a minute, and less exact")
 	f.BoolVar(&o.json, "json", false, "print JSON with every single value")
 	f.DurationVar(&o.cell, "cell", 0, fmt.Sprintf("`time` of one measurement (default %v, quick %v)", defaultCell, quickCell))
-	f.Func("only", "take only measurements whose name (round-trip/16B, in/1KB, out/1MB, connect/erlang, connect/peer, crowd, idle, "+
-		"dispatch, handoff) matches the `pattern`",
+	f.Func("only", "take only measurements whose name (round-trip/16B, in/1KB, out/1MB, busy-round-trip/64KB, connect/erlang, "+
+		"connect/peer, crowd, idle, dispatch, handoff) matches the `pattern`",
 		func(s string) (err error) {
 			o.only, err = regexp.Compile(s)
 			return err
@@ -94,6 +99,11 @@ func parse(args []string, errors io.Writer) (options, error) {
 	f.Func("tls-optfile", "`file` of TLS options for all nodes, with --transport tls (default one made for the run)",
 		func(s string) (err error) {
 			o.tlsOpt, err = filepath.Abs(s) // peers may be started in other directories
+			return err
+		})
+	f.Func("before", "`directory` with an earlier state of this module, whose ours is measured too, as the peer before",
+		func(s string) (err error) {
+			o.before, err = filepath.Abs(s)
 			return err
 		})
 	f.Func("peers", "take only the peers of this `list`: "+strings.Join(kindNames(), ","), func(s string) error {
@@ -117,6 +127,9 @@ func parse(args []string, errors io.Writer) (options, error) {
 		fmt.Fprintln(f.Output(), err)
 		f.Usage()
 		return o, err
+	}
+	if o.before != "" && o.peers != nil {
+		o.peers = append(o.peers, nameBefore)
 	}
 	if o.rounds < 1 {
 		o.rounds = defaultRounds

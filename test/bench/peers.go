@@ -21,6 +21,7 @@ const (
 	nameOurs    = "ours"
 	nameAsleep  = "asleep"
 	nameServe   = "serve"
+	nameBefore  = "before"  // with --before only
 	nameMoved   = "moved"   // when asked for only
 	nameSealed  = "sealed"  // the same
 	namePair    = "pair"    // the same
@@ -45,6 +46,7 @@ func kinds() []kind {
 		{nameOurs, true, startOurs},
 		{nameAsleep, false, startAsleep},
 		{nameServe, true, startServe},
+		{nameBefore, true, startBefore},
 		{nameMoved, true, startMoved},
 		{nameSealed, true, startSealed},
 		{namePair, true, startPair},
@@ -60,7 +62,9 @@ func (k kind) named() bool {
 func kindNames() []string {
 	var names []string
 	for _, k := range kinds() {
-		names = append(names, k.name)
+		if k.name != nameBefore {
+			names = append(names, k.name)
+		}
 	}
 	return names
 }
@@ -91,6 +95,9 @@ func (p *peer) lastWords() string {
 
 // wanted reports whether a kind can be measured, and is to be.
 func (o options) wanted(k kind) bool {
+	if k.name == nameBefore && o.before == "" {
+		return false
+	}
 	if o.peers == nil {
 		return (k.tls || !o.tls) && !k.named()
 	}
@@ -178,10 +185,25 @@ func startErgo(ctx context.Context, a *arena, node string) (*peer, error) {
 }
 
 func startOurs(ctx context.Context, a *arena, node string) (*peer, error) {
-	program, err := a.buildGo(ctx, "test/bench/peer")
+	program, err := a.buildGo(ctx, oursPackage)
 	if err != nil {
 		return nil, err
 	}
+	return a.startProgram(ctx, program, node)
+}
+
+// startBefore starts ours as an earlier state of this module has it.
+func startBefore(ctx context.Context, a *arena, node string) (*peer, error) {
+	program, err := a.buildGoIn(ctx, a.o.before, oursPackage, nameBefore)
+	if err != nil {
+		return nil, err
+	}
+	return a.startProgram(ctx, program, node)
+}
+
+const oursPackage = "test/bench/peer"
+
+func (a *arena) startProgram(ctx context.Context, program, node string) (*peer, error) {
 	p, err := a.launch(ctx, exec.Command(program, "-tls", a.tlsFile, node, cookie))
 	if err != nil {
 		return nil, err
@@ -196,7 +218,7 @@ func startOurs(ctx context.Context, a *arena, node string) (*peer, error) {
 // startMoved starts ours so that each connection is accepted by one process and served by another
 // one, whose processor time is measured.
 func startMoved(ctx context.Context, a *arena, node string) (*peer, error) {
-	program, err := a.buildGo(ctx, "test/bench/peer")
+	program, err := a.buildGo(ctx, oursPackage)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +234,7 @@ func startSealed(ctx context.Context, a *arena, node string) (*peer, error) {
 	if a.o.tlsOpt != "" {
 		return nil, errors.New("it reads plain PEM files, such as the benchmark makes, and no --tls-optfile")
 	}
-	program, err := a.buildGo(ctx, "test/bench/peer")
+	program, err := a.buildGo(ctx, oursPackage)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +243,7 @@ func startSealed(ctx context.Context, a *arena, node string) (*peer, error) {
 
 // startAsleep starts ours without adaptive polling.
 func startAsleep(ctx context.Context, a *arena, node string) (*peer, error) {
-	program, err := a.buildGo(ctx, "test/bench/peer")
+	program, err := a.buildGo(ctx, oursPackage)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type stream struct {
 	name     string // round-trip, out, in
 	function string // of the measuring node
 	size     int
+	busy     bool // beside programs that compute
 	// messages in one measurement, by kind; a kind that is not there is not measured
 	counts   map[string]int
 	failures map[string]int // by kind
@@ -33,9 +35,9 @@ func (s *stream) String() string { return sized(s.name, s.size) }
 
 func streams(o options) []*stream {
 	var all []*stream
-	for _, m := range []struct{ name, function string }{{roundTrip, "round_trip"}, {out, "out"}, {in, "in"}} {
-		for _, size := range sizes {
-			s := &stream{name: m.name, function: m.function, size: size, failures: map[string]int{}}
+	for _, m := range measured {
+		for _, size := range m.sizes() {
+			s := &stream{name: m.name, function: m.function, size: size, busy: m.busy, failures: map[string]int{}}
 			if matches(o.only, s.String()) {
 				all = append(all, s)
 			}
@@ -44,12 +46,35 @@ func streams(o options) []*stream {
 	return all
 }
 
+// measured are the measurements of messages.
+var measured = []kindOfStream{
+	{name: roundTrip, function: "round_trip", title: "round trip"},
+	{name: out, function: "out", title: "out"},
+	{name: in, function: "in", title: "in"},
+	{name: busyRoundTrip, function: "round_trip", title: "round trip", busy: true},
+	{name: busyOut, function: "out", title: "out", busy: true},
+	{name: busyIn, function: "in", title: "in", busy: true},
+}
+
+// A kindOfStream is a measurement of messages, of all sizes; function is the measuring node's.
+type kindOfStream struct {
+	name, function, title string
+	busy                  bool
+}
+
+func (k kindOfStream) sizes() []int {
+	if k.busy {
+		return sizes[:3]
+	}
+	return sizes
+}
+
 // measure fills a.results.
 func (a *arena) measure(ctx context.Context) error {
 	all := streams(a.o)
 	for _, s := range all {
 		a.say("%v: how many messages take %v", s, a.o.cell)
-		if err := a.calibrate(ctx, s); err != nil {
+		if err := a.beside(ctx, s, func() error { return a.calibrate(ctx, s) }); err != nil {
 			return err
 		}
 	}
@@ -61,7 +86,9 @@ func (a *arena) measure(ctx context.Context) error {
 			}
 		}
 		for _, s := range all {
-			if err := a.inTurn(ctx, round, func(p *peer) error { return a.measureStream(ctx, s, p) }); err != nil {
+			if err := a.beside(ctx, s, func() error {
+				return a.inTurn(ctx, round, func(p *peer) error { return a.measureStream(ctx, s, p) })
+			}); err != nil {
 				return err
 			}
 		}
@@ -102,7 +129,7 @@ func (a *arena) calibrate(ctx context.Context, s *stream) error {
 	for i := range a.peers {
 		for range maxFailures {
 			p := a.peers[i]
-			if p.kind.name == nameSealed && s.name != out {
+			if p.kind.name == nameSealed && strings.TrimPrefix(s.name, busy) != out {
 				break
 			}
 			rate, err := a.rate(ctx, s, p)
@@ -192,7 +219,7 @@ func (a *arena) check(ctx context.Context, s *stream, p *peer) error {
 
 func (a *arena) run(ctx context.Context, s *stream, p *peer, n int) (time.Duration, error) {
 	if p.pairing != nil {
-		return p.pairing.run(ctx, s.name, s.size, n)
+		return p.pairing.run(ctx, strings.TrimPrefix(s.name, busy), s.size, n)
 	}
 	function := s.function
 	if p.kind.name == nameSealed { // its time counts from the first message on
@@ -218,7 +245,7 @@ func (a *arena) measureStream(ctx context.Context, s *stream, p *peer) error {
 		return a.failed(ctx, s.String(), p, err)
 	}
 	value := float64(n) / took.Seconds()
-	if s.name == roundTrip {
+	if strings.HasSuffix(s.name, roundTrip) {
 		value = microseconds(took) / float64(n)
 	}
 	a.results.add(s.String(), p.kind.name, value)
