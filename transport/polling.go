@@ -19,7 +19,8 @@ const (
 // turns polling off, and a limit above MaxPolling counts as MaxPolling. It corresponds to the
 // BEAM's +sbwt: a reader whose peer has lately answered within the limit tries again and again for
 // that long before it sleeps, which is quicker than to be woken and costs processor time. Idle
-// connections cost nothing, and one processor is always left to others.
+// connections cost nothing, one processor is always left to others, and nobody polls while other
+// programs compute on all of them.
 //
 // It is for Linux, and for plug-ins for which the SDK does the waiting. A wrapper that has a method
 // WithPolling(time.Duration) Transport, as those of package transport/virtual do, returns one with

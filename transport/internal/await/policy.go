@@ -14,6 +14,7 @@ type Policy struct {
 	turn    time.Duration
 	busy    atomic.Int32
 	crowd   atomic.Pointer[time.Time] // enter fails before this time; nil: there has been no crowd
+	machine busyMachine
 	threads threadWaits
 
 	batches batches
@@ -40,7 +41,7 @@ type turn struct{ began time.Time }
 
 // NewPolicy returns a policy with that limit of polling; 0: nobody polls.
 func NewPolicy(limit time.Duration) *Policy {
-	return &Policy{limit: limit, turn: turnLasts}
+	return &Policy{limit: limit, turn: turnLasts, machine: busyMachine{after: standsStill}}
 }
 
 // Limit is how long readers poll.

@@ -98,7 +98,7 @@ func (r *Reader) expect() bool {
 		}
 	}
 	r.mayPoll = false
-	if r.policy.limit == 0 || !kind.due() || !r.policy.enter(&r.started, r.began) {
+	if r.policy.limit == 0 || !kind.due() || r.policy.machine.isBusy(r.began) || !r.policy.enter(&r.started, r.began) {
 		return false
 	}
 	defer r.policy.leave()
@@ -150,10 +150,14 @@ func (r *Reader) tryAgain(kind *history) bool {
 		spinFor(pause)
 	}
 	came := false
-	for began := time.Now(); ; spinFor(pause) {
-		if came = r.try(); came || time.Since(began) >= limit {
+	for began, last := r.began, time.Now(); ; spinFor(pause) {
+		came = r.try()
+		now := time.Now()
+		r.policy.machine.tried(now.Sub(last), now)
+		if came || now.Sub(began) >= limit {
 			break
 		}
+		last = now
 	}
 	kind.polled(came)
 	return came
