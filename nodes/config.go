@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -193,8 +192,8 @@ func (cfg Config) complete() (Config, error) {
 	err := errors.Join(
 		limit("Config.MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes),
 		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
-		limit("Config.MaxCalls", &cfg.MaxCalls, places.DefaultPlaces()),
-		limit("Config.OverflowLimit", &cfg.OverflowLimit, places.DefaultMemory()),
+		notNegative("Config.MaxCalls", cfg.MaxCalls),
+		notNegative("Config.OverflowLimit", cfg.OverflowLimit),
 		limit("Config.QueueLimit", &cfg.QueueLimit, transport.DefaultQueueLimit),
 		limit("Config.HandshakeTimeout", &cfg.HandshakeTimeout, DefaultHandshakeTimeout),
 		limit("Config.TickInterval", &cfg.TickInterval, DefaultTickInterval),
@@ -293,6 +292,15 @@ func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 		return fmt.Errorf("%s is %v: want more than 0, or 0 for %v", field, *v, otherwise)
 	case *v == 0:
 		*v = otherwise
+	}
+	return nil
+}
+
+// notNegative checks a limit whose default is found when it is first needed: to ask the system how
+// much memory there is takes as long as a connection.
+func notNegative(field string, v int) error {
+	if v < 0 {
+		return fmt.Errorf("%s is %d: want more than 0, or 0 for a share of the memory", field, v)
 	}
 	return nil
 }

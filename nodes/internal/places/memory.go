@@ -7,19 +7,26 @@ import "sync"
 // it has nothing is always granted, so that a message of any size gets through.
 type Memory struct {
 	mu    sync.Mutex
+	ask   bool // free is DefaultMemory, which nobody has asked for yet
 	free  int
 	held  map[string]int // bytes, by peer
 	given chan struct{}  // closed at the next Give; nil: nobody waits
 }
 
-// NewMemory makes a Memory of so many bytes.
-func NewMemory(bytes int) *Memory { return &Memory{free: bytes, held: map[string]int{}} }
+// NewMemory makes a Memory of so many bytes; 0: DefaultMemory, which is found out when something is
+// first taken.
+func NewMemory(bytes int) *Memory {
+	return &Memory{ask: bytes == 0, free: bytes, held: map[string]int{}}
+}
 
 // Take takes memory for a peer. If the peer has had its share, nothing is taken, and given is
 // closed at the next Give; else it is nil.
 func (m *Memory) Take(peer string, bytes int) (given <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.ask {
+		m.ask, m.free = false, m.free+DefaultMemory()
+	}
 	held := m.held[peer]
 	if held > 0 && held+bytes > m.free-bytes {
 		if m.given == nil {

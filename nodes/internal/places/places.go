@@ -14,7 +14,8 @@ import (
 // one half of what that leaves, and so on. What gets no place waits in the queue of its peer.
 type Places struct {
 	mu      sync.Mutex
-	free    int // below zero when functions have gone on without waiting: see Resume
+	ask     bool // free is DefaultPlaces, which nobody has asked for yet
+	free    int  // below zero when functions have gone on without waiting: see Resume
 	users   map[string]*user
 	waiting []*user // those with a queue; the one served last is behind the others
 }
@@ -33,8 +34,8 @@ type Job struct {
 	at    *list.Element // in the queue; nil: it waits no longer
 }
 
-// New makes n places.
-func New(n int) *Places { return &Places{free: n, users: map[string]*user{}} }
+// New makes n places; 0: DefaultPlaces, which is found out when the first one is needed.
+func New(n int) *Places { return &Places{ask: n == 0, free: n, users: map[string]*user{}} }
 
 // Begin begins a function for a peer: now, or when there is a place for it; then j is what waits.
 // begin must not wait; if it is false the function needs no place. Leave gives the place back.
@@ -105,6 +106,9 @@ func (p *Places) Counts() (run, wait int) {
 }
 
 func (p *Places) user(peer string) *user {
+	if p.ask {
+		p.ask, p.free = false, p.free+DefaultPlaces()
+	}
 	u := p.users[peer]
 	if u == nil {
 		u = &user{peer: peer}
