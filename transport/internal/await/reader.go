@@ -24,6 +24,7 @@ type Reader struct {
 func (r *Reader) use(fd int, wait watch, p *Policy) {
 	r.side.use(wait, p, false, r.expect)
 	r.fd, r.try = fd, r.tryOnce
+	r.thread.hot = true // the answers of a handshake are mostly near
 }
 
 // Do calls try whenever something may have come, until try is done, or ctx ends; n is how many
