@@ -66,21 +66,14 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (_ *Conn, err err
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
 	ctx, a := newAttempt(ctx)
-	defer a.cancel(nil)
+	defer a.Cancel(nil)
 	c, err := n.open(ctx, &initiative{attempt: a, at: at, met: func(peer string) error {
 		if err := n.claim(ctx, a, peer); err != nil {
 			return err
 		}
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		p := n.peerLocked(peer)
-		if p.conn != nil && p.conn.Err() == nil || p.outgoing != nil && p.outgoing != a {
-			return ErrConnected
-		}
-		a.name, p.outgoing = peer, a
-		return nil
+		return n.peers.Meet(peer, &a.Attempt)
 	}})
-	n.dropAttempt(a)
+	n.peers.Drop(&a.Attempt)
 	if err != nil {
 		a.claim.over(false)
 		if ctx.Err() != nil {
@@ -176,13 +169,13 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 		return nil, err
 	}
 	c := newConn(n, tr, s, p, initiated)
-	c.claim, c.arrival = a.claim, a.order
+	c.claim = a.claim
 	c.from.Store(a.from)
 	// the peer has given up its own connection to us
 	if initiated && p.Status == dist.StatusOKSimultaneous {
-		a.replaces = n.Conn(p.Name)
+		a.Replaces = n.peers.Conn(p.Name)
 	}
-	if err := n.enter(ctx, c, a); err != nil {
+	if err := n.enter(ctx, c, a.Order, a.Replaces); err != nil {
 		return nil, err
 	}
 	c.begin()

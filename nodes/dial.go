@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -24,6 +25,7 @@ type dialing struct {
 	err      error           // why our last attempt has failed
 	theirs   bool            // the peer has told us of an attempt of its own
 	awaited  time.Time       // until when we wait for that; zero: not yet
+	known    peers.Known     // at the last look
 }
 
 // dial gets a connection to name: the one that is up (fresh is false), one that others are about to
@@ -37,108 +39,113 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint, onDemand boo
 	d := &dialing{n: n, name: name, at: at, onDemand: onDemand, caller: ctx}
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
+	defer n.peers.Forget(name)
 	for waited := false; ; waited = true {
-		m, err := d.move(ctx)
-		switch {
-		case err != nil:
-			return nil, false, err
-		case m.up != nil:
-			return m.up, waited, nil
-		case m.attempt != nil:
-			if c, over, err := d.try(ctx, m); over {
+		if c, err = d.existing(); c != nil || err != nil {
+			return c, waited, err
+		}
+		turn, pause := d.isOurTurn(ctx)
+		if turn {
+			if c, over, err := d.begin(ctx); over {
 				return c, true, err
 			}
-			continue // the peer's own attempt goes on; should it fail, ours is made again
-		}
-		select {
-		case <-m.change:
-		case <-m.pause:
-		case <-wait.Cancelled(ctx):
-			n.forget(name)
-			if ctx.Err() == nil {
-				return nil, false, wait.Err(ctx)
-			}
-			return nil, false, because(ctx, d.err)
+		} else if err := d.waitFor(ctx, pause); err != nil {
+			return nil, false, err
 		}
 	}
 }
 
-// A dialMove is what a dialing does next: it has a connection, or makes an attempt, or waits.
-type dialMove struct {
-	up      *Conn
-	attempt *attempt
-	ctx     context.Context // the attempt's
-	beyond  bool            // the attempt goes on when the dialing ends
-	// closed when the table of peers has changed, or the connection that ends has left it
-	change <-chan struct{}
-	// has a value when an attempt of the peer's has had its time; nil: there is none
-	pause <-chan time.Time
-}
-
-// move looks at the table of peers.
-func (d *dialing) move(ctx context.Context) (m dialMove, err error) {
+// existing looks at the table of peers for a connection that is up.
+func (d *dialing) existing() (*Conn, error) {
 	n := d.n
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	switch {
 	// do not even tell the peer our name: it may be connected to the process that goes on as this
 	// node
 	case n.ctx.Err() != nil:
-		return m, n.Err()
-	case d.name == n.name:
-		return m, dist.ErrSelf
+		return nil, n.Err()
+	case d.name == n.Name():
+		return nil, dist.ErrSelf
 	}
-	p := n.peerLocked(d.name)
-	m.change = p.change.Next()
-	switch up := p.conn; {
-	case up != nil && up.Err() == nil:
-		m.up = up
-	case up != nil:
-		m.change = up.left
-	case d.onDemand && n.isAwayLocked(d.name):
-		n.changedLocked(d.name, p)
-		return m, ErrMoved
-	case p.outgoing != nil || p.comes():
-	case (d.theirs || p.incoming != nil) && (d.awaited.IsZero() || time.Now().Before(d.awaited)):
+	d.known = n.peers.Look(d.name)
+	switch c := fromTable(d.known.Conn); {
+	case c != nil && c.Err() == nil:
+		return c, nil
+	case c == nil && d.onDemand && d.known.Away:
+		return nil, ErrMoved
+	}
+	return nil, nil
+}
+
+// isOurTurn tells whether an attempt of our own is to be made. pause has a value when an attempt of
+// the peer's has had its time; nil: there is none.
+func (d *dialing) isOurTurn(ctx context.Context) (turn bool, pause <-chan time.Time) {
+	switch k := &d.known; {
+	case k.Conn != nil || k.Ours != peers.None || k.Comes:
+		return false, nil
+	case (d.theirs || k.Theirs) && (d.awaited.IsZero() || time.Now().Before(d.awaited)):
 		if d.awaited.IsZero() {
 			d.awaited = time.Now().Add(nokPause)
 		}
-		m.pause = time.After(time.Until(d.awaited))
-	// there is no time to wait, let alone for an attempt
-	case transport.IsNoWait(ctx) || ctx.Err() != nil:
-	default:
-		if m.beyond = d.onDemand && d.caller.Done() != nil; m.beyond {
-			ctx = context.WithoutCancel(d.caller)
-		}
-		m.ctx, m.attempt = newAttempt(ctx)
-		m.attempt.name, p.outgoing = d.name, m.attempt
+		return false, time.After(time.Until(d.awaited))
 	}
-	return m, nil
+	// else there is no time to wait, let alone for an attempt
+	return !transport.IsNoWait(ctx) && ctx.Err() == nil, nil
 }
 
-// try makes an attempt of our own. It is not over when the peer has one, too, which goes on.
-func (d *dialing) try(ctx context.Context, m dialMove) (c *Conn, over bool, err error) {
-	if m.beyond {
-		c, err = d.n.attemptBeyond(ctx, m.ctx, m.attempt, d.err)
+// begin makes an attempt of our own. It is not over if there is something else to wait for by now,
+// or when the peer has an attempt, too, which goes on: should that fail, ours is made again.
+func (d *dialing) begin(ctx context.Context) (c *Conn, over bool, err error) {
+	n, within := d.n, ctx
+	beyond := d.onDemand && d.caller.Done() != nil // it goes on when the dialing ends
+	if beyond {
+		within = context.WithoutCancel(d.caller)
+	}
+	within, a := newAttempt(within)
+	a.Peer = d.name
+	if !n.peers.Begin(&a.Attempt, d.theirs || d.known.Theirs) {
+		a.Cancel(nil)
+		return nil, false, nil
+	}
+	if beyond {
+		c, err = n.attemptBeyond(ctx, within, a, d.err)
 	} else {
-		c, err = d.n.attempt(m.ctx, m.attempt, d.at)
+		c, err = n.attempt(within, a, d.at)
 	}
 	d.err, d.theirs, d.awaited = err, errors.Is(err, dist.ErrNok), time.Time{}
 	return c, err == nil || !d.theirs && !errors.Is(err, ErrSuperseded) && !errors.Is(err, ErrConnected), err
+}
+
+// waitFor waits until the table has changed, or the connection that ends has left it, or an attempt
+// of the peer's has had its time.
+func (d *dialing) waitFor(ctx context.Context, pause <-chan time.Time) error {
+	change := d.known.Change
+	if d.known.Conn != nil {
+		change = d.known.Conn.Left()
+	}
+	select {
+	case <-change:
+	case <-pause:
+	case <-wait.Cancelled(ctx):
+		if ctx.Err() == nil {
+			return wait.Err(ctx)
+		}
+		return because(ctx, d.err)
+	}
+	return nil
 }
 
 // attempt connects from our side, by an attempt that is on the table of peers already; ctx is the
 // attempt's. When the peer's own attempt has won the error is ErrSuperseded, ErrConnected or
 // dist.ErrNok.
 func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, err error) {
-	defer a.cancel(nil)
-	defer n.dropAttempt(a)
-	err = n.claim(ctx, a, a.name)
-	i := &initiative{attempt: a, want: a.name}
+	defer a.Cancel(nil)
+	defer n.peers.Drop(&a.Attempt)
+	err = n.claim(ctx, a, a.Peer)
+	i := &initiative{attempt: a, want: a.Peer}
 	switch {
 	case err != nil:
 	case at == nil:
-		i.at, err = n.cfg.Resolver.Resolve(ctx, a.name)
+		i.at, err = n.cfg.Resolver.Resolve(ctx, a.Peer)
 	default:
 		i.at = *at
 	}
@@ -152,7 +159,7 @@ func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, 
 	switch superseded := context.Cause(ctx) == ErrSuperseded; {
 	case ctx.Err() != nil && !superseded:
 		return nil, because(ctx, err)
-	case superseded || n.gaveWay(a):
+	case superseded || n.peers.GaveWay(&a.Attempt):
 		return nil, ErrSuperseded
 	}
 	return nil, err
@@ -173,8 +180,8 @@ func (n *Node) attemptBeyond(ctx, actx context.Context, a *attempt, before error
 		made <- outcome{c, err}
 	})
 	if !begun {
-		a.cancel(nil)
-		n.dropAttempt(a)
+		a.Cancel(nil)
+		n.peers.Drop(&a.Attempt)
 		return nil, n.Err()
 	}
 	select {

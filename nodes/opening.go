@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -189,9 +190,9 @@ func (o *opening) heard() {
 // to a worker.
 func (o *opening) shake() *Conn {
 	n := o.n
-	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, claim: o.claim, from: o.from}
+	ctx, a := o.ctx, &attempt{Attempt: peers.Attempt{Cancel: o.cancel, Order: o.order}, claim: o.claim, from: o.from}
 	c, err := o.handshake(ctx, a)
-	n.dropAttempt(a)
+	n.peers.Drop(&a.Attempt)
 	if err != nil {
 		o.claim.over(true)
 		if ctx.Err() != nil {
