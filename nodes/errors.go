@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -18,7 +19,7 @@ import (
 var (
 	// ErrNoCookie: Config has no Cookie, and the cookie file gives none; what is wrong with the
 	// file is wrapped beside this.
-	ErrNoCookie = errors.New("no cookie given")
+	ErrNoCookie = cookie.ErrNone
 	// ErrConnected: a connection to the node is up already.
 	ErrConnected = peers.ErrConnected
 	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/places"
@@ -90,7 +91,7 @@ func New(cfg Config) (*Node, error) {
 	if dir, ok := cfg.Resolver.(SocketDir); ok {
 		n.cfg.Resolver = socketsOf{dir, n}
 	}
-	n.judgeCookie(cfg.Cookie)
+	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))

@@ -34,7 +34,7 @@ var houses = map[string]house{
 	"nodes": {knot: 15, floors: [][]string{
 		words("doc errors bynode identity lifetime" +
 			// leaves
-			" cookie transports router"),
+			" transports router"),
 		words("conn message complain recv send tick"), // a connection
 		words("config listen opening handshake peers connect dial resolve publish activate"),
 		words("run processes mailbox deliver overflow lock link monitor monitornodes exit" +

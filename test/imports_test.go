@@ -66,6 +66,7 @@ var picture = []row{
 		testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
 	{path: "nodes/internal/hush", notStd: "net os"},
+	{path: "nodes/internal/cookie", own: "ei", notStd: "net time sync context"},
 	{path: "nodes/internal/places", notStd: "net"},
 	{path: "nodes/internal/otp", own: "ei", notStd: "net os time sync context log"},
 	{path: "nodes/internal/clock", others: []string{xsys}},
@@ -79,7 +80,7 @@ var picture = []row{
 	{path: "nodes/internal/descriptor", own: "transport", others: []string{xsys}, notStd: "syscall sync context log"},
 	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
-		"nodes/internal/clock nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/otp nodes/internal/peers nodes/internal/places nodes/internal/process nodes/internal/roll nodes/internal/states " +
+		"nodes/internal/clock nodes/internal/cookie nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/otp nodes/internal/peers nodes/internal/places nodes/internal/process nodes/internal/roll nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
