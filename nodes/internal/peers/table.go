@@ -86,7 +86,6 @@ func (p *peer) isUp() bool { return p.Conn != nil && p.Conn.Err() == nil }
 // Known is what a look at the table shows of a peer.
 type Known struct {
 	Conn   Conn            // nil: none. It may have ended, and be about to leave
-	Remote bool            // Conn leads to another worker
 	Away   bool            // there is none, for it has moved alone to another process
 	Ours   Stage           // of our own attempt
 	Theirs bool            // there are attempts of the peer's, or of strangers that use its name
@@ -99,7 +98,7 @@ func (t *Table) Look(name string) Known {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.peer(name)
-	k := Known{Conn: p.Conn, Remote: p.Remote, Theirs: p.incoming != nil, Comes: p.comes(), Change: p.change.Next()}
+	k := Known{Conn: p.Conn, Theirs: p.incoming != nil, Comes: p.comes(), Change: p.change.Next()}
 	_, k.Away = t.away[name]
 	if p.outgoing != nil {
 		k.Ours = p.outgoing.stage
