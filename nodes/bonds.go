@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -58,7 +59,7 @@ func (b *Mailbox) forget(c *Conn) {
 	delete(b.downs, c)
 	if b.nodesUp[c] {
 		delete(b.nodesUp, c)
-		putFew(&b.nodesAway, c.peer.Name, c.nodeType(), maxAway)
+		putFew(&b.nodesAway, c.peer.Name, c.nodeType(), peers.MaxAway)
 	}
 	b.mu.Unlock()
 	if gone {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -230,6 +232,35 @@ func (cfg *Config) completeName() error {
 	return nil
 }
 
+// completeCookies reads the cookie file if no cookie is given, and checks all cookies.
+func (cfg *Config) completeCookies() (err error) {
+	if cfg.Cookie == "" {
+		if cfg.Cookie, err = cookie.Read(); err != nil {
+			return err
+		}
+	}
+	if err := cookie.Check(cfg.Cookie); err != nil {
+		return fmt.Errorf("Config.Cookie %w", err)
+	}
+	cfg.Cookies = maps.Clone(cfg.Cookies)
+	for name, secret := range cfg.Cookies {
+		if err := checkPeerCookie(name, secret); err != nil {
+			return fmt.Errorf("Config.Cookies: %w", err)
+		}
+	}
+	return nil
+}
+
+func checkPeerCookie(peer, secret string) error {
+	if err := dist.CheckName(peer); err != nil {
+		return err
+	}
+	if err := cookie.Check(secret); err != nil {
+		return fmt.Errorf("that of %s %w", peer, err)
+	}
+	return nil
+}
+
 // completeTransports fills in the defaults, and adds the transports of Also to Transports, where
 // those of handed-over connections are found.
 func (cfg *Config) completeTransports() error {
@@ -301,6 +332,44 @@ func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 func notNegative(field string, v int) error {
 	if v < 0 {
 		return fmt.Errorf("%s is %d: want more than 0, or 0 for a share of the memory", field, v)
+	}
+	return nil
+}
+
+// SetCookie changes the cookie that the node shares with a peer, as in Config.Cookies; or, if peer
+// is "" or the node's own name, Config.Cookie. An empty cookie takes the peer's out again, so that
+// Config.Cookie is valid for it; the node's own must not be empty. Handshakes that begin from now
+// on go by it; connections stay. A node that moves to another process has the cookies of the Config
+// there, and each process of a node with workers has its own. It is erlang:set_cookie/1 and
+// set_cookie/2.
+func (n *Node) SetCookie(peer, secret string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	own := peer == "" || peer == n.name
+	var err error
+	switch {
+	case own:
+		if err = cookie.Check(secret); err == nil {
+			n.cfg.Cookie = secret
+			cookie.Judge(secret, n.log)
+		}
+	case secret == "":
+		err = dist.CheckName(peer)
+	default:
+		err = checkPeerCookie(peer, secret)
+	}
+	if err != nil {
+		if own {
+			err = fmt.Errorf("the cookie %w", err)
+		}
+		return wrap("set cookie of", peer, err)
+	}
+	if !own {
+		n.cfg.Cookies = maps.Clone(n.cfg.Cookies) // handshakes in progress have the old map
+		delete(n.cfg.Cookies, peer)
+		if secret != "" {
+			put(&n.cfg.Cookies, peer, secret)
+		}
 	}
 	return nil
 }

@@ -25,10 +25,8 @@ type Conn struct {
 	peer      dist.Peer
 	self      ei.Pid // the sender of what is sent through the Conn itself
 	initiated bool
-	// the order of the peer's attempt that has made the connection; 0: it was made otherwise
-	arrival uint64
-	made    int64 // the moment at which the handshake was done; 0: unknown
-	adopted bool  // it was made in another process
+	made      int64 // the moment at which the handshake was done; 0: unknown
+	adopted   bool  // it was made in another process
 
 	// received counts bytes of frames since the connection came up; the tick timer looks whether it
 	// grows.

@@ -49,7 +49,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	case string(name) != s.Self || creation != s.SelfCreation:
 		err = fmt.Errorf("%w: %s, creation %d, and this is %s, creation %d", ErrOtherNode, s.Self, s.SelfCreation, name, creation)
 	default:
-		if old := n.Conn(s.Peer.Name); old != nil && !old.outdated(s.Made) {
+		if old := n.Conn(s.Peer.Name); old != nil && !old.isOutdated(s.Made) {
 			err = ErrConnected
 		}
 	}
@@ -135,7 +135,7 @@ func (s *StagedConn) Start() (*Conn, error) {
 	}
 	clear(s.export) // the connection has it
 	c := s.c
-	if err := c.n.enter(c.n.ctx, c, new(attempt)); err != nil {
+	if err := c.n.enter(c.n.ctx, c, 0, nil); err != nil {
 		return nil, wrap("start connection to", c.peer.Name, errors.Join(err, c.giveUp(false)))
 	}
 	c.n.stats.connections.Add(1)

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/cookie"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -17,12 +19,12 @@ import (
 var (
 	// ErrNoCookie: Config has no Cookie, and the cookie file gives none; what is wrong with the
 	// file is wrapped beside this.
-	ErrNoCookie = errors.New("no cookie given")
+	ErrNoCookie = cookie.ErrNone
 	// ErrConnected: a connection to the node is up already.
-	ErrConnected = errors.New("already connected to this node")
+	ErrConnected = peers.ErrConnected
 	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection
 	// from the peer has replaced this one.
-	ErrSuperseded = errors.New("superseded by another connection of the same peer")
+	ErrSuperseded = peers.ErrSuperseded
 	// ErrHandshakeTimeout: a handshake, connecting included, took longer than
 	// Config.HandshakeTimeout. It is context.DeadlineExceeded, too, though the caller's own context
 	// may go on.

@@ -136,9 +136,7 @@ func (n *Node) plugins() []string {
 	for _, l := range n.Listeners() {
 		all = append(all, l.tr)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for c := range n.conns {
+	for _, c := range n.connections() {
 		all = append(all, c.tr)
 	}
 	return pluginNames(all)

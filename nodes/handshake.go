@@ -98,7 +98,7 @@ func (p *packets) cause(err error) error {
 
 // initiate runs the connecting side of the handshake.
 func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative) (dist.Peer, error) {
-	n.givesName(i.attempt)
+	n.peers.GiveName(&i.Attempt)
 	p, err := newPackets(ctx, s)
 	if err != nil {
 		return dist.Peer{}, err
@@ -122,7 +122,7 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative)
 					return err
 				}
 			}
-			if err := n.commit(ctx, i.attempt); err != nil {
+			if err := n.peers.Commit(ctx, &i.Attempt); err != nil {
 				return err
 			}
 			return n.checkPeer(ctx, s, name)
@@ -147,14 +147,14 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 		Decide: func(who dist.Name) (dist.Verdict, error) {
 			if who.Dynamic() {
 				v := n.nameFor(who)
-				n.decide(v.Name, a)
+				n.peers.Decide(n.Name(), v.Name, &a.Attempt)
 				return v, nil
 			}
 			n.awaitEnd(ctx, who.Name)
-			return n.decide(who.Name, a), nil
+			return dist.Verdict{Status: n.peers.Decide(n.Name(), who.Name, &a.Attempt)}, nil
 		},
 		CheckPeer: func(name string) error { return n.checkPeer(ctx, s, name) },
-		Proven:    func() error { return n.proven(a) },
+		Proven:    func() error { return n.peers.Proven(n.Name(), &a.Attempt) },
 	})
 }
 
@@ -185,11 +185,9 @@ func (n *Node) awaitEnd(ctx context.Context, name string) {
 
 // nameFor makes a name for a peer that asks for one, in the manner of net_kernel.
 func (n *Node) nameFor(who dist.Name) dist.Verdict {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	for {
 		name := dynamicName() + "@" + who.Name
-		if n.peers[name] == nil && name != n.name {
+		if !n.peers.Has(name) && name != n.Name() {
 			return dist.Verdict{Status: dist.StatusNamed, Name: name, Creation: max(randomCreation(), 4)}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -169,9 +170,8 @@ func (m *peersMachine) do(s peerStep) (failure *error) {
 func (m *peersMachine) check() {
 	m.t.Helper()
 	for _, n := range m.ns {
-		n.mu.Lock()
 		alive := map[string]int{}
-		for c := range n.conns {
+		for _, c := range n.connections() {
 			if c.Err() == nil {
 				alive[c.Name()]++
 			}
@@ -180,11 +180,7 @@ func (m *peersMachine) check() {
 			if count > 1 {
 				m.t.Errorf("%s has %d connections to %s", n.name, count, name)
 			}
-			if p := n.peers[name]; p == nil || p.conn == nil {
-				m.t.Errorf("%s has a connection to %s that is not on the table", n.name, name)
-			}
 		}
-		n.mu.Unlock()
 	}
 }
 
@@ -227,13 +223,14 @@ func (m *peersMachine) settle() {
 		}
 	}
 	for _, n := range m.ns {
-		n.mu.Lock()
-		for name, p := range n.peers {
-			if p.outgoing != nil || p.incoming != nil || p.conn == nil {
+		if size := tableSize(n); size != len(n.Peers()) {
+			m.t.Errorf("%s keeps more of peers than connections: %d", n.name, size)
+		}
+		for _, name := range n.Peers() {
+			if p := n.peers.Look(name); p.Ours != peers.None || p.Theirs {
 				m.t.Errorf("%s keeps %+v of %s", n.name, p, name)
 			}
 		}
-		n.mu.Unlock()
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
@@ -37,13 +39,12 @@ type Node struct {
 	// from another process
 	settled   bool
 	published Publication
-	peers     map[string]*peer
-	away      map[string]struct{} // peers whose connection has moved to another process: see leave
-	arrivals  atomic.Uint64       // connections accepted, ever
-	conns     map[*Conn]struct{}
 	listeners map[*Listener]struct{}
-	opened    atomic.Uint64 // listeners, ever
-	instance  uint64        // random: it tells apart the Nodes of one name
+	instance  uint64 // random: it tells apart the Nodes of one name
+
+	peers    peers.Table
+	arrivals atomic.Uint64 // connections accepted, ever
+	opened   atomic.Uint64 // listeners, ever
 
 	requests *places.Memory // what requests of peers take that wait or run
 	overflow *places.Memory // what messages of peers take for which their mailboxes have no room
@@ -82,8 +83,6 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, name: cfg.Name, router: alone{},
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
-		peers:     map[string]*peer{},
-		conns:     map[*Conn]struct{}{},
 		listeners: map[*Listener]struct{}{},
 	}
 	if cfg.Creation != 0 {
@@ -92,7 +91,7 @@ func New(cfg Config) (*Node, error) {
 	if dir, ok := cfg.Resolver.(SocketDir); ok {
 		n.cfg.Resolver = socketsOf{dir, n}
 	}
-	n.judgeCookie(cfg.Cookie)
+	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
@@ -120,11 +119,11 @@ func (n *Node) Close() error {
 	for l := range n.listeners {
 		closers = append(closers, l.Close)
 	}
-	for c := range n.conns {
+	n.mu.Unlock()
+	for _, c := range n.connections() {
 		closers = append(closers, c.Close)
 	}
 	closers = append(closers, n.router.close)
-	n.mu.Unlock()
 	if len(closers) == 1 {
 		err = errors.Join(err, closers[0]())
 	} else { // concurrently: a plug-in may take a second
@@ -233,9 +232,7 @@ func (n *Node) Stats() Stats {
 		Mailboxes:        n.procs.count(),
 	}
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for c := range n.conns {
+	for _, c := range n.connections() {
 		queued, sent := c.q.Buffered()
 		s.Peers = append(s.Peers, PeerStats{
 			Name:             c.peer.Name,

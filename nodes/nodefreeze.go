@@ -132,9 +132,9 @@ func (f *Frozen) freeze(ctx context.Context) error {
 // refuse returns an error if a connection or a listener cannot be handed over.
 func (f *Frozen) refuse() error {
 	f.n.mu.Lock()
-	conns, listeners := slices.Collect(maps.Keys(f.n.conns)), slices.Collect(maps.Keys(f.n.listeners))
+	listeners := slices.Collect(maps.Keys(f.n.listeners))
 	f.n.mu.Unlock()
-	for _, c := range conns {
+	for _, c := range f.n.connections() {
 		if err := c.movable(); err != nil && c.Err() == nil {
 			return wrap("connection to", c.peer.Name, err)
 		}
@@ -227,7 +227,7 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 	}
 	n.mu.Lock()
 	n.frozen.Shut()
-	conns, err := slices.Collect(maps.Keys(n.conns)), n.ending()
+	conns, err := n.connections(), n.ending()
 	n.mu.Unlock()
 	if err != nil {
 		n.frozen.Open()

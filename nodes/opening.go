@@ -24,18 +24,15 @@ type openings struct {
 
 // An opening is one of these handshakes.
 type opening struct {
-	n      *Node
-	tr     transport.Transport
-	s      *transport.Stream
-	from   *Listener // nil in a worker: the listener is the front's
-	claim  claim     // on the peer
-	order  uint64    // later ones have higher numbers
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	at     *list.Element // its place in openings.list
-	host   netip.Prefix  // where the peer is
-	began  time.Time
-	spoke  bool
+	*attempt // without a Listener in a worker: that is the front's
+	n        *Node
+	tr       transport.Transport
+	s        *transport.Stream
+	ctx      context.Context
+	at       *list.Element // its place in openings.list
+	host     netip.Prefix  // where the peer is
+	began    time.Time
+	spoke    bool
 }
 
 // errCrowded is why a handshake is given up for a newer one.
@@ -44,8 +41,9 @@ var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)"
 // admit makes room for the handshake of an accepted stream; the handshake ends with ctx. The caller
 // must call shake or refuse.
 func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.Stream) *opening {
-	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1), host: hostOf(s.RemoteAddr()), began: time.Now(), claim: unclaimed{}}
-	ctx, o.cancel = context.WithCancelCause(ctx)
+	ctx, a := newAttempt(ctx)
+	a.Order = n.arrivals.Add(1)
+	o := &opening{attempt: a, n: n, tr: tr, s: s, host: hostOf(s.RemoteAddr()), began: time.Now()}
 	o.ctx = &timedContext{ctx, o.began.Add(n.cfg.HandshakeTimeout)}
 	n.shaking.Enter()
 	all := &n.openings
@@ -53,7 +51,7 @@ func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.S
 	defer all.mu.Unlock()
 	if all.list.Len() >= n.cfg.MaxHandshakes {
 		out := all.dispensable()
-		out.cancel(errCrowded)
+		out.Cancel(errCrowded)
 		all.list.Remove(out.at)
 	}
 	o.at = all.list.PushBack(o)
@@ -104,7 +102,7 @@ func (all *openings) sweep(limit time.Duration) {
 			all.time(left)
 			return
 		}
-		o.cancel(ErrHandshakeTimeout)
+		o.Cancel(ErrHandshakeTimeout)
 	}
 }
 
@@ -166,7 +164,7 @@ func hostOf(a transport.Addr) netip.Prefix {
 // end takes the opening off the list.
 func (o *opening) end() {
 	o.n.openings.mu.Lock()
-	o.cancel(nil)
+	o.Cancel(nil)
 	o.n.openings.list.Remove(o.at)
 	o.n.openings.mu.Unlock()
 	o.n.shaking.Leave()
@@ -189,13 +187,12 @@ func (o *opening) heard() {
 // to a worker.
 func (o *opening) shake() *Conn {
 	n := o.n
-	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, claim: o.claim, from: o.from}
-	c, err := o.handshake(ctx, a)
-	n.dropAttempt(a)
+	c, err := o.handshake()
+	n.peers.Drop(&o.Attempt)
 	if err != nil {
 		o.claim.over(true)
-		if ctx.Err() != nil {
-			err = because(ctx, err)
+		if o.ctx.Err() != nil {
+			err = because(o.ctx, err)
 		}
 	}
 	o.end()
@@ -222,14 +219,14 @@ type taker interface {
 	dispatch(ctx context.Context, from *Listener, s *transport.Stream, heard func()) error
 }
 
-func (o *opening) handshake(ctx context.Context, a *attempt) (*Conn, error) {
+func (o *opening) handshake() (*Conn, error) {
 	n := o.n
 	if n.taker != nil {
-		return nil, n.taker.dispatch(ctx, o.from, o.s, o.heard)
+		return nil, n.taker.dispatch(o.ctx, o.from, o.s, o.heard)
 	}
-	p, err := n.respond(ctx, o.s, a, o.heard)
+	p, err := n.respond(o.ctx, o.s, o.attempt, o.heard)
 	if err != nil {
 		return nil, err
 	}
-	return n.establish(ctx, o.tr, o.s, p, false, a)
+	return n.establish(o.ctx, o.tr, o.s, p, false, o.attempt)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -70,7 +71,7 @@ func TestHandshakesEndInTheirTime(t *testing.T) {
 		add := func() *opening {
 			o := &opening{began: time.Now()}
 			ctx, cancel := context.WithCancelCause(context.Background())
-			o.ctx, o.cancel = &timedContext{ctx, o.began.Add(limit)}, cancel
+			o.ctx, o.attempt = &timedContext{ctx, o.began.Add(limit)}, &attempt{Attempt: peers.Attempt{Cancel: cancel}}
 			all.mu.Lock()
 			defer all.mu.Unlock()
 			o.at = all.list.PushBack(o)

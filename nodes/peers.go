@@ -2,45 +2,21 @@ package nodes
 
 import (
 	"context"
-	"maps"
-	"slices"
 
-	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 )
-
-// A peer is what the node knows of one other node: at most one connection, and the attempts to get
-// one. It is guarded by Node.mu.
-type peer struct {
-	conn     *Conn    // nil: none is on the table
-	outgoing *attempt // our own attempt
-	// those of the peer, and of strangers that use its name; nil if there are none
-	incoming []*attempt
-	change   wait.Bell
-}
 
 // An attempt is a handshake in progress.
 type attempt struct {
-	name   string // of the peer, once it is on the table
-	order  uint64 // of those that peers have started: the order in which they came
-	cancel context.CancelCauseFunc
-	// a connection that the peer was asked about (status alive) or, if the attempt is ours, has
-	// given up (ok_simultaneous)
-	replaces *Conn
-	// the peer has been told that our own attempt gives way to it (status ok_simultaneous)
-	preferred bool
-	proven    bool // the peer has proven that it knows the cookie
-	// ours: the peer may have read our name, and given up its own attempt for it
-	named     bool
-	committed bool      // ours: the peer is about to get our proof
-	claim     claim     // on the peer
-	from      *Listener // whose Accept is to return the connection; nil: none is
+	peers.Attempt
+	claim claim     // on the peer
+	from  *Listener // whose Accept is to return the connection; nil: none is
 }
 
-// newAttempt is an attempt within ctx, and the context that its cancel ends.
+// newAttempt is an attempt within ctx, and the context that its Cancel ends.
 func newAttempt(ctx context.Context) (context.Context, *attempt) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &attempt{cancel: cancel, claim: unclaimed{}}
+	return ctx, &attempt{Attempt: peers.Attempt{Cancel: cancel}, claim: unclaimed{}}
 }
 
 // claim asks for the right to connect to a peer, for an attempt.
@@ -52,277 +28,92 @@ func (n *Node) claim(ctx context.Context, a *attempt, peer string) error {
 	return err
 }
 
-// peerLocked finds or makes the entry of a name.
-func (n *Node) peerLocked(name string) *peer {
-	p := n.peers[name]
-	if p == nil {
-		p = &peer{}
-		n.peers[name] = p
+// tabled is a connection as the table of peers sees it.
+type tabled struct{ *Conn }
+
+func (c tabled) Left() <-chan struct{}      { return c.left }
+func (c tabled) IsOutdated(made int64) bool { return c.isOutdated(made) }
+func (c tabled) OnEntered()                 { c.claim.up(c.peer.Name) }
+
+// fromTable is a connection of the table; nil if there is none.
+func fromTable(c peers.Conn) *Conn {
+	t, _ := c.(tabled)
+	return t.Conn
+}
+
+// entry is the connection's on the table of peers; order is that of the peer's attempt.
+func (c *Conn) entry(order uint64) peers.Entry {
+	e := peers.Entry{Conn: tabled{c}, Peer: c.peer.Name, Order: order, Initiated: c.initiated, Remote: c.remoteLink}
+	if c.adopted {
+		e.Moved = c.made
 	}
-	return p
+	return e
 }
 
-// changedLocked wakes those that wait for a change of the peer, and forgets a peer of which nothing
-// is known.
-func (n *Node) changedLocked(name string, p *peer) {
-	p.change.Ring()
-	if p.conn == nil && p.outgoing == nil && p.incoming == nil {
-		delete(n.peers, name)
-	}
-}
-
-// decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol,
-// "Distribution Handshake", status). When both sides connect at the same time the one whose name
-// sorts first gives way; its own attempt ends only once the peer has proven itself, since a
-// stranger may use the peer's name: see proven. Unlike net_kernel, decide neither refuses nor
-// prefers a peer that connects again while an attempt in its name is in progress: the peer has
-// begun anew, or one of the two is a stranger. Which one counts is decided when it has proved that
-// it knows the cookie; see enter.
-func (n *Node) decide(name string, a *attempt) dist.Verdict {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	a.name = name
-	p := n.peerLocked(name)
-	if p.conn == nil && p.outgoing != nil && n.name > name {
-		return dist.Verdict{Status: dist.StatusNok}
-	}
-	p.incoming, a.replaces = append(p.incoming, a), p.conn
-	switch {
-	// a remote link: the front knows better, and sends the peer here
-	case p.conn != nil && p.conn.remoteLink:
-	case p.conn != nil && p.conn.Err() == nil:
-		return dist.Verdict{Status: dist.StatusAlive}
-	case p.conn == nil && p.outgoing != nil:
-		a.preferred = true
-		return dist.Verdict{Status: dist.StatusOKSimultaneous}
-	}
-	return dist.Verdict{Status: dist.StatusOK}
-}
-
-// proven decides between an attempt of the peer's, which has proven that it knows the cookie and is
-// told so next, and our own. Ours ends, unless the peer may have accepted it already, since the
-// peer gives way as soon as it reads our name. Shadows do not count: the peer does not know of
-// them.
-func (n *Node) proven(a *attempt) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	p := n.peers[a.name]
-	switch {
-	case p == nil:
-	case p.conn != nil && p.conn != a.replaces && p.conn.initiated && !p.conn.remoteLink && p.conn.Err() == nil:
-		return ErrConnected
-	case p.outgoing == nil:
-	case p.outgoing.named && n.name > a.name:
-		return ErrSuperseded
-	default:
-		p.outgoing.cancel(ErrSuperseded)
-	}
-	a.proven = true
-	return nil
-}
-
-// givesName is called before the peer of our own attempt gets our name.
-func (n *Node) givesName(a *attempt) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	a.named = true
-}
-
-// comes tells whether the peer has proven itself in an attempt of its own, which is about to be a
-// connection.
-func (p *peer) comes() bool {
-	return slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.proven })
-}
-
-// commit is called before the peer gets the proof of our own attempt, whose context is ctx: from
-// then on the peer may accept the attempt.
-func (n *Node) commit(ctx context.Context, a *attempt) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	a.committed = true
-	return nil
-}
-
-// gaveWay tells whether our own attempt may have been refused for one of the peer's.
-func (n *Node) gaveWay(a *attempt) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	p := n.peers[a.name]
-	return a.committed && p != nil && slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.preferred })
-}
-
-// dropAttempt takes an attempt off the table.
-func (n *Node) dropAttempt(a *attempt) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	p := n.peers[a.name]
-	switch {
-	case p == nil:
-		return
-	case p.outgoing == a:
-		p.outgoing = nil
-	default:
-		p.drop(a.order)
-	}
-	n.changedLocked(a.name, p)
-}
-
-// drop takes an attempt of the peer's off the table.
-func (p *peer) drop(order uint64) {
-	p.incoming = slices.DeleteFunc(p.incoming, func(a *attempt) bool { return a.order == order })
-	if len(p.incoming) == 0 {
-		p.incoming = nil
-	}
-}
-
-// supersedes tells whether c, which the peer began later, takes the place of a connection or
-// attempt of that arrival.
-func (c *Conn) supersedes(arrival uint64) bool { return arrival != 0 && arrival < c.arrival }
-
-// outdated tells whether a connection of another process, made at the moment made, takes this one's
-// place. Two nodes have one connection to each other, so the peer has lost the earlier of two,
-// though this process may not know yet. A connection that stands still is left alone: whoever has
-// frozen it may be about to move it.
-func (c *Conn) outdated(made int64) bool {
+// isOutdated tells whether a connection of another process, made at the moment made, takes this
+// one's place. Two nodes have one connection to each other, so the peer has lost the earlier of
+// two, though this process may not know yet. A connection that stands still is left alone: whoever
+// has frozen it may be about to move it.
+func (c *Conn) isOutdated(made int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !c.suspended && c.made != 0 && c.made < made
 }
 
-// forget drops a peer of which nothing is known.
-func (n *Node) forget(name string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if p := n.peers[name]; p != nil {
-		n.changedLocked(name, p)
-	}
-}
-
-// enter puts a connection whose handshake is done on the table. What the peer has given up for it
-// ends: its earlier attempts, and a connection that came of one. So does the attempt's replaces, if
-// the peer has said that it is dead. The links and monitors of the old connection break before the
-// new one can be used. ctx is the attempt's.
-func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
-	name := c.peer.Name
-	for {
-		if n.frozen.IsShut() {
-		}
-		if err := n.frozen.Pass(ctx); err != nil {
-			n.forget(name)
-			return context.Cause(ctx)
-		}
-		n.mu.Lock()
-		p := n.peerLocked(name)
-		old := p.conn
+// enter puts a connection whose handshake is done on the table, and ends the one whose place it
+// takes. The links and monitors of that one break before the new one can be used. ctx is that of
+// the attempt, whose order and replaces it gets.
+func (n *Node) enter(ctx context.Context, c *Conn, order uint64, replaces peers.Conn) error {
+	e := c.entry(order)
+	open := func() error {
 		switch {
-		case n.frozen.IsShut(): // just now
-			n.changedLocked(name, p)
-			n.mu.Unlock()
-			continue
+		case n.frozen.IsShut():
+			return errStill
 		case ctx.Err() != nil: // superseded, perhaps: the peer has been told so
-			n.changedLocked(name, p)
-			n.mu.Unlock()
 			return context.Cause(ctx)
-		case n.ctx.Err() != nil:
-			n.changedLocked(name, p)
-			n.mu.Unlock()
-			return n.Err()
+		}
+		return n.Err()
+	}
+	for {
+		if n.frozen.Pass(ctx) != nil {
+			return context.Cause(ctx)
+		}
+		old, err := n.peers.Enter(e, replaces, open)
+		switch {
+		case err == errStill: // just now
+			continue
 		case old == nil:
-			p.conn = c
-			p.drop(c.arrival)
-			for _, a := range p.incoming {
-				if c.supersedes(a.order) {
-					a.cancel(ErrSuperseded)
-				}
-			}
-			n.conns[c] = struct{}{}
-			delete(n.away, name)
-			c.claim.up(name)
-			n.changedLocked(name, p)
-			n.mu.Unlock()
-			return nil
-		case !c.takesThePlaceOf(old, a.replaces):
-			n.mu.Unlock()
-			return ErrConnected
+			return err
 		}
-		n.mu.Unlock()
-		old.fail(ErrSuperseded)
+		fromTable(old).fail(ErrSuperseded)
 		select {
-		case <-old.left:
+		case <-old.Left():
 		case <-ctx.Done():
-			n.forget(name)
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// takesThePlaceOf tells whether old, which is on the table, ends for c, which is new. replaces is a
-// connection that is known to be dead, or to have been given up.
-func (c *Conn) takesThePlaceOf(old, replaces *Conn) bool {
-	switch {
-	case old == replaces:
-	case old.Err() != nil: // it has ended, and is about to leave
-	case c.supersedes(old.arrival):
-	case c.adopted && old.outdated(c.made):
-	// the peer has come here, away from the worker that had its connection
-	case old.remoteLink && !c.remoteLink:
-	default:
-		return false
-	}
-	return true
-}
-
-// maxAway is how many peers a node, or a mailbox with MonitorNodes, remembers whose connection has
-// moved to another process.
-const maxAway = 1 << 16
-
-// leave takes a connection off the table. away says that it has moved alone to another process: if
-// this one connected to the peer on demand, the peer would give that connection up.
-func (n *Node) leave(c *Conn, away bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.conns, c)
-	if away {
-		putFew(&n.away, c.peer.Name, struct{}{}, maxAway)
-	}
-	if p := n.peers[c.peer.Name]; p != nil && p.conn == c {
-		p.conn = nil
-		n.changedLocked(c.peer.Name, p)
-	}
-}
-
-// isAwayLocked tells whether the connection to a node has moved alone to another process, and the
-// node has had none with this process since.
-func (n *Node) isAwayLocked(name string) bool {
-	_, ok := n.away[name]
-	return ok
-}
+// leave takes a connection off the table; see peers.Table.Leave.
+func (n *Node) leave(c *Conn, away bool) { n.peers.Leave(c.peer.Name, tabled{c}, away) }
 
 // Conn is the connection to a node; nil if there is none that is up.
-func (n *Node) Conn(name string) *Conn {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if p := n.peers[name]; p != nil && p.conn != nil && p.conn.Err() == nil {
-		return p.conn
-	}
-	return nil
-}
+func (n *Node) Conn(name string) *Conn { return fromTable(n.peers.Conn(name)) }
 
 // Peers lists the names of the nodes that are connected.
 func (n *Node) Peers() []string {
-	conns := n.connections()
-	names := make([]string, 0, len(conns))
-	for _, c := range conns {
+	var names []string
+	for _, c := range n.connections() {
 		names = append(names, c.peer.Name)
 	}
 	return names
 }
 
 func (n *Node) connections() []*Conn {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Collect(maps.Keys(n.conns))
+	all := n.peers.Conns()
+	conns := make([]*Conn, len(all))
+	for i, c := range all {
+		conns[i] = fromTable(c)
+	}
+	return conns
 }

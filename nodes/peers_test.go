@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -74,11 +75,7 @@ func TestSimultaneousConnect(t *testing.T) {
 	}
 }
 
-func tableSize(n *Node) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.peers)
-}
+func tableSize(n *Node) int { return n.peers.Size() }
 
 // Many goroutines of one node connect to the same peer: there is one connection, and all get it.
 func TestConcurrentConnect(t *testing.T) {
@@ -251,10 +248,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	t.Run("first", func(t *testing.T) { // it proves itself before it has our name
 		_, slow, n, connected := setup(t, func(c *Config) { c.Resolver = &hangingBook{c.Resolver.(*book)} })
 		require.Eventually(t, func() bool {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			p := n.peers["alice@test"]
-			return p != nil && p.outgoing != nil
+			return n.peers.Look("alice@test").Ours != peers.None
 		}, tooLong, tick)
 		close(slow.proceed)
 		require.NoError(t, arrives(t, slow.over, "the peer's own").err)
@@ -290,9 +284,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		a, slow, n, connected := setup(t)
 		ours := a.accept()
 		require.Eventually(t, func() bool {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			return n.peers["alice@test"].outgoing.named
+			return n.peers.Look("alice@test").Ours == peers.Named
 		}, tooLong, tick)
 		close(slow.proceed)
 		require.Error(t, arrives(t, slow.over, "the peer's own").err)
@@ -329,10 +321,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 			})
 		})
 		require.Eventually(t, func() bool {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			o := n.peers["alice@test"].outgoing
-			return o != nil && o.committed
+			return n.peers.Look("alice@test").Ours == peers.Committed
 		}, tooLong, tick)
 		close(slow.proceed)
 		require.Error(t, arrives(t, slow.over, "the peer's own").err)
@@ -365,18 +354,13 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 			Proven: func() error { <-refuses; return ErrSuperseded },
 		})
 	})
-	outgoing := func() (there, committed bool) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		a := n.peers["bob@test"].outgoing
-		return a != nil, a != nil && a.committed
-	}
-	require.Eventually(t, func() bool { _, committed := outgoing(); return committed }, tooLong, tick)
+	stage := func() peers.Stage { return n.peers.Look("bob@test").Ours }
+	require.Eventually(t, func() bool { return stage() == peers.Committed }, tooLong, tick)
 	theirs := w.reticent(n.Listeners()[0], "bob@test")
 	close(refuses)
 	require.ErrorIs(t, arrives(t, refused, "our attempt").err, ErrSuperseded)
 	require.NoError(t, ours.s.Close())
-	require.Eventually(t, func() bool { there, _ := outgoing(); return !there }, tooLong, tick)
+	require.Eventually(t, func() bool { return stage() == peers.None }, tooLong, tick)
 	close(theirs.proceed)
 	require.NoError(t, arrives(t, theirs.over, "the peer's own").err)
 	r := arrives(t, connected, "the connection")

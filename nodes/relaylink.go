@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
@@ -92,12 +93,12 @@ func (p *part) addRemoteLink(w talk.Word) {
 	c, err := p.n.newLocal(w.FD, peer)
 	if err == nil {
 		c.remoteLink = true
-		var old *Conn
+		var old peers.Conn
 		if up := p.n.Conn(peer.Name); up != nil && up.remoteLink {
-			old = up
-			old.awaitLeft() // if its end is on its way
+			old = tabled{up}
+			up.awaitLeft() // if its end is on its way
 		}
-		if err = p.n.enter(p.n.ctx, c, &attempt{replaces: old}); err != nil {
+		if err = p.n.enter(p.n.ctx, c, 0, old); err != nil {
 			err = errors.Join(err, c.s.Close())
 			c.q.End(ErrClosed)
 		} else {

@@ -184,21 +184,14 @@ func (g *Staged) connection(s *states.Conn, fds *descriptorList) error {
 	if s.Self != n.name || s.SelfCreation != n.creation || dist.CheckName(s.Peer.Name) != nil || len(s.Bonds) > 0 {
 		return &StateError{"connection", ErrState}
 	}
-	n.mu.Lock()
-	p := n.peerLocked(s.Peer.Name)
-	taken := p.conn != nil
-	n.mu.Unlock()
-	if taken {
+	if n.peers.Look(s.Peer.Name).Conn != nil {
 		return ErrConnected
 	}
 	c, err := g.stage(s, fds)
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	p.conn = c
-	n.conns[c] = struct{}{}
+	n.peers.Put(c.entry(0))
 	return nil
 }
 

@@ -158,10 +158,8 @@ func storm(t *testing.T, seed uint64, kind string) {
 }
 
 func (n *Node) connsNow() map[*Conn]struct{} {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	all := map[*Conn]struct{}{}
-	for c := range n.conns {
+	for _, c := range n.connections() {
 		all[c] = struct{}{}
 	}
 	return all

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
@@ -199,19 +200,13 @@ func (p *part) endLinkRequest(m linkRequest, last func()) {
 // that worker then looks, and asks, again.
 func (p *part) meet(m linkRequest) {
 	n, peer, to := p.n, m.peer, m.to
+	defer n.peers.Forget(peer)
 	for {
 		if n.frozen.Pass(n.ctx) != nil {
 			return
 		}
-		n.mu.Lock()
-		known := n.peers[peer]
-		if known == nil {
-			n.mu.Unlock()
-			break
-		}
-		c, change := known.conn, known.change.Next()
-		ours, theirs := known.outgoing != nil, known.incoming != nil
-		n.mu.Unlock()
+		known := n.peers.Look(peer)
+		c := fromTable(known.Conn)
 		if c != nil && c.Err() == nil && !c.remoteLink {
 			_, fresh, err := c.relayLink(to, false)
 			if fresh {
@@ -226,8 +221,8 @@ func (p *part) meet(m linkRequest) {
 				break
 			}
 		}
-		if c == nil && !ours {
-			if !theirs {
+		if c == nil && known.Ours == peers.None {
+			if !known.Theirs {
 				break
 			}
 			// waiting for theirs is no use: anyone may claim the peer's name
@@ -241,7 +236,7 @@ func (p *part) meet(m linkRequest) {
 			left = c.left
 		}
 		select {
-		case <-change:
+		case <-known.Change:
 		case <-left:
 		case <-n.ctx.Done():
 			return

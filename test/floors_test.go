@@ -34,11 +34,11 @@ var houses = map[string]house{
 	"nodes": {knot: 15, floors: [][]string{
 		words("doc errors bynode identity lifetime" +
 			// leaves
-			" cookie transports router"),
+			" transports router"),
 		words("conn message complain recv send tick"), // a connection
-		words("config listen opening handshake peers connect dial resolve publish activate"),
+		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox deliver overflow lock link monitor monitornodes exit" +
-			" exitnotice exitqueue bondchange signal way succeed"),
+			" exitnotice exitqueue bondchange signal succeed"),
 		words("call gencall server unanswered func spawn work kernel sendto readloop"), // calls, both ways
 		// the ways between workers
 		words("part partquestion claim relay workerlink relaylink"),
