@@ -79,7 +79,7 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 		n.noproc(ctl)
 	// the mailbox ended before the other process knew of the link
 	case ctl != nil && ctl.Op == dist.OpLink && b.ended():
-		sendExit(n.tell, b.pid, ctl.To, exitReason(b.why))
+		n.tell(linkExit(b.pid, ctl.To, exitReason(b.why)))
 	}
 	return err
 }

@@ -107,7 +107,7 @@ func (c *Conn) disown(s *states.Bonds) {
 	noproc, there := exitReason(ei.Atom("noproc")), c.extent()
 	for _, l := range s.Links {
 		if l.Active && there.has(l.Pid) {
-			sendExit(c.tell, s.Pid, l.Pid, noproc)
+			c.tell(linkExit(s.Pid, l.Pid, noproc))
 		}
 	}
 	for _, w := range s.Watchers {
@@ -116,7 +116,7 @@ func (c *Conn) disown(s *states.Bonds) {
 		}
 		heir := c.n.procs.named(w.Name) // the peer knows only the name, and may be about to call
 		if heir == nil || !heir.watched(w.Ref, watcher{w.Pid, w.Name}) {
-			sendDown(c.tell, s.Pid, watcher{w.Pid, w.Name}, w.Ref, noproc)
+			c.tell(down(s.Pid, watcher{w.Pid, w.Name}, w.Ref, noproc))
 		}
 	}
 	for _, t := range s.Watching {

@@ -43,9 +43,7 @@ type Conn struct {
 	calls     atomic.Int32  // Calls in progress
 	faults    atomic.Uint32 // the kinds of complaint that were logged already: see complain
 	works     wait.Tally    // functions that run for the peer
-	// processes here that have ended, whose signals to the peer are neither out nor in exitQueue
-	exits     wait.Tally
-	exitQueue exitQueue // the signals of other ended processes, which wait for their turn
+	exits     wait.Tally    // processes here that have ended, and have yet to tell the peer
 
 	rd      reader
 	running sync.Once // the upper level's receiving
@@ -77,7 +75,9 @@ type Conn struct {
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: clock.Now(), claim: unclaimed{}}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
-	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit, UrgentLimit: max(maxExitQueue, 4*n.cfg.QueueLimit)})
+	c.q = transport.NewQueue(s, &transport.QueueOptions{
+		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit,
+	})
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {
 		c.self = self

@@ -127,21 +127,12 @@ func (b *Mailbox) pause() {
 }
 
 // snapshot describes a frozen connection.
-func (c *Conn) snapshot() (_ *states.Conn, err error) {
-	export, ahead, err := c.s.Export()
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			clear(export)
-		}
-	}()
+func (c *Conn) snapshot() (*states.Conn, error) {
 	name, creation, err := c.n.identity()
 	if err != nil {
 		return nil, err
 	}
-	rest, err := c.appendExitQueue(c.q.Held())
+	export, ahead, err := c.s.Export()
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +140,7 @@ func (c *Conn) snapshot() (_ *states.Conn, err error) {
 	carried, _ := c.n.transportIDOf(c.tr)
 	s := &states.Conn{
 		TransportID: carried, Export: export, Self: string(name), SelfCreation: creation, Peer: c.peer, Initiated: c.initiated, Pid: c.self,
-		Ahead: ahead, Rest: rest,
+		Ahead: ahead, Rest: c.q.Held(),
 		Clock:    &clock,
 		Received: c.received.Load(), Messages: c.messages.Load(), Sent: c.sentCount.Load(),
 		Made: c.made,
@@ -318,10 +309,7 @@ func (c *Conn) suspend(ctx context.Context, barrier func()) error {
 	if barrier != nil {
 		barrier()
 	}
-	if err = c.holdExitQueue(ctx); err == nil {
-		err = c.ticks.hold(ctx)
-	}
-	if err == nil {
+	if err = c.ticks.hold(ctx); err == nil {
 		err = c.q.Hold(ctx)
 	}
 	if err != nil {
@@ -334,7 +322,6 @@ func (c *Conn) suspend(ctx context.Context, barrier func()) error {
 func (c *Conn) unsuspend() {
 	c.q.Unhold()
 	c.ticks.unhold(c)
-	c.letExitQueue()
 	c.frozen.Open()
 	c.mu.Lock()
 	ailment := c.pendingErr
@@ -363,7 +350,6 @@ func (c *Conn) giveUp(forget bool) error {
 	c.ticks.end()
 	err := c.s.Release()
 	c.q.End(ErrMoved)
-	c.dropExitQueue()
 	c.frozen.Open()
 	if forget {
 		for _, b := range c.n.procs.all() {

@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -198,7 +197,3 @@ func (b *Mailbox) callHook(m *Message) fate {
 	b.hook(b, m)
 	return delivered
 }
-
-// exitBy is Exit because of something that has come over a connection. It may run on the reader's
-// goroutine, so it does not wait for other nodes.
-func (b *Mailbox) exitBy(reason ei.Term) { b.depart(b.end(reason), scope{}) }

@@ -156,7 +156,7 @@
 //	other receivers
 //	immediate answers that a peer does not  64 MiB, or four times QueueLimit       the connection ends:
 //	read                                                                           transport.ErrQueueFull
-//	exit signals that it does not read      64 MiB: 512 bytes and the reason each  whoever ends a process waits; after
+//	exit signals that it does not read      64 MiB                                 whoever ends a process waits; after
 //	                                                                               TickInterval ErrEndsUnread
 //	links and monitors that a peer makes    none, as in Erlang                     250 bytes each
 //

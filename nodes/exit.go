@@ -3,10 +3,85 @@ package nodes
 import (
 	"bytes"
 	"context"
+	"log/slog"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
+
+// Close ends the process with reason normal. Receive still returns what is unread; a Server drops
+// it. Close waits as Exit does.
+func (b *Mailbox) Close() error {
+	b.Exit(ei.Atom("normal"))
+	return nil
+}
+
+// Exit ends the process: its names become free, linked processes get an exit signal, monitors a
+// DOWN, with reason (unencodable_reason if it cannot be encoded). Only the first call counts. Exit
+// waits while the node is frozen, while a connection to a node that has to be told is frozen, and
+// while such a node, if it reads at all, has 64 MiB of such signals still to read.
+func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, scope{})() }
+
+// exit is Exit without the wait for room, which is left to wait. The signals for the processes of
+// asker go out, in their turn, before exit returns.
+func (b *Mailbox) exit(reason ei.Term, asker scope) (wait func()) {
+	return b.notifyEnd(b.end(reason), asker)
+}
+
+// exitBy is Exit because of something that has come over a connection. It may run on the reader's
+// goroutine, so it does not wait for other nodes.
+func (b *Mailbox) exitBy(reason ei.Term) { b.exit(reason, scope{}) }
+
+// end ends the process, and returns what others are to be told of that.
+func (b *Mailbox) end(reason ei.Term) map[scope]*exitNotice {
+	b.lock()
+	if b.ended() {
+		b.mu.Unlock()
+		return nil
+	}
+	return b.endUnlock(reason)
+}
+
+// endUnlock is end for a process that has not ended. b.mu is held on entry, and released on return.
+func (b *Mailbox) endUnlock(reason ei.Term) map[scope]*exitNotice {
+	b.why = reason
+	notices := b.exitNotices(reason)
+	b.bondTables = bondTables{}
+	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
+	b.restoreAll()
+	had, released := b.n.procs.end(b)
+	if b.cancel != nil {
+		b.cancel()
+	}
+	for _, a := range b.pendingCalls {
+		a.giveUp()
+	}
+	b.mu.Unlock()
+	if had != "" {
+		b.n.complainOfEnd(had, reason)
+	}
+	if released != "" && len(notices) > 0 {
+		b.n.router.struck(released)
+	}
+	return notices
+}
+
+// complainOfEnd logs that a registered process has ended for a reason that an OTP supervisor does
+// not regard as regular: here nothing restarts it.
+func (n *Node) complainOfEnd(name ei.Atom, reason ei.Term) {
+	if isRegular(reason) || !n.log.Enabled(n.ctx, slog.LevelInfo) {
+		return
+	}
+	n.log.Info("registered process ended", "name", string(name), "reason", ei.Brief(reason, 1000))
+}
+
+// isRegular tells whether an OTP supervisor regards an exit reason as regular.
+func isRegular(reason ei.Term) bool {
+	if t, ok := reason.(ei.Tuple); ok && len(t) == 2 {
+		return t[0] == ei.Atom("shutdown")
+	}
+	return reason == ei.Atom("normal") || reason == ei.Atom("shutdown")
+}
 
 // exitSignal handles an exit signal of exit/2, whose reason kill cannot be trapped; linkBroke
 // handles those of links. See Erlang Reference Manual, "Processes", "Receiving Exit Signals". It is
@@ -65,9 +140,9 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	return wrap("exit", string(to.Node), b.n.exit2(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}))
 }
 
-// sendExit tells a linked process that the process from has ended.
-func sendExit(tell signalFunc, from, to ei.Pid, reason ei.Raw) {
-	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: reason})
+// linkExit is the signal to a linked process that the process from has ended.
+func linkExit(from, to ei.Pid, reason ei.Raw) *dist.Control {
+	return &dist.Control{Op: dist.OpExit, From: from, To: to, Reason: reason}
 }
 
 // exitReason encodes a reason.

@@ -43,7 +43,7 @@ func TestTooManyAnswersWait(t *testing.T) {
 	tag := ei.Binary(make([]byte, 1<<20))
 	asks := genCallFrom(p.self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")})
 	b := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "net_kernel"}, asks)
-	for written := 0; written < 3*maxExitQueue && p.write(b) == nil; written += len(b) {
+	for written := 0; written < 3*signalLimit && p.write(b) == nil; written += len(b) {
 	}
 	require.ErrorIs(t, ended(t, c), transport.ErrQueueFull)
 }

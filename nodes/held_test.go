@@ -329,7 +329,14 @@ func TestExitBesideFreeze(t *testing.T) {
 		words := b.end(ei.Atom("gone"))
 		return func() {
 			for _, w := range words {
-				w.sayNow()
+				switch {
+				case w.isHere():
+					w.notifyLocal()
+				default:
+					if later := w.notifyPeer(); later != nil {
+						later()
+					}
+				}
 			}
 		}
 	}

@@ -141,7 +141,7 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 		b.mu.Unlock()
 		return
 	}
-	b.depart(b.endUnlock(why), scope{})
+	b.notifyEnd(b.endUnlock(why), scope{})
 }
 
 func (b *Mailbox) hasLink(with ei.Pid) bool {
@@ -202,7 +202,7 @@ func (b *Mailbox) linkLost(with ei.Pid) {
 	b.links.remove(with.Node, with)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
 	if !b.opts.TrapExit {
-		b.depart(b.endUnlock(noconnection), scope{})
+		b.notifyEnd(b.endUnlock(noconnection), scope{})
 		return
 	}
 	b.notifyUnlock([]*Message{m})
@@ -236,7 +236,7 @@ func (b *Mailbox) parentOf(pid ei.Pid, m *Message) bool {
 // orphan ends the link and the monitor of a new process whose parent has ended.
 func (n *Node) orphan(pid ei.Pid, m *Message) {
 	if m.Flags&dist.SpawnLinked != 0 {
-		sendExit(n.tell, m.To, pid, exitReason(ei.Atom("noproc")))
+		n.tell(linkExit(m.To, pid, exitReason(ei.Atom("noproc"))))
 	}
 	if m.Flags&dist.SpawnMonitored != 0 {
 		n.tell(demonitor(m.To, target{pid: pid}, m.Ref))

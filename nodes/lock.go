@@ -122,6 +122,6 @@ func (b *Mailbox) refuse(m *Message) {
 	}
 	b.mu.Unlock()
 	if ok {
-		sendDown(b.n.tell, b.pid, w, ref, exitReason(ei.Atom("shutdown")))
+		b.n.tell(down(b.pid, w, ref, exitReason(ei.Atom("shutdown"))))
 	}
 }

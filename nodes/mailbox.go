@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -285,23 +284,6 @@ func (b *Mailbox) ended() bool {
 	}
 }
 
-// complainOfEnd logs that a registered process has ended for a reason that an OTP supervisor does
-// not regard as regular: here nothing restarts it.
-func (n *Node) complainOfEnd(name ei.Atom, reason ei.Term) {
-	if isRegular(reason) || !n.log.Enabled(n.ctx, slog.LevelInfo) {
-		return
-	}
-	n.log.Info("registered process ended", "name", string(name), "reason", ei.Brief(reason, 1000))
-}
-
-// isRegular tells whether an OTP supervisor regards an exit reason as regular.
-func isRegular(reason ei.Term) bool {
-	if t, ok := reason.(ei.Tuple); ok && len(t) == 2 {
-		return t[0] == ei.Atom("shutdown")
-	}
-	return reason == ei.Atom("normal") || reason == ei.Atom("shutdown")
-}
-
 // atEnd arranges for cancel to be called when the mailbox ends, or at once if it has ended.
 func (b *Mailbox) atEnd(cancel func()) {
 	b.mu.Lock()
@@ -315,68 +297,3 @@ func (b *Mailbox) atEnd(cancel func()) {
 // hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another
 // process.
 func (b *Mailbox) hasMoved() bool { return b.ended() && b.moved }
-
-// Close ends the process with reason normal. Receive still returns what is unread; a Server drops
-// it. Close waits as Exit does.
-func (b *Mailbox) Close() error {
-	b.Exit(ei.Atom("normal"))
-	return nil
-}
-
-// Exit ends the process: its names become free, linked processes get an exit signal, monitors a
-// DOWN, with reason (unencodable_reason if it cannot be encoded). Only the first call counts. Exit
-// waits while the node is frozen, while a connection to a node that has to be told is frozen, and
-// while such a node, if it reads at all, has 64 MiB of such signals still to read.
-func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, scope{})() }
-
-// exit is Exit without the wait for room, which is left to wait. The signals for the processes of
-// asker go out, in their turn, before exit returns.
-func (b *Mailbox) exit(reason ei.Term, asker scope) (wait func()) {
-	return b.depart(b.end(reason), asker)
-}
-
-// depart sends words, the signals that tell of the end of the process, as exit does.
-func (b *Mailbox) depart(words map[scope]*exitNotice, asker scope) (wait func()) {
-	here, wait := sayElsewhere(words, asker)
-	if here != nil {
-		here.sayNow()
-	}
-	if w := words[asker]; w != nil {
-		w.sayBy(b.n.ctx)
-	}
-	return wait
-}
-
-// end ends the process, and returns the signals that tell others of that.
-func (b *Mailbox) end(reason ei.Term) map[scope]*exitNotice {
-	b.lock()
-	if b.ended() {
-		b.mu.Unlock()
-		return nil
-	}
-	return b.endUnlock(reason)
-}
-
-// endUnlock is end for a process that has not ended. b.mu is held on entry, and released on return.
-func (b *Mailbox) endUnlock(reason ei.Term) map[scope]*exitNotice {
-	b.why = reason
-	words := b.exitNotices(reason)
-	b.bondTables = bondTables{}
-	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
-	b.restoreAll()
-	had, released := b.n.procs.end(b)
-	if b.cancel != nil {
-		b.cancel()
-	}
-	for _, a := range b.pendingCalls {
-		a.giveUp()
-	}
-	b.mu.Unlock()
-	if had != "" {
-		b.n.complainOfEnd(had, reason)
-	}
-	if released != "" && len(words) > 0 {
-		b.n.router.struck(released)
-	}
-	return words
-}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A watcher is a process that monitors one of ours.
@@ -107,7 +108,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 		ctl := demonitor(b.pid, t, ref)
 		// a peer that reads nothing for a while must not lose the connection over any number of
 		// them
-		if c != nil && c.sayLater(ctl) {
+		if c != nil && c.tellLazily(transport.NoWait(), ctl, transport.Lazy) {
 			return nil, nil
 		}
 		return ctl, nil
@@ -317,11 +318,11 @@ func (b *Mailbox) takeDown(m *Message) {
 	b.notifyUnlock([]*Message{m})
 }
 
-// sendDown tells a watcher of the end of a process of this node.
-func sendDown(tell signalFunc, from ei.Pid, w watcher, ref ei.Ref, reason ei.Raw) {
+// down is the signal to a watcher that a process of this node has ended.
+func down(from ei.Pid, w watcher, ref ei.Ref, reason ei.Raw) *dist.Control {
 	ctl := &dist.Control{Op: dist.OpMonitorPExit, From: from, To: w.pid, Ref: ref, Reason: reason}
 	if w.name != "" {
 		ctl.From, ctl.FromName = ei.Pid{}, w.name
 	}
-	tell(ctl)
+	return ctl
 }

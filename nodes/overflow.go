@@ -141,9 +141,9 @@ func (b *Mailbox) exitFull() {
 		b.discard()
 	}
 	b.n.stats.mailboxesFull.Add(1)
-	words := b.endUnlock(mailboxFull)
+	notices := b.endUnlock(mailboxFull)
 	b.n.mishaps.Log(b.n.log, slog.LevelError, "mailbox ended, since it is full", "error", err)
-	b.depart(words, scope{})
+	b.notifyEnd(notices, scope{})
 }
 
 // A roomWait is a sender's wait for room in a mailbox; the channels are nil for what it does not

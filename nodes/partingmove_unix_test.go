@@ -104,7 +104,7 @@ func TestMoveBesideLastWords(t *testing.T) {
 		freeze := func() error { return thawed(r.c.Freeze(w.ctx())) }
 		test(t, r.n[0], deaf.v, freeze, r.move)
 		for _, n := range r.n {
-			require.NoError(t, n.procs.exitQueues.Wait(w.ctx()), "a shutdown would wait for what another process sends")
+			require.NoError(t, n.procs.exits.Wait(w.ctx()), "a shutdown would wait for what another process sends")
 		}
 	})
 }

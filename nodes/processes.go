@@ -45,14 +45,11 @@ type processes struct {
 	told    atomic.Bool  // MonitorNodes was called, ever
 	telling atomic.Int64 // processes of whose end others of this node are just being told
 
-	// processes that have ended, whose exit signals are neither sent nor queued at a connection
-	// (exitnotice.go)
-	exits      wait.Tally
-	endings    wait.Tally // connections that have ended, of which some mailbox has not been told
-	exitQueues wait.Tally // connections with exit signals queued
-	running    wait.Tally // functions, handlers and servers that are running
-	resting    wait.Gate  // shut: servers take no messages, except for what runs
-	outside    wait.Gate  // shut: calls of this node's processes wait, except those of what runs
+	exits   wait.Tally // processes that have ended, and have yet to tell others (exitsend.go)
+	endings wait.Tally // connections that have ended, of which some mailbox has not been told
+	running wait.Tally // functions, handlers and servers that are running
+	resting wait.Gate  // shut: servers take no messages, except for what runs
+	outside wait.Gate  // shut: calls of this node's processes wait, except those of what runs
 }
 
 func (p *processes) init(n *Node) {
@@ -222,19 +219,18 @@ func (p *processes) closeAll(ctx context.Context) {
 			all[to] = append(all[to], w)
 		}
 	}
-	var said sync.WaitGroup
-	for _, words := range all { // concurrently: a node that does not read holds up no other
-		said.Add(1)
+	var told sync.WaitGroup
+	for _, notices := range all { // concurrently: a node that does not read holds up no other
+		told.Add(1)
 		p.n.goroutines.Run(func() {
-			defer said.Done()
-			for _, w := range words {
-				w.sayBy(ctx)
+			defer told.Done()
+			for _, w := range notices {
+				w.notifyInTurn(ctx)
 			}
 		})
 	}
 	_ = p.exits.Wait(ctx)
-	_ = p.exitQueues.Wait(ctx)
-	said.Wait() // soon: none of them waits any more
+	told.Wait() // soon: none of them waits any more
 }
 
 // closeEmpty is closeAll of a table without mailboxes; false if it has some.

@@ -152,10 +152,10 @@ func (c *Conn) loseRelayLink(b *Conn) {
 	}
 	killed := exitReason(ei.Atom("killed"))
 	for l := range lost.links {
-		sendExit(c.tell, l.local, l.remote, killed)
+		c.tell(linkExit(l.local, l.remote, killed))
 	}
 	for ref, m := range lost.monitors {
-		sendDown(c.tell, m.pid, watcher{m.watcher, m.name}, ref, killed)
+		c.tell(down(m.pid, watcher{m.watcher, m.name}, ref, killed))
 	}
 }
 

@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -15,6 +16,10 @@ const keepScratch = 64 << 10
 // copyPayload is the size, in bytes, up to which a payload is copied behind its control message:
 // one buffer is cheaper to write than two.
 const copyPayload = 4 << 10
+
+// signalLimit is how many bytes of signals that do not wait for room on a connection, those of
+// processes that end among them, may wait for a peer.
+const signalLimit = DefaultMailboxLimit
 
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns
 // when the message is queued: it waits while Config.QueueLimit bytes already are, and while the
@@ -104,14 +109,19 @@ func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 // wait for each other. A signal that cannot be encoded, an answer to a made-up identifier say, is
 // dropped, and does not end the connection.
 func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
+	_ = c.postSignal(context.Background(), ctl, payload, transport.Urgent)
+}
+
+func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw, mode transport.PostMode) error {
 	b, err := dist.AppendFrameHead(nil, ctl, len(payload))
 	if err != nil {
 		c.complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
-		return
+		return nil
 	}
-	if err := c.q.Post(context.Background(), b, payload, transport.Urgent); err != nil {
-		c.sendError(context.Background(), err)
+	if err := c.q.Post(ctx, b, payload, mode); err != nil {
+		return c.sendError(ctx, err)
 	}
+	return nil
 }
 
 // agreed gives a signal the form that the peer has agreed to: a reason inside the tuple, or as
@@ -243,9 +253,6 @@ func (c *Conn) flush(ctx context.Context, op string) error {
 	return nil
 }
 
-// A signalFunc sends a signal to the process that it is for.
-type signalFunc func(ctl *dist.Control)
-
 // tell is Node.tell for one connection.
 func (c *Conn) tell(ctl *dist.Control) {
 	if ctl, payload, ok := c.agreed(ctl); ok {
@@ -253,19 +260,27 @@ func (c *Conn) tell(ctl *dist.Control) {
 	}
 }
 
-// tellInTurn returns a tell for a goroutine that may wait: until ctx ends it waits while much else
-// is on its way to the peer.
-func (c *Conn) tellInTurn(ctx context.Context) signalFunc {
-	return func(ctl *dist.Control) {
-		if ctx.Err() != nil {
-			c.tell(ctl)
+// tellLazily is tell in a mode with Lazy: behind what waits, and in turns with others' messages.
+// False: there is no room for it, and ctx has ended the wait for some.
+func (c *Conn) tellLazily(ctx context.Context, ctl *dist.Control, mode transport.PostMode) bool {
+	ctl, payload, ok := c.agreed(ctl)
+	if !ok {
+		return true
+	}
+	err := c.postSignal(ctx, ctl, payload, mode)
+	return err != os.ErrDeadlineExceeded && err != context.DeadlineExceeded
+}
+
+// tellInTurn is tell for a goroutine that may wait: until ctx ends it waits while much else is on
+// its way to the peer.
+func (c *Conn) tellInTurn(ctx context.Context, ctl *dist.Control) {
+	if ctx.Err() == nil {
+		// a failure before ctx ends is the connection's end
+		if err := c.sendSignal(ctx, ctl); err == nil || ctx.Err() == nil || c.Err() != nil {
 			return
 		}
-		// another failure is the connection's end
-		if err := c.sendSignal(ctx, ctl); err != nil && ctx.Err() != nil && c.Err() == nil {
-			c.tell(ctl)
-		}
 	}
+	c.tell(ctl)
 }
 
 // sendSignal sends a signal in the form that the peer has agreed to, if the peer takes it.

@@ -71,7 +71,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 // not read. If the plug-in has no CloseWrite, Shutdown does not wait for the peer.
 func (c *Conn) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
-	err := wrap("shutdown", c.peer.Name, c.exitsSaid(ctx))
+	err := wrap("shutdown", c.peer.Name, c.exits.Wait(ctx))
 	if err == nil {
 		err = c.flush(ctx, "shutdown")
 	}

@@ -86,9 +86,9 @@ func (n *Node) bind(ctl *dist.Control) bool {
 func (n *Node) noproc(ctl *dist.Control) {
 	reason := exitReason(ei.Atom("noproc"))
 	if ctl.Op == dist.OpLink {
-		sendExit(n.tell, ctl.To, ctl.From, reason)
+		n.tell(linkExit(ctl.To, ctl.From, reason))
 	} else {
-		sendDown(n.tell, ctl.To, watcher{ctl.From, ctl.ToName}, ctl.Ref, reason)
+		n.tell(down(ctl.To, watcher{ctl.From, ctl.ToName}, ctl.Ref, reason))
 	}
 }
 

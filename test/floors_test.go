@@ -38,7 +38,7 @@ var houses = map[string]house{
 		words("conn message complain recv send tick"), // a connection
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox deliver overflow lock link monitor monitornodes exit" +
-			" exitnotice exitqueue bondchange signal succeed"),
+			" exitsend bondchange signal succeed"),
 		words("call gencall server unanswered func spawn work kernel sendto readloop"), // calls, both ways
 		// the ways between workers
 		words("part partquestion claim relay workerlink relaylink"),

@@ -84,7 +84,7 @@ func (q *Queue) Held() []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var b []byte
-	for _, s := range q.segs {
+	for _, s := range slices.Concat(q.segs, q.lazy) {
 		b = append(b, s.buf...)
 	}
 	return b
@@ -104,7 +104,7 @@ func (q *Queue) Unhold() {
 		return
 	}
 	q.parked = false
-	if q.writing = len(q.segs) > 0 && q.err == nil; q.writing {
+	if q.writing = (len(q.segs) > 0 || q.aside > 0) && q.err == nil; q.writing {
 		go q.flushFn()
 	}
 }

@@ -40,6 +40,7 @@ type Queue struct {
 	s           *Stream
 	limit       int
 	urgentLimit int
+	lazyLimit   int
 
 	mu        sync.Mutex
 	moved     sync.Cond // bytes have left, or the queue failed
@@ -49,6 +50,10 @@ type Queue struct {
 	claims    int64     // claims ever made
 	given     int       // claims in segs that their callers have given up
 	urgent    int       // bytes of Urgent posts in segs
+	lazy      []segment // Lazy posts that are not in line yet, each whole in one of them
+	aside     int       // their bytes
+	followed  int64     // bytes of Lazy posts that have come into line since
+	following bool      // one of lazy is in line
 	posted    int64     // bytes ever posted, without those taken back
 	sent      int64     // bytes ever delivered
 	awaited   []*awaited
@@ -72,6 +77,7 @@ type segment struct {
 	buf    []byte
 	urgent int // bytes of Urgent posts in buf
 	claim  *claim
+	lazy   bool // it has been one of Queue.lazy
 	rest   bool // buf was made for the rest of a write: it is no combining buffer
 }
 
@@ -97,6 +103,9 @@ type QueueOptions struct {
 	// UrgentLimit is how many bytes of Urgent posts may wait before one is ErrQueueFull; 0 is four
 	// times the Limit, and a megabyte at least.
 	UrgentLimit int
+	// LazyLimit is how many bytes of Lazy posts may be set aside before Lazy posts wait; 0 is as
+	// many as UrgentLimit. One post may exceed it.
+	LazyLimit int
 }
 
 // NewQueue makes a queue in front of s.
@@ -108,6 +117,10 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 	q.urgentLimit = max(4*q.limit, leastUrgent)
 	if o != nil && o.UrgentLimit > 0 {
 		q.urgentLimit = o.UrgentLimit
+	}
+	q.lazyLimit = q.urgentLimit
+	if o != nil && o.LazyLimit > 0 {
+		q.lazyLimit = o.LazyLimit
 	}
 	q.moved.L = &q.mu
 	q.flushFn = q.flush
@@ -125,6 +138,12 @@ const (
 	// When more than QueueOptions.UrgentLimit bytes of Urgent posts wait it is ErrQueueFull. During
 	// a Hold it waits as every post does.
 	Urgent
+	// Lazy does not wait while the queue is full: what there is no room for is copied, whatever its
+	// size, and set aside. From there it goes out behind all that was posted before, and in turns
+	// with what others post from then on; Lazy posts keep their order among themselves. When
+	// QueueOptions.LazyLimit bytes are aside it waits for some of them to go. It is for one who has
+	// much to say of which nobody waits for the end. An Urgent post is not Lazy.
+	Lazy
 )
 
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
@@ -143,7 +162,10 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	if n == 0 {
 		return opError("post", q.s.remote, errEmpty)
 	}
-	if err := q.enter(ctx, "post"); err != nil {
+	if mode&Urgent != 0 {
+		mode &^= Lazy
+	}
+	if err := q.enter(ctx, "post", mode); err != nil {
 		return err
 	}
 	if mode&Urgent != 0 && q.urgent > q.urgentLimit {
@@ -157,6 +179,11 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	}
 	small := n < combineMax
 	fits := q.waiting()+n <= q.limit
+	if mode&Lazy != 0 && q.writing && (q.aside > 0 || !(small && fits)) {
+		q.setAside(head, body)
+		q.mu.Unlock()
+		return nil
+	}
 	if IsNoWait(ctx) && q.writing && !(small && fits) && mode&Urgent == 0 {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, os.ErrDeadlineExceeded)
@@ -173,7 +200,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		if err := q.turn(ctx, c); err != nil {
 			return err
 		}
-	case small && mode&Burst != 0 || (small || mode&Urgent != 0) && q.s.car.takesItsTime():
+	case small && mode&Burst != 0 || (small || mode&(Urgent|Lazy) != 0) && q.s.car.takesItsTime():
 		q.writing = true
 		q.add(head, body, mode)
 		q.mu.Unlock()
@@ -183,7 +210,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		q.writing = true
 		q.mu.Unlock()
 	}
-	if small || mode&Urgent != 0 { // the queue has room for what the socket does not take
+	if small || mode&(Urgent|Lazy) != 0 { // the queue has room for what the socket does not take
 		ctx = NoWait()
 	}
 	return q.write(ctx, head, body)
@@ -202,7 +229,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	if n == 0 {
 		return 0, opError("write", q.s.remote, errEmpty)
 	}
-	if err := q.enter(ctx, "write"); err != nil {
+	if err := q.enter(ctx, "write", 0); err != nil {
 		return 0, err
 	}
 	if q.writing && IsNoWait(ctx) {
@@ -232,23 +259,35 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 }
 
 // enter locks q.mu for a call that wants to send, and leaves it locked if the error is nil. It
-// waits for the end of a Hold, and returns an earlier failure of the stream.
-func (q *Queue) enter(ctx context.Context, op string) error {
+// waits for the end of a Hold and, if mode is Lazy, for room aside, and returns an earlier failure
+// of the stream.
+func (q *Queue) enter(ctx context.Context, op string, mode PostMode) error {
 	if err := ended(ctx); err != nil {
 		return opError(op, q.s.remote, err)
 	}
 	q.mu.Lock()
-	if q.held != nil {
-		if err := q.resumed(ctx); err != nil {
-			q.mu.Unlock()
-			return opError(op, q.s.remote, err)
+	err := q.admitted(ctx, op, mode)
+	if err != nil {
+		q.mu.Unlock()
+	}
+	return err
+}
+
+// admitted is enter with q.mu held, on return too.
+func (q *Queue) admitted(ctx context.Context, op string, mode PostMode) error {
+	for {
+		if q.held != nil {
+			if err := q.resumed(ctx); err != nil {
+				return opError(op, q.s.remote, err)
+			}
+		}
+		if q.err != nil || mode&Lazy == 0 || q.aside < q.lazyLimit {
+			return q.err
+		}
+		if err := q.awaitLocked(ctx, op, func() bool { return q.aside < q.lazyLimit }); err != nil {
+			return err
 		}
 	}
-	if q.err != nil {
-		defer q.mu.Unlock()
-		return q.err
-	}
-	return nil
 }
 
 // Trim frees the buffers that an idle queue keeps for its next burst.
@@ -260,7 +299,7 @@ func (q *Queue) Trim() {
 	}
 }
 
-// waiting is how many bytes wait and are in flight; q.mu is held.
+// waiting is how many bytes wait in line and are in flight; q.mu is held.
 func (q *Queue) waiting() int {
 	if q.err != nil {
 		return 0
@@ -295,7 +334,7 @@ func (q *Queue) fail(err error) {
 			close(s.claim.turn)
 		}
 	}
-	q.segs, q.open, q.given, q.writing = nil, false, 0, false
+	q.segs, q.lazy, q.open, q.given, q.writing = nil, nil, false, 0, false
 	q.moved.Broadcast()
 }
 
@@ -304,10 +343,15 @@ func (q *Queue) fail(err error) {
 // the queue's end, by End or a failure.
 func (q *Queue) Flush(ctx context.Context) error {
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	// what is aside has first to come into line
+	all := q.followed + int64(q.aside)
+	if err := q.awaitLocked(ctx, "write", func() bool { return q.followed >= all }); err != nil {
+		return err
+	}
 	w := q.awaits(q.posted-q.sent, q.claims)
-	q.mu.Unlock()
 	defer q.forget(w)
-	return q.await(ctx, "write", func() bool { return w.left <= 0 })
+	return q.awaitLocked(ctx, "write", func() bool { return w.left <= 0 })
 }
 
 // awaits begins to count the next n bytes in order, of which claims up to that number may be taken
@@ -318,15 +362,21 @@ func (q *Queue) awaits(n, claims int64) *awaited {
 	return w
 }
 
+// forget ends awaits; q.mu is held.
 func (q *Queue) forget(w *awaited) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	i := slices.Index(q.awaited, w)
 	q.awaited = slices.Delete(q.awaited, i, i+1)
 }
 
 // await waits until over, which is called with q.mu held, or ctx ends, or the queue fails.
 func (q *Queue) await(ctx context.Context, op string, over func() bool) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.awaitLocked(ctx, op, over)
+}
+
+// awaitLocked is await with q.mu held, but not while it waits.
+func (q *Queue) awaitLocked(ctx context.Context, op string, over func() bool) error {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() {
 			q.mu.Lock()
@@ -334,8 +384,6 @@ func (q *Queue) await(ctx context.Context, op string, over func() bool) error {
 			q.moved.Broadcast()
 		})()
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for !over() {
 		if q.err != nil {
 			return q.err
@@ -353,8 +401,8 @@ func (q *Queue) await(ctx context.Context, op string, over func() bool) error {
 	return nil
 }
 
-// Buffered returns how many bytes wait or are in flight, and how many have ever been delivered to
-// the socket.
+// Buffered returns how many bytes wait or are in flight, without those of Lazy posts that are set
+// aside, and how many have ever been delivered to the socket.
 func (q *Queue) Buffered() (bytes int, sent int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

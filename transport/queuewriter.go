@@ -78,21 +78,18 @@ func (q *Queue) hand(ctx context.Context, v ...[]byte) (int64, error) {
 	buf := slices.Concat(v...)
 	n := int64(len(buf))
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.err != nil {
-		defer q.mu.Unlock()
 		return 0, q.err
 	}
 	q.segs = slices.Insert(q.segs, 0, segment{buf: buf, rest: true})
 	w := q.awaits(n, 0)
-	q.mu.Unlock()
 	defer q.forget(w)
 	go q.flushFn()
 	if IsNoWait(ctx) {
 		return n, nil
 	}
-	err := q.await(ctx, "write", func() bool { return w.left <= 0 })
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	err := q.awaitLocked(ctx, "write", func() bool { return w.left <= 0 })
 	switch {
 	case q.err == nil:
 		return n, err
@@ -148,7 +145,7 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 		q.segs = slices.Insert(q.segs, 0, segment{buf: rest, rest: true})
 	}
 	switch {
-	case len(q.segs) > 0:
+	case len(q.segs) > 0 || q.aside > 0:
 		go q.flushFn()
 	case q.held != nil:
 		q.park()
@@ -200,11 +197,39 @@ func (q *Queue) add(head, body []byte, mode PostMode) {
 	}
 }
 
+// setAside copies a Lazy post, for which there is no room in line; q.mu is held.
+func (q *Queue) setAside(head, body []byte) {
+	n := len(head) + len(body)
+	last := len(q.lazy) - 1
+	if last < 0 || len(q.lazy[last].buf)+n > combineFull {
+		q.lazy, last = append(q.lazy, segment{lazy: true}), last+1
+	}
+	q.lazy[last].buf = append(append(q.lazy[last].buf, head...), body...)
+	q.aside += n
+}
+
+// follow brings a part of what is aside into line, unless one is in line already: so Lazy posts
+// take turns with others. q.mu is held.
+func (q *Queue) follow() {
+	if q.following || len(q.lazy) == 0 {
+		return
+	}
+	next := q.lazy[0]
+	q.lazy[0] = segment{}
+	q.lazy = q.lazy[1:]
+	n := len(next.buf)
+	q.segs, q.open, q.following = append(q.segs, next), false, true
+	q.posted, q.followed, q.aside = q.posted+int64(n), q.followed+int64(n), q.aside-n
+	if q.watched > 0 {
+		q.moved.Broadcast()
+	}
+}
+
 // flush is the writer until nothing waits, or the turn of a caller has come.
 func (q *Queue) flush() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.segs) > 0 && q.err == nil {
+	for q.follow(); len(q.segs) > 0 && q.err == nil; q.follow() {
 		if q.held != nil {
 			q.park()
 			return
@@ -267,6 +292,7 @@ func (q *Queue) take() {
 	q.vec, q.batch = q.vec[:0], q.batch[:0]
 	for ; k < len(q.segs) && q.segs[k].claim == nil; k++ {
 		q.vec, q.batch = append(q.vec, q.segs[k].buf), append(q.batch, q.segs[k])
+		q.following = q.following && !q.segs[k].lazy
 	}
 	q.drop(k)
 }

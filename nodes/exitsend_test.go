@@ -123,7 +123,7 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 		proceed := make(chan struct{})
 		n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) {
 			<-proceed
-			return nil, &Raise{Class: ClassExit, Reason: ei.Binary(make([]byte, 2*exitBytes))}
+			return nil, &Raise{Class: ClassExit, Reason: ei.Binary(make([]byte, 512<<10))}
 		})
 		opts, err := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
 		require.NoError(t, err)
@@ -149,7 +149,7 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 func TestManyEndsBesideSlowPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
 		const many = 50
-		why := ei.Binary(make([]byte, exitBytes/2))
+		why := ei.Binary(make([]byte, 128<<10))
 		for i := range many {
 			b := box(t, n)
 			require.True(t, b.watched(monitorRef(slow, i), watcher{pid: slow.self}))
@@ -178,11 +178,11 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 			b.Exit(why)
 			synctest.Wait()
 		}
-		end(65, ei.Binary(make([]byte, maxExitQueue/64)))
-		require.NoError(t, c.Err(), "what one process says may be more")
+		end(64, ei.Binary(make([]byte, signalLimit/64)))
+		require.NoError(t, c.Err(), "the last of them may exceed the limit")
 		end(exitSignals+1, ei.Atom("crash"))
 		require.ErrorIs(t, c.Err(), ErrEndsUnread)
-		require.NoError(t, n.procs.exitQueues.Wait(t.Context()))
+		require.NoError(t, n.procs.exits.Wait(t.Context()))
 	})
 }
 
@@ -196,7 +196,7 @@ func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 		}
 		b.Exit(why)
 	}
-	end(64, ei.Binary(make([]byte, maxExitQueue/64)))
+	end(64, ei.Binary(make([]byte, signalLimit/64)))
 	done := make(chan struct{})
 	go func() { end(exitSignals+1, ei.Atom("crash")); close(done) }()
 	synctest.Wait()
@@ -246,10 +246,10 @@ func TestEndsWaitForSlowPeer(t *testing.T) {
 func TestFullExitQueueKeepsNobody(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
 		b := box(t, n)
-		for i := range 65 {
+		for i := range 64 {
 			require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
 		}
-		b.Exit(ei.Binary(make([]byte, maxExitQueue/64)))
+		b.Exit(ei.Binary(make([]byte, signalLimit/64)))
 		c, began := n.Conn("deaf@test"), time.Now()
 		kill := func(b *Mailbox) { // as a process of the good peer does
 			require.True(t, b.watched(monitorRef(deaf, 100), watcher{pid: deaf.self}))
@@ -285,10 +285,9 @@ func TestTellInTurnCutOff(t *testing.T) {
 			words = append(words, &dist.Control{Op: dist.OpExit, From: b.Pid(), To: to, Reason: exitReason(noconnection)})
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		tell := n.Conn("deaf@test").tellInTurn(ctx)
 		told := async(func() (int, error) {
 			for _, ctl := range words {
-				tell(ctl)
+				n.Conn("deaf@test").tellInTurn(ctx, ctl)
 			}
 			return 0, nil
 		})
@@ -339,7 +338,6 @@ func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 				synctest.Wait()
 				require.Zero(t, c.exits.Count(), "a shutdown waits for none of them")
 				require.Zero(t, n.procs.exits.Count())
-				require.Zero(t, n.procs.exitQueues.Count())
 			})
 		})
 	}

@@ -1,0 +1,122 @@
+//go:build unix
+
+package transport
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A Lazy post of any size returns at once although the queue is full, up to a limit of its own. At
+// that it waits for room, until its context ends; under NoWait it is refused.
+func TestQueueLazyWaitsForRoom(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		g, c, s := gated(t, full)
+		q := NewQueue(c, &QueueOptions{Limit: 10, LazyLimit: 3 * combineMax})
+		first := held(t, g, q, []byte("f"))
+		post := func(ctx context.Context, b string, size int) error {
+			return q.Post(ctx, []byte(b), make([]byte, size-len(b)), Lazy)
+		}
+		lazily := func(b string, size int) {
+			t.Helper()
+			require.NoError(t, returns(t, aside(func() error { return post(soon(t), b, size) })))
+		}
+		lazily("a", 1000)
+		require.NoError(t, returns(t, aside(func() error { return post(NoWait(), "b", 4*combineMax) })), "one may exceed the limit")
+		require.ErrorIs(t, post(NoWait(), "no", 10), os.ErrDeadlineExceeded)
+		ctx, cancel := context.WithCancel(soon(t))
+		waits := aside(func() error { return post(ctx, "no", 10) })
+		stays(t, waits)
+		cancel()
+		require.ErrorIs(t, returns(t, waits), context.Canceled)
+		waits = aside(func() error { return post(soon(t), "c", 10) })
+		stays(t, waits)
+		flushed := aside(func() error { return q.Flush(soon(t)) })
+		stays(t, flushed)
+		g.open()
+		require.NoError(t, returns(t, first))
+		got := make([]byte, 1+1000+4*combineMax+10)
+		_, err := s.Readv(soon(t), got)
+		require.NoError(t, err)
+		require.NoError(t, returns(t, waits))
+		require.NoError(t, returns(t, flushed))
+		require.Equal(t, "fabc", string(bytes.ReplaceAll(got, []byte{0}, nil)))
+	})
+}
+
+// blocked is a queue whose first post is in flight, and stays there until k has room.
+func blocked(t *testing.T, first string, o *QueueOptions) (q *Queue, k *grantCarrier) {
+	k = newGrantCarrier(false, 1<<20)
+	q = NewQueue(newStream(k, nil, connected), o)
+	require.NoError(t, q.Post(t.Context(), []byte(first), nil, Burst))
+	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls > 0 }, 20*time.Second, time.Millisecond)
+	return q, k
+}
+
+// stays tells that a call goes on waiting.
+func stays(t *testing.T, posted <-chan error) {
+	t.Helper()
+	for range 20 {
+		select {
+		case err := <-posted:
+			require.Fail(t, "it returned", "%v", err)
+		default:
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// Lazy posts go out behind what was posted before, and in turns with what is posted later.
+func TestQueueLazyTakesTurns(t *testing.T) {
+	q, k := blocked(t, "before", &QueueOptions{Limit: 10, LazyLimit: 1 << 30})
+	const many = 20
+	part := bytes.Repeat([]byte("z"), combineFull)
+	for range many {
+		require.NoError(t, q.Post(t.Context(), part, nil, Lazy))
+	}
+	other := aside(func() error { return q.Post(soon(t), []byte("one that waits for room"), nil, 0) })
+	stays(t, other)
+	k.set(func() { k.room = 1 << 30 })
+	require.NoError(t, returns(t, other))
+	require.NoError(t, q.Flush(soon(t)))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	require.Equal(t, "before", string(k.got[:6]))
+	require.Less(t, bytes.Index(k.got, []byte("one that")), 3*combineFull)
+	require.Equal(t, many*combineFull, bytes.Count(k.got, []byte("z")))
+}
+
+// What is aside when the queue fails is lost, and Flush says so.
+func TestQueueLazyFailure(t *testing.T) {
+	q, k := blocked(t, "first", &QueueOptions{Limit: 1, LazyLimit: 1})
+	require.NoError(t, q.Post(t.Context(), []byte("second"), nil, Lazy))
+	flushed := aside(func() error { return q.Flush(soon(t)) })
+	waits := aside(func() error { return q.Post(soon(t), []byte("third"), nil, Lazy) })
+	stays(t, flushed)
+	k.set(func() { k.failure = errFull })
+	require.ErrorIs(t, returns(t, flushed), errFull)
+	require.ErrorIs(t, returns(t, waits), errFull)
+	require.ErrorIs(t, q.Flush(soon(t)), errFull)
+	require.ErrorIs(t, q.Post(soon(t), []byte("fourth"), nil, Lazy), errFull)
+}
+
+// What is aside moves with the queue, last.
+func TestQueueLazyMoves(t *testing.T) {
+	q, _ := blocked(t, "1", &QueueOptions{Limit: 1})
+	for _, b := range []string{"2", "3"} {
+		require.NoError(t, q.Post(t.Context(), []byte(b), nil, Lazy))
+	}
+	require.NoError(t, q.Hold(soon(t)))
+	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, Lazy), os.ErrDeadlineExceeded)
+	require.Equal(t, "123", string(q.Held()))
+	q.Unhold()
+	require.NoError(t, q.Hold(soon(t)))
+	require.Equal(t, "123", string(q.Held()))
+	q.End(errMoved)
+	require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, Lazy), errMoved)
+}
