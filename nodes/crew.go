@@ -33,7 +33,7 @@ type workerProcess struct {
 	// slot
 	slot int
 	// the worker's own, 1 to maxPart, which it keeps when it moves to another process; in its pids,
-	// and called Part in words
+	// and called Part in messages
 	number int
 	line   *talk.Line
 	born   time.Time // when the worker's first process was started
@@ -47,7 +47,7 @@ type workerProcess struct {
 	// Guarded by f.mu.
 	proc *process.Process
 	// takes what the worker says of its move to another process; nil: it does not move
-	moving   chan talk.Word
+	moving   chan talk.Message
 	moves    uint64 // how often the worker has been told to move: the ID of the latest move
 	ready    bool
 	hangs    bool      // the worker did not answer, and has not been heard of since
@@ -215,13 +215,13 @@ func (f *Front) introduce(w *workerProcess) error {
 	}
 	w.number = f.lastPart
 	fd := 0
-	if f.roll != nil {
+	if f.nameTable != nil {
 		var err error
-		if fd, err = descriptor.Duplicate(f.roll.Descriptor()); err != nil {
+		if fd, err = descriptor.Duplicate(f.nameTable.Descriptor()); err != nil {
 			return err
 		}
 	}
-	w.line.Say(talk.Word{Topic: talk.Welcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.number, FD: fd})
+	w.line.Say(&talk.Welcome{Name: f.n.Name(), Creation: f.n.Creation(), Part: w.number, FD: fd})
 	for _, other := range f.crew {
 		if err := f.pair(w, other); err != nil {
 			f.sayGone(w)
@@ -243,8 +243,8 @@ func (f *Front) pair(a, b *workerProcess) error {
 		return err
 	}
 	newest := uint64(f.lastPart)
-	a.line.Say(talk.Word{Topic: talk.Sibling, Part: b.number, ID: newest, FD: one})
-	b.line.Say(talk.Word{Topic: talk.Sibling, Part: a.number, ID: newest, FD: two})
+	a.line.Say(&talk.WorkerLink{Part: b.number, Newest: newest, FD: one})
+	b.line.Say(&talk.WorkerLink{Part: a.number, Newest: newest, FD: two})
 	return nil
 }
 
@@ -314,7 +314,7 @@ func (f *Front) discharge(w *workerProcess) (proc *process.Process, goesOn bool)
 func (f *Front) sayGone(w *workerProcess) {
 	for _, other := range f.crew {
 		if other != w {
-			other.line.Say(talk.EndedWord(w.number))
+			other.line.Say(&talk.NoConn{Part: w.number})
 		}
 	}
 }

@@ -37,9 +37,9 @@ func TestFreezeBesideDeath(t *testing.T) {
 			require.NoError(t, theirs.Close())
 			if finds == "reader" {
 				// attend has not yet gone on to close the line
-				require.Error(t, w.line.Read(func(talk.Word) {}))
+				require.Error(t, w.line.Read(func(talk.Message) {}))
 			} else {
-				require.True(t, w.line.Say(talk.Word{Topic: talk.Probe}))
+				require.True(t, w.line.Say(&talk.Probe{}))
 				arrives(t, w.line.Wrote(), "the end of the writer")
 			}
 			short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
@@ -57,8 +57,8 @@ func TestFreezeBesideDeath(t *testing.T) {
 	}
 }
 
-// stillCrew is a front whose workers have no processes, and whose lines stand still: words that the
-// front says to them wait there.
+// stillCrew is a front whose workers have no processes, and whose lines stand still: what the
+// front says to them waits there.
 func stillCrew(t *testing.T, count int) (*Front, []*workerProcess) {
 	t.Helper()
 	f, err := newFront(FrontConfig{Workers: count})
@@ -85,52 +85,52 @@ func stillCrew(t *testing.T, count int) (*Front, []*workerProcess) {
 }
 
 // said takes what waits to be said to a worker.
-func (w *workerProcess) said() []talk.Word {
+func (w *workerProcess) said() []talk.Message {
 	return w.line.Unsaid()
 }
 
-// A worker's word takes effect only on what belongs to that worker, and only when it is due.
-func TestWordsOfWorkers(t *testing.T) {
+// A worker's message takes effect only on what belongs to that worker, and only when it is due.
+func TestMessagesOfWorkers(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]
-	tell := func(w *workerProcess, m talk.Word) { w.take(m) }
+	tell := func(w *workerProcess, m talk.Message) { w.take(m) }
 
-	tell(one, talk.Word{Topic: talk.Register, ID: 1, Name: "x", Number: 7})
-	tell(two, talk.Word{Topic: talk.Register, ID: 2, Name: "x", Number: 8})
-	tell(two, talk.Word{Topic: talk.Release, Name: "x"})
-	tell(two, talk.Word{Topic: talk.Lookup, ID: 3, Name: "x"})
-	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 1, OK: true}}, one.said())
-	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 2}, {Topic: talk.Answer, ID: 3, OK: true, Part: 1, Number: 7}}, two.said())
-	tell(one, talk.Word{Topic: talk.Release, Name: "x"})
-	tell(two, talk.Word{Topic: talk.Register, ID: 4, Name: "x", Number: 8})
-	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 4, OK: true}}, two.said())
+	tell(one, &talk.Register{ID: 1, Name: "x", Key: 7})
+	tell(two, &talk.Register{ID: 2, Name: "x", Key: 8})
+	tell(two, &talk.Release{Name: "x"})
+	tell(two, &talk.Lookup{ID: 3, Name: "x"})
+	require.Equal(t, []talk.Message{&talk.Answer{ID: 1, OK: true}}, one.said())
+	require.Equal(t, []talk.Message{&talk.Answer{ID: 2}, &talk.Answer{ID: 3, OK: true, Part: 1, Number: 7}}, two.said())
+	tell(one, &talk.Release{Name: "x"})
+	tell(two, &talk.Register{ID: 4, Name: "x", Key: 8})
+	require.Equal(t, []talk.Message{&talk.Answer{ID: 4, OK: true}}, two.said())
 
-	one.moves, one.moving = 2, make(chan talk.Word, 2)
-	tell(one, talk.Word{Topic: talk.Stayed, ID: 1, Name: "of an earlier move"})
-	tell(one, talk.Word{Topic: talk.Stayed, ID: 2, Name: "of this one"})
-	require.Equal(t, "of this one", (<-one.moving).Name)
+	one.moves, one.moving = 2, make(chan talk.Message, 2)
+	tell(one, &talk.Stayed{Move: 1, Why: "of an earlier move"})
+	tell(one, &talk.Stayed{Move: 2, Why: "of this one"})
+	require.Equal(t, &talk.Stayed{Move: 2, Why: "of this one"}, <-one.moving)
 	require.Empty(t, one.moving)
 	one.moving = nil
 
-	tell(one, talk.Word{Topic: talk.Claim, ID: 5, Name: "peer@test"})
-	tell(one, talk.Word{Topic: talk.Up, Key: "peer@test", Name: "peer@test"})
-	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 5, Part: 1}}, one.said())
-	tell(one, talk.Word{Topic: talk.Drop, Name: "peer@test"})
+	tell(one, &talk.Claim{ID: 5, Peer: "peer@test"})
+	tell(one, &talk.Up{Key: "peer@test", Peer: "peer@test"})
+	require.Equal(t, []talk.Message{&talk.Answer{ID: 5, Part: 1}}, one.said())
+	tell(one, &talk.CloseConn{Peer: "peer@test"})
 	require.Empty(t, one.said(), "it has closed the connection itself")
-	tell(two, talk.Word{Topic: talk.Drop, Name: "peer@test"})
-	require.Equal(t, []talk.Word{{Topic: talk.Drop, Name: "peer@test", OK: true}}, one.said())
-	tell(two, talk.Word{Topic: talk.Claim, ID: 6, Name: "peer@test"})
-	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 6, Part: 1}}, two.said())
-	require.Equal(t, []talk.Word{{Topic: talk.Meet, Name: "peer@test", Part: 2}}, one.said())
+	tell(two, &talk.CloseConn{Peer: "peer@test"})
+	require.Equal(t, []talk.Message{&talk.CloseConn{Peer: "peer@test", Closed: true}}, one.said())
+	tell(two, &talk.Claim{ID: 6, Peer: "peer@test"})
+	require.Equal(t, []talk.Message{&talk.Answer{ID: 6, Part: 1}}, two.said())
+	require.Equal(t, []talk.Message{&talk.LinkRequest{Peer: "peer@test", Part: 2}}, one.said())
 	// its descriptor was lost
-	tell(one, talk.Word{Topic: talk.Shadow, Part: 2, Peer: &dist.Peer{Name: "peer@test"}})
-	require.Equal(t, []talk.Word{{Topic: talk.None, Name: "peer@test", Part: 1}}, two.said())
-	tell(one, talk.Word{Topic: talk.Shadow, Part: 9, Peer: &dist.Peer{Name: "peer@test"}})
-	tell(one, talk.Word{Topic: talk.Shadow, Part: 2})
-	tell(one, talk.Word{Topic: talk.Took, Part: 99})
+	tell(one, &talk.RemoteLink{Part: 2, Peer: &dist.Peer{Name: "peer@test"}})
+	require.Equal(t, []talk.Message{&talk.NoConn{Peer: "peer@test", Part: 1}}, two.said())
+	tell(one, &talk.RemoteLink{Part: 9, Peer: &dist.Peer{Name: "peer@test"}})
+	tell(one, &talk.RemoteLink{Part: 2})
+	tell(one, &talk.Took{Via: 99})
 	require.Empty(t, two.said())
 
-	tell(one, talk.Word{Topic: talk.Over, Name: "peer@test"})
+	tell(one, &talk.Over{Peer: "peer@test"})
 	require.Empty(t, f.routes)
 	require.Zero(t, one.sessions)
 }
@@ -148,7 +148,7 @@ func TestRoutesOfPeers(t *testing.T) {
 	require.Empty(t, one.said())
 	f.up(two, peer, peer)
 	require.Same(t, two, f.routes[peer].at)
-	require.Equal(t, []talk.Word{{Topic: talk.Drop, Name: peer}}, one.said())
+	require.Equal(t, []talk.Message{&talk.CloseConn{Peer: peer}}, one.said())
 	require.Empty(t, two.said())
 	f.leave(two, peer)
 	require.Same(t, one, f.routes[peer].at)
@@ -171,7 +171,7 @@ func TestRoutesOfPeers(t *testing.T) {
 	arrives(t, probe, "the end of the probe")
 	require.Empty(t, f.routes)
 	require.Empty(t, f.names)
-	require.Equal(t, []talk.Word{{Topic: talk.None, Part: one.number}}, two.said())
+	require.Equal(t, []talk.Message{&talk.NoConn{Part: one.number}}, two.said())
 }
 
 // A session goes to the worker that has its peer, unless that worker has to be passed over, and
@@ -215,7 +215,7 @@ func TestPickWorker(t *testing.T) {
 	two.untaken[talk.ViaForwarder] = full
 	require.Nil(t, pick())
 	one.untaken[talk.ViaLine] = nil
-	one.moving = make(chan talk.Word)
+	one.moving = make(chan talk.Message)
 	two.untaken[talk.ViaForwarder] = nil
 	require.Nil(t, pick(), "it is awaited")
 	one.moving = nil
@@ -240,7 +240,7 @@ func TestWorkerDoesNotAnswer(t *testing.T) {
 	k, change, err := f.pick("peer@test", "peer@test", nil)
 	require.NoError(t, err)
 	require.Nil(t, k)
-	w.take(talk.Word{Topic: talk.Here, ID: w.probed})
+	w.take(&talk.Here{ID: w.probed})
 	arrives(t, change, "the change")
 	require.False(t, w.hangs)
 }
@@ -260,7 +260,7 @@ func TestSessionIsNotTaken(t *testing.T) {
 	w.awaitTaken(s)
 	require.True(t, s.timer.Stop())
 
-	w.moving = make(chan talk.Word)
+	w.moving = make(chan talk.Message)
 	s.due = time.Now().Add(-time.Minute)
 	w.recall(s)
 	require.True(t, s.timer.Stop(), "it is looked at again")
@@ -297,15 +297,15 @@ func TestMoveAwaitsSessions(t *testing.T) {
 	later := time.Now().Add(time.Hour)
 	w.heard.Store(&later) // it need not be probed
 	change := f.change.Next()
-	require.ErrorContains(t, f.awaitAllTaken(w, make(chan talk.Word, 1)), "does not take its sessions")
+	require.ErrorContains(t, f.awaitAllTaken(w, make(chan talk.Message, 1)), "does not take its sessions")
 	require.Nil(t, w.moving)
 	arrives(t, change, "the change")
 
 	f.cfg.Patience = time.Minute
-	heard := make(chan talk.Word, 1)
+	heard := make(chan talk.Message, 1)
 	waited := async(func() (int, error) { return 0, f.awaitAllTaken(w, heard) })
 	require.Eventually(t, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return w.moving != nil && f.change.Awaited() }, tooLong, tick)
-	w.take(talk.TookWord(talk.ViaLine))
+	w.take(&talk.Took{Via: talk.ViaLine})
 	require.NoError(t, arrives(t, waited, "the worker").err)
 	require.NotNil(t, w.moving)
 }

@@ -26,7 +26,7 @@ func (w *workerProcess) there(ctx context.Context, patience time.Duration) bool 
 		close(answer)
 	}
 	w.f.mu.Unlock()
-	w.line.Say(talk.Word{Topic: talk.Probe, ID: id})
+	w.line.Say(&talk.Probe{ID: id})
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {

@@ -8,50 +8,50 @@ import (
 
 // How the front takes what a worker says. The functions that take calls run with f.mu held.
 
-// take handles one word that the worker says.
-func (w *workerProcess) take(m talk.Word) {
+// take handles one message of the worker.
+func (w *workerProcess) take(m talk.Message) {
 	f := w.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	defer m.Drop()
+	defer talk.Drop(m)
 	w.hear()
-	switch m.Topic {
-	case talk.Ready:
+	switch m := m.(type) {
+	case *talk.Ready:
 		w.becomesReady()
-	case talk.Took:
-		w.took(m.Part)
-	case talk.Shut:
-		w.socketLost(m.ID)
-	case talk.Here:
+	case *talk.Took:
+		w.took(m.Via)
+	case *talk.SocketLost:
+		w.socketLost(m.Number)
+	case *talk.Here:
 		w.answersProbe(m.ID)
-	case talk.Sibling:
-		w.lacksSibling(m.Part)
-	case talk.Up:
-		f.up(w, m.Key, m.Name)
-	case talk.Over:
-		if m.OK {
+	case *talk.WorkerLink:
+		w.lacksWorkerLink(m.Part)
+	case *talk.Up:
+		f.up(w, m.Key, m.Peer)
+	case *talk.Over:
+		if m.Untaken {
 			w.failed = time.Now()
 		}
 		w.sessions--
-		f.leave(w, m.Name)
-	case talk.Claim:
-		f.claim(w, &m)
-	case talk.Register:
-		w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, OK: f.enroll(m.Name, tenancy{w, m.Number})})
-	case talk.Release:
+		f.leave(w, m.Peer)
+	case *talk.Claim:
+		f.claim(w, m)
+	case *talk.Register:
+		w.line.Say(&talk.Answer{ID: m.ID, OK: f.enroll(m.Name, tenancy{w, m.Key})})
+	case *talk.Release:
 		w.releases(m.Name)
-	case talk.Lookup:
-		w.looksUp(&m)
-	case talk.Drop:
-		w.closesShadow(m.Name)
-	case talk.Shadow:
-		w.passShadow(&m)
-	case talk.None:
-		w.passOn(&m)
-	case talk.Moved:
+	case *talk.Lookup:
+		w.looksUp(m)
+	case *talk.CloseConn:
+		w.closesRemoteLink(m.Peer)
+	case *talk.RemoteLink:
+		w.passRemoteLink(m)
+	case *talk.NoConn:
+		w.tellOther(m.Part, &talk.NoConn{Part: w.number, Peer: m.Peer})
+	case *talk.Moved:
 		w.tellMover(m)
-	case talk.Stayed:
-		if m.ID == w.moves { // else it is about an earlier move
+	case *talk.Stayed:
+		if m.Move == w.moves { // else it is about an earlier move
 			w.tellMover(m)
 		}
 	}
@@ -85,8 +85,8 @@ func (w *workerProcess) answersProbe(id uint64) {
 	}
 }
 
-// lacksSibling connects the worker anew with the one that has the number.
-func (w *workerProcess) lacksSibling(number int) {
+// lacksWorkerLink connects the worker anew with the one that has the number.
+func (w *workerProcess) lacksWorkerLink(number int) {
 	other := w.f.crew[number]
 	if other == nil || other == w {
 		return
@@ -94,7 +94,7 @@ func (w *workerProcess) lacksSibling(number int) {
 	if err := w.f.pair(w, other); err != nil {
 		w.f.n.log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
 		// as if the descriptor had been lost: the worker asks again
-		w.line.Say(talk.Word{Topic: talk.Sibling, Part: number})
+		w.line.Say(&talk.WorkerLink{Part: number})
 	}
 }
 
@@ -106,45 +106,46 @@ func (w *workerProcess) releases(name string) {
 }
 
 // looksUp answers the question which worker has a name.
-func (w *workerProcess) looksUp(m *talk.Word) {
-	answer := talk.Word{Topic: talk.Answer, ID: m.ID}
+func (w *workerProcess) looksUp(m *talk.Lookup) {
+	answer := &talk.Answer{ID: m.ID}
 	if t, ok := w.f.names[m.Name]; ok {
 		answer.OK, answer.Part, answer.Number = true, t.w.number, t.number
 	}
 	w.line.Say(answer)
 }
 
-// closesShadow tells the worker that has the connection to a peer to close it, since another worker
-// has closed its remote link of it.
-func (w *workerProcess) closesShadow(peer string) {
+// closesRemoteLink tells the worker that has the connection to a peer to close it, since another
+// worker has closed its remote link of it.
+func (w *workerProcess) closesRemoteLink(peer string) {
 	if r := w.f.routes[peer]; r != nil && r.at != nil && r.at != w {
-		r.at.line.Say(talk.Word{Topic: talk.Drop, Name: peer, OK: true})
+		r.at.line.Say(&talk.CloseConn{Peer: peer, Closed: true})
 	}
 }
 
-// passShadow passes a way to a peer on. If its descriptor was lost, the worker that it is for is
-// told that there is none, so that it does not wait for ever.
-func (w *workerProcess) passShadow(m *talk.Word) {
+// passRemoteLink passes a way to a peer on. If its descriptor was lost, the worker that it is for
+// is told that there is none, so that it does not wait for ever.
+func (w *workerProcess) passRemoteLink(m *talk.RemoteLink) {
 	switch {
 	case m.FD > 0:
-		w.passOn(m)
+		to := m.Part
+		m.Part = w.number
+		w.tellOther(to, talk.Keep(m))
 	case m.Peer != nil:
-		none := talk.NoneWord(m.Part, m.Peer.Name)
-		w.passOn(&none)
+		w.tellOther(m.Part, &talk.NoConn{Part: w.number, Peer: m.Peer.Name})
 	}
 }
 
-// passOn passes a word on to the worker that Part names; in the word that this worker gets, Part
-// names the sender.
-func (w *workerProcess) passOn(m *talk.Word) {
-	if to := w.f.crew[m.Part]; to != nil {
-		m.Part = w.number
-		to.line.Say(m.Keep())
+// tellOther says to the worker with a number what this one has said for it.
+func (w *workerProcess) tellOther(number int, m talk.Message) {
+	if to := w.f.crew[number]; to != nil {
+		to.line.Say(m)
+	} else {
+		talk.Drop(m)
 	}
 }
 
 // tellMover passes on what becomes of the worker's move, if a goroutine waits for that.
-func (w *workerProcess) tellMover(m talk.Word) {
+func (w *workerProcess) tellMover(m talk.Message) {
 	select {
 	case w.moving <- m:
 	default:
@@ -156,7 +157,7 @@ func (f *Front) enroll(name string, t tenancy) bool {
 	if _, taken := f.names[name]; taken {
 		return false
 	}
-	if err := f.roll.Enter(name); err != nil { // no worker would find it
+	if err := f.nameTable.Enter(name); err != nil { // no worker would find it
 		f.n.log.Error("name not registered", "name", name, "error", err)
 		return false
 	}
@@ -167,5 +168,5 @@ func (f *Front) enroll(name string, t tenancy) bool {
 // forget takes a name back.
 func (f *Front) forget(name string) {
 	delete(f.names, name)
-	f.roll.Strike(name)
+	f.nameTable.Strike(name)
 }

@@ -89,7 +89,7 @@ func (f *Front) upgrade(w *workerProcess) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	heard := make(chan talk.Word, 4)
+	heard := make(chan talk.Message, 4)
 	if err := f.awaitAllTaken(w, heard); err != nil {
 		next.End()
 		return 0, errors.Join(err, descriptor.Close(ours))
@@ -106,18 +106,18 @@ func (f *Front) upgrade(w *workerProcess) (pid int, err error) {
 	w.moves++
 	id := w.moves
 	f.mu.Unlock()
-	if !w.line.Say(talk.Word{Topic: talk.Move, ID: id, FD: ours}) {
+	if !w.line.Say(&talk.Move{ID: id, FD: ours}) {
 		next.End()
 		return 0, errEnded
 	}
 	m, ok := outcome(w.process(), next, heard)
-	switch {
-	case !ok: // the worker's line has ended; a new process that has not taken over ends by itself
+	if !ok { // the worker's line has ended; a new process that has not taken over ends by itself
 		next.Retire(farewell + shutdownTime)
 		return 0, errEnded
-	case m.Topic == talk.Stayed:
+	}
+	if stayed, ok := m.(*talk.Stayed); ok {
 		next.End() // the old process has not handed the worker over, or has taken it back
-		return 0, fmt.Errorf("%s (the new process: %s)", m.Name, next.Ended())
+		return 0, fmt.Errorf("%s (the new process: %s)", stayed.Why, next.Ended())
 	}
 	f.mu.Lock()
 	ended := w.moving != heard
@@ -128,12 +128,12 @@ func (f *Front) upgrade(w *workerProcess) (pid int, err error) {
 		if err := w.reopen(); err != nil { // the next session that is pushed tries again
 			f.n.log.Warn("no socket for sessions", "slot", w.slot, "error", err)
 		}
-		if m.Topic != talk.Moved {
+		if m == nil {
 			w.hang()
 			err = errSilent
 		}
 		if f.ctx.Err() != nil { // only the old process was told to finish
-			w.line.Say(talk.Word{Topic: talk.Finish})
+			w.line.Say(&talk.Finish{})
 		}
 	}
 	f.mu.Unlock()
@@ -147,9 +147,9 @@ func (f *Front) upgrade(w *workerProcess) (pid int, err error) {
 
 // outcome waits until a worker that has been told to move says moved or stayed. If one of its two
 // processes has ended and nothing is said for lastWordsTime, the outcome is stayed if the new
-// process has ended, and otherwise the zero word: the new process has the worker, and is silent. ok
+// process has ended, and otherwise nil: the new process has the worker, and is silent. ok
 // is false when the worker's line has ended.
-func outcome(old, next *process.Process, heard <-chan talk.Word) (m talk.Word, ok bool) {
+func outcome(old, next *process.Process, heard <-chan talk.Message) (m talk.Message, ok bool) {
 	select {
 	case m, ok = <-heard:
 		return m, ok
@@ -166,9 +166,9 @@ func outcome(old, next *process.Process, heard <-chan talk.Word) (m talk.Word, o
 	}
 	select {
 	case <-next.Exited:
-		return talk.StayedWord(0, "it does not answer, and goes on as it is"), true
+		return &talk.Stayed{Why: "it does not answer, and goes on as it is"}, true
 	default:
-		return talk.Word{}, true
+		return nil, true
 	}
 }
 
@@ -186,7 +186,7 @@ var errSilent = errors.New("the new process has the worker, and does not answer"
 // awaitAllTaken stops giving sessions to a worker, and waits until it has taken those that it was
 // given. On success the worker counts as moving, and heard gets what it says of the move. A worker
 // that hangs does not begin to move: its peers would have to wait for it.
-func (f *Front) awaitAllTaken(w *workerProcess, heard chan talk.Word) error {
+func (f *Front) awaitAllTaken(w *workerProcess, heard chan talk.Message) error {
 	answers := w.there(context.Background(), pinnedPatience*f.cfg.Patience)
 	t := time.NewTimer(pinnedPatience * f.cfg.Patience)
 	defer t.Stop()

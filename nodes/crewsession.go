@@ -12,7 +12,7 @@ import (
 
 // maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. A worker with
 // that many is passed over.
-const maxUntaken = 2 * talk.LullWords
+const maxUntaken = 2 * talk.LullCount
 
 // A session is a socket that was pushed to a worker, and that the worker has not taken yet.
 type session struct {
@@ -127,7 +127,7 @@ func (w *workerProcess) reopen() error {
 	w.closeForward()
 	w.forward = forward
 	w.socket++
-	w.line.Say(talk.Word{Topic: talk.Sessions, ID: w.socket, FD: other})
+	w.line.Say(&talk.SessionSocket{Number: w.socket, FD: other})
 	return nil
 }
 
@@ -147,7 +147,7 @@ func (w *workerProcess) recall(s *session) {
 		s.due = time.Now().Add(w.f.cfg.Patience)
 		s.timer.Reset(w.f.cfg.Patience)
 		return
-	// the word that it was taken may not have been read yet
+	// the message that it was taken may not have been read yet
 	case !s.late && time.Since(s.due) > talk.Lull:
 		s.late = true
 		s.timer.Reset(4 * talk.Lull)

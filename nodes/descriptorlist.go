@@ -1,13 +1,12 @@
 package nodes
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
-	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
@@ -88,44 +87,54 @@ func (l *descriptorList) close() error {
 	return errors.Join(errs...)
 }
 
-// words describes words. The words keep their descriptors.
-func (t *descriptorTable) words(list []talk.Word) ([]states.Word, error) {
-	var all []states.Word
-	for _, w := range list {
-		b, err := json.Marshal(w)
+// describeMessages describes messages, which keep their descriptors.
+func describeMessages[M talk.Message](t *descriptorTable, list []M) (all []states.LineMessage, err error) {
+	for _, m := range list {
+		b, err := talk.Marshal(m)
 		if err != nil {
 			return nil, err
 		}
-		s := states.Word{JSON: b}
-		if w.FD > 0 {
-			s.Descriptor = states.At(t.add(w.FD))
+		s := states.LineMessage{JSON: b}
+		if fd := talk.Descriptor(m); fd > 0 {
+			s.Descriptor = states.At(t.add(fd))
 		}
 		all = append(all, s)
 	}
 	return all, nil
 }
 
-// takeWords makes words from their description. On failure the descriptors of words that were
-// already made are closed.
-func (l *descriptorList) takeWords(all []states.Word) (list []talk.Word, err error) {
+// takeMessages makes messages from their description. On failure the descriptors of messages that
+// were already made are closed.
+func takeMessages[M talk.Message](l *descriptorList, all []states.LineMessage) (list []M, err error) {
 	for i := range all {
-		var w talk.Word
-		if err = json.Unmarshal(all[i].JSON, &w); err != nil {
-			err = &StateError{"word", fmt.Errorf("%w: %w", ErrState, err)}
-		} else if at := all[i].Descriptor.Index(); at >= 0 {
-			w.FD, err = l.takeOne(at)
+		fd := 0
+		if at := all[i].Descriptor.Index(); at >= 0 {
+			fd, err = l.takeOne(at)
+		}
+		var m talk.Message
+		if err == nil {
+			if m, err = talk.Parse(all[i].JSON, fd); err != nil {
+				err = &StateError{"message", fmt.Errorf("%w: %w", ErrState, err)}
+			}
+		}
+		its, ok := m.(M)
+		if err == nil && !ok {
+			talk.Drop(m)
+			err = &StateError{"message", fmt.Errorf("%w: %T is out of place", ErrState, m)}
 		}
 		if err != nil {
-			talk.DropAll(list)
+			for _, m := range list {
+				talk.Drop(m)
+			}
 			return nil, err
 		}
-		list = append(list, w)
+		list = append(list, its)
 	}
 	return list, nil
 }
 
-// takeRoll opens the roll of a state; nil if the state has none.
-func (l *descriptorList) takeRoll(p states.Place) (*roll.Roll, error) {
+// takeNameTable opens the name table of a state; nil if the state has none.
+func (l *descriptorList) takeNameTable(p states.Place) (*nametable.Table, error) {
 	at := p.Index()
 	if at < 0 {
 		return nil, nil
@@ -134,7 +143,7 @@ func (l *descriptorList) takeRoll(p states.Place) (*roll.Roll, error) {
 	if err != nil {
 		return nil, err
 	}
-	return roll.Open(fd)
+	return nametable.Open(fd)
 }
 
 // takeFirst gives the first descriptors away, as a list of its own.

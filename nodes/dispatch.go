@@ -231,7 +231,7 @@ func (f *Front) push(k *picking, p parcel) error {
 			return err
 		}
 		c, _ := f.n.transportIDOf(p.from.tr)
-		w.line.Say(talk.Word{Topic: talk.Session, Plugin: c.Plugin, Place: c.Place, State: p.state, Data: p.data, FD: dup})
+		w.line.Say(&talk.Session{Plugin: c.Plugin, Place: c.Place, State: p.state, Data: p.data, FD: dup})
 	}
 	delete(f.picked, k)
 	w.awaitTaken(s)

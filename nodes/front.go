@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
@@ -67,16 +67,16 @@ type Front struct {
 	end context.CancelFunc
 	wg  sync.WaitGroup
 
-	mu       sync.Mutex
-	change   wait.Bell              // rings when a worker comes, goes or is heard of again
-	crew     map[int]*workerProcess // by number, from their start to their end
-	picked   map[*picking]bool      // sessions that are about to be pushed
-	lastPart int                    // the number that was last given to a worker
-	routes   map[string]*route      // by peer
-	names    map[string]tenancy     // registered at run time
-	roll     *roll.Roll             // of names; nil: the workers have to ask about every name
-	busy     bool                   // the front moves, or its workers do
-	released bool                   // another process has it
+	mu        sync.Mutex
+	change    wait.Bell              // rings when a worker comes, goes or is heard of again
+	crew      map[int]*workerProcess // by number, from their start to their end
+	picked    map[*picking]bool      // sessions that are about to be pushed
+	lastPart  int                    // the number that was last given to a worker
+	routes    map[string]*route      // by peer
+	names     map[string]tenancy     // registered at run time
+	nameTable *nametable.Table       // of names; nil: the workers have to ask about every name
+	busy      bool                   // the front moves, or its workers do
+	released  bool                   // another process has it
 
 	hiring chan struct{} // holds a token while a worker is being started, or while none may be
 	still  wait.Gate     // shut: nothing is given to a worker; changed with mu held
@@ -129,7 +129,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if err := limit("FrontConfig.Patience", &cfg.Patience, DefaultPatience); err != nil {
 		return nil, err
 	}
-	// the word that a session was taken may wait that long
+	// the message that a session was taken may wait that long
 	cfg.Patience = max(cfg.Patience, 4*talk.Lull)
 	if cfg.Command == nil {
 		cfg.Command = onceMore
@@ -170,7 +170,7 @@ func (f *Front) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.makeRoll()
+	f.makeNameTable()
 	// Published before there are workers, which need the creation; peers that come meanwhile wait
 	// in the backlog.
 	if err := n.Publish(ctx, f.l); err != nil {
@@ -198,10 +198,10 @@ func (f *Front) begin(ctx context.Context) error {
 	return n.ending()
 }
 
-// makeRoll makes an empty roll.
-func (f *Front) makeRoll() {
+// makeNameTable makes an empty name table.
+func (f *Front) makeNameTable() {
 	var err error
-	if f.roll, err = roll.New(); err != nil {
+	if f.nameTable, err = nametable.New(); err != nil {
 		f.n.log.Warn("workers ask for every name", "error", err)
 	}
 }
@@ -281,7 +281,7 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	f.mu.Lock()
 	crew := f.bySlot()
 	for _, w := range crew {
-		w.line.Say(talk.Word{Topic: talk.Finish})
+		w.line.Say(&talk.Finish{})
 	}
 	f.mu.Unlock()
 	for _, w := range crew {
@@ -306,6 +306,6 @@ func (f *Front) Close() error {
 	}
 	f.mu.Unlock()
 	f.wg.Wait()
-	f.roll.Close()
+	f.nameTable.Close()
 	return err
 }

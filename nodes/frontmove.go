@@ -9,7 +9,7 @@ import (
 )
 
 // A FrozenFront is a front that stands still: it accepts no connections, and neither reads nor
-// sends words on the lines to its workers. The workers and all connections go on meanwhile. It
+// sends messages on the lines to its workers. The workers and all connections go on meanwhile. It
 // belongs to this process until Release; after Thaw it goes on as if nothing had happened. One of
 // the two must be called.
 type FrozenFront struct {
@@ -160,7 +160,7 @@ func (e *FrozenFront) Release() error {
 	err := e.node.Release()
 	f.still.Open()
 	f.wg.Wait()
-	f.roll.Close()
+	f.nameTable.Close()
 	clearKeys(e.state)
 	return wrap("release front", f.Name(), err)
 }

@@ -177,22 +177,22 @@ func sessions(f *Front) (n int) {
 	return n
 }
 
-// A front that takes over from one without a roll of names makes a roll, for workers that are
-// started from then on.
+// A front that takes over from one without a table of names makes a name table, for workers that
+// are started from then on.
 func TestFrontMakesRoll(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	w.rpc(w.node("peer@127.0.0.1"), "start", ei.Atom("joe"))
 	w.f.mu.Lock()
-	w.f.roll.Close()
-	w.f.roll = nil
+	w.f.nameTable.Close()
+	w.f.nameTable = nil
 	w.f.mu.Unlock()
 	w.move()
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
-	require.NotNil(t, w.f.roll)
-	require.False(t, w.f.roll.Lacks("joe"))
+	require.NotNil(t, w.f.nameTable)
+	require.False(t, w.f.nameTable.Lacks("joe"))
 	w.f.forget("joe")
-	require.True(t, w.f.roll.Lacks("joe"))
+	require.True(t, w.f.nameTable.Lacks("joe"))
 }
 
 // Each worker goes on in another process, and neither peers nor other workers notice.

@@ -17,7 +17,7 @@ import (
 type StagedFront struct {
 	f     *Front
 	node  *Staged
-	words [][]states.Word // in the state
+	waits [][]states.LineMessage // what was to be said, in the state
 	over  atomic.Bool
 }
 
@@ -83,7 +83,7 @@ func (g *StagedFront) fill(s *states.Front, list *descriptorList) error {
 		return err
 	}
 	for i := range s.Crew {
-		g.words = append(g.words, s.Crew[i].Words)
+		g.waits = append(g.waits, s.Crew[i].Unsent)
 		if err := g.worker(&s.Crew[i], list); err != nil {
 			return err
 		}
@@ -102,13 +102,13 @@ func (g *StagedFront) fill(s *states.Front, list *descriptorList) error {
 		f.routes[r.Peer] = route
 	}
 	var err error
-	if f.roll, err = list.takeRoll(s.Roll); err != nil {
+	if f.nameTable, err = list.takeNameTable(s.NameTable); err != nil {
 		return err
 	}
-	note := func(name string) error { f.roll.Recall(name); return nil }
-	if f.roll == nil { // workers that join from now on have it
-		f.makeRoll()
-		note = f.roll.Enter
+	note := func(name string) error { f.nameTable.Recall(name); return nil }
+	if f.nameTable == nil { // workers that join from now on have it
+		f.makeNameTable()
+		note = f.nameTable.Enter
 	}
 	for _, t := range s.Names {
 		if f.crew[t.Part] == nil {
@@ -149,7 +149,7 @@ func (g *StagedFront) worker(s *states.Crewman, list *descriptorList) error {
 	}
 	w := f.workerProcess(s.Slot)
 	w.proc = process.Adopt(s.PID, handle)
-	l, err := takeLine(list, s.Line, s.Words)
+	l, err := takeLine(list, s.Line, s.Unsent)
 	if err != nil {
 		w.proc.Release()
 		return err
@@ -185,8 +185,8 @@ func (g *StagedFront) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start front", g.f.Name(), ErrStarted)
 	}
-	for _, words := range g.words {
-		clearWords(words)
+	for _, list := range g.waits {
+		clearMessages(list)
 	}
 	f := g.f
 	f.mu.Lock()
@@ -241,7 +241,7 @@ func (g *StagedFront) Discard() error {
 	f.mu.Lock()
 	clear(f.crew) // they are the other process's: a Close does not end them
 	f.mu.Unlock()
-	f.roll.Close()
+	f.nameTable.Close()
 	f.still.Open()
 	return wrap("discard front", f.Name(), err)
 }

@@ -71,18 +71,18 @@ func (f *Front) up(w *workerProcess, key, peer string) {
 	r.at, r.proven = w, true
 	for other := range r.held {
 		if other != w {
-			other.line.Say(talk.Word{Topic: talk.Drop, Name: peer})
+			other.line.Say(&talk.CloseConn{Peer: peer})
 		}
 	}
 }
 
 // claim answers a worker that wants to connect to a peer; f.mu is held.
-func (f *Front) claim(w *workerProcess, m *talk.Word) {
-	if r := f.routes[m.Name]; r != nil && r.at != nil && r.at != w {
-		r.at.line.Say(talk.Word{Topic: talk.Meet, Name: m.Name, Part: w.number})
-		w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, Part: r.at.number})
+func (f *Front) claim(w *workerProcess, m *talk.Claim) {
+	if r := f.routes[m.Peer]; r != nil && r.at != nil && r.at != w {
+		r.at.line.Say(&talk.LinkRequest{Peer: m.Peer, Part: w.number})
+		w.line.Say(&talk.Answer{ID: m.ID, Part: r.at.number})
 		return
 	}
-	f.enter(w, m.Name)
-	w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, Part: w.number})
+	f.enter(w, m.Peer)
+	w.line.Say(&talk.Answer{ID: m.ID, Part: w.number})
 }

@@ -16,8 +16,8 @@ func (e *FrozenFront) snapshot(ctx context.Context) (err error) {
 		return err
 	}
 	f.snapshotRoutes(&s)
-	if f.roll != nil {
-		s.Roll = states.At(e.node.table.add(f.roll.Descriptor()))
+	if f.nameTable != nil {
+		s.NameTable = states.At(e.node.table.add(f.nameTable.Descriptor()))
 	}
 	for name, t := range f.names {
 		s.Names = append(s.Names, states.Tenancy{Name: name, Part: t.w.number, Number: t.number})
@@ -45,7 +45,7 @@ func (e *FrozenFront) snapshotCrew(s *states.Front) (err error) {
 		if fd := w.proc.Descriptor(); fd >= 0 {
 			c.Handle = states.At(table.add(fd))
 		}
-		if c.Words, err = table.words(w.line.Waiting()); err != nil {
+		if c.Unsent, err = describeMessages(table, w.line.Waiting()); err != nil {
 			return err
 		}
 		if c.Untaken, err = w.snapshotUntaken(table); err != nil {

@@ -218,12 +218,12 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		gone(f.State())
 	}
 
-	words, err := new(descriptorTable).words([]talk.Word{{Topic: talk.Session, State: keys}})
+	waits, err := describeMessages(new(descriptorTable), []talk.Message{&talk.Session{State: keys}})
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
-	front, err := writeState(t.Context(), states.KindFront, &states.Front{Crew: []states.Crewman{{Words: words}}})
+	front, err := writeState(t.Context(), states.KindFront, &states.Front{Crew: []states.Crewman{{Unsent: waits}}})
 	require.NoError(t, err)
-	worker, err := writeState(t.Context(), states.KindWorker, &states.Worker{Words: words, Work: words})
+	worker, err := writeState(t.Context(), states.KindWorker, &states.Worker{Unsent: waits, Work: waits})
 	require.NoError(t, err)
 	for _, tt := range []struct {
 		state []byte
@@ -242,11 +242,11 @@ func TestExportedKeysAreCleared(t *testing.T) {
 
 	var taken states.Front
 	require.NoError(t, readState(states.KindFront, front, &taken))
-	clearWords(taken.Crew[0].Words) // as the new process does
+	clearMessages(taken.Crew[0].Unsent) // as the new process does
 	require.NotContains(t, string(front), encoded)
 
-	f2 := talk.Word{Topic: talk.Session, State: bytes.Clone(keys)}
-	f2.Drop()
+	f2 := &talk.Session{State: bytes.Clone(keys)}
+	talk.Drop(f2)
 	require.NotContains(t, string(f2.State), string(keys))
 }
 

@@ -167,13 +167,14 @@ func TestReplacementHangs(t *testing.T) {
 	require.Eventually(t, func() bool { return starts.Load() >= 3 && len(w.f.Workers()) == 1 }, 2*tooLong, tick)
 }
 
-// If a word's descriptor is lost, because none was free, only what the word was about is affected.
+// If a message's descriptor is lost, because none was free, only what the message was about is
+// affected.
 func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
-	for _, m := range []talk.Word{
-		{Topic: talk.Sibling, Part: 9}, {Topic: talk.Sessions}, {Topic: talk.Session, Plugin: "tcp"}, {Topic: talk.Move, ID: 3},
-		{Topic: talk.Shadow, Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
+	for name, m := range map[string]talk.Message{
+		"sibling": &talk.WorkerLink{Part: 9}, "sessions": &talk.SessionSocket{}, "session": &talk.Session{Plugin: "tcp"}, "move": &talk.Move{ID: 3},
+		"shadow": &talk.RemoteLink{Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
 	} {
-		t.Run(string(m.Topic), func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			w := newFrontWorld(t, 2)
 			ns := w.spread(2)
 			c := ns[0].Conn(frontName)

@@ -123,7 +123,7 @@ func moveDeadlines(freeze time.Duration) handoff.Deadlines {
 
 func (w *Worker) stayed(id uint64, err error) {
 	w.n.log.Warn("worker not handed over", "error", err)
-	w.p.line.Say(talk.StayedWord(id, err.Error()))
+	w.p.line.Say(&talk.Stayed{Move: id, Why: err.Error()})
 }
 
 // A workerEstate is a worker that is frozen.
@@ -155,18 +155,18 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	if s.Line, err = e.table.addOf(p.line.Descriptor); err != nil {
 		return err
 	}
-	if p.roll != nil {
-		s.Roll = states.At(e.table.add(p.roll.Descriptor()))
+	if p.nameTable != nil {
+		s.NameTable = states.At(e.table.add(p.nameTable.Descriptor()))
 	}
 	e.w.mu.Lock()
-	s.Work, err = e.table.words(e.w.work)
+	s.Work, err = describeMessages(&e.table, e.w.work)
 	e.w.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := e.snapshotWords(&s); err != nil {
+	if err := e.snapshotMessages(&s); err != nil {
 		return err
 	}
 	p.snapshotKnown(&s)
@@ -175,32 +175,32 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	return err
 }
 
-// snapshotWords puts into the state what the worker has to say to the front, has heard for later,
-// and has asked; p.mu is held.
-func (e *workerEstate) snapshotWords(s *states.Worker) (err error) {
+// snapshotMessages puts into the state what the worker has to say to the front, has heard for
+// later, and has asked; p.mu is held.
+func (e *workerEstate) snapshotMessages(s *states.Worker) (err error) {
 	p := e.w.p
-	if s.Words, err = e.table.words(p.line.Waiting()); err != nil {
+	if s.Unsent, err = describeMessages(&e.table, p.line.Waiting()); err != nil {
 		return err
 	}
 	for id := range p.seeking {
-		more, err := e.table.words([]talk.Word{{Topic: talk.Sibling, Part: id}})
+		more, err := describeMessages(&e.table, []*talk.WorkerLink{{Part: id}})
 		if err != nil {
 			return err
 		}
-		s.Words = append(s.Words, more...)
+		s.Unsent = append(s.Unsent, more...)
 	}
 	for _, list := range p.coming {
-		more, err := e.table.words(list)
+		more, err := describeMessages(&e.table, list)
 		if err != nil {
 			return err
 		}
 		s.Coming = append(s.Coming, more...)
 	}
-	var asked []talk.Word
+	var asked []talk.Question
 	for _, q := range p.asked {
-		asked = append(asked, q.w)
+		asked = append(asked, q.Question)
 	}
-	s.Questions, err = e.table.words(asked)
+	s.Questions, err = describeMessages(&e.table, asked)
 	return err
 }
 

@@ -3,7 +3,6 @@ package nodes
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -79,7 +78,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	w := newWorker()
 	h.w = w
 	first := func(n *Node) error {
-		l, err := takeLine(list, s.Line, s.Words)
+		l, err := takeLine(list, s.Line, s.Unsent)
 		if err != nil {
 			return err
 		}
@@ -107,7 +106,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 }
 
 // takeLine makes a line from its description; the line stands still until Resume.
-func takeLine(list *descriptorList, at int, words []states.Word) (*talk.Line, error) {
+func takeLine(list *descriptorList, at int, waits []states.LineMessage) (*talk.Line, error) {
 	fd, err := list.takeOne(at)
 	if err != nil {
 		return nil, err
@@ -116,7 +115,7 @@ func takeLine(list *descriptorList, at int, words []states.Word) (*talk.Line, er
 	if err != nil {
 		return nil, err
 	}
-	waiting, err := list.takeWords(words)
+	waiting, err := takeMessages[talk.Message](list, waits)
 	if err != nil {
 		return nil, errors.Join(err, socket.Close())
 	}
@@ -131,17 +130,17 @@ func takeLine(list *descriptorList, at int, words []states.Word) (*talk.Line, er
 // fill makes what the worker has besides the node.
 func (h *workerHeir) fill(list *descriptorList) (err error) {
 	s, p := &h.state, h.w.p
-	if h.w.work, err = list.takeWords(s.Work); err != nil {
+	if h.w.work, err = takeMessages[*talk.RemoteLink](list, s.Work); err != nil {
 		return err
 	}
-	coming, err := list.takeWords(s.Coming)
+	coming, err := takeMessages[*talk.WorkerLink](list, s.Coming)
 	if err != nil {
 		return err
 	}
 	for _, m := range coming {
 		p.coming[m.Part] = append(p.coming[m.Part], m)
 	}
-	if p.roll, err = list.takeRoll(s.Roll); err != nil {
+	if p.nameTable, err = list.takeNameTable(s.NameTable); err != nil {
 		return err
 	}
 	if s.Latest < 1 || s.Latest > maxPart {
@@ -157,29 +156,26 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 	for _, x := range s.Claimed {
 		p.claimed[x.Name] = true
 	}
-	for i := range s.Questions {
-		q := &question{}
-		if err := json.Unmarshal(s.Questions[i].JSON, &q.w); err != nil {
-			return &StateError{"question", fmt.Errorf("%w: %w", ErrState, err)}
-		}
-		p.asked[q.w.ID] = q
+	questions, err := takeMessages[talk.Question](list, s.Questions)
+	for _, q := range questions {
+		p.asked[*q.Number()] = &question{Question: q}
 	}
-	return nil
+	return err
 }
 
 // Start is the moment from which on this process is the worker.
 func (h *workerHeir) Start(ctx context.Context) error {
 	w, s := h.w, &h.state
 	for _, x := range s.Over {
-		w.p.line.Say(talk.Word{Topic: talk.Over, Name: string(x.Name)})
+		w.p.line.Say(&talk.Over{Peer: string(x.Name)})
 	}
 	for _, x := range s.Claimed {
 		if w.n.procs.named(x.Name) == nil { // the old process was about to register it
 			w.p.releaseName(x.Name)
 		}
 	}
-	clearWords(s.Words)
-	clearWords(s.Work)
+	clearMessages(s.Unsent)
+	clearMessages(s.Work)
 	h.staged.running = h.listen
 	return h.staged.Start(ctx)
 }
@@ -194,7 +190,7 @@ func (h *workerHeir) listen() {
 	for _, id := range w.p.awaitsNext() {
 		w.p.advance(id)
 	}
-	w.p.line.Say(talk.MovedWord(os.Getpid()))
+	w.p.line.Say(&talk.Moved{PID: os.Getpid()})
 	w.listen(nil)
 	w.run()
 	w.wake()
@@ -209,7 +205,7 @@ func (h *workerHeir) Discard() (err error) {
 	if w := h.w; w != nil && w.p != nil {
 		w.p.line.Close()
 		<-w.p.line.Wrote()
-		w.p.roll.Close()
+		w.p.nameTable.Close()
 		w.dropWork()
 		w.p.mu.Lock()
 		defer w.p.mu.Unlock()
