@@ -4,17 +4,15 @@ package nodes
 
 import (
 	"encoding/base64"
-	"maps"
 	"net"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
@@ -45,10 +43,6 @@ func TestRestoreFrontRefuses(t *testing.T) {
 	require.NoError(t, err)
 	if own.WithHandle(func(uintptr) {}) == nil {
 		handle = states.At
-	}
-	neighbour := ""
-	for i := 0; names.Lacks(neighbour); i++ { // until it has the place of x
-		neighbour = strconv.Itoa(i)
 	}
 	routes := []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 1}}, Proven: true}}
 	tenancies := []states.Tenancy{{Name: "x", Part: 2, Number: 1}}
@@ -127,24 +121,15 @@ func TestRestoreFrontRefuses(t *testing.T) {
 			g, err := RestoreFront(FrontConfig{Node: Config{Cookie: "c", Resolver: Static{}}, Workers: 2}, b, fds)
 			if strings.HasPrefix(name, "nothing is wrong") {
 				require.NoError(t, err)
-				workers := slices.Collect(maps.Values(g.f.crew))
-				require.Len(t, workers, 2)
+				again := (&frontWorld{t: t, f: g.f}).described()
+				require.Len(t, again.Crew, 2)
 				require.EqualValues(t, 7, g.f.n.arrivals.Load())
-				require.Equal(t, 9, g.f.lastPart, "a new worker does not get the number, and the pids, of one that has ended")
-				if s.NameTable != 0 {
-					g.f.mu.Lock()
-					require.True(t, g.f.enroll(neighbour, tenancy{workers[0], 1}))
-					g.f.forget(neighbour)
-					g.f.mu.Unlock()
-					require.False(t, names.Lacks("x"), "workers would not find it any more")
-				}
+				require.Equal(t, 9, again.LastPart, "a new worker does not get the number, and the pids, of one that has ended")
+				require.Equal(t, routes, again.Routes)
+				require.Equal(t, tenancies, again.Names)
+				require.NotZero(t, again.NameTable)
 				require.NoError(t, g.Discard())
-				require.Error(t, g.f.ctx.Err(), "nothing begins any more")
-				for _, w := range workers {
-					require.ErrorIs(t, w.forward.Close(), unix.ENOTCONN, "it is closed already")
-					arrives(t, w.line.Wrote(), "the end of the writer")
-				}
-				require.Negative(t, g.f.nameTable.Descriptor())
+				require.False(t, names.Lacks("x"), "workers would not find it any more")
 				inTime(t, "Close", func() { require.NoError(t, g.Front().Close(), "it has no workers any more") })
 			} else {
 				require.ErrorIs(t, err, ErrState)
@@ -206,7 +191,7 @@ func TestRestoredWorkerReleasesNames(t *testing.T) {
 	node, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4, Started: true})
 	require.NoError(t, err)
 	keys := []byte("the keys of the session")
-	waits, err := describeMessages(new(descriptorTable), []talk.Message{&talk.Session{State: keys}})
+	waits, err := talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})
 	require.NoError(t, err)
 	state := states.Worker{Node: node, Part: 1, Latest: 1, Claimed: []states.Name{{Name: "x"}}, Unsent: waits}
 	b, err := writeState(t.Context(), states.KindWorker, &state)

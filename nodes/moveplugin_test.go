@@ -218,7 +218,7 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		gone(f.State())
 	}
 
-	waits, err := describeMessages(new(descriptorTable), []talk.Message{&talk.Session{State: keys}})
+	waits, err := talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
 	front, err := writeState(t.Context(), states.KindFront, &states.Front{Crew: []states.Crewman{{Unsent: waits}}})
@@ -235,7 +235,12 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	} {
 		state := bytes.Clone(tt.state)
 		require.Contains(t, string(state), encoded)
-		f, _ := stillCrew(t, 1)
+		f, err := newFront(FrontConfig{Workers: 1})
+		require.NoError(t, err)
+		n, err := New(Config{Name: "a@b", Cookie: "c", Resolver: Static{}})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, n.Close()) })
+		f.join(n)
 		tt.end(f, state)
 		require.NotContains(t, string(state), encoded)
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
-	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // WorkerVariable is the environment variable by which a Front tells a process that it is a worker,
@@ -93,7 +92,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	if err := os.Setenv(WorkerVariable, taken()); err != nil {
 		return nil, err
 	}
-	if channel, ok := strings.CutPrefix(inherited, moveMark); ok {
+	if channel, ok := strings.CutPrefix(inherited, talk.MoveMark); ok {
 		return succeedWorker(ctx, cfg, channel)
 	}
 	lineConn, sessions, err := inheritedSockets(inherited)
@@ -192,26 +191,13 @@ func inheritedSockets(text string) (line, sessions *net.UnixConn, err error) {
 	if !ok || err1 != nil || err2 != nil || a < 3 || b < 3 {
 		return nil, nil, ErrNotWorker
 	}
-	if line, err = connOf(a); err != nil {
+	if line, err = descriptor.Conn(a); err != nil {
 		return nil, nil, err
 	}
-	if sessions, err = connOf(b); err != nil {
+	if sessions, err = descriptor.Conn(b); err != nil {
 		return nil, nil, errors.Join(err, line.Close())
 	}
 	return line, sessions, nil
-}
-
-// connOf makes a connection of a descriptor, which it owns.
-func connOf(fd int) (*net.UnixConn, error) {
-	f := descriptor.File(fd)
-	if f == nil {
-		return nil, errors.ErrUnsupported
-	}
-	c, err := handoff.FileConn(f)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return c, nil
 }
 
 // Node is the node, of which this process is a part.
@@ -269,8 +255,6 @@ func (w *Worker) end(node func() error) error {
 func (w *Worker) dropWork() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, m := range w.work {
-		talk.Drop(m)
-	}
+	talk.DropAll(w.work)
 	w.work = nil
 }

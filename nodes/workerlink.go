@@ -131,9 +131,7 @@ func (p *part) awaitsNext() []int {
 // dropComing gives up the ways that have not been taken; p.mu is held.
 func (p *part) dropComing() {
 	for _, list := range p.coming {
-		for _, m := range list {
-			talk.Drop(m)
-		}
+		talk.DropAll(list)
 	}
 	clear(p.coming)
 }

@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// moveMark begins the WorkerVariable of a process that takes another worker's place; the
-	// descriptor of the channel to that one follows.
-	moveMark = "upgrade,"
 	// moveLimit bounds each step of the move in which the worker's peers wait: less than the 5 s of
 	// most callers.
 	moveLimit = 4 * time.Second
@@ -151,15 +148,15 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 // the state.
 func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	p := e.w.p
-	s := states.Worker{Node: e.Frozen.state, Descriptors: len(e.table.fds), Part: p.id}
-	if s.Line, err = e.table.addOf(p.line.Descriptor); err != nil {
+	s := states.Worker{Node: e.Frozen.state, Descriptors: len(e.table.FDs), Part: p.id}
+	if s.Line, err = e.table.AddOf(p.line.Descriptor); err != nil {
 		return err
 	}
 	if p.nameTable != nil {
-		s.NameTable = states.At(e.table.add(p.nameTable.Descriptor()))
+		s.NameTable = states.At(e.table.Add(p.nameTable.Descriptor()))
 	}
 	e.w.mu.Lock()
-	s.Work, err = describeMessages(&e.table, e.w.work)
+	s.Work, err = talk.Describe(&e.table, e.w.work)
 	e.w.mu.Unlock()
 	if err != nil {
 		return err
@@ -179,18 +176,18 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 // later, and has asked; p.mu is held.
 func (e *workerEstate) snapshotMessages(s *states.Worker) (err error) {
 	p := e.w.p
-	if s.Unsent, err = describeMessages(&e.table, p.line.Waiting()); err != nil {
+	if s.Unsent, err = talk.Describe(&e.table, p.line.Waiting()); err != nil {
 		return err
 	}
 	for id := range p.seeking {
-		more, err := describeMessages(&e.table, []*talk.WorkerLink{{Part: id}})
+		more, err := talk.Describe(&e.table, []*talk.WorkerLink{{Part: id}})
 		if err != nil {
 			return err
 		}
 		s.Unsent = append(s.Unsent, more...)
 	}
 	for _, list := range p.coming {
-		more, err := describeMessages(&e.table, list)
+		more, err := talk.Describe(&e.table, list)
 		if err != nil {
 			return err
 		}
@@ -200,7 +197,7 @@ func (e *workerEstate) snapshotMessages(s *states.Worker) (err error) {
 	for _, q := range p.asked {
 		asked = append(asked, q.Question)
 	}
-	s.Questions, err = describeMessages(&e.table, asked)
+	s.Questions, err = talk.Describe(&e.table, asked)
 	return err
 }
 

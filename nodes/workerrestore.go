@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -56,14 +57,14 @@ type workerHeir struct {
 }
 
 func (h *workerHeir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
-	list := ownDescriptors(fds)
+	list := descriptor.Own(fds)
 	if err := h.restore(state, list); err != nil {
-		return nil, errors.Join(err, list.close())
+		return nil, errors.Join(err, list.Close())
 	}
 	return h, nil
 }
 
-func (h *workerHeir) restore(state []byte, list *descriptorList) error {
+func (h *workerHeir) restore(state []byte, list *descriptor.List) error {
 	s := &h.state
 	if err := readState(states.KindWorker, state, s); err != nil {
 		return err
@@ -71,14 +72,14 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	if s.Part < 1 || s.Part > maxPart {
 		return &StateError{"worker", fmt.Errorf("%w: number %d", ErrState, s.Part)}
 	}
-	node, err := list.takeFirst(s.Descriptors)
+	node, err := list.TakeFirst(s.Descriptors)
 	if err != nil {
 		return err
 	}
 	w := newWorker()
 	h.w = w
 	first := func(n *Node) error {
-		l, err := takeLine(list, s.Line, s.Unsent)
+		l, err := talk.TakeLine(list, s.Line, s.Unsent)
 		if err != nil {
 			return err
 		}
@@ -92,7 +93,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	}
 	h.staged, err = restore(h.cfg, s.Node, node, successor{first: first, setup: setup, parts: true})
 	if err == nil {
-		err = list.allTaken()
+		err = list.AllTaken()
 	}
 	if err == nil && len(s.Crew) == 0 {
 		for id := range w.p.workerLinks {
@@ -100,47 +101,25 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 		}
 	}
 	if err != nil {
-		return errors.Join(err, node.close(), h.Discard())
+		return errors.Join(err, node.Close(), h.Discard())
 	}
 	return nil
 }
 
-// takeLine makes a line from its description; the line stands still until Resume.
-func takeLine(list *descriptorList, at int, waits []states.LineMessage) (*talk.Line, error) {
-	fd, err := list.takeOne(at)
-	if err != nil {
-		return nil, err
-	}
-	socket, err := connOf(fd)
-	if err != nil {
-		return nil, err
-	}
-	waiting, err := takeMessages[talk.Message](list, waits)
-	if err != nil {
-		return nil, errors.Join(err, socket.Close())
-	}
-	l, err := talk.Staged(socket, waiting)
-	if err != nil {
-		talk.DropAll(waiting)
-		return nil, errors.Join(err, socket.Close())
-	}
-	return l, nil
-}
-
 // fill makes what the worker has besides the node.
-func (h *workerHeir) fill(list *descriptorList) (err error) {
+func (h *workerHeir) fill(list *descriptor.List) (err error) {
 	s, p := &h.state, h.w.p
-	if h.w.work, err = takeMessages[*talk.RemoteLink](list, s.Work); err != nil {
+	if h.w.work, err = talk.Take[*talk.RemoteLink](list, s.Work); err != nil {
 		return err
 	}
-	coming, err := takeMessages[*talk.WorkerLink](list, s.Coming)
+	coming, err := talk.Take[*talk.WorkerLink](list, s.Coming)
 	if err != nil {
 		return err
 	}
 	for _, m := range coming {
 		p.coming[m.Part] = append(p.coming[m.Part], m)
 	}
-	if p.nameTable, err = list.takeNameTable(s.NameTable); err != nil {
+	if p.nameTable, err = nametable.Take(list, s.NameTable.Index()); err != nil {
 		return err
 	}
 	if s.Latest < 1 || s.Latest > maxPart {
@@ -156,7 +135,7 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 	for _, x := range s.Claimed {
 		p.claimed[x.Name] = true
 	}
-	questions, err := takeMessages[talk.Question](list, s.Questions)
+	questions, err := talk.Take[talk.Question](list, s.Questions)
 	for _, q := range questions {
 		p.asked[*q.Number()] = &question{Question: q}
 	}

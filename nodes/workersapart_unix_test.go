@@ -52,7 +52,7 @@ func TestWorkersApart(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	one, other := w.workerProcess(w.worker(ns[0])), w.workerProcess(w.worker(ns[1]))
-	if one.number > other.number { // the worker with the higher number asks for another way
+	if w.number(w.worker(ns[0])) > w.number(w.worker(ns[1])) { // the worker with the higher number asks for another way
 		ns[0], ns[1], one = ns[1], ns[0], other
 	}
 	x, y := ns[0], ns[1]
@@ -79,7 +79,7 @@ func TestWorkersApart(t *testing.T) {
 	require.NoError(t, err, "through a new one")
 	require.Equal(t, ei.List{ei.Int(1)}, got)
 
-	_, err = w.f.upgrade(one)
+	_, err = one.Upgrade()
 	require.NoError(t, err)
 	send()
 	ref, err := b.Monitor(soon(t), joe)
@@ -112,7 +112,7 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	ns := w.spread(2)
 	x, y := ns[0], ns[1]
 	// the worker with the higher number asks for another way
-	if w.workerProcess(w.worker(x)).number < w.workerProcess(w.worker(y)).number {
+	if w.number(w.worker(x)) < w.number(w.worker(y)) {
 		x, y = y, x
 	}
 	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)

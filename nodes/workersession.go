@@ -242,7 +242,7 @@ func (p *part) hearNone(from int, peer string) {
 func (w *Worker) addInlet(m *talk.SessionSocket) {
 	conn, err := (*net.UnixConn)(nil), error(talk.ErrLost)
 	if m.FD > 0 {
-		conn, err = connOf(m.FD)
+		conn, err = descriptor.Conn(m.FD)
 	}
 	if err == nil {
 		select {

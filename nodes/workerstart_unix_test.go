@@ -90,7 +90,7 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	for i := range 2 {
 		require.NoError(t, b.SendName(soon(t), frontName, "late", i))
 	}
-	_, err := w.f.upgrade(w.workerProcess(w.worker(ns[0])))
+	_, err := w.workerProcess(w.worker(ns[0])).Upgrade()
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		got, err := ns[0].Call(soon(t), joe, ei.Atom("got"))
@@ -195,7 +195,7 @@ func TestWorkerDoesNotStart(t *testing.T) {
 			require.NoError(t, err)
 			sessions, other, err := descriptor.StreamPair()
 			require.NoError(t, err)
-			giver, err := connOf(other)
+			giver, err := descriptor.Conn(other)
 			require.NoError(t, err)
 			defer giver.Close()
 			switch m := tt.first.(type) {

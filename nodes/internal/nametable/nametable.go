@@ -8,6 +8,8 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 )
 
 const (
@@ -57,6 +59,18 @@ func Open(fd int) (*Table, error) {
 		return nil, errors.Join(err, r.file.Close())
 	}
 	return r, nil
+}
+
+// Take opens the name table of a state; nil if the state has none.
+func Take(list *descriptor.List, at int) (*Table, error) {
+	if at < 0 {
+		return nil, nil
+	}
+	fd, err := list.TakeOne(at)
+	if err != nil {
+		return nil, err
+	}
+	return Open(fd)
 }
 
 func (r *Table) place(name string) int {

@@ -178,6 +178,16 @@ type Unknown struct {
 	FD    int             `json:"-"`
 }
 
+// Part is 1 to MaxPart.
+const (
+	PartBits = 13
+	MaxPart  = 1<<PartBits - 1
+)
+
+// MoveMark begins the variable of a process that takes another worker's place; the descriptor of
+// the channel to that one follows.
+const MoveMark = "upgrade,"
+
 // The two ways in which a session comes to a worker.
 const (
 	ViaForwarder = iota // in BIND 10's form, through the socket for sessions
@@ -334,7 +344,7 @@ func Drop(m Message) {
 }
 
 // DropAll drops messages that were not taken.
-func DropAll(list []Message) {
+func DropAll[M Message](list []M) {
 	for _, m := range list {
 		Drop(m)
 	}

@@ -1,14 +1,20 @@
 //go:build unix
 
-package nodes
+package crew
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -23,77 +29,97 @@ import (
 func TestFreezeBesideDeath(t *testing.T) {
 	for _, finds := range []string{"reader", "writer"} {
 		t.Run(finds, func(t *testing.T) {
-			f, err := newFront(FrontConfig{Workers: 1})
-			require.NoError(t, err)
+			c := New(config(1))
 			ours, theirs, err := handoff.PacketPair()
 			require.NoError(t, err)
 			socket, err := handoff.FileConn(ours)
 			require.NoError(t, err)
-			w := f.workerProcess(0)
+			w := c.worker(0)
 			w.line, err = talk.New(socket)
 			require.NoError(t, err)
 			w.number, w.proc = 1, &process.Process{}
-			f.crew[w.number] = w
+			c.workers[w.number] = w
 			require.NoError(t, theirs.Close())
 			if finds == "reader" {
 				// attend has not yet gone on to close the line
 				require.Error(t, w.line.Read(func(talk.Message) {}))
 			} else {
-				require.True(t, w.line.Say(&talk.Probe{}))
+				require.True(t, w.Say(&talk.Probe{}))
 				arrives(t, w.line.Wrote(), "the end of the writer")
 			}
 			short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
-			require.ErrorIs(t, f.pauseLines(short), context.DeadlineExceeded, "the worker is there still")
+			require.ErrorIs(t, c.pauseLines(short), context.DeadlineExceeded, "the worker is there still")
 
 			w.line.Close()
 			arrives(t, w.line.Wrote(), "the end of the writer")
-			hushed := async(func() (int, error) { return 0, f.pauseLines(soon(t)) })
-			_, goesOn := f.discharge(w)
+			hushed := make(chan error, 1)
+			go func() { hushed <- c.pauseLines(t.Context()) }()
+			_, goesOn := c.discharge(w)
 			require.False(t, goesOn)
-			require.NoError(t, arrives(t, hushed, "the freeze").err)
-			require.Empty(t, f.crew)
+			require.NoError(t, arrives(t, hushed, "the freeze"))
+			require.Empty(t, c.workers)
 		})
 	}
 }
 
-// stillCrew is a front whose workers have no processes, and whose lines stand still: what the
-// front says to them waits there.
-func stillCrew(t *testing.T, count int) (*Front, []*workerProcess) {
+// config is that of a crew whose processes are never started.
+func config(count int) Config {
+	return Config{
+		Count: count, Patience: time.Minute, Start: time.Minute, Farewell: time.Minute, Retire: time.Minute,
+		Choose: func(string, []Info) (int, error) { return 0, nil }, Log: slog.New(slog.DiscardHandler), Closed: net.ErrClosed,
+	}
+}
+
+const (
+	tooLong = time.Minute
+	tick    = time.Millisecond
+)
+
+// arrives waits for what a channel is to bring.
+func arrives[T any](t *testing.T, c <-chan T, what string) (v T) {
 	t.Helper()
-	f, err := newFront(FrontConfig{Workers: count})
-	require.NoError(t, err)
-	f.n, err = New(Config{Name: "a@b", Cookie: "c", Resolver: Static{}})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, f.n.Close()) })
-	var crew []*workerProcess
+	select {
+	case v = <-c:
+	case <-time.After(tooLong):
+		require.FailNow(t, what+" does not come")
+	}
+	return v
+}
+
+// stillCrew is a crew whose workers have no processes, and whose lines stand still: what is said
+// to them waits there.
+func stillCrew(t *testing.T, count int) (*Crew, []*Worker) {
+	t.Helper()
+	c := New(config(count))
+	var all []*Worker
 	for slot := range count {
 		ours, theirs, err := handoff.PacketPair()
 		require.NoError(t, err)
 		t.Cleanup(func() { theirs.Close() })
 		socket, err := handoff.FileConn(ours)
 		require.NoError(t, err)
-		w := f.workerProcess(slot)
+		w := c.worker(slot)
 		w.line, err = talk.Staged(socket, nil)
 		require.NoError(t, err)
 		t.Cleanup(func() { w.line.Close(); <-w.line.Wrote() })
 		w.number, w.ready, w.proc = slot+1, true, process.Adopt(4711, -1)
-		f.crew[w.number] = w
-		crew = append(crew, w)
+		c.workers[w.number] = w
+		all = append(all, w)
 	}
-	return f, crew
+	return c, all
 }
 
 // said takes what waits to be said to a worker.
-func (w *workerProcess) said() []talk.Message {
+func (w *Worker) said() []talk.Message {
 	return w.line.Unsaid()
 }
 
 // A worker's message takes effect only on what belongs to that worker, and only when it is due.
 func TestMessagesOfWorkers(t *testing.T) {
-	f, crew := stillCrew(t, 2)
-	one, two := crew[0], crew[1]
-	tell := func(w *workerProcess, m talk.Message) { w.take(m) }
+	c, all := stillCrew(t, 2)
+	one, two := all[0], all[1]
+	tell := func(w *Worker, m talk.Message) { w.take(m) }
 
 	tell(one, &talk.Register{ID: 1, Name: "x", Key: 7})
 	tell(two, &talk.Register{ID: 2, Name: "x", Key: 8})
@@ -131,83 +157,86 @@ func TestMessagesOfWorkers(t *testing.T) {
 	require.Empty(t, two.said())
 
 	tell(one, &talk.Over{Peer: "peer@test"})
-	require.Empty(t, f.routes)
+	require.Empty(t, c.routes)
 	require.Zero(t, one.sessions)
 }
 
 // A worker whose peer has proved itself keeps that peer when a session of another worker has only
 // given the peer's name, and loses it when that session's peer proves itself as well.
 func TestRoutesOfPeers(t *testing.T) {
-	f, crew := stillCrew(t, 2)
-	one, two := crew[0], crew[1]
+	c, all := stillCrew(t, 2)
+	one, two := all[0], all[1]
 	const peer = "peer@test"
-	f.enter(one, peer)
-	f.up(one, peer, peer)
-	f.enter(two, peer)
-	require.Same(t, one, f.routes[peer].at)
+	c.enter(one, peer)
+	c.up(one, peer, peer)
+	c.enter(two, peer)
+	require.Same(t, one, c.routes[peer].at)
 	require.Empty(t, one.said())
-	f.up(two, peer, peer)
-	require.Same(t, two, f.routes[peer].at)
+	c.up(two, peer, peer)
+	require.Same(t, two, c.routes[peer].at)
 	require.Equal(t, []talk.Message{&talk.CloseConn{Peer: peer}}, one.said())
 	require.Empty(t, two.said())
-	f.leave(two, peer)
-	require.Same(t, one, f.routes[peer].at)
-	require.False(t, f.routes[peer].proven)
-	f.leave(one, peer)
-	f.leave(one, peer)
-	require.Empty(t, f.routes)
+	c.leave(two, peer)
+	require.Same(t, one, c.routes[peer].at)
+	require.False(t, c.routes[peer].proven)
+	c.leave(one, peer)
+	c.leave(one, peer)
+	require.Empty(t, c.routes)
 
-	f.enter(one, "") // it asks for a name
+	c.enter(one, "") // it asks for a name
 	before := one.sessions
-	f.up(one, "", "dynamic@test")
-	require.Equal(t, map[*workerProcess]int{one: 1}, f.routes["dynamic@test"].held)
+	c.up(one, "", "dynamic@test")
+	require.Equal(t, map[*Worker]int{one: 1}, c.routes["dynamic@test"].held)
 	require.Equal(t, before, one.sessions, "it is the same one")
 
 	probe := make(chan struct{})
 	one.probes[1] = probe
-	f.names["x"] = tenancy{one, 7}
-	_, goesOn := f.discharge(one)
+	c.names["x"] = tenancy{one, 7}
+	_, goesOn := c.discharge(one)
 	require.False(t, goesOn)
 	arrives(t, probe, "the end of the probe")
-	require.Empty(t, f.routes)
-	require.Empty(t, f.names)
+	require.Empty(t, c.routes)
+	require.Empty(t, c.names)
 	require.Equal(t, []talk.Message{&talk.NoConn{Part: one.number}}, two.said())
 }
 
 // A session goes to the worker that has its peer, unless that worker has to be passed over, and
 // never to a worker that takes no more sessions.
 func TestPickWorker(t *testing.T) {
-	f, crew := stillCrew(t, 2)
-	one, two := crew[0], crew[1]
+	c, all := stillCrew(t, 2)
+	one, two := all[0], all[1]
 	const peer = "peer@test"
-	f.cfg.Choose = func(_ string, candidates []WorkerInfo) int { return len(candidates) }
-	_, _, err := f.pick(peer, peer, nil)
+	c.cfg.Choose = func(_ string, candidates []Info) (int, error) { return len(candidates), nil }
+	_, _, err := c.pick(peer, peer, nil)
 	require.ErrorIs(t, err, ErrNoWorker, "there is no such worker")
-	f.cfg.Choose = func(string, []WorkerInfo) int { panic("a bug") }
-	_, _, err = f.pick(peer, peer, nil)
+	bug := errors.New("a bug")
+	c.cfg.Choose = func(string, []Info) (int, error) { return 0, bug }
+	_, _, err = c.pick(peer, peer, nil)
 	require.ErrorIs(t, err, ErrNoWorker)
-	require.ErrorContains(t, err, "FrontConfig.Choose panicked: a bug")
-	require.Empty(t, f.picked)
-	f.cfg.Choose = LeastSessions
-	pick := func(passed ...*workerProcess) *workerProcess {
+	require.ErrorIs(t, err, bug)
+	require.Empty(t, c.picked)
+	c.cfg.Choose = func(_ string, candidates []Info) (int, error) { // the one with the fewest sessions
+		return slices.Index(candidates, slices.MinFunc(candidates, func(a, b Info) int { return a.Sessions - b.Sessions })), nil
+	}
+	pick := func(passed ...*Worker) *Worker {
 		t.Helper()
-		over := map[*workerProcess]bool{}
+		over := map[*Worker]bool{}
 		for _, w := range passed {
 			over[w] = true
 		}
-		k, change, err := f.pick(peer, peer, over)
+		k, change, err := c.pick(peer, peer, over)
 		require.NoError(t, err)
 		if k == nil {
 			require.NotNil(t, change)
 			return nil
 		}
 		require.Equal(t, k.w == one, k.pinned)
-		f.unpick(k)
+		c.unpick(k)
 		return k.w
 	}
-	f.enter(one, peer)
-	f.up(one, peer, peer)
-	full := make([]*session, maxUntaken)
+	c.enter(one, peer)
+	c.up(one, peer, peer)
+	full := make([]*session, MaxUntaken)
 	require.Same(t, one, pick())
 	require.Same(t, two, pick(one))
 	one.untaken[talk.ViaLine] = full
@@ -228,8 +257,8 @@ func TestPickWorker(t *testing.T) {
 // A worker that leaves a probe unanswered counts as hanging until it is heard of: meanwhile nobody
 // probes it for a new session.
 func TestWorkerDoesNotAnswer(t *testing.T) {
-	f, crew := stillCrew(t, 1)
-	w := crew[0]
+	c, all := stillCrew(t, 1)
+	w := all[0]
 	ended, end := context.WithCancel(t.Context())
 	end()
 	require.False(t, w.there(ended, time.Minute))
@@ -237,7 +266,7 @@ func TestWorkerDoesNotAnswer(t *testing.T) {
 	require.False(t, w.there(t.Context(), time.Nanosecond))
 	require.True(t, w.hangs)
 	require.Empty(t, w.probes)
-	k, change, err := f.pick("peer@test", "peer@test", nil)
+	k, change, err := c.pick("peer@test", "peer@test", nil)
 	require.NoError(t, err)
 	require.Nil(t, k)
 	w.take(&talk.Here{ID: w.probed})
@@ -248,9 +277,9 @@ func TestWorkerDoesNotAnswer(t *testing.T) {
 // A session that its worker does not take in time ends, for the peer too, and the worker counts as
 // hanging. While the worker moves, and when this process has stood still, there is more time.
 func TestSessionIsNotTaken(t *testing.T) {
-	f, crew := stillCrew(t, 1)
-	w := crew[0]
-	f.cfg.Patience = time.Hour
+	c, all := stillCrew(t, 1)
+	w := all[0]
+	c.cfg.Patience = time.Hour
 	one, other, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	peer := descriptor.File(other)
@@ -290,48 +319,47 @@ func TestSessionIsNotTaken(t *testing.T) {
 // A worker that does not take the sessions that it was given does not begin to move, and gets
 // sessions again.
 func TestMoveAwaitsSessions(t *testing.T) {
-	f, crew := stillCrew(t, 1)
-	w := crew[0]
-	f.cfg.Patience = time.Millisecond
+	c, all := stillCrew(t, 1)
+	w := all[0]
+	c.cfg.Patience = time.Millisecond
 	w.untaken[talk.ViaLine] = []*session{{withdrawn: true, timer: time.NewTimer(0)}}
 	later := time.Now().Add(time.Hour)
 	w.heard.Store(&later) // it need not be probed
-	change := f.change.Next()
-	require.ErrorContains(t, f.awaitAllTaken(w, make(chan talk.Message, 1)), "does not take its sessions")
+	change := c.change.Next()
+	require.ErrorContains(t, c.awaitAllTaken(w, make(chan talk.Message, 1)), "does not take its sessions")
 	require.Nil(t, w.moving)
 	arrives(t, change, "the change")
 
-	f.cfg.Patience = time.Minute
+	c.cfg.Patience = time.Minute
 	heard := make(chan talk.Message, 1)
-	waited := async(func() (int, error) { return 0, f.awaitAllTaken(w, heard) })
-	require.Eventually(t, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return w.moving != nil && f.change.Awaited() }, tooLong, tick)
+	waited := make(chan error, 1)
+	go func() { waited <- c.awaitAllTaken(w, heard) }()
+	require.Eventually(t, func() bool { c.mu.Lock(); defer c.mu.Unlock(); return w.moving != nil && c.change.Awaited() }, tooLong, tick)
 	w.take(&talk.Took{Via: talk.ViaLine})
-	require.NoError(t, arrives(t, waited, "the worker").err)
+	require.NoError(t, arrives(t, waited, "the worker"))
 	require.NotNil(t, w.moving)
 }
 
 // The state of a front leaves out the sessions that are cut off: those that were not given to a
 // worker yet.
 func TestFrontDescribesItsRoutes(t *testing.T) {
-	f, crew := stillCrew(t, 2)
-	one, two := crew[0], crew[1]
+	c, all := stillCrew(t, 2)
+	one, two := all[0], all[1]
 	for _, peer := range []string{"both@test", "new@test"} {
-		f.enter(one, peer)
+		c.enter(one, peer)
 	}
-	f.enter(two, "both@test")
-	f.up(two, "both@test", "both@test")
+	c.enter(two, "both@test")
+	c.up(two, "both@test", "both@test")
 	one.hangs, one.moves = true, 5
 	one.said()
 	for _, peer := range []string{"both@test", "new@test"} {
-		f.picked[&picking{w: one, peer: peer}] = true
+		c.picked[&picking{w: one, peer: peer}] = true
 	}
 	gone := &session{peer: "both@test", withdrawn: true}
 	one.untaken[talk.ViaLine] = []*session{gone}
-	f.enter(one, "both@test")
-	e := &FrozenFront{f: f, node: &Frozen{n: f.n}}
-	require.NoError(t, e.snapshot(t.Context()))
+	c.enter(one, "both@test")
 	var s states.Front
-	require.NoError(t, readState(states.KindFront, e.State(), &s))
+	require.NoError(t, c.Describe(new(descriptor.Table), &s))
 	require.Len(t, s.Routes, 1)
 	r := s.Routes[0]
 	require.Equal(t, "both@test", r.Peer)
@@ -349,5 +377,78 @@ func TestFrontDescribesItsRoutes(t *testing.T) {
 			require.Equal(t, 1, c.Sessions)
 			require.False(t, c.Hangs)
 		}
+	}
+}
+
+// A front whose process has stood still first reads what its workers have said meanwhile.
+func TestLateFrontHearsWorkersFirst(t *testing.T) {
+	_, all := stillCrew(t, 1)
+	w := all[0]
+	s := &session{s: keptSocket(-1), due: time.Now().Add(-time.Second), timer: time.NewTimer(time.Hour)}
+	w.recall(s)
+	require.True(t, s.late)
+	require.True(t, s.timer.Stop(), "it was set again")
+	s = &session{s: keptSocket(-1), due: time.Now(), timer: time.NewTimer(time.Hour)}
+	w.recall(s)
+	require.False(t, s.late)
+}
+
+// restored is a crew that is restored from the state, and descriptors, of another one.
+func restored(t *testing.T, table *descriptor.Table, s *states.Front, count int) *Crew {
+	t.Helper()
+	var fds []int
+	for _, fd := range table.FDs {
+		dup, err := descriptor.Duplicate(fd)
+		require.NoError(t, err)
+		fds = append(fds, dup)
+	}
+	c, list := New(config(count)), descriptor.Own(fds)
+	require.NoError(t, c.Restore(s, list))
+	require.NoError(t, list.AllTaken())
+	return c
+}
+
+// A crew that is restored counts the names that its table has, or makes a table, for workers that
+// are started from then on. When it is given up all that it has is closed.
+func TestRestoredNames(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		c, all := stillCrew(t, 2)
+		c.makeNameTable()
+		defer c.nameTable.Close()
+		require.True(t, c.enroll("x", tenancy{all[0], 7}))
+		neighbour := ""
+		for i := 0; c.nameTable.Lacks(neighbour); i++ { // until it has the place of x
+			neighbour = strconv.Itoa(i)
+		}
+		c.lastPart = 9
+		var table descriptor.Table
+		var s states.Front
+		require.NoError(t, c.Describe(&table, &s))
+		if !kept { // it is the last one
+			s.NameTable, table.FDs = 0, table.FDs[:len(table.FDs)-1]
+		}
+		next := restored(t, &table, &s, 2)
+		require.Equal(t, 9, next.lastPart, "a new worker does not get the number, and the pids, of one that has ended")
+		workers := next.Workers()
+		require.Len(t, workers, 2)
+		require.NotNil(t, next.nameTable)
+		require.False(t, next.nameTable.Lacks("x"))
+		next.mu.Lock()
+		require.False(t, next.enroll("x", tenancy{workers[1], 1}))
+		if kept {
+			require.True(t, next.enroll(neighbour, tenancy{workers[0], 1}))
+			next.forget(neighbour)
+			require.False(t, c.nameTable.Lacks("x"), "workers would not find it any more")
+		}
+		next.forget("x")
+		require.True(t, next.nameTable.Lacks("x"))
+		next.mu.Unlock()
+		require.NoError(t, next.Discard(func() error { return nil }))
+		require.Error(t, next.ctx.Err(), "nothing begins any more")
+		for _, w := range workers {
+			require.ErrorIs(t, w.forward.Close(), unix.ENOTCONN, "it is closed already")
+			arrives(t, w.line.Wrote(), "the end of the writer")
+		}
+		require.Negative(t, next.nameTable.Descriptor())
 	}
 }

@@ -1,4 +1,4 @@
-package nodes
+package crew
 
 import (
 	"time"
@@ -6,13 +6,13 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
-// How the front takes what a worker says. The functions that take calls run with f.mu held.
+// How the front takes what a worker says. The functions that take calls run with c.mu held.
 
 // take handles one message of the worker.
-func (w *workerProcess) take(m talk.Message) {
-	f := w.f
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (w *Worker) take(m talk.Message) {
+	c := w.crew
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	defer talk.Drop(m)
 	w.hear()
 	switch m := m.(type) {
@@ -27,17 +27,17 @@ func (w *workerProcess) take(m talk.Message) {
 	case *talk.WorkerLink:
 		w.lacksWorkerLink(m.Part)
 	case *talk.Up:
-		f.up(w, m.Key, m.Peer)
+		c.up(w, m.Key, m.Peer)
 	case *talk.Over:
 		if m.Untaken {
 			w.failed = time.Now()
 		}
 		w.sessions--
-		f.leave(w, m.Peer)
+		c.leave(w, m.Peer)
 	case *talk.Claim:
-		f.claim(w, m)
+		c.claim(w, m)
 	case *talk.Register:
-		w.line.Say(&talk.Answer{ID: m.ID, OK: f.enroll(m.Name, tenancy{w, m.Key})})
+		w.Say(&talk.Answer{ID: m.ID, OK: c.enroll(m.Name, tenancy{w, m.Key})})
 	case *talk.Release:
 		w.releases(m.Name)
 	case *talk.Lookup:
@@ -58,27 +58,27 @@ func (w *workerProcess) take(m talk.Message) {
 }
 
 // hear notes that the worker has said something.
-func (w *workerProcess) hear() {
+func (w *Worker) hear() {
 	now := time.Now()
 	w.heard.Store(&now)
 	if w.hangs {
 		w.hangs = false
-		w.f.n.log.Info("worker is back", "slot", w.slot)
-		w.f.change.Ring()
+		w.crew.cfg.Log.Info("worker is back", "slot", w.slot)
+		w.crew.change.Ring()
 	}
 }
 
 // becomesReady notes that sessions may be given to the worker.
-func (w *workerProcess) becomesReady() {
+func (w *Worker) becomesReady() {
 	if !w.ready {
 		w.ready = true
 		close(w.began)
-		w.f.change.Ring()
+		w.crew.change.Ring()
 	}
 }
 
 // answersProbe wakes the goroutine that has sent the probe.
-func (w *workerProcess) answersProbe(id uint64) {
+func (w *Worker) answersProbe(id uint64) {
 	if c := w.probes[id]; c != nil {
 		close(c)
 		delete(w.probes, id)
@@ -86,45 +86,45 @@ func (w *workerProcess) answersProbe(id uint64) {
 }
 
 // lacksWorkerLink connects the worker anew with the one that has the number.
-func (w *workerProcess) lacksWorkerLink(number int) {
-	other := w.f.crew[number]
+func (w *Worker) lacksWorkerLink(number int) {
+	other := w.crew.workers[number]
 	if other == nil || other == w {
 		return
 	}
-	if err := w.f.pair(w, other); err != nil {
-		w.f.n.log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
+	if err := w.crew.pair(w, other); err != nil {
+		w.crew.cfg.Log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
 		// as if the descriptor had been lost: the worker asks again
-		w.line.Say(&talk.WorkerLink{Part: number})
+		w.Say(&talk.WorkerLink{Part: number})
 	}
 }
 
 // releases takes a name back, if it is the worker's.
-func (w *workerProcess) releases(name string) {
-	if w.f.names[name].w == w {
-		w.f.forget(name)
+func (w *Worker) releases(name string) {
+	if w.crew.names[name].w == w {
+		w.crew.forget(name)
 	}
 }
 
 // looksUp answers the question which worker has a name.
-func (w *workerProcess) looksUp(m *talk.Lookup) {
+func (w *Worker) looksUp(m *talk.Lookup) {
 	answer := &talk.Answer{ID: m.ID}
-	if t, ok := w.f.names[m.Name]; ok {
+	if t, ok := w.crew.names[m.Name]; ok {
 		answer.OK, answer.Part, answer.Number = true, t.w.number, t.number
 	}
-	w.line.Say(answer)
+	w.Say(answer)
 }
 
 // closesRemoteLink tells the worker that has the connection to a peer to close it, since another
 // worker has closed its remote link of it.
-func (w *workerProcess) closesRemoteLink(peer string) {
-	if r := w.f.routes[peer]; r != nil && r.at != nil && r.at != w {
-		r.at.line.Say(&talk.CloseConn{Peer: peer, Closed: true})
+func (w *Worker) closesRemoteLink(peer string) {
+	if r := w.crew.routes[peer]; r != nil && r.at != nil && r.at != w {
+		r.at.Say(&talk.CloseConn{Peer: peer, Closed: true})
 	}
 }
 
 // passRemoteLink passes a way to a peer on. If its descriptor was lost, the worker that it is for
 // is told that there is none, so that it does not wait for ever.
-func (w *workerProcess) passRemoteLink(m *talk.RemoteLink) {
+func (w *Worker) passRemoteLink(m *talk.RemoteLink) {
 	switch {
 	case m.FD > 0:
 		to := m.Part
@@ -136,16 +136,16 @@ func (w *workerProcess) passRemoteLink(m *talk.RemoteLink) {
 }
 
 // tellOther says to the worker with a number what this one has said for it.
-func (w *workerProcess) tellOther(number int, m talk.Message) {
-	if to := w.f.crew[number]; to != nil {
-		to.line.Say(m)
+func (w *Worker) tellOther(number int, m talk.Message) {
+	if to := w.crew.workers[number]; to != nil {
+		to.Say(m)
 	} else {
 		talk.Drop(m)
 	}
 }
 
 // tellMover passes on what becomes of the worker's move, if a goroutine waits for that.
-func (w *workerProcess) tellMover(m talk.Message) {
+func (w *Worker) tellMover(m talk.Message) {
 	select {
 	case w.moving <- m:
 	default:
@@ -153,20 +153,20 @@ func (w *workerProcess) tellMover(m talk.Message) {
 }
 
 // enroll gives a name to the process that has asked for it, unless it is taken.
-func (f *Front) enroll(name string, t tenancy) bool {
-	if _, taken := f.names[name]; taken {
+func (c *Crew) enroll(name string, t tenancy) bool {
+	if _, taken := c.names[name]; taken {
 		return false
 	}
-	if err := f.nameTable.Enter(name); err != nil { // no worker would find it
-		f.n.log.Error("name not registered", "name", name, "error", err)
+	if err := c.nameTable.Enter(name); err != nil { // no worker would find it
+		c.cfg.Log.Error("name not registered", "name", name, "error", err)
 		return false
 	}
-	f.names[name] = t
+	c.names[name] = t
 	return true
 }
 
 // forget takes a name back.
-func (f *Front) forget(name string) {
-	delete(f.names, name)
-	f.nameTable.Strike(name)
+func (c *Crew) forget(name string) {
+	delete(c.names, name)
+	c.nameTable.Strike(name)
 }
