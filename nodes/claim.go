@@ -36,7 +36,7 @@ func (p *part) frontClaimLocked(peer string) *frontClaim {
 func (s *frontClaim) up(peer string) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.p.line.Say(talk.Word{Topic: talk.Up, Key: s.name, Name: peer})
+	s.p.line.Say(&talk.Up{Key: s.name, Peer: peer})
 	s.name = peer
 }
 
@@ -46,15 +46,15 @@ func (p *part) take(peer string) claim { return p.newFrontClaim(peer) }
 // over says that the session, attempt or connection has ended. The front keeps its own descriptor
 // of the socket until it hears that the worker has taken it, and until then the peer does not see
 // that the worker has closed its descriptor. So an end that is ours is said to the front at once,
-// any other one together with the next words.
+// any other one together with what is said next.
 func (s *frontClaim) over(ours bool) {
-	s.end(talk.Word{Topic: talk.Over, Name: s.name, Now: ours})
+	s.end(&talk.Over{Peer: s.name, Now: ours})
 }
 
 // untaken says that the session could not be taken.
-func (s *frontClaim) untaken() { s.end(talk.UntakenWord(s.name)) }
+func (s *frontClaim) untaken() { s.end(&talk.Over{Peer: s.name, Untaken: true, Now: true}) }
 
-func (s *frontClaim) end(m talk.Word) {
+func (s *frontClaim) end(m *talk.Over) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	delete(s.p.frontClaims, s)
@@ -73,7 +73,7 @@ func (p *part) claim(ctx context.Context, peer string) (claim, error) {
 	p.awaited[peer] = append(p.awaited[peer], heard)
 	p.mu.Unlock()
 	defer p.forgo(peer, heard)
-	a, err := p.ask(ctx, talk.Word{Topic: talk.Claim, Name: peer}, nil)
+	a, err := p.ask(ctx, &talk.Claim{Peer: peer}, nil)
 	if err != nil {
 		return nil, err
 	}

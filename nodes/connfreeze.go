@@ -174,10 +174,10 @@ func clearKeys(state []byte) {
 	}
 }
 
-// clearWords zeroes words: one that carries a session has the session's keys in it.
-func clearWords(words []states.Word) {
-	for i := range words {
-		clear(words[i].JSON)
+// clearMessages zeroes messages: one that carries a session has the session's keys in it.
+func clearMessages(list []states.LineMessage) {
+	for i := range list {
+		clear(list[i].JSON)
 	}
 }
 

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"sync"
 	"time"
 
-	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/crew"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
@@ -46,6 +46,7 @@ type FrontConfig struct {
 	Patience time.Duration
 
 	workerStart time.Duration // for tests: in place of DefaultWorkerStart
+	trust       time.Duration // for tests: crew.Config.Trust
 }
 
 // A Front is the one process of a multi-process node that other nodes know: it has the name, its
@@ -57,35 +58,11 @@ type FrontConfig struct {
 // Nothing that a worker does keeps the front waiting: a worker that is full or hangs is passed
 // over, one that dies loses its own sessions and is replaced.
 type Front struct {
-	cfg    FrontConfig
-	n      *Node
-	l      *Listener                    // the listener that is published
-	kinds  map[*Listener]handoff.Socket // the kind of socket that each one accepts
-	chosen sync.Mutex                   // one call of Choose at a time
-
-	ctx context.Context
-	end context.CancelFunc
-	wg  sync.WaitGroup
-
-	mu       sync.Mutex
-	change   wait.Bell              // rings when a worker comes, goes or is heard of again
-	crew     map[int]*workerProcess // by number, from their start to their end
-	picked   map[*picking]bool      // sessions that are about to be pushed
-	lastPart int                    // the number that was last given to a worker
-	routes   map[string]*route      // by peer
-	names    map[string]tenancy     // registered at run time
-	roll     *roll.Roll             // of names; nil: the workers have to ask about every name
-	busy     bool                   // the front moves, or its workers do
-	released bool                   // another process has it
-
-	hiring chan struct{} // holds a token while a worker is being started, or while none may be
-	still  wait.Gate     // shut: nothing is given to a worker; changed with mu held
-}
-
-// A tenancy says which process has a registered name.
-type tenancy struct {
-	w      *workerProcess
-	number uint64 // the key of its pid
+	cfg   FrontConfig
+	n     *Node
+	l     *Listener                    // the listener that is published
+	kinds map[*Listener]handoff.Socket // the kind of socket that each one accepts
+	crew  *crew.Crew
 }
 
 // StartFront listens, publishes the name and starts the workers. It accepts once all of them are
@@ -106,8 +83,7 @@ func startFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.n = n
-	n.taker = f
+	f.join(n)
 	n.started.Store(true) // its connections are not for Accept
 	if err := f.begin(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -129,7 +105,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if err := limit("FrontConfig.Patience", &cfg.Patience, DefaultPatience); err != nil {
 		return nil, err
 	}
-	// the word that a session was taken may wait that long
+	// the message that a session was taken may wait that long
 	cfg.Patience = max(cfg.Patience, 4*talk.Lull)
 	if cfg.Command == nil {
 		cfg.Command = onceMore
@@ -139,12 +115,28 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	}
 	// they are about Erlang processes, which only workers have
 	cfg.Node.Setup, cfg.Node.Handover, cfg.Node.Thawed = nil, nil, nil
-	f := &Front{
-		cfg: cfg, crew: map[int]*workerProcess{}, picked: map[*picking]bool{}, routes: map[string]*route{},
-		names: map[string]tenancy{}, hiring: make(chan struct{}, 1), kinds: map[*Listener]handoff.Socket{},
+	return &Front{cfg: cfg, kinds: map[*Listener]handoff.Socket{}}, nil
+}
+
+// join makes f the front of a node, with a crew that has no workers yet.
+func (f *Front) join(n *Node) {
+	f.n, n.taker = n, f
+	f.crew = crew.New(crew.Config{
+		Count: f.cfg.Workers, Command: f.cfg.Command, Variable: WorkerVariable,
+		Start: f.cfg.workerStart, Patience: f.cfg.Patience, Trust: f.cfg.trust,
+		Farewell: farewell, Retire: farewell + shutdownTime,
+		Choose: f.choose, Node: n, Log: n.log, Closed: ErrClosed,
+	})
+}
+
+// choose asks FrontConfig.Choose.
+func (f *Front) choose(peer string, from []crew.Info) (at int, err error) {
+	candidates := make([]WorkerInfo, len(from))
+	for i, w := range from {
+		candidates[i] = WorkerInfo(w)
 	}
-	f.ctx, f.end = context.WithCancel(context.Background())
-	return f, nil
+	err = f.n.guarded("FrontConfig.Choose", func() error { at = f.cfg.Choose(peer, candidates); return nil })
+	return at, err
 }
 
 // onceMore is the command that runs this program again.
@@ -170,40 +162,18 @@ func (f *Front) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.makeRoll()
 	// Published before there are workers, which need the creation; peers that come meanwhile wait
 	// in the backlog.
 	if err := n.Publish(ctx, f.l); err != nil {
 		return err
 	}
-	limit, cancel := context.WithTimeout(ctx, f.cfg.workerStart)
-	defer cancel()
-	first := make(chan error, f.cfg.Workers)
-	for slot := range f.cfg.Workers {
-		f.wg.Go(func() { f.keepSlot(limit, slot, first, nil) })
-	}
-	for range f.cfg.Workers {
-		select {
-		case err := <-first:
-			if err != nil {
-				return err
-			}
-		case <-limit.Done():
-			return fmt.Errorf("the workers are not ready: %w", limit.Err())
-		}
+	if err := f.crew.Start(ctx); err != nil {
+		return err
 	}
 	for _, l := range listeners {
 		l.serve()
 	}
 	return n.ending()
-}
-
-// makeRoll makes an empty roll.
-func (f *Front) makeRoll() {
-	var err error
-	if f.roll, err = roll.New(); err != nil {
-		f.n.log.Warn("workers ask for every name", "error", err)
-	}
 }
 
 // listens notes the listeners' kinds of socket, and checks that they can be handed over. The first
@@ -250,12 +220,10 @@ func (f *Front) Stats() Stats { return f.n.Stats() }
 
 // Workers lists the workers that take sessions, in the order of their slots.
 func (f *Front) Workers() []WorkerInfo {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	var list []WorkerInfo
-	for _, w := range f.bySlot() {
-		if w.ready {
-			list = append(list, w.info())
+	for _, w := range f.crew.Workers() {
+		if i, ready := w.Info(); ready {
+			list = append(list, WorkerInfo(i))
 		}
 	}
 	return list
@@ -266,7 +234,7 @@ func (f *Front) Workers() []WorkerInfo {
 // is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
-	err := f.still.Pass(ctx)
+	err := f.crew.AwaitThaw(ctx)
 	if err == nil {
 		err = f.n.lastThaw(ctx)
 	}
@@ -277,35 +245,84 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	for _, l := range f.Listeners() {
 		err = errors.Join(err, l.Close())
 	}
-	f.end() // no worker is replaced any more
-	f.mu.Lock()
-	crew := f.bySlot()
-	for _, w := range crew {
-		w.line.Say(talk.Word{Topic: talk.Finish})
-	}
-	f.mu.Unlock()
-	for _, w := range crew {
-		select {
-		case <-w.gone:
-		case <-ctx.Done():
-			return errors.Join(err, wrap("shutdown", f.Name(), ctx.Err()), f.Close())
-		}
+	if late := f.crew.Finish(ctx); late != nil {
+		err = errors.Join(err, wrap("shutdown", f.Name(), late))
 	}
 	return errors.Join(err, f.Close())
 }
 
 // Close ends the node at once: workers that do not end by themselves within a second are killed. It
 // waits while the front is frozen.
-func (f *Front) Close() error {
-	_ = f.still.Pass(context.Background())
-	f.end()
-	err := f.n.Close()
-	f.mu.Lock()
-	for _, w := range f.crew {
-		w.dismiss()
+func (f *Front) Close() error { return f.crew.Close(f.n.Close) }
+
+// A WorkerUpgrade says what became of the upgrade of one worker.
+type WorkerUpgrade struct {
+	Slot     int
+	Old, New int // process ids; New is 0 if the new process does not have the worker
+	// why the old process goes on; or that it has ended, or that the new one has the worker and
+	// does not answer
+	Err error
+}
+
+// UpgradeWorkers replaces the process of each worker, one after the other, by a new one of
+// FrontConfig.Command, which goes on with all that the old one has: other nodes, and the other
+// workers, see a short silence. Each worker moves separately, and if that fails the old process
+// goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. A worker that is
+// just starting is waited for. The list says what became of each. When ctx ends no further move
+// begins. The error is handoff.ErrBusy while the workers or the front are already being upgraded.
+func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
+	err := wait.TakesTime(ctx)
+	if err == nil {
+		err = f.crew.Occupy()
 	}
-	f.mu.Unlock()
-	f.wg.Wait()
-	f.roll.Close()
+	if err != nil {
+		return nil, wrap("upgrade workers", f.Name(), err)
+	}
+	defer f.crew.Vacate()
+	var list []WorkerUpgrade
+	for _, u := range f.crew.Upgrade(ctx) {
+		list = append(list, WorkerUpgrade(u))
+	}
+	return list, nil
+}
+
+// ErrNoWorker: no worker has taken the session in the time of a handshake.
+var ErrNoWorker = crew.ErrNoWorker
+
+// dispatch reads a peer's name and gives its socket to a worker. On success the caller does not own
+// the socket any more.
+func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, spoke func()) error {
+	p, err := newPackets(ctx, s)
+	if err != nil {
+		return err
+	}
+	p.spoke = spoke
+	who, err := dist.ReadName(p)
+	if err != nil {
+		return err
+	}
+	data := make([]byte, 0, p.size+len(p.body)+256)
+	data = append(data, p.head[4-p.size:]...) // the packet as it came: length, body
+	data = append(data, p.body...)
+	state, ahead, err := s.Export()
+	if err != nil { // the peer tries again, as a rule in vain
+		f.n.log.Error("a session cannot be given to a worker, and is refused", "peer", who.Name, "remote", addrText(s.RemoteAddr()), "error", err)
+		return err
+	}
+	data = append(data, ahead...)
+	if len(data) > handoff.MaxSessionData {
+		return fmt.Errorf("%w: %d bytes before the answer to the name", dist.ErrMalformed, len(data))
+	}
+	id, _ := f.n.transportIDOf(l.tr)
+	given := crew.Session{
+		Stream: s, Kind: f.kinds[l], Transport: id, Default: isSame(l.tr, f.n.cfg.Transport), State: state, Data: data,
+	}
+	peer := who.Name
+	if who.Dynamic() {
+		peer = ""
+	}
+	if err = f.crew.Give(ctx, &given, who.Name, peer); err != nil {
+		clear(state) // it may hold keys, and no worker has it
+	}
 	return err
 }

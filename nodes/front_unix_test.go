@@ -18,6 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/nodes/internal/crew"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/test/sockdir"
 
 	"github.com/cnode-go/cnode/ei"
@@ -87,18 +90,45 @@ func (w *frontWorld) rpc(n *Node, fun string, args ...any) ei.Term {
 // worker is the id of the process that serves a node's connection.
 func (w *frontWorld) worker(n *Node) int { return int(w.rpc(n, "pid").(ei.Int)) }
 
-// workerProcess is the worker that has a process.
-func (w *frontWorld) workerProcess(pid int) *workerProcess {
+// workerProcess is the worker that has a process, as the front sees it.
+func (w *frontWorld) workerProcess(pid int) *crew.Worker {
 	w.t.Helper()
-	w.f.mu.Lock()
-	defer w.f.mu.Unlock()
-	for _, c := range w.f.crew {
-		if c.proc.PID == pid {
+	for _, c := range w.f.crew.Workers() {
+		if i, _ := c.Info(); i.PID == pid {
 			return c
 		}
 	}
 	require.FailNow(w.t, "no such worker")
 	return nil
+}
+
+// described is what the front would say of its workers in its state just now.
+func (w *frontWorld) described() (s states.Front) {
+	w.t.Helper()
+	require.NoError(w.t, w.f.crew.Describe(new(descriptor.Table), &s))
+	return s
+}
+
+// number is the number of the worker that has a process.
+func (w *frontWorld) number(pid int) int {
+	w.t.Helper()
+	for _, c := range w.described().Crew {
+		if c.PID == pid {
+			return c.Part
+		}
+	}
+	require.FailNow(w.t, "no such worker")
+	return 0
+}
+
+// held is which workers have a peer, and the number of the one that has its connection.
+func (w *frontWorld) held(peer string) (held []states.Held, at int) {
+	for _, r := range w.described().Routes {
+		if r.Peer == peer {
+			return r.Held, r.At
+		}
+	}
+	return nil, 0
 }
 
 // hangs stops a worker's process, until the test continues the process or ends. It waits until the
@@ -108,7 +138,7 @@ func (w *frontWorld) hangs(pid int) {
 	standStill(w.t, pid)
 	w.t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	man := w.workerProcess(pid)
-	require.Eventually(w.t, func() bool { return time.Since(*man.heard.Load()) >= heardLately }, tooLong, tick)
+	require.Eventually(w.t, func() bool { return !man.HeardLately() }, tooLong, tick)
 }
 
 // served is worker for a front that may lose patience with a worker: then it tries again.
@@ -181,10 +211,8 @@ func TestShutdownWhileWorkerMoves(t *testing.T) {
 	called := async(func() (ei.Term, error) { return a.RPC(soon(t), frontName, "w", "second") })
 	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(soon(t)) })
 	require.Eventually(t, func() bool { // the move waits for the function
-		w.f.mu.Lock()
-		defer w.f.mu.Unlock()
-		for _, c := range w.f.crew {
-			return c.moves > 0
+		for _, c := range w.described().Crew {
+			return c.Moves > 0
 		}
 		return false
 	}, tooLong, tick)
@@ -262,28 +290,24 @@ func TestFrontOverUnix(t *testing.T) {
 
 // A worker whose socket takes no more is passed over, and gets another socket.
 func TestWorkerIsFull(t *testing.T) {
-	w := newFrontWorld(t, 1, func(c *FrontConfig) { c.Patience = 10 * time.Second })
+	w := newFrontWorld(t, 1, func(c *FrontConfig) {
+		c.Patience, c.trust = 10*time.Second, time.Hour // the worker is not probed
+	})
 	n := w.node("peer@127.0.0.1")
 	victim := w.worker(n)
 	for round := range 2 {
 		w.worker(n)
-		require.Eventually(t, w.idle, tooLong, tick, "more than maxUntaken would be too many, not the socket full")
+		require.Eventually(t, w.idle, tooLong, tick, "more than MaxUntaken would be too many, not the socket full")
 		at, err := transport.AddrPort(w.f.Addr())
 		require.NoError(t, err)
 		standStill(t, victim)
 		before := w.socket()
-		w.f.mu.Lock()
-		for _, c := range w.f.crew {
-			later := time.Now().Add(time.Minute) // the worker is not probed
-			c.heard.Store(&later)
-		}
-		w.f.mu.Unlock()
 		w.narrow()
 		l := w.f.Listener()
 		l.stopped.Shut() // until all sessions that are to fill the socket have come
 		require.NoError(t, l.l.Pause(soon(t)))
 		var conns []net.Conn
-		for i := range 2 * maxUntaken {
+		for i := range 2 * crew.MaxUntaken {
 			conn, err := net.Dial("tcp", at.String())
 			require.NoError(t, err)
 			conns = append(conns, conn)
@@ -305,23 +329,14 @@ func TestWorkerIsFull(t *testing.T) {
 
 // idle tells whether the workers have taken all that they were given.
 func (w *frontWorld) idle() bool {
-	w.f.mu.Lock()
-	defer w.f.mu.Unlock()
-	for _, c := range w.f.crew {
-		if c.burden() > 0 {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(w.described().Crew, func(c states.Crewman) bool { return len(c.Untaken) > 0 })
 }
 
 // narrow gives the socket for sessions of the only worker the smallest buffer that the system
 // allows.
 func (w *frontWorld) narrow() {
-	w.f.mu.Lock()
-	defer w.f.mu.Unlock()
-	for _, c := range w.f.crew {
-		raw, err := c.forward.SyscallConn()
+	for _, c := range w.f.crew.Workers() {
+		raw, err := c.Forwarder().SyscallConn()
 		require.NoError(w.t, err)
 		require.NoError(w.t, raw.Control(func(fd uintptr) {
 			require.NoError(w.t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1))
@@ -331,10 +346,8 @@ func (w *frontWorld) narrow() {
 
 // socket is the number of the only worker's latest socket for sessions.
 func (w *frontWorld) socket() (number uint64) {
-	w.f.mu.Lock()
-	defer w.f.mu.Unlock()
-	for _, c := range w.f.crew {
-		number = c.socket
+	for _, c := range w.described().Crew {
+		number = c.Socket
 	}
 	return number
 }
@@ -382,12 +395,12 @@ func TestLeastSessionsAndByNameChoose(t *testing.T) {
 // A worker that does not finish is killed when the time for that is over, and Shutdown says so.
 func TestShutdownOfStoppedWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
-	c := w.workerProcess(w.f.Workers()[0].PID)
-	standStill(t, c.proc.PID)
+	pid := w.f.Workers()[0].PID
+	standStill(t, pid)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, w.f.Shutdown(ctx), context.Canceled)
-	arrives(t, c.gone, "the end of the worker")
+	require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH, "the worker has ended")
 	require.ErrorIs(t, w.f.Err(), ErrClosed)
 }
 
@@ -425,19 +438,19 @@ func TestStartFrontRefuses(t *testing.T) {
 	require.True(t, strings.HasPrefix(err.Error(), "start worker: "))
 }
 
-// A front whose process has stood still first reads what its workers have said meanwhile.
-func TestLateFrontHearsWorkersFirst(t *testing.T) {
-	w := newFrontWorld(t, 1)
-	var c *workerProcess
-	w.f.mu.Lock()
-	for _, c = range w.f.crew {
+// A panic of FrontConfig.Choose refuses the session, and says whose fault it is.
+func TestChoosePanics(t *testing.T) {
+	n, err := New(Config{Name: "a@b", Cookie: "c", Resolver: Static{}})
+	require.NoError(t, err)
+	defer n.Close()
+	f := &Front{n: n, cfg: FrontConfig{Choose: func(string, []WorkerInfo) int { panic("a bug") }}}
+	_, err = f.choose("peer@test", []crew.Info{{PID: 1}})
+	require.ErrorContains(t, err, "FrontConfig.Choose panicked: a bug")
+	f.cfg.Choose = func(peer string, candidates []WorkerInfo) int {
+		require.Equal(t, []WorkerInfo{{1, 2, 3}, {4, 5, 6}}, candidates)
+		return 1
 	}
-	w.f.mu.Unlock()
-	s := &session{s: keptSocket(-1), due: time.Now().Add(-time.Second), timer: time.NewTimer(time.Hour)}
-	c.recall(s)
-	require.True(t, s.late)
-	require.True(t, s.timer.Stop(), "it was set again")
-	s = &session{s: keptSocket(-1), due: time.Now(), timer: time.NewTimer(time.Hour)}
-	c.recall(s)
-	require.False(t, s.late)
+	at, err := f.choose("peer@test", []crew.Info{{Slot: 1, PID: 2, Sessions: 3}, {Slot: 4, PID: 5, Sessions: 6}})
+	require.NoError(t, err)
+	require.Equal(t, 1, at)
 }

@@ -2,21 +2,23 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // A FrozenFront is a front that stands still: it accepts no connections, and neither reads nor
-// sends words on the lines to its workers. The workers and all connections go on meanwhile. It
+// sends messages on the lines to its workers. The workers and all connections go on meanwhile. It
 // belongs to this process until Release; after Thaw it goes on as if nothing had happened. One of
 // the two must be called.
 type FrozenFront struct {
 	f     *Front
 	node  *Frozen
 	state []byte
-	hires bool // it holds the token of the front's hiring
 	over  atomic.Bool
 }
 
@@ -31,7 +33,7 @@ func (f *Front) Freeze(ctx context.Context) (*FrozenFront, error) {
 }
 
 func (f *Front) freeze(ctx context.Context) (*FrozenFront, error) {
-	if err := f.occupy(); err != nil {
+	if err := f.crew.Occupy(); err != nil {
 		return nil, err
 	}
 	e := &FrozenFront{f: f}
@@ -43,26 +45,6 @@ func (f *Front) freeze(ctx context.Context) (*FrozenFront, error) {
 	return e, nil
 }
 
-// occupy reserves the front for one upgrade or move at a time, until vacate.
-func (f *Front) occupy() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case f.ctx.Err() != nil:
-		return ErrClosed
-	case f.busy:
-		return fmt.Errorf("the front or its workers: %w", handoff.ErrBusy)
-	}
-	f.busy = true
-	return nil
-}
-
-func (f *Front) vacate() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.busy = false
-}
-
 func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	f := e.f
 	if e.node, err = f.n.freeze(ctx, nil); err != nil {
@@ -70,45 +52,15 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, freezeBudget)
 	defer cancel()
-	select {
-	case f.hiring <- struct{}{}: // no worker joins
-		e.hires = true
-	case <-ctx.Done():
-		return fmt.Errorf("a worker is being started: %w", ctx.Err())
-	}
-	if err = f.pauseLines(ctx); err != nil {
+	if err = f.crew.Freeze(ctx); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return e.snapshot(ctx)
-}
-
-// pauseLines stops the lines to all workers, in both directions. The workers that are then in the
-// crew stay there, with their descriptors, until the lines go on: if the line of a worker has ended
-// just now, pauseLines waits until that worker is off the crew.
-func (f *Front) pauseLines(ctx context.Context) error {
-	f.mu.Lock()
-	f.still.Shut()
-	crew := f.bySlot()
-	f.mu.Unlock()
-	for _, w := range crew {
-		err := w.line.Pause(ctx)
-		if err == nil {
-			err = w.line.Hold(ctx)
-		}
-		if err == nil && w.line.Ends() {
-			select {
-			case <-w.lost:
-			case <-ctx.Done():
-				err = ctx.Err()
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("worker of slot %d: %w", w.slot, err)
-		}
+	s := states.Front{Node: e.node.state, Descriptors: len(e.node.table.FDs), Arrivals: f.n.arrivals.Load()}
+	if err = f.crew.Describe(&e.node.table, &s); err != nil {
+		return err
 	}
-	return nil
+	e.state, err = writeState(ctx, states.KindFront, &s)
+	return err
 }
 
 // State is what another process needs, beside the descriptors, to go on as this front. What
@@ -124,17 +76,7 @@ func (e *FrozenFront) Thaw() {
 	if !e.over.CompareAndSwap(false, true) {
 		return
 	}
-	f := e.f
-	f.mu.Lock()
-	for _, w := range f.crew {
-		w.line.Resume()
-	}
-	f.still.Open()
-	f.busy = false
-	f.mu.Unlock()
-	if e.hires {
-		<-f.hiring
-	}
+	e.f.crew.Thaw()
 	if e.node != nil {
 		e.node.Thaw()
 	}
@@ -149,35 +91,108 @@ func (e *FrozenFront) Release() error {
 	if !e.over.CompareAndSwap(false, true) {
 		return nil
 	}
-	f := e.f
-	f.mu.Lock()
-	f.released = true
-	f.end()
-	for _, w := range f.crew {
-		w.line.Close()
-	}
-	f.mu.Unlock()
-	err := e.node.Release()
-	f.still.Open()
-	f.wg.Wait()
-	f.roll.Close()
+	err := e.f.crew.Release(e.node.Release)
 	clearKeys(e.state)
-	return wrap("release front", f.Name(), err)
+	return wrap("release front", e.f.Name(), err)
 }
 
 // Offer is to a front what Node.Offer is to a node; the other side's Stage calls RestoreFront. The
 // workers stay where they are.
 func (f *Front) Offer() *handoff.Offer {
 	o := f.n.Offer()
-	o.Count = f.descriptors
+	o.Count = func() int { return f.n.descriptors() + f.crew.Descriptors() }
 	o.Freeze = func(ctx context.Context) (handoff.Frozen, error) { return f.Freeze(ctx) }
 	return o
 }
 
-// descriptors counts those of the front's node and of the workers' lines.
-func (f *Front) descriptors() int {
-	f.mu.Lock()
-	workers := len(f.crew)
-	f.mu.Unlock()
-	return f.n.descriptors() + 2*workers
+// A StagedFront is a front that another process has frozen, ready to go on in this one. It has
+// read, written and said nothing. Start or Discard must be called.
+type StagedFront struct {
+	f     *Front
+	node  *Staged
+	state states.Front
+	over  atomic.Bool
+}
+
+// RestoreFront makes a front from what FrozenFront has given in another process: its state, and
+// duplicates of its descriptors, in the same order. RestoreFront owns the descriptors from the call
+// on. cfg is as for StartFront; if cfg.Node has a name, this must be the state's. There may be more
+// workers than before, but not fewer. The workers' processes stay the same, and are not children of
+// this one: UpgradeWorkers replaces them. On failure RestoreFront closes the descriptors. The
+// errors are ErrIsWorker in a process that is a worker, and those of Restore; others are about cfg,
+// or the system's.
+func RestoreFront(cfg FrontConfig, state []byte, descriptors []int) (*StagedFront, error) {
+	list := descriptor.Own(descriptors)
+	g, err := restoreFront(cfg, state, list)
+	if err != nil {
+		return nil, wrap("restore front", "", errors.Join(err, list.Close()))
+	}
+	return g, nil
+}
+
+func restoreFront(cfg FrontConfig, state []byte, list *descriptor.List) (*StagedFront, error) {
+	g := &StagedFront{}
+	s := &g.state
+	if err := readState(states.KindFront, state, s); err != nil {
+		return nil, err
+	}
+	f, err := newFront(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.f = f
+	node, err := list.TakeFirst(s.Descriptors)
+	if err != nil {
+		return nil, stateError(err)
+	}
+	first := func(n *Node) error {
+		f.join(n)
+		n.arrivals.Store(s.Arrivals)
+		return nil
+	}
+	g.node, err = restore(f.cfg.Node, s.Node, node, successor{first: first, setup: func(*Node) error { return nil }})
+	if err != nil {
+		return nil, errors.Join(err, node.Close())
+	}
+	if len(g.node.listeners) == 0 {
+		err = &StateError{"listener", fmt.Errorf("%w: a front has one, and this one none", ErrState)}
+	} else {
+		err = f.listens(g.node.listeners)
+	}
+	if err == nil {
+		err = f.crew.Restore(s, list)
+	}
+	if err == nil {
+		err = list.AllTaken()
+	}
+	if err != nil {
+		return nil, errors.Join(stateError(err), g.Discard())
+	}
+	return g, nil
+}
+
+// Front is the front. Until Start it does nothing.
+func (g *StagedFront) Front() *Front { return g.f }
+
+// Start lets the front go on. Its error is that of Staged.Start: the front runs all the same.
+func (g *StagedFront) Start(ctx context.Context) error {
+	if !g.over.CompareAndSwap(false, true) {
+		return wrap("start front", g.f.Name(), ErrStarted)
+	}
+	for _, w := range g.state.Crew {
+		clearMessages(w.Unsent)
+	}
+	g.f.crew.Resume()
+	return g.node.Start(ctx)
+}
+
+// Discard gives the front up: it belongs to the other process. It waits, and errs, as
+// Staged.Discard does; its descriptors are closed all the same. After Start, and when called again,
+// Discard does nothing.
+func (g *StagedFront) Discard() error {
+	if !g.over.CompareAndSwap(false, true) {
+		return nil
+	}
+	err := g.f.crew.Discard(g.node.Discard)
+	return wrap("discard front", g.f.Name(), err)
 }

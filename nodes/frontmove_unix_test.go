@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/crew"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -177,24 +178,6 @@ func sessions(f *Front) (n int) {
 	return n
 }
 
-// A front that takes over from one without a roll of names makes a roll, for workers that are
-// started from then on.
-func TestFrontMakesRoll(t *testing.T) {
-	w := newFrontWorld(t, 1)
-	w.rpc(w.node("peer@127.0.0.1"), "start", ei.Atom("joe"))
-	w.f.mu.Lock()
-	w.f.roll.Close()
-	w.f.roll = nil
-	w.f.mu.Unlock()
-	w.move()
-	w.f.mu.Lock()
-	defer w.f.mu.Unlock()
-	require.NotNil(t, w.f.roll)
-	require.False(t, w.f.roll.Lacks("joe"))
-	w.f.forget("joe")
-	require.True(t, w.f.roll.Lacks("joe"))
-}
-
 // Each worker goes on in another process, and neither peers nor other workers notice.
 func TestWorkersMove(t *testing.T) {
 	w := newFrontWorld(t, 3)
@@ -296,18 +279,14 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 	e, err := w.f.Freeze(soon(t))
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(dead, syscall.SIGKILL))
-	for _, c := range w.f.crew {
-		if c.proc.PID == dead {
-			arrives(t, c.proc.Exited, "the end of the process")
-		}
-	}
+	require.Eventually(t, func() bool { return syscall.Kill(dead, 0) == syscall.ESRCH }, tooLong, tick)
 	g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
 	if err != nil {
 		e.Thaw()
 	}
 	require.NoError(t, err)
-	for _, c := range g.f.crew {
-		require.Equal(t, runtime.GOOS == "linux", c.proc.Descriptor() >= 0, "%d", c.proc.PID)
+	for _, c := range (&frontWorld{t: t, f: g.f}).described().Crew {
+		require.Equal(t, runtime.GOOS == "linux", c.Handle.Index() >= 0, "%d", c.PID)
 	}
 	require.NoError(t, e.Release())
 	require.NoError(t, g.Start(soon(t)))
@@ -374,7 +353,7 @@ func TestFrontFreezeBesideShutdown(t *testing.T) {
 	frozen := async(func() (*FrozenFront, error) { return f.Freeze(soon(t)) })
 	require.Eventually(t, f.n.moving.IsShut, tooLong, tick)
 	over := async(func() (any, error) { return nil, f.Shutdown(soon(t)) })
-	arrives(t, f.ctx.Done(), "the shutdown")
+	require.Eventually(t, func() bool { return len(f.Workers()) == 0 }, tooLong, tick, "the shutdown")
 	f.n.procs.running.Leave()
 	require.ErrorIs(t, arrives(t, frozen, "the freeze").err, ErrClosed)
 	require.NoError(t, arrives(t, over, "the end").err)
@@ -382,16 +361,26 @@ func TestFrontFreezeBesideShutdown(t *testing.T) {
 
 // A front that could not be frozen goes on, and can be frozen later.
 func TestFrontFreezeGivesUp(t *testing.T) {
-	w := newFrontWorld(t, 1)
+	starts, goOn := make(chan struct{}, 8), make(chan struct{})
+	w := newFrontWorld(t, 1, func(cfg *FrontConfig) {
+		command := cfg.Command
+		cfg.Command = func() *exec.Cmd {
+			if starts <- struct{}{}; len(starts) > 1 {
+				<-goOn
+			}
+			return command()
+		}
+	})
 	f := w.f
-	f.hiring <- struct{}{} // the freeze waits for it
+	require.NoError(t, syscall.Kill(f.Workers()[0].PID, syscall.SIGKILL))
+	require.Eventually(t, func() bool { return len(starts) > 1 }, tooLong, tick) // the freeze waits for the new worker
 	ctx, cancel := context.WithCancel(soon(t))
 	defer cancel()
 	frozen := async(func() (*FrozenFront, error) { return f.Freeze(ctx) })
 	require.Eventually(t, f.n.frozen.IsShut, tooLong, tick)
 	cancel()
 	require.ErrorIs(t, arrives(t, frozen, "the freeze").err, context.Canceled)
-	<-f.hiring
+	close(goOn)
 	w.worker(w.node("peer@127.0.0.1"))
 	require.NoError(t, thawed(f.Freeze(soon(t))))
 }
@@ -443,7 +432,7 @@ func TestUpgradeOfHangingWorker(t *testing.T) {
 	require.NoError(t, r.err)
 	for _, u := range r.v {
 		if u.Old == victim {
-			require.ErrorIs(t, u.Err, errHangs)
+			require.ErrorIs(t, u.Err, crew.ErrHangs)
 		}
 	}
 	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
@@ -474,12 +463,7 @@ func TestUpgradeAwaitsWorker(t *testing.T) {
 		return cmd
 	}
 	w.goOn(e, cfg)
-	crew := func() int {
-		w.f.mu.Lock()
-		defer w.f.mu.Unlock()
-		return len(w.f.crew)
-	}
-	require.Eventually(t, func() bool { return crew() == 2 }, tooLong, tick)
+	require.Eventually(t, func() bool { return len(w.f.crew.Workers()) == 2 }, tooLong, tick)
 	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(soon(t)) })
 	require.Eventually(t, func() bool { // the first worker has been upgraded
 		list := w.f.Workers()
@@ -518,11 +502,9 @@ func TestFrontMovesWhileWorkerStarts(t *testing.T) {
 	})
 	require.NoError(t, syscall.Kill(w.f.Workers()[0].PID, syscall.SIGKILL))
 	starting := func() (pid int) {
-		w.f.mu.Lock()
-		defer w.f.mu.Unlock()
-		for _, c := range w.f.crew {
-			if !c.ready {
-				pid = c.proc.PID
+		for _, c := range w.f.crew.Workers() {
+			if i, ready := c.Info(); !ready {
+				pid = i.PID
 			}
 		}
 		return pid

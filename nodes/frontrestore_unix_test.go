@@ -4,18 +4,16 @@ package nodes
 
 import (
 	"encoding/base64"
-	"maps"
 	"net"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -35,7 +33,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 		return states.Crewman{Slot: slot, Part: part, PID: os.Getpid(), Line: line, Ready: true}
 	}
 	pair := []states.Crewman{worker(0, 1, one), worker(1, 2, two)}
-	names, err := roll.New()
+	names, err := nametable.New()
 	require.NoError(t, err)
 	defer names.Close()
 	require.NoError(t, names.Enter("x"))
@@ -46,10 +44,6 @@ func TestRestoreFrontRefuses(t *testing.T) {
 	if own.WithHandle(func(uintptr) {}) == nil {
 		handle = states.At
 	}
-	neighbour := ""
-	for i := 0; names.Lacks(neighbour); i++ { // until it has the place of x
-		neighbour = strconv.Itoa(i)
-	}
 	routes := []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 1}}, Proven: true}}
 	tenancies := []states.Tenancy{{Name: "x", Part: 2, Number: 1}}
 	for name, s := range map[string]states.Front{
@@ -59,22 +53,22 @@ func TestRestoreFrontRefuses(t *testing.T) {
 				Slot: 1, Part: 2, PID: os.Getpid(), Line: two, Ready: true, Handle: handle(two + 3),
 				Untaken: []states.Session{{Via: talk.ViaLine, Descriptor: states.At(two + 1)}, {Via: talk.ViaLine}},
 			}},
-			Routes: routes, Names: tenancies, Roll: states.At(two + 2),
+			Routes: routes, Names: tenancies, NameTable: states.At(two + 2),
 		},
-		"nothing is wrong without a roll": {Arrivals: 7, LastPart: 9, Routes: routes, Names: tenancies},
-		"no listener":                     {Node: state(&states.Node{}), Crew: []states.Crewman{worker(0, 1, 0), worker(1, 2, 1)}},
-		"a route to nobody":               {Routes: []states.Route{{Peer: "c@d", Held: []states.Held{{Part: 1, Count: 1}}}}},
-		"a route to a stranger":           {Routes: []states.Route{{Peer: "c@d", At: 3, Held: []states.Held{{Part: 1, Count: 1}}}}},
-		"a share of nobody's":             {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 3, Count: 1}}}}},
-		"a share of nothing":              {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 0}}}}},
-		"a name of nobody's":              {Names: []states.Tenancy{{Name: "x", Part: 3, Number: 1}}},
-		"two workers of a slot":           {Crew: []states.Crewman{worker(0, 1, one), worker(0, 2, two)}},
-		"two workers of a part":           {Crew: []states.Crewman{worker(0, 1, one), worker(1, 1, two)}},
-		"part 0":                          {Crew: []states.Crewman{worker(0, 0, one)}},
-		"a part that is too big":          {Crew: []states.Crewman{worker(0, maxPart+1, one)}},
-		"a line that is not there":        {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Handle: handle(two), Line: two + 1}}},
-		"process 0":                       {Crew: []states.Crewman{{Slot: 0, Part: 1, Line: one}}},
-		"a handle of no process":          {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Handle: states.At(two)}}},
+		"nothing is wrong without a name table": {Arrivals: 7, LastPart: 9, Routes: routes, Names: tenancies},
+		"no listener":                           {Node: state(&states.Node{}), Crew: []states.Crewman{worker(0, 1, 0), worker(1, 2, 1)}},
+		"a route to nobody":                     {Routes: []states.Route{{Peer: "c@d", Held: []states.Held{{Part: 1, Count: 1}}}}},
+		"a route to a stranger":                 {Routes: []states.Route{{Peer: "c@d", At: 3, Held: []states.Held{{Part: 1, Count: 1}}}}},
+		"a share of nobody's":                   {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 3, Count: 1}}}}},
+		"a share of nothing":                    {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 0}}}}},
+		"a name of nobody's":                    {Names: []states.Tenancy{{Name: "x", Part: 3, Number: 1}}},
+		"two workers of a slot":                 {Crew: []states.Crewman{worker(0, 1, one), worker(0, 2, two)}},
+		"two workers of a part":                 {Crew: []states.Crewman{worker(0, 1, one), worker(1, 1, two)}},
+		"part 0":                                {Crew: []states.Crewman{worker(0, 0, one)}},
+		"a part that is too big":                {Crew: []states.Crewman{worker(0, maxPart+1, one)}},
+		"a line that is not there":              {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Handle: handle(two), Line: two + 1}}},
+		"process 0":                             {Crew: []states.Crewman{{Slot: 0, Part: 1, Line: one}}},
+		"a handle of no process":                {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Handle: states.At(two)}}},
 		"no way for a session": {Crew: []states.Crewman{
 			{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Untaken: []states.Session{{Via: talk.ViaLine + 1, Descriptor: states.At(two)}}},
 		}},
@@ -118,7 +112,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 				fds, others = append(fds, duplicates(t, []int{int(ours.Fd())})...), append(others, theirs)
 				require.NoError(t, ours.Close())
 			}
-			if s.Roll != 0 {
+			if s.NameTable != 0 {
 				fds = append(fds, duplicates(t, []int{names.Descriptor()})...)
 			}
 			if at := s.Crew[len(s.Crew)-1].Handle; at.Index() == len(fds) {
@@ -127,24 +121,15 @@ func TestRestoreFrontRefuses(t *testing.T) {
 			g, err := RestoreFront(FrontConfig{Node: Config{Cookie: "c", Resolver: Static{}}, Workers: 2}, b, fds)
 			if strings.HasPrefix(name, "nothing is wrong") {
 				require.NoError(t, err)
-				workers := slices.Collect(maps.Values(g.f.crew))
-				require.Len(t, workers, 2)
+				again := (&frontWorld{t: t, f: g.f}).described()
+				require.Len(t, again.Crew, 2)
 				require.EqualValues(t, 7, g.f.n.arrivals.Load())
-				require.Equal(t, 9, g.f.lastPart, "a new worker does not get the number, and the pids, of one that has ended")
-				if s.Roll != 0 {
-					g.f.mu.Lock()
-					require.True(t, g.f.enroll(neighbour, tenancy{workers[0], 1}))
-					g.f.forget(neighbour)
-					g.f.mu.Unlock()
-					require.False(t, names.Lacks("x"), "workers would not find it any more")
-				}
+				require.Equal(t, 9, again.LastPart, "a new worker does not get the number, and the pids, of one that has ended")
+				require.Equal(t, routes, again.Routes)
+				require.Equal(t, tenancies, again.Names)
+				require.NotZero(t, again.NameTable)
 				require.NoError(t, g.Discard())
-				require.Error(t, g.f.ctx.Err(), "nothing begins any more")
-				for _, w := range workers {
-					require.ErrorIs(t, w.forward.Close(), unix.ENOTCONN, "it is closed already")
-					arrives(t, w.line.Wrote(), "the end of the writer")
-				}
-				require.Negative(t, g.f.roll.Descriptor())
+				require.False(t, names.Lacks("x"), "workers would not find it any more")
 				inTime(t, "Close", func() { require.NoError(t, g.Front().Close(), "it has no workers any more") })
 			} else {
 				require.ErrorIs(t, err, ErrState)
@@ -206,9 +191,9 @@ func TestRestoredWorkerReleasesNames(t *testing.T) {
 	node, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "a@b", Creation: 4, Started: true})
 	require.NoError(t, err)
 	keys := []byte("the keys of the session")
-	words, err := new(descriptorTable).words([]talk.Word{{Topic: talk.None, State: keys}})
+	waits, err := talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})
 	require.NoError(t, err)
-	state := states.Worker{Node: node, Part: 1, Latest: 1, Claimed: []states.Name{{Name: "x"}}, Words: words}
+	state := states.Worker{Node: node, Part: 1, Latest: 1, Claimed: []states.Name{{Name: "x"}}, Unsent: waits}
 	b, err := writeState(t.Context(), states.KindWorker, &state)
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
@@ -221,14 +206,17 @@ func TestRestoredWorkerReleasesNames(t *testing.T) {
 	require.NoError(t, err)
 	front, err := talk.New(socket)
 	require.NoError(t, err)
-	said := make(chan talk.Word, 64)
-	go func() { _ = front.Read(func(m talk.Word) { said <- m }) }()
+	said := make(chan talk.Message, 64)
+	go func() { _ = front.Read(func(m talk.Message) { said <- m }) }()
 	h := &workerHeir{cfg: Config{Cookie: "c", Resolver: Static{}}}
 	_, err = h.stage(t.Context(), b, fds)
 	require.NoError(t, err)
 	require.NoError(t, h.Start(soon(t)))
 	require.NotContains(t, string(b), encoded)
-	for m := arrives(t, said, "the name"); m.Topic != talk.Release || m.Name != "x"; m = arrives(t, said, "the name") {
+	for m := arrives(t, said, "the name"); ; m = arrives(t, said, "the name") {
+		if release, ok := m.(*talk.Release); ok && release.Name == "x" {
+			break
+		}
 	}
 	require.NoError(t, h.w.Close())
 	front.Close()

@@ -52,16 +52,7 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 	x := ns[0]
 	at := w.served(x)
 	c := x.Conn(frontName)
-	require.Eventually(t, func() bool { // all sessions have been taken, and the front has been told
-		w.f.mu.Lock()
-		defer w.f.mu.Unlock()
-		for _, man := range w.f.crew {
-			if man.burden() > 0 {
-				return false
-			}
-		}
-		return true
-	}, tooLong, tick)
+	require.Eventually(t, w.idle, tooLong, tick, "all sessions have been taken, and the front has been told")
 	w.hangs(at)
 	front, err := transport.AddrPort(w.f.Addr())
 	require.NoError(t, err)
@@ -71,9 +62,8 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 	_, err = stranger.Write(namePacket(t, x.Name()))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		w.f.mu.Lock()
-		defer w.f.mu.Unlock()
-		return len(w.f.routes[x.Name()].held) == 2
+		held, _ := w.held(x.Name())
+		return len(held) == 2
 	}, tooLong, tick, "another worker has the stranger")
 	require.NoError(t, syscall.Kill(at, syscall.SIGCONT))
 	for _, n := range ns {
@@ -100,10 +90,8 @@ func TestStrangerBesideConnect(t *testing.T) {
 	require.NoError(t, err)
 	_, err = stranger.Read(make([]byte, 2)) // a worker has the session
 	require.NoError(t, err)
-	w.f.mu.Lock()
-	its := w.f.routes[x.Name()].at.proc.PID
-	w.f.mu.Unlock()
-	if w.worker(ns[0]) == its {
+	_, its := w.held(x.Name())
+	if w.number(w.worker(ns[0])) == its {
 		ns[0], ns[1] = ns[1], ns[0]
 	}
 	over := async(func() (int64, error) { return io.Copy(io.Discard, stranger) })

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -24,7 +25,7 @@ const seldomTicks = 10 * time.Minute
 
 // testWorker is what a worker of these tests does.
 func testWorker() int {
-	if os.Getenv(testSlowVariable) != "" && strings.HasPrefix(os.Getenv(WorkerVariable), moveMark) {
+	if os.Getenv(testSlowVariable) != "" && strings.HasPrefix(os.Getenv(WorkerVariable), talk.MoveMark) {
 		time.Sleep(moveLimit + time.Second)
 	}
 	var n *Node

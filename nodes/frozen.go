@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -18,7 +19,7 @@ type Frozen struct {
 	n      *Node
 	w      freezer // nil: the node is one process, or a front's
 	state  []byte
-	table  descriptorTable
+	table  descriptor.Table
 	conns  []*Conn
 	broken []*Conn // those that have ended since their readers halted, and do not move
 	// of conns, those that turned out to be broken when they were described, and do not move either
@@ -36,7 +37,7 @@ func (f *Frozen) State() []byte { return f.state }
 
 // Descriptors are those of connections, listeners and the registration, in the order that the state
 // relies on. They still belong to the node: pass them on before Thaw or Release.
-func (f *Frozen) Descriptors() []int { return slices.Clone(f.table.fds) }
+func (f *Frozen) Descriptors() []int { return slices.Clone(f.table.FDs) }
 
 // Thaw lets the node go on here.
 func (f *Frozen) Thaw() {

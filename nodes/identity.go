@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
 // Name is the node's name, alive@host; "" while a dynamic node has none. It is ei_thisnodename.
@@ -111,8 +112,8 @@ func workerOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
 const (
 	// partBits is how many bits of a pid's serial say in which worker the pid was made: those that
 	// every peer regards as part of the serial.
-	partBits = 13
-	maxPart  = 1<<partBits - 1
+	partBits = talk.PartBits
+	maxPart  = talk.MaxPart
 	// partOfRef is the position of these bits in the third word of a reference.
 	partOfRef = 16
 )

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -120,11 +121,11 @@ func (p *PortMapper) Adopt(who Presence, state []byte, descriptors []int) (Stage
 		err = fmt.Errorf("%w: registration of version %d with %d descriptors", ErrState, s.Registration, len(descriptors))
 	}
 	if err != nil {
-		return nil, errors.Join(err, (&descriptorList{descriptors}).close())
+		return nil, errors.Join(err, descriptor.Own(descriptors).Close())
 	}
 	g := &stagedRegistration{r: &registration{}}
 	if g.keeper, err = p.Client.Adopt(s.Keeper, descriptors[:s.Held], p.keep(g.r, who)); err != nil {
-		return nil, errors.Join(err, (&descriptorList{descriptors[s.Held:]}).close())
+		return nil, errors.Join(err, descriptor.Own(descriptors[s.Held:]).Close())
 	}
 	if len(s.Server) > 0 {
 		g.mapper = &epmd.Server{Logger: who.Logger}

@@ -208,12 +208,12 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		gone(f.State())
 	}
 
-	words, err := new(descriptorTable).words([]talk.Word{{Topic: talk.Session, State: keys}})
+	waits, err := talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
-	front, err := writeState(t.Context(), states.KindFront, &states.Front{Crew: []states.Crewman{{Words: words}}})
+	front, err := writeState(t.Context(), states.KindFront, &states.Front{Crew: []states.Crewman{{Unsent: waits}}})
 	require.NoError(t, err)
-	worker, err := writeState(t.Context(), states.KindWorker, &states.Worker{Words: words, Work: words})
+	worker, err := writeState(t.Context(), states.KindWorker, &states.Worker{Unsent: waits, Work: waits})
 	require.NoError(t, err)
 	for _, tt := range []struct {
 		state []byte
@@ -225,18 +225,23 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	} {
 		state := bytes.Clone(tt.state)
 		require.Contains(t, string(state), encoded)
-		f, _ := stillCrew(t, 1)
+		f, err := newFront(FrontConfig{Workers: 1})
+		require.NoError(t, err)
+		n, err := New(Config{Name: "a@b", Cookie: "c", Resolver: Static{}})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, n.Close()) })
+		f.join(n)
 		tt.end(f, state)
 		require.NotContains(t, string(state), encoded)
 	}
 
 	var taken states.Front
 	require.NoError(t, readState(states.KindFront, front, &taken))
-	clearWords(taken.Crew[0].Words) // as the new process does
+	clearMessages(taken.Crew[0].Unsent) // as the new process does
 	require.NotContains(t, string(front), encoded)
 
-	f2 := talk.Word{Topic: talk.Session, State: bytes.Clone(keys)}
-	f2.Drop()
+	f2 := &talk.Session{State: bytes.Clone(keys)}
+	talk.Drop(f2)
 	require.NotContains(t, string(f2.State), string(keys))
 }
 

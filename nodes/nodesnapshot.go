@@ -67,7 +67,7 @@ func (f *Frozen) snapshotConns(ctx context.Context, s *states.Node) error {
 			places[c] = states.At(len(s.Conns))
 			cs.Trunk = places[c.peerLink]
 			cs.Unaccepted = f.unaccepted(c)
-			cs.Descriptor, err = f.table.addOf(c.s.Descriptor)
+			cs.Descriptor, err = f.table.AddOf(c.s.Descriptor)
 		}
 		if err != nil {
 			return wrap("connection to", c.peer.Name, err)
@@ -105,7 +105,7 @@ func (f *Frozen) unaccepted(c *Conn) states.Place {
 
 func (f *Frozen) snapshotListeners(s *states.Node) error {
 	for _, l := range f.listeners {
-		at, err := f.table.addOf(l.l.Descriptor)
+		at, err := f.table.AddOf(l.l.Descriptor)
 		if err != nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
@@ -143,7 +143,7 @@ func (n *Node) snapshotMailboxes(ctx context.Context, s *states.Node) error {
 func (f *Frozen) snapshotPublication(s *states.Node) {
 	if f.name != nil {
 		fds := f.name.Descriptors()
-		s.Publication = &states.Publication{State: f.name.State(), Descriptors: len(fds), First: f.table.add(fds...)}
+		s.Publication = &states.Publication{State: f.name.State(), Descriptors: len(fds), First: f.table.Add(fds...)}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
@@ -31,7 +31,7 @@ type part struct {
 	id   int
 	line *talk.Line
 	// of the names that are unique in the node; nil: the front has to be asked for each
-	roll *roll.Roll
+	nameTable *nametable.Table
 
 	answerLimit time.Duration // the constants, except in tests
 	numberLimit time.Duration
@@ -39,7 +39,7 @@ type part struct {
 	mu sync.Mutex
 	// the ways to the other workers, until the links and monitors over them are broken
 	workerLinks map[int]*Conn
-	coming      map[int][]talk.Word // the ways that are to replace these, in order
+	coming      map[int][]*talk.WorkerLink // the ways that are to replace these, in order
 	// workers to which the front is about to be asked for another way
 	seeking map[int]bool
 	latest  int          // the number of the newest worker, as the front has it
@@ -68,7 +68,7 @@ type linkRequest struct {
 func newPart(n *Node, id int, l *talk.Line) *part {
 	return &part{
 		n: n, id: id, line: l, answerLimit: answerLimit, numberLimit: numberLimit, latest: id,
-		workerLinks: map[int]*Conn{}, coming: map[int][]talk.Word{}, seeking: map[int]bool{}, crew: map[int]bool{id: true},
+		workerLinks: map[int]*Conn{}, coming: map[int][]*talk.WorkerLink{}, seeking: map[int]bool{}, crew: map[int]bool{id: true},
 		fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
 		frontClaims: map[*frontClaim]bool{}, linkRequests: map[linkRequest]int{},

@@ -155,7 +155,7 @@ func TestWorkerMovesBesideLastWords(t *testing.T) {
 	w.full()
 	require.NoError(t, w.mailbox(w.mate, nil).Send(soon(t), joe, ei.Atom("bye")))
 	require.Eventually(t, func() bool { _, err := w.mate.Call(soon(t), joe, ei.Atom("pid")); return err != nil }, tooLong, 10*tick)
-	pid, err := w.f.upgrade(w.workerProcess(w.worker(w.mate)))
+	pid, err := w.workerProcess(w.worker(w.mate)).Upgrade()
 	require.NoError(t, err)
 	require.Equal(t, pid, w.worker(w.mate))
 	hear()

@@ -21,7 +21,7 @@ import (
 type loneWorker struct {
 	*Node
 	front *talk.Line
-	asked chan talk.Word
+	asked chan talk.Message
 }
 
 // worker makes a worker whose front is to answer within a limit.
@@ -38,15 +38,15 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 	require.NoError(t, err)
 	theirs, err := talk.New(b)
 	require.NoError(t, err)
-	l := &loneWorker{w.node(alive, edit...), ours, make(chan talk.Word, 64)}
+	l := &loneWorker{w.node(alive, edit...), ours, make(chan talk.Message, 64)}
 	p := newPart(l.Node, 1, theirs)
 	p.answerLimit = limit
 	l.part, l.router = p, p
 	require.NoError(t, l.Start(w.ctx()))
 	p.endSetup()
 	heard, answered := make(chan struct{}), make(chan struct{})
-	go func() { defer close(heard); _ = ours.Read(func(m talk.Word) { l.asked <- m }) }()
-	go func() { defer close(answered); _ = theirs.Read(p.answered) }()
+	go func() { defer close(heard); _ = ours.Read(func(m talk.Message) { l.asked <- m }) }()
+	go func() { defer close(answered); _ = theirs.Read(func(m talk.Message) { p.answered(m.(*talk.Answer)) }) }()
 	t.Cleanup(func() {
 		ours.Close()
 		theirs.Close()
@@ -54,8 +54,7 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 			arrives(t, c, "the end of the line")
 		}
 		for len(l.asked) > 0 { // one may have come with a descriptor
-			word := <-l.asked
-			word.Drop()
+			talk.Drop(<-l.asked)
 		}
 	})
 	return l
@@ -64,21 +63,23 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config))
 // What the front grants to a caller that has given up, or has stayed behind in the process before,
 // is given back.
 func TestGivesBackWhatNobodyAwaits(t *testing.T) {
-	for _, tt := range []struct{ question, granted, back talk.Word }{
-		{talk.Word{Topic: talk.Register, Name: "joe"}, talk.Word{OK: true}, talk.Word{Topic: talk.Release, Name: "joe"}},
-		{talk.Word{Topic: talk.Claim, Name: "a@b"}, talk.Word{Part: 1}, talk.Word{Topic: talk.Over, Name: "a@b"}},
+	for _, tt := range []struct {
+		question talk.Question
+		granted  talk.Answer
+		back     talk.Message
+	}{
+		{&talk.Register{Name: "joe"}, talk.Answer{OK: true}, &talk.Release{Name: "joe"}},
+		{&talk.Claim{Peer: "a@b"}, talk.Answer{Part: 1}, &talk.Over{Peer: "a@b"}},
 	} {
 		n := newWorld(t, "tcp").worker("front", tooLong)
 		ctx, cancel := context.WithCancel(context.Background())
 		gaveUp := async(func() (reply, error) { return n.part.ask(ctx, tt.question, nil) })
-		asked := arrives(t, n.asked, "the question")
+		asked := arrives(t, n.asked, "the question").(talk.Question)
 		cancel()
 		require.ErrorIs(t, arrives(t, gaveUp, "the end of ask").err, context.Canceled)
-		tt.granted.Topic, tt.granted.ID = talk.Answer, asked.ID
-		require.True(t, n.front.Say(tt.granted))
-		back := arrives(t, n.asked, "what is given back")
-		require.Equal(t, tt.back.Topic, back.Topic)
-		require.Equal(t, tt.back.Name, back.Name)
+		tt.granted.ID = *asked.Number()
+		require.True(t, n.front.Say(&tt.granted))
+		require.Equal(t, tt.back, arrives(t, n.asked, "what is given back"))
 		n.part.mu.Lock()
 		require.Empty(t, n.part.asked)
 		require.Empty(t, n.part.claimed)
@@ -103,11 +104,10 @@ func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 	b := box(t, n.Node)
 	for _, granted := range []bool{false, true} {
 		registered := async(func() (int, error) { return 0, n.Register("joe", b) })
-		asked := arrives(t, n.asked, "the question")
-		require.Equal(t, talk.Register, asked.Topic)
+		asked := arrives(t, n.asked, "the question").(*talk.Register)
 		names, _ := known()
 		require.Zero(t, names)
-		require.True(t, n.front.Say(talk.Word{Topic: talk.Answer, ID: asked.ID, OK: granted}))
+		require.True(t, n.front.Say(&talk.Answer{ID: asked.ID, OK: granted}))
 		err := arrives(t, registered, "the end of Register").err
 		names, _ = known()
 		if granted {
@@ -141,8 +141,7 @@ func TestReaderAwaitsFront(t *testing.T) {
 	b, err := w.started("peer").NewMailbox(nil)
 	require.NoError(t, err)
 	require.NoError(t, b.SendName(soon(t), n.Name(), "joe", 1))
-	asked := arrives(t, n.asked, "the question")
-	require.Equal(t, talk.Lookup, asked.Topic)
+	asked := arrives(t, n.asked, "the question").(*talk.Lookup)
 	own, err := n.NewMailbox(nil)
 	require.NoError(t, err)
 	for range 10 { // each takes as long as the limit
@@ -152,7 +151,7 @@ func TestReaderAwaitsFront(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Zero(t, n.Stats().Undeliverable)
 	require.NoError(t, n.procs.name("joe", own)) // the name is registered meanwhile
-	require.True(t, n.front.Say(talk.Word{Topic: talk.Answer, ID: asked.ID, OK: true, Part: n.part.id}))
+	require.True(t, n.front.Say(&talk.Answer{ID: asked.ID, OK: true, Part: n.part.id}))
 	m, err := own.Receive(soon(t))
 	require.NoError(t, err)
 	v, err := m.Term()
@@ -191,7 +190,7 @@ func TestStrangerBesideShadow(t *testing.T) {
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	defer descriptor.Close(there)
-	n.part.addRemoteLink(talk.Word{Part: 2, Peer: &dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault}, FD: here})
+	n.part.addRemoteLink(&talk.RemoteLink{Part: 2, Peer: &dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault}, FD: here})
 	remoteLink := n.Conn("peer@test")
 	require.NotNil(t, remoteLink)
 	l := n.Listeners()[0]
@@ -214,7 +213,7 @@ func TestPassedOnGoesNoFurther(t *testing.T) {
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	peer := dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault, Version: dist.Version6}
-	n.part.addRemoteLink(talk.Word{Part: 2, Peer: &peer, FD: here})
+	n.part.addRemoteLink(&talk.RemoteLink{Part: 2, Peer: &peer, FD: here})
 	s, err := n.unix.get().Import(there, nil)
 	require.NoError(t, err)
 	p := &wire{t: t, s: s, peer: peer, self: ei.Pid{Node: "peer@test", ID: 1, Creation: 5}}
@@ -257,13 +256,13 @@ func TestReaderHaltsBeforeNumber(t *testing.T) {
 	require.NoError(t, b.Send(soon(t), n.pidOf(3), 1))
 	c := w.reading(n.Node)
 	require.NoError(t, c.stopReading(soon(t)))
-	n.part.addWorkerLink(talk.Word{Part: 3})
+	n.part.addWorkerLink(&talk.WorkerLink{Part: 3})
 	c.resumeReading()
 	for {
 		asked := arrives(t, n.asked, "the way")
-		asked.Drop()
-		if asked.Topic == talk.Shadow {
-			require.Equal(t, 3, asked.Part)
+		talk.Drop(asked)
+		if link, ok := asked.(*talk.RemoteLink); ok {
+			require.Equal(t, 3, link.Part)
 			return
 		}
 	}
@@ -324,17 +323,17 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 	p := w.worker("front", time.Second).part
 	for _, c := range []struct {
 		before int
-		w      talk.Word
+		w      talk.WorkerLink
 		want   int
 	}{
-		{5000, talk.Word{Part: 1, ID: 5000}, 5000}, {1, talk.Word{Part: 5000, ID: 5000}, 5000}, {maxPart, talk.Word{Part: 1, ID: 1}, 1},
+		{5000, talk.WorkerLink{Part: 1, Newest: 5000}, 5000}, {1, talk.WorkerLink{Part: 5000, Newest: 5000}, 5000}, {maxPart, talk.WorkerLink{Part: 1, Newest: 1}, 1},
 		// from a front of an earlier version
-		{5000, talk.Word{Part: 1}, 5000}, {1, talk.Word{Part: 2}, 2},
+		{5000, talk.WorkerLink{Part: 1}, 5000}, {1, talk.WorkerLink{Part: 2}, 2},
 	} {
 		p.mu.Lock()
 		p.latest = c.before
 		p.mu.Unlock()
-		p.addWorkerLink(c.w)
+		p.addWorkerLink(&c.w)
 		p.mu.Lock()
 		require.Equal(t, c.want, p.latest, "%+v", c.w)
 		p.mu.Unlock()

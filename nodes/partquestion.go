@@ -10,27 +10,28 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
-// A question is a word that the front has not answered yet.
+// A question is one that the front has not answered yet.
 type question struct {
-	w      talk.Word
+	talk.Question
 	answer chan reply // nil: the caller has given up, and what the answer grants is given back
 }
 
 // A reply is the front's answer; claim is set if it grants the right to connect.
 type reply struct {
-	talk.Word
+	talk.Answer
 	frontClaim *frontClaim
 }
 
-// ask says a word to the front and waits for the answer, for answerLimit at most. A reader, which
+// ask asks the front and waits for the answer, for answerLimit at most. A reader, which
 // cannot skip a message, passes its connection: then ask waits as long as that is up.
-func (p *part) ask(ctx context.Context, w talk.Word, reader *Conn) (reply, error) {
+func (p *part) ask(ctx context.Context, q talk.Question, reader *Conn) (reply, error) {
 	answer := make(chan reply, 1)
 	p.mu.Lock()
 	p.last++
-	w.ID = p.last
-	p.asked[w.ID] = &question{w, answer}
-	said := p.line.Say(w)
+	id := p.last
+	*q.Number() = id
+	p.asked[id] = &question{q, answer}
+	said := p.line.Say(q)
 	p.mu.Unlock()
 	if !said {
 		return reply{}, p.n.procs.gone()
@@ -59,7 +60,7 @@ func (p *part) ask(ctx context.Context, w talk.Word, reader *Conn) (reply, error
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if q := p.asked[w.ID]; q != nil {
+	if q := p.asked[id]; q != nil {
 		q.answer = nil
 		return reply{}, err
 	}
@@ -67,28 +68,32 @@ func (p *part) ask(ctx context.Context, w talk.Word, reader *Conn) (reply, error
 }
 
 // answered gives an answer to the caller of ask.
-func (p *part) answered(w talk.Word) {
+func (p *part) answered(a *talk.Answer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	q := p.asked[w.ID]
+	q := p.asked[a.ID]
 	if q == nil {
 		return
 	}
-	delete(p.asked, w.ID)
-	r := reply{Word: w}
-	switch {
-	case q.w.Topic == talk.Claim && w.Part == p.id:
-		if q.answer == nil {
-			p.line.Say(talk.Word{Topic: talk.Over, Name: q.w.Name})
-			return
+	delete(p.asked, a.ID)
+	r := reply{Answer: *a}
+	switch asked := q.Question.(type) {
+	case *talk.Claim:
+		switch {
+		case a.Part != p.id:
+		case q.answer == nil:
+			p.line.Say(&talk.Over{Peer: asked.Peer})
+		default:
+			r.frontClaim = p.frontClaimLocked(asked.Peer)
 		}
-		r.frontClaim = p.frontClaimLocked(q.w.Name)
-	case q.w.Topic == talk.Register && w.OK:
-		if q.answer == nil {
-			p.line.Say(talk.Word{Topic: talk.Release, Name: q.w.Name})
-			return
+	case *talk.Register:
+		switch {
+		case !a.OK:
+		case q.answer == nil:
+			p.line.Say(&talk.Release{Name: asked.Name})
+		default:
+			p.claimed[ei.Atom(asked.Name)] = true
 		}
-		p.claimed[ei.Atom(q.w.Name)] = true
 	}
 	if q.answer != nil {
 		q.answer <- r
@@ -101,30 +106,30 @@ func (p *part) answered(w talk.Word) {
 // maxFound bounds the names whose worker is remembered.
 const maxFound = 1024
 
-// A finding is what the front has said of a name: it holds as long as the name's place in the roll
-// has the same version.
+// A finding is what the front has said of a name: it holds as long as the name's place in the name
+// table has the same version.
 type finding struct {
 	at      int // the worker
 	version uint32
 }
 
-// where finds the worker that has a name; 0 if none has, which the roll tells. An answer of the
-// front is remembered. reader is as for ask.
+// where finds the worker that has a name; 0 if none has, which the name table tells. An answer of
+// the front is remembered. reader is as for ask.
 func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, error) {
 	p.mu.Lock()
 	f := p.found[name]
 	there := p.crew[f.at]
 	p.mu.Unlock()
 	if there {
-		if v, ok := p.roll.Version(string(name)); ok && v == f.version {
+		if v, ok := p.nameTable.Version(string(name)); ok && v == f.version {
 			return f.at, nil
 		}
 	}
-	if p.roll.Lacks(string(name)) {
+	if p.nameTable.Lacks(string(name)) {
 		return 0, nil
 	}
-	v, ok := p.roll.Version(string(name)) // before the question: a change meanwhile shows
-	a, err := p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, reader)
+	v, ok := p.nameTable.Version(string(name)) // before the question: a change meanwhile shows
+	a, err := p.ask(ctx, &talk.Lookup{Name: string(name)}, reader)
 	if err != nil || !a.OK {
 		return 0, err
 	}
@@ -164,7 +169,7 @@ func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	if own {
 		return func() {}, nil
 	}
-	a, err := p.ask(p.n.ctx, talk.Word{Topic: talk.Register, Name: string(name), Number: key(b.pid)}, nil)
+	a, err := p.ask(p.n.ctx, &talk.Register{Name: string(name), Key: key(b.pid)}, nil)
 	switch {
 	case err != nil:
 		return nil, err
@@ -183,7 +188,7 @@ func (p *part) releaseName(name ei.Atom) bool {
 		return false
 	}
 	delete(p.claimed, name)
-	p.line.Say(talk.Word{Topic: talk.Release, Name: string(name)})
+	p.line.Say(&talk.Release{Name: string(name)})
 	return true
 }
 
@@ -197,7 +202,7 @@ func (p *part) struck(name ei.Atom) {
 	ctx, cancel := context.WithTimeout(p.n.ctx, struckLimit)
 	defer cancel()
 	// without an answer the end is told all the same
-	_, _ = p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, nil)
+	_, _ = p.ask(ctx, &talk.Lookup{Name: string(name)}, nil)
 }
 
 // lookup asks the front for a process by its name.
@@ -205,7 +210,7 @@ func (p *part) lookup(ctx context.Context, name ei.Atom) (ei.Pid, error) {
 	if p.isFixed(name) {
 		return ei.Pid{}, ErrNoProc
 	}
-	a, err := p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, nil)
+	a, err := p.ask(ctx, &talk.Lookup{Name: string(name)}, nil)
 	if err == nil && !a.OK {
 		err = ErrNoProc
 	}

@@ -61,7 +61,7 @@ func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) 
 	put(&c.relayLinks, to, b)
 	peer := c.peer
 	b.beginLocal()
-	p.line.Say(talk.Word{Topic: talk.Shadow, Part: to, Peer: &peer, FD: other})
+	p.line.Say(&talk.RemoteLink{Part: to, Peer: &peer, FD: other})
 	return b, true, nil
 }
 
@@ -88,9 +88,9 @@ func (p *part) endRelayLinks(c *Conn) {
 
 // addRemoteLink adds a remote link: this worker's end of the way to a peer that another worker is
 // connected to.
-func (p *part) addRemoteLink(w talk.Word) {
-	peer := *w.Peer
-	c, err := p.n.newLocal(w.FD, peer)
+func (p *part) addRemoteLink(m *talk.RemoteLink) {
+	peer := *m.Peer
+	c, err := p.n.newLocal(m.FD, peer)
 	if err == nil {
 		c.remoteLink = true
 		var old peers.Conn
@@ -106,7 +106,7 @@ func (p *part) addRemoteLink(w talk.Word) {
 		}
 	}
 	if err != nil {
-		p.n.log.Warn("a way to a peer was refused", "peer", peer.Name, "worker", w.Part, "error", err)
+		p.n.log.Warn("a way to a peer was refused", "peer", peer.Name, "worker", m.Part, "error", err)
 	}
 	p.tellAwaited(peer.Name, ErrConnected)
 }
@@ -115,7 +115,7 @@ func (p *part) addRemoteLink(w talk.Word) {
 // little until that end has reached the remote link. If the remote link ended first, the other
 // worker would take this worker for dead, and tell the peer that its processes were killed.
 func (p *part) closePeerLink(c *Conn) {
-	p.line.Say(talk.Word{Topic: talk.Drop, Name: c.peer.Name})
+	p.line.Say(&talk.CloseConn{Peer: c.peer.Name})
 	ctx, cancel := context.WithTimeout(c.n.ctx, relayLinkTime/4)
 	defer cancel()
 	select {

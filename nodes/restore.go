@@ -30,10 +30,10 @@ import (
 // for a plug-in that cfg does not have, or that has no Import; errors.ErrUnsupported for a Resolver
 // that cannot go on with the registration; and those of New, the plug-ins' Import and Setup.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
-	fds := ownDescriptors(descriptors)
+	fds := descriptor.Own(descriptors)
 	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})
 	if err != nil {
-		return nil, wrap("restore", "", errors.Join(err, fds.close()))
+		return nil, wrap("restore", "", errors.Join(err, fds.Close()))
 	}
 	return s, nil
 }
@@ -46,7 +46,7 @@ type successor struct {
 	parts bool                // the node is a worker, and may have ways to others
 }
 
-func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Staged, error) {
+func restore(cfg Config, state []byte, fds *descriptor.List, as successor) (*Staged, error) {
 	var s states.Node
 	if err := readState(states.KindNode, state, &s); err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Stag
 }
 
 // fill makes the node's connections, listeners, mailboxes and registration, and calls Setup.
-func (g *Staged) fill(s *states.Node, fds *descriptorList, as successor) error {
+func (g *Staged) fill(s *states.Node, fds *descriptor.List, as successor) error {
 	n := g.n
 	for i := range s.Conns {
 		cs := &s.Conns[i]
@@ -129,8 +129,8 @@ func (g *Staged) fill(s *states.Node, fds *descriptorList, as successor) error {
 			return wrap("registration", "", err)
 		}
 	}
-	if err := fds.allTaken(); err != nil {
-		return err
+	if err := fds.AllTaken(); err != nil {
+		return stateError(err)
 	}
 	if s.Started {
 		return as.setup(n)
@@ -139,7 +139,7 @@ func (g *Staged) fill(s *states.Node, fds *descriptorList, as successor) error {
 }
 
 // localConnection stages a way to another worker. A relay link comes after its peer link.
-func (g *Staged) localConnection(s *states.Conn, fds *descriptorList) error {
+func (g *Staged) localConnection(s *states.Conn, fds *descriptor.List) error {
 	n := g.n
 	if s.Self != n.name || s.SelfCreation != n.creation || s.Peer.Name != n.name || s.Shadow || s.Worker < 1 || s.Worker > maxPart ||
 		s.Trunk < 0 || s.Trunk.Index() >= len(g.conns) || len(s.Bonds) > 0 {
@@ -166,10 +166,10 @@ func (g *Staged) localConnection(s *states.Conn, fds *descriptorList) error {
 }
 
 // stage stages one connection of any kind.
-func (g *Staged) stage(s *states.Conn, fds *descriptorList) (*Conn, error) {
-	fd, err := fds.takeOne(s.Descriptor)
+func (g *Staged) stage(s *states.Conn, fds *descriptor.List) (*Conn, error) {
+	fd, err := fds.TakeOne(s.Descriptor)
 	if err != nil {
-		return nil, err
+		return nil, stateError(err)
 	}
 	c, err := g.n.stage(s, fd)
 	if err == nil {
@@ -179,7 +179,7 @@ func (g *Staged) stage(s *states.Conn, fds *descriptorList) (*Conn, error) {
 }
 
 // connection stages one connection, and puts it on the table.
-func (g *Staged) connection(s *states.Conn, fds *descriptorList) error {
+func (g *Staged) connection(s *states.Conn, fds *descriptor.List) error {
 	n := g.n
 	if s.Self != n.name || s.SelfCreation != n.creation || dist.CheckName(s.Peer.Name) != nil || len(s.Bonds) > 0 {
 		return &StateError{"connection", ErrState}
@@ -195,15 +195,15 @@ func (g *Staged) connection(s *states.Conn, fds *descriptorList) error {
 	return nil
 }
 
-func (g *Staged) listener(s *states.Listener, fds *descriptorList) error {
+func (g *Staged) listener(s *states.Listener, fds *descriptor.List) error {
 	n := g.n
 	tr, err := n.carrier(s.TransportID)
 	if err != nil {
 		return err
 	}
-	fd, err := fds.takeOne(s.Descriptor)
+	fd, err := fds.TakeOne(s.Descriptor)
 	if err != nil {
-		return err
+		return stateError(err)
 	}
 	tl, err := tr.ImportListener(fd)
 	if err != nil {
@@ -248,15 +248,16 @@ func (g *Staged) leaveToAccept(all []states.Conn) error {
 }
 
 // name stages the registration.
-func (g *Staged) name(s *states.Publication, fds *descriptorList) error {
+func (g *Staged) name(s *states.Publication, fds *descriptor.List) error {
 	adopter, ok := g.n.cfg.Resolver.(Adopter)
 	if !ok {
 		return fmt.Errorf("%T cannot go on with the registration of the process before: %w", g.n.cfg.Resolver, errors.ErrUnsupported)
 	}
-	own, err := fds.take(s.First, s.Descriptors)
-	if err == nil {
-		g.publication, err = adopter.Adopt(g.presence(), s.State, own)
+	own, err := fds.Take(s.First, s.Descriptors)
+	if err != nil {
+		return stateError(err)
 	}
+	g.publication, err = adopter.Adopt(g.presence(), s.State, own)
 	return err
 }
 

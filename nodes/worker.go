@@ -13,10 +13,9 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
-	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
-	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // WorkerVariable is the environment variable by which a Front tells a process that it is a worker,
@@ -64,9 +63,9 @@ type Worker struct {
 	wg        sync.WaitGroup
 
 	mu    sync.Mutex
-	work  []talk.Word   // words that may wait, in order
-	some  chan struct{} // holds a token when doWork is to look for work again
-	doing wait.Pausable // a turn does one word of work
+	work  []*talk.RemoteLink // what may wait, in order
+	some  chan struct{}      // holds a token when doWork is to look for work again
+	doing wait.Pausable      // a turn does one piece of work
 }
 
 // StartWorker makes this process a worker of the Front that has started it. cfg is that of the
@@ -93,7 +92,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	if err := os.Setenv(WorkerVariable, taken()); err != nil {
 		return nil, err
 	}
-	if channel, ok := strings.CutPrefix(inherited, moveMark); ok {
+	if channel, ok := strings.CutPrefix(inherited, talk.MoveMark); ok {
 		return succeedWorker(ctx, cfg, channel)
 	}
 	lineConn, sessions, err := inheritedSockets(inherited)
@@ -124,15 +123,14 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	if err != nil {
 		return err
 	}
-	hello := heard[0]
-	n, names, err := welcomed(cfg, &hello)
-	hello.Drop()
+	n, names, part, err := welcomed(cfg, heard[0])
+	talk.Drop(heard[0])
 	if err != nil {
 		talk.DropAll(heard[1:])
 		return err
 	}
-	w.join(n, newPart(n, hello.Part, l))
-	w.p.roll = names
+	w.join(n, newPart(n, part, l))
+	w.p.nameTable = names
 	n.started.Store(true)
 	w.listen(heard[1:]) // worker links and sessions may come; what they send waits in their sockets
 	if err := n.setup(); err != nil {
@@ -142,16 +140,18 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	}
 	w.p.endSetup()
 	w.run()
-	l.Say(talk.Word{Topic: talk.Ready})
+	l.Say(&talk.Ready{})
 	return nil
 }
 
-// welcomed makes the node that the front's first word describes, and opens the roll that comes with
-// the word.
-func welcomed(cfg Config, hello *talk.Word) (n *Node, names *roll.Roll, err error) {
-	if hello.Topic != talk.Welcome {
-		return nil, nil, fmt.Errorf("the front begins with a word that is no welcome: %v", hello.Topic)
+// welcomed makes the node that the front's first message describes, and opens the name table that
+// comes with the message.
+func welcomed(cfg Config, first talk.Message) (n *Node, names *nametable.Table, part int, err error) {
+	hello, ok := first.(*talk.Welcome)
+	if !ok {
+		return nil, nil, 0, fmt.Errorf("the front begins with a message that is no welcome: %T", first)
 	}
+	part = hello.Part
 	if cfg.Name == "" && cfg.Alive == "" {
 		cfg.Name, cfg.Host = hello.Name, ""
 	}
@@ -161,9 +161,9 @@ func welcomed(cfg Config, hello *talk.Word) (n *Node, names *roll.Roll, err erro
 		err = fmt.Errorf("%w: %q, and the front is %q", ErrOtherNode, n.name, hello.Name)
 	}
 	if err == nil && hello.FD > 0 {
-		names, err = roll.Open(hello.Keep().FD)
+		names, err = nametable.Open(talk.Keep(hello).FD)
 	}
-	return n, names, err
+	return n, names, part, err
 }
 
 func newWorker() *Worker {
@@ -191,26 +191,13 @@ func inheritedSockets(text string) (line, sessions *net.UnixConn, err error) {
 	if !ok || err1 != nil || err2 != nil || a < 3 || b < 3 {
 		return nil, nil, ErrNotWorker
 	}
-	if line, err = connOf(a); err != nil {
+	if line, err = descriptor.Conn(a); err != nil {
 		return nil, nil, err
 	}
-	if sessions, err = connOf(b); err != nil {
+	if sessions, err = descriptor.Conn(b); err != nil {
 		return nil, nil, errors.Join(err, line.Close())
 	}
 	return line, sessions, nil
-}
-
-// connOf makes a connection of a descriptor, which it owns.
-func connOf(fd int) (*net.UnixConn, error) {
-	f := descriptor.File(fd)
-	if f == nil {
-		return nil, errors.ErrUnsupported
-	}
-	c, err := handoff.FileConn(f)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return c, nil
 }
 
 // Node is the node, of which this process is a part.
@@ -258,13 +245,13 @@ func (w *Worker) end(node func() error) error {
 	w.p.line.Close()
 	w.wg.Wait()
 	<-w.p.line.Wrote()
-	w.p.roll.Close()
+	w.p.nameTable.Close()
 	w.closeInlets()
 	w.dropWork()
 	return err
 }
 
-// dropWork gives up the words that were heard and have not been dealt with.
+// dropWork gives up what was heard and has not been dealt with.
 func (w *Worker) dropWork() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/nodes/internal/crew"
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -49,7 +50,7 @@ func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 		require.NotEmpty(t, first.Err)
 	case 1:
 		if k.pids[firstSlot] = first.New; first.Err != "" { // stopped before it could say so
-			require.Equal(t, errSilent.Error(), first.Err)
+			require.Equal(t, crew.ErrSilent.Error(), first.Err)
 			require.Equal(t, syscall.SIGSTOP, c.Signal)
 			require.Equal(t, victim, first.New)
 		}

@@ -14,23 +14,24 @@ import (
 // addWorkerLink takes a new way to another worker. It is not used before the links and monitors
 // over the last one are broken: until then it waits, with what the other worker has sent through
 // it.
-func (p *part) addWorkerLink(w talk.Word) {
+func (p *part) addWorkerLink(m *talk.WorkerLink) {
 	p.mu.Lock()
-	p.crew[w.Part] = true
-	if p.latest = max(p.latest, w.Part); w.ID > 0 { // a front of an earlier version does not say it
-		p.latest = int(w.ID)
+	p.crew[m.Part] = true
+	// a front of an earlier version does not say the newest worker's number
+	if p.latest = max(p.latest, m.Part); m.Newest > 0 {
+		p.latest = int(m.Newest)
 	}
 	closed := p.closed
 	if !closed {
-		p.coming[w.Part] = append(p.coming[w.Part], w)
+		p.coming[m.Part] = append(p.coming[m.Part], m)
 	}
 	p.change.Ring()
 	p.mu.Unlock()
 	if closed {
-		w.Drop()
+		talk.Drop(m)
 		return
 	}
-	p.advance(w.Part)
+	p.advance(m.Part)
 }
 
 // advance takes the next way to a worker into use: now, or once the one before it has ended. The
@@ -59,7 +60,7 @@ func (p *part) advance(id int) {
 	})
 }
 
-// loseSibling drops a way that has ended: the other worker has ended, or stood still for too long,
+// lose drops a way that has ended: the other worker has ended, or stood still for too long,
 // say.
 func (p *part) lose(c *Conn) {
 	switch c.kind() {
@@ -76,9 +77,9 @@ func (p *part) lose(c *Conn) {
 func (p *part) nextWorkerLink(id int, before *Conn) {
 	p.mu.Lock()
 	for p.workerLinks[id] == before && len(p.coming[id]) > 0 {
-		w := &p.coming[id][0]
-		fd := w.FD
-		w.FD = 0
+		next := p.coming[id][0]
+		fd := next.FD
+		next.FD = 0
 		p.mu.Unlock()
 		c, err := p.n.newLocal(fd, p.workerLinkPeer())
 		p.mu.Lock()
@@ -167,7 +168,7 @@ func (p *part) seekWorkerLink(id int) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.seeking, id)
-		p.line.Say(talk.Word{Topic: talk.Sibling, Part: id})
+		p.line.Say(&talk.WorkerLink{Part: id})
 	})
 }
 
@@ -242,5 +243,5 @@ func (p *part) meet(m linkRequest) {
 			return
 		}
 	}
-	p.endLinkRequest(m, func() { p.line.Say(talk.NoneWord(to, peer)) })
+	p.endLinkRequest(m, func() { p.line.Say(&talk.NoConn{Part: to, Peer: peer}) })
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -139,7 +139,7 @@ func TestWorkerDiesAfterAnotherMoved(t *testing.T) {
 	require.NoError(t, err)
 	_, err = ns[0].Call(soon(t), there, ei.Int(1)) // the link and the monitor are there
 	require.NoError(t, err)
-	_, err = w.f.upgrade(w.workerProcess(w.worker(ns[0])))
+	_, err = w.workerProcess(w.worker(ns[0])).Upgrade()
 	require.NoError(t, err)
 	w.worker(ns[0])
 	require.NoError(t, syscall.Kill(w.worker(ns[1]), syscall.SIGKILL))
@@ -167,21 +167,20 @@ func TestReplacementHangs(t *testing.T) {
 	require.Eventually(t, func() bool { return starts.Load() >= 3 && len(w.f.Workers()) == 1 }, 2*tooLong, tick)
 }
 
-// If a word's descriptor is lost, because none was free, only what the word was about is affected.
+// If a message's descriptor is lost, because none was free, only what the message was about is
+// affected.
 func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
-	for _, m := range []talk.Word{
-		{Topic: talk.Sibling, Part: 9}, {Topic: talk.Sessions}, {Topic: talk.Session, Plugin: "tcp"}, {Topic: talk.Move, ID: 3},
-		{Topic: talk.Shadow, Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
+	for name, m := range map[string]talk.Message{
+		"sibling": &talk.WorkerLink{Part: 9}, "sessions": &talk.SessionSocket{}, "session": &talk.Session{Plugin: "tcp"}, "move": &talk.Move{ID: 3},
+		"shadow": &talk.RemoteLink{Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
 	} {
-		t.Run(string(m.Topic), func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			w := newFrontWorld(t, 2)
 			ns := w.spread(2)
 			c := ns[0].Conn(frontName)
-			w.f.mu.Lock()
-			for _, man := range w.f.crew {
-				man.line.Say(m)
+			for _, man := range w.f.crew.Workers() {
+				man.Say(m)
 			}
-			w.f.mu.Unlock()
 			for range 2 {
 				for _, n := range ns {
 					w.worker(n)
@@ -212,21 +211,15 @@ func TestSessionsLost(t *testing.T) {
 		_, err = conn.Read(make([]byte, 1))
 		require.Error(t, err)
 		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection ends, and that at once")
-		w.f.mu.Lock()
-		require.NotContains(t, w.f.routes, name)
-		w.f.mu.Unlock()
+		held, _ := w.held(name)
+		require.Empty(t, held)
 	}
 	w.rpc(n, "files")
 	w.worker(w.node("other@127.0.0.1"))
 	require.Eventually(t, func() bool {
-		w.f.mu.Lock()
-		defer w.f.mu.Unlock()
-		for _, c := range w.f.crew {
-			if c.burden() > 0 || c.hangs || c.sessions != 2 {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(w.described().Crew, func(c states.Crewman) bool {
+			return len(c.Untaken) > 0 || c.Hangs || c.Sessions != 2
+		})
 	}, tooLong, tick)
 }
 
@@ -249,12 +242,11 @@ func TestSessionsGoElsewhere(t *testing.T) {
 		require.NotEqual(t, preferred, w.worker(w.node(name)))
 	}
 	w.rpc(n, "files")
+	again := 0
 	require.Eventually(t, func() bool {
-		w.f.mu.Lock()
-		defer w.f.mu.Unlock()
-		return !slices.ContainsFunc(slices.Collect(maps.Values(w.f.crew)), (*workerProcess).hasFailed)
-	}, tooLong, tick)
-	require.Equal(t, preferred, w.worker(w.node("e@127.0.0.1")))
+		again++
+		return w.worker(w.node(fmt.Sprintf("again%d@127.0.0.1", again))) == preferred
+	}, tooLong, 100*tick)
 }
 
 // standStill stops a process. kill(2) returns before the threads have stopped; they may still

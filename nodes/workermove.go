@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// moveMark begins the WorkerVariable of a process that takes another worker's place; the
-	// descriptor of the channel to that one follows.
-	moveMark = "upgrade,"
 	// moveLimit bounds each step of the move in which the worker's peers wait: less than the 5 s of
 	// most callers.
 	moveLimit = 4 * time.Second
@@ -123,7 +120,7 @@ func moveDeadlines(freeze time.Duration) handoff.Deadlines {
 
 func (w *Worker) stayed(id uint64, err error) {
 	w.n.log.Warn("worker not handed over", "error", err)
-	w.p.line.Say(talk.StayedWord(id, err.Error()))
+	w.p.line.Say(&talk.Stayed{Move: id, Why: err.Error()})
 }
 
 // A workerEstate is a worker that is frozen.
@@ -151,22 +148,22 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 // the state.
 func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	p := e.w.p
-	s := states.Worker{Node: e.Frozen.state, Descriptors: len(e.table.fds), Part: p.id}
-	if s.Line, err = e.table.addOf(p.line.Descriptor); err != nil {
+	s := states.Worker{Node: e.Frozen.state, Descriptors: len(e.table.FDs), Part: p.id}
+	if s.Line, err = e.table.AddOf(p.line.Descriptor); err != nil {
 		return err
 	}
-	if p.roll != nil {
-		s.Roll = states.At(e.table.add(p.roll.Descriptor()))
+	if p.nameTable != nil {
+		s.NameTable = states.At(e.table.Add(p.nameTable.Descriptor()))
 	}
 	e.w.mu.Lock()
-	s.Work, err = e.table.words(e.w.work)
+	s.Work, err = talk.Describe(&e.table, e.w.work)
 	e.w.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := e.snapshotWords(&s); err != nil {
+	if err := e.snapshotMessages(&s); err != nil {
 		return err
 	}
 	p.snapshotKnown(&s)
@@ -175,32 +172,32 @@ func (e *workerEstate) snapshot(ctx context.Context) (err error) {
 	return err
 }
 
-// snapshotWords puts into the state what the worker has to say to the front, has heard for later,
-// and has asked; p.mu is held.
-func (e *workerEstate) snapshotWords(s *states.Worker) (err error) {
+// snapshotMessages puts into the state what the worker has to say to the front, has heard for
+// later, and has asked; p.mu is held.
+func (e *workerEstate) snapshotMessages(s *states.Worker) (err error) {
 	p := e.w.p
-	if s.Words, err = e.table.words(p.line.Waiting()); err != nil {
+	if s.Unsent, err = talk.Describe(&e.table, p.line.Waiting()); err != nil {
 		return err
 	}
 	for id := range p.seeking {
-		more, err := e.table.words([]talk.Word{{Topic: talk.Sibling, Part: id}})
+		more, err := talk.Describe(&e.table, []*talk.WorkerLink{{Part: id}})
 		if err != nil {
 			return err
 		}
-		s.Words = append(s.Words, more...)
+		s.Unsent = append(s.Unsent, more...)
 	}
 	for _, list := range p.coming {
-		more, err := e.table.words(list)
+		more, err := talk.Describe(&e.table, list)
 		if err != nil {
 			return err
 		}
 		s.Coming = append(s.Coming, more...)
 	}
-	var asked []talk.Word
+	var asked []talk.Question
 	for _, q := range p.asked {
-		asked = append(asked, q.w)
+		asked = append(asked, q.Question)
 	}
-	s.Questions, err = e.table.words(asked)
+	s.Questions, err = talk.Describe(&e.table, asked)
 	return err
 }
 

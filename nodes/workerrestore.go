@@ -3,13 +3,13 @@ package nodes
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -57,14 +57,14 @@ type workerHeir struct {
 }
 
 func (h *workerHeir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
-	list := ownDescriptors(fds)
+	list := descriptor.Own(fds)
 	if err := h.restore(state, list); err != nil {
-		return nil, errors.Join(err, list.close())
+		return nil, errors.Join(err, list.Close())
 	}
 	return h, nil
 }
 
-func (h *workerHeir) restore(state []byte, list *descriptorList) error {
+func (h *workerHeir) restore(state []byte, list *descriptor.List) error {
 	s := &h.state
 	if err := readState(states.KindWorker, state, s); err != nil {
 		return err
@@ -72,14 +72,14 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	if s.Part < 1 || s.Part > maxPart {
 		return &StateError{"worker", fmt.Errorf("%w: number %d", ErrState, s.Part)}
 	}
-	node, err := list.takeFirst(s.Descriptors)
+	node, err := list.TakeFirst(s.Descriptors)
 	if err != nil {
 		return err
 	}
 	w := newWorker()
 	h.w = w
 	first := func(n *Node) error {
-		l, err := takeLine(list, s.Line, s.Words)
+		l, err := talk.TakeLine(list, s.Line, s.Unsent)
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	}
 	h.staged, err = restore(h.cfg, s.Node, node, successor{first: first, setup: setup, parts: true})
 	if err == nil {
-		err = list.allTaken()
+		err = list.AllTaken()
 	}
 	if err == nil && len(s.Crew) == 0 {
 		for id := range w.p.workerLinks {
@@ -101,47 +101,25 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 		}
 	}
 	if err != nil {
-		return errors.Join(err, node.close(), h.Discard())
+		return errors.Join(err, node.Close(), h.Discard())
 	}
 	return nil
 }
 
-// takeLine makes a line from its description; the line stands still until Resume.
-func takeLine(list *descriptorList, at int, words []states.Word) (*talk.Line, error) {
-	fd, err := list.takeOne(at)
-	if err != nil {
-		return nil, err
-	}
-	socket, err := connOf(fd)
-	if err != nil {
-		return nil, err
-	}
-	waiting, err := list.takeWords(words)
-	if err != nil {
-		return nil, errors.Join(err, socket.Close())
-	}
-	l, err := talk.Staged(socket, waiting)
-	if err != nil {
-		talk.DropAll(waiting)
-		return nil, errors.Join(err, socket.Close())
-	}
-	return l, nil
-}
-
 // fill makes what the worker has besides the node.
-func (h *workerHeir) fill(list *descriptorList) (err error) {
+func (h *workerHeir) fill(list *descriptor.List) (err error) {
 	s, p := &h.state, h.w.p
-	if h.w.work, err = list.takeWords(s.Work); err != nil {
+	if h.w.work, err = talk.Take[*talk.RemoteLink](list, s.Work); err != nil {
 		return err
 	}
-	coming, err := list.takeWords(s.Coming)
+	coming, err := talk.Take[*talk.WorkerLink](list, s.Coming)
 	if err != nil {
 		return err
 	}
 	for _, m := range coming {
 		p.coming[m.Part] = append(p.coming[m.Part], m)
 	}
-	if p.roll, err = list.takeRoll(s.Roll); err != nil {
+	if p.nameTable, err = nametable.Take(list, s.NameTable.Index()); err != nil {
 		return err
 	}
 	if s.Latest < 1 || s.Latest > maxPart {
@@ -157,29 +135,26 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 	for _, x := range s.Claimed {
 		p.claimed[x.Name] = true
 	}
-	for i := range s.Questions {
-		q := &question{}
-		if err := json.Unmarshal(s.Questions[i].JSON, &q.w); err != nil {
-			return &StateError{"question", fmt.Errorf("%w: %w", ErrState, err)}
-		}
-		p.asked[q.w.ID] = q
+	questions, err := talk.Take[talk.Question](list, s.Questions)
+	for _, q := range questions {
+		p.asked[*q.Number()] = &question{Question: q}
 	}
-	return nil
+	return err
 }
 
 // Start is the moment from which on this process is the worker.
 func (h *workerHeir) Start(ctx context.Context) error {
 	w, s := h.w, &h.state
 	for _, x := range s.Over {
-		w.p.line.Say(talk.Word{Topic: talk.Over, Name: string(x.Name)})
+		w.p.line.Say(&talk.Over{Peer: string(x.Name)})
 	}
 	for _, x := range s.Claimed {
 		if w.n.procs.named(x.Name) == nil { // the old process was about to register it
 			w.p.releaseName(x.Name)
 		}
 	}
-	clearWords(s.Words)
-	clearWords(s.Work)
+	clearMessages(s.Unsent)
+	clearMessages(s.Work)
 	h.staged.running = h.listen
 	return h.staged.Start(ctx)
 }
@@ -194,7 +169,7 @@ func (h *workerHeir) listen() {
 	for _, id := range w.p.awaitsNext() {
 		w.p.advance(id)
 	}
-	w.p.line.Say(talk.MovedWord(os.Getpid()))
+	w.p.line.Say(&talk.Moved{PID: os.Getpid()})
 	w.listen(nil)
 	w.run()
 	w.wake()
@@ -209,7 +184,7 @@ func (h *workerHeir) Discard() (err error) {
 	if w := h.w; w != nil && w.p != nil {
 		w.p.line.Close()
 		<-w.p.line.Wrote()
-		w.p.roll.Close()
+		w.p.nameTable.Close()
 		w.dropWork()
 		w.p.mu.Lock()
 		defer w.p.mu.Unlock()

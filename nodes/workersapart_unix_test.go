@@ -52,7 +52,7 @@ func TestWorkersApart(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	one, other := w.workerProcess(w.worker(ns[0])), w.workerProcess(w.worker(ns[1]))
-	if one.number > other.number { // the worker with the higher number asks for another way
+	if w.number(w.worker(ns[0])) > w.number(w.worker(ns[1])) { // the worker with the higher number asks for another way
 		ns[0], ns[1], one = ns[1], ns[0], other
 	}
 	x, y := ns[0], ns[1]
@@ -79,7 +79,7 @@ func TestWorkersApart(t *testing.T) {
 	require.NoError(t, err, "through a new one")
 	require.Equal(t, ei.List{ei.Int(1)}, got)
 
-	_, err = w.f.upgrade(one)
+	_, err = one.Upgrade()
 	require.NoError(t, err)
 	send()
 	ref, err := b.Monitor(soon(t), joe)
@@ -112,7 +112,7 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	ns := w.spread(2)
 	x, y := ns[0], ns[1]
 	// the worker with the higher number asks for another way
-	if w.workerProcess(w.worker(x)).number < w.workerProcess(w.worker(y)).number {
+	if w.number(w.worker(x)) < w.number(w.worker(y)) {
 		x, y = y, x
 	}
 	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
@@ -160,7 +160,7 @@ func (n *torn) mend() *wire {
 	t := n.w.t
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
-	n.part.addWorkerLink(talk.Word{Part: 2, FD: here})
+	n.part.addWorkerLink(&talk.WorkerLink{Part: 2, FD: here})
 	return n.end(there)
 }
 
@@ -171,16 +171,16 @@ func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
 	require.NoError(t, err)
 	p := n.end(there)
 	p.send(dist.Control{Op: dist.OpSend, To: to}, payload)
-	n.part.addWorkerLink(talk.Word{Part: 2, FD: here})
+	n.part.addWorkerLink(&talk.WorkerLink{Part: 2, FD: here})
 	return p
 }
 
 // remote link is the other end of the relay link that the worker has just made for worker 2.
 func (n *torn) remoteLink() *wire {
 	for {
-		if asked := arrives(n.w.t, n.asked, "the way"); asked.Topic == talk.Shadow {
-			require.Equal(n.w.t, 2, asked.Part)
-			return n.end(asked.FD)
+		if link, ok := arrives(n.w.t, n.asked, "the way").(*talk.RemoteLink); ok {
+			require.Equal(n.w.t, 2, link.Part)
+			return n.end(link.FD)
 		}
 	}
 }
@@ -353,7 +353,7 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 			first := n.mend()
 			var second *wire
 			if lost {
-				n.part.addWorkerLink(talk.Word{Part: 2})
+				n.part.addWorkerLink(&talk.WorkerLink{Part: 2})
 			} else {
 				second = n.mend()
 			}
@@ -394,7 +394,7 @@ func TestSecondWayMoves(t *testing.T) {
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	n.part.mu.Lock()
-	n.part.coming[2] = []talk.Word{{Topic: talk.Sibling, Part: 2, FD: here}}
+	n.part.coming[2] = []*talk.WorkerLink{{Part: 2, FD: here}}
 	n.part.mu.Unlock()
 	second := n.end(there)
 	second.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))

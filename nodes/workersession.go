@@ -39,7 +39,7 @@ func (w *Worker) receive() {
 // the socket. It has been closed: nothing more can be lost in it.
 func (w *Worker) socketLost(number uint64, err error) {
 	w.n.log.Error("sessions are lost", "error", err)
-	w.p.line.Say(talk.Word{Topic: talk.Shut, ID: number})
+	w.p.line.Say(&talk.SocketLost{Number: number})
 }
 
 // receiveFrom takes sessions out of a socket until the front has closed it. If it returns an error
@@ -85,7 +85,7 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 			ended <- err
 			return
 		}
-		w.p.line.Say(talk.TookWord(talk.ViaForwarder))
+		w.p.line.Say(&talk.Took{Via: talk.ViaForwarder})
 		fd, err := s.Socket.Steal(0)
 		if err != nil {
 			continue
@@ -145,9 +145,9 @@ func (w *Worker) closeInlets() {
 	}
 }
 
-// listen handles what the front says, until the line ends, beginning with heard, the words that
+// listen handles what the front says, until the line ends, beginning with heard, the messages that
 // have been read already.
-func (w *Worker) listen(heard []talk.Word) {
+func (w *Worker) listen(heard []talk.Message) {
 	w.wg.Go(func() {
 		defer w.finished()
 		for _, m := range heard {
@@ -159,39 +159,39 @@ func (w *Worker) listen(heard []talk.Word) {
 
 func (w *Worker) finished() { w.finish.Do(func() { close(w.done) }) }
 
-// take does what a word of the front asks for.
-func (w *Worker) take(m talk.Word) {
-	defer m.Drop()
+// take does what a message of the front asks for.
+func (w *Worker) take(m talk.Message) {
+	defer talk.Drop(m)
 	p := w.p
-	switch m.Topic {
-	case talk.Sibling:
-		p.addWorkerLink(m.Keep())
-	case talk.Probe:
-		p.line.Say(talk.Word{Topic: talk.Here, ID: m.ID})
-	case talk.Answer:
+	switch m := m.(type) {
+	case *talk.WorkerLink:
+		p.addWorkerLink(talk.Keep(m))
+	case *talk.Probe:
+		p.line.Say(&talk.Here{ID: m.ID})
+	case *talk.Answer:
 		p.answered(m)
-	case talk.Session:
-		w.takeSession(m.Keep())
-	case talk.Sessions:
-		w.addInlet(m.Keep().FD, m.ID)
-	case talk.Drop:
-		p.dropConn(m.Name, m.OK)
-	case talk.Meet:
-		p.beginLinkRequest(linkRequest{m.Name, m.Part})
-	case talk.Shadow:
-		w.queueRemoteLink(&m)
-	case talk.Move:
-		w.move(&m)
-	case talk.None:
-		p.hearNone(m.Part, m.Name)
-	case talk.Finish:
+	case *talk.Session:
+		w.takeSession(talk.Keep(m))
+	case *talk.SessionSocket:
+		w.addInlet(talk.Keep(m))
+	case *talk.CloseConn:
+		p.dropConn(m.Peer, m.Closed)
+	case *talk.LinkRequest:
+		p.beginLinkRequest(linkRequest{m.Peer, m.Part})
+	case *talk.RemoteLink:
+		w.queueRemoteLink(m)
+	case *talk.Move:
+		w.move(talk.Keep(m))
+	case *talk.NoConn:
+		p.hearNone(m.Part, m.Peer)
+	case *talk.Finish:
 		w.finished()
 	}
 }
 
-// takeSession takes a session that has come as a word, which it owns.
-func (w *Worker) takeSession(m talk.Word) {
-	w.p.line.Say(talk.TookWord(talk.ViaLine))
+// takeSession takes a session that has come as a message, which it owns.
+func (w *Worker) takeSession(m *talk.Session) {
+	w.p.line.Say(&talk.Took{Via: talk.ViaLine})
 	if o := w.session(m.FD, states.TransportID{Plugin: m.Plugin, Place: m.Place}, m.State, m.Data); o != nil {
 		w.wg.Go(func() { o.shake() })
 	}
@@ -210,24 +210,23 @@ func (p *part) dropConn(peer string, closed bool) {
 }
 
 // queueRemoteLink leaves it to doWork to take a remote link.
-func (w *Worker) queueRemoteLink(m *talk.Word) {
+func (w *Worker) queueRemoteLink(m *talk.RemoteLink) {
 	if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil {
 		return
 	}
 	w.mu.Lock()
-	w.work = append(w.work, m.Keep())
+	w.work = append(w.work, talk.Keep(m))
 	w.mu.Unlock()
 	w.wake()
 }
 
 // move begins to hand the worker over.
-func (w *Worker) move(m *talk.Word) {
+func (w *Worker) move(m *talk.Move) {
 	if m.FD == 0 {
 		w.stayed(m.ID, talk.ErrLost)
 		return
 	}
-	fd, id := m.Keep().FD, m.ID
-	w.wg.Go(func() { w.give(fd, id) })
+	w.wg.Go(func() { w.give(m.FD, m.ID) })
 }
 
 // hearNone notes that another worker has ended (peer is ""), or that it has no connection to the
@@ -240,20 +239,20 @@ func (p *part) hearNone(from int, peer string) {
 }
 
 // addInlet takes another socket for sessions.
-func (w *Worker) addInlet(fd int, number uint64) {
+func (w *Worker) addInlet(m *talk.SessionSocket) {
 	conn, err := (*net.UnixConn)(nil), error(talk.ErrLost)
-	if fd > 0 {
-		conn, err = connOf(fd)
+	if m.FD > 0 {
+		conn, err = descriptor.Conn(m.FD)
 	}
 	if err == nil {
 		select {
-		case w.inlets <- sessionSocket{conn, number}:
+		case w.inlets <- sessionSocket{conn, m.Number}:
 			return
 		default:
 			err = errors.Join(errors.New("too many sockets for them"), conn.Close())
 		}
 	}
-	w.socketLost(number, err)
+	w.socketLost(m.Number, err)
 }
 
 // wake makes doWork look again.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
-	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -90,7 +90,7 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	for i := range 2 {
 		require.NoError(t, b.SendName(soon(t), frontName, "late", i))
 	}
-	_, err := w.f.upgrade(w.workerProcess(w.worker(ns[0])))
+	_, err := w.workerProcess(w.worker(ns[0])).Upgrade()
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		got, err := ns[0].Call(soon(t), joe, ei.Atom("got"))
@@ -173,10 +173,10 @@ func TestWorkerDoesNotStart(t *testing.T) {
 	why := errors.New("no database")
 	for name, tt := range map[string]struct {
 		name  string
-		first talk.Topic
+		first talk.Message
 		want  error
 	}{
-		"Setup fails": {"", talk.Welcome, why}, "another name": {"c@d", talk.Welcome, ErrOtherNode}, "no welcome": {"", talk.Probe, nil},
+		"Setup fails": {"", &talk.Welcome{}, why}, "another name": {"c@d", &talk.Welcome{}, ErrOtherNode}, "no welcome": {"", &talk.Move{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ours, theirs, err := handoff.PacketPair()
@@ -188,17 +188,23 @@ func TestWorkerDoesNotStart(t *testing.T) {
 			line, err := descriptor.Duplicate(int(theirs.Fd()))
 			require.NoError(t, err)
 			require.NoError(t, theirs.Close())
-			names, err := roll.New()
+			names, err := nametable.New()
 			require.NoError(t, err)
 			defer names.Close()
 			its, err := descriptor.Duplicate(names.Descriptor())
 			require.NoError(t, err)
 			sessions, other, err := descriptor.StreamPair()
 			require.NoError(t, err)
-			giver, err := connOf(other)
+			giver, err := descriptor.Conn(other)
 			require.NoError(t, err)
 			defer giver.Close()
-			require.True(t, front.Say(talk.Word{Topic: tt.first, Name: "a@b", Creation: 7, Part: 1, FD: its}))
+			switch m := tt.first.(type) {
+			case *talk.Welcome:
+				*m = talk.Welcome{Name: "a@b", Creation: 7, Part: 1, FD: its}
+			case *talk.Move:
+				m.FD = its
+			}
+			require.True(t, front.Say(tt.first))
 
 			t.Setenv(WorkerVariable, fmt.Sprintf("%d,%d", line, sessions))
 			var n *Node
@@ -213,7 +219,7 @@ func TestWorkerDoesNotStart(t *testing.T) {
 			require.NoError(t, giver.SetReadDeadline(time.Now().Add(tooLong)))
 			_, err = giver.Read(make([]byte, 1))
 			require.ErrorIs(t, err, io.EOF)
-			require.Error(t, front.Read(func(m talk.Word) { require.NotEqual(t, talk.Ready, m.Topic) }), "the line has ended")
+			require.Error(t, front.Read(func(m talk.Message) { require.NotEqual(t, &talk.Ready{}, m) }), "the line has ended")
 			front.Close()
 			<-front.Wrote()
 			if n != nil {

@@ -44,10 +44,9 @@ var houses = map[string]house{
 		words("part partquestion claim relay workerlink relaylink"),
 		words("node start"),
 		words("held drain connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
-			" descriptorlist statecode shutdown"), // moving
+			" statecode shutdown"), // moving
 		words("worker workersession workermove workerrestore"),
-		words("choose crew crewhealth crewline crewmove crewsession dispatch front frontmove frontrestore" +
-			" frontroutes frontsnapshot"),
+		words("choose front frontmove"),
 	}},
 	"transport": {knot: 6, floors: [][]string{
 		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls socketfile"), // addresses

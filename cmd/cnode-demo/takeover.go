@@ -30,7 +30,7 @@ const (
 	// stops. What package nodes adds to its states has features of its own: nodes.StateFeatures.
 	stateFeature = "cnode-demo-state-1"
 	frontFeature = "cnode-demo-front-2"
-	// earlierFront is the form before frontFeature, without a roll of names. It can still be read.
+	// earlierFront is the form before frontFeature, without a table of names. It can still be read.
 	earlierFront = "cnode-demo-front-1"
 )
 

@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
-// earlierState is a state as an earlier version wrote it: before MonitorNodes, before the roll of
-// names, before ways that wait. These files are kept as they are, for ever.
+// earlierState is a state as an earlier version wrote it: before MonitorNodes, before the name
+// table of names, before ways that wait. These files are kept as they are, for ever.
 func earlierState(t *testing.T, kind string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "earlier", kind))
@@ -46,10 +46,10 @@ func TestEarlierStates(t *testing.T) {
 	require.Len(t, conn.Unread, 2)
 	require.Equal(t, "bcs@hac", node.Conns[0].Peer.Name)
 	require.Len(t, node.Conns[0].Bonds, 3)
-	require.Zero(t, front.Roll)
+	require.Zero(t, front.NameTable)
 	require.Len(t, front.Crew, 2)
 	require.Len(t, front.Routes, 3)
-	require.Zero(t, worker.Roll)
+	require.Zero(t, worker.NameTable)
 	require.Len(t, worker.Work, 3)
 	require.Len(t, worker.Meets, 3)
 }

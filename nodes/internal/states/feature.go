@@ -16,7 +16,7 @@ const (
 	// FeatureWorker is the form of a worker's state. A process that does not know it refuses, or is
 	// refused, before anything stops.
 	FeatureWorker = "cnode-worker-state-2"
-	// EarlierWorker is that form without a roll of names; it can still be read.
+	// EarlierWorker is that form without a table of names; it can still be read.
 	EarlierWorker = "cnode-worker-state-1"
 )
 

@@ -23,7 +23,7 @@ var mandatoryFields = map[string]map[string]string{
 	},
 	"of workers, " + EarlierWorker: {
 		"Watching": "given 5", "Conn": "given 22 23 24 25 26 27 28", "Crossing": "1 2", "CrossMonitor": "1 2",
-		"Worker": "1 2 3 4 5 6 7 8 9 10 11 12 13", "Mate": "1", "Meeting": "1 2", "Word": "1 given 2",
+		"Worker": "1 2 3 4 5 6 7 8 9 10 11 12 13", "Mate": "1", "Meeting": "1 2", "LineMessage": "1 given 2",
 	},
 	"of fronts, cnode-demo-front-1": {
 		"Front": "1 2 3 4 5 6 7", "Crewman": "1 2 3 5 6 8 10 11 given 4", "Session": "1 given 2", "Route": "1 2 3 4",

@@ -15,7 +15,7 @@ type Front struct {
 	Crew        []Crewman
 	Routes      []Route
 	Names       []Tenancy
-	Roll        Place // of the roll's descriptor
+	NameTable   Place // of the name table's descriptor
 }
 
 func (s *Front) Describe(f *form.Fields) {
@@ -26,7 +26,7 @@ func (s *Front) Describe(f *form.Fields) {
 	form.Each(f, 5, form.Must, "worker", &s.Crew)
 	form.Each(f, 6, form.Must, "route", &s.Routes)
 	form.Each(f, 7, form.Must, "name", &s.Names)
-	form.Number(f, 8, form.Given, &s.Roll)
+	form.Number(f, 8, form.Given, &s.NameTable)
 }
 
 // A Crewman is a worker, as the front sees it.
@@ -40,7 +40,7 @@ type Crewman struct {
 	Sessions   int
 	Age        time.Duration // of the process
 	Moves      uint64
-	Words      []Word // to be said
+	Unsent     []LineMessage // to be said
 	Untaken    []Session
 	Socket     uint64 // the number of the latest socket for sessions
 }
@@ -55,19 +55,19 @@ func (s *Crewman) Describe(f *form.Fields) {
 	f.Bool(7, form.May, &s.Hangs)
 	form.Number(f, 8, form.Must, &s.Sessions)
 	form.Number(f, 9, form.May, &s.Age)
-	form.Each(f, 10, form.Must, "word", &s.Words)
+	form.Each(f, 10, form.Must, "message", &s.Unsent)
 	form.Each(f, 11, form.Must, "session", &s.Untaken)
 	form.Number(f, 12, form.May, &s.Moves)
 	form.Number(f, 13, form.May, &s.Socket)
 }
 
-// A Word is a word that waits: as the line carries it, in JSON.
-type Word struct {
+// A LineMessage is a message that waits: as the line carries it, in JSON.
+type LineMessage struct {
 	JSON       []byte
 	Descriptor Place
 }
 
-func (s *Word) Describe(f *form.Fields) {
+func (s *LineMessage) Describe(f *form.Fields) {
 	f.Bytes(1, form.Must, &s.JSON)
 	form.Number(f, 2, form.Given, &s.Descriptor)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // Keys lists what plug-ins have put into a whole state, as parts of it: keys of sessions, say,
-// which words carry, too. Of what else is in the state nothing is read, so it takes no time.
+// which messages carry, too. Of what else is in the state nothing is read, so it takes no time.
 func Keys(b []byte) (keys [][]byte) {
 	switch form.Kind(b) {
 	case KindConn:

@@ -29,16 +29,16 @@ func TestKeys(t *testing.T) {
 
 		f.Node, w.Node = node, node
 		var ofFront, ofWorker [][]byte
-		add := func(to *[][]byte, words []Word) {
-			for _, w := range words {
+		add := func(to *[][]byte, list []LineMessage) {
+			for _, w := range list {
 				*to = append(*to, w.JSON)
 			}
 		}
 		for _, c := range f.Crew {
-			add(&ofFront, c.Words)
+			add(&ofFront, c.Unsent)
 		}
 		require.Equal(t, append(ofFront, ofNode...), Keys(write(KindFront, &f)))
-		add(&ofWorker, w.Words)
+		add(&ofWorker, w.Unsent)
 		add(&ofWorker, w.Work)
 		require.Equal(t, append(ofWorker, ofNode...), Keys(write(KindWorker, &w)))
 	})

@@ -120,9 +120,9 @@ func someNode(t *rapid.T) Node {
 	}
 }
 
-func someWords(t *rapid.T, what string) []Word {
-	return few(t, what, func() Word {
-		return Word{someBytes(t, "json"), Place(rapid.IntRange(0, 9).Draw(t, "descriptor"))}
+func someLineMessages(t *rapid.T, what string) []LineMessage {
+	return few(t, what, func() LineMessage {
+		return LineMessage{someBytes(t, "json"), Place(rapid.IntRange(0, 9).Draw(t, "descriptor"))}
 	})
 }
 
@@ -140,7 +140,7 @@ func someFront(t *rapid.T) Front {
 				Slot: number("slot"), Part: number("part"), PID: number("pid"), Handle: Place(number("handle")), Line: number("line"),
 				Ready: rapid.Bool().Draw(t, "ready"), Hangs: rapid.Bool().Draw(t, "hangs"), Sessions: number("sessions"),
 				Age: time.Duration(number("age")), Moves: 3, Socket: 4,
-				Words:   someWords(t, "words"),
+				Unsent:  someLineMessages(t, "unsent"),
 				Untaken: few(t, "untaken", func() Session { return Session{1, Place(number("descriptor")), someName(t), 3} }),
 			}
 		}),
@@ -151,7 +151,7 @@ func someFront(t *rapid.T) Front {
 		Names: few(t, "names", func() Tenancy {
 			return Tenancy{someName(t), number("part"), rapid.Uint64().Draw(t, "number")}
 		}),
-		Roll: Place(number("roll")),
+		NameTable: Place(number("name table")),
 	}
 }
 
@@ -159,10 +159,10 @@ func someWorker(t *rapid.T) Worker {
 	number := func(what string) int { return rapid.IntRange(0, 1<<20).Draw(t, what) }
 	return Worker{
 		Node: someBytes(t, "node"), Descriptors: number("descriptors"), Part: number("part"), Latest: number("latest"),
-		Last: rapid.Uint64().Draw(t, "last"), Line: number("line"), Words: someWords(t, "words"),
-		Work: someWords(t, "work"), Fixed: someNames(t, "fixed"), Claimed: someNames(t, "claimed"),
+		Last: rapid.Uint64().Draw(t, "last"), Line: number("line"), Unsent: someLineMessages(t, "unsent"),
+		Work: someLineMessages(t, "work"), Fixed: someNames(t, "fixed"), Claimed: someNames(t, "claimed"),
 		Meets: few(t, "meets", func() Meeting { return Meeting{someName(t), number("to")} }), Over: someNames(t, "over"),
-		Questions: someWords(t, "questions"), Roll: Place(number("roll")),
-		Crew: few(t, "crew", func() Mate { return Mate{number("part")} }), Coming: someWords(t, "coming"),
+		Questions: someLineMessages(t, "questions"), NameTable: Place(number("name table")),
+		Crew: few(t, "crew", func() Mate { return Mate{number("part")} }), Coming: someLineMessages(t, "coming"),
 	}
 }

@@ -10,18 +10,18 @@ type Worker struct {
 	Latest      int
 	Last        uint64
 	Line        int // where the line's descriptor is
-	Words       []Word
-	Work        []Word // heard from the front, and not done yet
+	Unsent      []LineMessage
+	Work        []LineMessage // heard from the front, and not done yet
 	Fixed       []Name
 	Claimed     []Name
 	Meets       []Meeting
 	// peers of sessions and connections that the front has counted, and that end with the old
 	// process
 	Over      []Name
-	Questions []Word
-	Roll      Place  // of the roll's descriptor
-	Crew      []Mate // including this one; empty: an earlier version does not say
-	Coming    []Word // ways to other workers that wait for the ones before them to end
+	Questions []LineMessage
+	NameTable Place         // of the name table's descriptor
+	Crew      []Mate        // including this one; empty: an earlier version does not say
+	Coming    []LineMessage // ways to other workers that wait for the ones before them to end
 }
 
 func (s *Worker) Describe(f *form.Fields) {
@@ -31,14 +31,14 @@ func (s *Worker) Describe(f *form.Fields) {
 	form.Number(f, 4, form.Must, &s.Latest)
 	form.Number(f, 5, form.Must, &s.Last)
 	form.Number(f, 6, form.Must, &s.Line)
-	form.Each(f, 7, form.Must, "word", &s.Words)
+	form.Each(f, 7, form.Must, "message", &s.Unsent)
 	form.Each(f, 8, form.Must, "work", &s.Work)
 	form.Each(f, 9, form.Must, "fixed name", &s.Fixed)
 	form.Each(f, 10, form.Must, "name", &s.Claimed)
 	form.Each(f, 11, form.Must, "meeting", &s.Meets)
 	form.Each(f, 12, form.Must, "session", &s.Over)
 	form.Each(f, 13, form.Must, "question", &s.Questions)
-	form.Number(f, 14, form.Given, &s.Roll)
+	form.Number(f, 14, form.Given, &s.NameTable)
 	form.Each(f, 15, form.May, "worker", &s.Crew)
 	form.Each(f, 16, form.Given, "way", &s.Coming)
 }

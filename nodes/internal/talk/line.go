@@ -2,7 +2,6 @@ package talk
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -15,29 +14,29 @@ import (
 )
 
 const (
-	// maxWords bounds the words that wait for a process that does not read.
-	maxWords = 1 << 14
-	// packetWords is how many words at most go out together.
-	packetWords = 64
-	// Lull is how long words that the other side does not wait for are kept back, to go out
+	// maxQueue bounds the messages that wait for a process that does not read.
+	maxQueue = 1 << 14
+	// packetSize is how many messages at most go out together.
+	packetSize = 64
+	// Lull is how long messages that the other side does not wait for are kept back, to go out
 	// together.
 	Lull = 10 * time.Millisecond
-	// LullWords is how many of them are kept back at most.
-	LullWords = 32
+	// LullCount is how many of them are kept back at most.
+	LullCount = 32
 )
 
-// A Line carries words between the front and one worker. Saying a word never waits. A line can
-// stand still, in both directions, to go on in another process.
+// A Line carries messages between the front and one worker. Saying a message never waits. A line
+// can stand still, in both directions, to go on in another process.
 type Line struct {
 	conn *handoff.MessageConn
 
 	mu     sync.Mutex
-	queue  []Word
+	queue  []Message
 	ready  chan struct{} // holds a token while there is something in queue that does not wait
-	lulled bool          // a timer runs, for words that do wait
+	lulled bool          // a timer runs, for messages that do wait
 	ended  bool          // the reader or the writer has found the end of the line
 	closed bool
-	// the other side has ended: it takes no more words, but what it has said is still to be read
+	// the other side has ended: it takes no more messages, but what it has said is still to be read
 	deaf  bool
 	over  chan struct{} // closed when closed is set
 	wrote chan struct{} // closed when the writer has ended
@@ -56,28 +55,28 @@ func New(socket *net.UnixConn) (*Line, error) {
 	return l, err
 }
 
-// Staged is a line that stands still, with the words that were still to be sent.
-func Staged(socket *net.UnixConn, words []Word) (*Line, error) {
+// Staged is a line that stands still, with the messages that were still to be sent.
+func Staged(socket *net.UnixConn, list []Message) (*Line, error) {
 	conn, err := handoff.NewMessageConn(socket, nil)
 	if err != nil {
 		return nil, err
 	}
-	l := &Line{conn: conn, queue: words, ready: make(chan struct{}, 1), over: make(chan struct{}), wrote: make(chan struct{})}
+	l := &Line{conn: conn, queue: list, ready: make(chan struct{}, 1), over: make(chan struct{}), wrote: make(chan struct{})}
 	l.outward.Halt()
 	l.inward.Halt()
 	go l.write()
 	return l, nil
 }
 
-// Say sends a word, whose descriptor becomes the line's; false when the line is closed, or the
+// Say sends a message, whose descriptor becomes the line's; false when the line is closed, or the
 // other side does not take it.
-func (l *Line) Say(w Word) bool {
+func (l *Line) Say(m Message) bool {
 	l.mu.Lock()
-	full := len(l.queue) >= maxWords
+	full := len(l.queue) >= maxQueue
 	ok := !l.closed && !l.deaf && !full
-	later := ok && w.idle() && len(l.queue) < LullWords
+	later := ok && canWait(m) && len(l.queue) < LullCount
 	if ok {
-		l.queue = append(l.queue, w)
+		l.queue = append(l.queue, m)
 		if later && !l.lulled {
 			l.lulled = true
 			time.AfterFunc(Lull, l.wake)
@@ -85,7 +84,7 @@ func (l *Line) Say(w Word) bool {
 	}
 	l.mu.Unlock()
 	if !ok {
-		w.Drop()
+		Drop(m)
 		if full {
 			l.Close()
 		}
@@ -108,7 +107,8 @@ func (l *Line) wake() {
 // Hold stops the writer. What is said from now on stays in the queue.
 func (l *Line) Hold(ctx context.Context) error { return l.outward.Pause(ctx, &l.mu) }
 
-// Pause stops the reader between two words. The function that takes the words must not call it.
+// Pause stops the reader between two messages. The function that takes the messages must not call
+// it.
 func (l *Line) Pause(ctx context.Context) error { return l.inward.Pause(ctx, &l.mu) }
 
 // Unpause ends Pause.
@@ -133,13 +133,13 @@ func (l *Line) Wrote() <-chan struct{} { return l.wrote }
 // Over is closed when the line is closed.
 func (l *Line) Over() <-chan struct{} { return l.over }
 
-// Unsaid takes back the words that were not sent yet; the caller owns their descriptors.
-func (l *Line) Unsaid() []Word {
+// Unsaid takes back the messages that were not sent yet; the caller owns their descriptors.
+func (l *Line) Unsaid() []Message {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	words := l.queue
+	list := l.queue
 	l.queue = nil
-	return words
+	return list
 }
 
 // Ends tells whether the line has ended, or is about to be closed because it has.
@@ -149,11 +149,11 @@ func (l *Line) Ends() bool {
 	return l.ended || l.closed
 }
 
-// Waiting lists the words of a line that is held.
-func (l *Line) Waiting() []Word {
+// Waiting lists the messages of a line that is held.
+func (l *Line) Waiting() []Message {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]Word(nil), l.queue...)
+	return append([]Message(nil), l.queue...)
 }
 
 // Descriptor is the socket's; it stays the line's.
@@ -178,10 +178,10 @@ func (l *Line) write() {
 			l.mu.Unlock()
 			continue
 		}
-		ctx, words := l.outward.Context(), l.queue
+		ctx, list := l.outward.Context(), l.queue
 		l.queue, l.lulled = nil, false
 		l.mu.Unlock()
-		rest, err := l.send(ctx, words)
+		rest, err := l.send(ctx, list)
 		l.mu.Lock()
 		if ctx.Err() != nil && !l.closed {
 			l.queue, rest, err = append(rest, l.queue...), nil, nil
@@ -203,53 +203,52 @@ func (l *Line) write() {
 	}
 }
 
-// send sends words in order, consecutive ones without a descriptor together, and returns those that
-// are not out.
-func (l *Line) send(ctx context.Context, words []Word) ([]Word, error) {
-	for len(words) > 0 {
-		n, fd := 1, -1
-		if words[0].FD > 0 {
-			fd = words[0].FD
-		} else {
-			for n < min(len(words), packetWords) && words[n].FD == 0 {
+// send sends messages in order, consecutive ones without a descriptor together, and returns those
+// that are not out.
+func (l *Line) send(ctx context.Context, list []Message) ([]Message, error) {
+	for len(list) > 0 {
+		n, fd := 1, Descriptor(list[0])
+		if fd == 0 {
+			fd = -1
+			for n < min(len(list), packetSize) && Descriptor(list[n]) == 0 {
 				n++
 			}
 		}
-		b, err := json.Marshal(words[:n])
+		b, err := marshalAll(list[:n])
 		if err == nil {
 			err = l.conn.SendFD(ctx, b, fd)
 		}
 		if err != nil {
-			return words, err
+			return list, err
 		}
-		words[0].Drop()
-		words = words[n:]
+		Drop(list[0])
+		list = list[n:]
 	}
 	return nil, nil
 }
 
-// First waits for what comes over a line that nobody reads yet: one word, or several, whose
+// First waits for what comes over a line that nobody reads yet: one message, or several, whose
 // descriptors are the caller's.
-func (l *Line) First(ctx context.Context) (words []Word, err error) {
-	err = l.receive(ctx, func(w Word) { words = append(words, w) })
+func (l *Line) First(ctx context.Context) (list []Message, err error) {
+	err = l.receive(ctx, func(m Message) { list = append(list, m) })
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return words, err
+	return list, err
 }
 
-// receive waits for what comes next and gives its words to take. A word whose descriptor was lost
-// has FD 0, as take can see.
-func (l *Line) receive(ctx context.Context, take func(Word)) error {
+// receive waits for what comes next and gives its messages to take. A message whose descriptor was
+// lost has FD 0, as take can see.
+func (l *Line) receive(ctx context.Context, take func(Message)) error {
 	b, fd, err := l.conn.ReceiveFD(ctx)
 	if err == nil || len(b) > 0 && errors.Is(err, handoff.ErrDescriptorsLost) {
-		err = parseWords(b, max(fd, 0), take)
+		err = parseAll(b, max(fd, 0), take)
 	}
 	return err
 }
 
-// Read gives each word to take, which owns its descriptor, until the line ends.
-func (l *Line) Read(take func(Word)) error {
+// Read gives each message to take, which owns its descriptor, until the line ends.
+func (l *Line) Read(take func(Message)) error {
 	for {
 		ctx := l.listen()
 		if ctx == nil {
@@ -288,7 +287,7 @@ func (l *Line) listen() context.Context {
 }
 
 // readUntil reads until the line ends, or ctx does.
-func (l *Line) readUntil(ctx context.Context, take func(Word)) error {
+func (l *Line) readUntil(ctx context.Context, take func(Message)) error {
 	for {
 		if err := l.receive(ctx, take); err != nil || ctx.Err() != nil {
 			return err

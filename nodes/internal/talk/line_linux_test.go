@@ -2,7 +2,6 @@ package talk
 
 import (
 	"context"
-	"encoding/json"
 	"testing"
 
 	"github.com/cnode-go/cnode/test/scarce"
@@ -11,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The words that a process sent before it ended are received, although it has left words of ours
-// unread.
-func TestLastWordsOfALine(t *testing.T) {
+// The messages that a process sent before it ended are received, although it has left messages of
+// ours unread.
+func TestLastMessagesOfALine(t *testing.T) {
 	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	ours, err := handoff.FileConn(one)
@@ -24,8 +23,9 @@ func TestLastWordsOfALine(t *testing.T) {
 	require.NoError(t, err)
 	m, err := handoff.NewMessageConn(theirs, nil)
 	require.NoError(t, err)
-	for _, topic := range []Topic{Took, Over} {
-		b, err := json.Marshal([]Word{{Topic: topic}})
+	last := []Message{&Took{}, &Over{}}
+	for _, said := range last {
+		b, err := marshalAll([]Message{said})
 		require.NoError(t, err)
 		require.NoError(t, m.Send(context.Background(), b, nil))
 	}
@@ -33,18 +33,18 @@ func TestLastWordsOfALine(t *testing.T) {
 
 	l, err := New(ours)
 	require.NoError(t, err)
-	require.True(t, l.Say(Word{Topic: Took}))
+	require.True(t, l.Say(&Took{}))
 	<-l.wrote // the writer finds that the other side has ended
-	require.False(t, l.Say(Word{Topic: Took}))
-	var heard []Topic
-	require.Error(t, l.Read(func(w Word) { heard = append(heard, w.Topic) }))
-	require.Equal(t, []Topic{Took, Over}, heard)
+	require.False(t, l.Say(&Took{}))
+	var heard []Message
+	require.Error(t, l.Read(func(m Message) { heard = append(heard, m) }))
+	require.Equal(t, last, heard)
 	l.Close()
 }
 
 // A welcome whose descriptor was lost on its way, for want of a descriptor number, still arrives as
-// a word.
-func TestFirstWordWithoutDescriptor(t *testing.T) {
+// a message.
+func TestFirstMessageWithoutDescriptor(t *testing.T) {
 	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	front, err := handoff.FileConn(one)
@@ -54,15 +54,16 @@ func TestFirstWordWithoutDescriptor(t *testing.T) {
 	require.NoError(t, err)
 	l, err := New(worker)
 	require.NoError(t, err)
-	b, err := json.Marshal([]Word{{Topic: Welcome, Name: "n@h", Part: 1}})
+	welcome := []Message{&Welcome{Name: "n@h", Part: 1}}
+	b, err := marshalAll(welcome)
 	require.NoError(t, err)
 	_, _, err = front.WriteMsgUnix(b, unix.UnixRights(0), nil)
 	require.NoError(t, err)
 	enough := scarce.Descriptors(t, 3)
-	words, err := l.First(t.Context())
+	heard, err := l.First(t.Context())
 	enough()
 	require.NoError(t, err)
-	require.Equal(t, []Word{{Topic: Welcome, Name: "n@h", Part: 1}}, words)
+	require.Equal(t, welcome, heard)
 	l.Close()
 	<-l.wrote
 }

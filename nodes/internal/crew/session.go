@@ -1,4 +1,4 @@
-package nodes
+package crew
 
 import (
 	"errors"
@@ -10,9 +10,9 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. A worker with
+// MaxUntaken bounds the sessions that a worker has not yet taken out of its sockets. A worker with
 // that many is passed over.
-const maxUntaken = 2 * talk.LullWords
+const MaxUntaken = 2 * talk.LullCount
 
 // A session is a socket that was pushed to a worker, and that the worker has not taken yet.
 type session struct {
@@ -43,7 +43,7 @@ func newForwarder() (*handoff.Forwarder, int, error) {
 	if err != nil {
 		return nil, -1, err
 	}
-	conn, err := connOf(one)
+	conn, err := descriptor.Conn(one)
 	if err != nil {
 		return nil, -1, errors.Join(err, descriptor.Close(other))
 	}
@@ -55,8 +55,8 @@ func newForwarder() (*handoff.Forwarder, int, error) {
 }
 
 // took notes that a worker has taken the oldest of the sessions that were pushed to it via the
-// forwarder, or via the line; f.mu is held.
-func (w *workerProcess) took(via int) {
+// forwarder, or via the line; c.mu is held.
+func (w *Worker) took(via int) {
 	if via != talk.ViaForwarder && via != talk.ViaLine || len(w.untaken[via]) == 0 {
 		return
 	}
@@ -66,14 +66,14 @@ func (w *workerProcess) took(via int) {
 	if !s.withdrawn {
 		_ = s.s.Release()
 	}
-	if len(w.untaken[via]) == maxUntaken-1 || w.moving != nil && w.burden() == 0 {
-		w.f.change.Ring()
+	if len(w.untaken[via]) == MaxUntaken-1 || w.moving != nil && w.burden() == 0 {
+		w.crew.change.Ring()
 	}
 }
 
 // socketLost notes that a worker takes no more sessions out of a socket. The sessions that are left
-// there, or in an earlier socket, are lost, and their peers come again. f.mu is held.
-func (w *workerProcess) socketLost(socket uint64) {
+// there, or in an earlier socket, are lost, and their peers come again. c.mu is held.
+func (w *Worker) socketLost(socket uint64) {
 	w.failed = time.Now()
 	list := w.untaken[talk.ViaForwarder]
 	for len(list) > 0 && list[0].socket <= socket {
@@ -82,13 +82,13 @@ func (w *workerProcess) socketLost(socket uint64) {
 		s.timer.Stop()
 		s.withdraw()
 		w.sessions--
-		w.f.leave(w, s.peer)
+		w.crew.leave(w, s.peer)
 	}
 	w.untaken[talk.ViaForwarder] = list
 	if socket == w.socket {
 		w.closeForward()
 	}
-	w.f.change.Ring()
+	w.crew.change.Ring()
 }
 
 // withdraw ends the connection, for the worker as well.
@@ -103,23 +103,23 @@ func (s *session) withdraw() {
 	_ = s.s.Release()
 }
 
-// closeForward ends the socket for sessions; the next session that is pushed gets another one. f.mu
+// closeForward ends the socket for sessions; the next session that is pushed gets another one. c.mu
 // is held.
-func (w *workerProcess) closeForward() {
+func (w *Worker) closeForward() {
 	if w.forward != nil {
 		_ = w.forward.Close() // as a rule it is closed already
 		w.forward = nil
 	}
 }
 
-// burden is how many sessions the worker has not taken yet; f.mu is held.
-func (w *workerProcess) burden() int {
+// burden is how many sessions the worker has not taken yet; c.mu is held.
+func (w *Worker) burden() int {
 	return len(w.untaken[talk.ViaForwarder]) + len(w.untaken[talk.ViaLine])
 }
 
 // reopen gives a worker a new socket for sessions. The worker reads the old one to its end first.
-// f.mu is held.
-func (w *workerProcess) reopen() error {
+// c.mu is held.
+func (w *Worker) reopen() error {
 	forward, other, err := newForwarder()
 	if err != nil {
 		return err
@@ -127,27 +127,27 @@ func (w *workerProcess) reopen() error {
 	w.closeForward()
 	w.forward = forward
 	w.socket++
-	w.line.Say(talk.Word{Topic: talk.Sessions, ID: w.socket, FD: other})
+	w.Say(&talk.SessionSocket{Number: w.socket, FD: other})
 	return nil
 }
 
-// awaitTaken bounds the time in which a worker takes a session; f.mu is held.
-func (w *workerProcess) awaitTaken(s *session) {
-	s.due = time.Now().Add(w.f.cfg.Patience)
-	s.timer = time.AfterFunc(w.f.cfg.Patience, func() { w.recall(s) })
+// awaitTaken bounds the time in which a worker takes a session; c.mu is held.
+func (w *Worker) awaitTaken(s *session) {
+	s.due = time.Now().Add(w.crew.cfg.Patience)
+	s.timer = time.AfterFunc(w.crew.cfg.Patience, func() { w.recall(s) })
 }
 
 // recall ends a session that its worker has not taken in time.
-func (w *workerProcess) recall(s *session) {
-	w.f.mu.Lock()
-	defer w.f.mu.Unlock()
+func (w *Worker) recall(s *session) {
+	w.crew.mu.Lock()
+	defer w.crew.mu.Unlock()
 	switch {
 	// the process that the front or the worker moves to may take it
-	case w.f.still.IsShut() || w.moving != nil:
-		s.due = time.Now().Add(w.f.cfg.Patience)
-		s.timer.Reset(w.f.cfg.Patience)
+	case w.crew.still.IsShut() || w.moving != nil:
+		s.due = time.Now().Add(w.crew.cfg.Patience)
+		s.timer.Reset(w.crew.cfg.Patience)
 		return
-	// the word that it was taken may not have been read yet
+	// the message that it was taken may not have been read yet
 	case !s.late && time.Since(s.due) > talk.Lull:
 		s.late = true
 		s.timer.Reset(4 * talk.Lull)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package roll
+package nametable
 
 import (
 	"fmt"
@@ -41,7 +41,7 @@ func TestTellsNamesThatNobodyHas(t *testing.T) {
 	require.NoError(t, r.Enter(twin))
 	r.Strike("one")
 	sees(true)
-	other.Recall(twin) // other goes on as the roll of the front
+	other.Recall(twin) // other goes on as the table of the front
 	other.Strike(twin)
 	sees(false)
 	require.Less(t, r.place("ü"), places)
@@ -59,7 +59,7 @@ func TestTellsNamesThatNobodyHas(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, after, now)
 
-	// The roll of an earlier version of the front has no versions.
+	// The table of an earlier version of the front has no versions.
 	require.NoError(t, r.file.Truncate(seedSize+places))
 	_, ok = r.Version("one")
 	require.False(t, ok)
@@ -69,7 +69,7 @@ func TestTellsNamesThatNobodyHas(t *testing.T) {
 	require.True(t, ok)
 	other.Strike("one")
 
-	var none *Roll
+	var none *Table
 	require.False(t, none.Lacks("one"), "who knows")
 	_, ok = none.Version("one")
 	require.False(t, ok)
@@ -82,7 +82,7 @@ func TestTellsNamesThatNobodyHas(t *testing.T) {
 	require.Error(t, r.Enter("another"))
 }
 
-// Open closes a descriptor that is not a roll's.
+// Open closes a descriptor that is not a table's.
 func TestOpenOfOther(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)

@@ -1,12 +1,9 @@
-package nodes
+package crew
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -25,15 +22,14 @@ const (
 	mostPause  = 5 * time.Second
 )
 
-// A workerProcess is a worker as the front sees it; the worker's own process, at the other end of
-// the line, has a Worker. All workers' processes are the crew.
-type workerProcess struct {
-	f *Front
-	// the worker's place, 0 to FrontConfig.Workers-1; a worker that replaces this one gets the same
+// A Worker is a worker as the front sees it.
+type Worker struct {
+	crew *Crew
+	// the worker's place, 0 to Config.Count-1; a worker that replaces this one gets the same
 	// slot
 	slot int
-	// the worker's own, 1 to maxPart, which it keeps when it moves to another process; in its pids,
-	// and called Part in words
+	// the worker's own, 1 to talk.MaxPart, which it keeps when it moves to another process; in its
+	// pids, and called Part in messages
 	number int
 	line   *talk.Line
 	born   time.Time // when the worker's first process was started
@@ -44,10 +40,10 @@ type workerProcess struct {
 	began chan struct{}             // closed when the worker is ready
 	heard atomic.Pointer[time.Time] // when the worker last said something; nil: it never has
 
-	// Guarded by f.mu.
+	// Guarded by crew.mu.
 	proc *process.Process
 	// takes what the worker says of its move to another process; nil: it does not move
-	moving   chan talk.Word
+	moving   chan talk.Message
 	moves    uint64 // how often the worker has been told to move: the ID of the latest move
 	ready    bool
 	hangs    bool      // the worker did not answer, and has not been heard of since
@@ -63,27 +59,45 @@ type workerProcess struct {
 	probed uint64 // the ID of the latest probe
 }
 
-func (w *workerProcess) info() WorkerInfo {
-	return WorkerInfo{Slot: w.slot, PID: w.proc.PID, Sessions: w.sessions}
+// info describes the worker; the crew's mutex is held.
+func (w *Worker) info() Info {
+	return Info{Slot: w.slot, PID: w.proc.PID, Sessions: w.sessions}
+}
+
+// Info describes the worker; ready: it takes sessions.
+func (w *Worker) Info() (i Info, ready bool) {
+	w.crew.mu.Lock()
+	defer w.crew.mu.Unlock()
+	return w.info(), w.ready
+}
+
+// Say sends the worker a message, unless its line is closed; it never waits.
+func (w *Worker) Say(m talk.Message) bool { return w.line.Say(m) }
+
+// Forwarder is what gives sessions to the worker just now; nil: there is none.
+func (w *Worker) Forwarder() *handoff.Forwarder {
+	w.crew.mu.Lock()
+	defer w.crew.mu.Unlock()
+	return w.forward
 }
 
 // process is the worker's present process.
-func (w *workerProcess) process() *process.Process {
-	w.f.mu.Lock()
-	defer w.f.mu.Unlock()
+func (w *Worker) process() *process.Process {
+	w.crew.mu.Lock()
+	defer w.crew.mu.Unlock()
 	return w.proc
 }
 
 // keepSlot keeps a worker in a slot until the front ends, and replaces one that ends; w, unless it
 // is nil, is there already. start bounds the time until the first worker is ready, and first,
 // unless it is nil, gets the outcome: if that worker does not become ready, keepSlot ends.
-func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w *workerProcess) {
+func (c *Crew) keepSlot(start context.Context, slot int, first chan<- error, w *Worker) {
 	pause := firstPause
-	for f.ctx.Err() == nil {
+	for c.ctx.Err() == nil {
 		var err error
 		born, replaces := time.Now(), w == nil && first == nil
 		if w == nil {
-			w, err = f.launch(slot)
+			w, err = c.launch(slot)
 		} else {
 			born = w.born
 		}
@@ -91,7 +105,7 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 			err = w.readyIn(start)
 		}
 		if err == nil && replaces { // the end of the one before was logged
-			f.n.log.Info("worker replaced", "slot", slot, "pid", w.process().PID)
+			c.cfg.Log.Info("worker replaced", "slot", slot, "pid", w.process().PID)
 		}
 		if err == nil && first != nil {
 			first <- nil
@@ -100,8 +114,8 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 		start = context.Background()
 		if err != nil {
 			// otherwise the front ends, or the worker goes on with another one
-			if f.ctx.Err() == nil {
-				f.n.log.Error("no worker", "slot", slot, "error", err)
+			if c.ctx.Err() == nil {
+				c.cfg.Log.Error("no worker", "slot", slot, "error", err)
 			}
 			if first != nil {
 				first <- err
@@ -109,30 +123,23 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 			}
 		} else {
 			<-w.gone
-			if f.ctx.Err() == nil {
-				f.n.log.Error("worker ended", "slot", slot, "pid", w.process().PID, "state", w.process().Ended())
+			if c.ctx.Err() == nil {
+				c.cfg.Log.Error("worker ended", "slot", slot, "pid", w.process().PID, "state", w.process().Ended())
 			}
 		}
 		w = nil
 		if time.Since(born) > 2*mostPause {
 			pause = firstPause
 		}
-		_ = wait.Sleep(f.ctx, pause)
+		_ = wait.Sleep(c.ctx, pause)
 		pause = min(2*pause, mostPause)
 	}
 }
 
-// bySlot lists the workers in the order of their slots; f.mu is held.
-func (f *Front) bySlot() []*workerProcess {
-	return slices.SortedFunc(maps.Values(f.crew), func(a, b *workerProcess) int {
-		return cmp.Or(cmp.Compare(a.slot, b.slot), cmp.Compare(a.number, b.number))
-	})
-}
-
 // readyIn waits until the worker is ready. It kills a worker that is not ready in time, or before
 // start ends.
-func (w *workerProcess) readyIn(start context.Context) error {
-	t := time.NewTimer(w.f.cfg.workerStart)
+func (w *Worker) readyIn(start context.Context) error {
+	t := time.NewTimer(w.crew.cfg.Start)
 	defer t.Stop()
 	select {
 	case <-w.began:
@@ -151,14 +158,14 @@ func (w *workerProcess) readyIn(start context.Context) error {
 }
 
 // launch starts a worker's process, and introduces it to the others.
-func (f *Front) launch(slot int) (*workerProcess, error) {
+func (c *Crew) launch(slot int) (*Worker, error) {
 	select {
-	case f.hiring <- struct{}{}:
-		defer func() { <-f.hiring }()
-	case <-f.ctx.Done():
-		return nil, ErrClosed
+	case c.hiring <- struct{}{}:
+		defer func() { <-c.hiring }()
+	case <-c.ctx.Done():
+		return nil, c.cfg.Closed
 	}
-	w := f.workerProcess(slot)
+	w := c.worker(slot)
 	ours, theirs, err := handoff.PacketPair()
 	if err != nil {
 		return nil, err
@@ -179,15 +186,15 @@ func (f *Front) launch(slot int) (*workerProcess, error) {
 		return nil, errors.Join(err, lineConn.Close(), forward.Close())
 	}
 	defer sessionsFile.Close()
-	cmd := f.cfg.Command()
+	cmd := c.cfg.Command()
 	at := process.PassFiles(cmd, theirs, sessionsFile)
-	cmd.Env = append(cmd.Environ(), WorkerVariable+"="+strconv.Itoa(at)+","+strconv.Itoa(at+1))
+	cmd.Env = append(cmd.Environ(), c.cfg.Variable+"="+strconv.Itoa(at)+","+strconv.Itoa(at+1))
 	if w.line, err = talk.New(lineConn); err != nil {
 		return nil, errors.Join(err, lineConn.Close(), forward.Close())
 	}
 	if w.proc, err = process.Start(cmd); err == nil {
-		if err = f.introduce(w); err == nil {
-			f.wg.Go(w.attend)
+		if err = c.introduce(w); err == nil {
+			c.wg.Go(w.attend)
 			return w, nil
 		}
 		w.proc.End()
@@ -197,78 +204,78 @@ func (f *Front) launch(slot int) (*workerProcess, error) {
 	return nil, errors.Join(err, forward.Close())
 }
 
-// workerProcess makes a workerProcess that has nothing but its slot.
-func (f *Front) workerProcess(slot int) *workerProcess {
-	return &workerProcess{f: f, slot: slot, born: time.Now(), lost: make(chan struct{}), gone: make(chan struct{}), began: make(chan struct{}),
+// worker makes a Worker that has nothing but its slot.
+func (c *Crew) worker(slot int) *Worker {
+	return &Worker{crew: c, slot: slot, born: time.Now(), lost: make(chan struct{}), gone: make(chan struct{}), began: make(chan struct{}),
 		probes: map[uint64]chan struct{}{}}
 }
 
 // introduce gives a new worker its number, and connects it with every other worker.
-func (f *Front) introduce(w *workerProcess) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (c *Crew) introduce(w *Worker) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for { // the next number that no worker has
-		f.lastPart = f.lastPart%maxPart + 1
-		if f.crew[f.lastPart] == nil {
+		c.lastPart = c.lastPart%talk.MaxPart + 1
+		if c.workers[c.lastPart] == nil {
 			break
 		}
 	}
-	w.number = f.lastPart
+	w.number = c.lastPart
 	fd := 0
-	if f.roll != nil {
+	if c.nameTable != nil {
 		var err error
-		if fd, err = descriptor.Duplicate(f.roll.Descriptor()); err != nil {
+		if fd, err = descriptor.Duplicate(c.nameTable.Descriptor()); err != nil {
 			return err
 		}
 	}
-	w.line.Say(talk.Word{Topic: talk.Welcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.number, FD: fd})
-	for _, other := range f.crew {
-		if err := f.pair(w, other); err != nil {
-			f.sayGone(w)
+	w.Say(&talk.Welcome{Name: c.cfg.Node.Name(), Creation: c.cfg.Node.Creation(), Part: w.number, FD: fd})
+	for _, other := range c.workers {
+		if err := c.pair(w, other); err != nil {
+			c.sayGone(w)
 			return err
 		}
 	}
-	if f.ctx.Err() != nil {
-		return ErrClosed
+	if c.ctx.Err() != nil {
+		return c.cfg.Closed
 	}
-	f.crew[w.number] = w
+	c.workers[w.number] = w
 	return nil
 }
 
-// pair connects two workers with each other, and tells them the newest worker's number; f.mu is
+// pair connects two workers with each other, and tells them the newest worker's number; c.mu is
 // held.
-func (f *Front) pair(a, b *workerProcess) error {
+func (c *Crew) pair(a, b *Worker) error {
 	one, two, err := descriptor.StreamPair()
 	if err != nil {
 		return err
 	}
-	newest := uint64(f.lastPart)
-	a.line.Say(talk.Word{Topic: talk.Sibling, Part: b.number, ID: newest, FD: one})
-	b.line.Say(talk.Word{Topic: talk.Sibling, Part: a.number, ID: newest, FD: two})
+	newest := uint64(c.lastPart)
+	a.Say(&talk.WorkerLink{Part: b.number, Newest: newest, FD: one})
+	b.Say(&talk.WorkerLink{Part: a.number, Newest: newest, FD: two})
 	return nil
 }
 
 // attend takes what a worker says until its line has ended, and then discharges it.
-func (w *workerProcess) attend() {
+func (w *Worker) attend() {
 	defer close(w.gone)
 	_ = w.line.Read(w.take)
 	w.line.Close()
 	<-w.line.Wrote()
-	proc, goesOn := w.f.discharge(w)
+	proc, goesOn := w.crew.discharge(w)
 	if goesOn {
 		proc.Release()
 		return
 	}
-	proc.Retire(farewell + shutdownTime) // the process may have closed the line and not have ended
+	proc.Retire(w.crew.cfg.Retire) // the process may have closed the line and not have ended
 }
 
 // discharge takes a worker whose line has ended off the crew, and drops its sessions, routes and
 // names. goesOn: its process goes on, with another front.
-func (f *Front) discharge(w *workerProcess) (proc *process.Process, goesOn bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (c *Crew) discharge(w *Worker) (proc *process.Process, goesOn bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	defer close(w.lost)
-	delete(f.crew, w.number)
+	delete(c.workers, w.number)
 	w.ready = false
 	if w.moving != nil {
 		close(w.moving)
@@ -291,38 +298,38 @@ func (f *Front) discharge(w *workerProcess) (proc *process.Process, goesOn bool)
 		close(c)
 	}
 	w.probes = map[uint64]chan struct{}{}
-	if f.released {
+	if c.released {
 		return w.proc, true
 	}
-	for name, r := range f.routes {
+	for name, r := range c.routes {
 		if r.lose(w); len(r.held) == 0 {
-			delete(f.routes, name)
+			delete(c.routes, name)
 		}
 	}
-	for name, t := range f.names {
+	for name, t := range c.names {
 		if t.w == w {
-			f.forget(name)
+			c.forget(name)
 		}
 	}
-	f.sayGone(w)
-	f.change.Ring()
+	c.sayGone(w)
+	c.change.Ring()
 	return w.proc, false
 }
 
 // sayGone tells the other workers that w has ended: a worker that waits for w to give it a way to a
-// peer asks the front again, and one that waits for its connection to w gives up; f.mu is held.
-func (f *Front) sayGone(w *workerProcess) {
-	for _, other := range f.crew {
+// peer asks the front again, and one that waits for its connection to w gives up; c.mu is held.
+func (c *Crew) sayGone(w *Worker) {
+	for _, other := range c.workers {
 		if other != w {
-			other.line.Say(talk.EndedWord(w.number))
+			other.Say(&talk.NoConn{Part: w.number})
 		}
 	}
 }
 
-// dismiss ends the worker by closing the line, and by force if it has not ended within farewell;
-// f.mu is held.
-func (w *workerProcess) dismiss() {
+// dismiss ends the worker by closing the line, and by force if it has not ended in time;
+// c.mu is held.
+func (w *Worker) dismiss() {
 	w.line.Close()
-	t := time.AfterFunc(farewell, w.proc.Kill)
-	w.f.wg.Go(func() { <-w.gone; t.Stop() })
+	t := time.AfterFunc(w.crew.cfg.Farewell, w.proc.Kill)
+	w.crew.wg.Go(func() { <-w.gone; t.Stop() })
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package roll
+package nametable
 
 import (
 	"errors"

@@ -1,5 +1,5 @@
-// Package roll is a list of names that several processes read at once, and one of them writes.
-package roll
+// Package nametable is a list of names that several processes read at once, and one of them writes.
+package nametable
 
 import (
 	"crypto/rand"
@@ -8,10 +8,12 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 )
 
 const (
-	// places is how many places a roll has.
+	// places is how many places a table has.
 	places = 1 << 16
 	// seedSize is how many bytes the seed has, which stands before the places.
 	seedSize = 8
@@ -20,7 +22,7 @@ const (
 	versionSize = 4
 )
 
-// A Roll tells a worker at once, without asking the front, that no process of the node has
+// A Table tells a worker at once, without asking the front, that no process of the node has
 // registered a name. It is a file in memory that the front and the workers share, with a byte for
 // each place; a name's hash says which place it has. Only the front writes it: it marks a place
 // before it tells a worker that a name of that place is the worker's. So a worker that has heard of
@@ -28,19 +30,19 @@ const (
 // has causes no questions to the front. Names that share a place share the mark. For a name that is
 // registered, the version of its place tells whether the front's last answer about it still holds:
 // the version counts the names that have been entered there.
-type Roll struct {
+type Table struct {
 	file  *os.File
 	seed  [seedSize]byte
 	names map[int]int // the front's: how many names a place has
 }
 
-// New makes an empty roll.
-func New() (*Roll, error) {
+// New makes an empty table.
+func New() (*Table, error) {
 	file, err := sharedFile("names")
 	if err != nil {
 		return nil, err
 	}
-	r := &Roll{file: file, names: map[int]int{}}
+	r := &Table{file: file, names: map[int]int{}}
 	rand.Read(r.seed[:])
 	all := append(r.seed[:], make([]byte, places*(1+versionSize))...) // no later write needs memory
 	if _, err := file.WriteAt(all, 0); err != nil {
@@ -49,17 +51,29 @@ func New() (*Roll, error) {
 	return r, nil
 }
 
-// Open opens a roll that another process has made, by a descriptor of it. It owns the descriptor,
+// Open opens a table that another process has made, by a descriptor of it. It owns the descriptor,
 // on failure too.
-func Open(fd int) (*Roll, error) {
-	r := &Roll{file: os.NewFile(uintptr(fd), "names"), names: map[int]int{}}
+func Open(fd int) (*Table, error) {
+	r := &Table{file: os.NewFile(uintptr(fd), "names"), names: map[int]int{}}
 	if _, err := r.file.ReadAt(r.seed[:], 0); err != nil {
 		return nil, errors.Join(err, r.file.Close())
 	}
 	return r, nil
 }
 
-func (r *Roll) place(name string) int {
+// Take opens the name table of a state; nil if the state has none.
+func Take(list *descriptor.List, at int) (*Table, error) {
+	if at < 0 {
+		return nil, nil
+	}
+	fd, err := list.TakeOne(at)
+	if err != nil {
+		return nil, err
+	}
+	return Open(fd)
+}
+
+func (r *Table) place(name string) int {
 	h := fnv.New64a()
 	_, _ = h.Write(r.seed[:])
 	_, _ = h.Write([]byte(name))
@@ -68,7 +82,7 @@ func (r *Roll) place(name string) int {
 }
 
 // Lacks tells whether it is certain that no process has a name.
-func (r *Roll) Lacks(name string) bool {
+func (r *Table) Lacks(name string) bool {
 	if r == nil {
 		return false
 	}
@@ -79,7 +93,7 @@ func (r *Roll) Lacks(name string) bool {
 
 // Version changes whenever the name is entered, or another one of its place; false if there is no
 // version.
-func (r *Roll) Version(name string) (v uint32, ok bool) {
+func (r *Table) Version(name string) (v uint32, ok bool) {
 	if r == nil {
 		return 0, false
 	}
@@ -87,7 +101,7 @@ func (r *Roll) Version(name string) (v uint32, ok bool) {
 	return v, err == nil
 }
 
-func (r *Roll) versionAt(at int) (uint32, error) {
+func (r *Table) versionAt(at int) (uint32, error) {
 	var b [versionSize]byte
 	_, err := r.file.ReadAt(b[:], versionPlace(at))
 	return binary.LittleEndian.Uint32(b[:]), err
@@ -97,7 +111,7 @@ func (r *Roll) versionAt(at int) (uint32, error) {
 func versionPlace(at int) int64 { return seedSize + places + int64(at)*versionSize }
 
 // Enter notes a name that a process is about to get.
-func (r *Roll) Enter(name string) error {
+func (r *Table) Enter(name string) error {
 	if r == nil {
 		return nil
 	}
@@ -120,7 +134,7 @@ func (r *Roll) Enter(name string) error {
 }
 
 // Strike notes that no process has a name any more.
-func (r *Roll) Strike(name string) {
+func (r *Table) Strike(name string) {
 	if r == nil {
 		return
 	}
@@ -131,24 +145,24 @@ func (r *Roll) Strike(name string) {
 	}
 }
 
-func (r *Roll) mark(at int, b byte) error {
+func (r *Table) mark(at int, b byte) error {
 	_, err := r.file.WriteAt([]byte{b}, seedSize+int64(at))
 	return err
 }
 
-// Recall counts a name that is marked already, in a roll from Open.
-func (r *Roll) Recall(name string) {
+// Recall counts a name that is marked already, in a table from Open.
+func (r *Table) Recall(name string) {
 	if r != nil {
 		r.names[r.place(name)]++
 	}
 }
 
-// Descriptor is the file's; it stays the roll's.
-func (r *Roll) Descriptor() int { return int(r.file.Fd()) }
+// Descriptor is the file's; it stays the table's.
+func (r *Table) Descriptor() int { return int(r.file.Fd()) }
 
-// Close lets go of the file. All methods but Descriptor may be called on a nil Roll, which tells
+// Close lets go of the file. All methods but Descriptor may be called on a nil Table, which tells
 // nothing of any name.
-func (r *Roll) Close() {
+func (r *Table) Close() {
 	if r != nil {
 		_ = r.file.Close()
 	}
