@@ -74,11 +74,12 @@ var picture = []row{
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},
 	{path: "nodes/internal/roll", others: []string{xsys}, notStd: "net syscall sync context log"},
 	{path: "nodes/internal/wait", own: "transport", notStd: "net syscall log"},
+	{path: "nodes/internal/life", own: "nodes/internal/wait", notStd: "net os time log", testOwn: "transport"},
 	{path: "nodes/internal/talk", own: "transport/handoff nodes/dist nodes/internal/wait", notStd: "log", testOther: []string{xsys}},
 	{path: "nodes/internal/descriptor", own: "transport", others: []string{xsys}, notStd: "syscall sync context log"},
 	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
-		"nodes/internal/clock nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/otp nodes/internal/places nodes/internal/process nodes/internal/roll nodes/internal/states " +
+		"nodes/internal/clock nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/places nodes/internal/process nodes/internal/roll nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
