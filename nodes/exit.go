@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 )
 
 // exitSignal handles an exit signal of exit/2, whose reason kill cannot be trapped; linkBroke
@@ -88,7 +89,7 @@ func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 	case c != nil:
 		return c.sendSignal(ctx, ctl)
 	}
-	if err := n.unfrozen(ctx); err != nil {
+	if err := n.life.Before(ctx, life.Draining); err != nil {
 		return err
 	}
 	b := n.procs.local(ctl.To)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -103,7 +104,7 @@ func (c *Conn) exitQueueRoom(bytes int) bool {
 		switch {
 		case p.saying.Halted():
 			p.mu.Unlock()
-			_ = c.frozen.Pass(context.Background())
+			_ = c.life.Before(context.Background(), life.Frozen)
 			late.Reset(patience)
 			continue
 		case p.takes(bytes):

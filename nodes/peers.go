@@ -189,7 +189,7 @@ func (c *Conn) supersedes(arrival uint64) bool { return arrival != 0 && arrival 
 func (c *Conn) outdated(made int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.suspended && c.made != 0 && c.made < made
+	return !c.isSuspended() && c.made != 0 && c.made < made
 }
 
 // forget drops a peer of which nothing is known.
@@ -208,9 +208,7 @@ func (n *Node) forget(name string) {
 func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 	name := c.peer.Name
 	for {
-		if n.frozen.IsShut() {
-		}
-		if err := n.frozen.Pass(ctx); err != nil {
+		if err := n.life.Pass(ctx); err != nil {
 			n.forget(name)
 			return context.Cause(ctx)
 		}
@@ -218,7 +216,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 		p := n.peerLocked(name)
 		old := p.conn
 		switch {
-		case n.frozen.IsShut(): // just now
+		case !n.life.IsOpen(): // just now
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			continue
