@@ -4,13 +4,13 @@ import (
 	"context"
 
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 )
 
 // change is changeNow, but first waits while the connection's queue is full.
 func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c != nil {
-		if err := c.calm(ctx); err != nil && (ctx.Err() != nil || c.Err() == nil) {
+		if err := c.awaitRoom(ctx); err != nil && (ctx.Err() != nil || c.Err() == nil) {
 			return err
 		}
 	}
@@ -37,19 +37,15 @@ func (b *Mailbox) changeNow(ctx context.Context, c *Conn, alter func() (*dist.Co
 	return err
 }
 
-// lockWith is lockWithin for a change of the mailbox's links or monitors with the peer of c: it
+// lockWith is lockBefore for a change of the mailbox's links or monitors with the peer of c: it
 // waits while c is frozen, too.
 func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 	for {
-		if err := b.lockWithin(ctx); err != nil {
+		if err := b.lockBefore(ctx, life.Ending); err != nil || !c.life.IsFrozen() {
 			return err
 		}
-		shut, change := c.frozen.State()
-		if !shut {
-			return nil
-		}
 		b.mu.Unlock()
-		if err := wait.For(ctx, change); err != nil {
+		if err := c.life.Before(ctx, life.Frozen); err != nil {
 			return err
 		}
 	}
@@ -73,7 +69,7 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 	default:
 		there = n.bind(ctl)
 	}
-	<-n.procs.bonding
+	n.procs.bonding.Unlock()
 	switch {
 	case !there:
 		n.noproc(ctl)
@@ -84,24 +80,18 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 	return err
 }
 
-// lockBoth takes the token for changes between two processes of this node, and locks the mailbox,
-// once it is not held (either all mailboxes of a node are held, or none). It does not wait while it
-// has the token, since freezing the node needs the token.
+// lockBoth takes the lock of changes between two processes of this node, and locks the mailbox.
 func (b *Mailbox) lockBoth(ctx context.Context) error {
 	p := &b.n.procs
 	for {
-		if err := p.bond(ctx); err != nil {
-			return err
-		}
-		locked, change := b.lockUnlessHeld()
-		if locked {
+		p.bonding.Lock()
+		b.mu.Lock()
+		if b.mayChange(life.Ending) {
 			return nil
 		}
-		<-p.bonding
-		if change == nil {
-			continue
-		}
-		if err := wait.For(ctx, change); err != nil {
+		b.mu.Unlock()
+		p.bonding.Unlock()
+		if err := b.n.life.Before(ctx, life.Ending); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
@@ -111,12 +112,11 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 			return nil, err
 		}
 	}
-	if over == nil {
-		err = n.procs.admitCall(ctx)
-	} else {
-		err = n.unfrozen(ctx)
+	until := life.Draining
+	if over == nil && t != nil { // what runs needs the answer in order to end
+		until = life.Frozen
 	}
-	if err != nil {
+	if err := n.life.Before(ctx, until); err != nil {
 		return nil, err
 	}
 	b, err := n.newPrivate(nil, over)
@@ -187,7 +187,7 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Te
 // leave closes the mailbox of a call. The caller does not wait for the end of a freeze: then a
 // goroutine does it.
 func (b *Mailbox) leave(over *Conn) {
-	frozen := b.held.Load() || over != nil && over.frozen.IsShut()
+	frozen := b.isHeld() || over != nil && over.life.IsFrozen()
 	if !frozen || !b.n.background(func() { b.Close() }) {
 		b.Close()
 	}
@@ -222,7 +222,7 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 			switch {
 			case err == nil:
 			case err == errReaderStopped:
-				if err := over.rd.stopped.Pass(ctx); err != nil {
+				if err := over.life.Pass(ctx); err != nil {
 					return nil, err
 				}
 			case ctx.Err() != nil || errors.Is(err, ErrTooManyUnread):
@@ -282,29 +282,6 @@ func callsSelf(ctx context.Context, to target) bool {
 func (b *Mailbox) runsWith(ctx context.Context) bool {
 	t := turnOf(ctx)
 	return t != nil && t.self == b && !t.over.Load()
-}
-
-// admitCall makes a call by a process of this node wait as long as no process could deal with it:
-// while the tables are held, and, unless a running function or handler makes the call, while
-// outside is shut.
-func (p *processes) admitCall(ctx context.Context) error {
-	if turnOf(ctx) == nil {
-		if err := p.outside.Pass(ctx); err != nil {
-			return err
-		}
-	}
-	for {
-		shut, change := p.n.frozen.State()
-		p.mu.RLock()
-		held := p.held
-		p.mu.RUnlock()
-		if !shut || !held {
-			return nil
-		}
-		if err := wait.For(ctx, change); err != nil {
-			return err
-		}
-	}
 }
 
 // An pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link

@@ -126,11 +126,7 @@ func TestCloseBesideEverything(t *testing.T) {
 // awaitDrain waits until nothing new begins in a node that is shut down.
 func awaitDrain(t *testing.T, n *Node) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		n.procs.mu.Lock()
-		defer n.procs.mu.Unlock()
-		return n.procs.drains
-	}, tooLong, tick)
+	require.Eventually(t, n.life.Refuses, tooLong, tick)
 }
 
 // A log that is sent to a mailbox of the node tells of a connection that was found broken while
@@ -265,7 +261,7 @@ func TestFreezeBesideShutdown(t *testing.T) {
 			var over <-chan result[any]
 			if first == "freeze" {
 				frozen = freeze()
-				require.Eventually(t, b.moving.IsShut, tooLong, tick)
+				require.Eventually(t, b.life.IsMoving, tooLong, tick)
 				over = shutdown()
 			} else {
 				over = shutdown()

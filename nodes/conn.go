@@ -10,6 +10,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/clock"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -49,8 +50,7 @@ type Conn struct {
 	running sync.Once // the upper level's receiving
 	ticks   ticker
 
-	// shut: a change of a link or monitor, which needs a signal, waits; see connfreeze.go
-	frozen wait.Gate
+	life life.Life // changed with mu held where it becomes Frozen or Staged, or ceases to be: see mark
 
 	// Between the workers of one node; see relay.go, kind.
 	// worker link, relay link: the worker at the other end; 0: another node is at the other end
@@ -65,8 +65,7 @@ type Conn struct {
 	from atomic.Pointer[Listener] // whose Accept is to return it; nil: none is
 
 	mu         sync.Mutex
-	suspended  bool  // frozen or staged: an error that would end it waits until it goes on
-	pendingErr error // the error that is to end it then
+	pendingErr error // the error that is to end it once it is neither frozen nor staged
 	err        error
 	done       chan struct{} // closed first when the connection ends
 	left       chan struct{} // closed when all is cleaned up
@@ -191,7 +190,7 @@ func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
 	switch {
 	case c.err != nil:
 		return false
-	case c.suspended:
+	case c.isSuspended():
 		if c.pendingErr == nil {
 			c.pendingErr = err
 		}
@@ -206,6 +205,9 @@ func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
 	c.ticks.end()
 	return true
 }
+
+// isSuspended tells whether the connection is frozen or staged.
+func (c *Conn) isSuspended() bool { p := c.life.Phase(); return p == life.Staged || p == life.Frozen }
 
 // end closes the socket and cleans up. Messages that came before the end still count, so it waits
 // for the reader. Only after the cleanup may the two nodes connect anew, so that links and monitors

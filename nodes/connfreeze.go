@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -97,33 +98,20 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	}
 }
 
-// drain halts the reader at a moment when functions and servers have answered all that has come
+// drain stops the reader at a moment when functions and servers have answered all that has come
 // over the connection.
 func (c *Conn) drain(ctx context.Context) error {
 	draining, cancel := context.WithTimeout(ctx, c.n.cfg.DrainTimeout)
 	defer cancel()
-	_, err := byTurns(draining, c.answered, func(int) (func(), error) {
-		halting, cancel := context.WithTimeout(ctx, freezeBudget)
+	_, err := byTurns(draining, c.answered, func() (func(), error) {
+		stopping, cancel := context.WithTimeout(ctx, freezeBudget)
 		defer cancel()
-		return c.resumeReading, c.stopReading(halting)
+		return c.resumeReading, c.stopReading(stopping)
 	})
 	if owed := c.works.Count(); owed > 0 && draining.Err() != nil {
 		return fmt.Errorf("%w: %d owe the peer an answer: %w", ErrDraining, owed, draining.Err())
 	}
 	return err
-}
-
-// barrier waits until changes to processes that are in progress are done.
-func (p *processes) barrier() {
-	for _, b := range p.all() {
-		b.pause()
-	}
-}
-
-// pause waits until the goroutine that holds the mailbox's lock, if there is one, has released it.
-func (b *Mailbox) pause() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 }
 
 // snapshot describes a frozen connection.
@@ -258,14 +246,14 @@ func (c *Conn) answered(ctx context.Context) error {
 // return in that time, the connection stays here.
 const freezeBudget = 2 * time.Second
 
-// A connection is frozen in two steps: its reader halts between two messages, then everything else
+// A connection is frozen in two steps: its reader stops between two messages, then everything else
 // does. Between the two steps it can still send what running handlers have to say. An error that
 // ends the connection takes effect only when it is thawed: a frozen connection may belong to
 // another process already.
 
 // stopReading stops the reader between two messages, and takes its token.
 func (c *Conn) stopReading(ctx context.Context) error {
-	if !c.rd.stopped.Shut() {
+	if !c.life.Drain() {
 		return handoff.ErrBusy
 	}
 	c.endPassing()
@@ -281,7 +269,7 @@ func (c *Conn) stopReading(ctx context.Context) error {
 		}
 		c.s.Resume()
 	}
-	c.rd.stopped.Open()
+	c.life.Set(life.Open)
 	return err
 }
 
@@ -289,23 +277,22 @@ func (c *Conn) stopReading(ctx context.Context) error {
 func (c *Conn) resumeReading() {
 	c.s.Resume()
 	<-c.rd.busy
-	c.rd.stopped.Open()
+	c.life.Set(life.Open)
 }
 
-// suspend stops everything but the reader, which has halted: ticks, writes, and the end of the
+// suspend stops everything but the reader, which has stopped: ticks, writes, and the end of the
 // connection. barrier, if it is not nil, waits for goroutines that are just changing a process and
 // sending the signal about the change, which is one step.
 func (c *Conn) suspend(ctx context.Context, barrier func()) error {
 	c.mu.Lock()
 	err := c.err
 	if err == nil {
-		c.suspended = true
+		c.life.Set(life.Frozen)
 	}
 	c.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	c.frozen.Shut()
 	if barrier != nil {
 		barrier()
 	}
@@ -318,14 +305,14 @@ func (c *Conn) suspend(ctx context.Context, barrier func()) error {
 	return err
 }
 
-// unsuspend undoes rest. If an error was to end the connection meanwhile, it ends now.
+// unsuspend undoes suspend. If an error was to end the connection meanwhile, it ends now.
 func (c *Conn) unsuspend() {
 	c.q.Unhold()
 	c.ticks.unhold(c)
-	c.frozen.Open()
 	c.mu.Lock()
+	c.life.Set(life.Draining)
 	ailment := c.pendingErr
-	c.suspended, c.pendingErr = false, nil
+	c.pendingErr = nil
 	c.mu.Unlock()
 	if ailment != nil {
 		c.fail(ailment)
@@ -345,12 +332,12 @@ func (c *Conn) giveUp(forget bool) error {
 	c.mu.Lock()
 	c.err = ErrMoved
 	close(c.done)
-	c.suspended, c.pendingErr = false, nil
+	c.pendingErr = nil
 	c.mu.Unlock()
 	c.ticks.end()
 	err := c.s.Release()
 	c.q.End(ErrMoved)
-	c.frozen.Open()
+	c.life.Set(life.Draining)
 	if forget {
 		for _, b := range c.n.procs.all() {
 			b.forget(c)
@@ -359,7 +346,7 @@ func (c *Conn) giveUp(forget bool) error {
 	c.n.leave(c, forget)
 	close(c.left)
 	<-c.rd.busy
-	c.rd.stopped.Open()
+	c.life.Set(life.Open)
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -120,7 +121,7 @@ func TestFreezeNeedsToRead(t *testing.T) {
 	answer := async(func() (ei.Term, error) { return peer.RPC(w.ctx(), "mover@test", "m", "there") })
 	<-entered
 	frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
-	require.Eventually(t, r.c.rd.stopped.IsShut, tooLong, tick)
+	require.Eventually(t, func() bool { return r.c.life.Phase() == life.Draining }, tooLong, tick)
 	close(proceed)
 	f := arrives(t, frozen, "the end of the freeze")
 	require.NoError(t, f.err)
@@ -141,7 +142,7 @@ func TestFreezeRefused(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "memory")
 	require.NoError(t, ca.Err())
-	require.False(t, ca.rd.stopped.IsShut())
+	require.True(t, ca.life.IsOpen())
 
 	w = newWorld(t, "tcp")
 	w.tr = newSick(t, "", fails).transport() // a copy of TCP's callbacks

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -96,11 +97,10 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 	if s.Staked {
 		c.claim = n.router.take(s.Stake)
 	}
-	c.suspended = true
+	c.life.Set(life.Staged)
 	c.received.Store(s.Received)
 	c.messages.Store(s.Messages)
 	c.sentCount.Store(s.Sent)
-	c.rd.stopped.Shut()
 	c.rd.busy <- struct{}{}
 	for i := range s.Unread {
 		m := n.message(&s.Unread[i])

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -50,7 +51,7 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 			b.mu.Unlock()
 			return false
 		}
-		if b.held.Load() {
+		if b.isHeld() {
 			b.mu.Unlock()
 			if f := b.deliverHeld(m, cancel); f != notYet {
 				return f == delivered
@@ -185,15 +186,64 @@ func (b *Mailbox) callHook(m *Message) fate {
 	if b.ended() {
 		return refused
 	}
-	if !b.n.procs.busy(m.conn == nil) { // the node drains
+	if !b.n.life.Begin(m.conn == nil) { // the node drains
 		b.refuse(m)
 		return refused
 	}
-	defer b.n.procs.running.Leave()
-	// looked at after entering the tally, for which a freeze waits once it has set this
-	if b.held.Load() {
+	defer b.n.life.Work.Leave()
+	if b.isHeld() { // a freeze waits for the work that began before
 		return notYet
 	}
 	b.hook(b, m)
 	return delivered
+}
+
+// deliverHeld deals with a message for a mailbox that is held: a staged one queues it, otherwise
+// deliverHeld waits until the freeze is over.
+func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
+	_, change := b.n.life.State()
+	b.mu.Lock()
+	switch {
+	case b.ended():
+		b.mu.Unlock()
+		return refused
+	case !b.isHeld():
+		b.mu.Unlock()
+		return notYet
+	case b.staged.Load():
+		b.pushLocked(m)
+		b.mu.Unlock()
+		return delivered
+	}
+	b.mu.Unlock()
+	select {
+	case <-change:
+		return notYet
+	case <-b.over:
+	case <-cancel:
+	}
+	return refused
+}
+
+// refuse tells the caller of a request, by a DOWN for its monitor of this process, that there will
+// be no reply. Callers whose requests are being handled are told nothing.
+func (b *Mailbox) refuse(m *Message) {
+	from, tag, _, ok := otp.GenCall(m.Payload)
+	if !ok {
+		return
+	}
+	ref := otp.MonitorOf(tag)
+	id := monitorID{ref, from.Pid.Node}
+	b.mu.Lock()
+	w, ok := b.watchers.of(id.node)[id]
+	if by := m.asker(); ok && by != nil {
+		ok = string(from.Pid.Node) == by.peer.Name
+	}
+	if ok { // else a peer names a process of another peer
+		b.watchers.remove(id.node, id)
+	}
+	b.mu.Unlock()
+	if ok {
+		b.n.tell(down(b.pid, w, ref, exitReason(ei.Atom("shutdown"))))
+	}
 }

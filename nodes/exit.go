@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 )
 
 // Close ends the process with reason normal. Receive still returns what is unread; a Server drops
@@ -20,7 +21,12 @@ func (b *Mailbox) Close() error {
 // DOWN, with reason (unencodable_reason if it cannot be encoded). Only the first call counts. Exit
 // waits while the node is frozen, while a connection to a node that has to be told is frozen, and
 // while such a node, if it reads at all, has 64 MiB of such signals still to read.
-func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, scope{})() }
+func (b *Mailbox) Exit(reason ei.Term) {
+	if !b.private { // a private one goes with what it was made for
+		_ = b.n.life.Before(context.Background(), life.Ending)
+	}
+	b.exit(reason, scope{})()
+}
 
 // exit is Exit without the wait for room, which is left to wait. The signals for the processes of
 // asker go out, in their turn, before exit returns.
@@ -163,7 +169,7 @@ func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 	case c != nil:
 		return c.sendSignal(ctx, ctl)
 	}
-	if err := n.unfrozen(ctx); err != nil {
+	if err := n.life.Before(ctx, life.Draining); err != nil {
 		return err
 	}
 	b := n.procs.local(ctl.To)

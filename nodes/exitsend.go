@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -123,7 +124,8 @@ func (w *exitNotice) notifyPeer() (later func()) {
 func (c *Conn) tellAsItReads(signals []*dist.Control) {
 	for {
 		before := c.progress()
-		frozen, change := c.frozen.State()
+		phase, change := c.life.State()
+		frozen := phase == life.Frozen
 		ctx, cancel := context.WithTimeout(context.Background(), c.n.cfg.TickInterval)
 		for len(signals) > 0 && c.tellLazily(ctx, signals[0], transport.Lazy) {
 			signals = signals[1:]

@@ -140,7 +140,7 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 		ctl, _ = good.next()
 		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 		synctest.Wait()
-		require.True(t, n.procs.running.None())
+		require.True(t, n.life.Work.None())
 		require.Zero(t, time.Since(began), "the end of the other connection was not waited for")
 	})
 }

@@ -349,12 +349,12 @@ func TestFrontStaysWhenMoveFails(t *testing.T) {
 func TestFrontFreezeBesideShutdown(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	f := w.f
-	f.n.procs.running.Enter() // the freeze waits for it
+	f.n.life.Work.Enter() // the freeze waits for it
 	frozen := async(func() (*FrozenFront, error) { return f.Freeze(soon(t)) })
-	require.Eventually(t, f.n.moving.IsShut, tooLong, tick)
+	require.Eventually(t, f.n.life.IsMoving, tooLong, tick)
 	over := async(func() (any, error) { return nil, f.Shutdown(soon(t)) })
 	require.Eventually(t, func() bool { return len(f.Workers()) == 0 }, tooLong, tick, "the shutdown")
-	f.n.procs.running.Leave()
+	f.n.life.Work.Leave()
 	require.ErrorIs(t, arrives(t, frozen, "the freeze").err, ErrClosed)
 	require.NoError(t, arrives(t, over, "the end").err)
 }
@@ -377,7 +377,7 @@ func TestFrontFreezeGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(soon(t))
 	defer cancel()
 	frozen := async(func() (*FrozenFront, error) { return f.Freeze(ctx) })
-	require.Eventually(t, f.n.frozen.IsShut, tooLong, tick)
+	require.Eventually(t, f.n.life.IsFrozen, tooLong, tick)
 	cancel()
 	require.ErrorIs(t, arrives(t, frozen, "the freeze").err, context.Canceled)
 	close(goOn)

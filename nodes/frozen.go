@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -21,7 +22,7 @@ type Frozen struct {
 	state  []byte
 	table  descriptor.Table
 	conns  []*Conn
-	broken []*Conn // those that have ended since their readers halted, and do not move
+	broken []*Conn // those that have ended since their readers stopped, and do not move
 	// of conns, those that turned out to be broken when they were described, and do not move either
 	dead      map[*Conn]bool
 	listeners []*Listener
@@ -91,13 +92,39 @@ func (f *Frozen) Release() error {
 		c.fail(ErrMoved)
 		c.resumeReading()
 	}
-	n.frozen.Open()
-	n.moving.Open()
-	n.procs.resting.Open()
-	n.procs.outside.Open()
+	n.life.Set(life.Open)
+	n.life.EndMove()
 	n.awaitGoroutines()
 	clearKeys(f.state)
 	return wrap("release", n.Name(), errors.Join(errs...))
+}
+
+// moveOut ends the mailbox in this process, since it goes on in another one. Only goroutines that
+// use it here notice: no signal is sent.
+func (b *Mailbox) moveOut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended() {
+		return
+	}
+	b.moved = true
+	b.staged.Store(false)
+	b.restoreAll()
+	b.queue, b.first, b.bytes = nil, 0, 0
+	b.bondTables, b.downs = bondTables{}, nil
+	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
+	b.n.procs.end(b)
+}
+
+// moveOut ends every mailbox in this process, as Mailbox.moveOut does.
+func (p *processes) moveOut() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.n.life.Refuse()
+	for _, b := range p.all() {
+		b.moveOut()
+	}
 }
 
 // Offer returns a handoff.Offer that hands the node over to another process, with all that the

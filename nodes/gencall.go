@@ -93,7 +93,7 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	if _, err := c.tag.Decode(); err != nil {
 		return wrap("reply", node, err)
 	}
-	if b := c.n.procs.local(c.From); b != nil && !b.held.Load() {
+	if b := c.n.procs.local(c.From); b != nil && !b.isHeld() {
 		return c.n.sendHereNow(ctl, answer)
 	}
 	if at := c.n.router.home(c.From); at != 0 {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -80,7 +81,7 @@ func TestHeldConnHoldsUnlink(t *testing.T) {
 	require.NoError(t, err)
 	unlinked := async(func() (any, error) { return nil, b.Unlink(ctx, there.Pid()) })
 	require.Eventually(t, func() bool {
-		return c.frozen.Awaited() // it waits
+		return c.life.Awaited() // it waits
 	}, tooLong, tick)
 	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
@@ -105,10 +106,10 @@ func TestHeldMonitorNode(t *testing.T) {
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, b.MonitorNode(short, "peer@test"), context.DeadlineExceeded)
-		c.frozen.Recheck()
+		c.life.Set(life.Frozen) // nobody waits any more
 		noted := async(func() (any, error) { return nil, b.MonitorNode(ctx, "peer@test") })
 		require.Eventually(t, func() bool {
-			return c.frozen.Awaited() // it waits
+			return c.life.Awaited() // it waits
 		}, tooLong, tick)
 		taken := async(func() (any, error) { a.DemonitorNode("peer@test"); return nil, nil })
 		select {
@@ -145,7 +146,7 @@ func TestHeldDemonitor(t *testing.T) {
 		c := n.Conn("peer@test")
 		f, err := c.Freeze(w.ctx())
 		require.NoError(t, err)
-		c.frozen.Recheck()
+		c.life.Set(life.Frozen) // nobody waits any more
 		ended := async(func() (any, error) { a.Demonitor(ref); return nil, nil })
 		select {
 		case <-ended:
@@ -236,11 +237,12 @@ func TestHeldMailboxWakesReceiver(t *testing.T) {
 		w := newWorld(t, "memory")
 		b := box(t, w.started("alice"))
 		require.NoError(t, b.Send(t.Context(), b.Pid(), 1))
-		b.hold()
+		b.n.procs.reach(life.Frozen)
 		received := async(func() (*Message, error) { return b.Receive(t.Context()) })
 		synctest.Wait()
 		require.Empty(t, received)
-		b.unhold()
+		b.n.procs.unfreeze()
+		defer b.n.life.Set(life.Open)
 		r := arrives(t, received, "the message")
 		require.NoError(t, r.err)
 	})
@@ -352,7 +354,7 @@ func TestExitBesideFreeze(t *testing.T) {
 		settle(t, b, there)
 		proceed := exiting(b)
 		frozen := async(func() (*Frozen, error) { return n.Freeze(ctx) })
-		require.Eventually(t, here.held.Load, tooLong, tick)
+		require.Eventually(t, func() bool { return n.life.Phase() == life.Ending }, tooLong, tick)
 		proceed()
 		f := arrives(t, frozen, "the freeze")
 		require.NoError(t, f.err)

@@ -3,6 +3,8 @@ package nodes
 import (
 	"context"
 	"errors"
+
+	"github.com/cnode-go/cnode/nodes/internal/life"
 )
 
 // background runs f on a goroutine that Close waits for; false when the node is closing.
@@ -42,11 +44,11 @@ func (n *Node) ending() error {
 func (n *Node) lockUnfrozen(ctx context.Context) error {
 	for {
 		n.mu.Lock()
-		if n.staged.Load() || !n.frozen.IsShut() {
+		if n.life.Phase() < life.Draining {
 			return nil
 		}
 		n.mu.Unlock()
-		if err := n.frozen.Pass(ctx); err != nil {
+		if err := n.life.Before(ctx, life.Draining); err != nil {
 			return err
 		}
 	}
@@ -54,11 +56,3 @@ func (n *Node) lockUnfrozen(ctx context.Context) error {
 
 // hasMoved tells whether the node has gone on in another process.
 func (n *Node) hasMoved() bool { return errors.Is(n.Err(), ErrMoved) }
-
-// unfrozen waits for the end of a freeze. In a node that is not yet restored it does not wait.
-func (n *Node) unfrozen(ctx context.Context) error {
-	if n.staged.Load() {
-		return nil
-	}
-	return n.frozen.Pass(ctx)
-}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -52,7 +53,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	if n.Name() == "" {
 		return nil, wrap("listen", "", ErrUnnamed)
 	}
-	err := n.unfrozen(ctx)
+	err := n.life.Before(ctx, life.Draining)
 	if err == nil {
 		err = n.Err() // before another process's listener at that address can be met
 	}
@@ -160,7 +161,7 @@ func (l *Listener) Err() error {
 // that Accept has not returned end (ErrClosed). It is idempotent. It waits while the node is
 // frozen.
 func (l *Listener) Close() error {
-	for l.mu.Lock(); l.stopped.IsShut() && !l.n.staged.Load(); l.mu.Lock() {
+	for l.mu.Lock(); l.stopped.IsShut() && l.n.life.Phase() != life.Staged; l.mu.Lock() {
 		l.mu.Unlock()
 		_ = l.stopped.Pass(context.Background())
 	}

@@ -108,7 +108,7 @@ func TestListenWaitsForFreeze(t *testing.T) {
 		f, err := n.Freeze(w.ctx())
 		require.NoError(t, err)
 		close(goOn)
-		require.Eventually(t, n.frozen.Awaited, tooLong, tick)
+		require.Eventually(t, n.life.Awaited, tooLong, tick)
 		require.Empty(t, listened)
 		_, err = n.Listen(transport.NoWait(), w.addr("no"))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)

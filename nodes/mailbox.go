@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -72,15 +73,14 @@ type Mailbox struct {
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call or a spawned function, and does not move
 
-	mu    sync.Mutex // guards what follows, unless said otherwise
-	queue []*Message
-	first int // index in queue of the oldest unread message
-	bytes int
-	asked *Message      // for a Server: the latest unread request from a process of this node
-	ready chan struct{} // holds a token while there is something to receive
-	// the node is frozen, or not yet restored: nothing changes; set with mu held
-	held  atomic.Bool
-	moved bool // the mailbox has ended because it goes on elsewhere: see hasMoved
+	mu     sync.Mutex // guards what follows, unless said otherwise
+	queue  []*Message
+	first  int // index in queue of the oldest unread message
+	bytes  int
+	asked  *Message      // for a Server: the latest unread request from a process of this node
+	ready  chan struct{} // holds a token while there is something to receive
+	staged atomic.Bool   // restored, and not started yet; set with mu held
+	moved  bool          // the mailbox has ended because it goes on elsewhere: see hasMoved
 
 	wasServed bool // restored, and in the process before it belonged to a Server or a Handler
 	// restored, and waits for the mailbox that is to succeed it; guarded by processes.mu
@@ -229,7 +229,7 @@ func (b *Mailbox) take() *Message {
 }
 
 func (b *Mailbox) takeLocked() *Message {
-	if b.first == len(b.queue) || b.held.Load() {
+	if b.first == len(b.queue) || b.isHeld() {
 		return nil
 	}
 	m := b.queue[b.first]
@@ -272,7 +272,7 @@ func (b *Mailbox) awaitMessage() bool {
 func (b *Mailbox) hasMessage() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.first < len(b.queue) && !b.held.Load()
+	return b.first < len(b.queue) && !b.isHeld()
 }
 
 func (b *Mailbox) ended() bool {
@@ -281,6 +281,30 @@ func (b *Mailbox) ended() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// A mailbox that is held neither gives nor takes messages: its node is frozen, or it is staged.
+func (b *Mailbox) isHeld() bool { return b.staged.Load() || b.n.life.IsFrozen() && !b.ended() }
+
+// mayChange tells whether the mailbox may change although what is of phase p waits; b.mu is held.
+// One that has ended does not move.
+func (b *Mailbox) mayChange(p life.Phase) bool { return b.n.life.Phase() < p || b.ended() }
+
+// lock locks the mailbox for a change, which waits while the node is frozen.
+func (b *Mailbox) lock() { _ = b.lockBefore(context.Background(), life.Frozen) }
+
+// lockBefore is lock for a change that waits from phase p on, until ctx ends.
+func (b *Mailbox) lockBefore(ctx context.Context, p life.Phase) error {
+	for {
+		b.mu.Lock()
+		if b.mayChange(p) {
+			return nil
+		}
+		b.mu.Unlock()
+		if err := b.n.life.Before(ctx, p); err != nil {
+			return err
+		}
 	}
 }
 

@@ -377,7 +377,7 @@ func TestCallsReadAfterTheEnd(t *testing.T) {
 	n.route(c, &Message{Control: dist.Control{Op: dist.OpSpawnRequest, Ref: monitorRef(p, 1), From: p.self, GroupLeader: p.self,
 		Module: "erpc", Function: "execute_call", Arity: 4, Options: raw(ei.List{ei.Atom("monitor")})}, conn: c,
 		Payload: raw(ei.List{ei.Atom("res"), ei.Atom("m"), ei.Atom("hang"), ei.List{}})})
-	require.Eventually(t, func() bool { return n.Stats().Calls == 0 && n.procs.running.None() }, tooLong, tick)
+	require.Eventually(t, func() bool { return n.Stats().Calls == 0 && n.life.Work.None() }, tooLong, tick)
 	require.Zero(t, n.requests.Held())
 }
 

@@ -180,7 +180,7 @@ func (m *Message) Release() {
 const maxUnread = 10_000
 
 // A backlog holds messages that were read but not dealt with: a Call read them for other receivers,
-// or they were to be passed on when the reader halted.
+// or they were to be passed on when the reader stopped.
 type backlog struct {
 	messages []*Message // oldest first
 	bytes    int

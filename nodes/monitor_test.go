@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 )
 
 func TestMonitor(t *testing.T) {
@@ -290,13 +291,13 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	b := trapping(t, a)
 	c, err := a.Connect(w.ctx(), "bob@test")
 	require.NoError(t, err)
-	c.frozen.Shut()
+	a.life.Set(life.Ending)
 	watched := async(func() (int, error) { return 0, b.MonitorNode(w.ctx(), "bob@test") })
-	require.Eventually(t, c.frozen.Awaited, tooLong, tick)
+	require.Eventually(t, a.life.Awaited, tooLong, tick)
 	require.NoError(t, c.Close())
 	arrives(t, c.left, "the end of the connection")
 	require.Zero(t, unread(b))
-	c.frozen.Open()
+	a.life.Set(life.Open)
 	require.NoError(t, arrives(t, watched, "MonitorNode").err)
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, b))
 
@@ -305,12 +306,12 @@ func TestMonitorBesideLateEnd(t *testing.T) {
 	require.NoError(t, err)
 	next, err := a.Connect(w.ctx(), "bob@test")
 	require.NoError(t, err)
-	next.frozen.Shut()
+	a.life.Set(life.Ending)
 	watched = async(func() (int, error) { return 0, h.MonitorNode(w.ctx(), "bob@test") })
-	require.Eventually(t, next.frozen.Awaited, tooLong, tick)
+	require.Eventually(t, a.life.Awaited, tooLong, tick)
 	require.NoError(t, next.Close())
 	arrives(t, next.left, "the end of the connection")
-	next.frozen.Open()
+	a.life.Set(life.Open)
 	require.NoError(t, arrives(t, watched, "MonitorNode").err)
 	down, err := arrives(t, told, "the nodedown of a Handler").Term()
 	require.NoError(t, err)

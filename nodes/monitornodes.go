@@ -157,7 +157,7 @@ func (b *Mailbox) passNodesTo(to *Mailbox) {
 	}
 }
 
-// tellLost reports a node that was lost on the way to this process. The mailbox is still held, so
+// tellLost reports a node that was lost on the way to this process. The mailbox is still staged, so
 // the node cannot have come up anew yet.
 func (b *Mailbox) tellLost(s states.Up) {
 	b.mu.Lock()

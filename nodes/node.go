@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -59,18 +60,14 @@ type Node struct {
 	taker   taker       // nil: this process keeps the connections that peers make
 	started atomic.Bool // the upper level receives
 	unix    unixOnce
+	life    life.Life
 
 	openings    openings
 	challenges  challenges
-	failedStart atomic.Pointer[error] // why Start has failed; nil: it has not
-	shaking     wait.Tally            // handshakes in progress that peers have started
-	moving      wait.Gate             // shut: a freeze is in progress
-	starting    wait.Tally            // starts in progress, of the node or of what is restored
-	shutting    atomic.Int32          // calls of Shutdown
-	// shut: what has not begun waits for the end of the freeze, or of the restoring
-	frozen    wait.Gate
-	staged    atomic.Bool            // the node is not yet restored
-	inherited atomic.Pointer[[]byte] // see Inherited
+	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
+	shaking     wait.Tally             // handshakes in progress that peers have started
+	shutting    atomic.Int32           // calls of Shutdown
+	inherited   atomic.Pointer[[]byte] // see Inherited
 }
 
 // New checks cfg and makes a node of it. Nothing is opened yet. The error says what is wrong with

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -22,6 +23,10 @@ const (
 	shakeGrace = 200 * time.Millisecond
 	// freezers is how many connections are frozen at once.
 	freezers = 16
+	// drainSlice is how long byTurns first lets the readers go on, and then stops them. Both times
+	// double with each turn; readers go on for drainSliceMost at the longest.
+	drainSlice     = 50 * time.Millisecond
+	drainSliceMost = 400 * time.Millisecond
 )
 
 // ErrDraining: when the drain time was over, functions or handlers were still running, or requests
@@ -61,7 +66,7 @@ func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 type freezer interface {
 	// pauseWork and pauseLine stop what the front asks for, and what it says; resume ends both.
 	pauseWork(ctx context.Context) (resume func(), err error)
-	pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error
+	pauseLine(ctx context.Context, conns []*Conn, stop func([]*Conn) error) error
 	// holdLine stops what is said to the front.
 	holdLine(ctx context.Context) (resume func(), err error)
 }
@@ -73,7 +78,7 @@ func (n *Node) freeze(ctx context.Context, w freezer) (*Frozen, error) {
 	case err != nil:
 	case n.Name() == "":
 		err = ErrUnnamed
-	case !n.moving.Shut():
+	case !n.life.Move():
 		err = handoff.ErrBusy
 	default:
 		stands := false
@@ -92,8 +97,8 @@ func (n *Node) freeze(ctx context.Context, w freezer) (*Frozen, error) {
 }
 
 func (f *Frozen) freeze(ctx context.Context) error {
-	f.undo = append(f.undo, f.n.moving.Open)
-	if err := f.n.starting.Wait(ctx); err != nil {
+	f.undo = append(f.undo, f.n.life.EndMove)
+	if err := f.n.life.AwaitStarts(ctx); err != nil {
 		return fmt.Errorf("a start is in progress: %w", err)
 	}
 	if err := f.n.ending(); err != nil { // it has failed
@@ -104,29 +109,50 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	}
 	draining, cancel := context.WithTimeout(ctx, f.n.cfg.DrainTimeout)
 	defer cancel()
-	if err := f.stopAccepting(draining); err != nil {
-		return err
-	}
-	if err := f.drain(draining); err != nil {
-		return err
-	}
-	if err := f.stopListeners(draining); err != nil { // those that were opened meanwhile
+	if err := inTurn(draining,
+		f.stopAccepting,
+		f.drain,
+		f.stopListeners, // those that were opened meanwhile
+	); err != nil {
 		return err
 	}
 	s := &states.Node{}
-	if handover := f.n.cfg.Handover; handover != nil {
-		f.handed = true
-		err := f.n.guarded("Config.Handover", func() (err error) { s.Blob, err = handover(ctx); return err })
-		if err != nil {
-			return fmt.Errorf("Config.Handover: %w", err)
-		}
-	}
-	resting, cancel := context.WithTimeout(ctx, freezeBudget)
-	defer cancel()
-	if err := f.stop(resting); err != nil {
+	if err := f.handOver(ctx, s); err != nil {
 		return err
 	}
-	return f.snapshot(resting, s)
+	freezing, cancel := context.WithTimeout(ctx, freezeBudget)
+	defer cancel()
+	return inTurn(freezing,
+		f.freezeProcesses,
+		f.suspendConns,
+		f.holdLine,
+		f.freezeName,
+		func(ctx context.Context) error { return f.snapshot(ctx, s) },
+	)
+}
+
+// inTurn takes steps, until one fails.
+func inTurn(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handOver puts into the state what Config.Handover gives.
+func (f *Frozen) handOver(ctx context.Context, s *states.Node) error {
+	handover := f.n.cfg.Handover
+	if handover == nil {
+		return nil
+	}
+	f.handed = true
+	err := f.n.guarded("Config.Handover", func() (err error) { s.Blob, err = handover(ctx); return err })
+	if err != nil {
+		return fmt.Errorf("Config.Handover: %w", err)
+	}
+	return nil
 }
 
 // refuse returns an error if a connection or a listener cannot be handed over.
@@ -188,32 +214,43 @@ func (f *Frozen) stopListeners(ctx context.Context) error {
 
 // drain waits until no function or server runs, and no reader reads.
 func (f *Frozen) drain(ctx context.Context) error {
-	p := &f.n.procs
-	undo, err := byTurns(ctx, p.running.Wait, func(round int) (func(), error) {
-		undo, err := f.stopReaders(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if round%2 == 1 { // or goroutines of the application could ask one server after the other
-			p.outside.Shut()
-		}
-		p.resting.Shut()
-		return func() {
-			p.resting.Open()
-			p.outside.Open()
-			undo()
-		}, nil
-	})
-	running := p.running.Count()
+	work := &f.n.life.Work
+	undo, err := byTurns(ctx, work.Wait, func() (func(), error) { return f.stopReaders(ctx) })
 	switch {
 	case err == nil:
 		f.undo = append(f.undo, undo)
-	case ctx.Err() != nil && running > 0:
-		return fmt.Errorf("%w: %s: %w", ErrDraining, p.whatRuns(), ctx.Err())
+	case ctx.Err() != nil && !work.None():
+		return fmt.Errorf("%w: %s: %w", ErrDraining, f.n.procs.whatRuns(), ctx.Err())
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	return err
+}
+
+// byTurns waits until nothing runs (idle) while the readers have stopped, and leaves them stopped
+// until resume. The readers cannot be stopped before the wait: a running function may wait for a
+// message that a reader would bring (a deadlock). Nor can they be stopped after it: what they read
+// may start one function after the other (the wait would never end). So by turns everything goes on
+// for a while, and the readers stop for a while. Each stop is longer than the one before, and the
+// last takes a quarter of the time or more, so that a function that merely takes long can finish
+// then. The error is stop's, or ctx's.
+func byTurns(ctx context.Context, idle func(context.Context) error, stop func() (resume func(), err error)) (resume func(), err error) {
+	within := func(d time.Duration) error {
+		slice, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		return idle(slice)
+	}
+	for d := drainSlice; ctx.Err() == nil; d *= 2 {
+		_ = within(min(d, drainSliceMost))
+		if resume, err = stop(); err != nil {
+			return nil, err
+		}
+		if within(d) == nil {
+			return resume, nil
+		}
+		resume()
+	}
+	return nil, ctx.Err()
 }
 
 // stopReaders stops the reader of every connection. Until undo no connection comes up.
@@ -226,30 +263,27 @@ func (f *Frozen) stopReaders(ctx context.Context) (undo func(), err error) {
 		}
 	}
 	n.mu.Lock()
-	n.frozen.Shut()
+	n.life.Set(life.Draining)
 	conns, err := n.connections(), n.ending()
 	n.mu.Unlock()
-	if err != nil {
-		n.frozen.Open()
-		resume()
-		return nil, err
-	}
-	halt := func(conns []*Conn) error {
-		halted, err := together(conns, func(c *Conn) error { return f.stopReader(ctx, c) })
-		f.conns = append(f.conns, halted...)
+	f.conns = nil
+	stop := func(conns []*Conn) error {
+		stopped, err := together(conns, func(c *Conn) error { return f.stopReader(ctx, c) })
+		f.conns = append(f.conns, stopped...)
 		return err
 	}
-	f.conns = nil
-	err = halt(conns)
-	if err == nil && f.w != nil {
-		err = f.w.pauseLine(ctx, conns, halt)
+	if err == nil {
+		err = stop(conns)
 	}
-	halted := f.conns
+	if err == nil && f.w != nil {
+		err = f.w.pauseLine(ctx, conns, stop)
+	}
+	stopped := f.conns
 	undo = func() {
-		for _, c := range halted {
+		for _, c := range stopped {
 			c.resumeReading()
 		}
-		n.frozen.Open()
+		n.life.Set(life.Open)
 		resume()
 	}
 	if err != nil {
@@ -305,13 +339,87 @@ func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
 	return done, err
 }
 
-// stop halts everything else: tables, mailboxes, connections, the registration.
-func (f *Frozen) stop(ctx context.Context) error {
-	if err := f.holdProcesses(ctx); err != nil {
+// freezeProcesses freezes the tables and all mailboxes, at a moment when nothing runs, and nothing
+// is on its way any more from a process or a connection that has ended.
+func (f *Frozen) freezeProcesses(ctx context.Context) error {
+	p, l := &f.n.procs, &f.n.life
+	f.undo = append(f.undo, p.unfreeze)
+	for {
+		// what the application has started meanwhile, before it had to wait, finishes
+		if err := l.Work.Wait(ctx); err != nil {
+			return err
+		}
+		p.reach(life.Ending)
+		if l.Work.None() { // else what runs may want to end a process
+			if err := p.awaitEnds(ctx); err != nil {
+				return err
+			}
+			p.reach(life.Frozen)
+			if l.Work.None() && p.endings.None() && p.exits.None() {
+				return nil
+			}
+		}
+		p.unfreeze()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// unfreeze undoes freezeProcesses.
+func (p *processes) unfreeze() {
+	p.n.life.Set(life.Draining)
+	for _, b := range p.all() {
+		b.goOn()
+	}
+}
+
+// awaitEnds waits until all processes concerned have been told of processes and connections that
+// have ended.
+func (p *processes) awaitEnds(ctx context.Context) error {
+	if err := p.endings.Wait(ctx); err != nil {
 		return err
 	}
+	return p.exits.Wait(ctx)
+}
+
+// reach sets the phase of the node, and waits until the changes are done that have begun in an
+// earlier one.
+func (p *processes) reach(phase life.Phase) {
+	p.n.life.Set(phase)
+	p.barrier()
+}
+
+// barrier waits until changes to processes that are in progress are done: it takes each lock under
+// which they are made once.
+func (p *processes) barrier() {
+	p.bonding.Lock() // or a link might be known to one side only
+	defer p.bonding.Unlock()
+	for _, b := range p.all() { // whoever changes the tables has p.mu
+		b.pause()
+	}
+}
+
+// pause waits until the goroutine that holds the mailbox's lock, if there is one, has released it.
+func (b *Mailbox) pause() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+}
+
+// goOn lets the mailbox go on, once its node does.
+func (b *Mailbox) goOn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.staged.Store(false)
+	if b.first < len(b.queue) {
+		b.wakeReceiver()
+	}
+}
+
+// suspendConns stops what is left of the connections, and sets those aside that have broken.
+func (f *Frozen) suspendConns(ctx context.Context) error {
 	var mu sync.Mutex
-	resting, err := together(f.conns, func(c *Conn) error {
+	suspended, err := together(f.conns, func(c *Conn) error {
 		err := c.suspend(ctx, nil)
 		// c has broken; the new process finds it missing
 		if err != nil && ctx.Err() == nil && c.worker == 0 {
@@ -322,22 +430,27 @@ func (f *Frozen) stop(ctx context.Context) error {
 		}
 		return wrap("connection to", c.peer.Name, err)
 	})
-	f.conns = resting
+	f.conns = suspended
 	f.undo = append(f.undo, func() {
-		for _, c := range resting {
+		for _, c := range suspended {
 			c.unsuspend()
 		}
 	})
-	if err != nil {
-		return err
+	return err
+}
+
+// holdLine stops what a worker says to the front.
+func (f *Frozen) holdLine(ctx context.Context) error {
+	if f.w == nil {
+		return nil
 	}
-	if f.w != nil {
-		resume, err := f.w.holdLine(ctx)
-		f.undo = append(f.undo, resume)
-		if err != nil {
-			return err
-		}
-	}
+	resume, err := f.w.holdLine(ctx)
+	f.undo = append(f.undo, resume)
+	return err
+}
+
+// freezeName freezes the registration, if that moves.
+func (f *Frozen) freezeName(ctx context.Context) (err error) {
 	f.n.mu.Lock()
 	published, ok := f.n.published.(MovablePublication)
 	f.n.mu.Unlock()
@@ -349,59 +462,4 @@ func (f *Frozen) stop(ctx context.Context) error {
 	}
 	f.undo = append(f.undo, f.name.Thaw)
 	return nil
-}
-
-// holdProcesses holds the tables and all mailboxes, once nothing can come to a mailbox any more
-// from a process that has ended.
-func (f *Frozen) holdProcesses(ctx context.Context) error {
-	p := &f.n.procs
-	for try := 0; ; try++ {
-		var undo []func()
-		err := inTurn(ctx, drainSlice<<(try/2),
-			func(ctx context.Context) error {
-				unhold, err := p.hold(ctx)
-				if err == nil {
-					undo = append(undo, unhold)
-				}
-				return err
-			},
-			p.awaitEnds,    // no process ends from here on
-			p.running.Wait, // for hooks that had begun
-		)
-		if err == nil {
-			f.undo = append(f.undo, undo...)
-			return nil
-		}
-		// what was waited for may itself wait for a held mailbox
-		for _, undo := range slices.Backward(undo) {
-			undo()
-		}
-		f.n.frozen.Recheck()
-		_ = p.awaitEnds(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-}
-
-// inTurn runs the functions one after the other, each for at most limit, until one fails.
-func inTurn(ctx context.Context, limit time.Duration, all ...func(context.Context) error) error {
-	for _, one := range all {
-		limited, cancel := context.WithTimeout(ctx, limit)
-		err := one(limited)
-		cancel()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// awaitEnds waits until all processes concerned have been told of processes and connections that
-// have ended.
-func (p *processes) awaitEnds(ctx context.Context) error {
-	if err := p.endings.Wait(ctx); err != nil {
-		return err
-	}
-	return p.exits.Wait(ctx)
 }

@@ -173,7 +173,7 @@ func (c *Conn) order() int {
 // over.
 const messagesALook = 4096
 
-// state describes a mailbox that is held, until ctx ends.
+// state describes a frozen mailbox, until ctx ends.
 func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

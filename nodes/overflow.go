@@ -1,9 +1,12 @@
 package nodes
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/cnode-go/cnode/nodes/internal/life"
 )
 
 // What happens at a mailbox's limit to what does not wait: the messages of peers, whose connections
@@ -37,7 +40,7 @@ func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 	if b.opts.Full == FullExit {
 		return false
 	}
-	halts, change := m.conn.stopState()
+	stops, change := m.conn.stopState()
 	switch {
 	case m.waits():
 		if w.turn == 0 {
@@ -49,7 +52,7 @@ func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 			return false
 		}
 		b.n.overflow.Force(m.payer(), cost(m))
-	case halts: // its connection is to halt: what was read already is kept
+	case stops: // its connection is not read on: what was read already is kept
 		b.n.overflow.Force(m.payer(), cost(m))
 	default:
 		if w.given = b.n.overflow.Take(m.payer(), cost(m)); w.given != nil {
@@ -132,7 +135,7 @@ func (b *Mailbox) unreceived() error {
 // exitFull ends the mailbox because it is full.
 func (b *Mailbox) exitFull() {
 	err := b.unreceived()
-	b.lock()
+	_ = b.lockBefore(context.Background(), life.Ending)
 	if b.ended() {
 		b.mu.Unlock()
 		return

@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -122,14 +123,14 @@ func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 	names, _ := known()
 	require.Zero(t, names)
 
-	n.frozen.Shut()
+	n.life.Set(life.Draining)
 	for range 2 {
 		n.part.beginLinkRequest(linkRequest{"bob@test", 2})
 	}
 	n.part.beginLinkRequest(linkRequest{"bob@test", 3})
 	_, linkRequests := known()
 	require.Equal(t, 2, linkRequests)
-	n.frozen.Open()
+	n.life.Set(life.Open)
 	require.Eventually(t, func() bool { _, linkRequests := known(); return linkRequests == 0 }, tooLong, tick, "there is no connection")
 }
 

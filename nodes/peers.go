@@ -57,7 +57,7 @@ func (c *Conn) entry(order uint64) peers.Entry {
 func (c *Conn) isOutdated(made int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.suspended && c.made != 0 && c.made < made
+	return !c.isSuspended() && c.made != 0 && c.made < made
 }
 
 // enter puts a connection whose handshake is done on the table, and ends the one whose place it
@@ -67,7 +67,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, order uint64, replaces peers.
 	e := c.entry(order)
 	open := func() error {
 		switch {
-		case n.frozen.IsShut():
+		case !n.life.IsOpen():
 			return errStill
 		case ctx.Err() != nil: // superseded, perhaps: the peer has been told so
 			return context.Cause(ctx)
@@ -75,7 +75,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, order uint64, replaces peers.
 		return n.Err()
 	}
 	for {
-		if n.frozen.Pass(ctx) != nil {
+		if n.life.Pass(ctx) != nil {
 			return context.Cause(ctx)
 		}
 		old, err := n.peers.Enter(e, replaces, open)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -263,7 +264,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		a := w.ambush("alice@test")
 		n := w.started("bob")
 		slow := w.reticent(n.Listeners()[0], "alice@test")
-		n.frozen.Shut()
+		n.life.Set(life.Draining)
 		close(slow.proceed)
 		require.NoError(t, arrives(t, slow.over, "the peer's own").err)
 		connected := async(func() (*Conn, error) { return n.Connect(w.ctx(), "alice@test") })
@@ -273,7 +274,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 			require.Fail(t, "dialled beside it")
 		case <-time.After(2 * nokPause):
 		}
-		n.frozen.Open()
+		n.life.Set(life.Open)
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
 		require.False(t, r.v.initiated)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -25,9 +26,9 @@ type processes struct {
 	places *places.Places // of the functions that run for remote callers
 	turns  remoteTurns    // the same functions, when the node drains
 
-	// bonding holds a token while a link or monitor between two processes of this node is being
-	// changed, so that a freeze, which takes the token, too, finds it on both sides or on neither.
-	bonding chan struct{}
+	// bonding is held while a link or monitor between two processes of this node is being changed,
+	// so that a freeze finds it on both sides or on neither.
+	bonding sync.Mutex
 
 	mu    sync.RWMutex
 	byID  map[uint64]*Mailbox
@@ -36,8 +37,6 @@ type processes struct {
 	former  map[*Mailbox]struct{}
 	funcs   map[function]Func
 	closed  bool
-	held    bool // the tables do not change: the node is frozen
-	drains  bool // no function or handler begins any more
 	settled bool // it is settled which mailboxes go on in the place of restored ones
 
 	succeeding sync.Mutex // held while a mailbox goes on in another one's place
@@ -47,9 +46,6 @@ type processes struct {
 
 	exits   wait.Tally // processes that have ended, and have yet to tell others (exitsend.go)
 	endings wait.Tally // connections that have ended, of which some mailbox has not been told
-	running wait.Tally // functions, handlers and servers that are running
-	resting wait.Gate  // shut: servers take no messages, except for what runs
-	outside wait.Gate  // shut: calls of this node's processes wait, except those of what runs
 }
 
 func (p *processes) init(n *Node) {
@@ -58,18 +54,17 @@ func (p *processes) init(n *Node) {
 	p.byID = map[uint64]*Mailbox{}
 	p.names = map[ei.Atom]*Mailbox{}
 	p.funcs = map[function]Func{}
-	p.bonding = make(chan struct{}, 1)
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.
 func (p *processes) lock() {
 	for {
 		p.mu.Lock()
-		if !p.held {
+		if !p.n.life.IsFrozen() {
 			return
 		}
 		p.mu.Unlock()
-		_ = p.n.frozen.Pass(context.Background())
+		_ = p.n.life.Before(context.Background(), life.Frozen)
 	}
 }
 
@@ -211,7 +206,8 @@ func (p *processes) all() []*Mailbox {
 // still told.
 func (p *processes) closeAll(ctx context.Context) {
 	p.lock()
-	p.closed, p.drains = true, true
+	p.closed = true
+	p.n.life.Refuse()
 	p.mu.Unlock()
 	all := map[scope][]*exitNotice{}
 	for _, b := range p.all() {
@@ -240,7 +236,8 @@ func (p *processes) closeEmpty() bool {
 	if len(p.byID) > 0 {
 		return false
 	}
-	p.closed, p.drains = true, true
+	p.closed = true
+	p.n.life.Refuse()
 	return true
 }
 

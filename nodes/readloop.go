@@ -50,11 +50,11 @@ func (c *Conn) read() {
 	}
 }
 
-// next returns what has been read and not dealt with (before Start, or when the reader halted), or
+// next returns what has been read and not dealt with (before Start, or when the reader stopped), or
 // else the next message.
 func (c *Conn) next() (*Message, error) {
 	if c.rd.unread.len() > 0 {
-		if c.rd.stopped.IsShut() {
+		if !c.life.IsOpen() {
 			return nil, errReaderStopped
 		}
 		return c.rd.unread.take(), nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -47,7 +48,6 @@ type reader struct {
 
 	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
-	stopped wait.Gate               // shut: the connection is being frozen, and nothing is read
 	passing atomic.Pointer[passing] // in progress, or the last one
 
 	yields atomic.Bool // the caller of Receive has asked for Yield
@@ -93,7 +93,7 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 		}
 		err := c.receiveUnread(ctx, m)
 		if err == errReaderStopped {
-			if err = c.rd.stopped.Pass(ctx); err == nil {
+			if err = c.life.Pass(ctx); err == nil {
 				continue
 			}
 		}
@@ -142,10 +142,10 @@ func (c *Conn) acknowledgeUnlink(m *Message) {
 }
 
 // errReaderStopped: the connection is being frozen. The holder of the reader's token is to give it
-// away until the halt is over.
-var errReaderStopped = errors.New("the reader halts")
+// away until reading goes on.
+var errReaderStopped = errors.New("the reader stops")
 
-// receive reads frames until one is a message, or the reader is to halt: errReaderStopped. The
+// receive reads frames until one is a message, or the reader is to stop: errReaderStopped. The
 // caller holds the reader's token.
 func (c *Conn) receive(ctx context.Context, m *Message) error {
 	c.reading.Store(true)
@@ -280,25 +280,26 @@ func (r *reader) nextVector() ([][]byte, error) {
 	return r.vec[:], nil
 }
 
-// stopState tells whether the connection's reader is to halt, and returns a channel that is closed
+// stopState tells whether the connection's reader is to stop, and returns a channel that is closed
 // when that changes. The nil Conn, which stands for this node, never stopState.
 func (c *Conn) stopState() (bool, <-chan struct{}) {
 	if c == nil {
 		return false, nil
 	}
-	return c.rd.stopped.State()
+	phase, change := c.life.State()
+	return phase != life.Open, change
 }
 
 // giveReaderToFreeze is called by the reader: it gives its token up, for the goroutine that freezes
 // the connection, and takes it again when reading goes on.
 func (c *Conn) giveReaderToFreeze() {
 	<-c.rd.busy
-	_ = c.rd.stopped.Pass(context.Background())
+	_ = c.life.Pass(context.Background())
 	c.rd.busy <- struct{}{}
 }
 
 // A passing is the wait of a connection's reader for what it needs to pass messages on. It ends
-// when the reader is to halt, or with the connection.
+// when the reader is to stop, or with the connection.
 type passing struct {
 	ctx context.Context
 	end context.CancelFunc
@@ -311,7 +312,7 @@ func (c *Conn) pass() context.Context {
 		p = new(passing)
 		p.ctx, p.end = context.WithCancel(c.n.ctx)
 		c.rd.passing.Store(p)
-		if c.rd.stopped.IsShut() || c.Err() != nil { // endPassing may have come before the Store
+		if !c.life.IsOpen() || c.Err() != nil { // endPassing may have come before the Store
 			p.end()
 		}
 	}
@@ -319,7 +320,7 @@ func (c *Conn) pass() context.Context {
 }
 
 // passed turns the error that a wait with pass has ended with into the reader's: errReaderStopped,
-// if it is to halt.
+// if it is to stop.
 func (c *Conn) passed(err error) error {
 	if errors.Is(err, context.Canceled) && c.Err() == nil && c.n.ctx.Err() == nil {
 		return errReaderStopped
@@ -333,6 +334,6 @@ func (c *Conn) endPassing() {
 	}
 }
 
-// park keeps a message that could not be passed on before the reader halts. It is the first that
+// park keeps a message that could not be passed on before the reader stops. It is the first that
 // the reader deals with when it goes on, here or in another process.
 func (c *Conn) park(m *Message) { c.rd.unread.putBack(m) }

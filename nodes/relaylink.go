@@ -45,7 +45,7 @@ func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) 
 	if err := c.Err(); err != nil {
 		return nil, false, err
 	}
-	if !reading && c.n.frozen.IsShut() {
+	if !reading && !c.n.life.IsOpen() {
 		return nil, false, errStill
 	}
 	one, other, err := descriptor.StreamPair()

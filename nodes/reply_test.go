@@ -230,7 +230,7 @@ func TestServerAnswersStrangers(t *testing.T) {
 	got, err := peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("y"))
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("y"), got)
-	require.Eventually(t, b.procs.running.None, tooLong, tick, "the answer to a stranger is waited for")
+	require.Eventually(t, b.life.Work.None, tooLong, tick, "the answer to a stranger is waited for")
 	require.EqualValues(t, maxStrangersEach, b.strangers.count.Load())
 	arrives(t, r.asked, "an attempt to connect")
 	close(r.goesOn)

@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -62,9 +63,8 @@ func restore(cfg Config, state []byte, fds *descriptor.List, as successor) (*Sta
 		return nil, fmt.Errorf("%w: %q, and this is %q", ErrOtherNode, s.Name, n.name)
 	}
 	n.creation, n.used, n.settled = s.Creation, true, true
-	n.staged.Store(true)
-	n.frozen.Shut()
-	n.starting.Enter()
+	n.life.Set(life.Staged)
+	_ = n.life.Start(transport.NoWait()) // nobody moves it
 	n.started.Store(s.Started)
 	blob := append([]byte{}, s.Blob...)
 	n.inherited.Store(&blob)
@@ -309,7 +309,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	}
 	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit})
 	b.awaitsHeir, b.wasServed = true, s.Served
-	b.held.Store(true)
+	b.staged.Store(true)
 	b.tie(s.Bonds)
 	lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)
 	for i := range s.Messages {

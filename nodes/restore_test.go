@@ -589,7 +589,7 @@ func TestUpgradeRefused(t *testing.T) {
 	_, err = n.Freeze(w.ctx())
 	require.ErrorAs(t, err, &not)
 	require.Equal(t, "stuck", not.Plugin)
-	require.False(t, n.moving.IsShut())
+	require.False(t, n.life.IsMoving())
 	_, err = w.node("").Freeze(w.ctx())
 	require.ErrorIs(t, err, ErrUnnamed)
 }

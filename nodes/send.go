@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -199,10 +200,10 @@ func (c *Conn) sendTick() error {
 	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent)
 }
 
-// calm waits, as senders do, while the queue is full: a signal can then go out without waiting. It
+// awaitRoom waits, as senders do, while the queue is full: a signal can then go out without waiting. It
 // does not wait in a node that is not yet restored, whose queues stand still.
-func (c *Conn) calm(ctx context.Context) error {
-	for c.isFull() && !c.n.staged.Load() {
+func (c *Conn) awaitRoom(ctx context.Context) error {
+	for c.isFull() && c.n.life.Phase() != life.Staged {
 		if err := c.Flush(ctx); err != nil {
 			return err
 		}

@@ -91,7 +91,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 	}()
 	for b.awaitMessage() {
 		// before the message is taken: a node that is handed over must not lose it
-		begun := n.procs.begin(b)
+		begun := b.begin()
 		m := b.takeServed()
 		switch {
 		case m != nil && !begun: // the node drains
@@ -100,7 +100,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 			continue
 		case begun:
 			func() {
-				defer n.procs.running.Leave()
+				defer n.life.Work.Leave()
 				if m != nil {
 					b.runs.Add(1)
 					defer b.runs.Add(-1)

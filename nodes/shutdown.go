@@ -3,9 +3,13 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -13,7 +17,7 @@ import (
 // that has succeeded before.
 func (n *Node) lastThaw(ctx context.Context) error {
 	n.shutting.Add(1)
-	err := n.unfrozen(ctx)
+	err := n.life.Before(ctx, life.Draining)
 	if err != nil {
 		n.shutting.Add(-1)
 	}
@@ -60,6 +64,51 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	}
 	all.Wait()
 	return errors.Join(err, n.Close())
+}
+
+// drain lets running functions and handlers finish, and servers handle what they have received.
+// Later requests of other nodes do not begin. Requests of processes of this node do, as long as
+// another function or handler runs, since it may be waiting for the answer.
+func (p *processes) drain(ctx context.Context) error {
+	for _, b := range p.all() {
+		b.keepBacklog() // first: from Refuse on a server refuses what is no backlog
+	}
+	p.n.life.Refuse()
+	p.turns.drain()
+	err := p.n.life.Work.Wait(ctx)
+	if err != nil {
+		err = fmt.Errorf("still running: %s: %w", p.whatRuns(), err)
+	}
+	return wrap("drain", p.n.Name(), err)
+}
+
+// mostNames is how many functions, Handlers and Servers an error names.
+const mostNames = 10
+
+// whatRuns names the functions, Handlers and Servers that run, for an error that says why waiting
+// for them was given up.
+func (p *processes) whatRuns() string {
+	names := p.turns.names()
+	for _, b := range p.all() {
+		if b.runs.Load() == 0 {
+			continue
+		}
+		who := p.namesOf(b)
+		if len(who) == 0 {
+			names = append(names, b.pid.String())
+		}
+		for _, name := range who {
+			names = append(names, name.String())
+		}
+	}
+	slices.Sort(names)
+	if len(names) > mostNames {
+		names = append(names[:mostNames], "…")
+	}
+	if len(names) == 0 { // it has ended just now, or waits for a place of Config.MaxCalls
+		return fmt.Sprintf("%d functions", p.n.life.Work.Count())
+	}
+	return strings.Join(names, ", ")
 }
 
 // Shutdown ends the connection once the peer has what was sent: it flushes, the signals of ended

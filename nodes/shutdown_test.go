@@ -68,11 +68,7 @@ func TestShutdownDrains(t *testing.T) {
 
 			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
 			require.Eventually(t, func() bool { return len(b.Listeners()) == 0 }, tooLong, tick)
-			require.Eventually(t, func() bool {
-				b.procs.mu.Lock()
-				defer b.procs.mu.Unlock()
-				return b.procs.drains
-			}, tooLong, tick)
+			require.Eventually(t, b.life.Refuses, tooLong, tick)
 			_, err = w.node("dave").Connect(w.ctx(), "bob@test")
 			require.Error(t, err, "nobody new")
 			_, err = a.RPC(w.ctx(), "bob@test", "m", "work", 3)

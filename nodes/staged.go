@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -41,7 +42,7 @@ func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start", g.n.name, ErrStarted)
 	}
-	defer g.n.starting.Leave()
+	defer g.n.life.EndStart()
 	for _, export := range g.exports { // the connections have them
 		clear(export)
 	}
@@ -70,15 +71,14 @@ func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 		if b.hook != nil {
 			late[b] = b.takeAll()
 		}
-		b.unhold()
+		b.goOn()
 	}
 	return late
 }
 
 // letGo lets the node send, and what was staged beside it go on.
 func (g *Staged) letGo() {
-	g.n.staged.Store(false)
-	g.n.frozen.Open()
+	g.n.life.Set(life.Open)
 	for _, c := range g.conns {
 		c.resume()
 	}
@@ -124,7 +124,7 @@ func (g *Staged) receive() {
 	}
 }
 
-// takeAll empties the queue of a mailbox that is held.
+// takeAll empties the queue of a staged mailbox.
 func (b *Mailbox) takeAll() []*Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -135,7 +135,7 @@ func (b *Mailbox) takeAll() []*Message {
 }
 
 // breakOff breaks what processes have with nodes whose connections did not move along: they broke
-// while the node was frozen. It returns what the mailboxes, which are held, are to be told when
+// while the node was frozen. It returns what the mailboxes, which are staged, are to be told when
 // they go on.
 func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 	n := g.n
@@ -194,7 +194,7 @@ func (g *Staged) Discard() error {
 		return nil
 	}
 	n := g.n
-	defer n.starting.Leave()
+	defer n.life.EndStart()
 	n.mu.Lock()
 	n.end(ErrMoved)
 	n.mu.Unlock()
@@ -212,8 +212,7 @@ func (g *Staged) Discard() error {
 		errs = append(errs, g.publication.Discard())
 	}
 	n.procs.moveOut()
-	n.staged.Store(false)
-	n.frozen.Open()
+	n.life.Set(life.Open)
 	n.awaitGoroutines()
 	return wrap("discard", n.name, errors.Join(errs...))
 }

@@ -30,10 +30,10 @@ var ErrStarted = errors.New("started already, or discarded")
 // call or spawn needs; every other function is undef to a peer until it is exposed,
 // erlang:whereis/1 as well: peers reach a process by {Name, Node}.
 func (n *Node) Start(ctx context.Context) error {
-	if err := n.enterStart(ctx); err != nil {
+	if err := n.life.Start(ctx); err != nil {
 		return wrap("start", n.Name(), err)
 	}
-	defer n.starting.Leave()
+	defer n.life.EndStart()
 	if err := n.Err(); err != nil {
 		if failed := n.failedStart.Load(); failed != nil {
 			err = fmt.Errorf("%w: an earlier Start has failed (%w), which closes the node; make another one with New", err, *failed)
@@ -49,21 +49,6 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// enterStart counts a start as in progress, until starting.Leave, at a moment when no freeze is: a
-// freeze waits for those that are.
-func (n *Node) enterStart(ctx context.Context) error {
-	for {
-		n.starting.Enter()
-		if !n.moving.IsShut() {
-			return nil
-		}
-		n.starting.Leave()
-		if err := n.moving.Pass(ctx); err != nil {
-			return err
-		}
-	}
 }
 
 func (n *Node) join(ctx context.Context) error {

@@ -25,7 +25,7 @@ func TestFreezeAwaitsStart(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "a start is in progress")
 	frozen := async(func() (*Frozen, error) { return n.Freeze(w.ctx()) })
-	require.Eventually(t, n.starting.Awaited, tooLong, tick)
+	require.Eventually(t, n.life.Awaited, tooLong, tick)
 	_, err = n.Freeze(w.ctx())
 	require.ErrorIs(t, err, handoff.ErrBusy)
 	require.False(t, n.Listeners()[0].stopped.IsShut(), "nothing stands still yet")
@@ -42,7 +42,7 @@ func TestFreezeAwaitsStart(t *testing.T) {
 	require.NoError(t, f.v.Release())
 	starts := async(func() (any, error) { return nil, s.Start(w.ctx()) })
 	arrives(t, r.asked, "the second registration")
-	require.Eventually(t, next.starting.Awaited, tooLong, tick)
+	require.Eventually(t, next.life.Awaited, tooLong, tick)
 	r.answers <- struct{}{}
 	require.NoError(t, arrives(t, starts, "Start of what was restored").err)
 	f = arrives(t, again, "the second Freeze")
@@ -63,7 +63,7 @@ func TestFreezeAwaitsStartInVain(t *testing.T) {
 	started := async(func() (any, error) { return nil, n.Start(w.ctx()) })
 	arrives(t, begun, "Setup")
 	frozen := async(func() (*Frozen, error) { return n.Freeze(w.ctx()) })
-	require.Eventually(t, n.starting.Awaited, tooLong, tick)
+	require.Eventually(t, n.life.Awaited, tooLong, tick)
 	close(goOn)
 	require.ErrorIs(t, arrives(t, started, "Start").err, errFault)
 	require.ErrorIs(t, arrives(t, frozen, "Freeze").err, ErrClosed)
@@ -75,7 +75,7 @@ func TestFreezeAwaitsStartInVain(t *testing.T) {
 	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
 	require.NoError(t, err)
 	frozen = async(func() (*Frozen, error) { return s.Node().Freeze(w.ctx()) })
-	require.Eventually(t, s.Node().starting.Awaited, tooLong, tick)
+	require.Eventually(t, s.Node().life.Awaited, tooLong, tick)
 	require.NoError(t, s.Discard())
 	require.ErrorIs(t, arrives(t, frozen, "Freeze").err, ErrMoved)
 }
@@ -92,7 +92,7 @@ func TestStartAwaitsFreeze(t *testing.T) {
 		require.ErrorIs(t, n.Start(ctx), context.Canceled)
 		require.NoError(t, n.Err(), "nothing has failed")
 		started := async(func() (any, error) { return nil, n.Start(w.ctx()) })
-		require.Eventually(t, n.moving.Awaited, tooLong, tick)
+		require.Eventually(t, n.life.Awaited, tooLong, tick)
 		if moves {
 			require.NoError(t, f.Release())
 			require.ErrorIs(t, arrives(t, started, "Start").err, ErrMoved)
@@ -124,7 +124,7 @@ func TestPublishBesideFreeze(t *testing.T) {
 		f, err := n.Freeze(ctx)
 		require.NoError(t, err)
 		close(late.goOn)
-		require.Eventually(t, n.frozen.Awaited, tooLong, tick)
+		require.Eventually(t, n.life.Awaited, tooLong, tick)
 		client := epmd.Client{Addr: mapper}
 		if !moves {
 			f.Thaw()
@@ -180,7 +180,7 @@ func TestPublishGivesUpBesideFreeze(t *testing.T) {
 	require.NoError(t, err)
 	defer f.Thaw()
 	r.answers <- struct{}{}
-	require.Eventually(t, n.frozen.Awaited, tooLong, tick)
+	require.Eventually(t, n.life.Awaited, tooLong, tick)
 	cancel()
 	require.ErrorIs(t, arrives(t, published, "Publish").err, context.Canceled)
 	require.EqualValues(t, 1, r.taken.Load())

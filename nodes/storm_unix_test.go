@@ -147,7 +147,7 @@ func storm(t *testing.T, seed uint64, kind string) {
 			for c := range n.connsNow() {
 				works += c.works.Count()
 			}
-			each = append(each, fmt.Sprint(run, wait, n.requests.Held(), n.overflow.Held(), works, n.procs.running.Count(), n.procs.count()))
+			each = append(each, fmt.Sprint(run, wait, n.requests.Held(), n.overflow.Held(), works, n.life.Work.Count(), n.procs.count()))
 		}
 		return each
 	}

@@ -51,7 +51,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	from.passNodesTo(to)
 	from.restoreAll()
 	to.queue, to.first, to.bytes = slices.Concat(from.queue, to.queue[to.first:]), 0, from.bytes+to.bytes
-	to.held.Store(from.held.Load())
+	to.staged.Store(from.staged.Load())
 	from.awaitsHeir, from.moved = false, true
 	from.names, from.queue, from.bytes = nil, nil, 0
 	from.bondTables, from.downs = bondTables{}, nil

@@ -1,6 +1,9 @@
 package nodes
 
-import "github.com/cnode-go/cnode/nodes/internal/otp"
+import (
+	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
+)
 
 // A connection that moves alone leaves the servers of its node behind, and with them the requests
 // that its peer has made of them. A server cannot answer without the connection, so the freeze
@@ -26,7 +29,7 @@ func (b *Mailbox) takeServed() *Message {
 		m.owed = false
 		if b.backlog > 0 {
 			if b.backlog--; b.backlog == 0 {
-				b.n.procs.running.Leave() // the server itself runs, until it has handled m
+				b.n.life.Work.Leave() // the server itself runs, until it has handled m
 			}
 		}
 	}
@@ -42,15 +45,8 @@ func (b *Mailbox) keepBacklog() {
 		return
 	}
 	if b.backlog = len(b.queue) - b.first; b.backlog > 0 {
-		b.n.procs.running.Enter()
+		b.n.life.Work.Enter()
 	}
-}
-
-// hasBacklog tells whether the Server is still to handle what came before the node drained.
-func (b *Mailbox) hasBacklog() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.backlog > 0
 }
 
 // markServed notes that the message in hand has been answered, or needs no answer.
@@ -71,7 +67,7 @@ func (b *Mailbox) retire() {
 	b.serves = false
 	if b.backlog > 0 {
 		b.backlog = 0
-		b.n.procs.running.Leave()
+		b.n.life.Work.Leave()
 	}
 	var left []*Conn
 	for _, m := range b.queue[b.first:] {
@@ -109,34 +105,28 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 	}
 }
 
-// begin counts b's server as running, before the server takes the next message. false: the server
-// is to take none, for b has ended, or the node drains and b has no backlog.
+// begin counts the mailbox's server as running, before the server takes the next message. false:
+// the server is to take none, for the mailbox has ended, or the node shuts down.
 //
-// Drain and freeze wait for the functions and handlers that run, and one of these may wait for an
-// answer of this server. So as long as one runs, the server goes on with what processes of this
-// node have sent:
-//
-//   - The node drains: if a request of such a process is unread, or the oldest unread message is
-//     from one, since a later request may rely on it.
-//   - Servers rest: if a request of such a process is unread. Otherwise the server waits here: for
-//     the end of the rest, a message, or the end of b.
-func (p *processes) begin(b *Mailbox) bool {
+// Shutdown and freeze wait for the functions and handlers that run, and one of these may wait for
+// an answer of this server. So as long as one runs the server goes on with what processes of this
+// node have sent. While the node drains it takes messages if a request of such a process is unread;
+// otherwise the server waits here: for another phase, a message, or the end of the mailbox.
+func (b *Mailbox) begin() bool {
+	l := &b.n.life
 	for !b.ended() {
-		shut, change := p.resting.State()
+		if l.Phase() < life.Draining {
+			begun := l.Begin(false) || b.beginLast()
+			if !begun || l.Phase() < life.Draining {
+				return begun
+			}
+			l.Work.Leave() // whoever drains may not have seen it
+		}
+		phase, change := l.State()
 		switch {
-		case !shut && b.hasBacklog():
-			p.running.Enter()
-			return true
-		case !shut && !p.busy(b.isAsked() || b.nextIsHere()):
-			return false
-		case !shut && !p.resting.IsShut():
-			return true
-		case !shut:
-			// a rest has begun, and the goroutine that waits for the tally may have looked before
-			// this server was counted
-			p.running.Leave()
+		case phase < life.Draining:
 			continue
-		case b.isAsked() && p.running.Join():
+		case b.isAsked() && l.Work.Join():
 			return true
 		}
 		select {
@@ -148,16 +138,23 @@ func (p *processes) begin(b *Mailbox) bool {
 	return false
 }
 
+// beginLast is begin in a node that shuts down: for what had come before, then as long as others
+// run, if a request of a process of this node is unread, or the oldest unread message is from one,
+// since a later request may rely on it.
+func (b *Mailbox) beginLast() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.backlog > 0 {
+		b.n.life.Work.Enter()
+		return true
+	}
+	here := b.asked != nil || b.first < len(b.queue) && b.queue[b.first].conn == nil
+	return here && b.n.life.Work.Join()
+}
+
 // isAsked tells whether a request from a process of this node is unread.
 func (b *Mailbox) isAsked() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.asked != nil
-}
-
-// nextIsHere tells whether the oldest unread message is from a process of this node.
-func (b *Mailbox) nextIsHere() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.first < len(b.queue) && b.queue[b.first].conn == nil
 }

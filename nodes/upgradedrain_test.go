@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 )
 
 // An upgrade while functions and handlers run: they finish, and no new ones begin.
@@ -88,7 +89,7 @@ func TestUpgradeBesideCalls(t *testing.T) {
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return n.procs.running.Count() > 10 }, tooLong, tick)
+	require.Eventually(t, func() bool { return n.life.Work.Count() > 10 }, tooLong, tick)
 	f, err := n.Freeze(ctx)
 	require.NoError(t, err)
 	f.Thaw()
@@ -123,7 +124,7 @@ func TestUpgradeDrainNeedsToRead(t *testing.T) {
 	call := async(func() (ei.Term, error) { return peer.CallName(ctx, "front@test", "server", 1) })
 	<-entered
 	frozen := async(func() (*Frozen, error) { return n.Freeze(ctx) })
-	require.Eventually(t, n.procs.resting.IsShut, tooLong, tick)
+	require.Eventually(t, func() bool { return n.life.Phase() == life.Draining }, tooLong, tick)
 	close(slow)
 	r := <-frozen
 	require.NoError(t, r.err)
@@ -179,7 +180,7 @@ func TestUpgradeBesideOwnServers(t *testing.T) {
 			for i := range 8 {
 				loop(t, func(ctx context.Context) error { return test.by(ctx, peer, n, i) })
 			}
-			require.Eventually(t, func() bool { return n.procs.running.Count() > 0 }, tooLong, tick)
+			require.Eventually(t, func() bool { return n.life.Work.Count() > 0 }, tooLong, tick)
 			for range 2 {
 				freezes(t, n)
 			}
@@ -208,6 +209,6 @@ func TestUpgradeBesideLongCalls(t *testing.T) {
 		})
 		return nil
 	})
-	require.Eventually(t, func() bool { return n.procs.running.Count() >= 20 }, tooLong, tick)
+	require.Eventually(t, func() bool { return n.life.Work.Count() >= 20 }, tooLong, tick)
 	freezes(t, n)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/nametable"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -216,7 +217,7 @@ func (w *Worker) Wait(ctx context.Context) error {
 	case <-w.done:
 	case <-ctx.Done():
 	}
-	_ = w.n.unfrozen(context.Background()) // nothing is to be cut off because it stands still
+	_ = w.n.life.Before(context.Background(), life.Draining) // nothing is to be cut off because it stands still
 	limit, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	return w.Shutdown(limit)
@@ -226,7 +227,7 @@ func (w *Worker) Wait(ctx context.Context) error {
 // another process goes on as this worker, once a freeze is over, only what is left here is closed.
 // If ctx ends during a freeze nothing has changed.
 func (w *Worker) Shutdown(ctx context.Context) error {
-	if err := w.n.unfrozen(ctx); err != nil {
+	if err := w.n.life.Before(ctx, life.Draining); err != nil {
 		return wrap("shutdown", w.n.Name(), err)
 	}
 	return w.end(func() error { return w.n.Shutdown(ctx) })
@@ -236,7 +237,7 @@ func (w *Worker) Shutdown(ctx context.Context) error {
 func (w *Worker) Close() error { return w.end(w.n.Close) }
 
 func (w *Worker) end(node func() error) error {
-	_ = w.n.unfrozen(context.Background())
+	_ = w.n.life.Before(context.Background(), life.Draining)
 	if w.moved.Load() {
 		node = w.n.Close
 	}

@@ -48,7 +48,7 @@ func (p *part) advance(id int) {
 	p.n.background(func() {
 		before.awaitLeft()
 		// the node goes on in another process, with what is coming
-		if p.n.frozen.Pass(p.n.ctx) != nil {
+		if p.n.life.Pass(p.n.ctx) != nil {
 			return
 		}
 		p.mu.Lock()
@@ -162,7 +162,7 @@ func (p *part) seekWorkerLink(id int) {
 		return
 	}
 	p.n.background(func() {
-		if wait.Sleep(p.n.ctx, siblingPause) != nil || p.n.frozen.Pass(p.n.ctx) != nil {
+		if wait.Sleep(p.n.ctx, siblingPause) != nil || p.n.life.Pass(p.n.ctx) != nil {
 			return
 		}
 		p.mu.Lock()
@@ -203,7 +203,7 @@ func (p *part) meet(m linkRequest) {
 	n, peer, to := p.n, m.peer, m.to
 	defer n.peers.Forget(peer)
 	for {
-		if n.frozen.Pass(n.ctx) != nil {
+		if n.life.Pass(n.ctx) != nil {
 			return
 		}
 		known := n.peers.Look(peer)

@@ -37,13 +37,13 @@ var houses = map[string]house{
 			" transports router"),
 		words("conn message complain recv send tick"), // a connection
 		words("config listen opening handshake peers connect resolve publish activate"),
-		words("run processes mailbox deliver overflow lock link monitor monitornodes exit" +
+		words("run processes mailbox deliver overflow link monitor monitornodes exit" +
 			" exitsend bondchange signal succeed"),
 		words("call gencall server unanswered func spawn work kernel sendto readloop"), // calls, both ways
 		// the ways between workers
 		words("part partquestion claim relay workerlink relaylink"),
 		words("node start"),
-		words("held drain connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
+		words("connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
 			" statecode shutdown"), // moving
 		words("worker workersession workermove workerrestore"),
 		words("choose front frontmove"),

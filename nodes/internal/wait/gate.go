@@ -30,15 +30,7 @@ func (g *Gate) set(closed bool) (changed bool) {
 	return true
 }
 
-// Recheck wakes the goroutines that wait for a change, to look again; the gate stays as it is.
-func (g *Gate) Recheck() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.change.Ring()
-}
-
-// State tells whether the gate is shut, and returns a channel that is closed when that changes, or
-// by Stir.
+// State tells whether the gate is shut, and returns a channel that is closed when that changes.
 func (g *Gate) State() (shut bool, change <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
