@@ -23,7 +23,7 @@ func (c rawConn) failed(err error) error {
 // A streamConn is that of a stream, whose sending direction CloseWrite may have ended.
 type streamConn[C any] struct {
 	rawConn
-	s *socket[C]
+	s *ready[C]
 }
 
 func (c streamConn[C]) Write(f func(fd uintptr) bool) error {
