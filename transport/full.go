@@ -164,18 +164,10 @@ func (s *full[C]) midPacket(bool)         {}
 func (s *full[C]) prepare(bool) error     { return nil }
 
 func (s *full[C]) syscallConn() (syscall.RawConn, error) {
-	fd, err := s.descriptor()
-	if err != nil {
+	if _, err := s.descriptor(); err != nil {
 		return nil, err
 	}
-	return controlled{func(f func(fd uintptr)) error {
-		if err := s.enter(); err != nil {
-			return err
-		}
-		defer s.inside.Done()
-		f(uintptr(fd))
-		return nil
-	}}, nil
+	return controlled[C]{s}, nil
 }
 
 // hasty makes a socket dead whose callback returns nothing but time-outs.

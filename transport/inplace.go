@@ -20,7 +20,8 @@ func (d *side[C]) runDirect(ctx context.Context, name string, call func(tmo time
 // callDirect returns nil, a time-out, or the reason to give up; call keeps its own results.
 func (d *side[C]) callDirect(ctx context.Context, name string, call func(tmo time.Duration) error) error {
 	if ctx.Done() != nil {
-		if name == "Read" && d.s.cb.InterruptOne == nil { // look before watching the context, which costs more
+		// look before watching the context, which costs more; unless being cut off costs the carrier
+		if name == "Read" && d.s.cb.InterruptOne == nil {
 			d.passed = false
 			if err := call(0); err == nil || !interrupted(err) && !timedOut(err, false) {
 				return nil

@@ -113,16 +113,11 @@ func (s *ready[C]) accept(ctx context.Context) (carrier, Addr, error) {
 func (s *ready[C]) acceptOnce(uintptr) bool {
 	a := &s.acc
 	for range maxRepeats {
-		if a.err = sys.SetNonblock(s.fd, false); a.err != nil {
-			return true
+		if a.err = sys.SetNonblock(s.fd, false); a.err == nil {
+			a.err = s.callAccept(0)
 		}
-		switch a.err = s.callAccept(0); {
-		case again(a.err):
-			a.err = nil
-			return false
-		case !interrupted(a.err):
-			a.err = s.timely("Accept", a.err)
-			return true
+		if !interrupted(a.err) {
+			return s.judge("Accept", &a.err)
 		}
 	}
 	a.err = s.endless("Accept")
@@ -147,12 +142,8 @@ func (s *ready[C]) readOnce() (n int, done bool) {
 		switch r.n, r.err = s.callRead(r.p, 0); {
 		case r.n != 0 || r.err == nil:
 			return r.n, true
-		case again(r.err):
-			r.err = nil
-			return 0, false
 		case !interrupted(r.err):
-			r.err = s.timely("Read", r.err)
-			return 0, true
+			return 0, s.judge("Read", &r.err)
 		}
 	}
 	r.err = s.endless("Read")
@@ -181,25 +172,26 @@ func (s *ready[C]) writeOnce() (done bool) {
 		switch w.n, w.err = s.callWrite(w.v, 0); {
 		case w.n != 0 || w.err == nil:
 			return true
-		case again(w.err):
-			w.err = nil
-			return false
 		case !interrupted(w.err):
-			w.err = s.timely(s.writer(w.v), w.err)
-			return true
+			return s.judge(s.writer(w.v), &w.err)
 		}
 	}
 	w.err = s.endless(s.writer(w.v))
 	return true
 }
 
-// timely returns a callback's error. A time-out breaks the contract: the SDK would not know when to
-// try again.
-func (s *ready[C]) timely(callback string, err error) error {
-	if !isOverdue(err) {
-		return err
+// judge reports whether a try that returned *err is the last one: after EAGAIN, which it clears,
+// the SDK waits for the next. A time-out breaks the contract: the SDK would not know when to try
+// again.
+func (s *ready[C]) judge(callback string, err *error) (done bool) {
+	switch {
+	case again(*err):
+		*err = nil
+		return false
+	case isOverdue(*err):
+		*err = s.fail(contractError(callback, "%v: without FullImpl it is the SDK that waits, after EAGAIN", *err))
 	}
-	return s.fail(contractError(callback, "%v: without FullImpl it is the SDK that waits, after EAGAIN", err))
+	return true
 }
 
 func (s *ready[C]) closeWrite() error {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport/internal/await"
-	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
 // slice is the longest single call of Read or Accept of a FullImpl plug-in that has no Interrupt.
@@ -95,38 +94,6 @@ func (d *side[C]) leaving() (left <-chan struct{}, inPlace bool) {
 	return d.left, d.inPlace
 }
 
-// interrupt ends the call in flight, and perhaps that in the other direction, by Interrupt or else
-// by shutdown(2), if either is possible.
-func (d *side[C]) interrupt() {
-	if d.s.canInterrupt() {
-		_ = d.s.guard("Interrupt", d.callInterrupt)
-	} else if d.s.fd >= 0 {
-		sys.Shutdown(d.s.fd)
-	}
-}
-
-// callInterrupt calls Interrupt, for this direction alone if the plug-in can do that.
-func (d *side[C]) callInterrupt() error {
-	d.s.asked.Add(1)
-	if d.s.cb.InterruptOne != nil {
-		d.s.cb.InterruptOne(d.s.c, d.writing)
-	} else {
-		d.s.cb.Interrupt(d.s.c)
-	}
-	return nil
-}
-
-// prod calls Interrupt, never twice at once, on a goroutine of its own, for Interrupt may not come
-// back.
-func (d *side[C]) prod() {
-	if d.halting.CompareAndSwap(false, true) {
-		go func() {
-			defer d.halting.Store(false)
-			_ = d.s.guardBeside("Interrupt", d.callInterrupt)
-		}()
-	}
-}
-
 // A haste counts time-outs that come before their time, without an Interrupt to explain them. After
 // hasteLimit in a row, each within noTime, the plug-in is at fault; otherwise the SDK would try
 // again for ever.
@@ -158,8 +125,8 @@ func (h *haste) hasLost(asked int64, left time.Duration) bool {
 }
 
 // run makes one waiting call. call is given the time that it may take, and is repeated, unless it
-// is Connect, if it comes back before that with nothing done. When ctx ends or the socket is closed, run
-// ends the call, and waits one second more for it.
+// is Connect, if it comes back before that with nothing done. When ctx ends or the socket is
+// closed, run ends the call, and waits one second more for it.
 func (d *side[C]) run(ctx context.Context, name string, call func(tmo time.Duration) error) error {
 	if err := ended(ctx); err != nil {
 		return err
@@ -222,29 +189,6 @@ func (d *side[C]) end(ctx context.Context, name string) error {
 	return nil
 }
 
-// interruptUntil ends the call in flight, again and again until it has returned, or limit fires; by
-// shutdown(2), if it comes to that, only after grace.
-func (d *side[C]) interruptUntil(done <-chan struct{}, limit <-chan time.Time, grace time.Time) (ending interruption, returned bool) {
-	again := time.NewTicker(askAgain)
-	defer again.Stop()
-	for {
-		d.giveUp.Store(true)
-		if !d.isSliced() && !time.Now().Before(grace) {
-			if !d.s.canInterrupt() {
-				d.cut.Store(true)
-			}
-			ending.start(d.interrupt)
-		}
-		select {
-		case <-done:
-			return ending, true
-		case <-again.C:
-		case <-limit:
-			return ending, false
-		}
-	}
-}
-
 // repeat makes a call until it has done something, failed, or its time is over. The deadline may be
 // moved meanwhile, by that of a NetConn.
 func (d *side[C]) repeat(ctx context.Context, name string, call func(tmo time.Duration) error) error {
@@ -299,49 +243,7 @@ func (d *side[C]) comeBack(calls ...<-chan struct{}) {
 	d.leave()
 }
 
-// An interruption runs Interrupt on a goroutine of its own, for Interrupt may not come back.
-type interruption struct {
-	done  chan struct{}
-	since time.Time
-}
-
-func (i *interruption) running() bool {
-	if i.done == nil {
-		return false
-	}
-	select {
-	case <-i.done:
-		return false
-	default:
-		return true
-	}
-}
-
-// over waits until Interrupt has come back, or limit fires, and reports whether it has come back.
-func (i *interruption) over(limit <-chan time.Time) bool {
-	if i.done == nil {
-		return true
-	}
-	select {
-	case <-i.done:
-		return true
-	case <-limit:
-		return false
-	}
-}
-
-func (i *interruption) start(interrupt func()) {
-	if i.running() {
-		return
-	}
-	done := make(chan struct{})
-	i.done, i.since = done, time.Now()
-	go func() {
-		defer close(done)
-		interrupt()
-	}()
-}
-
+// result is what run returns of a call that has come back.
 func (d *side[C]) result(ctx context.Context, name string, result error) error {
 	if result = d.s.exited(name, result); result == nil {
 		return nil

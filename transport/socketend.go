@@ -15,7 +15,7 @@ func (s *guarded[C]) close() error {
 // release frees C without sending anything on the connection.
 func (s *guarded[C]) release() error {
 	if s.cb.Release == nil {
-		return s.end("Close", s.cb.Close)
+		return s.close()
 	}
 	return s.end("Release", s.cb.Release)
 }
@@ -41,7 +41,7 @@ func (s *guarded[C]) end(name string, last func(C) error) error {
 // before; the error is in *result even then.
 func (s *guarded[C]) finish(name string, last func(C) error, result *error) {
 	*result = errExited
-	changed := errExited
+	var changed error
 	defer func() {
 		if err := s.single(name, func() error { return last(s.c) }); err != nil && !interrupted(err) {
 			*result = err
@@ -49,15 +49,10 @@ func (s *guarded[C]) finish(name string, last func(C) error, result *error) {
 			*result = s.exited("GetFD", changed)
 		}
 	}()
-	changed = s.unchanged()
-}
-
-// unchanged checks the descriptor of a socket without a fault, if it has one.
-func (s *guarded[C]) unchanged() error {
-	if s.failure.Load() != nil || s.fd < 0 {
-		return nil
+	if s.failure.Load() == nil && s.fd >= 0 {
+		changed = errExited
+		changed = s.sameFD()
 	}
-	return s.sameFD()
 }
 
 // begin makes a socket usable that nobody has yet. If use fails, or ends the goroutine, free is

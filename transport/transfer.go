@@ -9,18 +9,23 @@ import (
 
 // What all sockets do before a read or a write, in the callback, and after it.
 
+// start is nil if a direction can be used; late is what its last call has left to say.
+func (s *guarded[C]) start(late *error) error {
+	err := s.usable()
+	if err == nil {
+		err, *late = *late, nil
+	}
+	return err
+}
+
 // startRead gets ready for a call that reads into p.
 func (s *guarded[C]) startRead(p []byte) error {
 	r := &s.rd
-	if err := s.usable(); err != nil {
-		return err
+	err := s.start(&r.late)
+	if err == nil {
+		r.p, r.n, r.err = p, 0, nil
 	}
-	if err := r.late; err != nil {
-		r.late = nil
-		return err
-	}
-	r.p, r.n, r.err = p, 0, nil
-	return nil
+	return err
 }
 
 // endRead returns at least one byte in p, or an error; io.EOF is the end of the stream. If the
@@ -61,15 +66,11 @@ const maxVector = 1024
 // startWrite gets ready for a call that writes v, whose first buffer is not empty.
 func (s *guarded[C]) startWrite(v [][]byte) error {
 	w := &s.wr
-	if err := s.usable(); err != nil {
-		return err
+	err := s.start(&w.late)
+	if err == nil {
+		w.v, w.n, w.err = v, 0, nil
 	}
-	if err := w.late; err != nil {
-		w.late = nil
-		return err
-	}
-	w.v, w.n, w.err = v, 0, nil
-	return nil
+	return err
 }
 
 // endWrite is to a write as endRead is to a read; v had size bytes.
