@@ -148,7 +148,7 @@ func (d *side[C]) run(ctx context.Context, name string, call func(tmo time.Durat
 	}
 	select {
 	case <-d.done:
-		d.leave()
+		defer d.leave()
 		return d.result(ctx, name, result)
 	case <-ctx.Done():
 	case <-d.s.closing:
@@ -156,7 +156,7 @@ func (d *side[C]) run(ctx context.Context, name string, call func(tmo time.Durat
 	if err := d.end(ctx, name); err != nil {
 		return err
 	}
-	d.leave()
+	defer d.leave() // after result: a plug-in's Close, which waits for it, may fail
 	return d.result(ctx, name, result)
 }
 
