@@ -51,8 +51,8 @@ var houses = map[string]house{
 	"transport": {knot: 6, floors: [][]string{
 		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls socketfile"), // addresses
 		words("wait waiter polling"),
-		words("callbacks carrier calls passage full inplace imported rawconn socketpause socket socketopen" +
-			" socketread socketwrite socketend itself"),
+		words("callbacks carrier calls guarded hooks transfer socketend ready rawconn full side inplace interrupt" +
+			" passage imported itself"),
 		words("stream streampending streampause pdu readqueue sendqueue queue queuewriter hold listener" +
 			" takeover writesome abort conn datagram datagramcalls outstanding unacknowledged"),
 		words("transport construct tcp unix unixlock memory fromnet"),

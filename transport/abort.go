@@ -13,7 +13,10 @@ import (
 func (s *Stream) Abort() error {
 	s.state.Or(streamClosed)
 	reset := true
-	err := s.finish("abort", func() (err error) { reset, err = s.car.abort(); return err })
+	err := s.finish("abort", func() (err error) {
+		reset, err = s.car.abort(func() bool { return resetOnClose(s.car) })
+		return err
+	})
 	if err == nil && !reset {
 		err = opError("abort", s.remote,
 			fmt.Errorf("closed, but the peer sees no reset: %w", errors.ErrUnsupported))
@@ -21,9 +24,9 @@ func (s *Stream) Abort() error {
 	return err
 }
 
-func (s *socket[C]) abort() (reset bool, err error) {
+func (s *guarded[C]) abort(otherwise func() bool) (reset bool, err error) {
 	if s.cb.Abort == nil {
-		reset = resetOnClose(s)
+		reset = otherwise()
 		return reset, s.close()
 	}
 	var cannot atomic.Bool // a callback that is left behind may still write it

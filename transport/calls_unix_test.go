@@ -130,7 +130,7 @@ func TestExitsLeaveNothingOpen(t *testing.T) {
 				return err
 			}
 			defer l.Close()
-			fd, err := sys.Dup(l.sock.(*socket[int]).c)
+			fd, err := sys.Dup(l.sock.(*ready[int]).c)
 			if err != nil {
 				return err
 			}

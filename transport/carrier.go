@@ -20,8 +20,9 @@ type carrier interface {
 	connectionError() error
 	closeWrite() error
 	close() error
-	// close; false if the peer does not see it as a reset
-	abort() (reset bool, err error)
+	// close; false if the peer does not see it as a reset. Where the plug-in has no Abort,
+	// otherwise makes the coming close a reset.
+	abort(otherwise func() bool) (reset bool, err error)
 	release() error
 	export() ([]byte, error)
 	localAddr() Addr

@@ -23,7 +23,7 @@ func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 			}, func(int) {}
 		},
 		"waiter": func(t *testing.T, c *Stream) (func([]byte), func(int)) {
-			fd := c.car.(*socket[int]).fd
+			fd := c.car.(*ready[int]).fd
 			w, err := new(Polling).Waiter(fd)
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, w.Close()) })
@@ -111,7 +111,7 @@ func TestCongestionControlWithinTheMachine(t *testing.T) {
 	require.Equal(t, within, control(opened("[::ffff:127.0.0.1]:0")))
 	c, s := pair(t, TCP(), loopback())
 	for _, end := range []*Stream{c, s} {
-		require.Equal(t, within, control(end.car.(*socket[int]).fd))
+		require.Equal(t, within, control(end.car.(*ready[int]).fd))
 	}
 
 	// Those that the kernel has may be more: root's only.

@@ -106,6 +106,9 @@ func interrupted(err error) bool {
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
+// isOverdue reports a time-out of a call, or of its context.
+func isOverdue(err error) bool { return isTimeout(err) || errors.Is(err, context.DeadlineExceeded) }
+
 // reason is why a socket is not usable, in place of an error that says so less well.
 func reason(of interface{ usable() error }, err error) error {
 	if err != nil {

@@ -61,7 +61,7 @@ func TestCallbackBlocks(t *testing.T) {
 			require.NoError(t, err)
 			c, s := pair(t, tr, loopback())
 			c2, s2 := pair(t, tr, loopback())
-			fd := c.car.(*socket[int]).c
+			fd := c.car.(*ready[int]).c
 			victim.Store(int32(fd))
 			use := map[string]func() error{
 				"Read":       func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err },
@@ -131,7 +131,7 @@ func TestDescriptorChanges(t *testing.T) {
 			fd, err := s.Descriptor()
 			require.NoError(t, err)
 			other.Store(int32(fd))
-			victim.Store(int32(c.car.(*socket[int]).c))
+			victim.Store(int32(c.car.(*ready[int]).c))
 			err = use(c)
 			require.ErrorIs(t, err, ErrContract)
 			var fault *CallbackError

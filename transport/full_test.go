@@ -428,11 +428,11 @@ func TestFullPauseGivenUp(t *testing.T) {
 		}
 		return err
 	})
-	in := &l.sock.(*socket[*memorySocket]).in
+	in := &l.sock.(*full[*memorySocket]).in
 	require.Eventually(t, func() bool {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		return len(accepted) > 0 || in.halted.Load() && in.running == nil
+		return len(accepted) > 0 || in.halted.Load() && !in.inside
 	}, 20*time.Second, 100*time.Microsecond)
 	l.sock.resume(false)
 	c, err := tr.Connect(soon(t), l.Addr())

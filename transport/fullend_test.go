@@ -52,7 +52,7 @@ func TestFullUnresponsive(t *testing.T) {
 			require.NoError(t, err)
 			c, s := pair(t, tr, MemoryAddr(""))
 			c2, s2 := pair(t, tr, MemoryAddr(""))
-			dead.Store(c.car.(*socket[*memorySocket]).c)
+			dead.Store(c.car.(*full[*memorySocket]).c)
 			defer func() { // the test leaves nothing behind
 				close(release)
 				waiting(t, &closed, 1)

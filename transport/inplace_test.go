@@ -199,7 +199,7 @@ func TestDirectBreaksItsWord(t *testing.T) {
 	tr, err := New(cb, nil)
 	require.NoError(t, err)
 	c, _ := pair(t, tr, MemoryAddr(""))
-	dead.Store(c.car.(*socket[*memorySocket]).c)
+	dead.Store(c.car.(*full[*memorySocket]).c)
 	ctx, cancel := context.WithCancel(context.Background())
 	got := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
 	waiting(t, &inside, 1)
@@ -272,7 +272,7 @@ func TestDirectLooksLate(t *testing.T) {
 			return closing(s)
 		}
 		c, s := memoryPair(t, cb)
-		target.Store(c.car.(*socket[*memorySocket]).c)
+		target.Store(c.car.(*full[*memorySocket]).c)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		read := aside(func() error { _, err := c.Readv(ctx, make([]byte, 1)); return err })

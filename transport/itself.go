@@ -3,7 +3,7 @@ package transport
 // metItself reports whether a socket has connected to itself: the system may give a socket, as its
 // own port, the very port that it connects to, and if nobody listens there a TCP socket answers
 // itself. Only this package's own plug-ins are checked.
-func (p *plugin[C]) metItself(s *socket[C], addr Addr) bool {
+func (p *plugin[C]) metItself(s carrier, addr Addr) bool {
 	if !p.prompt {
 		return false
 	}

@@ -36,21 +36,13 @@ type Listener struct {
 
 // An acceptor is what a Listener needs of a socket, whatever its plug-in's C.
 type acceptor interface {
-	acceptStream(ctx context.Context) (*Stream, error)
+	accept(ctx context.Context) (carrier, Addr, error)
 	close() error
 	release() error
 	descriptor() (int, error)
 	closed() <-chan struct{}
 	halt(writing bool)
 	resume(writing bool)
-}
-
-func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
-	n, addr, err := s.accept(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return newStream(n, addr, accepted), nil
 }
 
 // Addr is the address that the listener is really bound to.
@@ -76,11 +68,11 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 				return nil, opError("accept", l.addr, ErrPaused)
 			}
 		}
-		s, err := l.sock.acceptStream(ctx)
+		s, peer, err := l.sock.accept(ctx)
 		switch {
 		case err == nil:
-			return s, nil
-		case l.paused.Load() && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)):
+			return newStream(s, peer, accepted), nil
+		case l.paused.Load() && ended(ctx) == nil && isOverdue(err):
 		// of a Pause that has been given up since
 		case isTimeout(err) && await.HasTime(ctx) && ended(ctx) == nil:
 		case errors.Is(err, syscall.ECONNABORTED):

@@ -67,7 +67,7 @@ func TestMemoryConnectMissesClose(t *testing.T) {
 	tr := NewMemory()
 	l, err := tr.Listen(MemoryAddr("a"), 0)
 	require.NoError(t, err)
-	sock := l.sock.(*socket[*memorySocket]).c
+	sock := l.sock.(*full[*memorySocket]).c
 	require.NoError(t, l.Close())
 	sock.world.listeners["a"] = sock // as Connect saw it just before
 	s, err := tr.Connect(soon(t), MemoryAddr("a"))

@@ -23,7 +23,7 @@ func (c rawConn) failed(err error) error {
 // A streamConn is that of a stream, whose sending direction CloseWrite may have ended.
 type streamConn[C any] struct {
 	rawConn
-	s *socket[C]
+	s *ready[C]
 }
 
 func (c streamConn[C]) Write(f func(fd uintptr) bool) error {
@@ -32,10 +32,16 @@ func (c streamConn[C]) Write(f func(fd uintptr) bool) error {
 
 // A controlled is the descriptor of a plug-in that reads, writes and waits by itself: others can
 // only use Control, to set options, say.
-type controlled struct {
-	control func(f func(fd uintptr)) error
+type controlled[C any] struct{ s *full[C] }
+
+func (c controlled[C]) Control(f func(fd uintptr)) error {
+	if err := c.s.enter(); err != nil {
+		return err
+	}
+	defer c.s.inside.Done()
+	f(uintptr(c.s.fd))
+	return nil
 }
 
-func (c controlled) Control(f func(fd uintptr)) error { return c.control(f) }
-func (controlled) Read(func(fd uintptr) bool) error   { return errors.ErrUnsupported }
-func (controlled) Write(func(fd uintptr) bool) error  { return errors.ErrUnsupported }
+func (controlled[C]) Read(func(fd uintptr) bool) error  { return errors.ErrUnsupported }
+func (controlled[C]) Write(func(fd uintptr) bool) error { return errors.ErrUnsupported }

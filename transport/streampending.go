@@ -72,6 +72,6 @@ func (s *Stream) lastError(err error) error {
 
 // passes reports whether a read that has ended with err can be repeated.
 func passes(err error) bool {
-	return isTimeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+	return isOverdue(err) || errors.Is(err, context.Canceled) ||
 		await.Exhausted(err)
 }

@@ -37,9 +37,9 @@ func Over[C any](s *Stream, cb Callbacks[C], wrap func(below *Stream) C) (*Strea
 	if !ours {
 		return nil, opError("take over", s.remote, net.ErrClosed)
 	}
-	sock := newSocket(&cb, false, nil)
+	sock := newFull(&cb)
 	sock.c = wrap(newStream(s.car, s.remote, s.how))
-	if err := sock.begin(func() error { return sock.ready(true) }, sock.abandon); err != nil {
+	if err := begin(func() error { return sock.establish(true) }, sock.abandon); err != nil {
 		return nil, opError("take over", s.remote, err)
 	}
 	taken := newStream(sock, s.remote, s.how)

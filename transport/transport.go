@@ -50,7 +50,7 @@ func New[C any](cb Callbacks[C], setup any) (Transport, error) {
 type plugin[C any] struct {
 	cb     *Callbacks[C]
 	setup  any
-	prompt bool // see socket
+	prompt bool // see guarded
 	policy *await.Policy
 }
 
@@ -79,7 +79,12 @@ func (p *plugin[C]) Listen(addr Addr, backlog int) (*Listener, error) {
 		backlog = sys.Backlog
 	}
 	var bound Addr
-	s, err := p.open(addr, func(s *socket[C]) (err error) { bound, err = s.listen(addr, backlog); return err })
+	s, err := p.open(addr, func(s socket) (err error) {
+		if bound, err = s.listen(addr, backlog); err != nil {
+			return err
+		}
+		return s.establish(false)
+	})
 	if err != nil {
 		return nil, opError("listen", addr, err)
 	}
@@ -90,7 +95,7 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	if err := ended(ctx); err != nil {
 		return nil, opError("connect", addr, err)
 	}
-	s, err := p.open(addr, func(s *socket[C]) error {
+	s, err := p.open(addr, func(s socket) error {
 		err := s.connect(ctx, addr)
 		if err == nil && p.metItself(s, addr) {
 			resetOnClose(s) // else the port would stay in use for a while
@@ -120,20 +125,37 @@ func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
 	return &Listener{sock: s, addr: local}, nil
 }
 
+// A socket is what a Transport needs of one that it opens: a ready, or a full.
+type socket interface {
+	carrier
+	acceptor
+	opened() error // Socket has made it
+	listen(addr Addr, backlog int) (bound Addr, err error)
+	connect(ctx context.Context, addr Addr) error // and establish
+	establish(polls bool) error
+}
+
+func (p *plugin[C]) newSocket() (socket, *guarded[C]) {
+	if p.cb.Flags&FullImpl != 0 {
+		s := newFull(p.cb)
+		return s, &s.guarded
+	}
+	s := newReady(p.cb, p.prompt, p.policy)
+	return s, &s.guarded
+}
+
 // open makes a new socket, which use makes listen or connects.
-func (p *plugin[C]) open(addr Addr, use func(s *socket[C]) error) (*socket[C], error) {
-	s := newSocket(p.cb, p.prompt, p.policy)
-	if err := s.guard("Socket", func() (err error) { s.c, err = p.cb.Socket(p.setup, addr); return err }); err != nil {
+func (p *plugin[C]) open(addr Addr, use func(s socket) error) (socket, error) {
+	s, g := p.newSocket()
+	if err := g.guard("Socket", func() (err error) { g.c, err = p.cb.Socket(p.setup, addr); return err }); err != nil {
 		return nil, err
 	}
-	err := s.begin(func() error {
-		if !s.full { // a FullImpl plug-in may have no descriptor before it is connected
-			if err := s.own(); err != nil {
-				return err
-			}
+	err := begin(func() error {
+		if err := s.opened(); err != nil {
+			return err
 		}
 		return use(s)
-	}, s.abandon)
+	}, g.abandon)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +167,7 @@ func (p *plugin[C]) open(addr Addr, use func(s *socket[C]) error) (*socket[C], e
 // address, or that of a listener itself. It owns fd on success only: the plug-in gets a duplicate,
 // for its socket has to be freed if something fails after Import. This package's own plug-ins get
 // fd itself, as they have nothing else to free; so do others on systems without duplicates.
-func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], addr Addr, err error) {
+func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ socket, addr Addr, err error) {
 	if p.cb.Import == nil {
 		return nil, nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
 	}
@@ -155,13 +177,13 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], ad
 			return nil, nil, err
 		}
 	}
-	s := newSocket(p.cb, p.prompt, p.policy)
-	s.given = true
-	take := func() (err error) { s.c, err = p.cb.Import(p.setup, own, state); return err }
+	s, g := p.newSocket()
+	g.given = true
+	take := func() (err error) { g.c, err = p.cb.Import(p.setup, own, state); return err }
 	if p.prompt {
-		take = func() (err error) { s.c, err = p.cb.importAs(own, listener); return err }
+		take = func() (err error) { g.c, err = p.cb.importAs(own, listener); return err }
 	}
-	err = s.begin(func() error { return s.guard("Import", take) }, func() error {
+	err = begin(func() error { return g.guard("Import", take) }, func() error {
 		if own == fd {
 			return nil
 		}
@@ -170,8 +192,8 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], ad
 	if err != nil {
 		return nil, nil, err
 	}
-	err = s.begin(func() error {
-		err := s.ready(true)
+	err = begin(func() error {
+		err := s.establish(true)
 		switch {
 		case err != nil:
 			return err
@@ -181,7 +203,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ *socket[C], ad
 			addr = peerAddr(s)
 		}
 		return s.prepare(false)
-	}, func() error { return s.disown(own == fd) })
+	}, func() error { return g.disown(own == fd) })
 	if err != nil {
 		return nil, nil, err
 	}

@@ -47,7 +47,7 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 			cb.LocalAddr = func(*memorySocket) (Addr, error) { slow(); return MemoryAddr("x"), nil }
 			cb.Pending = func(*memorySocket) (int, error) { slow(); return 0, nil }
 			c, _ := memoryPair(t, cb)
-			mine.Store(c.car.(*socket[*memorySocket]).c)
+			mine.Store(c.car.(*full[*memorySocket]).c)
 			call := aside(func() error {
 				switch name {
 				case "HandshakePacketHeaderSize":
@@ -202,7 +202,7 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 			require.NoError(t, err)
 			c, _ := pair(t, tr, MemoryAddr(""))
 			c2, s2 := pair(t, tr, MemoryAddr(""))
-			victim.Store(c.car.(*socket[*memorySocket]).c)
+			victim.Store(c.car.(*full[*memorySocket]).c)
 			err = returns(t, aside(func() error { return f.use(c) }))
 			var cbErr *CallbackError
 			require.ErrorAs(t, err, &cbErr)
@@ -395,7 +395,7 @@ func TestCloseHasItsSecond(t *testing.T) {
 						return 0, os.ErrDeadlineExceeded
 					}
 					c, _ := memoryPair(t, cb)
-					mine.Store(c.car.(*socket[*memorySocket]).c)
+					mine.Store(c.car.(*full[*memorySocket]).c)
 					read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
 					synctest.Wait()
 					began := time.Now()
@@ -447,7 +447,7 @@ func TestCalledOnce(t *testing.T) {
 			cb.CheckPeer = func(*memorySocket, string) error { return count(name == "CheckPeer") }
 			cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { return 2, count(name == "HandshakePacketHeaderSize") }
 			c, _ := memoryPair(t, cb)
-			mine = c.car.(*socket[*memorySocket]).c
+			mine = c.car.(*full[*memorySocket]).c
 			require.ErrorIs(t, tt.call(c), tt.want)
 			require.EqualValues(t, 1, calls.Load())
 		})
