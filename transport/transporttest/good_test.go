@@ -151,12 +151,3 @@ func relay(one, other *net.TCPConn) {
 	one.Close()
 	other.Close()
 }
-
-func TestGoodStreamsPass(t *testing.T) {
-	for _, g := range goods() {
-		t.Run(g.name, func(t *testing.T) {
-			t.Parallel()
-			Run(t, g.factory(t))
-		})
-	}
-}

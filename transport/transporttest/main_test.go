@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -8,5 +9,9 @@ import (
 )
 
 // TestMain fails when the suite leaves a goroutine or a descriptor behind, whatever plug-in it has
-// tried.
-func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
+// tried. Suites mostly wait, so that more of them run at once than there are processors, unless
+// go test is told otherwise.
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "16")
+	os.Exit(leak.Run(m))
+}
