@@ -86,13 +86,13 @@ func TestDescriptors(t *testing.T) {
 		for i, idle := range []*Stream{c, s} {
 			waiting, stop := context.WithCancel(ctx)
 			reading := aside(func() error { _, err := idle.Readv(waiting, make([]byte, 1)); return err })
-			require.Eventually(t, func() bool { return opened(t, before) == 3+i }, 20*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return opened(t, before) == 3+i }, tooLong, time.Millisecond)
 			stop()
 			require.ErrorIs(t, returns(t, reading), context.Canceled)
 		}
 		require.Equal(t, 4, opened(t, before), "nobody had to wait for room")
 		stuck := aside(func() error { _, err := c.Writev(ctx, make([]byte, 64<<20)); return err })
-		require.Eventually(t, func() bool { return opened(t, before) == 5 }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return opened(t, before) == 5 }, tooLong, time.Millisecond)
 		cancel()
 		require.ErrorIs(t, returns(t, stuck), context.Canceled)
 		require.Equal(t, 5, opened(t, before))

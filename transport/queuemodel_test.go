@@ -153,7 +153,7 @@ func (m *queueModel) posted() int64 {
 }
 
 func (m *queueModel) eventually(what string, f func() bool) {
-	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(5 * time.Microsecond) {
+	for end := time.Now().Add(tooLong); !f(); time.Sleep(5 * time.Microsecond) {
 		if time.Now().After(end) {
 			m.q.mu.Lock()
 			s := fmt.Sprintf("%+v", m.q.segs)

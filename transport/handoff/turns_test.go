@@ -16,7 +16,7 @@ func (t *turns) lines(tb testing.TB, n int) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		return len(t.waiting) == n
-	}, 10*time.Second, time.Millisecond)
+	}, tooLong, time.Millisecond)
 }
 
 // Callers get their turn in the order in which they came; a caller that gives up leaves no gap.
@@ -52,7 +52,7 @@ func TestTurnsInOrder(t *testing.T) {
 	for _, want := range []int{0, 2, 4} {
 		require.Equal(t, want, <-came)
 	}
-	require.Eventually(t, turn.try, 10*time.Second, time.Millisecond)
+	require.Eventually(t, turn.try, tooLong, time.Millisecond)
 	turn.pass()
 }
 

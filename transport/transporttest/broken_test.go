@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -101,7 +102,7 @@ func (m *mess) cleanUp(t *testing.T) {
 	if nothing {
 		return
 	}
-	require.Eventually(t, func() bool { return m.running.Load() == 0 }, time.Minute, time.Millisecond, "what waited goes on")
+	require.Eventually(t, func() bool { return m.running.Load() == 0 }, expect.Limit, time.Millisecond, "what waited goes on")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for fd := range m.open {
