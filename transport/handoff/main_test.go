@@ -52,9 +52,6 @@ func noLeak(t testing.TB) {
 	t.Cleanup(func() { require.Empty(t, leftOver(before, openDescriptors()), "descriptors left open") })
 }
 
-// tooLong bounds what takes milliseconds unless something is broken.
-const tooLong = expect.Limit
-
 // soon is a context for operations that should end at once.
 func soon(t testing.TB) context.Context { return expect.Context(t) }
 

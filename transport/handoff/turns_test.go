@@ -7,7 +7,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
+
+// tooLong bounds what takes milliseconds unless something is broken.
+const tooLong = expect.Limit
 
 // lines waits until n callers wait for their turn.
 func (t *turns) lines(tb testing.TB, n int) {
