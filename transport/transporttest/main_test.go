@@ -3,6 +3,8 @@ package transporttest
 import (
 	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/cnode-go/cnode/test/leak"
@@ -12,6 +14,6 @@ import (
 // tried. Suites mostly wait, so that more of them run at once than there are processors, unless
 // go test is told otherwise.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "16")
+	_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 	os.Exit(leak.Run(m))
 }
