@@ -171,14 +171,14 @@ func TestHeldDemonitor(t *testing.T) {
 // A monitor that waits for room when its connection moves is not noted: neither process has a
 // monitor that the peer does not know of.
 func TestMonitorWaitsForRoom(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t, "unix")
 	n := w.started("front")
 	p, c := w.ambush("wire@test").meet(n)
 	b := box(t, n)
 	ctx, cancel := context.WithCancel(w.ctx())
 	defer cancel()
-	// and the peer does not read
-	sent := async(func() (any, error) { return nil, c.Send(ctx, p.self, make([]byte, 32<<20)) })
+	// and the peer does not read; what the queue holds is copied in Freeze's own time, so little
+	sent := async(func() (any, error) { return nil, c.Send(ctx, p.self, make([]byte, 4<<20)) })
 	require.Eventually(t, func() bool { queued, _ := c.q.Buffered(); return queued > 0 }, tooLong, tick)
 	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.self) })
 	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)

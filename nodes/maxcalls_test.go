@@ -347,8 +347,7 @@ func TestMaxCallsThatReceive(t *testing.T) {
 		return ei.Atom("ok"), n.sendHereNow(&dist.Control{Op: dist.OpRegSend, ToName: "here"}, 7)
 	})
 	bob := w.started("bob")
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
+	ctx := w.ctx()
 	got := make(chan ei.Term, 1)
 	go func() {
 		v, _ := bob.RPC(ctx, "alice@test", "m", "receive")

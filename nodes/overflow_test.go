@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A goroutine of the program gets its message in although a peer sends more than the receiver can
@@ -37,7 +38,7 @@ func TestLocalSenderGetsItsTurn(t *testing.T) {
 		}
 		over <- struct{}{}
 	}()
-	require.Eventually(t, func() bool { return b.Stats().Overflow > 300_000 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.Stats().Overflow > 300_000 }, expect.Limit, time.Millisecond)
 	own, err := b.NewMailbox(nil)
 	require.NoError(t, err)
 	soon, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -71,7 +72,7 @@ func TestOthersMailboxStays(t *testing.T) {
 		}
 	}
 	send(a, boxes[0], 36)
-	require.Eventually(t, func() bool { return b.Stats().Overflow > 4_000_000 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.Stats().Overflow > 4_000_000 }, expect.Limit, time.Millisecond)
 	go send(c, boxes[1], 200)
 	select {
 	case <-boxes[0].Done():
@@ -107,7 +108,7 @@ func TestHandlerClosesAtFullMailbox(t *testing.T) {
 	select {
 	case d := <-closed:
 		require.Less(t, d, 3*time.Second)
-	case <-time.After(30 * time.Second):
+	case <-time.After(expect.Limit):
 		t.Fatal("Close does not return")
 	}
 }

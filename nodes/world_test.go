@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/sockdir"
 
 	"github.com/cnode-go/cnode/transport"
@@ -92,11 +93,7 @@ func (w *world) started(alive string, edit ...func(*Config)) *Node {
 func (w *world) ctx() context.Context { return soon(w.t) }
 
 // soon is a context for what must succeed: long enough for the slowest machine.
-func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
+func soon(t testing.TB) context.Context { return expect.Context(t) }
 
 // conn is a node's connection with a peer, once it is there.
 func (w *world) conn(n *Node, peer string) (c *Conn) {

@@ -49,6 +49,7 @@ var picture = []row{
 	{path: "test/need"},
 	{path: "test/fips", own: "test/need"},
 	{path: "test/leak", others: []string{goleak}},
+	{path: "test/expect", others: []string{testify}},
 	{path: "test/oddcerts", own: "test/need", others: []string{testify}},
 	{path: "test/port"},
 	{path: "test/race"},
@@ -118,7 +119,7 @@ const libraries = "ei transport transport/virtual transport/handoff tlstransport
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}
 
-const everyTestOwn = "test/fips test/leak test/need test/oddcerts test/party test/port test/race " +
+const everyTestOwn = "test/expect test/fips test/leak test/need test/oddcerts test/party test/port test/race " +
 	"test/scarce test/sockdir"
 
 // nameless are words that say nothing about what is in a package or a file.

@@ -17,11 +17,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
 // tooLong bounds operations that take milliseconds unless something is broken.
-const tooLong = 20 * time.Second
+const tooLong = expect.Limit
 
 // rsaKey is for suites that need an RSA key.
 func rsaKey(t testing.TB) *rsa.PrivateKey {

@@ -61,7 +61,7 @@ func TestAcceptGoesOn(t *testing.T) {
 			}
 			begins := func(ctx context.Context, call int32) <-chan error {
 				done := aside(func() error { _, err := l.Accept(ctx); return err })
-				require.Eventually(t, func() bool { return l.accepting.Load() && told.Load() == call*tells }, 10*time.Second, 100*time.Microsecond)
+				require.Eventually(t, func() bool { return l.accepting.Load() && told.Load() == call*tells }, tooLong, 100*time.Microsecond)
 				return done
 			}
 			ctx, cancel := context.WithCancel(context.Background())
@@ -161,7 +161,7 @@ func TestAcceptBusy(t *testing.T) {
 				}
 				return err
 			})
-			require.Eventually(t, l.accepting.Load, 10*time.Second, 100*time.Microsecond)
+			require.Eventually(t, l.accepting.Load, tooLong, 100*time.Microsecond)
 			_, err = l.Accept(soon(t))
 			require.ErrorIs(t, err, ErrBusy)
 			c, err := over.tr.Connect(soon(t), l.Addr())
@@ -226,7 +226,7 @@ func TestAcceptInBlockingMode(t *testing.T) {
 					}
 					return err
 				})
-				require.Eventually(t, func() bool { return l.accepting.Load() || len(accepted) > 0 }, 10*time.Second, 100*time.Microsecond)
+				require.Eventually(t, func() bool { return l.accepting.Load() || len(accepted) > 0 }, tooLong, 100*time.Microsecond)
 				return accepted
 			}
 			require.ErrorIs(t, returns(t, accept(within(t, 10*time.Millisecond))), context.DeadlineExceeded)

@@ -149,7 +149,7 @@ func TestExitsLeaveNothingOpen(t *testing.T) {
 						err = tt.life(tr)
 					}()
 					err := returns(t, life)
-					require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, 10*time.Second, time.Millisecond, "call %d: %v", at, err)
+					require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, tooLong, time.Millisecond, "call %d: %v", at, err)
 					if calls.Load() < at { // none has exited
 						require.NoError(t, err)
 						return

@@ -180,7 +180,7 @@ func TestDatagramTime(t *testing.T) {
 func outstanding(t testing.TB, d *Datagram, ctx context.Context) <-chan error {
 	t.Helper()
 	done := aside(func() error { _, _, err := d.RecvFrom(ctx, make([]byte, 100)); return err })
-	require.Eventually(t, d.receiving.Load, 10*time.Second, time.Millisecond)
+	require.Eventually(t, d.receiving.Load, tooLong, time.Millisecond)
 	return done
 }
 

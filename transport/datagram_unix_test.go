@@ -159,7 +159,7 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			ctx, cancel := context.WithCancel(context.Background())
 			cancelled := aside(func() error { _, err := sender.SendTo(ctx, []byte("x"), at); return err })
-			require.Eventually(t, sender.sending.Load, 10*time.Second, time.Millisecond)
+			require.Eventually(t, sender.sending.Load, tooLong, time.Millisecond)
 			_, err = sender.SendTo(soon(t), []byte("x"), at)
 			require.ErrorIs(t, err, ErrBusy)
 			require.ErrorIs(t, sender.Disconnect(), ErrBusy)
@@ -180,7 +180,7 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 
 			fill()
 			stuck := aside(func() error { _, err := sender.SendTo(context.Background(), []byte("x"), at); return err })
-			require.Eventually(t, sender.sending.Load, 10*time.Second, time.Millisecond)
+			require.Eventually(t, sender.sending.Load, tooLong, time.Millisecond)
 			require.NoError(t, sender.Close())
 			require.ErrorContains(t, returns(t, stuck), "closed")
 		})
@@ -212,7 +212,7 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 			}
 			begin := time.Now()
 			waits := aside(func() error { return second(sender.SendTo(context.Background(), []byte("mine"), at)) })
-			require.Eventually(t, func() bool { return tries.Load() > 0 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return tries.Load() > 0 }, tooLong, time.Millisecond)
 			time.Sleep(50 * time.Millisecond)
 			require.LessOrEqual(t, int64(tries.Load()), 20+int64(time.Since(begin)/(10*time.Millisecond)))
 			for range sent {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // The length of the next datagram can be had before it is read, whatever it is, and takes nothing
@@ -24,7 +26,7 @@ func TestDatagramLength(t *testing.T) {
 		_, err = open.NextLength(within(t, time.Millisecond))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		waits := aside(func() error { return second(open.NextLength(context.Background())) })
-		waitsIn(t, "", "(*Datagram).NextLength(")
+		expect.WaitsIn(t, "", "(*Datagram).NextLength(")
 		require.ErrorIs(t, second(open.NextLength(soon(t))), ErrBusy)
 		_, _, err = open.RecvFrom(soon(t), make([]byte, 1))
 		require.ErrorIs(t, err, ErrBusy)
@@ -58,7 +60,7 @@ func TestDatagramLength(t *testing.T) {
 		require.Contains(t, []int{0, n}, long.Size, "as far as the system tells")
 
 		waits = aside(func() error { return second(open.NextLength(context.Background())) })
-		waitsIn(t, "", "(*Datagram).NextLength(")
+		expect.WaitsIn(t, "", "(*Datagram).NextLength(")
 		require.NoError(t, open.Close())
 		require.ErrorIs(t, returns(t, waits), net.ErrClosed)
 	})

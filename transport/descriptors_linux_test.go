@@ -81,7 +81,7 @@ func TestDescriptors(t *testing.T) {
 		// a wait on the own thread may have one more, for a moment
 		requireOpened := func(n int) {
 			t.Helper()
-			require.Eventually(t, func() bool { return opened(t, before) == n }, 20*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return opened(t, before) == n }, tooLong, time.Millisecond)
 		}
 		c, s := pair(t, tr, at)
 		requireOpened(2)

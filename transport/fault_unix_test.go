@@ -93,7 +93,7 @@ func TestCallbackBlocks(t *testing.T) {
 				_ = returns(t, used)
 			}
 			require.Zero(t, under.Load())
-			require.Eventually(t, func() bool { return inside.Load() >= 1 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return inside.Load() >= 1 }, tooLong, time.Millisecond)
 			switch name {
 			case "Close": // it has closed the socket by now
 			case "GetFD": // it has come back, so that Close can go on

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
@@ -370,7 +371,7 @@ func TestFromNetListenerGoesOn(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, returns(t, accepted), context.Canceled)
 		accepted = aside(func() error { _, err := l.Accept(context.Background()); return err })
-		require.Eventually(t, l.accepting.Load, 10*time.Second, time.Millisecond)
+		require.Eventually(t, l.accepting.Load, tooLong, time.Millisecond)
 		require.NoError(t, l.Pause(soon(t)))
 		require.ErrorIs(t, returns(t, accepted), ErrPaused)
 		l.Resume()
@@ -397,7 +398,7 @@ func TestFromNetReadGivenUp(t *testing.T) {
 	for range 20 {
 		ctx, cancel := context.WithCancel(context.Background())
 		read := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
-		require.Eventually(t, c.reading.Load, 10*time.Second, time.Millisecond)
+		require.Eventually(t, c.reading.Load, tooLong, time.Millisecond)
 		cancel()
 		require.ErrorIs(t, returns(t, read), context.Canceled)
 	}
@@ -673,7 +674,7 @@ func TestFromNetWriteInHandshakeEnds(t *testing.T) {
 				_, err = c.Writev(soon(t), []byte("x"))
 				require.ErrorIs(t, err, ErrPoisoned)
 			} else {
-				waitsIn(t, "select", "(*Conn).clientHandshake(")
+				expect.WaitsIn(t, "select", "(*Conn).clientHandshake(")
 			}
 			require.NoError(t, c.Close())
 			if name == "Close" {

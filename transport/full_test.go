@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // memoryCallbacks are the callbacks of an in-memory transport, to be changed by a test.
@@ -28,24 +30,14 @@ func memoryPair(t *testing.T, cb Callbacks[*memorySocket]) (client, server *Stre
 	return pair(t, tr, MemoryAddr(""))
 }
 
+// tooLong bounds what takes milliseconds unless something is broken.
+const tooLong = expect.Limit
+
 // soon is a context for operations that must succeed.
-func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
+func soon(t testing.TB) context.Context { return expect.Context(t) }
 
 // returns waits for an operation in another goroutine, which must come back.
-func returns[T any](t testing.TB, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(20 * time.Second):
-		require.FailNow(t, "an operation did not return")
-		panic("unreachable")
-	}
-}
+func returns[T any](t testing.TB, c <-chan T) T { t.Helper(); return expect.Returns(t, c) }
 
 // aside runs an operation in another goroutine and gives its error.
 func aside(op func() error) <-chan error {
@@ -60,7 +52,7 @@ func second[T any](_ T, err error) error { return err }
 // waiting waits until n calls have begun.
 func waiting(t testing.TB, n *atomic.Int32, want int32) {
 	t.Helper()
-	require.Eventually(t, func() bool { return n.Load() >= want }, 20*time.Second, 100*time.Microsecond)
+	require.Eventually(t, func() bool { return n.Load() >= want }, tooLong, 100*time.Microsecond)
 }
 
 func TestFullBytesBesideTimeout(t *testing.T) {
@@ -433,7 +425,7 @@ func TestFullPauseGivenUp(t *testing.T) {
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		return len(accepted) > 0 || in.halted.Load() && !in.inside
-	}, 20*time.Second, 100*time.Microsecond)
+	}, tooLong, 100*time.Microsecond)
 	l.sock.resume(false)
 	c, err := tr.Connect(soon(t), l.Addr())
 	require.NoError(t, err)

@@ -130,7 +130,7 @@ func testFullShutdown(t *testing.T, cb Callbacks[int]) {
 		read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
 		_, err := s.Readv(soon(t), make([]byte, 1))
 		require.NoError(t, err)
-		require.Eventually(t, c.reading.Load, 10*time.Second, 100*time.Microsecond)
+		require.Eventually(t, c.reading.Load, tooLong, 100*time.Microsecond)
 		require.NoError(t, returns(t, aside(c.Close)))
 		require.ErrorIs(t, returns(t, write), net.ErrClosed)
 		require.ErrorIs(t, returns(t, read), net.ErrClosed)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // Close waits for the hooks and small callbacks in flight.
@@ -311,7 +313,7 @@ func TestExportRunsAlone(t *testing.T) {
 	for name, beside := range map[string]func(c *Stream) <-chan error{
 		"the Interrupt of a pause": func(c *Stream) <-chan error {
 			read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
-			waitsIn(t, "select", "(*memoryPipe).until")
+			expect.WaitsIn(t, "select", "(*memoryPipe).until")
 			require.NoError(t, c.PauseRead(soon(t)))
 			require.ErrorIs(t, returns(t, read), ErrPaused)
 			done := make(chan error, 1)
@@ -329,7 +331,7 @@ func TestExportRunsAlone(t *testing.T) {
 		done := beside(c)
 		waiting(t, &inside, 1)
 		exported := export(c)
-		waitsIn(t, "sync.RWMutex.Lock", "export(")
+		expect.WaitsIn(t, "sync.RWMutex.Lock", "export(")
 		close(holds)
 		require.NoError(t, returns(t, done), name)
 		require.NoError(t, returns(t, exported), name)
@@ -342,7 +344,7 @@ func TestExportRunsAlone(t *testing.T) {
 		exported = export(c)
 		waiting(t, &inside, 1)
 		done = beside(c)
-		waitsIn(t, "sync.RWMutex.RLock", "beside(")
+		expect.WaitsIn(t, "sync.RWMutex.RLock", "beside(")
 		close(exports)
 		require.NoError(t, returns(t, done), name)
 		require.NoError(t, returns(t, exported), name)

@@ -119,7 +119,7 @@ func TestGuideDatagrams(t *testing.T) {
 			slow := &mailroom{gate: make(chan struct{})} // no send of the system's lasts for sure
 			d := newDatagram(slowCarrier{connected.sock, slow}, connected.local, connected.remote)
 			first := aside(func() error { return second(d.SendTo(soon(t), []byte("first"), nil)) })
-			require.Eventually(t, d.sending.Load, 10*time.Second, time.Millisecond)
+			require.Eventually(t, d.sending.Load, tooLong, time.Millisecond)
 			_, err := d.SendTo(soon(t), []byte("second"), nil)
 			require.ErrorIs(t, err, ErrBusy)
 			require.ErrorIs(t, d.Disconnect(), ErrBusy)
@@ -158,12 +158,12 @@ func TestGuideStreams(t *testing.T) {
 			require.Zero(t, n)
 			_, err = c.Writev(soon(t), make([]byte, 10))
 			require.NoError(t, err)
-			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 10 && err == nil }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 10 && err == nil }, tooLong, time.Millisecond)
 		})},
 		{"pending bytes may be asked for inside a packet", guideTCP(func(t *testing.T, c, s *Stream) {
 			_, err := c.Writev(soon(t), make([]byte, 100))
 			require.NoError(t, err)
-			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 100 && err == nil }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 100 && err == nil }, tooLong, time.Millisecond)
 			_, err = s.Readv(soon(t), make([]byte, 10))
 			require.NoError(t, err)
 			for left := 90; left > 0; {
@@ -184,7 +184,7 @@ func TestGuideStreams(t *testing.T) {
 			require.NoError(t, err)
 			read := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1), make([]byte, 9)); return err })
 			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return s.reading.Load() && n == 0 && err == nil },
-				10*time.Second, time.Millisecond, "none while the rest is waited for")
+				tooLong, time.Millisecond, "none while the rest is waited for")
 			_, err = c.Writev(soon(t), make([]byte, 5))
 			require.NoError(t, err)
 			require.NoError(t, returns(t, read))
@@ -233,7 +233,7 @@ func TestGuideStreams(t *testing.T) {
 		})},
 		{"a second read is busy", guideTCP(func(t *testing.T, c, s *Stream) {
 			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
-			require.Eventually(t, s.reading.Load, 10*time.Second, time.Millisecond)
+			require.Eventually(t, s.reading.Load, tooLong, time.Millisecond)
 			_, err := s.Readv(soon(t), make([]byte, 1))
 			require.ErrorIs(t, err, ErrBusy)
 			_, err = c.Writev(soon(t), []byte("x"))
@@ -272,7 +272,7 @@ func TestGuideStreams(t *testing.T) {
 		})},
 		{"to disconnect with an operation outstanding is busy", guideTCP(func(t *testing.T, c, s *Stream) {
 			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
-			require.Eventually(t, s.reading.Load, 10*time.Second, time.Millisecond)
+			require.Eventually(t, s.reading.Load, tooLong, time.Millisecond)
 			require.ErrorIs(t, s.Disconnect(), ErrBusy)
 			require.NoError(t, c.Disconnect())
 			require.ErrorIs(t, returns(t, first), io.EOF)
@@ -280,7 +280,7 @@ func TestGuideStreams(t *testing.T) {
 		})},
 		{"the resources can be freed at any time", guideTCP(func(t *testing.T, c, _ *Stream) {
 			first := aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
-			require.Eventually(t, c.reading.Load, 10*time.Second, time.Millisecond)
+			require.Eventually(t, c.reading.Load, tooLong, time.Millisecond)
 			require.NoError(t, c.Close())
 			require.ErrorIs(t, returns(t, first), net.ErrClosed)
 		})},
@@ -378,7 +378,7 @@ func TestGuideQueues(t *testing.T) {
 			for i := range 10 {
 				waits, _ := q.Buffered()
 				calls = append(calls, aside(func() error { return second(q.WritevQueue(soon(t), []byte{byte('0' + i)}, []byte("ab"))) }))
-				require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == waits+3 }, 10*time.Second, 100*time.Microsecond)
+				require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == waits+3 }, tooLong, 100*time.Microsecond)
 			}
 			require.NoError(t, second(s.Readv(soon(t), big[1:])))
 			requireReads(t, s, "0ab1ab2ab3ab4ab5ab6ab7ab8ab9ab")

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A read that is paused gives back what it has taken, and the other direction goes on.
@@ -80,13 +82,13 @@ func TestPauseMeetsBeginning(t *testing.T) {
 	full := make([]byte, 24<<20) // more than any window
 	ctx, cancel := context.WithCancel(context.Background())
 	filled := aside(func() error { return q.Post(ctx, full, nil, 0) })
-	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > 0 }, tooLong, time.Millisecond)
 	require.Eventually(t, func() bool { // the window is full
 		_, before := q.Buffered()
 		time.Sleep(10 * time.Millisecond)
 		_, after := q.Buffered()
 		return before == after
-	}, 10*time.Second, time.Millisecond)
+	}, tooLong, time.Millisecond)
 	limit, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	for i := range 5_000 {
@@ -267,7 +269,7 @@ func TestStageOfUsedQueue(t *testing.T) {
 	q := NewQueue(s, nil)
 	k.set(func() { k.room = 2 })
 	require.NoError(t, q.Post(soon(t), []byte("post"), nil, Burst))
-	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.room == 0 }, 10*time.Second, 100*time.Microsecond)
+	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.room == 0 }, tooLong, 100*time.Microsecond)
 	require.ErrorIs(t, q.Stage(soon(t), []byte("rest")), ErrBusy)
 	k.set(func() { k.room = 100 })
 	require.NoError(t, q.Flush(soon(t)))
@@ -285,9 +287,9 @@ func TestPauseTwice(t *testing.T) {
 	s.pausing.Lock()
 	results := make(chan error, 2)
 	go func() { results <- s.PauseRead(context.Background()) }()
-	waitsIn(t, "sync.Mutex.Lock", "TestPauseTwice.func1")
+	expect.WaitsIn(t, "sync.Mutex.Lock", "TestPauseTwice.func1")
 	go func() { results <- s.PauseRead(context.Background()) }()
-	waitsIn(t, "sync.Mutex.Lock", "TestPauseTwice.func2")
+	expect.WaitsIn(t, "sync.Mutex.Lock", "TestPauseTwice.func2")
 	s.pausing.Unlock()
 	err := []error{<-results, <-results}
 	if err[0] != nil {
@@ -304,7 +306,7 @@ func TestPauseBesideAnother(t *testing.T) {
 	s.reading.Store(true) // a read that does not end
 	first, cancel := context.WithCancel(context.Background())
 	paused := aside(func() error { return s.PauseRead(first) })
-	require.Eventually(t, func() bool { return s.state.Load()&pausedRead != 0 }, 10*time.Second, 100*time.Microsecond)
+	require.Eventually(t, func() bool { return s.state.Load()&pausedRead != 0 }, tooLong, 100*time.Microsecond)
 	require.ErrorIs(t, s.PauseRead(context.Background()), ErrPaused)
 	cancel()
 	require.ErrorIs(t, returns(t, paused), context.Canceled)
@@ -616,7 +618,7 @@ func TestHeldQueueKeepsHandedPost(t *testing.T) {
 func TestHeldQueueKeepsWhatWasBegun(t *testing.T) {
 	begun := func(k *grantCarrier, calls int) {
 		t.Helper()
-		require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == calls }, 20*time.Second, 10*time.Microsecond)
+		require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == calls }, tooLong, 10*time.Microsecond)
 	}
 	k := newGrantCarrier(true, 1<<10)
 	q := NewQueue(newStream(k, nil, connected), nil)

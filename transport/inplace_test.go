@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // directCallbacks are the callbacks of the in-memory transport, with Direct.
@@ -81,7 +83,7 @@ func TestDirectEnds(t *testing.T) {
 	read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
 	write := aside(func() error { _, err := c.Writev(context.Background(), sent, sent); return err })
 	for _, operation := range []string{"(*Stream).Read(", "(*Stream).Writev("} {
-		waitsIn(t, "", operation)
+		expect.WaitsIn(t, "", operation)
 	}
 	require.NoError(t, c.Close())
 	require.ErrorIs(t, returns(t, read), net.ErrClosed)
@@ -207,7 +209,7 @@ func TestDirectBreaksItsWord(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := c.Writev(NoWait(), []byte("x"))
 		return errors.Is(err, ErrUnresponsive)
-	}, 20*time.Second, time.Millisecond)
+	}, tooLong, time.Millisecond)
 	err = returns(t, aside(c.Close))
 	require.ErrorIs(t, err, ErrUnresponsive)
 	var fault *CallbackError

@@ -107,7 +107,7 @@ func TestMemoryWindow(t *testing.T) {
 		require.NoError(t, err)
 		return k
 	}
-	require.Eventually(t, func() bool { return pending() == memoryWindow }, 10*time.Second, 100*time.Microsecond)
+	require.Eventually(t, func() bool { return pending() == memoryWindow }, tooLong, 100*time.Microsecond)
 	cancel()
 	require.ErrorIs(t, returns(t, written), context.Canceled)
 	require.EqualValues(t, memoryWindow, n)

@@ -68,7 +68,7 @@ func TestExportGivesACopy(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	_, err := c.Writev(soon(t), []byte("abcd"))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { n, err := s.PendingBytes(); return err == nil && n == 4 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { n, err := s.PendingBytes(); return err == nil && n == 4 }, tooLong, time.Millisecond)
 	requireReads(t, s, "a")
 	_, ahead, err := s.Export()
 	require.NoError(t, err)

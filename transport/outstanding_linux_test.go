@@ -23,11 +23,11 @@ func TestOutstandingBytes(t *testing.T) {
 			const size = 16 << 20 // more than the system holds
 			written := make(chan error, 1)
 			go func() { _, err := a.Writev(soon(t), make([]byte, size)); written <- err }()
-			require.Eventually(t, func() bool { n, err = a.OutstandingBytes(); return err == nil && n > 0 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { n, err = a.OutstandingBytes(); return err == nil && n > 0 }, tooLong, time.Millisecond)
 			_, err = b.Readv(soon(t), make([]byte, size))
 			require.NoError(t, err)
 			require.NoError(t, <-written)
-			require.Eventually(t, func() bool { n, err = a.OutstandingBytes(); return err == nil && n == 0 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { n, err = a.OutstandingBytes(); return err == nil && n == 0 }, tooLong, time.Millisecond)
 			require.NoError(t, a.Close())
 			_, err = a.OutstandingBytes()
 			require.ErrorIs(t, err, net.ErrClosed)

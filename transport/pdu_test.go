@@ -256,7 +256,7 @@ func TestReadPDUReadsAhead(t *testing.T) {
 	all := frames(slices.Repeat([][]byte{[]byte("small")}, n))
 	_, err = c.Writev(soon(t), all)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { k, err := s.PendingBytes(); return err == nil && k == len(all) }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { k, err := s.PendingBytes(); return err == nil && k == len(all) }, tooLong, time.Millisecond)
 	for range n {
 		var f framer
 		_, err := s.ReadPDU(soon(t), f.next)

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A gate counts the writes of a plug-in and can hold them up.
@@ -224,7 +226,7 @@ func TestQueueBackPressure(t *testing.T) {
 		for _, size := range []int{400, 50_000} {
 			ctx, cancel := context.WithCancel(context.Background())
 			waits := aside(func() error { return q.Post(ctx, bytes.Repeat([]byte{'x'}, size), nil, 0) })
-			require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+size }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+size }, tooLong, time.Millisecond)
 			cancel()
 			require.ErrorIs(t, returns(t, waits), context.Canceled)
 			n, _ := q.Buffered()
@@ -239,7 +241,7 @@ func TestQueueBackPressure(t *testing.T) {
 		// its turn has come.
 		waits := aside(func() error { return q.Post(context.Background(), small, nil, 0) })
 		large := aside(func() error { return q.Post(context.Background(), bytes.Repeat([]byte{'l'}, 5000), nil, 0) })
-		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+400+5000 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+400+5000 }, tooLong, time.Millisecond)
 		g.open()
 		for _, posted := range []<-chan error{first, waits, large} {
 			require.NoError(t, returns(t, posted))
@@ -312,9 +314,9 @@ func TestQueueFlushAfterCancel(t *testing.T) {
 		first := held(t, g, q, []byte("first"))
 		ctx, cancel := context.WithCancel(context.Background())
 		waits := aside(func() error { return q.Post(ctx, make([]byte, 100), nil, 0) })
-		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 105 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 105 }, tooLong, time.Millisecond)
 		flushed := aside(func() error { return q.Flush(context.Background()) })
-		waitsIn(t, "", "(*Queue).Flush")
+		expect.WaitsIn(t, "", "(*Queue).Flush")
 		cancel()
 		require.ErrorIs(t, returns(t, waits), context.Canceled)
 		g.open()
@@ -333,7 +335,7 @@ func TestQueueFailureReachesEveryone(t *testing.T) {
 			calls = append(calls, aside(func() error { return q.Post(context.Background(), make([]byte, 32<<20), nil, 0) }))
 		}
 		calls = append(calls, aside(func() error { return q.Flush(context.Background()) }))
-		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > 4*32<<20 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > 4*32<<20 }, tooLong, time.Millisecond)
 		calls = append(calls, aside(func() error {
 			_, err := q.WritevQueue(context.Background(), []byte("a"), []byte("b"))
 			return err
@@ -359,7 +361,7 @@ func TestQueuePeerGone(t *testing.T) {
 	require.Eventually(t, func() bool {
 		err := q.Post(soon(t), []byte("x"), nil, 0)
 		return err != nil && !isTimeout(err)
-	}, 10*time.Second, time.Millisecond)
+	}, tooLong, time.Millisecond)
 	require.Error(t, q.Flush(soon(t)))
 }
 
@@ -615,7 +617,7 @@ func TestQueueBuffers(t *testing.T) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		return q.spared == 0 && q.spares == nil
-	}, 20*time.Second, time.Millisecond)
+	}, tooLong, time.Millisecond)
 }
 
 // All that wait for the same bytes are told of them.
@@ -628,7 +630,7 @@ func TestQueueFlushesBesideEachOther(t *testing.T) {
 	for range n {
 		all = append(all, aside(func() error { return q.Flush(context.Background()) }))
 	}
-	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == n }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == n }, tooLong, time.Millisecond)
 	k.set(func() { k.room = 5 })
 	for _, flushed := range all {
 		require.NoError(t, returns(t, flushed))
@@ -640,10 +642,10 @@ func TestQueueEndBesideWrite(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
 	q := NewQueue(newStream(k, nil, connected), nil)
 	require.NoError(t, q.Post(context.Background(), []byte("first"), nil, 0))
-	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == 2 }, 20*time.Second, 10*time.Microsecond)
+	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.calls == 2 }, tooLong, 10*time.Microsecond)
 	q.End(io.ErrClosedPipe)
 	k.set(func() { k.room = 5 })
-	require.Eventually(t, func() bool { _, sent := q.Buffered(); return sent == 5 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { _, sent := q.Buffered(); return sent == 5 }, tooLong, time.Millisecond)
 	waits, _ := q.Buffered()
 	require.Zero(t, waits)
 	require.NoError(t, q.Flush(soon(t)))

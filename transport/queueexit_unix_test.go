@@ -48,10 +48,8 @@ func TestQueueWriterExits(t *testing.T) {
 					_ = q.Post(context.Background(), []byte("x"), nil, mode)
 				}()
 				<-posted
-				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-				defer cancel()
-				require.ErrorIs(t, q.Flush(ctx), errExited)
-				require.ErrorIs(t, q.Post(ctx, []byte("y"), nil, 0), errExited)
+				require.ErrorIs(t, q.Flush(soon(t)), errExited)
+				require.ErrorIs(t, q.Post(soon(t), []byte("y"), nil, 0), errExited)
 			})
 		}
 	}

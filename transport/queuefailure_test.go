@@ -70,7 +70,7 @@ func TestFlushHearsOfFailure(t *testing.T) {
 	waiting(t, &k.begun, 1)
 	require.NoError(t, q.Post(context.Background(), []byte("never out"), nil, 0))
 	flushed := aside(func() error { return q.Flush(context.Background()) })
-	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == 1 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == 1 }, tooLong, time.Millisecond)
 	ctx, cancel := context.WithCancel(context.Background())
 	goes := writes(t, q, ctx, strings.Repeat("g", 20))
 	cancel()

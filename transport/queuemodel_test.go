@@ -162,7 +162,7 @@ func (m *queueModel) noRoomAside() bool {
 }
 
 func (m *queueModel) eventually(what string, f func() bool) {
-	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(5 * time.Microsecond) {
+	for end := time.Now().Add(tooLong); !f(); time.Sleep(5 * time.Microsecond) {
 		if time.Now().After(end) {
 			m.q.mu.Lock()
 			s := fmt.Sprintf("%+v", m.q.segs)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
@@ -34,7 +35,7 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	require.Eventually(t, func() bool { // more than the byte before
 		come, err := s.PendingBytes()
 		return err == nil && come > 1
-	}, 20*time.Second, time.Millisecond)
+	}, tooLong, time.Millisecond)
 	cancel()
 	require.ErrorIs(t, returns(t, begins), context.Canceled)
 	require.EqualValues(t, len(much), n, "it has begun and goes out all the same")
@@ -50,7 +51,7 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	_, err = s.Read(short, much)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	full := aside(func() error { _, err := ended.Writev(context.Background(), much); return err })
-	waitsIn(t, "select", "(*watcher).lookAgain")
+	expect.WaitsIn(t, "select", "(*watcher).lookAgain")
 	require.NoError(t, ended.Close())
 	require.ErrorIs(t, returns(t, full), net.ErrClosed)
 }

@@ -57,7 +57,7 @@ func inLine(t testing.TB, turns *await.Turns, op func() error) <-chan error {
 	place := turns.Callers
 	before := place()
 	call := aside(op)
-	require.Eventually(t, func() bool { return place() > before }, 10*time.Second, 100*time.Microsecond)
+	require.Eventually(t, func() bool { return place() > before }, tooLong, 100*time.Microsecond)
 	return call
 }
 

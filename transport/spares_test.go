@@ -22,7 +22,7 @@ func rests(t *testing.T, q *Queue) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		return !q.writing
-	}, 20*time.Second, 10*time.Microsecond)
+	}, tooLong, 10*time.Microsecond)
 }
 
 // A series of posts that find no room leaves nothing behind: the buffers of their rests are not
@@ -68,7 +68,7 @@ func TestQueueKeepsNothingHanded(t *testing.T) {
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			return q.posted == int64(1004*(i+1))
-		}, 20*time.Second, 10*time.Microsecond)
+		}, tooLong, 10*time.Microsecond)
 		k.set(func() { k.got, k.room = nil, 1004 })
 		require.NoError(t, returns(t, handed))
 		rests(t, q)
@@ -143,7 +143,7 @@ func lent(size int, operation func(b []byte)) <-chan weak.Pointer[byte] {
 
 func requireLetGo(t testing.TB, b weak.Pointer[byte]) {
 	t.Helper()
-	require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, tooLong, time.Millisecond)
 }
 
 // An idle queue keeps no reference to a batch that was written.

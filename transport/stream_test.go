@@ -213,7 +213,7 @@ func TestStreamBusy(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		b := make([]byte, 4)
 		read := aside(func() error { _, err := s.Readv(context.Background(), b); return err })
-		require.Eventually(t, s.reading.Load, 10*time.Second, 100*time.Microsecond)
+		require.Eventually(t, s.reading.Load, tooLong, 100*time.Microsecond)
 		_, err := s.Read(soon(t), make([]byte, 1))
 		require.ErrorIs(t, err, ErrBusy)
 		_, err = s.Readv(soon(t), make([]byte, 1))
@@ -231,7 +231,7 @@ func TestStreamBusy(t *testing.T) {
 
 		big := make([]byte, 32<<20)
 		write := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
-		require.Eventually(t, c.writing.Load, 10*time.Second, 100*time.Microsecond)
+		require.Eventually(t, c.writing.Load, tooLong, 100*time.Microsecond)
 		_, err = c.Writev(soon(t), []byte("x"))
 		require.ErrorIs(t, err, ErrBusy)
 		require.ErrorIs(t, c.Disconnect(), ErrBusy)
@@ -371,7 +371,7 @@ func TestStreamPendingBytes(t *testing.T) {
 					n, err := s.PendingBytes()
 					require.NoError(t, err)
 					return n == want
-				}, 10*time.Second, time.Millisecond)
+				}, tooLong, time.Millisecond)
 			}
 			pending(0)
 			_, err := c.Writev(soon(t), make([]byte, 100))

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // PendingBytes of a connection that has failed counts what had come before, and then fails, whoever
@@ -20,11 +22,11 @@ func TestPendingBytesOfBrokenStream(t *testing.T) {
 	ends := func(s *Stream) {
 		t.Helper()
 		require.Eventually(t, func() bool { _, err := s.PendingBytes(); return errors.Is(err, syscall.ECONNRESET) },
-			10*time.Second, time.Millisecond)
+			tooLong, time.Millisecond)
 	}
 	t.Run("nobody has been told", func(t *testing.T) {
 		s, reset := resettable(t, TCP(), "abc")
-		require.Eventually(t, func() bool { n, err := s.PendingBytes(); return err == nil && n == 3 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { n, err := s.PendingBytes(); return err == nil && n == 3 }, tooLong, time.Millisecond)
 		require.NoError(t, second(s.Readv(soon(t), make([]byte, 3))))
 		require.Zero(t, pendingOf(t, s))
 		reset()
@@ -48,7 +50,7 @@ func TestPendingBytesOfBrokenStream(t *testing.T) {
 	t.Run("a write", func(t *testing.T) {
 		s, reset := resettable(t, TCP(), "")
 		reset()
-		require.Eventually(t, func() bool { return second(s.Writev(soon(t), []byte("x"))) != nil }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return second(s.Writev(soon(t), []byte("x"))) != nil }, tooLong, time.Millisecond)
 		ends(s)
 	})
 	t.Run("a peer of a UNIX socket that has not read everything", func(t *testing.T) {
@@ -118,10 +120,10 @@ func TestWriteToHalfClosedPeer(t *testing.T) {
 				c, s := pair(t, over.tr, over.at)
 				v := make([]byte, 16<<20)
 				write := aside(func() error { return second(c.Writev(context.Background(), v)) })
-				waitsIn(t, "", "(*Stream).Writev(")
+				expect.WaitsIn(t, "", "(*Stream).Writev(")
 				require.NoError(t, s.CloseWrite())
 				require.Equal(t, io.EOF, second(c.Read(soon(t), make([]byte, 1))))
-				for deadline := time.Now().Add(20 * time.Second); ; { // the first tries may take a while
+				for deadline := time.Now().Add(tooLong); ; { // the first tries may take a while
 					before := tries.Load()
 					select {
 					case err := <-write:

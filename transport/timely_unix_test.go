@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // Where the SDK waits, a callback's own time-out is reported as a breach of its contract: the SDK
@@ -119,7 +121,7 @@ func TestCloseWriteBesideWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, _ := pair(t, over.tr, over.at)
 			write := aside(func() error { return second(c.Writev(context.Background(), make([]byte, 64<<20))) })
-			waitsIn(t, "", "(*Stream).Writev(")
+			expect.WaitsIn(t, "", "(*Stream).Writev(")
 			require.NoError(t, c.CloseWrite())
 			require.ErrorIs(t, returns(t, write), syscall.EPIPE)
 		})

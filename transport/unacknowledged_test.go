@@ -23,7 +23,7 @@ func TestUnacknowledged(t *testing.T) {
 		require.Eventually(t, func() bool {
 			d, err := c.Unacknowledged()
 			return err == nil && d == 0
-		}, 10*time.Second, time.Millisecond)
+		}, tooLong, time.Millisecond)
 		require.NoError(t, c.Close())
 		_, err = c.Unacknowledged()
 		require.Error(t, err)

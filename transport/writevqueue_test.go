@@ -44,7 +44,7 @@ func writes(t testing.TB, q *Queue, ctx context.Context, text string) <-chan wri
 		n, err := q.WritevQueue(ctx, []byte(text[:1]), nil, []byte(text[1:]))
 		c <- written{n, err}
 	}()
-	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n >= before+len(text) }, 10*time.Second, 100*time.Microsecond)
+	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n >= before+len(text) }, tooLong, 100*time.Microsecond)
 	return c
 }
 
@@ -98,7 +98,7 @@ func TestQueueGivenUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		before, _ := q.Buffered()
 		ended := aside(func() error { return begin(ctx) })
-		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > before }, 10*time.Second, 20*time.Microsecond)
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > before }, tooLong, 20*time.Microsecond)
 		cancel()
 		require.ErrorIs(t, returns(t, ended), context.Canceled)
 	}
@@ -380,7 +380,7 @@ func TestNoBusySpin(t *testing.T) {
 			quiet = 0
 		}
 		return quiet == 4
-	}, 20*time.Second, time.Millisecond, "callbacks while nothing can be done")
+	}, tooLong, time.Millisecond, "callbacks while nothing can be done")
 	cancel()
 	require.NoError(t, c.Close())
 	for i, call := range all {
@@ -431,7 +431,7 @@ func TestWritevQueueWithdrawnAmongOthers(t *testing.T) {
 				var ctx context.Context
 				ctx, k.cancel = context.WithCancel(context.Background())
 				k.done = writes(t, q, ctx, k.text)
-				require.Eventually(rt, func() bool { n, _ := q.Buffered(); return n == before+size }, 20*time.Second, 20*time.Microsecond)
+				require.Eventually(rt, func() bool { n, _ := q.Buffered(); return n == before+size }, tooLong, 20*time.Microsecond)
 			}
 			for _, k := range calls {
 				if k.goes {
@@ -476,7 +476,7 @@ func TestQueueLargePostHeedsContext(t *testing.T) {
 	first := aside(func() error { return q.Post(ctx, []byte("head"), large, 0) })
 	waiting(t, &g.begun, 1)
 	second := aside(func() error { return q.Post(ctx, large, []byte("gone"), 0) })
-	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 2*(4+len(large)) }, 20*time.Second, 100*time.Microsecond)
+	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 2*(4+len(large)) }, tooLong, 100*time.Microsecond)
 	cancel()
 	require.NoError(t, returns(t, first), "it is in flight, and goes out whole")
 	require.ErrorIs(t, returns(t, second), context.Canceled)
@@ -575,7 +575,7 @@ func TestQueueGivenUpPlaces(t *testing.T) {
 	for range 5 * fewGiven {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := aside(func() error { return q.Post(ctx, large, nil, 0) })
-		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > len(large) }, 10*time.Second, 20*time.Microsecond)
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > len(large) }, tooLong, 20*time.Microsecond)
 		cancel()
 		require.ErrorIs(t, returns(t, ended), context.Canceled)
 	}

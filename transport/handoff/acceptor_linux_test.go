@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/sockdir"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A lack of descriptors does not end a listener: peers that connect meanwhile are accepted once
@@ -41,7 +42,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	ended := make(chan error, 1)
 	go func() { _, err := closed.Accept(context.Background()); ended <- err }()
-	require.Eventually(t, func() bool { return closed.turn.state.Load() != free }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return closed.turn.state.Load() != free }, tooLong, time.Millisecond)
 	require.NoError(t, closed.Close())
 	require.ErrorIs(t, <-ended, net.ErrClosed)
 
@@ -52,7 +53,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		}
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { return c.turn.state.Load() != free }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.turn.state.Load() != free }, tooLong, time.Millisecond)
 	more()
 	require.NoError(t, <-ended)
 }
@@ -74,7 +75,7 @@ func TestAcceptSingleTry(t *testing.T) {
 		select {
 		case err := <-ended:
 			return err
-		case <-time.After(20 * time.Second):
+		case <-time.After(tooLong):
 			require.FailNow(t, "it waits")
 			return nil
 		}

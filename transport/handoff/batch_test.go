@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // rooms makes n packets to receive into.
@@ -146,7 +147,7 @@ func TestReceiveBatchWaits(t *testing.T) {
 				}
 				over <- o
 			}()
-			require.Eventually(t, func() bool { return b.receiving.state.Load() != free }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return b.receiving.state.Load() != free }, tooLong, time.Millisecond)
 			_, err := a.SendBatch(soon(t), numbered(3))
 			require.NoError(t, err)
 			require.Equal(t, outcome{all: []string{"aa", "ab", "ac"}}, <-over)
@@ -405,9 +406,9 @@ func TestBatchStaysTogether(t *testing.T) {
 	}
 	over := make(chan error, 2)
 	go func() { _, err := a.SendBatch(soon(t), packets); over <- err }()
-	require.Eventually(t, func() bool { return a.sending.state.Load() != free }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return a.sending.state.Load() != free }, tooLong, time.Millisecond)
 	go func() { over <- a.Send(soon(t), []byte("other")) }()
-	require.Eventually(t, func() bool { return a.sending.state.Load() == sought }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return a.sending.state.Load() == sought }, tooLong, time.Millisecond)
 	var all []string
 	for len(all) <= len(packets) {
 		got := rooms(20, 5, 0)
@@ -459,7 +460,7 @@ func TestCloseEndsBatches(t *testing.T) {
 			}()
 			go func() { _, err := a.ReceiveBatch(context.Background(), rooms(3, 5, 0)); received <- err }()
 			for _, turns := range []*turns{&a.sending, &a.receiving} {
-				require.Eventually(t, func() bool { return turns.state.Load() != free }, 10*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { return turns.state.Load() != free }, tooLong, time.Millisecond)
 			}
 			require.NoError(t, a.Close())
 			require.ErrorIs(t, <-sent, net.ErrClosed)

@@ -16,11 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 )
 
 func fcntl(fd, cmd int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, 0) }
@@ -446,7 +447,7 @@ func TestWaitForTurnEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	first := make(chan error, 1)
 	go func() { _, err := b.Receive(ctx, make([]byte, 1), nil, 0); first <- err }()
-	require.Eventually(t, func() bool { return b.receiving.state.Load() != 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.receiving.state.Load() != 0 }, tooLong, time.Millisecond)
 	short, stop := context.WithTimeout(context.Background(), time.Millisecond)
 	defer stop()
 	_, err := b.Receive(short, make([]byte, 1), nil, 0)

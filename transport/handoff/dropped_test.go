@@ -129,7 +129,7 @@ func requireEnds(t *testing.T, r interface {
 	SetReadDeadline(time.Time) error
 }) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(tooLong); ; {
 		runtime.GC()
 		require.NoError(t, r.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
 		_, err := r.Read(make([]byte, 1))

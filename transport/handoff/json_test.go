@@ -15,11 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 )
 
 // jsonSockets makes a server, and a client that sends to it.
@@ -228,7 +229,7 @@ func TestJSONWaitsEnd(t *testing.T) {
 	require.NoError(t, <-waiting)
 	done := make(chan error, 1)
 	go func() { _, _, err := server.Recv(context.Background(), nil); done <- err }()
-	require.Eventually(t, func() bool { return server.conn.receiving.state.Load() != 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return server.conn.receiving.state.Load() != 0 }, tooLong, time.Millisecond)
 	require.NoError(t, server.Close())
 	if err := <-done; err != nil { // otherwise it has received a document before
 		require.ErrorIs(t, err, net.ErrClosed)

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // withoutNumbers leaves this process no free descriptor number until the end of the test, or until
@@ -57,14 +58,14 @@ func TestLoneWaitsWithoutADescriptor(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorIs(t, err, transport.ErrPoisoned, "part of it is out")
 	go func() { _, err := full.Receive(context.Background(), much, nil, 0); ended <- err }()
-	require.Eventually(t, func() bool { return full.receiving.state.Load() != free }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return full.receiving.state.Load() != free }, tooLong, time.Millisecond)
 	require.NoError(t, full.Close())
 	require.ErrorIs(t, <-ended, net.ErrClosed)
 
 	go func() { _, err := b.Receive(context.Background(), much, nil, 0); ended <- err }()
-	require.Eventually(t, func() bool { return b.receiving.state.Load() != free }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.receiving.state.Load() != free }, tooLong, time.Millisecond)
 	more()
-	require.Eventually(t, func() bool { return watched() == polls+1 }, 10*time.Second, time.Millisecond, "it sleeps now")
+	require.Eventually(t, func() bool { return watched() == polls+1 }, tooLong, time.Millisecond, "it sleeps now")
 	require.NoError(t, a.Send(soon(t), []byte("x")))
 	require.NoError(t, <-ended)
 }

@@ -45,7 +45,7 @@ func TestLoneDescriptors(t *testing.T) {
 	require.Equal(t, 2, grown())
 	received := make(chan error, 1)
 	go func() { _, err := other.Receive(ctx, p, nil, 0); received <- err }()
-	require.Eventually(t, func() bool { return watched() == polls+1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return watched() == polls+1 }, tooLong, time.Millisecond)
 	require.NoError(t, one.Send(ctx, []byte("x")))
 	require.NoError(t, <-received)
 	require.NoError(t, one.Close())
@@ -133,7 +133,7 @@ func TestLoneClose(t *testing.T) {
 			select {
 			case err := <-ended:
 				require.ErrorIs(t, err, net.ErrClosed)
-			case <-time.After(20 * time.Second):
+			case <-time.After(tooLong):
 				require.FailNow(t, "somebody waits on")
 			}
 		}

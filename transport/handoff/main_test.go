@@ -10,10 +10,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/leak"
 )
 
 const testParallel = "16"
@@ -52,11 +53,7 @@ func noLeak(t testing.TB) {
 }
 
 // soon is a context for operations that should end at once.
-func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
+func soon(t testing.TB) context.Context { return expect.Context(t) }
 
 // isClosed tells whether a number is not that of an open descriptor.
 func isClosed(fd int) bool {

@@ -17,11 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/transport"
 )
 
 var messageKinds = map[string]int{"packets": unix.SOCK_SEQPACKET, "framed": unix.SOCK_STREAM}
@@ -663,7 +664,7 @@ func TestMessageClose(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			go func() { _, _, err := m.Receive(context.Background()); done <- err }()
-			require.Eventually(t, func() bool { return m.conn.receiving.state.Load() != 0 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return m.conn.receiving.state.Load() != 0 }, tooLong, time.Millisecond)
 			require.NoError(t, m.Close())
 			require.ErrorIs(t, <-done, net.ErrClosed)
 			_, _, err := m.Receive(context.Background())

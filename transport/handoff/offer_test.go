@@ -16,10 +16,11 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 // A thing is what the tests hand over inside one process: some pipes.
@@ -681,7 +682,7 @@ func TestTakeBackNeverWaits(t *testing.T) {
 		case err := <-took:
 			require.NoError(t, err)
 			require.Equal(t, written, back)
-		case <-time.After(20 * time.Second):
+		case <-time.After(tooLong):
 			require.FailNow(t, "it waits", "round %d", i)
 		}
 		close(over)

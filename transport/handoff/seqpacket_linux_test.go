@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 func jsonPair(t testing.TB) (one, other *JSONConn) {
@@ -144,7 +145,7 @@ func TestJSONListener(t *testing.T) {
 
 	done := make(chan error, 1)
 	go func() { _, err := l.Accept(context.Background()); done <- err }()
-	require.Eventually(t, func() bool { return l.turn.state.Load() != 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return l.turn.state.Load() != 0 }, tooLong, time.Millisecond)
 	require.NoError(t, l.Close())
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, <-done, net.ErrClosed)

@@ -19,12 +19,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/need"
-	"github.com/cnode-go/cnode/test/sockdir"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport"
 )
 
 func addr(s string) transport.Addr { return transport.FromAddrPort(netip.MustParseAddrPort(s)) }
@@ -528,7 +529,7 @@ func TestReceiverClose(t *testing.T) {
 	sendRaw(t, a, []byte{0, 0}, unix.UnixRights(fd))
 	done := make(chan error, 1)
 	go func() { done <- r.Receive(context.Background(), &Session{}) }()
-	require.Eventually(t, func() bool { return r.conn.receiving.state.Load() != 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.conn.receiving.state.Load() != 0 }, tooLong, time.Millisecond)
 	require.NoError(t, r.Close())
 	require.ErrorIs(t, <-done, net.ErrClosed)
 	require.Error(t, r.Receive(context.Background(), &Session{}))

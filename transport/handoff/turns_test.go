@@ -7,7 +7,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
+
+// tooLong bounds what takes milliseconds unless something is broken.
+const tooLong = expect.Limit
 
 // lines waits until n callers wait for their turn.
 func (t *turns) lines(tb testing.TB, n int) {
@@ -16,7 +21,7 @@ func (t *turns) lines(tb testing.TB, n int) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		return len(t.waiting) == n
-	}, 10*time.Second, time.Millisecond)
+	}, tooLong, time.Millisecond)
 }
 
 // Callers get their turn in the order in which they came; a caller that gives up leaves no gap.
@@ -52,7 +57,7 @@ func TestTurnsInOrder(t *testing.T) {
 	for _, want := range []int{0, 2, 4} {
 		require.Equal(t, want, <-came)
 	}
-	require.Eventually(t, turn.try, 10*time.Second, time.Millisecond)
+	require.Eventually(t, turn.try, tooLong, time.Millisecond)
 	turn.pass()
 }
 

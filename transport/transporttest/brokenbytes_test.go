@@ -168,7 +168,7 @@ func byteMutants() []mutant {
 				return write(fd, p, tmo)
 			}
 		})},
-		{"Read panics", "NoPanic", ofTCP(func(_ *mess, cb *tcp) {
+		{"Read panics", "NoPanic Exchange", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Read = func(int, []byte, time.Duration) (int, error) { panic("a mutant") }
 		})},
 		{"bytes go nowhere", "Exchange", ofTCP(func(_ *mess, cb *tcp) {

@@ -15,7 +15,7 @@ import (
 )
 
 // checkMutants break a rule where no other mutant does: by another of the rule's checks, or at
-// another callback. Only their own rule is tried, beside the basic ones.
+// another callback.
 func checkMutants() []mutant {
 	return []mutant{
 		{"GetFD sets blocking mode", "Descriptor", ofTCP(func(_ *mess, cb *tcp) {
@@ -68,7 +68,7 @@ func checkMutants() []mutant {
 			closeWrite := cb.CloseWrite
 			cb.CloseWrite = func(fd int) error { return errors.Join(unix.SetNonblock(fd, false), closeWrite(fd)) }
 		})},
-		{"an Accept that Close ends leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+		{"an Accept that Close ends leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			accept := cb.Accept
 			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
 				n, a, err := accept(s, tmo)
@@ -78,7 +78,7 @@ func checkMutants() []mutant {
 				return n, a, err
 			}
 		})},
-		{"a Read that times out leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+		{"a Read that times out leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			cb.Import = nil // whose rule makes a Read time out, too
 			read := cb.Read
 			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
@@ -89,7 +89,7 @@ func checkMutants() []mutant {
 				return n, err
 			}
 		})},
-		{"a listener that moves leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+		{"a listener that moves leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			imported := cb.Import
 			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
 				if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on != 0 {
@@ -98,7 +98,7 @@ func checkMutants() []mutant {
 				return imported(setup, fd, state)
 			}
 		})},
-		{"a refused Import leaves a descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+		{"a refused Import leaves a descriptor", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			imported := cb.Import
 			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
 				s, err := imported(setup, fd, state)
@@ -229,7 +229,7 @@ func checkMutants() []mutant {
 				return n, err
 			}
 		})},
-		{"an imported stream ignores Interrupt", "Returns", ofPolling(func(_ *mess, cb *poll) {
+		{"an imported stream ignores Interrupt", "Returns Moves", ofPolling(func(_ *mess, cb *poll) {
 			interrupt := cb.Interrupt
 			of := movedTo(cb)
 			cb.Interrupt = func(s *pollSocket) {

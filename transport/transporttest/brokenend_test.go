@@ -186,7 +186,7 @@ func endMutants() []mutant {
 			}
 		})},
 
-		{"a hook panics", "NoPanic", ofTCP(func(_ *mess, cb *tcp) {
+		{"a hook panics", "NoPanic Hooks", ofTCP(func(_ *mess, cb *tcp) {
 			cb.AcceptHandshakeComplete = func(int) error { panic("a mutant") }
 		})},
 		{"a hook fails", "Hooks", ofTCP(func(_ *mess, cb *tcp) {
@@ -246,7 +246,7 @@ func endMutants() []mutant {
 			cb.Import = func(any, int, []byte) (int, error) { <-m.release; return -1, unix.EIO }
 		})},
 
-		{"Close keeps the descriptor", "LeakedDescriptors", ofTCP(func(_ *mess, cb *tcp) {
+		{"Close keeps the descriptor", "Leaks", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Close = func(fd int) error {
 				if err := unix.Shutdown(fd, unix.SHUT_RDWR); !errors.Is(err, unix.ENOTCONN) {
 					return err
@@ -254,10 +254,10 @@ func endMutants() []mutant {
 				return nil
 			}
 		})},
-		{"Release keeps the descriptor", "LeakedDescriptors", ofTCP(func(_ *mess, cb *tcp) {
+		{"Release keeps the descriptor", "Leaks", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Release = func(int) error { return nil }
 		})},
-		{"Release keeps what is beside the descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+		{"Release keeps what is beside the descriptor", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			cb.Release = func(s *pollSocket) error { // leaves its pipes open
 				m.closingSocket(s)
 				for _, l := range []*lane{&s.in, &s.out} {
@@ -267,7 +267,7 @@ func endMutants() []mutant {
 				return unix.Close(s.fd)
 			}
 		})},
-		{"every socket leaves a pipe open", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
+		{"every socket leaves a pipe open", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			socket := cb.Socket
 			cb.Socket = func(setup any, a transport.Addr) (int, error) {
 				var p [2]int
@@ -279,7 +279,7 @@ func endMutants() []mutant {
 				return socket(setup, a)
 			}
 		})},
-		{"a refused Connect keeps the descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+		{"a refused Connect keeps the descriptor", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			connect := cb.Connect
 			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
 				err := connect(s, a, tmo)
@@ -291,7 +291,7 @@ func endMutants() []mutant {
 				return err
 			}
 		})},
-		{"a refused Connect leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+		{"a refused Connect leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			connect := cb.Connect
 			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
 				err := connect(s, a, tmo)
@@ -301,7 +301,7 @@ func endMutants() []mutant {
 				return err
 			}
 		})},
-		{"a Connect that times out leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+		{"a Connect that times out leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			connect := cb.Connect
 			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
 				err := connect(s, a, tmo)
@@ -311,7 +311,7 @@ func endMutants() []mutant {
 				return err
 			}
 		})},
-		{"a cancelled Connect keeps a descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+		{"a cancelled Connect keeps a descriptor", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			connect := cb.Connect
 			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
 				err := connect(s, a, tmo)
@@ -321,7 +321,7 @@ func endMutants() []mutant {
 				return err
 			}
 		})},
-		{"a stream closed under a Read leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+		{"a stream closed under a Read leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			var ended sync.Map
 			interrupt, closing := cb.Interrupt, cb.Close
 			cb.Interrupt = func(s *pollSocket) { ended.Store(s, true); interrupt(s) }
@@ -332,7 +332,7 @@ func endMutants() []mutant {
 				return closing(s)
 			}
 		})},
-		{"a stream closed with bytes unread leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+		{"a stream closed with bytes unread leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			closing := cb.Close
 			cb.Close = func(s *pollSocket) error {
 				if n, _, err := unix.Recvfrom(s.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT); err == nil && n > 0 {
@@ -341,7 +341,7 @@ func endMutants() []mutant {
 				return closing(s)
 			}
 		})},
-		{"an accepted stream that moves leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+		{"an accepted stream that moves leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			var accepted sync.Map
 			accept, release := cb.Accept, cb.Release
 			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
@@ -356,26 +356,26 @@ func endMutants() []mutant {
 				return release(s)
 			}
 		})},
-		{"a hook leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
+		{"a hook leaves a goroutine", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			cb.ConnectHandshakeComplete = func(int) error {
 				go func() { <-m.release }()
 				return nil
 			}
 		})},
-		{"a hook leaves a goroutine, and CheckPeer refuses the suite's name", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
+		{"a hook leaves a goroutine, and CheckPeer refuses the suite's name", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			cb.CheckPeer = func(int, string) error { return unix.EACCES }
 			cb.ConnectHandshakeComplete = func(int) error {
 				go func() { <-m.release }()
 				return nil
 			}
 		})},
-		{"a hook of the accepting end leaves a descriptor", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
+		{"a hook of the accepting end leaves a descriptor", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			cb.AcceptHandshakeComplete = func(fd int) error {
 				_, err := m.opened(unix.Dup(fd))
 				return err
 			}
 		})},
-		{"CloseWrite leaves a descriptor", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
+		{"CloseWrite leaves a descriptor", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			closeWrite := cb.CloseWrite
 			cb.CloseWrite = func(fd int) error {
 				dup, err := m.opened(unix.Dup(fd))
@@ -385,7 +385,7 @@ func endMutants() []mutant {
 				return closeWrite(dup)
 			}
 		})},
-		{"every accepted socket leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
+		{"every accepted socket leaves a goroutine", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			accept := cb.Accept
 			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
 				nfd, a, err := accept(fd, tmo)

@@ -155,10 +155,10 @@ func timeMutants() []mutant {
 				_ = unix.Shutdown(s.fd, unix.SHUT_RDWR)
 			}
 		})},
-		{"Read does not heed Interrupt", "Returns", ofPolling(func(_ *mess, cb *poll) {
+		{"Read does not heed Interrupt", "Returns CancelRead", ofPolling(func(_ *mess, cb *poll) {
 			cb.Interrupt = func(*pollSocket) {}
 		})},
-		{"Interrupt does not come back", "Returns", ofPolling(func(m *mess, cb *poll) {
+		{"Interrupt does not come back", "Returns CancelRead", ofPolling(func(m *mess, cb *poll) {
 			cb.Interrupt = func(*pollSocket) { <-m.release }
 		})},
 		{"an interrupted Write is another error", "CancelWrite", ofPolling(func(_ *mess, cb *poll) {

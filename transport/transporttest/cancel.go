@@ -43,7 +43,7 @@ func cancelWrite(t *trial) {
 	client, _ := t.pair()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	v := pattern(71).vector(64)
+	v := t.flood(pattern(71))
 	write := begin(t, "a cancelled Writev", func() (int64, error) { return client.Writev(ctx, v...) })
 	if write.endsWithin(2 * short) {
 		t.must(write.err, "Writev of %d bytes", len(v)<<20)

@@ -35,7 +35,8 @@ func accusesWaiting(t *testing.T, name string) bool {
 	make := ofPolling(func(m *mess, cb *poll) {
 		write := cb.Write
 		cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-			if len(p) > 100 && squeezed(p[:min(len(p), 32<<10)]) {
+			// of a few bytes only: it takes time, in which the Write would have to come to wait
+			if len(p) > 100 && squeezed(p[:min(len(p), 4<<10)]) {
 				return min(len(p), 32<<10), nil
 			}
 			n, err := write(s, p, 0)

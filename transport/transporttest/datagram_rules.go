@@ -400,14 +400,14 @@ func datagramLeaks(d *datagramTrial) error {
 				return err
 			}
 		}
-		if n, _ := left(); n < many {
+		if n, _ := left(); n < many(rounds) {
 			return nil
 		}
 		batches = append(batches, left)
 	}
-	sample, stays := remains(batches, d.patience)
+	sample, stays := remains(batches, many(rounds), d.patience)
 	if !stays {
 		return nil
 	}
-	return fmt.Errorf("of every %d times that sockets were opened and closed, %d descriptors or more remain, such as %s", rounds, many, sample)
+	return fmt.Errorf("of every %d times that sockets were opened and closed, %d descriptors or more remain, such as %s", rounds, many(rounds), sample)
 }

@@ -86,7 +86,7 @@ func (t *trial) failsAtLast(s *transport.Stream) {
 func cutOff(t *trial) {
 	client, server := t.pair()
 	ctx := t.soon()
-	v := pattern(82).vector(64)
+	v := t.flood(pattern(82))
 	write := begin(t, "a Writev while the peer closes", func() (int64, error) { return client.Writev(ctx, v...) })
 	write.endsWithin(moment)
 	t.must(server.Close(), "Close")
@@ -138,7 +138,7 @@ func closeWrite(t *trial) {
 func closeWriteEndsWrite(t *trial) {
 	client, server := t.pair()
 	p := pattern(85)
-	v := p.vector(64)
+	v := t.flood(p)
 	write := begin(t, "a Writev beside CloseWrite", func() (int64, error) { return client.Writev(context.Background(), v...) })
 	if write.endsWithin(2 * short) {
 		t.must(write.err, "Writev of %d bytes", len(v)<<20)
@@ -226,7 +226,7 @@ func closeEndsRead(t *trial) {
 // closeEndsWrite closes a stream on which a Writev waits.
 func closeEndsWrite(t *trial) {
 	client, _ := t.pair()
-	v := pattern(83).vector(64)
+	v := t.flood(pattern(83))
 	write := begin(t, "Writev", func() (int64, error) { return client.Writev(context.Background(), v...) })
 	if write.endsWithin(2 * short) {
 		t.must(write.err, "Writev of %d bytes", len(v)<<20)

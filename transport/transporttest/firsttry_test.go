@@ -63,9 +63,6 @@ func firstTry() []good {
 		{"full, with a context's time-outs", func(t testing.TB) Factory {
 			return always(must(t, ownTimeouts(context.DeadlineExceeded, true)), loopback())
 		}},
-		{"full without Interrupt, with a context's time-outs", func(t testing.TB) Factory {
-			return always(must(t, ownTimeouts(context.DeadlineExceeded, false)), loopback())
-		}},
 	}
 }
 

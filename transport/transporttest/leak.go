@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,14 +15,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-const (
-	// rounds is how many connections of each kind are opened and closed in a batch.
-	rounds = 24
-	// many is how much must remain of a batch to count as a leak. It is less than rounds, because a
-	// few things that were there before may have gone meanwhile; and a leak of only one kind of
-	// connection still reaches it.
-	many = rounds * 3 / 4
-)
+// rounds is how many connections of each kind are opened and closed in a batch.
+const rounds = 24
+
+// many is how much must remain of a batch to count as a leak. It is less than rounds, because a few
+// things that were there before may have gone meanwhile; and a leak of only one kind of connection
+// still reaches it.
+func many(rounds int) int { return rounds * 3 / 4 }
 
 // life opens and closes a listener and connections that end in all the different ways, and makes
 // some Connects that fail.
@@ -139,45 +139,81 @@ func (t *trial) endMoved(at site, moving, other *transport.Stream) {
 	t.must(other.Close(), "Close")
 }
 
-// leaks looks for what remains of connections, and then of moved connections if the plug-in can be
-// moved.
-func (t *trial) leaks(what string, begin func() (left func() (int, string))) {
-	t.leaksOf(what, "connections", t.life, begin)
-	if tr, _ := t.made(); tr.Movable() && canDuplicate {
-		t.leaksOf(what, "moved connections", t.movedLife, begin)
-	}
+// A remainder is what may remain of connections.
+type remainder struct {
+	what string
+	// begin is called before each batch. The function left that it returns tells how much of what has
+	// come since is still there, and an example.
+	begin   func() (left func() (int, string))
+	batches []func() (int, string)
+}
+
+// leaks looks for descriptors and goroutines that were not there before and stay. Other parts of
+// the process may open and close descriptors meanwhile, so a descriptor counts only as long as it
+// refers to the same file; the goroutines are those that descend from the trial's own, which
+// inherit its pprof label.
+func leaks(t *trial) {
+	const key = "transporttest"
+	id := strconv.FormatInt(trials.Add(1), 10)
+	pprof.Do(context.Background(), pprof.Labels(key, id), func(context.Context) {
+		begin := func() (left func() (int, string)) {
+			before, _ := labelled(key, id)
+			return func() (int, string) {
+				n, sample := labelled(key, id)
+				return n - before, sample
+			}
+		}
+		t.leaksOf("connections", t.life, begin)
+		// moved connections, if the plug-in can be moved
+		if tr, _ := t.made(); tr.Movable() && canDuplicate {
+			t.leaksOf("moved connections", t.movedLife, begin)
+		}
+	})
 }
 
 // leaksOf calls life many times, in three batches, and looks for something that has grown with each
-// batch and stays. begin is called before each batch; the function left that it returns tells how
-// much of what has come since is still there, and an example.
-func (t *trial) leaksOf(what, of string, life func(), begin func() (left func() (int, string))) {
+// batch and stays.
+func (t *trial) leaksOf(of string, life func(), goroutines func() (left func() (int, string))) {
 	life() // things that are made only once are made now
-	var batches []func() (int, string)
+	grow := []*remainder{{what: "goroutines", begin: goroutines}}
+	if openDescriptors() != nil { // else they cannot be counted here
+		grow = append(grow, &remainder{what: "descriptors", begin: freshDescriptors})
+	}
 	for range 3 {
-		left := begin()
-		for range rounds {
+		for _, r := range grow {
+			r.batches = append(r.batches, r.begin())
+		}
+		for range t.s.rounds {
 			life()
 			t.closeAll()
 		}
-		if n, _ := left(); n < many {
+		grow = slices.DeleteFunc(grow, func(r *remainder) bool {
+			n, _ := r.batches[len(r.batches)-1]()
+			return n < many(t.s.rounds)
+		})
+		if len(grow) == 0 {
 			return
 		}
-		batches = append(batches, left)
 	}
-	if sample, stays := remains(batches, t.s.patience); stays {
+	var remain []string
+	for _, r := range grow {
+		if sample, stays := remains(r.batches, many(t.s.rounds), t.s.lingering); stays {
+			remain = append(remain, fmt.Sprintf("%d %s or more remain, such as %s", many(t.s.rounds), r.what, sample))
+		}
+	}
+	if len(remain) > 0 {
 		t.inVain()
-		t.fail("of every %d times that %s were opened and closed, %d %s or more remain, such as %s", rounds, of, many, what, sample)
+		t.fail("of every %d times that %s were opened and closed, %s", t.s.rounds, of, strings.Join(remain, ", and "))
 	}
 }
 
-// remains waits for a batch of which less than many is left, and reports whether none has become
-// one; sample is an example then.
-func remains(batches []func() (int, string), patience time.Duration) (sample string, stays bool) {
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+// remains waits up to so long for a batch of which less than enough is left, and reports whether none
+// has become one; sample is an example then.
+func remains(batches []func() (int, string), enough int, within time.Duration) (sample string, stays bool) {
+	for end, pause := time.Now().Add(within), 20*time.Millisecond; ; pause *= 2 { // to look costs time
 		for _, left := range batches {
 			n, one := left()
-			if n < many {
+			if n < enough {
 				return "", false
 			}
 			sample = one
@@ -185,17 +221,8 @@ func remains(batches []func() (int, string), patience time.Duration) (sample str
 		if time.Now().After(end) {
 			return sample, true
 		}
+		time.Sleep(min(pause, time.Until(end)+1))
 	}
-}
-
-// leakedDescriptors looks for descriptors that were not there before and stay. Other parts of the
-// process may open and close descriptors meanwhile, so a descriptor counts only as long as it
-// refers to the same file.
-func leakedDescriptors(t *trial) {
-	if openDescriptors() == nil {
-		t.skip("open descriptors cannot be counted here")
-	}
-	t.leaks("descriptors", freshDescriptors)
 }
 
 // freshDescriptors returns a function that counts the descriptors that have come since and were
@@ -221,22 +248,6 @@ func freshDescriptors() (left func() (int, string)) {
 }
 
 var trials atomic.Int64 // numbers the labels of trials in this process
-
-// leakedGoroutines looks for goroutines that descend from the trial's own. These inherit its pprof
-// label, so other goroutines are not counted.
-func leakedGoroutines(t *trial) {
-	const key = "transporttest"
-	id := strconv.FormatInt(trials.Add(1), 10)
-	pprof.Do(context.Background(), pprof.Labels(key, id), func(context.Context) {
-		t.leaks("goroutines", func() func() (int, string) {
-			before, _ := labelled(key, id)
-			return func() (int, string) {
-				n, sample := labelled(key, id)
-				return n - before, sample
-			}
-		})
-	})
-}
 
 // labelled counts the goroutines with a label; sample is a position of the largest group of them.
 func labelled(key, value string) (n int, sample string) {

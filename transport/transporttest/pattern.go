@@ -51,8 +51,7 @@ func (s pattern) bytes(off int64, n int) []byte {
 	return p
 }
 
-// vector returns the first n MiB of the pattern in as many buffers. No carrier makes less of them
-// by compressing.
+// vector returns the first n MiB of the pattern in as many buffers.
 func (s pattern) vector(n int) [][]byte {
 	v := make([][]byte, n)
 	for i := range v {

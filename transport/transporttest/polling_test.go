@@ -3,6 +3,7 @@
 package transporttest
 
 import (
+	"context"
 	"errors"
 	"os"
 	"sync"
@@ -184,9 +185,9 @@ func polling(interruptible bool) transport.Callbacks[*pollSocket] {
 }
 
 // goesOn is the plug-in without Interrupt whose Write goes on until everything is written: a Write
-// that is ended returns a count together with its error.
+// that is ended returns a count together with its error. Its time-outs are named as a context's.
 func goesOn() transport.Callbacks[*pollSocket] {
-	cb := polling(false)
+	cb := ownTimeouts(context.DeadlineExceeded, false)
 	write := cb.Write
 	cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (n int, err error) {
 		for begin := time.Now(); n < len(p) && err == nil; {

@@ -86,10 +86,8 @@ func rules() []rule {
 		{"Release", "Release says nothing on the connection: who else holds the descriptor can go on.", releases, false},
 		{"MovesListener", "A listener that is imported from its descriptor goes on at the same address.", movesListener, false},
 
-		{"LeakedDescriptors", "Close and Release free the descriptors, with those of hooks and of CloseWrite; so do a Connect and an Import " +
-			"that fail.", leakedDescriptors, false},
-		{"LeakedGoroutines", "Close and Release leave no goroutine behind, none of hooks or of CloseWrite either; nor do a Connect, an Import, " +
-			"a Read and an Accept that fail.", leakedGoroutines, false},
+		{"Leaks", "Close and Release leave no descriptor and no goroutine behind, none of hooks or of CloseWrite either; nor do a Connect, an " +
+			"Import, a Read and an Accept that fail.", leaks, false},
 
 		{"NoPanic", "A callback does not panic.", nil, false},
 		{"Returns", "A callback comes back within a second of being ended, by Interrupt if the plug-in has that.", nil, false},

@@ -71,14 +71,16 @@ type rule struct {
 // machine: no rule is about speed.
 type limits struct {
 	// how long something that must happen may take, or go on without progress
-	patience time.Duration
-	watchdog time.Duration // for one try of a rule, which may take longer while it makes progress
-	tries    int           // how often a rule is tried that was broken only by lateness
-	starved  int           // the suite gives up after so many rules have waited in vain
+	patience  time.Duration
+	lingering time.Duration // how long it may take until what is closed is gone
+	watchdog  time.Duration // for one try of a rule, which may take longer while it makes progress
+	tries     int           // how often a rule is tried that was broken only by lateness
+	starved   int           // the suite gives up after so many rules have waited in vain
+	rounds    int           // how many connections are looked at together for leaks
 }
 
 func generous() limits {
-	return limits{patience: 10 * time.Second, watchdog: 2 * time.Minute, tries: 3, starved: 3}
+	return limits{patience: 10 * time.Second, lingering: 10 * time.Second, watchdog: 2 * time.Minute, tries: 3, starved: 3, rounds: rounds}
 }
 
 // despair returns why the rules after the named one are not tried: too many rules have waited in

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -68,7 +69,7 @@ func TestWatchdogEndsRuleThatHangs(t *testing.T) {
 	require.ErrorContains(t, err, "rule Hangs is broken: it hung")
 	select {
 	case <-next: // the suite goes on
-	case <-time.After(10 * time.Second):
+	case <-time.After(expect.Limit):
 		require.FailNow(t, "the next rule was not tried")
 	}
 }
@@ -217,7 +218,7 @@ func TestLeftBehindIsClosed(t *testing.T) {
 	close(release)
 	select {
 	case <-closed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(expect.Limit):
 		require.FailNow(t, "what was opened too late was not closed")
 	}
 }

@@ -151,7 +151,7 @@ func writeNoWait(t *trial) {
 // cut off the last write.
 func writeDeadline(t *trial) {
 	client, _ := t.pair()
-	v := pattern(53).vector(64)
+	v := t.flood(pattern(53))
 	ctx := t.after(short)
 	n, err := do(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
 	if err == nil {

@@ -201,6 +201,18 @@ const large = 12 << 20
 // machine.
 func (t *trial) much(n int) int {
 	const least, times = 96 << 10, 16
+	return min(n, max(least, times*t.holds()))
+}
+
+// flood returns a vector of the pattern's first bytes that is more than the carrier takes while
+// nobody reads. No carrier makes less of them by compressing.
+func (t *trial) flood(p pattern) [][]byte {
+	const least, most, times = 16, 64, 6 // in MiB
+	return p.vector(min(most, max(least, times*t.holds()>>20)))
+}
+
+// holds is how many unread bytes the carrier takes, up to large.
+func (t *trial) holds() int {
 	if t.s.holds.Load() == 0 {
 		client, _ := t.pair()
 		ctx := t.after(4 * short)
@@ -210,7 +222,7 @@ func (t *trial) much(n int) int {
 		}
 		t.s.holds.Store(held + 1)
 	}
-	return min(n, max(least, times*int(t.s.holds.Load())))
+	return int(t.s.holds.Load())
 }
 
 // blocks returns a vector of n bytes, or a few less, in 12 buffers.

@@ -50,7 +50,7 @@ func TestCaptureFileTakesItsTime(t *testing.T) {
 	}
 	require.Empty(t, g.bytes())
 	close(g.open)
-	require.Eventually(t, func() bool { return bytes.Equal(want, g.bytes()) }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return bytes.Equal(want, g.bytes()) }, tooLong, time.Millisecond)
 	require.NoError(t, f.stop())
 }
 
@@ -71,7 +71,7 @@ func TestCaptureFilePanics(t *testing.T) {
 			if flushed {
 				require.ErrorIs(t, f.flush(), transport.ErrPanic, name)
 			} else {
-				require.Eventually(t, func() bool { return errors.Is(f.failed(), transport.ErrPanic) }, 10*time.Second, time.Millisecond, name)
+				require.Eventually(t, func() bool { return errors.Is(f.failed(), transport.ErrPanic) }, tooLong, time.Millisecond, name)
 			}
 			f.write([]byte("x"))
 			require.ErrorIs(t, f.stop(), transport.ErrPanic, name)
@@ -130,7 +130,7 @@ func TestCaptureFileGivenUpDuringFlush(t *testing.T) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return len(f.buf) == 0
-	}, 10*time.Second, time.Millisecond, "the Write has not begun")
+	}, tooLong, time.Millisecond, "the Write has not begun")
 	f.write(make([]byte, captureRoom))
 	f.write(make([]byte, captureRoom)) // waits for room in vain
 	require.ErrorIs(t, returns(t, flushed), ErrCaptureBehind)

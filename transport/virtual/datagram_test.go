@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -205,7 +206,7 @@ func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 				v := over(t, TraceDatagram(connected, TraceOptions{}))
 				above := TraceDatagram(v, TraceOptions{})
 				sent := aside(func() error { return second(above.SendTo(context.Background(), []byte("y"), nil)) })
-				waitsIn(t, "select", "(*pauser).until")
+				expect.WaitsIn(t, "select", "(*pauser).until")
 				require.NoError(t, end(connected))
 				require.ErrorIs(t, returns(t, sent), net.ErrClosed)
 				require.Error(t, second(above.SendTo(soon(t), []byte("y"), nil)))

@@ -181,7 +181,7 @@ func TestFaultAcceptNumbers(t *testing.T) {
 		buf := make([]byte, 1<<20)
 		require.Eventually(t, func() bool {
 			return strings.Count(string(buf[:runtime.Stack(buf, true)]), "(*memorySocket).accept(") == i+1
-		}, 10*time.Second, time.Millisecond)
+		}, tooLong, time.Millisecond)
 	}
 	var numbers []int
 	for _, a := range at {

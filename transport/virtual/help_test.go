@@ -4,13 +4,12 @@ import (
 	"context"
 	"net/netip"
 	"os"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
@@ -67,24 +66,14 @@ func open(t testing.TB) func(*transport.Stream, error) *transport.Stream {
 	}
 }
 
+// tooLong bounds what takes milliseconds unless something is broken.
+const tooLong = expect.Limit
+
 // soon is a context for operations that must succeed.
-func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
+func soon(t testing.TB) context.Context { return expect.Context(t) }
 
 // returns waits for an operation in another goroutine, which must come back.
-func returns[T any](t testing.TB, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(20 * time.Second):
-		require.FailNow(t, "an operation did not return")
-		panic("unreachable")
-	}
-}
+func returns[T any](t testing.TB, c <-chan T) T { t.Helper(); return expect.Returns(t, c) }
 
 // aside runs an operation in another goroutine and gives its error.
 func aside(op func() error) <-chan error {
@@ -129,21 +118,6 @@ func requireReceives(t testing.TB, d transport.DatagramSocket, want string, from
 	require.NoError(t, err)
 	require.Equal(t, want, string(p[:n]))
 	require.Equal(t, from, sender)
-}
-
-// waitsIn waits until a goroutine is in that state, below that function.
-func waitsIn(t testing.TB, state, function string) {
-	t.Helper()
-	buf := make([]byte, 1<<20)
-	require.Eventually(t, func() bool {
-		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			head, _, _ := strings.Cut(g, "\n")
-			if strings.Contains(head, "["+state) && strings.Contains(g, function) {
-				return true
-			}
-		}
-		return false
-	}, 20*time.Second, time.Millisecond, "nobody is in %s: %s", function, state)
 }
 
 // hooked is an in-memory transport whose ends read and write as a test wants.

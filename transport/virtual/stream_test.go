@@ -142,7 +142,7 @@ func TestBuffersAreLetGo(t *testing.T) {
 				}
 				require.NoError(t, second(other(soon(t), beside)))
 				b := returns(t, done)
-				require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, 10*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, tooLong, time.Millisecond)
 			})
 		}
 	}

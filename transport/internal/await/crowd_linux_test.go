@@ -198,7 +198,7 @@ func TestPolicyTurns(t *testing.T) {
 		p.leave()
 		return s.began.After(was) // a new turn
 	}
-	require.Eventually(t, alone, 10*time.Second, time.Millisecond)
+	require.Eventually(t, alone, tooLong, time.Millisecond)
 
 	stop := make(chan struct{})
 	var others sync.WaitGroup
@@ -225,5 +225,5 @@ func TestPolicyTurns(t *testing.T) {
 	p.leave()
 	close(stop)
 	others.Wait()
-	require.Eventually(t, alone, 10*time.Second, time.Millisecond)
+	require.Eventually(t, alone, tooLong, time.Millisecond)
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // letsGather makes the reader let messages gather for that long in its next wait.
@@ -26,7 +28,7 @@ func (y *tallied) begins() {
 // gathers waits until the reader lets messages gather.
 func gathers(t testing.TB) {
 	t.Helper()
-	waitsIn(t, "select", "(*watcher).pause(")
+	expect.WaitsIn(t, "select", "(*watcher).pause(")
 }
 
 // Only the end of its time wakes a reader that lets messages gather; what has come by then is read

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // What ends a wait ends a lookAgain at once, too.
@@ -24,7 +26,7 @@ func TestSlumberEnds(t *testing.T) {
 			i = &w.writer
 		}
 		asleep := aside(func() error { w.sleepFor(i, time.Hour, nil); return nil })
-		waitsIn(t, "select", "(*watcher).sleepFor")
+		expect.WaitsIn(t, "select", "(*watcher).sleepFor")
 		require.NoError(t, end(w), name)
 		require.NoError(t, returns(t, asleep), name)
 		w.sleepFor(i, time.Hour, nil) // nor does another one begin
@@ -44,10 +46,10 @@ func TestSleepsOnceThereIsADescriptor(t *testing.T) {
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
 	came := aside(func() error { _, err := y.read(context.Background()); return err })
-	looks := assert.Eventually(t, func() bool { return y.reads.Load() > 4 }, 20*time.Second, time.Millisecond)
+	looks := assert.Eventually(t, func() bool { return y.reads.Load() > 4 }, tooLong, time.Millisecond)
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 	require.True(t, looks)
-	require.Eventually(t, sleeps, 20*time.Second, time.Millisecond)
+	require.Eventually(t, sleeps, tooLong, time.Millisecond)
 	_, err := y.peer.Writev(soon(t), []byte("x"))
 	require.NoError(t, err)
 	require.NoError(t, returns(t, came))

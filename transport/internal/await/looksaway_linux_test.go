@@ -26,7 +26,7 @@ func TestLooksAwayFromRoom(t *testing.T) {
 	w, much := c.watch.(*watcher), make([]byte, 16<<20)
 	for range 3 {
 		written := aside(func() error { _, err := c.Writev(soon(t), much); return err })
-		require.Eventually(t, func() bool { return w.looks(true) }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
 		_, err := s.Readv(soon(t), make([]byte, len(much)))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, written))
@@ -34,7 +34,7 @@ func TestLooksAwayFromRoom(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	written := aside(func() error { _, err := c.Writev(ctx, much); return err })
-	require.Eventually(t, func() bool { return w.looks(true) }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
 	cancel()
 	require.ErrorIs(t, returns(t, written), context.Canceled)
 	require.False(t, w.looks(true))
@@ -65,7 +65,7 @@ func TestWaiterLooksAway(t *testing.T) {
 	waits := func(writing bool, wait func(func() bool) error, call func(int, []byte) (int, error)) <-chan error {
 		p := make([]byte, 1)
 		result := aside(func() error { return wait(func() bool { _, err := call(here, p); return err != unix.EAGAIN }) })
-		require.Eventually(t, func() bool { return w.looks(writing) }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.looks(writing) }, tooLong, time.Millisecond)
 		return result
 	}
 	for range 3 {
@@ -111,7 +111,7 @@ func TestTriesBeforeSleeping(t *testing.T) {
 	}
 	for range 3 {
 		written := aside(func() error { _, err := c.Writev(context.Background(), much); return err })
-		require.Eventually(t, func() bool { return w.looks(true) }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
 		_, err := s.Readv(soon(t), make([]byte, len(much)))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, written))
@@ -129,7 +129,7 @@ func TestTriesBeforeSleeping(t *testing.T) {
 		meanwhile.Store(&drain)
 		written = aside(func() error { _, err := c.Writev(context.Background(), much); return err })
 		want := returns(t, before) + 1
-		require.Eventually(t, func() bool { return tries.Load() >= want }, 20*time.Second, 100*time.Microsecond)
+		require.Eventually(t, func() bool { return tries.Load() >= want }, tooLong, 100*time.Microsecond)
 		_, err = s.Readv(soon(t), make([]byte, len(much)-drained))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, written))
@@ -151,7 +151,7 @@ func TestWaiterTriesBeforeSleeping(t *testing.T) {
 	w, p := waiter.pair.watch.(*watcher), make([]byte, 1)
 	for range 3 {
 		result := aside(func() error { return waiter.Accept(func() bool { _, err := unix.Read(here, p); return err == nil }) })
-		require.Eventually(t, func() bool { return w.looks(false) }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.looks(false) }, tooLong, time.Millisecond)
 		_, err := unix.Write(there, []byte("x"))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, result))

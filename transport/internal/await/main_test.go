@@ -5,33 +5,21 @@ import (
 	"os"
 	"runtime"
 	"testing"
-	"time"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/leak"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
-func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
+// tooLong bounds what takes milliseconds unless something is broken.
+const tooLong = expect.Limit
+
+func soon(t testing.TB) context.Context { return expect.Context(t) }
 
 // returns waits for an operation in another goroutine, which must come back.
-func returns[T any](t testing.TB, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(20 * time.Second):
-		require.FailNow(t, "an operation did not return")
-		panic("unreachable")
-	}
-}
+func returns[T any](t testing.TB, c <-chan T) T { t.Helper(); return expect.Returns(t, c) }
 
 // aside runs an operation in another goroutine and gives its error.
 func aside(op func() error) <-chan error {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/test/expect"
 )
 
 // A tally is a plug-in over system calls that counts its tries to read.
@@ -103,7 +105,7 @@ func (y *tallied) read(ctx context.Context) (byte, error) {
 // asleep waits until a reader on another goroutine is parked in the Go poller, as its stack shows.
 func asleep(t testing.TB, y *tallied) {
 	t.Helper()
-	waitsIn(t, "IO wait", "(*tallied).parks")
+	expect.WaitsIn(t, "IO wait", "(*tallied).parks")
 }
 
 // parks reads one byte on another goroutine; the test can wait until that is asleep.
@@ -574,9 +576,9 @@ func TestWaitLeavesItsContext(t *testing.T) {
 		t.Helper()
 		read := aside(func() error { _, err := s.Readv(ctx, make([]byte, 1)); return err })
 		if e != nil {
-			require.Eventually(t, func() bool { return held(e) == 1 }, 20*time.Second, 100*time.Microsecond)
+			require.Eventually(t, func() bool { return held(e) == 1 }, tooLong, 100*time.Microsecond)
 		}
-		waitsIn(t, "", "(*Reader).Do")
+		expect.WaitsIn(t, "", "(*Reader).Do")
 		_, err := c.Writev(soon(t), []byte("x"))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, read))
@@ -594,7 +596,7 @@ func TestWaitLeavesItsContext(t *testing.T) {
 	waits(last, last)
 	last.expire()
 	d := s.watch.reading()
-	require.Eventually(t, func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.watched == nil }, 20*time.Second, 100*time.Microsecond)
+	require.Eventually(t, func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.watched == nil }, tooLong, 100*time.Microsecond)
 	waits(context.Background(), nil)
 
 	waits(often, often)
@@ -621,7 +623,7 @@ func TestDeadlineGathersNothing(t *testing.T) {
 	var d Deadline
 	for range 100 {
 		read := aside(func() error { _, err := s.Readv(d.Context(), make([]byte, 1)); return err })
-		waitsIn(t, "", "(*Reader).Do")
+		expect.WaitsIn(t, "", "(*Reader).Do")
 		_, err := c.Writev(soon(t), []byte("x"))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, read))

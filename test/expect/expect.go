@@ -1,0 +1,51 @@
+// Package expect waits for what has to happen.
+package expect
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Limit is how long a test waits for what has to happen: long enough for the slowest and busiest
+// machine.
+const Limit = time.Minute
+
+// Context is for operations that must succeed.
+func Context(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), Limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Returns waits for an operation in another goroutine, which must come back.
+func Returns[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(Limit):
+		require.FailNow(t, "an operation did not return")
+		panic("unreachable")
+	}
+}
+
+// WaitsIn waits until a goroutine is in that state, below that function; "" is any state in which
+// it does not run.
+func WaitsIn(t testing.TB, state, function string) {
+	t.Helper()
+	buf := make([]byte, 1<<20)
+	require.Eventually(t, func() bool {
+		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			head, _, _ := strings.Cut(g, "\n")
+			if strings.Contains(head, "["+state) && !strings.Contains(head, "[run") && strings.Contains(g, function) {
+				return true
+			}
+		}
+		return false
+	}, Limit, time.Millisecond, "nobody is in %s: %s", function, state)
+}
