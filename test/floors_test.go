@@ -31,14 +31,14 @@ type house struct {
 }
 
 var houses = map[string]house{
-	"nodes": {knot: 15, floors: [][]string{
+	"nodes": {knot: 11, floors: [][]string{
 		words("doc errors bynode identity lifetime" +
 			// leaves
 			" transports router"),
 		words("conn message complain recv send tick"), // a connection
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox deliver overflow link monitor monitornodes exit" +
-			" exitsend bondchange signal succeed"),
+			" exitsend signal succeed"),
 		words("call gencall server unanswered func spawn work kernel sendto readloop"), // calls, both ways
 		// the ways between workers
 		words("part partquestion claim relay workerlink relaylink"),
@@ -48,7 +48,7 @@ var houses = map[string]house{
 		words("worker workersession workermove workerrestore"),
 		words("choose front frontmove"),
 	}},
-	"transport": {knot: 6, floors: [][]string{
+	"transport": {knot: 4, floors: [][]string{
 		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls socketfile"), // addresses
 		words("wait waiter polling"),
 		words("callbacks carrier calls guarded hooks transfer socketend ready rawconn full side inplace interrupt" +
