@@ -47,9 +47,9 @@ var (
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
 	ErrUnnamed = errors.New("the node has no name yet; a dynamic one is given it by its first Connect")
 	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections
-	// already carry.
-	ErrTooLate = errors.New("publish, or start, before making mailboxes, servers, connections or calls: publishing sets the node's creation; " +
-		"what a started node serves is made in Config.Setup")
+	// already carry. Publish, or start, before making mailboxes, servers, connections or calls;
+	// what a started node serves is made in Config.Setup.
+	ErrTooLate = errors.New("too late: mailboxes, connections or calls carry the node's creation already")
 	// ErrPublished: the node is published already.
 	ErrPublished = errors.New("already published")
 	// ErrNameTaken: the local name is registered already.
@@ -58,15 +58,15 @@ var (
 	ErrNoProc = errors.New("no such process")
 	// ErrCallingSelf: a Server's function has called its own process.
 	ErrCallingSelf = errors.New("a process that calls itself would wait for ever")
-	// ErrNoTerm: the message is a signal, whose contents are in fields other than the payload.
-	ErrNoTerm = errors.New("it carries no term: see Reason, Ref, From")
+	// ErrNoTerm: the message is a signal, whose contents are in other fields: Reason, Ref, From.
+	ErrNoTerm = errors.New("the message carries no term")
 	// ErrNoConnection: there is no connection to the node: none could be made, or it was lost.
 	ErrNoConnection = errors.New("no connection to the node")
 	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no
 	// room for the signals of processes that have ended.
-	ErrEndsUnread = errors.New("the peer does not read: 64 MiB of signals from processes that have ended are waiting for it")
-	// ErrTooManyUnread: messages that nobody receives have piled up during a Call.
-	ErrTooManyUnread = errors.New("too many unread messages: call Receive")
+	ErrEndsUnread = errors.New("the peer does not read the signals of processes that have ended")
+	// ErrTooManyUnread: messages that nobody receives have piled up during a Call: call Receive.
+	ErrTooManyUnread = errors.New("too many unread messages")
 )
 
 // closedError is net.ErrClosed with a text that also fits what has no network connection.

@@ -91,7 +91,7 @@ func TestDescriptors(t *testing.T) {
 		for i, idle := range []*Stream{c, s} {
 			waiting, stop := context.WithCancel(ctx)
 			reading := aside(func() error { _, err := idle.Readv(waiting, make([]byte, 1)); return err })
-			requireOpened(3+i)
+			requireOpened(3 + i)
 			stop()
 			require.ErrorIs(t, returns(t, reading), context.Canceled)
 		}

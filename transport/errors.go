@@ -22,7 +22,7 @@ var (
 	// ErrUnresponsive is wrapped by a CallbackError: a callback did not come back within one second
 	// of being ended. Its socket is dead, and is closed when the callback comes back after all:
 	// until then the callback uses the socket, and perhaps the buffers that it was given.
-	ErrUnresponsive = errors.New("the callback did not come back within 1 s of being ended; its socket stays open until it does")
+	ErrUnresponsive = errors.New("the callback did not come back in time after it was ended")
 	// ErrPanic is wrapped by a CallbackError: the callback panicked, or ended its goroutine. So it
 	// is by the error of a Capture whose file did that.
 	ErrPanic = errors.New("the callback panicked")
