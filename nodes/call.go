@@ -284,7 +284,7 @@ func (b *Mailbox) runsWith(ctx context.Context) bool {
 	return t != nil && t.self == b && !t.over.Load()
 }
 
-// An pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link
+// A pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link
 // it, monitor it and remember it; so the reply comes to that pid. It is recognised by its
 // reference.
 type pendingCall struct {

@@ -139,7 +139,7 @@ func (b *Mailbox) notify(m *Message) bool {
 	return true
 }
 
-// takeReply gives the reply to an pending call to its call, whatever the mailbox's limit; a reply
+// takeReply gives the reply to a pending call to its call, whatever the mailbox's limit; a reply
 // that no call waits for is dropped. It is false for any other message.
 func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 	ref, ok := otp.ReplyTag(m.Payload)

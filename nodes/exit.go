@@ -22,7 +22,7 @@ func (b *Mailbox) Close() error {
 // waits while the node is frozen, while a connection to a node that has to be told is frozen, and
 // while such a node, if it reads at all, has 64 MiB of such signals still to read.
 func (b *Mailbox) Exit(reason ei.Term) {
-	if !b.private { // a private one goes with what it was made for
+	if !b.private && !b.ended() { // a private one goes with what it was made for
 		_ = b.n.life.Before(context.Background(), life.Ending)
 	}
 	b.exit(reason, scope{})()

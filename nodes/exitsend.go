@@ -125,7 +125,7 @@ func (c *Conn) tellAsItReads(signals []*dist.Control) {
 	for {
 		before := c.progress()
 		phase, change := c.life.State()
-		frozen := phase == life.Frozen
+		frozen := phase == life.Frozen || phase == life.Staged
 		ctx, cancel := context.WithTimeout(context.Background(), c.n.cfg.TickInterval)
 		for len(signals) > 0 && c.tellLazily(ctx, signals[0], transport.Lazy) {
 			signals = signals[1:]

@@ -3,23 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
 )
-
-// computes is the argument with which this program does nothing but compute, until its standard
-// input ends.
-const computes = "compute"
-
-func compute() {
-	go func() {
-		for i := 0; ; i++ {
-		}
-	}()
-	var b [1]byte
-	_, _ = os.Stdin.Read(b[:])
-}
 
 // beside calls f, beside as many programs that compute as there are processors if the measurement
 // is one of a busy machine.
@@ -27,7 +13,7 @@ func (a *arena) beside(ctx context.Context, s *stream, f func() error) error {
 	if !s.busy {
 		return f()
 	}
-	program, err := os.Executable()
+	program, err := a.buildGo(ctx, "test/bench/compute")
 	if err != nil {
 		return err
 	}
@@ -42,7 +28,7 @@ func (a *arena) beside(ctx context.Context, s *stream, f func() error) error {
 }
 
 func startComputing(ctx context.Context, program string) (end func(), err error) {
-	cmd := exec.CommandContext(ctx, program, computes)
+	cmd := exec.CommandContext(ctx, program)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

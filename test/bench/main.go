@@ -53,10 +53,6 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == computes {
-		compute()
-		return
-	}
 	o, err := parse(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
