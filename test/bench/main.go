@@ -124,9 +124,6 @@ func parse(args []string, errors io.Writer) (options, error) {
 		f.Usage()
 		return o, err
 	}
-	if o.before != "" && o.peers != nil {
-		o.peers = append(o.peers, nameBefore)
-	}
 	if o.rounds < 1 {
 		o.rounds = defaultRounds
 		if o.quick {

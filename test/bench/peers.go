@@ -54,9 +54,9 @@ func kinds() []kind {
 	}
 }
 
-// named reports whether a kind is measured only if --peers names it.
+// named reports whether a kind is measured only if --peers names it, or --before.
 func (k kind) named() bool {
-	return slices.Contains([]string{nameMoved, nameSealed, namePair, nameSpin}, k.name)
+	return slices.Contains([]string{nameMoved, nameSealed, namePair, nameSpin, nameBefore}, k.name)
 }
 
 func kindNames() []string {
@@ -95,8 +95,8 @@ func (p *peer) lastWords() string {
 
 // wanted reports whether a kind can be measured, and is to be.
 func (o options) wanted(k kind) bool {
-	if k.name == nameBefore && o.before == "" {
-		return false
+	if k.name == nameBefore {
+		return o.before != ""
 	}
 	if o.peers == nil {
 		return (k.tls || !o.tls) && !k.named()

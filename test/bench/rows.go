@@ -98,7 +98,7 @@ func rows(o options) []row {
 		name, _, _ := strings.Cut(r.name, "/")
 		switch {
 		case slices.ContainsFunc(r.targets, func(t target) bool { return t.against == "" }):
-		case r.processor():
+		case r.processor(), strings.HasPrefix(name, busy):
 			r.targets = nil
 		case name == roundTrip:
 			r.targets = []target{atMost(1, nameBEAM)}
