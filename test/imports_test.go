@@ -102,6 +102,7 @@ var picture = []row{
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/bench", own: libraries + " test/otp", others: []string{xsys, cobra, pflag, ergo}},
 	{path: "test/bench/peer", own: libraries},
+	{path: "test/bench/compute"},
 	{path: "test/bench/carrier", own: libraries},
 	{path: "test/bench/ergo", own: "test/port", others: []string{ergo}},
 	{path: "examples/board", own: libraries},
