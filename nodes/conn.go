@@ -50,7 +50,9 @@ type Conn struct {
 	running sync.Once // the upper level's receiving
 	ticks   ticker
 
-	life life.Life // changed with mu held where it becomes Frozen or Staged, or ceases to be: see mark
+	// of a connection that is up, changed with mu held where it becomes Frozen or Staged, or ceases
+	// to be: see mark
+	life life.Life
 
 	// Between the workers of one node; see relay.go, kind.
 	// worker link, relay link: the worker at the other end; 0: another node is at the other end

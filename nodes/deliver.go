@@ -181,12 +181,12 @@ func (n *Node) register(name string, h hook, o *MailboxOptions, edit ...func(b *
 	return b, nil
 }
 
-// callHook gives a message to the hook, unless the process is held, or the node drains.
+// callHook gives a message to the hook, unless the process is held, or the node shuts down.
 func (b *Mailbox) callHook(m *Message) fate {
 	if b.ended() {
 		return refused
 	}
-	if !b.n.life.Begin(m.conn == nil) { // the node drains
+	if !b.n.life.Begin(m.conn == nil) { // the node shuts down
 		b.refuse(m)
 		return refused
 	}

@@ -19,8 +19,9 @@ func (b *Mailbox) Close() error {
 
 // Exit ends the process: its names become free, linked processes get an exit signal, monitors a
 // DOWN, with reason (unencodable_reason if it cannot be encoded). Only the first call counts. Exit
-// waits while the node is frozen, while a connection to a node that has to be told is frozen, and
-// while such a node, if it reads at all, has 64 MiB of such signals still to read.
+// waits while the node is frozen, or about to be, while a connection to a node that has to be told
+// is frozen, and while such a node, if it reads at all, has as many such signals still to read as
+// its connection takes ("Limits on what peers can do").
 func (b *Mailbox) Exit(reason ei.Term) {
 	if !b.private && !b.ended() { // a private one goes with what it was made for
 		_ = b.n.life.Before(context.Background(), life.Ending)

@@ -96,7 +96,7 @@ type Mailbox struct {
 	// ends the context of the message that the Server is handling, or of a spawned function
 	cancel  func()
 	serving request // the one that the Server is handling
-	backlog int     // the node drains: so many messages the Server is still to handle
+	backlog int     // the node shuts down: so many messages the Server is still to handle
 
 	names []ei.Atom // guarded by processes.mu
 	bondTables

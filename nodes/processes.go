@@ -19,12 +19,13 @@ import (
 // processes is the table of a node's mailboxes, names and Go functions.
 //
 // Locks are taken in this order: bonding, Mailbox.mu (two of them only with succeeding), then
-// Node.mu or mu, then those of a connection's parts, of a part and of its line. With one of them
+// Node.mu or mu, then that of the table of peers, then those of a connection's parts, of a part and
+// of its line. With one of them
 // held no function of the program is called, except Config.Logger's Handler.
 type processes struct {
 	n      *Node
 	places *places.Places // of the functions that run for remote callers
-	turns  remoteTurns    // the same functions, when the node drains
+	turns  remoteTurns    // the same functions, when the node shuts down
 
 	// bonding is held while a link or monitor between two processes of this node is being changed,
 	// so that a freeze finds it on both sides or on neither.

@@ -136,7 +136,7 @@ func (p *place) begin() bool {
 }
 
 // remoteTurns are the functions that run for remote callers, or wait for a place. If a caller no
-// longer waits for the result, the function's context ends. A node that drains waits for functions,
+// longer waits for the result, the function's context ends. A node that shuts down waits for functions,
 // but not for those, whatever they are, whose callers' connections have ended.
 type remoteTurns struct {
 	mu      sync.Mutex
@@ -176,7 +176,7 @@ func (s *remoteTurns) calls(t *turn, f function) {
 	}
 }
 
-// drain notes that the node drains.
+// drain notes that the node shuts down.
 func (s *remoteTurns) drain() {
 	s.mu.Lock()
 	s.drains = true

@@ -94,7 +94,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 		begun := b.begin()
 		m := b.takeServed()
 		switch {
-		case m != nil && !begun: // the node drains
+		case m != nil && !begun: // the node shuts down
 			b.refuse(m)
 			b.markServed()
 			continue

@@ -64,7 +64,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 	p := &spawnedProcess{b, c, o, m.Module, m.Function, payload, n.scopeOf(m.From)}
 	if !n.work(t, p.run) {
-		b.Exit(ei.Atom("shutdown"))
+		b.exitBy(ei.Atom("shutdown"))
 	}
 }
 

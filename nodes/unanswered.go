@@ -36,7 +36,7 @@ func (b *Mailbox) takeServed() *Message {
 	return m
 }
 
-// keepBacklog has the Server handle what it has not taken yet although the node drains: the node
+// keepBacklog has the Server handle what it has not taken yet although the node shuts down: it
 // waits for that as for what runs.
 func (b *Mailbox) keepBacklog() {
 	b.mu.Lock()

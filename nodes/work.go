@@ -51,7 +51,7 @@ func (n *Node) dropTurn(t *turn) { n.requests.Give(t.place.peer, t.held) }
 
 // work runs f on a goroutine of its own, in a place of Config.MaxCalls. work does not wait for a
 // place: f is queued until its peer gets one, and counts as running from now on. work is false when
-// the node drains (see life.Begin); then, or when the node closes, f does not run.
+// the node shuts down (see life.Begin); then, or when the node closes, f does not run.
 func (n *Node) work(t *turn, f func(ctx context.Context)) bool {
 	c := t.conn
 	if !n.life.Begin(c == nil) {

@@ -25,13 +25,13 @@ func Context(t testing.TB) context.Context {
 // Returns waits for an operation in another goroutine, which must come back.
 func Returns[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
+	var v T
 	select {
-	case v := <-c:
-		return v
+	case v = <-c:
 	case <-time.After(Limit):
 		require.FailNow(t, "an operation did not return")
-		panic("unreachable")
 	}
+	return v
 }
 
 // WaitsIn waits until a goroutine is in that state, below that function; "" is any state in which

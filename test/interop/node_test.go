@@ -6,12 +6,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
 )
@@ -138,13 +138,7 @@ func (m *meeting) mailbox(t testing.TB, variable string, o *nodes.MailboxOptions
 // await takes what comes over a channel, or the news that it was closed.
 func await[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(limit):
-		t.Fatal("nothing happens")
-		panic("unreachable")
-	}
+	return expect.Returns(t, c)
 }
 
 // receive takes the next message of a mailbox, a term, as text.

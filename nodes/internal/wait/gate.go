@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A Gate is open or shut, and tells when that changes. It stands where something may have to wait
-// for the end of a hand-off. The zero value is open.
+// A Gate is open or shut, and tells when that changes. While it is shut a listener
+// accepts nothing, and a front gives its workers nothing. The zero value is open.
 type Gate struct {
 	mu     sync.Mutex
 	closed bool

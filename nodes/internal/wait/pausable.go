@@ -6,9 +6,8 @@ import (
 )
 
 // A Pausable is something that is done turn by turn: one direction of a line, a worker's list of
-// things to do, ticks, the signals of processes that end. It can be told to pause between two
-// turns, to go on in another process or here. A mutex of its owner guards it. The zero value does
-// not pause.
+// things to do, ticks. It can be told to pause between two turns, to go on in another process or
+// here. A mutex of its owner guards it. The zero value does not pause.
 type Pausable struct {
 	halted  bool
 	runs    bool               // a turn is in progress
