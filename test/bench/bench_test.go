@@ -145,7 +145,7 @@ func quickRun(t *testing.T, args ...string) {
 	release := otp.Releases(t)[0]
 	o, err := parse(append(args, "--quick", "--rounds=1", "--json"), io.Discard)
 	require.NoError(t, err)
-	o.otp, o.only = release.Number, regexp.MustCompile("16B|connect|crowd|idle|dispatch|handoff")
+	o.otp, o.only = release.Number, regexp.MustCompile("^(busy-round-trip|round-trip|out|in)/16B|connect|crowd|idle|dispatch|handoff")
 	o.cell, o.idle, o.settle = 5*time.Millisecond, 30, 10*time.Millisecond
 
 	var out, progress bytes.Buffer

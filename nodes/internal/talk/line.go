@@ -149,10 +149,13 @@ func (l *Line) Ends() bool {
 	return l.ended || l.closed
 }
 
-// Waiting lists the messages of a line that is held.
+// Waiting lists the messages of a line that is held; those of another one are its writer's.
 func (l *Line) Waiting() []Message {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.outward.Halted() {
+		return nil
+	}
 	return append([]Message(nil), l.queue...)
 }
 
