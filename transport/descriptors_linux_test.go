@@ -79,32 +79,28 @@ func TestDescriptors(t *testing.T) {
 	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
 		requireSpeakOnce(t, tr, at)
 		before := leak.Descriptors()
-		requireOpened := func(n int) {
-			t.Helper()
-			require.Eventually(t, func() bool { return opened(t, before) == n }, tooLong, time.Millisecond)
-		}
 		c, s := pair(t, tr, at)
-		requireOpened(2)
+		require.Equal(t, 2, opened(t, before))
 		requireSpeak(t, c, s)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		for i, idle := range []*Stream{c, s} {
 			waiting, stop := context.WithCancel(ctx)
 			reading := aside(func() error { _, err := idle.Readv(waiting, make([]byte, 1)); return err })
-			requireOpened(3 + i)
+			require.Eventually(t, func() bool { return opened(t, before) == 3+i }, tooLong, time.Millisecond)
 			stop()
 			require.ErrorIs(t, returns(t, reading), context.Canceled)
 		}
-		requireOpened(4) // nobody had to wait for room
+		require.Equal(t, 4, opened(t, before), "nobody had to wait for room")
 		stuck := aside(func() error { _, err := c.Writev(ctx, make([]byte, 64<<20)); return err })
-		requireOpened(5)
+		require.Eventually(t, func() bool { return opened(t, before) == 5 }, tooLong, time.Millisecond)
 		cancel()
 		require.ErrorIs(t, returns(t, stuck), context.Canceled)
-		requireOpened(5)
+		require.Equal(t, 5, opened(t, before))
 		require.NoError(t, c.Close())
-		requireOpened(2)
+		require.Equal(t, 2, opened(t, before))
 		require.NoError(t, s.Close())
-		requireOpened(0)
+		require.Zero(t, opened(t, before))
 	})
 }
 
