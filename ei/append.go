@@ -73,7 +73,7 @@ func appendBigHeader(b []byte, neg bool, n int) []byte {
 // returned unchanged.
 func AppendFloat(b []byte, f float64) ([]byte, error) {
 	v := math.Float64bits(f)
-	if v>>52&0x7ff == 0x7ff {
+	if !isFinite(v) {
 		return b, ErrFloat
 	}
 	return binary.BigEndian.AppendUint64(append(b, byte(TagNewFloatExt)), v), nil

@@ -3,6 +3,7 @@ package ei
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -18,10 +19,11 @@ const (
 type AtomTable struct {
 	limit int
 	n     int
-	seed  maphash.Seed
 	slots []Term // atoms, by open addressing; the length is a power of two and at least twice n
 
-	recent [64]Term // atoms of slots, by a hash that is quick to make
+	// of the hash, so that nobody can choose atoms that have the same one
+	seed maphash.Seed
+	keys [2]uint64
 }
 
 // NewAtomTable gives an empty table for up to limit atoms; 0 or less stands for 4096. An atom takes
@@ -30,29 +32,29 @@ func NewAtomTable(limit int) *AtomTable {
 	if limit <= 0 {
 		limit = 4096
 	}
-	return &AtomTable{limit: limit, seed: maphash.MakeSeed()}
+	seed := maphash.MakeSeed()
+	return &AtomTable{limit: limit, seed: seed, keys: [2]uint64{maphash.String(seed, "0"), maphash.String(seed, "1")}}
 }
 
 // Len gives the number of atoms in the table.
 func (t *AtomTable) Len() int { return t.n }
 
-// last gives the place in recent of the atom with this text.
-func (t *AtomTable) last(text []byte) *Term {
-	h := uint(len(text))
-	if h > 0 {
-		h = (h*31+uint(text[0]))*31 + uint(text[h-1])
-		h = h*31 + uint(text[len(text)/2])
+// hash gives a hash of an atom's text. Most are so short that two words have all of it.
+func (t *AtomTable) hash(text []byte) uint64 {
+	var first, last uint64
+	n := len(text)
+	switch {
+	case n > 16:
+		return maphash.Bytes(t.seed, text)
+	case n >= 8:
+		first, last = binary.NativeEndian.Uint64(text), binary.NativeEndian.Uint64(text[n-8:])
+	case n >= 4:
+		first, last = uint64(binary.NativeEndian.Uint32(text)), uint64(binary.NativeEndian.Uint32(text[n-4:]))
+	case n > 0:
+		first, last = uint64(text[0])<<8|uint64(text[n/2]), uint64(text[n-1])
 	}
-	return &t.recent[(h^h>>6)%uint(len(t.recent))]
-}
-
-// get is find, quicker for an atom that was met lately.
-func (t *AtomTable) get(text []byte) (Term, int) {
-	last := t.last(text)
-	if a, ok := (*last).(Atom); ok && string(a) == string(text) {
-		return *last, -1
-	}
-	return t.find(text)
+	hi, lo := bits.Mul64(first^t.keys[0], last^t.keys[1]^uint64(n))
+	return hi ^ lo
 }
 
 // isFull tells whether one more atom empties it.
@@ -65,14 +67,13 @@ func (t *AtomTable) find(text []byte) (Term, int) {
 		return nil, -1
 	}
 	mask := len(t.slots) - 1
-	for i := int(maphash.Bytes(t.seed, text)) & mask; ; i = (i + 1) & mask {
-		switch a := t.slots[i].(type) {
-		case nil:
+	for i := int(t.hash(text)) & mask; ; i = (i + 1) & mask {
+		a, ok := t.slots[i].(Atom)
+		if !ok {
 			return nil, i
-		case Atom:
-			if string(a) == string(text) {
-				return t.slots[i], i
-			}
+		}
+		if string(a) == string(text) {
+			return t.slots[i], i
 		}
 	}
 }
@@ -81,7 +82,6 @@ func (t *AtomTable) find(text []byte) (Term, int) {
 func (t *AtomTable) add(a Term, slot int) {
 	if t.isFull() {
 		clear(t.slots)
-		clear(t.recent[:])
 		t.n = 0
 		_, slot = t.find([]byte(a.(Atom)))
 	} else if 2*(t.n+1) > len(t.slots) {
@@ -104,9 +104,8 @@ func (c *Cursor) atomAt(off int) (Atom, int, error) {
 	b := c.b[off:]
 	if len(b) >= 2 && b[0] == byte(TagSmallAtomUTF8Ext) && c.Atoms != nil && int(b[1]) <= len(b)-2 {
 		text := b[2 : 2+int(b[1])]
-		// so it is valid
-		if a, ok := (*c.Atoms.last(text)).(Atom); ok && string(a) == string(text) {
-			return a, off + 2 + len(text), nil
+		if a, _ := c.Atoms.find(text); a != nil { // so it is valid
+			return a.(Atom), off + 2 + len(text), nil
 		}
 	} else if len(b) > 0 && b[0] == byte(TagAtomCacheRef) {
 		return c.cacheRefAt(off)
@@ -128,16 +127,11 @@ func (c *Cursor) atomAt(off int) (Atom, int, error) {
 // intern gives the atom with this text, which is valid, and puts it in the table when it was not
 // there.
 func (t *AtomTable) intern(text []byte) Term {
-	last := t.last(text)
-	if a, ok := (*last).(Atom); ok && string(a) == string(text) {
-		return *last
-	}
 	a, slot := t.find(text)
 	if a == nil {
 		a = Atom(text)
 		t.add(a, slot)
 	}
-	*last = a
 	return a
 }
 

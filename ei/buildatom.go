@@ -33,7 +33,7 @@ func (d *decoder) intern(off int, text []byte) Term {
 		return a
 	}
 	if d.Atoms != nil {
-		a, slot := d.Atoms.get(text)
+		a, slot := d.Atoms.find(text)
 		switch {
 		case a != nil:
 			return a
@@ -46,7 +46,7 @@ func (d *decoder) intern(off int, text []byte) Term {
 		d.remember()
 	}
 	if d.own != nil {
-		a, slot := d.own.get(text)
+		a, slot := d.own.find(text)
 		if a == nil {
 			return d.add(d.own, slot, text, off)
 		}
@@ -76,7 +76,7 @@ func (d *decoder) remember() {
 	d.newAtoms = 0
 	for _, a := range d.recent {
 		if a, ok := a.(Atom); ok {
-			_, slot := d.own.get([]byte(a))
+			_, slot := d.own.find([]byte(a))
 			d.own.add(a, slot)
 			d.newAtoms++
 		}
@@ -90,7 +90,6 @@ func (d *decoder) add(t *AtomTable, slot int, text []byte, off int) Term {
 	}
 	a := Term(Atom(text))
 	t.add(a, slot)
-	*t.last(text) = a
 	return a
 }
 
