@@ -190,9 +190,6 @@ func (d *decoder) tail(o *builder, in *building, elems List) (more bool) {
 			if n == 0 {
 				continue
 			}
-			if n <= slabCells {
-				d.cells -= n
-			}
 			elems = append(elems, make([]Term, n)...)
 			in.t, in.left = elems, n
 			o.replace(in.t)
