@@ -146,4 +146,3 @@ func appendMarshaler(b []byte, m Marshaler) ([]byte, error) {
 	}
 	return out, nil
 }
-

@@ -65,6 +65,7 @@ func (w *valueWriter) pairs() error {
 		}
 	}
 }
+
 // appendBetween appends what comes after the first i keys and values: nothing after a key, since it
 // is taken away, and a key before a value.
 func (m *goMap) appendBetween(b []byte, i int) ([]byte, error) {

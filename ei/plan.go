@@ -16,7 +16,7 @@ type plan struct {
 	absent Atom
 
 	marshals   marshalBy // whether the type is a Marshaler, and how
-	unmarshals bool        // its pointer is an Unmarshaler
+	unmarshals bool      // its pointer is an Unmarshaler
 
 	elem *plan // of what a slice, array, map, pointer, Optional or Result is made of
 	key  *plan // of a map
@@ -60,8 +60,8 @@ type marshalBy uint8
 
 const (
 	marshalsNot     marshalBy = iota
-	marshalsValue               // the type's own
-	marshalsPointer             // that of the pointer to it
+	marshalsValue             // the type's own
+	marshalsPointer           // that of the pointer to it
 )
 
 // A textForm is what a Go string becomes.
@@ -78,9 +78,9 @@ const (
 type recordPlan struct {
 	form   structForm
 	keys   textForm // of the keys
-	name   string // of the type, as the beginning of a path
-	tag    Atom   // the first element of a tuple; "" for none
-	module Atom   // of a struct of Elixir; "" for none
+	name   string   // of the type, as the beginning of a path
+	tag    Atom     // the first element of a tuple; "" for none
+	module Atom     // of a struct of Elixir; "" for none
 	fields []fieldPlan
 	byKey  map[string]int // fields by their keys
 	omits  bool           // a field may be left out
