@@ -29,7 +29,7 @@ check(Port, {Any, Typed}, Back) ->
     case binary_to_term(Back) of
         {Any2, Typed2} when Any2 =:= Any, Typed2 =:= Typed -> ok;
         Other ->
-            port_command(Port, term_to_binary({differs, list_to_binary(io_lib:format("~0tp~nis ~0tp", [{Any, Typed}, Other]))})),
+            port_command(Port, term_to_binary({differs, unicode:characters_to_binary(io_lib:format("~0tp~nis ~0tp", [{Any, Typed}, Other]))})),
             receive after infinity -> ok end
     end.
 
