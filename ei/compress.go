@@ -42,23 +42,31 @@ func inflate(b []byte, limit int) (plain []byte, n int, err error) {
 	if len(b) < compressedHeader {
 		return nil, 0, c.fail(1, ErrTruncated)
 	}
-	size := uint64(binary.BigEndian.Uint32(b[2:]))
-	if size > uint64(limit) {
-		return nil, 0, c.fail(1, &LimitError{Limit: "Decompressed", Max: limit})
-	}
 	in := bytes.NewReader(b[compressedHeader:])
+	plain, err = inflateFrom(b, in, limit)
+	return plain, len(b) - in.Len(), err
+}
+
+// inflateFrom gives the plain form of a compressed term; head begins with its header, and in, which
+// is an io.ByteReader, so that no more is read than belongs to the term, has the rest.
+func inflateFrom(head []byte, in io.Reader, limit int) (plain []byte, err error) {
+	c := NewCursor(head)
+	size := uint64(binary.BigEndian.Uint32(head[2:]))
+	if size > uint64(limit) {
+		return nil, c.fail(1, &LimitError{Limit: "Decompressed", Max: limit})
+	}
 	z, err := zlib.NewReader(in)
 	if err != nil {
-		return nil, 0, c.fail(1, ErrCompressed)
+		return nil, c.fail(1, ErrCompressed)
 	}
 	out := bytes.NewBuffer([]byte{VersionMagic})
 	// The limit is one byte more than announced: a longer stream is noticed, and reading reaches
 	// the end, where the checksum is verified.
 	got, err := io.Copy(out, io.LimitReader(z, int64(size)+1))
 	if err != nil || uint64(got) != size || z.Close() != nil {
-		return nil, 0, c.fail(1, ErrCompressed)
+		return nil, c.fail(1, ErrCompressed)
 	}
-	return out.Bytes(), len(b) - in.Len(), nil
+	return out.Bytes(), nil
 }
 
 // AppendCompressed appends one encoded term (without version byte) in compressed form, which may

@@ -37,6 +37,8 @@ var (
 	ErrAtomCache = errors.New("ei: atom cache reference without a distribution header")
 	// ErrDuplicate: a map with equal keys, or a native record with equal names of fields.
 	ErrDuplicate = errors.New("ei: duplicate key")
+	// ErrUnknownKey: a key that a struct has no field for, to a decoder that refuses it.
+	ErrUnknownKey = errors.New("ei: unknown key")
 	// ErrCompressed: a compressed term where only a plain one is possible, or one that does not
 	// inflate to its size.
 	ErrCompressed = errors.New("ei: bad compressed term")
@@ -108,16 +110,60 @@ type UnsupportedTypeError struct {
 
 // Error names the value's type.
 func (e *UnsupportedTypeError) Error() string {
-	switch r := reflect.ValueOf(e.Value); {
-	case !r.IsValid():
+	if e.Value == nil {
 		return "ei: nil is no term: give what is to stand for it, as ei.Atom(\"ok\") or ei.Atom(\"undefined\")"
-	case r.Kind() == reflect.Pointer && r.IsNil():
-		return fmt.Sprintf("ei: a nil %T is no term: give what is to stand for it, as ei.Atom(\"undefined\")", e.Value)
-	case r.Kind() == reflect.Struct, r.Kind() == reflect.Pointer && r.Elem().Kind() == reflect.Struct:
-		return fmt.Sprintf("ei: a struct, %T, is no term, nor an ei.Marshaler: give an ei.Tuple or a map of its fields", e.Value)
 	}
 	return fmt.Sprintf("ei: a Go value of type %T is no term, nor an ei.Marshaler", e.Value)
 }
+
+// A MappingError says that the values of a Go type cannot become terms, or come from terms: the type
+// itself, or the tags of a struct's fields, are at fault. Marshal and Unmarshal give it for the
+// first value, whatever that holds.
+type MappingError struct {
+	Type   reflect.Type // a struct, if the fault is in a field or in its tag
+	Field  string       // its name in Go, or its key; "" for the whole type
+	Reason string       // as "two fields have this key"
+}
+
+// Error names the type, the field and the reason.
+func (e *MappingError) Error() string {
+	if e.Field == "" {
+		return fmt.Sprintf("ei: %v: %s", e.Type, e.Reason)
+	}
+	return fmt.Sprintf("ei: %v, field %s: %s", e.Type, e.Field, e.Reason)
+}
+
+// An UnmarshalError says where a term has something that does not fit the Go value, and what would.
+type UnmarshalError struct {
+	// Path leads to it from the whole term, in keys and indices that begin with the name of the Go
+	// type, if it has one: quote.lines[3].price. Of a very long path only the end is kept, after
+	// "…".
+	Path   string
+	Offset int    // of the term that does not fit, in bytes from the start of the input
+	Got    string // what is there, as: binary <<"x">>. Of a long term only the beginning
+	Want   string // what would fit, as: a float
+	Err    error  // ErrType, ErrRange, ErrDuplicate, ErrUnknownKey or another of the Err variables; or an Unmarshaler's own
+}
+
+// Error says where, what is there, and what would fit.
+func (e *UnmarshalError) Error() string {
+	at := ""
+	if e.Path != "" {
+		at = e.Path + ": "
+	}
+	switch {
+	case e.Got == "":
+		return fmt.Sprintf("ei: %s%v", at, strings.TrimPrefix(e.Err.Error(), "ei: "))
+	case e.Err == ErrType:
+		return fmt.Sprintf("ei: %s%s where %s is due", at, e.Got, e.Want)
+	case e.Want == "":
+		return fmt.Sprintf("ei: %s%s: %s", at, e.Got, strings.TrimPrefix(e.Err.Error(), "ei: "))
+	}
+	return fmt.Sprintf("ei: %s%s where %s is due: %s", at, e.Got, e.Want, strings.TrimPrefix(e.Err.Error(), "ei: "))
+}
+
+// Unwrap gives the reason.
+func (e *UnmarshalError) Unwrap() error { return e.Err }
 
 // An EncodeError says where in a value something cannot be encoded. An error about the whole value,
 // and ErrCyclic, come without one.

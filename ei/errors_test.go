@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"strings"
 	"testing"
 
@@ -314,8 +313,8 @@ func TestEncodeErrorPath(t *testing.T) {
 		path  string
 		err   error // nil: an UnsupportedTypeError
 	}{
-		{map[string]any{"a": 1, "b": []any{1, struct{}{}}}, "/b/1", nil},
-		{map[any]int{struct{}{}: 1}, "/key", nil},
+		{map[string]any{"a": 1, "b": []any{1, make(chan int)}}, "/b/1", nil},
+		{map[any]int{make(chan int): 1}, "/key", nil},
 		{[]any{1, map[int]any{7: nil}}, "/1/7", nil},
 		{ei.Tuple{ei.Int(1), ei.List{ei.Int(1), nil}}, "/1/1", nil},
 		{ei.Map{{Key: ei.Int(1), Value: ei.Int(2)}, {Key: nil, Value: ei.Int(2)}}, "/2", nil},
@@ -337,7 +336,7 @@ func TestEncodeErrorPath(t *testing.T) {
 		var unsupported *ei.UnsupportedTypeError
 		require.ErrorAs(t, err, &unsupported)
 	}
-	_, err := ei.Marshal(struct{}{})
+	_, err := ei.Marshal(make(chan int))
 	var e *ei.EncodeError
 	require.NotErrorAs(t, err, &e)
 }
@@ -348,10 +347,6 @@ func TestUnsupportedText(t *testing.T) {
 		value any
 		says  string
 	}{
-		{(*int)(nil), `a nil *int is no term: give what is to stand for it, as ei.Atom("undefined")`},
-		{(*big.Int)(nil), "a nil *big.Int is no term"},
-		{struct{ A int }{1}, "a struct, struct { A int }, is no term, nor an ei.Marshaler: give an ei.Tuple or a map of its fields"},
-		{&struct{ A int }{1}, "a struct, "},
 		{make(chan int), "a Go value of type chan int is no term, nor an ei.Marshaler"},
 		{ei.Tuple{new(ei.Int)}, "a Go value of type *ei.Int is no term, nor an ei.Marshaler"},
 		{nil, `nil is no term: give what is to stand for it, as ei.Atom("ok")`},

@@ -62,6 +62,14 @@ type DecodeOptions struct {
 	// Records makes a Strict decoder take native records all the same: the nodes that read them
 	// have FlagNativeRecords of package dist.
 	Records bool
+	// RefuseUnknown makes Unmarshal refuse, with ErrUnknownKey, a key that the struct has no field
+	// for. Otherwise it is ignored, with its value.
+	RefuseUnknown bool
+	// LenientText makes Unmarshal take a list of characters (a charlist, with binaries in it or
+	// not, as for unicode:characters_to_binary) where a string is due.
+	LenientText bool
+	// AtomText makes Unmarshal take an atom where a string is due.
+	AtomText bool
 	// Atoms, when not nil, keeps atoms from one call to the next; see AtomTable.
 	Atoms *AtomTable
 }

@@ -3,7 +3,6 @@ package ei
 import (
 	"bytes"
 	"fmt"
-	"math/big"
 	"reflect"
 )
 
@@ -30,22 +29,57 @@ func Marshal(v any) ([]byte, error) {
 //	Marshaler                    what it says
 //	bool                         true, false
 //	int, uint, … of any size     integer
-//	*big.Int                     integer
+//	*big.Int, big.Int            integer
 //	float32, float64             float; ErrFloat for an infinity or NaN
 //	string                       binary, its bytes
 //	[]byte, [n]byte              binary
 //	slice or array of these      list
 //	map of these                 map, sorted by the encoded keys; ErrDuplicate when two keys are the same term
-//	pointer to one of these      what it points to
+//	struct of these              map with atoms as keys, or what its tags say; see below
+//	*T, Optional[T]              what T is; nil and an absent value undefined
+//	Result[T]                    {ok, T}, {error, Reason}; ok for a Result[struct{}]
+//	any with one of these in it  the same
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying
-// type (type Name Atom as a string, so it gives a binary). Anything else, structs, nil and nil
-// pointers included, is an UnsupportedTypeError; inside a value an EncodeError says where. A value
-// that contains itself, such as a pointer to itself, is ErrCyclic.
+// type (type Name Atom as a string, so it gives a binary). Of anything else, and nil, there is an
+// UnsupportedTypeError, or a MappingError if the type alone tells it; inside a value an EncodeError
+// says where. A value that contains itself, such as a pointer to itself, is ErrCyclic.
+//
+// # Structs
+//
+// A struct is a map. The key of a field is its name in snake case (OrderID is order_id), or the one
+// in its tag; after that its options:
+//
+//	Total   float64  // total => 1.5
+//	OrderID string   `ei:"order"`            // order => <<"A1">>
+//	Colour  string   `ei:",atom"`            // colour => red; of slices, maps and pointers each text in them
+//	Name    string   `ei:",charlist"`        // name => "Jo", a list of characters
+//	Mode    ei.Atom  `ei:",binary"`          // mode => <<"fast">>
+//	Point   [2]int   `ei:",tuple"`           // point => {1,2}; a slice, too
+//	Note    *string  `ei:"note,omitempty"`   // left out if it is nil, zero or empty
+//	Cache   any      `ei:"-"`                // no part of the term
+//
+// The fields of an embedded struct are fields of the struct itself; those that are not exported are
+// no part of the term, and an exported one is needed. Options of a blank field are the struct's own:
+//
+//	_ struct{} `ei:"tuple=user"`               // {user, Name, Age}: a record, or a tagged tuple
+//	_ struct{} `ei:"tuple"`                    // {Name, Age}
+//	_ struct{} `ei:"proplist"`                 // [{name, Name}, {age, Age}]; read with bare atoms for true, too
+//	_ struct{} `ei:"keys=binary"`              // #{<<"name">> => Name}; keys=string: lists of characters
+//	_ struct{} `ei:"struct=Elixir.Shop.Quote"` // %Shop.Quote{…}: '__struct__' is written, and must be right where it is there
+//	_ struct{} `ei:"nil"`                      // absent values are nil, not undefined; so they are with struct=
+//	_ struct{} `ei:"undefined"`                // undefined, with struct=
+//	_ struct{} `ei:"atom=stop"`                // the atom stop, of a struct without fields
+//
+// What a struct has no field for is ignored by Unmarshal (see DecodeOptions), a field that the term
+// does not have stays as it was; of a tuple all elements must be there. In a property list the first
+// of several equal keys counts; in a map they are ErrDuplicate.
 func Append(b []byte, v any) ([]byte, error) {
-	out, in, err := appendAny(b, v, false)
-	if err == nil && in.n > 0 {
-		out, err = appendValues(out, in)
+	out, done, err := appendSimple(b, v, false)
+	if !done {
+		w := valueWriter{b: b}
+		err = w.all(v)
+		out = w.b
 	}
 	if err != nil {
 		return b, err
@@ -53,56 +87,46 @@ func Append(b []byte, v any) ([]byte, error) {
 	return out, nil
 }
 
-// appendAny appends v, or only its head; then it gives a level with the values that v is made of.
-func appendAny(b []byte, v any, nested bool) (out []byte, in valueLevel, err error) {
+// appendSimple appends v, unless it is of a type that needs a plan.
+func appendSimple(b []byte, v any, nested bool) (out []byte, done bool, err error) {
 	switch v := v.(type) {
-	case Local:
-		if nested {
-			return b, in, ErrLocal
-		}
-		out, err = AppendTerm(b, v)
-		return out, in, err
-	case Marshaler:
-		if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
-			return b, in, &UnsupportedTypeError{Value: v}
-		}
-		out, err = appendMarshaler(b, v)
-		return out, in, err
-	case Term:
-		// a pointer has the methods of the Term that it points to
-		if reflect.TypeOf(v).Kind() == reflect.Pointer {
-			return appendValue(b, v, nested)
-		}
-		out, err = appendTerm(b, v)
-		return out, in, err
 	case string:
 		if err := tooMany(len(v)); err != nil {
-			return b, in, err
+			return b, true, err
 		}
-		return append(AppendBinaryHeader(b, len(v)), v...), in, nil
-	case []byte:
-		out, err = appendTerm(b, Binary(v))
-		return out, in, err
+		return append(AppendBinaryHeader(b, len(v)), v...), true, nil
 	case bool:
-		return AppendBool(b, v), in, nil
+		return AppendBool(b, v), true, nil
 	case int:
-		return AppendInt(b, int64(v)), in, nil
+		return AppendInt(b, int64(v)), true, nil
 	case int64:
-		return AppendInt(b, v), in, nil
+		return AppendInt(b, v), true, nil
 	case uint64:
-		return AppendUint(b, v), in, nil
+		return AppendUint(b, v), true, nil
 	case float64:
 		out, err = AppendFloat(b, v)
-		return out, in, err
-	case *big.Int:
-		if v == nil {
-			return b, in, &UnsupportedTypeError{Value: v}
+		return out, true, err
+	case []byte:
+		out, err = appendTerm(b, Binary(v))
+		return out, true, err
+	case nil:
+		return b, true, &UnsupportedTypeError{}
+	case Local:
+		if nested {
+			return b, true, ErrLocal
 		}
-		return AppendBig(b, v), in, nil
-	case []any:
-		return AppendListHeader(b, len(v)), valueLevel{list: v, n: len(v)}, tooMany(len(v))
+		out, err = AppendTerm(b, v)
+		return out, true, err
+	case Marshaler:
+		return b, false, nil
+	case Term:
+		if reflect.TypeOf(v).Kind() == reflect.Pointer { // it has the methods of the Term that it points to
+			return b, false, nil
+		}
+		out, err = appendTerm(b, v)
+		return out, true, err
 	}
-	return appendValue(b, v, nested)
+	return b, false, nil
 }
 
 // appendMarshaler appends what a Marshaler says. A term with version byte, or one in place of what
@@ -121,47 +145,4 @@ func appendMarshaler(b []byte, m Marshaler) ([]byte, error) {
 		return b, fmt.Errorf("%w 131: AppendTerm of %T is to append no version byte", ErrTag, m)
 	}
 	return out, nil
-}
-
-// appendValue is appendAny by the value's kind.
-func appendValue(b []byte, v any, nested bool) (out []byte, in valueLevel, err error) {
-	r := reflect.ValueOf(v)
-	switch r.Kind() {
-	case reflect.Bool:
-		return AppendBool(b, r.Bool()), in, nil
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return AppendInt(b, r.Int()), in, nil
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		return AppendUint(b, r.Uint()), in, nil
-	case reflect.Float32, reflect.Float64:
-		out, err = AppendFloat(b, r.Float())
-		return out, in, err
-	case reflect.String:
-		return appendAny(b, r.String(), nested)
-	case reflect.Slice, reflect.Array:
-		if r.Type().Elem() == reflect.TypeFor[byte]() {
-			if r.Kind() == reflect.Array { // it cannot be addressed
-				data := make([]byte, r.Len())
-				reflect.Copy(reflect.ValueOf(data), r)
-				r = reflect.ValueOf(data)
-			}
-			out, err = appendTerm(b, Binary(r.Bytes()))
-			return out, in, err
-		}
-		return AppendListHeader(b, r.Len()), valueLevel{of: r, n: r.Len()}, tooMany(r.Len())
-	case reflect.Map:
-		if r.Len() == 0 {
-			return AppendMapHeader(b, 0), in, nil
-		}
-		return b, valueLevel{of: r, n: 2 * r.Len(), pairs: newGoMap(r)}, tooMany(r.Len())
-	case reflect.Pointer:
-		switch l, isLocal := v.(*Local); {
-		case r.IsNil():
-		case isLocal:
-			return appendAny(b, *l, nested)
-		default:
-			return b, valueLevel{of: r, n: 1}, nil
-		}
-	}
-	return b, in, &UnsupportedTypeError{Value: v}
 }

@@ -26,6 +26,8 @@ type Cursor struct {
 	// in the term is CacheRefs[n]. The reader of distribution headers sets it. See erl_ext_dist,
 	// "Distribution Header".
 	CacheRefs []Atom
+
+	within int // Unmarshalers that are reading
 }
 
 // NewCursor gives a Cursor at the start of b, which must not change while the cursor, or what it

@@ -1,0 +1,375 @@
+package ei
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// A planner makes the plan of a type, and of the types that it is made of.
+type planner struct {
+	made map[planKey]*plan // also those that are not complete yet: a type may contain itself
+}
+
+// A planKey is a type where it stands: a struct says how its fields' types are written.
+type planKey struct {
+	typ    reflect.Type
+	text   textForm
+	tuple  bool
+	absent Atom
+}
+
+func (b *planner) plan(k planKey) (*plan, error) {
+	if k.typ.Kind() == reflect.Struct && !isOurs(k.typ, "Optional[") && !isOurs(k.typ, "Result[") {
+		k = planKey{typ: k.typ, absent: "undefined"} // it says itself what its fields become
+	}
+	if p := b.made[k]; p != nil {
+		return p, nil
+	}
+	p := &plan{typ: k.typ, text: k.text, absent: k.absent, asTuple: k.tuple}
+	b.made[k] = p
+	switch pointer := reflect.PointerTo(k.typ); {
+	case k.typ.Kind() == reflect.Interface:
+	case k.typ.Implements(typeOfMarshaler):
+		p.marshals = marshalsValue
+	case pointer.Implements(typeOfMarshaler):
+		p.marshals = marshalsPointer
+	}
+	p.unmarshals = k.typ.Kind() != reflect.Interface && reflect.PointerTo(k.typ).Implements(typeOfUnmarshaler)
+	err := b.fill(p, k)
+	if err != nil && (p.marshals != marshalsNot || p.unmarshals) {
+		p.kind, p.elem, p.key, p.record, err = kindCustom, nil, nil, nil, nil
+	}
+	return p, err
+}
+
+// fill completes a plan.
+func (b *planner) fill(p *plan, k planKey) (err error) {
+	t := k.typ
+	if exact, ok := exactKinds[t]; ok {
+		p.kind = exact
+		return nil
+	}
+	inner := k
+	switch t.Kind() {
+	case reflect.Bool:
+		p.kind = kindBool
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		p.kind = kindInt
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		p.kind = kindUint
+	case reflect.Float32, reflect.Float64:
+		p.kind = kindFloat
+	case reflect.String:
+		p.kind = kindText
+	case reflect.Interface:
+		switch {
+		case typeOfTerm.Implements(t):
+			p.kind = kindAny
+		default:
+			p.kind = kindVariants
+		}
+	case reflect.Pointer:
+		p.kind, inner.typ = kindPointer, t.Elem()
+		p.elem, err = b.plan(inner)
+	case reflect.Slice, reflect.Array:
+		if t.Elem() == typeOfByte && !k.tuple {
+			if p.kind = kindBytes; t.Kind() == reflect.Array {
+				p.kind = kindByteArray
+			}
+			return nil
+		}
+		if p.kind = kindSlice; t.Kind() == reflect.Array {
+			p.kind = kindArray
+		}
+		inner.typ, inner.tuple = t.Elem(), false
+		p.elem, err = b.plan(inner)
+	case reflect.Map:
+		p.kind = kindMap
+		if p.key, err = b.plan(planKey{typ: t.Key(), absent: k.absent}); err == nil {
+			inner.typ, inner.tuple = t.Elem(), false
+			p.elem, err = b.plan(inner)
+		}
+	case reflect.Struct:
+		switch {
+		case isOurs(t, "Optional["):
+			p.kind, inner.typ = kindOptional, t.Field(0).Type
+			p.elem, err = b.plan(inner)
+		case isOurs(t, "Result["):
+			p.kind, inner.typ, inner.tuple = kindResult, t.Field(0).Type, false
+			p.elem, err = b.plan(inner)
+		default:
+			p.kind = kindStruct
+			return b.fillStruct(p, k)
+		}
+	default:
+		return &MappingError{Type: t, Reason: "a Go value of this type is no term"}
+	}
+	return err
+}
+
+// isOurs reports whether t is an instance of a generic type of this package.
+func isOurs(t reflect.Type, name string) bool {
+	return t.PkgPath() == typeOfTerm.PkgPath() && strings.HasPrefix(t.Name(), name)
+}
+
+// endless refuses types of which no value ends, such as a pointer to itself.
+func (b *planner) endless() error {
+	for _, p := range b.made {
+		at := p
+		for range 100 {
+			if at.kind != kindPointer && at.kind != kindOptional {
+				at = nil
+				break
+			}
+			at = at.elem
+		}
+		if at != nil {
+			return &MappingError{Type: p.typ, Reason: "a pointer to itself"}
+		}
+	}
+	return nil
+}
+
+// structOptions are what the blank field of a struct, and by it the struct, is tagged with.
+type structOptions struct {
+	form   structForm
+	tag    Atom
+	module Atom
+	keys   textForm // of the keys
+	absent Atom
+}
+
+// options reads the tag of a blank field.
+func (o *structOptions) read(tag string) (wrong string) {
+	for option := range strings.SplitSeq(tag, ",") {
+		name, value, has := strings.Cut(option, "=")
+		switch {
+		case name == "tuple":
+			o.form, o.tag = formTuple, Atom(value)
+		case name == "atom" && value != "":
+			o.form, o.tag = formAtom, Atom(value)
+		case name == "struct" && value != "":
+			o.module = Atom(value)
+			if o.absent == "" {
+				o.absent = "nil"
+			}
+		case option == "keys=binary":
+			o.keys = textBinary
+		case option == "keys=string":
+			o.keys = textCharlist
+		case option == "keys=atom" || option == "":
+		case option == "proplist":
+			o.form = formProplist
+		case (name == "nil" || name == "undefined") && !has:
+			o.absent = Atom(name)
+		default:
+			return fmt.Sprintf("unknown option %q", option)
+		}
+	}
+	switch {
+	case !validAtom(o.tag) || !validAtom(o.module):
+		return "the name is no atom"
+	case o.module != "" && (o.form != formMap || o.keys != textDefault):
+		return "a struct of Elixir is a map with atoms as keys"
+	}
+	return ""
+}
+
+// fillStruct completes the plan of a struct.
+func (b *planner) fillStruct(p *plan, k planKey) error {
+	t := k.typ
+	fail := func(field, format string, args ...any) error {
+		return &MappingError{Type: t, Field: field, Reason: fmt.Sprintf(format, args...)}
+	}
+	o := structOptions{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if tag, ok := f.Tag.Lookup("ei"); ok && f.Name == "_" {
+			if wrong := o.read(tag); wrong != "" {
+				return fail("_", "%s", wrong)
+			}
+		}
+	}
+	if o.absent == "" {
+		o.absent = "undefined"
+	}
+	name, _, _ := strings.Cut(t.Name(), "[")
+	r := &recordPlan{form: o.form, keys: o.keys, name: snakeCase(name), tag: o.tag, module: o.module}
+	p.record = r
+	hidden, err := b.addFields(r, t, &o, nil, false)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(r.fields) == 0 && hidden > 0:
+		return fail("", "it has no exported field: give it the methods of Marshaler and Unmarshaler")
+	case o.form == formAtom && len(r.fields) > 0:
+		return fail("", "an atom has no fields")
+	}
+	if o.form == formMap {
+		// as a runtime system sends the keys of a small map, so that each is the next one
+		slices.SortStableFunc(r.fields, func(x, y fieldPlan) int { return strings.Compare(x.key, y.key) })
+	}
+	r.byKey = make(map[string]int, len(r.fields))
+	for i := range r.fields {
+		f := &r.fields[i]
+		r.omits = r.omits || f.omitEmpty || f.embedded
+		switch o.form {
+		case formTuple:
+			if f.omitEmpty {
+				return fail(f.key, "no element of a tuple can be left out")
+			}
+			if f.embedded {
+				return fail(f.key, "an embedded pointer cannot be part of a tuple")
+			}
+			continue
+		case formProplist, formMap, formAtom:
+		}
+		if _, double := r.byKey[f.key]; double {
+			return fail(f.key, "two fields have this key")
+		}
+		if f.key == "__struct__" && r.module != "" {
+			return fail(f.key, "a struct of Elixir has this key already")
+		}
+		r.byKey[f.key] = i
+		if f.encoded, err = appendKey(o.keys, f.key); err != nil {
+			return fail(f.key, "%v", err)
+		}
+	}
+	r.many = (len(r.fields) - 1) / 64
+	return nil
+}
+
+// inField makes err, about the type of a field, one about the field; unless it names another one.
+func inField(t reflect.Type, name string, err error) error {
+	if e, ok := err.(*MappingError); ok && e.Field == "" {
+		return &MappingError{Type: t, Field: name, Reason: fmt.Sprintf("%v: %s", e.Type, e.Reason)}
+	}
+	return err
+}
+
+// misplaced tells which option of a field is of no use for its type.
+func misplaced(p *plan, k planKey) string {
+	if k.tuple {
+		at := p
+		for at.kind == kindPointer || at.kind == kindOptional {
+			at = at.elem
+		}
+		if !at.asTuple || at.kind != kindSlice && at.kind != kindArray {
+			return "only a slice or an array can be a tuple"
+		}
+	}
+	if k.text != textDefault {
+		at := p
+		for at.elem != nil {
+			at = at.elem
+		}
+		if at.kind != kindText && at.kind != kindAtom {
+			return "only text has a form of text"
+		}
+	}
+	return ""
+}
+
+// isEmbeddable reports whether the fields of an embedded struct are those of the outer one.
+func isEmbeddable(t reflect.Type) bool {
+	if _, exact := exactKinds[t]; exact || t.Kind() != reflect.Struct || isOurs(t, "Optional[") || isOurs(t, "Result[") {
+		return false
+	}
+	pointer := reflect.PointerTo(t)
+	return !pointer.Implements(typeOfMarshaler) && !pointer.Implements(typeOfUnmarshaler)
+}
+
+// snakeCase gives the name of a Go field as Erlang writes it: OrderID is order_id, HTTPServer is
+// http_server.
+func snakeCase(name string) string {
+	rs := []rune(name)
+	var out strings.Builder
+	for i, r := range rs {
+		if unicode.IsUpper(r) && i > 0 {
+			next := i+1 < len(rs) && unicode.IsLower(rs[i+1])
+			if before := rs[i-1]; before != '_' && (!unicode.IsUpper(before) || next) {
+				out.WriteByte('_')
+			}
+		}
+		out.WriteRune(unicode.ToLower(r))
+	}
+	return out.String()
+}
+
+// appendKey encodes the key of a field.
+func appendKey(form textForm, key string) ([]byte, error) {
+	if form == textDefault {
+		form = textAtom
+	}
+	return appendString(nil, key, form)
+}
+
+// addFields adds the fields of t, which is the struct itself or embedded in it at index, and counts
+// those that nobody outside its package can reach.
+func (b *planner) addFields(r *recordPlan, t reflect.Type, o *structOptions, index []int, embedded bool) (hidden int, err error) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		fail := func(format string, args ...any) error {
+			return &MappingError{Type: t, Field: f.Name, Reason: fmt.Sprintf(format, args...)}
+		}
+		tag, tagged := f.Tag.Lookup("ei")
+		key, options, _ := strings.Cut(tag, ",")
+		at := append(index[:len(index):len(index)], i)
+		inner, isPointer := f.Type, f.Type.Kind() == reflect.Pointer
+		if isPointer {
+			inner = inner.Elem()
+		}
+		switch {
+		case f.Name == "_" || tag == "-":
+			continue
+		case f.Anonymous && key == "" && isEmbeddable(inner):
+			if len(at) > 50 || isPointer && !f.IsExported() {
+				return 0, fail("a struct cannot be embedded like this")
+			}
+			n, err := b.addFields(r, inner, o, at, embedded || isPointer)
+			if err != nil {
+				return 0, err
+			}
+			hidden += n
+			continue
+		case !f.IsExported() && tagged:
+			return 0, fail("it is tagged, but not exported")
+		case !f.IsExported():
+			hidden++
+			continue
+		case key == "":
+			key = snakeCase(f.Name)
+		}
+		field := fieldPlan{key: key, index: at, embedded: embedded}
+		k := planKey{typ: f.Type, absent: o.absent}
+		for option := range strings.SplitSeq(options, ",") {
+			switch option {
+			case "":
+			case "atom":
+				k.text = textAtom
+			case "charlist":
+				k.text = textCharlist
+			case "binary":
+				k.text = textBinary
+			case "tuple":
+				k.tuple = true
+			case "omitempty":
+				field.omitEmpty = true
+			default:
+				return 0, fail("unknown option %q", option)
+			}
+		}
+		if field.plan, err = b.plan(k); err != nil {
+			return 0, inField(t, f.Name, err)
+		}
+		if wrong := misplaced(field.plan, k); wrong != "" {
+			return 0, fail("%s", wrong)
+		}
+		r.fields = append(r.fields, field)
+	}
+	return hidden, nil
+}

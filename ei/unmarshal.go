@@ -1,0 +1,166 @@
+package ei
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// An Unmarshaler is a Go value that can read itself from a term. Its methods have a pointer as
+// receiver.
+type Unmarshaler interface {
+	// ReadTerm reads one term, whole, from the cursor, and keeps nothing of its memory. An error is
+	// given on, with the way there.
+	ReadTerm(c *Cursor) error
+}
+
+// Unmarshal stores a term, with its version byte, in the value that v points to: the inverse of
+// Marshal, for the same types. All of data must be used. v, which is not nil, points to
+//
+//	any, Term                     gets the term as Decode gives it
+//	Unmarshaler                   reads it itself
+//	a type of terms               a term of that type: an Atom, a Pid, a Tuple, or a Raw, which stays encoded
+//	bool                          true, false
+//	int, uint, … of any size      an integer; one that does not fit is ErrRange
+//	*big.Int, big.Int             an integer
+//	float32, float64              a float, or an integer that it can hold exactly
+//	string, []byte                I/O data: a binary, or a list of bytes and binaries
+//	[n]byte                       a binary of n bytes
+//	slice                         a proper list
+//	array                         a proper list of that length
+//	map                           a map; it is made anew
+//	struct                        a map, a tuple, a property list: see Append. What has no key there stays as it was
+//	*T, Optional[T]               undefined and nil, else what T takes
+//	Result[T]                     ok, {ok, T}, {error, Reason}
+//	an interface with methods     one of its variants: see RegisterVariants
+//
+// A term of another kind is an *UnmarshalError with ErrType, one that is malformed a *SyntaxError as
+// from Decode, a type that no term can become a *MappingError. v may then have been stored in part.
+// What was stored shares no memory with data.
+//
+// As in all of this package a peer cannot make it take more than memory in proportion to the size
+// of data: the default Limits hold, a slice grows as its elements are read, and depth takes no
+// goroutine's stack (an Unmarshaler's own may be within another one 10,000 times).
+func Unmarshal(data []byte, v any) error { return (*DecodeOptions)(nil).Unmarshal(data, v) }
+
+// UnmarshalTerm is Unmarshal of a term that has been decoded.
+func UnmarshalTerm(t Term, v any) error { return (*DecodeOptions)(nil).UnmarshalTerm(t, v) }
+
+// Unmarshal is the function Unmarshal with options.
+func (o *DecodeOptions) Unmarshal(data []byte, v any) error {
+	opts := o.orDefault()
+	c := NewCursor(data)
+	c.Atoms = opts.Atoms
+	if err := c.Version(); err != nil {
+		return err
+	}
+	switch tag, _ := c.Peek(); tag {
+	case TagCompressed, TagLocalExt: // the first is seldom, the second for the node alone that made it
+		t, err := o.Decode(data)
+		if err != nil {
+			return err
+		}
+		if local, ok := t.(Local); ok {
+			return setLocal(local, v)
+		}
+		return o.UnmarshalTerm(t, v)
+	}
+	if err := c.unmarshal(opts, v); err != nil {
+		return err
+	}
+	if c.Len() > 0 {
+		return c.fail(c.off, ErrTrailing)
+	}
+	return nil
+}
+
+// setLocal stores a LOCAL_EXT, which only a Term can hold.
+func setLocal(t Local, v any) error {
+	switch v := v.(type) {
+	case *any:
+		*v = t
+	case *Term:
+		*v = t
+	case *Local:
+		*v = t
+	default:
+		return &UnmarshalError{Offset: 1, Got: t.String(), Want: fmt.Sprintf("a %T", v), Err: ErrLocal}
+	}
+	return nil
+}
+
+// UnmarshalTerm is the function UnmarshalTerm with options.
+func (o *DecodeOptions) UnmarshalTerm(t Term, v any) error {
+	if raw, ok := t.(Raw); ok {
+		return o.UnmarshalRaw(raw, v)
+	}
+	if local, ok := t.(Local); ok {
+		return setLocal(local, v)
+	}
+	b, err := AppendTerm(nil, t)
+	if err != nil {
+		return err
+	}
+	opts := o.orDefault()
+	opts.Alias = false
+	return opts.UnmarshalRaw(b, v)
+}
+
+// Unmarshal stores the term in the value that v points to, as the function Unmarshal does.
+func (t Raw) Unmarshal(v any) error { return (*DecodeOptions)(nil).UnmarshalRaw(t, v) }
+
+// UnmarshalRaw is Raw.Unmarshal with options.
+func (o *DecodeOptions) UnmarshalRaw(t Raw, v any) error {
+	c := NewCursor(t)
+	if err := c.UnmarshalWith(o, v); err != nil {
+		return err
+	}
+	if c.Len() > 0 {
+		return c.fail(c.off, ErrTrailing)
+	}
+	return nil
+}
+
+// Unmarshal reads the next term, without version byte, into the value that v points to, as the
+// function Unmarshal does.
+func (c *Cursor) Unmarshal(v any) error { return c.UnmarshalWith(nil, v) }
+
+// UnmarshalWith is Unmarshal with options. If both c and o have an AtomTable, that of c is used.
+func (c *Cursor) UnmarshalWith(o *DecodeOptions, v any) error {
+	opts := o.orDefault()
+	at := *c
+	if at.Atoms == nil {
+		at.Atoms = opts.Atoms
+	}
+	if err := at.unmarshal(opts, v); err != nil {
+		return err
+	}
+	c.off = at.off
+	return nil
+}
+
+// unmarshal reads the next term into the value that v points to.
+func (c *Cursor) unmarshal(o DecodeOptions, v any) error {
+	r := reflect.ValueOf(v)
+	if r.Kind() != reflect.Pointer || r.IsNil() {
+		return &MappingError{Type: reflect.TypeOf(v), Reason: "Unmarshal wants a pointer that is not nil"}
+	}
+	p, err := planOf(r.Type().Elem())
+	if err != nil {
+		return err
+	}
+	if len(c.b)-c.off > o.Limits.Bytes { // perhaps of more than this term
+		end, err := c.skipAt(c.off)
+		if err != nil {
+			return err
+		}
+		if end-c.off > o.Limits.Bytes {
+			return c.fail(c.off, &LimitError{Limit: "Bytes", Max: o.Limits.Bytes})
+		}
+	}
+	u := unmarshaler{c: *c, o: o, root: p}
+	if err := u.run(p, r.Elem()); err != nil {
+		return err
+	}
+	c.off = u.c.off
+	return nil
+}

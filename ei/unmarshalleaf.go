@@ -1,0 +1,314 @@
+package ei
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/big"
+	"reflect"
+	"strconv"
+)
+
+// leaf stores the next term in a value that has no parts.
+func (u *unmarshaler) leaf(p *plan, v reflect.Value) error {
+	if p.unmarshals {
+		return u.custom(v)
+	}
+	switch p.kind {
+	case kindBool:
+		x, err := u.c.Bool()
+		if err != nil {
+			return u.mismatch(err, "true or false")
+		}
+		v.SetBool(x)
+	case kindInt:
+		return u.int(v)
+	case kindUint:
+		start := u.c.off
+		x, err := u.c.Uint()
+		if err == nil && v.OverflowUint(x) {
+			u.c.off, err = start, ErrRange
+		}
+		if err != nil {
+			return u.mismatch(err, kindName(v))
+		}
+		v.SetUint(x)
+	case kindFloat:
+		return u.float(v)
+	case kindBig:
+		x, err := u.c.Big()
+		if err != nil {
+			return u.mismatch(err, "an integer")
+		}
+		v.Addr().Interface().(*big.Int).Set(x)
+	case kindText:
+		return u.string(p, v)
+	case kindAtom:
+		return u.atom(p, v)
+	case kindBytes:
+		return u.bytes(v)
+	case kindByteArray:
+		data, err := u.c.Binary()
+		if err == nil && len(data) != v.Len() {
+			u.c.off -= len(data) + 5
+			return u.wrong(ErrType, "a binary of "+strconv.Itoa(v.Len())+" bytes")
+		}
+		if err != nil {
+			return u.mismatch(err, "a binary")
+		}
+		reflect.Copy(v, reflect.ValueOf(data))
+	case kindAny:
+		t, err := u.c.TermWith(&u.o)
+		if err != nil {
+			return err
+		}
+		v.Set(reflect.ValueOf(t))
+	case kindTerm:
+		return u.term(v)
+	case kindRaw:
+		raw, err := u.c.Raw()
+		if err != nil {
+			return err
+		}
+		if !u.o.Alias {
+			raw = append(make(Raw, 0, len(raw)), raw...)
+		}
+		v.SetBytes(raw)
+	case kindCustom:
+		return &MappingError{Type: p.typ, Reason: "it is a Marshaler, but no Unmarshaler"}
+	default:
+	}
+	return nil
+}
+
+func (u *unmarshaler) int(v reflect.Value) error {
+	start := u.c.off
+	b := u.c.b[start:]
+	var x int64
+	var err error
+	if len(b) >= 5 && b[0] == byte(TagIntegerExt) {
+		u.c.off += 5
+		x = int64(int32(binary.BigEndian.Uint32(b[1:])))
+	} else {
+		x, err = u.c.Int()
+	}
+	if err == nil && v.OverflowInt(x) {
+		u.c.off, err = start, ErrRange
+	}
+	if err != nil {
+		return u.mismatch(err, kindName(v))
+	}
+	v.SetInt(x)
+	return nil
+}
+
+// float stores a float, or an integer that is one.
+func (u *unmarshaler) float(v reflect.Value) error {
+	start := u.c.off
+	if u.tag().IsInteger() {
+		x, err := u.c.Big()
+		if err != nil {
+			return err
+		}
+		f, _ := new(big.Float).SetInt(x).Float64()
+		if v.Kind() == reflect.Float32 {
+			f = float64(float32(f))
+		}
+		if exact, _ := big.NewFloat(min(max(f, -math.MaxFloat64), math.MaxFloat64)).Int(nil); exact.Cmp(x) != 0 {
+			u.c.off = start
+			return u.wrong(ErrRange, kindName(v))
+		}
+		v.SetFloat(f)
+		return nil
+	}
+	f, err := u.c.Float()
+	if err == nil && v.OverflowFloat(f) {
+		u.c.off, err = start, ErrRange
+	}
+	if err != nil {
+		return u.mismatch(err, "a float")
+	}
+	v.SetFloat(f)
+	return nil
+}
+
+// string stores text.
+func (u *unmarshaler) string(p *plan, v reflect.Value) error {
+	b := u.c.b[u.c.off:]
+	if len(b) >= 5 && b[0] == byte(TagBinaryExt) && p.text != textAtom {
+		if n := binary.BigEndian.Uint32(b[1:]); uint64(n) <= uint64(len(b)-5) {
+			u.c.off += 5 + int(n)
+			v.SetString(string(b[5 : 5+n]))
+			return nil
+		}
+	}
+	if u.tag().IsAtom() && (p.text == textAtom || u.o.AtomText) {
+		a, err := u.newAtom()
+		if err != nil {
+			return err
+		}
+		v.SetString(string(a))
+		return nil
+	}
+	if p.text == textAtom {
+		return u.wrong(ErrType, "an atom")
+	}
+	var buf [64]byte
+	data, err := u.c.appendIodata(buf[:0], p.text == textCharlist || u.o.LenientText)
+	if err != nil {
+		return u.mismatch(err, "text")
+	}
+	v.SetString(string(data))
+	return nil
+}
+
+// atom stores an atom in an Atom.
+func (u *unmarshaler) atom(p *plan, v reflect.Value) error {
+	if p.text == textBinary || p.text == textCharlist {
+		return u.string(p, v)
+	}
+	a, err := u.newAtom()
+	if err != nil {
+		return u.mismatch(err, "an atom")
+	}
+	v.SetString(string(a))
+	return nil
+}
+
+// newAtom reads an atom, and counts it if it has to be allocated.
+func (u *unmarshaler) newAtom() (Atom, error) {
+	start := u.c.off
+	slot := &u.recent[0]
+	if b := u.c.b[start:]; len(b) > 2 && Tag(b[0]) == TagSmallAtomUTF8Ext && b[1] > 0 && int(b[1]) <= len(b)-2 {
+		text := b[2 : 2+int(b[1])]
+		slot = &u.recent[(len(text)^int(text[0])^int(text[len(text)-1])<<2)%len(u.recent)]
+		if string(*slot) == string(text) {
+			u.c.off += 2 + len(text)
+			return *slot, nil
+		}
+	}
+	a, err := u.c.Atom()
+	if err != nil {
+		return "", err
+	}
+	if u.newAtoms++; u.newAtoms > u.o.Limits.Atoms {
+		return "", u.c.fail(start, &LimitError{Limit: "Atoms", Max: u.o.Limits.Atoms})
+	}
+	*slot = a
+	return a, nil
+}
+
+// bytes stores I/O data.
+func (u *unmarshaler) bytes(v reflect.Value) error {
+	if u.tag() != TagBinaryExt {
+		data, err := u.c.AppendIodata(nil)
+		if err != nil {
+			return u.mismatch(err, "a binary")
+		}
+		if data == nil {
+			data = []byte{}
+		}
+		v.SetBytes(data)
+		return nil
+	}
+	data, err := u.c.Binary()
+	if err != nil {
+		return u.mismatch(err, "a binary")
+	}
+	if !u.o.Alias {
+		data = append(make([]byte, 0, len(data)), data...)
+	}
+	v.SetBytes(data)
+	return nil
+}
+
+// term stores a term in a Go type of terms.
+func (u *unmarshaler) term(v reflect.Value) error {
+	switch to := v.Addr().Interface().(type) {
+	case *Pid:
+		pid, err := u.c.Pid()
+		if err != nil {
+			return u.mismatch(err, "a pid")
+		}
+		*to = pid
+	case *Ref:
+		ref, err := u.c.Ref()
+		if err != nil {
+			return u.mismatch(err, "a reference")
+		}
+		*to = ref
+	default:
+		start := u.c.off
+		t, err := u.c.TermWith(&u.o)
+		if err != nil {
+			return err
+		}
+		if l, ok := to.(*List); ok {
+			if elements, ok := Elements(t); ok {
+				*l = elements
+				return nil
+			}
+		}
+		r := reflect.ValueOf(t)
+		if r.Type() != v.Type() {
+			u.c.off = start
+			return u.wrong(ErrType, termNames[v.Type()])
+		}
+		v.Set(r)
+	}
+	return nil
+}
+
+// termNames are what an error says where a type of terms is due.
+var termNames = map[reflect.Type]string{
+	reflect.TypeFor[BigInt]():       "an integer beyond 64 bits",
+	reflect.TypeFor[String]():       "a list of bytes",
+	reflect.TypeFor[Bitstring]():    "a bitstring",
+	reflect.TypeFor[List]():         "a list",
+	reflect.TypeFor[ImproperList](): "an improper list",
+	reflect.TypeFor[Tuple]():        "a tuple",
+	reflect.TypeFor[Map]():          "a map",
+	reflect.TypeFor[Port]():         "a port",
+	reflect.TypeFor[Fun]():          "a closure",
+	reflect.TypeFor[Export]():       "an external fun",
+	reflect.TypeFor[Record]():       "a native record",
+	reflect.TypeFor[Local]():        "a term in a node's own form",
+}
+
+// maxCustom is how deep one Unmarshaler may be within others: each has a part of the goroutine's
+// stack.
+const maxCustom = 10_000
+
+// custom lets an Unmarshaler read.
+func (u *unmarshaler) custom(v reflect.Value) error {
+	at := u.c
+	if at.within++; at.within > maxCustom {
+		return u.c.fail(u.c.off, &LimitError{Limit: "Unmarshalers within Unmarshalers", Max: maxCustom})
+	}
+	err := v.Addr().Interface().(Unmarshaler).ReadTerm(&at)
+	if err != nil {
+		var inner *UnmarshalError
+		var syntax *SyntaxError
+		if errors.As(err, &inner) || errors.As(err, &syntax) && !errors.Is(err, ErrType) && !errors.Is(err, ErrRange) {
+			return err
+		}
+		return u.wrong(err, "")
+	}
+	if at.off <= u.c.off || at.off > len(u.c.b) {
+		return u.wrong(ErrMalformed, "")
+	}
+	u.c.off = at.off
+	return nil
+}
+
+// kindName names the numbers that a Go value can hold.
+func kindName(v reflect.Value) string {
+	switch name := v.Kind().String(); v.Kind() {
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return "an integer (" + name + ")"
+	case reflect.Float32, reflect.Float64:
+		return "a float"
+	default:
+		return "an integer (" + name + ")"
+	}
+}
