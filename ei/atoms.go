@@ -86,18 +86,27 @@ func (t *AtomTable) add(a *Atom, slot *atomSlot) {
 		t.n = 0
 		_, slot = t.find(bytesOf(*a))
 	case 4*(t.n+1) > 3*len(t.slots):
-		old := t.slots
-		t.slots = make([]atomSlot, max(64, 2*len(old)))
-		for _, s := range old {
-			if s.atom != nil {
-				_, to := t.find(bytesOf(*s.atom))
-				to.atom = s.atom
-			}
-		}
+		t.grow(t.n + 1)
 		_, slot = t.find(bytesOf(*a))
 	}
 	slot.atom = a
 	t.n++
+}
+
+// grow makes room for n atoms.
+func (t *AtomTable) grow(n int) {
+	size := 64
+	for 4*n > 3*size {
+		size *= 2
+	}
+	old := t.slots
+	t.slots = make([]atomSlot, size)
+	for _, s := range old {
+		if s.atom != nil {
+			_, to := t.find(bytesOf(*s.atom))
+			to.atom = s.atom
+		}
+	}
 }
 
 // atomAt reads the atom at off.

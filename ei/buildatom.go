@@ -89,6 +89,7 @@ func (d *decoder) newAtom(text []byte) *Atom {
 // atom that drops out of those would be counted again when it is met again.
 func (d *decoder) remember() {
 	d.own = NewAtomTable(d.maxAtoms)
+	d.own.grow(min(d.want.atoms, d.maxAtoms))
 	if d.Atoms != nil {
 		return
 	}

@@ -62,7 +62,7 @@ func (s *scanner) usual(b []byte) (next, kids int) {
 		}
 	case TagSmallAtomUTF8Ext:
 		if n <= len(b)-2 && isASCII(b[2:2+n]) {
-			if s.c.Atoms == nil && n <= slabBytes {
+			if s.atoms++; s.c.Atoms == nil && n <= slabBytes {
 				s.headers++
 				s.bytes += n
 			}

@@ -15,6 +15,7 @@ const (
 
 // counts say how much there is in a term that may be put in slabs, at most.
 type counts struct {
+	atoms   int // in UTF-8, those that are met again included
 	cells   int // elements of small lists and tuples
 	headers int
 	numbers int
