@@ -14,3 +14,5 @@ func requireUnmarshals(t *testing.T, want any, unmarshal func(v any) error) {
 	require.NoError(t, unmarshal(v.Interface()), "%T", want)
 	require.Equal(t, want, v.Elem().Interface())
 }
+
+func typeOf(v any) reflect.Type { return reflect.TypeOf(v) }
