@@ -13,10 +13,30 @@
 //
 // # Three ways
 //
-// The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it. What a runtime system
-// sent goes back bit for bit, since the model keeps the order of a map's pairs and whether a list
-// of bytes came as a [String]. [Compare] and [Identical] know that these make no difference to
-// Erlang. A [Raw] is a term that is left encoded, to be passed on or decoded later.
+// Go values: [Marshal] and [Append] write what a Go program has at hand, structs included, and
+// [Unmarshal] reads terms into such values, straight from the bytes. A struct is a map with atoms as
+// keys; by a tag it is a record, a property list or a struct of Elixir. Append has the table.
+//
+//	type Order struct {
+//		SKU  string   `ei:"sku"`
+//		Qty  int      // qty
+//		Tags []string // tags
+//		Note *string  // note: undefined or nil
+//	}
+//	var o Order
+//	err := ei.Unmarshal(data, &o)        // #{sku => <<"A1">>, qty => 3, tags => [<<"x">>], note => undefined}
+//
+// [Optional], [Result] and [RegisterVariants] are for what Erlang says by atoms and tuples; package
+// ei/elixir has the structs of Elixir. An [Encoder] and a [Decoder] do the same over a stream, such
+// as a port.
+//
+// The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it, for programs that pass
+// on or look at terms of any kind. What a runtime system sent goes back bit for bit, since the model
+// keeps the order of a map's pairs and whether a list of bytes came as a [String]. [Compare] and
+// [Identical] know that these make no difference to Erlang. In the tree an integer is an [Int] or,
+// beyond 64 bits, a [BigInt]. A list of bytes is a [String], in Latin-1 and not UTF-8; text with
+// characters beyond 255 is a [List] of integers. A [Raw] is a term that is left encoded, to be
+// passed on or decoded later. A Term may be part of a Go value, and in an any Unmarshal gives one.
 //
 // The cursor and the appenders: one call for each element, as in C, but bounds-checked, and without
 // allocation. This is how the distribution protocol is read and written.
@@ -26,12 +46,6 @@
 //	arity, err := c.Tuple()                 b, err = ei.AppendPid(b, self)
 //	from, err := c.Pid()                    b = ei.AppendInt(b, 42)
 //	n, err := c.Int()
-//
-// Go values: [Marshal] and [Append] take what a Go program has at hand (a string becomes a binary,
-// a slice a list, a map a map), and any [Marshaler]. There is no way back into structs yet: read a
-// term with the cursor, or take the tree that Decode gives apart. In that tree an integer is an
-// [Int] or, beyond 64 bits, a [BigInt]. A list of bytes is a [String], in Latin-1 and not UTF-8;
-// text with characters beyond 255 is a [List] of integers.
 //
 // In names, encode and decode are about syntax, bytes and terms; marshal is about the meaning of Go
 // values. Append means that the result is dst with something appended, as in strconv; on an error
@@ -54,8 +68,8 @@
 // may be nested as deep as its size allows, as in a runtime system: each function here, for text
 // and for Go values, too, takes time and memory in proportion to the size, and a goroutine's stack
 // no more than a few kilobytes. A program that walks over terms had better not recurse either:
-// [Walk] does it. An error is a [SyntaxError], or for text a [TextError], which says where and why;
-// the reasons are the Err variables.
+// [Walk] does it. An error is a [SyntaxError], an [UnmarshalError], or for text a [TextError], which
+// says where and why; the reasons are the Err variables.
 //
 // # Specifications
 //

@@ -11,7 +11,8 @@ import (
 // made first, each in the place of the first one, and taken away again.
 type goMap struct {
 	pairs []goPair
-	start int // of the first key
+	start int    // of the first key
+	keys  []byte // encoded, one after the other
 }
 
 type goPair struct {
@@ -19,10 +20,16 @@ type goPair struct {
 	key       []byte // of, encoded
 }
 
+// newGoMap copies the pairs of a map, all keys and all values at once.
 func newGoMap(r reflect.Value) *goMap {
-	m := &goMap{pairs: make([]goPair, 0, r.Len())}
-	for it := r.MapRange(); it.Next(); {
-		m.pairs = append(m.pairs, goPair{of: it.Key(), value: it.Value()})
+	n := r.Len()
+	keys, values := reflect.MakeSlice(reflect.SliceOf(r.Type().Key()), n, n), reflect.MakeSlice(reflect.SliceOf(r.Type().Elem()), n, n)
+	m := &goMap{pairs: make([]goPair, 0, n)}
+	for it := r.MapRange(); len(m.pairs) < n && it.Next(); {
+		i := len(m.pairs)
+		m.pairs = append(m.pairs, goPair{of: keys.Index(i), value: values.Index(i)})
+		m.pairs[i].of.SetIterKey(it)
+		m.pairs[i].value.SetIterValue(it)
 	}
 	return m
 }
@@ -76,7 +83,9 @@ func (m *goMap) appendBetween(b []byte, i int) ([]byte, error) {
 		m.start = len(b)
 		return b, nil
 	case i <= n:
-		m.pairs[i-1].key = bytes.Clone(b[m.start:])
+		at := len(m.keys)
+		m.keys = append(m.keys, b[m.start:]...)
+		m.pairs[i-1].key = m.keys[at:len(m.keys):len(m.keys)] // an earlier array keeps what it had
 		if b = b[:m.start]; i < n {
 			return b, nil
 		}
@@ -91,14 +100,14 @@ func (m *goMap) appendBetween(b []byte, i int) ([]byte, error) {
 
 // sort sorts the pairs by their encoded keys.
 func (m *goMap) sort() error {
-	keys, manyForms := make(Map, 0, len(m.pairs)), false
-	for i := range m.pairs {
-		key := m.pairs[i].key
-		keys = append(keys, Pair{Key: Raw(key)})
-		manyForms = manyForms || !hasOneForm(key)
-	}
-	if manyForms && newMapSorter(false).hasDuplicate(keys) {
-		return ErrDuplicate
+	if slices.ContainsFunc(m.pairs, func(p goPair) bool { return !hasOneForm(p.key) }) {
+		keys := make(Map, 0, len(m.pairs))
+		for i := range m.pairs {
+			keys = append(keys, Pair{Key: Raw(m.pairs[i].key)})
+		}
+		if newMapSorter(false).hasDuplicate(keys) {
+			return ErrDuplicate
+		}
 	}
 	slices.SortFunc(m.pairs, func(x, y goPair) int { return bytes.Compare(x.key, y.key) })
 	for i := 1; i < len(m.pairs); i++ {

@@ -285,7 +285,7 @@ func (w *valueWriter) elements() error {
 	for p := f.plan.elem; f.i < f.n; {
 		e := f.v.Index(f.i)
 		f.i++
-		if p.kind < lastLeaf && p.kind != kindAny && p.marshals == marshalsNot {
+		if p.plain() {
 			var err error
 			if w.b, err = appendValue(w.b, p, e); err != nil {
 				return err

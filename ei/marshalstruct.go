@@ -85,6 +85,13 @@ func (w *valueWriter) fields() error {
 			w.b = AppendTupleHeader(w.b, 2)
 		}
 		w.b = append(w.b, field.encoded...)
+		if field.plain() {
+			var err error
+			if w.b, err = appendValue(w.b, field.plan, v); err != nil {
+				return err
+			}
+			continue
+		}
 		opens := w.opens
 		if err := w.value(field.plan, v); err != nil || w.opens != opens {
 			return err

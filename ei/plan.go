@@ -131,7 +131,13 @@ func planOf(t reflect.Type) (*plan, error) {
 	return nil, found.(error)
 }
 
-// leaf reports whether a value of the plan's type has no parts with plans of their own.
+// plain reports whether appendValue alone appends a value of the plan's type.
+func (p *plan) plain() bool {
+	return p.kind < lastLeaf && p.kind != kindAny && p.marshals == marshalsNot && p.typ != typeOfLocal
+}
+
+// leaf reports whether a value of the plan's type has no parts with plans of their own, for
+// Unmarshal.
 func (p *plan) leaf() bool { return p.kind < lastLeaf || p.unmarshals }
 
 // Types that are not what their kind is.

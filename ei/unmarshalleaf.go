@@ -175,13 +175,16 @@ func (u *unmarshaler) atom(p *plan, v reflect.Value) error {
 	return nil
 }
 
-// newAtom reads an atom, and counts it.
+// newAtom reads an atom, and counts it if it has to be allocated.
 func (u *unmarshaler) newAtom() (Atom, error) {
 	start := u.c.off
-	if b := u.c.b[start:]; len(b) >= 2 && Tag(b[0]) == TagSmallAtomUTF8Ext && int(b[1]) <= len(b)-2 {
-		if known, ok := wellKnown(b[2 : 2+int(b[1])]).(Atom); ok {
-			u.c.off += 2 + len(known)
-			return known, nil
+	slot := &u.recent[0]
+	if b := u.c.b[start:]; len(b) > 2 && Tag(b[0]) == TagSmallAtomUTF8Ext && b[1] > 0 && int(b[1]) <= len(b)-2 {
+		text := b[2 : 2+int(b[1])]
+		slot = &u.recent[(len(text)^int(text[0])^int(text[len(text)-1])<<2)%len(u.recent)]
+		if string(*slot) == string(text) {
+			u.c.off += 2 + len(text)
+			return *slot, nil
 		}
 	}
 	a, err := u.c.Atom()
@@ -191,6 +194,7 @@ func (u *unmarshaler) newAtom() (Atom, error) {
 	if u.newAtoms++; u.newAtoms > u.o.Limits.Atoms {
 		return "", u.c.fail(start, &LimitError{Limit: "Atoms", Max: u.o.Limits.Atoms})
 	}
+	*slot = a
 	return a, nil
 }
 

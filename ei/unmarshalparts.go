@@ -12,6 +12,7 @@ type unmarshaler struct {
 	o        DecodeOptions
 	root     *plan
 	newAtoms int
+	recent   [16]Atom // atoms met, by a hash
 
 	in    filling        // the value whose parts are being stored; without a plan there is none
 	above stack[filling] // what that value is part of

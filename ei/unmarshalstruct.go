@@ -104,6 +104,12 @@ func (u *unmarshaler) fields() error {
 			}
 			continue
 		}
+		if field.leaf() {
+			if err := u.leaf(field.plan, at); err != nil {
+				return err
+			}
+			continue
+		}
 		opened, err := u.value(field.plan, at)
 		if err != nil {
 			return err
