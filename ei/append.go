@@ -17,7 +17,7 @@ func AppendInt(b []byte, v int64) []byte {
 	case uint64(v) <= math.MaxUint8:
 		return append(b, byte(TagSmallIntegerExt), byte(v))
 	case int64(int32(v)) == v:
-		return append(b, byte(TagIntegerExt), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+		return appendHead(b, TagIntegerExt, int(v))
 	case v < 0:
 		return appendSmallBig(b, 1, -uint64(v))
 	}
@@ -61,7 +61,7 @@ func appendBigHeader(b []byte, neg bool, n int) []byte {
 	if n <= math.MaxUint8 {
 		b = append(b, byte(TagSmallBigExt), byte(n))
 	} else {
-		b = append32(append(b, byte(TagLargeBigExt)), n)
+		b = appendHead(b, TagLargeBigExt, n)
 	}
 	if neg {
 		return append(b, 1)
@@ -73,10 +73,12 @@ func appendBigHeader(b []byte, neg bool, n int) []byte {
 // returned unchanged.
 func AppendFloat(b []byte, f float64) ([]byte, error) {
 	v := math.Float64bits(f)
-	if v>>52&0x7ff == 0x7ff {
+	if !isFinite(v) {
 		return b, ErrFloat
 	}
-	return binary.BigEndian.AppendUint64(append(b, byte(TagNewFloatExt)), v), nil
+	b = append(b, byte(TagNewFloatExt), 0, 0, 0, 0, 0, 0, 0, 0)
+	binary.BigEndian.PutUint64(b[len(b)-8:], v)
+	return b, nil
 }
 
 // AppendAtom appends an atom in UTF-8: ei_encode_atom_as. One of more than 255 characters, or not
@@ -132,7 +134,7 @@ func AppendBinary(b, data []byte) []byte { return append(AppendBinaryHeader(b, l
 // AppendBinaryHeader appends the head of a binary of size bytes (less than 4 GiB), which must be
 // appended next.
 func AppendBinaryHeader(b []byte, size int) []byte {
-	return append32(append(b, byte(TagBinaryExt)), size)
+	return appendHead(b, TagBinaryExt, size)
 }
 
 // AppendBitstring appends a bitstring: ei_encode_bitstring. bits is how many high bits of the last
@@ -145,7 +147,7 @@ func AppendBitstring(b, data []byte, bits uint8) ([]byte, error) {
 	if len(data) == 0 || bits == 0 || bits > 8 {
 		return b, ErrMalformed
 	}
-	b = append(append32(append(b, byte(TagBitBinaryExt)), len(data)), bits)
+	b = append(appendHead(b, TagBitBinaryExt, len(data)), bits)
 	b = append(b, data...)
 	b[len(b)-1] &= 0xff << (8 - bits)
 	return b, nil
@@ -157,7 +159,7 @@ func AppendTupleHeader(b []byte, arity int) []byte {
 	if uint(arity) <= math.MaxUint8 {
 		return append(b, byte(TagSmallTupleExt), byte(arity))
 	}
-	return append32(append(b, byte(TagLargeTupleExt)), arity)
+	return appendHead(b, TagLargeTupleExt, arity)
 }
 
 // AppendListHeader appends the head of a list of n elements, which must be appended next, followed
@@ -167,18 +169,22 @@ func AppendListHeader(b []byte, n int) []byte {
 	if n == 0 {
 		return AppendNil(b)
 	}
-	return append32(append(b, byte(TagListExt)), n)
+	return appendHead(b, TagListExt, n)
 }
 
 // AppendMapHeader appends the head of a map of that many pairs, which must be appended next, each
 // as key and value: ei_encode_map_header. No key may come twice: a runtime system refuses such a
 // map.
 func AppendMapHeader(b []byte, pairs int) []byte {
-	return append32(append(b, byte(TagMapExt)), pairs)
+	return appendHead(b, TagMapExt, pairs)
 }
 
-// append32 appends n, a length or count in 4 bytes.
-func append32(b []byte, n int) []byte { return binary.BigEndian.AppendUint32(b, uint32(n)) }
+// appendHead appends a tag and n, a value, length or count in 4 bytes.
+func appendHead(b []byte, tag Tag, n int) []byte {
+	b = append(b, byte(tag), 0, 0, 0, 0) // first room for all, which is quicker than byte by byte
+	binary.BigEndian.PutUint32(b[len(b)-4:], uint32(n))
+	return b
+}
 
 // AppendPid appends a process identifier: ei_encode_pid. A node name that is not an atom is
 // ErrAtom.

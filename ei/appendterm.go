@@ -302,7 +302,7 @@ func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 		return b, err
 	}
 	if len(t.Data) > 0 && t.Bits == 8 {
-		b = append(append32(append(b, byte(TagBitBinaryExt)), len(t.Data)), t.Bits)
+		b = append(appendHead(b, TagBitBinaryExt, len(t.Data)), t.Bits)
 		return append(b, t.Data...), nil
 	}
 	return AppendBitstring(b, t.Data, t.Bits)
@@ -323,7 +323,7 @@ func appendFunHead(b []byte, f Fun) (out []byte, err error) {
 		return b, err
 	}
 	if f.Arity < 0 {
-		out = append32(append(b, byte(TagFunExt)), len(f.Free))
+		out = appendHead(b, TagFunExt, len(f.Free))
 		out, _ = AppendPid(out, f.Pid)
 		out = appendAtom(out, f.Module)
 		out = AppendInt(out, f.OldIndex)
@@ -332,7 +332,7 @@ func appendFunHead(b []byte, f Fun) (out []byte, err error) {
 	out = append(b, byte(TagNewFunExt), 0, 0, 0, 0, byte(f.Arity)) // the size comes last
 	out = append(out, f.Uniq[:]...)
 	out = binary.BigEndian.AppendUint32(out, f.Index)
-	out = append32(out, len(f.Free))
+	out = binary.BigEndian.AppendUint32(out, uint32(len(f.Free)))
 	out = appendAtom(out, f.Module)
 	out = AppendInt(out, f.OldIndex)
 	out = AppendInt(out, f.OldUniq)
@@ -357,7 +357,7 @@ func appendRecordHead(b []byte, r Record) (out []byte, err error) {
 	if r.Flags&^RecordExported != 0 { // a runtime system refuses them
 		return b, ErrRange
 	}
-	out = append(append32(append(b, byte(TagRecordExt)), len(r.Fields)), r.Flags)
+	out = append(appendHead(b, TagRecordExt, len(r.Fields)), r.Flags)
 	if out, err = AppendAtom(out, r.Module); err != nil {
 		return b, err
 	}

@@ -3,6 +3,7 @@ package ei
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -18,85 +19,94 @@ const (
 type AtomTable struct {
 	limit int
 	n     int
-	seed  maphash.Seed
-	slots []Term // atoms, by open addressing; the length is a power of two and at least twice n
+	slots []atomSlot // open addressing; the length is a power of two, and at least 4/3 n
 
-	recent [64]Term // atoms of slots, by a hash that is quick to make
+	// of the hash, so that nobody can choose atoms that have the same one
+	seed maphash.Seed
+	keys [2]uint64
+}
+
+// An atomSlot has the atom that is there, nil if none is, and words of the text.
+type atomSlot struct {
+	words [2]uint64
+	atom  *Atom
 }
 
 // NewAtomTable gives an empty table for up to limit atoms; 0 or less stands for 4096. An atom takes
-// its text (at most MaxAtomBytes) and some 50 bytes.
+// its text (at most MaxAtomBytes) and some 60 bytes.
 func NewAtomTable(limit int) *AtomTable {
 	if limit <= 0 {
 		limit = 4096
 	}
-	return &AtomTable{limit: limit, seed: maphash.MakeSeed()}
+	seed := maphash.MakeSeed()
+	return &AtomTable{limit: limit, seed: seed, keys: [2]uint64{maphash.String(seed, "0"), maphash.String(seed, "1")}}
 }
 
 // Len gives the number of atoms in the table.
 func (t *AtomTable) Len() int { return t.n }
 
-// last gives the place in recent of the atom with this text.
-func (t *AtomTable) last(text []byte) *Term {
-	h := uint(len(text))
-	if h > 0 {
-		h = (h*31+uint(text[0]))*31 + uint(text[h-1])
-		h = h*31 + uint(text[len(text)/2])
-	}
-	return &t.recent[(h^h>>6)%uint(len(t.recent))]
-}
-
-// get is find, quicker for an atom that was met lately.
-func (t *AtomTable) get(text []byte) (Term, int) {
-	last := t.last(text)
-	if a, ok := (*last).(Atom); ok && string(a) == string(text) {
-		return *last, -1
-	}
-	return t.find(text)
-}
-
 // isFull tells whether one more atom empties it.
 func (t *AtomTable) isFull() bool { return t.n >= t.limit }
 
-// find gives the atom with this text, as a term and so without a conversion that allocates, and the
-// slot where it is or would be.
-func (t *AtomTable) find(text []byte) (Term, int) {
+// find gives the atom with this text; if there is none, nil and the slot where it would be.
+func (t *AtomTable) find(text []byte) (*Atom, *atomSlot) {
 	if len(t.slots) == 0 {
-		return nil, -1
+		return nil, nil
 	}
-	mask := len(t.slots) - 1
-	for i := int(maphash.Bytes(t.seed, text)) & mask; ; i = (i + 1) & mask {
-		switch a := t.slots[i].(type) {
-		case nil:
-			return nil, i
-		case Atom:
-			if string(a) == string(text) {
-				return t.slots[i], i
-			}
+	n := len(text)
+	var first, last uint64 // with n they have all of the text, unless it is long
+	switch {
+	case n > 16:
+		first = maphash.Bytes(t.seed, text)
+	case n >= 8:
+		first, last = binary.NativeEndian.Uint64(text), binary.NativeEndian.Uint64(text[n-8:])
+	case n >= 4:
+		first, last = uint64(binary.NativeEndian.Uint32(text)), uint64(binary.NativeEndian.Uint32(text[n-4:]))
+	case n > 0:
+		first, last = uint64(text[0])<<8|uint64(text[n/2]), uint64(text[n-1])
+	}
+	hi, lo := bits.Mul64(first^t.keys[0], last^t.keys[1]^uint64(n))
+	for i := hi ^ lo; ; i++ {
+		s := &t.slots[i&uint64(len(t.slots)-1)]
+		if s.atom == nil {
+			s.words = [2]uint64{first, last}
+			return nil, s
+		}
+		if s.words[0] == first && s.words[1] == last && len(*s.atom) == n && (n <= 16 || string(*s.atom) == string(text)) {
+			return s.atom, s
 		}
 	}
 }
 
-// add puts in an atom that find did not find.
-func (t *AtomTable) add(a Term, slot int) {
-	if t.isFull() {
+// add puts in an atom that find has just not found.
+func (t *AtomTable) add(a *Atom, slot *atomSlot) {
+	switch {
+	case t.isFull():
 		clear(t.slots)
-		clear(t.recent[:])
 		t.n = 0
-		_, slot = t.find([]byte(a.(Atom)))
-	} else if 2*(t.n+1) > len(t.slots) {
-		old := t.slots
-		t.slots = make([]Term, max(64, 2*len(old)))
-		for _, x := range old {
-			if x != nil {
-				_, i := t.find([]byte(x.(Atom)))
-				t.slots[i] = x
-			}
-		}
-		_, slot = t.find([]byte(a.(Atom)))
+		_, slot = t.find(bytesOf(*a))
+	case 4*(t.n+1) > 3*len(t.slots):
+		t.grow(t.n + 1)
+		_, slot = t.find(bytesOf(*a))
 	}
-	t.slots[slot] = a
+	slot.atom = a
 	t.n++
+}
+
+// grow makes room for n atoms.
+func (t *AtomTable) grow(n int) {
+	size := 64
+	for 4*n > 3*size {
+		size *= 2
+	}
+	old := t.slots
+	t.slots = make([]atomSlot, size)
+	for _, s := range old {
+		if s.atom != nil {
+			_, to := t.find(bytesOf(*s.atom))
+			to.atom = s.atom
+		}
+	}
 }
 
 // atomAt reads the atom at off.
@@ -104,9 +114,8 @@ func (c *Cursor) atomAt(off int) (Atom, int, error) {
 	b := c.b[off:]
 	if len(b) >= 2 && b[0] == byte(TagSmallAtomUTF8Ext) && c.Atoms != nil && int(b[1]) <= len(b)-2 {
 		text := b[2 : 2+int(b[1])]
-		// so it is valid
-		if a, ok := (*c.Atoms.last(text)).(Atom); ok && string(a) == string(text) {
-			return a, off + 2 + len(text), nil
+		if a, _ := c.Atoms.find(text); a != nil { // so it is valid
+			return *a, off + 2 + len(text), nil
 		}
 	} else if len(b) > 0 && b[0] == byte(TagAtomCacheRef) {
 		return c.cacheRefAt(off)
@@ -115,33 +124,24 @@ func (c *Cursor) atomAt(off int) (Atom, int, error) {
 	if err != nil {
 		return "", off, err
 	}
-	if latin1 && !isASCII(body) {
+	if latin1 {
 		var buf [2 * MaxAtomChars]byte
 		body = latin1ToUTF8(buf[:0], body)
 	}
-	if c.Atoms != nil {
-		return c.Atoms.intern(body).(Atom), next, nil
+	if c.Atoms == nil {
+		return Atom(body), next, nil
 	}
-	return Atom(body), next, nil
-}
-
-// intern gives the atom with this text, which is valid, and puts it in the table when it was not
-// there.
-func (t *AtomTable) intern(text []byte) Term {
-	last := t.last(text)
-	if a, ok := (*last).(Atom); ok && string(a) == string(text) {
-		return *last
-	}
-	a, slot := t.find(text)
+	a, slot := c.Atoms.find(body)
 	if a == nil {
-		a = Atom(text)
-		t.add(a, slot)
+		a = new(Atom)
+		*a = Atom(body)
+		c.Atoms.add(a, slot)
 	}
-	*last = a
-	return a
+	return *a, next, nil
 }
 
-// atomBody gives the text of the atom at off, which is checked, and whether it is in Latin-1.
+// atomBody gives the text of the atom at off, which is checked, and whether it is in Latin-1 and
+// not the same in UTF-8.
 func (c *Cursor) atomBody(off int) (body []byte, latin1 bool, next int, err error) {
 	b := c.b[off:]
 	if len(b) == 0 {
@@ -170,6 +170,9 @@ func (c *Cursor) atomBody(off int) (body []byte, latin1 bool, next int, err erro
 		return nil, false, off, c.fail(off, ErrTruncated)
 	}
 	body = b[head : head+n]
+	if n <= MaxAtomChars && isASCII(body) {
+		return body, false, off + head + n, nil
+	}
 	if n > MaxAtomChars && (latin1 || n > MaxAtomBytes || utf8.RuneCount(body) > MaxAtomChars) {
 		return nil, false, off, c.fail(off, ErrAtom)
 	}
@@ -201,12 +204,21 @@ func (c *Cursor) skipAtom(off int) (next int, err error) {
 	return next, err
 }
 
-// isASCII reports whether text is the same in Latin-1 and UTF-8.
+// isASCII reports whether text is the same in Latin-1 and UTF-8. It looks at words: most atoms have
+// two, which overlap.
 func isASCII(text []byte) bool {
-	for _, x := range text {
-		if x >= utf8.RuneSelf {
-			return false
+	n := len(text)
+	switch {
+	case n >= 8:
+		high := binary.NativeEndian.Uint64(text[n-8:])
+		for ; n > 8; n -= 8 {
+			high |= binary.NativeEndian.Uint64(text[n-8:])
 		}
+		return (high|binary.NativeEndian.Uint64(text))&0x8080808080808080 == 0
+	case n >= 4:
+		return (binary.NativeEndian.Uint32(text)|binary.NativeEndian.Uint32(text[n-4:]))&0x80808080 == 0
+	case n > 0:
+		return text[0]|text[n/2]|text[n-1] < utf8.RuneSelf
 	}
 	return true
 }
@@ -220,6 +232,10 @@ func latin1ToUTF8(to, text []byte) []byte {
 
 // validAtom reports whether a can be an atom.
 func validAtom(a Atom) bool {
+	return len(a) <= MaxAtomChars && isASCII(bytesOf(a)) || validUTF8Atom(a)
+}
+
+func validUTF8Atom(a Atom) bool {
 	if len(a) > MaxAtomChars && (len(a) > MaxAtomBytes || utf8.RuneCountInString(string(a)) > MaxAtomChars) {
 		return false
 	}

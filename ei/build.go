@@ -4,40 +4,20 @@ import (
 	"encoding/binary"
 )
 
-// Small lists and tuples of one term share slabs of memory, as do small binaries: one allocation
-// for many. A small part that lives on keeps its slab from being freed: the sizes bound that to a
-// few kilobytes.
-const (
-	slabCells    = 32   // elements in a list or tuple that is put in a slab
-	slabBytes    = 64   // bytes in a binary that is put in a slab
-	slabMaxCells = 256  // elements of a slab
-	slabMaxBytes = 2048 // bytes of a slab
-)
-
-// Empty terms, made once: a slice of no elements in an interface would be allocated each time.
-var (
-	emptyList   Term = List{}
-	emptyTuple  Term = Tuple{}
-	emptyMap    Term = Map{}
-	emptyBinary Term = Binary{}
-)
-
 // A decoder makes the Go value of a term that a scanner has found well-formed.
 type decoder struct {
 	Cursor
 	alias bool
 	err   error // the first; what is decoded after it is dropped
 
-	newAtoms, maxAtoms int      // allocated so far, and at most
-	recent             [16]Term // atoms met, by a hash
+	newAtoms, maxAtoms int       // allocated so far, and at most
+	recent             [16]*Atom // atoms met, by a hash
 	// atoms for which Atoms and recent have no place; nil while they are few
-	own          *AtomTable
-	emptied      bool   // Atoms has been full in this term
-	keys         keySet // for finding equal keys
-	cells, bytes int    // that are still to be put in slabs
-	cellSlab     []Term // the unused part
-	byteSlab     []byte // the unused part
-
+	own     *AtomTable
+	emptied bool   // Atoms has been full in this term
+	keys    keySet // for finding equal keys
+	slabs
+	large bool // a part was met that is too large for slabs
 }
 
 // leaf decodes a term that cannot have parts; any other one is left, with false.
@@ -50,7 +30,7 @@ func (d *decoder) leaf() (Term, bool) {
 		return Int(b[1]), true
 	case TagIntegerExt:
 		d.off += 5
-		return Int(int32(binary.BigEndian.Uint32(b[1:]))), true
+		return d.int(int64(int32(binary.BigEndian.Uint32(b[1:])))), true
 	case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagAtomExt, TagSmallAtomExt, TagAtomCacheRef:
 		return d.atom(), true
 	case TagSmallTupleExt, TagLargeTupleExt, TagListExt, TagMapExt, TagNewFunExt, TagFunExt,
@@ -65,22 +45,26 @@ func (d *decoder) leaf() (Term, bool) {
 		if n == 0 {
 			return emptyList, true
 		}
-		return String(b[3 : 3+n]), true
+		return d.text(b[3 : 3+n]), true
 	case TagSmallBigExt, TagLargeBigExt:
 		neg, mag, next, err := d.integerAt(off)
 		d.done(next, err)
+		if v, ok := int64FromWire(neg, mag); ok {
+			return d.int(v), true
+		}
+		d.large = true
 		return bigFromWire(neg, mag), true
 	case TagNewFloatExt, TagFloatExt:
 		f, next, err := d.floatAt(off)
 		d.done(next, err)
-		return Float(f), true
+		return floatAt(d.number(), f), true
 	case TagBinaryExt:
 		data, _, next, err := d.bitsAt(off)
 		d.done(next, err)
 		if len(data) == 0 {
 			return emptyBinary, true
 		}
-		return Binary(d.bits(data)), true
+		return d.binary(data), true
 	case TagBitBinaryExt:
 		data, bits, next, err := d.bitsAt(off)
 		d.done(next, err)
@@ -137,69 +121,92 @@ func (d *decoder) count32() int {
 	return int(n)
 }
 
-// take gives a slice of n elements, from the slab when n is small.
-func (d *decoder) take(n int) []Term {
-	if n > slabCells {
-		return make([]Term, n)
+func (d *decoder) int(v int64) Term {
+	if uint64(v) < 256 { // it needs no memory
+		return Int(v)
 	}
-	if len(d.cellSlab) < n {
-		d.cellSlab = make([]Term, max(n, min(d.cells, slabMaxCells)))
-	}
-	s := d.cellSlab[:n:n]
-	d.cellSlab = d.cellSlab[n:]
-	d.cells -= n
-	return s
+	return intAt(d.number(), v)
 }
 
-// bits gives the contents of a binary, copied unless they may be shared.
-func (d *decoder) bits(data []byte) []byte {
-	n := len(data)
+func (d *decoder) text(data []byte) Term {
+	if len(data) > slabBytes {
+		d.large = true
+		return String(data)
+	}
+	return d.header().text(d.copy(data))
+}
+
+func (d *decoder) binary(data []byte) Term {
 	switch {
+	case d.alias:
+		return d.header().binary(data)
+	case len(data) > slabBytes:
+		return Binary(d.bits(data))
+	}
+	return d.header().binary(d.copy(data))
+}
+
+// bits gives the contents of a bitstring, copied unless they may be shared.
+func (d *decoder) bits(data []byte) []byte {
+	switch n := len(data); {
 	case d.alias:
 		return data
 	case n == 0:
 		return []byte{}
-	}
-	if n > slabBytes {
+	case n > slabBytes:
+		d.large = true
 		return append(make([]byte, 0, n), data...)
 	}
-	if len(d.byteSlab) < n {
-		d.byteSlab = make([]byte, max(n, min(d.bytes, slabMaxBytes)))
-	}
-	s := d.byteSlab[:n:n]
-	d.byteSlab = d.byteSlab[n:]
-	d.bytes -= n
-	copy(s, data)
-	return s
+	return d.copy(data)
 }
 
 func (d *decoder) tuple(n int) (t Term, left int) {
 	if n == 0 {
 		return emptyTuple, -1
 	}
-	ts := d.take(n)
-	if left = d.leaves(ts); left == 0 {
+	h, ts, left := d.elements(n)
+	if left == 0 {
 		left = -1
 	}
-	return Tuple(ts), left
+	return h.tuple(ts), left
 }
 
 func (d *decoder) list(n int) (t Term, left int) {
-	elems := d.take(n)
-	if left = d.leaves(elems); left > 0 {
-		return List(elems), left
+	h, elems, left := d.elements(n)
+	if left > 0 {
+		return h.list(elems), left
 	}
 	switch Tag(d.b[d.off]) {
 	case TagNilExt:
 		d.off++
-		return List(elems), -1
+		return h.list(elems), -1
 	case TagStringExt:
-		return List(elems), 0
+		return h.list(elems), 0
 	}
 	if t, ok := d.leaf(); ok {
 		return ImproperList{Elems: elems, Tail: t}, -1
 	}
-	return List(elems), 0
+	return h.list(elems), 0
+}
+
+// elements decodes those of n elements that come before one that may have parts itself. It gives
+// the number of the others.
+func (d *decoder) elements(n int) (h *header, ts []Term, left int) {
+	if n > slabCells {
+		h, ts = apart(n)
+		return h, ts, d.leaves(ts)
+	}
+	room := d.room(n)
+	d.large = false
+	left = d.leaves(room)
+	if left == 0 && !d.large {
+		d.takeRoom(n)
+		return d.header(), room, 0
+	}
+	h, ts = apart(n)
+	copy(ts, room[:n-left])
+	clear(room[:n-left])
+	return h, ts, left
 }
 
 func (d *decoder) mapping() (t Term, left int) {
@@ -232,7 +239,7 @@ func (d *decoder) newFun() (Term, int) {
 	if free == 0 {
 		return f, -1
 	}
-	f.Free = d.take(free)
+	f.Free = make([]Term, free)
 	return f, free
 }
 
@@ -245,7 +252,7 @@ func (d *decoder) oldFun() (Term, int) {
 	if free == 0 {
 		return f, -1
 	}
-	f.Free = d.take(free)
+	f.Free = make([]Term, free)
 	return f, free
 }
 

@@ -22,7 +22,7 @@ func (d *decoder) atom() Term {
 	}
 	body, latin1, next, err := d.atomBody(off)
 	d.done(next, err)
-	if latin1 && !isASCII(body) {
+	if latin1 {
 		return d.intern(off, latin1ToUTF8(nil, body))
 	}
 	return d.intern(off, body)
@@ -33,65 +33,74 @@ func (d *decoder) intern(off int, text []byte) Term {
 		return a
 	}
 	if d.Atoms != nil {
-		a, slot := d.Atoms.get(text)
+		a, slot := d.Atoms.find(text)
 		switch {
 		case a != nil:
-			return a
+			return termOf(a)
 		case d.own == nil && !(d.emptied && d.Atoms.isFull()):
 			d.emptied = d.emptied || d.Atoms.isFull()
-			return d.add(d.Atoms, slot, text, off)
+			if !d.mayAdd(off) {
+				return nil
+			}
+			a := Atom(text) // in no slab, for it lives on
+			d.Atoms.add(&a, slot)
+			return termOf(&a)
 		}
 	}
 	if d.own == nil && (d.Atoms != nil || d.newAtoms == 4*len(d.recent) || d.maxAtoms <= 4*len(d.recent)) {
 		d.remember()
 	}
 	if d.own != nil {
-		a, slot := d.own.get(text)
+		a, slot := d.own.find(text)
 		if a == nil {
-			return d.add(d.own, slot, text, off)
+			if !d.mayAdd(off) {
+				return nil
+			}
+			a = d.newAtom(text)
+			d.own.add(a, slot)
 		}
-		return a
+		return termOf(a)
 	}
 	h := len(text) // not 0: the empty atom is a well-known one
 	h = h*31 + int(text[0])
 	h = h*31 + int(text[h%len(text)])
 	h = h*31 + int(text[len(text)-1])
 	slot := &d.recent[(h^h>>5)%len(d.recent)]
-	if a, ok := (*slot).(Atom); ok && string(a) == string(text) {
-		return *slot
+	if *slot != nil && string(**slot) == string(text) {
+		return termOf(*slot)
 	}
-	if d.mayAdd(off) {
-		*slot = Atom(text)
+	if !d.mayAdd(off) {
+		return nil
 	}
-	return *slot
+	*slot = d.newAtom(text)
+	return termOf(*slot)
+}
+
+// newAtom makes an atom that belongs to this term alone.
+func (d *decoder) newAtom(text []byte) *Atom {
+	if len(text) > slabBytes {
+		a := Atom(text)
+		return &a
+	}
+	return d.header().atom(d.copy(text))
 }
 
 // remember makes a table for this term alone, once it has too many atoms for Atoms or recent: an
 // atom that drops out of those would be counted again when it is met again.
 func (d *decoder) remember() {
 	d.own = NewAtomTable(d.maxAtoms)
+	d.own.grow(min(d.want.atoms, d.maxAtoms))
 	if d.Atoms != nil {
 		return
 	}
 	d.newAtoms = 0
 	for _, a := range d.recent {
-		if a, ok := a.(Atom); ok {
-			_, slot := d.own.get([]byte(a))
+		if a != nil {
+			_, slot := d.own.find(bytesOf(*a))
 			d.own.add(a, slot)
 			d.newAtoms++
 		}
 	}
-}
-
-// add puts an atom into a table that does not have it.
-func (d *decoder) add(t *AtomTable, slot int, text []byte, off int) Term {
-	if !d.mayAdd(off) {
-		return nil
-	}
-	a := Term(Atom(text))
-	t.add(a, slot)
-	*t.last(text) = a
-	return a
 }
 
 // mayAdd counts an atom that is about to be allocated, and reports whether the limit allows it.

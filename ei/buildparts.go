@@ -112,6 +112,11 @@ func (d *decoder) next() (t Term, left int) {
 // done, because one may have parts.
 func (d *decoder) leaves(ts []Term) (left int) {
 	for i := range ts {
+		if b := d.b[d.off:]; len(b) >= 5 && Tag(b[0]) == TagIntegerExt { // the quickest way, as there may be many
+			d.off += 5
+			ts[i] = d.int(int64(int32(binary.BigEndian.Uint32(b[1:]))))
+			continue
+		}
 		t, ok := d.leaf()
 		if !ok || d.err != nil {
 			return len(ts) - i
@@ -189,9 +194,6 @@ func (d *decoder) tail(o *builder, in *building, elems List) (more bool) {
 			n := d.count32()
 			if n == 0 {
 				continue
-			}
-			if n <= slabCells {
-				d.cells -= n
 			}
 			elems = append(elems, make([]Term, n)...)
 			in.t, in.left = elems, n

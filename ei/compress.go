@@ -77,7 +77,7 @@ func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
 	if uint64(len(term)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
-	out := bytes.NewBuffer(append32(append(b, byte(TagCompressed)), len(term)))
+	out := bytes.NewBuffer(appendHead(b, TagCompressed, len(term)))
 	z, err := zlib.NewWriterLevel(out, level)
 	if err != nil {
 		return b, err

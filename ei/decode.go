@@ -93,7 +93,7 @@ func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
 	if end-c.off > o.Limits.Bytes {
 		return nil, c.fail(c.off, &LimitError{Limit: "Bytes", Max: o.Limits.Bytes})
 	}
-	d := decoder{Cursor: *c, alias: alias, maxAtoms: o.Limits.Atoms, cells: s.cells, bytes: s.bytes}
+	d := decoder{Cursor: *c, alias: alias, maxAtoms: o.Limits.Atoms, slabs: newSlabs(s.counts)}
 	t := d.term()
 	if d.err != nil {
 		return nil, d.err

@@ -186,15 +186,21 @@ func (c *Cursor) count(size int) (int, error) {
 // list piece by piece). The empty list gives 0 and has no tail. A String is another type (ErrType):
 // Str reads it. The C library's name is ei_decode_list_header.
 func (c *Cursor) List() (n int, err error) {
-	if b := c.b[c.off:]; len(b) >= 1 && b[0] == byte(TagNilExt) {
-		c.off++
-		return 0, nil
+	if b := c.b[c.off:]; len(b) >= 5 && b[0] == byte(TagListExt) {
+		if n := uint64(binary.BigEndian.Uint32(b[1:])); n > 0 && n <= uint64(len(b)-5) {
+			c.off += 5
+			return int(n), nil
+		}
 	}
 	return c.listSlow()
 }
 
 func (c *Cursor) listSlow() (int, error) {
 	start := c.off
+	if start < len(c.b) && c.b[start] == byte(TagNilExt) {
+		c.off++
+		return 0, nil
+	}
 	for c.off < len(c.b) && Tag(c.b[c.off]) == TagListExt {
 		n, err := c.count(1)
 		if err != nil {

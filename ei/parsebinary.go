@@ -9,6 +9,16 @@ import (
 // Binary reads a binary: ei_decode_binary. The result shares the memory of the input. A bitstring
 // whose length is not a whole number of bytes is another type (ErrType).
 func (c *Cursor) Binary() ([]byte, error) {
+	if b := c.b[c.off:]; len(b) >= 5 && b[0] == byte(TagBinaryExt) {
+		if n := uint64(binary.BigEndian.Uint32(b[1:])); n <= uint64(len(b)-5) {
+			c.off += 5 + int(n)
+			return b[5 : 5+n : 5+n], nil
+		}
+	}
+	return c.binarySlow()
+}
+
+func (c *Cursor) binarySlow() ([]byte, error) {
 	data, bits, next, err := c.bitsAt(c.off)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,12 @@ import (
 
 // Int reads an integer: ei_decode_longlong. One that does not fit is ErrRange.
 func (c *Cursor) Int() (int64, error) {
-	if b := c.b[c.off:]; len(b) >= 2 && b[0] == byte(TagSmallIntegerExt) {
+	b := c.b[c.off:]
+	if len(b) >= 5 && b[0] == byte(TagIntegerExt) {
+		c.off += 5
+		return int64(int32(binary.BigEndian.Uint32(b[1:]))), nil
+	}
+	if len(b) >= 2 && b[0] == byte(TagSmallIntegerExt) {
 		c.off += 2
 		return int64(b[1]), nil
 	}
@@ -18,11 +23,6 @@ func (c *Cursor) Int() (int64, error) {
 }
 
 func (c *Cursor) intSlow() (int64, error) {
-	b := c.b[c.off:]
-	if len(b) >= 5 && Tag(b[0]) == TagIntegerExt {
-		c.off += 5
-		return int64(int32(binary.BigEndian.Uint32(b[1:]))), nil
-	}
 	neg, mag, next, err := c.integerAt(c.off)
 	if err != nil {
 		return 0, err
@@ -123,6 +123,16 @@ func (c *Cursor) integerAt(off int) (neg bool, mag []byte, next int, err error) 
 
 // Float reads a float: ei_decode_double. An integer is another type (ErrType).
 func (c *Cursor) Float() (float64, error) {
+	if b := c.b[c.off:]; len(b) >= 9 && b[0] == byte(TagNewFloatExt) {
+		if v := binary.BigEndian.Uint64(b[1:]); isFinite(v) {
+			c.off += 9
+			return math.Float64frombits(v), nil
+		}
+	}
+	return c.floatSlow()
+}
+
+func (c *Cursor) floatSlow() (float64, error) {
 	f, next, err := c.floatAt(c.off)
 	if err != nil {
 		return 0, err
@@ -135,7 +145,7 @@ func (c *Cursor) floatAt(off int) (float64, int, error) {
 	b := c.b[off:]
 	if len(b) >= 9 && Tag(b[0]) == TagNewFloatExt {
 		bits := binary.BigEndian.Uint64(b[1:])
-		if bits>>52&0x7ff == 0x7ff { // an infinity or a NaN
+		if !isFinite(bits) {
 			return 0, off, c.fail(off, ErrFloat)
 		}
 		return math.Float64frombits(bits), off + 9, nil
@@ -155,6 +165,9 @@ func (c *Cursor) floatAt(off int) (float64, int, error) {
 	}
 	return f, off + 1 + oldFloatSize, nil
 }
+
+// isFinite reports whether the float with these bits is neither an infinity nor a NaN.
+func isFinite(bits uint64) bool { return bits>>52&0x7ff != 0x7ff }
 
 // oldFloatSize is the length of the text of a FLOAT_EXT, filled up with zero bytes.
 const oldFloatSize = 31

@@ -1,6 +1,9 @@
 package ei
 
-import "strconv"
+import (
+	"encoding/binary"
+	"strconv"
+)
 
 // A scanner walks over a term before it is decoded: it checks it in full, so that decoding can only
 // run into a limit, and measures what will be allocated.
@@ -9,17 +12,15 @@ type scanner struct {
 
 	strict, records bool // see DecodeOptions
 
-	cells int // elements of lists and tuples of slabCells or fewer
-	bytes int // in binaries of slabBytes or fewer
+	counts
 }
 
 // term checks the term at off and gives the offset after it.
 func (s *scanner) term(off int) (int, error) {
 	c := s.c
 	for start, left := off, 1; left > 0; left-- {
-		b := c.b[off:]
-		if len(b) >= 2 && Tag(b[0]) == TagSmallIntegerExt { // the most frequent leaf
-			off += 2
+		if next, kids := s.usual(c.b[off:]); next > 0 {
+			off, left = off+next, left+kids
 			continue
 		}
 		next, kids, err := c.head(off)
@@ -29,21 +30,76 @@ func (s *scanner) term(off int) (int, error) {
 		if err != nil {
 			return off, c.locate(start, off, err)
 		}
-		switch tag := Tag(b[0]); {
-		case kids > 0:
-			left += kids
-			if tag == TagListExt { // its tail is no element
-				kids--
-			}
-			if tag != TagMapExt && kids <= slabCells {
-				s.cells += kids
-			}
-		case tag.IsBinary() && next-off-5 <= slabBytes:
-			s.bytes += next - off - 5
+		if Tag(c.b[off]) == TagSmallBigExt {
+			s.numbers++
 		}
-		off = next
+		off, left = next, left+kids
 	}
 	return off, nil
+}
+
+// usual is Cursor.head for the terms that most messages are made of, at the start of b, and counts
+// them: their length, 0 for any other term and for one that is not well-formed. No runtime system
+// refuses them.
+func (s *scanner) usual(b []byte) (next, kids int) {
+	if len(b) < 2 {
+		return 0, 0
+	}
+	switch n := int(b[1]); Tag(b[0]) {
+	case TagSmallIntegerExt:
+		return 2, 0
+	case TagNilExt:
+		return 1, 0
+	case TagIntegerExt:
+		if len(b) >= 5 {
+			s.numbers++
+			return 5, 0
+		}
+	case TagNewFloatExt:
+		if len(b) >= 9 && isFinite(binary.BigEndian.Uint64(b[1:])) {
+			s.numbers++
+			return 9, 0
+		}
+	case TagSmallAtomUTF8Ext:
+		if n <= len(b)-2 && isASCII(b[2:2+n]) {
+			if s.atoms++; s.c.Atoms == nil && n <= slabBytes {
+				s.headers++
+				s.bytes += n
+			}
+			return 2 + n, 0
+		}
+	case TagBinaryExt:
+		if len(b) >= 5 {
+			if n := uint64(binary.BigEndian.Uint32(b[1:])); n <= uint64(len(b)-5) {
+				if n <= slabBytes {
+					s.headers++
+					s.bytes += int(n)
+				}
+				return 5 + int(n), 0
+			}
+		}
+	case TagSmallTupleExt:
+		if n <= len(b)-2 {
+			s.sequence(n)
+			return 2, n
+		}
+	case TagListExt:
+		if len(b) >= 5 {
+			if n := uint64(binary.BigEndian.Uint32(b[1:])); n < uint64(len(b)-5) {
+				s.sequence(int(n))
+				return 5, int(n) + 1
+			}
+		}
+	}
+	return 0, 0
+}
+
+// sequence counts a list or tuple of n elements.
+func (s *scanner) sequence(n int) {
+	if n > 0 && n <= slabCells {
+		s.cells += n
+		s.headers++
+	}
 }
 
 // maxPath bounds the path that an error tells, in bytes; a longer path lacks its outermost part.

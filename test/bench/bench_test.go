@@ -91,7 +91,7 @@ func TestOutcomeJudges(t *testing.T) {
 
 // Every row belongs to a measurement that --only can choose.
 func TestRowsHaveMeasurements(t *testing.T) {
-	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, dispatch: true, handOff: true}
+	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, dispatch: true, handOff: true, codec: true}
 	for _, s := range streams(options{}) {
 		known[s.String()] = true
 	}
@@ -145,7 +145,7 @@ func quickRun(t *testing.T, args ...string) {
 	release := otp.Releases(t)[0]
 	o, err := parse(append(args, "--quick", "--rounds=1", "--json"), io.Discard)
 	require.NoError(t, err)
-	o.otp, o.only = release.Number, regexp.MustCompile("^(busy-round-trip|round-trip|out|in)/16B|connect|crowd|idle|dispatch|handoff")
+	o.otp, o.only = release.Number, regexp.MustCompile("^(busy-round-trip|round-trip|out|in)/16B|connect|crowd|idle|dispatch|handoff|codec")
 	o.cell, o.idle, o.settle = 5*time.Millisecond, 30, 10*time.Millisecond
 
 	var out, progress bytes.Buffer

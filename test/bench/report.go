@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -39,12 +40,14 @@ type outcome struct {
 	Serve   *float64 `json:"serve_per_libei,omitempty"`
 	Upper   *float64 `json:"serve_per_beam,omitempty"`
 	C       *float64 `json:"ours_per_c,omitempty"`
+	Ergo    *float64 `json:"ours_per_ergo,omitempty"` // of codecs only
 	Moved   *float64 `json:"moved_per_ours,omitempty"`
 	Pair    *float64 `json:"pair_per_beam,omitempty"`
 	ByRound struct { // the same ratios within each round
 		Libei []float64 `json:"ours_per_libei,omitempty"`
 		BEAM  []float64 `json:"ours_per_beam,omitempty"`
 		C     []float64 `json:"ours_per_c,omitempty"`
+		Ergo  []float64 `json:"ours_per_ergo,omitempty"`
 		Moved []float64 `json:"moved_per_ours,omitempty"`
 		Pair  []float64 `json:"pair_per_beam,omitempty"`
 	} `json:"by_round"`
@@ -80,6 +83,13 @@ func (a *arena) report(begun time.Time) report {
 	if !a.o.tls && matches(a.o.only, handOff) {
 		r.Kinds = append(r.Kinds, nameC)
 	}
+	if !a.o.tls && matches(a.o.only, codec) {
+		for _, kind := range codecKinds() {
+			if !slices.Contains(r.Kinds, kind) {
+				r.Kinds = append(r.Kinds, kind)
+			}
+		}
+	}
 	for _, row := range rows(a.o) {
 		if matches(a.o.only, measurementOf(row.name)) {
 			r.Rows = append(r.Rows, row.outcome(a.results[row.name]))
@@ -102,6 +112,9 @@ func (row row) outcome(measured map[string][]float64) outcome {
 	o.Upper, o.C = o.ratio(nameServe, nameBEAM), o.ratio(nameOurs, nameC)
 	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
 	o.ByRound.C = o.paired(nameOurs, nameC)
+	if measurementOf(row.name) == codec {
+		o.Ergo, o.ByRound.Ergo = o.ratio(nameOurs, nameErgo), o.paired(nameOurs, nameErgo)
+	}
 	o.Moved, o.ByRound.Moved = o.ratio(nameMoved, nameOurs), o.paired(nameMoved, nameOurs)
 	o.Pair, o.ByRound.Pair = o.ratio(namePair, nameBEAM), o.paired(namePair, nameBEAM)
 	var texts []string

@@ -105,7 +105,10 @@ func (a *arena) measure(ctx context.Context) error {
 	if err := a.measureDispatch(ctx); err != nil {
 		return err
 	}
-	return a.measureCarriers(ctx)
+	if err := a.measureCarriers(ctx); err != nil {
+		return err
+	}
+	return a.measureCodec(ctx)
 }
 
 // inTurn calls f for every peer, and begins with another peer in each round, so that no peer always

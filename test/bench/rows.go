@@ -88,7 +88,7 @@ func rows(o options) []row {
 		defer func() { addMoved(all) }()
 	}
 	if !o.tls {
-		return slices.Concat(all, dispatchRows(), carrierRows())
+		return slices.Concat(all, dispatchRows(), carrierRows(), codecRows())
 	}
 	if slices.Contains(o.peers, namePair) {
 		defer func() { addPair(all, slices.Contains(o.peers, nameOurs)) }()
@@ -256,7 +256,7 @@ func sizeText(size int) string {
 // measurementOf returns the name of the measurement that fills a row.
 func measurementOf(row string) string {
 	parts := strings.Split(row, "/")
-	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff || parts[0] == dispatch {
+	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff || parts[0] == dispatch || parts[0] == codec {
 		return parts[0]
 	}
 	return strings.Join(parts[:2], "/")

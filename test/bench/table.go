@@ -38,6 +38,10 @@ func (r report) quotients() (first, last []quotient) {
 	if slices.Contains(r.Kinds, nameC) {
 		first = append(first, quotient{"ours/C", func(o *outcome) *float64 { return o.C }, func(o *outcome) []float64 { return o.ByRound.C }})
 	}
+	if slices.Contains(r.Kinds, nameErgo) {
+		first = append(first, quotient{"ours/ergo", func(o *outcome) *float64 { return o.Ergo },
+			func(o *outcome) []float64 { return o.ByRound.Ergo }})
+	}
 	return first, []quotient{
 		{head: "asleep/libei", of: func(o *outcome) *float64 { return o.Asleep }},
 		{head: "serve/libei", of: func(o *outcome) *float64 { return o.Serve }},

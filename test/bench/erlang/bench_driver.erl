@@ -2,7 +2,7 @@
 %% call answers {done, Nanoseconds} or {failed, Reason}; Limit, in milliseconds,
 %% bounds it.
 -module(bench_driver).
--export([check/3, round_trip/4, in/4, out/4, burst/4, connect/3, watch/2, watched/1, goroutines/1]).
+-export([check/3, round_trip/4, in/4, out/4, burst/4, connect/3, watch/2, watched/1, goroutines/1, codec/4]).
 
 %% Whether the peer keeps its promises at this size: every byte is looked at here,
 %% and only the sizes below.
@@ -91,6 +91,38 @@ disconnect(Node) ->
         false ->
             ok
     end.
+
+%% What the BEAM's own codec takes for one operation, in picoseconds, measured for Ms
+%% after a quarter of that.
+codec(Operation, File, Ms, Limit) ->
+    {ok, Bin} = file:read_file(File),
+    Term = binary_to_term(Bin),
+    Once = case Operation of
+        decode -> fun() -> binary_to_term(Bin) end;
+        encode -> fun() -> term_to_binary(Term) end
+    end,
+    timed(Limit, fun() ->
+        {N, _} = repeat(Once, 1, Ms * 250_000),
+        {M, Took} = repeat(Once, max(1, N div 4), Ms * 1_000_000),
+        exit({done, Took * 1000 div M})
+    end).
+
+%% Does it for so many nanoseconds; looks at the clock after each batch.
+repeat(Once, Batch, For) ->
+    repeat(Once, Batch, For, now_ns(), 0).
+
+repeat(Once, Batch, For, Begun, N) ->
+    do(Once, Batch),
+    case now_ns() - Begun of
+        Took when Took >= For -> {N + Batch, Took};
+        _ -> repeat(Once, Batch, For, Begun, N + Batch)
+    end.
+
+do(_, 0) ->
+    ok;
+do(Once, N) ->
+    Once(),
+    do(Once, N - 1).
 
 %% Waits in the background for Skip nodes to come up, and N more; watched/1 tells how
 %% long it took from the first to the last of the latter.
