@@ -40,7 +40,7 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	v, err := fn(ctx, args)
 	regular = true
 	if wrong, ok := err.(*argumentError); ok {
-		n.misused(turnOf(ctx).caller(), string(module+":"+name), wrong)
+		n.misused(turnOf(ctx).caller(), true, string(module+":"+name), wrong)
 		return nil, wrong.raised(module, name, ei.List(args), ei.List{})
 	}
 	if reason := reasonOf(err); reason != nil {

@@ -78,14 +78,15 @@ func (n *Node) nobodyHears(c *Conn, err error) {
 	c.complain(faultFunc, text, err)
 }
 
-// misused logs that a function was called with what it cannot take. The caller hears of it, but says
-// it in few words. c is nil for a caller of this node.
-func (n *Node) misused(c *Conn, function string, err error) {
-	if c == nil {
-		n.log.Debug("called with wrong arguments", "function", function, "error", err)
+// misused logs that a function was called with what it cannot take: at the level Debug if the caller
+// hears of it, though in few words. c is nil for a caller of this node.
+func (n *Node) misused(c *Conn, heard bool, function string, err error) {
+	const text = "called with what it cannot take"
+	if c != nil && !heard {
+		c.complain(faultArguments, text, fmt.Errorf("%s: %w", function, err))
 		return
 	}
-	c.complain(faultArguments, "called with wrong arguments", fmt.Errorf("%s: %w", function, err))
+	n.log.Debug(text, "function", function, "error", err)
 }
 
 // unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as

@@ -62,7 +62,7 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 	}
 	switch {
 	case isWrong:
-		b.n.misused(m.asker(), what, err)
+		b.n.misused(m.asker(), isCall, what, err)
 		if isCall {
 			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("badarg"), ei.Binary(err.Error())}})
 		}

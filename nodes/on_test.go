@@ -206,8 +206,9 @@ func TestServerOnOddMessages(t *testing.T) {
 	arrives(t, self.Done(), "the end")
 }
 
-// A peer that calls with wrong arguments gets one warning in the log, without a stack, however often
-// it does so; so does an error that nobody hears of.
+// A caller that gives wrong arguments hears of it, and the log does not. If nobody hears of it, as in
+// a cast, or of an error, a peer gets one warning in the log, without a stack, however often it does
+// so.
 func TestWrongArgumentsInTheLog(t *testing.T) {
 	var log record
 	w := newWorld(t, "memory")
@@ -220,21 +221,30 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 		"double": FuncOf(func(n int) (int, error) { return 2 * n, errors.New("it went wrong") }),
 	}}, nil)
 	require.NoError(t, err)
-	for range 10 {
+	calls := func() {
+		t.Helper()
 		_, err := here.RPC(w.ctx(), there.Name(), "m", "double", ei.Atom("x"))
 		require.ErrorContains(t, err, "{badrpc,{'EXIT',{badarg,[{m,double,[x],[]}]}}}")
 		_, err = here.RPC(w.ctx(), there.Name(), "m", "double")
 		require.ErrorContains(t, err, "{badrpc,{'EXIT',{undef,[{m,double,[],[]}]}}}")
-		_, err = here.CallName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), "x"))
+		v, err := here.CallName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), "x"))
 		require.NoError(t, err)
+		require.Equal(t, "{error,{badarg,<<\"argument 1: ei: binary <<\\\"x\\\">> where an integer (int) is due\">>}}", v.String())
 	}
 	b := box(t, here)
 	for range 10 {
-		require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), 1)))
+		calls()
+	}
+	require.Empty(t, log.lines("level=WARN"))
+	for range 10 {
+		for _, arg := range []any{1, ei.Atom("x")} {
+			require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), arg)))
+			require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("$gen_cast"), tuple(ei.Atom("double"), arg))))
+		}
 	}
 	_, err = b.CallName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), 1)) // comes last
 	require.NoError(t, err)
-	require.Len(t, log.lines("called with wrong arguments", "m:double: argument 1: ei: atom x where "), 1)
+	require.Len(t, log.lines("called with what it cannot take", "srv, double: argument 1: ei: atom x where "), 1)
 	require.Len(t, log.lines("nobody to hear of it", "srv, double: it went wrong"), 1)
 	require.Len(t, log.lines("level=WARN"), 2)
 	require.Empty(t, log.lines("level=ERROR"))

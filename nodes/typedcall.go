@@ -114,7 +114,7 @@ func (b *Mailbox) read(m *Message, v any) (fits bool) {
 	}
 	c := ei.NewCursor(m.Payload)
 	if err := c.Unmarshal(v); err != nil {
-		b.n.misused(m.asker(), b.n.nameOf(b), err)
+		b.n.misused(m.asker(), false, b.n.nameOf(b), err)
 		return false
 	}
 	return true

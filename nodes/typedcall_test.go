@@ -187,7 +187,7 @@ func TestMessages(t *testing.T) {
 		cancel()
 	}
 	require.Len(t, got, 3)
-	require.Len(t, log.lines("called with wrong arguments"), 1)
+	require.Len(t, log.lines("called with what it cannot take"), 1)
 
 	b.Close()
 	for _, err := range Messages[ei.Term](w.ctx(), b) {
