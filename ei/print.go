@@ -250,14 +250,17 @@ func appendNumber(b []byte, v uint64) []byte { return strconv.AppendUint(append(
 // than linear time.
 const maxDecimal = 4096
 
-func appendBigText(b []byte, t BigInt, end int) []byte {
+func appendBigText(b []byte, t BigInt, end int) []byte { return appendBigIn(b, t, "16#", end) }
+
+// appendBigIn appends an integer; hex is what stands before one in base 16.
+func appendBigIn(b []byte, t BigInt, hex string, end int) []byte {
 	if len(t.mag) <= maxDecimal {
 		return t.Big().Append(b, 10)
 	}
 	if t.neg {
 		b = append(b, '-')
 	}
-	b = append(b, "16#"...)
+	b = append(b, hex...)
 	const digits = "0123456789ABCDEF"
 	for i := len(t.mag) - 1; i >= 0 && len(b) <= end; i-- {
 		if x := t.mag[i]; i < len(t.mag)-1 || x > 0xf {
