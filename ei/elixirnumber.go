@@ -80,27 +80,21 @@ func (p *elixirParser) number() (Term, error) {
 	return p.decimal(start, whole, neg)
 }
 
-// character reads ?a.
+// character reads ?a. There is no number of a character in it: ?\x is an x.
 func (p *elixirParser) character(neg bool) (Term, error) {
 	p.pos++
-	if p.peek() == '\\' {
-		text, err := p.escape(nil)
-		if err != nil {
-			return nil, err
-		}
-		if len(text) == 1 { // maybe a byte, \xff, which is its number here
-			return signed(Int(text[0]), neg), nil
-		}
-		if r, n := utf8.DecodeRune(text); n > 0 {
-			return signed(Int(r), neg), nil
-		}
-		return nil, p.fail("bad escape")
+	isEscape := p.peek() == '\\'
+	if isEscape {
+		p.pos++
 	}
 	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
 	if n == 0 || r == utf8.RuneError && n == 1 {
 		return nil, p.unexpected()
 	}
 	p.pos += n
+	if i := elixirEscape(r); isEscape && i >= 0 {
+		r = rune(elixirEscaped[i])
+	}
 	return signed(Int(r), neg), nil
 }
 

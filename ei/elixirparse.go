@@ -253,7 +253,7 @@ func (p *elixirParser) signKey() (Term, bool, error) {
 
 // isElixirLetter reports whether r, which is beyond ASCII, may be in an identifier that is read.
 func isElixirLetter(r rune) bool {
-	return unicode.In(r, unicode.L, unicode.Nl, unicode.Mn, unicode.Mc, unicode.Nd)
+	return unicode.In(r, unicode.L, unicode.Nl, unicode.Mn, unicode.Mc, unicode.Nd, unicode.Pc, unicode.Other_ID_Start, unicode.Other_ID_Continue)
 }
 
 // leaf reads a term without parts.
@@ -341,22 +341,9 @@ func (p *elixirParser) capture() (Term, error) {
 	if err := p.expect("."); err != nil {
 		return nil, err
 	}
-	rest := p.s[p.pos:]
-	var function Term
-	if strings.HasPrefix(rest, `"`) {
-		text, err := p.quotedText('"')
-		if err != nil {
-			return nil, err
-		}
-		function, err = p.atom(string(text), start)
-		if err != nil {
-			return nil, err
-		}
-	} else {
-		p.pos-- // behind the point stands what may stand behind a colon
-		if function, err = p.colonAtom(); err != nil {
-			return nil, err
-		}
+	function, err := p.functionName(start)
+	if err != nil {
+		return nil, err
 	}
 	if err := p.expect("/"); err != nil {
 		return nil, err
@@ -366,6 +353,23 @@ func (p *elixirParser) capture() (Term, error) {
 		return nil, err
 	}
 	return Export{Module: module.(Atom), Function: function.(Atom), Arity: uint8(arity)}, nil
+}
+
+// functionName reads the name of a function behind a point.
+func (p *elixirParser) functionName(start int) (Term, error) {
+	switch rest := p.s[p.pos:]; {
+	case strings.HasPrefix(rest, `"`):
+		text, err := p.quotedText('"')
+		if err != nil {
+			return nil, err
+		}
+		return p.atom(string(text), start)
+	case strings.HasPrefix(rest, "::"):
+		p.pos += len("::")
+		return Atom("::"), nil
+	}
+	p.pos-- // otherwise it is what may stand behind a colon
+	return p.colonAtom()
 }
 
 // opaque reads #PID<…>, #Port<…> or #Reference<…>.

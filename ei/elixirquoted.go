@@ -97,6 +97,12 @@ func (p *elixirParser) delimited(end byte, escapes bool) ([]byte, error) {
 	return nil, p.fail("no closing quote")
 }
 
+// elixirEscape gives the place in elixirEscaped of the character that stands behind a backslash; -1:
+// none.
+func elixirEscape(r rune) int { return strings.IndexRune("0abdefnrstv", r) }
+
+const elixirEscaped = "\x00\a\b\x7f\x1b\f\n\r \t\v"
+
 // escape reads what begins with a backslash, and appends the bytes that it stands for.
 func (p *elixirParser) escape(text []byte) ([]byte, error) {
 	start := p.pos
@@ -106,14 +112,14 @@ func (p *elixirParser) escape(text []byte) ([]byte, error) {
 		return nil, p.unexpected()
 	}
 	p.pos += n
-	if i := strings.IndexByte("0abdefnrstv\n", byte(min(r, 0x7f))); i >= 0 {
-		if r == '\n' { // the line goes on
-			return text, nil
-		}
-		return append(text, "\x00\a\b\x7f\x1b\f\n\r \t\v"[i]), nil
+	if i := elixirEscape(r); i >= 0 {
+		return append(text, elixirEscaped[i]), nil
 	}
 	if r == '\r' && p.peek() == '\n' {
 		p.pos++
+		r = '\n'
+	}
+	if r == '\n' { // the line goes on
 		return text, nil
 	}
 	if r != 'x' && r != 'u' {

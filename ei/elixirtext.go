@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -19,7 +20,7 @@ import (
 //
 // It differs from inspect in what only a running Elixir knows: a struct is written with all fields
 // in the order of the pairs, whatever its module's Inspect says, and also if there is no such
-// module (Elixir then refuses the text). An atom with letters beyond Latin-1 is always quoted, an
+// module (Elixir then refuses the text). An atom of more than letters of Latin-1, _ and @ is quoted, an
 // integer of more than 4096 bytes is in base 16, and a date, time or range that Elixir itself would
 // not make is the struct that it is, as is a DateTime of another time zone. What has no syntax:
 //
@@ -219,7 +220,12 @@ func appendElixirLeaf(b []byte, t Term) []byte {
 		b = fmt.Appendf(b, "#Function<%d.%d/%d in ", index, t.OldUniq, max(t.Arity, 0))
 		return append(appendElixirAtom(b, t.Module), '>')
 	case Export:
-		b = appendElixirAtom(append(b, '&'), t.Module)
+		b = append(b, '&')
+		if slices.Contains(elixirSigns, string(t.Module)) { // the point would be read as a part of it
+			b = append(appendElixirQuoted(append(b, `:"`...), string(t.Module)), '"')
+		} else {
+			b = appendElixirAtom(b, t.Module)
+		}
 		b = appendElixirName(append(b, '.'), t.Function)
 		return strconv.AppendUint(append(b, '/'), uint64(t.Arity), 10)
 	}
