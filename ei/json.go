@@ -219,4 +219,3 @@ func appendJSONString(b []byte, s string) []byte {
 	}
 	return append(append(b, s[from:]...), '"')
 }
-

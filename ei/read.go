@@ -24,6 +24,11 @@ import (
 // may be nested as deep as memory allows.
 func Parse(text string) (Term, error) {
 	p := textParser{s: text}
+	return p.whole()
+}
+
+// whole reads a term that is all of the text.
+func (p *textParser) whole() (Term, error) {
 	t, err := p.term()
 	if err != nil {
 		return nil, err
@@ -42,7 +47,8 @@ func Parse(text string) (Term, error) {
 type textParser struct {
 	s      string
 	pos    int
-	elixir bool // the text is Elixir, not Erlang
+	elixir bool   // the text is Elixir, not Erlang
+	args   *[]any // of Format, for the directives that are still to come; nil: there are none
 
 	above  stack[textLevel] // what the term in hand is part of
 	keys   keySet
@@ -223,6 +229,8 @@ func (p *textParser) leaf() (Term, error) {
 	switch x := p.peek(); {
 	case x == '"':
 		return p.text()
+	case p.isDirective():
+		return p.directive()
 	case x == '~':
 		return p.sigil()
 	case x == '\'':
