@@ -52,7 +52,7 @@ func (p *textParser) directive() (Term, error) {
 	}
 	if letter == 'w' {
 		var err error
-		if t, err = termOf(arg); err != nil {
+		if t, err = asTerm(arg); err != nil {
 			return nil, &TextError{Offset: start, Reason: "~w", Err: err}
 		}
 	}
@@ -139,8 +139,8 @@ func byteList(s string) Term {
 	return String(s)
 }
 
-// termOf gives a Go value as a term.
-func termOf(v any) (Term, error) {
+// asTerm gives a Go value as a term.
+func asTerm(v any) (Term, error) {
 	if t, ok := v.(Term); ok {
 		return t, nil
 	}
