@@ -137,17 +137,20 @@ func elements(t ei.Term) ([]ei.Term, bool) {
 		return ei.Elements(t)
 	}
 	c := ei.NewCursor(raw)
-	if n, err := c.List(); err == nil {
+	if n, err := c.List(); err == nil && n <= maxArity {
 		if list, err := next(&c, n); err == nil && (n == 0 || c.Nil() == nil) {
 			return list, true
 		}
 	}
-	t, err := raw.Decode() // small integers, or a list in pieces
+	t, err := raw.Decode() // small integers, or a list that is long, or in pieces
 	if err != nil {
 		return nil, false
 	}
 	return ei.Elements(t)
 }
+
+// maxArity is how many parameters a function of Erlang may have.
+const maxArity = 255
 
 // next reads n terms, which stay encoded.
 func next(c *ei.Cursor, n int) (terms []ei.Term, err error) {

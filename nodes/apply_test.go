@@ -58,3 +58,55 @@ func TestApply(t *testing.T) {
 	require.Nil(t, raise)
 	require.Equal(t, ei.Raw("w\x04mine"), result)
 }
+
+// The elements of a list are the same whether the list is decoded first, or they are taken out
+// encoded and decoded then.
+func FuzzElements(f *testing.F) {
+	for _, text := range []string{"[]", "[1,2]", "[a,<<\"b\">>,[1000]]", "[a|b]", "{a}", "[[],[[]]]", "[#{a => 1}]"} {
+		t, err := ei.Parse(text)
+		require.NoError(f, err)
+		b, err := ei.AppendTerm(nil, t)
+		require.NoError(f, err)
+		f.Add(b)
+	}
+	f.Add([]byte{108, 0, 0, 0, 1, 97, 1, 108, 0, 0, 0, 1, 97, 2, 106}) // in pieces
+	f.Add(append([]byte{108, 0, 0, 1, 0}, make([]byte, 300)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, ok := elements(ei.Raw(b))
+		whole, err := ei.Raw(b).Decode()
+		if err != nil {
+			return // perhaps one of the elements is at fault
+		}
+		want, isList := ei.Elements(whole)
+		require.Equal(t, isList, ok)
+		require.NoError(t, decode(list))
+		require.True(t, ei.Identical(ei.List(list), want), "%v, not %v", list, want)
+	})
+}
+
+// A function has 255 parameters at most, as in Erlang.
+func TestMaxArity(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	count := FuncOf(func(args ...any) int { return len(args) })
+	n.Expose("m", "count", count)
+	_, err := n.Serve("srv", Server{On: map[string]Func{"count": count}}, nil)
+	require.NoError(t, err)
+	for _, size := range []int{255, 256} {
+		args := make(ei.List, size)
+		for i := range args {
+			args[i] = ei.Int(1000)
+		}
+		got, err := RPCAs[int](w.ctx(), n, n.Name(), "erlang", "apply", ei.Atom("m"), ei.Atom("count"), args)
+		reply, err2 := n.CallName(w.ctx(), n.Name(), "srv", ei.Tuple(append(ei.List{ei.Atom("count")}, args...)))
+		require.NoError(t, err2)
+		if size == maxArity {
+			require.NoError(t, err)
+			require.Equal(t, size, got)
+			require.Equal(t, ei.Int(size), reply)
+			continue
+		}
+		require.ErrorContains(t, err, "{badrpc,{'EXIT',{undef,[{m,count,[1000,")
+		require.Equal(t, ei.Atom("error"), reply.(ei.Tuple)[0])
+	}
+}

@@ -14,11 +14,12 @@ import (
 //	func([ctx context.Context,] a A, b B, …[, more ...M]) [(R, error)]
 //
 // The arguments of the call are stored in the parameters as ei.Unmarshal does, straight from their
-// bytes; a variadic parameter takes all that are left. Another number of arguments is the exception
-// undef, one that its parameter cannot hold is badarg, both with the stack that Erlang gives,
-// [{Module, Function, Arguments, []}]. R, which may be any type that ei.Append takes, is the
-// result; without R it is ok. For the error see Func; it may be left out. A function of exactly the
-// type of Func is used as it is: it gets all arguments, as terms.
+// bytes; a variadic parameter takes all that are left, of 255 in all, which is Erlang's limit.
+// Another number of arguments is the exception undef, one that its parameter cannot hold is badarg,
+// both with the stack that Erlang gives, [{Module, Function, Arguments, []}]. R, which may be any
+// type that ei.Append takes, is the result; without R it is ok. For the error see Func; it may be
+// left out. A function of exactly the type of Func is used as it is: it gets all arguments, as
+// terms.
 //
 //	n.Expose("go", "upper", nodes.FuncOf(strings.ToUpper))
 //
@@ -123,7 +124,7 @@ func (f *typed) call(ctx context.Context, args []ei.Term) (any, error) {
 }
 
 func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value, error) {
-	if len(args) < len(f.params) || len(args) > len(f.params) && f.more == nil {
+	if len(args) < len(f.params) || len(args) > len(f.params) && f.more == nil || len(args) > maxArity {
 		return nil, &argumentError{true, fmt.Errorf("%d arguments for %d parameters", len(args), len(f.params))}
 	}
 	in := make([]reflect.Value, 0, len(args)+1)

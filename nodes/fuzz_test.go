@@ -36,6 +36,7 @@ func FuzzConn(f *testing.F) {
 		cfg.MaxFrame = 1 << 20
 		cfg.Setup = func(n *Node) error {
 			n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
+			n.Expose("m", "t", FuncOf(func(a item, b ...map[string]any) (any, error) { return b, nil }))
 			return nil
 		}
 	})

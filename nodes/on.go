@@ -103,7 +103,7 @@ func (s *Server) named(request ei.Raw) (name string, args []ei.Term) {
 	if err != nil {
 		size = 1
 	}
-	if size == 0 {
+	if size == 0 || size > maxArity+1 {
 		return "", nil
 	}
 	atom, err := c.Atom()
