@@ -143,6 +143,9 @@ type UnmarshalError struct {
 	Got    string // what is there, as: binary <<"x">>. Of a long term only the beginning
 	Want   string // what would fit, as: a float
 	Err    error  // ErrType, ErrRange, ErrDuplicate, ErrUnknownKey or another of the Err variables; or an Unmarshaler's own
+
+	ours  bool   // Path is from this package, and
+	steps string // what it has after the name of the Go type: the end of a longer path, for an Unmarshaler's caller
 }
 
 // Error says where, what is there, and what would fit.

@@ -170,3 +170,26 @@ func TestUnmarshalIsTheInverse(t *testing.T) {
 		requireUnmarshals(t, tt.value, ei.Raw(data[1:]).Unmarshal)
 	}
 }
+
+// A diary reads itself, with Unmarshal.
+type diary struct{ Hours float64 }
+
+func (d *diary) ReadTerm(from *ei.Cursor) error {
+	var wire struct{ Hours []float64 }
+	if err := from.Unmarshal(&wire); err != nil {
+		return err
+	}
+	d.Hours = wire.Hours[0]
+	return nil
+}
+
+// The path of an error goes on in what an Unmarshaler unmarshals.
+func TestPathThroughUnmarshaler(t *testing.T) {
+	term, err := ei.Parse(`#{days => [#{hours => [1, x]}]}`)
+	require.NoError(t, err)
+	var week struct{ Days []diary }
+	require.EqualError(t, ei.UnmarshalTerm(term, &week), `ei: days[0].hours[1]: atom x where a float is due`)
+	days, _ := term.(ei.Map).Get(ei.Atom("days"))
+	require.EqualError(t, ei.UnmarshalTerm(days.(ei.List)[0], &week.Days[0]),
+		`ei: diary.hours[1]: atom x where a float is due`)
+}

@@ -46,8 +46,11 @@ type more struct {
 // run stores the next term in v.
 func (u *unmarshaler) run(p *plan, v reflect.Value) error {
 	err := u.all(p, v)
-	if e, ok := err.(*UnmarshalError); ok && e.Path == "" {
-		e.Path = u.path()
+	if e, ok := err.(*UnmarshalError); ok && (e.Path == "" || e.ours) {
+		whole := *e // an Unmarshaler may keep the original
+		whole.ours = true
+		whole.steps, whole.Path = u.path(e.steps)
+		return &whole
 	}
 	return err
 }
