@@ -59,6 +59,14 @@ var operations = map[string]func(shape string, data []byte) (func() error, error
 	"ours encode": prepareEncode,
 	"ergo decode": prepareErgoDecode,
 	"ergo encode": prepareErgoEncode,
+
+	// ergo decodes into a tree, and encodes one
+	"ours unmarshal": prepareUnmarshal,
+	"ours marshal":   prepareMarshal,
+	"ergo unmarshal": prepareErgoDecode,
+	"ergo marshal":   prepareErgoEncode,
+	"json unmarshal": prepareJSONUnmarshal,
+	"json marshal":   prepareJSONMarshal,
 }
 
 func writeShapes(dir string) error {
