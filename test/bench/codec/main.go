@@ -84,13 +84,13 @@ func writeShapes(dir string) error {
 
 // measure does it for a quarter of the time before it counts.
 func measure(once func() error, d time.Duration) error {
-	n, took, err := repeat(once, 1, d/4)
+	n, _, err := repeat(once, 1, d/4)
 	if err != nil {
 		return err
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	n, took, err = repeat(once, max(1, n/4), d)
+	n, took, err := repeat(once, max(1, n/4), d)
 	if err != nil {
 		return err
 	}
