@@ -10,8 +10,8 @@
 //		Tags  elixir.MapSet[string]
 //	}
 //
-// As with time.Time and encoding/json, a struct that embeds one of them without a name for the field
-// has its methods, and is written as that alone.
+// As with time.Time and encoding/json, a struct that embeds one of them, without a name for the
+// field, has its methods, and is written as that alone.
 //
 // # Elixir and Go
 //
