@@ -11,6 +11,7 @@ type unmarshaler struct {
 	c        Cursor
 	o        DecodeOptions
 	root     *plan
+	shared   *DecodeOptions // o, for Unmarshalers
 	newAtoms int
 	recent   [16]Atom // atoms met, by a hash
 
