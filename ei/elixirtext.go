@@ -213,11 +213,7 @@ func appendElixirLeaf(b []byte, t Term) []byte {
 	case Ref:
 		return append(append(b, "#Reference<"...), AppendText(nil, t)[len("#Ref<"):]...)
 	case Fun:
-		index := int64(t.Index)
-		if t.Arity < 0 { // a FUN_EXT has no other index
-			index = t.OldIndex
-		}
-		b = fmt.Appendf(b, "#Function<%d.%d/%d in ", index, t.OldUniq, max(t.Arity, 0))
+		b = fmt.Appendf(b, "#Function<%d.%d/%d in ", funIndex(t), t.OldUniq, max(t.Arity, 0))
 		return append(appendElixirAtom(b, t.Module), '>')
 	case Export:
 		b = append(b, '&')
