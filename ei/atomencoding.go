@@ -15,11 +15,11 @@ const (
 	AtomUTF8   AtomEncoding = 4
 )
 
-// AppendAtomAs appends an atom whose text is encoded as from says, byte for byte as C does, in UTF-8
-// (the encoding to write it in, which the functions of C have besides, is ignored since OTP 20):
-// ei_encode_atom_as, ei_encode_atom_len_as. Of 128 characters of Latin-1 on it is an ATOM_UTF8_EXT,
-// whatever its length. A text that is not in this encoding, or is of more than 255 characters, is
-// ErrAtom; b is then returned as it was.
+// AppendAtomAs appends an atom whose text is encoded as from says, byte for byte as C does, in
+// UTF-8 (the encoding to write it in, which the functions of C have besides, is ignored since OTP
+// 20): ei_encode_atom_as, ei_encode_atom_len_as. Of 128 characters of Latin-1 on it is an
+// ATOM_UTF8_EXT, whatever its length. A text that is not in this encoding, or is of more than 255
+// characters, is ErrAtom; b is then returned as it was.
 //
 // ei_encode_atom(buf, index, p) is AppendAtomAs(b, p[:min(len(p), MaxAtomChars)], AtomLatin1): it
 // alone cuts off what is too long. AppendAtom is for the text of a Go program.
@@ -54,9 +54,10 @@ func atomFrom(text string, from AtomEncoding) (Atom, error) {
 }
 
 // AtomAs reads an atom and gives its text in one of the encodings wanted, and the encodings that it
-// was in (AtomLatin1 or AtomUTF8) and is in (AtomASCII if nothing else is needed): ei_decode_atom_as.
-// With AtomLatin1|AtomUTF8 the text is as it came. One that has no form in the encoding wanted is
-// ErrAtom. The text has at most MaxAtomBytes, of which it is for the caller to have room.
+// was in (AtomLatin1 or AtomUTF8) and is in (AtomASCII if nothing else is needed):
+// ei_decode_atom_as. With AtomLatin1|AtomUTF8 the text is as it came. One that has no form in the
+// encoding wanted is ErrAtom. The text has at most MaxAtomBytes, of which it is for the caller to
+// have room.
 func (c *Cursor) AtomAs(want AtomEncoding) (text []byte, was, is AtomEncoding, err error) {
 	start := c.off
 	fail := func(reason error) ([]byte, AtomEncoding, AtomEncoding, error) {

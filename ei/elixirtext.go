@@ -20,9 +20,10 @@ import (
 //
 // It differs from inspect in what only a running Elixir knows: a struct is written with all fields
 // in the order of the pairs, whatever its module's Inspect says, and also if there is no such
-// module (Elixir then refuses the text). An atom of more than letters of Latin-1, _ and @ is quoted, an
-// integer of more than 4096 bytes is in base 16, and a date, time or range that Elixir itself would
-// not make is the struct that it is, as is a DateTime of another time zone. What has no syntax:
+// module (Elixir then refuses the text). An atom of more than letters of Latin-1, _ and @ is
+// quoted, an integer of more than 4096 bytes is in base 16, and a date, time or range that Elixir
+// itself would not make is the struct that it is, as is a DateTime of another time zone. What has
+// no syntax:
 //
 //	#PID<node@host.ID.SERIAL.CREATION>       Pid; ParseElixir reads it, Elixir does not
 //	#Port<…>, #Reference<…>                  Port, Ref, as in AppendText; the same

@@ -55,7 +55,8 @@ func TestAtomAs(t *testing.T) {
 		require.Equal(t, []ei.AtomEncoding{c.was, c.is}, []ei.AtomEncoding{was, is})
 		require.Zero(t, cur.Len())
 	}
-	for data, err := range map[string]error{"w\x02é": ei.ErrAtom, "a\x01": ei.ErrType, "": ei.ErrTruncated, "w\x05a": ei.ErrTruncated} {
+	for data, err := range map[string]error{"w\x02é": ei.ErrAtom, "a\x01": ei.ErrType, "": ei.ErrTruncated,
+		"w\x05a": ei.ErrTruncated} {
 		cur := ei.NewCursor([]byte(data))
 		_, _, _, got := cur.AtomAs(ei.AtomASCII)
 		require.ErrorIs(t, got, err)
@@ -65,7 +66,8 @@ func TestAtomAs(t *testing.T) {
 
 func TestByte(t *testing.T) {
 	for data, want := range map[string]any{
-		"a\xff": byte(255), "b\x00\x00\x00\x07": byte(7), "n\x01\x00\x09": byte(9), "b\x00\x00\x01\x00": ei.ErrRange, "b\xff\xff\xff\xff": ei.ErrRange,
+		"a\xff": byte(255), "b\x00\x00\x00\x07": byte(7), "n\x01\x00\x09": byte(9), "b\x00\x00\x01\x00": ei.ErrRange,
+		"b\xff\xff\xff\xff":  ei.ErrRange,
 		"n\x09\x00123456789": ei.ErrRange, "w\x01a": ei.ErrType, "a": ei.ErrTruncated,
 	} {
 		cur := ei.NewCursor([]byte(data))
@@ -117,7 +119,8 @@ func TestBitstringOf(t *testing.T) {
 	for _, c := range []struct {
 		offset, n int
 		want      string
-	}{{0, 0, "<<>>"}, {0, 3, "<<5:3>>"}, {1, 3, "<<2:3>>"}, {7, 2, "<<1:2>>"}, {8, 8, "<<204>>"}, {4, 16, "<<172,207>>"}, {24, 0, "<<>>"}, {5, 19, "<<89,158,0:3>>"}} {
+	}{{0, 0, "<<>>"}, {0, 3, "<<5:3>>"}, {1, 3, "<<2:3>>"}, {7, 2, "<<1:2>>"}, {8, 8, "<<204>>"}, {4, 16, "<<172,207>>"},
+		{24, 0, "<<>>"}, {5, 19, "<<89,158,0:3>>"}} {
 		got, err := ei.BitstringOf(data, c.offset, c.n)
 		require.NoError(t, err)
 		require.Equal(t, c.n, got.BitLen())
@@ -132,7 +135,8 @@ func TestBitstringOf(t *testing.T) {
 
 func TestMakers(t *testing.T) {
 	type price float32
-	got := ei.MapOf("total", 4.5, ei.Binary("k"), "v", ei.Int(1), []ei.Term{ei.Atom("x")}, "b", []byte{1}, "f", false, "t", true, "r", float32(2),
+	got := ei.MapOf("total", 4.5, ei.Binary("k"), "v",
+		ei.Int(1), []ei.Term{ei.Atom("x")}, "b", []byte{1}, "f", false, "t", true, "r", float32(2),
 		"i", uint8(7), "u", uint64(math.MaxUint64), "n", big.NewInt(9), "m", ei.MapOf())
 	require.True(t, ei.Identical(parsed(t, `#{total => 4.5,<<"k">> => <<"v">>,1 => [x],b => <<1>>,f => false,t => true,r => 2.0,i => 7,
 		u => 18446744073709551615,n => 9,m => #{}}`), got), "%v", got)

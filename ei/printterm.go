@@ -9,9 +9,9 @@ import (
 // AppendPrinted appends the text that ei_print_term and ei_s_print_term of the C library print,
 // byte by byte, for programs and scripts that cut it up. It is not Erlang, and is not read back: a
 // quote within a string is not escaped, binaries beyond 30 bytes are cut off, floats have six
-// decimals, atoms are in Latin-1 (and in UTF-8 within identifiers and funs). Where the C library fails (an atom with a character beyond
-// U+00FF, a native record) it is the text of AppendText; in a string a byte from 128 on is \xNN,
-// for which C writes \xffffffNN.
+// decimals, atoms are in Latin-1 (and in UTF-8 within identifiers and funs). Where the C library
+// fails (an atom with a character beyond U+00FF, a native record) it is the text of AppendText; in
+// a string a byte from 128 on is \xNN, for which C writes \xffffffNN.
 func AppendPrinted(dst []byte, t Term) []byte { return appendNested(dst, t, printedText{}) }
 
 // printedText is the notation of AppendPrinted.

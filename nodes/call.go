@@ -23,8 +23,8 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
-// Apply is Call with the arguments as one list, a term: an ei.List, or an ei.String or ei.Raw that is
-// one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
+// Apply is Call with the arguments as one list, a term: an ei.List, or an ei.String or ei.Raw that
+// is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
 func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s at", mod, fun)
 	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil)

@@ -61,8 +61,8 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 	return c, nil
 }
 
-// ConnectHostPort is ConnectAddr to a port of a machine, over TCP: its name is looked up, IPv4 before
-// IPv6, for as long as ctx allows. A host without an address is ErrUnknownHost. It is
+// ConnectHostPort is ConnectAddr to a port of a machine, over TCP: its name is looked up, IPv4
+// before IPv6, for as long as ctx allows. A host without an address is ErrUnknownHost. It is
 // ei_connect_host_port.
 func (n *Node) ConnectHostPort(ctx context.Context, host string, port uint16, name string) (*Conn, error) {
 	ip, err := lookup(ctx, host)

@@ -57,17 +57,25 @@ func TestLibeiPrints(t *testing.T) {
 	c := startTerms(t)
 	long := ei.Binary(strings.Repeat("\xff", 30))
 	for _, term := range []ei.Term{
-		ei.Atom("a_1@B"), ei.Atom("_a"), ei.Atom("it's"), ei.Atom("é"), ei.Atom("A"), ei.Int(0), ei.Int(-3), ei.Int(math.MinInt64), ei.Int(math.MaxInt64),
+		ei.Atom("a_1@B"), ei.Atom("_a"), ei.Atom("it's"), ei.Atom("é"), ei.Atom("A"), ei.Int(0), ei.Int(-3),
+		ei.Int(math.MinInt64), ei.Int(math.MaxInt64),
 		ei.Int(1 << 40), ei.NewBigInt(new(big.Int).SetUint64(math.MaxUint64)), ei.NewBigInt(new(big.Int).Lsh(big.NewInt(-5), 200)),
-		ei.NewBigInt(new(big.Int).Lsh(big.NewInt(1), 64)), ei.Float(1.5), ei.Float(math.Copysign(0, -1)), ei.Float(1e100), ei.Float(1e-9), ei.Float(-12345.6789),
-		ei.String("a\"b\\\b\t\n\v\f\r\x01\x7f"), ei.List{}, ei.List{ei.Int(1), ei.List{}}, ei.ImproperList{Elems: []ei.Term{ei.Int(1), ei.Int(2)}, Tail: ei.Int(3)},
-		ei.Tuple{}, ei.Tuple{ei.Atom("a"), ei.Tuple{ei.Int(1)}}, ei.Map{}, ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}, {Key: ei.String("b"), Value: ei.Tuple{}}},
-		ei.Binary{}, ei.Binary{0, 255}, long, append(long, 1), ei.Bitstring{Data: []byte{0xa0}, Bits: 3}, ei.Bitstring{Data: []byte{1, 0x80}, Bits: 1},
-		ei.Bitstring{Data: append(long[:29:29], 0x80), Bits: 1}, ei.Bitstring{Data: append(long, 0x80), Bits: 1}, ei.Bitstring{Data: []byte{1, 2}, Bits: 8},
+		ei.NewBigInt(new(big.Int).Lsh(big.NewInt(1), 64)), ei.Float(1.5), ei.Float(math.Copysign(0, -1)), ei.Float(1e100),
+		ei.Float(1e-9), ei.Float(-12345.6789),
+		ei.String("a\"b\\\b\t\n\v\f\r\x01\x7f"), ei.List{}, ei.List{ei.Int(1), ei.List{}},
+		ei.ImproperList{Elems: []ei.Term{ei.Int(1), ei.Int(2)}, Tail: ei.Int(3)},
+		ei.Tuple{}, ei.Tuple{ei.Atom("a"), ei.Tuple{ei.Int(1)}}, ei.Map{},
+		ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}, {Key: ei.String("b"), Value: ei.Tuple{}}},
+		ei.Binary{}, ei.Binary{0, 255}, long, append(long, 1), ei.Bitstring{Data: []byte{0xa0}, Bits: 3},
+		ei.Bitstring{Data: []byte{1, 0x80}, Bits: 1},
+		ei.Bitstring{Data: append(long[:29:29], 0x80), Bits: 1}, ei.Bitstring{Data: append(long, 0x80), Bits: 1},
+		ei.Bitstring{Data: []byte{1, 2}, Bits: 8},
 		ei.Pid{Node: "a@b", ID: 1, Serial: 2, Creation: 3}, ei.Pid{Node: "é@b", ID: math.MaxUint32, Serial: 1 << 31, Creation: 3},
 		ei.Port{Node: "a@b", ID: 1, Creation: 3}, ei.Port{Node: "a@b", ID: 1<<27 + 1, Creation: math.MaxUint32},
-		ei.Ref{Node: "a@b", Creation: 1, Len: 3, ID: [5]uint32{1, math.MaxUint32, 3}}, ei.Ref{Node: "a@b", Creation: 1, Len: 1, ID: [5]uint32{7}},
-		ei.Export{Module: "lists", Function: "mäp", Arity: 2}, ei.Fun{Module: "m", Arity: 1, Index: 5, OldIndex: 1, OldUniq: 2, Pid: ei.Pid{Node: "a@b"}},
+		ei.Ref{Node: "a@b", Creation: 1, Len: 3, ID: [5]uint32{1, math.MaxUint32, 3}},
+		ei.Ref{Node: "a@b", Creation: 1, Len: 1, ID: [5]uint32{7}},
+		ei.Export{Module: "lists", Function: "mäp", Arity: 2},
+		ei.Fun{Module: "m", Arity: 1, Index: 5, OldIndex: 1, OldUniq: 2, Pid: ei.Pid{Node: "a@b"}},
 		ei.Fun{Module: "m", Arity: 1, OldIndex: 1, OldUniq: -2, Pid: ei.Pid{Node: "a@b"}, Free: []ei.Term{ei.Int(1)}},
 	} {
 		data, err := ei.AppendTerm(nil, term)
@@ -82,9 +90,12 @@ func TestLibeiPrints(t *testing.T) {
 func TestLibeiAtoms(t *testing.T) {
 	c := startTerms(t)
 	encodings := []ei.AtomEncoding{ei.AtomASCII, ei.AtomLatin1, ei.AtomUTF8, ei.AtomLatin1 | ei.AtomUTF8, 0, 3, 5, 7}
-	for _, text := range []string{"", "abc", "é", "\xe9", "日本", "a\xff", strings.Repeat("a", 127), strings.Repeat("a", 128), strings.Repeat("a", 255),
-		strings.Repeat("a", 256), strings.Repeat("é", 127), strings.Repeat("é", 128), strings.Repeat("é", 255), strings.Repeat("é", 256),
-		strings.Repeat("\xe9", 127), strings.Repeat("\xe9", 128), strings.Repeat("\xe9", 255), strings.Repeat("日", 85), strings.Repeat("日", 255),
+	for _, text := range []string{"", "abc", "é", "\xe9", "日本",
+		"a\xff", strings.Repeat("a", 127), strings.Repeat("a", 128), strings.Repeat("a", 255),
+		strings.Repeat("a", 256), strings.Repeat("é", 127), strings.Repeat("é", 128), strings.Repeat("é", 255),
+		strings.Repeat("é", 256),
+		strings.Repeat("\xe9", 127), strings.Repeat("\xe9", 128), strings.Repeat("\xe9", 255), strings.Repeat("日", 85),
+		strings.Repeat("日", 255),
 		strings.Repeat("日", 256), strings.Repeat("😀", 255)} {
 		for _, from := range encodings {
 			for _, to := range encodings { // which C ignores
