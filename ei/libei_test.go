@@ -143,7 +143,7 @@ func TestMakers(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("ok")}, ei.Tagged("ok"))
 	require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Binary("x"), ei.Tuple{ei.Atom("a")}}, ei.Tagged("ok", "x", ei.Tagged("a")))
 	for _, wrong := range []func(){
-		func() { ei.MapOf("a") }, func() { ei.MapOf("a", nil) }, func() { ei.MapOf(nil, 1) }, func() { ei.Tagged("a", struct{}{}) },
+		func() { ei.MapOf([]any{"a"}...) }, func() { ei.MapOf("a", nil) }, func() { ei.MapOf(nil, 1) }, func() { ei.Tagged("a", struct{}{}) },
 		func() { ei.Tagged("a", (*big.Int)(nil)) }, func() { ei.Tagged("a", price(1)) },
 	} {
 		require.Panics(t, wrong)
