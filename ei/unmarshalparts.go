@@ -188,7 +188,12 @@ func (u *unmarshaler) bytesAsElements() error {
 func (u *unmarshaler) instead(term []byte, p *plan, v reflect.Value) error {
 	after, place := u.c, u.c.off
 	u.c.b, u.c.off = term, 0
-	_, err := u.value(p, v)
+	opened, err := u.value(p, v)
+	for range 2 { // steps of a variant, the only thing that may be open now
+		if opened && err == nil {
+			err = u.variant()
+		}
+	}
 	u.c = after
 	if e, ok := err.(*UnmarshalError); ok {
 		e.Offset = place
@@ -317,7 +322,7 @@ func (u *unmarshaler) pairs() error {
 			opened, err = u.value(f.plan.elem, f.more.value)
 		case stepStore:
 			f.step = stepKey
-			if key := f.more.key; key.Kind() == reflect.Interface && !key.IsNil() && !key.Elem().Comparable() {
+			if !f.more.key.Comparable() { // there is an interface in it
 				return &UnmarshalError{Offset: u.c.off, Got: "such a term", Want: "a key of a Go map", Err: ErrType}
 			}
 			f.v.SetMapIndex(f.more.key, f.more.value)
