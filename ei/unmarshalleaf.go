@@ -48,9 +48,10 @@ func (u *unmarshaler) leaf(p *plan, v reflect.Value) error {
 	case kindBytes:
 		return u.bytes(v)
 	case kindByteArray:
+		start := u.c.off
 		data, err := u.c.Binary()
 		if err == nil && len(data) != v.Len() {
-			u.c.off -= len(data) + 5
+			u.c.off = start
 			return u.wrong(ErrType, "a binary of "+strconv.Itoa(v.Len())+" bytes")
 		}
 		if err != nil {
