@@ -27,7 +27,7 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 // is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
 func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s at", mod, fun)
-	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil)
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
