@@ -171,7 +171,8 @@ func appendElixirQuoted(b []byte, s string) []byte {
 // cannot be seen, or changes the direction of what follows.
 func isElixirHidden(r rune) bool {
 	switch {
-	case r >= 0x80 && r <= 0xa0, r == 0x34f, r == 0x61c, r >= 0x2000 && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x205f && r <= 0x2064,
+	case r >= 0x80 && r <= 0xa0, r == 0x34f, r == 0x61c,
+		r >= 0x2000 && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x205f && r <= 0x2064,
 		r >= 0x2066 && r <= 0x2069, r == 0xfeff, r >= 0xfff9 && r <= 0xfffc, r == 0xfffe, r == 0xffff:
 		return true
 	}

@@ -12,10 +12,10 @@ import (
 // (1_000, 0xff, 0b11, 0o17, 1.0e3, ?a), atoms, modules, "text" and 'text' with escapes, the sigils
 // ~c, ~C, ~s, ~S, ~D, ~T, ~N and ~U, lists with keywords, tuples, maps, structs, binaries with
 // sizes and types (<<1, 2::size(3), "é"::utf16>>), ranges (1..3, 1..9//2), &Mod.fun/1, and the
-// forms #PID<…>, #Port<…>, #Reference<…> of AppendElixir. Of a struct only the fields are there that
-// are written: the defaults of others are known to its module alone. Variables, operators, calls,
-// parentheses, interpolation, heredocs, binaries within binaries, other sigils, and maps with equal
-// keys are not accepted.
+// forms #PID<…>, #Port<…>, #Reference<…> of AppendElixir. Of a struct only the fields are there
+// that are written: the defaults of others are known to its module alone. Variables, operators,
+// calls, parentheses, interpolation, heredocs, binaries within binaries, other sigils, and maps
+// with equal keys are not accepted.
 //
 // Every error is a *TextError. The limits are those of Parse.
 func ParseElixir(text string) (Term, error) {
@@ -253,7 +253,8 @@ func (p *elixirParser) signKey() (Term, bool, error) {
 
 // isElixirLetter reports whether r, which is beyond ASCII, may be in an identifier that is read.
 func isElixirLetter(r rune) bool {
-	return unicode.In(r, unicode.L, unicode.Nl, unicode.Mn, unicode.Mc, unicode.Nd, unicode.Pc, unicode.Other_ID_Start, unicode.Other_ID_Continue)
+	return unicode.In(r, unicode.L, unicode.Nl, unicode.Mn, unicode.Mc, unicode.Nd, unicode.Pc,
+		unicode.Other_ID_Start, unicode.Other_ID_Continue)
 }
 
 // leaf reads a term without parts.

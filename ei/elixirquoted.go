@@ -97,8 +97,8 @@ func (p *elixirParser) delimited(end byte, escapes bool) ([]byte, error) {
 	return nil, p.fail("no closing quote")
 }
 
-// elixirEscape gives the place in elixirEscaped of the character that stands behind a backslash; -1:
-// none.
+// elixirEscape gives the place in elixirEscaped of the character that stands behind a backslash;
+// -1: none.
 func elixirEscape(r rune) int { return strings.IndexRune("0abdefnrstv", r) }
 
 const elixirEscaped = "\x00\a\b\x7f\x1b\f\n\r \t\v"

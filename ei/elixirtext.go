@@ -20,9 +20,10 @@ import (
 //
 // It differs from inspect in what only a running Elixir knows: a struct is written with all fields
 // in the order of the pairs, whatever its module's Inspect says, and also if there is no such
-// module (Elixir then refuses the text). An atom of more than letters of Latin-1, _ and @ is quoted, an
-// integer of more than 4096 bytes is in base 16, and a date, time or range that Elixir itself would
-// not make is the struct that it is, as is a DateTime of another time zone. What has no syntax:
+// module (Elixir then refuses the text). An atom of more than letters of Latin-1, _ and @ is
+// quoted, an integer of more than 4096 bytes is in base 16, and a date, time or range that Elixir
+// itself would not make is the struct that it is, as is a DateTime of another time zone. What has
+// no syntax:
 //
 //	#PID<node@host.ID.SERIAL.CREATION>       Pid; ParseElixir reads it, Elixir does not
 //	#Port<…>, #Reference<…>                  Port, Ref, as in AppendText; the same
@@ -213,11 +214,7 @@ func appendElixirLeaf(b []byte, t Term) []byte {
 	case Ref:
 		return append(append(b, "#Reference<"...), AppendText(nil, t)[len("#Ref<"):]...)
 	case Fun:
-		index := int64(t.Index)
-		if t.Arity < 0 { // a FUN_EXT has no other index
-			index = t.OldIndex
-		}
-		b = fmt.Appendf(b, "#Function<%d.%d/%d in ", index, t.OldUniq, max(t.Arity, 0))
+		b = fmt.Appendf(b, "#Function<%d.%d/%d in ", funIndex(t), t.OldUniq, max(t.Arity, 0))
 		return append(appendElixirAtom(b, t.Module), '>')
 	case Export:
 		b = append(b, '&')

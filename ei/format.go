@@ -22,7 +22,8 @@ import (
 // The text is Erlang in full, and what follows the term is an error. In C a text has no escapes, an
 // atom that is too long is cut, and what follows the term is ignored.
 //
-// Every error is a *TextError. A format that comes from elsewhere is as harmless as a text to Parse.
+// Every error is a *TextError. A format that comes from elsewhere is as harmless as a text to
+// Parse.
 func Format(format string, args ...any) (Term, error) {
 	p := textParser{s: format, args: &args}
 	t, err := p.whole()

@@ -22,11 +22,11 @@ import (
 //	Map, Record                           an object; of a native record its fields
 //	Pid, Port, Ref, Fun, Export, Local    a string: their text as AppendText has it
 //
-// Keyword lists and proplists are arrays of arrays, and structs of Elixir objects with "__struct__".
-// The key of an object is an atom's or a binary's own text, or the text of AppendText: a map with the
-// keys 1 and <<"x">> has "1" and "x". Two keys of a map that are the same then, as a and <<"a">>, are
-// ErrDuplicate, as readers of JSON keep only one of them. There is no way back: JSON does not tell an
-// atom from a binary.
+// Keyword lists and proplists are arrays of arrays, and structs of Elixir objects with
+// "__struct__". The key of an object is an atom's or a binary's own text, or the text of
+// AppendText: a map with the keys 1 and <<"x">> has "1" and "x". Two keys of a map that are the
+// same then, as a and <<"a">>, are ErrDuplicate, as readers of JSON keep only one of them. There is
+// no way back: JSON does not tell an atom from a binary.
 //
 // Errors are also those of Decode for a Raw, ErrAtom, ErrFloat and ErrCyclic for what is no term;
 // dst is then returned as it was.

@@ -84,7 +84,7 @@ func TestUnmarshalAround(t *testing.T) {
 	var s string
 	require.NoError(t, ei.Unmarshal(packed("m\x00\x00\x10\x00"+strings.Repeat("x", 4096)), &s))
 	require.Len(t, s, 4096)
-	require.ErrorIs(t, ei.Unmarshal(packed("a\x01a"), &n), ei.ErrTrailing)
+	require.ErrorIs(t, ei.Unmarshal(packed("a\x01a"), &n), ei.ErrCompressed)
 	require.ErrorIs(t, ei.Unmarshal(append(packed("a\x01"), 1), &n), ei.ErrTrailing)
 	require.ErrorIs(t, ei.Unmarshal(packed("w\x01a"), &n), ei.ErrType)
 	require.ErrorIs(t, ei.Raw(packed("a\x01")[1:]).Unmarshal(&n), ei.ErrCompressed)

@@ -12,6 +12,7 @@ type valueWriter struct {
 	in    writing        // the value whose parts are being appended; without a plan there is none
 	above stack[writing] // what that value is part of
 	opens int            // how often a value with parts was begun
+	from  origin         // a pointer that was followed on the way to the value that comes next
 }
 
 // A writing is a Go value whose parts are being appended.
@@ -20,20 +21,19 @@ type writing struct {
 	v     reflect.Value
 	i, n  int    // parts that were appended, and that there are; of a map first the keys
 	pairs *goMap // the contents of a map
+	from  origin
 }
 
-func isSameValue(a, b *writing) bool {
-	if a.plan != b.plan || a.n != b.n {
-		return false
-	}
-	switch a.plan.kind {
-	case kindSlice, kindMap:
-		return a.v.UnsafePointer() == b.v.UnsafePointer()
-	case kindStruct:
-		return a.v.CanAddr() && b.v.CanAddr() && a.v.UnsafeAddr() == b.v.UnsafeAddr()
-	}
-	return false
+// An origin is the pointer, slice or map that was met last on the way to a value, and how many
+// values with parts were begun since. A value and one within it have the same only if that was met
+// again: if it contains itself.
+type origin struct {
+	plan     *plan
+	at       uintptr
+	n, since uint32 // n: elements of a slice
 }
+
+func isSameValue(a, b *writing) bool { return a.plan == b.plan && a.from == b.from }
 
 // all appends v.
 func (w *valueWriter) all(v any) error {
@@ -60,9 +60,10 @@ func (w *valueWriter) all(v any) error {
 // within adds to err, about the part visited last, the step that leads to it.
 func (f *writing) within(err error) error {
 	i := f.i - 1
-	switch f.plan.kind {
-	case kindResult:
+	if i < 0 { // it is about the whole, or the one part of a Result
 		return err
+	}
+	switch f.plan.kind {
 	case kindStruct:
 		return within(f.plan.record.fields[i].key, err)
 	case kindMap:
@@ -75,6 +76,14 @@ func (f *writing) within(err error) error {
 }
 
 func (w *valueWriter) open(f writing) error {
+	switch f.from = w.from; {
+	case f.plan.kind == kindSlice || f.plan.kind == kindMap:
+		f.from = origin{plan: f.plan, at: f.v.Pointer(), n: uint32(f.n)}
+	case f.from.plan == nil:
+		f.from = w.in.from
+		f.from.since++
+	}
+	w.from = origin{}
 	if w.in.plan != nil {
 		w.above.push(w.in)
 	}
@@ -110,6 +119,7 @@ func unsupported(v any, err error) error {
 
 // value appends v, or its head; then its parts are next, and it is in.
 func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
+	w.from = origin{}
 	var met uintptr // one of the pointers on the way, to find a circle
 	for chain := 1; ; {
 		if p.marshals != marshalsNot && !(v.Kind() == reflect.Pointer && v.IsNil()) {
@@ -127,6 +137,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 			if chain++; chain&(chain-1) == 0 { // Brent's algorithm
 				met = v.Pointer()
 			}
+			w.from = origin{plan: p, at: v.Pointer()}
 			p, v = p.elem, v.Elem()
 		case kindOptional:
 			if !v.Field(1).Bool() {
@@ -155,7 +166,11 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 		case kindStruct:
 			return w.openStruct(p, v)
 		case kindResult:
-			return w.result(p, v)
+			done, err := w.result(p, v)
+			if done || err != nil {
+				return err
+			}
+			p, v = p.elem, v.Field(0)
 		default:
 			if p.typ == typeOfLocal && w.in.plan == nil { // by a pointer
 				w.b, err = AppendTerm(w.b, v.Interface().(Local))

@@ -104,22 +104,19 @@ func (w *valueWriter) fields() error {
 	return nil
 }
 
-// result appends ok, {ok, T} or {error, Reason}.
-func (w *valueWriter) result(p *plan, v reflect.Value) error {
+// result appends ok, {error, Reason}, or the head of {ok, T}; then T is next.
+func (w *valueWriter) result(p *plan, v reflect.Value) (done bool, err error) {
 	if err, ok := v.Field(1).Interface().(error); ok {
 		w.b = appendAtom(AppendTupleHeader(w.b, 2), "error")
 		if reason := (*ReasonError)(nil); errors.As(err, &reason) {
-			return w.any(reason.Reason)
+			return true, w.any(reason.Reason)
 		}
-		return w.any(err.Error())
+		return true, w.any(err.Error())
 	}
 	if t := p.elem.typ; t.Kind() == reflect.Struct && t.NumField() == 0 {
 		w.b = appendAtom(w.b, "ok")
-		return nil
+		return true, nil
 	}
 	w.b = appendAtom(AppendTupleHeader(w.b, 2), "ok")
-	if err := w.open(writing{plan: p, v: v}); err != nil {
-		return err
-	}
-	return w.value(p.elem, v.Field(0))
+	return false, w.open(writing{plan: p, v: v})
 }

@@ -27,7 +27,8 @@ type Cursor struct {
 	// "Distribution Header".
 	CacheRefs []Atom
 
-	within int // Unmarshalers that are reading
+	within  int            // Unmarshalers that are reading
+	options *DecodeOptions // theirs, unless they say others
 }
 
 // NewCursor gives a Cursor at the start of b, which must not change while the cursor, or what it

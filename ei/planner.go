@@ -2,6 +2,7 @@ package ei
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -38,11 +39,15 @@ func (b *planner) plan(k planKey) (*plan, error) {
 		p.marshals = marshalsPointer
 	}
 	p.unmarshals = k.typ.Kind() != reflect.Interface && reflect.PointerTo(k.typ).Implements(typeOfUnmarshaler)
-	err := b.fill(p, k)
-	if err != nil && (p.marshals != marshalsNot || p.unmarshals) {
-		p.kind, p.elem, p.key, p.record, err = kindCustom, nil, nil, nil, nil
+	if p.marshals == marshalsNot && !p.unmarshals {
+		return p, b.fill(p, k)
 	}
-	return p, err
+	before := maps.Clone(b.made)
+	if b.fill(p, k) != nil {
+		p.kind, p.elem, p.key, p.record = kindCustom, nil, nil, nil
+		b.made = before // without the plans that were not completed
+	}
+	return p, nil
 }
 
 // fill completes a plan.
@@ -115,11 +120,15 @@ func isOurs(t reflect.Type, name string) bool {
 	return t.PkgPath() == typeOfTerm.PkgPath() && strings.HasPrefix(t.Name(), name)
 }
 
+// maxChain is how many types of pointers, slices and the like, each of the next one, are followed: a
+// type may contain itself.
+const maxChain = 100
+
 // endless refuses types of which no value ends, such as a pointer to itself.
 func (b *planner) endless() error {
 	for _, p := range b.made {
 		at := p
-		for range 100 {
+		for range maxChain {
 			if at.kind != kindPointer && at.kind != kindOptional {
 				at = nil
 				break
@@ -255,8 +264,10 @@ func inField(t reflect.Type, name string, err error) error {
 func misplaced(p *plan, k planKey) string {
 	if k.tuple {
 		at := p
-		for at.kind == kindPointer || at.kind == kindOptional {
-			at = at.elem
+		for range maxChain {
+			if at.kind == kindPointer || at.kind == kindOptional {
+				at = at.elem
+			}
 		}
 		if !at.asTuple || at.kind != kindSlice && at.kind != kindArray {
 			return "only a slice or an array can be a tuple"
@@ -264,8 +275,10 @@ func misplaced(p *plan, k planKey) string {
 	}
 	if k.text != textDefault {
 		at := p
-		for at.elem != nil {
-			at = at.elem
+		for range maxChain {
+			if at.elem != nil {
+				at = at.elem
+			}
 		}
 		if at.kind != kindText && at.kind != kindAtom {
 			return "only text has a form of text"

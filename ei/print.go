@@ -223,11 +223,7 @@ func appendLeafText(b []byte, t Term, end int) []byte {
 		return append(appendNumber(b, uint64(t.Creation)), '>')
 	case Fun:
 		b = appendAtomText(append(b, "#Fun<"...), t.Module)
-		if t.Arity < 0 { // a FUN_EXT has no other index
-			b = strconv.AppendInt(append(b, '.'), t.OldIndex, 10)
-		} else {
-			b = appendNumber(b, uint64(t.Index))
-		}
+		b = strconv.AppendInt(append(b, '.'), funIndex(t), 10)
 		return append(strconv.AppendInt(append(b, '.'), t.OldUniq, 10), '>')
 	case Export:
 		b = appendAtomText(append(b, "fun "...), t.Module)

@@ -9,9 +9,9 @@ import (
 // AppendPrinted appends the text that ei_print_term and ei_s_print_term of the C library print,
 // byte by byte, for programs and scripts that cut it up. It is not Erlang, and is not read back: a
 // quote within a string is not escaped, binaries beyond 30 bytes are cut off, floats have six
-// decimals, atoms are in Latin-1. Where the C library fails (an atom with a character beyond
-// U+00FF, a native record) it is the text of AppendText; in a string a byte from 128 on is \xNN,
-// for which C writes \xffffffNN.
+// decimals, atoms are in Latin-1 (and in UTF-8 within identifiers and funs). Where the C library
+// fails (an atom with a character beyond U+00FF, a native record) it is the text of AppendText; in
+// a string a byte from 128 on is \xNN, for which C writes \xffffffNN.
 func AppendPrinted(dst []byte, t Term) []byte { return appendNested(dst, t, printedText{}) }
 
 // printedText is the notation of AppendPrinted.
@@ -75,7 +75,7 @@ func appendPrintedLeaf(b []byte, t Term) []byte {
 	case Bitstring:
 		return appendPrintedBits(b, t)
 	case Pid:
-		return fmt.Appendf(b, "<%s.%d.%d>", latin1Text(t.Node), int32(t.ID), int32(t.Serial))
+		return fmt.Appendf(b, "<%s.%d.%d>", string(t.Node), int32(t.ID), int32(t.Serial))
 	case Port:
 		return fmt.Appendf(b, "#Port<%d.%d>", int32(t.ID), int32(t.Creation))
 	case Ref:
@@ -88,11 +88,19 @@ func appendPrintedLeaf(b []byte, t Term) []byte {
 		}
 		return append(b, '>')
 	case Export:
-		return fmt.Appendf(b, "fun %s:%s/%d", latin1Text(t.Module), latin1Text(t.Function), t.Arity)
+		return fmt.Appendf(b, "fun %s:%s/%d", string(t.Module), string(t.Function), t.Arity)
 	case Fun:
-		return fmt.Appendf(b, "#Fun{%s.%d.%d}", latin1Text(t.Module), t.OldIndex, uint64(t.OldUniq))
+		return fmt.Appendf(b, "#Fun{%s.%d.%d}", string(t.Module), funIndex(t), uint64(t.OldUniq))
 	}
 	return AppendText(b, t)
+}
+
+// funIndex is the index of a closure; a FUN_EXT has only an old one.
+func funIndex(f Fun) int64 {
+	if f.Arity < 0 {
+		return f.OldIndex
+	}
+	return int64(f.Index)
 }
 
 // latin1Text is an atom in Latin-1, as the C library prints it; one that has other characters, for

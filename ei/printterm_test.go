@@ -48,10 +48,11 @@ func TestAppendPrinted(t *testing.T) {
 		{ei.Port{Node: "a@b", ID: 1, Creation: 3}, `#Port<1.3>`},
 		{ei.Ref{Node: "a@b", Len: 3, ID: [5]uint32{1, 2, 3}}, `#Ref<1.2.3>`},
 		{ei.Export{Module: "lists", Function: "map", Arity: 2}, `fun lists:map/2`},
-		{ei.Fun{Module: "m", OldIndex: 1, OldUniq: 2}, `#Fun{m.1.2}`},
+		{ei.Fun{Module: "m", Index: 5, OldIndex: 1, OldUniq: 2}, `#Fun{m.5.2}`},
+		{ei.Fun{Module: "m", Arity: -1, OldIndex: 1, OldUniq: 2}, `#Fun{m.1.2}`},
 		{ei.ImproperList{Tail: ei.Int(1)}, `1`},
 		{ei.Raw("l\x00\x00\x00\x01a\x01j"), `[1]`},
-		{ei.Pid{Node: "é@b", ID: 1 << 31}, "<\xe9@b.-2147483648.0>"},
+		{ei.Pid{Node: "é@b", ID: 1 << 31}, "<é@b.-2147483648.0>"},
 		{ei.Record{Module: "m", Name: "r"}, `#m:r{}`}, // fails there
 	} {
 		require.Equal(t, c.want, string(ei.AppendPrinted(nil, c.t)), "%#v", c.t)

@@ -75,6 +75,9 @@ func (o *DecodeOptions) Unmarshal(data []byte, v any) error {
 
 // setLocal stores a LOCAL_EXT, which only a Term can hold.
 func setLocal(t Local, v any) error {
+	if _, err := target(v); err != nil {
+		return err
+	}
 	switch v := v.(type) {
 	case *any:
 		*v = t
@@ -121,8 +124,8 @@ func (o *DecodeOptions) UnmarshalRaw(t Raw, v any) error {
 }
 
 // Unmarshal reads the next term, without version byte, into the value that v points to, as the
-// function Unmarshal does.
-func (c *Cursor) Unmarshal(v any) error { return c.UnmarshalWith(nil, v) }
+// function Unmarshal does; within an Unmarshaler with the options of the whole.
+func (c *Cursor) Unmarshal(v any) error { return c.UnmarshalWith(c.options, v) }
 
 // UnmarshalWith is Unmarshal with options. If both c and o have an AtomTable, that of c is used.
 func (c *Cursor) UnmarshalWith(o *DecodeOptions, v any) error {
@@ -140,11 +143,11 @@ func (c *Cursor) UnmarshalWith(o *DecodeOptions, v any) error {
 
 // unmarshal reads the next term into the value that v points to.
 func (c *Cursor) unmarshal(o DecodeOptions, v any) error {
-	r := reflect.ValueOf(v)
-	if r.Kind() != reflect.Pointer || r.IsNil() {
-		return &MappingError{Type: reflect.TypeOf(v), Reason: "Unmarshal wants a pointer that is not nil"}
+	r, err := target(v)
+	if err != nil {
+		return err
 	}
-	p, err := planOf(r.Type().Elem())
+	p, err := planOf(r.Type())
 	if err != nil {
 		return err
 	}
@@ -158,9 +161,18 @@ func (c *Cursor) unmarshal(o DecodeOptions, v any) error {
 		}
 	}
 	u := unmarshaler{c: *c, o: o, root: p}
-	if err := u.run(p, r.Elem()); err != nil {
+	if err := u.run(p, r); err != nil {
 		return err
 	}
 	c.off = u.c.off
 	return nil
+}
+
+// target gives what v points to.
+func target(v any) (reflect.Value, error) {
+	r := reflect.ValueOf(v)
+	if r.Kind() != reflect.Pointer || r.IsNil() {
+		return r, &MappingError{Type: reflect.TypeOf(v), Reason: "Unmarshal wants a pointer that is not nil"}
+	}
+	return r.Elem(), nil
 }

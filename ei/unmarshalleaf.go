@@ -48,9 +48,10 @@ func (u *unmarshaler) leaf(p *plan, v reflect.Value) error {
 	case kindBytes:
 		return u.bytes(v)
 	case kindByteArray:
+		start := u.c.off
 		data, err := u.c.Binary()
 		if err == nil && len(data) != v.Len() {
-			u.c.off -= len(data) + 5
+			u.c.off = start
 			return u.wrong(ErrType, "a binary of "+strconv.Itoa(v.Len())+" bytes")
 		}
 		if err != nil {
@@ -281,7 +282,12 @@ const maxCustom = 10_000
 
 // custom lets an Unmarshaler read.
 func (u *unmarshaler) custom(v reflect.Value) error {
+	if u.shared == nil {
+		o := u.o
+		u.shared = &o
+	}
 	at := u.c
+	at.options = u.shared
 	if at.within++; at.within > maxCustom {
 		return u.c.fail(u.c.off, &LimitError{Limit: "Unmarshalers within Unmarshalers", Max: maxCustom})
 	}

@@ -11,6 +11,7 @@ type unmarshaler struct {
 	c        Cursor
 	o        DecodeOptions
 	root     *plan
+	shared   *DecodeOptions // o, for Unmarshalers
 	newAtoms int
 	recent   [16]Atom // atoms met, by a hash
 
@@ -84,18 +85,19 @@ func (u *unmarshaler) open(f filling) {
 // close ends the value in.
 func (u *unmarshaler) close() { u.in, _ = u.above.pop() }
 
-// value stores the next term in v. If that has parts, it only reads the head; in is then v, and
-// opened true.
+// value stores the next term in v. If that has parts, it only reads the head; in is then v, or the
+// last of several of which each is the only part of the one before, and opened true.
 func (u *unmarshaler) value(p *plan, v reflect.Value) (opened bool, err error) {
 	for {
+		more := false
 		if p.leaf() {
-			return false, u.leaf(p, v)
+			return opened, u.leaf(p, v)
 		}
 		switch p.kind {
 		case kindPointer:
 			if u.absent() {
 				v.SetZero()
-				return false, nil
+				return opened, nil
 			}
 			inner := reflect.New(p.elem.typ)
 			v.Set(inner.Convert(p.typ))
@@ -103,22 +105,31 @@ func (u *unmarshaler) value(p *plan, v reflect.Value) (opened bool, err error) {
 		case kindOptional:
 			v.SetZero()
 			if u.absent() {
-				return false, nil
+				return opened, nil
 			}
 			v.Field(1).SetBool(true)
 			p, v = p.elem, v.Field(0)
 		case kindResult:
-			return u.result(p, v)
+			if more, err = u.result(p, v); err != nil || !more {
+				return opened, err
+			}
+			opened = true
+			p, v = p.elem, v.Field(0)
 		case kindSlice:
-			return u.openSlice(p, v)
+			more, err = u.openSlice(p, v)
+			return opened || more, err
 		case kindArray:
-			return u.openArray(p, v)
+			more, err = u.openArray(p, v)
+			return opened || more, err
 		case kindMap:
-			return u.openMap(p, v)
+			more, err = u.openMap(p, v)
+			return opened || more, err
 		case kindStruct:
-			return u.openStruct(p, v)
+			more, err = u.openStruct(p, v)
+			return opened || more, err
 		default:
-			return u.openVariant(p, v)
+			more, err = u.openVariant(p, v)
+			return opened || more, err
 		}
 	}
 }
@@ -134,8 +145,17 @@ func (u *unmarshaler) tag() Tag {
 	return 0
 }
 
-// fewBytes is how much memory a slice gets before its first element is stored.
+// fewBytes is how much memory a slice or a map gets before its first element is stored.
 const fewBytes = 4096
+
+// room gives for how many of n elements memory is taken before the first one is stored. Deep within
+// others these are few: each head may announce more than ever comes.
+func (u *unmarshaler) room(n, size int) int {
+	if len(u.above.top) > 0 {
+		return min(n, 1)
+	}
+	return min(n, max(1, fewBytes/max(1, size)))
+}
 
 // openSlice reads the head of a list, or of a tuple.
 func (u *unmarshaler) openSlice(p *plan, v reflect.Value) (bool, error) {
@@ -158,8 +178,7 @@ func (u *unmarshaler) openSlice(p *plan, v reflect.Value) (bool, error) {
 			return false, u.mismatch(err, "a list")
 		}
 	}
-	room := max(1, fewBytes/max(1, int(p.elem.typ.Size())))
-	v.Set(reflect.MakeSlice(p.typ, 0, min(n, room)))
+	v.Set(reflect.MakeSlice(p.typ, 0, u.room(n, int(p.elem.typ.Size()))))
 	if n == 0 {
 		return false, nil
 	}
@@ -191,7 +210,12 @@ func (u *unmarshaler) bytesAsElements() error {
 func (u *unmarshaler) instead(term []byte, p *plan, v reflect.Value) error {
 	after, place := u.c, u.c.off
 	u.c.b, u.c.off = term, 0
-	_, err := u.value(p, v)
+	opened, err := u.value(p, v)
+	for range 2 { // steps of a variant, the only thing that may be open now
+		if opened && err == nil {
+			err = u.variant()
+		}
+	}
 	u.c = after
 	if e, ok := err.(*UnmarshalError); ok {
 		e.Offset = place
@@ -288,7 +312,7 @@ func (u *unmarshaler) openMap(p *plan, v reflect.Value) (bool, error) {
 	if err != nil {
 		return false, u.mismatch(err, "a map")
 	}
-	v.Set(reflect.MakeMapWithSize(p.typ, min(n, fewBytes/16)))
+	v.Set(reflect.MakeMapWithSize(p.typ, u.room(n, 16)))
 	if n == 0 {
 		return false, nil
 	}
@@ -320,7 +344,7 @@ func (u *unmarshaler) pairs() error {
 			opened, err = u.value(f.plan.elem, f.more.value)
 		case stepStore:
 			f.step = stepKey
-			if key := f.more.key; key.Kind() == reflect.Interface && !key.IsNil() && !key.Elem().Comparable() {
+			if !f.more.key.Comparable() { // there is an interface in it
 				return &UnmarshalError{Offset: u.c.off, Got: "such a term", Want: "a key of a Go map", Err: ErrType}
 			}
 			f.v.SetMapIndex(f.more.key, f.more.value)
@@ -334,8 +358,8 @@ func (u *unmarshaler) pairs() error {
 	}
 }
 
-// result reads ok, {ok, T} or {error, Reason}.
-func (u *unmarshaler) result(p *plan, v reflect.Value) (bool, error) {
+// result reads ok, {error, Reason}, or the head of {ok, T}; then T is next, and more true.
+func (u *unmarshaler) result(p *plan, v reflect.Value) (more bool, err error) {
 	v.SetZero()
 	start := u.c.off
 	if u.c.AtomIs("ok") {
@@ -348,8 +372,7 @@ func (u *unmarshaler) result(p *plan, v reflect.Value) (bool, error) {
 	if n, err := u.c.Tuple(); err == nil && n == 2 {
 		if u.c.AtomIs("ok") {
 			u.open(filling{plan: p, v: v})
-			_, err := u.value(p.elem, v.Field(0))
-			return true, err
+			return true, nil
 		}
 		if u.c.AtomIs("error") {
 			reason, err := u.c.TermWith(&u.o)

@@ -23,6 +23,14 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
+// Apply is Call with the arguments as one list, a term: an ei.List, or an ei.String or ei.Raw that
+// is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
+func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
+	op := fmt.Sprintf("call %s:%s at", mod, fun)
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil))
+	return rpcResult(op, c.peer.Name, t, err)
+}
+
 // RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). It
 // waits for the result until ctx ends or the connection does; if the connection is lost or cannot
 // be made, the error is ErrNoConnection. {badrpc, Reason} is an *RPCError; what a function throws
@@ -37,7 +45,7 @@ func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.
 	return rpcResult(op, node, t, err)
 }
 
-func rexCall(mod, fun string, args []any) any {
+func rexCall(mod, fun string, args any) any {
 	return tuple(ei.Atom("call"), ei.Atom(mod), ei.Atom(fun), args, ei.Atom("user"))
 }
 

@@ -27,8 +27,14 @@ func TestRange(t *testing.T) {
 		{elixir.Range{First: 1, Last: 10, Step: 4}, "1..10//4", []int64{1, 5, 9}},
 		{elixir.Range{First: 10, Last: 1, Step: -3}, "10..1//-3", []int64{10, 7, 4, 1}},
 		{elixir.Range{First: 5, Last: 5, Step: -9}, "5..5//-9", []int64{5}},
-		{elixir.Range{First: math.MaxInt64 - 1, Last: math.MaxInt64, Step: 1}, "9223372036854775806..9223372036854775807", []int64{math.MaxInt64 - 1, math.MaxInt64}},
-		{elixir.Range{First: math.MaxInt64, Last: math.MinInt64, Step: math.MinInt64}, "9223372036854775807..-9223372036854775808//-9223372036854775808", []int64{math.MaxInt64, -1}},
+		{
+			elixir.Range{First: math.MaxInt64 - 1, Last: math.MaxInt64, Step: 1},
+			"9223372036854775806..9223372036854775807", []int64{math.MaxInt64 - 1, math.MaxInt64},
+		},
+		{
+			elixir.Range{First: math.MaxInt64, Last: math.MinInt64, Step: math.MinInt64},
+			"9223372036854775807..-9223372036854775808//-9223372036854775808", []int64{math.MaxInt64, -1},
+		},
 	} {
 		require.Equal(t, tt.text, tt.r.String())
 		require.Equal(t, tt.all, slices.Collect(tt.r.All()), tt.text)

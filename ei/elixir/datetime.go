@@ -52,8 +52,8 @@ func (d DateTime) Truncate(precision int) DateTime {
 	return d
 }
 
-// Check gives a *ValueError if there is no such day, no such time of a day, or an offset of a day or
-// more.
+// Check gives a *ValueError if there is no such day, no such time of a day, or an offset of a day
+// or more.
 func (d DateTime) Check() error {
 	const of, day = "DateTime", 24*60*60 - 1
 	err := cmp.Or(d.Date.check(of), d.Time.check(of),

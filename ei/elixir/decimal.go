@@ -38,8 +38,9 @@ var (
 	ErrSyntax = errors.New("elixir: not a decimal number")
 )
 
-// MaxRatExp is up to which exponent, positive or negative, Rat makes a fraction. A peer sends a large
-// exponent in a few bytes, and a fraction of it would take memory in proportion to the exponent.
+// MaxRatExp is up to which exponent, positive or negative, Rat makes a fraction. A peer sends a
+// large exponent in a few bytes, and a fraction of it would take memory in proportion to the
+// exponent.
 const MaxRatExp = 10_000
 
 // maxExp bounds an exponent as such.

@@ -14,8 +14,8 @@ type Exception struct {
 	Fields ei.Map  // the keys that the module has besides __struct__ and __exception__: mostly message
 }
 
-// NewException gives an exception that has a message alone, as most do: NewException("RuntimeError",
-// "no such file"). The name is that of a module.
+// NewException gives an exception that has a message alone, as most do:
+// NewException("RuntimeError", "no such file"). The name is that of a module.
 func NewException(name, message string) *Exception {
 	return &Exception{Module: Module(name), Fields: ei.Map{{Key: keyMessage, Value: ei.Binary(message)}}}
 }
@@ -27,8 +27,8 @@ const (
 	atomTrue     = ei.Atom("true")
 )
 
-// Message gives the message; of an exception that makes it only as it is printed, such as a KeyError,
-// the text of the fields.
+// Message gives the message; of an exception that makes it only as it is printed, such as a
+// KeyError, the text of the fields.
 func (e *Exception) Message() string {
 	if m, _ := e.Fields.Get(keyMessage); m != nil {
 		if text, ok := m.(ei.Binary); ok {
@@ -41,8 +41,8 @@ func (e *Exception) Message() string {
 // longestFields is how much of an exception's fields its text has, in bytes.
 const longestFields = 300
 
-// Error gives the text that Exception.format_banner/2 does, without its asterisks: (RuntimeError) no
-// such file.
+// Error gives the text that Exception.format_banner/2 does, without its asterisks: (RuntimeError)
+// no such file.
 func (e *Exception) Error() string { return "(" + ModuleName(e.Module) + ") " + e.Message() }
 
 // Term gives the exception as a term, such as the Reason of an ei.ReasonError.
@@ -89,8 +89,8 @@ func exceptionOf(t ei.Term) (*Exception, bool) {
 	return e, is && e.Module != ""
 }
 
-// AsException finds the exception that err is, or that is the reason of an *ei.ReasonError, as of an
-// ei.Result that was {:error, exception}.
+// AsException finds the exception that err is, or that is the reason of an *ei.ReasonError, as of
+// an ei.Result that was {:error, exception}.
 func AsException(err error) (*Exception, bool) {
 	var e *Exception
 	if errors.As(err, &e) {
@@ -107,8 +107,8 @@ func AsException(err error) (*Exception, bool) {
 // 'Elixir.Shop.Order'.
 func Module(name string) ei.Atom { return ei.Atom("Elixir." + name) }
 
-// ModuleName gives the name as Elixir writes it: Shop.Order for 'Elixir.Shop.Order', and :lists for a
-// module of Erlang.
+// ModuleName gives the name as Elixir writes it: Shop.Order for 'Elixir.Shop.Order', and :lists for
+// a module of Erlang.
 func ModuleName(m ei.Atom) string {
 	if name, ok := strings.CutPrefix(string(m), "Elixir."); ok {
 		return name

@@ -14,8 +14,8 @@ import (
 	"github.com/cnode-go/cnode/ei/elixir"
 )
 
-// FuzzRead checks that no input makes a type panic, and that what was read is written, and then read
-// as the same.
+// FuzzRead checks that no input makes a type panic, and that what was read is written, and then
+// read as the same.
 func FuzzRead(f *testing.F) {
 	for _, v := range []any{
 		leapDay, noon, leapDay.At(noon), elixir.DateTimeOf(time.Unix(0, 0).UTC()), elixir.Decimal{}, elixir.NewMapSet(1),
@@ -25,7 +25,9 @@ func FuzzRead(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(data)
 	}
-	names := slices.Sorted(maps.Keys(kinds))
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(name string) bool {
+		return name == "order" // whose fields may stay empty, and no Date is
+	})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, name := range names {
 			v := reflect.New(reflect.TypeOf(kinds[name]))

@@ -13,12 +13,12 @@ type NaiveDateTime struct {
 	Time Time
 }
 
-// NaiveDateTimeOf gives what calendar and clock show at t, where t is (in its location): see TimeOf.
-// Many schemas mean UTC by it, so give them t.UTC().
+// NaiveDateTimeOf gives what calendar and clock show at t, where t is (in its location): see
+// TimeOf. Many schemas mean UTC by it, so give them t.UTC().
 func NaiveDateTimeOf(t time.Time) NaiveDateTime { return NaiveDateTime{DateOf(t), TimeOf(t)} }
 
-// In gives the moment when calendar and clock show this in a location. Where the clocks leap over it
-// or show it twice, it is what time.Date takes.
+// In gives the moment when calendar and clock show this in a location. Where the clocks leap over
+// it or show it twice, it is what time.Date takes.
 func (n NaiveDateTime) In(loc *time.Location) time.Time {
 	return time.Date(n.Date.Year, n.Date.Month, n.Date.Day, n.Time.Hour, n.Time.Minute, n.Time.Second,
 		n.Time.Microsecond.Value*1000, loc)

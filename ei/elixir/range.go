@@ -9,8 +9,8 @@ import (
 )
 
 // A Range is first..last//step, %Range{}: the integers from First on, Step after Step, that are not
-// beyond Last. A Step of 0 is written as 1, or as -1 if Last is less than First, which is what Elixir
-// up to 1.11 meant by a range without a step.
+// beyond Last. A Step of 0 is written as 1, or as -1 if Last is less than First, which is what
+// Elixir up to 1.11 meant by a range without a step.
 type Range struct{ First, Last, Step int64 }
 
 func (r Range) step() int64 {

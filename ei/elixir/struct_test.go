@@ -24,8 +24,6 @@ const (
 	bothText  = `calendar => 'Elixir.Calendar.ISO',day => 29,hour => 12,microsecond => {120000,3},minute => 0,month => 2,second => 0`
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // What Marshal makes of a value is this text, as Elixir has it, and Unmarshal gives the value back.
 func TestBothWays(t *testing.T) {
 	for _, tt := range []struct {
@@ -33,7 +31,10 @@ func TestBothWays(t *testing.T) {
 		text  string
 	}{
 		{leapDay, `#{'__struct__' => 'Elixir.Date',` + dayText + `}`},
-		{elixir.Date{Year: -1, Month: 12, Day: 31}, `#{'__struct__' => 'Elixir.Date',calendar => 'Elixir.Calendar.ISO',day => 31,month => 12,year => -1}`},
+		{
+			elixir.Date{Year: -1, Month: 12, Day: 31},
+			`#{'__struct__' => 'Elixir.Date',calendar => 'Elixir.Calendar.ISO',day => 31,month => 12,year => -1}`,
+		},
 		{noon, `#{'__struct__' => 'Elixir.Time',` + clockText + `}`},
 		{leapDay.At(noon), `#{'__struct__' => 'Elixir.NaiveDateTime',` + bothText + `,year => 2024}`},
 		{
@@ -45,12 +46,21 @@ func TestBothWays(t *testing.T) {
 		{elixir.Decimal{Neg: true, Special: elixir.Infinity}, `#{'__struct__' => 'Elixir.Decimal',coef => inf,exp => 0,sign => -1}`},
 		{elixir.Decimal{Special: elixir.NaN}, `#{'__struct__' => 'Elixir.Decimal',coef => 'NaN',exp => 0,sign => 1}`},
 		{elixir.NewMapSet(2, 1), `#{'__struct__' => 'Elixir.MapSet',map => #{1 => [],2 => []}}`},
-		{elixir.MapSet[string]{Members: map[string]elixir.Member{}, Version: 2}, `#{'__struct__' => 'Elixir.MapSet',map => #{},version => 2}`},
-		{elixir.NewMapSet(leapDay), `#{'__struct__' => 'Elixir.MapSet',map => #{#{'__struct__' => 'Elixir.Date',` + dayText + `} => []}}`},
+		{
+			elixir.MapSet[string]{Members: map[string]elixir.Member{}, Version: 2},
+			`#{'__struct__' => 'Elixir.MapSet',map => #{},version => 2}`,
+		},
+		{
+			elixir.NewMapSet(leapDay),
+			`#{'__struct__' => 'Elixir.MapSet',map => #{#{'__struct__' => 'Elixir.Date',` + dayText + `} => []}}`,
+		},
 		{elixir.Range{First: 10, Last: 1, Step: -3}, `#{'__struct__' => 'Elixir.Range',first => 10,last => 1,step => -3}`},
 		{elixir.Keyword[int]{{Key: "a", Value: 1}, {Key: "b", Value: 2}, {Key: "a", Value: 3}}, "[{a,1},{b,2},{a,3}]"},
 		{elixir.Keyword[ei.Term]{}, "[]"},
-		{elixir.NewException("Shop.Error", "sold out"), `#{'__exception__' => true,'__struct__' => 'Elixir.Shop.Error',message => <<"sold out">>}`},
+		{
+			elixir.NewException("Shop.Error", "sold out"),
+			`#{'__exception__' => true,'__struct__' => 'Elixir.Shop.Error',message => <<"sold out">>}`,
+		},
 		{
 			map[elixir.Date][]*elixir.Date{leapDay: {nil, &leapDay}},
 			`#{#{'__struct__' => 'Elixir.Date',` + dayText + `} => [undefined,#{'__struct__' => 'Elixir.Date',` + dayText + `}]}`,
@@ -77,7 +87,8 @@ func TestBothWays(t *testing.T) {
 	}
 }
 
-// A map without the name of the struct is read, too, and what a struct does not need may be missing.
+// A map without the name of the struct is read, too, and what a struct does not need may be
+// missing.
 func TestOrdinaryMaps(t *testing.T) {
 	for _, tt := range []struct {
 		text string

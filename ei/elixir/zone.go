@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// savedBy tells what part of t's offset is daylight saving, in seconds. Package time only knows that
-// there is some, so the offset is compared with that of the time before, or after; it is taken for an
-// hour where that has some, too, as in the double summer times of the 1940s.
+// savedBy tells what part of t's offset is daylight saving, in seconds. Package time only knows
+// that there is some, so the offset is compared with that of the time before, or after; it is taken
+// for an hour where that has some, too, as in the double summer times of the 1940s.
 func savedBy(t time.Time) int {
 	if !t.IsDST() {
 		return 0
@@ -22,8 +22,8 @@ func savedBy(t time.Time) int {
 	return 60 * 60
 }
 
-// zones are the locations that were looked for and found. A peer chooses the names, and a file system
-// may have many for one file, so there is a limit: the time zone database has about 600.
+// zones are the locations that were looked for and found. A peer chooses the names, and a file
+// system may have many for one file, so there is a limit: the time zone database has about 600.
 var zones struct {
 	sync.Mutex
 	found map[string]*time.Location

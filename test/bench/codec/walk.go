@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -17,6 +18,7 @@ func prepareWalk(shape string, data []byte) (func() error, error) {
 
 // end is for the end of the term.
 func end(c *ei.Cursor) error {
+	runtime.KeepAlive(sum)
 	if c.Len() > 0 {
 		return fmt.Errorf("%d bytes left", c.Len())
 	}

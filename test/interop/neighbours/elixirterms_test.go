@@ -105,13 +105,19 @@ func hasStruct(t ei.Term) bool {
 func TestElixirReads(t *testing.T) {
 	e := startElixir(t)
 	for _, text := range []string{
-		"[1, 2,]", "{:ok, a: 1, b: 2}", `%{"k" => 1, a: 2}`, "[1, a: 2]", "[1 | [2 | [a: 3]]]", "~c(a\\)b)", "~C(a\\nb\\))", `~S"a\nb\""`, "~s[a\\]b]",
-		"'aé日'", `'a"b\'c'`, `"\x41\u0042\u{43}\q\s\0"`, "\"a\\\nb\"", `"\xff"`, `?\x`, `?\n`, `?\s`, "?é", "-?a", "- 1", "+1", "1_000", "0xFf", "0b101",
-		"0o17", "1.0e3", "1.0E-3", "1_0.2_5", ":+", ":..//", `:"::"`, ":é", ":日本", ":foo?", ":foo@bar", ":Foo", "Foo.Bar", "Elixir.Foo", "Elixir",
-		"<<1::size(1)-unit(8), 258::16-little>>", `<<"ab", "é"::utf8, "é"::utf16, 1.5, 1.5::float-32, ?a>>`, `<<"é"::utf32-little, 1::3>>`, "<<1, 2,>>",
+		"[1, 2,]", "{:ok, a: 1, b: 2}", `%{"k" => 1, a: 2}`, "[1, a: 2]", "[1 | [2 | [a: 3]]]", "~c(a\\)b)",
+		"~C(a\\nb\\))", `~S"a\nb\""`, "~s[a\\]b]",
+		"'aé日'", `'a"b\'c'`, `"\x41\u0042\u{43}\q\s\0"`, "\"a\\\nb\"", `"\xff"`, `?\x`, `?\n`, `?\s`, "?é", "-?a", "- 1",
+		"+1", "1_000", "0xFf", "0b101",
+		"0o17", "1.0e3", "1.0E-3", "1_0.2_5", ":+", ":..//", `:"::"`, ":é", ":日本", ":foo?", ":foo@bar", ":Foo", "Foo.Bar",
+		"Elixir.Foo", "Elixir",
+		"<<1::size(1)-unit(8), 258::16-little>>",
+		`<<"ab", "é"::utf8, "é"::utf16, 1.5, 1.5::float-32, ?a>>`, `<<"é"::utf32-little, 1::3>>`, "<<1, 2,>>",
 		"3 .. 1//-1", "1..3", "-1..-3//-1", "~D[-0001-12-31]", "~D[+2026-01-31]", "~T[23:59:59,1234567]", "~N[2024-02-29T00:00:00]",
-		"~U[2024-02-29T00:00:00.0+00:00]", "~U[2024-02-29 00:00:00Z]", "%Shop.Order{sku: 1, qty: 2, tags: []}", "&Enum.map/2", "&:lists.map/2",
-		"&Foo.+/2", `&Foo."..//"/3`, `&:"a b"."C d"/0`, "# one\n{ # two\n:a, #three\n 1 } # four", "[+: 1, {}: 2, %{}: 3, <<>>: 4, do: 5, ..//: 6, .: 7]",
+		"~U[2024-02-29T00:00:00.0+00:00]", "~U[2024-02-29 00:00:00Z]", "%Shop.Order{sku: 1, qty: 2, tags: []}", "&Enum.map/2",
+		"&:lists.map/2",
+		"&Foo.+/2", `&Foo."..//"/3`, `&:"a b"."C d"/0`, "# one\n{ # two\n:a, #three\n 1 } # four",
+		"[+: 1, {}: 2, %{}: 3, <<>>: 4, do: 5, ..//: 6, .: 7]",
 		`["a b": 1, 'c d': 2, Foo: 3, nil: 4]`, "[a?: 1, b!: 2]",
 	} {
 		ok, want := e.ask('e', []byte(text))
@@ -121,9 +127,12 @@ func TestElixirReads(t *testing.T) {
 		require.True(t, ei.Identical(want, got), "%s: %v, not %v", text, got, want)
 	}
 	for _, text := range []string{
-		"", "1 2", "foo", "Foo.", "a: 1", "[a:1]", "[a: 1, 2]", "%{a: 1, :b => 2}", "[a: b: 1]", "[1 | 2, 3]", "[1 | a: 2]", "[,]", "[1,,]", "[1", "{1]",
-		"%{1}", "%{1 => }", `"a`, `"\xg0"`, `"\u12"`, `"\u{110000}"`, `"\u{d800}"`, `'\xff'`, ":", ": a", "::", "~D[2026-02-30]", "~D[2026-1-30]",
-		"~T[24:00:00]", "~T[00:00:00.]", "~N[2026-01-01]", "~U[2026-01-01 00:00:00+01:00]", "1..", "1..2.5", "1..2//0", "1.0e400", "0xg", "1_", "?", `?\xff`, `?\u{41}`,
+		"", "1 2", "foo", "Foo.", "a: 1", "[a:1]", "[a: 1, 2]", "%{a: 1, :b => 2}", "[a: b: 1]", "[1 | 2, 3]", "[1 | a: 2]",
+		"[,]", "[1,,]", "[1", "{1]",
+		"%{1}", "%{1 => }", `"a`, `"\xg0"`, `"\u12"`, `"\u{110000}"`, `"\u{d800}"`, `'\xff'`, ":", ": a", "::",
+		"~D[2026-02-30]", "~D[2026-1-30]",
+		"~T[24:00:00]", "~T[00:00:00.]", "~N[2026-01-01]", "~U[2026-01-01 00:00:00+01:00]", "1..", "1..2.5", "1..2//0",
+		"1.0e400", "0xg", "1_", "?", `?\xff`, `?\u{41}`,
 		"<<1::foo>>", "<<1::integer-float>>", `<<"a"::integer>>`, "&Foo.bar", "&Foo.bar/256", `:"` + strings.Repeat("a", 256) + `"`,
 	} {
 		ok, got := e.ask('e', []byte(text))
@@ -143,13 +152,18 @@ func pick[T any](m maker, of ...T) T { return of[m.IntN(len(of))] }
 func (m maker) atom() ei.Atom {
 	switch m.IntN(6) {
 	case 0:
-		return pick[ei.Atom](m, "nil", "true", "false", "ok", "foo?", "foo!", "a@b", "Foo", "Foo?", "_", "_a", "", "do", "end", "fn", "é", "Éa", "straße", "ªa",
-			"µ", "a b", "1a", "a-b", "a?b", "日 本", "go@127.0.0.1", "\u200b", "\ufeff a", "a\"b", "a'b", "a\\b", "a#{b}", "\n", "\x00", "\x7f", "[]", "%[]", ":", ";",
-			"...a", "Elixir.", "Elixir.foo", "Elixir.Foo", "Elixir.Foo.Bar_9", "Elixir.Foo.bar", "Elixir.Foo?", "Elixir.Foo@", "Elixir", "ElixirFoo",
+		return pick[ei.Atom](m, "nil", "true", "false", "ok", "foo?", "foo!", "a@b", "Foo", "Foo?", "_", "_a", "", "do",
+			"end", "fn", "é", "Éa", "straße", "ªa",
+			"µ", "a b", "1a", "a-b", "a?b", "日 本", "go@127.0.0.1", "\u200b", "\ufeff a", "a\"b", "a'b", "a\\b", "a#{b}", "\n",
+			"\x00", "\x7f", "[]", "%[]", ":", ";",
+			"...a", "Elixir.", "Elixir.foo", "Elixir.Foo", "Elixir.Foo.Bar_9", "Elixir.Foo.bar", "Elixir.Foo?", "Elixir.Foo@",
+			"Elixir", "ElixirFoo",
 			"Elixir.Elixir", "Elixir.Elixir.Foo", "Elixir.ElixirFoo", "Elixir.É", "a@", "a@?", "@", "a?!", "not in", "__struct__")
 	case 1:
-		return pick[ei.Atom](m, "%", "%{}", "{}", "<<>>", "...", "..", ".", "..//", "->", "::", "^^^", "~~~", "<|>", "and", "or", "in", "not", "when", "<-", `\\`, "|", "=",
-			"||", "|||", "&&", "&&&", "==", "!=", "=~", "===", "!==", "<", "<=", ">=", ">", "|>", "<<<", ">>>", "<~", "~>", "<<~", "~>>", "<~>", "++", "--", "<>",
+		return pick[ei.Atom](m, "%", "%{}", "{}", "<<>>", "...", "..", ".", "..//", "->", "::", "^^^", "~~~", "<|>", "and",
+			"or", "in", "not", "when", "<-", `\\`, "|", "=",
+			"||", "|||", "&&", "&&&", "==", "!=", "=~", "===", "!==", "<", "<=", ">=", ">", "|>", "<<<", ">>>", "<~", "~>",
+			"<<~", "~>>", "<~>", "++", "--", "<>",
 			"+++", "---", "+", "-", "*", "/", "**", "&", "!", "^", "@", "//", ",", "(", "=>", "<<", "xor")
 	case 2:
 		b := make([]byte, m.IntN(6))
@@ -191,7 +205,8 @@ func (m maker) leaf() ei.Term {
 	case 6:
 		var b []byte
 		for range m.IntN(8) {
-			b = append(b, string(pick(m, rune(m.IntN(0x80)), rune(m.IntN(0x100)), rune(0x2000+m.IntN(0x70)), rune(m.IntN(0x11000)), '"', '\\', '#', '{'))...)
+			b = append(b, string(pick(m, rune(m.IntN(0x80)), rune(m.IntN(0x100)), rune(0x2000+m.IntN(0x70)),
+				rune(m.IntN(0x11000)), '"', '\\', '#', '{'))...)
 		}
 		return ei.Binary(b)
 	case 7:
@@ -203,7 +218,8 @@ func (m maker) leaf() ei.Term {
 	case 9:
 		return ei.String(m.text(7, 0x7f))
 	case 10:
-		return ei.Export{Module: pick[ei.Atom](m, "m", "Elixir.Foo.Bar", "a b", "A", "é?"), Function: m.atom(), Arity: uint8(m.Uint32())}
+		return ei.Export{Module: pick[ei.Atom](m, "m", "Elixir.Foo.Bar", "a b", "A",
+			"é?"), Function: m.atom(), Arity: uint8(m.Uint32())}
 	}
 	return m.atom()
 }
@@ -259,7 +275,8 @@ func (m maker) term(depth int) ei.Term {
 		}
 		return l
 	case 6:
-		return ei.Map{{Key: ei.Atom("__struct__"), Value: ei.Atom("Elixir.Shop.Order")}, {Key: ei.Atom("sku"), Value: m.term(depth)},
+		return ei.Map{{Key: ei.Atom("__struct__"), Value: ei.Atom("Elixir.Shop.Order")},
+			{Key: ei.Atom("sku"), Value: m.term(depth)},
 			{Key: ei.Atom("qty"), Value: m.term(depth)}, {Key: ei.Atom("tags"), Value: m.term(depth)}}
 	case 7:
 		return m.timeOrRange()
