@@ -27,6 +27,16 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// The first program that the README shows is short, and asks no value for its type.
+func TestFirstNodeIsShort(t *testing.T) {
+	source, err := os.ReadFile("../examples/first-node/main.go")
+	require.NoError(t, err)
+	_, program, ok := strings.Cut(squeeze(string(source)), "\npackage main\n")
+	require.True(t, ok)
+	require.LessOrEqual(t, 1+strings.Count(program, "\n"), 40)
+	require.NotContains(t, program, ".(")
+}
+
 // squeeze removes indentation and empty lines.
 func squeeze(s string) string {
 	var lines []string

@@ -16,6 +16,7 @@ import (
 	"log"
 	"strings"
 
+	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/nodes"
 )
 
@@ -24,14 +25,14 @@ type Order struct { // %Shop.Order{sku: "A1", qty: 3, ...}, or any map with thes
 	Qty   int
 	Tags  []string
 	Price float64
-	When  Date
+	When  *elixir.Date // nil, or ~D[2026-01-01]
 }
 
 type Quote struct { // %Shop.Quote{sku: "A1", ...}
 	_     struct{} `ei:"struct=Elixir.Shop.Quote"`
 	SKU   string
 	Total float64
-	When  Date
+	When  *elixir.Date
 }
 
 func quote(o Order) Quote {

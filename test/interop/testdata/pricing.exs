@@ -16,6 +16,10 @@ defmodule Shop do
     %Shop.Quote{sku: "A1", total: 6.0} =
       GenServer.call({:pricing, :"go@127.0.0.1"}, {:quote, %{sku: ["A", ?1], qty: 3, price: 2, when: ~D[2026-01-01], colour: :red}})
 
+    # nil is no date
+    %Shop.Quote{sku: "A1", total: 3.5, when: nil} =
+      GenServer.call({:pricing, :"go@127.0.0.1"}, {:quote, %Shop.Order{sku: "A1", qty: 1, tags: [], price: 3.5}})
+
     # what does not fit is said, to whom it concerns
     {:error, {:badarg, "argument 1: ei: order.qty: float 1.5 where " <> _}} =
       GenServer.call({:pricing, :"go@127.0.0.1"}, {:quote, %{sku: "A1", qty: 1.5}})
