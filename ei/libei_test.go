@@ -142,14 +142,22 @@ func TestMakers(t *testing.T) {
 		u => 18446744073709551615,n => 9,m => #{}}`), got), "%v", got)
 	require.Equal(t, ei.Tuple{ei.Atom("ok")}, ei.Tagged("ok"))
 	require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Binary("x"), ei.Tuple{ei.Atom("a")}}, ei.Tagged("ok", "x", ei.Tagged("a")))
+	odd := strings.Fields("a")
 	for _, wrong := range []func(){
-		func() { ei.MapOf([]any{"a"}...) }, func() { ei.MapOf("a", nil) }, func() { ei.MapOf(nil, 1) }, func() { ei.Tagged("a", struct{}{}) },
+		func() { ei.MapOf(anys(odd)...) }, func() { ei.MapOf("a", nil) }, func() { ei.MapOf(nil, 1) }, func() { ei.Tagged("a", struct{}{}) },
 		func() { ei.Tagged("a", (*big.Int)(nil)) }, func() { ei.Tagged("a", price(1)) },
 	} {
 		require.Panics(t, wrong)
 	}
 	_, err := ei.Marshal(ei.MapOf("a", 1, ei.Atom("a"), 2))
 	require.ErrorIs(t, err, ei.ErrDuplicate)
+}
+
+func anys(texts []string) (vs []any) {
+	for _, s := range texts {
+		vs = append(vs, s)
+	}
+	return vs
 }
 
 func ExampleMapOf() {

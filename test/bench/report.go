@@ -114,7 +114,7 @@ func (row row) outcome(measured map[string][]float64) outcome {
 	o.Upper, o.C = o.ratio(nameServe, nameBEAM), o.ratio(nameOurs, nameC)
 	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
 	o.ByRound.C = o.paired(nameOurs, nameC)
-	if measurementOf(row.name) == codec {
+	if strings.HasPrefix(row.name, codec+"/") {
 		o.Ergo, o.ByRound.Ergo = o.ratio(nameOurs, nameErgo), o.paired(nameOurs, nameErgo)
 		o.JSON, o.ByRound.JSON = o.ratio(nameOurs, nameJSON), o.paired(nameOurs, nameJSON)
 	}
