@@ -37,6 +37,13 @@ func TestAllocationIsBounded(t *testing.T) {
 		}
 		return "l" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String() + "j"
 	}
+	shortAtoms := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString("w\x02" + string([]byte{byte(i / 128), byte(i % 128)}))
+		}
+		return "l" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String() + "j"
+	}
 	pairs := func(n int) string {
 		var b bytes.Buffer
 		for i := range n {
@@ -99,6 +106,11 @@ func TestAllocationIsBounded(t *testing.T) {
 		"small bitstrings":         list("M\x00\x00\x00\x01\x01x", 10_000),
 		"small strings":            list("k\x00\x01x", 10_000),
 		"atoms":                    atoms("w", 10_000),
+		"short atoms":              shortAtoms(16_000),
+		"lists of two":             list("l\x00\x00\x00\x02jjj", 10_000),
+		"tuples of two integers":   list("h\x02b\x00\x01\x00\x00j", 10_000),
+		"tuples that hold a list":  list("h\x03jjl\x00\x00\x00\x01jj", 5_000),
+		"floats":                   list("F\x00\x00\x00\x00\x00\x00\x00\x00", 10_000),
 		"Latin-1 atoms":            atoms("s", 10_000),
 		"the same atom":            list("w\x03foo", 10_000),
 		"integers":                 list("b\x00\x01\x00\x00", 10_000),

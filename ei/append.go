@@ -13,9 +13,14 @@ func AppendVersion(b []byte) []byte { return append(b, VersionMagic) }
 // AppendInt appends an integer as a runtime system does: ei_encode_longlong, but INTEGER_EXT for
 // all that fits in 32 bits (in the C library, 28).
 func AppendInt(b []byte, v int64) []byte {
-	switch {
-	case uint64(v) <= math.MaxUint8:
+	if uint64(v) <= math.MaxUint8 {
 		return append(b, byte(TagSmallIntegerExt), byte(v))
+	}
+	return appendInteger(b, v)
+}
+
+func appendInteger(b []byte, v int64) []byte {
+	switch {
 	case int64(int32(v)) == v:
 		return appendHead(b, TagIntegerExt, int(v))
 	case v < 0:

@@ -155,7 +155,9 @@ func (d *decoder) bits(data []byte) []byte {
 		return []byte{}
 	case n > slabBytes:
 		d.large = true
-		return append(make([]byte, 0, n), data...)
+		c := make([]byte, len(data)) // with the next line together it is not cleared first
+		copy(c, data)
+		return c
 	}
 	return d.copy(data)
 }

@@ -93,7 +93,9 @@ func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
 	if end-c.off > o.Limits.Bytes {
 		return nil, c.fail(c.off, &LimitError{Limit: "Bytes", Max: o.Limits.Bytes})
 	}
-	d := decoder{Cursor: *c, alias: alias, maxAtoms: o.Limits.Atoms, slabs: newSlabs(s.counts)}
+	var d decoder // set field by field: a composite literal would be made elsewhere and copied
+	d.Cursor, d.alias, d.maxAtoms = *c, alias, o.Limits.Atoms
+	d.start(s.counts)
 	t := d.term()
 	if d.err != nil {
 		return nil, d.err

@@ -56,7 +56,9 @@
 // [AppendText], and the method String of every term, write Erlang; [Parse] reads it. Erlang's own
 // parser reads that text too, except identifiers and closures, for which Erlang has no syntax:
 // AppendText says what stands for them. Atoms are quoted if any release requires it: maybe and else
-// are reserved words since OTP 27.
+// are reserved words since OTP 27. [AppendElixir] and [ParseElixir] do the same in Elixir,
+// [AppendJSON] writes JSON. [Format] makes a term of a text with directives, as C does, and
+// [AppendPrinted] prints one as C does.
 //
 // # Untrusted input
 //
@@ -83,8 +85,8 @@
 //
 // This package differs from the C library: integers up to 32 bits are sent as INTEGER_EXT, as a
 // runtime system does (in C, up to 28 bits); atoms are UTF-8 throughout, and one that is too long
-// is an error, never truncated; a reference has one word or more; a map with equal keys is refused,
-// as by the runtime system.
+// is an error, never truncated (C's ways: [AppendLong], [AppendAtomAs]); a reference has one word
+// or more; a map with equal keys is refused, as by the runtime system.
 //
 // # The functions of the C library
 //
@@ -92,25 +94,26 @@
 //
 //	ei_x_new, ei_x_append, ei_x_encode_…          append to a []byte
 //	ei_encode_version                             AppendVersion
-//	ei_encode_long, _longlong; _ulong, _ulonglong AppendInt; AppendUint
+//	ei_encode_long, _longlong; _ulong, _ulonglong AppendInt; AppendUint; as C: AppendLong; AppendULong
 //	ei_encode_char                                AppendInt
 //	ei_encode_big, ei_encode_bignum               AppendBig
 //	ei_encode_double                              AppendFloat
 //	ei_encode_boolean                             AppendBool
-//	ei_encode_atom, _as, _len, _len_as            AppendAtom
+//	ei_encode_atom, _len; _as, _len_as            AppendAtom; AppendAtomAs
 //	ei_encode_string, _len                        AppendString
-//	ei_encode_binary; ei_encode_bitstring         AppendBinary, AppendBinaryHeader; AppendBitstring
+//	ei_encode_binary; ei_encode_bitstring         AppendBinary, AppendBinaryHeader; AppendBitstring, BitstringOf
 //	ei_encode_tuple_header, _list_, _map_         AppendTupleHeader, AppendListHeader, AppendMapHeader
 //	ei_encode_empty_list                          AppendNil
 //	ei_encode_pid, _port, _ref, _fun              AppendPid, AppendPort, AppendRef, AppendFun and AppendExport
+//	ei_encode_trace; ei_decode_trace              AppendTrace; Cursor.Trace
 //	ei_get_type                                   Cursor.Peek, and the methods Is… of Tag
 //	ei_decode_version                             Cursor.Version
 //	ei_decode_long, _longlong; _ulong, _ulonglong Cursor.Int; Cursor.Uint
-//	ei_decode_char                                Cursor.Uint
+//	ei_decode_char                                Cursor.Byte
 //	ei_decode_big, ei_decode_bignum               Cursor.Big
 //	ei_decode_double                              Cursor.Float
 //	ei_decode_boolean                             Cursor.Bool
-//	ei_decode_atom, _as                           Cursor.Atom, Cursor.AtomIs
+//	ei_decode_atom; _as                           Cursor.Atom, Cursor.AtomIs; Cursor.AtomAs
 //	ei_decode_string                              Cursor.Str
 //	ei_decode_iodata                              Cursor.AppendIodata
 //	ei_decode_binary; ei_decode_bitstring         Cursor.Binary; Cursor.Bitstring
@@ -118,8 +121,8 @@
 //	ei_decode_pid, _port, _ref, _fun              Cursor.Pid, Cursor.Port, Cursor.Ref, Cursor.Fun and Cursor.Export
 //	ei_decode_ei_term                             Cursor.Peek, and the method for that tag
 //	ei_skip_term                                  Cursor.Skip, Cursor.Raw
-//	ei_x_format, ei_x_format_wo_ver               Parse, then Marshal or AppendTerm
-//	ei_print_term, ei_s_print_term                AppendText, Term.String
+//	ei_x_format, ei_x_format_wo_ver               Format, then Marshal or AppendTerm
+//	ei_print_term, ei_s_print_term                AppendPrinted; AppendText, Term.String
 //	ei_cmp_pids, ei_cmp_ports, ei_cmp_refs        ComparePids, ComparePorts, CompareRefs
 //	ei_big_comp                                   Compare
 package ei

@@ -143,6 +143,9 @@ type UnmarshalError struct {
 	Got    string // what is there, as: binary <<"x">>. Of a long term only the beginning
 	Want   string // what would fit, as: a float
 	Err    error  // ErrType, ErrRange, ErrDuplicate, ErrUnknownKey or another of the Err variables; or an Unmarshaler's own
+
+	ours  bool   // Path is from this package, and
+	steps string // what it has after the name of the Go type: the end of a longer path, for an Unmarshaler's caller
 }
 
 // Error says where, what is there, and what would fit.
@@ -239,4 +242,12 @@ func badAtom(texts ...Atom) error {
 		return fmt.Errorf("%w: %.60q is not valid UTF-8", ErrAtom, a)
 	}
 	return fmt.Errorf("%w: %.60q has %d characters, of at most %d", ErrAtom, a, utf8.RuneCountInString(a), MaxAtomChars)
+}
+
+// Position gives the line and the column of the error in text, which must be the one that Parse was
+// given. Both count from 1, columns in characters, as erl_scan does.
+func (e *TextError) Position(text string) (line, column int) {
+	before := text[:min(max(e.Offset, 0), len(text))]
+	start := strings.LastIndexByte(before, '\n') + 1
+	return 1 + strings.Count(before, "\n"), 1 + utf8.RuneCountInString(before[start:])
 }

@@ -27,7 +27,8 @@ type Cursor struct {
 	// "Distribution Header".
 	CacheRefs []Atom
 
-	within int // Unmarshalers that are reading
+	within  int            // Unmarshalers that are reading
+	options *DecodeOptions // theirs, unless they say others
 }
 
 // NewCursor gives a Cursor at the start of b, which must not change while the cursor, or what it
@@ -90,6 +91,14 @@ func (c *Cursor) Bool() (bool, error) {
 
 // Atom reads an atom in any encoding: ei_decode_atom_as. It allocates the text unless Atoms has it.
 func (c *Cursor) Atom() (Atom, error) {
+	if b := c.b[c.off:]; len(b) >= 2 && b[0] == byte(TagSmallAtomUTF8Ext) && c.Atoms != nil {
+		if n := int(b[1]); n <= len(b)-2 {
+			if a, _ := c.Atoms.find(b[2 : 2+n]); a != nil { // so it is valid
+				c.off += 2 + n
+				return *a, nil
+			}
+		}
+	}
 	a, next, err := c.atomAt(c.off)
 	if err != nil {
 		return "", err

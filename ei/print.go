@@ -78,10 +78,7 @@ func appendShallowText(b []byte, t Term, end, left int) []byte {
 	default:
 		return appendLeafText(b, t, end)
 	}
-	if b, t = openText(b, t, end); t != nil {
-		b = appendDeepText(b, t, end)
-	}
-	return b
+	return appendNested(b, t, erlangText{end})
 }
 
 func appendElementsText(b []byte, ts []Term, end, left int) []byte {
@@ -112,67 +109,56 @@ func appendPairsText(b []byte, m Map, end, left int) []byte {
 	return b
 }
 
-// appendDeepText appends the text of what t is made of, behind what openText has appended.
-func appendDeepText(b []byte, t Term, end int) []byte {
-	var above stack[level]
-	for in := (level{t: t}); ; {
-		var inner Term
-		for len(b) <= end && inner == nil {
-			i := in.i
-			part, ok := in.next()
-			if !ok {
-				break
-			}
-			b, inner = openText(appendBetween(b, in.t, i), part, end)
-		}
-		if inner != nil {
-			above.push(in)
-			if in = (level{t: inner}); !above.isRepeated(&in, isSameLevel) {
-				continue
-			}
-			b = append(b, "#Cyclic<>"...) // which is a mistake of the program
-		}
-		b = closeText(b, in.t)
-		var ok bool
-		if in, ok = above.pop(); !ok {
-			return b
-		}
-	}
-}
+// erlangText is the notation of AppendText; the text may stop once it is longer than end.
+type erlangText struct{ end int }
 
-// openText appends the text of t, or what comes before its parts; then it gives t again, or what it
-// stands for.
-func openText(b []byte, t Term, end int) ([]byte, Term) {
+func (e erlangText) open(b []byte, t Term) ([]byte, level, bool) {
 	for {
 		switch v := t.(type) {
 		case List:
-			return append(b, '['), t
+			return append(b, '['), level{t: t}, true
 		case Tuple:
-			return append(b, '{'), t
+			return append(b, '{'), level{t: t}, true
 		case Map:
-			return append(b, "#{"...), t
+			return append(b, "#{"...), level{t: t}, true
 		case ImproperList:
 			if len(v.Elems) == 0 {
 				t = v.Tail
 				continue
 			}
-			return append(b, '['), t
+			return append(b, '['), level{t: t}, true
 		case Record:
 			b = appendAtomText(append(b, '#'), v.Module)
 			b = appendAtomText(append(b, ':'), v.Name)
-			return append(b, '{'), t
+			return append(b, '{'), level{t: t}, true
 		case Raw:
-			if end == math.MaxInt || len(v) <= maxBriefRaw {
+			if e.end == math.MaxInt || len(v) <= maxBriefRaw {
 				if d, err := v.Decode(); err == nil {
 					t = d
 					continue
 				}
 			}
-			return appendOpaque(b, "#Raw<", len(v)), nil
+			return appendOpaque(b, "#Raw<", len(v)), level{}, false
 		}
-		return appendLeafText(b, t, end), nil
+		return appendLeafText(b, t, e.end), level{}, false
 	}
 }
+
+func (e erlangText) next(b []byte, l *level) ([]byte, Term, bool) {
+	if len(b) > e.end {
+		return b, nil, false
+	}
+	i := l.i
+	part, ok := l.next()
+	if ok {
+		b = appendBetween(b, l.t, i)
+	}
+	return b, part, ok
+}
+
+func (e erlangText) close(b []byte, l *level) []byte { return closeText(b, l.t) }
+
+func (e erlangText) isSame(a, b *level) bool { return isSameLevel(a, b) }
 
 // appendBetween appends what comes before part i of t.
 func appendBetween(b []byte, t Term, i int) []byte {
@@ -237,11 +223,7 @@ func appendLeafText(b []byte, t Term, end int) []byte {
 		return append(appendNumber(b, uint64(t.Creation)), '>')
 	case Fun:
 		b = appendAtomText(append(b, "#Fun<"...), t.Module)
-		if t.Arity < 0 { // a FUN_EXT has no other index
-			b = strconv.AppendInt(append(b, '.'), t.OldIndex, 10)
-		} else {
-			b = appendNumber(b, uint64(t.Index))
-		}
+		b = strconv.AppendInt(append(b, '.'), funIndex(t), 10)
 		return append(strconv.AppendInt(append(b, '.'), t.OldUniq, 10), '>')
 	case Export:
 		b = appendAtomText(append(b, "fun "...), t.Module)
@@ -264,14 +246,17 @@ func appendNumber(b []byte, v uint64) []byte { return strconv.AppendUint(append(
 // than linear time.
 const maxDecimal = 4096
 
-func appendBigText(b []byte, t BigInt, end int) []byte {
+func appendBigText(b []byte, t BigInt, end int) []byte { return appendBigIn(b, t, "16#", end) }
+
+// appendBigIn appends an integer; hex is what stands before one in base 16.
+func appendBigIn(b []byte, t BigInt, hex string, end int) []byte {
 	if len(t.mag) <= maxDecimal {
 		return t.Big().Append(b, 10)
 	}
 	if t.neg {
 		b = append(b, '-')
 	}
-	b = append(b, "16#"...)
+	b = append(b, hex...)
 	const digits = "0123456789ABCDEF"
 	for i := len(t.mag) - 1; i >= 0 && len(b) <= end; i-- {
 		if x := t.mag[i]; i < len(t.mag)-1 || x > 0xf {

@@ -57,24 +57,24 @@ func (g generator) typ(depth int) goType {
 		if e.Type == reflect.TypeFor[uint8]() { // it would be a binary
 			break
 		}
-		return goType{reflect.SliceOf(e.Type), e.options, term{ei.Atom("list"), e.says}}
+		return goType{reflect.SliceOf(e.Type), e.options, tupleOf{ei.Atom("list"), e.says}}
 	case 3:
 		e := g.typ(depth - 1)
 		if e.Type == reflect.TypeFor[uint8]() {
 			break
 		}
 		n := g.IntN(4)
-		return goType{reflect.ArrayOf(n, e.Type), e.options, term{ei.Atom("array"), n, e.says}}
+		return goType{reflect.ArrayOf(n, e.Type), e.options, tupleOf{ei.Atom("array"), n, e.says}}
 	case 4:
 		key := []goType{
 			{reflect.TypeFor[string](), "", ei.Atom("text")}, {reflect.TypeFor[ei.Atom](), "", ei.Atom("atom")},
 			{reflect.TypeFor[int](), "", ei.Tuple{ei.Atom("int"), ei.Int(64)}},
 		}[g.IntN(3)]
 		e := g.typ(depth - 1)
-		return goType{reflect.MapOf(key.Type, e.Type), e.options, term{ei.Atom("map"), key.says, e.says}}
+		return goType{reflect.MapOf(key.Type, e.Type), e.options, tupleOf{ei.Atom("map"), key.says, e.says}}
 	case 5:
 		if e := g.typ(depth - 1); e.Kind() != reflect.Pointer && e.Kind() != reflect.Interface && e.Type != reflect.TypeFor[ei.Raw]() {
-			return goType{reflect.PointerTo(e.Type), e.options, term{ei.Atom("optional"), e.says}}
+			return goType{reflect.PointerTo(e.Type), e.options, tupleOf{ei.Atom("optional"), e.says}}
 		}
 	}
 	return g.simple()
@@ -89,15 +89,15 @@ func (g generator) structType(depth int) goType {
 		fields = append(fields, reflect.StructField{
 			Name: fmt.Sprintf("F%d", i), Type: e.Type, Tag: reflect.StructTag(fmt.Sprintf("ei:%q", key+e.options)),
 		})
-		says = append(says, term{ei.Atom(key), e.says})
+		says = append(says, tupleOf{ei.Atom(key), e.says})
 	}
-	return goType{reflect.StructOf(fields), "", term{ei.Atom("struct"), says}}
+	return goType{reflect.StructOf(fields), "", tupleOf{ei.Atom("struct"), says}}
 }
 
-// A term is a tuple of Go values.
-type term []any
+// A tupleOf is a tuple of Go values.
+type tupleOf []any
 
-func (t term) AppendTerm(b []byte) ([]byte, error) {
+func (t tupleOf) AppendTerm(b []byte) ([]byte, error) {
 	out := ei.AppendTupleHeader(b, len(t))
 	for _, v := range t {
 		var err error
@@ -167,6 +167,6 @@ func exchangeTerms(t *testing.T, erl string, source []byte, terms int) {
 		}
 		typed := reflect.New(types[asked.Index].Type)
 		require.NoError(t, asked.Typed.Unmarshal(typed.Interface()), "%v into %v", asked.Typed, typed.Type())
-		require.NoError(t, e.Encode(term{asked.Any, typed.Interface()}))
+		require.NoError(t, e.Encode(tupleOf{asked.Any, typed.Interface()}))
 	}
 }

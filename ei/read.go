@@ -24,6 +24,11 @@ import (
 // may be nested as deep as memory allows.
 func Parse(text string) (Term, error) {
 	p := textParser{s: text}
+	return p.whole()
+}
+
+// whole reads a term that is all of the text.
+func (p *textParser) whole() (Term, error) {
 	t, err := p.term()
 	if err != nil {
 		return nil, err
@@ -40,8 +45,10 @@ func Parse(text string) (Term, error) {
 }
 
 type textParser struct {
-	s   string
-	pos int
+	s      string
+	pos    int
+	elixir bool   // the text is Elixir, not Erlang
+	args   *[]any // of Format, for the directives that are still to come; nil: there are none
 
 	above  stack[textLevel] // what the term in hand is part of
 	keys   keySet
@@ -81,8 +88,11 @@ func (p *textParser) unexpected() error {
 	}
 	rest := p.s[p.pos:]
 	hint := ""
-	if name := variable(rest); name != "" && len(name) <= MaxAtomChars {
+	if name := variable(rest, p.elixir); name != "" && len(name) <= MaxAtomChars {
 		hint = ", a variable: an atom is '" + name + "'"
+		if p.elixir {
+			hint = ", a variable: an atom is :" + name
+		}
 	}
 	if len(rest) > 20 {
 		rest = strings.ToValidUTF8(rest[:20], "") + "..."
@@ -91,8 +101,8 @@ func (p *textParser) unexpected() error {
 }
 
 // variable is the name of a variable, which has no value here, that text begins with; "": none.
-func variable(text string) string {
-	if first, _ := utf8.DecodeRuneInString(text); first != '_' && !unicode.IsUpper(first) {
+func variable(text string, elixir bool) string {
+	if first, _ := utf8.DecodeRuneInString(text); first != '_' && !(unicode.IsUpper(first) || elixir && unicode.IsLower(first)) {
 		return ""
 	}
 	end := strings.IndexFunc(text, func(r rune) bool {
@@ -118,7 +128,7 @@ func (p *textParser) space() {
 		switch x := p.s[p.pos]; {
 		case x <= ' ':
 			p.pos++
-		case x == '%':
+		case x == '%' && !p.elixir, x == '#' && p.elixir && opaqueHead(p.s[p.pos:]) == "":
 			end := strings.IndexByte(p.s[p.pos:], '\n')
 			if end < 0 {
 				p.pos = len(p.s)
@@ -219,6 +229,8 @@ func (p *textParser) leaf() (Term, error) {
 	switch x := p.peek(); {
 	case x == '"':
 		return p.text()
+	case p.isDirective():
+		return p.directive()
 	case x == '~':
 		return p.sigil()
 	case x == '\'':

@@ -105,6 +105,13 @@ type segmentSpec struct {
 	words map[string]string // "type", "order", "sign"
 }
 
+func (s *segmentSpec) set(what, says string) {
+	if s.words == nil {
+		s.words = map[string]string{}
+	}
+	s.words[what] = says
+}
+
 func (s *segmentSpec) kind() string { return cmp.Or(s.words["type"], "integer") }
 func (s *segmentSpec) little() bool { return s.words["order"] == "little" }
 
@@ -221,10 +228,7 @@ func (p *textParser) spec() (segmentSpec, error) {
 				p.pos = start
 				return spec, p.fail(word + " behind " + old)
 			}
-			if spec.words == nil {
-				spec.words = map[string]string{}
-			}
-			spec.words[what] = says
+			spec.set(what, says)
 		case word == "unit":
 			if err := p.expect(":"); err != nil {
 				return spec, err

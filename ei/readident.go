@@ -74,6 +74,8 @@ func nameFields(fields []string) int {
 	return n
 }
 
+const shellNumber = "a shell prints a number in its place, which only its node understands"
+
 // ident reads a node's name and the count numbers after it, up to the closing >; a count of 0 takes
 // as many as there are. A name without quotes may hold points.
 func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
@@ -93,7 +95,7 @@ func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 	}
 	first := len(fields) - count
 	if first < 1 {
-		return "", nil, p.fail("bad identifier")
+		return "", nil, p.fail("bad identifier: no node's name (" + shellNumber + ")")
 	}
 	name := strings.Join(fields[:first], ".")
 	if p.s[start] == '\'' {
@@ -104,7 +106,7 @@ func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 		node = Atom(strings.Clone(name)) // so that the atom does not keep a large text in memory
 		if !strings.Contains(name, "@") && !isBareAtom(name) || !validAtom(node) || strings.ContainsAny(name, "<'\"\\ \t\r\n") {
 			p.pos = start
-			return "", nil, p.fail("bad node name (a shell prints a number in its place, which only its node understands)")
+			return "", nil, p.fail("bad node name (" + shellNumber + ")")
 		}
 	}
 	p.pos += end + 1

@@ -52,6 +52,12 @@ func (p *textParser) number() (Term, error) {
 		}
 		return p.integer(digits, int(base), neg)
 	}
+	return p.decimal(start, whole, neg)
+}
+
+// decimal reads what follows the digits whole, which begin at start: the rest of a float, or
+// nothing.
+func (p *textParser) decimal(start int, whole string, neg bool) (Term, error) {
 	if p.peek() != '.' || p.pos+1 >= len(p.s) || p.s[p.pos+1] < '0' || p.s[p.pos+1] > '9' {
 		return p.integer(whole, 10, neg)
 	}

@@ -19,7 +19,13 @@ type scanner struct {
 func (s *scanner) term(off int) (int, error) {
 	c := s.c
 	for start, left := off, 1; left > 0; left-- {
-		if next, kids := s.usual(c.b[off:]); next > 0 {
+		b := c.b[off:]
+		if len(b) >= 5 && Tag(b[0]) == TagIntegerExt { // the quickest way, as there may be many
+			s.numbers++
+			off += 5
+			continue
+		}
+		if next, kids := s.usual(b); next > 0 {
 			off, left = off+next, left+kids
 			continue
 		}
@@ -50,11 +56,6 @@ func (s *scanner) usual(b []byte) (next, kids int) {
 		return 2, 0
 	case TagNilExt:
 		return 1, 0
-	case TagIntegerExt:
-		if len(b) >= 5 {
-			s.numbers++
-			return 5, 0
-		}
 	case TagNewFloatExt:
 		if len(b) >= 9 && isFinite(binary.BigEndian.Uint64(b[1:])) {
 			s.numbers++
@@ -62,11 +63,15 @@ func (s *scanner) usual(b []byte) (next, kids int) {
 		}
 	case TagSmallAtomUTF8Ext:
 		if n <= len(b)-2 && isASCII(b[2:2+n]) {
-			if s.atoms++; s.c.Atoms == nil && n <= slabBytes {
-				s.headers++
-				s.bytes += n
-			}
+			s.atom(n)
 			return 2 + n, 0
+		}
+	case TagNewPidExt:
+		if Tag(b[1]) == TagSmallAtomUTF8Ext && len(b) > 2 {
+			if n := int(b[2]); n <= len(b)-15 && isASCII(b[3:3+n]) {
+				s.atom(n)
+				return 15 + n, 0
+			}
 		}
 	case TagBinaryExt:
 		if len(b) >= 5 {
@@ -92,6 +97,14 @@ func (s *scanner) usual(b []byte) (next, kids int) {
 		}
 	}
 	return 0, 0
+}
+
+// atom counts an atom with a text of n bytes.
+func (s *scanner) atom(n int) {
+	if s.atoms++; s.c.Atoms == nil && n <= slabBytes {
+		s.headers++
+		s.bytes += n
+	}
 }
 
 // sequence counts a list or tuple of n elements.

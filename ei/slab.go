@@ -40,14 +40,13 @@ type block struct {
 	bytes   [32]byte
 }
 
-// newSlabs gives the slabs for a term with that many parts.
-func newSlabs(n counts) slabs {
-	s := slabs{want: n}
+// start is for a term with that many parts.
+func (s *slabs) start(n counts) {
+	s.want = n
 	if n.cells+n.headers > 4 && n.cells <= 4 && n.headers <= 4 && n.bytes <= 32 {
 		b := new(block)
 		s.cells, s.headers, s.bytes = b.cells[:], b.headers[:], b.bytes[:]
 	}
-	return s
 }
 
 func (s *slabs) header() *header {

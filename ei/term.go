@@ -53,8 +53,9 @@ func Elements(t Term) (List, bool) {
 // string(b) and []byte(b) are its bytes. See erl_ext_dist, BINARY_EXT.
 type Binary []byte
 
-// Bitstring is a binary of whose last byte only the high bits are used. See erl_ext_dist,
-// BIT_BINARY_EXT.
+// Bitstring is a binary of whose last byte only the high bits are used. With 8 Bits it equals a
+// Binary in Erlang, but has two encodings: AppendTerm and Marshal write it as it came, as
+// BIT_BINARY_EXT; AppendBitstring, as C, BINARY_EXT. See erl_ext_dist, BIT_BINARY_EXT.
 type Bitstring struct {
 	Data []byte // its bytes
 	// the number of bits used of the last byte of Data: 1 to 8; 0 only when Data is empty

@@ -30,16 +30,8 @@ func (s *keySet) duplicate(m Map) bool {
 	}
 	if len(m) <= fewKeys {
 		for i := range m {
-			if a, ok := m[i].Key.(Atom); ok {
-				if hasAtom(m[:i], a) {
-					return true
-				}
-				continue
-			}
-			for j := range i {
-				if Identical(m[i].Key, m[j].Key) {
-					return true
-				}
+			if isKey(m[:i], m[i].Key) {
+				return true
 			}
 		}
 		return false
@@ -74,11 +66,26 @@ func (s *keySet) duplicate(m Map) bool {
 	return false
 }
 
-// hasAtom reports whether one of the keys of m is a.
-func hasAtom(m Map, a Atom) bool {
-	for i := range m {
-		if b, ok := m[i].Key.(Atom); ok && a == b {
-			return true
+// isKey reports whether key is one of the keys of m.
+func isKey(m Map, key Term) bool {
+	switch key := key.(type) {
+	case Atom:
+		for i := range m {
+			if a, ok := m[i].Key.(Atom); ok && a == key {
+				return true
+			}
+		}
+	case Binary:
+		for i := range m {
+			if b, ok := m[i].Key.(Binary); ok && string(b) == string(key) {
+				return true
+			}
+		}
+	default:
+		for i := range m {
+			if Identical(m[i].Key, key) {
+				return true
+			}
 		}
 	}
 	return false

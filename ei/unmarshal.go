@@ -124,8 +124,8 @@ func (o *DecodeOptions) UnmarshalRaw(t Raw, v any) error {
 }
 
 // Unmarshal reads the next term, without version byte, into the value that v points to, as the
-// function Unmarshal does.
-func (c *Cursor) Unmarshal(v any) error { return c.UnmarshalWith(nil, v) }
+// function Unmarshal does; within an Unmarshaler with the options of the whole.
+func (c *Cursor) Unmarshal(v any) error { return c.UnmarshalWith(c.options, v) }
 
 // UnmarshalWith is Unmarshal with options. If both c and o have an AtomTable, that of c is used.
 func (c *Cursor) UnmarshalWith(o *DecodeOptions, v any) error {

@@ -170,3 +170,46 @@ func TestUnmarshalIsTheInverse(t *testing.T) {
 		requireUnmarshals(t, tt.value, ei.Raw(data[1:]).Unmarshal)
 	}
 }
+
+// A diary reads itself, with Unmarshal.
+type diary struct{ Hours float64 }
+
+func (d *diary) ReadTerm(from *ei.Cursor) error {
+	var wire struct{ Hours []float64 }
+	if err := from.Unmarshal(&wire); err != nil {
+		return err
+	}
+	d.Hours = wire.Hours[0]
+	return nil
+}
+
+// The path of an error goes on in what an Unmarshaler unmarshals.
+func TestPathThroughUnmarshaler(t *testing.T) {
+	term, err := ei.Parse(`#{days => [#{hours => [1, x]}]}`)
+	require.NoError(t, err)
+	var week struct{ Days []diary }
+	require.EqualError(t, ei.UnmarshalTerm(term, &week), `ei: days[0].hours[1]: atom x where a float is due`)
+	days, _ := term.(ei.Map).Get(ei.Atom("days"))
+	require.EqualError(t, ei.UnmarshalTerm(days.(ei.List)[0], &week.Days[0]),
+		`ei: diary.hours[1]: atom x where a float is due`)
+}
+
+// An outerStrict has an Unmarshaler that unmarshals.
+type (
+	outerStrict struct{ In strictly }
+	strictly    struct{ seen struct{ A int } }
+)
+
+func (i *strictly) ReadTerm(c *ei.Cursor) error { return c.Unmarshal(&i.seen) }
+
+// What an Unmarshaler unmarshals is read with the options of the whole.
+func TestUnmarshalerHasTheOptions(t *testing.T) {
+	term, err := ei.Parse("#{in => #{a => 1,b => 2}}")
+	require.NoError(t, err)
+	var v outerStrict
+	require.NoError(t, ei.UnmarshalTerm(term, &v))
+	require.Equal(t, 1, v.In.seen.A)
+	err = (&ei.DecodeOptions{RefuseUnknown: true}).UnmarshalTerm(term, &v)
+	require.ErrorIs(t, err, ei.ErrUnknownKey)
+	require.EqualError(t, err, "ei: outer_strict.in: atom b: unknown key")
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 )
 
 // longestText is how much of a term's text an UnmarshalError tells, in bytes.
@@ -64,25 +65,20 @@ func typeName(t Tag) string {
 	return "record"
 }
 
-// path tells the way from the whole value to the part that is being stored.
-func (u *unmarshaler) path() string {
-	path := ""
-	for in, ok := u.in, true; ok && in.plan != nil && len(path) < maxPath; in, ok = u.above.pop() {
-		path = in.pathStep() + path
+// path tells the way from the whole value to the part that is being stored and, by the steps of an
+// Unmarshaler's error, on within that: in steps, and with the name of the Go type.
+func (u *unmarshaler) path(inner string) (steps, path string) {
+	steps = inner
+	for in, ok := u.in, true; ok && in.plan != nil && len(steps) < maxPath; in, ok = u.above.pop() {
+		steps = in.pathStep() + steps
 	}
-	if len(path) >= maxPath {
-		return "…" + path
+	switch p := u.root; {
+	case len(steps) >= maxPath:
+		return steps, "…" + steps
+	case p.record != nil && p.record.name != "":
+		return steps, p.record.name + steps
 	}
-	name := ""
-	if p := u.root; p.record != nil {
-		name = p.record.name
-	} else if path != "" && path[0] == '.' {
-		path = path[1:]
-	}
-	if name == "" && path != "" && path[0] == '.' {
-		path = path[1:]
-	}
-	return name + path
+	return steps, strings.TrimPrefix(steps, ".")
 }
 
 // pathStep is the step of a path to the part that is being stored.

@@ -290,7 +290,12 @@ const maxCustom = 10_000
 
 // custom lets an Unmarshaler read.
 func (u *unmarshaler) custom(v reflect.Value) error {
+	if u.shared == nil {
+		o := u.o
+		u.shared = &o
+	}
 	at := u.c
+	at.options = u.shared
 	if at.within++; at.within > maxCustom {
 		return u.c.fail(u.c.off, &LimitError{Limit: "Unmarshalers within Unmarshalers", Max: maxCustom})
 	}

@@ -11,6 +11,7 @@ type unmarshaler struct {
 	c        Cursor
 	o        DecodeOptions
 	root     *plan
+	shared   *DecodeOptions // o, for Unmarshalers
 	newAtoms int
 	recent   [16]Atom // atoms met, by a hash
 
@@ -46,8 +47,11 @@ type more struct {
 // run stores the next term in v.
 func (u *unmarshaler) run(p *plan, v reflect.Value) error {
 	err := u.all(p, v)
-	if e, ok := err.(*UnmarshalError); ok && e.Path == "" {
-		e.Path = u.path()
+	if e, ok := err.(*UnmarshalError); ok && (e.Path == "" || e.ours) {
+		whole := *e // an Unmarshaler may keep the original
+		whole.ours = true
+		whole.steps, whole.Path = u.path(e.steps)
+		return &whole
 	}
 	return err
 }

@@ -19,7 +19,15 @@ import (
 // ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
-	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil)
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil))
+	return rpcResult(op, c.peer.Name, t, err)
+}
+
+// Apply is Call with the arguments as one list, a term: an ei.List, or an ei.String or ei.Raw that
+// is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
+func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
+	op := fmt.Sprintf("call %s:%s at", mod, fun)
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -30,14 +38,14 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 // the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
-	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil, nil)
+	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args)))
 	if errors.Is(err, ErrNoProc) && node == n.Name() && !n.started.Load() {
 		err = fmt.Errorf("%w: this is the name of the calling node itself, which has not been started", err)
 	}
 	return rpcResult(op, node, t, err)
 }
 
-func rexCall(mod, fun string, args []any) any {
+func rexCall(mod, fun string, args any) any {
 	return tuple(ei.Atom("call"), ei.Atom(mod), ei.Atom(fun), args, ei.Atom("user"))
 }
 
@@ -57,7 +65,7 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 // context that it was given. If you start the node, do so before the first call: a call fixes the
 // creation (ErrTooLate).
 func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
-	t, err := n.call(ctx, target{node: string(to.Node), pid: to}, request, nil, nil)
+	t, err := termOf(n.callTo(ctx, target{node: string(to.Node), pid: to}, request))
 	return t, wrap("call", string(to.Node), err)
 }
 
@@ -65,8 +73,16 @@ func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error
 // Node}, Request). It waits as Call does and returns the same errors: a name that no process has is
 // an *ExitError that is ErrNoProc.
 func (n *Node) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
-	t, err := n.call(ctx, target{node: node, name: ei.Atom(name)}, request, nil, nil)
+	t, err := termOf(n.callTo(ctx, target{node: node, name: ei.Atom(name)}, request))
 	return t, wrap("call "+name+" at", node, err)
+}
+
+// termOf decodes the reply of a call.
+func termOf(reply ei.Cursor, err error) (ei.Term, error) {
+	if err != nil {
+		return nil, err
+	}
+	return reply.Term()
 }
 
 // A goTuple is a tuple of Go values.
@@ -88,28 +104,29 @@ func tuple(v ...any) goTuple { return v }
 
 // call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the
 // monitor's message. over is the connection to use; if nobody is receiving from it, call does so
-// itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own.
-func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (_ ei.Term, err error) {
+// itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own. The
+// cursor that it returns is at the reply.
+func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (reply ei.Cursor, err error) {
 	defer func() {
 		if err != nil && over != nil && over.lost() && errors.Is(err, over.Err()) && !errors.Is(err, ErrNoConnection) {
 			err = fmt.Errorf("%w: %w", ErrNoConnection, err)
 		}
 	}()
 	if to.name == "" && to.pid.Node == "" && to.node != "" {
-		return nil, errors.New("the name is empty")
+		return reply, errors.New("the name is empty")
 	}
 	if callsSelf(ctx, to) {
-		return nil, ErrCallingSelf
+		return reply, ErrCallingSelf
 	}
 	if err := wait.TakesTime(ctx); err != nil {
-		return nil, err
+		return reply, err
 	}
 	t := turnOf(ctx)
 	t.beginWait()
 	defer t.endWait()
 	if over == nil && to.node != n.Name() {
 		if over, err = n.connection(ctx, to.node); err != nil {
-			return nil, err
+			return reply, err
 		}
 	}
 	until := life.Draining
@@ -117,11 +134,11 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 		until = life.Frozen
 	}
 	if err := n.life.Before(ctx, until); err != nil {
-		return nil, err
+		return reply, err
 	}
 	b, err := n.newPrivate(nil, over)
 	if err != nil {
-		return nil, err
+		return reply, err
 	}
 	defer b.leave(over)
 	if over != nil {
@@ -133,17 +150,17 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 		from, ref = a.by.pid, a.ref
 		b.receiveReply(a)
 	} else if ref, err = n.newCallRef(); err != nil {
-		return nil, err
+		return reply, err
 	}
 	if err := b.monitor(ctx, ref, to, over); err != nil {
 		// the call's mailbox ended because the node did
 		if end := new(ExitError); errors.As(err, &end) && end.Pid == b.pid {
 			err = n.procs.gone()
 		}
-		return nil, err
+		return reply, err
 	}
 	if err := n.sendRequest(ctx, to, over, from, tuple(ei.Atom("$gen_call"), ei.Tuple{from, ref}, request)); err != nil {
-		return nil, err
+		return reply, err
 	}
 	return b.awaitReply(ctx, ref, over)
 }
@@ -161,15 +178,15 @@ func (n *Node) sendRequest(ctx context.Context, to target, over *Conn, from ei.P
 }
 
 // awaitReply waits for {Ref, Reply}, or for the end of the process that was to reply: an
-// *ExitError.
-func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Term, error) {
+// *ExitError. The cursor is at Reply.
+func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (reply ei.Cursor, err error) {
 	for {
 		m, err := b.receiveOver(ctx, over)
 		if err != nil {
-			return nil, err
+			return reply, err
 		}
 		if m.Op == dist.OpMonitorPExit && m.Ref == ref {
-			return nil, &ExitError{m.From, b.exitTerm(m.Reason, m.conn)}
+			return reply, &ExitError{m.From, b.exitTerm(m.Reason, m.conn)}
 		}
 		c := ei.NewCursor(m.Payload)
 		if size, err := c.Tuple(); err != nil || size != 2 {
@@ -180,7 +197,7 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Te
 			b.n.unwanted(b, m)
 			continue
 		}
-		return c.Term()
+		return c, nil
 	}
 }
 
@@ -300,7 +317,7 @@ type pendingCall struct {
 // mailbox's messages, even while a Receive is in progress; a reply that comes after Call has
 // returned is dropped. When the mailbox ends, so does the call: the error is Err's.
 func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
-	t, err := b.callAs(ctx, target{node: string(to.Node), pid: to}, request)
+	t, err := termOf(b.callTo(ctx, target{node: string(to.Node), pid: to}, request))
 	return t, wrap("call", string(to.Node), err)
 }
 
@@ -308,27 +325,27 @@ func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, er
 // Node}, Request). It waits as Call does and returns the same errors: a name that no process has is
 // an *ExitError that is ErrNoProc.
 func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
-	t, err := b.callAs(ctx, target{node: node, name: ei.Atom(name)}, request)
+	t, err := termOf(b.callTo(ctx, target{node: node, name: ei.Atom(name)}, request))
 	return t, wrap("call "+name+" at", node, err)
 }
 
-func (b *Mailbox) callAs(ctx context.Context, to target, request any) (ei.Term, error) {
+func (b *Mailbox) callTo(ctx context.Context, to target, request any) (reply ei.Cursor, err error) {
 	ref, err := b.n.newCallRef()
 	if err != nil {
-		return nil, err
+		return reply, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := &pendingCall{by: b, ref: ref, giveUp: cancel}
 	if err := b.beginCall(a); err != nil {
-		return nil, err
+		return reply, err
 	}
 	defer b.forgetCall(a) // also when the request's AppendTerm panics
-	t, err := b.n.call(ctx, to, request, nil, a)
+	reply, err = b.n.call(ctx, to, request, nil, a)
 	if err != nil && b.ended() {
 		err = b.Err()
 	}
-	return t, err
+	return reply, err
 }
 
 func (b *Mailbox) beginCall(a *pendingCall) error {

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/cnode-go/cnode/ei"
@@ -17,9 +18,10 @@ const (
 	faultFrom                     // a signal in the name of another node's process
 	// not the peer's fault: an exception in a function that it called without asking for the result
 	faultFunc
-	faultAnswer // the answer to one of its signals cannot be encoded
-	slowCalls   // its calls wait long for a place of Config.MaxCalls
-	fullCalls   // its calls are refused, because too many of them wait
+	faultArguments // an exposed function, or a server, cannot take what it is called with
+	faultAnswer    // the answer to one of its signals cannot be encoded
+	slowCalls      // its calls wait long for a place of Config.MaxCalls
+	fullCalls      // its calls are refused, because too many of them wait
 )
 
 // complain logs a complaint. The first of its kind on a connection is a warning; later ones are
@@ -63,6 +65,28 @@ func (n *Node) undecodable(c *Conn, what string, err error) {
 		return
 	}
 	c.complain(faultTerm, "undecodable "+what, err)
+}
+
+// nobodyHears logs how a function failed that was called without a wish for its result. c is nil for
+// a caller of this node.
+func (n *Node) nobodyHears(c *Conn, err error) {
+	const text = "exception in a function, and nobody to hear of it"
+	if c == nil {
+		n.log.Warn(text, "error", err)
+		return
+	}
+	c.complain(faultFunc, text, err)
+}
+
+// misused logs that a function was called with what it cannot take: at the level Debug if the caller
+// hears of it, though in few words. c is nil for a caller of this node.
+func (n *Node) misused(c *Conn, heard bool, function string, err error) {
+	const text = "called with what it cannot take"
+	if c != nil && !heard {
+		c.complain(faultArguments, text, fmt.Errorf("%s: %w", function, err))
+		return
+	}
+	n.log.Debug(text, "function", function, "error", err)
 }
 
 // unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as

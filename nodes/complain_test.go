@@ -81,7 +81,7 @@ func TestFaultsAreLogged(t *testing.T) {
 		{"arguments", "undecodable spawn request", dist.Control{
 			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 1, Options: ei.Raw{106},
 		}, broken},
-		{"arguments that only decoding shows", "undecodable spawn request", dist.Control{
+		{"arguments that only decoding shows", "undecodable arguments", dist.Control{
 			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 1, Options: good(ei.List{ei.Atom("monitor")}),
 		}, append(ei.Raw{108, 0, 0, 0, 1}, append(twice, 106)...)},
 		{"a function that is not there", "nobody to hear of it", dist.Control{

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -40,8 +43,8 @@ func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 // ConnectAddr is Connect without a Resolver: to the node that listens at addr, over
 // Config.Transport. name is the node that must answer there; an empty name accepts any node, and if
 // that node already has a connection to this one the error is dist.ErrAlive, unless this node has
-// no connections at all, so that the peer's must be dead. It is ei_connect_host_port and
-// ei_xconnect.
+// no connections at all, so that the peer's must be dead. It is ei_xconnect and
+// ei_xconnect_host_port.
 func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string) (*Conn, error) {
 	at := Endpoint{Addr: addr}
 	if name == "" {
@@ -56,6 +59,17 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 		return nil, wrap("connect", name, err)
 	}
 	return c, nil
+}
+
+// ConnectHostPort is ConnectAddr to a port of a machine, over TCP: its name is looked up, IPv4
+// before IPv6, for as long as ctx allows. A host without an address is ErrUnknownHost. It is
+// ei_connect_host_port.
+func (n *Node) ConnectHostPort(ctx context.Context, host string, port uint16, name string) (*Conn, error) {
+	ip, err := lookup(ctx, host)
+	if err != nil {
+		return nil, wrap("connect", net.JoinHostPort(host, strconv.Itoa(int(port))), err)
+	}
+	return n.ConnectAddr(ctx, transport.FromAddrPort(netip.AddrPortFrom(ip, port)), name)
 }
 
 // connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon

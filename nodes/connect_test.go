@@ -102,6 +102,35 @@ func TestConnectAddr(t *testing.T) {
 	}
 }
 
+// A host and a port are enough, and the arguments of a call may be one list.
+func TestConnectHostPort(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a, b := w.node("alice"), w.started("bob")
+	b.Expose("m", "args", func(_ context.Context, args []ei.Term) (any, error) { return ei.List(args), nil })
+	at, err := transport.AddrPort(b.Listeners()[0].Addr())
+	require.NoError(t, err)
+	_, err = a.ConnectHostPort(w.ctx(), "no such host.invalid", at.Port(), "")
+	require.ErrorIs(t, err, ErrUnknownHost)
+	require.ErrorContains(t, err, "no such host.invalid:")
+	_, err = a.ConnectHostPort(w.ctx(), at.Addr().String(), at.Port(), "carol@test")
+	require.Error(t, err)
+	c, err := a.ConnectHostPort(w.ctx(), at.Addr().String(), at.Port(), "bob@test")
+	require.NoError(t, err)
+	require.Equal(t, "bob@test", c.Name())
+
+	for _, args := range []ei.Term{ei.List{}, ei.List{ei.Int(1), ei.Atom("a")}, ei.String("ab"), ei.Raw("l\x00\x00\x00\x01a\x07j")} {
+		got, err := c.Apply(w.ctx(), "m", "args", args)
+		require.NoError(t, err)
+		require.Zero(t, ei.Compare(args, got), "%v, not %v", got, args)
+	}
+	_, err = c.Apply(w.ctx(), "m", "args", ei.Atom("no_list"))
+	var bad *RPCError
+	require.ErrorAs(t, err, &bad)
+	_, err = c.Apply(w.ctx(), "m", "args", nil)
+	require.Error(t, err)
+	require.NoError(t, c.Err())
+}
+
 func TestWrongCookie(t *testing.T) {
 	w := newWorld(t, "tcp")
 	failed, hear := failures()

@@ -21,9 +21,23 @@
 // ([Mailbox.MonitorNodes]). A [Server] is a registered process made of Go functions, like a
 // gen_server. [Node.Expose] makes a Go function callable by rpc:call and erpc:call.
 //
+// Functions, requests and replies are of Go types; ei.Append and ei.Unmarshal say how these and
+// Erlang's terms become each other:
+//
 //	n, err := nodes.New(nodes.Config{Name: "go@127.0.0.1", Cookie: "secret"})
 //	err = n.Start(ctx)
 //	defer n.Close()
+//	quote := func(o Order) (Quote, error) { ... }
+//	n.Expose("shop", "quote", nodes.FuncOf(quote))                                   // rpc:call(Go, shop, quote, [Order])
+//	_, err = n.Serve("shop", nodes.Server{On: map[string]nodes.Func{                 // gen_server:call({shop, Go}, {quote, Order})
+//		"quote": nodes.FuncOf(quote),
+//	}}, nil)
+//	total, err := nodes.RPCAs[float64](ctx, n, "x@127.0.0.1", "bank", "total", 2026) // rpc:call
+//	order, err := nodes.CallAs[Order](ctx, n, "x@127.0.0.1", "orders", ei.Atom("next"))
+//	for order, err := range nodes.Messages[Order](ctx, box) { ... }                  // receive
+//
+// Below that there are terms, for what has no Go type:
+//
 //	date, err := n.RPC(ctx, "x@127.0.0.1", "erlang", "date")                         // rpc:call
 //	box, err := n.NewMailbox(nil)                                                    // a process
 //	err = box.SendName(ctx, "x@127.0.0.1", "server", ei.Tuple{box.Pid(), ei.Atom("hello")})

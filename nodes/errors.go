@@ -125,13 +125,38 @@ func wrap(op, peer string, err error) error {
 	return &Error{op, peer, err}
 }
 
-// An RPCError is the {badrpc, Reason} of a remote call.
+// An RPCError is the {badrpc, Reason} of a remote call. If Reason is {'EXIT', Why}, it wraps a *Raise:
+// of class error for {Why, Stack}, and else of class exit. (rpc:call does not tell exit({Why, Stack})
+// from an error.)
 type RPCError struct {
 	Reason ei.Term // as {'EXIT', {undef, Stack}}, or nodedown
 }
 
 // Error is the Erlang term, or the beginning of a long one.
 func (e *RPCError) Error() string { return fmt.Sprintf("{badrpc,%s}", ei.Brief(e.Reason, reasonText)) }
+
+// Unwrap gives the exception of the function, if it was one.
+func (e *RPCError) Unwrap() error {
+	exit, ok := e.Reason.(ei.Tuple)
+	if !ok || len(exit) != 2 || exit[0] != ei.Atom("EXIT") {
+		return nil
+	}
+	if why, ok := exit[1].(ei.Tuple); ok && len(why) == 2 && isStack(why[1]) {
+		return &Raise{ClassError, why[0], why[1]}
+	}
+	return &Raise{Class: ClassExit, Reason: exit[1]}
+}
+
+// isStack tells whether a term is a list of calls: {Module, Function, Arguments, Place}, or {Fun,
+// Arguments, Place}.
+func isStack(t ei.Term) bool {
+	frames, ok := ei.Elements(t)
+	for _, f := range frames {
+		call, isTuple := f.(ei.Tuple)
+		ok = ok && isTuple && (len(call) == 3 || len(call) == 4)
+	}
+	return ok
+}
 
 // reasonText is how many bytes of a reason an error's text has at the most: a peer may give any
 // reason.

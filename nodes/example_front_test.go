@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 )
 
@@ -19,9 +18,7 @@ func ExampleStartFront() {
 	cfg := nodes.Config{
 		Name: "go@127.0.0.1",
 		Setup: func(n *nodes.Node) error { // in each worker
-			n.Expose("math", "add", func(_ context.Context, args []ei.Term) (any, error) {
-				return args[0].(ei.Int) + args[1].(ei.Int), nil
-			})
+			n.Expose("math", "add", nodes.FuncOf(func(a, b int) int { return a + b }))
 			return nil
 		},
 	}

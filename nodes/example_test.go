@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"slices"
+	"strings"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -26,9 +27,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer node.Close()
-	node.Expose("math", "add", func(_ context.Context, args []ei.Term) (any, error) {
-		return args[0].(ei.Int) + args[1].(ei.Int), nil
-	})
+	node.Expose("math", "add", nodes.FuncOf(func(a, b int) int { return a + b }))
 	if err := node.Start(ctx); err != nil {
 		log.Fatal(err)
 	}
@@ -61,31 +60,188 @@ func two(ctx context.Context) (alice, bob *nodes.Node) {
 	return ns[0], ns[1]
 }
 
-// What a Go function returns is the call's result, and its error an exception.
+// What a Go function returns is the call's result, and its error an exception. What it cannot take is
+// one, too: badarg, or undef for another number of arguments.
 func ExampleNode_Expose() {
 	ctx := context.Background()
 	alice, bob := two(ctx)
 	defer alice.Close()
 	defer bob.Close()
 
-	bob.Expose("text", "length", func(_ context.Context, args []ei.Term) (any, error) {
-		if len(args) != 1 {
-			return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("undef")}
+	bob.Expose("text", "upper", nodes.FuncOf(strings.ToUpper))
+	bob.Expose("text", "repeat", nodes.FuncOf(func(s string, times int) (string, error) {
+		if times < 0 {
+			return "", errors.New("times is negative")
 		}
-		text, ok := args[0].(ei.Binary)
-		if !ok {
-			return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}
-		}
-		return len(text), nil
-	})
-	fmt.Println(alice.RPC(ctx, "bob@host", "text", "length", "hello"))
-
-	_, err := alice.RPC(ctx, "bob@host", "text", "length", 5)
-	var bad *nodes.RPCError
-	fmt.Println(errors.As(err, &bad), bad)
+		return strings.Repeat(s, times), nil
+	}))
+	fmt.Println(nodes.RPCAs[string](ctx, alice, "bob@host", "text", "upper", "hello"))
+	fmt.Println(alice.RPC(ctx, "bob@host", "text", "repeat", "hello", 2)) // as a term
+	var bad *nodes.Raise
+	for _, args := range [][]any{{"hello", -1}, {"hello", 2.5}, {"hello"}} {
+		_, err := alice.RPC(ctx, "bob@host", "text", "repeat", args...)
+		fmt.Println(errors.As(err, &bad), bad)
+	}
 	// Output:
-	// 5 <nil>
-	// true {badrpc,{'EXIT',{badarg,[]}}}
+	// HELLO <nil>
+	// <<"hellohello">> <nil>
+	// true error: {go_error,<<"times is negative">>}
+	// true error: badarg
+	// true error: undef
+}
+
+// A Func may also take its arguments as they are, as terms, and any number of them.
+func ExampleNode_Expose_terms() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	bob.Expose("terms", "kinds", func(_ context.Context, args []ei.Term) (any, error) {
+		var kinds []string
+		for _, a := range args {
+			kinds = append(kinds, fmt.Sprintf("%T", a))
+		}
+		return kinds, nil
+	})
+	fmt.Println(alice.RPC(ctx, "bob@host", "terms", "kinds", 5, "text", ei.Atom("ok"), []any{1, 2.5}))
+	// Output: [<<"ei.Int">>,<<"ei.Binary">>,<<"ei.Atom">>,<<"ei.List">>] <nil>
+}
+
+// A till's methods are the functions of a module, and of a server.
+type till struct{ total float64 }
+
+func (t *till) Add(price float64, pieces int) (float64, error) {
+	if pieces < 1 {
+		return 0, &ei.ReasonError{Reason: ei.Atom("no_pieces")} // {error, no_pieces}
+	}
+	t.total += price * float64(pieces)
+	return t.total, nil
+}
+
+func (t *till) GetTotal() float64 { return t.total }
+
+// All methods of a value at once: rpc:call(Node, till, get_total, []).
+func ExampleNode_ExposeMethods() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	if err := bob.ExposeMethods("till", &till{}); err != nil { // several calls may run at once
+		log.Fatal(err)
+	}
+	fmt.Println(nodes.RPCAs[float64](ctx, alice, "bob@host", "till", "add", 1.5, 3))
+	fmt.Println(nodes.RPCAs[float64](ctx, alice, "bob@host", "till", "get_total"))
+	// Output:
+	// 4.5 <nil>
+	// 4.5 <nil>
+}
+
+// The same methods in a server, one call at a time: gen_server:call({till, Node}, {add, 1.5, 3}).
+func ExampleMethodsOf() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	methods, err := nodes.MethodsOf(&till{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := bob.Serve("till", nodes.Server{On: methods}, nil); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(alice.CallName(ctx, "bob@host", "till", ei.Tuple{ei.Atom("add"), ei.Float(1.5), ei.Int(3)}))
+	fmt.Println(alice.CallName(ctx, "bob@host", "till", ei.Tuple{ei.Atom("add"), ei.Float(1.5), ei.Int(0)}))
+	fmt.Println(alice.CallName(ctx, "bob@host", "till", ei.Atom("get_total")))
+	fmt.Println(alice.CallName(ctx, "bob@host", "till", ei.Atom("close")))
+	// Output:
+	// 4.5 <nil>
+	// {error,no_pieces} <nil>
+	// 4.5 <nil>
+	// {error,{unknown_request,close}} <nil>
+}
+
+// A reply becomes a Go value; {error, Reason}, an exception or the end of the server an error.
+func ExampleCallAs() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	type order struct {
+		SKU string
+		Qty int
+	}
+	type takeRequest struct { // {take, Order}
+		_     struct{} `ei:"tuple=take"`
+		Order order
+	}
+	stock := map[string]int{"A1": 5}
+	take := func(o order) (ei.Result[int], error) { // {ok, Left}
+		if stock[o.SKU] < o.Qty {
+			return ei.Result[int]{}, &ei.ReasonError{Reason: ei.Tuple{ei.Atom("only"), ei.Int(stock[o.SKU])}}
+		}
+		stock[o.SKU] -= o.Qty
+		return ei.Result[int]{Value: stock[o.SKU]}, nil
+	}
+	_, err := bob.Serve("stock", nodes.Server{On: map[string]nodes.Func{"take": nodes.FuncOf(take)}}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, qty := range []int{3, 9} {
+		left, err := nodes.CallAs[int](ctx, alice, "bob@host", "stock", takeRequest{Order: order{"A1", qty}})
+		var reason *ei.ReasonError
+		fmt.Println(left, errors.As(err, &reason), reason)
+	}
+	_, err = nodes.CallAs[int](ctx, alice, "bob@host", "nobody", ei.Atom("hello"))
+	fmt.Println(errors.Is(err, nodes.ErrNoProc))
+	// Output:
+	// 2 false <nil>
+	// 0 true {only,2}
+	// true
+}
+
+// A mailbox of messages of one type: a map, as it comes from Erlang.
+func ExampleMessages() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	type reading struct {
+		Sensor string
+		Value  float64
+	}
+	readings, err := bob.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := bob.Register("readings", readings); err != nil {
+		log.Fatal(err)
+	}
+	sensor, err := alice.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, message := range []any{reading{"hall", 19.5}, "something else", reading{"yard", -3}} {
+		if err := sensor.SendName(ctx, "bob@host", "readings", message); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for r, err := range nodes.Messages[reading](ctx, readings) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(r.Sensor, r.Value)
+		if r.Sensor == "yard" {
+			break
+		}
+	}
+	// Output:
+	// hall 19.5
+	// yard -3
 }
 
 // A mailbox is a process: here two mailboxes on two nodes talk, and one of them sees that the other
@@ -211,18 +367,58 @@ func ExampleMailbox_Receive_selective() {
 }
 
 // A server is a process as a gen_server is one: it answers gen_server:call({stack, 'bob@host'},
-// pop) and takes gen_server:cast.
+// pop) and takes gen_server:cast({stack, 'bob@host'}, {push, 1.5}).
 func ExampleServer() {
 	ctx := context.Background()
 	alice, bob := two(ctx)
 	defer alice.Close()
 	defer bob.Close()
 
-	var stack []ei.Term // the server's state: one function runs at a time
+	var stack []float64 // the server's state: one function runs at a time
+	push := func(v float64) { stack = append(stack, v) }
+	pop := func() (float64, error) {
+		if len(stack) == 0 {
+			return 0, errors.New("nothing to pop") // {error, <<"nothing to pop">>}
+		}
+		top := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		return top, nil
+	}
+	_, err := bob.Serve("stack", nodes.Server{On: map[string]nodes.Func{
+		"push": nodes.FuncOf(push), "pop": nodes.FuncOf(pop),
+	}}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	self, err := alice.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	cast := ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("push"), ei.Float(1.5)}}
+	if err := self.SendName(ctx, "bob@host", "stack", cast); err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		fmt.Println(alice.CallName(ctx, "bob@host", "stack", ei.Atom("pop")))
+	}
+	// Output:
+	// 1.5 <nil>
+	// {error,<<"nothing to pop">>} <nil>
+}
+
+// The same with requests as they come: terms, whatever is in them.
+func ExampleServer_terms() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	var stack []ei.Term
 	_, err := bob.Serve("stack", nodes.Server{
 		Call: func(_ context.Context, c *nodes.Call) (any, error) {
 			if c.Request != ei.Atom("pop") || len(stack) == 0 {
-				return nil, errors.New("nothing to pop") // {error, <<"nothing to pop">>}
+				return nil, errors.New("nothing to pop")
 			}
 			top := stack[len(stack)-1]
 			stack = stack[:len(stack)-1]
@@ -238,8 +434,7 @@ func ExampleServer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cast := ei.Tuple{ei.Atom("$gen_cast"), ei.Float(1.5)}
-	if err := self.SendName(ctx, "bob@host", "stack", cast); err != nil {
+	if err := self.SendName(ctx, "bob@host", "stack", ei.Tuple{ei.Atom("$gen_cast"), ei.Float(1.5)}); err != nil {
 		log.Fatal(err)
 	}
 	for range 2 {
@@ -262,11 +457,10 @@ func ExampleMailbox_Call() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, err = bob.Serve("news", nodes.Server{
-		Call: func(ctx context.Context, c *nodes.Call) (any, error) { // c.Request is subscribe
-			return ei.Atom("ok"), news.Send(ctx, c.From, "the first item")
-		},
-	}, nil)
+	subscribe := func(ctx context.Context) error { // nil is ok
+		return news.Send(ctx, nodes.CallOf(ctx).From, "the first item")
+	}
+	_, err = bob.Serve("news", nodes.Server{On: map[string]nodes.Func{"subscribe": nodes.FuncOf(subscribe)}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

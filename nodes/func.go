@@ -5,16 +5,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A Func is a Go function that remote processes call. Its result, an ei.Term or a Go value (see
-// ei.Append; nil is neither), is the result of the call. An error becomes an exception: that of a
-// *Raise, else one of class error with reason {go_error, Text}. A panic is one of class error with
-// reason {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason
-// killed. ctx ends with the node, when an exit signal ends the process that a spawn, or erpc, has
+// A Func is a Go function that remote processes call, as a rule made by FuncOf of one that has
+// parameters of Go types. Its result, an ei.Term or a Go value (see ei.Append; nil is neither), is
+// the result of the call. An error becomes
+//
+//	                    of a Func                                of Server.Call, Server.On
+//	*Raise              that exception                           the reply {error, Reason}
+//	*ei.ReasonError     the result {error, Reason}               the reply {error, Reason}
+//	any other           an exception, error:{go_error, Text}     the reply {error, Text}
+//
+// and so does one that wraps these. A panic is an exception of class error with reason {go_panic,
+// Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the node, when an exit signal ends the process that a spawn, or erpc, has
 // made for the function, and when the caller of rpc:call or erpc:call does not wait for the result
 // any more: its time is over, or its process or its connection has ended. For casts, and for what
 // was spawned, ctx goes on without the caller; but once the node shuts down, it ends with the
@@ -86,6 +91,14 @@ func (r *Raise) withDefaults() *Raise {
 	return d
 }
 
+// reasonOf is the reason of an error that is an *ei.ReasonError, and no exception; nil of another.
+func reasonOf(err error) ei.Term {
+	if r := new(ei.ReasonError); !errors.As(err, new(*Raise)) && errors.As(err, &r) {
+		return r.Reason
+	}
+	return nil
+}
+
 // raised turns any error of a Func into an exception.
 func raised(err error) *Raise {
 	r := new(Raise)
@@ -115,86 +128,4 @@ func (r *Raise) check() error {
 	}
 	_, err := ei.AppendTerm(nil, ei.Tuple{r.Reason, r.Stack})
 	return err
-}
-
-// apply calls an exposed function; one that does not exist is the exception undef. A panic becomes
-// an exception too.
-func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
-	f, args, exception := n.applied(function{module, name}, args)
-	if exception != nil {
-		return nil, exception
-	}
-	module, name = f.module, f.name
-	n.procs.turns.calls(turnOf(ctx), f)
-	fn := n.exposed(f)
-	if fn == nil {
-		return nil, undef(module, name, ei.List(args), ei.List{})
-	}
-	regular := false
-	defer func() {
-		if p := recover(); p == nil && !regular {
-			n.mishap("exposed function called runtime.Goexit", "function", string(module+":"+name), "stack", string(debug.Stack()))
-		} else if p != nil {
-			n.mishap("exposed function panicked", "function", string(module+":"+name), "panic", p, "stack", string(debug.Stack()))
-			result, exception = nil, raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}})
-		}
-	}()
-	v, err := fn(ctx, args)
-	regular = true
-	if err != nil {
-		if wrong := impossible(err); wrong != nil {
-			n.noTerm("function", string(module+":"+name), wrong)
-		}
-		return nil, raised(err)
-	}
-	b, err := ei.Append(nil, v)
-	if err != nil {
-		n.noTerm("function", string(module+":"+name), err)
-		return nil, raised(fmt.Errorf("the result of %s:%s: %w", module, name, err))
-	}
-	return b, nil
-}
-
-// applied unwraps erlang:apply/3 and erlang:apply/2, unless a program has exposed them itself: that
-// is how a peer calls, or spawns, an external fun. The exceptions are those of Erlang, where no
-// module but those that are exposed is loaded.
-func (n *Node) applied(f function, args []ei.Term) (function, []ei.Term, *Raise) {
-	wrong := func(reason ei.Term) (function, []ei.Term, *Raise) {
-		return f, args, raised(&Raise{Class: ClassError, Reason: reason})
-	}
-	for f == (function{"erlang", "apply"}) && n.exposed(f) == nil {
-		if len(args) != 2 && len(args) != 3 {
-			break
-		}
-		inner, ok := ei.Elements(args[len(args)-1])
-		if !ok {
-			return wrong(ei.Atom("badarg"))
-		}
-		if len(args) == 3 {
-			module, ok1 := args[0].(ei.Atom)
-			name, ok2 := args[1].(ei.Atom)
-			if !ok1 || !ok2 {
-				return wrong(ei.Atom("badarg"))
-			}
-			f, args = function{module, name}, inner
-			continue
-		}
-		switch fun := args[0].(type) {
-		case ei.Export:
-			if int(fun.Arity) != len(inner) {
-				return wrong(ei.Tuple{ei.Atom("badarity"), ei.Tuple{fun, ei.List(inner)}})
-			}
-			f, args = function{fun.Module, fun.Function}, inner
-		case ei.Fun:
-			return f, args, undef(fun, ei.List(inner), ei.List{})
-		default:
-			return wrong(ei.Tuple{ei.Atom("badfun"), fun})
-		}
-	}
-	return f, args, nil
-}
-
-// undef is the exception of a call of what does not exist.
-func undef(frame ...ei.Term) *Raise {
-	return &Raise{ClassError, ei.Atom("undef"), ei.List{ei.Tuple(frame)}}
 }

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -15,15 +16,15 @@ import (
 func (n *Node) serveKernel() error {
 	// they outlive processes that link to them, as OTP's do
 	o := &MailboxOptions{TrapExit: true, lasting: true}
-	kernel := Server{Call: netKernelCall, prompt: true}
+	kernel := Server{Call: netKernelCall, encoded: true, prompt: true}
 	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, o); err != nil {
 		return err
 	}
 	// A function for each message: none waits for another one, and the connection's reader waits
 	// for none of them.
-	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}
+	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo, encoded: true}
 	// full runs on the reader's goroutine, as net_kernel does.
-	full := Server{Call: rexFull, Info: n.rexInfoFull, prompt: true}
+	full := Server{Call: rexFull, Info: n.rexInfoFull, encoded: true, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
 		t := n.newTurn(m.asker(), cost(m)+spawnCost)
 		if t == nil {
@@ -51,24 +52,24 @@ func netKernelCall(_ context.Context, c *Call) (any, error) {
 	return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
 }
 
-// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops.
-func rexRequest(t ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
-	tuple, ok := t.(ei.Tuple)
-	if !ok || len(tuple) != 5 {
+// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. M, F and A stay encoded.
+func rexRequest(request ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
+	c := ei.NewCursor(request.(ei.Raw))
+	if size, err := c.Tuple(); err != nil || size != 5 || !slices.ContainsFunc(ops, c.AtomIs) {
 		return nil, false
 	}
-	for _, op := range ops {
-		if tuple[0] == op {
-			return tuple[1:4], true
-		}
-	}
-	return nil, false
+	mfa, err := next(&c, 3)
+	return mfa, err == nil
 }
 
 // rexCall answers {call, M, F, A, GL} and {block_call, …}.
 func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
 	mfa, ok := rexRequest(c.Request, "call", "block_call")
 	if !ok {
+		if err := decode([]ei.Term{c.Request}); err != nil {
+			n.undecodable(c.conn, "request", err)
+			return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
+		}
 		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
 	}
 	n.rexResult(ctx, mfa, func(result ei.Term) { c.answer(result) })
@@ -84,8 +85,8 @@ func rexFull(context.Context, *Call) (any, error) {
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	if mfa, ok := rexRequest(request, "cast"); ok {
 		_, exception := n.applyArgs(ctx, mfa)
-		module, _ := mfa[0].(ei.Atom)
-		name, _ := mfa[1].(ei.Atom)
+		module, _ := atom(mfa[0])
+		name, _ := atom(mfa[1])
 		n.unheard(turnOf(ctx).conn, module, name, uncaught(exception))
 	}
 }
@@ -122,13 +123,18 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	// a wait for room occupies a place of Config.MaxCalls: do not wait for a peer that has gone
 	ctx, end := n.until(ctx, m.conn.done)
 	defer end()
-	request, ok := asked.(ei.Tuple)
+	term, err := asked.Decode()
+	if err != nil {
+		n.undecodable(m.conn, "message to rex", err)
+		return
+	}
+	request, ok := term.(ei.Tuple)
 	if !ok || len(request) != 3 || request[0] != ei.Atom("sbcast") && request[0] != ei.Atom("send") {
 		return
 	}
 	name, ok := request[1].(ei.Atom)
 	node := ei.Atom(n.Name())
-	_, err := n.Lookup(ctx, string(name))
+	_, err = n.Lookup(ctx, string(name))
 	if !ok || err != nil {
 		answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
 		return
@@ -166,28 +172,24 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 }
 
 // rexMessage reads {Pid, Request}, which has come from another node.
-func (n *Node) rexMessage(m *Message) (from otp.Addressee, request ei.Term, ok bool) {
+func (n *Node) rexMessage(m *Message) (from otp.Addressee, request ei.Raw, ok bool) {
 	if m.Payload == nil {
 		return from, nil, false
 	}
-	t, err := m.Term()
-	if err != nil {
+	if err := wellFormed(m.Payload); err != nil {
 		n.undecodable(m.conn, "message to rex", err)
 		return from, nil, false
 	}
-	tuple, ok := t.(ei.Tuple)
-	if !ok || len(tuple) != 2 || m.conn == nil {
+	c := ei.NewCursor(m.Payload)
+	if size, err := c.Tuple(); err != nil || size != 2 || m.conn == nil {
 		return from, nil, false
 	}
-	switch t := tuple[0].(type) {
-	case ei.Pid:
-		from.Pid = t
-	case ei.Ref:
-		from = otp.Addressee{Pid: ei.Pid{Node: t.Node}, Alias: t}
-	default:
+	from, err := otp.ReadAddressee(&c)
+	if err != nil {
 		return from, nil, false
 	}
-	return from, tuple[1], true
+	request, err = c.Raw()
+	return from, request, err == nil
 }
 
 // rexLimit is the result of a call that there is no room for.

@@ -14,6 +14,7 @@ import (
 type turn struct {
 	conn *Conn    // that the message came over; nil: it is from this node
 	self *Mailbox // the Server's mailbox; nil for a Func
+	call *Call    // that the Server's function answers
 	over atomic.Bool
 
 	// Of a Func.
@@ -38,13 +39,18 @@ func turnOf(ctx context.Context) *turn {
 	return t
 }
 
+// caller is the connection over which the function was called; nil: a caller on this node.
+func (t *turn) caller() *Conn {
+	if t == nil {
+		return nil
+	}
+	return t.conn
+}
+
 // ConnOf is the connection over which a Func, or a Server's function, was called; nil for a caller
 // on this node.
 func ConnOf(ctx context.Context) *Conn {
-	if t := turnOf(ctx); t != nil {
-		return t.conn.toOthers()
-	}
-	return nil
+	return turnOf(ctx).caller().toOthers()
 }
 
 // MailboxOf is the Server's process whose function runs with ctx: to send from, to monitor, to

@@ -16,17 +16,26 @@ import (
 // whose Exit ends it (to answer and end, Call.Reply first, then Exit, and return NoReply: a result
 // returned after Exit is dropped). Any of them may be nil: then calls and casts go to Info
 // unchanged, and what no function takes is dropped, except calls, which are answered with {error,
-// Text}. A call whose request cannot be decoded, or is over ei.Limits, is answered with {error,
-// badarg}. A panic ends the process with reason {go_panic, Text}, and its stack goes to
-// Config.Logger. When the process ends, so does the context of the running function, and what is
-// unread is dropped: callers hear of the end. Nothing restarts a Server: to do so, wait for
-// Mailbox.Done and call Serve again. A Server that tells many processes something sends under
+// Text} or, by a Server that has On, with {error, {unknown_request, Request}}. A call whose request cannot be decoded, or is over ei.Limits, is
+// answered with {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its
+// stack goes to Config.Logger. When the process ends, so does the context of the running function,
+// and what is unread is dropped: callers hear of the end. Nothing restarts a Server: to do so, wait
+// for Mailbox.Done and call Serve again. A Server that tells many processes something sends under
 // transport.NoWait (Mailbox.Send), so that one whose node does not read does not hold up the
 // others.
 type Server struct {
+	// On has a function for each kind of request, in calls, casts and other messages alike: that of
+	// the name add gets A and B of {add, A, B}, that of stop gets nothing of the atom stop, and the
+	// one with the empty name gets any other request, whole. What no function takes, by its name
+	// and its number of arguments, goes to Call, Cast or Info.
+	//
+	// In a call, the result is the reply, and an error as from Call. An argument of a wrong type is
+	// the reply {error, {badarg, Text}}. CallOf(ctx) is the call, for a reply that comes later. In
+	// a cast or another message, the result is dropped, and an error is logged.
+	On map[string]Func
 	// Call answers gen_server:call. Its result (an ei.Term or a Go value, and nil is neither) is
 	// the reply; NoReply leaves that to Call.Reply. An error is replied as {error, Text}, or as
-	// {error, Reason} for a *Raise.
+	// {error, Reason} for a *Raise or an *ei.ReasonError (see Func).
 	Call func(ctx context.Context, c *Call) (any, error)
 	// Cast takes gen_server:cast.
 	Cast func(ctx context.Context, request ei.Term)
@@ -36,8 +45,8 @@ type Server struct {
 	Info func(ctx context.Context, self *Mailbox, m *Message)
 
 	handler Handler // takes all messages, in place of the others
-	// it answers the node that has asked, at once: without waiting for a peer that does not read,
-	// or decoding the request
+	encoded bool    // Call and Cast get their requests as an ei.Raw, which is good while they run
+	// it answers the node that has asked, at once: without waiting for a peer that does not read
 	prompt bool
 }
 
@@ -56,6 +65,10 @@ var errUnencodable = errors.New("the result is no term")
 // is reached only by its pid. The errors for the name are those of Register. If you start the node,
 // call Serve in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
+	s, err := s.checked()
+	if err != nil {
+		return nil, wrap("serve", name, err)
+	}
 	b, err := n.register(name, nil, o, func(b *Mailbox) { b.serves, b.handles = true, s.handler != nil })
 	if err != nil {
 		return nil, err
@@ -127,24 +140,22 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 		b.markServed()
 		return
 	}
+	if s.On != nil && s.takeOn(ctx, b, m) {
+		return
+	}
 	if s.Call != nil || s.Info == nil {
-		if from, tag, request, ok := otp.GenCall(m.Payload); ok {
-			c := &Call{
-				From: from.Pid, alias: from.Alias, n: n, conn: m.asker(), tag: tag,
-				prompt: s.prompt, server: b,
-			}
-			if s.Call != nil {
-				s.takeCall(ctx, c, request, m)
-				b.markServed()
-				return
-			}
-			c.answer(tuple(ei.Atom("error"), ei.Binary("the server takes no calls")))
+		if c, request, ok := s.callOf(b, m); ok {
+			s.takeCall(ctx, c, request, m)
+			b.markServed()
+			return
 		}
 	}
 	b.markServed() // no caller waits for an answer to what comes here
 	if s.Cast != nil && m.Payload != nil {
 		if request, ok := otp.GenCast(m.Payload); ok {
-			if t, err := request.Decode(); err == nil {
+			if s.encoded {
+				s.Cast(ctx, request)
+			} else if t, err := request.Decode(); err == nil {
 				m.Release()
 				s.Cast(ctx, t)
 			} else {
@@ -163,13 +174,27 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	s.Info(ctx, b, m)
 }
 
+// callOf reads the message as a gen_server:call; false if it is none.
+func (s *Server) callOf(b *Mailbox, m *Message) (c *Call, request ei.Raw, ok bool) {
+	from, tag, request, ok := otp.GenCall(m.Payload)
+	if !ok {
+		return nil, nil, false
+	}
+	return &Call{
+		From: from.Pid, alias: from.Alias, n: b.n, conn: m.asker(), tag: tag, prompt: s.prompt, server: b,
+	}, request, true
+}
+
 // takeCall answers a request by s.Call, and releases the message.
 func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Message) {
-	// it runs on the goroutine that reads, and looks only at the beginning of what may be huge
-	if s.prompt {
+	if s.encoded {
 		c.Request = request
 		s.call(ctx, c)
 		m.Release()
+		return
+	}
+	if s.Call == nil && s.On == nil {
+		c.answer(ei.Tuple{ei.Atom("error"), ei.Binary("the server takes no calls")})
 		return
 	}
 	var err error
@@ -180,6 +205,10 @@ func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Messa
 	}
 	c.tag = bytes.Clone(c.tag)
 	m.Release()
+	if s.Call == nil {
+		c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_request"), c.Request}})
+		return
+	}
 	s.call(ctx, c)
 }
 
@@ -209,12 +238,20 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 }
 
 func (s *Server) call(ctx context.Context, c *Call) {
+	turnOf(ctx).call = c
 	v, err := s.Call(ctx, c)
+	c.answerWith(ctx, v, err)
+}
+
+// answerWith answers with what a function has returned.
+func (c *Call) answerWith(ctx context.Context, v any, err error) {
 	// before the answer: after it, goroutines that the function has started may call the server
 	turnOf(ctx).over.Store(true)
 	if err != nil {
-		r := raised(err)
-		reason := r.Reason
+		reason := reasonOf(err)
+		if reason == nil {
+			reason = raised(err).Reason
+		}
 		if t, ok := reason.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("go_error") {
 			reason = t[1]
 		}

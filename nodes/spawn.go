@@ -92,13 +92,7 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	// what an exit signal ends occupies no place, even if the function goes on
 	b.atEnd(t.abandon)
 	defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
-	reason := ei.Term(ei.Atom("badarg"))
-	// here, not while it waits: a term takes many times the room of its bytes
-	if args, err := p.args.Decode(); err != nil {
-		n.undecodable(p.c, "spawn request", err)
-	} else {
-		reason = n.spawned(ctx, p.module, p.name, args)
-	}
+	reason := n.spawned(ctx, p.module, p.name, p.args)
 	if !p.options.Link && !p.options.Monitor {
 		n.unheard(p.c, p.module, p.name, reason)
 	}
@@ -117,8 +111,12 @@ func nobodyReads(b *Mailbox, m *Message) {
 // points report results and exceptions in the reason. The arity that the request names is ignored,
 // as in Erlang.
 func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) ei.Term {
-	args, ok := ei.Elements(list)
+	args, ok := elements(list)
 	if !ok {
+		if err := decode([]ei.Term{list}); err != nil {
+			n.undecodable(turnOf(ctx).caller(), "arguments", err)
+			return ei.Atom("badarg")
+		}
 		call := ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List{module, name, list}, ei.List{}}
 		return ei.Tuple{ei.Atom("badarg"), ei.List{call}}
 	}
@@ -156,16 +154,15 @@ func (n *Node) unheard(c *Conn, module, name ei.Atom, reason ei.Term) {
 		return
 	}
 	err := fmt.Errorf("%v:%v ended with reason %s", module, name, ei.Brief(reason, 1000))
-	if c == nil {
-		n.log.Warn("exception in a function, and nobody to hear of it", "error", err)
-		return
-	}
-	c.complain(faultFunc, "exception in a function, and nobody to hear of it", err)
+	n.nobodyHears(c, err)
 }
 
 // executeCall is erpc:execute_call(Res, M, F, A): the exit reason is {Res, return, Value} or the
 // exception.
 func (n *Node) executeCall(ctx context.Context, args []ei.Term) ei.Term {
+	if decode(args[:1]) != nil {
+		return ei.Atom("badarg")
+	}
 	res := args[0]
 	result, exception := n.applyArgs(ctx, args[1:])
 	switch {
@@ -179,9 +176,9 @@ func (n *Node) executeCall(ctx context.Context, args []ei.Term) ei.Term {
 
 // applyArgs applies [M, F, A].
 func (n *Node) applyArgs(ctx context.Context, mfa []ei.Term) (ei.Raw, *Raise) {
-	module, ok1 := mfa[0].(ei.Atom)
-	name, ok2 := mfa[1].(ei.Atom)
-	args, ok3 := ei.Elements(mfa[2])
+	module, ok1 := atom(mfa[0])
+	name, ok2 := atom(mfa[1])
+	args, ok3 := elements(mfa[2])
 	if !ok1 || !ok2 || !ok3 {
 		return nil, raised(&Raise{Class: ClassError, Reason: ei.Atom("badarg")})
 	}

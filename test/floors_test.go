@@ -39,7 +39,8 @@ var houses = map[string]house{
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox deliver overflow link monitor monitornodes exit" +
 			" exitsend signal succeed"),
-		words("call gencall server unanswered func spawn work kernel sendto readloop"), // calls, both ways
+		words("call typedcall gencall server on unanswered func funcof methods apply spawn work kernel" +
+			" sendto readloop"), // calls, both ways
 		// the ways between workers
 		words("part partquestion claim relay workerlink relaylink"),
 		words("node start"),

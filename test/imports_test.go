@@ -57,6 +57,7 @@ var picture = []row{
 	{path: "test/sockdir", own: "test/need"},
 	{path: "test/party", others: []string{testify, xsys}},
 	{path: "ei", testOwn: "test/otp", notStd: "net os syscall"},
+	{path: "ei/elixir", own: "ei", testOwn: "test/otp", notStd: "net os syscall context log"},
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
 	{path: "transport/internal/await", own: "transport/internal/sys", others: []string{xsys}, notStd: "net log"},
 	{path: "transport", own: "transport/internal/sys transport/internal/await", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual", testOther: []string{xnet}},
@@ -105,6 +106,7 @@ var picture = []row{
 	{path: "test/bench/compute"},
 	{path: "test/bench/carrier", own: libraries},
 	{path: "test/bench/ergo", own: "test/port", others: []string{ergo}},
+	{path: "test/bench/codec", own: "ei", others: []string{ergo}},
 	{path: "examples/board", own: libraries},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
@@ -115,7 +117,7 @@ var picture = []row{
 
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
-const libraries = "ei transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd"
+const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

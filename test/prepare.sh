@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the peers that the tests run against: OTP 25 from the distribution's
-# packages, OTP 27 and 29 as root file systems, one more with Elixir, RabbitMQ and
-# ejabberd, two with systemd, and the libei programs. Quick when all is there. `prepare.sh clean`
-# removes what it made, but no package.
+# packages, OTP 27 and 29 as root file systems, one more with Elixir 1.18, RabbitMQ
+# and ejabberd, two with an older and a newer Elixir, two with systemd, and the libei
+# programs. Quick when all is there. `prepare.sh clean` removes what it made, but no package.
 #
 # The variables that the Go tests read go to the file `env` of the cache, for
 # run.sh and for tests started by hand: . ~/.cache/cnode/env && go test ./...
@@ -103,8 +103,21 @@ neighbours() {
 	root_file_system neighbours trixie "$(
 		IFS=,
 		echo "${erlang[*]},elixir,rabbitmq-server,ejabberd,dash,coreutils,sed,bash,grep,gawk,util-linux,procps,hostname"
-	)" bash
+	)" bash elixir
 	echo "peers Elixir, RabbitMQ, ejabberd: $cache/neighbours"
+}
+
+# elixir SUITE prints "VERSION=PROGRAM" of the Elixir of a root file system, or of a new one.
+elixir() {
+	local name=neighbours version
+	if [[ $1 != trixie ]]; then
+		name=elixir-$1
+		root_file_system "$name" "$1" elixir,dash,coreutils,sed,bash elixir >&2
+	fi
+	version=$(HOME=/tmp "$cache/$name/bin/elixir" --short-version 2>>"$cache/log") || fail "Elixir of $1 does not run"
+	[[ -n $version ]] || fail "Elixir of $1 does not tell its version"
+	echo "peer Elixir $version: $cache/$name" >&2
+	echo "${version%.*}=$cache/$name/bin/elixir"
 }
 
 # service_manager SUITE prints "VERSION=DIRECTORY" of a root file system with systemd.
@@ -149,7 +162,7 @@ libei_programs() {
 }
 
 if [[ ${1:-} == clean ]]; then
-	rm -rf --one-file-system "$cache"/otp-* "$cache"/systemd-* "$cache/neighbours" "$cache/libei" "$cache/env" "$cache/log"
+	rm -rf --one-file-system "$cache"/otp-* "$cache"/elixir-* "$cache"/systemd-* "$cache/neighbours" "$cache/libei" "$cache/env" "$cache/log"
 	exit
 fi
 
@@ -168,11 +181,17 @@ peer 25 /usr/bin/erl
 peer 27 "$cache/otp-27/bin/erl"
 peer 29 "$cache/otp-29/bin/erl"
 libei_programs
+elixirs=''
+for suite in bookworm trixie forky; do
+	found=$(elixir "$suite")
+	elixirs+="${elixirs:+ }$found"
+done
 stable=$(service_manager trixie)
 newest=$(service_manager forky)
 {
 	printf 'export CNODE_TEST_OTP=%q\n' "25=/usr/bin/erl 27=$cache/otp-27/bin/erl 29=$cache/otp-29/bin/erl"
 	printf 'export CNODE_TEST_LIBEI=%q\n' "$cache/libei"
 	printf 'export CNODE_TEST_NEIGHBOURS=%q\n' "$cache/neighbours/bin"
+	printf 'export CNODE_TEST_ELIXIR=%q\n' "$elixirs"
 	printf 'export CNODE_TEST_SYSTEMD=%q\n' "$stable $newest"
 } >"$cache/env"

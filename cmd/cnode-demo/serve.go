@@ -177,38 +177,13 @@ func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes
 // expose makes the functions of serve callable: cnode:echo/1, cnode:pid/0, and erlang:whereis/1, by
 // which others learn the pid to link with.
 func expose(n *nodes.Node) {
-	n.Expose("cnode", "echo", func(_ context.Context, args []ei.Term) (any, error) {
-		if len(args) != 1 {
-			return nil, undef("cnode", "echo", args)
-		}
-		return args[0], nil
-	})
-	n.Expose("cnode", "pid", func(_ context.Context, args []ei.Term) (any, error) {
-		if len(args) != 0 {
-			return nil, undef("cnode", "pid", args)
-		}
-		return os.Getpid(), nil
-	})
-	n.Expose("erlang", "whereis", func(ctx context.Context, args []ei.Term) (any, error) {
-		if len(args) != 1 {
-			return nil, undef("erlang", "whereis", args)
-		}
-		name, ok := args[0].(ei.Atom)
-		if !ok {
-			return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}
-		}
+	n.Expose("cnode", "echo", nodes.FuncOf(func(t ei.Term) ei.Term { return t }))
+	n.Expose("cnode", "pid", nodes.FuncOf(os.Getpid))
+	n.Expose("erlang", "whereis", nodes.FuncOf(func(ctx context.Context, name ei.Atom) (ei.Term, error) {
 		pid, err := n.Lookup(ctx, string(name))
 		if errors.Is(err, nodes.ErrNoProc) {
 			return ei.Atom("undefined"), nil
 		}
 		return pid, err
-	})
-}
-
-// undef is what Erlang raises for a function with another number of arguments.
-func undef(module, name string, args []ei.Term) error {
-	return &nodes.Raise{
-		Class: nodes.ClassError, Reason: ei.Atom("undef"),
-		Stack: ei.List{ei.Tuple{ei.Atom(module), ei.Atom(name), ei.List(args), ei.List{}}},
-	}
+	}))
 }

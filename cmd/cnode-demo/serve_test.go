@@ -71,6 +71,10 @@ func TestServeAnswers(t *testing.T) {
 	} {
 		require.Equal(t, tt[1]+"\n", w.succeed("call", s.name, "cnode", "echo", tt[0]))
 	}
+	require.Equal(t, "%{a: {:ok, \"x\"}}\n", w.succeed("call", s.name, ":cnode", "echo", `[%{a: {:ok, "x"}}]`, "--syntax", "elixir"))
+	require.Equal(t, "{\"a\":[\"ok\",\"x\"]}\n", w.succeed("call", s.name, "cnode", "echo", `[#{a => {ok,<<"x">>}}]`, "--json"))
+	_, twice := w.fail("call", s.name, "cnode", "echo", `[#{a => 1,<<"a">> => 1}]`, "--json")
+	require.Contains(t, twice, "twice in an object of JSON")
 	require.Equal(t, strconv.Itoa(s.pid())+"\n", w.succeed("call", s.name, "cnode", "pid"))
 	require.Equal(t, "undefined\n", w.succeed("call", s.name, "erlang", "whereis", "[nobody]"))
 	require.Contains(t, w.succeed("call", s.name, "erlang", "whereis", "[peer]"), "#Pid<'served@127.0.0.1'.")

@@ -164,8 +164,8 @@ func (t *tour) messages(ctx context.Context) error {
 
 // calls are remote calls of a Go function, one of which fails.
 func (t *tour) calls(ctx context.Context) error {
-	t.bob.Expose("math", "sum", sum)
-	t.step("bob exposed a Go function, and alice called it. An error in Go is an exception in Erlang:")
+	t.bob.Expose("math", "sum", nodes.FuncOf(sum))
+	t.step("bob exposed a Go function of integers, and alice called it. Anything else is badarg, as in Erlang:")
 	total, err := t.alice.RPC(ctx, t.bob.Name(), "math", "sum", 1, 2, 39)
 	if err != nil {
 		return err
@@ -181,23 +181,18 @@ func (t *tour) calls(ctx context.Context) error {
 }
 
 // sum adds up integers.
-func sum(_ context.Context, args []ei.Term) (any, error) {
-	total := ei.Int(0)
-	for _, a := range args {
-		n, ok := a.(ei.Int)
-		if !ok {
-			return nil, fmt.Errorf("%v is no integer", a)
-		}
+func sum(numbers ...int) (total int) {
+	for _, n := range numbers {
 		total += n
 	}
-	return total, nil
+	return total
 }
 
 // server runs a gen_server made of Go.
 func (t *tour) server(ctx context.Context) error {
-	count := ei.Int(0)
-	next := func(context.Context, *nodes.Call) (any, error) { count++; return count, nil }
-	if _, err := t.bob.Serve("counter", nodes.Server{Call: next}, nil); err != nil {
+	count := 0
+	next := nodes.FuncOf(func() int { count++; return count })
+	if _, err := t.bob.Serve("counter", nodes.Server{On: map[string]nodes.Func{"next": next}}, nil); err != nil {
 		return err
 	}
 	t.step("bob runs a server, a Go function with a state of its own, which answers one request after the other:")

@@ -150,10 +150,10 @@ func (o *options) do(ctx context.Context, in io.Reader, out, errOut io.Writer) e
 	return nil
 }
 
-// print writes a result, without a newline, as erl_call does.
+// print writes a result, without a newline, as erl_call does: scripts cut its text up.
 func (o *options) print(out io.Writer, result ei.Term) {
 	if !o.noResult {
-		_, _ = out.Write(appendTerm(nil, result))
+		_, _ = out.Write(ei.AppendPrinted(nil, result))
 	}
 }
 

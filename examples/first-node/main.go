@@ -1,41 +1,51 @@
-// Command first-node is a node that Erlang nodes of this machine can ping and call. With the cookie
-// "secret":
+// Command first-node is a node that Elixir and Erlang nodes of this machine can ping and call. With
+// the cookie "secret":
+//
+//	iex --name me@127.0.0.1 --cookie secret
+//	iex> GenServer.call({:pricing, :"go@127.0.0.1"}, {:quote, %{sku: "A1", qty: 3, tags: [], price: 1.5, when: ~D[2026-01-01]}})
+//	%{__struct__: Shop.Quote, ...}
 //
 //	erl -name me@127.0.0.1 -setcookie secret
 //	1> net_adm:ping('go@127.0.0.1').
 //	2> rpc:call('go@127.0.0.1', go, upper, [<<"abc">>]).
-//	3> gen_server:call({counter, 'go@127.0.0.1'}, next).
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log"
-	"log/slog"
+	"strings"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 )
 
+type Order struct { // %Shop.Order{sku: "A1", qty: 3, ...}, or any map with these keys
+	SKU   string
+	Qty   int
+	Tags  []string
+	Price float64
+	When  Date
+}
+
+type Quote struct { // %Shop.Quote{sku: "A1", ...}
+	_     struct{} `ei:"struct=Elixir.Shop.Quote"`
+	SKU   string
+	Total float64
+	When  Date
+}
+
+func quote(o Order) Quote {
+	return Quote{SKU: o.SKU, Total: float64(o.Qty) * o.Price, When: o.When}
+}
+
 func main() {
-	count := 0
-	n, err := nodes.New(nodes.Config{
-		Name: "go@127.0.0.1", Cookie: "secret", Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(),
-		Setup: func(n *nodes.Node) error {
-			n.Expose("go", "upper", func(_ context.Context, args []ei.Term) (any, error) {
-				// a panic is an exception of the caller's
-				return bytes.ToUpper(args[0].(ei.Binary)), nil
-			})
-			_, err := n.Serve("counter", nodes.Server{Call: func(context.Context, *nodes.Call) (any, error) {
-				count++
-				return count, nil
-			}}, nil)
-			return err
-		},
-	})
+	n, err := nodes.New(nodes.Config{Name: "go@127.0.0.1", Cookie: "secret", Resolver: &nodes.PortMapper{Embed: true}})
 	if err == nil {
+		n.Expose("go", "upper", nodes.FuncOf(strings.ToUpper)) // rpc:call, erpc:call
 		err = n.Start(context.Background())
+	}
+	if err == nil { // GenServer.call({:pricing, node}, {:quote, order})
+		_, err = n.Serve("pricing", nodes.Server{On: map[string]nodes.Func{"quote": nodes.FuncOf(quote)}}, nil)
 	}
 	if err != nil {
 		log.Fatal(err)

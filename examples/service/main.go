@@ -39,20 +39,23 @@ func main() {
 
 // setup registers what the other nodes find here.
 func setup(n *nodes.Node) error {
-	n.Expose("service", "work", func(ctx context.Context, args []ei.Term) (any, error) {
-		select {
-		case <-time.After(time.Duration(args[0].(ei.Int)) * time.Millisecond):
-			return ei.Atom("done"), nil
-		case <-ctx.Done(): // the caller is gone, or Shutdown has waited long enough
-			return nil, ctx.Err()
-		}
-	})
-	n.Expose("service", "release", func(ctx context.Context, args []ei.Term) (any, error) {
+	n.Expose("service", "work", nodes.FuncOf(work))
+	n.Expose("service", "release", nodes.FuncOf(func(ctx context.Context, node ei.Atom) (ei.Term, error) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		return n.RPC(ctx, string(args[0].(ei.Atom)), "erlang", "system_info", ei.Atom("otp_release"))
-	})
+		return n.RPC(ctx, string(node), "erlang", "system_info", ei.Atom("otp_release"))
+	}))
 	return nil
+}
+
+// work takes as many milliseconds as it is told.
+func work(ctx context.Context, ms int) (ei.Atom, error) {
+	select {
+	case <-time.After(time.Duration(ms) * time.Millisecond):
+		return "done", nil
+	case <-ctx.Done(): // the caller is gone, or Shutdown has waited long enough
+		return "", ctx.Err()
+	}
 }
 
 // run runs a node until a signal ends it.

@@ -27,6 +27,7 @@ const (
 	namePair    = "pair"    // the same
 	nameSpin    = "spin"    // the same
 	nameC       = "C"       // of the hand-off figures only
+	nameJSON    = "json"    // encoding/json, of codecs only
 	nameWorkers = "workers" // of dispatch only
 )
 

@@ -41,6 +41,7 @@ type outcome struct {
 	Upper   *float64 `json:"serve_per_beam,omitempty"`
 	C       *float64 `json:"ours_per_c,omitempty"`
 	Ergo    *float64 `json:"ours_per_ergo,omitempty"` // of codecs only
+	JSON    *float64 `json:"ours_per_json,omitempty"` // the same
 	Moved   *float64 `json:"moved_per_ours,omitempty"`
 	Pair    *float64 `json:"pair_per_beam,omitempty"`
 	ByRound struct { // the same ratios within each round
@@ -48,6 +49,7 @@ type outcome struct {
 		BEAM  []float64 `json:"ours_per_beam,omitempty"`
 		C     []float64 `json:"ours_per_c,omitempty"`
 		Ergo  []float64 `json:"ours_per_ergo,omitempty"`
+		JSON  []float64 `json:"ours_per_json,omitempty"`
 		Moved []float64 `json:"moved_per_ours,omitempty"`
 		Pair  []float64 `json:"pair_per_beam,omitempty"`
 	} `json:"by_round"`
@@ -112,8 +114,9 @@ func (row row) outcome(measured map[string][]float64) outcome {
 	o.Upper, o.C = o.ratio(nameServe, nameBEAM), o.ratio(nameOurs, nameC)
 	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
 	o.ByRound.C = o.paired(nameOurs, nameC)
-	if measurementOf(row.name) == codec {
+	if strings.HasPrefix(row.name, codec+"/") {
 		o.Ergo, o.ByRound.Ergo = o.ratio(nameOurs, nameErgo), o.paired(nameOurs, nameErgo)
+		o.JSON, o.ByRound.JSON = o.ratio(nameOurs, nameJSON), o.paired(nameOurs, nameJSON)
 	}
 	o.Moved, o.ByRound.Moved = o.ratio(nameMoved, nameOurs), o.paired(nameMoved, nameOurs)
 	o.Pair, o.ByRound.Pair = o.ratio(namePair, nameBEAM), o.paired(namePair, nameBEAM)

@@ -42,6 +42,10 @@ func (r report) quotients() (first, last []quotient) {
 		first = append(first, quotient{"ours/ergo", func(o *outcome) *float64 { return o.Ergo },
 			func(o *outcome) []float64 { return o.ByRound.Ergo }})
 	}
+	if slices.Contains(r.Kinds, nameJSON) {
+		first = append(first, quotient{"ours/json", func(o *outcome) *float64 { return o.JSON },
+			func(o *outcome) []float64 { return o.ByRound.JSON }})
+	}
 	return first, []quotient{
 		{head: "asleep/libei", of: func(o *outcome) *float64 { return o.Asleep }},
 		{head: "serve/libei", of: func(o *outcome) *float64 { return o.Serve }},

@@ -30,7 +30,8 @@ func TestExamples(t *testing.T) {
 		run(node)
 		require.Equal(t, `pong`, erl.Eval(t, `net_adm:ping('go@127.0.0.1')`))
 		require.Equal(t, `<<"ABC">>`, erl.Eval(t, `rpc:call('go@127.0.0.1', go, upper, [<<"abc">>])`))
-		require.Equal(t, `[1,2]`, erl.Eval(t, `[gen_server:call({counter, 'go@127.0.0.1'}, next) || _ <- [1,2]]`))
+		require.Equal(t, `{<<"A1">>,4.5}`, erl.Eval(t, `#{sku := SKU, total := Total} = gen_server:call({pricing, 'go@127.0.0.1'},
+			{quote, #{sku => <<"A1">>, qty => 3, tags => [], price => 1.5}}), {SKU, Total}`))
 
 		run(plugin)
 		require.Equal(t, `pong`, erl.Eval(t, `net_adm:ping('plugin@127.0.0.1')`))

@@ -26,8 +26,9 @@ type Program struct {
 }
 
 // Libei returns the directory of the libei programs, which test/prepare.sh has
-// compiled from test/interop/libei: ei_echo, ei_client, ei_connect_rate. Without
-// it the test is skipped, or fails where CNODE_TEST_REQUIRE is set.
+// compiled from test/interop/libei: ei_echo, ei_client,
+// ei_connect_rate, ei_terms. Without it the test is skipped, or fails where
+// CNODE_TEST_REQUIRE is set.
 func Libei(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv(envLibei)

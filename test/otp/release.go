@@ -21,6 +21,7 @@ const (
 	envReleases   = "CNODE_TEST_OTP"
 	envLibei      = "CNODE_TEST_LIBEI"
 	envNeighbours = "CNODE_TEST_NEIGHBOURS"
+	envElixir     = "CNODE_TEST_ELIXIR"
 )
 
 // wanted are the releases that the project is tested with.

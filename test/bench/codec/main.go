@@ -59,6 +59,14 @@ var operations = map[string]func(shape string, data []byte) (func() error, error
 	"ours encode": prepareEncode,
 	"ergo decode": prepareErgoDecode,
 	"ergo encode": prepareErgoEncode,
+
+	// ergo decodes into a tree, and encodes one
+	"ours unmarshal": prepareUnmarshal,
+	"ours marshal":   prepareMarshal,
+	"ergo unmarshal": prepareErgoDecode,
+	"ergo marshal":   prepareErgoEncode,
+	"json unmarshal": prepareJSONUnmarshal,
+	"json marshal":   prepareJSONMarshal,
 }
 
 func writeShapes(dir string) error {
@@ -76,13 +84,13 @@ func writeShapes(dir string) error {
 
 // measure does it for a quarter of the time before it counts.
 func measure(once func() error, d time.Duration) error {
-	n, took, err := repeat(once, 1, d/4)
+	n, _, err := repeat(once, 1, d/4)
 	if err != nil {
 		return err
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	n, took, err = repeat(once, max(1, n/4), d)
+	n, took, err := repeat(once, max(1, n/4), d)
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,8 @@ import (
 // A shape is a term that codecs are compared by. test/bench/c/ei_codec.c has the same.
 type shape struct {
 	term   func() ei.Term
-	walk   func(c *ei.Cursor) error       // reads every element
-	append func(b []byte) ([]byte, error) // appends the term
+	walk   func(data []byte, atoms *ei.AtomTable) error // reads every element
+	append func(b []byte) ([]byte, error)               // appends the term
 }
 
 var shapes = map[string]shape{

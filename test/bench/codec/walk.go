@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -11,25 +12,25 @@ var sum int64
 
 func prepareWalk(shape string, data []byte) (func() error, error) {
 	walk, atoms := shapes[shape].walk, ei.NewAtomTable(0)
-	var c ei.Cursor // used again: walk is a variable, so it would be allocated each time
-	once := func() error {
-		c = ei.NewCursor(data)
-		c.Atoms = atoms
-		if err := c.Version(); err != nil {
-			return err
-		}
-		if err := walk(&c); err != nil {
-			return err
-		}
-		if c.Len() > 0 {
-			return fmt.Errorf("%d bytes left", c.Len())
-		}
-		return nil
-	}
+	once := func() error { return walk(data, atoms) }
 	return once, once()
 }
 
-func walkEcho(c *ei.Cursor) error {
+// end is for the end of the term.
+func end(c *ei.Cursor) error {
+	runtime.KeepAlive(sum)
+	if c.Len() > 0 {
+		return fmt.Errorf("%d bytes left", c.Len())
+	}
+	return nil
+}
+
+func walkEcho(data []byte, atoms *ei.AtomTable) error {
+	c := ei.NewCursor(data)
+	c.Atoms = atoms
+	if err := c.Version(); err != nil {
+		return err
+	}
 	if _, err := c.Tuple(); err != nil {
 		return err
 	}
@@ -44,11 +45,18 @@ func walkEcho(c *ei.Cursor) error {
 		return err
 	}
 	sum += v
-	_, err = c.Binary()
-	return err
+	if _, err := c.Binary(); err != nil {
+		return err
+	}
+	return end(&c)
 }
 
-func walkIntegers(c *ei.Cursor) error {
+func walkIntegers(data []byte, atoms *ei.AtomTable) error {
+	c := ei.NewCursor(data)
+	c.Atoms = atoms
+	if err := c.Version(); err != nil {
+		return err
+	}
 	n, err := c.List()
 	if err != nil {
 		return err
@@ -60,10 +68,18 @@ func walkIntegers(c *ei.Cursor) error {
 		}
 		sum += v
 	}
-	return c.Nil()
+	if err := c.Nil(); err != nil {
+		return err
+	}
+	return end(&c)
 }
 
-func walkAtomMap(c *ei.Cursor) error {
+func walkAtomMap(data []byte, atoms *ei.AtomTable) error {
+	c := ei.NewCursor(data)
+	c.Atoms = atoms
+	if err := c.Version(); err != nil {
+		return err
+	}
 	n, err := c.Map()
 	if err != nil {
 		return err
@@ -76,10 +92,15 @@ func walkAtomMap(c *ei.Cursor) error {
 			return err
 		}
 	}
-	return nil
+	return end(&c)
 }
 
-func walkProplist(c *ei.Cursor) error {
+func walkProplist(data []byte, atoms *ei.AtomTable) error {
+	c := ei.NewCursor(data)
+	c.Atoms = atoms
+	if err := c.Version(); err != nil {
+		return err
+	}
 	n, err := c.List()
 	if err != nil {
 		return err
@@ -97,25 +118,43 @@ func walkProplist(c *ei.Cursor) error {
 		}
 		sum += v
 	}
-	return c.Nil()
+	if err := c.Nil(); err != nil {
+		return err
+	}
+	return end(&c)
 }
 
-func walkBinary(c *ei.Cursor) error {
-	_, err := c.Binary()
-	return err
+func walkBinary(data []byte, atoms *ei.AtomTable) error {
+	c := ei.NewCursor(data)
+	c.Atoms = atoms
+	if err := c.Version(); err != nil {
+		return err
+	}
+	if _, err := c.Binary(); err != nil {
+		return err
+	}
+	return end(&c)
 }
 
-func walkRecords(c *ei.Cursor) error {
+func walkRecords(data []byte, atoms *ei.AtomTable) error {
+	c := ei.NewCursor(data)
+	c.Atoms = atoms
+	if err := c.Version(); err != nil {
+		return err
+	}
 	n, err := c.List()
 	if err != nil {
 		return err
 	}
 	for range n {
-		if err := walkRecord(c); err != nil {
+		if err := walkRecord(&c); err != nil {
 			return err
 		}
 	}
-	return c.Nil()
+	if err := c.Nil(); err != nil {
+		return err
+	}
+	return end(&c)
 }
 
 func walkRecord(c *ei.Cursor) error {
@@ -148,7 +187,12 @@ func walkRecord(c *ei.Cursor) error {
 	return err
 }
 
-func walkNesting(c *ei.Cursor) error {
+func walkNesting(data []byte, atoms *ei.AtomTable) error {
+	c := ei.NewCursor(data)
+	c.Atoms = atoms
+	if err := c.Version(); err != nil {
+		return err
+	}
 	for range depth {
 		if _, err := c.List(); err != nil {
 			return err
@@ -167,20 +211,28 @@ func walkNesting(c *ei.Cursor) error {
 			return err
 		}
 	}
-	return nil
+	return end(&c)
 }
 
-func walkJSON(c *ei.Cursor) error {
+func walkJSON(data []byte, atoms *ei.AtomTable) error {
+	c := ei.NewCursor(data)
+	c.Atoms = atoms
+	if err := c.Version(); err != nil {
+		return err
+	}
 	n, err := c.List()
 	if err != nil {
 		return err
 	}
 	for range n {
-		if err := walkDocument(c); err != nil {
+		if err := walkDocument(&c); err != nil {
 			return err
 		}
 	}
-	return c.Nil()
+	if err := c.Nil(); err != nil {
+		return err
+	}
+	return end(&c)
 }
 
 func walkDocument(c *ei.Cursor) error {

@@ -1,17 +1,18 @@
-package main
+package ei_test
 
 import (
 	"math"
 	"strings"
 	"testing"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
 // The texts are those that ei_print_term of libei 5.3 prints, but for those of which the comment
-// says that it fails. TestSame compares more of them with the original.
-func TestAppendTerm(t *testing.T) {
+// says that it fails. Tests of interop and of erl-call compare more of them with the original.
+func TestAppendPrinted(t *testing.T) {
 	thirty := make(ei.Binary, 30)
 	for _, c := range []struct {
 		t    ei.Term
@@ -47,10 +48,14 @@ func TestAppendTerm(t *testing.T) {
 		{ei.Port{Node: "a@b", ID: 1, Creation: 3}, `#Port<1.3>`},
 		{ei.Ref{Node: "a@b", Len: 3, ID: [5]uint32{1, 2, 3}}, `#Ref<1.2.3>`},
 		{ei.Export{Module: "lists", Function: "map", Arity: 2}, `fun lists:map/2`},
-		{ei.Fun{Module: "m", OldIndex: 1, OldUniq: 2}, `#Fun{m.1.2}`},
+		{ei.Fun{Module: "m", Index: 5, OldIndex: 1, OldUniq: 2}, `#Fun{m.5.2}`},
+		{ei.Fun{Module: "m", Arity: -1, OldIndex: 1, OldUniq: 2}, `#Fun{m.1.2}`},
+		{ei.ImproperList{Tail: ei.Int(1)}, `1`},
+		{ei.Raw("l\x00\x00\x00\x01a\x01j"), `[1]`},
+		{ei.Pid{Node: "é@b", ID: 1 << 31}, "<é@b.-2147483648.0>"},
 		{ei.Record{Module: "m", Name: "r"}, `#m:r{}`}, // fails there
 	} {
-		require.Equal(t, c.want, string(appendTerm(nil, c.t)), "%#v", c.t)
+		require.Equal(t, c.want, string(ei.AppendPrinted(nil, c.t)), "%#v", c.t)
 	}
 }
 
@@ -62,17 +67,16 @@ func term(t testing.TB, text string) ei.Term {
 }
 
 // A result may be deeper than a goroutine's stack can follow.
-func TestPrintDeep(t *testing.T) {
-	const deep = 1_000_000
+func TestAppendPrintedDeep(t *testing.T) {
 	var v, mixed ei.Term = ei.Int(1), ei.Int(1)
 	for range deep {
 		v = ei.Tuple{ei.Int(2), v, ei.Int(3)}
 	}
-	text := string(appendTerm(nil, v))
+	text := string(ei.AppendPrinted(nil, v))
 	require.True(t, text == strings.Repeat("{2, ", deep)+"1"+strings.Repeat(", 3}", deep))
 	for range 2 {
 		mixed = ei.List{ei.Map{{Key: mixed, Value: ei.ImproperList{Elems: []ei.Term{mixed}, Tail: mixed}}}}
 	}
 	const inner = "[#{1 => [1 | 1]}]"
-	require.Equal(t, "[#{"+inner+" => ["+inner+" | "+inner+"]}]", string(appendTerm(nil, mixed)))
+	require.Equal(t, "[#{"+inner+" => ["+inner+" | "+inner+"]}]", string(ei.AppendPrinted(nil, mixed)))
 }

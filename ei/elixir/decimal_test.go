@@ -1,0 +1,113 @@
+package elixir_test
+
+import (
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei/elixir"
+)
+
+// What Decimal 3.1 makes of a text, and what text it gives to that.
+func TestDecimalText(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		neg  bool
+		coef string // or what is Special
+		exp  int
+		out  string
+	}{
+		{"0", false, "0", 0, "0"},
+		{"-0", true, "0", 0, "-0"},
+		{"1", false, "1", 0, "1"},
+		{"-1.5", true, "15", -1, "-1.5"},
+		{"1.500", false, "1500", -3, "1.500"},
+		{"0.001", false, "1", -3, "0.001"},
+		{"0.000001", false, "1", -6, "0.000001"},
+		{"0.0000001", false, "1", -7, "1E-7"},
+		{"1E+3", false, "1", 3, "1E+3"},
+		{"1E3", false, "1", 3, "1E+3"},
+		{"12E-3", false, "12", -3, "0.012"},
+		{"-12.34E+5", true, "1234", 3, "-1.234E+6"},
+		{"1e20", false, "1", 20, "1E+20"},
+		{"12345.678E-10", false, "12345678", -13, "0.0000012345678"},
+		{"123456789012345678901234567890.5", false, "1234567890123456789012345678905", -1, "123456789012345678901234567890.5"},
+		{"0E+3", false, "0", 3, "0E+3"},
+		{"0E-8", false, "0", -8, "0E-8"},
+		{"0.00", false, "0", -2, "0.00"},
+		{"+3", false, "3", 0, "3"},
+		{".5", false, "5", -1, "0.5"},
+		{"5.", false, "5", 0, "5"},
+		{"00012", false, "12", 0, "12"},
+		{"NaN", false, "NaN", 0, "NaN"},
+		{"-nan", true, "NaN", 0, "-NaN"},
+		{"inf", false, "inf", 0, "Infinity"},
+		{"-Infinity", true, "inf", 0, "-Infinity"},
+	} {
+		d, err := elixir.ParseDecimal(tt.in)
+		require.NoError(t, err, tt.in)
+		require.Equal(t, tt.out, d.String())
+		require.Equal(t, tt.neg, d.Neg, tt.in)
+		require.Equal(t, tt.exp, d.Exp, tt.in)
+		switch tt.coef {
+		case "NaN":
+			require.Equal(t, elixir.NaN, d.Special)
+		case "inf":
+			require.Equal(t, elixir.Infinity, d.Special)
+		default:
+			require.Equal(t, tt.coef, d.Coef.String(), tt.in)
+		}
+	}
+	for _, in := range []string{"", "-", ".", "e5", "abc", "1e", "1e5x", "1.2.3", "1_0", "--1", "1e1.5", " 1", "1 ", "١", "1e+-3"} {
+		_, err := elixir.ParseDecimal(in)
+		require.ErrorIs(t, err, elixir.ErrSyntax, in)
+	}
+	for _, in := range []string{"1e1000000000", "1e-1000000000", "1e99999999999999999999"} {
+		_, err := elixir.ParseDecimal(in)
+		require.ErrorIs(t, err, elixir.ErrHuge, in)
+	}
+}
+
+func TestDecimalAndRat(t *testing.T) {
+	for in, want := range map[string]string{
+		"0": "0/1", "-0": "0/1", "1.50": "3/2", "-0.001": "-1/1000", "12E2": "1200/1", "1E-3": "1/1000",
+	} {
+		d, err := elixir.ParseDecimal(in)
+		require.NoError(t, err)
+		r, err := d.Rat()
+		require.NoError(t, err)
+		require.Equal(t, want, r.String())
+		back, err := elixir.DecimalOf(r)
+		require.NoError(t, err)
+		again, err := back.Rat()
+		require.NoError(t, err)
+		require.Zero(t, r.Cmp(again))
+	}
+	for in, want := range map[string]string{"3/2": "1.5", "-1/8": "-0.125", "100": "100", "1/1000": "0.001", "0": "0", "7/20": "0.35"} {
+		r, ok := new(big.Rat).SetString(in)
+		require.True(t, ok)
+		d, err := elixir.DecimalOf(r)
+		require.NoError(t, err)
+		require.Equal(t, want, d.String())
+	}
+	_, err := elixir.DecimalOf(big.NewRat(1, 3))
+	require.ErrorIs(t, err, elixir.ErrInexact)
+
+	_, err = elixir.Decimal{Special: elixir.NaN}.Rat()
+	require.ErrorIs(t, err, elixir.ErrNotFinite)
+	_, err = elixir.Decimal{Special: elixir.Infinity, Neg: true}.Rat()
+	require.EqualError(t, err, "elixir: a Decimal that is not finite: -Infinity")
+	for _, exp := range []int{elixir.MaxRatExp + 1, -elixir.MaxRatExp - 1, 999_999_999} {
+		d := elixir.NewDecimal(big.NewInt(1), exp)
+		_, err = d.Rat()
+		require.ErrorIs(t, err, elixir.ErrHuge)
+		require.Less(t, len(d.String()), 20)
+	}
+	r, err := elixir.NewDecimal(big.NewInt(-1), elixir.MaxRatExp).Rat()
+	require.NoError(t, err)
+	require.Equal(t, "-1"+strings.Repeat("0", elixir.MaxRatExp)+"/1", r.String())
+	require.Equal(t, "-12.34", elixir.NewDecimal(big.NewInt(-1234), -2).String())
+	require.Equal(t, "0", elixir.Decimal{}.String())
+}

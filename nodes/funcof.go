@@ -1,0 +1,164 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// FuncOf makes a Func of a function of Go types:
+//
+//	func([ctx context.Context,] a A, b B, …[, more ...M]) [(R, error)]
+//
+// The arguments of the call are stored in the parameters as ei.Unmarshal does, straight from their
+// bytes; a variadic parameter takes all that are left. Another number of arguments is the exception
+// undef, one that its parameter cannot hold is badarg, both with the stack that Erlang gives,
+// [{Module, Function, Arguments, []}]. R, which may be any type that ei.Append takes, is the
+// result; without R it is ok. For the error see Func; it may be left out. A function of exactly the
+// type of Func is used as it is: it gets all arguments, as terms.
+//
+//	n.Expose("go", "upper", nodes.FuncOf(strings.ToUpper))
+//
+// FuncOf panics if f is no such function, or if one of its types can never be a term: that is a
+// fault of the program, and seen when it starts.
+func FuncOf(f any) Func {
+	fn, err := funcOf(reflect.ValueOf(f))
+	if err != nil {
+		panic(fmt.Sprintf("nodes.FuncOf: %T: %v", f, err))
+	}
+	return fn
+}
+
+func funcOf(f reflect.Value) (Func, error) {
+	if f.Kind() != reflect.Func || f.IsNil() {
+		return nil, errors.New("this is no function")
+	}
+	if f.CanConvert(typeOfFunc) {
+		return f.Convert(typeOfFunc).Interface().(Func), nil
+	}
+	t := &typed{fn: f}
+	if err := t.read(f.Type()); err != nil {
+		return nil, err
+	}
+	return t.call, nil
+}
+
+var (
+	typeOfFunc    = reflect.TypeFor[Func]()
+	typeOfContext = reflect.TypeFor[context.Context]()
+	typeOfError   = reflect.TypeFor[error]()
+)
+
+// isTyped tells whether a Func is one of FuncOf's, which reads arguments that are still encoded:
+// all of these share the code of one method.
+func (fn Func) isTyped() bool {
+	return reflect.ValueOf(fn).Pointer() == reflect.ValueOf((*typed)(nil).call).Pointer()
+}
+
+// A typed function has parameters and a result of Go types.
+type typed struct {
+	fn      reflect.Value
+	context bool           // the first parameter is a context
+	params  []reflect.Type // the others, without that of more
+	more    reflect.Type   // of each of the arguments that are left; nil: none may be
+	result  bool           // the first result is a value
+	mayFail bool           // the last result is an error
+}
+
+// read takes the parameters and results from the type of the function.
+func (f *typed) read(t reflect.Type) error {
+	for i := range t.NumIn() {
+		p := t.In(i)
+		if i == 0 && p == typeOfContext {
+			f.context = true
+			continue
+		}
+		if t.IsVariadic() && i == t.NumIn()-1 {
+			p = p.Elem()
+			f.more = p
+		} else {
+			f.params = append(f.params, p)
+		}
+		// an empty term, to hear whether any would do
+		if wrong := new(ei.MappingError); errors.As(ei.Raw{}.Unmarshal(reflect.New(p).Interface()), &wrong) {
+			return fmt.Errorf("parameter %d can be no term: %w", i+1, wrong)
+		}
+	}
+	n := t.NumOut()
+	f.mayFail = n > 0 && t.Out(n-1) == typeOfError
+	if f.mayFail {
+		n--
+	}
+	if n > 1 {
+		return errors.New("it returns more than a result and an error")
+	}
+	if f.result = n == 1; f.result && t.Out(0).Kind() != reflect.Interface {
+		switch _, err := ei.Append(nil, reflect.New(t.Out(0)).Interface()); err.(type) {
+		case *ei.MappingError, *ei.UnsupportedTypeError:
+			return fmt.Errorf("its result can be no term: %w", err)
+		}
+	}
+	return nil
+}
+
+// call is the Func. The arguments may be encoded (ei.Raw).
+func (f *typed) call(ctx context.Context, args []ei.Term) (any, error) {
+	in, err := f.arguments(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	out := f.fn.Call(in)
+	if f.mayFail {
+		if err, _ := out[len(out)-1].Interface().(error); err != nil {
+			return nil, err
+		}
+	}
+	if f.result {
+		return out[0].Interface(), nil
+	}
+	return ei.Atom("ok"), nil
+}
+
+func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value, error) {
+	if len(args) < len(f.params) || len(args) > len(f.params) && f.more == nil {
+		return nil, &argumentError{true, fmt.Errorf("%d arguments for %d parameters", len(args), len(f.params))}
+	}
+	in := make([]reflect.Value, 0, len(args)+1)
+	if f.context {
+		in = append(in, reflect.ValueOf(&ctx).Elem())
+	}
+	for i, arg := range args {
+		p := f.more
+		if i < len(f.params) {
+			p = f.params[i]
+		}
+		v := reflect.New(p)
+		if err := ei.UnmarshalTerm(arg, v.Interface()); err != nil {
+			return nil, &argumentError{false, fmt.Errorf("argument %d: %w", i+1, err)}
+		}
+		in = append(in, v.Elem())
+	}
+	return in, nil
+}
+
+// An argumentError is a caller's fault: the function was not called. It is not looked for in what
+// wraps it, which would be about a function that this one has called.
+type argumentError struct {
+	count bool // there are more, or fewer, arguments than parameters
+	err   error
+}
+
+func (e *argumentError) Error() string { return e.err.Error() }
+func (e *argumentError) Unwrap() error { return e.err }
+
+// raised is the exception that the caller gets; frame is the call, as in a stack.
+func (e *argumentError) raised(frame ...ei.Term) *Raise {
+	r := undef(frame...)
+	if !e.count {
+		r.Reason = ei.Atom("badarg")
+	}
+	return r
+}

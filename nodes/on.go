@@ -1,0 +1,127 @@
+package nodes
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
+)
+
+// checked is the Server with a map of its own, whose functions are all there.
+func (s Server) checked() (Server, error) {
+	for name, fn := range s.On {
+		if fn == nil {
+			return s, fmt.Errorf("Server.On: the function %q is nil", name)
+		}
+	}
+	s.On = maps.Clone(s.On)
+	return s, nil
+}
+
+// CallOf is the call that a Server's function answers, of On or Call; nil in a cast, or another
+// message, and for any other context. A function of On that answers later, from another goroutine
+// and by Call.Reply, returns NoReply. Request is nil then: the function has its arguments.
+func CallOf(ctx context.Context) *Call {
+	if t := turnOf(ctx); t != nil {
+		return t.call
+	}
+	return nil
+}
+
+// takeOn calls the function of s.On that the message is for; false if there is none.
+func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
+	c, request, isCall := s.callOf(b, m)
+	if !isCall {
+		var ok bool
+		if request, ok = otp.GenCast(m.Payload); !ok {
+			if _, _, _, isSystem := otp.GenRequest("system", m.Payload); isSystem {
+				return false
+			}
+			var err error
+			if request, err = firstTerm(m.Payload); err != nil {
+				return false
+			}
+		}
+		b.markServed() // no caller waits for an answer
+	} else {
+		c.tag = bytes.Clone(c.tag)
+		turnOf(ctx).call = c
+	}
+	name, v, err := s.callOn(ctx, request)
+	wrong, isWrong := err.(*argumentError)
+	if isWrong && wrong.count {
+		turnOf(ctx).call = nil
+		return false
+	}
+	what := b.n.nameOf(b)
+	if name != "" {
+		what += ", " + name
+	}
+	switch {
+	case isWrong:
+		b.n.misused(m.asker(), isCall, what, err)
+		if isCall {
+			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("badarg"), ei.Binary(err.Error())}})
+		}
+	case isCall:
+		c.answerWith(ctx, v, err)
+	case err != nil:
+		b.n.nobodyHears(m.asker(), fmt.Errorf("%s: %w", what, err))
+	}
+	if isCall {
+		b.markServed()
+	}
+	m.Release()
+	return true
+}
+
+// callOn calls the function for a request, or else the one for all others. Without either, the error
+// is an *argumentError, of the number of arguments.
+func (s *Server) callOn(ctx context.Context, request ei.Raw) (name string, v any, err error) {
+	name, args := s.named(request)
+	if fn := s.On[name]; fn != nil && name != "" {
+		v, err = fn.callWith(ctx, args)
+		if wrong, ok := err.(*argumentError); !ok || !wrong.count {
+			return name, v, err
+		}
+	}
+	if fn := s.On[""]; fn != nil {
+		v, err = fn.callWith(ctx, []ei.Term{request})
+		return "", v, err
+	}
+	return name, nil, &argumentError{count: true}
+}
+
+// named takes apart a request that begins with the name of a function of s.On: {Name, A, B}, or
+// Name. The arguments stay encoded.
+func (s *Server) named(request ei.Raw) (name string, args []ei.Term) {
+	c := ei.NewCursor(request)
+	size, err := c.Tuple()
+	if err != nil {
+		size = 1
+	}
+	if size == 0 {
+		return "", nil
+	}
+	atom, err := c.Atom()
+	if err != nil || s.On[string(atom)] == nil {
+		return "", nil
+	}
+	if args, err = next(&c, size-1); err != nil {
+		return "", nil
+	}
+	return string(atom), args
+}
+
+// callWith calls a function with arguments that are still encoded.
+func (fn Func) callWith(ctx context.Context, args []ei.Term) (any, error) {
+	if !fn.isTyped() {
+		if err := decode(args); err != nil {
+			return nil, &argumentError{err: err}
+		}
+	}
+	return fn(ctx, args)
+}

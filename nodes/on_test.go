@@ -1,0 +1,251 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// parse reads a term of Erlang.
+func parse(t testing.TB, text string) ei.Term {
+	t.Helper()
+	v, err := ei.Parse(text)
+	require.NoError(t, err, text)
+	return v
+}
+
+type item struct {
+	SKU   string
+	Price float64
+}
+
+// An inventory is a Server's state, and its methods are the functions.
+type inventory struct {
+	items []item
+	told  chan string
+	later chan *Call
+}
+
+func (v *inventory) Add(ctx context.Context, i item, times int) (int, error) {
+	switch {
+	case times < 0:
+		return 0, errors.New("less than nothing")
+	case times == 0:
+		return 0, &ei.ReasonError{Reason: ei.Tuple{ei.Atom("bad"), ei.Int(0)}}
+	case times > 10:
+		return 0, &Raise{Reason: ei.Atom("too_many")}
+	}
+	for range times {
+		v.items = append(v.items, i)
+	}
+	if CallOf(ctx) == nil {
+		v.told <- fmt.Sprintf("%d of %s", times, i.SKU)
+	}
+	return len(v.items), nil
+}
+
+func (v *inventory) Count() int { return len(v.items) }
+
+func (v *inventory) Later(ctx context.Context) (any, error) {
+	v.later <- CallOf(ctx)
+	return NoReply, nil
+}
+
+func (v *inventory) Nothing() any { return nil }
+
+func (v *inventory) Stop(ctx context.Context) { MailboxOf(ctx).Exit(ei.Atom("normal")) }
+
+func TestServerOn(t *testing.T) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
+		v := &inventory{told: make(chan string, 10), later: make(chan *Call, 1)}
+		on, err := MethodsOf(v)
+		require.NoError(t, err)
+		on["terms"] = func(_ context.Context, args []ei.Term) (any, error) { return args, nil }
+		infos := make(chan ei.Term, 10)
+		self, err := there.Serve("shop", Server{On: on, Info: func(_ context.Context, _ *Mailbox, m *Message) {
+			v, err := m.Term()
+			require.NoError(t, err)
+			infos <- v
+		}}, nil)
+		require.NoError(t, err)
+		on["count"] = nil // the Server has its own
+
+		for _, tt := range [][2]string{
+			{`count`, `0`},
+			{`{count}`, `0`},
+			{`{add, #{sku => <<"A1">>, price => 2}, 3}`, `3`},
+			{`{add, #{sku => <<"A1">>, price => 2}, -1}`, `{error,<<"less than nothing">>}`},
+			{`{add, #{sku => <<"A1">>, price => 2}, 0}`, `{error,{bad,0}}`},
+			{`{add, #{sku => <<"A1">>, price => 2}, 11}`, `{error,too_many}`},
+			{`{add, #{sku => 1, price => 2}, 3}`, `{error,{badarg,<<"argument 1: ei: item.sku: integer 1 where `},
+			{`{add, #{sku => <<"A1">>}, x}`, `{error,{badarg,<<"argument 2: ei: `},
+			{`{terms, [1000, x], <<"y">>}`, `[[1000,x],<<"y">>]`},
+			{`nothing`, `{error,<<"`},
+		} {
+			got, err := here.CallName(w.ctx(), there.Name(), "shop", parse(t, tt[0]))
+			require.NoError(t, err)
+			require.True(t, strings.HasPrefix(got.String(), tt[1]), "%s: %s", tt[0], got)
+		}
+
+		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), self.Pid(), ei.Atom("later")) })
+		c := arrives(t, v.later, "the call")
+		got, err := here.Call(w.ctx(), self.Pid(), ei.Atom("count"))
+		require.NoError(t, err, "others go on meanwhile")
+		require.Equal(t, ei.Int(3), got)
+		require.NoError(t, c.Reply(w.ctx(), item{"B2", 1}))
+		a := arrives(t, called, "the late reply")
+		require.NoError(t, a.err)
+		require.Equal(t, `#{price => 1.0,sku => <<"B2">>}`, a.v.String())
+
+		// casts and other messages
+		b := box(t, here)
+		require.NoError(t, b.Send(w.ctx(), self.Pid(), tuple(ei.Atom("$gen_cast"), tuple(ei.Atom("add"), item{"cast", 1}, 1))))
+		require.Equal(t, "1 of cast", arrives(t, v.told, "the cast"))
+		require.NoError(t, b.Send(w.ctx(), self.Pid(), tuple(ei.Atom("add"), item{"info", 1}, 2)))
+		require.Equal(t, "2 of info", arrives(t, v.told, "the message"))
+
+		// what no function takes goes to Info, as it came
+		for _, text := range []string{`other`, `{add}`, `{add,1}`, `{count,1}`, `{}`, `[]`, `7`, `{'$gen_cast',{add,1}}`, `{'$gen_cast',x}`, `#{}`} {
+			require.NoError(t, b.Send(w.ctx(), self.Pid(), parse(t, text)))
+			require.Equal(t, text, arrives(t, infos, text).String())
+		}
+
+		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Atom("stop")))
+		arrives(t, self.Done(), "the end")
+	})
+}
+
+// A call that no function takes is answered, be there a Call or not; the function without a name
+// comes before it.
+func TestServerOnUnknown(t *testing.T) {
+	w := newWorld(t, "memory")
+	here, there := w.started("alice"), w.started("bob")
+	on := func(more map[string]Func) map[string]Func {
+		m := map[string]Func{"one": FuncOf(func(int) string { return "one" })}
+		for name, fn := range more {
+			m[name] = fn
+		}
+		return m
+	}
+	whole := map[string]Func{"": FuncOf(func(i item) string { return "whole " + i.SKU })}
+	call := func(_ context.Context, c *Call) (any, error) { return ei.Tuple{ei.Atom("call"), c.Request}, nil }
+	for name, s := range map[string]Server{
+		"on": {On: on(nil)}, "whole": {On: on(whole)}, "call": {On: on(nil), Call: call}, "both": {On: on(whole), Call: call},
+	} {
+		_, err := there.Serve(name, s, nil)
+		require.NoError(t, err)
+	}
+	for _, tt := range [][3]string{
+		{"on", `{one, 1}`, `<<"one">>`},
+		{"on", `{one, 1, 2}`, `{error,{unknown_request,{one,1,2}}}`},
+		{"on", `{two, [<<"x">>]}`, `{error,{unknown_request,{two,[<<"x">>]}}}`},
+		{"on", `''`, `{error,{unknown_request,''}}`},
+		{"on", `{'', 1}`, `{error,{unknown_request,{'',1}}}`},
+		{"on", `{1, one}`, `{error,{unknown_request,{1,one}}}`},
+		{"whole", `{one, 1}`, `<<"one">>`},
+		{"whole", `#{sku => <<"A1">>}`, `<<"whole A1">>`},
+		{"whole", `{one, 1, 2}`, `{error,{badarg,<<"argument 1: ei: item: tuple {one,1,2} where `},
+		{"whole", `''`, `{error,{badarg,`},
+		{"call", `one`, `{call,one}`},
+		{"call", `{one, x}`, `{error,{badarg,`},
+		{"both", `one`, `{error,{badarg,`},
+	} {
+		got, err := here.CallName(w.ctx(), there.Name(), tt[0], parse(t, tt[1]))
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(got.String(), tt[2]), "%s: %s: %s", tt[0], tt[1], got)
+	}
+
+	_, err := there.Serve("bad", Server{On: map[string]Func{"x": nil}}, nil)
+	require.ErrorContains(t, err, `the function "x" is nil`)
+	require.Nil(t, there.Whereis("bad"))
+}
+
+// What module sys asks for is not for a function of that name; what cannot be decoded is answered.
+func TestServerOnOddMessages(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	self, err := n.Serve("srv", Server{On: map[string]Func{
+		"system": FuncOf(func(a, b any) int { panic("not for it") }),
+		"any":    FuncOf(func(any) int { return 1 }),
+		"terms":  func(context.Context, []ei.Term) (any, error) { return 1, nil },
+	}}, nil)
+	require.NoError(t, err)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
+	ask := func(kind ei.Atom, request ei.Raw) ei.Term {
+		payload, err := ei.Append(nil, tuple(kind, ei.Tuple{p.self, ref}, request))
+		require.NoError(t, err)
+		p.send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "srv"}, ei.Raw(payload))
+		_, reply := p.next()
+		require.Equal(t, ref, reply.(ei.Tuple)[0])
+		return reply.(ei.Tuple)[1]
+	}
+	encoded := func(v any) ei.Raw {
+		b, err := ei.Append(nil, v)
+		require.NoError(t, err)
+		return b
+	}
+	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map with equal keys
+	require.Equal(t, ei.Int(1), ask("$gen_call", encoded(tuple(ei.Atom("any"), 5))))
+	for _, request := range []any{tuple(ei.Atom("any"), twice), tuple(ei.Atom("terms"), twice)} {
+		reply := ask("$gen_call", encoded(request)).(ei.Tuple)
+		require.Equal(t, ei.Atom("error"), reply[0])
+		require.Equal(t, ei.Atom("badarg"), reply[1].(ei.Tuple)[0])
+	}
+	require.Equal(t, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, ask("$gen_call", twice))
+	require.Equal(t, "{error,{unknown_system_msg,get_state}}", ask("system", encoded(ei.Atom("get_state"))).String())
+	require.Equal(t, ei.Atom("ok"), ask("system", encoded(ei.Tuple{ei.Atom("terminate"), ei.Atom("normal")})))
+	arrives(t, self.Done(), "the end")
+}
+
+// A caller that gives wrong arguments hears of it, and the log does not. If nobody hears of it, as in
+// a cast, or of an error, a peer gets one warning in the log, without a stack, however often it does
+// so.
+func TestWrongArgumentsInTheLog(t *testing.T) {
+	var log record
+	w := newWorld(t, "memory")
+	there := w.started("bob", func(cfg *Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	})
+	here := w.started("alice")
+	there.Expose("m", "double", FuncOf(func(n int) int { return 2 * n }))
+	_, err := there.Serve("srv", Server{On: map[string]Func{
+		"double": FuncOf(func(n int) (int, error) { return 2 * n, errors.New("it went wrong") }),
+	}}, nil)
+	require.NoError(t, err)
+	calls := func() {
+		t.Helper()
+		_, err := here.RPC(w.ctx(), there.Name(), "m", "double", ei.Atom("x"))
+		require.ErrorContains(t, err, "{badrpc,{'EXIT',{badarg,[{m,double,[x],[]}]}}}")
+		_, err = here.RPC(w.ctx(), there.Name(), "m", "double")
+		require.ErrorContains(t, err, "{badrpc,{'EXIT',{undef,[{m,double,[],[]}]}}}")
+		v, err := here.CallName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), "x"))
+		require.NoError(t, err)
+		require.Equal(t, "{error,{badarg,<<\"argument 1: ei: binary <<\\\"x\\\">> where an integer (int) is due\">>}}", v.String())
+	}
+	b := box(t, here)
+	for range 10 {
+		calls()
+	}
+	require.Empty(t, log.lines("level=WARN"))
+	for range 10 {
+		for _, arg := range []any{1, ei.Atom("x")} {
+			require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), arg)))
+			require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("$gen_cast"), tuple(ei.Atom("double"), arg))))
+		}
+	}
+	_, err = b.CallName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), 1)) // comes last
+	require.NoError(t, err)
+	require.Len(t, log.lines("called with what it cannot take", "srv, double: argument 1: ei: atom x where "), 1)
+	require.Len(t, log.lines("nobody to hear of it", "srv, double: it went wrong"), 1)
+	require.Len(t, log.lines("level=WARN"), 2)
+	require.Empty(t, log.lines("level=ERROR"))
+}

@@ -1,0 +1,199 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// as makes the same reply to two typed calls, and says what becomes of it.
+func as[R any](t *testing.T, ctx context.Context, caller Caller, to string, reply ei.Term) string {
+	t.Helper()
+	v, err := CallAs[R](ctx, caller, to, "echo", reply)
+	r, rpcErr := RPCAs[R](ctx, caller, to, "m", "echo", reply)
+	require.Equal(t, v, r)
+	said := func(err error) string {
+		var reason *ei.ReasonError
+		var mismatch *ei.UnmarshalError
+		switch {
+		case err == nil:
+			return fmt.Sprintf("%v", v)
+		case errors.As(err, &reason):
+			return "reason " + reason.Reason.String()
+		case errors.As(err, &mismatch):
+			return "mismatch " + mismatch.Got
+		}
+		return err.Error()
+	}
+	require.Equal(t, said(err), said(rpcErr))
+	if err != nil {
+		require.ErrorContains(t, err, "call echo at "+to+": ")
+		require.ErrorContains(t, rpcErr, "call m:echo/1 at "+to+": ")
+	}
+	return said(err)
+}
+
+func TestCallAs(t *testing.T) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
+		_, err := there.Serve("echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+		require.NoError(t, err)
+		there.Expose("m", "echo", FuncOf(func(v ei.Term) ei.Term { return v }))
+		for _, tt := range []struct {
+			as   func(*testing.T, context.Context, Caller, string, ei.Term) string
+			want map[string]string // what becomes of a reply
+		}{
+			{as[item], map[string]string{
+				`#{sku => <<"A1">>, price => 2}`:       `{A1 2}`,
+				`{ok, #{sku => <<"A1">>, price => 2}}`: `{A1 2}`,
+				`ok`:                                   `{ 0}`,
+				`{error, not_found}`:                   `reason not_found`,
+				`{error, {bad, 1}}`:                    `reason {bad,1}`,
+				`error`:                                `reason error`,
+				`[7]`:                                  `mismatch list [7]`,
+				`{ok, 1}`:                              `mismatch integer 1`,
+				`{ok, 1, 2}`:                           `mismatch tuple {ok,1,2}`,
+				`{ok, #{sku => 1}}`:                    `mismatch integer 1`,
+			}},
+			{as[int], map[string]string{`7`: `7`, `{ok, 7}`: `7`, `ok`: `0`, `{error, 7}`: `reason 7`}},
+			{as[*int], map[string]string{`nil`: `<nil>`, `{ok, undefined}`: `<nil>`, `ok`: `<nil>`}},
+			{as[ei.Atom], map[string]string{`ok`: `ok`, `error`: `error`, `{ok, yes}`: `yes`, `{error, no}`: `reason no`}},
+			{as[struct{}], map[string]string{`ok`: `{}`, `{error, no}`: `reason no`}},
+			{as[ei.Term], map[string]string{`ok`: `ok`, `{ok, 1}`: `{ok,1}`, `{error, no}`: `{error,no}`}},
+			{as[any], map[string]string{`{error, no}`: `{error,no}`}},
+			{as[ei.Result[int]], map[string]string{`{ok, 1}`: `{1 <nil>}`, `{error, no}`: `{0 no}`}},
+			{as[struct {
+				_ struct{} `ei:"tuple=ok"`
+				N int
+			}], map[string]string{`{ok, 1}`: `{{} 1}`, `{error, no}`: `reason no`}},
+		} {
+			for reply, want := range tt.want {
+				require.Equal(t, want, tt.as(t, w.ctx(), here, there.Name(), parse(t, reply)), reply)
+				require.Equal(t, want, tt.as(t, w.ctx(), box(t, here), there.Name(), parse(t, reply)), reply)
+			}
+		}
+	})
+}
+
+// What ends a call otherwise is an error of the type that says so.
+func TestCallAsFailures(t *testing.T) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
+		srv, err := there.Serve("srv", Server{On: map[string]Func{
+			"exit": FuncOf(func(ctx context.Context) { MailboxOf(ctx).Exit(ei.Atom("crash")) }),
+			"who":  FuncOf(func(ctx context.Context) ei.Pid { return CallOf(ctx).From }),
+		}}, nil)
+		require.NoError(t, err)
+		raise := func(class string, v ei.Term) error { return &Raise{Class: Class(class), Reason: v} }
+		there.Expose("m", "raise", FuncOf(raise))
+		there.Expose("m", "again", FuncOf(func(ctx context.Context, class string, v ei.Term) (int, error) {
+			return RPCAs[int](ctx, there, there.Name(), "m", "raise", class, v)
+		}))
+		for _, fun := range []string{"raise", "again"} { // an exception goes through
+			for class, why := range map[Class]ei.Term{ClassError: ei.Atom("badarith"), ClassExit: ei.Tuple{ei.Atom("bad"), ei.Int(1)}} {
+				_, err = RPCAs[int](w.ctx(), here, there.Name(), "m", fun, string(class), why)
+				var r *Raise
+				require.ErrorAs(t, err, &r)
+				require.Equal(t, class, r.Class, err)
+				require.Equal(t, why, r.Reason)
+				require.ErrorAs(t, err, new(*RPCError))
+			}
+		}
+		v, err := RPCAs[string](w.ctx(), here, there.Name(), "m", "raise", "throw", "thrown")
+		require.NoError(t, err)
+		require.Equal(t, "thrown", v, "as with rpc:call")
+
+		b := box(t, here)
+		who, err := CallAs[ei.Pid](w.ctx(), b, there.Name(), "srv", ei.Atom("who"))
+		require.NoError(t, err)
+		require.Equal(t, b.Pid(), who)
+
+		_, err = CallAs[int](w.ctx(), here, there.Name(), "srv", ei.Atom("exit"))
+		var end *ExitError
+		require.ErrorAs(t, err, &end)
+		require.Equal(t, ei.Atom("crash"), end.Reason)
+		arrives(t, srv.Done(), "the end")
+		_, err = CallAs[int](w.ctx(), here, there.Name(), "srv", 1)
+		require.ErrorIs(t, err, ErrNoProc)
+		_, err = CallAs[int](w.ctx(), here, "nobody@test", "srv", 1)
+		require.ErrorIs(t, err, ErrNoConnection)
+		_, err = CallAs[int](w.ctx(), here, there.Name(), "srv", make(chan int))
+		require.Error(t, err)
+		var typeFault *ei.MappingError
+		_, err = RPCAs[chan int](w.ctx(), here, there.Name(), "m", "raise", "throw", 1)
+		require.ErrorAs(t, err, &typeFault)
+	})
+}
+
+// What rpc:call says of a function's end, as the exception that it was.
+func TestRPCErrorIsRaise(t *testing.T) {
+	for text, want := range map[string]*Raise{
+		`{'EXIT', {badarg, [{m, f, [1], []}, {m, g, 2, [{line, 7}]}]}}`: {Class: ClassError, Reason: ei.Atom("badarg")},
+		`{'EXIT', {badarg, []}}`:       {Class: ClassError, Reason: ei.Atom("badarg")},
+		`{'EXIT', {shutdown, [1]}}`:    {Class: ClassExit, Reason: parse(t, `{shutdown, [1]}`)},
+		`{'EXIT', {shutdown, normal}}`: {Class: ClassExit, Reason: parse(t, `{shutdown, normal}`)},
+		`{'EXIT', killed}`:             {Class: ClassExit, Reason: ei.Atom("killed")},
+		`nodedown`:                     nil,
+		`{'EXIT'}`:                     nil,
+		`{exit, 1}`:                    nil,
+	} {
+		var r *Raise
+		found := errors.As(error(&RPCError{parse(t, text)}), &r)
+		require.Equal(t, want != nil, found, text)
+		if found {
+			require.Equal(t, want.Class, r.Class, text)
+			require.Equal(t, want.Reason, r.Reason, text)
+		}
+	}
+}
+
+// Messages gives those that fit, and ends as Receive does.
+func TestMessages(t *testing.T) {
+	var log record
+	w := newWorld(t, "memory")
+	here := w.started("alice")
+	there := w.started("bob", func(cfg *Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	})
+	b, err := there.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, there.Register("items", b))
+	from := box(t, here)
+	require.NoError(t, from.Link(w.ctx(), b.Pid()))
+	for _, v := range []any{item{"A1", 1}, ei.Atom("what"), 1, item{"B2", 2}, map[ei.Atom]any{"sku": 1}, item{"C3", 3}} {
+		require.NoError(t, from.Send(w.ctx(), b.Pid(), v))
+	}
+	ctx, cancel := context.WithCancel(w.ctx())
+	defer cancel()
+	var got []item
+	for v, err := range Messages[item](ctx, b) {
+		require.NoError(t, err)
+		if got = append(got, v); len(got) == 2 {
+			break
+		}
+	}
+	require.Equal(t, []item{{"A1", 1}, {"B2", 2}}, got)
+	from.Exit(ei.Atom("crash")) // a signal
+	for v, err := range Messages[item](ctx, b) {
+		if err != nil {
+			require.ErrorIs(t, err, context.Canceled)
+			break
+		}
+		got = append(got, v)
+		cancel()
+	}
+	require.Len(t, got, 3)
+	require.Len(t, log.lines("called with what it cannot take"), 1)
+
+	b.Close()
+	for _, err := range Messages[ei.Term](w.ctx(), b) {
+		if err != nil {
+			require.ErrorIs(t, err, ErrClosed)
+			return
+		}
+	}
+}

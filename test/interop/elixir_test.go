@@ -1,0 +1,54 @@
+package interop
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/test/need"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
+)
+
+// The README's first node takes Elixir's structs and gives one back, with each Elixir that there is.
+func TestFirstNodeWithElixir(t *testing.T) {
+	needsTCP(t, "the examples say what they have")
+	node := program(t, "examples/first-node")
+	script, err := filepath.Abs("testdata/pricing.exs")
+	require.NoError(t, err)
+	text, err := os.ReadFile(script)
+	require.NoError(t, err)
+	for version, elixir := range elixirs(t) {
+		t.Run(version, func(t *testing.T) {
+			environ := append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", otp.Epmd(t)), "ERL_EPMD_ADDRESS=127.0.0.1")
+			serve := exec.Command(node)
+			serve.Env = environ
+			otp.Serve(t, serve)
+			// the file is not in the root file system that Elixir may be in
+			cmd := exec.CommandContext(t.Context(), elixir, "--name", "ex@127.0.0.1", "--cookie", "secret", "-e", string(text))
+			var complaints strings.Builder
+			cmd.Dir, cmd.Env, cmd.Stderr, cmd.WaitDelay = t.TempDir(), environ, &complaints, 10*time.Second
+			out, err := cmd.Output()
+			require.NoError(t, err, "%s%s", out, &complaints)
+			require.Equal(t, "all of it\n", string(out))
+		})
+	}
+}
+
+// elixirs are the programs that CNODE_TEST_ELIXIR names, by their versions.
+func elixirs(t *testing.T) map[string]string {
+	found := map[string]string{}
+	for _, entry := range strings.Fields(os.Getenv("CNODE_TEST_ELIXIR")) {
+		version, path, ok := strings.Cut(entry, "=")
+		require.True(t, ok, "CNODE_TEST_ELIXIR: VERSION=PATH …, not %q", entry)
+		found[version] = path
+	}
+	if len(found) == 0 {
+		need.Missing(t, "no Elixir: CNODE_TEST_ELIXIR is not set (test/run.sh brings it)")
+	}
+	return found
+}

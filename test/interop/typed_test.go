@@ -1,0 +1,176 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+// A parcel is a record, {parcel, Weight, Tags}; a place a map.
+type parcel struct {
+	_      struct{} `ei:"tuple=parcel"`
+	Weight float64
+	Tags   []ei.Atom
+}
+
+type place struct {
+	City string
+	Zone ei.Optional[int]
+}
+
+// A depot's methods are functions, and requests of a server.
+type depot struct {
+	parcels []parcel
+	calls   chan string
+}
+
+func (d *depot) Store(_ context.Context, p parcel, at place) (int, error) {
+	switch {
+	case p.Weight > 100:
+		return 0, &ei.ReasonError{Reason: ei.Tuple{ei.Atom("too_heavy"), ei.Float(p.Weight)}}
+	case at.City == "":
+		return 0, errors.New("no city")
+	}
+	d.parcels = append(d.parcels, p)
+	return len(d.parcels), nil
+}
+
+func (d *depot) HeaviestOf(ws ...float64) (heaviest float64) {
+	for _, w := range ws {
+		heaviest = max(heaviest, w)
+	}
+	return heaviest
+}
+
+func (d *depot) First() (parcel, error) {
+	if len(d.parcels) == 0 {
+		return parcel{}, &nodes.Raise{Class: nodes.ClassThrow, Reason: ei.Atom("empty")}
+	}
+	return d.parcels[0], nil
+}
+
+func (d *depot) Note(ctx context.Context, text string) {
+	d.calls <- fmt.Sprint(text, " ", nodes.CallOf(ctx) != nil)
+}
+
+// Erlang calls functions of Go types, and a server made of them.
+func TestTypedCalledByErlang(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		m := newMeeting(t, r)
+		d := &depot{calls: make(chan string, 10)}
+		require.NoError(t, m.n.ExposeMethods("depot", d))
+		m.n.Expose("go", "upper", nodes.FuncOf(strings.ToUpper))
+		on, err := nodes.MethodsOf(d)
+		require.NoError(t, err)
+		on[""] = nodes.FuncOf(func(p place) string { return "in " + p.City })
+		_, err = m.n.Serve("depot", nodes.Server{On: on}, nil)
+		require.NoError(t, err)
+		m.is(t, [][2]string{
+			{`erpc:call(N, go, upper, [<<"abc">>])`, `<<"ABC">>`},
+			{`erpc:call(N, go, upper, [["a", <<"bc">>]])`, `<<"ABC">>`},
+			{`erpc:call(N, go, upper, [])`, `error:{exception,undef,[{go,upper,[],[]}]}`},
+			{`erpc:call(N, go, upper, [1, "two"])`, `error:{exception,undef,[{go,upper,[1,"two"],[]}]}`},
+			{`erpc:call(N, go, upper, [abc])`, `error:{exception,badarg,[{go,upper,[abc],[]}]}`},
+			{`rpc:call(N, go, upper, [[-1]])`, `{badrpc,{'EXIT',{badarg,[{go,upper,[[-1]],[]}]}}}`},
+			{`rpc:block_call(N, go, upper, [<<"abc">>])`, `<<"ABC">>`},
+			{`erpc:call(N, erlang, apply, [fun go:upper/1, [<<"abc">>]])`, `<<"ABC">>`},
+			{`erpc:call(N, erlang, apply, [go, upper, [<<"abc">>]])`, `<<"ABC">>`},
+			{`{P, R} = spawn_opt(N, go, upper, [1], [monitor]), receive {'DOWN', R, _, P, Why} -> Why end`, `{badarg,[{go,upper,[1],[]}]}`},
+
+			{`erpc:call(N, depot, first, [])`, `throw:empty`},
+			{`erpc:call(N, depot, store, [{parcel, 2.5, [fragile, heavy]}, #{city => <<"Ulm">>, zone => 7}])`, `1`},
+			{`erpc:call(N, depot, store, [{parcel, 3, []}, #{city => "Ulm", zone => undefined, colour => red}])`, `2`},
+			{`erpc:call(N, depot, store, [{parcel, 101, []}, #{}])`, `{error,{too_heavy,101.0}}`},
+			{`erpc:call(N, depot, store, [{parcel, 1, []}, #{}])`, `error:{exception,{go_error,<<"no city">>},[]}`},
+			{`erpc:call(N, depot, store, [{letter, 1, []}, x])`, `error:{exception,badarg,[{depot,store,[{letter,1,[]},x],[]}]}`},
+			{`erpc:call(N, depot, first, [])`, `{parcel,2.5,[fragile,heavy]}`},
+			{`erpc:call(N, depot, heaviest_of, [1, 2.5, 2])`, `2.5`},
+			{`erpc:call(N, depot, heaviest_of, [1, 2, 3])`, `3.0`}, // as small integers, a STRING_EXT
+			{`erpc:call(N, depot, heaviest_of, [])`, `0.0`},
+
+			{`gen_server:call({depot, N}, {store, {parcel, 1, []}, #{city => <<"Ulm">>}})`, `3`},
+			{`gen_server:call({depot, N}, {store, {parcel, 101, []}, #{}})`, `{error,{too_heavy,101.0}}`},
+			{`gen_server:call({depot, N}, {store, {parcel, 1, []}, #{}})`, `{error,<<"no city">>}`},
+			{`gen_server:call({depot, N}, first)`, `{parcel,2.5,[fragile,heavy]}`},
+			{`gen_server:call({depot, N}, #{city => "Ulm"})`, `<<"in Ulm">>`},
+			{`element(1, element(2, gen_server:call({depot, N}, {store, x, y})))`, `badarg`},
+			{`gen_server:cast({depot, N}, {note, <<"cast">>}), {depot, N} ! {note, "info"}, gen_server:call({depot, N}, {note, "call"})`, `ok`},
+		})
+		for _, want := range []string{"cast false", "info false", "call true"} {
+			require.Equal(t, want, await(t, d.calls))
+		}
+	})
+}
+
+// Go calls Erlang, and gets Go types.
+func TestTypedCallsToErlang(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		m := newMeeting(t, r)
+		ctx, to := background(t), m.erl.Name()
+		load(t, m.erl, "counter")
+		m.erl.Do(t, "counter:start(counter)")
+		b, err := m.n.NewMailbox(nil)
+		require.NoError(t, err)
+		for _, caller := range []nodes.Caller{m.n, b} {
+			n, err := nodes.RPCAs[int](ctx, caller, to, "erlang", "abs", -5)
+			require.NoError(t, err)
+			require.Equal(t, 5, n)
+			sorted, err := nodes.RPCAs[[]string](ctx, caller, to, "lists", "sort", []any{"b", "a"})
+			require.NoError(t, err)
+			require.Equal(t, []string{"a", "b"}, sorted)
+			p, err := nodes.RPCAs[parcel](ctx, caller, to, "erlang", "list_to_tuple", []any{ei.Atom("parcel"), 1, []any{ei.Atom("x")}})
+			require.NoError(t, err)
+			require.Equal(t, parcel{Weight: 1, Tags: []ei.Atom{"x"}}, p)
+			_, err = nodes.RPCAs[[]byte](ctx, caller, to, "file", "read_file", "/no/such/file") // {error, enoent}
+			var reason *ei.ReasonError
+			require.ErrorAs(t, err, &reason)
+			require.Equal(t, ei.Atom("enoent"), reason.Reason)
+
+			var raise *nodes.Raise
+			_, err = nodes.RPCAs[int](ctx, caller, to, "erlang", "abs", ei.Atom("x"))
+			require.ErrorAs(t, err, &raise)
+			require.Equal(t, nodes.ClassError, raise.Class)
+			require.Equal(t, ei.Atom("badarg"), raise.Reason)
+			_, err = nodes.RPCAs[int](ctx, caller, to, "erlang", "exit", ei.Tuple{ei.Atom("shutdown"), ei.Int(1)})
+			require.ErrorAs(t, err, &raise)
+			require.Equal(t, nodes.ClassExit, raise.Class)
+			require.Equal(t, ei.Tuple{ei.Atom("shutdown"), ei.Int(1)}, raise.Reason)
+			_, err = nodes.RPCAs[int](ctx, caller, to, "erlang", "atom_to_binary", ei.Atom("x"))
+			var mismatch *ei.UnmarshalError
+			require.ErrorAs(t, err, &mismatch)
+
+			_, err = nodes.CallAs[int](ctx, caller, to, "counter", ei.Tuple{ei.Atom("add"), ei.Int(1)}) // {ok, N}
+			require.NoError(t, err)
+		}
+		n, err := nodes.CallAs[int](ctx, m.n, to, "counter", ei.Tuple{ei.Atom("add"), ei.Int(40)})
+		require.NoError(t, err)
+		require.Equal(t, 42, n)
+		pair, err := nodes.CallAs[ei.Tuple](ctx, m.n, to, "counter", ei.Tuple{ei.Atom("add"), ei.Int(0)})
+		require.NoError(t, err)
+		require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(42)}, pair)
+		_, err = nodes.CallAs[int](ctx, m.n, to, "counter", ei.Atom("crash"))
+		var end *nodes.ExitError
+		require.ErrorAs(t, err, &end)
+		_, err = nodes.CallAs[int](ctx, m.n, to, "counter", ei.Atom("crash"))
+		require.ErrorIs(t, err, nodes.ErrNoProc)
+
+		require.NoError(t, m.n.Register("parcels", b))
+		m.erl.Do(t, m.about(`[{parcels, N} ! T || T <- [{parcel, 1, []}, nonsense, {parcel, x, []}, {parcel, 2.5, [last]}]]`))
+		var got []parcel
+		for p, err := range nodes.Messages[parcel](ctx, b) {
+			require.NoError(t, err)
+			if got = append(got, p); len(p.Tags) > 0 {
+				break
+			}
+		}
+		require.Equal(t, []parcel{{Weight: 1, Tags: []ei.Atom{}}, {Weight: 2.5, Tags: []ei.Atom{"last"}}}, got)
+	})
+}
