@@ -176,7 +176,10 @@ func TestUnmarshalReads(t *testing.T) {
 		{"#Ref<a@b.1.2.3>", ei.Ref{Node: "a@b", Creation: 3, Len: 2, ID: [5]uint32{2, 1}}},
 		{"#Port<a@b.1.2>", ei.Port{Node: "a@b", ID: 1, Creation: 2}},
 		{"[1]", ei.Raw("l\x00\x00\x00\x01a\x01j")}, {"[a,{}]", []ei.Raw{ei.Raw("w\x01a"), ei.Raw("h\x00")}},
+		// types defined from a type of terms are what that is in Go
+		{`<<"x">>`, myName("x")}, {"[1]", myTuple{ei.Int(1)}}, {"<<1>>", otherRaw{1}},
 		// the options of fields
+		{`{<<"a">>,[<<"b">>,nil],#{k => <<"v">>}}`, binaries{A: "a", B: []*ei.Atom{ptr(ei.Atom("b")), nil}, C: map[ei.Atom]ei.Atom{"k": "v"}}},
 		{`{"日本"}`, charlists{A: "日本"}}, {"{[]}", charlists{}}, {`{<<"日本"/utf8>>}`, charlists{A: "日本"}},
 		{"{red,[a,b],undefined,#{<<\"k\">> => [x,undefined]}}",
 			atoms{A: "red", B: []string{"a", "b"}, D: map[string][]ei.Optional[string]{"k": {ei.Some("x"), {}}}}},
