@@ -170,13 +170,16 @@ func TestUnmarshalReads(t *testing.T) {
 		// terms as they are
 		{"{1,[a|b]}", ei.Tuple{ei.Int(1), ei.ImproperList{Elems: []ei.Term{ei.Atom("a")}, Tail: ei.Atom("b")}}},
 		{`"ab"`, ei.String("ab")}, {"[a]", ei.List{ei.Atom("a")}}, {"[]", ei.List{}}, {"#{a => 1}", ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}}},
-		{"<<1:3>>", ei.Bitstring{Data: []byte{32}, Bits: 3}}, {"<<1>>", ei.Binary{1}}, {"1", ei.Int(1)}, {"1.0", ei.Float(1)},
+		{"<<1:3>>", ei.Bitstring{Data: []byte{32}, Bits: 3}}, {"<<1>>", ei.Bitstring{Data: []byte{1}, Bits: 8}}, {"<<>>", ei.Bitstring{Data: []byte{}}}, {"<<1>>", ei.Binary{1}}, {"1", ei.Int(1)}, {"1.0", ei.Float(1)},
 		{"18446744073709551616", ei.NewBigInt(big1("18446744073709551616"))}, {"fun a:b/1", ei.Export{Module: "a", Function: "b", Arity: 1}},
 		{"#Pid<a@b.1.2.3>", ei.Pid{Node: "a@b", ID: 1, Serial: 2, Creation: 3}}, {"[a|b]", ei.ImproperList{Elems: []ei.Term{ei.Atom("a")}, Tail: ei.Atom("b")}},
 		{"#Ref<a@b.1.2.3>", ei.Ref{Node: "a@b", Creation: 3, Len: 2, ID: [5]uint32{2, 1}}},
 		{"#Port<a@b.1.2>", ei.Port{Node: "a@b", ID: 1, Creation: 2}},
 		{"[1]", ei.Raw("l\x00\x00\x00\x01a\x01j")}, {"[a,{}]", []ei.Raw{ei.Raw("w\x01a"), ei.Raw("h\x00")}},
+		// types defined from a type of terms are what that is in Go
+		{`<<"x">>`, myName("x")}, {"[1]", myTuple{ei.Int(1)}}, {"<<1>>", otherRaw{1}},
 		// the options of fields
+		{`{<<"a">>,[<<"b">>,nil],#{k => <<"v">>}}`, binaries{A: "a", B: []*ei.Atom{ptr(ei.Atom("b")), nil}, C: map[ei.Atom]ei.Atom{"k": "v"}}},
 		{`{"日本"}`, charlists{A: "日本"}}, {"{[]}", charlists{}}, {`{<<"日本"/utf8>>}`, charlists{A: "日本"}},
 		{"{red,[a,b],undefined,#{<<\"k\">> => [x,undefined]}}",
 			atoms{A: "red", B: []string{"a", "b"}, D: map[string][]ei.Optional[string]{"k": {ei.Some("x"), {}}}}},

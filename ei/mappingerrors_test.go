@@ -131,7 +131,7 @@ func TestMappingErrors(t *testing.T) {
 			*onlyHere
 			A int
 		}{}, "onlyHere", ""},
-		{"embeds itself", embedsItself{}, "embedsItself", ""},
+		{"embeds itself", *(embedsItself{&embedsItself{}, 1}).embedsItself, "embedsItself", ""},
 		{"embeds itself, exported", EmbedsItself{}, "EmbedsItself", ""},
 		{"atom of a number", struct {
 			A int `ei:",atom"`
@@ -157,7 +157,7 @@ func TestMappingErrors(t *testing.T) {
 		{"tuple of a pointer to itself", struct {
 			A selfPointer `ei:",tuple"`
 		}{}, "A", "tuple"},
-		{"nothing exported", onlyHere{}, "", "no exported field"},
+		{"nothing exported", onlyHere{a: 1, b: 2}, "", "no exported field"},
 		{"nothing exported, within", struct{ A []onlyHere }{}, "A", "no exported field"},
 		{"pointer to itself", selfPointer(nil), "", "pointer to itself"},
 		{"optional itself", selfOptional(nil), "", "pointer to itself"},

@@ -238,6 +238,15 @@ func (u *unmarshaler) term(v reflect.Value) error {
 			return u.mismatch(err, "a reference")
 		}
 		*to = ref
+	case *Bitstring: // a binary is one, too
+		data, bits, err := u.c.Bitstring()
+		if err != nil {
+			return u.mismatch(err, "a bitstring")
+		}
+		if !u.o.Alias {
+			data = append(make([]byte, 0, len(data)), data...)
+		}
+		*to = Bitstring{Data: data, Bits: bits}
 	default:
 		start := u.c.off
 		t, err := u.c.TermWith(&u.o)
@@ -264,7 +273,6 @@ func (u *unmarshaler) term(v reflect.Value) error {
 var termNames = map[reflect.Type]string{
 	reflect.TypeFor[BigInt]():       "an integer beyond 64 bits",
 	reflect.TypeFor[String]():       "a list of bytes",
-	reflect.TypeFor[Bitstring]():    "a bitstring",
 	reflect.TypeFor[List]():         "a list",
 	reflect.TypeFor[ImproperList](): "an improper list",
 	reflect.TypeFor[Tuple]():        "a tuple",
