@@ -38,7 +38,7 @@ func Marshal(v any) ([]byte, error) {
 //	struct of these              map with atoms as keys, or what its tags say; see below
 //	*T, Optional[T]              what T is; nil and an absent value undefined
 //	Result[T]                    {ok, T}, {error, Reason}; ok for a Result[struct{}]
-//	any with one of these in it  the same
+//	any with one of these in it  the same; as a field of a struct, nil is undefined
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying
 // type (type Name Atom as a string, so it gives a binary). Of anything else, and nil, there is an

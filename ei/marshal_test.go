@@ -91,6 +91,7 @@ func TestMarshal(t *testing.T) {
 		{(*marshaler)(nil), ei.Atom("undefined")},
 		{[]*int{nil, &seven}, ei.List{ei.Atom("undefined"), ei.Int(7)}},
 		{struct{}{}, ei.Map{}},
+		{struct{ A any }{}, ei.Map{{Key: ei.Atom("a"), Value: ei.Atom("undefined")}}},
 		{[]*ei.Pid{&pid}, ei.List{pid}},
 		{map[string]*ei.Pid{"x": &pid}, ei.Map{{Key: ei.Binary("x"), Value: pid}}},
 		{myAtom("x"), ei.Binary("x")},

@@ -8,7 +8,8 @@ import (
 )
 
 // A goMap is a Go map that is being appended. It is sorted by the encoded keys, which are therefore
-// made first, each in the place of the first one, and taken away again.
+// made first: at once, if they have no parts, or else each in the place of the first one, where it
+// is taken away again.
 type goMap struct {
 	pairs []goPair
 	start int    // of the first key
@@ -43,7 +44,16 @@ func (w *valueWriter) openMap(p *plan, v reflect.Value) error {
 		w.b = AppendMapHeader(w.b, 0)
 		return nil
 	}
-	return w.open(writing{plan: p, v: v, n: 2 * n, pairs: newGoMap(v)})
+	m := newGoMap(v)
+	f := writing{plan: p, v: v, n: 2 * n, pairs: m}
+	if p.key.simple {
+		if err := m.encodeKeys(p.key); err != nil {
+			return err
+		}
+		w.b = AppendMapHeader(w.b, n)
+		f.i = n
+	}
+	return w.open(f)
 }
 
 // pairs appends the keys and values of a map, up to one that has parts itself.
@@ -73,6 +83,19 @@ func (w *valueWriter) pairs() error {
 	}
 }
 
+// encodeKeys makes the keys, which have no parts, and sorts by them.
+func (m *goMap) encodeKeys(p *plan) (err error) {
+	m.keys = make([]byte, 0, 16*len(m.pairs))
+	for i := range m.pairs {
+		at := len(m.keys)
+		if m.keys, err = appendValue(m.keys, p, m.pairs[i].of); err != nil {
+			return within("key", err)
+		}
+		m.pairs[i].key = m.keys[at:len(m.keys):len(m.keys)] // an earlier array keeps what it had
+	}
+	return m.sort(p.kind == kindText || p.kind == kindAtom || p.kind == kindInt || p.kind == kindUint)
+}
+
 // appendBetween appends what comes after the first i keys and values: nothing after a key, since it
 // is taken away, and a key before a value.
 func (m *goMap) appendBetween(b []byte, i int) ([]byte, error) {
@@ -82,14 +105,14 @@ func (m *goMap) appendBetween(b []byte, i int) ([]byte, error) {
 		b = AppendMapHeader(b, n)
 		m.start = len(b)
 		return b, nil
-	case i <= n:
+	case i <= n && m.pairs[i-1].key == nil:
 		at := len(m.keys)
 		m.keys = append(m.keys, b[m.start:]...)
 		m.pairs[i-1].key = m.keys[at:len(m.keys):len(m.keys)] // an earlier array keeps what it had
 		if b = b[:m.start]; i < n {
 			return b, nil
 		}
-		if err := m.sort(); err != nil {
+		if err := m.sort(false); err != nil {
 			return b, err
 		}
 	case i == 2*n:
@@ -98,8 +121,12 @@ func (m *goMap) appendBetween(b []byte, i int) ([]byte, error) {
 	return append(b, m.pairs[i-n].key...), nil
 }
 
-// sort sorts the pairs by their encoded keys.
-func (m *goMap) sort() error {
+// sort sorts the pairs by their encoded keys; different: no two can be the same term.
+func (m *goMap) sort(different bool) error {
+	slices.SortFunc(m.pairs, func(x, y goPair) int { return bytes.Compare(x.key, y.key) })
+	if different {
+		return nil
+	}
 	if slices.ContainsFunc(m.pairs, func(p goPair) bool { return !hasOneForm(p.key) }) {
 		keys := make(Map, 0, len(m.pairs))
 		for i := range m.pairs {
@@ -109,7 +136,6 @@ func (m *goMap) sort() error {
 			return ErrDuplicate
 		}
 	}
-	slices.SortFunc(m.pairs, func(x, y goPair) int { return bytes.Compare(x.key, y.key) })
 	for i := 1; i < len(m.pairs); i++ {
 		if bytes.Equal(m.pairs[i-1].key, m.pairs[i].key) {
 			return ErrDuplicate

@@ -300,7 +300,7 @@ func (w *valueWriter) elements() error {
 	for p := f.plan.elem; f.i < f.n; {
 		e := f.v.Index(f.i)
 		f.i++
-		if p.plain() {
+		if p.simple {
 			var err error
 			if w.b, err = appendValue(w.b, p, e); err != nil {
 				return err

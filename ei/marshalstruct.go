@@ -85,11 +85,15 @@ func (w *valueWriter) fields() error {
 			w.b = AppendTupleHeader(w.b, 2)
 		}
 		w.b = append(w.b, field.encoded...)
-		if field.plain() {
+		if field.simple {
 			var err error
 			if w.b, err = appendValue(w.b, field.plan, v); err != nil {
 				return err
 			}
+			continue
+		}
+		if field.kind == kindAny && v.IsNil() {
+			w.b = appendAtom(w.b, field.absent)
 			continue
 		}
 		opens := w.opens

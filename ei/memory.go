@@ -77,5 +77,8 @@ func floatAt(p *int64, f float64) Term {
 	return inPlace(unsafe.Pointer(p), zeroFloat)
 }
 
+// stringOf gives data as a string without a copy. It must not be changed any more.
+func stringOf(data []byte) string { return unsafe.String(unsafe.SliceData(data), len(data)) }
+
 // bytesOf gives the text of an atom without a copy. It must not be changed.
 func bytesOf(a Atom) []byte { return unsafe.Slice(unsafe.StringData(string(a)), len(a)) }

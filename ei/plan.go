@@ -17,6 +17,7 @@ type plan struct {
 
 	marshals   marshalBy // whether the type is a Marshaler, and how
 	unmarshals bool      // its pointer is an Unmarshaler
+	simple     bool      // appendValue alone appends a value
 
 	elem *plan // of what a slice, array, map, pointer, Optional or Result is made of
 	key  *plan // of a map
@@ -119,6 +120,9 @@ func planOf(t reflect.Type) (*plan, error) {
 		if err == nil {
 			err = b.endless()
 		}
+		for _, p := range b.made {
+			p.simple = p.kind < lastLeaf && p.kind != kindAny && p.marshals == marshalsNot && p.typ != typeOfLocal
+		}
 		if err != nil {
 			found, _ = plans.LoadOrStore(t, err)
 		} else {
@@ -129,11 +133,6 @@ func planOf(t reflect.Type) (*plan, error) {
 		return p, nil
 	}
 	return nil, found.(error)
-}
-
-// plain reports whether appendValue alone appends a value of the plan's type.
-func (p *plan) plain() bool {
-	return p.kind < lastLeaf && p.kind != kindAny && p.marshals == marshalsNot && p.typ != typeOfLocal
 }
 
 // leaf reports whether a value of the plan's type has no parts with plans of their own, for

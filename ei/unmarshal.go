@@ -1,6 +1,7 @@
 package ei
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 )
@@ -53,22 +54,25 @@ func (o *DecodeOptions) Unmarshal(data []byte, v any) error {
 	if err := c.Version(); err != nil {
 		return err
 	}
-	switch tag, _ := c.Peek(); tag {
-	case TagCompressed, TagLocalExt: // the first is seldom, the second for the node alone that made it
-		t, err := o.Decode(data)
+	trailing := ErrTrailing
+	if tag, _ := c.Peek(); tag == TagCompressed {
+		plain, n, err := inflate(data, opts.Limits.Decompressed)
 		if err != nil {
 			return err
 		}
-		if local, ok := t.(Local); ok {
-			return setLocal(local, v)
+		if n < len(data) {
+			return c.fail(n, ErrTrailing)
 		}
-		return o.UnmarshalTerm(t, v)
+		c.b, trailing = plain, ErrCompressed
+	}
+	if tag, _ := c.Peek(); tag == TagLocalExt {
+		return setLocal(bytes.Clone(c.b[2:]), v)
 	}
 	if err := c.unmarshal(opts, v); err != nil {
 		return err
 	}
 	if c.Len() > 0 {
-		return c.fail(c.off, ErrTrailing)
+		return c.fail(c.off, trailing)
 	}
 	return nil
 }

@@ -139,7 +139,7 @@ func (u *unmarshaler) string(p *plan, v reflect.Value) error {
 	if len(b) >= 5 && b[0] == byte(TagBinaryExt) && p.text != textAtom {
 		if n := binary.BigEndian.Uint32(b[1:]); uint64(n) <= uint64(len(b)-5) {
 			u.c.off += 5 + int(n)
-			v.SetString(string(b[5 : 5+n]))
+			v.SetString(u.text(b[5 : 5+n]))
 			return nil
 		}
 	}
@@ -161,6 +161,20 @@ func (u *unmarshaler) string(p *plan, v reflect.Value) error {
 	}
 	v.SetString(string(data))
 	return nil
+}
+
+// text gives data as a string. Short ones share memory: one that lives on keeps less than a few
+// kilobytes.
+func (u *unmarshaler) text(data []byte) string {
+	if len(data) == 0 || len(data) > slabBytes {
+		return string(data)
+	}
+	if cap(u.texts)-len(u.texts) < len(data) {
+		u.texts = make([]byte, 0, max(len(data), min(2*cap(u.texts), slabMaxBytes)))
+	}
+	at := len(u.texts)
+	u.texts = append(u.texts, data...)
+	return stringOf(u.texts[at:])
 }
 
 // atom stores an atom in an Atom.
@@ -318,10 +332,10 @@ func (u *unmarshaler) custom(v reflect.Value) error {
 // kindName names the numbers that a Go value can hold.
 func kindName(v reflect.Value) string {
 	switch name := v.Kind().String(); v.Kind() {
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return "an integer (" + name + ")"
 	case reflect.Float32, reflect.Float64:
 		return "a float"
+	case reflect.Int, reflect.Int64:
+		return "an integer"
 	default:
 		return "an integer (" + name + ")"
 	}

@@ -13,6 +13,7 @@ type unmarshaler struct {
 	root     *plan
 	shared   *DecodeOptions // o, for Unmarshalers
 	newAtoms int
+	texts    []byte   // the rest of a piece of memory that short strings share
 	recent   [16]Atom // atoms met, by a hash
 
 	in    filling        // the value whose parts are being stored; without a plan there is none
@@ -260,6 +261,7 @@ func (u *unmarshaler) openArray(p *plan, v reflect.Value) (bool, error) {
 func (u *unmarshaler) elements() error {
 	f := &u.in
 	p := f.plan.elem
+	leaf := p.leaf()
 	for f.i < f.n {
 		if f.plan.kind == kindSlice && f.i == f.v.Len() {
 			if f.i == f.v.Cap() {
@@ -269,6 +271,12 @@ func (u *unmarshaler) elements() error {
 		}
 		e := f.v.Index(f.i)
 		f.i++
+		if leaf {
+			if err := u.leaf(p, e); err != nil {
+				return err
+			}
+			continue
+		}
 		opened, err := u.value(p, e)
 		if err != nil {
 			return err
