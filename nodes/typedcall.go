@@ -87,9 +87,14 @@ func isResult(c ei.Cursor) bool {
 // Messages yields the messages to a mailbox that a T can be, as ei.Unmarshal stores them, until
 // Mailbox.Receive fails; the last pair has its error. Others are dropped, since anybody may send
 // anything: the first from a peer with a warning, later ones at the level Debug. So are the signals
-// of links and monitors, which are no terms: All gives them.
+// of links and monitors, which are no terms: All gives them. If no term can be a T, the only error is
+// an *ei.MappingError.
 func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
+		if err := unmappable(new(T)); err != nil {
+			yield(*new(T), wrap("receive", "", err))
+			return
+		}
 		for {
 			var v T
 			m, err := b.Receive(ctx)
@@ -99,7 +104,12 @@ func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 			}
 			fits := b.read(m, &v)
 			m.Release()
-			if fits && !yield(v, nil) {
+			if fits {
+				if !yield(v, nil) {
+					return
+				}
+			} else if err := ctx.Err(); err != nil { // who sends fast would keep the loop from hearing of it
+				yield(*new(T), wrap("receive", "", err))
 				return
 			}
 		}
