@@ -55,6 +55,11 @@ var NoReply any = noReply{}
 
 type noReply struct{}
 
+// AppendTerm refuses: the result of an exposed function, say, would be the map of an empty struct.
+func (noReply) AppendTerm([]byte) ([]byte, error) {
+	return nil, errors.New("NoReply is no term: it is for a function of a Server that answers a call")
+}
+
 // ErrReplied is returned by a second Reply to one Call.
 var ErrReplied = errors.New("the call has its reply already")
 
@@ -143,7 +148,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	if s.On != nil && s.takeOn(ctx, b, m) {
 		return
 	}
-	if s.Call != nil || s.Info == nil {
+	if s.Call != nil || s.On != nil || s.Info == nil {
 		if c, request, ok := s.callOf(b, m); ok {
 			s.takeCall(ctx, c, request, m)
 			b.markServed()
@@ -238,7 +243,9 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 }
 
 func (s *Server) call(ctx context.Context, c *Call) {
-	turnOf(ctx).call = c
+	if t := turnOf(ctx); t.self != nil { // the node's own servers have no call of the program
+		t.call = c
+	}
 	v, err := s.Call(ctx, c)
 	c.answerWith(ctx, v, err)
 }
