@@ -253,5 +253,12 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 	require.Len(t, log.lines("called with what it cannot take", "srv, double: argument 1: ei: atom x where "), 1)
 	require.Len(t, log.lines("nobody to hear of it", "srv, double: it went wrong"), 1)
 	require.Len(t, log.lines("level=WARN"), 2)
+	// the program's own faults are seen, too, without a peer
+	for range 10 {
+		require.NoError(t, there.Whereis("srv").SendName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), "own")))
+	}
+	_, err = b.CallName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), 1))
+	require.NoError(t, err)
+	require.NotEmpty(t, log.lines("level=WARN", "called with what it cannot take", "function=\"srv, double\"", "own"))
 	require.Empty(t, log.lines("level=ERROR"))
 }

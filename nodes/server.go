@@ -11,21 +11,27 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
-// A Server is a registered process made of Go functions, like a gen_server. They run one at a time
-// on one goroutine, in the order in which the messages came; MailboxOf(ctx) is the process itself,
-// whose Exit ends it (to answer and end, Call.Reply first, then Exit, and return NoReply: a result
-// returned after Exit is dropped). Any of them may be nil: then calls and casts go to Info
-// unchanged, and what no function takes is dropped, except calls, which are answered with {error,
-// Text} or, by a Server that has On, with {error, {unknown_request, Request}}. A call whose request cannot be decoded, or is over ei.Limits, is
-// answered with {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its
-// stack goes to Config.Logger. When the process ends, so does the context of the running function,
+// A Server is a registered process made of Go functions, like a gen_server: those of On get Go
+// values, and Call, Cast and Info get terms. They run one at a time on one goroutine, in the order
+// in which the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it (to answer
+// and end, Call.Reply first, then Exit, and return NoReply: a result returned after Exit is
+// dropped).
+//
+// Any of them may be nil. Casts without a function for them go to Info unchanged, and what is left
+// is dropped, except calls. By a Server that has On these are answered with {error,
+// {unknown_request, Request}}; else they go to Info unchanged, or are answered with {error, Text} if
+// there is none. A call whose request cannot be decoded, or is over ei.Limits, is answered with
+// {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its stack goes to
+// Config.Logger.
+//
+// When the process ends, so does the context of the running function,
 // and what is unread is dropped: callers hear of the end. Nothing restarts a Server: to do so, wait
 // for Mailbox.Done and call Serve again. A Server that tells many processes something sends under
 // transport.NoWait (Mailbox.Send), so that one whose node does not read does not hold up the
 // others.
 type Server struct {
-	// On has a function for each kind of request, in calls, casts and other messages alike: that of
-	// the name add gets A and B of {add, A, B}, that of stop gets nothing of the atom stop, and the
+	// On has a function for each kind of request, as a rule made by FuncOf or MethodsOf, in calls,
+	// casts and other messages alike: that of the name add gets A and B of {add, A, B}, that of stop gets nothing of the atom stop, and the
 	// one with the empty name gets any other request, whole. What no function takes, by its name
 	// and its number of arguments, goes to Call, Cast or Info.
 	//
@@ -50,7 +56,7 @@ type Server struct {
 	prompt bool
 }
 
-// NoReply, returned by Server.Call, says that Call.Reply comes later.
+// NoReply, returned by Server.Call or by a function of Server.On, says that Call.Reply comes later.
 var NoReply any = noReply{}
 
 type noReply struct{}
