@@ -79,8 +79,8 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 	return true
 }
 
-// callOn calls the function for a request, or else the one for all others. Without either, the error
-// is an *argumentError, of the number of arguments.
+// callOn calls the function for a request, or else the one for all others. Without either, the
+// error is an *argumentError, of the number of arguments.
 func (s *Server) callOn(ctx context.Context, request ei.Raw) (name string, v any, err error) {
 	name, args := s.named(request)
 	if fn := s.On[name]; fn != nil && name != "" {

@@ -19,8 +19,8 @@ import (
 //
 // Any of them may be nil. Casts without a function for them go to Info unchanged, and what is left
 // is dropped, except calls. By a Server that has On these are answered with {error,
-// {unknown_request, Request}}; else they go to Info unchanged, or are answered with {error, Text} if
-// there is none. A call whose request cannot be decoded, or is over ei.Limits, is answered with
+// {unknown_request, Request}}; else they go to Info unchanged, or are answered with {error, Text}
+// if there is none. A call whose request cannot be decoded, or is over ei.Limits, is answered with
 // {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its stack goes to
 // Config.Logger.
 //
