@@ -67,9 +67,13 @@ func (n *Node) applied(f function, args []ei.Term) (function, []ei.Term, *Raise)
 	wrong := func(reason ei.Term) (function, []ei.Term, *Raise) {
 		return f, args, raised(&Raise{Class: ClassError, Reason: reason})
 	}
-	for f == (function{"erlang", "apply"}) && n.exposed(f) == nil {
+	for deep := false; f == (function{"erlang", "apply"}) && n.exposed(f) == nil; deep = true {
 		if len(args) != 2 && len(args) != 3 {
 			break
+		}
+		// what is in an apply within an apply is not skipped at every level
+		if deep && decode(args) != nil {
+			return wrong(ei.Atom("badarg"))
 		}
 		inner, ok := elements(args[len(args)-1])
 		if !ok {

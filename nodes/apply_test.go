@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"testing"
 
@@ -57,6 +58,35 @@ func TestApply(t *testing.T) {
 	result, raise := n.apply(w.ctx(), "erlang", "apply", apply(fun("echo", 0), none))
 	require.Nil(t, raise)
 	require.Equal(t, ei.Raw("w\x04mine"), result)
+}
+
+// What a call takes does not grow with the square of the depth of its applies.
+func TestDeepApply(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	n.Expose("m", "double", FuncOf(func(n int) int { return 2 * n }))
+	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map with equal keys
+	for _, tt := range []struct {
+		inner ei.Term
+		want  string
+	}{
+		{parse(t, `[m,double,[1000]]`), `2000`},
+		{parse(t, `[fun m:double/1,[1000]]`), `2000`},
+		{parse(t, `[m,double,[x]]`), `{badarg,[{m,double,[x],[]}]}`},
+		{parse(t, `[m,double,1000]`), `{badarg,[]}`},
+		{ei.List{ei.Atom("m"), ei.Atom("double"), ei.List{twice}}, `{badarg,[]}`},
+	} {
+		const depth = 100_000
+		apply := append(ei.AppendListHeader(nil, 3), "w\x06erlangw\x05apply"...)
+		inner, err := ei.AppendTerm(nil, tt.inner)
+		require.NoError(t, err)
+		args := append(append(bytes.Repeat(apply, depth), inner...), bytes.Repeat([]byte{byte(ei.TagNilExt)}, depth)...)
+		got, err := termOf(n.callTo(w.ctx(), target{node: n.Name(), name: "rex"}, rexCall("erlang", "apply", ei.Raw(args))))
+		require.NoError(t, err)
+		if got.String() != tt.want {
+			require.Equal(t, "{badrpc,{'EXIT',"+tt.want+"}}", got.String())
+		}
+	}
 }
 
 // The elements of a list are the same whether the list is decoded first, or they are taken out

@@ -82,11 +82,14 @@ func (n *Node) nobodyHears(c *Conn, err error) {
 // hears of it, though in few words. c is nil for a caller of this node.
 func (n *Node) misused(c *Conn, heard bool, function string, err error) {
 	const text = "called with what it cannot take"
-	if c != nil && !heard {
+	switch {
+	case heard:
+		n.log.Debug(text, "function", function, "error", err)
+	case c != nil:
 		c.complain(faultArguments, text, fmt.Errorf("%s: %w", function, err))
-		return
+	default:
+		n.noTerms.Log(n.log, slog.LevelWarn, function, text, "function", function, "error", err)
 	}
-	n.log.Debug(text, "function", function, "error", err)
 }
 
 // unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as

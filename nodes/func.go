@@ -19,15 +19,18 @@ import (
 //	any other           an exception, error:{go_error, Text}     the reply {error, Text}
 //
 // and so does one that wraps these. A panic is an exception of class error with reason {go_panic,
-// Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the node, when an exit signal ends the process that a spawn, or erpc, has
-// made for the function, and when the caller of rpc:call or erpc:call does not wait for the result
-// any more: its time is over, or its process or its connection has ended. For casts, and for what
-// was spawned, ctx goes on without the caller; but once the node shuts down, it ends with the
-// caller's connection. ConnOf(ctx) is that connection, whose Done tells of its end at any time. The
-// process that spawn, or erpc, has made for it has links and takes exit signals, but no messages:
-// those are dropped. A function that others are to talk to makes a Mailbox, or a Server, and
-// returns its pid. An argument that is a list may be an ei.List or, if all its elements are small
-// integers, an ei.String: ei.Elements gives both as a list.
+// Text}; runtime.Goexit ends the process that runs the function, with reason killed. A Server's
+// process ends by either: see there.
+//
+// ctx ends with the node, when an exit signal ends the process that a spawn, or erpc, has made for
+// the function, and when the caller of rpc:call or erpc:call does not wait for the result any more:
+// its time is over, or its process or its connection has ended. For casts, and for what was
+// spawned, ctx goes on without the caller; but once the node shuts down, it ends with the caller's
+// connection. ConnOf(ctx) is that connection, whose Done tells of its end at any time. The process
+// that spawn, or erpc, has made for it has links and takes exit signals, but no messages: those are
+// dropped. A function that others are to talk to makes a Mailbox, or a Server, and returns its pid.
+// An argument that is a list may be an ei.List or, if all its elements are small integers, an
+// ei.String: ei.Elements gives both as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.

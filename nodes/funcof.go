@@ -83,8 +83,7 @@ func (f *typed) read(t reflect.Type) error {
 		} else {
 			f.params = append(f.params, p)
 		}
-		// an empty term, to hear whether any would do
-		if wrong := new(ei.MappingError); errors.As(ei.Raw{}.Unmarshal(reflect.New(p).Interface()), &wrong) {
+		if wrong := unmappable(reflect.New(p).Interface()); wrong != nil {
 			return fmt.Errorf("parameter %d can be no term: %w", i+1, wrong)
 		}
 	}
@@ -101,6 +100,15 @@ func (f *typed) read(t reflect.Type) error {
 		case *ei.MappingError, *ei.UnsupportedTypeError:
 			return fmt.Errorf("its result can be no term: %w", err)
 		}
+	}
+	return nil
+}
+
+// unmappable tells why no term can be stored in what v points to; nil if some can.
+func unmappable(v any) error {
+	wrong := new(ei.MappingError)
+	if errors.As(ei.Raw{}.Unmarshal(v), &wrong) { // of an empty term
+		return wrong
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 var update = flag.Bool("update", false, "write the seeds of the fuzz target anew")
 
 // The processes that a fuzzed connection finds, so that seeds can name them: a mailbox that traps
-// exits, called box, and another one that does not.
+// exits, called box, another one that does not, and a Server of typed functions, called shop.
 const (
 	fuzzCreation = 9
 	fuzzBox      = 101
@@ -31,12 +31,13 @@ func FuzzConn(f *testing.F) {
 	for _, b := range fuzzSeeds(f) {
 		f.Add(b)
 	}
+	typed := FuncOf(func(a item, b ...map[string]any) (any, error) { return b, nil })
 	w := newWorld(f, "memory")
 	n := w.node("bob", func(cfg *Config) {
 		cfg.MaxFrame = 1 << 20
 		cfg.Setup = func(n *Node) error {
 			n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
-			n.Expose("m", "t", FuncOf(func(a item, b ...map[string]any) (any, error) { return b, nil }))
+			n.Expose("m", "t", typed)
 			return nil
 		}
 	})
@@ -56,6 +57,8 @@ func FuzzConn(f *testing.F) {
 		plain, err := n.NewMailbox(nil)
 		require.NoError(t, err)
 		require.EqualValues(t, fuzzPlain, plain.Pid().ID)
+		shop, err := n.Serve("shop", Server{On: map[string]Func{"t": typed, "": typed}}, nil)
+		require.NoError(t, err)
 		received := make(chan struct{})
 		go func() {
 			defer close(received)
@@ -90,6 +93,7 @@ func FuzzConn(f *testing.F) {
 		require.NoError(t, s.Close())
 		require.NoError(t, box.Close())
 		require.NoError(t, plain.Close())
+		require.NoError(t, shop.Close()) // a peer may have ended it: a new one is for the next
 		<-received
 		require.Eventually(t, func() bool { return tableSize(n) == 0 && n.Stats().Mailboxes == 2 }, tooLong, tick)
 		require.NoError(t, n.Err())
@@ -111,6 +115,9 @@ func fuzzSeeds(t testing.TB) map[string][]byte {
 		return ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{self, tag}, request}
 	}
 	rexCall := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), list(ei.Int(1000)), ei.Atom("user")}
+	things := ei.Map{{Key: ei.Atom("sku"), Value: ei.Binary("A1")}, {Key: ei.Atom("price"), Value: ei.Float(1.5)}}
+	typed := ei.Tuple{ei.Atom("t"), things, things}
+	shop := dist.Control{Op: dist.OpRegSend, From: self, ToName: "shop"}
 	type part struct {
 		ctl     dist.Control
 		payload ei.Term
@@ -148,6 +155,9 @@ func fuzzSeeds(t testing.TB) map[string][]byte {
 		"erpc": {{dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: self, GroupLeader: self, Module: "erpc", Function: "execute_call",
 			Arity: 4, Options: options},
 			list(ref, ei.Atom("m"), ei.Atom("f"), list(ei.Int(1000)))}},
+		"typed": {{shop, call(alias, typed)}, {shop, ei.Tuple{ei.Atom("$gen_cast"), typed}}, {shop, typed}, {shop, call(ref, things)},
+			{dist.Control{Op: dist.OpRegSend, From: self, ToName: "rex"},
+				ei.Tuple{self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("t"), list(things, things), ei.Atom("user")}}}},
 		"spawn_reply": {{dist.Control{Op: dist.OpSpawnReply, Ref: ref, To: box, Flags: 3, Result: why}, nil}},
 		"others": {{dist.Control{Op: dist.OpGroupLeader, From: self, To: box}, nil}, {dist.Control{Op: dist.OpNodeLink}, nil},
 			{dist.Control{Op: dist.OpUnlink, From: self, To: box}, nil}},

@@ -10,9 +10,10 @@ import (
 
 // MethodsOf makes Funcs of all exported methods of a value, as FuncOf does, under their names as
 // Erlang writes them: GetPrice is get_price, HTTPStatus is http_status. They are for Server.On, or
-// for ExposeMethods. The methods of a pointer are more than those of what it points to. Methods of
-// which FuncOf can make no Func, or that have one name, are an error that names them all; so is a
-// value without methods.
+// for ExposeMethods. The methods of a pointer are more than those of what it points to, and those
+// of embedded types, as of a sync.Mutex, are among them: peers should not get to call these.
+// Methods of which FuncOf can make no Func, or that have one name, are an error that names them
+// all; so is a value without methods.
 func MethodsOf(value any) (map[string]Func, error) {
 	v := reflect.ValueOf(value)
 	if !v.IsValid() || v.NumMethod() == 0 {

@@ -29,7 +29,7 @@ type Node struct {
 	strangers  strangers
 	refused    hush.Hush // handshakes that have failed
 	mishaps    hush.Hush // errors in functions of the application
-	noTerms    hush.Each // results of functions and servers that are no terms
+	noTerms    hush.Each // results that are no terms, and wrong arguments from this node
 	waits      hush.Hush // connections that wait for a free descriptor
 
 	mu       sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies

@@ -22,8 +22,9 @@ func (s Server) checked() (Server, error) {
 }
 
 // CallOf is the call that a Server's function answers, of On or Call; nil in a cast, or another
-// message, and for any other context. A function of On that answers later, from another goroutine
-// and by Call.Reply, returns NoReply. Request is nil then: the function has its arguments.
+// message, and for any other context, that of an exposed function, too. In a function of On the
+// call has no Request: the arguments are what was asked. One that answers later, by Call.Reply from
+// any goroutine, has the result type any, and returns NoReply.
 func CallOf(ctx context.Context) *Call {
 	if t := turnOf(ctx); t != nil {
 		return t.call
@@ -78,8 +79,8 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 	return true
 }
 
-// callOn calls the function for a request, or else the one for all others. Without either, the error
-// is an *argumentError, of the number of arguments.
+// callOn calls the function for a request, or else the one for all others. Without either, the
+// error is an *argumentError, of the number of arguments.
 func (s *Server) callOn(ctx context.Context, request ei.Raw) (name string, v any, err error) {
 	name, args := s.named(request)
 	if fn := s.On[name]; fn != nil && name != "" {

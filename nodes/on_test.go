@@ -100,6 +100,10 @@ func TestServerOn(t *testing.T) {
 		got, err := here.Call(w.ctx(), self.Pid(), ei.Atom("count"))
 		require.NoError(t, err, "others go on meanwhile")
 		require.Equal(t, ei.Int(3), got)
+		there.Expose("m", "later", on["later"])
+		_, err = here.RPC(w.ctx(), there.Name(), "m", "later")
+		require.ErrorContains(t, err, "the result of m:later: NoReply is no term", "it is for calls of a Server")
+		require.Nil(t, arrives(t, v.later, "the call of no Server"))
 		require.NoError(t, c.Reply(w.ctx(), item{"B2", 1}))
 		a := arrives(t, called, "the late reply")
 		require.NoError(t, a.err)
@@ -123,7 +127,7 @@ func TestServerOn(t *testing.T) {
 	})
 }
 
-// A call that no function takes is answered, be there a Call or not; the function without a name
+// A call that no function takes is answered, be there a Call, or an Info, or not; the function without a name
 // comes before it.
 func TestServerOnUnknown(t *testing.T) {
 	w := newWorld(t, "memory")
@@ -139,6 +143,7 @@ func TestServerOnUnknown(t *testing.T) {
 	call := func(_ context.Context, c *Call) (any, error) { return ei.Tuple{ei.Atom("call"), c.Request}, nil }
 	for name, s := range map[string]Server{
 		"on": {On: on(nil)}, "whole": {On: on(whole)}, "call": {On: on(nil), Call: call}, "both": {On: on(whole), Call: call},
+		"info": {On: on(nil), Info: func(context.Context, *Mailbox, *Message) {}},
 	} {
 		_, err := there.Serve(name, s, nil)
 		require.NoError(t, err)
@@ -150,6 +155,7 @@ func TestServerOnUnknown(t *testing.T) {
 		{"on", `''`, `{error,{unknown_request,''}}`},
 		{"on", `{'', 1}`, `{error,{unknown_request,{'',1}}}`},
 		{"on", `{1, one}`, `{error,{unknown_request,{1,one}}}`},
+		{"info", `{one, 1, 2}`, `{error,{unknown_request,{one,1,2}}}`},
 		{"whole", `{one, 1}`, `<<"one">>`},
 		{"whole", `#{sku => <<"A1">>}`, `<<"whole A1">>`},
 		{"whole", `{one, 1, 2}`, `{error,{badarg,<<"argument 1: ei: item: tuple {one,1,2} where `},
@@ -247,5 +253,12 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 	require.Len(t, log.lines("called with what it cannot take", "srv, double: argument 1: ei: atom x where "), 1)
 	require.Len(t, log.lines("nobody to hear of it", "srv, double: it went wrong"), 1)
 	require.Len(t, log.lines("level=WARN"), 2)
+	// the program's own faults are seen, too, without a peer
+	for range 10 {
+		require.NoError(t, there.Whereis("srv").SendName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), "own")))
+	}
+	_, err = b.CallName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("double"), 1))
+	require.NoError(t, err)
+	require.NotEmpty(t, log.lines("level=WARN", "called with what it cannot take", "function=\"srv, double\"", "own"))
 	require.Empty(t, log.lines("level=ERROR"))
 }

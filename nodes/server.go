@@ -11,21 +11,27 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
-// A Server is a registered process made of Go functions, like a gen_server. They run one at a time
-// on one goroutine, in the order in which the messages came; MailboxOf(ctx) is the process itself,
-// whose Exit ends it (to answer and end, Call.Reply first, then Exit, and return NoReply: a result
-// returned after Exit is dropped). Any of them may be nil: then calls and casts go to Info
-// unchanged, and what no function takes is dropped, except calls, which are answered with {error,
-// Text} or, by a Server that has On, with {error, {unknown_request, Request}}. A call whose request cannot be decoded, or is over ei.Limits, is
-// answered with {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its
-// stack goes to Config.Logger. When the process ends, so does the context of the running function,
+// A Server is a registered process made of Go functions, like a gen_server: those of On get Go
+// values, and Call, Cast and Info get terms. They run one at a time on one goroutine, in the order
+// in which the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it (to answer
+// and end, Call.Reply first, then Exit, and return NoReply: a result returned after Exit is
+// dropped).
+//
+// Any of them may be nil. Casts without a function for them go to Info unchanged, and what is left
+// is dropped, except calls. By a Server that has On these are answered with {error,
+// {unknown_request, Request}}; else they go to Info unchanged, or are answered with {error, Text}
+// if there is none. A call whose request cannot be decoded, or is over ei.Limits, is answered with
+// {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its stack goes to
+// Config.Logger.
+//
+// When the process ends, so does the context of the running function,
 // and what is unread is dropped: callers hear of the end. Nothing restarts a Server: to do so, wait
 // for Mailbox.Done and call Serve again. A Server that tells many processes something sends under
 // transport.NoWait (Mailbox.Send), so that one whose node does not read does not hold up the
 // others.
 type Server struct {
-	// On has a function for each kind of request, in calls, casts and other messages alike: that of
-	// the name add gets A and B of {add, A, B}, that of stop gets nothing of the atom stop, and the
+	// On has a function for each kind of request, as a rule made by FuncOf or MethodsOf, in calls,
+	// casts and other messages alike: that of the name add gets A and B of {add, A, B}, that of stop gets nothing of the atom stop, and the
 	// one with the empty name gets any other request, whole. What no function takes, by its name
 	// and its number of arguments, goes to Call, Cast or Info.
 	//
@@ -50,10 +56,15 @@ type Server struct {
 	prompt bool
 }
 
-// NoReply, returned by Server.Call, says that Call.Reply comes later.
+// NoReply, returned by Server.Call or by a function of Server.On, says that Call.Reply comes later.
 var NoReply any = noReply{}
 
 type noReply struct{}
+
+// AppendTerm refuses: the result of an exposed function, say, would be the map of an empty struct.
+func (noReply) AppendTerm([]byte) ([]byte, error) {
+	return nil, errors.New("NoReply is no term: it is for a function of a Server that answers a call")
+}
 
 // ErrReplied is returned by a second Reply to one Call.
 var ErrReplied = errors.New("the call has its reply already")
@@ -143,7 +154,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	if s.On != nil && s.takeOn(ctx, b, m) {
 		return
 	}
-	if s.Call != nil || s.Info == nil {
+	if s.Call != nil || s.On != nil || s.Info == nil {
 		if c, request, ok := s.callOf(b, m); ok {
 			s.takeCall(ctx, c, request, m)
 			b.markServed()
@@ -238,7 +249,9 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 }
 
 func (s *Server) call(ctx context.Context, c *Call) {
-	turnOf(ctx).call = c
+	if t := turnOf(ctx); t.self != nil { // the node's own servers have no call of the program
+		t.call = c
+	}
 	v, err := s.Call(ctx, c)
 	c.answerWith(ctx, v, err)
 }

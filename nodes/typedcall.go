@@ -19,10 +19,15 @@ func (n *Node) callTo(ctx context.Context, to target, request any) (ei.Cursor, e
 	return n.call(ctx, to, request, nil, nil)
 }
 
-// CallAs makes a request to the process that has a registered name on a node, gen_server:call({Name,
-// Node}, Request), and stores the reply in an R, as ei.Unmarshal does:
+// CallAs makes a request to the process that has a registered name on a node,
+// gen_server:call({Name, Node}, Request), and stores the reply in an R, as ei.Unmarshal does. The
+// request is any value that ei.Append takes; a tuple of Go values is a struct that says so:
 //
-//	quote, err := nodes.CallAs[Quote](ctx, n, "shop@host", "pricing", ei.Tuple{...})
+//	type quoteFor struct { // {quote, Order}
+//		_     struct{} `ei:"tuple=quote"`
+//		Order Order
+//	}
+//	quote, err := nodes.CallAs[Quote](ctx, n, "shop@host", "pricing", quoteFor{Order: order})
 //
 // A reply that an R can be is the result, whatever it says: an ei.Term, an ei.Result or a struct
 // that is a tuple takes {ok, Value} and {error, Reason} as they are. Else the R is the Value of
@@ -35,9 +40,12 @@ func CallAs[R any](ctx context.Context, caller Caller, node, name string, reques
 }
 
 // RPCAs calls a function on a node, rpc:call(Node, Mod, Fun, Args), and stores its result in an R,
-// as CallAs does. An exception is an *RPCError that wraps a *Raise, of class error or exit; what a
-// function throws is its result, as with rpc:call. RPCAs waits as Node.RPC does, and returns the same
-// errors.
+// as CallAs does:
+//
+//	stock, err := nodes.RPCAs[int](ctx, n, "shop@host", "Elixir.Shop", "stock", sku)
+//
+// An exception is an *RPCError that wraps a *Raise, of class error or exit; what a function throws
+// is its result, as with rpc:call. RPCAs waits as Node.RPC does, and returns the same errors.
 func RPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, args ...any) (R, error) {
 	c, err := caller.callTo(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args))
 	if err == nil {
@@ -86,10 +94,15 @@ func isResult(c ei.Cursor) bool {
 
 // Messages yields the messages to a mailbox that a T can be, as ei.Unmarshal stores them, until
 // Mailbox.Receive fails; the last pair has its error. Others are dropped, since anybody may send
-// anything: the first from a peer with a warning, later ones at the level Debug. So are the signals
-// of links and monitors, which are no terms: All gives them.
+// anything: the first from a peer with a warning, later ones at the level Debug; of those from this
+// node one a second has a warning. So are the signals of links and monitors, which are no terms:
+// All gives them. If no term can be a T, the only pair has an *ei.MappingError.
 func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
+		if err := unmappable(new(T)); err != nil {
+			yield(*new(T), wrap("receive", "", err))
+			return
+		}
 		for {
 			var v T
 			m, err := b.Receive(ctx)
@@ -99,7 +112,12 @@ func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 			}
 			fits := b.read(m, &v)
 			m.Release()
-			if fits && !yield(v, nil) {
+			if fits {
+				if !yield(v, nil) {
+					return
+				}
+			} else if err := ctx.Err(); err != nil { // who sends fast would keep the loop from hearing of it
+				yield(*new(T), wrap("receive", "", err))
 				return
 			}
 		}

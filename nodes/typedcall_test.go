@@ -189,6 +189,22 @@ func TestMessages(t *testing.T) {
 	require.Len(t, got, 3)
 	require.Len(t, log.lines("called with what it cannot take"), 1)
 
+	// messages that do not fit do not keep it from ending
+	full := box(t, there)
+	for _, text := range []string{"what", "left"} {
+		require.NoError(t, full.Send(w.ctx(), full.Pid(), ei.Atom(text)))
+	}
+	for v, err := range Messages[item](ctx, full) {
+		require.ErrorIs(t, err, context.Canceled)
+		require.Zero(t, v)
+	}
+	m, err := full.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, ei.Raw("w\x04left"), m.Payload)
+	for _, err := range Messages[chan int](w.ctx(), full) {
+		require.ErrorAs(t, err, new(*ei.MappingError))
+	}
+
 	b.Close()
 	for _, err := range Messages[ei.Term](w.ctx(), b) {
 		if err != nil {
