@@ -3,6 +3,7 @@ package ei
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 )
 
 // AppendResolved appends the term raw with every ATOM_CACHE_REF in it replaced by the atom that it
@@ -17,6 +18,18 @@ import (
 func AppendResolved(b []byte, raw Raw, refs []Atom, max int) ([]byte, error) {
 	w := rewriter{c: Cursor{b: raw, CacheRefs: refs}, out: b, max: max}
 	return w.run(b)
+}
+
+// ResolvedSize gives the number of bytes that AppendResolved appends, and how many of them are more
+// than the term takes in raw. It has the errors of AppendResolved, and takes constant memory but for
+// closures within closures.
+func ResolvedSize(raw Raw, refs []Atom, max int) (size, grows int, err error) {
+	w := rewriter{c: Cursor{b: raw, CacheRefs: refs}, max: max, measures: true}
+	_, err = w.run(nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	return w.off + w.grown, w.grown, nil
 }
 
 // RewriteAtoms appends the term raw with other bytes in place of some of its atoms, those that are
@@ -57,16 +70,16 @@ var anyRefs [256]Atom
 
 // A rewriter copies a term with other bytes in place of its atoms.
 type rewriter struct {
-	c     Cursor
-	off   int // of what has not been looked at
-	out   []byte
-	done  int // c.b[:done] is in out; the rest up to off goes there with the next replacement
-	max   int // bytes that go to out
-	start int // of these
+	c    Cursor
+	off  int // of what has not been looked at
+	out  []byte
+	done int // c.b[:done] is in out; the rest up to off goes there with the next replacement
+	max  int // bytes that go to out
 
-	with  func(atom Raw) Raw // nil: references become atoms
-	finds bool               // only looks for a reference
-	found bool
+	with     func(atom Raw) Raw // nil: references become atoms
+	measures bool               // nothing goes to out
+	finds    bool               // only looks for a reference
+	found    bool
 
 	grown int                // how much longer than what it was made of out is
 	funs  stack[closureSpan] // the closures that off is within, if they have free variables
@@ -81,7 +94,6 @@ type closureSpan struct {
 
 // run gives out with the whole term, or b as it was.
 func (w *rewriter) run(b []byte) ([]byte, error) {
-	w.start = len(b)
 	for left := 1; left > 0; {
 		at, isClosure := w.off, w.off < len(w.c.b) && Tag(w.c.b[w.off]) == TagNewFunExt
 		if isClosure {
@@ -107,6 +119,9 @@ func (w *rewriter) run(b []byte) ([]byte, error) {
 
 // copy puts everything before off into out.
 func (w *rewriter) copy() {
+	if w.measures {
+		return
+	}
 	w.out = append(w.out, w.c.b[w.done:w.off]...)
 	w.done = w.off
 }
@@ -115,7 +130,7 @@ func (w *rewriter) copy() {
 // 24 send a wrong one, which stays if nothing has changed.)
 func (w *rewriter) endClosure() error {
 	span, _ := w.funs.pop()
-	if span.grown == w.grown {
+	if span.grown == w.grown || w.measures {
 		return nil
 	}
 	w.copy()
@@ -160,7 +175,7 @@ func (w *rewriter) head() (kids int, err error) {
 
 // atomsWithin passes the atoms in the head of a term, which has been checked.
 func (w *rewriter) atomsWithin(tag Tag) error {
-	at, n := w.off, 1
+	at, n, tail := w.off, 1, 0
 	switch {
 	case tag.IsPid(), tag.IsPort(), tag == TagReferenceExt:
 		w.off++
@@ -176,6 +191,7 @@ func (w *rewriter) atomsWithin(tag Tag) error {
 		w.off += newFunFixed
 	case tag == TagFunExt:
 		w.off += 6
+		tail = pidTail(Tag(w.c.b[at+5]))
 	}
 	for range n {
 		if err := w.atom(); err != nil {
@@ -194,7 +210,7 @@ func (w *rewriter) atomsWithin(tag Tag) error {
 		w.off++
 		return w.atom()
 	case TagFunExt: // the module follows the pid
-		w.off += pidTail(Tag(w.c.b[at+5]))
+		w.off += tail
 		return w.atom()
 	}
 	return nil
@@ -218,20 +234,25 @@ func (w *rewriter) atom() error {
 			w.done, w.grown = next, w.grown+len(other)-(next-at)
 		}
 	case isRef:
-		w.copy()
-		before := len(w.out)
-		w.out = appendAtom(w.out, w.c.CacheRefs[w.c.b[at+1]])
-		w.done, w.grown = next, w.grown+len(w.out)-before-(next-at)
-		w.off = next
+		a := w.c.CacheRefs[w.c.b[at+1]]
+		if !w.measures {
+			w.copy()
+			w.out = appendAtom(w.out, a)
+		}
+		w.off, w.done = next, next
+		w.grown += len(a) // a tag and a length of one byte take as much as a reference
+		if len(a) > math.MaxUint8 {
+			w.grown++
+		}
 		return w.limit(at)
 	}
 	w.off = next
 	return nil
 }
 
-// limit is an error if there are more bytes, up to the term at at, than there may be.
+// limit is an error if more bytes would be appended, up to the term at at, than may be.
 func (w *rewriter) limit(at int) error {
-	if len(w.out)-w.start+w.off-w.done > w.max {
+	if w.off+w.grown > w.max {
 		return w.c.fail(at, &LimitError{Limit: "bytes of the whole form", Max: w.max})
 	}
 	return nil

@@ -45,6 +45,14 @@ func requireResolves(tb require.TestingT, raw ei.Raw) {
 	require.NoError(tb, err)
 	require.Equal(tb, "before"+string(raw), string(got))
 
+	size, grows, err := ei.ResolvedSize(packed, refs, len(raw))
+	require.NoError(tb, err)
+	require.Equal(tb, []int{len(raw), len(raw) - len(packed)}, []int{size, grows})
+	room := append(make([]byte, grows), packed...) // in the same memory
+	got, err = ei.AppendResolved(room[:0], room[grows:], refs, len(raw))
+	require.NoError(tb, err)
+	require.Equal(tb, string(raw), string(got))
+
 	plain, with := ei.NewCursor(raw), ei.NewCursor(packed)
 	with.CacheRefs = refs
 	want, wantErr := plain.Term()
@@ -67,6 +75,8 @@ func requireResolves(tb require.TestingT, raw ei.Raw) {
 	_, err = ei.RewriteAtoms(nil, packed, func(ei.Raw) ei.Raw { return nil })
 	require.ErrorIs(tb, err, ei.ErrAtomCache)
 	_, err = ei.AppendResolved(nil, packed, refs, len(raw)-1)
+	_, _, sizeErr := ei.ResolvedSize(packed, refs, len(raw)-1)
+	require.Equal(tb, err, sizeErr)
 	var limit *ei.LimitError
 	require.ErrorAs(tb, err, &limit)
 	require.Equal(tb, len(raw)-1, limit.Max)
@@ -176,6 +186,8 @@ func FuzzResolve(f *testing.F) {
 		c := ei.NewCursor(data)
 		c.CacheRefs = refs
 		got, err := ei.AppendResolved(nil, data, refs, 1<<20)
+		size, grows, sizeErr := ei.ResolvedSize(data, refs, 1<<20)
+		require.Equal(t, err, sizeErr)
 		skipErr := c.Skip()
 		has, hasErr := ei.HasCacheRefs(data)
 		if err != nil {
@@ -187,6 +199,11 @@ func FuzzResolve(f *testing.F) {
 		}
 		require.NoError(t, skipErr)
 		require.NoError(t, hasErr)
+		require.Len(t, got, size)
+		room := append(make([]byte, grows), data...)
+		same, err := ei.AppendResolved(room[:0], room[grows:], refs, size)
+		require.NoError(t, err)
+		require.Equal(t, got, same)
 		if !has {
 			require.True(t, bytes.HasPrefix(data, got))
 		}

@@ -13,8 +13,10 @@ import (
 
 const (
 	fragmentHeadSize = 2 + 8 + 8 // 131, the kind, sequence id, fragment number
-	trustedPayload   = 64 << 10  // bytes of memory for a message of which little has come
+	trustedPayload   = 4 << 10   // bytes of memory for a message of which little has come
 	sequenceCost     = 512       // bytes of memory that an incomplete message takes besides its parts
+	// room before a payload, in bytes, so that a large one with few atoms is made whole where it is
+	roomForAtoms = 2 << 10
 )
 
 // An Incomplete is a message of which fragments are still to come.
@@ -30,7 +32,8 @@ type Incomplete struct {
 // A sequence is an incomplete message in a Reader.
 type sequence struct {
 	Incomplete
-	cost int // its part of Reader.held
+	before []byte // the memory before Payload, roomForAtoms
+	cost   int    // its part of Reader.held
 }
 
 // fragmentHead reads the ids of a fragment.
@@ -110,7 +113,8 @@ func (r *Reader) next(frame []byte, ctl *Control, a *Arrival) error {
 		return fmt.Errorf("%w: no payload behind %v", ErrFrame, s.Control.Op)
 	}
 	*ctl = s.Control
-	a.Complete, a.Payload, a.Refs, a.Owned = true, s.Payload, s.Refs, true
+	a.Complete, a.Payload, a.Refs = true, s.Payload, s.Refs
+	a.Owned, a.before = true, s.before
 	return nil
 }
 
@@ -126,10 +130,8 @@ func (r *Reader) begin(s *sequence) error {
 		return fault(ErrFragmentOrder, 0)
 	case len(r.open) >= r.limits.Sequences:
 		return fault(ErrTooManySequences, r.limits.Sequences)
-	case len(s.Payload) > r.limits.Message:
-		return fault(ErrMessageTooLong, r.limits.Message)
 	}
-	s.cost = sequenceCost + cap(s.Payload)
+	s.cost = sequenceCost
 	for _, a := range s.Refs {
 		s.cost += 16 + len(a)
 	}
@@ -163,12 +165,13 @@ func (r *Reader) take(s *sequence, piece []byte) error {
 			room += int(s.Next * size)
 		}
 		room = min(room, r.limits.Message, max(2*n, trustedPayload))
-		more := room - cap(s.Payload)
+		more := room - cap(s.Payload) + roomForAtoms - len(s.before)
 		if r.held+more > r.limits.Incomplete {
 			return fault(ErrTooMuchIncomplete, r.limits.Incomplete)
 		}
 		r.held, s.cost = r.held+more, s.cost+more
-		s.Payload = append(make(ei.Raw, 0, room), s.Payload...)
+		buf := append(make([]byte, roomForAtoms, roomForAtoms+room), s.Payload...)
+		s.before, s.Payload = buf[:roomForAtoms], buf[roomForAtoms:]
 	}
 	s.Payload = append(s.Payload, piece...)
 	return nil
@@ -182,14 +185,13 @@ func (r *Reader) end(s *sequence) {
 
 // Discard gives back the memory of an incomplete message that nobody wants, one whose receiver has
 // ended, say: its further fragments are read, and dropped. It is false if there is no such message.
-func (r *Reader) Discard(sequence uint64) bool {
-	s := r.open[sequence]
+func (r *Reader) Discard(id uint64) bool {
+	s := r.open[id]
 	if s == nil || s.Discarded {
 		return false
 	}
-	s.Incomplete = Incomplete{Sequence: s.Sequence, Next: s.Next, Discarded: true}
 	r.held -= s.cost - sequenceCost
-	s.cost = sequenceCost
+	*s = sequence{Incomplete: Incomplete{Sequence: s.Sequence, Next: s.Next, Discarded: true}, cost: sequenceCost}
 	return true
 }
 

@@ -69,13 +69,15 @@ type Arrival struct {
 	// the term are to be ignored.
 	Payload ei.Raw
 	// Refs are what the ATOM_CACHE_REFs in Payload stand for (ei.Cursor.CacheRefs): valid until the
-	// next frame is read. Payload holds none if Refs is empty; see Whole.
+	// next frame is read, if not Owned. Payload holds none if Refs is empty. See Whole.
 	Refs []ei.Atom
 	// Owned: Payload came in fragments, and its memory is the caller's from now on; else it is part
 	// of the frame.
 	Owned bool
 	// Sequence is the id of the message that a fragment belongs to.
 	Sequence uint64
+
+	before []byte // memory just before Payload that is the caller's, too
 }
 
 // Read reads a frame, its bytes after the 4-byte length; ctl is undefined unless the message is
@@ -144,10 +146,10 @@ func (r *Reader) headed(frame []byte, at int, ctl *Control) (ei.Raw, []ei.Atom, 
 // makeWhole replaces the references in the encoded fields of ctl, which few operations have.
 func (r *Reader) makeWhole(ctl *Control, refs []ei.Atom) error {
 	for _, raw := range []*ei.Raw{&ctl.Reason, &ctl.Token, &ctl.Options, &ctl.Result} {
-		if len(*raw) == 0 {
-			continue
+		if has, err := ei.HasCacheRefs(*raw); err != nil || !has {
+			continue // well-formed, as it has been read
 		}
-		whole, err := Whole(nil, *raw, refs, r.limits.Message)
+		whole, err := ei.AppendResolved(nil, *raw, refs, r.limits.Message)
 		if err != nil {
 			return fmt.Errorf("%w: control message %v: %w", ErrFrame, ctl.Op, err)
 		}
@@ -156,18 +158,36 @@ func (r *Reader) makeWhole(ctl *Control, refs []ei.Atom) error {
 	return nil
 }
 
-// Whole gives the term raw in the form that needs no refs: raw itself, unchecked, if there is no
-// reference in it, else a copy without bytes after the term, which is appended to b. Errors are as
-// those of ei.AppendResolved: a malformed term, or more than max bytes to append.
-func Whole(b []byte, raw ei.Raw, refs []ei.Atom, max int) (ei.Raw, error) {
-	if len(refs) == 0 {
-		return raw, nil
+// Whole gives Payload in the form that needs no Refs: Payload itself, unchecked, if there is no
+// reference in it, else without bytes after the term. Then it is in b, from its start on, which
+// grows as needed; or, of a message that came in fragments, most often in the memory in which
+// Payload was, which is then lost. Errors are those of ei.AppendResolved: a malformed term, or more
+// than max bytes.
+func (a *Arrival) Whole(b []byte, max int) (ei.Raw, error) {
+	if len(a.Refs) == 0 {
+		return a.Payload, nil
 	}
-	if has, err := ei.HasCacheRefs(raw); err != nil || !has {
-		return raw, err
+	if has, err := ei.HasCacheRefs(a.Payload); err != nil || !has {
+		return a.Payload, err
 	}
-	return ei.AppendResolved(slices.Grow(b, len(raw)+len(raw)/2), raw, refs, max)
+	if len(a.Payload) <= exactPayload {
+		return ei.AppendResolved(slices.Grow(b[:0], len(a.Payload)*3/2), a.Payload, a.Refs, max)
+	}
+	size, grows, err := ei.ResolvedSize(a.Payload, a.Refs, max)
+	if err != nil {
+		return nil, err
+	}
+	if grows <= len(a.before) {
+		b = a.before[len(a.before)-grows:]
+	} else {
+		b = slices.Grow(b[:0], size)
+	}
+	return ei.AppendResolved(b[:0], a.Payload, a.Refs, max)
 }
+
+// exactPayload is the size, in bytes, of payloads that take more memory than they need rather than
+// being measured.
+const exactPayload = 16 << 10
 
 // Cached gives the atoms of the peer's cache, each with its place: what a Reader elsewhere needs to
 // go on (Restore).
@@ -175,7 +195,7 @@ func (r *Reader) Cached() iter.Seq2[int, ei.Atom] { return r.cache.all() }
 
 // Restore makes a new Reader continue for one from which cached and incomplete were taken (Cached,
 // Incomplete). A place outside the cache, or what a peer could not have sent under these limits, is
-// an error. The memory of incomplete is the Reader's from now on.
+// an error. Payloads are copied.
 func (r *Reader) Restore(cached iter.Seq2[int, ei.Atom], incomplete iter.Seq[Incomplete]) error {
 	for i, a := range cached {
 		if i < 0 || i >= CacheSize {
@@ -185,7 +205,12 @@ func (r *Reader) Restore(cached iter.Seq2[int, ei.Atom], incomplete iter.Seq[Inc
 	}
 	for m := range incomplete {
 		s := &sequence{Incomplete: m}
-		if err := r.begin(s); err != nil {
+		s.Payload = nil
+		err := r.begin(s)
+		if err == nil {
+			err = r.take(s, m.Payload)
+		}
+		if err != nil {
 			return &FrameError{Kind: KindFirstFragment, Err: err}
 		}
 	}

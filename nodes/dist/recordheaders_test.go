@@ -43,7 +43,7 @@ func (r *recorder) describeHeaded(p []byte, ours bool) string {
 		return text
 	}
 	h := heard{ctl: ctl}
-	h.payload, err = Whole(nil, a.Payload, a.Refs, 1<<30)
+	h.payload, err = a.Whole(nil, 1<<30)
 	require.NoError(r.t, err)
 	if !ours {
 		r.last = &h
@@ -281,7 +281,7 @@ func replayHeaders(t *testing.T, lines []line, flags Flags, ops []Op) {
 		term, err := with.Term()
 		require.NoError(t, err)
 		require.Zero(t, with.Len())
-		whole, err := Whole(nil, a.Payload, a.Refs, 1<<30)
+		whole, err := a.Whole(nil, 1<<30)
 		require.NoError(t, err)
 		c := ei.NewCursor(whole)
 		same, err := c.Term()
