@@ -50,19 +50,21 @@ const maxInt = int(^uint(0) >> 1)
 // to the first one, or to where no more can come; so that a term without any is checked in part or
 // not at all. An error, as of Cursor.Skip, says that the term is malformed before that.
 func HasCacheRefs(raw Raw) (bool, error) {
-	last := bytes.LastIndexByte(raw, byte(TagAtomCacheRef))
-	if last < 0 {
-		return false, nil
-	}
+	next := bytes.IndexByte(raw, byte(TagAtomCacheRef)) // no reference comes before it
 	w := rewriter{c: Cursor{b: raw, CacheRefs: anyRefs[:]}, finds: true}
-	for left := 1; left > 0 && w.off <= last && !w.found; {
+	for left := 1; left > 0 && next >= 0; {
 		kids, err := w.head()
-		if err != nil {
-			return false, err
+		if err != nil || w.found {
+			return w.found, err
 		}
 		left += kids - 1
+		if w.off > next {
+			if next = bytes.IndexByte(raw[w.off:], byte(TagAtomCacheRef)); next >= 0 {
+				next += w.off
+			}
+		}
 	}
-	return w.found, nil
+	return false, nil
 }
 
 // anyRefs makes every reference a known one; it is never written to.
