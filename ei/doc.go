@@ -80,8 +80,9 @@
 // PID_EXT …) are read into the same Go values as the modern ones; the appenders that write them
 // have Old or Latin1 in their names. LOCAL_EXT is kept as it is, in a [Local]. Compressed terms are
 // inflated by Decode and [Decompress], and made by [MarshalCompressed]. An ATOM_CACHE_REF is looked
-// up in [Cursor].CacheRefs, which the reader of the distribution header sets. Native records of OTP
-// 29 are [Record].
+// up in [Cursor].CacheRefs, which the reader of the distribution header sets; [AppendResolved] makes
+// encoded terms independent of it, [RewriteAtoms] the other way round. Native records of OTP 29 are
+// [Record].
 //
 // This package differs from the C library: integers up to 32 bits are sent as INTEGER_EXT, as a
 // runtime system does (in C, up to 28 bits); atoms are UTF-8 throughout, and one that is too long

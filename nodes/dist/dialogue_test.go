@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,7 +20,8 @@ import (
 // A dialogue is what went over a connection with a real Erlang node, packet by
 // packet, without lengths. Its file has a line for each: "> " and hexadecimal
 // bytes for what we sent, "< " for what the node sent, "< closed" for its end
-// of the connection, and "#" for remarks.
+// of the connection, and "#" for remarks. " 00*400 " among the bytes stands for
+// 400 times this one.
 type dialogue struct {
 	lines []line
 	at    int
@@ -42,7 +44,7 @@ func (d *dialogue) save(t testing.TB, path, title string) {
 		if l.note != "" {
 			fmt.Fprintf(&b, "# %s\n", l.note)
 		}
-		mark, text := "<", hex.EncodeToString(l.bytes)
+		mark, text := "<", shorten(l.bytes)
 		if l.ours {
 			mark = ">"
 		}
@@ -55,6 +57,38 @@ func (d *dialogue) save(t testing.TB, path, title string) {
 	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
 }
 
+// shorten gives bytes in hexadecimal, with long repetitions of one byte as a count.
+func shorten(b []byte) string {
+	var out strings.Builder
+	for len(b) > 0 {
+		same := 1
+		for same < len(b) && b[same] == b[0] {
+			same++
+		}
+		if same >= 100 {
+			fmt.Fprintf(&out, " %02x*%d ", b[0], same)
+		} else {
+			out.WriteString(hex.EncodeToString(b[:same]))
+		}
+		b = b[same:]
+	}
+	return strings.TrimSpace(out.String())
+}
+
+func lengthen(t testing.TB, text string) (b []byte) {
+	for part := range strings.FieldsSeq(text) {
+		one, times, repeated := strings.Cut(part, "*")
+		n := 1
+		if repeated {
+			var err error
+			n, err = strconv.Atoi(times)
+			require.NoError(t, err)
+		}
+		b = append(b, bytes.Repeat(unhex(t, one), n)...)
+	}
+	return b
+}
+
 func load(t testing.TB, path string) *dialogue {
 	t.Helper()
 	f, err := os.Open(path)
@@ -62,6 +96,7 @@ func load(t testing.TB, path string) *dialogue {
 	defer f.Close()
 	d := &dialogue{t: t}
 	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
 	for s.Scan() {
 		mark, text, _ := strings.Cut(s.Text(), " ")
 		if mark == "#" {
@@ -70,7 +105,7 @@ func load(t testing.TB, path string) *dialogue {
 		require.Contains(t, []string{"<", ">"}, mark)
 		l := line{ours: mark == ">", closed: text == "closed"}
 		if !l.closed {
-			l.bytes = unhex(t, text)
+			l.bytes = lengthen(t, text)
 		}
 		d.lines = append(d.lines, l)
 	}
@@ -212,6 +247,14 @@ var scenarios = []scenario{
 		name: "signals-altact", accept: true, self: self("go23", FlagsDefault|FlagAltactSig), status: StatusOK,
 		frames: playAltact, release: 28, ops: []Op{OpAltactSigSend, OpPayloadExit2},
 	},
+	{
+		name: "headers", accept: true, self: self("go25", FlagsDefault|FlagDistHdrAtomCache|FlagFragments), status: StatusOK,
+		frames: playHeaders, ops: opsOfHeaders,
+	},
+	{
+		name: "headers-altact", accept: true, status: StatusOK, frames: playHeaders, release: 28,
+		self: self("go26", FlagsDefault|FlagDistHdrAtomCache|FlagFragments|FlagAltactSig), ops: opsOfHeadersAltact,
+	},
 }
 
 // opsOfDefault is what an Erlang node sends in playSignals to a node that
@@ -298,8 +341,12 @@ func TestDialogues(t *testing.T) {
 				d := load(t, filepath.Join(dir, s.name+".txt"))
 				peer, err := s.shake(d)
 				s.expect(t, release, peer, err)
-				if s.frames == nil {
+				switch {
+				case s.frames == nil:
 					require.Equal(t, len(d.lines), d.at, "packets are left over")
+					return
+				case peer.Flags.Has(FlagDistHdrAtomCache):
+					replayHeaders(t, d.lines[d.at:], peer.Flags, s.ops)
 					return
 				}
 				replayFrames(t, d.lines[d.at:], peer.Flags, s.ops)

@@ -67,6 +67,28 @@ var (
 	ErrFrame = errors.New("malformed frame")
 	// ErrTooLong: more bytes than a length field can express.
 	ErrTooLong = errors.New("too long for the wire")
+	// ErrHeader: a distribution header that breaks its layout, or names what is no atom.
+	ErrHeader = errors.New("malformed distribution header")
+	// ErrNotCached: a distribution header that refers to a place in the cache where no atom was put.
+	ErrNotCached = errors.New("reference to an atom that was never sent")
+)
+
+// What can be wrong with the fragments of a message; each is wrapped in a *FragmentError. The
+// connection cannot be used after it.
+var (
+	// ErrNoFirstFragment: a further fragment of a message that has not begun, or has ended.
+	ErrNoFirstFragment = errors.New("fragment without a first one")
+	// ErrFragmentOrder: a fragment whose number is not one less than the last one's, or 0 in the
+	// first.
+	ErrFragmentOrder = errors.New("fragment out of order")
+	// ErrSequenceOpen: a first fragment with the sequence id of a message that is not complete.
+	ErrSequenceOpen = errors.New("sequence begun again before its end")
+	// ErrTooManySequences: more incomplete messages at a time than Limits.Sequences.
+	ErrTooManySequences = errors.New("too many incomplete messages")
+	// ErrTooMuchIncomplete: incomplete messages take more memory than Limits.Incomplete.
+	ErrTooMuchIncomplete = errors.New("incomplete messages take too much memory")
+	// ErrMessageTooLong: a message that is longer than Limits.Message.
+	ErrMessageTooLong = errors.New("message too long")
 )
 
 // Phases of a handshake, in their order, as HandshakeError.Phase names them.
@@ -157,7 +179,9 @@ func (e *ControlError) Unwrap() error { return e.Err }
 // FrameError is every error about a frame as a whole.
 type FrameError struct {
 	Kind FrameKind // what the first bytes say it is; KindInvalid if nothing known
-	Err  error     // ErrNotNegotiated, ErrUnsupported, ErrFrame or ErrTooLong
+	// ErrNotNegotiated, ErrUnsupported, ErrFrame, ErrTooLong, ErrHeader, ErrNotCached or a
+	// *FragmentError
+	Err error
 }
 
 // Error names the kind and the cause.
@@ -165,3 +189,27 @@ func (e *FrameError) Error() string { return fmt.Sprintf("dist: %v frame: %v", e
 
 // Unwrap gives Err.
 func (e *FrameError) Unwrap() error { return e.Err }
+
+// FragmentError says which fragment is wrong.
+type FragmentError struct {
+	Sequence uint64 // the id of the message
+	Fragment uint64 // the number of the fragment: 1 is the last
+	Want     uint64 // with ErrFragmentOrder: the number that was due; 0 if any other than 0 was
+	Limit    int    // with ErrTooManySequences, ErrTooMuchIncomplete, ErrMessageTooLong: the limit in force
+	Err      error  // one of the errors about fragments
+}
+
+// Error names the cause and the fragment.
+func (e *FragmentError) Error() string {
+	text := fmt.Sprintf("%v: fragment %d of sequence %d", e.Err, e.Fragment, e.Sequence)
+	switch {
+	case e.Err == ErrFragmentOrder && e.Want != 0:
+		text += fmt.Sprintf(", %d was due", e.Want)
+	case e.Limit != 0:
+		text += fmt.Sprintf(", the limit is %d", e.Limit)
+	}
+	return text
+}
+
+// Unwrap gives Err.
+func (e *FragmentError) Unwrap() error { return e.Err }

@@ -161,8 +161,27 @@ func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
 	return out, nil
 }
 
+// AppendFrameHeadFor is AppendFrameHead in the form that the negotiated flags
+// ask for: with FlagDistHdrAtomCache the frame has a distribution header, of no
+// atoms, instead of version bytes. The atoms of control message and payload are
+// sent as text then, too; see AtomRefs for the other way.
+func AppendFrameHeadFor(b []byte, negotiated Flags, ctl *Control, payload int) ([]byte, error) {
+	if !negotiated.Has(FlagDistHdrAtomCache) {
+		return AppendFrameHead(b, ctl, payload)
+	}
+	start := len(b)
+	out, err := AppendControl(append(b, 0, 0, 0, 0, ei.VersionMagic, distHeader, 0), ctl)
+	if err == nil {
+		err = setLength(out[start:], payload)
+	}
+	if err != nil {
+		return b, err
+	}
+	return out, nil
+}
+
 // FinishFrame sets the length of a frame whose payload was appended after
-// AppendFrameHead; frame begins with the length and ends with the payload. The
+// AppendFrameHead or AppendFrameHeadFor; frame begins with the length and ends with the payload. The
 // error is a *FrameError: ErrTooLong for a frame of 4 GiB or more, ErrFrame for
 // one of less than the four bytes of the length.
 func FinishFrame(frame []byte) error {

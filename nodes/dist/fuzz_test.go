@@ -51,6 +51,7 @@ func seeds(t testing.TB) map[string]map[string][]byte {
 	add("FuzzFrame", "first fragment", unhex(t, "83 45 0000000000000001 0000000000000002 00 6801 6105"))
 	add("FuzzFrame", "next fragment", unhex(t, "83 46 0000000000000001 0000000000000001 00"))
 	add("FuzzFrame", "tick", nil)
+	readerSeeds(t, add)
 	return all
 }
 

@@ -67,6 +67,8 @@ type recorder struct {
 
 	mu       sync.Mutex
 	dialogue *dialogue
+
+	headers // with FlagDistHdrAtomCache
 }
 
 func (r *recorder) note(l line) {
@@ -81,7 +83,7 @@ func (r *recorder) ReadPacket() ([]byte, error) {
 	if err == nil {
 		packet := make([]byte, binary.BigEndian.Uint32(length[:]))
 		if _, err = io.ReadFull(r.conn, packet); err == nil {
-			r.note(line{bytes: packet, note: r.describe(packet)})
+			r.note(line{bytes: packet, note: r.describe(packet, false)})
 			return packet, nil
 		}
 	}
@@ -93,7 +95,7 @@ func (r *recorder) ReadPacket() ([]byte, error) {
 
 func (r *recorder) WritePackets(packets ...[]byte) error {
 	for _, p := range packets {
-		r.note(line{ours: true, bytes: p, note: r.describe(p)})
+		r.note(line{ours: true, bytes: p, note: r.describe(p, true)})
 		var length [4]byte
 		binary.BigEndian.PutUint32(length[:], uint32(len(p)))
 		if _, err := r.conn.Write(append(length[4-r.prefix:], p...)); err != nil {
@@ -104,9 +106,12 @@ func (r *recorder) WritePackets(packets ...[]byte) error {
 }
 
 // describe gives the terms of a frame as Erlang text, for the reader of the file.
-func (r *recorder) describe(p []byte) string {
+func (r *recorder) describe(p []byte, ours bool) string {
 	if r.prefix != 4 || len(p) == 0 {
 		return ""
+	}
+	if r.in != nil {
+		return r.describeHeaded(p, ours)
 	}
 	var ctl Control
 	_, payload, err := ParseFrame(p, ^Flags(0), nil, &ctl)
@@ -165,6 +170,9 @@ func (r *recorder) record(release int) {
 	if r.scenario.frames != nil {
 		r.prefix = 4
 		require.Equal(t, "true", connected())
+		if peer.Flags.Has(FlagDistHdrAtomCache) {
+			r.in, r.out = NewReader(peer.Flags, Limits{}, nil), NewReader(peer.Flags, Limits{}, nil)
+		}
 		r.scenario.frames(t, r)
 	}
 }

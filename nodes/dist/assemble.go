@@ -1,0 +1,216 @@
+package dist
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+const (
+	fragmentHeadSize = 2 + 8 + 8 // 131, the kind, sequence id, fragment number
+	trustedPayload   = 4 << 10   // bytes of memory for a message of which little has come
+	sequenceCost     = 512       // bytes of memory that an incomplete message takes besides its parts
+	// room before a payload, in bytes, so that a large one with few atoms is made whole where it is
+	roomForAtoms = 2 << 10
+)
+
+// An Incomplete is a message of which fragments are still to come.
+type Incomplete struct {
+	Sequence  uint64    // its id
+	Next      uint64    // the number of the fragment that is due: 1 is the last
+	Discarded bool      // nobody wants it: what comes of it is dropped, and it never becomes complete
+	Control   Control   // nothing, if it is discarded
+	Refs      []ei.Atom // as in Arrival
+	Payload   ei.Raw    // what has come of it
+}
+
+// A sequence is an incomplete message in a Reader.
+type sequence struct {
+	Incomplete
+	before []byte // the memory before Payload, roomForAtoms
+	cost   int    // its part of Reader.held
+}
+
+// fragmentHead reads the ids of a fragment.
+func fragmentHead(frame []byte) (sequence, fragment uint64, err error) {
+	if len(frame) < fragmentHeadSize {
+		return 0, 0, fmt.Errorf("%w: %d bytes", ErrFrame, len(frame))
+	}
+	return binary.BigEndian.Uint64(frame[2:]), binary.BigEndian.Uint64(frame[10:]), nil
+}
+
+// first reads the first fragment of a message. It has all of the control message.
+func (r *Reader) first(frame []byte, ctl *Control, a *Arrival) error {
+	id, number, err := fragmentHead(frame)
+	if err != nil {
+		return err
+	}
+	a.Sequence = id
+	payload, refs, err := r.headed(frame, fragmentHeadSize, ctl)
+	unknown := errors.Is(err, ErrUnknownOp)
+	if err != nil && !unknown {
+		return err
+	}
+	s := &sequence{Incomplete: Incomplete{Sequence: id, Next: number - 1, Discarded: unknown}}
+	fault := func(reason error) error { return &FragmentError{Sequence: id, Fragment: number, Err: reason} }
+	switch {
+	case r.open[id] != nil:
+		return fault(ErrSequenceOpen)
+	case number == 0:
+		return fault(ErrFragmentOrder)
+	case number == 1:
+		if !unknown && ctl.Op.HasPayload() == (len(payload) == 0) {
+			return fmt.Errorf("%w: no payload behind %v", ErrFrame, ctl.Op)
+		}
+		a.Complete, a.Payload, a.Refs = !unknown, payload, refs
+		return err
+	case unknown:
+		if broken := r.begin(s); broken != nil {
+			return broken
+		}
+		return err
+	case !ctl.Op.HasPayload():
+		return fmt.Errorf("%w: %d fragments of %v, which has no payload", ErrFrame, number, ctl.Op)
+	}
+	s.Control, s.Refs = *ctl, slices.Clone(refs)
+	for _, raw := range []*ei.Raw{&s.Control.Reason, &s.Control.Token, &s.Control.Options, &s.Control.Result} {
+		*raw = slices.Clone(*raw)
+	}
+	if err := r.begin(s); err != nil {
+		return err
+	}
+	return r.take(s, payload)
+}
+
+// next reads a further fragment.
+func (r *Reader) next(frame []byte, ctl *Control, a *Arrival) error {
+	id, number, err := fragmentHead(frame)
+	if err != nil {
+		return err
+	}
+	a.Sequence = id
+	s := r.open[id]
+	switch {
+	case s == nil:
+		return &FragmentError{Sequence: id, Fragment: number, Err: ErrNoFirstFragment}
+	case number != s.Next:
+		return &FragmentError{Sequence: id, Fragment: number, Want: s.Next, Err: ErrFragmentOrder}
+	}
+	s.Next--
+	if err := r.take(s, frame[fragmentHeadSize:]); err != nil || number > 1 {
+		return err
+	}
+	r.end(s)
+	if s.Discarded {
+		return nil
+	}
+	if len(s.Payload) == 0 {
+		return fmt.Errorf("%w: no payload behind %v", ErrFrame, s.Control.Op)
+	}
+	*ctl = s.Control
+	a.Complete, a.Payload, a.Refs = true, s.Payload, s.Refs
+	a.Owned, a.before = true, s.before
+	return nil
+}
+
+// begin makes s one of the incomplete messages.
+func (r *Reader) begin(s *sequence) error {
+	fault := func(reason error, limit int) error {
+		return &FragmentError{Sequence: s.Sequence, Fragment: s.Next + 1, Limit: limit, Err: reason}
+	}
+	switch {
+	case r.open[s.Sequence] != nil:
+		return fault(ErrSequenceOpen, 0)
+	case s.Next == 0:
+		return fault(ErrFragmentOrder, 0)
+	case len(r.open) >= r.limits.Sequences:
+		return fault(ErrTooManySequences, r.limits.Sequences)
+	}
+	s.cost = sequenceCost
+	for _, a := range s.Refs {
+		s.cost += 16 + len(a)
+	}
+	s.cost += cap(s.Control.Token) + cap(s.Control.Options)
+	if r.held += s.cost; r.held > r.limits.Incomplete {
+		r.held -= s.cost
+		return fault(ErrTooMuchIncomplete, r.limits.Incomplete)
+	}
+	r.open[s.Sequence] = s
+	return nil
+}
+
+// take adds a piece to the payload of s. For what is still to come it makes room for as much again
+// as has come.
+func (r *Reader) take(s *sequence, piece []byte) error {
+	if s.Discarded {
+		return nil
+	}
+	fault := func(reason error, limit int) error {
+		return &FragmentError{Sequence: s.Sequence, Fragment: s.Next + 1, Limit: limit, Err: reason}
+	}
+	n := len(s.Payload) + len(piece)
+	if n > r.limits.Message {
+		return fault(ErrMessageTooLong, r.limits.Message)
+	}
+	if n > cap(s.Payload) {
+		room := n // what it becomes if all other pieces are like this one
+		if size := uint64(max(len(piece), 1)); s.Next > uint64(r.limits.Message)/size {
+			room = r.limits.Message
+		} else {
+			room += int(s.Next * size)
+		}
+		room = min(room, r.limits.Message, max(2*n, trustedPayload))
+		more := room - cap(s.Payload) + roomForAtoms - len(s.before)
+		if r.held+more > r.limits.Incomplete {
+			return fault(ErrTooMuchIncomplete, r.limits.Incomplete)
+		}
+		r.held, s.cost = r.held+more, s.cost+more
+		buf := append(make([]byte, roomForAtoms, roomForAtoms+room), s.Payload...)
+		s.before, s.Payload = buf[:roomForAtoms], buf[roomForAtoms:]
+	}
+	s.Payload = append(s.Payload, piece...)
+	return nil
+}
+
+// end takes s out of the incomplete messages.
+func (r *Reader) end(s *sequence) {
+	delete(r.open, s.Sequence)
+	r.held -= s.cost
+}
+
+// Discard gives back the memory of an incomplete message that nobody wants, one whose receiver has
+// ended, say: its further fragments are read, and dropped. It is false if there is no such message.
+func (r *Reader) Discard(id uint64) bool {
+	s := r.open[id]
+	if s == nil || s.Discarded {
+		return false
+	}
+	r.held -= s.cost - sequenceCost
+	*s = sequence{Incomplete: Incomplete{Sequence: s.Sequence, Next: s.Next, Discarded: true}, cost: sequenceCost}
+	return true
+}
+
+// Held gives the memory that incomplete messages take, in bytes.
+func (r *Reader) Held() int { return r.held }
+
+// Incomplete gives the incomplete messages, in the order of their ids. They share the Reader's
+// memory.
+func (r *Reader) Incomplete() iter.Seq[Incomplete] {
+	return func(yield func(Incomplete) bool) {
+		all := make([]*sequence, 0, len(r.open))
+		for _, s := range r.open {
+			all = append(all, s)
+		}
+		slices.SortFunc(all, func(a, b *sequence) int { return cmp.Compare(a.Sequence, b.Sequence) })
+		for _, s := range all {
+			if !yield(s.Incomplete) {
+				return
+			}
+		}
+	}
+}

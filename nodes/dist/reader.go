@@ -1,0 +1,218 @@
+package dist
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// Limits bound what a Reader takes of a peer. A zero field stands for the default.
+type Limits struct {
+	// Message is the largest payload, in bytes: one that comes in fragments, and one in its whole
+	// form. Default 128 MiB.
+	Message int
+	// Sequences is how many messages may be incomplete at a time. An Erlang node has at most one for
+	// each process that sends. Default 65,536.
+	Sequences int
+	// Incomplete is what incomplete messages may take together, in bytes of memory. Default 1 GiB.
+	Incomplete int
+}
+
+// The defaults of Limits.
+const (
+	DefaultMessage    = 128 << 20
+	DefaultSequences  = 1 << 16
+	DefaultIncomplete = 1 << 30
+)
+
+func (l Limits) filled() Limits {
+	fill := func(v *int, with int) {
+		if *v <= 0 {
+			*v = with
+		}
+	}
+	fill(&l.Message, DefaultMessage)
+	fill(&l.Sequences, DefaultSequences)
+	fill(&l.Incomplete, DefaultIncomplete)
+	return l
+}
+
+// A Reader reads the frames that a peer sends after the handshake, one after the other and none left
+// out: it keeps the peer's atom cache, and the messages of which fragments are still to come. It is
+// not safe for concurrent use.
+type Reader struct {
+	flags  Flags
+	limits Limits
+	atoms  *ei.AtomTable
+
+	cache atomCache
+	open  map[uint64]*sequence
+	held  int // bytes of memory that open takes
+}
+
+// NewReader gives a Reader for a connection that has just been made. flags are the negotiated ones.
+// atoms may be nil, see ParseControl; it is used for the atoms of headers, too.
+func NewReader(flags Flags, limits Limits, atoms *ei.AtomTable) *Reader {
+	return &Reader{flags: flags, limits: limits.filled(), atoms: atoms, open: map[uint64]*sequence{}}
+}
+
+// An Arrival is what a frame has brought.
+type Arrival struct {
+	Kind FrameKind
+	// Complete: there is a control message now. A tick brings none, nor does a fragment before the
+	// last.
+	Complete bool
+	// Payload is a term without version byte, unchecked; nil if the operation has none. Bytes after
+	// the term are to be ignored.
+	Payload ei.Raw
+	// Refs are what the ATOM_CACHE_REFs in Payload stand for (ei.Cursor.CacheRefs): valid until the
+	// next frame is read, if not Owned. Payload holds none if Refs is empty. See Whole.
+	Refs []ei.Atom
+	// Owned: Payload came in fragments, and its memory is the caller's from now on; else it is part
+	// of the frame.
+	Owned bool
+	// Sequence is the id of the message that a fragment belongs to.
+	Sequence uint64
+
+	before []byte // memory just before Payload that is the caller's, too
+}
+
+// Read reads a frame, its bytes after the 4-byte length; ctl is undefined unless the message is
+// complete. What ctl and the Arrival hold may be part of the frame. Raw fields of ctl are in their
+// whole form, only Arrival.Payload is not. atoms of ctl are allocated only if they are not in the
+// cache.
+//
+// Errors are *FrameError, or *ControlError with offsets counted in frame, and after all but one the
+// connection cannot be used. That one wraps ErrUnknownOp: the next frame can be read all the same,
+// and further fragments of that message are dropped.
+func (r *Reader) Read(frame []byte, ctl *Control) (Arrival, error) {
+	kind, err := Classify(frame, r.flags)
+	a := Arrival{Kind: kind}
+	switch {
+	case err != nil:
+	case kind == KindPassThrough:
+		_, a.Payload, err = ParseFrame(frame, r.flags, r.atoms, ctl)
+		a.Complete = true
+	case kind == KindHeader:
+		a.Payload, a.Refs, err = r.headed(frame, 2, ctl)
+		if a.Complete = err == nil; a.Complete && ctl.Op.HasPayload() == (len(a.Payload) == 0) {
+			err = fmt.Errorf("%w: no payload behind %v", ErrFrame, ctl.Op)
+		}
+	case kind == KindFirstFragment:
+		err = r.first(frame, ctl, &a)
+	case kind == KindNextFragment:
+		err = r.next(frame, ctl, &a)
+	}
+	if err == nil {
+		return a, nil
+	}
+	var control *ControlError
+	var located *FrameError
+	if !errors.As(err, &control) && !errors.As(err, &located) {
+		err = &FrameError{Kind: kind, Err: err}
+	}
+	return Arrival{Kind: kind, Sequence: a.Sequence}, err
+}
+
+// headed reads the atoms named from at on and the control message. It gives what follows, if the
+// operation has a payload.
+func (r *Reader) headed(frame []byte, at int, ctl *Control) (ei.Raw, []ei.Atom, error) {
+	refs, size, err := r.cache.readRefs(frame[at:], r.atoms)
+	if err != nil {
+		return nil, nil, err
+	}
+	at += size
+	c := ei.NewCursor(frame[at:])
+	c.Atoms, c.CacheRefs = r.atoms, refs
+	if err := ParseControl(&c, ctl); err != nil {
+		var located *ControlError
+		if errors.As(err, &located) {
+			located.Offset += at // the cursor began after the header
+		}
+		return nil, refs, err
+	}
+	if err := r.makeWhole(ctl, refs); err != nil {
+		return nil, nil, err
+	}
+	if !ctl.Op.HasPayload() {
+		return nil, nil, nil
+	}
+	return ei.Raw(c.Rest()), refs, nil
+}
+
+// makeWhole replaces the references in the encoded fields of ctl, which few operations have.
+func (r *Reader) makeWhole(ctl *Control, refs []ei.Atom) error {
+	for _, raw := range []*ei.Raw{&ctl.Reason, &ctl.Token, &ctl.Options, &ctl.Result} {
+		if has, err := ei.HasCacheRefs(*raw); err != nil || !has {
+			continue // well-formed, as it has been read
+		}
+		whole, err := ei.AppendResolved(nil, *raw, refs, r.limits.Message)
+		if err != nil {
+			return fmt.Errorf("%w: control message %v: %w", ErrFrame, ctl.Op, err)
+		}
+		*raw = whole
+	}
+	return nil
+}
+
+// Whole gives Payload in the form that needs no Refs: Payload itself, unchecked, if there is no
+// reference in it, else without bytes after the term. Then it is in b, from its start on, which
+// grows as needed; or, of a message that came in fragments, most often in the memory in which
+// Payload was, which is then lost. Errors are those of ei.AppendResolved: a malformed term, or more
+// than max bytes.
+func (a *Arrival) Whole(b []byte, max int) (ei.Raw, error) {
+	if len(a.Refs) == 0 {
+		return a.Payload, nil
+	}
+	if has, err := ei.HasCacheRefs(a.Payload); err != nil || !has {
+		return a.Payload, err
+	}
+	if len(a.Payload) <= exactPayload {
+		return ei.AppendResolved(slices.Grow(b[:0], len(a.Payload)*3/2), a.Payload, a.Refs, max)
+	}
+	size, grows, err := ei.ResolvedSize(a.Payload, a.Refs, max)
+	if err != nil {
+		return nil, err
+	}
+	if grows <= len(a.before) {
+		b = a.before[len(a.before)-grows:]
+	} else {
+		b = slices.Grow(b[:0], size)
+	}
+	return ei.AppendResolved(b[:0], a.Payload, a.Refs, max)
+}
+
+// exactPayload is the size, in bytes, of payloads that take more memory than they need rather than
+// being measured.
+const exactPayload = 16 << 10
+
+// Cached gives the atoms of the peer's cache, each with its place: what a Reader elsewhere needs to
+// go on (Restore).
+func (r *Reader) Cached() iter.Seq2[int, ei.Atom] { return r.cache.all() }
+
+// Restore makes a new Reader continue for one from which cached and incomplete were taken (Cached,
+// Incomplete). A place outside the cache, or what a peer could not have sent under these limits, is
+// an error. Payloads are copied.
+func (r *Reader) Restore(cached iter.Seq2[int, ei.Atom], incomplete iter.Seq[Incomplete]) error {
+	for i, a := range cached {
+		if i < 0 || i >= CacheSize {
+			return &FrameError{Err: fmt.Errorf("%w: %d is no place in the cache", ErrHeader, i)}
+		}
+		r.cache.put(i, a)
+	}
+	for m := range incomplete {
+		s := &sequence{Incomplete: m}
+		s.Payload = nil
+		err := r.begin(s)
+		if err == nil {
+			err = r.take(s, m.Payload)
+		}
+		if err != nil {
+			return &FrameError{Kind: KindFirstFragment, Err: err}
+		}
+	}
+	return nil
+}
