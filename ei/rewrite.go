@@ -51,6 +51,9 @@ const maxInt = int(^uint(0) >> 1)
 // not at all. An error, as of Cursor.Skip, says that the term is malformed before that.
 func HasCacheRefs(raw Raw) (bool, error) {
 	next := bytes.IndexByte(raw, byte(TagAtomCacheRef)) // no reference comes before it
+	if next < 0 {
+		return false, nil
+	}
 	w := rewriter{c: Cursor{b: raw, CacheRefs: anyRefs[:]}, finds: true}
 	for left := 1; left > 0 && next >= 0; {
 		kids, err := w.head()

@@ -32,6 +32,32 @@
 // operations, and leaves the payload encoded; [AppendFrame] and
 // [AppendFrameHead] write one. Both allocate nothing, given a table of atoms.
 //
+// # Headers, atoms and fragments
+//
+// With [FlagDistHdrAtomCache] a frame begins with a distribution header
+// instead. It names atoms of the message, either by their text, to be
+// remembered at one of 2048 places, or by the place where the receiver has the
+// atom from an earlier header. In the message two bytes stand for such an atom,
+// the index among those of the header:
+//
+//	00 00 00 33   83 44   02 0800 01 03614068 2a           ...       ...
+//	length        header  two atoms: a new one, a cached   control   payload, with ATOM_CACHE_REFs
+//
+// With [FlagFragments] as well, a message may come in several frames, those of
+// other messages and ticks between them. The first has the header, the control
+// message and the beginning of the payload; the numbers count down to 1.
+//
+// A [Reader] reads all kinds of frames. It keeps the peer's cache and the
+// messages that are incomplete, within [Limits]; both can be taken out and put
+// into another Reader ([Reader.Restore]), for a connection that goes on
+// elsewhere. A payload can be decoded by a cursor that is given the atoms
+// ([Arrival].Refs), or be made independent of them ([Arrival.Whole]).
+//
+// A header that names no atom is the cheapest to write:
+// [AppendFrameHeadFor]. For one that does, [AtomRefs] packs the message, which
+// can be done at any time, and [SentAtoms] writes the header, in the order in
+// which frames are sent. [Cut] divides a message into [Fragments], uncopied.
+//
 // # Flags
 //
 // A node announces what it can do as [Flags]; a connection uses what both have
@@ -47,8 +73,8 @@
 //   - FlagExitPayload and FlagSendSender: the newer forms of exits and sends.
 //   - FlagAlias: replies to gen_server:call may go to an alias.
 //
-// Not announced, therefore never met, but told apart by [Classify]:
-// distribution headers with atom caches, and fragments.
+// FlagsDefault has neither FlagDistHdrAtomCache nor FlagFragments: who reads
+// frames by a Reader may add them.
 //
 // # Versions
 //
@@ -116,7 +142,8 @@
 //	erl_dist_protocol, "Distribution Flags"                flags.go
 //	erl_dist_protocol, "Protocol between Connected Nodes"  op.go, control.go, frame.go
 //	erl_dist_protocol, "New Ctrlmessages for ..."          op.go
-//	erl_ext_dist, "Distribution Header"                    Classify
+//	erl_ext_dist, "Distribution Header"                    atomcache.go, sentatoms.go, reader.go
+//	erl_ext_dist, "... for fragmented messages"            assemble.go, fragment.go
 //	ei_connect: ei_connect, ei_accept                      Initiate, Respond
 //	ei_connect: ei_send, ei_reg_send, ei_receive           AppendFrame, ParseFrame
 //

@@ -95,7 +95,7 @@ func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 // ErrUnknownOp the next frame can be read all the same (OTP ends the
 // connection).
 // Distribution headers and fragments are recognised but not read: if their
-// flags were negotiated, the error wraps ErrUnsupported.
+// flags were negotiated, the error wraps ErrUnsupported. A Reader reads them.
 func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Control) (FrameKind, ei.Raw, error) {
 	kind, err := Classify(frame, negotiated)
 	switch {

@@ -134,8 +134,10 @@ func (r *Reader) headed(frame []byte, at int, ctl *Control) (ei.Raw, []ei.Atom, 
 		}
 		return nil, refs, err
 	}
-	if err := r.makeWhole(ctl, refs); err != nil {
-		return nil, nil, err
+	if len(refs) > 0 {
+		if err := r.makeWhole(ctl, refs); err != nil {
+			return nil, nil, err
+		}
 	}
 	if !ctl.Op.HasPayload() {
 		return nil, nil, nil

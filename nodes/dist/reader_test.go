@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -271,9 +273,7 @@ func TestBadHeadersAndFragments(t *testing.T) {
 }
 
 func TestRestoreRefuses(t *testing.T) {
-	one := func(m Incomplete) func(func(Incomplete) bool) {
-		return func(yield func(Incomplete) bool) { _ = yield(m) && yield(m) }
-	}
+	twice := func(m Incomplete) iter.Seq[Incomplete] { return slices.Values([]Incomplete{m, m}) }
 	none := func(func(int, ei.Atom) bool) {}
 	for _, tt := range []struct {
 		m   Incomplete
@@ -286,7 +286,7 @@ func TestRestoreRefuses(t *testing.T) {
 		{Incomplete{Sequence: 1, Next: 1, Refs: make([]ei.Atom, 2000)}, ErrTooMuchIncomplete},
 	} {
 		r := newReader(Limits{Message: 1000, Incomplete: 10_000})
-		require.ErrorIs(t, r.Restore(none, one(tt.m)), tt.err)
+		require.ErrorIs(t, r.Restore(none, twice(tt.m)), tt.err)
 	}
 	for _, i := range []int{-1, CacheSize} {
 		require.ErrorIs(t, newReader(Limits{}).Restore(func(yield func(int, ei.Atom) bool) { yield(i, "a") }, nil), ErrHeader)

@@ -16,7 +16,6 @@ import (
 type headers struct {
 	in, out *Reader // of what the node sends, and of what we do
 	sent    SentAtoms
-	refs    AtomRefs
 	last    *heard // what the node's last frame has completed
 }
 

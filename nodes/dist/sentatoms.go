@@ -83,16 +83,19 @@ func (r *AtomRefs) atom(i int) []byte {
 
 // cacheSlot is the place of an atom in the cache.
 func cacheSlot(text []byte) uint16 {
+	const mix = 0x9E3779B97F4A7C15
 	h := uint64(len(text))
-	for len(text) >= 8 {
-		h = (h ^ binary.LittleEndian.Uint64(text)) * 0x9E3779B97F4A7C15
+	if len(text) < 8 {
+		for _, x := range text {
+			h = h<<8 ^ h>>56 ^ uint64(x)
+		}
+		return uint16(h * mix >> 53)
+	}
+	for i := 0; i < len(text); i += 8 { // the last 8 may overlap with those before
+		h = (h ^ binary.LittleEndian.Uint64(text[min(i, len(text)-8):])) * mix
 		h ^= h >> 32
-		text = text[8:]
 	}
-	for _, x := range text {
-		h = (h ^ uint64(x)) * 0x9E3779B97F4A7C15
-	}
-	return uint16(h >> 53)
+	return uint16(h * mix >> 53)
 }
 
 // SentAtoms is what a peer has in its cache of our atoms. Headers must be sent in the order in which

@@ -167,7 +167,7 @@ func TestCachesStayTheSame(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var w writer
 	r := newReader(Limits{})
-	for n := range 3000 {
+	for n := range 2000 {
 		count := random.IntN(400)
 		list := make(ei.List, count)
 		for i := range list {
@@ -285,7 +285,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 		}
 	})
 	t.Run("atoms that only old messages still have", func(t *testing.T) {
-		const limit = 64 << 20
+		const limit = 32 << 20
 		r := newReader(Limits{Incomplete: limit})
 		before := memory()
 		var ctl Control
