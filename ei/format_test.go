@@ -22,7 +22,7 @@ func TestFormat(t *testing.T) {
 		{"{~a, ~i, [~s]}", []any{"numbers", 12, "text"}, ei.Tuple{ei.Atom("numbers"), ei.Int(12), ei.List{ei.String("text")}}},
 		{"~a", []any{ei.Atom("A b")}, ei.Atom("A b")},
 		{"[~c,~c]", []any{'a', byte(255)}, ei.List{ei.Int('a'), ei.Int(255)}},
-		{"[~i,~l,~u]", []any{int8(-1), math.MinInt64, uint64(math.MaxUint64)},
+		{"[~i,~l,~u]", []any{int8(-1), int64(math.MinInt64), uint64(math.MaxUint64)},
 			ei.List{ei.Int(-1), ei.Int(math.MinInt64), ei.NewBigInt(new(big.Int).SetUint64(math.MaxUint64))}},
 		{"[~i,~i]", []any{big.NewInt(3), ei.Int(4)}, ei.List{ei.Int(3), ei.Int(4)}},
 		{"[~f|~d]", []any{float32(1.5), 2.5}, ei.ImproperList{Elems: []ei.Term{ei.Float(1.5)}, Tail: ei.Float(2.5)}},
