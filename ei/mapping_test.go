@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -116,8 +117,8 @@ func TestUnmarshalReads(t *testing.T) {
 		{"32767", int16(32767)}, {"-32768", int16(-32768)}, {"65535", uint16(65535)},
 		{"2147483647", int32(math.MaxInt32)}, {"-2147483648", int32(math.MinInt32)}, {"4294967295", uint32(math.MaxUint32)},
 		{"9223372036854775807", int64(math.MaxInt64)}, {"-9223372036854775808", int64(math.MinInt64)},
-		{"18446744073709551615", uint64(math.MaxUint64)}, {"18446744073709551615", uint(math.MaxUint64)},
-		{"9223372036854775807", math.MaxInt64}, {"-9223372036854775808", math.MinInt64},
+		{"18446744073709551615", uint64(math.MaxUint64)}, {strconv.FormatUint(math.MaxUint, 10), uint(math.MaxUint)},
+		{strconv.Itoa(math.MaxInt), math.MaxInt}, {strconv.Itoa(math.MinInt), math.MinInt},
 		{"9223372036854775808", uint64(1 << 63)}, {"1", uintptr(1)},
 		{"5", myInt(5)}, {"5", myUint(5)}, {"0.5", myFloat(0.5)}, {"5", myFloat(5)},
 		{"5", big1("5")}, {"-18446744073709551616", big1("-18446744073709551616")}, {"0", *big1("0")},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -272,7 +273,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 		runtime.KeepAlive(r)
 	})
 	t.Run("a long message", func(t *testing.T) {
-		r := newReader(Limits{Message: 1 << 40, Incomplete: 1 << 40})
+		r := newReader(Limits{Message: math.MaxInt, Incomplete: math.MaxInt})
 		var ctl Control
 		_, err := r.Read(firstOf(t, 1, math64, "m"), &ctl)
 		require.NoError(t, err)
