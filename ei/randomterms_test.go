@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,7 +37,7 @@ func (g generator) simple() goType {
 		is([]byte(nil), "", ei.Atom("bytes")), is(new(big.Int), "", ei.Atom("big")), is(ei.Pid{}, "", ei.Atom("pid")),
 		is(ei.Raw(nil), "", ei.Atom("any")), {reflect.TypeFor[any](), "", ei.Atom("any")}, {reflect.TypeFor[ei.Term](), "", ei.Atom("any")},
 		is(int8(0), "", pair{ei.Atom("int"), ei.Int(8)}), is(int16(0), "", pair{ei.Atom("int"), ei.Int(16)}),
-		is(int32(0), "", pair{ei.Atom("int"), ei.Int(32)}), is(int(0), "", pair{ei.Atom("int"), ei.Int(64)}),
+		is(int32(0), "", pair{ei.Atom("int"), ei.Int(32)}), is(int(0), "", pair{ei.Atom("int"), ei.Int(strconv.IntSize)}),
 		is(uint8(0), "", pair{ei.Atom("uint"), ei.Int(8)}), is(uint16(0), "", pair{ei.Atom("uint"), ei.Int(16)}),
 		is(uint32(0), "", pair{ei.Atom("uint"), ei.Int(32)}), is(uint64(0), "", pair{ei.Atom("uint"), ei.Int(64)}),
 		is(ei.Optional[int8]{}, "", pair{ei.Atom("optional"), pair{ei.Atom("int"), ei.Int(8)}}),
@@ -68,7 +69,7 @@ func (g generator) typ(depth int) goType {
 	case 4:
 		key := []goType{
 			{reflect.TypeFor[string](), "", ei.Atom("text")}, {reflect.TypeFor[ei.Atom](), "", ei.Atom("atom")},
-			{reflect.TypeFor[int](), "", ei.Tuple{ei.Atom("int"), ei.Int(64)}},
+			{reflect.TypeFor[int](), "", ei.Tuple{ei.Atom("int"), ei.Int(strconv.IntSize)}},
 		}[g.IntN(3)]
 		e := g.typ(depth - 1)
 		return goType{reflect.MapOf(key.Type, e.Type), e.options, tupleOf{ei.Atom("map"), key.says, e.says}}
