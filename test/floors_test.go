@@ -39,15 +39,15 @@ var houses = map[string]house{
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox deliver overflow link monitor monitornodes exit" +
 			" exitsend signal succeed"),
-		words("call typedcall gencall server on unanswered func funcof methods apply spawn work kernel" +
+		words("call gencall server on unanswered func funcof apply spawn work kernel" +
 			" sendto readloop"), // calls, both ways
 		// the ways between workers
-		words("part partquestion claim relay workerlink relaylink"),
+		words("part partquestion relay workerlink relaylink"),
 		words("node start"),
 		words("connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
-			" statecode shutdown"), // moving
+			" shutdown"), // moving
 		words("worker workersession workermove workerrestore"),
-		words("choose front frontmove"),
+		words("front frontmove"),
 	}},
 	"transport": {knot: 4, floors: [][]string{
 		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls socketfile"), // addresses
