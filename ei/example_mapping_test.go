@@ -113,8 +113,8 @@ func ExampleRegisterVariants() {
 	// 0.00
 }
 
-// A program that Erlang runs as a port, by open_port({spawn_executable, Path}, [{packet, 4}, binary]):
-// it answers each term that comes on its standard input.
+// A program that Erlang runs as a port, by open_port({spawn_executable, Path}, [{packet, 4},
+// binary]): it answers each term that comes on its standard input.
 func ExampleDecoder() {
 	packets := &ei.StreamOptions{Packet: 4}
 	serve := func(in io.Reader, out io.Writer) error {

@@ -206,7 +206,7 @@ func (b *planner) fillStruct(p *plan, k planKey) error {
 		o.absent = "undefined"
 	}
 	name, _, _ := strings.Cut(t.Name(), "[")
-	r := &recordPlan{form: o.form, keys: o.keys, name: snakeCase(name), tag: o.tag, module: o.module}
+	r := &recordPlan{form: o.form, keys: o.keys, name: SnakeCase(name), tag: o.tag, module: o.module}
 	p.record = r
 	hidden, err := b.addFields(r, t, &o, nil, false)
 	if err != nil {
@@ -296,9 +296,9 @@ func isEmbeddable(t reflect.Type) bool {
 	return !pointer.Implements(typeOfMarshaler) && !pointer.Implements(typeOfUnmarshaler)
 }
 
-// snakeCase gives the name of a Go field as Erlang writes it: OrderID is order_id, HTTPServer is
-// http_server.
-func snakeCase(name string) string {
+// SnakeCase gives the name of a Go field or method as Erlang writes it, and as Append does for the
+// fields of structs: OrderID is order_id, HTTPServer is http_server.
+func SnakeCase(name string) string {
 	rs := []rune(name)
 	var out strings.Builder
 	for i, r := range rs {
@@ -355,7 +355,7 @@ func (b *planner) addFields(r *recordPlan, t reflect.Type, o *structOptions, ind
 			hidden++
 			continue
 		case key == "":
-			key = snakeCase(f.Name)
+			key = SnakeCase(f.Name)
 		}
 		field := fieldPlan{key: key, index: at, embedded: embedded}
 		k := planKey{typ: f.Type, absent: o.absent}

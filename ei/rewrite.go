@@ -11,8 +11,8 @@ import (
 // distribution header. Bytes after the term are left out. The term is checked as by Cursor.Skip;
 // the errors are the same, and b comes back as it was. If more than max bytes would have to be
 // appended (a reference of two bytes can stand for an atom of 1,023), the error is a *LimitError:
-// such a message is larger than it came. Memory is taken for what is appended only, whatever the depth; b grows
-// as by append, so give it room.
+// such a message is larger than it came. Memory is taken for what is appended only, whatever the
+// depth; b grows as by append, so give it room.
 //
 // See erl_ext_dist, "Distribution Header" and ATOM_CACHE_REF.
 func AppendResolved(b []byte, raw Raw, refs []Atom, max int) ([]byte, error) {

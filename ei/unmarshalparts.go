@@ -168,12 +168,7 @@ func (u *unmarshaler) openSlice(p *plan, v reflect.Value) (bool, error) {
 		}
 	case tag == TagStringExt:
 		v.Set(reflect.MakeSlice(p.typ, 0, 0))
-		u.open(filling{plan: p, v: v})
-		err := u.bytesAsElements()
-		if err == nil {
-			u.close()
-		}
-		return false, err
+		return false, u.allBytes(p, v)
 	default:
 		if n, err = u.c.List(); err != nil {
 			return false, u.mismatch(err, "a list")
@@ -185,6 +180,16 @@ func (u *unmarshaler) openSlice(p *plan, v reflect.Value) (bool, error) {
 	}
 	u.open(filling{plan: p, v: v, n: n})
 	return true, nil
+}
+
+// allBytes stores a STRING_EXT that is all of a slice or an array.
+func (u *unmarshaler) allBytes(p *plan, v reflect.Value) error {
+	u.open(filling{plan: p, v: v})
+	err := u.bytesAsElements()
+	if err == nil { // else its place is part of the path
+		u.close()
+	}
+	return err
 }
 
 // bytesAsElements appends the elements of a STRING_EXT to the slice in, or stores them in an array.
@@ -234,12 +239,7 @@ func (u *unmarshaler) openArray(p *plan, v reflect.Value) (bool, error) {
 		}
 	case u.tag() == TagStringExt:
 		if n = count16(u.c.b[start:]); n == v.Len() {
-			u.open(filling{plan: p, v: v})
-			err := u.bytesAsElements()
-			if err == nil {
-				u.close()
-			}
-			return false, err
+			return false, u.allBytes(p, v)
 		}
 	default:
 		if n, err = u.c.List(); err != nil {

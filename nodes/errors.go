@@ -125,9 +125,9 @@ func wrap(op, peer string, err error) error {
 	return &Error{op, peer, err}
 }
 
-// An RPCError is the {badrpc, Reason} of a remote call. If Reason is {'EXIT', Why}, it wraps a *Raise:
-// of class error for {Why, Stack}, and else of class exit. (rpc:call does not tell exit({Why, Stack})
-// from an error.)
+// An RPCError is the {badrpc, Reason} of a remote call. If Reason is {'EXIT', Why}, it wraps a
+// *Raise: of class error for {Why, Stack}, and else of class exit. (rpc:call does not tell
+// exit({Why, Stack}) from an error.)
 type RPCError struct {
 	Reason ei.Term // as {'EXIT', {undef, Stack}}, or nodedown
 }

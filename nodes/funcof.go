@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
-	"unicode"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -189,7 +187,7 @@ func MethodsOf(value any) (map[string]Func, error) {
 	funcs := make(map[string]Func, v.NumMethod())
 	for i := range v.NumMethod() {
 		method := v.Type().Method(i).Name
-		name := snakeCase(method)
+		name := ei.SnakeCase(method)
 		fn, err := funcOf(v.Method(i))
 		if err == nil && funcs[name] != nil {
 			err = fmt.Errorf("another method is %s, too", name)
@@ -216,19 +214,4 @@ func (n *Node) ExposeMethods(module string, value any) error {
 		n.Expose(module, name, fn)
 	}
 	return nil
-}
-
-// snakeCase is the name of a Go method as Erlang writes it. Package ei does the same to fields.
-func snakeCase(name string) string {
-	in := []rune(name)
-	upper := func(i int) bool { return i < len(in) && unicode.IsUpper(in[i]) }
-	var out strings.Builder
-	for i, r := range in {
-		// a word begins: after a small letter, or as the last capital of some
-		if i > 0 && upper(i) && in[i-1] != '_' && (!upper(i-1) || i+1 < len(in) && unicode.IsLower(in[i+1])) {
-			out.WriteByte('_')
-		}
-		out.WriteRune(unicode.ToLower(r))
-	}
-	return out.String()
 }

@@ -127,8 +127,8 @@ func TestServerOn(t *testing.T) {
 	})
 }
 
-// A call that no function takes is answered, be there a Call, or an Info, or not; the function without a name
-// comes before it.
+// A call that no function takes is answered, be there a Call, or an Info, or not; the function
+// without a name comes before it.
 func TestServerOnUnknown(t *testing.T) {
 	w := newWorld(t, "memory")
 	here, there := w.started("alice"), w.started("bob")

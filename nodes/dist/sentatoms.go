@@ -99,8 +99,8 @@ func cacheSlot(text []byte) uint16 {
 }
 
 // SentAtoms is what a peer has in its cache of our atoms. Headers must be sent in the order in which
-// AppendFrameHead has made them. The zero SentAtoms is right at any time, for a connection that goes on
-// in another process too: atoms are then sent anew. It is 32 KB.
+// AppendFrameHead has made them. The zero SentAtoms is right at any time, for a connection that
+// goes on in another process too: atoms are then sent anew. It is 32 KB.
 type SentAtoms struct{ slots [CacheSize]ei.Atom }
 
 // AppendFrameHead appends the beginning of a frame with a distribution header: its length, which
