@@ -122,13 +122,14 @@ func (d *Decoder) packet(n int) ([]byte, error) {
 	if err := d.fill(n); err != nil {
 		return nil, err
 	}
-	size := 0
+	announced := uint64(0) // 4 bytes do not fit an int of 32 bits, nor does their sum with n
 	for _, x := range d.rest()[:n] {
-		size = size<<8 | int(x)
+		announced = announced<<8 | uint64(x)
 	}
-	if size > d.decode.Limits.Bytes {
+	if announced > uint64(min(d.decode.Limits.Bytes, math.MaxInt-n)) {
 		return nil, &LimitError{Limit: "Bytes", Max: d.decode.Limits.Bytes}
 	}
+	size := int(announced)
 	if err := d.fill(n + size); err != nil {
 		return nil, err
 	}
