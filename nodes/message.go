@@ -93,16 +93,30 @@ func (m *Message) Conn() *Conn { return m.conn.toOthers() }
 // takePayload takes the payload of an arrival, of max bytes at most in its whole form.
 func (m *Message) takePayload(a *dist.Arrival, max int) error {
 	m.Payload = a.Payload
+	if a.Memory != nil {
+		m.whole = a.Memory
+	}
 	has, err := a.HasRefs()
 	if err != nil || !has {
 		return err
 	}
-	if n := len(a.Payload) * 3 / 2; n > cap(m.whole) && !a.Owned {
+	var b []byte
+	if a.Memory == nil {
+		b = m.wholeBuffer(len(a.Payload) * 3 / 2)
+	}
+	m.Payload, err = a.Resolve(b, max)
+	if cap(m.Payload) > cap(m.whole) {
+		m.whole = m.Payload
+	}
+	return err
+}
+
+// wholeBuffer returns a buffer of n bytes, of any contents, for the payload.
+func (m *Message) wholeBuffer(n int) []byte {
+	if cap(m.whole) < n {
 		m.whole = m.grow(n)
 	}
-	m.Payload, err = a.Resolve(m.whole, max)
-	m.whole = m.Payload
-	return err
+	return m.whole[:n]
 }
 
 // grow returns a buffer for a frame of n bytes.

@@ -202,7 +202,13 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 
 func (r *reader) newReader(flags dist.Flags) *dist.Reader {
 	limits := dist.Limits{Message: r.max, Incomplete: math.MaxInt} // see countIncomplete
-	return dist.NewReader(flags, limits, ei.NewAtomTable(atomTable))
+	d := dist.NewReader(flags, limits, ei.NewAtomTable(atomTable))
+	d.SetAlloc(func(n int) []byte {
+		b := r.m.wholeBuffer(n)
+		r.m.whole = nil // it is the incomplete message's now
+		return b
+	})
+	return d
 }
 
 // countIncomplete counts the memory that incomplete messages take in Node.incomplete, of which each

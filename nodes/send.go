@@ -18,9 +18,6 @@ const keepScratch = 64 << 10
 // one buffer is cheaper to write than two.
 const copyPayload = 4 << 10
 
-// wholePayload is the size, in bytes, up to which a payload goes out in one frame.
-const wholePayload = 2 * dist.FragmentSize
-
 // signalLimit is how many bytes of signals that do not wait for room on a connection, those of
 // processes that end among them, may wait for a peer.
 const signalLimit = DefaultMailboxLimit
@@ -120,7 +117,7 @@ func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 
 // cuts tells whether a payload of that many bytes leaves in fragments.
 func (c *Conn) cuts(payload int) bool {
-	return payload > wholePayload && c.frameFlags().Has(dist.FlagDistHdrAtomCache|dist.FlagFragments)
+	return c.out.Cuts(payload) && c.frameFlags().Has(dist.FlagDistHdrAtomCache|dist.FlagFragments)
 }
 
 // sendCut sends a message in fragments, and waits until they are out. owned says that nobody else

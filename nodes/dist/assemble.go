@@ -14,6 +14,8 @@ import (
 const (
 	fragmentHeadSize = 2 + 8 + 8 // 131, the kind, sequence id, fragment number
 	trustedPayload   = 4 << 10   // bytes of memory for a message of which little has come
+	trustedLarge     = 4 << 20   // the same, while incomplete messages take much less than …
+	trustedInAll     = 32 << 20  // … this together
 	sequenceCost     = 512       // bytes of memory that an incomplete message takes besides its parts
 	// room before a payload, in bytes, so that a large one with few atoms is made whole where it is
 	roomForAtoms = 2 << 10
@@ -32,7 +34,7 @@ type Incomplete struct {
 // A sequence is an incomplete message in a Reader.
 type sequence struct {
 	Incomplete
-	before []byte // the memory before Payload, roomForAtoms
+	memory []byte // of Payload, which begins at roomForAtoms
 	cost   int    // its part of Reader.held
 }
 
@@ -114,7 +116,7 @@ func (r *Reader) next(frame []byte, ctl *Control, a *Arrival) error {
 	}
 	*ctl = s.Control
 	a.Complete, a.Payload, a.Refs = true, s.Payload, s.Refs
-	a.Owned, a.before = true, s.before
+	a.Memory = s.memory
 	return nil
 }
 
@@ -164,14 +166,14 @@ func (r *Reader) take(s *sequence, piece []byte) error {
 		} else {
 			room += int(s.Next * size)
 		}
-		room = min(room, r.limits.Message, max(2*n, trustedPayload))
-		more := room - cap(s.Payload) + roomForAtoms - len(s.before)
+		trusted := max(2*n, trustedPayload, min(trustedLarge, (trustedInAll-r.held)/4))
+		buf := r.alloc(roomForAtoms + min(room, r.limits.Message, trusted))
+		more := cap(buf) - cap(s.memory)
 		if r.held+more > r.limits.Incomplete {
 			return fault(ErrTooMuchIncomplete, r.limits.Incomplete)
 		}
 		r.held, s.cost = r.held+more, s.cost+more
-		buf := append(make([]byte, roomForAtoms, roomForAtoms+room), s.Payload...)
-		s.before, s.Payload = buf[:roomForAtoms], buf[roomForAtoms:]
+		s.memory, s.Payload = buf, append(buf[roomForAtoms:roomForAtoms], s.Payload...)
 	}
 	s.Payload = append(s.Payload, piece...)
 	return nil

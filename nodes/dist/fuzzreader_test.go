@@ -110,6 +110,7 @@ func FuzzFragments(f *testing.F) {
 			a, err := r.Read(frame, &ctl)
 			b, err2 := moved.Read(frame, &again)
 			require.Equal(t, err, err2)
+			a.Memory, b.Memory = nil, nil // how much there is depends on how it has come
 			require.Equal(t, a, b)
 			require.LessOrEqual(t, r.Held(), limits.Incomplete)
 			if err != nil {

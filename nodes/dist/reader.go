@@ -51,13 +51,19 @@ type Reader struct {
 	cache atomCache
 	open  map[uint64]*sequence
 	held  int // bytes of memory that open takes
+	alloc func(n int) []byte
 }
 
 // NewReader gives a Reader for a connection that has just been made. flags are the negotiated ones.
 // atoms may be nil, see ParseControl; it is used for the atoms of headers, too.
 func NewReader(flags Flags, limits Limits, atoms *ei.AtomTable) *Reader {
-	return &Reader{flags: flags, limits: limits.filled(), atoms: atoms, open: map[uint64]*sequence{}}
+	alloc := func(n int) []byte { return make([]byte, n) }
+	return &Reader{flags: flags, limits: limits.filled(), atoms: atoms, open: map[uint64]*sequence{}, alloc: alloc}
 }
+
+// SetAlloc makes the Reader take memory for messages in fragments from alloc: n bytes, of any
+// contents. It comes back as Arrival.Memory.
+func (r *Reader) SetAlloc(alloc func(n int) []byte) { r.alloc = alloc }
 
 // An Arrival is what a frame has brought.
 type Arrival struct {
@@ -69,15 +75,13 @@ type Arrival struct {
 	// the term are to be ignored.
 	Payload ei.Raw
 	// Refs are what the ATOM_CACHE_REFs in Payload stand for (ei.Cursor.CacheRefs): valid until the
-	// next frame is read, if not Owned. Payload holds none if Refs is empty. See Whole.
+	// next frame is read, if Memory is nil. Payload holds none if Refs is empty. See Whole.
 	Refs []ei.Atom
-	// Owned: Payload came in fragments, and its memory is the caller's from now on; else it is part
-	// of the frame.
-	Owned bool
+	// Memory: Payload came in fragments, and this is its memory, the caller's from now on; nil: it is
+	// part of the frame.
+	Memory []byte
 	// Sequence is the id of the message that a fragment belongs to.
 	Sequence uint64
-
-	before []byte // memory just before Payload that is the caller's, too
 }
 
 // Read reads a frame, its bytes after the 4-byte length; ctl is undefined unless the message is
@@ -190,8 +194,8 @@ func (a *Arrival) Resolve(b []byte, max int) (ei.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	if grows <= len(a.before) {
-		b = a.before[len(a.before)-grows:]
+	if at := roomForAtoms - grows; a.Memory != nil && at >= 0 {
+		b = a.Memory[at:]
 	} else {
 		b = slices.Grow(b[:0], size)
 	}

@@ -70,7 +70,7 @@ func TestHeaderLayout(t *testing.T) {
 		require.Equal(t, step.ctl, ctl)
 		require.Equal(t, KindHeader, a.Kind)
 		require.True(t, a.Complete)
-		require.False(t, a.Owned)
+		require.Nil(t, a.Memory)
 		if step.payload == "" {
 			require.Empty(t, a.Payload)
 			continue
@@ -148,7 +148,7 @@ func TestFragmentsOfMessages(t *testing.T) {
 	require.Greater(t, held, 2*sequenceCost)
 	a := read(nextOf(1, 1, "cde"))
 	require.True(t, a.Complete)
-	require.True(t, a.Owned)
+	require.NotNil(t, a.Memory)
 	require.Equal(t, `<<"abcde">>`, a.Payload.String())
 	require.Equal(t, OpSendSender, ctl.Op)
 	require.EqualValues(t, "a@h", ctl.From.Node)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -30,6 +31,7 @@ type Sender struct {
 	limit int
 
 	loose atomic.Int64 // how many messages are
+	whole atomic.Int64 // see Cuts
 
 	mu      sync.Mutex
 	open    []*message            // in turn
@@ -54,6 +56,8 @@ type message struct {
 	owned bool   // nobody else uses the memory of Rest
 	open  bool
 	begun bool // bytes of it are out
+	began time.Time
+	size  int // of the payload
 	over  bool
 
 	loose    bool
@@ -66,7 +70,34 @@ type message struct {
 // New makes a Sender in front of q. run runs a function on a goroutine of its own. limit is how many
 // bytes may be loose before those who add to them wait.
 func New(q *transport.Queue, limit int, run func(func())) *Sender {
-	return &Sender{q: q, limit: limit, run: run, lines: map[ei.Pid][]*message{}}
+	s := &Sender{q: q, limit: limit, run: run, lines: map[ei.Pid][]*message{}}
+	s.whole.Store(leastWhole)
+	return s
+}
+
+// The sizes, in bytes, up to which payloads go out in one frame: over a line of unknown speed, or a
+// slow one, and over any.
+const (
+	leastWhole = 2 * dist.FragmentSize
+	mostWhole  = 1 << 20
+)
+
+// quick is how long a frame may keep the line from others, and what a line is measured by.
+const (
+	quick  = 10 * time.Millisecond
+	sample = 512 << 10 // bytes: the system takes less at once without knowing when it will be out
+)
+
+// Cuts tells whether a payload of n bytes is to leave in fragments: if it would keep the line for
+// long, as far as is known. (A BEAM takes fragments for half of what it takes whole.)
+func (s *Sender) Cuts(n int) bool { return n > leastWhole && int64(n) > s.whole.Load() }
+
+// Measure notes that n bytes, which began to leave at some time, are out.
+func (s *Sender) Measure(n int, began time.Time) {
+	if n >= sample {
+		took := max(time.Since(began), time.Microsecond)
+		s.whole.Store(min(max(int64(float64(n)*float64(quick)/float64(took)), leastWhole), mostWhole))
+	}
 }
 
 // Send sends a message and waits until it is out. If ctx ends before its first byte is out nothing
@@ -178,7 +209,7 @@ func (s *Sender) admit(ctx context.Context, ready func() bool) error {
 func (s *Sender) newMessage(from ei.Pid, control []byte, payload ei.Raw, owned bool) *message {
 	s.last++
 	return &message{
-		from: from, control: control, Fragments: dist.Cut(s.last, len(control), payload, dist.FragmentSize), owned: owned,
+		from: from, control: control, size: len(payload), began: time.Now(), Fragments: dist.Cut(s.last, len(control), payload, dist.FragmentSize), owned: owned,
 		released: make(chan struct{}),
 	}
 }
@@ -292,6 +323,7 @@ func (m *message) next(b []byte) (head []byte, piece ei.Raw) {
 // turn is after a fragment of a message: others have theirs now. s.mu is held.
 func (s *Sender) turn(m *message) {
 	if m.begun && m.Next == 0 {
+		s.Measure(m.size, m.began)
 		s.end(m, nil)
 		return
 	}
