@@ -96,8 +96,8 @@ func (n *Node) route(c *Conn, m *Message) {
 		}
 	case dist.OpSpawnRequest:
 		n.spawn(c, m)
-	case dist.OpAltactSigSend: // no node announces it: see Config.Flags
-		c.complain(faultOp, "control message skipped", fmt.Errorf("%v was not negotiated", m.Op))
+	case dist.OpAltactSigSend: // see plainAltact
+		c.complain(faultOp, "control message skipped", fmt.Errorf("%v with flags %#x", m.Op, m.Flags))
 		m.Release()
 	// processes of Go have no group leader; NODE_LINK is unused
 	case dist.OpGroupLeader, dist.OpNodeLink:

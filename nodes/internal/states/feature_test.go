@@ -34,6 +34,7 @@ var mandatoryFields = map[string]map[string]string{
 	FeatureWays:                     {"Worker": "given 16"},
 	FeatureNodes:                    {"Mailbox": "given 7 8", "Up": "1"},
 	FeatureTransports:               {"Listener": "given 4"},
+	FeatureAliases:                  {"Mailbox": "given 11", "Alias": "1 2"},
 }
 
 // Every mandatory field is listed with a feature.

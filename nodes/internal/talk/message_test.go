@@ -14,7 +14,7 @@ import (
 // those wrote them.
 func TestWrittenAsBefore(t *testing.T) {
 	peer := &dist.Peer{
-		Name: "x@a", Creation: 5, Flags: dist.FlagsDefault, Announced: dist.FlagsDefault | 1, Version: 6, Status: dist.StatusOK,
+		Name: "x@a", Creation: 5, Flags: 55957213116, Announced: 55957213117, Version: 6, Status: dist.StatusOK,
 		SelfName: "n@h", SelfCreation: 7,
 	}
 	list := []Message{
