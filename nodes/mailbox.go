@@ -83,7 +83,7 @@ type Mailbox struct {
 	queue  []*Message
 	first  int // index in queue of the oldest unread message
 	bytes  int
-	ahead  backlog // what has come with priority, and is received before the queue
+	ahead  backlog       // what has come with priority, and is received before the queue
 	asked  *Message      // for a Server: the latest unread request from a process of this node
 	ready  chan struct{} // holds a token while there is something to receive
 	staged atomic.Bool   // restored, and not started yet; set with mu held

@@ -486,12 +486,10 @@ func (b *Mailbox) useAlias(ref ei.Ref) {
 	if t, ok := b.watching.find(ref); ok && how&AliasDemonitor != 0 {
 		b.unwatch(t, ref)
 		ctl := demonitor(b.pid, t, ref)
-		b.n.background(func() { // the monitored process may be here, and has a lock of its own
-			if c, here := b.n.wayTo(scope{t.node, t.worker}); here {
-				b.n.localSignal(ctl)
-			} else if c != nil {
-				c.tell(ctl)
-			}
-		})
+		if c, here := b.n.wayTo(scope{t.node, t.worker}); here { // that process has a lock of its own
+			b.n.background(func() { b.n.localSignal(ctl) })
+		} else if c != nil {
+			c.tell(ctl)
+		}
 	}
 }
