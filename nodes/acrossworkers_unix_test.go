@@ -203,3 +203,28 @@ func TestPeerGoesFromAcrossWorkers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, noconnection, reason)
 }
+
+// Aliases of a worker's processes are reached from other workers and from peers of these; a worker
+// gets the replies of a peer that another one is connected to.
+func TestAliasesAcrossWorkers(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
+	alias := w.rpc(ns[0], "alias", one)
+	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	watch := w.mailbox(ns[2], nil)
+	ask := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watch.Pid(), ei.Atom("tag")}, ei.Atom("pid")}
+	answer := ei.Tuple{ei.Atom("tag"), ei.Int(w.worker(ns[0]))}
+	received := func() {
+		t.Helper()
+		term, err := w.receive(watch).Term()
+		require.NoError(t, err)
+		require.Equal(t, answer, term)
+	}
+	for range 2 {
+		require.NoError(t, watch.SendAlias(soon(t), alias.(ei.Ref), ask))
+		received()
+		require.NoError(t, watch.Send(soon(t), two, ei.Tuple{ei.Atom("send"), alias, ask}))
+		received()
+	}
+}

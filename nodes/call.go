@@ -102,8 +102,8 @@ func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
 
 func tuple(v ...any) goTuple { return v }
 
-// call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the
-// monitor's message. over is the connection to use; if nobody is receiving from it, call does so
+// call is a gen call: a monitor, {'$gen_call', {Pid, Tag}, Request}, and {Tag, Reply} or the
+// monitor's message. Tag is [alias | Ref] to a node that knows aliases, and Ref to others. over is the connection to use; if nobody is receiving from it, call does so
 // itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own. The
 // cursor that it returns is at the reply.
 func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (reply ei.Cursor, err error) {
@@ -136,7 +136,17 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if err := n.life.Before(ctx, until); err != nil {
 		return reply, err
 	}
-	b, err := n.newPrivate(nil, over)
+	ref := ei.Ref{}
+	if a != nil {
+		ref = a.ref
+	} else if ref, err = n.newCallRef(); err != nil {
+		return reply, err
+	}
+	tag, alias := ei.Term(ref), ei.Ref{}
+	if over != nil && over.takesAliases() { // a reply that comes too late gets no further than here
+		tag, alias = otp.AliasTag(ref), ref
+	}
+	b, err := n.newPrivate(nil, over, alias)
 	if err != nil {
 		return reply, err
 	}
@@ -145,21 +155,19 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 		over.calls.Add(1)
 		defer over.calls.Add(-1)
 	}
-	from, ref := b.pid, ei.Ref{}
+	from := b.pid
 	if a != nil {
-		from, ref = a.by.pid, a.ref
+		from = a.by.pid
 		b.receiveReply(a)
-	} else if ref, err = n.newCallRef(); err != nil {
-		return reply, err
 	}
-	if err := b.monitor(ctx, ref, to, over); err != nil {
+	if err := b.monitor(ctx, ref, to, over, 0); err != nil {
 		// the call's mailbox ended because the node did
 		if end := new(ExitError); errors.As(err, &end) && end.Pid == b.pid {
 			err = n.procs.gone()
 		}
 		return reply, err
 	}
-	if err := n.sendRequest(ctx, to, over, from, tuple(ei.Atom("$gen_call"), ei.Tuple{from, ref}, request)); err != nil {
+	if err := n.sendRequest(ctx, to, over, from, tuple(ei.Atom("$gen_call"), ei.Tuple{from, tag}, request)); err != nil {
 		return reply, err
 	}
 	return b.awaitReply(ctx, ref, over)
@@ -177,7 +185,7 @@ func (n *Node) sendRequest(ctx context.Context, to target, over *Conn, from ei.P
 	return n.send(ctx, ctl, to.node, message)
 }
 
-// awaitReply waits for {Ref, Reply}, or for the end of the process that was to reply: an
+// awaitReply waits for {Tag, Reply}, or for the end of the process that was to reply: an
 // *ExitError. The cursor is at Reply.
 func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (reply ei.Cursor, err error) {
 	for {
@@ -188,16 +196,12 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (reply
 		if m.Op == dist.OpMonitorPExit && m.Ref == ref {
 			return reply, &ExitError{m.From, b.exitTerm(m.Reason, m.conn)}
 		}
-		c := ei.NewCursor(m.Payload)
-		if size, err := c.Tuple(); err != nil || size != 2 {
+		tag, reply, ok := otp.ReplyTag(m.Payload)
+		if !ok || tag != ref {
 			b.n.unwanted(b, m)
 			continue
 		}
-		if tag, err := c.Ref(); err != nil || tag != ref {
-			b.n.unwanted(b, m)
-			continue
-		}
-		return c, nil
+		return reply, nil
 	}
 }
 
@@ -302,8 +306,8 @@ func (b *Mailbox) runsWith(ctx context.Context) bool {
 }
 
 // A pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link
-// it, monitor it and remember it; so the reply comes to that pid. It is recognised by its
-// reference.
+// it, monitor it and remember it; so, from a node that knows no aliases, the reply comes to that
+// pid. It is recognised by its reference.
 type pendingCall struct {
 	by     *Mailbox
 	ref    ei.Ref
@@ -373,9 +377,9 @@ func (b *Mailbox) receiveReply(a *pendingCall) {
 
 // answersCall tells whether a message answers a call of this node, even if it comes too late.
 func (n *Node) answersCall(m *Message) bool {
-	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit
+	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit || m.Op == dist.OpAliasSend
 	if !ok {
-		ref, ok = otp.ReplyTag(m.Payload)
+		ref, _, ok = otp.ReplyTag(m.Payload)
 	}
 	if !ok || ref.ID[2]&callBit == 0 {
 		return false

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // The kinds of complaint: faults of a peer that the connection survives, and reasons why the peer
@@ -109,7 +108,7 @@ func recipientOf(m *Message) string {
 	switch {
 	case m.ToName != "":
 		return m.ToName.String()
-	case m.Op == dist.OpAliasSend:
+	case toAlias(&m.Control):
 		return m.Ref.String()
 	}
 	return m.To.String()

@@ -98,8 +98,8 @@ func TestFaultsAreLogged(t *testing.T) {
 		{"a process that cannot be answered for", "a signal that cannot be encoded is dropped", dist.Control{
 			Op: dist.OpMonitorP, To: ei.Pid{Node: "x", ID: 1}, Ref: ei.Ref{Node: "wire@test", Creation: 4, Len: 3},
 		}, nil},
-		{"an operation that nobody has announced", "control message skipped", dist.Control{
-			Op: dist.OpAltactSigSend, Flags: dist.AltactName, ToName: "server",
+		{"flags without a meaning", "control message skipped", dist.Control{
+			Op: dist.OpAltactSigSend, Flags: dist.AltactName | dist.AltactExit, ToName: "server",
 		}, ei.Raw{97, 1}},
 		{"an unknown operation", "control message skipped", dist.Control{}, nil},
 	} {

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -58,6 +59,10 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 			}
 			continue
 		}
+		if !b.isOpenTo(m) {
+			b.mu.Unlock()
+			return true
+		}
 		if b.takes(m, &w) {
 			b.pushLocked(m)
 			b.unlockTellingOfOverflow()
@@ -89,7 +94,27 @@ func (b *Mailbox) giveToHook(m *Message, cancel <-chan struct{}) bool {
 	}
 }
 
+// pushLocked gives the mailbox a message, and ends the alias that it has come to if that is for one
+// message. b.mu is held.
 func (b *Mailbox) pushLocked(m *Message) {
+	if m.Op == dist.OpAliasSend {
+		b.useAlias(m.Ref)
+	}
+	if m.goesAhead() {
+		b.ahead.add(m)
+	} else {
+		b.enqueue(m)
+	}
+	if b.serves && m.conn == nil {
+		if _, _, _, ok := otp.GenCall(m.Payload); ok {
+			b.asked = m
+		}
+	}
+	b.wakeReceiver()
+}
+
+// enqueue puts a message at the end of the queue; b.mu is held.
+func (b *Mailbox) enqueue(m *Message) {
 	// keep a queue that never becomes empty from growing
 	if b.first > 64 && b.first > len(b.queue)/2 {
 		n := copy(b.queue, b.queue[b.first:])
@@ -106,12 +131,6 @@ func (b *Mailbox) pushLocked(m *Message) {
 		b.overflow.count++
 		b.overflow.bytes += cost(m)
 	}
-	if b.serves && m.conn == nil {
-		if _, _, _, ok := otp.GenCall(m.Payload); ok {
-			b.asked = m
-		}
-	}
-	b.wakeReceiver()
 }
 
 // notifyFrom puts a signal's message into the mailbox. If it is from another node the limits are
@@ -135,14 +154,16 @@ func (b *Mailbox) notify(m *Message) bool {
 	if b.ended() {
 		return !b.hasMoved()
 	}
-	b.pushLocked(m)
+	if b.isOpenTo(m) {
+		b.pushLocked(m)
+	}
 	return true
 }
 
 // takeReply gives the reply to a pending call to its call, whatever the mailbox's limit; a reply
 // that no call waits for is dropped. It is false for any other message.
 func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
-	ref, ok := otp.ReplyTag(m.Payload)
+	ref, _, ok := otp.ReplyTag(m.Payload)
 	if !ok || ref.ID[2]&callBit == 0 || b.ended() {
 		return false
 	}
@@ -211,7 +232,9 @@ func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 		b.mu.Unlock()
 		return notYet
 	case b.staged.Load():
-		b.pushLocked(m)
+		if b.isOpenTo(m) {
+			b.pushLocked(m)
+		}
 		b.mu.Unlock()
 		return delivered
 	}

@@ -18,7 +18,8 @@
 // The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on
 // demand, and receives by itself. A [Mailbox] is a process as the cluster sees it: it has a pid,
 // can be registered, linked and monitored, and hears of nodes that come and go
-// ([Mailbox.MonitorNodes]). A [Server] is a registered process made of Go functions, like a
+// ([Mailbox.MonitorNodes]). It can have aliases, references to which others send until it ends them
+// ([Mailbox.Alias]); by one that is for priority, messages come before others. A [Server] is a registered process made of Go functions, like a
 // gen_server. [Node.Expose] makes a Go function callable by rpc:call and erpc:call.
 //
 // Functions, requests and replies are of Go types; ei.Append and ei.Unmarshal say how these and
@@ -138,7 +139,8 @@
 // Plug-ins without Import are refused by name before anything changes.
 //
 // What moves: bytes read and not yet consumed, bytes still to be sent, links and monitors, and for
-// a node its mailboxes with their unread messages, names, counters, listeners and registration.
+// a node its mailboxes with their unread messages and aliases, names, counters, listeners and
+// registration.
 // Goroutines do not move: calls that are waiting return [ErrMoved], and nothing was sent; except
 // that a Call whose request is already out loses only its reply: the request is, or will be,
 // handled. Running functions and handlers finish before the move. In the new process Config.Setup

@@ -93,14 +93,21 @@ func isRegular(reason ei.Term) bool {
 // exitSignal handles an exit signal of exit/2, whose reason kill cannot be trapped; linkBroke
 // handles those of links. See Erlang Reference Manual, "Processes", "Receiving Exit Signals". It is
 // false when the mailbox has already gone on in another process, or the connection has ended.
-func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, c *Conn) bool {
+func (b *Mailbox) exitSignal(ctl *dist.Control, c *Conn) bool {
+	from, reason := ctl.From, ctl.Reason
 	switch {
 	case isAtom(reason, "kill") && !b.opts.lasting:
 		b.exitBy(ei.Atom("killed"))
 	case b.opts.TrapExit:
 		b.checkReason(reason, c)
 		reason = bytes.Clone(reason) // without the rest of its frame
-		return b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
+		m := &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c}
+		if ctl.Flags != 0 {
+			b.mu.Lock()
+			m.Flags = b.priority(b.aliases[ctl.Ref], ctl.Flags)
+			b.mu.Unlock()
+		}
+		return b.notifyFrom(c, m)
 	case isAtom(reason, "normal") && from != b.pid:
 	default:
 		b.exitBy(b.exitTerm(reason, c))
@@ -174,7 +181,7 @@ func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 		return err
 	}
 	b := n.procs.local(ctl.To)
-	if b != nil && !b.exitSignal(ctl.From, ctl.Reason, nil) || n.hasMoved() && b == nil {
+	if b != nil && !b.exitSignal(ctl, nil) || n.hasMoved() && b == nil {
 		return ErrMoved
 	}
 	return nil

@@ -147,6 +147,9 @@ var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []e
 		}
 		return b.Pid(), nil
 	},
+	"alias": func(_ context.Context, n *Node, args []ei.Term) (any, error) {
+		return n.procs.local(args[0].(ei.Pid)).Alias()
+	},
 	"whereis": func(ctx context.Context, n *Node, args []ei.Term) (any, error) {
 		pid, err := n.Lookup(ctx, string(args[0].(ei.Atom)))
 		if err != nil {
@@ -239,6 +242,10 @@ func testProcess(n *Node) Server {
 				case ei.Atom("monitor"):
 					_, _ = self.Monitor(ctx, t[1].(ei.Pid))
 				case ei.Atom("send"):
+					if alias, ok := t[1].(ei.Ref); ok {
+						_ = self.SendAlias(ctx, alias, t[2])
+						return
+					}
 					_ = self.Send(ctx, t[1].(ei.Pid), t[2])
 				}
 			}

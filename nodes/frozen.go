@@ -109,8 +109,7 @@ func (b *Mailbox) moveOut() {
 	}
 	b.moved = true
 	b.staged.Store(false)
-	b.restoreAll()
-	b.queue, b.first, b.bytes = nil, 0, 0
+	b.clearUnread()
 	b.bondTables, b.downs = bondTables{}, nil
 	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
 	b.n.procs.end(b)

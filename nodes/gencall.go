@@ -79,25 +79,26 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 		}
 	}
 	node := string(c.From.Node)
-	ctl := &dist.Control{Op: dist.OpSend, To: c.From}
 	switch {
-	case c.alias.Len > 0 && node == c.n.Name(): // no process of Go gives itself an alias
-		c.n.stats.undeliverable.Add(1)
-		return nil
 	case c.conn != nil && node == c.conn.peer.Name:
 		return c.replyOver(ctx, c.conn, answer)
 	case c.conn == nil && node == c.n.Name():
-		return c.n.send(ctx, ctl, node, answer)
+		return c.n.send(ctx, c.addressHere(), node, answer)
 	case node != c.n.Name(): // the peer, or a process of this node, has passed the request on
 		return wrap("reply", node, c.n.answerThird(ctx, c.conn, c.addressee(), c.prompt, answer))
 	}
 	if _, err := c.tag.Decode(); err != nil {
 		return wrap("reply", node, err)
 	}
-	if b := c.n.procs.local(c.From); b != nil && !b.isHeld() {
+	ctl := c.addressHere()
+	if b := c.n.procs.addressee(ctl); b != nil && !b.isHeld() {
 		return c.n.sendHereNow(ctl, answer)
 	}
-	if at := c.n.router.home(c.From); at != 0 {
+	at := c.n.router.home(c.From)
+	if ctl.Op == dist.OpAliasSend {
+		at = c.n.router.holder(ctl.Ref)
+	}
+	if at != 0 {
 		return wrap("reply", node, c.n.answerWorker(ctx, c.conn, at, ctl, c.prompt, answer))
 	}
 	return c.n.send(ctx, ctl, node, answer)
@@ -127,10 +128,27 @@ func (c *Call) addressee() otp.Addressee {
 	return otp.Addressee{Pid: c.From, Alias: alias}
 }
 
-func (c *Conn) answerTo(to otp.Addressee) (*dist.Control, error) {
+// addressHere addresses the reply to a process of this node.
+func (c *Call) addressHere() *dist.Control {
+	to := c.addressee()
+	if to.Alias.Len == 0 {
+		return &dist.Control{Op: dist.OpSend, To: to.Pid}
+	}
+	from := to.Pid
 	switch {
-	case to.Alias.Len > 0 && c.peer.Flags.Has(dist.FlagAlias):
-		return &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.Alias}, nil
+	case c.server != nil:
+		from = c.server.pid
+	case c.conn != nil:
+		from = c.conn.self
+	}
+	return &dist.Control{Op: dist.OpAliasSend, From: from, Ref: to.Alias}
+}
+
+func (c *Conn) answerTo(to otp.Addressee) (*dist.Control, error) {
+	ctl := &dist.Control{Op: dist.OpAliasSend, From: c.self, Ref: to.Alias}
+	switch {
+	case to.Alias.Len > 0 && c.addressAlias(ctl):
+		return ctl, nil
 	case to.Pid == ei.Pid{Node: to.Pid.Node}:
 		return nil, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -55,6 +56,10 @@ type MailboxOptions struct {
 	// TrapExit turns exit signals of linked processes into messages (OpExit), like
 	// process_flag(trap_exit, true).
 	TrapExit bool
+	// Priority lets the mailbox receive first what was sent with priority to an alias that it has
+	// made for that (AliasPriority); among themselves such messages stay in order. They may take as
+	// much memory again as Limit says. Otherwise they are messages like any other.
+	Priority bool
 
 	// the node's own, which cannot be killed: in OTP a new process would take its place
 	lasting bool
@@ -72,11 +77,13 @@ type Mailbox struct {
 	runs    atomic.Int32 // how many calls of a Server's functions are in progress: none, or one
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call or a spawned function, and does not move
+	callRef ei.Ref       // of a call: the alias to which the reply goes; without words: none
 
 	mu     sync.Mutex // guards what follows, unless said otherwise
 	queue  []*Message
 	first  int // index in queue of the oldest unread message
 	bytes  int
+	ahead  backlog       // what has come with priority, and is received before the queue
 	asked  *Message      // for a Server: the latest unread request from a process of this node
 	ready  chan struct{} // holds a token while there is something to receive
 	staged atomic.Bool   // restored, and not started yet; set with mu held
@@ -100,6 +107,7 @@ type Mailbox struct {
 
 	names []ei.Atom // guarded by processes.mu
 	bondTables
+	aliases map[ei.Ref]AliasOption // the active ones, with one of aliasEnds, and perhaps more
 	// connections whose nodedown MonitorNode asked for, and how often
 	downs        map[*Conn]int
 	pendingCalls map[ei.Ref]*pendingCall // its calls in progress
@@ -141,9 +149,10 @@ func (n *Node) makeMailbox(pid ei.Pid, h hook, o *MailboxOptions) *Mailbox {
 	return b
 }
 
-// newPrivate makes the process of a call, or of a spawned function. It is not moved with the node.
-func (n *Node) newPrivate(h hook, calls *Conn) (*Mailbox, error) {
-	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls = true, calls })
+// newPrivate makes the process of a call, which may have an alias for the reply, or of a spawned
+// function. It is not moved with the node.
+func (n *Node) newPrivate(h hook, calls *Conn, alias ei.Ref) (*Mailbox, error) {
+	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
 }
 
 // Pid is the mailbox's process identifier.
@@ -169,6 +178,7 @@ func (b *Mailbox) Err() error {
 // example. The mailbox of a Handler or a Server gets no messages: their functions do.
 //
 // The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them;
+// dist.OpAliasSend for one that was sent to the alias Ref of the mailbox;
 // dist.OpExit for the end of a linked process, or an exit signal (both with TrapExit), and
 // dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These two have no
 // Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with
@@ -229,8 +239,11 @@ func (b *Mailbox) take() *Message {
 }
 
 func (b *Mailbox) takeLocked() *Message {
-	if b.first == len(b.queue) || b.isHeld() {
+	if !b.hasUnread() || b.isHeld() {
 		return nil
+	}
+	if b.ahead.len() > 0 {
+		return b.takeAhead()
 	}
 	m := b.queue[b.first]
 	b.queue[b.first] = nil
@@ -272,7 +285,40 @@ func (b *Mailbox) awaitMessage() bool {
 func (b *Mailbox) hasMessage() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.first < len(b.queue) && !b.isHeld()
+	return b.hasUnread() && !b.isHeld()
+}
+
+// hasUnread is hasMessage also while the mailbox is held; b.mu is held.
+func (b *Mailbox) hasUnread() bool { return b.first < len(b.queue) || b.ahead.len() > 0 }
+
+// unread are the messages that nobody has received, the next first; b.mu is held.
+func (b *Mailbox) unread() []*Message {
+	if b.ahead.len() == 0 {
+		return b.queue[b.first:]
+	}
+	return slices.Concat(b.ahead.messages, b.queue[b.first:])
+}
+
+// takeAhead takes the oldest message with priority; b.mu is held.
+func (b *Mailbox) takeAhead() *Message {
+	m := b.ahead.take()
+	if m.overflows {
+		b.giveBack(m)
+	}
+	if m == b.asked {
+		b.asked = nil
+	}
+	if b.hasUnread() {
+		b.wakeReceiver()
+	}
+	b.room.Ring()
+	return m
+}
+
+// clearUnread drops the messages; b.mu is held.
+func (b *Mailbox) clearUnread() {
+	b.restoreAll()
+	b.queue, b.first, b.bytes, b.ahead = nil, 0, 0, backlog{}
 }
 
 func (b *Mailbox) ended() bool {

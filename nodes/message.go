@@ -12,8 +12,10 @@ import (
 
 // A Message is what a connection or a mailbox receives: the control message, and the term that came
 // with it. Its operation is the plain one: what arrives as SEND_SENDER or with a trace token has
-// OpSend; an exit signal has its reason in Reason, whether it came as payload or not. It is
-// erlang_msg of the C library.
+// OpSend; an exit signal has its reason in Reason, whether it came as payload or not. What arrives
+// as ALTACT_SIG_SEND is an OpSend, OpRegSend, OpAliasSend or OpExit2; if it is for an alias, Ref is
+// the alias, and AltactPrio in Flags says that it was sent with priority. It is erlang_msg of the C
+// library.
 type Message struct {
 	dist.Control
 	// Payload is the term sent, without version byte; nil if the operation has none. It has not
@@ -139,7 +141,41 @@ func (m *Message) plain() {
 		m.takeReason(dist.OpExit2)
 	case dist.OpPayloadMonitorPExit:
 		m.takeReason(dist.OpMonitorPExit)
+	case dist.OpAltactSigSend:
+		m.plainAltact()
 	}
+}
+
+// plainAltact is plain for ALTACT_SIG_SEND. A combination of flags that has no meaning, or none
+// that is known, stays what it is. Priority counts only where there is an alias.
+func (m *Message) plainAltact() {
+	kind := m.Flags &^ (dist.AltactPrio | dist.AltactToken)
+	switch kind {
+	case 0:
+		m.Op = dist.OpSend
+	case dist.AltactName:
+		m.Op = dist.OpRegSend
+	case dist.AltactAlias:
+		m.Op = dist.OpAliasSend
+	case dist.AltactExit, dist.AltactExit | dist.AltactAlias:
+		m.takeReason(dist.OpExit2)
+	default:
+		return
+	}
+	if m.Flags &= dist.AltactPrio; kind&dist.AltactAlias == 0 {
+		m.Flags = 0
+	}
+}
+
+// toAlias tells whether the control message, of a plain operation, is for an alias: Ref.
+func toAlias(ctl *dist.Control) bool {
+	return ctl.Op == dist.OpAliasSend || ctl.Op == dist.OpExit2 && ctl.Ref.Len > 0
+}
+
+// goesAhead tells whether a message is received before those without priority: see
+// Mailbox.isOpenTo.
+func (m *Message) goesAhead() bool {
+	return m.Flags&dist.AltactPrio != 0 && (m.Op == dist.OpAliasSend || m.Op == dist.OpExit)
 }
 
 // cost is what a message counts towards the limit: the buffer of its frame, which it keeps whole,

@@ -2,6 +2,9 @@ package nodes
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -36,27 +39,38 @@ type target struct {
 // the wait the error is that of Conn.Err. After any error there is no monitor. From a peer without
 // dist.FlagDistMonitor and dist.FlagDistMonitorName (a C node) the message comes only when the
 // connection ends. It is erlang:monitor/2.
-func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
-	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid})
+//
+// With options the reference is an alias of the mailbox as well, which ends as they say:
+// erlang:monitor/3 with {alias, explicit_unalias | demonitor | reply_demonitor} for AliasExplicit,
+// AliasDemonitor and AliasReply. See Alias for the errors.
+func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid, alias ...AliasOption) (ei.Ref, error) {
+	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid}, alias)
 }
 
 // MonitorName is Monitor for the process that has a registered name on a node at present: the
 // message has the name in FromName. It waits as Monitor does, and has its errors.
-func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
-	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)})
+func (b *Mailbox) MonitorName(ctx context.Context, node, name string, alias ...AliasOption) (ei.Ref, error) {
+	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)}, alias)
 }
 
-func (b *Mailbox) monitorNow(ctx context.Context, t target) (ei.Ref, error) {
+func (b *Mailbox) monitorNow(ctx context.Context, t target, alias []AliasOption) (ei.Ref, error) {
+	how, err := b.aliasOptions(alias)
+	if err != nil {
+		return ei.Ref{}, wrap("monitor", t.node, err)
+	}
+	if how == AliasReply { // then the monitor ends, too
+		how |= AliasDemonitor
+	}
 	ref, err := b.n.NewRef()
 	if err != nil {
 		return ref, err
 	}
-	return ref, b.monitor(ctx, ref, t, nil)
+	return ref, b.monitor(ctx, ref, t, nil, how)
 }
 
 // monitor makes a monitor over the given connection or, if over is nil, over the one to the
-// target's node.
-func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn) error {
+// target's node; unless how is 0, the reference becomes an alias.
+func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn, how AliasOption) error {
 	if _, err := ei.AppendAtom(nil, t.name); err != nil {
 		return wrap("monitor", t.node, &dist.ControlError{Op: dist.OpMonitorP, Offset: -1, Field: "ToName", Err: err})
 	}
@@ -80,6 +94,7 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn)
 			return nil, over.Err()
 		}
 		b.watching.put(ei.Atom(t.node), ref, t)
+		b.putAlias(ref, how)
 		return &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}, nil
 	}))
 }
@@ -97,14 +112,14 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	if c == nil && !here { // the end of the connection breaks the monitor, or already has
 		b.lock()
 		defer b.mu.Unlock()
-		b.watching.remove(ei.Atom(t.node), ref)
+		b.unwatch(t, ref)
 		return
 	}
 	_ = b.changeNow(context.Background(), c, func() (*dist.Control, error) {
 		if _, ok := b.watching.find(ref); !ok { // its DOWN has come meanwhile
 			return nil, nil
 		}
-		b.watching.remove(ei.Atom(t.node), ref)
+		b.unwatch(t, ref)
 		ctl := demonitor(b.pid, t, ref)
 		// a peer that reads nothing for a while must not lose the connection over any number of
 		// them
@@ -113,6 +128,14 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 		}
 		return ctl, nil
 	})
+}
+
+// unwatch forgets a monitor, and the alias that ends with it; b.mu is held.
+func (b *Mailbox) unwatch(t target, ref ei.Ref) {
+	b.watching.remove(ei.Atom(t.node), ref)
+	if b.aliases[ref]&AliasDemonitor != 0 {
+		b.removeAlias(ref)
+	}
 }
 
 // demonitor returns the signal that ends a monitor.
@@ -268,7 +291,7 @@ func (b *Mailbox) cut(with scope) (x broken) {
 			x.downs = append(x.downs, &Message{Control: dist.Control{
 				Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: reason,
 			}})
-			b.watching.remove(ei.Atom(t.node), ref)
+			b.unwatch(t, ref)
 		}
 	}
 	return x
@@ -311,7 +334,7 @@ func (b *Mailbox) takeDown(m *Message) {
 		b.mu.Unlock()
 		return
 	}
-	b.watching.remove(ei.Atom(t.node), m.Ref)
+	b.unwatch(t, m.Ref)
 	if m.From == (ei.Pid{}) {
 		m.From = t.pid
 	}
@@ -325,4 +348,148 @@ func down(from ei.Pid, w watcher, ref ei.Ref, reason ei.Raw) *dist.Control {
 		ctl.From, ctl.FromName = ei.Pid{}, w.name
 	}
 	return ctl
+}
+
+// An AliasOption says how an alias of a mailbox ends, or what it is good for.
+type AliasOption int
+
+// The options of Mailbox.Alias and Mailbox.Monitor.
+const (
+	// AliasExplicit: the alias stays until Unalias. It is what Alias makes without options.
+	AliasExplicit AliasOption = 1 << iota
+	// AliasReply: the alias ends with the first message that comes to it; so does its monitor.
+	AliasReply
+	// AliasDemonitor: the alias ends with its monitor.
+	AliasDemonitor
+	// AliasPriority: what is sent to the alias with priority (SendPriority, erlang:send/3 with
+	// [priority]) is received before other messages, if the mailbox has MailboxOptions.Priority.
+	// Whoever knows the alias may send so.
+	AliasPriority
+)
+
+// aliasEnds are the options of which an alias has one, and a reply alias of a monitor two.
+const aliasEnds = AliasExplicit | AliasReply | AliasDemonitor
+
+// Alias makes an alias of the mailbox: a reference to which messages can be sent as to its pid,
+// here and from other nodes (Mailbox.SendAlias, Alias ! Message), until it is no more; then they
+// are dropped, and Stats counts them as undeliverable. With AliasReply it ends with the first
+// message, otherwise with Unalias; in any case with the mailbox. AliasPriority may be added. For an
+// alias that is a monitor, too, see Monitor. Options that contradict each other are an error, and
+// the mailboxes of the node's own processes are errors.ErrUnsupported. It waits while the node is
+// frozen. It is erlang:alias/1.
+func (b *Mailbox) Alias(options ...AliasOption) (ei.Ref, error) {
+	if !slices.ContainsFunc(options, func(o AliasOption) bool { return o&aliasEnds != 0 }) {
+		options = append(options, AliasExplicit)
+	}
+	how, err := b.aliasOptions(options)
+	if err == nil && how&AliasDemonitor != 0 {
+		err = errors.New("AliasDemonitor is for aliases that Monitor makes")
+	}
+	if err != nil {
+		return ei.Ref{}, wrap("alias", "", err)
+	}
+	ref, err := b.n.NewRef()
+	if err != nil {
+		return ref, err
+	}
+	b.lock()
+	defer b.mu.Unlock()
+	if b.ended() {
+		return ei.Ref{}, wrap("alias", "", b.Err())
+	}
+	b.putAlias(ref, how)
+	return ref, nil
+}
+
+// Unalias ends an alias of the mailbox; false if the reference is none, or no more. What has come
+// to the alias before stays in the mailbox; a monitor of the same reference goes on. It waits while
+// the node is frozen. It is erlang:unalias/1.
+func (b *Mailbox) Unalias(alias ei.Ref) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	_, ok := b.aliases[alias]
+	if ok {
+		b.removeAlias(alias)
+	}
+	return ok
+}
+
+// aliasOptions puts options together; 0: there are none.
+func (b *Mailbox) aliasOptions(options []AliasOption) (how AliasOption, err error) {
+	for _, o := range options {
+		how |= o
+	}
+	switch end := how & aliasEnds; {
+	case how == 0:
+		return 0, nil
+	case b.hook != nil:
+		return 0, errors.ErrUnsupported
+	case how&^(aliasEnds|AliasPriority) != 0 || end&(end-1) != 0 || end == 0:
+		return 0, fmt.Errorf("alias options %v: want one of AliasExplicit, AliasReply and AliasDemonitor", options)
+	}
+	return how, nil
+}
+
+// putAlias makes an alias active, unless how is 0; b.mu is held.
+func (b *Mailbox) putAlias(ref ei.Ref, how AliasOption) {
+	if how == 0 {
+		return
+	}
+	put(&b.aliases, ref, how)
+	p := &b.n.procs
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.aliases.put(ref, b)
+}
+
+// removeAlias ends an alias; b.mu is held.
+func (b *Mailbox) removeAlias(ref ei.Ref) {
+	if delete(b.aliases, ref); len(b.aliases) == 0 {
+		b.aliases = nil
+	}
+	p := &b.n.procs
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.aliases.remove(ref)
+}
+
+// isOpenTo tells whether a message may come in: one to an alias as long as that is active, and with
+// priority only if the alias and the mailbox are for that. b.mu is held.
+func (b *Mailbox) isOpenTo(m *Message) bool {
+	if m.Op != dist.OpAliasSend {
+		return true
+	}
+	how, active := b.aliases[m.Ref]
+	if !active && m.Ref != b.callRef {
+		b.n.stats.undeliverable.Add(1)
+		return false
+	}
+	m.Flags = b.priority(how, m.Flags)
+	return true
+}
+
+// priority is what a message may keep of its flags that has come to an alias.
+func (b *Mailbox) priority(how AliasOption, flags uint64) uint64 {
+	if !b.opts.Priority || how&AliasPriority == 0 {
+		return 0
+	}
+	return flags & dist.AltactPrio
+}
+
+// useAlias ends an alias that is for one message, and its monitor; b.mu is held.
+func (b *Mailbox) useAlias(ref ei.Ref) {
+	how := b.aliases[ref]
+	if how&AliasReply == 0 {
+		return
+	}
+	b.removeAlias(ref)
+	if t, ok := b.watching.find(ref); ok && how&AliasDemonitor != 0 {
+		b.unwatch(t, ref)
+		ctl := demonitor(b.pid, t, ref)
+		if c, here := b.n.wayTo(scope{t.node, t.worker}); here { // that process has a lock of its own
+			b.n.background(func() { b.n.localSignal(ctl) })
+		} else if c != nil {
+			c.tell(ctl)
+		}
+	}
 }

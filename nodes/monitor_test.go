@@ -408,7 +408,7 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	require.NoError(t, c.Close())
 	ref, err := b.n.NewRef()
 	require.NoError(t, err)
-	err = b.monitor(w.ctx(), ref, target{node: "wire@test", pid: p.self}, c)
+	err = b.monitor(w.ctx(), ref, target{node: "wire@test", pid: p.self}, c, 0)
 	require.ErrorIs(t, err, ErrClosed)
 	require.Empty(t, watchingOf(b))
 }

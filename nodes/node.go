@@ -190,8 +190,8 @@ type Stats struct {
 	// frames and control messages that ended their connection, and skipped signals in the name of a
 	// third node
 	Malformed int64
-	// messages to processes or names that do not exist, or take none; they are dropped, as in a
-	// BEAM
+	// messages to processes, names or aliases that do not exist, or take none; they are dropped, as
+	// in a BEAM
 	Undeliverable int64
 	// processes: net_kernel and rex, those of calls in progress and of spawned functions, included
 	Mailboxes int

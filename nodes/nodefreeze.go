@@ -411,7 +411,7 @@ func (b *Mailbox) goOn() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.staged.Store(false)
-	if b.first < len(b.queue) {
+	if b.hasUnread() {
 		b.wakeReceiver()
 	}
 }

@@ -179,7 +179,10 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.bonds("")
-	s := states.Mailbox{Bonds: &all, Limit: b.opts.Limit, Full: int(b.opts.Full), TrapExit: b.opts.TrapExit}
+	s := states.Mailbox{Bonds: &all, Limit: b.opts.Limit, Full: int(b.opts.Full), TrapExit: b.opts.TrapExit, Priority: b.opts.Priority}
+	for ref, how := range b.aliases {
+		s.Aliases = append(s.Aliases, states.Alias{Ref: ref, Options: int(how)})
+	}
 	for _, name := range b.n.procs.namesOf(b) {
 		s.Names = append(s.Names, states.Name{Name: name})
 	}
@@ -188,9 +191,9 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	for c := range b.nodesUp {
 		s.NodesUp = append(s.NodesUp, states.Up{Node: c.peer.Name, Visible: c.nodeType() == VisibleNodes})
 	}
-	queue := b.queue[b.first:]
-	s.Messages = make([]states.Message, 0, len(queue))
-	for i, m := range queue {
+	unread := b.unread()
+	s.Messages = make([]states.Message, 0, len(unread))
+	for i, m := range unread {
 		if i%messagesALook == 0 && ctx.Err() != nil {
 			break
 		}
@@ -260,6 +263,9 @@ func StateFeatures() []string { return states.Known() }
 func (n *Node) StateFeatures() (needs []string) {
 	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {
 		needs = append(needs, states.FeatureNodes)
+	}
+	if n.procs.hasAliases() {
+		needs = append(needs, states.FeatureAliases)
 	}
 	if slices.ContainsFunc(n.Listeners(), func(l *Listener) bool { c, _ := n.transportIDOf(l.tr); return c.Place > 0 }) {
 		needs = append(needs, states.FeatureTransports)

@@ -32,9 +32,14 @@ type overflow struct {
 }
 
 // takes tells whether a message may be put into the mailbox now. If so, it is counted in
-// Node.overflow if there is no room for it; else w says for what to wait. b.mu is held.
+// Node.overflow if there is no room for it; else w says for what to wait. What goes ahead has a
+// room of its own. b.mu is held.
 func (b *Mailbox) takes(m *Message, w *roomWait) bool {
-	if b.overflow.count == 0 && (b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit) {
+	bytes, overflows := b.bytes, b.overflow.count > 0
+	if m.goesAhead() {
+		bytes, overflows = b.ahead.bytes, false
+	}
+	if !overflows && (bytes == 0 || bytes+cost(m) <= b.opts.Limit) {
 		return true
 	}
 	if b.opts.Full == FullExit {
@@ -84,11 +89,16 @@ func (b *Mailbox) recount(taken *Message) {
 
 // restore counts the oldest message that overflows as one that does not.
 func (b *Mailbox) restore(m *Message) {
-	m.overflows = false
 	b.overflow.restored++
-	b.room.Ring()
 	b.overflow.count--
 	b.overflow.bytes -= cost(m)
+	b.giveBack(m)
+}
+
+// giveBack is restore for a message that goes ahead.
+func (b *Mailbox) giveBack(m *Message) {
+	m.overflows = false
+	b.room.Ring()
 	b.n.overflow.Give(m.payer(), cost(m))
 }
 
@@ -98,11 +108,24 @@ func (b *Mailbox) restoreAll() {
 	for b.overflow.count > 0 {
 		b.restore(b.queue[len(b.queue)-b.overflow.count])
 	}
+	for _, m := range b.ahead.messages {
+		if m.overflows {
+			b.giveBack(m)
+		}
+	}
 }
 
 // discard drops what overflows; b.mu is held.
 func (b *Mailbox) discard() {
 	b.n.stats.undeliverable.Add(int64(b.overflow.count))
+	for range b.ahead.len() {
+		if m := b.ahead.take(); m.overflows {
+			b.n.stats.undeliverable.Add(1)
+			b.giveBack(m)
+		} else {
+			b.ahead.add(m)
+		}
+	}
 	keep := len(b.queue) - b.overflow.count
 	b.bytes -= b.overflow.bytes
 	b.restoreAll()
@@ -129,7 +152,7 @@ func (b *Mailbox) unreceived() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return fmt.Errorf("nobody receives from %v %v, or not fast enough: %d messages, %d bytes; MailboxOptions.Limit is %d", b.pid, names,
-		len(b.queue)-b.first, b.bytes, b.opts.Limit)
+		len(b.unread()), b.bytes+b.ahead.bytes, b.opts.Limit)
 }
 
 // exitFull ends the mailbox because it is full.
@@ -201,9 +224,11 @@ func (p *processes) fullest(b *Mailbox, peer string) *Mailbox {
 func (b *Mailbox) overflowOf(peer string) (bytes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, m := range b.queue[len(b.queue)-b.overflow.count:] {
-		if m.payer() == peer {
-			bytes += cost(m)
+	for _, of := range [][]*Message{b.queue[len(b.queue)-b.overflow.count:], b.ahead.messages} {
+		for _, m := range of {
+			if m.overflows && m.payer() == peer {
+				bytes += cost(m)
+			}
 		}
 	}
 	return bytes

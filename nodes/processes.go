@@ -36,6 +36,7 @@ type processes struct {
 	names map[ei.Atom]*Mailbox
 	// processes that have lost a name: monitors by it are still theirs
 	former  map[*Mailbox]struct{}
+	aliases aliasTable
 	funcs   map[function]Func
 	closed  bool
 	settled bool // it is settled which mailboxes go on in the place of restored ones
@@ -78,8 +79,45 @@ func (p *processes) add(b *Mailbox) error {
 		return p.gone()
 	}
 	p.byID[key(b.pid)] = b
+	if b.callRef.Len > 0 {
+		p.aliases.put(b.callRef, b)
+	}
 	return nil
 }
+
+// An aliasTable has the active aliases of a node's processes, those of calls among them. Its memory
+// goes with the last alias, if there have been many.
+type aliasTable struct {
+	of   map[ei.Ref]*Mailbox
+	made int // so many since of was made
+}
+
+func (t *aliasTable) put(ref ei.Ref, b *Mailbox) {
+	put(&t.of, ref, b)
+	t.made++
+}
+
+func (t *aliasTable) remove(ref ei.Ref) {
+	delete(t.of, ref)
+	if len(t.of) == 0 && t.made > keepAliases {
+		*t = aliasTable{}
+	}
+}
+
+// hasAliases tells whether a process has an alias, other than that of a call.
+func (p *processes) hasAliases() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for ref := range p.aliases.of {
+		if ref.ID[2]&callBit == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// keepAliases is how many aliases a table may have had whose memory is kept.
+const keepAliases = 1024
 
 // gone is the reason why there are no processes any more.
 func (p *processes) gone() error {
@@ -109,6 +147,13 @@ func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 	defer p.mu.Unlock()
 	delete(p.byID, key(b.pid))
 	delete(p.former, b)
+	if b.callRef.Len > 0 {
+		p.aliases.remove(b.callRef)
+	}
+	for ref := range b.aliases {
+		p.aliases.remove(ref)
+	}
+	b.aliases = nil
 	for _, name := range b.names {
 		if p.names[name] == b {
 			delete(p.names, name)
@@ -152,18 +197,17 @@ func (p *processes) named(name ei.Atom) *Mailbox {
 
 // recipient finds the process that a message is for; nil if there is none.
 func (p *processes) recipient(m *Message) *Mailbox {
-	switch {
-	case m.Op == dist.OpAliasSend: // no process of Go gives itself an alias
-		return nil
-	case m.ToName != "":
-		return p.named(m.ToName)
-	}
-	return p.local(m.To)
+	return p.addressee(&m.Control)
 }
 
 // addressee finds the process that a signal is for; nil if there is none.
 func (p *processes) addressee(ctl *dist.Control) *Mailbox {
-	if ctl.ToName != "" {
+	switch {
+	case toAlias(ctl):
+		p.mu.RLock()
+		defer p.mu.RUnlock()
+		return p.aliases.of[ctl.Ref]
+	case ctl.ToName != "":
 		return p.named(ctl.ToName)
 	}
 	return p.local(ctl.To)

@@ -82,6 +82,10 @@ func (n *Node) route(c *Conn, m *Message) {
 			m.Release()
 			return
 		}
+	case dist.OpAltactSigSend: // see plainAltact
+		c.complain(faultOp, "control message skipped", fmt.Errorf("%v with flags %#x", m.Op, m.Flags))
+		m.Release()
+		return
 	}
 	if n.router.divert(c, m) {
 		return
@@ -96,9 +100,6 @@ func (n *Node) route(c *Conn, m *Message) {
 		}
 	case dist.OpSpawnRequest:
 		n.spawn(c, m)
-	case dist.OpAltactSigSend: // no node announces it: see Config.Flags
-		c.complain(faultOp, "control message skipped", fmt.Errorf("%v was not negotiated", m.Op))
-		m.Release()
 	// processes of Go have no group leader; NODE_LINK is unused
 	case dist.OpGroupLeader, dist.OpNodeLink:
 	default:

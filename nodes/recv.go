@@ -172,7 +172,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		if r.dist == nil {
 			r.dist = r.newReader(c.frameFlags())
 		}
-		a, err := r.dist.Read(m.buf, &m.Control)
+		a, err := r.dist.ReadFrame(m.buf, &m.Control)
 		if err == nil {
 			err = c.countIncomplete()
 		}

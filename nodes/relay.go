@@ -51,12 +51,12 @@ func (c *Conn) diverted(m *Message, peerLink *Conn, err error) {
 // worker, or for a worker that is no more.
 func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	at := 0
-	switch m.Op {
-	case dist.OpSpawnRequest, dist.OpGroupLeader, dist.OpNodeLink:
+	switch op := m.Op; {
+	case op == dist.OpSpawnRequest || op == dist.OpGroupLeader || op == dist.OpNodeLink:
 		return nil, nil
-	case dist.OpAliasSend:
+	case toAlias(&m.Control):
 		at = p.holder(m.Ref)
-	case dist.OpDemonitorP:
+	case op == dist.OpDemonitorP:
 		if b := c.relayLinkOfMonitor(m.Ref); b != nil { // whoever has the name by now
 			return b, nil
 		}
@@ -88,8 +88,11 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 // was not sent, and the reader of the message's connection is to halt.
 func (c *Conn) carry(m *Message) error {
 	ctl := m.Control
-	if ctl.Op == dist.OpSend && ctl.From != (ei.Pid{}) && c.peer.Flags.Has(dist.FlagSendSender) {
+	switch {
+	case ctl.Op == dist.OpSend && ctl.From != (ei.Pid{}) && c.peer.Flags.Has(dist.FlagSendSender):
 		ctl.Op = dist.OpSendSender
+	case ctl.Op == dist.OpAliasSend && !c.addressAlias(&ctl):
+		return nil
 	}
 	with, payload, ok := c.agreed(&ctl)
 	if !ok {

@@ -15,19 +15,32 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
-// To a node that does not support aliases the reply goes as an ordinary message.
-func TestServerRepliesWithoutAliases(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	_, err := n.Serve("srv", newRecorder().server(), nil)
-	require.NoError(t, err)
-	old := role("wire@test")
-	old.Flags &^= dist.FlagAlias
-	p := w.peer(n.Listeners()[0], old)
-	alias := ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}}
-	p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, alias}, ei.Int(1)})
-	ctl, _ := p.next()
-	require.Equal(t, dist.Control{Op: dist.OpSend, To: p.self}, ctl)
+// The reply goes to the alias in the form that the node knows; to one that knows no aliases it is an
+// ordinary message.
+func TestServerRepliesToAlias(t *testing.T) {
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
+	for without, want := range map[dist.Flags]dist.Control{
+		0:                                   {Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, Ref: ref},
+		dist.FlagAlias:                      {Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, Ref: ref},
+		dist.FlagAltactSig:                  {Op: dist.OpAliasSend, Ref: ref},
+		dist.FlagAlias | dist.FlagAltactSig: {Op: dist.OpSend},
+	} {
+		w := newWorld(t, "tcp")
+		n := w.started("alice")
+		_, err := n.Serve("srv", newRecorder().server(), nil)
+		require.NoError(t, err)
+		peer := role("wire@test")
+		peer.Flags &^= without
+		p := w.peer(n.Listeners()[0], peer)
+		p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, otp.AliasTag(ref)}, ei.Int(1)})
+		ctl, _ := p.next()
+		if want.Op == dist.OpSend {
+			want.To = p.self
+		} else {
+			want.From = n.Conn("wire@test").Self()
+		}
+		require.Equal(t, want, ctl)
+	}
 }
 
 // A Call that was read with CallOf no longer needs its message, whether or not the request was

@@ -307,13 +307,17 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	if err := limit("limit", &s.Limit, DefaultMailboxLimit); err != nil {
 		return nil, nil, &StateError{"mailbox " + pid.String(), errors.Join(ErrState, err)}
 	}
-	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit})
+	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit, Priority: s.Priority})
 	b.awaitsHeir, b.wasServed = true, s.Served
 	b.staged.Store(true)
 	b.tie(s.Bonds)
 	lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)
 	for i := range s.Messages {
 		m := n.message(&s.Messages[i])
+		if m.goesAhead() {
+			b.ahead.add(m)
+			continue
+		}
 		b.queue = append(b.queue, m)
 		b.bytes += cost(m)
 	}
@@ -324,6 +328,13 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 		return nil, nil, &StateError{"mailbox " + pid.String(), ErrState}
 	}
 	p.byID[key(pid)] = b
+	for _, a := range s.Aliases {
+		if string(a.Ref.Node) != n.name || a.Ref.Creation != n.creation || p.aliases.of[a.Ref] != nil {
+			return nil, nil, &StateError{"alias " + a.Ref.String(), ErrState}
+		}
+		put(&b.aliases, a.Ref, AliasOption(a.Options))
+		p.aliases.put(a.Ref, b)
+	}
 	for _, x := range s.Names {
 		if p.names[x.Name] != nil {
 			return nil, nil, &StateError{"name " + string(x.Name), ErrState}

@@ -16,6 +16,8 @@ type router interface {
 
 	// home tells in which other worker a process was made; 0: here, or in another node.
 	home(pid ei.Pid) int
+	// holder tells in which other worker a reference was made; 0: as for home.
+	holder(ref ei.Ref) int
 	// workerLink is the connection to another worker; nil: there is none now.
 	workerLink(worker int) *Conn
 	// reach is workerLink, and waits for a connection while that worker lives; nil: it does not.
@@ -60,6 +62,7 @@ func (alone) makePid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 }
 func (alone) refBits() uint32                                         { return 0 }
 func (alone) home(ei.Pid) int                                         { return 0 }
+func (alone) holder(ei.Ref) int                                       { return 0 }
 func (alone) workerLink(int) *Conn                                    { return nil }
 func (alone) reach(context.Context, int) (*Conn, error)               { return nil, nil }
 func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error)  { return nil, nil }

@@ -198,6 +198,13 @@ func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
 		if !c.peer.Flags.Has(dist.FlagUnlinkID) {
 			return &dist.Control{Op: dist.OpUnlink, From: ctl.From, To: ctl.To}, nil, true
 		}
+	case dist.OpExit2:
+		if toAlias(ctl) {
+			with := *ctl
+			with.Op, with.Reason = dist.OpAltactSigSend, nil
+			with.Flags = ctl.Flags&dist.AltactPrio | dist.AltactAlias | dist.AltactExit
+			return &with, ctl.Reason, c.peer.Flags.Has(dist.FlagAltactSig)
+		}
 	}
 	if !c.peer.Flags.Has(dist.FlagExitPayload) {
 		return ctl, nil, true
@@ -216,6 +223,18 @@ func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
 	with := *ctl
 	with.Op, with.Reason = op, nil
 	return &with, ctl.Reason, true
+}
+
+// takesAliases tells whether the peer sends to aliases, and takes what is sent to its own.
+func (c *Conn) takesAliases() bool { return c.peer.Flags&(dist.FlagAlias|dist.FlagAltactSig) != 0 }
+
+// addressAlias gives an ALIAS_SEND the form that the peer has agreed to: in the older one there is
+// no priority. It is false if the peer knows no aliases.
+func (c *Conn) addressAlias(ctl *dist.Control) bool {
+	if c.peer.Flags.Has(dist.FlagAltactSig) {
+		ctl.Op, ctl.Flags = dist.OpAltactSigSend, ctl.Flags&dist.AltactPrio|dist.AltactAlias
+	}
+	return c.takesAliases()
 }
 
 // post hands a frame to the queue. A message that answers one goes out on this goroutine; one that

@@ -18,18 +18,29 @@ import (
 
 // send sends to this node or another one.
 func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term any) error {
-	c, err := n.way(ctx, node, ctl.To, ctl.ToName)
+	c, err := n.wayOf(ctx, node, ctl)
 	switch {
 	case err != nil:
 		return wrap("send to", node, err)
 	case c == nil:
 		return wrap("send to", node, n.sendHere(ctx, nil, ctl, term))
-	case ctl.Op == dist.OpAliasSend && !c.peer.Flags.Has(dist.FlagAlias):
+	case ctl.Op == dist.OpAliasSend && !c.addressAlias(ctl):
 		return wrap("send to", node, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported))
 	case ctl.Op == dist.OpSend && node != n.Name() && c.peer.Flags.Has(dist.FlagSendSender):
 		ctl.Op = dist.OpSendSender
 	}
 	return c.send(ctx, ctl, term)
+}
+
+// wayOf is way for a message.
+func (n *Node) wayOf(ctx context.Context, node string, ctl *dist.Control) (*Conn, error) {
+	if ctl.Op != dist.OpAliasSend || node != n.Name() {
+		return n.way(ctx, node, ctl.To, ctl.ToName)
+	}
+	if at := n.router.holder(ctl.Ref); at != 0 {
+		return n.router.reach(ctx, at)
+	}
+	return nil, nil
 }
 
 // passName sends a message to a registered name of this node, for the peer of a connection.
@@ -130,15 +141,42 @@ func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) err
 	return b.n.send(ctx, &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}, node, term)
 }
 
-// SendAlias is Send to an alias that a process of another node has made (erlang:alias/1, OTP 24).
-// The message is dropped once the process has ended the alias. It waits as Send does, and has its
+// SendAlias is Send to an alias that a process anywhere has made (Mailbox.Alias, erlang:alias/1 of
+// OTP 24). The message is dropped once the alias is no more. It waits as Send does, and has its
 // errors. A node that knows no aliases is errors.ErrUnsupported.
 func (b *Mailbox) SendAlias(ctx context.Context, alias ei.Ref, term any) error {
+	return b.sendAlias(ctx, alias, 0, term)
+}
+
+// maxPriority is how many bytes a term may have that leaves for another node with priority: more
+// makes an OTP 28 or 29 before erts 16.4.0.6 or 17.0.6 crash.
+const maxPriority = 32 << 10
+
+// SendPriority is SendAlias with priority: if the process has made the alias for that
+// (AliasPriority, erlang:alias([priority]) of OTP 28), it receives the message before all that have
+// come without priority. Otherwise the message is one like any other, as it is if the node is an
+// OTP 27 or older, or if the message goes to another node and its encoded term is larger than 32
+// KiB, over which some nodes of OTP 28 and 29 would crash. It waits as Send does, and has its
+// errors; a node that knows no aliases is errors.ErrUnsupported. It is erlang:send(Alias, Term,
+// [priority]).
+func (b *Mailbox) SendPriority(ctx context.Context, alias ei.Ref, term any) error {
+	raw, err := ei.Append(nil, term)
+	if err != nil {
+		return wrap("send to an alias of", string(alias.Node), err)
+	}
+	flags := uint64(dist.AltactPrio)
+	if len(raw) > maxPriority && string(alias.Node) != b.n.Name() {
+		flags = 0
+	}
+	return b.sendAlias(ctx, alias, flags, ei.Raw(raw))
+}
+
+func (b *Mailbox) sendAlias(ctx context.Context, alias ei.Ref, flags uint64, term any) error {
 	node := string(alias.Node)
 	if b.ended() {
 		return wrap("send to an alias of", node, b.Err())
 	}
-	return b.n.send(ctx, &dist.Control{Op: dist.OpAliasSend, From: b.pid, Ref: alias}, node, term)
+	return b.n.send(ctx, &dist.Control{Op: dist.OpAliasSend, From: b.pid, Ref: alias, Flags: flags}, node, term)
 }
 
 // Answers to a third node: a peer has passed on a request of a process there, or says so. What such
@@ -256,6 +294,9 @@ func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Con
 	}
 	err := ErrNoConnection
 	if c := n.router.workerLink(at); c != nil {
+		if ctl.Op == dist.OpAliasSend {
+			c.addressAlias(ctl) // workers know aliases
+		}
 		err = c.send(transport.NoWait(), ctl, answer)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
@@ -276,6 +317,9 @@ func (n *Node) answerWorker(ctx context.Context, by *Conn, at int, ctl *dist.Con
 		case c == nil: // there is no such worker
 			n.stats.undeliverable.Add(1)
 			return nil
+		}
+		if ctl.Op == dist.OpAliasSend {
+			c.addressAlias(ctl)
 		}
 		return c.sendControl(n.ctx, ctl, payload)
 	})

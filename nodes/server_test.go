@@ -239,7 +239,8 @@ func TestServerOddMessages(t *testing.T) {
 		ctl, reply := p.next()
 		require.Equal(t, ei.Tuple{tag, ei.Tuple{ei.Atom("ok"), ei.Int(1)}}.String(), reply.String())
 		if tag.String() == alias.String() || tag.String() == multi.String() {
-			require.Equal(t, dist.OpAliasSend, ctl.Op)
+			require.Equal(t, dist.OpAltactSigSend, ctl.Op)
+			require.Equal(t, uint64(dist.AltactAlias), ctl.Flags)
 			require.Equal(t, ref, ctl.Ref)
 		} else {
 			require.Equal(t, dist.OpSend, ctl.Op)

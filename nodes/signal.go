@@ -64,7 +64,7 @@ func (b *Mailbox) takeSignal(m *Message) {
 	case dist.OpExit:
 		b.linkBroke(m.From, m.Reason, m.conn)
 	case dist.OpExit2:
-		b.exitSignal(m.From, m.Reason, m.conn)
+		b.exitSignal(&m.Control, m.conn)
 	case dist.OpMonitorPExit:
 		b.takeDown(m)
 	}

@@ -40,7 +40,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newPrivate(nobodyReads, nil)
+	b, err := n.newPrivate(nobodyReads, nil, ei.Ref{})
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))

@@ -128,10 +128,9 @@ func (g *Staged) receive() {
 func (b *Mailbox) takeAll() []*Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.restoreAll()
-	queue := b.queue[b.first:]
-	b.queue, b.first, b.bytes = nil, 0, 0
-	return queue
+	all := b.unread()
+	b.clearUnread()
+	return all
 }
 
 // breakOff breaks what processes have with nodes whose connections did not move along: they broke

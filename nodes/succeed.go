@@ -51,9 +51,16 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	from.passNodesTo(to)
 	from.restoreAll()
 	to.queue, to.first, to.bytes = slices.Concat(from.queue, to.queue[to.first:]), 0, from.bytes+to.bytes
+	for _, m := range from.ahead.messages { // to is new: it has no priority alias yet that anybody knows
+		to.ahead.add(m)
+	}
+	for ref, how := range from.aliases {
+		put(&to.aliases, ref, how)
+		p.aliases.of[ref] = to
+	}
 	to.staged.Store(from.staged.Load())
 	from.awaitsHeir, from.moved = false, true
-	from.names, from.queue, from.bytes = nil, nil, 0
+	from.names, from.queue, from.bytes, from.ahead, from.aliases = nil, nil, 0, backlog{}, nil
 	from.bondTables, from.downs = bondTables{}, nil
 	close(from.over)
 	return true, nil

@@ -44,7 +44,7 @@ func (b *Mailbox) keepBacklog() {
 	if b.backlog > 0 || !b.serves || b.ended() {
 		return
 	}
-	if b.backlog = len(b.queue) - b.first; b.backlog > 0 {
+	if b.backlog = len(b.unread()); b.backlog > 0 {
 		b.n.life.Work.Enter()
 	}
 }
@@ -70,7 +70,7 @@ func (b *Mailbox) retire() {
 		b.n.life.Work.Leave()
 	}
 	var left []*Conn
-	for _, m := range b.queue[b.first:] {
+	for _, m := range b.unread() {
 		if m.owed {
 			m.owed = false
 			left = append(left, m.conn)
@@ -94,7 +94,7 @@ func (b *Mailbox) noteUnanswered(c *Conn) {
 		r.owed = true
 		c.works.Enter()
 	}
-	for _, m := range b.queue[b.first:] {
+	for _, m := range b.unread() {
 		if m.conn != c || m.owed {
 			continue
 		}
@@ -148,7 +148,7 @@ func (b *Mailbox) beginLast() bool {
 		b.n.life.Work.Enter()
 		return true
 	}
-	here := b.asked != nil || b.first < len(b.queue) && b.queue[b.first].conn == nil
+	here := b.asked != nil || b.hasUnread() && b.unread()[0].conn == nil
 	return here && b.n.life.Work.Join()
 }
 

@@ -198,7 +198,7 @@ func (p *wire) parse(body []byte) (ctl dist.Control, payload ei.Raw, ok bool) {
 	if p.reader == nil {
 		p.reader = dist.NewReader(p.peer.Flags, dist.Limits{}, nil)
 	}
-	a, err := p.reader.Read(body, &ctl)
+	a, err := p.reader.ReadFrame(body, &ctl)
 	require.NoError(p.t, err)
 	if !a.Complete {
 		return ctl, nil, false

@@ -173,6 +173,9 @@ func self(name string, flags Flags) Self {
 	return Self{Name: name + "@127.0.0.1", Cookie: erlangCookie, Creation: 0x01020304, Challenge: 0x76543210, Flags: flags}
 }
 
+// flagsRecorded is what we announce in dialogues without other flags.
+const flagsRecorded = FlagsLibei | FlagDistMonitorName | FlagSpawn | FlagExitPayload | FlagSendSender | FlagAlias
+
 var scenarios = []scenario{
 	{name: "initiate", self: self("go1", flagsRecorded), ao: InitiateOptions{Want: erlangName}, status: StatusOK},
 	{name: "initiate-libei", self: self("go2", FlagsLibei), ao: InitiateOptions{Want: erlangName}, status: StatusOK},

@@ -71,7 +71,9 @@
 //     monitors at all, not even of pids (measured with OTP 25, 27 and 29).
 //   - FlagSpawn: rpc:call and erpc:call arrive as SPAWN_REQUEST.
 //   - FlagExitPayload and FlagSendSender: the newer forms of exits and sends.
-//   - FlagAlias: replies to gen_server:call may go to an alias.
+//   - FlagAlias and FlagAltactSig: replies to gen_server:call go to an alias,
+//     and messages may have priority. OTP 25 to 27 know only the former, OTP 28
+//     and 29 both; OTP 30 drops the former.
 //   - FlagDistHdrAtomCache, FlagFragments: frames with headers and fragments,
 //     which a [Reader] reads.
 //

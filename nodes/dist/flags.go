@@ -83,7 +83,8 @@ const (
 	FlagV4NC Flags = 1 << 34
 	// FlagAlias (DFLAG_ALIAS): ALIAS_SEND.
 	FlagAlias Flags = 1 << 35
-	// FlagAltactSig (DFLAG_ALTACT_SIG): ALTACT_SIG_SEND, OTP 28 and later.
+	// FlagAltactSig (DFLAG_ALTACT_SIG): ALTACT_SIG_SEND, OTP 28 and later; from
+	// OTP 30 on in place of FlagAlias.
 	FlagAltactSig Flags = 1 << 37
 	// FlagNativeRecords (DFLAG_NATIVE_RECORDS): RECORD_EXT, OTP 29 and later.
 	FlagNativeRecords Flags = 1 << 38
@@ -98,10 +99,10 @@ const FlagsLibei = FlagExtendedReferences | FlagDistMonitor | FlagFunTags |
 
 // FlagsDefault is what a node announces by default: what the C library
 // announces, and what is needed to serve monitors of names, spawn requests
-// (rpc:call, erpc:call) and aliases (gen_server:call), and for messages of any
-// size. Frames that use them are read by a Reader.
-const FlagsDefault = FlagsLibei | FlagDistMonitorName | FlagSpawn |
-	FlagExitPayload | FlagSendSender | FlagAlias | FlagDistHdrAtomCache | FlagFragments
+// (rpc:call, erpc:call), aliases (gen_server:call), priority messages, and
+// messages of any size. Frames that use them all are read by a Reader.
+const FlagsDefault = FlagsLibei | FlagDistMonitorName | FlagSpawn | FlagExitPayload |
+	FlagSendSender | FlagAlias | FlagAltactSig | FlagDistHdrAtomCache | FlagFragments
 
 // Mandatory25 is the set without which a node of OTP 25 refuses its peer.
 const Mandatory25 = FlagExtendedReferences | FlagFunTags | FlagNewFunTags |

@@ -59,11 +59,11 @@ func requireReaderError(t *testing.T, err error, frame []byte) {
 func FuzzHeader(f *testing.F) {
 	const limit = 1 << 16
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		r := NewReader(flagsHeaders, Limits{Message: limit}, nil)
+		r := NewReader(FlagsDefault, Limits{Message: limit}, nil)
 		r.cache.put(0, "a@h")
 		r.cache.put(CacheSize-1, "")
 		var ctl Control
-		a, err := r.Read(frame, &ctl)
+		a, err := r.ReadFrame(frame, &ctl)
 		if err != nil {
 			requireReaderError(t, err, frame)
 			return
@@ -89,7 +89,7 @@ func FuzzHeader(f *testing.F) {
 		// Written again it is the same.
 		var w writer
 		var again Control
-		a, err = newReader(Limits{}).Read(w.frame(t, &ctl, payload), &again)
+		a, err = newReader(Limits{}).ReadFrame(w.frame(t, &ctl, payload), &again)
 		require.NoError(t, err)
 		require.Equal(t, ctl, again)
 		same, err := a.Whole(nil, 2*limit)
@@ -107,8 +107,8 @@ func FuzzFragments(f *testing.F) {
 			frame := stream[2 : 2+n]
 			stream = stream[2+n:]
 			var ctl, again Control
-			a, err := r.Read(frame, &ctl)
-			b, err2 := moved.Read(frame, &again)
+			a, err := r.ReadFrame(frame, &ctl)
+			b, err2 := moved.ReadFrame(frame, &again)
 			require.Equal(t, err, err2)
 			a.Memory, b.Memory = nil, nil // how much there is depends on how it has come
 			require.Equal(t, a, b)

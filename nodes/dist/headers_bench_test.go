@@ -50,13 +50,13 @@ func BenchmarkReadFrames(b *testing.B) {
 		require.NoError(b, err)
 		plain = plain[4:]
 		atoms := ei.NewAtomTable(1024)
-		r := NewReader(flagsHeaders, Limits{}, atoms)
+		r := NewReader(FlagsDefault, Limits{}, atoms)
 		var w writer
 		var ctl Control
-		_, err = r.Read(w.frame(b, &benchControl, payload), &ctl)
+		_, err = r.ReadFrame(w.frame(b, &benchControl, payload), &ctl)
 		require.NoError(b, err)
 		packed := w.frame(b, &benchControl, payload)
-		text, err := AppendFrameHeadFor(nil, flagsHeaders, &benchControl, len(payload))
+		text, err := AppendFrameHeadFor(nil, FlagsDefault, &benchControl, len(payload))
 		require.NoError(b, err)
 		text = append(text, payload...)[4:]
 		room := make([]byte, 0, 200<<10)
@@ -78,7 +78,7 @@ func BenchmarkReadFrames(b *testing.B) {
 			return err
 		}
 		read := func(frame []byte, decode bool) error {
-			a, err := r.Read(frame, &ctl)
+			a, err := r.ReadFrame(frame, &ctl)
 			if err != nil {
 				return err
 			}
@@ -94,7 +94,7 @@ func BenchmarkReadFrames(b *testing.B) {
 		run("pass,term", plain, func(f []byte) error { return read(f, true) })
 		run("cached,term", packed, func(f []byte) error { return read(f, true) })
 		run("cached,term,refs", packed, func(f []byte) error {
-			a, err := r.Read(f, &ctl)
+			a, err := r.ReadFrame(f, &ctl)
 			if err == nil {
 				err = term(a.Payload, a.Refs)
 			}
@@ -125,7 +125,7 @@ func BenchmarkWriteFrames(b *testing.B) {
 		}
 		run("pass", func() ([]byte, error) { return AppendFrame(out, &benchControl, payload) })
 		run("header", func() ([]byte, error) {
-			frame, err := AppendFrameHeadFor(out, flagsHeaders, &benchControl, len(payload))
+			frame, err := AppendFrameHeadFor(out, FlagsDefault, &benchControl, len(payload))
 			return append(frame, payload...), err
 		})
 		var refs AtomRefs

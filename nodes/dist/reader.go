@@ -84,7 +84,7 @@ type Arrival struct {
 	Sequence uint64
 }
 
-// Read reads a frame, its bytes after the 4-byte length; ctl is undefined unless the message is
+// ReadFrame reads a frame, its bytes after the 4-byte length; ctl is undefined unless the message is
 // complete. What ctl and the Arrival hold may be part of the frame. Raw fields of ctl are in their
 // whole form, only Arrival.Payload is not. atoms of ctl are allocated only if they are not in the
 // cache.
@@ -92,7 +92,7 @@ type Arrival struct {
 // Errors are *FrameError, or *ControlError with offsets counted in frame, and after all but one the
 // connection cannot be used. That one wraps ErrUnknownOp: the next frame can be read all the same,
 // and further fragments of that message are dropped.
-func (r *Reader) Read(frame []byte, ctl *Control) (Arrival, error) {
+func (r *Reader) ReadFrame(frame []byte, ctl *Control) (Arrival, error) {
 	kind, err := Classify(frame, r.flags)
 	a := Arrival{Kind: kind}
 	switch {

@@ -16,12 +16,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// flagsRecorded are the flags of a node without headers, as the recorded dialogues have them.
-const flagsRecorded = FlagsLibei | FlagDistMonitorName | FlagSpawn | FlagExitPayload | FlagSendSender | FlagAlias
-
-const flagsHeaders = FlagsDefault | FlagAltactSig
-
-func newReader(limits Limits) *Reader { return NewReader(flagsHeaders, limits, nil) }
+func newReader(limits Limits) *Reader { return NewReader(FlagsDefault, limits, nil) }
 
 // hexLink is LINK from and to pids of the node that is reference 0.
 const hexLink = "6803 6101 58 5200 0000002a 00000001 00000005 58 5200 00000007 00000000 00000009 "
@@ -60,7 +55,7 @@ func TestHeaderLayout(t *testing.T) {
 		{"83 44 00 6803 6101" + hexA + hexB, Control{Op: OpLink, From: pidA, To: pidB}, nil, ""},
 		{"83 44 00 6803 6116" + hexA + hexB + "7704 6b696c6c", Control{Op: OpSendSender, From: pidA, To: pidB}, nil, "kill"},
 	} {
-		a, err := r.Read(unhex(t, step.hex), &ctl)
+		a, err := r.ReadFrame(unhex(t, step.hex), &ctl)
 		if step.payload == "not cached" {
 			require.ErrorIs(t, err, ErrNotCached)
 			require.ErrorContains(t, err, "distribution header frame: reference to an atom that was never sent: 0, atom 2 of 2")
@@ -108,7 +103,7 @@ func TestFieldsOfControlMessagesAreWhole(t *testing.T) {
 				frame = append(frame, body...)
 				require.EqualValues(t, len(frame)-4, binary.BigEndian.Uint32(frame))
 				var ctl Control
-				a, err := r.Read(frame[4:], &ctl)
+				a, err := r.ReadFrame(frame[4:], &ctl)
 				require.NoError(t, err)
 				require.Equal(t, v.ctl, ctl)
 				require.Equal(t, v.ctl.Op.HasPayload(), len(a.Payload) > 0)
@@ -135,7 +130,7 @@ func TestFragmentsOfMessages(t *testing.T) {
 	read := func(frame []byte) Arrival {
 		t.Helper()
 		ctl = Control{}
-		a, err := r.Read(frame, &ctl)
+		a, err := r.ReadFrame(frame, &ctl)
 		require.NoError(t, err)
 		clear(frame) // nothing may depend on it
 		return a
@@ -166,7 +161,7 @@ func TestFragmentsOfMessages(t *testing.T) {
 	// An operation of tomorrow, in pieces: told at once, and the rest is dropped.
 	frame := append(firstOf(t, 5, 2, ""), "j"...)
 	frame[bytes.Index(frame, unhex(t, "6803 6116"))+3] = 99
-	_, err := r.Read(frame, &ctl)
+	_, err := r.ReadFrame(frame, &ctl)
 	require.ErrorIs(t, err, ErrUnknownOp)
 	var unknown *ControlError
 	require.ErrorAs(t, err, &unknown)
@@ -180,7 +175,7 @@ func TestBadHeadersAndFragments(t *testing.T) {
 	begun := func(t *testing.T) *Reader {
 		r := newReader(Limits{Sequences: 2, Message: 1000, Incomplete: 100_000})
 		var ctl Control
-		_, err := r.Read(firstOf(t, 1, 3, "m"), &ctl)
+		_, err := r.ReadFrame(firstOf(t, 1, 3, "m"), &ctl)
 		require.NoError(t, err)
 		return r
 	}
@@ -226,7 +221,7 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := begun(t)
 			var ctl Control
-			a, err := r.Read(tt.frame, &ctl)
+			a, err := r.ReadFrame(tt.frame, &ctl)
 			require.ErrorIs(t, err, tt.err)
 			require.ErrorContains(t, err, tt.text)
 			require.False(t, a.Complete)
@@ -243,34 +238,34 @@ func TestBadHeadersAndFragments(t *testing.T) {
 	t.Run("first: too many", func(t *testing.T) {
 		r := begun(t)
 		var ctl Control
-		_, err := r.Read(firstOf(t, 2, 2, "j"), &ctl)
+		_, err := r.ReadFrame(firstOf(t, 2, 2, "j"), &ctl)
 		require.NoError(t, err)
-		_, err = r.Read(firstOf(t, 3, 2, "j"), &ctl)
+		_, err = r.ReadFrame(firstOf(t, 3, 2, "j"), &ctl)
 		require.ErrorIs(t, err, ErrTooManySequences)
 		require.ErrorContains(t, err, "fragment 2 of sequence 3, the limit is 2")
-		_, err = r.Read(firstOf(t, 3, 1, "j"), &ctl)
+		_, err = r.ReadFrame(firstOf(t, 3, 1, "j"), &ctl)
 		require.NoError(t, err, "it is complete")
 	})
 	t.Run("not negotiated", func(t *testing.T) {
 		r := NewReader(flagsRecorded, Limits{}, nil)
 		var ctl Control
 		for _, frame := range [][]byte{firstOf(t, 1, 1, "j"), nextOf(1, 1, "j"), unhex(t, "83 44 00"+hexLink)} {
-			_, err := r.Read(frame, &ctl)
+			_, err := r.ReadFrame(frame, &ctl)
 			require.ErrorIs(t, err, ErrNotNegotiated)
 		}
-		a, err := r.Read(nil, &ctl)
+		a, err := r.ReadFrame(nil, &ctl)
 		require.NoError(t, err)
 		require.Equal(t, Arrival{Kind: KindTick}, a)
-		a, err = r.Read(unhex(t, "70 83 6803 6116"+hexA+hexB+"83 6a"), &ctl)
+		a, err = r.ReadFrame(unhex(t, "70 83 6803 6116"+hexA+hexB+"83 6a"), &ctl)
 		require.NoError(t, err)
 		require.Equal(t, Arrival{Kind: KindPassThrough, Complete: true, Payload: ei.Raw("j")}, a)
 	})
 	t.Run("no next piece", func(t *testing.T) {
 		r := newReader(Limits{})
 		var ctl Control
-		_, err := r.Read(firstOf(t, 2, 2, ""), &ctl)
+		_, err := r.ReadFrame(firstOf(t, 2, 2, ""), &ctl)
 		require.NoError(t, err)
-		_, err = r.Read(nextOf(2, 1, ""), &ctl)
+		_, err = r.ReadFrame(nextOf(2, 1, ""), &ctl)
 		require.ErrorIs(t, err, ErrFrame)
 	})
 }

@@ -32,7 +32,7 @@ func (r *recorder) describeHeaded(p []byte, ours bool) string {
 		reader = r.out
 	}
 	var ctl Control
-	a, err := reader.Read(p, &ctl)
+	a, err := reader.ReadFrame(p, &ctl)
 	require.NoError(r.t, err, "%x", p)
 	text := a.Kind.String()
 	if a.Sequence != 0 {
@@ -249,9 +249,9 @@ func replayHeaders(t *testing.T, lines []line, flags Flags, ops []Op) {
 	checks := 0
 	for i, l := range lines {
 		var ctl, again Control
-		a, err := readers[l.ours].Read(l.bytes, &ctl)
+		a, err := readers[l.ours].ReadFrame(l.bytes, &ctl)
 		require.NoError(t, err, "frame %d", i)
-		b, err := moved[l.ours].Read(l.bytes, &again)
+		b, err := moved[l.ours].ReadFrame(l.bytes, &again)
 		require.NoError(t, err, "frame %d", i)
 		require.Equal(t, a, b)
 		next := NewReader(flags, Limits{}, nil)

@@ -88,7 +88,7 @@ func TestAnyInterleavingGivesTheMessages(t *testing.T) {
 		var open []*outgoing
 		read := func(frame []byte) (Arrival, Control) {
 			var ctl Control
-			a, err := r.Read(frame, &ctl)
+			a, err := r.ReadFrame(frame, &ctl)
 			require.NoError(t, err)
 			if !a.Complete || a.Memory != nil {
 				clear(frame) // nothing may depend on it
@@ -184,7 +184,7 @@ func TestCachesStayTheSame(t *testing.T) {
 		var ctl Control
 		frame := w.frame(t, &want, payload)
 		require.LessOrEqual(t, len(frame), 100+len(payload)+4*count)
-		a, err := r.Read(frame, &ctl)
+		a, err := r.ReadFrame(frame, &ctl)
 		require.NoError(t, err)
 		requireArrived(t, a, &ctl, &want, payload)
 		if n%100 > 0 {
@@ -221,7 +221,7 @@ func TestAtomsBeyondAHeader(t *testing.T) {
 	want := Control{Op: OpSendSender, From: pidA, To: pidB}
 	for range 2 {
 		var ctl Control
-		a, err := r.Read(w.frame(t, &want, payload), &ctl)
+		a, err := r.ReadFrame(w.frame(t, &want, payload), &ctl)
 		require.NoError(t, err)
 		requireArrived(t, a, &ctl, &want, payload)
 		require.Len(t, a.Refs, MaxAtomRefs)
@@ -247,7 +247,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 		var err error
 		for n := uint64(0); n < 1_000_000 && err == nil; n++ {
 			binary.BigEndian.PutUint64(frame[2:], n)
-			_, err = r.Read(frame, &ctl)
+			_, err = r.ReadFrame(frame, &ctl)
 		}
 		require.ErrorIs(t, err, ErrTooMuchIncomplete)
 		require.LessOrEqual(t, r.Held(), limit)
@@ -263,7 +263,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 		n := 0
 		for ; n < 1_000_000 && err == nil; n++ {
 			binary.BigEndian.PutUint64(frame[2:], uint64(n))
-			if _, err = r.Read(frame, &ctl); err == nil {
+			if _, err = r.ReadFrame(frame, &ctl); err == nil {
 				require.True(t, r.Discard(uint64(n)))
 			}
 		}
@@ -275,12 +275,12 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 	t.Run("a long message", func(t *testing.T) {
 		r := newReader(Limits{Message: math.MaxInt, Incomplete: math.MaxInt})
 		var ctl Control
-		_, err := r.Read(firstOf(t, 1, math64, "m"), &ctl)
+		_, err := r.ReadFrame(firstOf(t, 1, math64, "m"), &ctl)
 		require.NoError(t, err)
 		require.LessOrEqual(t, r.Held(), 2*trustedPayload)
 		piece := strings.Repeat("x", 10_000)
 		for i := range 1000 {
-			_, err := r.Read(nextOf(1, math64-1-uint64(i), piece), &ctl)
+			_, err := r.ReadFrame(nextOf(1, math64-1-uint64(i), piece), &ctl)
 			require.NoError(t, err)
 			require.LessOrEqual(t, r.Held(), 2*trustedPayload+2*(i+1)*len(piece))
 		}
@@ -300,7 +300,7 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 				text := strings.Repeat("é", 240) + fmt.Sprint(n, i)
 				b = append(append(b, byte(i), byte(len(text)>>8), byte(len(text))), text...)
 			}
-			_, err = r.Read(append(b, unhex(t, hexSend)...), &ctl)
+			_, err = r.ReadFrame(append(b, unhex(t, hexSend)...), &ctl)
 		}
 		require.ErrorIs(t, err, ErrTooMuchIncomplete)
 		require.Less(t, memory()-before, uint64(limit*5/4))
@@ -320,9 +320,9 @@ func TestMemoryOfALargeMessage(t *testing.T) {
 	o.payload, err = ei.Append(nil, ei.Tuple{ei.Atom("message"), ei.Binary(make([]byte, 40<<20))})
 	require.NoError(t, err)
 	var ctl Control
-	a, err := r.Read(w.begin(t, &o, 1, FragmentSize), &ctl)
+	a, err := r.ReadFrame(w.begin(t, &o, 1, FragmentSize), &ctl)
 	for o.cut.Next > 0 && err == nil {
-		a, err = r.Read(o.next(t), &ctl)
+		a, err = r.ReadFrame(o.next(t), &ctl)
 	}
 	require.NoError(t, err)
 	require.True(t, a.Complete)
@@ -336,17 +336,17 @@ func TestMemoryOfALargeMessage(t *testing.T) {
 
 func TestReadingAllocatesNothing(t *testing.T) {
 	var w writer
-	r := NewReader(flagsHeaders, Limits{}, ei.NewAtomTable(0))
+	r := NewReader(FlagsDefault, Limits{}, ei.NewAtomTable(0))
 	payload, err := ei.Append(nil, ei.Tuple{ei.Atom("some"), ei.Atom("message")})
 	require.NoError(t, err)
 	want := Control{Op: OpSendSender, From: pidA, To: pidB}
 	var ctl Control
-	_, err = r.Read(w.frame(t, &want, payload), &ctl)
+	_, err = r.ReadFrame(w.frame(t, &want, payload), &ctl)
 	require.NoError(t, err)
 	frame := w.frame(t, &want, payload)
 	room := make([]byte, 0, 100)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		a, err := r.Read(frame, &ctl)
+		a, err := r.ReadFrame(frame, &ctl)
 		if err == nil {
 			_, err = a.Whole(room, 1000)
 		}

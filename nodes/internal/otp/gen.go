@@ -2,14 +2,29 @@ package otp
 
 import "github.com/cnode-go/cnode/ei"
 
-// ReplyTag reads {Ref, Reply}. For a message that is no reply it costs next to nothing.
-func ReplyTag(payload ei.Raw) (ref ei.Ref, ok bool) {
-	if len(payload) < 3 || ei.Tag(payload[0]) != ei.TagSmallTupleExt || payload[1] != 2 || ei.Tag(payload[2]) != ei.TagNewerReferenceExt {
-		return ref, false
+// ReplyTag reads {Ref, Reply} and {[alias | Ref], Reply}; reply is at Reply. For a message that is
+// no reply it costs next to nothing.
+func ReplyTag(payload ei.Raw) (ref ei.Ref, reply ei.Cursor, ok bool) {
+	if len(payload) < 3 || ei.Tag(payload[0]) != ei.TagSmallTupleExt || payload[1] != 2 {
+		return ref, reply, false
 	}
-	c := ei.NewCursor(payload[2:])
-	ref, err := c.Ref()
-	return ref, err == nil
+	reply = ei.NewCursor(payload[2:])
+	switch ei.Tag(payload[2]) {
+	case ei.TagNewerReferenceExt:
+	case ei.TagListExt:
+		if n, err := reply.List(); err != nil || n != 1 || !reply.AtomIs("alias") {
+			return ref, reply, false
+		}
+	default:
+		return ref, reply, false
+	}
+	ref, err := reply.Ref()
+	return ref, reply, err == nil
+}
+
+// AliasTag is the tag [alias | Ref], which asks for the reply at an alias.
+func AliasTag(ref ei.Ref) ei.Term {
+	return ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}
 }
 
 // GenCall reads {'$gen_call', {Pid, Tag}, Request}.

@@ -12,6 +12,8 @@ const (
 	FeatureTransports = "cnode-state-transports-of-one-name"
 	// FeatureFragments: connections whose frames have distribution headers, and their fragments.
 	FeatureFragments = "cnode-state-fragments"
+	// FeatureAliases: mailboxes with aliases.
+	FeatureAliases = "cnode-state-aliases"
 	// FeatureWays: in the state of a worker, ways to other workers that wait for the ones before
 	// them to end.
 	FeatureWays = "cnode-state-coming-ways"
@@ -23,7 +25,9 @@ const (
 )
 
 // Known are the features that this version understands in the state of a node or of a front.
-func Known() []string { return []string{FeatureNodes, FeatureTransports, FeatureFragments} }
+func Known() []string {
+	return []string{FeatureNodes, FeatureTransports, FeatureAliases, FeatureFragments}
+}
 
 // WorkerKnown are those that it understands in the state of a worker, whose form has a version of
 // its own.

@@ -37,6 +37,7 @@ var mandatoryFields = map[string]map[string]string{
 	FeatureFragments: {
 		"Conn": "given 33 34 35 36", "CachedAtom": "1 2", "Incoming": "1 2 3 4 5 6", "Outgoing": "1 2 3 4 5 6 7 8",
 	},
+	FeatureAliases: {"Mailbox": "given 11", "Alias": "1 2"},
 }
 
 // Every mandatory field is listed with a feature.

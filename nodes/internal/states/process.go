@@ -117,12 +117,15 @@ type Mailbox struct {
 	Limit    int
 	Full     int // MailboxOptions.Full
 	TrapExit bool
+	Priority bool // MailboxOptions.Priority
 	Messages []Message
 
 	NodeTypes int // NodeTypes: see MonitorNodes
 	NodesUp   []Up
 
 	Served bool // a Server or a Handler had it
+
+	Aliases []Alias
 }
 
 func (s *Mailbox) Describe(f *form.Fields) {
@@ -135,6 +138,19 @@ func (s *Mailbox) Describe(f *form.Fields) {
 	form.Number(f, 7, form.Given, &s.NodeTypes)
 	form.Each(f, 8, form.Given, "node", &s.NodesUp)
 	f.Bool(9, form.May, &s.Served)
+	f.Bool(10, form.May, &s.Priority)
+	form.Each(f, 11, form.Given, "alias", &s.Aliases)
+}
+
+// An Alias is an active alias of a process.
+type Alias struct {
+	Ref     ei.Ref
+	Options int // AliasOption
+}
+
+func (s *Alias) Describe(f *form.Fields) {
+	f.Ref(1, form.Must, &s.Ref)
+	form.Number(f, 2, form.Must, &s.Options)
 }
 
 // An Up is a node that a mailbox knows to be up.

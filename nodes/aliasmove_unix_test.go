@@ -1,0 +1,97 @@
+//go:build unix
+
+package nodes
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/internal/states"
+)
+
+// Aliases, and what has come to them with priority, go on in another process; in that of a server or
+// a mailbox that is registered there again, too.
+func TestAliasesMove(t *testing.T) {
+	for _, kind := range movers {
+		for _, registered := range []bool{false, true} {
+			w := newWorld(t, kind)
+			peer := w.started("peer")
+			sender := box(t, peer)
+			n := w.started("front", func(cfg *Config) {
+				cfg.Setup = func(n *Node) error {
+					b, err := n.NewMailbox(&MailboxOptions{Priority: true})
+					if err == nil && (registered || n.inherited.Load() == nil) {
+						err = n.Register("b", b)
+					}
+					return err
+				}
+			})
+			b := n.Whereis("b")
+			require.Empty(t, n.StateFeatures())
+			explicit, once, ended := aliasOf(t, b), aliasOf(t, b, AliasReply), aliasOf(t, b, AliasReply)
+			first := aliasOf(t, b, AliasPriority)
+			watched, err := b.Monitor(w.ctx(), sender.Pid(), AliasReply)
+			require.NoError(t, err)
+			require.Equal(t, []string{states.FeatureAliases}, n.StateFeatures())
+			require.NoError(t, sender.SendAlias(w.ctx(), ended, ei.Atom("before")))
+			require.NoError(t, sender.SendPriority(w.ctx(), first, ei.Atom("p1")))
+			require.NoError(t, sender.SendPriority(w.ctx(), first, ei.Atom("p2")))
+			require.Eventually(t, func() bool { return unreadOf(b) == 3 }, tooLong, tick)
+
+			n = upgrade(t, n)
+			b = n.Whereis("b")
+			for _, text := range []string{"x", "y"} {
+				for _, to := range []ei.Ref{explicit, once, ended, watched} {
+					require.NoError(t, sender.SendAlias(w.ctx(), to, ei.Atom(text)))
+				}
+			}
+			require.NoError(t, sender.SendPriority(w.ctx(), first, ei.Atom("p3")))
+			require.NoError(t, sender.SendAlias(w.ctx(), explicit, ei.Atom("last")))
+			require.Eventually(t, func() bool { return unreadOf(b) == 9 }, tooLong, tick)
+			require.Equal(t, []string{"p1", "p2", "p3", "before", "x", "x", "x", "y"}, textsUntil(t, b, "last"))
+			require.Empty(t, watchingOf(b))
+			require.False(t, b.Unalias(once))
+			require.True(t, b.Unalias(explicit))
+			require.True(t, b.Unalias(first))
+			require.Empty(t, n.StateFeatures())
+		}
+	}
+}
+
+// A reply that comes after the move of the node that has called is dropped.
+func TestReplyAfterMove(t *testing.T) {
+	w := newWorld(t, movers[0])
+	n := w.started("front")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	done := async(func() (ei.Term, error) { return n.CallName(w.ctx(), "wire@test", "srv", ei.Atom("question")) })
+	ctl, _ := p.next()
+	ref := ctl.Ref
+	p.next()
+	n = upgrade(t, n)
+	require.ErrorIs(t, arrives(t, done, "the call").err, ErrMoved)
+	lost := n.Stats().Undeliverable
+	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, From: p.self, Ref: ref}, ei.Tuple{otp.AliasTag(ref), ei.Atom("late")})
+	require.Eventually(t, func() bool { return n.Stats().Undeliverable == lost+1 }, tooLong, tick)
+}
+
+// A state whose aliases are another node's, or two mailboxes', is refused.
+func TestStateOfAliases(t *testing.T) {
+	w := newWorld(t, movers[0])
+	n := w.started("front")
+	a, b := box(t, n), box(t, n)
+	same := aliasOf(t, a)
+	for _, ref := range []ei.Ref{same, {Node: "other@test", Creation: same.Creation, Len: 3}} {
+		b.aliases = map[ei.Ref]AliasOption{ref: AliasExplicit}
+		f, err := n.Freeze(soon(t))
+		require.NoError(t, err)
+		_, err = Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+		require.ErrorIs(t, err, ErrState)
+		require.ErrorContains(t, err, "alias")
+		f.Thaw()
+		b.aliases = nil
+	}
+}
