@@ -75,8 +75,8 @@ check(Left, Seen) ->
 
 in_order(S, I, Seen) -> maps:get(S, Seen, 0) =:= I - 1 orelse exit({order, S, I, maps:get(S, Seen, 0)}).
 
-%% A process that ends with the reason that it gets, and one that answers {ask, From} with the
-%% exit signals and the messages that it has got, {ask, From, Count} once there are so many.
+%% A process that ends with the reason that it gets; and one that does as it is told, and answers
+%% {ask, From, Count} with the exit signals and ends of monitored processes once there are so many.
 dies() -> spawn(fun() -> receive Why -> exit(Why) end end).
 
 watches() -> spawn(fun() -> process_flag(trap_exit, true), watches([]) end).
@@ -85,6 +85,7 @@ watches(Seen) ->
     receive
         {monitor, P} -> monitor(process, P), watches(Seen);
         {link, P} -> link(P), watches(Seen);
+        {send, P, What} -> P ! What, watches(Seen);
         {ask, From, Count} when length(Seen) >= Count -> From ! {seen, Seen}, watches([]);
         {'EXIT', _, Why} -> watches([{exit, Why} | Seen]);
         {'DOWN', _, _, _, Why} -> watches([{down, Why} | Seen])
