@@ -25,7 +25,7 @@ func goods(size int) [2]ei.Term {
 	for i := range b {
 		b[i] = byte(i * i >> 7)
 	}
-	all := make(ei.List, size/200) // some 20 to 100 bytes each
+	all := make(ei.List, size/1000)
 	for i := range all {
 		all[i] = ei.Tuple{ei.Atom(many[i%len(many)]), ei.Int(i), ei.Atom(many[(i*7+1)%len(many)]), ei.Binary(b[i : i+20])}
 	}
@@ -37,7 +37,6 @@ func goods(size int) [2]ei.Term {
 func TestGreatCalls(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
-		ctx := background(t)
 		load(t, m.erl, "counter")
 		load(t, m.erl, "large")
 		exposed(m.n)
@@ -52,6 +51,7 @@ func TestGreatCalls(t *testing.T) {
 		require.NoError(t, err)
 		counter := m.pid(t, "counter:start()")
 		for i, x := range goods(callSize()) {
+			ctx := background(t)
 			m.tell(t, "X", x)
 			raw, err := ei.AppendTerm(nil, x)
 			require.NoError(t, err)
