@@ -206,7 +206,6 @@ func TestHostileFragments(t *testing.T) {
 				if tt.want != nil {
 					require.ErrorIs(t, err, tt.want)
 				}
-				require.ErrorContains(t, err, "wire@test")
 				require.Less(t, len(err.Error()), 1000)
 				p.gone()
 				require.EqualValues(t, 1, b.Stats().Malformed, "%v", err)

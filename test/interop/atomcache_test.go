@@ -110,7 +110,7 @@ func drawBunches(r *rand.Rand) (all []bunch) {
 	all = append(all, bunch{"tuple", odd}, bunch{"map", odd})
 	all = append(all, bunch{"long", draw(many, 7)}, bunch{"long", draw(many, 255)}, bunch{"long", draw(many, 1000)})
 	if usual.fault == "" {
-		all = append(all, bunch{"long", odd}, bunch{"long", append(draw(long, 100), draw(many, 155)...)})
+		all = append(all, bunch{"long", odd}, bunch{"long", append(draw(long, 10), draw(many, 245)...)})
 	}
 	r.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
 	return all

@@ -65,7 +65,7 @@ func TestGreatCalls(t *testing.T) {
 			require.NoError(t, err)
 			m.is(t, [][2]string{
 				{`[X] =:= erpc:call(N, gofun, args, [X])`, `true`},
-				{`[X, a, X] =:= rpc:call(N, gofun, args, [X, a, X])`, `true`},
+				{`[a, X] =:= rpc:call(N, gofun, args, [a, X])`, `true`},
 				{`{badrpc, {'EXIT', X}} =:= rpc:call(N, gofun, exit, [X])`, `true`},
 				{`try erpc:call(N, gofun, throw, [X]) catch throw:Y -> Y =:= X end`, `true`},
 				{`X =:= gen_server:call({great, N}, X, 30000)`, `true`},
@@ -90,8 +90,8 @@ func TestGreatCalls(t *testing.T) {
 
 			var wg sync.WaitGroup
 			several := m.erl.Async(t, m.about(`Refs = [element(2, spawn_monitor(fun() -> exit(rpc:call(N, gofun, args, [X, I]) =:= [X, I]) end))
-				|| I <- lists:seq(1, 3)], lists:usort([receive {'DOWN', R, process, _, Y} -> Y after 30000 -> none end || R <- Refs])`))
-			for k := range 3 {
+				|| I <- lists:seq(1, 2)], lists:usort([receive {'DOWN', R, process, _, Y} -> Y after 30000 -> none end || R <- Refs])`))
+			for k := range 2 {
 				wg.Go(func() {
 					got, err := m.n.RPC(ctx, m.erl.Name(), "erlang", "list_to_tuple", ei.List{x, ei.Int(k)})
 					if err != nil || !ei.Identical(got, ei.Tuple{x, ei.Int(k)}) {
