@@ -3,6 +3,7 @@ package nodes
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -277,4 +278,48 @@ func TestUnknownControlMessageInFragments(t *testing.T) {
 	}
 	require.Zero(t, h.b.Stats().Malformed)
 	h.goesOn()
+}
+
+// A payload that refers to atoms which its header does not have, or that is malformed behind one that
+// it has, is no message: its connection ends, or whoever decodes it hears of it. What came before it
+// has arrived.
+func TestPayloadBeyondItsHeader(t *testing.T) {
+	for _, payload := range [][]byte{{82, 9}, {82, 255}, {104, 2, 82, 0, 82, 9}, {104, 2, 82, 0}, {82}, {116, 0, 0, 0, 1, 82, 0}} {
+		for _, atoms := range []int{0, 1} {
+			for _, cut := range []bool{false, true} {
+				h := newCutWorld(t)
+				h.read()
+				var head []byte
+				if atoms == 0 {
+					head = header(0)
+				} else {
+					head = header(1, cacheEntry{3, "three"})
+				}
+				head = append(head, control(t, sayFrom(1, "there"))...)
+				if cut {
+					_ = h.p.writes(append(append(partHead(firstPart, 1, 2), head...), payload[:1]...), nextOf(1, 1, payload[1:]))
+				} else {
+					_ = h.p.writes(append(append([]byte{131, wholeFrame}, head...), payload...))
+				}
+				came := async(func() (*Message, error) { return h.there.Receive(h.ctx()) })
+				select {
+				case <-h.c.Done():
+					require.NotErrorIs(t, h.c.Err(), io.EOF)
+					require.EqualValues(t, 1, h.b.Stats().Malformed)
+					h.p.gone()
+					require.NoError(t, h.alice.Send(h.ctx(), h.there.Pid(), ei.Atom("alice's")))
+					got := arrives(t, came, "alice's message")
+					require.NoError(t, got.err)
+					term, err := got.v.Term()
+					require.NoError(t, err)
+					require.Equal(t, ei.Atom("alice's"), term)
+				case got := <-came:
+					require.NoError(t, got.err)
+					term, err := got.v.Term()
+					require.Error(t, err, "%v", term)
+					h.read()
+				}
+			}
+		}
+	}
 }
