@@ -146,9 +146,10 @@ func (s *largeSink) state() ([some]int64, error) {
 func sendsLarge(t *testing.T, sender int, self ei.Pid, bytes []byte, conn func() *nodes.Conn, stop <-chan struct{}, sent *atomic.Int64) {
 	r := rand.New(rand.NewPCG(uint64(sender), 1))
 	for i := int64(1); ; i++ {
-		size := int(i % 3000)
-		if sender < few {
-			size = largeBytes/2 + r.IntN(largeBytes)
+		size := largeBytes/2 + r.IntN(largeBytes)
+		if sender >= few {
+			size = int(i % 3000)
+			time.Sleep(time.Millisecond) // so that they leave room for the large ones
 		}
 		start := r.IntN(len(bytes) - size)
 		b := bytes[start : start+size]
@@ -250,7 +251,8 @@ func movesInLargeMessages(t *testing.T, r otp.Release, theirs, ours []int) {
 		theirsBefore, oursBefore := in.large.Load(), largeSent()
 		require.Eventually(t, func() bool {
 			_, bad := in.state()
-			return (len(theirs) == 0 || in.large.Load() > theirsBefore) && (len(ours) == 0 || largeSent() > oursBefore) || bad != nil || t.Failed()
+			broken := bad != nil || t.Failed() || current.Load().Err() != nil
+			return (len(theirs) == 0 || in.large.Load() > theirsBefore) && (len(ours) == 0 || largeSent() > oursBefore) || broken
 		}, time.Minute, 100*time.Microsecond)
 		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
 		moved, err := current.Load().Detach(ctx)
