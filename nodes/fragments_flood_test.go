@@ -178,18 +178,20 @@ func TestSequenceIDsCountUp(t *testing.T) {
 // of it, and one longer than Config.MaxFrame ends the connection.
 func TestEndlessMessage(t *testing.T) {
 	const limit = 8 << 20
-	for what, number := range map[string]uint64{"2^63 fragments": 1 << 63, "2^64-1 fragments": 1<<64 - 1, "as many as it has": limit/(64<<10) + 2} {
+	for what, number := range map[string]uint64{
+		"2^63 fragments": 1 << 63, "2^64-1 fragments": 1<<64 - 1, "as many as it has": limit/(64<<10) + 2,
+	} {
 		t.Run(what, func(t *testing.T) {
 			h := newCutWorld(t, func(cfg *Config) { cfg.MaxFrame = limit })
-			piece := make([]byte, 64<<10)
+			begun, piece := ei.AppendBinaryHeader(nil, 1<<31), make([]byte, 64<<10)
 			before := heap()
 			// some that stay as they are
 			for i := range uint64(100) {
-				require.NoError(t, h.p.writes(firstOf(t, 1000+i, number, sayFrom(uint32(i+1), "there"), []byte{byte(ei.TagBinaryExt), 0, 127, 255, 255})))
+				require.NoError(t, h.p.writes(firstOf(t, 1000+i, number, sayFrom(uint32(i+1), "there"), begun)))
 			}
 			h.read()
 			require.Less(t, heap()-before, int64(2<<20), "for a few bytes")
-			require.NoError(t, h.p.writes(firstOf(t, 1, number, sayFrom(1<<19, "there"), []byte{byte(ei.TagBinaryExt), 127, 255, 255, 255})))
+			require.NoError(t, h.p.writes(firstOf(t, 1, number, sayFrom(1<<19, "there"), begun)))
 			sent := 0
 			for number--; number > 0 && sent <= limit+len(piece); number-- {
 				if h.p.writes(nextOf(1, number, piece)) != nil {
@@ -227,7 +229,8 @@ func TestFragmentsForNobody(t *testing.T) {
 		{Op: dist.OpSend, To: gone.Pid()},
 		{Op: dist.OpSendSender, From: sayFrom(1, "").From, To: gone.Pid()},
 		{Op: dist.OpSend, To: ei.Pid{Node: "bob@test", ID: 1 << 20, Creation: gone.Pid().Creation}},
-		{Op: dist.OpAliasSend, From: sayFrom(1, "").From, Ref: ei.Ref{Node: "bob@test", Creation: gone.Pid().Creation, Len: 3, ID: [5]uint32{1, 2, 3}}},
+		{Op: dist.OpAliasSend, From: sayFrom(1, "").From,
+			Ref: ei.Ref{Node: "bob@test", Creation: gone.Pid().Creation, Len: 3, ID: [5]uint32{1, 2, 3}}},
 	} {
 		require.NoError(t, h.p.writes(cut(t, uint64(i), ctl, large, 16)...))
 		h.read()

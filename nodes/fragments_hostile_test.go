@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -96,7 +97,8 @@ func nextOf(sequence, number uint64, piece []byte) []byte {
 	return append(partHead(nextPart, sequence, number), piece...)
 }
 
-// sayFrom is the control message of what is said to a registered name by the process with that number.
+// sayFrom is the control message of what is said to a registered name by the process with that
+// number.
 func sayFrom(id uint32, name ei.Atom) dist.Control {
 	return dist.Control{Op: dist.OpRegSend, From: ei.Pid{Node: "wire@test", ID: id, Creation: 77}, ToName: name}
 }
@@ -135,7 +137,10 @@ func TestHostileFragments(t *testing.T) {
 	whole := func(head []byte, rest ...[]byte) []byte {
 		return append(append([]byte{131, wholeFrame}, head...), bytes.Join(rest, nil)...)
 	}
-	said, piece := control(t, says), []byte{109, 0, 0, 1, 0, 'x'} // the beginning of a binary
+	atom := func(slot int, text string) []byte { return header(1, cacheEntry{slot, text}) }
+	linked, said, piece := control(t, link), control(t, says), []byte{109, 0, 0, 1, 0, 'x'} // the beginning of a binary
+	begin := func(number uint64) []byte { return firstOf(t, 1, number, says, piece) }
+	nobody := func(n int) [][]byte { return cut(t, 9, sayFrom(1, "nobody"), ei.Atom("x"), n) }
 	for what, tt := range map[string]struct {
 		frames [][]byte
 		want   error
@@ -144,40 +149,40 @@ func TestHostileFragments(t *testing.T) {
 		"a header and no more":           {[][]byte{whole(header(0))}, nil},
 		"bits of 255 atoms missing":      {[][]byte{whole([]byte{255, 1, 2, 3})}, dist.ErrHeader},
 		"fewer atoms than counted":       {[][]byte{whole(header(3, cacheEntry{1, "a"}))}, dist.ErrHeader},
-		"more atoms than counted":        {[][]byte{whole(header(1, cacheEntry{1, "a"}), []byte{2, 1, 'b'}, said, piece)}, nil},
+		"more atoms than counted":        {[][]byte{whole(atom(1, "a"), []byte{2, 1, 'b'}, said, piece)}, nil},
 		"an atom longer than its frame":  {[][]byte{whole([]byte{1, 8, 0, 200, 'a', 'b'})}, dist.ErrHeader},
 		"an atom cut before its length":  {[][]byte{whole([]byte{1, 8, 0})}, dist.ErrHeader},
 		"a long atom cut in its length":  {[][]byte{whole([]byte{1, 8 | 1<<4, 0, 1})}, dist.ErrHeader},
-		"an atom of 65535 bytes":         {[][]byte{whole([]byte{1, 8 | 1<<4, 0, 255, 255}, make([]byte, 65535), said, piece)}, dist.ErrHeader},
-		"an atom of 256 characters":      {[][]byte{whole(header(1, cacheEntry{0, string(bytes.Repeat([]byte{'a'}, 256))}), said, piece)}, dist.ErrHeader},
-		"an atom not UTF-8":              {[][]byte{whole(header(1, cacheEntry{0, "\xff\xff"}), said, piece)}, dist.ErrHeader},
-		"an atom never sent":             {[][]byte{whole(header(1, cacheEntry{7, ""}), said, piece)}, dist.ErrNotCached},
+		"an atom of 65535 bytes":         {[][]byte{whole([]byte{1, 8 | 1<<4, 0, 255, 255}, make([]byte, 65535))}, dist.ErrHeader},
+		"an atom of 256 characters":      {[][]byte{whole(atom(0, strings.Repeat("a", 256)), said, piece)}, dist.ErrHeader},
+		"an atom not UTF-8":              {[][]byte{whole(atom(0, "\xff\xff"), said, piece)}, dist.ErrHeader},
+		"an atom never sent":             {[][]byte{whole(atom(7, ""), said, piece)}, dist.ErrNotCached},
 		"255 atoms never sent":           {[][]byte{whole(header(255, make([]cacheEntry, 255)...), said, piece)}, dist.ErrNotCached},
-		"an atom of another segment":     {[][]byte{whole(header(1, cacheEntry{7, "a"}), control(t, link)), whole(header(1, cacheEntry{0x107, ""}), said, piece)}, dist.ErrNotCached},
-		"an atom never sent, fragment":   {[][]byte{append(append(partHead(firstPart, 1, 2), header(1, cacheEntry{7, ""})...), said...)}, dist.ErrNotCached},
-		"a control message beyond atoms": {[][]byte{whole(header(1, cacheEntry{7, "a"}), []byte{104, 4, 97, 6, 82, 1, 82, 0, 82, 0, 97, 1})}, nil},
-		"a control message of atoms":     {[][]byte{whole(header(1, cacheEntry{7, "a"}), []byte{104, 3, 82, 0, 82, 0, 82, 0})}, nil},
+		"an atom of another segment":     {[][]byte{whole(atom(7, "a"), linked), whole(atom(0x107, ""), said)}, dist.ErrNotCached},
+		"an atom never sent, fragment":   {[][]byte{append(partHead(firstPart, 1, 2), atom(7, "")...)}, dist.ErrNotCached},
+		"a control message beyond atoms": {[][]byte{whole(atom(7, "a"), []byte{104, 4, 97, 6, 82, 1, 82, 0, 82, 0, 97, 1})}, nil},
+		"a control message of atoms":     {[][]byte{whole(atom(7, "a"), []byte{104, 3, 82, 0, 82, 0, 82, 0})}, nil},
 		"no payload":                     {[][]byte{whole(header(0), said)}, dist.ErrFrame},
 		"another kind":                   {[][]byte{append(partHead('G', 1, 1), piece...)}, dist.ErrFrame},
 
 		"a first fragment cut in its ids":    {[][]byte{partHead(firstPart, 1, 3)[:9]}, dist.ErrFrame},
 		"a first fragment and no header":     {[][]byte{partHead(firstPart, 1, 3)}, dist.ErrHeader},
 		"a first fragment cut in control":    {[][]byte{firstOf(t, 1, 3, says, nil)[:30]}, nil},
-		"a next fragment cut in its ids":     {[][]byte{firstOf(t, 1, 3, says, piece), partHead(nextPart, 1, 2)[:17]}, dist.ErrFrame},
+		"a next fragment cut in its ids":     {[][]byte{begin(3), partHead(nextPart, 1, 2)[:17]}, dist.ErrFrame},
 		"no first fragment":                  {[][]byte{nextOf(1, 5, piece)}, dist.ErrNoFirstFragment},
-		"no first fragment of this sequence": {[][]byte{firstOf(t, 1, 3, says, piece), nextOf(2, 2, piece)}, dist.ErrNoFirstFragment},
-		"a fragment after the last":          {append(cut(t, 9, sayFrom(1, "nobody"), ei.Atom("x"), 2), nextOf(9, 1, piece)), dist.ErrNoFirstFragment},
-		"a fragment after the only one":      {append(cut(t, 9, sayFrom(1, "nobody"), ei.Atom("x"), 1), nextOf(9, 0, piece)), dist.ErrNoFirstFragment},
-		"a number left out":                  {[][]byte{firstOf(t, 1, 4, says, piece), nextOf(1, 2, piece)}, dist.ErrFragmentOrder},
-		"a number repeated":                  {[][]byte{firstOf(t, 1, 4, says, piece), nextOf(1, 3, piece), nextOf(1, 3, piece)}, dist.ErrFragmentOrder},
-		"numbers that count up":              {[][]byte{firstOf(t, 1, 4, says, piece), nextOf(1, 5, piece)}, dist.ErrFragmentOrder},
-		"a next number 0":                    {[][]byte{firstOf(t, 1, 2, says, piece), nextOf(1, 0, piece)}, dist.ErrFragmentOrder},
-		"a next number 2^64-1":               {[][]byte{firstOf(t, 1, 4, says, piece), nextOf(1, 1<<64-1, piece)}, dist.ErrFragmentOrder},
-		"a first number 0":                   {[][]byte{firstOf(t, 1, 0, says, piece)}, dist.ErrFragmentOrder},
-		"begun twice":                        {[][]byte{firstOf(t, 1, 4, says, piece), firstOf(t, 1, 4, says, piece)}, dist.ErrSequenceOpen},
-		"begun again in the middle":          {[][]byte{firstOf(t, 1, 4, says, piece), nextOf(1, 3, piece), firstOf(t, 1, 2, says, piece)}, dist.ErrSequenceOpen},
-		"begun again in one":                 {[][]byte{firstOf(t, 1, 4, says, piece), firstOf(t, 1, 1, says, []byte{97, 1})}, dist.ErrSequenceOpen},
-		"fragments of nothing":               {[][]byte{firstOf(t, 1, 3, says, nil), nextOf(1, 2, nil), nextOf(1, 1, nil)}, dist.ErrFrame},
+		"no first fragment of this sequence": {[][]byte{begin(3), nextOf(2, 2, piece)}, dist.ErrNoFirstFragment},
+		"a fragment after the last":          {append(nobody(2), nextOf(9, 1, piece)), dist.ErrNoFirstFragment},
+		"a fragment after the only one":      {append(nobody(1), nextOf(9, 0, piece)), dist.ErrNoFirstFragment},
+		"a number left out":                  {[][]byte{begin(4), nextOf(1, 2, piece)}, dist.ErrFragmentOrder},
+		"a number repeated":                  {[][]byte{begin(4), nextOf(1, 3, piece), nextOf(1, 3, piece)}, dist.ErrFragmentOrder},
+		"numbers that count up":              {[][]byte{begin(4), nextOf(1, 5, piece)}, dist.ErrFragmentOrder},
+		"a next number 0":                    {[][]byte{begin(2), nextOf(1, 0, piece)}, dist.ErrFragmentOrder},
+		"a next number 2^64-1":               {[][]byte{begin(4), nextOf(1, 1<<64-1, piece)}, dist.ErrFragmentOrder},
+		"a first number 0":                   {[][]byte{begin(0)}, dist.ErrFragmentOrder},
+		"begun twice":                        {[][]byte{begin(4), begin(4)}, dist.ErrSequenceOpen},
+		"begun again in the middle":          {[][]byte{begin(4), nextOf(1, 3, piece), begin(2)}, dist.ErrSequenceOpen},
+		"begun again in one":                 {[][]byte{begin(4), firstOf(t, 1, 1, says, []byte{97, 1})}, dist.ErrSequenceOpen},
+		"fragments of nothing":               {[][]byte{firstOf(t, 1, 2, says, nil), nextOf(1, 1, nil)}, dist.ErrFrame},
 		"fragments of a link":                {[][]byte{firstOf(t, 1, 2, link, nil), nextOf(1, 1, piece)}, dist.ErrFrame},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -246,7 +251,8 @@ func TestAtomsOfOpenSequences(t *testing.T) {
 		require.NoError(t, h.p.writes(b, nextOf(uint64(m), 2, payload[7:100])))
 	}
 	// a control message that refers to the cache, and a place that is named twice in one header
-	b := append([]byte{131, wholeFrame}, header(4, cacheEntry{9, "one"}, cacheEntry{9, "there"}, cacheEntry{9, ""}, cacheEntry{2040, "wire@test"})...)
+	named := header(4, cacheEntry{9, "one"}, cacheEntry{9, "there"}, cacheEntry{9, ""}, cacheEntry{2040, "wire@test"})
+	b := append([]byte{131, wholeFrame}, named...)
 	b = append(b, 104, 4, 97, 6, byte(ei.TagNewPidExt))
 	b = append(append(b, ref(3)...), 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 77)
 	b = append(append(append(b, ref(0)...), ref(2)...), 104, 2)
@@ -280,9 +286,9 @@ func TestUnknownControlMessageInFragments(t *testing.T) {
 	h.goesOn()
 }
 
-// A payload that refers to atoms which its header does not have, or that is malformed behind one that
-// it has, is no message: its connection ends, or whoever decodes it hears of it. What came before it
-// has arrived.
+// A payload that refers to atoms which its header does not have, or that is malformed behind one
+// that it has, is no message: its connection ends, or whoever decodes it hears of it. What came
+// before it has arrived.
 func TestPayloadBeyondItsHeader(t *testing.T) {
 	for _, payload := range [][]byte{{82, 9}, {82, 255}, {104, 2, 82, 0, 82, 9}, {104, 2, 82, 0}, {82}, {116, 0, 0, 0, 1, 82, 0}} {
 		for _, atoms := range []int{0, 1} {
@@ -290,9 +296,7 @@ func TestPayloadBeyondItsHeader(t *testing.T) {
 				h := newCutWorld(t)
 				h.read()
 				var head []byte
-				if atoms == 0 {
-					head = header(0)
-				} else {
+				if head = header(0); atoms == 1 {
 					head = header(1, cacheEntry{3, "three"})
 				}
 				head = append(head, control(t, sayFrom(1, "there"))...)

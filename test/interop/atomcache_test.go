@@ -22,8 +22,8 @@ var (
 	many = texts(5000, func(i int) string { return "a" + strconv.Itoa(i) })
 	long = texts(600, func(i int) string { return strings.Repeat("😀", 250) + inDigits(i) })
 	odd  = []string{
-		"", "é", "'", "\\", "\n", strings.Repeat("x", 255), strings.Repeat("y", 254) + "é", strings.Repeat("é", 127), strings.Repeat("é", 128),
-		strings.Repeat("€", 255), "ok", "true", "undefined", "日本語",
+		"", "é", "'", "\\", "\n", strings.Repeat("x", 255), strings.Repeat("y", 254) + "é",
+		strings.Repeat("é", 127), strings.Repeat("é", 128), strings.Repeat("€", 255), "ok", "true", "undefined", "日本語",
 	}
 )
 
@@ -84,8 +84,8 @@ func (b bunch) build() (ei.Term, error) {
 	return nil, fmt.Errorf("shape %v", b.shape)
 }
 
-// drawBunches gives what one sender sends: mostly messages of a few atoms of many, so that the cache is
-// overwritten all the time, and some for which a header has no room, or which come in fragments.
+// drawBunches gives what one sender sends: mostly messages of a few atoms of many, so that the cache
+// is overwritten all the time, and some for which a header has no room, or which come in fragments.
 func drawBunches(r *rand.Rand) (all []bunch) {
 	draw := func(from []string, n int) []string {
 		drawn := make([]string, 0, n)
@@ -137,9 +137,9 @@ func check(m *nodes.Message) (sender, i int, err error) {
 	return int(all[1].(ei.Int)), int(all[2].(ei.Int)), err
 }
 
-// Terms of more atoms than a cache holds, and than a header names, of long ones and of odd ones, from
-// several senders at once and both ways: each arrives as it was. What a program passes on undecoded
-// is whole without the header it came with.
+// Terms of more atoms than a cache holds, and than a header names, of long ones and of odd ones,
+// from several senders at once and both ways: each arrives as it was. What a program passes on
+// undecoded is whole without the header it came with.
 func TestAtomCacheOverwritten(t *testing.T) {
 	const senders = 3
 	otp.Together(t, func(t *testing.T, r otp.Release) {

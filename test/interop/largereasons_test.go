@@ -40,8 +40,8 @@ func goods(size int) [2]ei.Term {
 	return [2]ei.Term{ei.Binary(b), all}
 }
 
-// Arguments and results of calls, replies, and arguments of a new process may be large, both ways and
-// several at once.
+// Arguments and results of calls, replies, and arguments of a new process may be large, both ways
+// and several at once.
 func TestGreatCalls(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
@@ -53,9 +53,11 @@ func TestGreatCalls(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
-			return nil, nodes.ConnOf(ctx).Send(ctx, args[1].(ei.Pid), ei.Tuple{ei.Atom("told"), ei.Int(crc32.ChecksumIEEE(raw))})
+			told := ei.Tuple{ei.Atom("told"), ei.Int(crc32.ChecksumIEEE(raw))}
+			return nil, nodes.ConnOf(ctx).Send(ctx, args[1].(ei.Pid), told)
 		})
-		_, err := m.n.Serve("great", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
+		reply := func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }
+		_, err := m.n.Serve("great", nodes.Server{Call: reply}, nil)
 		require.NoError(t, err)
 		counter := m.pid(t, "counter:start()")
 		for i, x := range goods(callSize()) {
@@ -89,8 +91,9 @@ func TestGreatCalls(t *testing.T) {
 			require.True(t, ei.Identical(got, x))
 
 			var wg sync.WaitGroup
-			several := m.erl.Async(t, m.about(`Refs = [element(2, spawn_monitor(fun() -> exit(rpc:call(N, gofun, args, [X, I]) =:= [X, I]) end))
-				|| I <- lists:seq(1, 2)], lists:usort([receive {'DOWN', R, process, _, Y} -> Y after 30000 -> none end || R <- Refs])`))
+			several := m.erl.Async(t, m.about(`Call = fun(I) -> exit(rpc:call(N, gofun, args, [X, I]) =:= [X, I]) end,
+				Refs = [element(2, spawn_monitor(fun() -> Call(I) end)) || I <- lists:seq(1, 2)],
+				lists:usort([receive {'DOWN', R, process, _, Y} -> Y after 30000 -> none end || R <- Refs])`))
 			for k := range 2 {
 				wg.Go(func() {
 					got, err := m.n.RPC(ctx, m.erl.Name(), "erlang", "list_to_tuple", ei.List{x, ei.Int(k)})
@@ -161,8 +164,8 @@ func TestGreatReasons(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, dist.OpSend, message.Op)
 			here.Exit(x)
-			m.is(t, [][2]string{{`There ! {ask, self(), 2}, receive {seen, S} -> lists:sort(S) =:= [{down, X}, {exit, X}] after 30000 -> none end`,
-				`true`}})
+			m.is(t, [][2]string{{`There ! {ask, self(), 2},
+				receive {seen, S} -> lists:sort(S) =:= [{down, X}, {exit, X}] after 30000 -> none end`, `true`}})
 		}
 	})
 }

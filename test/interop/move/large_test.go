@@ -143,7 +143,9 @@ func (s *largeSink) state() ([some]int64, error) {
 }
 
 // sendsLarge is sends for a sender of these messages.
-func sendsLarge(t *testing.T, sender int, self ei.Pid, bytes []byte, conn func() *nodes.Conn, stop <-chan struct{}, sent *atomic.Int64) {
+func sendsLarge(
+	t *testing.T, sender int, self ei.Pid, bytes []byte, conn func() *nodes.Conn, stop <-chan struct{}, sent *atomic.Int64,
+) {
 	r := rand.New(rand.NewPCG(uint64(sender), 1))
 	for i := int64(1); ; i++ {
 		size := largeBytes/2 + r.IntN(largeBytes)
@@ -226,7 +228,8 @@ func movesInLargeMessages(t *testing.T, r otp.Release, theirs, ours []int) {
 	for _, s := range theirs {
 		senders = append(senders, strconv.Itoa(s))
 	}
-	require.Equal(t, "ok", erl.Eval(t, fmt.Sprintf("large:start('%s', [%s], %d)", workers[0].Name(), strings.Join(senders, ","), largeBytes)))
+	begin := fmt.Sprintf("large:start('%s', [%s], %d)", workers[0].Name(), strings.Join(senders, ","), largeBytes)
+	require.Equal(t, "ok", erl.Eval(t, begin))
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var sent [some]atomic.Int64

@@ -44,7 +44,9 @@ start(N, Sizes) ->
         Askers = [spawn_link(fun() -> asker(N, Base, Size, 0, #{}, 0) end) || Size <- Sizes],
         Up ! {large, began},
         receive
-            {stop, From} -> From ! {large, [begin P ! {stop, self()}, receive {P, X} -> X after 50000 -> timeout end end || P <- Askers]};
+            {stop, From} ->
+                [P ! {stop, self()} || P <- Askers],
+                From ! {large, [receive {P, X} -> X after 50000 -> timeout end || P <- Askers]};
             Other -> receive {stop, From} -> From ! {large, Other} end
         end end)),
     receive {large, began} -> ok end.
@@ -132,14 +134,16 @@ func TestUpgradesInLargeMessages(t *testing.T) {
 		require.NoError(t, err)
 		port := r.Epmd(t)
 		mapper := &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprint("127.0.0.1:", port)}}
-		entry, err := mapper.Publish(t.Context(), nodes.Presence{Name: sideName, Addr: addr, Hidden: true, Logger: slog.New(slog.DiscardHandler)})
+		log := slog.New(slog.DiscardHandler)
+		entry, err := mapper.Publish(t.Context(), nodes.Presence{Name: sideName, Addr: addr, Hidden: true, Logger: log})
 		require.NoError(t, err)
 		defer entry.Close()
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: sideCookie})
 		erl.Load(t, large)
 		answer := "{echo, '" + sideName + "'} ! {self(), up}, receive X -> X after 20000 -> none end"
 		require.Equal(t, "up", erl.Eval(t, answer))
-		require.Equal(t, "ok", erl.Eval(t, fmt.Sprintf("large:start('%s', [%d, %d, %d, 100, 3000])", sideName, largeBytes, largeBytes, 200<<10)))
+		begin := fmt.Sprintf("large:start('%s', [%d, %d, %d, 100, 3000])", sideName, largeBytes, largeBytes, 200<<10)
+		require.Equal(t, "ok", erl.Eval(t, begin))
 
 		times, middle, most := largeUpgrades(), 0, 0
 		for range times {
@@ -160,6 +164,7 @@ func TestUpgradesInLargeMessages(t *testing.T) {
 		require.Regexp(t, `^\[(\{all,\d+\},?){5}\]$`, strings.Join(strings.Fields(answers), ""))
 		require.Equal(t, "['"+sideName+"']", erl.Eval(t, "nodes(hidden)"))
 		require.GreaterOrEqual(t, middle, times/4, "of %d upgrades, in the middle of a message", times)
-		t.Logf("%d upgrades, %d of them in the middle of a message, with up to %d KiB of it in the state: %s", times, middle, most>>10, answers)
+		t.Logf("%d upgrades, %d of them in the middle of a message, with up to %d KiB of it in the state: %s",
+			times, middle, most>>10, answers)
 	})
 }
