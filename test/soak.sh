@@ -10,9 +10,11 @@
 #
 # Parts, at length 1:
 #	upgrades   100 upgrades of a serve for each OTP and transport, which a real
-#	           node uses without pause: numbered messages, calls, a link, a monitor
+#	           node uses without pause: numbered messages, calls, a link, a monitor;
+#	           100 in the middle of large messages
 #	moves      1,000 moves of a connection, with numbered messages of a real node
-#	           of each OTP both ways, over TLS, too; 1,000 moves between two
+#	           of each OTP both ways, over TLS, too; 200 in the middle of large
+#	           messages, theirs, ours and both; 1,000 moves between two
 #	           processes; 100 moves of a node; nodes with 1,000 connections
 #	kills      SIGKILL and SIGSTOP at every point: one session, 250 and 1,000, each
 #	           with half a frame in each direction and a full window; a front with
@@ -70,11 +72,11 @@ fuzz() {
 }
 
 if part upgrades "$(times 100) for each OTP and transport"; then
-	CNODE_UPGRADES=$(times 100) soak -v -run 'TestUpgrade$' ./test/interop/upgrade
+	CNODE_UPGRADES=$(times 100) CNODE_LARGE_UPGRADES=$(times 100) soak -v -run 'TestUpgrade$|TestUpgradesInLargeMessages' ./test/interop/upgrade
 fi
 
 if part moves "$(times 1000) of a connection, $(times 100) of a node, and nodes with 1,000 connections"; then
-	CNODE_MOVES=$(times 1000) CNODE_NODE_MOVES=$(times 100) soak -v ./test/interop/move
+	CNODE_MOVES=$(times 1000) CNODE_LARGE_MOVES=$(times 200) CNODE_NODE_MOVES=$(times 100) soak -v ./test/interop/move
 	CNODE_MOVES=$(times 1000) soak -v -run TestMovesUnderErlang ./test/interop/tls
 	CNODE_MOVES=$(times 1000) CNODE_CONNECTIONS=1000 soak -v -run Figures ./test/interop/upgrade
 fi

@@ -33,14 +33,14 @@ type process struct {
 	out *bufio.Reader
 }
 
-// start starts a process with its end of a channel.
-func start(t *testing.T, side string, count int, end *os.File) *process {
+// start starts a process with its ends of channels.
+func start(t *testing.T, side string, count int, ends ...*os.File) *process {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), sideVariable+"="+side, countVariable+"="+strconv.Itoa(count))
-	cmd.ExtraFiles, cmd.Stderr = []*os.File{end}, os.Stderr
+	cmd.ExtraFiles, cmd.Stderr = ends, os.Stderr
 	p := &process{t: t}
 	p.in, err = cmd.StdinPipe()
 	require.NoError(t, err)

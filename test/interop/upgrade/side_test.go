@@ -20,7 +20,7 @@ import (
 // The test program started again is a process that gives and takes. The environment tells it what;
 // the channel has number 3.
 const (
-	// owner, heir: of a node; left, right: of one connection, in turns
+	// owner, heir: of a node; left, right: of one connection, in turns; link: see playLink
 	sideVariable  = "UPGRADE_TEST_SIDE"
 	countVariable = "UPGRADE_TEST_COUNT"
 	sideName      = "mover@127.0.0.1"
@@ -128,6 +128,8 @@ func play(side string, count int, ch *handoff.Channel) error {
 			return err
 		}
 		say(word{})
+	case "link":
+		return playLink(ctx, count > 0, ch, in)
 	case "left", "right":
 		m := &mover{n: n}
 		for i := range count {
