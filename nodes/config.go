@@ -95,8 +95,7 @@ type Config struct {
 	// peers waits for it.
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows
-	// Visible. New refuses flags that promise what a node does not do (atom caches, fragments and
-	// priority signals), and FlagNameMe, which follows an empty name. A program that does not start
+	// Visible. New refuses flags that promise what a node does not do (priority signals), and FlagNameMe, which follows an empty name. A program that does not start
 	// the node, and answers neither monitors nor spawn requests, should announce dist.FlagsLibei:
 	// otherwise an rpc:call to it waits for ever.
 	Flags dist.Flags
@@ -304,8 +303,7 @@ func (cfg *Config) completeFlags() error {
 	if cfg.Flags == 0 {
 		cfg.Flags = dist.FlagsDefault
 	}
-	if unserved := cfg.Flags & (dist.FlagAtomCache | dist.FlagHiddenAtomCache | dist.FlagDistHdrAtomCache | dist.FlagFragments |
-		dist.FlagNameMe | dist.FlagAltactSig); unserved != 0 {
+	if unserved := cfg.Flags & (dist.FlagAtomCache | dist.FlagHiddenAtomCache | dist.FlagNameMe | dist.FlagAltactSig); unserved != 0 {
 		return fmt.Errorf("Config.Flags announces what a node does not do: %v", unserved)
 	}
 	cfg.Flags &^= dist.FlagPublished

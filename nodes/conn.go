@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/clock"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/sequences"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -23,6 +24,7 @@ type Conn struct {
 	tr        transport.Transport
 	s         *transport.Stream
 	q         *transport.Queue
+	out       *sequences.Sender // before q, for what leaves in fragments
 	peer      dist.Peer
 	self      ei.Pid // the sender of what is sent through the Conn itself
 	initiated bool
@@ -79,6 +81,7 @@ func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, 
 	c.q = transport.NewQueue(s, &transport.QueueOptions{
 		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit,
 	})
+	c.out = sequences.New(c.q, signalLimit, n.goroutines.Run)
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {
 		c.self = self
@@ -228,8 +231,10 @@ func (c *Conn) end() {
 	}
 	if !errors.Is(err, transport.ErrUnresponsive) { // else the reader may be in a callback for ever
 		c.rd.busy <- struct{}{}
+		c.rd.discard(c)
 		<-c.rd.busy
 	}
+	c.out.End(c.err, false)
 	c.n.procs.endings.Enter()
 	defer c.n.procs.endings.Leave()
 	c.upper().detach(c)
@@ -256,6 +261,15 @@ type upper interface {
 }
 
 func (c *Conn) upper() upper { return c.n }
+
+// frameFlags are the flags for the form of frames. Workers pass whole frames on to each other,
+// without headers, whatever the peer takes.
+func (c *Conn) frameFlags() dist.Flags {
+	if c.kind() == direct {
+		return c.peer.Flags
+	}
+	return c.peer.Flags &^ (dist.FlagDistHdrAtomCache | dist.FlagFragments)
+}
 
 // The workers of a node are linked by connections of their own, over which they speak the
 // distribution protocol like nodes do, so that order, back-pressure, links and monitors are those

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -146,8 +148,69 @@ func (c *Conn) snapshot() (*states.Conn, error) {
 	for _, m := range c.rd.unread.messages {
 		s.Unread = append(s.Unread, m.state())
 	}
+	c.snapshotFragments(s)
 	return s, nil
 }
+
+// snapshotFragments puts what headers and fragments have left into the state.
+func (c *Conn) snapshotFragments(s *states.Conn) {
+	s.Headers, s.Outgoing = c.hasHeaders(), c.out.Held()
+	if c.rd.dist == nil {
+		return
+	}
+	for place, atom := range c.rd.dist.Cached() {
+		s.Cached = append(s.Cached, states.CachedAtom{Place: place, Atom: atom})
+	}
+	for m := range c.rd.dist.Incomplete() {
+		in := states.Incoming{Sequence: m.Sequence, Next: m.Next, Discarded: m.Discarded, Payload: m.Payload}
+		if !m.Discarded {
+			in.Message = &states.Message{Control: m.Control}
+		}
+		for _, a := range m.Refs {
+			in.Refs = append(in.Refs, states.Name{Name: a})
+		}
+		s.Incoming = append(s.Incoming, in)
+	}
+}
+
+// stageFragments is the other side of snapshotFragments.
+func (c *Conn) stageFragments(s *states.Conn) error {
+	c.out.Stage(s.Outgoing)
+	if !c.hasHeaders() {
+		return nil
+	}
+	cached := func(yield func(int, ei.Atom) bool) {
+		for _, a := range s.Cached {
+			if !yield(a.Place, a.Atom) {
+				return
+			}
+		}
+	}
+	incomplete := func(yield func(dist.Incomplete) bool) {
+		for _, in := range s.Incoming {
+			m := dist.Incomplete{Sequence: in.Sequence, Next: in.Next, Discarded: in.Discarded, Payload: in.Payload}
+			if in.Message != nil {
+				m.Control = in.Message.Control
+			}
+			for _, a := range in.Refs {
+				m.Refs = append(m.Refs, a.Name)
+			}
+			if !yield(m) {
+				return
+			}
+		}
+	}
+	c.rd.dist = c.rd.newReader(c.frameFlags())
+	if err := c.rd.dist.Restore(cached, incomplete); err != nil {
+		return &StateError{"connection", fmt.Errorf("%w: %w", ErrState, err)}
+	}
+	c.n.incomplete.Force(c.peer.Name, c.rd.dist.Held())
+	c.rd.held = c.rd.dist.Held()
+	return nil
+}
+
+// hasHeaders tells whether frames have distribution headers.
+func (c *Conn) hasHeaders() bool { return c.frameFlags().Has(dist.FlagDistHdrAtomCache) }
 
 // State is what another process needs, beside the descriptor, to go on with the connection: see
 // Node.Stage. What the plug-in has put into it, session keys say, is cleared by Thaw and Release;
@@ -297,6 +360,9 @@ func (c *Conn) suspend(ctx context.Context, barrier func()) error {
 		barrier()
 	}
 	if err = c.ticks.hold(ctx); err == nil {
+		err = c.out.Hold(ctx)
+	}
+	if err == nil {
 		err = c.q.Hold(ctx)
 	}
 	if err != nil {
@@ -308,6 +374,7 @@ func (c *Conn) suspend(ctx context.Context, barrier func()) error {
 // unsuspend undoes suspend. If an error was to end the connection meanwhile, it ends now.
 func (c *Conn) unsuspend() {
 	c.q.Unhold()
+	c.out.Unhold()
 	c.ticks.unhold(c)
 	c.mu.Lock()
 	c.life.Set(life.Draining)
@@ -336,7 +403,9 @@ func (c *Conn) giveUp(forget bool) error {
 	c.mu.Unlock()
 	c.ticks.end()
 	err := c.s.Release()
+	c.out.End(ErrMoved, true)
 	c.q.End(ErrMoved)
+	c.rd.discard(c)
 	c.life.Set(life.Draining)
 	if forget {
 		for _, b := range c.n.procs.all() {

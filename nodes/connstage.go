@@ -112,6 +112,9 @@ func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
 		err = stream.Preload(s.Ahead)
 	}
 	if err == nil {
+		err = c.stageFragments(s)
+	}
+	if err == nil {
 		err = c.q.Stage(ctx, s.Rest)
 	}
 	if err != nil {

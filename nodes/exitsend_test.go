@@ -18,7 +18,7 @@ import (
 func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good *wire, hears func())) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")
-		n := w.started("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
+		n := w.started("alice", func(cfg *Config) { cfg.QueueLimit, cfg.Flags = 1000, withoutFragments })
 		deaf, good := w.peer(n.Listeners()[0], role("deaf@test")), w.peer(n.Listeners()[0], role("good@test"))
 		b := box(t, n)
 		synctest.Wait()

@@ -172,7 +172,7 @@ func TestHeldDemonitor(t *testing.T) {
 // monitor that the peer does not know of.
 func TestMonitorWaitsForRoom(t *testing.T) {
 	w := newWorld(t, "unix")
-	n := w.started("front")
+	n := w.started("front", func(cfg *Config) { cfg.Flags = withoutFragments })
 	p, c := w.ambush("wire@test").meet(n)
 	b := box(t, n)
 	ctx, cancel := context.WithCancel(w.ctx())

@@ -229,6 +229,8 @@ func TestHostileFrames(t *testing.T) {
 		return raw
 	}
 	pid := ei.Pid{Node: "wire@test", ID: 1, Creation: 77}
+	plain := role("wire@test")
+	plain.Flags &^= dist.FlagDistHdrAtomCache | dist.FlagFragments
 	deep := append([]byte{'p', 131}, bytes.Repeat([]byte{104, 1}, 100_000)...)
 	for what, tt := range map[string]struct {
 		frame []byte
@@ -265,12 +267,12 @@ func TestHostileFrames(t *testing.T) {
 				var p *wire
 				if upper {
 					b = w.started("bob")
-					p = w.peer(b.Listeners()[0], role("wire@test"))
+					p = w.peer(b.Listeners()[0], plain)
 					require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
 				} else {
 					var l *Listener
 					b, l = w.listening("bob")
-					p, c = w.joined(l, role("wire@test"))
+					p, c = w.joined(l, plain)
 					receiving(c)
 				}
 				require.NoError(t, p.write(framed(tt.frame)))

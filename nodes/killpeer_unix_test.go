@@ -88,8 +88,10 @@ func (p *killPeer) hear() (ctl dist.Control, said ei.Tuple) {
 		if len(body) == 0 {
 			continue
 		}
-		_, raw, err := dist.ParseFrame(body, p.peer.Flags, nil, &ctl)
-		require.NoError(p.t, err)
+		ctl, raw, ok := p.parse(body)
+		if !ok {
+			continue
+		}
 		term, err := raw.Decode()
 		require.NoError(p.t, err)
 		return ctl, term.(ei.Tuple)

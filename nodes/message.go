@@ -23,10 +23,11 @@ type Message struct {
 	// Message is; if ReceiveInto has filled the Message, until the next call.
 	Payload ei.Raw
 
-	buf  []byte   // the frame
-	pool *buffers // where buf comes from; nil: buf is used again for the next message
-	conn *Conn    // the connection that the message came over; nil: it is from this node
-	by   *Conn    // that of the peer for whom rex has sent the message here; nil: it has not
+	buf   []byte   // the frame
+	whole []byte   // the payload, if it was made whole: see dist.Arrival
+	pool  *buffers // where buf and whole come from; nil: they are used again for the next message
+	conn  *Conn    // the connection that the message came over; nil: it is from this node
+	by    *Conn    // that of the peer for whom rex has sent the message here; nil: it has not
 	// a freeze of conn waits for the answer; guarded by the mutex of the mailbox that has the
 	// message
 	owed bool
@@ -89,6 +90,21 @@ func firstTerm(raw ei.Raw) (ei.Raw, error) {
 // Conn is the connection that the message came over; nil for a message from this node.
 func (m *Message) Conn() *Conn { return m.conn.toOthers() }
 
+// takePayload takes the payload of an arrival, of max bytes at most in its whole form.
+func (m *Message) takePayload(a *dist.Arrival, max int) error {
+	m.Payload = a.Payload
+	has, err := a.HasRefs()
+	if err != nil || !has {
+		return err
+	}
+	if n := len(a.Payload) * 3 / 2; n > cap(m.whole) && !a.Owned {
+		m.whole = m.grow(n)
+	}
+	m.Payload, err = a.Resolve(m.whole, max)
+	m.whole = m.Payload
+	return err
+}
+
 // grow returns a buffer for a frame of n bytes.
 func (m *Message) grow(n int) []byte {
 	if m.pool == nil {
@@ -116,7 +132,7 @@ func (m *Message) plain() {
 // or its terms if it has no such buffer.
 func cost(m *Message) int {
 	terms := cap(m.Payload) + cap(m.Reason) + cap(m.Token) + cap(m.Options) + cap(m.Result)
-	return messageCost + max(terms, cap(m.buf))
+	return messageCost + max(terms, cap(m.buf)+cap(m.whole))
 }
 
 // The sizes of the buffers that a node keeps for messages of its upper level: powers of two, in
@@ -171,6 +187,7 @@ func (m *Message) Release() {
 	}
 	p := m.pool
 	p.put(m.buf)
+	p.put(m.whole)
 	*m = Message{}
 	p.messages.Put(m)
 }

@@ -47,8 +47,9 @@ type Node struct {
 	arrivals atomic.Uint64 // connections accepted, ever
 	opened   atomic.Uint64 // listeners, ever
 
-	requests *places.Memory // what requests of peers take that wait or run
-	overflow *places.Memory // what messages of peers take for which their mailboxes have no room
+	requests   *places.Memory // what requests of peers take that wait or run
+	incomplete *places.Memory // what messages take of which a peer has yet to send the rest
+	overflow   *places.Memory // what messages of peers take for which their mailboxes have no room
 
 	ids     identifiers
 	scratch sync.Pool // *[]byte for encoding
@@ -95,6 +96,7 @@ func New(cfg Config) (*Node, error) {
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
 	n.requests, n.overflow = places.NewMemory(cfg.OverflowLimit), places.NewMemory(cfg.OverflowLimit)
+	n.incomplete = places.NewMemory(cfg.OverflowLimit)
 	n.procs.init(n)
 	return n, nil
 }
@@ -234,7 +236,7 @@ func (n *Node) Stats() Stats {
 		s.Peers = append(s.Peers, PeerStats{
 			Name:             c.peer.Name,
 			MessagesReceived: c.messages.Load(), MessagesSent: c.sentCount.Load(),
-			BytesReceived: c.received.Load(), BytesSent: sent, BytesQueued: queued,
+			BytesReceived: c.received.Load(), BytesSent: sent, BytesQueued: queued + c.out.Bytes(),
 		})
 	}
 	return s

@@ -264,6 +264,9 @@ func (n *Node) StateFeatures() (needs []string) {
 	if slices.ContainsFunc(n.Listeners(), func(l *Listener) bool { c, _ := n.transportIDOf(l.tr); return c.Place > 0 }) {
 		needs = append(needs, states.FeatureTransports)
 	}
+	if slices.ContainsFunc(n.connections(), (*Conn).hasHeaders) {
+		needs = append(needs, states.FeatureFragments)
+	}
 	return needs
 }
 

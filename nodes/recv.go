@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync/atomic"
@@ -30,10 +31,10 @@ const (
 
 // A reader reads frames of one connection. busy is its token: whoever holds it reads.
 type reader struct {
-	busy  chan struct{}
-	atoms *ei.AtomTable            // made with the first message
-	next  func() ([][]byte, error) // for ReadPDU, made once
-	came  func()                   // tells the ticker of a message, or of a part of it
+	busy chan struct{}
+	dist *dist.Reader             // made with the first message
+	next func() ([][]byte, error) // for ReadPDU, made once
+	came func()                   // tells the ticker of a message, or of a part of it
 
 	unread backlog // guarded by busy
 
@@ -45,6 +46,8 @@ type reader struct {
 	need  int // its length in bytes
 	have  int // buffers handed out, in bytes
 	vec   [1][]byte
+
+	held int // bytes of incomplete messages, as counted in Node.incomplete
 
 	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
@@ -166,15 +169,25 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 			c.answerTick() // a peer with a shorter net_ticktime than ours lives by the answers
 			continue
 		}
-		if r.atoms == nil {
-			r.atoms = ei.NewAtomTable(atomTable)
+		if r.dist == nil {
+			r.dist = r.newReader(c.frameFlags())
 		}
-		_, m.Payload, err = dist.ParseFrame(m.buf, c.peer.Flags, r.atoms, &m.Control)
+		a, err := r.dist.Read(m.buf, &m.Control)
+		if err == nil {
+			err = c.countIncomplete()
+		}
+		if err == nil && a.Complete {
+			err = m.takePayload(&a, r.max)
+		}
 		if err != nil {
 			if !errors.Is(err, dist.ErrUnknownOp) {
 				c.breach(err)
 			}
 			return err
+		}
+		if !a.Complete {
+			r.came()
+			continue
 		}
 		m.plain()
 		m.conn = c
@@ -182,6 +195,26 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		r.came()
 		return nil
 	}
+}
+
+func (r *reader) newReader(flags dist.Flags) *dist.Reader {
+	limits := dist.Limits{Message: r.max, Incomplete: math.MaxInt} // see countIncomplete
+	return dist.NewReader(flags, limits, ei.NewAtomTable(atomTable))
+}
+
+// countIncomplete counts the memory that incomplete messages take in Node.incomplete, of which each
+// peer has its share.
+func (c *Conn) countIncomplete() error {
+	r := &c.rd
+	more := r.dist.Held() - r.held
+	switch {
+	case more < 0:
+		c.n.incomplete.Give(c.peer.Name, -more)
+	case more > 0 && c.n.incomplete.Take(c.peer.Name, more) != nil:
+		return fmt.Errorf("%w: this peer's share of Config.OverflowLimit is used up", dist.ErrTooMuchIncomplete)
+	}
+	r.held += more
+	return nil
 }
 
 // breach ends the connection because of what the peer has sent.
@@ -278,6 +311,12 @@ func (r *reader) nextVector() ([][]byte, error) {
 	r.vec[0] = r.m.buf[r.have:]
 	r.have = size
 	return r.vec[:], nil
+}
+
+// discard gives the memory of incomplete messages back; the caller holds the token.
+func (r *reader) discard(c *Conn) {
+	c.n.incomplete.Give(c.peer.Name, r.held)
+	r.held, r.dist = 0, nil
 }
 
 // stopState tells whether the connection's reader is to stop, and returns a channel that is closed

@@ -102,7 +102,7 @@ func (c *Conn) carry(m *Message) error {
 	if t != nil && m.Op == dist.OpLink {
 		t.note(m, false)
 	}
-	err := c.sendControl(m.conn.pass(), with, payload)
+	err := c.passOn(m.conn.pass(), with, payload)
 	// it ends something: until it is out, the end of the relay link has to tell of that
 	if t != nil && m.Op != dist.OpLink && err == nil {
 		t.note(m, false)

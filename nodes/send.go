@@ -18,6 +18,9 @@ const keepScratch = 64 << 10
 // one buffer is cheaper to write than two.
 const copyPayload = 4 << 10
 
+// wholePayload is the size, in bytes, up to which a payload goes out in one frame.
+const wholePayload = 2 * dist.FragmentSize
+
 // signalLimit is how many bytes of signals that do not wait for room on a connection, those of
 // processes that end among them, may wait for a peer.
 const signalLimit = DefaultMailboxLimit
@@ -59,17 +62,23 @@ func (c *Conn) SendNameRaw(ctx context.Context, to string, payload ei.Raw) error
 func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	buf := c.n.scratch.Get().(*[]byte)
 	defer c.n.recycle(buf)
-	b, err := dist.AppendFrameHead((*buf)[:0], ctl, 0)
+	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, 0)
+	head := len(b)
 	if err == nil {
-		if b, err = ei.Append(b, term); err == nil {
-			err = dist.FinishFrame(b)
-		}
+		b, err = ei.Append(b, term)
 	}
-	if err != nil {
+	cut := err == nil && c.cuts(len(b)-head)
+	if err == nil && !cut {
+		err = dist.FinishFrame(b)
+	}
+	switch {
+	case err != nil:
 		return wrap("send to", c.peer.Name, err)
+	case cut: // which is too long for the buffer that others use
+		return c.sendCut(ctx, ctl, b[head:], true)
 	}
 	*buf = b
-	return c.post(ctx, b, nil)
+	return c.post(ctx, ctl.From, b, nil)
 }
 
 // SendControl sends any control message; payload must be given exactly when the operation has one,
@@ -93,9 +102,12 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 // sendControl is SendControl for a message that is known to have the right form, or that is passed
 // on as it came.
 func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
+	if c.cuts(len(payload)) {
+		return c.sendCut(ctx, ctl, payload, false)
+	}
 	buf := c.n.scratch.Get().(*[]byte)
 	defer c.n.recycle(buf)
-	b, err := dist.AppendFrameHead((*buf)[:0], ctl, len(payload))
+	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, len(payload))
 	if err != nil {
 		return wrap("send to", c.peer.Name, err)
 	}
@@ -103,7 +115,52 @@ func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 		b, payload = append(b, payload...), nil
 	}
 	*buf = b
-	return c.post(ctx, b, payload)
+	return c.post(ctx, ctl.From, b, payload)
+}
+
+// cuts tells whether a payload of that many bytes leaves in fragments.
+func (c *Conn) cuts(payload int) bool {
+	return payload > wholePayload && c.frameFlags().Has(dist.FlagDistHdrAtomCache|dist.FlagFragments)
+}
+
+// sendCut sends a message in fragments, and waits until they are out. owned says that nobody else
+// uses the payload's memory, then or later.
+func (c *Conn) sendCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, owned bool) error {
+	control, err := dist.AppendControl(nil, ctl)
+	if err == nil {
+		err = c.Err()
+	}
+	if err == nil {
+		if err = c.out.Send(ctx, ctl.From, control, payload, owned); err != nil {
+			err = c.sendError(ctx, err)
+		}
+	}
+	if err != nil {
+		return wrap("send to", c.peer.Name, err)
+	}
+	c.sentCount.Add(1)
+	return nil
+}
+
+// passOn is sendControl for a reader that passes a message on: it waits for room only.
+func (c *Conn) passOn(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
+	if !c.cuts(len(payload)) {
+		return c.sendControl(ctx, ctl, payload)
+	}
+	if err := c.postCut(ctx, ctl, payload, false); err != nil {
+		return wrap("send to", c.peer.Name, c.sendError(ctx, err))
+	}
+	c.sentCount.Add(1)
+	return nil
+}
+
+// postCut posts a copy of a message, to leave in fragments. Unless it is urgent it waits for room.
+func (c *Conn) postCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, urgent bool) error {
+	control, err := dist.AppendControl(nil, ctl)
+	if err != nil {
+		return err
+	}
+	return c.out.Post(ctx, ctl.From, control, payload, false, urgent)
 }
 
 // signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes
@@ -114,12 +171,18 @@ func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 }
 
 func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw, mode transport.PostMode) error {
-	b, err := dist.AppendFrameHead(nil, ctl, len(payload))
+	b, err := dist.AppendFrameHeadFor(nil, c.frameFlags(), ctl, len(payload))
 	if err != nil {
 		c.complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
 		return nil
 	}
-	if err := c.q.Post(ctx, b, payload, mode); err != nil {
+	urgent, follows := mode&transport.Urgent != 0, false
+	if c.cuts(len(payload)) {
+		err = c.postCut(ctx, ctl, payload, urgent)
+	} else if follows, err = c.out.Follow(ctx, ctl.From, b, payload, urgent); !follows {
+		err = c.q.Post(ctx, b, payload, mode)
+	}
+	if err != nil {
 		return c.sendError(ctx, err)
 	}
 	return nil
@@ -161,7 +224,7 @@ func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
 // post hands a frame to the queue. A message that answers one goes out on this goroutine; one that
 // follows another of ours, without one having come in between, is taken for part of a burst, and
 // combined.
-func (c *Conn) post(ctx context.Context, head, body []byte) error {
+func (c *Conn) post(ctx context.Context, from ei.Pid, head, body []byte) error {
 	if err := c.Err(); err != nil { // the queue may not have heard yet
 		return wrap("send to", c.peer.Name, err)
 	}
@@ -169,7 +232,11 @@ func (c *Conn) post(ctx context.Context, head, body []byte) error {
 	if c.unpaired.Swap(true) {
 		mode = transport.Burst
 	}
-	if err := c.q.Post(ctx, head, body, mode); err != nil {
+	follows, err := c.out.Follow(ctx, from, head, body, false)
+	if !follows {
+		err = c.q.Post(ctx, head, body, mode)
+	}
+	if err != nil {
 		return wrap("send to", c.peer.Name, c.sendError(ctx, err))
 	}
 	c.sentCount.Add(1)
@@ -248,10 +315,18 @@ func (c *Conn) flush(ctx context.Context, op string) error {
 	if err := c.Err(); err != nil {
 		return wrap(op, c.peer.Name, err)
 	}
-	if err := c.q.Flush(ctx); err != nil {
+	if err := c.flushAll(ctx); err != nil {
 		return wrap(op, c.peer.Name, c.sendError(ctx, err))
 	}
 	return nil
+}
+
+// flushAll waits until the transport has been given what leaves in fragments, and all else.
+func (c *Conn) flushAll(ctx context.Context) error {
+	if err := c.out.Flush(ctx); err != nil {
+		return err
+	}
+	return c.q.Flush(ctx)
 }
 
 // tell is Node.tell for one connection.

@@ -54,7 +54,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	n.procs.closeAll(ctx)
 	conns := n.connections()
 	for _, c := range conns {
-		if ferr := c.q.Flush(ctx); ferr != nil && ctx.Err() != nil {
+		if ferr := c.flushAll(ctx); ferr != nil && ctx.Err() != nil {
 			err = errors.Join(err, wrap("shutdown", c.peer.Name, ferr))
 		}
 	}

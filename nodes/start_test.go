@@ -29,9 +29,8 @@ func TestNewErrors(t *testing.T) {
 		"bad host":         {Config{Host: "a@b", Cookie: "x"}, dist.ErrInvalidName},
 		"bad alive":        {Config{Host: "b", Alive: "a@b", Cookie: "x"}, dist.ErrInvalidName},
 		"NUL":              {Config{Name: "a\x00@b", Cookie: "x"}, dist.ErrInvalidName},
-		"atom cache":       {Config{Name: "a@b", Cookie: "x", Flags: dist.FlagsDefault | dist.FlagDistHdrAtomCache}, nil},
+		"old atom cache":   {Config{Name: "a@b", Cookie: "x", Flags: dist.FlagsDefault | dist.FlagAtomCache}, nil},
 		"altact":           {Config{Name: "a@b", Cookie: "x", Flags: dist.FlagsDefault | dist.FlagAltactSig}, nil},
-		"fragments":        {Config{Name: "a@b", Cookie: "x", Flags: dist.FlagsDefault | dist.FlagFragments}, nil},
 	} {
 		_, err := New(tt.cfg)
 		require.Error(t, err, what)

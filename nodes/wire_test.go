@@ -24,12 +24,17 @@ type wire struct {
 	s    *transport.Stream
 	peer dist.Peer
 	self ei.Pid
+
+	reader *dist.Reader
 }
 
 // role is how a wire presents itself.
 func role(name string) dist.Self {
 	return dist.Self{Name: name, Cookie: "secret", Creation: 77, Challenge: 4711, Flags: dist.FlagsDefault}
 }
+
+// withoutFragments are the flags of a node whose large messages fill a queue.
+const withoutFragments = dist.FlagsDefault &^ dist.FlagFragments
 
 // wire connects to a node that listens, with no byte said yet.
 func (w *world) wire(l *Listener) *wire {
@@ -174,15 +179,33 @@ func (p *wire) next() (ctl dist.Control, payload ei.Term) {
 		if len(body) == 0 {
 			continue
 		}
-		_, raw, err := dist.ParseFrame(body, p.peer.Flags, nil, &ctl)
-		require.NoError(p.t, err)
-		if raw == nil {
+		ctl, raw, ok := p.parse(body)
+		switch {
+		case !ok:
+			continue
+		case raw == nil:
 			return ctl, nil
 		}
 		payload, err := raw.Decode()
 		require.NoError(p.t, err)
 		return ctl, payload
 	}
+}
+
+// parse reads a frame; false: fragments of the message are still to come.
+func (p *wire) parse(body []byte) (ctl dist.Control, payload ei.Raw, ok bool) {
+	p.t.Helper()
+	if p.reader == nil {
+		p.reader = dist.NewReader(p.peer.Flags, dist.Limits{}, nil)
+	}
+	a, err := p.reader.Read(body, &ctl)
+	require.NoError(p.t, err)
+	if !a.Complete {
+		return ctl, nil, false
+	}
+	payload, err = a.Whole(nil, 1<<30)
+	require.NoError(p.t, err)
+	return ctl, payload, true
 }
 
 // gone waits until the node has closed the connection.

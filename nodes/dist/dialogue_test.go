@@ -174,91 +174,91 @@ func self(name string, flags Flags) Self {
 }
 
 var scenarios = []scenario{
-	{name: "initiate", self: self("go1", FlagsDefault), ao: InitiateOptions{Want: erlangName}, status: StatusOK},
+	{name: "initiate", self: self("go1", flagsRecorded), ao: InitiateOptions{Want: erlangName}, status: StatusOK},
 	{name: "initiate-libei", self: self("go2", FlagsLibei), ao: InitiateOptions{Want: erlangName}, status: StatusOK},
 	{
 		name: "initiate-dynamic", status: StatusNamed,
-		self: Self{Name: "127.0.0.1", Dynamic: true, Cookie: erlangCookie, Challenge: 0x76543210},
+		self: Self{Name: "127.0.0.1", Dynamic: true, Cookie: erlangCookie, Challenge: 0x76543210, Flags: flagsRecorded},
 	},
 	{
-		name: "initiate-alive-true", self: self("go3", FlagsDefault), hold: true, status: StatusAlive,
+		name: "initiate-alive-true", self: self("go3", flagsRecorded), hold: true, status: StatusAlive,
 		ao: InitiateOptions{AliveAnswer: func(string) bool { return true }},
 	},
 	{
-		name: "initiate-alive-false", self: self("go4", FlagsDefault), hold: true, status: StatusAlive,
+		name: "initiate-alive-false", self: self("go4", flagsRecorded), hold: true, status: StatusAlive,
 		ao:  InitiateOptions{AliveAnswer: func(string) bool { return false }},
 		err: ErrAlive, phase: PhaseAliveAnswer,
 	},
-	{name: "initiate-nok", self: self("aa1", FlagsDefault), race: true, status: StatusNok, err: ErrNok, phase: PhaseStatus},
-	{name: "initiate-ok-simultaneous", self: self("zz1", FlagsDefault), race: true, status: StatusOKSimultaneous},
+	{name: "initiate-nok", self: self("aa1", flagsRecorded), race: true, status: StatusNok, err: ErrNok, phase: PhaseStatus},
+	{name: "initiate-ok-simultaneous", self: self("zz1", flagsRecorded), race: true, status: StatusOKSimultaneous},
 	{
 		name: "initiate-not-allowed", self: self("go5", FlagsLibei&^(FlagMapTag|FlagMandatory25Digest)),
 		status: StatusNotAllowed, err: ErrNotAllowed, phase: PhaseStatus,
 	},
 	{
 		name: "initiate-bad-cookie", status: StatusOK, err: io.EOF, phase: PhaseChallengeAck,
-		self: Self{Name: "go6@127.0.0.1", Cookie: "other", Challenge: 0x76543210},
+		self: Self{Name: "go6@127.0.0.1", Cookie: "other", Challenge: 0x76543210, Flags: flagsRecorded},
 	},
 	{
-		name: "initiate-version-5", self: self("go7", FlagsDefault), ao: InitiateOptions{Version5: true}, status: StatusOK,
+		name: "initiate-version-5", self: self("go7", flagsRecorded), ao: InitiateOptions{Version5: true}, status: StatusOK,
 		failsBefore: map[int]error{26: io.EOF},
 	},
 	{
-		name: "initiate-wrong-peer", self: self("go8", FlagsDefault), ao: InitiateOptions{Want: "third@127.0.0.1"},
+		name: "initiate-wrong-peer", self: self("go8", flagsRecorded), ao: InitiateOptions{Want: "third@127.0.0.1"},
 		status: StatusOK, err: ErrWrongPeer, phase: PhaseChallenge,
 	},
 
-	{name: "respond", accept: true, self: self("go11", FlagsDefault), status: StatusOK},
+	{name: "respond", accept: true, self: self("go11", flagsRecorded), status: StatusOK},
 	{
-		name: "respond-ok-simultaneous", accept: true, self: self("go12", FlagsDefault),
+		name: "respond-ok-simultaneous", accept: true, self: self("go12", flagsRecorded),
 		bo: RespondOptions{Decide: decide(Verdict{Status: StatusOKSimultaneous})}, status: StatusOKSimultaneous,
 	},
 	{
-		name: "respond-nok", accept: true, self: self("go13", FlagsDefault),
+		name: "respond-nok", accept: true, self: self("go13", flagsRecorded),
 		bo:     RespondOptions{Decide: decide(Verdict{Status: StatusNok})},
 		status: StatusNok, err: ErrNok, phase: PhaseStatus,
 	},
 	{
-		name: "respond-not-allowed", accept: true, self: self("go14", FlagsDefault),
+		name: "respond-not-allowed", accept: true, self: self("go14", flagsRecorded),
 		bo:     RespondOptions{Decide: decide(Verdict{Status: StatusNotAllowed})},
 		status: StatusNotAllowed, err: ErrNotAllowed, phase: PhaseStatus,
 	},
 	{
-		name: "respond-alive", accept: true, self: self("go15", FlagsDefault),
+		name: "respond-alive", accept: true, self: self("go15", flagsRecorded),
 		bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})}, status: StatusAlive,
 	},
 	{
-		name: "respond-bad-cookie", accept: true, self: self("go16", FlagsDefault), cookie: "other",
+		name: "respond-bad-cookie", accept: true, self: self("go16", flagsRecorded), cookie: "other",
 		status: StatusOK, err: ErrBadCookie, phase: PhaseChallengeReply,
 	},
 	{
-		name: "respond-named", accept: true, dynamic: true, self: self("go17", FlagsDefault),
+		name: "respond-named", accept: true, dynamic: true, self: self("go17", flagsRecorded),
 		bo:     RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "GIVEN1@127.0.0.1", Creation: 0x0A0B0C0D})},
 		status: StatusNamed,
 	},
 
-	{name: "signals", accept: true, self: self("go21", FlagsDefault), status: StatusOK, frames: playSignals, ops: opsOfDefault},
+	{name: "signals", accept: true, self: self("go21", flagsRecorded), status: StatusOK, frames: playSignals, ops: opsOfDefault},
 	{name: "signals-libei", accept: true, self: self("go22", FlagsLibei), status: StatusOK, frames: playSignals, ops: opsOfLibei},
 	{
 		name: "signals-monitors", accept: true, self: self("go24", FlagsLibei|FlagDistMonitorName), status: StatusOK,
 		frames: playSignals, ops: append([]Op{OpMonitorP, OpDemonitorP, OpMonitorPExit}, opsOfLibei...),
 	},
 	{
-		name: "signals-altact", accept: true, self: self("go23", FlagsDefault|FlagAltactSig), status: StatusOK,
+		name: "signals-altact", accept: true, self: self("go23", flagsRecorded|FlagAltactSig), status: StatusOK,
 		frames: playAltact, release: 28, ops: []Op{OpAltactSigSend, OpPayloadExit2},
 	},
 	{
-		name: "headers", accept: true, self: self("go25", FlagsDefault|FlagDistHdrAtomCache|FlagFragments), status: StatusOK,
+		name: "headers", accept: true, self: self("go25", flagsRecorded|FlagDistHdrAtomCache|FlagFragments), status: StatusOK,
 		frames: playHeaders, ops: opsOfHeaders,
 	},
 	{
 		name: "headers-altact", accept: true, status: StatusOK, frames: playHeaders, release: 28,
-		self: self("go26", FlagsDefault|FlagDistHdrAtomCache|FlagFragments|FlagAltactSig), ops: opsOfHeadersAltact,
+		self: self("go26", flagsRecorded|FlagDistHdrAtomCache|FlagFragments|FlagAltactSig), ops: opsOfHeadersAltact,
 	},
 }
 
 // opsOfDefault is what an Erlang node sends in playSignals to a node that
-// announces FlagsDefault, and opsOfLibei to one that announces FlagsLibei. (No
+// announces flagsRecorded, and opsOfLibei to one that announces FlagsLibei. (No
 // node sends EXIT2_TT: exit/2 does not trace. And none sends any message about
 // monitors unless FlagDistMonitorName stands beside FlagDistMonitor.)
 var (

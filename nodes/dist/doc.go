@@ -72,9 +72,8 @@
 //   - FlagSpawn: rpc:call and erpc:call arrive as SPAWN_REQUEST.
 //   - FlagExitPayload and FlagSendSender: the newer forms of exits and sends.
 //   - FlagAlias: replies to gen_server:call may go to an alias.
-//
-// FlagsDefault has neither FlagDistHdrAtomCache nor FlagFragments: who reads
-// frames by a Reader may add them.
+//   - FlagDistHdrAtomCache, FlagFragments: frames with headers and fragments,
+//     which a [Reader] reads.
 //
 // # Versions
 //

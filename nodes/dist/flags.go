@@ -98,9 +98,10 @@ const FlagsLibei = FlagExtendedReferences | FlagDistMonitor | FlagFunTags |
 
 // FlagsDefault is what a node announces by default: what the C library
 // announces, and what is needed to serve monitors of names, spawn requests
-// (rpc:call, erpc:call) and aliases (gen_server:call).
+// (rpc:call, erpc:call) and aliases (gen_server:call), and for messages of any
+// size. Frames that use them are read by a Reader.
 const FlagsDefault = FlagsLibei | FlagDistMonitorName | FlagSpawn |
-	FlagExitPayload | FlagSendSender | FlagAlias
+	FlagExitPayload | FlagSendSender | FlagAlias | FlagDistHdrAtomCache | FlagFragments
 
 // Mandatory25 is the set without which a node of OTP 25 refuses its peer.
 const Mandatory25 = FlagExtendedReferences | FlagFunTags | FlagNewFunTags |

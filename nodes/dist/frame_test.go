@@ -24,11 +24,11 @@ func TestKindsOfFrames(t *testing.T) {
 		err   error
 		text  string
 	}{
-		"tick":                         {"", FlagsDefault, KindTick, nil, ""},
-		"pass-through":                 {"70 83 6801 6105", FlagsDefault, KindPassThrough, nil, ""},
+		"tick":                         {"", flagsRecorded, KindTick, nil, ""},
+		"pass-through":                 {"70 83 6801 6105", flagsRecorded, KindPassThrough, nil, ""},
 		"header, negotiated":           {"83 44 00 6801 6105", header, KindHeader, nil, ""},
 		"header and no more":           {"83 44", header, KindHeader, nil, ""},
-		"header":                       {"83 44 00 6801 6105", FlagsDefault, KindHeader, ErrNotNegotiated, "distribution header frame"},
+		"header":                       {"83 44 00 6801 6105", flagsRecorded, KindHeader, ErrNotNegotiated, "distribution header frame"},
 		"first fragment, negotiated":   {"83 45 00", fragments, KindFirstFragment, nil, ""},
 		"first fragment":               {"83 45 00", header, KindFirstFragment, ErrNotNegotiated, "first fragment frame"},
 		"next fragment, negotiated":    {"83 46 00", fragments, KindNextFragment, nil, ""},
@@ -94,7 +94,7 @@ func TestParseFrame(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var ctl Control
-			kind, payload, err := ParseFrame(unhex(t, tt.hex), FlagsDefault, nil, &ctl)
+			kind, payload, err := ParseFrame(unhex(t, tt.hex), flagsRecorded, nil, &ctl)
 			require.Equal(t, KindPassThrough, kind)
 			if tt.err != nil {
 				require.ErrorIs(t, err, tt.err)
@@ -183,7 +183,7 @@ func TestFrameRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, uint32(len(b)-4), binary.BigEndian.Uint32(b))
 		var got Control
-		kind, gotPayload, err := ParseFrame(b[4:], FlagsDefault, nil, &got)
+		kind, gotPayload, err := ParseFrame(b[4:], flagsRecorded, nil, &got)
 		require.NoError(t, err)
 		require.Equal(t, KindPassThrough, kind)
 		require.Equal(t, want, got)
@@ -197,7 +197,7 @@ func TestParseFrameAllocatesNothing(t *testing.T) {
 	atoms := ei.NewAtomTable(0)
 	var ctl Control
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		if _, _, err := ParseFrame(frame[4:], FlagsDefault, atoms, &ctl); err != nil {
+		if _, _, err := ParseFrame(frame[4:], flagsRecorded, atoms, &ctl); err != nil {
 			t.Fatal(err)
 		}
 	}))
@@ -210,7 +210,7 @@ func BenchmarkParseFrame(b *testing.B) {
 	b.ReportAllocs()
 	var ctl Control
 	for b.Loop() {
-		if _, _, err := ParseFrame(frame[4:], FlagsDefault, atoms, &ctl); err != nil {
+		if _, _, err := ParseFrame(frame[4:], flagsRecorded, atoms, &ctl); err != nil {
 			b.Fatal(err)
 		}
 	}

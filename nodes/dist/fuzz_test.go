@@ -144,7 +144,7 @@ func FuzzControl(f *testing.F) {
 func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var ctl Control
-		kind, payload, err := ParseFrame(frame, FlagsDefault|FlagDistHdrAtomCache, nil, &ctl)
+		kind, payload, err := ParseFrame(frame, flagsRecorded|FlagDistHdrAtomCache, nil, &ctl)
 		switch {
 		case err != nil:
 			var fe *FrameError

@@ -24,7 +24,7 @@ func conversations(t testing.TB) map[string]map[string][]byte {
 		return p
 	}
 	me, you := client(), server()
-	challenge := Challenge{Version: 6, Flags: FlagsDefault, Challenge: you.Challenge, Creation: you.Creation, Name: you.Name}
+	challenge := Challenge{Version: 6, Flags: flagsRecorded, Challenge: you.Challenge, Creation: you.Creation, Name: you.Name}
 	ack := Digest("secret", me.Challenge)
 	initiate := map[string][]byte{}
 	for _, status := range []StatusMessage{
@@ -35,10 +35,10 @@ func conversations(t testing.TB) map[string]map[string][]byte {
 	}
 	initiate["other cookie"] = said(StatusMessage{Status: StatusOK}, challenge, Digest("other", me.Challenge))
 
-	name := Name{Version: 6, Flags: FlagsDefault, Creation: me.Creation, Name: me.Name}
-	low, complement := name, Complement{Flags: FlagsDefault &^ lowFlags, Creation: me.Creation}
-	low.Version, low.Flags, low.Creation = 5, FlagsDefault&lowFlags, 0
-	unnamed := Name{Version: 6, Flags: FlagsDefault | FlagNameMe, Name: "host"}
+	name := Name{Version: 6, Flags: flagsRecorded, Creation: me.Creation, Name: me.Name}
+	low, complement := name, Complement{Flags: flagsRecorded &^ lowFlags, Creation: me.Creation}
+	low.Version, low.Flags, low.Creation = 5, flagsRecorded&lowFlags, 0
+	unnamed := Name{Version: 6, Flags: flagsRecorded | FlagNameMe, Name: "host"}
 	reply := Reply{Challenge: me.Challenge, Digest: Digest("secret", you.Challenge)}
 	return map[string]map[string][]byte{
 		"FuzzInitiate": initiate,

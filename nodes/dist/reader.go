@@ -166,12 +166,23 @@ func (r *Reader) makeWhole(ctl *Control, refs []ei.Atom) error {
 // Payload was, which is then lost. Errors are those of ei.AppendResolved: a malformed term, or more
 // than max bytes.
 func (a *Arrival) Whole(b []byte, max int) (ei.Raw, error) {
-	if len(a.Refs) == 0 {
-		return a.Payload, nil
-	}
-	if has, err := ei.HasCacheRefs(a.Payload); err != nil || !has {
+	if has, err := a.HasRefs(); err != nil || !has {
 		return a.Payload, err
 	}
+	return a.Resolve(b, max)
+}
+
+// HasRefs tells whether there is a reference in Payload. A malformed term is ei's error, but one
+// behind a header of no atoms is not looked at.
+func (a *Arrival) HasRefs() (bool, error) {
+	if len(a.Refs) == 0 {
+		return false, nil
+	}
+	return ei.HasCacheRefs(a.Payload)
+}
+
+// Resolve is Whole for a Payload that HasRefs.
+func (a *Arrival) Resolve(b []byte, max int) (ei.Raw, error) {
 	if len(a.Payload) <= exactPayload {
 		return ei.AppendResolved(slices.Grow(b[:0], len(a.Payload)*3/2), a.Payload, a.Refs, max)
 	}

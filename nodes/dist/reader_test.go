@@ -16,7 +16,10 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-const flagsHeaders = FlagsDefault | FlagDistHdrAtomCache | FlagFragments | FlagAltactSig
+// flagsRecorded are the flags of a node without headers, as the recorded dialogues have them.
+const flagsRecorded = FlagsLibei | FlagDistMonitorName | FlagSpawn | FlagExitPayload | FlagSendSender | FlagAlias
+
+const flagsHeaders = FlagsDefault | FlagAltactSig
 
 func newReader(limits Limits) *Reader { return NewReader(flagsHeaders, limits, nil) }
 
@@ -249,7 +252,7 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		require.NoError(t, err, "it is complete")
 	})
 	t.Run("not negotiated", func(t *testing.T) {
-		r := NewReader(FlagsDefault, Limits{}, nil)
+		r := NewReader(flagsRecorded, Limits{}, nil)
 		var ctl Control
 		for _, frame := range [][]byte{firstOf(t, 1, 1, "j"), nextOf(1, 1, "j"), unhex(t, "83 44 00"+hexLink)} {
 			_, err := r.Read(frame, &ctl)

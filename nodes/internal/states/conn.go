@@ -61,6 +61,11 @@ type Conn struct {
 	Monitors []CrossMonitor
 	Staked   bool   // the front counts it …
 	Stake    string // … under this name
+
+	Headers  bool         // frames have distribution headers
+	Cached   []CachedAtom // the peer's atom cache
+	Incoming []Incoming   // messages of which fragments are still to come, by their ids
+	Outgoing []Outgoing   // messages that are not out in full, in turn
 }
 
 func (s *Conn) Describe(f *form.Fields) {
@@ -96,6 +101,10 @@ func (s *Conn) Describe(f *form.Fields) {
 	form.Number(f, 30, form.May, &s.Place)
 	form.One(f, 31, form.May, "giver", &s.Giver)
 	form.Number(f, 32, form.May, &s.Unaccepted)
+	f.Bool(33, form.Given, &s.Headers)
+	form.Each(f, 34, form.Given, "atom", &s.Cached)
+	form.Each(f, 35, form.Given, "incoming", &s.Incoming)
+	form.Each(f, 36, form.Given, "outgoing", &s.Outgoing)
 	s.Peer.SelfName, s.Peer.SelfCreation = s.Self, s.SelfCreation
 }
 
@@ -131,4 +140,57 @@ func (s *CrossMonitor) Describe(f *form.Fields) {
 	f.Pid(2, form.Must, &s.Watcher)
 	f.Pid(3, form.May, &s.Pid)
 	form.Text(f, 4, form.May, &s.Name)
+}
+
+// A CachedAtom is an atom that the peer has sent, and its place in the cache.
+type CachedAtom struct {
+	Place int
+	Atom  ei.Atom
+}
+
+func (s *CachedAtom) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.Place)
+	form.Text(f, 2, form.Must, &s.Atom)
+}
+
+// An Incoming is a message of which fragments are still to come: dist.Incomplete.
+type Incoming struct {
+	Sequence  uint64
+	Next      uint64
+	Discarded bool
+	Message   *Message // the control message; nil, if it is discarded
+	Refs      []Name   // the atoms of its header
+	Payload   []byte   // what has come of it
+}
+
+func (s *Incoming) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.Sequence)
+	form.Number(f, 2, form.Must, &s.Next)
+	f.Bool(3, form.Must, &s.Discarded)
+	form.One(f, 4, form.Must, "control message", &s.Message)
+	form.Each(f, 5, form.Must, "atom", &s.Refs)
+	f.Bytes(6, form.Must, &s.Payload)
+}
+
+// An Outgoing is a message that is not out in full: the fragments to be sent, or a frame.
+type Outgoing struct {
+	From     ei.Pid // the sender
+	Begun    bool   // the first fragment is out
+	Control  []byte // the control message, encoded, if it is not
+	Frame    []byte // in place of fragments: one frame, whole
+	Sequence uint64
+	Next     uint64 // the number of the next fragment
+	Size     int    // bytes of the message in a fragment
+	Rest     ei.Raw // of the payload
+}
+
+func (s *Outgoing) Describe(f *form.Fields) {
+	f.Pid(1, form.Must, &s.From)
+	f.Bool(2, form.Must, &s.Begun)
+	f.Bytes(3, form.Must, &s.Control)
+	f.Bytes(4, form.Must, &s.Frame)
+	form.Number(f, 5, form.Must, &s.Sequence)
+	form.Number(f, 6, form.Must, &s.Next)
+	form.Number(f, 7, form.Must, &s.Size)
+	f.Bytes(8, form.Must, (*[]byte)(&s.Rest))
 }

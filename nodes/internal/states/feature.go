@@ -10,6 +10,8 @@ const (
 	FeatureNodes = "cnode-state-monitor-nodes"
 	// FeatureTransports: listeners over another transport than the first of its name.
 	FeatureTransports = "cnode-state-transports-of-one-name"
+	// FeatureFragments: connections whose frames have distribution headers, and their fragments.
+	FeatureFragments = "cnode-state-fragments"
 	// FeatureWays: in the state of a worker, ways to other workers that wait for the ones before
 	// them to end.
 	FeatureWays = "cnode-state-coming-ways"
@@ -21,7 +23,7 @@ const (
 )
 
 // Known are the features that this version understands in the state of a node or of a front.
-func Known() []string { return []string{FeatureNodes, FeatureTransports} }
+func Known() []string { return []string{FeatureNodes, FeatureTransports, FeatureFragments} }
 
 // WorkerKnown are those that it understands in the state of a worker, whose form has a version of
 // its own.

@@ -34,6 +34,9 @@ var mandatoryFields = map[string]map[string]string{
 	FeatureWays:                     {"Worker": "given 16"},
 	FeatureNodes:                    {"Mailbox": "given 7 8", "Up": "1"},
 	FeatureTransports:               {"Listener": "given 4"},
+	FeatureFragments: {
+		"Conn": "given 33 34 35 36", "CachedAtom": "1 2", "Incoming": "1 2 3 4 5 6", "Outgoing": "1 2 3 4 5 6 7 8",
+	},
 }
 
 // Every mandatory field is listed with a feature.

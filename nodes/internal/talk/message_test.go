@@ -13,8 +13,9 @@ import (
 // Messages are written as earlier versions, which wrote testdata/messages, read them; and read as
 // those wrote them.
 func TestWrittenAsBefore(t *testing.T) {
+	const flags = dist.FlagsLibei | dist.FlagDistMonitorName | dist.FlagSpawn | dist.FlagExitPayload | dist.FlagSendSender | dist.FlagAlias
 	peer := &dist.Peer{
-		Name: "x@a", Creation: 5, Flags: dist.FlagsDefault, Announced: dist.FlagsDefault | 1, Version: 6, Status: dist.StatusOK,
+		Name: "x@a", Creation: 5, Flags: flags, Announced: flags | 1, Version: 6, Status: dist.StatusOK,
 		SelfName: "n@h", SelfCreation: 7,
 	}
 	list := []Message{

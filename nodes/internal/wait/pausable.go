@@ -39,11 +39,12 @@ func (p *Pausable) Context() (ctx context.Context) {
 // Done is the end of a turn.
 func (p *Pausable) Done() {
 	p.runs = false
-	p.cutShort()
+	p.Cut()
 	p.Changed.Ring()
 }
 
-func (p *Pausable) cutShort() {
+// Cut ends the context of the turn in progress.
+func (p *Pausable) Cut() {
 	if p.cut != nil {
 		p.cut()
 		p.cut = nil
@@ -53,7 +54,7 @@ func (p *Pausable) cutShort() {
 // Halt lets no turn begin from now on, and cuts the one in progress short.
 func (p *Pausable) Halt() {
 	p.halted = true
-	p.cutShort()
+	p.Cut()
 	p.Changed.Ring()
 }
 

@@ -1,0 +1,429 @@
+// Package sequences sends the large messages of a connection in fragments, one of each message in
+// turn, so that other messages go out between them.
+//
+// A fragment is given to the connection's queue when the one before is out: what others post waits
+// behind one fragment at most. A message for whose end nobody waits is loose: it was posted, or the
+// context of its sender has ended when a part of it was out. What its sender sends later follows it,
+// since signals of one process keep their order.
+//
+// See erl_ext_dist, "Distribution Header for fragmented messages".
+package sequences
+
+import (
+	"context"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A Sender sends the large messages of one connection. Its methods are safe for concurrent use.
+type Sender struct {
+	q     *transport.Queue
+	run   func(func())
+	limit int
+
+	loose atomic.Int64 // how many messages are
+
+	mu      sync.Mutex
+	open    []*message            // in turn
+	lines   map[ei.Pid][]*message // the loose ones by sender, in order; not open: those behind an open one
+	bytes   int                   // of the loose ones
+	last    uint64                // sequence id
+	sending *message              // a fragment of it is in the queue
+	head    []byte                // of that one
+	turns   wait.Pausable         // each is a fragment
+	running bool
+	held    bool
+	err     error
+	change  wait.Bell // something has ended: a message, a Hold, or the Sender
+}
+
+// A message is one that is not out in full.
+type message struct {
+	from    ei.Pid
+	control []byte // as it is encoded
+	dist.Fragments
+	frame []byte // in place of control and fragments: it is one frame
+	owned bool   // nobody else uses the memory of Rest
+	open  bool
+	begun bool // bytes of it are out
+	over  bool
+
+	loose    bool
+	cost     int           // its part of Sender.bytes
+	leaving  bool          // the sender waits for its memory only
+	released chan struct{} // closed when it has that back, or at the end
+	err      error         // then
+}
+
+// New makes a Sender in front of q. run runs a function on a goroutine of its own. limit is how many
+// bytes may be loose before those who add to them wait.
+func New(q *transport.Queue, limit int, run func(func())) *Sender {
+	return &Sender{q: q, limit: limit, run: run, lines: map[ei.Pid][]*message{}}
+}
+
+// Send sends a message and waits until it is out. If ctx ends before its first byte is out nothing
+// is sent, and the error is ctx's; after that the rest goes out all the same, from a copy unless owned
+// says that nobody else uses the payload's memory. Other errors are those of the queue and of End.
+// Under transport.NoWait it is Post.
+func (s *Sender) Send(ctx context.Context, from ei.Pid, control []byte, payload ei.Raw, owned bool) error {
+	if transport.IsNoWait(ctx) {
+		return s.Post(ctx, from, control, payload, owned, false)
+	}
+	s.mu.Lock()
+	if err := s.admit(ctx, func() bool { return s.lines[from] == nil }); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	m := s.newMessage(from, control, payload, owned)
+	s.begin(m)
+	s.mu.Unlock()
+	select {
+	case <-m.released:
+		return m.err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	m.leaving = true
+	if s.sending == m {
+		s.turns.Cut()
+	} else {
+		s.release(m)
+	}
+	s.mu.Unlock()
+	<-m.released
+	if m.err == nil && !m.begun {
+		return ctx.Err()
+	}
+	return m.err
+}
+
+// Post sends a message and waits for room only, until ctx ends: under transport.NoWait the error is
+// os.ErrDeadlineExceeded then. With force it waits for the end of a Hold only; when much more waits
+// than there is room for, the error is transport.ErrQueueFull. The payload is copied unless it is
+// owned.
+func (s *Sender) Post(ctx context.Context, from ei.Pid, control []byte, payload ei.Raw, owned, force bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.admitLoose(ctx, force); err != nil {
+		return err
+	}
+	if !owned {
+		payload = slices.Clone(payload)
+	}
+	s.loosen(s.newMessage(from, control, payload, true))
+	return nil
+}
+
+// Follow sends a frame, of which it makes a copy, if the process has a loose message that the frame
+// must not overtake; else it is false, and nothing is sent. It waits as Post does.
+func (s *Sender) Follow(ctx context.Context, from ei.Pid, head, body []byte, force bool) (bool, error) {
+	if s.loose.Load() == 0 {
+		return false, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lines[from] == nil {
+		return false, nil
+	}
+	if err := s.admitLoose(ctx, force); err != nil {
+		return true, err
+	}
+	s.last++
+	s.loosen(&message{from: from, frame: slices.Concat(head, body), Fragments: dist.Fragments{Sequence: s.last}})
+	return true, nil
+}
+
+// admitLoose is admit for what is to be loose.
+func (s *Sender) admitLoose(ctx context.Context, force bool) error {
+	if force && s.bytes > forcedLimits*s.limit {
+		return transport.ErrQueueFull
+	}
+	return s.admit(ctx, func() bool { return force || s.bytes < s.limit })
+}
+
+// forcedLimits is how many times the limit may be loose before what waits for no room fails.
+const forcedLimits = 2
+
+// admit waits until something new may begin and ready says so; s.mu is held, but not while it waits.
+func (s *Sender) admit(ctx context.Context, ready func() bool) error {
+	for {
+		switch {
+		case s.err != nil:
+			return s.err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !s.held && ready():
+			return nil
+		case transport.IsNoWait(ctx):
+			return os.ErrDeadlineExceeded
+		}
+		change := s.change.Next()
+		s.mu.Unlock()
+		select {
+		case <-change:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+	}
+}
+
+func (s *Sender) newMessage(from ei.Pid, control []byte, payload ei.Raw, owned bool) *message {
+	s.last++
+	return &message{
+		from: from, control: control, Fragments: dist.Cut(s.last, len(control), payload, dist.FragmentSize), owned: owned,
+		released: make(chan struct{}),
+	}
+}
+
+// begin makes a message one of the open ones; s.mu is held.
+func (s *Sender) begin(m *message) {
+	m.open = true
+	s.open = append(s.open, m)
+	s.goOn()
+}
+
+// loosen makes a message loose, and opens it if it is a new one that is not behind another; s.mu is
+// held.
+func (s *Sender) loosen(m *message) {
+	m.loose, m.cost = true, len(m.control)+len(m.Rest)+len(m.frame)
+	s.bytes += m.cost
+	s.loose.Add(1)
+	s.lines[m.from] = append(s.lines[m.from], m)
+	if !m.open && len(s.lines[m.from]) == 1 {
+		s.begin(m)
+	}
+}
+
+// release gives the sender, who does not wait for the end, its memory back: if nothing of the
+// message is out, the message is taken back. s.mu is held, and nothing of it is in the queue.
+func (s *Sender) release(m *message) {
+	switch {
+	case m.loose || m.over:
+	case !m.begun:
+		s.end(m, nil)
+	default:
+		if !m.owned {
+			m.Rest, m.owned = slices.Clone(m.Rest), true
+		}
+		s.loosen(m)
+		close(m.released)
+	}
+}
+
+// end ends a message; s.mu is held.
+func (s *Sender) end(m *message, err error) {
+	is := func(other *message) bool { return other == m }
+	s.open = slices.DeleteFunc(s.open, is)
+	m.over, m.err = true, err
+	defer s.change.Ring()
+	if !m.loose {
+		close(m.released)
+		return
+	}
+	s.loose.Add(-1)
+	s.bytes -= m.cost
+	line := slices.DeleteFunc(s.lines[m.from], is)
+	if len(line) == 0 {
+		delete(s.lines, m.from)
+		return
+	}
+	s.lines[m.from] = line
+	if !line[0].open {
+		s.begin(line[0])
+	}
+}
+
+// goOn makes the open messages go out, if they may and do not yet; s.mu is held.
+func (s *Sender) goOn() {
+	if !s.running && len(s.open) > 0 && !s.turns.Halted() && s.err == nil {
+		s.running = true
+		s.run(s.send)
+	}
+}
+
+// send gives one fragment after the other to the queue.
+func (s *Sender) send() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() { s.running = false }()
+	for s.err == nil && len(s.open) > 0 && s.turns.Begin() {
+		m := s.open[0]
+		before := m.Fragments
+		head, piece := m.next(s.head[:0])
+		s.head, s.sending = head, m
+		ctx := s.turns.Context()
+		s.mu.Unlock()
+		n, err := s.q.WritevQueue(ctx, head, piece)
+		s.mu.Lock()
+		s.turns.Done()
+		s.sending = nil
+		switch {
+		case n == int64(len(head)+len(piece)): // the queue has it: an error concerns the wait for the end only
+			m.begun = true
+		case n == 0 && ctx.Err() != nil: // taken back
+			m.Fragments = before
+		default:
+			s.fail(err)
+			return
+		}
+		s.turn(m)
+	}
+}
+
+// next gives the next frame.
+func (m *message) next(b []byte) (head []byte, piece ei.Raw) {
+	switch {
+	case len(m.frame) > 0:
+		return append(b, m.frame...), nil
+	case !m.begun:
+		return m.AppendFirst(b, nil, nil, m.control)
+	}
+	return m.AppendNext(b)
+}
+
+// turn is after a fragment of a message: others have theirs now. s.mu is held.
+func (s *Sender) turn(m *message) {
+	if m.begun && m.Next == 0 {
+		s.end(m, nil)
+		return
+	}
+	if m.leaving {
+		s.release(m)
+	}
+	if len(s.open) > 1 && s.open[0] == m {
+		s.open = append(s.open[1:], m)
+	}
+}
+
+// fail ends all messages; s.mu is held.
+func (s *Sender) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+	for _, m := range slices.Clone(s.open) {
+		if !m.loose {
+			s.end(m, err)
+		}
+	}
+	s.open, s.lines, s.bytes = nil, map[ei.Pid][]*message{}, 0
+	s.loose.Store(0)
+	s.change.Ring()
+}
+
+// Flush waits until the queue has all that was sent so far, or ctx ends. The error is ctx's, that of
+// the queue, or that of End.
+func (s *Sender) Flush(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.last
+	earlier := func(m *message) bool { return m.Sequence <= last }
+	for slices.ContainsFunc(s.open, earlier) { // no line's first is later than the others
+		if transport.IsNoWait(ctx) {
+			return os.ErrDeadlineExceeded
+		}
+		change := s.change.Next()
+		s.mu.Unlock()
+		err := wait.For(ctx, change)
+		s.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	return s.err
+}
+
+// Bytes is how much of the open messages is not out.
+func (s *Sender) Bytes() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.open {
+		n += len(m.Rest)
+	}
+	return n
+}
+
+// Hold stops the Sender, for a hand-off: of no message a fragment is in the queue, unless the queue
+// is to send it all the same. What is sent later waits. If ctx ends before that, the error is ctx's;
+// in any case Unhold lets the Sender go on.
+func (s *Sender) Hold(ctx context.Context) error {
+	s.mu.Lock()
+	s.held = true
+	s.mu.Unlock()
+	return s.turns.Pause(ctx, &s.mu)
+}
+
+// Unhold lets a held or staged Sender go on.
+func (s *Sender) Unhold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = false
+	s.turns.Resume()
+	s.change.Ring()
+	s.goOn()
+}
+
+// Held describes what a held Sender has still to send. Of what has not begun, and whose sender
+// waits, there is nothing: it fails by End.
+func (s *Sender) Held() (list []states.Outgoing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	describe := func(m *message) {
+		o := states.Outgoing{
+			From: m.from, Begun: m.begun, Control: m.control, Frame: m.frame,
+			Sequence: m.Sequence, Next: m.Next, Size: m.Size, Rest: m.Rest,
+		}
+		if m.begun {
+			o.Control = nil
+		}
+		list = append(list, o)
+	}
+	for _, m := range s.open {
+		if m.begun || m.loose {
+			describe(m)
+		}
+	}
+	for _, line := range s.lines {
+		for _, m := range line {
+			if !m.open {
+				describe(m)
+			}
+		}
+	}
+	return list
+}
+
+// Stage puts what another process has described into a new Sender: nothing goes out until Unhold,
+// but what is sent is taken, and follows. The memory of list is the Sender's from now on.
+func (s *Sender) Stage(list []states.Outgoing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turns.Halt()
+	for _, o := range list {
+		s.last = max(s.last, o.Sequence)
+		s.loosen(&message{
+			from: o.From, begun: o.Begun, control: o.Control, frame: o.Frame, owned: true,
+			Fragments: dist.Fragments{Sequence: o.Sequence, Next: o.Next, Size: max(o.Size, 1), Rest: o.Rest},
+		})
+	}
+}
+
+// End makes err the result of all that is sent later, and of what waits. moved says that what Held
+// has described goes out elsewhere: its senders have no error then.
+func (s *Sender) End(err error, moved bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range slices.Clone(s.open) {
+		if moved && m.begun && !m.loose {
+			s.end(m, nil)
+		}
+	}
+	s.fail(err)
+}
