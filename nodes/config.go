@@ -115,8 +115,8 @@ type Config struct {
 	// net_ticktime lives by answers: to its ticks, and to messages that it sends while nothing else
 	// goes to it. 0: DefaultTickInterval.
 	TickInterval time.Duration
-	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection. 0:
-	// DefaultMaxFrame.
+	// MaxFrame bounds the frames received, in bytes, and the messages that come in several. A larger
+	// one ends its connection. 0: DefaultMaxFrame.
 	MaxFrame int
 	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0:
 	// transport.DefaultQueueLimit.
@@ -134,10 +134,11 @@ type Config struct {
 	MaxCalls int
 	// OverflowLimit bounds, in bytes, what peers have sent and this node cannot deal with yet, for
 	// the node keeps reading from them: what waits for it may depend on what comes next. It holds
-	// once for messages in mailboxes that are over their own limits, and once for the requests of
-	// functions that wait for a place, or run. A peer gets more only while it has less than is
-	// left. Then requests are refused: system_limit, as by a BEAM that has no more processes; and
-	// for messages see FullBlock. Both are told in the log, and by Stats. 0: a quarter of the
+	// once for messages in mailboxes that are over their own limits, once for the requests of
+	// functions that wait for a place, or run, and once for messages of which a part is still to
+	// come. A peer gets more only while it has less than is left. Then requests are refused:
+	// system_limit, as by a BEAM that has no more processes; for messages see FullBlock; and a peer
+	// with too many incomplete messages loses its connection. Both are told in the log, and by Stats. 0: a quarter of the
 	// memory that this process may use, by the machine, its control group and GOMEMLIMIT.
 	OverflowLimit int
 

@@ -179,6 +179,9 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		if err == nil && a.Complete {
 			err = m.takePayload(&a, r.max)
 		}
+		if errors.Is(err, dist.ErrMessageTooLong) || errors.Is(err, ei.ErrLimit) {
+			err = fmt.Errorf("%w: Config.MaxFrame is %d: %w", ErrFrameTooLong, r.max, err)
+		}
 		if err != nil {
 			if !errors.Is(err, dist.ErrUnknownOp) {
 				c.breach(err)

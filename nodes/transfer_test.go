@@ -386,7 +386,7 @@ func TestMoveHalfFrames(t *testing.T) {
 // at a time in each: they arrive whole and once, in the order of each sender, with small messages
 // of others between their fragments.
 func TestMoveAmidFragments(t *testing.T) {
-	const senders, each, size = 4, 5, 3 << 20
+	const senders, each, size = 4, 5, 1 << 20
 	for _, kind := range movers {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t, kind)
