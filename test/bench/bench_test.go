@@ -95,8 +95,15 @@ func TestRowsHaveMeasurements(t *testing.T) {
 	for _, s := range streams(options{}) {
 		known[s.String()] = true
 	}
-	for _, r := range rows(options{}) {
+	for _, s := range slowLines {
+		known[s.name()] = true
+	}
+	known[lineDead] = true
+	for _, r := range rows(options{only: regexp.MustCompile("")}) {
 		require.True(t, known[measurementOf(r.name)], r.name)
+	}
+	for _, r := range rows(options{}) {
+		require.False(t, strings.HasPrefix(r.name, lines), "%s takes long, and is there when it is asked for only", r.name)
 	}
 }
 

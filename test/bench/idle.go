@@ -17,6 +17,7 @@ const warmConnections = 20
 // A footprint is what a process holds.
 type footprint struct {
 	resident    int64 // bytes
+	peak        int64 // the most that was resident
 	descriptors int
 	threads     int
 	goroutines  int64 // 0: not told

@@ -42,6 +42,8 @@ func holds(pid int) (footprint, error) {
 		switch name {
 		case "VmRSS":
 			f.resident = n << 10
+		case "VmHWM":
+			f.peak = n << 10
 		case "Threads":
 			f.threads = int(n)
 		}

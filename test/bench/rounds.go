@@ -108,7 +108,10 @@ func (a *arena) measure(ctx context.Context) error {
 	if err := a.measureCarriers(ctx); err != nil {
 		return err
 	}
-	return a.measureCodec(ctx)
+	if err := a.measureCodec(ctx); err != nil {
+		return err
+	}
+	return a.measureLines(ctx)
 }
 
 // inTurn calls f for every peer, and begins with another peer in each round, so that no peer always

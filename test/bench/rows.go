@@ -88,7 +88,7 @@ func rows(o options) []row {
 		defer func() { addMoved(all) }()
 	}
 	if !o.tls {
-		return slices.Concat(all, dispatchRows(), carrierRows(), codecRows())
+		return slices.Concat(all, dispatchRows(), carrierRows(), codecRows(), lineRows(o))
 	}
 	if slices.Contains(o.peers, namePair) {
 		defer func() { addPair(all, slices.Contains(o.peers, nameOurs)) }()

@@ -35,12 +35,12 @@ type carriage struct {
 // usual is the carriage of all tests that do not choose their own.
 var usual carriage
 
-// overTLS makes a carriage with certificates of its own in dir.
-func overTLS(dir, demo, version string) (c carriage, err error) {
+// overTLS makes a carriage with certificates of its own in dir, for hosts besides this machine.
+func overTLS(dir, demo, version string, hosts ...string) (c carriage, err error) {
 	if !slices.Contains(otp.TLSVersions(), version) {
 		return c, fmt.Errorf("TLS %q: want one of %v", version, otp.TLSVersions())
 	}
-	if c.file, err = otp.TLSFiles(dir, demo, version); err == nil {
+	if c.file, err = otp.TLSFiles(dir, demo, version, hosts...); err == nil {
 		c.tr, err = tlstransport.FromOptFile(c.file, tlstransport.Options{HandshakeTimeout: otp.HandshakeTime})
 	}
 	return c, err

@@ -12,9 +12,13 @@ import (
 func TLSVersions() []string { return []string{"1.2", "1.3"} }
 
 // TLSFiles makes certificates in dir with the program cnode-demo, and gives an option file with
-// which nodes speak one version of TLS only.
-func TLSFiles(dir, demo, version string) (file string, err error) {
-	if said, err := exec.Command(demo, "certs", dir).CombinedOutput(); err != nil {
+// which nodes speak one version of TLS only. hosts are those of nodes' names besides this machine's.
+func TLSFiles(dir, demo, version string, hosts ...string) (file string, err error) {
+	cmd := exec.Command(demo, "certs", dir)
+	for _, host := range hosts {
+		cmd.Args = append(cmd.Args, "--host", host)
+	}
+	if said, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("certs: %w\n%s", err, said)
 	}
 	file = filepath.Join(dir, "ssl_dist.conf")

@@ -4,6 +4,7 @@
 //	peer [-tls FILE] [-polling TIME] NAME COOKIE  serves the name `peer`; prints "ready NAME PORT"
 //	peer [-tls FILE] -moved NAME COOKIE  the same, but another process accepts each connection and hands it over
 //	peer -sealed DIR NAME COOKIE  the same over crypto/tls with the certificate in DIR; all of a {source, …} is sealed before any is sent
+//	peer -line PORT NAME COOKIE  the names `peer` and `small` of a node on the upper level: see serveLine
 //	peer [-tls FILE] -dial N NODE COOKIE  connects to NODE N times, each time as another node
 //
 // All find the port mapper by ERL_EPMD_PORT. A serving peer ends with its standard input if that is
@@ -31,6 +32,7 @@ func main() {
 	moved := flag.Bool("moved", false, "serve connections that another process has accepted")
 	giver := flag.Bool("giver", false, "be that process; for -moved itself")
 	sealed := flag.String("sealed", "", "directory of certificates: seal what is asked for before any of it is sent")
+	line := flag.Int("line", 0, "serve at this port of the name's host, on the upper level")
 	file := flag.String("tls", "", "option file of TLS; empty: TCP")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer [-tls FILE] [-polling TIME] NAME COOKIE | peer [-tls FILE] -dial N NODE COOKIE")
@@ -46,6 +48,8 @@ func main() {
 		serving = give
 	case *moved:
 		serving = serveMoved
+	case *line != 0:
+		serving = func(ctx context.Context, cfg nodes.Config) error { return serveLine(ctx, cfg, *line) }
 	case *sealed != "":
 		serving = func(ctx context.Context, cfg nodes.Config) error { return serveSealed(ctx, cfg, *sealed) }
 	}

@@ -1,10 +1,11 @@
 /* A C-node that serves what `cnode-demo serve` serves to its name `peer`:
  * the peer that speed is compared with.
  *
- *	ei_echo [-n] NAME COOKIE
+ *	ei_echo [-n | -p PORT] NAME COOKIE
  *
  * Prints "ready NAME PORT" once it can be reached; -n keeps it out of the port
- * mapper. A thread serves each connection, with buffers that are used again.
+ * mapper, and so does -p, with which it listens at that port of its name's host,
+ * an address, rather than at any port of the loopback interface. A thread serves each connection, with buffers that are used again.
  * It ends with its standard input where that is a pipe.
  */
 #include "node.h"
@@ -170,7 +171,7 @@ static void in_background(void *(*run)(void *), void *arg)
 
 int main(int argc, char **argv)
 {
-	struct in_addr loopback = {htonl(INADDR_LOOPBACK)};
+	struct in_addr at = {htonl(INADDR_LOOPBACK)};
 	int publish = 1, port = 0, listener;
 	struct stat input;
 	ei_cnode node;
@@ -178,15 +179,21 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "-n") == 0) {
 		publish = 0;
 		argc--, argv++;
+	} else if (argc > 3 && strcmp(argv[1], "-p") == 0) {
+		publish = 0;
+		port = (int)number("PORT", argv[2], 1);
+		argc -= 2, argv += 2;
 	}
 	if (argc != 3) {
-		fprintf(stderr, "usage: ei_echo [-n] NAME COOKIE\n");
+		fprintf(stderr, "usage: ei_echo [-n | -p PORT] NAME COOKIE\n");
 		return 2;
 	}
 	if (ei_init() != 0)
 		die("ei_init");
 	node_init(&node, argv[1], argv[2], (unsigned)getpid());
-	if ((listener = ei_xlisten(&node, &loopback, &port, 128)) < 0)
+	if (port != 0 && inet_aton(strchr(argv[1], '@') + 1, &at) == 0)
+		die("no address: %s", argv[1]);
+	if ((listener = ei_xlisten(&node, &at, &port, 128)) < 0)
 		die("ei_xlisten");
 	if (publish && ei_publish(&node, port) < 0)
 		die("ei_publish %s", argv[1]);
