@@ -217,10 +217,13 @@ func (c *Conn) countIncomplete() error {
 	r := &c.rd
 	more := r.dist.Held() - r.held
 	switch {
+	case more == 0:
 	case more < 0:
 		c.n.incomplete.Give(c.peer.Name, -more)
-	case more > 0 && c.n.incomplete.Take(c.peer.Name, more) != nil:
-		return fmt.Errorf("%w: this peer's share of Config.OverflowLimit is used up", dist.ErrTooMuchIncomplete)
+	case r.dist.Held() <= r.max+trustedFrame: // a single message, say
+		c.n.incomplete.Force(c.peer.Name, more)
+	case c.n.incomplete.Take(c.peer.Name, more) != nil:
+		return fmt.Errorf("%w: %d bytes, and this peer's share of Config.OverflowLimit is used up", dist.ErrTooMuchIncomplete, r.dist.Held())
 	}
 	r.held += more
 	return nil

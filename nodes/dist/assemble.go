@@ -16,6 +16,7 @@ const (
 	trustedPayload   = 4 << 10   // bytes of memory for a message of which little has come
 	trustedLarge     = 4 << 20   // the same, while incomplete messages take much less than …
 	trustedInAll     = 32 << 20  // … this together
+	fastGrowth       = 16        // times what has come is room for a large message
 	sequenceCost     = 512       // bytes of memory that an incomplete message takes besides its parts
 	// room before a payload, in bytes, so that a large one with few atoms is made whole where it is
 	roomForAtoms = 2 << 10
@@ -146,8 +147,8 @@ func (r *Reader) begin(s *sequence) error {
 	return nil
 }
 
-// take adds a piece to the payload of s. For what is still to come it makes room for as much again
-// as has come.
+// take adds a piece to the payload of s. It makes room for what is still to come, as far as the peer
+// is trusted.
 func (r *Reader) take(s *sequence, piece []byte) error {
 	if s.Discarded {
 		return nil
@@ -167,6 +168,9 @@ func (r *Reader) take(s *sequence, piece []byte) error {
 			room += int(s.Next * size)
 		}
 		trusted := max(2*n, trustedPayload, min(trustedLarge, (trustedInAll-r.held)/4))
+		if n >= trustedLarge { // what is not written to is not there yet, and a copy would be
+			trusted = fastGrowth * n
+		}
 		buf := r.alloc(roomForAtoms + min(room, r.limits.Message, trusted))
 		more := cap(buf) - cap(s.memory)
 		if r.held+more > r.limits.Incomplete {

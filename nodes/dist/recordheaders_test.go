@@ -253,6 +253,7 @@ func replayHeaders(t *testing.T, lines []line, flags Flags, ops []Op) {
 		require.NoError(t, err, "frame %d", i)
 		b, err := moved[l.ours].ReadFrame(l.bytes, &again)
 		require.NoError(t, err, "frame %d", i)
+		a.Memory, b.Memory = nil, nil // how much there is depends on how it has come
 		require.Equal(t, a, b)
 		next := NewReader(flags, Limits{}, nil)
 		require.NoError(t, next.Restore(moved[l.ours].Cached(), moved[l.ours].Incomplete()))
