@@ -42,6 +42,7 @@ func TCPCallbacks() Callbacks[int] {
 			if at.Addr().IsLoopback() {
 				sys.Unpace(fd)
 			}
+			sys.LimitUnsent(fd)
 			return fd, nil
 		},
 		Close: sys.CloseSocket,
@@ -61,6 +62,7 @@ func TCPCallbacks() Callbacks[int] {
 				sys.Close(nfd)
 				return -1, nil, unix.ECONNABORTED // the peer is gone already: the listener goes on
 			}
+			sys.LimitUnsent(nfd)
 			return nfd, remote, nil
 		},
 		Connect:                   connectFD,

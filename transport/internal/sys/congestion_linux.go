@@ -11,6 +11,15 @@ import (
 // such connection. The option does not last: see tcp(7), TCP_QUICKACK.
 func QuickAck(fd int) bool { return SetOption(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) == nil }
 
+// unsent is how many bytes the kernel holds at least of what it has not sent yet: enough to go on
+// with while the writer is woken.
+const unsent = 128 << 10
+
+// LimitUnsent makes the kernel take no more than it can soon send over a TCP connection, so that
+// what is written next does not wait behind megabytes. The kernel may refuse. See tcp(7),
+// TCP_NOTSENT_LOWAT in Documentation/networking/ip-sysctl.
+func LimitUnsent(fd int) { _ = SetOption(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) }
+
 // Unpace replaces BBR by Reno for a TCP socket whose connections go over the loopback. It is called
 // before there are any, for the connections of a listener inherit its setting. BBR sends one
 // segment at a time, each when a timer fires. Over the loopback a timer costs more than a segment,
