@@ -27,9 +27,12 @@ const signalLimit = DefaultMailboxLimit
 
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns
 // when the message is queued: it waits while Config.QueueLimit bytes already are, and while the
-// connection is frozen; a message of 128 KiB or more is not copied, so Send waits until it has been
-// written. If ctx ends before its first byte is out nothing is sent; after that the rest goes out
-// all the same. If the connection has ended, even during the wait, the error is Err's. A term that
+// connection is frozen; for a message of 128 KiB or more it waits until that has been written. A
+// peer that takes fragments gets such a message in pieces, with others' messages between them. If
+// ctx ends before its first byte is out nothing is sent; after that the rest goes out all the same,
+// and before whatever the same process sends later. Under transport.NoWait a large message in
+// pieces is copied, if less than DefaultMailboxLimit bytes of such messages are still to go out.
+// If the connection has ended, even during the wait, the error is Err's. A term that
 // cannot be encoded is ei.Append's error. It is ei_send.
 func (c *Conn) Send(ctx context.Context, to ei.Pid, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpSend, To: to}, term)
@@ -43,9 +46,9 @@ func (c *Conn) SendName(ctx context.Context, to string, term any) error {
 }
 
 // SendRaw is Send of an encoded term, without version byte. payload may be reused on return.
-// Nothing is allocated. It waits as Send does, and has its errors; a payload that is empty, or
-// begins with a version byte, is dist.ErrFrame. The peer ends the connection over any other payload
-// that is not a term. It is ei_send_encoded.
+// Nothing is allocated for one of less than 128 KiB. It waits as Send does, and has its errors; a
+// payload that is empty, or begins with a version byte, is dist.ErrFrame. The peer ends the
+// connection over any other payload that is not a term. It is ei_send_encoded.
 func (c *Conn) SendRaw(ctx context.Context, to ei.Pid, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpSend, To: to}
 	return c.SendControl(ctx, &ctl, payload)
@@ -78,7 +81,7 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 		return c.sendCut(ctx, ctl, b[head:], true)
 	}
 	*buf = b
-	return c.post(ctx, ctl.From, b, nil)
+	return c.post(ctx, c.sender(ctl), b, nil)
 }
 
 // SendControl sends any control message; payload must be given exactly when the operation has one,
@@ -115,7 +118,7 @@ func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 		b, payload = append(b, payload...), nil
 	}
 	*buf = b
-	return c.post(ctx, ctl.From, b, payload)
+	return c.post(ctx, c.sender(ctl), b, payload)
 }
 
 // cuts tells whether a payload of that many bytes leaves in fragments.
@@ -131,7 +134,7 @@ func (c *Conn) sendCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, o
 		err = c.Err()
 	}
 	if err == nil {
-		if err = c.out.Send(ctx, ctl.From, control, payload, owned); err != nil {
+		if err = c.out.Send(ctx, c.sender(ctl), control, payload, owned); err != nil {
 			err = c.sendError(ctx, err)
 		}
 	}
@@ -160,7 +163,16 @@ func (c *Conn) postCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, u
 	if err != nil {
 		return err
 	}
-	return c.out.Post(ctx, ctl.From, control, payload, false, urgent)
+	return c.out.Post(ctx, c.sender(ctl), control, payload, false, urgent)
+}
+
+// sender is the process whose messages keep their order: those without a sender are the
+// connection's own.
+func (c *Conn) sender(ctl *dist.Control) ei.Pid {
+	if ctl.From == (ei.Pid{}) {
+		return c.self
+	}
+	return ctl.From
 }
 
 // signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes
@@ -179,7 +191,7 @@ func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw
 	urgent, follows := mode&transport.Urgent != 0, false
 	if c.cuts(len(payload)) {
 		err = c.postCut(ctx, ctl, payload, urgent)
-	} else if follows, err = c.out.Follow(ctx, ctl.From, b, payload, urgent); !follows {
+	} else if follows, err = c.out.Follow(ctx, c.sender(ctl), b, payload, urgent); !follows {
 		err = c.q.Post(ctx, b, payload, mode)
 	}
 	if err != nil {
