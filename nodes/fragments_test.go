@@ -27,6 +27,34 @@ func TestFragmentsKeepOrder(t *testing.T) {
 	}
 }
 
+// The end of a server does not overtake its reply.
+func TestDownFollowsReply(t *testing.T) {
+	watcher := ei.Pid{Node: "wire@test", ID: 1, Creation: 4711}
+	ref := ei.Ref{Node: "wire@test", Creation: 4711, Len: 3, ID: [5]uint32{1, 2, 3}}
+	for name, tag := range map[string]ei.Term{"ref": ref, "alias": ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			n := w.started("alice")
+			p, _ := w.ambush("wire@test").meet(n)
+			b := box(t, n)
+			require.NoError(t, n.Register("server", b))
+			p.send(dist.Control{Op: dist.OpMonitorP, From: watcher, To: b.Pid(), Ref: ref}, nil)
+			p.say("server", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watcher, tag}, ei.Atom("request")})
+			m, err := b.Receive(w.ctx())
+			require.NoError(t, err)
+			call, ok := b.CallOf(m)
+			require.True(t, ok)
+			require.NoError(t, call.Reply(transport.NoWait(), ei.Binary(make([]byte, 1<<20))))
+			b.Close()
+			reply, _ := p.next()
+			require.NotEqual(t, dist.OpPayloadMonitorPExit, reply.Op)
+			require.Equal(t, b.Pid(), reply.From)
+			down, _ := p.next()
+			require.Equal(t, dist.OpPayloadMonitorPExit, down.Op)
+		})
+	}
+}
+
 // The end of a process does not overtake what it has sent, whether its watcher knows it by its pid
 // or by its name.
 func TestDownFollowsFragments(t *testing.T) {
