@@ -279,8 +279,8 @@ func (c *Conn) sendTick() error {
 	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent)
 }
 
-// awaitRoom waits, as senders do, while the queue is full: a signal can then go out without waiting. It
-// does not wait in a node that is not yet restored, whose queues stand still.
+// awaitRoom waits, as senders do, while the queue is full: a signal can then go out without
+// waiting. It does not wait in a node that is not yet restored, whose queues stand still.
 func (c *Conn) awaitRoom(ctx context.Context) error {
 	for c.isFull() && c.n.life.Phase() != life.Staged {
 		if err := c.Flush(ctx); err != nil {

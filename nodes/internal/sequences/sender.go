@@ -3,8 +3,8 @@
 //
 // A fragment is given to the connection's queue when the one before is out: what others post waits
 // behind one fragment at most. A message for whose end nobody waits is loose: it was posted, or the
-// context of its sender has ended when a part of it was out. What its sender sends later follows it,
-// since signals of one process keep their order.
+// context of its sender has ended when a part of it was out. What its sender sends later follows
+// it, since signals of one process keep their order.
 //
 // See erl_ext_dist, "Distribution Header for fragmented messages".
 package sequences
@@ -67,16 +67,16 @@ type message struct {
 	err      error         // then
 }
 
-// New makes a Sender in front of q. run runs a function on a goroutine of its own. limit is how many
-// bytes may be loose before those who add to them wait.
+// New makes a Sender in front of q. run runs a function on a goroutine of its own. limit is how
+// many bytes may be loose before those who add to them wait.
 func New(q *transport.Queue, limit int, run func(func())) *Sender {
 	return &Sender{q: q, limit: limit, run: run, lines: map[ei.Pid][]*message{}}
 }
 
 // Send sends a message and waits until it is out. If ctx ends before its first byte is out nothing
-// is sent, and the error is ctx's; after that the rest goes out all the same, from a copy unless owned
-// says that nobody else uses the payload's memory. Other errors are those of the queue and of End.
-// Under transport.NoWait it is Post.
+// is sent, and the error is ctx's; after that the rest goes out all the same, from a copy unless
+// owned says that nobody else uses the payload's memory. Other errors are those of the queue and of
+// End. Under transport.NoWait it is Post.
 func (s *Sender) Send(ctx context.Context, from ei.Pid, control []byte, payload ei.Raw, owned bool) error {
 	if transport.IsNoWait(ctx) {
 		return s.Post(ctx, from, control, payload, owned, false)
@@ -110,9 +110,9 @@ func (s *Sender) Send(ctx context.Context, from ei.Pid, control []byte, payload 
 }
 
 // Post sends a message and waits for room only, until ctx ends: under transport.NoWait the error is
-// os.ErrDeadlineExceeded then. With force it waits for the end of a Hold only; when much more of that
-// kind waits than there is room for, the error is transport.ErrQueueFull. The payload is copied unless it is
-// owned.
+// os.ErrDeadlineExceeded then. With force it waits for the end of a Hold only; when much more of
+// that kind waits than there is room for, the error is transport.ErrQueueFull. The payload is
+// copied unless it is owned.
 func (s *Sender) Post(ctx context.Context, from ei.Pid, control []byte, payload ei.Raw, owned, force bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,7 +161,8 @@ func (s *Sender) admitLoose(ctx context.Context, force bool) error {
 // fails.
 const forcedLimits = 2
 
-// admit waits until something new may begin and ready says so; s.mu is held, but not while it waits.
+// admit waits until something new may begin and ready says so; s.mu is held, but not while it
+// waits.
 func (s *Sender) admit(ctx context.Context, ready func() bool) error {
 	for {
 		switch {
@@ -358,8 +359,8 @@ func (s *Sender) fail(err error) {
 	s.change.Ring()
 }
 
-// Flush waits until the queue has all that was sent so far, or ctx ends. The error is ctx's, that of
-// the queue, or that of End.
+// Flush waits until the queue has all that was sent so far, or ctx ends. The error is ctx's, that
+// of the queue, or that of End.
 func (s *Sender) Flush(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -403,8 +404,8 @@ func (s *Sender) each(do func(m *message)) {
 }
 
 // Hold stops the Sender, for a hand-off: of no message a fragment is in the queue, unless the queue
-// is to send it all the same. What is sent later waits. If ctx ends before that, the error is ctx's;
-// in any case Unhold lets the Sender go on.
+// is to send it all the same. What is sent later waits. If ctx ends before that, the error is
+// ctx's; in any case Unhold lets the Sender go on.
 func (s *Sender) Hold(ctx context.Context) error {
 	s.mu.Lock()
 	s.held = true

@@ -250,7 +250,8 @@ func TestSmallWaitsForOneFragment(t *testing.T) {
 	require.Zero(t, f.s.Bytes())
 }
 
-// A context ends before, in the middle of, and after a message, or just as its first fragment waits.
+// A context ends before, in the middle of, and after a message, or just as its first fragment
+// waits.
 func TestContextEnds(t *testing.T) {
 	c, peer := memoryPair(t)
 	f := newFixture(t, c, peer)
@@ -320,8 +321,8 @@ func TestRoom(t *testing.T) {
 	require.NoError(t, f.s.Post(transport.NoWait(), pid(1), control(t, 1), payload(1, 1, 10), false, false))
 }
 
-// A message whose sender has given up takes the room of no signal, however large it is: its sender's
-// last words would end the connection.
+// A message whose sender has given up takes the room of no signal, however large it is: its
+// sender's last words would end the connection.
 func TestLargeLooseLeavesRoomForSignals(t *testing.T) {
 	c, peer := memoryPair(t)
 	f := newFixture(t, c, peer)
