@@ -96,9 +96,8 @@ type Config struct {
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows
 	// Visible. New refuses the flags of obsolete atom caches, and FlagNameMe, which follows an
-	// empty name. A program that does not start
-	// the node, and answers neither monitors nor spawn requests, should announce dist.FlagsLibei:
-	// otherwise an rpc:call to it waits for ever.
+	// empty name. A program that does not start the node, and answers neither monitors nor spawn
+	// requests, should announce dist.FlagsLibei: otherwise an rpc:call to it waits for ever.
 	Flags dist.Flags
 
 	// MaxHandshakes bounds the handshakes in progress that peers have started. When one more comes,
@@ -139,8 +138,9 @@ type Config struct {
 	// functions that wait for a place, or run, and once for messages of which a part is still to
 	// come. A peer gets more only while it has less than is left. Then requests are refused:
 	// system_limit, as by a BEAM that has no more processes; for messages see FullBlock; and a peer
-	// with too many incomplete messages loses its connection. Both are told in the log, and by Stats. 0: a quarter of the
-	// memory that this process may use, by the machine, its control group and GOMEMLIMIT.
+	// with too many incomplete messages loses its connection. All this is told in the log, and by
+	// Stats. 0: a quarter of the memory that this process may use, by the machine, its control group
+	// and GOMEMLIMIT.
 	OverflowLimit int
 
 	// Handover is called by Freeze once functions and handlers have finished, and returns what the

@@ -229,10 +229,15 @@ func (c *Conn) end() {
 	if err != nil {
 		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
 	}
-	if !errors.Is(err, transport.ErrUnresponsive) { // else the reader may be in a callback for ever
+	discard := func() {
 		c.rd.busy <- struct{}{}
 		c.rd.discard(c)
 		<-c.rd.busy
+	}
+	if errors.Is(err, transport.ErrUnresponsive) { // the reader may be in a callback for ever
+		go discard()
+	} else {
+		discard()
 	}
 	c.out.End(c.err, false)
 	c.n.procs.endings.Enter()

@@ -175,7 +175,10 @@ func (c *Conn) snapshotFragments(s *states.Conn) {
 
 // stageFragments is the other side of snapshotFragments.
 func (c *Conn) stageFragments(s *states.Conn) error {
-	c.out.Stage(s.Outgoing)
+	unsound := func(err error) error { return &StateError{"connection", fmt.Errorf("%w: %w", ErrState, err)} }
+	if err := c.out.Stage(s.Outgoing); err != nil {
+		return unsound(err)
+	}
 	if !c.hasHeaders() {
 		return nil
 	}
@@ -202,7 +205,7 @@ func (c *Conn) stageFragments(s *states.Conn) error {
 	}
 	c.rd.dist = c.rd.newReader(c.frameFlags())
 	if err := c.rd.dist.Restore(cached, incomplete); err != nil {
-		return &StateError{"connection", fmt.Errorf("%w: %w", ErrState, err)}
+		return unsound(err)
 	}
 	c.n.incomplete.Force(c.peer.Name, c.rd.dist.Held())
 	c.rd.held = c.rd.dist.Held()

@@ -124,7 +124,7 @@
 //	ErrUnnamed                  a dynamic node that has no name yet cannot make a pid or a reference
 //	those of ei.Append          a term that cannot be encoded; nothing was sent
 //	*dist.ControlError          a name, pid or reference that cannot be encoded; nothing was sent
-//	*dist.FrameError            a message beyond 4 GiB (dist.ErrTooLong); nothing was sent
+//	*dist.FrameError            a message beyond 4 GiB to a peer that takes no fragments (dist.ErrTooLong); nothing was sent
 //
 // The comments of the methods say what differs, and name the errors that callers may act on.
 //
@@ -164,14 +164,19 @@
 //	a handshake packet                      4 KiB                                  the handshake fails
 //	a frame                                 Config.MaxFrame; beyond 4 MiB memory   the connection ends
 //	                                        grows as the frame arrives
+//	a message in fragments, or in its       Config.MaxFrame                        the connection ends: ErrFrameTooLong
+//	whole form if its atoms are in a cache
+//	incomplete messages                     65,536 a connection; a share of        the connection ends:
+//	                                        Config.OverflowLimit                   dist.ErrTooMuchIncomplete
+//	atoms of the peer's cache               2,048 a connection                     it overwrites its own
 //	atoms remembered                        1,024 a connection                     made anew each time
 //	functions running                       a share of Config.MaxCalls             requests wait
 //	waiting requests, and messages in       a share of Config.OverflowLimit, each  system_limit, mailbox_full
 //	full mailboxes
 //	what a lower-level Call reads for       10,000 messages, 64 MiB                ErrTooManyUnread
 //	other receivers
-//	immediate answers that a peer does not  64 MiB, or four times QueueLimit       the connection ends:
-//	read                                                                           transport.ErrQueueFull
+//	immediate answers that a peer does not  64 MiB, or four times QueueLimit;      the connection ends:
+//	read                                    128 MiB of those in fragments          transport.ErrQueueFull
 //	exit signals that it does not read      64 MiB                                 whoever ends a process waits; after
 //	                                                                               TickInterval ErrEndsUnread
 //	links and monitors that a peer makes    none, as in Erlang                     250 bytes each

@@ -47,7 +47,11 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 		}
 	}
 	for id, w := range b.watchers.all("") {
-		add(b.n.scopeOf(w.pid), down(b.pid, w, id.ref, raw))
+		to, ctl := b.n.scopeOf(w.pid), down(b.pid, w, id.ref, raw)
+		if to.node != b.n.Name() {
+			ctl.From = b.pid // a frame has the name only, but it is to follow what b has sent
+		}
+		add(to, ctl)
 	}
 	for ref, t := range b.watching.all("") {
 		add(scope{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now

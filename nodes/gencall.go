@@ -20,6 +20,7 @@ type Call struct {
 	Request ei.Term // from Mailbox.CallOf, an ei.Raw if it cannot be decoded
 
 	n      *Node
+	by     ei.Pid // the process that answers
 	conn   *Conn
 	alias  ei.Ref // where the caller waits, in place of From; without words: none
 	tag    ei.Raw
@@ -47,7 +48,7 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 		t = ei.Raw(bytes.Clone(request))
 	}
 	return &Call{
-		From: from.Pid, alias: from.Alias, Request: t, n: b.n, conn: m.asker(), tag: bytes.Clone(tag),
+		From: from.Pid, alias: from.Alias, Request: t, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag),
 	}, true
 }
 
@@ -109,6 +110,10 @@ func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Term) error 
 	ctl, err := conn.answerTo(c.addressee())
 	if err != nil {
 		return wrap("reply", conn.peer.Name, err)
+	}
+	ctl.From = c.by // what that sends later, its end above all, follows the reply
+	if ctl.Op == dist.OpSend && conn.peer.Flags.Has(dist.FlagSendSender) {
+		ctl.Op = dist.OpSendSender
 	}
 	if !c.prompt {
 		return conn.send(ctx, ctl, answer)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -24,9 +25,12 @@ const signalLimit = DefaultMailboxLimit
 
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns
 // when the message is queued: it waits while Config.QueueLimit bytes already are, and while the
-// connection is frozen; a message of 128 KiB or more is not copied, so Send waits until it has been
-// written. If ctx ends before its first byte is out nothing is sent; after that the rest goes out
-// all the same. If the connection has ended, even during the wait, the error is Err's. A term that
+// connection is frozen; for a message of 128 KiB or more it waits until that has been written. A
+// peer that takes fragments gets such a message in pieces, with others' messages between them. If
+// ctx ends before its first byte is out nothing is sent; after that the rest goes out all the same,
+// and before whatever the same process sends later. Under transport.NoWait a large message in
+// pieces is copied, if less than DefaultMailboxLimit bytes of such messages are still to go out.
+// If the connection has ended, even during the wait, the error is Err's. A term that
 // cannot be encoded is ei.Append's error. It is ei_send.
 func (c *Conn) Send(ctx context.Context, to ei.Pid, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpSend, To: to}, term)
@@ -40,9 +44,9 @@ func (c *Conn) SendName(ctx context.Context, to string, term any) error {
 }
 
 // SendRaw is Send of an encoded term, without version byte. payload may be reused on return.
-// Nothing is allocated. It waits as Send does, and has its errors; a payload that is empty, or
-// begins with a version byte, is dist.ErrFrame. The peer ends the connection over any other payload
-// that is not a term. It is ei_send_encoded.
+// Nothing is allocated for one of less than 128 KiB. It waits as Send does, and has its errors; a
+// payload that is empty, or begins with a version byte, is dist.ErrFrame. The peer ends the
+// connection over any other payload that is not a term. It is ei_send_encoded.
 func (c *Conn) SendRaw(ctx context.Context, to ei.Pid, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpSend, To: to}
 	return c.SendControl(ctx, &ctl, payload)
@@ -75,7 +79,7 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 		return c.sendCut(ctx, ctl, b[head:], true)
 	}
 	*buf = b
-	return c.post(ctx, ctl.From, b, nil)
+	return c.post(ctx, c.sender(ctl), b, nil)
 }
 
 // SendControl sends any control message; payload must be given exactly when the operation has one,
@@ -112,7 +116,7 @@ func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 		b, payload = append(b, payload...), nil
 	}
 	*buf = b
-	return c.post(ctx, ctl.From, b, payload)
+	return c.post(ctx, c.sender(ctl), b, payload)
 }
 
 // cuts tells whether a payload of that many bytes leaves in fragments.
@@ -128,7 +132,7 @@ func (c *Conn) sendCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, o
 		err = c.Err()
 	}
 	if err == nil {
-		if err = c.out.Send(ctx, ctl.From, control, payload, owned); err != nil {
+		if err = c.out.Send(ctx, c.sender(ctl), control, payload, owned); err != nil {
 			err = c.sendError(ctx, err)
 		}
 	}
@@ -157,7 +161,16 @@ func (c *Conn) postCut(ctx context.Context, ctl *dist.Control, payload ei.Raw, u
 	if err != nil {
 		return err
 	}
-	return c.out.Post(ctx, ctl.From, control, payload, false, urgent)
+	return c.out.Post(ctx, c.sender(ctl), control, payload, false, urgent)
+}
+
+// sender is the process whose messages keep their order: those without a sender are the
+// connection's own.
+func (c *Conn) sender(ctl *dist.Control) ei.Pid {
+	if ctl.From == (ei.Pid{}) {
+		return c.self
+	}
+	return ctl.From
 }
 
 // signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes
@@ -176,7 +189,7 @@ func (c *Conn) postSignal(ctx context.Context, ctl *dist.Control, payload ei.Raw
 	urgent, follows := mode&transport.Urgent != 0, false
 	if c.cuts(len(payload)) {
 		err = c.postCut(ctx, ctl, payload, urgent)
-	} else if follows, err = c.out.Follow(ctx, ctl.From, b, payload, urgent); !follows {
+	} else if follows, err = c.out.Follow(ctx, c.sender(ctl), b, payload, urgent); !follows {
 		err = c.q.Post(ctx, b, payload, mode)
 	}
 	if err != nil {
@@ -249,7 +262,14 @@ func (c *Conn) post(ctx context.Context, from ei.Pid, head, body []byte) error {
 		mode = transport.Burst
 	}
 	follows, err := c.out.Follow(ctx, from, head, body, false)
-	if !follows {
+	switch n := len(head) + len(body); {
+	case follows:
+	case c.out.Measures(n):
+		began := time.Now()
+		if err = c.q.Post(ctx, head, body, mode); err == nil {
+			c.out.Measure(n, began)
+		}
+	default:
 		err = c.q.Post(ctx, head, body, mode)
 	}
 	if err != nil {
@@ -283,8 +303,8 @@ func (c *Conn) sendTick() error {
 	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent)
 }
 
-// awaitRoom waits, as senders do, while the queue is full: a signal can then go out without waiting. It
-// does not wait in a node that is not yet restored, whose queues stand still.
+// awaitRoom waits, as senders do, while the queue is full: a signal can then go out without
+// waiting. It does not wait in a node that is not yet restored, whose queues stand still.
 func (c *Conn) awaitRoom(ctx context.Context) error {
 	for c.isFull() && c.n.life.Phase() != life.Staged {
 		if err := c.Flush(ctx); err != nil {

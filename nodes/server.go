@@ -193,7 +193,7 @@ func (s *Server) callOf(b *Mailbox, m *Message) (c *Call, request ei.Raw, ok boo
 		return nil, nil, false
 	}
 	return &Call{
-		From: from.Pid, alias: from.Alias, n: b.n, conn: m.asker(), tag: tag, prompt: s.prompt, server: b,
+		From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: tag, prompt: s.prompt, server: b,
 	}, request, true
 }
 
@@ -235,7 +235,7 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 		n.undecodable(m.conn, "system message", err)
 		request = ei.Atom("undecodable")
 	}
-	c := &Call{From: from.Pid, alias: from.Alias, n: n, conn: m.asker(), tag: tag}
+	c := &Call{From: from.Pid, alias: from.Alias, n: n, by: b.pid, conn: m.asker(), tag: tag}
 	stop, ok := request.(ei.Tuple)
 	ok = ok && len(stop) == 2 && stop[0] == ei.Atom("terminate")
 	reply := ei.Term(ei.Atom("ok"))

@@ -37,6 +37,7 @@ func TestDistributionLayerFinds(t *testing.T) {
 		"q.WritevQueue(ctx, b)":           false,
 		"q.Post(ctx, head, body, 0)":      false,
 		"hash.Write(b)":                   false,
+		"r.dist.Read(m.buf, &m.Control)":  false,
 		"raw.Read(func(uintptr) bool {})": false,
 	} {
 		src := "package nodes; func f() { " + line + " }"
@@ -59,7 +60,11 @@ func pastTheLayer(t *testing.T, file string, src any) []string {
 				name = s
 			}
 		case *ast.CallExpr:
-			if s, ok := n.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "Read" && len(n.Args) == 2 {
+			s, ok := n.Fun.(*ast.SelectorExpr)
+			if !ok || s.Sel.Name != "Read" || len(n.Args) != 2 {
+				break
+			}
+			if _, pointer := n.Args[1].(*ast.UnaryExpr); !pointer { // dist.Reader's has one
 				name = s.Sel.Name
 			}
 		}

@@ -3,14 +3,16 @@
 //
 // A fragment is given to the connection's queue when the one before is out: what others post waits
 // behind one fragment at most. A message for whose end nobody waits is loose: it was posted, or the
-// context of its sender has ended when a part of it was out. What its sender sends later follows it,
-// since signals of one process keep their order.
+// context of its sender has ended when a part of it was out. What its sender sends later follows
+// it, since signals of one process keep their order.
 //
 // See erl_ext_dist, "Distribution Header for fragmented messages".
 package sequences
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -37,6 +39,7 @@ type Sender struct {
 	open    []*message            // in turn
 	lines   map[ei.Pid][]*message // the loose ones by sender, in order; not open: those behind an open one
 	bytes   int                   // of the loose ones
+	forced  int                   // of those among them that waited for no room
 	last    uint64                // sequence id
 	sending *message              // a fragment of it is in the queue
 	head    []byte                // of that one
@@ -60,6 +63,7 @@ type message struct {
 	size  int // of the payload
 	over  bool
 
+	forced   bool // it waited for no room
 	loose    bool
 	cost     int           // its part of Sender.bytes
 	leaving  bool          // the sender waits for its memory only
@@ -67,8 +71,8 @@ type message struct {
 	err      error         // then
 }
 
-// New makes a Sender in front of q. run runs a function on a goroutine of its own. limit is how many
-// bytes may be loose before those who add to them wait.
+// New makes a Sender in front of q. run runs a function on a goroutine of its own. limit is how
+// many bytes may be loose before those who add to them wait.
 func New(q *transport.Queue, limit int, run func(func())) *Sender {
 	s := &Sender{q: q, limit: limit, run: run, lines: map[ei.Pid][]*message{}}
 	s.whole.Store(leastWhole)
@@ -92,18 +96,21 @@ const (
 // long, as far as is known. (A BEAM takes fragments for half of what it takes whole.)
 func (s *Sender) Cuts(n int) bool { return n > leastWhole && int64(n) > s.whole.Load() }
 
+// Measures tells whether the line is measured by a message of n bytes.
+func (s *Sender) Measures(n int) bool { return n >= sample }
+
 // Measure notes that n bytes, which began to leave at some time, are out.
 func (s *Sender) Measure(n int, began time.Time) {
-	if n >= sample {
+	if s.Measures(n) {
 		took := max(time.Since(began), time.Microsecond)
 		s.whole.Store(min(max(int64(float64(n)*float64(quick)/float64(took)), leastWhole), mostWhole))
 	}
 }
 
 // Send sends a message and waits until it is out. If ctx ends before its first byte is out nothing
-// is sent, and the error is ctx's; after that the rest goes out all the same, from a copy unless owned
-// says that nobody else uses the payload's memory. Other errors are those of the queue and of End.
-// Under transport.NoWait it is Post.
+// is sent, and the error is ctx's; after that the rest goes out all the same, from a copy unless
+// owned says that nobody else uses the payload's memory. Other errors are those of the queue and of
+// End. Under transport.NoWait it is Post.
 func (s *Sender) Send(ctx context.Context, from ei.Pid, control []byte, payload ei.Raw, owned bool) error {
 	if transport.IsNoWait(ctx) {
 		return s.Post(ctx, from, control, payload, owned, false)
@@ -137,9 +144,9 @@ func (s *Sender) Send(ctx context.Context, from ei.Pid, control []byte, payload 
 }
 
 // Post sends a message and waits for room only, until ctx ends: under transport.NoWait the error is
-// os.ErrDeadlineExceeded then. With force it waits for the end of a Hold only; when much more waits
-// than there is room for, the error is transport.ErrQueueFull. The payload is copied unless it is
-// owned.
+// os.ErrDeadlineExceeded then. With force it waits for the end of a Hold only; when much more of
+// that kind waits than there is room for, the error is transport.ErrQueueFull. The payload is
+// copied unless it is owned.
 func (s *Sender) Post(ctx context.Context, from ei.Pid, control []byte, payload ei.Raw, owned, force bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,7 +156,9 @@ func (s *Sender) Post(ctx context.Context, from ei.Pid, control []byte, payload 
 	if !owned {
 		payload = slices.Clone(payload)
 	}
-	s.loosen(s.newMessage(from, control, payload, true))
+	m := s.newMessage(from, control, payload, true)
+	m.forced = force
+	s.loosen(m)
 	return nil
 }
 
@@ -168,22 +177,26 @@ func (s *Sender) Follow(ctx context.Context, from ei.Pid, head, body []byte, for
 		return true, err
 	}
 	s.last++
-	s.loosen(&message{from: from, frame: slices.Concat(head, body), Fragments: dist.Fragments{Sequence: s.last}})
+	s.loosen(&message{
+		from: from, frame: slices.Concat(head, body), Fragments: dist.Fragments{Sequence: s.last}, forced: force,
+	})
 	return true, nil
 }
 
 // admitLoose is admit for what is to be loose.
 func (s *Sender) admitLoose(ctx context.Context, force bool) error {
-	if force && s.bytes > forcedLimits*s.limit {
+	if force && s.forced > forcedLimits*s.limit {
 		return transport.ErrQueueFull
 	}
 	return s.admit(ctx, func() bool { return force || s.bytes < s.limit })
 }
 
-// forcedLimits is how many times the limit may be loose before what waits for no room fails.
+// forcedLimits is how many times the limit may be taken by what waits for no room before more of it
+// fails.
 const forcedLimits = 2
 
-// admit waits until something new may begin and ready says so; s.mu is held, but not while it waits.
+// admit waits until something new may begin and ready says so; s.mu is held, but not while it
+// waits.
 func (s *Sender) admit(ctx context.Context, ready func() bool) error {
 	for {
 		switch {
@@ -226,6 +239,9 @@ func (s *Sender) begin(m *message) {
 func (s *Sender) loosen(m *message) {
 	m.loose, m.cost = true, len(m.control)+len(m.Rest)+len(m.frame)
 	s.bytes += m.cost
+	if m.forced {
+		s.forced += m.cost
+	}
 	s.loose.Add(1)
 	s.lines[m.from] = append(s.lines[m.from], m)
 	if !m.open && len(s.lines[m.from]) == 1 {
@@ -255,12 +271,18 @@ func (s *Sender) end(m *message, err error) {
 	s.open = slices.DeleteFunc(s.open, is)
 	m.over, m.err = true, err
 	defer s.change.Ring()
-	if !m.loose {
+	switch {
+	case !m.loose:
 		close(m.released)
+		return
+	case s.err != nil: // fail has let go of it
 		return
 	}
 	s.loose.Add(-1)
 	s.bytes -= m.cost
+	if m.forced {
+		s.forced -= m.cost
+	}
 	line := slices.DeleteFunc(s.lines[m.from], is)
 	if len(line) == 0 {
 		delete(s.lines, m.from)
@@ -289,24 +311,41 @@ func (s *Sender) send() {
 		m := s.open[0]
 		before := m.Fragments
 		head, piece := m.next(s.head[:0])
-		s.head, s.sending = head, m
-		ctx := s.turns.Context()
-		s.mu.Unlock()
-		n, err := s.q.WritevQueue(ctx, head, piece)
-		s.mu.Lock()
-		s.turns.Done()
-		s.sending = nil
-		switch {
-		case n == int64(len(head)+len(piece)): // the queue has it: an error concerns the wait for the end only
+		s.head = head
+		n, cut, err := s.give(m, head, piece)
+		if n == int64(len(head)+len(piece)) { // the queue has it: an error concerns the wait for the end only
 			m.begun = true
-		case n == 0 && ctx.Err() != nil: // taken back
+		} else {
 			m.Fragments = before
-		default:
-			s.fail(err)
-			return
+			if n > 0 || !cut { // else it has been taken back
+				s.fail(err)
+			}
 		}
+		s.sending = nil
 		s.turn(m)
 	}
+}
+
+// errExited ends a Sender if a callback of a plug-in ends its goroutine.
+var errExited = errors.New("a callback has ended the goroutine that sends")
+
+// give is a turn: it gives a frame of a message to the queue. cut: the wait for its end was cut
+// short. s.mu is held, but not meanwhile.
+func (s *Sender) give(m *message, head []byte, piece ei.Raw) (n int64, cut bool, err error) {
+	s.sending, err = m, errExited
+	ctx := s.turns.Context()
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.turns.Done()
+		if err == errExited {
+			s.fail(err)
+			s.sending = nil
+			s.end(m, err)
+		}
+	}()
+	n, err = s.q.WritevQueue(ctx, head, piece)
+	return n, ctx.Err() != nil, err
 }
 
 // next gives the next frame.
@@ -322,9 +361,13 @@ func (m *message) next(b []byte) (head []byte, piece ei.Raw) {
 
 // turn is after a fragment of a message: others have theirs now. s.mu is held.
 func (s *Sender) turn(m *message) {
-	if m.begun && m.Next == 0 {
+	switch {
+	case m.begun && m.Next == 0:
 		s.Measure(m.size, m.began)
 		s.end(m, nil)
+		return
+	case s.err != nil:
+		s.end(m, s.err)
 		return
 	}
 	if m.leaving {
@@ -335,23 +378,24 @@ func (s *Sender) turn(m *message) {
 	}
 }
 
-// fail ends all messages; s.mu is held.
+// fail ends all messages, but for one of which a fragment is in the queue, which may be using its
+// memory: that one ends after its turn. s.mu is held.
 func (s *Sender) fail(err error) {
 	if s.err == nil {
 		s.err = err
 	}
 	for _, m := range slices.Clone(s.open) {
-		if !m.loose {
+		if !m.loose && m != s.sending {
 			s.end(m, err)
 		}
 	}
-	s.open, s.lines, s.bytes = nil, map[ei.Pid][]*message{}, 0
+	s.open, s.lines, s.bytes, s.forced = nil, map[ei.Pid][]*message{}, 0, 0
 	s.loose.Store(0)
 	s.change.Ring()
 }
 
-// Flush waits until the queue has all that was sent so far, or ctx ends. The error is ctx's, that of
-// the queue, or that of End.
+// Flush waits until the queue has all that was sent so far, or ctx ends. The error is ctx's, that
+// of the queue, or that of End.
 func (s *Sender) Flush(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -372,19 +416,31 @@ func (s *Sender) Flush(ctx context.Context) error {
 	return s.err
 }
 
-// Bytes is how much of the open messages is not out.
+// Bytes is how much of the messages is not out.
 func (s *Sender) Bytes() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range s.open {
-		n += len(m.Rest)
-	}
+	s.each(func(m *message) { n += len(m.Rest) + len(m.frame) })
 	return n
 }
 
+// each goes through all messages: the open ones in turn, then those behind them; s.mu is held.
+func (s *Sender) each(do func(m *message)) {
+	for _, m := range s.open {
+		do(m)
+	}
+	for _, line := range s.lines {
+		for _, m := range line {
+			if !m.open {
+				do(m)
+			}
+		}
+	}
+}
+
 // Hold stops the Sender, for a hand-off: of no message a fragment is in the queue, unless the queue
-// is to send it all the same. What is sent later waits. If ctx ends before that, the error is ctx's;
-// in any case Unhold lets the Sender go on.
+// is to send it all the same. What is sent later waits. If ctx ends before that, the error is
+// ctx's; in any case Unhold lets the Sender go on.
 func (s *Sender) Hold(ctx context.Context) error {
 	s.mu.Lock()
 	s.held = true
@@ -407,7 +463,13 @@ func (s *Sender) Unhold() {
 func (s *Sender) Held() (list []states.Outgoing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	describe := func(m *message) {
+	s.each(func(m *message) {
+		if !m.begun && !m.loose {
+			return
+		}
+		if !m.owned { // its sender may have it back before the state is written
+			m.Rest, m.owned = slices.Clone(m.Rest), true
+		}
 		o := states.Outgoing{
 			From: m.from, Begun: m.begun, Control: m.control, Frame: m.frame,
 			Sequence: m.Sequence, Next: m.Next, Size: m.Size, Rest: m.Rest,
@@ -416,35 +478,44 @@ func (s *Sender) Held() (list []states.Outgoing) {
 			o.Control = nil
 		}
 		list = append(list, o)
-	}
-	for _, m := range s.open {
-		if m.begun || m.loose {
-			describe(m)
-		}
-	}
-	for _, line := range s.lines {
-		for _, m := range line {
-			if !m.open {
-				describe(m)
-			}
-		}
-	}
+	})
 	return list
 }
 
 // Stage puts what another process has described into a new Sender: nothing goes out until Unhold,
-// but what is sent is taken, and follows. The memory of list is the Sender's from now on.
-func (s *Sender) Stage(list []states.Outgoing) {
+// but what is sent is taken, and follows. The memory of list is the Sender's from now on. A message
+// that no Sender has described is ErrOutgoing.
+func (s *Sender) Stage(list []states.Outgoing) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turns.Halt()
-	for _, o := range list {
+	for i, o := range list {
+		if !isSound(&o) {
+			return fmt.Errorf("%w: message %d of %d", ErrOutgoing, i, len(list))
+		}
 		s.last = max(s.last, o.Sequence)
 		s.loosen(&message{
 			from: o.From, begun: o.Begun, control: o.Control, frame: o.Frame, owned: true,
-			Fragments: dist.Fragments{Sequence: o.Sequence, Next: o.Next, Size: max(o.Size, 1), Rest: o.Rest},
+			Fragments: dist.Fragments{Sequence: o.Sequence, Next: o.Next, Size: o.Size, Rest: o.Rest},
 		})
 	}
+	return nil
+}
+
+// ErrOutgoing: the number of fragments is not that of a message's rest.
+var ErrOutgoing = errors.New("a message is not whole")
+
+// isSound tells whether the fragments, or the frame, of a message can be sent.
+func isSound(o *states.Outgoing) bool {
+	switch {
+	case len(o.Frame) > 0:
+		return !o.Begun && o.Next == 0
+	case o.Size <= 0 || o.Sequence == 0 || o.Next == 0 || len(o.Rest) == 0:
+		return false
+	case o.Begun:
+		return o.Next == uint64((len(o.Rest)-1)/o.Size+1)
+	}
+	return len(o.Control) > 0 && o.Next == dist.Cut(o.Sequence, len(o.Control), o.Rest, o.Size).Next
 }
 
 // End makes err the result of all that is sent later, and of what waits. moved says that what Held
