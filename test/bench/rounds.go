@@ -63,8 +63,11 @@ type kindOfStream struct {
 }
 
 func (k kindOfStream) sizes() []int {
-	if k.busy {
+	switch {
+	case k.busy:
 		return sizes[:3]
+	case k.name == in || k.name == out:
+		return append(sizes[:len(sizes):len(sizes)], ofAtoms, ofMap)
 	}
 	return sizes
 }
@@ -135,7 +138,7 @@ func (a *arena) calibrate(ctx context.Context, s *stream) error {
 	for i := range a.peers {
 		for range maxFailures {
 			p := a.peers[i]
-			if p.kind.name == nameSealed && strings.TrimPrefix(s.name, busy) != out {
+			if p.kind.name == nameSealed && strings.TrimPrefix(s.name, busy) != out || p.pairing != nil && s.size < 0 {
 				break
 			}
 			rate, err := a.rate(ctx, s, p)

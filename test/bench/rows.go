@@ -11,6 +11,13 @@ import (
 // The messages' sizes, in bytes of the binary sent.
 var sizes = []int{16, 1 << 10, 64 << 10, 1 << 20}
 
+// In place of a size: a tuple of 20 atoms, and a map of about 1 KB with atoms for keys. See payload/1
+// of the measuring node.
+const (
+	ofAtoms = -1
+	ofMap   = -2
+)
+
 // A row is one figure of every peer.
 type row struct {
 	name    string // round-trip/16B/cpu
@@ -177,11 +184,16 @@ func figures() []row {
 		}
 		all = append(all, row{name: sized(in, s), title: "in " + sizeText(s), unit: "msg/s", targets: least})
 	}
+	for _, m := range []kindOfStream{{name: out, title: "out"}, {name: in, title: "in"}} {
+		for _, s := range []int{ofAtoms, ofMap} {
+			all = append(all, row{name: sized(m.name, s), title: m.title + " " + sizeText(s), unit: "msg/s", targets: atLeast(1, nameBEAM)})
+		}
+	}
 	for _, m := range measured {
 		if m.busy {
 			continue
 		}
-		for _, s := range sizes {
+		for _, s := range m.sizes() {
 			r := row{name: sized(m.name, s) + "/cpu", title: "processor, " + m.title + " " + sizeText(s), unit: "us/msg"}
 			if s == 16 {
 				r.targets = []target{atMost(1, nameLibei)}
@@ -244,6 +256,10 @@ func sized(name string, size int) string {
 
 func sizeText(size int) string {
 	switch {
+	case size == ofAtoms:
+		return "20 atoms"
+	case size == ofMap:
+		return "map"
 	case size >= 1<<20:
 		return fmt.Sprintf("%d MB", size>>20)
 	case size >= 1<<10:

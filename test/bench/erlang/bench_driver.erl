@@ -28,7 +28,7 @@ round_trips(_, _, _, 0) ->
     ok;
 round_trips(Peer, Bin, Size, N) ->
     Peer ! {echo, self(), Bin},
-    receive B when byte_size(B) =:= Size -> ok end,
+    received(Size),
     round_trips(Peer, Bin, Size, N - 1).
 
 %% N messages to the peer, to its word that it has had them all.
@@ -68,8 +68,15 @@ burst(Node, Size, N, Limit) ->
 collect(_, 0) ->
     ok;
 collect(Size, N) ->
-    receive B when byte_size(B) =:= Size -> ok end,
+    received(Size),
     collect(Size, N - 1).
+
+received(Size) ->
+    receive
+        B when byte_size(B) =:= Size -> ok;
+        T when Size =:= -1, tuple_size(T) =:= 20 -> ok;
+        M when Size =:= -2, map_size(M) =:= 40 -> ok
+    end.
 
 %% N times connect and disconnect, each to its end.
 connect(Node, N, Limit) ->
@@ -154,8 +161,16 @@ goroutines(Node) ->
     {peer, Node} ! {goroutines, self()},
     receive {goroutines, N} -> {done, N} after 5000 -> {failed, timeout} end.
 
+%% -1 is a tuple of 20 atoms, -2 a map with 40 atoms for keys, about 1 KB.
+payload(-1) ->
+    list_to_tuple([atom(N) || N <- lists:seq(1, 20)]);
+payload(-2) ->
+    maps:from_list([{atom(N), #{status => active, count => N}} || N <- lists:seq(1, 40)]);
 payload(Size) ->
     binary:copy(<<"x">>, Size).
+
+atom(N) ->
+    list_to_atom("attribute_" ++ integer_to_list(N)).
 
 now_ns() ->
     erlang:monotonic_time(nanosecond).
