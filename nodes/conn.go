@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/atoms"
 	"github.com/cnode-go/cnode/nodes/internal/clock"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/sequences"
@@ -25,6 +26,7 @@ type Conn struct {
 	s         *transport.Stream
 	q         *transport.Queue
 	out       *sequences.Sender // before q, for what leaves in fragments
+	atoms     *atoms.Sender     // before q, for what leaves with references to atoms
 	peer      dist.Peer
 	self      ei.Pid // the sender of what is sent through the Conn itself
 	initiated bool
@@ -81,6 +83,7 @@ func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, 
 	c.q = transport.NewQueue(s, &transport.QueueOptions{
 		Limit: n.cfg.QueueLimit, UrgentLimit: max(signalLimit, 4*n.cfg.QueueLimit), LazyLimit: signalLimit,
 	})
+	c.atoms = n.packs.NewSender()
 	c.out = sequences.New(c.q, signalLimit, n.goroutines.Run)
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {
@@ -275,6 +278,9 @@ func (c *Conn) frameFlags() dist.Flags {
 	}
 	return c.peer.Flags &^ (dist.FlagDistHdrAtomCache | dist.FlagFragments)
 }
+
+// hasHeaders tells whether frames have distribution headers.
+func (c *Conn) hasHeaders() bool { return c.frameFlags().Has(dist.FlagDistHdrAtomCache) }
 
 // The workers of a node are linked by connections of their own, over which they speak the
 // distribution protocol like nodes do, so that order, back-pressure, links and monitors are those

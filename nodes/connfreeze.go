@@ -212,9 +212,6 @@ func (c *Conn) stageFragments(s *states.Conn) error {
 	return nil
 }
 
-// hasHeaders tells whether frames have distribution headers.
-func (c *Conn) hasHeaders() bool { return c.frameFlags().Has(dist.FlagDistHdrAtomCache) }
-
 // State is what another process needs, beside the descriptor, to go on with the connection: see
 // Node.Stage. What the plug-in has put into it, session keys say, is cleared by Thaw and Release;
 // clear copies yourself.

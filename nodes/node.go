@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/atoms"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/nodes/internal/life"
@@ -53,6 +54,7 @@ type Node struct {
 
 	ids     identifiers
 	scratch sync.Pool // *[]byte for encoding
+	packs   atoms.Pool
 	buffers buffers
 	procs   processes
 	stats   counters

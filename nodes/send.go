@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/atoms"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -79,6 +80,9 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 		return c.sendCut(ctx, ctl, b[head:], true)
 	}
 	*buf = b
+	if c.packs(b[head:]) {
+		return c.postPacked(ctx, c.sender(ctl), b[:head], b[head:])
+	}
 	return c.post(ctx, c.sender(ctl), b, nil)
 }
 
@@ -112,11 +116,32 @@ func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	if err != nil {
 		return wrap("send to", c.peer.Name, err)
 	}
+	if c.packs(payload) {
+		*buf = b
+		return c.postPacked(ctx, c.sender(ctl), b, payload)
+	}
 	if len(payload) <= copyPayload {
 		b, payload = append(b, payload...), nil
 	}
 	*buf = b
 	return c.post(ctx, c.sender(ctl), b, payload)
+}
+
+// packs tells whether a payload may leave with references to atoms. What is to follow a message in
+// fragments may go out in another process, which does not know what the peer has in its cache.
+func (c *Conn) packs(payload ei.Raw) bool {
+	return c.hasHeaders() && c.out.Loose() == 0 && atoms.MayHave(payload)
+}
+
+// postPacked posts a message with references to atoms, or as it is, if it has none.
+// head begins with a distribution header of no atoms.
+func (c *Conn) postPacked(ctx context.Context, from ei.Pid, head []byte, payload ei.Raw) error {
+	control := head[dist.EmptyHeaderSize:]
+	posted, err := c.atoms.Send(ctx, control, payload, func(head, body []byte) error { return c.post(ctx, from, head, body) })
+	if posted {
+		return err
+	}
+	return c.post(ctx, from, head, payload)
 }
 
 // cuts tells whether a payload of that many bytes leaves in fragments.

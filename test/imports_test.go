@@ -76,6 +76,7 @@ var picture = []row{
 	{path: "nodes/internal/form", own: "ei transport/handoff", notStd: "net os time sync context log"},
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},
 	{path: "nodes/internal/wait", own: "transport", notStd: "net syscall log"},
+	{path: "nodes/internal/atoms", own: "ei transport nodes/dist", notStd: "net os time log"},
 	{path: "nodes/internal/sequences", own: "ei transport nodes/dist nodes/internal/states nodes/internal/wait", notStd: "net log"},
 	{path: "nodes/internal/life", own: "nodes/internal/wait", notStd: "net os time log", testOwn: "transport"},
 	{path: "nodes/internal/peers", own: "nodes/dist nodes/internal/wait", notStd: "net os time log"},
@@ -88,7 +89,7 @@ var picture = []row{
 		"nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
 		testOwn: "nodes/dist", testOther: []string{xsys}},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
-		"nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/places nodes/internal/sequences nodes/internal/states " +
+		"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},

@@ -161,6 +161,10 @@ func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
 	return out, nil
 }
 
+// EmptyHeaderSize is how many bytes come before the control message of a frame with a header of no
+// atoms, its length among them.
+const EmptyHeaderSize = lengthSize + 3
+
 // AppendFrameHeadFor is AppendFrameHead in the form that the negotiated flags
 // ask for: with FlagDistHdrAtomCache the frame has a distribution header, of no
 // atoms, instead of version bytes. The atoms of control message and payload are

@@ -96,6 +96,9 @@ const (
 // long, as far as is known. (A BEAM takes fragments for half of what it takes whole.)
 func (s *Sender) Cuts(n int) bool { return n > leastWhole && int64(n) > s.whole.Load() }
 
+// Loose is how many messages are.
+func (s *Sender) Loose() int64 { return s.loose.Load() }
+
 // Measures tells whether the line is measured by a message of n bytes.
 func (s *Sender) Measures(n int) bool { return n >= sample }
 
