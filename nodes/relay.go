@@ -105,7 +105,13 @@ func (c *Conn) carry(m *Message) error {
 	if t != nil && m.Op == dist.OpLink {
 		t.note(m, false)
 	}
-	err := c.passOn(m.conn.pass(), with, payload)
+	var err error
+	if t != nil && with.From == (ei.Pid{}) { // whoever says it may have said something large before
+		err = c.out.Flush(m.conn.pass())
+	}
+	if err == nil {
+		err = c.passOn(m.conn.pass(), with, payload)
+	}
 	// it ends something: until it is out, the end of the relay link has to tell of that
 	if t != nil && m.Op != dist.OpLink && err == nil {
 		t.note(m, false)

@@ -23,8 +23,14 @@ func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, descriptor.Close(fd))
 	}
-	return newConn(n, tr, s, peer, true), nil
+	c := newConn(n, tr, s, peer, true)
+	c.rd.max += mostControl
+	return c, nil
 }
+
+// mostControl is how much longer, in bytes, than Config.MaxFrame a frame between workers may be: a
+// payload of that size may have come in fragments, which has the control message before it here.
+const mostControl = 64 << 10
 
 // beginLocal is begin for a connection that no other node sees.
 func (c *Conn) beginLocal() {
