@@ -35,7 +35,8 @@ type FrozenConn struct {
 //     requests to a Server, read or not: Config.DrainTimeout at most, else the error is ErrDraining
 //     and says how many have no answer yet;
 //   - writes in progress, and what ending processes have to tell the peer: two seconds at most,
-//     else context.DeadlineExceeded.
+//     else context.DeadlineExceeded. What there is of large messages in fragments has to be copied
+//     several times, which takes some seconds for a gigabyte.
 //
 // While Freeze waits for functions and requests it reads the connection intermittently, as
 // Node.Freeze does, since they may wait for the peer. A function or a Server.Call that freezes the
@@ -81,7 +82,9 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 		if err == nil {
 			s.Bonds = c.n.bondsWith(c.peer.Name)
 			s.Giver = &states.Giver{Instance: c.n.instance, Worker: c.n.cfg.Worker}
-			f.state, err = writeState(resting, states.KindConn, s)
+			describing, cancel := context.WithTimeout(ctx, freezeBudget+c.fragmentsTime())
+			f.state, err = writeState(describing, states.KindConn, s)
+			cancel()
 			clear(s.Export)
 		}
 		if err != nil {

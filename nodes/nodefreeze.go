@@ -122,13 +122,21 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	}
 	freezing, cancel := context.WithTimeout(ctx, freezeBudget)
 	defer cancel()
-	return inTurn(freezing,
+	if err := inTurn(freezing,
 		f.freezeProcesses,
 		f.suspendConns,
 		f.holdLine,
 		f.freezeName,
-		func(ctx context.Context) error { return f.snapshot(ctx, s) },
-	)
+	); err != nil {
+		return err
+	}
+	limit := freezeBudget
+	for _, c := range f.conns {
+		limit += c.fragmentsTime()
+	}
+	describing, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return f.snapshot(describing, s)
 }
 
 // inTurn takes steps, until one fails.

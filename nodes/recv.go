@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -204,8 +205,12 @@ func (r *reader) newReader(flags dist.Flags) *dist.Reader {
 	limits := dist.Limits{Message: r.max, Incomplete: math.MaxInt} // see countIncomplete
 	d := dist.NewReader(flags, limits, ei.NewAtomTable(atomTable))
 	d.SetAlloc(func(n int) []byte {
-		b := r.m.wholeBuffer(n)
-		r.m.whole = nil // it is the incomplete message's now
+		m := r.m
+		if m == nil { // a message that another process has begun
+			return make([]byte, n)
+		}
+		b := m.wholeBuffer(n)
+		m.whole = nil // it is the incomplete message's now
 		return b
 	})
 	return d
@@ -227,6 +232,17 @@ func (c *Conn) countIncomplete() error {
 	}
 	r.held += more
 	return nil
+}
+
+// fragmentsTime is how long it may take to describe what is incomplete of messages, in either
+// direction. The caller holds the reader's token.
+func (c *Conn) fragmentsTime() time.Duration {
+	const perByte = 10 * time.Nanosecond // it is copied several times
+	bytes := c.out.Bytes()
+	if c.rd.dist != nil {
+		bytes += c.rd.dist.Held()
+	}
+	return time.Duration(bytes) * perByte
 }
 
 // breach ends the connection because of what the peer has sent.

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -487,6 +489,46 @@ func TestMoveAmidFragments(t *testing.T) {
 			require.NotZero(t, amidIn)
 			require.NotZero(t, amidOut)
 		})
+	}
+}
+
+// A connection moves in the middle of two messages of 1 GB, one each way (CNODE_TEST_LARGE=1; else
+// of 100 MB).
+func TestMoveAmidLargest(t *testing.T) {
+	size := 100 << 20
+	if os.Getenv("CNODE_TEST_LARGE") != "" {
+		size = 1 << 30
+	}
+	w := newWorld(t, "unix")
+	limits := func(c *Config) { c.MaxFrame, c.OverflowLimit = 2<<30-1, 8<<30 }
+	peer := w.started("peer", limits)
+	r := w.shuttle("peer@test", true, limits)
+	payload, err := ei.AppendTerm(nil, ei.Binary(make([]byte, size)))
+	require.NoError(t, err)
+	came := make(chan int, 2)
+	for _, n := range []*Node{peer, r.n[0], r.n[1]} {
+		_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { came <- len(m.Payload) }, nil)
+		require.NoError(t, err)
+	}
+	c, there := r.c, w.conn(peer, "mover@test")
+	for _, from := range []*Conn{c, there} {
+		go func() { assert.NoError(t, from.SendNameRaw(w.ctx(), "sink", payload)) }()
+	}
+	for _, to := range []*Conn{c, there} {
+		require.Eventually(t, func() bool { return to.received.Load() > int64(size/4) }, tooLong, tick)
+	}
+	m, err := c.Detach(w.ctx())
+	require.NoError(t, err)
+	require.Greater(t, len(m.State), size/2)
+	_, err = r.n[1].Adopt(w.ctx(), m)
+	require.NoError(t, err)
+	for range 2 {
+		select {
+		case n := <-came:
+			require.Equal(t, len(payload), n)
+		case <-time.After(tooLong):
+			require.FailNow(t, "a message is lost")
+		}
 	}
 }
 
