@@ -1,6 +1,9 @@
 package nodes
 
 import (
+	"bytes"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -85,6 +88,141 @@ func TestDownFollowsFragments(t *testing.T) {
 			require.Equal(t, ctl.ToName, down.FromName)
 			require.Equal(t, ctl.To, down.From)
 			require.Equal(t, ctl.Ref, down.Ref)
+		})
+	}
+}
+
+// A packer makes frames with a header that names their atoms.
+type packer struct {
+	t    *testing.T
+	refs dist.AtomRefs
+	sent dist.SentAtoms
+}
+
+func (k *packer) packed(ctl *dist.Control, payload ei.Term) (control, body []byte) {
+	k.refs.Reset()
+	plain, err := dist.AppendControl(nil, ctl)
+	require.NoError(k.t, err)
+	control, err = k.refs.Pack(nil, plain)
+	require.NoError(k.t, err)
+	raw, err := ei.AppendTerm(nil, payload)
+	require.NoError(k.t, err)
+	body, err = k.refs.Pack(nil, raw)
+	require.NoError(k.t, err)
+	return control, body
+}
+
+func (k *packer) frame(ctl *dist.Control, payload ei.Term) []byte {
+	control, body := k.packed(ctl, payload)
+	b, err := k.sent.AppendFrameHead(nil, &k.refs, len(control)+len(body))
+	require.NoError(k.t, err)
+	return append(append(b, control...), body...)
+}
+
+// fragments are the frames of a message, of size bytes each.
+func (k *packer) fragments(sequence uint64, ctl *dist.Control, payload ei.Term, size int) (frames [][]byte) {
+	control, body := k.packed(ctl, payload)
+	f := dist.Cut(sequence, len(control), body, size)
+	head, piece := f.AppendFirst(nil, &k.sent, &k.refs, control)
+	frames = append(frames, append(head, piece...))
+	for f.Next > 0 {
+		head, piece := f.AppendNext(nil)
+		frames = append(frames, append(head, piece...))
+	}
+	return frames
+}
+
+// atoms is a list of n times the same long atoms.
+func atoms(n int) (list ei.List) {
+	a := ei.Atom(strings.Repeat("a", 255))
+	for i := range n {
+		list = append(list, ei.Tuple{a, ei.Atom("b"), ei.Int(i)})
+	}
+	return list
+}
+
+// A message that is used again, or given back, holds what has come last, in whatever form: payloads
+// with references or without them, in fragments or in one frame.
+func TestPayloadsOfAllForms(t *testing.T) {
+	forms := func(k *packer, to dist.Control) (frames [][]byte, want []ei.Term) {
+		for i := range 12 {
+			for _, payload := range []ei.Term{ei.Int(i), atoms(1 + i*50), ei.Binary(bytes.Repeat([]byte{byte(i)}, 10_000*i))} {
+				want = append(want, payload, payload)
+				frames = append(frames, k.frame(&to, payload))
+				frames = append(frames, k.fragments(uint64(1+len(frames)), &to, payload, 4096)...)
+			}
+		}
+		return frames, want
+	}
+	t.Run("used again", func(t *testing.T) {
+		w := newWorld(t, "tcp")
+		p, c := w.ambush("wire@test").meet(w.node("alice"))
+		frames, want := forms(&packer{t: t}, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"})
+		written := async(func() (struct{}, error) { return struct{}{}, p.write(slices.Concat(frames...)) })
+		var m Message
+		for i := range want {
+			require.NoError(t, c.ReceiveInto(w.ctx(), &m))
+			got, err := m.Term()
+			require.NoError(t, err)
+			require.Equal(t, want[i], got, "message %d", i)
+		}
+		require.NoError(t, (<-written).err)
+	})
+	t.Run("given back", func(t *testing.T) {
+		w := newWorld(t, "tcp")
+		n := w.started("alice")
+		p, _ := w.ambush("wire@test").meet(n)
+		b := box(t, n)
+		require.NoError(t, n.Register("name", b))
+		frames, want := forms(&packer{t: t}, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"})
+		written := async(func() (struct{}, error) { return struct{}{}, p.write(slices.Concat(frames...)) })
+		var kept []*Message
+		for i := range want {
+			m, err := b.Receive(w.ctx())
+			require.NoError(t, err)
+			kept = append(kept, m)
+			if i%3 == 2 { // some live on while others' memory is used again
+				m = kept[0]
+				got, err := m.Term()
+				require.NoError(t, err)
+				require.Equal(t, want[i+1-len(kept)], got)
+				m.Release()
+				kept = kept[1:]
+			}
+		}
+		require.NoError(t, (<-written).err)
+	})
+}
+
+// A payload that would become too large in its whole form ends the connection, and so does one that
+// is too large in fragments; and what is incomplete at the end is counted no more.
+func TestPayloadsTooLarge(t *testing.T) {
+	const most = 1 << 20
+	for name, frames := range map[string]func(k *packer, to *dist.Control) [][]byte{
+		"in its whole form": func(k *packer, to *dist.Control) [][]byte { return [][]byte{k.frame(to, atoms(most/200))} },
+		"in fragments, in its whole form": func(k *packer, to *dist.Control) [][]byte {
+			return k.fragments(1, to, atoms(most/200), 4096)
+		},
+		"in fragments": func(k *packer, to *dist.Control) [][]byte {
+			return k.fragments(1, to, ei.Binary(make([]byte, most)), 40_000)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			n := w.started("alice", func(cfg *Config) { cfg.MaxFrame = most })
+			p, c := w.ambush("wire@test").meet(n)
+			k, to := &packer{t: t}, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "name"}
+			half := k.fragments(77, to, ei.Binary(make([]byte, 100_000)), 10_000)
+			require.NoError(t, p.write(slices.Concat(half[:5]...)))
+			require.Eventually(t, func() bool { return n.incomplete.Held() > 40_000 }, tooLong, tick)
+			for _, b := range frames(k, to) {
+				if p.write(b) != nil {
+					break // it has ended
+				}
+			}
+			arrives(t, c.left, "the end")
+			require.ErrorIs(t, c.Err(), ErrFrameTooLong)
+			require.Zero(t, n.incomplete.Held())
 		})
 	}
 }

@@ -272,10 +272,11 @@ func (s *Sender) release(m *message) {
 func (s *Sender) end(m *message, err error) {
 	is := func(other *message) bool { return other == m }
 	s.open = slices.DeleteFunc(s.open, is)
-	m.over, m.err = true, err
+	m.over = true
 	defer s.change.Ring()
 	switch {
-	case !m.loose:
+	case !m.loose: // else its sender has heard already
+		m.err = err
 		close(m.released)
 		return
 	case s.err != nil: // fail has let go of it
@@ -317,7 +318,9 @@ func (s *Sender) send() {
 		s.head = head
 		n, cut, err := s.give(m, head, piece)
 		if n == int64(len(head)+len(piece)) { // the queue has it: an error concerns the wait for the end only
-			m.begun = true
+			if !m.begun { // else whoever has sent it may be looking
+				m.begun = true
+			}
 		} else {
 			m.Fragments = before
 			if n > 0 || !cut { // else it has been taken back
