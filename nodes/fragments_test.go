@@ -132,8 +132,8 @@ func (k *packer) fragments(sequence uint64, ctl *dist.Control, payload ei.Term, 
 	return frames
 }
 
-// atoms is a list of n times the same long atoms.
-func atoms(n int) (list ei.List) {
+// atomList is a list of n times the same long atoms.
+func atomList(n int) (list ei.List) {
 	a := ei.Atom(strings.Repeat("a", 255))
 	for i := range n {
 		list = append(list, ei.Tuple{a, ei.Atom("b"), ei.Int(i)})
@@ -146,7 +146,7 @@ func atoms(n int) (list ei.List) {
 func TestPayloadsOfAllForms(t *testing.T) {
 	forms := func(k *packer, to dist.Control) (frames [][]byte, want []ei.Term) {
 		for i := range 12 {
-			for _, payload := range []ei.Term{ei.Int(i), atoms(1 + i*50), ei.Binary(bytes.Repeat([]byte{byte(i)}, 10_000*i))} {
+			for _, payload := range []ei.Term{ei.Int(i), atomList(1 + i*50), ei.Binary(bytes.Repeat([]byte{byte(i)}, 10_000*i))} {
 				want = append(want, payload, payload)
 				frames = append(frames, k.frame(&to, payload))
 				frames = append(frames, k.fragments(uint64(1+len(frames)), &to, payload, 4096)...)
@@ -199,9 +199,9 @@ func TestPayloadsOfAllForms(t *testing.T) {
 func TestPayloadsTooLarge(t *testing.T) {
 	const most = 1 << 20
 	for name, frames := range map[string]func(k *packer, to *dist.Control) [][]byte{
-		"in its whole form": func(k *packer, to *dist.Control) [][]byte { return [][]byte{k.frame(to, atoms(most/200))} },
+		"in its whole form": func(k *packer, to *dist.Control) [][]byte { return [][]byte{k.frame(to, atomList(most/200))} },
 		"in fragments, in its whole form": func(k *packer, to *dist.Control) [][]byte {
-			return k.fragments(1, to, atoms(most/200), 4096)
+			return k.fragments(1, to, atomList(most/200), 4096)
 		},
 		"in fragments": func(k *packer, to *dist.Control) [][]byte {
 			return k.fragments(1, to, ei.Binary(make([]byte, most)), 40_000)

@@ -23,6 +23,7 @@ const envErgo = "CNODE_INTEROP_ERGO"
 
 // serveErgo runs a node until the standard input ends, and prints "ready NAME PORT" once it can be
 // reached. A line "connect NODE" makes it connect, "send NODE" send hello to the name box there.
+// Its process peer is an ergoEcho.
 // Its telemetry is off.
 func serveErgo(args string) error {
 	words := strings.Fields(args)
@@ -33,7 +34,7 @@ func serveErgo(args string) error {
 	if err != nil {
 		return err
 	}
-	p, err := n.Spawn("peer", gen.ProcessOptions{}, &gen.Server{})
+	p, err := n.Spawn("peer", gen.ProcessOptions{}, &ergoEcho{})
 	if err != nil {
 		return err
 	}
@@ -53,6 +54,18 @@ func serveErgo(args string) error {
 		}
 	}
 	return nil
+}
+
+// An ergoEcho sends the second element of a pair to its first, a pid.
+type ergoEcho struct{ gen.Server }
+
+func (*ergoEcho) HandleInfo(p *gen.ServerProcess, message etf.Term) gen.ServerStatus {
+	if pair, ok := message.(etf.Tuple); ok && len(pair) == 2 {
+		if to, ok := pair[0].(etf.Pid); ok {
+			_ = p.Send(to, pair[1])
+		}
+	}
+	return gen.ServerStatusOK
 }
 
 func startErgo(name, cookie string, version node.HandshakeVersion) (node.Node, uint16, error) {

@@ -97,6 +97,31 @@ func TestErgoHandshake(t *testing.T) {
 	}
 }
 
+// ergo sends and reads frames with headers, and keeps an atom cache.
+func TestErgoMessages(t *testing.T) {
+	needsWhole(t, "ergo has TLS of its own, not that of Erlang, and panics where a packet comes in pieces")
+	t.Parallel()
+	port := mapper(t)
+	peer := serveErgoNode(t, port, dist.Version6)
+	n := startNode(t, config(port))
+	box, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, n.Register("box", box))
+	peer.do(t, "connect", n.Name())
+	require.Eventually(t, func() bool { return n.Conn(peer.Name) != nil }, limit, time.Millisecond)
+	peer.do(t, "send", n.Name())
+	require.Equal(t, "hello", receive(t, box))
+	for i := range 50 {
+		term := ei.Tuple{ei.Atom("first"), ei.Atom(fmt.Sprint("atom_", i%7)), ei.List{ei.Int(i), ei.Binary(make([]byte, i*100))}}
+		require.NoError(t, box.SendName(background(t), peer.Name, "peer", ei.Tuple{box.Pid(), term}))
+		m, err := box.Receive(background(t))
+		require.NoError(t, err)
+		got, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, term, got)
+	}
+}
+
 // ergo sends frames of a kind that was not agreed: its connection ends, with an error that says so,
 // and nothing else ends.
 func TestErgoFrames(t *testing.T) {
