@@ -148,3 +148,39 @@ func ExampleSplitName() {
 	// rabbit host-1 <nil>
 	// invalid node name "rabbit": no "@"
 }
+
+// A message in fragments: the sender cuts it, the Reader at the other end puts it together. Frames of
+// other messages may come in between.
+func ExampleReader() {
+	flags := dist.FlagsDefault.Negotiate(dist.FlagsDefault)
+	r := dist.NewReader(flags, dist.Limits{}, nil)
+	control, err := dist.AppendControl(nil, &dist.Control{Op: dist.OpRegSend, From: ei.Pid{Node: "go@host", ID: 1}, ToName: "peer"})
+	if err != nil {
+		panic(err)
+	}
+	payload, err := ei.Append(nil, strings.Repeat("x", 100))
+	if err != nil {
+		panic(err)
+	}
+	cut := dist.Cut(1, len(control), payload, 64)
+	frame, piece := cut.AppendFirst(nil, nil, nil, control)
+	for {
+		frame = append(frame, piece...)
+		var ctl dist.Control
+		a, err := r.ReadFrame(frame[4:], &ctl)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(a.Kind, len(a.Payload))
+		if a.Complete {
+			fmt.Println(ctl.Op, ctl.ToName)
+			return
+		}
+		frame, piece = cut.AppendNext(nil)
+	}
+	// Output:
+	// first fragment 0
+	// fragment 0
+	// fragment 105
+	// REG_SEND peer
+}
