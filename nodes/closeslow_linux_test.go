@@ -12,7 +12,7 @@ import (
 
 // A node that shuts down waits for a peer that reads slowly, as long as it reads.
 func TestShutdownBesideSlowReader(t *testing.T) {
-	const count, size = 15, 100_000 // in all no more than the node's system holds
+	const count, size = 15, 8_000 // in all no more than the node's system holds
 	w := newWorld(t, "tcp")
 	n := w.started("bob", func(c *Config) { c.QueueLimit = 8 << 20 })
 	p := w.peer(n.Listeners()[0], role("wire@test"))

@@ -19,7 +19,10 @@ var goexit = ei.Tuple{ei.Atom("go_panic"), ei.Binary("runtime.Goexit")}
 func isRead(p *wire) {
 	p.t.Helper()
 	p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 99)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}})
-	_, reply := p.nextSignal()
+	ctl, reply := p.next()
+	for ctl.Op != dist.OpSendSender {
+		ctl, reply = p.next()
+	}
 	require.Equal(p.t, ei.Tuple{monitorRef(p, 99), ei.Atom("yes")}, reply)
 }
 

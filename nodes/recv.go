@@ -225,7 +225,7 @@ func (c *Conn) countIncomplete() error {
 	case more == 0:
 	case more < 0:
 		c.n.incomplete.Give(c.peer.Name, -more)
-	case r.dist.Held() <= r.max+trustedFrame: // a single message, say
+	case r.dist.Open() <= 1: // a message of any size gets through by itself
 		c.n.incomplete.Force(c.peer.Name, more)
 	case c.n.incomplete.Take(c.peer.Name, more) != nil:
 		return fmt.Errorf("%w: %d bytes, and this peer's share of Config.OverflowLimit is used up", dist.ErrTooMuchIncomplete, r.dist.Held())

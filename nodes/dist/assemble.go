@@ -14,9 +14,8 @@ import (
 const (
 	fragmentHeadSize = 2 + 8 + 8 // 131, the kind, sequence id, fragment number
 	trustedPayload   = 4 << 10   // bytes of memory for a message of which little has come
-	trustedLarge     = 4 << 20   // the same, while incomplete messages take much less than …
-	trustedInAll     = 32 << 20  // … this together
-	fastGrowth       = 16        // times what has come is room for a large message
+	fastGrowth       = 16        // times what has come is room for a message, while others take less …
+	fewIncomplete    = 32 << 20  // … than these bytes; else twice
 	sequenceCost     = 512       // bytes of memory that an incomplete message takes besides its parts
 	// room before a payload, in bytes, so that a large one with few atoms is made whole where it is
 	roomForAtoms = 2 << 10
@@ -167,9 +166,9 @@ func (r *Reader) take(s *sequence, piece []byte) error {
 		} else {
 			room += int(s.Next * size)
 		}
-		trusted := max(2*n, trustedPayload, min(trustedLarge, (trustedInAll-r.held)/4))
-		if n >= trustedLarge { // what is not written to is not there yet, and a copy would be
-			trusted = fastGrowth * n
+		trusted := max(2*n, trustedPayload)
+		if r.held-s.cost < fewIncomplete { // what is not written to is not there yet, and a copy would be
+			trusted = max(trusted, fastGrowth*n)
 		}
 		buf := r.alloc(roomForAtoms + min(room, r.limits.Message, trusted))
 		more := cap(buf) - cap(s.memory)
@@ -200,6 +199,9 @@ func (r *Reader) Discard(id uint64) bool {
 	*s = sequence{Incomplete: Incomplete{Sequence: s.Sequence, Next: s.Next, Discarded: true}, cost: sequenceCost}
 	return true
 }
+
+// Open gives the number of incomplete messages.
+func (r *Reader) Open() int { return len(r.open) }
 
 // Held gives the memory that incomplete messages take, in bytes.
 func (r *Reader) Held() int { return r.held }

@@ -277,12 +277,12 @@ func TestHostileFragmentsTakeBoundedMemory(t *testing.T) {
 		var ctl Control
 		_, err := r.ReadFrame(firstOf(t, 1, math64, "m"), &ctl)
 		require.NoError(t, err)
-		require.LessOrEqual(t, r.Held(), 2*trustedLarge)
+		require.LessOrEqual(t, r.Held(), 2*trustedPayload)
 		piece := strings.Repeat("x", 10_000)
 		for i := range 1000 {
 			_, err := r.ReadFrame(nextOf(1, math64-1-uint64(i), piece), &ctl)
 			require.NoError(t, err)
-			require.LessOrEqual(t, r.Held(), 2*trustedLarge+fastGrowth*(i+1)*len(piece))
+			require.LessOrEqual(t, r.Held(), 2*trustedPayload+fastGrowth*(i+1)*len(piece))
 		}
 	})
 	t.Run("atoms that only old messages still have", func(t *testing.T) {
