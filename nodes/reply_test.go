@@ -23,21 +23,20 @@ func TestServerRepliesToAlias(t *testing.T) {
 		0:                                   {Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, Ref: ref},
 		dist.FlagAlias:                      {Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, Ref: ref},
 		dist.FlagAltactSig:                  {Op: dist.OpAliasSend, Ref: ref},
-		dist.FlagAlias | dist.FlagAltactSig: {Op: dist.OpSend},
+		dist.FlagAlias | dist.FlagAltactSig: {Op: dist.OpSendSender},
 	} {
 		w := newWorld(t, "tcp")
 		n := w.started("alice")
-		_, err := n.Serve("srv", newRecorder().server(), nil)
+		srv, err := n.Serve("srv", newRecorder().server(), nil)
 		require.NoError(t, err)
 		peer := role("wire@test")
 		peer.Flags &^= without
 		p := w.peer(n.Listeners()[0], peer)
 		p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, otp.AliasTag(ref)}, ei.Int(1)})
 		ctl, _ := p.next()
-		if want.Op == dist.OpSend {
+		want.From = srv.Pid() // what that sends later follows the reply
+		if want.Op == dist.OpSendSender {
 			want.To = p.self
-		} else {
-			want.From = n.Conn("wire@test").Self()
 		}
 		require.Equal(t, want, ctl)
 	}

@@ -243,7 +243,7 @@ func TestServerOddMessages(t *testing.T) {
 			require.Equal(t, uint64(dist.AltactAlias), ctl.Flags)
 			require.Equal(t, ref, ctl.Ref)
 		} else {
-			require.Equal(t, dist.OpSend, ctl.Op)
+			require.Equal(t, dist.OpSendSender, ctl.Op)
 			require.Equal(t, p.self, ctl.To)
 		}
 	}
