@@ -98,11 +98,16 @@ func (m *Message) takePayload(a *dist.Arrival, max int) error {
 	if a.Memory != nil {
 		m.whole = a.Memory
 	}
-	has, err := a.HasRefs()
-	if err != nil || !has {
-		return err
+	if len(a.Refs) == 0 {
+		return nil
+	}
+	if len(a.Payload) > shortPayload {
+		if has, err := a.HasRefs(); err != nil || !has {
+			return err
+		}
 	}
 	var b []byte
+	var err error
 	if a.Memory == nil {
 		b = m.wholeBuffer(len(a.Payload) * 3 / 2)
 	}
@@ -112,6 +117,10 @@ func (m *Message) takePayload(a *dist.Arrival, max int) error {
 	}
 	return err
 }
+
+// shortPayload is the size, in bytes, of payloads that are copied in no more time than it takes to
+// look whether they have references.
+const shortPayload = 512
 
 // wholeBuffer returns a buffer of n bytes, of any contents, for the payload.
 func (m *Message) wholeBuffer(n int) []byte {

@@ -83,7 +83,7 @@ func New(q *transport.Queue, limit int, run func(func())) *Sender {
 // slow one, and over any.
 const (
 	leastWhole = 2 * dist.FragmentSize
-	mostWhole  = 1 << 20
+	mostWhole  = 4 << 20
 )
 
 // quick is how long a frame may keep the line from others, and what a line is measured by.
