@@ -104,7 +104,7 @@ func endMutants() []mutant {
 			write := cb.Write
 			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
 				n, err := write(fd, p, tmo)
-				if len(p) == 1<<20 && (errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)) {
+				if len(p) > 4<<10 && (errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)) {
 					err = unix.EAGAIN
 				}
 				return n, err
@@ -120,7 +120,7 @@ func endMutants() []mutant {
 			var writing sync.Mutex
 			write, closeWrite := cb.Write, cb.CloseWrite
 			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				if len(p) == 1<<20 { // one that the peer may have to take
+				if len(p) > 4<<10 { // one that the peer may have to take
 					writing.Lock()
 					defer writing.Unlock()
 				}
@@ -136,7 +136,7 @@ func endMutants() []mutant {
 			write := cb.Write
 			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
 				n, err := write(s, p, tmo)
-				if len(p) == 1<<20 && errors.Is(err, unix.EPIPE) {
+				if len(p) > 4<<10 && errors.Is(err, unix.EPIPE) {
 					time.Sleep(min(tmo, time.Millisecond))
 					return 0, os.ErrDeadlineExceeded
 				}
