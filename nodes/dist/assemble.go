@@ -14,7 +14,7 @@ import (
 const (
 	fragmentHeadSize = 2 + 8 + 8 // 131, the kind, sequence id, fragment number
 	trustedPayload   = 4 << 10   // bytes of memory for a message of which little has come
-	fastGrowth       = 16        // times what has come is room for a message, while others take less …
+	fastGrowth       = 32        // times what has come is room for a message, while others take less …
 	fewIncomplete    = 32 << 20  // … than these bytes; else twice
 	sequenceCost     = 512       // bytes of memory that an incomplete message takes besides its parts
 	// room before a payload, in bytes, so that a large one with few atoms is made whole where it is
