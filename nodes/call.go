@@ -103,9 +103,10 @@ func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
 func tuple(v ...any) goTuple { return v }
 
 // call is a gen call: a monitor, {'$gen_call', {Pid, Tag}, Request}, and {Tag, Reply} or the
-// monitor's message. Tag is [alias | Ref] to a node that knows aliases, and Ref to others. over is the connection to use; if nobody is receiving from it, call does so
-// itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own. The
-// cursor that it returns is at the reply.
+// monitor's message. Tag is [alias | Ref] to a node that knows aliases, and Ref to others. over is
+// the connection to use; if nobody is receiving from it, call does so itself. a is the pending call
+// of the mailbox that calls; if a is nil, Pid is the call's own. The cursor that it returns is at
+// the reply.
 func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (reply ei.Cursor, err error) {
 	defer func() {
 		if err != nil && over != nil && over.lost() && errors.Is(err, over.Err()) && !errors.Is(err, ErrNoConnection) {

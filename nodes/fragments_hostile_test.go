@@ -189,21 +189,11 @@ func TestHostileFragments(t *testing.T) {
 			for _, upper := range []bool{true, false} {
 				w := newWorld(t, "memory")
 				a := w.started("alice")
-				var c *Conn
-				var b *Node
-				var p *wire
+				b, p, c := w.beset(upper, cutting("wire@test"))
 				if upper {
-					b = w.started("bob")
 					require.NoError(t, b.Register("there", box(t, b)))
 					_, err := a.Connect(w.ctx(), "bob@test")
 					require.NoError(t, err)
-					p = w.peer(b.Listeners()[0], cutting("wire@test"))
-					c = w.conn(b, "wire@test")
-				} else {
-					var l *Listener
-					b, l = w.listening("bob")
-					p, c = w.joined(l, cutting("wire@test"))
-					receiving(c)
 				}
 				p.cuts()
 				require.NoError(t, p.writes(tt.frames...))

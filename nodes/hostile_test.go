@@ -262,19 +262,7 @@ func TestHostileFrames(t *testing.T) {
 			for _, upper := range []bool{true, false} {
 				w := newWorld(t, "memory")
 				a := w.started("alice")
-				var c *Conn
-				var b *Node
-				var p *wire
-				if upper {
-					b = w.started("bob")
-					p = w.peer(b.Listeners()[0], plain)
-					require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
-				} else {
-					var l *Listener
-					b, l = w.listening("bob")
-					p, c = w.joined(l, plain)
-					receiving(c)
-				}
+				b, p, c := w.beset(upper, plain)
 				require.NoError(t, p.write(framed(tt.frame)))
 				err := ended(t, c)
 				require.Error(t, err)
@@ -291,6 +279,20 @@ func TestHostileFrames(t *testing.T) {
 			}
 		})
 	}
+}
+
+// beset gives bob, a node that receives on the upper level or on the lower one, and a peer of it.
+func (w *world) beset(upper bool, peer dist.Self) (b *Node, p *wire, c *Conn) {
+	w.t.Helper()
+	if upper {
+		b = w.started("bob")
+		p = w.peer(b.Listeners()[0], peer)
+		return b, p, w.conn(b, peer.Name)
+	}
+	b, l := w.listening("bob")
+	p, c = w.joined(l, peer)
+	receiving(c)
+	return b, p, c
 }
 
 // A control message that is not known yet is skipped.

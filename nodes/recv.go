@@ -228,7 +228,8 @@ func (c *Conn) countIncomplete() error {
 	case r.dist.Open() <= 1: // a message of any size gets through by itself
 		c.n.incomplete.Force(c.peer.Name, more)
 	case c.n.incomplete.Take(c.peer.Name, more) != nil:
-		return fmt.Errorf("%w: %d bytes, and this peer's share of Config.OverflowLimit is used up", dist.ErrTooMuchIncomplete, r.dist.Held())
+		return fmt.Errorf("%w: %d bytes, and this peer's share of Config.OverflowLimit is used up",
+			dist.ErrTooMuchIncomplete, r.dist.Held())
 	}
 	r.held += more
 	return nil

@@ -225,8 +225,9 @@ func (s *Sender) admit(ctx context.Context, ready func() bool) error {
 func (s *Sender) newMessage(from ei.Pid, control []byte, payload ei.Raw, owned bool) *message {
 	s.last++
 	return &message{
-		from: from, control: control, size: len(payload), began: time.Now(), Fragments: dist.Cut(s.last, len(control), payload, dist.FragmentSize), owned: owned,
-		released: make(chan struct{}),
+		from: from, control: control, size: len(payload), owned: owned,
+		Fragments: dist.Cut(s.last, len(control), payload, dist.FragmentSize),
+		began:     time.Now(), released: make(chan struct{}),
 	}
 }
 

@@ -80,15 +80,7 @@ func echo(ctx context.Context, m *nodes.Message) error {
 	if arity, err := c.Tuple(); err != nil || arity != 3 || !c.AtomIs(atomEcho) {
 		return fmt.Errorf("not {echo, From, T}: %w", err)
 	}
-	from, err := c.Pid()
-	if err != nil {
-		return err
-	}
-	term, err := c.Raw()
-	if err != nil {
-		return err
-	}
-	return m.Conn().SendRaw(ctx, from, term)
+	return (&session{conn: m.Conn()}).echo(ctx, &c)
 }
 
 // tellDown prints when a node has gone.
