@@ -125,6 +125,7 @@ func (s *served) stop(t *testing.T) {
 	s.toEnd = true
 	process, err := os.FindProcess(s.Pid())
 	require.NoError(t, err)
+	defer process.Release() // it has a descriptor
 	require.NoError(t, process.Signal(syscall.SIGTERM))
 	select {
 	case <-s.Done():
