@@ -105,7 +105,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
 	t, ok := b.watching.find(ref)
 	b.mu.Unlock()
-	if !ok {
+	if !ok || t.isPending() {
 		return
 	}
 	c, here := b.n.wayTo(scope{t.node, t.worker})
@@ -287,7 +287,12 @@ func (b *Mailbox) cut(with scope) (x broken) {
 		}
 	}
 	for ref, t := range b.watching.of(node) {
-		if with.hasTarget(t) {
+		switch {
+		case !with.hasTarget(t):
+		case t.isPending():
+			x.downs = append(x.downs, b.spawnLost(ref))
+			b.unwatch(t, ref)
+		default:
 			x.downs = append(x.downs, &Message{Control: dist.Control{
 				Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: reason,
 			}})
@@ -303,8 +308,6 @@ func (b *Mailbox) loseLinks(links []ei.Pid) {
 		b.linkLost(pid)
 	}
 }
-
-const noconnection = ei.Atom("noconnection")
 
 // watched handles a MONITOR_P from a process; false if this mailbox has ended.
 func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
@@ -330,7 +333,7 @@ func (b *Mailbox) unwatched(id monitorID) bool {
 func (b *Mailbox) takeDown(m *Message) {
 	b.lock()
 	t, ok := b.watching.find(m.Ref)
-	if !ok || m.conn != nil && t.node != m.conn.peer.Name {
+	if !ok || t.isPending() || m.conn != nil && t.node != m.conn.peer.Name {
 		b.mu.Unlock()
 		return
 	}

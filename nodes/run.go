@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 )
 
@@ -58,6 +59,22 @@ func ConnOf(ctx context.Context) *Conn {
 func MailboxOf(ctx context.Context) *Mailbox {
 	if t := turnOf(ctx); t != nil {
 		return t.self
+	}
+	return nil
+}
+
+type leaderKey struct{}
+
+// WithGroupLeader derives a context for calls whose functions are to have that group leader: what
+// they print appears there. It takes the place of the one that GroupLeaderOf gives.
+func WithGroupLeader(ctx context.Context, leader ei.Pid) context.Context {
+	return context.WithValue(ctx, leaderKey{}, leader)
+}
+
+// GroupLeaderOf is the group leader of what runs with ctx; nil if there is none.
+func GroupLeaderOf(ctx context.Context) ei.Term {
+	if leader, ok := ctx.Value(leaderKey{}).(ei.Pid); ok {
+		return leader
 	}
 	return nil
 }
