@@ -101,6 +101,7 @@ var picture = []row{
 	{path: "test/interop/upgrade", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/handoff", own: libraries},
 	{path: "test/interop/tls", own: libraries + " test/otp", others: []string{xsys}},
+	{path: "test/interop/callsout", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/workers", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
