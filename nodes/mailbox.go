@@ -77,6 +77,7 @@ type Mailbox struct {
 	runs    atomic.Int32 // how many calls of a Server's functions are in progress: none, or one
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call or a spawned function, and does not move
+	madeFor string       // the peer that has called, or spawned, the function
 	callRef ei.Ref       // of a call: the alias to which the reply goes; without words: none
 
 	mu     sync.Mutex // guards what follows, unless said otherwise

@@ -40,7 +40,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newPrivate(nobodyReads, nil, ei.Ref{})
+	b, err := n.newMailbox(nobodyReads, nil, func(b *Mailbox) { b.private, b.madeFor = true, c.peer.Name })
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
@@ -129,7 +129,7 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) 
 			return uncaught(exception)
 		}
 	}
-	_, exception := n.apply(ctx, module, name, args)
+	_, exception := n.apply(ctx, OpSpawn, module, name, args)
 	return uncaught(exception)
 }
 
@@ -182,5 +182,5 @@ func (n *Node) applyArgs(ctx context.Context, mfa []ei.Term) (ei.Raw, *Raise) {
 	if !ok1 || !ok2 || !ok3 {
 		return nil, raised(&Raise{Class: ClassError, Reason: ei.Atom("badarg")})
 	}
-	return n.apply(ctx, module, name, args)
+	return n.apply(ctx, OpCall, module, name, args)
 }
