@@ -484,3 +484,23 @@ func (d *dials) Connect(ctx context.Context, addr transport.Addr) (*transport.St
 	d.n.Add(1)
 	return d.Transport.Connect(ctx, addr)
 }
+
+// Under NoConnect a node that is not connected is an error at once, and one that is gets everything.
+func TestNoConnect(t *testing.T) {
+	w := newWorld(t, "memory")
+	one, two := w.started("one"), w.started("two")
+	a, b := box(t, one), box(t, two)
+	ctx := NoConnect(w.ctx())
+	require.ErrorIs(t, a.Send(ctx, b.Pid(), ei.Atom("x")), ErrNoConnection)
+	require.ErrorIs(t, a.SendName(ctx, two.Name(), "x", ei.Atom("x")), ErrNoConnection)
+	require.ErrorIs(t, a.Link(ctx, b.Pid()), ErrNoConnection)
+	_, err := a.Call(ctx, b.Pid(), ei.Atom("x"))
+	require.ErrorIs(t, err, ErrNoConnection)
+	require.Empty(t, one.Peers())
+	require.NoError(t, a.Send(w.ctx(), b.Pid(), ei.Atom("x")))
+	require.NoError(t, a.Send(ctx, b.Pid(), ei.Atom("y")))
+	require.NoError(t, a.Send(NoConnect(transport.NoWait()), b.Pid(), ei.Atom("z")))
+	for _, want := range []ei.Atom{"x", "y", "z"} {
+		require.Equal(t, want, term(t, b))
+	}
+}

@@ -141,15 +141,15 @@
 //
 // What moves: bytes read and not yet consumed, bytes still to be sent, links and monitors, and for
 // a node its mailboxes with their unread messages and aliases, names, counters, listeners and
-// registration.
-// Goroutines do not move: calls that are waiting return [ErrMoved], and nothing was sent; except
-// that a Call whose request is already out loses only its reply: the request is, or will be,
-// handled. Running functions and handlers finish before the move. In the new process Config.Setup
-// registers mailboxes, handlers and servers as always; one that is registered under the name of an
-// old process becomes that process, pid and all. A state consists of numbered fields: another
-// version of the program skips a field that it does not know or, if the field must not be lost,
-// refuses the state (a [StateError], with ErrStateField). If the two sides tell each other their
-// [StateFeatures], the refusal comes at hello already.
+// registration. Goroutines do not move: calls that are waiting return [ErrMoved], and nothing was
+// sent; except that a Call whose request is already out loses only its reply: the request is, or
+// will be, handled. Running functions and handlers finish before the move. In the new process
+// Config.Setup registers mailboxes, handlers and servers as always; one that is registered under
+// the name of an old process becomes that process, pid and all, and has what
+// MailboxOptions.Handover returned (Mailbox.Inherited). A state consists of numbered fields:
+// another version of the program skips a field that it does not know or, if the field must not be
+// lost, refuses the state (a [StateError], with ErrStateField). If the two sides tell each other
+// their [StateFeatures], the refusal comes at hello already.
 //
 // # Several processes
 //

@@ -60,6 +60,11 @@ type MailboxOptions struct {
 	// made for that (AliasPriority); among themselves such messages stay in order. They may take as
 	// much memory again as Limit says. Otherwise they are messages like any other.
 	Priority bool
+	// Handover is called by Freeze, and returns what the mailbox that goes on in this one's place in
+	// the new process is to get: see Inherited. Everything stands still by then: it must be quick,
+	// must call no method of the node or its mailboxes, and must not wait for a goroutine that does.
+	// An error, or a panic, ends the freeze. nil: nothing.
+	Handover func() ([]byte, error)
 
 	// the node's own, which cannot be killed: in OTP a new process would take its place
 	lasting bool
@@ -117,6 +122,8 @@ type Mailbox struct {
 	nodesUp   map[*Conn]bool // the connections that MonitorNodes has reported as up
 	// the nodes of such connections that have moved to another process
 	nodesAway map[string]NodeTypes
+
+	inherited *[]byte // what the Handover of the process before has returned
 }
 
 // NewMailbox makes a process. Close ends it. It waits while the node is frozen. If you start the
@@ -154,6 +161,17 @@ func (n *Node) makeMailbox(pid ei.Pid, h hook, o *MailboxOptions) *Mailbox {
 // function. It is not moved with the node.
 func (n *Node) newPrivate(h hook, calls *Conn, alias ei.Ref) (*Mailbox, error) {
 	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
+}
+
+// Inherited is what MailboxOptions.Handover returned in the process before; ok tells whether there
+// was one: the mailbox goes on in the place of a restored one, or is one.
+func (b *Mailbox) Inherited() (state []byte, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.inherited == nil {
+		return nil, false
+	}
+	return *b.inherited, true
 }
 
 // Pid is the mailbox's process identifier.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"syscall"
 
@@ -123,6 +124,9 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 func (n *Node) snapshotMailboxes(ctx context.Context, s *states.Node) error {
 	for _, b := range n.procs.all() {
 		bs, err := b.state(ctx)
+		if err == nil {
+			err = b.handOver(&bs)
+		}
 		if err != nil {
 			return err
 		}
@@ -202,6 +206,26 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	return s, ctx.Err()
 }
 
+// handsOver tells whether the mailbox has a state of its own: of MailboxOptions.Handover, or one
+// that nobody has taken over.
+func (b *Mailbox) handsOver() bool {
+	_, inherits := b.Inherited()
+	return b.opts.Handover != nil || inherits
+}
+
+// handOver puts that state into the node's.
+func (b *Mailbox) handOver(s *states.Mailbox) error {
+	if s.Handover, s.HandsOver = b.Inherited(); b.opts.Handover == nil {
+		return nil
+	}
+	s.HandsOver = true
+	err := b.n.guarded("MailboxOptions.Handover", func() (err error) { s.Handover, err = b.opts.Handover(); return err })
+	if err != nil {
+		return fmt.Errorf("MailboxOptions.Handover of %v: %w", b.pid, err)
+	}
+	return nil
+}
+
 // state describes a message.
 func (m *Message) state() states.Message {
 	s := states.Message{Control: m.Control, Payload: m.Payload}
@@ -263,6 +287,9 @@ func StateFeatures() []string { return states.Known() }
 func (n *Node) StateFeatures() (needs []string) {
 	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {
 		needs = append(needs, states.FeatureNodes)
+	}
+	if slices.ContainsFunc(n.procs.all(), (*Mailbox).handsOver) {
+		needs = append(needs, states.FeatureHandover)
 	}
 	if n.procs.hasAliases() {
 		needs = append(needs, states.FeatureAliases)

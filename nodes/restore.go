@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -309,6 +310,10 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	}
 	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit, Priority: s.Priority})
 	b.awaitsHeir, b.wasServed = true, s.Served
+	if s.HandsOver {
+		state := slices.Clone(s.Handover)
+		b.inherited = &state
+	}
 	b.staged.Store(true)
 	b.tie(s.Bonds)
 	lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)

@@ -58,6 +58,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 		put(&to.aliases, ref, how)
 		p.aliases.of[ref] = to
 	}
+	to.inherited = from.inherited
 	to.staged.Store(from.staged.Load())
 	from.awaitsHeir, from.moved = false, true
 	from.names, from.queue, from.bytes, from.ahead, from.aliases = nil, nil, 0, backlog{}, nil

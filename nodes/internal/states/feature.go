@@ -14,6 +14,8 @@ const (
 	FeatureFragments = "cnode-state-fragments"
 	// FeatureAliases: mailboxes with aliases.
 	FeatureAliases = "cnode-state-aliases"
+	// FeatureHandover: mailboxes with a state of their own.
+	FeatureHandover = "cnode-state-mailbox-handover"
 	// FeatureWays: in the state of a worker, ways to other workers that wait for the ones before
 	// them to end.
 	FeatureWays = "cnode-state-coming-ways"
@@ -26,7 +28,7 @@ const (
 
 // Known are the features that this version understands in the state of a node or of a front.
 func Known() []string {
-	return []string{FeatureNodes, FeatureTransports, FeatureAliases, FeatureFragments}
+	return []string{FeatureNodes, FeatureTransports, FeatureAliases, FeatureFragments, FeatureHandover}
 }
 
 // WorkerKnown are those that it understands in the state of a worker, whose form has a version of

@@ -37,7 +37,8 @@ var mandatoryFields = map[string]map[string]string{
 	FeatureFragments: {
 		"Conn": "given 33 34 35 36", "CachedAtom": "1 2", "Incoming": "1 2 3 4 5 6", "Outgoing": "1 2 3 4 5 6 7 8",
 	},
-	FeatureAliases: {"Mailbox": "given 11", "Alias": "1 2"},
+	FeatureAliases:  {"Mailbox": "given 11", "Alias": "1 2"},
+	FeatureHandover: {"Mailbox": "given 12 13"},
 }
 
 // Every mandatory field is listed with a feature.

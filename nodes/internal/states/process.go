@@ -126,6 +126,9 @@ type Mailbox struct {
 	Served bool // a Server or a Handler had it
 
 	Aliases []Alias
+
+	HandsOver bool // there is a MailboxOptions.Handover
+	Handover  []byte
 }
 
 func (s *Mailbox) Describe(f *form.Fields) {
@@ -140,6 +143,8 @@ func (s *Mailbox) Describe(f *form.Fields) {
 	f.Bool(9, form.May, &s.Served)
 	f.Bool(10, form.May, &s.Priority)
 	form.Each(f, 11, form.Given, "alias", &s.Aliases)
+	f.Bool(12, form.Given, &s.HandsOver)
+	f.Bytes(13, form.Given, &s.Handover)
 }
 
 // An Alias is an active alias of a process.

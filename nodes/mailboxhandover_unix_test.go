@@ -1,0 +1,54 @@
+//go:build unix
+
+package nodes
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes/internal/states"
+)
+
+// What a mailbox has of its own goes on in the one that is registered in its place, and with a
+// mailbox that nobody takes over.
+func TestMailboxHandover(t *testing.T) {
+	for _, kind := range movers {
+		w := newWorld(t, kind)
+		var found []string
+		state, fails, registers := "first", error(nil), true
+		n := w.started("front", func(cfg *Config) {
+			cfg.Setup = func(n *Node) error {
+				if !registers {
+					return nil
+				}
+				b, err := n.Handle("b", func(*Mailbox, *Message) {}, &MailboxOptions{
+					Handover: func() ([]byte, error) { return []byte(state), fails },
+				})
+				if err == nil {
+					inherited, ok := b.Inherited()
+					found = append(found, string(inherited))
+					require.Equal(t, len(found) > 1, ok)
+				}
+				return err
+			}
+		})
+		require.Contains(t, n.StateFeatures(), states.FeatureHandover)
+		fails = errors.New("not now")
+		_, err := n.Freeze(w.ctx())
+		require.ErrorIs(t, err, fails)
+		require.ErrorContains(t, err, "not now")
+		fails = nil
+		n = upgrade(t, n)
+		require.Equal(t, []string{"", "first"}, found)
+
+		state, registers = "second", false
+		n = upgrade(t, n) // nobody takes over
+		require.Contains(t, n.StateFeatures(), states.FeatureHandover)
+		registers = true
+		n = upgrade(t, n)
+		require.Equal(t, []string{"", "first", "second"}, found)
+		require.NoError(t, n.Close())
+	}
+}
