@@ -136,8 +136,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	name, ok := request[1].(ei.Atom)
 	node := ei.Atom(n.Name())
-	ok = ok && n.mayReach(m.conn, OpSend, nil, &dist.Control{ToName: name})
-	if ok {
+	if ok = ok && n.mayPass(m.conn, name, request[2]); ok {
 		_, err = n.Lookup(ctx, string(name))
 	}
 	if !ok || err != nil {

@@ -106,8 +106,11 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 	if n.mayReach(c, op, b, &m.Control) {
 		return true
 	}
-	if m.Op == dist.OpLink || m.Op == dist.OpMonitorP {
+	switch pid, spawned := spawnedBy(m); {
+	case m.Op == dist.OpLink || m.Op == dist.OpMonitorP:
 		n.noproc(&m.Control)
+	case m.Op == dist.OpSpawnReply && spawned:
+		n.orphan(pid, m)
 	}
 	m.Release()
 	return false
@@ -162,6 +165,23 @@ func (n *Node) mayAnswer(c *Conn, tag ei.Term, ctl *dist.Control) bool {
 		return false
 	}
 	return n.mayReach(c, OpSend, b, ctl)
+}
+
+// mayPass tells whether rex may pass a message of a peer's on to the process that has a name.
+func (n *Node) mayPass(c *Conn, name ei.Atom, message ei.Term) bool {
+	if n.rules == nil {
+		return true
+	}
+	if t, ok := message.(ei.Tuple); ok && len(t) == 3 { // a request may name who gets the answer
+		if from, ok := t[1].(ei.Tuple); ok && len(from) > 0 {
+			// another worker would take it for one of its own node
+			if pid, ok := from[0].(ei.Pid); !ok || string(pid.Node) != c.peer.Name {
+				n.denied(c, OpSend, string(name))
+				return false
+			}
+		}
+	}
+	return n.mayReach(c, OpSend, nil, &dist.Control{ToName: name})
 }
 
 // mayRun tells whether the rules let the caller of a function, the peer of c, have it run; nil: this
