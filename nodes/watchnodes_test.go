@@ -63,12 +63,9 @@ func TestWatchNodes(t *testing.T) {
 				require.Equal(t, why, e.Why, "%v", e.Err)
 				require.Equal(t, NodeEvent{Node: "carol@test", Type: HiddenNodes, Why: why, Err: e.Err}, e)
 				require.Equal(t, "node carol@test down (hidden): "+why.String(), e.String())
-				for _, n := range []*Node{a, carol} {
-					for _, c := range n.connections() {
-						if c.Err() != nil {
-							arrives(t, c.left, "the end")
-						}
-					}
+				for _, c := range append(carol.connections(), c) { // else the next Connect finds it
+					ended(t, c)
+					arrives(t, c.left, "the end")
 				}
 			}
 			a.Conn("bob@test").fail(fmt.Errorf("so long: %w", ErrTickTimeout))
