@@ -58,6 +58,7 @@ type Node struct {
 	packs   atoms.Pool
 	buffers buffers
 	procs   processes
+	watches nodeWatches
 	stats   counters
 	part    *part  // nil: the node is one process; set before the node is used
 	router  router // part, or alone
