@@ -25,6 +25,9 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
 	}
+	if fn != nil && fn.isBlind() {
+		turnOf(ctx).madeProcess().deafen()
+	}
 	if fn == nil {
 		return nil, undef(module, name, ei.List(args), ei.List{})
 	}
