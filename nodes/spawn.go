@@ -40,12 +40,13 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newMailbox(nobodyReads, nil, func(b *Mailbox) { b.private, b.madeFor = true, c.peer.Name })
+	b, err := n.newSpawned(c)
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
+	t.self, t.from, t.leader = b, m.From, m.GroupLeader
 	var flags uint64
 	if o.Monitor {
 		flags |= dist.SpawnMonitored
@@ -96,15 +97,9 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	if !p.options.Link && !p.options.Monitor {
 		n.unheard(p.c, p.module, p.name, reason)
 	}
+	t.over.Store(true)
 	b.atEnd(t.end)
 	b.exit(reason, p.parent)() // this waits for room: the result may have any size
-}
-
-// nobodyReads drops the messages of a spawned process: a Func does not receive, and what nobody can
-// read is not kept.
-func nobodyReads(b *Mailbox, m *Message) {
-	b.n.stats.undeliverable.Add(1)
-	m.Release()
 }
 
 // spawned runs the function of a spawned process, and returns its exit reason. erpc's two entry
