@@ -195,7 +195,7 @@ func (n *Node) newCalling(ctx context.Context, node string, over *Conn, a *pendi
 	if replies && c.over != nil && c.over.takesAliases() {
 		alias = c.ref
 	}
-	if c.box, err = n.newPrivate(nil, c.over, alias); err != nil {
+	if c.box, err = n.newPrivate(c.over, alias); err != nil {
 		return c, err
 	}
 	if c.over != nil {
@@ -365,19 +365,20 @@ func (n *Node) isLocal(m *Message) bool {
 	return n.procs.recipient(m) != nil
 }
 
-// callsSelf tells whether the call that is made with ctx is one of a Server's process to itself.
+// callsSelf tells whether the call that is made with ctx is one of a function's process to itself.
 func callsSelf(ctx context.Context, to target) bool {
 	t := turnOf(ctx)
-	if t == nil || t.self == nil || t.over.Load() || to.node != t.self.n.Name() {
+	b := t.madeProcess()
+	if b == nil || t.over.Load() || to.node != b.n.Name() {
 		return false
 	}
-	return to.pid == t.self.pid || to.name != "" && t.self.n.procs.named(to.name) == t.self
+	return to.pid == b.pid || to.name != "" && b.n.procs.named(to.name) == b
 }
 
-// runsWith tells whether ctx is that of a function which the process's Server is running.
+// runsWith tells whether ctx is that of a function which the process is running.
 func (b *Mailbox) runsWith(ctx context.Context) bool {
 	t := turnOf(ctx)
-	return t != nil && t.self == b && !t.over.Load()
+	return t.madeProcess() == b && !t.over.Load()
 }
 
 // A pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link

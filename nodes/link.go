@@ -125,7 +125,7 @@ func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 // Removing the link and acting on the signal are one step, so that nothing comes through a link
 // that Unlink has ended.
 func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
-	if b.opts.TrapExit {
+	if b.traps.Load() {
 		b.trapBroke(from, reason, c)
 		return
 	}
@@ -203,7 +203,7 @@ func (b *Mailbox) linkLost(with ei.Pid) {
 	}
 	b.links.remove(with.Node, with)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
-	if !b.opts.TrapExit {
+	if !b.traps.Load() {
 		b.notifyEnd(b.endUnlock(noconnection), scope{})
 		return
 	}
@@ -231,16 +231,21 @@ func (b *Mailbox) awaitSpawn(ctx context.Context, ref ei.Ref, node string, over 
 	})
 }
 
-// spawnLost answers a request that the end of the connection has left without an answer.
-func (b *Mailbox) spawnLost(ref ei.Ref) *Message {
-	return &Message{Control: dist.Control{Op: dist.OpSpawnReply, To: b.pid, Ref: ref, Result: exitReason(noconnection)}}
+// lost is the message to the mailbox that the end of a connection has ended a monitor, or has left a
+// request for a process without an answer.
+func (b *Mailbox) lost(ref ei.Ref, t target) *Message {
+	ctl := dist.Control{Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: exitReason(noconnection)}
+	if t.isPending() {
+		ctl.Op, ctl.Reason, ctl.Result = dist.OpSpawnReply, nil, ctl.Reason
+	}
+	return &Message{Control: ctl}
 }
 
 // spawnReply handles a SPAWN_REPLY for a mailbox, or for one of its calls; b is nil if it has ended.
 func (n *Node) spawnReply(b *Mailbox, m *Message) {
 	pid, made := n.spawnedBy(m)
 	asker, parent := b, b
-	if b != nil && b.isCall(m.Ref) {
+	if b != nil && b.isCall(m.Ref) && !b.hasAsked(m.Ref) {
 		asker, parent = nil, nil
 		if a := b.openCall(m.Ref); a != nil {
 			asker, parent = a.box, a.box
@@ -260,7 +265,7 @@ func (n *Node) spawnReply(b *Mailbox, m *Message) {
 	}
 	switch {
 	case asker == nil:
-	case !asker.ofCall():
+	case !asker.private:
 		asker.notifyFrom(m.conn, m)
 	case made && parent == asker && m.Flags&dist.SpawnMonitored != 0: // it waits for the end
 	case !asker.answer(m) && made && parent != asker:
@@ -284,12 +289,9 @@ func (n *Node) senderOf(m *Message) string {
 	return m.conn.peer.Name
 }
 
-// ofCall tells whether the mailbox is a call's own.
-func (b *Mailbox) ofCall() bool { return b.private && b.hook == nil }
-
 // isCall tells whether a reference is that of a call in the mailbox's name, which has a mailbox of
 // its own.
-func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.ofCall() && ref.ID[2]&callBit != 0 }
+func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.private && ref.ID[2]&callBit != 0 }
 
 // openCall is the mailbox's call with a reference; nil if it is over, or not out yet.
 func (b *Mailbox) openCall(ref ei.Ref) *pendingCall {
@@ -311,6 +313,15 @@ func (b *Mailbox) watcherOf(ref ei.Ref) *Mailbox {
 	return b
 }
 
+// hasAsked tells whether the mailbox has asked for a process with SpawnRequest, and awaits the
+// answer.
+func (b *Mailbox) hasAsked(ref ei.Ref) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	t, ok := b.watching.find(ref)
+	return ok && t.isPending()
+}
+
 // awaits tells whether a SPAWN_REPLY may be the answer to a request of the mailbox, and notes that
 // it has come. A program may have sent the request itself (Conn.SendControl).
 func (b *Mailbox) awaits(m *Message) bool {
@@ -319,7 +330,7 @@ func (b *Mailbox) awaits(m *Message) bool {
 	t, ok := b.watching.find(m.Ref)
 	switch {
 	case !ok || !t.isPending():
-		return !b.ofCall()
+		return !b.private
 	case t.node != b.n.senderOf(m):
 		return false
 	}

@@ -271,7 +271,7 @@ type broken struct {
 // cut removes from the mailbox the monitors with the processes of a node, or of another worker of
 // this node, and lists the links with them; b.mu is held.
 func (b *Mailbox) cut(with scope) (x broken) {
-	reason, node := exitReason(noconnection), ei.Atom(with.node)
+	node := ei.Atom(with.node)
 	for pid, l := range b.links.of(node) {
 		if with.has(pid) {
 			if l.active {
@@ -287,15 +287,8 @@ func (b *Mailbox) cut(with scope) (x broken) {
 		}
 	}
 	for ref, t := range b.watching.of(node) {
-		switch {
-		case !with.hasTarget(t):
-		case t.isPending():
-			x.downs = append(x.downs, b.spawnLost(ref))
-			b.unwatch(t, ref)
-		default:
-			x.downs = append(x.downs, &Message{Control: dist.Control{
-				Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: reason,
-			}})
+		if with.hasTarget(t) {
+			x.downs = append(x.downs, b.lost(ref, t))
 			b.unwatch(t, ref)
 		}
 	}
@@ -457,9 +450,13 @@ func (b *Mailbox) removeAlias(ref ei.Ref) {
 }
 
 // isOpenTo tells whether a message may come in: one to an alias as long as that is active, and with
-// priority only if the alias and the mailbox are for that. b.mu is held.
+// priority only if the alias and the mailbox are for that; none where nobody receives. b.mu is held.
 func (b *Mailbox) isOpenTo(m *Message) bool {
-	if m.Op != dist.OpAliasSend {
+	switch {
+	case b.deaf:
+		b.n.stats.undeliverable.Add(1)
+		return false
+	case m.Op != dist.OpAliasSend:
 		return true
 	}
 	how, active := b.aliases[m.Ref]

@@ -183,7 +183,7 @@ func (b *Mailbox) spawnRequest(ctx context.Context, node string, p process) (ref
 			return ref, err
 		}
 	}
-	if c.ref, err = n.NewRef(); err != nil {
+	if c.ref, err = n.newCallRef(); err != nil {
 		return ref, err
 	}
 	if err = b.awaitSpawn(ctx, c.ref, node, c.over); err != nil {
@@ -240,12 +240,13 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newPrivate(nobodyReads, nil, ei.Ref{})
+	b, err := n.newSpawned(c)
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
+	t.self, t.from, t.leader = b, m.From, m.GroupLeader
 	var flags uint64
 	if o.Monitor {
 		flags |= dist.SpawnMonitored
@@ -296,15 +297,9 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	if !p.options.Link && !p.options.Monitor {
 		n.unheard(p.c, p.module, p.name, reason)
 	}
+	t.over.Store(true)
 	b.atEnd(t.end)
 	b.exit(reason, p.parent)() // this waits for room: the result may have any size
-}
-
-// nobodyReads drops the messages of a spawned process: a Func does not receive, and what nobody can
-// read is not kept.
-func nobodyReads(b *Mailbox, m *Message) {
-	b.n.stats.undeliverable.Add(1)
-	m.Release()
 }
 
 // spawned runs the function of a spawned process, and returns its exit reason. erpc's two entry
@@ -329,7 +324,7 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) 
 			return uncaught(exception)
 		}
 	}
-	_, exception := n.apply(ctx, module, name, args)
+	_, exception := n.apply(ctx, OpSpawn, module, name, args)
 	return uncaught(exception)
 }
 
@@ -382,5 +377,5 @@ func (n *Node) applyArgs(ctx context.Context, mfa []ei.Term) (ei.Raw, *Raise) {
 	if !ok1 || !ok2 || !ok3 {
 		return nil, raised(&Raise{Class: ClassError, Reason: ei.Atom("badarg")})
 	}
-	return n.apply(ctx, module, name, args)
+	return n.apply(ctx, OpCall, module, name, args)
 }

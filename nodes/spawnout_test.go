@@ -260,3 +260,36 @@ func TestGroupLeader(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return a.Conn("wire@test") != nil }, tooLong, tick)
 }
+
+// Rules that let a peer do nothing do not keep this node's own calls from being answered, and a
+// process that was spawned there from being linked; nor are they for this node.
+func TestSpawnBesideRules(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice", func(cfg *Config) { cfg.Rules = []Rule{{Peer: "*", Target: "*"}} })
+	b := w.started("bob")
+	for _, n := range []*Node{a, b} {
+		exposeAll(n)
+		box := trapping(t, a)
+		_, err := a.ERPC(w.ctx(), n.Name(), "m", "echo", 1)
+		require.NoError(t, err)
+		pid, err := box.SpawnLink(w.ctx(), n.Name(), "m", "exit")
+		require.NoError(t, err)
+		m, why := reason(t, box, dist.OpExit)
+		require.Equal(t, pid, m.From)
+		require.Equal(t, bad, why)
+		ref, err := box.SpawnRequest(w.ctx(), n.Name(), SpawnOptions{Link: true}, "m", "exit")
+		require.NoError(t, err)
+		m, err = box.Receive(w.ctx())
+		require.NoError(t, err)
+		require.Equal(t, ref, m.Ref)
+	}
+	p := w.peer(a.Listeners()[0], role("wire@test"))
+	box := trapping(t, a)
+	forged, err := a.newCallRef()
+	require.NoError(t, err)
+	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
+	p.send(dist.Control{Op: dist.OpSpawnReply, Ref: forged, To: box.Pid(), Flags: dist.SpawnLinked, Result: exitReason(child)}, nil)
+	ctl, _ := p.nextSignal()
+	require.Equal(t, dist.OpPayloadExit, ctl.Op)
+	require.Empty(t, linksOf(box))
+}
