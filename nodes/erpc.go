@@ -16,12 +16,12 @@ import (
 // ERPC calls a function on a node, connecting to it if need be: erpc:call(Node, Mod, Fun, Args). A
 // process of that node runs the function; its result is ERPC's. Exceptions of the function, and
 // what else becomes of it, are an *ERPCError, of which errors.As makes a *Raise or an *ExitError. A
-// node that is not connected, or is lost, is ErrNoConnection; one that makes no processes for others
-// (a C node) is errors.ErrUnsupported. ERPC waits for the result until ctx ends: the function then
-// goes on (in a node of Go its context ends), and what becomes of it is dropped here. If the node is
-// this one, the function is one of those that are exposed. In all else it is like RPC, but does not
-// go through the process rex, which calls wait for while it is busy, and it is quicker. What the
-// function prints goes to ctx's group leader: see WithGroupLeader; without one it is dropped.
+// node that is not connected, or is lost, is ErrNoConnection; one that makes no processes for
+// others (a C node) is errors.ErrUnsupported. ERPC waits for the result until ctx ends: the
+// function then goes on (in a node of Go its context ends), and what becomes of it is dropped here.
+// If the node is this one, the function is one of those that are exposed. What the function prints
+// goes to ctx's group leader (GroupLeaderOf); without one it is dropped. If you start the node, do
+// so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) ERPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	t, err := termOf(n.erpcTo(ctx, node, remoteFunc{mod, fun, args}))
 	return t, wrap(callOp(mod, fun, args), node, err)
@@ -159,8 +159,8 @@ type Answer[R any] struct {
 
 // Multicall calls a function on several nodes at once, as ERPC does, and yields each node with its
 // answer, in the order in which the answers come. The calls begin with the loop; those that are
-// still in progress when it is left are given up, as if ctx had ended. When ctx ends, the nodes that
-// have not answered have its error, so that each node of the list is yielded once. It is
+// still in progress when it is left are given up, as if ctx had ended. When ctx ends, the nodes
+// that have not answered have its error, so that each node of the list is yielded once. It is
 // erpc:multicall(Nodes, Mod, Fun, Args).
 //
 //	for node, answer := range n.Multicall(ctx, n.Peers(), "erlang", "memory", ei.Atom("total")) { ... }
@@ -169,7 +169,9 @@ func (n *Node) Multicall(ctx context.Context, nodes []string, mod, fun string, a
 }
 
 // MulticallAs is Multicall with results that are stored in an R, as ERPCAs does.
-func MulticallAs[R any](ctx context.Context, caller Caller, nodes []string, mod, fun string, args ...any) iter.Seq2[string, Answer[R]] {
+func MulticallAs[R any](
+	ctx context.Context, caller Caller, nodes []string, mod, fun string, args ...any,
+) iter.Seq2[string, Answer[R]] {
 	type answered struct {
 		node string
 		Answer[R]
@@ -197,8 +199,8 @@ func MulticallAs[R any](ctx context.Context, caller Caller, nodes []string, mod,
 	}
 }
 
-// Multicast is ERPCCast to several nodes at once. Its error joins those of all nodes. It waits until
-// all casts are out, or have failed. It is erpc:multicast(Nodes, Mod, Fun, Args).
+// Multicast is ERPCCast to several nodes at once. Its error joins those of all nodes. It waits
+// until all casts are out, or have failed. It is erpc:multicast(Nodes, Mod, Fun, Args).
 func (n *Node) Multicast(ctx context.Context, nodes []string, mod, fun string, args ...any) error {
 	op := fmt.Sprintf("cast %s:%s/%d to", mod, fun, len(args))
 	list, err := ei.Append(nil, args)
@@ -239,9 +241,9 @@ func (n *Node) ERPCRequest(ctx context.Context, node, mod, fun string, args ...a
 }
 
 // SendRequest begins a call as Call makes it, and returns when the request is out, for which it
-// waits as Mailbox.Send does; so long ctx counts. The process handles the requests that one goroutine sends to it in their
-// order. The errors are Call's; those of the call itself come with Request.Wait. It is gen_server:send_request(Pid,
-// Request).
+// waits as Mailbox.Send does; so long ctx counts. The process handles the requests that one
+// goroutine sends to it in their order. The errors are Call's; those of the call itself come with
+// Request.Wait. It is gen_server:send_request(Pid, Request).
 func (n *Node) SendRequest(ctx context.Context, to ei.Pid, request any) (*Request, error) {
 	node := string(to.Node)
 	c, err := n.beginCall(ctx, target{node: node, pid: to}, request, nil, nil)
@@ -255,7 +257,9 @@ func (n *Node) SendRequestName(ctx context.Context, node, name string, request a
 	return n.newRequest(c, "call "+name+" at", node, (*calling).awaitReply, err)
 }
 
-func (n *Node) newRequest(c calling, op, node string, await func(*calling, context.Context) (ei.Cursor, error), err error) (*Request, error) {
+func (n *Node) newRequest(
+	c calling, op, node string, await func(*calling, context.Context) (ei.Cursor, error), err error,
+) (*Request, error) {
 	if err != nil {
 		return nil, wrap(op, node, err)
 	}
@@ -323,16 +327,16 @@ func (r *Request) wait(ctx context.Context) (ei.Cursor, error) {
 // context.Canceled. It does not wait.
 func (r *Request) Abandon() { r.cancel() }
 
-// Answers yields requests when their answers are there, in the order in which they come, until all
+// Answered yields requests when their answers are there, in the order in which they come, until all
 // have been yielded, or ctx ends: Wait does not wait for one that was yielded. Those that were not
 // go on. It is what collections of request identifiers are for in erpc and gen_server
 // (reqids_add/3).
 //
-//	for r := range nodes.Answers(ctx, requests...) {
+//	for r := range nodes.Answered(ctx, requests...) {
 //		v, err := r.Wait(ctx)
 //		...
 //	}
-func Answers(ctx context.Context, requests ...*Request) iter.Seq[*Request] {
+func Answered(ctx context.Context, requests ...*Request) iter.Seq[*Request] {
 	return func(yield func(*Request) bool) {
 		answered := make(chan *Request, len(requests))
 		for _, r := range requests {

@@ -253,10 +253,10 @@ func TestRequests(t *testing.T) {
 		cancel()
 		_, err := requests[0].Wait(over)
 		require.ErrorIs(t, err, context.Canceled, "the wait, not the call")
-		require.Empty(t, slices.Collect(Answers(over, requests...)))
+		require.Empty(t, slices.Collect(Answered(over, requests...)))
 		close(gates[2])
 		var order []int
-		for r := range Answers(w.ctx(), requests...) {
+		for r := range Answered(w.ctx(), requests...) {
 			v, err := WaitAs[int](w.ctx(), r)
 			require.NoError(t, err)
 			arrives(t, r.Done(), "the answer")

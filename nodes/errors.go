@@ -149,10 +149,10 @@ func (e *RPCError) Unwrap() error {
 
 // An ERPCError is what erpc:call raises where a call has no result: see there. It wraps
 //
-//	*Raise          an exception of the function, of class error, exit or throw: {exception, Reason, Stack},
-//	                {exception, Reason}, or what was thrown
-//	*ExitError      an exit signal has ended the process that ran the function: {signal, Reason}
-//	*SpawnError     there is no such process, or no connection any more: {erpc, Reason}
+//	*Raise       the function's exception: {exception, Reason, Stack} of class error,
+//	             {exception, Reason} of class exit, or what it has thrown
+//	*ExitError   an exit signal has ended the process that ran the function: {signal, Reason}
+//	*SpawnError  there is no such process, or no connection any more: {erpc, Reason}
 type ERPCError struct {
 	Class  Class
 	Reason ei.Term

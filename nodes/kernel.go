@@ -56,8 +56,8 @@ func netKernelCall(_ context.Context, c *Call) (any, error) {
 	return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
 }
 
-// mute is the process that takeOutput is for: net_kernel, or in a node that was not started one that
-// has nothing else to do.
+// mute is the process that takeOutput is for: net_kernel, or in a node that was not started one
+// that has nothing else to do.
 func (n *Node) mute() (ei.Pid, error) {
 	if b := n.procs.named("net_kernel"); b != nil {
 		return b.pid, nil

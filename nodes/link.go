@@ -231,19 +231,25 @@ func (b *Mailbox) awaitSpawn(ctx context.Context, ref ei.Ref, node string, over 
 	})
 }
 
-// lost is the message to the mailbox that the end of a connection has ended a monitor, or has left a
-// request for a process without an answer.
+// lost is the message to the mailbox that the end of a connection has ended a monitor, or has left
+// a request for a process without an answer.
 func (b *Mailbox) lost(ref ei.Ref, t target) *Message {
-	ctl := dist.Control{Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: exitReason(noconnection)}
+	why := exitReason(noconnection)
 	if t.isPending() {
-		ctl.Op, ctl.Reason, ctl.Result = dist.OpSpawnReply, nil, ctl.Reason
+		return &Message{Control: dist.Control{Op: dist.OpSpawnReply, To: b.pid, Ref: ref, Result: why}}
 	}
-	return &Message{Control: ctl}
+	return &Message{Control: dist.Control{
+		Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: why,
+	}}
 }
 
-// spawnReply handles a SPAWN_REPLY for a mailbox, or for one of its calls; b is nil if it has ended.
+// spawnReply handles a SPAWN_REPLY for a mailbox, or for one of its calls; b is nil if it has
+// ended.
 func (n *Node) spawnReply(b *Mailbox, m *Message) {
 	pid, made := n.spawnedBy(m)
+	if _, reason, _ := otp.SpawnResult(m.Result); !made && reason == nil { // a process, but not the sender's
+		m.Result = exitReason(notsup)
+	}
 	asker, parent := b, b
 	if b != nil && b.isCall(m.Ref) && !b.hasAsked(m.Ref) {
 		asker, parent = nil, nil

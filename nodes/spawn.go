@@ -21,7 +21,8 @@ type process struct {
 	options          otp.SpawnOptions
 }
 
-// spawn asks for a process in a call, whose mailbox gets the answer. If that fails the call is over.
+// spawn asks for a process in a call, whose mailbox gets the answer. If that fails the call is
+// over.
 func (c *calling) spawn(ctx context.Context, node string, p process) error {
 	sent := false
 	defer func() { // also when an argument's AppendTerm panics
@@ -83,13 +84,13 @@ func (c *calling) spawnHere(ctx context.Context, ctl *dist.Control, args any) er
 	return nil
 }
 
-// Spawn makes a process on a node, connecting to it if need be, that runs Mod:Fun(Args): spawn(Node,
-// Mod, Fun, Args). It waits for the node's answer until ctx ends; there may be a process then all the same. A node
-// that makes none is a *SpawnError, one that is not connected, or lost, ErrNoConnection, and a C node
-// errors.ErrUnsupported. (In Erlang one gets the pid of a process that never was.) A function that does
-// not exist is no error: it is how the process ends. If the node is this one, the function is one of
-// those that are exposed. What the function prints goes to ctx's group leader: see WithGroupLeader;
-// without one it is dropped.
+// Spawn makes a process on a node, connecting to it if need be, that runs Mod:Fun(Args):
+// spawn(Node, Mod, Fun, Args). It waits for the node's answer until ctx ends; there may be a
+// process then all the same. A node that makes none is a *SpawnError, one that is not connected, or
+// lost, ErrNoConnection, and a C node errors.ErrUnsupported. (In Erlang one gets the pid of a
+// process that never was.) A function that does not exist is no error: it is how the process ends.
+// If the node is this one, the function is one of those that are exposed. What the function prints
+// goes to ctx's group leader (GroupLeaderOf); without one it is dropped.
 func (b *Mailbox) Spawn(ctx context.Context, node, mod, fun string, args ...any) (ei.Pid, error) {
 	pid, _, err := b.spawn(ctx, node, otp.SpawnOptions{}, mod, fun, args)
 	return pid, err
@@ -109,7 +110,9 @@ func (b *Mailbox) SpawnMonitor(ctx context.Context, node, mod, fun string, args 
 	return b.spawn(ctx, node, otp.SpawnOptions{Monitor: true}, mod, fun, args)
 }
 
-func (b *Mailbox) spawn(ctx context.Context, node string, o otp.SpawnOptions, mod, fun string, args []any) (pid ei.Pid, ref ei.Ref, err error) {
+func (b *Mailbox) spawn(
+	ctx context.Context, node string, o otp.SpawnOptions, mod, fun string, args []any,
+) (pid ei.Pid, ref ei.Ref, err error) {
 	err = b.inItsName(ctx, true, func(ctx context.Context, a *pendingCall) error {
 		ref = a.ref
 		pid, err = b.n.spawnFor(ctx, node, newProcess(o, mod, fun, args), a)
@@ -166,10 +169,10 @@ type SpawnOptions struct {
 }
 
 // SpawnRequest asks for a process, as Spawn does, and does not wait for the answer: that is an
-// OpSpawnReply message with the returned reference in Ref, of which Message.Spawned gives the pid, or
-// says why there is none; noconnection if the connection ends first. Link and monitor begin with
-// that answer. SpawnRequest waits as Send does, and has its errors; a node that makes no processes for others is
-// errors.ErrUnsupported. The request moves with the node. It is spawn_request/5.
+// OpSpawnReply message with the returned reference in Ref, of which Message.Spawned gives the pid,
+// or says why there is none; noconnection if the connection ends first. Link and monitor begin with
+// that answer. SpawnRequest waits as Send does, and has its errors; a node that makes no processes
+// for others is errors.ErrUnsupported. The request moves with the node. It is spawn_request/5.
 func (b *Mailbox) SpawnRequest(ctx context.Context, node string, o SpawnOptions, mod, fun string, args ...any) (ei.Ref, error) {
 	ref, err := b.spawnRequest(ctx, node, newProcess(otp.SpawnOptions{Link: o.Link, Monitor: o.Monitor}, mod, fun, args))
 	return ref, wrap(spawnOp(mod, fun, args), node, err)
@@ -209,8 +212,8 @@ func (m *Message) Spawned() (ei.Pid, error) {
 }
 
 // spawn handles a SPAWN_REQUEST, of this node if c is nil: an exposed function runs as a process,
-// which its parent may link and monitor. The function is looked up when the process runs: one that does not exist ends the
-// process with undef, as in Erlang.
+// which its parent may link and monitor. The function is looked up when the process runs: one that
+// does not exist ends the process with undef, as in Erlang.
 func (n *Node) spawn(c *Conn, m *Message) {
 	reply := func(flags uint64, result any) {
 		raw, err := ei.Append(nil, result)

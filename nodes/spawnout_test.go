@@ -139,9 +139,13 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 		require.Equal(t, why, e.Reason)
 		require.Equal(t, why == "notsup", errors.Is(err, errors.ErrUnsupported))
 	}
+	called, q := spawn(w.ctx())
+	answer(q, dist.SpawnLinked, ei.Pid{Node: "other@test", ID: 5, Creation: 77})
+	require.ErrorIs(t, arrives(t, called, "another node's process").err, errors.ErrUnsupported)
+	require.Empty(t, linksOf(b))
 	// Too late: the process is told.
 	ctx, cancel := context.WithCancel(w.ctx())
-	called, q := spawn(ctx)
+	called, q = spawn(ctx)
 	cancel()
 	require.ErrorIs(t, arrives(t, called, "the end of the wait").err, context.Canceled)
 	answer(q, dist.SpawnLinked, child)
@@ -253,7 +257,8 @@ func TestGroupLeader(t *testing.T) {
 		require.Equal(t, p.self, ctl.To)
 		require.Equal(t, "{io_reply,7,"+want+"}", reply.String(), request)
 	}
-	require.NoError(t, b.Send(w.ctx(), kernel, ei.Tuple{ei.Atom("io_request"), b.Pid(), ei.Int(7), parse(t, "{put_chars, unicode, []}")}))
+	request := ei.Tuple{ei.Atom("io_request"), b.Pid(), ei.Int(7), parse(t, "{put_chars, unicode, []}")}
+	require.NoError(t, b.Send(w.ctx(), kernel, request))
 	require.Equal(t, "{io_reply,7,ok}", term(t, b).String())
 	for _, odd := range []string{"{io_request, x, 1, getopts}", "{io_request, 1, 2}", "{io_request}"} { // nobody to answer
 		p.send(dist.Control{Op: dist.OpSend, To: kernel}, parse(t, odd))

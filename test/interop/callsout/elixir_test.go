@@ -85,7 +85,7 @@ func TestElixir(t *testing.T) {
 			requests = append(requests, r)
 		}
 		sum := 0
-		for r := range nodes.Answers(soon(t), requests...) {
+		for r := range nodes.Answered(soon(t), requests...) {
 			i, err := nodes.WaitAs[int](soon(t), r)
 			require.NoError(t, err)
 			sum += i
