@@ -87,12 +87,7 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		op = OpSend
 	case dist.OpMonitorP:
 		op = OpSend
-	case dist.OpSpawnReply: // may begin a link
-		op = OpSend
-		if m.Flags&dist.SpawnLinked != 0 {
-			op = OpLink
-		}
-	case dist.OpLink:
+	case dist.OpLink, dist.OpSpawnReply: // which may begin a link
 		op = OpLink
 	case dist.OpExit2:
 		op = OpExit
