@@ -91,10 +91,7 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		if n.answersCall(m) { // nobody else gets it: see spawnReply
 			return true
 		}
-		op = OpSend
-		if m.Flags&dist.SpawnLinked != 0 {
-			op = OpLink
-		}
+		op = OpLink
 	case dist.OpLink:
 		op = OpLink
 	case dist.OpExit2:
