@@ -22,7 +22,7 @@ const module = "github.com/cnode-go/cnode"
 const (
 	xsys    = "golang.org/x/sys"
 	xcrypto = "golang.org/x/crypto"
-	xnet    = "golang.org/x/net" // its nettest
+	xnet    = "golang.org/x/net" // its nettest, ipv4 and dnsmessage
 	cobra   = "github.com/spf13/cobra"
 	pflag   = "github.com/spf13/pflag"
 	ergo    = "github.com/ergo-services/ergo"
@@ -91,6 +91,7 @@ var picture = []row{
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
 		"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
+	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
