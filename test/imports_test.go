@@ -52,6 +52,7 @@ var picture = []row{
 	{path: "test/expect", others: []string{testify}},
 	{path: "test/oddcerts", own: "test/need", others: []string{testify}},
 	{path: "test/port"},
+	{path: "test/dns", others: []string{xnet}},
 	{path: "test/race"},
 	{path: "test/scarce", others: []string{xsys, testify}},
 	{path: "test/sockdir", own: "test/need"},
@@ -91,7 +92,7 @@ var picture = []row{
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
 		"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
-	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}},
+	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
@@ -103,6 +104,7 @@ var picture = []row{
 	{path: "test/interop/handoff", own: libraries},
 	{path: "test/interop/tls", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/workers", testOwn: libraries + " test/otp"},
+	{path: "test/interop/discovery", testOwn: libraries + " nodes/discovery test/otp test/line test/dns"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/bench", own: libraries + " test/otp test/line test/port", others: []string{xsys, cobra, pflag, ergo}},

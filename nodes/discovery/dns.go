@@ -90,6 +90,9 @@ func (s SRV) Nodes(ctx context.Context, _ *nodes.Node) iter.Seq2[[]string, error
 
 func (s SRV) records(ctx context.Context) ([]*net.SRV, error) {
 	_, records, err := orDefault(s.Resolver).LookupSRV(ctx, "", "", s.Query)
+	if len(records) > 0 { // then the error is about others, which have no proper target
+		err = nil
+	}
 	return records, err
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"iter"
 	"net"
-	"net/netip"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,96 +13,9 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/dns"
 	"github.com/cnode-go/cnode/test/expect"
 )
-
-// A zone is a DNS server: the records of names that end with a dot.
-type zone struct {
-	mu      sync.Mutex
-	records map[string][]dnsmessage.ResourceBody
-	refuses bool // SERVFAIL
-}
-
-// serveDNS starts a server, and gives a Resolver that asks nobody else.
-func serveDNS(t *testing.T) (*zone, *net.Resolver) {
-	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	z := &zone{}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := c.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if answer := z.answer(buf[:n]); answer != nil {
-				_, _ = c.WriteTo(answer, from)
-			}
-		}
-	}()
-	t.Cleanup(func() { c.Close(); <-done })
-	return z, &net.Resolver{PreferGo: true, StrictErrors: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp4", c.LocalAddr().String())
-	}}
-}
-
-func (z *zone) set(records map[string][]dnsmessage.ResourceBody) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	z.records = records
-}
-
-func (z *zone) answer(query []byte) []byte {
-	var m dnsmessage.Message
-	if m.Unpack(query) != nil || len(m.Questions) != 1 {
-		return nil
-	}
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	q := m.Questions[0]
-	of, known := z.records[q.Name.String()]
-	m.Response, m.Authoritative, m.Additionals = true, true, nil
-	switch {
-	case z.refuses:
-		m.RCode = dnsmessage.RCodeServerFailure
-	case !known:
-		m.RCode = dnsmessage.RCodeNameError
-	}
-	for _, body := range of {
-		var kind dnsmessage.Type
-		switch body.(type) {
-		case *dnsmessage.AResource:
-			kind = dnsmessage.TypeA
-		case *dnsmessage.AAAAResource:
-			kind = dnsmessage.TypeAAAA
-		case *dnsmessage.SRVResource:
-			kind = dnsmessage.TypeSRV
-		}
-		if kind == q.Type {
-			m.Answers = append(m.Answers, dnsmessage.Resource{
-				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: kind, Class: dnsmessage.ClassINET}, Body: body,
-			})
-		}
-	}
-	b, err := m.Pack()
-	if err != nil {
-		return nil
-	}
-	return b
-}
-
-func ip(text string) dnsmessage.ResourceBody {
-	if a := netip.MustParseAddr(text); a.Is6() {
-		return &dnsmessage.AAAAResource{AAAA: a.As16()}
-	}
-	return &dnsmessage.AResource{A: netip.MustParseAddr(text).As4()}
-}
-
-func srv(target string, port uint16) dnsmessage.ResourceBody {
-	return &dnsmessage.SRVResource{Priority: 10, Weight: 50, Port: port, Target: dnsmessage.MustNewName(target)}
-}
 
 // node is a node that is not started: it is asked for its name.
 func node(t *testing.T, name string) *nodes.Node {
@@ -126,16 +37,17 @@ func asked(t *testing.T, s Source, n *nodes.Node) (next func() ([]string, error)
 }
 
 func TestDNSNames(t *testing.T) {
-	z, r := serveDNS(t)
-	pods := []dnsmessage.ResourceBody{ip("10.1.0.95"), ip("10.1.0.96"), ip("fd00::7"), ip("::ffff:10.1.0.97")}
+	z := dns.New(t)
+	r := z.Resolver()
+	pods := []dnsmessage.ResourceBody{dns.Addr("10.1.0.95"), dns.Addr("10.1.0.96"), dns.Addr("fd00::7"), dns.Addr("::ffff:10.1.0.97")}
 	sets := []dnsmessage.ResourceBody{
-		srv("myapp-0.myapp-headless.default.svc.cluster.local.", 4000), srv("myapp-1.myapp-headless.default.svc.cluster.local.", 4000),
+		dns.SRV("myapp-0.myapp-headless.default.svc.cluster.local.", 4000), dns.SRV("myapp-1.myapp-headless.default.svc.cluster.local.", 4000),
 	}
-	z.set(map[string][]dnsmessage.ResourceBody{
+	z.Set(dns.Records{
 		"my-app.example.com.":                       pods,
 		"myapp-headless.default.svc.cluster.local.": append(sets, pods...),
-		"myapp-headless.prod.svc.k8s.example.":      {ip("10.2.0.1")},
-		"_cnode._tcp.example.com.":                  {srv("A.example.com.", 4001), srv("b.example.com.", 4002)},
+		"myapp-headless.prod.svc.k8s.example.":      {dns.Addr("10.2.0.1")},
+		"_cnode._tcp.example.com.":                  {dns.SRV("A.example.com.", 4001), dns.SRV("b.example.com.", 4002)},
 	})
 	byIP := []string{"myapp@10.1.0.95", "myapp@10.1.0.96", "myapp@10.1.0.97", "myapp@fd00::7"}
 	for name, c := range map[string]struct {
@@ -181,33 +93,32 @@ func TestDNSNames(t *testing.T) {
 
 // What changes is yielded at intervals; a failure is an error, and what comes after it counts again.
 func TestDNSPolls(t *testing.T) {
-	z, r := serveDNS(t)
+	z := dns.New(t)
+	r := z.Resolver()
 	next := asked(t, DNS{Query: "my-app.example.com", Basename: "a", Interval: time.Millisecond, Resolver: r}, nil)
 	_, err := next()
 	var failed *nodes.Error
 	require.ErrorAs(t, err, &failed)
 	require.Equal(t, "my-app.example.com", failed.Peer)
-	var dns *net.DNSError
-	require.ErrorAs(t, err, &dns)
-	require.True(t, dns.IsNotFound)
+	var unknown *net.DNSError
+	require.ErrorAs(t, err, &unknown)
+	require.True(t, unknown.IsNotFound)
 	for _, want := range [][]string{{"a@10.0.0.1"}, {"a@10.0.0.1", "a@10.0.0.2"}} {
-		of := []dnsmessage.ResourceBody{ip("10.0.0.1"), ip("10.0.0.2")}[:len(want)]
-		z.set(map[string][]dnsmessage.ResourceBody{"my-app.example.com.": of})
+		of := []dnsmessage.ResourceBody{dns.Addr("10.0.0.1"), dns.Addr("10.0.0.2")}[:len(want)]
+		z.Set(dns.Records{"my-app.example.com.": of})
 		names, err := next()
 		require.NoError(t, err)
 		require.ElementsMatch(t, want, names)
 	}
-	z.mu.Lock()
-	z.refuses = true
-	z.mu.Unlock()
+	z.Fail()
 	names, err := next()
-	require.ErrorAs(t, err, &dns)
-	require.False(t, dns.IsNotFound)
+	require.ErrorAs(t, err, &unknown)
+	require.False(t, unknown.IsNotFound)
 	require.Empty(t, names)
 }
 
 func TestDNSEndsWithContext(t *testing.T) {
-	_, r := serveDNS(t)
+	r := dns.New(t).Resolver()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range (DNS{Query: "my-app.example.com", Basename: "a", Interval: time.Hour, Resolver: r}).Nodes(ctx, nil) {
@@ -221,15 +132,16 @@ func TestKubernetesWithoutNamespace(t *testing.T) {
 }
 
 func TestSRVResolves(t *testing.T) {
-	z, r := serveDNS(t)
+	z := dns.New(t)
+	r := z.Resolver()
 	s := SRV{Query: "_cnode._tcp.example.com", Basename: "x", Resolver: r}
 	_, err := s.Resolve(t.Context(), "x@a.example.com")
-	var dns *net.DNSError
-	require.ErrorAs(t, err, &dns)
-	z.set(map[string][]dnsmessage.ResourceBody{
-		"_cnode._tcp.example.com.": {srv("a.example.com.", 4001), srv("b.example.com.", 4002), srv("gone.example.com.", 4003)},
-		"a.example.com.":           {ip("fd00::1"), ip("10.0.0.1")},
-		"b.example.com.":           {ip("fd00::2")},
+	var unknown *net.DNSError
+	require.ErrorAs(t, err, &unknown)
+	z.Set(dns.Records{
+		"_cnode._tcp.example.com.": {dns.SRV("a.example.com.", 4001), dns.SRV("b.example.com.", 4002), dns.SRV("gone.example.com.", 4003)},
+		"a.example.com.":           {dns.Addr("fd00::1"), dns.Addr("10.0.0.1")},
+		"b.example.com.":           {dns.Addr("fd00::2")},
 	})
 	for node, want := range map[string]string{"x@a.example.com": "10.0.0.1:4001", "x@B.example.com": "[fd00::2]:4002"} {
 		at, err := s.Resolve(t.Context(), node)

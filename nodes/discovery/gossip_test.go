@@ -33,15 +33,15 @@ func TestHeartbeat(t *testing.T) {
 	require.NoError(t, err)
 	for datagram, want := range map[string]string{
 		string(b): "a@b",
-		"heartbeat::\x83t\x00\x00\x00\x01d\x00\x04noded\x00\x03a@b":                              "a@b", // as OTP 25 writes atoms
+		"heartbeat::\x83t\x00\x00\x00\x01d\x00\x04noded\x00\x03a@b":                               "a@b", // as OTP 25 writes atoms
 		"heartbeat::" + term(map[ei.Atom]any{"node": ei.Atom("ü@b"), "since": []float64{1.5, 2}}): "ü@b",
-		"heartbeat::" + term(map[ei.Atom]any{"name": ei.Atom("a@b")}):                            "",
-		"heartbeat::" + term(map[ei.Atom]any{"node": "a@b"}):                                     "",
-		"heartbeat::" + term(map[ei.Atom]any{"node": ei.Atom("ab")}):                             "",
-		"heartbeat::" + term(map[ei.Atom]any{"node": ei.Atom("a@b@c")}):                          "",
-		"heartbeat::" + term(ei.Tuple{ei.Atom("node"), ei.Atom("a@b")}):                          "",
-		"heartbeat::" + string(compressed):                                                       "",
-		"heartbeat::\x83t\xff\xff\xff\xffw\x04nodew\x03a@b":                                      "",
+		"heartbeat::" + term(map[ei.Atom]any{"name": ei.Atom("a@b")}):                             "",
+		"heartbeat::" + term(map[ei.Atom]any{"node": "a@b"}):                                      "",
+		"heartbeat::" + term(map[ei.Atom]any{"node": ei.Atom("ab")}):                              "",
+		"heartbeat::" + term(map[ei.Atom]any{"node": ei.Atom("a@b@c")}):                           "",
+		"heartbeat::" + term(ei.Tuple{ei.Atom("node"), ei.Atom("a@b")}):                           "",
+		"heartbeat::" + string(compressed):                                                        "",
+		"heartbeat::\x83t\xff\xff\xff\xffw\x04nodew\x03a@b":                                       "",
 		"heartbeat::":     "",
 		"heartbeat::\x83": "",
 		"heartbeat:" + string(b[len("heartbeat:"):]) + "x": "a@b", // what follows the term is not looked at
