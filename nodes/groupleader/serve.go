@@ -252,13 +252,17 @@ func boolean(b bool) ei.Term {
 	return ei.Atom("false")
 }
 
-// putChars prints [Encoding, Chars], [Encoding, M, F, A], or either without Encoding, which is
-// latin1 then.
+// putChars prints [Encoding, Chars], [Encoding, M, F, A], or either without Encoding: so older nodes
+// send latin1, and whatever is none.
 func (s *server) putChars(args []ei.Term) ei.Term {
 	encoding := ei.Atom("latin1")
 	if len(args) == 2 || len(args) == 4 {
 		encoding, _ = args[0].(ei.Atom)
 		args = args[1:]
+	} else if len(args) == 1 {
+		if _, err := decoded(args[0], encoding); err != nil {
+			encoding = "unicode"
+		}
 	}
 	if encoding != "latin1" && encoding != "unicode" {
 		return failed("request")
