@@ -8,13 +8,16 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// apply calls an exposed function; one that does not exist is the exception undef. A panic becomes
-// an exception too. The arguments may still be encoded (ei.Raw), and stay so for a function that
+// apply calls an exposed function, OpCall or OpSpawn; one that does not exist is the exception
+// undef. A panic becomes an exception too. The arguments may still be encoded (ei.Raw), and stay so for a function that
 // reads them itself.
-func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
+func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
 	f, args, exception := n.applied(function{module, name}, args)
 	if exception != nil {
 		return nil, exception
+	}
+	if !n.mayRun(turnOf(ctx).caller(), op, f, len(args)) {
+		return nil, noAccess(f, len(args))
 	}
 	module, name = f.module, f.name
 	n.procs.turns.calls(turnOf(ctx), f)

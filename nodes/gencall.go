@@ -92,6 +92,9 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 		return wrap("reply", node, err)
 	}
 	ctl := c.addressHere()
+	if !c.n.mayAnswer(c.conn, c.tag, ctl) {
+		return nil
+	}
 	if b := c.n.procs.addressee(ctl); b != nil && !b.isHeld() {
 		return c.n.sendHereNow(ctl, answer)
 	}

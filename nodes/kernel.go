@@ -119,7 +119,9 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 				err = m.conn.send(ctx, ctl, answer)
 			}
 		case n.Name():
-			err = self.Send(ctx, from.Pid, answer)
+			if n.mayAnswer(m.conn, ei.Atom("rex"), &dist.Control{Op: dist.OpSend, To: from.Pid}) {
+				err = self.Send(ctx, from.Pid, answer)
+			}
 		default: // the peer has passed the request on
 			err = n.answerThird(ctx, m.conn, from, false, answer)
 		}
@@ -146,7 +148,9 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	name, ok := request[1].(ei.Atom)
 	node := ei.Atom(n.Name())
-	_, err = n.Lookup(ctx, string(name))
+	if ok = ok && n.mayPass(m.conn, name, request[2]); ok {
+		_, err = n.Lookup(ctx, string(name))
+	}
 	if !ok || err != nil {
 		answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
 		return

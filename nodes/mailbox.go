@@ -83,6 +83,7 @@ type Mailbox struct {
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call
 	spawned bool         // to a function: peers pay for all that is unread, see takes
+	madeFor string       // the peer that has called, or spawned, the function
 	traps   atomic.Bool  // exit signals become messages; changes with mu held
 	callRef ei.Ref       // of a call: the alias to which the reply goes; without words: none
 
@@ -167,9 +168,14 @@ func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
 	return n.newMailbox(nil, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
 }
 
-// newSpawned makes the process of a function. It is not moved with the node either.
-func (n *Node) newSpawned() (*Mailbox, error) {
-	return n.newMailbox(nil, nil, func(b *Mailbox) { b.spawned = true })
+// newSpawned makes the process of a function, for the peer of a connection; nil: for this node. It
+// is not moved with the node either.
+func (n *Node) newSpawned(by *Conn) (*Mailbox, error) {
+	return n.newMailbox(nil, nil, func(b *Mailbox) {
+		if b.spawned = true; by != nil {
+			b.madeFor = by.peer.Name
+		}
+	})
 }
 
 // Inherited is what MailboxOptions.Handover returned in the process before; ok tells whether there

@@ -381,6 +381,7 @@ func (n *Node) detach(c *Conn) {
 		for _, b := range n.procs.all() {
 			b.breakWithNode(c)
 		}
+		n.watches.tell(func(w *nodeWatch) { w.tellDown(c) })
 	}
 	n.router.lose(c)
 }

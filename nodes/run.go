@@ -61,11 +61,6 @@ func ConnOf(ctx context.Context) *Conn {
 	return turnOf(ctx).caller().toOthers()
 }
 
-// MailboxOf is the process whose function runs with ctx, a Server's or that of a Func: to send
-// from, to link, to monitor, to Exit. That of a Func receives, too (a Server's functions get its
-// messages), may trap exits, and ends when the function returns. It is nil for any other context.
-func MailboxOf(ctx context.Context) *Mailbox { return turnOf(ctx).process() }
-
 // CallerOf is the process that has called the function which runs with ctx: of a Func the one that
 // has spawned its process (the parent), or that waits for the result; of a Server's function the
 // one that Call.From names, or the sender of the message. It is the peer's word, and may be of
@@ -101,58 +96,6 @@ func GroupLeaderOf(ctx context.Context) ei.Term {
 	case t.leaderName != "":
 		return t.leaderName
 	}
-	return nil
-}
-
-// process is the process that runs the function; t may be nil. That of a Func which no spawn has
-// made is made when it is first asked for.
-func (t *turn) process() *Mailbox {
-	if t == nil {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.self != nil || t.n == nil {
-		return t.self
-	}
-	b, err := t.n.newSpawned()
-	if err != nil { // the node has ended, and its processes with it
-		b = t.n.makeMailbox(ei.Pid{}, nil, nil)
-		b.why = ei.Atom("shutdown")
-		close(b.over)
-	}
-	t.self = b
-	if b.atEnd(t.abandon); t.over.Load() {
-		b.exitBy(ei.Atom("normal"))
-	}
-	return b
-}
-
-// madeProcess is process, but nil if nobody has asked for it yet.
-func (t *turn) madeProcess() *Mailbox {
-	if t == nil {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.self
-}
-
-// endProcess ends the process of a Func that no spawn has made, now that the function is over. If
-// it has ended before, that was for a reason: why.
-func (t *turn) endProcess(reason ei.Term) (why ei.Term) {
-	t.mu.Lock()
-	t.over.Store(true)
-	b := t.self
-	t.mu.Unlock()
-	switch {
-	case b == nil:
-		return nil
-	case b.ended():
-		return b.why
-	}
-	b.atEnd(t.end)
-	b.Exit(reason)
 	return nil
 }
 

@@ -118,7 +118,7 @@ func someNode(t *rapid.T) Node {
 				rapid.Bool().Draw(t, "begun")}
 		}),
 		Publication: publication,
-		Blob:        append(someBytes(t, "blob"), 'x'), Stats: [6]int64{1, 2, 3, 4, 5, 6},
+		Blob:        append(someBytes(t, "blob"), 'x'), Stats: [7]int64{1, 2, 3, 4, 5, 6, 7},
 	}
 }
 
