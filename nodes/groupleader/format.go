@@ -382,6 +382,9 @@ func (w *formatter) float(f float64, s spec) error {
 		}
 		text = mantissa + "e" + exponent[:1] + zeros
 	}
+	if w.padding += max(len(text)-32, 0); w.padding > maxPadding {
+		return errFormat
+	}
 	return w.inField(text, s)
 }
 
