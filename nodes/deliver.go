@@ -106,7 +106,7 @@ func (b *Mailbox) pushLocked(m *Message) {
 		b.enqueue(m)
 	}
 	if b.serves && m.conn == nil {
-		if _, _, _, ok := otp.GenCall(m.Payload); ok {
+		if _, _, _, ok := otp.GenCall(m.Payload); ok || b.isOfParent(m) {
 			b.asked = m
 		}
 	}
@@ -187,7 +187,8 @@ func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 // a connection's reader for instance: so it does not wait.
 type hook func(self *Mailbox, m *Message)
 
-// register makes a process under a name, if there is one. h may be nil.
+// register makes a process under a name, if there is one, and links it with its parent. h may be
+// nil.
 func (n *Node) register(name string, h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	b, err := n.newMailbox(h, o, edit...)
 	if err != nil {
@@ -195,6 +196,12 @@ func (n *Node) register(name string, h hook, o *MailboxOptions, edit ...func(b *
 	}
 	if name != "" {
 		if err := n.Register(name, b); err != nil {
+			b.Close()
+			return nil, err
+		}
+	}
+	if parent := b.opts.Parent; parent != (ei.Pid{}) {
+		if err := b.Link(n.ctx, parent); err != nil {
 			b.Close()
 			return nil, err
 		}

@@ -177,7 +177,11 @@ func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 	case c != nil:
 		return c.sendSignal(ctx, ctl)
 	}
-	if err := n.life.Before(ctx, life.Draining); err != nil {
+	waitsFrom := life.Draining
+	if turnOf(ctx) != nil { // whoever drains waits for the function, which may wait for that end
+		waitsFrom = life.Ending
+	}
+	if err := n.life.Before(ctx, waitsFrom); err != nil {
 		return err
 	}
 	b := n.procs.local(ctl.To)
