@@ -106,7 +106,7 @@ func (b *Mailbox) pushLocked(m *Message) {
 		b.enqueue(m)
 	}
 	if b.serves && m.conn == nil {
-		if _, _, _, ok := otp.GenCall(m.Payload); ok || b.isOfParent(m) {
+		if _, _, _, ok := otp.GenCall(m.Payload); ok {
 			b.asked = m
 		}
 	}

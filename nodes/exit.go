@@ -177,11 +177,7 @@ func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 	case c != nil:
 		return c.sendSignal(ctx, ctl)
 	}
-	waitsFrom := life.Draining
-	if turnOf(ctx) != nil { // whoever drains waits for the function, which may wait for that end
-		waitsFrom = life.Ending
-	}
-	if err := n.life.Before(ctx, waitsFrom); err != nil {
+	if err := n.life.Before(ctx, life.Draining); err != nil {
 		return err
 	}
 	b := n.procs.local(ctl.To)
