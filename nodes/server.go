@@ -59,7 +59,8 @@ type Server struct {
 	Info func(ctx context.Context, self *Mailbox, m *Message)
 
 	// State is what sys:get_state and get_status show: anything that ei.Append takes. Without it
-	// there is no state to get, and get_status has the atom undefined in its place.
+	// there is no state to get, and get_status has the atom undefined in its place. Releases before
+	// OTP 26.1 show {ok, State}, as they do of processes of later ones.
 	State func() any
 	// SetState takes what sys:replace_state makes of the state. Its argument there, a fun, cannot
 	// run here: it is called on the node that asks, with what State gives, within 5 s, during which
@@ -336,7 +337,7 @@ func (s *Server) order(ctx context.Context, b *Mailbox, c *Call) any {
 		return s.status(b)
 	case ei.Atom("get_state"):
 		if s.State != nil {
-			return s.state()
+			return stateAnswer(s.state())
 		}
 	}
 	if t, ok := c.Request.(ei.Tuple); ok && len(t) == 2 {
@@ -356,13 +357,22 @@ func callbackFailed(callback ei.Term, err error) ei.Term {
 	return failedWith(ei.Tuple{ei.Atom("callback_failed"), callback, ei.Tuple{ei.Atom(reason.Class), reason.Reason}})
 }
 
-// state is the encoded state.
-func (s *Server) state() ei.Term {
+// state is the encoded state, or what sys answers if it cannot be encoded.
+func (s *Server) state() (state ei.Raw, failure ei.Term) {
 	raw, err := ei.Append(nil, s.State())
 	if err != nil {
-		return callbackFailed(ei.Tuple{ei.Atom("go"), ei.Atom("State")}, err)
+		return nil, callbackFailed(ei.Tuple{ei.Atom("go"), ei.Atom("State")}, err)
 	}
-	return ei.Raw(raw)
+	return raw, nil
+}
+
+// stateAnswer is sys's answer with a state since OTP 26.1, which earlier releases do not take apart.
+// Nothing tells them apart here.
+func stateAnswer(state ei.Raw, failure ei.Term) ei.Term {
+	if failure != nil {
+		return failure
+	}
+	return ei.Tuple{ei.Atom("ok"), state}
 }
 
 // fromFun is how long a fun of the node that asks may take.
@@ -374,23 +384,30 @@ func (s *Server) replaceState(ctx context.Context, c *Call, fun ei.Term) ei.Term
 	if c.conn == nil || c.conn.peer.Name != node {
 		return callbackFailed(fun, errors.New("the fun can be called at the node of the caller only"))
 	}
+	state, failure := s.state()
+	if failure != nil {
+		return failure
+	}
 	ctx, cancel := context.WithTimeout(ctx, fromFun)
 	defer cancel()
-	state, err := c.n.RPC(ctx, node, "erlang", "apply", fun, ei.List{s.state()})
+	next, err := c.n.RPC(ctx, node, "erlang", "apply", fun, ei.List{state})
 	if err == nil {
-		err = s.SetState(state)
+		err = s.SetState(next)
 	}
 	if err != nil {
 		return callbackFailed(fun, err)
 	}
-	return state
+	return ei.Tuple{ei.Atom("ok"), next}
 }
 
 // status is the answer to sys:get_status, in the form of a gen_server.
 func (s *Server) status(b *Mailbox) ei.Term {
 	state, running := ei.Term(ei.Atom("undefined")), ei.Atom("running")
 	if s.State != nil {
-		state = s.state()
+		raw, failure := s.state()
+		if state = raw; failure != nil {
+			state = failure
+		}
 	}
 	b.mu.Lock()
 	if b.isSuspended() {

@@ -50,7 +50,7 @@ func TestSysMessages(t *testing.T) {
 				s.Pid(), running, s.Pid(), debug, chars("Status for generic server adder"), chars("Status"), running,
 				chars("Parent"), s.Pid(), chars("Logged events"), events, chars("State"), total)
 		}
-		is(`#{<<"total">> => 5}`, ei.Atom("get_state"))
+		is(`{ok,#{<<"total">> => 5}}`, ei.Atom("get_state"))
 		is(status("running", "[]", "[]"), ei.Atom("get_status"))
 		is("{error,{unknown_system_msg,what}}", ei.Atom("what"))
 		is("{error,{unknown_system_msg,{change_code,m,1,x}}}", tuple(ei.Atom("change_code"), ei.Atom("m"), 1, ei.Atom("x")))
@@ -100,12 +100,12 @@ func TestSysMessages(t *testing.T) {
 		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), s.Pid(), tuple(ei.Atom("add"), 6)) })
 		require.NoError(t, b.Send(w.ctx(), s.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("add"), ei.Int(100)}}))
 		is(status("suspended", "[]", "[]"), ei.Atom("get_status"))
-		is(`#{<<"total">> => 7}`, ei.Atom("get_state"))
+		is(`{ok,#{<<"total">> => 7}}`, ei.Atom("get_state"))
 		is("ok", ei.Atom("resume"))
 		answer := arrives(t, called, "the answer")
 		require.NoError(t, answer.err)
 		require.Contains(t, []ei.Term{ei.Int(13), ei.Int(113)}, answer.v)
-		is(`#{<<"total">> => 113}`, ei.Atom("get_state"))
+		is(`{ok,#{<<"total">> => 113}}`, ei.Atom("get_state"))
 
 		_, err = b.Call(w.ctx(), s.Pid(), tuple(ei.Atom("add"), -100)) // a state that is no term
 		require.NoError(t, err)
@@ -150,14 +150,14 @@ func TestSuspendKeepsMessages(t *testing.T) {
 	require.NoError(t, b.SendPriority(ctx, alias, "urgent"))
 	ask("get_state")
 	require.NoError(t, b.Send(ctx, s.Pid(), 100))
-	require.Equal(t, "{t,0}", term(t, b).String())
+	require.Equal(t, "{t,{ok,0}}", term(t, b).String())
 	require.NoError(t, b.SendPriority(ctx, alias, tuple(ei.Atom("system"), ei.Tuple{b.Pid(), ei.Atom("t")}, ei.Atom("get_state"))))
-	require.Equal(t, "{t,0}", term(t, b).String())
+	require.Equal(t, "{t,{ok,0}}", term(t, b).String())
 	require.NoError(t, b.Send(ctx, s.Pid(), 101))
-	require.Equal(t, "0", sysCall(t, b, s.Pid(), ei.Atom("get_state")))
+	require.Equal(t, "{ok,0}", sysCall(t, b, s.Pid(), ei.Atom("get_state")))
 	ask("resume")
 	require.Equal(t, "{t,ok}", term(t, b).String())
-	require.Equal(t, "103", sysCall(t, b, s.Pid(), ei.Atom("get_state")))
+	require.Equal(t, "{ok,103}", sysCall(t, b, s.Pid(), ei.Atom("get_state")))
 	want := []string{`<<"urgent">>`}
 	for i := range 102 {
 		want = append(want, fmt.Sprint(i))

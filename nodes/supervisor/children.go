@@ -15,14 +15,7 @@ import (
 // waits for.
 func Server(name string, make func() nodes.Server, o *nodes.MailboxOptions) Child {
 	return Child{ID: name, Start: func(_ context.Context, s *Supervisor) (ei.Pid, error) {
-		var opts nodes.MailboxOptions
-		if o != nil {
-			opts = *o
-		}
-		server := make()
-		opts.Parent = s.Pid()
-		opts.TrapExit = opts.TrapExit || server.Terminate != nil
-		b, err := s.n.Serve(name, server, &opts)
+		b, err := serve(s.n, name, s.Pid(), make, o)
 		if err != nil {
 			return ei.Pid{}, err
 		}
@@ -54,8 +47,8 @@ const remoteStart = 10 * time.Second
 //
 // Start does not wait for its first start, so that the node need not be up, and a supervisor that
 // has such children, too, can be started in Config.Setup; a later start waits for the node's answer,
-// 10 s at most. A start that fails is tried again after Options.Delay or, without one, after as much
-// time as leaves the intensity: Period through Intensity.
+// 10 s at most. A start that fails is tried again after Options.Delay or, without one, after Period,
+// so that a node that is away does not use up the intensity.
 func Remote(id, node, mod, fun string, args ...any) Child {
 	return Child{ID: id, behaves: true, Start: func(ctx context.Context, s *Supervisor) (ei.Pid, error) {
 		ctx, cancel := context.WithTimeout(ctx, remoteStart)

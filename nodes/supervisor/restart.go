@@ -178,8 +178,8 @@ func (s *Supervisor) startOrRetry(ctx context.Context, c *child) bool {
 	}
 	c.restarting = true
 	delay := s.o.Delay
-	if delay <= 0 && c.behaves { // such that the tries are not too many restarts
-		delay = s.o.Period/time.Duration(max(1, s.o.Intensity)) + time.Millisecond
+	if delay <= 0 && c.behaves { // when the restarts up to now do not count any more
+		delay = s.o.Period + time.Millisecond
 	}
 	if delay <= 0 {
 		s.again(ctx, startAgain, c)
