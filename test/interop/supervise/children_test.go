@@ -24,17 +24,18 @@ func TestErlangSupervisor(t *testing.T) {
 		begin := func(name string) string {
 			return "tsup:start(#{intensity => 5, period => 60}, [go_child:spec('" + name + "', pricing)])"
 		}
-		child := `[{pricing, C, worker, _}] = supervisor:which_children(tsup), `
+		child := `[{pricing, A, worker, _}] = supervisor:which_children(tsup), C = catch go_child:pid(A), `
 		erl.Do(t, begin(n.Name()))
+		eventually(t, erl, "true", child+`is_pid(C) andalso node(C) =/= node()`)
 		require.Equal(t, "5", erl.Eval(t, bind(n, `gen_server:call(S, {add, 5})`)))
-		require.Equal(t, "true", erl.Eval(t, child+`node(C) =/= node()`))
+		require.Equal(t, "[1,1]", erl.Eval(t, `[proplists:get_value(K, supervisor:count_children(tsup)) || K <- [specs, active]]`))
 		first := n.Whereis("pricing").Pid()
 		for i, end := range []string{
 			`catch gen_server:call(S, bug)`, `gen_server:stop(S)`, `catch gen_server:call(S, {exit, {because, 1}})`,
-			`exit(C, kill)`,
+			`exit(C, kill)`, `exit(A, kill)`,
 		} {
 			was := n.Whereis("pricing")
-			erl.Eval(t, bind(n, child+end))
+			erl.Eval(t, bind(n, child+"_ = {A, C}, "+end))
 			<-was.Done()
 			require.Eventually(t, func() bool { b := n.Whereis("pricing"); return b != nil && b != was }, expect.Limit, time.Millisecond, "%d", i)
 		}
@@ -46,17 +47,18 @@ func TestErlangSupervisor(t *testing.T) {
 		require.Equal(t, "ok", erl.Eval(t, `supervisor:terminate_child(tsup, pricing)`))
 		require.Equal(t, "shutdown", terminated.Load())
 		require.Equal(t, "ok", erl.Eval(t, `element(1, supervisor:restart_child(tsup, pricing))`))
+		eventually(t, erl, "true", child+`is_pid(C)`)
 		terminated.Store("")
 		erl.Do(t, `exit(whereis(tsup), kill)`)
-		require.Eventually(t, func() bool { return terminated.Load() == "killed" && n.Whereis("pricing") == nil }, expect.Limit, time.Millisecond,
-			"the end of its parent ends the process")
+		require.Eventually(t, func() bool { return terminated.Load() == "shutdown" && n.Whereis("pricing") == nil }, expect.Limit, time.Millisecond,
+			"the end of the supervisor ends the process")
 
 		// a program that is killed, and comes again
 		name := newName()
 		p := program(t, name, erl.EpmdPort())
 		erl.Do(t, begin(name))
 		call := `try gen_server:call({pricing, '` + name + `'}, {add, 1}) catch exit:_ -> failed end`
-		require.Equal(t, "1", erl.Eval(t, call))
+		eventually(t, erl, "1", call)
 		erl.Do(t, child+`persistent_term:put(was, C)`)
 		p.Kill()
 		<-p.Done()
@@ -70,10 +72,34 @@ func TestErlangSupervisor(t *testing.T) {
 		eventually(t, erl, "true", child+`is_pid(C) andalso C =/= persistent_term:get(was)`)
 		require.Equal(t, "1", erl.Eval(t, call))
 
-		// a second supervisor does not get the process
-		require.Contains(t, erl.Eval(t, `go_child:start_link('`+name+`', pricing)`), "{error,{already_started,")
+		// a second parent does not get the process
+		require.Contains(t, erl.Eval(t, `erpc:call('`+name+`', pricing, start_link, [self()])`), "{error,{already_started,")
 		second.Kill()
 		<-second.Done()
+	})
+}
+
+// Without a stand-in the Go process is the child.
+func TestErlangSupervisorDirect(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		erl := r.Start(t, otp.Options{})
+		erl.Load(t, whole)
+		n, _ := start(t, erl.EpmdPort(), func(n *nodes.Node) error { return supervisor.ExposeStart(n, "pricing", newPricing, nil) })
+		erl.Do(t, bind(n, `tsup:start(#{intensity => 5, period => 60}, fun() ->
+			[#{id => pricing, start => {erpc, call, [N, pricing, start_link, [self()]]}}] end)`))
+		was := n.Whereis("pricing")
+		child := `[{pricing, C, worker, _}] = supervisor:which_children(tsup), `
+		require.Equal(t, "true", erl.Eval(t, bind(n, child+`node(C) =:= N`)))
+		erl.Eval(t, bind(n, `catch gen_server:call(S, bug)`))
+		<-was.Done()
+		require.Eventually(t, func() bool { b := n.Whereis("pricing"); return b != nil && b != was }, expect.Limit, time.Millisecond)
+		require.Equal(t, "ok", erl.Eval(t, `supervisor:terminate_child(tsup, pricing)`))
+		require.Nil(t, n.Whereis("pricing"))
+		require.Equal(t, "ok", erl.Eval(t, `element(1, supervisor:restart_child(tsup, pricing))`))
+		was = n.Whereis("pricing")
+		erl.Do(t, `exit(whereis(tsup), kill)`)
+		<-was.Done()
+		require.Equal(t, "killed", reason(was))
 	})
 }
 
