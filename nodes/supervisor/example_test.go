@@ -17,7 +17,7 @@ func newCounter() nodes.Server {
 	return nodes.Server{
 		On: map[string]nodes.Func{
 			"add": nodes.FuncOf(func(n int) int { total += n; return total }),
-			"bug": nodes.FuncOf(func() int { return total / (total - total) }),
+			"div": nodes.FuncOf(func(n int) int { total /= n; return total }),
 		},
 		State: func() any { return total },
 	}
@@ -47,7 +47,7 @@ func ExampleSupervise() {
 	defer n.Close()
 	fmt.Println(nodes.CallAs[int](ctx, n, "shop@host", "counter", ei.Tuple{ei.Atom("add"), ei.Int(5)}))
 	first := n.Whereis("counter")
-	_, err := nodes.CallAs[int](ctx, n, "shop@host", "counter", ei.Atom("bug"))
+	_, err := nodes.CallAs[int](ctx, n, "shop@host", "counter", ei.Tuple{ei.Atom("div"), ei.Int(0)}) // panics
 	fmt.Println(err != nil)
 	<-first.Done()
 	// supervisor:which_children({counter_sup, 'shop@host'}) is answered once the child runs again
