@@ -131,6 +131,7 @@ type Mailbox struct {
 	Handover  []byte
 
 	Parent ei.Pid // MailboxOptions.Parent
+	Label ei.Raw
 }
 
 func (s *Mailbox) Describe(f *form.Fields) {
@@ -148,6 +149,7 @@ func (s *Mailbox) Describe(f *form.Fields) {
 	f.Bool(12, form.Given, &s.HandsOver)
 	f.Bytes(13, form.Given, &s.Handover)
 	f.Pid(14, form.May, &s.Parent)
+	f.Raw(15, &s.Label)
 }
 
 // An Alias is an active alias of a process.
