@@ -14,9 +14,10 @@ import (
 const leaving = 2 * time.Second
 
 // ExposeStart lets the supervisor of an Erlang or Elixir node start a Server here, as its child:
-// NAME:start_link(Parent) makes a process of that name, linked with Parent, a process of the node that
-// calls, and returns {ok, Pid}, or {error, Reason}. The process ends with its parent; it traps exits if it has a function Terminate,
-// which the supervisor then waits for. docs/supervision.md has the child specification.
+// NAME:start_link() makes a process of that name, linked with the caller, which is its parent, and
+// returns {ok, Pid}, or {error, Reason}. The process ends with its parent; it traps exits if it has a
+// function Terminate, which the supervisor then waits for. docs/supervision.md has the child
+// specification.
 //
 // Call it in nodes.Config.Setup: when the node has moved, it gives the process that was started
 // before its functions again.
@@ -26,8 +27,12 @@ func ExposeStart(n *nodes.Node, name string, make func() nodes.Server, o *nodes.
 			return err
 		}
 	}
-	n.Expose(name, "start_link", nodes.FuncOf(func(ctx context.Context, parent ei.Pid) (ei.Term, error) {
-		if c := nodes.ConnOf(ctx); c != nil && string(parent.Node) != c.Name() { // nobody else's process
+	n.Expose(name, "start_link", nodes.FuncOf(func(ctx context.Context) (ei.Term, error) {
+		parent, node := nodes.CallerOf(ctx), n.Name()
+		if c := nodes.ConnOf(ctx); c != nil {
+			node = c.Name()
+		}
+		if string(parent.Node) != node { // there is none, or it is somebody else's
 			return nil, &ei.ReasonError{Reason: ei.Atom("badarg")}
 		}
 		b, err := serve(n, name, parent, make, o)

@@ -131,7 +131,7 @@ type Mailbox struct {
 	Handover  []byte
 
 	Parent ei.Pid // MailboxOptions.Parent
-	Label ei.Raw
+	Label  ei.Raw
 }
 
 func (s *Mailbox) Describe(f *form.Fields) {

@@ -73,7 +73,7 @@ func TestErlangSupervisor(t *testing.T) {
 		require.Equal(t, "1", erl.Eval(t, call))
 
 		// a second parent does not get the process
-		require.Contains(t, erl.Eval(t, `erpc:call('`+name+`', pricing, start_link, [self()])`), "{error,{already_started,")
+		require.Contains(t, erl.Eval(t, `erpc:call('`+name+`', pricing, start_link, [])`), "{error,{already_started,")
 		second.Kill()
 		<-second.Done()
 	})
@@ -85,8 +85,8 @@ func TestErlangSupervisorDirect(t *testing.T) {
 		erl := r.Start(t, otp.Options{})
 		erl.Load(t, whole)
 		n, _ := start(t, erl.EpmdPort(), func(n *nodes.Node) error { return supervisor.ExposeStart(n, "pricing", newPricing, nil) })
-		erl.Do(t, bind(n, `tsup:start(#{intensity => 5, period => 60}, fun() ->
-			[#{id => pricing, start => {erpc, call, [N, pricing, start_link, [self()]]}}] end)`))
+		erl.Do(t, bind(n, `tsup:start(#{intensity => 5, period => 60}, 
+			[#{id => pricing, start => {erpc, call, [N, pricing, start_link, []]}}])`))
 		was := n.Whereis("pricing")
 		child := `[{pricing, C, worker, _}] = supervisor:which_children(tsup), `
 		require.Equal(t, "true", erl.Eval(t, bind(n, child+`node(C) =:= N`)))

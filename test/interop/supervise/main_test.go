@@ -137,7 +137,6 @@ start(Flags, Children) ->
 
 start_keeper(Name, Value) -> gen_server:start({local, Name}, ?MODULE, {keeper, Value}, []).
 
-init({supervisor, Flags, Children}) when is_function(Children) -> {ok, {Flags, Children()}};
 init({supervisor, Flags, Children}) -> {ok, {Flags, Children}};
 init({keeper, Value}) -> process_flag(trap_exit, true), {ok, Value}.
 
