@@ -3,7 +3,6 @@ package nodes
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	"github.com/cnode-go/cnode/nodes/internal/life"
 )
@@ -18,9 +17,6 @@ func (n *Node) background(f func()) bool {
 	n.goroutines.Run(f)
 	return true
 }
-
-// Logger is Config.Logger, or one that discards: for packages that say in the node's log what they do.
-func (n *Node) Logger() *slog.Logger { return n.log }
 
 // Done is closed when the node begins to close.
 func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }

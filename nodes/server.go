@@ -189,8 +189,8 @@ func (s *Server) failed(ctx context.Context, b *Mailbox, panicked any) {
 
 // stop ends the process, after Terminate.
 func (s *Server) stop(ctx context.Context, b *Mailbox, reason ei.Term) {
+	defer b.Exit(reason) // though Terminate may leave by runtime.Goexit
 	s.lastCall(ctx, b, reason)
-	b.Exit(reason)
 }
 
 // lastCall calls Terminate, unless that was done.
