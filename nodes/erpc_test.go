@@ -330,13 +330,19 @@ func TestMulticall(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
 	var names []string
-	ended := make(chan string, 4)
+	began, ended := make(chan string, 16), make(chan string, 16)
 	release := make(chan struct{})
 	for _, alive := range []string{"n0", "n1", "n2"} {
 		n := w.started(alive)
 		names = append(names, n.Name())
-		n.Expose("m", "slow", FuncOf(func(ctx context.Context, who string) (string, error) {
-			if alive != who {
+		// who is quick, but waits until so many others have begun
+		n.Expose("m", "slow", FuncOf(func(ctx context.Context, who string, others int) (string, error) {
+			if alive == who {
+				for range others {
+					<-began
+				}
+			} else {
+				began <- alive
 				select {
 				case <-release:
 				case <-ctx.Done():
@@ -348,7 +354,7 @@ func TestMulticall(t *testing.T) {
 	}
 	names = append(names, "nobody@test", a.Name())
 	var got []string
-	for node, answer := range a.Multicall(w.ctx(), names, "m", "slow", "n1") {
+	for node, answer := range a.Multicall(w.ctx(), names, "m", "slow", "n1", 2) {
 		got = append(got, node)
 		switch node {
 		case "nobody@test":
@@ -366,7 +372,7 @@ func TestMulticall(t *testing.T) {
 	require.ElementsMatch(t, names, got)
 
 	release = make(chan struct{})
-	for node, answer := range MulticallAs[string](w.ctx(), box(t, a), names[:3], "m", "slow", "n2") {
+	for node, answer := range MulticallAs[string](w.ctx(), box(t, a), names[:3], "m", "slow", "n2", 2) {
 		require.NoError(t, answer.Err)
 		require.Equal(t, "n2@test", node)
 		require.Equal(t, "n2", answer.Value)
@@ -377,7 +383,7 @@ func TestMulticall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(w.ctx(), 50*time.Millisecond)
 	defer cancel()
 	count := 0
-	for _, answer := range a.Multicall(ctx, names[:3], "m", "slow", "nobody") {
+	for _, answer := range a.Multicall(ctx, names[:3], "m", "slow", "nobody", 0) {
 		require.ErrorIs(t, answer.Err, context.DeadlineExceeded)
 		count++
 	}

@@ -261,7 +261,10 @@ func (n *Node) spawnReply(b *Mailbox, m *Message) {
 		}
 	}
 	if asker != nil && !asker.awaits(m) {
-		return
+		if !asker.ended() { // it is no answer
+			return
+		}
+		asker, parent = nil, nil
 	}
 	switch {
 	case made && b == nil:
