@@ -58,6 +58,7 @@ func (s *Scope) inherit(state []byte) error {
 	if err := ei.Unmarshal(state, &saved); err != nil {
 		return err
 	}
+	s.inheriting, s.claims = true, map[membership]int{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range saved.Locals {
@@ -79,4 +80,24 @@ func (s *Scope) inherit(state []byte) error {
 		s.peers[p.Pid], s.byRef[p.Ref] = one, p.Pid
 	}
 	return nil
+}
+
+// claim finds a membership that the scope before has handed over, and that nobody has found yet;
+// s.turn is held.
+func (s *Scope) claim(pid ei.Pid, key string) bool {
+	l := s.locals[pid]
+	if l == nil {
+		return false
+	}
+	m, count := membership{pid, key}, 0
+	for _, of := range l.groups {
+		if of == key {
+			count++
+		}
+	}
+	if s.claims[m] >= count {
+		return false
+	}
+	s.claims[m]++
+	return true
 }

@@ -26,57 +26,85 @@ func keyOfValue(group any) (string, error) {
 // scope's process, until ctx ends; then nothing has happened. It does not wait for other nodes,
 // which hear of it a moment later. The error is that of Err if the scope has ended, of Mailbox.Err
 // if a process has, and of ei.Append for the group. It is pg:join/3.
+//
+// In Config.Setup of a process that takes over from another one (nodes.Restore), the members are
+// those that there were. So that Setup may be the same in both, a Join there makes members only of
+// processes that were none; it does not wait, and other nodes hear of it once the node goes on.
 func (s *Scope) Join(ctx context.Context, group any, members ...*nodes.Mailbox) error {
-	return s.change(ctx, "join", group, members, func(box *nodes.Mailbox, key string, pids []ei.Pid) error {
-		for _, m := range members {
-			if err := m.Err(); err != nil {
-				return err
-			}
+	return s.change(ctx, "join", group, members, func(key string, pids []ei.Pid) error {
+		s.turn.Lock()
+		if !s.inheriting {
+			s.turn.Unlock()
+			return s.inProcess(ctx, func(box *nodes.Mailbox) error { return s.joinNow(box, key, pids, members) })
 		}
-		for _, pid := range pids {
-			l := s.locals[pid]
-			if l == nil {
-				l = &local{}
-				s.locals[pid] = l
-				s.monitorLocal(box, pid, l)
-			}
-			l.groups = append(l.groups, key)
+		defer s.turn.Unlock()
+		pids = slices.DeleteFunc(pids, func(pid ei.Pid) bool { return s.claim(pid, key) })
+		if len(pids) > 0 {
+			s.post(func() { _ = s.joinNow(s.box.Load(), key, pids, nil) })
 		}
-		s.mu.Lock()
-		s.join(s.self, key, pids)
-		s.mu.Unlock()
-		s.tell(box, func(version int) ei.Term { return joinMessage(box.Pid(), version, key, pids) })
 		return nil
 	})
+}
+
+func (s *Scope) joinNow(box *nodes.Mailbox, key string, pids []ei.Pid, members []*nodes.Mailbox) error {
+	for _, m := range members {
+		if err := m.Err(); err != nil {
+			return err
+		}
+	}
+	for _, pid := range pids {
+		l := s.locals[pid]
+		if l == nil {
+			l = &local{}
+			s.locals[pid] = l
+			s.monitorLocal(box, pid, l)
+		}
+		l.groups = append(l.groups, key)
+	}
+	s.mu.Lock()
+	s.join(s.self, key, pids)
+	s.mu.Unlock()
+	s.tell(box, func(version int) ei.Term { return joinMessage(box.Pid(), version, key, pids) })
+	return nil
 }
 
 // Leave ends a membership of each of the processes. If none of them is a member the error is
 // ErrNotJoined; those that are not are passed over. It waits as Join does. It is pg:leave/3.
 func (s *Scope) Leave(ctx context.Context, group any, members ...*nodes.Mailbox) error {
-	return s.change(ctx, "leave", group, members, func(box *nodes.Mailbox, key string, pids []ei.Pid) error {
-		s.mu.Lock()
-		left := s.leave(s.self, key, pids, 1)
-		s.mu.Unlock()
-		if len(left) == 0 {
-			return ErrNotJoined
-		}
-		for _, pid := range left {
-			l := s.locals[pid]
-			i := slices.Index(l.groups, key)
-			if l.groups = slices.Delete(l.groups, i, i+1); len(l.groups) == 0 {
-				box.Demonitor(l.ref)
-				delete(s.byRef, l.ref)
-				delete(s.locals, pid)
-			}
-		}
-		s.tell(box, func(version int) ei.Term { return leaveMessage(box.Pid(), version, left, []string{key}) })
-		return nil
+	return s.change(ctx, "leave", group, members, func(key string, pids []ei.Pid) error {
+		return s.inProcess(ctx, func(box *nodes.Mailbox) error { return s.leaveNow(box, key, pids) })
 	})
 }
 
-// change has the scope's process change the membership of processes.
+func (s *Scope) leaveNow(box *nodes.Mailbox, key string, pids []ei.Pid) error {
+	s.mu.Lock()
+	left := s.leave(s.self, key, pids, 1)
+	s.mu.Unlock()
+	if len(left) == 0 {
+		return ErrNotJoined
+	}
+	for _, pid := range left {
+		l := s.locals[pid]
+		i := slices.Index(l.groups, key)
+		if l.groups = slices.Delete(l.groups, i, i+1); len(l.groups) == 0 {
+			box.Demonitor(l.ref)
+			delete(s.byRef, l.ref)
+			delete(s.locals, pid)
+		}
+	}
+	s.tell(box, func(version int) ei.Term { return leaveMessage(box.Pid(), version, left, []string{key}) })
+	return nil
+}
+
+// inProcess is do for what may fail.
+func (s *Scope) inProcess(ctx context.Context, f func(box *nodes.Mailbox) error) (err error) {
+	failed := s.do(ctx, func() { err = f(s.box.Load()) })
+	return errors.Join(failed, err)
+}
+
+// change changes, by f, the membership of processes in a group.
 func (s *Scope) change(ctx context.Context, op string, group any, members []*nodes.Mailbox,
-	f func(box *nodes.Mailbox, key string, pids []ei.Pid) error,
+	f func(key string, pids []ei.Pid) error,
 ) error {
 	fail := func(err error) error {
 		return &nodes.Error{Op: fmt.Sprintf("%s a group of pg scope %s", op, s.name), Err: err}
@@ -98,11 +126,7 @@ func (s *Scope) change(ctx context.Context, op string, group any, members []*nod
 	if len(pids) == 0 {
 		return nil
 	}
-	failed := s.do(ctx, func() { err = f(s.box.Load(), key, pids) })
-	if failed != nil {
-		return fail(failed)
-	}
-	if err != nil {
+	if err := f(key, pids); err != nil {
 		return fail(err)
 	}
 	return nil

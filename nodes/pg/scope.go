@@ -72,6 +72,16 @@ type Scope struct {
 	warned  map[string]bool // nodes of which the log has heard
 	restart time.Time
 	deaths  int
+	// The state of the scope before has been taken, and the node goes on only later: Join finds the
+	// memberships that there were, those of claims having been found already.
+	inheriting bool
+	claims     map[membership]int
+}
+
+// A membership is one in a group, which a process may have several times.
+type membership struct {
+	pid ei.Pid
+	key string
 }
 
 // A local is a member of this node.
@@ -137,6 +147,7 @@ func (s *Scope) open() error {
 
 // begin is the first thing that the scope's process does.
 func (s *Scope) begin(box *nodes.Mailbox) {
+	s.inheriting, s.claims = false, nil
 	for pid, l := range s.locals {
 		if l.ref.Len == 0 { // the process before was monitoring it
 			s.monitorLocal(box, pid, l)
