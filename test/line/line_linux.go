@@ -67,7 +67,7 @@ func (l *Line) Close() {
 // end is told.
 func (l *Line) Cut() { l.cut.Store(true) }
 
-// Mend ends a Cut.
+// Mend ends Cut.
 func (l *Line) Mend() { l.cut.Store(false) }
 
 // carry takes packets from one end to the other, each after a time.
