@@ -1,0 +1,34 @@
+package global
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTwoNodes(t *testing.T) {
+	w := newWorld("a@test", "b@test")
+	a, b := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
+	before := a.process(t)
+	require.NoError(t, a.Register(within(t), "before", before, Method{}))
+	_, err := a.n.Connect(within(t), "b@test")
+	require.NoError(t, err)
+	require.NoError(t, a.Sync(within(t)))
+	require.NoError(t, b.Sync(within(t)))
+	pid, ok := b.Whereis("before")
+	require.True(t, ok)
+	require.Equal(t, before.Pid(), pid)
+	one := b.process(t)
+	require.NoError(t, b.Register(within(t), "one", one, Method{}))
+	pid, ok = a.Whereis("one")
+	require.True(t, ok)
+	require.Equal(t, one.Pid(), pid)
+	require.ErrorIs(t, a.Register(within(t), "one", a.process(t), Method{}), ErrTaken)
+	require.ErrorIs(t, a.Register(within(t), "two", before, Method{}), ErrNamed)
+	one.Close()
+	eventually(t, func() bool { _, ok := a.Whereis("one"); return !ok })
+	require.NoError(t, b.Unregister(within(t), "before"))
+	_, ok = a.Whereis("before")
+	require.False(t, ok)
+	require.Empty(t, b.Names())
+}
