@@ -93,18 +93,24 @@ func (c *core) tag() int64 {
 	return c.lastTag
 }
 
-// cast sends what gen_server:cast sends, to the server of another node.
+// cast sends what gen_server:cast sends, to the server of another node, and connects as that does.
 func (c *core) cast(node string, elems ...ei.Term) {
-	c.tell(node, ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple(elems)})
+	c.write(letter{node: node, name: true, connects: true}, ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple(elems)})
 }
 
+// tell sends a message to the server of another node, if that is connected.
 func (c *core) tell(node string, t ei.Term) {
+	c.write(letter{node: node, name: true}, t)
+}
+
+func (c *core) write(l letter, t ei.Term) {
 	raw, err := ei.AppendTerm(nil, t)
 	if err != nil {
-		c.out.warn("global: a message cannot be encoded", "node", node, "error", err)
+		c.out.warn("global: a message cannot be encoded", "node", l.node, "error", err)
 		return
 	}
-	c.out.post(letter{node: node, name: true, payload: raw})
+	l.payload = raw
+	c.out.post(l)
 }
 
 // message does what a message says that a process of the node from has sent.

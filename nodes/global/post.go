@@ -23,9 +23,9 @@ const (
 // An outbox sends letters without waiting, and those to one node in order. Only while a connection
 // is full a goroutine waits for it.
 type outbox struct {
-	send func(ctx context.Context, l letter) error
-	// noWait and waiting are the contexts of letters to nodes
-	noWait context.Context
+	send     func(ctx context.Context, l letter) error
+	noWait   context.Context
+	connects bool // all do: another worker may have the connection
 
 	mu   sync.Mutex
 	full map[string][]letter
@@ -36,7 +36,7 @@ func newOutbox(send func(ctx context.Context, l letter) error, connects bool) *o
 	if !connects {
 		ctx = nodes.NoConnect(ctx)
 	}
-	return &outbox{send: send, noWait: ctx, full: map[string][]letter{}}
+	return &outbox{send: send, noWait: ctx, connects: connects, full: map[string][]letter{}}
 }
 
 func (o *outbox) post(l letter) {
@@ -49,7 +49,8 @@ func (o *outbox) post(l letter) {
 		}
 		return
 	}
-	if err := o.send(o.noWait, l); errors.Is(err, os.ErrDeadlineExceeded) {
+	err := o.send(o.noWait, l)
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, nodes.ErrNoConnection) && l.connects {
 		o.full[l.node] = []letter{l}
 		go o.drain(l.node)
 	}
@@ -68,8 +69,8 @@ func (o *outbox) drain(node string) {
 		o.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), letterTime)
 		err := o.send(nodes.NoConnect(ctx), queue[0])
-		if errors.Is(err, nodes.ErrNoConnection) && o.noWait == transport.NoWait() {
-			err = o.send(ctx, queue[0]) // another worker has the connection
+		if errors.Is(err, nodes.ErrNoConnection) && (queue[0].connects || o.connects) {
+			err = o.send(ctx, queue[0])
 		}
 		cancel()
 		if errors.Is(err, nodes.ErrMoved) {
@@ -109,19 +110,19 @@ func (o *outbox) flushed(ctx context.Context, node string) {
 
 // encode is the form of a letter in a state.
 func (l *letter) encode() ei.Term {
-	return ei.Tuple{ei.Atom(l.node), atomOf(l.name), l.pid, l.alias, ei.Binary(l.payload)}
+	return ei.Tuple{ei.Atom(l.node), atomOf(l.name), atomOf(l.connects), l.pid, l.alias, ei.Binary(l.payload)}
 }
 
 func letterOf(t ei.Term) (l letter, ok bool) {
 	e, ok := t.(ei.Tuple)
-	if !ok || len(e) != 5 {
+	if !ok || len(e) != 6 {
 		return letter{}, false
 	}
 	node, _ := e[0].(ei.Atom)
-	l = letter{node: string(node), name: isAtom(e[1], "true")}
-	l.pid, _ = e[2].(ei.Pid)
-	l.alias, _ = e[3].(ei.Ref)
-	b, ok := e[4].(ei.Binary)
+	l = letter{node: string(node), name: isAtom(e[1], "true"), connects: isAtom(e[2], "true")}
+	l.pid, _ = e[3].(ei.Pid)
+	l.alias, _ = e[4].(ei.Ref)
+	b, ok := e[5].(ei.Binary)
 	l.payload = ei.Raw(b)
 	return l, ok
 }

@@ -267,8 +267,8 @@ func (g *Global) callAllBy(ctx context.Context, by *nodes.Mailbox, on []string, 
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, node := range on {
-		wg.Go(func() {
-			t, err := g.callOne(limit, by, node, request)
+		wg.Go(func() { // connects, as in OTP: a node may be known before it is connected
+			t, err := by.CallName(limit, node, serverName, request)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -283,16 +283,9 @@ func (g *Global) callAllBy(ctx context.Context, by *nodes.Mailbox, on []string, 
 	return answers, late
 }
 
-func (g *Global) callOne(ctx context.Context, by *nodes.Mailbox, node string, request ei.Term) (ei.Term, error) {
-	if node != g.n.Name() && !g.workers {
-		ctx = nodes.NoConnect(ctx)
-	}
-	return by.CallName(ctx, node, serverName, request)
-}
-
 // ask calls this node's own server.
 func (g *Global) ask(ctx context.Context, request ei.Term) (ei.Term, error) {
-	return g.callOne(ctx, g.helper.Load(), g.n.Name(), request)
+	return g.helper.Load().CallName(ctx, g.n.Name(), serverName, request)
 }
 
 // Sync waits until this node has its names in common with all visible nodes that are connected:

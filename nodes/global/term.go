@@ -8,12 +8,13 @@ import (
 
 // A letter is a term on its way to a process, of this node or another one.
 type letter struct {
-	node    string
-	name    bool // to that node's global_name_server
-	pid     ei.Pid
-	alias   ei.Ref // where a caller waits, in place of pid
-	tag     ei.Term
-	payload ei.Raw
+	node     string
+	name     bool // to that node's global_name_server
+	connects bool // brings up the connection
+	pid      ei.Pid
+	alias    ei.Ref // where a caller waits, in place of pid
+	tag      ei.Term
+	payload  ei.Raw
 }
 
 // tagOf is the first element of a tuple, if that is an atom.
