@@ -64,8 +64,11 @@ func (l *Line) Close() {
 }
 
 // Cut drops all packets from now on, as a cable does that somebody has pulled out elsewhere: neither
-// end is told.
+// end is told. Mend ends that.
 func (l *Line) Cut() { l.cut.Store(true) }
+
+// Mend lets packets through again.
+func (l *Line) Mend() { l.cut.Store(false) }
 
 // carry takes packets from one end to the other, each after a time.
 func (l *Line) carry(from, to *os.File, after time.Duration) {

@@ -57,17 +57,21 @@ func config(t testing.TB, name string, port int) nodes.Config {
 func startMember(t testing.TB, name string, port int) member {
 	t.Helper()
 	m := member{}
-	cfg := config(t, name, port)
+	m.start(t, config(t, name, port))
+	return m
+}
+
+func (m *member) start(t testing.TB, cfg nodes.Config) {
+	t.Helper()
 	cfg.Setup = func(n *nodes.Node) (err error) {
 		m.Global, err = global.Start(n, nil)
 		return err
 	}
-	n, err := nodes.New(cfg)
+	var err error
+	m.n, err = nodes.New(cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(within(t)))
-	m.n = n
-	return m
+	t.Cleanup(func() { m.n.Close() })
+	require.NoError(t, m.n.Start(within(t)))
 }
 
 func (m member) process(t testing.TB) *nodes.Mailbox {
