@@ -110,7 +110,7 @@ func (o *outbox) flushed(ctx context.Context, node string) {
 
 // encode is the form of a letter in a state.
 func (l *letter) encode() ei.Term {
-	return ei.Tuple{ei.Atom(l.node), atomOf(l.name), atomOf(l.connects), l.pid, l.alias, ei.Binary(l.payload)}
+	return ei.Tuple{ei.Atom(l.node), atomOf(l.name), atomOf(l.connects), pidOrNone(l.pid), refOrNone(l.alias), ei.Binary(l.payload)}
 }
 
 func letterOf(t ei.Term) (l letter, ok bool) {

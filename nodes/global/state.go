@@ -144,7 +144,7 @@ func (c *core) clearTables() {
 }
 
 func (n *name) encode() ei.Term {
-	return ei.Tuple{n.term, n.pid, n.method, ei.Atom(n.host), n.ref}
+	return ei.Tuple{n.term, n.pid, n.method, ei.Atom(n.host), refOrNone(n.ref)}
 }
 
 // putName puts an encoded name into the table.
@@ -176,7 +176,7 @@ func (c *core) putName(t ei.Term, monitors bool) {
 func (l *lock) encode() ei.Term {
 	holders := ei.List{}
 	for _, h := range l.holders {
-		holders = append(holders, ei.Tuple{h.pid, h.ref})
+		holders = append(holders, ei.Tuple{h.pid, refOrNone(h.ref)})
 	}
 	return ei.Tuple{l.resource, l.asked, holders}
 }
@@ -353,7 +353,7 @@ func (s *session) encode() ei.Term {
 		return t
 	}
 	return ei.Tuple{
-		ei.Atom(s.node), ei.Int(s.tag), orNone(s.hisTag), s.locker, atomOf(s.begun), atomOf(s.locked), orNone(s.lockID),
+		ei.Atom(s.node), ei.Int(s.tag), orNone(s.hisTag), pidOrNone(s.locker), atomOf(s.begun), atomOf(s.locked), orNone(s.lockID),
 		names, atomOf(s.heard), atomOf(s.asking), encodeOps(s.ops), atomOf(s.decided), his,
 	}
 }

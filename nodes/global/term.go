@@ -175,3 +175,18 @@ type nodeVersion struct {
 }
 
 func (v nodeVersion) term() ei.Term { return ei.Tuple{ei.Atom(v.node), ei.Int(v.version)} }
+
+// refOrNone and pidOrNone are the form of identifiers in a state: that of none is no identifier.
+func refOrNone(r ei.Ref) ei.Term {
+	if r.Len == 0 {
+		return ei.Atom("none")
+	}
+	return r
+}
+
+func pidOrNone(p ei.Pid) ei.Term {
+	if p == (ei.Pid{}) {
+		return ei.Atom("none")
+	}
+	return p
+}

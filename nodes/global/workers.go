@@ -363,7 +363,7 @@ func (c *core) put(kind changeKind, key string, entry ei.Term) {
 func (r *role) encode() ei.Term {
 	clients := ei.List{}
 	for pid, ref := range r.clients {
-		clients = append(clients, ei.Tuple{pid, ref})
+		clients = append(clients, ei.Tuple{pid, refOrNone(ref)})
 	}
 	backlog, calls := ei.List{}, ei.List{}
 	for _, m := range r.backlog {
@@ -372,7 +372,7 @@ func (r *role) encode() ei.Term {
 	for number, m := range r.calls {
 		calls = append(calls, ei.Tuple{ei.Int(number), m})
 	}
-	return ei.Tuple{clients, backlog, calls, ei.Int(r.last), atoms(slices.Sorted(maps.Keys(r.mine))), r.ref}
+	return ei.Tuple{clients, backlog, calls, ei.Int(r.last), atoms(slices.Sorted(maps.Keys(r.mine))), refOrNone(r.ref)}
 }
 
 // decode reads the role of the process before. Whether it is the owner's its names tell; the
