@@ -201,7 +201,7 @@ func (g *Global) renew() error {
 	was := b.Pid()
 	g.box.Store(box)
 	if g.workers {
-		g.role = role{backlog: g.role.backlog}
+		g.role = role{mine: g.role.mine, sent: g.role.sent, last: g.role.last}
 	}
 	g.pushLater(func() {
 		for node, by := range g.core.up {

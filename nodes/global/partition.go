@@ -18,7 +18,6 @@ func (c *core) nodedown(node string, by ei.Pid) {
 		return // another worker has the node already
 	}
 	delete(c.up, node)
-	c.dropNode(node)
 	if c.removing[node] {
 		delete(c.removing, node)
 	} else {
@@ -29,19 +28,26 @@ func (c *core) nodedown(node string, by ei.Pid) {
 
 // unreachable: a node that others know cannot be connected to.
 func (c *core) unreachable(node string) {
-	if _, up := c.up[node]; up {
+	if _, isKnown := c.known[node]; !isKnown {
 		return
 	}
-	if _, ok := c.known[node]; !ok {
-		return
+	if _, up := c.up[node]; !up {
+		c.reportLoss(node)
+		c.forget(node)
 	}
-	c.dropNode(node)
-	c.reportLoss(node)
+}
+
+// cutOff: the worker that had the connection to a node has died. That node reports it; the others
+// are not to leave that one, too.
+func (c *core) cutOff(node string) {
+	delete(c.up, node)
+	delete(c.removing, node)
 	c.forget(node)
 }
 
 // forget takes a node out of the partition.
 func (c *core) forget(node string) {
+	c.dropNode(node)
 	if s := c.sessions[node]; s != nil {
 		c.endSession(s)
 	}

@@ -18,12 +18,14 @@ import (
 //
 // They say {cnode_global, Sender, What, …} to each other:
 //
-//	{sub, [Node]}            to the owner: the sender is there, with connections to these nodes
-//	{up | down, Node}        to the owner
-//	{peer, Node, Number, T}  to the owner: the node has sent T; with a Number above 0, T is a call
+//	{sub, [Node], [Node]}    to the owner: the sender is there, with connections to these nodes, of
+//	                         which an owner has heard, and to those, which are new
+//	{up | down, Node, Number}  to the owner
+//	{peer, Node, T, Number}  to the owner: the node has sent T
+//	{done, Number}           from the owner, which has dealt with what came up to that; a worker
+//	                         tells the next owner what was not dealt with
 //	{table, Tables}          from the owner, in answer to sub
 //	{name | lock | known, Key, Entry | none}  from the owner: a change to a table
-//	{done, Number}           from the owner: the call has been dealt with
 //	{disconnect, Node}       from the owner
 
 const (
@@ -39,10 +41,9 @@ type role struct {
 	at       ei.Pid // the owner, if it is another one
 	ref      ei.Ref // its monitor
 	electing bool
-	mine     map[string]bool    // the nodes whose connections this worker has
-	backlog  []ei.Tuple         // while there is no owner
-	calls    map[int64]ei.Tuple // those that the owner has not dealt with
+	mine     map[string]bool    // the nodes whose connections this worker has; true: an owner knows
 	last     int64
+	sent     []ei.Tuple // what the owner has not dealt with yet: {What, Node, …, Number}
 }
 
 type changeKind ei.Atom
@@ -60,16 +61,21 @@ func (g *Global) tellWorker(to ei.Pid, elems ...ei.Term) {
 	}
 }
 
-// tellOwner tells the owner, once there is one.
+// tellOwner tells the owner, as soon as there is one.
 func (g *Global) tellOwner(elems ...ei.Term) {
-	if g.role.at != (ei.Pid{}) {
-		g.tellWorker(g.role.at, elems...)
+	r := &g.role
+	if len(r.sent) >= maxBacklog {
+		g.log.Warn("global: the worker that decides does not answer")
 		return
 	}
-	if len(g.role.backlog) < maxBacklog {
-		g.role.backlog = append(g.role.backlog, elems)
+	r.last++
+	m := append(ei.Tuple(elems), ei.Int(r.last))
+	r.sent = append(r.sent, m)
+	if r.at != (ei.Pid{}) {
+		g.tellWorker(r.at, m...)
+	} else {
+		g.elect()
 	}
-	g.elect()
 }
 
 func (g *Global) nodeup(node string, by ei.Pid) {
@@ -80,11 +86,8 @@ func (g *Global) nodeup(node string, by ei.Pid) {
 	if g.role.mine == nil {
 		g.role.mine = map[string]bool{}
 	}
-	if g.role.mine[node] = true; g.role.at != (ei.Pid{}) {
-		g.tellOwner(ei.Atom("up"), ei.Atom(node))
-	} else {
-		g.elect() // sub has the node
-	}
+	g.role.mine[node] = false
+	g.tellOwner(ei.Atom("up"), ei.Atom(node))
 }
 
 func (g *Global) nodedown(node string, by ei.Pid) {
@@ -93,6 +96,9 @@ func (g *Global) nodedown(node string, by ei.Pid) {
 		return
 	}
 	delete(g.role.mine, node)
+	if g.role.at == (ei.Pid{}) { // what the node has sent is no longer worth telling
+		g.role.sent = slices.DeleteFunc(g.role.sent, func(m ei.Tuple) bool { return isAtom(m[1], node) })
+	}
 	g.tellOwner(ei.Atom("down"), ei.Atom(node))
 }
 
@@ -100,31 +106,57 @@ func (g *Global) nodedown(node string, by ei.Pid) {
 func (g *Global) fromPeer(from string, t ei.Term) {
 	if g.role.owner {
 		g.core.message(from, t)
-		return
+	} else {
+		g.tellOwner(ei.Atom("peer"), ei.Atom(from), t)
 	}
-	m, ok := t.(ei.Tuple)
-	if !ok || len(m) == 0 {
-		return
-	}
-	number := int64(0)
-	forward := ei.Tuple{ei.Atom("peer"), ei.Atom(from), ei.Int(0), t}
-	if tagOf(m) == "$gen_call" {
-		if len(g.role.calls) >= maxBacklog {
+}
+
+// done is the owner's word that it has dealt with what was told up to a number.
+func (r *role) done(number int64) {
+	for len(r.sent) > 0 {
+		m := r.sent[0]
+		if n, _ := m[len(m)-1].(ei.Int); int64(n) > number {
 			return
 		}
-		g.role.last++
-		number = g.role.last
-		forward[2] = ei.Int(number)
-		if g.role.calls == nil {
-			g.role.calls = map[int64]ei.Tuple{}
+		if isAtom(m[0], "up") {
+			node, _ := m[1].(ei.Atom)
+			if _, ok := r.mine[string(node)]; ok {
+				r.mine[string(node)] = true
+			}
 		}
-		g.role.calls[number] = forward
-		if g.role.at == (ei.Pid{}) {
-			g.elect() // and then all calls are passed on
-			return
+		r.sent = r.sent[1:]
+	}
+}
+
+// untold leaves of what is to be told what sub does not say.
+func (r *role) untold() {
+	r.sent = slices.DeleteFunc(r.sent, func(m ei.Tuple) bool { return !isAtom(m[0], "peer") })
+}
+
+// split gives the nodes that an owner knows this worker to have, and the others.
+func (r *role) split() (told, fresh []string) {
+	for _, node := range slices.Sorted(maps.Keys(r.mine)) {
+		if r.mine[node] {
+			told = append(told, node)
+		} else {
+			fresh = append(fresh, node)
 		}
 	}
-	g.tellOwner(forward...)
+	return told, fresh
+}
+
+// comeUp notes the connections of a worker: to nodes of which an owner has heard already, and to
+// new ones, to which another worker may have had a connection before it died.
+func (c *core) comeUp(told, fresh []string, by ei.Pid) {
+	for _, node := range told {
+		c.nodeup(node, by)
+	}
+	for _, node := range fresh {
+		if was, up := c.up[node]; !up || was != by {
+			c.cutOff(node)
+		}
+		c.nodeup(node, by)
+	}
 }
 
 // elect makes this process the owner, or finds the one that is.
@@ -173,18 +205,14 @@ func (g *Global) becomeOwner() {
 	}
 	g.core.watchAgain()
 	me := g.box.Load().Pid()
-	for _, node := range slices.Sorted(maps.Keys(r.mine)) {
-		g.core.nodeup(node, me)
-	}
-	for _, m := range r.backlog {
-		g.fromWorker(append(ei.Tuple{ei.Atom(ownerName), me}, m...))
-	}
-	for _, number := range slices.Sorted(maps.Keys(r.calls)) {
-		m := r.calls[number]
+	told, fresh := r.split()
+	g.core.comeUp(told, fresh, me)
+	r.untold()
+	for _, m := range r.sent {
 		from, _ := m[1].(ei.Atom)
-		g.core.message(string(from), m[3])
+		g.core.message(string(from), m[2])
 	}
-	r.mine, r.backlog, r.calls = nil, nil, nil
+	r.mine, r.sent = nil, nil
 	time.AfterFunc(grace, func() {
 		if g.n.Err() == nil {
 			g.push(g.dropLost)
@@ -195,20 +223,23 @@ func (g *Global) becomeOwner() {
 // dropLost takes nodes for lost whose connections the owner before had.
 func (g *Global) dropLost() {
 	for _, node := range slices.Sorted(maps.Keys(g.core.known)) {
-		g.core.unreachable(node)
+		if _, up := g.core.up[node]; !up {
+			g.core.cutOff(node)
+		}
 	}
 }
 
 func (g *Global) subscribe(to ei.Pid, ref ei.Ref) {
 	r := &g.role
 	r.at, r.ref, r.electing = to, ref, false
-	g.tellOwner(ei.Atom("sub"), atoms(slices.Sorted(maps.Keys(r.mine))))
-	for _, m := range r.backlog {
-		g.tellOwner(m...)
+	told, fresh := r.split()
+	g.tellWorker(to, ei.Atom("sub"), atoms(told), atoms(fresh))
+	for _, node := range fresh {
+		r.mine[node] = true
 	}
-	r.backlog = nil
-	for _, number := range slices.Sorted(maps.Keys(r.calls)) {
-		g.tellOwner(r.calls[number]...)
+	r.untold()
+	for _, m := range r.sent {
+		g.tellWorker(to, m...)
 	}
 }
 
@@ -225,7 +256,7 @@ func (g *Global) workerDown(ref ei.Ref) bool {
 			delete(r.clients, pid)
 			for node, by := range maps.Clone(g.core.up) {
 				if by == pid {
-					g.core.nodedown(node, pid)
+					g.core.cutOff(node)
 				}
 			}
 			return true
@@ -245,25 +276,22 @@ func (g *Global) fromWorker(m ei.Tuple) {
 	switch {
 	case !g.role.owner:
 		g.fromOwner(sender, what, m)
-	case what == "sub" && len(m) == 1:
-		g.subscribed(sender, textsOf(m[0]))
-	case (what == "up" || what == "down") && len(m) == 1:
-		node, _ := m[0].(ei.Atom)
-		if what == "up" {
+	case what == "sub" && len(m) == 2:
+		g.subscribed(sender, textsOf(m[0]), textsOf(m[1]))
+	case len(m) >= 2:
+		switch node, _ := m[0].(ei.Atom); {
+		case what == "up":
 			g.core.nodeup(string(node), sender)
-		} else {
+		case what == "down":
 			g.core.nodedown(string(node), sender)
+		case what == "peer" && len(m) == 3:
+			g.core.message(string(node), m[1])
 		}
-	case what == "peer" && len(m) == 3:
-		from, _ := m[0].(ei.Atom)
-		g.core.message(string(from), m[2])
-		if number, _ := m[1].(ei.Int); number > 0 {
-			g.tellWorker(sender, ei.Atom("done"), number)
-		}
+		g.tellWorker(sender, ei.Atom("done"), m[len(m)-1])
 	}
 }
 
-func (g *Global) subscribed(by ei.Pid, up []string) {
+func (g *Global) subscribed(by ei.Pid, told, fresh []string) {
 	if g.role.clients == nil {
 		g.role.clients = map[ei.Pid]ei.Ref{}
 	}
@@ -277,13 +305,11 @@ func (g *Global) subscribed(by ei.Pid, up []string) {
 	}
 	g.tellWorker(by, ei.Atom("table"), g.core.encodeTables())
 	for node, of := range maps.Clone(g.core.up) {
-		if of == by && !slices.Contains(up, node) {
+		if of == by && !slices.Contains(told, node) && !slices.Contains(fresh, node) {
 			g.core.nodedown(node, by)
 		}
 	}
-	for _, node := range up {
-		g.core.nodeup(node, by)
-	}
+	g.core.comeUp(told, fresh, by)
 }
 
 // fromOwner handles what the owner says to the other workers.
@@ -296,7 +322,7 @@ func (g *Global) fromOwner(owner ei.Pid, what ei.Atom, m ei.Tuple) {
 		g.core.decodeTables(m[0], false)
 	case "done":
 		number, _ := m[0].(ei.Int)
-		delete(g.role.calls, int64(number))
+		g.role.done(int64(number))
 	case "disconnect":
 		node, _ := m[0].(ei.Atom)
 		if c := g.n.Conn(string(node)); c != nil {
@@ -361,43 +387,36 @@ func (c *core) put(kind changeKind, key string, entry ei.Term) {
 }
 
 func (r *role) encode() ei.Term {
-	clients := ei.List{}
+	clients, sent := ei.List{}, ei.List{}
 	for pid, ref := range r.clients {
 		clients = append(clients, ei.Tuple{pid, refOrNone(ref)})
 	}
-	backlog, calls := ei.List{}, ei.List{}
-	for _, m := range r.backlog {
-		backlog = append(backlog, m)
+	for _, m := range r.sent {
+		sent = append(sent, m)
 	}
-	for number, m := range r.calls {
-		calls = append(calls, ei.Tuple{ei.Int(number), m})
-	}
-	return ei.Tuple{clients, backlog, calls, ei.Int(r.last), atoms(slices.Sorted(maps.Keys(r.mine))), refOrNone(r.ref)}
+	told, fresh := r.split()
+	return ei.Tuple{clients, sent, ei.Int(r.last), atoms(told), atoms(fresh)}
 }
 
-// decode reads the role of the process before. Whether it is the owner's its names tell; the
-// monitor of another owner is made anew.
+// decode reads the role of the process before. Whether it is the owner's its names tell; another
+// owner is looked for anew.
 func (r *role) decode(t ei.Term) {
 	e, ok := t.(ei.Tuple)
-	if !ok || len(e) < 6 {
+	if !ok || len(e) < 5 {
 		return
 	}
-	r.clients, r.calls, r.mine = map[ei.Pid]ei.Ref{}, map[int64]ei.Tuple{}, map[string]bool{}
+	r.clients, r.mine = map[ei.Pid]ei.Ref{}, map[string]bool{}
 	eachTuple(e[0], 2, func(x ei.Tuple) {
 		pid, _ := x[0].(ei.Pid)
 		r.clients[pid], _ = x[1].(ei.Ref)
 	})
-	eachTuple(e[1], 1, func(x ei.Tuple) { r.backlog = append(r.backlog, x) })
-	eachTuple(e[2], 2, func(x ei.Tuple) {
-		number, _ := x[0].(ei.Int)
-		if m, ok := x[1].(ei.Tuple); ok && len(m) == 4 {
-			r.calls[int64(number)] = m
-		}
-	})
-	last, _ := e[3].(ei.Int)
+	eachTuple(e[1], 3, func(x ei.Tuple) { r.sent = append(r.sent, x) })
+	last, _ := e[2].(ei.Int)
 	r.last = int64(last)
-	for _, n := range textsOf(e[4]) {
+	for _, n := range textsOf(e[3]) {
 		r.mine[n] = true
 	}
-	r.ref, _ = e[5].(ei.Ref)
+	for _, n := range textsOf(e[4]) {
+		r.mine[n] = false
+	}
 }

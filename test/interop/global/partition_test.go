@@ -111,7 +111,7 @@ func TestOverlap(t *testing.T) {
 					}
 				}
 				return slices.IndexFunc(ms, func(m member) bool { return len(m.Known()) != 3 }) >= 0
-			}, "%s: %v", name, partitions(t, ms, es))
+			}, func() string { return fmt.Sprintf("%s: %v", name, partitions(t, ms, es)) })
 			// whoever is not known is not connected
 			eventually(t, func() bool {
 				for _, m := range ms {
@@ -122,7 +122,7 @@ func TestOverlap(t *testing.T) {
 					}
 				}
 				return true
-			}, name)
+			}, func() string { return name })
 		}
 	})
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is broken.
-const limit = 60 * time.Second
+const limit = 30 * time.Second
 
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -27,9 +27,17 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-func eventually(t testing.TB, f func() bool, what ...any) {
+// eventually waits until f is true; what says what was waited for, and how it stands.
+func eventually(t testing.TB, f func() bool, what ...func() string) {
 	t.Helper()
-	require.Eventually(t, f, limit, 10*time.Millisecond, what...)
+	for begun := time.Now(); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > limit {
+			for _, w := range what {
+				t.Log(w())
+			}
+			require.FailNow(t, "it does not happen")
+		}
+	}
 }
 
 func portMapper(port int) *nodes.PortMapper {
@@ -95,13 +103,13 @@ func (m member) connect(t testing.TB, e *otp.Node) {
 func meet(t testing.TB, ms []member, es []*otp.Node) {
 	t.Helper()
 	for _, m := range ms {
-		eventually(t, func() bool { return len(m.Known()) == len(ms)+len(es)-1 }, "%v knows %v", m.n.Name(), m.Known())
+		eventually(t, func() bool { return len(m.Known()) == len(ms)+len(es)-1 }, func() string { return fmt.Sprintf("%v knows %v", m.n.Name(), m.Known()) })
 		require.NoError(t, m.Sync(within(t)))
 	}
 	for _, e := range es {
 		eventually(t, func() bool {
 			return e.Eval(t, "length(gen_server:call(global_name_server, get_known))") == strconv.Itoa(len(ms)+len(es)-1)
-		}, e.Name())
+		}, func() string { return e.Name() + " knows " + e.Eval(t, "gen_server:call(global_name_server, get_known)") })
 		require.Equal(t, "ok", e.Eval(t, "global:sync()"))
 	}
 }
