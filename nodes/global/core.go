@@ -37,6 +37,7 @@ type core struct {
 	known    map[string]int    // those that are synchronised with this one: their versions
 	synced   map[string]bool   // those that have the same names
 	removing map[string]bool   // those that are to end their connection
+	stale    map[string]bool   // known to the worker that decided before, and connected to that, perhaps
 	sessions map[string]*session
 	early    map[string]early // init_connect that came before nodeup
 	lastTag  int64

@@ -347,11 +347,16 @@ func (g *Global) watchLater(of *name) {
 		box := g.box.Load()
 		ref, err := box.Monitor(ctx, of.pid)
 		g.push(func() {
-			switch {
-			case err != nil:
+			if err != nil {
 				g.core.unwatchable(of)
-			case !g.core.watched(of, ref):
-				box.Demonitor(ref)
+				return
+			}
+			// there is a way now: another monitor, whose message is heard of after the name has it
+			box.Demonitor(ref)
+			if ref, ok := g.monitor(of.pid); !ok {
+				g.core.unwatchable(of)
+			} else if !g.core.watched(of, ref) {
+				g.demonitor(ref)
 			}
 		})
 	}()

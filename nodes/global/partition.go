@@ -52,6 +52,7 @@ func (c *core) forget(node string) {
 		c.endSession(s)
 	}
 	delete(c.early, node)
+	delete(c.stale, node)
 	if _, ok := c.known[node]; ok {
 		delete(c.known, node)
 		c.out.changed(changedKnown, node)

@@ -46,6 +46,9 @@ type him struct {
 
 // nodeup begins a session with a visible node that is connected; by is who says so.
 func (c *core) nodeup(node string, by ei.Pid) {
+	if c.stale[node] { // a worker that has died had it until now
+		c.cutOff(node)
+	}
 	if was, ok := c.up[node]; ok && was != by { // another worker has it now
 		c.nodedown(node, was)
 	}

@@ -31,6 +31,7 @@ import (
 const (
 	grace      = 3 * time.Second // until a node whose connection no worker has is taken for lost
 	maxBacklog = 10_000
+	electAgain = 200 * time.Millisecond
 )
 
 // A role is what this process is among the workers of the node.
@@ -41,8 +42,9 @@ type role struct {
 	at       ei.Pid // the owner, if it is another one
 	ref      ei.Ref // its monitor
 	electing bool
-	mine     map[string]bool    // the nodes whose connections this worker has; true: an owner knows
+	mine     map[string]bool // the nodes whose connections this worker has; true: an owner knows
 	last     int64
+	ahead    []ei.Tuple // what others have told this one, which does not know yet that it is the owner
 	sent     []ei.Tuple // what the owner has not dealt with yet: {What, Node, …, Number}
 }
 
@@ -146,15 +148,13 @@ func (r *role) split() (told, fresh []string) {
 }
 
 // comeUp notes the connections of a worker: to nodes of which an owner has heard already, and to
-// new ones, to which another worker may have had a connection before it died.
+// new ones.
 func (c *core) comeUp(told, fresh []string, by ei.Pid) {
 	for _, node := range told {
+		delete(c.stale, node)
 		c.nodeup(node, by)
 	}
 	for _, node := range fresh {
-		if was, up := c.up[node]; !up || was != by {
-			c.cutOff(node)
-		}
 		c.nodeup(node, by)
 	}
 }
@@ -183,13 +183,16 @@ func (g *Global) elect() {
 				ref, err = box.Monitor(ctx, pid)
 			}
 			cancel()
-			if err == nil {
-				g.push(func() { g.subscribe(pid, ref) })
+			if err == nil { // there is a way to it
+				g.push(func() {
+					g.demonitor(ref)
+					g.subscribe(pid)
+				})
 				return
 			}
 			select {
 			case <-g.n.Done():
-			case <-time.After(200 * time.Millisecond):
+			case <-time.After(electAgain):
 			}
 		}
 	}()
@@ -199,9 +202,9 @@ func (g *Global) elect() {
 func (g *Global) becomeOwner() {
 	r := &g.role
 	r.owner, r.electing, r.at = true, false, ei.Pid{}
-	g.core.synced = map[string]bool{}
+	g.core.synced, g.core.stale = map[string]bool{}, map[string]bool{}
 	for n := range g.core.known {
-		g.core.synced[n] = true
+		g.core.synced[n], g.core.stale[n] = true, true
 	}
 	g.core.watchAgain()
 	me := g.box.Load().Pid()
@@ -212,7 +215,11 @@ func (g *Global) becomeOwner() {
 		from, _ := m[1].(ei.Atom)
 		g.core.message(string(from), m[2])
 	}
-	r.mine, r.sent = nil, nil
+	ahead := r.ahead
+	r.mine, r.sent, r.ahead = nil, nil, nil
+	for _, m := range ahead {
+		g.fromWorker(m)
+	}
 	time.AfterFunc(grace, func() {
 		if g.n.Err() == nil {
 			g.push(g.dropLost)
@@ -222,16 +229,20 @@ func (g *Global) becomeOwner() {
 
 // dropLost takes nodes for lost whose connections the owner before had.
 func (g *Global) dropLost() {
-	for _, node := range slices.Sorted(maps.Keys(g.core.known)) {
-		if _, up := g.core.up[node]; !up {
-			g.core.cutOff(node)
-		}
+	for node := range g.core.stale {
+		g.core.cutOff(node)
 	}
 }
 
-func (g *Global) subscribe(to ei.Pid, ref ei.Ref) {
+func (g *Global) subscribe(to ei.Pid) {
 	r := &g.role
-	r.at, r.ref, r.electing = to, ref, false
+	r.electing, r.ahead = false, nil
+	ref, ok := g.monitor(to) // here, so that its end is heard of afterwards
+	if !ok {
+		time.AfterFunc(electAgain, func() { g.push(g.elect) })
+		return
+	}
+	r.at, r.ref = to, ref
 	told, fresh := r.split()
 	g.tellWorker(to, ei.Atom("sub"), atoms(told), atoms(fresh))
 	for _, node := range fresh {
@@ -272,8 +283,13 @@ func (g *Global) fromWorker(m ei.Tuple) {
 		return
 	}
 	what, _ := m[2].(ei.Atom)
+	whole := m
 	m = m[3:]
 	switch {
+	case !g.role.owner && (what == "sub" || what == "up" || what == "down" || what == "peer"):
+		if g.role.electing && len(g.role.ahead) < maxBacklog { // the name is there before this one knows
+			g.role.ahead = append(g.role.ahead, whole)
+		}
 	case !g.role.owner:
 		g.fromOwner(sender, what, m)
 	case what == "sub" && len(m) == 2:
