@@ -53,7 +53,7 @@ func methodOf(t ei.Term) (Method, bool) {
 func (g *Global) resolve(s *session, clashes []*clash) {
 	node, tag := s.node, s.tag
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), exchangeTime-answerTime/2)
+		ctx, cancel := context.WithTimeout(context.Background(), g.locker.patience.exchange*2/3)
 		defer cancel()
 		for _, c := range clashes {
 			c.keep = g.whoKeeps(ctx, c)

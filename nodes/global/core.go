@@ -80,7 +80,7 @@ func newCore(self string, creation uint32, out outside) *core {
 	now := time.Now()
 	return &core{
 		self: self, creation: creation, out: out,
-		up: map[string]ei.Pid{}, known: map[string]int{}, synced: map[string]bool{}, removing: map[string]bool{},
+		up: map[string]ei.Pid{}, known: map[string]int{}, synced: map[string]bool{}, removing: map[string]bool{}, stale: map[string]bool{},
 		sessions: map[string]*session{}, early: map[string]early{}, lost: map[[2]string]loss{},
 		lastTag: now.UnixMicro(), xcre: now.UnixNano()&(1<<26-1)<<32 + int64(creation),
 		names: map[string]*name{}, byRef: map[ei.Ref]*name{}, byPid: map[ei.Pid]map[string]bool{},

@@ -20,6 +20,8 @@ type Options struct {
 	// AllowOverlap is kernel's prevent_overlapping_partitions false: the node neither reports lost
 	// connections nor ends any because others have reported one. All nodes of a cluster must agree.
 	AllowOverlap bool
+
+	patience patience // of tests
 }
 
 // A Global is the node's part in global: the names of the cluster's processes, and locks. Its
@@ -201,19 +203,40 @@ func (g *Global) renew() error {
 	was := b.Pid()
 	g.box.Store(box)
 	if g.workers {
+		if g.role.owner {
+			g.standBack(was)
+		}
 		g.role = role{mine: g.role.mine, sent: g.role.sent, last: g.role.last}
 	}
+	up, err := box.MonitorNodes(nodes.VisibleNodes)
+	if err != nil {
+		return err
+	}
 	g.pushLater(func() {
-		for node, by := range g.core.up {
-			if by == was {
-				g.core.nodedown(node, was)
+		me := box.Pid()
+		g.core.succeed(was, me)
+		for _, node := range slices.Collect(maps.Keys(g.core.up)) {
+			if g.core.up[node] == me && !slices.Contains(up, node) {
+				g.core.nodedown(node, me)
+			}
+		}
+		for node := range g.role.mine {
+			if !slices.Contains(up, node) {
+				delete(g.role.mine, node)
+			}
+		}
+		for _, node := range up {
+			if _, told := g.role.mine[node]; !told {
+				g.nodeup(node, me)
 			}
 		}
 		if g.role.owner {
 			g.core.watchAgain()
+		} else {
+			g.elect()
 		}
 	})
-	return g.watchNodes(box, false)
+	return nil
 }
 
 // handle is the server's Handler.

@@ -1,6 +1,7 @@
 package global
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"math/rand/v2"
@@ -12,20 +13,28 @@ import (
 )
 
 const (
-	// answerTime is how long another node may take to lock its partition, and exchangeTime for the
-	// exchange of names, conflicts included, while the partitions are locked. In OTP both are
-	// infinite: there a node that does not go on keeps all others from registering names.
-	answerTime   = 10 * time.Second
-	exchangeTime = 30 * time.Second
+	// answerTime is how long another node may take to answer a call.
+	answerTime = 10 * time.Second
 	// maxBackOff bounds how long a node that did not go on is left alone.
-	maxBackOff = 5 * time.Minute
+	maxBackOff = 10 * time.Minute
 )
+
+// patience is how long the locker waits while it has the lock. In OTP all of it is infinite: there a
+// node that does not go on keeps all others from registering names.
+type patience struct {
+	lock     time.Duration // for the other node to lock its partition
+	exchange time.Duration // for the exchange of names, conflicts included
+	backOff  time.Duration // how long a node that took longer is left alone the first time
+}
+
+var usualPatience = patience{lock: 10 * time.Second, exchange: 15 * time.Second, backOff: 30 * time.Second}
 
 // A locker locks this node's partition, and makes the other node's locker do the same, one node
 // after the other. It is a process of its own, as in OTP, where it is the locker that others know
 // by its pid.
 type locker struct {
 	g *Global
+	patience
 
 	mu     sync.Mutex
 	him    map[string]him
@@ -60,7 +69,7 @@ type locked struct {
 }
 
 func newLocker(g *Global) *locker {
-	return &locker{g: g, him: map[string]him{}, failed: map[string]failure{}, news: make(chan struct{}, 1)}
+	return &locker{g: g, patience: cmp.Or(g.o.patience, usualPatience), him: map[string]him{}, failed: map[string]failure{}, news: make(chan struct{}, 1)}
 }
 
 func (l *locker) notify() {
@@ -289,7 +298,7 @@ const (
 
 // await waits for the other node's part.
 func (l *locker) await(ctx context.Context, k *locked) answer {
-	late := time.NewTimer(answerTime)
+	late := time.NewTimer(l.patience.lock)
 	defer late.Stop()
 	for {
 		if a, ok := l.answered(k); ok {
@@ -333,7 +342,7 @@ func (l *locker) exchange(ctx context.Context, k *locked) (synced bool) {
 }
 
 func (l *locker) hold(ctx context.Context, k *locked) (synced bool) {
-	late := time.NewTimer(exchangeTime)
+	late := time.NewTimer(l.patience.exchange)
 	defer late.Stop()
 	for !l.isOver(k) {
 		select {
@@ -359,8 +368,8 @@ func (l *locker) hold(ctx context.Context, k *locked) (synced bool) {
 func (l *locker) fail(k *locked) {
 	l.mu.Lock()
 	f := l.failed[k.node]
+	f.until = time.Now().Add(min(l.backOff<<f.times, maxBackOff))
 	f.times = min(f.times+1, 10)
-	f.until = time.Now().Add(min(time.Second<<f.times, maxBackOff))
 	l.failed[k.node] = f
 	if len(l.failed) > maxKnown {
 		clear(l.failed)

@@ -56,6 +56,15 @@ func (c *core) nodeup(node string, by ei.Pid) {
 	c.begin(node)
 }
 
+// succeed has another process of this worker go on as the one that said which nodes are up.
+func (c *core) succeed(was, now ei.Pid) {
+	for node, by := range c.up {
+		if by == was {
+			c.up[node] = now
+		}
+	}
+}
+
 func (c *core) begin(node string) {
 	_, isKnown := c.known[node]
 	if isKnown || c.sessions[node] != nil {

@@ -220,6 +220,23 @@ func (g *Global) becomeOwner() {
 	for _, m := range ahead {
 		g.fromWorker(m)
 	}
+	g.dropLostLater()
+}
+
+// standBack makes a client of the owner, whose process was.
+func (g *Global) standBack(was ei.Pid) {
+	g.role.mine = map[string]bool{}
+	for node, by := range g.core.up {
+		if by == was {
+			g.role.mine[node] = true
+		}
+	}
+	clear(g.core.up)
+	clear(g.core.sessions)
+	g.locker.drop()
+}
+
+func (g *Global) dropLostLater() {
 	time.AfterFunc(grace, func() {
 		if g.n.Err() == nil {
 			g.push(g.dropLost)
@@ -266,10 +283,12 @@ func (g *Global) workerDown(ref ei.Ref) bool {
 		if of == ref {
 			delete(r.clients, pid)
 			for node, by := range maps.Clone(g.core.up) {
-				if by == pid {
-					g.core.cutOff(node)
+				if by == pid { // its process may have been ended, and made anew
+					delete(g.core.up, node)
+					g.core.stale[node] = true
 				}
 			}
+			g.dropLostLater()
 			return true
 		}
 	}
