@@ -58,7 +58,7 @@ func (g *Global) resolve(s *session, clashes []*clash) {
 		for _, c := range clashes {
 			c.keep = g.whoKeeps(ctx, c)
 		}
-		g.push(func() { g.core.resolved(node, tag, clashes) })
+		g.push(func() { g.server.resolved(node, tag, clashes) })
 	}()
 }
 
@@ -120,7 +120,7 @@ func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 func (g *Global) hasName(key string, pid ei.Pid) bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	n := g.core.names[key]
+	n := g.server.names[key]
 	return n != nil && n.pid == pid
 }
 
@@ -129,5 +129,5 @@ func (g *Global) hasName(key string, pid ei.Pid) bool {
 func (g *Global) takesPart(node string) bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.core.isMember(node) || !g.role.owner
+	return g.server.isMember(node) || !g.role.owner
 }

@@ -39,7 +39,7 @@ type Global struct {
 	turn    chan struct{} // holds a token while this process registers a name
 
 	mu   sync.RWMutex
-	core *core // in a process that is not the owner, a copy of the owner's tables
+	server *server // in a process that is not the owner, a copy of the owner's tables
 	role role
 
 	eventsMu sync.Mutex
@@ -81,8 +81,8 @@ func Start(n *nodes.Node, o *Options) (*Global, error) {
 	}
 	g.outbox = newOutbox(g.send, g.workers)
 	g.locker = newLocker(g)
-	g.core = newCore(n.Name(), n.Creation(), g)
-	g.core.silent = g.o.AllowOverlap
+	g.server = newServer(n.Name(), n.Creation(), g)
+	g.server.silent = g.o.AllowOverlap
 	wasOwner := n.Whereis(ownerName) != nil
 	helper, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
 	if err != nil {
@@ -181,7 +181,7 @@ func (g *Global) renew() error {
 		}
 		g.helper.Store(helper)
 		g.locker.drop()
-		g.push(func() { g.core.startAnew() })
+		g.push(func() { g.server.startAnew() })
 		g.log.Warn("global: the locker was ended, and goes on", "reason", b.Err())
 	}
 	b := g.box.Load()
@@ -214,10 +214,10 @@ func (g *Global) renew() error {
 	}
 	g.pushLater(func() {
 		me := box.Pid()
-		g.core.succeed(was, me)
-		for _, node := range slices.Collect(maps.Keys(g.core.up)) {
-			if g.core.up[node] == me && !slices.Contains(up, node) {
-				g.core.nodedown(node, me)
+		g.server.succeed(was, me)
+		for _, node := range slices.Collect(maps.Keys(g.server.up)) {
+			if g.server.up[node] == me && !slices.Contains(up, node) {
+				g.server.nodedown(node, me)
 			}
 		}
 		for node := range g.role.mine {
@@ -231,7 +231,7 @@ func (g *Global) renew() error {
 			}
 		}
 		if g.role.owner {
-			g.core.watchAgain()
+			g.server.watchAgain()
 		} else {
 			g.elect()
 		}
@@ -339,7 +339,7 @@ func (g *Global) send(ctx context.Context, l letter) error {
 	return box.Send(ctx, l.pid, l.payload)
 }
 
-// The outside of the core, which the server's goroutine calls.
+// The outside of the server, which the server's goroutine calls.
 
 func (g *Global) post(l letter)      { g.outbox.post(l) }
 func (g *Global) lockerPid() ei.Pid  { return g.helper.Load().Pid() }
@@ -371,14 +371,14 @@ func (g *Global) watchLater(of *name) {
 		ref, err := box.Monitor(ctx, of.pid)
 		g.push(func() {
 			if err != nil {
-				g.core.unwatchable(of)
+				g.server.unwatchable(of)
 				return
 			}
 			// there is a way now: another monitor, whose message is heard of after the name has it
 			box.Demonitor(ref)
 			if ref, ok := g.monitor(of.pid); !ok {
-				g.core.unwatchable(of)
-			} else if !g.core.watched(of, ref) {
+				g.server.unwatchable(of)
+			} else if !g.server.watched(of, ref) {
 				g.demonitor(ref)
 			}
 		})
@@ -395,15 +395,15 @@ func (g *Global) join(node string) {
 		_, err := g.n.Connect(ctx, node)
 		if err != nil && !errors.Is(err, nodes.ErrConnected) {
 			g.log.Warn("global: cannot connect", "node", node, "error", err)
-			g.push(func() { g.core.unreachable(node) })
+			g.push(func() { g.server.unreachable(node) })
 			return
 		}
-		g.push(func() { g.core.joined(node) })
+		g.push(func() { g.server.joined(node) })
 	}()
 }
 
 func (g *Global) disconnect(node string) {
-	if by, ok := g.core.up[node]; ok && by != g.box.Load().Pid() {
+	if by, ok := g.server.up[node]; ok && by != g.box.Load().Pid() {
 		g.tellWorker(by, ei.Atom("disconnect"), ei.Atom(node))
 		return
 	}
@@ -415,7 +415,7 @@ func (g *Global) disconnect(node string) {
 // down is the end of a process that this one monitors.
 func (g *Global) down(ref ei.Ref) {
 	if !g.workerDown(ref) {
-		g.core.down(ref)
+		g.server.down(ref)
 	}
 }
 
@@ -423,7 +423,7 @@ func (g *Global) down(ref ei.Ref) {
 func (g *Global) Known() []string {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return slices.Sorted(maps.Keys(g.core.known))
+	return slices.Sorted(maps.Keys(g.server.known))
 }
 
 // Whereis finds the process that has a name; false if none has. It looks into the node's own
@@ -435,7 +435,7 @@ func (g *Global) Whereis(name any) (ei.Pid, bool) {
 	}
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	if n := g.core.names[key]; n != nil {
+	if n := g.server.names[key]; n != nil {
 		return n.pid, true
 	}
 	return ei.Pid{}, false
@@ -445,8 +445,8 @@ func (g *Global) Whereis(name any) (ei.Pid, bool) {
 func (g *Global) Names() []ei.Term {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	names := make([]ei.Term, 0, len(g.core.names))
-	for _, n := range g.core.names {
+	names := make([]ei.Term, 0, len(g.server.names))
+	for _, n := range g.server.names {
 		names = append(names, n.term)
 	}
 	slices.SortFunc(names, ei.Compare)
@@ -457,7 +457,7 @@ func (g *Global) Names() []ei.Term {
 func (g *Global) isLocked() bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.core.locks[globalKey] != nil
+	return g.server.locks[globalKey] != nil
 }
 
 // canLock tells whether a lock can be had here.
@@ -469,6 +469,6 @@ func (g *Global) canLock(id ei.Term) bool {
 	resource, _, ok := keyOf(t[0])
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	l := g.core.locks[resource]
+	l := g.server.locks[resource]
 	return ok && (l == nil || l.requesterOf(id) != "")
 }

@@ -191,7 +191,11 @@ func (l *locker) begin(ctx context.Context) (synced bool) {
 	}
 	k := &locked{node: h.node, tag: h.tag, id: l.lockID(h.locker)}
 	// the other node is locked, too: else two lockers could wait for each other
+	begun := time.Now()
 	if !l.lock(ctx, k, []string{h.node}) {
+		if time.Since(begun) >= l.patience.lock {
+			l.fail(k)
+		}
 		return false
 	}
 	l.say(h, true)
@@ -250,6 +254,8 @@ func (l *locker) lock(ctx context.Context, k *locked, extra []string) bool {
 	}
 	rest := slices.DeleteFunc(append([]string{g.n.Name()}, extra...), func(n string) bool { return n == boss })
 	steps := [][]string{{boss}, rest, nil}
+	limit, cancel := context.WithTimeout(ctx, l.patience.lock)
+	defer cancel()
 	l.mu.Lock()
 	l.doing = k
 	l.mu.Unlock()
@@ -258,7 +264,7 @@ func (l *locker) lock(ctx context.Context, k *locked, extra []string) bool {
 			step = slices.DeleteFunc(g.Known(), func(n string) bool { return slices.Contains(k.nodes, n) })
 		}
 		l.note(k, step)
-		if !g.setLocks(ctx, k.id, step) || l.isOver(k) {
+		if !g.setLocks(limit, k.id, step) || l.isOver(k) {
 			l.unlock(k)
 			return false
 		}
@@ -337,7 +343,7 @@ func (l *locker) exchange(ctx context.Context, k *locked) (synced bool) {
 	l.mu.Lock()
 	k.both = true
 	l.mu.Unlock()
-	l.g.push(func() { l.g.core.bothLocked(k.node, k.tag, k.id) })
+	l.g.push(func() { l.g.server.bothLocked(k.node, k.tag, k.id) })
 	return l.hold(ctx, k)
 }
 
@@ -375,7 +381,7 @@ func (l *locker) fail(k *locked) {
 		clear(l.failed)
 	}
 	l.mu.Unlock()
-	l.g.push(func() { l.g.core.abandon(k.node, k.tag) })
+	l.g.push(func() { l.g.server.abandon(k.node, k.tag) })
 }
 
 // resume goes on with what another process has begun.

@@ -41,7 +41,7 @@ func (l *lock) requesterOf(id ei.Term) string {
 
 // setLock locks a resource for a requester, on behalf of a process; false if another requester has
 // it.
-func (c *core) setLock(pid ei.Pid, id ei.Term) bool {
+func (c *server) setLock(pid ei.Pid, id ei.Term) bool {
 	t, ok := id.(ei.Tuple)
 	if !ok || len(t) != 2 {
 		return false
@@ -78,7 +78,7 @@ func (c *core) setLock(pid ei.Pid, id ei.Term) bool {
 }
 
 // delLock releases what setLock has locked.
-func (c *core) delLock(pid ei.Pid, id ei.Term) {
+func (c *server) delLock(pid ei.Pid, id ei.Term) {
 	t, ok := id.(ei.Tuple)
 	if !ok || len(t) != 2 {
 		return
@@ -90,7 +90,7 @@ func (c *core) delLock(pid ei.Pid, id ei.Term) {
 }
 
 // release takes a process off the holders of a lock; down: because it is gone.
-func (c *core) release(resource string, pid ei.Pid, down bool) {
+func (c *server) release(resource string, pid ei.Pid, down bool) {
 	l := c.locks[resource]
 	if l == nil {
 		return

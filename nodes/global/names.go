@@ -87,7 +87,7 @@ func namesOf(t ei.Term) (names []name) {
 }
 
 // entries are all names, as exchange has them.
-func (c *core) entries() ei.List {
+func (c *server) entries() ei.List {
 	list := make(ei.List, 0, len(c.names))
 	for _, key := range slices.Sorted(maps.Keys(c.names)) {
 		list = append(list, c.names[key].entry())
@@ -96,7 +96,7 @@ func (c *core) entries() ei.List {
 }
 
 // external are the names of processes of C-nodes: [{Name, Pid, Node}].
-func (c *core) external() ei.List {
+func (c *server) external() ei.List {
 	list := ei.List{}
 	for _, key := range slices.Sorted(maps.Keys(c.names)) {
 		if n := c.names[key]; n.host != "" {
@@ -107,7 +107,7 @@ func (c *core) external() ei.List {
 }
 
 // register gives a process a name; by is the process that has the lock for it.
-func (c *core) register(by ei.Pid, t, p, method ei.Term, host string) {
+func (c *server) register(by ei.Pid, t, p, method ei.Term, host string) {
 	n, ok := nameOf(ei.Tuple{t, p, method})
 	if !ok {
 		return
@@ -123,7 +123,7 @@ func (c *core) register(by ei.Pid, t, p, method ei.Term, host string) {
 }
 
 // insertName puts a name into the table, in the place of one that is there.
-func (c *core) insertName(n name) {
+func (c *server) insertName(n name) {
 	if c.names[n.key] == nil && len(c.names) >= maxNames {
 		c.out.warn("global: too many names", "name", n.term)
 		return
@@ -145,13 +145,13 @@ func (c *core) insertName(n name) {
 }
 
 // deleteName takes a name out of the table.
-func (c *core) deleteName(key string) {
+func (c *server) deleteName(key string) {
 	if c.dropName(key) {
 		c.out.changed(changedName, key)
 	}
 }
 
-func (c *core) dropName(key string) bool {
+func (c *server) dropName(key string) bool {
 	n := c.takeName(key)
 	if n != nil && n.ref.Len > 0 {
 		c.out.demonitor(n.ref)
@@ -160,7 +160,7 @@ func (c *core) dropName(key string) bool {
 }
 
 // takeName takes a name out of the table, and leaves the monitor.
-func (c *core) takeName(key string) *name {
+func (c *server) takeName(key string) *name {
 	n := c.names[key]
 	if n == nil {
 		return nil
@@ -174,7 +174,7 @@ func (c *core) takeName(key string) *name {
 }
 
 // watched gives a name its monitor, if it is still there.
-func (c *core) watched(n *name, ref ei.Ref) bool {
+func (c *server) watched(n *name, ref ei.Ref) bool {
 	if c.names[n.key] != n || n.ref.Len > 0 {
 		return false
 	}
@@ -184,14 +184,14 @@ func (c *core) watched(n *name, ref ei.Ref) bool {
 }
 
 // unwatchable is called when the process of a name cannot be monitored.
-func (c *core) unwatchable(n *name) {
+func (c *server) unwatchable(n *name) {
 	if c.names[n.key] == n && n.ref.Len == 0 {
 		c.deleteName(n.key)
 	}
 }
 
 // check tells whether a process may have a name: free, taken, or named if it has another one.
-func (c *core) check(t, p ei.Term) ei.Atom {
+func (c *server) check(t, p ei.Term) ei.Atom {
 	key, _, ok := keyOf(t)
 	pid, isPid := p.(ei.Pid)
 	switch {
@@ -205,7 +205,7 @@ func (c *core) check(t, p ei.Term) ei.Atom {
 
 // doOps changes the table as two partitions have agreed. lockID is the lock they had for it; the
 // node that they are from still has it, or they are too late.
-func (c *core) doOps(ops []op, ext, lockID ei.Term) {
+func (c *server) doOps(ops []op, ext, lockID ei.Term) {
 	if l := c.locks[globalKey]; l == nil && c.downed || l != nil && l.requesterOf(lockID) == "" {
 		for i := range ops { // as in OTP
 			c.deleteName(ops[i].name.key)
@@ -238,7 +238,7 @@ func (c *core) doOps(ops []op, ext, lockID ei.Term) {
 }
 
 // dropNode removes what the processes of a node had, whose monitors may be on their way.
-func (c *core) dropNode(node string) {
+func (c *server) dropNode(node string) {
 	for key, n := range c.names {
 		if string(n.pid.Node) == node {
 			c.deleteName(key)

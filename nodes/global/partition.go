@@ -13,7 +13,7 @@ type loss struct {
 }
 
 // nodedown is the end of the connection to a node; by is who says so.
-func (c *core) nodedown(node string, by ei.Pid) {
+func (c *server) nodedown(node string, by ei.Pid) {
 	if was, ok := c.up[node]; !ok || was != by {
 		return // another worker has the node already
 	}
@@ -27,7 +27,7 @@ func (c *core) nodedown(node string, by ei.Pid) {
 }
 
 // unreachable: a node that others know cannot be connected to.
-func (c *core) unreachable(node string) {
+func (c *server) unreachable(node string) {
 	if _, isKnown := c.known[node]; !isKnown {
 		return
 	}
@@ -39,14 +39,14 @@ func (c *core) unreachable(node string) {
 
 // cutOff: the worker that had the connection to a node has died. That node reports it; the others
 // are not to leave that one, too.
-func (c *core) cutOff(node string) {
+func (c *server) cutOff(node string) {
 	delete(c.up, node)
 	delete(c.removing, node)
 	c.forget(node)
 }
 
 // forget takes a node out of the partition.
-func (c *core) forget(node string) {
+func (c *server) forget(node string) {
 	c.dropNode(node)
 	if s := c.sessions[node]; s != nil {
 		c.endSession(s)
@@ -63,7 +63,7 @@ func (c *core) forget(node string) {
 
 // reportLoss tells the nodes of the partition that this one has lost the connection to one of them:
 // see prevent_overlapping_partitions, kernel(6).
-func (c *core) reportLoss(node string) {
+func (c *server) reportLoss(node string) {
 	if c.silent {
 		return
 	}
@@ -73,7 +73,7 @@ func (c *core) reportLoss(node string) {
 }
 
 // multicast tells all nodes that are known, or about to be.
-func (c *core) multicast(t ei.Term, but string) {
+func (c *server) multicast(t ei.Term, but string) {
 	for n := range c.known {
 		if n != but {
 			c.tell(n, t)
@@ -87,7 +87,7 @@ func (c *core) multicast(t ei.Term, but string) {
 }
 
 // isMember tells whether a node is known, or about to be.
-func (c *core) isMember(node string) bool {
+func (c *server) isMember(node string) bool {
 	if _, ok := c.known[node]; ok {
 		return true
 	}
@@ -97,7 +97,7 @@ func (c *core) isMember(node string) bool {
 
 // lostConnection: one node reports that it has lost another one. All others leave that one, so that
 // partitions do not overlap.
-func (c *core) lostConnection(from string, m ei.Tuple) {
+func (c *server) lostConnection(from string, m ei.Tuple) {
 	a, ok1 := m[1].(ei.Atom)
 	b, ok2 := m[4].(ei.Atom)
 	if !ok1 || !ok2 || !c.isMember(from) || string(a) == c.self {
@@ -123,7 +123,7 @@ func (c *core) lostConnection(from string, m ei.Tuple) {
 	c.forget(leave)
 }
 
-func (c *core) noteLost(key [2]string, l loss) {
+func (c *server) noteLost(key [2]string, l loss) {
 	if len(c.lost) >= maxLost {
 		for k, old := range c.lost {
 			if l.at.Sub(old.at) > lostMemory {
@@ -138,7 +138,7 @@ func (c *core) noteLost(key [2]string, l loss) {
 }
 
 // removeConnection: a node wants the connection to end.
-func (c *core) removeConnection(from string) {
+func (c *server) removeConnection(from string) {
 	if !c.isMember(from) {
 		return
 	}

@@ -45,7 +45,7 @@ type him struct {
 }
 
 // nodeup begins a session with a visible node that is connected; by is who says so.
-func (c *core) nodeup(node string, by ei.Pid) {
+func (c *server) nodeup(node string, by ei.Pid) {
 	if c.stale[node] { // a worker that has died had it until now
 		c.cutOff(node)
 	}
@@ -57,7 +57,7 @@ func (c *core) nodeup(node string, by ei.Pid) {
 }
 
 // succeed has another process of this worker go on as the one that said which nodes are up.
-func (c *core) succeed(was, now ei.Pid) {
+func (c *server) succeed(was, now ei.Pid) {
 	for node, by := range c.up {
 		if by == was {
 			c.up[node] = now
@@ -65,7 +65,7 @@ func (c *core) succeed(was, now ei.Pid) {
 	}
 }
 
-func (c *core) begin(node string) {
+func (c *server) begin(node string) {
 	_, isKnown := c.known[node]
 	if isKnown || c.sessions[node] != nil {
 		return
@@ -85,7 +85,7 @@ func (c *core) begin(node string) {
 }
 
 // initConnect: the other node's side of the session.
-func (c *core) initConnect(node string, v, init ei.Term) {
+func (c *server) initConnect(node string, v, init ei.Term) {
 	vt, ok := v.(ei.Tuple)
 	if !ok || len(vt) < 2 {
 		return
@@ -117,7 +117,7 @@ func (c *core) initConnect(node string, v, init ei.Term) {
 	c.tell(node, ei.Tuple{ei.Atom("init_connect_ack"), ei.Atom(c.self), s.hisTag, ei.Int(s.tag)})
 }
 
-func (c *core) initConnectAck(node string, mine, his ei.Term) {
+func (c *server) initConnectAck(node string, mine, his ei.Term) {
 	s := c.sessions[node]
 	if s == nil || s.is(mine) && s.begun && ei.Identical(s.hisTag, his) {
 		return
@@ -130,14 +130,14 @@ func (c *core) initConnectAck(node string, mine, his ei.Term) {
 func (s *session) is(tag ei.Term) bool { return tag == ei.Term(ei.Int(s.tag)) }
 
 // sessionOf is the session that a tag belongs to; nil for one that is over.
-func (c *core) sessionOf(node string, tag ei.Term) *session {
+func (c *server) sessionOf(node string, tag ei.Term) *session {
 	if s := c.sessions[node]; s != nil && s.is(tag) {
 		return s
 	}
 	return nil
 }
 
-func (c *core) cancelConnect(node string, tag ei.Term) {
+func (c *server) cancelConnect(node string, tag ei.Term) {
 	if s := c.sessionOf(node, tag); s != nil {
 		c.endSession(s)
 		c.restart(node)
@@ -145,7 +145,7 @@ func (c *core) cancelConnect(node string, tag ei.Term) {
 }
 
 // restart gives a session up, and begins another one if the node is still up.
-func (c *core) restart(node string) {
+func (c *server) restart(node string) {
 	if s := c.sessions[node]; s != nil {
 		c.endSession(s)
 	}
@@ -155,14 +155,14 @@ func (c *core) restart(node string) {
 }
 
 // endSession forgets a session. The locker releases what it has for it.
-func (c *core) endSession(s *session) {
+func (c *server) endSession(s *session) {
 	delete(c.sessions, s.node)
 	delete(c.early, s.node)
 	c.out.cancel(s.node, s.tag)
 }
 
 // abandon gives up a session in which the other node has not done its part in time.
-func (c *core) abandon(node string, tag int64) {
+func (c *server) abandon(node string, tag int64) {
 	s := c.sessions[node]
 	if s == nil || s.tag != tag {
 		return
@@ -175,7 +175,7 @@ func (c *core) abandon(node string, tag int64) {
 }
 
 // heardLockSet is for our locker: the other one has locked its partition, or could not.
-func (c *core) heardLockSet(from string, m ei.Tuple) {
+func (c *server) heardLockSet(from string, m ei.Tuple) {
 	pid, ok := m[1].(ei.Pid)
 	if !ok || string(pid.Node) != from {
 		return
@@ -188,7 +188,7 @@ func (c *core) heardLockSet(from string, m ei.Tuple) {
 }
 
 // bothLocked is from our locker: the names of both partitions are locked.
-func (c *core) bothLocked(node string, tag int64, lockID ei.Term) {
+func (c *server) bothLocked(node string, tag int64, lockID ei.Term) {
 	s := c.sessions[node]
 	if s == nil || s.tag != tag {
 		c.out.cancel(node, tag)
@@ -199,7 +199,7 @@ func (c *core) bothLocked(node string, tag int64, lockID ei.Term) {
 	c.compare(s)
 }
 
-func (c *core) exchange(node string, list, tag ei.Term) {
+func (c *server) exchange(node string, list, tag ei.Term) {
 	if s := c.sessionOf(node, tag); s != nil && !s.heard {
 		s.names, s.heard = namesOf(list), true
 		c.compare(s)
@@ -223,7 +223,7 @@ const (
 
 // compare makes the operations that give both partitions the same names, once both are locked and
 // the other one's names have come. The side with the lesser name resolves the conflicts.
-func (c *core) compare(s *session) {
+func (c *server) compare(s *session) {
 	if !s.locked || !s.heard || s.asking || s.decided {
 		return
 	}
@@ -247,14 +247,14 @@ func (c *core) compare(s *session) {
 }
 
 // resolved is from those who were asked about the conflicts of a session.
-func (c *core) resolved(node string, tag int64, clashes []*clash) {
+func (c *server) resolved(node string, tag int64, clashes []*clash) {
 	if s := c.sessions[node]; s != nil && s.tag == tag && s.asking {
 		s.asking = false
 		c.decide(s, clashes)
 	}
 }
 
-func (c *core) decide(s *session, clashes []*clash) {
+func (c *server) decide(s *session, clashes []*clash) {
 	var his []op
 	for _, cl := range clashes {
 		switch cl.keep {
@@ -274,7 +274,7 @@ func (c *core) decide(s *session, clashes []*clash) {
 	}
 }
 
-func (c *core) knownList() ei.List {
+func (c *server) knownList() ei.List {
 	list := ei.List{}
 	for _, n := range slices.Sorted(maps.Keys(c.known)) {
 		list = append(list, nodeVersion{n, c.known[n]}.term())
@@ -282,7 +282,7 @@ func (c *core) knownList() ei.List {
 	return list
 }
 
-func (c *core) resolvedBy(node string, ops, known, ext, tag ei.Term) {
+func (c *server) resolvedBy(node string, ops, known, ext, tag ei.Term) {
 	s := c.sessionOf(node, tag)
 	if s == nil || s.his != nil || !s.locked {
 		return
@@ -294,7 +294,7 @@ func (c *core) resolvedBy(node string, ops, known, ext, tag ei.Term) {
 }
 
 // finish makes one partition of two.
-func (c *core) finish(s *session) {
+func (c *server) finish(s *session) {
 	ops := slices.Concat(s.ops, s.his.ops)
 	c.doOps(ops, s.his.ext, s.lockID)
 	added := append([]nodeVersion{{s.node, version}}, s.his.known...)
@@ -324,7 +324,7 @@ func (c *core) finish(s *session) {
 }
 
 // addKnown gives those nodes that were not known.
-func (c *core) addKnown(nodes []nodeVersion) (fresh []string) {
+func (c *server) addKnown(nodes []nodeVersion) (fresh []string) {
 	for _, v := range nodes {
 		was, isKnown := c.known[v.node]
 		switch {
@@ -340,13 +340,13 @@ func (c *core) addKnown(nodes []nodeVersion) (fresh []string) {
 	return fresh
 }
 
-func (c *core) isSynced(node string) {
+func (c *server) isSynced(node string) {
 	c.synced[node] = true
 	c.nodeSynced(node)
 }
 
 // newNodes is from a node of our partition, which has become one with another partition.
-func (c *core) newNodes(from string, ops, ext, nodes, extra ei.Term) {
+func (c *server) newNodes(from string, ops, ext, nodes, extra ei.Term) {
 	if _, ok := c.known[from]; !ok {
 		return
 	}
@@ -365,13 +365,13 @@ func (c *core) newNodes(from string, ops, ext, nodes, extra ei.Term) {
 }
 
 // joined: a node of the other partition is connected.
-func (c *core) joined(node string) {
+func (c *server) joined(node string) {
 	if _, ok := c.known[node]; ok {
 		c.cast(node, ei.Atom("in_sync"), ei.Atom(c.self), ei.Atom("true"))
 	}
 }
 
-func (c *core) inSync(node string) {
+func (c *server) inSync(node string) {
 	if s := c.sessions[node]; s != nil {
 		c.endSession(s)
 	}

@@ -29,7 +29,7 @@ func (g *Global) handover() ([]byte, error) {
 		letters = append(letters, l.encode())
 	}
 	return ei.Marshal(ei.Tuple{
-		ei.Atom("cnode_global"), g.core.encodeTables(), g.core.encode(), g.locker.encode(), held, letters, g.role.encode(),
+		ei.Atom("cnode_global"), g.server.encodeTables(), g.server.encode(), g.locker.encode(), held, letters, g.role.encode(),
 	})
 }
 
@@ -41,8 +41,8 @@ func (g *Global) restore(state []byte) {
 		g.log.Error("global: begins anew", "error", errors.Join(errState, err))
 		return
 	}
-	g.core.decodeTables(e[1], true)
-	g.core.decode(e[2])
+	g.server.decodeTables(e[1], true)
+	g.server.decode(e[2])
 	g.locker.restore(e[3])
 	list, _ := ei.Elements(e[4])
 	for _, h := range list {
@@ -77,19 +77,19 @@ func (g *Global) resumed() {
 			g.delLocks(h.id, h.nodes)
 		}
 	}()
-	for _, n := range g.core.names {
+	for _, n := range g.server.names {
 		if n.ref.Len == 0 {
 			g.watchLater(n)
 		}
 	}
-	for _, s := range g.core.sessions {
+	for _, s := range g.server.sessions {
 		if s.asking {
 			s.asking = false
-			g.core.compare(s)
+			g.server.compare(s)
 		}
 	}
-	for node := range g.core.known {
-		if _, up := g.core.up[node]; !up {
+	for node := range g.server.known {
+		if _, up := g.server.up[node]; !up {
 			g.join(node)
 		}
 	}
@@ -99,7 +99,7 @@ func (g *Global) resumed() {
 }
 
 // encodeTables are the names, locks and nodes.
-func (c *core) encodeTables() ei.Term {
+func (c *server) encodeTables() ei.Term {
 	names, locks, known := ei.List{}, ei.List{}, ei.List{}
 	for _, key := range slices.Sorted(maps.Keys(c.names)) {
 		names = append(names, c.names[key].encode())
@@ -114,7 +114,7 @@ func (c *core) encodeTables() ei.Term {
 }
 
 // decodeTables replaces the tables. Monitors are those of the process that goes on as another one.
-func (c *core) decodeTables(t ei.Term, monitors bool) {
+func (c *server) decodeTables(t ei.Term, monitors bool) {
 	e, ok := t.(ei.Tuple)
 	if !ok || len(e) < 3 {
 		return
@@ -133,7 +133,7 @@ func (c *core) decodeTables(t ei.Term, monitors bool) {
 	}
 }
 
-func (c *core) clearTables() {
+func (c *server) clearTables() {
 	clear(c.names)
 	clear(c.byRef)
 	clear(c.byPid)
@@ -148,7 +148,7 @@ func (n *name) encode() ei.Term {
 }
 
 // putName puts an encoded name into the table.
-func (c *core) putName(t ei.Term, monitors bool) {
+func (c *server) putName(t ei.Term, monitors bool) {
 	e, ok := t.(ei.Tuple)
 	if !ok || len(e) < 5 {
 		return
@@ -181,7 +181,7 @@ func (l *lock) encode() ei.Term {
 	return ei.Tuple{l.resource, l.asked, holders}
 }
 
-func (c *core) putLock(t ei.Term, monitors bool) {
+func (c *server) putLock(t ei.Term, monitors bool) {
 	e, ok := t.(ei.Tuple)
 	if !ok || len(e) < 3 {
 		return
@@ -209,7 +209,7 @@ func (c *core) putLock(t ei.Term, monitors bool) {
 }
 
 // watchAgain monitors everything: the monitors that there were have gone with their process.
-func (c *core) watchAgain() {
+func (c *server) watchAgain() {
 	clear(c.byRef)
 	for _, n := range c.names {
 		n.ref = ei.Ref{}
@@ -241,7 +241,7 @@ func (c *core) watchAgain() {
 }
 
 // startAnew begins the sessions again, with another locker.
-func (c *core) startAnew() {
+func (c *server) startAnew() {
 	for node, s := range maps.Clone(c.sessions) {
 		if s.begun {
 			c.tell(node, ei.Tuple{ei.Atom("cancel_connect"), ei.Atom(c.self), s.hisTag})
@@ -251,7 +251,7 @@ func (c *core) startAnew() {
 }
 
 // encode is the state besides the tables.
-func (c *core) encode() ei.Term {
+func (c *server) encode() ei.Term {
 	up, lost, sessions, waits := ei.List{}, ei.List{}, ei.List{}, ei.List{}
 	for _, n := range slices.Sorted(maps.Keys(c.up)) {
 		up = append(up, ei.Tuple{ei.Atom(n), c.up[n]})
@@ -279,7 +279,7 @@ func (c *core) encode() ei.Term {
 	}
 }
 
-func (c *core) decode(t ei.Term) {
+func (c *server) decode(t ei.Term) {
 	e, ok := t.(ei.Tuple)
 	if !ok || len(e) < 11 {
 		return

@@ -82,7 +82,7 @@ func (g *Global) tellOwner(elems ...ei.Term) {
 
 func (g *Global) nodeup(node string, by ei.Pid) {
 	if g.role.owner {
-		g.core.nodeup(node, by)
+		g.server.nodeup(node, by)
 		return
 	}
 	if g.role.mine == nil {
@@ -94,7 +94,7 @@ func (g *Global) nodeup(node string, by ei.Pid) {
 
 func (g *Global) nodedown(node string, by ei.Pid) {
 	if g.role.owner {
-		g.core.nodedown(node, by)
+		g.server.nodedown(node, by)
 		return
 	}
 	delete(g.role.mine, node)
@@ -107,7 +107,7 @@ func (g *Global) nodedown(node string, by ei.Pid) {
 // fromPeer handles what a peer sends, or a process of this node that calls.
 func (g *Global) fromPeer(from string, t ei.Term) {
 	if g.role.owner {
-		g.core.message(from, t)
+		g.server.message(from, t)
 	} else {
 		g.tellOwner(ei.Atom("peer"), ei.Atom(from), t)
 	}
@@ -149,7 +149,7 @@ func (r *role) split() (told, fresh []string) {
 
 // comeUp notes the connections of a worker: to nodes of which an owner has heard already, and to
 // new ones.
-func (c *core) comeUp(told, fresh []string, by ei.Pid) {
+func (c *server) comeUp(told, fresh []string, by ei.Pid) {
 	for _, node := range told {
 		delete(c.stale, node)
 		c.nodeup(node, by)
@@ -202,18 +202,18 @@ func (g *Global) elect() {
 func (g *Global) becomeOwner() {
 	r := &g.role
 	r.owner, r.electing, r.at = true, false, ei.Pid{}
-	g.core.synced, g.core.stale = map[string]bool{}, map[string]bool{}
-	for n := range g.core.known {
-		g.core.synced[n], g.core.stale[n] = true, true
+	g.server.synced, g.server.stale = map[string]bool{}, map[string]bool{}
+	for n := range g.server.known {
+		g.server.synced[n], g.server.stale[n] = true, true
 	}
-	g.core.watchAgain()
+	g.server.watchAgain()
 	me := g.box.Load().Pid()
 	told, fresh := r.split()
-	g.core.comeUp(told, fresh, me)
+	g.server.comeUp(told, fresh, me)
 	r.untold()
 	for _, m := range r.sent {
 		from, _ := m[1].(ei.Atom)
-		g.core.message(string(from), m[2])
+		g.server.message(string(from), m[2])
 	}
 	ahead := r.ahead
 	r.mine, r.sent, r.ahead = nil, nil, nil
@@ -226,13 +226,13 @@ func (g *Global) becomeOwner() {
 // standBack makes a client of the owner, whose process was.
 func (g *Global) standBack(was ei.Pid) {
 	g.role.mine = map[string]bool{}
-	for node, by := range g.core.up {
+	for node, by := range g.server.up {
 		if by == was {
 			g.role.mine[node] = true
 		}
 	}
-	clear(g.core.up)
-	clear(g.core.sessions)
+	clear(g.server.up)
+	clear(g.server.sessions)
 	g.locker.drop()
 }
 
@@ -246,8 +246,8 @@ func (g *Global) dropLostLater() {
 
 // dropLost takes nodes for lost whose connections the owner before had.
 func (g *Global) dropLost() {
-	for node := range g.core.stale {
-		g.core.cutOff(node)
+	for node := range g.server.stale {
+		g.server.cutOff(node)
 	}
 }
 
@@ -282,10 +282,10 @@ func (g *Global) workerDown(ref ei.Ref) bool {
 	for pid, of := range r.clients {
 		if of == ref {
 			delete(r.clients, pid)
-			for node, by := range maps.Clone(g.core.up) {
+			for node, by := range maps.Clone(g.server.up) {
 				if by == pid { // its process may have been ended, and made anew
-					delete(g.core.up, node)
-					g.core.stale[node] = true
+					delete(g.server.up, node)
+					g.server.stale[node] = true
 				}
 			}
 			g.dropLostLater()
@@ -316,11 +316,11 @@ func (g *Global) fromWorker(m ei.Tuple) {
 	case len(m) >= 2:
 		switch node, _ := m[0].(ei.Atom); {
 		case what == "up":
-			g.core.nodeup(string(node), sender)
+			g.server.nodeup(string(node), sender)
 		case what == "down":
-			g.core.nodedown(string(node), sender)
+			g.server.nodedown(string(node), sender)
 		case what == "peer" && len(m) == 3:
-			g.core.message(string(node), m[1])
+			g.server.message(string(node), m[1])
 		}
 		g.tellWorker(sender, ei.Atom("done"), m[len(m)-1])
 	}
@@ -338,13 +338,13 @@ func (g *Global) subscribed(by ei.Pid, told, fresh []string) {
 		}
 		g.role.clients[by] = ref
 	}
-	g.tellWorker(by, ei.Atom("table"), g.core.encodeTables())
-	for node, of := range maps.Clone(g.core.up) {
+	g.tellWorker(by, ei.Atom("table"), g.server.encodeTables())
+	for node, of := range maps.Clone(g.server.up) {
 		if of == by && !slices.Contains(told, node) && !slices.Contains(fresh, node) {
-			g.core.nodedown(node, by)
+			g.server.nodedown(node, by)
 		}
 	}
-	g.core.comeUp(told, fresh, by)
+	g.server.comeUp(told, fresh, by)
 }
 
 // fromOwner handles what the owner says to the other workers.
@@ -354,7 +354,7 @@ func (g *Global) fromOwner(owner ei.Pid, what ei.Atom, m ei.Tuple) {
 	}
 	switch key, _ := m[0].(ei.Binary); what {
 	case "table":
-		g.core.decodeTables(m[0], false)
+		g.server.decodeTables(m[0], false)
 	case "done":
 		number, _ := m[0].(ei.Int)
 		g.role.done(int64(number))
@@ -365,7 +365,7 @@ func (g *Global) fromOwner(owner ei.Pid, what ei.Atom, m ei.Tuple) {
 		}
 	case "name", "lock", "known":
 		if len(m) == 2 {
-			g.core.put(changeKind(what), string(key), m[1])
+			g.server.put(changeKind(what), string(key), m[1])
 		}
 	}
 }
@@ -375,14 +375,14 @@ func (g *Global) changed(kind changeKind, key string) {
 	if len(g.role.clients) == 0 {
 		return
 	}
-	entry := g.core.entry(kind, key)
+	entry := g.server.entry(kind, key)
 	for pid := range g.role.clients {
 		g.tellWorker(pid, ei.Atom(kind), ei.Binary(key), entry)
 	}
 }
 
 // entry is what a table has for a key; none if it has nothing.
-func (c *core) entry(kind changeKind, key string) ei.Term {
+func (c *server) entry(kind changeKind, key string) ei.Term {
 	switch kind {
 	case changedName:
 		if n := c.names[key]; n != nil {
@@ -401,7 +401,7 @@ func (c *core) entry(kind changeKind, key string) ei.Term {
 }
 
 // put is the change that entry describes, to a copy of the tables.
-func (c *core) put(kind changeKind, key string, entry ei.Term) {
+func (c *server) put(kind changeKind, key string, entry ei.Term) {
 	none := isAtom(entry, "none")
 	switch kind {
 	case changedName:

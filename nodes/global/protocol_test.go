@@ -10,7 +10,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A stage is the outside of a core, which notes what the core has done.
+// A stage is the outside of a server, which notes what the server has done.
 type stage struct {
 	t       *testing.T
 	self    string
@@ -23,9 +23,9 @@ type stage struct {
 	absent  map[ei.Atom]bool // nodes whose processes cannot be monitored
 }
 
-func newStage(t *testing.T, self string) (*stage, *core) {
+func newStage(t *testing.T, self string) (*stage, *server) {
 	s := &stage{t: t, self: self, watches: map[ei.Ref]ei.Pid{}, absent: map[ei.Atom]bool{}}
-	return s, newCore(self, 1, s)
+	return s, newServer(self, 1, s)
 }
 
 func (s *stage) post(l letter) {
@@ -58,8 +58,8 @@ func (s *stage) warn(string, ...any)                           {}
 func (s *stage) debug(string, ...any)                          {}
 func (s *stage) note(format string, args ...any)               { s.did = append(s.did, fmt.Sprintf(format, args...)) }
 
-// end tells the core that a process has ended.
-func (s *stage) end(c *core, p ei.Pid) {
+// end tells the server that a process has ended.
+func (s *stage) end(c *server, p ei.Pid) {
 	for ref, of := range s.watches {
 		if of == p {
 			delete(s.watches, ref)
@@ -94,7 +94,7 @@ func cast(elems ...ei.Term) ei.Term { return ei.Tuple{ei.Atom("$gen_cast"), ei.T
 func a(text string) ei.Term { return ei.Atom(text) }
 
 // synchronise does what another node does, up to the end of the session.
-func synchronise(t *testing.T, s *stage, c *core, node string, names, known ei.List) {
+func synchronise(t *testing.T, s *stage, c *server, node string, names, known ei.List) {
 	t.Helper()
 	c.nodeup(node, pid(s.self, 2))
 	tag := ei.Int(c.sessions[node].tag)

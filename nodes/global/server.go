@@ -26,9 +26,9 @@ const (
 	lostMemory = time.Hour // how long a lost_connection is remembered, as in OTP
 )
 
-// A core is the state of a global_name_server, and does what messages say. It is used by one
+// A server is the state of a global_name_server, and does what messages say. It is used by one
 // goroutine at a time, and waits for nothing: what it wants done it tells its outside.
-type core struct {
+type server struct {
 	self     string // the node
 	creation uint32
 	out      outside
@@ -58,7 +58,7 @@ type core struct {
 	wheres []whereWaiter
 }
 
-// outside is what a core has done by others.
+// outside is what a server has done by others.
 type outside interface {
 	post(l letter)                        // sends; letters to one node stay in order
 	monitor(pid ei.Pid) (ei.Ref, bool)    // false: the process's node is not connected
@@ -76,9 +76,9 @@ type outside interface {
 	debug(text string, args ...any)
 }
 
-func newCore(self string, creation uint32, out outside) *core {
+func newServer(self string, creation uint32, out outside) *server {
 	now := time.Now()
-	return &core{
+	return &server{
 		self: self, creation: creation, out: out,
 		up: map[string]ei.Pid{}, known: map[string]int{}, synced: map[string]bool{}, removing: map[string]bool{}, stale: map[string]bool{},
 		sessions: map[string]*session{}, early: map[string]early{}, lost: map[[2]string]loss{},
@@ -89,22 +89,22 @@ func newCore(self string, creation uint32, out outside) *core {
 }
 
 // tag makes an integer that is greater than those before.
-func (c *core) tag() int64 {
+func (c *server) tag() int64 {
 	c.lastTag = max(c.lastTag+1, time.Now().UnixMicro())
 	return c.lastTag
 }
 
 // cast sends what gen_server:cast sends, to the server of another node, and connects as that does.
-func (c *core) cast(node string, elems ...ei.Term) {
+func (c *server) cast(node string, elems ...ei.Term) {
 	c.write(letter{node: node, name: true, connects: true}, ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple(elems)})
 }
 
 // tell sends a message to the server of another node, if that is connected.
-func (c *core) tell(node string, t ei.Term) {
+func (c *server) tell(node string, t ei.Term) {
 	c.write(letter{node: node, name: true}, t)
 }
 
-func (c *core) write(l letter, t ei.Term) {
+func (c *server) write(l letter, t ei.Term) {
 	raw, err := ei.AppendTerm(nil, t)
 	if err != nil {
 		c.out.warn("global: a message cannot be encoded", "node", l.node, "error", err)
@@ -115,7 +115,7 @@ func (c *core) write(l letter, t ei.Term) {
 }
 
 // message does what a message says that a process of the node from has sent.
-func (c *core) message(from string, t ei.Term) {
+func (c *server) message(from string, t ei.Term) {
 	m, ok := t.(ei.Tuple)
 	if !ok || len(m) == 0 {
 		return
@@ -142,7 +142,7 @@ func (c *core) message(from string, t ei.Term) {
 
 // castMessage handles what the servers of other nodes cast. Each names its sender, which must be
 // the one that it comes from.
-func (c *core) castMessage(from string, m ei.Tuple) {
+func (c *server) castMessage(from string, m ei.Tuple) {
 	who := m[1:]
 	switch of := tagOf(m); {
 	case of == "lock_set" && (len(m) == 4 || len(m) == 5):
@@ -169,7 +169,7 @@ func (c *core) castMessage(from string, m ei.Tuple) {
 }
 
 // plain handles messages that are neither calls nor casts.
-func (c *core) plain(from string, m ei.Tuple) {
+func (c *server) plain(from string, m ei.Tuple) {
 	switch of := tagOf(m); {
 	case of == "lost_connection" && len(m) == 5:
 		c.lostConnection(from, m)
@@ -187,7 +187,7 @@ func (c *core) plain(from string, m ei.Tuple) {
 }
 
 // call answers a gen_server:call. What OTP's server asks of itself only is not answered to others.
-func (c *core) call(from string, to letter, request ei.Term) {
+func (c *server) call(from string, to letter, request ei.Term) {
 	r, ok := request.(ei.Tuple)
 	if !ok {
 		r = ei.Tuple{request}
@@ -230,7 +230,7 @@ func (c *core) call(from string, to letter, request ei.Term) {
 	}
 }
 
-func (c *core) reply(to letter, answer ei.Term) {
+func (c *server) reply(to letter, answer ei.Term) {
 	raw, err := ei.AppendTerm(nil, ei.Tuple{to.tag, answer})
 	if err != nil {
 		return
@@ -246,7 +246,7 @@ type syncWaiter struct {
 }
 
 // sync answers ok once the nodes are synchronised, or down. An empty list is that of all nodes.
-func (c *core) sync(to letter, nodes ei.Term) {
+func (c *server) sync(to letter, nodes ei.Term) {
 	left := map[string]bool{}
 	list, _ := ei.Elements(nodes)
 	for _, n := range list {
@@ -273,7 +273,7 @@ func (c *core) sync(to letter, nodes ei.Term) {
 }
 
 // nodeSynced answers those that have waited for a node, which is synchronised or down.
-func (c *core) nodeSynced(node string) {
+func (c *server) nodeSynced(node string) {
 	c.syncs = slices.DeleteFunc(c.syncs, func(w syncWaiter) bool {
 		delete(w.left, node)
 		if len(w.left) == 0 {
@@ -289,7 +289,7 @@ type whereWaiter struct {
 	to  letter
 }
 
-func (c *core) whereis(n ei.Term, to letter) {
+func (c *server) whereis(n ei.Term, to letter) {
 	key, _, ok := keyOf(n)
 	switch {
 	case !ok || c.locks[globalKey] == nil:
@@ -299,7 +299,7 @@ func (c *core) whereis(n ei.Term, to letter) {
 	}
 }
 
-func (c *core) answerWhereis(w whereWaiter) {
+func (c *server) answerWhereis(w whereWaiter) {
 	if n := c.names[w.key]; n != nil {
 		c.reply(w.to, n.pid)
 	} else {
@@ -308,7 +308,7 @@ func (c *core) answerWhereis(w whereWaiter) {
 }
 
 // unlocked is called when nobody has the global lock any more.
-func (c *core) unlocked() {
+func (c *server) unlocked() {
 	for _, w := range c.wheres {
 		c.answerWhereis(w)
 	}
@@ -316,7 +316,7 @@ func (c *core) unlocked() {
 }
 
 // down is the end of a monitored process.
-func (c *core) down(ref ei.Ref) {
+func (c *server) down(ref ei.Ref) {
 	if h, ok := c.lockOf[ref]; ok {
 		c.release(h.resource, h.pid, true)
 	}
