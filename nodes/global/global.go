@@ -38,9 +38,9 @@ type Global struct {
 	slots   chan struct{} // connections and monitors that are being made at once
 	turn    chan struct{} // holds a token while this process registers a name
 
-	mu   sync.RWMutex
+	mu     sync.RWMutex
 	server *server // in a process that is not the owner, a copy of the owner's tables
-	role role
+	role   role
 
 	eventsMu sync.Mutex
 	events   []func()

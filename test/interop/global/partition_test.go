@@ -174,3 +174,26 @@ func TestKill(t *testing.T) {
 		require.Contains(t, a.Eval(t, "nodes()"), m.n.Name())
 	})
 }
+
+// A Go node that is killed is gone from all, with its names and locks.
+func TestKillGo(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		a := r.Start(t, otp.Options{EpmdPort: port})
+		name := uniqueName("go")
+		p := served(t, name, port, 0)
+		m := startMember(t, uniqueName("z"), port)
+		require.Equal(t, "pong", a.Eval(t, text("net_adm:ping('%s')", name)))
+		m.connect(t, a)
+		meet(t, []member{m}, []*otp.Node{a}, name)
+		require.Equal(t, "true", a.Eval(t, text("is_pid(rpc:call('%s', w, register, [gone]))", name)))
+		_, ok := m.Whereis("gone")
+		require.True(t, ok)
+		p.Kill()
+		eventually(t, func() bool { return whereis(t, a, "gone") == "undefined" })
+		eventually(t, func() bool { _, ok := m.Whereis("gone"); return !ok })
+		box := m.process(t)
+		require.NoError(t, m.Register(within(t), "gone", box, global.Method{}))
+		require.True(t, isPid(t, a, "gone", box.Pid()))
+	})
+}

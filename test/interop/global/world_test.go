@@ -99,22 +99,24 @@ func (m member) connect(t testing.TB, e *otp.Node) {
 	}
 }
 
-// meet waits until all have their names in common.
-func meet(t testing.TB, ms []member, es []*otp.Node) {
+// meet waits until all have their names in common; more are nodes that it cannot ask.
+func meet(t testing.TB, ms []member, es []*otp.Node, more ...string) {
 	t.Helper()
+	others := len(ms) + len(es) + len(more) - 1
 	for _, m := range ms {
-		eventually(t, func() bool { return len(m.Known()) == len(ms)+len(es)-1 }, func() string { return fmt.Sprintf("%v knows %v", m.n.Name(), m.Known()) })
+		eventually(t, func() bool { return len(m.Known()) == others && len(m.n.Peers()) >= others },
+			func() string { return fmt.Sprintf("%v knows %v", m.n.Name(), m.Known()) })
 		require.NoError(t, m.Sync(within(t)))
 	}
 	for _, e := range es {
 		eventually(t, func() bool {
-			return e.Eval(t, "length(gen_server:call(global_name_server, get_known))") == strconv.Itoa(len(ms)+len(es)-1)
+			return e.Eval(t, "length(gen_server:call(global_name_server, get_known))") == strconv.Itoa(others)
 		}, func() string { return e.Name() + " knows " + e.Eval(t, "gen_server:call(global_name_server, get_known)") })
 		require.Equal(t, "ok", e.Eval(t, "global:sync()"))
 	}
 }
 
-// releases are the pairs of releases that meet.
+// pairs runs f with each release and another one.
 func pairs(t *testing.T, f func(t *testing.T, a, b otp.Release)) {
 	all := otp.Releases(t)
 	for i, r := range all {
