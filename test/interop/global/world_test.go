@@ -111,7 +111,9 @@ func meet(t testing.TB, ms []member, es []*otp.Node, more ...string) {
 	for _, e := range es {
 		eventually(t, func() bool {
 			return e.Eval(t, "length(gen_server:call(global_name_server, get_known))") == strconv.Itoa(others)
-		}, func() string { return e.Name() + " knows " + e.Eval(t, "gen_server:call(global_name_server, get_known)") })
+		}, func() string {
+			return e.Name() + " knows " + e.Eval(t, "gen_server:call(global_name_server, get_known)")
+		})
 		require.Equal(t, "ok", e.Eval(t, "global:sync()"))
 	}
 }
