@@ -36,7 +36,9 @@ type Global struct {
 	outbox  *outbox
 	locker  *locker
 	slots   chan struct{} // connections and monitors that are being made at once
-	turn    chan struct{} // holds a token while this process registers a name
+	// unwatched are names of processes of nodes that are being connected to
+	unwatched map[string][]*name
+	turn      chan struct{} // holds a token while this process registers a name
 
 	mu     sync.RWMutex
 	server *server // in a process that is not the owner, a copy of the owner's tables
@@ -71,7 +73,7 @@ var ErrHidden = errors.New("global: the node is hidden (Config.Visible)")
 // Node.Start. The node must be visible, or the error is ErrHidden; ErrNameTaken if it has a
 // global_name_server already. It waits for nothing. Everything ends with the node.
 func Start(n *nodes.Node, o *Options) (*Global, error) {
-	g := &Global{n: n, log: n.Logger(), workers: nodes.IsWorker(), held: map[string]heldLock{},
+	g := &Global{n: n, log: n.Logger(), workers: nodes.IsWorker(), held: map[string]heldLock{}, unwatched: map[string][]*name{},
 		slots: make(chan struct{}, waitsAtOnce), turn: make(chan struct{}, 1)}
 	if o != nil {
 		g.o = *o
@@ -360,8 +362,17 @@ func (g *Global) monitor(pid ei.Pid) (ei.Ref, bool) {
 	return ref, err == nil
 }
 
-// watchLater connects to the node of a name's process, as OTP does.
+// watchLater connects to the node of a name's process, as OTP does, and monitors the process then.
 func (g *Global) watchLater(of *name) {
+	node := string(of.pid.Node)
+	if g.unwatched[node] == nil && len(g.unwatched) >= maxKnown {
+		g.pushLater(func() { g.server.unwatchable(of) })
+		return
+	}
+	g.unwatched[node] = append(g.unwatched[node], of)
+	if len(g.unwatched[node]) > 1 {
+		return // a goroutine is connecting
+	}
 	go func() {
 		g.slots <- struct{}{}
 		defer func() { <-g.slots }()
@@ -370,19 +381,35 @@ func (g *Global) watchLater(of *name) {
 		box := g.box.Load()
 		ref, err := box.Monitor(ctx, of.pid)
 		g.push(func() {
-			if err != nil {
-				g.server.unwatchable(of)
-				return
+			if err == nil {
+				box.Demonitor(ref)
 			}
-			// there is a way now: another monitor, whose message is heard of after the name has it
-			box.Demonitor(ref)
-			if ref, ok := g.monitor(of.pid); !ok {
-				g.server.unwatchable(of)
-			} else if !g.server.watched(of, ref) {
-				g.demonitor(ref)
-			}
+			g.watchNow(node, err == nil)
 		})
 	}()
+}
+
+// watchNow monitors the processes of a node that is connected; of one that is not, it drops the
+// names. The monitors are made here, so that what they bring is heard of afterwards.
+func (g *Global) watchNow(node string, connected bool) {
+	names := g.unwatched[node]
+	delete(g.unwatched, node)
+	for _, n := range names {
+		switch {
+		case !connected:
+			g.server.unwatchable(n)
+		case g.server.isUnwatched(n):
+			ref, err := g.box.Load().Monitor(g.outbox.noWait, n.pid)
+			switch {
+			case err == nil:
+				g.server.watched(n, ref)
+			case errors.Is(err, nodes.ErrNoConnection):
+				g.server.unwatchable(n)
+			default: // the connection is full
+				g.watchLater(n)
+			}
+		}
+	}
 }
 
 // join connects to a node that others know.

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes"
 )
 
 func TestTwoNodes(t *testing.T) {
@@ -31,4 +33,26 @@ func TestTwoNodes(t *testing.T) {
 	_, ok = a.Whereis("before")
 	require.False(t, ok)
 	require.Empty(t, b.Names())
+}
+
+// A node takes part from later on: what others have said before was for nobody.
+func TestLateStart(t *testing.T) {
+	w := newWorld("a@test", "b@test")
+	a := w.member(t, "a@test", nil)
+	n, err := nodes.New(nodes.Config{
+		Name: "b@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table["b@test"].Addr, Visible: true, Logger: logger(t, "b"),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	require.NoError(t, n.Start(within(t)))
+	_, err = n.Connect(within(t), "a@test")
+	require.NoError(t, err)
+	eventually(t, func() bool { return a.n.Conn("b@test") != nil })
+	g, err := Start(n, nil)
+	require.NoError(t, err)
+	_, err = Start(n, nil)
+	require.ErrorIs(t, err, nodes.ErrNameTaken)
+	require.NoError(t, g.Sync(within(t)))
+	require.NoError(t, a.Sync(within(t)))
+	works(t, a, member{g, n}, "x")
 }

@@ -113,43 +113,39 @@ func (l *locker) run(ctx context.Context) {
 	l.resume(ctx)
 	soon := false
 	for ctx.Err() == nil {
-		var late <-chan time.Time
 		if m, ok := l.next(); ok {
 			soon = l.answer(ctx, m)
 			continue
 		}
-		if d, some := l.pause(soon); some {
-			t := time.NewTimer(d)
-			late = t.C
-			defer t.Stop()
-		}
+		late := time.NewTimer(l.pause(soon))
 		select {
 		case <-ctx.Done():
 		case <-l.news:
-		case <-late:
+		case <-late.C:
 			soon = false
 			if !l.g.isLocked() {
 				soon = l.begin(ctx)
 			}
 		}
+		late.Stop()
 	}
 }
 
-// pause is the time before the locker makes the first move; false if there is nobody to move with.
-func (l *locker) pause(soon bool) (time.Duration, bool) {
+// pause is the time before the locker makes the first move.
+func (l *locker) pause(soon bool) time.Duration {
 	known := len(l.g.Known())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case len(l.him) == 0:
-		return 0, false
+		return time.Hour // a candidate is news
 	case soon:
-		return time.Millisecond, true
+		return time.Millisecond
 	case known == 0:
-		return 200 * time.Millisecond, true
+		return 200 * time.Millisecond
 	}
 	// in OTP, too: so that another node of the partition gets the lock when this one has failed
-	return min(time.Second+time.Duration(known)*100*time.Millisecond, 3*time.Second), true
+	return min(time.Second+time.Duration(known)*100*time.Millisecond, 3*time.Second)
 }
 
 func (l *locker) next() (lockSet, bool) {
@@ -176,11 +172,11 @@ func (l *locker) answer(ctx context.Context, m lockSet) (synced bool) {
 	}
 	k := &locked{node: m.node, tag: m.tag, id: l.lockID(m.from)}
 	isSet := trusted && l.lock(ctx, k, nil)
-	l.say(h, isSet)
-	if !isSet {
-		return false
+	if isSet {
+		l.isBoth(k) // before the other node knows: a process that goes on as this one says it again
 	}
-	return l.exchange(ctx, k)
+	l.say(h, isSet)
+	return isSet && l.exchange(ctx, k)
 }
 
 // begin makes the first move with one of the nodes.
@@ -338,11 +334,15 @@ func (l *locker) answered(k *locked) (answer, bool) {
 	return answerNone, false
 }
 
+func (l *locker) isBoth(k *locked) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k.both = true
+}
+
 // exchange holds the lock until the session is over.
 func (l *locker) exchange(ctx context.Context, k *locked) (synced bool) {
-	l.mu.Lock()
-	k.both = true
-	l.mu.Unlock()
+	l.isBoth(k)
 	l.g.push(func() { l.g.server.bothLocked(k.node, k.tag, k.id) })
 	return l.hold(ctx, k)
 }
@@ -388,10 +388,15 @@ func (l *locker) fail(k *locked) {
 func (l *locker) resume(ctx context.Context) {
 	l.mu.Lock()
 	k := l.doing
+	var h him
+	if k != nil {
+		h = l.him[k.node]
+	}
 	l.mu.Unlock()
 	switch {
 	case k == nil:
-	case k.both:
+	case k.both && h.tag == k.tag:
+		l.say(h, true) // perhaps the process before has not
 		l.exchange(ctx, k)
 	default:
 		l.unlock(k)

@@ -173,22 +173,20 @@ func (c *server) takeName(key string) *name {
 	return n
 }
 
-// watched gives a name its monitor, if it is still there.
-func (c *server) watched(n *name, ref ei.Ref) bool {
-	if c.names[n.key] != n || n.ref.Len > 0 {
-		return false
-	}
+// watched gives a name its monitor.
+func (c *server) watched(n *name, ref ei.Ref) {
 	n.ref = ref
 	c.byRef[ref] = n
-	return true
 }
 
 // unwatchable is called when the process of a name cannot be monitored.
 func (c *server) unwatchable(n *name) {
-	if c.names[n.key] == n && n.ref.Len == 0 {
+	if c.isUnwatched(n) {
 		c.deleteName(n.key)
 	}
 }
+
+func (c *server) isUnwatched(n *name) bool { return c.names[n.key] == n && n.ref.Len == 0 }
 
 // check tells whether a process may have a name: free, taken, or named if it has another one.
 func (c *server) check(t, p ei.Term) ei.Atom {

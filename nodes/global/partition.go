@@ -100,7 +100,7 @@ func (c *server) isMember(node string) bool {
 func (c *server) lostConnection(from string, m ei.Tuple) {
 	a, ok1 := m[1].(ei.Atom)
 	b, ok2 := m[4].(ei.Atom)
-	if !ok1 || !ok2 || !c.isMember(from) || string(a) == c.self {
+	if !ok1 || !ok2 || c.silent || !c.isMember(from) || string(a) == c.self {
 		return
 	}
 	key := [2]string{string(a), string(b)}
@@ -119,8 +119,15 @@ func (c *server) lostConnection(from string, m ei.Tuple) {
 	c.out.warn("global: the node is asked to disconnect, so that partitions do not overlap", "node", leave,
 		"lost", string(b), "by", string(a))
 	c.tell(leave, ei.Tuple{ei.Atom("remove_connection"), ei.Atom(c.self)})
-	c.removing[leave] = true
-	c.forget(leave)
+	c.leave(leave)
+}
+
+// leave forgets a node whose connection is about to end, which is no loss then.
+func (c *server) leave(node string) {
+	if _, up := c.up[node]; up {
+		c.removing[node] = true
+	}
+	c.forget(node)
 }
 
 func (c *server) noteLost(key [2]string, l loss) {
@@ -143,7 +150,6 @@ func (c *server) removeConnection(from string) {
 		return
 	}
 	c.out.warn("global: disconnected, so that partitions do not overlap", "node", from)
-	c.removing[from] = true
-	c.forget(from)
+	c.leave(from)
 	c.out.disconnect(from)
 }

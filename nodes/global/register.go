@@ -30,6 +30,8 @@ var (
 	ErrNotTerm = errors.New("global: not a name")
 )
 
+var errNoMailbox = errors.New("the mailbox is nil")
+
 // An Error says which name, or which lock, an attempt was about, and why it has failed.
 type Error struct {
 	Op   string  // "register", "lock", …
@@ -82,6 +84,9 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 // The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's and the node's; after any error the process
 // has not got the name, or will not keep it. It must not be called in Config.Setup.
 func (g *Global) Register(ctx context.Context, name any, b *nodes.Mailbox, method Method) error {
+	if b == nil {
+		return wrap("register", nil, errNoMailbox)
+	}
 	return g.change(ctx, "register", name, b, func(t ei.Term) (ei.Term, error) {
 		answer, err := g.ask(ctx, ei.Tuple{ei.Atom("check"), t, b.Pid()})
 		switch {
@@ -99,6 +104,9 @@ func (g *Global) Register(ctx context.Context, name any, b *nodes.Mailbox, metho
 // Reregister gives a name to a process, also if another one has it: global:re_register_name/3. It
 // waits as Register does.
 func (g *Global) Reregister(ctx context.Context, name any, b *nodes.Mailbox, method Method) error {
+	if b == nil {
+		return wrap("reregister", nil, errNoMailbox)
+	}
 	return g.change(ctx, "reregister", name, b, func(t ei.Term) (ei.Term, error) {
 		return ei.Tuple{ei.Atom("register"), t, b.Pid(), method.term()}, nil
 	})

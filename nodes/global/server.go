@@ -43,7 +43,7 @@ type server struct {
 	lastTag  int64
 	xcre     int64 // with the creation it tells this life of the node from others
 	lost     map[[2]string]loss
-	silent   bool // reports no losses any more
+	silent   bool // partitions may overlap
 
 	names  map[string]*name // by their encoding
 	byRef  map[ei.Ref]*name

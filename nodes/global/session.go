@@ -109,7 +109,9 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 	}
 	s := c.sessions[node]
 	if s == nil {
-		c.early[node] = early{v, init}
+		if len(c.early) < maxKnown {
+			c.early[node] = early{v, init}
+		}
 		return
 	}
 	s.hisTag, s.locker, s.begun = vt[1], locker, true
