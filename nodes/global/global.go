@@ -86,15 +86,10 @@ func Start(n *nodes.Node, o *Options) (*Global, error) {
 	g.server = newServer(n.Name(), n.Creation(), g)
 	g.server.silent = g.o.AllowOverlap
 	wasOwner := n.Whereis(ownerName) != nil
-	helper, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+	helper, err := g.newHelper()
 	if err != nil {
 		return nil, err
 	}
-	if err := n.Register(helperName, helper); err != nil {
-		_ = helper.Close()
-		return nil, err
-	}
-	g.helper.Store(helper)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	box, err := n.Handle(serverName, g.handle, g.boxOptions())
@@ -121,6 +116,15 @@ func Start(n *nodes.Node, o *Options) (*Global, error) {
 	n.Expose("global", "resolve_it", g.resolveIt)
 	go g.keep()
 	return g, nil
+}
+
+// newHelper makes the process that locks, and calls. What others send it is dropped.
+func (g *Global) newHelper() (*nodes.Mailbox, error) {
+	helper, err := g.n.Handle(helperName, func(_ *nodes.Mailbox, m *nodes.Message) { m.Release() }, &nodes.MailboxOptions{TrapExit: true})
+	if err == nil {
+		g.helper.Store(helper)
+	}
+	return helper, err
 }
 
 func (g *Global) boxOptions() *nodes.MailboxOptions {
@@ -173,15 +177,9 @@ func (g *Global) keep() {
 // renew makes the processes anew that have ended.
 func (g *Global) renew() error {
 	if b := g.helper.Load(); b.Err() != nil {
-		helper, err := g.n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-		if err != nil {
+		if _, err := g.newHelper(); err != nil {
 			return err
 		}
-		if err := g.n.Register(helperName, helper); err != nil {
-			_ = helper.Close()
-			return err
-		}
-		g.helper.Store(helper)
 		g.locker.drop()
 		g.push(func() { g.server.startAnew() })
 		g.log.Warn("global: the locker was ended, and goes on", "reason", b.Err())

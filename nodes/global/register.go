@@ -210,7 +210,10 @@ func (g *Global) setLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 	}
 	answers, late := g.callAllBy(ctx, by, on, ei.Tuple{ei.Atom("set_lock"), id})
 	isSet := len(late) == 0 && ctx.Err() == nil
-	had := late // perhaps: the request for the end of it comes after that for the lock
+	for _, node := range late { // it may have the lock, or get it: what ends that comes afterwards
+		g.sendDel(by, id, node)
+	}
+	var had []string
 	for node, a := range answers {
 		if isAtom(a, "true") {
 			had = append(had, node)
@@ -244,6 +247,16 @@ func (g *Global) delLocksBy(by *nodes.Mailbox, id ei.Term, on []string) {
 		}
 		g.callAllBy(ctx, by, step, ei.Tuple{ei.Atom("del_lock"), id})
 	}
+}
+
+// sendDel releases a lock without waiting for the answer, which is sent to nobody's alias.
+func (g *Global) sendDel(by *nodes.Mailbox, id ei.Term, node string) {
+	ref, err := g.n.NewRef()
+	if err != nil {
+		return
+	}
+	from := ei.Tuple{by.Pid(), ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}}
+	_ = by.SendName(g.outbox.noWait, node, serverName, ei.Tuple{ei.Atom("$gen_call"), from, ei.Tuple{ei.Atom("del_lock"), id}})
 }
 
 // note remembers what the helper has locked, for the process that goes on as this one.
