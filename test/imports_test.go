@@ -22,7 +22,7 @@ const module = "github.com/cnode-go/cnode"
 const (
 	xsys    = "golang.org/x/sys"
 	xcrypto = "golang.org/x/crypto"
-	xnet    = "golang.org/x/net" // its nettest
+	xnet    = "golang.org/x/net" // its nettest, ipv4 and dnsmessage
 	cobra   = "github.com/spf13/cobra"
 	pflag   = "github.com/spf13/pflag"
 	ergo    = "github.com/ergo-services/ergo"
@@ -52,6 +52,7 @@ var picture = []row{
 	{path: "test/expect", others: []string{testify}},
 	{path: "test/oddcerts", own: "test/need", others: []string{testify}},
 	{path: "test/port"},
+	{path: "test/dns", others: []string{xnet}},
 	{path: "test/race"},
 	{path: "test/scarce", others: []string{xsys, testify}},
 	{path: "test/sockdir", own: "test/need"},
@@ -70,6 +71,7 @@ var picture = []row{
 	{path: "nodes/internal/hush", notStd: "net os"},
 	{path: "nodes/internal/cookie", own: "ei", notStd: "net time sync context"},
 	{path: "nodes/internal/places", notStd: "net"},
+	{path: "nodes/internal/permit", notStd: "net os time sync context log"},
 	{path: "nodes/internal/otp", own: "ei", notStd: "net os time sync context log"},
 	{path: "nodes/internal/clock", others: []string{xsys}},
 	{path: "nodes/epmd", own: "transport nodes/internal/hush", others: []string{xsys}, testOwn: "test/otp"},
@@ -89,9 +91,12 @@ var picture = []row{
 		"nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
 		testOwn: "nodes/dist", testOther: []string{xsys}},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
-		"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/places nodes/internal/sequences nodes/internal/states " +
+		"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/global", own: "ei transport nodes nodes/dist"},
+	{path: "nodes/supervisor", own: "ei transport nodes/dist nodes", testOther: []string{xsys}},
+	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
+	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
@@ -103,7 +108,12 @@ var picture = []row{
 	{path: "test/interop/handoff", own: libraries},
 	{path: "test/interop/tls", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/global", testOwn: libraries + " nodes/global test/otp test/line", testOther: []string{xsys}},
+	{path: "test/interop/callsout", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/workers", testOwn: libraries + " test/otp"},
+	{path: "test/interop/supervise", testOwn: libraries + " test/otp"},
+	{path: "test/interop/discovery", testOwn: libraries + " nodes/discovery test/otp test/line test/dns"},
+	{path: "test/interop/processes", testOwn: libraries + " test/otp"},
+	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/bench", own: libraries + " test/otp test/line test/port", others: []string{xsys, cobra, pflag, ergo}},
@@ -122,7 +132,7 @@ var picture = []row{
 
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
-const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd nodes/global"
+const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd nodes/groupleader nodes/supervisor"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

@@ -64,10 +64,10 @@ func (l *Line) Close() {
 }
 
 // Cut drops all packets from now on, as a cable does that somebody has pulled out elsewhere: neither
-// end is told. Mend ends that.
+// end is told.
 func (l *Line) Cut() { l.cut.Store(true) }
 
-// Mend lets packets through again.
+// Mend ends Cut.
 func (l *Line) Mend() { l.cut.Store(false) }
 
 // carry takes packets from one end to the other, each after a time.
