@@ -65,9 +65,14 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-func eventually(t testing.TB, f func() bool, what ...any) {
+// eventually waits until f is true.
+func eventually(t testing.TB, f func() bool) {
 	t.Helper()
-	require.Eventually(t, f, limit, 2*time.Millisecond, what...)
+	for begun := time.Now(); !f(); time.Sleep(2 * time.Millisecond) {
+		if time.Since(begun) > limit {
+			require.FailNow(t, "it does not happen")
+		}
+	}
 }
 
 // logger shows what a node has logged if the test fails.
