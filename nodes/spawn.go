@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -63,7 +64,7 @@ func (c *calling) request(ctx context.Context, node string, p process) error {
 // spawnHere makes a process of this node. A freeze waits until that is done.
 func (c *calling) spawnHere(ctx context.Context, ctl *dist.Control, args any) error {
 	payload, err := ei.Append(nil, args)
-	if err != nil {
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return err
 	}
 	l := &c.n.life

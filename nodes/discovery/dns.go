@@ -16,7 +16,9 @@ import (
 
 // DNS is a Source that names a node at each address of a host name, the A and AAAA records of
 // Query: Basename@10.0.0.7, Basename@fd00::7. A look-up that fails, also with the answer that there
-// is no such name, changes nothing: libcluster then disconnects from all. Opposite it is libcluster's
+// is no such name, changes nothing: libcluster then disconnects from all. A Resolver with
+// StrictErrors also takes it for a failure if only one of the two kinds of records can be had.
+// Opposite it is libcluster's
 //
 //	strategy: Cluster.Strategy.DNSPoll,
 //	config: [polling_interval: 5_000, query: "my-app.example.com", node_basename: "my-app"]

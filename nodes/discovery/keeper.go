@@ -33,8 +33,8 @@ type Options struct {
 	// Concurrency bounds the attempts to connect at once. 0: DefaultConcurrency.
 	Concurrency int
 	// Disconnect ends the connection to a node that the source names no more, whoever has made it,
-	// as erlang:disconnect_node does. Otherwise it stays, and is not made again when it is lost.
-	// libcluster disconnects.
+	// as erlang:disconnect_node does; another Keeper that has the node on its list connects again.
+	// Otherwise it stays, and is not made again when it is lost. libcluster disconnects.
 	Disconnect bool
 	// Only tells which of the source's names count; nil: all of them.
 	Only func(node string) bool
