@@ -59,6 +59,7 @@ func hidden(t *testing.T, n *nodes.Node, of string) []string {
 // and the restart of the Elixir node.
 func TestGossipWithElixir(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		t.Parallel()
 		for _, secret := range []string{"", "somepassword"} {
 			t.Run("secret="+secret, func(t *testing.T) {
 				t.Parallel()

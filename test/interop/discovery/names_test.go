@@ -20,7 +20,7 @@ import (
 // The names that DNS makes are those that libcluster makes by inet_parse:ntoa/1, and Erlang nodes
 // of these names are connected to; one whose address is taken out is disconnected from.
 func TestKeepDNS(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		s := dns.New(t)
 		mapped := r.Epmd(t)
 		a := r.Start(t, otp.Options{EpmdPort: mapped, Name: "myapp@127.0.0.1"})
@@ -59,7 +59,7 @@ func TestKeepDNS(t *testing.T) {
 // Nodes without a port mapper are found at the ports of their SRV records, as the pods of a
 // StatefulSet are by their host names.
 func TestKeepSRV(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		s := dns.New(t)
 		at := port.Free(t)
 		erl := r.Start(t, otp.Options{
