@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// A visible and a hidden Erlang node, and another Go node, are connected to; one that is killed, and
-// started again under its name, is connected to again; back-off and reasons are told.
+// A visible and a hidden Erlang node, and another Go node, are connected to; one that is killed,
+// and started again under its name, is connected to again; back-off and reasons are told.
 func TestKeepThroughKill(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -80,7 +80,8 @@ func TestKeepThroughKill(t *testing.T) {
 func TestKeepRefused(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "another", ExtraArgs: []string{"-kernel", "dist_auto_connect", "never"}})
+		never := []string{"-kernel", "dist_auto_connect", "never"}
+		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "another", ExtraArgs: never})
 		n := start(t, config(t, "go@127.0.0.1", port))
 		e := &events{}
 		keep(t, n, discovery.Static{erl.Name()}, e.options())
@@ -95,7 +96,11 @@ func TestKeepRefused(t *testing.T) {
 // counting makes a process that counts nodeups and nodedowns.
 const counting = `register(watch, spawn(fun() ->
 	net_kernel:monitor_nodes(true, #{node_type => all}),
-	(fun F(U, D) -> receive {all, P} -> P ! {U, D}, F(U, D); {nodeup, _, _} -> F(U + 1, D); {nodedown, _, _} -> F(U, D + 1) end end)(0, 0)
+	(fun F(U, D) -> receive
+		{all, P} -> P ! {U, D}, F(U, D);
+		{nodeup, _, _} -> F(U + 1, D);
+		{nodedown, _, _} -> F(U, D + 1)
+	end end)(0, 0)
 end))`
 
 // Several Keepers, and what Erlang sends meanwhile, make one connection after the other.
@@ -147,7 +152,8 @@ func TestKeepPortMapperList(t *testing.T) {
 	})
 }
 
-// A process goes on as the node: its peers see nothing, the Keeper there finds them, and keeps them.
+// A process goes on as the node: its peers see nothing, the Keeper there finds them, and keeps
+// them.
 func TestKeepThroughMove(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
