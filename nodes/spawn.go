@@ -7,6 +7,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // spawnCost is how many bytes a process takes besides its request, while it waits for a place and
@@ -20,7 +21,9 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	reply := func(flags uint64, result any) {
 		raw, err := ei.Append(nil, result)
 		if err == nil {
-			c.signal(&dist.Control{Op: dist.OpSpawnReply, Ref: m.Ref, To: m.From, Flags: flags, Result: raw}, nil)
+			ctl := &dist.Control{Op: dist.OpSpawnReply, Ref: m.Ref, To: m.From, Flags: flags, Result: raw}
+			// with the result, if that is soon
+			_ = c.postSignal(context.Background(), ctl, nil, transport.Urgent|transport.Burst)
 		}
 	}
 	o, err := otp.ParseSpawnOptions(m.Options)
