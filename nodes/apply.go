@@ -28,6 +28,9 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
 	}
+	if fn != nil && fn.isBlind() {
+		turnOf(ctx).madeProcess().deafen()
+	}
 	if fn == nil {
 		return nil, undef(module, name, ei.List(args), ei.List{})
 	}

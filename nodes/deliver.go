@@ -183,11 +183,25 @@ func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 	return true
 }
 
+// deafen drops what is unread, and what is still to come: nobody will receive. It is for the
+// process of a function; b may be nil.
+func (b *Mailbox) deafen() {
+	if b == nil || !b.spawned {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.n.stats.undeliverable.Add(int64(len(b.unread())))
+	b.clearUnread()
+	b.deaf = true
+}
+
 // A hook takes the messages of one of the node's own processes, on the goroutine that brings them,
 // a connection's reader for instance: so it does not wait.
 type hook func(self *Mailbox, m *Message)
 
-// register makes a process under a name, if there is one. h may be nil.
+// register makes a process under a name, if there is one, and links it with its parent. h may be
+// nil.
 func (n *Node) register(name string, h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	b, err := n.newMailbox(h, o, edit...)
 	if err != nil {
@@ -195,6 +209,12 @@ func (n *Node) register(name string, h hook, o *MailboxOptions, edit ...func(b *
 	}
 	if name != "" {
 		if err := n.Register(name, b); err != nil {
+			b.Close()
+			return nil, err
+		}
+	}
+	if parent := b.opts.Parent; parent != (ei.Pid{}) {
+		if err := b.Link(n.ctx, parent); err != nil {
 			b.Close()
 			return nil, err
 		}

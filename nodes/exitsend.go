@@ -36,7 +36,7 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 	add := func(to scope, ctl *dist.Control) {
 		w := all[to]
 		if w == nil {
-			w = &exitNotice{n: b.n, to: to, ofCall: b.private && b.hook == nil}
+			w = &exitNotice{n: b.n, to: to, ofCall: b.private}
 			all[to] = w
 		}
 		w.signals = append(w.signals, ctl)
@@ -54,6 +54,9 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 		add(to, ctl)
 	}
 	for ref, t := range b.watching.all("") {
+		if t.isPending() { // the answer will find nobody
+			continue
+		}
 		add(scope{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now
 	}
 	for _, w := range all {

@@ -17,7 +17,11 @@ func (n *Node) serveKernel() error {
 	// they outlive processes that link to them, as OTP's do
 	o := &MailboxOptions{TrapExit: true, lasting: true}
 	kernel := Server{Call: netKernelCall, encoded: true, prompt: true}
-	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, o); err != nil {
+	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) {
+		if !n.takeOutput(b, m) {
+			kernel.handle(n.ctx, n, b, m)
+		}
+	}, o); err != nil {
 		return err
 	}
 	// A function for each message: none waits for another one, and the connection's reader waits
@@ -52,19 +56,76 @@ func netKernelCall(_ context.Context, c *Call) (any, error) {
 	return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
 }
 
-// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. M, F and A stay encoded.
-func rexRequest(request ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
+// mute is the process that takeOutput is for: net_kernel, or in a node that was not started one
+// that has nothing else to do.
+func (n *Node) mute() (ei.Pid, error) {
+	if b := n.procs.named("net_kernel"); b != nil {
+		return b.pid, nil
+	}
+	p := &n.procs
+	p.muting.Lock()
+	defer p.muting.Unlock()
+	if p.mute == nil {
+		b, err := n.newMailbox(func(b *Mailbox, m *Message) { n.takeOutput(b, m) }, nil, func(b *Mailbox) { b.private = true })
+		if err != nil {
+			return ei.Pid{}, err
+		}
+		p.mute = b
+	}
+	return p.mute.pid, nil
+}
+
+// takeOutput answers a request of the io protocol, and drops what is printed: so a function that
+// another node runs for this one does not wait for a group leader. It is false for any other
+// message. It runs on the reader's goroutine.
+func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
+	from, answer, err := otp.IOAnswer(m.Payload)
+	if err != nil {
+		return false
+	}
+	payload, err := ei.AppendTerm(nil, answer)
+	switch node := string(from.Pid.Node); {
+	case err != nil:
+	case m.conn != nil && node == m.conn.peer.Name:
+		var ctl *dist.Control
+		if ctl, err = m.conn.answerTo(from); err == nil {
+			m.conn.signal(ctl, payload)
+		}
+	case node == n.Name():
+		ctl := &dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}
+		if n.mayAnswer(m.conn, ei.Atom("io_reply"), ctl) {
+			err = n.sendHereNow(ctl, ei.Raw(payload))
+		}
+	default:
+		err = n.answerThird(n.ctx, m.conn, from, true, ei.Raw(payload))
+	}
+	if err != nil {
+		n.log.Debug("answer lost", "to", from.Pid, "error", err)
+	}
+	return true
+}
+
+// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. M, F and A stay encoded; the
+// group leader becomes that of the function which runs with ctx.
+func rexRequest(ctx context.Context, request ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
 	c := ei.NewCursor(request.(ei.Raw))
 	if size, err := c.Tuple(); err != nil || size != 5 || !slices.ContainsFunc(ops, c.AtomIs) {
 		return nil, false
 	}
 	mfa, err := next(&c, 3)
-	return mfa, err == nil
+	if err != nil {
+		return nil, false
+	}
+	t := turnOf(ctx)
+	if t.leader, err = c.Pid(); err != nil {
+		t.leaderName, _ = c.Atom() // of anything else there is none
+	}
+	return mfa, true
 }
 
 // rexCall answers {call, M, F, A, GL} and {block_call, …}.
 func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
-	mfa, ok := rexRequest(c.Request, "call", "block_call")
+	mfa, ok := rexRequest(ctx, c.Request, "call", "block_call")
 	if !ok {
 		if err := decode([]ei.Term{c.Request}); err != nil {
 			n.undecodable(c.conn, "request", err)
@@ -83,11 +144,14 @@ func rexFull(context.Context, *Call) (any, error) {
 
 // rexCast runs {cast, M, F, A, GL}.
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
-	if mfa, ok := rexRequest(request, "cast"); ok {
+	if mfa, ok := rexRequest(ctx, request, "cast"); ok {
+		t, reason := turnOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
+		defer func() { t.endProcess(reason) }()
 		_, exception := n.applyArgs(ctx, mfa)
 		module, _ := atom(mfa[0])
 		name, _ := atom(mfa[1])
-		n.unheard(turnOf(ctx).conn, module, name, uncaught(exception))
+		reason = uncaught(exception)
+		n.unheard(t.conn, module, name, reason)
 	}
 }
 
@@ -118,7 +182,8 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 			n.log.Debug("answer lost", "to", from.Pid, "error", err)
 		}
 	}
-	if mfa, ok := rexRequest(asked, "call"); ok {
+	turnOf(ctx).from = from.Pid
+	if mfa, ok := rexRequest(ctx, asked, "call"); ok {
 		n.rexResult(ctx, mfa, func(result ei.Term) { answer(ctx, result) })
 		return
 	}
@@ -199,15 +264,24 @@ func (n *Node) rexMessage(m *Message) (from otp.Addressee, request ei.Raw, ok bo
 // rexLimit is the result of a call that there is no room for.
 func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")}) }
 
-// rexResult calls answer with the result of a call. A function that ends its goroutine
-// (runtime.Goexit) counts as killed.
+// rexResult calls answer with the result of a call: that of the function, or the reason why its
+// process has ended before it returned. A function that ends its goroutine (runtime.Goexit) counts
+// as killed.
 func (n *Node) rexResult(ctx context.Context, mfa []ei.Term, answer func(ei.Term)) {
-	if turnOf(ctx).gone.Load() { // while the call waited for a place, for which others wait now
+	t := turnOf(ctx)
+	if t.gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}
-	result := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")})
-	defer func() { answer(result) }()
+	reason := ei.Atom("killed")
+	result := badrpc(ei.Tuple{ei.Atom("EXIT"), reason})
+	defer func() {
+		if why := t.endProcess(reason); why != nil {
+			result = badrpc(ei.Tuple{ei.Atom("EXIT"), why})
+		}
+		answer(result)
+	}()
 	result = rexTerm(n.applyArgs(ctx, mfa))
+	reason = "normal"
 }
 
 // rexTerm is the value of a call, or its exception in the form of rpc:call.

@@ -60,6 +60,12 @@ type MailboxOptions struct {
 	// made for that (AliasPriority); among themselves such messages stay in order. They may take as
 	// much memory again as Limit says. Otherwise they are messages like any other.
 	Priority bool
+	// Parent is the process that has started this one, as with start_link: NewMailbox, Serve and
+	// Handle link the two (see Mailbox.Link), and wait for that as long as the node lives; if it
+	// fails, there is no process. With TrapExit a Server still ends when its Parent does, or sends it
+	// an exit signal, as a gen_server does: first it calls Server.Terminate. A Server that goes on in
+	// the place of a restored one keeps that one's Parent, unless it is given another.
+	Parent ei.Pid
 	// Handover is called by Freeze, and returns what the mailbox that goes on in this one's place in
 	// the new process is to get: see Inherited. Everything stands still by then: it must be quick,
 	// must call no method of the node or its mailboxes, and must not wait for a goroutine that does.
@@ -81,14 +87,17 @@ type Mailbox struct {
 	hook    hook
 	runs    atomic.Int32 // how many calls of a Server's functions are in progress: none, or one
 	calls   *Conn        // the mailbox belongs to a call over this connection
-	private bool         // the mailbox belongs to a call or a spawned function, and does not move
+	private bool         // the mailbox belongs to a call
+	spawned bool         // to a function: peers pay for all that is unread, see takes
 	madeFor string       // the peer that has called, or spawned, the function
+	traps   atomic.Bool  // exit signals become messages; changes with mu held
 	callRef ei.Ref       // of a call: the alias to which the reply goes; without words: none
 
 	mu     sync.Mutex // guards what follows, unless said otherwise
 	queue  []*Message
 	first  int // index in queue of the oldest unread message
 	bytes  int
+	deaf   bool          // nobody will ever receive: messages are dropped
 	ahead  backlog       // what has come with priority, and is received before the queue
 	asked  *Message      // for a Server: the latest unread request from a process of this node
 	ready  chan struct{} // holds a token while there is something to receive
@@ -124,11 +133,14 @@ type Mailbox struct {
 	nodesAway map[string]NodeTypes
 
 	inherited *[]byte // what the Handover of the process before has returned
+	label     ei.Raw  // see SetLabel; nil: none
+
+	care atomic.Pointer[care] // what module sys has asked for; nil: nothing
 }
 
 // NewMailbox makes a process. Close ends it. It waits while the node is frozen. If you start the
 // node, call NewMailbox in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
-func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.newMailbox(nil, o) }
+func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.register("", nil, o) }
 
 func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	pid, err := n.NewPid()
@@ -153,14 +165,25 @@ func (n *Node) makeMailbox(pid ei.Pid, h hook, o *MailboxOptions) *Mailbox {
 	b := &Mailbox{n: n, pid: pid, hook: h, ready: make(chan struct{}, 1), over: make(chan struct{})}
 	if o != nil {
 		b.opts = *o
+		b.traps.Store(o.TrapExit)
 	}
 	return b
 }
 
-// newPrivate makes the process of a call, which may have an alias for the reply, or of a spawned
-// function. It is not moved with the node.
-func (n *Node) newPrivate(h hook, calls *Conn, alias ei.Ref) (*Mailbox, error) {
-	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
+// newPrivate makes the process of a call, which may have an alias for the reply. It is not moved
+// with the node.
+func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
+	return n.newMailbox(nil, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
+}
+
+// newSpawned makes the process of a function, for the peer of a connection; nil: for this node. It
+// is not moved with the node either.
+func (n *Node) newSpawned(by *Conn) (*Mailbox, error) {
+	return n.newMailbox(nil, nil, func(b *Mailbox) {
+		if b.spawned = true; by != nil {
+			b.madeFor = by.peer.Name
+		}
+	})
 }
 
 // Inherited is what MailboxOptions.Handover returned in the process before; ok tells whether there
@@ -174,8 +197,52 @@ func (b *Mailbox) Inherited() (state []byte, ok bool) {
 	return *b.inherited, true
 }
 
+// stays tells whether the mailbox does not move with its node.
+func (b *Mailbox) stays() bool { return b.private || b.spawned }
+
 // Pid is the mailbox's process identifier.
 func (b *Mailbox) Pid() ei.Pid { return b.pid }
+
+// Node is the node whose process the mailbox is.
+func (b *Mailbox) Node() *Node { return b.n }
+
+// TrapExit says whether exit signals become messages from now on (see MailboxOptions.TrapExit), and
+// returns whether they did before. It waits while the node is frozen. It is
+// process_flag(trap_exit, Boolean).
+func (b *Mailbox) TrapExit(on bool) (was bool) {
+	b.lock()
+	defer b.mu.Unlock()
+	return b.traps.Swap(on)
+}
+
+// SetLabel describes the process for whoever looks at it: a term that need not be unique, in place
+// of a name; nil takes the label away. It moves with the node. The errors are those of ei.Append.
+// SetLabel waits while the node is frozen. It is proc_lib:set_label/1 of OTP 27.
+func (b *Mailbox) SetLabel(label any) error {
+	var raw ei.Raw
+	if label != nil {
+		var err error
+		if raw, err = ei.Append(nil, label); err != nil {
+			return wrap("label", "", err)
+		}
+	}
+	b.lock()
+	defer b.mu.Unlock()
+	b.label = raw
+	return nil
+}
+
+// Label is what SetLabel has set; nil if there is none. It is proc_lib:get_label/1.
+func (b *Mailbox) Label() ei.Term {
+	b.mu.Lock()
+	raw := b.label
+	b.mu.Unlock()
+	if raw == nil {
+		return nil
+	}
+	label, _ := raw.Decode()
+	return label
+}
 
 // Done is closed when the mailbox has ended.
 func (b *Mailbox) Done() <-chan struct{} { return b.over }
@@ -200,10 +267,8 @@ func (b *Mailbox) Err() error {
 // dist.OpAliasSend for one that was sent to the alias Ref of the mailbox;
 // dist.OpExit for the end of a linked process, or an exit signal (both with TrapExit), and
 // dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These two have no
-// Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with
-// Conn.SendControl; the link and the monitor that its options ask for begin with that answer. Any
-// peer can send an OpSpawnReply, asked for or not: skip one whose Ref is not that of a request of
-// yours.
+// Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST: see SpawnRequest. Any
+// peer can send one that answers nothing: skip it if its Ref is not that of a request of yours.
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {
@@ -261,9 +326,17 @@ func (b *Mailbox) takeLocked() *Message {
 	if !b.hasUnread() || b.isHeld() {
 		return nil
 	}
+	if c := b.care.Load(); c != nil && c.suspended {
+		return b.takeOrder(c)
+	}
 	if b.ahead.len() > 0 {
 		return b.takeAhead()
 	}
+	return b.takeQueued()
+}
+
+// takeQueued takes the oldest message of the queue; b.mu is held.
+func (b *Mailbox) takeQueued() *Message {
 	m := b.queue[b.first]
 	b.queue[b.first] = nil
 	b.first++
@@ -304,6 +377,9 @@ func (b *Mailbox) awaitMessage() bool {
 func (b *Mailbox) hasMessage() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if c := b.care.Load(); c != nil && c.suspended {
+		return !b.isHeld() && b.hasOrder(c)
+	}
 	return b.hasUnread() && !b.isHeld()
 }
 
@@ -386,3 +462,56 @@ func (b *Mailbox) atEnd(cancel func()) {
 // hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another
 // process.
 func (b *Mailbox) hasMoved() bool { return b.ended() && b.moved }
+
+// caredFor is the mailbox's care, made if need be.
+func (b *Mailbox) caredFor() *care {
+	if b.care.Load() == nil {
+		b.care.CompareAndSwap(nil, new(care))
+	}
+	return b.care.Load()
+}
+
+// hasOrder finds what a suspended process takes; b.mu is held.
+func (b *Mailbox) hasOrder(c *care) bool {
+	pass := func(list []*Message, from *int) bool {
+		for *from < len(list) && !list[*from].isOrderTo(b) {
+			*from++
+		}
+		return *from < len(list)
+	}
+	return pass(b.ahead.messages, &c.aheadPassed) || pass(b.queue[b.first:], &c.passed)
+}
+
+// takeOrder takes the first message that a suspended process takes; nil: there is none. b.mu is
+// held.
+func (b *Mailbox) takeOrder(c *care) *Message {
+	toFront := func(list []*Message, i int) {
+		m := list[i]
+		copy(list[1:i+1], list[:i])
+		list[0] = m
+	}
+	switch {
+	case !b.hasOrder(c):
+		return nil
+	case c.aheadPassed < b.ahead.len():
+		toFront(b.ahead.messages, c.aheadPassed)
+		return b.takeAhead()
+	}
+	toFront(b.queue[b.first:], c.passed)
+	return b.takeQueued()
+}
+
+// suspend has the process take nothing but orders, or everything again.
+func (b *Mailbox) suspend(is bool) {
+	c := b.caredFor()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.suspended, c.aheadPassed, c.passed = is, 0, 0
+	b.wakeReceiver()
+}
+
+// isSuspended is called with b.mu held.
+func (b *Mailbox) isSuspended() bool {
+	c := b.care.Load()
+	return c != nil && c.suspended
+}

@@ -58,6 +58,7 @@ type Node struct {
 	packs   atoms.Pool
 	buffers buffers
 	procs   processes
+	watches nodeWatches
 	stats   counters
 	part    *part  // nil: the node is one process; set before the node is used
 	router  router // part, or alone
@@ -72,6 +73,7 @@ type Node struct {
 	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
 	shaking     wait.Tally             // handshakes in progress that peers have started
 	shutting    atomic.Int32           // calls of Shutdown
+	parting     atomic.Bool            // Shutdown takes leave of the peers: no connection is made any more
 	inherited   atomic.Pointer[[]byte] // see Inherited
 }
 
@@ -229,6 +231,10 @@ type PeerStats struct {
 	BytesSent     int64 // given to the transport
 	BytesQueued   int   // waiting, or being written
 }
+
+// Logger is where the node logs: Config.Logger, or one that drops everything. Packages that add to a
+// node log there, too.
+func (n *Node) Logger() *slog.Logger { return n.log }
 
 // Stats takes a snapshot.
 func (n *Node) Stats() Stats {

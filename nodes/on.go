@@ -38,9 +38,6 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 	if !isCall {
 		var ok bool
 		if request, ok = otp.GenCast(m.Payload); !ok {
-			if _, _, _, isSystem := otp.GenRequest("system", m.Payload); isSystem {
-				return false
-			}
 			var err error
 			if request, err = firstTerm(m.Payload); err != nil {
 				return false
@@ -49,7 +46,7 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 		b.markServed() // no caller waits for an answer
 	} else {
 		c.tag = bytes.Clone(c.tag)
-		turnOf(ctx).call = c
+		turnOf(ctx).from, turnOf(ctx).call = c.From, c
 	}
 	name, v, err := s.callOn(ctx, request)
 	wrong, isWrong := err.(*argumentError)

@@ -87,7 +87,12 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		op = OpSend
 	case dist.OpMonitorP:
 		op = OpSend
-	case dist.OpLink, dist.OpSpawnReply: // which may begin a link
+	case dist.OpSpawnReply: // may begin a link
+		if n.answersCall(m) { // nobody else gets it: see spawnReply
+			return true
+		}
+		op = OpLink
+	case dist.OpLink:
 		op = OpLink
 	case dist.OpExit2:
 		op = OpExit
@@ -95,20 +100,37 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		return true
 	}
 	b := n.procs.addressee(&m.Control)
-	if b != nil && (b.opts.lasting || b.madeFor == c.peer.Name) {
+	if b != nil && (b.opts.lasting || b.madeFor == c.peer.Name || b.hasAskedDevice(c.peer.Name, m)) {
 		return true
 	}
 	if n.mayReach(c, op, b, &m.Control) {
 		return true
 	}
-	switch pid, spawned := spawnedBy(m); {
+	switch pid, spawned := n.spawnedBy(m); {
 	case m.Op == dist.OpLink || m.Op == dist.OpMonitorP:
 		n.noproc(&m.Control)
 	case m.Op == dist.OpSpawnReply && spawned:
-		n.orphan(pid, m)
+		n.orphan(pid, m, "noproc")
 	}
 	m.Release()
 	return false
+}
+
+// hasAskedDevice tells whether a message answers a request of the mailbox's to an I/O device of a node,
+// {io_reply, Ref, Reply}: Ref is that of the mailbox's monitor of the device.
+func (b *Mailbox) hasAskedDevice(node string, m *Message) bool {
+	c := ei.NewCursor(m.Payload)
+	if size, err := c.Tuple(); err != nil || size != 3 || !c.AtomIs("io_reply") {
+		return false
+	}
+	ref, err := c.Ref()
+	if err != nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t, ok := b.watching.find(ref)
+	return ok && t.node == node
 }
 
 // mayReach tells whether the rules let the peer of a connection reach a process, b or, if that is

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -14,15 +15,216 @@ import (
 // while it runs.
 const spawnCost = 8 << 10
 
-// spawn handles a SPAWN_REQUEST: an exposed function runs as a process, which its parent may link
-// and monitor. The function is looked up when the process runs: one that does not exist ends the
-// process with undef, as in Erlang.
+// A process is one that a node is asked to make.
+type process struct {
+	module, function ei.Atom
+	arity            int
+	args             any // a list
+	options          otp.SpawnOptions
+}
+
+// spawn asks for a process in a call, whose mailbox gets the answer. If that fails the call is
+// over.
+func (c *calling) spawn(ctx context.Context, node string, p process) error {
+	sent := false
+	defer func() { // also when an argument's AppendTerm panics
+		if !sent {
+			c.end()
+		}
+	}()
+	if err := c.box.awaitSpawn(ctx, c.ref, node, c.over); err != nil {
+		return c.notBegun(err)
+	}
+	err := c.request(ctx, node, p)
+	sent = err == nil
+	return c.failed(err)
+}
+
+// request sends a SPAWN_REQUEST.
+func (c *calling) request(ctx context.Context, node string, p process) error {
+	if c.over != nil && !c.over.peer.Flags.Has(dist.FlagSpawn) {
+		return &SpawnError{notsup}
+	}
+	leader, ok := leaderFor(ctx, node)
+	if !ok {
+		var err error
+		if leader, err = c.n.mute(); err != nil {
+			return err
+		}
+	}
+	ctl := &dist.Control{
+		Op: dist.OpSpawnRequest, Ref: c.ref, From: c.from, GroupLeader: leader,
+		Module: p.module, Function: p.function, Arity: uint8(min(p.arity, maxArity)), Options: p.options.Append(nil),
+	}
+	if c.over != nil {
+		return c.over.send(ctx, ctl, p.args)
+	}
+	return c.spawnHere(ctx, ctl, p.args)
+}
+
+// spawnHere makes a process of this node. A freeze waits until that is done.
+func (c *calling) spawnHere(ctx context.Context, ctl *dist.Control, args any) error {
+	payload, err := ei.Append(nil, args)
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return err
+	}
+	l := &c.n.life
+	for {
+		if err := l.Before(ctx, c.until(ctx)); err != nil {
+			return err
+		}
+		if !l.Begin(true) {
+			return c.n.procs.gone()
+		}
+		if l.Phase() < c.until(ctx) {
+			break
+		}
+		l.Work.Leave() // whoever freezes may not have seen it
+	}
+	defer l.Work.Leave()
+	c.n.spawn(nil, &Message{Control: *ctl, Payload: payload})
+	return nil
+}
+
+// Spawn makes a process on a node, connecting to it if need be, that runs Mod:Fun(Args):
+// spawn(Node, Mod, Fun, Args). It waits for the node's answer until ctx ends; there may be a
+// process then all the same. A node that makes none is a *SpawnError, one that is not connected, or
+// lost, ErrNoConnection, and a C node errors.ErrUnsupported. (In Erlang one gets the pid of a
+// process that never was.) A function that does not exist is no error: it is how the process ends.
+// If the node is this one, the function is one of those that are exposed. What the function prints
+// goes to ctx's group leader (GroupLeaderOf); without one it is dropped.
+func (b *Mailbox) Spawn(ctx context.Context, node, mod, fun string, args ...any) (ei.Pid, error) {
+	pid, _, err := b.spawn(ctx, node, otp.SpawnOptions{}, mod, fun, args)
+	return pid, err
+}
+
+// SpawnLink is Spawn of a process that is linked with the mailbox from its beginning: spawn_link/4.
+// If ctx ends during the wait, a process that is made all the same gets an exit signal, with reason
+// abandoned.
+func (b *Mailbox) SpawnLink(ctx context.Context, node, mod, fun string, args ...any) (ei.Pid, error) {
+	pid, _, err := b.spawn(ctx, node, otp.SpawnOptions{Link: true}, mod, fun, args)
+	return pid, err
+}
+
+// SpawnMonitor is Spawn of a process that the mailbox monitors from its beginning: its end is an
+// OpMonitorPExit message with the reference, as with Monitor. It is spawn_monitor/4.
+func (b *Mailbox) SpawnMonitor(ctx context.Context, node, mod, fun string, args ...any) (ei.Pid, ei.Ref, error) {
+	return b.spawn(ctx, node, otp.SpawnOptions{Monitor: true}, mod, fun, args)
+}
+
+func (b *Mailbox) spawn(
+	ctx context.Context, node string, o otp.SpawnOptions, mod, fun string, args []any,
+) (pid ei.Pid, ref ei.Ref, err error) {
+	err = b.inItsName(ctx, true, func(ctx context.Context, a *pendingCall) error {
+		ref = a.ref
+		pid, err = b.n.spawnFor(ctx, node, newProcess(o, mod, fun, args), a)
+		return err
+	})
+	return pid, ref, wrap(spawnOp(mod, fun, args), node, err)
+}
+
+func newProcess(o otp.SpawnOptions, mod, fun string, args []any) process {
+	return process{ei.Atom(mod), ei.Atom(fun), len(args), args, o}
+}
+
+func spawnOp(mod, fun string, args []any) string {
+	return fmt.Sprintf("spawn %s:%s/%d at", mod, fun, len(args))
+}
+
+// spawnFor makes a process for a mailbox, and waits for the answer.
+func (n *Node) spawnFor(ctx context.Context, node string, p process, a *pendingCall) (pid ei.Pid, err error) {
+	t := turnOf(ctx)
+	t.beginWait()
+	defer t.endWait()
+	c, err := n.newCalling(ctx, node, nil, a, false)
+	if err != nil {
+		return pid, err
+	}
+	if err = c.spawn(ctx, node, p); err != nil {
+		return pid, err
+	}
+	m, err := c.awaitSpawned(ctx)
+	c.end()
+	if err != nil { // the answer may have come until just now
+		if m = c.box.take(); m == nil || m.Ref != c.ref {
+			return pid, c.failed(err)
+		}
+	}
+	return m.Spawned()
+}
+
+// awaitSpawned waits for a SPAWN_REPLY.
+func (c *calling) awaitSpawned(ctx context.Context) (*Message, error) {
+	for {
+		m, err := c.box.receiveOver(ctx, c.over)
+		if err != nil || m.Op == dist.OpSpawnReply && m.Ref == c.ref {
+			return m, err
+		}
+		c.n.unwanted(c.box, m)
+	}
+}
+
+// SpawnOptions say what a process of SpawnRequest has with the mailbox.
+type SpawnOptions struct {
+	Link    bool // a link
+	Monitor bool // a monitor, with the request's reference
+}
+
+// SpawnRequest asks for a process, as Spawn does, and does not wait for the answer: that is an
+// OpSpawnReply message with the returned reference in Ref, of which Message.Spawned gives the pid,
+// or says why there is none; noconnection if the connection ends first. Link and monitor begin with
+// that answer. SpawnRequest waits as Send does, and has its errors; a node that makes no processes
+// for others is errors.ErrUnsupported. The request moves with the node. It is spawn_request/5.
+func (b *Mailbox) SpawnRequest(ctx context.Context, node string, o SpawnOptions, mod, fun string, args ...any) (ei.Ref, error) {
+	ref, err := b.spawnRequest(ctx, node, newProcess(otp.SpawnOptions{Link: o.Link, Monitor: o.Monitor}, mod, fun, args))
+	return ref, wrap(spawnOp(mod, fun, args), node, err)
+}
+
+func (b *Mailbox) spawnRequest(ctx context.Context, node string, p process) (ref ei.Ref, err error) {
+	n := b.n
+	c := calling{n: n, from: b.pid}
+	if node != n.Name() {
+		if c.over, err = n.connection(ctx, node); err != nil {
+			return ref, err
+		}
+	}
+	if c.ref, err = n.newCallRef(); err != nil {
+		return ref, err
+	}
+	if err = b.awaitSpawn(ctx, c.ref, node, c.over); err != nil {
+		return ref, c.failed(err)
+	}
+	if err = c.request(ctx, node, p); err != nil {
+		b.lock()
+		defer b.mu.Unlock()
+		b.watching.remove(ei.Atom(node), c.ref)
+		return ref, c.failed(err)
+	}
+	return c.ref, nil
+}
+
+// Spawned reads the answer to a Mailbox.SpawnRequest, an OpSpawnReply message: the process, or a
+// *SpawnError.
+func (m *Message) Spawned() (ei.Pid, error) {
+	pid, reason, err := otp.SpawnResult(m.Result)
+	if reason != nil {
+		err = &SpawnError{reason}
+	}
+	return pid, err
+}
+
+// spawn handles a SPAWN_REQUEST, of this node if c is nil: an exposed function runs as a process,
+// which its parent may link and monitor. The function is looked up when the process runs: one that
+// does not exist ends the process with undef, as in Erlang.
 func (n *Node) spawn(c *Conn, m *Message) {
 	reply := func(flags uint64, result any) {
 		raw, err := ei.Append(nil, result)
-		if err == nil {
-			ctl := &dist.Control{Op: dist.OpSpawnReply, Ref: m.Ref, To: m.From, Flags: flags, Result: raw}
-			// with the result, if that is soon
+		ctl := &dist.Control{Op: dist.OpSpawnReply, Ref: m.Ref, To: m.From, Flags: flags, Result: raw}
+		switch {
+		case err != nil:
+		case c == nil:
+			n.localSignal(ctl)
+		default: // with the result, if that is soon
 			_ = c.postSignal(context.Background(), ctl, nil, transport.Urgent|transport.Burst)
 		}
 	}
@@ -43,12 +245,13 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newMailbox(nobodyReads, nil, func(b *Mailbox) { b.private, b.madeFor = true, c.peer.Name })
+	b, err := n.newSpawned(c)
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
+	t.self, t.from, t.leader = b, m.From, m.GroupLeader
 	var flags uint64
 	if o.Monitor {
 		flags |= dist.SpawnMonitored
@@ -74,7 +277,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 // A spawnedProcess is a process that a peer has asked for, from its SPAWN_REPLY to its end.
 type spawnedProcess struct {
 	b            *Mailbox
-	c            *Conn // from where the request came
+	c            *Conn // from where the request came; nil: from this node
 	options      otp.SpawnOptions
 	module, name ei.Atom
 	args         ei.Raw
@@ -99,15 +302,66 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	if !p.options.Link && !p.options.Monitor {
 		n.unheard(p.c, p.module, p.name, reason)
 	}
+	t.over.Store(true)
 	b.atEnd(t.end)
 	b.exit(reason, p.parent)() // this waits for room: the result may have any size
 }
 
-// nobodyReads drops the messages of a spawned process: a Func does not receive, and what nobody can
-// read is not kept.
-func nobodyReads(b *Mailbox, m *Message) {
-	b.n.stats.undeliverable.Add(1)
-	m.Release()
+// MailboxOf is the process whose function runs with ctx, a Server's or that of a Func: to send
+// from, to link, to monitor, to Exit. That of a Func receives, too (a Server's functions get its
+// messages), may trap exits, and ends when the function returns. It is nil for any other context.
+func MailboxOf(ctx context.Context) *Mailbox { return turnOf(ctx).process() }
+
+// process is the process that runs the function; t may be nil. That of a Func which no spawn has
+// made is made when it is first asked for.
+func (t *turn) process() *Mailbox {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.self != nil || t.n == nil {
+		return t.self
+	}
+	b, err := t.n.newSpawned(t.conn)
+	if err != nil { // the node has ended, and its processes with it
+		b = t.n.makeMailbox(ei.Pid{}, nil, nil)
+		b.why = ei.Atom("shutdown")
+		close(b.over)
+	}
+	t.self = b
+	if b.atEnd(t.abandon); t.over.Load() {
+		b.exitBy(ei.Atom("normal"))
+	}
+	return b
+}
+
+// madeProcess is process, but nil if nobody has asked for it yet.
+func (t *turn) madeProcess() *Mailbox {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.self
+}
+
+// endProcess ends the process of a Func that no spawn has made, now that the function is over. If
+// it has ended before, that was for a reason: why.
+func (t *turn) endProcess(reason ei.Term) (why ei.Term) {
+	t.mu.Lock()
+	t.over.Store(true)
+	b := t.self
+	t.mu.Unlock()
+	switch {
+	case b == nil:
+		return nil
+	case b.ended():
+		return b.why
+	}
+	b.atEnd(t.end)
+	b.Exit(reason)
+	return nil
 }
 
 // spawned runs the function of a spawned process, and returns its exit reason. erpc's two entry

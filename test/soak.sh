@@ -18,7 +18,8 @@
 #	           processes; 100 moves of a node; nodes with 1,000 connections
 #	kills      SIGKILL and SIGSTOP at every point: one session, 250 and 1,000, each
 #	           with half a frame in each direction and a full window; a front with
-#	           its workers, one session a worker and 300
+#	           its workers, one session a worker and 300; 40,000 exit signals to the
+#	           processes of a tree of supervisors
 #	sound      the suite for plug-ins accuses no good one of 15, on a busy machine
 #	callbacks  10 minutes of nodes that call each other back, with tiny limits
 #	chaos      100 faulty streams for each OTP, faults at every byte, the whole
@@ -86,6 +87,7 @@ if part kills "$(times 1) times, one session, 250 and 1,000"; then
 	HANDOFF_KILL_SESSIONS="1 250 1000" soak -race -parallel 6 -count="$(times 1)" -run 'TestKill|TestOfferWithoutDescriptorNumbers' \
 		./transport/handoff
 	CNODE_FRONT_KILL_SESSIONS="2 300" soak -race -count="$(times 1)" -run 'TestKill|TestFrontKill' ./nodes
+	soak -race -count="$(times 100)" -run TestRandomKills ./nodes/supervisor
 fi
 
 if part sound "$(times 1) times"; then
