@@ -8,22 +8,32 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/pg"
 )
 
 // A keeper makes sure that a node always has a peer: it replaces a peer that was killed, as a
 // supervisor does.
 type keeper struct {
 	log     *slog.Logger
+	group   string    // of which the peer is a member; "": of none
+	scope   *pg.Scope // nil: there is no group
 	current atomic.Pointer[peer]
 	leaving sync.WaitGroup // for what peers that were killed had begun
 }
 
-// keepPeer configures a node to have a peer, and the functions that other nodes can call.
-func keepPeer(cfg *nodes.Config) *keeper {
-	k := &keeper{log: cfg.Logger}
-	cfg.Setup = func(n *nodes.Node) error {
+// keepPeer configures a node to have a peer, which is a member of a process group if that has a
+// name, and the functions that other nodes can call.
+func keepPeer(cfg *nodes.Config, group string) *keeper {
+	k := &keeper{log: cfg.Logger, group: group}
+	cfg.Setup = func(n *nodes.Node) (err error) {
 		expose(n)
+		if group != "" {
+			if k.scope, err = pg.Start(n, "", nil); err != nil {
+				return err
+			}
+		}
 		before, _ := n.Inherited()
 		return k.start(n, before)
 	}
@@ -35,8 +45,16 @@ func keepPeer(cfg *nodes.Config) *keeper {
 // first peer gets it.
 func (k *keeper) start(n *nodes.Node, before []byte) error {
 	p, err := startPeer(n, k.log, before)
-	if err == nil {
-		k.current.Store(p)
+	if err != nil {
+		return err
+	}
+	k.current.Store(p)
+	if k.scope == nil {
+		return nil
+	}
+	err = k.scope.Join(context.Background(), ei.Atom(k.group), p.box)
+	if p.box.Err() != nil { // it has ended already, and is about to be replaced
+		return nil
 	}
 	return err
 }

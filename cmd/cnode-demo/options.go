@@ -33,7 +33,8 @@ type options struct {
 	also       also
 	succession succession
 	workers    workers
-	warned     bool // the warnings about tlsOptfile were printed
+	group      string // the process group of the peer; "": none
+	warned     bool   // the warnings about tlsOptfile were printed
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {

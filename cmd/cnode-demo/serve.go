@@ -81,6 +81,7 @@ port mapper knows only one port per name, so the other nodes must be told this o
 	o.also.addTo(cmd.Flags())
 	o.succession.addTo(cmd.Flags())
 	o.workers.addTo(cmd.Flags())
+	cmd.Flags().StringVar(&o.group, "pg", "", "the process peer is a member of the process group `GROUP`, an atom, in the scope pg: pg:get_members(GROUP)")
 	return cmd
 }
 
@@ -100,7 +101,7 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	k := keepPeer(&cfg)
+	k := keepPeer(&cfg, o.group)
 	record, err := o.virtual.over(ctx, &cfg, errOut)
 	if err != nil {
 		return err

@@ -170,7 +170,7 @@ func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	k := keepPeer(&cfg)
+	k := keepPeer(&cfg, o.group)
 	w, err := nodes.StartWorker(ctx, cfg)
 	if err != nil {
 		return err
