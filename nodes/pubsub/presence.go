@@ -13,7 +13,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // The defaults of Phoenix.Tracker.
@@ -93,8 +92,9 @@ func (p *Presence) start() error {
 		if err := p.ps.keep(name, func() (*nodes.Mailbox, error) { return s.start(name) }); err != nil {
 			return err
 		}
-		p.ps.kept.Go(s.run)
+		p.ps.background(s.run)
 	}
+	p.ps.background(p.meet)
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (s *shard) run() {
 			s.p.tell(changed)
 			s.p.mu.Unlock()
 			for _, r := range ask {
-				s.request(string(r.Node))
+				s.request(r.Node)
 			}
 		}
 	}
@@ -149,29 +149,49 @@ func (s *shard) take(_ context.Context, _ *nodes.Mailbox, m *nodes.Message) {
 	s.p.tell(changed)
 	s.p.mu.Unlock()
 	if ask {
-		s.request(string(said.from.Node))
+		s.request(said.from.Node)
 	}
 }
 
-// request asks the shard of a node for what is not known here. Who does not answer is asked again
-// when it shows that it is ahead.
-func (s *shard) request(node string) {
+// meet asks the nodes that join the PubSub who they are, and what they know.
+func (p *Presence) meet() {
+	for change, err := range p.ps.opts.Scope.Monitor(p.ps.ctx, p.ps.groups[0]) {
+		if err != nil {
+			return
+		}
+		for _, pid := range change.Joined {
+			for _, s := range p.shards {
+				s.request(pid.Node)
+			}
+		}
+	}
+}
+
+// request asks the shard of a node for what is not known here. One that does not answer is asked
+// again when it shows that it is ahead.
+func (s *shard) request(node ei.Atom) {
 	ps := s.p.ps
 	s.p.mu.Lock()
-	b, what := s.box, s.me
-	clocks := s.clocks()
+	b, me, clocks := s.box, s.me, s.clocks()
 	s.p.mu.Unlock()
-	ref, err := ps.n.NewRef()
-	if err != nil {
+	if node == me.Node {
 		return
 	}
-	raw, err := appendForward(s.topic, request(ref, what, clocks), plain)
-	if err == nil {
-		err = b.SendName(nodes.NoConnect(transport.NoWait()), node, string(ps.groupOf(b)), raw)
-	}
-	if err != nil {
-		ps.log.Debug("presence: a replica was not asked", "topic", s.topic, "node", node, "error", err)
-	}
+	ps.background(func() { // the way to the node may be another worker's, or full
+		ctx, cancel := context.WithTimeout(ps.ctx, s.p.opts.BroadcastPeriod)
+		defer cancel()
+		ref, err := ps.n.NewRef()
+		var raw ei.Raw
+		if err == nil {
+			raw, err = appendForward(s.topic, request(ref, me, clocks), plain)
+		}
+		if err == nil {
+			err = b.SendName(ctx, string(node), string(ps.groupOf(b)), raw)
+		}
+		if err != nil {
+			ps.log.Debug("a replica was not asked", "topic", s.topic, "node", node, "error", err)
+		}
+	})
 }
 
 // A Present is a process that is tracked on a topic.

@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/pg"
 )
 
 // Scope is the name of the scope of package pg in which each Phoenix.PubSub has its process groups.
@@ -46,9 +47,7 @@ type Options struct {
 	Limit int
 	// Scope is the program's own scope of that name, which other PubSubs, or the program itself, use
 	// as well: pg.Start(n, pubsub.Scope, nil). nil: Start starts it, and Close closes it.
-	Scope *pgScope
-	// Logger is told of messages that are not what they should be; nil: nothing is logged.
-	Logger *slog.Logger
+	Scope *pg.Scope
 }
 
 // A PubSub is this node's part of a Phoenix.PubSub. Its methods are safe for concurrent use.
@@ -74,7 +73,7 @@ type PubSub struct {
 // error is nodes.ErrNameTaken.
 func Start(n *nodes.Node, name string, o *Options) (*PubSub, error) {
 	ps := &PubSub{
-		n: n, topics: map[string]map[*nodes.Mailbox]struct{}{}, subscribers: map[*nodes.Mailbox]map[string]struct{}{},
+		n: n, log: n.Logger().With("pubsub", name), topics: map[string]map[*nodes.Mailbox]struct{}{}, subscribers: map[*nodes.Mailbox]map[string]struct{}{},
 	}
 	if o != nil {
 		ps.opts = *o
@@ -95,9 +94,6 @@ func (ps *PubSub) start(name string) (err error) {
 	if o.BroadcastPoolSize == 0 {
 		o.BroadcastPoolSize = o.PoolSize
 	}
-	if ps.log = o.Logger; ps.log == nil {
-		ps.log = slog.New(slog.DiscardHandler)
-	}
 	switch {
 	case name == "":
 		return errors.New("the name is empty")
@@ -107,7 +103,7 @@ func (ps *PubSub) start(name string) (err error) {
 		return fmt.Errorf("Options.BroadcastPoolSize is %d, with a PoolSize of %d", o.BroadcastPoolSize, o.PoolSize)
 	}
 	if o.Scope == nil {
-		if o.Scope, err = pgStart(ps.n, Scope, nil); err != nil {
+		if o.Scope, err = pg.Start(ps.n, Scope, nil); err != nil {
 			return err
 		}
 		context.AfterFunc(ps.ctx, func() { o.Scope.Close() })
@@ -151,7 +147,7 @@ func (ps *PubSub) keep(name string, start func() (*nodes.Mailbox, error)) error 
 	if err != nil {
 		return err
 	}
-	ps.kept.Go(func() {
+	ps.background(func() {
 		for {
 			select {
 			case <-ps.ctx.Done():
@@ -184,9 +180,24 @@ func (ps *PubSub) keep(name string, start func() (*nodes.Mailbox, error)) error 
 // Close ends the membership, the loops over Messages and Watch, and the Presences. It does not end
 // mailboxes that have subscribed by Subscribe.
 func (ps *PubSub) Close() error {
+	ps.mu.Lock()
 	ps.cancel()
+	ps.mu.Unlock()
 	ps.kept.Wait()
 	return nil
+}
+
+// background runs f on a goroutine for which Close waits; not after Close.
+func (ps *PubSub) background(f func()) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.backgroundLocked(f)
+}
+
+func (ps *PubSub) backgroundLocked(f func()) {
+	if ps.ctx.Err() == nil {
+		ps.kept.Go(f)
+	}
 }
 
 // Broadcast sends a message, an ei.Term or a Go value (see ei.Append), to the subscribers of a topic

@@ -68,7 +68,7 @@ func (ps *PubSub) subscribe(b *nodes.Mailbox, topic string) error {
 		return err
 	}
 	if ps.subscribers[b] == nil {
-		ps.kept.Go(func() {
+		ps.backgroundLocked(func() {
 			select {
 			case <-b.Done():
 				ps.unsubscribeAll(b)
@@ -107,8 +107,8 @@ func (ps *PubSub) take(ctx context.Context, self *nodes.Mailbox, m *nodes.Messag
 		return
 	}
 	if m.ToName != "" { // direct_broadcast, to one worker of this node
-		for pid := range ps.opts.Scope.LocalMembers(m.ToName) {
-			if pid != self.Pid() {
+		for pid := range ps.opts.Scope.Members(m.ToName) {
+			if pid != self.Pid() && pid.Node == self.Pid().Node {
 				_ = self.Send(ctx, pid, m.Payload)
 			}
 		}

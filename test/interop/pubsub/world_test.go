@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	limit = time.Minute
+	limit = 30 * time.Second
 	tick  = 10 * time.Millisecond
 	// period is the broadcast period of the Presences.
 	period = 100 * time.Millisecond
@@ -128,7 +128,7 @@ func (l *lab) launch(t *testing.T, e otp.Elixir) *peer {
 	t.Helper()
 	name := fmt.Sprintf("ex%08x@127.0.0.1", rand.Uint32())
 	cmd := exec.Command(e.Program, "--name", name, "--cookie", otp.DefaultCookie, "-e",
-		`Code.compile_string(IO.read(:stdio, :all)); IO.puts("ready #{node()} 0"); Process.sleep(:infinity)`)
+		`Code.compile_string(IO.read(:stdio, :eof)); IO.puts("ready #{node()} 0"); Process.sleep(:infinity)`)
 	// the files are not in the root file system that Elixir may be in
 	cmd.Stdin = strings.NewReader(sources(t))
 	cmd.Dir = t.TempDir()
@@ -168,6 +168,9 @@ func (w *world) start(pool int) {
 		require.NoError(w.t, w.n.Close())
 	})
 	require.NoError(w.t, w.n.Start(w.ctx()))
+	x, y := w.lab.peers[0], w.lab.peers[1]
+	_, err = w.n.RPC(w.ctx(), x.name, "net_kernel", "connect_node", ei.Atom(y.name))
+	require.NoError(w.t, err)
 	for _, p := range w.lab.peers {
 		w.call(p, "start", elixirName(w.pubsub), pool, elixirName(w.presence), w.options(pool))
 	}

@@ -70,6 +70,8 @@ defmodule Peer do
   def list(presence, topic), do: Phoenix.Tracker.list(presence, topic)
   def permdown(presence), do: Phoenix.Tracker.graceful_permdown(presence)
 
+  def kill(name), do: Process.exit(Process.whereis(name), :kill)
+
   def churn(presence, topic, n) do
     pids = for i <- 1..n, do: track(presence, topic, "k#{i}", %{n: i})
     for {pid, i} <- Enum.with_index(pids, 1), rem(i, 3) != 0, do: Process.exit(pid, :kill)
