@@ -13,6 +13,7 @@ func TestMain(m *testing.M) { os.Exit(leak.Run(withPeers{m})) }
 type withPeers struct{ m *testing.M }
 
 func (w withPeers) Run() int {
+	defer removeBuilt()
 	defer closePeers()
 	return w.m.Run()
 }

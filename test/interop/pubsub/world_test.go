@@ -168,26 +168,40 @@ func (w *world) start(pool int) {
 		require.NoError(w.t, w.n.Close())
 	})
 	require.NoError(w.t, w.n.Start(w.ctx()))
+	w.startPeers(pool)
+	w.meet()
+}
+
+// startPeers connects the Elixir nodes, and starts what they have.
+func (w *world) startPeers(pool int) {
+	w.t.Helper()
 	x, y := w.lab.peers[0], w.lab.peers[1]
-	_, err = w.n.RPC(w.ctx(), x.name, "net_kernel", "connect_node", ei.Atom(y.name))
+	_, err := w.n.RPC(w.ctx(), x.name, "net_kernel", "connect_node", ei.Atom(y.name))
 	require.NoError(w.t, err)
 	for _, p := range w.lab.peers {
 		w.call(p, "start", elixirName(w.pubsub), pool, elixirName(w.presence), w.options(pool))
 	}
-	w.meet()
+}
+
+// hasMembers waits until a node knows of so many members of the PubSub.
+func (w *world) hasMembers(p *peer, many int) {
+	w.t.Helper()
+	var last ei.Term
+	if !assertSoon(func() bool {
+		last = nil
+		last, _ = w.n.RPC(w.ctx(), p.name, "pg", "get_members", ei.Atom(pubsub.Scope), elixirName(w.pubsub)+".Adapter")
+		list, _ := last.(ei.List)
+		return len(list) == many
+	}) {
+		require.Fail(w.t, "not the members that there are", "%d, but: %v", many, last)
+	}
 }
 
 // meet waits until all nodes have found each other.
 func (w *world) meet() {
 	w.t.Helper()
-	adapter := elixirName(w.pubsub) + ".Adapter"
-	all := len(w.lab.peers) + 1
 	for _, p := range w.lab.peers {
-		require.Eventually(w.t, func() bool {
-			pids, err := w.n.RPC(w.ctx(), p.name, "pg", "get_members", ei.Atom(pubsub.Scope), adapter)
-			list, _ := pids.(ei.List)
-			return err == nil && len(list) == all
-		}, limit, tick)
+		w.hasMembers(p, len(w.lab.peers)+1)
 		box := w.call(p, "subscribe", elixirName(w.pubsub), "meet")
 		heard := make(chan error, 1)
 		go func() {
