@@ -8,13 +8,16 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// apply calls an exposed function; one that does not exist is the exception undef. A panic becomes
-// an exception too. The arguments may still be encoded (ei.Raw), and stay so for a function that
+// apply calls an exposed function, OpCall or OpSpawn; one that does not exist is the exception
+// undef. A panic becomes an exception too. The arguments may still be encoded (ei.Raw), and stay so for a function that
 // reads them itself.
-func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
+func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
 	f, args, exception := n.applied(function{module, name}, args)
 	if exception != nil {
 		return nil, exception
+	}
+	if !n.mayRun(turnOf(ctx).caller(), op, f, len(args)) {
+		return nil, noAccess(f, len(args))
 	}
 	module, name = f.module, f.name
 	n.procs.turns.calls(turnOf(ctx), f)
@@ -24,6 +27,9 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 			n.undecodable(turnOf(ctx).caller(), "arguments", err)
 			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
+	}
+	if fn != nil && fn.isBlind() {
+		turnOf(ctx).madeProcess().deafen()
 	}
 	if fn == nil {
 		return nil, undef(module, name, ei.List(args), ei.List{})

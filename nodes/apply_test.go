@@ -46,7 +46,7 @@ func TestApply(t *testing.T) {
 		{apply(atom("m"), ei.Int(1), none), "", badarg},
 		{apply(atom("m")), "", undef(atom("erlang"), atom("apply"), ei.List{atom("m")}, none)},
 	} {
-		result, raise := n.apply(w.ctx(), "erlang", "apply", tt.args)
+		result, raise := n.apply(w.ctx(), OpCall, "erlang", "apply", tt.args)
 		require.Equal(t, tt.raise, raise, "%v", tt.args)
 		if raise == nil {
 			got, err := result.Decode()
@@ -55,7 +55,7 @@ func TestApply(t *testing.T) {
 		}
 	}
 	n.Expose("erlang", "apply", func(context.Context, []ei.Term) (any, error) { return ei.Atom("mine"), nil })
-	result, raise := n.apply(w.ctx(), "erlang", "apply", apply(fun("echo", 0), none))
+	result, raise := n.apply(w.ctx(), OpCall, "erlang", "apply", apply(fun("echo", 0), none))
 	require.Nil(t, raise)
 	require.Equal(t, ei.Raw("w\x04mine"), result)
 }
@@ -81,7 +81,7 @@ func TestDeepApply(t *testing.T) {
 		inner, err := ei.AppendTerm(nil, tt.inner)
 		require.NoError(t, err)
 		args := append(append(bytes.Repeat(apply, depth), inner...), bytes.Repeat([]byte{byte(ei.TagNilExt)}, depth)...)
-		got, err := termOf(n.callTo(w.ctx(), target{node: n.Name(), name: "rex"}, rexCall("erlang", "apply", ei.Raw(args))))
+		got, err := termOf(n.callTo(w.ctx(), target{node: n.Name(), name: "rex"}, rexCall(w.ctx(), "erlang", "apply", ei.Raw(args))))
 		require.NoError(t, err)
 		if got.String() != tt.want {
 			require.Equal(t, "{badrpc,{'EXIT',"+tt.want+"}}", got.String())

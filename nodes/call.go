@@ -19,7 +19,7 @@ import (
 // ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
-	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil))
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(ctx, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -27,7 +27,7 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 // is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
 func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s at", mod, fun)
-	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil))
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(ctx, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -38,15 +38,19 @@ func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Ter
 // the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
-	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args)))
+	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, mod, fun, args)))
 	if errors.Is(err, ErrNoProc) && node == n.Name() && !n.started.Load() {
 		err = fmt.Errorf("%w: this is the name of the calling node itself, which has not been started", err)
 	}
 	return rpcResult(op, node, t, err)
 }
 
-func rexCall(mod, fun string, args any) any {
-	return tuple(ei.Atom("call"), ei.Atom(mod), ei.Atom(fun), args, ei.Atom("user"))
+func rexCall(ctx context.Context, mod, fun string, args any) any {
+	var leader any = ei.Atom("user")
+	if pid, ok := GroupLeaderOf(ctx).(ei.Pid); ok {
+		leader = pid
+	}
+	return tuple(ei.Atom("call"), ei.Atom(mod), ei.Atom(fun), args, leader)
 }
 
 func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
@@ -147,7 +151,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if over != nil && over.takesAliases() { // a reply that comes too late gets no further than here
 		tag, alias = otp.AliasTag(ref), ref
 	}
-	b, err := n.newPrivate(nil, over, alias)
+	b, err := n.newPrivate(over, alias)
 	if err != nil {
 		return reply, err
 	}
@@ -291,19 +295,20 @@ func (n *Node) isLocal(m *Message) bool {
 	return n.procs.recipient(m) != nil
 }
 
-// callsSelf tells whether the call that is made with ctx is one of a Server's process to itself.
+// callsSelf tells whether the call that is made with ctx is one of a function's process to itself.
 func callsSelf(ctx context.Context, to target) bool {
 	t := turnOf(ctx)
-	if t == nil || t.self == nil || t.over.Load() || to.node != t.self.n.Name() {
+	b := t.madeProcess()
+	if b == nil || t.over.Load() || to.node != b.n.Name() {
 		return false
 	}
-	return to.pid == t.self.pid || to.name != "" && t.self.n.procs.named(to.name) == t.self
+	return to.pid == b.pid || to.name != "" && b.n.procs.named(to.name) == b
 }
 
-// runsWith tells whether ctx is that of a function which the process's Server is running.
+// runsWith tells whether ctx is that of a function which the process is running.
 func (b *Mailbox) runsWith(ctx context.Context) bool {
 	t := turnOf(ctx)
-	return t != nil && t.self == b && !t.over.Load()
+	return t.madeProcess() == b && !t.over.Load()
 }
 
 // A pending call is a call that a mailbox makes. The server sees the mailbox's pid, and may link

@@ -21,6 +21,7 @@ const (
 	faultAnswer    // the answer to one of its signals cannot be encoded
 	slowCalls      // its calls wait long for a place of Config.MaxCalls
 	fullCalls      // its calls are refused, because too many of them wait
+	faultDenied    // what Config.Rules refuse it
 )
 
 // complain logs a complaint. The first of its kind on a connection is a warning; later ones are

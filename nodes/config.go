@@ -168,6 +168,14 @@ type Config struct {
 	// proved that it knows the cookie: until then the name is a claim. The handshake waits for it:
 	// it must return when ctx ends. A panic refuses the peer. nil allows whoever has the cookie.
 	CheckPeer func(ctx context.Context, name string) error
+	// Rules say what peers may ask for once they are connected: the first Rule that matches decides,
+	// and what none matches is allowed. They hold for what comes from other nodes, whichever way,
+	// but not for this node's own processes; answers to this node's calls, and net_adm:ping, need
+	// no Rule. The process of a function may be reached by the peer that has called, or spawned,
+	// it. Each refusal counts in Stats, and the first to a connection is a warning in the log. A
+	// node that moves to another process has the Rules of the Config there; the workers of a node
+	// should have the same. Without Start they are not looked at. See docs/permission.md.
+	Rules []Rule
 	// HandshakeFailed is called for every handshake that a peer started and that failed; it must
 	// not wait. nil: they are only logged.
 	HandshakeFailed func(remote transport.Addr, err error)

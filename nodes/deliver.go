@@ -183,6 +183,19 @@ func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 	return true
 }
 
+// deafen drops what is unread, and what is still to come: nobody will receive. It is for the
+// process of a function; b may be nil.
+func (b *Mailbox) deafen() {
+	if b == nil || !b.spawned {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.n.stats.undeliverable.Add(int64(len(b.unread())))
+	b.clearUnread()
+	b.deaf = true
+}
+
 // A hook takes the messages of one of the node's own processes, on the goroutine that brings them,
 // a connection's reader for instance: so it does not wait.
 type hook func(self *Mailbox, m *Message)

@@ -90,6 +90,50 @@ func ExampleNode_Expose() {
 	// true error: undef
 }
 
+// The web nodes may have quotes, and talk to the till; the nodes of the operators may do everything,
+// and all others nothing.
+func ExampleRule() {
+	ctx := context.Background()
+	tr := transport.NewMemory()
+	table := nodes.Static{"shop@host": {Addr: transport.MemoryAddr("shop")}}
+	shop, err := nodes.New(nodes.Config{
+		Name: "shop@host", Cookie: "secret", Transport: tr, Listen: transport.MemoryAddr("shop"), Resolver: table,
+		Cookies: map[string]string{"admin@host": "a secret of the operators"},
+		Rules: []nodes.Rule{
+			{Peer: "admin@host", Allow: true},
+			{Peer: "web*@*", Op: nodes.OpCall, Target: "shop:quote/1", Allow: true},
+			{Peer: "web*@*", Op: nodes.OpSend, Target: "till", Allow: true},
+			{}, // nothing else
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer shop.Close()
+	shop.Expose("shop", "quote", nodes.FuncOf(func(pieces int) int { return 7 * pieces }))
+	shop.Expose("shop", "refund", nodes.FuncOf(func(pieces int) int { return 7 * pieces }))
+	if err := shop.Start(ctx); err != nil {
+		log.Fatal(err)
+	}
+	web, err := nodes.New(nodes.Config{Name: "web1@host", Cookie: "secret", Transport: tr, Resolver: table})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer web.Close()
+	fmt.Println(web.RPC(ctx, "shop@host", "shop", "quote", 2))
+	var refused *nodes.Raise
+	_, err = web.RPC(ctx, "shop@host", "shop", "refund", 2)
+	fmt.Println(errors.As(err, &refused), refused)
+	_, err = web.CallName(ctx, "shop@host", "accounts", ei.Atom("total"))
+	fmt.Println(errors.Is(err, nodes.ErrNoProc))
+	fmt.Println(shop.Stats().Denied > 0)
+	// Output:
+	// 14 <nil>
+	// true error: eacces
+	// true
+	// true
+}
+
 // A Func may also take its arguments as they are, as terms, and any number of them.
 func ExampleNode_Expose_terms() {
 	ctx := context.Background()

@@ -23,7 +23,7 @@ func (b *Mailbox) Close() error {
 // is frozen, and while such a node, if it reads at all, has as many such signals still to read as
 // its connection takes ("Limits on what peers can do").
 func (b *Mailbox) Exit(reason ei.Term) {
-	if !b.private && !b.ended() { // a private one goes with what it was made for
+	if !b.stays() && !b.ended() { // another one goes with what it was made for
 		_ = b.n.life.Before(context.Background(), life.Ending)
 	}
 	b.exit(reason, scope{})()
@@ -98,7 +98,7 @@ func (b *Mailbox) exitSignal(ctl *dist.Control, c *Conn) bool {
 	switch {
 	case isAtom(reason, "kill") && !b.opts.lasting:
 		b.exitBy(ei.Atom("killed"))
-	case b.opts.TrapExit:
+	case b.traps.Load():
 		b.checkReason(reason, c)
 		reason = bytes.Clone(reason) // without the rest of its frame
 		m := &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c}

@@ -36,7 +36,7 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 	add := func(to scope, ctl *dist.Control) {
 		w := all[to]
 		if w == nil {
-			w = &exitNotice{n: b.n, to: to, ofCall: b.private && b.hook == nil}
+			w = &exitNotice{n: b.n, to: to, ofCall: b.private}
 			all[to] = w
 		}
 		w.signals = append(w.signals, ctl)

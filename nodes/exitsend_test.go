@@ -319,7 +319,7 @@ func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 					require.NoError(t, err)
 					end := func() { b.Demonitor(ref) }
 					if ofCalls {
-						b, err = n.newPrivate(nil, c, ei.Ref{})
+						b, err = n.newPrivate(c, ei.Ref{})
 						require.NoError(t, err)
 						end = func() { b.leave(c) }
 					}

@@ -26,9 +26,16 @@ import (
 // the function, and when the caller of rpc:call or erpc:call does not wait for the result any more:
 // its time is over, or its process or its connection has ended. For casts, and for what was
 // spawned, ctx goes on without the caller; but once the node shuts down, it ends with the caller's
-// connection. ConnOf(ctx) is that connection, whose Done tells of its end at any time. The process
-// that spawn, or erpc, has made for it has links and takes exit signals, but no messages: those are
-// dropped. A function that others are to talk to makes a Mailbox, or a Server, and returns its pid.
+// connection. ConnOf(ctx) is that connection, whose Done tells of its end at any time.
+//
+// The function is a process. MailboxOf(ctx) is its mailbox, which sends and receives, links,
+// monitors, traps exits and may get a name; CallerOf(ctx) is the process that has called or spawned
+// it, and GroupLeaderOf(ctx) where it is to print (package groupleader does). The process ends with
+// the function: reason normal, or the exception; erpc:call's has the result in its reason. Before
+// that, its Exit and exit signals end it, and the context. What it does not receive counts towards
+// the sender's share of Config.OverflowLimit, from the first byte, and is dropped at the end; a
+// function of FuncOf that has no parameter for the context gets no messages.
+//
 // An argument that is a list may be an ei.List or, if all its elements are small integers, an
 // ei.String: ei.Elements gives both as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)

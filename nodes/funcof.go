@@ -44,7 +44,10 @@ func funcOf(f reflect.Value) (Func, error) {
 	if err := t.read(f.Type()); err != nil {
 		return nil, err
 	}
-	return t.call, nil
+	if t.context {
+		return t.call, nil
+	}
+	return t.callBlind, nil
 }
 
 var (
@@ -54,9 +57,14 @@ var (
 )
 
 // isTyped tells whether a Func is one of FuncOf's, which reads arguments that are still encoded:
-// all of these share the code of one method.
-func (fn Func) isTyped() bool {
-	return reflect.ValueOf(fn).Pointer() == reflect.ValueOf((*typed)(nil).call).Pointer()
+// all of these share the code of two methods.
+func (fn Func) isTyped() bool { return fn.is((*typed)(nil).call) || fn.isBlind() }
+
+// isBlind tells whether a Func gets no context, and so cannot know its process.
+func (fn Func) isBlind() bool { return fn.is((*typed)(nil).callBlind) }
+
+func (fn Func) is(other Func) bool {
+	return reflect.ValueOf(fn).Pointer() == reflect.ValueOf(other).Pointer()
 }
 
 // A typed function has parameters and a result of Go types.
@@ -130,6 +138,9 @@ func (f *typed) call(ctx context.Context, args []ei.Term) (any, error) {
 	}
 	return ei.Atom("ok"), nil
 }
+
+// callBlind is call for a function that has no parameter for the context.
+func (f *typed) callBlind(ctx context.Context, args []ei.Term) (any, error) { return f.call(ctx, args) }
 
 func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value, error) {
 	if len(args) < len(f.params) || len(args) > len(f.params) && f.more == nil || len(args) > maxArity {

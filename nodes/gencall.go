@@ -92,6 +92,9 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 		return wrap("reply", node, err)
 	}
 	ctl := c.addressHere()
+	if !c.n.mayAnswer(c.conn, c.tag, ctl) {
+		return nil
+	}
 	if b := c.n.procs.addressee(ctl); b != nil && !b.isHeld() {
 		return c.n.sendHereNow(ctl, answer)
 	}
@@ -199,7 +202,7 @@ func CallAs[R any](ctx context.Context, caller Caller, node, name string, reques
 // An exception is an *RPCError that wraps a *Raise, of class error or exit; what a function throws
 // is its result, as with rpc:call. RPCAs waits as Node.RPC does, and returns the same errors.
 func RPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, args ...any) (R, error) {
-	c, err := caller.callTo(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args))
+	c, err := caller.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, mod, fun, args))
 	if err == nil {
 		err = badRPC(c)
 	}

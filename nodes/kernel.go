@@ -52,19 +52,27 @@ func netKernelCall(_ context.Context, c *Call) (any, error) {
 	return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
 }
 
-// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. M, F and A stay encoded.
-func rexRequest(request ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
+// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. M, F and A stay encoded; the
+// group leader becomes that of the function which runs with ctx.
+func rexRequest(ctx context.Context, request ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
 	c := ei.NewCursor(request.(ei.Raw))
 	if size, err := c.Tuple(); err != nil || size != 5 || !slices.ContainsFunc(ops, c.AtomIs) {
 		return nil, false
 	}
 	mfa, err := next(&c, 3)
-	return mfa, err == nil
+	if err != nil {
+		return nil, false
+	}
+	t := turnOf(ctx)
+	if t.leader, err = c.Pid(); err != nil {
+		t.leaderName, _ = c.Atom() // of anything else there is none
+	}
+	return mfa, true
 }
 
 // rexCall answers {call, M, F, A, GL} and {block_call, …}.
 func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
-	mfa, ok := rexRequest(c.Request, "call", "block_call")
+	mfa, ok := rexRequest(ctx, c.Request, "call", "block_call")
 	if !ok {
 		if err := decode([]ei.Term{c.Request}); err != nil {
 			n.undecodable(c.conn, "request", err)
@@ -83,11 +91,14 @@ func rexFull(context.Context, *Call) (any, error) {
 
 // rexCast runs {cast, M, F, A, GL}.
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
-	if mfa, ok := rexRequest(request, "cast"); ok {
+	if mfa, ok := rexRequest(ctx, request, "cast"); ok {
+		t, reason := turnOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
+		defer func() { t.endProcess(reason) }()
 		_, exception := n.applyArgs(ctx, mfa)
 		module, _ := atom(mfa[0])
 		name, _ := atom(mfa[1])
-		n.unheard(turnOf(ctx).conn, module, name, uncaught(exception))
+		reason = uncaught(exception)
+		n.unheard(t.conn, module, name, reason)
 	}
 }
 
@@ -108,7 +119,9 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 				err = m.conn.send(ctx, ctl, answer)
 			}
 		case n.Name():
-			err = self.Send(ctx, from.Pid, answer)
+			if n.mayAnswer(m.conn, ei.Atom("rex"), &dist.Control{Op: dist.OpSend, To: from.Pid}) {
+				err = self.Send(ctx, from.Pid, answer)
+			}
 		default: // the peer has passed the request on
 			err = n.answerThird(ctx, m.conn, from, false, answer)
 		}
@@ -116,7 +129,8 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 			n.log.Debug("answer lost", "to", from.Pid, "error", err)
 		}
 	}
-	if mfa, ok := rexRequest(asked, "call"); ok {
+	turnOf(ctx).from = from.Pid
+	if mfa, ok := rexRequest(ctx, asked, "call"); ok {
 		n.rexResult(ctx, mfa, func(result ei.Term) { answer(ctx, result) })
 		return
 	}
@@ -134,7 +148,9 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	name, ok := request[1].(ei.Atom)
 	node := ei.Atom(n.Name())
-	_, err = n.Lookup(ctx, string(name))
+	if ok = ok && n.mayPass(m.conn, name, request[2]); ok {
+		_, err = n.Lookup(ctx, string(name))
+	}
 	if !ok || err != nil {
 		answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
 		return
@@ -195,15 +211,24 @@ func (n *Node) rexMessage(m *Message) (from otp.Addressee, request ei.Raw, ok bo
 // rexLimit is the result of a call that there is no room for.
 func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")}) }
 
-// rexResult calls answer with the result of a call. A function that ends its goroutine
-// (runtime.Goexit) counts as killed.
+// rexResult calls answer with the result of a call: that of the function, or the reason why its
+// process has ended before it returned. A function that ends its goroutine (runtime.Goexit) counts
+// as killed.
 func (n *Node) rexResult(ctx context.Context, mfa []ei.Term, answer func(ei.Term)) {
-	if turnOf(ctx).gone.Load() { // while the call waited for a place, for which others wait now
+	t := turnOf(ctx)
+	if t.gone.Load() { // while the call waited for a place, for which others wait now
 		return
 	}
-	result := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")})
-	defer func() { answer(result) }()
+	reason := ei.Atom("killed")
+	result := badrpc(ei.Tuple{ei.Atom("EXIT"), reason})
+	defer func() {
+		if why := t.endProcess(reason); why != nil {
+			result = badrpc(ei.Tuple{ei.Atom("EXIT"), why})
+		}
+		answer(result)
+	}()
 	result = rexTerm(n.applyArgs(ctx, mfa))
+	reason = "normal"
 }
 
 // rexTerm is the value of a call, or its exception in the form of rpc:call.

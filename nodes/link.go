@@ -124,7 +124,7 @@ func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 // Removing the link and acting on the signal are one step, so that nothing comes through a link
 // that Unlink has ended.
 func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
-	if b.opts.TrapExit {
+	if b.traps.Load() {
 		b.trapBroke(from, reason, c)
 		return
 	}
@@ -202,7 +202,7 @@ func (b *Mailbox) linkLost(with ei.Pid) {
 	}
 	b.links.remove(with.Node, with)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
-	if !b.opts.TrapExit {
+	if !b.traps.Load() {
 		b.notifyEnd(b.endUnlock(noconnection), scope{})
 		return
 	}

@@ -81,13 +81,17 @@ type Mailbox struct {
 	hook    hook
 	runs    atomic.Int32 // how many calls of a Server's functions are in progress: none, or one
 	calls   *Conn        // the mailbox belongs to a call over this connection
-	private bool         // the mailbox belongs to a call or a spawned function, and does not move
+	private bool         // the mailbox belongs to a call
+	spawned bool         // to a function: peers pay for all that is unread, see takes
+	madeFor string       // the peer that has called, or spawned, the function
+	traps   atomic.Bool  // exit signals become messages; changes with mu held
 	callRef ei.Ref       // of a call: the alias to which the reply goes; without words: none
 
 	mu     sync.Mutex // guards what follows, unless said otherwise
 	queue  []*Message
 	first  int // index in queue of the oldest unread message
 	bytes  int
+	deaf   bool          // nobody will ever receive: messages are dropped
 	ahead  backlog       // what has come with priority, and is received before the queue
 	asked  *Message      // for a Server: the latest unread request from a process of this node
 	ready  chan struct{} // holds a token while there is something to receive
@@ -123,6 +127,7 @@ type Mailbox struct {
 	nodesAway map[string]NodeTypes
 
 	inherited *[]byte // what the Handover of the process before has returned
+	label     ei.Raw  // see SetLabel; nil: none
 }
 
 // NewMailbox makes a process. Close ends it. It waits while the node is frozen. If you start the
@@ -152,14 +157,25 @@ func (n *Node) makeMailbox(pid ei.Pid, h hook, o *MailboxOptions) *Mailbox {
 	b := &Mailbox{n: n, pid: pid, hook: h, ready: make(chan struct{}, 1), over: make(chan struct{})}
 	if o != nil {
 		b.opts = *o
+		b.traps.Store(o.TrapExit)
 	}
 	return b
 }
 
-// newPrivate makes the process of a call, which may have an alias for the reply, or of a spawned
-// function. It is not moved with the node.
-func (n *Node) newPrivate(h hook, calls *Conn, alias ei.Ref) (*Mailbox, error) {
-	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
+// newPrivate makes the process of a call, which may have an alias for the reply. It is not moved
+// with the node.
+func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
+	return n.newMailbox(nil, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
+}
+
+// newSpawned makes the process of a function, for the peer of a connection; nil: for this node. It
+// is not moved with the node either.
+func (n *Node) newSpawned(by *Conn) (*Mailbox, error) {
+	return n.newMailbox(nil, nil, func(b *Mailbox) {
+		if b.spawned = true; by != nil {
+			b.madeFor = by.peer.Name
+		}
+	})
 }
 
 // Inherited is what MailboxOptions.Handover returned in the process before; ok tells whether there
@@ -173,8 +189,52 @@ func (b *Mailbox) Inherited() (state []byte, ok bool) {
 	return *b.inherited, true
 }
 
+// stays tells whether the mailbox does not move with its node.
+func (b *Mailbox) stays() bool { return b.private || b.spawned }
+
 // Pid is the mailbox's process identifier.
 func (b *Mailbox) Pid() ei.Pid { return b.pid }
+
+// Node is the node whose process the mailbox is.
+func (b *Mailbox) Node() *Node { return b.n }
+
+// TrapExit says whether exit signals become messages from now on (see MailboxOptions.TrapExit), and
+// returns whether they did before. It waits while the node is frozen. It is
+// process_flag(trap_exit, Boolean).
+func (b *Mailbox) TrapExit(on bool) (was bool) {
+	b.lock()
+	defer b.mu.Unlock()
+	return b.traps.Swap(on)
+}
+
+// SetLabel describes the process for whoever looks at it: a term that need not be unique, in place
+// of a name; nil takes the label away. It moves with the node. The errors are those of ei.Append.
+// SetLabel waits while the node is frozen. It is proc_lib:set_label/1 of OTP 27.
+func (b *Mailbox) SetLabel(label any) error {
+	var raw ei.Raw
+	if label != nil {
+		var err error
+		if raw, err = ei.Append(nil, label); err != nil {
+			return wrap("label", "", err)
+		}
+	}
+	b.lock()
+	defer b.mu.Unlock()
+	b.label = raw
+	return nil
+}
+
+// Label is what SetLabel has set; nil if there is none. It is proc_lib:get_label/1.
+func (b *Mailbox) Label() ei.Term {
+	b.mu.Lock()
+	raw := b.label
+	b.mu.Unlock()
+	if raw == nil {
+		return nil
+	}
+	label, _ := raw.Decode()
+	return label
+}
 
 // Done is closed when the mailbox has ended.
 func (b *Mailbox) Done() <-chan struct{} { return b.over }

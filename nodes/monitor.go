@@ -454,9 +454,13 @@ func (b *Mailbox) removeAlias(ref ei.Ref) {
 }
 
 // isOpenTo tells whether a message may come in: one to an alias as long as that is active, and with
-// priority only if the alias and the mailbox are for that. b.mu is held.
+// priority only if the alias and the mailbox are for that; none where nobody receives. b.mu is held.
 func (b *Mailbox) isOpenTo(m *Message) bool {
-	if m.Op != dist.OpAliasSend {
+	switch {
+	case b.deaf:
+		b.n.stats.undeliverable.Add(1)
+		return false
+	case m.Op != dist.OpAliasSend:
 		return true
 	}
 	how, active := b.aliases[m.Ref]

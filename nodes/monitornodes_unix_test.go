@@ -149,3 +149,51 @@ func TestMonitorNodesDetach(t *testing.T) {
 	r.move()
 	require.Equal(t, []string{nodeNews("nodeup", "peer@test", "hidden")}, texts(t, boxes[0], 1))
 }
+
+// While the node is frozen nothing comes; after Thaw the loop goes on. When another process goes on
+// as the node, the loop ends without a down, and one there begins with what is up.
+func TestWatchNodesMove(t *testing.T) {
+	w := newWorld(t, movers[0])
+	w.started("peer")
+	n := w.started("front")
+	_, err := n.Connect(w.ctx(), "peer@test")
+	require.NoError(t, err)
+	up := NodeEvent{Node: "peer@test", Up: true, Type: HiddenNodes}
+	events, over := watching(t, n)
+	require.Equal(t, up, arrives(t, events, "what is up"))
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	f.Thaw()
+	other := w.started("other")
+	_, err = other.Connect(w.ctx(), "front@test")
+	require.NoError(t, err)
+	require.Equal(t, NodeEvent{Node: "other@test", Up: true, Type: HiddenNodes}, arrives(t, events, "the loop goes on"))
+	require.NoError(t, other.Close())
+	require.False(t, arrives(t, events, "the loop goes on").Up)
+
+	later := upgrade(t, n)
+	arrives(t, over, "the end of the loop")
+	select {
+	case e := <-events:
+		require.Fail(t, "an event of a node that has moved", "%v", e)
+	default:
+	}
+	events, _ = watching(t, later)
+	require.Equal(t, up, arrives(t, events, "what is up"))
+	require.NoError(t, later.Conn("peer@test").Close())
+	require.Equal(t, DownClosedHere, arrives(t, events, "the end").Why)
+}
+
+// A connection that moves alone is a down where it was, and an up where it comes.
+func TestWatchNodesDetach(t *testing.T) {
+	w := newWorld(t, movers[0])
+	w.started("peer")
+	r := w.shuttle("peer@test", true)
+	from, _ := watching(t, r.n[0])
+	to, _ := watching(t, r.n[1])
+	require.True(t, arrives(t, from, "what is up").Up)
+	r.move()
+	e := arrives(t, from, "it is away")
+	require.Equal(t, NodeEvent{Node: "peer@test", Type: HiddenNodes, Why: DownMoved, Err: ErrMoved}, e)
+	require.True(t, arrives(t, to, "it has come").Up)
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/peers"
+	"github.com/cnode-go/cnode/nodes/internal/permit"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
@@ -57,9 +58,11 @@ type Node struct {
 	packs   atoms.Pool
 	buffers buffers
 	procs   processes
+	watches nodeWatches
 	stats   counters
-	part    *part       // nil: the node is one process; set before the node is used
-	router  router      // part, or alone
+	part    *part  // nil: the node is one process; set before the node is used
+	router  router // part, or alone
+	rules   permit.Table
 	taker   taker       // nil: this process keeps the connections that peers make
 	started atomic.Bool // the upper level receives
 	unix    unixOnce
@@ -80,8 +83,12 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, wrap("new node", "", err)
 	}
+	rules, err := compileRules(cfg.Rules)
+	if err != nil {
+		return nil, wrap("new node", "", err)
+	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, name: cfg.Name, router: alone{},
+		cfg: cfg, log: cfg.Logger, name: cfg.Name, router: alone{}, rules: rules,
 		creation:  rand.Uint32()>>2 + 4, // 1..3 belong to clients with 16-bit creations
 		listeners: map[*Listener]struct{}{},
 	}
@@ -179,10 +186,13 @@ type counters struct {
 	undeliverable    atomic.Int64
 	callsRefused     atomic.Int64
 	mailboxesFull    atomic.Int64
+	denied           atomic.Int64
 }
 
-func (c *counters) all() [6]*atomic.Int64 {
-	return [...]*atomic.Int64{&c.connections, &c.handshakesFailed, &c.malformed, &c.undeliverable, &c.callsRefused, &c.mailboxesFull}
+func (c *counters) all() [7]*atomic.Int64 {
+	return [...]*atomic.Int64{
+		&c.connections, &c.handshakesFailed, &c.malformed, &c.undeliverable, &c.callsRefused, &c.mailboxesFull, &c.denied,
+	}
 }
 
 // Stats is a snapshot of a node's counters.
@@ -203,6 +213,7 @@ type Stats struct {
 	// requests of peers that were refused (system_limit), since they had their share of
 	// Config.OverflowLimit
 	CallsRefused int64
+	Denied       int64 // what Config.Rules have refused
 	// bytes of messages in mailboxes beyond MailboxOptions.Limit: see Config.OverflowLimit
 	Overflow      int
 	MailboxesFull int64       // mailboxes that have ended with reason mailbox_full
@@ -232,6 +243,7 @@ func (n *Node) Stats() Stats {
 		Malformed:        n.stats.malformed.Load(),
 		Undeliverable:    n.stats.undeliverable.Load(),
 		CallsRefused:     n.stats.callsRefused.Load(),
+		Denied:           n.stats.denied.Load(),
 		Overflow:         n.overflow.Held(),
 		MailboxesFull:    n.stats.mailboxesFull.Load(),
 		Mailboxes:        n.procs.count(),

@@ -119,7 +119,7 @@ func (f *Frozen) snapshotListeners(s *states.Node) error {
 	return nil
 }
 
-// snapshotMailboxes puts the mailboxes into the state; of a private one, which does not move, only
+// snapshotMailboxes puts the mailboxes into the state; of one that does not move only
 // the bonds that others have with it.
 func (n *Node) snapshotMailboxes(ctx context.Context, s *states.Node) error {
 	for _, b := range n.procs.all() {
@@ -130,14 +130,14 @@ func (n *Node) snapshotMailboxes(ctx context.Context, s *states.Node) error {
 		if err != nil {
 			return err
 		}
-		if b.private {
+		if b.stays() {
 			if !bs.Bonds.Empty() {
 				s.Orphans = append(s.Orphans, *bs.Bonds)
 			}
 			continue
 		}
 		watchers := &bs.Bonds.Watchers
-		*watchers = slices.DeleteFunc(*watchers, func(w states.Watcher) bool { return n.procs.isPrivate(w.Pid) })
+		*watchers = slices.DeleteFunc(*watchers, func(w states.Watcher) bool { return n.procs.stays(w.Pid) })
 		s.Mailboxes = append(s.Mailboxes, bs)
 	}
 	return nil
@@ -183,7 +183,7 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.bonds("")
-	s := states.Mailbox{Bonds: &all, Limit: b.opts.Limit, Full: int(b.opts.Full), TrapExit: b.opts.TrapExit, Priority: b.opts.Priority}
+	s := states.Mailbox{Bonds: &all, Limit: b.opts.Limit, Full: int(b.opts.Full), TrapExit: b.traps.Load(), Label: b.label, Priority: b.opts.Priority}
 	for ref, how := range b.aliases {
 		s.Aliases = append(s.Aliases, states.Alias{Ref: ref, Options: int(how)})
 	}

@@ -49,7 +49,7 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 		b.markServed() // no caller waits for an answer
 	} else {
 		c.tag = bytes.Clone(c.tag)
-		turnOf(ctx).call = c
+		turnOf(ctx).from, turnOf(ctx).call = c.From, c
 	}
 	name, v, err := s.callOn(ctx, request)
 	wrong, isWrong := err.(*argumentError)

@@ -33,13 +33,20 @@ type overflow struct {
 
 // takes tells whether a message may be put into the mailbox now. If so, it is counted in
 // Node.overflow if there is no room for it; else w says for what to wait. What goes ahead has a
-// room of its own. b.mu is held.
+// room of its own. In a function's process everything is counted: a peer may spawn any number of
+// them. b.mu is held.
 func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 	bytes, overflows := b.bytes, b.overflow.count > 0
 	if m.goesAhead() {
 		bytes, overflows = b.ahead.bytes, false
 	}
-	if !overflows && (bytes == 0 || bytes+cost(m) <= b.opts.Limit) {
+	fits := bytes == 0 || bytes+cost(m) <= b.opts.Limit
+	if b.spawned && fits && m.waits() {
+		b.n.overflow.Force(m.payer(), cost(m))
+		m.overflows = true
+		return true
+	}
+	if !b.spawned && !overflows && fits {
 		return true
 	}
 	if b.opts.Full == FullExit {
@@ -80,7 +87,7 @@ func (b *Mailbox) recount(taken *Message) {
 	}
 	for b.overflow.count > 0 {
 		next := b.queue[len(b.queue)-b.overflow.count]
-		if within := b.bytes - b.overflow.bytes; within > 0 && within+cost(next) > b.opts.Limit {
+		if within := b.bytes - b.overflow.bytes; b.spawned || within > 0 && within+cost(next) > b.opts.Limit {
 			return
 		}
 		b.restore(next)
@@ -136,7 +143,7 @@ func (b *Mailbox) discard() {
 // unlockTellingOfOverflow releases b.mu, and logs that the mailbox is over its limit, from time to
 // time.
 func (b *Mailbox) unlockTellingOfOverflow() {
-	tell := b.overflow.count > 0 && time.Since(b.overflow.told) > overflowQuiet
+	tell := b.overflow.count > 0 && !(b.spawned && b.bytes <= b.opts.Limit) && time.Since(b.overflow.told) > overflowQuiet
 	if tell {
 		b.overflow.told = time.Now()
 	}

@@ -183,10 +183,10 @@ func (p *processes) local(pid ei.Pid) *Mailbox {
 	return nil
 }
 
-// isPrivate tells whether a process belongs to a call in progress, or to a spawned function.
-func (p *processes) isPrivate(pid ei.Pid) bool {
+// stays tells whether a process does not move with the node.
+func (p *processes) stays(pid ei.Pid) bool {
 	b := p.local(pid)
-	return b != nil && b.private
+	return b != nil && b.stays()
 }
 
 func (p *processes) named(name ei.Atom) *Mailbox {
@@ -381,6 +381,7 @@ func (n *Node) detach(c *Conn) {
 		for _, b := range n.procs.all() {
 			b.breakWithNode(c)
 		}
+		n.watches.tell(func(w *nodeWatch) { w.tellDown(c) })
 	}
 	n.router.lose(c)
 }

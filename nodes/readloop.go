@@ -87,7 +87,7 @@ func (n *Node) route(c *Conn, m *Message) {
 		m.Release()
 		return
 	}
-	if n.router.divert(c, m) {
+	if n.router.divert(c, m) || n.rules != nil && !n.admits(c, m) {
 		return
 	}
 	switch m.Op {

@@ -309,7 +309,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 		return nil, nil, &StateError{"mailbox " + pid.String(), errors.Join(ErrState, err)}
 	}
 	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit, Priority: s.Priority})
-	b.awaitsHeir, b.wasServed = true, s.Served
+	b.awaitsHeir, b.wasServed, b.label = true, s.Served, s.Label
 	if s.HandsOver {
 		state := slices.Clone(s.Handover)
 		b.inherited = &state

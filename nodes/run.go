@@ -6,18 +6,26 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/places"
 )
 
 // A turn is one run of a function for a message, a Func or a Server's function. The function's
 // context carries it.
 type turn struct {
-	conn *Conn    // that the message came over; nil: it is from this node
-	self *Mailbox // the Server's mailbox; nil for a Func
-	call *Call    // that the Server's function answers
+	conn *Conn // that the message came over; nil: it is from this node
+	call *Call // that the Server's function answers
 	over atomic.Bool
 
+	from       ei.Pid  // the process that has sent the message; without words: unknown
+	leader     ei.Pid  // the group leader that the caller has named …
+	leaderName ei.Atom // … if it is a pid, or a name
+
+	mu   sync.Mutex
+	self *Mailbox // the process; nil: the node's own, or see process; guarded by mu
+
 	// Of a Func.
+	n     *Node       // nil: a Server's function
 	held  int         // bytes of Node.requests
 	place place       // of Config.MaxCalls
 	end   func()      // ends the function's context
@@ -53,11 +61,40 @@ func ConnOf(ctx context.Context) *Conn {
 	return turnOf(ctx).caller().toOthers()
 }
 
-// MailboxOf is the Server's process whose function runs with ctx: to send from, to monitor, to
-// Exit. It is nil for any other context.
-func MailboxOf(ctx context.Context) *Mailbox {
+// CallerOf is the process that has called the function which runs with ctx: of a Func the one that
+// has spawned its process (the parent), or that waits for the result; of a Server's function the
+// one that Call.From names, or the sender of the message. It is the peer's word, and may be of
+// another node than ConnOf's, which has then passed the call on; it is zero if the message does not
+// say, and for any other context.
+func CallerOf(ctx context.Context) ei.Pid {
 	if t := turnOf(ctx); t != nil {
-		return t.self
+		return t.from
+	}
+	return ei.Pid{}
+}
+
+type leaderKey struct{}
+
+// WithGroupLeader derives a context for calls whose functions are to have that group leader: what
+// they print appears there. It takes the place of the one that GroupLeaderOf gives.
+func WithGroupLeader(ctx context.Context, leader ei.Pid) context.Context {
+	return context.WithValue(ctx, leaderKey{}, leader)
+}
+
+// GroupLeaderOf is the group leader of what runs with ctx: that of WithGroupLeader, or, in a Func,
+// the one that the caller has named, an ei.Pid, or an ei.Atom for the process that has that name
+// here (user, as a rule). It is where the function is to print (package groupleader), and calls
+// made with ctx pass it on. It is nil if there is none, as for the functions of a Server.
+func GroupLeaderOf(ctx context.Context) ei.Term {
+	if leader, ok := ctx.Value(leaderKey{}).(ei.Pid); ok {
+		return leader
+	}
+	switch t := turnOf(ctx); {
+	case t == nil:
+	case t.leader.Node != "":
+		return t.leader
+	case t.leaderName != "":
+		return t.leaderName
 	}
 	return nil
 }

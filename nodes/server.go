@@ -143,6 +143,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 		t = &turn{conn: m.conn}
 		ctx = t.within(ctx)
 	}
+	t.from = m.From
 	if b.hook == nil { // the node's own servers wait for no process
 		t.self = b
 	}
@@ -250,7 +251,8 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 }
 
 func (s *Server) call(ctx context.Context, c *Call) {
-	if t := turnOf(ctx); t.self != nil { // the node's own servers have no call of the program
+	t := turnOf(ctx)
+	if t.from = c.From; c.server.hook == nil { // the node's own servers have no call of the program
 		t.call = c
 	}
 	v, err := s.Call(ctx, c)

@@ -40,12 +40,13 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newPrivate(nobodyReads, nil, ei.Ref{})
+	b, err := n.newSpawned(c)
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
+	t.self, t.from, t.leader = b, m.From, m.GroupLeader
 	var flags uint64
 	if o.Monitor {
 		flags |= dist.SpawnMonitored
@@ -96,15 +97,66 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	if !p.options.Link && !p.options.Monitor {
 		n.unheard(p.c, p.module, p.name, reason)
 	}
+	t.over.Store(true)
 	b.atEnd(t.end)
 	b.exit(reason, p.parent)() // this waits for room: the result may have any size
 }
 
-// nobodyReads drops the messages of a spawned process: a Func does not receive, and what nobody can
-// read is not kept.
-func nobodyReads(b *Mailbox, m *Message) {
-	b.n.stats.undeliverable.Add(1)
-	m.Release()
+// MailboxOf is the process whose function runs with ctx, a Server's or that of a Func: to send
+// from, to link, to monitor, to Exit. That of a Func receives, too (a Server's functions get its
+// messages), may trap exits, and ends when the function returns. It is nil for any other context.
+func MailboxOf(ctx context.Context) *Mailbox { return turnOf(ctx).process() }
+
+// process is the process that runs the function; t may be nil. That of a Func which no spawn has
+// made is made when it is first asked for.
+func (t *turn) process() *Mailbox {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.self != nil || t.n == nil {
+		return t.self
+	}
+	b, err := t.n.newSpawned(t.conn)
+	if err != nil { // the node has ended, and its processes with it
+		b = t.n.makeMailbox(ei.Pid{}, nil, nil)
+		b.why = ei.Atom("shutdown")
+		close(b.over)
+	}
+	t.self = b
+	if b.atEnd(t.abandon); t.over.Load() {
+		b.exitBy(ei.Atom("normal"))
+	}
+	return b
+}
+
+// madeProcess is process, but nil if nobody has asked for it yet.
+func (t *turn) madeProcess() *Mailbox {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.self
+}
+
+// endProcess ends the process of a Func that no spawn has made, now that the function is over. If
+// it has ended before, that was for a reason: why.
+func (t *turn) endProcess(reason ei.Term) (why ei.Term) {
+	t.mu.Lock()
+	t.over.Store(true)
+	b := t.self
+	t.mu.Unlock()
+	switch {
+	case b == nil:
+		return nil
+	case b.ended():
+		return b.why
+	}
+	b.atEnd(t.end)
+	b.Exit(reason)
+	return nil
 }
 
 // spawned runs the function of a spawned process, and returns its exit reason. erpc's two entry
@@ -129,7 +181,7 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) 
 			return uncaught(exception)
 		}
 	}
-	_, exception := n.apply(ctx, module, name, args)
+	_, exception := n.apply(ctx, OpSpawn, module, name, args)
 	return uncaught(exception)
 }
 
@@ -182,5 +234,5 @@ func (n *Node) applyArgs(ctx context.Context, mfa []ei.Term) (ei.Raw, *Raise) {
 	if !ok1 || !ok2 || !ok3 {
 		return nil, raised(&Raise{Class: ClassError, Reason: ei.Atom("badarg")})
 	}
-	return n.apply(ctx, module, name, args)
+	return n.apply(ctx, OpCall, module, name, args)
 }

@@ -59,6 +59,9 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 		p.aliases.of[ref] = to
 	}
 	to.inherited = from.inherited
+	if to.label == nil {
+		to.label = from.label
+	}
 	to.staged.Store(from.staged.Load())
 	from.awaitsHeir, from.moved = false, true
 	from.names, from.queue, from.bytes, from.ahead, from.aliases = nil, nil, 0, backlog{}, nil

@@ -32,7 +32,7 @@ func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context
 // newTurn makes the turn of a request that takes so many bytes of memory until it is over; nil: the
 // peer has had its share, and the request is to be refused. dropTurn ends it, if work does not.
 func (n *Node) newTurn(c *Conn, bytes int) *turn {
-	t := &turn{conn: c, held: bytes}
+	t := &turn{n: n, conn: c, held: bytes}
 	t.place.of = n.procs.places
 	if c == nil {
 		n.requests.Force("", bytes)

@@ -40,7 +40,7 @@ var houses = map[string]house{
 		words("run processes mailbox deliver overflow link monitor monitornodes exit" +
 			" exitsend signal succeed"),
 		words("call gencall server on unanswered func funcof apply spawn work kernel" +
-			" sendto readloop"), // calls, both ways
+			" sendto permit readloop"), // calls, both ways
 		// the ways between workers
 		words("part partquestion relay workerlink relaylink"),
 		words("node start"),

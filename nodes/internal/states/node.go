@@ -47,7 +47,7 @@ type Node struct {
 	Listeners   []Listener
 	Publication *Publication // nil: there is none that moves
 	Blob        []byte       // the application's
-	Stats       [6]int64
+	Stats       [7]int64
 }
 
 func (s *Node) Describe(f *form.Fields) {

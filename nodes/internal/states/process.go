@@ -129,6 +129,8 @@ type Mailbox struct {
 
 	HandsOver bool // there is a MailboxOptions.Handover
 	Handover  []byte
+
+	Label ei.Raw
 }
 
 func (s *Mailbox) Describe(f *form.Fields) {
@@ -145,6 +147,7 @@ func (s *Mailbox) Describe(f *form.Fields) {
 	form.Each(f, 11, form.Given, "alias", &s.Aliases)
 	f.Bool(12, form.Given, &s.HandsOver)
 	f.Bytes(13, form.Given, &s.Handover)
+	f.Raw(15, &s.Label)
 }
 
 // An Alias is an active alias of a process.

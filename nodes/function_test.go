@@ -1,0 +1,396 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// Functions as processes: what MailboxOf(ctx) gives in a Func, however it was called.
+
+// start spawns a function, and returns its process.
+func (p *wire) start(id uint32, function string, options ei.Term, args ...ei.Term) (ei.Ref, ei.Pid) {
+	p.t.Helper()
+	ref := p.request(id, "m", function, options, args...)
+	ctl, _ := p.next()
+	require.Equal(p.t, dist.OpSpawnReply, ctl.Op)
+	pid, err := ctl.Result.Decode()
+	require.NoError(p.t, err)
+	return ref, pid.(ei.Pid)
+}
+
+func (p *wire) tell(to ei.Pid, term ei.Term) {
+	p.send(dist.Control{Op: dist.OpSendSender, From: p.self, To: to}, term)
+}
+
+// conversation answers {From, T} with {Pid, T}, until it gets an atom, with which it ends.
+func conversation(ctx context.Context) error {
+	self := MailboxOf(ctx)
+	for {
+		m, err := self.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		switch t, _ := m.Term(); t := t.(type) {
+		case ei.Tuple:
+			if err := self.Send(ctx, t[0].(ei.Pid), ei.Tuple{self.Pid(), t[1]}); err != nil {
+				return err
+			}
+		case ei.Atom:
+			return &Raise{Class: ClassExit, Reason: t}
+		}
+	}
+}
+
+func TestSpawnedFunctionConverses(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	n.Expose("m", "converse", FuncOf(conversation))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref, pid := p.start(1, "converse", ei.List{ei.Atom("monitor"), ei.Atom("link")})
+	for i := range 3 { // also what comes before the function has asked for its mailbox
+		p.tell(pid, ei.Tuple{p.self, ei.Int(i)})
+	}
+	for i := range 3 {
+		ctl, got := p.next()
+		require.Equal(t, dist.OpSendSender, ctl.Op)
+		require.Equal(t, pid, ctl.From)
+		require.Equal(t, ei.Tuple{pid, ei.Int(i)}, got)
+	}
+	p.tell(pid, ei.Atom("enough"))
+	for range 2 { // the link's and the monitor's
+		_, why := p.next()
+		require.Equal(t, ei.Atom("enough"), why)
+	}
+	_ = ref
+	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
+	require.Zero(t, n.Stats().Overflow)
+}
+
+// What a function knows of its caller, by every way of calling.
+func TestFunctionKnowsItsCaller(t *testing.T) {
+	type seen struct {
+		self, caller ei.Pid
+		leader       ei.Term
+	}
+	known := make(chan seen, 1)
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	n.Expose("m", "look", FuncOf(func(ctx context.Context) {
+		if MailboxOf(ctx) != MailboxOf(ctx) || !MailboxOf(ctx).runsWith(ctx) {
+			panic("two processes")
+		}
+		known <- seen{MailboxOf(ctx).Pid(), CallerOf(ctx), GroupLeaderOf(ctx)}
+	}))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	leader := p.self
+	leader.ID++
+	mfa := func(op string, leader ei.Term) ei.Tuple {
+		return ei.Tuple{ei.Atom(op), ei.Atom("m"), ei.Atom("look"), ei.List{}, leader}
+	}
+	tag := ei.Ref{Node: p.self.Node, Creation: p.self.Creation, Len: 3, ID: [5]uint32{1, 2, 3}}
+	for name, tt := range map[string]struct {
+		do     func()
+		caller ei.Pid
+		leader ei.Term
+	}{
+		"spawn": {func() { p.request(1, "m", "look", ei.List{}) }, p.self, p.self},
+		"erpc":  {func() { p.request(1, "erpc", "execute_cast", ei.List{}, ei.Atom("m"), ei.Atom("look"), ei.List{}) }, p.self, p.self},
+		"call":  {func() { p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{leader, tag}, mfa("call", leader)}) }, leader, leader},
+		"block_call": {func() {
+			p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tag}, mfa("block_call", ei.Atom("user"))})
+		}, p.self, ei.Atom("user")},
+		"cast":      {func() { p.say("rex", ei.Tuple{ei.Atom("$gen_cast"), mfa("cast", leader)}) }, p.self, leader},
+		"ei_rpc":    {func() { p.say("rex", ei.Tuple{leader, mfa("call", ei.Atom("user"))}) }, leader, ei.Atom("user")},
+		"no leader": {func() { p.say("rex", ei.Tuple{p.self, mfa("call", ei.Int(5))}) }, p.self, nil},
+	} {
+		tt.do()
+		got := arrives(t, known, name)
+		require.Equal(t, tt.caller, got.caller, name)
+		require.Equal(t, tt.leader, got.leader, name)
+		require.Equal(t, n.Name(), string(got.self.Node), name)
+	}
+	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
+
+	// From this node, and from one of ours; a function passes its group leader on.
+	other := w.started("bob")
+	other.Expose("m", "pass", FuncOf(func(ctx context.Context) error {
+		_, err := other.RPC(ctx, n.Name(), "m", "look")
+		return err
+	}))
+	box, err := other.NewMailbox(nil)
+	require.NoError(t, err)
+	_, err = n.RPC(w.ctx(), n.Name(), "m", "look")
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("user"), arrives(t, known, "a call from here").leader)
+	_, err = n.RPC(WithGroupLeader(w.ctx(), leader), other.Name(), "m", "pass")
+	require.NoError(t, err)
+	require.Equal(t, leader, arrives(t, known, "a call that was passed on").leader)
+	_, err = RPCAs[ei.Term](w.ctx(), box, n.Name(), "m", "look")
+	require.NoError(t, err)
+	require.Equal(t, box.Pid(), arrives(t, known, "a mailbox's call").caller)
+}
+
+// In a Server's function, CallerOf is what Call.From is, or the sender.
+func TestServerKnowsItsCaller(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	callers := make(chan ei.Pid, 1)
+	note := func(ctx context.Context) { callers <- CallerOf(ctx) }
+	_, err := a.Serve("s", Server{
+		On: map[string]Func{"on": FuncOf(note)},
+		Call: func(ctx context.Context, c *Call) (any, error) {
+			require.Equal(t, c.From, CallerOf(ctx))
+			note(ctx)
+			return ei.Atom("ok"), nil
+		},
+		Cast: func(ctx context.Context, _ ei.Term) { note(ctx) },
+		Info: func(ctx context.Context, _ *Mailbox, _ *Message) { note(ctx) },
+	}, nil)
+	require.NoError(t, err)
+	for _, n := range []*Node{a, b} {
+		box, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		for _, request := range []ei.Term{ei.Atom("on"), ei.Atom("call")} {
+			_, err = box.CallName(w.ctx(), a.Name(), "s", request)
+			require.NoError(t, err)
+			require.Equal(t, box.Pid(), arrives(t, callers, "the caller"))
+		}
+		for _, message := range []ei.Term{ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1)}, ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("on")}, ei.Int(1)} {
+			require.NoError(t, box.SendName(w.ctx(), a.Name(), "s", message))
+			require.Equal(t, box.Pid(), arrives(t, callers, "the sender"))
+		}
+	}
+	require.Zero(t, CallerOf(w.ctx()))
+	require.Nil(t, GroupLeaderOf(w.ctx()))
+}
+
+// A function that traps exits hears of its parent's end, and one that does not ends with it.
+func TestFunctionTrapsExits(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	heard := make(chan string, 1)
+	n.Expose("m", "trap", FuncOf(func(ctx context.Context) error {
+		self := MailboxOf(ctx)
+		if self.TrapExit(true) || !self.TrapExit(true) {
+			return errors.New("it has trapped exits before")
+		}
+		if err := self.Send(ctx, CallerOf(ctx), ei.Atom("ready")); err != nil {
+			return err
+		}
+		m, err := self.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		heard <- fmt.Sprintf("%v %v %v", m.Op, m.From == CallerOf(ctx), must(m.Reason.Decode()))
+		self.TrapExit(false)
+		<-ctx.Done()
+		heard <- fmt.Sprint(self.Err())
+		return nil
+	}))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	_, pid := p.start(1, "trap", ei.List{ei.Atom("link")})
+	_, got := p.next()
+	require.Equal(t, ei.Atom("ready"), got)
+	exit := func(op dist.Op, reason ei.Atom) { p.send(dist.Control{Op: op, From: p.self, To: pid}, reason) }
+	exit(dist.OpPayloadExit, "bye")
+	require.Equal(t, "EXIT true bye", arrives(t, heard, "the exit signal"))
+	exit(dist.OpPayloadExit2, "now")
+	require.Contains(t, arrives(t, heard, "the end"), "now")
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// The process of an rpc:call exists once the function asks for it, and ends with it, whatever the
+// function has made of it.
+func TestCalledFunctionIsAProcess(t *testing.T) {
+	w := newWorld(t, "memory")
+	n, other := w.started("alice"), w.started("bob")
+	boxes := make(chan *Mailbox, 1)
+	n.Expose("m", "f", FuncOf(func(ctx context.Context, how ei.Atom) (ei.Atom, error) {
+		self := MailboxOf(ctx)
+		boxes <- self
+		switch how {
+		case "exit":
+			self.Exit(ei.Atom("enough"))
+			<-ctx.Done()
+		case "goexit":
+			runtime.Goexit()
+		case "serve":
+			if err := n.Register("worker", self); err != nil {
+				return "", err
+			}
+			return "ok", conversation(ctx)
+		case "call":
+			v, err := self.CallName(ctx, "bob@test", "echo", ei.Int(1))
+			if err != nil || v != ei.Int(1) {
+				return "", fmt.Errorf("%v, %w", v, err)
+			}
+			_, err = n.Call(ctx, self.Pid(), ei.Atom("myself"))
+			if !errors.Is(err, ErrCallingSelf) {
+				return "", err
+			}
+		}
+		return "ok", nil
+	}))
+	_, err := other.Serve("echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	for how, want := range map[ei.Atom]string{"return": "normal", "call": "normal", "exit": "enough", "goexit": "killed"} {
+		v, err := other.RPC(w.ctx(), n.Name(), "m", "f", how)
+		if want == "normal" {
+			require.NoError(t, err)
+			require.Equal(t, ei.Atom("ok"), v)
+		} else {
+			require.ErrorContains(t, err, want)
+		}
+		box := arrives(t, boxes, "the mailbox")
+		require.ErrorContains(t, box.Err(), want)
+		_, err = box.Receive(w.ctx())
+		require.ErrorIs(t, err, ErrClosed)
+	}
+
+	done := async(func() (ei.Term, error) { return other.RPC(w.ctx(), n.Name(), "m", "f", ei.Atom("serve")) })
+	self := arrives(t, boxes, "the mailbox")
+	box, err := other.NewMailbox(nil)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return n.Whereis("worker") == self }, tooLong, tick)
+	require.NoError(t, box.SendName(w.ctx(), n.Name(), "worker", ei.Tuple{box.Pid(), ei.Int(7)}))
+	m, err := box.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, ei.Tuple{self.Pid(), ei.Int(7)}, must(m.Term()))
+	require.NoError(t, box.SendName(w.ctx(), n.Name(), "worker", ei.Atom("done")))
+	require.ErrorContains(t, (<-done).err, "done")
+	require.Nil(t, n.Whereis("worker"))
+}
+
+// A goroutine that outlives its function finds a process that has ended.
+func TestMailboxOfAFunctionThatIsOver(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	contexts := make(chan context.Context, 1)
+	n.Expose("m", "f", FuncOf(func(ctx context.Context) { contexts <- ctx }))
+	_, err := n.RPC(w.ctx(), n.Name(), "m", "f")
+	require.NoError(t, err)
+	box := MailboxOf(arrives(t, contexts, "the context"))
+	require.ErrorContains(t, box.Err(), "normal")
+	require.Equal(t, 2, n.Stats().Mailboxes)
+	_, err = n.RPC(w.ctx(), n.Name(), "m", "f")
+	require.NoError(t, err)
+	n.Close()
+	require.ErrorContains(t, MailboxOf(arrives(t, contexts, "the context")).Err(), "shutdown")
+}
+
+// A function that cannot know its process keeps no messages.
+func TestBlindFunctionKeepsNoMessages(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	goOn, begun := make(chan struct{}), make(chan struct{}, 1)
+	n.Expose("m", "blind", FuncOf(func() { begun <- struct{}{}; <-goOn }))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref, pid := p.start(1, "blind", ei.List{ei.Atom("monitor")})
+	arrives(t, begun, "the function")
+	for range 3 {
+		p.tell(pid, ei.Binary(make([]byte, 1<<16)))
+	}
+	require.Eventually(t, func() bool { return n.Stats().Undeliverable == 3 }, tooLong, tick)
+	require.Zero(t, n.Stats().Overflow)
+	close(goOn)
+	require.Equal(t, ei.Atom("normal"), p.down(ref))
+}
+
+// Whoever sends to a function that does not receive pays with its share of the memory: the process
+// ends when that is used up, and other peers do not notice.
+func TestStormOfMessagesForAFunction(t *testing.T) {
+	const limit = 1 << 20
+	w := newWorld(t, "tcp")
+	n := w.started("alice", func(cfg *Config) { cfg.OverflowLimit = limit })
+	n.Expose("m", "sleep", FuncOf(func(ctx context.Context) { <-ctx.Done() }))
+	n.Expose("m", "echo", FuncOf(func(s string) string { return s }))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	const many = 20
+	pids := make([]ei.Pid, many)
+	for i := range pids {
+		_, pids[i] = p.start(uint32(i), "sleep", ei.List{ei.Atom("link")})
+	}
+	fill := ei.Binary(make([]byte, 1<<15))
+	go func() {
+		for i := 0; ; i++ {
+			b := frame(t, dist.Control{Op: dist.OpSendSender, From: p.self, To: pids[i%many]}, fill)
+			if p.write(b) != nil {
+				return
+			}
+		}
+	}()
+	other := w.started("bob")
+	ended := false
+	for deadline := time.Now().Add(tooLong); !ended && time.Now().Before(deadline); {
+		v, err := other.RPC(w.ctx(), n.Name(), "m", "echo", "hello")
+		require.NoError(t, err)
+		require.Equal(t, ei.Binary("hello"), v)
+		require.Less(t, n.Stats().Overflow, 2*limit)
+		ended = n.Stats().MailboxesFull > 0
+	}
+	require.True(t, ended)
+	p.close()
+	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 2 && n.Stats().Overflow == 0 }, tooLong, tick)
+}
+
+// Ten thousand at once, and nothing is left of them.
+func TestManySpawnedFunctions(t *testing.T) {
+	const many = 10_000
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 4 * many })
+	n.Expose("m", "converse", FuncOf(conversation))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	before := runtime.NumGoroutine()
+	pids := make([]ei.Pid, many)
+	for i := range pids {
+		_, pids[i] = p.start(uint32(i), "converse", ei.List{})
+	}
+	require.Equal(t, many+2, n.Stats().Mailboxes)
+	go func() {
+		for i, pid := range pids {
+			p.tell(pid, ei.Tuple{p.self, ei.Int(i)})
+		}
+	}()
+	seen := map[ei.Pid]bool{}
+	for range pids {
+		_, got := p.next()
+		seen[got.(ei.Tuple)[0].(ei.Pid)] = true
+	}
+	require.Len(t, seen, many)
+	for _, pid := range pids {
+		p.tell(pid, ei.Atom("normal"))
+	}
+	left := func() bool { return n.Stats().Mailboxes == 2 && runtime.NumGoroutine() < before+10 }
+	require.Eventually(t, left, tooLong, tick)
+	require.Zero(t, n.Stats().Overflow)
+}
+
+// Labels are terms; they move with the node (see TestLabelMoves).
+func TestLabel(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.node("alice")
+	box, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	require.Nil(t, box.Label())
+	require.NoError(t, box.SetLabel([]any{"shop", 5}))
+	require.Equal(t, ei.List{ei.Binary("shop"), ei.Int(5)}, box.Label())
+	require.Error(t, box.SetLabel(make(chan int)))
+	require.NotNil(t, box.Label())
+	require.NoError(t, box.SetLabel(nil))
+	require.Nil(t, box.Label())
+}

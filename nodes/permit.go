@@ -1,0 +1,203 @@
+package nodes
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/permit"
+)
+
+// A Rule of Config.Rules allows or refuses what peers of some names ask for. Peer and Target are
+// patterns, in which * stands for any characters, or none, and every other character for itself;
+// the empty pattern matches everything. So the zero Rule refuses all that no Rule before it allows.
+type Rule struct {
+	// Peer is the name of the peer's node, "web*@*". The name is what the peer says: whoever has
+	// the cookie may say any. A name that a rule trusts needs a cookie of its own
+	// (Config.Cookies), or a certificate that names it.
+	Peer string
+	// Op is what the peer asks for, one of the constants or several, OpCall | OpSpawn; 0 is
+	// everything.
+	Op Op
+	// Target is, for OpCall and OpSpawn, the function: "shop:quote/1", with "shop:quote" for any
+	// number of arguments, "shop:*" or "Elixir.Shop:*". For the others it is a registered name of
+	// the process, whether the peer uses that, the pid or an alias; a process without a name goes by
+	// its pid, which "<*>" matches, and no name does. One with several names can be reached by its
+	// pid if it can under one of them.
+	Target string
+	// Allow: what matches is allowed, otherwise refused.
+	Allow bool
+}
+
+// An Op is what a Rule is about.
+type Op uint8
+
+// What a Rule may be about, and what a peer sees that is refused.
+const (
+	// OpCall is a function whose result somebody may get: rpc:call, rpc:cast, erpc and what is made
+	// of them. Refused, it is an exception, error:eacces, with the function in the stack; what
+	// erlang:apply or a fun would call is the function that counts.
+	OpCall = Op(permit.Call)
+	// OpSpawn is a function as a process, spawn and spawn_request with all their options. Refused,
+	// it is a process that ends at once by such an exception.
+	OpSpawn = Op(permit.Spawn)
+	// OpSend is a message to a process, and a monitor of it. Refused, both are as if there were no
+	// such process: the message is dropped, the monitor's DOWN says noproc. So a refused
+	// gen_server:call exits with noproc at once.
+	OpSend = Op(permit.Send)
+	// OpLink is a link with a process. Refused, it breaks with noproc.
+	OpLink = Op(permit.Link)
+	// OpExit is an exit signal of erlang:exit/2. Refused, it is dropped.
+	OpExit = Op(permit.Exit)
+)
+
+// String names the operations: "call", "call|spawn".
+func (o Op) String() string {
+	var names []string
+	for i, name := range []string{"call", "spawn", "send", "link", "exit"} {
+		if o&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, "|")
+}
+
+func compileRules(rules []Rule) (permit.Table, error) {
+	var list []permit.Rule
+	for _, r := range rules {
+		list = append(list, permit.Rule{Peer: r.Peer, Op: permit.Op(r.Op), Target: r.Target, Allow: r.Allow})
+	}
+	t, err := permit.Compile(list)
+	if err != nil {
+		err = fmt.Errorf("Config.Rules: %w", err)
+	}
+	return t, err
+}
+
+// admits tells whether the rules allow a peer's message, or signal, to come in; one that they do
+// not is answered.
+func (n *Node) admits(c *Conn, m *Message) bool {
+	var op Op
+	switch m.Op {
+	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
+		if n.answersCall(m) { // nobody else gets it: see takeReply
+			return true
+		}
+		op = OpSend
+	case dist.OpMonitorP:
+		op = OpSend
+	case dist.OpLink, dist.OpSpawnReply: // which may begin a link
+		op = OpLink
+	case dist.OpExit2:
+		op = OpExit
+	default: // it ends what there is; or calls functions: see mayRun
+		return true
+	}
+	b := n.procs.addressee(&m.Control)
+	if b != nil && (b.opts.lasting || b.madeFor == c.peer.Name) {
+		return true
+	}
+	if n.mayReach(c, op, b, &m.Control) {
+		return true
+	}
+	switch pid, spawned := spawnedBy(m); {
+	case m.Op == dist.OpLink || m.Op == dist.OpMonitorP:
+		n.noproc(&m.Control)
+	case m.Op == dist.OpSpawnReply && spawned:
+		n.orphan(pid, m)
+	}
+	m.Release()
+	return false
+}
+
+// mayReach tells whether the rules let the peer of a connection reach a process, b or, if that is
+// nil, one that is not here, as ctl addresses it. A refusal is counted.
+func (n *Node) mayReach(c *Conn, op Op, b *Mailbox, ctl *dist.Control) bool {
+	if c = c.toOthers(); n.rules == nil || c == nil {
+		return true
+	}
+	names := []string{string(ctl.ToName)}
+	if ctl.ToName == "" {
+		names = n.targets(b, ctl.To)
+	}
+	if n.rules.Process(c.peer.Name, permit.Op(op), names...) {
+		return true
+	}
+	n.denied(c, op, names[0])
+	return false
+}
+
+// targets are what rules call a process: its names, or else its pid.
+func (n *Node) targets(b *Mailbox, pid ei.Pid) (names []string) {
+	if b != nil {
+		pid = b.pid
+		for _, name := range n.procs.namesOf(b) {
+			names = append(names, string(name))
+		}
+	}
+	if len(names) == 0 {
+		names = append(names, pid.String())
+	}
+	return names
+}
+
+// mayAnswer tells whether {Tag, Reply}, the answer to a request that has come over c, may go to the
+// process of this node that the request names: a peer may name any. An answer to a call of this
+// node gets nowhere else.
+func (n *Node) mayAnswer(c *Conn, tag ei.Term, ctl *dist.Control) bool {
+	if c = c.toOthers(); n.rules == nil || c == nil {
+		return true
+	}
+	payload, err := ei.AppendTerm(nil, ei.Tuple{tag, ei.List{}})
+	if err == nil && n.answersCall(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload}) {
+		return true
+	}
+	b := n.procs.addressee(ctl)
+	// an answer to rex would be a request of this node's own
+	if b == nil || b.opts.lasting {
+		n.denied(c, OpSend, ctl.To.String())
+		return false
+	}
+	return n.mayReach(c, OpSend, b, ctl)
+}
+
+// mayPass tells whether rex may pass a message of a peer's on to the process that has a name.
+func (n *Node) mayPass(c *Conn, name ei.Atom, message ei.Term) bool {
+	if n.rules == nil {
+		return true
+	}
+	if t, ok := message.(ei.Tuple); ok && len(t) == 3 { // a request may name who gets the answer
+		if from, ok := t[1].(ei.Tuple); ok && len(from) > 0 {
+			// another worker would take it for one of its own node
+			if pid, ok := from[0].(ei.Pid); !ok || string(pid.Node) != c.peer.Name {
+				n.denied(c, OpSend, string(name))
+				return false
+			}
+		}
+	}
+	return n.mayReach(c, OpSend, nil, &dist.Control{ToName: name})
+}
+
+// mayRun tells whether the rules let the caller of a function, the peer of c, have it run; nil: this
+// node. A refusal is counted.
+func (n *Node) mayRun(c *Conn, op Op, f function, arity int) bool {
+	if c = c.toOthers(); n.rules == nil || c == nil {
+		return true
+	}
+	if n.rules.Function(c.peer.Name, permit.Op(op), string(f.module), string(f.name), arity) {
+		return true
+	}
+	n.denied(c, op, fmt.Sprintf("%v:%v/%d", f.module, f.name, arity))
+	return false
+}
+
+// noAccess is the exception of a function that the rules refuse to run.
+func noAccess(f function, arity int) *Raise {
+	return &Raise{ClassError, ei.Atom("eacces"), ei.List{ei.Tuple{f.module, f.name, ei.Int(arity), ei.List{}}}}
+}
+
+func (n *Node) denied(c *Conn, op Op, target string) {
+	n.stats.denied.Add(1)
+	c.complain(faultDenied, "refused by Config.Rules", fmt.Errorf("%v of %s", op, target))
+}

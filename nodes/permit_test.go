@@ -1,0 +1,342 @@
+package nodes
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A guarded node has what a web node may use, and what it may not.
+type guarded struct {
+	w      *world
+	n      *Node
+	secret *Mailbox // registered, traps exits: it hears of whatever gets in
+	alias  ei.Ref   // of secret
+	plain  *Mailbox // without a name
+	ran    atomic.Int32
+	log    *record
+}
+
+func guard(t *testing.T, rules ...Rule) *guarded {
+	g := &guarded{w: newWorld(t, "memory"), log: new(record)}
+	g.n = g.w.started("alice", func(cfg *Config) {
+		cfg.Rules, cfg.Logger = rules, slog.New(slog.NewTextHandler(g.log, nil))
+	})
+	g.n.Expose("shop", "quote", func(_ context.Context, args []ei.Term) (any, error) { return ei.List(args), nil })
+	g.n.Expose("shop", "refund", func(context.Context, []ei.Term) (any, error) { g.ran.Add(1); return ei.Atom("ok"), nil })
+	_, err := g.n.Serve("till", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	g.secret, g.plain = trapping(t, g.n), trapping(t, g.n)
+	require.NoError(t, g.n.Register("secret", g.secret))
+	g.alias, err = g.secret.Alias()
+	require.NoError(t, err)
+	return g
+}
+
+func (g *guarded) peer(name string) *wire {
+	return g.w.peer(g.n.Listeners()[0], role(name))
+}
+
+// webRules let web nodes have quotes, and talk to the till.
+var webRules = []Rule{
+	{Peer: "admin@*", Allow: true},
+	{Peer: "web*@*", Op: OpCall, Target: "shop:quote/1", Allow: true},
+	{Peer: "web*@*", Op: OpSend, Target: "till", Allow: true},
+	{},
+}
+
+func raw(t *testing.T, term ei.Term) ei.Raw {
+	t.Helper()
+	r, err := ei.AppendTerm(nil, term)
+	require.NoError(t, err)
+	return r
+}
+
+func refOf(p *wire, id uint32) ei.Ref {
+	return ei.Ref{Node: p.self.Node, Creation: p.self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
+}
+
+// settled waits until all that the peer has sent has been dealt with.
+func (p *wire) settled() {
+	p.t.Helper()
+	ref := refOf(p, 4242)
+	p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Tuple{ei.Atom("is_auth"), p.self.Node}})
+	_, reply := p.next()
+	require.Equal(p.t, ei.Tuple{ref, ei.Atom("yes")}, reply)
+}
+
+var eacces = func(m, f ei.Atom, arity int) ei.Tuple {
+	return ei.Tuple{ei.Atom("eacces"), ei.List{ei.Tuple{m, f, ei.Int(arity), ei.List{}}}}
+}
+
+// Calls of every form reach the functions that the rules name, and no others.
+func TestRulesOfCalls(t *testing.T) {
+	g := guard(t, webRules...)
+	p := g.peer("web1@test")
+	atom := func(s string) ei.Term { return ei.Atom(s) }
+	one := ei.List{ei.Int(1)}
+	refused := ei.Tuple{ei.Atom("badrpc"), ei.Tuple{ei.Atom("EXIT"), eacces("shop", "refund", 1)}}
+	ref := refOf(p, 9)
+	apply3 := ei.List{atom("shop"), atom("refund"), one}
+	fun := ei.Export{Module: "shop", Function: "refund", Arity: 1}
+	for _, tt := range []struct {
+		m, f string
+		args ei.Term
+		want ei.Term
+	}{
+		{"shop", "quote", one, one},
+		{"erlang", "apply", ei.List{atom("shop"), atom("quote"), one}, one},
+		{"shop", "refund", one, refused},
+		{"erlang", "apply", apply3, refused},
+		{"erlang", "apply", ei.List{fun, one}, refused},
+		{"erlang", "apply", ei.List{atom("erlang"), atom("apply"), apply3}, refused},
+	} {
+		for _, kind := range []string{"call", "block_call"} {
+			request := ei.Tuple{atom(kind), atom(tt.m), atom(tt.f), tt.args, atom("user")}
+			p.say("rex", ei.Tuple{atom("$gen_call"), ei.Tuple{p.self, ref}, request})
+			_, reply := p.next()
+			require.Equal(t, ei.Tuple{ref, tt.want}, reply)
+		}
+		request := ei.Tuple{atom("call"), atom(tt.m), atom(tt.f), tt.args, atom("user")}
+		p.say("rex", ei.Tuple{p.self, request}) // the C library
+		_, reply := p.next()
+		require.Equal(t, ei.Tuple{atom("rex"), tt.want}, reply)
+		p.say("rex", ei.Tuple{atom("$gen_cast"), ei.Tuple{atom("cast"), atom(tt.m), atom(tt.f), tt.args, atom("user")}})
+
+		// erpc
+		monitor := ei.List{ei.Tuple{atom("reply"), atom("error_only")}, atom("monitor")}
+		why := p.down(p.request(1, "erpc", "execute_call", monitor, ref, atom(tt.m), atom(tt.f), tt.args))
+		if tt.want.String() == refused.String() {
+			e := eacces("shop", "refund", 1)
+			require.Equal(t, ei.Tuple{ref, atom("error"), e[0], e[1]}, why)
+		} else {
+			require.Equal(t, ei.Tuple{ref, atom("return"), tt.want}, why)
+		}
+		why = p.down(p.request(2, "erpc", "execute_cast", monitor, atom(tt.m), atom(tt.f), tt.args))
+		if tt.want.String() == refused.String() {
+			require.Equal(t, eacces("shop", "refund", 1), why)
+		} else {
+			require.Equal(t, atom("normal"), why)
+		}
+	}
+
+	// What does not exist, and an execute_call within a call.
+	for _, mfa := range [][]ei.Term{
+		{atom("shop"), atom("missing"), ei.List{}}, {atom("shop"), atom("quote"), ei.List{}},
+		{atom("erpc"), atom("execute_call"), ei.List{ref, atom("shop"), atom("refund"), one}},
+	} {
+		p.say("rex", ei.Tuple{p.self, append(append(ei.Tuple{atom("call")}, mfa...), atom("user"))})
+		_, reply := p.next()
+		require.Contains(t, reply.String(), "eacces")
+	}
+
+	// A process of one's own is another matter, also that of a function that may be called.
+	for i, f := range []string{"quote", "refund"} {
+		monitor := ei.List{ei.Tuple{atom("reply"), atom("no")}, atom("monitor")}
+		require.Equal(t, eacces("shop", ei.Atom(f), 1), p.down(p.request(uint32(i+3), "shop", f, monitor, ei.Int(1))))
+		require.Equal(t, eacces("shop", ei.Atom(f), 1),
+			p.down(p.request(uint32(i+5), "erlang", "apply", monitor, atom("shop"), atom(f), one)))
+	}
+	link := ei.List{ei.Tuple{atom("reply"), atom("no")}, atom("link")}
+	p.request(10, "shop", "refund", link, ei.Int(1))
+	ctl, why := p.next()
+	require.Equal(t, dist.OpPayloadExit, ctl.Op)
+	require.Equal(t, eacces("shop", "refund", 1), why)
+	p.settled()
+	require.Zero(t, g.ran.Load())
+	require.Len(t, g.log.lines(`msg="refused by Config.Rules" peer=web1@test`, "call of shop:refund/1"), 1)
+	require.Len(t, g.log.lines("refused by"), 1)
+	require.Positive(t, g.n.Stats().Denied)
+
+	a := g.peer("admin@test")
+	a.say("rex", ei.Tuple{a.self, ei.Tuple{atom("call"), atom("shop"), atom("refund"), one, atom("user")}})
+	_, reply := a.next()
+	require.Equal(t, ei.Tuple{atom("rex"), atom("ok")}, reply)
+}
+
+// A peer that the rules keep from a process gets nothing to it in any way, does not keep it alive
+// or end it, and sees what it would see if there were no such process.
+func TestRulesOfProcesses(t *testing.T) {
+	g := guard(t, webRules...)
+	p := g.peer("web1@test")
+	hello := ei.Tuple{ei.Atom("hello")}
+	for _, to := range []*Mailbox{g.secret, g.plain} {
+		p.send(dist.Control{Op: dist.OpSend, To: to.Pid()}, hello)
+		p.send(dist.Control{Op: dist.OpSendSender, From: p.self, To: to.Pid()}, hello)
+		p.send(dist.Control{Op: dist.OpSendTT, To: to.Pid(), Token: raw(t, ei.List{})}, hello)
+		p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: to.Pid()}, ei.Atom("kill"))
+		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+
+		p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: to.Pid(), Ref: refOf(p, 1)}, nil)
+		require.Equal(t, ei.Atom("noproc"), p.down(refOf(p, 1)))
+		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: to.Pid()}, nil)
+		ctl, why := p.next()
+		require.Equal(t, dist.OpPayloadExit, ctl.Op)
+		require.Equal(t, ei.Atom("noproc"), why)
+		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+
+		// a link that the process would have asked for
+		child := ei.Pid{Node: "web1@test", ID: 7, Creation: 77}
+		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Flags: dist.SpawnLinked, Result: raw(t, child)}, nil)
+		ctl, why = p.next()
+		require.Equal(t, dist.OpPayloadExit, ctl.Op)
+		require.Equal(t, child, ctl.To)
+		require.Equal(t, ei.Atom("noproc"), why)
+		p.send(dist.Control{Op: dist.OpExit, From: child, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Result: raw(t, child)}, nil)
+	}
+	p.say("secret", hello)
+	p.send(dist.Control{Op: dist.OpRegSendTT, From: p.self, ToName: "secret", Token: raw(t, ei.List{})}, hello)
+	p.send(dist.Control{Op: dist.OpAliasSend, From: p.self, Ref: g.alias}, hello)
+	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.self, ToName: "secret"}, hello)
+	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactPrio, From: p.self, Ref: g.alias}, hello)
+	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactExit, From: p.self, Ref: g.alias}, ei.Atom("kill"))
+	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "secret", Ref: refOf(p, 2)}, nil)
+	require.Equal(t, ei.Atom("noproc"), p.down(refOf(p, 2)))
+	for _, kind := range []string{"sbcast", "send"} {
+		p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom(kind), ei.Atom("secret"), hello}})
+		_, reply := p.next()
+		require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom("alice@test"), ei.Tuple{ei.Atom("nonexisting_name"), ei.Atom("secret")}}, reply)
+	}
+	p.settled()
+	require.Zero(t, unread(g.secret))
+	require.Zero(t, unread(g.plain))
+	require.NoError(t, g.secret.Err())
+	require.NoError(t, g.plain.Err())
+
+	// the till may be called, monitored and told, by name and by pid, but not linked or ended
+	till := g.n.Whereis("till")
+	ref := refOf(p, 5)
+	request := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, hello}
+	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "till", Ref: ref}, nil)
+	p.say("till", request)
+	_, reply := p.next()
+	require.Equal(t, ei.Tuple{ref, hello}, reply)
+	p.send(dist.Control{Op: dist.OpSend, To: till.Pid()}, request)
+	_, reply = p.next()
+	require.Equal(t, ei.Tuple{ref, hello}, reply)
+	p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: till.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: till.Pid()}, nil)
+	_, why := p.next()
+	require.Equal(t, ei.Atom("noproc"), why)
+	require.NoError(t, till.Err())
+
+	// one without any of these rules' names gets nothing but the answer to a ping
+	other := g.peer("other@test")
+	other.say("till", request)
+	other.settled()
+	require.Positive(t, g.n.Stats().Denied)
+}
+
+// A server that a peer may call is not made to say to others what the peer may not say to them, not
+// to rex above all.
+func TestRulesOfAnswers(t *testing.T) {
+	g := guard(t, append([]Rule{{Op: OpCall, Target: "shop:refund"}, {Op: OpSend, Target: "secret"}}, Rule{Allow: true})...)
+	p := g.peer("web1@test")
+	rex := g.n.Whereis("rex").Pid()
+	call := ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("refund"), ei.List{ei.Int(1)}, ei.Atom("user")}
+	cast := ei.Tuple{ei.Atom("cast"), ei.Atom("shop"), ei.Atom("refund"), ei.List{ei.Int(1)}, ei.Atom("user")}
+	for _, to := range []string{"till", "rex"} {
+		for _, request := range []ei.Tuple{
+			{ei.Atom("$gen_call"), ei.Tuple{rex, ei.Atom("$gen_cast")}, cast},
+			{ei.Atom("$gen_call"), ei.Tuple{rex, p.self}, call},
+			{ei.Atom("$gen_call"), ei.Tuple{g.secret.Pid(), ei.Atom("$gen_cast")}, cast},
+			{ei.Atom("$gen_call"), ei.Tuple{g.secret.Pid(), refOf(p, 1)}, cast},
+			{ei.Atom("$gen_call"), ei.Tuple{g.secret.Pid(), ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: g.alias}}, cast},
+			{ei.Atom("system"), ei.Tuple{g.secret.Pid(), ei.Atom("$gen_cast")}, ei.Atom("get_state")},
+		} {
+			p.say(to, request)
+			p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom(to), request}})
+			_, reply := p.next()
+			require.Contains(t, reply.String(), "nonexisting_name")
+		}
+	}
+	p.say("rex", ei.Tuple{g.secret.Pid(), ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("quote"), ei.List{}, ei.Atom("user")}})
+	p.settled()
+	// whoever is asked now answers last
+	for _, name := range []string{"till", "rex"} {
+		ref := refOf(p, 6)
+		p.say(name, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref},
+			ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("quote"), ei.List{}, ei.Atom("user")}})
+		p.next()
+	}
+	require.Eventually(t, func() bool { return g.n.Stats().Calls == 0 }, tooLong, tick)
+	require.Zero(t, unread(g.secret))
+	require.Zero(t, g.ran.Load())
+	// without a name it is no secret
+	p.say("till", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{g.plain.Pid(), refOf(p, 1)}, ei.Atom("hello")})
+	require.Equal(t, ei.Tuple{refOf(p, 1), ei.Atom("hello")}, term(t, g.plain))
+}
+
+// Answers to what this node asks come in from a peer that may do nothing; so does what the caller
+// of a function has to say to its process, and nothing of that from others.
+func TestRulesAndAnswersOfPeers(t *testing.T) {
+	for _, aliases := range []bool{true, false} {
+		g := guard(t, Rule{Peer: "web*@*", Op: OpCall, Allow: true}, Rule{})
+		self := role("web1@test")
+		if !aliases {
+			self.Flags &^= dist.FlagAlias | dist.FlagAltactSig
+		}
+		p := g.w.peer(g.n.Listeners()[0], self)
+		for _, caller := range []Caller{g.n, g.plain} {
+			got := async(func() (string, error) { return CallAs[string](soon(t), caller, "web1@test", "server", "hello") })
+			var request ei.Term
+			for request == nil { // past the monitor
+				_, request = p.next()
+			}
+			from := request.(ei.Tuple)[1].(ei.Tuple)
+			reply := ei.Tuple{from[1], ei.Binary("answer")}
+			if aliases {
+				p.send(dist.Control{Op: dist.OpAliasSend, From: p.self, Ref: from[1].(ei.ImproperList).Tail.(ei.Ref)}, reply)
+			} else {
+				p.send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, reply)
+			}
+			r := arrives(t, got, "the answer")
+			require.NoError(t, r.err)
+			require.Equal(t, "answer", r.v)
+			if _, request = p.next(); request != nil { // past the end of the monitor
+				t.Fatal(request)
+			}
+		}
+
+		begun := make(chan struct{})
+		ended := make(chan struct{})
+		g.n.Expose("shop", "wait", func(ctx context.Context, _ []ei.Term) (any, error) {
+			close(begun)
+			<-ctx.Done()
+			close(ended)
+			return nil, ctx.Err()
+		})
+		options := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("yes")}, ei.Atom("monitor")}
+		ref := p.request(1, "erpc", "execute_call", options, refOf(p, 8), ei.Atom("shop"), ei.Atom("wait"), ei.List{})
+		ctl, _ := p.next()
+		require.Equal(t, dist.OpSpawnReply, ctl.Op)
+		c := ei.NewCursor(ctl.Result)
+		process, err := c.Pid()
+		require.NoError(t, err)
+		arrives(t, begun, "the function")
+		other := g.peer("web2@test")
+		other.send(dist.Control{Op: dist.OpExit2, From: other.self, To: process, Reason: raw(t, ei.Atom("kill"))}, nil)
+		other.settled()
+		select {
+		case <-ended:
+			t.Fatal("by a stranger")
+		default:
+		}
+		p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: process, Reason: raw(t, ei.Atom("kill"))}, nil)
+		require.Equal(t, ei.Atom("killed"), p.down(ref))
+		arrives(t, ended, "the end")
+	}
+}
+
+func TestNewRefusesRules(t *testing.T) {
+	_, err := New(Config{Name: "alice@test", Cookie: "secret", Rules: []Rule{{Op: OpCall, Target: "shop"}}})
+	require.ErrorContains(t, err, "Config.Rules: rule 0")
+}

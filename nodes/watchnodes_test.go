@@ -1,0 +1,256 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// watching runs a loop over WatchNodes; over is closed when it has ended.
+func watching(t *testing.T, n *Node) (events <-chan NodeEvent, over <-chan struct{}) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	c, end := make(chan NodeEvent), make(chan struct{})
+	go func() {
+		defer close(end)
+		for e := range n.WatchNodes(ctx) {
+			select {
+			case c <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return c, end
+}
+
+func TestWatchNodes(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			visible := func(cfg *Config) { cfg.Visible = true }
+			a := w.started("alice", visible)
+			_, carol := w.started("bob", visible), w.started("carol")
+			_, err := a.Connect(w.ctx(), "bob@test")
+			require.NoError(t, err)
+
+			events, over := watching(t, a)
+			require.Equal(t, NodeEvent{Node: "bob@test", Up: true, Type: VisibleNodes}, arrives(t, events, "what is up"))
+			for i := range 20 {
+				_, err = carol.Connect(w.ctx(), "alice@test")
+				require.NoError(t, err)
+				e := arrives(t, events, "an event")
+				require.Equal(t, NodeEvent{Node: "carol@test", Up: true, Type: HiddenNodes}, e)
+				require.Equal(t, "node carol@test up (hidden)", e.String())
+				c, why := a.Conn("carol@test"), DownClosedHere
+				if i%2 == 0 {
+					c, why = carol.Conn("alice@test"), DownClosedThere
+				}
+				require.NoError(t, c.Close())
+				e = arrives(t, events, "an event")
+				require.Equal(t, why, e.Why, "%v", e.Err)
+				require.Equal(t, NodeEvent{Node: "carol@test", Type: HiddenNodes, Why: why, Err: e.Err}, e)
+				require.Equal(t, "node carol@test down (hidden): "+why.String(), e.String())
+				for _, c := range append(carol.connections(), c) { // else the next Connect finds it
+					ended(t, c)
+					arrives(t, c.left, "the end")
+				}
+			}
+			a.Conn("bob@test").fail(fmt.Errorf("so long: %w", ErrTickTimeout))
+			e := arrives(t, events, "an event")
+			require.Equal(t, DownTickTimeout, e.Why)
+			require.ErrorIs(t, e.Err, ErrTickTimeout)
+			_, err = a.Connect(w.ctx(), "bob@test")
+			require.NoError(t, err)
+			require.True(t, arrives(t, events, "an event").Up)
+			require.NoError(t, a.Close())
+			arrives(t, over, "the end of the loop")
+			require.Empty(t, a.watches.all)
+		})
+	}
+}
+
+// A loop ends with its context or by break; under NoWait it lists what is up.
+func TestWatchNodesEnds(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	for _, alive := range []string{"bob", "carol"} {
+		w.started(alive)
+		_, err := a.Connect(w.ctx(), alive+"@test")
+		require.NoError(t, err)
+	}
+	var up []string
+	for e := range a.WatchNodes(transport.NoWait()) {
+		up = append(up, e.Node)
+	}
+	require.ElementsMatch(t, []string{"bob@test", "carol@test"}, up)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	times := 0
+	for range a.WatchNodes(ctx) {
+		times++
+		cancel() // what is still there is not yielded
+	}
+	require.Equal(t, 1, times)
+	for range a.WatchNodes(t.Context()) {
+		break
+	}
+	require.Empty(t, a.watches.all)
+}
+
+// Nodes that come and go while the body runs take no more memory than the limit, and in the end the
+// loop knows what is up; ups and downs of a node come in turn.
+func TestWatchNodesBounded(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	stays, goes := w.started("stays"), w.started("goes")
+	flaps := w.started("flaps")
+	for _, n := range []*Node{stays, goes} {
+		_, err := n.Connect(w.ctx(), "alice@test")
+		require.NoError(t, err)
+	}
+	inBody, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	var got []NodeEvent
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	over := make(chan struct{})
+	settled := make(chan struct{})
+	go func() {
+		defer close(over)
+		for e := range a.WatchNodes(ctx) {
+			once.Do(func() { close(inBody); <-goOn })
+			got = append(got, e)
+			if e.Node == "late@test" {
+				close(settled)
+			}
+		}
+	}()
+	arrives(t, inBody, "the loop")
+	for range mostNodeEvents/2 + 100 {
+		c, err := flaps.Connect(w.ctx(), "alice@test")
+		require.NoError(t, err)
+		there := w.conn(a, "flaps@test")
+		require.NoError(t, c.Close())
+		arrives(t, there.left, "the end")
+	}
+	require.NoError(t, goes.Conn("alice@test").Close())
+	_, err := w.started("late").Connect(w.ctx(), "alice@test")
+	require.NoError(t, err)
+	_, err = flaps.Connect(w.ctx(), "alice@test")
+	require.NoError(t, err)
+	w.conn(a, "flaps@test")
+	for watch := range a.watches.all {
+		watch.mu.Lock()
+		require.LessOrEqual(t, len(watch.events), mostNodeEvents)
+		require.True(t, watch.behind)
+		watch.mu.Unlock()
+	}
+	close(goOn)
+	arrives(t, settled, "what came at last")
+	for _, n := range []string{"stays@test", "flaps@test"} {
+		require.NotNil(t, a.Conn(n))
+	}
+	require.NoError(t, stays.Close())
+	require.NoError(t, a.Conn("flaps@test").Close())
+	cancel()
+	arrives(t, over, "the end of the loop")
+	up := map[string]bool{}
+	for _, e := range got {
+		require.NotEqual(t, up[e.Node], e.Up, "%v", e)
+		up[e.Node] = e.Up
+	}
+	require.Equal(t, false, up["goes@test"])
+	require.Equal(t, true, up["late@test"])
+	require.Less(t, len(got), mostNodeEvents+10)
+}
+
+// Loops begin and end while connections do: each sees ups and downs of a node in turn.
+func TestWatchNodesBesideEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	stop := make(chan struct{})
+	var loops sync.WaitGroup
+	for range 4 {
+		loops.Go(func() {
+			for {
+				up, seen := false, 0
+				for e := range a.WatchNodes(t.Context()) {
+					if e.Up == up {
+						t.Errorf("twice: %v", e)
+					}
+					up = e.Up
+					if seen++; seen == 5 {
+						break
+					}
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { loops.Wait(); close(ended) }()
+	for i := 0; ; i++ {
+		if i == 300 {
+			close(stop)
+		}
+		select {
+		case <-ended:
+			return
+		default:
+		}
+		if c, err := b.Connect(w.ctx(), "alice@test"); err == nil {
+			require.NoError(t, c.Close())
+		}
+	}
+}
+
+func TestDownReasonOf(t *testing.T) {
+	for err, want := range map[error]DownReason{
+		nil:                                    0,
+		io.EOF:                                 DownClosedThere,
+		io.ErrUnexpectedEOF:                    DownClosedThere,
+		syscall.ECONNRESET:                     DownClosedThere,
+		&net.OpError{Err: syscall.EPIPE}:       DownClosedThere,
+		ErrClosed:                              DownClosedHere,
+		ErrTickTimeout:                         DownTickTimeout,
+		ErrSuperseded:                          DownSuperseded,
+		ErrMoved:                               DownMoved,
+		ErrFrameTooLong:                        DownBroken,
+		syscall.EHOSTUNREACH:                   DownBroken,
+		dist.ErrTooMuchIncomplete:              DownBroken,
+		&Error{"connect", "x@y", ErrClosed}:    DownClosedHere,
+		errors.Join(io.EOF, ErrSuperseded):     DownSuperseded,
+		fmt.Errorf("tick: %w", ErrTickTimeout): DownTickTimeout,
+	} {
+		require.Equal(t, want, DownReasonOf(err), "%v", err)
+	}
+	var words []string
+	for r := DownReason(0); r <= DownMoved; r++ {
+		require.NotContains(t, words, r.String())
+		words = append(words, r.String())
+	}
+	require.Equal(t, []string{"none", "visible", "hidden", "visible|hidden"}, slices.Collect(func(yield func(string) bool) {
+		for n := range NodeTypes(4) {
+			if !yield(n.String()) {
+				return
+			}
+		}
+	}))
+}
