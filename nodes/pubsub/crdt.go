@@ -45,6 +45,11 @@ type entry struct {
 	tag  tag
 }
 
+// is tells whether both are the same: a replica that was forgotten gives its entries anew.
+func (e *entry) is(other *entry) bool {
+	return e == other || e != nil && other != nil && e.id == other.id && e.tag == other.tag
+}
+
 // A crdt is the set of what replicas track, without one of its own.
 type crdt struct {
 	context contextOf

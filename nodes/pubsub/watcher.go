@@ -39,7 +39,7 @@ func (p *Presence) tell(changed []id) {
 func (w *watcher) note(i id, now *entry) {
 	_, isPending := w.pending[i]
 	switch {
-	case w.told[i] == now:
+	case w.told[i].is(now):
 		delete(w.pending, i)
 		return
 	case !isPending:

@@ -132,7 +132,9 @@ func TestServe(t *testing.T) {
 			_, err := w.n.RPC(w.ctx(), x.name, "Elixir.Peer", "trickle", name, "news", many)
 			flood <- err
 		}()
-		for len(flood) == 0 {
+		for range 3 {
+			before := len(p.lines())
+			require.True(w.t, assertSoon(func() bool { return len(p.lines()) > before || len(flood) > 0 }))
 			out, err := p.command("upgrade", p.Name).CombinedOutput()
 			require.NoError(w.t, err, "%s", out)
 		}

@@ -61,11 +61,11 @@ defmodule Peer do
 
   def flood(pubsub, topic, n), do: for(i <- 1..n, do: Phoenix.PubSub.broadcast(pubsub, topic, {:n, i})) && :ok
 
-  # trickle: for two seconds or so
+  # trickle: for a second or so
   def trickle(pubsub, topic, n) do
     for i <- 1..n do
       Phoenix.PubSub.broadcast(pubsub, topic, {:n, i})
-      if rem(i, div(n, 1000)) == 0, do: Process.sleep(1)
+      if rem(i, div(n, 500)) == 0, do: Process.sleep(1)
     end
 
     :ok
