@@ -249,12 +249,21 @@ func (ps *PubSub) PushFrom(ctx context.Context, from *nodes.Mailbox, topic, even
 }
 
 func (ps *PubSub) broadcast(ctx context.Context, from *nodes.Mailbox, topic string, message any, dispatcher ei.Atom) error {
+	group := ps.groups[0]
 	if from == nil {
-		from = ps.member(0)
+		if from = ps.member(0); from.Err() != nil { // it was killed: in the scope's name, meanwhile
+			from = nil
+		}
+	}
+	if from != nil {
+		group = ps.groupOf(from)
 	}
 	b, err := appendForward(topic, message, dispatcher)
-	if err == nil {
-		err = ps.opts.Scope.Broadcast(ctx, from, ps.groupOf(from), b)
+	switch {
+	case ps.ctx.Err() != nil:
+		err = nodes.ErrClosed
+	case err == nil:
+		err = ps.opts.Scope.Broadcast(ctx, from, group, b)
 	}
 	if err != nil {
 		return &nodes.Error{Op: "broadcast on " + topic, Err: err}
