@@ -52,8 +52,9 @@ type shard struct {
 	p     *Presence
 	topic string
 	me    replica
-	box   *nodes.Mailbox // guarded by p.mu
 	*tracker
+	box    *nodes.Mailbox // guarded by p.mu, as what follows
+	asking map[ei.Atom]bool // which nodes are being asked; true: and then once more
 }
 
 // Presence starts to follow the Phoenix.Presence of that name: "MyAppWeb.Presence" for its module's
@@ -87,7 +88,7 @@ func (p *Presence) start() error {
 	}
 	for i := range o.PoolSize {
 		name := string(moduleOr(p.name)) + "_shard" + strconv.Itoa(i)
-		s := &shard{p: p, topic: "phx_presence:" + name, tracker: newTracker()}
+		s := &shard{p: p, topic: "phx_presence:" + name, tracker: newTracker(), asking: map[ei.Atom]bool{}}
 		p.shards = append(p.shards, s)
 		if err := p.ps.keep(name, func() (*nodes.Mailbox, error) { return s.start(name) }); err != nil {
 			return err
@@ -140,6 +141,9 @@ func (s *shard) run() {
 func (s *shard) take(_ context.Context, _ *nodes.Mailbox, m *nodes.Message) {
 	defer m.Release()
 	said, err := parseSaying(m.Payload)
+	if err == nil && !s.p.ps.hasMember(said.from.Node) {
+		err = errStranger
+	}
 	if err != nil {
 		s.p.ps.log.Debug("presence", "topic", s.topic, "error", err, "message", ei.Brief(m.Payload, 100))
 		return
@@ -167,31 +171,55 @@ func (p *Presence) meet() {
 	}
 }
 
+// errStranger: a message in the name of a node that is no member of the PubSub, or not yet; when it
+// becomes one it is asked for all that it knows.
+var errStranger = errors.New("a replica of a node that has no such PubSub")
+
 // request asks the shard of a node for what is not known here. One that does not answer is asked
 // again when it shows that it is ahead.
 func (s *shard) request(node ei.Atom) {
+	s.p.mu.Lock()
+	_, isAsked := s.asking[node]
+	s.asking[node] = isAsked
+	s.p.mu.Unlock()
+	if isAsked {
+		return
+	}
+	s.p.ps.background(func() { // the way to the node may be another worker's, or full
+		for again := true; again; {
+			if err := s.ask(node); err != nil {
+				s.p.ps.log.Debug("a replica was not asked", "topic", s.topic, "node", node, "error", err)
+			}
+			s.p.mu.Lock()
+			if again = s.asking[node]; again {
+				s.asking[node] = false
+			} else {
+				delete(s.asking, node)
+			}
+			s.p.mu.Unlock()
+		}
+	})
+}
+
+func (s *shard) ask(node ei.Atom) error {
 	ps := s.p.ps
 	s.p.mu.Lock()
 	b, me, clocks := s.box, s.me, s.clocks()
 	s.p.mu.Unlock()
-	if node == me.Node {
-		return
+	if node == me.Node || ps.ctx.Err() != nil {
+		return nil
 	}
-	ps.background(func() { // the way to the node may be another worker's, or full
-		ctx, cancel := context.WithTimeout(ps.ctx, s.p.opts.BroadcastPeriod)
-		defer cancel()
-		ref, err := ps.n.NewRef()
-		var raw ei.Raw
-		if err == nil {
-			raw, err = appendForward(s.topic, request(ref, me, clocks), plain)
-		}
-		if err == nil {
-			err = b.SendName(ctx, string(node), string(ps.groupOf(b)), raw)
-		}
-		if err != nil {
-			ps.log.Debug("a replica was not asked", "topic", s.topic, "node", node, "error", err)
-		}
-	})
+	ctx, cancel := context.WithTimeout(ps.ctx, s.p.opts.BroadcastPeriod)
+	defer cancel()
+	ref, err := ps.n.NewRef()
+	if err != nil {
+		return err
+	}
+	raw, err := appendForward(s.topic, request(ref, me, clocks), plain)
+	if err != nil {
+		return err
+	}
+	return b.SendName(ctx, string(node), string(ps.groupOf(b)), raw)
 }
 
 // A Present is a process that is tracked on a topic.

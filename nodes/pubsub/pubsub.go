@@ -278,6 +278,16 @@ func (ps *PubSub) member(i int) *nodes.Mailbox {
 	return ps.members[i]
 }
 
+// hasMember tells whether another node takes part.
+func (ps *PubSub) hasMember(node ei.Atom) bool {
+	for pid := range ps.opts.Scope.Members(ps.groups[0]) {
+		if pid.Node == node {
+			return string(node) != ps.n.Name()
+		}
+	}
+	return false
+}
+
 // groupOf is the group that a process broadcasts to: always the same, so that its messages stay in
 // order.
 func (ps *PubSub) groupOf(from *nodes.Mailbox) ei.Atom {

@@ -62,8 +62,8 @@ func (d *delta) term(t testing.TB) ei.Term {
 }
 
 // sayings are messages of each kind.
-func sayings() []*saying {
-	a := replica{Node: "a@h", Vsn: 1}
+func sayings(node ei.Atom) []*saying {
+	a := replica{Node: node, Vsn: 1}
 	return []*saying{
 		{kind: heartbeat, from: a, clocks: contextOf{a: 0}},
 		{kind: heartbeat, from: a, clocks: contextOf{a: 3}, delta: &delta{
@@ -81,7 +81,7 @@ func someEntry(r replica, clock uint64, topic, key string) *entry {
 }
 
 func TestSayings(t *testing.T) {
-	for _, s := range sayings() {
+	for _, s := range sayings("a@h") {
 		got, err := parseSaying(s.term(t))
 		require.NoError(t, err, s.kind)
 		if s.delta != nil && s.delta.context == nil {
