@@ -120,7 +120,7 @@ func (c *Conn) disown(s *states.Bonds) {
 		}
 	}
 	for _, t := range s.Watching {
-		if (scope{t.Node, t.Worker}) == there {
+		if (scope{t.Node, t.Worker}) == there && (t.Pid != ei.Pid{} || t.Name != "") {
 			c.tell(demonitor(s.Pid, target{pid: t.Pid, name: t.Name}, t.Ref))
 		}
 	}

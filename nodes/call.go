@@ -19,7 +19,7 @@ import (
 // ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
-	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(ctx, mod, fun, args), c, nil))
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -27,7 +27,7 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 // is one. It is ei_rpc, too. The peer refuses what is no list, with {badrpc, Reason}.
 func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s at", mod, fun)
-	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(ctx, mod, fun, args), c, nil))
+	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -38,19 +38,28 @@ func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Ter
 // the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
-	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, mod, fun, args)))
+	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, node, mod, fun, args)))
 	if errors.Is(err, ErrNoProc) && node == n.Name() && !n.started.Load() {
 		err = fmt.Errorf("%w: this is the name of the calling node itself, which has not been started", err)
 	}
 	return rpcResult(op, node, t, err)
 }
 
-func rexCall(ctx context.Context, mod, fun string, args any) any {
-	var leader any = ei.Atom("user")
-	if pid, ok := GroupLeaderOf(ctx).(ei.Pid); ok {
+// rexCall is the request of rpc:call. What the function prints goes to the group leader of ctx, or
+// else to the other node's own user.
+func rexCall(ctx context.Context, node, mod, fun string, args any) any {
+	leader := any(ei.Atom("user"))
+	if pid, ok := leaderFor(ctx, node); ok {
 		leader = pid
 	}
 	return tuple(ei.Atom("call"), ei.Atom(mod), ei.Atom(fun), args, leader)
+}
+
+// leaderFor is the group leader of ctx; false if there is none that is a pid, or the node would
+// refuse it: the caller of a function may have made it up.
+func leaderFor(ctx context.Context, node string) (ei.Pid, bool) {
+	leader, ok := GroupLeaderOf(ctx).(ei.Pid)
+	return leader, ok && otp.Possible(leader, ei.Atom(node))
 }
 
 func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
@@ -107,75 +116,136 @@ func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
 func tuple(v ...any) goTuple { return v }
 
 // call is a gen call: a monitor, {'$gen_call', {Pid, Tag}, Request}, and {Tag, Reply} or the
-// monitor's message. Tag is [alias | Ref] to a node that knows aliases, and Ref to others. over is
-// the connection to use; if nobody is receiving from it, call does so itself. a is the pending call
-// of the mailbox that calls; if a is nil, Pid is the call's own. The cursor that it returns is at
-// the reply.
+// monitor's message. over is the connection to use; if nobody is receiving from it, call does so
+// itself. a is the pending call of the mailbox that calls; if a is nil, Pid is the call's own. The
+// cursor that it returns is at the reply.
 func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (reply ei.Cursor, err error) {
-	defer func() {
-		if err != nil && over != nil && over.lost() && errors.Is(err, over.Err()) && !errors.Is(err, ErrNoConnection) {
-			err = fmt.Errorf("%w: %w", ErrNoConnection, err)
-		}
-	}()
-	if to.name == "" && to.pid.Node == "" && to.node != "" {
-		return reply, errors.New("the name is empty")
-	}
-	if callsSelf(ctx, to) {
-		return reply, ErrCallingSelf
-	}
-	if err := wait.TakesTime(ctx); err != nil {
-		return reply, err
-	}
 	t := turnOf(ctx)
 	t.beginWait()
 	defer t.endWait()
-	if over == nil && to.node != n.Name() {
-		if over, err = n.connection(ctx, to.node); err != nil {
-			return reply, err
-		}
-	}
-	until := life.Draining
-	if over == nil && t != nil { // what runs needs the answer in order to end
-		until = life.Frozen
-	}
-	if err := n.life.Before(ctx, until); err != nil {
-		return reply, err
-	}
-	ref := ei.Ref{}
-	if a != nil {
-		ref = a.ref
-	} else if ref, err = n.newCallRef(); err != nil {
-		return reply, err
-	}
-	tag, alias := ei.Term(ref), ei.Ref{}
-	if over != nil && over.takesAliases() { // a reply that comes too late gets no further than here
-		tag, alias = otp.AliasTag(ref), ref
-	}
-	b, err := n.newPrivate(over, alias)
+	c, err := n.beginCall(ctx, to, request, over, a)
 	if err != nil {
 		return reply, err
 	}
-	defer b.leave(over)
-	if over != nil {
-		over.calls.Add(1)
-		defer over.calls.Add(-1)
+	defer c.end()
+	return c.awaitReply(ctx)
+}
+
+// beginCall is call up to the reply: the request is out.
+func (n *Node) beginCall(ctx context.Context, to target, request any, over *Conn, a *pendingCall) (c calling, err error) {
+	switch {
+	case to.name == "" && to.pid.Node == "" && to.node != "":
+		return c, errors.New("the name is empty")
+	case callsSelf(ctx, to):
+		return c, ErrCallingSelf
 	}
-	from := b.pid
-	if a != nil {
-		from = a.by.pid
-		b.receiveReply(a)
+	if c, err = n.newCalling(ctx, to.node, over, a, true); err != nil {
+		return c, err
 	}
-	if err := b.monitor(ctx, ref, to, over, 0); err != nil {
-		// the call's mailbox ended because the node did
-		if end := new(ExitError); errors.As(err, &end) && end.Pid == b.pid {
-			err = n.procs.gone()
+	sent := false
+	defer func() { // also when the request's AppendTerm panics
+		if !sent {
+			c.end()
 		}
-		return reply, err
+	}()
+	tag := ei.Term(c.ref)
+	if c.box.callRef.Len > 0 {
+		tag = otp.AliasTag(c.ref)
 	}
-	if err := n.sendRequest(ctx, to, over, from, tuple(ei.Atom("$gen_call"), ei.Tuple{from, tag}, request)); err != nil {
-		return reply, err
+	if err = c.box.monitor(ctx, c.ref, to, c.over, 0); err != nil {
+		return c, c.notBegun(err)
 	}
-	return b.awaitReply(ctx, ref, over)
+	err = n.sendRequest(ctx, to, c.over, c.from, tuple(ei.Atom("$gen_call"), ei.Tuple{c.from, tag}, request))
+	sent = err == nil
+	return c, c.failed(err)
+}
+
+// A calling is a call that is in progress.
+type calling struct {
+	n    *Node
+	over *Conn // nil: the call is to this node
+	ref  ei.Ref
+	from ei.Pid   // who calls, for the other side
+	box  *Mailbox // the call's own, where the answer comes
+}
+
+// newCalling prepares a call to a node: what is to be sent goes over its connection. If the answer
+// is a message (replies), it comes to an alias, from a node that knows aliases: one that comes too
+// late gets no further than here.
+func (n *Node) newCalling(ctx context.Context, node string, over *Conn, a *pendingCall, replies bool) (c calling, err error) {
+	c = calling{n: n, over: over}
+	defer func() { err = c.failed(err) }()
+	if err = wait.TakesTime(ctx); err != nil {
+		return c, err
+	}
+	if over == nil && node != n.Name() {
+		if c.over, err = n.connection(ctx, node); err != nil {
+			return c, err
+		}
+	}
+	if err = n.life.Before(ctx, c.until(ctx)); err != nil {
+		return c, err
+	}
+	if a != nil {
+		c.ref = a.ref
+	} else if c.ref, err = n.newCallRef(); err != nil {
+		return c, err
+	}
+	alias := ei.Ref{}
+	if replies && c.over != nil && c.over.takesAliases() {
+		alias = c.ref
+	}
+	if c.box, err = n.newPrivate(c.over, alias); err != nil {
+		return c, err
+	}
+	if c.over != nil {
+		c.over.calls.Add(1)
+	}
+	c.from = c.box.pid
+	if a != nil {
+		c.from = a.by.pid
+		c.box.receiveReply(a)
+	}
+	return c, nil
+}
+
+// until is the phase of the node from which on the call may not begin.
+func (c *calling) until(ctx context.Context) life.Phase {
+	if c.over == nil && turnOf(ctx) != nil { // what runs needs the answer in order to end
+		return life.Frozen
+	}
+	return life.Draining
+}
+
+// awaitReply waits for the reply of a gen call.
+func (c *calling) awaitReply(ctx context.Context) (ei.Cursor, error) {
+	reply, err := c.box.awaitReply(ctx, c.ref, c.over)
+	return reply, c.failed(err)
+}
+
+// end ends the call, with or without an answer.
+func (c *calling) end() {
+	if c.over != nil {
+		c.over.calls.Add(-1)
+	}
+	c.box.leave(c.over)
+}
+
+// failed is the error of a call; one of the end of the connection is ErrNoConnection, too.
+func (c *calling) failed(err error) error {
+	over := c.over
+	if err != nil && over != nil && over.lost() && errors.Is(err, over.Err()) && !errors.Is(err, ErrNoConnection) {
+		return fmt.Errorf("%w: %w", ErrNoConnection, err)
+	}
+	return err
+}
+
+// notBegun is failed for a call whose mailbox may have ended because the node did.
+func (c *calling) notBegun(err error) error {
+	if end := new(ExitError); errors.As(err, &end) && end.Pid == c.box.pid {
+		err = c.n.procs.gone()
+	}
+	return c.failed(err)
 }
 
 // sendRequest sends a call's message.
@@ -319,7 +389,8 @@ type pendingCall struct {
 	ref    ei.Ref
 	giveUp context.CancelFunc
 	// the call's own mailbox, where the reply goes; nil: the request is not out; guarded by by.mu
-	box *Mailbox
+	box    *Mailbox
+	spawns bool // it asks for a process whose link and monitor are to be the mailbox's own
 }
 
 // Call makes a request to a process, like gen_server:call, and returns its reply. It is Node.Call,
@@ -340,25 +411,33 @@ func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) 
 }
 
 func (b *Mailbox) callTo(ctx context.Context, to target, request any) (reply ei.Cursor, err error) {
-	ref, err := b.n.newCallRef()
-	if err != nil {
-		return reply, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	a := &pendingCall{by: b, ref: ref, giveUp: cancel}
-	if err := b.beginCall(a); err != nil {
-		return reply, err
-	}
-	defer b.forgetCall(a) // also when the request's AppendTerm panics
-	reply, err = b.n.call(ctx, to, request, nil, a)
-	if err != nil && b.ended() {
-		err = b.Err()
-	}
+	err = b.inItsName(ctx, false, func(ctx context.Context, a *pendingCall) error {
+		reply, err = b.n.call(ctx, to, request, nil, a)
+		return err
+	})
 	return reply, err
 }
 
-func (b *Mailbox) beginCall(a *pendingCall) error {
+// inItsName makes a call of the mailbox's, which ends with the mailbox.
+func (b *Mailbox) inItsName(ctx context.Context, spawns bool, call func(ctx context.Context, a *pendingCall) error) error {
+	ref, err := b.n.newCallRef()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a := &pendingCall{by: b, ref: ref, giveUp: cancel, spawns: spawns}
+	if err := b.noteCall(a); err != nil {
+		return err
+	}
+	defer b.forgetCall(a) // also when the request's AppendTerm panics
+	if err = call(ctx, a); err != nil && b.ended() {
+		err = b.Err()
+	}
+	return err
+}
+
+func (b *Mailbox) noteCall(a *pendingCall) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended() {
@@ -383,7 +462,7 @@ func (b *Mailbox) receiveReply(a *pendingCall) {
 
 // answersCall tells whether a message answers a call of this node, even if it comes too late.
 func (n *Node) answersCall(m *Message) bool {
-	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit || m.Op == dist.OpAliasSend
+	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit || m.Op == dist.OpAliasSend || m.Op == dist.OpSpawnReply
 	if !ok {
 		ref, _, ok = otp.ReplyTag(m.Payload)
 	}

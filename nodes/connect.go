@@ -152,6 +152,8 @@ func (d *dialing) existing() (*Conn, error) {
 	// node
 	case n.ctx.Err() != nil:
 		return nil, n.Err()
+	case n.parting.Load():
+		return nil, ErrClosed
 	case d.name == n.Name():
 		return nil, dist.ErrSelf
 	}

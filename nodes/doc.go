@@ -21,7 +21,8 @@
 // ([Mailbox.MonitorNodes]). It can have aliases, references to which others send until it ends them
 // ([Mailbox.Alias]); by one that is for priority, messages come before others. A [Server] is a
 // registered process made of Go functions, like a gen_server. [Node.Expose] makes a Go function
-// callable by rpc:call and erpc:call.
+// callable by rpc:call and erpc:call, and [Node.ERPC] calls functions of other nodes; a Mailbox
+// spawns processes there ([Mailbox.SpawnLink]).
 //
 // Functions, requests and replies are of Go types; ei.Append and ei.Unmarshal say how these and
 // Erlang's terms become each other:
@@ -34,13 +35,13 @@
 //	_, err = n.Serve("shop", nodes.Server{On: map[string]nodes.Func{                 // gen_server:call({shop, Go}, {quote, Order})
 //		"quote": nodes.FuncOf(quote),
 //	}}, nil)
-//	total, err := nodes.RPCAs[float64](ctx, n, "x@127.0.0.1", "bank", "total", 2026) // rpc:call
+//	total, err := nodes.ERPCAs[int](ctx, n, "x@127.0.0.1", "bank", "total", 2026)    // erpc:call
 //	order, err := nodes.CallAs[Order](ctx, n, "x@127.0.0.1", "orders", ei.Atom("next"))
 //	for order, err := range nodes.Messages[Order](ctx, box) { ... }                  // receive
 //
 // Below that there are terms, for what has no Go type:
 //
-//	date, err := n.RPC(ctx, "x@127.0.0.1", "erlang", "date")                         // rpc:call
+//	date, err := n.ERPC(ctx, "x@127.0.0.1", "erlang", "date")                        // erpc:call
 //	box, err := n.NewMailbox(nil)                                                    // a process
 //	err = box.SendName(ctx, "x@127.0.0.1", "server", ei.Tuple{box.Pid(), ei.Atom("hello")})
 //	ref, err := box.MonitorName(ctx, "x@127.0.0.1", "server")                        // erlang:monitor
@@ -56,7 +57,8 @@
 //	}
 //
 // The example*_test.go of this directory are whole programs: example_test.go (first steps,
-// servers), example_front_test.go (workers), example_move_test.go (hand-off).
+// servers), example_calls_test.go (calls out), example_front_test.go (workers),
+// example_move_test.go (hand-off). docs/calls.md has all ways to call another node.
 //
 // # Who owns what
 //

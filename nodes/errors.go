@@ -147,6 +147,67 @@ func (e *RPCError) Unwrap() error {
 	return &Raise{Class: ClassExit, Reason: exit[1]}
 }
 
+// An ERPCError is what erpc:call raises where a call has no result: see there. It wraps
+//
+//	*Raise       the function's exception: {exception, Reason, Stack} of class error,
+//	             {exception, Reason} of class exit, or what it has thrown
+//	*ExitError   an exit signal has ended the process that ran the function: {signal, Reason}
+//	*SpawnError  there is no such process, or no connection any more: {erpc, Reason}
+type ERPCError struct {
+	Class  Class
+	Reason ei.Term
+}
+
+// Error is the class and the Erlang term, or the beginning of a long one.
+func (e *ERPCError) Error() string {
+	return fmt.Sprintf("%s: %s", e.Class, ei.Brief(e.Reason, reasonText))
+}
+
+// Unwrap gives what happened to the function.
+func (e *ERPCError) Unwrap() error {
+	if e.Class == ClassThrow {
+		return &Raise{Class: ClassThrow, Reason: e.Reason}
+	}
+	t, _ := e.Reason.(ei.Tuple)
+	switch {
+	case len(t) == 3 && t[0] == ei.Atom("exception"):
+		return &Raise{e.Class, t[1], t[2]}
+	case len(t) == 2 && t[0] == ei.Atom("exception"):
+		return &Raise{Class: e.Class, Reason: t[1]}
+	case len(t) == 2 && t[0] == ei.Atom("signal"):
+		return &ExitError{Reason: t[1]}
+	case len(t) == 2 && t[0] == ei.Atom("erpc"):
+		return &SpawnError{t[1]}
+	}
+	return nil
+}
+
+// A SpawnError says why a node has made no process that it was asked for. errors.Is matches the
+// reason noconnection to ErrNoConnection, and notsup to errors.ErrUnsupported.
+type SpawnError struct {
+	Reason ei.Term // badopt, badarg, system_limit, notsup, noconnection
+}
+
+// Error names the reason.
+func (e *SpawnError) Error() string { return "no process: " + ei.Brief(e.Reason, reasonText) }
+
+// Is makes the reasons noconnection and notsup their sentinel errors.
+func (e *SpawnError) Is(target error) bool {
+	switch target {
+	case ErrNoConnection:
+		return e.Reason == noconnection
+	case errors.ErrUnsupported:
+		return e.Reason == notsup
+	}
+	return false
+}
+
+// The reasons of a SpawnError that this side gives.
+const (
+	noconnection = ei.Atom("noconnection")
+	notsup       = ei.Atom("notsup")
+)
+
 // isStack tells whether a term is a list of calls: {Module, Function, Arguments, Place}, or {Fun,
 // Arguments, Place}.
 func isStack(t ei.Term) bool {

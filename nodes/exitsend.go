@@ -54,6 +54,9 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 		add(to, ctl)
 	}
 	for ref, t := range b.watching.all("") {
+		if t.isPending() { // the answer will find nobody
+			continue
+		}
 		add(scope{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now
 	}
 	for _, w := range all {

@@ -168,6 +168,8 @@ func (c *Conn) answerTo(to otp.Addressee) (*dist.Control, error) {
 type Caller interface {
 	// callTo makes a gen call, and returns a cursor at the reply.
 	callTo(ctx context.Context, to target, request any) (ei.Cursor, error)
+	// erpcTo is erpc:call, and returns a cursor at the result.
+	erpcTo(ctx context.Context, node string, f remoteFunc) (ei.Cursor, error)
 }
 
 func (n *Node) callTo(ctx context.Context, to target, request any) (ei.Cursor, error) {
@@ -202,7 +204,7 @@ func CallAs[R any](ctx context.Context, caller Caller, node, name string, reques
 // An exception is an *RPCError that wraps a *Raise, of class error or exit; what a function throws
 // is its result, as with rpc:call. RPCAs waits as Node.RPC does, and returns the same errors.
 func RPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, args ...any) (R, error) {
-	c, err := caller.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, mod, fun, args))
+	c, err := caller.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, node, mod, fun, args))
 	if err == nil {
 		err = badRPC(c)
 	}

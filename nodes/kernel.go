@@ -17,7 +17,11 @@ func (n *Node) serveKernel() error {
 	// they outlive processes that link to them, as OTP's do
 	o := &MailboxOptions{TrapExit: true, lasting: true}
 	kernel := Server{Call: netKernelCall, encoded: true, prompt: true}
-	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, o); err != nil {
+	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) {
+		if !n.takeOutput(b, m) {
+			kernel.handle(n.ctx, n, b, m)
+		}
+	}, o); err != nil {
 		return err
 	}
 	// A function for each message: none waits for another one, and the connection's reader waits
@@ -50,6 +54,52 @@ func netKernelCall(_ context.Context, c *Call) (any, error) {
 		return ei.Atom("yes"), nil
 	}
 	return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
+}
+
+// mute is the process that takeOutput is for: net_kernel, or in a node that was not started one
+// that has nothing else to do.
+func (n *Node) mute() (ei.Pid, error) {
+	if b := n.procs.named("net_kernel"); b != nil {
+		return b.pid, nil
+	}
+	p := &n.procs
+	p.muting.Lock()
+	defer p.muting.Unlock()
+	if p.mute == nil {
+		b, err := n.newMailbox(func(b *Mailbox, m *Message) { n.takeOutput(b, m) }, nil, func(b *Mailbox) { b.private = true })
+		if err != nil {
+			return ei.Pid{}, err
+		}
+		p.mute = b
+	}
+	return p.mute.pid, nil
+}
+
+// takeOutput answers a request of the io protocol, and drops what is printed: so a function that
+// another node runs for this one does not wait for a group leader. It is false for any other
+// message. It runs on the reader's goroutine.
+func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
+	from, answer, err := otp.IOAnswer(m.Payload)
+	if err != nil {
+		return false
+	}
+	payload, err := ei.AppendTerm(nil, answer)
+	switch node := string(from.Pid.Node); {
+	case err != nil:
+	case m.conn != nil && node == m.conn.peer.Name:
+		var ctl *dist.Control
+		if ctl, err = m.conn.answerTo(from); err == nil {
+			m.conn.signal(ctl, payload)
+		}
+	case node == n.Name():
+		err = n.sendHereNow(&dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}, ei.Raw(payload))
+	default:
+		err = n.answerThird(n.ctx, m.conn, from, true, ei.Raw(payload))
+	}
+	if err != nil {
+		n.log.Debug("answer lost", "to", from.Pid, "error", err)
+	}
+	return true
 }
 
 // rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops. M, F and A stay encoded; the

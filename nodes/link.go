@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/life"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 // A link is how one process sees a link: active, or ended by this side and remembered until the
@@ -209,12 +210,138 @@ func (b *Mailbox) linkLost(with ei.Pid) {
 	b.notifyUnlock([]*Message{m})
 }
 
+// A process that is asked for (SPAWN_REQUEST) is known to whoever awaits the answer, until that
+// comes, as a monitor of the request's reference without a target: so the end of the connection
+// answers, and a mailbox takes it along to another process.
+
+// isPending tells whether a monitor stands for a process that has been asked for.
+func (t target) isPending() bool { return t.pid == ei.Pid{} && t.name == "" }
+
+// awaitSpawn notes that the mailbox asks for a process.
+func (b *Mailbox) awaitSpawn(ctx context.Context, ref ei.Ref, node string, over *Conn) error {
+	return b.change(ctx, over, func() (*dist.Control, error) {
+		switch {
+		case b.ended():
+			return nil, b.Err()
+		case over != nil && over.Err() != nil:
+			return nil, over.Err()
+		}
+		b.watching.put(ei.Atom(node), ref, target{node: node})
+		return nil, nil
+	})
+}
+
+// lost is the message to the mailbox that the end of a connection has ended a monitor, or has left
+// a request for a process without an answer.
+func (b *Mailbox) lost(ref ei.Ref, t target) *Message {
+	why := exitReason(noconnection)
+	if t.isPending() {
+		return &Message{Control: dist.Control{Op: dist.OpSpawnReply, To: b.pid, Ref: ref, Result: why}}
+	}
+	return &Message{Control: dist.Control{
+		Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: why,
+	}}
+}
+
+// spawnReply handles a SPAWN_REPLY for a mailbox, or for one of its calls; b is nil if it has
+// ended.
+func (n *Node) spawnReply(b *Mailbox, m *Message) {
+	pid, made := n.spawnedBy(m)
+	if _, reason, _ := otp.SpawnResult(m.Result); !made && reason == nil { // a process, but not the sender's
+		m.Result = exitReason(notsup)
+	}
+	asker, parent := b, b
+	if b != nil && b.isCall(m.Ref) && !b.hasAsked(m.Ref) {
+		asker, parent = nil, nil
+		if a := b.openCall(m.Ref); a != nil {
+			asker, parent = a.box, a.box
+			if a.spawns {
+				parent = b
+			}
+		}
+	}
+	if asker != nil && !asker.awaits(m) {
+		return
+	}
+	switch {
+	case made && b == nil:
+		n.orphan(pid, m, "noproc")
+	case made && (parent == nil || !parent.parentOf(pid, m)): // whoever asked has given up
+		n.orphan(pid, m, "abandoned")
+	}
+	switch {
+	case asker == nil:
+	case !asker.private:
+		asker.notifyFrom(m.conn, m)
+	case made && parent == asker && m.Flags&dist.SpawnMonitored != 0: // it waits for the end
+	case !asker.answer(m) && made && parent != asker:
+		parent.disown(pid, m.Ref)
+		n.orphan(pid, m, "abandoned")
+	}
+}
+
 // spawnedBy reads the new process from a SPAWN_REPLY; false if there is none, or it is not one of
-// the peer's own.
-func spawnedBy(m *Message) (ei.Pid, bool) {
-	c := ei.NewCursor(m.Result)
-	pid, err := c.Pid()
-	return pid, err == nil && m.conn != nil && string(pid.Node) == m.conn.peer.Name
+// the sender's own.
+func (n *Node) spawnedBy(m *Message) (ei.Pid, bool) {
+	pid, reason, err := otp.SpawnResult(m.Result)
+	return pid, err == nil && reason == nil && string(pid.Node) == n.senderOf(m)
+}
+
+// senderOf is the node from which a signal comes.
+func (n *Node) senderOf(m *Message) string {
+	if m.conn == nil {
+		return n.Name()
+	}
+	return m.conn.peer.Name
+}
+
+// isCall tells whether a reference is that of a call in the mailbox's name, which has a mailbox of
+// its own.
+func (b *Mailbox) isCall(ref ei.Ref) bool { return !b.private && ref.ID[2]&callBit != 0 }
+
+// openCall is the mailbox's call with a reference; nil if it is over, or not out yet.
+func (b *Mailbox) openCall(ref ei.Ref) *pendingCall {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := b.pendingCalls[ref]; a != nil && a.box != nil {
+		return a
+	}
+	return nil
+}
+
+// watcherOf is the mailbox that has a monitor which was set in b's name: that of a call, or b.
+func (b *Mailbox) watcherOf(ref ei.Ref) *Mailbox {
+	if b.isCall(ref) {
+		if a := b.openCall(ref); a != nil && !a.spawns {
+			return a.box
+		}
+	}
+	return b
+}
+
+// hasAsked tells whether the mailbox has asked for a process with SpawnRequest, and awaits the
+// answer.
+func (b *Mailbox) hasAsked(ref ei.Ref) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	t, ok := b.watching.find(ref)
+	return ok && t.isPending()
+}
+
+// awaits tells whether a SPAWN_REPLY may be the answer to a request of the mailbox, and notes that
+// it has come. A program may have sent the request itself (Conn.SendControl).
+func (b *Mailbox) awaits(m *Message) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	t, ok := b.watching.find(m.Ref)
+	switch {
+	case !ok || !t.isPending():
+		return !b.private
+	case t.node != b.n.senderOf(m):
+		return false
+	}
+	b.watching.remove(ei.Atom(t.node), m.Ref)
+	return true
 }
 
 // parentOf begins the link and the monitor that a process has asked for in a SPAWN_REQUEST: on the
@@ -234,10 +361,29 @@ func (b *Mailbox) parentOf(pid ei.Pid, m *Message) bool {
 	return true
 }
 
-// orphan ends the link and the monitor of a new process whose parent has ended.
-func (n *Node) orphan(pid ei.Pid, m *Message) {
+// disown takes back what parentOf has begun.
+func (b *Mailbox) disown(pid ei.Pid, ref ei.Ref) {
+	b.lock()
+	defer b.mu.Unlock()
+	b.links.remove(pid.Node, pid)
+	b.watching.remove(pid.Node, ref)
+}
+
+// answer gives a call's mailbox the message that it waits for; false if the call is over.
+func (b *Mailbox) answer(m *Message) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	if b.ended() {
+		return false
+	}
+	b.pushLocked(m)
+	return true
+}
+
+// orphan ends the link and the monitor of a new process whose parent has ended, or has given up.
+func (n *Node) orphan(pid ei.Pid, m *Message, reason ei.Atom) {
 	if m.Flags&dist.SpawnLinked != 0 {
-		n.tell(linkExit(m.To, pid, exitReason(ei.Atom("noproc"))))
+		n.tell(linkExit(m.To, pid, exitReason(reason)))
 	}
 	if m.Flags&dist.SpawnMonitored != 0 {
 		n.tell(demonitor(m.To, target{pid: pid}, m.Ref))

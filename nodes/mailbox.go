@@ -259,10 +259,8 @@ func (b *Mailbox) Err() error {
 // dist.OpAliasSend for one that was sent to the alias Ref of the mailbox;
 // dist.OpExit for the end of a linked process, or an exit signal (both with TrapExit), and
 // dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These two have no
-// Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with
-// Conn.SendControl; the link and the monitor that its options ask for begin with that answer. Any
-// peer can send an OpSpawnReply, asked for or not: skip one whose Ref is not that of a request of
-// yours.
+// Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST: see SpawnRequest. Any
+// peer can send one that answers nothing: skip it if its Ref is not that of a request of yours.
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {

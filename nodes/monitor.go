@@ -105,7 +105,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
 	t, ok := b.watching.find(ref)
 	b.mu.Unlock()
-	if !ok {
+	if !ok || t.isPending() {
 		return
 	}
 	c, here := b.n.wayTo(scope{t.node, t.worker})
@@ -271,7 +271,7 @@ type broken struct {
 // cut removes from the mailbox the monitors with the processes of a node, or of another worker of
 // this node, and lists the links with them; b.mu is held.
 func (b *Mailbox) cut(with scope) (x broken) {
-	reason, node := exitReason(noconnection), ei.Atom(with.node)
+	node := ei.Atom(with.node)
 	for pid, l := range b.links.of(node) {
 		if with.has(pid) {
 			if l.active {
@@ -288,9 +288,7 @@ func (b *Mailbox) cut(with scope) (x broken) {
 	}
 	for ref, t := range b.watching.of(node) {
 		if with.hasTarget(t) {
-			x.downs = append(x.downs, &Message{Control: dist.Control{
-				Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: reason,
-			}})
+			x.downs = append(x.downs, b.lost(ref, t))
 			b.unwatch(t, ref)
 		}
 	}
@@ -303,8 +301,6 @@ func (b *Mailbox) loseLinks(links []ei.Pid) {
 		b.linkLost(pid)
 	}
 }
-
-const noconnection = ei.Atom("noconnection")
 
 // watched handles a MONITOR_P from a process; false if this mailbox has ended.
 func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
@@ -330,7 +326,7 @@ func (b *Mailbox) unwatched(id monitorID) bool {
 func (b *Mailbox) takeDown(m *Message) {
 	b.lock()
 	t, ok := b.watching.find(m.Ref)
-	if !ok || m.conn != nil && t.node != m.conn.peer.Name {
+	if !ok || t.isPending() || m.conn != nil && t.node != m.conn.peer.Name {
 		b.mu.Unlock()
 		return
 	}

@@ -73,6 +73,7 @@ type Node struct {
 	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
 	shaking     wait.Tally             // handshakes in progress that peers have started
 	shutting    atomic.Int32           // calls of Shutdown
+	parting     atomic.Bool            // Shutdown takes leave of the peers: no connection is made any more
 	inherited   atomic.Pointer[[]byte] // see Inherited
 }
 

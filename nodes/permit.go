@@ -87,7 +87,12 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		op = OpSend
 	case dist.OpMonitorP:
 		op = OpSend
-	case dist.OpLink, dist.OpSpawnReply: // which may begin a link
+	case dist.OpSpawnReply: // may begin a link
+		if n.answersCall(m) { // nobody else gets it: see spawnReply
+			return true
+		}
+		op = OpLink
+	case dist.OpLink:
 		op = OpLink
 	case dist.OpExit2:
 		op = OpExit
@@ -101,11 +106,11 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 	if n.mayReach(c, op, b, &m.Control) {
 		return true
 	}
-	switch pid, spawned := spawnedBy(m); {
+	switch pid, spawned := n.spawnedBy(m); {
 	case m.Op == dist.OpLink || m.Op == dist.OpMonitorP:
 		n.noproc(&m.Control)
 	case m.Op == dist.OpSpawnReply && spawned:
-		n.orphan(pid, m)
+		n.orphan(pid, m, "noproc")
 	}
 	m.Release()
 	return false

@@ -41,6 +41,9 @@ type processes struct {
 	closed  bool
 	settled bool // it is settled which mailboxes go on in the place of restored ones
 
+	muting sync.Mutex // guards mute: see Node.mute
+	mute   *Mailbox
+
 	succeeding sync.Mutex // held while a mailbox goes on in another one's place
 
 	told    atomic.Bool  // MonitorNodes was called, ever

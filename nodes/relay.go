@@ -150,7 +150,7 @@ func (c *Conn) note(m *Message, inward bool) bool {
 	case m.Op == dist.OpLink:
 		c.relayed.link(l)
 	case m.Op == dist.OpSpawnReply:
-		if pid, ok := spawnedBy(m); ok && m.Flags&dist.SpawnLinked != 0 {
+		if pid, ok := c.n.spawnedBy(m); ok && m.Flags&dist.SpawnLinked != 0 {
 			c.relayed.link(relayedLink{pid, m.To})
 		}
 	case m.Op == dist.OpUnlinkID || m.Op == dist.OpUnlink || m.Op == dist.OpExit:

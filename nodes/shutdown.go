@@ -52,6 +52,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	}
 	err = errors.Join(err, n.procs.drain(ctx))
 	n.procs.closeAll(ctx)
+	n.parting.Store(true) // else what keeps connections would make those anew that end now
 	conns := n.connections()
 	for _, c := range conns {
 		if ferr := c.flushAll(ctx); ferr != nil && ctx.Err() != nil {

@@ -41,11 +41,10 @@ func (n *Node) takeSignal(m *Message) {
 			n.localSignal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: m.ID, From: m.To, To: m.From})
 		}
 	case dist.OpSpawnReply:
-		if pid, ok := spawnedBy(m); ok && (b == nil || !b.parentOf(pid, m)) {
-			n.orphan(pid, m)
-		}
+		n.spawnReply(b, m)
+	case dist.OpMonitorPExit:
 		if b != nil {
-			b.notifyFrom(m.conn, m)
+			b.watcherOf(m.Ref).takeDown(m)
 		}
 	default:
 		if b != nil {
@@ -65,8 +64,6 @@ func (b *Mailbox) takeSignal(m *Message) {
 		b.linkBroke(m.From, m.Reason, m.conn)
 	case dist.OpExit2:
 		b.exitSignal(&m.Control, m.conn)
-	case dist.OpMonitorPExit:
-		b.takeDown(m)
 	}
 }
 

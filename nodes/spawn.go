@@ -13,14 +13,217 @@ import (
 // while it runs.
 const spawnCost = 8 << 10
 
-// spawn handles a SPAWN_REQUEST: an exposed function runs as a process, which its parent may link
-// and monitor. The function is looked up when the process runs: one that does not exist ends the
-// process with undef, as in Erlang.
+// A process is one that a node is asked to make.
+type process struct {
+	module, function ei.Atom
+	arity            int
+	args             any // a list
+	options          otp.SpawnOptions
+}
+
+// spawn asks for a process in a call, whose mailbox gets the answer. If that fails the call is
+// over.
+func (c *calling) spawn(ctx context.Context, node string, p process) error {
+	sent := false
+	defer func() { // also when an argument's AppendTerm panics
+		if !sent {
+			c.end()
+		}
+	}()
+	if err := c.box.awaitSpawn(ctx, c.ref, node, c.over); err != nil {
+		return c.notBegun(err)
+	}
+	err := c.request(ctx, node, p)
+	sent = err == nil
+	return c.failed(err)
+}
+
+// request sends a SPAWN_REQUEST.
+func (c *calling) request(ctx context.Context, node string, p process) error {
+	if c.over != nil && !c.over.peer.Flags.Has(dist.FlagSpawn) {
+		return &SpawnError{notsup}
+	}
+	leader, ok := leaderFor(ctx, node)
+	if !ok {
+		var err error
+		if leader, err = c.n.mute(); err != nil {
+			return err
+		}
+	}
+	ctl := &dist.Control{
+		Op: dist.OpSpawnRequest, Ref: c.ref, From: c.from, GroupLeader: leader,
+		Module: p.module, Function: p.function, Arity: uint8(min(p.arity, maxArity)), Options: p.options.Append(nil),
+	}
+	if c.over != nil {
+		return c.over.send(ctx, ctl, p.args)
+	}
+	return c.spawnHere(ctx, ctl, p.args)
+}
+
+// spawnHere makes a process of this node. A freeze waits until that is done.
+func (c *calling) spawnHere(ctx context.Context, ctl *dist.Control, args any) error {
+	payload, err := ei.Append(nil, args)
+	if err != nil {
+		return err
+	}
+	l := &c.n.life
+	for {
+		if err := l.Before(ctx, c.until(ctx)); err != nil {
+			return err
+		}
+		if !l.Begin(true) {
+			return c.n.procs.gone()
+		}
+		if l.Phase() < c.until(ctx) {
+			break
+		}
+		l.Work.Leave() // whoever freezes may not have seen it
+	}
+	defer l.Work.Leave()
+	c.n.spawn(nil, &Message{Control: *ctl, Payload: payload})
+	return nil
+}
+
+// Spawn makes a process on a node, connecting to it if need be, that runs Mod:Fun(Args):
+// spawn(Node, Mod, Fun, Args). It waits for the node's answer until ctx ends; there may be a
+// process then all the same. A node that makes none is a *SpawnError, one that is not connected, or
+// lost, ErrNoConnection, and a C node errors.ErrUnsupported. (In Erlang one gets the pid of a
+// process that never was.) A function that does not exist is no error: it is how the process ends.
+// If the node is this one, the function is one of those that are exposed. What the function prints
+// goes to ctx's group leader (GroupLeaderOf); without one it is dropped.
+func (b *Mailbox) Spawn(ctx context.Context, node, mod, fun string, args ...any) (ei.Pid, error) {
+	pid, _, err := b.spawn(ctx, node, otp.SpawnOptions{}, mod, fun, args)
+	return pid, err
+}
+
+// SpawnLink is Spawn of a process that is linked with the mailbox from its beginning: spawn_link/4.
+// If ctx ends during the wait, a process that is made all the same gets an exit signal, with reason
+// abandoned.
+func (b *Mailbox) SpawnLink(ctx context.Context, node, mod, fun string, args ...any) (ei.Pid, error) {
+	pid, _, err := b.spawn(ctx, node, otp.SpawnOptions{Link: true}, mod, fun, args)
+	return pid, err
+}
+
+// SpawnMonitor is Spawn of a process that the mailbox monitors from its beginning: its end is an
+// OpMonitorPExit message with the reference, as with Monitor. It is spawn_monitor/4.
+func (b *Mailbox) SpawnMonitor(ctx context.Context, node, mod, fun string, args ...any) (ei.Pid, ei.Ref, error) {
+	return b.spawn(ctx, node, otp.SpawnOptions{Monitor: true}, mod, fun, args)
+}
+
+func (b *Mailbox) spawn(
+	ctx context.Context, node string, o otp.SpawnOptions, mod, fun string, args []any,
+) (pid ei.Pid, ref ei.Ref, err error) {
+	err = b.inItsName(ctx, true, func(ctx context.Context, a *pendingCall) error {
+		ref = a.ref
+		pid, err = b.n.spawnFor(ctx, node, newProcess(o, mod, fun, args), a)
+		return err
+	})
+	return pid, ref, wrap(spawnOp(mod, fun, args), node, err)
+}
+
+func newProcess(o otp.SpawnOptions, mod, fun string, args []any) process {
+	return process{ei.Atom(mod), ei.Atom(fun), len(args), args, o}
+}
+
+func spawnOp(mod, fun string, args []any) string {
+	return fmt.Sprintf("spawn %s:%s/%d at", mod, fun, len(args))
+}
+
+// spawnFor makes a process for a mailbox, and waits for the answer.
+func (n *Node) spawnFor(ctx context.Context, node string, p process, a *pendingCall) (pid ei.Pid, err error) {
+	t := turnOf(ctx)
+	t.beginWait()
+	defer t.endWait()
+	c, err := n.newCalling(ctx, node, nil, a, false)
+	if err != nil {
+		return pid, err
+	}
+	if err = c.spawn(ctx, node, p); err != nil {
+		return pid, err
+	}
+	m, err := c.awaitSpawned(ctx)
+	c.end()
+	if err != nil { // the answer may have come until just now
+		if m = c.box.take(); m == nil || m.Ref != c.ref {
+			return pid, c.failed(err)
+		}
+	}
+	return m.Spawned()
+}
+
+// awaitSpawned waits for a SPAWN_REPLY.
+func (c *calling) awaitSpawned(ctx context.Context) (*Message, error) {
+	for {
+		m, err := c.box.receiveOver(ctx, c.over)
+		if err != nil || m.Op == dist.OpSpawnReply && m.Ref == c.ref {
+			return m, err
+		}
+		c.n.unwanted(c.box, m)
+	}
+}
+
+// SpawnOptions say what a process of SpawnRequest has with the mailbox.
+type SpawnOptions struct {
+	Link    bool // a link
+	Monitor bool // a monitor, with the request's reference
+}
+
+// SpawnRequest asks for a process, as Spawn does, and does not wait for the answer: that is an
+// OpSpawnReply message with the returned reference in Ref, of which Message.Spawned gives the pid,
+// or says why there is none; noconnection if the connection ends first. Link and monitor begin with
+// that answer. SpawnRequest waits as Send does, and has its errors; a node that makes no processes
+// for others is errors.ErrUnsupported. The request moves with the node. It is spawn_request/5.
+func (b *Mailbox) SpawnRequest(ctx context.Context, node string, o SpawnOptions, mod, fun string, args ...any) (ei.Ref, error) {
+	ref, err := b.spawnRequest(ctx, node, newProcess(otp.SpawnOptions{Link: o.Link, Monitor: o.Monitor}, mod, fun, args))
+	return ref, wrap(spawnOp(mod, fun, args), node, err)
+}
+
+func (b *Mailbox) spawnRequest(ctx context.Context, node string, p process) (ref ei.Ref, err error) {
+	n := b.n
+	c := calling{n: n, from: b.pid}
+	if node != n.Name() {
+		if c.over, err = n.connection(ctx, node); err != nil {
+			return ref, err
+		}
+	}
+	if c.ref, err = n.newCallRef(); err != nil {
+		return ref, err
+	}
+	if err = b.awaitSpawn(ctx, c.ref, node, c.over); err != nil {
+		return ref, c.failed(err)
+	}
+	if err = c.request(ctx, node, p); err != nil {
+		b.lock()
+		defer b.mu.Unlock()
+		b.watching.remove(ei.Atom(node), c.ref)
+		return ref, c.failed(err)
+	}
+	return c.ref, nil
+}
+
+// Spawned reads the answer to a Mailbox.SpawnRequest, an OpSpawnReply message: the process, or a
+// *SpawnError.
+func (m *Message) Spawned() (ei.Pid, error) {
+	pid, reason, err := otp.SpawnResult(m.Result)
+	if reason != nil {
+		err = &SpawnError{reason}
+	}
+	return pid, err
+}
+
+// spawn handles a SPAWN_REQUEST, of this node if c is nil: an exposed function runs as a process,
+// which its parent may link and monitor. The function is looked up when the process runs: one that
+// does not exist ends the process with undef, as in Erlang.
 func (n *Node) spawn(c *Conn, m *Message) {
 	reply := func(flags uint64, result any) {
 		raw, err := ei.Append(nil, result)
-		if err == nil {
-			c.signal(&dist.Control{Op: dist.OpSpawnReply, Ref: m.Ref, To: m.From, Flags: flags, Result: raw}, nil)
+		ctl := &dist.Control{Op: dist.OpSpawnReply, Ref: m.Ref, To: m.From, Flags: flags, Result: raw}
+		switch {
+		case err != nil:
+		case c == nil:
+			n.localSignal(ctl)
+		default:
+			c.signal(ctl, nil)
 		}
 	}
 	o, err := otp.ParseSpawnOptions(m.Options)
@@ -72,7 +275,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 // A spawnedProcess is a process that a peer has asked for, from its SPAWN_REPLY to its end.
 type spawnedProcess struct {
 	b            *Mailbox
-	c            *Conn // from where the request came
+	c            *Conn // from where the request came; nil: from this node
 	options      otp.SpawnOptions
 	module, name ei.Atom
 	args         ei.Raw

@@ -39,7 +39,7 @@ var houses = map[string]house{
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox deliver overflow link monitor monitornodes exit" +
 			" exitsend signal succeed"),
-		words("call gencall server on unanswered func funcof apply spawn work kernel" +
+		words("call erpc gencall server on unanswered func funcof apply spawn work kernel" +
 			" sendto permit readloop"), // calls, both ways
 		// the ways between workers
 		words("part partquestion relay workerlink relaylink"),

@@ -22,7 +22,7 @@ const module = "github.com/cnode-go/cnode"
 const (
 	xsys    = "golang.org/x/sys"
 	xcrypto = "golang.org/x/crypto"
-	xnet    = "golang.org/x/net" // its nettest
+	xnet    = "golang.org/x/net" // its nettest, ipv4 and dnsmessage
 	cobra   = "github.com/spf13/cobra"
 	pflag   = "github.com/spf13/pflag"
 	ergo    = "github.com/ergo-services/ergo"
@@ -52,6 +52,7 @@ var picture = []row{
 	{path: "test/expect", others: []string{testify}},
 	{path: "test/oddcerts", own: "test/need", others: []string{testify}},
 	{path: "test/port"},
+	{path: "test/dns", others: []string{xnet}},
 	{path: "test/race"},
 	{path: "test/scarce", others: []string{xsys, testify}},
 	{path: "test/sockdir", own: "test/need"},
@@ -92,6 +93,8 @@ var picture = []row{
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
 		"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
+	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
+	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
@@ -102,7 +105,10 @@ var picture = []row{
 	{path: "test/interop/upgrade", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/handoff", own: libraries},
 	{path: "test/interop/tls", own: libraries + " test/otp", others: []string{xsys}},
+	{path: "test/interop/callsout", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/workers", testOwn: libraries + " test/otp"},
+	{path: "test/interop/discovery", testOwn: libraries + " nodes/discovery test/otp test/line test/dns"},
+	{path: "test/interop/processes", testOwn: libraries + " test/otp"},
 	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
@@ -122,7 +128,7 @@ var picture = []row{
 
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
-const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd"
+const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd nodes/groupleader"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

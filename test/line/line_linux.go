@@ -67,6 +67,9 @@ func (l *Line) Close() {
 // end is told.
 func (l *Line) Cut() { l.cut.Store(true) }
 
+// Mend ends Cut.
+func (l *Line) Mend() { l.cut.Store(false) }
+
 // carry takes packets from one end to the other, each after a time.
 func (l *Line) carry(from, to *os.File, after time.Duration) {
 	type packet struct {

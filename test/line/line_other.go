@@ -14,6 +14,9 @@ func Open(Options) (*Line, error) { return nil, ErrUnavailable }
 // Cut does nothing.
 func (l *Line) Cut() {}
 
+// Mend does nothing.
+func (l *Line) Mend() {}
+
 // Close does nothing.
 func (l *Line) Close() {}
 

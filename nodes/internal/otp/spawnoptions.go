@@ -7,11 +7,30 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// SpawnOptions are the options of a SPAWN_REQUEST that concern this side. See erl_dist_protocol,
+// SpawnOptions are the options of a SPAWN_REQUEST that concern a node of Go. See erl_dist_protocol,
 // "SPAWN_REQUEST", and erlang:spawn_request/5.
 type SpawnOptions struct {
 	Link, Monitor bool
 	Quiet         bool // no SPAWN_REPLY for success
+}
+
+// Append encodes the options as erlang:spawn_request/5 takes them, without Quiet, which is the
+// asking side's own affair.
+func (o SpawnOptions) Append(b []byte) ei.Raw {
+	names := make([]ei.Atom, 0, 2)
+	if o.Link {
+		names = append(names, "link")
+	}
+	if o.Monitor {
+		names = append(names, "monitor")
+	}
+	if len(names) > 0 {
+		b = ei.AppendListHeader(b, len(names))
+		for _, name := range names {
+			b, _ = ei.AppendAtom(b, name)
+		}
+	}
+	return ei.AppendNil(b)
 }
 
 // errSpawnOption: an option, or a value of one, that erlang:spawn_request does not have. The caller

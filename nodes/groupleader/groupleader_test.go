@@ -1,0 +1,271 @@
+package groupleader
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// pair starts two nodes.
+func pair(t *testing.T) (a, b *nodes.Node) {
+	tr := transport.NewMemory()
+	table := nodes.Static{}
+	for _, name := range []string{"a@host", "b@host"} {
+		table[name] = nodes.Endpoint{Addr: transport.MemoryAddr(name)}
+	}
+	start := func(name string) *nodes.Node {
+		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: tr, Listen: table[name].Addr, Resolver: table})
+		require.NoError(t, err)
+		t.Cleanup(func() { n.Close() })
+		require.NoError(t, n.Start(expect.Context(t)))
+		return n
+	}
+	return start("a@host"), start("b@host")
+}
+
+type page struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (p *page) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+func (p *page) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
+}
+
+// scripted is a device that answers each request with what answer makes of it.
+func scripted(t *testing.T, n *nodes.Node, answer func(self *nodes.Mailbox, from ei.Pid, replyAs, request ei.Term)) ei.Pid {
+	box, err := n.Handle("", func(self *nodes.Mailbox, m *nodes.Message) {
+		term, err := m.Term()
+		if request, ok := term.(ei.Tuple); err == nil && ok {
+			answer(self, request[1].(ei.Pid), request[2], request[3])
+		}
+	}, nil)
+	require.NoError(t, err)
+	return box.Pid()
+}
+
+func reply(self *nodes.Mailbox, to ei.Pid, term ei.Term) { _ = self.Send(transport.NoWait(), to, term) }
+
+func TestDevice(t *testing.T) {
+	a, b := pair(t)
+	out := &page{}
+	in := "first é\nsecond\nlast"
+	box, err := Serve(a, "", out, &Options{In: strings.NewReader(in), Columns: 80, Rows: 25})
+	require.NoError(t, err)
+	d := NewDevice(expect.Context(t), b, box.Pid())
+
+	for _, p := range []string{"text ", "\xc3", "", "\xa9 ", "\xe2\x82", "\xac", "\xff\xfe!"} {
+		n, err := d.Write([]byte(p))
+		require.NoError(t, err)
+		require.Equal(t, len(p), n)
+	}
+	require.Equal(t, "text é €\uFFFD!", out.String())
+	out.text.Reset()
+
+	columns, err := d.Columns()
+	require.NoError(t, err)
+	rows, err := d.Rows()
+	require.NoError(t, err)
+	require.Equal(t, []int{80, 25}, []int{columns, rows})
+	for _, binary := range []string{"true", "false"} {
+		require.NoError(t, d.SetOptions(ei.Tuple{ei.Atom("binary"), ei.Atom(binary)}, ei.Tuple{ei.Atom("encoding"), ei.Atom("utf8")}))
+		options, err := d.Options()
+		require.NoError(t, err)
+		require.Equal(t, "[{binary,"+binary+"},{encoding,unicode}]", options.String())
+	}
+	require.ErrorIs(t, d.SetOptions(ei.Atom("binary"), ei.Atom("echo")), errors.ErrUnsupported)
+
+	line, err := d.ReadLine("? ")
+	require.NoError(t, err)
+	require.Equal(t, "first é\n", line)
+	chars, err := d.ReadChars("", 3)
+	require.NoError(t, err)
+	require.Equal(t, "sec", chars)
+	require.NoError(t, d.SetOptions(ei.Atom("binary")))
+	line, err = d.ReadLine("")
+	require.NoError(t, err)
+	require.Equal(t, "ond\n", line)
+	line, err = d.ReadLine("")
+	require.NoError(t, err)
+	require.Equal(t, "last", line)
+	_, err = d.ReadLine("")
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, "? ", out.String())
+
+	for _, request := range []string{
+		"nonsense", "{put_chars,latin2,[1]}", "{put_chars}", "{put_chars,a,b,c,d,e}", "{get_chars,unicode,'',-1}", "{get_chars,unicode,'',a}",
+		"{get_line,klingon,''}", "{get_line}", "{get_geometry}", "{setopts}", "{requests,notalist}", "{get_until,unicode,'',a,b,c}", "5", "{}", "{getopts,1}",
+		strings.Repeat("{requests,[", 30) + "getopts" + strings.Repeat("]}", 30), strings.Repeat("{requests,[", 30) + "{get_line,''}" + strings.Repeat("]}", 30),
+	} {
+		term, err := ei.Parse(request)
+		require.NoError(t, err)
+		_, err = d.Request(term)
+		require.ErrorIs(t, err, errors.ErrUnsupported, request)
+	}
+	for _, request := range []string{"{put_chars,unicode,[a]}", "{put_chars,latin1,[300]}", "{put_chars,unicode,m,f,[]}", "{put_chars,unicode,io_lib,format,[1,2]}"} {
+		term, err := ei.Parse(request)
+		require.NoError(t, err)
+		_, err = d.Request(term)
+		require.ErrorAs(t, err, new(*Error), request)
+	}
+	answer, err := d.Request(ei.Tuple{ei.Atom("requests"), ei.List{ei.Tuple{ei.Atom("put_chars"), ei.Atom("latin1"), ei.Binary("\xe9")}, ei.Atom("nonsense"), ei.Atom("getopts")}})
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.Nil(t, answer)
+	require.Equal(t, "? é", out.String())
+
+	box.Close()
+	_, err = d.Write([]byte("late"))
+	require.ErrorIs(t, err, ErrTerminated)
+	require.ErrorAs(t, err, new(*nodes.ExitError))
+}
+
+func TestGroupLeaderOfAFunction(t *testing.T) {
+	a, b := pair(t)
+	b.Expose("m", "print", nodes.FuncOf(func(ctx context.Context) error {
+		_, err := fmt.Fprint(Of(ctx), "hello")
+		return err
+	}))
+	b.Expose("m", "server", nodes.FuncOf(func(ctx context.Context) (ei.Term, error) { return b.CallName(ctx, b.Name(), "s", ei.Atom("print")) }))
+	_, err := b.Serve("s", nodes.Server{On: map[string]nodes.Func{"print": nodes.FuncOf(func(ctx context.Context) error {
+		if _, err := fmt.Fprint(Of(ctx), "x"); !errors.Is(err, ErrNone) {
+			return fmt.Errorf("not ErrNone: %w", err)
+		}
+		return nil
+	})}}, nil)
+	require.NoError(t, err)
+
+	// user, which is nobody here
+	_, err = a.RPC(expect.Context(t), b.Name(), "m", "print")
+	require.ErrorContains(t, err, ErrNone.Error())
+	reply, err := a.RPC(expect.Context(t), b.Name(), "m", "server")
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("ok"), reply)
+	_, err = Of(t.Context()).ReadLine("")
+	require.ErrorIs(t, err, ErrNone)
+
+	user := &page{}
+	_, err = Serve(b, "user", user, nil)
+	require.NoError(t, err)
+	_, err = a.RPC(expect.Context(t), b.Name(), "m", "print")
+	require.NoError(t, err)
+	require.Equal(t, "hello", user.String())
+	d := NewDevice(nodes.WithGroupLeader(expect.Context(t), ei.Pid{}), a, b.Whereis("user").Pid())
+	_, err = d.ReadLine("")
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = d.Columns()
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+}
+
+// Devices that lie, never answer, or end.
+func TestHostileDevices(t *testing.T) {
+	a, b := pair(t)
+	ok := ei.Atom("ok")
+	for name, tt := range map[string]struct {
+		answer func(self *nodes.Mailbox, from ei.Pid, replyAs, request ei.Term)
+		want   func(err error) bool
+	}{
+		"wrong references, then right": {func(self *nodes.Mailbox, from ei.Pid, replyAs, _ ei.Term) {
+			for _, junk := range []ei.Term{ok, ei.Tuple{}, ei.Tuple{ei.Atom("io_reply"), from, ok}, ei.Tuple{ei.Atom("io_reply"), replyAs}, ei.Tuple{ei.Atom("io_reply"), replyAs, ok}} {
+				reply(self, from, junk)
+			}
+		}, func(err error) bool { return err == nil }},
+		"another answer": {func(self *nodes.Mailbox, from ei.Pid, replyAs, _ ei.Term) {
+			reply(self, from, ei.Tuple{ei.Atom("io_reply"), replyAs, ei.Map{}})
+		}, func(err error) bool { return errors.As(err, new(*Error)) }},
+		"an error": {func(self *nodes.Mailbox, from ei.Pid, replyAs, _ ei.Term) {
+			reply(self, from, ei.Tuple{ei.Atom("io_reply"), replyAs, failed("terminated")})
+		}, func(err error) bool { return errors.Is(err, ErrTerminated) }},
+		"no answer": {func(*nodes.Mailbox, ei.Pid, ei.Term, ei.Term) {}, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
+		"the end":   {func(self *nodes.Mailbox, _ ei.Pid, _, _ ei.Term) { self.Exit(ei.Atom("bad")) }, func(err error) bool { return errors.Is(err, ErrTerminated) }},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		if name != "no answer" {
+			ctx = expect.Context(t)
+		}
+		_, err := NewDevice(ctx, b, scripted(t, a, tt.answer)).Write([]byte("x"))
+		cancel()
+		require.True(t, tt.want(err), "%s: %v", name, err)
+	}
+	_, err := NewDevice(expect.Context(t), b, ei.Pid{Node: "nobody@host", ID: 1, Creation: 1}).Write([]byte("x"))
+	require.ErrorIs(t, err, nodes.ErrNoConnection)
+	require.Eventually(t, func() bool { return b.Stats().Mailboxes == 2 }, expect.Limit, time.Millisecond)
+}
+
+// What comes to a device that is no request of its sender's is answered by nobody, and ends nothing.
+func TestHostileAskers(t *testing.T) {
+	a, b := pair(t)
+	out := &page{}
+	in, typed := io.Pipe()
+	device, err := Serve(a, "d", out, &Options{In: in})
+	require.NoError(t, err)
+	defer typed.Close()
+	box, err := b.NewMailbox(nil)
+	require.NoError(t, err)
+	third := ei.Pid{Node: "third@host", ID: 1, Creation: 1}
+	print := ei.Tuple{ei.Atom("put_chars"), ei.Atom("unicode"), ei.Binary("x")}
+	request := ei.Atom("io_request")
+	for _, junk := range []ei.Term{
+		ei.Int(1), ei.Tuple{}, ei.Tuple{request}, ei.Tuple{request, ei.Int(1), ei.Int(1), print}, ei.Tuple{request, third, ei.Int(1), print},
+		ei.Tuple{ei.Atom("io_reply"), box.Pid(), ei.Int(1)}, ei.Fun{Module: "m"},
+	} {
+		require.NoError(t, box.Send(expect.Context(t), device.Pid(), junk))
+	}
+	require.NoError(t, box.Send(expect.Context(t), device.Pid(), ei.Raw{104, 4, 99}))
+	// more readers than wait: the others are refused
+	for i := range maxAsked + 10 {
+		require.NoError(t, box.Send(expect.Context(t), device.Pid(), ei.Tuple{request, box.Pid(), ei.Int(i), ei.Tuple{ei.Atom("get_line"), ei.Atom("")}}))
+	}
+	answered := 0
+	receive := func() string {
+		m, err := box.Receive(expect.Context(t))
+		require.NoError(t, err)
+		answered++
+		term, err := m.Term()
+		require.NoError(t, err)
+		return term.String()
+	}
+	for range 9 { // one is being read for
+		require.Contains(t, receive(), "enotsup")
+	}
+	go fmt.Fprint(typed, strings.Repeat("l\n", maxAsked+10))
+	for answered < maxAsked+10 {
+		receive()
+	}
+	require.Empty(t, out.String())
+	require.NoError(t, device.Err())
+	_, err = NewDevice(expect.Context(t), b, device.Pid()).Write([]byte("still here"))
+	require.NoError(t, err)
+	require.Nil(t, a.Conn("third@host"))
+}
+
+// An error of the Writer is the asker's.
+func TestWriterFails(t *testing.T) {
+	a, _ := pair(t)
+	in, out := io.Pipe()
+	in.Close()
+	device, err := Serve(a, "", out, nil)
+	require.NoError(t, err)
+	_, err = NewDevice(expect.Context(t), a, device.Pid()).Write([]byte("x"))
+	require.ErrorIs(t, err, ErrTerminated)
+}

@@ -1,0 +1,199 @@
+package callsout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+// know gives the Erlang node a term of ours under a name: V = persistent_term:get(Name).
+func know(t *testing.T, n *nodes.Node, erl *otp.Node, name string, term any) {
+	t.Helper()
+	_, err := n.ERPC(soon(t), erl.Name(), "persistent_term", "put", ei.Atom(name), term)
+	require.NoError(t, err)
+}
+
+// Processes that Go has spawned are linked and monitored as spawn_link and spawn_monitor have it,
+// on both sides.
+func TestSpawn(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		erl, n := meeting(t, r)
+		box, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+		know(t, n, erl, "box", box.Pid())
+		pid, err := box.Spawn(soon(t), erl.Name(), "calls", "wait", ei.Atom("plain"), 1)
+		require.NoError(t, err)
+		eventually(t, erl, "true", "is_pid(whereis(plain))")
+		know(t, n, erl, "plain", pid)
+		require.Equal(t, "true", erl.Eval(t, "whereis(plain) =:= persistent_term:get(plain)"))
+		require.Equal(t, "{links,[]}", erl.Eval(t, "process_info(whereis(plain), links)"))
+		require.Equal(t, "true", erl.Eval(t, "{parent, persistent_term:get(box)} =:= process_info(whereis(plain), parent)"))
+
+		linked, err := box.SpawnLink(soon(t), erl.Name(), "calls", "wait", ei.Atom("linked"), 1)
+		require.NoError(t, err)
+		watched, ref, err := box.SpawnMonitor(soon(t), erl.Name(), "calls", "wait", ei.Atom("watched"), 1)
+		require.NoError(t, err)
+		eventually(t, erl, "true", "is_pid(whereis(linked)) andalso is_pid(whereis(watched))")
+		require.Equal(t, "true", erl.Eval(t, "{links, [persistent_term:get(box)]} =:= process_info(whereis(linked), links)"))
+		erl.Do(t, "linked ! {exit, l}, watched ! {exit, w}")
+		ends := map[dist.Op]string{}
+		for range 2 {
+			m, err := box.Receive(soon(t))
+			require.NoError(t, err)
+			reason, err := m.Reason.Decode()
+			require.NoError(t, err)
+			ends[m.Op] = fmt.Sprint(m.From, m.Ref, reason)
+		}
+		require.Equal(t, map[dist.Op]string{
+			dist.OpExit: fmt.Sprint(linked, ei.Ref{}, ei.Atom("l")), dist.OpMonitorPExit: fmt.Sprint(watched, ref, ei.Atom("w")),
+		}, ends)
+
+		_, ref, err = box.SpawnMonitor(soon(t), erl.Name(), "calls", "missing")
+		require.NoError(t, err)
+		m, err := box.Receive(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, ref, m.Ref)
+		reason, err := m.Reason.Decode()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("undef"), reason.(ei.Tuple)[0])
+
+		// A monitor that is ended says nothing, and the process goes on.
+		_, ref, err = box.SpawnMonitor(soon(t), erl.Name(), "calls", "wait", ei.Atom("left"), 1)
+		require.NoError(t, err)
+		eventually(t, erl, "true", "is_pid(whereis(left))")
+		box.Demonitor(ref)
+		eventually(t, erl, "{monitored_by,[]}", "process_info(whereis(left), monitored_by)")
+
+		// The end of the parent ends what is linked.
+		parent, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		_, err = parent.SpawnLink(soon(t), erl.Name(), "calls", "wait", ei.Atom("child"), 1)
+		require.NoError(t, err)
+		eventually(t, erl, "true", "is_pid(whereis(child))")
+		parent.Exit(ei.Atom("enough"))
+		eventually(t, erl, "undefined", "whereis(child)")
+		require.Equal(t, "true", erl.Eval(t, "is_pid(whereis(plain))"))
+
+		asked, err := box.SpawnRequest(soon(t), erl.Name(), nodes.SpawnOptions{Monitor: true}, "calls", "raise", ei.Atom("exit"), 5)
+		require.NoError(t, err)
+		m, err = box.Receive(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, asked, m.Ref)
+		pid, err = m.Spawned()
+		require.NoError(t, err)
+		m, err = box.Receive(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, dist.OpMonitorPExit, m.Op)
+		require.Equal(t, pid, m.From)
+		require.Equal(t, asked, m.Ref)
+	})
+}
+
+// Whoever gives up a spawn_link, or ends, before the node has answered is no parent of anything.
+func TestSpawnGivenUp(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		erl, n := meeting(t, r)
+		box, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		_, err = n.ERPC(soon(t), erl.Name(), "calls", "echo", 1)
+		require.NoError(t, err)
+		erl.Pause(t)
+		ctx, cancel := context.WithCancel(soon(t))
+		failed := make(chan error, 1)
+		go func() {
+			_, err := box.SpawnLink(ctx, erl.Name(), "calls", "wait", ei.Atom("given_up"), 1)
+			failed <- err
+		}()
+		ref, err := box.SpawnRequest(soon(t), erl.Name(), nodes.SpawnOptions{}, "calls", "echo", 1)
+		require.NoError(t, err)
+		cancel()
+		require.ErrorIs(t, <-failed, context.Canceled)
+		erl.Continue(t)
+		m, err := box.Receive(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, ref, m.Ref, "and nothing of the other one")
+		eventually(t, erl, "undefined", "whereis(given_up)")
+		require.NoError(t, box.Err())
+	})
+}
+
+// What is printed in the other node goes to the group leader that the context names; without one a
+// function that prints, or reads, goes on.
+func TestGroupLeader(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		erl, n := meeting(t, r)
+		v, err := n.ERPC(soon(t), erl.Name(), "calls", "print", "nowhere\n")
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("printed"), v)
+		v, err = n.ERPC(soon(t), erl.Name(), "calls", "ask")
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("eof"), v)
+		box, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		_, ref, err := box.SpawnMonitor(soon(t), erl.Name(), "calls", "print", "nowhere\n")
+		require.NoError(t, err)
+		m, err := box.Receive(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, ref, m.Ref)
+		reason, err := m.Reason.Decode()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("normal"), reason)
+
+		leader, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		printed := make(chan string, 10)
+		go func() {
+			for m, err := range leader.All(soon(t)) {
+				if err != nil {
+					return
+				}
+				term, _ := m.Term()
+				request, ok := term.(ei.Tuple)
+				if !ok || len(request) != 4 {
+					continue
+				}
+				printed <- request[3].String()
+				from := request[1].(ei.Pid)
+				_ = leader.Send(soon(t), from, ei.Tuple{ei.Atom("io_reply"), request[2], ei.Atom("ok")})
+			}
+		}()
+		ctx := nodes.WithGroupLeader(soon(t), leader.Pid())
+		for name, call := range map[string]func() (ei.Term, error){
+			"erpc": func() (ei.Term, error) { return n.ERPC(ctx, erl.Name(), "calls", "print", "here") },
+			"rpc":  func() (ei.Term, error) { return n.RPC(ctx, erl.Name(), "calls", "print", "here") },
+		} {
+			v, err := call()
+			require.NoError(t, err, name)
+			require.Equal(t, ei.Atom("printed"), v)
+			require.Contains(t, <-printed, `here`, name)
+		}
+		v, err = n.ERPC(ctx, erl.Name(), "calls", "leader")
+		require.NoError(t, err)
+		require.Equal(t, leader.Pid(), v)
+		require.NoError(t, leader.Close())
+	})
+}
+
+// A node that was started without a spawn flag, as a C node, or one that knows of nothing: the caller
+// is told.
+func TestRefused(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := started(t, port)
+		cnode := started(t, port, func(cfg *nodes.Config) { cfg.Flags = dist.FlagsLibei })
+		box, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		_, err = box.Spawn(soon(t), cnode.Name(), "m", "f")
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		_, err = n.ERPC(soon(t), cnode.Name(), "m", "f")
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+	})
+}

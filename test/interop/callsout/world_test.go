@@ -1,0 +1,110 @@
+package callsout
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+const (
+	// limit bounds what takes milliseconds unless something is broken.
+	limit = time.Minute
+	tick  = 10 * time.Millisecond
+)
+
+// calls is what the Erlang nodes have to call.
+const calls = `-module(calls).
+-compile([export_all, nowarn_export_all]).
+
+echo(X) -> X.
+raise(Class, Reason) -> erlang:raise(Class, Reason, []).
+sum(N) -> 1 + inner(N).
+inner(N) -> N + 1.
+killed() -> exit(self(), kill), receive never -> ok end.
+big(N) -> binary:copy(<<7>>, N).
+size(B) -> byte_size(B).
+print(Text) -> io:format("~ts", [Text]), printed.
+ask() -> io:get_line("? ").
+leader() -> group_leader().
+whoami() -> {self(), process_info(self(), parent), group_leader()}.
+
+%% a gen_server that answers {ok, Request}
+serve() -> receive {'$gen_call', {_, [alias | A] = Tag}, X} -> A ! {Tag, {ok, X}}, serve() end.
+
+%% runs under a name until it is told what to do
+wait(Name, Tag) -> register(Name, self()), receive {exit, R} -> exit(R); go -> Tag end.
+`
+
+// erlang starts an Erlang node with the module calls.
+func erlang(t *testing.T, r otp.Release, o otp.Options) *otp.Node {
+	t.Helper()
+	n := r.Start(t, o)
+	n.Load(t, calls)
+	return n
+}
+
+func config(port int) nodes.Config {
+	return nodes.Config{
+		Name: fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32()), Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime,
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
+	}
+}
+
+// started makes a node of this process, which ends with the test.
+func started(t *testing.T, port int, edit ...func(*nodes.Config)) *nodes.Node {
+	t.Helper()
+	cfg := config(port)
+	cfg.Logger = otp.Log(t, cfg.Name)
+	for _, f := range edit {
+		f(&cfg)
+	}
+	n, err := nodes.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	require.NoError(t, n.Start(soon(t)))
+	return n
+}
+
+// meeting is an Erlang node and a node of this process.
+func meeting(t *testing.T, r otp.Release) (*otp.Node, *nodes.Node) {
+	t.Helper()
+	port := r.Epmd(t)
+	return erlang(t, r, otp.Options{EpmdPort: port}), started(t, port)
+}
+
+func soon(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func parse(t testing.TB, text string) ei.Term {
+	t.Helper()
+	term, err := ei.Parse(text)
+	require.NoError(t, err)
+	return term
+}
+
+// eventually waits until an expression has a value.
+func eventually(t *testing.T, n *otp.Node, want, expr string) {
+	t.Helper()
+	got := ""
+	require.Eventually(t, func() bool { got = n.Eval(t, expr); return got == want }, limit, tick, "%s: %s", expr, got)
+}
+
+// quiet waits until the node has no mailboxes but its own two and so many more.
+func quiet(t *testing.T, n *nodes.Node, more int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 2+more }, limit, tick)
+}

@@ -1,0 +1,113 @@
+package discovery
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/discovery"
+	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/port"
+)
+
+// A crowd is nodes that find each other by gossip on the loopback interface.
+type crowd struct {
+	e      otp.Elixir
+	mapper int
+	gossip discovery.Gossip
+}
+
+func newCrowd(t *testing.T, e otp.Elixir, secret string) *crowd {
+	group := netip.AddrPortFrom(netip.MustParseAddr("233.252.1.32"), uint16(port.Free(t)))
+	return &crowd{e, otp.Epmd(t), discovery.Gossip{Secret: secret, Group: group, Interface: "127.0.0.1", Interval: 100 * time.Millisecond}}
+}
+
+// elixir starts an Elixir node that announces, listens, or both.
+func (c *crowd) elixir(t *testing.T, name, mode string) *otp.Program {
+	t.Helper()
+	// the file is not in the root file system that Elixir may be in
+	text, err := os.ReadFile("testdata/gossip.exs")
+	require.NoError(t, err)
+	cmd := exec.Command(c.e.Program, "--name", name, "--cookie", otp.DefaultCookie, "-e", string(text))
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", c.mapper), "ERL_EPMD_ADDRESS=127.0.0.1",
+		fmt.Sprintf("GOSSIP_PORT=%d", c.gossip.Group.Port()), "GOSSIP_SECRET="+c.gossip.Secret, "GOSSIP_MODE="+mode)
+	return otp.Serve(t, cmd)
+}
+
+// hidden are the hidden nodes that a node knows.
+func hidden(t *testing.T, n *nodes.Node, of string) []string {
+	names, err := nodes.RPCAs[[]ei.Atom](expect.Context(t), n, of, "erlang", "nodes", ei.Atom("hidden"))
+	require.NoError(t, err)
+	var list []string
+	for _, name := range names {
+		list = append(list, string(name))
+	}
+	return list
+}
+
+// A Go node that listens connects to the Elixir node that announces itself; an Elixir node that
+// listens connects to the Go node that announces itself. With and without a secret; through the kill
+// and the restart of the Elixir node.
+func TestGossipWithElixir(t *testing.T) {
+	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		for _, secret := range []string{"", "somepassword"} {
+			t.Run("secret="+secret, func(t *testing.T) {
+				t.Parallel()
+				c := newCrowd(t, e, secret)
+				wrong := c.gossip
+				wrong.Secret += "another one"
+
+				listens := start(t, config(t, "listens@127.0.0.1", c.mapper))
+				heard := &events{}
+				quiet := c.gossip
+				quiet.ListenOnly = true
+				keep(t, listens, quiet, heard.options())
+
+				announces := start(t, config(t, "announces@127.0.0.1", c.mapper))
+				found := &events{}
+				o := found.options()
+				o.Only = func(string) bool { return false } // it connects to nobody
+				keep(t, announces, c.gossip, o)
+				news := watched(t, announces)
+
+				// what a Go node announces is heard by another one, too
+				require.Equal(t, "connected", heard.next(t, "announces@127.0.0.1").what)
+				require.Equal(t, "listens@127.0.0.1", news().Node)
+
+				alien := start(t, config(t, "alien@127.0.0.1", c.mapper))
+				ak := keep(t, alien, wrong, nil)
+
+				c.elixir(t, "ears@127.0.0.1", "listen")
+				require.Equal(t, nodes.NodeEvent{Node: "ears@127.0.0.1", Up: true, Type: nodes.HiddenNodes}, news())
+				require.Equal(t, []string{"announces@127.0.0.1"}, hidden(t, announces, "ears@127.0.0.1"))
+
+				mouth := c.elixir(t, "mouth@127.0.0.1", "announce")
+				require.Equal(t, "connected", heard.next(t, "mouth@127.0.0.1").what)
+				require.Equal(t, []string{"listens@127.0.0.1"}, hidden(t, listens, "mouth@127.0.0.1"))
+				mouth.Kill()
+				require.Equal(t, "lost", heard.next(t, "mouth@127.0.0.1").what)
+				require.Equal(t, "failed", heard.next(t, "mouth@127.0.0.1").what)
+				c.elixir(t, "mouth@127.0.0.1", "both")
+				require.Equal(t, "connected", heard.next(t, "mouth@127.0.0.1", "failed").what)
+				for name := "announces@127.0.0.1"; ; { // from now on the Elixir nodes have each other as well
+					if e := news(); e.Node == "mouth@127.0.0.1" && e.Up {
+						require.Contains(t, hidden(t, announces, "mouth@127.0.0.1"), name)
+						break
+					}
+				}
+				require.Empty(t, ak.Peers())
+				require.NoError(t, ak.SourceErr())
+				require.Empty(t, alien.Peers())
+			})
+		}
+	})
+}

@@ -1,0 +1,180 @@
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/discovery"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+// A visible and a hidden Erlang node, and another Go node, are connected to; one that is killed, and
+// started again under its name, is connected to again; back-off and reasons are told.
+func TestKeepThroughKill(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		seen := r.Start(t, otp.Options{EpmdPort: port, Name: "seen"})
+		unseen := r.Start(t, otp.Options{EpmdPort: port, Name: "unseen", Hidden: true})
+		other := start(t, config(t, "other@127.0.0.1", port))
+		cfg := config(t, "go@127.0.0.1", port)
+		cfg.Visible = true
+		n := start(t, cfg)
+		news := watched(t, n)
+		e := &events{}
+		k := keep(t, n, discovery.Static{seen.Name(), unseen.Name(), other.Name(), n.Name()}, e.options())
+		for range 3 {
+			require.True(t, news().Up)
+		}
+		for _, name := range []string{seen.Name(), unseen.Name(), other.Name()} {
+			require.Equal(t, "connected", e.next(t, name).what)
+		}
+		require.Equal(t, "['go@127.0.0.1']", seen.Eval(t, "nodes()"))
+		require.Equal(t, "['go@127.0.0.1']", unseen.Eval(t, "nodes(hidden)"))
+		require.Equal(t, []string{n.Name()}, other.Peers())
+
+		began := time.Now()
+		seen.Kill()
+		down := news()
+		require.Equal(t, seen.Name(), down.Node)
+		require.Equal(t, nodes.VisibleNodes, down.Type)
+		require.Equal(t, nodes.DownClosedThere, down.Why, "%v", down.Err)
+		lost := e.next(t, seen.Name())
+		require.Equal(t, "lost", lost.what)
+		require.Equal(t, nodes.DownClosedThere, lost.Why)
+		require.False(t, lost.Next.Before(began.Add(10*time.Millisecond)))
+		for i := range 3 {
+			failed := e.next(t, seen.Name())
+			require.Equal(t, "failed", failed.what)
+			require.Equal(t, i+1, failed.Attempts)
+			require.ErrorIs(t, failed.Err, epmd.ErrNotRegistered)
+			var why *nodes.Error
+			require.ErrorAs(t, failed.Err, &why)
+			require.Equal(t, seen.Name(), why.Peer)
+		}
+		again := r.Start(t, otp.Options{EpmdPort: port, Name: "seen"})
+		require.Equal(t, "connected", e.next(t, seen.Name(), "failed").what)
+		require.Equal(t, nodes.NodeEvent{Node: seen.Name(), Up: true, Type: nodes.VisibleNodes}, news())
+		require.Equal(t, "['go@127.0.0.1']", again.Eval(t, "nodes()"))
+
+		// the peer disconnects; and stops in an orderly way
+		require.Equal(t, "true", unseen.Eval(t, "erlang:disconnect_node('go@127.0.0.1')"))
+		require.Equal(t, nodes.DownClosedThere, e.next(t, unseen.Name()).Why)
+		require.Equal(t, "connected", e.next(t, unseen.Name(), "failed").what)
+		unseen.Stop(t)
+		require.Equal(t, "lost", e.next(t, unseen.Name()).what)
+		for _, p := range k.Peers() {
+			require.Equal(t, p.Node != unseen.Name(), p.Up, "%+v", p)
+		}
+	})
+}
+
+// A node that does not let itself be connected to by others (dist_auto_connect never), and whose
+// cookie is another one at first.
+func TestKeepRefused(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "another", ExtraArgs: []string{"-kernel", "dist_auto_connect", "never"}})
+		n := start(t, config(t, "go@127.0.0.1", port))
+		e := &events{}
+		keep(t, n, discovery.Static{erl.Name()}, e.options())
+		require.Equal(t, "failed", e.next(t, erl.Name()).what)
+		require.Equal(t, "failed", e.next(t, erl.Name()).what)
+		require.Equal(t, "true", erl.Eval(t, fmt.Sprintf("erlang:set_cookie(%s)", otp.DefaultCookie)))
+		require.Equal(t, "connected", e.next(t, erl.Name(), "failed").what)
+		require.Equal(t, "['go@127.0.0.1']", erl.Eval(t, "nodes(hidden)"))
+	})
+}
+
+// Keepers on both sides, sends both ways, and Erlang's own attempts make one connection.
+func TestKeepTogether(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		n := start(t, config(t, "go@127.0.0.1", port))
+		erl.Eval(t, `register(watch, spawn(fun() ->
+			net_kernel:monitor_nodes(true, #{node_type => all}),
+			(fun F(L) -> receive {all, P} -> P ! lists:reverse(L), F(L); {W, _, _} -> F([W | L]) end end)([])
+		end)), spawn(fun F() -> {x, 'go@127.0.0.1'} ! y, F() end)`)
+		var all [3]events
+		for i := range all {
+			keep(t, n, discovery.Static{erl.Name()}, all[i].options())
+		}
+		for i := range 10 {
+			for k := range all {
+				got := all[k].next(t, erl.Name())
+				require.Equal(t, "connected", got.what, "%v", got.Err)
+			}
+			if i < 9 {
+				require.NoError(t, n.Conn(erl.Name()).Close())
+				for k := range all {
+					require.Equal(t, "lost", all[k].next(t, erl.Name()).what)
+				}
+			}
+		}
+		require.EqualValues(t, 10, n.Stats().Connections)
+		ups := erl.Eval(t, `watch ! {all, self()}, receive L -> {length([nodeup || nodeup <- L]), length([nodedown || nodedown <- L])} end`)
+		require.Equal(t, "{10,9}", ups)
+	})
+}
+
+// The names that a port mapper has, also when they change.
+func TestKeepPortMapperList(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		a := r.Start(t, otp.Options{EpmdPort: port})
+		n := start(t, config(t, "go@127.0.0.1", port))
+		e := &events{}
+		o := e.options()
+		o.Disconnect = true
+		k := keep(t, n, discovery.PortMapper{Client: mapper(port).Client, Interval: 20 * time.Millisecond}, o)
+		require.Equal(t, "connected", e.next(t, a.Name()).what)
+		b := r.Start(t, otp.Options{EpmdPort: port, Hidden: true})
+		require.Equal(t, "connected", e.next(t, b.Name()).what)
+		b.Kill()
+		require.Equal(t, "lost", e.next(t, b.Name()).what)
+		require.Eventually(t, func() bool { return len(k.Peers()) == 1 }, expect.Limit, 5*time.Millisecond, "it is registered no more")
+		require.NoError(t, k.SourceErr())
+	})
+}
+
+// A process goes on as the node: its peers see nothing, the Keeper there finds them, and keeps them.
+func TestKeepThroughMove(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		cfg := config(t, "go@127.0.0.1", port)
+		n := start(t, cfg)
+		e := &events{}
+		k := keep(t, n, discovery.Static{erl.Name()}, e.options())
+		require.Equal(t, "connected", e.next(t, erl.Name()).what)
+		erl.Eval(t, `net_kernel:monitor_nodes(true, #{node_type => hidden})`)
+
+		f, err := n.Freeze(expect.Context(t))
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip(err)
+		}
+		require.NoError(t, err)
+		s, err := nodes.Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+		require.NoError(t, err)
+		later := s.Node()
+		t.Cleanup(func() { later.Close() })
+		require.NoError(t, f.Release())
+		require.NoError(t, s.Start(expect.Context(t)))
+		<-k.Done()
+		require.Empty(t, e.of(erl.Name()), "the one before has lost nothing")
+
+		keep(t, later, discovery.Static{erl.Name()}, e.options())
+		require.Equal(t, "connected", e.next(t, erl.Name()).what)
+		require.Equal(t, "none", erl.Eval(t, `receive X -> X after 0 -> none end`))
+		require.Equal(t, "true", erl.Eval(t, "erlang:disconnect_node('go@127.0.0.1')"))
+		require.Equal(t, "lost", e.next(t, erl.Name()).what)
+		require.Equal(t, "connected", e.next(t, erl.Name(), "failed").what)
+	})
+}
