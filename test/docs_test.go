@@ -16,7 +16,7 @@ import (
 )
 
 // The documents that name files, functions and options of the code.
-var documents = []string{"README.md", "docs/operating.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md", "docs/calls.md", "docs/from-libei.md", "docs/terms.md",
+var documents = []string{"README.md", "docs/operating.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md", "docs/calls.md", "docs/pubsub.md", "docs/from-libei.md", "docs/terms.md",
 	"test/bench/README.md", "CHANGELOG.md"}
 
 // TestDocs compares the documents with the code: what they name between back-quotes must exist. A
