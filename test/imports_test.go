@@ -114,7 +114,7 @@ var picture = []row{
 	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/interop/pg", testOwn: libraries + " test/otp", testOther: []string{xsys}},
-	{path: "test/interop/pubsub", testOwn: libraries + " test/otp"},
+	{path: "test/interop/pubsub", testOwn: libraries + " test/otp", testOther: []string{xsys}},
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/bench", own: libraries + " test/otp test/line test/port", others: []string{xsys, cobra, pflag, ergo}},
 	{path: "test/bench/peer", own: libraries},

@@ -53,7 +53,7 @@ type shard struct {
 	topic string
 	me    replica
 	*tracker
-	box    *nodes.Mailbox // guarded by p.mu, as what follows
+	box    *nodes.Mailbox   // guarded by p.mu, as what follows
 	asking map[ei.Atom]bool // which nodes are being asked; true: and then once more
 }
 
@@ -209,7 +209,7 @@ func (s *shard) ask(node ei.Atom) error {
 	if node == me.Node || ps.ctx.Err() != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ps.ctx, s.p.opts.BroadcastPeriod)
+	ctx, cancel := context.WithTimeout(ps.ctx, s.p.opts.DownPeriod)
 	defer cancel()
 	ref, err := ps.n.NewRef()
 	if err != nil {

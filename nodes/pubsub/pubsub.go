@@ -52,13 +52,14 @@ type Options struct {
 
 // A PubSub is this node's part of a Phoenix.PubSub. Its methods are safe for concurrent use.
 type PubSub struct {
-	n      *nodes.Node
-	opts   Options
-	log    *slog.Logger
-	groups []ei.Atom // of the pool's processes: their names, and the groups that they are members of
-	ctx    context.Context
-	cancel context.CancelFunc
-	kept   sync.WaitGroup
+	n         *nodes.Node
+	opts      Options
+	ownsScope bool
+	log       *slog.Logger
+	groups    []ei.Atom // of the pool's processes: their names, and the groups that they are members of
+	ctx       context.Context
+	cancel    context.CancelFunc
+	kept      sync.WaitGroup
 
 	mu      sync.Mutex
 	members []*nodes.Mailbox // the pool's processes
@@ -106,7 +107,7 @@ func (ps *PubSub) start(name string) (err error) {
 		if o.Scope, err = pg.Start(ps.n, Scope, nil); err != nil {
 			return err
 		}
-		context.AfterFunc(ps.ctx, func() { o.Scope.Close() })
+		ps.ownsScope = true
 	}
 	adapter := elixir.Module(strings.TrimPrefix(name, "Elixir.") + ".Adapter") // Module.concat(name, "Adapter")
 	ps.members = make([]*nodes.Mailbox, o.PoolSize)
@@ -184,6 +185,9 @@ func (ps *PubSub) Close() error {
 	ps.cancel()
 	ps.mu.Unlock()
 	ps.kept.Wait()
+	if ps.ownsScope {
+		return ps.opts.Scope.Close()
+	}
 	return nil
 }
 

@@ -175,4 +175,3 @@ func TestServeWorkers(t *testing.T) {
 		}
 	})
 }
-
