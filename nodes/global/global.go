@@ -63,6 +63,7 @@ const (
 	helperName = "cnode_global_locker" // of the process that locks
 
 	waitsAtOnce = 16
+	joinPause   = 500 * time.Millisecond
 )
 
 // ErrHidden: a hidden node takes no part in global. Its processes get names by RegisterExternal.

@@ -3,6 +3,7 @@ package global
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -91,20 +92,31 @@ func (g *Global) watchNow(node string, connected bool) {
 	}
 }
 
-// join connects to a node that others know.
+// join connects to a node that others know. It tries more than once: the node may be connecting to
+// this one at the same time, and a loss that is reported parts others, too.
 func (g *Global) join(node string) {
 	go func() {
 		g.slots <- struct{}{}
 		defer func() { <-g.slots }()
 		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 		defer cancel()
-		_, err := g.n.Connect(ctx, node)
-		if err != nil && !errors.Is(err, nodes.ErrConnected) {
-			g.log.Warn("global: cannot connect", "node", node, "error", err)
-			g.push(func() { g.server.unreachable(node) })
-			return
+		for tries := 0; ; tries++ {
+			_, err := g.n.Connect(ctx, node)
+			switch {
+			case err == nil || errors.Is(err, nodes.ErrConnected):
+				g.push(func() { g.server.joined(node) })
+				return
+			case tries == 2 || ctx.Err() != nil || g.n.Err() != nil:
+				g.log.Warn("global: cannot connect", "node", node, "error", err)
+				g.push(func() { g.server.unreachable(node) })
+				return
+			}
+			select {
+			case <-time.After(joinPause):
+			case <-ctx.Done():
+			case <-g.n.Done():
+			}
 		}
-		g.push(func() { g.server.joined(node) })
 	}()
 }
 
