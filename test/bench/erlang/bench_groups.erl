@@ -2,6 +2,9 @@
 %% leave/0 are the BEAM as the peer; measure/4 is the side that measures, and answers as
 %% bench_driver does.
 -module(bench_groups).
+%% With all in one group, most of the time an Erlang node would copy its list of members.
+-define(GROUPS, 100).
+
 -export([start/0, make/1, join/0, leave/0, watch/2, measure/4]).
 
 start() ->
@@ -13,12 +16,12 @@ make(N) ->
     From = self(),
     spawn(fun() ->
         register(members, self()),
-        Pids = [spawn(fun() -> receive stop -> ok end end) || _ <- lists:seq(1, N)],
+        Pids = [{I rem ?GROUPS, spawn(fun() -> receive stop -> ok end end)} || I <- lists:seq(1, N)],
         From ! made,
         (fun F() ->
             receive
-                {join, By} -> [ok = pg:join(bench, group, P) || P <- Pids], By ! done;
-                {leave, By} -> ok = pg:leave(bench, group, Pids), By ! done
+                {join, By} -> [ok = pg:join(bench, {group, I}, P) || {I, P} <- Pids], By ! done;
+                {leave, By} -> [ok = pg:leave(bench, {group, I}, P) || {I, P} <- Pids], By ! done
             end,
             F()
         end)()
@@ -30,7 +33,7 @@ leave() -> members ! {leave, self()}, receive done -> ok end.
 
 %% Tells when N have joined, and again when all have left.
 watch(To, N) ->
-    {Ref, []} = pg:monitor(bench, group),
+    {Ref, #{}} = pg:monitor_scope(bench),
     To ! ready,
     count(Ref, join, N),
     To ! seen,
@@ -39,7 +42,7 @@ watch(To, N) ->
     To ! gone.
 
 count(_, _, 0) -> ok;
-count(Ref, What, N) -> receive {Ref, What, group, Pids} -> count(Ref, What, N - length(Pids)) end.
+count(Ref, What, N) -> receive {Ref, What, _, Pids} -> count(Ref, What, N - length(Pids)) end.
 
 %% The time from the first join of N processes on Node until all Watchers have seen all of them.
 measure(Node, Watchers, N, Limit) ->

@@ -8,8 +8,11 @@ import (
 	"github.com/cnode-go/cnode/nodes/pg"
 )
 
-// serveGroups serves what bench_groups.erl serves: a scope, and members that join one after the other, and leave
-// together.
+// groups is how many the members join, as in bench_groups.erl.
+const groups = 100
+
+// serveGroups serves what bench_groups.erl serves: a scope, and members that join and leave one
+// after the other.
 func serveGroups(ctx context.Context, cfg nodes.Config) error {
 	cfg.Visible = true
 	cfg.Setup = func(n *nodes.Node) error {
@@ -28,17 +31,18 @@ func serveGroups(ctx context.Context, cfg nodes.Config) error {
 			}
 			return "ok", nil
 		}))
-		n.Expose("bench_groups", "join", nodes.FuncOf(func(ctx context.Context) (ei.Atom, error) {
-			for _, b := range members {
-				if err := scope.Join(ctx, ei.Atom("group"), b); err != nil {
-					return "", err
+		each := func(change func(ctx context.Context, group any, members ...*nodes.Mailbox) error) nodes.Func {
+			return nodes.FuncOf(func(ctx context.Context) (ei.Atom, error) {
+				for i, b := range members {
+					if err := change(ctx, ei.Tuple{ei.Atom("group"), ei.Int((i + 1) % groups)}, b); err != nil {
+						return "", err
+					}
 				}
-			}
-			return "ok", nil
-		}))
-		n.Expose("bench_groups", "leave", nodes.FuncOf(func(ctx context.Context) (ei.Atom, error) {
-			return "ok", scope.Leave(ctx, ei.Atom("group"), members...)
-		}))
+				return "ok", nil
+			})
+		}
+		n.Expose("bench_groups", "join", each(scope.Join))
+		n.Expose("bench_groups", "leave", each(scope.Leave))
 		return nil
 	}
 	return startAndServe(ctx, cfg)
