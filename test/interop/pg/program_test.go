@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -20,14 +19,6 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/sockdir"
 )
-
-// The program cnode-demo, built once.
-var built struct {
-	sync.Mutex
-	dir string
-}
-
-func removeBuilt() { os.RemoveAll(built.dir) }
 
 func demo(t *testing.T) string {
 	t.Helper()
@@ -88,9 +79,9 @@ func TestServe(t *testing.T) {
 		require.Contains(t, string(out), "upgraded")
 		member(t, erl, "m", "g")
 		seesErl(t, erl, "g", p.Name, erl.Name())
-		require.Equal(t, "{{ok,hello},[join]}", erl.Do(t, fmt.Sprintf(
+		require.Equal(t, "{{ok,hello},[join]}", erl.Do(t,
 			`[P] = [P || P <- pg:get_members(g), node(P) =/= node()], {gen_server:call(P, hello),
-			(fun F() -> receive {_, What, _, _} -> [What | F()] after 0 -> [] end end)()}`)))
+			(fun F() -> receive {_, What, _, _} -> [What | F()] after 0 -> [] end end)()}`))
 		pid, err := strconv.Atoi(erl.Do(t, fmt.Sprintf(`rpc:call('%s', cnode, pid, [])`, p.Name)))
 		require.NoError(t, err)
 		require.NotEqual(t, pid, p.Pid())
