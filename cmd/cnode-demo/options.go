@@ -33,6 +33,7 @@ type options struct {
 	also       also
 	succession succession
 	workers    workers
+	publishing publishing
 	group      string // the process group of the peer; "": none
 	warned     bool   // the warnings about tlsOptfile were printed
 }

@@ -1,0 +1,203 @@
+package global
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// What registrations and locks may fail with, besides the context's error.
+var (
+	// ErrTaken: another process has the name. Erlang's answer is no.
+	ErrTaken = errors.New("global: the name is taken")
+	// ErrNamed: the process has a global name already. Erlang's answer is no.
+	ErrNamed = errors.New("global: the process has another global name")
+	// ErrNoName: no process has the name.
+	ErrNoName = errors.New("global: no process has the name")
+	// ErrLocked: another requester has the lock.
+	ErrLocked = errors.New("global: the lock is another requester's")
+	// ErrNotTerm: the name is none, or too long.
+	ErrNotTerm = errors.New("global: not a name")
+)
+
+var errNoMailbox = errors.New("the mailbox is nil")
+
+// An Error says which name, or which lock, an attempt was about, and why it has failed.
+type Error struct {
+	Op   string  // "register", "lock", …
+	Name ei.Term // the name, or the resource
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s %v: %v", e.Op, e.Name, e.Err) }
+
+// Unwrap gives the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+func wrap(op string, name ei.Term, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{op, name, err}
+}
+
+// nameKey reads a name as the caller gives it.
+func nameKey(name any) (key string, t ei.Term, err error) {
+	switch v := name.(type) {
+	case string:
+		t = ei.Atom(v)
+	case ei.Term:
+		t = v
+	default:
+		raw, err := ei.Append(nil, name)
+		if err != nil {
+			return "", nil, fmt.Errorf("%w: %w", ErrNotTerm, err)
+		}
+		if t, err = ei.Raw(raw).Decode(); err != nil {
+			return "", nil, fmt.Errorf("%w: %w", ErrNotTerm, err)
+		}
+	}
+	key, t, ok := keyOf(t)
+	if !ok {
+		return "", nil, ErrNotTerm
+	}
+	return key, t, nil
+}
+
+// Register gives a process of this node a name in the whole cluster: global:register_name/3. name
+// is any term; a string is the atom of that text, as nodes.Node.Register has it, and a binary an
+// ei.Binary. A process can have one name. method says who keeps the name if two partitions in
+// which it is taken become one; the zero Method is RandomExit.
+//
+// When Register returns nil all nodes know the name; it is free again when the process ends. It
+// locks all nodes, and waits until ctx ends while another node has the lock, or does not answer.
+// The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's and the node's; after any error the process
+// has not got the name, or will not keep it. It must not be called in Config.Setup.
+func (g *Global) Register(ctx context.Context, name any, b *nodes.Mailbox, method Method) error {
+	if b == nil {
+		return wrap("register", nil, errNoMailbox)
+	}
+	return g.change(ctx, "register", name, b, func(t ei.Term) (ei.Term, error) {
+		answer, err := g.ask(ctx, ei.Tuple{ei.Atom("check"), t, b.Pid()})
+		switch {
+		case err != nil:
+			return nil, err
+		case isAtom(answer, "taken"):
+			return nil, ErrTaken
+		case isAtom(answer, "named"):
+			return nil, ErrNamed
+		}
+		return ei.Tuple{ei.Atom("register"), t, b.Pid(), method.term()}, nil
+	})
+}
+
+// Reregister gives a name to a process, also if another one has it: global:re_register_name/3. It
+// waits as Register does.
+func (g *Global) Reregister(ctx context.Context, name any, b *nodes.Mailbox, method Method) error {
+	if b == nil {
+		return wrap("reregister", nil, errNoMailbox)
+	}
+	return g.change(ctx, "reregister", name, b, func(t ei.Term) (ei.Term, error) {
+		return ei.Tuple{ei.Atom("register"), t, b.Pid(), method.term()}, nil
+	})
+}
+
+// Unregister takes a name back, whoever has it: global:unregister_name/1. It waits as Register
+// does. A name that nobody has is no error.
+func (g *Global) Unregister(ctx context.Context, name any) error {
+	return g.change(ctx, "unregister", name, nil, func(t ei.Term) (ei.Term, error) {
+		return ei.Tuple{ei.Atom("unregister"), t}, nil
+	})
+}
+
+// change makes one change to the names of all nodes, under their lock.
+func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailbox, request func(ei.Term) (ei.Term, error)) error {
+	_, t, err := nameKey(name)
+	if err == nil && b != nil {
+		err = b.Err()
+	}
+	if err != nil {
+		return wrap(op, t, err)
+	}
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+	case <-ctx.Done():
+		return wrap(op, t, ctx.Err())
+	}
+	id := ei.Tuple{ei.Atom("global"), g.lockerPid()}
+	locked, err := g.lockKnown(ctx, id)
+	if err != nil {
+		return wrap(op, t, err)
+	}
+	defer g.delLocks(id, locked)
+	r, err := request(t)
+	if err != nil {
+		return wrap(op, t, err)
+	}
+	answers := g.callAll(ctx, locked, r)
+	if err := ctx.Err(); err != nil {
+		return wrap(op, t, err)
+	}
+	if answers[g.n.Name()] == nil {
+		return wrap(op, t, cmp.Or(g.n.Err(), nodes.ErrNoProc))
+	}
+	return nil
+}
+
+// lockKnown locks all nodes of the partition: the greatest first, and again if there are more of
+// them meanwhile.
+func (g *Global) lockKnown(ctx context.Context, id ei.Term) (locked []string, err error) {
+	for times := 0; ; times++ {
+		known := g.Known()
+		all := append([]string{g.n.Name()}, known...)
+		boss := greatest(g.n.Name(), known)
+		g.note(id, all)
+		if g.setLocks(ctx, id, []string{boss}) {
+			rest := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return n == boss })
+			if g.canLock(id) && g.setLocks(ctx, id, rest) {
+				if !slices.ContainsFunc(g.Known(), func(n string) bool { return !slices.Contains(known, n) }) {
+					return all, nil
+				}
+				g.delLocks(id, all)
+			} else {
+				g.delLocks(id, []string{boss})
+			}
+		}
+		if err := g.sleep(ctx, times); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// sleep is OTP's time before another attempt: at random, up to eight seconds.
+func (g *Global) sleep(ctx context.Context, times int) error {
+	longest := 8 * time.Second
+	if times <= 5 {
+		longest = time.Second << times / 8
+	}
+	t := time.NewTimer(1 + rand.N(longest))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-g.n.Done():
+		return g.n.Err()
+	}
+}
+
+// Sync waits until this node has its names in common with all visible nodes that are connected:
+// global:sync/0. One that has no global_name_server makes it wait for ctx.
+func (g *Global) Sync(ctx context.Context) error {
+	_, err := g.ask(ctx, ei.Tuple{ei.Atom("sync"), ei.List{}})
+	return wrap("sync", nil, err)
+}
