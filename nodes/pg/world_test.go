@@ -17,7 +17,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-const limit = 20 * time.Second
+const limit = time.Minute
 
 func soon(t testing.TB) context.Context {
 	t.Helper()

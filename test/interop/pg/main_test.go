@@ -2,10 +2,19 @@ package pg
 
 import (
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/cnode-go/cnode/test/leak"
 )
+
+// The program cnode-demo, built once.
+var built struct {
+	sync.Mutex
+	dir string
+}
+
+func removeBuilt() { os.RemoveAll(built.dir) }
 
 type tests struct{ *testing.M }
 

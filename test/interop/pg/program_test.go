@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -20,14 +19,6 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/sockdir"
 )
-
-// The program cnode-demo, built once.
-var built struct {
-	sync.Mutex
-	dir string
-}
-
-func removeBuilt() { os.RemoveAll(built.dir) }
 
 func demo(t *testing.T) string {
 	t.Helper()

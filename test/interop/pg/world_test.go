@@ -19,7 +19,7 @@ import (
 )
 
 // limit is for what takes milliseconds, unless something is broken.
-const limit = 20 * time.Second
+const limit = 30 * time.Second
 
 func soon(t testing.TB) context.Context {
 	t.Helper()
