@@ -54,18 +54,22 @@ var (
 	typeOfFunc    = reflect.TypeFor[Func]()
 	typeOfContext = reflect.TypeFor[context.Context]()
 	typeOfError   = reflect.TypeFor[error]()
+
+	codeOfTyped = codeOf((*typed)(nil).call)
+	codeOfBlind = codeOf((*typed)(nil).callBlind)
 )
 
 // isTyped tells whether a Func is one of FuncOf's, which reads arguments that are still encoded:
 // all of these share the code of two methods.
-func (fn Func) isTyped() bool { return fn.is((*typed)(nil).call) || fn.isBlind() }
+func (fn Func) isTyped() bool {
+	code := codeOf(fn)
+	return code == codeOfTyped || code == codeOfBlind
+}
 
 // isBlind tells whether a Func gets no context, and so cannot know its process.
-func (fn Func) isBlind() bool { return fn.is((*typed)(nil).callBlind) }
+func (fn Func) isBlind() bool { return codeOf(fn) == codeOfBlind }
 
-func (fn Func) is(other Func) bool {
-	return reflect.ValueOf(fn).Pointer() == reflect.ValueOf(other).Pointer()
-}
+func codeOf(fn Func) uintptr { return reflect.ValueOf(fn).Pointer() }
 
 // A typed function has parameters and a result of Go types.
 type typed struct {
