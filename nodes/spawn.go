@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // spawnCost is how many bytes a process takes besides its request, while it waits for a place and
@@ -223,8 +224,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		case err != nil:
 		case c == nil:
 			n.localSignal(ctl)
-		default:
-			c.signal(ctl, nil)
+		default: // with the result, if that is soon
+			_ = c.postSignal(context.Background(), ctl, nil, transport.Urgent|transport.Burst)
 		}
 	}
 	o, err := otp.ParseSpawnOptions(m.Options)
