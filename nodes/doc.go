@@ -20,10 +20,10 @@
 // can be registered, linked and monitored, and hears of nodes that come and go
 // ([Mailbox.MonitorNodes]; for a loop, [Node.WatchNodes]). It can have aliases, references to which
 // others send until it ends them ([Mailbox.Alias]); by one that is for priority, messages come
-// before others. A [Server] is a registered process made of Go functions, like a gen_server.
-// [Node.Expose] makes a Go function callable by rpc:call, erpc:call and spawn; while it runs it is a
-// process, too ([MailboxOf]). [Node.ERPC] calls functions of other nodes; a Mailbox spawns processes
-// there ([Mailbox.SpawnLink]).
+// before others. A [Server] is a registered process made of Go functions, like a gen_server;
+// package nodes/supervisor starts it again when it ends. [Node.Expose] makes a Go function callable
+// by rpc:call, erpc:call and spawn; while it runs it is a process, too ([MailboxOf]). [Node.ERPC]
+// calls functions of other nodes; a Mailbox spawns processes there ([Mailbox.SpawnLink]).
 //
 // Functions, requests and replies are of Go types; ei.Append and ei.Unmarshal say how these and
 // Erlang's terms become each other:

@@ -1,12 +1,14 @@
 package supervise
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/supervisor"
 	"github.com/cnode-go/cnode/test/expect"
@@ -116,11 +118,15 @@ func TestErlangChildren(t *testing.T) {
 		var sup *supervisor.Supervisor
 		n, _ := start(t, port, func(n *nodes.Node) (err error) {
 			sup, err = supervisor.Start(t.Context(), n, "sup", supervisor.Options{Intensity: 2, Period: time.Second},
-				supervisor.Remote("keeper", name, "tsup", "start_keeper", "keeper", 7))
+				supervisor.Remote("keeper", name, "tsup", "start_keeper", "keeper", 7),
+				supervisor.Child{ID: "loop", Restart: supervisor.Temporary, Start: func(ctx context.Context, s *supervisor.Supervisor) (ei.Pid, error) {
+					return s.Mailbox().SpawnLink(ctx, name, "tsup", "loop", ei.Atom("loop"))
+				}})
 			return err
 		})
 		runs := `is_pid(whereis(keeper)) andalso gen_server:call(keeper, get)`
 		eventually(t, erl, "7", runs)
+		eventually(t, erl, "[true,true]", `[lists:member(S, element(2, process_info(whereis(P), links))) || P <- [keeper, loop], {status, S, _, _} <- [sys:get_status({sup, '`+n.Name()+`'})]]`)
 		erl.Do(t, `persistent_term:put(was, whereis(keeper)), gen_server:cast(keeper, crash)`)
 		eventually(t, erl, "true", `P = whereis(keeper), is_pid(P) andalso P =/= persistent_term:get(was)`)
 

@@ -132,7 +132,7 @@ func eventually(t *testing.T, erl *otp.Node, want, expr string) {
 // whole is a module with a supervisor whose children the caller gives, and a gen_server.
 const whole = `
 -module(tsup).
--export([start/2, init/1, start_keeper/2, handle_call/3, handle_cast/2, terminate/2]).
+-export([start/2, init/1, start_keeper/2, loop/1, handle_call/3, handle_cast/2, terminate/2]).
 
 start(Flags, Children) ->
     {ok, Pid} = supervisor:start_link({local, ?MODULE}, ?MODULE, {supervisor, Flags, Children}),
@@ -140,6 +140,8 @@ start(Flags, Children) ->
     Pid.
 
 start_keeper(Name, Value) -> gen_server:start({local, Name}, ?MODULE, {keeper, Value}, []).
+
+loop(Name) -> register(Name, self()), receive _ -> ok end.
 
 init({supervisor, Flags, Children}) -> {ok, {Flags, Children}};
 init({keeper, Value}) -> process_flag(trap_exit, true), {ok, Value}.
