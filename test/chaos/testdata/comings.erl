@@ -70,6 +70,7 @@ act(5, Node) -> % links and monitors of a process that stays, left in every way
     link(Anchor),
     Ref = monitor(process, Anchor),
     monitor(process, {anchor, Node}),
+    timer:sleep(rand:uniform(200)),
     case rand:uniform(4) of
         1 -> exit(bye);
         2 -> unlink(Anchor), demonitor(Ref);
