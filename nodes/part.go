@@ -203,6 +203,18 @@ func (p *part) upWorkerLink(id int) *Conn {
 	return nil
 }
 
+// allWorkerLinks are the ways to the other workers that are up.
+func (p *part) allWorkerLinks() (all []*Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.workerLinks {
+		if c := p.upWorkerLink(id); c != nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
 func (p *part) refBits() uint32 { return uint32(p.id) << partOfRef }
 
 // across is the way to a process of this node: nil if the process is in this worker, or nowhere.

@@ -100,7 +100,7 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		return true
 	}
 	b := n.procs.addressee(&m.Control)
-	if b != nil && (b.opts.lasting || b.madeFor == c.peer.Name || b.hasAskedDevice(c.peer.Name, m)) {
+	if b != nil && (b.opts.lasting || b.madeFor == c.peer.Name || b.awaitsDevice(c.peer.Name, m)) {
 		return true
 	}
 	if n.mayReach(c, op, b, &m.Control) {
@@ -116,9 +116,9 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 	return false
 }
 
-// hasAskedDevice tells whether a message answers a request of the mailbox's to an I/O device of a node,
+// awaitsDevice tells whether a message answers a request of the mailbox's to an I/O device of a node,
 // {io_reply, Ref, Reply}: Ref is that of the mailbox's monitor of the device.
-func (b *Mailbox) hasAskedDevice(node string, m *Message) bool {
+func (b *Mailbox) awaitsDevice(node string, m *Message) bool {
 	c := ei.NewCursor(m.Payload)
 	if size, err := c.Tuple(); err != nil || size != 3 || !c.AtomIs("io_reply") {
 		return false

@@ -20,6 +20,8 @@ type router interface {
 	holder(ref ei.Ref) int
 	// workerLink is the connection to another worker; nil: there is none now.
 	workerLink(worker int) *Conn
+	// allWorkerLinks are those to all of them.
+	allWorkerLinks() []*Conn
 	// reach is workerLink, and waits for a connection while that worker lives; nil: it does not.
 	reach(ctx context.Context, worker int) (*Conn, error)
 	// across is the way to a process of this node; nil if it is here, or nowhere.
@@ -64,6 +66,7 @@ func (alone) refBits() uint32                                         { return 0
 func (alone) home(ei.Pid) int                                         { return 0 }
 func (alone) holder(ei.Ref) int                                       { return 0 }
 func (alone) workerLink(int) *Conn                                    { return nil }
+func (alone) allWorkerLinks() []*Conn                                 { return nil }
 func (alone) reach(context.Context, int) (*Conn, error)               { return nil, nil }
 func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error)  { return nil, nil }
 func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)         { return ei.Pid{}, ErrNoProc }

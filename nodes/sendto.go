@@ -141,6 +141,28 @@ func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) err
 	return b.n.send(ctx, &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}, node, term)
 }
 
+// SendWorkers sends term to the processes that have the name in the other workers of the node:
+// those that Config.Setup has registered there, which SendName does not reach. It waits as Send
+// does, for one worker after the other; a worker to which there is no way at present gets nothing,
+// and one where nobody has the name drops it. The error is that of the last one that failed. In a
+// node that is one process there are no others.
+func (b *Mailbox) SendWorkers(ctx context.Context, name string, term any) (err error) {
+	if b.ended() {
+		return wrap("send to workers", "", b.Err())
+	}
+	payload, err := ei.Append(nil, term)
+	if err != nil {
+		return wrap("send to workers", "", err)
+	}
+	for _, c := range b.n.router.allWorkerLinks() {
+		ctl := &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}
+		if failed := c.sendControl(ctx, ctl, payload); failed != nil {
+			err = failed
+		}
+	}
+	return err
+}
+
 // SendAlias is Send to an alias that a process anywhere has made (Mailbox.Alias, erlang:alias/1 of
 // OTP 24). The message is dropped once the alias is no more. It waits as Send does, and has its
 // errors. A node that knows no aliases is errors.ErrUnsupported.

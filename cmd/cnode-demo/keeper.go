@@ -8,22 +8,37 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/pg"
+	"github.com/cnode-go/cnode/nodes/pubsub"
 )
 
 // A keeper makes sure that a node always has a peer: it replaces a peer that was killed, as a
 // supervisor does.
 type keeper struct {
 	log     *slog.Logger
+	group   string    // of which the peer is a member; "": of none
+	scope   *pg.Scope // nil: there is no group
+	pubsub  *pubsub.PubSub
 	current atomic.Pointer[peer]
 	leaving sync.WaitGroup // for what peers that were killed had begun
 }
 
-// keepPeer configures a node to have a peer, and the functions that other nodes can call.
-func keepPeer(cfg *nodes.Config) *keeper {
-	k := &keeper{log: cfg.Logger}
-	cfg.Setup = func(n *nodes.Node) error {
+// keepPeer configures a node to have a peer, which is a member of a process group if that has a
+// name, and the functions that other nodes can call. What is broadcast goes to out.
+func keepPeer(cfg *nodes.Config, o *options, out io.Writer) *keeper {
+	k := &keeper{log: cfg.Logger, group: o.group}
+	cfg.Setup = func(n *nodes.Node) (err error) {
 		expose(n)
+		if k.group != "" {
+			if k.scope, err = pg.Start(n, "", nil); err != nil {
+				return err
+			}
+		}
+		if k.pubsub, err = o.publishing.start(n, out); err != nil {
+			return err
+		}
 		before, _ := n.Inherited()
 		return k.start(n, before)
 	}
@@ -34,9 +49,17 @@ func keepPeer(cfg *nodes.Config) *keeper {
 // start makes a peer. before is what the peer of the previous process has handed over; only the
 // first peer gets it.
 func (k *keeper) start(n *nodes.Node, before []byte) error {
-	p, err := startPeer(n, k.log, before)
-	if err == nil {
-		k.current.Store(p)
+	p, err := startPeer(n, k.log, before, k.pubsub)
+	if err != nil {
+		return err
+	}
+	k.current.Store(p)
+	if k.scope == nil {
+		return nil
+	}
+	err = k.scope.Join(context.Background(), ei.Atom(k.group), p.box)
+	if p.box.Err() != nil { // it has ended already, and is about to be replaced
+		return nil
 	}
 	return err
 }

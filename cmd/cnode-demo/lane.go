@@ -162,6 +162,10 @@ func (l *lane) do(j job) {
 		case n > 1 || len(l.counts) < countLimit:
 			l.counts[j.from] = n
 		}
+	case publish:
+		if err := l.peer.publish(l.peer.ctx, j.topic, j.term); err != nil {
+			l.complain(err)
+		}
 	case source:
 		for range j.times {
 			if l.left() || l.send(j.from, j.term) != nil {

@@ -33,7 +33,9 @@ type options struct {
 	also       also
 	succession succession
 	workers    workers
-	warned     bool // the warnings about tlsOptfile were printed
+	publishing publishing
+	group      string // the process group of the peer; "": none
+	warned     bool   // the warnings about tlsOptfile were printed
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {

@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/pubsub"
 )
 
 // A peer is the registered process with which other programs test and measure this node. Terms that
@@ -17,11 +18,12 @@ import (
 // Messages of one connection are handled in their order. Connections do not wait for each other:
 // see lane.
 type peer struct {
-	node *nodes.Node
-	log  *slog.Logger
-	box  *nodes.Mailbox
-	ctx  context.Context // of its sends
-	end  context.CancelFunc
+	node   *nodes.Node
+	log    *slog.Logger
+	pubsub *pubsub.PubSub // nil: none
+	box    *nodes.Mailbox
+	ctx    context.Context // of its sends
+	end    context.CancelFunc
 
 	mu      sync.Mutex
 	closing bool
@@ -36,8 +38,8 @@ const peerName = "peer"
 
 // startPeer starts and registers the process. before is what handover gave in the previous process.
 // stop ends the peer.
-func startPeer(n *nodes.Node, log *slog.Logger, before []byte) (*peer, error) {
-	p := &peer{node: n, log: log, lanes: map[*nodes.Conn]*lane{}, counts: parseCounts(before)}
+func startPeer(n *nodes.Node, log *slog.Logger, before []byte, ps *pubsub.PubSub) (*peer, error) {
+	p := &peer{node: n, log: log, pubsub: ps, lanes: map[*nodes.Conn]*lane{}, counts: parseCounts(before)}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	var err error
 	// A linked process that ends does not take this one along.
@@ -159,9 +161,10 @@ func (p *peer) rest() <-chan struct{} {
 type verb uint8
 
 const (
-	echo   verb = iota + 1 // {echo, From, T}; From is a pid, or an alias in its place
-	sink                   // {sink, From, Last, Bin}
-	source                 // {source, From, N, B}
+	echo    verb = iota + 1 // {echo, From, T}; From is a pid, or an alias in its place
+	sink                    // {sink, From, Last, Bin}
+	source                  // {source, From, N, B}
+	publish                 // {publish, Topic, Message}
 )
 
 // A request is what a client asks for. term aliases the message.
@@ -170,6 +173,7 @@ type request struct {
 	from  sender
 	last  bool
 	times int64
+	topic string
 	term  ei.Raw
 }
 
@@ -230,6 +234,8 @@ func parseRequest(payload ei.Raw) (r request, err error) {
 		r.verb = sink
 	case arity == 4 && c.AtomIs("source"):
 		r.verb = source
+	case arity == 3 && c.AtomIs("publish"):
+		return r, parsePublish(&c, &r)
 	default:
 		return r, errRequest
 	}

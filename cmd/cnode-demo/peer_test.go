@@ -20,7 +20,7 @@ func beside(t *testing.T) (*peer, *nodes.Conn) {
 	n, err := nodes.New(nodes.Config{Name: name, Cookie: testCookie, Transport: at.Transport, Listen: at.Addr, Resolver: nodes.Static{}})
 	require.NoError(t, err)
 	require.NoError(t, n.Start(t.Context()))
-	p, err := startPeer(n, slog.New(slog.DiscardHandler), nil)
+	p, err := startPeer(n, slog.New(slog.DiscardHandler), nil, nil)
 	require.NoError(t, err)
 	client, err := nodes.New(nodes.Config{Name: "client@127.0.0.1", Cookie: testCookie, Resolver: nodes.Static{name: at}})
 	require.NoError(t, err)

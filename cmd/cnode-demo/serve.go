@@ -35,8 +35,10 @@ its socket replaces the port. The name is cnode@127.0.0.1 unless --name says oth
   {peer, Node} ! {echo, From, T}                  sends T to From
   {peer, Node} ! {sink, From, Last, Bin}          counts, per From; sends {count, N} to From when Last is true, and starts again
   {peer, Node} ! {source, From, N, B}             sends B to From N times
+  {peer, Node} ! {publish, T, M}                  with --pubsub: broadcasts M on the topic T
 
-The process peer can be monitored and linked; rpc:call(Node, erlang, whereis, [peer]) returns its pid.
+The process peer can be monitored and linked; rpc:call(Node, erlang, whereis, [peer]) returns its pid. With --pg GROUP it is a member of the
+process group GROUP, an atom, of the scope pg: pg:get_members(GROUP) on the other nodes. With workers the peer of each worker is.
 
 --trace FILE records everything that connections carry, for Wireshark. A FILE that cannot be opened ends serve at once (exit 1). If the
 recording fails later, the node keeps serving, and serve reports the failure when it ends (exit 1). --fault SEED is for testing how other
@@ -81,18 +83,20 @@ port mapper knows only one port per name, so the other nodes must be told this o
 	o.also.addTo(cmd.Flags())
 	o.succession.addTo(cmd.Flags())
 	o.workers.addTo(cmd.Flags())
+	o.publishing.addTo(cmd.Flags())
+	cmd.Flags().StringVar(&o.group, "pg", "", "the process peer is a member of the process group `GROUP`, an atom, in the scope pg: pg:get_members(GROUP)")
 	return cmd
 }
 
 // serve runs a node until ctx ends.
 func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
-	if err := errors.Join(o.check(), o.polling.check(), o.workers.check(o)); err != nil {
+	if err := errors.Join(o.check(), o.polling.check(), o.workers.check(o), o.publishing.check()); err != nil {
 		return err
 	}
 	survivePipe()
 	switch {
 	case nodes.IsWorker():
-		return serveWorker(ctx, o, errOut)
+		return serveWorker(ctx, o, out, errOut)
 	case o.workers.number > 0:
 		return serveFront(ctx, o, out, errOut)
 	}
@@ -100,7 +104,7 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	k := keepPeer(&cfg)
+	k := keepPeer(&cfg, o, out)
 	record, err := o.virtual.over(ctx, &cfg, errOut)
 	if err != nil {
 		return err

@@ -158,7 +158,7 @@ func (s *succeeding) failures() (texts []string) {
 }
 
 // serveWorker runs a worker, until the front tells it to finish, or is gone.
-func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
+func serveWorker(ctx context.Context, o *options, out, errOut io.Writer) error {
 	// Ctrl-C reaches every process of a terminal, and the front tells its workers itself
 	signal.Ignore(os.Interrupt)
 	surviveTerminal()
@@ -170,7 +170,7 @@ func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	k := keepPeer(&cfg)
+	k := keepPeer(&cfg, o, out)
 	w, err := nodes.StartWorker(ctx, cfg)
 	if err != nil {
 		return err

@@ -73,7 +73,8 @@ func namesOf[H any](basename string, hosts []H, text func(H) string) (names []st
 //
 // libcluster has it for Kubernetes only (see Kubernetes); anywhere else
 //
-//	strategy: Cluster.Strategy.Epmd, config: [hosts: [:"my-app@a.example.com", :"my-app@b.example.com"]]
+//	strategy: Cluster.Strategy.Epmd,
+//	config: [hosts: [:"my-app@a.example.com", :"my-app@b.example.com"]]
 type SRV struct {
 	Query    string        // the name of the records: _cnode._tcp.example.com
 	Basename string        // what is before the "@" of all names

@@ -22,8 +22,8 @@ const (
 
 // Options say how a Keeper keeps connections. nil, and the zero value, are the defaults.
 //
-// The functions are called one at a time; until one returns no other is called, and the peer that
-// it is about is not connected to again. They must not call Keeper.Close.
+// OnConnected, OnLost and OnFailed are called one at a time; until one returns no other is called,
+// and the peer that it is about is not connected to again. They must not call Keeper.Close.
 type Options struct {
 	// MinDelay is about how long the Keeper waits before it connects again to a node that it has
 	// lost, or could not connect to. Each time it waits up to twice as long as before, but at least

@@ -57,20 +57,20 @@ func TestErlangSupervisor(t *testing.T) {
 		name := newName()
 		p := program(t, name, erl.EpmdPort())
 		erl.Do(t, begin(name))
-		call := `try gen_server:call({pricing, '` + name + `'}, {add, 1}) catch exit:_ -> failed end`
-		eventually(t, erl, "1", call)
+		call := `try gen_server:call({pricing, '` + name + `'}, {add, 0}) catch exit:_ -> failed end`
+		eventually(t, erl, "0", call)
 		erl.Do(t, child+`persistent_term:put(was, C)`)
 		p.Kill()
 		<-p.Done()
 		require.Eventually(t, func() bool { return strings.Contains(erl.Log(), "noconnection") }, expect.Limit, 10*time.Millisecond)
 		second := program(t, name, erl.EpmdPort())
 		eventually(t, erl, "true", child+`is_pid(C) andalso C =/= persistent_term:get(was)`)
-		require.Equal(t, "1", erl.Eval(t, call))
+		require.Equal(t, "0", erl.Eval(t, call))
 
 		// the connection breaks: both sides begin anew
 		erl.Do(t, child+`persistent_term:put(was, C), erlang:disconnect_node('`+name+`')`)
 		eventually(t, erl, "true", child+`is_pid(C) andalso C =/= persistent_term:get(was)`)
-		require.Equal(t, "1", erl.Eval(t, call))
+		require.Equal(t, "0", erl.Eval(t, call))
 
 		// a second parent does not get the process
 		require.Contains(t, erl.Eval(t, `erpc:call('`+name+`', pricing, start_link, [])`), "{error,{already_started,")

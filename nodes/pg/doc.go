@@ -1,0 +1,24 @@
+// Package pg lets processes of a node be members of Erlang's process groups: those of OTP's module
+// pg, of which each scope is a set of groups that all nodes with a scope of that name share.
+//
+//	scope, err := pg.Start(node, "", nil)              // pg:start_link(pg)
+//	err = scope.Join(ctx, ei.Atom("workers"), box)     // pg:join(workers, Pid)
+//	for p := range scope.Members(ei.Atom("workers")) { // pg:get_members(workers)
+//		err = box.Send(ctx, p, "hello")
+//	}
+//	for change, err := range scope.Monitor(ctx, ei.Atom("workers")) { // pg:monitor(workers)
+//		...
+//	}
+//
+// A scope is a process, registered under the scope's name, that tells those of other nodes who has
+// joined and left here, and hears the same from them. There is no lock and no agreement: what one
+// node sees is, a moment later, what all nodes see that are connected with it. A node that is lost
+// takes its members along until it is back. Nodes of OTP 25 to 29, and of this library, take part,
+// whether they are hidden or visible; docs/pg.md has the Erlang and the Elixir side, and what
+// happens on net splits, moves, and with workers.
+//
+// What other nodes tell is not trusted: a scope speaks for the processes of its own node only, what
+// it says otherwise is dropped, and so is what no scope says; see also Options.Limit. A process of
+// this node that somebody ends with exit(Pid, kill), the scope's own too, is replaced by another
+// one, and the members stay.
+package pg

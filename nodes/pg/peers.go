@@ -1,0 +1,497 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A peer is a scope process of another node, or of another worker of this one.
+type peer struct {
+	*owner
+	ref     ei.Ref // of its monitor
+	version int    // the protocol that it has announced
+	// It has been told of all members here. Before that, it gets no joins and leaves: a leave of a
+	// group of which it has not heard ends a scope of OTP 25 to 28.
+	told bool
+	// It has told of its members. Until then it is asked again.
+	heard bool
+	// It does not read: catchUp waits until it does, and tells it everything again. dirty says that
+	// something has changed since catchUp has last looked.
+	behind, dirty bool
+	over          bool // it has told of more than Options.Limit allows
+	cancel        func()
+	nodes         []string // of another worker: the nodes that this is connected to
+}
+
+// maxScopes is how many scope processes one node may have: a node with workers has several.
+const maxScopes = 1024
+
+// now is for what must not wait for another node, nor connect to it.
+var now = nodes.NoConnect(transport.NoWait())
+
+// take handles a message of the scope's process.
+func (s *Scope) take(box *nodes.Mailbox, m *nodes.Message) {
+	defer m.Release()
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if box != s.box.Load() { // it has ended, and another one is in its place
+		return
+	}
+	s.runCommands()
+	switch m.Op {
+	case dist.OpMonitorPExit:
+		s.down(box, m.Ref)
+		return
+	case dist.OpSend, dist.OpRegSend:
+	default:
+		return
+	}
+	if call, ok := box.CallOf(m); ok {
+		// Nobody calls a scope of another node. An answer to a process of a third node might be what
+		// ends that: a scope of OTP 25, say.
+		if c := m.Conn(); c == nil || string(call.From.Node) == c.Name() {
+			_ = call.Reply(now, ei.Tuple{ei.Atom("error"), ei.Atom("unknown_request")})
+		}
+		return
+	}
+	got, err := s.parser.parse(m.Payload)
+	if err == nil {
+		err = s.handle(box, m.Conn(), &got)
+	}
+	if err != nil {
+		s.complain(m.Conn(), err)
+	}
+}
+
+// complain logs what is wrong with a message: of each node the first time as a warning.
+func (s *Scope) complain(c *nodes.Conn, err error) {
+	from := s.n.Name()
+	if c != nil {
+		from = c.Name()
+	}
+	if s.warned[from] {
+		s.log.Debug("message dropped", "from", from, "error", err)
+		return
+	}
+	if len(s.warned) > maxScopes {
+		clear(s.warned)
+	}
+	s.warned[from] = true
+	s.log.Warn("message dropped; further ones of this node are logged as debug", "from", from, "error", err)
+}
+
+var errNotSelf = errors.New("it speaks for a scope of another node")
+
+// handle does what a message asks for. c is the connection over which it has come; nil: it is from
+// this node.
+func (s *Scope) handle(box *nodes.Mailbox, c *nodes.Conn, m *message) error {
+	switch {
+	case c == nil && (m.kind == nodeUp || m.kind == nodeDown):
+		s.noteNode(box, m.nodes[0], m.kind == nodeUp)
+		return nil
+	case c == nil && m.kind == ownCommand:
+		return nil
+	case m.kind >= hello && (c != nil || m.from.Node == ""):
+		return errUnknown
+	case c != nil && string(m.from.Node) != c.Name(), c == nil && string(m.from.Node) != s.n.Name():
+		return fmt.Errorf("%w: %v", errNotSelf, m.from)
+	case m.from == box.Pid():
+		return nil
+	}
+	p := s.peers[m.from]
+	switch m.kind {
+	case hello:
+		if p == nil {
+			_ = s.send(box, m.from, discoverMessage(box.Pid(), 0))
+		}
+	case itsNodes:
+		if p != nil {
+			p.nodes = m.nodes
+			for _, node := range m.nodes {
+				if !s.hasPeer(node) {
+					s.ask(box, node)
+				}
+			}
+			s.seek()
+		}
+	case discover:
+		if p == nil {
+			if p = s.meet(box, m.from, m.version); p != nil {
+				_ = s.send(box, m.from, discoverMessage(box.Pid(), m.version))
+				s.seek() // if there was no room for that
+			}
+			return nil
+		}
+		p.version = m.version
+		s.tellWhole(box, m.from, p)
+	case whole:
+		if p == nil {
+			if p = s.meet(box, m.from, m.version); p == nil {
+				return nil
+			}
+		}
+		p.version, p.heard = max(p.version, m.version), true
+		if !p.told {
+			s.tellWhole(box, m.from, p)
+		}
+		return s.setMembers(m, p)
+	case update: // of a scope that is not known, it is dropped: what comes first is discover, or the whole
+		if p != nil {
+			return s.updateMembers(m, p)
+		}
+	}
+	return nil
+}
+
+// meet makes a scope process known, and tells it of all members here; nil: it cannot be known now.
+func (s *Scope) meet(box *nodes.Mailbox, pid ei.Pid, version int) *peer {
+	node := string(pid.Node)
+	if s.countOf(node) >= maxScopes {
+		s.complain(s.n.Conn(node), fmt.Errorf("the node has more than %d scope processes", maxScopes))
+		return nil
+	}
+	ref, err := box.Monitor(now, pid)
+	if err != nil { // there is no room on the connection, or it has just ended
+		s.missed[node] = true
+		s.seek()
+		return nil
+	}
+	delete(s.missed, node)
+	p := &peer{owner: newOwner(), ref: ref, version: version, cancel: func() {}}
+	s.peers[pid], s.byRef[ref] = p, pid
+	s.log.Debug("scope found", "of", pid, "protocol", version)
+	s.tellWhole(box, pid, p)
+	if node == s.n.Name() {
+		_ = s.send(box, pid, s.nodesMessage(box))
+	}
+	return p
+}
+
+func (s *Scope) hasPeer(node string) bool { return s.countOf(node) > 0 }
+
+// countOf counts the known scope processes of a node.
+func (s *Scope) countOf(node string) (n int) {
+	for pid := range s.peers {
+		if string(pid.Node) == node {
+			n++
+		}
+	}
+	return n
+}
+
+// send sends a message that is not needed if there is no connection, or no room on it.
+func (s *Scope) send(box *nodes.Mailbox, to ei.Pid, t ei.Term) error { return box.Send(now, to, t) }
+
+// tellWhole tells a peer of all members here, now or as soon as it reads.
+func (s *Scope) tellWhole(box *nodes.Mailbox, pid ei.Pid, p *peer) {
+	if p.behind {
+		p.dirty = true
+		return
+	}
+	err := s.send(box, pid, wholeMessage(box.Pid(), p.version, s.self.groups))
+	p.told = err == nil
+	s.mayBeBehind(pid, p, err)
+}
+
+// tell tells all peers of a change; message makes it for a version of the protocol.
+func (s *Scope) tell(box *nodes.Mailbox, message func(version int) ei.Term) {
+	var encoded [highest + 1]ei.Raw
+	for pid, p := range s.peers {
+		switch {
+		case p.behind:
+			p.dirty = true
+			continue
+		case !p.told:
+			continue
+		}
+		if encoded[p.version] == nil {
+			raw, err := ei.AppendTerm(nil, message(p.version))
+			if err != nil {
+				s.log.Error("a change cannot be told", "error", err)
+				return
+			}
+			encoded[p.version] = raw
+		}
+		s.mayBeBehind(pid, p, s.send(box, pid, encoded[p.version]))
+	}
+}
+
+// mayBeBehind looks at the error of a message to a peer: with no room for it, the peer is behind.
+// Over other errors the connection has ended, as a DOWN says.
+func (s *Scope) mayBeBehind(pid ei.Pid, p *peer, err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p.behind = true
+		s.log.Debug("scope does not read", "of", pid)
+		s.beginCatchUp(pid, p)
+	}
+}
+
+func (s *Scope) beginCatchUp(pid ei.Pid, p *peer) {
+	ctx, cancel := context.WithCancel(nodes.NoConnect(s.ctx))
+	p.cancel = cancel
+	s.begins(func() {
+		defer cancel()
+		s.catchUp(ctx, pid)
+	})
+}
+
+// catchUp tells a peer that does not read of all members here, as soon as it does, until nothing
+// has changed meanwhile. Nothing else is sent to it before.
+func (s *Scope) catchUp(ctx context.Context, pid ei.Pid) {
+	for more := true; more; {
+		var box *nodes.Mailbox
+		var all ei.Raw
+		err := s.do(ctx, func() {
+			if p := s.peers[pid]; p != nil {
+				box, p.dirty = s.box.Load(), false
+				all, _ = ei.AppendTerm(nil, wholeMessage(box.Pid(), p.version, s.self.groups))
+			}
+		})
+		if err != nil || box == nil || box.Send(ctx, pid, all) != nil {
+			return
+		}
+		err = s.do(ctx, func() {
+			if p := s.peers[pid]; p != nil && p.behind {
+				more, p.behind, p.told = p.dirty, p.dirty, true
+			}
+		})
+		if err != nil {
+			return
+		}
+	}
+}
+
+// setMembers makes a peer's members those that it has told of.
+func (s *Scope) setMembers(m *message, p *peer) error {
+	all := make(map[string][]ei.Pid, len(m.changes))
+	bytes := 0
+	for _, c := range m.changes {
+		if all[c.key] == nil {
+			bytes += groupCost + len(c.key)
+		}
+		bytes += memberCost * (len(c.joined) - len(all[c.key]))
+		all[c.key] = c.joined
+	}
+	p.over = false
+	if s.exceeds(m.from, p, bytes-p.bytes) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set(p.owner, all)
+	return nil
+}
+
+// updateMembers does the same with a change.
+func (s *Scope) updateMembers(m *message, p *peer) error {
+	bytes := 0
+	for _, c := range m.changes {
+		bytes += memberCost * len(c.joined)
+		if p.groups[c.key] == nil && len(c.joined) > 0 {
+			bytes += groupCost + len(c.key)
+		}
+	}
+	if p.over || bytes > 0 && s.exceeds(m.from, p, bytes) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range m.changes {
+		s.join(p.owner, c.key, c.joined)
+		s.leave(p.owner, c.key, c.left, max(c.times, 1))
+	}
+	return nil
+}
+
+// exceeds tells whether a peer's node would have more than it may with so many bytes more. Then it
+// has no members of this peer any more, until that tells of all of its members, and they are fewer.
+func (s *Scope) exceeds(pid ei.Pid, p *peer, more int) bool {
+	bytes := more
+	for other, p := range s.peers {
+		if other.Node == pid.Node {
+			bytes += p.bytes
+		}
+	}
+	if bytes <= s.limit {
+		return false
+	}
+	s.log.Error("a node has more members than Options.Limit allows: it has none here", "scope process", pid, "bytes", bytes)
+	p.over = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(p.owner)
+	return true
+}
+
+// down deals with the end of what was monitored: a member of this node, or a peer.
+func (s *Scope) down(box *nodes.Mailbox, ref ei.Ref) {
+	pid, ok := s.byRef[ref]
+	if !ok {
+		return
+	}
+	delete(s.byRef, ref)
+	if l := s.locals[pid]; l != nil && l.ref == ref {
+		s.mu.Lock()
+		for _, key := range l.groups {
+			s.leave(s.self, key, []ei.Pid{pid}, 1)
+		}
+		s.mu.Unlock()
+		delete(s.locals, pid)
+		s.tell(box, func(version int) ei.Term { return leaveMessage(box.Pid(), version, []ei.Pid{pid}, l.groups) })
+		return
+	}
+	p := s.peers[pid]
+	if p == nil || p.ref != ref {
+		return
+	}
+	p.cancel()
+	delete(s.peers, pid)
+	s.mu.Lock()
+	s.drop(p.owner)
+	s.mu.Unlock()
+	s.log.Debug("scope gone", "of", pid)
+	// A new one may come in its place, or this one be back: when a connection is replaced, its end may
+	// be heard of after the beginning of the next one.
+	s.missed[string(pid.Node)] = true
+	s.seek()
+}
+
+// noteNode deals with a node that has come up, or gone down.
+func (s *Scope) noteNode(box *nodes.Mailbox, node string, up bool) {
+	if up {
+		s.direct[node] = true
+		for pid, p := range s.peers {
+			if string(pid.Node) == node { // it has forgotten what it was told over another connection
+				p.told, p.dirty = false, true
+			}
+		}
+		s.ask(box, node)
+		s.seek()
+	} else if s.n.Conn(node) == nil {
+		delete(s.direct, node)
+		delete(s.missed, node)
+	}
+	s.tellWorkers(box)
+}
+
+// ask asks for the scope of a node that is connected to this process, or to another worker.
+func (s *Scope) ask(box *nodes.Mailbox, node string) {
+	discover := discoverMessage(box.Pid(), 0)
+	if s.direct[node] || s.n.Conn(node) != nil {
+		if err := box.SendName(now, node, s.name, discover); errors.Is(err, os.ErrDeadlineExceeded) {
+			s.missed[node] = true
+		}
+		return
+	}
+	if s.asked[node] {
+		return
+	}
+	s.asked[node] = true
+	s.begins(func() { // another worker has to give this one a way there
+		ctx, cancel := context.WithTimeout(s.ctx, askTime)
+		defer cancel()
+		_ = box.SendName(ctx, node, s.name, discover)
+		s.post(func() { delete(s.asked, node) })
+	})
+}
+
+const (
+	// askTime is how long the way to a node that another worker is connected to may take.
+	askTime = 5 * time.Second
+	// firstPause and lastPause are the times between two searches for scopes.
+	firstPause, lastPause = 100 * time.Millisecond, 5 * time.Second
+)
+
+// seek begins to look, from time to time, for what is not known though it may be there. A scope that
+// starts on an Erlang node tells the nodes that this lists in nodes(): not those that are hidden,
+// and not other workers. And a connection may have had no room for a question.
+func (s *Scope) seek() {
+	s.pause = firstPause
+	if s.timer == nil {
+		s.timer = time.AfterFunc(s.pause, func() { s.post(s.look) })
+		return
+	}
+	s.timer.Reset(s.pause)
+}
+
+// look looks for scopes, and does so again later if there is something to look for.
+func (s *Scope) look() {
+	box, any := s.box.Load(), false
+	for node := range s.direct {
+		if s.n.Conn(node) == nil {
+			delete(s.direct, node)
+		}
+	}
+	for node := range s.reachable() {
+		if !s.hasPeer(node) && (s.missed[node] || !s.announces(node)) {
+			delete(s.missed, node)
+			s.ask(box, node)
+			any = true
+		}
+	}
+	for pid, p := range s.peers {
+		if !p.heard {
+			_ = s.send(box, pid, discoverMessage(box.Pid(), p.version))
+			any = true
+		}
+	}
+	if nodes.IsWorker() {
+		_ = box.SendWorkers(now, s.name, ei.Tuple{ei.Atom("$cnode_pg"), ei.Atom("hello"), box.Pid()})
+		any = true
+	}
+	if any && s.ctx.Err() == nil {
+		s.pause = min(2*s.pause, lastPause)
+		s.timer.Reset(s.pause)
+	}
+}
+
+// announces tells whether a scope that starts on a node tells this process by itself: nobody has to
+// look for it.
+func (s *Scope) announces(node string) bool {
+	c := s.n.Conn(node)
+	if c == nil || !s.direct[node] {
+		return false
+	}
+	p := c.Peer()
+	return p.Flags.Has(dist.FlagPublished) || !p.Announced.Has(dist.FlagPublished)
+}
+
+// reachable are the nodes that this process, or another worker, is connected to.
+func (s *Scope) reachable() map[string]bool {
+	all := map[string]bool{}
+	for node := range s.direct {
+		all[node] = true
+	}
+	for _, p := range s.peers {
+		for _, node := range p.nodes {
+			all[node] = true
+		}
+	}
+	delete(all, s.n.Name())
+	return all
+}
+
+// tellWorkers tells the scopes of other workers which nodes this one is connected to.
+func (s *Scope) tellWorkers(box *nodes.Mailbox) {
+	for pid := range s.peers {
+		if string(pid.Node) == s.n.Name() {
+			_ = s.send(box, pid, s.nodesMessage(box))
+		}
+	}
+}
+
+func (s *Scope) nodesMessage(box *nodes.Mailbox) ei.Term {
+	list := ei.List{}
+	for node := range s.direct {
+		list = append(list, ei.Atom(node))
+	}
+	return ei.Tuple{ei.Atom("$cnode_pg"), ei.Atom("nodes"), box.Pid(), list}
+}

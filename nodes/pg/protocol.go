@@ -1,0 +1,391 @@
+package pg
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// The messages between scope processes, as modules pg and (since OTP 29) data_publisher of kernel
+// have them:
+//
+//	{discover, P}                                            I am P, and speak protocol 0
+//	{discover, P, Version}                                   I am P, and speak that one
+//	{'$gen_cast', {sync, P, [{Group, [Pid]}]}}               0: all members of P's node
+//	{'$gen_cast', {local_data, P, 1, #{Group => [Pid]}}}     1: the same
+//	{join, P, Group, Pid | [Pid]}                            0: more members
+//	{leave, P, Pid | [Pid], [Group]}                         0: fewer
+//	{update, P, [{Group, Joined, Left}]}                     1: both
+//
+// Scopes of one node's workers also say to each other
+//
+//	{'$cnode_pg', hello, P}              I am P
+//	{'$cnode_pg', nodes, P, [Node]}      the nodes that P's worker is connected to
+
+// highest is the newest protocol that this package speaks.
+const highest = 1
+
+type kind uint8
+
+const (
+	discover   kind = iota + 1
+	whole           // sync, local_data
+	update          // join, leave, update
+	hello           // of another worker
+	itsNodes        // of another worker
+	nodeUp          // of this node
+	nodeDown        // of this node
+	ownCommand      // this scope's own
+)
+
+// A message is one that was read.
+type message struct {
+	kind    kind
+	from    ei.Pid // the scope process that it speaks of; nodeUp and nodeDown have none
+	version int
+	changes []change
+	nodes   []string
+}
+
+// A change is what a message says of one group, whose key is key.
+type change struct {
+	key          string
+	joined, left []ei.Pid
+	times        int // how often each of left is to be removed; 0 is 1
+}
+
+// errShape says that a message is not of the form that its first words promise, and errUnknown that
+// there are no such words.
+var (
+	errShape   = errors.New("malformed message")
+	errUnknown = errors.New("unknown message")
+	errForeign = errors.New("a process of another node")
+	errDeep    = errors.New("the group is a term that is nested too deeply")
+)
+
+// mostDeep is how deep terms that name groups may be nested.
+const mostDeep = 1000
+
+// A parser reads messages. It keeps atoms that come again.
+type parser struct {
+	atoms *ei.AtomTable
+}
+
+func newParser() *parser { return &parser{ei.NewAtomTable(1024)} }
+
+// parse reads a message. It takes memory in proportion to its length only.
+func (p *parser) parse(payload ei.Raw) (m message, err error) {
+	c := ei.NewCursor(payload)
+	c.Atoms = p.atoms
+	arity, err := c.Tuple()
+	if err != nil {
+		return m, errUnknown
+	}
+	word, err := c.Atom()
+	if err != nil {
+		return m, errUnknown
+	}
+	if word == "$gen_cast" && arity == 2 {
+		if arity, err = c.Tuple(); err != nil {
+			return m, errUnknown
+		}
+		if word, err = c.Atom(); err != nil {
+			return m, errUnknown
+		}
+	}
+	read := readers[shape{word, arity}]
+	if read == nil {
+		return m, errUnknown
+	}
+	if err = read(&c, &m); err != nil {
+		return m, fmt.Errorf("%w: %v: %w", errShape, word, err)
+	}
+	return m, nil
+}
+
+// A shape is how a message begins.
+type shape struct {
+	word  ei.Atom
+	arity int
+}
+
+var readers = map[shape]func(c *ei.Cursor, m *message) error{
+	{"discover", 2}:   func(c *ei.Cursor, m *message) error { return m.readFrom(c, discover) },
+	{"discover", 3}:   readDiscover,
+	{"sync", 3}:       readSync,
+	{"local_data", 4}: readLocalData,
+	{"join", 4}:       readJoin,
+	{"leave", 4}:      readLeave,
+	{"update", 3}:     readUpdate,
+	{"nodeup", 3}:     func(c *ei.Cursor, m *message) error { return m.readNode(c, nodeUp) },
+	{"nodedown", 3}:   func(c *ei.Cursor, m *message) error { return m.readNode(c, nodeDown) },
+	{"$cnode_pg", 2}:  func(_ *ei.Cursor, m *message) error { m.kind = ownCommand; return nil },
+	{"$cnode_pg", 3}:  func(c *ei.Cursor, m *message) error { _ = c.Skip(); return m.readFrom(c, hello) },
+	{"$cnode_pg", 4}:  readNodes,
+}
+
+func (m *message) readFrom(c *ei.Cursor, k kind) (err error) {
+	m.kind = k
+	m.from, err = c.Pid()
+	return err
+}
+
+func (m *message) readNode(c *ei.Cursor, k kind) error {
+	m.kind = k
+	node, err := c.Atom()
+	m.nodes = []string{string(node)}
+	return errors.Join(err, c.Skip())
+}
+
+func readDiscover(c *ei.Cursor, m *message) error {
+	if err := m.readFrom(c, discover); err != nil {
+		return err
+	}
+	return m.readVersion(c)
+}
+
+// readVersion reads the version of a protocol: the highest that both sides speak. Versions that are
+// no integers, or negative, are taken for 0.
+func (m *message) readVersion(c *ei.Cursor) error {
+	v, err := c.Int()
+	if err != nil {
+		return c.Skip()
+	}
+	m.version = int(max(0, min(v, highest)))
+	return nil
+}
+
+func readSync(c *ei.Cursor, m *message) error {
+	if err := m.readFrom(c, whole); err != nil {
+		return err
+	}
+	return eachOf(c, func() error {
+		arity, err := c.Tuple()
+		if err != nil || arity != 2 {
+			return errors.Join(err, errShape)
+		}
+		return m.readMembers(c)
+	})
+}
+
+func readLocalData(c *ei.Cursor, m *message) error {
+	if err := m.readFrom(c, whole); err != nil {
+		return err
+	}
+	if err := m.readVersion(c); err != nil {
+		return err
+	}
+	pairs, err := c.Map()
+	for range pairs {
+		if err == nil {
+			err = m.readMembers(c)
+		}
+	}
+	return err
+}
+
+// readMembers reads a group and its members.
+func (m *message) readMembers(c *ei.Cursor) error {
+	key, err := readKey(c)
+	if err != nil {
+		return err
+	}
+	pids, err := m.readPids(c, false)
+	m.changes = append(m.changes, change{key: key, joined: pids})
+	return err
+}
+
+func readJoin(c *ei.Cursor, m *message) error {
+	if err := m.readFrom(c, update); err != nil {
+		return err
+	}
+	key, err := readKey(c)
+	if err != nil {
+		return err
+	}
+	pids, err := m.readPids(c, true)
+	m.changes = []change{{key: key, joined: pids}}
+	return err
+}
+
+func readLeave(c *ei.Cursor, m *message) error {
+	if err := m.readFrom(c, update); err != nil {
+		return err
+	}
+	pids, err := m.readPids(c, true)
+	if err != nil {
+		return err
+	}
+	at := map[string]int{} // a process that has joined a group twice leaves it twice
+	return eachOf(c, func() error {
+		key, err := readKey(c)
+		if err != nil {
+			return err
+		}
+		if i, again := at[key]; again {
+			m.changes[i].times++
+			return nil
+		}
+		at[key] = len(m.changes)
+		m.changes = append(m.changes, change{key: key, left: pids, times: 1})
+		return nil
+	})
+}
+
+func readUpdate(c *ei.Cursor, m *message) error {
+	if err := m.readFrom(c, update); err != nil {
+		return err
+	}
+	return eachOf(c, func() error {
+		arity, err := c.Tuple()
+		if err != nil || arity != 3 {
+			return errors.Join(err, errShape)
+		}
+		key, err := readKey(c)
+		if err != nil {
+			return err
+		}
+		joined, err := m.readPids(c, false)
+		if err != nil {
+			return err
+		}
+		left, err := m.readPids(c, false)
+		m.changes = append(m.changes, change{key: key, joined: joined, left: left})
+		return err
+	})
+}
+
+func readNodes(c *ei.Cursor, m *message) error {
+	_ = c.Skip()
+	if err := m.readFrom(c, itsNodes); err != nil {
+		return err
+	}
+	return eachOf(c, func() error {
+		node, err := c.Atom()
+		m.nodes = append(m.nodes, string(node))
+		return err
+	})
+}
+
+// eachOf calls read for each element of a proper list.
+func eachOf(c *ei.Cursor, read func() error) error {
+	for {
+		n, err := c.List()
+		if err != nil || n == 0 {
+			return err
+		}
+		for range n {
+			if err := read(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// readPids reads a list of pids or, if one is allowed, a single one. All must be of the node of the
+// scope process: a scope speaks for its own node only.
+func (m *message) readPids(c *ei.Cursor, one bool) (pids []ei.Pid, err error) {
+	read := func() error {
+		pid, err := c.Pid()
+		if err == nil && pid.Node != m.from.Node {
+			err = fmt.Errorf("%w: %v", errForeign, pid)
+		}
+		pid.Node = m.from.Node // one string for all
+		pids = append(pids, pid)
+		return err
+	}
+	if tag, err := c.Peek(); one && err == nil && tag.IsPid() {
+		return pids, errors.Join(read())
+	}
+	err = eachOf(c, read)
+	return pids, err
+}
+
+func readKey(c *ei.Cursor) (string, error) {
+	raw, err := c.Raw()
+	if err != nil {
+		return "", err
+	}
+	return keyOf(raw)
+}
+
+// keyOf is the key of a group: of all encodings of a term the same one.
+func keyOf(raw ei.Raw) (string, error) {
+	c := ei.NewCursor(raw)
+	if tag, err := c.Peek(); err == nil && tag.IsAtom() {
+		a, err := c.Atom()
+		if err != nil {
+			return "", err
+		}
+		b, err := ei.AppendAtom(make([]byte, 0, len(a)+3), a)
+		return string(b), err
+	}
+	t, err := raw.Decode()
+	if err == nil {
+		t, err = plain(t, mostDeep)
+	}
+	if err != nil {
+		return "", err
+	}
+	b, err := ei.AppendTerm(make([]byte, 0, len(raw)), t)
+	return string(b), err
+}
+
+// plain is a term of which there is only one encoding: lists are Lists, and maps are in order.
+func plain(t ei.Term, deep int) (_ ei.Term, err error) {
+	if deep == 0 {
+		return nil, errDeep
+	}
+	all := func(terms []ei.Term) error {
+		for i := range terms {
+			if terms[i], err = plain(terms[i], deep-1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	switch t := t.(type) {
+	case ei.String:
+		list, _ := ei.Elements(t)
+		return list, nil
+	case ei.List:
+		return t, all(t)
+	case ei.Tuple:
+		return t, all(t)
+	case ei.ImproperList:
+		if err := all(t.Elems); err != nil {
+			return nil, err
+		}
+		t.Tail, err = plain(t.Tail, deep-1)
+		return t, err
+	case ei.Map:
+		for i := range t {
+			both := []ei.Term{t[i].Key, t[i].Value}
+			if err := all(both); err != nil {
+				return nil, err
+			}
+			t[i] = ei.Pair{Key: both[0], Value: both[1]}
+		}
+		return sorted(t), nil
+	}
+	return t, nil
+}
+
+// sorted gives a map in the order of its encoded keys.
+func sorted(m ei.Map) ei.Map {
+	keys := make(map[*ei.Pair][]byte, len(m))
+	pairs := make([]*ei.Pair, len(m))
+	for i := range m {
+		pairs[i] = &m[i]
+		keys[&m[i]], _ = ei.AppendTerm(nil, m[i].Key) // one that cannot be encoded fails with the whole
+	}
+	slices.SortFunc(pairs, func(a, b *ei.Pair) int { return bytes.Compare(keys[a], keys[b]) })
+	out := make(ei.Map, len(m))
+	for i, p := range pairs {
+		out[i] = *p
+	}
+	return out
+}

@@ -1,0 +1,229 @@
+package pubsub
+
+import (
+	"maps"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// What a shard knows, as Phoenix.Tracker.State has it: an observed-remove set without tombstones.
+// Each replica numbers its own changes, its clock; the number of a join is the entry's tag. A leave
+// is a number too: that an entry is gone is seen from its tag, which the other side has counted, and
+// which has no value there any more.
+
+// A replica is one incarnation of a shard on a node: {Node, Vsn}.
+type replica struct {
+	_    struct{} `ei:"tuple"`
+	Node ei.Atom
+	Vsn  int64
+}
+
+// A tag is one change by a replica: {Replica, Clock}.
+type tag struct {
+	_       struct{} `ei:"tuple"`
+	Replica replica
+	Clock   uint64
+}
+
+// A contextOf says up to which clock everything by each replica is known.
+type contextOf map[replica]uint64
+
+// A cloud holds the clocks that are known beyond that of the context.
+type cloud map[uint64]struct{}
+
+// An id tells the entries of all topics apart. A process may be tracked once under a key of a topic.
+type id struct {
+	topic string
+	pid   ei.Pid
+	key   string // encoded
+}
+
+// An entry is a process that is tracked. It does not change: an update is another entry.
+type entry struct {
+	id
+	meta ei.Raw
+	tag  tag
+}
+
+// is tells whether both are the same: a replica that was forgotten gives its entries anew.
+func (e *entry) is(other *entry) bool {
+	return e == other || e != nil && other != nil && e.id == other.id && e.tag == other.tag
+}
+
+// A crdt is the set of what replicas track, without one of its own.
+type crdt struct {
+	context contextOf
+	clouds  map[replica]cloud
+	down    map[replica]bool // whose entries are hidden
+	entries map[id]*entry
+	topics  map[string]map[id]*entry
+	tags    map[replica]map[uint64]*entry
+}
+
+func newCRDT() *crdt {
+	return &crdt{
+		context: contextOf{}, clouds: map[replica]cloud{}, down: map[replica]bool{},
+		entries: map[id]*entry{}, topics: map[string]map[id]*entry{}, tags: map[replica]map[uint64]*entry{},
+	}
+}
+
+// A delta is what another replica says: what has changed there, or all it knows of some replicas.
+type delta struct {
+	context contextOf // empty for changes
+	clouds  map[replica]cloud
+	values  []*entry
+}
+
+// visible is the entry of that id, unless its replica is down; nil if there is none.
+func (s *crdt) visible(i id) *entry {
+	if e := s.entries[i]; e != nil && !s.down[e.tag.Replica] {
+		return e
+	}
+	return nil
+}
+
+// knows tells whether a change is known: in the context or in a cloud.
+func (context contextOf) knows(clouds map[replica]cloud, t tag) bool {
+	if c, ok := context[t.Replica]; ok && t.Clock <= c {
+		return true
+	}
+	_, ok := clouds[t.Replica][t.Clock]
+	return ok
+}
+
+// merge takes over what another replica says of replicas that are known here, and tells which ids
+// that concerns.
+func (s *crdt) merge(d *delta) (changed []id) {
+	valued := make(map[tag]bool, len(d.values))
+	var joined []*entry
+	for _, e := range d.values {
+		valued[e.tag] = true
+		if _, known := s.context[e.tag.Replica]; known && !s.context.knows(s.clouds, e.tag) {
+			joined = append(joined, e)
+		}
+	}
+	for _, e := range s.observed(d) {
+		if !valued[e.tag] {
+			s.remove(e)
+			changed = append(changed, e.id)
+		}
+	}
+	for _, e := range joined {
+		s.insert(e)
+		changed = append(changed, e.id)
+	}
+	for r, theirs := range d.clouds {
+		if _, known := s.context[r]; known && len(theirs) > 0 {
+			if s.clouds[r] == nil {
+				s.clouds[r] = make(cloud, len(theirs))
+			}
+			maps.Copy(s.clouds[r], theirs)
+			s.compact(r)
+		}
+	}
+	for r, clock := range d.context {
+		if ours, known := s.context[r]; known && clock > ours {
+			s.context[r] = clock
+			s.compact(r)
+		}
+	}
+	return changed
+}
+
+// observed are the entries here that the other side has counted.
+func (s *crdt) observed(d *delta) (es []*entry) {
+	for r, clock := range d.context {
+		for c, e := range s.tags[r] {
+			if c <= clock {
+				es = append(es, e)
+			}
+		}
+	}
+	for r, theirs := range d.clouds {
+		for c := range theirs {
+			if e := s.tags[r][c]; e != nil && c > d.context[r] {
+				es = append(es, e)
+			}
+		}
+	}
+	return es
+}
+
+// compact moves to the context what follows it without a gap.
+func (s *crdt) compact(r replica) {
+	beyond, clock := s.clouds[r], s.context[r]
+	for {
+		if _, ok := beyond[clock+1]; !ok {
+			break
+		}
+		clock++
+	}
+	s.context[r] = clock
+	maps.DeleteFunc(beyond, func(c uint64, _ struct{}) bool { return c <= clock })
+	if len(beyond) == 0 {
+		delete(s.clouds, r)
+	}
+}
+
+func (s *crdt) insert(e *entry) {
+	if old := s.entries[e.id]; old != nil {
+		s.remove(old)
+	}
+	s.entries[e.id] = e
+	put(s.topics, e.topic, e.id, e)
+	put(s.tags, e.tag.Replica, e.tag.Clock, e)
+}
+
+func (s *crdt) remove(e *entry) {
+	delete(s.entries, e.id)
+	drop(s.topics, e.topic, e.id)
+	drop(s.tags, e.tag.Replica, e.tag.Clock)
+}
+
+// put and drop keep a table of tables, none of which is empty.
+func put[A, B comparable, V any](tables map[A]map[B]V, a A, b B, v V) {
+	if tables[a] == nil {
+		tables[a] = map[B]V{}
+	}
+	tables[a][b] = v
+}
+
+func drop[A, B comparable, V any](tables map[A]map[B]V, a A, b B) {
+	if delete(tables[a], b); len(tables[a]) == 0 {
+		delete(tables, a)
+	}
+}
+
+// up makes a replica known, and its entries visible.
+func (s *crdt) up(r replica) (changed []id) {
+	if _, known := s.context[r]; !known {
+		s.context[r] = 0
+	}
+	delete(s.down, r)
+	return s.of(r)
+}
+
+// hide hides the entries of a replica that is silent.
+func (s *crdt) hide(r replica) (changed []id) {
+	s.down[r] = true
+	return s.of(r)
+}
+
+// forget removes a replica that will not come back, and its entries.
+func (s *crdt) forget(r replica) (changed []id) {
+	changed = s.of(r)
+	for _, e := range s.tags[r] {
+		s.remove(e)
+	}
+	delete(s.context, r)
+	delete(s.clouds, r)
+	delete(s.down, r)
+	return changed
+}
+
+func (s *crdt) of(r replica) (ids []id) {
+	for _, e := range s.tags[r] {
+		ids = append(ids, e.id)
+	}
+	return ids
+}

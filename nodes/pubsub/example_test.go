@@ -1,0 +1,84 @@
+package pubsub_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/pubsub"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A Bid is what the members of MyApp.PubSub tell each other: %{item: "clock", price: 10}.
+type Bid struct {
+	Item  string
+	Price int
+}
+
+// Phoenix applications, and other programs like this one, that are members of MyApp.PubSub get what
+// is broadcast, and broadcast themselves. Connect to one of them, or be connected to.
+func Example() {
+	ctx := context.Background()
+	var ps *pubsub.PubSub
+	node, err := nodes.New(nodes.Config{
+		Name: "go@host", Cookie: "secret",
+		Transport: transport.NewMemory(), Listen: transport.MemoryAddr("go"), Resolver: nodes.Static{}, // leave these out
+		Setup: func(n *nodes.Node) (err error) {
+			ps, err = pubsub.Start(n, "MyApp.PubSub", nil)
+			return err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := node.Start(ctx); err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	defer ps.Close()
+
+	bids := pubsub.Messages[Bid](ctx, ps, "bids")
+	if err := ps.Broadcast(ctx, "bids", Bid{"clock", 10}); err != nil {
+		log.Fatal(err)
+	}
+	for bid, err := range bids {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(bid.Item, bid.Price)
+		break
+	}
+	// Output: clock 10
+}
+
+// What a program pushes appears in the browsers that have joined the channel room:1:
+// channel.on("new_msg", msg => …).
+func ExamplePubSub_Push() {
+	push := func(ctx context.Context, ps *pubsub.PubSub) error {
+		return ps.Push(ctx, "room:1", "new_msg", map[string]any{"text": "Hello from Go"})
+	}
+	_ = push
+}
+
+// Who is in a room of a Phoenix application, and who comes and goes.
+func ExampleWatch() {
+	type User struct {
+		Name   string
+		PhxRef string // what Phoenix adds
+	}
+	watch := func(ctx context.Context, ps *pubsub.PubSub) error {
+		presence, err := ps.Presence("MyAppWeb.Presence", nil)
+		if err != nil {
+			return err
+		}
+		for event, err := range pubsub.Watch[User](ctx, presence, "room:1") {
+			if err != nil {
+				return err
+			}
+			fmt.Println(event.Change, event.Key, event.Meta.Name) // joined 17 Ann
+		}
+		return nil
+	}
+	_ = watch
+}

@@ -1,0 +1,55 @@
+package pubsub
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/stretchr/testify/require"
+)
+
+// Whatever a peer says, twice, what is known stays in order, and a shard of this node that is told
+// what this one asks is not confused either.
+func FuzzSaying(f *testing.F) {
+	for _, s := range sayings("a@h") {
+		f.Add([]byte(s.term(f)), []byte(sayings("a@h")[0].term(f)))
+	}
+	f.Add([]byte(raw(f, request(ei.Ref{Node: "a@h", Creation: 1, Len: 1}, replica{Node: "a@h", Vsn: 1}, contextOf{}))), []byte{})
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		s := newTracker()
+		now := time.Unix(0, 0)
+		for _, b := range [][]byte{first, second, first} {
+			said, err := parseSaying(b)
+			if err != nil {
+				continue
+			}
+			s.hear(said, now)
+			now = now.Add(20 * time.Second)
+			s.tick(now, 30*time.Second, time.Minute)
+			for i, e := range s.entries {
+				require.Same(t, e, s.topics[i.topic][i])
+				require.Same(t, e, s.tags[e.tag.Replica][e.tag.Clock])
+				require.Contains(t, s.context, e.tag.Replica)
+				_, _ = present[any](e)
+			}
+		}
+	})
+}
+
+func FuzzForward(f *testing.F) {
+	b, err := appendForward("topic", ei.Tuple{ei.Atom("a"), ei.Int(1)}, plain)
+	require.NoError(f, err)
+	f.Add([]byte(b))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		topic, message, ok := parseForward(b)
+		if !ok {
+			return
+		}
+		again, err := appendForward(string(topic), message, plain)
+		require.NoError(t, err)
+		sameTopic, sameMessage, ok := parseForward(again)
+		require.True(t, ok)
+		require.Equal(t, topic, sameTopic)
+		require.Equal(t, message, sameMessage)
+	})
+}

@@ -1,0 +1,308 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/pg"
+)
+
+// Scope is the name of the scope of package pg in which each Phoenix.PubSub has its process groups.
+const Scope = "Elixir.Phoenix.PubSub"
+
+// The dispatchers: modules that give a message to the subscribers of a node.
+const (
+	plain   = ei.Atom("Elixir.Phoenix.PubSub")
+	channel = ei.Atom("Elixir.Phoenix.Channel.Server")
+)
+
+const (
+	// maxPool bounds the pools.
+	maxPool = 1024
+	// restartAfter is how soon a process that somebody has killed is started again if it cannot be
+	// at once.
+	restartAfter = time.Second
+)
+
+// Options adjust a PubSub. The zero value, and nil, fit a Phoenix application with no options.
+type Options struct {
+	// PoolSize is the :pool_size of the PubSub, which is the same throughout a cluster; 0 is 1, as
+	// there.
+	PoolSize int
+	// BroadcastPoolSize is its :broadcast_pool_size, at most PoolSize; 0 is PoolSize.
+	BroadcastPoolSize int
+	// Limit is how many bytes the unread messages of a loop over Messages may take, as
+	// nodes.MailboxOptions.Limit counts them; 0 is nodes.DefaultMailboxLimit. At the limit the loop
+	// ends with an error.
+	Limit int
+	// Scope is the program's own scope of that name, which other PubSubs, or the program itself, use
+	// as well: pg.Start(n, pubsub.Scope, nil). nil: Start starts it, and Close closes it.
+	Scope *pg.Scope
+}
+
+// A PubSub is this node's part of a Phoenix.PubSub. Its methods are safe for concurrent use.
+type PubSub struct {
+	n         *nodes.Node
+	opts      Options
+	ownsScope bool
+	log       *slog.Logger
+	groups    []ei.Atom // of the pool's processes: their names, and the groups that they are members of
+	ctx       context.Context
+	cancel    context.CancelFunc
+	kept      sync.WaitGroup
+
+	mu      sync.Mutex
+	members []*nodes.Mailbox // the pool's processes
+	topics  map[string]map[*nodes.Mailbox]struct{}
+	// of each subscriber its topics
+	subscribers map[*nodes.Mailbox]map[string]struct{}
+}
+
+// Start makes the node a member of the PubSub of that name: "MyApp.PubSub" for a module's name,
+// "my_pubsub" for that atom. Call it in Config.Setup if the node moves or has workers (see the
+// package's comment), else there or after Node.Start. If it was called for the name before, the
+// error is nodes.ErrNameTaken.
+func Start(n *nodes.Node, name string, o *Options) (*PubSub, error) {
+	ps := &PubSub{
+		n: n, log: n.Logger().With("pubsub", name), topics: map[string]map[*nodes.Mailbox]struct{}{}, subscribers: map[*nodes.Mailbox]map[string]struct{}{},
+	}
+	if o != nil {
+		ps.opts = *o
+	}
+	ps.ctx, ps.cancel = context.WithCancel(context.Background())
+	if err := ps.start(name); err != nil {
+		ps.Close()
+		return nil, &nodes.Error{Op: "start the PubSub " + name, Err: err}
+	}
+	return ps, nil
+}
+
+func (ps *PubSub) start(name string) (err error) {
+	o := &ps.opts
+	if o.PoolSize == 0 {
+		o.PoolSize = 1
+	}
+	if o.BroadcastPoolSize == 0 {
+		o.BroadcastPoolSize = o.PoolSize
+	}
+	switch {
+	case name == "":
+		return errors.New("the name is empty")
+	case o.PoolSize < 0 || o.PoolSize > maxPool:
+		return fmt.Errorf("Options.PoolSize is %d", o.PoolSize)
+	case o.BroadcastPoolSize < 0 || o.BroadcastPoolSize > o.PoolSize:
+		return fmt.Errorf("Options.BroadcastPoolSize is %d, with a PoolSize of %d", o.BroadcastPoolSize, o.PoolSize)
+	}
+	if o.Scope == nil {
+		if o.Scope, err = pg.Start(ps.n, Scope, nil); err != nil {
+			return err
+		}
+		ps.ownsScope = true
+	}
+	adapter := elixir.Module(strings.TrimPrefix(name, "Elixir.") + ".Adapter") // Module.concat(name, "Adapter")
+	ps.members = make([]*nodes.Mailbox, o.PoolSize)
+	for i := range ps.members {
+		group := adapter
+		if i > 0 {
+			group += ei.Atom(fmt.Sprintf("_%d", i+1))
+		}
+		ps.groups = append(ps.groups, group)
+		if err := ps.keep(string(group), func() (*nodes.Mailbox, error) { return ps.startMember(i) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startMember starts a process of the pool.
+func (ps *PubSub) startMember(i int) (*nodes.Mailbox, error) {
+	group := ps.groups[i]
+	b, err := ps.n.Serve(string(group), nodes.Server{Info: ps.take}, &nodes.MailboxOptions{TrapExit: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := ps.opts.Scope.Join(ps.ctx, group, b); err != nil {
+		b.Close()
+		return nil, err
+	}
+	ps.mu.Lock()
+	ps.members[i] = b
+	ps.mu.Unlock()
+	return b, nil
+}
+
+// keep starts a process, and another one when it ends, as a supervisor would, until the PubSub or
+// the node ends.
+func (ps *PubSub) keep(name string, start func() (*nodes.Mailbox, error)) error {
+	b, err := start()
+	if err != nil {
+		return err
+	}
+	ps.background(func() {
+		for {
+			select {
+			case <-ps.ctx.Done():
+				b.Exit(ei.Atom("shutdown"))
+				return
+			case <-b.Done():
+			}
+			again := b.Err()
+			for {
+				if errors.Is(again, nodes.ErrMoved) || ps.n.Err() != nil {
+					return
+				}
+				ps.log.Warn("process of a PubSub ended, and is started again", "name", name, "why", again)
+				if b, again = start(); again == nil {
+					break
+				}
+				select {
+				case <-ps.ctx.Done():
+					return
+				case <-ps.n.Done():
+					return
+				case <-time.After(restartAfter):
+				}
+			}
+		}
+	})
+	return nil
+}
+
+// Close ends the membership, the loops over Messages and Watch, and the Presences. It does not end
+// mailboxes that have subscribed by Subscribe.
+func (ps *PubSub) Close() error {
+	ps.mu.Lock()
+	ps.cancel()
+	ps.mu.Unlock()
+	ps.kept.Wait()
+	if ps.ownsScope {
+		return ps.opts.Scope.Close()
+	}
+	return nil
+}
+
+// background runs f on a goroutine for which Close waits; not after Close.
+func (ps *PubSub) background(f func()) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.backgroundLocked(f)
+}
+
+func (ps *PubSub) backgroundLocked(f func()) {
+	if ps.ctx.Err() == nil {
+		ps.kept.Go(f)
+	}
+}
+
+// Broadcast sends a message, an ei.Term or a Go value (see ei.Append), to the subscribers of a topic
+// on all nodes. It waits as Mailbox.Send does, for the queue of a connection for example, and its
+// error is the first of those of the nodes that could not be reached: the others have the message.
+// What is sent by one goroutine arrives in order. It is Phoenix.PubSub.broadcast/3.
+func (ps *PubSub) Broadcast(ctx context.Context, topic string, message any) error {
+	return ps.broadcast(ctx, nil, topic, message, plain)
+}
+
+// BroadcastFrom is Broadcast in the name of a mailbox, which does not get the message itself if it is
+// a subscriber. It is Phoenix.PubSub.broadcast_from/4.
+func (ps *PubSub) BroadcastFrom(ctx context.Context, from *nodes.Mailbox, topic string, message any) error {
+	return ps.broadcast(ctx, from, topic, message, plain)
+}
+
+// DirectBroadcast sends a message to the subscribers on one node, which need not be in the group, and
+// is connected to if need be; it may also be this one. What Mailbox.SendName says of waiting and
+// errors holds. It is Phoenix.PubSub.direct_broadcast/4.
+func (ps *PubSub) DirectBroadcast(ctx context.Context, node, topic string, message any) error {
+	what := "broadcast on " + topic + " to"
+	b, err := appendForward(topic, message, plain)
+	if err != nil {
+		return &nodes.Error{Op: what, Peer: node, Err: err}
+	}
+	from := ps.member(0)
+	return from.SendName(ctx, node, string(ps.groupOf(from)), b)
+}
+
+// A Push is a %Phoenix.Socket.Broadcast{}: what goes to the browsers that have joined a channel.
+// Subscribers get it from Phoenix as a message, as that type if they like.
+type Push[P any] struct {
+	_       struct{} `ei:"struct=Elixir.Phoenix.Socket.Broadcast"`
+	Topic   string
+	Event   string
+	Payload P
+}
+
+// Push sends an event to the browsers, and other subscribers, of a channel's topic, on all nodes:
+// MyAppWeb.Endpoint.broadcast/3. The payload is a map, or a struct; Phoenix makes JSON of it. Else it
+// is like Broadcast.
+func (ps *PubSub) Push(ctx context.Context, topic, event string, payload any) error {
+	return ps.broadcast(ctx, nil, topic, Push[any]{Topic: topic, Event: event, Payload: payload}, channel)
+}
+
+// PushFrom is Push as BroadcastFrom is Broadcast: MyAppWeb.Endpoint.broadcast_from/4.
+func (ps *PubSub) PushFrom(ctx context.Context, from *nodes.Mailbox, topic, event string, payload any) error {
+	return ps.broadcast(ctx, from, topic, Push[any]{Topic: topic, Event: event, Payload: payload}, channel)
+}
+
+func (ps *PubSub) broadcast(ctx context.Context, from *nodes.Mailbox, topic string, message any, dispatcher ei.Atom) error {
+	group := ps.groups[0]
+	if from == nil {
+		if from = ps.member(0); from.Err() != nil { // it was killed: in the scope's name, meanwhile
+			from = nil
+		}
+	}
+	if from != nil {
+		group = ps.groupOf(from)
+	}
+	b, err := appendForward(topic, message, dispatcher)
+	switch {
+	case ps.ctx.Err() != nil:
+		err = nodes.ErrClosed
+	case err == nil:
+		err = ps.opts.Scope.Broadcast(ctx, from, group, b)
+	}
+	if err != nil {
+		return &nodes.Error{Op: "broadcast on " + topic, Err: err}
+	}
+	return nil
+}
+
+// member is a process of the pool.
+func (ps *PubSub) member(i int) *nodes.Mailbox {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.members[i]
+}
+
+// hasMember tells whether another node takes part.
+func (ps *PubSub) hasMember(node ei.Atom) bool {
+	for pid := range ps.opts.Scope.Members(ps.groups[0]) {
+		if pid.Node == node {
+			return string(node) != ps.n.Name()
+		}
+	}
+	return false
+}
+
+// groupOf is the group that a process broadcasts to: always the same, so that its messages stay in
+// order.
+func (ps *PubSub) groupOf(from *nodes.Mailbox) ei.Atom {
+	return ps.groups[from.Pid().ID%uint32(ps.opts.BroadcastPoolSize)]
+}
+
+// moduleOr is the atom that a name stands for in Elixir: MyApp.PubSub is a module's, my_pubsub an
+// atom as it is.
+func moduleOr(name string) ei.Atom {
+	if r, _ := utf8.DecodeRuneInString(name); unicode.IsUpper(r) && !strings.HasPrefix(name, "Elixir.") {
+		return elixir.Module(name)
+	}
+	return ei.Atom(name)
+}

@@ -1,0 +1,126 @@
+package pubsub
+
+import (
+	"maps"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// The protocol of Phoenix.Tracker.Shard, for one shard, without time, locks or sending: which
+// replicas are there, and whom to ask for what was missed.
+
+// samplePeriods is after how many periods a shard asks for what the clocks of others say it has
+// missed: their deltas may still be on their way (:clock_sample_periods).
+const samplePeriods = 2
+
+// A tracker is what a shard knows of the others.
+type tracker struct {
+	*crdt
+	replicas map[ei.Atom]*peer // by node: a node has one incarnation of the shard
+	pending  map[replica]contextOf
+	samples  int
+}
+
+// A peer is a node's shard.
+type peer struct {
+	vsn    int64
+	heard  time.Time
+	isDown bool
+}
+
+func newTracker() *tracker {
+	return &tracker{crdt: newCRDT(), replicas: map[ei.Atom]*peer{}, pending: map[replica]contextOf{}}
+}
+
+// hear takes what a replica says, at a time. changed are the ids that may be others now; ask tells
+// whether the replica, which was not there until now, is to be asked for more at once.
+func (t *tracker) hear(s *saying, now time.Time) (changed []id, ask bool) {
+	p := t.replicas[s.from.Node]
+	isNew := p == nil || p.vsn != s.from.Vsn || p.isDown
+	switch {
+	case s.kind == heartbeat:
+		changed = t.alive(s.from, now)
+		t.pending[s.from] = s.clocks
+	// it was asked, and says who it is; an answer of one that has ended may come late
+	case s.kind == transferAck && (p == nil || p.vsn <= s.from.Vsn):
+		changed = t.alive(s.from, now)
+		ask = isNew
+	case s.kind == gracefulPermdown && p != nil && p.vsn == s.from.Vsn:
+		changed = t.permdown(s.from)
+	}
+	if s.delta != nil {
+		changed = append(changed, t.merge(s.delta)...)
+	}
+	if s.kind == heartbeat {
+		ask = isNew && s.clocks[s.from] > t.context[s.from]
+	}
+	return changed, ask
+}
+
+// alive notes that a replica is there. Another one of its node is not there any more.
+func (t *tracker) alive(r replica, now time.Time) (changed []id) {
+	p := t.replicas[r.Node]
+	if p != nil && p.vsn != r.Vsn {
+		changed = t.permdown(replica{Node: r.Node, Vsn: p.vsn})
+		p = nil
+	}
+	if p == nil || p.isDown {
+		changed = append(changed, t.up(r)...)
+	}
+	t.replicas[r.Node] = &peer{vsn: r.Vsn, heard: now}
+	return changed
+}
+
+// permdown forgets a replica, and what it has tracked.
+func (t *tracker) permdown(r replica) (changed []id) {
+	delete(t.replicas, r.Node)
+	delete(t.pending, r)
+	return t.forget(r)
+}
+
+// tick is called every broadcast period: it finds out who has been silent for too long, and whom to
+// ask for what was missed.
+func (t *tracker) tick(now time.Time, down, permdown time.Duration) (changed []id, ask []replica) {
+	for node, p := range t.replicas {
+		r := replica{Node: node, Vsn: p.vsn}
+		switch silent := now.Sub(p.heard); {
+		case silent > permdown:
+			changed = append(changed, t.permdown(r)...)
+		case silent > down && !p.isDown:
+			p.isDown = true
+			changed = append(changed, t.hide(r)...)
+		}
+	}
+	if t.samples++; t.samples >= samplePeriods {
+		ask, t.samples = t.behind(), 0
+		clear(t.pending)
+	}
+	return changed, ask
+}
+
+// behind are the replicas that know more than is known here: of themselves, or of another one that
+// has said nothing of late.
+func (t *tracker) behind() (ask []replica) {
+	ours := t.clocks()
+	for teller, theirs := range t.pending {
+		for r, clock := range theirs {
+			at, known := ours[r]
+			if known && clock > at && (r == teller || t.pending[r] == nil) {
+				ask = append(ask, teller)
+				break
+			}
+		}
+	}
+	return ask
+}
+
+// clocks is what is known, without the replicas that are down: their entries are hidden, and nobody
+// gives them.
+func (t *tracker) clocks() contextOf {
+	c := maps.Clone(t.context)
+	for r := range t.down {
+		delete(c, r)
+	}
+	return c
+}

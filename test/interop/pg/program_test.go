@@ -1,0 +1,153 @@
+//go:build linux
+
+package pg
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/sockdir"
+)
+
+// The program cnode-demo, built once.
+var built struct {
+	sync.Mutex
+	dir string
+}
+
+func removeBuilt() { os.RemoveAll(built.dir) }
+
+func demo(t *testing.T) string {
+	t.Helper()
+	built.Lock()
+	defer built.Unlock()
+	path := filepath.Join(built.dir, "cnode-demo")
+	if built.dir != "" {
+		return path
+	}
+	dir, err := os.MkdirTemp("", "cnode-pg-")
+	require.NoError(t, err)
+	built.dir, path = dir, filepath.Join(dir, "cnode-demo")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/cnode-go/cnode/cmd/cnode-demo").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return path
+}
+
+// A program is a running cnode-demo serve, of whose group g the process peer is a member.
+type program struct {
+	*otp.Program
+	command func(args ...string) *exec.Cmd
+}
+
+func serve(t *testing.T, port int, args ...string) *program {
+	t.Helper()
+	env := []string{
+		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + sockdir.New(t),
+		"ERL_EPMD_PORT=" + strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1",
+	}
+	p := &program{command: func(args ...string) *exec.Cmd {
+		cmd := exec.Command(demo(t), args...)
+		cmd.Env = env
+		return cmd
+	}}
+	name := fmt.Sprintf("served%d@127.0.0.1", started.Add(1))
+	p.Program = otp.Serve(t, p.command(append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--pg", "g",
+		"--log-level", "info"}, args...)...))
+	t.Cleanup(func() {
+		if log := p.Log(); strings.Contains(log, "panic") {
+			t.Errorf("the node says:\n%s", log)
+		}
+	})
+	return p
+}
+
+// serve --pg: its member is seen, also after an upgrade, and gone when the program is killed.
+func TestServe(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := start(t, r, port)
+		scope := scopeOf(t, erl)
+		p := serve(t, port)
+		erl.Do(t, fmt.Sprintf(`pong = net_adm:ping('%s')`, p.Name))
+		seesErl(t, erl, "g", p.Name)
+		erl.Do(t, `pg:monitor_scope()`)
+		out, err := p.command("upgrade", p.Name).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "upgraded")
+		member(t, erl, "m", "g")
+		seesErl(t, erl, "g", p.Name, erl.Name())
+		require.Equal(t, "{{ok,hello},[join]}", erl.Do(t, fmt.Sprintf(
+			`[P] = [P || P <- pg:get_members(g), node(P) =/= node()], {gen_server:call(P, hello),
+			(fun F() -> receive {_, What, _, _} -> [What | F()] after 0 -> [] end end)()}`)))
+		pid, err := strconv.Atoi(erl.Do(t, fmt.Sprintf(`rpc:call('%s', cnode, pid, [])`, p.Name)))
+		require.NoError(t, err)
+		require.NotEqual(t, pid, p.Pid())
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		seesErl(t, erl, "g", erl.Name())
+		require.Equal(t, scope, scopeOf(t, erl))
+	})
+}
+
+// With workers each worker's process is a member, wherever the connection is; Erlang nodes and a Go
+// node see each once, and one less for the moment when a worker is killed.
+func TestWorkers(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := []*otp.Node{start(t, r, port), start(t, r, port), start(t, r, port)}
+		var scopes []string
+		for _, e := range erl {
+			scopes = append(scopes, scopeOf(t, e))
+		}
+		p := serve(t, port, "--workers", "3", "--dispatch", "least")
+		n, s := goNode(t, port, false)
+		a := box(t, n)
+		require.NoError(t, s.Join(soon(t), ei.Atom("g"), a))
+		_, err := n.Connect(soon(t), p.Name)
+		require.NoError(t, err)
+		for _, e := range erl {
+			e.Do(t, fmt.Sprintf(`pong = net_adm:ping('%s')`, p.Name))
+		}
+		three := []string{p.Name, p.Name, p.Name}
+		everybody := func() {
+			t.Helper()
+			for _, e := range erl {
+				seesErl(t, e, "g", three...)
+				require.Equal(t, "3", e.Do(t, `length(lists:usort(pg:get_members(g)))`))
+			}
+			sees(t, s, ei.Atom("g"), append(slices.Clone(three), n.Name())...)
+		}
+		everybody()
+		out, err := p.command("upgrade", p.Name).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		everybody()
+		for _, e := range erl {
+			pid, err := strconv.Atoi(e.Do(t, fmt.Sprintf(`rpc:call('%s', cnode, pid, [])`, p.Name)))
+			require.NoError(t, err)
+			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+			e.Do(t, fmt.Sprintf(`W = fun W() -> case net_adm:ping('%s') of pong -> ok; _ -> timer:sleep(10), W() end end, W()`, p.Name))
+		}
+		for _, e := range erl {
+			e.Do(t, fmt.Sprintf(`W = fun W() -> case net_adm:ping('%s') of pong -> ok; _ -> timer:sleep(10), W() end end, W()`, p.Name))
+		}
+		_, err = n.Connect(soon(t), p.Name)
+		if n.Conn(p.Name) == nil {
+			require.NoError(t, err)
+		}
+		everybody()
+		for i, e := range erl {
+			require.Equal(t, scopes[i], scopeOf(t, e))
+		}
+	})
+}
