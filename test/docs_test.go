@@ -21,9 +21,6 @@ func documents(t *testing.T) []string {
 	require.NoError(t, err)
 	return append(pages, "../README.md", "../CHANGELOG.md", "../test/bench/README.md")
 }
-// The documents that name files, functions and options of the code.
-var documents = []string{"README.md", "docs/operating.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md", "docs/calls.md", "docs/pubsub.md", "docs/from-libei.md", "docs/terms.md",
-	"test/bench/README.md", "CHANGELOG.md"}
 
 // TestDocs compares the documents with the code: what they name between back-quotes must exist. A
 // file without a folder is in the folder of the file that its chapter has named before it; a word
