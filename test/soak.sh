@@ -22,8 +22,9 @@
 #	           processes of a tree of supervisors
 #	sound      the suite for plug-ins accuses no good one of 15, on a busy machine
 #	callbacks  10 minutes of nodes that call each other back, with tiny limits
-#	comings    10 minutes for each OTP in which functions, processes, links, monitors
-#	           and supervised servers come and go, both ways, while processes are
+#	comings    10 minutes for each OTP in which functions, processes, links, monitors,
+#	           group members, global names and supervised servers come and go, both
+#	           ways, while processes are
 #	           killed, connections closed, and the Erlang node is killed and started
 #	           anew: nothing is left of them
 #	chaos      100 faulty streams for each OTP, faults at every byte, the whole
