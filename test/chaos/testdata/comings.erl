@@ -34,7 +34,7 @@ serve(Doers) ->
 
 stop() ->
     Ref = monitor(process, comings),
-    comings ! stop,
+    catch comings ! stop,
     receive {'DOWN', Ref, process, _, _} -> ok end.
 
 %% A process that ends after so many milliseconds.
