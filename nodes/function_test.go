@@ -85,7 +85,7 @@ func TestFunctionKnowsItsCaller(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
 	n.Expose("m", "look", FuncOf(func(ctx context.Context) {
-		if MailboxOf(ctx) != MailboxOf(ctx) || !MailboxOf(ctx).runsWith(ctx) {
+		if self := MailboxOf(ctx); self != MailboxOf(ctx) || !self.runsWith(ctx) {
 			panic("two processes")
 		}
 		known <- seen{MailboxOf(ctx).Pid(), CallerOf(ctx), GroupLeaderOf(ctx)}

@@ -63,6 +63,7 @@ const (
 	helperName = "cnode_global_locker" // of the process that locks
 
 	waitsAtOnce = 16
+	joinPause   = 500 * time.Millisecond
 )
 
 // ErrHidden: a hidden node takes no part in global. Its processes get names by RegisterExternal.
@@ -324,123 +325,6 @@ func (g *Global) runEvents() {
 	g.eventsMu.Unlock()
 	for _, f := range list {
 		f()
-	}
-}
-
-// send is the outbox's.
-func (g *Global) send(ctx context.Context, l letter) error {
-	box := g.box.Load()
-	switch {
-	case l.name:
-		return box.SendName(ctx, l.node, serverName, l.payload)
-	case l.alias.Len > 0:
-		return box.SendAlias(ctx, l.alias, l.payload)
-	}
-	return box.Send(ctx, l.pid, l.payload)
-}
-
-// The outside of the server, which the server's goroutine calls.
-
-func (g *Global) post(l letter)      { g.outbox.post(l) }
-func (g *Global) lockerPid() ei.Pid  { return g.helper.Load().Pid() }
-func (g *Global) candidate(h him)    { g.locker.candidate(h) }
-func (g *Global) demonitor(r ei.Ref) { g.box.Load().Demonitor(r) }
-
-func (g *Global) lockSet(node string, tag int64, set bool, from ei.Pid) {
-	g.locker.heard(lockSet{node, tag, set, from})
-}
-
-func (g *Global) cancel(node string, tag int64) { g.locker.cancel(node, tag) }
-
-func (g *Global) warn(text string, args ...any)  { g.log.Warn(text, args...) }
-func (g *Global) debug(text string, args ...any) { g.log.Debug(text, args...) }
-
-func (g *Global) monitor(pid ei.Pid) (ei.Ref, bool) {
-	ref, err := g.box.Load().Monitor(g.outbox.noWait, pid)
-	return ref, err == nil
-}
-
-// watchLater connects to the node of a name's process, as OTP does, and monitors the process then.
-func (g *Global) watchLater(of *name) {
-	node := string(of.pid.Node)
-	if g.unwatched[node] == nil && len(g.unwatched) >= maxKnown {
-		g.pushLater(func() { g.server.unwatchable(of) })
-		return
-	}
-	g.unwatched[node] = append(g.unwatched[node], of)
-	if len(g.unwatched[node]) > 1 {
-		return // a goroutine is connecting
-	}
-	go func() {
-		g.slots <- struct{}{}
-		defer func() { <-g.slots }()
-		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
-		defer cancel()
-		box := g.box.Load()
-		ref, err := box.Monitor(ctx, of.pid)
-		g.push(func() {
-			if err == nil {
-				box.Demonitor(ref)
-			}
-			g.watchNow(node, err == nil)
-		})
-	}()
-}
-
-// watchNow monitors the processes of a node that is connected; of one that is not, it drops the
-// names. The monitors are made here, so that what they bring is heard of afterwards.
-func (g *Global) watchNow(node string, connected bool) {
-	names := g.unwatched[node]
-	delete(g.unwatched, node)
-	for _, n := range names {
-		switch {
-		case !connected:
-			g.server.unwatchable(n)
-		case g.server.isUnwatched(n):
-			ref, err := g.box.Load().Monitor(g.outbox.noWait, n.pid)
-			switch {
-			case err == nil:
-				g.server.watched(n, ref)
-			case errors.Is(err, nodes.ErrNoConnection):
-				g.server.unwatchable(n)
-			default: // the connection is full
-				g.watchLater(n)
-			}
-		}
-	}
-}
-
-// join connects to a node that others know.
-func (g *Global) join(node string) {
-	go func() {
-		g.slots <- struct{}{}
-		defer func() { <-g.slots }()
-		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
-		defer cancel()
-		_, err := g.n.Connect(ctx, node)
-		if err != nil && !errors.Is(err, nodes.ErrConnected) {
-			g.log.Warn("global: cannot connect", "node", node, "error", err)
-			g.push(func() { g.server.unreachable(node) })
-			return
-		}
-		g.push(func() { g.server.joined(node) })
-	}()
-}
-
-func (g *Global) disconnect(node string) {
-	if by, ok := g.server.up[node]; ok && by != g.box.Load().Pid() {
-		g.tellWorker(by, ei.Atom("disconnect"), ei.Atom(node))
-		return
-	}
-	if c := g.n.Conn(node); c != nil {
-		go c.Close()
-	}
-}
-
-// down is the end of a process that this one monitors.
-func (g *Global) down(ref ei.Ref) {
-	if !g.workerDown(ref) {
-		g.server.down(ref)
 	}
 }
 

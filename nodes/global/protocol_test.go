@@ -336,7 +336,7 @@ func TestState(t *testing.T) {
 	require.NoError(t, err)
 	read, err := ei.Decode(raw)
 	require.NoError(t, err)
-	_, d := newStage(t, "b@test")
+	other, d := newStage(t, "b@test")
 	d.decodeTables(read.(ei.Tuple)[0], true)
 	d.decode(read.(ei.Tuple)[1])
 	d.out, c.out = nil, nil
@@ -345,4 +345,27 @@ func TestState(t *testing.T) {
 	require.Equal(t, fmt.Sprint(c.encode()), fmt.Sprint(d.encode()))
 	require.Equal(t, len(c.byRef), len(d.byRef))
 	require.Equal(t, c.lockOf, d.lockOf)
+
+	// whoever was being asked is asked again
+	d.out = other
+	asked := d.sessions["c@test"]
+	require.True(t, asked.asking)
+	asked.asking = false
+	d.compare(asked)
+	require.Len(t, other.clashes, 1)
+	require.Equal(t, pid("c@test", 5), other.clashes[0].his.pid)
+}
+
+// Where partitions may overlap nobody reports losses, or leaves because of them.
+func TestAllowOverlap(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	c.silent = true
+	for _, n := range []string{"a@test", "c@test"} {
+		synchronise(t, s, c, n, nil, nil)
+	}
+	s.said()
+	c.message("a@test", ei.Tuple{a("lost_connection"), a("a@test"), ei.Int(1), ei.Int(1), a("c@test")})
+	c.nodedown("a@test", pid("b@test", 2))
+	require.Empty(t, s.said())
+	require.Contains(t, c.known, "c@test")
 }

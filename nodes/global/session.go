@@ -230,6 +230,7 @@ func (c *server) compare(s *session) {
 		return
 	}
 	var clashes []*clash
+	s.ops = nil
 	for _, n := range s.names {
 		own := c.names[n.key]
 		switch {
@@ -239,7 +240,6 @@ func (c *server) compare(s *session) {
 			clashes = append(clashes, &clash{his: n, own: *own})
 		}
 	}
-	s.names = nil
 	if len(clashes) == 0 {
 		c.decide(s, nil)
 		return
@@ -269,7 +269,7 @@ func (c *server) decide(s *session, clashes []*clash) {
 			s.ops, his = append(s.ops, o), append(his, o)
 		}
 	}
-	s.decided = true
+	s.decided, s.names = true, nil
 	c.cast(s.node, ei.Atom("resolved"), ei.Atom(c.self), encodeOps(his), c.knownList(), ei.Atom("unused"), c.external(), s.hisTag)
 	if s.his != nil {
 		c.finish(s)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // A letter is a term on its way to a process, of this node or another one.
@@ -190,3 +191,6 @@ func pidOrNone(p ei.Pid) ei.Term {
 	}
 	return p
 }
+
+// isNodeName tells whether a node can have a name.
+func isNodeName(name string) bool { return name != "" && dist.CheckName(name) == nil }

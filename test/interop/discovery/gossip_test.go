@@ -31,6 +31,11 @@ func newCrowd(t *testing.T, e otp.Elixir, secret string) *crowd {
 	return &crowd{e, otp.Epmd(t), g}
 }
 
+// name is that of a node of this crowd, and of no other.
+func (c *crowd) name(alive string) string {
+	return fmt.Sprintf("%s-%d@127.0.0.1", alive, c.gossip.Group.Port())
+}
+
 // elixir starts an Elixir node that announces, listens, or both.
 func (c *crowd) elixir(t *testing.T, name, mode string) *otp.Program {
 	t.Helper()
@@ -68,13 +73,13 @@ func TestGossipWithElixir(t *testing.T) {
 				wrong := c.gossip
 				wrong.Secret += "another one"
 
-				listens := start(t, config(t, "listens@127.0.0.1", c.mapper))
+				listens := start(t, config(t, c.name("listens"), c.mapper))
 				heard := &events{}
 				quiet := c.gossip
 				quiet.ListenOnly = true
 				keep(t, listens, quiet, heard.options())
 
-				announces := start(t, config(t, "announces@127.0.0.1", c.mapper))
+				announces := start(t, config(t, c.name("announces"), c.mapper))
 				found := &events{}
 				o := found.options()
 				o.Only = func(string) bool { return false } // it connects to nobody
@@ -82,27 +87,27 @@ func TestGossipWithElixir(t *testing.T) {
 				news := watched(t, announces)
 
 				// what a Go node announces is heard by another one, too
-				require.Equal(t, "connected", heard.next(t, "announces@127.0.0.1").what)
-				require.Equal(t, "listens@127.0.0.1", news().Node)
+				require.Equal(t, "connected", heard.next(t, c.name("announces")).what)
+				require.Equal(t, c.name("listens"), news().Node)
 
-				alien := start(t, config(t, "alien@127.0.0.1", c.mapper))
+				alien := start(t, config(t, c.name("alien"), c.mapper))
 				ak := keep(t, alien, wrong, nil)
 
-				c.elixir(t, "ears@127.0.0.1", "listen")
-				require.Equal(t, nodes.NodeEvent{Node: "ears@127.0.0.1", Up: true, Type: nodes.HiddenNodes}, news())
-				require.Equal(t, []string{"announces@127.0.0.1"}, hidden(t, announces, "ears@127.0.0.1"))
+				c.elixir(t, c.name("ears"), "listen")
+				require.Equal(t, nodes.NodeEvent{Node: c.name("ears"), Up: true, Type: nodes.HiddenNodes}, news())
+				require.Equal(t, []string{c.name("announces")}, hidden(t, announces, c.name("ears")))
 
-				mouth := c.elixir(t, "mouth@127.0.0.1", "announce")
-				require.Equal(t, "connected", heard.next(t, "mouth@127.0.0.1").what)
-				require.Equal(t, []string{"listens@127.0.0.1"}, hidden(t, listens, "mouth@127.0.0.1"))
+				mouth := c.elixir(t, c.name("mouth"), "announce")
+				require.Equal(t, "connected", heard.next(t, c.name("mouth")).what)
+				require.Equal(t, []string{c.name("listens")}, hidden(t, listens, c.name("mouth")))
 				mouth.Kill()
-				require.Equal(t, "lost", heard.next(t, "mouth@127.0.0.1").what)
-				require.Equal(t, "failed", heard.next(t, "mouth@127.0.0.1").what)
-				c.elixir(t, "mouth@127.0.0.1", "both")
-				require.Equal(t, "connected", heard.next(t, "mouth@127.0.0.1", "failed").what)
-				for name := "announces@127.0.0.1"; ; { // from now on the Elixir nodes have each other as well
-					if e := news(); e.Node == "mouth@127.0.0.1" && e.Up {
-						require.Contains(t, hidden(t, announces, "mouth@127.0.0.1"), name)
+				require.Equal(t, "lost", heard.next(t, c.name("mouth")).what)
+				require.Equal(t, "failed", heard.next(t, c.name("mouth")).what)
+				c.elixir(t, c.name("mouth"), "both")
+				require.Equal(t, "connected", heard.next(t, c.name("mouth"), "failed").what)
+				for name := c.name("announces"); ; { // from now on the Elixir nodes have each other as well
+					if e := news(); e.Node == c.name("mouth") && e.Up {
+						require.Contains(t, hidden(t, announces, c.name("mouth")), name)
 						break
 					}
 				}

@@ -20,8 +20,8 @@ import (
 func TestKeepThroughKill(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		seen := r.Start(t, otp.Options{EpmdPort: port, Name: "seen"})
-		unseen := r.Start(t, otp.Options{EpmdPort: port, Name: "unseen", Hidden: true})
+		seen := r.Start(t, otp.Options{EpmdPort: port})
+		unseen := r.Start(t, otp.Options{EpmdPort: port, Hidden: true})
 		other := start(t, config(t, "other@127.0.0.1", port))
 		cfg := config(t, "go@127.0.0.1", port)
 		cfg.Visible = true
@@ -49,19 +49,21 @@ func TestKeepThroughKill(t *testing.T) {
 		require.Equal(t, "lost", lost.what)
 		require.Equal(t, nodes.DownClosedThere, lost.Why)
 		require.False(t, lost.Next.Before(began.Add(10*time.Millisecond)))
-		for i := range 3 {
+		unregistered := false
+		for i := 0; i < 3 || !unregistered; i++ { // its socket, or its name, may be there for a moment
 			failed := e.next(t, seen.Name())
 			require.Equal(t, "failed", failed.what)
 			require.Equal(t, i+1, failed.Attempts)
-			require.ErrorIs(t, failed.Err, epmd.ErrNotRegistered)
+			unregistered = errors.Is(failed.Err, epmd.ErrNotRegistered)
 			var why *nodes.Error
 			require.ErrorAs(t, failed.Err, &why)
 			require.Equal(t, seen.Name(), why.Peer)
 		}
-		again := r.Start(t, otp.Options{EpmdPort: port, Name: "seen"})
+		again := r.Start(t, otp.Options{EpmdPort: port, Name: seen.Alive()})
 		require.Equal(t, "connected", e.next(t, seen.Name(), "failed").what)
 		require.Equal(t, nodes.NodeEvent{Node: seen.Name(), Up: true, Type: nodes.VisibleNodes}, news())
-		require.Equal(t, "['go@127.0.0.1']", again.Eval(t, "nodes()"))
+		require.Eventually(t, func() bool { return again.Eval(t, "nodes()") == "['go@127.0.0.1']" }, expect.Limit, 10*time.Millisecond,
+			"a node that starts may close its first connection, on a busy machine")
 
 		// the peer disconnects; and stops in an orderly way
 		require.Equal(t, "true", unseen.Eval(t, "erlang:disconnect_node('go@127.0.0.1')"))

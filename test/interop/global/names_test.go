@@ -97,5 +97,10 @@ func TestNames(t *testing.T) {
 		}
 		require.Contains(t, a.Eval(t, "nodes()"), b.Name(), "an orderly end reports no losses")
 		require.Contains(t, a.Eval(t, "nodes()"), z.n.Name())
+		require.NoError(t, z.n.Shutdown(within(t)))
+		for i, e := range es {
+			eventually(t, func() bool { return e.Eval(t, "nodes()") == "['"+es[1-i].Name()+"']" })
+			require.NotContains(t, e.Log(), es[1-i].Name(), "an orderly end reports no losses")
+		}
 	})
 }

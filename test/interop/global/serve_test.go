@@ -82,7 +82,7 @@ func serve(name string) error {
 		return err
 	}
 	upgrades := make(chan os.Signal, 1)
-	signal.Notify(upgrades, syscall.SIGUSR1)
+	notifyUpgrades(upgrades)
 	at, _ := transport.AddrPort(f.Addr())
 	fmt.Printf("ready %s %d\n", name, at.Port())
 	for {

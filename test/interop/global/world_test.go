@@ -19,7 +19,7 @@ import (
 )
 
 // limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is broken.
-const limit = 15 * time.Second
+const limit = 30 * time.Second
 
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

@@ -1,0 +1,121 @@
+package global
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// setLocks asks nodes for a lock, for the helper; a node that is gone does not count. If one
+// refuses, none of them is locked.
+func (g *Global) setLocks(ctx context.Context, id ei.Term, on []string) bool {
+	return g.setLocksBy(ctx, g.helper.Load(), id, on)
+}
+
+func (g *Global) setLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, on []string) bool {
+	if len(on) == 0 {
+		return true
+	}
+	answers, late := g.callAllBy(ctx, by, on, ei.Tuple{ei.Atom("set_lock"), id})
+	isSet := len(late) == 0 && ctx.Err() == nil
+	for _, node := range late { // it may have the lock, or get it: what ends that comes afterwards
+		g.sendDel(by, id, node)
+	}
+	var had []string
+	for node, a := range answers {
+		if isAtom(a, "true") {
+			had = append(had, node)
+		} else {
+			isSet = false
+		}
+	}
+	if !isSet && len(had) > 0 {
+		g.delLocksBy(by, id, had)
+	}
+	return isSet
+}
+
+// delLocks releases a lock of the helper, on the greatest node last.
+func (g *Global) delLocks(id ei.Term, on []string) {
+	g.delLocksBy(g.helper.Load(), id, on)
+	g.note(id, nil)
+}
+
+func (g *Global) delLocksBy(by *nodes.Mailbox, id ei.Term, on []string) {
+	if len(on) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	boss := slices.Max(on)
+	rest := slices.DeleteFunc(slices.Clone(on), func(n string) bool { return n == boss })
+	for _, step := range [][]string{rest, {boss}} {
+		for _, n := range step {
+			g.outbox.flushed(ctx, n) // new_nodes comes before the end of the lock
+		}
+		g.callAllBy(ctx, by, step, ei.Tuple{ei.Atom("del_lock"), id})
+	}
+}
+
+// sendDel releases a lock without waiting for the answer, which is sent to nobody's alias.
+func (g *Global) sendDel(by *nodes.Mailbox, id ei.Term, node string) {
+	ref, err := g.n.NewRef()
+	if err != nil {
+		return
+	}
+	from := ei.Tuple{by.Pid(), ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}}
+	_ = by.SendName(g.outbox.noWait, node, serverName, ei.Tuple{ei.Atom("$gen_call"), from, ei.Tuple{ei.Atom("del_lock"), id}})
+}
+
+// note remembers what the helper has locked, for the process that goes on as this one.
+func (g *Global) note(id ei.Term, on []string) {
+	key, _, ok := keyOf(id)
+	if !ok {
+		return
+	}
+	g.heldMu.Lock()
+	defer g.heldMu.Unlock()
+	if on == nil {
+		delete(g.held, key)
+	} else {
+		g.held[key] = heldLock{id, on}
+	}
+}
+
+// callAll calls the servers of nodes at once, and gives the answers of those that are there.
+func (g *Global) callAll(ctx context.Context, on []string, request ei.Term) map[string]ei.Term {
+	answers, _ := g.callAllBy(ctx, g.helper.Load(), on, request)
+	return answers
+}
+
+// callAllBy is callAll by a process; late are the nodes that have not answered in time.
+func (g *Global) callAllBy(ctx context.Context, by *nodes.Mailbox, on []string, request ei.Term) (answers map[string]ei.Term, late []string) {
+	limit, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	answers = map[string]ei.Term{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, node := range on {
+		wg.Go(func() { // connects, as in OTP: a node may be known before it is connected
+			t, err := by.CallName(limit, node, serverName, request)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				answers[node] = t
+			case limit.Err() != nil:
+				late = append(late, node)
+			}
+		})
+	}
+	wg.Wait()
+	return answers, late
+}
+
+// ask calls this node's own server.
+func (g *Global) ask(ctx context.Context, request ei.Term) (ei.Term, error) {
+	return g.helper.Load().CallName(ctx, g.n.Name(), serverName, request)
+}
