@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/global"
+	"github.com/cnode-go/cnode/nodes/pg"
 	"github.com/cnode-go/cnode/nodes/supervisor"
 	"github.com/cnode-go/cnode/test/otp"
 )
@@ -24,11 +28,11 @@ import (
 //go:embed testdata/comings.erl
 var comings string
 
-// Functions, processes, links, monitors and supervised servers come and go, both ways between a
+// Functions, processes, links, monitors, members of groups, global names and supervised servers come and go, both ways between a
 // node of Go and a real one, while processes of either are killed, connections closed, and the
 // Erlang node killed and started anew. What waits for anything hears of it; and when all is over
 // nothing is left: no mailbox, link or monitor, also not in the processes that were there all the
-// time, and no goroutine.
+// time, no member, no name, and no goroutine.
 func TestComings(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		s := newComings(t, r)
@@ -39,7 +43,7 @@ func TestComings(t *testing.T) {
 		end := time.Now().Add(time.Duration(otp.Times("CNODE_CHAOS", 1)) * time.Second)
 		var doers sync.WaitGroup
 		for i, f := range []func(context.Context, *rand.Rand){
-			s.calls, s.calls, s.spawns, s.spawns, s.bonds, s.bonds, s.kills, s.closes, s.restarts,
+			s.calls, s.calls, s.spawns, s.spawns, s.bonds, s.bonds, s.groups, s.names, s.kills, s.closes, s.restarts,
 		} {
 			doers.Go(func() {
 				r := rand.New(rand.NewPCG(*seed, uint64(i)))
@@ -59,15 +63,15 @@ func TestComings(t *testing.T) {
 		}
 		s.hold(t)
 		require.Eventually(t, func() bool { return s.n.Stats().Calls == 0 && s.n.Stats().Mailboxes == mailboxes }, patience, 10*time.Millisecond,
-			"%+v", s.n.Stats())
-		// numbers grow by some bytes
-		var now int
-		require.Eventually(t, func() bool { _, now, _ = s.holds(t); return now <= state+64 }, patience, 100*time.Millisecond,
-			"%d bytes of state, and %d before", now, state)
-		require.Eventually(t, func() bool { _, _, now = s.holds(t); return now <= goroutines+3 }, patience, 100*time.Millisecond,
-			"%d goroutines, and %d before", now, goroutines)
+			"not %d mailboxes: %+v", mailboxes, s.n.Stats())
+		require.Eventually(t, func() bool {
+			_, now, running := s.holds(t)
+			return now <= state+64 && running <= goroutines+3 // numbers grow by some bytes
+		}, patience, 100*time.Millisecond, "more than %d bytes of state, or %d goroutines", state, goroutines)
+		require.Empty(t, slices.Collect(s.scope.Members("group")))
+		require.Empty(t, s.global.Names())
 		require.Zero(t, s.n.Stats().Malformed)
-		t.Logf("%d Erlang nodes; %+v", s.started, s.n.Stats())
+		t.Logf("%d Erlang nodes, %d global names; %+v", s.started, s.named.Load(), s.n.Stats())
 	})
 }
 
@@ -78,11 +82,17 @@ type comingsScene struct {
 	port    int
 	n       *nodes.Node
 	anchor  *nodes.Mailbox // there all the time
+	scope   *pg.Scope
+	global  *global.Global
 	erl     *otp.Node
 	started int
+	named   atomic.Int64
 }
 
-const erlName = "come@127.0.0.1"
+const (
+	erlName      = "come@127.0.0.1"
+	comingsStart = "comings:start('%s')"
+)
 
 func newComings(t *testing.T, r otp.Release) *comingsScene {
 	t.Helper()
@@ -91,8 +101,15 @@ func newComings(t *testing.T, r otp.Release) *comingsScene {
 	ctx := context.Background()
 	n, err := nodes.New(nodes.Config{
 		Name: "go@127.0.0.1", Cookie: otp.DefaultCookie, HandshakeTimeout: patience, Logger: otp.Log(t, "the Go node"),
+		Visible:  true, // for global
 		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", s.port)}},
-		Setup: func(n *nodes.Node) error {
+		Setup: func(n *nodes.Node) (err error) {
+			if s.scope, err = pg.Start(n, "", nil); err != nil {
+				return err
+			}
+			if s.global, err = global.Start(n, nil); err != nil {
+				return err
+			}
 			// a process that ends when it is told to, and is linked with the anchor
 			n.Expose("chaos", "box", nodes.FuncOf(func(ctx context.Context) (ei.Pid, error) {
 				b, err := n.NewMailbox(nil)
@@ -118,7 +135,7 @@ func newComings(t *testing.T, r otp.Release) *comingsScene {
 				}
 				return s.anchor.SendExit(ctx, b.Pid(), ei.Atom("kill"))
 			}))
-			_, err := supervisor.Supervise(ctx, n, "kept", func() nodes.Server {
+			_, err = supervisor.Supervise(ctx, n, "kept", func() nodes.Server {
 				return nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}
 			}, supervisor.Options{Intensity: 1_000_000})
 			return errors.Join(err, equip(n))
@@ -141,14 +158,14 @@ func newComings(t *testing.T, r otp.Release) *comingsScene {
 		}
 	}()
 	t.Cleanup(func() { s.anchor.Close(); <-drained })
-	s.erl = s.start()
+	s.erl = s.start("net_adm:ping('%s')") // it does nothing yet
 	require.NotNil(t, s.erl)
 	t.Cleanup(func() { s.erl.Close() })
 	return s
 }
 
-// start starts the Erlang node; nil if that fails.
-func (s *comingsScene) start() *otp.Node {
+// start starts the Erlang node, which then evaluates an expression; nil if that fails.
+func (s *comingsScene) start(then string) *otp.Node {
 	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
 	e, err := s.r.Launch(ctx, otp.Options{Name: erlName, EpmdPort: s.port})
@@ -156,7 +173,7 @@ func (s *comingsScene) start() *otp.Node {
 		err = e.LoadContext(ctx, comings)
 	}
 	if err == nil {
-		_, err = e.EvalContext(ctx, fmt.Sprintf("comings:start('%s')", s.n.Name()))
+		_, err = e.EvalContext(ctx, fmt.Sprintf(then, s.n.Name()))
 	}
 	if err != nil {
 		s.t.Errorf("no Erlang node: %v", err)
@@ -169,7 +186,7 @@ func (s *comingsScene) start() *otp.Node {
 // begin has the Erlang node do what it does.
 func (s *comingsScene) begin(t *testing.T) {
 	t.Helper()
-	require.Equal(t, "ok", s.erl.Eval(t, fmt.Sprintf("comings:start('%s')", s.n.Name())))
+	require.Equal(t, "ok", s.erl.Eval(t, fmt.Sprintf(comingsStart, s.n.Name())))
 }
 
 // hold stops what the Erlang node does, and ends the connection.
@@ -269,6 +286,38 @@ func (s *comingsScene) bonds(ctx context.Context, r *rand.Rand) {
 	}
 }
 
+// groups has a process join a group, once or twice, and leave it, or end.
+func (s *comingsScene) groups(ctx context.Context, r *rand.Rand) {
+	b := must(s.n.NewMailbox(nil))
+	defer b.Close()
+	for range 1 + r.IntN(2) {
+		if err := s.scope.Join(ctx, "group", b); err != nil {
+			s.t.Errorf("join: %v", err)
+		}
+	}
+	pause(r, 50)
+	if r.IntN(2) == 0 {
+		if err := s.scope.Leave(ctx, "group", b); err != nil {
+			s.t.Errorf("leave: %v", err)
+		}
+	}
+}
+
+// names gives a process a global name for a while, if others let it.
+func (s *comingsScene) names(ctx context.Context, r *rand.Rand) {
+	b := must(s.n.NewMailbox(nil))
+	defer b.Close()
+	ctx, stop := context.WithTimeout(ctx, 2*time.Second)
+	defer stop()
+	if s.global.Register(ctx, "name", b, global.Method{}) == nil {
+		s.named.Add(1)
+		if r.IntN(2) == 0 {
+			_ = s.global.Unregister(ctx, "name")
+		}
+	}
+	pause(r, 100)
+}
+
 // kills kills a process of this node: the supervised server, as a rule.
 func (s *comingsScene) kills(ctx context.Context, r *rand.Rand) {
 	pause(r, 100)
@@ -297,7 +346,7 @@ func (s *comingsScene) restarts(_ context.Context, r *rand.Rand) {
 		return
 	}
 	s.erl.Close()
-	if e := s.start(); e != nil {
+	if e := s.start(comingsStart); e != nil {
 		s.erl = e
 	}
 }

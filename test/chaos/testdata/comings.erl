@@ -5,6 +5,7 @@
 
 start(Node) ->
     Self = self(),
+    pg:start(pg),
     spawn(fun() ->
         register(comings, self()),
         Self ! {comings, self()},
@@ -33,7 +34,7 @@ serve(Doers) ->
 
 stop() ->
     Ref = monitor(process, comings),
-    comings ! stop,
+    catch comings ! stop,
     receive {'DOWN', Ref, process, _, _} -> ok end.
 
 %% A process that ends after so many milliseconds.
@@ -44,7 +45,7 @@ loop(Node) ->
     receive
         stop -> ok
     after 0 ->
-        {Pid, Ref} = spawn_monitor(fun() -> act(rand:uniform(9), Node) end),
+        {Pid, Ref} = spawn_monitor(fun() -> act(rand:uniform(11), Node) end),
         receive
             {'DOWN', Ref, process, Pid, _} -> loop(Node)
         after 60000 ->
@@ -70,6 +71,7 @@ act(5, Node) -> % links and monitors of a process that stays, left in every way
     link(Anchor),
     Ref = monitor(process, Anchor),
     monitor(process, {anchor, Node}),
+    timer:sleep(rand:uniform(200)),
     case rand:uniform(4) of
         1 -> exit(bye);
         2 -> unlink(Anchor), demonitor(Ref);
@@ -94,4 +96,11 @@ act(8, Node) -> % what a supervisor starts again
     receive {'DOWN', Ref, process, _, _} -> ok after 1000 -> demonitor(Ref) end;
 act(9, Node) ->
     erpc:cast(Node, chaos, echo, [1]),
-    rpc:multicall([Node, node()], chaos, echo, [1], 100).
+    rpc:multicall([Node, node()], chaos, echo, [1], 100);
+act(10, _) -> % pg hears of its end, if of nothing else
+    pg:join(group, self()),
+    timer:sleep(rand:uniform(100)),
+    rand:uniform(2) =:= 1 andalso pg:leave(group, self());
+act(11, _) ->
+    global:register_name(rand:uniform(3), self()),
+    timer:sleep(rand:uniform(100)).
