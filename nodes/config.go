@@ -91,8 +91,8 @@ type Config struct {
 	Resolver Resolver
 	// Visible makes peers list the node in nodes(); by default a C-node is hidden. An Erlang node
 	// that gives this node a dynamic name takes it for hidden all the same, over that one
-	// connection. A visible node takes no part in global's synchronisation, so global:sync/0 on its
-	// peers waits for it.
+	// connection. A visible node takes part in global's synchronisation if the program has package
+	// nodes/global do so; otherwise global:sync/0 on its peers waits for it.
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows
 	// Visible. New refuses the flags of obsolete atom caches, and FlagNameMe, which follows an

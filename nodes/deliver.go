@@ -200,7 +200,8 @@ func (b *Mailbox) deafen() {
 // a connection's reader for instance: so it does not wait.
 type hook func(self *Mailbox, m *Message)
 
-// register makes a process under a name, if there is one. h may be nil.
+// register makes a process under a name, if there is one, and links it with its parent. h may be
+// nil.
 func (n *Node) register(name string, h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	b, err := n.newMailbox(h, o, edit...)
 	if err != nil {
@@ -208,6 +209,12 @@ func (n *Node) register(name string, h hook, o *MailboxOptions, edit ...func(b *
 	}
 	if name != "" {
 		if err := n.Register(name, b); err != nil {
+			b.Close()
+			return nil, err
+		}
+	}
+	if parent := b.opts.Parent; parent != (ei.Pid{}) {
+		if err := b.Link(n.ctx, parent); err != nil {
 			b.Close()
 			return nil, err
 		}

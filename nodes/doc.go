@@ -18,11 +18,12 @@
 // The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on
 // demand, and receives by itself. A [Mailbox] is a process as the cluster sees it: it has a pid,
 // can be registered, linked and monitored, and hears of nodes that come and go
-// ([Mailbox.MonitorNodes]). It can have aliases, references to which others send until it ends them
-// ([Mailbox.Alias]); by one that is for priority, messages come before others. A [Server] is a
-// registered process made of Go functions, like a gen_server. [Node.Expose] makes a Go function
-// callable by rpc:call and erpc:call, and [Node.ERPC] calls functions of other nodes; a Mailbox
-// spawns processes there ([Mailbox.SpawnLink]).
+// ([Mailbox.MonitorNodes]; for a loop, [Node.WatchNodes]). It can have aliases, references to which
+// others send until it ends them ([Mailbox.Alias]); by one that is for priority, messages come
+// before others. A [Server] is a registered process made of Go functions, like a gen_server.
+// [Node.Expose] makes a Go function callable by rpc:call, erpc:call and spawn; while it runs it is a
+// process, too ([MailboxOf]). [Node.ERPC] calls functions of other nodes; a Mailbox spawns processes
+// there ([Mailbox.SpawnLink]).
 //
 // Functions, requests and replies are of Go types; ei.Append and ei.Unmarshal say how these and
 // Erlang's terms become each other:
@@ -175,7 +176,7 @@
 //	atoms remembered                        1,024 a connection                     made anew each time
 //	functions running                       a share of Config.MaxCalls             requests wait
 //	waiting requests, and messages in       a share of Config.OverflowLimit, each  system_limit, mailbox_full
-//	full mailboxes
+//	full mailboxes, or for functions
 //	what a lower-level Call reads for       10,000 messages, 64 MiB                ErrTooManyUnread
 //	other receivers
 //	immediate answers that a peer does not  64 MiB, or four times QueueLimit;      the connection ends:

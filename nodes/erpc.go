@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
@@ -307,19 +308,27 @@ func WaitAs[R any](ctx context.Context, r *Request) (R, error) {
 }
 
 func (r *Request) wait(ctx context.Context) (ei.Cursor, error) {
+	if _, err := awaitFrom(ctx, r.done); err != nil {
+		return ei.Cursor{}, err
+	}
+	return r.reply, r.err
+}
+
+// awaitFrom receives from a channel; ctx counts only if there is nothing yet.
+func awaitFrom[T any](ctx context.Context, c <-chan T) (v T, err error) {
 	t := turnOf(ctx)
 	t.beginWait()
 	defer t.endWait()
 	select {
-	case <-r.done:
-		return r.reply, r.err
+	case v = <-c:
+		return v, nil
 	default:
 	}
 	select {
-	case <-r.done:
-		return r.reply, r.err
+	case v = <-c:
+		return v, nil
 	case <-wait.Cancelled(ctx):
-		return ei.Cursor{}, wait.Err(ctx)
+		return v, wait.Err(ctx)
 	}
 }
 
@@ -341,20 +350,10 @@ func Answered(ctx context.Context, requests ...*Request) iter.Seq[*Request] {
 		answered := make(chan *Request, len(requests))
 		for _, r := range requests {
 			r.tell(answered)
-		}
-		t := turnOf(ctx)
-		next := func() *Request {
-			t.beginWait()
-			defer t.endWait()
-			select {
-			case r := <-answered:
-				return r
-			case <-wait.Cancelled(ctx):
-				return nil
-			}
+			defer r.stopTelling(answered)
 		}
 		for range requests {
-			if r := next(); r == nil || !yield(r) {
+			if r, err := awaitFrom(ctx, answered); err != nil || !yield(r) {
 				return
 			}
 		}
@@ -371,4 +370,10 @@ func (r *Request) tell(c chan<- *Request) {
 	default:
 		r.awaiting = append(r.awaiting, c)
 	}
+}
+
+func (r *Request) stopTelling(c chan<- *Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.awaiting = slices.DeleteFunc(r.awaiting, func(other chan<- *Request) bool { return other == c })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // What a function does, and what erpc:call raises for it.
@@ -67,6 +69,12 @@ func TestERPC(t *testing.T) {
 		require.ErrorContains(t, err, "is no term")
 		_, err = here.ERPC(w.ctx(), "nobody@test", "m", "echo")
 		require.ErrorIs(t, err, ErrNoConnection)
+		over, cancel := context.WithCancel(w.ctx())
+		cancel()
+		_, err = here.ERPC(over, there.Name(), "m", "echo")
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = here.ERPC(transport.NoWait(), there.Name(), "m", "echo")
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		_, err = here.ERPC(NoConnect(w.ctx()), "nobody@test", "m", "echo")
 		require.ErrorIs(t, err, ErrNoConnection)
 		nothingLeft(t, here, there)
@@ -80,7 +88,7 @@ func nothingLeft(t *testing.T, nodes ...*Node) {
 		require.Eventually(t, func() bool {
 			for _, b := range n.procs.all() {
 				b.mu.Lock()
-				busy := b.private || len(b.pendingCalls) > 0 || !b.watching.empty() || !b.watchers.empty()
+				busy := b.private || b.spawned || len(b.pendingCalls) > 0 || !b.watching.empty() || !b.watchers.empty()
 				b.mu.Unlock()
 				if busy {
 					return false

@@ -642,3 +642,23 @@ func ExampleNode_Handle() {
 	// <<"hello">> from alice@host
 	// <<"goodbye">> from alice@host
 }
+
+// A loop over the nodes that come up and go down; it begins with those that are up.
+func ExampleNode_WatchNodes() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	if _, err := alice.Connect(ctx, "bob@host"); err != nil {
+		log.Fatal(err)
+	}
+	for e := range alice.WatchNodes(ctx) {
+		fmt.Println(e)
+		if !e.Up {
+			break // Why and Err say why
+		}
+		bob.Close()
+	}
+	// Output:
+	// node bob@host up (hidden)
+	// node bob@host down (hidden): closed by the peer
+}

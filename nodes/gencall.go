@@ -68,6 +68,9 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 	}
 	err := c.reply(ctx, value)
 	c.replied.Store(err == nil)
+	if err == nil && c.server != nil {
+		c.server.care.Load().noteOut(c.server, c.addressee(), value)
+	}
 	return errors.Join(unencodable, err)
 }
 

@@ -16,6 +16,9 @@ func (n *Node) Name() string {
 	return n.name
 }
 
+// Visible tells whether peers list the node in nodes(): Config.Visible.
+func (n *Node) Visible() bool { return n.cfg.Visible }
+
 // Creation tells this incarnation of the node's name from earlier ones.
 func (n *Node) Creation() uint32 {
 	n.mu.Lock()

@@ -92,7 +92,10 @@ func (n *Node) takeOutput(self *Mailbox, m *Message) bool {
 			m.conn.signal(ctl, payload)
 		}
 	case node == n.Name():
-		err = n.sendHereNow(&dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}, ei.Raw(payload))
+		ctl := &dist.Control{Op: dist.OpSend, From: self.pid, To: from.Pid}
+		if n.mayAnswer(m.conn, ei.Atom("io_reply"), ctl) {
+			err = n.sendHereNow(ctl, ei.Raw(payload))
+		}
 	default:
 		err = n.answerThird(n.ctx, m.conn, from, true, ei.Raw(payload))
 	}

@@ -60,6 +60,12 @@ type MailboxOptions struct {
 	// made for that (AliasPriority); among themselves such messages stay in order. They may take as
 	// much memory again as Limit says. Otherwise they are messages like any other.
 	Priority bool
+	// Parent is the process that has started this one, as with start_link: NewMailbox, Serve and
+	// Handle link the two (see Mailbox.Link), and wait for that as long as the node lives; if it
+	// fails, there is no process. With TrapExit a Server still ends when its Parent does, or sends it
+	// an exit signal, as a gen_server does: first it calls Server.Terminate. A Server that goes on in
+	// the place of a restored one keeps that one's Parent, unless it is given another.
+	Parent ei.Pid
 	// Handover is called by Freeze, and returns what the mailbox that goes on in this one's place in
 	// the new process is to get: see Inherited. Everything stands still by then: it must be quick,
 	// must call no method of the node or its mailboxes, and must not wait for a goroutine that does.
@@ -128,11 +134,13 @@ type Mailbox struct {
 
 	inherited *[]byte // what the Handover of the process before has returned
 	label     ei.Raw  // see SetLabel; nil: none
+
+	care atomic.Pointer[care] // what module sys has asked for; nil: nothing
 }
 
 // NewMailbox makes a process. Close ends it. It waits while the node is frozen. If you start the
 // node, call NewMailbox in Config.Setup or after Start: a process fixes the creation (ErrTooLate).
-func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.newMailbox(nil, o) }
+func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.register("", nil, o) }
 
 func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	pid, err := n.NewPid()
@@ -318,9 +326,17 @@ func (b *Mailbox) takeLocked() *Message {
 	if !b.hasUnread() || b.isHeld() {
 		return nil
 	}
+	if c := b.care.Load(); c != nil && c.suspended {
+		return b.takeOrder(c)
+	}
 	if b.ahead.len() > 0 {
 		return b.takeAhead()
 	}
+	return b.takeQueued()
+}
+
+// takeQueued takes the oldest message of the queue; b.mu is held.
+func (b *Mailbox) takeQueued() *Message {
 	m := b.queue[b.first]
 	b.queue[b.first] = nil
 	b.first++
@@ -361,6 +377,9 @@ func (b *Mailbox) awaitMessage() bool {
 func (b *Mailbox) hasMessage() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if c := b.care.Load(); c != nil && c.suspended {
+		return !b.isHeld() && b.hasOrder(c)
+	}
 	return b.hasUnread() && !b.isHeld()
 }
 
@@ -443,3 +462,56 @@ func (b *Mailbox) atEnd(cancel func()) {
 // hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another
 // process.
 func (b *Mailbox) hasMoved() bool { return b.ended() && b.moved }
+
+// caredFor is the mailbox's care, made if need be.
+func (b *Mailbox) caredFor() *care {
+	if b.care.Load() == nil {
+		b.care.CompareAndSwap(nil, new(care))
+	}
+	return b.care.Load()
+}
+
+// hasOrder finds what a suspended process takes; b.mu is held.
+func (b *Mailbox) hasOrder(c *care) bool {
+	pass := func(list []*Message, from *int) bool {
+		for *from < len(list) && !list[*from].isOrderTo(b) {
+			*from++
+		}
+		return *from < len(list)
+	}
+	return pass(b.ahead.messages, &c.aheadPassed) || pass(b.queue[b.first:], &c.passed)
+}
+
+// takeOrder takes the first message that a suspended process takes; nil: there is none. b.mu is
+// held.
+func (b *Mailbox) takeOrder(c *care) *Message {
+	toFront := func(list []*Message, i int) {
+		m := list[i]
+		copy(list[1:i+1], list[:i])
+		list[0] = m
+	}
+	switch {
+	case !b.hasOrder(c):
+		return nil
+	case c.aheadPassed < b.ahead.len():
+		toFront(b.ahead.messages, c.aheadPassed)
+		return b.takeAhead()
+	}
+	toFront(b.queue[b.first:], c.passed)
+	return b.takeQueued()
+}
+
+// suspend has the process take nothing but orders, or everything again.
+func (b *Mailbox) suspend(is bool) {
+	c := b.caredFor()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.suspended, c.aheadPassed, c.passed = is, 0, 0
+	b.wakeReceiver()
+}
+
+// isSuspended is called with b.mu held.
+func (b *Mailbox) isSuspended() bool {
+	c := b.care.Load()
+	return c != nil && c.suspended
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
@@ -51,4 +52,28 @@ func TestMailboxHandover(t *testing.T) {
 		require.Equal(t, []string{"", "first", "second"}, found)
 		require.NoError(t, n.Close())
 	}
+}
+
+// A label goes on in the mailbox that is registered in the process's place, unless that has one.
+func TestLabelMoves(t *testing.T) {
+	w := newWorld(t, movers[0])
+	label := any("first")
+	n := w.started("front", func(cfg *Config) {
+		cfg.Setup = func(n *Node) error {
+			b, err := n.Handle("b", func(*Mailbox, *Message) {}, nil)
+			if err == nil && label != nil {
+				err = b.SetLabel(label)
+			}
+			return err
+		}
+	})
+	for _, next := range []any{nil, nil, "second"} {
+		want := ei.Term(ei.Binary("first"))
+		if label = next; next != nil {
+			want = ei.Binary("second")
+		}
+		n = upgrade(t, n)
+		require.Equal(t, want, n.Whereis("b").Label())
+	}
+	require.NoError(t, n.Close())
 }

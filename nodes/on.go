@@ -38,9 +38,6 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 	if !isCall {
 		var ok bool
 		if request, ok = otp.GenCast(m.Payload); !ok {
-			if _, _, _, isSystem := otp.GenRequest("system", m.Payload); isSystem {
-				return false
-			}
 			var err error
 			if request, err = firstTerm(m.Payload); err != nil {
 				return false

@@ -100,7 +100,7 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		return true
 	}
 	b := n.procs.addressee(&m.Control)
-	if b != nil && (b.opts.lasting || b.madeFor == c.peer.Name) {
+	if b != nil && (b.opts.lasting || b.madeFor == c.peer.Name || b.awaitsDevice(c.peer.Name, m)) {
 		return true
 	}
 	if n.mayReach(c, op, b, &m.Control) {
@@ -114,6 +114,23 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 	}
 	m.Release()
 	return false
+}
+
+// awaitsDevice tells whether a message answers a request of the mailbox's to an I/O device of a node,
+// {io_reply, Ref, Reply}: Ref is that of the mailbox's monitor of the device.
+func (b *Mailbox) awaitsDevice(node string, m *Message) bool {
+	c := ei.NewCursor(m.Payload)
+	if size, err := c.Tuple(); err != nil || size != 3 || !c.AtomIs("io_reply") {
+		return false
+	}
+	ref, err := c.Ref()
+	if err != nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t, ok := b.watching.find(ref)
+	return ok && t.node == node
 }
 
 // mayReach tells whether the rules let the peer of a connection reach a process, b or, if that is

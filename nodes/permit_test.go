@@ -259,6 +259,7 @@ func TestRulesOfAnswers(t *testing.T) {
 		}
 	}
 	p.say("rex", ei.Tuple{g.secret.Pid(), ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("quote"), ei.List{}, ei.Atom("user")}})
+	p.say("net_kernel", ei.Tuple{ei.Atom("io_request"), g.secret.Pid(), ei.Atom("tag"), ei.Tuple{ei.Atom("put_chars"), ei.Atom("unicode"), ei.Binary("x")}})
 	p.settled()
 	// whoever is asked now answers last
 	for _, name := range []string{"till", "rex"} {
@@ -339,4 +340,33 @@ func TestRulesAndAnswersOfPeers(t *testing.T) {
 func TestNewRefusesRules(t *testing.T) {
 	_, err := New(Config{Name: "alice@test", Cookie: "secret", Rules: []Rule{{Op: OpCall, Target: "shop"}}})
 	require.ErrorContains(t, err, "Config.Rules: rule 0")
+}
+
+// What rules cost a message to a registered name, on the goroutine that reads: none, a list of
+// permissions in which the fourth decides, and one of 50 in which none does.
+func BenchmarkRules(b *testing.B) {
+	many := make([]Rule, 50)
+	for i := range many {
+		many[i] = Rule{Peer: "web*@*", Op: OpSend, Target: "other*", Allow: true}
+	}
+	for _, bb := range []struct {
+		name  string
+		rules []Rule
+	}{{"none", nil}, {"4", webRules}, {"50", many}} {
+		b.Run(bb.name, func(b *testing.B) {
+			w := newWorld(b, "memory")
+			n := w.started("alice", func(cfg *Config) { cfg.Rules = bb.rules })
+			box := box(b, n)
+			require.NoError(b, n.Register("till", box))
+			p := w.peer(n.Listeners()[0], role("web1@test"))
+			c := w.conn(n, "web1@test")
+			payload, err := ei.AppendTerm(nil, ei.Atom("hello"))
+			require.NoError(b, err)
+			m := &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "till"}, Payload: payload, conn: c}
+			for b.Loop() {
+				n.route(c, m)
+				box.take()
+			}
+		})
+	}
 }

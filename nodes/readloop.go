@@ -100,7 +100,7 @@ func (n *Node) route(c *Conn, m *Message) {
 		}
 	case dist.OpSpawnRequest:
 		n.spawn(c, m)
-	// processes of Go have no group leader; NODE_LINK is unused
+	// that of a function stays the one which its caller has named; NODE_LINK is unused
 	case dist.OpGroupLeader, dist.OpNodeLink:
 	default:
 		n.takeSignal(m)

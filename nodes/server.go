@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
@@ -21,14 +22,21 @@ import (
 // is dropped, except calls. By a Server that has On these are answered with {error,
 // {unknown_request, Request}}; else they go to Info unchanged, or are answered with {error, Text}
 // if there is none. A call whose request cannot be decoded, or is over ei.Limits, is answered with
-// {error, badarg}. A panic ends the process with reason {go_panic, Text}, and its stack goes to
-// Config.Logger.
+// {error, badarg}. A panic ends the process with reason {go_panic, Text}, unless Recover says
+// otherwise, and its stack goes to Config.Logger.
 //
-// When the process ends, so does the context of the running function,
-// and what is unread is dropped: callers hear of the end. Nothing restarts a Server: to do so, wait
-// for Mailbox.Done and call Serve again. A Server that tells many processes something sends under
-// transport.NoWait (Mailbox.Send), so that one whose node does not read does not hold up the
-// others.
+// When the process ends, so does the context of the running function, and what is unread is
+// dropped: callers hear of the end. Package nodes/supervisor starts it again; docs/supervision.md
+// has how a supervisor of an Erlang or Elixir node does so. A Server that tells many processes
+// something sends under transport.NoWait (Mailbox.Send), so that one whose node does not read does
+// not hold up the others.
+//
+// The functions of module sys, with which gen_server:stop, Erlang's tools and Elixir's :sys look
+// after a process, have their answers: terminate, get_state, replace_state and get_status, suspend
+// and resume (while suspended, the process keeps its messages, takes those of sys and the end of
+// its Parent; a suspension does not move with the node), log, statistics and trace, whose lines go
+// to Config.Logger at the level Info. For what is not among these (change_code, install) it is
+// {error, {unknown_system_msg, Request}}, or unknown_debug.
 type Server struct {
 	// On has a function for each kind of request, as a rule made by FuncOf or MethodsOf, in calls,
 	// casts and other messages alike: that of the name add gets A and B of {add, A, B}, that of
@@ -47,12 +55,32 @@ type Server struct {
 	// Cast takes gen_server:cast.
 	Cast func(ctx context.Context, request ei.Term)
 	// Info takes every other message; self is the process, to send from. System messages (module
-	// sys) do not come here: gen_server:stop ends the process, the others are answered with {error,
-	// {unknown_system_msg, Request}}.
+	// sys) do not come here.
 	Info func(ctx context.Context, self *Mailbox, m *Message)
 
-	handler Handler // takes all messages, in place of the others
-	encoded bool    // Call and Cast get their requests as an ei.Raw, which is good while they run
+	// State is what sys:get_state and get_status show: anything that ei.Append takes. Without it
+	// there is no state to get, and get_status has the atom undefined in its place. Releases before
+	// OTP 26.1 show {ok, State}, as they do of processes of later ones.
+	State func() any
+	// SetState takes what sys:replace_state makes of the state. Its argument there, a fun, cannot
+	// run here: it is called on the node that asks, with what State gives, within 5 s, during which
+	// the server waits. If SetState has an error, sys:replace_state fails with it.
+	SetState func(state ei.Term) error
+	// Terminate is called last and once, however the process ends, except that it goes on in
+	// another program (ErrMoved): as gen_server's terminate/2 before anybody hears of the end, after
+	// sys:terminate, a panic, and for the end of the Parent of a process that traps exits (see
+	// MailboxOptions); otherwise after the end: an exit signal, kill too, Mailbox.Exit and Close, or
+	// the end of the node, which waits for it. Then ctx has ended already. MailboxOf(ctx) is the
+	// process.
+	Terminate func(ctx context.Context, reason ei.Term)
+	// Recover makes a panic in one of the functions end the request only: a caller that has no reply
+	// yet gets {error, {go_panic, Text}}, and the server goes on with what the panic has left of its
+	// state.
+	Recover bool
+
+	handler    Handler // takes all messages, in place of the others
+	terminated bool    // Terminate was called
+	encoded    bool    // Call and Cast get their requests as an ei.Raw, which is good while they run
 	// it answers the node that has asked, at once: without waiting for a peer that does not read
 	prompt bool
 }
@@ -98,22 +126,7 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 
 // run receives and handles until the process ends.
 func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
-	regular := false
 	defer b.retire()
-	defer func() {
-		var p any = "runtime.Goexit"
-		if r := recover(); r != nil {
-			p = r
-		} else if regular {
-			return
-		}
-		what := "server panicked"
-		if s.handler != nil {
-			what = "handler panicked"
-		}
-		n.log.Error(what, "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
-		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
-	}()
 	for b.awaitMessage() {
 		// before the message is taken: a node that is handed over must not lose it
 		begun := b.begin()
@@ -122,19 +135,75 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 		case m != nil && !begun: // the node shuts down
 			b.refuse(m)
 			b.markServed()
-			continue
+		case m != nil:
+			s.take(ctx, n, b, m)
 		case begun:
-			func() {
-				defer n.life.Work.Leave()
-				if m != nil {
-					b.runs.Add(1)
-					defer b.runs.Add(-1)
-					s.handle(ctx, n, b, m)
-				}
-			}()
+			n.life.Work.Leave()
 		}
 	}
-	regular = true
+	if !b.hasMoved() {
+		s.lastCall(ctx, b, b.why)
+	}
+}
+
+// take handles a message, and what may go wrong with that; it is work that has begun.
+func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
+	defer n.life.Work.Leave()
+	b.runs.Add(1)
+	defer b.runs.Add(-1)
+	t := &turn{conn: m.conn}
+	ctx = t.within(ctx)
+	returned := false
+	defer func() {
+		if !returned {
+			s.failed(ctx, b, recover())
+		}
+	}()
+	s.handle(ctx, n, b, m)
+	returned = true
+}
+
+// failed is called when a function has panicked or, with nil, left by runtime.Goexit, after which
+// nothing can go on.
+func (s *Server) failed(ctx context.Context, b *Mailbox, panicked any) {
+	p, stack := panicked, string(debug.Stack())
+	if p == nil {
+		p = "runtime.Goexit"
+	}
+	reason := ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}
+	what := "server panicked"
+	if s.handler != nil {
+		what = "handler panicked"
+	}
+	if s.Recover && panicked != nil {
+		b.n.mishap(what+", and goes on", "name", b.n.nameOf(b), "panic", p, "stack", stack)
+		if c := turnOf(ctx).call; c != nil {
+			c.answer(ei.Tuple{ei.Atom("error"), reason})
+		}
+		b.markServed()
+		return
+	}
+	b.n.log.Error(what, "pid", b.pid, "panic", p, "stack", stack)
+	s.stop(ctx, b, reason)
+}
+
+// stop ends the process, after Terminate.
+func (s *Server) stop(ctx context.Context, b *Mailbox, reason ei.Term) {
+	defer b.Exit(reason) // though Terminate may leave by runtime.Goexit
+	s.lastCall(ctx, b, reason)
+}
+
+// lastCall calls Terminate, unless that was done.
+func (s *Server) lastCall(ctx context.Context, b *Mailbox, reason ei.Term) {
+	if s.Terminate == nil || s.terminated {
+		return
+	}
+	s.terminated = true
+	t := &turn{self: b}
+	_ = b.n.guarded("Server.Terminate of "+b.n.nameOf(b), func() error {
+		s.Terminate(t.within(ctx), reason)
+		return nil
+	})
 }
 
 func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
@@ -152,6 +221,12 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 		s.handler(b, m)
 		b.markServed()
 		return
+	}
+	if b.hook == nil {
+		if s.takeOrder(ctx, b, m) {
+			return
+		}
+		b.care.Load().noteIn(b, m)
 	}
 	if s.On != nil && s.takeOn(ctx, b, m) {
 		return
@@ -176,9 +251,6 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 			}
 			return
 		}
-	}
-	if b.hook == nil && s.system(n, b, m) {
-		return
 	}
 	if s.Info == nil {
 		n.unwanted(b, m)
@@ -225,29 +297,138 @@ func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Messa
 	s.call(ctx, c)
 }
 
-// system handles a message of module sys, {system, {Pid, Tag}, Request}; false if m is none.
-func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
+// takeOrder handles a message of module sys, {system, From, Request}, or the end of the parent;
+// false if m is neither.
+func (s *Server) takeOrder(ctx context.Context, b *Mailbox, m *Message) bool {
+	if b.isOfParent(m) {
+		b.markServed()
+		s.stop(ctx, b, b.exitTerm(m.Reason, m.conn))
+		return true
+	}
 	from, tag, raw, ok := otp.GenRequest("system", m.Payload)
 	if !ok {
 		return false
 	}
+	b.markServed()
 	request, err := raw.Decode()
 	if err != nil {
-		n.undecodable(m.conn, "system message", err)
+		b.n.undecodable(m.conn, "system message", err)
 		request = ei.Atom("undecodable")
 	}
-	c := &Call{From: from.Pid, alias: from.Alias, n: n, by: b.pid, conn: m.asker(), tag: tag}
+	c := &Call{From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag)}
+	m.Release()
+	c.Request = request
 	stop, ok := request.(ei.Tuple)
-	ok = ok && len(stop) == 2 && stop[0] == ei.Atom("terminate")
-	reply := ei.Term(ei.Atom("ok"))
-	if !ok {
-		reply = ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), request}}
+	if ok = ok && len(stop) == 2 && stop[0] == ei.Atom("terminate"); ok {
+		c.answer(ei.Atom("ok"))
+		s.stop(ctx, b, stop[1])
+		return true
 	}
-	c.answer(reply)
-	if ok {
-		b.Exit(stop[1])
-	}
+	c.answer(s.order(ctx, b, c))
 	return true
+}
+
+// order does what module sys asks for, and returns the answer.
+func (s *Server) order(ctx context.Context, b *Mailbox, c *Call) any {
+	switch c.Request {
+	case ei.Atom("suspend"), ei.Atom("resume"):
+		b.suspend(c.Request == ei.Atom("suspend"))
+		return ei.Atom("ok")
+	case ei.Atom("get_status"):
+		return s.status(b)
+	case ei.Atom("get_state"):
+		if s.State != nil {
+			return stateAnswer(s.state())
+		}
+	}
+	if t, ok := c.Request.(ei.Tuple); ok && len(t) == 2 {
+		switch {
+		case t[0] == ei.Atom("debug"):
+			return b.caredFor().debug(b, t[1])
+		case t[0] == ei.Atom("replace_state") && s.State != nil && s.SetState != nil:
+			return s.replaceState(ctx, c, t[1])
+		}
+	}
+	return failedWith(ei.Tuple{ei.Atom("unknown_system_msg"), c.Request})
+}
+
+// callbackFailed is what sys answers when a function of the process has failed.
+func callbackFailed(callback ei.Term, err error) ei.Term {
+	reason := raised(err)
+	return failedWith(ei.Tuple{ei.Atom("callback_failed"), callback, ei.Tuple{ei.Atom(reason.Class), reason.Reason}})
+}
+
+// state is the encoded state, or what sys answers if it cannot be encoded.
+func (s *Server) state() (state ei.Raw, failure ei.Term) {
+	raw, err := ei.Append(nil, s.State())
+	if err != nil {
+		return nil, callbackFailed(ei.Tuple{ei.Atom("go"), ei.Atom("State")}, err)
+	}
+	return raw, nil
+}
+
+// stateAnswer is sys's answer with a state since OTP 26.1, which earlier releases do not take apart.
+// Nothing tells them apart here.
+func stateAnswer(state ei.Raw, failure ei.Term) ei.Term {
+	if failure != nil {
+		return failure
+	}
+	return ei.Tuple{ei.Atom("ok"), state}
+}
+
+// fromFun is how long a fun of the node that asks may take.
+const fromFun = 5 * time.Second
+
+// replaceState has the state changed by a fun of the caller's, at the caller's node.
+func (s *Server) replaceState(ctx context.Context, c *Call, fun ei.Term) ei.Term {
+	node := string(c.From.Node)
+	if c.conn == nil || c.conn.peer.Name != node {
+		return callbackFailed(fun, errors.New("the fun can be called at the node of the caller only"))
+	}
+	state, failure := s.state()
+	if failure != nil {
+		return failure
+	}
+	ctx, cancel := context.WithTimeout(ctx, fromFun)
+	defer cancel()
+	next, err := c.n.RPC(ctx, node, "erlang", "apply", fun, ei.List{state})
+	if err == nil {
+		err = s.SetState(next)
+	}
+	if err != nil {
+		return callbackFailed(fun, err)
+	}
+	return ei.Tuple{ei.Atom("ok"), next}
+}
+
+// status is the answer to sys:get_status, in the form of a gen_server.
+func (s *Server) status(b *Mailbox) ei.Term {
+	state, running := ei.Term(ei.Atom("undefined")), ei.Atom("running")
+	if s.State != nil {
+		raw, failure := s.state()
+		if state = raw; failure != nil {
+			state = failure
+		}
+	}
+	b.mu.Lock()
+	if b.isSuspended() {
+		running = "suspended"
+	}
+	parent := b.opts.Parent
+	b.mu.Unlock()
+	if parent == (ei.Pid{}) {
+		parent = b.pid // as of a gen_server that nobody is linked to
+	}
+	on, events := b.care.Load().shown()
+	data := func(pairs ...ei.Term) ei.Term { return ei.Tuple{ei.Atom("data"), ei.List(pairs)} }
+	return ei.Tuple{ei.Atom("status"), b.pid, ei.Tuple{ei.Atom("module"), ei.Atom("gen_server")}, ei.List{
+		ei.List{}, running, parent, on, ei.List{
+			ei.Tuple{ei.Atom("header"), otp.Charlist("Status for generic server " + b.n.nameOf(b))},
+			data(ei.Tuple{otp.Charlist("Status"), running}, ei.Tuple{otp.Charlist("Parent"), parent},
+				ei.Tuple{otp.Charlist("Logged events"), events}),
+			data(ei.Tuple{otp.Charlist("State"), state}),
+		},
+	}}
 }
 
 func (s *Server) call(ctx context.Context, c *Call) {

@@ -36,11 +36,11 @@ func (n *Node) lastThaw(ctx context.Context) error {
 // off, and the error, which is ctx's, names what was running. A function, Handler or Server that
 // calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
 //
-// At last each peer has a second to read what has gone out and to end its side, and another second
-// whenever it has read some (where transport.Stream.OutstandingBytes tells); a peer that takes
-// longer may lose what it has not read, which is no error: see Conn.Shutdown. Nor is it an error if
-// a connection fails before ctx ends, with all that it had still to send: that ends as whenever a
-// peer is lost.
+// At last no connection is made any more (Connect is ErrClosed), and each peer has a second to read
+// what has gone out and to end its side, and another second whenever it has read some (where
+// transport.Stream.OutstandingBytes tells); a peer that takes longer may lose what it has not read,
+// which is no error: see Conn.Shutdown. Nor is it an error if a connection fails before ctx ends,
+// with all that it had still to send: that ends as whenever a peer is lost.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	if err := n.lastThaw(ctx); err != nil {

@@ -1,12 +1,14 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // spawnCost is how many bytes a process takes besides its request, while it waits for a place and
@@ -63,7 +65,7 @@ func (c *calling) request(ctx context.Context, node string, p process) error {
 // spawnHere makes a process of this node. A freeze waits until that is done.
 func (c *calling) spawnHere(ctx context.Context, ctl *dist.Control, args any) error {
 	payload, err := ei.Append(nil, args)
-	if err != nil {
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return err
 	}
 	l := &c.n.life
@@ -222,8 +224,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		case err != nil:
 		case c == nil:
 			n.localSignal(ctl)
-		default:
-			c.signal(ctl, nil)
+		default: // with the result, if that is soon
+			_ = c.postSignal(context.Background(), ctl, nil, transport.Urgent|transport.Burst)
 		}
 	}
 	o, err := otp.ParseSpawnOptions(m.Options)

@@ -3,7 +3,10 @@ package nodes
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -297,4 +300,64 @@ func TestSpawnBesideRules(t *testing.T) {
 	ctl, _ := p.nextSignal()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)
 	require.Empty(t, linksOf(box))
+}
+
+// Calls that are given up at any moment leave nothing behind, on neither side: no process, link,
+// monitor or message that nobody has asked for.
+func TestGivenUpAtRandom(t *testing.T) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
+		there.Expose("m", "nap", FuncOf(func(ctx context.Context, us int) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Duration(us) * time.Microsecond):
+			}
+		}))
+		b := trapping(t, here)
+		refs := make(chan ei.Ref, 10_000)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 100 {
+					ctx, cancel := context.WithTimeout(w.ctx(), time.Duration(rand.IntN(400))*time.Microsecond)
+					nap := rand.IntN(300)
+					switch rand.IntN(5) {
+					case 0:
+						_, _ = here.ERPC(ctx, there.Name(), "m", "nap", nap)
+					case 1:
+						_, _ = ERPCAs[ei.Term](ctx, b, there.Name(), "m", "nap", nap)
+					case 2:
+						_, _ = b.SpawnLink(ctx, there.Name(), "m", "nap", nap)
+					case 3:
+						if _, ref, err := b.SpawnMonitor(ctx, there.Name(), "m", "nap", nap); err == nil {
+							refs <- ref
+						}
+					case 4:
+						if r, err := here.ERPCRequest(ctx, there.Name(), "m", "nap", nap); err == nil {
+							_, _ = r.Wait(ctx)
+							r.Abandon()
+						}
+					}
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
+		close(refs)
+		watched := map[ei.Ref]bool{}
+		for ref := range refs {
+			watched[ref] = true
+		}
+		nothingLeft(t, here, there)
+		require.Eventually(t, func() bool { return len(linksOf(b)) == 0 }, tooLong, tick)
+		for m := b.take(); m != nil; m = b.take() {
+			switch m.Op {
+			case dist.OpMonitorPExit:
+				require.True(t, watched[m.Ref], "once, and only what was answered")
+				delete(watched, m.Ref)
+			default:
+				require.Equal(t, dist.OpExit, m.Op)
+			}
+		}
+		require.Empty(t, watched)
+	})
 }

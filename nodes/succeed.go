@@ -59,6 +59,9 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 		p.aliases.of[ref] = to
 	}
 	to.inherited = from.inherited
+	if to.opts.Parent == (ei.Pid{}) {
+		to.opts.Parent = from.opts.Parent
+	}
 	if to.label == nil {
 		to.label = from.label
 	}

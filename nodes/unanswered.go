@@ -37,11 +37,11 @@ func (b *Mailbox) takeServed() *Message {
 }
 
 // keepBacklog has the Server handle what it has not taken yet although the node shuts down: it
-// waits for that as for what runs.
+// waits for that as for what runs. One that is suspended would not come to it.
 func (b *Mailbox) keepBacklog() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.backlog > 0 || !b.serves || b.ended() {
+	if b.backlog > 0 || !b.serves || b.ended() || b.isSuspended() {
 		return
 	}
 	if b.backlog = len(b.unread()); b.backlog > 0 {

@@ -15,17 +15,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The documents that name files, functions and options of the code.
-var documents = []string{"README.md", "docs/operating.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md", "docs/calls.md", "docs/pubsub.md", "docs/from-libei.md", "docs/terms.md",
-	"test/bench/README.md", "CHANGELOG.md"}
+// documents are those that name files, functions and options of the code.
+func documents(t *testing.T) []string {
+	pages, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	return append(pages, "../README.md", "../CHANGELOG.md", "../test/bench/README.md")
+}
 
 // TestDocs compares the documents with the code: what they name between back-quotes must exist. A
 // file without a folder is in the folder of the file that its chapter has named before it; a word
 // after a file is declared in that file.
 func TestDocs(t *testing.T) {
 	code := parseCode(t, "..")
-	for _, name := range documents {
-		text, err := os.ReadFile("../" + name)
+	for _, name := range documents(t) {
+		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		for _, wrong := range code.check(string(text)) {
 			t.Errorf("%s: %s", name, wrong)

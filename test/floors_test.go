@@ -37,7 +37,7 @@ var houses = map[string]house{
 			" transports router"),
 		words("conn message complain recv send tick"), // a connection
 		words("config listen opening handshake peers connect resolve publish activate"),
-		words("run processes mailbox deliver overflow link monitor monitornodes exit" +
+		words("run processes mailbox sys deliver overflow link monitor monitornodes exit" +
 			" exitsend signal succeed"),
 		words("call erpc gencall server on unanswered func funcof apply spawn work kernel" +
 			" sendto permit readloop"), // calls, both ways

@@ -18,9 +18,14 @@
 #	           processes; 100 moves of a node; nodes with 1,000 connections
 #	kills      SIGKILL and SIGSTOP at every point: one session, 250 and 1,000, each
 #	           with half a frame in each direction and a full window; a front with
-#	           its workers, one session a worker and 300
+#	           its workers, one session a worker and 300; 40,000 exit signals to the
+#	           processes of a tree of supervisors
 #	sound      the suite for plug-ins accuses no good one of 15, on a busy machine
 #	callbacks  10 minutes of nodes that call each other back, with tiny limits
+#	comings    10 minutes for each OTP in which functions, processes, links, monitors
+#	           and supervised servers come and go, both ways, while processes are
+#	           killed, connections closed, and the Erlang node is killed and started
+#	           anew: nothing is left of them
 #	chaos      100 faulty streams for each OTP, faults at every byte, the whole
 #	           suite over them, workers killed and stopped, 1,000 runs of each
 #	           state machine, a minute of everything at once, four times
@@ -33,8 +38,8 @@ exec </dev/null
 
 much=${1:-1}
 only=${2:-}
-if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|sound|callbacks|chaos|fuzz|platforms)$ ]]; then
-	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|sound|callbacks|chaos|fuzz|platforms]]" >&2
+if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|sound|callbacks|comings|chaos|fuzz|platforms)$ ]]; then
+	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|sound|callbacks|comings|chaos|fuzz|platforms]]" >&2
 	exit 2
 fi
 
@@ -86,6 +91,7 @@ if part kills "$(times 1) times, one session, 250 and 1,000"; then
 	HANDOFF_KILL_SESSIONS="1 250 1000" soak -race -parallel 6 -count="$(times 1)" -run 'TestKill|TestOfferWithoutDescriptorNumbers' \
 		./transport/handoff
 	CNODE_FRONT_KILL_SESSIONS="2 300" soak -race -count="$(times 1)" -run 'TestKill|TestFrontKill' ./nodes
+	soak -race -count="$(times 100)" -run TestRandomKills ./nodes/supervisor
 fi
 
 if part sound "$(times 1) times"; then
@@ -94,6 +100,10 @@ fi
 
 if part callbacks "$(times 600) s"; then
 	CNODE_TEST_SOAK=$(times 600)s soak -race -run TestNothingWaitsForEver ./nodes
+fi
+
+if part comings "$(times 600) s for each OTP"; then
+	CNODE_CHAOS=$(times 600) soak -race -v -run TestComings ./test/chaos
 fi
 
 if part chaos "$(times 100) faulty streams for each OTP"; then

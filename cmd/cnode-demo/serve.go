@@ -37,7 +37,8 @@ its socket replaces the port. The name is cnode@127.0.0.1 unless --name says oth
   {peer, Node} ! {source, From, N, B}             sends B to From N times
   {peer, Node} ! {publish, T, M}                  with --pubsub: broadcasts M on the topic T
 
-The process peer can be monitored and linked; rpc:call(Node, erlang, whereis, [peer]) returns its pid.
+The process peer can be monitored and linked; rpc:call(Node, erlang, whereis, [peer]) returns its pid. With --pg GROUP it is a member of the
+process group GROUP, an atom, of the scope pg: pg:get_members(GROUP) on the other nodes. With workers the peer of each worker is.
 
 --trace FILE records everything that connections carry, for Wireshark. A FILE that cannot be opened ends serve at once (exit 1). If the
 recording fails later, the node keeps serving, and serve reports the failure when it ends (exit 1). --fault SEED is for testing how other

@@ -16,7 +16,9 @@ import (
 
 // DNS is a Source that names a node at each address of a host name, the A and AAAA records of
 // Query: Basename@10.0.0.7, Basename@fd00::7. A look-up that fails, also with the answer that there
-// is no such name, changes nothing: libcluster then disconnects from all. Opposite it is libcluster's
+// is no such name, changes nothing: libcluster then disconnects from all. A Resolver with
+// StrictErrors also takes it for a failure if only one of the two kinds of records can be had.
+// Opposite it is libcluster's
 //
 //	strategy: Cluster.Strategy.DNSPoll,
 //	config: [polling_interval: 5_000, query: "my-app.example.com", node_basename: "my-app"]
@@ -71,7 +73,8 @@ func namesOf[H any](basename string, hosts []H, text func(H) string) (names []st
 //
 // libcluster has it for Kubernetes only (see Kubernetes); anywhere else
 //
-//	strategy: Cluster.Strategy.Epmd, config: [hosts: [:"my-app@a.example.com", :"my-app@b.example.com"]]
+//	strategy: Cluster.Strategy.Epmd,
+//	config: [hosts: [:"my-app@a.example.com", :"my-app@b.example.com"]]
 type SRV struct {
 	Query    string        // the name of the records: _cnode._tcp.example.com
 	Basename string        // what is before the "@" of all names

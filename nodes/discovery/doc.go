@@ -24,7 +24,7 @@
 //	Static      Cluster.Strategy.Epmd (hosts)
 //	DNS         Cluster.Strategy.DNSPoll (query, node_basename)
 //	SRV         the same with SRV records, whose ports it gives to the node as a Resolver
-//	Kubernetes  Cluster.Strategy.Kubernetes.DNS, Kubernetes.DNSSRV, and the names of Kubernetes (mode: :dns)
+//	Kubernetes  Cluster.Strategy.Kubernetes.DNS, Kubernetes.DNSSRV, Kubernetes (mode: :dns)
 //	PortMapper  Cluster.Strategy.LocalEpmd, ErlangHosts
 //	Gossip      Cluster.Strategy.Gossip
 //
@@ -41,9 +41,9 @@
 // # Moves and workers
 //
 // A Keeper belongs to a process. If the node goes on in another one, the Keeper ends without
-// disconnecting anybody, and the program starts another there, which finds the connections that have
-// moved along. If only a connection moves (nodes.Conn.Detach), its peer is left alone until it is
-// connected to this process again.
+// disconnecting anybody, and the program starts another there, which finds the connections that
+// have moved along. If only a connection moves (nodes.Conn.Detach), its peer is left alone until it
+// is connected to this process again.
 //
 // In a node with workers each worker can have a Keeper, of the same source: the front sees to it
 // that one worker makes the connection, and the others get a way over it. If that worker ends, the

@@ -38,7 +38,9 @@ const (
 // the node itself: nodes that listen connect to it. Opposite it is libcluster's
 //
 //	strategy: Cluster.Strategy.Gossip,
-//	config: [secret: "somepassword", multicast_if: "192.168.1.1", multicast_addr: "233.252.1.32", port: 45892, multicast_ttl: 1]
+//	config: [
+//	  secret: "somepassword", multicast_if: "192.168.1.1",
+//	  multicast_addr: "233.252.1.32", port: 45892, multicast_ttl: 1]
 //
 // of which nothing need be set. broadcast_only and if_addr have no counterpart.
 //
@@ -72,8 +74,8 @@ type Gossip struct {
 }
 
 // Nodes listens and announces until ctx ends. A node without a name, a dynamic one that is not
-// connected yet, is announced once it has one. The error is a *nodes.Error: why nothing can be sent,
-// and the rest goes on; or why the socket cannot be had, or has broken.
+// connected yet, is announced once it has one. The error is a *nodes.Error: why nothing can be
+// sent, and the rest goes on; or why the socket cannot be had, or has broken.
 func (g Gossip) Nodes(ctx context.Context, n *nodes.Node) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
 		s, err := g.open()

@@ -57,8 +57,8 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
-// Made by OTP 27 for the node elixir@10.0.0.9 as libcluster does it: crypto:crypto_one_time(aes_256_cbc,
-// crypto:hash(sha256, <<"somepassword">>), IV, Padded, true).
+// Made by OTP 27 for the node elixir@10.0.0.9 as libcluster does it:
+// crypto:crypto_one_time(aes_256_cbc, crypto:hash(sha256, <<"somepassword">>), IV, Padded, true).
 const sealedByOTP = "000102030405060708090A0B0C0D0E0F" +
 	"0293FCF646D248542D82EEA283216C736EFE61548D0ED6D2009DD9E774ADBB92A180765A7A810BBCA556416263F78583"
 
@@ -165,7 +165,8 @@ func loopback(t *testing.T) Gossip {
 	require.NoError(t, err)
 	port := c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	require.NoError(t, c.Close())
-	return Gossip{Interface: "127.0.0.1", Group: netip.AddrPortFrom(netip.MustParseAddr("233.252.1.32"), port), Interval: 20 * time.Millisecond}
+	group := netip.AddrPortFrom(netip.MustParseAddr("233.252.1.32"), port)
+	return Gossip{Interface: "127.0.0.1", Group: group, Interval: 20 * time.Millisecond}
 }
 
 // gossips runs a Source; the channel gets each list of names.
@@ -241,8 +242,8 @@ func TestGossipHostile(t *testing.T) {
 		}
 		defer c.Close()
 		for i := 0; ctx.Err() == nil; i++ {
-			for _, bad := range [][]byte{nil, []byte("heartbeat::"), bytes.Repeat([]byte("x"), 60000), []byte("heartbeat::\x83t\xff\xff\xff\xff")} {
-				_, _ = c.Write(bad)
+			for _, bad := range []string{"", "heartbeat::", strings.Repeat("x", 60000), "heartbeat::\x83t\xff\xff\xff\xff"} {
+				_, _ = c.Write([]byte(bad))
 			}
 			b, _ := appendHeartbeat(nil, fmt.Sprintf("n%d@h", i))
 			_, _ = c.Write(b)

@@ -22,8 +22,8 @@ const (
 
 // Options say how a Keeper keeps connections. nil, and the zero value, are the defaults.
 //
-// The functions are called one at a time; until one returns no other is called, and the peer that
-// it is about is not connected to again. They must not call Keeper.Close.
+// OnConnected, OnLost and OnFailed are called one at a time; until one returns no other is called,
+// and the peer that it is about is not connected to again. They must not call Keeper.Close.
 type Options struct {
 	// MinDelay is about how long the Keeper waits before it connects again to a node that it has
 	// lost, or could not connect to. Each time it waits up to twice as long as before, but at least
@@ -33,8 +33,8 @@ type Options struct {
 	// Concurrency bounds the attempts to connect at once. 0: DefaultConcurrency.
 	Concurrency int
 	// Disconnect ends the connection to a node that the source names no more, whoever has made it,
-	// as erlang:disconnect_node does. Otherwise it stays, and is not made again when it is lost.
-	// libcluster disconnects.
+	// as erlang:disconnect_node does; another Keeper that has the node on its list connects again.
+	// Otherwise it stays, and is not made again when it is lost. libcluster disconnects.
 	Disconnect bool
 	// Only tells which of the source's names count; nil: all of them.
 	Only func(node string) bool

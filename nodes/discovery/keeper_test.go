@@ -464,24 +464,27 @@ func TestKeeperEndsWithNode(t *testing.T) {
 	}
 }
 
-// What is done during a Shutdown makes no connection any more.
+// While a Shutdown waits for a peer that does not read, the others are not connected to anew.
 func TestKeeperDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, d := newWorld(t), &diary{}
 		a, b := w.start("a"), w.start("b")
-		c := w.start("c")
+		silent, err := nodes.New(nodes.Config{Name: "c@test", Cookie: "secret", Transport: w.tr, Resolver: w})
+		require.NoError(t, err)
+		defer silent.Close()
+		l, err := silent.Listen(t.Context(), transport.MemoryAddr("c@test"))
+		require.NoError(t, err)
+		go func() { _, _ = l.Accept(t.Context()) }() // and nobody receives
 		o := d.options()
 		o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond
 		k := keep(t, a, Static{"b@test", "c@test"}, o)
-		synctest.Wait()
-		for _, n := range []*nodes.Node{b, c} {
-			require.EqualValues(t, 1, n.Stats().Connections)
-		}
+		require.ElementsMatch(t, []string{"connected b@test", "connected c@test"}, d.take())
+		began := time.Now()
 		require.NoError(t, a.Shutdown(t.Context()))
+		require.GreaterOrEqual(t, time.Since(began), time.Second)
 		<-k.Done()
-		for _, n := range []*nodes.Node{b, c} {
-			require.EqualValues(t, 1, n.Stats().Connections)
-		}
+		require.EqualValues(t, 1, b.Stats().Connections)
+		require.Equal(t, []string{"lost b@test"}, d.take())
 	})
 }
 

@@ -37,7 +37,8 @@ const (
 	// ByPod: myapp@10-1-0-95.default.pod.cluster.local, the DNS names that pods have for their
 	// addresses, from the addresses of the service. Opposite it is libcluster's
 	//
-	//	strategy: Cluster.Strategy.Kubernetes, config: [mode: :dns, kubernetes_namespace: "default", …]
+	//	strategy: Cluster.Strategy.Kubernetes,
+	//	config: [mode: :dns, kubernetes_namespace: "default", …]
 	//
 	// which asks the API of Kubernetes; this asks DNS, and needs no rights.
 	ByPod

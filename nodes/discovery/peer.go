@@ -114,7 +114,11 @@ func (k *Keeper) connected(p *peer) {
 	p.Up, p.Since, p.Attempts, p.Next = true, time.Now(), 0, time.Time{}
 	now := p.Peer
 	k.mu.Unlock()
-	k.o.Logger.Info("discovery: connected", "peer", p.Node, "failed", failed)
+	level := slog.LevelDebug // the node says so itself
+	if failed > 0 {
+		level = slog.LevelInfo
+	}
+	k.o.Logger.Log(context.Background(), level, "discovery: connected", "peer", p.Node, "failed", failed)
 	k.hear(k.o.OnConnected, now)
 }
 

@@ -36,11 +36,14 @@ func (p PortMapper) Nodes(ctx context.Context, n *nodes.Node) iter.Seq2[[]string
 	known := map[string][]string{} // by host
 	return func(yield func([]string, error) bool) {
 		var missing error
-		for names, err := range poll(ctx, p.Interval, func(ctx context.Context) (names []string, err error) {
+		var last []string
+		for names := range poll(ctx, p.Interval, func(ctx context.Context) (names []string, err error) {
 			names, missing = p.look(ctx, n, known)
 			return names, nil
 		}) {
-			if !yield(names, err) || missing != nil && !yield(nil, missing) {
+			isNews := missing == nil || !slices.Equal(names, last)
+			last = names
+			if isNews && !yield(names, nil) || missing != nil && !yield(nil, missing) {
 				return
 			}
 		}

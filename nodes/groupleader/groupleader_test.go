@@ -20,14 +20,14 @@ import (
 )
 
 // pair starts two nodes.
-func pair(t *testing.T) (a, b *nodes.Node) {
+func pair(t *testing.T, rules ...nodes.Rule) (a, b *nodes.Node) {
 	tr := transport.NewMemory()
 	table := nodes.Static{}
 	for _, name := range []string{"a@host", "b@host"} {
 		table[name] = nodes.Endpoint{Addr: transport.MemoryAddr(name)}
 	}
 	start := func(name string) *nodes.Node {
-		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: tr, Listen: table[name].Addr, Resolver: table})
+		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: tr, Listen: table[name].Addr, Resolver: table, Rules: rules})
 		require.NoError(t, err)
 		t.Cleanup(func() { n.Close() })
 		require.NoError(t, n.Start(expect.Context(t)))
@@ -175,6 +175,22 @@ func TestGroupLeaderOfAFunction(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	_, err = d.Columns()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
+}
+
+// A function of a node with rules prints: they are not asked for the answers.
+func TestPrintsUnderRules(t *testing.T) {
+	a, b := pair(t, nodes.Rule{Op: nodes.OpCall, Allow: true}, nodes.Rule{Peer: "b@host", Allow: true}, nodes.Rule{})
+	out := &page{}
+	device, err := Serve(a, "d", out, nil)
+	require.NoError(t, err)
+	b.Expose("m", "print", nodes.FuncOf(func(ctx context.Context) error {
+		_, err := fmt.Fprint(Of(ctx), "hello")
+		return err
+	}))
+	_, err = a.RPC(nodes.WithGroupLeader(expect.Context(t), device.Pid()), b.Name(), "m", "print")
+	require.NoError(t, err)
+	require.Equal(t, "hello", out.String())
+	require.Zero(t, b.Stats().Denied)
 }
 
 // Devices that lie, never answer, or end.

@@ -18,12 +18,13 @@ type (
 		Groups []ei.Raw
 	}
 	savedPeer struct {
-		Pid                ei.Pid
-		Ref                ei.Ref
-		Version            int
-		Told, Behind, Over bool
-		Nodes              []string
-		Groups             []savedGroup
+		Pid          ei.Pid
+		Ref          ei.Ref
+		Version      int
+		Told, Heard  bool
+		Behind, Over bool
+		Nodes        []string
+		Groups       []savedGroup
 	}
 	savedGroup struct {
 		_       struct{} `ei:"tuple"`
@@ -43,7 +44,7 @@ func (s *Scope) handover() ([]byte, error) {
 		saved.Locals = append(saved.Locals, savedLocal{Pid: pid, Ref: l.ref, Groups: groups})
 	}
 	for pid, p := range s.peers {
-		one := savedPeer{Pid: pid, Ref: p.ref, Version: p.version, Told: p.told, Behind: p.behind, Over: p.over, Nodes: p.nodes}
+		one := savedPeer{Pid: pid, Ref: p.ref, Version: p.version, Told: p.told, Heard: p.heard, Behind: p.behind, Over: p.over, Nodes: p.nodes}
 		for key, m := range p.groups {
 			one.Groups = append(one.Groups, savedGroup{Group: ei.Raw(key), Members: m.pids})
 		}
@@ -71,7 +72,7 @@ func (s *Scope) inherit(state []byte) error {
 	}
 	for _, p := range saved.Peers {
 		one := &peer{
-			owner: newOwner(), ref: p.Ref, version: min(p.Version, highest), told: p.Told, behind: p.Behind, over: p.Over,
+			owner: newOwner(), ref: p.Ref, version: min(p.Version, highest), told: p.Told, heard: p.Heard, behind: p.Behind, over: p.Over,
 			nodes: p.Nodes, cancel: func() {},
 		}
 		for _, g := range p.Groups {

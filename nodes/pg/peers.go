@@ -21,6 +21,8 @@ type peer struct {
 	// It has been told of all members here. Before that, it gets no joins and leaves: a leave of a
 	// group of which it has not heard ends a scope of OTP 25 to 28.
 	told bool
+	// It has told of its members. Until then it is asked again.
+	heard bool
 	// It does not read: catchUp waits until it does, and tells it everything again. dirty says that
 	// something has changed since catchUp has last looked.
 	behind, dirty bool
@@ -52,8 +54,12 @@ func (s *Scope) take(box *nodes.Mailbox, m *nodes.Message) {
 	default:
 		return
 	}
-	if call, ok := box.CallOf(m); ok { // nobody calls a scope of another node
-		_ = call.Reply(now, ei.Tuple{ei.Atom("error"), ei.Atom("unknown_request")})
+	if call, ok := box.CallOf(m); ok {
+		// Nobody calls a scope of another node. An answer to a process of a third node might be what
+		// ends that: a scope of OTP 25, say.
+		if c := m.Conn(); c == nil || string(call.From.Node) == c.Name() {
+			_ = call.Reply(now, ei.Tuple{ei.Atom("error"), ei.Atom("unknown_request")})
+		}
 		return
 	}
 	got, err := s.parser.parse(m.Payload)
@@ -104,7 +110,7 @@ func (s *Scope) handle(box *nodes.Mailbox, c *nodes.Conn, m *message) error {
 	switch m.kind {
 	case hello:
 		if p == nil {
-			s.send(box, m.from, discoverMessage(box.Pid(), 0))
+			_ = s.send(box, m.from, discoverMessage(box.Pid(), 0))
 		}
 	case itsNodes:
 		if p != nil {
@@ -119,7 +125,8 @@ func (s *Scope) handle(box *nodes.Mailbox, c *nodes.Conn, m *message) error {
 	case discover:
 		if p == nil {
 			if p = s.meet(box, m.from, m.version); p != nil {
-				s.send(box, m.from, discoverMessage(box.Pid(), m.version))
+				_ = s.send(box, m.from, discoverMessage(box.Pid(), m.version))
+				s.seek() // if there was no room for that
 			}
 			return nil
 		}
@@ -131,7 +138,10 @@ func (s *Scope) handle(box *nodes.Mailbox, c *nodes.Conn, m *message) error {
 				return nil
 			}
 		}
-		p.version = max(p.version, m.version)
+		p.version, p.heard = max(p.version, m.version), true
+		if !p.told {
+			s.tellWhole(box, m.from, p)
+		}
 		return s.setMembers(m, p)
 	case update: // of a scope that is not known, it is dropped: what comes first is discover, or the whole
 		if p != nil {
@@ -150,15 +160,17 @@ func (s *Scope) meet(box *nodes.Mailbox, pid ei.Pid, version int) *peer {
 	}
 	ref, err := box.Monitor(now, pid)
 	if err != nil { // there is no room on the connection, or it has just ended
+		s.missed[node] = true
 		s.seek()
 		return nil
 	}
+	delete(s.missed, node)
 	p := &peer{owner: newOwner(), ref: ref, version: version, cancel: func() {}}
 	s.peers[pid], s.byRef[ref] = p, pid
 	s.log.Debug("scope found", "of", pid, "protocol", version)
 	s.tellWhole(box, pid, p)
 	if node == s.n.Name() {
-		s.send(box, pid, s.nodesMessage(box))
+		_ = s.send(box, pid, s.nodesMessage(box))
 	}
 	return p
 }
@@ -346,17 +358,26 @@ func (s *Scope) down(box *nodes.Mailbox, ref ei.Ref) {
 	s.drop(p.owner)
 	s.mu.Unlock()
 	s.log.Debug("scope gone", "of", pid)
-	s.seek() // a new one may come in its place
+	// A new one may come in its place, or this one be back: when a connection is replaced, its end may
+	// be heard of after the beginning of the next one.
+	s.missed[string(pid.Node)] = true
+	s.seek()
 }
 
 // noteNode deals with a node that has come up, or gone down.
 func (s *Scope) noteNode(box *nodes.Mailbox, node string, up bool) {
 	if up {
 		s.direct[node] = true
+		for pid, p := range s.peers {
+			if string(pid.Node) == node { // it has forgotten what it was told over another connection
+				p.told, p.dirty = false, true
+			}
+		}
 		s.ask(box, node)
 		s.seek()
-	} else {
+	} else if s.n.Conn(node) == nil {
 		delete(s.direct, node)
+		delete(s.missed, node)
 	}
 	s.tellWorkers(box)
 }
@@ -365,7 +386,9 @@ func (s *Scope) noteNode(box *nodes.Mailbox, node string, up bool) {
 func (s *Scope) ask(box *nodes.Mailbox, node string) {
 	discover := discoverMessage(box.Pid(), 0)
 	if s.direct[node] || s.n.Conn(node) != nil {
-		_ = box.SendName(now, node, s.name, discover)
+		if err := box.SendName(now, node, s.name, discover); errors.Is(err, os.ErrDeadlineExceeded) {
+			s.missed[node] = true
+		}
 		return
 	}
 	if s.asked[node] {
@@ -387,9 +410,9 @@ const (
 	firstPause, lastPause = 100 * time.Millisecond, 5 * time.Second
 )
 
-// seek begins to look, from time to time, for the scopes of nodes of which none is known. A scope
-// that starts on an Erlang node tells the nodes that this lists in nodes(): not those to which it
-// is hidden, and not other workers.
+// seek begins to look, from time to time, for what is not known though it may be there. A scope that
+// starts on an Erlang node tells the nodes that this lists in nodes(): not those that are hidden,
+// and not other workers. And a connection may have had no room for a question.
 func (s *Scope) seek() {
 	s.pause = firstPause
 	if s.timer == nil {
@@ -402,9 +425,21 @@ func (s *Scope) seek() {
 // look looks for scopes, and does so again later if there is something to look for.
 func (s *Scope) look() {
 	box, any := s.box.Load(), false
+	for node := range s.direct {
+		if s.n.Conn(node) == nil {
+			delete(s.direct, node)
+		}
+	}
 	for node := range s.reachable() {
-		if !s.hasPeer(node) && !s.announces(node) {
+		if !s.hasPeer(node) && (s.missed[node] || !s.announces(node)) {
+			delete(s.missed, node)
 			s.ask(box, node)
+			any = true
+		}
+	}
+	for pid, p := range s.peers {
+		if !p.heard {
+			_ = s.send(box, pid, discoverMessage(box.Pid(), p.version))
 			any = true
 		}
 	}
@@ -440,6 +475,7 @@ func (s *Scope) reachable() map[string]bool {
 			all[node] = true
 		}
 	}
+	delete(all, s.n.Name())
 	return all
 }
 

@@ -137,25 +137,25 @@ func (m *message) readNode(c *ei.Cursor, k kind) error {
 	m.kind = k
 	node, err := c.Atom()
 	m.nodes = []string{string(node)}
-	return err
+	return errors.Join(err, c.Skip())
 }
 
 func readDiscover(c *ei.Cursor, m *message) error {
 	if err := m.readFrom(c, discover); err != nil {
 		return err
 	}
-	m.version = readVersion(c)
-	return nil
+	return m.readVersion(c)
 }
 
 // readVersion reads the version of a protocol: the highest that both sides speak. Versions that are
 // no integers, or negative, are taken for 0.
-func readVersion(c *ei.Cursor) int {
+func (m *message) readVersion(c *ei.Cursor) error {
 	v, err := c.Int()
 	if err != nil {
-		_ = c.Skip()
+		return c.Skip()
 	}
-	return int(max(0, min(v, highest)))
+	m.version = int(max(0, min(v, highest)))
+	return nil
 }
 
 func readSync(c *ei.Cursor, m *message) error {
@@ -175,7 +175,9 @@ func readLocalData(c *ei.Cursor, m *message) error {
 	if err := m.readFrom(c, whole); err != nil {
 		return err
 	}
-	m.version = readVersion(c)
+	if err := m.readVersion(c); err != nil {
+		return err
+	}
 	pairs, err := c.Map()
 	for range pairs {
 		if err == nil {

@@ -67,6 +67,7 @@ type Scope struct {
 	peers   map[ei.Pid]*peer
 	direct  map[string]bool // the nodes that this process is connected to
 	asked   map[string]bool // nodes to which a discover is on its way
+	missed  map[string]bool // nodes that could not be asked, or not be met
 	timer   *time.Timer     // of seek
 	pause   time.Duration
 	warned  map[string]bool // nodes of which the log has heard
@@ -109,7 +110,7 @@ func Start(n *nodes.Node, scope string, o *Options) (*Scope, error) {
 		n: n, name: scope, limit: o.Limit, log: n.Logger().With("scope", scope), done: make(chan struct{}),
 		table: newTable(), self: newOwner(), parser: newParser(),
 		locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{},
-		direct: map[string]bool{}, asked: map[string]bool{}, warned: map[string]bool{},
+		direct: map[string]bool{}, asked: map[string]bool{}, missed: map[string]bool{}, warned: map[string]bool{},
 	}
 	if s.limit == 0 {
 		s.limit = DefaultLimit

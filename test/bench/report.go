@@ -82,6 +82,13 @@ func (a *arena) report(begun time.Time) report {
 	if !a.o.tls && matches(a.o.only, dispatch) {
 		r.Kinds = append(r.Kinds, nameWorkers)
 	}
+	if !a.o.tls && matches(a.o.only, upper) {
+		for _, kind := range []string{nameBEAM, nameOurs, nameTyped} {
+			if !slices.Contains(r.Kinds, kind) {
+				r.Kinds = append(r.Kinds, kind)
+			}
+		}
+	}
 	if !a.o.tls && matches(a.o.only, handOff) {
 		r.Kinds = append(r.Kinds, nameC)
 	}

@@ -108,6 +108,9 @@ func (a *arena) measure(ctx context.Context) error {
 	if err := a.measureDispatch(ctx); err != nil {
 		return err
 	}
+	if err := a.measureUpper(ctx); err != nil {
+		return err
+	}
 	if err := a.measureCarriers(ctx); err != nil {
 		return err
 	}

@@ -116,3 +116,12 @@ func (to Addressee) Term() ei.Term {
 	}
 	return to.Pid
 }
+
+// Charlist is an Erlang string: the list of its characters.
+func Charlist(s string) ei.Term {
+	list := ei.List{}
+	for _, r := range s {
+		list = append(list, ei.Int(r))
+	}
+	return list
+}

@@ -130,7 +130,8 @@ type Mailbox struct {
 	HandsOver bool // there is a MailboxOptions.Handover
 	Handover  []byte
 
-	Label ei.Raw
+	Parent ei.Pid // MailboxOptions.Parent
+	Label  ei.Raw
 }
 
 func (s *Mailbox) Describe(f *form.Fields) {
@@ -147,6 +148,7 @@ func (s *Mailbox) Describe(f *form.Fields) {
 	form.Each(f, 11, form.Given, "alias", &s.Aliases)
 	f.Bool(12, form.Given, &s.HandsOver)
 	f.Bytes(13, form.Given, &s.Handover)
+	f.Pid(14, form.May, &s.Parent)
 	f.Raw(15, &s.Label)
 }
 

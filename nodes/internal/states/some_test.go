@@ -108,7 +108,7 @@ func someNode(t *rapid.T) Node {
 				Bonds: &own, Names: few(t, "names", func() Name { return Name{"x"} }),
 				Limit: 100, Full: 1, TrapExit: true, Messages: few(t, "messages", func() Message { return someMessage(t) }),
 				Priority: true, Aliases: few(t, "aliases", func() Alias { return Alias{someRef(t), 3} }),
-				HandsOver: true, Handover: append(someBytes(t, "handover"), 'x'), Label: append(someBytes(t, "label"), 'x'),
+				HandsOver: true, Handover: append(someBytes(t, "handover"), 'x'), Label: append(someBytes(t, "label"), 'x'), Parent: somePid(t),
 				NodeTypes: 3, NodesUp: few(t, "nodes", func() Up { return Up{someName(t), rapid.Bool().Draw(t, "visible")} }),
 			}
 		}),

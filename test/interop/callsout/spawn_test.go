@@ -11,6 +11,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/groupleader"
 	"github.com/cnode-go/cnode/test/otp"
 )
 
@@ -147,39 +148,32 @@ func TestGroupLeader(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, ei.Atom("normal"), reason)
 
-		leader, err := n.NewMailbox(nil)
+		out := make(written, 10)
+		leader, err := groupleader.Serve(n, "", out, nil)
 		require.NoError(t, err)
-		printed := make(chan string, 10)
-		go func() {
-			for m, err := range leader.All(soon(t)) {
-				if err != nil {
-					return
-				}
-				term, _ := m.Term()
-				request, ok := term.(ei.Tuple)
-				if !ok || len(request) != 4 {
-					continue
-				}
-				printed <- request[3].String()
-				from := request[1].(ei.Pid)
-				_ = leader.Send(soon(t), from, ei.Tuple{ei.Atom("io_reply"), request[2], ei.Atom("ok")})
-			}
-		}()
 		ctx := nodes.WithGroupLeader(soon(t), leader.Pid())
-		for name, call := range map[string]func() (ei.Term, error){
-			"erpc": func() (ei.Term, error) { return n.ERPC(ctx, erl.Name(), "calls", "print", "here") },
-			"rpc":  func() (ei.Term, error) { return n.RPC(ctx, erl.Name(), "calls", "print", "here") },
-		} {
-			v, err := call()
-			require.NoError(t, err, name)
-			require.Equal(t, ei.Atom("printed"), v)
-			require.Contains(t, <-printed, `here`, name)
-		}
+		v, err = n.ERPC(ctx, erl.Name(), "calls", "print", "one ")
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("printed"), v)
+		_, err = n.RPC(ctx, erl.Name(), "calls", "print", "two ")
+		require.NoError(t, err)
+		_, _, err = box.SpawnMonitor(ctx, erl.Name(), "calls", "print", "three")
+		require.NoError(t, err)
+		_, err = box.Receive(soon(t))
+		require.NoError(t, err)
 		v, err = n.ERPC(ctx, erl.Name(), "calls", "leader")
 		require.NoError(t, err)
 		require.Equal(t, leader.Pid(), v)
-		require.NoError(t, leader.Close())
+		require.Equal(t, "one two three", <-out+<-out+<-out)
 	})
+}
+
+// written takes what is written to it.
+type written chan string
+
+func (w written) Write(b []byte) (int, error) {
+	w <- string(b)
+	return len(b), nil
 }
 
 // A node that was started without a spawn flag, as a C node, or one that knows of nothing: the caller

@@ -27,7 +27,8 @@ type crowd struct {
 
 func newCrowd(t *testing.T, e otp.Elixir, secret string) *crowd {
 	group := netip.AddrPortFrom(netip.MustParseAddr("233.252.1.32"), uint16(port.Free(t)))
-	return &crowd{e, otp.Epmd(t), discovery.Gossip{Secret: secret, Group: group, Interface: "127.0.0.1", Interval: 100 * time.Millisecond}}
+	g := discovery.Gossip{Secret: secret, Group: group, Interface: "127.0.0.1", Interval: 100 * time.Millisecond}
+	return &crowd{e, otp.Epmd(t), g}
 }
 
 // elixir starts an Elixir node that announces, listens, or both.
@@ -55,10 +56,11 @@ func hidden(t *testing.T, n *nodes.Node, of string) []string {
 }
 
 // A Go node that listens connects to the Elixir node that announces itself; an Elixir node that
-// listens connects to the Go node that announces itself. With and without a secret; through the kill
-// and the restart of the Elixir node.
+// listens connects to the Go node that announces itself. With and without a secret; through the
+// kill and the restart of the Elixir node.
 func TestGossipWithElixir(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
+		t.Parallel()
 		for _, secret := range []string{"", "somepassword"} {
 			t.Run("secret="+secret, func(t *testing.T) {
 				t.Parallel()

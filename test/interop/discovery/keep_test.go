@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// A visible and a hidden Erlang node, and another Go node, are connected to; one that is killed, and
-// started again under its name, is connected to again; back-off and reasons are told.
+// A visible and a hidden Erlang node, and another Go node, are connected to; one that is killed,
+// and started again under its name, is connected to again; back-off and reasons are told.
 func TestKeepThroughKill(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -78,9 +78,10 @@ func TestKeepThroughKill(t *testing.T) {
 // A node that does not let itself be connected to by others (dist_auto_connect never), and whose
 // cookie is another one at first.
 func TestKeepRefused(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "another", ExtraArgs: []string{"-kernel", "dist_auto_connect", "never"}})
+		never := []string{"-kernel", "dist_auto_connect", "never"}
+		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "another", ExtraArgs: never})
 		n := start(t, config(t, "go@127.0.0.1", port))
 		e := &events{}
 		keep(t, n, discovery.Static{erl.Name()}, e.options())
@@ -92,16 +93,23 @@ func TestKeepRefused(t *testing.T) {
 	})
 }
 
-// Keepers on both sides, sends both ways, and Erlang's own attempts make one connection.
+// counting makes a process that counts nodeups and nodedowns.
+const counting = `register(watch, spawn(fun() ->
+	net_kernel:monitor_nodes(true, #{node_type => all}),
+	(fun F(U, D) -> receive
+		{all, P} -> P ! {U, D}, F(U, D);
+		{nodeup, _, _} -> F(U + 1, D);
+		{nodedown, _, _} -> F(U, D + 1)
+	end end)(0, 0)
+end))`
+
+// Several Keepers, and what Erlang sends meanwhile, make one connection after the other.
 func TestKeepTogether(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port})
 		n := start(t, config(t, "go@127.0.0.1", port))
-		erl.Eval(t, `register(watch, spawn(fun() ->
-			net_kernel:monitor_nodes(true, #{node_type => all}),
-			(fun F(L) -> receive {all, P} -> P ! lists:reverse(L), F(L); {W, _, _} -> F([W | L]) end end)([])
-		end)), spawn(fun F() -> {x, 'go@127.0.0.1'} ! y, F() end)`)
+		erl.Eval(t, counting+`, spawn(fun F() -> {x, 'go@127.0.0.1'} ! y, receive after 1 -> F() end end)`)
 		var all [3]events
 		for i := range all {
 			keep(t, n, discovery.Static{erl.Name()}, all[i].options())
@@ -119,14 +127,14 @@ func TestKeepTogether(t *testing.T) {
 			}
 		}
 		require.EqualValues(t, 10, n.Stats().Connections)
-		ups := erl.Eval(t, `watch ! {all, self()}, receive L -> {length([nodeup || nodeup <- L]), length([nodedown || nodedown <- L])} end`)
-		require.Equal(t, "{10,9}", ups)
+		require.Eventually(t, func() bool { return erl.Eval(t, `watch ! {all, self()}, receive L -> L end`) == "{10,9}" },
+			expect.Limit, 10*time.Millisecond)
 	})
 }
 
 // The names that a port mapper has, also when they change.
 func TestKeepPortMapperList(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		a := r.Start(t, otp.Options{EpmdPort: port})
 		n := start(t, config(t, "go@127.0.0.1", port))
@@ -144,9 +152,10 @@ func TestKeepPortMapperList(t *testing.T) {
 	})
 }
 
-// A process goes on as the node: its peers see nothing, the Keeper there finds them, and keeps them.
+// A process goes on as the node: its peers see nothing, the Keeper there finds them, and keeps
+// them.
 func TestKeepThroughMove(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port})
 		cfg := config(t, "go@127.0.0.1", port)

@@ -17,25 +17,30 @@ import (
 	"github.com/cnode-go/cnode/test/port"
 )
 
+// interval is between look-ups.
+const interval = 20 * time.Millisecond
+
 // The names that DNS makes are those that libcluster makes by inet_parse:ntoa/1, and Erlang nodes
 // of these names are connected to; one whose address is taken out is disconnected from.
 func TestKeepDNS(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		s := dns.New(t)
 		mapped := r.Epmd(t)
 		a := r.Start(t, otp.Options{EpmdPort: mapped, Name: "myapp@127.0.0.1"})
-		addrs := []string{"127.0.0.1", "fd00::7", "2001:db8::1:0:0:1", "fe80::", "1:2:3:4:5:6:7:8", "2001:db8:0:1:1:1:1:1", "10.255.0.1"}
+		addrs := []string{"127.0.0.1", "fd00::7", "2001:db8::1:0:0:1", "fe80::",
+			"1:2:3:4:5:6:7:8", "2001:db8:0:1:1:1:1:1", "10.255.0.1"}
 		all := dns.Records{"my-app.example.com.": nil}
 		for _, text := range addrs {
 			all["my-app.example.com."] = append(all["my-app.example.com."], dns.Addr(text))
 		}
 		s.Set(all)
-		source := discovery.DNS{Query: "my-app.example.com", Basename: "myapp", Interval: 20 * time.Millisecond, Resolver: s.Resolver()}
+		source := discovery.DNS{Query: "my-app.example.com", Basename: "myapp", Interval: interval, Resolver: s.Resolver()}
 		for names, err := range source.Nodes(expect.Context(t), nil) {
 			require.NoError(t, err)
 			var want []string
 			for _, text := range addrs {
-				made := a.Eval(t, fmt.Sprintf(`{ok, A} = inet:parse_address("%s"), lists:flatten(io_lib:format("myapp@~s", [inet_parse:ntoa(A)]))`, text))
+				made := a.Eval(t, fmt.Sprintf(
+					`{ok, A} = inet:parse_address("%s"), lists:flatten(io_lib:format("myapp@~s", [inet_parse:ntoa(A)]))`, text))
 				want = append(want, strings.Trim(made, `"`))
 			}
 			require.ElementsMatch(t, want, names)
@@ -59,17 +64,18 @@ func TestKeepDNS(t *testing.T) {
 // Nodes without a port mapper are found at the ports of their SRV records, as the pods of a
 // StatefulSet are by their host names.
 func TestKeepSRV(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
 		s := dns.New(t)
 		at := port.Free(t)
 		erl := r.Start(t, otp.Options{
-			EpmdPort: port.Free(t), Name: "node@node-0.example.com", ExtraArgs: []string{"-start_epmd", "false", "-erl_epmd_port", fmt.Sprint(at)},
+			EpmdPort: port.Free(t), Name: "node@node-0.example.com",
+			ExtraArgs: []string{"-start_epmd", "false", "-erl_epmd_port", fmt.Sprint(at)},
 		})
 		s.Set(dns.Records{
 			"_cnode._tcp.example.com.": {dns.SRV("node-0.example.com.", uint16(at)), dns.SRV("gone.example.com.", 4)},
 			"node-0.example.com.":      {dns.Addr("127.0.0.1")},
 		})
-		source := discovery.SRV{Query: "_cnode._tcp.example.com", Basename: "node", Interval: 20 * time.Millisecond, Resolver: s.Resolver()}
+		source := discovery.SRV{Query: "_cnode._tcp.example.com", Basename: "node", Interval: interval, Resolver: s.Resolver()}
 		cfg := nodes.Config{Name: "go@127.0.0.1", Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Resolver: source}
 		n := start(t, cfg)
 		e := &events{}

@@ -76,10 +76,7 @@ func TestKeepWithWorkers(t *testing.T) {
 		for range 3 {
 			erl := r.Start(t, otp.Options{EpmdPort: port})
 			peers, names = append(peers, erl), append(names, erl.Name())
-			erl.Eval(t, `register(watch, spawn(fun() ->
-				net_kernel:monitor_nodes(true, #{node_type => hidden}),
-				(fun F(U, D) -> receive {all, P} -> P ! {U, D}, F(U, D); {nodeup, _, _} -> F(U + 1, D); {nodedown, _, _} -> F(U, D + 1) end end)(0, 0)
-			end))`)
+			erl.Eval(t, counting)
 		}
 		self, err := os.Executable()
 		require.NoError(t, err)
@@ -106,7 +103,7 @@ func TestKeepWithWorkers(t *testing.T) {
 			}, expect.Limit, 20*time.Millisecond)
 			return pids
 		}
-		news := func(erl *otp.Node) string { return erl.Eval(t, `watch ! {all, self()}, receive {U, D} -> {U, D} end`) }
+		news := func(erl *otp.Node) string { return erl.Eval(t, `watch ! {all, self()}, receive L -> L end`) }
 		pids := settled()
 		for _, erl := range peers {
 			require.Equal(t, "{1,0}", news(erl))

@@ -16,7 +16,8 @@ func TestFunctionIsAProcess(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := meet(t, r)
 		// by every way of calling: itself, its parent and its group leader
-		m.is(t, "true", `GL = group_leader(), {P, C, GL} = rpc:call(N, p, who, []), is_pid(C) andalso node(P) =:= N`)
+		m.is(t, "true", `GL = group_leader(), Self = self(), {P, Self, GL} = rpc:call(N, p, who, []), node(P) =:= N`)
+		m.is(t, "true", `GL = group_leader(), Self = self(), {P, Self, GL} = rpc:call(N, p, who, [], 20000), node(P) =:= N`)
 		m.is(t, "true", `GL = group_leader(), Self = self(), {P, Self, GL} = erpc:call(N, p, who, []), node(P) =:= N`)
 		m.is(t, "true", `GL = group_leader(), {P, C, GL} = rpc:block_call(N, p, who, []), is_pid(C) andalso node(P) =:= N`)
 		m.is(t, "true", `GL = group_leader(), Self = self(), P = spawn(N, p, tell, [Self]), receive {P, Self, GL} -> true end`)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/groupleader"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
@@ -89,6 +91,28 @@ func setUp(n *nodes.Node) error {
 		}
 		return b.Pid(), nil
 	})
+	// print(Text) prints to the caller's group leader; converse() answers {From, T} with {Self, T},
+	// until it gets an atom.
+	n.Expose("w", "print", nodes.FuncOf(func(ctx context.Context, text string) error {
+		_, err := io.WriteString(groupleader.Of(ctx), text)
+		return err
+	}))
+	n.Expose("w", "converse", nodes.FuncOf(func(ctx context.Context) error {
+		for self := nodes.MailboxOf(ctx); ; {
+			m, err := self.Receive(ctx)
+			if err != nil {
+				return err
+			}
+			t, _ := m.Term()
+			request, ok := t.(ei.Tuple)
+			if !ok {
+				return nil
+			}
+			if err := self.Send(ctx, request[0].(ei.Pid), ei.Tuple{self.Pid(), request[1]}); err != nil {
+				return err
+			}
+		}
+	}))
 	n.Expose("w", "whereis", func(ctx context.Context, args []ei.Term) (any, error) {
 		name, _ := args[0].(ei.Atom)
 		pid, err := n.Lookup(ctx, string(name))

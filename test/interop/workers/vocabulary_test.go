@@ -4,7 +4,9 @@ package workers
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
@@ -85,6 +87,21 @@ func TestNames(t *testing.T) {
 			{D, Gone(Gone, 500)}`) // the front hears of it beside those who watched
 		is(t, b, "true", `is_pid(rpc:call(N, w, start, [joe]))`)
 		is(t, a, "{ok,again}", `gen_server:call({joe, N}, again, infinity)`)
+	})
+}
+
+// A function's process is reached from nodes of other workers, and prints there.
+func TestFunctions(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		c := newCluster(t, r, serveOwn(t))
+		a, b := c.erl[0], c.erl[1]
+		is(t, b, "pong", `net_adm:ping(N)`)
+		is(t, a, "[1,2,normal]", `{P, R} = spawn_monitor(N, w, converse, []), P ! {self(), 1}, A = receive {P, X} -> X end,
+			rpc:call('%[1]s', erlang, send, [P, {self(), 2}]), B = receive {P, Y} -> Y end, 
+			rpc:call('%[1]s', erlang, send, [P, stop]), [A, B, receive {'DOWN', R, process, P, Why} -> Why end]`, b.Name())
+		is(t, a, "ok", `GL = group_leader(), group_leader(rpc:call('%s', erlang, whereis, [user]), self()),
+			R = rpc:call(N, w, print, [<<"printed elsewhere\n">>]), group_leader(GL, self()), R`, b.Name())
+		require.Eventually(t, func() bool { return strings.Contains(b.Log(), "printed elsewhere\n") }, limit, 5*time.Millisecond)
 	})
 }
 

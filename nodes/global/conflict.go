@@ -1,0 +1,133 @@
+package global
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// A Method says who keeps a name if two partitions in which it is taken become one: fun
+// Module:Function/3, which is called on the node of one of the two processes, once. It is given the
+// name and both pids, and returns the pid that keeps the name, or none.
+//
+// A Go function is a Method, too: expose it on the node, Node.Expose("shop", "keeper", fn), and
+// give Method{"shop", "keeper"}. Its arguments are the name, the pid from the other partition, and
+// that of this node.
+type Method struct{ Module, Function string }
+
+// The methods of module global.
+var (
+	RandomExit   = Method{"global", "random_exit_name"}   // one process keeps the name, the other one is killed
+	RandomNotify = Method{"global", "random_notify_name"} // one keeps it, the other one gets {global_name_conflict, Name}
+	NotifyAll    = Method{"global", "notify_all_name"}    // none keeps it, both get {global_name_conflict, Name, OtherPid}
+)
+
+func (m Method) term() ei.Term {
+	if m == (Method{}) {
+		m = RandomExit
+	}
+	return ei.Export{Module: ei.Atom(m.Module), Function: ei.Atom(m.Function), Arity: 3}
+}
+
+// methodOf reads a method. A closure of module global can only be one of the three, and which of
+// them its own release knows: random_exit_name is what register_name/2 has.
+func methodOf(t ei.Term) (Method, bool) {
+	switch f := t.(type) {
+	case ei.Export:
+		return Method{string(f.Module), string(f.Function)}, f.Arity == 3
+	case ei.Fun:
+		return RandomExit, f.Module == "global"
+	case ei.Tuple: // {Module, Function}, of old
+		if len(f) == 2 {
+			m, ok1 := f[0].(ei.Atom)
+			fn, ok2 := f[1].(ei.Atom)
+			return Method{string(m), string(fn)}, ok1 && ok2
+		}
+	}
+	return Method{}, false
+}
+
+// resolve asks the nodes of our side's processes who keeps the names.
+func (g *Global) resolve(s *session, clashes []*clash) {
+	node, tag := s.node, s.tag
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), g.locker.patience.exchange*2/3)
+		defer cancel()
+		for _, c := range clashes {
+			c.keep = g.whoKeeps(ctx, c)
+		}
+		g.push(func() { g.server.resolved(node, tag, clashes) })
+	}()
+}
+
+func (g *Global) whoKeeps(ctx context.Context, c *clash) keep {
+	keeps, err := g.n.RPC(ctx, string(c.own.pid.Node), "global", "resolve_it", c.own.method, c.own.term, c.his.pid, c.own.pid)
+	switch {
+	case err != nil:
+		g.log.Info("global: nobody could be asked about a name that two processes have", "name", c.own.term, "error", err)
+		return keepHis
+	case keeps == ei.Term(c.his.pid):
+		return keepHis
+	case keeps == ei.Term(c.own.pid):
+		return keepOwn
+	}
+	g.log.Info("global: two processes had a name, and none keeps it", "name", c.own.term)
+	return keepNone
+}
+
+// resolveIt is global:resolve_it(Method, Name, HisPid, OwnPid). It does something only for a name
+// that this node's table has for OwnPid, a process of this node, and for a caller that takes part
+// in global: so it ends no process that is in no conflict.
+func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
+	if len(args) != 4 {
+		return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("undef")}
+	}
+	his, ok1 := args[2].(ei.Pid)
+	own, ok2 := args[3].(ei.Pid)
+	key, t, ok3 := keyOf(args[1])
+	badarg := &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}
+	if !ok1 || !ok2 || !ok3 || string(own.Node) != g.n.Name() || !g.hasName(key, own) {
+		return nil, badarg
+	}
+	if c := nodes.ConnOf(ctx); c != nil && c.Name() != g.n.Name() && !g.takesPart(c.Name()) {
+		return nil, badarg
+	}
+	m, ok := methodOf(args[0])
+	if !ok {
+		return nil, badarg
+	}
+	box := g.box.Load()
+	lesser, greater := his, own
+	if own.Node < his.Node {
+		lesser, greater = own, his
+	}
+	switch m {
+	case RandomExit:
+		g.log.Info("global: two processes had a name, and one of them is killed", "name", t, "pid", greater)
+		return lesser, box.SendExit(ctx, greater, ei.Atom("kill"))
+	case RandomNotify:
+		return lesser, box.Send(ctx, greater, ei.Tuple{ei.Atom("global_name_conflict"), t})
+	case NotifyAll:
+		return ei.Atom("none"), errors.Join(
+			box.Send(ctx, his, ei.Tuple{ei.Atom("global_name_conflict"), t, own}),
+			box.Send(ctx, own, ei.Tuple{ei.Atom("global_name_conflict"), t, his}))
+	}
+	return g.n.RPC(ctx, g.n.Name(), m.Module, m.Function, t, his, own)
+}
+
+func (g *Global) hasName(key string, pid ei.Pid) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	n := g.server.names[key]
+	return n != nil && n.pid == pid
+}
+
+// takesPart tells whether a node may ask about conflicts: one of our partition, or one that is
+// about to become one with it.
+func (g *Global) takesPart(node string) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.server.isMember(node) || !g.role.owner
+}

@@ -1,0 +1,27 @@
+// Package global makes a Go node a member of Erlang's global: its processes have names that all
+// nodes of the cluster know, it finds the processes of others by theirs, and takes part in locks.
+//
+//	cfg.Visible = true // global knows visible nodes only
+//	cfg.Setup = func(n *nodes.Node) (err error) {
+//		names, err = global.Start(n, nil)
+//		return err
+//	}
+//	…
+//	err = names.Register(ctx, "shop", box, global.RandomNotify) // global:register_name/3
+//	pid, ok := names.Whereis("till")                            // global:whereis_name/1
+//
+// Then gen_server:call({global, shop}, Request), or GenServer.call({:global, :shop}, request) in
+// Elixir, reaches the mailbox from every node. A hidden node uses RegisterExternal.
+//
+// The protocol is version 8 of global_name_server, that of OTP 25 to 29; its manual is global(3) of
+// kernel. docs/global.md says what happens on net splits, in a move, with workers, and with peers
+// that do not keep to the protocol.
+//
+// # How it works
+//
+// server is the state of a global_name_server, and says what a message changes and what is to be
+// sent (session.go, names.go, locks.go, partition.go): it waits for nothing. Global has it run by
+// the process global_name_server (global.go), and does what takes time elsewhere: the locker locks
+// the partition and waits for other nodes (locker.go), registrations call all nodes (register.go),
+// conflicts are asked about (conflict.go), letters wait for connections that are full (post.go).
+package global

@@ -1,0 +1,499 @@
+package global
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// Options adjust a Global. nil and the zero value are good.
+type Options struct {
+	// AllowOverlap is kernel's prevent_overlapping_partitions false: the node neither reports lost
+	// connections nor ends any because others have reported one. All nodes of a cluster must agree.
+	AllowOverlap bool
+
+	patience patience // of tests
+}
+
+// A Global is the node's part in global: the names of the cluster's processes, and locks. Its
+// methods are safe for concurrent use.
+type Global struct {
+	n       *nodes.Node
+	o       Options
+	log     *slog.Logger
+	workers bool // the node may have several processes
+	box     atomic.Pointer[nodes.Mailbox]
+	helper  atomic.Pointer[nodes.Mailbox]
+	outbox  *outbox
+	locker  *locker
+	slots   chan struct{} // connections and monitors that are being made at once
+	// unwatched are names of processes of nodes that are being connected to
+	unwatched map[string][]*name
+	turn      chan struct{} // holds a token while this process registers a name
+
+	mu     sync.RWMutex
+	server *server // in a process that is not the owner, a copy of the owner's tables
+	role   role
+
+	eventsMu sync.Mutex
+	events   []func()
+	awake    bool
+
+	heldMu sync.Mutex
+	held   map[string]heldLock // the helper's locks
+}
+
+// A heldLock is a lock that the helper has, or is about to have.
+type heldLock struct {
+	id    ei.Term
+	nodes []string
+}
+
+const (
+	ownerName  = "cnode_global"        // of the process that decides, in a node with workers
+	helperName = "cnode_global_locker" // of the process that locks
+
+	waitsAtOnce = 16
+)
+
+// ErrHidden: a hidden node takes no part in global. Its processes get names by RegisterExternal.
+var ErrHidden = errors.New("global: the node is hidden (Config.Visible)")
+
+// Start makes the node take part in global: call it in Config.Setup, so that no peer comes too
+// early, also in a process that goes on as the node, or as one of its workers; else after
+// Node.Start. The node must be visible, or the error is ErrHidden; ErrNameTaken if it has a
+// global_name_server already. It waits for nothing. Everything ends with the node.
+func Start(n *nodes.Node, o *Options) (*Global, error) {
+	g := &Global{n: n, log: n.Logger(), workers: nodes.IsWorker(), held: map[string]heldLock{}, unwatched: map[string][]*name{},
+		slots: make(chan struct{}, waitsAtOnce), turn: make(chan struct{}, 1)}
+	if o != nil {
+		g.o = *o
+	}
+	if !n.Visible() {
+		return nil, ErrHidden
+	}
+	g.outbox = newOutbox(g.send, g.workers)
+	g.locker = newLocker(g)
+	g.server = newServer(n.Name(), n.Creation(), g)
+	g.server.silent = g.o.AllowOverlap
+	wasOwner := n.Whereis(ownerName) != nil
+	helper, err := g.newHelper()
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	box, err := n.Handle(serverName, g.handle, g.boxOptions())
+	if err != nil {
+		_ = helper.Close()
+		return nil, err
+	}
+	g.box.Store(box)
+	state, moved := box.Inherited()
+	if moved {
+		g.restore(state)
+	}
+	if !g.workers || wasOwner {
+		if err := n.Register(ownerName, box); err != nil {
+			_, _ = helper.Close(), box.Close()
+			return nil, err
+		}
+		g.role.owner = true
+	}
+	if err := g.watchNodes(box, moved); err != nil {
+		_, _ = helper.Close(), box.Close()
+		return nil, err
+	}
+	n.Expose("global", "resolve_it", g.resolveIt)
+	go g.keep()
+	return g, nil
+}
+
+// newHelper makes the process that locks, and calls. What others send it is dropped.
+func (g *Global) newHelper() (*nodes.Mailbox, error) {
+	helper, err := g.n.Handle(helperName, func(_ *nodes.Mailbox, m *nodes.Message) { m.Release() }, &nodes.MailboxOptions{TrapExit: true})
+	if err == nil {
+		g.helper.Store(helper)
+	}
+	return helper, err
+}
+
+func (g *Global) boxOptions() *nodes.MailboxOptions {
+	return &nodes.MailboxOptions{TrapExit: true, Handover: g.handover}
+}
+
+// watchNodes begins, or goes on, with the nodes that are up; g.mu is held.
+func (g *Global) watchNodes(box *nodes.Mailbox, moved bool) error {
+	up, err := box.MonitorNodes(nodes.VisibleNodes)
+	if err != nil {
+		return err
+	}
+	g.pushLater(func() {
+		me := box.Pid()
+		for _, node := range up {
+			g.nodeup(node, me)
+		}
+		if moved {
+			g.resumed()
+		}
+	})
+	return nil
+}
+
+// keep makes processes anew that a peer has ended, and runs the locker, until the node ends.
+func (g *Global) keep() {
+	for g.n.Err() == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		var lockers sync.WaitGroup
+		lockers.Go(func() { g.locker.run(ctx) })
+		select {
+		case <-g.n.Done():
+		case <-g.box.Load().Done():
+		case <-g.helper.Load().Done():
+		}
+		cancel()
+		lockers.Wait()
+		select {
+		case <-g.n.Done():
+			return
+		case <-time.After(100 * time.Millisecond): // whoever ends them again and again gains little
+		}
+		if err := g.renew(); err != nil {
+			g.log.Error("global: ended", "error", err)
+			return
+		}
+	}
+}
+
+// renew makes the processes anew that have ended.
+func (g *Global) renew() error {
+	if b := g.helper.Load(); b.Err() != nil {
+		if _, err := g.newHelper(); err != nil {
+			return err
+		}
+		g.locker.drop()
+		g.push(func() { g.server.startAnew() })
+		g.log.Warn("global: the locker was ended, and goes on", "reason", b.Err())
+	}
+	b := g.box.Load()
+	if b.Err() == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.log.Warn("global: the server was ended, and goes on", "reason", b.Err())
+	box, err := g.n.Handle(serverName, g.handle, g.boxOptions())
+	if err != nil {
+		return err
+	}
+	if !g.workers {
+		if err := g.n.Register(ownerName, box); err != nil {
+			return err
+		}
+	}
+	was := b.Pid()
+	g.box.Store(box)
+	if g.workers {
+		if g.role.owner {
+			g.standBack(was)
+		}
+		g.role = role{mine: g.role.mine, sent: g.role.sent, last: g.role.last}
+	}
+	up, err := box.MonitorNodes(nodes.VisibleNodes)
+	if err != nil {
+		return err
+	}
+	g.pushLater(func() {
+		me := box.Pid()
+		g.server.succeed(was, me)
+		for _, node := range slices.Collect(maps.Keys(g.server.up)) {
+			if g.server.up[node] == me && !slices.Contains(up, node) {
+				g.server.nodedown(node, me)
+			}
+		}
+		for node := range g.role.mine {
+			if !slices.Contains(up, node) {
+				delete(g.role.mine, node)
+			}
+		}
+		for _, node := range up {
+			if _, told := g.role.mine[node]; !told {
+				g.nodeup(node, me)
+			}
+		}
+		if g.role.owner {
+			g.server.watchAgain()
+		} else {
+			g.elect()
+		}
+	})
+	return nil
+}
+
+// handle is the server's Handler.
+func (g *Global) handle(self *nodes.Mailbox, m *nodes.Message) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	defer m.Release()
+	switch m.Op {
+	case dist.OpMonitorPExit:
+		g.down(m.Ref)
+		return
+	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
+	default:
+		return
+	}
+	t, err := m.Payload.DecodeWith(&ei.DecodeOptions{Strict: true})
+	if err != nil {
+		g.log.Debug("global: a message cannot be decoded", "error", err)
+		return
+	}
+	from := g.n.Name()
+	if c := m.Conn(); c != nil {
+		from = c.Name()
+	}
+	if from != g.n.Name() {
+		g.fromPeer(from, t)
+		return
+	}
+	g.fromHere(m.Conn() == nil, t)
+}
+
+// fromHere handles what processes of this node send.
+func (g *Global) fromHere(sameProcess bool, t ei.Term) {
+	if t == ei.Term(ei.Atom("wake")) {
+		g.runEvents()
+		return
+	}
+	m, ok := t.(ei.Tuple)
+	if !ok || len(m) == 0 {
+		return
+	}
+	switch of := tagOf(m); {
+	case (of == "nodeup" || of == "nodedown") && len(m) == 3 && sameProcess:
+		node, _ := m[1].(ei.Atom)
+		if of == "nodeup" {
+			g.nodeup(string(node), g.box.Load().Pid())
+		} else {
+			g.nodedown(string(node), g.box.Load().Pid())
+		}
+	case of == ownerName && len(m) >= 3:
+		g.fromWorker(m)
+	default:
+		g.fromPeer(g.n.Name(), t)
+	}
+}
+
+// push has f run by the server, and waits while the node is frozen.
+func (g *Global) push(f func()) {
+	if g.add(f) {
+		box := g.box.Load()
+		if err := box.Send(context.Background(), box.Pid(), ei.Atom("wake")); err != nil {
+			g.eventsMu.Lock()
+			g.awake = false // of a server that has ended; the next one is woken
+			g.eventsMu.Unlock()
+		}
+	}
+}
+
+// pushLater is push without a wait.
+func (g *Global) pushLater(f func()) { go g.push(f) }
+
+func (g *Global) add(f func()) (wake bool) {
+	g.eventsMu.Lock()
+	defer g.eventsMu.Unlock()
+	g.events = append(g.events, f)
+	wake = !g.awake
+	g.awake = true
+	return wake
+}
+
+func (g *Global) runEvents() {
+	g.eventsMu.Lock()
+	list := g.events
+	g.events, g.awake = nil, false
+	g.eventsMu.Unlock()
+	for _, f := range list {
+		f()
+	}
+}
+
+// send is the outbox's.
+func (g *Global) send(ctx context.Context, l letter) error {
+	box := g.box.Load()
+	switch {
+	case l.name:
+		return box.SendName(ctx, l.node, serverName, l.payload)
+	case l.alias.Len > 0:
+		return box.SendAlias(ctx, l.alias, l.payload)
+	}
+	return box.Send(ctx, l.pid, l.payload)
+}
+
+// The outside of the server, which the server's goroutine calls.
+
+func (g *Global) post(l letter)      { g.outbox.post(l) }
+func (g *Global) lockerPid() ei.Pid  { return g.helper.Load().Pid() }
+func (g *Global) candidate(h him)    { g.locker.candidate(h) }
+func (g *Global) demonitor(r ei.Ref) { g.box.Load().Demonitor(r) }
+
+func (g *Global) lockSet(node string, tag int64, set bool, from ei.Pid) {
+	g.locker.heard(lockSet{node, tag, set, from})
+}
+
+func (g *Global) cancel(node string, tag int64) { g.locker.cancel(node, tag) }
+
+func (g *Global) warn(text string, args ...any)  { g.log.Warn(text, args...) }
+func (g *Global) debug(text string, args ...any) { g.log.Debug(text, args...) }
+
+func (g *Global) monitor(pid ei.Pid) (ei.Ref, bool) {
+	ref, err := g.box.Load().Monitor(g.outbox.noWait, pid)
+	return ref, err == nil
+}
+
+// watchLater connects to the node of a name's process, as OTP does, and monitors the process then.
+func (g *Global) watchLater(of *name) {
+	node := string(of.pid.Node)
+	if g.unwatched[node] == nil && len(g.unwatched) >= maxKnown {
+		g.pushLater(func() { g.server.unwatchable(of) })
+		return
+	}
+	g.unwatched[node] = append(g.unwatched[node], of)
+	if len(g.unwatched[node]) > 1 {
+		return // a goroutine is connecting
+	}
+	go func() {
+		g.slots <- struct{}{}
+		defer func() { <-g.slots }()
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		defer cancel()
+		box := g.box.Load()
+		ref, err := box.Monitor(ctx, of.pid)
+		g.push(func() {
+			if err == nil {
+				box.Demonitor(ref)
+			}
+			g.watchNow(node, err == nil)
+		})
+	}()
+}
+
+// watchNow monitors the processes of a node that is connected; of one that is not, it drops the
+// names. The monitors are made here, so that what they bring is heard of afterwards.
+func (g *Global) watchNow(node string, connected bool) {
+	names := g.unwatched[node]
+	delete(g.unwatched, node)
+	for _, n := range names {
+		switch {
+		case !connected:
+			g.server.unwatchable(n)
+		case g.server.isUnwatched(n):
+			ref, err := g.box.Load().Monitor(g.outbox.noWait, n.pid)
+			switch {
+			case err == nil:
+				g.server.watched(n, ref)
+			case errors.Is(err, nodes.ErrNoConnection):
+				g.server.unwatchable(n)
+			default: // the connection is full
+				g.watchLater(n)
+			}
+		}
+	}
+}
+
+// join connects to a node that others know.
+func (g *Global) join(node string) {
+	go func() {
+		g.slots <- struct{}{}
+		defer func() { <-g.slots }()
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		defer cancel()
+		_, err := g.n.Connect(ctx, node)
+		if err != nil && !errors.Is(err, nodes.ErrConnected) {
+			g.log.Warn("global: cannot connect", "node", node, "error", err)
+			g.push(func() { g.server.unreachable(node) })
+			return
+		}
+		g.push(func() { g.server.joined(node) })
+	}()
+}
+
+func (g *Global) disconnect(node string) {
+	if by, ok := g.server.up[node]; ok && by != g.box.Load().Pid() {
+		g.tellWorker(by, ei.Atom("disconnect"), ei.Atom(node))
+		return
+	}
+	if c := g.n.Conn(node); c != nil {
+		go c.Close()
+	}
+}
+
+// down is the end of a process that this one monitors.
+func (g *Global) down(ref ei.Ref) {
+	if !g.workerDown(ref) {
+		g.server.down(ref)
+	}
+}
+
+// Known lists the other nodes with which this one has its names in common, in order.
+func (g *Global) Known() []string {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return slices.Sorted(maps.Keys(g.server.known))
+}
+
+// Whereis finds the process that has a name; false if none has. It looks into the node's own
+// table, without waiting: global:whereis_name/1. For the form of a name see Register.
+func (g *Global) Whereis(name any) (ei.Pid, bool) {
+	key, _, err := nameKey(name)
+	if err != nil {
+		return ei.Pid{}, false
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if n := g.server.names[key]; n != nil {
+		return n.pid, true
+	}
+	return ei.Pid{}, false
+}
+
+// Names lists all names of the cluster, in Erlang's order: global:registered_names/0.
+func (g *Global) Names() []ei.Term {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	names := make([]ei.Term, 0, len(g.server.names))
+	for _, n := range g.server.names {
+		names = append(names, n.term)
+	}
+	slices.SortFunc(names, ei.Compare)
+	return names
+}
+
+// isLocked tells whether anybody has the lock of the names.
+func (g *Global) isLocked() bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.server.locks[globalKey] != nil
+}
+
+// canLock tells whether a lock can be had here.
+func (g *Global) canLock(id ei.Term) bool {
+	t, ok := id.(ei.Tuple)
+	if !ok || len(t) != 2 {
+		return false
+	}
+	resource, _, ok := keyOf(t[0])
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	l := g.server.locks[resource]
+	return ok && (l == nil || l.requesterOf(id) != "")
+}

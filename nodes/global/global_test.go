@@ -1,0 +1,58 @@
+package global
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes"
+)
+
+func TestTwoNodes(t *testing.T) {
+	w := newWorld("a@test", "b@test")
+	a, b := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
+	before := a.process(t)
+	require.NoError(t, a.Register(within(t), "before", before, Method{}))
+	_, err := a.n.Connect(within(t), "b@test")
+	require.NoError(t, err)
+	require.NoError(t, a.Sync(within(t)))
+	require.NoError(t, b.Sync(within(t)))
+	pid, ok := b.Whereis("before")
+	require.True(t, ok)
+	require.Equal(t, before.Pid(), pid)
+	one := b.process(t)
+	require.NoError(t, b.Register(within(t), "one", one, Method{}))
+	pid, ok = a.Whereis("one")
+	require.True(t, ok)
+	require.Equal(t, one.Pid(), pid)
+	require.ErrorIs(t, a.Register(within(t), "one", a.process(t), Method{}), ErrTaken)
+	require.ErrorIs(t, a.Register(within(t), "two", before, Method{}), ErrNamed)
+	one.Close()
+	eventually(t, func() bool { _, ok := a.Whereis("one"); return !ok })
+	require.NoError(t, b.Unregister(within(t), "before"))
+	_, ok = a.Whereis("before")
+	require.False(t, ok)
+	require.Empty(t, b.Names())
+}
+
+// A node takes part from later on: what others have said before was for nobody.
+func TestLateStart(t *testing.T) {
+	w := newWorld("a@test", "b@test")
+	a := w.member(t, "a@test", nil)
+	n, err := nodes.New(nodes.Config{
+		Name: "b@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table["b@test"].Addr, Visible: true, Logger: logger(t, "b"),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	require.NoError(t, n.Start(within(t)))
+	_, err = n.Connect(within(t), "a@test")
+	require.NoError(t, err)
+	eventually(t, func() bool { return a.n.Conn("b@test") != nil })
+	g, err := Start(n, nil)
+	require.NoError(t, err)
+	_, err = Start(n, nil)
+	require.ErrorIs(t, err, nodes.ErrNameTaken)
+	require.NoError(t, g.Sync(within(t)))
+	require.NoError(t, a.Sync(within(t)))
+	works(t, a, member{g, n}, "x")
+}

@@ -1,0 +1,244 @@
+package global
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// A liar is a visible node that speaks global as it likes.
+type liar struct {
+	*nodes.Node
+	box *nodes.Mailbox
+	t   *testing.T
+}
+
+func (w *world) liar(t *testing.T, name string, answer func(from string, m ei.Term)) *liar {
+	l := &liar{t: t}
+	n, err := nodes.New(nodes.Config{
+		Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true,
+		Setup: func(n *nodes.Node) (err error) {
+			l.box, err = n.Handle(serverName, func(_ *nodes.Mailbox, m *nodes.Message) {
+				if m.Payload == nil {
+					return
+				}
+				if t, err := m.Term(); err == nil && answer != nil && m.Conn() != nil {
+					answer(m.Conn().Name(), t)
+				}
+			}, &nodes.MailboxOptions{TrapExit: true})
+			return err
+		},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	require.NoError(t, n.Start(within(t)))
+	l.Node = n
+	return l
+}
+
+func (l *liar) tell(node string, t ei.Term) {
+	_ = l.box.SendName(within(l.t), node, serverName, t)
+}
+
+// honest answers a session as a node does that goes on with it.
+func (l *liar) begin(node string, m ei.Term) (tag ei.Term, ok bool) {
+	t, _ := m.(ei.Tuple)
+	if len(t) != 2 || !isAtom(t[0], "$gen_cast") {
+		return nil, false
+	}
+	c, _ := t[1].(ei.Tuple)
+	if len(c) != 4 || !isAtom(c[0], "init_connect") {
+		return nil, false
+	}
+	tag = c[1].(ei.Tuple)[1]
+	l.tell(node, cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1)}, a(l.Name()), ei.Tuple{a("locker"), a("x"), ei.Map{}, l.box.Pid()}))
+	return tag, true
+}
+
+// works checks that two members still agree on names.
+func works(t *testing.T, one, other member, n string) {
+	t.Helper()
+	b := one.process(t)
+	require.NoError(t, one.Register(within(t), n, b, Method{}))
+	pid, ok := other.Whereis(n)
+	require.True(t, ok)
+	require.Equal(t, b.Pid(), pid)
+	require.NoError(t, other.Unregister(within(t), n))
+}
+
+// Messages of any form, in any order, with pids and names of others, change nothing for the others,
+// end nothing, and leave nothing behind.
+func TestHostileMessages(t *testing.T) {
+	w := newWorld("a@test", "b@test", "l@test")
+	one, other := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
+	_, err := one.n.Connect(within(t), "b@test")
+	require.NoError(t, err)
+	require.NoError(t, one.Sync(within(t)))
+	l := w.liar(t, "l@test", nil)
+	victim := one.process(t)
+	require.NoError(t, one.Register(within(t), "victim", victim, Method{}))
+	_, err = l.Connect(within(t), "a@test")
+	require.NoError(t, err)
+	goroutines := runtime.NumGoroutine()
+
+	heads := []string{"init_connect", "exchange", "resolved", "new_nodes", "in_sync", "lock_set", "lost_connection", "remove_connection",
+		"cancel_connect", "init_connect_ack", "whereis", "set_lock", "del_lock", "get_known", "sync", "disconnect", "stop", "info",
+		ownerName, "nodeup", "nodedown", "wake", "check"}
+	r := rand.New(rand.NewPCG(1, 2))
+	atoms := []ei.Term{a("a@test"), a("b@test"), a("l@test"), a("x@nowhere"), a("true"), a("victim"), a("global"), a("insert"), a("")}
+	var some func(depth int) ei.Term
+	some = func(depth int) ei.Term {
+		switch k := r.IntN(10); {
+		case k < 3 || depth > 3:
+			return atoms[r.IntN(len(atoms))]
+		case k == 3:
+			return ei.Int(r.IntN(100) - 2)
+		case k == 4:
+			return []ei.Pid{one.lockerPid(), victim.Pid(), l.box.Pid(), pid("b@test", 3), pid("x@nowhere", 4)}[r.IntN(5)]
+		case k == 5:
+			return ei.Map{}
+		case k == 6:
+			return ei.ImproperList{Elems: []ei.Term{a("alias")}, Tail: some(depth + 1)}
+		}
+		list := make([]ei.Term, r.IntN(5))
+		for i := range list {
+			list[i] = some(depth + 1)
+		}
+		if r.IntN(2) == 0 {
+			return ei.List(list)
+		}
+		return ei.Tuple(list)
+	}
+	for range 20_000 {
+		m := ei.Tuple{a(heads[r.IntN(len(heads))])}
+		for range r.IntN(7) {
+			m = append(m, some(0))
+		}
+		var send ei.Term = m
+		switch r.IntN(4) {
+		case 0:
+			send = ei.Tuple{a("$gen_cast"), m}
+		case 1:
+			send = ei.Tuple{a("$gen_call"), ei.Tuple{some(4), some(3)}, m}
+		case 2:
+			send = call(l.box.Pid(), m)
+		}
+		l.tell("a@test", send)
+	}
+	// it may have the lock of all names, as any member may: with its end that ends
+	l.Close()
+	eventually(t, func() bool { return one.n.Conn("l@test") == nil })
+	works(t, one, other, "after")
+	pid, ok := other.Whereis("victim")
+	require.True(t, ok)
+	require.Equal(t, victim.Pid(), pid)
+	require.NoError(t, victim.Err())
+	require.NotNil(t, one.n.Conn("b@test"))
+	eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+// Nodes that begin a session and then do nothing, lock and never release, or claim locks that they
+// do not have, keep others from registering names for some seconds at most.
+func TestHostileSessions(t *testing.T) {
+	t.Parallel()
+	for what, answer := range map[string]func(l *liar, from string, tag, m ei.Term){
+		"silent after init_connect": func(*liar, string, ei.Term, ei.Term) {},
+		"locks, and no names": func(l *liar, from string, tag, m ei.Term) {
+			l.tell(from, cast(a("lock_set"), l.box.Pid(), a("true"), ei.List{}, tag))
+		},
+		"says yes to all": func(l *liar, from string, tag, m ei.Term) {
+			c, _ := m.(ei.Tuple)
+			if len(c) == 3 && isAtom(c[0], "$gen_call") {
+				to, ok := replyTo(from, c[1])
+				if ok && to.alias.Len > 0 {
+					_ = l.box.SendAlias(within(l.t), to.alias, ei.Tuple{to.tag, a("true")})
+				} else if ok {
+					_ = l.box.Send(within(l.t), to.pid, ei.Tuple{to.tag, a("true")})
+				}
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld("a@test", "b@test", "l@test")
+			short := &Options{patience: patience{lock: time.Second, exchange: time.Second, backOff: 20 * time.Second}}
+			one, other := w.member(t, "a@test", short), w.member(t, "b@test", short)
+			_, err := one.n.Connect(within(t), "b@test")
+			require.NoError(t, err)
+			require.NoError(t, one.Sync(within(t)))
+			var l *liar
+			tags := map[string]ei.Term{}
+			l = w.liar(t, "l@test", func(from string, m ei.Term) {
+				if tag, ok := l.begin(from, m); ok {
+					tags[from] = tag
+				}
+				if tags[from] != nil {
+					answer(l, from, tags[from], m)
+				}
+			})
+			_, err = l.Connect(within(t), "a@test")
+			require.NoError(t, err)
+			time.Sleep(300 * time.Millisecond) // the locker's pause
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
+			defer cancel()
+			b := other.process(t)
+			require.NoError(t, other.Register(ctx, "x", b, Method{}))
+			_, ok := one.Whereis("x")
+			require.True(t, ok)
+			require.NotNil(t, one.n.Conn("b@test"))
+		})
+	}
+}
+
+// A peer may end our processes, as any process of a cluster may: they are made anew, and all goes
+// on.
+func TestKilledServer(t *testing.T) {
+	w := newWorld("a@test", "b@test", "l@test")
+	one, other := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
+	l := w.liar(t, "l@test", nil)
+	_, err := one.n.Connect(within(t), "b@test")
+	require.NoError(t, err)
+	require.NoError(t, one.Sync(within(t)))
+	b := other.process(t)
+	require.NoError(t, other.Register(within(t), "kept", b, Method{}))
+	for i, of := range []ei.Pid{one.box.Load().Pid(), one.lockerPid()} {
+		require.NoError(t, l.box.SendExit(within(t), of, a("kill")))
+		eventually(t, func() bool { return one.box.Load().Pid() != of && one.lockerPid() != of })
+		eventually(t, func() bool { return one.n.Whereis(serverName) != nil })
+		works(t, one, other, fmt.Sprintf("after%d", i))
+		works(t, other, one, fmt.Sprintf("then%d", i))
+	}
+	_, ok := one.Whereis("kept")
+	require.True(t, ok)
+	b.Close()
+	eventually(t, func() bool { _, ok := one.Whereis("kept"); return !ok })
+}
+
+// resolve_it does nothing for processes that are in no conflict.
+func TestHostileResolve(t *testing.T) {
+	w := newWorld("a@test", "l@test")
+	one, l := w.member(t, "a@test", nil), w.liar(t, "l@test", nil)
+	b, named := one.process(t), one.process(t)
+	require.NoError(t, one.Register(within(t), "named", named, Method{}))
+	method := RandomExit.term()
+	for _, args := range [][]any{
+		{method, a("x"), pid("a@aaa", 1), b.Pid()},
+		{method, a("named"), pid("a@aaa", 1), b.Pid()},
+		{method, a("named"), pid("a@aaa", 1), named.Pid()}, // the caller takes no part
+		{method, a("named"), named.Pid(), pid("l@test", 1)},
+		{}, {a("x")}, {method, method, method, method},
+	} {
+		_, err := l.RPC(within(t), "a@test", "global", "resolve_it", args...)
+		require.Error(t, err, args)
+	}
+	require.NoError(t, b.Err())
+	require.NoError(t, named.Err())
+}

@@ -1,0 +1,251 @@
+package global
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A name is a process's, in the whole cluster.
+type name struct {
+	key    string
+	term   ei.Term
+	pid    ei.Pid
+	method ei.Term // who keeps the name in a conflict: a fun, as it came
+	host   string  // the node that a process of a C-node has registered at; else ""
+	ref    ei.Ref  // the monitor; without words: there is none yet
+}
+
+// entry is {Name, Pid, Method}.
+func (n *name) entry() ei.Term { return ei.Tuple{n.term, n.pid, n.method} }
+
+// An op is {insert, {Name, Pid, Method}} or {delete, Name}.
+type op struct {
+	delete bool
+	name   name // of delete: key and term
+}
+
+func (o *op) encode() ei.Term {
+	if o.delete {
+		return ei.Tuple{ei.Atom("delete"), o.name.term}
+	}
+	return ei.Tuple{ei.Atom("insert"), o.name.entry()}
+}
+
+func encodeOps(ops []op) ei.List {
+	list := make(ei.List, len(ops))
+	for i := range ops {
+		list[i] = ops[i].encode()
+	}
+	return list
+}
+
+func opsOf(t ei.Term) (ops []op) {
+	list, _ := ei.Elements(t)
+	for _, e := range list {
+		o, ok := e.(ei.Tuple)
+		if !ok || len(o) != 2 {
+			continue
+		}
+		switch tagOf(o) {
+		case "insert":
+			if n, ok := nameOf(o[1]); ok {
+				ops = append(ops, op{name: n})
+			}
+		case "delete":
+			if key, term, ok := keyOf(o[1]); ok {
+				ops = append(ops, op{delete: true, name: name{key: key, term: term}})
+			}
+		}
+	}
+	return ops
+}
+
+// nameOf reads {Name, Pid, Method}.
+func nameOf(t ei.Term) (n name, ok bool) {
+	e, ok := t.(ei.Tuple)
+	if !ok || len(e) != 3 {
+		return name{}, false
+	}
+	pid, ok := e[1].(ei.Pid)
+	if !ok || !isNodeName(string(pid.Node)) {
+		return name{}, false
+	}
+	key, term, ok := keyOf(e[0])
+	return name{key: key, term: term, pid: pid, method: e[2]}, ok
+}
+
+func namesOf(t ei.Term) (names []name) {
+	list, _ := ei.Elements(t)
+	for _, e := range list {
+		if n, ok := nameOf(e); ok {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// entries are all names, as exchange has them.
+func (c *server) entries() ei.List {
+	list := make(ei.List, 0, len(c.names))
+	for _, key := range slices.Sorted(maps.Keys(c.names)) {
+		list = append(list, c.names[key].entry())
+	}
+	return list
+}
+
+// external are the names of processes of C-nodes: [{Name, Pid, Node}].
+func (c *server) external() ei.List {
+	list := ei.List{}
+	for _, key := range slices.Sorted(maps.Keys(c.names)) {
+		if n := c.names[key]; n.host != "" {
+			list = append(list, ei.Tuple{n.term, n.pid, ei.Atom(n.host)})
+		}
+	}
+	return list
+}
+
+// register gives a process a name; by is the process that has the lock for it.
+func (c *server) register(by ei.Pid, t, p, method ei.Term, host string) {
+	n, ok := nameOf(ei.Tuple{t, p, method})
+	if !ok {
+		return
+	}
+	n.host = host
+	l := c.locks[globalKey]
+	if l == nil && c.downed || l != nil && !l.heldBy(by) {
+		// as in OTP: the caller's node was gone meanwhile, and the lock with it
+		c.deleteName(n.key)
+		return
+	}
+	c.insertName(n)
+}
+
+// insertName puts a name into the table, in the place of one that is there.
+func (c *server) insertName(n name) {
+	if c.names[n.key] == nil && len(c.names) >= maxNames {
+		c.out.warn("global: too many names", "name", n.term)
+		return
+	}
+	c.dropName(n.key)
+	of := &n
+	if ref, ok := c.out.monitor(n.pid); ok {
+		n.ref = ref
+		c.byRef[ref] = of
+	} else {
+		c.out.watchLater(of)
+	}
+	c.names[n.key] = of
+	if c.byPid[n.pid] == nil {
+		c.byPid[n.pid] = map[string]bool{}
+	}
+	c.byPid[n.pid][n.key] = true
+	c.out.changed(changedName, n.key)
+}
+
+// deleteName takes a name out of the table.
+func (c *server) deleteName(key string) {
+	if c.dropName(key) {
+		c.out.changed(changedName, key)
+	}
+}
+
+func (c *server) dropName(key string) bool {
+	n := c.takeName(key)
+	if n != nil && n.ref.Len > 0 {
+		c.out.demonitor(n.ref)
+	}
+	return n != nil
+}
+
+// takeName takes a name out of the table, and leaves the monitor.
+func (c *server) takeName(key string) *name {
+	n := c.names[key]
+	if n == nil {
+		return nil
+	}
+	delete(c.names, key)
+	delete(c.byRef, n.ref)
+	if delete(c.byPid[n.pid], key); len(c.byPid[n.pid]) == 0 {
+		delete(c.byPid, n.pid)
+	}
+	return n
+}
+
+// watched gives a name its monitor.
+func (c *server) watched(n *name, ref ei.Ref) {
+	n.ref = ref
+	c.byRef[ref] = n
+}
+
+// unwatchable is called when the process of a name cannot be monitored.
+func (c *server) unwatchable(n *name) {
+	if c.isUnwatched(n) {
+		c.deleteName(n.key)
+	}
+}
+
+func (c *server) isUnwatched(n *name) bool { return c.names[n.key] == n && n.ref.Len == 0 }
+
+// check tells whether a process may have a name: free, taken, or named if it has another one.
+func (c *server) check(t, p ei.Term) ei.Atom {
+	key, _, ok := keyOf(t)
+	pid, isPid := p.(ei.Pid)
+	switch {
+	case !ok || c.names[key] != nil:
+		return "taken"
+	case isPid && len(c.byPid[pid]) > 0:
+		return "named"
+	}
+	return "free"
+}
+
+// doOps changes the table as two partitions have agreed. lockID is the lock they had for it; the
+// node that they are from still has it, or they are too late.
+func (c *server) doOps(ops []op, ext, lockID ei.Term) {
+	if l := c.locks[globalKey]; l == nil && c.downed || l != nil && l.requesterOf(lockID) == "" {
+		for i := range ops { // as in OTP
+			c.deleteName(ops[i].name.key)
+		}
+		return
+	}
+	hosts := map[string]ei.Tuple{}
+	list, _ := ei.Elements(ext)
+	for _, e := range list {
+		if x, ok := e.(ei.Tuple); ok && len(x) == 3 {
+			if key, _, ok := keyOf(x[0]); ok {
+				hosts[key] = x
+			}
+		}
+	}
+	for i := range ops {
+		if o := ops[i]; !o.delete {
+			if x := hosts[o.name.key]; x != nil && x[1] == ei.Term(o.name.pid) {
+				host, _ := x[2].(ei.Atom)
+				o.name.host = string(host)
+			}
+			c.insertName(o.name)
+		}
+	}
+	for i := range ops {
+		if ops[i].delete {
+			c.deleteName(ops[i].name.key)
+		}
+	}
+}
+
+// dropNode removes what the processes of a node had, whose monitors may be on their way.
+func (c *server) dropNode(node string) {
+	for key, n := range c.names {
+		if string(n.pid.Node) == node {
+			c.deleteName(key)
+		}
+	}
+	for ref, h := range c.lockOf {
+		if string(h.pid.Node) == node {
+			delete(c.lockOf, ref)
+			c.release(h.resource, h.pid, true)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package global
+
+import (
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A loss is what a node has last reported about its connection to another one.
+type loss struct {
+	xcre, id ei.Term
+	at       time.Time
+}
+
+// nodedown is the end of the connection to a node; by is who says so.
+func (c *server) nodedown(node string, by ei.Pid) {
+	if was, ok := c.up[node]; !ok || was != by {
+		return // another worker has the node already
+	}
+	delete(c.up, node)
+	if c.removing[node] {
+		delete(c.removing, node)
+	} else {
+		c.reportLoss(node)
+	}
+	c.forget(node)
+}
+
+// unreachable: a node that others know cannot be connected to.
+func (c *server) unreachable(node string) {
+	if _, isKnown := c.known[node]; !isKnown {
+		return
+	}
+	if _, up := c.up[node]; !up {
+		c.reportLoss(node)
+		c.forget(node)
+	}
+}
+
+// cutOff: the worker that had the connection to a node has died. That node reports it; the others
+// are not to leave that one, too.
+func (c *server) cutOff(node string) {
+	delete(c.up, node)
+	delete(c.removing, node)
+	c.forget(node)
+}
+
+// forget takes a node out of the partition.
+func (c *server) forget(node string) {
+	c.dropNode(node)
+	if s := c.sessions[node]; s != nil {
+		c.endSession(s)
+	}
+	delete(c.early, node)
+	delete(c.stale, node)
+	if _, ok := c.known[node]; ok {
+		delete(c.known, node)
+		c.out.changed(changedKnown, node)
+	}
+	delete(c.synced, node)
+	c.nodeSynced(node)
+}
+
+// reportLoss tells the nodes of the partition that this one has lost the connection to one of them:
+// see prevent_overlapping_partitions, kernel(6).
+func (c *server) reportLoss(node string) {
+	if c.silent {
+		return
+	}
+	c.multicast(ei.Tuple{
+		ei.Atom("lost_connection"), ei.Atom(c.self), ei.Int(c.xcre), ei.Int(c.tag()), ei.Atom(node),
+	}, node)
+}
+
+// multicast tells all nodes that are known, or about to be.
+func (c *server) multicast(t ei.Term, but string) {
+	for n := range c.known {
+		if n != but {
+			c.tell(n, t)
+		}
+	}
+	for n, s := range c.sessions {
+		if _, isKnown := c.known[n]; n != but && s.begun && !isKnown {
+			c.tell(n, t)
+		}
+	}
+}
+
+// isMember tells whether a node is known, or about to be.
+func (c *server) isMember(node string) bool {
+	if _, ok := c.known[node]; ok {
+		return true
+	}
+	s := c.sessions[node]
+	return s != nil && s.begun
+}
+
+// lostConnection: one node reports that it has lost another one. All others leave that one, so that
+// partitions do not overlap.
+func (c *server) lostConnection(from string, m ei.Tuple) {
+	a, ok1 := m[1].(ei.Atom)
+	b, ok2 := m[4].(ei.Atom)
+	if !ok1 || !ok2 || c.silent || !c.isMember(from) || string(a) == c.self {
+		return
+	}
+	key := [2]string{string(a), string(b)}
+	if was, ok := c.lost[key]; ok && ei.Identical(was.xcre, m[2]) && ei.Compare(m[3], was.id) <= 0 {
+		return
+	}
+	c.noteLost(key, loss{m[2], m[3], time.Now()})
+	c.multicast(m, string(a))
+	leave := string(b)
+	if leave == c.self {
+		leave = string(a)
+	}
+	if !c.isMember(leave) {
+		return
+	}
+	c.out.warn("global: the node is asked to disconnect, so that partitions do not overlap", "node", leave,
+		"lost", string(b), "by", string(a))
+	c.tell(leave, ei.Tuple{ei.Atom("remove_connection"), ei.Atom(c.self)})
+	c.leave(leave)
+}
+
+// leave forgets a node whose connection is about to end, which is no loss then.
+func (c *server) leave(node string) {
+	if _, up := c.up[node]; up {
+		c.removing[node] = true
+	}
+	c.forget(node)
+}
+
+func (c *server) noteLost(key [2]string, l loss) {
+	if len(c.lost) >= maxLost {
+		for k, old := range c.lost {
+			if l.at.Sub(old.at) > lostMemory {
+				delete(c.lost, k)
+			}
+		}
+		if len(c.lost) >= maxLost {
+			clear(c.lost)
+		}
+	}
+	c.lost[key] = l
+}
+
+// removeConnection: a node wants the connection to end.
+func (c *server) removeConnection(from string) {
+	if !c.isMember(from) {
+		return
+	}
+	c.out.warn("global: disconnected, so that partitions do not overlap", "node", from)
+	c.leave(from)
+	c.out.disconnect(from)
+}

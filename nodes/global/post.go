@@ -1,0 +1,128 @@
+package global
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+)
+
+const (
+	// maxLetters is how many letters wait for a node that does not read; what comes after them is
+	// dropped. The connection to such a node ends by itself.
+	maxLetters = 10_000
+	// letterTime is how long one of them waits: longer than it takes to see that a node is gone.
+	letterTime = 2 * time.Minute
+)
+
+// An outbox sends letters without waiting, and those to one node in order. Only while a connection
+// is full a goroutine waits for it.
+type outbox struct {
+	send     func(ctx context.Context, l letter) error
+	noWait   context.Context
+	connects bool // all do: another worker may have the connection
+
+	mu   sync.Mutex
+	full map[string][]letter
+}
+
+func newOutbox(send func(ctx context.Context, l letter) error, connects bool) *outbox {
+	ctx := transport.NoWait()
+	if !connects {
+		ctx = nodes.NoConnect(ctx)
+	}
+	return &outbox{send: send, noWait: ctx, connects: connects, full: map[string][]letter{}}
+}
+
+func (o *outbox) post(l letter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	queue, waiting := o.full[l.node]
+	if waiting {
+		if len(queue) < maxLetters {
+			o.full[l.node] = append(queue, l)
+		}
+		return
+	}
+	err := o.send(o.noWait, l)
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, nodes.ErrNoConnection) && l.connects {
+		o.full[l.node] = []letter{l}
+		go o.drain(l.node)
+	}
+}
+
+// drain sends the letters that wait for a node.
+func (o *outbox) drain(node string) {
+	for {
+		o.mu.Lock()
+		queue := o.full[node]
+		if len(queue) == 0 {
+			delete(o.full, node)
+			o.mu.Unlock()
+			return
+		}
+		o.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), letterTime)
+		err := o.send(nodes.NoConnect(ctx), queue[0])
+		if errors.Is(err, nodes.ErrNoConnection) && (queue[0].connects || o.connects) {
+			err = o.send(ctx, queue[0])
+		}
+		cancel()
+		if errors.Is(err, nodes.ErrMoved) {
+			return // the other process has what is left
+		}
+		o.mu.Lock()
+		o.full[node] = o.full[node][1:]
+		o.mu.Unlock()
+	}
+}
+
+// waiting lists the letters that are yet to be sent.
+func (o *outbox) waiting() (list []letter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, queue := range o.full {
+		list = append(list, queue...)
+	}
+	return list
+}
+
+// flushed waits until no letter waits for a node.
+func (o *outbox) flushed(ctx context.Context, node string) {
+	for ctx.Err() == nil {
+		o.mu.Lock()
+		_, waiting := o.full[node]
+		o.mu.Unlock()
+		if !waiting {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// encode is the form of a letter in a state.
+func (l *letter) encode() ei.Term {
+	return ei.Tuple{ei.Atom(l.node), atomOf(l.name), atomOf(l.connects), pidOrNone(l.pid), refOrNone(l.alias), ei.Binary(l.payload)}
+}
+
+func letterOf(t ei.Term) (l letter, ok bool) {
+	e, ok := t.(ei.Tuple)
+	if !ok || len(e) != 6 {
+		return letter{}, false
+	}
+	node, _ := e[0].(ei.Atom)
+	l = letter{node: string(node), name: isAtom(e[1], "true"), connects: isAtom(e[2], "true")}
+	l.pid, _ = e[3].(ei.Pid)
+	l.alias, _ = e[4].(ei.Ref)
+	b, ok := e[5].(ei.Binary)
+	l.payload = ei.Raw(b)
+	return l, ok
+}

@@ -1,0 +1,348 @@
+package global
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A stage is the outside of a server, which notes what the server has done.
+type stage struct {
+	t       *testing.T
+	self    string
+	refs    uint32
+	watches map[ei.Ref]ei.Pid
+	sent    []string // "to: term"
+	did     []string
+	clashes []*clash
+	him     []him
+	absent  map[ei.Atom]bool // nodes whose processes cannot be monitored
+}
+
+func newStage(t *testing.T, self string) (*stage, *server) {
+	s := &stage{t: t, self: self, watches: map[ei.Ref]ei.Pid{}, absent: map[ei.Atom]bool{}}
+	return s, newServer(self, 1, s)
+}
+
+func (s *stage) post(l letter) {
+	term, err := l.payload.Decode()
+	require.NoError(s.t, err)
+	s.sent = append(s.sent, fmt.Sprintf("%s: %v", l.node, term))
+}
+
+func (s *stage) monitor(pid ei.Pid) (ei.Ref, bool) {
+	if s.absent[pid.Node] {
+		return ei.Ref{}, false
+	}
+	s.refs++
+	ref := ei.Ref{Node: ei.Atom(s.self), Creation: 1, Len: 1, ID: [5]uint32{s.refs}}
+	s.watches[ref] = pid
+	return ref, true
+}
+
+func (s *stage) demonitor(ref ei.Ref)                          { delete(s.watches, ref) }
+func (s *stage) watchLater(n *name)                            { s.note("watch later %v", n.term) }
+func (s *stage) join(node string)                              { s.note("join %s", node) }
+func (s *stage) disconnect(node string)                        { s.note("disconnect %s", node) }
+func (s *stage) resolve(_ *session, clashes []*clash)          { s.clashes = clashes }
+func (s *stage) lockerPid() ei.Pid                             { return pid(s.self, 1) }
+func (s *stage) candidate(h him)                               { s.him = append(s.him, h) }
+func (s *stage) lockSet(n string, _ int64, set bool, _ ei.Pid) { s.note("lock set %s %v", n, set) }
+func (s *stage) cancel(node string, _ int64)                   { s.note("cancel %s", node) }
+func (s *stage) changed(changeKind, string)                    {}
+func (s *stage) warn(string, ...any)                           {}
+func (s *stage) debug(string, ...any)                          {}
+func (s *stage) note(format string, args ...any)               { s.did = append(s.did, fmt.Sprintf(format, args...)) }
+
+// end tells the server that a process has ended.
+func (s *stage) end(c *server, p ei.Pid) {
+	for ref, of := range s.watches {
+		if of == p {
+			delete(s.watches, ref)
+			c.down(ref)
+		}
+	}
+}
+
+func (s *stage) said() []string {
+	list := s.sent
+	s.sent = nil
+	return list
+}
+
+func pid(node string, id uint32) ei.Pid {
+	return ei.Pid{Node: ei.Atom(node), ID: id, Creation: 7}
+}
+
+// term reads Erlang text in which P1@a is a process.
+func term(t *testing.T, text string) ei.Term {
+	parsed, err := ei.Parse(text)
+	require.NoError(t, err, text)
+	return parsed
+}
+
+func call(from ei.Pid, request ei.Term) ei.Term {
+	return ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, ei.Atom("tag")}, request}
+}
+
+func cast(elems ...ei.Term) ei.Term { return ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple(elems)} }
+
+func a(text string) ei.Term { return ei.Atom(text) }
+
+// synchronise does what another node does, up to the end of the session.
+func synchronise(t *testing.T, s *stage, c *server, node string, names, known ei.List) {
+	t.Helper()
+	c.nodeup(node, pid(s.self, 2))
+	tag := ei.Int(c.sessions[node].tag)
+	c.message(node, cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(99)}, a(node),
+		ei.Tuple{a("locker"), a("no_longer_a_pid"), ei.Map{}, pid(node, 1)}))
+	lockID := ei.Tuple{a("global"), ei.List{pid(s.self, 1), pid(node, 1)}}
+	c.message(node, call(pid(node, 1), ei.Tuple{a("set_lock"), lockID}))
+	c.message(s.self, call(pid(s.self, 1), ei.Tuple{a("set_lock"), lockID}))
+	c.bothLocked(node, int64(tag), lockID)
+	c.message(node, cast(a("exchange"), a(node), names, ei.List{}, tag))
+	if s.clashes == nil {
+		c.message(node, cast(a("resolved"), a(node), ei.List{}, known, a("unused"), ei.List{}, tag))
+	}
+	c.message(node, call(pid(node, 1), ei.Tuple{a("del_lock"), lockID}))
+	c.message(s.self, call(pid(s.self, 1), ei.Tuple{a("del_lock"), lockID}))
+}
+
+func entry(n string, p ei.Pid) ei.Term {
+	return ei.Tuple{a(n), p, ei.Export{Module: "global", Function: "random_exit_name", Arity: 3}}
+}
+
+func TestSession(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	c.nodeup("c@test", pid("b@test", 2))
+	tag := c.sessions["c@test"].tag
+	require.Equal(t, []string{fmt.Sprintf(
+		"c@test: {'$gen_cast',{init_connect,{8,%d},b@test,{locker,no_longer_a_pid,#{},%v}}}", tag, pid("b@test", 1))}, s.said())
+	init := cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(99)}, a("c@test"),
+		ei.Tuple{a("locker"), a("no_longer_a_pid"), ei.Map{}, pid("c@test", 1)})
+	c.message("c@test", init)
+	require.Equal(t, []string{fmt.Sprintf("c@test: {init_connect_ack,b@test,99,%d}", tag)}, s.said())
+	require.Equal(t, []him{{"c@test", tag, ei.Int(99), pid("c@test", 1)}}, s.him)
+	c.message("c@test", ei.Tuple{a("init_connect_ack"), a("c@test"), ei.Int(tag), ei.Int(99)})
+	require.Empty(t, s.said())
+
+	// tags that do not fit: anew
+	c.message("c@test", ei.Tuple{a("init_connect_ack"), a("c@test"), ei.Int(1), ei.Int(99)})
+	said := s.said()
+	require.Len(t, said, 2)
+	require.Equal(t, "c@test: {cancel_connect,b@test,99}", said[0])
+	require.Greater(t, c.sessions["c@test"].tag, tag)
+	tag = c.sessions["c@test"].tag
+	c.message("c@test", ei.Tuple{a("cancel_connect"), a("c@test"), ei.Int(1)})
+	require.Empty(t, s.said(), "a tag of nobody's")
+	c.message("c@test", ei.Tuple{a("cancel_connect"), a("c@test"), ei.Int(tag)})
+	require.Len(t, s.said(), 1)
+
+	// init_connect before nodeup
+	c.message("d@test", cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(5)}, a("d@test"),
+		ei.Tuple{a("locker"), a("no_longer_a_pid"), ei.Map{}, pid("d@test", 1)}))
+	require.Empty(t, s.said())
+	c.nodeup("d@test", pid("b@test", 2))
+	require.Len(t, s.said(), 2)
+}
+
+// The names of both partitions are exchanged, and the nodes of ours told; nodes that the other one
+// knows are joined.
+func TestExchange(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	synchronise(t, s, c, "a@test", ei.List{entry("x", pid("a@test", 5))}, ei.List{})
+	require.Equal(t, map[string]int{"a@test": 8}, c.known)
+	require.Equal(t, pid("a@test", 5), c.names[keyOfText("x")].pid)
+	s.said()
+	synchronise(t, s, c, "c@test", ei.List{entry("y", pid("d@test", 6))}, ei.List{ei.Tuple{a("d@test"), ei.Int(8)}})
+	said := s.said()
+	require.True(t, slices.ContainsFunc(said, func(m string) bool {
+		return m == fmt.Sprintf("a@test: {'$gen_cast',{new_nodes,b@test,[{insert,{y,%v,fun global:random_exit_name/3}}],[],"+
+			"[{c@test,8},{d@test,8}],[{vsn,8},{lock,{global,[%v,%v]}}]}}", pid("d@test", 6), pid("b@test", 1), pid("c@test", 1))
+	}), said)
+	require.Contains(t, s.did, "join d@test")
+	c.joined("d@test")
+	require.Contains(t, s.said(), "d@test: {'$gen_cast',{in_sync,b@test,true}}")
+	require.Len(t, c.names, 2)
+	s.end(c, pid("d@test", 6))
+	require.Len(t, c.names, 1)
+	c.nodedown("a@test", pid("b@test", 2))
+	require.Empty(t, c.names)
+	require.Empty(t, c.locks)
+	require.Empty(t, s.watches)
+}
+
+func keyOfText(text string) string {
+	key, _, _ := keyOf(ei.Atom(text))
+	return key
+}
+
+// Conflicts are resolved by the side with the lesser name.
+func TestClash(t *testing.T) {
+	for _, tt := range []struct {
+		keep         keep
+		ours, theirs string
+		here         ei.Pid
+	}{
+		{keepHis, "insert", "", pid("c@test", 5)},
+		{keepOwn, "", "insert", pid("b@test", 9)},
+		{keepNone, "delete", "delete", ei.Pid{}},
+	} {
+		s, c := newStage(t, "b@test")
+		own, _ := nameOf(entry("x", pid("b@test", 9)))
+		c.insertName(own)
+		synchronise(t, s, c, "c@test", ei.List{entry("x", pid("c@test", 5))}, nil)
+		require.Len(t, s.clashes, 1)
+		require.Empty(t, c.known)
+		sess := c.sessions["c@test"]
+		lockID := ei.Tuple{a("global"), ei.List{pid(s.self, 1), pid("c@test", 1)}}
+		c.setLock(pid("b@test", 1), lockID)
+		s.clashes[0].keep = tt.keep
+		c.resolved("c@test", sess.tag, s.clashes)
+		said := s.said()
+		last := said[len(said)-1]
+		require.Contains(t, last, "resolved")
+		if tt.theirs != "" {
+			require.Contains(t, last, tt.theirs)
+		} else {
+			require.Contains(t, last, "{resolved,b@test,[],")
+		}
+		c.message("c@test", cast(a("resolved"), a("c@test"), ei.List{}, ei.List{}, a("unused"), ei.List{}, ei.Int(sess.tag)))
+		if tt.here == (ei.Pid{}) {
+			require.Empty(t, c.names)
+		} else {
+			require.Equal(t, tt.here, c.names[keyOfText("x")].pid)
+		}
+		require.Contains(t, c.known, "c@test")
+	}
+	s, c := newStage(t, "z@test") // the other side resolves
+	own, _ := nameOf(entry("x", pid("z@test", 9)))
+	c.insertName(own)
+	synchronise(t, s, c, "c@test", ei.List{entry("x", pid("c@test", 5))}, nil)
+	require.Empty(t, s.clashes)
+	require.Contains(t, c.known, "c@test")
+}
+
+func TestLockTable(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	one, two := pid("a@test", 1), pid("a@test", 2)
+	id := term(t, "{res, me}")
+	require.True(t, c.setLock(one, id))
+	require.True(t, c.setLock(one, id))
+	require.True(t, c.setLock(two, id), "the same requester")
+	require.False(t, c.setLock(two, term(t, "{res, other}")))
+	require.True(t, c.setLock(two, term(t, "{another, other}")))
+	require.Len(t, s.watches, 3)
+	c.delLock(one, id)
+	require.False(t, c.setLock(one, term(t, "{res, other}")), "two has it")
+	c.delLock(two, term(t, "{res, other}"))
+	require.False(t, c.setLock(one, term(t, "{res, other}")), "another requester's end of it")
+	s.end(c, two)
+	require.True(t, c.setLock(one, term(t, "{res, other}")))
+	c.delLock(one, term(t, "{res, other}"))
+	require.Empty(t, c.locks)
+	require.Empty(t, s.watches)
+	require.Empty(t, c.held)
+	s.absent["gone@test"] = true
+	require.False(t, c.setLock(pid("gone@test", 1), id))
+	for _, bad := range []string{"res", "{res}", "[res|me]", "{a, b, c}"} {
+		require.False(t, c.setLock(one, term(t, bad)), bad)
+	}
+}
+
+// A registration whose caller has no lock, or has lost it with its node, is undone.
+func TestRegisterNeedsLock(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	by := pid("a@test", 1)
+	register := ei.Tuple{a("register"), a("x"), pid("a@test", 5), ei.Export{Module: "global", Function: "random_exit_name", Arity: 3}}
+	id := ei.Tuple{a("global"), by}
+	require.True(t, c.setLock(by, id))
+	c.message("a@test", call(by, register))
+	require.Len(t, c.names, 1)
+	c.message("a@test", call(pid("a@test", 9), register))
+	require.Empty(t, c.names, "it has not the lock")
+	c.message("a@test", call(by, register))
+	require.Len(t, c.names, 1)
+	s.end(c, by)
+	c.message("a@test", call(by, register))
+	require.Empty(t, c.names, "the lock went with its holder")
+	require.True(t, c.setLock(by, id))
+	c.delLock(by, id)
+	c.message("a@test", call(by, register))
+	require.Len(t, c.names, 1, "as in OTP, where the lock may be released before")
+}
+
+func TestLostConnections(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	for _, n := range []string{"a@test", "c@test", "d@test"} {
+		synchronise(t, s, c, n, nil, nil)
+	}
+	s.said()
+	lost := func(by, of string, xcre, id int) ei.Term {
+		return ei.Tuple{a("lost_connection"), a(by), ei.Int(xcre), ei.Int(id), a(of)}
+	}
+	c.message("x@test", lost("a@test", "d@test", 1, 1))
+	require.Empty(t, s.said(), "from a node that takes no part")
+	c.message("a@test", lost("a@test", "d@test", 1, 1))
+	said := s.said()
+	slices.Sort(said)
+	require.Equal(t, []string{
+		"c@test: {lost_connection,a@test,1,1,d@test}", "d@test: {lost_connection,a@test,1,1,d@test}", "d@test: {remove_connection,b@test}",
+	}, said)
+	require.NotContains(t, c.known, "d@test")
+	c.message("c@test", lost("a@test", "d@test", 1, 1))
+	require.Empty(t, s.said(), "known already")
+	c.nodedown("d@test", pid("b@test", 2))
+	require.Empty(t, s.said(), "expected")
+
+	// of our own loss all are told
+	synchronise(t, s, c, "d@test", nil, nil)
+	s.said()
+	c.nodedown("d@test", pid("b@test", 2))
+	said = s.said()
+	require.Len(t, said, 2)
+	require.Contains(t, said[0], "{lost_connection,b@test,")
+
+	// who has lost us is left
+	c.message("c@test", lost("a@test", "b@test", 1, 3))
+	require.Contains(t, s.said(), "a@test: {remove_connection,b@test}")
+	require.NotContains(t, c.known, "a@test")
+
+	c.message("c@test", ei.Tuple{a("remove_connection"), a("a@test")})
+	require.Contains(t, c.known, "c@test", "of another node")
+	c.message("c@test", ei.Tuple{a("remove_connection"), a("c@test")})
+	require.NotContains(t, c.known, "c@test")
+	require.Contains(t, s.did, "disconnect c@test")
+	c.nodedown("c@test", pid("b@test", 2))
+	require.Empty(t, s.said())
+}
+
+// What a state says is read again.
+func TestState(t *testing.T) {
+	s, c := newStage(t, "b@test")
+	synchronise(t, s, c, "a@test", ei.List{entry("x", pid("a@test", 5))}, ei.List{ei.Tuple{a("e@test"), ei.Int(8)}})
+	require.True(t, c.setLock(pid("a@test", 1), term(t, "{res, me}")))
+	own, _ := nameOf(entry("y", pid("b@test", 9)))
+	c.insertName(own)
+	synchronise(t, s, c, "c@test", ei.List{entry("y", pid("c@test", 5))}, nil) // in the middle
+	c.message("a@test", ei.Tuple{a("lost_connection"), a("a@test"), ei.Int(1), ei.Int(2), a("q@test")})
+	c.message("b@test", call(pid("b@test", 7), ei.Tuple{a("sync"), ei.List{a("c@test")}}))
+	c.removing["r@test"] = true
+	raw, err := ei.Marshal(ei.Tuple{c.encodeTables(), c.encode()})
+	require.NoError(t, err)
+	read, err := ei.Decode(raw)
+	require.NoError(t, err)
+	_, d := newStage(t, "b@test")
+	d.decodeTables(read.(ei.Tuple)[0], true)
+	d.decode(read.(ei.Tuple)[1])
+	d.out, c.out = nil, nil
+	require.Equal(t, c.encodeTables(), d.encodeTables())
+	d.lastTag = c.lastTag
+	require.Equal(t, fmt.Sprint(c.encode()), fmt.Sprint(d.encode()))
+	require.Equal(t, len(c.byRef), len(d.byRef))
+	require.Equal(t, c.lockOf, d.lockOf)
+}

@@ -1,0 +1,326 @@
+package global
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// version is that of global's protocol, the same in OTP 25, 27 and 29.
+const version = 8
+
+const (
+	serverName = "global_name_server"
+
+	// Bounds on what peers can make the node remember. Those that OTP has none for are far from
+	// what any cluster has.
+	maxKnown   = 10_000
+	maxLocks   = 65_536 // a peer's
+	maxNames   = 1 << 20
+	maxWaiters = 10_000 // of {sync, _} and {whereis, _, _}
+	maxLost    = 10_000
+	maxNameLen = 64 << 10 // bytes of an encoded name
+
+	lostMemory = time.Hour // how long a lost_connection is remembered, as in OTP
+)
+
+// A server is the state of a global_name_server, and does what messages say. It is used by one
+// goroutine at a time, and waits for nothing: what it wants done it tells its outside.
+type server struct {
+	self     string // the node
+	creation uint32
+	out      outside
+
+	up       map[string]ei.Pid // the visible nodes that are connected, and who has said so
+	known    map[string]int    // those that are synchronised with this one: their versions
+	synced   map[string]bool   // those that have the same names
+	removing map[string]bool   // those that are to end their connection
+	stale    map[string]bool   // known to the worker that decided before, and connected to that, perhaps
+	sessions map[string]*session
+	early    map[string]early // init_connect that came before nodeup
+	lastTag  int64
+	xcre     int64 // with the creation it tells this life of the node from others
+	lost     map[[2]string]loss
+	silent   bool // partitions may overlap
+
+	names  map[string]*name // by their encoding
+	byRef  map[ei.Ref]*name
+	byPid  map[ei.Pid]map[string]bool
+	locks  map[string]*lock
+	lockOf map[ei.Ref]heldBy
+	held   map[ei.Atom]int // how many locks the processes of a node have
+	// downed: the last holder of the global lock has died with it
+	downed bool
+
+	syncs  []syncWaiter
+	wheres []whereWaiter
+}
+
+// outside is what a server has done by others.
+type outside interface {
+	post(l letter)                        // sends; letters to one node stay in order
+	monitor(pid ei.Pid) (ei.Ref, bool)    // false: the process's node is not connected
+	watchLater(name *name)                // monitors a process of a node that is yet to be connected
+	demonitor(ref ei.Ref)                 //
+	join(node string)                     // connects, then calls joined or nodedown
+	disconnect(node string)               //
+	resolve(s *session, clashes []*clash) // asks who keeps the names, then calls resolved
+	lockerPid() ei.Pid                    //
+	candidate(him him)                    // a node whose locker may lock with ours
+	lockSet(node string, tag int64, set bool, from ei.Pid)
+	cancel(node string, tag int64)       // the locker gives up, or releases, what it has for the session
+	changed(kind changeKind, key string) // for the other workers
+	warn(text string, args ...any)
+	debug(text string, args ...any)
+}
+
+func newServer(self string, creation uint32, out outside) *server {
+	now := time.Now()
+	return &server{
+		self: self, creation: creation, out: out,
+		up: map[string]ei.Pid{}, known: map[string]int{}, synced: map[string]bool{}, removing: map[string]bool{}, stale: map[string]bool{},
+		sessions: map[string]*session{}, early: map[string]early{}, lost: map[[2]string]loss{},
+		lastTag: now.UnixMicro(), xcre: now.UnixNano()&(1<<26-1)<<32 + int64(creation),
+		names: map[string]*name{}, byRef: map[ei.Ref]*name{}, byPid: map[ei.Pid]map[string]bool{},
+		locks: map[string]*lock{}, lockOf: map[ei.Ref]heldBy{}, held: map[ei.Atom]int{},
+	}
+}
+
+// tag makes an integer that is greater than those before.
+func (c *server) tag() int64 {
+	c.lastTag = max(c.lastTag+1, time.Now().UnixMicro())
+	return c.lastTag
+}
+
+// cast sends what gen_server:cast sends, to the server of another node, and connects as that does.
+func (c *server) cast(node string, elems ...ei.Term) {
+	c.write(letter{node: node, name: true, connects: true}, ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple(elems)})
+}
+
+// tell sends a message to the server of another node, if that is connected.
+func (c *server) tell(node string, t ei.Term) {
+	c.write(letter{node: node, name: true}, t)
+}
+
+func (c *server) write(l letter, t ei.Term) {
+	raw, err := ei.AppendTerm(nil, t)
+	if err != nil {
+		c.out.warn("global: a message cannot be encoded", "node", l.node, "error", err)
+		return
+	}
+	l.payload = raw
+	c.out.post(l)
+}
+
+// message does what a message says that a process of the node from has sent.
+func (c *server) message(from string, t ei.Term) {
+	m, ok := t.(ei.Tuple)
+	if !ok || len(m) == 0 {
+		return
+	}
+	switch tagOf(m) {
+	case "$gen_cast":
+		if len(m) == 2 {
+			if inner, ok := m[1].(ei.Tuple); ok && len(inner) > 0 {
+				c.castMessage(from, inner)
+				return
+			}
+		}
+	case "$gen_call":
+		if to, request, ok := callOf(from, m); ok {
+			c.call(from, to, request)
+			return
+		}
+	case "lost_connection", "remove_connection", "cancel_connect", "init_connect_ack", "whereis":
+		c.plain(from, m)
+		return
+	}
+	c.out.debug("global: an unexpected message", "node", from, "message", t)
+}
+
+// castMessage handles what the servers of other nodes cast. Each names its sender, which must be
+// the one that it comes from.
+func (c *server) castMessage(from string, m ei.Tuple) {
+	who := m[1:]
+	switch of := tagOf(m); {
+	case of == "lock_set" && (len(m) == 4 || len(m) == 5):
+		c.heardLockSet(from, m)
+		return
+	case len(who) == 0 || !isAtom(m[1], from) && of != "init_connect":
+	case of == "init_connect" && len(m) == 4 && isAtom(m[2], from):
+		c.initConnect(from, m[1], m[3])
+		return
+	case of == "exchange" && len(m) == 5:
+		c.exchange(from, m[2], m[4])
+		return
+	case of == "resolved" && len(m) == 7:
+		c.resolvedBy(from, m[2], m[3], m[5], m[6])
+		return
+	case of == "new_nodes" && len(m) == 6:
+		c.newNodes(from, m[2], m[3], m[4], m[5])
+		return
+	case of == "in_sync" && len(m) == 3:
+		c.inSync(from)
+		return
+	}
+	c.out.debug("global: an unexpected cast", "node", from, "message", m)
+}
+
+// plain handles messages that are neither calls nor casts.
+func (c *server) plain(from string, m ei.Tuple) {
+	switch of := tagOf(m); {
+	case of == "lost_connection" && len(m) == 5:
+		c.lostConnection(from, m)
+	case of == "remove_connection" && len(m) == 2 && isAtom(m[1], from):
+		c.removeConnection(from)
+	case of == "cancel_connect" && len(m) == 3 && isAtom(m[1], from):
+		c.cancelConnect(from, m[2])
+	case of == "init_connect_ack" && len(m) == 4 && isAtom(m[1], from):
+		c.initConnectAck(from, m[2], m[3])
+	case of == "whereis" && len(m) == 3:
+		if to, ok := replyTo(from, m[2]); ok {
+			c.whereis(m[1], to)
+		}
+	}
+}
+
+// call answers a gen_server:call. What OTP's server asks of itself only is not answered to others.
+func (c *server) call(from string, to letter, request ei.Term) {
+	r, ok := request.(ei.Tuple)
+	if !ok {
+		r = ei.Tuple{request}
+	}
+	if len(r) == 0 {
+		return
+	}
+	switch of := tagOf(r); {
+	case of == "set_lock" && len(r) == 2:
+		c.reply(to, atomOf(c.setLock(to.pid, r[1])))
+	case of == "del_lock" && len(r) == 2:
+		c.delLock(to.pid, r[1])
+		c.reply(to, ei.Atom("true"))
+	case of == "register" && len(r) == 4:
+		c.register(to.pid, r[1], r[2], r[3], "")
+		c.reply(to, ei.Atom("yes"))
+	case of == "register_ext" && len(r) == 5:
+		host, _ := r[4].(ei.Atom)
+		c.register(to.pid, r[1], r[2], r[3], string(host))
+		c.reply(to, ei.Atom("yes"))
+	case of == "unregister" && len(r) == 2:
+		if key, _, ok := keyOf(r[1]); ok {
+			c.deleteName(key)
+		}
+		c.reply(to, ei.Atom("ok"))
+	case of == "get_known" && len(r) == 1:
+		c.reply(to, atoms(slices.Sorted(maps.Keys(c.known))))
+	case of == "get_synced" && len(r) == 1:
+		c.reply(to, atoms(slices.Sorted(maps.Keys(c.synced))))
+	case of == "get_protocol_version" && len(r) == 1:
+		c.reply(to, ei.Int(version))
+	case of == "get_names_ext" && len(r) == 1:
+		c.reply(to, c.external())
+	case of == "sync" && len(r) == 2:
+		c.sync(to, r[1])
+	case of == "check" && len(r) == 3 && from == c.self: // of ours: may the process have the name?
+		c.reply(to, c.check(r[1], r[2]))
+	default:
+		c.out.debug("global: an unexpected call", "node", from, "request", request)
+	}
+}
+
+func (c *server) reply(to letter, answer ei.Term) {
+	raw, err := ei.AppendTerm(nil, ei.Tuple{to.tag, answer})
+	if err != nil {
+		return
+	}
+	to.payload = raw
+	c.out.post(to)
+}
+
+// A syncWaiter is a call that waits until this node has the same names as others.
+type syncWaiter struct {
+	to   letter
+	left map[string]bool
+}
+
+// sync answers ok once the nodes are synchronised, or down. An empty list is that of all nodes.
+func (c *server) sync(to letter, nodes ei.Term) {
+	left := map[string]bool{}
+	list, _ := ei.Elements(nodes)
+	for _, n := range list {
+		if a, ok := n.(ei.Atom); ok {
+			left[string(a)] = true
+		}
+	}
+	if len(list) == 0 {
+		for n := range c.up {
+			left[n] = true
+		}
+	}
+	for n := range left {
+		if _, up := c.up[n]; c.synced[n] || !up {
+			delete(left, n)
+		}
+	}
+	switch {
+	case len(left) == 0:
+		c.reply(to, ei.Atom("ok"))
+	case len(c.syncs) < maxWaiters:
+		c.syncs = append(c.syncs, syncWaiter{to, left})
+	}
+}
+
+// nodeSynced answers those that have waited for a node, which is synchronised or down.
+func (c *server) nodeSynced(node string) {
+	c.syncs = slices.DeleteFunc(c.syncs, func(w syncWaiter) bool {
+		delete(w.left, node)
+		if len(w.left) == 0 {
+			c.reply(w.to, ei.Atom("ok"))
+		}
+		return len(w.left) == 0
+	})
+}
+
+// A whereWaiter is a {whereis, Name, From} that waits until the global lock is released.
+type whereWaiter struct {
+	key string
+	to  letter
+}
+
+func (c *server) whereis(n ei.Term, to letter) {
+	key, _, ok := keyOf(n)
+	switch {
+	case !ok || c.locks[globalKey] == nil:
+		c.answerWhereis(whereWaiter{key, to})
+	case len(c.wheres) < maxWaiters:
+		c.wheres = append(c.wheres, whereWaiter{key, to})
+	}
+}
+
+func (c *server) answerWhereis(w whereWaiter) {
+	if n := c.names[w.key]; n != nil {
+		c.reply(w.to, n.pid)
+	} else {
+		c.reply(w.to, ei.Atom("undefined"))
+	}
+}
+
+// unlocked is called when nobody has the global lock any more.
+func (c *server) unlocked() {
+	for _, w := range c.wheres {
+		c.answerWhereis(w)
+	}
+	c.wheres = nil
+}
+
+// down is the end of a monitored process.
+func (c *server) down(ref ei.Ref) {
+	if h, ok := c.lockOf[ref]; ok {
+		c.release(h.resource, h.pid, true)
+	}
+	if n := c.byRef[ref]; n != nil {
+		c.deleteName(n.key)
+	}
+}

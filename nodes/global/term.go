@@ -1,0 +1,192 @@
+package global
+
+import (
+	"slices"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A letter is a term on its way to a process, of this node or another one.
+type letter struct {
+	node     string
+	name     bool // to that node's global_name_server
+	connects bool // brings up the connection
+	pid      ei.Pid
+	alias    ei.Ref // where a caller waits, in place of pid
+	tag      ei.Term
+	payload  ei.Raw
+}
+
+// tagOf is the first element of a tuple, if that is an atom.
+func tagOf(t ei.Tuple) ei.Atom {
+	a, _ := t[0].(ei.Atom)
+	return a
+}
+
+func isAtom(t ei.Term, text string) bool { return t == ei.Term(ei.Atom(text)) }
+
+func atomOf(b bool) ei.Atom {
+	if b {
+		return "true"
+	}
+	return "false"
+}
+
+func atoms(names []string) ei.List {
+	list := make(ei.List, len(names))
+	for i, n := range names {
+		list[i] = ei.Atom(n)
+	}
+	return list
+}
+
+// callOf reads {'$gen_call', From, Request}.
+func callOf(node string, m ei.Tuple) (to letter, request ei.Term, ok bool) {
+	if len(m) != 3 {
+		return letter{}, nil, false
+	}
+	to, ok = replyTo(node, m[1])
+	return to, m[2], ok
+}
+
+// replyTo reads {Pid, Tag}: where a caller of a node waits. What names a process of another node is
+// none: an answer would go to a node that has not asked.
+func replyTo(node string, from ei.Term) (to letter, ok bool) {
+	t, ok := from.(ei.Tuple)
+	if !ok || len(t) != 2 {
+		return letter{}, false
+	}
+	pid, ok := t[0].(ei.Pid)
+	if !ok || string(pid.Node) != node {
+		return letter{}, false
+	}
+	to = letter{node: node, pid: pid, tag: t[1]}
+	tag, _ := t[1].(ei.ImproperList)
+	if len(tag.Elems) == 0 { // [[alias | Ref] | _] may be proper
+		if l, isList := t[1].(ei.List); isList && len(l) > 0 {
+			tag, _ = l[0].(ei.ImproperList)
+		}
+	} else if inner, nested := tag.Elems[0].(ei.ImproperList); nested {
+		tag = inner
+	}
+	if len(tag.Elems) == 1 && isAtom(tag.Elems[0], "alias") {
+		if to.alias, ok = tag.Tail.(ei.Ref); !ok || string(to.alias.Node) != node {
+			return letter{}, false
+		}
+	}
+	return to, true
+}
+
+// keyOf makes the key of a term in a map: terms that are the same to Erlang have the same one.
+func keyOf(t ei.Term) (key string, same ei.Term, ok bool) {
+	raw, err := ei.AppendTerm(nil, t)
+	if err != nil || len(raw) > maxNameLen {
+		return "", nil, false
+	}
+	same = canonical(t)
+	if raw, err = ei.AppendTerm(raw[:0], same); err != nil {
+		return "", nil, false
+	}
+	return string(raw), same, true
+}
+
+// canonical gives a term in the form in which runtime systems send it, maps in the order of their
+// keys. It recurses as deep as the term is nested, which its size bounds.
+func canonical(t ei.Term) ei.Term {
+	switch t := t.(type) {
+	case ei.Raw:
+		if d, err := t.Decode(); err == nil {
+			return canonical(d)
+		}
+	case ei.Tuple:
+		c := make(ei.Tuple, len(t))
+		for i, e := range t {
+			c[i] = canonical(e)
+		}
+		return c
+	case ei.List:
+		if s, ok := bytesOf(t); ok {
+			return s
+		}
+		c := make(ei.List, len(t))
+		for i, e := range t {
+			c[i] = canonical(e)
+		}
+		return c
+	case ei.ImproperList:
+		c := ei.ImproperList{Elems: make([]ei.Term, len(t.Elems)), Tail: canonical(t.Tail)}
+		for i, e := range t.Elems {
+			c.Elems[i] = canonical(e)
+		}
+		return c
+	case ei.Map:
+		c := make(ei.Map, len(t))
+		for i, p := range t {
+			c[i] = ei.Pair{Key: canonical(p.Key), Value: canonical(p.Value)}
+		}
+		slices.SortFunc(c, func(a, b ei.Pair) int { return ei.Compare(a.Key, b.Key) })
+		return c
+	}
+	return t
+}
+
+// bytesOf is the String of a list of bytes that a runtime system sends as one.
+func bytesOf(l ei.List) (ei.String, bool) {
+	if len(l) == 0 || len(l) > 65535 {
+		return "", false
+	}
+	s := make([]byte, len(l))
+	for i, e := range l {
+		v, ok := e.(ei.Int)
+		if !ok || v < 0 || v > 255 {
+			return "", false
+		}
+		s[i] = byte(v)
+	}
+	return ei.String(s), true
+}
+
+// nodesOf reads [{Node, Version}], in which a Node may stand alone. Names that no node can have are
+// left out.
+func nodesOf(t ei.Term) (nodes []nodeVersion) {
+	list, _ := ei.Elements(t)
+	for _, e := range list {
+		v := nodeVersion{version: 0}
+		switch e := e.(type) {
+		case ei.Atom:
+			v.node = string(e)
+		case ei.Tuple:
+			if len(e) == 2 {
+				a, _ := e[0].(ei.Atom)
+				n, _ := e[1].(ei.Int)
+				v = nodeVersion{string(a), int(n)}
+			}
+		}
+		if isNodeName(v.node) {
+			nodes = append(nodes, v)
+		}
+	}
+	return nodes
+}
+
+type nodeVersion struct {
+	node    string
+	version int
+}
+
+func (v nodeVersion) term() ei.Term { return ei.Tuple{ei.Atom(v.node), ei.Int(v.version)} }
+
+// refOrNone and pidOrNone are the form of identifiers in a state: that of none is no identifier.
+func refOrNone(r ei.Ref) ei.Term {
+	if r.Len == 0 {
+		return ei.Atom("none")
+	}
+	return r
+}
+
+func pidOrNone(p ei.Pid) ei.Term {
+	if p == (ei.Pid{}) {
+		return ei.Atom("none")
+	}
+	return p
+}

@@ -1,0 +1,457 @@
+package global
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// In a node with workers each has a global_name_server, for the peers whose connections it has.
+// One of them is the owner, which decides; it has the name cnode_global, too, which is unique in
+// the node. The others pass on to it what peers send, and which nodes come and go, in order; they
+// have a copy of its tables. When the owner ends, one of them goes on from its copy.
+//
+// They say {cnode_global, Sender, What, …} to each other:
+//
+//	{sub, [Node], [Node]}    to the owner: the sender is there, with connections to these nodes, of
+//	                         which an owner has heard, and to those, which are new
+//	{up | down, Node, Number}  to the owner
+//	{peer, Node, T, Number}  to the owner: the node has sent T
+//	{done, Number}           from the owner, which has dealt with what came up to that; a worker
+//	                         tells the next owner what was not dealt with
+//	{table, Tables}          from the owner, in answer to sub
+//	{name | lock | known, Key, Entry | none}  from the owner: a change to a table
+//	{disconnect, Node}       from the owner
+
+const (
+	grace      = 3 * time.Second // until a node whose connection no worker has is taken for lost
+	maxBacklog = 10_000
+	electAgain = 200 * time.Millisecond
+)
+
+// A role is what this process is among the workers of the node.
+type role struct {
+	owner   bool
+	clients map[ei.Pid]ei.Ref // the owner's: the other workers, and their monitors
+
+	at       ei.Pid // the owner, if it is another one
+	ref      ei.Ref // its monitor
+	electing bool
+	mine     map[string]bool // the nodes whose connections this worker has; true: an owner knows
+	last     int64
+	ahead    []ei.Tuple // what others have told this one, which does not know yet that it is the owner
+	sent     []ei.Tuple // what the owner has not dealt with yet: {What, Node, …, Number}
+}
+
+type changeKind ei.Atom
+
+const (
+	changedName  changeKind = "name"
+	changedLock  changeKind = "lock"
+	changedKnown changeKind = "known"
+)
+
+func (g *Global) tellWorker(to ei.Pid, elems ...ei.Term) {
+	t := append(ei.Tuple{ei.Atom(ownerName), g.box.Load().Pid()}, elems...)
+	if raw, err := ei.AppendTerm(nil, t); err == nil {
+		g.post(letter{node: g.n.Name(), pid: to, payload: raw})
+	}
+}
+
+// tellOwner tells the owner, as soon as there is one.
+func (g *Global) tellOwner(elems ...ei.Term) {
+	r := &g.role
+	if len(r.sent) >= maxBacklog {
+		g.log.Warn("global: the worker that decides does not answer")
+		return
+	}
+	r.last++
+	m := append(ei.Tuple(elems), ei.Int(r.last))
+	r.sent = append(r.sent, m)
+	if r.at != (ei.Pid{}) {
+		g.tellWorker(r.at, m...)
+	} else {
+		g.elect()
+	}
+}
+
+func (g *Global) nodeup(node string, by ei.Pid) {
+	if g.role.owner {
+		g.server.nodeup(node, by)
+		return
+	}
+	if g.role.mine == nil {
+		g.role.mine = map[string]bool{}
+	}
+	g.role.mine[node] = false
+	g.tellOwner(ei.Atom("up"), ei.Atom(node))
+}
+
+func (g *Global) nodedown(node string, by ei.Pid) {
+	if g.role.owner {
+		g.server.nodedown(node, by)
+		return
+	}
+	delete(g.role.mine, node)
+	if g.role.at == (ei.Pid{}) { // what the node has sent is no longer worth telling
+		g.role.sent = slices.DeleteFunc(g.role.sent, func(m ei.Tuple) bool { return isAtom(m[1], node) })
+	}
+	g.tellOwner(ei.Atom("down"), ei.Atom(node))
+}
+
+// fromPeer handles what a peer sends, or a process of this node that calls.
+func (g *Global) fromPeer(from string, t ei.Term) {
+	if g.role.owner {
+		g.server.message(from, t)
+	} else {
+		g.tellOwner(ei.Atom("peer"), ei.Atom(from), t)
+	}
+}
+
+// done is the owner's word that it has dealt with what was told up to a number.
+func (r *role) done(number int64) {
+	for len(r.sent) > 0 {
+		m := r.sent[0]
+		if n, _ := m[len(m)-1].(ei.Int); int64(n) > number {
+			return
+		}
+		if isAtom(m[0], "up") {
+			node, _ := m[1].(ei.Atom)
+			if _, ok := r.mine[string(node)]; ok {
+				r.mine[string(node)] = true
+			}
+		}
+		r.sent = r.sent[1:]
+	}
+}
+
+// untold leaves of what is to be told what sub does not say.
+func (r *role) untold() {
+	r.sent = slices.DeleteFunc(r.sent, func(m ei.Tuple) bool { return !isAtom(m[0], "peer") })
+}
+
+// split gives the nodes that an owner knows this worker to have, and the others.
+func (r *role) split() (told, fresh []string) {
+	for _, node := range slices.Sorted(maps.Keys(r.mine)) {
+		if r.mine[node] {
+			told = append(told, node)
+		} else {
+			fresh = append(fresh, node)
+		}
+	}
+	return told, fresh
+}
+
+// comeUp notes the connections of a worker: to nodes of which an owner has heard already, and to
+// new ones.
+func (c *server) comeUp(told, fresh []string, by ei.Pid) {
+	for _, node := range told {
+		delete(c.stale, node)
+		c.nodeup(node, by)
+	}
+	for _, node := range fresh {
+		c.nodeup(node, by)
+	}
+}
+
+// elect makes this process the owner, or finds the one that is.
+func (g *Global) elect() {
+	if g.role.electing || g.role.owner {
+		return
+	}
+	g.role.electing = true
+	go func() {
+		for g.n.Err() == nil {
+			box := g.box.Load()
+			err := g.n.Register(ownerName, box)
+			if err == nil {
+				g.push(g.becomeOwner)
+				return
+			}
+			if !errors.Is(err, nodes.ErrNameTaken) {
+				g.log.Debug("global: not the owner", "error", err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+			pid, err := g.n.Lookup(ctx, ownerName)
+			var ref ei.Ref
+			if err == nil {
+				ref, err = box.Monitor(ctx, pid)
+			}
+			cancel()
+			if err == nil { // there is a way to it
+				g.push(func() {
+					g.demonitor(ref)
+					g.subscribe(pid)
+				})
+				return
+			}
+			select {
+			case <-g.n.Done():
+			case <-time.After(electAgain):
+			}
+		}
+	}()
+}
+
+// becomeOwner goes on from the copy of the tables that this process has.
+func (g *Global) becomeOwner() {
+	r := &g.role
+	r.owner, r.electing, r.at = true, false, ei.Pid{}
+	g.server.synced, g.server.stale = map[string]bool{}, map[string]bool{}
+	for n := range g.server.known {
+		g.server.synced[n], g.server.stale[n] = true, true
+	}
+	g.server.watchAgain()
+	me := g.box.Load().Pid()
+	told, fresh := r.split()
+	g.server.comeUp(told, fresh, me)
+	r.untold()
+	for _, m := range r.sent {
+		from, _ := m[1].(ei.Atom)
+		g.server.message(string(from), m[2])
+	}
+	ahead := r.ahead
+	r.mine, r.sent, r.ahead = nil, nil, nil
+	for _, m := range ahead {
+		g.fromWorker(m)
+	}
+	g.dropLostLater()
+}
+
+// standBack makes a client of the owner, whose process was.
+func (g *Global) standBack(was ei.Pid) {
+	g.role.mine = map[string]bool{}
+	for node, by := range g.server.up {
+		if by == was {
+			g.role.mine[node] = true
+		}
+	}
+	clear(g.server.up)
+	clear(g.server.sessions)
+	g.locker.drop()
+}
+
+func (g *Global) dropLostLater() {
+	time.AfterFunc(grace, func() {
+		if g.n.Err() == nil {
+			g.push(g.dropLost)
+		}
+	})
+}
+
+// dropLost takes nodes for lost whose connections the owner before had.
+func (g *Global) dropLost() {
+	for node := range g.server.stale {
+		g.server.cutOff(node)
+	}
+}
+
+func (g *Global) subscribe(to ei.Pid) {
+	r := &g.role
+	r.electing, r.ahead = false, nil
+	ref, ok := g.monitor(to) // here, so that its end is heard of afterwards
+	if !ok {
+		time.AfterFunc(electAgain, func() { g.push(g.elect) })
+		return
+	}
+	r.at, r.ref = to, ref
+	told, fresh := r.split()
+	g.tellWorker(to, ei.Atom("sub"), atoms(told), atoms(fresh))
+	for _, node := range fresh {
+		r.mine[node] = true
+	}
+	r.untold()
+	for _, m := range r.sent {
+		g.tellWorker(to, m...)
+	}
+}
+
+// workerDown tells whether a monitor was that of another worker.
+func (g *Global) workerDown(ref ei.Ref) bool {
+	r := &g.role
+	if ref == r.ref && ref.Len > 0 {
+		r.at, r.ref = ei.Pid{}, ei.Ref{}
+		g.elect()
+		return true
+	}
+	for pid, of := range r.clients {
+		if of == ref {
+			delete(r.clients, pid)
+			for node, by := range maps.Clone(g.server.up) {
+				if by == pid { // its process may have been ended, and made anew
+					delete(g.server.up, node)
+					g.server.stale[node] = true
+				}
+			}
+			g.dropLostLater()
+			return true
+		}
+	}
+	return false
+}
+
+// fromWorker handles what another worker says.
+func (g *Global) fromWorker(m ei.Tuple) {
+	sender, ok := m[1].(ei.Pid)
+	if !ok {
+		return
+	}
+	what, _ := m[2].(ei.Atom)
+	whole := m
+	m = m[3:]
+	switch {
+	case !g.role.owner && (what == "sub" || what == "up" || what == "down" || what == "peer"):
+		if g.role.electing && len(g.role.ahead) < maxBacklog { // the name is there before this one knows
+			g.role.ahead = append(g.role.ahead, whole)
+		}
+	case !g.role.owner:
+		g.fromOwner(sender, what, m)
+	case what == "sub" && len(m) == 2:
+		g.subscribed(sender, textsOf(m[0]), textsOf(m[1]))
+	case len(m) >= 2:
+		switch node, _ := m[0].(ei.Atom); {
+		case what == "up":
+			g.server.nodeup(string(node), sender)
+		case what == "down":
+			g.server.nodedown(string(node), sender)
+		case what == "peer" && len(m) == 3:
+			g.server.message(string(node), m[1])
+		}
+		g.tellWorker(sender, ei.Atom("done"), m[len(m)-1])
+	}
+}
+
+func (g *Global) subscribed(by ei.Pid, told, fresh []string) {
+	if g.role.clients == nil {
+		g.role.clients = map[ei.Pid]ei.Ref{}
+	}
+	if _, again := g.role.clients[by]; !again {
+		ref, ok := g.monitor(by)
+		if !ok {
+			g.log.Warn("global: another worker cannot be watched", "pid", by)
+			return
+		}
+		g.role.clients[by] = ref
+	}
+	g.tellWorker(by, ei.Atom("table"), g.server.encodeTables())
+	for node, of := range maps.Clone(g.server.up) {
+		if of == by && !slices.Contains(told, node) && !slices.Contains(fresh, node) {
+			g.server.nodedown(node, by)
+		}
+	}
+	g.server.comeUp(told, fresh, by)
+}
+
+// fromOwner handles what the owner says to the other workers.
+func (g *Global) fromOwner(owner ei.Pid, what ei.Atom, m ei.Tuple) {
+	if owner != g.role.at || len(m) == 0 {
+		return
+	}
+	switch key, _ := m[0].(ei.Binary); what {
+	case "table":
+		g.server.decodeTables(m[0], false)
+	case "done":
+		number, _ := m[0].(ei.Int)
+		g.role.done(int64(number))
+	case "disconnect":
+		node, _ := m[0].(ei.Atom)
+		if c := g.n.Conn(string(node)); c != nil {
+			go c.Close()
+		}
+	case "name", "lock", "known":
+		if len(m) == 2 {
+			g.server.put(changeKind(what), string(key), m[1])
+		}
+	}
+}
+
+// changed tells the other workers of a change.
+func (g *Global) changed(kind changeKind, key string) {
+	if len(g.role.clients) == 0 {
+		return
+	}
+	entry := g.server.entry(kind, key)
+	for pid := range g.role.clients {
+		g.tellWorker(pid, ei.Atom(kind), ei.Binary(key), entry)
+	}
+}
+
+// entry is what a table has for a key; none if it has nothing.
+func (c *server) entry(kind changeKind, key string) ei.Term {
+	switch kind {
+	case changedName:
+		if n := c.names[key]; n != nil {
+			return n.encode()
+		}
+	case changedLock:
+		if l := c.locks[key]; l != nil {
+			return l.encode()
+		}
+	case changedKnown:
+		if v, ok := c.known[key]; ok {
+			return ei.Int(v)
+		}
+	}
+	return ei.Atom("none")
+}
+
+// put is the change that entry describes, to a copy of the tables.
+func (c *server) put(kind changeKind, key string, entry ei.Term) {
+	none := isAtom(entry, "none")
+	switch kind {
+	case changedName:
+		if c.takeName(key); !none {
+			c.putName(entry, false)
+		}
+	case changedLock:
+		delete(c.locks, key)
+		if !none {
+			c.putLock(entry, false)
+		}
+	case changedKnown:
+		if delete(c.known, key); !none {
+			v, _ := entry.(ei.Int)
+			c.known[key] = int(v)
+		}
+	}
+}
+
+func (r *role) encode() ei.Term {
+	clients, sent := ei.List{}, ei.List{}
+	for pid, ref := range r.clients {
+		clients = append(clients, ei.Tuple{pid, refOrNone(ref)})
+	}
+	for _, m := range r.sent {
+		sent = append(sent, m)
+	}
+	told, fresh := r.split()
+	return ei.Tuple{clients, sent, ei.Int(r.last), atoms(told), atoms(fresh)}
+}
+
+// decode reads the role of the process before. Whether it is the owner's its names tell; another
+// owner is looked for anew.
+func (r *role) decode(t ei.Term) {
+	e, ok := t.(ei.Tuple)
+	if !ok || len(e) < 5 {
+		return
+	}
+	r.clients, r.mine = map[ei.Pid]ei.Ref{}, map[string]bool{}
+	eachTuple(e[0], 2, func(x ei.Tuple) {
+		pid, _ := x[0].(ei.Pid)
+		r.clients[pid], _ = x[1].(ei.Ref)
+	})
+	eachTuple(e[1], 3, func(x ei.Tuple) { r.sent = append(r.sent, x) })
+	last, _ := e[2].(ei.Int)
+	r.last = int64(last)
+	for _, n := range textsOf(e[3]) {
+		r.mine[n] = true
+	}
+	for _, n := range textsOf(e[4]) {
+		r.mine[n] = false
+	}
+}

@@ -1,0 +1,81 @@
+package global
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is broken.
+const limit = 30 * time.Second
+
+// A world is a cluster in this process.
+type world struct {
+	tr    transport.Transport
+	table nodes.Static
+}
+
+func newWorld(names ...string) *world {
+	w := &world{tr: transport.NewMemory(), table: nodes.Static{}}
+	for _, name := range names {
+		w.table[name] = nodes.Endpoint{Addr: transport.MemoryAddr(name)}
+	}
+	return w
+}
+
+// A member is a node that takes part in global.
+type member struct {
+	*Global
+	n *nodes.Node
+}
+
+func (w *world) member(t testing.TB, name string, o *Options) member {
+	t.Helper()
+	m := member{}
+	n, err := nodes.New(nodes.Config{
+		Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t, name),
+		Setup: func(n *nodes.Node) (err error) {
+			m.Global, err = Start(n, o)
+			return err
+		},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	require.NoError(t, n.Start(within(t)))
+	m.n = n
+	return m
+}
+
+func (m member) process(t testing.TB) *nodes.Mailbox {
+	t.Helper()
+	b, err := m.n.NewMailbox(nil)
+	require.NoError(t, err)
+	return b
+}
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits until f is true.
+func eventually(t testing.TB, f func() bool) {
+	t.Helper()
+	for begun := time.Now(); !f(); time.Sleep(2 * time.Millisecond) {
+		if time.Since(begun) > limit {
+			require.FailNow(t, "it does not happen")
+		}
+	}
+}
+
+// logger shows what a node has logged if the test fails.
+func logger(t testing.TB, name string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
+}

@@ -1,0 +1,75 @@
+//go:build unix
+
+package supervisor_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/supervisor"
+	"github.com/cnode-go/cnode/test/expect"
+)
+
+// A process of another node starts a Server here as its child: the two end together, also after a
+// move, and while one is there no other takes its place.
+func TestExposeStart(t *testing.T) {
+	ctx := expect.Context(t)
+	table := nodes.Static{}
+	peer, _ := movable(t, "peer@127.0.0.1", table, nil)
+	ended := make(chan string, 10)
+	slow := make(chan struct{})
+	n, cfg := movable(t, "front@127.0.0.1", table, func(n *nodes.Node) error {
+		return supervisor.ExposeStart(n, "pricing", func() nodes.Server {
+			return nodes.Server{Terminate: func(_ context.Context, reason ei.Term) { <-slow; ended <- reason.String() }}
+		}, nil)
+	})
+	parent := func() *nodes.Mailbox {
+		b, err := peer.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+		return b
+	}
+	start := func(b *nodes.Mailbox) (ei.Pid, error) {
+		return nodes.RPCAs[ei.Pid](ctx, b, n.Name(), "pricing", "start_link")
+	}
+	first := parent()
+	pid, err := start(first)
+	require.NoError(t, err)
+	require.Equal(t, pid, n.Whereis("pricing").Pid())
+
+	n = move(t, n, cfg)
+	require.Equal(t, pid, n.Whereis("pricing").Pid())
+	_, err = start(parent())
+	var taken *ei.ReasonError
+	require.ErrorAs(t, err, &taken)
+	require.Equal(t, ei.Tuple{ei.Atom("already_started"), pid}, taken.Reason)
+
+	first.Exit(ei.Atom("bug")) // and the next start waits until that has taken effect
+	second := parent()
+	type result struct {
+		pid ei.Pid
+		err error
+	}
+	started := make(chan result)
+	go func() { pid, err := start(second); started <- result{pid, err} }()
+	expect.WaitsIn(t, "select", "ExposeStart")
+	close(slow)
+	require.Equal(t, "bug", expect.Returns(t, ended))
+	r := expect.Returns(t, started)
+	require.NoError(t, r.err)
+	require.NotEqual(t, pid, r.pid)
+	require.NoError(t, second.SendExit(ctx, r.pid, ei.Atom("shutdown")))
+	m, err := second.Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, dist.OpExit, m.Op)
+	require.Equal(t, "shutdown", expect.Returns(t, ended))
+
+	_, err = n.RPC(ctx, n.Name(), "pricing", "start_link") // by a process that ends with the call
+	require.NoError(t, err)
+	require.Equal(t, "normal", expect.Returns(t, ended))
+	require.NoError(t, n.Close())
+}

@@ -1,0 +1,235 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// A Strategy says which children are started again when one has ended.
+type Strategy int
+
+const (
+	// OneForOne: that one.
+	OneForOne Strategy = iota
+	// OneForAll: all; the others are terminated first.
+	OneForAll
+	// RestForOne: that one and those after it, which are terminated first.
+	RestForOne
+)
+
+// A Restart says when a child that has ended is started again.
+type Restart int
+
+const (
+	// Permanent: always.
+	Permanent Restart = iota
+	// Transient: unless the exit reason is normal, shutdown or {shutdown, _}.
+	Transient
+	// Temporary: never; the supervisor forgets it.
+	Temporary
+)
+
+// An AutoShutdown says when the supervisor ends because significant children have ended by
+// themselves, and are not started again.
+type AutoShutdown int
+
+const (
+	// Never: it does not.
+	Never AutoShutdown = iota
+	// AnySignificant: when the first of them has.
+	AnySignificant
+	// AllSignificant: when the last of them has.
+	AllSignificant
+)
+
+// Values of Child.Shutdown.
+const (
+	// BrutalKill ends the child with kill at once.
+	BrutalKill time.Duration = -1
+	// Infinity waits for the child as long as it takes.
+	Infinity time.Duration = -2
+)
+
+// DefaultShutdown is how long a child that is no supervisor may take to end, if it does not say.
+const DefaultShutdown = 5 * time.Second
+
+// NoRestarts as Options.Intensity ends the supervisor with the first child that would be started
+// again.
+const NoRestarts = -1
+
+// Options say what a supervisor does. The zero value is OTP's: one for one, one restart in 5 s.
+type Options struct {
+	Strategy Strategy
+	// Intensity is how many restarts there may be within Period; with one more the supervisor
+	// terminates its children and ends with reason shutdown. 0 is 1; for none there is NoRestarts.
+	Intensity int
+	Period    time.Duration // 0 is 5 s
+	// Delay is how long to wait before a start that has failed is tried again, which counts as a
+	// restart. 0, as in OTP: not at all.
+	Delay        time.Duration
+	AutoShutdown AutoShutdown
+	// Parent is the process that starts the supervisor and is linked with it: see
+	// nodes.MailboxOptions.
+	Parent ei.Pid
+}
+
+// A Child is what a supervisor starts: see stdlib's supervisor, child_spec(). Server, Sub and Remote
+// make some.
+type Child struct {
+	ID string // unique in its supervisor; an atom to other nodes
+	// Start starts the process, and gives its pid: that of a nodes.Mailbox, or of a process of
+	// another node. The supervisor links with it; a Mailbox better begins so, with
+	// nodes.MailboxOptions.Parent: s.Pid(). A zero pid, as ignore in OTP, is a child that does not
+	// run. The supervisor waits for Start, so ctx should have an end if it waits for others.
+	Start   func(ctx context.Context, s *Supervisor) (ei.Pid, error)
+	Restart Restart
+	// Shutdown is how long the process may take to end once it has got the exit signal shutdown;
+	// after that it is killed. 0 is DefaultShutdown or, for a supervisor, Infinity.
+	Shutdown    time.Duration
+	Supervisor  bool // its type is supervisor, not worker
+	Significant bool // see Options.AutoShutdown; not for Permanent
+
+	behaves bool // of another node, and takes the messages of module sys
+}
+
+// A StartError says which child could not be started.
+type StartError struct {
+	Supervisor, Child string
+	Err               error
+}
+
+func (e *StartError) Error() string {
+	return fmt.Sprintf("supervisor %s: starting %s: %v", e.Supervisor, e.Child, e.Err)
+}
+
+// Unwrap is what Child.Start has returned.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// A Supervisor is a process that supervises others.
+type Supervisor struct {
+	n    *nodes.Node
+	name string
+	o    Options
+	box  *nodes.Mailbox
+
+	// mu is held by Start, and then by one function of the process at a time.
+	mu       sync.Mutex
+	children []*child // in the order of their start
+	gone     []string // the IDs of those that are forgotten
+	restarts []time.Time
+	over     bool // the children are terminated, or being so
+}
+
+// Start starts a supervisor under a name, and its children in their order; with an empty name it is
+// reached only by its pid, and does not move. When a child cannot be started, those before it are
+// terminated, and the error is a *StartError. It waits for Child.Start of each.
+//
+// The supervisor ends, its children before it in reverse order, by Stop, the end of its Parent, and
+// as Options say. When the node ends all end at once: to have an order, Stop before
+// nodes.Node.Shutdown.
+func Start(ctx context.Context, n *nodes.Node, name string, o Options, children ...Child) (*Supervisor, error) {
+	s := &Supervisor{n: n, name: name, o: o.withDefaults()}
+	for _, spec := range children {
+		if err := s.check(spec); err != nil {
+			return nil, err
+		}
+		s.children = append(s.children, &child{Child: spec.withDefaults()})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	box, err := n.Serve(name, s.server(), &nodes.MailboxOptions{TrapExit: true, Parent: o.Parent, Handover: s.handOver})
+	if err != nil {
+		return nil, err
+	}
+	s.box = box
+	if name == "" {
+		s.name = box.Pid().String()
+	}
+	before, err := s.inherited()
+	if err == nil {
+		err = s.begin(ctx, before)
+	}
+	if err != nil {
+		box.Exit(ei.Atom("shutdown"))
+		return nil, err
+	}
+	return s, nil
+}
+
+// Supervise starts a Server under a name and, whenever it ends, again, with what make then returns:
+// it is Start of a supervisor that has the name NAME_sup and this child only.
+func Supervise(ctx context.Context, n *nodes.Node, name string, make func() nodes.Server, o Options) (*Supervisor, error) {
+	return Start(ctx, n, name+"_sup", o, Server(name, make, nil))
+}
+
+func (o Options) withDefaults() Options {
+	switch {
+	case o.Intensity == 0:
+		o.Intensity = 1
+	case o.Intensity < 0:
+		o.Intensity = 0
+	}
+	if o.Period <= 0 {
+		o.Period = 5 * time.Second
+	}
+	return o
+}
+
+func (c Child) withDefaults() Child {
+	switch {
+	case c.Shutdown == 0 && c.Supervisor:
+		c.Shutdown = Infinity
+	case c.Shutdown == 0:
+		c.Shutdown = DefaultShutdown
+	}
+	return c
+}
+
+// check tells what is wrong with a child.
+func (s *Supervisor) check(c Child) error {
+	what := ""
+	switch {
+	case s.find(c.ID) != nil:
+		what = "two children have the ID"
+	case c.ID == "":
+		what = "the ID is empty"
+	case c.Start == nil:
+		what = "Start is nil"
+	case c.Significant && (c.Restart == Permanent || s.o.AutoShutdown == Never):
+		what = "it cannot be significant"
+	default:
+		return nil
+	}
+	return &StartError{s.name, c.ID, errors.New(what)}
+}
+
+// Pid is the supervisor's process identifier.
+func (s *Supervisor) Pid() ei.Pid { return s.box.Pid() }
+
+// Node is the node that the supervisor is of.
+func (s *Supervisor) Node() *nodes.Node { return s.n }
+
+// Mailbox is the supervisor's process: to wait for its end (Done, Err), or to start processes of
+// other nodes from.
+func (s *Supervisor) Mailbox() *nodes.Mailbox { return s.box }
+
+// Stop terminates the children in reverse order and ends the supervisor, with reason shutdown. It
+// waits for that until ctx ends; called by a child's own function, that long. It is supervisor:stop.
+func (s *Supervisor) Stop(ctx context.Context) error {
+	ask := ei.Tuple{ei.Atom("system"), ei.Tuple{s.Pid(), ei.Atom("stop")}, ei.Tuple{ei.Atom("terminate"), ei.Atom("shutdown")}}
+	if err := s.box.Send(ctx, s.Pid(), ask); err != nil && s.box.Err() == nil {
+		return err
+	}
+	select {
+	case <-s.box.Done():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

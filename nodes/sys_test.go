@@ -1,0 +1,301 @@
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// sysCall asks a process as module sys does.
+func sysCall(t *testing.T, b *Mailbox, to ei.Pid, request any) string {
+	t.Helper()
+	ref, err := b.n.NewRef()
+	require.NoError(t, err)
+	ctx := (&turn{}).within(soon(t)) // does not wait for room
+	require.NoError(t, b.Send(ctx, to, tuple(ei.Atom("system"), ei.Tuple{b.Pid(), ref}, request)))
+	answer := term(t, b).(ei.Tuple)
+	require.Equal(t, ref, answer[0])
+	return answer[1].String()
+}
+
+func debugging(kind ei.Atom, what any) any { return tuple(ei.Atom("debug"), tuple(kind, what)) }
+
+func TestSysMessages(t *testing.T) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
+		total := 5
+		s, err := there.Serve("adder", Server{
+			On: map[string]Func{"add": FuncOf(func(n int) int { total += n; return total })},
+			State: func() any {
+				if total == 13 {
+					return make(chan int)
+				}
+				return map[string]int{"total": total}
+			},
+		}, nil)
+		require.NoError(t, err)
+		b := box(t, here)
+		is := func(want string, request any) {
+			t.Helper()
+			require.Equal(t, want, sysCall(t, b, s.Pid(), request))
+		}
+		status := func(running, debug, events string) string {
+			return fmt.Sprintf(`{status,%v,{module,gen_server},[[],%s,%v,%s,[{header,%s},`+
+				`{data,[{%s,%s},{%s,%v},{%s,%s}]},{data,[{%s,#{<<"total">> => %d}}]}]]}`,
+				s.Pid(), running, s.Pid(), debug, chars("Status for generic server adder"), chars("Status"), running,
+				chars("Parent"), s.Pid(), chars("Logged events"), events, chars("State"), total)
+		}
+		is(`{ok,#{<<"total">> => 5}}`, ei.Atom("get_state"))
+		is(status("running", "[]", "[]"), ei.Atom("get_status"))
+		is("{error,{unknown_system_msg,what}}", ei.Atom("what"))
+		is("{error,{unknown_system_msg,{change_code,m,1,x}}}", tuple(ei.Atom("change_code"), ei.Atom("m"), 1, ei.Atom("x")))
+		is("{error,{unknown_system_msg,{replace_state,f}}}", tuple(ei.Atom("replace_state"), ei.Atom("f")))
+
+		for _, tt := range []struct {
+			want    string
+			request any
+		}{
+			{"{ok,no_statistics}", debugging("statistics", ei.Atom("get"))},
+			{"{ok,[]}", debugging("log", ei.Atom("get"))},
+			{"ok", debugging("statistics", ei.Atom("true"))},
+			{"ok", debugging("statistics", ei.Atom("true"))},
+			{"ok", debugging("trace", ei.Atom("true"))},
+			{"ok", debugging("log", tuple(ei.Atom("true"), 3))},
+			{"unknown_debug", debugging("log", tuple(ei.Atom("true"), 0))},
+			{"unknown_debug", debugging("log", ei.Atom("what"))},
+			{"unknown_debug", debugging("trace", ei.Atom("what"))},
+			{"unknown_debug", debugging("statistics", ei.Atom("what"))},
+			{"unknown_debug", debugging("install", ei.Atom("f"))},
+			{"unknown_debug", tuple(ei.Atom("debug"), ei.Atom("what"))},
+			{"ok", debugging("remove", ei.Atom("f"))},
+			{"ok", debugging("log", ei.Atom("print"))},
+			{"ok", debugging("log_to_file", ei.Atom("false"))},
+			{"{error,open_file}", debugging("log_to_file", "/tmp/x")},
+		} {
+			is(tt.want, tt.request)
+		}
+		for range 2 {
+			_, err = b.Call(w.ctx(), s.Pid(), tuple(ei.Atom("add"), 1))
+			require.NoError(t, err)
+		}
+		require.NoError(t, b.Send(w.ctx(), s.Pid(), ei.Atom("hello")))
+		stats := sysCall(t, b, s.Pid(), debugging("statistics", ei.Atom("get")))
+		require.Contains(t, stats, "{messages_in,3},{messages_out,2}")
+		events := sysCall(t, b, s.Pid(), debugging("log", ei.Atom("get")))
+		require.Regexp(t, `^\{ok,\[\{in,\{'\$gen_call',.*,\{add,1\}\}\},\{out,7,.*\},\{in,hello\}\]\}$`, events)
+		shown := sysCall(t, b, s.Pid(), ei.Atom("get_status"))
+		require.Contains(t, shown, "{trace,true}")
+		require.Contains(t, shown, "{log,3}")
+		is("ok", tuple(ei.Atom("debug"), ei.Atom("no_debug")))
+		is(status("running", "[]", "[]"), ei.Atom("get_status"))
+
+		// suspended
+		is("ok", ei.Atom("suspend"))
+		is("ok", ei.Atom("suspend"))
+		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), s.Pid(), tuple(ei.Atom("add"), 6)) })
+		require.NoError(t, b.Send(w.ctx(), s.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("add"), ei.Int(100)}}))
+		is(status("suspended", "[]", "[]"), ei.Atom("get_status"))
+		is(`{ok,#{<<"total">> => 7}}`, ei.Atom("get_state"))
+		is("ok", ei.Atom("resume"))
+		answer := arrives(t, called, "the answer")
+		require.NoError(t, answer.err)
+		require.Contains(t, []ei.Term{ei.Int(13), ei.Int(113)}, answer.v)
+		is(`{ok,#{<<"total">> => 113}}`, ei.Atom("get_state"))
+
+		_, err = b.Call(w.ctx(), s.Pid(), tuple(ei.Atom("add"), -100)) // a state that is no term
+		require.NoError(t, err)
+		require.Contains(t, sysCall(t, b, s.Pid(), ei.Atom("get_state")), "{error,{callback_failed,{go,'State'},{error,{go_error,")
+		is("ok", ei.Atom("suspend"))
+		is("ok", tuple(ei.Atom("terminate"), ei.Atom("enough")))
+		require.Equal(t, ei.Atom("enough"), exited(t, s))
+	})
+}
+
+// chars is how a Term prints an Erlang string.
+func chars(s string) string {
+	var parts []string
+	for _, c := range s {
+		parts = append(parts, fmt.Sprint(int(c)))
+	}
+	return "[" + strings.Join(parts, ",") + "]"
+}
+
+// A suspended server takes what sys sends in the order in which it came, priority before the rest,
+// and nothing is lost.
+func TestSuspendKeepsMessages(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	var got []string
+	s, err := n.Serve("srv", Server{
+		Info:  func(_ context.Context, _ *Mailbox, m *Message) { v, _ := m.Term(); got = append(got, v.String()) },
+		State: func() any { return len(got) },
+	}, &MailboxOptions{Priority: true, Limit: 2000})
+	require.NoError(t, err)
+	alias, err := s.Alias(AliasPriority)
+	require.NoError(t, err)
+	b := box(t, n)
+	ctx := (&turn{}).within(w.ctx()) // does not wait for room
+	ask := func(request ei.Atom) {
+		require.NoError(t, b.Send(ctx, s.Pid(), tuple(ei.Atom("system"), ei.Tuple{b.Pid(), ei.Atom("t")}, request)))
+	}
+	require.Equal(t, "ok", sysCall(t, b, s.Pid(), ei.Atom("suspend")))
+	for i := range 100 {
+		require.NoError(t, b.Send(ctx, s.Pid(), i))
+	}
+	require.NoError(t, b.SendPriority(ctx, alias, "urgent"))
+	ask("get_state")
+	require.NoError(t, b.Send(ctx, s.Pid(), 100))
+	require.Equal(t, "{t,{ok,0}}", term(t, b).String())
+	require.NoError(t, b.SendPriority(ctx, alias, tuple(ei.Atom("system"), ei.Tuple{b.Pid(), ei.Atom("t")}, ei.Atom("get_state"))))
+	require.Equal(t, "{t,{ok,0}}", term(t, b).String())
+	require.NoError(t, b.Send(ctx, s.Pid(), 101))
+	require.Equal(t, "{ok,0}", sysCall(t, b, s.Pid(), ei.Atom("get_state")))
+	ask("resume")
+	require.Equal(t, "{t,ok}", term(t, b).String())
+	require.Equal(t, "{ok,103}", sysCall(t, b, s.Pid(), ei.Atom("get_state")))
+	want := []string{`<<"urgent">>`}
+	for i := range 102 {
+		want = append(want, fmt.Sprint(i))
+	}
+	require.Equal(t, want, got)
+	require.Zero(t, n.overflow.Held())
+
+	require.Equal(t, "ok", sysCall(t, b, s.Pid(), ei.Atom("suspend")))
+	require.NoError(t, b.Send(w.ctx(), s.Pid(), 1))
+	require.NoError(t, n.Shutdown(w.ctx()), "it does not wait for a suspended server")
+}
+
+// The log of events has its bounds.
+func TestEventLog(t *testing.T) {
+	l := &eventLog{most: 3}
+	for i := range 10 {
+		l.add(ei.Raw(fmt.Sprint(i)))
+	}
+	require.Len(t, l.events, 3)
+	require.Equal(t, ei.Raw("7"), l.events[0])
+	l.add(make(ei.Raw, eventBytes-1))
+	require.Len(t, l.events, 2)
+	l.add(make(ei.Raw, eventBytes+1))
+	require.Empty(t, l.events)
+	require.Zero(t, l.bytes)
+}
+
+// Terminate is called once, whatever the end, and before others hear of it if that can be.
+func TestServerTerminate(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	parent := trapping(t, n)
+	for name, tt := range map[string]struct {
+		end    func(s *Mailbox)
+		reason string
+		after  bool // the end comes first
+	}{
+		"sys": {func(s *Mailbox) {
+			require.Equal(t, "ok", sysCall(t, box(t, n), s.Pid(), tuple(ei.Atom("terminate"), ei.Atom("stop"))))
+		}, "stop", false},
+		"panic":    {func(s *Mailbox) { require.NoError(t, parent.Send(w.ctx(), s.Pid(), ei.Atom("panic"))) }, `{go_panic,<<"a bug">>}`, false},
+		"parent":   {func(s *Mailbox) { require.NoError(t, parent.SendExit(w.ctx(), s.Pid(), ei.Atom("shutdown"))) }, "shutdown", false},
+		"stranger": {func(s *Mailbox) { require.NoError(t, box(t, n).SendExit(w.ctx(), s.Pid(), ei.Atom("kill"))) }, "killed", true},
+		"Exit":     {func(s *Mailbox) { s.Exit(ei.Atom("x")) }, "x", true},
+		"Close":    {func(s *Mailbox) { s.Close() }, "normal", true},
+		"suspended": {func(s *Mailbox) {
+			require.Equal(t, "ok", sysCall(t, box(t, n), s.Pid(), ei.Atom("suspend")))
+			require.NoError(t, parent.Send(w.ctx(), s.Pid(), ei.Atom("panic")))
+			require.NoError(t, parent.SendExit(w.ctx(), s.Pid(), ei.Atom("why")))
+		}, "why", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			type last struct {
+				reason string
+				err    error
+				self   *Mailbox
+				ctx    error
+			}
+			calls := make(chan last, 10)
+			s, err := n.Serve("", Server{
+				Info: func(_ context.Context, _ *Mailbox, m *Message) {
+					if m.Op != dist.OpExit {
+						panic("a bug")
+					}
+				},
+				Terminate: func(ctx context.Context, reason ei.Term) {
+					b := MailboxOf(ctx)
+					calls <- last{reason.String(), b.Err(), b, ctx.Err()}
+					panic("not again")
+				},
+			}, &MailboxOptions{TrapExit: true, Parent: parent.Pid()})
+			require.NoError(t, err)
+			tt.end(s)
+			<-s.Done()
+			l := arrives(t, calls, "the last call")
+			require.Equal(t, tt.reason, l.reason)
+			require.Same(t, s, l.self)
+			require.Equal(t, tt.after, l.err != nil)
+			require.Equal(t, tt.after, l.ctx != nil)
+			require.Equal(t, tt.reason, exited(t, s).String())
+			m := next1(t, parent)
+			require.Equal(t, s.Pid(), m.From)
+			reason, err := m.Reason.Decode()
+			require.NoError(t, err)
+			require.Equal(t, tt.reason, reason.String(), "the parent hears of it")
+			require.Empty(t, calls)
+		})
+	}
+	// a parent that is gone
+	s, err := n.Serve("orphan", Server{}, &MailboxOptions{TrapExit: true, Parent: ei.Pid{Node: "alice@test", ID: 1 << 20, Creation: n.Creation()}})
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("noproc"), exited(t, s))
+	_, err = n.Serve("nowhere", Server{}, &MailboxOptions{Parent: ei.Pid{Node: "none@test", ID: 1, Creation: 1}})
+	require.ErrorIs(t, err, ErrNoConnection)
+	require.Nil(t, n.Whereis("nowhere"))
+	// one that has not been ended by anybody
+	ended := make(chan ei.Term, 1)
+	_, err = n.Serve("last", Server{Terminate: func(_ context.Context, reason ei.Term) { ended <- reason }}, nil)
+	require.NoError(t, err)
+	require.NoError(t, n.Close())
+	require.Equal(t, ei.Atom("shutdown"), arrives(t, ended, "the end"))
+}
+
+func next1(t *testing.T, b *Mailbox) *Message {
+	t.Helper()
+	m, err := b.Receive(soon(t))
+	require.NoError(t, err)
+	return m
+}
+
+// With Recover a panic ends the request only.
+func TestServerRecover(t *testing.T) {
+	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
+		bug := func() int { panic("a bug") }
+		s, err := there.Serve("srv", Server{
+			On: map[string]Func{"bug": FuncOf(bug), "ok": FuncOf(func() int { return 1 })},
+			Call: func(ctx context.Context, c *Call) (any, error) {
+				if c.Request == ei.Atom("answered") {
+					_ = c.Reply(ctx, 2)
+				}
+				panic("in Call")
+			},
+			Info:    func(context.Context, *Mailbox, *Message) { panic("in Info") },
+			Recover: true,
+		}, nil)
+		require.NoError(t, err)
+		b := box(t, here)
+		ask := func(request any) string {
+			v, err := b.Call(w.ctx(), s.Pid(), request)
+			require.NoError(t, err)
+			return v.String()
+		}
+		require.NoError(t, b.Send(w.ctx(), s.Pid(), ei.Atom("bug")))
+		require.NoError(t, b.Send(w.ctx(), s.Pid(), 7))
+		require.Equal(t, `{error,{go_panic,<<"a bug">>}}`, ask(ei.Atom("bug")))
+		require.Equal(t, `{error,{go_panic,<<"in Call">>}}`, ask(7))
+		require.Equal(t, "2", ask(ei.Atom("answered")))
+		require.Equal(t, "1", ask(ei.Atom("ok")))
+		require.False(t, s.isAsked())
+	})
+}

@@ -1,0 +1,3 @@
+// Package global holds the tests of package nodes/global against real Erlang nodes: names, locks,
+// conflicts, partitions, moves.
+package global

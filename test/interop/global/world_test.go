@@ -1,0 +1,190 @@
+package global
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/global"
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+// limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is broken.
+const limit = 15 * time.Second
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits until f is true; what says what was waited for, and how it stands.
+func eventually(t testing.TB, f func() bool, what ...func() string) {
+	t.Helper()
+	for begun := time.Now(); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > limit {
+			for _, w := range what {
+				t.Log(w())
+			}
+			require.FailNow(t, "it does not happen")
+		}
+	}
+}
+
+func portMapper(port int) *nodes.PortMapper {
+	return &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}}
+}
+
+// uniqueName is one that the Erlang nodes of otp.Options, which begin with an n, are greater than.
+func uniqueName(first string) string {
+	return fmt.Sprintf("%s%08x@127.0.0.1", first, rand.Uint32())
+}
+
+// A member is a Go node that takes part in global.
+type member struct {
+	*global.Global
+	n *nodes.Node
+}
+
+func config(t testing.TB, name string, port int) nodes.Config {
+	return nodes.Config{
+		Name: name, Cookie: otp.DefaultCookie, Resolver: portMapper(port), Visible: true,
+		HandshakeTimeout: otp.HandshakeTime, Logger: otp.Log(t, name),
+	}
+}
+
+func startMember(t testing.TB, name string, port int) member {
+	t.Helper()
+	m := member{}
+	m.start(t, config(t, name, port))
+	return m
+}
+
+func (m *member) start(t testing.TB, cfg nodes.Config) {
+	t.Helper()
+	cfg.Setup = func(n *nodes.Node) (err error) {
+		m.Global, err = global.Start(n, nil)
+		return err
+	}
+	var err error
+	m.n, err = nodes.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { m.n.Close() })
+	require.NoError(t, m.n.Start(within(t)))
+}
+
+func (m member) process(t testing.TB) *nodes.Mailbox {
+	t.Helper()
+	b, err := m.n.NewMailbox(nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// connect has a Go node connect to an Erlang node.
+func (m member) connect(t testing.TB, e *otp.Node) {
+	t.Helper()
+	_, err := m.n.Connect(within(t), e.Name())
+	if err != nil {
+		require.ErrorIs(t, err, nodes.ErrConnected)
+	}
+}
+
+// meet waits until all have their names in common; more are nodes that it cannot ask.
+func meet(t testing.TB, ms []member, es []*otp.Node, more ...string) {
+	t.Helper()
+	others := len(ms) + len(es) + len(more) - 1
+	for _, m := range ms {
+		eventually(t, func() bool { return len(m.Known()) == others && len(m.n.Peers()) >= others },
+			func() string { return fmt.Sprintf("%v knows %v", m.n.Name(), m.Known()) })
+		require.NoError(t, m.Sync(within(t)))
+	}
+	for _, e := range es {
+		eventually(t, func() bool {
+			return e.Eval(t, "length(gen_server:call(global_name_server, get_known))") == strconv.Itoa(others)
+		}, func() string {
+			return e.Name() + " knows " + e.Eval(t, "gen_server:call(global_name_server, get_known)")
+		})
+		require.Equal(t, "ok", e.Eval(t, "global:sync()"))
+	}
+}
+
+// pairs runs f with each release and another one.
+func pairs(t *testing.T, f func(t *testing.T, a, b otp.Release)) {
+	all := otp.Releases(t)
+	for i, r := range all {
+		other := all[(i+1)%len(all)]
+		t.Run(r.String(), func(t *testing.T) {
+			t.Parallel()
+			f(t, r, other)
+		})
+	}
+}
+
+// whereis is the process that an Erlang node has a name for, as its node and number.
+func whereis(t testing.TB, e *otp.Node, name string) string {
+	t.Helper()
+	return e.Eval(t, fmt.Sprintf("case global:whereis_name(%s) of undefined -> undefined; P -> binary_to_list(term_to_binary(P)) end", name))
+}
+
+// isPid tells whether an Erlang node has a name for that process.
+func isPid(t testing.TB, e *otp.Node, name string, pid ei.Pid) bool {
+	t.Helper()
+	text := whereis(t, e, name)
+	if text == "undefined" {
+		t.Logf("%s has none for %s; nodes %s, names %s", e.Name(), name, e.Eval(t, "nodes()"), e.Eval(t, "global:registered_names()"))
+		return false
+	}
+	if was := decodePid(t, text); was != pid {
+		t.Logf("%s has %v for %s, not %v", e.Name(), was, name, pid)
+		return false
+	}
+	return true
+}
+
+func decodePid(t testing.TB, text string) ei.Pid {
+	t.Helper()
+	term, err := ei.Parse(text)
+	require.NoError(t, err, text)
+	var data []byte
+	switch l := term.(type) {
+	case ei.String:
+		data = []byte(l)
+	case ei.List:
+		for _, e := range l {
+			data = append(data, byte(e.(ei.Int)))
+		}
+	}
+	p, err := ei.Decode(data)
+	require.NoError(t, err)
+	pid, ok := p.(ei.Pid)
+	require.True(t, ok, text)
+	return pid
+}
+
+// spawnNamed starts a process on an Erlang node that has a global name, and tells a name of its own
+// what it has received.
+func spawnNamed(t testing.TB, e *otp.Node, name, method string) string {
+	t.Helper()
+	return e.Eval(t, fmt.Sprintf(
+		"P = spawn(fun() -> (fun F(L) -> receive {get, From} -> From ! {got, lists:reverse(L)}, F(L); stop -> ok; M -> F([M | L]) end end)([]) end), "+
+			"persistent_term:put({p, %s}, P), global:register_name(%s, P, fun global:%s/3)", name, name, method))
+}
+
+// got is what a process of spawnNamed has received.
+func got(t testing.TB, e *otp.Node, name string) string {
+	t.Helper()
+	return e.Eval(t, fmt.Sprintf(
+		"Q = persistent_term:get({p, %s}), case is_process_alive(Q) of true -> Q ! {get, self()}, receive {got, L} -> L end; false -> dead end", name))
+}
+
+func text(format string, args ...any) string { return strings.TrimSpace(fmt.Sprintf(format, args...)) }

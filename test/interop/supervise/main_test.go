@@ -1,0 +1,150 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/supervisor"
+	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// envServe makes this test's binary a program that serves "pricing" for supervisors elsewhere, under
+// the name that it holds.
+const envServe = "CNODE_TEST_SUPERVISED"
+
+func TestMain(m *testing.M) {
+	if name, ok := os.LookupEnv(envServe); ok {
+		if err := serve(name); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(leak.Run(m))
+}
+
+// serve runs the program until its standard input ends.
+func serve(name string) error {
+	n, err := nodes.New(nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: func(n *nodes.Node) error {
+		return supervisor.ExposeStart(n, "pricing", newPricing, nil)
+	}})
+	if err != nil {
+		return err
+	}
+	if err := n.Start(context.Background()); err != nil {
+		return err
+	}
+	at, _ := transport.AddrPort(n.Listeners()[0].Addr())
+	fmt.Printf("ready %s %d\n", name, at.Port())
+	_, _ = os.Stdin.Read(make([]byte, 1))
+	return n.Close()
+}
+
+// program starts it, with the port mapper at port.
+func program(t *testing.T, name string, port int) *otp.Program {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), envServe+"="+name, "ERL_EPMD_PORT="+strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1")
+	return otp.Serve(t, cmd)
+}
+
+// newPricing is a server with a state, a clean-up and a bug. What it has terminated with, it puts
+// into terminated, of this process.
+func newPricing() nodes.Server {
+	total := 0
+	return nodes.Server{
+		On: map[string]nodes.Func{
+			"add":  nodes.FuncOf(func(n int) int { total += n; return total }),
+			"bug":  nodes.FuncOf(func() int { panic("a bug") }),
+			"slow": nodes.FuncOf(func(ctx context.Context) any { return nodes.NoReply }),
+			"exit": nodes.FuncOf(func(ctx context.Context, reason ei.Term) any {
+				nodes.MailboxOf(ctx).Exit(reason)
+				return nodes.NoReply
+			}),
+		},
+		State: func() any { return total },
+		SetState: func(state ei.Term) error {
+			return ei.UnmarshalTerm(state, &total)
+		},
+		Terminate: func(_ context.Context, reason ei.Term) { terminated.Store(reason.String()) },
+	}
+}
+
+var (
+	terminated atomic.Value // of string: a test that looks into it has its process to itself
+	names      atomic.Int64
+)
+
+func newName() string { return fmt.Sprintf("supervised%d@127.0.0.1", names.Add(1)) }
+
+// start starts a node of this process.
+func start(t *testing.T, port int, setup func(n *nodes.Node) error) (n *nodes.Node, log func() string) {
+	t.Helper()
+	logger, text := logging(t)
+	n, err := nodes.New(nodes.Config{Name: newName(), Cookie: otp.DefaultCookie, Logger: logger, HandshakeTimeout: otp.HandshakeTime,
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}}, Setup: setup})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	require.NoError(t, n.Start(expect.Context(t)))
+	return n, text
+}
+
+// block is a piece of code of docs/supervision.md, which begins so.
+func block(t *testing.T, begins string) string {
+	t.Helper()
+	page, err := os.ReadFile("../../../docs/supervision.md")
+	require.NoError(t, err)
+	_, code, ok := strings.Cut(string(page), begins)
+	require.True(t, ok, "the page has the code")
+	code, _, ok = strings.Cut(code, "```")
+	require.True(t, ok)
+	_, first, _ := strings.Cut(begins, "\n")
+	return first + code
+}
+
+// eventually waits until an expression has a value.
+func eventually(t *testing.T, erl *otp.Node, want, expr string) {
+	t.Helper()
+	for last := time.Now().Add(expect.Limit); ; time.Sleep(10 * time.Millisecond) {
+		got := erl.Eval(t, expr)
+		if got == want {
+			return
+		}
+		require.True(t, time.Now().Before(last), "%s is %s, and not %s", expr, got, want)
+	}
+}
+
+// whole is a module with a supervisor whose children the caller gives, and a gen_server.
+const whole = `
+-module(tsup).
+-export([start/2, init/1, start_keeper/2, handle_call/3, handle_cast/2, terminate/2]).
+
+start(Flags, Children) ->
+    {ok, Pid} = supervisor:start_link({local, ?MODULE}, ?MODULE, {supervisor, Flags, Children}),
+    unlink(Pid),
+    Pid.
+
+start_keeper(Name, Value) -> gen_server:start({local, Name}, ?MODULE, {keeper, Value}, []).
+
+init({supervisor, Flags, Children}) -> {ok, {Flags, Children}};
+init({keeper, Value}) -> process_flag(trap_exit, true), {ok, Value}.
+
+handle_call(get, _, Value) -> {reply, Value, Value}.
+handle_cast(crash, _) -> exit(crashed).
+terminate(Reason, _) -> persistent_term:put(keeper_terminated, Reason).
+`
