@@ -55,9 +55,9 @@ func (s *Scope) take(box *nodes.Mailbox, m *nodes.Message) {
 		return
 	}
 	if call, ok := box.CallOf(m); ok {
-		// Nobody calls a scope of another node. An answer to a process of a third node might be what
-		// ends that: a scope of OTP 25, say.
-		if c := m.Conn(); c == nil || string(call.From.Node) == c.Name() {
+		// Nobody calls a scope of another node. An answer to anybody but the sender might be what ends
+		// that one: a scope, say. A caller with an alias is known by its node only.
+		if f := call.From; f == m.From || f.ID == 0 && f.Serial == 0 && f.Node == m.From.Node {
 			_ = call.Reply(now, ei.Tuple{ei.Atom("error"), ei.Atom("unknown_request")})
 		}
 		return

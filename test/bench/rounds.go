@@ -111,6 +111,9 @@ func (a *arena) measure(ctx context.Context) error {
 	if err := a.measureUpper(ctx); err != nil {
 		return err
 	}
+	if err := a.measureGroups(ctx); err != nil {
+		return err
+	}
 	if err := a.measureCarriers(ctx); err != nil {
 		return err
 	}

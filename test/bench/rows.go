@@ -95,7 +95,7 @@ func rows(o options) []row {
 		defer func() { addMoved(all) }()
 	}
 	if !o.tls {
-		return slices.Concat(all, dispatchRows(), upperRows(), carrierRows(), codecRows(), lineRows(o))
+		return slices.Concat(all, dispatchRows(), upperRows(), groupsRows(), carrierRows(), codecRows(), lineRows(o))
 	}
 	if slices.Contains(o.peers, namePair) {
 		defer func() { addPair(all, slices.Contains(o.peers, nameOurs)) }()
@@ -272,7 +272,7 @@ func sizeText(size int) string {
 // measurementOf returns the name of the measurement that fills a row.
 func measurementOf(row string) string {
 	parts := strings.Split(row, "/")
-	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff || parts[0] == dispatch || parts[0] == upper || parts[0] == codec {
+	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff || parts[0] == dispatch || parts[0] == upper || parts[0] == groups || parts[0] == codec {
 		return parts[0]
 	}
 	return strings.Join(parts[:2], "/")

@@ -5,6 +5,7 @@
 //	peer [-tls FILE] -moved NAME COOKIE  the same, but another process accepts each connection and hands it over
 //	peer -sealed DIR NAME COOKIE  the same over crypto/tls with the certificate in DIR; all of a {source, …} is sealed before any is sent
 //	peer -upper NAME COOKIE  functions, servers and processes of a node on the upper level: see serveUpper
+//	peer -groups NAME COOKIE  members of a process group: see serveGroups
 //	peer -line PORT NAME COOKIE  the names `peer` and `small` of a node on the upper level: see serveLine
 //	peer [-tls FILE] -dial N NODE COOKIE  connects to NODE N times, each time as another node
 //
@@ -34,6 +35,7 @@ func main() {
 	giver := flag.Bool("giver", false, "be that process; for -moved itself")
 	sealed := flag.String("sealed", "", "directory of certificates: seal what is asked for before any of it is sent")
 	upper := flag.Bool("upper", false, "serve functions, servers and processes, on the upper level")
+	groups := flag.Bool("groups", false, "have members of a process group, on the upper level")
 	line := flag.Int("line", 0, "serve at this port of the name's host, on the upper level")
 	file := flag.String("tls", "", "option file of TLS; empty: TCP")
 	flag.Usage = func() {
@@ -52,6 +54,8 @@ func main() {
 		serving = serveMoved
 	case *upper:
 		serving = serveUpper
+	case *groups:
+		serving = serveGroups
 	case *line != 0:
 		serving = func(ctx context.Context, cfg nodes.Config) error { return serveLine(ctx, cfg, *line) }
 	case *sealed != "":

@@ -64,6 +64,11 @@ func serveUpper(ctx context.Context, cfg nodes.Config) error {
 		}
 		return err
 	}
+	return startAndServe(ctx, cfg)
+}
+
+// startAndServe serves on the upper level until the process ends.
+func startAndServe(ctx context.Context, cfg nodes.Config) error {
 	n, err := nodes.New(cfg)
 	if err != nil {
 		return err

@@ -46,6 +46,7 @@ func TestMembers(t *testing.T) {
 			stop(t, erl, "m2")
 			sees(t, s, g, n.Name())
 			require.ErrorIs(t, s.Leave(ctx, g, box(t, n)), pg.ErrNotJoined)
+			require.Equal(t, "{error,unknown_request}", erl.Do(t, fmt.Sprintf("gen_server:call({pg, '%s'}, which_groups)", n.Name())))
 			require.NoError(t, n.Close())
 			seesErl(t, erl, "g")
 			require.Equal(t, scope, scopeOf(t, erl), "the scope of the Erlang node has not ended")
