@@ -129,6 +129,7 @@ func TestCommandLine(t *testing.T) {
 		{"names --fault 1", "unknown flag: --fault"},
 		{"serve --workers -1", "--workers -1: want 0 to 1024"},
 		{"serve --dispatch least", "--dispatch is for --workers"},
+		{"serve --topic news", "--topic is for --pubsub"},
 		{"upgrade a@127.0.0.1 --binary=", "--binary is empty"},
 		{"serve --workers 2 --dispatch any", `--dispatch "any": want name or least`},
 		{"serve --workers 2 --fault 1", "--trace and --fault are for one process"},

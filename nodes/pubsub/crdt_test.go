@@ -279,3 +279,38 @@ func TestTrackerModel(t *testing.T) {
 		require.Equal(rt, want, seen)
 	})
 }
+
+// After 30 s without a word those of a replica are hidden, after 20 min forgotten; what it says then
+// makes it known anew, and it is asked for the rest.
+func TestSilence(t *testing.T) {
+	s, w, start := newTracker(), newWriter("a@h", 1), time.Unix(0, 0)
+	w.join("room", "ann")
+	w.join("room", "bob")
+	changed, ask := s.hear(w.beats(), start)
+	require.Len(t, changed, 2)
+	require.False(t, ask, "nothing is missing")
+	for _, tt := range []struct {
+		after                   time.Duration
+		changed, visible, known int
+	}{
+		{30 * time.Second, 0, 2, 2}, {30*time.Second + 1, 2, 0, 2}, {20 * time.Minute, 0, 0, 2}, {20*time.Minute + 1, 2, 0, 0}, {time.Hour, 0, 0, 0},
+	} {
+		changed, asks := s.tick(start.Add(tt.after), DefaultDownPeriod, DefaultPermdownPeriod)
+		require.Len(t, changed, tt.changed, "%v", tt.after)
+		require.Empty(t, asks)
+		require.Len(t, s.entries, tt.known)
+		visible := 0
+		for i := range s.entries {
+			if s.visible(i) != nil {
+				visible++
+			}
+		}
+		require.Equal(t, tt.visible, visible, "%v", tt.after)
+	}
+	require.Empty(t, s.context)
+	require.Empty(t, s.replicas)
+	_, ask = s.hear(w.beats(), start.Add(2*time.Hour))
+	require.True(t, ask)
+	changed, _ = s.hear(w.answers(s.clocks()), start.Add(2*time.Hour))
+	require.Len(t, changed, 2)
+}
