@@ -127,6 +127,45 @@ func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	return c.post(ctx, c.sender(ctl), b, payload)
 }
 
+// manyBytes is how many bytes of messages to several processes are posted at once.
+const manyBytes = 32 << 10
+
+// sendMany sends a term to processes of the peer, several in one post, and returns those to whom
+// nothing was sent.
+func (c *Conn) sendMany(ctx context.Context, from ei.Pid, to []ei.Pid, payload ei.Raw) (rest []ei.Pid, err error) {
+	ctl := dist.Control{Op: dist.OpSend, From: from}
+	if c.peer.Flags.Has(dist.FlagSendSender) {
+		ctl.Op = dist.OpSendSender
+	}
+	buf := c.n.scratch.Get().(*[]byte)
+	defer c.n.recycle(buf)
+	for len(to) > 0 {
+		ctl.To = to[0]
+		if len(payload) > copyPayload || c.out.Loose() > 0 { // each by itself
+			if err := c.sendControl(ctx, &ctl, payload); err != nil {
+				return to, err
+			}
+			to = to[1:]
+			continue
+		}
+		b, n := (*buf)[:0], 0
+		for ; n < len(to) && len(b) < manyBytes; n++ {
+			ctl.To = to[n]
+			if b, err = dist.AppendFrameHeadFor(b, c.frameFlags(), &ctl, len(payload)); err != nil {
+				return to, wrap("send to", c.peer.Name, err)
+			}
+			b = append(b, payload...)
+		}
+		*buf = b
+		if err := c.post(ctx, from, b, nil); err != nil {
+			return to, err
+		}
+		c.sentCount.Add(int64(n - 1))
+		to = to[n:]
+	}
+	return nil, nil
+}
+
 // packs tells whether a payload may leave with references to atoms. What is to follow a message in
 // fragments may go out in another process, which does not know what the peer has in its cache.
 func (c *Conn) packs(payload ei.Raw) bool {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
@@ -130,6 +132,75 @@ func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
 		return wrap("send to", string(to.Node), b.Err())
 	}
 	return b.n.send(ctx, &dist.Control{Op: dist.OpSend, From: b.pid, To: to}, string(to.Node), term)
+}
+
+// SendAll is Send to several processes, and encodes the term once: what one node gets it gets with
+// few writes. Those whose nodes read, and whose mailboxes have room, get it at once; for the
+// others SendAll waits at the same time, so that no one of them holds up the rest, until ctx ends.
+// Processes of one node get it in the order of to. The error joins those of all for whom it has
+// waited in vain, or to whom there is no connection.
+func (b *Mailbox) SendAll(ctx context.Context, to iter.Seq[ei.Pid], term any) error {
+	if b.ended() {
+		return wrap("send to", "many", b.Err())
+	}
+	payload, err := ei.Append(nil, term)
+	if err != nil {
+		return wrap("send to", "many", err)
+	}
+	type place struct{ node, process ei.Pid } // where there may be no room: a connection, or a mailbox here
+	var places []place
+	at := map[place][]ei.Pid{}
+	for pid := range to {
+		p := place{node: ei.Pid{Node: pid.Node}}
+		if pid.Node == b.pid.Node {
+			p.process = pid
+		}
+		if at[p] == nil {
+			places = append(places, p)
+		}
+		at[p] = append(at[p], pid)
+	}
+	var mu sync.Mutex
+	var failed []error
+	var waits sync.WaitGroup
+	for _, p := range places {
+		rest, err := b.sendMany(NoConnect(transport.NoWait()), at[p], payload)
+		late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ErrNoConnection) && ctx.Value(noConnectKey{}) == nil
+		switch {
+		case err == nil:
+		case !late || transport.IsNoWait(ctx):
+			mu.Lock()
+			failed = append(failed, err)
+			mu.Unlock()
+		default:
+			waits.Go(func() {
+				if _, err := b.sendMany(ctx, rest, payload); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					failed = append(failed, err)
+				}
+			})
+		}
+	}
+	waits.Wait()
+	return errors.Join(failed...)
+}
+
+// sendMany sends to processes of one node, and returns those to whom nothing was sent.
+func (b *Mailbox) sendMany(ctx context.Context, to []ei.Pid, payload ei.Raw) (rest []ei.Pid, err error) {
+	if node := to[0].Node; node != b.pid.Node {
+		c, err := b.n.connection(ctx, string(node))
+		if err != nil {
+			return to, wrap("send to", string(node), err)
+		}
+		return c.sendMany(ctx, b.pid, to, payload)
+	}
+	for i, pid := range to {
+		if err := b.Send(ctx, pid, payload); err != nil {
+			return to[i:], err
+		}
+	}
+	return nil, nil
 }
 
 // SendName is Send to a registered name of a node: it waits as Send does, and has its errors. A

@@ -28,8 +28,7 @@ import (
 // When the process ends, so does the context of the running function, and what is unread is
 // dropped: callers hear of the end. Package nodes/supervisor starts it again; docs/supervision.md
 // has how a supervisor of an Erlang or Elixir node does so. A Server that tells many processes
-// something sends under transport.NoWait (Mailbox.Send), so that one whose node does not read does
-// not hold up the others.
+// something uses Mailbox.SendAll, so that one whose node does not read does not hold up the others.
 //
 // The functions of module sys, with which gen_server:stop, Erlang's tools and Elixir's :sys look
 // after a process, have their answers: terminate, get_state, replace_state and get_status, suspend
