@@ -80,14 +80,15 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 
 // Register gives a process of this node a name in the whole cluster: global:register_name/3. name
 // is any term; a string, or a value of a type that is one, is the atom of that text, as
-// nodes.Node.Register has it, and a binary an ei.Binary. A process can have one name. method says who
-// keeps the name if two partitions in which it is taken become one; the zero Method is RandomExit.
+// nodes.Node.Register has it, and a binary an ei.Binary. A process can have one name. method says
+// who keeps the name if two partitions in which it is taken become one; the zero Method is
+// RandomExit.
 //
 // Register locks all nodes, and waits until ctx ends while another node has the lock, or does not
 // answer. When it returns nil all nodes know the name, except for one that has given its lock, and
-// then has not answered for 10 s: that one knows it when it reads on. The name is free again when the
-// process ends. The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's and the node's. After an error
-// the process has not got the name, or loses it as soon as all nodes have read so; only after
+// then has not answered for 10 s: that one knows it when it reads on. The name is free again when
+// the process ends. The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's and the node's. After an
+// error the process has not got the name, or loses it as soon as all nodes have read so; only after
 // nodes.ErrMoved it may have it.
 //
 // Call it, and the other methods that wait, after Node.Start: in Config.Setup of a program that goes

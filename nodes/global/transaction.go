@@ -110,9 +110,10 @@ func (g *Global) DelLock(ctx context.Context, holder *nodes.Mailbox, l Lock) err
 // Requester of your own in both, unique in the cluster, it does not; as in Erlang, the lock is
 // released with the end of the inner one then.
 //
-// fn's context is derived from ctx. It ends, too, when this node's locks are lost because a peer has
-// ended the process that has them, cnode_global_locker, with exit(Pid, kill), because the node goes
-// on in another program, where the lock is released, or because it ends: context.Cause says why.
+// fn's context is derived from ctx. It ends, too, when this node's locks are lost because a peer
+// has ended the process that has them, cnode_global_locker, with exit(Pid, kill), because the node
+// goes on in another program, where the lock is released, or because it ends: context.Cause says
+// why.
 func (g *Global) Trans(ctx context.Context, l Lock, fn func(ctx context.Context) error) error {
 	ref, err := g.n.NewRef()
 	if err != nil {
