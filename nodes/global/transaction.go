@@ -34,7 +34,7 @@ func (l Lock) id(otherwise ei.Term) (ei.Term, error) {
 
 // SetLock sets a lock for a process: global:set_lock/2. While another requester has it, it tries
 // again, until ctx ends; under transport.NoWait it tries once, and the error is ErrLocked. That one
-// try waits all the same: up to 10 s for the answers of the nodes and, if one refuses, up to 20 s
+// try waits all the same: up to 10 s for the answers of the nodes and, if one refuses, up to 10 s
 // for those that have agreed to release it. If the process ends its locks do.
 func (g *Global) SetLock(ctx context.Context, holder *nodes.Mailbox, l Lock) error {
 	id, err := l.id(holder.Pid())
@@ -82,8 +82,8 @@ func (g *Global) nodesOr(on []string) []string {
 }
 
 // DelLock releases a lock of a process, on the nodes of SetLock: global:del_lock/2. It waits for
-// their answers until ctx ends, 20 s at most, which is no error; if ctx ends first the nodes
-// are told to release it without a wait, and the error is ctx's. Under transport.NoWait it waits for
+// their answers until ctx ends, 10 s at most, which is no error; if ctx ends first the nodes are told
+// to release it without a wait, and the error is ctx's. Under transport.NoWait it waits for
 // the answers all the same.
 func (g *Global) DelLock(ctx context.Context, holder *nodes.Mailbox, l Lock) error {
 	id, err := l.id(holder.Pid())

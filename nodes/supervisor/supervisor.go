@@ -165,8 +165,7 @@ func Start(ctx context.Context, n *nodes.Node, name string, o Options, children 
 }
 
 // Supervise starts a Server under a name and, whenever it ends, again, with what newServer then
-// returns:
-// it is Start of a supervisor that has the name NAME_sup and this child only.
+// returns: it is Start of a supervisor that has the name NAME_sup and this child only.
 func Supervise(ctx context.Context, n *nodes.Node, name string, newServer func() nodes.Server, o Options) (*Supervisor, error) {
 	return Start(ctx, n, name+"_sup", o, Server(name, newServer, nil))
 }
