@@ -173,6 +173,8 @@ func (c *Conn) answerTo(to otp.Addressee) (*dist.Control, error) {
 // A Caller is a *Node, which calls with a process made for each call, or a *Mailbox, whose pid the
 // server sees.
 type Caller interface {
+	// Call is gen_server:call(Pid, Request): see Node.Call and Mailbox.Call.
+	Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error)
 	// callTo makes a gen call, and returns a cursor at the reply.
 	callTo(ctx context.Context, to target, request any) (ei.Cursor, error)
 	// erpcTo is erpc:call, and returns a cursor at the result.

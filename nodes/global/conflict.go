@@ -13,8 +13,8 @@ import (
 // name and both pids, and returns the pid that keeps the name, or none.
 //
 // A Go function is a Method, too: expose it on the node, Node.Expose("shop", "keeper", fn), and
-// give Method{"shop", "keeper"}. Its arguments are the name, the pid from the other partition, and
-// that of this node.
+// give Method{Module: "shop", Function: "keeper"}. Its arguments are the name, the pid from the
+// other partition, and that of this node.
 type Method struct{ Module, Function string }
 
 // The methods of module global.
