@@ -68,7 +68,7 @@ func ExampleWatch() {
 		PhxRef string // what Phoenix adds
 	}
 	watch := func(ctx context.Context, ps *pubsub.PubSub) error {
-		presence, err := ps.Presence("MyAppWeb.Presence", nil)
+		presence, err := ps.FollowPresence("MyAppWeb.Presence", nil)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func ExampleWatch() {
 			if err != nil {
 				return err
 			}
-			fmt.Println(event.Change, event.Key, event.Meta.Name) // joined 17 Ann
+			fmt.Println(event.Kind, event.Key, event.Meta.Name) // joined 17 Ann
 		}
 		return nil
 	}
