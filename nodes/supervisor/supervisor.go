@@ -162,10 +162,10 @@ func Start(ctx context.Context, n *nodes.Node, name string, o Options, children 
 	return s, nil
 }
 
-// Supervise starts a Server under a name and, whenever it ends, again, with what make then returns:
-// it is Start of a supervisor that has the name NAME_sup and this child only.
-func Supervise(ctx context.Context, n *nodes.Node, name string, make func() nodes.Server, o Options) (*Supervisor, error) {
-	return Start(ctx, n, name+"_sup", o, Server(name, make, nil))
+// Supervise starts a Server under a name and, whenever it ends, again, with what newServer then
+// returns: it is Start of a supervisor that has the name NAME_sup and this child only.
+func Supervise(ctx context.Context, n *nodes.Node, name string, newServer func() nodes.Server, o Options) (*Supervisor, error) {
+	return Start(ctx, n, name+"_sup", o, Server(name, newServer, nil))
 }
 
 func (o Options) withDefaults() Options {
