@@ -52,10 +52,10 @@ func TestFirstMatchDecides(t *testing.T) {
 		target string
 		want   bool
 	}{
-		{"admin@host", Exit, "shop", true}, {"admin@host", Exit, "<x.1.0>", true}, {"notadmin@host", Exit, "<x.1.0>", false},
+		{"admin@host", Exit, "shop", true}, {"admin@host", Exit, "#Pid<x.1.0.2>", true}, {"notadmin@host", Exit, "#Pid<x.1.0.2>", false},
 		{"web1@host", Send, "shop", true}, {"web1@host", Send, "shop2", false}, {"web1@host", Link, "shop", false},
 		{"web1@host", Send, "shop:quote", false}, {"web1@host", Exit, "shop", false},
-		{"db@host", Send, "shop", true}, {"db@host", Exit, "shop", true}, {"db@host", Link, "<x.1.0>", true},
+		{"db@host", Send, "shop", true}, {"db@host", Exit, "shop", true}, {"db@host", Link, "#Pid<x.1.0.2>", true},
 	} {
 		require.Equal(t, tt.want, table.Process(tt.peer, tt.op, tt.target), "%+v", tt)
 	}
