@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A liar is a visible node that speaks global as it likes.
@@ -222,23 +224,57 @@ func TestKilledServer(t *testing.T) {
 	eventually(t, func() bool { _, ok := one.Whereis("kept"); return !ok })
 }
 
-// resolve_it does nothing for processes that are in no conflict.
+// resolve_it does nothing for processes that are in no conflict, whoever says that they are: it
+// neither ends them nor calls what the rules keep from the caller.
 func TestHostileResolve(t *testing.T) {
-	w := newWorld("a@test", "l@test")
-	one, l := w.member(t, "a@test", nil), w.liar(t, "l@test", nil)
-	b, named := one.process(t), one.process(t)
+	w := newWorld("a@test", "b@test", "l@test")
+	one, other, l := w.member(t, "a@test", nil), w.member(t, "b@test", nil), w.liar(t, "l@test", nil)
+	_, err := one.n.Connect(within(t), "b@test")
+	require.NoError(t, err)
+	require.NoError(t, one.Sync(within(t)))
+	b, named, kept := one.process(t), one.process(t), one.process(t)
+	var refunded atomic.Bool
+	one.n.Expose("shop", "refund", nodes.FuncOf(func(_, his, _ ei.Term) ei.Term { refunded.Store(true); return his }))
 	require.NoError(t, one.Register(within(t), "named", named, Method{}))
-	method := RandomExit.term()
-	for _, args := range [][]any{
-		{method, a("x"), pid("a@aaa", 1), b.Pid()},
-		{method, a("named"), pid("a@aaa", 1), b.Pid()},
-		{method, a("named"), pid("a@aaa", 1), named.Pid()}, // the caller takes no part
-		{method, a("named"), named.Pid(), pid("l@test", 1)},
-		{}, {a("x")}, {method, method, method, method},
-	} {
-		_, err := l.RPC(within(t), "a@test", "global", "resolve_it", args...)
+	require.NoError(t, one.Register(within(t), "kept", kept, RandomNotify))
+	// a process of ours, under a name that it has got from another node
+	set := ei.Tuple{a("register"), a("x"), b.Pid(), RandomExit.term()}
+	_, err = other.n.CallName(within(t), "a@test", serverName, set)
+	require.NoError(t, err)
+	method, refund, unknown := RandomExit.term(), Method{"shop", "refund"}.term(), pid("a@aaa", 1)
+	refused := func(n *nodes.Node, args ...any) {
+		t.Helper()
+		_, err := n.RPC(within(t), "a@test", "global", "resolve_it", args...)
 		require.Error(t, err, args)
 	}
-	require.NoError(t, b.Err())
-	require.NoError(t, named.Err())
+	for _, args := range [][]any{
+		{method, a("none"), unknown, b.Pid()},
+		{method, a("x"), unknown, b.Pid()},             // another node has registered it
+		{refund, a("x"), unknown, b.Pid()},             //
+		{method, a("named"), unknown, b.Pid()},         // another process has it
+		{refund, a("named"), unknown, named.Pid()},     // another method
+		{method, a("kept"), unknown, kept.Pid()},       //
+		{method, a("named"), b.Pid(), named.Pid()},     // of the same node
+		{method, a("named"), pid("c", 1), named.Pid()}, // no node
+		{method, a("named"), pid("z@z", 1<<28), named.Pid()},
+		{}, {a("x")}, {method, method, method, method},
+	} {
+		refused(l.Node, args...)
+		refused(other.n, args...)
+	}
+	refused(l.Node, method, a("named"), unknown, named.Pid()) // the caller takes no part
+	hidden, err := nodes.New(nodes.Config{Name: "z@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: transport.MemoryAddr("z@test")})
+	require.NoError(t, err)
+	defer hidden.Close()
+	require.NoError(t, hidden.Start(within(t)))
+	third, err := hidden.NewMailbox(nil)
+	require.NoError(t, err)
+	_, err = hidden.Connect(within(t), "a@test")
+	require.NoError(t, err)
+	refused(other.n, method, a("named"), third.Pid(), named.Pid())
+	require.NoError(t, third.Err())
+	require.False(t, refunded.Load())
+	for _, b := range []*nodes.Mailbox{b, named, kept} {
+		require.NoError(t, b.Err())
+	}
 }

@@ -14,6 +14,7 @@ type name struct {
 	pid    ei.Pid
 	method ei.Term // who keeps the name in a conflict: a fun, as it came
 	host   string  // the node that a process of a C-node has registered at; else ""
+	mine   bool    // registered by this node, and not by a peer
 	ref    ei.Ref  // the monitor; without words: there is none yet
 }
 
@@ -112,7 +113,7 @@ func (c *server) register(by ei.Pid, t, p, method ei.Term, host string) {
 	if !ok {
 		return
 	}
-	n.host = host
+	n.host, n.mine = host, string(by.Node) == c.self
 	l := c.locks[globalKey]
 	if l == nil && c.downed || l != nil && !l.heldBy(by) {
 		// as in OTP: the caller's node was gone meanwhile, and the lock with it
@@ -127,6 +128,9 @@ func (c *server) insertName(n name) {
 	if c.names[n.key] == nil && len(c.names) >= maxNames {
 		c.out.warn("global: too many names", "name", n.term)
 		return
+	}
+	if was := c.names[n.key]; was != nil && was.mine && was.pid == n.pid && ei.Identical(was.method, n.method) {
+		n.mine = true // it comes back from a conflict
 	}
 	c.dropName(n.key)
 	of := &n

@@ -144,7 +144,7 @@ func (c *server) clearTables() {
 }
 
 func (n *name) encode() ei.Term {
-	return ei.Tuple{n.term, n.pid, n.method, ei.Atom(n.host), refOrNone(n.ref)}
+	return ei.Tuple{n.term, n.pid, n.method, ei.Atom(n.host), refOrNone(n.ref), atomOf(n.mine)}
 }
 
 // putName puts an encoded name into the table.
@@ -159,6 +159,7 @@ func (c *server) putName(t ei.Term, monitors bool) {
 	}
 	host, _ := e[3].(ei.Atom)
 	n.host = string(host)
+	n.mine = len(e) > 5 && isAtom(e[5], "true")
 	if monitors {
 		n.ref, _ = e[4].(ei.Ref)
 	}

@@ -1,9 +1,11 @@
 package global
 
 import (
+	"math"
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -77,6 +79,40 @@ func replyTo(node string, from ei.Term) (to letter, ok bool) {
 	}
 	return to, true
 }
+
+// sizeOf is the number of bytes of an encoded term; one that cannot be encoded is larger than all.
+func sizeOf(t ei.Term) int {
+	raw, err := ei.AppendTerm(nil, t)
+	if err != nil {
+		return math.MaxInt
+	}
+	return len(raw)
+}
+
+// possible tells whether the node of each identifier in a term may have made it. A runtime system
+// that gets an impossible one of its own ends the connection: so none is taken from others.
+func possible(t ei.Term) bool {
+	for t := range ei.Walk(t) {
+		ok := true
+		switch t := t.(type) {
+		case ei.Pid:
+			ok = t.ID < 1<<28
+		case ei.Fun:
+			ok = t.Pid.ID < 1<<28
+		case ei.Port:
+			ok = t.ID < 1<<60
+		case ei.Ref:
+			ok = t.ID[0] < 1<<18
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// isVisible tells whether the node at the other end may take part in global.
+func isVisible(c *nodes.Conn) bool { return c.Peer().Flags.Has(dist.FlagPublished) }
 
 // keyOf makes the key of a term in a map: terms that are the same to Erlang have the same one.
 func keyOf(t ei.Term) (key string, same ei.Term, ok bool) {
