@@ -202,7 +202,10 @@ func (g *Global) renew() error {
 		}
 	}
 	was := b.Pid()
+	g.eventsMu.Lock()
 	g.box.Store(box)
+	g.awake = false // what has woken the process before may be unread
+	g.eventsMu.Unlock()
 	if g.workers {
 		if g.role.owner {
 			g.standBack(was)

@@ -224,6 +224,29 @@ func TestKilledServer(t *testing.T) {
 	eventually(t, func() bool { _, ok := one.Whereis("kept"); return !ok })
 }
 
+// A server that is killed before it has read what wakes it leaves nothing undone.
+func TestKilledUnread(t *testing.T) {
+	w := newWorld("a@test")
+	one := w.member(t, "a@test", nil)
+	did := make(chan bool, 2)
+	one.push(func() { did <- true })
+	<-did
+	old := one.box.Load()
+	one.mu.RLock() // its handler waits
+	require.NoError(t, old.Send(within(t), old.Pid(), a("x")))
+	one.push(func() { did <- true })
+	old.Exit(a("killed"))
+	one.mu.RUnlock()
+	select {
+	case <-did:
+	case <-within(t).Done():
+		require.FailNow(t, "it is not woken")
+	}
+	eventually(t, func() bool { return one.box.Load() != old })
+	one.push(func() { did <- true })
+	<-did
+}
+
 // resolve_it does nothing for processes that are in no conflict, whoever says that they are: it
 // neither ends them nor calls what the rules keep from the caller.
 func TestHostileResolve(t *testing.T) {
