@@ -264,6 +264,9 @@ func (g *Global) handle(self *nodes.Mailbox, m *nodes.Message) {
 	from := g.n.Name()
 	if c := m.Conn(); c != nil {
 		from = c.Name()
+		if e, ok := t.(ei.Tuple); ok && len(e) > 0 && tagOf(e) == "$gen_cast" && from != g.n.Name() && !isVisible(c) {
+			return // a hidden node has no sessions
+		}
 	}
 	if from != g.n.Name() {
 		g.fromPeer(from, t)

@@ -301,3 +301,63 @@ func TestHostileResolve(t *testing.T) {
 		require.NoError(t, b.Err())
 	}
 }
+
+// What no node can have made is not passed on to the node that is said to have: it would end the
+// connection. Nor is kept what is longer than it can be.
+func TestNotKeepable(t *testing.T) {
+	method, long := RandomExit.term(), ei.Binary(make([]byte, maxNameLen+1))
+	wrong := []ei.Term{
+		pid("c@test", 1<<28), ei.Port{Node: "c@test", ID: 1 << 60}, ei.Ref{Node: "c@test", Len: 3, ID: [5]uint32{1 << 18}},
+		ei.Fun{Module: "x", Pid: pid("c@test", 1<<28)}, long,
+	}
+	s, c := newStage(t, "b@test")
+	synchronise(t, s, c, "a@test", nil, nil)
+	synchronise(t, s, c, "c@test", nil, nil)
+	require.Len(t, c.known, 2)
+	s.said()
+	for _, x := range wrong {
+		x := ei.Tuple{ei.List{x}}
+		_, _, ok := keyOf(x)
+		require.False(t, ok, x)
+		require.Empty(t, namesOf(ei.List{ei.Tuple{x, pid("a@test", 5), method}, ei.Tuple{a("x"), pid("a@test", 5), x}}))
+		require.Empty(t, externalOf(ei.List{ei.Tuple{x, pid("a@test", 5), a("a@test")}, x}))
+		require.Empty(t, opsOf(ei.List{ei.Tuple{a("delete"), x}, ei.Tuple{a("insert"), x}}))
+		c.message("a@test", ei.Tuple{a("lost_connection"), a("a@test"), x, ei.Int(1), a("q@test")})
+		c.message("a@test", ei.Tuple{a("lost_connection"), a("a@test"), ei.Int(1), x, a("q@test")})
+		c.message("a@test", ei.Tuple{a("$gen_call"), ei.Tuple{pid("a@test", 5), x}, ei.Tuple{a("sync"), ei.List{}}})
+		c.message("a@test", ei.Tuple{a("whereis"), a("x"), ei.Tuple{pid("a@test", 5), x}})
+		c.message("d@test", cast(a("init_connect"), ei.Tuple{ei.Int(8), x}, a("d@test"),
+			ei.Tuple{a("locker"), a("x"), ei.Map{}, pid("d@test", 1)}))
+	}
+	require.Empty(t, namesOf(ei.List{ei.Tuple{a("x"), pid("a@test", 1<<28), method}}))
+	require.Empty(t, externalOf(ei.List{ei.Tuple{a("x"), pid("a@test", 1<<28), a("a@test")}}))
+	require.Empty(t, s.said())
+	require.Empty(t, c.lost)
+	require.Empty(t, c.early)
+	// what comes early is not kept as it came
+	c.message("d@test", cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1), long}, a("d@test"),
+		ei.Tuple{a("locker"), long, ei.Map{{Key: a("x"), Value: long}}, pid("d@test", 1)}))
+	require.Len(t, c.early, 1)
+	require.True(t, isKeepable(c.early["d@test"].version, maxTagLen))
+	require.True(t, isKeepable(c.early["d@test"].init, maxTagLen))
+}
+
+// A hidden node takes no part: nothing of it is kept.
+func TestHiddenNode(t *testing.T) {
+	w := newWorld("a@test")
+	one := w.member(t, "a@test", nil)
+	n, err := nodes.New(nodes.Config{Name: "h@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: transport.MemoryAddr("h@test")})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	require.NoError(t, n.Start(within(t)))
+	box, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, box.SendName(within(t), "a@test", serverName, cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1)}, a("h@test"),
+		ei.Tuple{a("locker"), a("x"), ei.Map{}, box.Pid()})))
+	known, err := box.CallName(within(t), "a@test", serverName, a("get_known")) // and what came before it
+	require.NoError(t, err)
+	require.Equal(t, ei.Term(ei.List{}), known)
+	one.mu.RLock()
+	defer one.mu.RUnlock()
+	require.Empty(t, one.server.early)
+}

@@ -70,7 +70,7 @@ func nameOf(t ei.Term) (n name, ok bool) {
 		return name{}, false
 	}
 	pid, ok := e[1].(ei.Pid)
-	if !ok || !isNodeName(string(pid.Node)) {
+	if !ok || !isNodeName(string(pid.Node)) || !possible(pid) || !isKeepable(e[2], maxNameLen) {
 		return name{}, false
 	}
 	key, term, ok := keyOf(e[0])
@@ -85,6 +85,24 @@ func namesOf(t ei.Term) (names []name) {
 		}
 	}
 	return names
+}
+
+// externalOf reads [{Name, Pid, Node}], of names of processes of C-nodes, and leaves out what is
+// none: the list is passed on.
+func externalOf(t ei.Term) ei.List {
+	ext := ei.List{}
+	list, _ := ei.Elements(t)
+	for _, e := range list {
+		if x, ok := e.(ei.Tuple); ok && len(x) == 3 {
+			_, term, ok := keyOf(x[0])
+			pid, isPid := x[1].(ei.Pid)
+			host, isHost := x[2].(ei.Atom)
+			if ok && isPid && isHost && possible(pid) {
+				ext = append(ext, ei.Tuple{term, pid, host})
+			}
+		}
+	}
+	return ext
 }
 
 // entries are all names, as exchange has them.

@@ -1,7 +1,6 @@
 package global
 
 import (
-	"math"
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
@@ -63,6 +62,9 @@ func replyTo(node string, from ei.Term) (to letter, ok bool) {
 	if !ok || string(pid.Node) != node {
 		return letter{}, false
 	}
+	if !possible(pid) || !isKeepable(t[1], maxTagLen) {
+		return letter{}, false
+	}
 	to = letter{node: node, pid: pid, tag: t[1]}
 	tag, _ := t[1].(ei.ImproperList)
 	if len(tag.Elems) == 0 { // [[alias | Ref] | _] may be proper
@@ -80,13 +82,11 @@ func replyTo(node string, from ei.Term) (to letter, ok bool) {
 	return to, true
 }
 
-// sizeOf is the number of bytes of an encoded term; one that cannot be encoded is larger than all.
-func sizeOf(t ei.Term) int {
+// isKeepable tells whether a peer's term can be kept, and passed on: it is possible, and no longer
+// than a number of bytes.
+func isKeepable(t ei.Term, longest int) bool {
 	raw, err := ei.AppendTerm(nil, t)
-	if err != nil {
-		return math.MaxInt
-	}
-	return len(raw)
+	return err == nil && len(raw) <= longest && possible(t)
 }
 
 // possible tells whether the node of each identifier in a term may have made it. A runtime system
@@ -117,7 +117,7 @@ func isVisible(c *nodes.Conn) bool { return c.Peer().Flags.Has(dist.FlagPublishe
 // keyOf makes the key of a term in a map: terms that are the same to Erlang have the same one.
 func keyOf(t ei.Term) (key string, same ei.Term, ok bool) {
 	raw, err := ei.AppendTerm(nil, t)
-	if err != nil || len(raw) > maxNameLen {
+	if err != nil || len(raw) > maxNameLen || !possible(t) {
 		return "", nil, false
 	}
 	same = canonical(t)
