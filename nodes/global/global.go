@@ -210,7 +210,10 @@ func (g *Global) renew() error {
 		}
 	}
 	was := b.Pid()
+	g.eventsMu.Lock()
 	g.box.Store(box)
+	g.awake = false // what has woken the process before may be unread
+	g.eventsMu.Unlock()
 	if g.workers {
 		if g.role.owner {
 			g.standBack(was)
@@ -269,6 +272,9 @@ func (g *Global) handle(self *nodes.Mailbox, m *nodes.Message) {
 	from := g.n.Name()
 	if c := m.Conn(); c != nil {
 		from = c.Name()
+		if e, ok := t.(ei.Tuple); ok && len(e) > 0 && tagOf(e) == "$gen_cast" && from != g.n.Name() && !isVisible(c) {
+			return // a hidden node has no sessions
+		}
 	}
 	if from != g.n.Name() {
 		g.fromPeer(from, t)

@@ -167,3 +167,17 @@ func TestMoveInSession(t *testing.T) {
 		})
 	}
 }
+
+// A freeze that comes while the server is made anew fails, and does not wait for what waits for it.
+func TestFreezeWhileMade(t *testing.T) {
+	w := newUnixWorld(t, "a@test")
+	one := w.member(t, "a@test", nil)
+	box := one.process(t)
+	one.mu.Lock() // as renew has it
+	_, err := one.n.Freeze(within(t))
+	require.ErrorIs(t, err, errBusy)
+	require.NoError(t, one.n.Register("x", box)) // the node goes on
+	one.mu.Unlock()
+	one = w.move(t, one)
+	require.NotNil(t, one.n.Whereis(serverName))
+}
