@@ -1,0 +1,42 @@
+package pg
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A call in the name of a scope of a third node is not answered: the answer would end that scope.
+func TestCallInTheNameOfAnother(t *testing.T) {
+	w := newWorld(t)
+	a, s := w.scope("a", nil)
+	c := w.oldScope("c")
+	w.connect(a, c.n)
+	member := w.box(a)
+	require.NoError(t, s.Join(soon(t), ei.Atom("g"), member))
+	c.sees(t, ei.Atom("g"), member.Pid())
+	x := w.node("x")
+	conn, err := x.Connect(soon(t), "a@h")
+	require.NoError(t, err)
+	call := func(from, by ei.Pid) {
+		t.Helper()
+		payload, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, ei.Atom("tag")}, ei.Atom("hi")})
+		require.NoError(t, err)
+		require.NoError(t, conn.SendControl(soon(t), &dist.Control{Op: dist.OpRegSend, From: by, ToName: "pg"}, ei.Raw(payload)))
+	}
+	own := w.box(x)
+	call(c.box.Pid(), c.box.Pid())
+	call(c.box.Pid(), own.Pid())
+	call(own.Pid(), own.Pid())
+	m, err := own.Receive(soon(t)) // so the others have been taken
+	require.NoError(t, err)
+	answer, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Tuple{ei.Atom("tag"), ei.Tuple{ei.Atom("error"), ei.Atom("unknown_request")}}, answer)
+	require.NoError(t, s.Leave(soon(t), ei.Atom("g"), member))
+	c.sees(t, ei.Atom("g")) // it has got what was sent before
+	c.lives(t)
+}
