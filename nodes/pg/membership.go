@@ -78,7 +78,7 @@ func (s *Scope) Leave(ctx context.Context, group any, members ...*nodes.Mailbox)
 
 func (s *Scope) leaveNow(box *nodes.Mailbox, key string, pids []ei.Pid) error {
 	s.mu.Lock()
-	left := s.leave(s.self, key, pids, 1)
+	left := s.leave(s.self, key, pids)
 	s.mu.Unlock()
 	if len(left) == 0 {
 		return ErrNotJoined

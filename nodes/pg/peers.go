@@ -309,9 +309,17 @@ func (s *Scope) updateMembers(m *message, p *peer) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var due map[ei.Pid]int // a leave has the same processes for all groups: they are counted once
 	for _, c := range m.changes {
 		s.join(p.owner, c.key, c.joined)
-		s.leave(p.owner, c.key, c.left, max(c.times, 1))
+		switch {
+		case c.times == 0:
+			s.leave(p.owner, c.key, c.left)
+			continue
+		case due == nil:
+			due = counted(c.left)
+		}
+		s.leaveEach(p.owner, c.key, due, c.times)
 	}
 	return nil
 }
@@ -346,7 +354,7 @@ func (s *Scope) down(box *nodes.Mailbox, ref ei.Ref) {
 	if l := s.locals[pid]; l != nil && l.ref == ref {
 		s.mu.Lock()
 		for _, key := range l.groups {
-			s.leave(s.self, key, []ei.Pid{pid}, 1)
+			s.leave(s.self, key, []ei.Pid{pid})
 		}
 		s.mu.Unlock()
 		delete(s.locals, pid)

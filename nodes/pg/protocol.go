@@ -54,7 +54,7 @@ type message struct {
 type change struct {
 	key          string
 	joined, left []ei.Pid
-	times        int // how often each of left is to be removed; 0 is 1
+	times        int // of a leave, whose left is the same for all groups: how often each is removed
 }
 
 // errShape says that a message is not of the form that its first words promise, and errUnknown that
@@ -239,6 +239,7 @@ func readUpdate(c *ei.Cursor, m *message) error {
 	if err := m.readFrom(c, update); err != nil {
 		return err
 	}
+	at := map[string]int{} // a group that is named again is looked through only once: all joins come first
 	return eachOf(c, func() error {
 		arity, err := c.Tuple()
 		if err != nil || arity != 3 {
@@ -253,6 +254,12 @@ func readUpdate(c *ei.Cursor, m *message) error {
 			return err
 		}
 		left, err := m.readPids(c, false)
+		if i, again := at[key]; again {
+			m.changes[i].joined = append(m.changes[i].joined, joined...)
+			m.changes[i].left = append(m.changes[i].left, left...)
+			return err
+		}
+		at[key] = len(m.changes)
 		m.changes = append(m.changes, change{key: key, joined: joined, left: left})
 		return err
 	})

@@ -61,21 +61,38 @@ func (t *table) join(o *owner, key string, pids []ei.Pid) {
 	t.note(key, g, pids, 1)
 }
 
-// leave removes members from a group, each as often as pids has it, times how often, and gives
-// those that were there.
-func (t *table) leave(o *owner, key string, pids []ei.Pid, times int) []ei.Pid {
+// leave removes members from a group, each as often as pids has it, and gives those that were there.
+func (t *table) leave(o *owner, key string, pids []ei.Pid) []ei.Pid {
+	if len(pids) != 1 {
+		return t.leaveEach(o, key, counted(pids), 1)
+	}
 	m := o.groups[key]
-	if m == nil || len(pids) == 0 {
+	if m == nil {
 		return nil
 	}
-	var left []ei.Pid
-	if len(pids) == 1 && times == 1 {
-		left = m.removeOne(pids[0])
-	} else {
-		left = m.remove(pids, times)
-	}
+	left := m.removeOne(pids[0])
 	t.removed(o, key, left)
 	return left
+}
+
+// leaveEach is leave with the processes counted, each of which leaves times as often. It takes the
+// time that a look at each member takes, however many do not leave or are none.
+func (t *table) leaveEach(o *owner, key string, due map[ei.Pid]int, times int) []ei.Pid {
+	m := o.groups[key]
+	if m == nil || len(due) == 0 {
+		return nil
+	}
+	left := m.remove(due, times)
+	t.removed(o, key, left)
+	return left
+}
+
+func counted(pids []ei.Pid) map[ei.Pid]int {
+	count := make(map[ei.Pid]int, len(pids))
+	for _, pid := range pids {
+		count[pid]++
+	}
+	return count
 }
 
 func (m *members) removeOne(pid ei.Pid) []ei.Pid {
@@ -90,22 +107,24 @@ func (m *members) removeOne(pid ei.Pid) []ei.Pid {
 	return []ei.Pid{pid}
 }
 
-func (m *members) remove(pids []ei.Pid, times int) (left []ei.Pid) {
-	due := make(map[ei.Pid]int, min(len(pids), len(m.pids)))
-	for _, pid := range pids {
-		due[pid] += times
-	}
-	stay := make([]ei.Pid, 0, len(m.pids))
-	for _, pid := range m.pids {
-		if due[pid] > 0 {
-			due[pid]--
+func (m *members) remove(due map[ei.Pid]int, times int) (left []ei.Pid) {
+	gone, stay := map[ei.Pid]int{}, []ei.Pid(nil)
+	for i, pid := range m.pids {
+		switch {
+		case gone[pid] < due[pid]*times:
+			if left == nil {
+				stay = slices.Clone(m.pids[:i])
+			}
+			gone[pid]++
 			left = append(left, pid)
-		} else {
+		case left != nil:
 			stay = append(stay, pid)
 		}
 	}
-	m.pids = stay
-	m.shared.Store(false)
+	if left != nil {
+		m.pids = stay
+		m.shared.Store(false)
+	}
 	return left
 }
 
@@ -136,7 +155,7 @@ func (t *table) removed(o *owner, key string, left []ei.Pid) {
 func (t *table) set(o *owner, now map[string][]ei.Pid) {
 	for _, key := range slices.Collect(maps.Keys(o.groups)) {
 		if len(now[key]) == 0 {
-			t.leave(o, key, o.groups[key].pids, 1)
+			t.leave(o, key, o.groups[key].pids)
 		}
 	}
 	for key, pids := range now {
@@ -146,7 +165,7 @@ func (t *table) set(o *owner, now map[string][]ei.Pid) {
 		}
 		come, gone := difference(have, pids)
 		t.join(o, key, come) // first, so that the group does not end in between
-		t.leave(o, key, gone, 1)
+		t.leave(o, key, gone)
 	}
 }
 
@@ -158,10 +177,7 @@ func difference(have, want []ei.Pid) (come, gone []ei.Pid) {
 	if slices.Equal(have, want) {
 		return nil, nil
 	}
-	count := make(map[ei.Pid]int, len(have))
-	for _, pid := range have {
-		count[pid]++
-	}
+	count := counted(have)
 	for _, pid := range want {
 		if count[pid] > 0 {
 			count[pid]--
