@@ -1,13 +1,18 @@
 package pg
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A call in the name of a scope of a third node is not answered: the answer would end that scope.
@@ -73,4 +78,40 @@ func TestLeaveOfManyFromMany(t *testing.T) {
 	for _, p := range s.peers {
 		require.Zero(t, p.bytes)
 	}
+}
+
+// While the scope's process is made anew, the node does not move without the memberships; once there
+// is one, they move even before it has done anything.
+func TestFreezeBetweenTwoProcesses(t *testing.T) {
+	w := newWorld(t)
+	for name := range w.table {
+		w.table[name] = nodes.Endpoint{Addr: transport.UnixAddr(filepath.Join(sockdir.New(t), name))}
+	}
+	w.tr = transport.Unix()
+	a, s := w.scope("a", nil)
+	member := w.box(a)
+	require.NoError(t, s.Join(soon(t), ei.Atom("g"), member))
+	s.turn.Lock()
+	s.deaths, s.restart = 30, time.Now()
+	s.turn.Unlock()
+	s.box.Load().Exit(ei.Atom("kill"))
+	require.Eventually(t, func() bool { s.turn.Lock(); defer s.turn.Unlock(); return s.deaths == 31 }, limit, time.Millisecond)
+	_, err := a.Freeze(soon(t))
+	require.ErrorIs(t, err, errNoProcess)
+
+	s.turn.Lock()
+	state, err := s.handover() // as it is before the next process's first message
+	s.turn.Unlock()
+	require.NoError(t, err)
+	next := &Scope{table: newTable(), self: newOwner(), locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{}}
+	require.NoError(t, next.inherit(state))
+	require.Empty(t, next.byRef)
+	require.Equal(t, map[ei.Pid]*local{member.Pid(): {groups: []string{keyFor(t, ei.Atom("g"))}}}, next.locals)
+}
+
+func keyFor(t *testing.T, group any) string {
+	t.Helper()
+	key, err := keyOfValue(group)
+	require.NoError(t, err)
+	return key
 }
