@@ -115,3 +115,19 @@ func keyFor(t *testing.T, group any) string {
 	require.NoError(t, err)
 	return key
 }
+
+// What comes and goes again while nobody looks takes no memory, whatever groups it is in.
+func TestWatchKeepsNothing(t *testing.T) {
+	tab, w, o := newTable(), newWatch(), newOwner()
+	tab.watches[w] = struct{}{}
+	pids := []ei.Pid{{Node: "x@h", ID: 1}}
+	tab.join(o, "stays", pids)
+	for i := range 10_000 {
+		key := keyFor(t, i)
+		tab.join(o, key, pids)
+		tab.leave(o, key, pids)
+	}
+	require.Len(t, w.changes, 1)
+	require.Less(t, len(w.order), 100)
+	require.Equal(t, []netChange{{key: "stays", joined: pids}}, w.take())
+}

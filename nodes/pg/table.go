@@ -258,26 +258,38 @@ func (t *table) note(key string, g *group, pids []ei.Pid, by int) {
 // A watch gathers what joins and leaves until somebody takes it. What comes and goes in between
 // leaves no trace, so that a watch takes no more memory than the members before and after.
 type watch struct {
-	changes map[string]map[ei.Pid]int // by group: how often a process has joined, less left
-	order   []string                  // the groups, in the order of their first changes
-	ring    chan struct{}             // holds a token while there is something to take
+	changes map[string]*gathered // by group; none is empty
+	order   []*gathered          // in the order of their first changes, and some that have become empty
+	ring    chan struct{}        // holds a token while there is something to take
+}
+
+// What is gathered of a group: how often a process has joined, less left.
+type gathered struct {
+	key   string
+	count map[ei.Pid]int
 }
 
 func newWatch() *watch {
-	return &watch{changes: map[string]map[ei.Pid]int{}, ring: make(chan struct{}, 1)}
+	return &watch{changes: map[string]*gathered{}, ring: make(chan struct{}, 1)}
 }
 
 func (w *watch) note(key string, pids []ei.Pid, by int) {
-	c := w.changes[key]
-	if c == nil {
-		c = map[ei.Pid]int{}
-		w.changes[key] = c
-		w.order = append(w.order, key)
+	g := w.changes[key]
+	if g == nil {
+		if len(w.order) > 2*len(w.changes)+64 {
+			w.order = slices.DeleteFunc(w.order, func(g *gathered) bool { return len(g.count) == 0 })
+		}
+		g = &gathered{key, map[ei.Pid]int{}}
+		w.changes[key] = g
+		w.order = append(w.order, g)
 	}
 	for _, pid := range pids {
-		if c[pid] += by; c[pid] == 0 {
-			delete(c, pid)
+		if g.count[pid] += by; g.count[pid] == 0 {
+			delete(g.count, pid)
 		}
+	}
+	if len(g.count) == 0 {
+		delete(w.changes, key)
 	}
 	select {
 	case w.ring <- struct{}{}:
@@ -293,9 +305,9 @@ type netChange struct {
 
 // take takes what has been gathered.
 func (w *watch) take() (all []netChange) {
-	for _, key := range w.order {
-		n := netChange{key: key}
-		for pid, count := range w.changes[key] {
+	for _, g := range w.order {
+		n := netChange{key: g.key}
+		for pid, count := range g.count {
 			for range count {
 				n.joined = append(n.joined, pid)
 			}
@@ -307,6 +319,6 @@ func (w *watch) take() (all []netChange) {
 			all = append(all, n)
 		}
 	}
-	w.changes, w.order = map[string]map[ei.Pid]int{}, nil
+	w.changes, w.order = map[string]*gathered{}, nil
 	return all
 }
