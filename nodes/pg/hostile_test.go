@@ -131,3 +131,47 @@ func TestWatchKeepsNothing(t *testing.T) {
 	require.Less(t, len(w.order), 100)
 	require.Equal(t, []netChange{{key: "stays", joined: pids}}, w.take())
 }
+
+// What is more than Options.Limit allows is not even read.
+func TestParseLimit(t *testing.T) {
+	const many, most = 100_000, 1 << 20
+	from := ei.Pid{Node: "x@h", ID: 1, Creation: 1}
+	var empty, pids, names ei.List
+	for i := range many {
+		empty = append(empty, ei.Tuple{ei.Int(i), ei.List{}})
+		pids = append(pids, from)
+		names = append(names, ei.Int(i))
+	}
+	for name, term := range map[string]ei.Term{
+		"groups":  cast(ei.Tuple{ei.Atom("sync"), from, empty}),
+		"members": cast(ei.Tuple{ei.Atom("sync"), from, ei.List{ei.Tuple{ei.Int(1), pids}}}),
+		"join":    ei.Tuple{ei.Atom("join"), from, ei.Atom("g"), pids},
+		"leave":   ei.Tuple{ei.Atom("leave"), from, pids[:1], names},
+		"update":  ei.Tuple{ei.Atom("update"), from, ei.List{ei.Tuple{ei.Int(1), ei.List{}, pids}}},
+	} {
+		raw, err := ei.AppendTerm(nil, term)
+		require.NoError(t, err)
+		m, err := newParser(most).parse(raw)
+		require.NoError(t, err, name)
+		require.True(t, m.over, name)
+		require.Nil(t, m.changes, name)
+		require.Equal(t, from, m.from, name)
+		m, err = newParser(DefaultLimit).parse(raw)
+		require.NoError(t, err, name)
+		require.False(t, m.over, name)
+	}
+	w := newWorld(t)
+	a, s := w.scope("a", &Options{Limit: most})
+	x := w.node("x")
+	w.connect(x, a)
+	h := w.box(x)
+	say := func(what ei.Term) { t.Helper(); require.NoError(t, h.Send(soon(t), s.box.Load().Pid(), what)) }
+	own := h.Pid()
+	whole := func(groups ei.List) ei.Term { return cast(ei.Tuple{ei.Atom("sync"), own, groups}) }
+	say(whole(ei.List{ei.Tuple{ei.Atom("g"), ei.List{own}}}))
+	sees(t, s, ei.Atom("g"), own)
+	say(whole(empty))
+	sees(t, s, ei.Atom("g"))
+	say(whole(ei.List{ei.Tuple{ei.Atom("g"), ei.List{own}}}))
+	sees(t, s, ei.Atom("g"), own)
+}

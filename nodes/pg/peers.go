@@ -286,6 +286,9 @@ func (s *Scope) setMembers(m *message, p *peer) error {
 		all[c.key] = c.joined
 	}
 	p.over = false
+	if m.over {
+		bytes = s.limit + 1
+	}
 	if s.exceeds(m.from, p, bytes-p.bytes) {
 		return nil
 	}
@@ -303,6 +306,9 @@ func (s *Scope) updateMembers(m *message, p *peer) error {
 		if p.groups[c.key] == nil && len(c.joined) > 0 {
 			bytes += groupCost + len(c.key)
 		}
+	}
+	if m.over {
+		bytes = s.limit + 1
 	}
 	if p.over || bytes > 0 && s.exceeds(m.from, p, bytes) {
 		return nil

@@ -108,13 +108,14 @@ func Start(n *nodes.Node, scope string, o *Options) (*Scope, error) {
 	}
 	s := &Scope{
 		n: n, name: scope, limit: o.Limit, log: n.Logger().With("scope", scope), done: make(chan struct{}),
-		table: newTable(), self: newOwner(), parser: newParser(),
+		table: newTable(), self: newOwner(),
 		locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{},
 		direct: map[string]bool{}, asked: map[string]bool{}, missed: map[string]bool{}, warned: map[string]bool{},
 	}
 	if s.limit == 0 {
 		s.limit = DefaultLimit
 	}
+	s.parser = newParser(s.limit)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {
 		s.cancel()
