@@ -285,3 +285,28 @@ func TestWriterFails(t *testing.T) {
 	_, err = NewDevice(expect.Context(t), a, device.Pid()).Write([]byte("x"))
 	require.ErrorIs(t, err, ErrTerminated)
 }
+
+// What a parser gives back is at most what it was given.
+func TestParserGivesBack(t *testing.T) {
+	a, b := pair(t)
+	device, err := Serve(a, "", &page{}, &Options{In: strings.NewReader("one\ntwo\n")})
+	require.NoError(t, err)
+	back := ""
+	b.Expose("m", "parse", func(context.Context, []ei.Term) (any, error) {
+		return ei.Tuple{ei.Atom("done"), ei.Atom("parsed"), ei.Binary(back)}, nil
+	})
+	d := NewDevice(expect.Context(t), b, device.Pid())
+	parse := ei.Tuple{ei.Atom("get_until"), ei.Atom("unicode"), ei.Atom(""), ei.Atom("m"), ei.Atom("parse"), ei.List{}}
+	for _, back = range []string{"éé1\n", "é2"} {
+		got, err := d.Request(parse)
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("parsed"), got)
+	}
+	back = "3456789"
+	_, err = d.Request(parse) // of é2two
+	var refused *Error
+	require.ErrorAs(t, err, &refused)
+	line, err := d.ReadLine("")
+	require.ErrorIs(t, err, io.EOF)
+	require.Empty(t, line)
+}

@@ -200,8 +200,10 @@ func (i *input) until(a asker, module, function, more ei.Term) ei.Term {
 		return failed("request")
 	}
 	var state ei.Term = ei.List{}
+	read := 0 // characters
 	for {
 		line, err := i.line()
+		read += utf8.RuneCountInString(line)
 		var text ei.Term = charlist(line)
 		if errors.Is(err, io.EOF) {
 			text = ei.Atom("eof")
@@ -215,6 +217,9 @@ func (i *input) until(a asker, module, function, more ei.Term) ei.Term {
 			return failed(f)
 		case t[0] == ei.Atom("done") && len(t) == 3:
 			if left, err := charsOf(t[2]); err == nil {
+				if utf8.RuneCountInString(left) > read { // else it would grow with each request
+					return failed(f)
+				}
 				i.left = append([]byte(left), i.left...)
 			}
 			return t[1]

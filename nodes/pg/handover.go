@@ -14,7 +14,7 @@ type (
 	savedLocal struct {
 		_      struct{} `ei:"tuple"`
 		Pid    ei.Pid
-		Ref    ei.Ref
+		Ref    *ei.Ref // nil: the next process monitors it
 		Groups []ei.Raw
 	}
 	savedPeer struct {
@@ -41,7 +41,11 @@ func (s *Scope) handover() ([]byte, error) {
 		for i, key := range l.groups {
 			groups[i] = ei.Raw(key)
 		}
-		saved.Locals = append(saved.Locals, savedLocal{Pid: pid, Ref: l.ref, Groups: groups})
+		one := savedLocal{Pid: pid, Groups: groups}
+		if l.ref.Len > 0 {
+			one.Ref = &l.ref
+		}
+		saved.Locals = append(saved.Locals, one)
 	}
 	for pid, p := range s.peers {
 		one := savedPeer{Pid: pid, Ref: p.ref, Version: p.version, Told: p.told, Heard: p.heard, Behind: p.behind, Over: p.over, Nodes: p.nodes}
@@ -59,16 +63,20 @@ func (s *Scope) inherit(state []byte) error {
 	if err := ei.Unmarshal(state, &saved); err != nil {
 		return err
 	}
-	s.inheriting, s.claims = true, map[membership]int{}
+	s.inheriting.Store(true)
+	s.claims = map[membership]int{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range saved.Locals {
-		one := &local{ref: l.Ref}
+		one := &local{}
+		if l.Ref != nil {
+			one.ref, s.byRef[*l.Ref] = *l.Ref, l.Pid
+		}
 		for _, group := range l.Groups {
 			one.groups = append(one.groups, string(group))
 			s.join(s.self, string(group), []ei.Pid{l.Pid})
 		}
-		s.locals[l.Pid], s.byRef[l.Ref] = one, l.Pid
+		s.locals[l.Pid] = one
 	}
 	for _, p := range saved.Peers {
 		one := &peer{

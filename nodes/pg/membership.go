@@ -33,10 +33,14 @@ func keyOfValue(group any) (string, error) {
 // processes that were none; it does not wait, and other nodes hear of it once the node goes on.
 func (s *Scope) Join(ctx context.Context, group any, members ...*nodes.Mailbox) error {
 	return s.change(ctx, "join", group, members, func(key string, pids []ei.Pid) error {
+		join := func(box *nodes.Mailbox) error { return s.joinNow(box, key, pids, members) }
+		if !s.inheriting.Load() { // so it does not wait for turn without a ctx
+			return s.inProcess(ctx, join)
+		}
 		s.turn.Lock()
-		if !s.inheriting {
+		if !s.inheriting.Load() {
 			s.turn.Unlock()
-			return s.inProcess(ctx, func(box *nodes.Mailbox) error { return s.joinNow(box, key, pids, members) })
+			return s.inProcess(ctx, join)
 		}
 		defer s.turn.Unlock()
 		pids = slices.DeleteFunc(pids, func(pid ei.Pid) bool { return s.claim(pid, key) })
@@ -79,7 +83,7 @@ func (s *Scope) Leave(ctx context.Context, group any, members ...*nodes.Mailbox)
 
 func (s *Scope) leaveNow(box *nodes.Mailbox, key string, pids []ei.Pid) error {
 	s.mu.Lock()
-	left := s.leave(s.self, key, pids, 1)
+	left := s.leave(s.self, key, pids)
 	s.mu.Unlock()
 	if len(left) == 0 {
 		return ErrNotJoined

@@ -55,9 +55,9 @@ func (s *Scope) take(box *nodes.Mailbox, m *nodes.Message) {
 		return
 	}
 	if call, ok := box.CallOf(m); ok {
-		// Nobody calls a scope of another node. An answer to anybody but the sender might be what ends
-		// that one: a scope, say. A caller with an alias is known by its node only.
-		if f := call.From; f == m.From || f.ID == 0 && f.Serial == 0 && f.Node == m.From.Node {
+		// Nobody calls a scope of another node. An answer to a process of a third node might end that
+		// process, if it is a scope: what the sender says of itself proves nothing.
+		if string(call.From.Node) == s.sender(m.Conn()) {
 			_ = call.Reply(now, ei.Tuple{ei.Atom("error"), ei.Atom("unknown_request")})
 		}
 		return
@@ -71,12 +71,17 @@ func (s *Scope) take(box *nodes.Mailbox, m *nodes.Message) {
 	}
 }
 
+// sender is the node that a message has come from over a connection; nil: this node.
+func (s *Scope) sender(c *nodes.Conn) string {
+	if c == nil {
+		return s.n.Name()
+	}
+	return c.Name()
+}
+
 // complain logs what is wrong with a message: of each node the first time as a warning.
 func (s *Scope) complain(c *nodes.Conn, err error) {
-	from := s.n.Name()
-	if c != nil {
-		from = c.Name()
-	}
+	from := s.sender(c)
 	if s.warned[from] {
 		s.log.Debug("message dropped", "from", from, "error", err)
 		return
@@ -101,7 +106,7 @@ func (s *Scope) handle(box *nodes.Mailbox, c *nodes.Conn, m *message) error {
 		return nil
 	case m.kind >= hello && (c != nil || m.from.Node == ""):
 		return errUnknown
-	case c != nil && string(m.from.Node) != c.Name(), c == nil && string(m.from.Node) != s.n.Name():
+	case string(m.from.Node) != s.sender(c):
 		return fmt.Errorf("%w: %v", errNotSelf, m.from)
 	case m.from == box.Pid():
 		return nil
@@ -281,6 +286,9 @@ func (s *Scope) setMembers(m *message, p *peer) error {
 		all[c.key] = c.joined
 	}
 	p.over = false
+	if m.over {
+		bytes = s.limit + 1
+	}
 	if s.exceeds(m.from, p, bytes-p.bytes) {
 		return nil
 	}
@@ -299,14 +307,25 @@ func (s *Scope) updateMembers(m *message, p *peer) error {
 			bytes += groupCost + len(c.key)
 		}
 	}
+	if m.over {
+		bytes = s.limit + 1
+	}
 	if p.over || bytes > 0 && s.exceeds(m.from, p, bytes) {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var due map[ei.Pid]int // a leave has the same processes for all groups: they are counted once
 	for _, c := range m.changes {
 		s.join(p.owner, c.key, c.joined)
-		s.leave(p.owner, c.key, c.left, max(c.times, 1))
+		switch {
+		case c.times == 0:
+			s.leave(p.owner, c.key, c.left)
+			continue
+		case due == nil:
+			due = counted(c.left)
+		}
+		s.leaveEach(p.owner, c.key, due, c.times)
 	}
 	return nil
 }
@@ -341,7 +360,7 @@ func (s *Scope) down(box *nodes.Mailbox, ref ei.Ref) {
 	if l := s.locals[pid]; l != nil && l.ref == ref {
 		s.mu.Lock()
 		for _, key := range l.groups {
-			s.leave(s.self, key, []ei.Pid{pid}, 1)
+			s.leave(s.self, key, []ei.Pid{pid})
 		}
 		s.mu.Unlock()
 		delete(s.locals, pid)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
@@ -48,13 +49,15 @@ type message struct {
 	version int
 	changes []change
 	nodes   []string
+	room    int  // how many bytes what is still to be read may take
+	over    bool // it says more than there is room for: changes has none
 }
 
 // A change is what a message says of one group, whose key is key.
 type change struct {
 	key          string
 	joined, left []ei.Pid
-	times        int // how often each of left is to be removed; 0 is 1
+	times        int // of a leave, whose left is the same for all groups: how often each is removed
 }
 
 // errShape says that a message is not of the form that its first words promise, and errUnknown that
@@ -63,6 +66,7 @@ var (
 	errShape   = errors.New("malformed message")
 	errUnknown = errors.New("unknown message")
 	errForeign = errors.New("a process of another node")
+	errRoom    = errors.New("more than Options.Limit allows")
 	errDeep    = errors.New("the group is a term that is nested too deeply")
 )
 
@@ -72,11 +76,13 @@ const mostDeep = 1000
 // A parser reads messages. It keeps atoms that come again.
 type parser struct {
 	atoms *ei.AtomTable
+	limit int // Options.Limit
 }
 
-func newParser() *parser { return &parser{ei.NewAtomTable(1024)} }
+func newParser(limit int) *parser { return &parser{ei.NewAtomTable(1024), limit} }
 
-// parse reads a message. It takes memory in proportion to its length only.
+// parse reads a message. It takes memory in proportion to its length only, and no more than a peer
+// may have: twice that, since an update may have all that was there leave, and as much join.
 func (p *parser) parse(payload ei.Raw) (m message, err error) {
 	c := ei.NewCursor(payload)
 	c.Atoms = p.atoms
@@ -100,9 +106,14 @@ func (p *parser) parse(payload ei.Raw) (m message, err error) {
 	if read == nil {
 		return m, errUnknown
 	}
-	if err = read(&c, &m); err != nil {
+	m.room = 2 * min(p.limit, math.MaxInt/2)
+	switch err = read(&c, &m); {
+	case errors.Is(err, errRoom):
+		m.over, m.changes = true, nil
+	case err != nil:
 		return m, fmt.Errorf("%w: %v: %w", errShape, word, err)
 	}
+	m.room = 0
 	return m, nil
 }
 
@@ -189,7 +200,7 @@ func readLocalData(c *ei.Cursor, m *message) error {
 
 // readMembers reads a group and its members.
 func (m *message) readMembers(c *ei.Cursor) error {
-	key, err := readKey(c)
+	key, err := m.readKey(c)
 	if err != nil {
 		return err
 	}
@@ -202,7 +213,7 @@ func readJoin(c *ei.Cursor, m *message) error {
 	if err := m.readFrom(c, update); err != nil {
 		return err
 	}
-	key, err := readKey(c)
+	key, err := m.readKey(c)
 	if err != nil {
 		return err
 	}
@@ -221,7 +232,7 @@ func readLeave(c *ei.Cursor, m *message) error {
 	}
 	at := map[string]int{} // a process that has joined a group twice leaves it twice
 	return eachOf(c, func() error {
-		key, err := readKey(c)
+		key, err := m.readKey(c)
 		if err != nil {
 			return err
 		}
@@ -239,12 +250,13 @@ func readUpdate(c *ei.Cursor, m *message) error {
 	if err := m.readFrom(c, update); err != nil {
 		return err
 	}
+	at := map[string]int{} // a group that is named again is looked through only once: all joins come first
 	return eachOf(c, func() error {
 		arity, err := c.Tuple()
 		if err != nil || arity != 3 {
 			return errors.Join(err, errShape)
 		}
-		key, err := readKey(c)
+		key, err := m.readKey(c)
 		if err != nil {
 			return err
 		}
@@ -253,6 +265,12 @@ func readUpdate(c *ei.Cursor, m *message) error {
 			return err
 		}
 		left, err := m.readPids(c, false)
+		if i, again := at[key]; again {
+			m.changes[i].joined = append(m.changes[i].joined, joined...)
+			m.changes[i].left = append(m.changes[i].left, left...)
+			return err
+		}
+		at[key] = len(m.changes)
 		m.changes = append(m.changes, change{key: key, joined: joined, left: left})
 		return err
 	})
@@ -293,6 +311,9 @@ func (m *message) readPids(c *ei.Cursor, one bool) (pids []ei.Pid, err error) {
 		if err == nil && pid.Node != m.from.Node {
 			err = fmt.Errorf("%w: %v", errForeign, pid)
 		}
+		if err == nil {
+			err = m.take(memberCost)
+		}
 		pid.Node = m.from.Node // one string for all
 		pids = append(pids, pid)
 		return err
@@ -304,12 +325,23 @@ func (m *message) readPids(c *ei.Cursor, one bool) (pids []ei.Pid, err error) {
 	return pids, err
 }
 
-func readKey(c *ei.Cursor) (string, error) {
+func (m *message) readKey(c *ei.Cursor) (string, error) {
 	raw, err := c.Raw()
+	if err == nil {
+		err = m.take(groupCost + len(raw))
+	}
 	if err != nil {
 		return "", err
 	}
 	return keyOf(raw)
+}
+
+// take counts bytes that something is about to take.
+func (m *message) take(bytes int) error {
+	if m.room -= bytes; m.room < 0 {
+		return errRoom
+	}
+	return nil
 }
 
 // keyOf is the key of a group: of all encodings of a term the same one.

@@ -27,7 +27,7 @@ func TestParse(t *testing.T) {
 	g, h := ei.Atom("g"), ei.Atom("h")
 	gk, hk := atomKey(t, g), atomKey(t, h)
 	a, b := []ei.Pid{memberA}, []ei.Pid{memberB}
-	p := newParser()
+	p := newParser(DefaultLimit)
 	for _, tt := range []struct {
 		name string
 		term ei.Term
@@ -97,7 +97,7 @@ func TestParse(t *testing.T) {
 func TestSentIsRead(t *testing.T) {
 	gk, hk := atomKey(t, "g"), atomKey(t, "h")
 	both := []ei.Pid{memberA, memberB}
-	p := newParser()
+	p := newParser(DefaultLimit)
 	for version := range highest + 1 {
 		for _, tt := range []struct {
 			term ei.Term
@@ -137,7 +137,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		m, err := newParser().parse(raw)
+		m, err := newParser(DefaultLimit).parse(raw)
 		if err != nil {
 			if !errors.Is(err, errUnknown) && !errors.Is(err, errShape) {
 				t.Fatalf("%v", err)

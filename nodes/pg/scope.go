@@ -75,7 +75,7 @@ type Scope struct {
 	deaths  int
 	// The state of the scope before has been taken, and the node goes on only later: Join finds the
 	// memberships that there were, those of claims having been found already.
-	inheriting bool
+	inheriting atomic.Bool // set while turn is held
 	claims     map[membership]int
 }
 
@@ -108,13 +108,14 @@ func Start(n *nodes.Node, scope string, o *Options) (*Scope, error) {
 	}
 	s := &Scope{
 		n: n, name: scope, limit: o.Limit, log: n.Logger().With("scope", scope), done: make(chan struct{}),
-		table: newTable(), self: newOwner(), parser: newParser(),
+		table: newTable(), self: newOwner(),
 		locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{},
 		direct: map[string]bool{}, asked: map[string]bool{}, missed: map[string]bool{}, warned: map[string]bool{},
 	}
 	if s.limit == 0 {
 		s.limit = DefaultLimit
 	}
+	s.parser = newParser(s.limit)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {
 		s.cancel()
@@ -148,7 +149,8 @@ func (s *Scope) open() error {
 
 // begin is the first thing that the scope's process does.
 func (s *Scope) begin(box *nodes.Mailbox) {
-	s.inheriting, s.claims = false, nil
+	s.inheriting.Store(false)
+	s.claims = nil
 	for pid, l := range s.locals {
 		if l.ref.Len == 0 { // the process before was monitoring it
 			s.monitorLocal(box, pid, l)
@@ -231,6 +233,9 @@ func (s *Scope) watchOver() {
 	}
 }
 
+// errNoProcess keeps the node from moving to another process.
+var errNoProcess = errors.New("the pg scope's process has ended, and is not made anew yet")
+
 // succeed puts another process in the place of one that has ended; the error says why not.
 func (s *Scope) succeed(ended *nodes.Mailbox) error {
 	err := ended.Err()
@@ -242,6 +247,11 @@ func (s *Scope) succeed(ended *nodes.Mailbox) error {
 		return err
 	case s.n.Err() != nil:
 		return s.n.Err()
+	}
+	// Nobody would hand the members over now.
+	guard, err := s.n.NewMailbox(&nodes.MailboxOptions{Handover: func() ([]byte, error) { return nil, errNoProcess }})
+	if err == nil {
+		defer guard.Close()
 	}
 	s.turn.Lock()
 	if time.Since(s.restart) > calm {
@@ -267,8 +277,7 @@ func (s *Scope) succeed(ended *nodes.Mailbox) error {
 	case <-s.ctx.Done():
 		return s.Err()
 	}
-	err = s.open()
-	if err == nil {
+	if err = s.open(); err == nil {
 		s.log.Warn("the scope's process was ended, and is made anew", "reason", exit.Reason)
 	}
 	return err

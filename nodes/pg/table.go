@@ -61,21 +61,38 @@ func (t *table) join(o *owner, key string, pids []ei.Pid) {
 	t.note(key, g, pids, 1)
 }
 
-// leave removes members from a group, each as often as pids has it, times how often, and gives
-// those that were there.
-func (t *table) leave(o *owner, key string, pids []ei.Pid, times int) []ei.Pid {
+// leave removes members from a group, each as often as pids has it, and gives those that were there.
+func (t *table) leave(o *owner, key string, pids []ei.Pid) []ei.Pid {
+	if len(pids) != 1 {
+		return t.leaveEach(o, key, counted(pids), 1)
+	}
 	m := o.groups[key]
-	if m == nil || len(pids) == 0 {
+	if m == nil {
 		return nil
 	}
-	var left []ei.Pid
-	if len(pids) == 1 && times == 1 {
-		left = m.removeOne(pids[0])
-	} else {
-		left = m.remove(pids, times)
-	}
+	left := m.removeOne(pids[0])
 	t.removed(o, key, left)
 	return left
+}
+
+// leaveEach is leave with the processes counted, each of which leaves times as often. It takes the
+// time that a look at each member takes, however many do not leave or are none.
+func (t *table) leaveEach(o *owner, key string, due map[ei.Pid]int, times int) []ei.Pid {
+	m := o.groups[key]
+	if m == nil || len(due) == 0 {
+		return nil
+	}
+	left := m.remove(due, times)
+	t.removed(o, key, left)
+	return left
+}
+
+func counted(pids []ei.Pid) map[ei.Pid]int {
+	count := make(map[ei.Pid]int, len(pids))
+	for _, pid := range pids {
+		count[pid]++
+	}
+	return count
 }
 
 func (m *members) removeOne(pid ei.Pid) []ei.Pid {
@@ -90,22 +107,24 @@ func (m *members) removeOne(pid ei.Pid) []ei.Pid {
 	return []ei.Pid{pid}
 }
 
-func (m *members) remove(pids []ei.Pid, times int) (left []ei.Pid) {
-	due := make(map[ei.Pid]int, min(len(pids), len(m.pids)))
-	for _, pid := range pids {
-		due[pid] += times
-	}
-	stay := make([]ei.Pid, 0, len(m.pids))
-	for _, pid := range m.pids {
-		if due[pid] > 0 {
-			due[pid]--
+func (m *members) remove(due map[ei.Pid]int, times int) (left []ei.Pid) {
+	gone, stay := map[ei.Pid]int{}, []ei.Pid(nil)
+	for i, pid := range m.pids {
+		switch {
+		case gone[pid] < due[pid]*times:
+			if left == nil {
+				stay = slices.Clone(m.pids[:i])
+			}
+			gone[pid]++
 			left = append(left, pid)
-		} else {
+		case left != nil:
 			stay = append(stay, pid)
 		}
 	}
-	m.pids = stay
-	m.shared.Store(false)
+	if left != nil {
+		m.pids = stay
+		m.shared.Store(false)
+	}
 	return left
 }
 
@@ -136,7 +155,7 @@ func (t *table) removed(o *owner, key string, left []ei.Pid) {
 func (t *table) set(o *owner, now map[string][]ei.Pid) {
 	for _, key := range slices.Collect(maps.Keys(o.groups)) {
 		if len(now[key]) == 0 {
-			t.leave(o, key, o.groups[key].pids, 1)
+			t.leave(o, key, o.groups[key].pids)
 		}
 	}
 	for key, pids := range now {
@@ -146,7 +165,7 @@ func (t *table) set(o *owner, now map[string][]ei.Pid) {
 		}
 		come, gone := difference(have, pids)
 		t.join(o, key, come) // first, so that the group does not end in between
-		t.leave(o, key, gone, 1)
+		t.leave(o, key, gone)
 	}
 }
 
@@ -158,10 +177,7 @@ func difference(have, want []ei.Pid) (come, gone []ei.Pid) {
 	if slices.Equal(have, want) {
 		return nil, nil
 	}
-	count := make(map[ei.Pid]int, len(have))
-	for _, pid := range have {
-		count[pid]++
-	}
+	count := counted(have)
 	for _, pid := range want {
 		if count[pid] > 0 {
 			count[pid]--
@@ -242,26 +258,38 @@ func (t *table) note(key string, g *group, pids []ei.Pid, by int) {
 // A watch gathers what joins and leaves until somebody takes it. What comes and goes in between
 // leaves no trace, so that a watch takes no more memory than the members before and after.
 type watch struct {
-	changes map[string]map[ei.Pid]int // by group: how often a process has joined, less left
-	order   []string                  // the groups, in the order of their first changes
-	ring    chan struct{}             // holds a token while there is something to take
+	changes map[string]*gathered // by group; none is empty
+	order   []*gathered          // in the order of their first changes, and some that have become empty
+	ring    chan struct{}        // holds a token while there is something to take
+}
+
+// What is gathered of a group: how often a process has joined, less left.
+type gathered struct {
+	key   string
+	count map[ei.Pid]int
 }
 
 func newWatch() *watch {
-	return &watch{changes: map[string]map[ei.Pid]int{}, ring: make(chan struct{}, 1)}
+	return &watch{changes: map[string]*gathered{}, ring: make(chan struct{}, 1)}
 }
 
 func (w *watch) note(key string, pids []ei.Pid, by int) {
-	c := w.changes[key]
-	if c == nil {
-		c = map[ei.Pid]int{}
-		w.changes[key] = c
-		w.order = append(w.order, key)
+	g := w.changes[key]
+	if g == nil {
+		if len(w.order) > 2*len(w.changes)+64 {
+			w.order = slices.DeleteFunc(w.order, func(g *gathered) bool { return len(g.count) == 0 })
+		}
+		g = &gathered{key, map[ei.Pid]int{}}
+		w.changes[key] = g
+		w.order = append(w.order, g)
 	}
 	for _, pid := range pids {
-		if c[pid] += by; c[pid] == 0 {
-			delete(c, pid)
+		if g.count[pid] += by; g.count[pid] == 0 {
+			delete(g.count, pid)
 		}
+	}
+	if len(g.count) == 0 {
+		delete(w.changes, key)
 	}
 	select {
 	case w.ring <- struct{}{}:
@@ -277,9 +305,9 @@ type netChange struct {
 
 // take takes what has been gathered.
 func (w *watch) take() (all []netChange) {
-	for _, key := range w.order {
-		n := netChange{key: key}
-		for pid, count := range w.changes[key] {
+	for _, g := range w.order {
+		n := netChange{key: g.key}
+		for pid, count := range g.count {
 			for range count {
 				n.joined = append(n.joined, pid)
 			}
@@ -291,6 +319,6 @@ func (w *watch) take() (all []netChange) {
 			all = append(all, n)
 		}
 	}
-	w.changes, w.order = map[string]map[ei.Pid]int{}, nil
+	w.changes, w.order = map[string]*gathered{}, nil
 	return all
 }

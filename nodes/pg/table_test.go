@@ -64,7 +64,11 @@ func TestTable(t *testing.T) {
 			"leave": func(t *rapid.T) {
 				i, key, old := rapid.IntRange(0, 2).Draw(t, "owner"), rapid.SampledFrom(keys).Draw(t, "group"), pids.Draw(t, "pids")
 				times := rapid.IntRange(1, 2).Draw(t, "times")
-				left := tab.leave(owners[i], key, old, times)
+				left := tab.leaveEach(owners[i], key, counted(old), times)
+				if times == 1 {
+					tab.join(owners[i], key, left)
+					left = tab.leave(owners[i], key, old)
+				}
 				var want []ei.Pid
 				for range times {
 					for _, pid := range old {

@@ -88,7 +88,7 @@ func (p *Presence) start() error {
 	}
 	for i := range o.PoolSize {
 		name := string(moduleOr(p.name)) + "_shard" + strconv.Itoa(i)
-		s := &shard{p: p, topic: "phx_presence:" + name, tracker: newTracker(), asking: map[ei.Atom]bool{}}
+		s := &shard{p: p, topic: presencePrefix + name, tracker: newTracker(), asking: map[ei.Atom]bool{}}
 		p.shards = append(p.shards, s)
 		if err := p.ps.keep(name, func() (*nodes.Mailbox, error) { return s.start(name) }); err != nil {
 			return err
@@ -141,6 +141,9 @@ func (s *shard) run() {
 func (s *shard) take(_ context.Context, _ *nodes.Mailbox, m *nodes.Message) {
 	defer m.Release()
 	said, err := parseSaying(m.Payload)
+	if c := m.Conn(); err == nil && c != nil && string(said.from.Node) != c.Name() { // past the PubSub
+		err = errNotItself
+	}
 	if err == nil && !s.p.ps.hasMember(said.from.Node) {
 		err = errStranger
 	}

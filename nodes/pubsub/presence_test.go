@@ -241,3 +241,42 @@ func TestHostile(t *testing.T) {
 		require.Equal(t, ei.Atom("n0@test"), node)
 	}
 }
+
+// A node speaks for its own replica only.
+func TestPresenceOfAnother(t *testing.T) {
+	w, a, b := two(t, nil)
+	_, c := w.member(nil)
+	for _, ps := range []*PubSub{a, b, c} {
+		knows(t, ps, 3)
+	}
+	requests := messages[ei.Term](t, b, shardTopic)
+	p, err := a.Presence("App.Presence", nil)
+	require.NoError(t, err)
+	tracker := startTracker(t, w.all[1], b)
+	tracker.join("room", "ann")
+	tracker.answer(requests)
+	tracker.answer(requests)
+	shows(t, "ann", p, "room")
+	hostile := box(t, w.all[2], nil)
+	next := replica{Node: tracker.me.Node, Vsn: tracker.me.Vsn + 1}
+	for _, said := range []*saying{
+		{kind: gracefulPermdown, from: tracker.me},
+		{kind: heartbeat, from: next, clocks: contextOf{next: 1}},
+		{kind: transferAck, from: next, delta: &delta{context: contextOf{next: 1}}},
+		{kind: transferAck, from: tracker.me, delta: &delta{context: contextOf{tracker.me: 9}}},
+		{kind: heartbeat, from: tracker.me, clocks: contextOf{}, delta: &delta{context: contextOf{tracker.me: 9}}},
+	} {
+		raw := said.term(t)
+		require.NoError(t, c.BroadcastFrom(expect.Context(t), hostile, shardTopic, raw))
+		require.NoError(t, hostile.SendName(expect.Context(t), "n0@test", "Elixir.App.Presence_shard0", raw))
+	}
+	at := messages[int](t, a, "t")
+	require.NoError(t, c.BroadcastFrom(expect.Context(t), hostile, "t", 7))
+	gives(t, 7, at) // so the PubSub has taken all of it
+	tracker.join("room", "bob")
+	tracker.beat()
+	shows(t, "ann bob", p, "room")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	require.Equal(t, tracker.me.Vsn, p.shards[0].replicas[tracker.me.Node].vsn)
+}

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"iter"
+	"strings"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -105,6 +106,11 @@ func (ps *PubSub) take(ctx context.Context, self *nodes.Mailbox, m *nodes.Messag
 	topic, message, ok := parseForward(m.Payload)
 	if !ok {
 		ps.log.Debug("not a broadcast", "from", m.From, "message", ei.Brief(m.Payload, 100))
+		return
+	}
+	// This node's own processes pass on what they have checked.
+	if c := m.Conn(); c != nil && strings.HasPrefix(string(topic), presencePrefix) && !speaksFor(message, c.Name()) {
+		ps.log.Debug("presence", "topic", string(topic), "error", errNotItself, "from", c.Name())
 		return
 	}
 	if m.ToName != "" { // direct_broadcast, to one worker of this node
