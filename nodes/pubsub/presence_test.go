@@ -250,7 +250,7 @@ func TestPresenceOfAnother(t *testing.T) {
 		knows(t, ps, 3)
 	}
 	requests := messages[ei.Term](t, b, shardTopic)
-	p, err := a.Presence("App.Presence", nil)
+	p, err := a.FollowPresence("App.Presence", nil)
 	require.NoError(t, err)
 	tracker := startTracker(t, w.all[1], b)
 	tracker.join("room", "ann")
