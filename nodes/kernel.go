@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
@@ -214,10 +213,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		message = ei.Tuple{from.Term(), message} // the process that gets it answers
 	}
 	err = n.passName(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, message)
-	switch {
-	case errors.Is(err, errElsewhere):
-		answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
-	case err == nil && request[0] == ei.Atom("sbcast"):
+	if err == nil && request[0] == ei.Atom("sbcast") {
 		answer(ctx, node, node)
 	}
 }

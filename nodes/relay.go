@@ -34,6 +34,15 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	return true
 }
 
+// reachFor is a relay link of the peer's connection.
+func (p *part) reachFor(by *Conn, worker int) (*Conn, error) {
+	if by.kind() != direct { // the peer has asked by way of another worker
+		return nil, ErrNoConnection
+	}
+	b, _, err := by.relayLink(worker, false)
+	return b, err
+}
+
 // diverted ends what c's reader does with a message between the peer link's peer and another
 // worker: the message is out, or lost, or, if the reader is to halt, parked.
 func (c *Conn) diverted(m *Message, peerLink *Conn, err error) {

@@ -24,6 +24,8 @@ type router interface {
 	allWorkerLinks() []*Conn
 	// reach is workerLink, and waits for a connection while that worker lives; nil: it does not.
 	reach(ctx context.Context, worker int) (*Conn, error)
+	// reachFor is reach for what a peer has asked this node to send: it arrives as from that peer.
+	reachFor(by *Conn, worker int) (*Conn, error)
 	// across is the way to a process of this node; nil if it is here, or nowhere.
 	across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error)
 	// lookup finds the process that has a name, which nobody here has.
@@ -68,6 +70,7 @@ func (alone) holder(ei.Ref) int                                       { return 0
 func (alone) workerLink(int) *Conn                                    { return nil }
 func (alone) allWorkerLinks() []*Conn                                 { return nil }
 func (alone) reach(context.Context, int) (*Conn, error)               { return nil, nil }
+func (alone) reachFor(*Conn, int) (*Conn, error)                      { return nil, ErrNoConnection }
 func (alone) across(context.Context, ei.Pid, ei.Atom) (*Conn, error)  { return nil, nil }
 func (alone) lookup(context.Context, ei.Atom) (ei.Pid, error)         { return ei.Pid{}, ErrNoProc }
 func (alone) divert(*Conn, *Message) bool                             { return false }
