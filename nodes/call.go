@@ -34,8 +34,9 @@ func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Ter
 // RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). It
 // waits for the result until ctx ends or the connection does; if the connection is lost or cannot
 // be made, the error is ErrNoConnection. {badrpc, Reason} is an *RPCError; what a function throws
-// is its result, as with rpc:call. If you start the node, do so before the first call: a call fixes
-// the creation (ErrTooLate).
+// is its result, as with rpc:call. What the function prints goes to ctx's group leader
+// (GroupLeaderOf); without one to that node's process user. If you start the node, do so before the
+// first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, node, mod, fun, args)))

@@ -17,12 +17,13 @@ import (
 // ERPC calls a function on a node, connecting to it if need be: erpc:call(Node, Mod, Fun, Args). A
 // process of that node runs the function; its result is ERPC's. Exceptions of the function, and
 // what else becomes of it, are an *ERPCError, of which errors.As makes a *Raise or an *ExitError. A
-// node that is not connected, or is lost, is ErrNoConnection; one that makes no processes for
-// others (a C node) is errors.ErrUnsupported. ERPC waits for the result until ctx ends: the
-// function then goes on (in a node of Go its context ends), and what becomes of it is dropped here.
-// If the node is this one, the function is one of those that are exposed. What the function prints
-// goes to ctx's group leader (GroupLeaderOf); without one it is dropped. If you start the node, do
-// so before the first call: a call fixes the creation (ErrTooLate).
+// node that cannot be connected to, or is lost, is ErrNoConnection; one that makes no processes for
+// others (a C node) is errors.ErrUnsupported; an argument that is no term is an *ei.EncodeError. If
+// this node goes on in another program meanwhile, the error is ErrMoved. ERPC waits for the result
+// until ctx ends: the function then goes on (in a node of Go its context ends), and what becomes of
+// it is dropped here. If the node is this one, the function is one of those that are exposed. What
+// the function prints goes to ctx's group leader (GroupLeaderOf); without one it is dropped. If you
+// start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) ERPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	t, err := termOf(n.erpcTo(ctx, node, remoteFunc{mod, fun, args}))
 	return t, wrap(callOp(mod, fun, args), node, err)
@@ -337,9 +338,9 @@ func awaitFrom[T any](ctx context.Context, c <-chan T) (v T, err error) {
 func (r *Request) Abandon() { r.cancel() }
 
 // Answered yields requests when their answers are there, in the order in which they come, until all
-// have been yielded, or ctx ends: Wait does not wait for one that was yielded. Those that were not
-// go on. It is what collections of request identifiers are for in erpc and gen_server
-// (reqids_add/3).
+// have been yielded, or ctx ends, after which ctx.Err() tells the two apart. Wait does not wait for
+// one that was yielded. Those that were not go on. It is what collections of request identifiers
+// are for in erpc and gen_server (reqids_add/3).
 //
 //	for r := range nodes.Answered(ctx, requests...) {
 //		v, err := r.Wait(ctx)

@@ -152,7 +152,7 @@ func (e *RPCError) Unwrap() error {
 //	*Raise       the function's exception: {exception, Reason, Stack} of class error,
 //	             {exception, Reason} of class exit, or what it has thrown
 //	*ExitError   an exit signal has ended the process that ran the function: {signal, Reason}
-//	*SpawnError  there is no such process, or no connection any more: {erpc, Reason}
+//	*SpawnError  the node has made no process, or there is no connection any more: {erpc, Reason}
 type ERPCError struct {
 	Class  Class
 	Reason ei.Term

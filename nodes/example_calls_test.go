@@ -136,6 +136,50 @@ func ExampleMailbox_SpawnMonitor() {
 	// tired <nil>
 }
 
+// A called function is a process: it receives what others send to it, and knows who has spawned it.
+func ExampleMailboxOf() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	bob.Expose("shop", "cart", nodes.FuncOf(func(ctx context.Context) error {
+		self, parent := nodes.MailboxOf(ctx), nodes.CallerOf(ctx)
+		count := 0
+		for _, err := range nodes.Messages[string](ctx, self) { // until the parent ends, with which it is linked
+			if err != nil {
+				return err
+			}
+			count++
+			if err := self.Send(ctx, parent, count); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	box, err := alice.NewMailbox(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cart, err := box.SpawnLink(ctx, "bob@host", "shop", "cart") // spawn_link('bob@host', shop, cart, [])
+	fmt.Println(cart.Node, err)
+	for _, item := range []string{"tea", "milk"} {
+		if err := box.Send(ctx, cart, item); err != nil {
+			fmt.Println(err)
+			return
+		}
+		for count, err := range nodes.Messages[int](ctx, box) {
+			fmt.Println(count, err)
+			break
+		}
+	}
+	// Output:
+	// bob@host <nil>
+	// 1 <nil>
+	// 2 <nil>
+}
+
 // What the called function prints goes to a process of this node, which speaks the io protocol.
 func ExampleWithGroupLeader() {
 	ctx := context.Background()

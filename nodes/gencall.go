@@ -91,8 +91,12 @@ func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
 	case node != c.n.Name(): // the peer, or a process of this node, has passed the request on
 		return wrap("reply", node, c.n.answerThird(ctx, c.conn, c.addressee(), c.prompt, answer))
 	}
-	if _, err := c.tag.Decode(); err != nil {
+	tag, err := c.tag.Decode()
+	if err != nil {
 		return wrap("reply", node, err)
+	}
+	if _, made := tag.(ei.Atom); made { // no caller has such a tag: it makes another message of the reply
+		return nil
 	}
 	ctl := c.addressHere()
 	if !c.n.mayAnswer(c.conn, c.tag, ctl) {
@@ -169,6 +173,8 @@ func (c *Conn) answerTo(to otp.Addressee) (*dist.Control, error) {
 // A Caller is a *Node, which calls with a process made for each call, or a *Mailbox, whose pid the
 // server sees.
 type Caller interface {
+	// Call is gen_server:call(Pid, Request): see Node.Call and Mailbox.Call.
+	Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error)
 	// callTo makes a gen call, and returns a cursor at the reply.
 	callTo(ctx context.Context, to target, request any) (ei.Cursor, error)
 	// erpcTo is erpc:call, and returns a cursor at the result.

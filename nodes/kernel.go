@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
@@ -212,7 +213,11 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	if request[0] == ei.Atom("send") {
 		message = ei.Tuple{from.Term(), message} // the process that gets it answers
 	}
-	if n.passName(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, message) == nil && request[0] == ei.Atom("sbcast") {
+	err = n.passName(ctx, m.conn, &dist.Control{Op: dist.OpRegSend, From: self.pid, ToName: name}, message)
+	switch {
+	case errors.Is(err, errElsewhere):
+		answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
+	case err == nil && request[0] == ei.Atom("sbcast"):
 		answer(ctx, node, node)
 	}
 }

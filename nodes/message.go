@@ -89,8 +89,10 @@ func firstTerm(raw ei.Raw) (ei.Raw, error) {
 	return c.Raw()
 }
 
-// Conn is the connection that the message came over; nil for a message from this node.
-func (m *Message) Conn() *Conn { return m.conn.toOthers() }
+// Conn is the connection of the peer that the message is from: over which it has come or, if this
+// node has sent it because a peer has asked for that (rpc:sbcast/3, say), the peer's; nil for a
+// message from this node.
+func (m *Message) Conn() *Conn { return m.asker().toOthers() }
 
 // takePayload takes the payload of an arrival, of max bytes at most in its whole form.
 func (m *Message) takePayload(a *dist.Arrival, max int) error {

@@ -230,8 +230,8 @@ func (b *Mailbox) handOver(s *states.Mailbox) error {
 // state describes a message.
 func (m *Message) state() states.Message {
 	s := states.Message{Control: m.Control, Payload: m.Payload}
-	if m.conn != nil {
-		s.Peer = m.conn.peer.Name
+	if c := m.asker(); c != nil {
+		s.Peer = c.peer.Name
 	}
 	return s
 }

@@ -23,8 +23,8 @@ type Rule struct {
 	// Target is, for OpCall and OpSpawn, the function: "shop:quote/1", with "shop:quote" for any
 	// number of arguments, "shop:*" or "Elixir.Shop:*". For the others it is a registered name of
 	// the process, whether the peer uses that, the pid or an alias; a process without a name goes by
-	// its pid, which "<*>" matches, and no name does. One with several names can be reached by its
-	// pid if it can under one of them.
+	// the text of its pid, which "#Pid<*>" matches. One with several names can be reached by its pid
+	// if it can under one of them.
 	Target string
 	// Allow: what matches is allowed, otherwise refused.
 	Allow bool

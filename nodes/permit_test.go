@@ -235,6 +235,19 @@ func TestRulesOfProcesses(t *testing.T) {
 	require.Positive(t, g.n.Stats().Denied)
 }
 
+// A process without a name goes by its pid, as the log shows it.
+func TestRulesOfNamelessProcesses(t *testing.T) {
+	g := guard(t, Rule{Op: OpSend, Target: "net_kernel", Allow: true}, Rule{Op: OpSend, Target: "#Pid<*>", Allow: true}, Rule{})
+	p := g.peer("web1@test")
+	p.tell(g.plain.Pid(), ei.Atom("hello"))
+	p.tell(g.secret.Pid(), ei.Atom("hello"))
+	m, err := g.plain.Receive(g.w.ctx())
+	require.NoError(t, err)
+	m.Release()
+	p.settled()
+	require.EqualValues(t, 1, g.n.Stats().Denied, "of the one with a name")
+}
+
 // A server that a peer may call is not made to say to others what the peer may not say to them, not
 // to rex above all.
 func TestRulesOfAnswers(t *testing.T) {

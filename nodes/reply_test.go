@@ -406,3 +406,34 @@ func manyAtoms(t *testing.T, n int) ei.Raw {
 	require.NoError(t, err)
 	return raw
 }
+
+// What rex is made to send is from the peer that has asked for it, also for the functions of a
+// Server.
+func TestSbcastIsFromThePeer(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	from := make(chan [2]*Conn, 1)
+	_, err := n.Serve("srv", Server{Info: func(ctx context.Context, _ *Mailbox, m *Message) {
+		from <- [2]*Conn{m.Conn(), ConnOf(ctx)}
+	}}, nil)
+	require.NoError(t, err)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.sbcast("srv", ei.Tuple{ei.Atom("nodedown"), ei.Atom("x@test"), ei.List{}})
+	for _, c := range <-from {
+		require.NotNil(t, c)
+		require.Equal(t, "wire@test", c.Name())
+	}
+}
+
+// A peer cannot have a Server here send something else than a reply to a process here.
+func TestReplyIsAReply(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	b := box(t, n)
+	_, err := n.Serve("echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.say("echo", genCallFrom(b.Pid(), ei.Atom("$gen_cast"), ei.Atom("made up")))
+	p.say("echo", genCallFrom(b.Pid(), ei.Int(1), ei.Atom("a reply")))
+	require.Equal(t, ei.Tuple{ei.Int(1), ei.Atom("a reply")}, term(t, b))
+}

@@ -45,12 +45,17 @@ func (n *Node) wayOf(ctx context.Context, node string, ctl *dist.Control) (*Conn
 	return nil, nil
 }
 
+// errElsewhere: another worker would take the message for one of this node's own.
+var errElsewhere = errors.New("the process is in another worker")
+
 // passName sends a message to a registered name of this node, for the peer of a connection.
 func (n *Node) passName(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
 	c, err := n.way(ctx, n.Name(), ei.Pid{}, ctl.ToName)
 	switch {
 	case err != nil:
 		return err
+	case c != nil && by != nil:
+		return errElsewhere
 	case c != nil:
 		return c.send(ctx, ctl, term)
 	}

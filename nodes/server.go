@@ -150,7 +150,7 @@ func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
 	b.runs.Add(1)
 	defer b.runs.Add(-1)
-	t := &turn{conn: m.conn}
+	t := &turn{conn: m.asker()}
 	ctx = t.within(ctx)
 	returned := false
 	defer func() {
@@ -208,7 +208,7 @@ func (s *Server) lastCall(ctx context.Context, b *Mailbox, reason ei.Term) {
 func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	t := turnOf(ctx)
 	if t == nil { // else work has made it, for rex
-		t = &turn{conn: m.conn}
+		t = &turn{conn: m.asker()}
 		ctx = t.within(ctx)
 	}
 	t.from = m.From

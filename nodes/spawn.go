@@ -88,11 +88,11 @@ func (c *calling) spawnHere(ctx context.Context, ctl *dist.Control, args any) er
 
 // Spawn makes a process on a node, connecting to it if need be, that runs Mod:Fun(Args):
 // spawn(Node, Mod, Fun, Args). It waits for the node's answer until ctx ends; there may be a
-// process then all the same. A node that makes none is a *SpawnError, one that is not connected, or
-// lost, ErrNoConnection, and a C node errors.ErrUnsupported. (In Erlang one gets the pid of a
-// process that never was.) A function that does not exist is no error: it is how the process ends.
-// If the node is this one, the function is one of those that are exposed. What the function prints
-// goes to ctx's group leader (GroupLeaderOf); without one it is dropped.
+// process then all the same. A node that makes none is a *SpawnError, one that cannot be connected
+// to, or is lost, ErrNoConnection, and a C node errors.ErrUnsupported. (In Erlang one gets the pid
+// of a process that never was.) A function that does not exist is no error: it is how the process
+// ends. If the node is this one, the function is one of those that are exposed. What the function
+// prints goes to ctx's group leader (GroupLeaderOf); without one it is dropped.
 func (b *Mailbox) Spawn(ctx context.Context, node, mod, fun string, args ...any) (ei.Pid, error) {
 	pid, _, err := b.spawn(ctx, node, otp.SpawnOptions{}, mod, fun, args)
 	return pid, err

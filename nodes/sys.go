@@ -235,7 +235,7 @@ func (c *care) note(b *Mailbox, in bool, what ei.Atom, of ...ei.Term) {
 		c.counts.out++
 	}
 	if c.log != nil {
-		if event, err := ei.AppendTerm(nil, append(ei.Tuple{what}, of...)); err == nil && wellFormed(event) == nil {
+		if event, err := ei.AppendTerm(nil, append(ei.Tuple{what}, of...)); err == nil && otp.AcceptableEverywhere(event) {
 			c.log.add(event)
 		}
 	}

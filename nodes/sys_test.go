@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,14 +29,15 @@ func debugging(kind ei.Atom, what any) any { return tuple(ei.Atom("debug"), tupl
 
 func TestSysMessages(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		total := 5
+		var total atomic.Int64
+		total.Store(5)
 		s, err := there.Serve("adder", Server{
-			On: map[string]Func{"add": FuncOf(func(n int) int { total += n; return total })},
+			On: map[string]Func{"add": FuncOf(func(n int64) int64 { return total.Add(n) })},
 			State: func() any {
-				if total == 13 {
+				if total.Load() == 13 {
 					return make(chan int)
 				}
-				return map[string]int{"total": total}
+				return map[string]int64{"total": total.Load()}
 			},
 		}, nil)
 		require.NoError(t, err)
@@ -48,7 +50,7 @@ func TestSysMessages(t *testing.T) {
 			return fmt.Sprintf(`{status,%v,{module,gen_server},[[],%s,%v,%s,[{header,%s},`+
 				`{data,[{%s,%s},{%s,%v},{%s,%s}]},{data,[{%s,#{<<"total">> => %d}}]}]]}`,
 				s.Pid(), running, s.Pid(), debug, chars("Status for generic server adder"), chars("Status"), running,
-				chars("Parent"), s.Pid(), chars("Logged events"), events, chars("State"), total)
+				chars("Parent"), s.Pid(), chars("Logged events"), events, chars("State"), total.Load())
 		}
 		is(`{ok,#{<<"total">> => 5}}`, ei.Atom("get_state"))
 		is(status("running", "[]", "[]"), ei.Atom("get_status"))

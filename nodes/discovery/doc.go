@@ -40,12 +40,12 @@
 //
 // # Moves and workers
 //
-// A Keeper belongs to a process. If the node goes on in another one, the Keeper ends without
-// disconnecting anybody, and the program starts another there, which finds the connections that
-// have moved along. If only a connection moves (nodes.Conn.Detach), its peer is left alone until it
-// is connected to this process again.
+// A Keeper belongs to a program. If the node goes on in another one (an operating-system process),
+// the Keeper ends without disconnecting anybody, and the other program starts one, which finds the
+// connections that have moved along. If only a connection moves (nodes.Conn.Detach), its peer is
+// left alone until it is connected to this program again.
 //
-// In a node with workers each worker can have a Keeper, of the same source: the front sees to it
-// that one worker makes the connection, and the others get a way over it. If that worker ends, the
-// connection does, and any of them makes the next one.
+// In a node with workers each worker can have a Keeper, of the same source: the parent process
+// (nodes.Front) sees to it that one worker makes the connection, and the others send through that
+// worker's connection. If that worker ends, the connection does, and any of them makes the next one.
 package discovery

@@ -13,8 +13,8 @@ import (
 // name and both pids, and returns the pid that keeps the name, or none.
 //
 // A Go function is a Method, too: expose it on the node, Node.Expose("shop", "keeper", fn), and
-// give Method{"shop", "keeper"}. Its arguments are the name, the pid from the other partition, and
-// that of this node.
+// give Method{Module: "shop", Function: "keeper"}. Its arguments are the name, the pid from the
+// other partition, and that of this node.
 type Method struct{ Module, Function string }
 
 // The methods of module global.
@@ -77,26 +77,25 @@ func (g *Global) whoKeeps(ctx context.Context, c *clash) keep {
 	return keepNone
 }
 
-// resolveIt is global:resolve_it(Method, Name, HisPid, OwnPid). It does something only for a name
-// that this node's table has for OwnPid, a process of this node, and for a caller that takes part
-// in global: so it ends no process that is in no conflict.
+// resolveIt is global:resolve_it(Method, Name, HisPid, OwnPid), which ends processes, or calls a
+// function of the program that no rule of Config.Rules may let the caller call. So it does something
+// only for a conflict that there can be: about a name that this node has registered for OwnPid with
+// that method, asked by a node of this partition, with a process of another one.
 func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 	if len(args) != 4 {
 		return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("undef")}
 	}
-	his, ok1 := args[2].(ei.Pid)
-	own, ok2 := args[3].(ei.Pid)
-	key, t, ok3 := keyOf(args[1])
-	badarg := &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}
-	if !ok1 || !ok2 || !ok3 || string(own.Node) != g.n.Name() || !g.hasName(key, own) {
-		return nil, badarg
+	m, ok1 := methodOf(args[0])
+	key, t, ok2 := keyOf(args[1])
+	his, ok3 := args[2].(ei.Pid)
+	own, ok4 := args[3].(ei.Pid)
+	caller := g.n.Name()
+	if c := nodes.ConnOf(ctx); c != nil {
+		caller = c.Name()
 	}
-	if c := nodes.ConnOf(ctx); c != nil && c.Name() != g.n.Name() && !g.takesPart(c.Name()) {
-		return nil, badarg
-	}
-	m, ok := methodOf(args[0])
-	if !ok {
-		return nil, badarg
+	if !ok1 || !ok2 || !ok3 || !ok4 || !g.isConflict(caller, m, key, his, own) {
+		g.log.Info("global: asked about a name that is in no conflict", "node", caller)
+		return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}
 	}
 	box := g.box.Load()
 	lesser, greater := his, own
@@ -117,17 +116,26 @@ func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 	return g.n.RPC(ctx, g.n.Name(), m.Module, m.Function, t, his, own)
 }
 
-func (g *Global) hasName(key string, pid ei.Pid) bool {
+// isConflict tells whether a process may be in conflict with one of ours about a name.
+func (g *Global) isConflict(caller string, m Method, key string, his, own ei.Pid) bool {
+	node := string(his.Node)
+	if !possible(his) || !isNodeName(node) || node == g.n.Name() || string(own.Node) != g.n.Name() {
+		return false
+	}
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	n := g.server.names[key]
-	return n != nil && n.pid == pid
-}
-
-// takesPart tells whether a node may ask about conflicts: one of our partition, or one that is
-// about to become one with it.
-func (g *Global) takesPart(node string) bool {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	return g.server.isMember(node) || !g.role.owner
+	if n == nil || !n.mine || n.pid != own || caller != g.n.Name() && !g.server.isMember(caller) {
+		return false
+	}
+	if of, ok := methodOf(n.method); !ok || of != m {
+		return false
+	}
+	if node == caller {
+		return true
+	}
+	// processes of this partition have no conflicts, and hidden nodes no part in any
+	_, isKnown := g.server.known[node]
+	c := g.n.Conn(node)
+	return !isKnown && (c == nil || isVisible(c))
 }

@@ -16,14 +16,4 @@
 // The protocol is version 8 of global_name_server, that of OTP 25 to 29; its manual is global(3) of
 // kernel. docs/global.md says what happens on net splits, in a move, with workers, and with peers
 // that do not keep to the protocol.
-//
-// # How it works
-//
-// server (server.go) is the state of a global_name_server, and says what a message changes and what
-// is to be sent (session.go, names.go, locks.go, partition.go): it waits for nothing. Global has it
-// run by the process global_name_server (global.go), and does what takes time elsewhere (outside.go):
-// the locker locks the partition and waits for other nodes (locker.go), registrations call all nodes
-// (register.go, multicall.go), conflicts are asked about (conflict.go), letters wait for connections
-// that are full (post.go). state.go is what moves to another process, workers.go what the workers
-// of a node say to each other.
 package global

@@ -80,8 +80,8 @@ func ExampleGlobal_Trans() {
 	defer alice.Close()
 	defer bob.Close()
 
-	err := names[alice].Trans(ctx, global.Lock{Resource: "stock"}, nil, func(ctx context.Context) error {
-		other := names[bob].Trans(transport.NoWait(), global.Lock{Resource: "stock"}, nil, func(context.Context) error { return nil })
+	err := names[alice].Trans(ctx, global.Lock{Resource: "stock"}, func(ctx context.Context) error {
+		other := names[bob].Trans(transport.NoWait(), global.Lock{Resource: "stock"}, func(context.Context) error { return nil })
 		fmt.Println("another one:", other)
 		return nil
 	})

@@ -15,6 +15,14 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
+// A server (server.go) is the state of a global_name_server, and says what a message changes and what
+// is to be sent (session.go, names.go, locks.go, partition.go): it waits for nothing. Global has it
+// run by the process global_name_server (global.go), and does what takes time elsewhere (outside.go):
+// the locker locks the partition and waits for other nodes (locker.go), registrations call all nodes
+// (register.go, multicall.go), conflicts are asked about (conflict.go), letters wait for connections
+// that are full (post.go). state.go is what moves to another program, workers.go what the workers of
+// a node say to each other.
+
 // Options adjust a Global. nil and the zero value are good.
 type Options struct {
 	// AllowOverlap is kernel's prevent_overlapping_partitions false: the node neither reports lost
@@ -202,7 +210,10 @@ func (g *Global) renew() error {
 		}
 	}
 	was := b.Pid()
+	g.eventsMu.Lock()
 	g.box.Store(box)
+	g.awake = false // what has woken the process before may be unread
+	g.eventsMu.Unlock()
 	if g.workers {
 		if g.role.owner {
 			g.standBack(was)
@@ -261,6 +272,9 @@ func (g *Global) handle(self *nodes.Mailbox, m *nodes.Message) {
 	from := g.n.Name()
 	if c := m.Conn(); c != nil {
 		from = c.Name()
+		if e, ok := t.(ei.Tuple); ok && len(e) > 0 && tagOf(e) == "$gen_cast" && from != g.n.Name() && !isVisible(c) {
+			return // a hidden node has no sessions
+		}
 	}
 	if from != g.n.Name() {
 		g.fromPeer(from, t)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A liar is a visible node that speaks global as it likes.
@@ -222,23 +224,140 @@ func TestKilledServer(t *testing.T) {
 	eventually(t, func() bool { _, ok := one.Whereis("kept"); return !ok })
 }
 
-// resolve_it does nothing for processes that are in no conflict.
+// A server that is killed before it has read what wakes it leaves nothing undone.
+func TestKilledUnread(t *testing.T) {
+	w := newWorld("a@test")
+	one := w.member(t, "a@test", nil)
+	did := make(chan bool, 2)
+	one.push(func() { did <- true })
+	<-did
+	old := one.box.Load()
+	one.mu.RLock() // its handler waits
+	require.NoError(t, old.Send(within(t), old.Pid(), a("x")))
+	one.push(func() { did <- true })
+	old.Exit(a("killed"))
+	one.mu.RUnlock()
+	select {
+	case <-did:
+	case <-within(t).Done():
+		require.FailNow(t, "it is not woken")
+	}
+	eventually(t, func() bool { return one.box.Load() != old })
+	one.push(func() { did <- true })
+	<-did
+}
+
+// resolve_it does nothing for processes that are in no conflict, whoever says that they are: it
+// neither ends them nor calls what the rules keep from the caller.
 func TestHostileResolve(t *testing.T) {
-	w := newWorld("a@test", "l@test")
-	one, l := w.member(t, "a@test", nil), w.liar(t, "l@test", nil)
-	b, named := one.process(t), one.process(t)
+	w := newWorld("a@test", "b@test", "l@test")
+	one, other, l := w.member(t, "a@test", nil), w.member(t, "b@test", nil), w.liar(t, "l@test", nil)
+	_, err := one.n.Connect(within(t), "b@test")
+	require.NoError(t, err)
+	require.NoError(t, one.Sync(within(t)))
+	b, named, kept := one.process(t), one.process(t), one.process(t)
+	var refunded atomic.Bool
+	one.n.Expose("shop", "refund", nodes.FuncOf(func(_, his, _ ei.Term) ei.Term { refunded.Store(true); return his }))
 	require.NoError(t, one.Register(within(t), "named", named, Method{}))
-	method := RandomExit.term()
-	for _, args := range [][]any{
-		{method, a("x"), pid("a@aaa", 1), b.Pid()},
-		{method, a("named"), pid("a@aaa", 1), b.Pid()},
-		{method, a("named"), pid("a@aaa", 1), named.Pid()}, // the caller takes no part
-		{method, a("named"), named.Pid(), pid("l@test", 1)},
-		{}, {a("x")}, {method, method, method, method},
-	} {
-		_, err := l.RPC(within(t), "a@test", "global", "resolve_it", args...)
+	require.NoError(t, one.Register(within(t), "kept", kept, RandomNotify))
+	// a process of ours, under a name that it has got from another node
+	set := ei.Tuple{a("register"), a("x"), b.Pid(), RandomExit.term()}
+	_, err = other.n.CallName(within(t), "a@test", serverName, set)
+	require.NoError(t, err)
+	method, refund, unknown := RandomExit.term(), Method{"shop", "refund"}.term(), pid("a@aaa", 1)
+	refused := func(n *nodes.Node, args ...any) {
+		t.Helper()
+		_, err := n.RPC(within(t), "a@test", "global", "resolve_it", args...)
 		require.Error(t, err, args)
 	}
-	require.NoError(t, b.Err())
-	require.NoError(t, named.Err())
+	for _, args := range [][]any{
+		{method, a("none"), unknown, b.Pid()},
+		{method, a("x"), unknown, b.Pid()},             // another node has registered it
+		{refund, a("x"), unknown, b.Pid()},             //
+		{method, a("named"), unknown, b.Pid()},         // another process has it
+		{refund, a("named"), unknown, named.Pid()},     // another method
+		{method, a("kept"), unknown, kept.Pid()},       //
+		{method, a("named"), b.Pid(), named.Pid()},     // of the same node
+		{method, a("named"), pid("c", 1), named.Pid()}, // no node
+		{method, a("named"), pid("z@z", 1<<28), named.Pid()},
+		{}, {a("x")}, {method, method, method, method},
+	} {
+		refused(l.Node, args...)
+		refused(other.n, args...)
+	}
+	refused(l.Node, method, a("named"), unknown, named.Pid()) // the caller takes no part
+	hidden, err := nodes.New(nodes.Config{Name: "z@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: transport.MemoryAddr("z@test")})
+	require.NoError(t, err)
+	defer hidden.Close()
+	require.NoError(t, hidden.Start(within(t)))
+	third, err := hidden.NewMailbox(nil)
+	require.NoError(t, err)
+	_, err = hidden.Connect(within(t), "a@test")
+	require.NoError(t, err)
+	refused(other.n, method, a("named"), third.Pid(), named.Pid())
+	require.NoError(t, third.Err())
+	require.False(t, refunded.Load())
+	for _, b := range []*nodes.Mailbox{b, named, kept} {
+		require.NoError(t, b.Err())
+	}
+}
+
+// What no node can have made is not passed on to the node that is said to have: it would end the
+// connection. Nor is kept what is longer than it can be.
+func TestNotKeepable(t *testing.T) {
+	method, long := RandomExit.term(), ei.Binary(make([]byte, maxNameLen+1))
+	wrong := []ei.Term{
+		pid("c@test", 1<<28), ei.Port{Node: "c@test", ID: 1 << 60}, ei.Ref{Node: "c@test", Len: 3, ID: [5]uint32{1 << 18}},
+		ei.Fun{Module: "x", Pid: pid("c@test", 1<<28)}, long,
+	}
+	s, c := newStage(t, "b@test")
+	synchronise(t, s, c, "a@test", nil, nil)
+	synchronise(t, s, c, "c@test", nil, nil)
+	require.Len(t, c.known, 2)
+	s.said()
+	for _, x := range wrong {
+		x := ei.Tuple{ei.List{x}}
+		_, _, ok := keyOf(x)
+		require.False(t, ok, x)
+		require.Empty(t, namesOf(ei.List{ei.Tuple{x, pid("a@test", 5), method}, ei.Tuple{a("x"), pid("a@test", 5), x}}))
+		require.Empty(t, externalOf(ei.List{ei.Tuple{x, pid("a@test", 5), a("a@test")}, x}))
+		require.Empty(t, opsOf(ei.List{ei.Tuple{a("delete"), x}, ei.Tuple{a("insert"), x}}))
+		c.message("a@test", ei.Tuple{a("lost_connection"), a("a@test"), x, ei.Int(1), a("q@test")})
+		c.message("a@test", ei.Tuple{a("lost_connection"), a("a@test"), ei.Int(1), x, a("q@test")})
+		c.message("a@test", ei.Tuple{a("$gen_call"), ei.Tuple{pid("a@test", 5), x}, ei.Tuple{a("sync"), ei.List{}}})
+		c.message("a@test", ei.Tuple{a("whereis"), a("x"), ei.Tuple{pid("a@test", 5), x}})
+		c.message("d@test", cast(a("init_connect"), ei.Tuple{ei.Int(8), x}, a("d@test"),
+			ei.Tuple{a("locker"), a("x"), ei.Map{}, pid("d@test", 1)}))
+	}
+	require.Empty(t, namesOf(ei.List{ei.Tuple{a("x"), pid("a@test", 1<<28), method}}))
+	require.Empty(t, externalOf(ei.List{ei.Tuple{a("x"), pid("a@test", 1<<28), a("a@test")}}))
+	require.Empty(t, s.said())
+	require.Empty(t, c.lost)
+	require.Empty(t, c.early)
+	// what comes early is not kept as it came
+	c.message("d@test", cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1), long}, a("d@test"),
+		ei.Tuple{a("locker"), long, ei.Map{{Key: a("x"), Value: long}}, pid("d@test", 1)}))
+	require.Len(t, c.early, 1)
+	require.True(t, isKeepable(c.early["d@test"].version, maxTagLen))
+	require.True(t, isKeepable(c.early["d@test"].init, maxTagLen))
+}
+
+// A hidden node takes no part: nothing of it is kept.
+func TestHiddenNode(t *testing.T) {
+	w := newWorld("a@test")
+	one := w.member(t, "a@test", nil)
+	n, err := nodes.New(nodes.Config{Name: "h@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: transport.MemoryAddr("h@test")})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	require.NoError(t, n.Start(within(t)))
+	box, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, box.SendName(within(t), "a@test", serverName, cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1)}, a("h@test"),
+		ei.Tuple{a("locker"), a("x"), ei.Map{}, box.Pid()})))
+	known, err := box.CallName(within(t), "a@test", serverName, a("get_known")) // and what came before it
+	require.NoError(t, err)
+	require.Equal(t, ei.Term(ei.List{}), known)
+	one.mu.RLock()
+	defer one.mu.RUnlock()
+	require.Empty(t, one.server.early)
 }

@@ -4,6 +4,7 @@ package global
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -65,22 +66,24 @@ func TestMoveInTransaction(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, one.Sync(within(t)))
 	require.NoError(t, other.Sync(within(t)))
-	inside, over := make(chan struct{}), make(chan struct{})
+	inside := make(chan struct{})
 	var busy sync.WaitGroup
 	busy.Go(func() {
-		_ = one.Trans(within(t), Lock{Resource: "res"}, nil, func(context.Context) error {
+		err := one.Trans(within(t), Lock{Resource: "res"}, func(ctx context.Context) error {
 			close(inside)
-			<-over
-			return nil
+			<-ctx.Done()
+			return context.Cause(ctx)
 		})
+		if !errors.Is(err, nodes.ErrMoved) {
+			t.Error(err)
+		}
 	})
 	<-inside
 	box := other.process(t)
 	require.ErrorIs(t, other.SetLock(transport.NoWait(), box, Lock{Resource: "res"}), ErrLocked)
 	one = w.move(t, one)
 	require.NoError(t, other.SetLock(within(t), box, Lock{Resource: "res"}))
-	require.NoError(t, other.DelLock(box, Lock{Resource: "res"}))
-	close(over)
+	require.NoError(t, other.DelLock(within(t), box, Lock{Resource: "res"}))
 	busy.Wait()
 	works(t, one, other, "x")
 	works(t, other, one, "y")
@@ -163,4 +166,18 @@ func TestMoveInSession(t *testing.T) {
 			require.Equal(t, l.box.Pid(), pid)
 		})
 	}
+}
+
+// A freeze that comes while the server is made anew fails, and does not wait for what waits for it.
+func TestFreezeWhileMade(t *testing.T) {
+	w := newUnixWorld(t, "a@test")
+	one := w.member(t, "a@test", nil)
+	box := one.process(t)
+	one.mu.Lock() // as renew has it
+	_, err := one.n.Freeze(within(t))
+	require.ErrorIs(t, err, errBusy)
+	require.NoError(t, one.n.Register("x", box)) // the node goes on
+	one.mu.Unlock()
+	one = w.move(t, one)
+	require.NotNil(t, one.n.Whereis(serverName))
 }

@@ -22,7 +22,7 @@ func (g *Global) setLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 	answers, late := g.callAllBy(ctx, by, on, ei.Tuple{ei.Atom("set_lock"), id})
 	isSet := len(late) == 0 && ctx.Err() == nil
 	for _, node := range late { // it may have the lock, or get it: what ends that comes afterwards
-		g.sendDel(by, id, node)
+		g.tell(by, node, ei.Tuple{ei.Atom("del_lock"), id})
 	}
 	var had []string
 	for node, a := range answers {
@@ -33,22 +33,22 @@ func (g *Global) setLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, 
 		}
 	}
 	if !isSet && len(had) > 0 {
-		g.delLocksBy(by, id, had)
+		g.delLocksBy(context.Background(), by, id, had)
 	}
 	return isSet
 }
 
 // delLocks releases a lock of the helper, on the greatest node last.
 func (g *Global) delLocks(id ei.Term, on []string) {
-	g.delLocksBy(g.helper.Load(), id, on)
+	g.delLocksBy(context.Background(), g.helper.Load(), id, on)
 	g.note(id, nil)
 }
 
-func (g *Global) delLocksBy(by *nodes.Mailbox, id ei.Term, on []string) {
+func (g *Global) delLocksBy(ctx context.Context, by *nodes.Mailbox, id ei.Term, on []string) {
 	if len(on) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	boss := slices.Max(on)
 	rest := slices.DeleteFunc(slices.Clone(on), func(n string) bool { return n == boss })
@@ -60,14 +60,14 @@ func (g *Global) delLocksBy(by *nodes.Mailbox, id ei.Term, on []string) {
 	}
 }
 
-// sendDel releases a lock without waiting for the answer, which is sent to nobody's alias.
-func (g *Global) sendDel(by *nodes.Mailbox, id ei.Term, node string) {
+// tell calls a node's server without waiting for the answer, which is sent to nobody's alias.
+func (g *Global) tell(by *nodes.Mailbox, node string, request ei.Term) {
 	ref, err := g.n.NewRef()
 	if err != nil {
 		return
 	}
 	from := ei.Tuple{by.Pid(), ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}}
-	_ = by.SendName(g.outbox.noWait, node, serverName, ei.Tuple{ei.Atom("$gen_call"), from, ei.Tuple{ei.Atom("del_lock"), id}})
+	_ = by.SendName(g.outbox.noWait, node, serverName, ei.Tuple{ei.Atom("$gen_call"), from, request})
 }
 
 // note remembers what the helper has locked, for the process that goes on as this one.

@@ -14,6 +14,7 @@ type name struct {
 	pid    ei.Pid
 	method ei.Term // who keeps the name in a conflict: a fun, as it came
 	host   string  // the node that a process of a C-node has registered at; else ""
+	mine   bool    // registered by this node, and not by a peer
 	ref    ei.Ref  // the monitor; without words: there is none yet
 }
 
@@ -69,7 +70,7 @@ func nameOf(t ei.Term) (n name, ok bool) {
 		return name{}, false
 	}
 	pid, ok := e[1].(ei.Pid)
-	if !ok || !isNodeName(string(pid.Node)) {
+	if !ok || !isNodeName(string(pid.Node)) || !possible(pid) || !isKeepable(e[2], maxNameLen) {
 		return name{}, false
 	}
 	key, term, ok := keyOf(e[0])
@@ -84,6 +85,24 @@ func namesOf(t ei.Term) (names []name) {
 		}
 	}
 	return names
+}
+
+// externalOf reads [{Name, Pid, Node}], of names of processes of C-nodes, and leaves out what is
+// none: the list is passed on.
+func externalOf(t ei.Term) ei.List {
+	ext := ei.List{}
+	list, _ := ei.Elements(t)
+	for _, e := range list {
+		if x, ok := e.(ei.Tuple); ok && len(x) == 3 {
+			_, term, ok := keyOf(x[0])
+			pid, isPid := x[1].(ei.Pid)
+			host, isHost := x[2].(ei.Atom)
+			if ok && isPid && isHost && possible(pid) {
+				ext = append(ext, ei.Tuple{term, pid, host})
+			}
+		}
+	}
+	return ext
 }
 
 // entries are all names, as exchange has them.
@@ -112,7 +131,7 @@ func (c *server) register(by ei.Pid, t, p, method ei.Term, host string) {
 	if !ok {
 		return
 	}
-	n.host = host
+	n.host, n.mine = host, string(by.Node) == c.self
 	l := c.locks[globalKey]
 	if l == nil && c.downed || l != nil && !l.heldBy(by) {
 		// as in OTP: the caller's node was gone meanwhile, and the lock with it
@@ -127,6 +146,9 @@ func (c *server) insertName(n name) {
 	if c.names[n.key] == nil && len(c.names) >= maxNames {
 		c.out.warn("global: too many names", "name", n.term)
 		return
+	}
+	if was := c.names[n.key]; was != nil && was.mine && was.pid == n.pid && ei.Identical(was.method, n.method) {
+		n.mine = true // it comes back from a conflict
 	}
 	c.dropName(n.key)
 	of := &n

@@ -103,6 +103,9 @@ func (c *server) lostConnection(from string, m ei.Tuple) {
 	if !ok1 || !ok2 || c.silent || !c.isMember(from) || string(a) == c.self {
 		return
 	}
+	if !isKeepable(m[2], maxTagLen) || !isKeepable(m[3], maxTagLen) {
+		return
+	}
 	key := [2]string{string(a), string(b)}
 	if was, ok := c.lost[key]; ok && ei.Identical(was.xcre, m[2]) && ei.Compare(m[3], was.id) <= 0 {
 		return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
@@ -32,11 +33,16 @@ var errNoMailbox = errors.New("the mailbox is nil")
 // An Error says which name, or which lock, an attempt was about, and why it has failed.
 type Error struct {
 	Op   string  // "register", "lock", …
-	Name ei.Term // the name, or the resource
+	Name ei.Term // the name, or the resource; nil if it is none, or for Sync
 	Err  error
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%s %v: %v", e.Op, e.Name, e.Err) }
+func (e *Error) Error() string {
+	if e.Name == nil {
+		return fmt.Sprintf("%s: %v", e.Op, e.Err)
+	}
+	return fmt.Sprintf("%s %v: %v", e.Op, e.Name, e.Err)
+}
 
 // Unwrap gives the reason.
 func (e *Error) Unwrap() error { return e.Err }
@@ -50,12 +56,13 @@ func wrap(op string, name ei.Term, err error) error {
 
 // nameKey reads a name as the caller gives it.
 func nameKey(name any) (key string, t ei.Term, err error) {
-	switch v := name.(type) {
-	case string:
-		t = ei.Atom(v)
-	case ei.Term:
-		t = v
-	default:
+	_, marshals := name.(ei.Marshaler)
+	v := reflect.ValueOf(name)
+	if term, ok := name.(ei.Term); ok {
+		t = term
+	} else if v.Kind() == reflect.String && !marshals {
+		t = ei.Atom(v.String())
+	} else {
 		raw, err := ei.Append(nil, name)
 		if err != nil {
 			return "", nil, fmt.Errorf("%w: %w", ErrNotTerm, err)
@@ -72,14 +79,20 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 }
 
 // Register gives a process of this node a name in the whole cluster: global:register_name/3. name
-// is any term; a string is the atom of that text, as nodes.Node.Register has it, and a binary an
-// ei.Binary. A process can have one name. method says who keeps the name if two partitions in
-// which it is taken become one; the zero Method is RandomExit.
+// is any term; a string, or a value of a type that is one, is the atom of that text, as
+// nodes.Node.Register has it, and a binary an ei.Binary. A process can have one name. method says
+// who keeps the name if two partitions in which it is taken become one; the zero Method is
+// RandomExit.
 //
-// When Register returns nil all nodes know the name; it is free again when the process ends. It
-// locks all nodes, and waits until ctx ends while another node has the lock, or does not answer.
-// The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's and the node's; after any error the process
-// has not got the name, or will not keep it. It must not be called in Config.Setup.
+// Register locks all nodes, and waits until ctx ends while another node has the lock, or does not
+// answer. When it returns nil all nodes know the name, except for one that has given its lock, and
+// then has not answered for 10 s: that one knows it when it reads on. The name is free again when
+// the process ends. The errors are ErrTaken, ErrNamed, ErrNotTerm, ctx's and the node's. After an
+// error the process has not got the name, or loses it as soon as all nodes have read so; only after
+// nodes.ErrMoved it may have it.
+//
+// Call it, and the other methods that wait, after Node.Start: in Config.Setup of a program that goes
+// on as the node they wait until ctx ends, for the node does not run before Setup is over.
 func (g *Global) Register(ctx context.Context, name any, b *nodes.Mailbox, method Method) error {
 	if b == nil {
 		return wrap("register", nil, errNoMailbox)
@@ -99,7 +112,7 @@ func (g *Global) Register(ctx context.Context, name any, b *nodes.Mailbox, metho
 }
 
 // Reregister gives a name to a process, also if another one has it: global:re_register_name/3. It
-// waits as Register does.
+// waits as Register does. After an error that comes from a wait either of the two may have the name.
 func (g *Global) Reregister(ctx context.Context, name any, b *nodes.Mailbox, method Method) error {
 	if b == nil {
 		return wrap("reregister", nil, errNoMailbox)
@@ -110,7 +123,7 @@ func (g *Global) Reregister(ctx context.Context, name any, b *nodes.Mailbox, met
 }
 
 // Unregister takes a name back, whoever has it: global:unregister_name/1. It waits as Register
-// does. A name that nobody has is no error.
+// does. A name that nobody has is no error; after an error that comes from a wait it may be free.
 func (g *Global) Unregister(ctx context.Context, name any) error {
 	return g.change(ctx, "unregister", name, nil, func(t ei.Term) (ei.Term, error) {
 		return ei.Tuple{ei.Atom("unregister"), t}, nil
@@ -143,13 +156,15 @@ func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailb
 		return wrap(op, t, err)
 	}
 	answers := g.callAll(ctx, locked, r)
-	if err := ctx.Err(); err != nil {
-		return wrap(op, t, err)
+	if err = ctx.Err(); err == nil && answers[g.n.Name()] == nil {
+		err = cmp.Or(g.n.Err(), nodes.ErrNoProc)
 	}
-	if answers[g.n.Name()] == nil {
-		return wrap(op, t, cmp.Or(g.n.Err(), nodes.ErrNoProc))
+	if err != nil && op == "register" { // while the lock is held: nobody else has the name
+		for _, node := range locked {
+			g.tell(g.helper.Load(), node, ei.Tuple{ei.Atom("unregister"), t})
+		}
 	}
-	return nil
+	return wrap(op, t, err)
 }
 
 // lockKnown locks all nodes of the partition: the greatest first, and again if there are more of

@@ -7,8 +7,9 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// Send sends a term to the process that has a name: global:send/2. ErrNoName if none has; else it
-// waits, and fails, as nodes.Mailbox.Send does.
+// Send sends a term to the process that has a name, in the name of from; nil: in that of
+// global_name_server. It is global:send/2. ErrNoName if no process has the name; else it waits, and
+// fails, as nodes.Mailbox.Send does.
 func (g *Global) Send(ctx context.Context, from *nodes.Mailbox, name, term any) error {
 	_, t, err := nameKey(name)
 	if err != nil {
@@ -18,19 +19,16 @@ func (g *Global) Send(ctx context.Context, from *nodes.Mailbox, name, term any) 
 	if !ok {
 		return wrap("send to", t, ErrNoName)
 	}
+	if from == nil {
+		from = g.box.Load()
+	}
 	return from.Send(ctx, pid, term)
-}
-
-// A Caller is a *nodes.Node, which calls with a process made for each call, or a *nodes.Mailbox,
-// whose pid the server sees.
-type Caller interface {
-	Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error)
 }
 
 // CallAs makes a request to the process that has a name, gen_server:call({global, Name}, Request),
 // and stores the reply in an R as nodes.CallAs does. It waits until ctx ends; ErrNoName if no
 // process has the name, else the errors of nodes.CallAs.
-func CallAs[R any](ctx context.Context, g *Global, by Caller, name, request any) (R, error) {
+func CallAs[R any](ctx context.Context, g *Global, by nodes.Caller, name, request any) (R, error) {
 	var reply R
 	_, t, err := nameKey(name)
 	if err != nil {

@@ -21,7 +21,8 @@ const (
 	maxNames   = 1 << 20
 	maxWaiters = 10_000 // of {sync, _} and {whereis, _, _}
 	maxLost    = 10_000
-	maxNameLen = 64 << 10 // bytes of an encoded name
+	maxNameLen = 64 << 10 // bytes of an encoded name, or method
+	maxTagLen  = 512      // bytes of an encoded tag: OTP's are integers and references
 
 	lostMemory = time.Hour // how long a lost_connection is remembered, as in OTP
 )

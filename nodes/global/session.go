@@ -87,7 +87,7 @@ func (c *server) begin(node string) {
 // initConnect: the other node's side of the session.
 func (c *server) initConnect(node string, v, init ei.Term) {
 	vt, ok := v.(ei.Tuple)
-	if !ok || len(vt) < 2 {
+	if !ok || len(vt) < 2 || !isKeepable(vt[1], maxTagLen) {
 		return
 	}
 	if his, _ := vt[0].(ei.Int); his < version {
@@ -99,7 +99,7 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 		return
 	}
 	locker, ok := it[3].(ei.Pid)
-	if !ok || string(locker.Node) != node {
+	if !ok || string(locker.Node) != node || !possible(locker) {
 		return
 	}
 	if s := c.sessions[node]; s != nil && s.begun {
@@ -110,7 +110,7 @@ func (c *server) initConnect(node string, v, init ei.Term) {
 	s := c.sessions[node]
 	if s == nil {
 		if len(c.early) < maxKnown {
-			c.early[node] = early{v, init}
+			c.early[node] = early{vt[:2], ei.Tuple{it[0], ei.Atom("no_longer_a_pid"), ei.Map{}, locker}}
 		}
 		return
 	}
@@ -289,7 +289,7 @@ func (c *server) resolvedBy(node string, ops, known, ext, tag ei.Term) {
 	if s == nil || s.his != nil || !s.locked {
 		return
 	}
-	s.his = &resolution{opsOf(ops), nodesOf(known), ext}
+	s.his = &resolution{opsOf(ops), nodesOf(known), externalOf(ext)}
 	if s.decided {
 		c.finish(s)
 	}

@@ -12,11 +12,21 @@ import (
 // The state of a Global, as a term: for the process that goes on as this one and, of the tables,
 // for the other workers. A field that is added goes to the end of its tuple.
 
+// handoverTime is how long a freeze waits for what uses the tables, which is never long.
+const handoverTime = time.Second
+
+var errBusy = errors.New("global: a process is being made")
+
 var errState = errors.New("global: the state of the process before cannot be read")
 
-// handover is the state for the process that goes on as this one. The node stands still.
+// handover is the state for the process that goes on as this one. The node stands still. Who makes
+// a process meanwhile has g.mu, and waits for the end of the freeze: so this does not wait for that.
 func (g *Global) handover() ([]byte, error) {
-	g.mu.Lock()
+	for begun := time.Now(); !g.mu.TryLock(); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > handoverTime {
+			return nil, errBusy
+		}
+	}
 	defer g.mu.Unlock()
 	held := ei.List{}
 	g.heldMu.Lock()
@@ -144,7 +154,7 @@ func (c *server) clearTables() {
 }
 
 func (n *name) encode() ei.Term {
-	return ei.Tuple{n.term, n.pid, n.method, ei.Atom(n.host), refOrNone(n.ref)}
+	return ei.Tuple{n.term, n.pid, n.method, ei.Atom(n.host), refOrNone(n.ref), atomOf(n.mine)}
 }
 
 // putName puts an encoded name into the table.
@@ -159,6 +169,7 @@ func (c *server) putName(t ei.Term, monitors bool) {
 	}
 	host, _ := e[3].(ei.Atom)
 	n.host = string(host)
+	n.mine = len(e) > 5 && isAtom(e[5], "true")
 	if monitors {
 		n.ref, _ = e[4].(ei.Ref)
 	}

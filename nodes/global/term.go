@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -61,6 +62,9 @@ func replyTo(node string, from ei.Term) (to letter, ok bool) {
 	if !ok || string(pid.Node) != node {
 		return letter{}, false
 	}
+	if !possible(pid) || !isKeepable(t[1], maxTagLen) {
+		return letter{}, false
+	}
 	to = letter{node: node, pid: pid, tag: t[1]}
 	tag, _ := t[1].(ei.ImproperList)
 	if len(tag.Elems) == 0 { // [[alias | Ref] | _] may be proper
@@ -78,10 +82,42 @@ func replyTo(node string, from ei.Term) (to letter, ok bool) {
 	return to, true
 }
 
+// isKeepable tells whether a peer's term can be kept, and passed on: it is possible, and no longer
+// than a number of bytes.
+func isKeepable(t ei.Term, longest int) bool {
+	raw, err := ei.AppendTerm(nil, t)
+	return err == nil && len(raw) <= longest && possible(t)
+}
+
+// possible tells whether the node of each identifier in a term may have made it. A runtime system
+// that gets an impossible one of its own ends the connection: so none is taken from others.
+func possible(t ei.Term) bool {
+	for t := range ei.Walk(t) {
+		ok := true
+		switch t := t.(type) {
+		case ei.Pid:
+			ok = t.ID < 1<<28
+		case ei.Fun:
+			ok = t.Pid.ID < 1<<28
+		case ei.Port:
+			ok = t.ID < 1<<60
+		case ei.Ref:
+			ok = t.ID[0] < 1<<18
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// isVisible tells whether the node at the other end may take part in global.
+func isVisible(c *nodes.Conn) bool { return c.Peer().Flags.Has(dist.FlagPublished) }
+
 // keyOf makes the key of a term in a map: terms that are the same to Erlang have the same one.
 func keyOf(t ei.Term) (key string, same ei.Term, ok bool) {
 	raw, err := ei.AppendTerm(nil, t)
-	if err != nil || len(raw) > maxNameLen {
+	if err != nil || len(raw) > maxNameLen || !possible(t) {
 		return "", nil, false
 	}
 	same = canonical(t)

@@ -13,10 +13,11 @@ import (
 // A Lock is a resource of which at most one requester has the lock. Avoid the resources global,
 // dist_ac, mnesia_adjust_log_writes and mnesia_table_lock, which OTP uses.
 type Lock struct {
-	Resource any // a term; a string is an atom
+	Resource any // as a name: see Register
 	// Requester tells who has the lock: two processes with the same one share it, and both must
-	// release it. nil: the process itself.
+	// release it. nil: the process of SetLock, and for Trans the call itself: not re-entrant.
 	Requester any
+	Nodes     []string // where it is locked; none: on this node and all that are known
 }
 
 func (l Lock) id(otherwise ei.Term) (ei.Term, error) {
@@ -31,23 +32,24 @@ func (l Lock) id(otherwise ei.Term) (ei.Term, error) {
 	return ei.Tuple{resource, requester}, err
 }
 
-// SetLock sets a lock on nodes, for a process: global:set_lock/2. No nodes are this one and all
-// that are known. While another requester has the lock it tries again, until ctx ends; with
-// transport.NoWait it tries once, and the error is ErrLocked. If the process ends its locks do.
-func (g *Global) SetLock(ctx context.Context, holder *nodes.Mailbox, l Lock, on ...string) error {
+// SetLock sets a lock for a process: global:set_lock/2. While another requester has it, it tries
+// again, until ctx ends; under transport.NoWait it tries once, and the error is ErrLocked. That one
+// try waits all the same: up to 10 s for the answers of the nodes and, if one refuses, up to 10 s
+// for those that have agreed to release it. If the process ends its locks do.
+func (g *Global) SetLock(ctx context.Context, holder *nodes.Mailbox, l Lock) error {
 	id, err := l.id(holder.Pid())
 	if err != nil {
 		return wrap("lock", nil, err)
 	}
 	resource := id.(ei.Tuple)[0]
 	for times := 1; ; times++ {
-		if g.trySet(ctx, holder, id, g.nodesOr(on)) {
+		if g.trySet(ctx, holder, id, g.nodesOr(l.Nodes)) {
 			return nil
 		}
 		switch {
 		case holder.Err() != nil:
 			return wrap("lock", resource, holder.Err())
-		case isNoWait(ctx):
+		case transport.IsNoWait(ctx):
 			return wrap("lock", resource, ErrLocked)
 		}
 		if err := g.sleep(ctx, times); err != nil {
@@ -60,13 +62,16 @@ func (g *Global) trySet(ctx context.Context, by *nodes.Mailbox, id ei.Term, on [
 	if len(on) > 1 && slices.Contains(on, g.n.Name()) && !g.canLock(id) {
 		return false
 	}
-	if isNoWait(ctx) { // one try takes the nodes' answers all the same
-		ctx = context.Background()
-	}
-	return g.setLocksBy(ctx, by, id, on)
+	return g.setLocksBy(forAnswers(ctx), by, id, on)
 }
 
-func isNoWait(ctx context.Context) bool { return ctx == transport.NoWait() }
+// forAnswers is the context of a single try: it takes the nodes' answers all the same.
+func forAnswers(ctx context.Context) context.Context {
+	if transport.IsNoWait(ctx) {
+		return context.Background()
+	}
+	return ctx
+}
 
 // nodesOr are the nodes, or all.
 func (g *Global) nodesOr(on []string) []string {
@@ -77,20 +82,39 @@ func (g *Global) nodesOr(on []string) []string {
 }
 
 // DelLock releases a lock of a process, on the nodes of SetLock: global:del_lock/2. It waits for
-// their answers, ten seconds at most.
-func (g *Global) DelLock(holder *nodes.Mailbox, l Lock, on ...string) error {
+// their answers until ctx ends, 10 s at most, which is no error; if ctx ends first the nodes are told
+// to release it without a wait, and the error is ctx's. Under transport.NoWait it waits for
+// the answers all the same.
+func (g *Global) DelLock(ctx context.Context, holder *nodes.Mailbox, l Lock) error {
 	id, err := l.id(holder.Pid())
-	if err == nil {
-		g.delLocksBy(holder, id, g.nodesOr(on))
+	if err != nil {
+		return wrap("unlock", nil, err)
 	}
-	return wrap("unlock", nil, err)
+	on := g.nodesOr(l.Nodes)
+	g.delLocksBy(forAnswers(ctx), holder, id, on)
+	if err := ctx.Err(); err != nil {
+		for _, node := range on {
+			g.tell(holder, node, ei.Tuple{ei.Atom("del_lock"), id})
+		}
+		return wrap("unlock", id.(ei.Tuple)[0], err)
+	}
+	return nil
 }
 
-// Trans calls fn while it has a lock: global:trans/3. It waits for the lock as SetLock does, with
-// its errors, else the error is fn's. l.Requester is usually nil: then this call is the requester,
-// and no other one has the lock meanwhile. If the node moves to another process while fn runs, the
-// lock is released there.
-func (g *Global) Trans(ctx context.Context, l Lock, on []string, fn func(ctx context.Context) error) error {
+// Trans calls fn while it has a lock: global:trans/3. It waits for the lock as SetLock does, also
+// under transport.NoWait, with its errors; else the error is fn's. Then it waits as DelLock does,
+// whatever has become of ctx.
+//
+// With Lock.Requester nil the requester is the call itself: not re-entrant, as a process of Erlang
+// is in global:trans({stock, self()}, Fun). So a Trans in fn waits for the outer one. With a
+// Requester of your own in both, unique in the cluster, it does not; as in Erlang, the lock is
+// released with the end of the inner one then.
+//
+// fn's context is derived from ctx. It ends, too, when this node's locks are lost because a peer
+// has ended the process that has them, cnode_global_locker, with exit(Pid, kill), because the node
+// goes on in another program, where the lock is released, or because it ends: context.Cause says
+// why.
+func (g *Global) Trans(ctx context.Context, l Lock, fn func(ctx context.Context) error) error {
 	ref, err := g.n.NewRef()
 	if err != nil {
 		return wrap("lock", nil, err)
@@ -99,14 +123,15 @@ func (g *Global) Trans(ctx context.Context, l Lock, on []string, fn func(ctx con
 	if err != nil {
 		return wrap("lock", nil, err)
 	}
-	resource, on := id.(ei.Tuple)[0], g.nodesOr(on)
+	resource, on := id.(ei.Tuple)[0], g.nodesOr(l.Nodes)
+	var helper *nodes.Mailbox
 	for times := 1; ; times++ {
 		g.note(id, on)
-		if g.trySet(ctx, g.helper.Load(), id, on) {
+		if helper = g.helper.Load(); g.trySet(ctx, helper, id, on) {
 			break
 		}
 		g.note(id, nil)
-		if isNoWait(ctx) {
+		if transport.IsNoWait(ctx) {
 			return wrap("lock", resource, ErrLocked)
 		}
 		if err := g.sleep(ctx, times); err != nil {
@@ -114,5 +139,14 @@ func (g *Global) Trans(ctx context.Context, l Lock, on []string, fn func(ctx con
 		}
 	}
 	defer g.delLocks(id, on)
-	return fn(ctx)
+	held, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-helper.Done():
+			cancel(wrap("lock", resource, helper.Err()))
+		case <-held.Done():
+		}
+	}()
+	return fn(held)
 }

@@ -52,6 +52,17 @@ func (w *world) member(t testing.TB, name string, o *Options) member {
 	return m
 }
 
+// meeting starts two nodes that have their names in common.
+func (w *world) meeting(t testing.TB) (one, other member) {
+	t.Helper()
+	one, other = w.member(t, "a@test", nil), w.member(t, "b@test", nil)
+	_, err := one.n.Connect(within(t), "b@test")
+	require.NoError(t, err)
+	require.NoError(t, one.Sync(within(t)))
+	require.NoError(t, other.Sync(within(t)))
+	return one, other
+}
+
 func (m member) process(t testing.TB) *nodes.Mailbox {
 	t.Helper()
 	b, err := m.n.NewMailbox(nil)

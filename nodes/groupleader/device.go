@@ -15,7 +15,7 @@ import (
 )
 
 // ErrNone: the function has no group leader. It runs in a Server, its caller has named none, or one
-// by a name (user) that no process of this node has: see Serve.
+// by a name (user) that no process of this node has: see Serve. Or the context is no function's.
 var ErrNone = errors.New("there is no group leader")
 
 // ErrTerminated: the device has ended, or the connection to its node, before it answered.
@@ -58,7 +58,9 @@ type Device struct {
 	rest []byte // of what was written: the beginning of a character
 }
 
-// Of is the group leader of the function that runs with ctx: nodes.GroupLeaderOf.
+// Of is the group leader of the function that runs with ctx: nodes.GroupLeaderOf. It needs a
+// function's ctx, which has the node, too; elsewhere it is ErrNone, also with nodes.WithGroupLeader:
+// use NewDevice.
 func Of(ctx context.Context) *Device {
 	d := &Device{ctx: ctx}
 	if self := nodes.MailboxOf(ctx); self != nil {

@@ -16,7 +16,7 @@ type Options struct {
 	// In is what others read, as from a terminal; nil: nothing ({error, enotsup}). It is read only
 	// while somebody waits for it. A Read that waits when the process ends goes on until it returns.
 	In io.Reader
-	// Columns and Rows are the size of the terminal that Out is; 0: it is none.
+	// Columns and Rows are the size of the terminal that out is; 0: it is none.
 	Columns, Rows int
 }
 
@@ -39,7 +39,7 @@ const (
 // To read terms or tokens (io:read, io:fread), the node of whoever reads is called for the function
 // that takes the text apart. A read that waits does not move with the node.
 //
-// The errors, and what the context of the node has to do with it, are those of Node.Handle.
+// The errors for the name, and when to call it, are as for Node.Handle.
 func Serve(n *nodes.Node, name string, out io.Writer, o *Options) (*nodes.Mailbox, error) {
 	s := &server{n: n, out: out, late: make(chan struct{}, maxLate)}
 	if o != nil {

@@ -32,7 +32,7 @@ type Options struct {
 }
 
 // ErrNotJoined is the error of Leave if none of the processes is a member. It is pg's not_joined.
-var ErrNotJoined = errors.New("not joined")
+var ErrNotJoined = errors.New("pg: not joined")
 
 // A Scope is a set of groups that scopes of the same name on other nodes take part in. Its methods
 // are safe for concurrent use.

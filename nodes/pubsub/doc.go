@@ -6,7 +6,7 @@
 //	for order, err := range pubsub.Messages[Order](ctx, ps, "orders") { ... } // PubSub.subscribe(MyApp.PubSub, "orders")
 //	err = ps.Broadcast(ctx, "orders", Order{...})               // PubSub.broadcast(MyApp.PubSub, "orders", %{...})
 //	err = ps.Push(ctx, "room:1", "new_msg", Note{...})          // MyAppWeb.Endpoint.broadcast("room:1", "new_msg", %{...})
-//	pr, err := ps.Presence("MyAppWeb.Presence", nil)            // read only
+//	pr, err := ps.FollowPresence("MyAppWeb.Presence", nil)      // read only
 //	users, err := pubsub.List[User](pr, "room:1")               // MyAppWeb.Presence.list("room:1")
 //	for e, err := range pubsub.Watch[User](ctx, pr, "room:1") { ... } // who comes and goes
 //

@@ -52,6 +52,30 @@ func Example() {
 	// Output: clock 10
 }
 
+// A member of MyApp.PubSub that connects to one of the others.
+func ExampleStart() {
+	ctx := context.Background()
+	var ps *pubsub.PubSub
+	node, err := nodes.New(nodes.Config{
+		Name: "go@10.0.0.7", Cookie: "secret",
+		Setup: func(n *nodes.Node) (err error) {
+			ps, err = pubsub.Start(n, "MyApp.PubSub", nil)
+			return err
+		},
+	})
+	if err == nil {
+		err = node.Start(ctx)
+	}
+	if err == nil {
+		_, err = node.Connect(ctx, "app@10.0.0.8")
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	defer ps.Close()
+}
+
 // What a program pushes appears in the browsers that have joined the channel room:1:
 // channel.on("new_msg", msg => …).
 func ExamplePubSub_Push() {
@@ -68,7 +92,7 @@ func ExampleWatch() {
 		PhxRef string // what Phoenix adds
 	}
 	watch := func(ctx context.Context, ps *pubsub.PubSub) error {
-		presence, err := ps.Presence("MyAppWeb.Presence", nil)
+		presence, err := ps.FollowPresence("MyAppWeb.Presence", nil)
 		if err != nil {
 			return err
 		}
@@ -76,7 +100,7 @@ func ExampleWatch() {
 			if err != nil {
 				return err
 			}
-			fmt.Println(event.Change, event.Key, event.Meta.Name) // joined 17 Ann
+			fmt.Println(event.Kind, event.Key, event.Meta.Name) // joined 17 Ann
 		}
 		return nil
 	}

@@ -65,11 +65,11 @@ type shard struct {
 	asking map[ei.Atom]bool // which nodes are being asked; true: and then once more
 }
 
-// Presence starts to follow the Phoenix.Presence of that name: "MyAppWeb.Presence" for its module's
+// FollowPresence starts to follow the Phoenix.Presence of that name: "MyAppWeb.Presence" for its module's
 // name, or "my_tracker" for the atom that names a Phoenix.Tracker. What the others know is here as
 // soon as they have answered, a moment after they are connected. If it was called for the name
 // before, the error is nodes.ErrNameTaken. The Presence ends with the PubSub.
-func (ps *PubSub) Presence(name string, o *PresenceOptions) (*Presence, error) {
+func (ps *PubSub) FollowPresence(name string, o *PresenceOptions) (*Presence, error) {
 	p := &Presence{ps: ps, name: name, watchers: map[string]map[*watcher]struct{}{}}
 	if o != nil {
 		p.opts = *o
@@ -257,9 +257,11 @@ type Present[M any] struct {
 	Meta M
 }
 
-// List gives who is on a topic now, sorted by key; those of nodes that are down are left out. If
-// there is somebody whose meta cannot be an M, as ei.Unmarshal stores it, the error names the first,
-// and the list has the others. It is MyAppWeb.Presence.list/1.
+// List gives who is on a topic now, sorted by key; those of nodes that are down are left out. It has
+// an element for each process, so that a user with two tabs may be there twice, one after the other:
+// MyAppWeb.Presence.list/1 groups the metas by key. If there is somebody whose meta cannot be an M,
+// as ei.Unmarshal stores it, the error names the first, and the list has the others. It does not
+// wait.
 func List[M any](p *Presence, topic string) ([]Present[M], error) {
 	p.mu.Lock()
 	var es []*entry
@@ -311,27 +313,27 @@ func keyText(raw ei.Raw) string {
 	return string(ei.AppendElixir(nil, t))
 }
 
-// A Change is what has become of who is, or was, on a topic.
-type Change int
+// A Kind of Event is what has become of who is, or was, on a topic.
+type Kind int
 
-// The changes.
+// The kinds.
 const (
-	Joined  Change = iota + 1
-	Updated        // the meta is another one
-	Left           // the meta is the last one
+	Joined  Kind = iota + 1
+	Updated      // the meta is another one
+	Left         // the meta is the last one
 )
 
-// String is a word for the change.
-func (c Change) String() string {
-	if c < Joined || c > Left {
-		return "Change(" + strconv.Itoa(int(c)) + ")"
+// String is a word for the kind.
+func (k Kind) String() string {
+	if k < Joined || k > Left {
+		return "Kind(" + strconv.Itoa(int(k)) + ")"
 	}
-	return [...]string{"joined", "updated", "left"}[c-Joined]
+	return [...]string{"joined", "updated", "left"}[k-Joined]
 }
 
 // An Event is a change on a topic.
 type Event[M any] struct {
-	Change Change
+	Kind Kind
 	Present[M]
 }
 
@@ -346,13 +348,13 @@ func Watch[M any](ctx context.Context, p *Presence, topic string) iter.Seq2[Even
 		w := p.watch(topic)
 		defer p.unwatch(topic, w)
 		for {
-			change, e, err := p.next(ctx, w)
+			kind, e, err := p.next(ctx, w)
 			if err != nil {
 				yield(Event[M]{}, &nodes.Error{Op: "watch " + topic, Err: err})
 				return
 			}
 			one, err := present[M](e)
-			if !yield(Event[M]{change, one}, err) {
+			if !yield(Event[M]{kind, one}, err) {
 				return
 			}
 		}

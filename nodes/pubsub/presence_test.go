@@ -99,7 +99,7 @@ func TestPresence(t *testing.T) {
 	tracker.join("room", "bob")
 	tracker.join("other", "ann")
 	tracker.beats() // nobody hears
-	p, err := a.Presence("App.Presence", &PresenceOptions{
+	p, err := a.FollowPresence("App.Presence", &PresenceOptions{
 		BroadcastPeriod: 20 * time.Millisecond, DownPeriod: 400 * time.Millisecond, PermdownPeriod: time.Hour,
 	})
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestPresence(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, ei.Atom("n1@test"), e.Pid.Node)
 		require.NotZero(t, e.Meta.N)
-		return e.Change.String() + " " + e.Key
+		return e.Kind.String() + " " + e.Key
 	}
 	require.ElementsMatch(t, []string{"joined ann", "joined bob"}, []string{event(), event()})
 	tracker.join("room", "ann")
@@ -151,7 +151,7 @@ func TestPresence(t *testing.T) {
 // A meta that does not fit is an error beside the others.
 func TestPresenceMisfits(t *testing.T) {
 	_, a, b := two(t, nil)
-	p, err := a.Presence("App.Presence", nil)
+	p, err := a.FollowPresence("App.Presence", nil)
 	require.NoError(t, err)
 	me := replica{Node: "n1@test", Vsn: 1}
 	s := &saying{kind: heartbeat, from: me, clocks: contextOf{me: 2}, delta: &delta{
@@ -192,7 +192,7 @@ func TestKeyText(t *testing.T) {
 // What no member of a PubSub sends changes nothing, and costs nothing that stays.
 func TestHostile(t *testing.T) {
 	w, a, b := two(t, &Options{PoolSize: 2})
-	p, err := b.Presence("App.Presence", nil)
+	p, err := b.FollowPresence("App.Presence", nil)
 	require.NoError(t, err)
 	hostile := box(t, w.all[0], nil)
 	ctx := expect.Context(t)
@@ -250,7 +250,7 @@ func TestPresenceOfAnother(t *testing.T) {
 		knows(t, ps, 3)
 	}
 	requests := messages[ei.Term](t, b, shardTopic)
-	p, err := a.Presence("App.Presence", nil)
+	p, err := a.FollowPresence("App.Presence", nil)
 	require.NoError(t, err)
 	tracker := startTracker(t, w.all[1], b)
 	tracker.join("room", "ann")

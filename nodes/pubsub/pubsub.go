@@ -46,7 +46,8 @@ type Options struct {
 	// ends with an error.
 	Limit int
 	// Scope is the program's own scope of that name, which other PubSubs, or the program itself, use
-	// as well: pg.Start(n, pubsub.Scope, nil). nil: Start starts it, and Close closes it.
+	// as well: pg.Start(n, pubsub.Scope, nil). nil: Start starts it, and Close closes it, so that a
+	// program with several PubSubs on a node starts the scope itself, and gives it to each.
 	Scope *pg.Scope
 }
 
@@ -60,6 +61,7 @@ type PubSub struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	kept      sync.WaitGroup
+	done      chan struct{}
 
 	mu      sync.Mutex
 	members []*nodes.Mailbox // the pool's processes
@@ -70,11 +72,12 @@ type PubSub struct {
 
 // Start makes the node a member of the PubSub of that name: "MyApp.PubSub" for a module's name,
 // "my_pubsub" for that atom. Call it in Config.Setup if the node moves or has workers (see the
-// package's comment), else there or after Node.Start. If it was called for the name before, the
-// error is nodes.ErrNameTaken.
+// package's comment), else there or after Node.Start. The error is nodes.ErrNameTaken if it was called
+// for the name before, or for another name without Options.Scope, which both have to be given then.
 func Start(n *nodes.Node, name string, o *Options) (*PubSub, error) {
 	ps := &PubSub{
-		n: n, log: n.Logger().With("pubsub", name), topics: map[string]map[*nodes.Mailbox]struct{}{}, subscribers: map[*nodes.Mailbox]map[string]struct{}{},
+		n: n, log: n.Logger().With("pubsub", name), done: make(chan struct{}),
+		topics: map[string]map[*nodes.Mailbox]struct{}{}, subscribers: map[*nodes.Mailbox]map[string]struct{}{},
 	}
 	if o != nil {
 		ps.opts = *o
@@ -109,6 +112,13 @@ func (ps *PubSub) start(name string) (err error) {
 		}
 		ps.ownsScope = true
 	}
+	ps.background(func() {
+		defer close(ps.done)
+		select {
+		case <-ps.ctx.Done():
+		case <-o.Scope.Done():
+		}
+	})
 	adapter := elixir.Module(strings.TrimPrefix(name, "Elixir.") + ".Adapter") // Module.concat(name, "Adapter")
 	ps.members = make([]*nodes.Mailbox, o.PoolSize)
 	for i := range ps.members {
@@ -191,6 +201,19 @@ func (ps *PubSub) Close() error {
 	return nil
 }
 
+// Done is closed when the PubSub has ended: by Close, with its scope or its node, or because that goes
+// on in another process.
+func (ps *PubSub) Done() <-chan struct{} { return ps.done }
+
+// Err is why the PubSub has ended: nodes.ErrClosed after Close, else what pg.Scope.Err says, for
+// example nodes.ErrMoved; nil while it has not.
+func (ps *PubSub) Err() error {
+	if ps.ctx.Err() != nil {
+		return nodes.ErrClosed
+	}
+	return ps.opts.Scope.Err()
+}
+
 // background runs f on a goroutine for which Close waits; not after Close.
 func (ps *PubSub) background(f func()) {
 	ps.mu.Lock()
@@ -205,8 +228,9 @@ func (ps *PubSub) backgroundLocked(f func()) {
 }
 
 // Broadcast sends a message, an ei.Term or a Go value (see ei.Append), to the subscribers of a topic
-// on all nodes. It waits as Mailbox.Send does, for the queue of a connection for example, and its
-// error is the first of those of the nodes that could not be reached: the others have the message.
+// on all nodes. It waits as Mailbox.Send does, for the queue of a connection for example; its error
+// joins those of all nodes for which it has waited in vain, and the others have the message. A node
+// that is not connected any more gets nothing, without an error, as there (see pg.Scope.Broadcast).
 // What is sent by one goroutine arrives in order. It is Phoenix.PubSub.broadcast/3.
 func (ps *PubSub) Broadcast(ctx context.Context, topic string, message any) error {
 	return ps.broadcast(ctx, nil, topic, message, plain)

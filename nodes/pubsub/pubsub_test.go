@@ -245,14 +245,14 @@ func TestOptions(t *testing.T) {
 	require.NotNil(t, n.Whereis("Elixir.Other.PubSub.Adapter_2"))
 	require.NotNil(t, n.Whereis("Elixir.my_pubsub.Adapter"))
 	for _, o := range []*PresenceOptions{{PoolSize: -1}, {DownPeriod: time.Second}, {PermdownPeriod: time.Second}, {BroadcastPeriod: -1}} {
-		_, err := ps.Presence("App.Presence", o)
+		_, err := ps.FollowPresence("App.Presence", o)
 		require.Error(t, err)
 	}
-	_, err = ps.Presence("", nil)
+	_, err = ps.FollowPresence("", nil)
 	require.ErrorContains(t, err, "empty")
-	_, err = ps.Presence("App.Presence", nil)
+	_, err = ps.FollowPresence("App.Presence", nil)
 	require.NoError(t, err)
-	_, err = ps.Presence("App.Presence", nil)
+	_, err = ps.FollowPresence("App.Presence", nil)
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
 	require.NotNil(t, n.Whereis("Elixir.App.Presence_shard0"))
 }
@@ -260,7 +260,7 @@ func TestOptions(t *testing.T) {
 // Processes that somebody kills are there again.
 func TestKilled(t *testing.T) {
 	w, a, b := two(t, nil)
-	_, err := b.Presence("App.Presence", nil)
+	_, err := b.FollowPresence("App.Presence", nil)
 	require.NoError(t, err)
 	ctx := expect.Context(t)
 	at := messages[string](t, b, "t")
@@ -279,6 +279,19 @@ func TestKilled(t *testing.T) {
 	require.NoError(t, b.Broadcast(ctx, "t", "from b"))
 }
 
+// A node that has ended has no room for a loop.
+func TestMessagesAfterTheNode(t *testing.T) {
+	n, ps := newWorld(t).member(nil)
+	require.NoError(t, ps.Err())
+	require.NoError(t, n.Close())
+	<-ps.Done()
+	require.Error(t, ps.Err())
+	_, err := messages[string](t, ps, "t")()
+	require.ErrorIs(t, err, nodes.ErrClosed)
+	require.NoError(t, ps.Close())
+	require.ErrorIs(t, ps.Err(), nodes.ErrClosed)
+}
+
 // A scope of the program's own serves several PubSubs, and outlives them.
 func TestSharedScope(t *testing.T) {
 	w := newWorld(t)
@@ -293,6 +306,8 @@ func TestSharedScope(t *testing.T) {
 		require.NoError(t, ps.Broadcast(expect.Context(t), "t", name))
 		gives(t, name, next)
 		require.NoError(t, ps.Close())
+		<-ps.Done()
+		require.ErrorIs(t, ps.Err(), nodes.ErrClosed)
 	}
 	require.NoError(t, scope.Err())
 }

@@ -17,10 +17,11 @@ import (
 func Messages[T any](ctx context.Context, ps *PubSub, topic string) iter.Seq2[T, error] {
 	b, err := ps.n.NewMailbox(&nodes.MailboxOptions{Limit: ps.opts.Limit, Full: nodes.FullExit})
 	if err == nil {
-		err = ps.subscribe(b, topic)
+		if err = ps.subscribe(b, topic); err != nil {
+			b.Close()
+		}
 	}
 	if err != nil {
-		b.Close()
 		return func(yield func(T, error) bool) { yield(*new(T), &nodes.Error{Op: "subscribe to " + topic, Err: err}) }
 	}
 	end := func() {

@@ -74,10 +74,10 @@ func (p *Presence) unwatch(topic string, w *watcher) {
 }
 
 // next waits for the next change. Of one that has left, the entry is the last.
-func (p *Presence) next(ctx context.Context, w *watcher) (Change, *entry, error) {
+func (p *Presence) next(ctx context.Context, w *watcher) (Kind, *entry, error) {
 	for {
-		if change, e := p.take(w); e != nil {
-			return change, e, nil
+		if kind, e := p.take(w); e != nil {
+			return kind, e, nil
 		}
 		select {
 		case <-w.ready:
@@ -95,7 +95,7 @@ func (p *Presence) next(ctx context.Context, w *watcher) (Change, *entry, error)
 }
 
 // take takes the oldest change; nil if there is none.
-func (p *Presence) take(w *watcher) (Change, *entry) {
+func (p *Presence) take(w *watcher) (Kind, *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(w.order) > 0 {

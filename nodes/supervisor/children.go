@@ -10,12 +10,12 @@ import (
 )
 
 // Server is a child that is a nodes.Server under a name, or without one if that is empty; then give
-// the Child an ID. Each start gets what make returns. The options, which may be nil, are those of
-// nodes.Node.Serve; the process traps exits if it has a function Terminate, which the supervisor then
-// waits for.
-func Server(name string, make func() nodes.Server, o *nodes.MailboxOptions) Child {
+// the Child an ID. Each start gets what newServer returns. The options, which may be nil, are those
+// of nodes.Node.Serve, except that the Parent is the supervisor; the process traps exits if it has
+// a function Terminate, which the supervisor then waits for.
+func Server(name string, newServer func() nodes.Server, o *nodes.MailboxOptions) Child {
 	return Child{ID: name, Start: func(_ context.Context, s *Supervisor) (ei.Pid, error) {
-		b, err := serve(s.n, name, s.Pid(), make, o)
+		b, err := serve(s.n, name, s.Pid(), newServer, o)
 		if err != nil {
 			return ei.Pid{}, err
 		}

@@ -21,9 +21,9 @@ const leaving = 2 * time.Second
 //
 // Call it in nodes.Config.Setup: when the node has moved, it gives the process that was started
 // before its functions again.
-func ExposeStart(n *nodes.Node, name string, make func() nodes.Server, o *nodes.MailboxOptions) error {
+func ExposeStart(n *nodes.Node, name string, newServer func() nodes.Server, o *nodes.MailboxOptions) error {
 	if _, moved := n.Inherited(); moved && n.Whereis(name) != nil {
-		if _, err := serve(n, name, ei.Pid{}, make, o); err != nil {
+		if _, err := serve(n, name, ei.Pid{}, newServer, o); err != nil {
 			return err
 		}
 	}
@@ -35,14 +35,14 @@ func ExposeStart(n *nodes.Node, name string, make func() nodes.Server, o *nodes.
 		if string(parent.Node) != node { // there is none, or it is somebody else's
 			return nil, &ei.ReasonError{Reason: ei.Atom("badarg")}
 		}
-		b, err := serve(n, name, parent, make, o)
+		b, err := serve(n, name, parent, newServer, o)
 		old := n.Whereis(name)
 		if errors.Is(err, nodes.ErrNameTaken) && old != nil { // its parent may just have gone
 			wait := time.NewTimer(leaving)
 			defer wait.Stop()
 			select {
 			case <-old.Done():
-				b, err = serve(n, name, parent, make, o)
+				b, err = serve(n, name, parent, newServer, o)
 			case <-wait.C:
 				return nil, &ei.ReasonError{Reason: ei.Tuple{ei.Atom("already_started"), old.Pid()}}
 			case <-ctx.Done():
@@ -58,12 +58,12 @@ func ExposeStart(n *nodes.Node, name string, make func() nodes.Server, o *nodes.
 }
 
 // serve starts a Server as the child of a process.
-func serve(n *nodes.Node, name string, parent ei.Pid, make func() nodes.Server, o *nodes.MailboxOptions) (*nodes.Mailbox, error) {
+func serve(n *nodes.Node, name string, parent ei.Pid, newServer func() nodes.Server, o *nodes.MailboxOptions) (*nodes.Mailbox, error) {
 	var opts nodes.MailboxOptions
 	if o != nil {
 		opts = *o
 	}
-	server := make()
+	server := newServer()
 	opts.Parent = parent
 	opts.TrapExit = opts.TrapExit || server.Terminate != nil
 	return n.Serve(name, server, &opts)

@@ -128,7 +128,9 @@ type Supervisor struct {
 
 // Start starts a supervisor under a name, and its children in their order; with an empty name it is
 // reached only by its pid, and does not move. When a child cannot be started, those before it are
-// terminated, and the error is a *StartError. It waits for Child.Start of each.
+// terminated, and the error is a *StartError, as it is for a Child that is not well formed. The
+// errors for the name, and when to call it, are as for nodes.Node.Serve. It waits for Child.Start
+// of each.
 //
 // The supervisor ends, its children before it in reverse order, by Stop, the end of its Parent, and
 // as Options say. When the node ends all end at once: to have an order, Stop before
@@ -162,10 +164,10 @@ func Start(ctx context.Context, n *nodes.Node, name string, o Options, children 
 	return s, nil
 }
 
-// Supervise starts a Server under a name and, whenever it ends, again, with what make then returns:
-// it is Start of a supervisor that has the name NAME_sup and this child only.
-func Supervise(ctx context.Context, n *nodes.Node, name string, make func() nodes.Server, o Options) (*Supervisor, error) {
-	return Start(ctx, n, name+"_sup", o, Server(name, make, nil))
+// Supervise starts a Server under a name and, whenever it ends, again, with what newServer then
+// returns: it is Start of a supervisor that has the name NAME_sup and this child only.
+func Supervise(ctx context.Context, n *nodes.Node, name string, newServer func() nodes.Server, o Options) (*Supervisor, error) {
+	return Start(ctx, n, name+"_sup", o, Server(name, newServer, nil))
 }
 
 func (o Options) withDefaults() Options {
@@ -220,7 +222,9 @@ func (s *Supervisor) Node() *nodes.Node { return s.n }
 func (s *Supervisor) Mailbox() *nodes.Mailbox { return s.box }
 
 // Stop terminates the children in reverse order and ends the supervisor, with reason shutdown. It
-// waits for that until ctx ends; called by a child's own function, that long. It is supervisor:stop.
+// waits for that until ctx ends, with ctx's error; called by a child's own function, that long. A
+// supervisor that has ended already is no error. Other errors are those of nodes.Mailbox.Send. It is
+// gen_server:stop, with reason shutdown.
 func (s *Supervisor) Stop(ctx context.Context) error {
 	ask := ei.Tuple{ei.Atom("system"), ei.Tuple{s.Pid(), ei.Atom("stop")}, ei.Tuple{ei.Atom("terminate"), ei.Atom("shutdown")}}
 	if err := s.box.Send(ctx, s.Pid(), ask); err != nil && s.box.Err() == nil {

@@ -91,7 +91,7 @@ func TestOutcomeJudges(t *testing.T) {
 
 // Every row belongs to a measurement that --only can choose.
 func TestRowsHaveMeasurements(t *testing.T) {
-	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, dispatch: true, upper: true, handOff: true, codec: true}
+	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, dispatch: true, groups: true, upper: true, handOff: true, codec: true}
 	for _, s := range streams(options{}) {
 		known[s.String()] = true
 	}

@@ -23,6 +23,33 @@ func Acceptable(raw ei.Raw, node ei.Atom, records bool) (ei.Raw, error) {
 	return ei.AppendTerm(nil, t)
 }
 
+// AcceptableEverywhere reports whether any runtime system accepts an encoded term, on whatever node.
+func AcceptableEverywhere(raw ei.Raw) bool {
+	t, err := raw.DecodeWith(&ei.DecodeOptions{Limits: ei.Limits{Atoms: MaxAtoms}, Strict: true, Alias: true})
+	if err != nil {
+		return false
+	}
+	for t := range ei.Walk(t) {
+		ok := true
+		switch id := t.(type) {
+		case ei.Pid:
+			ok = Possible(id, id.Node)
+		case ei.Fun:
+			ok = Possible(id.Pid, id.Pid.Node)
+		case ei.Port:
+			ok = Possible(id, id.Node)
+		case ei.Ref:
+			ok = Possible(id, id.Node)
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// ErrImpossible is the error of a term that names a process, a port or a reference which no node
+// can have made.
 var ErrImpossible = errors.New("an identifier that its node cannot have made")
 
 // Possible reports whether a node may have made the identifiers of its own in a term. A runtime

@@ -17,7 +17,7 @@ func TestMatch(t *testing.T) {
 		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "anything", true}, {"a", "a", true}, {"a", "ab", false},
 		{"web*@*", "web1@host", true}, {"web*@*", "web@", true}, {"web*@*", "xweb@host", false}, {"web*@*", "web", false},
 		{"*ab", "aab", true}, {"*ab*", "xaaby", true}, {"a*b*c", "abcbc", true}, {"a*b*c", "abcb", false}, {"**", "x", true},
-		{"<*>", "<go@host.1.0>", true}, {"<*>", "shop", false}, {"[a]", "a", false}, {"a?c", "abc", false},
+		{"#Pid<*>", "#Pid<go@host.1.0.2>", true}, {"#Pid<*>", "shop", false}, {"[a]", "a", false}, {"a?c", "abc", false},
 	} {
 		require.Equal(t, tt.want, match(tt.pattern, tt.s), "%q of %q", tt.pattern, tt.s)
 	}
@@ -43,7 +43,7 @@ func TestFirstMatchDecides(t *testing.T) {
 		{Peer: "web*@*", Op: Call | Spawn, Target: "log:write/1", Allow: true},
 		{Peer: "web*@*", Op: Send, Target: "shop", Allow: true},
 		{Peer: "web*@*"},
-		{Op: Exit, Target: "<*>"},
+		{Op: Exit, Target: "#Pid<*>"},
 	})
 	require.NoError(t, err)
 	for _, tt := range []struct {
@@ -52,10 +52,10 @@ func TestFirstMatchDecides(t *testing.T) {
 		target string
 		want   bool
 	}{
-		{"admin@host", Exit, "shop", true}, {"admin@host", Exit, "<x.1.0>", true}, {"notadmin@host", Exit, "<x.1.0>", false},
+		{"admin@host", Exit, "shop", true}, {"admin@host", Exit, "#Pid<x.1.0.2>", true}, {"notadmin@host", Exit, "#Pid<x.1.0.2>", false},
 		{"web1@host", Send, "shop", true}, {"web1@host", Send, "shop2", false}, {"web1@host", Link, "shop", false},
 		{"web1@host", Send, "shop:quote", false}, {"web1@host", Exit, "shop", false},
-		{"db@host", Send, "shop", true}, {"db@host", Exit, "shop", true}, {"db@host", Link, "<x.1.0>", true},
+		{"db@host", Send, "shop", true}, {"db@host", Exit, "shop", true}, {"db@host", Link, "#Pid<x.1.0.2>", true},
 	} {
 		require.Equal(t, tt.want, table.Process(tt.peer, tt.op, tt.target), "%+v", tt)
 	}

@@ -35,7 +35,7 @@ func TestLocks(t *testing.T) {
 		require.NoError(t, m.SetLock(within(t), box, lock))
 		require.NoError(t, m.SetLock(within(t), box, lock), "the same requester")
 		require.Equal(t, "false", b.Eval(t, `global:set_lock({res, self()}, [node() | nodes()], 0)`))
-		require.NoError(t, m.DelLock(box, lock))
+		require.NoError(t, m.DelLock(within(t), box, lock))
 		require.Equal(t, "true", b.Eval(t, `R = global:set_lock({res, self()}, [node() | nodes()], 0), global:del_lock({res, self()}), R`))
 
 		// a holder that ends
@@ -62,7 +62,7 @@ func TestLocks(t *testing.T) {
 			b.Async(t, text(`[global:trans({count, self()}, fun() -> rpc:call('%s', counter, in, []) end) || _ <- lists:seq(1, 5)]`, m.n.Name())),
 		}
 		for range 5 {
-			require.NoError(t, m.Trans(within(t), global.Lock{Resource: "count"}, nil, counted))
+			require.NoError(t, m.Trans(within(t), global.Lock{Resource: "count"}, counted))
 		}
 		for _, f := range others {
 			require.Equal(t, "[true,true,true,true,true]", f())

@@ -79,7 +79,7 @@ func TestMove(t *testing.T) {
 		require.Equal(t, pid, got)
 		require.Contains(t, a.Eval(t, "nodes()"), m.n.Name())
 		require.Equal(t, "false", a.Eval(t, "global:set_lock({res, self()}, [node() | nodes()], 0)"))
-		require.NoError(t, m.DelLock(box, global.Lock{Resource: "res"}))
+		require.NoError(t, m.DelLock(within(t), box, global.Lock{Resource: "res"}))
 		require.Equal(t, "true", a.Eval(t, "R = global:set_lock({res, self()}, [node() | nodes()], 0), global:del_lock({res, self()}), R"))
 		require.Equal(t, "no", spawnNamed(t, a, "moves", "random_exit_name"))
 		another := m.process(t)

@@ -142,7 +142,7 @@ func setUp(n *nodes.Node) error {
 	n.Expose("w", "trans", func(ctx context.Context, args []ei.Term) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		return ei.Atom("ok"), g.Trans(ctx, global.Lock{Resource: args[0]}, nil, func(context.Context) error {
+		return ei.Atom("ok"), g.Trans(ctx, global.Lock{Resource: args[0]}, func(context.Context) error {
 			time.Sleep(time.Millisecond)
 			return nil
 		})

@@ -22,7 +22,7 @@ type user struct {
 // follow starts the Presence of the Go node.
 func (w *world) follow(shards int) *pubsub.Presence {
 	w.t.Helper()
-	p, err := w.ps.Presence(w.presence, &pubsub.PresenceOptions{
+	p, err := w.ps.FollowPresence(w.presence, &pubsub.PresenceOptions{
 		PoolSize: shards, BroadcastPeriod: period, DownPeriod: 20 * period, PermdownPeriod: 1000 * period,
 	})
 	require.NoError(w.t, err)
@@ -62,8 +62,8 @@ func (w *world) events(p *pubsub.Presence, topic string) (next func() string) {
 		require.True(w.t, ok)
 		require.NoError(w.t, err)
 		require.NotEmpty(w.t, e.Meta.PhxRef)
-		require.Equal(w.t, e.Change == pubsub.Updated, e.Meta.PhxRefPrev != "" && e.Change != pubsub.Left, "%v", e)
-		return fmt.Sprintf("%s %s=%s", e.Change, e.Key, e.Meta.Name)
+		require.Equal(w.t, e.Kind == pubsub.Updated, e.Meta.PhxRefPrev != "" && e.Kind != pubsub.Left, "%v", e)
+		return fmt.Sprintf("%s %s=%s", e.Kind, e.Key, e.Meta.Name)
 	}
 }
 

@@ -1,0 +1,83 @@
+package global
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// The rules that docs/permission.md has for global are enough to take part, and each is needed.
+func TestRules(t *testing.T) {
+	rules := []nodes.Rule{
+		{Op: nodes.OpSend, Target: "global_name_server", Allow: true},
+		{Op: nodes.OpSend, Target: "cnode_global_locker", Allow: true},
+		{Op: nodes.OpCall, Target: "global:resolve_it/4", Allow: true},
+		{Op: nodes.OpSend, Target: "shop", Allow: true},
+		{Op: nodes.OpExit, Target: "shop", Allow: true},
+	}
+	t.Run("all", func(t *testing.T) { takePart(t, rules, true) })
+	for i, r := range rules {
+		t.Run(fmt.Sprintf("without %v of %s", r.Op, r.Target), func(t *testing.T) {
+			takePart(t, slices.Delete(slices.Clone(rules), i, i+1), false)
+		})
+	}
+}
+
+// takePart lets two partitions become one, in which the name shop is taken twice. All nodes have
+// the rules, which allow all that happens, or not.
+func takePart(t *testing.T, rules []nodes.Rule, all bool) {
+	names := []string{"a@test", "aa@test", "b@test"}
+	w, members := newWorld(names...), map[string]member{}
+	for _, name := range names {
+		var m member
+		n, err := nodes.New(nodes.Config{
+			Name: name, Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table[name].Addr, Visible: true, Logger: logger(t, name),
+			Rules: append(slices.Clone(rules), nodes.Rule{}),
+			Setup: func(n *nodes.Node) (err error) {
+				m.Global, err = Start(n, nil)
+				return err
+			},
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { n.Close() })
+		require.NoError(t, n.Start(within(t)))
+		m.n = n
+		members[name] = m
+	}
+	denied := func() (all int64) {
+		for _, m := range members {
+			all += m.n.Stats().Denied
+		}
+		return all
+	}
+	shop := func(at string) *nodes.Mailbox {
+		b := members[at].process(t)
+		require.NoError(t, members[at].n.Register("shop", b))
+		ctx := within(t)
+		go func() { _ = members[at].Register(ctx, "shop", b, Method{}) }() // without the rules it may wait
+		eventually(t, func() bool { pid, ok := members[at].Whereis("shop"); return ok && pid == b.Pid() || denied() > 0 })
+		return b
+	}
+	connect := func(to string) {
+		_, err := members["a@test"].n.Connect(within(t), to)
+		require.NoError(t, err)
+	}
+	connect("aa@test")
+	eventually(t, func() bool { return slices.Contains(members["a@test"].Known(), "aa@test") || denied() > 0 })
+	keeps, loses := shop("aa@test"), shop("b@test")
+	connect("b@test") // a asks aa who keeps the name
+	if !all {
+		eventually(t, func() bool { return denied() > 0 })
+		return
+	}
+	<-loses.Done()
+	for _, m := range members {
+		eventually(t, func() bool { pid, ok := m.Whereis("shop"); return ok && pid == keeps.Pid() })
+		eventually(t, func() bool { return len(m.Known()) == 2 })
+	}
+	require.Zero(t, denied())
+}
