@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -58,13 +59,47 @@ type crdt struct {
 	entries map[id]*entry
 	topics  map[string]map[id]*entry
 	tags    map[replica]map[uint64]*entry
+	bytes   map[replica]int // what their entries take
 }
 
 func newCRDT() *crdt {
 	return &crdt{
 		context: contextOf{}, clouds: map[replica]cloud{}, down: map[replica]bool{},
 		entries: map[id]*entry{}, topics: map[string]map[id]*entry{}, tags: map[replica]map[uint64]*entry{},
+		bytes: map[replica]int{},
 	}
+}
+
+// What an entry, without its texts, and a clock of a cloud count towards PresenceOptions.Limit.
+const (
+	entryCost = 512
+	clockCost = 64
+)
+
+func (e *entry) cost() int { return entryCost + len(e.topic) + len(e.key) + len(e.meta) }
+
+// exceeds are the replicas that would take more than limit with what a delta adds.
+func (s *crdt) exceeds(d *delta, limit int) map[replica]int {
+	more := map[replica]int{}
+	for _, e := range d.values {
+		if _, known := s.context[e.tag.Replica]; known && !s.context.knows(s.clouds, e.tag) {
+			more[e.tag.Replica] += e.cost()
+		}
+	}
+	for r, theirs := range d.clouds {
+		if _, known := s.context[r]; known {
+			more[r] += clockCost * len(theirs)
+		}
+	}
+	maps.DeleteFunc(more, func(r replica, bytes int) bool { return bytes+s.bytes[r]+clockCost*len(s.clouds[r]) <= limit })
+	return more
+}
+
+// without leaves out what a delta says of a replica.
+func (d *delta) without(r replica) {
+	delete(d.context, r)
+	delete(d.clouds, r)
+	d.values = slices.DeleteFunc(d.values, func(e *entry) bool { return e.tag.Replica == r })
 }
 
 // A delta is what another replica says: what has changed there, or all it knows of some replicas.
@@ -117,12 +152,17 @@ func (s *crdt) merge(d *delta) (changed []id) {
 			if s.clouds[r] == nil {
 				s.clouds[r] = make(cloud, len(theirs))
 			}
-			maps.Copy(s.clouds[r], theirs)
+			for c := range theirs {
+				if c > s.context[r] {
+					s.clouds[r][c] = struct{}{}
+				}
+			}
 			s.compact(r)
 		}
 	}
 	for r, clock := range d.context {
 		if ours, known := s.context[r]; known && clock > ours {
+			maps.DeleteFunc(s.clouds[r], func(c uint64, _ struct{}) bool { return c <= clock })
 			s.context[r] = clock
 			s.compact(r)
 		}
@@ -157,9 +197,9 @@ func (s *crdt) compact(r replica) {
 			break
 		}
 		clock++
+		delete(beyond, clock)
 	}
 	s.context[r] = clock
-	maps.DeleteFunc(beyond, func(c uint64, _ struct{}) bool { return c <= clock })
 	if len(beyond) == 0 {
 		delete(s.clouds, r)
 	}
@@ -170,12 +210,14 @@ func (s *crdt) insert(e *entry) {
 		s.remove(old)
 	}
 	s.entries[e.id] = e
+	s.bytes[e.tag.Replica] += e.cost()
 	put(s.topics, e.topic, e.id, e)
 	put(s.tags, e.tag.Replica, e.tag.Clock, e)
 }
 
 func (s *crdt) remove(e *entry) {
 	delete(s.entries, e.id)
+	s.bytes[e.tag.Replica] -= e.cost()
 	drop(s.topics, e.topic, e.id)
 	drop(s.tags, e.tag.Replica, e.tag.Clock)
 }
@@ -218,6 +260,7 @@ func (s *crdt) forget(r replica) (changed []id) {
 	delete(s.context, r)
 	delete(s.clouds, r)
 	delete(s.down, r)
+	delete(s.bytes, r)
 	return changed
 }
 

@@ -314,3 +314,66 @@ func TestSilence(t *testing.T) {
 	changed, _ = s.hear(w.answers(s.clocks()), start.Add(2*time.Hour))
 	require.Len(t, changed, 2)
 }
+
+// A replica that tells of more than the limit is forgotten, whatever it says, until another one is in
+// its place. What others say of it beyond the limit is not taken.
+func TestLimit(t *testing.T) {
+	start := time.Unix(0, 0)
+	many := func(r replica) (beats []*saying) {
+		gaps, values := cloud{}, []*entry{}
+		for i := range uint64(1000) {
+			gaps[2*i+2] = struct{}{}
+			values = append(values, someEntry(r, 2*i+2, "room", sprintf("%d", i)))
+		}
+		return []*saying{
+			{kind: heartbeat, from: r, delta: &delta{clouds: map[replica]cloud{r: gaps}}},
+			{kind: heartbeat, from: r, delta: &delta{clouds: map[replica]cloud{r: {}}, values: values}},
+			{kind: transferAck, from: r, delta: &delta{context: contextOf{r: 2000}, clouds: map[replica]cloud{}, values: values}},
+		}
+	}
+	for i := range 3 {
+		s, logged := newTracker(), 0
+		s.limit, s.exceeded = 50_000, func(replica, replica) { logged++ }
+		a, b := newWriter("a@h", 1), newWriter("b@h", 1)
+		for _, w := range []*writer{a, b} {
+			w.join("room", "ann")
+			s.hear(w.beats(), start)
+		}
+		big := many(a.me)[i]
+		fromB := *big
+		fromB.from, fromB.delta = b.me, new(*big.delta)
+		fromB.delta.clouds, fromB.delta.context = maps.Clone(big.delta.clouds), maps.Clone(big.delta.context)
+		fromB.delta.values = append(slices.Clone(big.delta.values), someEntry(b.me, 2, "room", "bob"))
+		s.hear(&fromB, start)
+		require.Len(t, s.entries, 3, "what b says of a is not taken, what it says of itself is")
+		changed, ask := s.hear(big, start)
+		require.Len(t, changed, 1)
+		require.False(t, ask)
+		for range 3 {
+			a.join("room", "bob")
+			changed, ask = s.hear(a.beats(), start)
+			require.Empty(t, changed)
+			require.False(t, ask)
+			changed, asks := s.tick(start.Add(DefaultDownPeriod+1), DefaultDownPeriod, DefaultPermdownPeriod)
+			require.Empty(t, asks)
+			for _, i := range changed {
+				require.Equal(t, b.me.Node, i.pid.Node)
+			}
+		}
+		require.Len(t, s.entries, 2)
+		require.Empty(t, s.clouds)
+		require.Equal(t, 2, logged)
+		next := newWriter("a@h", 2)
+		next.join("room", "ann")
+		s.hear(next.beats(), start)
+		require.Len(t, s.entries, 3)
+		sum := 0
+		for _, bytes := range s.bytes {
+			sum += bytes
+		}
+		for _, e := range s.entries {
+			sum -= e.cost()
+		}
+		require.Zero(t, sum)
+	}
+}

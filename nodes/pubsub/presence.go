@@ -22,6 +22,9 @@ const (
 	DefaultPermdownPeriod  = 20 * time.Minute
 )
 
+// DefaultPresenceLimit is PresenceOptions.Limit if that is 0.
+const DefaultPresenceLimit = 64 << 20
+
 // PresenceOptions are those of the Phoenix.Presence, or Phoenix.Tracker. The zero value, and nil, fit
 // one without options.
 type PresenceOptions struct {
@@ -33,6 +36,11 @@ type PresenceOptions struct {
 	// PermdownPeriod is :permdown_period, after which they are forgotten: a node that comes back
 	// later gives them anew. 0 is DefaultPermdownPeriod.
 	PermdownPeriod time.Duration
+	// Limit is how many bytes of memory what one other node tracks may take, in each shard: 512, the
+	// topic, the key and the meta for each process, and 64 for each change that came out of order. A
+	// node that tells of more has nobody here until its Phoenix.Presence starts anew; the log has an
+	// error. 0: DefaultPresenceLimit.
+	Limit int
 }
 
 // A Presence knows who is tracked by a Phoenix.Presence, or a Phoenix.Tracker, of the cluster. It
@@ -78,7 +86,10 @@ func (p *Presence) start() error {
 	o.BroadcastPeriod = cmp.Or(o.BroadcastPeriod, DefaultBroadcastPeriod)
 	o.DownPeriod = cmp.Or(o.DownPeriod, DefaultDownPeriod)
 	o.PermdownPeriod = cmp.Or(o.PermdownPeriod, DefaultPermdownPeriod)
+	o.Limit = cmp.Or(o.Limit, DefaultPresenceLimit)
 	switch {
+	case o.Limit < 0:
+		return fmt.Errorf("PresenceOptions.Limit is %d", o.Limit)
 	case p.name == "":
 		return errors.New("the name is empty")
 	case o.PoolSize < 0 || o.PoolSize > maxPool:
@@ -89,6 +100,7 @@ func (p *Presence) start() error {
 	for i := range o.PoolSize {
 		name := string(moduleOr(p.name)) + "_shard" + strconv.Itoa(i)
 		s := &shard{p: p, topic: presencePrefix + name, tracker: newTracker(), asking: map[ei.Atom]bool{}}
+		s.limit, s.exceeded = o.Limit, s.complain
 		p.shards = append(p.shards, s)
 		if err := p.ps.keep(name, func() (*nodes.Mailbox, error) { return s.start(name) }); err != nil {
 			return err
@@ -113,6 +125,15 @@ func (s *shard) start(name string) (*nodes.Mailbox, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// complain logs that a node tells of more than Limit allows.
+func (s *shard) complain(of, told replica) {
+	if of != told {
+		s.p.ps.log.Debug("presence", "topic", s.topic, "error", "more than PresenceOptions.Limit allows", "of", of.Node, "from", told.Node)
+		return
+	}
+	s.p.ps.log.Error("a node tracks more than PresenceOptions.Limit allows: it has nobody here", "topic", s.topic, "node", of.Node)
 }
 
 // run does what a shard does every broadcast period.

@@ -20,6 +20,8 @@ type tracker struct {
 	replicas map[ei.Atom]*peer // by node: a node has one incarnation of the shard
 	pending  map[replica]contextOf
 	samples  int
+	limit    int                    // PresenceOptions.Limit
+	exceeded func(of, told replica) // hears who would take more, and who says so
 }
 
 // A peer is a node's shard.
@@ -27,10 +29,14 @@ type peer struct {
 	vsn    int64
 	heard  time.Time
 	isDown bool
+	over   bool // it has told of more than the limit: it has no entries here
 }
 
 func newTracker() *tracker {
-	return &tracker{crdt: newCRDT(), replicas: map[ei.Atom]*peer{}, pending: map[replica]contextOf{}}
+	return &tracker{
+		crdt: newCRDT(), replicas: map[ei.Atom]*peer{}, pending: map[replica]contextOf{},
+		limit: DefaultPresenceLimit, exceeded: func(_, _ replica) {},
+	}
 }
 
 // hear takes what a replica says, at a time. changed are the ids that may be others now; ask tells
@@ -49,7 +55,20 @@ func (t *tracker) hear(s *saying, now time.Time) (changed []id, ask bool) {
 	case s.kind == gracefulPermdown && p != nil && p.vsn == s.from.Vsn:
 		changed = t.permdown(s.from)
 	}
+	if p = t.replicas[s.from.Node]; p != nil && p.over && p.vsn == s.from.Vsn {
+		delete(t.pending, s.from)
+		return changed, false
+	}
 	if s.delta != nil {
+		for r := range t.exceeds(s.delta, t.limit) {
+			t.exceeded(r, s.from)
+			if r == s.from && p != nil && p.vsn == r.Vsn {
+				p.over = true // until its node starts another one
+				delete(t.pending, r)
+				return append(changed, t.forget(r)...), false
+			}
+			s.delta.without(r)
+		}
 		changed = append(changed, t.merge(s.delta)...)
 	}
 	if s.kind == heartbeat {
@@ -64,6 +83,10 @@ func (t *tracker) alive(r replica, now time.Time) (changed []id) {
 	if p != nil && p.vsn != r.Vsn {
 		changed = t.permdown(replica{Node: r.Node, Vsn: p.vsn})
 		p = nil
+	}
+	if p != nil && p.over {
+		p.heard = now
+		return changed
 	}
 	if p == nil || p.isDown {
 		changed = append(changed, t.up(r)...)
@@ -87,7 +110,7 @@ func (t *tracker) tick(now time.Time, down, permdown time.Duration) (changed []i
 		switch silent := now.Sub(p.heard); {
 		case silent > permdown:
 			changed = append(changed, t.permdown(r)...)
-		case silent > down && !p.isDown:
+		case silent > down && !p.isDown && !p.over:
 			p.isDown = true
 			changed = append(changed, t.hide(r)...)
 		}
