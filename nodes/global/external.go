@@ -150,7 +150,7 @@ func (x *External) keep(ctx context.Context) {
 		}
 		t, _ := m.Term()
 		down, ok := t.(ei.Tuple)
-		if !ok || len(down) != 2 || !isAtom(down[0], "nodedown") || !isAtom(down[1], x.Host()) {
+		if m.Conn() != nil || !ok || len(down) != 2 || !isAtom(down[0], "nodedown") || !isAtom(down[1], x.Host()) {
 			continue
 		}
 		x.setHost("")

@@ -90,7 +90,7 @@ func Start(n *nodes.Node, o *Options) (*Global, error) {
 	if !n.Visible() {
 		return nil, ErrHidden
 	}
-	g.outbox = newOutbox(g.send, g.workers)
+	g.outbox = newOutbox(g.send, g.hasMoved, g.workers)
 	g.locker = newLocker(g)
 	g.server = newServer(n.Name(), n.Creation(), g)
 	g.server.silent = g.o.AllowOverlap

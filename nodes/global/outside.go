@@ -21,6 +21,10 @@ func (g *Global) send(ctx context.Context, l letter) error {
 	return box.Send(ctx, l.pid, l.payload)
 }
 
+func (g *Global) hasMoved() bool {
+	return errors.Is(g.n.Err(), nodes.ErrMoved) || errors.Is(g.box.Load().Err(), nodes.ErrMoved)
+}
+
 // The outside of the server, which the server's goroutine calls.
 
 func (g *Global) post(l letter)      { g.outbox.post(l) }

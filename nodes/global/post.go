@@ -24,6 +24,7 @@ const (
 // is full a goroutine waits for it.
 type outbox struct {
 	send     func(ctx context.Context, l letter) error
+	hasMoved func() bool // the node, and not one connection
 	noWait   context.Context
 	connects bool // all do: another worker may have the connection
 
@@ -31,12 +32,12 @@ type outbox struct {
 	full map[string][]letter
 }
 
-func newOutbox(send func(ctx context.Context, l letter) error, connects bool) *outbox {
+func newOutbox(send func(ctx context.Context, l letter) error, hasMoved func() bool, connects bool) *outbox {
 	ctx := transport.NoWait()
 	if !connects {
 		ctx = nodes.NoConnect(ctx)
 	}
-	return &outbox{send: send, noWait: ctx, connects: connects, full: map[string][]letter{}}
+	return &outbox{send: send, hasMoved: hasMoved, noWait: ctx, connects: connects, full: map[string][]letter{}}
 }
 
 func (o *outbox) post(l letter) {
@@ -73,7 +74,7 @@ func (o *outbox) drain(node string) {
 			err = o.send(ctx, queue[0])
 		}
 		cancel()
-		if errors.Is(err, nodes.ErrMoved) {
+		if errors.Is(err, nodes.ErrMoved) && o.hasMoved() {
 			return // the other process has what is left
 		}
 		o.mu.Lock()

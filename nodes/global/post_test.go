@@ -1,0 +1,43 @@
+package global
+
+import (
+	"context"
+	"os"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// A letter on a connection that has moved is lost, and those after it are sent; if the node has
+// moved, they are the other process's.
+func TestOutboxAfterMove(t *testing.T) {
+	for _, moved := range []bool{false, true} {
+		results := make(chan error)
+		var sent atomic.Int32
+		o := newOutbox(func(ctx context.Context, _ letter) error {
+			sent.Add(1)
+			return <-results
+		}, func() bool { return moved }, false)
+		post := func() { o.post(letter{node: "b@test", payload: ei.Raw{}}) }
+		go post()
+		results <- os.ErrDeadlineExceeded
+		eventually(t, func() bool { return len(o.waiting()) == 1 && sent.Load() == 2 })
+		post() // waits behind the first
+		results <- nodes.ErrMoved
+		if moved {
+			eventually(t, func() bool { return len(o.waiting()) == 2 })
+			continue
+		}
+		results <- nil
+		o.flushed(within(t), "b@test")
+		require.EqualValues(t, 3, sent.Load())
+		go post()
+		results <- nil
+		eventually(t, func() bool { return sent.Load() == 4 })
+		require.Empty(t, o.waiting())
+	}
+}
