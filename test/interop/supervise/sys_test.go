@@ -112,7 +112,8 @@ func TestGoSupervisor(t *testing.T) {
 			{`catch gen_server:call({stock, N}, bug), catch gen_server:call({stock, N}, bug), ` +
 				`[P] = [P || {stock, P, _, _} <- supervisor:which_children(Sup)], is_pid(P)`, `true`},
 			{`process_flag(trap_exit, true), {status, P, _, _} = sys:get_status(Sup), link(P), M = monitor(process, P), ` +
-				`catch gen_server:call({stock, N}, bug), receive {'EXIT', P, R} -> receive {'DOWN', M, _, _, R2} -> {R, R2} end end`,
+				`(fun F() -> catch gen_server:call({stock, N}, bug), ` + // which is not there while it is started again
+				`receive {'EXIT', P, R} -> receive {'DOWN', M, _, _, R2} -> {R, R2} end after 50 -> F() end end)()`,
 				`{shutdown,shutdown}`},
 		} {
 			require.Equal(t, tt[1], erl.Eval(t, bind(n, "Sup = {shop, N}, "+tt[0])), tt[0])
