@@ -372,7 +372,7 @@ func TestAnswersToUnknownWorker(t *testing.T) {
 	peer := w.started("peer")
 	b := box(t, peer)
 	call := func(from ei.Pid, request ei.Term) ei.Term {
-		return ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, ei.Atom("tag")}, request}
+		return ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, ei.Binary("tag")}, request}
 	}
 	require.NoError(t, b.Send(soon(t), server.Pid(), call(n.far, ei.Atom("x"))))
 	for range 2 * maxStrangersEach {
@@ -384,7 +384,7 @@ func TestAnswersToUnknownWorker(t *testing.T) {
 	require.Equal(t, ei.Int(1), v)
 	ctl, answer := n.mend().next()
 	require.Equal(t, n.far, ctl.To)
-	require.Equal(t, ei.Tuple{ei.Atom("tag"), ei.Atom("x")}, answer)
+	require.Equal(t, ei.Tuple{ei.Binary("tag"), ei.Atom("x")}, answer)
 }
 
 // Answers to a process of a worker that reads nothing hold up no server.
@@ -398,7 +398,7 @@ func TestAnswersToDeafWorker(t *testing.T) {
 	peer := w.started("peer")
 	b := box(t, peer)
 	for range 6 {
-		call := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{n.far, ei.Atom("tag")}, make(ei.Binary, 1<<20)}
+		call := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{n.far, ei.Binary("tag")}, make(ei.Binary, 1<<20)}
 		require.NoError(t, b.Send(soon(t), server.Pid(), call))
 	}
 	v, err := peer.Call(soon(t), server.Pid(), ei.Int(1))

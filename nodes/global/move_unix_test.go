@@ -175,7 +175,8 @@ func TestFreezeWhileMade(t *testing.T) {
 	box := one.process(t)
 	one.mu.Lock() // as renew has it
 	_, err := one.n.Freeze(within(t))
-	require.ErrorIs(t, err, errBusy)
+	// the second if the server was just handling a message, which waits for the lock
+	require.True(t, errors.Is(err, errBusy) || errors.Is(err, nodes.ErrDraining), "%v", err)
 	require.NoError(t, one.n.Register("x", box)) // the node goes on
 	one.mu.Unlock()
 	one = w.move(t, one)
