@@ -190,8 +190,8 @@ func TestFunctionTrapsExits(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		heard <- fmt.Sprintf("%v %v %v", m.Op, m.From == CallerOf(ctx), must(m.Reason.Decode()))
 		self.TrapExit(false)
+		heard <- fmt.Sprintf("%v %v %v", m.Op, m.From == CallerOf(ctx), must(m.Reason.Decode()))
 		<-ctx.Done()
 		heard <- fmt.Sprint(self.Err())
 		return nil
