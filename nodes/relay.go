@@ -1,8 +1,15 @@
 package nodes
 
 import (
+	"context"
+	"errors"
+	"time"
+
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/peers"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
 // divert passes on a message that is for a process of another worker, or comes from one for the
@@ -183,4 +190,187 @@ func (c *Conn) relayLinkOfMonitor(ref ei.Ref) *Conn {
 		}
 	}
 	return nil
+}
+
+// newLocal makes a connection of a socket between two workers; fd 0 is a socket that was lost on
+// its way here.
+func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
+	if fd == 0 {
+		return nil, talk.ErrLost
+	}
+	tr := n.unix.get()
+	s, err := tr.Import(fd, nil)
+	if err != nil {
+		return nil, errors.Join(err, descriptor.Close(fd))
+	}
+	c := newConn(n, tr, s, peer, true)
+	c.rd.max += mostControl
+	return c, nil
+}
+
+// mostControl is how much longer, in bytes, than Config.MaxFrame a frame between workers may be: a
+// payload of that size may have come in fragments, which has the control message before it here.
+const mostControl = 64 << 10
+
+// beginLocal is begin for a connection that no other node sees.
+func (c *Conn) beginLocal() {
+	c.ticks.begin(c)
+	c.upper().attach(c)
+}
+
+// relayLink is the way from a connection to another worker, made now if there is none (fresh). The
+// front passes the other end on to that worker. While the node is frozen only the connection's
+// reader may make a relay link, for the message that it is handling: the reader halts before the
+// relay links are counted.
+func (c *Conn) relayLink(to int, reading bool) (b *Conn, fresh bool, err error) {
+	c.relaying.Lock()
+	defer c.relaying.Unlock()
+	if b := c.relayLinks[to]; b != nil && b.Err() == nil {
+		return b, false, nil
+	}
+	if err := c.Err(); err != nil {
+		return nil, false, err
+	}
+	if !reading && !c.n.life.IsOpen() {
+		return nil, false, errStill
+	}
+	one, other, err := descriptor.StreamPair()
+	if err != nil {
+		return nil, false, err
+	}
+	p := c.n.part
+	b, err = c.n.newLocal(one, p.workerLinkPeer())
+	if err != nil {
+		return nil, false, errors.Join(err, descriptor.Close(other))
+	}
+	b.peerLink, b.worker = c, to
+	put(&c.relayLinks, to, b)
+	peer := c.peer
+	b.beginLocal()
+	p.line.Say(&talk.RemoteLink{Part: to, Peer: &peer, FD: other})
+	return b, true, nil
+}
+
+// relayLinkTime is how long the end of a connection may take to reach another worker: messages that
+// came before the end must arrive there first.
+const relayLinkTime = time.Second
+
+// endRelayLinks ends the connection's relay links when the connection ends, once they have passed
+// on all that it has received. No relay link is made afterwards.
+func (p *part) endRelayLinks(c *Conn) {
+	c.relaying.Lock()
+	relayLinks := c.relayLinks
+	c.relayLinks = nil
+	c.relaying.Unlock()
+	ctx, cancel := context.WithTimeout(c.n.ctx, relayLinkTime)
+	defer cancel()
+	for _, b := range relayLinks {
+		_ = b.Flush(ctx)
+	}
+	for _, b := range relayLinks {
+		b.fail(ErrNoConnection)
+	}
+}
+
+// addRemoteLink adds a remote link: this worker's end of the way to a peer that another worker is
+// connected to.
+func (p *part) addRemoteLink(m *talk.RemoteLink) {
+	peer := *m.Peer
+	c, err := p.n.newLocal(m.FD, peer)
+	if err == nil {
+		c.remoteLink = true
+		var old peers.Conn
+		if up := p.n.Conn(peer.Name); up != nil && up.remoteLink {
+			old = tabled{up}
+			up.awaitLeft() // if its end is on its way
+		}
+		if err = p.n.enter(p.n.ctx, c, 0, old); err != nil {
+			err = errors.Join(err, c.s.Close())
+			c.q.End(ErrClosed)
+		} else {
+			c.beginLocal()
+		}
+	}
+	if err != nil {
+		p.n.log.Warn("a way to a peer was refused", "peer", peer.Name, "worker", m.Part, "error", err)
+	}
+	p.tellAwaited(peer.Name, ErrConnected)
+}
+
+// closePeerLink asks for the end of the connection of which this one is a remote link, and waits a
+// little until that end has reached the remote link. If the remote link ended first, the other
+// worker would take this worker for dead, and tell the peer that its processes were killed.
+func (p *part) closePeerLink(c *Conn) {
+	p.line.Say(&talk.CloseConn{Peer: c.peer.Name})
+	ctx, cancel := context.WithTimeout(c.n.ctx, relayLinkTime/4)
+	defer cancel()
+	select {
+	case c.rd.busy <- struct{}{}:
+		<-c.rd.busy
+	case <-ctx.Done():
+	}
+}
+
+// awaitLeft waits until a connection that is ending has been read to its end and cleaned up, for
+// relayLinkTime/4 at most.
+func (c *Conn) awaitLeft() {
+	t := time.NewTimer(relayLinkTime / 4)
+	defer t.Stop()
+	select {
+	case <-c.left:
+	case <-t.C:
+	}
+}
+
+// loseRelayLink deals with the end of a relay link, which ends with the connection or because the
+// other worker has died. In the latter case the peer is told that the other worker's processes were
+// killed.
+func (c *Conn) loseRelayLink(b *Conn) {
+	c.relaying.Lock()
+	if c.relayLinks[b.worker] == b {
+		delete(c.relayLinks, b.worker)
+	}
+	lost := b.relayed
+	b.relayed = relayedBonds{}
+	c.relaying.Unlock()
+	if c.Err() != nil {
+		return
+	}
+	killed := exitReason(ei.Atom("killed"))
+	for l := range lost.links {
+		c.tell(linkExit(l.local, l.remote, killed))
+	}
+	for ref, m := range lost.monitors {
+		c.tell(down(m.pid, watcher{m.watcher, m.name}, ref, killed))
+	}
+}
+
+// Links and monitors between processes of a peer and those of another worker pass through a relay
+// link. The worker that has the connection remembers them, so that when the other worker dies it
+// can tell the peer of the end of each process that the peer's processes had a link with or a
+// monitor on.
+
+// A relayedLink is a link between a process of the peer and one of the other worker.
+type relayedLink struct{ remote, local ei.Pid }
+
+// relayedBonds is what a relay link remembers; guarded by the peer link's branching.
+type relayedBonds struct {
+	links    map[relayedLink]struct{}
+	monitors map[ei.Ref]relayedMonitor
+}
+
+// A relayedMonitor is a monitor that a process of the peer has on one of the other worker, by its
+// pid or its name.
+type relayedMonitor struct {
+	watcher ei.Pid
+	pid     ei.Pid
+	name    ei.Atom
+}
+
+func (s *relayedBonds) link(l relayedLink) {
+	put(&s.links, l, struct{}{})
+}
+
+func (s *relayedBonds) watch(ref ei.Ref, m relayedMonitor) {
+	put(&s.monitors, ref, m)
 }

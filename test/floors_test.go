@@ -39,11 +39,11 @@ var houses = map[string]house{
 		words("config listen opening handshake peers connect resolve publish activate"),
 		words("run processes mailbox sys deliver overflow link monitor monitornodes exit" +
 			" exitsend signal succeed"),
-		words("call erpc gencall server on unanswered func funcof apply spawn work kernel" +
+		words("call erpc gencall server on unanswered func apply spawn work kernel" +
 			" sendto permit readloop"), // calls, both ways
 		// the ways between workers
-		words("part partquestion relay workerlink relaylink"),
-		words("node start"),
+		words("part partquestion relay workerlink"),
+		words("node"),
 		words("connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
 			" shutdown"), // moving
 		words("worker workersession workermove workerrestore"),
