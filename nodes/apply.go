@@ -9,8 +9,8 @@ import (
 )
 
 // apply calls an exposed function, OpCall or OpSpawn; one that does not exist is the exception
-// undef. A panic becomes an exception too. The arguments may still be encoded (ei.Raw), and stay so for a function that
-// reads them itself.
+// undef. A panic becomes an exception too. The arguments may still be encoded (ei.Raw), and stay so
+// for a function that reads them itself.
 func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
 	f, args, exception := n.applied(function{module, name}, args)
 	if exception != nil {

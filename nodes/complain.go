@@ -67,8 +67,8 @@ func (n *Node) undecodable(c *Conn, what string, err error) {
 	c.complain(faultTerm, "undecodable "+what, err)
 }
 
-// nobodyHears logs how a function failed that was called without a wish for its result. c is nil for
-// a caller of this node.
+// nobodyHears logs how a function failed that was called without a wish for its result. c is nil
+// for a caller of this node.
 func (n *Node) nobodyHears(c *Conn, err error) {
 	const text = "exception in a function, and nobody to hear of it"
 	if c == nil {
@@ -78,8 +78,8 @@ func (n *Node) nobodyHears(c *Conn, err error) {
 	c.complain(faultFunc, text, err)
 }
 
-// misused logs that a function was called with what it cannot take: at the level Debug if the caller
-// hears of it, though in few words. c is nil for a caller of this node.
+// misused logs that a function was called with what it cannot take: at the level Debug if the
+// caller hears of it, though in few words. c is nil for a caller of this node.
 func (n *Node) misused(c *Conn, heard bool, function string, err error) {
 	const text = "called with what it cannot take"
 	switch {

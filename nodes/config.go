@@ -115,8 +115,8 @@ type Config struct {
 	// net_ticktime lives by answers: to its ticks, and to messages that it sends while nothing else
 	// goes to it. 0: DefaultTickInterval.
 	TickInterval time.Duration
-	// MaxFrame bounds the frames received, in bytes, and the messages that come in several. A larger
-	// one ends its connection. 0: DefaultMaxFrame.
+	// MaxFrame bounds the frames received, in bytes, and the messages that come in several. A
+	// larger one ends its connection. 0: DefaultMaxFrame.
 	MaxFrame int
 	// QueueLimit is how many bytes may wait on a connection before senders have to wait. 0:
 	// transport.DefaultQueueLimit.
@@ -139,8 +139,8 @@ type Config struct {
 	// come. A peer gets more only while it has less than is left. Then requests are refused:
 	// system_limit, as by a BEAM that has no more processes; for messages see FullBlock; and a peer
 	// with too many incomplete messages loses its connection. All this is told in the log, and by
-	// Stats. 0: a quarter of the memory that this process may use, by the machine, its control group
-	// and GOMEMLIMIT.
+	// Stats. 0: a quarter of the memory that this process may use, by the machine, its control
+	// group and GOMEMLIMIT.
 	OverflowLimit int
 
 	// Handover is called by Freeze once functions and handlers have finished, and returns what the
@@ -168,13 +168,14 @@ type Config struct {
 	// proved that it knows the cookie: until then the name is a claim. The handshake waits for it:
 	// it must return when ctx ends. A panic refuses the peer. nil allows whoever has the cookie.
 	CheckPeer func(ctx context.Context, name string) error
-	// Rules say what peers may ask for once they are connected: the first Rule that matches decides,
-	// and what none matches is allowed. They hold for what comes from other nodes, whichever way,
-	// but not for this node's own processes; answers to this node's calls, and net_adm:ping, need
-	// no Rule. The process of a function may be reached by the peer that has called, or spawned,
-	// it. Each refusal counts in Stats, and the first to a connection is a warning in the log. A
-	// node that moves to another process has the Rules of the Config there; the workers of a node
-	// should have the same. Without Start they are not looked at. See docs/permission.md.
+	// Rules say what peers may ask for once they are connected: the first Rule that matches
+	// decides, and what none matches is allowed. They hold for what comes from other nodes,
+	// whichever way, but not for this node's own processes; answers to this node's calls, and
+	// net_adm:ping, need no Rule. The process of a function may be reached by the peer that has
+	// called, or spawned, it. Each refusal counts in Stats, and the first to a connection is a
+	// warning in the log. A node that moves to another process has the Rules of the Config there;
+	// the workers of a node should have the same. Without Start they are not looked at. See
+	// docs/permission.md.
 	Rules []Rule
 	// HandshakeFailed is called for every handshake that a peer started and that failed; it must
 	// not wait. nil: they are only logged.

@@ -485,7 +485,8 @@ func (d *dials) Connect(ctx context.Context, addr transport.Addr) (*transport.St
 	return d.Transport.Connect(ctx, addr)
 }
 
-// Under NoConnect a node that is not connected is an error at once, and one that is gets everything.
+// Under NoConnect a node that is not connected is an error at once, and one that is gets
+// everything.
 func TestNoConnect(t *testing.T) {
 	w := newWorld(t, "memory")
 	one, two := w.started("one"), w.started("two")

@@ -60,8 +60,8 @@ func two(ctx context.Context) (alice, bob *nodes.Node) {
 	return ns[0], ns[1]
 }
 
-// What a Go function returns is the call's result, and its error an exception. What it cannot take is
-// one, too: badarg, or undef for another number of arguments.
+// What a Go function returns is the call's result, and its error an exception. What it cannot take
+// is one, too: badarg, or undef for another number of arguments.
 func ExampleNode_Expose() {
 	ctx := context.Background()
 	alice, bob := two(ctx)
@@ -90,8 +90,8 @@ func ExampleNode_Expose() {
 	// true error: undef
 }
 
-// The web nodes may have quotes, and talk to the till; the nodes of the operators may do everything,
-// and all others nothing.
+// The web nodes may have quotes, and talk to the till; the nodes of the operators may do
+// everything, and all others nothing.
 func ExampleRule() {
 	ctx := context.Background()
 	tr := transport.NewMemory()

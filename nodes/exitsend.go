@@ -77,9 +77,9 @@ func (w *exitNotice) leave() {
 	w.n.procs.exits.Leave()
 }
 
-// notifyEnd tells others of the end of the process: nodes first, which does not wait. If a connection
-// has no room for its signals a goroutine sends them; wait waits for these goroutines. The
-// processes of asker are told at last, in their turn.
+// notifyEnd tells others of the end of the process: nodes first, which does not wait. If a
+// connection has no room for its signals a goroutine sends them; wait waits for these goroutines.
+// The processes of asker are told at last, in their turn.
 func (b *Mailbox) notifyEnd(notices map[scope]*exitNotice, asker scope) (wait func()) {
 	var here *exitNotice
 	var told sync.WaitGroup

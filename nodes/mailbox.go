@@ -62,14 +62,14 @@ type MailboxOptions struct {
 	Priority bool
 	// Parent is the process that has started this one, as with start_link: NewMailbox, Serve and
 	// Handle link the two (see Mailbox.Link), and wait for that as long as the node lives; if it
-	// fails, there is no process. With TrapExit a Server still ends when its Parent does, or sends it
-	// an exit signal, as a gen_server does: first it calls Server.Terminate. A Server that goes on in
-	// the place of a restored one keeps that one's Parent, unless it is given another.
+	// fails, there is no process. With TrapExit a Server still ends when its Parent does, or sends
+	// it an exit signal, as a gen_server does: first it calls Server.Terminate. A Server that goes
+	// on in the place of a restored one keeps that one's Parent, unless it is given another.
 	Parent ei.Pid
-	// Handover is called by Freeze, and returns what the mailbox that goes on in this one's place in
-	// the new process is to get: see Inherited. Everything stands still by then: it must be quick,
-	// must call no method of the node or its mailboxes, and must not wait for a goroutine that does.
-	// An error, or a panic, ends the freeze. nil: nothing.
+	// Handover is called by Freeze, and returns what the mailbox that goes on in this one's place
+	// in the new process is to get: see Inherited. Everything stands still by then: it must be
+	// quick, must call no method of the node or its mailboxes, and must not wait for a goroutine
+	// that does. An error, or a panic, ends the freeze. nil: nothing.
 	Handover func() ([]byte, error)
 
 	// the node's own, which cannot be killed: in OTP a new process would take its place

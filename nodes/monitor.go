@@ -450,7 +450,8 @@ func (b *Mailbox) removeAlias(ref ei.Ref) {
 }
 
 // isOpenTo tells whether a message may come in: one to an alias as long as that is active, and with
-// priority only if the alias and the mailbox are for that; none where nobody receives. b.mu is held.
+// priority only if the alias and the mailbox are for that; none where nobody receives. b.mu is
+// held.
 func (b *Mailbox) isOpenTo(m *Message) bool {
 	switch {
 	case b.deaf:

@@ -239,8 +239,8 @@ type PeerStats struct {
 	BytesQueued   int   // waiting, or being written
 }
 
-// Logger is where the node logs: Config.Logger, or one that drops everything. Packages that add to a
-// node log there, too.
+// Logger is where the node logs: Config.Logger, or one that drops everything. Packages that add to
+// a node log there, too.
 func (n *Node) Logger() *slog.Logger { return n.log }
 
 // Stats takes a snapshot.

@@ -22,9 +22,9 @@ type Rule struct {
 	Op Op
 	// Target is, for OpCall and OpSpawn, the function: "shop:quote/1", with "shop:quote" for any
 	// number of arguments, "shop:*" or "Elixir.Shop:*". For the others it is a registered name of
-	// the process, whether the peer uses that, the pid or an alias; a process without a name goes by
-	// the text of its pid, which "#Pid<*>" matches. One with several names can be reached by its pid
-	// if it can under one of them.
+	// the process, whether the peer uses that, the pid or an alias; a process without a name goes
+	// by the text of its pid, which "#Pid<*>" matches. One with several names can be reached by its
+	// pid if it can under one of them.
 	Target string
 	// Allow: what matches is allowed, otherwise refused.
 	Allow bool
@@ -116,8 +116,8 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 	return false
 }
 
-// awaitsDevice tells whether a message answers a request of the mailbox's to an I/O device of a node,
-// {io_reply, Ref, Reply}: Ref is that of the mailbox's monitor of the device.
+// awaitsDevice tells whether a message answers a request of the mailbox's to an I/O device of a
+// node, {io_reply, Ref, Reply}: Ref is that of the mailbox's monitor of the device.
 func (b *Mailbox) awaitsDevice(node string, m *Message) bool {
 	c := ei.NewCursor(m.Payload)
 	if size, err := c.Tuple(); err != nil || size != 3 || !c.AtomIs("io_reply") {
@@ -201,8 +201,8 @@ func (n *Node) mayPass(c *Conn, name ei.Atom, message ei.Term) bool {
 	return n.mayReach(c, OpSend, nil, &dist.Control{ToName: name})
 }
 
-// mayRun tells whether the rules let the caller of a function, the peer of c, have it run; nil: this
-// node. A refusal is counted.
+// mayRun tells whether the rules let the caller of a function, the peer of c, have it run; nil:
+// this node. A refusal is counted.
 func (n *Node) mayRun(c *Conn, op Op, f function, arity int) bool {
 	if c = c.toOthers(); n.rules == nil || c == nil {
 		return true

@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
-// The reply goes to the alias in the form that the node knows; to one that knows no aliases it is an
-// ordinary message.
+// The reply goes to the alias in the form that the node knows; to one that knows no aliases it is
+// an ordinary message.
 func TestServerRepliesToAlias(t *testing.T) {
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	for without, want := range map[dist.Flags]dist.Control{

@@ -179,8 +179,8 @@ func (p *place) begin() bool {
 }
 
 // remoteTurns are the functions that run for remote callers, or wait for a place. If a caller no
-// longer waits for the result, the function's context ends. A node that shuts down waits for functions,
-// but not for those, whatever they are, whose callers' connections have ended.
+// longer waits for the result, the function's context ends. A node that shuts down waits for
+// functions, but not for those, whatever they are, whose callers' connections have ended.
 type remoteTurns struct {
 	mu      sync.Mutex
 	all     map[*turn]struct{}

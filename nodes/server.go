@@ -66,15 +66,15 @@ type Server struct {
 	// the server waits. If SetState has an error, sys:replace_state fails with it.
 	SetState func(state ei.Term) error
 	// Terminate is called last and once, however the process ends, except that it goes on in
-	// another program (ErrMoved): as gen_server's terminate/2 before anybody hears of the end, after
-	// sys:terminate, a panic, and for the end of the Parent of a process that traps exits (see
-	// MailboxOptions); otherwise after the end: an exit signal, kill too, Mailbox.Exit and Close, or
-	// the end of the node, which waits for it. Then ctx has ended already. MailboxOf(ctx) is the
-	// process.
+	// another program (ErrMoved): as gen_server's terminate/2 before anybody hears of the end,
+	// after sys:terminate, a panic, and for the end of the Parent of a process that traps exits
+	// (see MailboxOptions); otherwise after the end: an exit signal, kill too, Mailbox.Exit and
+	// Close, or the end of the node, which waits for it. Then ctx has ended already. MailboxOf(ctx)
+	// is the process.
 	Terminate func(ctx context.Context, reason ei.Term)
-	// Recover makes a panic in one of the functions end the request only: a caller that has no reply
-	// yet gets {error, {go_panic, Text}}, and the server goes on with what the panic has left of its
-	// state.
+	// Recover makes a panic in one of the functions end the request only: a caller that has no
+	// reply yet gets {error, {go_panic, Text}}, and the server goes on with what the panic has left
+	// of its state.
 	Recover bool
 
 	handler    Handler // takes all messages, in place of the others
@@ -366,8 +366,8 @@ func (s *Server) state() (state ei.Raw, failure ei.Term) {
 	return raw, nil
 }
 
-// stateAnswer is sys's answer with a state since OTP 26.1, which earlier releases do not take apart.
-// Nothing tells them apart here.
+// stateAnswer is sys's answer with a state since OTP 26.1, which earlier releases do not take
+// apart. Nothing tells them apart here.
 func stateAnswer(state ei.Raw, failure ei.Term) ei.Term {
 	if failure != nil {
 		return failure

@@ -33,8 +33,8 @@ func (p *publishing) check() error {
 	return nil
 }
 
-// subscriberName is the process that prints what is broadcast. It has a name so that it goes on, with
-// what it has not printed yet, in a process that takes over.
+// subscriberName is the process that prints what is broadcast. It has a name so that it goes on,
+// with what it has not printed yet, in a process that takes over.
 const subscriberName = "pubsub_subscriber"
 
 // start makes the node a member; nil if it is to be none.

@@ -47,5 +47,6 @@
 //
 // In a node with workers each worker can have a Keeper, of the same source: the parent process
 // (nodes.Front) sees to it that one worker makes the connection, and the others send through that
-// worker's connection. If that worker ends, the connection does, and any of them makes the next one.
+// worker's connection. If that worker ends, the connection does, and any of them makes the next
+// one.
 package discovery

@@ -146,8 +146,8 @@ func (r *Reader) begin(s *sequence) error {
 	return nil
 }
 
-// take adds a piece to the payload of s. It makes room for what is still to come, as far as the peer
-// is trusted.
+// take adds a piece to the payload of s. It makes room for what is still to come, as far as the
+// peer is trusted.
 func (r *Reader) take(s *sequence, piece []byte) error {
 	if s.Discarded {
 		return nil

@@ -78,9 +78,9 @@ func (g *Global) whoKeeps(ctx context.Context, c *clash) keep {
 }
 
 // resolveIt is global:resolve_it(Method, Name, HisPid, OwnPid), which ends processes, or calls a
-// function of the program that no rule of Config.Rules may let the caller call. So it does something
-// only for a conflict that there can be: about a name that this node has registered for OwnPid with
-// that method, asked by a node of this partition, with a process of another one.
+// function of the program that no rule of Config.Rules may let the caller call. So it does
+// something only for a conflict that there can be: about a name that this node has registered for
+// OwnPid with that method, asked by a node of this partition, with a process of another one.
 func (g *Global) resolveIt(ctx context.Context, args []ei.Term) (any, error) {
 	if len(args) != 4 {
 		return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("undef")}

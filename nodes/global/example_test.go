@@ -48,8 +48,8 @@ func cluster(ctx context.Context) (alice, bob *nodes.Node, names map[*nodes.Node
 	return alice, bob, names
 }
 
-// A server has a name in the whole cluster. Erlang calls it by gen_server:call({global, adder}, {add,
-// 1, 2}), Elixir by GenServer.call({:global, :adder}, {:add, 1, 2}).
+// A server has a name in the whole cluster. Erlang calls it by gen_server:call({global, adder},
+// {add, 1, 2}), Elixir by GenServer.call({:global, :adder}, {:add, 1, 2}).
 func Example() {
 	ctx := context.Background()
 	alice, bob, names := cluster(ctx)

@@ -15,13 +15,13 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A server (server.go) is the state of a global_name_server, and says what a message changes and what
-// is to be sent (session.go, names.go, locks.go, partition.go): it waits for nothing. Global has it
-// run by the process global_name_server (global.go), and does what takes time elsewhere (outside.go):
-// the locker locks the partition and waits for other nodes (locker.go), registrations call all nodes
-// (register.go, multicall.go), conflicts are asked about (conflict.go), letters wait for connections
-// that are full (post.go). state.go is what moves to another program, workers.go what the workers of
-// a node say to each other.
+// A server (server.go) is the state of a global_name_server, and says what a message changes and
+// what is to be sent (session.go, names.go, locks.go, partition.go): it waits for nothing. Global
+// has it run by the process global_name_server (global.go), and does what takes time elsewhere
+// (outside.go): the locker locks the partition and waits for other nodes (locker.go), registrations
+// call all nodes (register.go, multicall.go), conflicts are asked about (conflict.go), letters wait
+// for connections that are full (post.go). state.go is what moves to another program, workers.go
+// what the workers of a node say to each other.
 
 // Options adjust a Global. nil and the zero value are good.
 type Options struct {

@@ -19,8 +19,8 @@ const (
 	maxBackOff = 10 * time.Minute
 )
 
-// patience is how long the locker waits while it has the lock. In OTP all of it is infinite: there a
-// node that does not go on keeps all others from registering names.
+// patience is how long the locker waits while it has the lock. In OTP all of it is infinite: there
+// a node that does not go on keeps all others from registering names.
 type patience struct {
 	lock     time.Duration // for the other node to lock its partition
 	exchange time.Duration // for the exchange of names, conflicts included

@@ -19,8 +19,8 @@ type holding struct {
 	box    *nodes.Mailbox
 }
 
-// Two partitions of two nodes each, with names by chance, become one: each name has the process that
-// the method says, and whoever has lost it was told, or ended, as the method says.
+// Two partitions of two nodes each, with names by chance, become one: each name has the process
+// that the method says, and whoever has lost it was told, or ended, as the method says.
 func TestModelOfConflicts(t *testing.T) {
 	methods := []Method{RandomExit, RandomNotify, NotifyAll, {"shop", "his"}, {"shop", "own"}}
 	names := []string{"a@test", "b@test", "c@test", "d@test"}

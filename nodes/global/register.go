@@ -91,8 +91,8 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 // error the process has not got the name, or loses it as soon as all nodes have read so; only after
 // nodes.ErrMoved it may have it.
 //
-// Call it, and the other methods that wait, after Node.Start: in Config.Setup of a program that goes
-// on as the node they wait until ctx ends, for the node does not run before Setup is over.
+// Call it, and the other methods that wait, after Node.Start: in Config.Setup of a program that
+// goes on as the node they wait until ctx ends, for the node does not run before Setup is over.
 func (g *Global) Register(ctx context.Context, name any, b *nodes.Mailbox, method Method) error {
 	if b == nil {
 		return wrap("register", nil, errNoMailbox)
@@ -112,7 +112,8 @@ func (g *Global) Register(ctx context.Context, name any, b *nodes.Mailbox, metho
 }
 
 // Reregister gives a name to a process, also if another one has it: global:re_register_name/3. It
-// waits as Register does. After an error that comes from a wait either of the two may have the name.
+// waits as Register does. After an error that comes from a wait either of the two may have the
+// name.
 func (g *Global) Reregister(ctx context.Context, name any, b *nodes.Mailbox, method Method) error {
 	if b == nil {
 		return wrap("reregister", nil, errNoMailbox)

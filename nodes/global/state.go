@@ -20,7 +20,8 @@ var errBusy = errors.New("global: a process is being made")
 var errState = errors.New("global: the state of the process before cannot be read")
 
 // handover is the state for the process that goes on as this one. The node stands still. Who makes
-// a process meanwhile has g.mu, and waits for the end of the freeze: so this does not wait for that.
+// a process meanwhile has g.mu, and waits for the end of the freeze: so this does not wait for
+// that.
 func (g *Global) handover() ([]byte, error) {
 	for begun := time.Now(); !g.mu.TryLock(); time.Sleep(time.Millisecond) {
 		if time.Since(begun) > handoverTime {

@@ -82,8 +82,8 @@ func (g *Global) nodesOr(on []string) []string {
 }
 
 // DelLock releases a lock of a process, on the nodes of SetLock: global:del_lock/2. It waits for
-// their answers until ctx ends, 10 s at most, which is no error; if ctx ends first the nodes are told
-// to release it without a wait, and the error is ctx's. Under transport.NoWait it waits for
+// their answers until ctx ends, 10 s at most, which is no error; if ctx ends first the nodes are
+// told to release it without a wait, and the error is ctx's. Under transport.NoWait it waits for
 // the answers all the same.
 func (g *Global) DelLock(ctx context.Context, holder *nodes.Mailbox, l Lock) error {
 	id, err := l.id(holder.Pid())

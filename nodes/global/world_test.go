@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is broken.
+// limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is
+// broken.
 const limit = 30 * time.Second
 
 // A world is a cluster in this process.

@@ -46,9 +46,9 @@ func (e *Error) Is(target error) bool {
 // opened. Its methods are safe for concurrent use.
 //
 // Each of them makes a request and waits for the answer, until the context ends that the Device was
-// made with. Other errors are ErrNone, ErrTerminated, an *Error, and those of Mailbox.Send: a device
-// on a node that is not connected is connected to. Whoever prints a lot puts a bufio.Writer in
-// front.
+// made with. Other errors are ErrNone, ErrTerminated, an *Error, and those of Mailbox.Send: a
+// device on a node that is not connected is connected to. Whoever prints a lot puts a bufio.Writer
+// in front.
 type Device struct {
 	ctx  context.Context
 	node *nodes.Node
@@ -59,8 +59,8 @@ type Device struct {
 }
 
 // Of is the group leader of the function that runs with ctx: nodes.GroupLeaderOf. It needs a
-// function's ctx, which has the node, too; elsewhere it is ErrNone, also with nodes.WithGroupLeader:
-// use NewDevice.
+// function's ctx, which has the node, too; elsewhere it is ErrNone, also with
+// nodes.WithGroupLeader: use NewDevice.
 func Of(ctx context.Context) *Device {
 	d := &Device{ctx: ctx}
 	if self := nodes.MailboxOf(ctx); self != nil {
@@ -74,8 +74,8 @@ func NewDevice(ctx context.Context, n *nodes.Node, pid ei.Pid) *Device {
 	return &Device{ctx: ctx, node: n, to: pid}
 }
 
-// Write prints text in UTF-8; of what is not, each invalid stretch is printed as U+FFFD. A character
-// that p ends in the middle of is printed with the next Write.
+// Write prints text in UTF-8; of what is not, each invalid stretch is printed as U+FFFD. A
+// character that p ends in the middle of is printed with the next Write.
 func (d *Device) Write(p []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

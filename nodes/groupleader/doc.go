@@ -10,7 +10,8 @@
 //		return err
 //	}))
 //
-// The other way round, [Serve] makes a process of Go that is a group leader: what functions of other
-// nodes print that were called with it (nodes.WithGroupLeader) goes to an io.Writer. Under the name
-// user it is, as on a node of Erlang, that of callers which name no other one: the C library, say.
+// The other way round, [Serve] makes a process of Go that is a group leader: what functions of
+// other nodes print that were called with it (nodes.WithGroupLeader) goes to an io.Writer. Under
+// the name user it is, as on a node of Erlang, that of callers which name no other one: the C
+// library, say.
 package groupleader

@@ -315,8 +315,8 @@ func (w *formatter) term(t ei.Term, depth int, s spec) error {
 	return w.inField(text, s)
 }
 
-// integer prints an integer in a base, which the precision is. Capitals have capital digits; # and +
-// print the base before it.
+// integer prints an integer in a base, which the precision is. Capitals have capital digits; # and
+// + print the base before it.
 func (w *formatter) integer(t ei.Term, prefix string, s spec) error {
 	v := new(big.Int)
 	switch t := t.(type) {

@@ -228,7 +228,8 @@ func TestHostileDevices(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Stats().Mailboxes == 2 }, expect.Limit, time.Millisecond)
 }
 
-// What comes to a device that is no request of its sender's is answered by nobody, and ends nothing.
+// What comes to a device that is no request of its sender's is answered by nobody, and ends
+// nothing.
 func TestHostileAskers(t *testing.T) {
 	a, b := pair(t)
 	out := &page{}

@@ -14,7 +14,8 @@ import (
 // Options are for Serve.
 type Options struct {
 	// In is what others read, as from a terminal; nil: nothing ({error, enotsup}). It is read only
-	// while somebody waits for it. A Read that waits when the process ends goes on until it returns.
+	// while somebody waits for it. A Read that waits when the process ends goes on until it
+	// returns.
 	In io.Reader
 	// Columns and Rows are the size of the terminal that out is; 0: it is none.
 	Columns, Rows int
@@ -33,8 +34,8 @@ const (
 //
 // io:format and io:write leave the formatting to the device: io_lib:format and its like are done as
 // Erlang does them, except that ~p breaks no lines, takes any list of printable characters for
-// text, and that an identifier of a process is printed with its node. Of other functions that are to
-// make the text only the caller's own node knows: the answer is {error, Function}.
+// text, and that an identifier of a process is printed with its node. Of other functions that are
+// to make the text only the caller's own node knows: the answer is {error, Function}.
 //
 // To read terms or tokens (io:read, io:fread), the node of whoever reads is called for the function
 // that takes the text apart. A read that waits does not move with the node.
@@ -252,8 +253,8 @@ func boolean(b bool) ei.Term {
 	return ei.Atom("false")
 }
 
-// putChars prints [Encoding, Chars], [Encoding, M, F, A], or either without Encoding: so older nodes
-// send latin1, and whatever is none.
+// putChars prints [Encoding, Chars], [Encoding, M, F, A], or either without Encoding: so older
+// nodes send latin1, and whatever is none.
 func (s *server) putChars(args []ei.Term) ei.Term {
 	encoding := ei.Atom("latin1")
 	if len(args) == 2 || len(args) == 4 {

@@ -47,7 +47,8 @@ func TestCallInTheNameOfAnother(t *testing.T) {
 	c.lives(t)
 }
 
-// A leave of many processes from many groups takes no time for each of the one times each of the other.
+// A leave of many processes from many groups takes no time for each of the one times each of the
+// other.
 func TestLeaveOfManyFromMany(t *testing.T) {
 	const many = 30_000
 	w := newWorld(t)
@@ -80,8 +81,8 @@ func TestLeaveOfManyFromMany(t *testing.T) {
 	}
 }
 
-// While the scope's process is made anew, the node does not move without the memberships; once there
-// is one, they move even before it has done anything.
+// While the scope's process is made anew, the node does not move without the memberships; once
+// there is one, they move even before it has done anything.
 func TestFreezeBetweenTwoProcesses(t *testing.T) {
 	w := newWorld(t)
 	for name := range w.table {

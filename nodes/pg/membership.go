@@ -22,11 +22,11 @@ func keyOfValue(group any) (string, error) {
 
 // Join makes processes of this node members of a group, each once more: a process that has joined
 // twice is listed twice, and has to leave twice. group is any term, or a Go value as for ei.Append:
-// "workers" is <<"workers">>, as in Elixir, and not the atom, ei.Atom("workers"). A member that ends
-// leaves all its groups. Join waits for the scope's process, until ctx ends; then nothing has
+// "workers" is <<"workers">>, as in Elixir, and not the atom, ei.Atom("workers"). A member that
+// ends leaves all its groups. Join waits for the scope's process, until ctx ends; then nothing has
 // happened. It does not wait for other nodes, which hear of it a moment later. The error is that of
-// Err if the scope has ended, of Mailbox.Err if a process has, and of ei.Append for the group. It is
-// pg:join/3.
+// Err if the scope has ended, of Mailbox.Err if a process has, and of ei.Append for the group. It
+// is pg:join/3.
 //
 // In Config.Setup of a process that takes over from another one (nodes.Restore), the members are
 // those that there were. So that Setup may be the same in both, a Join there makes members only of
@@ -147,9 +147,9 @@ func (s *Scope) monitorLocal(box *nodes.Mailbox, pid ei.Pid, l *local) {
 	s.byRef[ref] = pid
 }
 
-// Members yields the processes that are members of a group when the loop begins, on all nodes, those
-// of this node first, and each as often as it has joined. group is as for Join; what is no term has
-// none. It does not wait. It is pg:get_members/2.
+// Members yields the processes that are members of a group when the loop begins, on all nodes,
+// those of this node first, and each as often as it has joined. group is as for Join; what is no
+// term has none. It does not wait. It is pg:get_members/2.
 func (s *Scope) Members(group any) iter.Seq[ei.Pid] { return s.membersOf(group, false) }
 
 // LocalMembers is Members for the processes of this node; with workers, of this worker. It is

@@ -55,8 +55,8 @@ func (s *Scope) take(box *nodes.Mailbox, m *nodes.Message) {
 		return
 	}
 	if call, ok := box.CallOf(m); ok {
-		// Nobody calls a scope of another node. An answer to a process of a third node might end that
-		// process, if it is a scope: what the sender says of itself proves nothing.
+		// Nobody calls a scope of another node. An answer to a process of a third node might end
+		// that process, if it is a scope: what the sender says of itself proves nothing.
 		if string(call.From.Node) == s.sender(m.Conn()) {
 			_ = call.Reply(now, ei.Tuple{ei.Atom("error"), ei.Atom("unknown_request")})
 		}
@@ -377,8 +377,8 @@ func (s *Scope) down(box *nodes.Mailbox, ref ei.Ref) {
 	s.drop(p.owner)
 	s.mu.Unlock()
 	s.log.Debug("scope gone", "of", pid)
-	// A new one may come in its place, or this one be back: when a connection is replaced, its end may
-	// be heard of after the beginning of the next one.
+	// A new one may come in its place, or this one be back: when a connection is replaced, its end
+	// may be heard of after the beginning of the next one.
 	s.missed[string(pid.Node)] = true
 	s.seek()
 }
@@ -429,9 +429,9 @@ const (
 	firstPause, lastPause = 100 * time.Millisecond, 5 * time.Second
 )
 
-// seek begins to look, from time to time, for what is not known though it may be there. A scope that
-// starts on an Erlang node tells the nodes that this lists in nodes(): not those that are hidden,
-// and not other workers. And a connection may have had no room for a question.
+// seek begins to look, from time to time, for what is not known though it may be there. A scope
+// that starts on an Erlang node tells the nodes that this lists in nodes(): not those that are
+// hidden, and not other workers. And a connection may have had no room for a question.
 func (s *Scope) seek() {
 	s.pause = firstPause
 	if s.timer == nil {

@@ -25,9 +25,9 @@ const DefaultLimit = 64 << 20
 // Options adjust a scope. The zero value, and nil, are good.
 type Options struct {
 	// Limit is how many bytes of memory the members that one other node tells of may take: 64 for
-	// each group that a process has joined, and 256 and the group's term for each group. A node that
-	// tells of more has no members here until it tells of fewer, all at once; the log has an error.
-	// 0: DefaultLimit.
+	// each group that a process has joined, and 256 and the group's term for each group. A node
+	// that tells of more has no members here until it tells of fewer, all at once; the log has an
+	// error. 0: DefaultLimit.
 	Limit int
 }
 

@@ -162,7 +162,8 @@ func anything(t *testing.T, seed uint64) {
 			if c := from.Conn(to.Name()); c != nil && r.IntN(3) == 0 {
 				_ = c.Close()
 				if o.n == from || o.n == to {
-					// a BEAM hears of the end of a connection before anything comes over the next one
+					// a BEAM hears of the end of a connection before anything comes over the next
+					// one
 					other := from
 					if other == o.n {
 						other = to

@@ -61,7 +61,8 @@ func (t *table) join(o *owner, key string, pids []ei.Pid) {
 	t.note(key, g, pids, 1)
 }
 
-// leave removes members from a group, each as often as pids has it, and gives those that were there.
+// leave removes members from a group, each as often as pids has it, and gives those that were
+// there.
 func (t *table) leave(o *owner, key string, pids []ei.Pid) []ei.Pid {
 	if len(pids) != 1 {
 		return t.leaveEach(o, key, counted(pids), 1)

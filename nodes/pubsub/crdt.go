@@ -9,8 +9,8 @@ import (
 
 // What a shard knows, as Phoenix.Tracker.State has it: an observed-remove set without tombstones.
 // Each replica numbers its own changes, its clock; the number of a join is the entry's tag. A leave
-// is a number too: that an entry is gone is seen from its tag, which the other side has counted, and
-// which has no value there any more.
+// is a number too: that an entry is gone is seen from its tag, which the other side has counted,
+// and which has no value there any more.
 
 // A replica is one incarnation of a shard on a node: {Node, Vsn}.
 type replica struct {
@@ -32,7 +32,8 @@ type contextOf map[replica]uint64
 // A cloud holds the clocks that are known beyond that of the context.
 type cloud map[uint64]struct{}
 
-// An id tells the entries of all topics apart. A process may be tracked once under a key of a topic.
+// An id tells the entries of all topics apart. A process may be tracked once under a key of a
+// topic.
 type id struct {
 	topic string
 	pid   ei.Pid

@@ -102,8 +102,8 @@ func (w *writer) answers(clocks contextOf) *saying {
 }
 
 // The reader hears several replicas, which join, leave, update, end, come again, and are silent, in
-// any order and with losses. Once it has heard them all it knows what they track, and who follows it
-// by Watch knows that, too.
+// any order and with losses. Once it has heard them all it knows what they track, and who follows
+// it by Watch knows that, too.
 func TestTrackerModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		const down, permdown = 30 * time.Second, 20 * time.Minute
@@ -280,8 +280,8 @@ func TestTrackerModel(t *testing.T) {
 	})
 }
 
-// After 30 s without a word those of a replica are hidden, after 20 min forgotten; what it says then
-// makes it known anew, and it is asked for the rest.
+// After 30 s without a word those of a replica are hidden, after 20 min forgotten; what it says
+// then makes it known anew, and it is asked for the rest.
 func TestSilence(t *testing.T) {
 	s, w, start := newTracker(), newWriter("a@h", 1), time.Unix(0, 0)
 	w.join("room", "ann")
@@ -315,8 +315,8 @@ func TestSilence(t *testing.T) {
 	require.Len(t, changed, 2)
 }
 
-// A replica that tells of more than the limit is forgotten, whatever it says, until another one is in
-// its place. What others say of it beyond the limit is not taken.
+// A replica that tells of more than the limit is forgotten, whatever it says, until another one is
+// in its place. What others say of it beyond the limit is not taken.
 func TestLimit(t *testing.T) {
 	start := time.Unix(0, 0)
 	many := func(r replica) (beats []*saying) {

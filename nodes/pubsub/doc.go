@@ -13,10 +13,10 @@
 // # What goes over the wire
 //
 // The node has a process for each member of the pool, under the name of the adapter
-// ('Elixir.MyApp.PubSub.Adapter', …Adapter_2, …), which is a member of the process group of that name
-// in the scope 'Elixir.Phoenix.PubSub' of package pg. A broadcast is one message to each such process
-// of the other nodes, {forward_to_local, Topic, Message, Dispatcher}, which gives it to the subscribers
-// on its node. Nothing is acknowledged; what one process broadcasts arrives in order.
+// ('Elixir.MyApp.PubSub.Adapter', …Adapter_2, …), which is a member of the process group of that
+// name in the scope 'Elixir.Phoenix.PubSub' of package pg. A broadcast is one message to each such
+// process of the other nodes, {forward_to_local, Topic, Message, Dispatcher}, which gives it to the
+// subscribers on its node. Nothing is acknowledged; what one process broadcasts arrives in order.
 //
 // Presence is the CRDT of Phoenix.Tracker: each of its shards says every broadcast period what has
 // changed, or every 15 s that it is still there, and gives all it knows to who asks. This package
@@ -24,15 +24,17 @@
 //
 // # Subscribers
 //
-// A subscriber is a mailbox, of a Server for example, or that of a loop over [Messages]. One that does
-// not read holds up nobody: what comes for it goes into its mailbox, and at the mailbox's limit
-// happens what its options say. That of Messages ends then, and the loop with it, with an error.
+// A subscriber is a mailbox, of a Server for example, or that of a loop over [Messages]. One that
+// does not read holds up nobody: what comes for it goes into its mailbox, and at the mailbox's
+// limit happens what its options say. That of Messages ends then, and the loop with it, with an
+// error.
 //
 // # Moves and workers
 //
-// Start belongs into Config.Setup. When the node moves to another process (package nodes, "Moving to
-// another process"), what has come and was not dealt with, and the membership in the group, move
+// Start belongs into Config.Setup. When the node moves to another process (package nodes, "Moving
+// to another process"), what has come and was not dealt with, and the membership in the group, move
 // along; the new process subscribes anew, in Setup too, so that it misses nothing. In a node with
-// workers each worker is a member of its own and serves the subscribers that it has; what is broadcast
-// to the whole node only (direct_broadcast) reaches one of them, which passes it on to the others.
+// workers each worker is a member of its own and serves the subscribers that it has; what is
+// broadcast to the whole node only (direct_broadcast) reaches one of them, which passes it on to
+// the others.
 package pubsub

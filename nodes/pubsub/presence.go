@@ -25,21 +25,21 @@ const (
 // DefaultPresenceLimit is PresenceOptions.Limit if that is 0.
 const DefaultPresenceLimit = 64 << 20
 
-// PresenceOptions are those of the Phoenix.Presence, or Phoenix.Tracker. The zero value, and nil, fit
-// one without options.
+// PresenceOptions are those of the Phoenix.Presence, or Phoenix.Tracker. The zero value, and nil,
+// fit one without options.
 type PresenceOptions struct {
 	PoolSize        int           // :pool_size, the number of shards; 0 is 1
 	BroadcastPeriod time.Duration // :broadcast_period; 0 is DefaultBroadcastPeriod
-	// DownPeriod is :down_period: for how long a node may say nothing before those that it tracks are
-	// no longer listed. 0 is DefaultDownPeriod.
+	// DownPeriod is :down_period: for how long a node may say nothing before those that it tracks
+	// are no longer listed. 0 is DefaultDownPeriod.
 	DownPeriod time.Duration
 	// PermdownPeriod is :permdown_period, after which they are forgotten: a node that comes back
 	// later gives them anew. 0 is DefaultPermdownPeriod.
 	PermdownPeriod time.Duration
-	// Limit is how many bytes of memory what one other node tracks may take, in each shard: 512, the
-	// topic, the key and the meta for each process, and 64 for each change that came out of order. A
-	// node that tells of more has nobody here until its Phoenix.Presence starts anew; the log has an
-	// error. 0: DefaultPresenceLimit.
+	// Limit is how many bytes of memory what one other node tracks may take, in each shard: 512,
+	// the topic, the key and the meta for each process, and 64 for each change that came out of
+	// order. A node that tells of more has nobody here until its Phoenix.Presence starts anew; the
+	// log has an error. 0: DefaultPresenceLimit.
 	Limit int
 }
 
@@ -65,10 +65,10 @@ type shard struct {
 	asking map[ei.Atom]bool // which nodes are being asked; true: and then once more
 }
 
-// FollowPresence starts to follow the Phoenix.Presence of that name: "MyAppWeb.Presence" for its module's
-// name, or "my_tracker" for the atom that names a Phoenix.Tracker. What the others know is here as
-// soon as they have answered, a moment after they are connected. If it was called for the name
-// before, the error is nodes.ErrNameTaken. The Presence ends with the PubSub.
+// FollowPresence starts to follow the Phoenix.Presence of that name: "MyAppWeb.Presence" for its
+// module's name, or "my_tracker" for the atom that names a Phoenix.Tracker. What the others know is
+// here as soon as they have answered, a moment after they are connected. If it was called for the
+// name before, the error is nodes.ErrNameTaken. The Presence ends with the PubSub.
 func (ps *PubSub) FollowPresence(name string, o *PresenceOptions) (*Presence, error) {
 	p := &Presence{ps: ps, name: name, watchers: map[string]map[*watcher]struct{}{}}
 	if o != nil {
@@ -252,16 +252,16 @@ type Present[M any] struct {
 	Key string
 	// Pid is the process: that of a channel, as a rule.
 	Pid ei.Pid
-	// Meta is what it was tracked with: a map, in which Phoenix has put phx_ref, a new one after each
-	// update.
+	// Meta is what it was tracked with: a map, in which Phoenix has put phx_ref, a new one after
+	// each update.
 	Meta M
 }
 
-// List gives who is on a topic now, sorted by key; those of nodes that are down are left out. It has
-// an element for each process, so that a user with two tabs may be there twice, one after the other:
-// MyAppWeb.Presence.list/1 groups the metas by key. If there is somebody whose meta cannot be an M,
-// as ei.Unmarshal stores it, the error names the first, and the list has the others. It does not
-// wait.
+// List gives who is on a topic now, sorted by key; those of nodes that are down are left out. It
+// has an element for each process, so that a user with two tabs may be there twice, one after the
+// other: MyAppWeb.Presence.list/1 groups the metas by key. If there is somebody whose meta cannot
+// be an M, as ei.Unmarshal stores it, the error names the first, and the list has the others. It
+// does not wait.
 func List[M any](p *Presence, topic string) ([]Present[M], error) {
 	p.mu.Lock()
 	var es []*entry
@@ -337,9 +337,10 @@ type Event[M any] struct {
 	Present[M]
 }
 
-// Watch yields who is on a topic now, as joined, and from then on who joins, is updated, and leaves,
-// until the loop ends, or ctx does, or the PubSub; the last pair has that error. An event with a meta
-// that cannot be an M comes with an error, an *ei.UnmarshalError, and the loop may go on.
+// Watch yields who is on a topic now, as joined, and from then on who joins, is updated, and
+// leaves, until the loop ends, or ctx does, or the PubSub; the last pair has that error. An event
+// with a meta that cannot be an M comes with an error, an *ei.UnmarshalError, and the loop may go
+// on.
 //
 // A loop that is slow misses no end: what happens to one process meanwhile becomes one event, or
 // none if it has come and gone. So at most what is on the topic waits for it, whatever happens.

@@ -45,9 +45,9 @@ type Options struct {
 	// nodes.MailboxOptions.Limit counts them; 0 is nodes.DefaultMailboxLimit. At the limit the loop
 	// ends with an error.
 	Limit int
-	// Scope is the program's own scope of that name, which other PubSubs, or the program itself, use
-	// as well: pg.Start(n, pubsub.Scope, nil). nil: Start starts it, and Close closes it, so that a
-	// program with several PubSubs on a node starts the scope itself, and gives it to each.
+	// Scope is the program's own scope of that name, which other PubSubs, or the program itself,
+	// use as well: pg.Start(n, pubsub.Scope, nil). nil: Start starts it, and Close closes it, so
+	// that a program with several PubSubs on a node starts the scope itself, and gives it to each.
 	Scope *pg.Scope
 }
 
@@ -72,8 +72,9 @@ type PubSub struct {
 
 // Start makes the node a member of the PubSub of that name: "MyApp.PubSub" for a module's name,
 // "my_pubsub" for that atom. Call it in Config.Setup if the node moves or has workers (see the
-// package's comment), else there or after Node.Start. The error is nodes.ErrNameTaken if it was called
-// for the name before, or for another name without Options.Scope, which both have to be given then.
+// package's comment), else there or after Node.Start. The error is nodes.ErrNameTaken if it was
+// called for the name before, or for another name without Options.Scope, which both have to be
+// given then.
 func Start(n *nodes.Node, name string, o *Options) (*PubSub, error) {
 	ps := &PubSub{
 		n: n, log: n.Logger().With("pubsub", name), done: make(chan struct{}),
@@ -201,8 +202,8 @@ func (ps *PubSub) Close() error {
 	return nil
 }
 
-// Done is closed when the PubSub has ended: by Close, with its scope or its node, or because that goes
-// on in another process.
+// Done is closed when the PubSub has ended: by Close, with its scope or its node, or because that
+// goes on in another process.
 func (ps *PubSub) Done() <-chan struct{} { return ps.done }
 
 // Err is why the PubSub has ended: nodes.ErrClosed after Close, else what pg.Scope.Err says, for
@@ -227,24 +228,25 @@ func (ps *PubSub) backgroundLocked(f func()) {
 	}
 }
 
-// Broadcast sends a message, an ei.Term or a Go value (see ei.Append), to the subscribers of a topic
-// on all nodes. It waits as Mailbox.Send does, for the queue of a connection for example; its error
-// joins those of all nodes for which it has waited in vain, and the others have the message. A node
-// that is not connected any more gets nothing, without an error, as there (see pg.Scope.Broadcast).
-// What is sent by one goroutine arrives in order. It is Phoenix.PubSub.broadcast/3.
+// Broadcast sends a message, an ei.Term or a Go value (see ei.Append), to the subscribers of a
+// topic on all nodes. It waits as Mailbox.Send does, for the queue of a connection for example; its
+// error joins those of all nodes for which it has waited in vain, and the others have the message.
+// A node that is not connected any more gets nothing, without an error, as there (see
+// pg.Scope.Broadcast). What is sent by one goroutine arrives in order. It is
+// Phoenix.PubSub.broadcast/3.
 func (ps *PubSub) Broadcast(ctx context.Context, topic string, message any) error {
 	return ps.broadcast(ctx, nil, topic, message, plain)
 }
 
-// BroadcastFrom is Broadcast in the name of a mailbox, which does not get the message itself if it is
-// a subscriber. It is Phoenix.PubSub.broadcast_from/4.
+// BroadcastFrom is Broadcast in the name of a mailbox, which does not get the message itself if it
+// is a subscriber. It is Phoenix.PubSub.broadcast_from/4.
 func (ps *PubSub) BroadcastFrom(ctx context.Context, from *nodes.Mailbox, topic string, message any) error {
 	return ps.broadcast(ctx, from, topic, message, plain)
 }
 
-// DirectBroadcast sends a message to the subscribers on one node, which need not be in the group, and
-// is connected to if need be; it may also be this one. What Mailbox.SendName says of waiting and
-// errors holds. It is Phoenix.PubSub.direct_broadcast/4.
+// DirectBroadcast sends a message to the subscribers on one node, which need not be in the group,
+// and is connected to if need be; it may also be this one. What Mailbox.SendName says of waiting
+// and errors holds. It is Phoenix.PubSub.direct_broadcast/4.
 func (ps *PubSub) DirectBroadcast(ctx context.Context, node, topic string, message any) error {
 	what := "broadcast on " + topic + " to"
 	b, err := appendForward(topic, message, plain)
@@ -265,8 +267,8 @@ type Push[P any] struct {
 }
 
 // Push sends an event to the browsers, and other subscribers, of a channel's topic, on all nodes:
-// MyAppWeb.Endpoint.broadcast/3. The payload is a map, or a struct; Phoenix makes JSON of it. Else it
-// is like Broadcast.
+// MyAppWeb.Endpoint.broadcast/3. The payload is a map, or a struct; Phoenix makes JSON of it. Else
+// it is like Broadcast.
 func (ps *PubSub) Push(ctx context.Context, topic, event string, payload any) error {
 	return ps.broadcast(ctx, nil, topic, Push[any]{Topic: topic, Event: event, Payload: payload}, channel)
 }

@@ -190,7 +190,8 @@ func request(ref ei.Ref, me replica, clocks contextOf) any {
 	}{What: ei.Atom(transferReq), Ref: ref, From: me, At: at{Replica: me, Clocks: clocks}}
 }
 
-// The message of a PubSub to the processes of its pool: {forward_to_local, Topic, Message, Dispatcher}.
+// The message of a PubSub to the processes of its pool: {forward_to_local, Topic, Message,
+// Dispatcher}.
 
 // appendForward encodes it.
 func appendForward(topic string, message any, dispatcher ei.Atom) (ei.Raw, error) {

@@ -39,16 +39,16 @@ func Sub(name string, o Options, children ...Child) Child {
 const remoteStart = 10 * time.Second
 
 // Remote is a child at another node: what a function there starts and returns, {ok, Pid}, {ok, Pid,
-// Info}, ignore or {error, Reason}. It is called with rpc:call, by a process that ends at once; so it
-// must not link, as start_link does: use gen_server:start, GenServer.start and the like. The
+// Info}, ignore or {error, Reason}. It is called with rpc:call, by a process that ends at once; so
+// it must not link, as start_link does: use gen_server:start, GenServer.start and the like. The
 // supervisor links with the process. It ends it with a message of module sys, terminate with reason
 // shutdown, followed by the exit signal: the first reaches a behaviour that traps exits, the second
 // any other process.
 //
 // Start does not wait for its first start, so that the node need not be up, and a supervisor that
-// has such children, too, can be started in Config.Setup; a later start waits for the node's answer,
-// 10 s at most. A start that fails is tried again after Options.Delay or, without one, after Period,
-// so that a node that is away does not use up the intensity.
+// has such children, too, can be started in Config.Setup; a later start waits for the node's
+// answer, 10 s at most. A start that fails is tried again after Options.Delay or, without one,
+// after Period, so that a node that is away does not use up the intensity.
 func Remote(id, node, mod, fun string, args ...any) Child {
 	return Child{ID: id, behaves: true, Start: func(ctx context.Context, s *Supervisor) (ei.Pid, error) {
 		ctx, cancel := context.WithTimeout(ctx, remoteStart)

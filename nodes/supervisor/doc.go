@@ -1,7 +1,8 @@
 // Package supervisor starts processes of a node, and starts them again when they end: it is
 // stdlib's supervisor, with its strategies, restart intensity, shutdown times and automatic
-// shutdown, for processes made of Go functions, and for those of Erlang nodes. supervisor:which_children
-// and the like, Elixir's Supervisor.which_children, sys and observer look into it from other nodes.
+// shutdown, for processes made of Go functions, and for those of Erlang nodes.
+// supervisor:which_children and the like, Elixir's Supervisor.which_children, sys and observer look
+// into it from other nodes.
 //
 //	_, err := supervisor.Start(ctx, n, "shop", supervisor.Options{Strategy: supervisor.RestForOne},
 //		supervisor.Server("stock", func() nodes.Server { return newStock() }, nil),

@@ -61,7 +61,8 @@ func ExampleSupervise() {
 	// 1 <nil>
 }
 
-// A tree: when the stock ends, pricing, which relies on it, is terminated and both are started again.
+// A tree: when the stock ends, pricing, which relies on it, is terminated and both are started
+// again.
 func ExampleStart() {
 	ctx := context.Background()
 	n := start(ctx, func(n *nodes.Node) error {

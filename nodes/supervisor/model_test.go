@@ -191,8 +191,8 @@ func TestRandomKills(t *testing.T) {
 	require.Eventually(t, func() bool { return s.n.Stats().Mailboxes == empty }, expect.Limit, time.Millisecond)
 }
 
-// A child that nobody has named is reached by its pid, and one that does not link from the beginning
-// is linked all the same.
+// A child that nobody has named is reached by its pid, and one that does not link from the
+// beginning is linked all the same.
 func TestPlainMailbox(t *testing.T) {
 	s := newScene(t)
 	made := make(chan *nodes.Mailbox, 10)

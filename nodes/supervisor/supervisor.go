@@ -79,8 +79,8 @@ type Options struct {
 	Parent ei.Pid
 }
 
-// A Child is what a supervisor starts: see stdlib's supervisor, child_spec(). Server, Sub and Remote
-// make some.
+// A Child is what a supervisor starts: see stdlib's supervisor, child_spec(). Server, Sub and
+// Remote make some.
 type Child struct {
 	ID string // unique in its supervisor; an atom to other nodes
 	// Start starts the process, and gives its pid: that of a nodes.Mailbox, or of a process of
@@ -223,8 +223,8 @@ func (s *Supervisor) Mailbox() *nodes.Mailbox { return s.box }
 
 // Stop terminates the children in reverse order and ends the supervisor, with reason shutdown. It
 // waits for that until ctx ends, with ctx's error; called by a child's own function, that long. A
-// supervisor that has ended already is no error. Other errors are those of nodes.Mailbox.Send. It is
-// gen_server:stop, with reason shutdown.
+// supervisor that has ended already is no error. Other errors are those of nodes.Mailbox.Send. It
+// is gen_server:stop, with reason shutdown.
 func (s *Supervisor) Stop(ctx context.Context) error {
 	ask := ei.Tuple{ei.Atom("system"), ei.Tuple{s.Pid(), ei.Atom("stop")}, ei.Tuple{ei.Atom("terminate"), ei.Atom("shutdown")}}
 	if err := s.box.Send(ctx, s.Pid(), ask); err != nil && s.box.Err() == nil {

@@ -11,8 +11,8 @@ import (
 // The messages' sizes, in bytes of the binary sent.
 var sizes = []int{16, 1 << 10, 64 << 10, 1 << 20}
 
-// In place of a size: a tuple of 20 atoms, and a map of about 1 KB with atoms for keys. See payload/1
-// of the measuring node.
+// In place of a size: a tuple of 20 atoms, and a map of about 1 KB with atoms for keys. See
+// payload/1 of the measuring node.
 const (
 	ofAtoms = -1
 	ofMap   = -2

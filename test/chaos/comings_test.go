@@ -28,11 +28,11 @@ import (
 //go:embed testdata/comings.erl
 var comings string
 
-// Functions, processes, links, monitors, members of groups, global names and supervised servers come and go, both ways between a
-// node of Go and a real one, while processes of either are killed, connections closed, and the
-// Erlang node killed and started anew. What waits for anything hears of it; and when all is over
-// nothing is left: no mailbox, link or monitor, also not in the processes that were there all the
-// time, no member, no name, and no goroutine.
+// Functions, processes, links, monitors, members of groups, global names and supervised servers
+// come and go, both ways between a node of Go and a real one, while processes of either are killed,
+// connections closed, and the Erlang node killed and started anew. What waits for anything hears of
+// it; and when all is over nothing is left: no mailbox, link or monitor, also not in the processes
+// that were there all the time, no member, no name, and no goroutine.
 func TestComings(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		s := newComings(t, r)

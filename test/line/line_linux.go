@@ -63,8 +63,8 @@ func (l *Line) Close() {
 	l.wires.Wait()
 }
 
-// Cut drops all packets from now on, as a cable does that somebody has pulled out elsewhere: neither
-// end is told.
+// Cut drops all packets from now on, as a cable does that somebody has pulled out elsewhere:
+// neither end is told.
 func (l *Line) Cut() { l.cut.Store(true) }
 
 // Mend ends Cut.

@@ -23,7 +23,8 @@ func Acceptable(raw ei.Raw, node ei.Atom, records bool) (ei.Raw, error) {
 	return ei.AppendTerm(nil, t)
 }
 
-// AcceptableEverywhere reports whether any runtime system accepts an encoded term, on whatever node.
+// AcceptableEverywhere reports whether any runtime system accepts an encoded term, on whatever
+// node.
 func AcceptableEverywhere(raw ei.Raw) bool {
 	t, err := raw.DecodeWith(&ei.DecodeOptions{Limits: ei.Limits{Atoms: MaxAtoms}, Strict: true, Alias: true})
 	if err != nil {

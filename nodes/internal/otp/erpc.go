@@ -6,8 +6,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// An Exception is what erpc:call raises: class error, exit or throw, and the reason in the form that
-// erpc gives it.
+// An Exception is what erpc:call raises: class error, exit or throw, and the reason in the form
+// that erpc gives it.
 type Exception struct {
 	Class  ei.Atom
 	Reason ei.Term
@@ -78,8 +78,8 @@ func SpawnResult(result ei.Raw) (pid ei.Pid, reason ei.Term, err error) {
 // ErrUnanswerable: a term is no request of the io protocol that can be answered.
 var ErrUnanswerable = errors.New("no request of the io protocol")
 
-// IOAnswer answers a message {io_request, From, ReplyAs, Request} of the io protocol in the place of
-// a device that takes what is printed, and that has nothing to read: the answer is {io_reply,
+// IOAnswer answers a message {io_request, From, ReplyAs, Request} of the io protocol in the place
+// of a device that takes what is printed, and that has nothing to read: the answer is {io_reply,
 // ReplyAs, Reply}, to from. See the manual of stdlib, "The Erlang I/O Protocol".
 func IOAnswer(payload ei.Raw) (from Addressee, answer ei.Term, err error) {
 	c := ei.NewCursor(payload)

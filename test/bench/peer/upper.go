@@ -38,8 +38,8 @@ func quoteTerm(t ei.Term) (any, error) {
 	return ei.MapOf(ei.Atom("sku"), sku, ei.Atom("total"), ei.Float(float64(n)*float64(each))), nil
 }
 
-// serveUpper serves what bench_upper.erl serves, on the upper level: functions and a server, each of
-// terms and of Go types; processes that do nothing.
+// serveUpper serves what bench_upper.erl serves, on the upper level: functions and a server, each
+// of terms and of Go types; processes that do nothing.
 func serveUpper(ctx context.Context, cfg nodes.Config) error {
 	cfg.Setup = func(n *nodes.Node) error {
 		n.Expose("bench_upper", "quote", func(_ context.Context, args []ei.Term) (any, error) { return quoteTerm(args[0]) })

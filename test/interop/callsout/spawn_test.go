@@ -176,8 +176,8 @@ func (w written) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A node that was started without a spawn flag, as a C node, or one that knows of nothing: the caller
-// is told.
+// A node that was started without a spawn flag, as a C node, or one that knows of nothing: the
+// caller is told.
 func TestRefused(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)

@@ -18,7 +18,8 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is broken.
+// limit is for what takes milliseconds, or some seconds of OTP's pauses, unless something is
+// broken.
 const limit = 30 * time.Second
 
 func within(t testing.TB) context.Context {

@@ -15,8 +15,8 @@ import (
 )
 
 // Anything happens to members, connections and scopes of an Erlang node and a Go node: in the end
-// both see the same, no scope has ended that nobody has killed, and nothing is left over. The number
-// of steps is CNODE_PG_STEPS, for long runs.
+// both see the same, no scope has ended that nobody has killed, and nothing is left over. The
+// number of steps is CNODE_PG_STEPS, for long runs.
 func TestAnything(t *testing.T) {
 	steps := otp.Times("CNODE_PG_STEPS", 300)
 	otp.Each(t, func(t *testing.T, r otp.Release) {

@@ -49,8 +49,8 @@ type program struct {
 	command func(args ...string) *exec.Cmd
 }
 
-// serve starts it, with members connected to it and each other, and a node of this process that only
-// asks.
+// serve starts it, with members connected to it and each other, and a node of this process that
+// only asks.
 func (w *world) serve(members int, args ...string) *program {
 	w.t.Helper()
 	w.asks()
@@ -107,8 +107,8 @@ func (p *program) prints(want ...string) {
 	require.Equal(p.t, want, p.lines())
 }
 
-// What is broadcast is printed, what is published is broadcast; and nothing is lost, repeated or out
-// of order while the program goes on in new processes.
+// What is broadcast is printed, what is published is broadcast; and nothing is lost, repeated or
+// out of order while the program goes on in new processes.
 func TestServe(t *testing.T) {
 	each(t, func(w *world) {
 		p := w.serve(3)

@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// An Erlang supervisor starts a Go process, and starts it again: when it ends, with the reason in the
-// report, and when its program is killed. Its shutdown lets the process terminate.
+// An Erlang supervisor starts a Go process, and starts it again: when it ends, with the reason in
+// the report, and when its program is killed. Its shutdown lets the process terminate.
 func TestErlangSupervisor(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) { // one at a time: they look into terminated
 		erl := r.Start(t, otp.Options{})

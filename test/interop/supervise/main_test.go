@@ -23,8 +23,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// envServe makes this test's binary a program that serves "pricing" for supervisors elsewhere, under
-// the name that it holds.
+// envServe makes this test's binary a program that serves "pricing" for supervisors elsewhere,
+// under the name that it holds.
 const envServe = "CNODE_TEST_SUPERVISED"
 
 func TestMain(m *testing.M) {
