@@ -37,7 +37,8 @@ func TestFunctionIsAProcess(t *testing.T) {
 		m.is(t, "{boom,1}", `{P, R} = spawn_monitor(N, p, converse, []), P ! {exit, {boom, 1}}, receive {'DOWN', R, process, P, Why} -> Why end`)
 		m.is(t, "{killed,killed}", `process_flag(trap_exit, true), P = spawn_link(N, p, converse, []), R = monitor(process, P), exit(P, kill),
 			K = receive {'DOWN', R, process, P, A} -> A end, receive {'EXIT', P, B} -> process_flag(trap_exit, false), {K, B} end`)
-		m.is(t, "noproc", `P = spawn(N, p, converse, []), P ! {exit, normal}, timer:sleep(50), R = monitor(process, P), receive {'DOWN', R, _, _, Why} -> Why end`)
+		m.is(t, "noproc", `P = spawn(N, p, converse, []), Q = monitor(process, P), P ! {exit, normal}, receive {'DOWN', Q, _, _, normal} -> ok end,
+			R = monitor(process, P), receive {'DOWN', R, _, _, Why} -> Why end`)
 		m.is(t, "true", `P = spawn(N, p, converse, []), P ! nonsense, R = monitor(process, P), receive {'DOWN', R, _, _, {{go_error, B}, _}} -> is_binary(B); {'DOWN', R, _, _, noproc} -> true end`)
 		m.isIdle(t, own)
 	})
