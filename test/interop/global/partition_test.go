@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -31,13 +29,7 @@ func TestNetSplit(t *testing.T) {
 		here, there := l.End(0), l.End(1)
 		var e *otp.Node
 		require.NoError(t, there.Do(func() error {
-			e = r.Start(t, otp.Options{
-				Name: "n@" + there.Addr(), EpmdPort: linePort,
-				ExtraArgs: []string{
-					"-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(linePort), "-kernel", "net_ticktime", "4",
-					"inet_dist_use_interface", "{" + strings.ReplaceAll(there.Addr(), ".", ",") + "}",
-				},
-			})
+			e = r.Start(t, otp.Across("n", there.Addr(), linePort))
 			return nil
 		}))
 		m := member{}

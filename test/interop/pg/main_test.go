@@ -2,25 +2,19 @@ package pg
 
 import (
 	"os"
-	"sync"
 	"testing"
 
 	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/otp"
 )
 
-// The program cnode-demo, built once.
-var built struct {
-	sync.Mutex
-	dir string
-}
-
-func removeBuilt() { os.RemoveAll(built.dir) }
+var demo otp.Demo
 
 type tests struct{ *testing.M }
 
 // Run also removes what the tests have built.
 func (m tests) Run() int {
-	defer removeBuilt()
+	defer demo.Remove()
 	return m.M.Run()
 }
 

@@ -2,8 +2,6 @@ package pg
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -30,13 +28,7 @@ func TestPartition(t *testing.T) {
 			here, there := l.End(0), l.End(1)
 			var erl *otp.Node
 			require.NoError(t, there.Do(func() error {
-				erl = r.Start(t, otp.Options{
-					Name: "erl@" + there.Addr(), EpmdPort: linePort,
-					ExtraArgs: []string{
-						"-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(linePort),
-						"-kernel", "net_ticktime", "4", "inet_dist_use_interface", "{" + strings.ReplaceAll(there.Addr(), ".", ",") + "}",
-					},
-				})
+				erl = r.Start(t, otp.Across("erl", there.Addr(), linePort))
 				return nil
 			}))
 			startScope(t, erl)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,22 +18,6 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/sockdir"
 )
-
-func demo(t *testing.T) string {
-	t.Helper()
-	built.Lock()
-	defer built.Unlock()
-	path := filepath.Join(built.dir, "cnode-demo")
-	if built.dir != "" {
-		return path
-	}
-	dir, err := os.MkdirTemp("", "cnode-pg-")
-	require.NoError(t, err)
-	built.dir, path = dir, filepath.Join(dir, "cnode-demo")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/cnode-go/cnode/cmd/cnode-demo").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return path
-}
 
 // A program is a running cnode-demo serve, of whose group g the process peer is a member.
 type program struct {
@@ -49,7 +32,7 @@ func serve(t *testing.T, port int, args ...string) *program {
 		"ERL_EPMD_PORT=" + strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1",
 	}
 	p := &program{command: func(args ...string) *exec.Cmd {
-		cmd := exec.Command(demo(t), args...)
+		cmd := exec.Command(demo.Path(t), args...)
 		cmd.Env = env
 		return cmd
 	}}

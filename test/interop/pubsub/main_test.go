@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 type withPeers struct{ m *testing.M }
 
 func (w withPeers) Run() int {
-	defer removeBuilt()
+	defer demo.Remove()
 	defer closePeers()
 	return w.m.Run()
 }

@@ -8,11 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pubsub"
-	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 )
 
 // The Go node goes on elsewhere, as in another process: what is broadcast before, meanwhile and

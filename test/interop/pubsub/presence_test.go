@@ -7,9 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/pubsub"
-	"github.com/stretchr/testify/require"
 )
 
 // A user is what is tracked.

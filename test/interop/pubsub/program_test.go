@@ -5,42 +5,19 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/sockdir"
-	"github.com/stretchr/testify/require"
 )
 
-// The program cnode-demo, built once.
-var built struct {
-	sync.Mutex
-	dir string
-}
-
-func removeBuilt() { os.RemoveAll(built.dir) }
-
-func demo(t *testing.T) string {
-	t.Helper()
-	built.Lock()
-	defer built.Unlock()
-	path := filepath.Join(built.dir, "cnode-demo")
-	if built.dir != "" {
-		return path
-	}
-	dir, err := os.MkdirTemp("", "cnode-pubsub-")
-	require.NoError(t, err)
-	built.dir, path = dir, filepath.Join(dir, "cnode-demo")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/cnode-go/cnode/cmd/cnode-demo").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return path
-}
+var demo otp.Demo
 
 // A program is a running cnode-demo serve that has subscribed to the topic news.
 type program struct {
@@ -61,7 +38,7 @@ func (w *world) serve(members int, args ...string) *program {
 		"ERL_EPMD_PORT=" + strconv.Itoa(w.lab.port), "ERL_EPMD_ADDRESS=127.0.0.1",
 	}
 	p := &program{t: w.t, command: func(args ...string) *exec.Cmd {
-		cmd := exec.Command(demo(w.t), args...)
+		cmd := exec.Command(demo.Path(w.t), args...)
 		cmd.Env = env
 		return cmd
 	}}

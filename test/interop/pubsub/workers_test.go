@@ -11,12 +11,13 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pubsub"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/stretchr/testify/require"
 )
 
 // envServe makes this test's binary a node with workers; it holds the name of the application.

@@ -14,13 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/pubsub"
 	"github.com/cnode-go/cnode/test/expect"
 	"github.com/cnode-go/cnode/test/otp"
-	"github.com/stretchr/testify/require"
 )
 
 const (

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/party"
-	"github.com/stretchr/testify/require"
 )
 
 // A worker that is killed takes its own connections along; the next ones get a new worker.

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := leak.Run(withLabs{m})
-	removeBuilt()
+	demo.Remove()
 	os.Exit(code)
 }
 

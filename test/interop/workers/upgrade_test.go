@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/party"
-	"github.com/stretchr/testify/require"
 )
 
 // Real nodes send numbered messages without a pause, which come back, while front and workers go on
@@ -76,7 +77,7 @@ func upgraded(t *testing.T, c *cluster, times int) {
 // upgrade makes the node go on in new processes.
 func (c *cluster) upgrade(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(demo(t), "upgrade", nodeName)
+	cmd := exec.Command(demo.Path(t), "upgrade", nodeName)
 	var out, errOut bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.env, &out, &errOut
 	require.NoError(t, cmd.Run(), "%s%s\n%s", out.String(), errOut.String(), c.Log())

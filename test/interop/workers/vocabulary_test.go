@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/otp"
 )
 
 // A connection can do the same with any worker, and with processes of the other workers.
@@ -25,7 +26,7 @@ func TestOverTLS(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		for _, version := range otp.TLSVersions() {
 			t.Run("TLS "+version, func(t *testing.T) {
-				conf, err := otp.TLSFiles(filepath.Join(t.TempDir(), "tls"), demo(t), version)
+				conf, err := otp.TLSFiles(filepath.Join(t.TempDir(), "tls"), demo.Path(t), version)
 				require.NoError(t, err)
 				l := startLab(t, r, conf)
 				t.Cleanup(l.close)

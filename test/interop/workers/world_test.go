@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,42 +15,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/test/sockdir"
-	"github.com/stretchr/testify/require"
 )
 
 // limit is for what takes milliseconds, unless something is broken.
 const limit = 30 * time.Second
 
-// The program cnode-demo, built once.
-var built struct {
-	sync.Mutex
-	dir string
-}
-
-func removeBuilt() { os.RemoveAll(built.dir) }
-
-func demo(t *testing.T) string {
-	t.Helper()
-	built.Lock()
-	defer built.Unlock()
-	path := filepath.Join(built.dir, "cnode-demo")
-	if built.dir != "" {
-		return path
-	}
-	dir, err := os.MkdirTemp("", "cnode-workers-")
-	require.NoError(t, err)
-	built.dir, path = dir, filepath.Join(dir, "cnode-demo")
-	args := []string{"build", "-race", "-o", path, "github.com/cnode-go/cnode/cmd/cnode-demo"}
-	if cgo, err := exec.Command("go", "env", "CGO_ENABLED").Output(); err == nil && strings.TrimSpace(string(cgo)) == "0" {
-		args = append(args[:1], args[2:]...) // the race detector needs a C compiler
-	}
-	out, err := exec.Command("go", args...).CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return path
-}
+var demo = otp.Demo{Race: true}
 
 // A lab is the real nodes of a release, which all tests use, one after the other.
 type lab struct {
@@ -207,7 +181,7 @@ func newClusterIn(t *testing.T, l *lab, command *exec.Cmd) *cluster {
 
 func serveDemo(t *testing.T) func() *exec.Cmd {
 	return func() *exec.Cmd {
-		return exec.Command(demo(t), "serve", "--name", nodeName, "--cookie", otp.DefaultCookie, "--workers", "3", "--dispatch", "least",
+		return exec.Command(demo.Path(t), "serve", "--name", nodeName, "--cookie", otp.DefaultCookie, "--workers", "3", "--dispatch", "least",
 			"--log-level", "info")
 	}
 }
