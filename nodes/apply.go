@@ -20,7 +20,8 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 		return nil, noAccess(f, len(args))
 	}
 	module, name = f.module, f.name
-	n.procs.turns.calls(turnOf(ctx), f)
+	n.procs.turns.calls(turnOf(ctx), f, len(args))
+	ctx = n.label(ctx, turnOf(ctx).madeProcess(), turnOf(ctx).caller(), f)
 	fn := n.exposed(f)
 	if fn == nil || !fn.isTyped() {
 		if err := decode(args); err != nil {

@@ -65,6 +65,14 @@ func (t *byNode[K, V]) all(node ei.Atom) iter.Seq2[K, V] {
 	}
 }
 
+func (t *byNode[K, V]) len() int {
+	n := len(t.one)
+	for _, of := range t.more {
+		n += len(of)
+	}
+	return n
+}
+
 func (t *byNode[K, V]) empty() bool { return len(t.one) == 0 && len(t.more) == 0 }
 
 func (t *byNode[K, V]) put(node ei.Atom, key K, value V) {

@@ -180,6 +180,10 @@ type Config struct {
 	// HandshakeFailed is called for every handshake that a peer started and that failed; it must
 	// not wait. nil: they are only logged.
 	HandshakeFailed func(remote transport.Addr, err error)
+	// ProfileLabels gives the goroutines of Servers, Handlers and Funcs labels for the profiles of
+	// runtime/pprof: node, process (the pid), function ("shop:quote") and peer, as far as there are
+	// such. It costs an allocation or two a call.
+	ProfileLabels bool
 	// Logger is told what happens; nil: nothing is logged. Its Handler runs on goroutines of the
 	// node, and with the node's locks held at times: it must not wait, and must not use the node.
 	Logger *slog.Logger

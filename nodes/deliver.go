@@ -116,10 +116,10 @@ func (b *Mailbox) pushLocked(m *Message) {
 // enqueue puts a message at the end of the queue; b.mu is held.
 func (b *Mailbox) enqueue(m *Message) {
 	// keep a queue that never becomes empty from growing
-	if b.first > 64 && b.first > len(b.queue)/2 {
-		n := copy(b.queue, b.queue[b.first:])
+	if first := b.first(); first > 64 && first > len(b.queue)/2 {
+		n := copy(b.queue, b.queue[first:])
 		clear(b.queue[n:])
-		b.queue, b.first = b.queue[:n], 0
+		b.queue, b.base = b.queue[:n], b.taken
 	}
 	if b.overflow.count > 0 && !m.overflows { // what overflows is the end of the queue
 		b.n.overflow.Force(m.payer(), cost(m))

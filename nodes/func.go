@@ -56,6 +56,19 @@ func (n *Node) Expose(module, name string, fn Func) {
 	n.procs.funcs[function{ei.Atom(module), ei.Atom(name)}] = fn
 }
 
+// Exposed lists the names of the functions that are exposed, by their modules.
+func (n *Node) Exposed() map[string][]string {
+	n.procs.mu.RLock()
+	defer n.procs.mu.RUnlock()
+	by := map[string][]string{}
+	for f, fn := range n.procs.funcs {
+		if fn != nil {
+			by[string(f.module)] = append(by[string(f.module)], string(f.name))
+		}
+	}
+	return by
+}
+
 // exposed is the Func of that name; nil if there is none.
 func (n *Node) exposed(f function) Func {
 	n.procs.mu.RLock()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/cnode-go/cnode/ei"
@@ -90,12 +91,16 @@ type Mailbox struct {
 	private bool         // the mailbox belongs to a call
 	spawned bool         // to a function: peers pay for all that is unread, see takes
 	madeFor string       // the peer that has called, or spawned, the function
+	turn    *turn        // the function's
+	born    int64        // when the process was made, in ns since 1970; 0: for a call
+	code    uintptr      // of a function of the Server, or of the Handler
 	traps   atomic.Bool  // exit signals become messages; changes with mu held
 	callRef ei.Ref       // of a call: the alias to which the reply goes; without words: none
 
 	mu     sync.Mutex // guards what follows, unless said otherwise
 	queue  []*Message
-	first  int // index in queue of the oldest unread message
+	taken  uint64 // messages that were received, ever
+	base   uint64 // what taken was when the first element of queue was the oldest unread message
 	bytes  int
 	deaf   bool          // nobody will ever receive: messages are dropped
 	ahead  backlog       // what has come with priority, and is received before the queue
@@ -154,6 +159,9 @@ func (n *Node) newMailbox(h hook, o *MailboxOptions, edit ...func(b *Mailbox)) (
 	if err := limit("MailboxOptions.Limit", &b.opts.Limit, DefaultMailboxLimit); err != nil {
 		return nil, wrap("new mailbox", "", err)
 	}
+	if !b.private {
+		b.born = time.Now().UnixNano()
+	}
 	if err := n.procs.add(b); err != nil {
 		return nil, wrap("new mailbox", "", err)
 	}
@@ -176,12 +184,11 @@ func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
 	return n.newMailbox(nil, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
 }
 
-// newSpawned makes the process of a function, for the peer of a connection; nil: for this node. It
-// is not moved with the node either.
-func (n *Node) newSpawned(by *Conn) (*Mailbox, error) {
+// newSpawned makes the process of a function. It is not moved with the node either.
+func (n *Node) newSpawned(t *turn) (*Mailbox, error) {
 	return n.newMailbox(nil, nil, func(b *Mailbox) {
-		if b.spawned = true; by != nil {
-			b.madeFor = by.peer.Name
+		if b.spawned, b.turn = true, t; t.conn != nil {
+			b.madeFor = t.conn.peer.Name
 		}
 	})
 }
@@ -337,16 +344,17 @@ func (b *Mailbox) takeLocked() *Message {
 
 // takeQueued takes the oldest message of the queue; b.mu is held.
 func (b *Mailbox) takeQueued() *Message {
-	m := b.queue[b.first]
-	b.queue[b.first] = nil
-	b.first++
+	i := b.first()
+	m := b.queue[i]
+	b.queue[i] = nil
+	b.taken++
 	b.bytes -= cost(m)
 	b.recount(m)
 	if m == b.asked {
 		b.asked = nil
 	}
-	if b.first == len(b.queue) {
-		b.queue, b.first = b.queue[:0], 0
+	if i+1 == len(b.queue) {
+		b.queue, b.base = b.queue[:0], b.taken
 		if cap(b.queue) > keepQueue {
 			b.queue = nil
 		}
@@ -384,19 +392,23 @@ func (b *Mailbox) hasMessage() bool {
 }
 
 // hasUnread is hasMessage also while the mailbox is held; b.mu is held.
-func (b *Mailbox) hasUnread() bool { return b.first < len(b.queue) || b.ahead.len() > 0 }
+func (b *Mailbox) hasUnread() bool { return b.first() < len(b.queue) || b.ahead.len() > 0 }
+
+// first is the index in queue of the oldest unread message; b.mu is held.
+func (b *Mailbox) first() int { return int(b.taken - b.base) }
 
 // unread are the messages that nobody has received, the next first; b.mu is held.
 func (b *Mailbox) unread() []*Message {
 	if b.ahead.len() == 0 {
-		return b.queue[b.first:]
+		return b.queue[b.first():]
 	}
-	return slices.Concat(b.ahead.messages, b.queue[b.first:])
+	return slices.Concat(b.ahead.messages, b.queue[b.first():])
 }
 
 // takeAhead takes the oldest message with priority; b.mu is held.
 func (b *Mailbox) takeAhead() *Message {
 	m := b.ahead.take()
+	b.taken, b.base = b.taken+1, b.base+1
 	if m.overflows {
 		b.giveBack(m)
 	}
@@ -413,7 +425,7 @@ func (b *Mailbox) takeAhead() *Message {
 // clearUnread drops the messages; b.mu is held.
 func (b *Mailbox) clearUnread() {
 	b.restoreAll()
-	b.queue, b.first, b.bytes, b.ahead = nil, 0, 0, backlog{}
+	b.queue, b.base, b.bytes, b.ahead = nil, b.taken, 0, backlog{}
 }
 
 func (b *Mailbox) ended() bool {
@@ -479,7 +491,7 @@ func (b *Mailbox) hasOrder(c *care) bool {
 		}
 		return *from < len(list)
 	}
-	return pass(b.ahead.messages, &c.aheadPassed) || pass(b.queue[b.first:], &c.passed)
+	return pass(b.ahead.messages, &c.aheadPassed) || pass(b.queue[b.first():], &c.passed)
 }
 
 // takeOrder takes the first message that a suspended process takes; nil: there is none. b.mu is
@@ -497,7 +509,7 @@ func (b *Mailbox) takeOrder(c *care) *Message {
 		toFront(b.ahead.messages, c.aheadPassed)
 		return b.takeAhead()
 	}
-	toFront(b.queue[b.first:], c.passed)
+	toFront(b.queue[b.first():], c.passed)
 	return b.takeQueued()
 }
 

@@ -373,7 +373,7 @@ func TestMailboxLimitsSignals(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		full.mu.Lock()
-		n := len(full.queue) - full.first
+		n := len(full.queue) - full.first()
 		full.mu.Unlock()
 		require.LessOrEqual(t, n, 2*limit/len(why), "what they hold counts")
 		p.close()

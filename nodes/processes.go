@@ -134,6 +134,10 @@ func (p *processes) gone() error {
 func (p *processes) namesOf(b *Mailbox) (names []ei.Atom) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
+	return p.namesLocked(b)
+}
+
+func (p *processes) namesLocked(b *Mailbox) (names []ei.Atom) {
 	for _, name := range b.names {
 		if p.names[name] == b {
 			names = append(names, name)

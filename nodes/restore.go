@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -310,7 +311,7 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 	}
 	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit, Priority: s.Priority,
 		Parent: s.Parent})
-	b.awaitsHeir, b.wasServed, b.label = true, s.Served, s.Label
+	b.awaitsHeir, b.wasServed, b.label, b.born = true, s.Served, s.Label, time.Now().UnixNano()
 	if s.HandsOver {
 		state := slices.Clone(s.Handover)
 		b.inherited = &state

@@ -25,14 +25,16 @@ type turn struct {
 	self *Mailbox // the process; nil: the node's own, or see process; guarded by mu
 
 	// Of a Func.
-	n     *Node       // nil: a Server's function
-	held  int         // bytes of Node.requests
-	place place       // of Config.MaxCalls
-	end   func()      // ends the function's context
-	waits monitorID   // the monitor with which the caller waits for the result; without words: none
-	asked bool        // the caller waits for the result
-	gone  atomic.Bool // it does not wait any more
-	calls function    // the Func's name; guarded by remoteTurns
+	n      *Node       // nil: a Server's function
+	held   int         // bytes of Node.requests
+	place  place       // of Config.MaxCalls
+	end    func()      // ends the function's context
+	waits  monitorID   // the monitor with which the caller waits for the result; without words: none
+	asked  bool        // the caller waits for the result
+	gone   atomic.Bool // it does not wait any more
+	calls  function    // the Func's name; guarded by remoteTurns, as is the next
+	arity  int
+	yields bool // see EndAtDrain; guarded by remoteTurns
 }
 
 type turnKey struct{}
@@ -211,11 +213,11 @@ func (s *remoteTurns) remove(t *turn) {
 }
 
 // calls notes which function a turn is about to call; t may be nil.
-func (s *remoteTurns) calls(t *turn, f function) {
+func (s *remoteTurns) calls(t *turn, f function, arity int) {
 	if t != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		t.calls = f
+		t.calls, t.arity = f, arity
 	}
 }
 
@@ -224,7 +226,28 @@ func (s *remoteTurns) drain() {
 	s.mu.Lock()
 	s.drains = true
 	s.mu.Unlock()
-	s.abandon((*turn).isLost)
+	s.abandon(func(t *turn) bool { return t.yields || t.isLost() })
+}
+
+// yield ends the contexts of functions that no move is to wait for.
+func (s *remoteTurns) yield() { s.abandon(func(t *turn) bool { return t.yields }) }
+
+// EndAtDrain has the context of the Func that runs with ctx end when the node shuts down, or is to
+// move to another process: for one that goes on for as long as its caller likes, and would be
+// waited for. For any other context it does nothing.
+func EndAtDrain(ctx context.Context) {
+	t := turnOf(ctx)
+	if t == nil || t.n == nil {
+		return
+	}
+	s := &t.n.procs.turns
+	s.mu.Lock()
+	t.yields = true
+	late := s.drains
+	s.mu.Unlock()
+	if late {
+		t.abandon()
+	}
 }
 
 // lost notes that a connection has ended.

@@ -108,13 +108,15 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 	if err != nil {
 		return nil, wrap("serve", name, err)
 	}
-	b, err := n.register(name, nil, o, func(b *Mailbox) { b.serves, b.handles = true, s.handler != nil })
+	b, err := n.register(name, nil, o, func(b *Mailbox) {
+		b.serves, b.handles, b.code = true, s.handler != nil, s.codeIn()
+	})
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
 	b.atEnd(cancel)
-	if !n.background(func() { defer cancel(); s.run(ctx, n, b) }) {
+	if !n.background(func() { defer cancel(); s.run(n.label(ctx, b, nil, function{}), n, b) }) {
 		cancel()
 		b.retire()
 		b.Close()

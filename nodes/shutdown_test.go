@@ -159,7 +159,7 @@ func TestShutdownServesCasts(t *testing.T) {
 		// the server takes the cast by itself, before the call
 		for taken := false; !taken; time.Sleep(tick) {
 			srv.mu.Lock()
-			taken = srv.first == len(srv.queue)
+			taken = srv.first() == len(srv.queue)
 			srv.mu.Unlock()
 		}
 		return b.Call(ctx, srv.Pid(), ei.Atom("read"))
@@ -252,7 +252,7 @@ func TestShutdownHandlesBacklog(t *testing.T) {
 			unread := func() int {
 				srv.mu.Lock()
 				defer srv.mu.Unlock()
-				return len(srv.queue) - srv.first
+				return len(srv.queue) - srv.first()
 			}
 			require.Eventually(t, func() bool { return unread() == 4 }, tooLong, tick)
 			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })

@@ -245,13 +245,14 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newSpawned(c)
+	t.from, t.leader = m.From, m.GroupLeader
+	b, err := n.newSpawned(t)
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	t.self, t.from, t.leader = b, m.From, m.GroupLeader
+	t.self = b
 	var flags uint64
 	if o.Monitor {
 		flags |= dist.SpawnMonitored
@@ -323,7 +324,7 @@ func (t *turn) process() *Mailbox {
 	if t.self != nil || t.n == nil {
 		return t.self
 	}
-	b, err := t.n.newSpawned(t.conn)
+	b, err := t.n.newSpawned(t)
 	if err != nil { // the node has ended, and its processes with it
 		b = t.n.makeMailbox(ei.Pid{}, nil, nil)
 		b.why = ei.Atom("shutdown")

@@ -50,7 +50,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	}
 	from.passNodesTo(to)
 	from.restoreAll()
-	to.queue, to.first, to.bytes = slices.Concat(from.queue, to.queue[to.first:]), 0, from.bytes+to.bytes
+	to.queue, to.base, to.bytes = slices.Concat(from.queue, to.queue[to.first():]), to.taken, from.bytes+to.bytes
 	for _, m := range from.ahead.messages { // to is new: it has no priority alias yet that anybody knows
 		to.ahead.add(m)
 	}

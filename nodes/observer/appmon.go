@@ -1,0 +1,183 @@
+package observer
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/introspect"
+)
+
+// What appmon_info does for Observer's page Applications: see the module of that name in OTP's
+// application runtime_tools. There is one application, whose processes are the node's.
+
+// appmonName is what the names of these processes begin with.
+const appmonName = "appmon_info."
+
+const (
+	appmonEvery = 5 * time.Second // how often the tree is looked at anew
+	appmonMost  = 1000            // processes are in a tree
+	appmonTrees = 100             // may be wanted by a client
+)
+
+// startAppmon is appmon_info:start_link2/3: it makes a process that is linked with the client.
+func (b *observer) startAppmon(ctx context.Context, _, client ei.Pid, _ ei.Term) (ei.Term, error) {
+	c := nodes.ConnOf(ctx)
+	if c == nil || c.Name() != string(client.Node) {
+		return nil, badarg
+	}
+	pid, err := nodes.MailboxOf(ctx).Spawn(ctx, b.n.Name(), "appmon_info", "serve", client)
+	if err != nil {
+		return nil, err
+	}
+	return pair("ok", pid), nil
+}
+
+// An order is what a client of appmon wants to be told, and was told last.
+type order struct {
+	to   ei.Pid
+	what ei.Atom // app_ctrl, or app
+	of   ei.Atom
+}
+
+// serveAppmon is a process of appmon's, as long as the client lives.
+func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
+	nodes.EndAtDrain(ctx)
+	self := nodes.MailboxOf(ctx)
+	self.TrapExit(true)
+	if err := self.Link(ctx, client); err != nil {
+		return err
+	}
+	if err := b.n.Register(fmt.Sprintf("%s%d.%d", appmonName, self.Pid().ID, self.Pid().Serial), self); err != nil {
+		return err
+	}
+	orders := map[order][]byte{}
+	for {
+		waiting, cancel := context.WithTimeout(ctx, appmonEvery)
+		m, err := self.Receive(waiting)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && waiting.Err() == nil:
+			return err
+		case err == nil && m.Payload == nil: // the client has ended
+			if m.From == client {
+				return nil
+			}
+			continue
+		case err == nil:
+			o, on, ok := readOrder(m.Payload)
+			if !ok {
+				continue
+			}
+			delete(orders, o)
+			if on && len(orders) < appmonTrees {
+				orders[o] = nil
+			}
+		}
+		for o, told := range orders {
+			var v ei.Term = ei.List{ei.Tuple{b.master(ei.Atom(b.opts.Application)), ei.Atom(b.opts.Application), b.application()}}
+			if o.what == "app" {
+				v = b.tree(o.of)
+			}
+			raw, err := ei.AppendTerm(nil, v)
+			if err != nil || bytes.Equal(raw, told) {
+				continue
+			}
+			orders[o] = raw
+			if err := self.Send(ctx, o.to, ei.Tuple{ei.Atom("delivery"), self.Pid(), o.what, o.of, ei.Raw(raw)}); err != nil {
+				return nil
+			}
+		}
+	}
+}
+
+// readOrder reads {'$gen_cast', {From, Command, Aux, OnOff, Opts}}.
+func readOrder(payload ei.Raw) (o order, on, ok bool) {
+	t, err := payload.Decode()
+	cast, _ := t.(ei.Tuple)
+	if err != nil || len(cast) != 2 || cast[0] != ei.Atom("$gen_cast") {
+		return
+	}
+	v, _ := cast[1].(ei.Tuple)
+	if len(v) != 5 {
+		return
+	}
+	var isPid, isCommand, isAtom bool
+	o.to, isPid = v[0].(ei.Pid)
+	o.what, isCommand = v[1].(ei.Atom)
+	o.of, isAtom = v[2].(ei.Atom)
+	return o, v[3] == ei.Atom("true"), isPid && isCommand && isAtom && (o.what == "app_ctrl" || o.what == "app")
+}
+
+// A branch is a process in the tree of the application.
+type branch struct {
+	introspect.Process
+	name string
+	root bool // it stands below the application
+}
+
+// branches are the processes of the application, those that are part of it longest first.
+func (b *observer) branches() []branch {
+	var all []branch
+	for p := range b.n.Processes() {
+		if p.Kind != introspect.System && len(all) < appmonMost {
+			all = append(all, branch{p, nameOf(&p), true})
+		}
+	}
+	slices.SortFunc(all, func(x, y branch) int { return ei.ComparePids(x.Pid, y.Pid) })
+	known := map[ei.Pid]bool{}
+	for i := range all {
+		known[all[i].Pid] = true
+	}
+	for i := range all {
+		all[i].root = !known[all[i].Parent] || all[i].Parent == all[i].Pid
+	}
+	return all
+}
+
+// nameOf is the name by which a process is shown.
+func nameOf(p *introspect.Process) string {
+	switch {
+	case len(p.Names) > 0:
+		return string(p.Names[0])
+	case p.Label != nil:
+		return text(p.Label)
+	}
+	f := runs(p)
+	return fmt.Sprintf("%s:%s", f[0].(ei.Atom), f[1].(ei.Atom))
+}
+
+// tree is {Root, [{Pid, Name}], [{NameOfParent, NameOfChild}], []}, with names that are unique.
+func (b *observer) tree(app ei.Atom) ei.Term {
+	master := b.master(app)
+	pid, ok := master.(ei.Pid)
+	if !ok {
+		return ei.Tuple{ei.List{}, ei.List{}, ei.List{}, ei.List{}}
+	}
+	root := chars(string(app))
+	pids, edges := ei.List{ei.Tuple{pid, root}}, ei.List{}
+	names, taken := map[ei.Pid]ei.Term{}, map[string]bool{string(app): true}
+	all := b.branches()
+	for _, p := range all {
+		if len(p.Names) == 0 || taken[p.name] {
+			p.name = fmt.Sprintf("%s <%d.%d>", p.name, p.Pid.ID, p.Pid.Serial)
+		}
+		taken[p.name] = true
+		names[p.Pid] = chars(p.name)
+		pids = append(pids, ei.Tuple{p.Pid, names[p.Pid]})
+	}
+	for _, p := range all {
+		from := root
+		if !p.root {
+			from = names[p.Parent]
+		}
+		edges = append(edges, ei.Tuple{from, names[p.Pid]})
+	}
+	return ei.Tuple{root, pids, edges, ei.List{}}
+}

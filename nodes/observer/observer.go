@@ -1,0 +1,363 @@
+package observer
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"path"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// Options say what the tools see and may do. The zero value, and nil, let them look.
+type Options struct {
+	// Stop is called, once and on a goroutine of its own, when a peer asks for the end of the node:
+	// init:stop/0, erlang:halt/0. nodes.Node.Shutdown is an orderly one, after which the program
+	// ends as it does when Node.Done is closed. It has a minute. nil: they are refused (eacces), and
+	// os:getpid/0, which scripts ask for to kill the process, as well.
+	Stop func(ctx context.Context) error
+	// Application, Version and Description are what application:which_applications/0 says, and
+	// Observer's page of applications. "": the last part of the path of the main module, and its
+	// version.
+	Application, Version, Description string
+	// Environment lists the environment variables whose values may be seen, by LiveDashboard's
+	// env_keys and os:getenv/1. nil: none.
+	Environment []string
+}
+
+// An observer answers the tools' questions about a node.
+type observer struct {
+	n     *nodes.Node
+	opts  Options
+	began time.Time
+	stop  sync.Once
+	table map[string]map[string]map[int]nodes.Func // by module, function and arity
+
+	mu   sync.Mutex
+	seen traffic
+	last map[string]int64 // what statistics/1 has said before
+}
+
+// Start exposes the functions that the tools of Erlang and Elixir call. Call it in
+// nodes.Config.Setup, or before or after nodes.Node.Start. It is on until the node ends.
+func Start(n *nodes.Node, o *Options) error {
+	b := &observer{n: n, began: time.Now(), last: map[string]int64{}}
+	if o != nil {
+		b.opts = *o
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		b.opts.Application = cmp.Or(b.opts.Application, path.Base(info.Main.Path))
+		b.opts.Version = cmp.Or(b.opts.Version, strings.Trim(info.Main.Version, "()"))
+	}
+	b.opts.Application = cmp.Or(strings.Trim(b.opts.Application, "./"), "go")
+	b.opts.Version = cmp.Or(b.opts.Version, "0")
+	b.opts.Description = cmp.Or(b.opts.Description, "a node of Go")
+	if _, err := ei.AppendAtom(nil, ei.Atom(b.opts.Application)); err != nil {
+		return &nodes.Error{Op: "start the observer: Options.Application", Err: err}
+	}
+	b.table = tableOf(b)
+	for module, funcs := range b.table {
+		for name, of := range funcs {
+			n.Expose(module, name, func(ctx context.Context, args []ei.Term) (any, error) {
+				fn := of[len(args)]
+				if fn == nil {
+					frame := ei.Tuple{ei.Atom(module), ei.Atom(name), ei.List(args), ei.List{}}
+					return nil, &nodes.Raise{Reason: ei.Atom("undef"), Stack: ei.List{frame}}
+				}
+				return fn(ctx, args)
+			})
+		}
+	}
+	return nil
+}
+
+// Rules are rules for nodes.Config.Rules that let peers of these names look (see nodes.Rule.Peer):
+// for a table in which not everything is allowed that nothing refuses.
+func Rules(peer string) []nodes.Rule {
+	var rules []nodes.Rule
+	for _, module := range slices.Sorted(maps.Keys(tableOf(&observer{}))) {
+		rules = append(rules, nodes.Rule{Peer: peer, Op: nodes.OpCall | nodes.OpSpawn, Target: module + ":*", Allow: true})
+	}
+	return append(rules, nodes.Rule{Peer: peer, Op: nodes.OpSend | nodes.OpLink | nodes.OpExit, Target: appmonName + "*", Allow: true})
+}
+
+var (
+	badarg = &nodes.Raise{Reason: ei.Atom("badarg")}
+	eacces = &nodes.Raise{Reason: ei.Atom("eacces")}
+)
+
+func pair(key string, v ei.Term) ei.Term { return ei.Tuple{ei.Atom(key), v} }
+
+func mfa(m, f ei.Atom, arity int) ei.Term { return ei.Tuple{m, f, ei.Int(arity)} }
+
+// chars is a text as Erlang has it: a list of characters.
+func chars(s string) ei.Term {
+	list := ei.List{}
+	for _, r := range s {
+		list = append(list, ei.Int(r))
+	}
+	return list
+}
+
+func bool2atom(is bool) ei.Term { return ei.Atom(strconv.FormatBool(is)) }
+
+// tableOf has the functions, by module:function/arity.
+func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
+	nothing := func() ei.List { return ei.List{} }
+	refuse := func(context.Context, []ei.Term) (any, error) { return nil, eacces }
+	all := map[string]any{
+		"erlang:node/0":              func() ei.Atom { return ei.Atom(b.n.Name()) },
+		"erlang:nodes/0":             func() ei.List { return b.nodes(ei.Atom("visible")) },
+		"erlang:nodes/1":             b.nodes,
+		"erlang:is_alive/0":          func() bool { return true },
+		"erlang:processes/0":         b.processes,
+		"erlang:registered/0":        b.registered,
+		"erlang:whereis/1":           func(ctx context.Context, name ei.Atom) ei.Term { return b.whereis(ctx, name, "undefined") },
+		"erlang:is_process_alive/1":  b.isAlive,
+		"erlang:process_info/1":      func(pid ei.Pid) (ei.Term, error) { return b.processInfo(pid, nil) },
+		"erlang:process_info/2":      b.processInfo,
+		"erlang:garbage_collect/0":   func() bool { return true }, // Go does that by itself
+		"erlang:garbage_collect/1":   func(ei.Pid) bool { return true },
+		"erlang:ports/0":             nothing,
+		"erlang:port_info/1":         func(ei.Term) ei.Atom { return "undefined" },
+		"erlang:port_info/2":         func(_, _ ei.Term) ei.Atom { return "undefined" },
+		"erlang:loaded/0":            b.modules,
+		"erlang:memory/0":            b.memory,
+		"erlang:memory/1":            b.memoryOf,
+		"erlang:statistics/1":        b.statistics,
+		"erlang:system_info/1":       b.systemInfo,
+		"erlang:system_flag/2":       systemFlag,
+		"erlang:function_exported/3": b.isExported,
+		"erlang:module_loaded/1":     b.isLoaded,
+		"erlang:timestamp/0":         func() ei.Term { return timestamp(time.Now()) },
+		"erlang:system_time/0":       func() int64 { return time.Now().UnixNano() },
+		"erlang:system_time/1":       systemTime,
+		"erlang:localtime/0":         func() ei.Term { return datetime(time.Now()) },
+		"erlang:universaltime/0":     func() ei.Term { return datetime(time.Now().UTC()) },
+		"erlang:halt/0":              func() (any, error) { return b.halt() },
+		"erlang:halt/1":              func(ei.Term) (any, error) { return b.halt() },
+		"erlang:halt/2":              func(_, _ ei.Term) (any, error) { return b.halt() },
+		"init:stop/0":                func() (any, error) { return b.halt() },
+		"init:stop/1":                func(ei.Term) (any, error) { return b.halt() },
+		"init:restart/0":             nodes.Func(refuse),
+		"init:reboot/0":              nodes.Func(refuse),
+		"init:get_status/0":          func() ei.Term { return ei.Tuple{ei.Atom("started"), ei.Atom("started")} },
+		"init:get_arguments/0":       nothing,
+		"init:get_plain_arguments/0": nothing,
+		"init:get_argument/1":        func(ei.Term) ei.Atom { return "error" },
+		"os:getpid/0":                b.ospid,
+		"os:type/0":                  osType,
+		"os:getenv/1":                b.getenv,
+
+		"code:is_loaded/1":       b.whereLoaded,
+		"code:ensure_loaded/1":   b.ensureLoaded,
+		"code:which/1":           func(ei.Term) ei.Atom { return "non_existing" },
+		"code:all_loaded/0":      b.allLoaded,
+		"code:get_object_code/1": func(ei.Term) ei.Atom { return "error" },
+		"code:get_path/0":        nothing,
+		"code:load_binary/3":     b.refuseCode,
+		"code:load_file/1":       func(ei.Term) ei.Term { return failed("nofile") },
+		"code:load_abs/1":        func(ei.Term) ei.Term { return failed("nofile") },
+
+		"application:which_applications/0":    b.applications,
+		"application:which_applications/1":    func(ei.Term) ei.List { return b.applications() },
+		"application:loaded_applications/0":   b.applications,
+		"application:get_key/2":               b.applicationKey,
+		"application:get_all_env/1":           func(ei.Atom) ei.List { return ei.List{} },
+		"application:get_env/2":               func(_, _ ei.Atom) ei.Atom { return "undefined" },
+		"application:get_env/3":               func(_, _ ei.Atom, or ei.Term) ei.Term { return or },
+		"application:get_application/1":       func(ei.Term) ei.Atom { return "undefined" },
+		"application_controller:get_master/1": b.master,
+
+		"proc_lib:get_label/1":              b.labelOf,
+		"proc_lib:initial_call/1":           func(ei.Pid) bool { return false },
+		"proc_lib:translate_initial_call/1": b.initialCall,
+		"sys:get_status/1": func(ctx context.Context, p ei.Term) (ei.Term, error) {
+			return b.sys(ctx, "get_status", p, ei.Int(5000))
+		},
+		"sys:get_status/2":    func(ctx context.Context, p, t ei.Term) (ei.Term, error) { return b.sys(ctx, "get_status", p, t) },
+		"sys:get_state/1":     func(ctx context.Context, p ei.Term) (ei.Term, error) { return b.sys(ctx, "get_state", p, ei.Int(5000)) },
+		"sys:get_state/2":     func(ctx context.Context, p, t ei.Term) (ei.Term, error) { return b.sys(ctx, "get_state", p, t) },
+		"ets:all/0":           nothing,
+		"ets:info/1":          func(ei.Term) ei.Atom { return "undefined" },
+		"ets:info/2":          func(_, _ ei.Term) ei.Atom { return "undefined" },
+		"net_adm:localhost/0": func() ei.Term { _, host, _ := strings.Cut(b.n.Name(), "@"); return chars(host) },
+
+		"observer_backend:vsn/0":             func() ei.Term { return ei.Tuple{ei.Atom("ok"), chars("2.3")} },
+		"observer_backend:sys_info/0":        b.sysInfo,
+		"observer_backend:procs_info/1":      b.procsInfo,
+		"observer_backend:etop_collect/1":    b.etopCollect,
+		"observer_backend:fetch_stats/2":     b.fetchStats,
+		"observer_backend:get_port_list/0":   nothing,
+		"observer_backend:get_socket_list/0": nothing,
+		"observer_backend:socket_info/0":     nothing,
+		"observer_backend:get_table_list/2":  getTables,
+		"appmon_info:start_link2/3":          b.startAppmon,
+		"appmon_info:serve/1":                b.serveAppmon,
+
+		"Elixir.Process:info/1":       func(pid ei.Pid) (ei.Term, error) { return orNil(b.processInfo(pid, nil)) },
+		"Elixir.Process:info/2":       b.elixirInfo,
+		"Elixir.Process:alive?/1":     b.isAlive,
+		"Elixir.Process:list/0":       b.processes,
+		"Elixir.Process:registered/0": b.registered,
+		"Elixir.Process:whereis/1":    func(ctx context.Context, name ei.Atom) ei.Term { return b.whereis(ctx, name, "nil") },
+		"Elixir.Node:self/0":          func() ei.Atom { return ei.Atom(b.n.Name()) },
+		"Elixir.Node:alive?/0":        func() bool { return true },
+		"Elixir.Node:list/0":          func() ei.List { return b.nodes(ei.Atom("visible")) },
+		"Elixir.Node:list/1":          b.nodes,
+		"Elixir.System:version/0":     func() string { return elixirVersion() },
+		"Elixir.System:pid/0":         b.elixirPid,
+	}
+	maps.Copy(all, b.dashboard())
+	table := map[string]map[string]map[int]nodes.Func{}
+	add := func(module, name string, arity int, f any) {
+		if table[module] == nil {
+			table[module] = map[string]map[int]nodes.Func{}
+		}
+		if table[module][name] == nil {
+			table[module][name] = map[int]nodes.Func{}
+		}
+		table[module][name][arity] = nodes.FuncOf(f)
+	}
+	add("nodes", "module_info", 0, func() ei.Term { return ei.List{} }) // of which servers are: see initialCall
+	for name, f := range all {
+		module, name, _ := strings.Cut(name, ":")
+		name, arity, _ := strings.Cut(name, "/")
+		n, _ := strconv.Atoi(arity)
+		add(module, name, n, f)
+	}
+	for module := range table {
+		add(module, "module_info", 0, func() ei.List { return b.moduleInfo(module) })
+		add(module, "module_info", 1, func(key ei.Atom) (ei.Term, error) { return find(b.moduleInfo(module), key) })
+	}
+	return table
+}
+
+// find is the value of a key of a property list.
+func find(list ei.List, key ei.Atom) (ei.Term, error) {
+	for _, e := range list {
+		if p := e.(ei.Tuple); p[0] == key {
+			return p[1], nil
+		}
+	}
+	return nil, badarg
+}
+
+func (b *observer) moduleInfo(module string) ei.List {
+	exports, attributes := ei.List{}, ei.List{}
+	for name, of := range b.table[module] {
+		for arity := range of {
+			exports = append(exports, ei.Tuple{ei.Atom(name), ei.Int(arity)})
+		}
+	}
+	if module == "nodes" {
+		attributes = append(attributes, pair("behaviour", ei.List{ei.Atom("gen_server")}))
+	}
+	return ei.List{
+		pair("module", ei.Atom(module)), pair("exports", exports), pair("functions", exports), pair("attributes", attributes),
+		pair("compile", ei.List{pair("version", chars(runtime.Version()))}), pair("native", bool2atom(true)),
+	}
+}
+
+// halt stops the node, if that is allowed.
+func (b *observer) halt() (any, error) {
+	if b.opts.Stop == nil {
+		b.n.Logger().Warn("a peer wants to stop the node, which Options.Stop does not allow")
+		return nil, eacces
+	}
+	b.stop.Do(func() {
+		b.n.Logger().Info("a peer stops the node")
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			if err := b.opts.Stop(ctx); err != nil {
+				b.n.Logger().Error("the node that a peer stops has not ended in order", "error", err)
+			}
+		}()
+	})
+	return ei.Atom("ok"), nil
+}
+
+func failed(reason ei.Atom) ei.Term { return ei.Tuple{ei.Atom("error"), reason} }
+
+// refuseCode answers who wants to have code of a BEAM loaded: recon, observer_cli, LiveDashboard.
+func (b *observer) refuseCode(ctx context.Context, module ei.Atom, _, _ ei.Term) ei.Term {
+	peer := ""
+	if c := nodes.ConnOf(ctx); c != nil {
+		peer = c.Name()
+	}
+	b.n.Logger().Info("code is not loaded", "module", string(module), "peer", peer)
+	return failed("badfile")
+}
+
+func (b *observer) isLoaded(module ei.Atom) bool {
+	return b.table[string(module)] != nil || b.n.Exposed()[string(module)] != nil
+}
+
+func (b *observer) isExported(module, name ei.Atom, arity int) bool {
+	if of := b.table[string(module)][string(name)]; of != nil {
+		return of[arity] != nil
+	}
+	return slices.Contains(b.n.Exposed()[string(module)], string(name)) // with any arity
+}
+
+func (b *observer) whereLoaded(module ei.Atom) ei.Term {
+	if b.isLoaded(module) {
+		return pair("file", chars("go"))
+	}
+	return ei.Atom("false")
+}
+
+func (b *observer) ensureLoaded(module ei.Atom) ei.Term {
+	if b.isLoaded(module) {
+		return pair("module", module)
+	}
+	return failed("nofile")
+}
+
+func (b *observer) modules() (list []ei.Atom) {
+	for module := range b.n.Exposed() {
+		list = append(list, ei.Atom(module))
+	}
+	return list
+}
+
+func (b *observer) allLoaded() ei.List {
+	list := ei.List{}
+	for _, module := range b.modules() {
+		list = append(list, ei.Tuple{module, chars("go")})
+	}
+	return list
+}
+
+// application is what application:which_applications/0 says of the program.
+func (b *observer) application() ei.Tuple {
+	return ei.Tuple{ei.Atom(b.opts.Application), chars(b.opts.Description), chars(b.opts.Version)}
+}
+
+func (b *observer) applications() ei.List { return ei.List{b.application()} }
+
+func (b *observer) applicationKey(app, key ei.Atom) ei.Term {
+	if string(app) == b.opts.Application {
+		if at := slices.Index([]ei.Atom{"", "description", "vsn"}, key); at > 0 {
+			return pair("ok", b.application()[at])
+		}
+	}
+	return ei.Atom("undefined")
+}
+
+// master stands for the application master, of which there is none: net_kernel.
+func (b *observer) master(app ei.Atom) ei.Term {
+	if kernel := b.n.Whereis("net_kernel"); kernel != nil && string(app) == b.opts.Application {
+		return kernel.Pid()
+	}
+	return ei.Atom("undefined")
+}
