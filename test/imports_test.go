@@ -90,7 +90,8 @@ var picture = []row{
 	{path: "nodes/internal/crew", own: "transport transport/handoff nodes/internal/descriptor nodes/internal/form nodes/internal/nametable " +
 		"nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
 		testOwn: "nodes/dist", testOther: []string{xsys}},
-	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
+	{path: "nodes/introspect", own: "ei", notStd: "net os sync context log"},
+	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/introspect " +
 		"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
 		"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/pg", own: "ei transport nodes nodes/dist", notStd: "net syscall"},
@@ -99,6 +100,7 @@ var picture = []row{
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
 	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/pg", notStd: "net os", testOwn: "transport"},
+	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
@@ -116,6 +118,7 @@ var picture = []row{
 	{path: "test/interop/supervise", testOwn: libraries + " test/otp"},
 	{path: "test/interop/discovery", testOwn: libraries + " test/otp test/line test/dns"},
 	{path: "test/interop/processes", testOwn: libraries + " test/otp"},
+	{path: "test/interop/observer", testOwn: libraries + " test/otp"},
 	{path: "test/interop/permission", testOwn: libraries + " test/otp"},
 	{path: "test/interop/neighbours", own: libraries + " test/otp"},
 	{path: "test/interop/pubsub", testOwn: libraries + " test/otp", testOther: []string{xsys}},
@@ -137,7 +140,7 @@ var picture = []row{
 // libraries are what a command may use: all that a user may, but the suite for
 // tests.
 const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd " +
-	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery"
+	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

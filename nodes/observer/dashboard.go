@@ -254,16 +254,22 @@ func (b *observer) appTree(app ei.Atom) ei.Term {
 // maxDepth is how deep a tree is shown.
 const maxDepth = 50
 
-// allocators shows the heap as the only one.
+// allocators are the parts of the memory, and the most that each has had.
 func (b *observer) allocators(before ei.Term) ei.Term {
-	const total, objects = "/memory/classes/total:bytes", "/memory/classes/heap/objects:bytes"
-	m := figures(total, objects)
-	most := ei.Int(m[total])
-	if was, ok := before.(ei.Map); ok {
-		v, _ := was.Get(ei.Atom("total"))
-		n, _ := v.(ei.Int)
-		most = max(most, n)
+	was, _ := before.(ei.Map)
+	rows, most := ei.List{}, ei.Map{}
+	total := allocator{name: "total"}
+	all := allocators()
+	for _, a := range all {
+		total.used, total.mapped = total.used+a.used, total.mapped+a.mapped
 	}
-	return ei.Tuple{ei.List{ei.MapOf(ei.Atom("name"), ei.Atom("total"), ei.Atom("block_size"), ei.Int(m[objects]),
-		ei.Atom("carrier_size"), ei.Int(m[total]), ei.Atom("max_carrier_size"), most)}, ei.MapOf(ei.Atom("total"), most)}
+	for _, a := range append([]allocator{total}, all...) {
+		v, _ := was.Get(a.name)
+		n, _ := v.(ei.Int)
+		n = max(n, ei.Int(a.mapped))
+		most = append(most, ei.Pair{Key: a.name, Value: n})
+		rows = append(rows, ei.MapOf(ei.Atom("name"), a.name, ei.Atom("block_size"), ei.Int(a.used),
+			ei.Atom("carrier_size"), ei.Int(a.mapped), ei.Atom("max_carrier_size"), n))
+	}
+	return ei.Tuple{rows, most}
 }

@@ -66,12 +66,19 @@ func (b *observer) whereis(ctx context.Context, name, none ei.Atom) ei.Term {
 	return none
 }
 
+// A looked is a process that is looked at, and its stack, once somebody has asked for it.
+type looked struct {
+	introspect.Details
+	frames  ei.List
+	isKnown bool
+}
+
 // process finds a process; false: it has ended. A pid of another node is badarg, as in Erlang.
-func (b *observer) process(pid ei.Pid) (d introspect.Details, ok bool, err error) {
+func (b *observer) process(pid ei.Pid) (d looked, ok bool, err error) {
 	if string(pid.Node) != b.n.Name() {
 		return d, false, badarg
 	}
-	d, ok = b.n.Process(pid)
+	d.Details, ok = b.n.Process(pid)
 	return d, ok, nil
 }
 
@@ -178,7 +185,7 @@ func memory(d *introspect.Process) int {
 }
 
 // item is a value of process_info/2; nil: there is no such item.
-func (b *observer) item(d *introspect.Details, key ei.Term) ei.Term {
+func (b *observer) item(d *looked, key ei.Term) ei.Term {
 	if of, ok := key.(ei.Tuple); ok && len(of) == 2 && of[0] == ei.Atom("dictionary") {
 		for _, p := range b.dictionary(d) {
 			if ei.Compare(p.(ei.Tuple)[0], of[1]) == 0 {
@@ -298,7 +305,7 @@ func terms[T ei.Term](of []T) ei.List {
 }
 
 // dictionary is what proc_lib and its kin leave there.
-func (b *observer) dictionary(d *introspect.Details) ei.List {
+func (b *observer) dictionary(d *looked) ei.List {
 	list := ei.List{}
 	if d.Parent != (ei.Pid{}) {
 		list = append(list, pair("$ancestors", ei.List{d.Parent}))

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
 // mostGoroutines is of how many goroutines a profile is taken at most.
@@ -18,23 +17,29 @@ const mostGoroutines = 10_000
 // stack is what the process's goroutine does, as Erlang shows it: [{M, F, Arity, [{file, F}, {line,
 // L}]}]. It is known with Config.ProfileLabels only; otherwise it is empty. It takes a profile of
 // all goroutines, for which the program stands still for a moment.
-func (b *observer) stack(d *introspect.Details) ei.List {
+func (b *observer) stack(d *looked) ei.List {
+	if !d.isKnown {
+		d.frames, d.isKnown = b.frames(d.Goroutine), true
+	}
+	return d.frames
+}
+
+func (b *observer) frames(process string) ei.List {
 	list := ei.List{}
-	if d.Goroutine == "" || runtime.NumGoroutine() > mostGoroutines {
+	if process == "" || runtime.NumGoroutine() > mostGoroutines {
 		return list
 	}
 	var text bytes.Buffer
 	if pprof.Lookup("goroutine").WriteTo(&text, 1) != nil {
 		return list
 	}
-	label := fmt.Sprintf(`"process":%q`, d.Goroutine)
+	label := fmt.Sprintf(`"process":%q`, process)
 	for goroutine := range strings.SplitSeq(text.String(), "\n\n") {
-		head, labels, ok := strings.Cut(goroutine, "\n# labels: ")
+		_, labels, ok := strings.Cut(goroutine, "\n# labels: ")
 		labels, frames, _ := strings.Cut(labels, "\n")
 		if !ok || !strings.Contains(labels, label) || !strings.Contains(labels, fmt.Sprintf(`"node":%q`, b.n.Name())) {
 			continue
 		}
-		_ = head
 		for line := range strings.SplitSeq(frames, "\n") {
 			// #	0x4a	main.(*shop).call+0x1a	/src/shop.go:12
 			f := strings.Fields(line)

@@ -65,6 +65,45 @@ func (b *observer) memory() ei.List {
 	return list
 }
 
+// An allocator is a part of the memory that the Go runtime has from the system.
+type allocator struct {
+	name         ei.Atom
+	used, mapped int64 // bytes; of mapped there is one at least, by which tools divide
+}
+
+func allocators() []allocator {
+	const c = "/memory/classes/"
+	m := figures(c+"heap/objects:bytes", c+"heap/unused:bytes", c+"heap/free:bytes", c+"heap/stacks:bytes", c+"metadata/mspan/inuse:bytes",
+		c+"metadata/mspan/free:bytes", c+"metadata/mcache/inuse:bytes", c+"metadata/mcache/free:bytes", c+"metadata/other:bytes",
+		c+"profiling/buckets:bytes", c+"os-stacks:bytes", c+"other:bytes")
+	sum := func(names ...string) (bytes int64) {
+		for _, name := range names {
+			bytes += int64(m[c+name+":bytes"])
+		}
+		return bytes
+	}
+	heap, stacks := sum("heap/objects"), sum("heap/stacks", "os-stacks")
+	own := sum("metadata/mspan/inuse", "metadata/mcache/inuse", "metadata/other", "profiling/buckets", "other")
+	return []allocator{
+		{"heap", heap, heap + sum("heap/unused", "heap/free") + 1}, {"stacks", stacks, stacks + 1},
+		{"runtime", own, own + sum("metadata/mspan/free", "metadata/mcache/free") + 1},
+	}
+}
+
+// allocInfo is what erlang:system_info({allocator_sizes, _}) has.
+func allocInfo() ei.List {
+	list := ei.List{}
+	for _, a := range allocators() {
+		three := func(key string, bytes int64) ei.Term {
+			return ei.Tuple{ei.Atom(key), ei.Int(bytes), ei.Int(bytes), ei.Int(bytes)}
+		}
+		blocks := ei.List{ei.Tuple{a.name, ei.List{three("size", a.used)}}}
+		list = append(list, ei.Tuple{a.name, ei.List{ei.Tuple{ei.Atom("instance"), ei.Int(0),
+			ei.List{pair("mbcs", ei.List{pair("blocks", blocks), three("carriers_size", a.mapped)})}}}})
+	}
+	return list
+}
+
 func (b *observer) memoryOf(what ei.Term) (ei.Term, error) {
 	all := b.memory()
 	keys, ok := ei.Elements(what)
@@ -168,6 +207,8 @@ func systemFlag(flag ei.Atom, _ ei.Term) (bool, error) {
 func (b *observer) systemInfo(what ei.Term) (ei.Term, error) {
 	if t, ok := what.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("wordsize") {
 		what = ei.Atom("wordsize")
+	} else if ok && len(t) == 2 && t[0] == ei.Atom("allocator_sizes") {
+		return allocInfo(), nil
 	}
 	switch what {
 	case ei.Atom("wordsize"):
@@ -220,7 +261,13 @@ func (b *observer) systemInfo(what ei.Term) (ei.Term, error) {
 		return ei.Atom("final"), nil
 	case ei.Atom("c_compiler_used"), ei.Atom("cpu_topology"):
 		return ei.Atom("undefined"), nil
-	case ei.Atom("alloc_util_allocators"), ei.Atom("dist_ctrl"), ei.Atom("loaded"):
+	case ei.Atom("alloc_util_allocators"):
+		list := ei.List{}
+		for _, a := range allocators() {
+			list = append(list, a.name)
+		}
+		return list, nil
+	case ei.Atom("dist_ctrl"), ei.Atom("loaded"):
 		return ei.List{}, nil
 	}
 	return nil, badarg
@@ -310,7 +357,7 @@ func (b *observer) sysInfo() ei.List {
 		pair("uptime", ei.Int(time.Since(b.began).Milliseconds())), pair("run_queue", runnable()),
 		pair("io_input", ei.Int(t.in)), pair("io_output", ei.Int(t.out)), pair("otp_release", chars(cmp.Or(runtime.Version(), "go"))),
 		pair("schedulers_available", ei.Int(runtime.GOMAXPROCS(0))), pair("wordsize_internal", ei.Int(wordSize)),
-		pair("wordsize_external", ei.Int(wordSize)), pair("alloc_info", ei.List{}),
+		pair("wordsize_external", ei.Int(wordSize)), pair("alloc_info", allocInfo()),
 	}
 	for _, item := range []string{"logical_processors", "logical_processors_online", "logical_processors_available", "schedulers",
 		"schedulers_online", "version", "system_architecture", "kernel_poll", "smp_support", "threads", "thread_pool_size", "process_count",
