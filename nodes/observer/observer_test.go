@@ -1,0 +1,350 @@
+package observer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/observer"
+	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A scene is a node with an observer, shop@host, and one that looks at it, ops@host.
+type scene struct {
+	t         testing.TB
+	ctx       context.Context
+	shop, ops *nodes.Node
+	box       *nodes.Mailbox // of ops
+}
+
+func newScene(t testing.TB, o *observer.Options, rules ...nodes.Rule) *scene {
+	s := &scene{t: t, ctx: expect.Context(t)}
+	tr := transport.NewMemory()
+	at := nodes.Static{"shop@host": {Addr: transport.MemoryAddr("shop")}, "ops@host": {Addr: transport.MemoryAddr("ops")}}
+	start := func(name string, setup func(n *nodes.Node) error) *nodes.Node {
+		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: tr, Listen: at[name].Addr, Resolver: at, Setup: setup,
+			Rules: rules, ProfileLabels: true})
+		require.NoError(t, err)
+		t.Cleanup(func() { n.Close() })
+		require.NoError(t, n.Start(s.ctx))
+		return n
+	}
+	s.shop = start("shop@host", func(n *nodes.Node) error { return observer.Start(n, o) })
+	s.ops = start("ops@host", func(n *nodes.Node) error {
+		n.Expose("erlang", "system_info", nodes.FuncOf(func(ei.Atom) ei.String { return "29" }))
+		return nil
+	})
+	var err error
+	s.box, err = s.ops.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	return s
+}
+
+// call is erpc:call(shop, Module, Function, Args), as text; the exception, if there is one.
+func (s *scene) call(function string, args ...any) string {
+	s.t.Helper()
+	module, name, _ := strings.Cut(function, ":")
+	v, err := s.ops.ERPC(s.ctx, "shop@host", module, name, args...)
+	if raise := new(nodes.Raise); errors.As(err, &raise) {
+		return raise.Reason.String()
+	}
+	require.NoError(s.t, err, function)
+	return v.String()
+}
+
+func (s *scene) message() ei.Term {
+	s.t.Helper()
+	m, err := s.box.Receive(s.ctx)
+	require.NoError(s.t, err)
+	v, err := m.Term()
+	require.NoError(s.t, err)
+	return v
+}
+
+func (s *scene) spawn(function string, args ...any) ei.Pid {
+	s.t.Helper()
+	module, name, _ := strings.Cut(function, ":")
+	pid, err := s.box.SpawnLink(s.ctx, "shop@host", module, name, args...)
+	require.NoError(s.t, err)
+	return pid
+}
+
+func a(name string) ei.Atom { return ei.Atom(name) }
+
+// What a BEAM has and Go has not is answered as one answers that has none of it.
+func TestNothingCrashes(t *testing.T) {
+	s := newScene(t, nil)
+	gone, err := s.shop.NewMailbox(nil)
+	require.NoError(t, err)
+	gone.Close()
+	for _, tt := range []struct {
+		want, function string
+		args           []any
+	}{
+		{"badarg", "erlang:memory", []any{a("what")}},
+		{"badarg", "erlang:memory", []any{[]any{a("total"), a("what")}}},
+		{"badarg", "erlang:statistics", []any{a("what")}},
+		{"badarg", "erlang:statistics", []any{1}},
+		{"badarg", "erlang:system_info", []any{a("what")}},
+		{"badarg", "erlang:system_flag", []any{a("what"), true}},
+		{"badarg", "erlang:process_info", []any{gone.Pid(), a("what")}},
+		{"badarg", "erlang:process_info", []any{s.box.Pid(), a("links")}},
+		{"badarg", "erlang:process_info", []any{a("links")}},
+		{"undef", "erlang:process_info", nil},
+		{"undef", "erlang:what", nil},
+		{"undef", "recon:proc_count", []any{a("memory"), 3}},
+		{"undefined", "erlang:process_info", []any{gone.Pid()}},
+		{"undefined", "erlang:process_info", []any{gone.Pid(), a("links")}},
+		{"undefined", "erlang:whereis", []any{a("nobody")}},
+		{"undefined", "proc_lib:get_label", []any{gone.Pid()}},
+		{"undefined", "proc_lib:translate_initial_call", []any{gone.Pid()}},
+		{"false", "erlang:is_process_alive", []any{gone.Pid()}},
+		{"nil", "Elixir.Process:info", []any{gone.Pid()}},
+		{"nil", "Elixir.Process:whereis", []any{a("nobody")}},
+		{"undefined", "ets:info", []any{a("t")}},
+		{"[]", "ets:all", nil},
+		{"[]", "erlang:ports", nil},
+		{"[]", "observer_backend:get_port_list", nil},
+		{"[]", "observer_backend:get_table_list", []any{a("ets"), []any{}}},
+		{"{error,nofile}", "code:ensure_loaded", []any{a("rb")}},
+		{"{error,badfile}", "code:load_binary", []any{a("recon"), "recon.erl", []byte("FOR1")}},
+		{"false", "code:is_loaded", []any{a("recon")}},
+		{"false", "erlang:function_exported", []any{a("rb"), a("log_list"), 0}},
+		{"true", "erlang:function_exported", []any{a("observer_backend"), a("procs_info"), 1}},
+		{"false", "erlang:function_exported", []any{a("observer_backend"), a("procs_info"), 2}},
+		{"undefined", "application:get_env", []any{a("kernel"), a("x")}},
+		{"7", "application:get_env", []any{a("kernel"), a("x"), 7}},
+		{"{noproc,{sys,get_status,[nobody,200]}}", "sys:get_status", []any{a("nobody"), 200}},
+		{"error", "Elixir.Phoenix.LiveDashboard.SystemInfo:process_info_callback", []any{gone.Pid()}},
+		{"error", "Elixir.Phoenix.LiveDashboard.SystemInfo:app_tree_callback", []any{a("what")}},
+		{"badarg", "Elixir.Phoenix.LiveDashboard.SystemInfo:processes_callback", []any{a("nil"), a("what"), a("asc"), 1, map[string]int{}}},
+		{"eacces", "init:stop", nil},
+		{"eacces", "erlang:halt", nil},
+		{"eacces", "init:restart", nil},
+		{"eacces", "os:getpid", nil},
+		{"false", "os:getenv", []any{[]int{'P', 'A', 'T', 'H'}}},
+	} {
+		require.Equal(t, tt.want, s.call(tt.function, tt.args...), "%s %v", tt.function, tt.args)
+	}
+	require.NoError(t, s.shop.Err())
+}
+
+// Each item of process_info is there for each kind of process.
+func TestProcessInfo(t *testing.T) {
+	s := newScene(t, nil)
+	till, err := s.shop.Serve("till", nodes.Server{
+		Call: func(context.Context, *nodes.Call) (any, error) { return 1, nil }, State: func() any { return 7 },
+	}, nil)
+	require.NoError(t, err)
+	b, err := s.shop.NewMailbox(&nodes.MailboxOptions{Parent: till.Pid()})
+	require.NoError(t, err)
+	require.NoError(t, b.SetLabel(ei.Tuple{a("job"), ei.Int(1)}))
+	require.NoError(t, s.box.Send(s.ctx, b.Pid(), a("hello")))
+	_, err = s.box.Monitor(s.ctx, b.Pid())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { d, _ := s.shop.Process(b.Pid()); return d.Queue == 1 }, 10*time.Second, time.Millisecond)
+	for item, want := range map[string]string{
+		"registered_name": "[]", "message_queue_len": "{message_queue_len,1}", "messages": "{messages,[hello]}",
+		"label": "{label,{job,1}}", "parent": fmt.Sprintf("{parent,%v}", till.Pid()), "links": fmt.Sprintf("{links,[%v]}", till.Pid()),
+		"monitored_by": fmt.Sprintf("{monitored_by,[%v]}", s.box.Pid()), "status": "{status,waiting}", "reductions": "{reductions,0}",
+		"initial_call": "{initial_call,{nodes,mailbox,0}}", "current_stacktrace": "{current_stacktrace,[]}",
+	} {
+		require.Equal(t, want, s.call("erlang:process_info", b.Pid(), a(item)), item)
+	}
+	require.Equal(t, `[{{dictionary,'$process_label'},{job,1}},{{dictionary,x},undefined}]`, s.call("erlang:process_info", b.Pid(),
+		[]any{ei.Tuple{a("dictionary"), a("$process_label")}, ei.Tuple{a("dictionary"), a("x")}}))
+	require.Equal(t, "[{links,[]},{registered_name,[]}]", s.call("erlang:process_info", s.spawnSleeper(), []any{a("links"), a("registered_name")}))
+
+	// the stack of a server, and what module sys says of it
+	require.Contains(t, s.call("erlang:process_info", till.Pid(), a("current_stacktrace")), "'(*Server).run',0,[{file,")
+	require.Contains(t, s.call("erlang:process_info", till.Pid()), "{registered_name,till}")
+	require.Equal(t, "7", s.call("sys:get_state", a("till")))
+	require.True(t, strings.HasPrefix(s.call("sys:get_status", till.Pid(), 200), "{status,"))
+	require.Equal(t, fmt.Sprintf("{timeout,{sys,get_status,[%v,20]}}", b.Pid()), s.call("sys:get_status", b.Pid(), 20))
+}
+
+// spawnSleeper makes a process of a function that sleeps.
+func (s *scene) spawnSleeper() ei.Pid {
+	s.shop.Expose("p", "sleep", nodes.FuncOf(func(ctx context.Context) { <-ctx.Done() }))
+	pid, err := s.box.Spawn(s.ctx, "shop@host", "p", "sleep")
+	require.NoError(s.t, err)
+	return pid
+}
+
+// Only a program that says so can be stopped, and then once, in good order.
+func TestStop(t *testing.T) {
+	var s *scene
+	var once sync.Once
+	s = newScene(t, &observer.Options{Stop: func(ctx context.Context) error {
+		once.Do(func() {})
+		return s.shop.Shutdown(ctx)
+	}})
+	require.NotEqual(t, "eacces", s.call("os:getpid"))
+	require.Equal(t, "ok", s.call("init:stop"))
+	expect.Returns(t, s.shop.Done())
+	require.ErrorIs(t, s.shop.Err(), nodes.ErrClosed)
+}
+
+// With the rules of Rules, who matches may look, and nobody else.
+func TestRules(t *testing.T) {
+	s := newScene(t, nil, append(observer.Rules("ops@*"), nodes.Rule{})...)
+	require.Contains(t, s.call("observer_backend:sys_info"), "uptime")
+	require.Contains(t, s.call("appmon_info:start_link2", s.box.Pid(), s.box.Pid(), []any{}), "{ok,")
+	other := newScene(t, nil, append(observer.Rules("admin@*"), nodes.Rule{})...)
+	require.Equal(t, "eacces", other.call("observer_backend:sys_info"))
+	require.Positive(t, other.shop.Stats().Denied)
+}
+
+// Load Charts and Applications are told until they want no more, or have gone; the node's end does
+// not wait for them.
+func TestSubscriptions(t *testing.T) {
+	s := newScene(t, &observer.Options{Application: "shop"})
+	till, err := s.shop.Serve("till", nodes.Server{}, nil)
+	require.NoError(t, err)
+	child, err := s.shop.Serve("child", nodes.Server{}, &nodes.MailboxOptions{Parent: till.Pid()})
+	require.NoError(t, err)
+	charts := s.spawn("observer_backend:fetch_stats", s.box.Pid(), 10)
+	for range 2 {
+		stats := s.message().(ei.Tuple)
+		require.Equal(t, a("stats"), stats[0])
+	}
+	require.NoError(t, s.box.Send(s.ctx, charts, a("stop")))
+	for {
+		m, err := s.box.Receive(s.ctx)
+		require.NoError(t, err)
+		if m.Payload == nil {
+			require.Equal(t, charts, m.From)
+			break
+		}
+	}
+	v, err := s.ops.ERPC(s.ctx, "shop@host", "appmon_info", "start_link2", s.box.Pid(), s.box.Pid(), []any{})
+	require.NoError(t, err)
+	appmon := v.(ei.Tuple)[1].(ei.Pid)
+	order := func(what, of string) ei.Tuple {
+		t.Helper()
+		require.NoError(t, s.box.Send(s.ctx, appmon, ei.Tuple{a("$gen_cast"), ei.Tuple{s.box.Pid(), a(what), a(of), a("true"), ei.List{}}}))
+		d := s.message().(ei.Tuple)
+		require.Equal(t, ei.Tuple{a("delivery"), appmon, a(what), a(of)}, d[:4])
+		return d
+	}
+	require.Equal(t, a("shop"), order("app_ctrl", "shop@host")[4].(ei.List)[0].(ei.Tuple)[1])
+	tree := order("app", "shop")[4].(ei.Tuple)
+	text := tree[2].String()
+	require.Contains(t, text, ei.Tuple{ei.String("till").List(), ei.String("child").List()}.String())
+	require.Contains(t, text, ei.Tuple{ei.String("shop").List(), ei.String("till").List()}.String())
+	require.Contains(t, tree[1].String(), child.Pid().String())
+	s.spawn("observer_backend:fetch_stats", s.box.Pid(), 10_000)
+	require.NoError(t, s.shop.Shutdown(s.ctx))
+}
+
+// LiveDashboard gets pages of the processes, sorted and searched.
+func TestDashboard(t *testing.T) {
+	t.Setenv("CNODE_SEEN", "yes")
+	s := newScene(t, &observer.Options{Environment: []string{"CNODE_SEEN"}})
+	for i := range 5 {
+		b, err := s.shop.NewMailbox(nil)
+		require.NoError(t, err)
+		require.NoError(t, s.shop.Register(fmt.Sprintf("queue%d", i), b))
+		for range i {
+			require.NoError(t, b.Send(s.ctx, b.Pid(), "x"))
+		}
+	}
+	const m = "Elixir.Phoenix.LiveDashboard.SystemInfo:"
+	page := s.call(m+"processes_callback", []byte("queue"), a("message_queue_len"), a("desc"), 2, ei.Map{})
+	require.Contains(t, page, "],5,#{", "all that were found")
+	require.Contains(t, page, "queue4")
+	require.Contains(t, page, "queue3")
+	require.NotContains(t, page, "queue2")
+	require.Equal(t, `[{<<"CNODE_SEEN">>,<<"yes">>},{<<"HOME">>,nil}]`, s.call(m+"env_info_callback", []any{"CNODE_SEEN", "HOME"}))
+	require.Contains(t, s.call(m+"capabilities_callback", []any{ei.Tuple{a("process"), a("queue1")}}), "processes => [queue1]")
+}
+
+// One hundred thousand processes are listed while messages go on.
+func TestManyProcesses(t *testing.T) {
+	many := 100_000
+	if testing.Short() {
+		many = 20_000
+	}
+	s := newScene(t, nil)
+	for i := range many {
+		b, err := s.shop.NewMailbox(nil)
+		require.NoError(t, err)
+		if i%2 == 0 {
+			require.NoError(t, b.SetLabel(fmt.Sprintf("session %d", i)))
+		}
+	}
+	echo, err := s.shop.Serve("echo", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	slow := map[string]time.Duration{}
+	measured := func(what string, f func()) time.Duration {
+		stop, most := make(chan struct{}), make(chan time.Duration)
+		go func() {
+			var longest time.Duration
+			for {
+				select {
+				case <-stop:
+					most <- longest
+					return
+				default:
+				}
+				begun := time.Now()
+				if _, err := s.ops.Call(s.ctx, echo.Pid(), 1); err != nil {
+					most <- -1
+					return
+				}
+				longest = max(longest, time.Since(begun))
+			}
+		}()
+		begun := time.Now()
+		f()
+		took := time.Since(begun)
+		close(stop)
+		slow[what] = <-most
+		return took
+	}
+	idle := measured("nothing", func() { time.Sleep(200 * time.Millisecond) })
+	_ = idle
+	n, listed := 0, time.Duration(0)
+	took := measured("procs_info", func() {
+		s.spawn("observer_backend:procs_info", s.box.Pid())
+		for {
+			m, err := s.box.Receive(s.ctx)
+			require.NoError(t, err)
+			if m.Payload == nil {
+				break
+			}
+			var v struct {
+				_     struct{} `ei:"tuple=procs_info"`
+				Pid   ei.Pid
+				Procs ei.Raw
+			}
+			require.NoError(t, m.Payload.Unmarshal(&v))
+			c := ei.NewCursor(v.Procs)
+			of, err := c.List()
+			require.NoError(t, err)
+			n += of
+		}
+	})
+	require.GreaterOrEqual(t, n, many)
+	plain := measured("Processes", func() {
+		begun, n := time.Now(), 0
+		for range s.shop.Processes() {
+			n++
+		}
+		require.GreaterOrEqual(t, n, many)
+		listed = time.Since(begun)
+	})
+	t.Logf("%d processes: procs_info %v, Processes %v (%v); the longest call beside them: %v", many, took, listed, plain, slow)
+	require.NotContains(t, slices.Collect(maps.Values(slow)), time.Duration(-1))
+}
