@@ -150,7 +150,7 @@ func nameOf(p *introspect.Process) string {
 		return text(p.Label)
 	}
 	f := runs(p)
-	return fmt.Sprintf("%s:%s", f[0].(ei.Atom), f[1].(ei.Atom))
+	return string(f.Module + ":" + f.Function)
 }
 
 // tree is {Root, [{Pid, Name}], [{NameOfParent, NameOfChild}], []}, with names that are unique.

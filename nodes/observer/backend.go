@@ -1,8 +1,10 @@
 package observer
 
 import (
+	"cmp"
 	"context"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -78,53 +80,51 @@ type processList struct {
 	err    error
 }
 
-func (l *processList) reset() { l.n, l.b = 0, nil }
+func (l *processList) reset() { l.n, l.b = 0, make([]byte, 0, len(l.b)+len(l.b)/8) }
 
 func (l *processList) add(p *introspect.Process) {
 	l.n++
-	b := ei.AppendTupleHeader(l.b, 8)
-	b = l.atom(b, "etop_proc_info")
-	b, err := ei.AppendPid(b, p.Pid)
-	if err != nil {
-		l.err = err
-	}
+	l.b = ei.AppendTupleHeader(l.b, 8)
+	l.atom("etop_proc_info")
+	b, err := ei.AppendPid(l.b, p.Pid)
+	l.err = cmp.Or(l.err, err)
 	b = ei.AppendInt(b, int64(memory(p)))
-	b = ei.AppendInt(b, int64(p.Handled))
+	l.b = ei.AppendInt(b, int64(p.Handled))
 	switch {
 	case len(p.Names) > 0:
-		b = l.atom(b, p.Names[0])
+		l.atom(p.Names[0])
 	case p.Label != nil && l.labels:
-		b = ei.AppendBinary(b, []byte(text(p.Label)))
+		c := ei.NewCursor(p.Label)
+		if label, err := c.Binary(); err == nil && utf8.Valid(label) {
+			l.b = ei.AppendBinary(l.b, label)
+		} else {
+			l.b = ei.AppendBinary(l.b, []byte(text(p.Label)))
+		}
 	default:
-		b = l.function(b, runs(p))
+		l.function(runs(p))
 	}
-	b = ei.AppendInt(b, 0)
-	b = l.function(b, current(p))
-	l.b = ei.AppendInt(b, int64(p.Queue))
+	l.b = ei.AppendInt(l.b, 0)
+	l.function(current(p))
+	l.b = ei.AppendInt(l.b, int64(p.Queue))
 }
 
-func (l *processList) atom(b []byte, a ei.Atom) []byte {
-	b, err := ei.AppendAtom(b, a)
-	if err != nil {
-		l.err = err
-	}
-	return b
+func (l *processList) atom(a ei.Atom) {
+	b, err := ei.AppendAtom(l.b, a)
+	l.b, l.err = b, cmp.Or(l.err, err)
 }
 
-func (l *processList) function(b []byte, f ei.Tuple) []byte {
-	b, err := ei.AppendTerm(b, f)
-	if err != nil {
-		l.err = err
-	}
-	return b
+func (l *processList) function(f introspect.MFA) {
+	l.b = ei.AppendTupleHeader(l.b, 3)
+	l.atom(f.Module)
+	l.atom(f.Function)
+	l.b = ei.AppendInt(l.b, int64(f.Arity))
 }
 
 func (l *processList) list() (ei.Raw, error) {
 	if l.n == 0 {
 		return ei.AppendNil(nil), l.err
 	}
-	b := make([]byte, 0, len(l.b)+8)
-	b = ei.AppendListHeader(b, l.n)
+	b := ei.AppendListHeader(make([]byte, 0, len(l.b)+8), l.n)
 	return ei.AppendNil(append(b, l.b...)), l.err
 }
 

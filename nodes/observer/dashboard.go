@@ -151,7 +151,7 @@ func (b *observer) listProcesses(search ei.Optional[string], by, dir ei.Atom, li
 	for _, r := range rows[:min(max(limit, 0), count)] {
 		shown = append(shown, ei.List{pair("pid", r.Pid), pair("name_or_initial_call", ei.Binary(r.name)),
 			pair("reductions_diff", ei.Int(int64(r.Handled)-handled[r.Pid])), pair("memory", ei.Int(memory(&r.Process))),
-			pair("reductions", ei.Int(r.Handled)), pair("message_queue_len", ei.Int(r.Queue)), pair("current_function", current(&r.Process))})
+			pair("reductions", ei.Int(r.Handled)), pair("message_queue_len", ei.Int(r.Queue)), pair("current_function", term(current(&r.Process)))})
 	}
 	return ei.Tuple{shown, ei.Int(count), now}, nil
 }
@@ -163,7 +163,7 @@ func pidText(pid ei.Pid) string { return fmt.Sprintf("<0.%d.%d>", pid.ID, pid.Se
 func (b *observer) details(pid ei.Pid) ei.Term {
 	name, call := ei.Term(ei.Atom("nil")), ei.Term(ei.Atom("nil"))
 	if d, ok := b.n.Process(pid); ok {
-		name, call = ei.Binary(nameOf(&d.Process)), runs(&d.Process)
+		name, call = ei.Binary(nameOf(&d.Process)), term(runs(&d.Process))
 	}
 	return ei.MapOf(ei.Atom("__struct__"), ei.Atom(systemInfo+".ProcessDetails"), ei.Atom("pid"), pid,
 		ei.Atom("name_or_initial_call"), name, ei.Atom("initial_call"), call)
@@ -195,7 +195,7 @@ func (b *observer) processDetails(pid ei.Pid) (ei.Term, error) {
 		label = d.Label
 	}
 	leader, _ := b.item(&d, ei.Atom("group_leader")).(ei.Pid)
-	list := ei.List{pair("initial_call", runs(&d.Process)), pair("ancestors", ancestors), pair("label", label), pair("links", all(d.LinkedWith)),
+	list := ei.List{pair("initial_call", term(runs(&d.Process))), pair("ancestors", ancestors), pair("label", label), pair("links", all(d.LinkedWith)),
 		pair("monitors", all(monitored)), pair("monitored_by", all(d.Watchers)), pair("group_leader", b.details(leader))}
 	for _, key := range []ei.Atom{"registered_name", "current_function", "status", "message_queue_len", "trap_exit", "error_handler", "priority",
 		"total_heap_size", "heap_size", "stack_size", "reductions", "garbage_collection", "suspending", "current_stacktrace"} {

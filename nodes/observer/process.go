@@ -154,20 +154,22 @@ func (b *observer) processInfo(pid ei.Pid, items ei.Term) (ei.Term, error) {
 }
 
 // runs is the function that made the process, as far as it can be said.
-func runs(d *introspect.Process) ei.Tuple {
-	if d.Runs == (introspect.MFA{}) {
-		return ei.Tuple{ei.Atom("nodes"), ei.Atom(d.Kind.String()), ei.Int(0)}
+func runs(d *introspect.Process) introspect.MFA {
+	if d.Runs.Function == "" {
+		return introspect.MFA{Module: "nodes", Function: ei.Atom(d.Kind.String())}
 	}
-	return ei.Tuple{d.Runs.Module, d.Runs.Function, ei.Int(d.Runs.Arity)}
+	return d.Runs
 }
 
 // current is the function that the process is in.
-func current(d *introspect.Process) ei.Tuple {
+func current(d *introspect.Process) introspect.MFA {
 	if d.Running {
 		return runs(d)
 	}
-	return ei.Tuple{ei.Atom("nodes"), ei.Atom("receive"), ei.Int(0)}
+	return introspect.MFA{Module: "nodes", Function: "receive"}
 }
+
+func term(f introspect.MFA) ei.Tuple { return ei.Tuple{f.Module, f.Function, ei.Int(f.Arity)} }
 
 // What a process takes besides its unread messages, in bytes: about.
 const (
@@ -202,17 +204,17 @@ func (b *observer) item(d *looked, key ei.Term) ei.Term {
 		}
 		return d.Names[0]
 	case "initial_call":
-		return runs(&d.Process)
+		return term(runs(&d.Process))
 	case "current_function":
 		if s := b.stack(d); len(s) > 0 {
 			return s[0].(ei.Tuple)[:3]
 		}
-		return current(&d.Process)
+		return term(current(&d.Process))
 	case "current_location":
 		if s := b.stack(d); len(s) > 0 {
 			return s[0]
 		}
-		return append(current(&d.Process), ei.List{})
+		return append(term(current(&d.Process)), ei.List{})
 	case "current_stacktrace":
 		return b.stack(d)
 	case "status":
