@@ -60,7 +60,8 @@ func Marshal(v any) ([]byte, error) {
 //	Cache   any      `ei:"-"`                // no part of the term
 //
 // The fields of an embedded struct are fields of the struct itself; those that are not exported are
-// no part of the term, and an exported one is needed. Options of a blank field are the struct's own:
+// no part of the term, and an exported one is needed. Options of a blank field are the struct's
+// own:
 //
 //	_ struct{} `ei:"tuple=user"`               // {user, Name, Age}: a record, or a tagged tuple
 //	_ struct{} `ei:"tuple"`                    // {Name, Age}
@@ -72,8 +73,8 @@ func Marshal(v any) ([]byte, error) {
 //	_ struct{} `ei:"atom=stop"`                // the atom stop, of a struct without fields
 //
 // What a struct has no field for is ignored by Unmarshal (see DecodeOptions), a field that the term
-// does not have stays as it was; of a tuple all elements must be there. In a property list the first
-// of several equal keys counts; in a map they are ErrDuplicate.
+// does not have stays as it was; of a tuple all elements must be there. In a property list the
+// first of several equal keys counts; in a map they are ErrDuplicate.
 func Append(b []byte, v any) ([]byte, error) {
 	out, done, err := appendSimple(b, v, false)
 	if !done {

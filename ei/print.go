@@ -22,10 +22,11 @@ import (
 // Parse reads back an atom with U+FFFE or U+FFFF.
 //
 // Lists and tuples have no spaces between their elements. A String of printable characters is
-// "text"; any other String, and a List, are
-// [1,2,3]: the text does not tell a String from a List. Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>, bitstrings <<1,5:3>>, maps
-// #{key => value} in the order of their pairs, native records #module:name{field = value}. An integer of more than 4096 bytes is in base
-// 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be decoded.
+// "text"; any other String, and a List, are [1,2,3]: the text does not tell a String from a List.
+// Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>, bitstrings <<1,5:3>>, maps #{key => value}
+// in the order of their pairs, native records #module:name{field = value}. An integer of more than
+// 4096 bytes is in base 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be
+// decoded.
 func AppendText(b []byte, t Term) []byte { return appendTermText(b, t, math.MaxInt) }
 
 // Brief gives the text of AppendText; of a long text only the beginning, about n bytes, followed by

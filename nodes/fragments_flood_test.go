@@ -111,8 +111,8 @@ func TestMillionOpenSequences(t *testing.T) {
 	}
 }
 
-// What incomplete messages of several peers take together is bounded by the node's limit, and a peer
-// that has begun a message before ends it after others have tried to take all.
+// What incomplete messages of several peers take together is bounded by the node's limit, and a
+// peer that has begun a message before ends it after others have tried to take all.
 func TestOpenSequencesOfSeveralPeers(t *testing.T) {
 	const limit = 64 << 20
 	h := newCutWorld(t, func(cfg *Config) { cfg.OverflowLimit = limit })
@@ -250,8 +250,8 @@ func TestFragmentsForNobody(t *testing.T) {
 	h.goesOn()
 }
 
-// Fragments of messages of many senders come mixed, with ticks and small messages between them: each
-// message is whole, and those of one sender are in order.
+// Fragments of messages of many senders come mixed, with ticks and small messages between them:
+// each message is whole, and those of one sender are in order.
 func TestInterleavedSequences(t *testing.T) {
 	const senders, each = 1000, 3
 	for _, kind := range kinds {

@@ -91,7 +91,8 @@ func TestOutcomeJudges(t *testing.T) {
 
 // Every row belongs to a measurement that --only can choose.
 func TestRowsHaveMeasurements(t *testing.T) {
-	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, dispatch: true, groups: true, upper: true, handOff: true, codec: true}
+	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, dispatch: true, groups: true, upper: true,
+		handOff: true, codec: true}
 	for _, s := range streams(options{}) {
 		known[s.String()] = true
 	}
@@ -179,7 +180,8 @@ func quickRun(t *testing.T, args ...string) {
 			kind = nameWorkers
 		}
 		measured := found[row.name].Peers[kind]
-		if noProc := strings.HasSuffix(row.name, "cpu") || strings.HasPrefix(row.name, idle) || strings.HasPrefix(row.name, crowd); noProc && !linux {
+		inProc := strings.HasSuffix(row.name, "cpu") || strings.HasPrefix(row.name, idle) || strings.HasPrefix(row.name, crowd)
+		if inProc && !linux {
 			continue
 		}
 		require.Len(t, measured.All, 1, row.name)

@@ -21,7 +21,8 @@ func TestAnswersToThirdNodes(t *testing.T) {
 		m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: startNode(t, config(port))}
 		_, err := m.n.Serve("srv", nodes.Server{}, nil)
 		require.NoError(t, err)
-		victim := m.pid(t, "spawn(fun() -> register(victim, self()), F = fun F(L) -> receive {get, P} -> P ! {self(), L}, F(L); M -> F([M | L]) end end, F([]) end)")
+		victim := m.pid(t, "spawn(fun() -> register(victim, self()), "+
+			"F = fun F(L) -> receive {get, P} -> P ! {self(), L}, F(L); M -> F([M | L]) end end, F([]) end)")
 		c := m.n.Conn(m.erl.Name())
 		require.NotNil(t, c)
 
@@ -44,7 +45,8 @@ func TestAnswersToThirdNodes(t *testing.T) {
 			ask(tag)
 		}
 		ask(ei.Atom("good"))
-		require.Eventually(t, func() bool { return m.eval(t, "victim ! {get, self()}, receive {_, L} -> length(L) end") == "1" }, limit, time.Millisecond)
+		require.Eventually(t, func() bool { return m.eval(t, "victim ! {get, self()}, receive {_, L} -> length(L) end") == "1" },
+			limit, time.Millisecond)
 		m.is(t, [][2]string{{"victim ! {get, self()}, receive {_, L} -> L end", "[{good,{error,<<\"the server takes no calls\">>}}]"}})
 		require.NoError(t, c.Err())
 		require.Same(t, c, m.n.Conn(m.erl.Name()))
@@ -134,7 +136,8 @@ func TestWaysToThirdNodes(t *testing.T) {
 				ref, err := liar.NewRef()
 				require.NoError(t, err)
 				monitors, _ := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
-				send(&dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: me, GroupLeader: me, Module: "erpc", Function: "execute_call", Arity: 4, Options: monitors},
+				send(&dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: me, GroupLeader: me, Module: "erpc", Function: "execute_call",
+					Arity: 4, Options: monitors},
 					ei.List{oldFun, ei.Atom("m"), ei.Atom("wait"), ei.List{}})
 				for {
 					msg, err := lc.Receive(ctx)

@@ -264,8 +264,8 @@ func TestMutantsAreCaught(t *testing.T) {
 		errs[i] = all[i].check(t, brief)
 		took[i] = time.Since(begin)
 	}
-	// Mutants mostly wait, so more of them run than there are processors. But where a descriptor stays,
-	// those of another mutant would be counted, too.
+	// Mutants mostly wait, so more of them run than there are processors. But where a descriptor
+	// stays, those of another mutant would be counted, too.
 	for _, group := range []struct {
 		leaves string
 		atOnce int
