@@ -3,8 +3,9 @@
 #
 #	test/run.sh         each test once, but those that take long; what nodes say to each other most
 #	                    with all releases of Erlang, the rest with the newest
-#	test/run.sh long    all of it with all releases, over faulty streams and TLS, where an int has
-#	                    32 bits, and on a machine as people have them; says what took how long
+#	test/run.sh other   other circumstances, with OTP 25: over faulty streams and over TLS, where an
+#	                    int has 32 bits, and on a machine as people have them
+#	test/run.sh long    all tests with all releases, for every night; says what took how long
 #
 # The first results come while the peers are installed, the last lines are those of go test. What
 # repeats itself for hours is test/soak.sh's; what can be said of the code without running it is
@@ -14,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
 lane=${1:-short}
-case $lane in short | long) ;; *) echo "usage: test/run.sh [long]" >&2 && exit 2 ;; esac
+case $lane in short | other | long) ;; *) echo "usage: test/run.sh [other|long]" >&2 && exit 2 ;; esac
 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 of32bits=(./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd) # are tested where an int has 32 bits
@@ -74,8 +75,10 @@ if [[ $(id -u) == 0 ]]; then
 	peers=$!
 fi
 
-step 'go test of what the race detector would hide: allocations'
-tests '' -run=Alloc ./ei ./nodes/dist ./nodes ./transport ./transport/handoff || status=1
+if [[ $lane != other ]]; then
+	step 'go test of what the race detector would hide: allocations'
+	tests '' -run=Alloc ./ei ./nodes/dist ./nodes ./transport ./transport/handoff || status=1
+fi
 
 step peers
 if [[ -n $peers ]]; then
@@ -89,25 +92,15 @@ else
 fi
 printf 'peer ergo: %s (go.mod)\n' "$(go list -m -f '{{.Version}}' github.com/ergo-services/ergo)"
 
-# Those that take long begin first, so that the last one does not run alone.
-first=(./nodes ./test/interop ./transport/transporttest ./transport ./tlstransport ./test/interop/tls ./cmd/cnode-demo)
-mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list ./...)
-if [[ $lane == short ]]; then
-	step 'go test: each once'
-	# Most tests wait most of the time: one package more than there are processors.
-	tests '' -race -short -p=$(($(nproc) + 1)) -timeout=15m "${packages[@]}" || status=1
-	step done
-	exit $status
-fi
-
 # runs32 tells whether the kernel runs programs for GOARCH=386: some virtual machines' do not.
 runs32() {
 	GOARCH=386 CGO_ENABLED=0 go test -c -o "$logs/of32bits" ./ei && "$logs/of32bits" -test.run='^$' >/dev/null 2>&1
 }
 
-# What runs beside the race detector's tests, and has its lines below theirs.
-beside() {
-	local status=0 erl
+# others runs tests in other circumstances: not beside the many, since a handshake has seven seconds,
+# and with TLS needs more of them where the processors are slow and busy.
+others() {
+	local erl
 	if [[ $(uname -m) != x86_64 ]]; then
 		:
 	elif ! runs32; then
@@ -121,27 +114,38 @@ beside() {
 		step 'go test on a machine as people have them: no root, no Erlang, no IPv6, settings of systemd, a long TMPDIR'
 		test/ordinary.sh || status=1
 	fi
-	step 'go test of the port mapper with those of OTP 27 and OTP 29; above, that of OTP 25'
+	step 'go test of the port mapper with those of OTP 27 and OTP 29'
 	for erl in ${CNODE_TEST_OTP-}; do
 		[[ $erl == 25=* ]] || PATH=$(dirname "${erl#*=}"):$PATH tests '' -count=1 '-run=Real|Erl' ./nodes/epmd || status=1
 	done
-	step 'go test over TCP with faults at every byte of a handshake: OTP 25' # but for what is long, and for what is about time
+	step 'go test over TCP with faults at every byte of a handshake' # but for what is long, and for what is about time
 	CNODE_TEST_FAULT=7 tests /otp25 -race -timeout=30m -run=/otp25 \
 		-skip='Libei|Large|SinkAndSource|Order|Terms|Silent|Tick|Faulty|OverTLS|Examples|Board|FullMailbox|UnreadMailbox|Callback|CallBack' \
 		./test/interop || status=1
-	return $status
+	step 'go test over TLS' # the main conversations are in both versions of TLS, with all releases
+	CNODE_TEST_TLS=1.2 tests /otp25 -race -timeout=30m -run=/otp25 -skip='Silent|Tick|UnreadMailbox|Callback|CallBack' ./test/interop || status=1
 }
 
-export CNODE_TEST_TIMES=$logs/times
-step 'go test: OTP 25, OTP 27, OTP 29, ergo, libei'
-beside >"$logs/beside" 2>&1 &
-other=$!
-tests '' -race -p=$(($(nproc) + 1)) -timeout=30m "${packages[@]}" || status=1
-wait "$other" || status=1
-cat "$logs/beside"
-# Not beside the others: a handshake has seven seconds, and with TLS needs more of them where the processors are slow and busy.
-step 'go test over TLS: OTP 25' # the main conversations were with all releases, in both versions of TLS
-CNODE_TEST_TLS=1.2 tests /otp25 -race -timeout=30m -run=/otp25 ./test/interop || status=1
-step 'done; what took how long:'
-[[ ! -e $CNODE_TEST_TIMES ]] || sort -rn "$CNODE_TEST_TIMES"
+# Those that take long begin first, so that the last one does not run alone. Most tests wait most of
+# the time: one package more than there are processors.
+first=(./nodes ./test/interop ./transport/transporttest ./transport ./tlstransport ./test/interop/tls ./cmd/cnode-demo)
+mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list ./...)
+case $lane in
+short)
+	step 'go test: each once'
+	tests '' -race -short -p=$(($(nproc) + 1)) -timeout=15m "${packages[@]}" || status=1
+	step done
+	;;
+other)
+	others
+	step done
+	;;
+long)
+	export CNODE_TEST_TIMES=$logs/times
+	step 'go test: all of it'
+	tests '' -race -p=$(($(nproc) + 1)) -timeout=30m "${packages[@]}" || status=1
+	step 'done; what took how long:'
+	[[ ! -e $CNODE_TEST_TIMES ]] || sort -rn "$CNODE_TEST_TIMES"
+	;;
+esac
 exit $status
