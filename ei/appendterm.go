@@ -256,6 +256,8 @@ func appendLeaf(b []byte, t Term) (out []byte, ok bool, err error) {
 			return b, false, err
 		}
 		return AppendBinary(b, t), true, nil
+	case BinaryKey:
+		b, err = appendString(b, string(t), textBinary)
 	case String:
 		return AppendString(b, string(t)), true, nil
 	case Float:

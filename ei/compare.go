@@ -98,7 +98,7 @@ func rank(t Term) int {
 }
 
 // plain takes away what may be around a term: the encoding of a Raw, an ImproperList without
-// elements.
+// elements, what makes a binary comparable.
 func plain(t Term) Term {
 	for {
 		switch v := t.(type) {
@@ -113,6 +113,8 @@ func plain(t Term) Term {
 				return t
 			}
 			t = v.Tail
+		case BinaryKey:
+			return Binary(v)
 		default:
 			return t
 		}

@@ -204,6 +204,8 @@ func appendLeafText(b []byte, t Term, end int) []byte {
 		return appendStringText(b, string(t), end)
 	case Binary:
 		return appendBinaryText(b, t, end)
+	case BinaryKey:
+		return appendBinaryText(b, []byte(t), end)
 	case Bitstring:
 		return appendBitsText(b, t, end)
 	case Pid:

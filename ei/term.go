@@ -1,17 +1,17 @@
 package ei
 
 // Term is an Erlang term: one of Atom, Int, BigInt, Float, Binary, Bitstring, String, List,
-// ImproperList, Tuple, Map, Pid, Port, Ref, Fun, Export, Record, Local and Raw, and no other. Every
-// one of them is a value: nothing in this package changes a term that it was given, and terms may
+// ImproperList, Tuple, Map, Pid, Port, Ref, Fun, Export, Record, Local, Raw and BinaryKey, and no
+// other. Every one of them is a value: nothing in this package changes a term that it was given, and terms may
 // be shared between goroutines as long as nobody changes the slices in them.
 //
 // A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came
 // as STRING_EXT. So a term that was decoded and is appended again gives the same bytes, unless it
 // came in an old form (ATOM_EXT, say), which becomes the modern one. Two terms that are equal in
 // Erlang can therefore differ in Go: use Compare, not ==, which panics if both are slices, as a
-// Tuple is. == is safe if one side is an Atom, a number, a String, a Pid, a Port or a Ref. For the
-// same reason use a Term as the key of a Go map only if it is sure to be one of these; find others
-// with Identical.
+// Tuple is. == is safe if one side is an Atom, a number, a String, a Pid, a Port, a Ref or a
+// BinaryKey. For the same reason use a Term as the key of a Go map only if it is sure to be one of
+// these; find others with Identical.
 type Term interface {
 	isTerm()
 	// String gives the term as Erlang text, as AppendText does.
@@ -52,6 +52,10 @@ func Elements(t Term) (List, bool) {
 // Binary is a binary. Formatted by package fmt, also with %x, it is Erlang text, <<"hi">>;
 // string(b) and []byte(b) are its bytes. See erl_ext_dist, BINARY_EXT.
 type Binary []byte
+
+// BinaryKey is a Binary that Go compares: what Unmarshal makes of one in the key of a
+// map[ei.Term]V. Decode never makes it. See erl_ext_dist, BINARY_EXT.
+type BinaryKey string
 
 // Bitstring is a binary of whose last byte only the high bits are used. With 8 Bits it equals a
 // Binary in Erlang, but has two encodings: AppendTerm and Marshal write it as it came, as
@@ -164,6 +168,7 @@ func (t Raw) DecodeWith(o *DecodeOptions) (Term, error) {
 func (Atom) isTerm()         {}
 func (String) isTerm()       {}
 func (Binary) isTerm()       {}
+func (BinaryKey) isTerm()    {}
 func (Bitstring) isTerm()    {}
 func (List) isTerm()         {}
 func (ImproperList) isTerm() {}
@@ -181,6 +186,9 @@ func (t String) String() string { return text(t) }
 
 // String gives the binary as AppendText does.
 func (t Binary) String() string { return text(t) }
+
+// String gives the binary as AppendText does.
+func (t BinaryKey) String() string { return text(t) }
 
 // String gives the bitstring as AppendText does.
 func (t Bitstring) String() string { return text(t) }
