@@ -234,14 +234,6 @@ func (a *appender) close() (err error) {
 	return err
 }
 
-// tooMany is the error for more than fits in a length field.
-func tooMany(n int) error {
-	if uint64(n) > math.MaxUint32 {
-		return ErrTooLong
-	}
-	return nil
-}
-
 // appendLeaf appends a term that cannot have parts; of any other one nothing, with ok false.
 func appendLeaf(b []byte, t Term) (out []byte, ok bool, err error) {
 	switch t := t.(type) {

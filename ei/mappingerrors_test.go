@@ -226,7 +226,7 @@ func TestMappingErrors(t *testing.T) {
 	}
 	for _, v := range []any{time.Second, []any{time.Second}, map[string]time.Duration{}} {
 		_, err := ei.Append(nil, v)
-		require.ErrorContains(t, err, `as in ei:",ms"`)
+		require.ErrorContains(t, err, `tag its field with ei:",ms"`)
 	}
 	for _, v := range []any{make(chan int), func() {}, complex(1, 1)} {
 		_, err := ei.Append(nil, v)

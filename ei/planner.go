@@ -62,9 +62,9 @@ func (b *planner) fill(p *plan, k planKey) (err error) {
 	}
 	if t == typeOfDuration {
 		if p.kind = kindDuration; k.unit == 0 {
-			return &MappingError{Type: t, Reason: `it has no unit: tag its field with one of ns, us, ms and s, as in ei:",ms"; elsewhere take an integer`}
+			err = &MappingError{Type: t, Reason: `it has no unit: tag its field with ei:",ms" (or ns, us, s), elsewhere take an integer`}
 		}
-		return nil
+		return err
 	}
 	inner := k
 	switch t.Kind() {
@@ -368,7 +368,7 @@ func appendKey(form textForm, key string) ([]byte, error) {
 // maxEmbedded is how deep structs may be embedded in each other.
 const maxEmbedded = 50
 
-// A foundField is a field of a struct, or of one that is embedded in it, whose type has no plan yet.
+// A foundField is a field of a struct, or of one embedded in it, whose type has no plan yet.
 type foundField struct {
 	fieldPlan
 	as   planKey
@@ -443,14 +443,8 @@ func findFields(t reflect.Type, o *structOptions, index []int, embedded bool) (f
 				field.as.text = textCharlist
 			case "binary":
 				field.as.text = textBinary
-			case "ns":
-				field.as.unit = time.Nanosecond
-			case "us":
-				field.as.unit = time.Microsecond
-			case "ms":
-				field.as.unit = time.Millisecond
-			case "s":
-				field.as.unit = time.Second
+			case "ns", "us", "ms", "s":
+				field.as.unit, _ = time.ParseDuration("1" + option)
 			case "tuple":
 				field.as.tuple = true
 			case "omitempty":

@@ -24,13 +24,14 @@ import (
 // of those below. The exceptions are listed in testdata/floors, as "FILE calls FUNCTION"; the list
 // may only shrink. Files are named without their suffixes for systems.
 
-// A house is a package cut into floors.
+// A house is a package cut into floors, or one whose cycles alone count.
 type house struct {
 	floors [][]string // the lowest first
 	knot   int        // how many files may call each other in one cycle, at most
 }
 
 var houses = map[string]house{
+	"ei": {knot: 11},
 	"nodes": {knot: 11, floors: [][]string{
 		words("doc errors bynode identity lifetime" +
 			// leaves
@@ -255,6 +256,9 @@ func TestFloors(t *testing.T) {
 			}
 			t.Logf("%s: %d files; the largest cycle of calls has %d of them, %d lines", name, len(p.files), len(knot), lines)
 			require.LessOrEqual(t, len(knot), h.knot, "the largest cycle of calls has grown: %v", knot)
+			if h.floors == nil {
+				return
+			}
 			got, wrong := p.upward(h)
 			require.Empty(t, wrong)
 			if *writeFloors {
