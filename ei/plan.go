@@ -4,6 +4,7 @@ import (
 	"math/big"
 	"reflect"
 	"sync"
+	"time"
 )
 
 // A plan says how the values of one Go type become terms and come back. It is made once, from the
@@ -11,13 +12,15 @@ import (
 type plan struct {
 	kind kind
 	typ  reflect.Type
-	text textForm // of kindText and kindAtom
+	text textForm      // of kindText and kindAtom
+	unit time.Duration // of kindDuration
 	// how an absent value is written: the atom of a nil pointer, or of an empty Optional
 	absent Atom
 
 	marshals   marshalBy // whether the type is a Marshaler, and how
 	unmarshals bool      // its pointer is an Unmarshaler
 	simple     bool      // appendValue alone appends a value
+	inKey      bool      // it is, or is within, the key of a map
 
 	elem *plan // of what a slice, array, map, pointer, Optional or Result is made of
 	key  *plan // of a map
@@ -35,6 +38,7 @@ const (
 	kindInt            // a signed integer of any size
 	kindUint           // an unsigned one
 	kindFloat          // float32, float64
+	kindDuration       // time.Duration
 	kindBig            // big.Int
 	kindText           // a string
 	kindAtom           // an Atom
@@ -146,6 +150,7 @@ var (
 	typeOfMarshaler   = reflect.TypeFor[Marshaler]()
 	typeOfUnmarshaler = reflect.TypeFor[Unmarshaler]()
 	typeOfByte        = reflect.TypeFor[byte]()
+	typeOfDuration    = reflect.TypeFor[time.Duration]()
 )
 
 var exactKinds = map[reflect.Type]kind{

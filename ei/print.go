@@ -205,6 +205,8 @@ func appendLeafText(b []byte, t Term, end int) []byte {
 		return appendStringText(b, string(t), end)
 	case Binary:
 		return appendBinaryText(b, t, end)
+	case BinaryKey:
+		return appendBinaryText(b, []byte(t), end)
 	case Bitstring:
 		return appendBitsText(b, t, end)
 	case Pid:
@@ -474,3 +476,58 @@ func appendBitsText(b []byte, t Bitstring, end int) []byte {
 	}
 	return append(b, ">>"...)
 }
+
+// funIndex is the index of a closure; a FUN_EXT has only an old one.
+func funIndex(f Fun) int64 {
+	if f.Arity < 0 {
+		return f.OldIndex
+	}
+	return int64(f.Index)
+}
+
+// String gives the integer as AppendText does.
+func (t Int) String() string { return text(t) }
+
+// String gives the float as AppendText does.
+func (t Float) String() string { return text(t) }
+
+// String gives the integer as AppendText does.
+func (t BigInt) String() string { return text(t) }
+
+// String gives the atom as AppendText does.
+func (t Atom) String() string { return text(t) }
+
+// String gives the list as AppendText does.
+func (t String) String() string { return text(t) }
+
+// String gives the binary as AppendText does.
+func (t Binary) String() string { return text(t) }
+
+// String gives the binary as AppendText does.
+func (t BinaryKey) String() string { return text(t) }
+
+// String gives the bitstring as AppendText does.
+func (t Bitstring) String() string { return text(t) }
+
+// String gives the list as AppendText does.
+func (t List) String() string { return text(t) }
+
+// String gives the list as AppendText does.
+func (t ImproperList) String() string { return text(t) }
+
+// String gives the tuple as AppendText does.
+func (t Tuple) String() string { return text(t) }
+
+// String gives the map as AppendText does.
+func (t Map) String() string { return text(t) }
+
+// String gives the native record as AppendText does.
+func (t Record) String() string { return text(t) }
+
+// String gives the term's length as AppendText does.
+func (t Local) String() string { return text(t) }
+
+// String gives the term that it holds as AppendText does.
+func (t Raw) String() string { return text(t) }
+
+func text(t Term) string { return string(AppendText(nil, t)) }

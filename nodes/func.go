@@ -16,6 +16,7 @@ import (
 //
 //	                    of a Func                                of Server.Call, Server.On
 //	*Raise              that exception                           the reply {error, Reason}
+//	*elixir.Exception   that exception, of class error           the reply {error, Exception}
 //	*ei.ReasonError     the result {error, Reason}               the reply {error, Reason}
 //	any other           an exception, error:{go_error, Text}     the reply {error, Text}
 //
@@ -85,13 +86,27 @@ type Raise struct {
 // Error gives class and reason.
 func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", cmp.Or(r.Class, ClassError), r.Reason) }
 
-// impossible tells why Erlang has no such exception as the *Raise that err is; nil if it has, or
-// err is another error.
+// impossible tells why Erlang has no such exception as err is; nil if it has, or err is none.
 func impossible(err error) error {
-	if r := new(Raise); errors.As(err, &r) {
-		return r.withDefaults().check()
+	if r := exceptionOf(err); r != nil {
+		return r.check()
 	}
 	return nil
+}
+
+// exceptionOf is the exception that err is: a *Raise, or an error with a term, as Elixir's have it;
+// nil for another error.
+func exceptionOf(err error) *Raise {
+	var r *Raise
+	var of interface{ Term() ei.Term }
+	switch {
+	case errors.As(err, &r):
+	case errors.As(err, &of):
+		r = &Raise{Reason: of.Term()}
+	default:
+		return nil
+	}
+	return r.withDefaults()
 }
 
 func (r *Raise) withDefaults() *Raise {
@@ -112,11 +127,10 @@ func reasonOf(err error) ei.Term {
 
 // raised turns any error of a Func into an exception.
 func raised(err error) *Raise {
-	r := new(Raise)
-	if !errors.As(err, &r) {
+	r := exceptionOf(err)
+	if r == nil {
 		return goError(err)
 	}
-	r = r.withDefaults()
 	if wrong := r.check(); wrong != nil {
 		return goError(fmt.Errorf("%w: %w", err, wrong))
 	}
