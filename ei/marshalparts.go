@@ -1,6 +1,7 @@
 package ei
 
 import (
+	"cmp"
 	"math"
 	"math/big"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 // A valueWriter appends a Go value, without recursion: what it is within is a stack.
 type valueWriter struct {
 	b     []byte
+	o     EncodeOptions
 	in    writing        // the value whose parts are being appended; without a plan there is none
 	above stack[writing] // what that value is part of
 	opens int            // how often a value with parts was begun
@@ -117,6 +119,11 @@ func unsupported(v any, err error) error {
 	return err
 }
 
+// absent appends what stands for a value of the plan's type that is not there.
+func (w *valueWriter) absent(p *plan) []byte {
+	return appendAtom(w.b, cmp.Or(p.absent, w.o.Absent, "undefined"))
+}
+
 // value appends v, or its head; then its parts are next, and it is in.
 func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 	w.from = origin{}
@@ -128,7 +135,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 		switch p.kind {
 		case kindPointer:
 			if v.IsNil() {
-				w.b = appendAtom(w.b, p.absent)
+				w.b = w.absent(p)
 				return nil
 			}
 			if v.Pointer() == met {
@@ -141,7 +148,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 			p, v = p.elem, v.Elem()
 		case kindOptional:
 			if !v.Field(1).Bool() {
-				w.b = appendAtom(w.b, p.absent)
+				w.b = w.absent(p)
 				return nil
 			}
 			p, v = p.elem, v.Field(0)

@@ -93,7 +93,7 @@ func (w *valueWriter) fields() error {
 			continue
 		}
 		if field.kind == kindAny && v.IsNil() {
-			w.b = appendAtom(w.b, field.absent)
+			w.b = w.absent(field.plan)
 			continue
 		}
 		opens := w.opens
