@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/transport"
@@ -177,6 +178,10 @@ type Config struct {
 	// the workers of a node should have the same. Without Start they are not looked at. See
 	// docs/permission.md.
 	Rules []Rule
+	// Absent is what nil pointers are, and an ei.Optional that is not there, in what this node
+	// answers and sends: undefined, or nil as Elixir has it. "" is undefined, and nil in answers to a
+	// caller that can be told to be Elixir: see FuncOptions.
+	Absent ei.Atom
 	// HandshakeFailed is called for every handshake that a peer started and that failed; it must
 	// not wait. nil: they are only logged.
 	HandshakeFailed func(remote transport.Addr, err error)
@@ -206,6 +211,7 @@ func (cfg Config) complete() (Config, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	err := errors.Join(
+		checkAbsent("Config.Absent", cfg.Absent),
 		limit("Config.MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes),
 		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
 		notNegative("Config.MaxCalls", cfg.MaxCalls),

@@ -38,7 +38,7 @@ type Node struct {
 	strangers  strangers
 	refused    hush.Hush // handshakes that have failed
 	mishaps    hush.Hush // errors in functions of the application
-	noTerms    hush.Each // results that are no terms, and wrong arguments from this node
+	faults     hush.Each // what functions and their callers do wrong
 	waits      hush.Hush // connections that wait for a free descriptor
 
 	mu       sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies

@@ -25,16 +25,20 @@ type turn struct {
 	self *Mailbox // the process; nil: the node's own, or see process; guarded by mu
 
 	// Of a Func.
-	n      *Node       // nil: a Server's function
-	held   int         // bytes of Node.requests
-	place  place       // of Config.MaxCalls
-	end    func()      // ends the function's context
-	waits  monitorID   // the monitor with which the caller waits for the result; without words: none
-	asked  bool        // the caller waits for the result
-	gone   atomic.Bool // it does not wait any more
-	calls  function    // the Func's name; guarded by remoteTurns, as is the next
+	n     *Node       // nil: a Server's function
+	held  int         // bytes of Node.requests
+	place place       // of Config.MaxCalls
+	end   func()      // ends the function's context
+	waits monitorID   // the monitor with which the caller waits for the result; without words: none
+	asked bool        // the caller waits for the result
+	gone  atomic.Bool // it does not wait any more
+	// guarded by remoteTurns: the Func's name, and with how many arguments it is called; the turn
+	// does not outlast the node's service (EndAtDrain)
+	calls  function
 	arity  int
-	yields bool // see EndAtDrain; guarded by remoteTurns
+	yields bool
+	// the log has that the function is not there, or cannot take its arguments
+	complained bool
 }
 
 type turnKey struct{}
@@ -221,6 +225,20 @@ func (s *remoteTurns) calls(t *turn, f function, arity int) {
 	}
 }
 
+// calledBy is the function that a turn calls.
+func (s *remoteTurns) calledBy(t *turn) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t.calls.with(t.arity)
+}
+
+// complain notes that the log has what is wrong with the call; t may be nil.
+func (t *turn) complain() {
+	if t != nil {
+		t.complained = true
+	}
+}
+
 // drain notes that the node shuts down.
 func (s *remoteTurns) drain() {
 	s.mu.Lock()
@@ -298,14 +316,14 @@ func (t *turn) abandon() {
 func (s *remoteTurns) names() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	counts := map[function]int{}
+	counts := map[string]int{}
 	for t := range s.all {
 		if t.calls != (function{}) {
-			counts[t.calls]++
+			counts[t.calls.with(t.arity)]++
 		}
 	}
 	for f, n := range counts {
-		names = append(names, fmt.Sprintf("%d of %v:%v", n, f.module, f.name))
+		names = append(names, fmt.Sprintf("%d of %s", n, f))
 	}
 	return names
 }

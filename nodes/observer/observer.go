@@ -68,9 +68,10 @@ func Start(n *nodes.Node, o *Options) error {
 		for name, of := range funcs {
 			n.Expose(module, name, func(ctx context.Context, args []ei.Term) (any, error) {
 				fn := of[len(args)]
-				if fn == nil {
-					frame := ei.Tuple{ei.Atom(module), ei.Atom(name), ei.List(args), ei.List{}}
-					return nil, &nodes.Raise{Reason: ei.Atom("undef"), Stack: ei.List{frame}}
+				if fn == nil { // any of them says so
+					for _, fn = range of {
+						break
+					}
 				}
 				return fn(ctx, args)
 			})
