@@ -81,11 +81,6 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	return b, nil
 }
 
-// with writes a function as people, and Config.Rules, do: shop:quote/1.
-func (f function) with(arity int) string { return mfa(string(f.module), string(f.name), arity) }
-
-func mfa(module, name string, arity int) string { return fmt.Sprintf("%s:%s/%d", module, name, arity) }
-
 func isEmptyList(t ei.Term) bool {
 	list, ok := t.(ei.List)
 	return ok && len(list) == 0

@@ -3,11 +3,13 @@ package nodes
 import (
 	"context"
 	"fmt"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/places"
+	"github.com/cnode-go/cnode/nodes/introspect"
 )
 
 // A turn is one run of a function for a message, a Func or a Server's function. The function's
@@ -312,6 +314,11 @@ func (t *turn) abandon() {
 	t.place.abandon()
 }
 
+// with writes a function as people, and Config.Rules, do: shop:quote/1.
+func (f function) with(arity int) string { return mfa(string(f.module), string(f.name), arity) }
+
+func mfa(module, name string, arity int) string { return fmt.Sprintf("%s:%s/%d", module, name, arity) }
+
 // names gives the functions that run, and how many of each.
 func (s *remoteTurns) names() (names []string) {
 	s.mu.Lock()
@@ -326,4 +333,41 @@ func (s *remoteTurns) names() (names []string) {
 		names = append(names, fmt.Sprintf("%d of %s", n, f))
 	}
 	return names
+}
+
+// describe adds what there is to say of the function that a process runs.
+func (s *remoteTurns) describe(t *turn, d *introspect.Process) {
+	d.Parent = t.from
+	if t.leader.Node != "" {
+		d.GroupLeader = t.leader
+	} else if t.leaderName != "" {
+		d.GroupLeader = t.leaderName
+	}
+	s.mu.Lock()
+	d.Runs = introspect.MFA{Module: t.calls.module, Function: t.calls.name, Arity: t.arity}
+	s.mu.Unlock()
+	t.place.mu.Lock()
+	d.Running = t.place.isTaken()
+	t.place.mu.Unlock()
+}
+
+// label gives the goroutine that runs f for a process, if there is one, the labels by which
+// profiles know it, and returns the context for what else runs for it (see Config.ProfileLabels).
+func (n *Node) label(ctx context.Context, b *Mailbox, c *Conn, f function) context.Context {
+	if !n.cfg.ProfileLabels {
+		return ctx
+	}
+	labels := []string{"node", n.Name()}
+	if b != nil {
+		labels = append(labels, "process", b.pid.String())
+	}
+	if f != (function{}) {
+		labels = append(labels, "function", string(f.module+":"+f.name))
+	}
+	if c != nil {
+		labels = append(labels, "peer", c.peer.Name)
+	}
+	ctx = pprof.WithLabels(ctx, pprof.Labels(labels...))
+	pprof.SetGoroutineLabels(ctx)
+	return ctx
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 	"time"
 
@@ -126,6 +127,17 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 		return nil, wrap("serve", "", ErrClosed)
 	}
 	return b, nil
+}
+
+// codeIn is what tells the functions of one Server from those of another: where the first of those
+// that take messages begins. 0: they are all in On.
+func (s *Server) codeIn() uintptr {
+	for _, f := range []any{s.handler, s.Call, s.Cast, s.Info, s.State, s.Terminate} {
+		if v := reflect.ValueOf(f); !v.IsNil() {
+			return v.Pointer()
+		}
+	}
+	return 0
 }
 
 // run receives and handles until the process ends.

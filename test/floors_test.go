@@ -45,7 +45,7 @@ var houses = map[string]house{
 			" sendto permit readloop"), // calls, both ways
 		// the ways between workers
 		words("part partquestion relay workerlink"),
-		words("node"),
+		words("node introspect"),
 		words("connfreeze connstage bonds nodefreeze nodesnapshot frozen staged restore movename" +
 			" shutdown"), // moving
 		words("worker workersession workermove workerrestore"),

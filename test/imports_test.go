@@ -107,7 +107,7 @@ var picture = []row{
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
 	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/pg", notStd: "net os", testOwn: "transport"},
-	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net"},
+	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},

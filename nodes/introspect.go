@@ -1,0 +1,144 @@
+package nodes
+
+import (
+	"iter"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/introspect"
+)
+
+// What a node tells about its processes, to whoever looks at it.
+
+// processPage is how many processes are looked up at a time: others wait for no longer than that.
+const processPage = 256
+
+// Processes yields a record of each process of the node, in no order. Nobody waits for it, and it
+// keeps nobody waiting: a process that begins or ends meanwhile may be missing. In a worker (see
+// Front) they are that worker's. It is erlang:processes/0 and process_info/2 in one.
+func (n *Node) Processes() iter.Seq[introspect.Process] {
+	type listed struct {
+		b     *Mailbox
+		names []ei.Atom
+	}
+	return func(yield func(introspect.Process) bool) {
+		code := map[uintptr]introspect.MFA{}
+		page := make([]listed, 0, processPage)
+		flush := func() bool {
+			for _, l := range page {
+				if !yield(l.b.describe(l.names, code)) {
+					return false
+				}
+			}
+			page = page[:0]
+			return true
+		}
+		p := &n.procs
+		p.mu.RLock()
+		for _, b := range p.byID { // which is changed between the pages, as an iteration allows
+			if page = append(page, listed{b, p.namesLocked(b)}); len(page) < processPage {
+				continue
+			}
+			p.mu.RUnlock()
+			if !flush() {
+				return
+			}
+			p.mu.RLock()
+		}
+		p.mu.RUnlock()
+		flush()
+	}
+}
+
+// Process describes the process that has the pid, with its links, monitors, and some of its unread
+// messages; false: there is none here. It is erlang:process_info/2.
+func (n *Node) Process(pid ei.Pid) (introspect.Details, bool) {
+	b := n.procs.local(pid)
+	if b == nil {
+		return introspect.Details{}, false
+	}
+	d := introspect.Details{Process: b.describe(n.procs.namesOf(b), map[uintptr]introspect.MFA{})}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for pid, l := range b.links.all("") {
+		if l.active {
+			d.LinkedWith = append(d.LinkedWith, pid)
+		}
+	}
+	for _, t := range b.watching.all("") {
+		if t.pid != (ei.Pid{}) || t.name != "" { // else it waits for the answer to a spawn
+			d.Monitoring = append(d.Monitoring, introspect.Target{Pid: t.pid, Name: t.name, Node: t.node})
+		}
+	}
+	for _, w := range b.watchers.all("") {
+		d.Watchers = append(d.Watchers, w.pid)
+	}
+	bytes := 0
+	for _, m := range b.unread() {
+		if bytes += len(m.Payload) + len(m.Reason); bytes > messagesShown || len(d.Messages) == mostMessagesShown {
+			break
+		}
+		if raw, err := ei.AppendTerm(nil, m.shown()); err == nil {
+			d.Messages = append(d.Messages, raw)
+		}
+	}
+	return d, true
+}
+
+// So many unread messages of a process, and bytes of them, are shown.
+const (
+	mostMessagesShown = 100
+	messagesShown     = 64 << 10
+)
+
+// describe is the record of a process that has these names; code remembers the names of functions.
+func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) introspect.Process {
+	d := introspect.Process{Names: names, TrapExit: b.traps.Load(), Running: b.runs.Load() > 0}
+	if b.born != 0 {
+		d.Started = time.Unix(0, b.born)
+	}
+	b.mu.Lock()
+	d.Pid, d.Label, d.Parent, d.Suspended = b.pid, b.label, b.opts.Parent, b.isSuspended()
+	d.Queue, d.QueueBytes, d.Handled = len(b.queue)-b.first()+b.ahead.len(), b.bytes+b.ahead.bytes, b.taken
+	d.Links, d.Monitors, d.MonitoredBy = b.links.len(), b.watching.len(), b.watchers.len()
+	switch {
+	case b.hook != nil || b.private || b.opts.lasting:
+		d.Kind = introspect.System
+	case b.spawned:
+		d.Kind = introspect.Function
+	case b.handles:
+		d.Kind = introspect.Handler
+	case b.serves:
+		d.Kind = introspect.Server
+	default:
+		d.Kind = introspect.Mailbox
+	}
+	b.mu.Unlock()
+	if t := b.turn; t != nil {
+		b.n.procs.turns.describe(t, &d)
+	} else if b.code != 0 {
+		var known bool
+		if d.Runs, known = code[b.code]; !known {
+			d.Runs = goFunction(b.code)
+			code[b.code] = d.Runs
+		}
+	}
+	if b.n.cfg.ProfileLabels && (b.turn != nil || b.code != 0) {
+		d.Goroutine = d.Pid.String()
+	}
+	return d
+}
+
+// goFunction names a function of Go.
+func goFunction(code uintptr) introspect.MFA {
+	f := runtime.FuncForPC(code)
+	if f == nil {
+		return introspect.MFA{}
+	}
+	name := strings.TrimSuffix(f.Name(), "-fm")
+	dot := strings.LastIndexByte(name, '/') + 1
+	dot += max(strings.IndexByte(name[dot:], '.'), 0)
+	return introspect.MFA{Module: ei.Atom(name[:dot]), Function: ei.Atom(strings.TrimPrefix(name[dot:], "."))}
+}
