@@ -98,6 +98,28 @@ release() {
 	)" erl erlc epmd erl_call
 }
 
+# observer NUMBER SUITE is the application observer of a release, for its etop: its
+# package alone, without the libraries for windows that it depends on.
+observer() {
+	local dir=$cache/observer-$1 uri
+	local get=(apt-get -o Dir::Etc::sourcelist="$dir/sources" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$dir/lists"
+		-o Dir::Cache="$dir/cache" -o Acquire::Check-Valid-Until=false -o Acquire::Retries=5 -o APT::Sandbox::User=root)
+	if [[ ! -d $dir/ebin ]]; then
+		uri=$(mirror) || fail "observer of OTP $1: apt's sources name no package mirror"
+		echo "fetching the application observer of OTP $1"
+		rm -rf --one-file-system "$dir"
+		mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" "$dir/root"
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $2 main" >"$dir/sources"
+		(
+			cd "$dir"
+			"${get[@]}" update && "${get[@]}" download erlang-observer && dpkg-deb -x erlang-observer_*.deb root
+		) >>"$cache/log" 2>&1 || fail "observer of OTP $1: its package cannot be had"
+		mv "$dir"/root/usr/lib/erlang/lib/observer-*/ebin "$dir/ebin"
+		rm -rf --one-file-system "$dir/root" "$dir/lists" "$dir/cache" "$dir"/*.deb
+	fi
+	echo "application observer of OTP $1: $dir"
+}
+
 # neighbours is the root file system of the programs that nodes are used next to.
 neighbours() {
 	root_file_system neighbours trixie "$(
@@ -162,7 +184,7 @@ libei_programs() {
 }
 
 if [[ ${1:-} == clean ]]; then
-	rm -rf --one-file-system "$cache"/otp-* "$cache"/elixir-* "$cache"/systemd-* "$cache/neighbours" "$cache/libei" "$cache/env" "$cache/log"
+	rm -rf --one-file-system "$cache"/otp-* "$cache"/observer-* "$cache"/elixir-* "$cache"/systemd-* "$cache/neighbours" "$cache/libei" "$cache/env" "$cache/log"
 	exit
 fi
 
@@ -176,6 +198,9 @@ flock 9
 install_packages
 release 27 trixie
 release 29 forky
+observer 25 bookworm
+observer 27 trixie
+observer 29 forky
 neighbours
 peer 25 /usr/bin/erl
 peer 27 "$cache/otp-27/bin/erl"
@@ -191,6 +216,7 @@ newest=$(service_manager forky)
 {
 	printf 'export CNODE_TEST_OTP=%q\n' "25=/usr/bin/erl 27=$cache/otp-27/bin/erl 29=$cache/otp-29/bin/erl"
 	printf 'export CNODE_TEST_LIBEI=%q\n' "$cache/libei"
+	printf 'export CNODE_TEST_OBSERVER=%q\n' "25=$cache/observer-25 27=$cache/observer-27 29=$cache/observer-29"
 	printf 'export CNODE_TEST_NEIGHBOURS=%q\n' "$cache/neighbours/bin"
 	printf 'export CNODE_TEST_ELIXIR=%q\n' "$elixirs"
 	printf 'export CNODE_TEST_SYSTEMD=%q\n' "$stable $newest"
