@@ -150,6 +150,19 @@ func (b *observer) fetchStats(ctx context.Context, parent ei.Pid, ms int64) (ei.
 	return "ok", nil
 }
 
+// relay is dbg:do_relay: nothing is traced here, but who wants to would wait for the answer for ever
+// (etop of OTP 27, whatever it is told).
+func relay(ctx context.Context, parent ei.Pid, session ...ei.Term) error {
+	nodes.EndAtDrain(ctx)
+	self := nodes.MailboxOf(ctx)
+	self.TrapExit(true)
+	if err := self.Send(ctx, parent, append(ei.Tuple{ei.Atom("started"), self.Pid()}, session...)); err != nil {
+		return err
+	}
+	_, _ = self.Receive(ctx) // the end of the parent, which is linked
+	return nil
+}
+
 // received waits for a message; false: none has come in that time.
 func received(ctx context.Context, self *nodes.Mailbox, within time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, within)

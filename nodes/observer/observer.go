@@ -201,8 +201,14 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"observer_backend:get_socket_list/0": nothing,
 		"observer_backend:socket_info/0":     nothing,
 		"observer_backend:get_table_list/2":  getTables,
-		"appmon_info:start_link2/3":          b.startAppmon,
-		"appmon_info:serve/1":                b.serveAppmon,
+		"dbg:do_relay/2":                     func(ctx context.Context, parent ei.Pid, _ ei.Term) error { return relay(ctx, parent) },
+		"dbg:do_relay/3": func(ctx context.Context, _ ei.Term, parent ei.Pid, _ ei.Term) error {
+			return relay(ctx, parent, ei.Atom("undefined"))
+		},
+		"dbg:erlang_trace/3":        func(_, _, _ ei.Term) int { return 0 },
+		"dbg:erlang_trace/4":        func(_, _, _, _ ei.Term) int { return 0 },
+		"appmon_info:start_link2/3": b.startAppmon,
+		"appmon_info:serve/1":       b.serveAppmon,
 
 		"Elixir.Process:info/1":       func(pid ei.Pid) (ei.Term, error) { return orNil(b.processInfo(pid, nil)) },
 		"Elixir.Process:info/2":       b.elixirInfo,

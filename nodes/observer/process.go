@@ -166,7 +166,7 @@ func current(d *introspect.Process) introspect.MFA {
 	if d.Running {
 		return runs(d)
 	}
-	return introspect.MFA{Module: "nodes", Function: "receive"}
+	return introspect.MFA{Module: "nodes", Function: "waiting"}
 }
 
 func term(f introspect.MFA) ei.Tuple { return ei.Tuple{f.Module, f.Function, ei.Int(f.Arity)} }
