@@ -116,9 +116,9 @@ func (e *UnsupportedTypeError) Error() string {
 	return fmt.Sprintf("ei: a Go value of type %T is no term, nor an ei.Marshaler", e.Value)
 }
 
-// A MappingError says that the values of a Go type cannot become terms, or come from terms: the type
-// itself, or the tags of a struct's fields, are at fault. Marshal and Unmarshal give it for the
-// first value, whatever that holds.
+// A MappingError says that the values of a Go type cannot become terms, or come from terms: the
+// type itself, or the tags of a struct's fields, are at fault. Marshal and Unmarshal give it for
+// the first value, whatever that holds.
 type MappingError struct {
 	Type   reflect.Type // a struct, if the fault is in a field or in its tag
 	Field  string       // its name in Go, or its key; "" for the whole type

@@ -144,10 +144,7 @@ func TestMappingErrors(t *testing.T) {
 			_ struct{} `ei:"struct=Elixir.A"`
 			A ei.Atom  `ei:"__struct__"`
 		}{}, "__struct__", "already"},
-		{"tag too long", struct {
-			_ struct{} `ei:"tuple=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"`
-			A int
-		}{}, "_", "no atom"},
+		{"tag too long", longTag(), "_", "no atom"},
 		{"key too long", longKey(), strings.Repeat("k", 256), "atom"},
 		{"atom with fields", struct {
 			_ struct{} `ei:"atom=a"`
@@ -242,9 +239,20 @@ func TestMappingErrors(t *testing.T) {
 }
 
 func longKey() any {
-	return reflect.New(reflect.StructOf([]reflect.StructField{{
+	return structOf(reflect.StructField{
 		Name: "A", Type: reflect.TypeFor[int](), Tag: reflect.StructTag(`ei:"` + strings.Repeat("k", 256) + `"`),
-	}})).Elem().Interface()
+	})
+}
+
+func longTag() any {
+	return structOf(reflect.StructField{
+		Name: "_", PkgPath: "ei_test", Type: reflect.TypeFor[struct{}](),
+		Tag: reflect.StructTag(`ei:"tuple=` + strings.Repeat("a", 256) + `"`),
+	}, reflect.StructField{Name: "A", Type: reflect.TypeFor[int]()})
+}
+
+func structOf(fields ...reflect.StructField) any {
+	return reflect.New(reflect.StructOf(fields)).Elem().Interface()
 }
 
 // What has methods of its own keeps them where the type could not be mapped.

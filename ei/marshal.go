@@ -81,7 +81,8 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //
 // The fields of an embedded struct are fields of the struct itself, unless one that is embedded less
 // deep has the same key; those that are not exported are no part of the term, and an exported one is
-// needed (of an embedded struct too, but for the locks of package sync). Options of a blank field are the struct's own:
+// needed (of an embedded struct too, but for the locks of package sync). Options of a blank field are
+// the struct's own:
 //
 //	_ struct{} `ei:"tuple=user"`               // {user, Name, Age}: a record, or a tagged tuple
 //	_ struct{} `ei:"tuple"`                    // {Name, Age}
@@ -93,8 +94,8 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //	_ struct{} `ei:"atom=stop"`                // the atom stop, of a struct without fields
 //
 // What a struct has no field for is ignored by Unmarshal (see DecodeOptions), a field that the term
-// does not have stays as it was; of a tuple all elements must be there. In a property list the first
-// of several equal keys counts; in a map they are ErrDuplicate.
+// does not have stays as it was; of a tuple all elements must be there. In a property list the
+// first of several equal keys counts; in a map they are ErrDuplicate.
 func Append(b []byte, v any) ([]byte, error) {
 	out, done, err := appendSimple(b, v, false)
 	if !done {

@@ -129,8 +129,8 @@ func isOurs(t reflect.Type, name string) bool {
 	return t.PkgPath() == typeOfTerm.PkgPath() && strings.HasPrefix(t.Name(), name)
 }
 
-// maxChain is how many types of pointers, slices and the like, each of the next one, are followed: a
-// type may contain itself.
+// maxChain is how many types of pointers, slices and the like, each of the next one, are followed:
+// a type may contain itself.
 const maxChain = 100
 
 // endless refuses types of which no value ends, such as a pointer to itself.

@@ -36,9 +36,9 @@ type Unmarshaler interface {
 //	Result[T]                     ok, {ok, T}, {error, Reason}
 //	an interface with methods     one of its variants (see RegisterVariants), or nil for undefined and nil
 //
-// A term of another kind is an *UnmarshalError with ErrType, one that is malformed a *SyntaxError as
-// from Decode, a type that no term can become a *MappingError. v may then have been stored in part.
-// What was stored shares no memory with data.
+// A term of another kind is an *UnmarshalError with ErrType, one that is malformed a *SyntaxError
+// as from Decode, a type that no term can become a *MappingError. v may then have been stored in
+// part. What was stored shares no memory with data.
 //
 // As in all of this package a peer cannot make it take more than memory in proportion to the size
 // of data: the default Limits hold, a slice grows as its elements are read, and depth takes no
