@@ -219,6 +219,13 @@ func (s *remoteTurns) calls(t *turn, f function) {
 	}
 }
 
+// calledBy is the function that a turn calls, or is about to.
+func (s *remoteTurns) calledBy(t *turn) function {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t.calls
+}
+
 // drain notes that the node shuts down.
 func (s *remoteTurns) drain() {
 	s.mu.Lock()
