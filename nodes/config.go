@@ -141,7 +141,8 @@ type Config struct {
 	// system_limit, as by a BEAM that has no more processes; for messages see FullBlock; and a peer
 	// with too many incomplete messages loses its connection. All this is told in the log, and by
 	// Stats. 0: a quarter of the memory that this process may use, by the machine, its control
-	// group and GOMEMLIMIT.
+	// group and GOMEMLIMIT; but for messages and requests 512 MB each at most, so that a function
+	// which is slow leaves memory to other programs. See docs/backpressure.md.
 	OverflowLimit int
 
 	// Handover is called by Freeze once functions and handlers have finished, and returns what the

@@ -38,8 +38,9 @@ import (
 // it, and GroupLeaderOf(ctx) where it is to print (package groupleader does). The process ends with
 // the function: reason normal, or the exception; erpc:call's has the result in its reason. Before
 // that, its Exit and exit signals end it, and the context. What it does not receive counts towards
-// the sender's share of Config.OverflowLimit, from the first byte, and is dropped at the end; a
-// function of FuncOf that has no parameter for the context gets no messages.
+// the sender's share of Config.OverflowLimit, from the first byte, and is dropped at the end;
+// Mailbox.SetLimit bounds it for all senders. A function of FuncOf that has no parameter for the
+// context gets no messages.
 //
 // An argument that is a list may be an ei.List or, if all its elements are small integers, an
 // ei.String: ei.Elements gives both as a list.

@@ -112,8 +112,9 @@ func New(cfg Config) (*Node, error) {
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
-	n.requests, n.overflow = places.NewMemory(cfg.OverflowLimit), places.NewMemory(cfg.OverflowLimit)
-	n.incomplete = places.NewMemory(cfg.OverflowLimit)
+	n.requests = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
+	n.overflow = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
+	n.incomplete = places.NewMemory(cfg.OverflowLimit, places.Quarter) // where it ends connections
 	n.procs.init(n)
 	return n, nil
 }
