@@ -28,6 +28,7 @@ type Call struct {
 	server *Mailbox // whose Call function answers; nil for CallOf
 
 	replied atomic.Bool
+	later   atomic.Pointer[Mailbox] // the process that has left it for later
 }
 
 // CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The
@@ -47,9 +48,13 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if err != nil {
 		t = ei.Raw(bytes.Clone(request))
 	}
-	return &Call{
+	c := &Call{
 		From: from.Pid, alias: from.Alias, Request: t, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag),
-	}, true
+	}
+	if b.handles {
+		c.leaveForLater(b)
+	}
+	return c, true
 }
 
 // Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has
@@ -71,6 +76,7 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 	if err == nil && c.server != nil {
 		c.server.care.Load().noteOut(c.server, c.addressee(), value)
 	}
+	c.isAnswered()
 	return errors.Join(unencodable, err)
 }
 

@@ -85,7 +85,8 @@ type Mailbox struct {
 	opts MailboxOptions
 	// gets the messages instead of the queue; nil for the program's own processes
 	hook    hook
-	runs    atomic.Int32 // how many calls of a Server's functions are in progress: none, or one
+	runs    atomic.Bool  // a Server handles a message; set with mu held
+	later   atomic.Int32 // how many calls a Server has left for later
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call
 	spawned bool         // to a function: peers pay for all that is unread, see takes
@@ -119,6 +120,7 @@ type Mailbox struct {
 	cancel  func()
 	serving request // the one that the Server is handling
 	backlog int     // the node shuts down: so many messages the Server is still to handle
+	parted  bool    // the node shuts down: the process has ended for others than those of this process
 
 	names []ei.Atom // guarded by processes.mu
 	bondTables
