@@ -264,11 +264,11 @@ func isResult(c ei.Cursor) bool {
 	return c.AtomIs("ok") || c.AtomIs("error")
 }
 
-// Messages yields the messages to a mailbox that a T can be, as ei.Unmarshal stores them, until
-// Mailbox.Receive fails; the last pair has its error. Others are dropped, since anybody may send
-// anything: the first from a peer with a warning, later ones at the level Debug; of those from this
-// node one a second has a warning. So are the signals of links and monitors, which are no terms:
-// All gives them. If no term can be a T, the only pair has an *ei.MappingError.
+// Messages yields the messages to a mailbox that a T can be, as ei.Unmarshal stores them. It ends
+// as Mailbox.All does: without an error when ctx ends, or the node. Others are dropped, since
+// anybody may send anything: the first from a peer with a warning, later ones at the level Debug;
+// of those from this node one a second has a warning. So are the signals of links and monitors,
+// which are no terms: All gives them. If no term can be a T, the only pair has an *ei.MappingError.
 func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if err := unmappable(new(T)); err != nil {
@@ -279,17 +279,15 @@ func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 			var v T
 			m, err := b.Receive(ctx)
 			if err != nil {
-				yield(v, err)
+				if !b.isOver(err) {
+					yield(v, err)
+				}
 				return
 			}
 			fits := b.read(m, &v)
 			m.Release()
-			if fits {
-				if !yield(v, nil) {
-					return
-				}
-			} else if err := ctx.Err(); err != nil { // who sends fast would keep the loop from hearing of it
-				yield(*new(T), wrap("receive", "", err))
+			// who sends fast what is none would keep the loop from hearing of ctx
+			if fits && !yield(v, nil) || !fits && ctx.Err() != nil {
 				return
 			}
 		}

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -306,16 +307,27 @@ func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
 	return true
 }
 
-// All yields messages until Receive fails; the last pair has its error.
+// All yields messages until ctx ends, or the node, or Close ends the mailbox: these end the loop as
+// the close of a channel does, and ctx.Err and Mailbox.Err say which it was. Under transport.NoWait
+// it ends after what is there. What goes wrong is an error, in the last pair: an *ExitError of a
+// mailbox that has ended otherwise.
 func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		for {
 			m, err := b.Receive(ctx)
-			if !yield(m, err) || err != nil {
+			if err != nil && b.isOver(err) || !yield(m, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// isOver tells whether the error of a Receive says only that the time has come: ctx has ended, or
+// the mailbox with the node, or by Close.
+func (b *Mailbox) isOver(err error) bool {
+	var exit *ExitError
+	return !errors.As(err, &exit) || exit.Reason == ei.Atom("normal") ||
+		exit.Reason == ei.Atom("shutdown") && b.n.State() >= StateStopping
 }
 
 func (b *Mailbox) take() *Message {
