@@ -77,9 +77,9 @@ type Node struct {
 
 	openings    openings
 	challenges  challenges
-	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
-	shaking     wait.Tally             // handshakes in progress that peers have started
-	shutting    atomic.Int32           // calls of Drain and Shutdown
+	failedStart atomic.Pointer[error] // why Start has failed; nil: it has not
+	shaking     wait.Tally            // handshakes in progress that peers have started
+	shutting    atomic.Int32          // calls of Drain and Shutdown
 	drain       drain
 	parting     atomic.Bool            // Shutdown takes leave of the peers: no connection is made any more
 	inherited   atomic.Pointer[[]byte] // see Inherited

@@ -68,7 +68,6 @@ func (s *Scope) inherit(state []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range saved.Locals {
-		s.joinCluster()
 		one := &local{}
 		if l.Ref != nil {
 			one.ref, s.byRef[*l.Ref] = *l.Ref, l.Pid

@@ -185,6 +185,9 @@ func (s *Scope) told() map[string]*members {
 func (s *Scope) begin(box *nodes.Mailbox) {
 	s.inheriting.Store(false)
 	s.claims = nil
+	if len(s.locals) > 0 {
+		s.joinCluster()
+	}
 	for pid, l := range s.locals {
 		if l.ref.Len == 0 { // the process before was monitoring it
 			s.monitorLocal(box, pid, l)
