@@ -48,7 +48,7 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	defer w.end()
 	for {
 		b.mu.Lock()
-		if b.ended() {
+		if b.ended() || b.parted && m.conn != nil {
 			b.mu.Unlock()
 			return false
 		}
