@@ -54,7 +54,7 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //	slice or array of these      list
 //	map of these                 map, sorted by the encoded keys; ErrDuplicate when two keys are the same term
 //	struct of these              map with atoms as keys, or what its tags say; see below
-//	*T, Optional[T]              what T is; nil and an absent value undefined
+//	*T, Optional[T]              what T is; nil and an absent value undefined (see EncodeOptions)
 //	Result[T]                    {ok, T}, {error, Reason}; ok for a Result[struct{}]
 //	time.Duration                integer of the unit in its field's tag, rounded; the longest infinity
 //	any with one of these in it  the same, as any interface; as a field of a struct, nil is undefined
@@ -87,6 +87,7 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //	_ struct{} `ei:"tuple=user"`               // {user, Name, Age}: a record, or a tagged tuple
 //	_ struct{} `ei:"tuple"`                    // {Name, Age}
 //	_ struct{} `ei:"proplist"`                 // [{name, Name}, {age, Age}]; read with bare atoms for true, too
+//	_ struct{} `ei:"unknown=error"`            // a key without a field is refused: Keyword.validate!
 //	_ struct{} `ei:"keys=binary"`              // #{<<"name">> => Name}; keys=string: lists of characters
 //	_ struct{} `ei:"struct=Elixir.Shop.Quote"` // %Shop.Quote{…}: '__struct__' is written, and must be right where it is there
 //	_ struct{} `ei:"nil"`                      // absent values are nil, not undefined; so they are with struct=
@@ -94,12 +95,22 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //	_ struct{} `ei:"atom=stop"`                // the atom stop, of a struct without fields
 //
 // What a struct has no field for is ignored by Unmarshal (see DecodeOptions), a field that the term
-// does not have stays as it was; of a tuple all elements must be there. In a property list the
-// first of several equal keys counts; in a map they are ErrDuplicate.
-func Append(b []byte, v any) ([]byte, error) {
+// does not have stays as it was; of a tuple all elements must be there. In a property list the first
+// of several equal keys counts; in a map they are ErrDuplicate.
+func Append(b []byte, v any) ([]byte, error) { return EncodeOptions{}.Append(b, v) }
+
+// EncodeOptions say how Go values become terms, where the type of the value leaves that open.
+type EncodeOptions struct {
+	// Absent stands for a nil pointer, and for an Optional that is not there: nil as Elixir has it,
+	// or undefined, which "" is, too. Options of a struct, nil and undefined, go before.
+	Absent Atom
+}
+
+// Append is the function Append with options. What a Marshaler appends is its own affair.
+func (o EncodeOptions) Append(b []byte, v any) ([]byte, error) {
 	out, done, err := appendSimple(b, v, false)
 	if !done {
-		w := valueWriter{b: b}
+		w := valueWriter{b: b, o: o}
 		err = w.all(v)
 		out = w.b
 	}

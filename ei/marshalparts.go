@@ -1,6 +1,7 @@
 package ei
 
 import (
+	"cmp"
 	"math"
 	"math/big"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 // A valueWriter appends a Go value, without recursion: what it is within is a stack.
 type valueWriter struct {
 	b     []byte
+	o     EncodeOptions
 	in    writing        // the value whose parts are being appended; without a plan there is none
 	above stack[writing] // what that value is part of
 	opens int            // how often a value with parts was begun
@@ -119,6 +121,11 @@ func unsupported(v any, err error) error {
 	return err
 }
 
+// absent appends what stands for a value of the plan's type that is not there.
+func (w *valueWriter) absent(p *plan) []byte {
+	return appendAtom(w.b, cmp.Or(p.absent, w.o.Absent, "undefined"))
+}
+
 // value appends v, or its head; then its parts are next, and it is in.
 func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 	w.from = origin{}
@@ -130,7 +137,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 		switch p.kind {
 		case kindPointer:
 			if v.IsNil() {
-				w.b = appendAtom(w.b, p.absent)
+				w.b = w.absent(p)
 				return nil
 			}
 			if v.Pointer() == met {
@@ -143,7 +150,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 			p, v = p.elem, v.Elem()
 		case kindOptional:
 			if !v.Field(1).Bool() {
-				w.b = appendAtom(w.b, p.absent)
+				w.b = w.absent(p)
 				return nil
 			}
 			p, v = p.elem, v.Field(0)
@@ -152,7 +159,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 				if w.in.plan == nil || w.in.plan.kind != kindStruct {
 					return &UnsupportedTypeError{}
 				}
-				w.b = appendAtom(w.b, p.absent)
+				w.b = w.absent(p)
 				return nil
 			}
 			x := v.Interface()

@@ -27,12 +27,12 @@ type planKey struct {
 
 func (b *planner) plan(k planKey) (*plan, error) {
 	if k.typ.Kind() == reflect.Struct && !isOurs(k.typ, "Optional[") && !isOurs(k.typ, "Result[") {
-		k = planKey{typ: k.typ, inKey: k.inKey, absent: "undefined"} // it says itself what its fields become
+		k = planKey{typ: k.typ, inKey: k.inKey} // it says itself what its fields become
 	}
 	if p := b.made[k]; p != nil {
 		return p, nil
 	}
-	p := &plan{typ: k.typ, text: k.text, unit: k.unit, inKey: k.inKey, absent: k.absent, asTuple: k.tuple}
+	p := &plan{typ: k.typ, text: k.text, unit: k.unit, inKey: k.inKey, absent: k.absent, asTuple: k.tuple || k.typ == typeOfTuple}
 	b.made[k] = p
 	switch pointer := reflect.PointerTo(k.typ); {
 	case k.typ.Kind() == reflect.Interface:
@@ -158,6 +158,7 @@ type structOptions struct {
 	module Atom
 	keys   textForm // of the keys
 	inKey  bool     // within the key of a map
+	strict bool     // keys without a field are refused
 	absent Atom
 }
 
@@ -182,6 +183,8 @@ func (o *structOptions) read(tag string) (wrong string) {
 		case option == "keys=atom" || option == "":
 		case option == "proplist":
 			o.form = formProplist
+		case option == "unknown=error":
+			o.strict = true
 		case (name == "nil" || name == "undefined") && !has:
 			o.absent = Atom(name)
 		default:
@@ -212,11 +215,8 @@ func (b *planner) fillStruct(p *plan, k planKey) error {
 			}
 		}
 	}
-	if o.absent == "" {
-		o.absent = "undefined"
-	}
 	name, _, _ := strings.Cut(t.Name(), "[")
-	r := &recordPlan{form: o.form, keys: o.keys, name: SnakeCase(name), tag: o.tag, module: o.module}
+	r := &recordPlan{form: o.form, keys: o.keys, name: SnakeCase(name), tag: o.tag, module: o.module, strict: o.strict}
 	p.record = r
 	found, hidden, err := findFields(t, &o, nil, false)
 	if err != nil {

@@ -133,6 +133,7 @@ var picture = []row{
 	{path: "test/bench/carrier", own: libraries},
 	{path: "test/bench/ergo", own: "test/port", others: []string{ergo}},
 	{path: "test/bench/codec", own: "ei", others: []string{ergo}},
+	{path: "examples/backpressure", own: libraries},
 	{path: "examples/board", own: libraries},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
