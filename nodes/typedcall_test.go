@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // as makes the same reply to two typed calls, and says what becomes of it.
