@@ -90,8 +90,7 @@ type Mailbox struct {
 	later   atomic.Int32 // how many calls a Server has left for later
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call
-	spawned bool         // to a function: peers pay for all that is unread, see takes
-	madeFor string       // the peer that has called, or spawned, the function
+	spawned *turn        // of the function whose process it is: peers pay for all that is unread
 	traps   atomic.Bool  // exit signals become messages; changes with mu held
 	callRef ei.Ref       // of a call: the alias to which the reply goes; without words: none
 
@@ -179,14 +178,30 @@ func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
 	return n.newMailbox(nil, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
 }
 
-// newSpawned makes the process of a function, for the peer of a connection; nil: for this node. It
-// is not moved with the node either.
-func (n *Node) newSpawned(by *Conn) (*Mailbox, error) {
-	return n.newMailbox(nil, nil, func(b *Mailbox) {
-		if b.spawned = true; by != nil {
-			b.madeFor = by.peer.Name
-		}
-	})
+// newSpawned makes the process of a function. It is not moved with the node either.
+func (n *Node) newSpawned(t *turn) (*Mailbox, error) {
+	return n.newMailbox(nil, nil, func(b *Mailbox) { b.spawned = t })
+}
+
+// isMadeFor tells whether it is the process of a function that the peer has called, or spawned.
+func (b *Mailbox) isMadeFor(peer string) bool {
+	by := b.spawned.caller()
+	return by != nil && by.peer.Name == peer
+}
+
+// SetLimit changes MailboxOptions.Limit and Full: for the process of a function, too, which has been
+// made without options (MailboxOf). bytes may be 0, for DefaultMailboxLimit. It waits while the
+// node is frozen, and fails only if bytes is negative. It is process_flag(max_heap_size, Size).
+func (b *Mailbox) SetLimit(bytes int, full Full) error {
+	if err := limit("the limit", &bytes, DefaultMailboxLimit); err != nil {
+		return wrap("set limit", "", err)
+	}
+	b.lock()
+	defer b.mu.Unlock()
+	b.opts.Limit, b.opts.Full = bytes, full
+	b.recount()
+	b.room.Ring()
+	return nil
 }
 
 // Inherited is what MailboxOptions.Handover returned in the process before; ok tells whether there
@@ -201,7 +216,7 @@ func (b *Mailbox) Inherited() (state []byte, ok bool) {
 }
 
 // stays tells whether the mailbox does not move with its node.
-func (b *Mailbox) stays() bool { return b.private || b.spawned }
+func (b *Mailbox) stays() bool { return b.private || b.spawned != nil }
 
 // Pid is the mailbox's process identifier.
 func (b *Mailbox) Pid() ei.Pid { return b.pid }
@@ -355,7 +370,10 @@ func (b *Mailbox) takeQueued() *Message {
 	b.queue[b.first] = nil
 	b.first++
 	b.bytes -= cost(m)
-	b.recount(m)
+	if m.overflows {
+		b.restore(m)
+	}
+	b.recount()
 	if m == b.asked {
 		b.asked = nil
 	}

@@ -38,7 +38,7 @@ type Node struct {
 	strangers  strangers
 	refused    hush.Hush // handshakes that have failed
 	mishaps    hush.Hush // errors in functions of the application
-	noTerms    hush.Each // results that are no terms, and wrong arguments from this node
+	faults     hush.Each // what functions and their callers do wrong
 	waits      hush.Hush // connections that wait for a free descriptor
 
 	mu       sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies
@@ -115,8 +115,9 @@ func New(cfg Config) (*Node, error) {
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
-	n.requests, n.overflow = places.NewMemory(cfg.OverflowLimit), places.NewMemory(cfg.OverflowLimit)
-	n.incomplete = places.NewMemory(cfg.OverflowLimit)
+	n.requests = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
+	n.overflow = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
+	n.incomplete = places.NewMemory(cfg.OverflowLimit, places.Quarter) // where it ends connections
 	n.procs.init(n)
 	return n, nil
 }

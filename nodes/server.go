@@ -72,6 +72,9 @@ type Server struct {
 	// Close, or the end of the node, which waits for it. Then ctx has ended already. MailboxOf(ctx)
 	// is the process.
 	Terminate func(ctx context.Context, reason ei.Term)
+	// Absent is what nil pointers in replies are, and an ei.Optional that is not there: see
+	// FuncOptions.
+	Absent ei.Atom
 	// Recover makes a panic in one of the functions end the request only: a caller that has no
 	// reply yet gets {error, {go_panic, Text}}, and the server goes on with what the panic has left
 	// of its state.
@@ -266,6 +269,7 @@ func (s *Server) callOf(b *Mailbox, m *Message) (c *Call, request ei.Raw, ok boo
 	}
 	return &Call{
 		From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: tag, prompt: s.prompt, server: b,
+		encode: b.n.absentFor(s.Absent, "", request),
 	}, request, true
 }
 
@@ -468,7 +472,7 @@ func (c *Call) answer(v any) {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it
 		if c.server != nil {
-			c.n.noTerm("server", c.n.nameOf(c.server), err)
+			c.n.noTerm(c.conn, "server", c.n.nameOf(c.server), err)
 		}
 	default:
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)

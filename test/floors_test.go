@@ -22,15 +22,17 @@ import (
 
 // The floors of the two large packages: what stands on a floor calls functions of its own floor and
 // of those below. The exceptions are listed in testdata/floors, as "FILE calls FUNCTION"; the list
-// may only shrink. Files are named without their suffixes for systems.
+// may only shrink. Files are named without their suffixes for systems. Of other packages only the
+// largest cycle of calls among their files is held.
 
-// A house is a package cut into floors.
+// A house is a package whose files may not call each other as they like.
 type house struct {
-	floors [][]string // the lowest first
+	floors [][]string // the lowest first; none: only the knot counts
 	knot   int        // how many files may call each other in one cycle, at most
 }
 
 var houses = map[string]house{
+	"ei": {knot: 11},
 	"nodes": {knot: 11, floors: [][]string{
 		words("doc errors bynode identity lifetime" +
 			// leaves
@@ -58,6 +60,7 @@ var houses = map[string]house{
 			" takeover writesome abort conn datagram datagramcalls outstanding unacknowledged"),
 		words("transport construct tcp unix unixlock memory fromnet"),
 	}},
+	"tlstransport": {knot: 8},
 }
 
 var writeFloors = flag.Bool("floors", false, "write testdata/floors anew: it must not have grown")
@@ -255,6 +258,9 @@ func TestFloors(t *testing.T) {
 			}
 			t.Logf("%s: %d files; the largest cycle of calls has %d of them, %d lines", name, len(p.files), len(knot), lines)
 			require.LessOrEqual(t, len(knot), h.knot, "the largest cycle of calls has grown: %v", knot)
+			if h.floors == nil {
+				return
+			}
 			got, wrong := p.upward(h)
 			require.Empty(t, wrong)
 			if *writeFloors {

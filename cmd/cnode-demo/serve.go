@@ -25,8 +25,8 @@ func newServe(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node that Erlang nodes can ping, call, message, monitor and link",
-		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0), and print "ready NAME PORT" once it can be reached; with --transport unix the path of
-its socket replaces the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
+		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0), and print "ready NAME PORT" once it can be reached; with
+--transport unix the path of its socket replaces the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
 
   net_adm:ping(Node)
   rpc:call(Node, cnode, echo, [T])                T
@@ -84,7 +84,8 @@ port mapper knows only one port per name, so the other nodes must be told this o
 	o.succession.addTo(cmd.Flags())
 	o.workers.addTo(cmd.Flags())
 	o.publishing.addTo(cmd.Flags())
-	cmd.Flags().StringVar(&o.group, "pg", "", "the process peer is a member of the process group `GROUP`, an atom, in the scope pg: pg:get_members(GROUP)")
+	cmd.Flags().StringVar(&o.group, "pg", "",
+		"the process peer is a member of the process group `GROUP`, an atom, in the scope pg: pg:get_members(GROUP)")
 	return cmd
 }
 
