@@ -79,14 +79,13 @@ func (b *booted) changes(property, was string) {
 // seen that, and has never ended a process by force.
 func (b *booted) stop(step string) {
 	b.t.Helper()
-	said := b.Succeed("sh", "-euc", `
-		systemctl stop "$0"
-		systemctl show -p ActiveState -p ExecMainCode -p ExecMainStatus "$0"
-		journalctl --sync
-		journalctl -o cat --lines=100 _PID=1`, unit)
+	b.Succeed("systemctl", "stop", unit)
+	said := b.Succeed("systemctl", "show", "-p", "ActiveState,ExecMainCode,ExecMainStatus", unit)
 	require.NotRegexp(b.t, "ActiveState=.*ing", said, step)
 	require.Contains(b.t, said, "ExecMainCode=1\n", step) // CLD_EXITED
 	require.Contains(b.t, said, "ExecMainStatus=0\n", step)
+	b.Succeed("journalctl", "--sync")
+	said = b.Succeed("journalctl", "-o", "cat", "--lines=100", "_PID=1")
 	require.Contains(b.t, said, "Stopped "+unit, step)
 	require.NotContains(b.t, said, "SIGKILL", step)
 	require.NotContains(b.t, said, "not our child", step)
@@ -179,10 +178,11 @@ func TestServiceStopsDuringReload(t *testing.T) {
 			}, func(step string) {
 				start(b)
 				d.during(b.t, step, func() { b.Succeed("systemctl", "reload", "--no-block", unit) }, func() {
-					out, err := b.Run("sh", "-euc", `
-						systemctl stop --no-block "$0"
-						while systemctl -q is-active "$0"; do sleep 0.001; done`, unit)
-					assert.NoError(b.t, err, out)
+					_, err := b.Run("systemctl", "stop", "--no-block", unit)
+					assert.NoError(b.t, err)
+					for err == nil { // until it is stopping
+						_, err = b.Run("systemctl", "-q", "is-active", unit)
+					}
 				})
 				b.stop(step) // what came of the command that reloads is another matter
 				require.True(b.t, d.inOrder(), step)
