@@ -275,3 +275,23 @@ func TestFloors(t *testing.T) {
 		})
 	}
 }
+
+// knots are packages that have no floors, with those below them, and how many files of each may
+// call each other in one cycle, at most.
+var knots = map[string]int{
+	"cmd/cnode-demo": 4,
+}
+
+func TestKnots(t *testing.T) {
+	for name, limit := range knots {
+		out, err := exec.Command("go", "list", "-f", "{{.Dir}}", "../"+name+"/...").Output()
+		require.NoError(t, err)
+		for _, dir := range words(string(out)) {
+			p, err := draw(dir)
+			require.NoError(t, err)
+			knot := p.knot()
+			t.Logf("%s: %d files; the largest cycle of calls has %d of them", dir, len(p.files), len(knot))
+			require.LessOrEqual(t, len(knot), limit, "the largest cycle of calls has grown: %v", knot)
+		}
+	}
+}
