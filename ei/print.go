@@ -22,10 +22,11 @@ import (
 // Parse reads back an atom with U+FFFE or U+FFFF.
 //
 // Lists and tuples have no spaces between their elements. A String of printable characters is
-// "text"; any other String, and a List, are
-// [1,2,3]: the text does not tell a String from a List. Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>, bitstrings <<1,5:3>>, maps
-// #{key => value} in the order of their pairs, native records #module:name{field = value}. An integer of more than 4096 bytes is in base
-// 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be decoded.
+// "text"; any other String, and a List, are [1,2,3]: the text does not tell a String from a List.
+// Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>, bitstrings <<1,5:3>>, maps #{key => value}
+// in the order of their pairs, native records #module:name{field = value}. An integer of more than
+// 4096 bytes is in base 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be
+// decoded.
 func AppendText(b []byte, t Term) []byte { return appendTermText(b, t, math.MaxInt) }
 
 // Brief gives the text of AppendText; of a long text only the beginning, about n bytes, followed by
@@ -204,6 +205,8 @@ func appendLeafText(b []byte, t Term, end int) []byte {
 		return appendStringText(b, string(t), end)
 	case Binary:
 		return appendBinaryText(b, t, end)
+	case BinaryKey:
+		return appendBinaryText(b, []byte(t), end)
 	case Bitstring:
 		return appendBitsText(b, t, end)
 	case Pid:
@@ -473,3 +476,58 @@ func appendBitsText(b []byte, t Bitstring, end int) []byte {
 	}
 	return append(b, ">>"...)
 }
+
+// funIndex is the index of a closure; a FUN_EXT has only an old one.
+func funIndex(f Fun) int64 {
+	if f.Arity < 0 {
+		return f.OldIndex
+	}
+	return int64(f.Index)
+}
+
+// String gives the integer as AppendText does.
+func (t Int) String() string { return text(t) }
+
+// String gives the float as AppendText does.
+func (t Float) String() string { return text(t) }
+
+// String gives the integer as AppendText does.
+func (t BigInt) String() string { return text(t) }
+
+// String gives the atom as AppendText does.
+func (t Atom) String() string { return text(t) }
+
+// String gives the list as AppendText does.
+func (t String) String() string { return text(t) }
+
+// String gives the binary as AppendText does.
+func (t Binary) String() string { return text(t) }
+
+// String gives the binary as AppendText does.
+func (t BinaryKey) String() string { return text(t) }
+
+// String gives the bitstring as AppendText does.
+func (t Bitstring) String() string { return text(t) }
+
+// String gives the list as AppendText does.
+func (t List) String() string { return text(t) }
+
+// String gives the list as AppendText does.
+func (t ImproperList) String() string { return text(t) }
+
+// String gives the tuple as AppendText does.
+func (t Tuple) String() string { return text(t) }
+
+// String gives the map as AppendText does.
+func (t Map) String() string { return text(t) }
+
+// String gives the native record as AppendText does.
+func (t Record) String() string { return text(t) }
+
+// String gives the term's length as AppendText does.
+func (t Local) String() string { return text(t) }
+
+// String gives the term that it holds as AppendText does.
+func (t Raw) String() string { return text(t) }
+
+func text(t Term) string { return string(AppendText(nil, t)) }

@@ -26,7 +26,7 @@ func TestOnlyCallerIsTurnedAway(t *testing.T) {
 	b, ref := box(t, n), monitorRef(caller, 1)
 	require.Eventually(t, func() bool { return len(n.Peers()) == 2 }, tooLong, tick)
 	require.True(t, b.watched(ref, watcher{pid: caller.self}))
-	payload, err := ei.Append(nil, tuple(ei.Atom("$gen_call"), ei.Tuple{caller.self, ref}, 1))
+	payload, err := ei.Append(nil, ei.T("$gen_call", ei.Tuple{caller.self, ref}, 1))
 	require.NoError(t, err)
 	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn(string(other.self.Node))})
 	require.False(t, b.watchers.empty())

@@ -61,7 +61,8 @@ var picture = []row{
 	{path: "ei/elixir", own: "ei", testOwn: "test/otp", notStd: "net os syscall context log"},
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
 	{path: "transport/internal/await", own: "transport/internal/sys", others: []string{xsys}, notStd: "net log"},
-	{path: "transport", own: "transport/internal/sys transport/internal/await", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual", testOther: []string{xnet}},
+	{path: "transport", own: "transport/internal/sys transport/internal/await", others: []string{xsys},
+		testOwn: "transport/transporttest transport/virtual", testOther: []string{xnet}},
 	{path: "transport/virtual", own: "transport", testOwn: "transport/transporttest", testOther: []string{xsys}},
 	{path: "transport/transporttest", own: "transport", others: []string{xsys}, testOwn: "transport/virtual"},
 	{path: "transport/handoff", own: "transport", others: []string{xsys}, testOwn: "transport/transporttest"},
@@ -82,17 +83,23 @@ var picture = []row{
 	{path: "nodes/internal/sequences", own: "ei transport nodes/dist nodes/internal/states nodes/internal/wait", notStd: "net log"},
 	{path: "nodes/internal/life", own: "nodes/internal/wait", notStd: "net os time log", testOwn: "transport"},
 	{path: "nodes/internal/peers", own: "nodes/dist nodes/internal/wait", notStd: "net os time log"},
-	{path: "nodes/internal/descriptor", own: "transport transport/handoff nodes/internal/form", others: []string{xsys}, notStd: "syscall sync context log"},
+	{path: "nodes/internal/descriptor", own: "transport transport/handoff nodes/internal/form", others: []string{xsys},
+		notStd: "syscall sync context log"},
 	{path: "nodes/internal/nametable", own: "nodes/internal/descriptor", others: []string{xsys}, notStd: "net syscall sync context log"},
-	{path: "nodes/internal/talk", own: "transport/handoff nodes/dist nodes/internal/descriptor nodes/internal/form nodes/internal/states nodes/internal/wait",
+	{path: "nodes/internal/talk", own: "transport/handoff nodes/dist nodes/internal/descriptor nodes/internal/form " +
+		"nodes/internal/states nodes/internal/wait",
 		notStd: "log", testOther: []string{xsys}},
 	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
 	{path: "nodes/internal/crew", own: "transport transport/handoff nodes/internal/descriptor nodes/internal/form nodes/internal/nametable " +
 		"nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
 		testOwn: "nodes/dist", testOther: []string{xsys}},
-	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
-		"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
-		"nodes/internal/talk nodes/internal/wait"},
+	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp",
+		own: "ei transport transport/handoff nodes/dist nodes/epmd " +
+			"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor " +
+			"nodes/internal/form nodes/internal/hush nodes/internal/life " +
+			"nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
+			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
+			"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/pg", own: "ei transport nodes nodes/dist", notStd: "net syscall"},
 	{path: "nodes/global", own: "ei transport nodes nodes/dist", testOther: []string{xsys}},
 	{path: "nodes/supervisor", own: "ei transport nodes/dist nodes", testOther: []string{xsys}},
@@ -136,6 +143,7 @@ var picture = []row{
 	{path: "test/bench/carrier", own: libraries},
 	{path: "test/bench/ergo", own: "test/port", others: []string{ergo}},
 	{path: "test/bench/codec", own: "ei", others: []string{ergo}},
+	{path: "examples/backpressure", own: libraries},
 	{path: "examples/board", own: libraries},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},

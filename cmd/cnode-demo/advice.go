@@ -205,7 +205,8 @@ var advices = []advice{
 		if at, err := netip.ParseAddrPort(e.Addr); err != nil || !at.Addr().IsLoopback() {
 			return ""
 		}
-		return "This machine lacks that address, which its own port mapper is asked at, or its loopback interface is down: ip addr show lo says\n" +
+		return "This machine lacks that address, which its own port mapper is asked at, or its loopback interface is down: " +
+			"ip addr show lo says\n" +
 			"which, ip link set lo up helps with the second. Where there is only IPv6, run cnode-demo epmd --listen [::1]:PORT and give\n" +
 			"--epmd [::1]:PORT."
 	}},
@@ -227,7 +228,8 @@ var advices = []advice{
 		if !errors.As(err, &e) || !late(err) {
 			return ""
 		}
-		return "The port mapper hangs or is very busy, or a firewall swallows what is sent to it: ss -tlnp shows what has the port. epmd -kill\n" +
+		return "The port mapper hangs or is very busy, or a firewall swallows what is sent to it: " +
+			"ss -tlnp shows what has the port. epmd -kill\n" +
 			"ends one that hangs; ping, call and names wait longer with --timeout."
 	}},
 	{"no distribution version", is(epmd.ErrVersion,
@@ -265,7 +267,8 @@ var advices = []advice{
 		if !errors.As(err, &h) || !errors.Is(err, dist.ErrMalformed) || h.Phase != dist.PhaseStatus && h.Phase != dist.PhaseName {
 			return ""
 		}
-		return "That is no message of the distribution protocol. If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
+		return "That is no message of the distribution protocol. " +
+			"If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
 	}},
 	{"another address", is(move.ErrListens,
 		"Leave out --listen and --also, and give the --transport that the running node has. To change them, end that node.")},
@@ -308,7 +311,8 @@ var advices = []advice{
 			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A control\n"+
 			"socket that has been removed is made anew within seconds, as soon as that folder is there.")},
 	{"listen address in use", is(syscall.EADDRINUSE,
-		"Something listens at that address already: choose another one (--listen, --also), or leave it out and get a free port. A socket in a directory\n"+
+		"Something listens at that address already: choose another one (--listen, --also), or leave it out and get a free port. "+
+			"A socket in a directory\n"+
 			"belongs to a running node of that name.")},
 	{"address of another machine", is(syscall.EADDRNOTAVAIL,
 		"--listen and --also want an address of this machine (ip addr lists them), or 0.0.0.0 for all.")},
@@ -353,7 +357,8 @@ var advices = []advice{
 		if !late(err) || !errors.As(err, &h) || h.Owns {
 			return ""
 		}
-		return "The other process did not do its part in time: it is stopped or very busy. The node stays where it was; try again once that process\n" +
+		return "The other process did not do its part in time: it is stopped or very busy. " +
+			"The node stays where it was; try again once that process\n" +
 			"answers (cnode-demo call NAME cnode pid)."
 	}},
 	{"time", func(err error) string {

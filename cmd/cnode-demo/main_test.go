@@ -200,12 +200,14 @@ func TestHelpHasItsFlags(t *testing.T) {
 		slices.Sort(has)
 		require.Equal(t, want, strings.Join(has, ","), command)
 	}
-	require.Contains(t, execute(t, []string{"HOME=" + t.TempDir(), "TMPDIR=" + sockdir.New(t)}, "upgrade", "x@127.0.0.1", "--cookie", "c").err, "no serve")
+	require.Contains(t, execute(t, []string{"HOME=" + t.TempDir(), "TMPDIR=" + sockdir.New(t)}, "upgrade", "x@127.0.0.1", "--cookie",
+		"c").err, "no serve")
 }
 
 func TestEmptyArgument(t *testing.T) {
 	for want, args := range map[string][]string{
-		"NODE is empty": {"ping", ""}, "FUN is empty": {"call", "a@127.0.0.1", "m", ""}, "DIR is empty": {"certs", ""}, "NAME is empty": {"upgrade", ""},
+		"NODE is empty": {"ping", ""}, "FUN is empty": {"call", "a@127.0.0.1", "m", ""}, "DIR is empty": {"certs", ""},
+		"NAME is empty": {"upgrade", ""},
 	} {
 		r := execute(t, []string{"HOME=" + t.TempDir()}, args...)
 		require.Equal(t, exitUsage, r.code)

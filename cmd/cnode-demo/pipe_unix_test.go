@@ -18,7 +18,8 @@ import (
 
 // A program whose standard output and error nobody reads serves on.
 func TestServeWithoutReader(t *testing.T) {
-	for _, args := range [][]string{{"serve"}, {"serve", "--workers", "1"}, {"epmd", "--listen", "127.0.0.1:" + strconv.Itoa(vacant.Free(t))}} {
+	for _, args := range [][]string{{"serve"}, {"serve", "--workers", "1"},
+		{"epmd", "--listen", "127.0.0.1:" + strconv.Itoa(vacant.Free(t))}} {
 		w := newWorld(t, 0)
 		read, write, err := os.Pipe()
 		require.NoError(t, err)

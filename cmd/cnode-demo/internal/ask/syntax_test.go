@@ -9,7 +9,8 @@ import (
 
 // MOD is a module of Elixir's, or one of Erlang's.
 func TestModule(t *testing.T) {
-	for word, want := range map[string]string{"Enum": "Elixir.Enum", "Elixir.Enum": "Elixir.Enum", "Elixir": "Elixir", ":lists": "lists", "lists": "lists", "": ""} {
+	for word, want := range map[string]string{"Enum": "Elixir.Enum", "Elixir.Enum": "Elixir.Enum", "Elixir": "Elixir", ":lists": "lists",
+		"lists": "lists", "": ""} {
 		require.Equal(t, want, (&syntax{name: "elixir"}).module(word))
 		require.Equal(t, word, (&syntax{name: "erlang"}).module(word))
 	}

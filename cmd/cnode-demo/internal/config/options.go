@@ -40,8 +40,9 @@ type Options struct {
 }
 
 func (o *Options) AddTo(f *pflag.FlagSet) {
-	f.StringVar(&o.name, "name", "", "name of this node, `ALIVE[@HOST]`; without @HOST it gets this machine's host name, in the short form unless\n"+
-		"NODE's is long (default: "+DefaultName+" for serve, otherwise a name that no other node has)")
+	f.StringVar(&o.name, "name", "",
+		"name of this node, `ALIVE[@HOST]`; without @HOST it gets this machine's host name, in the short form unless\n"+
+			"NODE's is long (default: "+DefaultName+" for serve, otherwise a name that no other node has)")
 	f.StringVar(&o.Cookie, "cookie", "", "the cluster's shared `SECRET`; other users of this machine can see it in the list of processes\n"+
 		"(default: the first line of ~/.erlang.cookie)")
 	f.StringVar(&o.Transport, "transport", "tcp", "what carries connections: `tcp|tls|unix`")

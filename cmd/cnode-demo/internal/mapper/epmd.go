@@ -21,9 +21,10 @@ func Command(o *config.Options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "epmd",
 		Short: "Run a port mapper in the foreground, in place of Erlang's epmd",
-		Long: `Run a port mapper until SIGTERM, SIGINT, SIGHUP or "epmd -kill", and print "ready epmd PORT" once it can be reached. It listens on the
-loopback addresses and on those of ERL_EPMD_ADDRESS, on ERL_EPMD_PORT or 4369; with --listen IP:PORT, or --epmd IP:PORT, on that
-address only. ERL_EPMD_RELAXED_COMMAND_CHECK, when set, allows "epmd -stop", and "epmd -kill" while nodes are registered.`,
+		Long: `Run a port mapper until SIGTERM, SIGINT, SIGHUP or "epmd -kill", and print "ready epmd PORT" once it can be reached. It
+listens on the loopback addresses and on those of ERL_EPMD_ADDRESS, on ERL_EPMD_PORT or 4369; with --listen IP:PORT, or
+--epmd IP:PORT, on that address only.
+ERL_EPMD_RELAXED_COMMAND_CHECK, when set, allows "epmd -stop", and "epmd -kill" while nodes are registered.`,
 		Example: `  cnode-demo epmd
   cnode-demo epmd --listen 127.0.0.1:0
   ERL_EPMD_ADDRESS=0.0.0.0 cnode-demo epmd --log-level info`,

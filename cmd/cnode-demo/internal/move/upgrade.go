@@ -50,7 +50,8 @@ A serve with --fault or --trace cannot move.`,
 			return upgrade(cmd.Context(), o, args[0], binary, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&binary, "binary", "", "`PATH` of the program to start (default: the file that is now at the running program's path)")
+	cmd.Flags().StringVar(&binary, "binary", "",
+		"`PATH` of the program to start (default: the file that is now at the running program's path)")
 	return cmd
 }
 

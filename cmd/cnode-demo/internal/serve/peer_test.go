@@ -64,7 +64,8 @@ func TestPeerCountsAreBounded(t *testing.T) {
 	for number := range uint32(countLimit + 100) {
 		sink(number, "false")
 	}
-	for number, count := range map[uint32]string{0: "{count,2}", countLimit - 1: "{count,2}", countLimit: "{count,1}", countLimit + 99: "{count,1}"} {
+	for number, count := range map[uint32]string{0: "{count,2}", countLimit - 1: "{count,2}", countLimit: "{count,1}",
+		countLimit + 99: "{count,1}"} {
 		sink(number, "true")
 		m, err := c.Receive(t.Context())
 		require.NoError(t, err)

@@ -22,8 +22,9 @@ type publishing struct {
 }
 
 func (p *publishing) addTo(f *pflag.FlagSet) {
-	f.StringVar(&p.name, "pubsub", "", "take part in the Phoenix.PubSub `NAME`, MyApp.PubSub for example: {publish, T, M} to the process peer\n"+
-		"broadcasts M on the topic T, a binary")
+	f.StringVar(&p.name, "pubsub", "",
+		"take part in the Phoenix.PubSub `NAME`, MyApp.PubSub for example: {publish, T, M} to the process peer\n"+
+			"broadcasts M on the topic T, a binary")
 	f.StringVar(&p.topic, "topic", "", "subscribe to `T` of the --pubsub, and print \"pubsub T TERM\" for each message")
 }
 

@@ -88,8 +88,9 @@ func (o *server) activated(cfg *nodes.Config) error {
 type also struct{ given []string }
 
 func (a *also) addTo(f *pflag.FlagSet) {
-	f.StringArrayVar(&a.given, "also", nil, "listen at another address as well: `tcp|tls:IP:PORT`, or unix:SOCKET; may be repeated. The port mapper\n"+
-		"does not know about it: give a fixed port")
+	f.StringArrayVar(&a.given, "also", nil,
+		"listen at another address as well: `tcp|tls:IP:PORT`, or unix:SOCKET; may be repeated. The port mapper\n"+
+			"does not know about it: give a fixed port")
 }
 
 // overTLS reports whether one of the addresses is for TLS.

@@ -43,8 +43,8 @@ func Command(o *config.Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node that Erlang nodes can ping, call, message, monitor and link",
-		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0), and print "ready NAME PORT" once it can be reached; with --transport unix the path of
-its socket replaces the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
+		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0), and print "ready NAME PORT" once it can be reached; with
+--transport unix the path of its socket replaces the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
 
   net_adm:ping(Node)
   rpc:call(Node, cnode, echo, [T])                T
@@ -101,7 +101,8 @@ port mapper knows only one port per name, so the other nodes must be told this o
 	s.succession.AddTo(cmd.Flags())
 	s.workers.addTo(cmd.Flags())
 	s.publishing.addTo(cmd.Flags())
-	cmd.Flags().StringVar(&s.group, "pg", "", "the process peer is a member of the process group `GROUP`, an atom, in the scope pg: pg:get_members(GROUP)")
+	cmd.Flags().StringVar(&s.group, "pg", "",
+		"the process peer is a member of the process group `GROUP`, an atom, in the scope pg: pg:get_members(GROUP)")
 	return cmd
 }
 
