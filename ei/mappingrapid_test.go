@@ -195,7 +195,8 @@ func genValue(t *rapid.T, v reflect.Value, depth int) {
 func TestMappingRoundTrip(t *testing.T) {
 	for _, typ := range []reflect.Type{
 		reflect.TypeFor[rapidLeaf](), reflect.TypeFor[rapidTuple](), reflect.TypeFor[rapidProps](), reflect.TypeFor[rapidAll](),
-		reflect.TypeFor[map[string]map[int8][]ei.Optional[float32]](), reflect.TypeFor[[]ei.Result[map[ei.Atom]*rapidTuple]](), reflect.TypeFor[map[anyKey]map[[2]ei.Term]bool](),
+		reflect.TypeFor[map[string]map[int8][]ei.Optional[float32]](), reflect.TypeFor[[]ei.Result[map[ei.Atom]*rapidTuple]](),
+		reflect.TypeFor[map[anyKey]map[[2]ei.Term]bool](),
 	} {
 		t.Run(typ.String(), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {

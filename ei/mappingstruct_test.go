@@ -380,7 +380,8 @@ func TestUnmarshalInto(t *testing.T) {
 	d := limits{3, 4}
 	opts := options{Limits: &d, More: ei.Some(limits{5, 6}), Big: big.NewInt(7), All: []*limits{&d}}
 	n := opts.Big
-	require.NoError(t, ei.Unmarshal(encoded(t, "#{limits => #{depth => 1},more => #{width => 2},big => 8,none => #{depth => 9},all => [#{width => 1}]}"), &opts))
+	require.NoError(t, ei.Unmarshal(encoded(t, "#{limits => #{depth => 1},more => #{width => 2},big => 8,none => #{depth => 9},"+
+		"all => [#{width => 1}]}"), &opts))
 	require.Same(t, &d, opts.Limits)
 	require.Equal(t, limits{1, 4}, d, "and elements are made anew")
 	require.Equal(t, ei.Some(limits{5, 2}), opts.More)

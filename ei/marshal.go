@@ -79,10 +79,10 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //	Wait    time.Duration `ei:",ms"`         // wait => 5000, or infinity; ns, us, ms or s
 //	Cache   any      `ei:"-"`                // no part of the term
 //
-// The fields of an embedded struct are fields of the struct itself, unless one that is embedded less
-// deep has the same key; those that are not exported are no part of the term, and an exported one is
-// needed (of an embedded struct too, but for the locks of package sync). Options of a blank field are
-// the struct's own:
+// The fields of an embedded struct are fields of the struct itself, unless one that is embedded
+// less deep has the same key; those that are not exported are no part of the term, and an exported
+// one is needed (of an embedded struct too, but for the locks of package sync). Options of a blank
+// field are the struct's own:
 //
 //	_ struct{} `ei:"tuple=user"`               // {user, Name, Age}: a record, or a tagged tuple
 //	_ struct{} `ei:"tuple"`                    // {Name, Age}

@@ -1,9 +1,9 @@
 package ei
 
-// Term is an Erlang term: one of Atom, Int, BigInt, Float, Binary, Bitstring, String, List,
-// ImproperList, Tuple, Map, Pid, Port, Ref, Fun, Export, Record, Local, Raw and BinaryKey, and no
-// other. Every one of them is a value: nothing in this package changes a term that it was given, and
-// terms may be shared between goroutines as long as nobody changes the slices in them.
+// Term is an Erlang term: one of Atom, Int, BigInt, Float, Binary, BinaryKey, Bitstring, String,
+// List, ImproperList, Tuple, Map, Pid, Port, Ref, Fun, Export, Record, Local and Raw, and no other.
+// Every one of them is a value: nothing in this package changes a term that it was given, and terms
+// may be shared between goroutines as long as nobody changes the slices in them.
 //
 // A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came
 // as STRING_EXT. So a term that was decoded and is appended again gives the same bytes, unless it

@@ -60,9 +60,7 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 		}
 		t.complain()
 		n.misused(t.caller(), what, wrong)
-		exception = undef(f.module, f.name, ei.List(args), ei.List{})
-		exception.Reason = ei.Tuple{ei.Atom("badarg"), ei.Binary(wrong.Error())}
-		return nil, exception
+		return nil, f.refused(ei.Atom("badarg"), args, wrong.Error())
 	}
 	if reason := reasonOf(err); reason != nil {
 		v, err = ei.Tuple{ei.Atom("error"), reason}, nil
@@ -81,26 +79,39 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	return b, nil
 }
 
+// refused is the exception of a function that was not called, with the call on the stack; without
+// the arguments if the caller would not take them back. Why, if there is more to say than the
+// reason does, is in a second entry, as its file: there erl_error and Elixir's Exception print it.
+// The map of an error_info would be read by a module of the caller's node, and none of OTP passes
+// a text on that both can take.
+func (f function) refused(reason ei.Term, args []ei.Term, why string) *Raise {
+	call := ei.Tuple{f.module, f.name, ei.List(args), ei.List{}}
+	if decode(args) != nil {
+		call[2] = ei.Int(len(args))
+	}
+	r := &Raise{ClassError, reason, ei.List{call}}
+	if why != "" {
+		at := ei.List{ei.Tuple{ei.Atom("file"), otp.Charlist(why)}, ei.Tuple{ei.Atom("line"), ei.Int(0)}}
+		r.Stack = ei.List{call, ei.Tuple{f.module, f.name, ei.Int(len(args)), at}}
+	}
+	return r
+}
+
 func isEmptyList(t ei.Term) bool {
 	list, ok := t.(ei.List)
 	return ok && len(list) == 0
 }
 
-// undefined is the exception of a call of what is not exposed, or not with so many arguments. What
-// may have been meant is in a second entry of the stack, as its file: there erl_error and Elixir's
-// Exception print it, whereas the map of an error_info would be read by a module of the caller's
-// node only, and none there passes a text on to both.
+// undefined is the exception of a call of what is not exposed, or not with so many arguments.
 func (n *Node) undefined(t *turn, op Op, f function, args []ei.Term, why error) *Raise {
-	r, what := undef(f.module, f.name, ei.List(args), ei.List{}), f.with(len(args))
+	what, hint := f.with(len(args)), ""
 	if meant := n.meant(t.caller(), op, f, len(args)); meant != "" && meant != what {
-		hint := "did you mean " + meant + "?"
+		hint = "did you mean " + meant + "?"
 		why = fmt.Errorf("%w; %s", why, hint)
-		at := ei.List{ei.Tuple{ei.Atom("file"), otp.Charlist(hint)}, ei.Tuple{ei.Atom("line"), ei.Int(0)}}
-		r.Stack = append(r.Stack.(ei.List), ei.Tuple{f.module, f.name, ei.Int(len(args)), at})
 	}
 	t.complain()
 	n.misused(t.caller(), what, why)
-	return r
+	return f.refused(ei.Atom("undef"), args, hint)
 }
 
 // meant is the function whose name is most like that of one which does not exist, of those that the
@@ -151,8 +162,7 @@ func isLike(a, b string) bool {
 // module but those that are exposed is loaded.
 func (n *Node) applied(f function, args []ei.Term) (function, []ei.Term, *Raise) {
 	wrong := func(reason ei.Term) (function, []ei.Term, *Raise) {
-		call := ei.Tuple{f.module, f.name, ei.List(args), ei.List{}}
-		return f, args, &Raise{ClassError, reason, ei.List{call}}
+		return f, args, f.refused(reason, args, "")
 	}
 	for deep := false; f == (function{"erlang", "apply"}) && n.exposed(f) == nil; deep = true {
 		if len(args) != 2 && len(args) != 3 {
@@ -199,12 +209,14 @@ func undef(frame ...ei.Term) *Raise {
 }
 
 // decode decodes the terms that are still encoded.
-func decode(terms []ei.Term) (err error) {
+func decode(terms []ei.Term) error {
 	for i, t := range terms {
 		if raw, ok := t.(ei.Raw); ok {
-			if terms[i], err = raw.Decode(); err != nil {
+			t, err := raw.Decode()
+			if err != nil {
 				return err
 			}
+			terms[i] = t
 		}
 	}
 	return nil

@@ -79,7 +79,7 @@ func (n *Node) faulty(c *Conn, text, what, name string, err error) {
 	if c != nil {
 		peer = c.peer.Name
 	}
-	n.faults.Log(n.log, slog.LevelWarn, name+" "+peer, text, what, name, "peer", peer, "error", err)
+	n.faults.Log(n.log, slog.LevelWarn, text+" "+name+" "+peer, text, what, name, "peer", peer, "error", err)
 }
 
 // unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as

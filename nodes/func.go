@@ -38,8 +38,9 @@ import (
 // it, and GroupLeaderOf(ctx) where it is to print (package groupleader does). The process ends with
 // the function: reason normal, or the exception; erpc:call's has the result in its reason. Before
 // that, its Exit and exit signals end it, and the context. What it does not receive counts towards
-// the sender's share of Config.OverflowLimit, from the first byte, and is dropped at the end; a
-// function of FuncOf that has no parameter for the context gets no messages.
+// the sender's share of Config.OverflowLimit, from the first byte, and is dropped at the end;
+// Mailbox.SetLimit bounds it for all senders. A function of FuncOf that has no parameter for the
+// context gets no messages.
 //
 // An argument that is a list may be an ei.List or, if all its elements are small integers, an
 // ei.String: ei.Elements gives both as a list.
@@ -181,10 +182,15 @@ func (r *Raise) check() error {
 // a map's index, the result is {ok, R}, or error where it is false: Elixir's Map.fetch. For the
 // error see Func; it may be left out.
 //
-// An argument that its parameter cannot hold is the exception error:{badarg, Text}, and another
-// number of arguments is undef, both with the call on the stack as in Erlang, [{Module, Function,
-// Arguments, []}]. The log of this side has a warning for the first of a function and peer, and at
-// most one a minute, with a count, for later ones; so it has for functions that are not exposed.
+// An argument that its parameter cannot hold is the exception badarg, and another number of
+// arguments is undef, both with the call on the stack as in Erlang. A second entry there says why,
+// in the place of a file: erl_error:format_exception and Elixir's Exception.format print it.
+//
+//	{badarg, [{shop, quote, [#{qty => 1.5}], []},
+//	          {shop, quote, 1, [{file, "argument 1: ei: order.qty: float 1.5 where an integer is due"}, {line, 0}]}]}
+//
+// The log of this side has a warning for the first of a function and peer, and at most one a
+// minute, with a count, for later ones; so it has for functions that are not exposed.
 //
 //	n.Expose("go", "upper", nodes.FuncOf(strings.ToUpper))
 //

@@ -95,7 +95,7 @@ const (
 
 // describe is the record of a process that has these names; code remembers the names of functions.
 func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) introspect.Process {
-	d := introspect.Process{Names: names, TrapExit: b.traps.Load(), Running: b.runs.Load() > 0}
+	d := introspect.Process{Names: names, TrapExit: b.traps.Load(), Running: b.runs.Load()}
 	if b.born != 0 {
 		d.Started = time.Unix(0, b.born)
 	}
@@ -106,7 +106,7 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 	switch {
 	case b.hook != nil || b.private || b.opts.lasting:
 		d.Kind = introspect.System
-	case b.spawned:
+	case b.spawned != nil:
 		d.Kind = introspect.Function
 	case b.handles:
 		d.Kind = introspect.Handler
@@ -116,7 +116,7 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 		d.Kind = introspect.Mailbox
 	}
 	b.mu.Unlock()
-	if t := b.turn; t != nil {
+	if t := b.spawned; t != nil {
 		b.n.procs.turns.describe(t, &d)
 	} else if b.code != 0 {
 		var known bool
@@ -125,7 +125,7 @@ func (b *Mailbox) describe(names []ei.Atom, code map[uintptr]introspect.MFA) int
 			code[b.code] = d.Runs
 		}
 	}
-	if b.n.cfg.ProfileLabels && (b.turn != nil || b.code != 0) {
+	if b.n.cfg.ProfileLabels && (b.spawned != nil || b.code != 0) {
 		d.Goroutine = d.Pid.String()
 	}
 	return d

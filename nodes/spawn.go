@@ -436,7 +436,7 @@ func (n *Node) applyArgs(ctx context.Context, mfa []ei.Term) (ei.Raw, *Raise) {
 	name, ok2 := atom(mfa[1])
 	args, ok3 := elements(mfa[2])
 	if !ok1 || !ok2 || !ok3 {
-		return nil, raised(&Raise{Class: ClassError, Reason: ei.Atom("badarg")})
+		return nil, function{"erlang", "apply"}.refused(ei.Atom("badarg"), mfa, "")
 	}
 	return n.apply(ctx, OpCall, module, name, args)
 }

@@ -3,7 +3,7 @@ package elixir
 import "github.com/cnode-go/cnode/ei"
 
 // A MapSet is a set: MapSet.new([1, 2]), %MapSet{}. T is a type that ei maps, and of which Go's ==
-// tells the elements apart; any for elements of many kinds, among which binaries are read as strings
+// tells the elements apart; any for elements of many kinds, of which binaries are read as strings
 // and the others as an ei.Term. A nil set of Members is an empty one.
 type MapSet[T comparable] struct {
 	_       struct{}     `ei:"struct=Elixir.MapSet"`
