@@ -48,7 +48,7 @@ func (o *options) begin(ctx context.Context, w whole, errOut io.Writer) (*contro
 	if err != nil {
 		return nil, err
 	}
-	c.listeners = w.Listeners()
+	c.listeners, c.before = w.Listeners(), o.succession.before
 	c.run(ctx, w.Offer(), before, errOut)
 	return c, nil
 }

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -60,6 +61,7 @@ type control struct {
 	starting bool
 	moved    chan struct{} // closed: another process is the node
 	next     *successor    // that process, if this one has started it; to be read after finish
+	before   *os.Process   // see succession
 	visits   sync.WaitGroup
 	end      context.CancelFunc
 }
@@ -88,6 +90,7 @@ func (c *control) run(ctx context.Context, o *handoff.Offer, before *handoff.Con
 	c.halt, c.socket = o.Freeze, before
 	o.Terms.Require, o.Terms.Know = []string{c.feature}, []string{c.feature}
 	o.Freeze = c.freeze
+	o.Reached = func(p handoff.Point) { steps.Reached(string(p)) }
 	o.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	c.offer = o
 	var err error
@@ -189,8 +192,10 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 			c.leave()
 		}
 	case len(request) == 2 && request[0] == "upgrade":
+		steps.Reached("owner: asked")
 		h, err := c.upgrade(ctx, request[1])
 		say(c.log, h, err)
+		steps.Reached("owner: the hand-off is over")
 		if !h.Moved && ctx.Err() != nil {
 			_ = v.Answer(context.WithoutCancel(ctx), answerEnds)
 			return
@@ -213,6 +218,7 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 			answer = append(answer, askWorkers)
 		}
 		_ = v.Answer(context.WithoutCancel(ctx), answer...) // the process that asked may be gone
+		steps.Reached("owner: answered")
 		c.leave()
 	case len(request) == 1 && request[0] == askWorkers && c.crew != nil:
 		select {
@@ -273,6 +279,7 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 	if err != nil {
 		return h, fmt.Errorf("start %s: %w", binary, err)
 	}
+	steps.Reached("owner: new process started")
 	h, err = c.give(ctx, ch)
 	if h.Moved {
 		c.next = next
@@ -310,17 +317,20 @@ func (c *control) finish() bool {
 	}
 }
 
-// follow ends the process that is the node now, if ctx has told this one to end: it was meant for
-// the node.
-func (c *control) follow(ctx context.Context) {
-	if ctx.Err() != nil && c.next != nil {
-		c.next.end()
+// close is the last that this process does: it removes the control socket, or leaves it to the
+// process that is the node now. ctx tells whether this process was told to end.
+func (c *control) close(ctx context.Context) {
+	defer outlive(c.before)
+	if c.finish() {
+		if c.next != nil {
+			steps.Reached("owner: about to leave")
+			if err := c.next.follow(ctx); err != nil {
+				c.log.Warn("the service manager has not heard of the new process (NOTIFY_SOCKET)", "error", err)
+			}
+		}
+		return
 	}
-}
-
-// close removes the control socket, unless another process has it now.
-func (c *control) close() {
-	if c.finish() || c.socket == nil {
+	if c.socket == nil {
 		return
 	}
 	path := c.socket.Path()

@@ -45,7 +45,7 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "cnode-demo.exe")
-	build := exec.Command("go", "build", "-o", program)
+	build := exec.Command("go", "build", "-tags", "cnodesteps", "-o", program)
 	if race.Enabled {
 		build.Args = append(build.Args, "-race")
 	}

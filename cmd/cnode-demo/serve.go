@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -112,20 +113,21 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, record.finish()) }()
 	w := &oneProcess{cfg: cfg}
+	steps.Reached("serve: signals are heard")
 	c, err := o.begin(ctx, w, errOut)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.close(ctx)
 	// connections that another process has handed over do not depend on it
 	if err := record.begin(); err != nil {
 		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
 	o.announce(ctx, w.Name(), c.listeners, out, errOut)
+	steps.Reached("serve: announced")
 	defer watched()()
 	err = k.supervise(ctx, w.Node, c.moved, firstDone(c.listeners))
 	if c.finish() {
-		c.follow(ctx)
 		return nil
 	}
 	return k.end(ctx, w, err, "", errOut)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/pflag"
@@ -48,19 +49,20 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 		return err
 	}
 	w := o.workers.front(cfg)
+	steps.Reached("serve: signals are heard")
 	c, err := o.begin(ctx, w, errOut)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.close(ctx)
 	if w.restored { // its workers were started by the previous process
 		go w.crew.upgrade(ctx, w.Front) // ends with the front
 	}
 	o.announce(ctx, w.Name(), c.listeners, out, errOut)
+	steps.Reached("serve: announced")
 	defer watched()()
 	err = c.await(ctx)
 	if c.finish() {
-		c.follow(ctx)
 		return w.Close() // another process is the node: only goroutines are left to end
 	}
 	return w.end(ctx, err, errOut)

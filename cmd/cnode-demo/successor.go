@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 )
 
 // A successor is the process that is started to go on in place of this one.
@@ -45,11 +49,54 @@ func (s *successor) giveUp() string {
 	return state.String()
 }
 
-// end tells a sibling to end, and waits until it has: the manager that has told this process to
-// end may not know of the other one yet, and kills what is left when this one has ended.
-func (s *successor) end() {
-	if s.sibling && s.cmd.Process.Signal(syscall.SIGTERM) == nil {
-		hasEnded(s.cmd.Process, -1)
+// lastSignal is how long a signal may be on its way to the code that waits for it.
+const lastSignal = 200 * time.Millisecond
+
+// follow ends what this process still has to do for the node that is the successor's: it passes on
+// that it is told to end, by ctx. Under a service manager it makes the successor the main process,
+// and ends before it: what is left when the main process ends is killed. Anybody else waits for
+// this process, which therefore ends after the one that it has told to end.
+//
+// The manager has sent all that it sends to this process when makeMain returns.
+func (s *successor) follow(ctx context.Context) error {
+	var err error
+	if s.sibling {
+		err = makeMain(s.cmd.Process.Pid)
+	}
+	steps.Reached("owner: the new process is the main one")
+	select {
+	case <-ctx.Done():
+		told := s.cmd.Process.Signal(syscall.SIGTERM)
+		if told == nil && !s.sibling {
+			_ = s.cmd.Wait() // how it ends is its own affair
+		}
+	case <-time.After(lastSignal):
+	}
+	return err
+}
+
+// succeeds gives the process whose node this one gets; nil if it cannot be watched. It passes on
+// that it is told to end, which others may have told this process, too: until it has ended, a
+// second SIGTERM is no reason to end at once.
+func succeeds(pid int) *os.Process {
+	p, err := os.FindProcess(pid)
+	if err != nil || pid <= 0 {
+		return nil
+	}
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
+	go func() {
+		hasEnded(p, -1)
+		signal.Stop(told)
+	}()
+	return p
+}
+
+// outlive waits for the end of the process whose node this one has got, if that does not wait for
+// this one: a service manager kills what is left when its main process has ended.
+func outlive(p *os.Process) {
+	if p != nil && p.Pid != os.Getppid() && os.Getenv(notifyVariable) != "" {
+		hasEnded(p, shutdownLimit)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,9 +9,11 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // activated makes a node listen on the sockets that the service manager has opened for this
@@ -53,19 +56,51 @@ func notifyManager(errOut io.Writer) {
 	}
 }
 
-// tellManager sends a message to systemd, if it is there.
-func tellManager(message string) error {
+// tellManager sends a message to systemd, and files with it, if it is there.
+func tellManager(message string, files ...syscall.Conn) error {
 	at := os.Getenv(notifyVariable)
 	if at == "" {
 		return nil
 	}
-	c, err := net.Dial("unixgram", at)
+	socket, err := net.Dial("unixgram", at)
 	if err != nil {
 		return err
 	}
+	c, err := handoff.NewConn(socket.(*net.UnixConn))
+	if err != nil {
+		return errors.Join(err, socket.Close())
+	}
 	defer c.Close()
-	_ = c.SetWriteDeadline(time.Now().Add(notifyLimit))
-	_, err = io.WriteString(c, message)
+	ctx, cancel := context.WithTimeout(context.Background(), notifyLimit)
+	defer cancel()
+	return handoff.Lend(func(fds []int) error { return c.Send(ctx, []byte(message), fds...) }, files...)
+}
+
+// mainLimit bounds the wait for a service manager that is busy.
+const mainLimit = 5 * time.Second
+
+// makeMain tells systemd that another process of this service is the one to watch, and waits until
+// it has heard that: from then on it sends that process what it sends to the service. See
+// sd_notify_barrier(3).
+func makeMain(pid int) error {
+	if os.Getenv(notifyVariable) == "" {
+		return nil
+	}
+	if err := tellManager(fmt.Sprintf("MAINPID=%d\n", pid)); err != nil {
+		return err
+	}
+	heard, closes, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer heard.Close()
+	err = tellManager("BARRIER=1", closes)
+	if err = errors.Join(err, closes.Close(), heard.SetReadDeadline(time.Now().Add(mainLimit))); err != nil {
+		return err
+	}
+	if _, err = heard.Read(make([]byte, 1)); err == io.EOF {
+		return nil
+	}
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/pflag"
@@ -39,7 +40,8 @@ type succession struct {
 	takeover bool
 	// the user wants that, by --takeover; not set by upgrade, which starts the program with the
 	// previous process's flags
-	asked bool
+	asked  bool
+	before *os.Process // has started this one by upgrade, or cannot be watched: nil
 }
 
 func (s *succession) addTo(f *pflag.FlagSet) {
@@ -63,6 +65,7 @@ func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", channelVariable, errors.Join(err, f.Close()))
 		}
+		s.before = succeeds(ch.Peer().PID)
 		return ch, nil
 	}
 	if !s.takeover {
@@ -142,7 +145,7 @@ type heir struct {
 func (h *heir) acceptance() *handoff.Acceptance {
 	terms := h.whole.config().Terms()
 	terms.Know = append(terms.Know, h.whole.knows()...)
-	return &handoff.Acceptance{Terms: terms, Stage: h.stage}
+	return &handoff.Acceptance{Terms: terms, Stage: h.stage, Reached: func(p handoff.Point) { steps.Reached(string(p)) }}
 }
 
 // endpoints are where a node listens: at its own address, and at others besides.
@@ -210,7 +213,9 @@ func (h *heir) forget() error {
 // ends: a manager that sees its main process end before it knows of a new one stops the service.
 func (h *heir) Start(ctx context.Context) error {
 	err := h.staged.Start(ctx)
+	steps.Reached("heir: runs, and the manager is not told")
 	notifyManager(h.errOut)
+	steps.Reached("heir: the manager is told")
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/cobra"
 )
@@ -87,7 +88,9 @@ func upgrade(ctx context.Context, o *options, name, binary string, out, errOut i
 		return err
 	}
 	defer ch.Close()
+	steps.Reached("upgrade: connected")
 	words, err := ch.Ask(limit, "upgrade", binary)
+	steps.Reached("upgrade: answered")
 	err = errors.Join(err, ch.Close())
 	var refused *handoff.RefusedError
 	switch {

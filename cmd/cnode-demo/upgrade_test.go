@@ -36,6 +36,7 @@ type successive struct {
 	place string
 	lines chan string
 	ended chan struct{}
+	over  chan struct{} // closed when nobody has the standard output any more
 }
 
 // successive starts serve; extra files are its descriptors from 3 on.
@@ -82,14 +83,14 @@ func (w *world) launch(extra []*os.File, command ...string) *successive {
 	t.Helper()
 	in, out, err := os.Pipe()
 	require.NoError(t, err)
-	s := &successive{w: w, cmd: exec.Command(command[0], command[1:]...), lines: make(chan string, 100), ended: make(chan struct{})}
+	s := &successive{w: w, cmd: exec.Command(command[0], command[1:]...), lines: make(chan string, 100), ended: make(chan struct{}),
+		over: make(chan struct{})}
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = append([]string{noPause}, w.env...), out, os.Stderr, extra
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: w.job}
 	require.NoError(t, s.cmd.Start())
 	require.NoError(t, out.Close())
-	said := make(chan struct{})
 	go func() {
-		defer close(said)
+		defer close(s.over)
 		for lines := bufio.NewScanner(in); lines.Scan(); {
 			s.lines <- lines.Text()
 		}
@@ -99,7 +100,7 @@ func (w *world) launch(extra []*os.File, command ...string) *successive {
 		_ = s.cmd.Process.Kill()
 		<-s.ended
 		_ = in.Close() // a successor may still have the other end
-		<-said
+		<-s.over
 	})
 	return s
 }
