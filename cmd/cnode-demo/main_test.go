@@ -31,9 +31,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv(diesVariable) != "" {
 		dieAsOwner()
 	}
-	if os.Getenv(channelVariable) != "" { // the tour has started its own program
-		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-	}
 	os.Exit(buildAndRun(m))
 }
 
