@@ -48,8 +48,12 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	defer w.end()
 	for {
 		b.mu.Lock()
-		if b.ended() {
+		turnsAway := b.serves && m.conn != nil && b.n.life.Refuses()
+		if b.ended() || turnsAway {
 			b.mu.Unlock()
+			if turnsAway {
+				b.refuse(m)
+			}
 			return false
 		}
 		if b.isHeld() {

@@ -119,9 +119,11 @@
 // the end of a freeze as well; if it waits for anything else, its comment says so. Most errors are
 // wrapped in an *[Error]. Test for them with errors.Is and errors.As; they are
 //
-//	ErrNoConnection             a connection on demand could not be made; what the Resolver, transport or handshake said is beside it
+//	ErrNoConnection             a connection on demand could not be made; beside it is what the Resolver,
+//	                            transport or handshake said
 //	dist.ErrInvalidName         no node can have that name, a pid's or a reference's node neither; nothing was tried
-//	ErrHandshakeTimeout         beside ErrNoConnection: Config.HandshakeTimeout is over. It is context.DeadlineExceeded, too, also if ctx goes on
+//	ErrHandshakeTimeout         beside ErrNoConnection: Config.HandshakeTimeout is over. It is
+//	                            context.DeadlineExceeded, too, also if ctx goes on
 //	those of Conn.Err           the connection has ended, perhaps during the wait
 //	those of Mailbox.Err        the mailbox whose method was called has ended: *ExitError or ErrMoved
 //	ErrMoved                    the node, or its connection to that peer, goes on in another process; nothing was sent

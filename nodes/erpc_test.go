@@ -32,7 +32,7 @@ func TestERPC(t *testing.T) {
 			{"throw", nil, `throw: {bad,1}`, &Raise{Class: ClassThrow, Reason: bad}},
 			{"exit", nil, `exit: {exception,{bad,1}}`, &Raise{Class: ClassExit, Reason: bad}},
 			{"badarg", nil, `error: {exception,{bad,1},[here]}`, &Raise{ClassError, bad, ei.List{ei.Atom("here")}}},
-			{"panic", nil, `error: {exception,{go_panic,<<"a bug">>},[]}`, &Raise{ClassError, goPanic, ei.List{}}},
+			{"panic", nil, `error: {exception,{go_panic,<<"a bug">>},[{m,panic,0,[]}]}`, &Raise{ClassError, goPanic, stackOf("panic")}},
 			{"missing", []any{1}, `error: {exception,undef,[{m,missing,[1],[]}]}`,
 				&Raise{ClassError, ei.Atom("undef"), parse(t, `[{m, missing, [1], []}]`).(ei.List)}},
 			{"goexit", nil, `exit: {signal,killed}`, nil},

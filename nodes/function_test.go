@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // Functions as processes: what MailboxOf(ctx) gives in a Func, however it was called.
@@ -416,6 +417,7 @@ func TestLimitRaised(t *testing.T) {
 
 // Ten thousand at once, and nothing is left of them.
 func TestManySpawnedFunctions(t *testing.T) {
+	need.Long(t, 30*time.Second)
 	const many = 10_000
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 4 * many })

@@ -86,7 +86,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 func (b *Mailbox) linked(from ei.Pid) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.ended() {
+	if b.isGoneFor(from) {
 		return false
 	}
 	l := b.links.of(from.Node)[from]

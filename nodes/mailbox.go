@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -85,7 +86,8 @@ type Mailbox struct {
 	opts MailboxOptions
 	// gets the messages instead of the queue; nil for the program's own processes
 	hook    hook
-	runs    atomic.Int32 // how many calls of a Server's functions are in progress: none, or one
+	runs    atomic.Bool  // a Server handles a message; set with mu held
+	later   atomic.Int32 // how many calls a Server has left for later
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call
 	spawned *turn        // of the function whose process it is: peers pay for all that is unread
@@ -118,6 +120,7 @@ type Mailbox struct {
 	cancel  func()
 	serving request // the one that the Server is handling
 	backlog int     // the node shuts down: so many messages the Server is still to handle
+	parted  bool    // the node shuts down: the process has ended for others than those of this process
 
 	names []ei.Atom // guarded by processes.mu
 	bondTables
@@ -319,16 +322,27 @@ func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
 	return true
 }
 
-// All yields messages until Receive fails; the last pair has its error.
+// All yields messages until ctx ends, or the node, or Close ends the mailbox: these end the loop as
+// the close of a channel does, and ctx.Err and Mailbox.Err say which it was. Under transport.NoWait
+// it ends after what is there. What goes wrong is an error, in the last pair: an *ExitError of a
+// mailbox that has ended otherwise.
 func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		for {
 			m, err := b.Receive(ctx)
-			if !yield(m, err) || err != nil {
+			if err != nil && b.isOver(err) || !yield(m, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// isOver tells whether the error of a Receive says only that the time has come: ctx has ended, or
+// the mailbox with the node, or by Close.
+func (b *Mailbox) isOver(err error) bool {
+	var exit *ExitError
+	return !errors.As(err, &exit) || exit.Reason == ei.Atom("normal") ||
+		exit.Reason == ei.Atom("shutdown") && b.n.State() >= StateStopping
 }
 
 func (b *Mailbox) take() *Message {

@@ -38,7 +38,7 @@ type Node struct {
 	strangers  strangers
 	refused    hush.Hush // handshakes that have failed
 	mishaps    hush.Hush // errors in functions of the application
-	noTerms    hush.Each // results that are no terms, and wrong arguments from this node
+	faults     hush.Each // what functions and their callers do wrong
 	waits      hush.Hush // connections that wait for a free descriptor
 
 	mu       sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies
@@ -79,9 +79,10 @@ type Node struct {
 
 	openings    openings
 	challenges  challenges
-	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
-	shaking     wait.Tally             // handshakes in progress that peers have started
-	shutting    atomic.Int32           // calls of Shutdown
+	failedStart atomic.Pointer[error] // why Start has failed; nil: it has not
+	shaking     wait.Tally            // handshakes in progress that peers have started
+	shutting    atomic.Int32          // calls of Drain and Shutdown
+	drain       drain
 	parting     atomic.Bool            // Shutdown takes leave of the peers: no connection is made any more
 	inherited   atomic.Pointer[[]byte] // see Inherited
 }
@@ -110,6 +111,8 @@ func New(cfg Config) (*Node, error) {
 	}
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
+	n.drain.init()
+	context.AfterFunc(n.ctx, func() { n.reach(StateClosed) })
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
@@ -310,6 +313,7 @@ func (n *Node) Start(ctx context.Context) error {
 		n.failedStart.Store(&err)
 		return err
 	}
+	n.reach(StateRunning)
 	return nil
 }
 

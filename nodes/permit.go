@@ -210,7 +210,7 @@ func (n *Node) mayRun(c *Conn, op Op, f function, arity int) bool {
 	if n.rules.Function(c.peer.Name, permit.Op(op), string(f.module), string(f.name), arity) {
 		return true
 	}
-	n.denied(c, op, fmt.Sprintf("%v:%v/%d", f.module, f.name, arity))
+	n.denied(c, op, f.with(arity))
 	return false
 }
 

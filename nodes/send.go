@@ -67,7 +67,7 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, 0)
 	head := len(b)
 	if err == nil {
-		b, err = ei.Append(b, term)
+		b, err = c.n.encode().Append(b, term)
 	}
 	cut := err == nil && c.cuts(len(b)-head)
 	if err == nil && !cut {

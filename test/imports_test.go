@@ -61,7 +61,8 @@ var picture = []row{
 	{path: "ei/elixir", own: "ei", testOwn: "test/otp", notStd: "net os syscall context log"},
 	{path: "transport/internal/sys", others: []string{xsys}, notStd: "net context log sync"},
 	{path: "transport/internal/await", own: "transport/internal/sys", others: []string{xsys}, notStd: "net log"},
-	{path: "transport", own: "transport/internal/sys transport/internal/await", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual", testOther: []string{xnet}},
+	{path: "transport", own: "transport/internal/sys transport/internal/await", others: []string{xsys},
+		testOwn: "transport/transporttest transport/virtual", testOther: []string{xnet}},
 	{path: "transport/virtual", own: "transport", testOwn: "transport/transporttest", testOther: []string{xsys}},
 	{path: "transport/transporttest", own: "transport", others: []string{xsys}, testOwn: "transport/virtual"},
 	{path: "transport/handoff", own: "transport", others: []string{xsys}, testOwn: "transport/transporttest"},
@@ -82,24 +83,40 @@ var picture = []row{
 	{path: "nodes/internal/sequences", own: "ei transport nodes/dist nodes/internal/states nodes/internal/wait", notStd: "net log"},
 	{path: "nodes/internal/life", own: "nodes/internal/wait", notStd: "net os time log", testOwn: "transport"},
 	{path: "nodes/internal/peers", own: "nodes/dist nodes/internal/wait", notStd: "net os time log"},
-	{path: "nodes/internal/descriptor", own: "transport transport/handoff nodes/internal/form", others: []string{xsys}, notStd: "syscall sync context log"},
+	{path: "nodes/internal/descriptor", own: "transport transport/handoff nodes/internal/form", others: []string{xsys},
+		notStd: "syscall sync context log"},
 	{path: "nodes/internal/nametable", own: "nodes/internal/descriptor", others: []string{xsys}, notStd: "net syscall sync context log"},
-	{path: "nodes/internal/talk", own: "transport/handoff nodes/dist nodes/internal/descriptor nodes/internal/form nodes/internal/states nodes/internal/wait",
+	{path: "nodes/internal/talk", own: "transport/handoff nodes/dist nodes/internal/descriptor nodes/internal/form " +
+		"nodes/internal/states nodes/internal/wait",
 		notStd: "log", testOther: []string{xsys}},
 	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
 	{path: "nodes/internal/crew", own: "transport transport/handoff nodes/internal/descriptor nodes/internal/form nodes/internal/nametable " +
 		"nodes/internal/process nodes/internal/states nodes/internal/talk nodes/internal/wait",
 		testOwn: "nodes/dist", testOther: []string{xsys}},
-	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
-		"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/life nodes/internal/otp nodes/internal/nametable nodes/internal/peers nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
-		"nodes/internal/talk nodes/internal/wait"},
+	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest transport/virtual test/otp",
+		own: "ei transport transport/handoff nodes/dist nodes/epmd " +
+			"nodes/internal/atoms nodes/internal/clock nodes/internal/cookie nodes/internal/crew nodes/internal/descriptor " +
+			"nodes/internal/form nodes/internal/hush nodes/internal/life " +
+			"nodes/internal/otp nodes/internal/nametable nodes/internal/peers " +
+			"nodes/internal/permit nodes/internal/places nodes/internal/sequences nodes/internal/states " +
+			"nodes/internal/talk nodes/internal/wait"},
 	{path: "nodes/pg", own: "ei transport nodes nodes/dist", notStd: "net syscall"},
 	{path: "nodes/global", own: "ei transport nodes nodes/dist", testOther: []string{xsys}},
 	{path: "nodes/supervisor", own: "ei transport nodes/dist nodes", testOther: []string{xsys}},
 	{path: "nodes/discovery", own: "ei transport nodes/dist nodes/epmd nodes", others: []string{xnet}, testOwn: "test/dns"},
 	{path: "nodes/groupleader", own: "ei transport nodes nodes/dist", notStd: "net os syscall"},
 	{path: "nodes/pubsub", own: "ei ei/elixir nodes nodes/pg", notStd: "net os", testOwn: "transport"},
-	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
+	{path: "cmd/cnode-demo/internal/steps"},
+	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/config", own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/cnode-demo/internal/cli", others: []string{xsys, cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/ask", own: "ei nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/move", own: "nodes transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{xsys, cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/serve", own: libraries + " cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/tour", own: libraries + " cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo", own: libraries + " cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve cmd/cnode-demo/internal/tour",
+		others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
 	{path: "test/line", own: "test/need transport", others: []string{xsys}},

@@ -185,9 +185,9 @@ func AppendFrameHeadFor(b []byte, negotiated Flags, ctl *Control, payload int) (
 }
 
 // FinishFrame sets the length of a frame whose payload was appended after
-// AppendFrameHead or AppendFrameHeadFor; frame begins with the length and ends with the payload. The
-// error is a *FrameError: ErrTooLong for a frame of 4 GiB or more, ErrFrame for
-// one of less than the four bytes of the length.
+// AppendFrameHead or AppendFrameHeadFor; frame begins with the length and ends with the payload.
+// The error is a *FrameError: ErrTooLong for a frame of 4 GiB or more, ErrFrame for one of less
+// than the four bytes of the length.
 func FinishFrame(frame []byte) error {
 	if len(frame) < lengthSize {
 		return &FrameError{Err: fmt.Errorf("%w: %d bytes, shorter than its length", ErrFrame, len(frame))}
