@@ -97,7 +97,7 @@ func TestServeErlCall(t *testing.T) {
 			for call, want := range map[string]string{
 				`cnode echo [[1,{a,"b"}]]`: `[1, {a, "b"}]`,
 				`cnode pid []`:             strconv.Itoa(demo.Pid()),
-				`cnode echo [1,2]`:         `{badrpc, {'EXIT', {undef, [{cnode, echo, [1, 2], []}]}}}`,
+				`cnode echo [1,2]`:         `{badrpc, {'EXIT', {undef, [{cnode, echo, [1, 2], []}, {cnode, echo, 2, [{file, "did you mean cnode:echo/1?"}, {line, 0}]}]}}}`,
 			} {
 				args := slices.Concat(how, []string{"-timeout", "30", "-c", otp.DefaultCookie, "-a", call})
 				if how[0] != "-R" { // which asks for a name
