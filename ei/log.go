@@ -3,8 +3,8 @@ package ei
 import "log/slog"
 
 // The handlers of package slog print a slice of bytes as its bytes, and the JSON handler prints a
-// string as its text and a struct as its fields, whatever the method String gives. What a peer has sent may also be large, so
-// a log gets only the beginning of its text. Hence the methods LogValue.
+// string as its text and a struct as its fields, whatever the method String gives. What a peer has
+// sent may also be large, so a log gets only the beginning of its text. Hence the methods LogValue.
 
 // maxLogged is how many bytes of a term's text go into a log.
 const maxLogged = 1024
