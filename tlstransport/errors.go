@@ -70,8 +70,7 @@ var (
 	ErrNotMovable = errors.New("this TLS session cannot move to another process")
 	// ErrState is wrapped by the error of importing a state that no Export has made.
 	ErrState = errors.New("not the state of a TLS session")
-	// ErrTimeout is wrapped by a PeerError: the handshake took longer than
-	// Options.HandshakeTimeout.
+	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Options.HandshakeTimeout.
 	ErrTimeout = errors.New("not finished within Options.HandshakeTimeout: the peer is slow, or does not speak TLS")
 	// ErrNotAllowed is wrapped by a PeerError: a PeerCheck refuses the peer.
 	ErrNotAllowed = errors.New("refused by a check")

@@ -8,17 +8,15 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// Why a handshake failed, for callers to act on; each is wrapped in a
-// *HandshakeError.
+// Why a handshake failed, for callers to act on; each is wrapped in a *HandshakeError.
 var (
 	// ErrBadCookie: the peer's digest proves that it has another cookie. As a
 	// rule only the accepting side can tell: the connecting side gets
 	// ErrNoProof, and this only from a peer that answers with a wrong digest.
 	ErrBadCookie = errors.New("wrong cookie")
-	// ErrNoProof: the peer that this side has connected to received our digest
-	// and closed the connection. The protocol has no message for a wrong cookie,
-	// so this is how one shows on the connecting side; the peer's log may say
-	// more.
+	// ErrNoProof: the peer that this side has connected to received our digest and closed the
+	// connection. The protocol has no message for a wrong cookie, so this is how one shows on the
+	// connecting side; the peer's log may say more.
 	ErrNoProof = errors.New("the peer closes instead of proving that it knows the cookie")
 	// ErrReflected: the peer's challenge is one of our own, from another handshake in progress. It
 	// does not know the cookie, and wants us to answer for it: an attack. See Self.IsOwn.
@@ -46,8 +44,7 @@ var (
 	ErrInvalidName = errors.New("invalid node name")
 	// ErrConfig: the caller's own Self, options or verdict cannot be used.
 	ErrConfig = errors.New("unusable handshake configuration")
-	// ErrRefused: our own side refused the peer (CheckPeer, Decide); the reason
-	// is wrapped with it.
+	// ErrRefused: our own side refused the peer (CheckPeer, Decide); the reason is wrapped with it.
 	ErrRefused = errors.New("peer refused")
 )
 
@@ -103,10 +100,9 @@ const (
 	PhaseChallengeAck   = "challenge_ack"   // the accepting side's digest
 )
 
-// HandshakeError is every error of a handshake: where it stopped, with whom
-// and why. Err is one of the sentinels of this package, or what the
-// PacketConn returned (io.EOF, a time-out, a context's error), and passes
-// errors.Is and errors.As.
+// HandshakeError is every error of a handshake: where it stopped, with whom and why. Err is one of
+// the sentinels of this package, or what the PacketConn returned (io.EOF, a time-out, a context's
+// error), and passes errors.Is and errors.As.
 type HandshakeError struct {
 	Phase   string // one of the Phase constants
 	Peer    string // the peer's node name; "" while it is not known

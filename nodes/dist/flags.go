@@ -60,11 +60,10 @@ const (
 	FlagSendSender Flags = 1 << 19
 	// FlagBigSeqtraceLabels (DFLAG_BIG_SEQTRACE_LABELS): any term as a trace label.
 	FlagBigSeqtraceLabels Flags = 1 << 20
-	// FlagExitPayload (DFLAG_EXIT_PAYLOAD): exit reasons travel as payload
-	// (PAYLOAD_EXIT and its kin).
+	// FlagExitPayload (DFLAG_EXIT_PAYLOAD): exit reasons travel as payload (PAYLOAD_EXIT and its kin).
 	FlagExitPayload Flags = 1 << 22
-	// FlagFragments (DFLAG_FRAGMENTS): large messages are cut. Without
-	// FlagDistHdrAtomCache frames have headers, too, but these name no atoms.
+	// FlagFragments (DFLAG_FRAGMENTS): large messages are cut. Without FlagDistHdrAtomCache frames
+	// have headers, too, but these name no atoms.
 	FlagFragments Flags = 1 << 23
 	// FlagHandshake23 (DFLAG_HANDSHAKE_23): handshake version 6.
 	FlagHandshake23 Flags = 1 << 24
@@ -78,8 +77,7 @@ const (
 	// FlagNameMe (DFLAG_NAME_ME) asks the accepting side for a dynamic node
 	// name. It is a request, not a capability, and is never negotiated.
 	FlagNameMe Flags = 1 << 33
-	// FlagV4NC (DFLAG_V4_NC): pids of 32+32 bits, ports of 64 bits, references
-	// of up to five words.
+	// FlagV4NC (DFLAG_V4_NC): pids of 32+32 bits, ports of 64 bits, references of up to five words.
 	FlagV4NC Flags = 1 << 34
 	// FlagAlias (DFLAG_ALIAS): ALIAS_SEND.
 	FlagAlias Flags = 1 << 35
@@ -109,8 +107,7 @@ const Mandatory25 = FlagExtendedReferences | FlagFunTags | FlagNewFunTags |
 	FlagExtendedPidsPorts | FlagExportPtrTag | FlagBitBinaries | FlagNewFloats |
 	FlagUTF8Atoms | FlagMapTag | FlagBigCreation | FlagHandshake23
 
-// Mandatory26 is the set without which a node of OTP 26, 27, 28 or 29 refuses
-// its peer.
+// Mandatory26 is the set without which a node of OTP 26, 27, 28 or 29 refuses its peer.
 const Mandatory26 = Mandatory25 | FlagUnlinkID | FlagV4NC
 
 // lowFlags are the flags that a handshake of version 5 carries in its first
@@ -148,9 +145,7 @@ func (f Flags) Expand() Flags {
 
 // Negotiate gives the flags that a connection may use: those that both sides
 // have announced, short forms expanded, requests such as FlagNameMe left out.
-func (f Flags) Negotiate(peer Flags) Flags {
-	return f.Expand() & peer.Expand() &^ FlagNameMe
-}
+func (f Flags) Negotiate(peer Flags) Flags { return f.Expand() & peer.Expand() &^ FlagNameMe }
 
 // Missing gives the flags of mandatory that a peer announcing f lacks. A peer
 // that announces FlagMandatory25Digest has all of Mandatory25.

@@ -7,9 +7,8 @@ import (
 	"syscall"
 )
 
-// MaxHandshakePacket is the size in bytes beyond which a PacketConn may refuse
-// a handshake packet: several times what any known node sends, so that a
-// stranger cannot make us keep more.
+// MaxHandshakePacket is the size in bytes beyond which a PacketConn may refuse a handshake packet:
+// several times what any known node sends, so that a stranger cannot make us keep more.
 const MaxHandshakePacket = 4096
 
 // PacketConn carries whole handshake packets; it takes care of the length
@@ -182,6 +181,5 @@ func closedByPeer(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// refusal joins ErrRefused with the reason, so that both can be found with
-// errors.Is.
+// refusal joins ErrRefused with the reason, so that both can be found with errors.Is.
 func refusal(err error) error { return fmt.Errorf("%w: %w", ErrRefused, err) }

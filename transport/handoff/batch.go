@@ -32,12 +32,12 @@ func (c *Conn) SendBatch(ctx context.Context, packets []Packet) (n int, err erro
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = c.sending.take(ctx)
+		err = c.sending.Take(ctx)
 	}
 	if err != nil {
 		return 0, c.notSent(nil, err)
 	}
-	defer c.sending.pass()
+	defer c.sending.Pass()
 	for n < len(packets) && err == nil {
 		rest := packets[n:]
 		var out int
@@ -90,12 +90,12 @@ func (c *Conn) ReceiveBatch(ctx context.Context, packets []Packet) (n int, err e
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = c.receiving.take(ctx)
+		err = c.receiving.Take(ctx)
 	}
 	if err != nil {
 		return 0, failed("receive", c.peer, err)
 	}
-	defer c.receiving.pass()
+	defer c.receiving.Pass()
 	n, none, err := c.receiveMany(packets)
 	if n == 0 && err == nil {
 		if err = c.receiveFirst(ctx, &packets[0], none); err == nil {
