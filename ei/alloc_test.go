@@ -68,22 +68,25 @@ func TestAllocationIsBounded(t *testing.T) {
 	}
 	const minusZero = "F\x80\x00\x00\x00\x00\x00\x00\x00"
 	hostile := map[string]string{
-		"empty lists":               list("j", 30_000),
-		"empty tuples":              list("h\x00", 30_000),
-		"tuples of one":             list("h\x01j", 30_000),
-		"tuples in tuples":          strings.Repeat("h\x01", 9_999) + "j",
-		"lists of one":              list("l\x00\x00\x00\x01jj", 10_000),
-		"lists piece by piece":      strings.Repeat("l\x00\x00\x00\x01j", 30_000) + "j",
-		"no lists at all":           strings.Repeat("l\x00\x00\x00\x00", 30_000) + "j",
-		"list ended by a string":    "l\x00\x00\x00\x01jk\xff\xff" + strings.Repeat("x", 65535),
-		"improper lists":            list("l\x00\x00\x00\x01ja\x00", 10_000),
-		"maps of one":               list("t\x00\x00\x00\x01jj", 10_000),
-		"a large map":               pairs(30_000),
-		"a large map of tuples":     tupleKeys(10_000),
-		"keys within keys":          strings.Repeat("t\x00\x00\x00\x02", 15) + list("t\x00\x00\x00\x01jj", 10_000) + strings.Repeat("ja\x01j", 15),
-		"a tuple sixteen keys deep": strings.Repeat("t\x00\x00\x00\x01", 16) + "i\x00\x00\x75\x30" + strings.Repeat("j", 30_000) + strings.Repeat("j", 16),
-		"the same with -0.0":        strings.Repeat("t\x00\x00\x00\x01", 16) + "i\x00\x00\x75\x31" + strings.Repeat("j", 30_000) + minusZero + strings.Repeat("j", 16),
-		"tuples with -0.0 as keys":  mapOf(10_000, func(i int) string { return "h\x02" + string(ei.AppendInt(nil, int64(i))) + minusZero }),
+		"empty lists":            list("j", 30_000),
+		"empty tuples":           list("h\x00", 30_000),
+		"tuples of one":          list("h\x01j", 30_000),
+		"tuples in tuples":       strings.Repeat("h\x01", 9_999) + "j",
+		"lists of one":           list("l\x00\x00\x00\x01jj", 10_000),
+		"lists piece by piece":   strings.Repeat("l\x00\x00\x00\x01j", 30_000) + "j",
+		"no lists at all":        strings.Repeat("l\x00\x00\x00\x00", 30_000) + "j",
+		"list ended by a string": "l\x00\x00\x00\x01jk\xff\xff" + strings.Repeat("x", 65535),
+		"improper lists":         list("l\x00\x00\x00\x01ja\x00", 10_000),
+		"maps of one":            list("t\x00\x00\x00\x01jj", 10_000),
+		"a large map":            pairs(30_000),
+		"a large map of tuples":  tupleKeys(10_000),
+		"keys within keys": strings.Repeat("t\x00\x00\x00\x02", 15) + list("t\x00\x00\x00\x01jj", 10_000) +
+			strings.Repeat("ja\x01j", 15),
+		"a tuple sixteen keys deep": strings.Repeat("t\x00\x00\x00\x01", 16) + "i\x00\x00\x75\x30" + strings.Repeat("j", 30_000) +
+			strings.Repeat("j", 16),
+		"the same with -0.0": strings.Repeat("t\x00\x00\x00\x01", 16) + "i\x00\x00\x75\x31" + strings.Repeat("j", 30_000) + minusZero +
+			strings.Repeat("j", 16),
+		"tuples with -0.0 as keys": mapOf(10_000, func(i int) string { return "h\x02" + string(ei.AppendInt(nil, int64(i))) + minusZero }),
 		"maps with -0.0 as keys": mapOf(10_000, func(i int) string {
 			return "t\x00\x00\x00\x01" + string(ei.AppendInt(nil, int64(i))) + minusZero
 		}),
@@ -132,7 +135,8 @@ func TestAllocationIsBounded(t *testing.T) {
 		used := allocated(func() { _, _ = ei.Decode(input) })
 		require.LessOrEqual(t, used, fixed+48*len(input), name)
 		strictly := allocated(func() { _, _ = ei.Raw(input[1:]).DecodeWith(&ei.DecodeOptions{Strict: true}) })
-		t.Logf("%-26s %6d bytes: %5.1f for each, %5.1f with Strict", name, len(input), float64(used)/float64(len(input)), float64(strictly)/float64(len(input)))
+		t.Logf("%-26s %6d bytes: %5.1f for each, %5.1f with Strict", name, len(input), float64(used)/float64(len(input)),
+			float64(strictly)/float64(len(input)))
 		require.LessOrEqual(t, strictly, fixed+96*len(input), name)
 		for range 3 { // the runtime allocates something now and then
 			used = min(used, allocated(func() { c := ei.NewCursor(input[1:]); _ = c.Skip() }))

@@ -14,8 +14,8 @@
 // # Three ways
 //
 // Go values: [Marshal] and [Append] write what a Go program has at hand, structs included, and
-// [Unmarshal] reads terms into such values, straight from the bytes. A struct is a map with atoms as
-// keys; by a tag it is a record, a property list or a struct of Elixir. Append has the table.
+// [Unmarshal] reads terms into such values, straight from the bytes. A struct is a map with atoms
+// as keys; by a tag it is a record, a property list or a struct of Elixir. Append has the table.
 //
 //	type Order struct {
 //		SKU  string   `ei:"sku"`
@@ -30,12 +30,12 @@
 // ei/elixir has the structs of Elixir. An [Encoder] and a [Decoder] do the same over a stream, such
 // as a port.
 //
-// The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it, for programs that pass
-// on or look at terms of any kind. What a runtime system sent goes back bit for bit, since the model
-// keeps the order of a map's pairs and whether a list of bytes came as a [String]. [Compare] and
-// [Identical] know that these make no difference to Erlang. In the tree an integer is an [Int] or,
-// beyond 64 bits, a [BigInt]. A list of bytes is a [String], in Latin-1 and not UTF-8; text with
-// characters beyond 255 is a [List] of integers. A [Raw] is a term that is left encoded, to be
+// The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it, for programs that
+// pass on or look at terms of any kind. What a runtime system sent goes back bit for bit, since the
+// model keeps the order of a map's pairs and whether a list of bytes came as a [String]. [Compare]
+// and [Identical] know that these make no difference to Erlang. In the tree an integer is an [Int]
+// or, beyond 64 bits, a [BigInt]. A list of bytes is a [String], in Latin-1 and not UTF-8; text
+// with characters beyond 255 is a [List] of integers. A [Raw] is a term that is left encoded, to be
 // passed on or decoded later. A Term may be part of a Go value, and in an any Unmarshal gives one.
 //
 // The cursor and the appenders: one call for each element, as in C, but bounds-checked, and without
@@ -70,8 +70,8 @@
 // may be nested as deep as its size allows, as in a runtime system: each function here, for text
 // and for Go values, too, takes time and memory in proportion to the size, and a goroutine's stack
 // no more than a few kilobytes. A program that walks over terms had better not recurse either:
-// [Walk] does it. An error is a [SyntaxError], an [UnmarshalError], or for text a [TextError], which
-// says where and why; the reasons are the Err variables.
+// [Walk] does it. An error is a [SyntaxError], an [UnmarshalError], or for text a [TextError],
+// which says where and why; the reasons are the Err variables.
 //
 // # Specifications
 //
@@ -80,9 +80,9 @@
 // PID_EXT …) are read into the same Go values as the modern ones; the appenders that write them
 // have Old or Latin1 in their names. LOCAL_EXT is kept as it is, in a [Local]. Compressed terms are
 // inflated by Decode and [Decompress], and made by [MarshalCompressed]. An ATOM_CACHE_REF is looked
-// up in [Cursor].CacheRefs, which the reader of the distribution header sets; [AppendResolved] makes
-// encoded terms independent of it, [RewriteAtoms] the other way round. Native records of OTP 29 are
-// [Record].
+// up in [Cursor].CacheRefs, which the reader of the distribution header sets; [AppendResolved]
+// makes encoded terms independent of it, [RewriteAtoms] the other way round. Native records of OTP
+// 29 are [Record].
 //
 // This package differs from the C library: integers up to 32 bits are sent as INTEGER_EXT, as a
 // runtime system does (in C, up to 28 bits); atoms are UTF-8 throughout, and one that is too long

@@ -143,10 +143,12 @@ var elixirTexts = []struct{ text, erlang, inspected string }{
 		"microsecond => {120000,3}}", ""},
 	{"~T[00:00:00,1234567]", "#{'__struct__' => 'Elixir.Time',calendar => 'Elixir.Calendar.ISO',hour => 0,minute => 0,second => 0," +
 		"microsecond => {123456,6}}", "~T[00:00:00.123456]"},
-	{"~N[2024-02-29T00:00:00]", "#{'__struct__' => 'Elixir.NaiveDateTime',calendar => 'Elixir.Calendar.ISO',year => 2024,month => 2,day => 29," +
+	{"~N[2024-02-29T00:00:00]", "#{'__struct__' => 'Elixir.NaiveDateTime',calendar => 'Elixir.Calendar.ISO',year => 2024,month => 2," +
+		"day => 29," +
 		"hour => 0,minute => 0,second => 0,microsecond => {0,0}}", "~N[2024-02-29 00:00:00]"},
 	{"~U[2024-02-29 00:00:00.0Z]", "#{'__struct__' => 'Elixir.DateTime',calendar => 'Elixir.Calendar.ISO',year => 2024,month => 2,day => 29," +
-		`hour => 0,minute => 0,second => 0,microsecond => {0,1},time_zone => <<"Etc/UTC">>,zone_abbr => <<"UTC">>,utc_offset => 0,std_offset => 0}`, ""},
+		`hour => 0,minute => 0,second => 0,microsecond => {0,1},time_zone => <<"Etc/UTC">>,` +
+		`zone_abbr => <<"UTC">>,utc_offset => 0,std_offset => 0}`, ""},
 	{"%Date{calendar: Calendar.ISO, year: 2026, month: 2, day: 30}",
 		"#{'__struct__' => 'Elixir.Date',calendar => 'Elixir.Calendar.ISO',year => 2026,month => 2,day => 30}", ""},
 	{"1..3", "#{'__struct__' => 'Elixir.Range',first => 1,last => 3,step => 1}", ""},
@@ -290,7 +292,8 @@ func TestAppendElixirOpaque(t *testing.T) {
 	}{
 		{ei.Fun{Module: "m", Index: 7, OldUniq: 3, Arity: 2}, "#Function<7.3/2 in :m>"},
 		{ei.Fun{Module: "m", OldIndex: 1, OldUniq: 3, Arity: -1}, "#Function<1.3/0 in :m>"},
-		{ei.Record{Module: "m", Name: "r", Fields: []ei.Field{{Name: "a", Value: ei.Tuple{}}, {Name: "B", Value: ei.Int(1)}}}, "#Record<:m.r{a: {}, B: 1}>"},
+		{ei.Record{Module: "m", Name: "r", Fields: []ei.Field{{Name: "a", Value: ei.Tuple{}}, {Name: "B", Value: ei.Int(1)}}},
+			"#Record<:m.r{a: {}, B: 1}>"},
 		{ei.Local{1, 2}, "#Local<2 bytes>"},
 		{ei.Raw{1, 2}, "#Raw<2 bytes>"},
 		{ei.Raw("l\x00\x00\x00\x01h\x02w\x01aa\x01j"), "[a: 1]"},

@@ -27,8 +27,8 @@ var (
 	// ErrType: a term of another type than the one asked for, or a term with a part of the wrong
 	// type (a pid whose node is not an atom). The error is a TypeError.
 	ErrType = errors.New("ei: another type of term")
-	// ErrRange: an integer that does not fit in the Go type asked for.
-	ErrRange = errors.New("ei: integer out of range")
+	// ErrRange: a number that does not fit in the Go type asked for.
+	ErrRange = errors.New("ei: number out of range")
 	// ErrAtom: an atom of more than 255 characters, or not valid in its encoding.
 	ErrAtom = errors.New("ei: bad atom")
 	// ErrFloat: an infinity or a NaN, which Erlang does not have, or an unreadable FLOAT_EXT.
@@ -116,9 +116,9 @@ func (e *UnsupportedTypeError) Error() string {
 	return fmt.Sprintf("ei: a Go value of type %T is no term, nor an ei.Marshaler", e.Value)
 }
 
-// A MappingError says that the values of a Go type cannot become terms, or come from terms: the type
-// itself, or the tags of a struct's fields, are at fault. Marshal and Unmarshal give it for the
-// first value, whatever that holds.
+// A MappingError says that the values of a Go type cannot become terms, or come from terms: the
+// type itself, or the tags of a struct's fields, are at fault. Marshal and Unmarshal give it for
+// the first value, whatever that holds.
 type MappingError struct {
 	Type   reflect.Type // a struct, if the fault is in a field or in its tag
 	Field  string       // its name in Go, or its key; "" for the whole type

@@ -17,6 +17,9 @@ func (t String) LogValue() slog.Value { return logged(t) }
 // LogValue gives package slog the text of the binary, truncated if it is long.
 func (t Binary) LogValue() slog.Value { return logged(t) }
 
+// LogValue gives package slog the text of the binary, truncated if it is long.
+func (t BinaryKey) LogValue() slog.Value { return logged(t) }
+
 // LogValue gives package slog the text of the bitstring, truncated if it is long.
 func (t Bitstring) LogValue() slog.Value { return logged(t) }
 

@@ -24,7 +24,8 @@ type benchRow struct {
 func benchRows() []benchRow {
 	rows := make([]benchRow, 1000)
 	for i := range rows {
-		rows[i] = benchRow{ID: 100_000 + i, Name: fmt.Sprint("name ", i), State: "active", Price: 1.5 * float64(i), Qty: uint16(i), Open: i%2 == 0}
+		rows[i] = benchRow{ID: 100_000 + i, Name: fmt.Sprint("name ", i), State: "active", Price: 1.5 * float64(i), Qty: uint16(i),
+			Open: i%2 == 0}
 	}
 	return rows
 }
@@ -82,7 +83,8 @@ type benchItem struct {
 func BenchmarkMaps(b *testing.B) {
 	items := make([]benchItem, 100)
 	for i := range items {
-		items[i] = benchItem{SKU: "A1", Title: "a title", Qty: i, Price: 2.5, Tags: []string{"x", "y"}, Attributes: map[string]string{"k": "v", "l": "w"}}
+		items[i] = benchItem{SKU: "A1", Title: "a title", Qty: i, Price: 2.5, Tags: []string{"x", "y"},
+			Attributes: map[string]string{"k": "v", "l": "w"}}
 	}
 	data, err := ei.Marshal(items)
 	require.NoError(b, err)

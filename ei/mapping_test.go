@@ -1,6 +1,7 @@
 package ei_test
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"reflect"
@@ -23,7 +24,8 @@ func encoded(t testing.TB, text string) []byte {
 	return data
 }
 
-// readInto unmarshals data into a new value of the type, in each way that there is, which must agree.
+// readInto unmarshals data into a new value of the type, in each way that there is, which must
+// agree.
 func readInto(t testing.TB, o *ei.DecodeOptions, data []byte, typ reflect.Type) (any, error) {
 	t.Helper()
 	ways := []func(v any) error{
@@ -147,6 +149,10 @@ func TestUnmarshalReads(t *testing.T) {
 		{"#{}", map[string]int{}}, {"#{a => 1}", map[ei.Atom]int{"a": 1}}, {`#{<<"a">> => 1,"b" => 2}`, map[string]int{"a": 1, "b": 2}},
 		{"#{1 => #{2 => 3}}", map[int]map[int8]uint{1: {2: 3}}}, {"#{1.5 => 2}", map[float64]int{1.5: 2}},
 		{"#{true => 1}", map[bool]int{true: 1}}, {"#{[1,2] => 3}", map[[2]int]int{{1, 2}: 3}}, {"#{<<1,2>> => 3}", map[[2]byte]int{{1, 2}: 3}},
+		{`#{<<"x">> => 1,<<>> => 2}`, map[any]int{"x": 1, "": 2}}, {`#{<<"x">> => 1}`, map[ei.Term]int{ei.BinaryKey("x"): 1}},
+		{`#{<<"x">> => 1}`, map[fmt.Stringer]int{ei.BinaryKey("x"): 1}}, {`#{[<<"x">>,y] => 1}`, map[[2]any]int{{"x", ei.Atom("y")}: 1}},
+		{`#{#{a => <<"x">>} => <<"y">>}`, map[anyKey]any{{"x"}: ei.Binary("y")}},
+		{`#{<<"x">> => 1}`, map[ei.Optional[ei.Term]]int{ei.Some[ei.Term](ei.BinaryKey("x")): 1}},
 		{"#{x => 1,2 => 3}", map[any]int{ei.Atom("x"): 1, ei.Int(2): 3}}, {"#{x => 1,2 => 3}", map[ei.Term]int{ei.Atom("x"): 1, ei.Int(2): 3}},
 		{"#{#{a => 1} => 2}", map[struct{ A int }]int{{1}: 2}}, {"#{{1} => 2}", map[struct {
 			_ struct{} `ei:"tuple"`
@@ -167,13 +173,17 @@ func TestUnmarshalReads(t *testing.T) {
 		{"{error,{a,[1]}}", ei.Result[struct{}]{Err: &ei.ReasonError{Reason: ei.Tuple{ei.Atom("a"), ei.List{ei.Int(1)}}}}},
 		{"{ok,{ok,1}}", ei.Result[ei.Result[int]]{Value: ei.Result[int]{Value: 1}}},
 		{"{ok,undefined}", ei.Result[*int]{}}, {"{ok,{1,2}}", ei.Result[any]{Value: ei.Tuple{ei.Int(1), ei.Int(2)}}},
-		{"undefined", ei.Optional[ei.Result[int]]{}}, {"[{ok,1},error]", []ei.Result[int]{{Value: 1}, {Err: &ei.ReasonError{Reason: ei.Atom("error")}}}},
+		{"undefined", ei.Optional[ei.Result[int]]{}},
+		{"[{ok,1},error]", []ei.Result[int]{{Value: 1}, {Err: &ei.ReasonError{Reason: ei.Atom("error")}}}},
 		// terms as they are
 		{"{1,[a|b]}", ei.Tuple{ei.Int(1), ei.ImproperList{Elems: []ei.Term{ei.Atom("a")}, Tail: ei.Atom("b")}}},
-		{`"ab"`, ei.String("ab")}, {"[a]", ei.List{ei.Atom("a")}}, {"[]", ei.List{}}, {"#{a => 1}", ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}}},
-		{"<<1:3>>", ei.Bitstring{Data: []byte{32}, Bits: 3}}, {"<<1>>", ei.Bitstring{Data: []byte{1}, Bits: 8}}, {"<<>>", ei.Bitstring{Data: []byte{}}}, {"<<1>>", ei.Binary{1}}, {"1", ei.Int(1)}, {"1.0", ei.Float(1)},
+		{`"ab"`, ei.String("ab")}, {"[a]", ei.List{ei.Atom("a")}}, {"[]", ei.List{}},
+		{"#{a => 1}", ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}}},
+		{"<<1:3>>", ei.Bitstring{Data: []byte{32}, Bits: 3}}, {"<<1>>", ei.Bitstring{Data: []byte{1}, Bits: 8}},
+		{"<<>>", ei.Bitstring{Data: []byte{}}}, {"<<1>>", ei.Binary{1}}, {"1", ei.Int(1)}, {"1.0", ei.Float(1)},
 		{"18446744073709551616", ei.NewBigInt(big1("18446744073709551616"))}, {"fun a:b/1", ei.Export{Module: "a", Function: "b", Arity: 1}},
-		{"#Pid<a@b.1.2.3>", ei.Pid{Node: "a@b", ID: 1, Serial: 2, Creation: 3}}, {"[a|b]", ei.ImproperList{Elems: []ei.Term{ei.Atom("a")}, Tail: ei.Atom("b")}},
+		{"#Pid<a@b.1.2.3>", ei.Pid{Node: "a@b", ID: 1, Serial: 2, Creation: 3}},
+		{"[a|b]", ei.ImproperList{Elems: []ei.Term{ei.Atom("a")}, Tail: ei.Atom("b")}},
 		{"#Ref<a@b.1.2.3>", ei.Ref{Node: "a@b", Creation: 3, Len: 2, ID: [5]uint32{2, 1}}},
 		{"#Port<a@b.1.2>", ei.Port{Node: "a@b", ID: 1, Creation: 2}},
 		{"[1]", ei.Raw("l\x00\x00\x00\x01a\x01j")}, {"[a,{}]", []ei.Raw{ei.Raw("w\x01a"), ei.Raw("h\x00")}},
@@ -202,7 +212,7 @@ func TestUnmarshalRefuses(t *testing.T) {
 		want string
 	}{
 		// numbers: nothing is cut off
-		{"128", int8(0), ei.ErrRange, "ei: integer 128 where an integer (int8) is due: integer out of range"},
+		{"128", int8(0), ei.ErrRange, "ei: integer 128 where an integer (int8) is due: number out of range"},
 		{"-129", int8(0), ei.ErrRange, ""}, {"256", uint8(0), ei.ErrRange, ""}, {"-1", uint8(0), ei.ErrRange, ""},
 		{"32768", int16(0), ei.ErrRange, ""}, {"-32769", int16(0), ei.ErrRange, ""}, {"65536", uint16(0), ei.ErrRange, ""},
 		{"2147483648", int32(0), ei.ErrRange, ""}, {"-2147483649", int32(0), ei.ErrRange, ""}, {"4294967296", uint32(0), ei.ErrRange, ""},
@@ -210,46 +220,59 @@ func TestUnmarshalRefuses(t *testing.T) {
 		{"18446744073709551616", uint64(0), ei.ErrRange, ""}, {"-1", uint64(0), ei.ErrRange, ""}, {"-1", uint(0), ei.ErrRange, ""},
 		{"9223372036854775808", 0, ei.ErrRange, ""}, {"-9223372036854775808", uint64(0), ei.ErrRange, ""}, {"-1", uintptr(0), ei.ErrRange, ""},
 		{"128", myInt(0), ei.ErrRange, ""}, {"4294967296", myUint(0), ei.ErrRange, ""},
-		{"1.0", 0, ei.ErrType, "ei: float 1.0 where an integer is due"}, {"0.0", uint8(0), ei.ErrType, ""}, {"1.0", big.NewInt(0), ei.ErrType, ""},
+		{"1.0", 0, ei.ErrType, "ei: float 1.0 where an integer is due"}, {"0.0", uint8(0), ei.ErrType, ""},
+		{"1.0", big.NewInt(0), ei.ErrType, ""},
 		{"9007199254740993", 0.0, ei.ErrRange, ""}, {"-9007199254740993", 0.0, ei.ErrRange, ""}, {"16777217", float32(0), ei.ErrRange, ""},
-		{"18446744073709551617", 0.0, ei.ErrRange, ""}, {"1" + zeros(400), 0.0, ei.ErrRange, ""}, {"1.0e39", float32(0), ei.ErrRange, ""},
+		{"18446744073709551617", 0.0, ei.ErrRange, ""}, {"1" + zeros(400), 0.0, ei.ErrRange, ""},
+		{"1.0e39", float32(0), ei.ErrRange, "ei: float 1.0e39 where a float32 is due: number out of range"},
 		{"-3.5e38", myFloat(0), ei.ErrRange, ""}, {"9223372036854775807", 0.0, ei.ErrRange, ""}, {"18446744073709551615", 0.0, ei.ErrRange, ""},
 		{"true", 0, ei.ErrType, ""}, {"<<1>>", 0, ei.ErrType, ""}, {"a", 0.0, ei.ErrType, "ei: atom a where a float is due"},
 		{"undefined", 0, ei.ErrType, ""}, {"nil", "", ei.ErrType, ""}, {"[]", 0, ei.ErrType, ""},
 		// atoms
-		{"yes", false, ei.ErrType, ""}, {"1", false, ei.ErrType, ""}, {"<<\"true\">>", false, ei.ErrType, ""}, {"undefined", false, ei.ErrType, ""},
+		{"yes", false, ei.ErrType, ""}, {"1", false, ei.ErrType, ""}, {"<<\"true\">>", false, ei.ErrType, ""},
+		{"undefined", false, ei.ErrType, ""},
 		{`<<"a">>`, ei.Atom(""), ei.ErrType, ""}, {`"a"`, ei.Atom(""), ei.ErrType, ""}, {"1", ei.Atom(""), ei.ErrType, ""},
 		// text
-		{"a", "", ei.ErrType, "ei: atom a where text is due"}, {"1", "", ei.ErrType, ""}, {"[256]", "", ei.ErrType, ""}, {"[a]", "", ei.ErrType, ""},
+		{"a", "", ei.ErrType, "ei: atom a where text is due"}, {"1", "", ei.ErrType, ""}, {"[256]", "", ei.ErrType, ""},
+		{"[a]", "", ei.ErrType, ""},
 		{"[-1]", "", ei.ErrType, ""}, {"[1|2]", "", ei.ErrType, ""}, {"[1|a]", "", ei.ErrType, ""}, {"<<1:3>>", "", ei.ErrType, ""},
 		{"[<<1:3>>]", []byte{}, ei.ErrType, ""}, {"{}", []byte{}, ei.ErrType, ""}, {"[1.0]", "", ei.ErrType, ""}, {"[#{}]", "", ei.ErrType, ""},
 		{"<<1>>", [2]byte{}, ei.ErrType, ""}, {"<<1,2,3>>", [2]byte{}, ei.ErrType, ""}, {"<<1:1>>", [1]byte{}, ei.ErrType, ""},
 		// lists
-		{"[1|2]", []int{}, ei.ErrType, ""}, {"{1}", []int{}, ei.ErrType, ""}, {"<<1>>", []int{}, ei.ErrType, ""}, {"[1]", [2]int{}, ei.ErrType, ""},
-		{"[1,2,3]", [2]int{}, ei.ErrType, ""}, {"[]", [1]int{}, ei.ErrType, ""}, {"[1,2]", [0]int{}, ei.ErrType, ""}, {`"abc"`, [2]int{}, ei.ErrType, ""},
-		{"[1,a]", []int{}, ei.ErrType, "ei: [1]: atom a where an integer is due"}, {`"a"`, []string{}, ei.ErrType, ""}, {`"a"`, []bool{}, ei.ErrType, ""},
-		{`[200,"é"]`, []int8{}, ei.ErrRange, ""}, {`[200,233]`, []int8{}, ei.ErrRange, ""}, {"undefined", []int{}, ei.ErrType, ""}, {"#{}", []int{}, ei.ErrType, ""},
+		{"[1|2]", []int{}, ei.ErrType, ""}, {"{1}", []int{}, ei.ErrType, ""}, {"<<1>>", []int{}, ei.ErrType, ""},
+		{"[1]", [2]int{}, ei.ErrType, ""},
+		{"[1,2,3]", [2]int{}, ei.ErrType, ""}, {"[]", [1]int{}, ei.ErrType, ""}, {"[1,2]", [0]int{}, ei.ErrType, ""},
+		{`"abc"`, [2]int{}, ei.ErrType, ""},
+		{"[1,a]", []int{}, ei.ErrType, "ei: [1]: atom a where an integer is due"}, {`"a"`, []string{}, ei.ErrType, ""},
+		{`"a"`, []bool{}, ei.ErrType, ""},
+		{`[200,"é"]`, []int8{}, ei.ErrRange, ""}, {`[200,233]`, []int8{}, ei.ErrRange, ""}, {"undefined", []int{}, ei.ErrType, ""},
+		{"#{}", []int{}, ei.ErrType, ""},
 		{"[1,2|[a]]", []int{}, ei.ErrType, ""},
 		// maps
-		{"[]", map[string]int{}, ei.ErrType, ""}, {"#{a => 1}", map[string]int{}, ei.ErrType, ""}, {"#{1 => a}", map[int]int{}, ei.ErrType, "ei: [1]: atom a where an integer is due"},
+		{"[]", map[string]int{}, ei.ErrType, ""}, {"#{a => 1}", map[string]int{}, ei.ErrType, ""},
+		{"#{1 => a}", map[int]int{}, ei.ErrType, "ei: [1]: atom a where an integer is due"},
 		{`#{<<"a">> => 1,"a" => 2}`, map[string]int{}, ei.ErrDuplicate, ""}, {"#{1 => 1,1.0 => 2}", map[float64]int{}, ei.ErrDuplicate, ""},
 		{"#{undefined => 1,nil => 2}", map[ei.Optional[int]]int{}, ei.ErrDuplicate, ""},
 		{"#{300 => 1}", map[int8]int{}, ei.ErrRange, ""}, {"{a,1}", map[ei.Atom]int{}, ei.ErrType, ""},
 		{"#{0.0 => 1,-0.0 => 2}", map[float64]int{}, ei.ErrDuplicate, ""}, {"#{{} => 1}", map[any]int{}, ei.ErrType, ""},
-		{"#{[] => 1}", map[ei.Term]int{}, ei.ErrType, ""}, {"#{<<1>> => 1}", map[any]int{}, ei.ErrType, ""},
+		{"#{[] => 1}", map[ei.Term]int{}, ei.ErrType, ""}, {"#{<<1:1>> => 1}", map[any]int{}, ei.ErrType, ""},
 		// results
-		{"{ok,1,2}", ei.Result[int]{}, ei.ErrType, ""}, {"{ok}", ei.Result[int]{}, ei.ErrType, ""}, {"{fine,1}", ei.Result[int]{}, ei.ErrType, ""},
+		{"{ok,1,2}", ei.Result[int]{}, ei.ErrType, ""}, {"{ok}", ei.Result[int]{}, ei.ErrType, ""},
+		{"{fine,1}", ei.Result[int]{}, ei.ErrType, ""},
 		{"yes", ei.Result[int]{}, ei.ErrType, ""}, {"1", ei.Result[int]{}, ei.ErrType, ""}, {"{}", ei.Result[int]{}, ei.ErrType, ""},
-		{"{error}", ei.Result[int]{}, ei.ErrType, ""}, {"{error,1,2}", ei.Result[int]{}, ei.ErrType, ""}, {"{ok,a}", ei.Result[int]{}, ei.ErrType, ""},
+		{"{error}", ei.Result[int]{}, ei.ErrType, ""}, {"{error,1,2}", ei.Result[int]{}, ei.ErrType, ""},
+		{"{ok,a}", ei.Result[int]{}, ei.ErrType, ""},
 		{"[ok,1]", ei.Result[int]{}, ei.ErrType, ""}, {"undefined", ei.Result[int]{}, ei.ErrType, ""},
 		// terms of one type
-		{"1", ei.Tuple{}, ei.ErrType, ""}, {"a", ei.Pid{}, ei.ErrType, ""}, {"[a]", ei.String(""), ei.ErrType, ""}, {"{}", ei.Map{}, ei.ErrType, ""},
+		{"1", ei.Tuple{}, ei.ErrType, ""}, {"a", ei.Pid{}, ei.ErrType, ""}, {"[a]", ei.String(""), ei.ErrType, ""},
+		{"{}", ei.Map{}, ei.ErrType, ""},
 		{"1.0", ei.Int(0), ei.ErrType, ""}, {"[1|2]", ei.List{}, ei.ErrType, ""}, {"#Port<a@b.1.2>", ei.Pid{}, ei.ErrType, ""},
 		{"<<1:3>>", ei.Binary{}, ei.ErrType, ""}, {"fun a:b/1", ei.Fun{}, ei.ErrType, ""},
 		// options
 		{"{1}", charlists{}, ei.ErrType, ""}, {`{"ab","c"}`, charlists{}, ei.ErrType, ""}, {"{ab}", charlists{}, ei.ErrType, ""},
 		{"{[16#110000]}", charlists{}, ei.ErrType, ""}, {"{[16#d800]}", charlists{}, ei.ErrType, ""}, {"{[1|a]}", charlists{}, ei.ErrType, ""},
-		{"{red,[a,b],undefined}", atoms{}, ei.ErrType, ""}, {`{red,[a],1,#{}}`, atoms{}, ei.ErrType, "ei: atoms.c: integer 1 where an atom is due"},
+		{"{red,[a,b],undefined}", atoms{}, ei.ErrType, ""},
+		{`{red,[a],1,#{}}`, atoms{}, ei.ErrType, "ei: atoms.c: integer 1 where an atom is due"},
 	} {
 		t.Run(tt.text, func(t *testing.T) {
 			got, err := readInto(t, nil, encoded(t, tt.text), reflect.TypeOf(tt.into))

@@ -105,8 +105,10 @@ func (l *liar) ReadTerm(c *ei.Cursor) error {
 func TestCustomWherever(t *testing.T) {
 	const d = "{degrees,5}"
 	v := customs{A: 5, B: ptr(degrees(5)), C: []degrees{5}, D: map[string]degrees{"k": 5}, E: map[degrees]int{5: 1}, F: ei.Some(degrees(5)),
-		G: ei.Result[degrees]{Value: 5}, H: Custom{5}, I: &Custom{5}, J: []Custom{{5}}, K: map[Custom]Custom{{5}: {5}}, L: [1]Custom{{5}}, M: ei.Atom("x")}
-	text := `#{a => ` + d + `,b => ` + d + `,c => [` + d + `],d => #{<<"k">> => ` + d + `},e => #{` + d + ` => 1},f => ` + d + `,g => {ok,` + d + `},h => ` + d +
+		G: ei.Result[degrees]{Value: 5}, H: Custom{5}, I: &Custom{5}, J: []Custom{{5}}, K: map[Custom]Custom{{5}: {5}}, L: [1]Custom{{5}},
+		M: ei.Atom("x")}
+	text := `#{a => ` + d + `,b => ` + d + `,c => [` + d + `],d => #{<<"k">> => ` + d + `},e => #{` + d + ` => 1},f => ` + d + `,g => {ok,` +
+		d + `},h => ` + d +
 		`,i => ` + d + `,j => [` + d + `],k => #{` + d + ` => ` + d + `},l => [` + d + `],m => x}`
 	b, err := ei.Append(nil, v)
 	require.NoError(t, err)

@@ -70,7 +70,8 @@ func TestDeepMapping(t *testing.T) {
 		{"trees", "t\x00\x00\x00\x02w\x04kidsl\x00\x00\x00\x01", "t\x00\x00\x00\x02w\x04kidsjw\x04namem\x00\x00\x00\x00",
 			"jw\x04namem\x00\x00\x00\x00", new(deepTree)},
 		{"variants", "h\x02w\x05chain", "w\x03end", "", new(deepAny)},
-		{"mixed", "t\x00\x00\x00\x01w\x01al\x00\x00\x00\x01t\x00\x00\x00\x01m\x00\x00\x00\x00h\x02w\x02okl\x00\x00\x00\x01", "w\x09undefined", "jj", new(*deepMixed)},
+		{"mixed", "t\x00\x00\x00\x01w\x01al\x00\x00\x00\x01t\x00\x00\x00\x01m\x00\x00\x00\x00h\x02w\x02okl\x00\x00\x00\x01", "w\x09undefined",
+			"jj", new(*deepMixed)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			deep := deep / 4
@@ -149,9 +150,11 @@ func TestCyclicValues(t *testing.T) {
 	mixed := &deepMixed{}
 	mixed.A[0] = map[string]ei.Result[[]*deepMixed]{"a": {Value: []*deepMixed{mixed}}}
 	for name, v := range map[string]any{
-		"struct": next, "array": array, "struct and array": held, "result": result, "optional": optional, "slice": slice, "slice of results": results,
-		"map": m, "any": variants, "any in array": inArray, "any in struct": inStruct, "any in result": inResult, "any in optional": inOptional,
-		"any in pointer": inPointer, "mixed": mixed,
+		"struct": next, "array": array, "struct and array": held, "result": result, "optional": optional, "slice": slice,
+		"slice of results": results,
+		"map":              m, "any": variants, "any in array": inArray, "any in struct": inStruct, "any in result": inResult,
+		"any in optional": inOptional,
+		"any in pointer":  inPointer, "mixed": mixed,
 	} {
 		for range 6 { // at each place of the round
 			_, err := ei.Append(nil, v)

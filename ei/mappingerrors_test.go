@@ -3,9 +3,13 @@ package ei_test
 import (
 	"errors"
 	"math"
+	"math/big"
+	"net/netip"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,6 +31,7 @@ type (
 		*EmbedsItself
 		A int
 	}
+	Stamped  struct{ time.Time }
 	Left     struct{ Same int }
 	Right    struct{ Same int }
 	onlyHere struct{ a, b int }
@@ -71,7 +76,36 @@ func TestMappingErrors(t *testing.T) {
 			Left
 			Right
 		}{}, "same", "two fields"},
-		{"hidden by the outer", shadow{}, "a", "two fields"},
+		{"embedded time", struct {
+			time.Time
+			A int
+		}{}, "Time", "take DateTime, NaiveDateTime, Date or Time of package ei/elixir"},
+		{"embedded pointer to a rational", struct {
+			*big.Rat
+			A int
+		}{}, "Rat", "Decimal"},
+		{"embedded address", struct {
+			netip.Addr
+			A int
+		}{}, "Addr", "netip.Addr: it has no exported field"},
+		{"embedded twice deep", struct {
+			Stamped
+			A int
+		}{}, "Time", "DateTime"},
+		{"embedded counter", struct {
+			atomic.Int64
+			A int
+		}{}, "Int64", "no exported field"},
+		{"time", struct{ At time.Time }{}, "At", "DateTime"},
+		{"duration", struct{ Timeout time.Duration }{}, "Timeout", "ms"},
+		{"durations", struct{ Timeouts []time.Duration }{}, "Timeouts", "ms"},
+		{"embedded duration", struct{ time.Duration }{}, "Duration", "ms"},
+		{"unit of a number", struct {
+			A int `ei:",ms"`
+		}{}, "A", "only a time.Duration"},
+		{"key with a unit", struct {
+			A map[time.Duration]int `ei:",ms"`
+		}{}, "A", "no unit"},
 		{"unexported, tagged", struct {
 			a int `ei:"a"`
 		}{}, "a", "not exported"},
@@ -110,10 +144,7 @@ func TestMappingErrors(t *testing.T) {
 			_ struct{} `ei:"struct=Elixir.A"`
 			A ei.Atom  `ei:"__struct__"`
 		}{}, "__struct__", "already"},
-		{"tag too long", struct {
-			_ struct{} `ei:"tuple=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"`
-			A int
-		}{}, "_", "no atom"},
+		{"tag too long", longTag(), "_", "no atom"},
 		{"key too long", longKey(), strings.Repeat("k", 256), "atom"},
 		{"atom with fields", struct {
 			_ struct{} `ei:"atom=a"`
@@ -130,9 +161,9 @@ func TestMappingErrors(t *testing.T) {
 		{"embedded pointer, not exported", struct {
 			*onlyHere
 			A int
-		}{}, "onlyHere", ""},
-		{"embeds itself", *(embedsItself{&embedsItself{}, 1}).embedsItself, "embedsItself", ""},
-		{"embeds itself, exported", EmbedsItself{}, "EmbedsItself", ""},
+		}{}, "onlyHere", "cannot be set"},
+		{"embeds itself", *(embedsItself{&embedsItself{}, 1}).embedsItself, "embedsItself", "not exported"},
+		{"embeds itself, exported", EmbedsItself{}, "EmbedsItself", "in itself"},
 		{"atom of a number", struct {
 			A int `ei:",atom"`
 		}{}, "A", "text"},
@@ -190,6 +221,10 @@ func TestMappingErrors(t *testing.T) {
 			}
 		})
 	}
+	for _, v := range []any{time.Second, []any{time.Second}, map[string]time.Duration{}} {
+		_, err := ei.Append(nil, v)
+		require.ErrorContains(t, err, `tag its field with ei:",ms"`)
+	}
 	for _, v := range []any{make(chan int), func() {}, complex(1, 1)} {
 		_, err := ei.Append(nil, v)
 		var unsupported *ei.UnsupportedTypeError
@@ -204,9 +239,20 @@ func TestMappingErrors(t *testing.T) {
 }
 
 func longKey() any {
-	return reflect.New(reflect.StructOf([]reflect.StructField{{
+	return structOf(reflect.StructField{
 		Name: "A", Type: reflect.TypeFor[int](), Tag: reflect.StructTag(`ei:"` + strings.Repeat("k", 256) + `"`),
-	}})).Elem().Interface()
+	})
+}
+
+func longTag() any {
+	return structOf(reflect.StructField{
+		Name: "_", PkgPath: "ei_test", Type: reflect.TypeFor[struct{}](),
+		Tag: reflect.StructTag(`ei:"tuple=` + strings.Repeat("a", 256) + `"`),
+	}, reflect.StructField{Name: "A", Type: reflect.TypeFor[int]()})
+}
+
+func structOf(fields ...reflect.StructField) any {
+	return reflect.New(reflect.StructOf(fields)).Elem().Interface()
 }
 
 // What has methods of its own keeps them where the type could not be mapped.

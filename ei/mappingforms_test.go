@@ -49,7 +49,8 @@ func TestUnmarshalMalformed(t *testing.T) {
 		var v any
 		err := ei.Unmarshal(data, &v)
 		require.Equal(t, want, err, "%q", tt.data)
-		for _, into := range []any{new(int), new(float64), new(string), new([]byte), new([3]byte), new([]any), new(map[any]any), new(quote), new(props),
+		for _, into := range []any{new(int), new(float64), new(string), new([]byte), new([3]byte), new([]any), new(map[any]any),
+			new(quote), new(props),
 			new(user), new(*int), new(ei.Optional[any]), new(ei.Result[any]), new(shape), new(ei.Atom), new(ei.Pid), new(bool), new([]string),
 			new(map[string]string), new(struct{}), new(ei.Raw), new(binKeys), new(strKeys)} {
 			err := (&ei.DecodeOptions{LenientText: true, AtomText: true}).Unmarshal(data, into)
@@ -88,7 +89,8 @@ func TestUnmarshalAround(t *testing.T) {
 	require.ErrorIs(t, ei.Unmarshal(append(packed("a\x01"), 1), &n), ei.ErrTrailing)
 	require.ErrorIs(t, ei.Unmarshal(packed("w\x01a"), &n), ei.ErrType)
 	require.ErrorIs(t, ei.Raw(packed("a\x01")[1:]).Unmarshal(&n), ei.ErrCompressed)
-	require.ErrorIs(t, (&ei.DecodeOptions{Limits: ei.Limits{Decompressed: 100}}).Unmarshal(packed("m\x00\x00\x10\x00"+strings.Repeat("x", 4096)), &s), ei.ErrLimit)
+	require.ErrorIs(t, (&ei.DecodeOptions{Limits: ei.Limits{Decompressed: 100}}).Unmarshal(
+		packed("m\x00\x00\x10\x00"+strings.Repeat("x", 4096)), &s), ei.ErrLimit)
 
 	// LOCAL_EXT
 	local := []byte("\x83yabc")
@@ -190,7 +192,8 @@ func TestUnmarshalSharesMemory(t *testing.T) {
 			X ei.Bitstring
 		}
 	}
-	data := encoded(t, `#{a => <<"abc">>,b => <<"abc">>,c => <<"abc">>,d => <<"abc">>,e => <<"abc">>,f => <<"abc">>,g => {<<"abc">>},h => abc,`+
+	data := encoded(t, `#{a => <<"abc">>,b => <<"abc">>,c => <<"abc">>,d => <<"abc">>,e => <<"abc">>,f => <<"abc">>,`+
+		`g => {<<"abc">>},h => abc,`+
 		`i => #{<<"abc">> => <<"abc">>},j => <<"abc">>,k => {ok,<<"abc">>},l => <<"abc">>,m => {<<"abc",1:3>>}}`)
 	read := func(o *ei.DecodeOptions) (v all, text string) {
 		data := bytes.Clone(data)
@@ -281,9 +284,11 @@ func TestUnmarshalAtomTable(t *testing.T) {
 
 // A head that announces more than there is takes no memory.
 func TestUnmarshalAnnounced(t *testing.T) {
-	for _, data := range []string{"l\x7f\xff\xff\xff", "t\x3f\xff\xff\xff", "i\x7f\xff\xff\xff", "m\x7f\xff\xff\xff", "o\x7f\xff\xff\xff\x00", "k\xff\xff",
+	for _, data := range []string{"l\x7f\xff\xff\xff", "t\x3f\xff\xff\xff", "i\x7f\xff\xff\xff", "m\x7f\xff\xff\xff", "o\x7f\xff\xff\xff\x00",
+		"k\xff\xff",
 		"l\x00\x01\x00\x00" + strings.Repeat("j", 65000)} {
-		for _, v := range []any{new([]quote), new([][1000]int), new(map[string]quote), new([]byte), new(string), new(*bigStruct), new([]bigStruct),
+		for _, v := range []any{new([]quote), new([][1000]int), new(map[string]quote), new([]byte), new(string), new(*bigStruct),
+			new([]bigStruct),
 			new(bigStruct), new(any), new([]any), new(pairs)} {
 			start := time.Now()
 			n := allocated(func() {

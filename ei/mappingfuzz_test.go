@@ -13,12 +13,18 @@ import (
 
 // fuzzTypes are what FuzzUnmarshal reads into.
 var fuzzTypes = []reflect.Type{
-	reflect.TypeFor[any](), reflect.TypeFor[quote](), reflect.TypeFor[user](), reflect.TypeFor[props](), reflect.TypeFor[binKeys](), reflect.TypeFor[strKeys](),
-	reflect.TypeFor[elixirStruct](), reflect.TypeFor[twice](), reflect.TypeFor[record](), reflect.TypeFor[textForms](), reflect.TypeFor[pairs](), reflect.TypeFor[shape](),
-	reflect.TypeFor[rapidAll](), reflect.TypeFor[deepTree](), reflect.TypeFor[deepMixed](), reflect.TypeFor[deepResults](), reflect.TypeFor[selfSlice](), reflect.TypeFor[selfMap](),
-	reflect.TypeFor[map[any]any](), reflect.TypeFor[map[anyKey][]any](), reflect.TypeFor[map[[2]float32]ei.Optional[any]](), reflect.TypeFor[[]ei.Result[*int8]](),
-	reflect.TypeFor[[]string](), reflect.TypeFor[[3]uint16](), reflect.TypeFor[[]float64](), reflect.TypeFor[big.Int](), reflect.TypeFor[[]byte](), reflect.TypeFor[[4]byte](),
-	reflect.TypeFor[ei.Raw](), reflect.TypeFor[[]ei.Term](), reflect.TypeFor[ei.Bitstring](), reflect.TypeFor[map[string]bool](), reflect.TypeFor[deepResult](), reflect.TypeFor[truth](),
+	reflect.TypeFor[any](), reflect.TypeFor[quote](), reflect.TypeFor[user](), reflect.TypeFor[props](), reflect.TypeFor[binKeys](),
+	reflect.TypeFor[strKeys](),
+	reflect.TypeFor[elixirStruct](), reflect.TypeFor[twice](), reflect.TypeFor[record](), reflect.TypeFor[textForms](),
+	reflect.TypeFor[pairs](), reflect.TypeFor[shape](),
+	reflect.TypeFor[rapidAll](), reflect.TypeFor[deepTree](), reflect.TypeFor[deepMixed](), reflect.TypeFor[deepResults](),
+	reflect.TypeFor[selfSlice](), reflect.TypeFor[selfMap](),
+	reflect.TypeFor[map[any]any](), reflect.TypeFor[map[anyKey][]any](), reflect.TypeFor[map[[2]float32]ei.Optional[any]](),
+	reflect.TypeFor[[]ei.Result[*int8]](),
+	reflect.TypeFor[[]string](), reflect.TypeFor[[3]uint16](), reflect.TypeFor[[]float64](), reflect.TypeFor[big.Int](),
+	reflect.TypeFor[[]byte](), reflect.TypeFor[[4]byte](),
+	reflect.TypeFor[ei.Raw](), reflect.TypeFor[[]ei.Term](), reflect.TypeFor[ei.Bitstring](), reflect.TypeFor[map[string]bool](),
+	reflect.TypeFor[deepResult](), reflect.TypeFor[truth](),
 }
 
 // FuzzUnmarshal checks that no bytes make Unmarshal panic or take much memory, whatever they are to
@@ -37,7 +43,8 @@ func FuzzUnmarshal(f *testing.F) {
 	for _, text := range []string{
 		`#{order_id => "A1",lines => [#{sku => <<"x">>,qty => 2,price => 1}],note => nil,tags => [],state => new}`, `{user,<<"Jo">>,42}`,
 		`[flag,{name,<<"a">>},{n,1},{any,x}]`, `[{ok,1},ok,{error,x},error,{ok,undefined}]`, `[{circle,1.0},point,{square,2.0,{circle,3}}]`,
-		`#{'__struct__' => 'Elixir.A',name => nil}`, `#{<<"a">> => #{<<"b">> => #{}}}`, `[[],[[],[[]]],[]]`, `#{name => <<"x">>,kids => [#{kids => []},#{}]}`,
+		`#{'__struct__' => 'Elixir.A',name => nil}`, `#{<<"a">> => #{<<"b">> => #{}}}`, `[[],[[],[[]]],[]]`,
+		`#{name => <<"x">>,kids => [#{kids => []},#{}]}`,
 	} {
 		for i := range fuzzTypes {
 			f.Add(encoded(f, text), byte(i), byte(i))

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -55,8 +56,27 @@ type (
 		Bytes    []byte
 		Float32  float32
 		Term     any
+		ByKey    map[anyKey]ei.BinaryKey
+		ByTerm   map[ei.Term]int8
+		Wait     time.Duration            `ei:",s"`
+		Waits    map[string]time.Duration `ei:",ms"`
 	}
 )
+
+const infinite = time.Duration(math.MaxInt64)
+
+// genKey makes what is the key of a Go map, as an interface holds it.
+func genKey[K any](t *rapid.T, bytes func(string) K) K {
+	switch rapid.IntRange(0, 3).Draw(t, "key") {
+	case 0:
+		return any(genAtom().Draw(t, "atom")).(K)
+	case 1:
+		return any(ei.Int(rapid.Int64().Draw(t, "int"))).(K)
+	case 2:
+		return any(genPid().Draw(t, "pid")).(K)
+	}
+	return bytes(string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")))
+}
 
 // genValue makes values of a Go type that is made of what Unmarshal gives back as it was.
 func genValue(t *rapid.T, v reflect.Value, depth int) {
@@ -74,6 +94,18 @@ func genValue(t *rapid.T, v reflect.Value, depth int) {
 		return
 	case *any:
 		*to = genTerm(1).Draw(t, "term")
+		return
+	case *anyKey:
+		*to = anyKey{genKey(t, func(b string) any { return b })}
+		return
+	case *ei.Term:
+		*to = genKey(t, func(b string) ei.Term { return ei.BinaryKey(b) })
+		return
+	case *time.Duration:
+		*to = infinite
+		if rapid.Bool().Draw(t, "finite") {
+			*to = time.Duration(rapid.Int32().Draw(t, "seconds")) * time.Second
+		}
 		return
 	case *error:
 		if rapid.Bool().Draw(t, "failed") {
@@ -103,7 +135,8 @@ func genValue(t *rapid.T, v reflect.Value, depth int) {
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		v.SetUint(rapid.Uint64().Draw(t, "uint") >> (64 - v.Type().Bits()))
 	case reflect.Float32, reflect.Float64:
-		v.SetFloat(float64(rapid.Float32().Filter(func(f float32) bool { return !math.IsNaN(float64(f)) && !math.IsInf(float64(f), 0) }).Draw(t, "float")))
+		finite := func(f float32) bool { return !math.IsNaN(float64(f)) && !math.IsInf(float64(f), 0) }
+		v.SetFloat(float64(rapid.Float32().Filter(finite).Draw(t, "float")))
 	case reflect.String:
 		v.SetString(rapid.StringN(0, 20, -1).Draw(t, "text"))
 	case reflect.Slice:
@@ -163,6 +196,7 @@ func TestMappingRoundTrip(t *testing.T) {
 	for _, typ := range []reflect.Type{
 		reflect.TypeFor[rapidLeaf](), reflect.TypeFor[rapidTuple](), reflect.TypeFor[rapidProps](), reflect.TypeFor[rapidAll](),
 		reflect.TypeFor[map[string]map[int8][]ei.Optional[float32]](), reflect.TypeFor[[]ei.Result[map[ei.Atom]*rapidTuple]](),
+		reflect.TypeFor[map[anyKey]map[[2]ei.Term]bool](),
 	} {
 		t.Run(typ.String(), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
@@ -216,13 +250,18 @@ func TestAnyRoundTrip(t *testing.T) {
 // genType makes a type, mostly one with a mapping.
 func genType(t *rapid.T, depth int) reflect.Type {
 	leaves := []reflect.Type{
-		reflect.TypeFor[bool](), reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[uint64](), reflect.TypeFor[float32](), reflect.TypeFor[float64](),
-		reflect.TypeFor[string](), reflect.TypeFor[ei.Atom](), reflect.TypeFor[[]byte](), reflect.TypeFor[any](), reflect.TypeFor[ei.Term](), reflect.TypeFor[ei.Raw](),
-		reflect.TypeFor[ei.Pid](), reflect.TypeFor[ei.Tuple](), reflect.TypeFor[ei.Map](), reflect.TypeFor[ei.List](), reflect.TypeFor[*big.Int](), reflect.TypeFor[big.Int](),
-		reflect.TypeFor[ei.Optional[any]](), reflect.TypeFor[ei.Result[any]](), reflect.TypeFor[ei.Optional[int]](), reflect.TypeFor[ei.Result[string]](),
+		reflect.TypeFor[bool](), reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[uint64](), reflect.TypeFor[float32](),
+		reflect.TypeFor[float64](),
+		reflect.TypeFor[string](), reflect.TypeFor[ei.Atom](), reflect.TypeFor[[]byte](), reflect.TypeFor[any](), reflect.TypeFor[ei.Term](),
+		reflect.TypeFor[ei.Raw](),
+		reflect.TypeFor[ei.Pid](), reflect.TypeFor[ei.Tuple](), reflect.TypeFor[ei.Map](), reflect.TypeFor[ei.List](),
+		reflect.TypeFor[*big.Int](), reflect.TypeFor[big.Int](),
+		reflect.TypeFor[ei.Optional[any]](), reflect.TypeFor[ei.Result[any]](), reflect.TypeFor[ei.Optional[int]](),
+		reflect.TypeFor[ei.Result[string]](),
 		reflect.TypeFor[shape](), reflect.TypeFor[props](), reflect.TypeFor[record](), reflect.TypeFor[[3]byte](), reflect.TypeFor[ei.Binary](),
-		reflect.TypeFor[ei.Bitstring](), reflect.TypeFor[selfSlice](), reflect.TypeFor[selfMap](), reflect.TypeFor[deepResult](), reflect.TypeFor[hasChan](), reflect.TypeFor[anyKey](),
-		reflect.TypeFor[chan int](), reflect.TypeFor[func()](),
+		reflect.TypeFor[ei.Bitstring](), reflect.TypeFor[selfSlice](), reflect.TypeFor[selfMap](), reflect.TypeFor[deepResult](),
+		reflect.TypeFor[hasChan](), reflect.TypeFor[anyKey](),
+		reflect.TypeFor[chan int](), reflect.TypeFor[func()](), reflect.TypeFor[time.Duration](), reflect.TypeFor[ei.BinaryKey](),
 	}
 	if depth <= 0 {
 		return leaves[rapid.IntRange(0, len(leaves)-1).Draw(t, "leaf")]
@@ -241,13 +280,16 @@ func genType(t *rapid.T, depth int) reflect.Type {
 		return reflect.PointerTo(genType(t, depth-1))
 	case 5, 6:
 		var fields []reflect.StructField
-		whole := rapid.SampledFrom([]string{"", "tuple", "tuple=ok", "proplist", "keys=binary", "keys=string", "nil", "struct=Elixir.A", "atom=a"}).Draw(t, "whole")
+		whole := rapid.SampledFrom([]string{"", "tuple", "tuple=ok", "proplist", "keys=binary", "keys=string", "nil", "struct=Elixir.A",
+			"atom=a"}).Draw(t, "whole")
 		if whole != "" {
-			fields = append(fields, reflect.StructField{Name: "_", PkgPath: "ei_test", Type: reflect.TypeFor[struct{}](), Tag: reflect.StructTag(`ei:"` + whole + `"`)})
+			fields = append(fields, reflect.StructField{Name: "_", PkgPath: "ei_test", Type: reflect.TypeFor[struct{}](),
+				Tag: reflect.StructTag(`ei:"` + whole + `"`)})
 		}
 		for i := range rapid.IntRange(0, 3).Draw(t, "fields") {
 			option := rapid.SampledFrom([]string{"", "", "", ",omitempty", ",tuple", ",atom", ",charlist", "a", "-"}).Draw(t, "option")
-			fields = append(fields, reflect.StructField{Name: string(rune('A' + i)), Type: genType(t, depth-1), Tag: reflect.StructTag(`ei:"` + option + `"`)})
+			fields = append(fields, reflect.StructField{Name: string(rune('A' + i)), Type: genType(t, depth-1),
+				Tag: reflect.StructTag(`ei:"` + option + `"`)})
 		}
 		return reflect.StructOf(fields)
 	}
@@ -306,7 +348,8 @@ func genFor(t *rapid.T, typ reflect.Type, depth int) (term ei.Term) {
 	case reflect.Int, reflect.Int8, reflect.Uint64, reflect.Float32, reflect.Float64:
 		return ei.Int(rapid.Int8().Draw(t, "int"))
 	case reflect.String:
-		return rapid.SampledFrom([]ei.Term{ei.Atom("a"), ei.Binary("a"), ei.String("a"), ei.List{}, ei.Atom("undefined"), ei.Atom("true")}).Draw(t, "text")
+		return rapid.SampledFrom([]ei.Term{ei.Atom("a"), ei.Binary("a"), ei.String("a"), ei.List{}, ei.Atom("undefined"),
+			ei.Atom("true")}).Draw(t, "text")
 	}
 	return genTerm(2).Draw(t, "term")
 }
@@ -347,7 +390,8 @@ func throughGo(t require.TestingT, o *ei.DecodeOptions, data []byte, typ reflect
 		return true, nil
 	}
 	back := reflect.New(typ)
-	require.NoError(t, (&ei.DecodeOptions{LenientText: o.LenientText, AtomText: o.AtomText}).Unmarshal(again, back.Interface()), "%v: %x, %x", typ, data, again)
+	require.NoError(t, (&ei.DecodeOptions{LenientText: o.LenientText, AtomText: o.AtomText}).Unmarshal(again, back.Interface()), "%v: %x, %x",
+		typ, data, again)
 	third, err := ei.Marshal(back.Interface())
 	require.NoError(t, err)
 	require.Equal(t, again, third, "%v: %x", typ, data)

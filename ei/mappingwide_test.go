@@ -12,7 +12,8 @@ import (
 
 // wide is a type of a struct of n fields with a tag of its own.
 func wide(n int, whole string) reflect.Type {
-	fields := []reflect.StructField{{Name: "_", PkgPath: "ei_test", Type: reflect.TypeFor[struct{}](), Tag: reflect.StructTag(`ei:"` + whole + `"`)}}
+	fields := []reflect.StructField{{Name: "_", PkgPath: "ei_test", Type: reflect.TypeFor[struct{}](),
+		Tag: reflect.StructTag(`ei:"` + whole + `"`)}}
 	for i := range n {
 		fields = append(fields, reflect.StructField{Name: fmt.Sprintf("F%d", i), Type: reflect.TypeFor[int]()})
 	}
@@ -85,7 +86,8 @@ type (
 
 // The exported fields of an embedded struct that is not exported itself are as any others.
 func TestHiddenParts(t *testing.T) {
-	v := hides{hiddenParts{ei.Tuple{}, ei.Raw("j"), ei.Pid{Node: "a@b"}, 5, ei.Some(1), point{}, [2]byte{1, 2}, map[string]int{"a": 1}, ei.Result[int]{Value: 2}}}
+	v := hides{hiddenParts{ei.Tuple{}, ei.Raw("j"), ei.Pid{Node: "a@b"}, 5, ei.Some(1), point{}, [2]byte{1, 2}, map[string]int{"a": 1},
+		ei.Result[int]{Value: 2}}}
 	data, err := ei.Marshal(v)
 	require.NoError(t, err)
 	var got hides

@@ -2,8 +2,8 @@ package ei
 
 import "unsafe"
 
-// All that this package does with package unsafe is here: terms that lie side by side in memory that
-// was allocated once, where Go would allocate each of them as it becomes an interface value.
+// All that this package does with package unsafe is here: terms that lie side by side in memory
+// that was allocated once, where Go would allocate each of them as it becomes an interface value.
 //
 // An interface value is a word that tells the type and a pointer to the value, which nobody changes
 // as long as the interface value is in use. So it may as well point into a larger piece of memory,

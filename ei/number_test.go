@@ -104,12 +104,14 @@ func TestIntegerRange(t *testing.T) {
 
 // A FLOAT_EXT is any number with digits on both sides of a point, as binary_to_term has it.
 func TestOldFloatForms(t *testing.T) {
-	for text, want := range map[string]float64{"1.5": 1.5, "-1.5e3": -1500, "1.5E+3": 1500, "+0.25": 0.25, "00.50": 0.5, "1.00000000000000000000e-02": 0.01} {
+	for text, want := range map[string]float64{"1.5": 1.5, "-1.5e3": -1500, "1.5E+3": 1500, "+0.25": 0.25, "00.50": 0.5,
+		"1.00000000000000000000e-02": 0.01} {
 		got, err := ei.Decode([]byte("\x83c" + text + strings.Repeat("\x00", 31-len(text))))
 		require.NoError(t, err, text)
 		require.Equal(t, ei.Float(want), got)
 	}
-	for _, text := range []string{"", "1", "1.", ".5", "1e5", "1.e5", "1.5e", "1.5e+", "1.5 ", " 1.5", "1.5.5", "--1.5", "1_0.5", "inf", "0x1.8p1", "1.5e999"} {
+	for _, text := range []string{"", "1", "1.", ".5", "1e5", "1.e5", "1.5e", "1.5e+", "1.5 ", " 1.5", "1.5.5", "--1.5", "1_0.5", "inf",
+		"0x1.8p1", "1.5e999"} {
 		_, err := ei.Decode([]byte("\x83c" + text + strings.Repeat("\x00", 31-len(text))))
 		require.ErrorIs(t, err, ei.ErrFloat, text)
 	}

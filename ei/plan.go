@@ -4,6 +4,7 @@ import (
 	"math/big"
 	"reflect"
 	"sync"
+	"time"
 )
 
 // A plan says how the values of one Go type become terms and come back. It is made once, from the
@@ -11,12 +12,14 @@ import (
 type plan struct {
 	kind   kind
 	typ    reflect.Type
-	text   textForm // of kindText and kindAtom
-	absent Atom     // what a nil pointer, or an empty Optional, is written as; "": what EncodeOptions say
+	text   textForm      // of kindText and kindAtom
+	unit   time.Duration // of kindDuration
+	absent Atom          // what a nil pointer, or an empty Optional, is written as; "": what EncodeOptions say
 
 	marshals   marshalBy // whether the type is a Marshaler, and how
 	unmarshals bool      // its pointer is an Unmarshaler
 	simple     bool      // appendValue alone appends a value
+	inKey      bool      // it is, or is within, the key of a map
 
 	elem *plan // of what a slice, array, map, pointer, Optional or Result is made of
 	key  *plan // of a map
@@ -34,6 +37,7 @@ const (
 	kindInt            // a signed integer of any size
 	kindUint           // an unsigned one
 	kindFloat          // float32, float64
+	kindDuration       // time.Duration
 	kindBig            // big.Int
 	kindText           // a string
 	kindAtom           // an Atom
@@ -146,6 +150,7 @@ var (
 	typeOfMarshaler   = reflect.TypeFor[Marshaler]()
 	typeOfUnmarshaler = reflect.TypeFor[Unmarshaler]()
 	typeOfByte        = reflect.TypeFor[byte]()
+	typeOfDuration    = reflect.TypeFor[time.Duration]()
 )
 
 var exactKinds = map[reflect.Type]kind{

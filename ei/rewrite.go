@@ -21,8 +21,8 @@ func AppendResolved(b []byte, raw Raw, refs []Atom, max int) ([]byte, error) {
 }
 
 // ResolvedSize gives the number of bytes that AppendResolved appends, and how many of them are more
-// than the term takes in raw. It has the errors of AppendResolved, and takes constant memory but for
-// closures within closures.
+// than the term takes in raw. It has the errors of AppendResolved, and takes constant memory but
+// for closures within closures.
 func ResolvedSize(raw Raw, refs []Atom, max int) (size, grows int, err error) {
 	w := rewriter{c: Cursor{b: raw, CacheRefs: refs}, max: max, measures: true}
 	_, err = w.run(nil)

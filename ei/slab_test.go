@@ -13,7 +13,8 @@ import (
 // person is a term whose parts are put in slabs, each kind of them.
 func person(i int) ei.Tuple {
 	return ei.Tuple{ei.Atom(fmt.Sprintf("person_%d", i)), ei.Int(100_000 + i), ei.Binary(fmt.Sprintf("name %d", i)),
-		ei.String(fmt.Sprint(i)), ei.Float(1.5 * float64(i)), ei.List{ei.Int(-i), ei.Atom("x")}, ei.Bitstring{Data: []byte{byte(i), 128}, Bits: 1}}
+		ei.String(fmt.Sprint(i)), ei.Float(1.5 * float64(i)), ei.List{ei.Int(-i), ei.Atom("x")},
+		ei.Bitstring{Data: []byte{byte(i), 128}, Bits: 1}}
 }
 
 // Terms that lie side by side are as independent as others: they outlive each other, whatever the
@@ -56,8 +57,8 @@ func TestTermsThatShareMemory(t *testing.T) {
 	}
 }
 
-// A small part that lives on holds no more than a few kilobytes of the term that it is from, however
-// large its neighbours are.
+// A small part that lives on holds no more than a few kilobytes of the term that it is from,
+// however large its neighbours are.
 func TestSmallPartsHoldLittle(t *testing.T) {
 	big := ei.Binary(make([]byte, 1<<20))
 	text := ei.String(make([]byte, 60_000))

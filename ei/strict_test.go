@@ -110,7 +110,8 @@ func TestStrictWithErl(t *testing.T) {
 		for i, got := range askErl(t, erl, asked) {
 			d := doubtfuls[i]
 			refused := strings.HasPrefix(got, "error")
-			require.Equal(t, d.refuses[0] != 0 && release >= d.refuses[0] && release <= d.refuses[1], refused, "OTP %d: %s: %s", release, d.name, got)
+			require.Equal(t, d.refuses[0] != 0 && release >= d.refuses[0] && release <= d.refuses[1], refused, "OTP %d: %s: %s",
+				release, d.name, got)
 		}
 	}
 }

@@ -393,7 +393,8 @@ func TestParseSegments(t *testing.T) {
 		"<<<<1>>/binary>>": "<<1>>", "<<<<1:1>>/bits>>": "<<1:1>>", "<<<<1>>/binary-signed-little>>": "<<1>>", "<<<<1>>/binary-unit:4>>": "<<1>>",
 		"<<<<1,2>>:1/bytes>>": "<<1>>", "<<<<1,2>>:9/bits>>": "<<1,0:1>>", "<<1/integer-integer-little-little>>": "<<1>>",
 		"<<1:2/unit:8-unit:8>>": "<<0,1>>", "<<1:64/float-unit:1>>": "<<63,240,0,0,0,0,0,0>>", "<<65/utf8-signed>>": "<<65>>",
-		"<<1:16#8>>": "<<1>>", "<<1:1_0>>": "<<0,1:2>>", "<<1:1/unit:1_0>>": "<<0,1:2>>", "fun m:f/16#2": "fun m:f/2", "fun m:f/1_0": "fun m:f/10",
+		"<<1:16#8>>": "<<1>>", "<<1:1_0>>": "<<0,1:2>>", "<<1:1/unit:1_0>>": "<<0,1:2>>", "fun m:f/16#2": "fun m:f/2",
+		"fun m:f/1_0":                    "fun m:f/10",
 		"[1,\u0085 \u0080\u009f\u00a02]": "[1,2]",
 	} {
 		got, err := ei.Parse(text)
@@ -474,8 +475,10 @@ func TestBrief(t *testing.T) {
 	big, err := ei.Parse("1" + strings.Repeat("0", 3000))
 	require.NoError(t, err)
 	for _, term := range []ei.Term{
-		ei.Int(7), ei.Atom("é ü"), big, ei.Float(1.5), deep, ei.String("héllo"), ei.String("a\x00b"), ei.Binary("long é text"), ei.Binary{1, 2, 3},
-		ei.Bitstring{Data: []byte{1, 2, 128}, Bits: 3}, ei.Bitstring{Data: []byte("text too"), Bits: 3}, ei.List{ei.Int(1), ei.List{}}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: ei.Int(2)},
+		ei.Int(7), ei.Atom("é ü"), big, ei.Float(1.5), deep, ei.String("héllo"), ei.String("a\x00b"), ei.Binary("long é text"),
+		ei.Binary{1, 2, 3},
+		ei.Bitstring{Data: []byte{1, 2, 128}, Bits: 3}, ei.Bitstring{Data: []byte("text too"), Bits: 3}, ei.List{ei.Int(1), ei.List{}},
+		ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: ei.Int(2)},
 		ei.Map{{Key: ei.Atom("k"), Value: ei.Int(1)}, {Key: ei.Atom("l"), Value: ei.Binary("v")}},
 		ei.Record{Module: "m", Name: "n", Fields: []ei.Field{{Name: "f", Value: ei.Int(1)}}},
 	} {

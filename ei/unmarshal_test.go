@@ -155,7 +155,8 @@ func TestUnmarshalIsTheInverse(t *testing.T) {
 		{textForms{
 			A: "red", B: []string{"ab", "日", ""}, C: "fast", D: map[string]*string{"k": ptr("v")}, E: [2]int{1, 2}, F: []any{ei.Int(1)},
 			H: ei.Some(ei.Atom("h")), I: ei.Result[string]{Value: "v"}, J: map[ei.Atom][]float32{"f": {1}},
-		}, `#{a => red,b => ["ab",[26085],[]],c => <<"fast">>,d => #{<<"k">> => v},e => {1,2},f => {1},hh => h,i => {ok,<<"v">>},j => #{f => [1.0]}}`},
+		}, `#{a => red,b => ["ab",[26085],[]],c => <<"fast">>,d => #{<<"k">> => v},e => {1,2},f => {1},` +
+			`hh => h,i => {ok,<<"v">>},j => #{f => [1.0]}}`},
 		{stop{}, "stop"},
 		{[]shape{circle{R: 1}, point{}, &square{Side: 2, In: circle{R: 3}}}, "[{circle,1.0},point,{square,2.0,{circle,3.0}}]"},
 		{map[shape]int{point{}: 1}, "#{point => 1}"},

@@ -29,8 +29,8 @@ type variant struct {
 
 // RegisterVariants says what the values of the interface I can be, so that Unmarshal can make them
 // (a sum type). It is called once for an interface, as a package that declares one is initialised;
-// a later call replaces an earlier one. Each variant is a struct, or a pointer to one, that a tag or
-// an atom tells from the others:
+// a later call replaces an earlier one. Each variant is a struct, or a pointer to one, that a tag
+// or an atom tells from the others:
 //
 //	type Shape interface{ Area() float64 }
 //	type Circle struct {

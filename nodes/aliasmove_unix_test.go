@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// Aliases, and what has come to them with priority, go on in another process; in that of a server or
-// a mailbox that is registered there again, too.
+// Aliases, and what has come to them with priority, go on in another process; in that of a server
+// or a mailbox that is registered there again, too.
 func TestAliasesMove(t *testing.T) {
 	for _, kind := range movers {
 		for _, registered := range []bool{false, true} {
@@ -74,7 +74,8 @@ func TestReplyAfterMove(t *testing.T) {
 	n = upgrade(t, n)
 	require.ErrorIs(t, arrives(t, done, "the call").err, ErrMoved)
 	lost := n.Stats().Undeliverable
-	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, From: p.self, Ref: ref}, ei.Tuple{otp.AliasTag(ref), ei.Atom("late")})
+	p.send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias, From: p.self, Ref: ref},
+		ei.Tuple{otp.AliasTag(ref), ei.Atom("late")})
 	require.Eventually(t, func() bool { return n.Stats().Undeliverable == lost+1 }, tooLong, tick)
 }
 

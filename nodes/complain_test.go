@@ -260,7 +260,8 @@ func TestBreachesAreLogged(t *testing.T) {
 		"a malformed frame":           {0, 0, 0, 2, 1, 2},
 		"a malformed control message": {0, 0, 0, 7, 112, 131, 104, 2, 97, 1, 106}, // {1, []}
 		"another node's link": func() []byte {
-			b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpLink, From: ei.Pid{Node: "eve@test", ID: 1}, To: ei.Pid{Node: "bob@test", ID: 1}}, nil)
+			b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpLink, From: ei.Pid{Node: "eve@test", ID: 1},
+				To: ei.Pid{Node: "bob@test", ID: 1}}, nil)
 			require.NoError(t, err)
 			return b
 		}(),

@@ -100,8 +100,9 @@
 // a peer has had its share, its requests are refused (system_limit), and its messages wait after
 // all, for two seconds at most; then the mailbox with most of its share ends, with reason
 // mailbox_full, whose links and monitors hear of it. The log has a warning for a mailbox that is
-// over its limit, and an error for one that ends for it; Stats counts both. Nothing else is
-// dropped, and the order of what one process sends stays.
+// over its limit, which says what comes next, and an error for one that ends for it; Stats counts
+// both. Nothing else is dropped, and the order of what one process sends stays. How a receiver says
+// how much may come is docs/backpressure.md.
 //
 // # What waits, and its errors
 //
@@ -118,9 +119,11 @@
 // the end of a freeze as well; if it waits for anything else, its comment says so. Most errors are
 // wrapped in an *[Error]. Test for them with errors.Is and errors.As; they are
 //
-//	ErrNoConnection             a connection on demand could not be made; what the Resolver, transport or handshake said is beside it
+//	ErrNoConnection             a connection on demand could not be made; beside it is what the Resolver,
+//	                            transport or handshake said
 //	dist.ErrInvalidName         no node can have that name, a pid's or a reference's node neither; nothing was tried
-//	ErrHandshakeTimeout         beside ErrNoConnection: Config.HandshakeTimeout is over. It is context.DeadlineExceeded, too, also if ctx goes on
+//	ErrHandshakeTimeout         beside ErrNoConnection: Config.HandshakeTimeout is over. It is
+//	                            context.DeadlineExceeded, too, also if ctx goes on
 //	those of Conn.Err           the connection has ended, perhaps during the wait
 //	those of Mailbox.Err        the mailbox whose method was called has ended: *ExitError or ErrMoved
 //	ErrMoved                    the node, or its connection to that peer, goes on in another process; nothing was sent
@@ -176,7 +179,7 @@
 //	atoms remembered                        1,024 a connection                     made anew each time
 //	functions running                       a share of Config.MaxCalls             requests wait
 //	waiting requests, and messages in       a share of Config.OverflowLimit, each  system_limit, mailbox_full
-//	full mailboxes, or for functions
+//	full mailboxes, or for functions        (for these, see Mailbox.SetLimit, too)
 //	what a lower-level Call reads for       10,000 messages, 64 MiB                ErrTooManyUnread
 //	other receivers
 //	immediate answers that a peer does not  64 MiB, or four times QueueLimit;      the connection ends:

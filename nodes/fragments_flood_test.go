@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // heap is what is in use, in bytes, once what is not has been collected.
@@ -70,6 +71,7 @@ func wholeSay(t testing.TB, name ei.Atom, payload ei.Term) []byte {
 // A peer that begins messages and ends none, each under a new id, is ended before they take memory
 // out of proportion, and all of it is given back.
 func TestMillionOpenSequences(t *testing.T) {
+	need.Long(t, 6*time.Second)
 	const million, step = 1_000_000, 5000
 	page := make([]byte, 4096)
 	page[0] = byte(ei.TagBinaryExt)
@@ -111,8 +113,8 @@ func TestMillionOpenSequences(t *testing.T) {
 	}
 }
 
-// What incomplete messages of several peers take together is bounded by the node's limit, and a peer
-// that has begun a message before ends it after others have tried to take all.
+// What incomplete messages of several peers take together is bounded by the node's limit, and a
+// peer that has begun a message before ends it after others have tried to take all.
 func TestOpenSequencesOfSeveralPeers(t *testing.T) {
 	const limit = 64 << 20
 	h := newCutWorld(t, func(cfg *Config) { cfg.OverflowLimit = limit })
@@ -149,6 +151,7 @@ func TestOpenSequencesOfSeveralPeers(t *testing.T) {
 
 // Messages under ids that count up, ever new ones, leave nothing.
 func TestSequenceIDsCountUp(t *testing.T) {
+	need.Long(t, 10*time.Second)
 	h := newCutWorld(t)
 	piece := []byte{byte(ei.TagSmallIntegerExt)}
 	id := uint64(1<<64 - 50_000) // they come round
@@ -250,8 +253,8 @@ func TestFragmentsForNobody(t *testing.T) {
 	h.goesOn()
 }
 
-// Fragments of messages of many senders come mixed, with ticks and small messages between them: each
-// message is whole, and those of one sender are in order.
+// Fragments of messages of many senders come mixed, with ticks and small messages between them:
+// each message is whole, and those of one sender are in order.
 func TestInterleavedSequences(t *testing.T) {
 	const senders, each = 1000, 3
 	for _, kind := range kinds {

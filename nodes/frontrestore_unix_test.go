@@ -66,9 +66,10 @@ func TestRestoreFrontRefuses(t *testing.T) {
 		"two workers of a part":                 {Crew: []states.Crewman{worker(0, 1, one), worker(1, 1, two)}},
 		"part 0":                                {Crew: []states.Crewman{worker(0, 0, one)}},
 		"a part that is too big":                {Crew: []states.Crewman{worker(0, maxPart+1, one)}},
-		"a line that is not there":              {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Handle: handle(two), Line: two + 1}}},
-		"process 0":                             {Crew: []states.Crewman{{Slot: 0, Part: 1, Line: one}}},
-		"a handle of no process":                {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Handle: states.At(two)}}},
+		"a line that is not there": {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Handle: handle(two),
+			Line: two + 1}}},
+		"process 0":              {Crew: []states.Crewman{{Slot: 0, Part: 1, Line: one}}},
+		"a handle of no process": {Crew: []states.Crewman{{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Handle: states.At(two)}}},
 		"no way for a session": {Crew: []states.Crewman{
 			{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Untaken: []states.Session{{Via: talk.ViaLine + 1, Descriptor: states.At(two)}}},
 		}},

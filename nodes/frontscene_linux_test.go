@@ -136,7 +136,8 @@ func (k *frontScene) greeted(p *killPeer, count int) ei.Tuple {
 	if p.i >= fullWindows {
 		count = min(count, 1)
 	}
-	ctl, asked := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "witness"}, ei.Tuple{p.self, ei.Atom("greet"), ei.Int(p.i), ei.Int(count)}
+	ctl, asked := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "witness"},
+		ei.Tuple{p.self, ei.Atom("greet"), ei.Int(p.i), ei.Int(count)}
 	if err := p.write(frame(k.t, ctl, asked)); err != nil {
 		return nil
 	}

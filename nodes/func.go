@@ -19,6 +19,7 @@ import (
 //
 //	                    of a Func                                of Server.Call, Server.On
 //	*Raise              that exception                           the reply {error, Reason}
+//	*elixir.Exception   that exception, of class error           the reply {error, Exception}
 //	*ei.ReasonError     the result {error, Reason}               the reply {error, Reason}
 //	any other           an exception, error:{go_error, Text}     the reply {error, Text}
 //
@@ -37,8 +38,9 @@ import (
 // it, and GroupLeaderOf(ctx) where it is to print (package groupleader does). The process ends with
 // the function: reason normal, or the exception; erpc:call's has the result in its reason. Before
 // that, its Exit and exit signals end it, and the context. What it does not receive counts towards
-// the sender's share of Config.OverflowLimit, from the first byte, and is dropped at the end; a
-// function of FuncOf that has no parameter for the context gets no messages.
+// the sender's share of Config.OverflowLimit, from the first byte, and is dropped at the end;
+// Mailbox.SetLimit bounds it for all senders. A function of FuncOf that has no parameter for the
+// context gets no messages.
 //
 // An argument that is a list may be an ei.List or, if all its elements are small integers, an
 // ei.String: ei.Elements gives both as a list.
@@ -88,13 +90,27 @@ type Raise struct {
 // Error gives class and reason.
 func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", cmp.Or(r.Class, ClassError), r.Reason) }
 
-// impossible tells why Erlang has no such exception as the *Raise that err is; nil if it has, or
-// err is another error.
+// impossible tells why Erlang has no such exception as err is; nil if it has, or err is none.
 func impossible(err error) error {
-	if r := new(Raise); errors.As(err, &r) {
-		return r.withDefaults().check()
+	if r := exceptionOf(err); r != nil {
+		return r.check()
 	}
 	return nil
+}
+
+// exceptionOf is the exception that err is: a *Raise, or an error with a term, as Elixir's have it;
+// nil for another error.
+func exceptionOf(err error) *Raise {
+	var r *Raise
+	var of interface{ Term() ei.Term }
+	switch {
+	case errors.As(err, &r):
+	case errors.As(err, &of):
+		r = &Raise{Reason: of.Term()}
+	default:
+		return nil
+	}
+	return r.withDefaults()
 }
 
 func (r *Raise) withDefaults() *Raise {
@@ -115,11 +131,10 @@ func reasonOf(err error) ei.Term {
 
 // raised turns any error of a Func into an exception.
 func raised(err error) *Raise {
-	r := new(Raise)
-	if !errors.As(err, &r) {
+	r := exceptionOf(err)
+	if r == nil {
 		return goError(err)
 	}
-	r = r.withDefaults()
 	if wrong := r.check(); wrong != nil {
 		return goError(fmt.Errorf("%w: %w", err, wrong))
 	}

@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 
@@ -14,6 +15,12 @@ import (
 
 var bad = ei.Tuple{ei.Atom("bad"), ei.Int(1)}
 
+// withTerm is an error like an *elixir.Exception.
+type withTerm struct{ term ei.Term }
+
+func (withTerm) Error() string   { return "a term" }
+func (e withTerm) Term() ei.Term { return e.term }
+
 // exposeAll exposes functions that end in every possible way.
 func exposeAll(n *Node) {
 	for name, fn := range map[string]Func{
@@ -24,6 +31,8 @@ func exposeAll(n *Node) {
 			return nil, &Raise{Class: ClassError, Reason: bad, Stack: ei.List{ei.Atom("here")}}
 		},
 		"raise":  func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Reason: bad} },
+		"elixir": func(context.Context, []ei.Term) (any, error) { return nil, fmt.Errorf("store: %w", withTerm{bad}) },
+		"nil":    func(context.Context, []ei.Term) (any, error) { return nil, withTerm{} },
 		"class":  func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: "foo", Reason: bad} },
 		"reason": func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: ClassExit} },
 		"stack": func(context.Context, []ei.Term) (any, error) {
@@ -67,6 +76,8 @@ func TestRPC(t *testing.T) {
 			{"exit", nil, nil, exit(bad)},
 			{"error", nil, nil, exit(ei.Tuple{goError("it went wrong"), stackOf("error")})},
 			{"raise", nil, nil, exit(ei.Tuple{bad, stackOf("raise")})},
+			{"elixir", nil, nil, exit(ei.Tuple{bad, stackOf("elixir")})},
+			{"nil", nil, nil, exit(ei.Tuple{goError("a term: an exception without a reason"), stackOf("nil")})},
 			{"class", nil, nil, exit(ei.Tuple{goError(`foo: {bad,1}: no class of exceptions: "foo"`), stackOf("class")})},
 			{"reason", nil, nil, exit(ei.Tuple{goError("exit: <nil>: an exception without a reason"), stackOf("reason")})},
 			{"stack", nil, nil, exit(ei.Tuple{goError("throw: {bad,1}: " + ei.ErrLocal.Error() + " (at /1)"), stackOf("stack")})},

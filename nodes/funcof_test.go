@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -168,6 +169,8 @@ func TestFuncOfRefuses(t *testing.T) {
 		"nodes.FuncOf: func(...func()): parameter 1 can be no term: ":                                func(...func()) {},
 		"nodes.FuncOf: func(int, context.Context): parameter 2 can be no term: ":                     func(int, context.Context) {},
 		"nodes.FuncOf: func(struct { A struct { B chan int } }): parameter 1 can be no term: ":       func(struct{ A struct{ B chan int } }) {},
+		"nodes.FuncOf: func(time.Duration): parameter 1 can be no term: ei: time.Duration: ":         func(time.Duration) {},
+		"nodes.FuncOf: func() time.Duration: its result can be no term: ei: time.Duration: ":         func() time.Duration { return 0 },
 		"nodes.FuncOf: func() chan int: its result can be no term: ":                                 func() chan int { return nil },
 		"nodes.FuncOf: func() struct { A chan int }: its result can be no term: ":                    func() struct{ A chan int } { panic(1) },
 		"nodes.FuncOf: func() (int, int, error): it returns more than a result, a bool and an error": func() (int, int, error) { return 1, 2, nil },

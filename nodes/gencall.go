@@ -29,6 +29,7 @@ type Call struct {
 	server *Mailbox // whose Call function answers; nil for CallOf
 
 	replied atomic.Bool
+	later   atomic.Pointer[Mailbox] // the process that has left it for later
 }
 
 // CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The
@@ -48,10 +49,14 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if err != nil {
 		t = ei.Raw(bytes.Clone(request))
 	}
-	return &Call{
+	c := &Call{
 		From: from.Pid, alias: from.Alias, Request: t, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag),
 		encode: b.n.absentFor("", "", request),
-	}, true
+	}
+	if b.handles {
+		c.leaveForLater(b)
+	}
+	return c, true
 }
 
 // Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has
@@ -73,6 +78,7 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 	if err == nil && c.server != nil {
 		c.server.care.Load().noteOut(c.server, c.addressee(), value)
 	}
+	c.isAnswered()
 	return errors.Join(unencodable, err)
 }
 
@@ -262,10 +268,11 @@ func isResult(c ei.Cursor) bool {
 	return c.AtomIs("ok") || c.AtomIs("error")
 }
 
-// Messages yields the messages to a mailbox that a T can be, as ei.Unmarshal stores them, until
-// Mailbox.Receive fails; the last pair has its error. Others are dropped, since anybody may send
-// anything: the first from a peer with a warning, later ones with one a minute. So are the signals of links and monitors, which are no terms:
-// All gives them. If no term can be a T, the only pair has an *ei.MappingError.
+// Messages yields the messages to a mailbox that a T can be, as ei.Unmarshal stores them. It ends
+// as Mailbox.All does: without an error when ctx ends, or the node. Others are dropped, since
+// anybody may send anything: the first from a peer with a warning, later ones with one a minute. So
+// are the signals of links and monitors, which are no terms: All gives them. If no term can be a T,
+// the only pair has an *ei.MappingError.
 func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if err := unmappable(new(T)); err != nil {
@@ -276,17 +283,15 @@ func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 			var v T
 			m, err := b.Receive(ctx)
 			if err != nil {
-				yield(v, err)
+				if !b.isOver(err) {
+					yield(v, err)
+				}
 				return
 			}
 			fits := b.read(m, &v)
 			m.Release()
-			if fits {
-				if !yield(v, nil) {
-					return
-				}
-			} else if err := ctx.Err(); err != nil { // who sends fast would keep the loop from hearing of it
-				yield(*new(T), wrap("receive", "", err))
+			// who sends fast what is none would keep the loop from hearing of ctx
+			if fits && !yield(v, nil) || !fits && ctx.Err() != nil {
 				return
 			}
 		}

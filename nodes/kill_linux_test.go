@@ -36,11 +36,13 @@ const (
 
 var (
 	ownerPoints = []handoff.Point{
-		handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerDescriptorsSent, handoff.OwnerStateSent, handoff.OwnerAccepted, handoff.OwnerCommitted,
+		handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerDescriptorsSent, handoff.OwnerStateSent, handoff.OwnerAccepted,
+		handoff.OwnerCommitted,
 		handoff.OwnerHeard, handoff.OwnerReleased,
 	}
 	heirPoints = []handoff.Point{
-		handoff.HeirPrepared, handoff.HeirStateAll, handoff.HeirOffered, handoff.HeirStaged, handoff.HeirWaits, handoff.HeirOwns, handoff.HeirStarted,
+		handoff.HeirPrepared, handoff.HeirStateAll, handoff.HeirOffered, handoff.HeirStaged, handoff.HeirWaits, handoff.HeirOwns,
+		handoff.HeirStarted,
 		handoff.HeirSaid,
 	}
 )

@@ -67,9 +67,10 @@ func TestMonitorNodesMove(t *testing.T) {
 // A node whose connection did not move along is reported as down.
 func TestMonitorNodesLost(t *testing.T) {
 	pid := ei.Pid{Node: "front@test", ID: 1, Creation: 7}
-	state, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "front@test", Creation: 7, Pids: 9, Started: true, Mailboxes: []states.Mailbox{{
-		Bonds: &states.Bonds{Pid: pid}, NodeTypes: int(AllNodes), NodesUp: []states.Up{{Node: "lost@test", Visible: true}},
-	}}})
+	state, err := writeState(t.Context(), states.KindNode,
+		&states.Node{Name: "front@test", Creation: 7, Pids: 9, Started: true, Mailboxes: []states.Mailbox{{
+			Bonds: &states.Bonds{Pid: pid}, NodeTypes: int(AllNodes), NodesUp: []states.Up{{Node: "lost@test", Visible: true}},
+		}}})
 	require.NoError(t, err)
 	s, err := Restore(Config{Cookie: "secret", Resolver: Static{}}, state, nil)
 	require.NoError(t, err)
@@ -86,13 +87,14 @@ func TestMonitorNodesLostAndFound(t *testing.T) {
 	w.started("peer")
 	self := func(id uint32) ei.Pid { return ei.Pid{Node: "front@test", ID: id, Creation: 7} }
 	theirs := ei.Pid{Node: "peer@test", ID: 1, Creation: 9}
-	state, err := writeState(t.Context(), states.KindNode, &states.Node{Name: "front@test", Creation: 7, Pids: 9, Started: true, Mailboxes: []states.Mailbox{{
-		Bonds: &states.Bonds{Pid: self(1), Links: []states.Link{{Pid: theirs, Active: true}}}, TrapExit: true,
-		NodeTypes: int(AllNodes), NodesUp: []states.Up{{Node: "peer@test", Visible: false}},
-	}, {
-		Bonds: &states.Bonds{Pid: self(2)}, Names: []states.Name{{Name: "late"}},
-		Messages: []states.Message{{Control: dist.Control{Op: dist.OpSend, To: self(2)}, Payload: ei.AppendNil(nil)}},
-	}}})
+	state, err := writeState(t.Context(), states.KindNode,
+		&states.Node{Name: "front@test", Creation: 7, Pids: 9, Started: true, Mailboxes: []states.Mailbox{{
+			Bonds: &states.Bonds{Pid: self(1), Links: []states.Link{{Pid: theirs, Active: true}}}, TrapExit: true,
+			NodeTypes: int(AllNodes), NodesUp: []states.Up{{Node: "peer@test", Visible: false}},
+		}, {
+			Bonds: &states.Bonds{Pid: self(2)}, Names: []states.Name{{Name: "late"}},
+			Messages: []states.Message{{Control: dist.Control{Op: dist.OpSend, To: self(2)}, Payload: ei.AppendNil(nil)}},
+		}}})
 	require.NoError(t, err)
 	connected := make(chan result[*Conn], 1)
 	s, err := Restore(Config{Cookie: "secret", Transport: w.tr, Resolver: w.book, Setup: func(n *Node) error {

@@ -77,9 +77,10 @@ type Node struct {
 
 	openings    openings
 	challenges  challenges
-	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
-	shaking     wait.Tally             // handshakes in progress that peers have started
-	shutting    atomic.Int32           // calls of Shutdown
+	failedStart atomic.Pointer[error] // why Start has failed; nil: it has not
+	shaking     wait.Tally            // handshakes in progress that peers have started
+	shutting    atomic.Int32          // calls of Drain and Shutdown
+	drain       drain
 	parting     atomic.Bool            // Shutdown takes leave of the peers: no connection is made any more
 	inherited   atomic.Pointer[[]byte] // see Inherited
 }
@@ -108,12 +109,15 @@ func New(cfg Config) (*Node, error) {
 	}
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
+	n.drain.init()
+	context.AfterFunc(n.ctx, func() { n.reach(StateClosed) })
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
-	n.requests, n.overflow = places.NewMemory(cfg.OverflowLimit), places.NewMemory(cfg.OverflowLimit)
-	n.incomplete = places.NewMemory(cfg.OverflowLimit)
+	n.requests = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
+	n.overflow = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
+	n.incomplete = places.NewMemory(cfg.OverflowLimit, places.Quarter) // where it ends connections
 	n.procs.init(n)
 	return n, nil
 }
@@ -303,6 +307,7 @@ func (n *Node) Start(ctx context.Context) error {
 		n.failedStart.Store(&err)
 		return err
 	}
+	n.reach(StateRunning)
 	return nil
 }
 

@@ -183,8 +183,8 @@ func (b *Mailbox) state(ctx context.Context) (states.Mailbox, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.bonds("")
-	s := states.Mailbox{Bonds: &all, Limit: b.opts.Limit, Full: int(b.opts.Full), TrapExit: b.traps.Load(), Label: b.label, Priority: b.opts.Priority,
-		Parent: b.opts.Parent}
+	s := states.Mailbox{Bonds: &all, Limit: b.opts.Limit, Full: int(b.opts.Full), TrapExit: b.traps.Load(), Label: b.label,
+		Priority: b.opts.Priority, Parent: b.opts.Parent}
 	for ref, how := range b.aliases {
 		s.Aliases = append(s.Aliases, states.Alias{Ref: ref, Options: int(how)})
 	}

@@ -117,7 +117,8 @@ func TestServerOn(t *testing.T) {
 		require.Equal(t, "2 of info", arrives(t, v.told, "the message"))
 
 		// what no function takes goes to Info, as it came
-		for _, text := range []string{`other`, `{add}`, `{add,1}`, `{count,1}`, `{}`, `[]`, `7`, `{'$gen_cast',{add,1}}`, `{'$gen_cast',x}`, `#{}`} {
+		for _, text := range []string{`other`, `{add}`, `{add,1}`, `{count,1}`, `{}`, `[]`, `7`, `{'$gen_cast',{add,1}}`,
+			`{'$gen_cast',x}`, `#{}`} {
 			require.NoError(t, b.Send(w.ctx(), self.Pid(), parse(t, text)))
 			require.Equal(t, text, arrives(t, infos, text).String())
 		}
@@ -212,9 +213,9 @@ func TestServerOnOddMessages(t *testing.T) {
 	arrives(t, self.Done(), "the end")
 }
 
-// A caller that gives wrong arguments hears of it, and the log does not. If nobody hears of it, as in
-// a cast, or of an error, a peer gets one warning in the log, without a stack, however often it does
-// so.
+// A caller that gives wrong arguments hears of it, and the log does not. If nobody hears of it, as
+// in a cast, or of an error, a peer gets one warning in the log, without a stack, however often it
+// does so.
 func TestWrongArgumentsInTheLog(t *testing.T) {
 	var log record
 	w := newWorld(t, "memory")

@@ -100,7 +100,7 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		return true
 	}
 	b := n.procs.addressee(&m.Control)
-	if b != nil && (b.opts.lasting || b.madeFor == c.peer.Name || b.awaitsDevice(c.peer.Name, m)) {
+	if b != nil && (b.opts.lasting || b.isMadeFor(c.peer.Name) || b.awaitsDevice(c.peer.Name, m)) {
 		return true
 	}
 	if n.mayReach(c, op, b, &m.Control) {

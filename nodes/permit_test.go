@@ -272,7 +272,8 @@ func TestRulesOfAnswers(t *testing.T) {
 		}
 	}
 	p.say("rex", ei.Tuple{g.secret.Pid(), ei.Tuple{ei.Atom("call"), ei.Atom("shop"), ei.Atom("quote"), ei.List{}, ei.Atom("user")}})
-	p.say("net_kernel", ei.Tuple{ei.Atom("io_request"), g.secret.Pid(), ei.Atom("tag"), ei.Tuple{ei.Atom("put_chars"), ei.Atom("unicode"), ei.Binary("x")}})
+	p.say("net_kernel", ei.Tuple{ei.Atom("io_request"), g.secret.Pid(), ei.Atom("tag"),
+		ei.Tuple{ei.Atom("put_chars"), ei.Atom("unicode"), ei.Binary("x")}})
 	p.settled()
 	// whoever is asked now answers last
 	for _, name := range []string{"till", "rex"} {

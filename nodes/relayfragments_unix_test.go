@@ -49,8 +49,8 @@ func TestRelayKeepsOrder(t *testing.T) {
 	}
 }
 
-// A payload as large as a peer may send goes from worker to worker, though it is one frame there, with
-// the control message before it.
+// A payload as large as a peer may send goes from worker to worker, though it is one frame there,
+// with the control message before it.
 func TestRelayTakesTheLargest(t *testing.T) {
 	w := newWorld(t, "tcp")
 	const most = 1 << 20

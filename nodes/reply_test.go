@@ -134,7 +134,11 @@ func TestRefusedCallEndsItsMonitor(t *testing.T) {
 	for _, tt := range []struct {
 		tag ei.Term
 		mon ei.Ref
-	}{{ref(1), ref(1)}, {alias, ref(1)}, {ei.ImproperList{Elems: []ei.Term{alias}, Tail: ref(2)}, ref(2)}} { // the last one is gen_server:multi_call's
+	}{
+		{ref(1), ref(1)},
+		{alias, ref(1)},
+		{ei.ImproperList{Elems: []ei.Term{alias}, Tail: ref(2)}, ref(2)}, // gen_server:multi_call's
+	} {
 		p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: tt.mon}, nil)
 		p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tt.tag}, ei.Int(1)})
 		m, err := b.Receive(w.ctx())

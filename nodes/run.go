@@ -221,7 +221,7 @@ func (s *remoteTurns) calls(t *turn, f string) {
 	}
 }
 
-// calledBy is the function that a turn calls.
+// calledBy is the function that a turn calls, or is about to.
 func (s *remoteTurns) calledBy(t *turn) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -107,7 +107,7 @@ func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	b := n.procs.recipient(m)
 	switch {
 	// only the caller makes room there
-	case b != nil && b.opts.Full == FullBlock && b.runsWith(ctx):
+	case b != nil && b.runsWith(ctx) && b.blocks():
 		if !b.takeReply(m, nil) && !b.notify(m) {
 			return ErrMoved
 		}

@@ -137,6 +137,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 		case m != nil && !begun: // the node shuts down
 			b.refuse(m)
 			b.markServed()
+			b.rest()
 		case m != nil:
 			s.take(ctx, n, b, m)
 		case begun:
@@ -151,8 +152,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 // take handles a message, and what may go wrong with that; it is work that has begun.
 func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
-	b.runs.Add(1)
-	defer b.runs.Add(-1)
+	defer b.rest()
 	t := &turn{conn: m.asker()}
 	ctx = t.within(ctx)
 	returned := false
@@ -458,6 +458,7 @@ func (c *Call) answerWith(ctx context.Context, v any, err error) {
 		v = ei.Tuple{ei.Atom("error"), reason}
 	}
 	if v == NoReply {
+		c.leaveForLater(c.server)
 		return
 	}
 	c.answer(v)

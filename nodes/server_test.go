@@ -354,7 +354,8 @@ func TestServerIsAskedForItself(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
 	answer := ei.Binary(bytes.Repeat([]byte("x"), 4<<10))
-	srv, err := b.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return answer, nil }}, &MailboxOptions{Limit: 16 << 10})
+	srv, err := b.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return answer, nil }},
+		&MailboxOptions{Limit: 16 << 10})
 	require.NoError(t, err)
 	full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
 	require.NoError(t, err)

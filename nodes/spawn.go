@@ -245,7 +245,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newSpawned(c)
+	b, err := n.newSpawned(t)
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
@@ -323,7 +323,7 @@ func (t *turn) process() *Mailbox {
 	if t.self != nil || t.n == nil {
 		return t.self
 	}
-	b, err := t.n.newSpawned(t.conn)
+	b, err := t.n.newSpawned(t)
 	if err != nil { // the node has ended, and its processes with it
 		b = t.n.makeMailbox(ei.Pid{}, nil, nil)
 		b.why = ei.Atom("shutdown")

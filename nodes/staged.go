@@ -79,6 +79,9 @@ func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 // letGo lets the node send, and what was staged beside it go on.
 func (g *Staged) letGo() {
 	g.n.life.Set(life.Open)
+	if g.n.started.Load() {
+		g.n.reach(StateRunning)
+	}
 	for _, c := range g.conns {
 		c.resume()
 	}

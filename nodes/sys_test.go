@@ -240,7 +240,8 @@ func TestServerTerminate(t *testing.T) {
 		})
 	}
 	// a parent that is gone
-	s, err := n.Serve("orphan", Server{}, &MailboxOptions{TrapExit: true, Parent: ei.Pid{Node: "alice@test", ID: 1 << 20, Creation: n.Creation()}})
+	s, err := n.Serve("orphan", Server{}, &MailboxOptions{TrapExit: true,
+		Parent: ei.Pid{Node: "alice@test", ID: 1 << 20, Creation: n.Creation()}})
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("noproc"), exited(t, s))
 	_, err = n.Serve("nowhere", Server{}, &MailboxOptions{Parent: ei.Pid{Node: "none@test", ID: 1, Creation: 1}})

@@ -98,7 +98,8 @@ var (
 	// A file named in a comment, without quotes.
 	wordOfFile = regexp.MustCompile(`\b[\w/.*-]+\.go\b`)
 	fileName   = regexp.MustCompile(`^[\w/.*-]+\.go$`)
-	// A name has a lower-case letter, unlike environment variables, and each of its parts begins with a capital.
+	// A name has a lower-case letter, unlike environment variables, and each of its parts begins with
+	// a capital.
 	codeName = regexp.MustCompile(`^(?:[a-z]+\.)?[A-Z]\w*(?:\.[A-Z]\w*)*$`)
 )
 

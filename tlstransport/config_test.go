@@ -28,7 +28,8 @@ func TestNewRefuses(t *testing.T) {
 // A key of TLS 1.3 protects no more than DefaultKeyUpdate records, whatever the options say.
 func TestKeysAreReplacedInTime(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
-	for set, want := range map[uint64]uint64{0: DefaultKeyUpdate, 5: 5, DefaultKeyUpdate: DefaultKeyUpdate, DefaultKeyUpdate + 1: DefaultKeyUpdate} {
+	for set, want := range map[uint64]uint64{0: DefaultKeyUpdate, 5: 5, DefaultKeyUpdate: DefaultKeyUpdate,
+		DefaultKeyUpdate + 1: DefaultKeyUpdate} {
 		_, p, err := build(fixed{client: cfg}, map[role]bool{client: true}, Options{KeyUpdateRecords: set})
 		require.NoError(t, err)
 		require.Equal(t, want, p.updateRecords)

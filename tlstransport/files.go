@@ -201,8 +201,6 @@ func (o *roleOptions) spoken() (lowest, highest uint16, caveat string) {
 	return lowest, highest, "two nodes of this library cannot connect to each other with these options: ciphers lacks TLS_AES_128_GCM_SHA256"
 }
 
-func is13(id uint16) bool { return id>>8 == tls.TLS_AES_128_GCM_SHA256>>8 }
-
 func (f *files) verifies(r role) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 // EOF.
 func TestConfigErrors(t *testing.T) {
 	for _, own := range []error{
-		fmt.Errorf("asking who has been revoked: %w", os.ErrDeadlineExceeded), fmt.Errorf("reading who has been revoked: %w", io.ErrUnexpectedEOF),
+		fmt.Errorf("asking who has been revoked: %w", os.ErrDeadlineExceeded),
+		fmt.Errorf("reading who has been revoked: %w", io.ErrUnexpectedEOF),
 	} {
 		cfg := newAuthority(t, "an authority").mutual(t)
 		cfg.VerifyConnection = func(tls.ConnectionState) error { return own }

@@ -133,7 +133,8 @@ func TestQueueOverTLS(t *testing.T) {
 						cancel()
 						clear(m)
 						switch {
-						case err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrQueueFull):
+						case err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) &&
+							!errors.Is(err, transport.ErrQueueFull):
 							faults <- err.Error()
 						case n == int64(len(m)):
 							sent[w] = append(sent[w], uint32(i))

@@ -27,6 +27,8 @@ type suite struct {
 	explicit int
 }
 
+func is13(id uint16) bool { return id>>8 == tls.TLS_AES_128_GCM_SHA256>>8 }
+
 // suiteOf returns a suite, nil if this package cannot protect its records.
 func suiteOf(version, id uint16) *suite {
 	s := suite{id: id, version: version, hash: sha256.New, aead: aesGCM}

@@ -71,7 +71,8 @@ func TestConnectTCP(t *testing.T) {
 
 	six := FromAddrPort(netip.MustParseAddrPort("[::1]:9"))
 	for _, tt := range []struct{ local, remote Addr }{
-		{wildcard(t, "ipv4"), six}, {UnixAddr("/x"), l.Addr()}, {loopback(), UnixAddr("/x")}, {loopback(), nil}, {six, l.Addr()}, {loopback(), six}, {MemoryAddr("x"),
+		{wildcard(t, "ipv4"), six}, {UnixAddr("/x"), l.Addr()}, {loopback(), UnixAddr("/x")}, {loopback(), nil}, {six, l.Addr()},
+		{loopback(), six}, {MemoryAddr("x"),
 			l.Addr()},
 	} {
 		_, err := ConnectTCP(soon(t), tt.local, tt.remote)

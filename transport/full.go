@@ -172,8 +172,9 @@ func (s *full[C]) syscallConn() (syscall.RawConn, error) {
 
 // hasty makes a socket dead whose callback returns nothing but time-outs.
 func (s *full[C]) hasty(callback string) error {
-	return s.fail(contractError(callback, "time-outs before their time, again and again: with FullImpl a callback waits by itself (leave the flag "+
-		"out where the SDK is to wait on the descriptor), and goes on after a time-out (a decoder, or package tls, may keep the first error)"))
+	return s.fail(contractError(callback,
+		"time-outs before their time, again and again: with FullImpl a callback waits by itself (leave the flag "+
+			"out where the SDK is to wait on the descriptor), and goes on after a time-out (a decoder, or package tls, may keep the first error)"))
 }
 
 // unresponsive makes a socket dead whose callback does not come back.

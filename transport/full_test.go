@@ -169,9 +169,10 @@ func TestFullDeadPeer(t *testing.T) {
 		first func(c *Stream, cancel context.CancelFunc, tmo time.Duration)
 		want  error
 	}{
-		"cancelled":         {FullImpl, false, func(_ *Stream, cancel context.CancelFunc, _ time.Duration) { cancel() }, syscall.ETIMEDOUT},
-		"halted":            {FullImpl, false, func(c *Stream, _ context.CancelFunc, _ time.Duration) { c.car.halt(false) }, syscall.ETIMEDOUT},
-		"halted, in place":  {FullImpl | Direct, false, func(c *Stream, _ context.CancelFunc, _ time.Duration) { c.car.halt(false) }, syscall.ETIMEDOUT},
+		"cancelled": {FullImpl, false, func(_ *Stream, cancel context.CancelFunc, _ time.Duration) { cancel() }, syscall.ETIMEDOUT},
+		"halted":    {FullImpl, false, func(c *Stream, _ context.CancelFunc, _ time.Duration) { c.car.halt(false) }, syscall.ETIMEDOUT},
+		"halted, in place": {FullImpl | Direct, false, func(c *Stream, _ context.CancelFunc, _ time.Duration) { c.car.halt(false) },
+			syscall.ETIMEDOUT},
 		"in a slice":        {FullImpl, true, func(*Stream, context.CancelFunc, time.Duration) {}, syscall.ETIMEDOUT},
 		"a slice is over":   {FullImpl, true, func(_ *Stream, _ context.CancelFunc, tmo time.Duration) { time.Sleep(tmo) }, io.EOF},
 		"nothing but a try": {FullImpl, false, nil, os.ErrDeadlineExceeded},

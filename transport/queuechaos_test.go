@@ -101,7 +101,8 @@ func TestQueueChaos(t *testing.T) {
 					n, err := sendsEither(ctx, q, m, rand.IntN(2) == 0, PostMode(rand.IntN(4)))
 					cancel()
 					switch {
-					case err != nil && !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) && !errors.Is(err, errMoved) && !errors.Is(err, ErrQueueFull):
+					case err != nil && !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) && !errors.Is(err, errMoved) &&
+						!errors.Is(err, ErrQueueFull):
 						faults <- err.Error()
 					case n == int64(len(m)):
 						sent[w] = append(sent[w], uint32(i))

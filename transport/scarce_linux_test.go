@@ -67,7 +67,8 @@ func TestAcceptWithoutWatches(t *testing.T) {
 		require.NoError(t, err)
 		if inner >= 0 {
 			t.Cleanup(func() { sys.Close(inner) })
-			require.NoError(t, unix.EpollCtl(deep, unix.EPOLL_CTL_ADD, inner, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(inner)}))
+			require.NoError(t, unix.EpollCtl(deep, unix.EPOLL_CTL_ADD, inner,
+				&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(inner)}))
 		}
 		waits, err := await.New(deep, await.NewPolicy(0), true, false)
 		if err != nil {

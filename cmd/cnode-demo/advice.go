@@ -13,6 +13,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -174,7 +177,7 @@ var advices = []advice{
 		"The port mapper answers, but no node of that name is registered there: is it running, and is the name right? cnode-demo names\n"+
 			"lists the ones that are. Nodes that use another port mapper need the same ERL_EPMD_PORT, or --epmd HOST:PORT.")},
 	{"own port mapper", func(err error) string {
-		var m *mapperError
+		var m *mapper.Error
 		switch {
 		case !errors.As(err, &m):
 			return ""
@@ -202,7 +205,8 @@ var advices = []advice{
 		if at, err := netip.ParseAddrPort(e.Addr); err != nil || !at.Addr().IsLoopback() {
 			return ""
 		}
-		return "This machine lacks that address, which its own port mapper is asked at, or its loopback interface is down: ip addr show lo says\n" +
+		return "This machine lacks that address, which its own port mapper is asked at, or its loopback interface is down: " +
+			"ip addr show lo says\n" +
 			"which, ip link set lo up helps with the second. Where there is only IPv6, run cnode-demo epmd --listen [::1]:PORT and give\n" +
 			"--epmd [::1]:PORT."
 	}},
@@ -224,7 +228,8 @@ var advices = []advice{
 		if !errors.As(err, &e) || !late(err) {
 			return ""
 		}
-		return "The port mapper hangs or is very busy, or a firewall swallows what is sent to it: ss -tlnp shows what has the port. epmd -kill\n" +
+		return "The port mapper hangs or is very busy, or a firewall swallows what is sent to it: " +
+			"ss -tlnp shows what has the port. epmd -kill\n" +
 			"ends one that hangs; ping, call and names wait longer with --timeout."
 	}},
 	{"no distribution version", is(epmd.ErrVersion,
@@ -262,9 +267,10 @@ var advices = []advice{
 		if !errors.As(err, &h) || !errors.Is(err, dist.ErrMalformed) || h.Phase != dist.PhaseStatus && h.Phase != dist.PhaseName {
 			return ""
 		}
-		return "That is no message of the distribution protocol. If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
+		return "That is no message of the distribution protocol. " +
+			"If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
 	}},
-	{"another address", is(errListens,
+	{"another address", is(move.ErrListens,
 		"Leave out --listen and --also, and give the --transport that the running node has. To change them, end that node.")},
 	{"socket of systemd", is(nodes.ErrActivation,
 		"The first ListenStream= is for --transport, which --listen need not repeat; those that follow are for --also, in the same order and\n"+
@@ -286,26 +292,27 @@ var advices = []advice{
 		"The connection ended before the answer came: has the node stopped? Its log may say why. What was asked for may have been done.")},
 	{"no remote calls", is(nodes.ErrNoProc,
 		"The node does not answer remote calls: it has no process named rex, which few C-nodes have.")},
-	{"upgrade not heard of", is(errUnsaid,
+	{"upgrade not heard of", is(move.ErrUnsaid,
 		"serve may still be doing it, or have done it: cnode-demo call NAME cnode pid, with serve's cookie and transport, tells which\n"+
 			"process serves. If it is the old one, upgrade again, which is refused while one is going on.")},
-	{"upgraded to a silent process", is(errSilentOwner,
+	{"upgraded to a silent process", is(move.ErrSilentOwner,
 		"If that process is gone, so is the node: start it again with serve. Its standard error, which is that of the first serve, may say\n"+
 			"why. If it is there, cnode-demo call NAME cnode pid, with serve's cookie and transport, tells whether it answers by now.")},
-	{"upgraded with trouble", is(errTroubledOwner,
+	{"upgraded with trouble", is(move.ErrTroubledOwner,
 		"That process is the node now: cnode-demo call NAME cnode pid, with serve's cookie and transport,\n"+
 			"tells whether it answers.")},
-	{"upgrade of workers not heard of", is(errWorkersUnsaid,
+	{"upgrade of workers not heard of", is(move.ErrWorkersUnsaid,
 		"They are upgraded one after the other, which may still be going on. If in doubt, upgrade again: that is refused as long as it is.")},
 	{"another hand-off", is(handoff.ErrBusy,
 		"Another process is taking the node over, or the running one is not done yet with one that it refused: try again in a moment.")},
-	{"no serve", is(errNoServe,
+	{"no serve", is(move.ErrNoServe,
 		"Give the whole name, host part included, as serve printed it after \"ready\". Its control socket is found by "+
 			"XDG_RUNTIME_DIR,\n"+
 			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A control\n"+
 			"socket that has been removed is made anew within seconds, as soon as that folder is there.")},
 	{"listen address in use", is(syscall.EADDRINUSE,
-		"Something listens at that address already: choose another one (--listen, --also), or leave it out and get a free port. A socket in a directory\n"+
+		"Something listens at that address already: choose another one (--listen, --also), or leave it out and get a free port. "+
+			"A socket in a directory\n"+
 			"belongs to a running node of that name.")},
 	{"address of another machine", is(syscall.EADDRNOTAVAIL,
 		"--listen and --also want an address of this machine (ip addr lists them), or 0.0.0.0 for all.")},
@@ -331,7 +338,7 @@ var advices = []advice{
 	}},
 	{"reader of a recording", func(err error) string {
 		var file *fs.PathError
-		if !late(err) || !errors.Is(err, errUnread) && (!errors.As(err, &file) || file.Op != "write") {
+		if !late(err) || !errors.Is(err, config.ErrUnread) && (!errors.As(err, &file) || file.Op != "write") {
 			return ""
 		}
 		return "What reads the pipe has not begun, or has stopped, and the rest of the recording is lost. A reader that waits for it, such as\n" +
@@ -350,7 +357,8 @@ var advices = []advice{
 		if !late(err) || !errors.As(err, &h) || h.Owns {
 			return ""
 		}
-		return "The other process did not do its part in time: it is stopped or very busy. The node stays where it was; try again once that process\n" +
+		return "The other process did not do its part in time: it is stopped or very busy. " +
+			"The node stays where it was; try again once that process\n" +
 			"answers (cnode-demo call NAME cnode pid)."
 	}},
 	{"time", func(err error) string {

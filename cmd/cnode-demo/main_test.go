@@ -31,9 +31,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv(diesVariable) != "" {
 		dieAsOwner()
 	}
-	if os.Getenv(channelVariable) != "" { // the tour has started its own program
-		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-	}
 	os.Exit(buildAndRun(m))
 }
 
@@ -45,7 +42,7 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "cnode-demo.exe")
-	build := exec.Command("go", "build", "-o", program)
+	build := exec.Command("go", "build", "-tags", "cnodesteps", "-o", program)
 	if race.Enabled {
 		build.Args = append(build.Args, "-race")
 	}
@@ -203,12 +200,14 @@ func TestHelpHasItsFlags(t *testing.T) {
 		slices.Sort(has)
 		require.Equal(t, want, strings.Join(has, ","), command)
 	}
-	require.Contains(t, execute(t, []string{"HOME=" + t.TempDir(), "TMPDIR=" + sockdir.New(t)}, "upgrade", "x@127.0.0.1", "--cookie", "c").err, "no serve")
+	require.Contains(t, execute(t, []string{"HOME=" + t.TempDir(), "TMPDIR=" + sockdir.New(t)}, "upgrade", "x@127.0.0.1", "--cookie",
+		"c").err, "no serve")
 }
 
 func TestEmptyArgument(t *testing.T) {
 	for want, args := range map[string][]string{
-		"NODE is empty": {"ping", ""}, "FUN is empty": {"call", "a@127.0.0.1", "m", ""}, "DIR is empty": {"certs", ""}, "NAME is empty": {"upgrade", ""},
+		"NODE is empty": {"ping", ""}, "FUN is empty": {"call", "a@127.0.0.1", "m", ""}, "DIR is empty": {"certs", ""},
+		"NAME is empty": {"upgrade", ""},
 	} {
 		r := execute(t, []string{"HOME=" + t.TempDir()}, args...)
 		require.Equal(t, exitUsage, r.code)

@@ -56,7 +56,8 @@ func TestSame(t *testing.T) {
 			}
 		})
 		t.Run("module", func(t *testing.T) {
-			same(t, "-module(erlcallmod).\n-export([start/0, f/1]).\nstart() -> {started, \"x\"}.\nf(X) -> X.\n", append(to, "-m", "-a", "erlcallmod")...)
+			same(t, "-module(erlcallmod).\n-export([start/0, f/1]).\nstart() -> {started, \"x\"}.\nf(X) -> X.\n",
+				append(to, "-m", "-a", "erlcallmod")...)
 			same(t, "", append(to, "-a", "erlcallmod f [z]")...)
 		})
 		t.Run("another host", func(t *testing.T) {
@@ -88,7 +89,8 @@ func TestSame(t *testing.T) {
 			same(t, "", "-address", "127.0.0.1:1", "-c", n.Cookie(), "-a", "erlang node")
 		})
 		t.Run("own name", func(t *testing.T) {
-			for flags, want := range map[string]string{"": `^\[c17@.*\]$`, "-h me": `^\[me@.*\]$`, "-r": `^\[c[0-9]{1,3}@.*\]$`, "-R": `^\['?[0-9A-Z]+@.*\]$`,
+			for flags, want := range map[string]string{"": `^\[c17@.*\]$`, "-h me": `^\[me@.*\]$`, "-r": `^\[c[0-9]{1,3}@.*\]$`,
+				"-R":       `^\['?[0-9A-Z]+@.*\]$`,
 				"-R -h me": `^\[me@.*\]$`} {
 				args := append(append(to, "-a", "erlang nodes [hidden]"), strings.Fields(flags)...)
 				for _, program := range []string{r.Command("erl_call"), ours(t)} {
@@ -130,7 +132,8 @@ func TestMore(t *testing.T) {
 func TestIPv6(t *testing.T) {
 	need.IPv6(t)
 	r := otp.Releases(t)[0]
-	n := r.Start(t, otp.Options{Name: "six@::1", ExtraArgs: []string{"-proto_dist", "inet6_tcp", "-kernel", "inet_dist_use_interface", "{0,0,0,0,0,0,0,1}"}})
+	n := r.Start(t, otp.Options{Name: "six@::1",
+		ExtraArgs: []string{"-proto_dist", "inet6_tcp", "-kernel", "inet_dist_use_interface", "{0,0,0,0,0,0,0,1}"}})
 	p := place{t.TempDir(), n.EpmdPort()}
 	_, port, ok := strings.Cut(p.run(t, r.Command("epmd"), "", "-names").out, "six at port ")
 	require.True(t, ok)

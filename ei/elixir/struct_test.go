@@ -145,8 +145,10 @@ func TestRefused(t *testing.T) {
 		},
 		{`#{hour => 24,minute => 0,second => 0}`, &elixir.Time{}, `hour of a Time: 24 is not in 0..23`, ei.ErrRange},
 		{`#{hour => 1,minute => 0,second => 60}`, &elixir.Time{}, `second of a Time: 60 is not in 0..59`, ei.ErrRange},
-		{`#{hour => 1,minute => 0,second => 0,microsecond => {1000000,6}}`, &elixir.Time{}, `microsecond of a Time: 1000000 is not in`, ei.ErrRange},
-		{`#{hour => 1,minute => 0,second => 0,microsecond => {1,7}}`, &elixir.Time{}, `microsecond's precision of a Time: 7 is not in 0..6`, ei.ErrRange},
+		{`#{hour => 1,minute => 0,second => 0,microsecond => {1000000,6}}`, &elixir.Time{}, `microsecond of a Time: 1000000 is not in`,
+			ei.ErrRange},
+		{`#{hour => 1,minute => 0,second => 0,microsecond => {1,7}}`, &elixir.Time{}, `microsecond's precision of a Time: 7 is not in 0..6`,
+			ei.ErrRange},
 		{`#{hour => 1,minute => 0,second => 0,microsecond => 5}`, &elixir.Time{}, `time.microsecond: integer 5 where a tuple is due`, ei.ErrType},
 		{`#{year => 1,month => 1,day => 1}`, &elixir.NaiveDateTime{}, `hour of a NaiveDateTime: the key is missing`, ei.ErrRange},
 		{

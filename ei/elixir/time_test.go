@@ -68,9 +68,11 @@ func TestDateTimeOf(t *testing.T) {
 		{time.Date(2024, 7, 1, 1, 2, 3, 0, load(t, "Europe/Berlin")), "2024-07-01 01:02:03.000000+02:00 CEST Europe/Berlin", 3600, 3600},
 		{time.Date(2024, 1, 1, 1, 2, 3, 0, load(t, "Europe/Berlin")), "2024-01-01 01:02:03.000000+01:00 CET Europe/Berlin", 3600, 0},
 		{time.Date(2024, 1, 1, 1, 2, 3, 0, load(t, "Europe/London")), "2024-01-01 01:02:03.000000+00:00 GMT Europe/London", 0, 0},
-		{time.Date(1945, 6, 1, 1, 2, 3, 0, load(t, "Europe/London")), "1945-06-01 01:02:03.000000+02:00 BDST Europe/London", 3600, 3600}, // 0 and 7200 by right; what counts is the sum
+		{time.Date(1945, 6, 1, 1, 2, 3, 0, load(t, "Europe/London")), "1945-06-01 01:02:03.000000+02:00 BDST Europe/London",
+			3600, 3600}, // 0 and 7200 by right; what counts is the sum
 		{time.Date(2024, 7, 1, 1, 2, 3, 0, load(t, "America/St_Johns")), "2024-07-01 01:02:03.000000-02:30 NDT America/St_Johns", -12600, 3600},
-		{time.Date(2024, 1, 1, 1, 2, 3, 0, load(t, "Australia/Lord_Howe")), "2024-01-01 01:02:03.000000+11:00 +11 Australia/Lord_Howe", 37800, 1800},
+		{time.Date(2024, 1, 1, 1, 2, 3, 0, load(t, "Australia/Lord_Howe")), "2024-01-01 01:02:03.000000+11:00 +11 Australia/Lord_Howe",
+			37800, 1800},
 		{time.Date(2024, 1, 1, 1, 2, 3, 0, load(t, "Asia/Kolkata")), "2024-01-01 01:02:03.000000+05:30 IST Asia/Kolkata", 19800, 0},
 		{time.Date(2024, 1, 1, 1, 2, 3, 0, time.FixedZone("Base", -1800)), "2024-01-01 01:02:03.000000-00:30 Base Base", -1800, 0},
 		{time.Date(2024, 1, 1, 1, 2, 3, 0, time.FixedZone("", 7200)), "2023-12-31 23:02:03.000000Z", 0, 0},
@@ -96,7 +98,8 @@ func TestInstant(t *testing.T) {
 		want     string
 		location string
 	}{
-		{elixir.DateTime{TimeZone: "Europe/Berlin", ZoneAbbr: "CEST", UTCOffset: 3600, StdOffset: 3600}, "2024-07-01T00:00:00+02:00", "Europe/Berlin"},
+		{elixir.DateTime{TimeZone: "Europe/Berlin", ZoneAbbr: "CEST", UTCOffset: 3600, StdOffset: 3600}, "2024-07-01T00:00:00+02:00",
+			"Europe/Berlin"},
 		{elixir.DateTime{TimeZone: "Europe/Berlin", ZoneAbbr: "CET", UTCOffset: 3600}, "2024-07-01T00:00:00+01:00", "Europe/Berlin"},
 		{elixir.DateTime{TimeZone: "Mars/Olympus", UTCOffset: -60}, "2024-07-01T00:00:00-00:01", "Mars/Olympus"},
 		{elixir.DateTime{TimeZone: "../../etc/passwd"}, "2024-07-01T00:00:00Z", "../../etc/passwd"},

@@ -149,8 +149,8 @@ func ExampleSplitName() {
 	// invalid node name "rabbit": no "@"
 }
 
-// A message in fragments: the sender cuts it, the Reader at the other end puts it together. Frames of
-// other messages may come in between.
+// A message in fragments: the sender cuts it, the Reader at the other end puts it together. Frames
+// of other messages may come in between.
 func ExampleReader() {
 	flags := dist.FlagsDefault.Negotiate(dist.FlagsDefault)
 	r := dist.NewReader(flags, dist.Limits{}, nil)

@@ -63,8 +63,8 @@ const (
 	// FlagExitPayload (DFLAG_EXIT_PAYLOAD): exit reasons travel as payload
 	// (PAYLOAD_EXIT and its kin).
 	FlagExitPayload Flags = 1 << 22
-	// FlagFragments (DFLAG_FRAGMENTS): large messages are cut; needs
-	// FlagDistHdrAtomCache.
+	// FlagFragments (DFLAG_FRAGMENTS): large messages are cut. Without
+	// FlagDistHdrAtomCache frames have headers, too, but these name no atoms.
 	FlagFragments Flags = 1 << 23
 	// FlagHandshake23 (DFLAG_HANDSHAKE_23): handshake version 6.
 	FlagHandshake23 Flags = 1 << 24
@@ -133,6 +133,10 @@ var flagNames = [64]string{
 
 // Has reports whether every flag of want is set.
 func (f Flags) Has(want Flags) bool { return f&want == want }
+
+// HasHeaders tells whether the frames of a connection with the negotiated flags f begin with
+// distribution headers.
+func (f Flags) HasHeaders() bool { return f&(FlagDistHdrAtomCache|FlagFragments) != 0 }
 
 // Expand gives f with everything that FlagMandatory25Digest stands for.
 func (f Flags) Expand() Flags {

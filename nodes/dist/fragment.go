@@ -9,8 +9,8 @@ import (
 // FragmentSize is how many bytes of a message an Erlang node puts in one fragment.
 const FragmentSize = 64 << 10
 
-// Fragments are the frames of one message that are still to be made. Frames of other messages may be
-// sent between them.
+// Fragments are the frames of one message that are still to be made. Frames of other messages may
+// be sent between them.
 //
 // See erl_ext_dist, "Distribution Header for fragmented messages".
 type Fragments struct {

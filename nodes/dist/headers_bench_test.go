@@ -37,7 +37,8 @@ func benchMessages(b *testing.B) (names []string, payloads map[string]ei.Raw) {
 }
 
 var benchControl = Control{
-	Op: OpSendSender, From: ei.Pid{Node: "alice@127.0.0.1", ID: 42, Serial: 1, Creation: 5}, To: ei.Pid{Node: "bob@127.0.0.1", ID: 7, Creation: 9},
+	Op: OpSendSender, From: ei.Pid{Node: "alice@127.0.0.1", ID: 42, Serial: 1, Creation: 5},
+	To: ei.Pid{Node: "bob@127.0.0.1", ID: 7, Creation: 9},
 }
 
 // BenchmarkReadFrames reads messages as they come, up to a payload in its whole form, and up to a

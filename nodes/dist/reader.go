@@ -40,9 +40,9 @@ func (l Limits) filled() Limits {
 	return l
 }
 
-// A Reader reads the frames that a peer sends after the handshake, one after the other and none left
-// out: it keeps the peer's atom cache, and the messages of which fragments are still to come. It is
-// not safe for concurrent use.
+// A Reader reads the frames that a peer sends after the handshake, one after the other and none
+// left out: it keeps the peer's atom cache, and the messages of which fragments are still to come.
+// It is not safe for concurrent use.
 type Reader struct {
 	flags  Flags
 	limits Limits
@@ -84,10 +84,10 @@ type Arrival struct {
 	Sequence uint64
 }
 
-// ReadFrame reads a frame, its bytes after the 4-byte length; ctl is undefined unless the message is
-// complete. What ctl and the Arrival hold may be part of the frame. Raw fields of ctl are in their
-// whole form, only Arrival.Payload is not. atoms of ctl are allocated only if they are not in the
-// cache.
+// ReadFrame reads a frame, its bytes after the 4-byte length; ctl is undefined unless the message
+// is complete. What ctl and the Arrival hold may be part of the frame. Raw fields of ctl are in
+// their whole form, only Arrival.Payload is not. atoms of ctl are allocated only if they are not in
+// the cache.
 //
 // Errors are *FrameError, or *ControlError with offsets counted in frame, and after all but one the
 // connection cannot be used. That one wraps ErrUnknownOp: the next frame can be read all the same,
@@ -124,6 +124,9 @@ func (r *Reader) ReadFrame(frame []byte, ctl *Control) (Arrival, error) {
 // headed reads the atoms named from at on and the control message. It gives what follows, if the
 // operation has a payload.
 func (r *Reader) headed(frame []byte, at int, ctl *Control) (ei.Raw, []ei.Atom, error) {
+	if at < len(frame) && frame[at] > 0 && !r.flags.Has(FlagDistHdrAtomCache) {
+		return nil, nil, fmt.Errorf("%w: its header names %d atoms", ErrNotNegotiated, frame[at])
+	}
 	refs, size, err := r.cache.readRefs(frame[at:], r.atoms)
 	if err != nil {
 		return nil, nil, err

@@ -47,7 +47,8 @@ func TestHeaderLayout(t *testing.T) {
 		{"83 44 02 f5 00 01 ff 00" + hexSend + "5201", send, []ei.Atom{"a@h", ""}, "''"},
 		{"83 44 02 75 00 01 ff" + hexSend + "6802 5201 5200", send, []ei.Atom{"a@h", ""}, "{'',a@h}"},
 		// three, long atoms: the bit is in the upper half of the second byte
-		{"83 44 03 75 1d 01 ff 02 0190" + fmt.Sprintf("%x", long) + hexSend + "5202", send, []ei.Atom{"a@h", "", ei.Atom(long)}, "'" + long + "'"},
+		{"83 44 03 75 1d 01 ff 02 0190" + fmt.Sprintf("%x", long) + hexSend + "5202", send, []ei.Atom{"a@h", "", ei.Atom(long)},
+			"'" + long + "'"},
 		// two, with an entry written twice: the first reference keeps its meaning
 		{"83 44 02 dd 00 01 03 614068 01 02 6f6b" + hexSend + "6802 5200 5201", send, []ei.Atom{"a@h", "ok"}, "{a@h,ok}"},
 		{"83 44 02 0d 00 01 03 614068 00" + hexLink, Control{}, nil, "not cached"},
@@ -198,7 +199,8 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		"no control message":           {unhex(t, "83 44 00"), ei.ErrTruncated, ""},
 		"no such reference":            {unhex(t, "83 44 00"+hexLink), ei.ErrAtomCache, "control message LINK, From"},
 		"no payload":                   {unhex(t, "83 44 01 08 01 03 614068"+hexSend), ErrFrame, "no payload behind SEND_SENDER"},
-		"a field with a bad reference": {unhex(t, "83 44 01 08 01 03 614068 6804 6103 58 5200 0000002a 00000001 00000005 58 5200 00000007 00000000 00000009 5201"),
+		"a field with a bad reference": {unhex(t, "83 44 01 08 01 03 614068 6804 6103 58 5200 0000002a 00000001 00000005 "+
+			"58 5200 00000007 00000000 00000009 5201"),
 			ei.ErrAtomCache, "EXIT, Reason"},
 
 		"first: no ids":                    {unhex(t, "83 45 00000000 00000001 000000"), ErrFrame, "13 bytes"},
@@ -214,7 +216,8 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		"next: counts up":                  {nextOf(1, 4, "j"), ErrFragmentOrder, "4 of sequence 1, 2 was due"},
 		"next: the same again":             {nextOf(1, 3, "j"), ErrFragmentOrder, "2 was due"},
 		"next: 0":                          {nextOf(1, 0, "j"), ErrFragmentOrder, "2 was due"},
-		"next: too long":                   {nextOf(1, 2, strings.Repeat("j", 1000)), ErrMessageTooLong, "fragment 2 of sequence 1, the limit is 1000"},
+		"next: too long": {nextOf(1, 2, strings.Repeat("j", 1000)), ErrMessageTooLong,
+			"fragment 2 of sequence 1, the limit is 1000"},
 		"first: of what has no payload": {
 			append(firstOf(t, 2, 2, "")[:25], unhex(t, hexLink)...), ErrFrame, "2 fragments of LINK, which has no payload"},
 	} {
@@ -259,6 +262,22 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		a, err = r.ReadFrame(unhex(t, "70 83 6803 6116"+hexA+hexB+"83 6a"), &ctl)
 		require.NoError(t, err)
 		require.Equal(t, Arrival{Kind: KindPassThrough, Complete: true, Payload: ei.Raw("j")}, a)
+	})
+	t.Run("fragments without a cache", func(t *testing.T) {
+		r := NewReader(flagsRecorded|FlagFragments, Limits{}, nil)
+		var ctl Control
+		first := unhex(t, "83 45 0000000000000001 0000000000000002 00 6803 6116"+hexA+hexB)
+		for _, frame := range [][]byte{first, nextOf(1, 1, "j"), unhex(t, "83 44 00 6803 6101"+hexA+hexB)} {
+			_, err := r.ReadFrame(frame, &ctl)
+			require.NoError(t, err)
+		}
+		for _, atoms := range []string{"01 08 01 03 614068", "01 00 01"} { // a new one, and an old one
+			for _, head := range []string{"83 44", "83 45 0000000000000002 0000000000000002"} {
+				_, err := r.ReadFrame(unhex(t, head+atoms+hexLink), &ctl)
+				require.ErrorIs(t, err, ErrNotNegotiated)
+				require.ErrorContains(t, err, "names 1 atoms")
+			}
+		}
 	})
 	t.Run("no next piece", func(t *testing.T) {
 		r := newReader(Limits{})

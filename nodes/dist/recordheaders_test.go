@@ -120,8 +120,8 @@ var opsOfHeaders = []Op{
 // opsOfHeadersAltact is that of OTP 28 and later, which has no ALIAS_SEND for such a peer.
 var opsOfHeadersAltact = []Op{OpRegSend, OpSendSender, OpAltactSigSend}
 
-// playHeaders makes the node send messages with atoms old and new, long and many, and large ones, and
-// sends such messages, which the node sends back.
+// playHeaders makes the node send messages with atoms old and new, long and many, and large ones,
+// and sends such messages, which the node sends back.
 func playHeaders(t testing.TB, r *recorder) {
 	self := ei.Atom(r.scenario.self.Name)
 	came := make(chan heard, 1000)
@@ -237,9 +237,9 @@ func playHeaders(t testing.TB, r *recorder) {
 	<-done
 }
 
-// replayHeaders reads every recorded frame, both ways. Each {check, T, Binary} must have T in Binary,
-// and what was to be sent back must have come back. It reads twice: the second time by a Reader that
-// continues after each frame in a new one.
+// replayHeaders reads every recorded frame, both ways. Each {check, T, Binary} must have T in
+// Binary, and what was to be sent back must have come back. It reads twice: the second time by a
+// Reader that continues after each frame in a new one.
 func replayHeaders(t *testing.T, lines []line, flags Flags, ops []Op) {
 	seen := map[Op]bool{}
 	kinds := map[FrameKind]int{}

@@ -98,16 +98,16 @@ func cacheSlot(text []byte) uint16 {
 	return uint16(h * mix >> 53)
 }
 
-// SentAtoms is what a peer has in its cache of our atoms. Headers must be sent in the order in which
-// AppendFrameHead has made them. The zero SentAtoms is right at any time, for a connection that
-// goes on in another process too: atoms are then sent anew. It is 32 KB.
+// SentAtoms is what a peer has in its cache of our atoms. Headers must be sent in the order in
+// which AppendFrameHead has made them. The zero SentAtoms is right at any time, for a connection
+// that goes on in another process too: atoms are then sent anew. It is 32 KB.
 type SentAtoms struct{ slots [CacheSize]ei.Atom }
 
 // AppendFrameHead appends the beginning of a frame with a distribution header: its length, which
 // counts the body bytes of packed control message and payload that are to be written after it, and
-// the header. It allocates for atoms that the peer does not have. The error is as FinishFrame's; the
-// peer is then taken to have the atoms, so the connection is to end. See erl_ext_dist, "Distribution
-// Header".
+// the header. It allocates for atoms that the peer does not have. The error is as FinishFrame's;
+// the peer is then taken to have the atoms, so the connection is to end. See erl_ext_dist,
+// "Distribution Header".
 func (s *SentAtoms) AppendFrameHead(b []byte, refs *AtomRefs, body int) ([]byte, error) {
 	out := s.appendRefs(append(b, 0, 0, 0, 0, ei.VersionMagic, distHeader), refs)
 	if err := setLength(out[len(b):], body); err != nil {

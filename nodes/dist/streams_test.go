@@ -80,7 +80,8 @@ func requireArrived(t require.TestingT, a Arrival, ctl, want *Control, payload e
 	require.True(t, bytes.Equal(payload, got))
 }
 
-// Any messages, whole or cut anywhere, with the pieces in any order that keeps that of each message.
+// Any messages, whole or cut anywhere, with the pieces in any order that keeps that of each
+// message.
 func TestAnyInterleavingGivesTheMessages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var w writer
@@ -157,7 +158,8 @@ func drawPayload(t *rapid.T) ei.Raw {
 	for _, n := range atoms {
 		list = append(list, ei.Atom(fmt.Sprintf("atom_%d", n)), ei.Int(n))
 	}
-	term := ei.Tuple{list, ei.Binary(rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "binary")), ei.Atom(rapid.StringN(0, 255, -1).Draw(t, "atom"))}
+	term := ei.Tuple{list, ei.Binary(rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "binary")),
+		ei.Atom(rapid.StringN(0, 255, -1).Draw(t, "atom"))}
 	payload, err := ei.Append(nil, term)
 	require.NoError(t, err)
 	return payload

@@ -40,7 +40,8 @@ func TestLateStart(t *testing.T) {
 	w := newWorld("a@test", "b@test")
 	a := w.member(t, "a@test", nil)
 	n, err := nodes.New(nodes.Config{
-		Name: "b@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table["b@test"].Addr, Visible: true, Logger: logger(t, "b"),
+		Name: "b@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: w.table["b@test"].Addr, Visible: true,
+		Logger: logger(t, "b"),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })

@@ -286,7 +286,8 @@ func TestHostileResolve(t *testing.T) {
 		refused(other.n, args...)
 	}
 	refused(l.Node, method, a("named"), unknown, named.Pid()) // the caller takes no part
-	hidden, err := nodes.New(nodes.Config{Name: "z@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: transport.MemoryAddr("z@test")})
+	hidden, err := nodes.New(nodes.Config{Name: "z@test", Cookie: "secret", Transport: w.tr, Resolver: w.table,
+		Listen: transport.MemoryAddr("z@test")})
 	require.NoError(t, err)
 	defer hidden.Close()
 	require.NoError(t, hidden.Start(within(t)))
@@ -346,7 +347,8 @@ func TestNotKeepable(t *testing.T) {
 func TestHiddenNode(t *testing.T) {
 	w := newWorld("a@test")
 	one := w.member(t, "a@test", nil)
-	n, err := nodes.New(nodes.Config{Name: "h@test", Cookie: "secret", Transport: w.tr, Resolver: w.table, Listen: transport.MemoryAddr("h@test")})
+	n, err := nodes.New(nodes.Config{Name: "h@test", Cookie: "secret", Transport: w.tr, Resolver: w.table,
+		Listen: transport.MemoryAddr("h@test")})
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })
 	require.NoError(t, n.Start(within(t)))

@@ -69,7 +69,8 @@ type locked struct {
 }
 
 func newLocker(g *Global) *locker {
-	return &locker{g: g, patience: cmp.Or(g.o.patience, usualPatience), him: map[string]him{}, failed: map[string]failure{}, news: make(chan struct{}, 1)}
+	return &locker{g: g, patience: cmp.Or(g.o.patience, usualPatience), him: map[string]him{}, failed: map[string]failure{},
+		news: make(chan struct{}, 1)}
 }
 
 func (l *locker) notify() {

@@ -92,7 +92,8 @@ func (g *Global) callAll(ctx context.Context, on []string, request ei.Term) map[
 }
 
 // callAllBy is callAll by a process; late are the nodes that have not answered in time.
-func (g *Global) callAllBy(ctx context.Context, by *nodes.Mailbox, on []string, request ei.Term) (answers map[string]ei.Term, late []string) {
+func (g *Global) callAllBy(ctx context.Context, by *nodes.Mailbox, on []string,
+	request ei.Term) (answers map[string]ei.Term, late []string) {
 	limit, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	answers = map[string]ei.Term{}

@@ -115,21 +115,25 @@ func TestDevice(t *testing.T) {
 
 	for _, request := range []string{
 		"nonsense", "{put_chars,latin2,[1]}", "{put_chars}", "{put_chars,a,b,c,d,e}", "{get_chars,unicode,'',-1}", "{get_chars,unicode,'',a}",
-		"{get_line,klingon,''}", "{get_line}", "{get_geometry}", "{setopts}", "{requests,notalist}", "{get_until,unicode,'',a,b,c}", "5", "{}", "{getopts,1}",
-		strings.Repeat("{requests,[", 30) + "getopts" + strings.Repeat("]}", 30), strings.Repeat("{requests,[", 30) + "{get_line,''}" + strings.Repeat("]}", 30),
+		"{get_line,klingon,''}", "{get_line}", "{get_geometry}", "{setopts}", "{requests,notalist}", "{get_until,unicode,'',a,b,c}",
+		"5", "{}", "{getopts,1}",
+		strings.Repeat("{requests,[", 30) + "getopts" + strings.Repeat("]}", 30), strings.Repeat("{requests,[", 30) + "{get_line,''}" +
+			strings.Repeat("]}", 30),
 	} {
 		term, err := ei.Parse(request)
 		require.NoError(t, err)
 		_, err = d.Request(term)
 		require.ErrorIs(t, err, errors.ErrUnsupported, request)
 	}
-	for _, request := range []string{"{put_chars,unicode,[a]}", "{put_chars,latin1,[300]}", "{put_chars,unicode,m,f,[]}", "{put_chars,unicode,io_lib,format,[1,2]}"} {
+	for _, request := range []string{"{put_chars,unicode,[a]}", "{put_chars,latin1,[300]}", "{put_chars,unicode,m,f,[]}",
+		"{put_chars,unicode,io_lib,format,[1,2]}"} {
 		term, err := ei.Parse(request)
 		require.NoError(t, err)
 		_, err = d.Request(term)
 		require.ErrorAs(t, err, new(*Error), request)
 	}
-	answer, err := d.Request(ei.Tuple{ei.Atom("requests"), ei.List{ei.Tuple{ei.Atom("put_chars"), ei.Atom("latin1"), ei.Binary("\xe9")}, ei.Atom("nonsense"), ei.Atom("getopts")}})
+	answer, err := d.Request(ei.Tuple{ei.Atom("requests"), ei.List{ei.Tuple{ei.Atom("put_chars"), ei.Atom("latin1"), ei.Binary("\xe9")},
+		ei.Atom("nonsense"), ei.Atom("getopts")}})
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.Nil(t, answer)
 	require.Equal(t, "? é", out.String())
@@ -146,7 +150,9 @@ func TestGroupLeaderOfAFunction(t *testing.T) {
 		_, err := fmt.Fprint(Of(ctx), "hello")
 		return err
 	}))
-	b.Expose("m", "server", nodes.FuncOf(func(ctx context.Context) (ei.Term, error) { return b.CallName(ctx, b.Name(), "s", ei.Atom("print")) }))
+	b.Expose("m", "server", nodes.FuncOf(func(ctx context.Context) (ei.Term, error) {
+		return b.CallName(ctx, b.Name(), "s", ei.Atom("print"))
+	}))
 	_, err := b.Serve("s", nodes.Server{On: map[string]nodes.Func{"print": nodes.FuncOf(func(ctx context.Context) error {
 		if _, err := fmt.Fprint(Of(ctx), "x"); !errors.Is(err, ErrNone) {
 			return fmt.Errorf("not ErrNone: %w", err)
@@ -202,7 +208,8 @@ func TestHostileDevices(t *testing.T) {
 		want   func(err error) bool
 	}{
 		"wrong references, then right": {func(self *nodes.Mailbox, from ei.Pid, replyAs, _ ei.Term) {
-			for _, junk := range []ei.Term{ok, ei.Tuple{}, ei.Tuple{ei.Atom("io_reply"), from, ok}, ei.Tuple{ei.Atom("io_reply"), replyAs}, ei.Tuple{ei.Atom("io_reply"), replyAs, ok}} {
+			for _, junk := range []ei.Term{ok, ei.Tuple{}, ei.Tuple{ei.Atom("io_reply"), from, ok}, ei.Tuple{ei.Atom("io_reply"), replyAs},
+				ei.Tuple{ei.Atom("io_reply"), replyAs, ok}} {
 				reply(self, from, junk)
 			}
 		}, func(err error) bool { return err == nil }},
@@ -212,8 +219,10 @@ func TestHostileDevices(t *testing.T) {
 		"an error": {func(self *nodes.Mailbox, from ei.Pid, replyAs, _ ei.Term) {
 			reply(self, from, ei.Tuple{ei.Atom("io_reply"), replyAs, failed("terminated")})
 		}, func(err error) bool { return errors.Is(err, ErrTerminated) }},
-		"no answer": {func(*nodes.Mailbox, ei.Pid, ei.Term, ei.Term) {}, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
-		"the end":   {func(self *nodes.Mailbox, _ ei.Pid, _, _ ei.Term) { self.Exit(ei.Atom("bad")) }, func(err error) bool { return errors.Is(err, ErrTerminated) }},
+		"no answer": {func(*nodes.Mailbox, ei.Pid, ei.Term, ei.Term) {},
+			func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
+		"the end": {func(self *nodes.Mailbox, _ ei.Pid, _, _ ei.Term) { self.Exit(ei.Atom("bad")) },
+			func(err error) bool { return errors.Is(err, ErrTerminated) }},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		if name != "no answer" {
@@ -251,7 +260,8 @@ func TestHostileAskers(t *testing.T) {
 	require.NoError(t, box.Send(expect.Context(t), device.Pid(), ei.Raw{104, 4, 99}))
 	// more readers than wait: the others are refused
 	for i := range maxAsked + 10 {
-		require.NoError(t, box.Send(expect.Context(t), device.Pid(), ei.Tuple{request, box.Pid(), ei.Int(i), ei.Tuple{ei.Atom("get_line"), ei.Atom("")}}))
+		require.NoError(t, box.Send(expect.Context(t), device.Pid(),
+			ei.Tuple{request, box.Pid(), ei.Int(i), ei.Tuple{ei.Atom("get_line"), ei.Atom("")}}))
 	}
 	answered := 0
 	receive := func() string {

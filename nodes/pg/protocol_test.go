@@ -44,7 +44,8 @@ func TestParse(t *testing.T) {
 		{"local_data", cast(ei.Tuple{ei.Atom("local_data"), scopePid, ei.Int(1), ei.Map{{Key: g, Value: ei.List{memberA, memberB}}}}),
 			message{kind: whole, from: scopePid, version: 1, changes: []change{{key: gk, joined: []ei.Pid{memberA, memberB}}}}},
 		{"join", ei.Tuple{ei.Atom("join"), scopePid, g, memberA}, message{kind: update, from: scopePid, changes: []change{{key: gk, joined: a}}}},
-		{"join of a list", ei.Tuple{ei.Atom("join"), scopePid, g, ei.List{memberA}}, message{kind: update, from: scopePid, changes: []change{{key: gk, joined: a}}}},
+		{"join of a list", ei.Tuple{ei.Atom("join"), scopePid, g, ei.List{memberA}},
+			message{kind: update, from: scopePid, changes: []change{{key: gk, joined: a}}}},
 		{"leave", ei.Tuple{ei.Atom("leave"), scopePid, memberA, ei.List{g, h, g}},
 			message{kind: update, from: scopePid, changes: []change{{key: gk, left: a, times: 2}, {key: hk, left: a, times: 1}}}},
 		{"update", ei.Tuple{ei.Atom("update"), scopePid, ei.List{ei.Tuple{g, ei.List{memberA}, ei.List{memberB}}}},
@@ -82,7 +83,8 @@ func TestParse(t *testing.T) {
 		{"a triple", cast(ei.Tuple{ei.Atom("sync"), scopePid, ei.List{ei.Tuple{g, g, g}}}), errShape},
 		{"a foreign member", ei.Tuple{ei.Atom("join"), scopePid, g, foreign}, errForeign},
 		{"foreign members", cast(ei.Tuple{ei.Atom("sync"), scopePid, ei.List{ei.Tuple{g, ei.List{memberA, foreign}}}}), errForeign},
-		{"a foreign member in a map", cast(ei.Tuple{ei.Atom("local_data"), scopePid, ei.Int(1), ei.Map{{Key: g, Value: ei.List{foreign}}}}), errForeign},
+		{"a foreign member in a map", cast(ei.Tuple{ei.Atom("local_data"), scopePid, ei.Int(1), ei.Map{{Key: g, Value: ei.List{foreign}}}}),
+			errForeign},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			raw, err := ei.AppendTerm(nil, tt.term)
@@ -108,7 +110,8 @@ func TestSentIsRead(t *testing.T) {
 			{wholeMessage(scopePid, version, map[string]*members{gk: {pids: both}}),
 				message{kind: whole, from: scopePid, version: version, changes: []change{{key: gk, joined: both}}}},
 			{leaveMessage(scopePid, version, both, []string{gk, hk}),
-				message{kind: update, from: scopePid, changes: []change{{key: gk, left: both, times: 1 - version}, {key: hk, left: both, times: 1 - version}}}},
+				message{kind: update, from: scopePid,
+					changes: []change{{key: gk, left: both, times: 1 - version}, {key: hk, left: both, times: 1 - version}}}},
 		} {
 			raw, err := ei.AppendTerm(nil, tt.term)
 			require.NoError(t, err)

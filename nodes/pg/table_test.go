@@ -175,12 +175,13 @@ func TestTable(t *testing.T) {
 // A group has one key, however its term is encoded.
 func TestKey(t *testing.T) {
 	for name, same := range map[string][]any{
-		"atom":    {ei.Atom("é"), ei.Raw("d\x00\x01\xe9"), ei.Raw("s\x01\xe9"), ei.Raw("v\x00\x02é")},
-		"list":    {ei.String("ab"), ei.List{ei.Int(97), ei.Int(98)}, []int{97, 98}},
-		"number":  {1, ei.Int(1), ei.Raw("n\x01\x00\x01"), ei.Raw("b\x00\x00\x00\x01")},
-		"map":     {ei.MapOf("a", 1, "b", ei.String("x")), ei.MapOf("b", ei.List{ei.Int('x')}, "a", 1)},
-		"nested":  {ei.Tuple{ei.List{ei.String("a")}}, ei.Tuple{ei.List{ei.List{ei.Int('a')}}}},
-		"tail":    {ei.ImproperList{Elems: []ei.Term{ei.String("a")}, Tail: ei.Int(1)}, ei.ImproperList{Elems: []ei.Term{ei.List{ei.Int('a')}}, Tail: ei.Int(1)}},
+		"atom":   {ei.Atom("é"), ei.Raw("d\x00\x01\xe9"), ei.Raw("s\x01\xe9"), ei.Raw("v\x00\x02é")},
+		"list":   {ei.String("ab"), ei.List{ei.Int(97), ei.Int(98)}, []int{97, 98}},
+		"number": {1, ei.Int(1), ei.Raw("n\x01\x00\x01"), ei.Raw("b\x00\x00\x00\x01")},
+		"map":    {ei.MapOf("a", 1, "b", ei.String("x")), ei.MapOf("b", ei.List{ei.Int('x')}, "a", 1)},
+		"nested": {ei.Tuple{ei.List{ei.String("a")}}, ei.Tuple{ei.List{ei.List{ei.Int('a')}}}},
+		"tail": {ei.ImproperList{Elems: []ei.Term{ei.String("a")}, Tail: ei.Int(1)},
+			ei.ImproperList{Elems: []ei.Term{ei.List{ei.Int('a')}}, Tail: ei.Int(1)}},
 		"string":  {"topic", ei.Binary("topic"), []byte("topic")},
 		"nothing": {ei.List{}, []int{}},
 	} {

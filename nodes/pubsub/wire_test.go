@@ -99,7 +99,8 @@ func TestNotSayings(t *testing.T) {
 	const state = `#{'__struct__' => 'Elixir.Phoenix.Tracker.State', mode => delta, context => #{}, clouds => %s, values => %s}`
 	for _, text := range []string{
 		`pub`, `{pub}`, `{pub, heartbeat}`, `{pub, heartbeat, {a, 1}, empty}`, `{pub, heartbeat, {a, 1}, empty, {{a, 1}, []}}`,
-		`{pub, heartbeat, a, empty, {{a, 1}, #{}}}`, `{pub, heartbeat, {a, 1}, full, {{a, 1}, #{}}}`, `{bup, heartbeat, {a, 1}, empty, {{a, 1}, #{}}}`,
+		`{pub, heartbeat, a, empty, {{a, 1}, #{}}}`, `{pub, heartbeat, {a, 1}, full, {{a, 1}, #{}}}`,
+		`{bup, heartbeat, {a, 1}, empty, {{a, 1}, #{}}}`,
 		`{pub, heartbeat, {a, 1}, empty, {{a, 1}, #{{a, 1} => -1}}}`, `{pub, heartbeat, {<<"a">>, 1}, empty, {{a, 1}, #{}}}`,
 		`{pub, graceful_permdown, {a, 1}, more}`, `{pub, graceful_permdown, {a}}`, `{pub, other, 1}`,
 		`{pub, transfer_ack, 1, {a, 1}, {1, 2, 3}}`, `{pub, transfer_ack, 1, {a, 1}, {}}`, `{pub, transfer_ack, 1, {a, 1}, #{}}`,

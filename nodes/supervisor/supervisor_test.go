@@ -216,7 +216,8 @@ func TestShutdown(t *testing.T) {
 		c.Shutdown = d
 		return c
 	}
-	s.start(supervisor.Options{}, child("brutal", supervisor.BrutalKill), child("short", time.Millisecond), child("patient", supervisor.Infinity))
+	s.start(supervisor.Options{}, child("brutal", supervisor.BrutalKill), child("short", time.Millisecond),
+		child("patient", supervisor.Infinity))
 	stopped := make(chan error)
 	go func() { stopped <- s.sup.Stop(s.ctx) }()
 	require.Eventually(t, func() bool { return s.did() == "-patient" }, expect.Limit, time.Millisecond, "the last child")

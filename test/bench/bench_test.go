@@ -91,7 +91,8 @@ func TestOutcomeJudges(t *testing.T) {
 
 // Every row belongs to a measurement that --only can choose.
 func TestRowsHaveMeasurements(t *testing.T) {
-	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, dispatch: true, groups: true, upper: true, handOff: true, codec: true}
+	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, dispatch: true, groups: true, upper: true,
+		handOff: true, codec: true}
 	for _, s := range streams(options{}) {
 		known[s.String()] = true
 	}
@@ -121,6 +122,7 @@ func TestTargetsOverTLS(t *testing.T) {
 
 // A quick run of one size has every row, with a value of every peer that can have one.
 func TestQuickRunHasEveryRow(t *testing.T) {
+	need.Long(t, 60*time.Second)
 	t.Run("TCP", func(t *testing.T) { quickRun(t, "--peers=libei,BEAM,ours,asleep") })
 	t.Run("TLS", func(t *testing.T) { quickRun(t, "--transport=tls", "--peers=BEAM,ours,moved,pair") })
 }
@@ -128,6 +130,7 @@ func TestQuickRunHasEveryRow(t *testing.T) {
 // With --tls-optfile all nodes use that file: with another file no node would talk to the node that
 // measures.
 func TestQuickRunWithOptFile(t *testing.T) {
+	need.Long(t, 20*time.Second)
 	release := otp.Releases(t)[0]
 	dir := filepath.Join(t.TempDir(), "tls")
 	said, err := exec.Command("go", "run", module+"/cmd/cnode-demo", "certs", dir).CombinedOutput()
@@ -179,7 +182,8 @@ func quickRun(t *testing.T, args ...string) {
 			kind = nameWorkers
 		}
 		measured := found[row.name].Peers[kind]
-		if noProc := strings.HasSuffix(row.name, "cpu") || strings.HasPrefix(row.name, idle) || strings.HasPrefix(row.name, crowd); noProc && !linux {
+		inProc := strings.HasSuffix(row.name, "cpu") || strings.HasPrefix(row.name, idle) || strings.HasPrefix(row.name, crowd)
+		if inProc && !linux {
 			continue
 		}
 		require.Len(t, measured.All, 1, row.name)

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// codec is the measurement of the codecs alone: of package ei, libei, ergo and the BEAM in turn. See
-// codec/main.go and c/ei_codec.c.
+// codec is the measurement of the codecs alone: of package ei, libei, ergo and the BEAM in turn.
+// See codec/main.go and c/ei_codec.c.
 const codec = "codec"
 
 // codecParts is how many measurements of a codec take the time of one of messages.

@@ -101,7 +101,8 @@ func (a *arena) measureGroups(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", k.name, err)
 			}
 		}
-		if _, err := watchers[0].EvalContext(ctx, fmt.Sprintf("ok = erpc:call('%s', bench_groups, make, [%d])", p.node, groupsMembers)); err != nil {
+		if _, err := watchers[0].EvalContext(ctx,
+			fmt.Sprintf("ok = erpc:call('%s', bench_groups, make, [%d])", p.node, groupsMembers)); err != nil {
 			return fmt.Errorf("%s: %w", k.name, err)
 		}
 	}

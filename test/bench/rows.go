@@ -272,7 +272,8 @@ func sizeText(size int) string {
 // measurementOf returns the name of the measurement that fills a row.
 func measurementOf(row string) string {
 	parts := strings.Split(row, "/")
-	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff || parts[0] == dispatch || parts[0] == upper || parts[0] == groups || parts[0] == codec {
+	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff || parts[0] == dispatch || parts[0] == upper || parts[0] == groups ||
+		parts[0] == codec {
 		return parts[0]
 	}
 	return strings.Join(parts[:2], "/")

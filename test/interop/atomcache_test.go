@@ -84,8 +84,9 @@ func (b bunch) build() (ei.Term, error) {
 	return nil, fmt.Errorf("shape %v", b.shape)
 }
 
-// drawBunches gives what one sender sends: mostly messages of a few atoms of many, so that the cache
-// is overwritten all the time, and some for which a header has no room, or which come in fragments.
+// drawBunches gives what one sender sends: mostly messages of a few atoms of many, so that the
+// cache is overwritten all the time, and some for which a header has no room, or which come in
+// fragments.
 func drawBunches(r *rand.Rand) (all []bunch) {
 	draw := func(from []string, n int) []string {
 		drawn := make([]string, 0, n)

@@ -44,7 +44,8 @@ func TestBoard(t *testing.T) {
 			erl.Eval(t, `gen_server:call(`+board+`, {subscribe, me})`))
 
 		require.Equal(t, `true`, erl.Eval(t, `erlang:monitor_node(`+node+`, true)`))
-		posted := erl.Async(t, fmt.Sprintf(`[begin gen_server:cast(%s, {post, I}), timer:sleep(1) end || I <- lists:seq(1, %d)], ok`, board, posts))
+		posted := erl.Async(t, fmt.Sprintf(`[begin gen_server:cast(%s, {post, I}), timer:sleep(1) end || I <- lists:seq(1, %d)], ok`,
+			board, posts))
 		require.Equal(t, `received`, erl.Eval(t, `receive {board, 1, 1} -> received after 20000 -> nothing end`))
 		require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
 		select {

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The README's first node takes Elixir's structs and gives one back, with each Elixir that there is.
+// The README's first node takes Elixir's structs and gives one back, with each Elixir that there
+// is.
 func TestFirstNodeWithElixir(t *testing.T) {
 	needsTCP(t, "the examples say what they have")
 	node := program(t, "examples/first-node")

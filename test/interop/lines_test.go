@@ -91,9 +91,9 @@ func TestSlowCarrier(t *testing.T) {
 
 // converseBeside has the Erlang node send a message of so many bytes, and sends it back, with a
 // call every tenth of a second beside it in each direction. All are answered, every byte returns,
-// and the connection stays. beside is how many of our calls began and ended while the message was on
-// its way back. On its way to us there may be none: an Erlang process that answers, such as rex, may
-// have to wait until all of a large message of another one has gone.
+// and the connection stays. beside is how many of our calls began and ended while the message was
+// on its way back. On its way to us there may be none: an Erlang process that answers, such as rex,
+// may have to wait until all of a large message of another one has gone.
 func converseBeside(t *testing.T, m *meeting, size int) (beside int64) {
 	ctx := background(t)
 	exposed(m.n)
@@ -152,8 +152,8 @@ func converseBeside(t *testing.T, m *meeting, size int) (beside int64) {
 	return answered.Load()
 }
 
-// sendBack receives {From, Hash, Large}, sends {back, Large} to From, and waits for word that it has
-// come. goes is set meanwhile.
+// sendBack receives {From, Hash, Large}, sends {back, Large} to From, and waits for word that it
+// has come. goes is set meanwhile.
 func sendBack(ctx context.Context, b *nodes.Mailbox, goes *atomic.Bool) error {
 	message, err := b.Receive(ctx)
 	if err != nil {

@@ -182,7 +182,8 @@ func TestPeerMoves(t *testing.T) {
 
 		was.Stop(t)
 		only := strconv.Itoa(int(at.Port()))
-		other := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "inet_dist_listen_min", only, "inet_dist_listen_max", only}})
+		other := start(t, r, otp.Options{EpmdPort: port,
+			ExtraArgs: []string{"-kernel", "inet_dist_listen_min", only, "inet_dist_listen_max", only}})
 		is := start(t, r, otp.Options{EpmdPort: port, Name: was.Name()})
 		said := other.Log()
 		connect(is.Name())
@@ -195,7 +196,8 @@ func TestPeerMoves(t *testing.T) {
 		require.NoError(t, err)
 		is.Stop(t)
 		only = strconv.Itoa(int(at.Port()))
-		other = start(t, r, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "inet_dist_listen_min", only, "inet_dist_listen_max", only}})
+		other = start(t, r, otp.Options{EpmdPort: port,
+			ExtraArgs: []string{"-kernel", "inet_dist_listen_min", only, "inet_dist_listen_max", only}})
 		c, err := n.Connect(background(t), other.Name())
 		require.NoError(t, err)
 		is = start(t, r, otp.Options{EpmdPort: port, Name: was.Name()})

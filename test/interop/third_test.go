@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
 )
@@ -16,12 +17,14 @@ import (
 // runtime system refuses. The Erlang node's connection with ours lives on, and what it does not
 // refuse arrives.
 func TestAnswersToThirdNodes(t *testing.T) {
+	need.Long(t, 10*time.Second)
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: startNode(t, config(port))}
 		_, err := m.n.Serve("srv", nodes.Server{}, nil)
 		require.NoError(t, err)
-		victim := m.pid(t, "spawn(fun() -> register(victim, self()), F = fun F(L) -> receive {get, P} -> P ! {self(), L}, F(L); M -> F([M | L]) end end, F([]) end)")
+		victim := m.pid(t, "spawn(fun() -> register(victim, self()), "+
+			"F = fun F(L) -> receive {get, P} -> P ! {self(), L}, F(L); M -> F([M | L]) end end, F([]) end)")
 		c := m.n.Conn(m.erl.Name())
 		require.NotNil(t, c)
 
@@ -44,7 +47,8 @@ func TestAnswersToThirdNodes(t *testing.T) {
 			ask(tag)
 		}
 		ask(ei.Atom("good"))
-		require.Eventually(t, func() bool { return m.eval(t, "victim ! {get, self()}, receive {_, L} -> length(L) end") == "1" }, limit, time.Millisecond)
+		require.Eventually(t, func() bool { return m.eval(t, "victim ! {get, self()}, receive {_, L} -> length(L) end") == "1" },
+			limit, time.Millisecond)
 		m.is(t, [][2]string{{"victim ! {get, self()}, receive {_, L} -> L end", "[{good,{error,<<\"the server takes no calls\">>}}]"}})
 		require.NoError(t, c.Err())
 		require.Same(t, c, m.n.Conn(m.erl.Name()))
@@ -54,6 +58,7 @@ func TestAnswersToThirdNodes(t *testing.T) {
 // By whatever way a peer makes our node send something to a process of an Erlang node, that node's
 // connection with ours lives on.
 func TestWaysToThirdNodes(t *testing.T) {
+	need.Long(t, 10*time.Second)
 	// FUN_EXT
 	oldFun := ei.Raw{117, 0, 0, 0, 0, 88, 119, 3, 'a', '@', 'b', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 119, 1, 'm', 97, 1, 97, 1}
 	closure := ei.Fun{Arity: 1, Module: "m", OldIndex: 1 << 59, Pid: ei.Pid{Node: "a@b", ID: 1, Creation: 1}}
@@ -134,7 +139,8 @@ func TestWaysToThirdNodes(t *testing.T) {
 				ref, err := liar.NewRef()
 				require.NoError(t, err)
 				monitors, _ := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
-				send(&dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: me, GroupLeader: me, Module: "erpc", Function: "execute_call", Arity: 4, Options: monitors},
+				send(&dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: me, GroupLeader: me, Module: "erpc", Function: "execute_call",
+					Arity: 4, Options: monitors},
 					ei.List{oldFun, ei.Atom("m"), ei.Atom("wait"), ei.List{}})
 				for {
 					msg, err := lc.Receive(ctx)

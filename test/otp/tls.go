@@ -12,7 +12,8 @@ import (
 func TLSVersions() []string { return []string{"1.2", "1.3"} }
 
 // TLSFiles makes certificates in dir with the program cnode-demo, and gives an option file with
-// which nodes speak one version of TLS only. hosts are those of nodes' names besides this machine's.
+// which nodes speak one version of TLS only. hosts are those of nodes' names besides this
+// machine's.
 func TLSFiles(dir, demo, version string, hosts ...string) (file string, err error) {
 	cmd := exec.Command(demo, "certs", dir)
 	for _, host := range hosts {

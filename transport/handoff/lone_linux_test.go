@@ -52,7 +52,8 @@ func TestLoneDescriptors(t *testing.T) {
 	require.ErrorIs(t, one.Close(), net.ErrClosed)
 	require.NoError(t, other.Close())
 	require.Zero(t, grown())
-	for _, err := range []error{one.Send(ctx, p), one.raw.Control(func(uintptr) {}), one.raw.Read(func(uintptr) bool { return true }), one.closeWrite()} {
+	for _, err := range []error{one.Send(ctx, p), one.raw.Control(func(uintptr) {}), one.raw.Read(func(uintptr) bool { return true }),
+		one.closeWrite()} {
 		require.ErrorIs(t, err, net.ErrClosed)
 	}
 }

@@ -79,7 +79,8 @@ func TestMessages(t *testing.T) {
 			all := []struct {
 				data string
 				file bool
-			}{{"one", true}, {"two", false}, {"", true}, {"", false}, {"three", true}, {string(bytes.Repeat([]byte("x"), 100_000)), true}, {"", false}}
+			}{{"one", true}, {"two", false}, {"", true}, {"", false}, {"three", true}, {string(bytes.Repeat([]byte("x"), 100_000)), true},
+				{"", false}}
 			sent := make(chan error, 1)
 			go func() {
 				var err error

@@ -201,10 +201,13 @@ func TestOfferRefusedOnBothSides(t *testing.T) {
 			o.Terms.Require, a.Terms.Know = []string{"a"}, []string{"a"}
 			o.Needs = func() []string { return []string{"b"} }
 		}, StepHello, ErrUnknown, false},
-		{"feature of the owner", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Require, a.Terms.Know = []string{"b"}, []string{"a"} }, StepHello, ErrUnknown, false},
-		{"feature of the heir", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Require, o.Terms.Know = []string{"b"}, []string{"a"} }, StepHello, ErrUnknown, false},
+		{"feature of the owner", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Require, a.Terms.Know = []string{"b"}, []string{"a"} },
+			StepHello, ErrUnknown, false},
+		{"feature of the heir", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Require, o.Terms.Know = []string{"b"}, []string{"a"} },
+			StepHello, ErrUnknown, false},
 		{"another one", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.What, a.Terms.What = "one", "other" }, StepHello, ErrOther, false},
-		{"too many expected", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Descriptors, a.Terms.Descriptors = 10, 9 }, StepHello, ErrLimit, false},
+		{"too many expected", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Descriptors, a.Terms.Descriptors = 10, 9 },
+			StepHello, ErrLimit, false},
 		{"too many by now", func(x *thing, o *Offer, a *Acceptance) {
 			o.Count, a.Terms.Descriptors = func() int { return len(x.fds) }, 2
 		}, StepHello, ErrLimit, false},

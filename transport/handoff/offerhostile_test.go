@@ -30,7 +30,8 @@ func TestHostileHeir(t *testing.T) {
 		require.NoError(t, set.Close())
 	}
 	kind := func(k byte) step { return say([]byte{k}) }
-	begin := []step{say(hi), hear, kind(kindReady), hear, kind(kindPrepared), hear, say(append([]byte{kindReceived}, appendCounts(nil, 3, 0)...)), hear, hear}
+	begin := []step{say(hi), hear, kind(kindReady), hear, kind(kindPrepared), hear,
+		say(append([]byte{kindReceived}, appendCounts(nil, 3, 0)...)), hear, hear}
 	sum := func(s string, n int) step {
 		return say(appendAccept([]byte{kindAccept}, sha256.Sum256([]byte(s)), n))
 	}
@@ -55,14 +56,16 @@ func TestHostileHeir(t *testing.T) {
 		{"hello and silence", []step{say(hi)}, StepHello, context.DeadlineExceeded},
 		{"never prepared", begin[:4], StepStatic, context.DeadlineExceeded},
 		{"takes no descriptors", begin[:5], StepOffer, context.DeadlineExceeded},
-		{"lies about descriptors", append(slices.Clone(begin[:6]), say(append([]byte{kindReceived}, appendCounts(nil, 2, 0)...))), StepOffer, ErrMalformed},
+		{"lies about descriptors", append(slices.Clone(begin[:6]), say(append([]byte{kindReceived}, appendCounts(nil, 2, 0)...))),
+			StepOffer, ErrMalformed},
 		{"never accepts", begin, StepAccept, context.DeadlineExceeded},
 		{"another state", append(slices.Clone(begin), sum("other", 3)), StepAccept, ErrMalformed},
 		{"fewer descriptors", append(slices.Clone(begin), sum("abc", 2)), StepAccept, ErrMalformed},
 		{"done without the token", append(slices.Clone(begin), kind(kindDone)), StepAccept, ErrMalformed},
 		{"no token is taken", append(slices.Clone(begin), sum("abc", 3)), StepCommit, ErrNotTaken},
 		{"done, and no token is taken", append(slices.Clone(begin), sum("abc", 3), kind(kindDone)), StepCommit, ErrNotTaken},
-		{"refuses at last", append(slices.Clone(begin), sum("abc", 3), say(appendRefusal([]byte{kindRefuse}, StepCommit, ErrOther))), StepCommit, ErrOther},
+		{"refuses at last", append(slices.Clone(begin), sum("abc", 3), say(appendRefusal([]byte{kindRefuse}, StepCommit, ErrOther))),
+			StepCommit, ErrOther},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			x := newThing(t, 3, 0)
@@ -154,7 +157,8 @@ func TestHostileOwner(t *testing.T) {
 		{"another total", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 4, []byte("ab")), nil},
 			{appendChunk([]byte{kindState}, 2, 5, []byte("ab")), nil}}, ErrMalformed},
 		{"a piece of nothing", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 4, nil), nil}}, ErrMalformed},
-		{"a state without end", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, math.MaxInt, []byte("ab")), nil}}, ErrLimit},
+		{"a state without end", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, math.MaxInt, []byte("ab")), nil}},
+			ErrLimit},
 		{"too much beforehand", []packet{{hi, nil}, {appendChunk([]byte{kindStatic}, 0, mostState+1, []byte("ab")), nil}}, ErrLimit},
 		{"a state in a plain file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), []int{plain}}}, ErrMalformed},
 		{"a file that is too long", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, mostState+1), []int{plain}}}, longFile},
@@ -162,16 +166,20 @@ func TestHostileOwner(t *testing.T) {
 		{"a descriptor beside the state", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), []int{pipe}},
 			{part(kindOffer, 0, 0), []int{pipe}}}, ErrMalformed},
 		{"the pipe in place of the state", []packet{{hi, nil}, {static, nil}, {part(kindOffer, 0, 0), []int{pipe}}}, ErrMalformed},
-		{"no pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), nil}}, ErrMalformed},
-		{"a file for a pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{plain}}}, ErrMalformed},
+		{"no pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), nil}},
+			ErrMalformed},
+		{"a file for a pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil},
+			{part(kindOffer, 0, 0), []int{plain}}}, ErrMalformed},
 		{"the wrong end of the pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil},
 			{part(kindOffer, 0, 0), []int{far}}}, ErrMalformed},
 		{"a file in place of the offer", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil},
 			{part(kindStateFile, 0, 0), []int{pipe}}}, ErrMalformed},
-		{"another count", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 1, 0), []int{pipe}}}, ErrMalformed},
+		{"another count", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil},
+			{part(kindOffer, 1, 0), []int{pipe}}}, ErrMalformed},
 		{"another length", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil},
 			{part(kindOffer, 0, 1), []int{pipe}}}, ErrMalformed},
-		{"no token", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{pipe}}}, os.ErrDeadlineExceeded},
+		{"no token", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{pipe}}},
+			os.ErrDeadlineExceeded},
 		{"silence", []packet{{hi, nil}}, context.DeadlineExceeded},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -201,7 +209,8 @@ func TestHostileOwner(t *testing.T) {
 // Decoders fail only by returning an error, and what they accept is the same after encoding and
 // decoding it again.
 func FuzzOffer(f *testing.F) {
-	f.Add(byte(kindHello), appendHello(nil, hello{1, 1, 7, Terms{What: "w", Plugins: []string{"tcp"}, Require: []string{"r"}, Know: []string{"k"}, Descriptors: 3}}))
+	f.Add(byte(kindHello), appendHello(nil, hello{1, 1, 7,
+		Terms{What: "w", Plugins: []string{"tcp"}, Require: []string{"r"}, Know: []string{"k"}, Descriptors: 3}}))
 	f.Add(byte(kindState), appendChunk(nil, 3, 10, []byte("abc")))
 	f.Add(byte(kindDescriptors), appendCounts(nil, 200, 17))
 	f.Add(byte(kindAccept), appendAccept(nil, sha256.Sum256(nil), 3))

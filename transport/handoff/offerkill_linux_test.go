@@ -26,11 +26,13 @@ import (
 // in onlyOfMany are passed only if there is much to hand over.
 var (
 	ownerPoints = []Point{
-		OwnerConnected, OwnerGreeted, OwnerStaticHalf, OwnerFreezes, inFreeze, OwnerFrozen, OwnerDescriptorsHalf, OwnerDescriptorsSent, OwnerStateHalf, OwnerStateSent,
+		OwnerConnected, OwnerGreeted, OwnerStaticHalf, OwnerFreezes, inFreeze, OwnerFrozen, OwnerDescriptorsHalf, OwnerDescriptorsSent,
+		OwnerStateHalf, OwnerStateSent,
 		OwnerOffered, OwnerAccepted, OwnerCommitted, OwnerHeard, halfReleased, OwnerReleased, OwnerLeaves,
 	}
 	heirPoints = []Point{
-		HeirConnected, HeirGreeted, HeirStaticHalf, HeirPrepared, HeirDescriptorsHalf, HeirDescriptorsAll, HeirStateHalf, HeirStateAll, HeirOffered, halfImported, allImported,
+		HeirConnected, HeirGreeted, HeirStaticHalf, HeirPrepared, HeirDescriptorsHalf, HeirDescriptorsAll, HeirStateHalf, HeirStateAll,
+		HeirOffered, halfImported, allImported,
 		HeirStaged, HeirWaits, HeirOwns, halfThawed, HeirStarted, HeirSaid, HeirParted,
 	}
 	onlyOfMany = []Point{OwnerStaticHalf, OwnerStateHalf, HeirStaticHalf, HeirStateHalf}
@@ -114,7 +116,8 @@ func (f *farEnd) ask(t *testing.T, question uint64) (owner int) {
 		got += n
 	}
 	hello := min(got, f.greeting-f.seen)
-	require.True(t, bytes.Equal(greetingOf(f.number, f.seen, hello), b[:hello]), "session %d: bytes lost, repeated or out of order from %d on", f.number, f.seen)
+	require.True(t, bytes.Equal(greetingOf(f.number, f.seen, hello), b[:hello]),
+		"session %d: bytes lost, repeated or out of order from %d on", f.number, f.seen)
 	f.seen += hello
 	b, got = b[hello:], got-hello
 	if got < 2*questionLength {

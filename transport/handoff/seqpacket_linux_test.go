@@ -33,7 +33,8 @@ func TestJSONConn(t *testing.T) {
 	ctx := soon(t)
 	a, b := jsonPair(t)
 	f := file(t, "f")
-	for _, tt := range []struct{ length, fds int }{{1, 0}, {100, 1}, {5000, MaxDescriptors}, {1 << 20, 0}, {1 << 20, 3}, {1 << 20, MaxDescriptors - 1}} {
+	for _, tt := range []struct{ length, fds int }{{1, 0}, {100, 1}, {5000, MaxDescriptors}, {1 << 20, 0}, {1 << 20, 3},
+		{1 << 20, MaxDescriptors - 1}} {
 		sent := strings.Repeat("x", tt.length)
 		require.NoError(t, a.Send(ctx, sent, slicesRepeat(f, tt.fds)...))
 		var got string

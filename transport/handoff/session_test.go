@@ -94,12 +94,15 @@ func TestSessionWire(t *testing.T) {
 				"\x00\x00\x00\x10" + family(2) + "\x11\x11" + "\xc0\x00\x02\x01" + strings.Repeat("\x00", 8)},
 		{"IPv6 TCP", Header{unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_TCP, addr("[2001:db8::1]:53"), addr("[fe80::1%7]:4369")},
 			six + "\x00\x00\x00\x01" + "\x00\x00\x00\x06" +
-				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x00\x35" + "\x00\x00\x00\x00" + "\x20\x01\x0d\xb8" + strings.Repeat("\x00", 11) + "\x01" + zone(0) +
-				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x11\x11" + "\x00\x00\x00\x00" + "\xfe\x80" + strings.Repeat("\x00", 13) + "\x01" + zone(7)},
+				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x00\x35" + "\x00\x00\x00\x00" + "\x20\x01\x0d\xb8" + strings.Repeat("\x00", 11) +
+				"\x01" + zone(0) +
+				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x11\x11" + "\x00\x00\x00\x00" + "\xfe\x80" + strings.Repeat("\x00", 13) +
+				"\x01" + zone(7)},
 		{"IPv4 on an IPv6 socket", Header{unix.AF_INET6, unix.SOCK_STREAM, 0, addr("[::]:53"), addr("10.1.2.3:4369")},
 			six + "\x00\x00\x00\x01" + "\x00\x00\x00\x00" +
 				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x00\x35" + "\x00\x00\x00\x00" + strings.Repeat("\x00", 16) + zone(0) +
-				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x11\x11" + "\x00\x00\x00\x00" + strings.Repeat("\x00", 10) + "\xff\xff" + "\x0a\x01\x02\x03" + zone(0)},
+				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x11\x11" + "\x00\x00\x00\x00" + strings.Repeat("\x00", 10) + "\xff\xff" +
+				"\x0a\x01\x02\x03" + zone(0)},
 	} {
 		want := tt.header + "\x00\x00\x01\x00" // 256 bytes of data
 		b, err := appendSession(nil, &tt.h, 256)

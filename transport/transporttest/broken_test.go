@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -250,6 +251,7 @@ func (m mutant) check(t *testing.T, l limits) error {
 // less here than usual. A mutant that is not caught, because so many others keep the machine busy,
 // is tried again alone.
 func TestMutantsAreCaught(t *testing.T) {
+	need.Long(t, 40*time.Second)
 	if testing.Short() {
 		t.Skip("mutants take a while")
 	}
@@ -264,8 +266,8 @@ func TestMutantsAreCaught(t *testing.T) {
 		errs[i] = all[i].check(t, brief)
 		took[i] = time.Since(begin)
 	}
-	// Mutants mostly wait, so more of them run than there are processors. But where a descriptor stays,
-	// those of another mutant would be counted, too.
+	// Mutants mostly wait, so more of them run than there are processors. But where a descriptor
+	// stays, those of another mutant would be counted, too.
 	for _, group := range []struct {
 		leaves string
 		atOnce int

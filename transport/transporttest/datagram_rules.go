@@ -409,5 +409,6 @@ func datagramLeaks(d *datagramTrial) error {
 	if !stays {
 		return nil
 	}
-	return fmt.Errorf("of every %d times that sockets were opened and closed, %d descriptors or more remain, such as %s", rounds, many(rounds), sample)
+	return fmt.Errorf("of every %d times that sockets were opened and closed, %d descriptors or more remain, such as %s",
+		rounds, many(rounds), sample)
 }

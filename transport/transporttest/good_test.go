@@ -62,7 +62,8 @@ func goods() []good {
 			return always(must(t, framed(polling(true), func(*framing) {})), loopback())
 		}},
 		{"full without Interrupt", func(t testing.TB) Factory { return always(must(t, polling(false)), loopback()) }},
-		{"full without Interrupt, Write goes on, with a context's time-outs", func(t testing.TB) Factory { return always(must(t, goesOn()), loopback()) }},
+		{"full without Interrupt, Write goes on, with a context's time-outs",
+			func(t testing.TB) Factory { return always(must(t, goesOn()), loopback()) }},
 	}
 	if l, err := net.Listen("tcp", "[::1]:0"); err == nil {
 		l.Close()

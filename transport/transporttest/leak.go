@@ -207,8 +207,8 @@ func (t *trial) leaksOf(of string, life func(), goroutines func() (left func() (
 	}
 }
 
-// remains waits up to so long for a batch of which less than enough is left, and reports whether none
-// has become one; sample is an example then.
+// remains waits up to so long for a batch of which less than enough is left, and reports whether
+// none has become one; sample is an example then.
 func remains(batches []func() (int, string), enough int, within time.Duration) (sample string, stays bool) {
 	for end, pause := time.Now().Add(within), 20*time.Millisecond; ; pause *= 2 { // to look costs time
 		for _, left := range batches {

@@ -80,7 +80,8 @@ func rules() []rule {
 		{"Moves", "A stream that is exported, imported and released goes on where it was, with all that it has written and all that comes; " +
 			"its peer sees nothing, and its Reads end in time and when they are cancelled. One that is only exported goes on, too, and can be " +
 			"exported again.", moves, false},
-		{"MovesMidway", "A stream can be exported and moved wherever it stands: in the midst of what the peer writes, and of a write whose time " +
+		{"MovesMidway", "A stream can be exported and moved wherever it stands: in the midst of what the peer writes, " +
+			"and of a write whose time " +
 			"was over.", movesMidway, false},
 		{"RefusedImport", "What Import refuses stays open, and its connection as it is.", refusedImport, false},
 		{"Release", "Release says nothing on the connection: who else holds the descriptor can go on.", releases, false},

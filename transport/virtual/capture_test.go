@@ -211,7 +211,8 @@ func TestTraceOrder(t *testing.T) {
 
 // eachCatchUp runs f in a bubble with a stream whose trace goes to a file, and its peer, for each
 // way in which what was read gets into the file.
-func eachCatchUp(t *testing.T, f func(t *testing.T, file *bytes.Buffer, capture *Capture, c, s *transport.Stream, catchUp func(*Capture) error)) {
+func eachCatchUp(t *testing.T, f func(t *testing.T, file *bytes.Buffer, capture *Capture, c, s *transport.Stream,
+	catchUp func(*Capture) error)) {
 	for name, catchUp := range map[string]func(*Capture) error{
 		"Flush": (*Capture).Flush,
 		"soon":  func(*Capture) error { time.Sleep(3 * captureDelay); return nil },

@@ -39,7 +39,8 @@ func ExampleFaultStream() {
 	defer s.Close()
 	all, err := io.ReadAll(transport.NetConn(s))
 	fmt.Printf("%s: %v\n", all, err)
-	// Output: one: read: injected reset at byte 3 of what was read on connection 1: connection reset by peer
+	// Output:
+	// one: read: injected reset at byte 3 of what was read on connection 1: connection reset by peer
 }
 
 // A pair of which one end reads 100 bytes a second.

@@ -275,7 +275,8 @@ func TestFaultDelayEnds(t *testing.T) {
 
 // What follows bytes that are held back is not lost: neither the end of the stream nor an error.
 func TestFaultJoinedEnd(t *testing.T) {
-	c, s := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 100, For: time.Hour}}}), transport.MemoryAddr(""))
+	c, s := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 100, For: time.Hour}}}),
+		transport.MemoryAddr(""))
 	_, err := c.Writev(soon(t), []byte("abc"))
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
@@ -409,7 +410,8 @@ func TestFaultJoinManyPieces(t *testing.T) {
 // below does.
 func TestFaultDelayLifted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{{Kind: FaultDelay, Write: true, For: time.Hour}}}), transport.MemoryAddr(""))
+		c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{{Kind: FaultDelay, Write: true, For: time.Hour}}}),
+			transport.MemoryAddr(""))
 		begin := time.Now()
 		write := aside(func() error { return second(c.Writev(context.Background(), []byte("x"))) })
 		synctest.Wait()
@@ -423,7 +425,8 @@ func TestFaultDelayLifted(t *testing.T) {
 // A stall for ever lasts, whatever else holds back the same byte.
 func TestFaultStallForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{Write: Faults{Stall: 1, Delay: 1, StallFor: transport.Infinite}}), transport.MemoryAddr(""))
+		c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{Write: Faults{Stall: 1, Delay: 1, StallFor: transport.Infinite}}),
+			transport.MemoryAddr(""))
 		ctx, cancel := context.WithTimeout(context.Background(), 1000*time.Hour)
 		defer cancel()
 		_, err := c.Writev(ctx, []byte("late"))

@@ -310,8 +310,8 @@ func duplicateOf(t *testing.T, of interface{ Descriptor() (int, error) }) int {
 	return duplicateFD(t, fd)
 }
 
-// A read whose time is over leaves a write that waits alone: a carrier such as a tls.Conn does not live
-// on after a write that was cut off.
+// A read whose time is over leaves a write that waits alone: a carrier such as a tls.Conn does not
+// live on after a write that was cut off.
 func TestReadTimeoutLeavesWrite(t *testing.T) {
 	for name, over := range overStreams {
 		t.Run(name, func(t *testing.T) {

@@ -50,10 +50,10 @@ func MayHave(payload ei.Raw) bool {
 	return ei.Tag(payload[0]).IsAtom()
 }
 
-// Send posts a message with references in place of its atoms: control and payload are encoded terms.
-// It is false, and nothing is posted, if it finds no atoms, or none of the caller's turn under
-// transport.NoWait. It waits for its turn, as headers are posted in the order in which they are
-// made; when ctx ends before, the error is ctx's. Any other is post's.
+// Send posts a message with references in place of its atoms: control and payload are encoded
+// terms. It is false, and nothing is posted, if it finds no atoms, or none of the caller's turn
+// under transport.NoWait. It waits for its turn, as headers are posted in the order in which they
+// are made; when ctx ends before, the error is ctx's. Any other is post's.
 func (s *Sender) Send(ctx context.Context, control []byte, payload ei.Raw, post func(head, body []byte) error) (bool, error) {
 	p, ok := s.packs.Get().(*pack)
 	if !ok {

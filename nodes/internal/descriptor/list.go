@@ -42,7 +42,8 @@ func Own(fds []int) *List {
 // Take gives some of the descriptors away: whoever takes them owns them.
 func (l *List) Take(first, count int) ([]int, error) {
 	if first < 0 || count < 0 || first > len(l.fds) || count > len(l.fds)-first {
-		return nil, &form.Error{Path: "descriptors", Err: fmt.Errorf("%w: it counts on %d, and %d were given", form.ErrMalformed, first+count, len(l.fds))}
+		return nil, &form.Error{Path: "descriptors", Err: fmt.Errorf("%w: it counts on %d, and %d were given", form.ErrMalformed,
+			first+count, len(l.fds))}
 	}
 	part := l.fds[first : first+count]
 	if slices.Contains(part, -1) {

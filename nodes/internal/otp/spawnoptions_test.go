@@ -40,12 +40,14 @@ func TestSpawnOptions(t *testing.T) {
 	}
 	for _, text := range []string{
 		"x", "[link|monitor]", "[x]", "[1]", "[{}]", "[{priority,low,x}]", "[priority]", "[async_dist]", "[#{}]", "[[link]]",
-		"[{reply,5},monitor]", "[reply]", "[{reply_tag,x}]", "[{group_leader,1}]", "[{link,x}]", "[{link,[x]}]", "[{monitor,x}]", "[{monitor,[x]}]",
+		"[{reply,5},monitor]", "[reply]", "[{reply_tag,x}]", "[{group_leader,1}]", "[{link,x}]", "[{link,[x]}]", "[{monitor,x}]",
+		"[{monitor,[x]}]",
 		"[{monitor,[{alias,x}]}]", "[{monitor,[{tag,1,2}]}]",
 		"[{priority,1}]", "[{priority,x}]", "[{message_queue_data,mixed}]", "[{message_queue_data,x}]", "[{async_dist,x}]",
 		"[{min_heap_size,-1}]", "[{min_heap_size,x}]", "[{min_heap_size,4611686018427387904}]", "[{min_heap_size,99999999999999999999}]",
 		"[{min_bin_vheap_size,-5}]", "[{fullsweep_after,-5}]", "[{scheduler,-1}]", "[{scheduler,x}]",
-		"[{max_heap_size,-1}]", "[{max_heap_size,232}]", "[{max_heap_size,x}]", "[{max_heap_size,#{size=>-1}}]", "[{max_heap_size,#{kill=>true}}]",
+		"[{max_heap_size,-1}]", "[{max_heap_size,232}]", "[{max_heap_size,x}]", "[{max_heap_size,#{size=>-1}}]",
+		"[{max_heap_size,#{kill=>true}}]",
 		"[{max_heap_size,#{size=>100000,kill=>x}}]", "[{max_heap_size,#{size=>100000,error_logger=>x}}]",
 	} {
 		options, err := ei.Parse(text)

@@ -1,5 +1,5 @@
-// Codec measures one operation of a codec in Go on one shape of terms: of package ei, of ergo v1, of
-// encoding/json.
+// Codec measures one operation of a codec in Go on one shape of terms: of package ei, of ergo v1,
+// of encoding/json.
 //
 //	codec shapes DIR                   writes all shapes, encoded, as files
 //	codec KIND OPERATION FILE MS       prints nanoseconds and allocations of one operation

@@ -106,8 +106,8 @@ func nestingTerm() ei.Term {
 	return t
 }
 
-// [#{<<"id">> => 1000, <<"name">> => <<"Article 0">>, <<"price">> => 0.0, <<"stock">> => 0, <<"active">> => true,
-// <<"tags">> => [<<"green">>, <<"green">>]} ...]
+// [#{<<"id">> => 1000, <<"name">> => <<"Article 0">>, <<"price">> => 0.0, <<"stock">> => 0,
+// <<"active">> => true, <<"tags">> => [<<"green">>, <<"green">>]} ...]
 func jsonTerm() ei.Term {
 	l := make(ei.List, documents)
 	for i := range l {

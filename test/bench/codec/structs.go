@@ -34,7 +34,8 @@ type (
 	}
 )
 
-// fresh makes a pointer to a zero value of the shape's Go type; without one the shape has no struct.
+// fresh makes a pointer to a zero value of the shape's Go type; without one the shape has no
+// struct.
 var fresh = map[string]func() any{
 	"echo":     func() any { return new(echo) },
 	"integers": func() any { return new([]int64) },

@@ -177,7 +177,8 @@ func decodePid(t testing.TB, text string) ei.Pid {
 func spawnNamed(t testing.TB, e *otp.Node, name, method string) string {
 	t.Helper()
 	return e.Eval(t, fmt.Sprintf(
-		"P = spawn(fun() -> (fun F(L) -> receive {get, From} -> From ! {got, lists:reverse(L)}, F(L); stop -> ok; M -> F([M | L]) end end)([]) end), "+
+		"P = spawn(fun() -> (fun F(L) -> receive {get, From} -> From ! {got, lists:reverse(L)}, F(L); "+
+			"stop -> ok; M -> F([M | L]) end end)([]) end), "+
 			"persistent_term:put({p, %s}, P), global:register_name(%s, P, fun global:%s/3)", name, name, method))
 }
 
@@ -185,7 +186,8 @@ func spawnNamed(t testing.TB, e *otp.Node, name, method string) string {
 func got(t testing.TB, e *otp.Node, name string) string {
 	t.Helper()
 	return e.Eval(t, fmt.Sprintf(
-		"Q = persistent_term:get({p, %s}), case is_process_alive(Q) of true -> Q ! {get, self()}, receive {got, L} -> L end; false -> dead end", name))
+		"Q = persistent_term:get({p, %s}), case is_process_alive(Q) of true -> Q ! {get, self()}, receive {got, L} -> L end; false -> dead end",
+		name))
 }
 
 func text(format string, args ...any) string { return strings.TrimSpace(fmt.Sprintf(format, args...)) }

@@ -26,8 +26,8 @@ import (
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
-// largeMoves is how often a connection moves among large messages; CNODE_LARGE_MOVES says otherwise,
-// for long runs.
+// largeMoves is how often a connection moves among large messages; CNODE_LARGE_MOVES says
+// otherwise, for long runs.
 func largeMoves() int { return otp.Times("CNODE_LARGE_MOVES", 30) }
 
 // Messages are {Sender, I, Crc, Bytes}. Senders are numbers; those from few on send small messages.

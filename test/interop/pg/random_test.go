@@ -62,7 +62,8 @@ func TestAnything(t *testing.T) {
 				}
 			case 7:
 				k := 1 + random.IntN(3)
-				erl.Do(t, fmt.Sprintf(`ok = pg:join(%s, [begin all ! {new, self()}, receive P when is_pid(P) -> P end end || _ <- lists:seq(1, %d)])`, g, k))
+				erl.Do(t, fmt.Sprintf(`ok = pg:join(%s, [begin all ! {new, self()}, receive P when is_pid(P) -> P end end || _ <- lists:seq(1, %d)])`,
+					g, k))
 				theirs[g] += k
 			case 8:
 				if random.IntN(10) == 0 {

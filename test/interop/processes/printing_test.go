@@ -24,23 +24,27 @@ func TestPrintsToTheCallersGroupLeader(t *testing.T) {
 		m := meet(t, r)
 		// to a file, which is a group leader like any other
 		with := func(call string) string {
-			return fmt.Sprintf(`File = filename:join([os:getenv("HOME"), "out"]), {ok, F} = file:open(File, [write, {encoding, utf8}]), GL = group_leader(),
+			return fmt.Sprintf(`File = filename:join([os:getenv("HOME"), "out"]), {ok, F} = file:open(File, [write, {encoding, utf8}]),
+		GL = group_leader(),
 				group_leader(F, self()), %s, group_leader(GL, self()), ok = file:close(F), {ok, B} = file:read_file(File), B`, call)
 		}
 		m.is(t, `<<"one\ntwo é\n"/utf8>>`, with(`ok = rpc:call(N, p, print, [<<"one\n">>]), ok = rpc:call(N, p, print, [<<"two é\n"/utf8>>])`))
 		m.is(t, `<<"one">>`, with(`ok = erpc:call(N, p, print, [<<"one">>])`))
 		m.is(t, `<<"one">>`, with(`ok = rpc:block_call(N, p, print, [<<"one">>])`))
-		m.is(t, `<<"one">>`, with(`process_flag(trap_exit, true), P = spawn_link(N, p, print, [<<"one">>]), receive {'EXIT', P, normal} -> process_flag(trap_exit, false) end`))
+		m.is(t, `<<"one">>`, with(`process_flag(trap_exit, true),
+		P = spawn_link(N, p, print, [<<"one">>]), receive {'EXIT', P, normal} -> process_flag(trap_exit, false) end`))
 		m.is(t, `<<"one">>`, with(`{P, R} = spawn_monitor(N, p, print, [<<"one">>]), receive {'DOWN', R, _, _, normal} -> ok end`))
 		m.is(t, `<<"one">>`, with(`Job = erpc:send_request(N, p, print, [<<"one">>]), ok = erpc:receive_response(Job)`))
 		m.is(t, "enotsup", `rpc:call(N, p, columns, [])`)
 
 		// to the node's own user
-		m.is(t, "ok", `GL = group_leader(), group_leader(whereis(user), self()), R = rpc:call(N, p, print, [<<"to the user\n">>]), group_leader(GL, self()), R`)
+		m.is(t, "ok", `GL = group_leader(), group_leader(whereis(user), self()),
+		R = rpc:call(N, p, print, [<<"to the user\n">>]), group_leader(GL, self()), R`)
 		require.Eventually(t, func() bool { return strings.Contains(m.erl.Log(), "to the user\n") }, limit, tick)
 
 		// a group leader that has ended is the function's error
-		m.is(t, "true", `L = spawn(fun() -> ok end), GL = group_leader(), group_leader(L, self()), R = rpc:call(N, p, print, [<<"x">>]), group_leader(GL, self()),
+		m.is(t, "true", `L = spawn(fun() -> ok end), GL = group_leader(), group_leader(L, self()),
+		R = rpc:call(N, p, print, [<<"x">>]), group_leader(GL, self()),
 			{badrpc, {'EXIT', {{go_error, Text}, _}}} = R, nomatch =/= binary:match(Text, <<"I/O device has ended">>)`)
 		// one that never answers holds up nobody but those who print to it
 		m.is(t, "{badrpc,timeout}", `L = spawn(fun() -> receive never -> ok end end), GL = group_leader(), group_leader(L, self()),
@@ -54,7 +58,8 @@ func TestPrintsInAShell(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		n := startNode(t, "shell"+r.String()+"@127.0.0.1", port)
-		cmd := exec.CommandContext(t.Context(), r.Erl, "-name", "user"+r.String()+"@127.0.0.1", "-setcookie", otp.DefaultCookie, "-start_epmd", "false",
+		cmd := exec.CommandContext(t.Context(), r.Erl, "-name", "user"+r.String()+"@127.0.0.1", "-setcookie", otp.DefaultCookie,
+			"-start_epmd", "false",
 			"-kernel", "inet_dist_use_interface", "{127,0,0,1}")
 		dir := t.TempDir()
 		cmd.Env = append(os.Environ(), "HOME="+dir, "TERM=dumb", fmt.Sprintf("ERL_EPMD_PORT=%d", port))
@@ -130,7 +135,8 @@ func TestReadsFromADevice(t *testing.T) {
 		m := meet(t, r)
 		with := func(call string) string {
 			return fmt.Sprintf(`File = filename:join([os:getenv("HOME"), "in"]), ok = file:write_file(File, <<"first é\nsecond\nlast"/utf8>>),
-				{ok, F} = file:open(File, [read, {encoding, utf8}]), GL = group_leader(), group_leader(F, self()), R = %s, group_leader(GL, self()), ok = file:close(F), R`, call)
+				{ok, F} = file:open(File, [read, {encoding, utf8}]),
+		GL = group_leader(), group_leader(F, self()), R = %s, group_leader(GL, self()), ok = file:close(F), R`, call)
 		}
 		m.is(t, `[<<"first é\n"/utf8>>,<<"sec">>,<<"ond\n">>,<<"last">>,eof]`,
 			with(`[rpc:call(N, p, ask, [<<>>]), rpc:call(N, p, chars, [3]) | [rpc:call(N, p, ask, [<<>>]) || _ <- [1, 2, 3]]]`))
@@ -156,7 +162,8 @@ func TestErlangPrintsToGo(t *testing.T) {
 			term, err := ei.Parse("[" + expr + "]")
 			require.NoError(t, err, expr)
 			args, _ := ei.Elements(term)
-			want := m.erl.Eval(t, fmt.Sprintf(`try unicode:characters_to_binary(io_lib:format(%s)) of B -> base64:encode_to_string(B) catch _:_ -> failed end`, expr))
+			want := m.erl.Eval(t, fmt.Sprintf(`try unicode:characters_to_binary(io_lib:format(%s))
+		of B -> base64:encode_to_string(B) catch _:_ -> failed end`, expr))
 			reply, err := call("io", "format", args[0], args[1])
 			if want == "failed" {
 				require.Error(t, err, expr)
@@ -204,7 +211,8 @@ func (m *meeting) under(t testing.TB, leader ei.Pid, expr string) string {
 	t.Helper()
 	_, err := m.n.RPC(expect.Context(t), m.erl.Name(), "persistent_term", "put", ei.Atom("leader"), leader)
 	require.NoError(t, err)
-	return m.erl.Eval(t, fmt.Sprintf(`GL = group_leader(), group_leader(persistent_term:get(leader), self()), R = (%s), group_leader(GL, self()), R`, expr))
+	return m.erl.Eval(t, fmt.Sprintf(`GL = group_leader(), group_leader(persistent_term:get(leader), self()), R = (%s),
+		group_leader(GL, self()), R`, expr))
 }
 
 func bytesOf(text string) string {
@@ -216,16 +224,24 @@ func bytesOf(text string) string {
 }
 
 var formats = []string{
-	`"plain", []`, `"~~ ~n", []`, `"~3n|", []`, `"~s ~s", ["text", atom]`, `"~ts", [[1087, 1088]]`, `"~ts", [<<"é"/utf8>>]`, `"~s", [<<"é"/utf8>>]`,
+	`"plain", []`, `"~~ ~n", []`, `"~3n|", []`, `"~s ~s", ["text", atom]`, `"~ts", [[1087, 1088]]`, `"~ts", [<<"é"/utf8>>]`,
+	`"~s", [<<"é"/utf8>>]`,
 	`"~s", [["a", <<"b">>, [$c]]]`, `"~10s|", ["abc"]`, `"~-10s|", ["abc"]`, `"~10.2s|", ["abcdef"]`, `"~.2s|", ["abcdef"]`, `"~.5s|", ["ab"]`,
 	`"~3s|", ["abcdef"]`, `"~10..*s|", ["ab"]`, `"~*s|", [5, "ab"]`, `"~10.5._s|", ["ab"]`,
-	`"~w ~w", [{a, "text", <<"bin">>, 1.5, [1, 2 | 3]}, #{a => 1}]`, `"~10w|", [abc]`, `"~-10w|", [abc]`, `"~2w|", [abcdef]`, `"~w", ['A b']`, `"~w", [[]]`,
-	`"~p", [{a, "text", <<"bin">>, 1.5, [1, 2 | 3], #{a => "b"}}]`, `"~p", [[]]`, `"~p", ["with \"quotes\"\n"]`, `"~p", [<<1, 2>>]`, `"~p", [<<>>]`,
-	`"~p", [[1, 2, 3]]`, `"~p", [1.0e20]`, `"~p", [<<5:3>>]`, `"~lp", ["text"]`, `"~0p", [{a, b}]`, `"~tp", [<<"é"/utf8>>]`, `"~p", [fun lists:map/2]`,
-	`"~p", [123456789012345678901234567890]`, `"~P", [[a, b, c, d, e], 3]`, `"~W", [{a, b, c, d}, 3]`, `"~P", [{a, {b, {c, {d}}}}, 3]`, `"~P", ["abcdef", 3]`,
-	`"~b ~B", [10, -10]`, `"~.16b ~.16B", [255, 255]`, `"~8.16.0b|", [255]`, `"~5b|~-5b|", [42, 42]`, `"~2b", [12345]`, `"~.16x ~.16X", [255, "0x", -255, "0x"]`,
-	`"~.16# ~.16+ ~#", [255, 255, 10]`, `"~f ~.2f ~10.3f|", [1.5, 3.14159, 2.0]`, `"~e ~.3e", [12345.678, 0.001]`, `"~g ~g ~g", [0.5, 123.456, 1.0e9]`,
-	`"~g ~.3g", [0.01, 5.0]`, `"~g ~g ~g ~g ~g", [0.0, 1.0, 10.0, 9999.5, 10000.0]`, `"~c~c", [$a, 8364]`, `"~tc", [8364]`, `"~3c|", [$a]`, `"~5.2c|", [$a]`, `"~i~s", [ignored, "x"]`,
+	`"~w ~w", [{a, "text", <<"bin">>, 1.5, [1, 2 | 3]}, #{a => 1}]`, `"~10w|", [abc]`, `"~-10w|", [abc]`, `"~2w|", [abcdef]`, `"~w", ['A b']`,
+	`"~w", [[]]`,
+	`"~p", [{a, "text", <<"bin">>, 1.5, [1, 2 | 3], #{a => "b"}}]`, `"~p", [[]]`, `"~p", ["with \"quotes\"\n"]`, `"~p", [<<1, 2>>]`,
+	`"~p", [<<>>]`,
+	`"~p", [[1, 2, 3]]`, `"~p", [1.0e20]`, `"~p", [<<5:3>>]`, `"~lp", ["text"]`, `"~0p", [{a, b}]`, `"~tp", [<<"é"/utf8>>]`,
+	`"~p", [fun lists:map/2]`,
+	`"~p", [123456789012345678901234567890]`, `"~P", [[a, b, c, d, e], 3]`, `"~W", [{a, b, c, d}, 3]`, `"~P", [{a, {b, {c, {d}}}}, 3]`,
+	`"~P", ["abcdef", 3]`,
+	`"~b ~B", [10, -10]`, `"~.16b ~.16B", [255, 255]`, `"~8.16.0b|", [255]`, `"~5b|~-5b|", [42, 42]`, `"~2b", [12345]`,
+	`"~.16x ~.16X", [255, "0x", -255, "0x"]`,
+	`"~.16# ~.16+ ~#", [255, 255, 10]`, `"~f ~.2f ~10.3f|", [1.5, 3.14159, 2.0]`, `"~e ~.3e", [12345.678, 0.001]`,
+	`"~g ~g ~g", [0.5, 123.456, 1.0e9]`,
+	`"~g ~.3g", [0.01, 5.0]`, `"~g ~g ~g ~g ~g", [0.0, 1.0, 10.0, 9999.5, 10000.0]`, `"~c~c", [$a, 8364]`, `"~tc", [8364]`, `"~3c|", [$a]`,
+	`"~5.2c|", [$a]`, `"~i~s", [ignored, "x"]`,
 	`"~s", [1]`, `"~s", []`, `"~b", [x]`, `"~f", [1]`, `"~z", [1]`, `"x", [1]`, `"~", []`, `"~p ~p", [1]`,
 }
 

@@ -22,7 +22,8 @@ func TestFunctionIsAProcess(t *testing.T) {
 		m.is(t, "true", `GL = group_leader(), {P, C, GL} = rpc:block_call(N, p, who, []), is_pid(C) andalso node(P) =:= N`)
 		m.is(t, "true", `GL = group_leader(), Self = self(), P = spawn(N, p, tell, [Self]), receive {P, Self, GL} -> true end`)
 		m.is(t, "true", `GL = group_leader(), Self = self(), ok = erpc:cast(N, p, tell, [Self]), receive {P, Self, GL} -> node(P) =:= N end`)
-		m.is(t, "true", `GL = group_leader(), Self = self(), true = rpc:cast(N, p, tell, [Self]), receive {P, C, GL} -> is_pid(C) andalso node(P) =:= N end`)
+		m.is(t, "true", `GL = group_leader(), Self = self(), true = rpc:cast(N, p, tell, [Self]),
+		receive {P, C, GL} -> is_pid(C) andalso node(P) =:= N end`)
 		m.is(t, "true", `L = spawn(fun() -> receive stop -> ok end end), Self = self(),
 			Me = group_leader(), group_leader(L, Self), P = spawn(N, p, tell, [Self]), group_leader(Me, Self),
 			receive {P, Self, L} -> L ! stop, true end`)
@@ -37,9 +38,12 @@ func TestFunctionIsAProcess(t *testing.T) {
 		m.is(t, "{boom,1}", `{P, R} = spawn_monitor(N, p, converse, []), P ! {exit, {boom, 1}}, receive {'DOWN', R, process, P, Why} -> Why end`)
 		m.is(t, "{killed,killed}", `process_flag(trap_exit, true), P = spawn_link(N, p, converse, []), R = monitor(process, P), exit(P, kill),
 			K = receive {'DOWN', R, process, P, A} -> A end, receive {'EXIT', P, B} -> process_flag(trap_exit, false), {K, B} end`)
-		m.is(t, "noproc", `P = spawn(N, p, converse, []), Q = monitor(process, P), P ! {exit, normal}, receive {'DOWN', Q, _, _, normal} -> ok end,
+		m.is(t, "noproc", `P = spawn(N, p, converse, []), Q = monitor(process, P), P ! {exit, normal},
+		receive {'DOWN', Q, _, _, normal} -> ok end,
 			R = monitor(process, P), receive {'DOWN', R, _, _, Why} -> Why end`)
-		m.is(t, "true", `P = spawn(N, p, converse, []), P ! nonsense, R = monitor(process, P), receive {'DOWN', R, _, _, {{go_error, B}, _}} -> is_binary(B); {'DOWN', R, _, _, noproc} -> true end`)
+		m.is(t, "true", `P = spawn(N, p, converse, []), P ! nonsense, R = monitor(process, P),
+		receive {'DOWN', R, _, _, {{go_error, B}, _}} -> is_binary(B);
+		{'DOWN', R, _, _, noproc} -> true end`)
 		m.isIdle(t, own)
 	})
 }
@@ -49,7 +53,8 @@ func TestFunctionLinksAndTraps(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := meet(t, r)
 		// spawn_link: the parent's end is the function's …
-		m.is(t, "shutdown", `Me = self(), {Parent, _} = spawn_monitor(fun() -> P = spawn_link(N, p, converse, []), Me ! {child, P}, receive R -> exit(R) end end),
+		m.is(t, "shutdown", `Me = self(), {Parent, _} = spawn_monitor(fun() -> P = spawn_link(N, p, converse, []), Me ! {child, P},
+		receive R -> exit(R) end end),
 			P = receive {child, X} -> X end, R = monitor(process, P), Parent ! shutdown, receive {'DOWN', R, process, P, Why} -> Why end`)
 		// … and the other way round
 		m.is(t, "oops", `{Parent, R} = spawn_monitor(fun() -> P = spawn_link(N, p, converse, []), P ! {exit, oops}, receive never -> ok end end),
@@ -59,7 +64,8 @@ func TestFunctionLinksAndTraps(t *testing.T) {
 			[P ! M || M <- [{tell, Me}, {trap, true}, {link, L}, {Me, ready}]], receive {P, ready} -> ok end, L ! bye,
 			receive {P, K, L, Why} -> P ! {exit, normal}, {K, Why} end`)
 		// exit/2 is a message until the function traps no more
-		m.is(t, "[{exit,one},two]", `P = spawn(N, p, converse, []), Me = self(), R = monitor(process, P), [P ! M || M <- [{tell, Me}, {trap, true}, {Me, ready}]],
+		m.is(t, "[{exit,one},two]", `P = spawn(N, p, converse, []), Me = self(), R = monitor(process, P),
+		[P ! M || M <- [{tell, Me}, {trap, true}, {Me, ready}]],
 			receive {P, ready} -> ok end, exit(P, one), A = receive {P, K, Me, Why} -> {K, Why} end,
 			[P ! M || M <- [{trap, false}, {Me, ready}]], receive {P, ready} -> ok end, exit(P, two), [A, receive {'DOWN', R, _, _, B} -> B end]`)
 		// a monitor from Go
@@ -67,7 +73,8 @@ func TestFunctionLinksAndTraps(t *testing.T) {
 			[P ! M || M <- [{tell, Me}, {monitor, L}, {Me, ready}]], receive {P, ready} -> ok end, L ! gone,
 			receive {P, K, L, Why} -> P ! {exit, normal}, {K, Why} end`)
 		// a name, free again at the end
-		m.is(t, "[5,noproc]", `{P, R} = spawn_monitor(N, p, converse, []), [P ! M || M <- [{name, worker}, {self(), ready}]], receive {P, ready} -> ok end,
+		m.is(t, "[5,noproc]", `{P, R} = spawn_monitor(N, p, converse, []), [P ! M || M <- [{name, worker}, {self(), ready}]],
+		receive {P, ready} -> ok end,
 			{worker, N} ! {self(), 5}, A = receive {P, X} -> X end, {worker, N} ! {exit, normal}, receive {'DOWN', R, _, _, normal} -> ok end,
 			Q = monitor(process, {worker, N}), [A, receive {'DOWN', Q, _, _, Why} -> Why end]`)
 		// the function's own connection ends: so do its links
@@ -91,7 +98,8 @@ func TestManyFunctions(t *testing.T) {
 		m.isIdle(t, own)
 
 		m.n.Expose("p", "sleep", nodes.FuncOf(func(ctx context.Context) { <-ctx.Done() }))
-		m.is(t, "mailbox_full", `{P, R} = spawn_monitor(N, p, sleep, []), B = binary:copy(<<0>>, 100000), F = fun F() -> P ! B, F() end, S = spawn(F),
+		m.is(t, "mailbox_full", `{P, R} = spawn_monitor(N, p, sleep, []), B = binary:copy(<<0>>, 100000),
+		F = fun F() -> P ! B, F() end, S = spawn(F),
 			receive {'DOWN', R, process, P, Why} -> exit(S, kill), Why end`)
 		m.is(t, "true", `is_tuple(erpc:call(N, p, who, []))`)
 		m.isIdle(t, own)
@@ -103,7 +111,8 @@ func TestFreezeWhileFunctionsRun(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port})
-		m := &meeting{erl, startNode(t, "moves"+r.String()+"@127.0.0.1", port, func(cfg *nodes.Config) { cfg.DrainTimeout = 500 * time.Millisecond })}
+		m := &meeting{erl, startNode(t, "moves"+r.String()+"@127.0.0.1", port,
+			func(cfg *nodes.Config) { cfg.DrainTimeout = 500 * time.Millisecond })}
 		m.is(t, "5", `P = spawn(N, p, converse, []), put(p, P), P ! {self(), 5}, receive {P, X} -> X end`)
 		_, err := m.n.Freeze(t.Context())
 		require.ErrorIs(t, err, nodes.ErrDraining)

@@ -52,7 +52,8 @@ func TestErlangSupervisor(t *testing.T) {
 		eventually(t, erl, "true", child+`is_pid(C)`)
 		terminated.Store("")
 		erl.Do(t, `exit(whereis(tsup), kill)`)
-		require.Eventually(t, func() bool { return terminated.Load() == "shutdown" && n.Whereis("pricing") == nil }, expect.Limit, time.Millisecond,
+		require.Eventually(t, func() bool { return terminated.Load() == "shutdown" && n.Whereis("pricing") == nil }, expect.Limit,
+			time.Millisecond,
 			"the end of the supervisor ends the process")
 
 		// a program that is killed, and comes again
@@ -105,8 +106,8 @@ func TestErlangSupervisorDirect(t *testing.T) {
 	})
 }
 
-// A Go supervisor starts a gen_server, links, and starts it again: when it crashes, and when its node
-// goes and comes back. A shutdown lets it terminate.
+// A Go supervisor starts a gen_server, links, and starts it again: when it crashes, and when its
+// node goes and comes back. A shutdown lets it terminate.
 func TestErlangChildren(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -126,7 +127,8 @@ func TestErlangChildren(t *testing.T) {
 		})
 		runs := `is_pid(whereis(keeper)) andalso gen_server:call(keeper, get)`
 		eventually(t, erl, "7", runs)
-		eventually(t, erl, "[true,true]", `[lists:member(S, element(2, process_info(whereis(P), links))) || P <- [keeper, loop], {status, S, _, _} <- [sys:get_status({sup, '`+n.Name()+`'})]]`)
+		eventually(t, erl, "[true,true]", `[lists:member(S, element(2, process_info(whereis(P), links)))
+		|| P <- [keeper, loop], {status, S, _, _} <- [sys:get_status({sup, '`+n.Name()+`'})]]`)
 		erl.Do(t, `persistent_term:put(was, whereis(keeper)), gen_server:cast(keeper, crash)`)
 		eventually(t, erl, "true", `P = whereis(keeper), is_pid(P) andalso P =/= persistent_term:get(was)`)
 

@@ -39,7 +39,8 @@ func TestSys(t *testing.T) {
 			{`sys:get_state(S)`, got(r, `5`)},
 			{`sys:replace_state(S, fun(X) -> X * 10 end)`, got(r, `50`)},
 			{`sys:get_state(S, 5000)`, got(r, `50`)},
-			{`try sys:replace_state(S, fun(_) -> no_number end) catch error:{callback_failed, _, {error, {go_error, T}}} -> is_binary(T) end`, `true`},
+			{`try sys:replace_state(S, fun(_) -> no_number end) catch error:{callback_failed, _, {error, {go_error, T}}} -> is_binary(T) end`,
+				`true`},
 			{`{status, P, {module, gen_server}, [PDict, running, Parent, [], Misc]} = sys:get_status(S), ` +
 				`{is_pid(P), P =:= Parent, PDict, [{proplists:get_value("State", D)} || {data, D} <- Misc, lists:keymember("State", 1, D)]}`,
 				`{true,true,[],[{50}]}`},
@@ -51,7 +52,8 @@ func TestSys(t *testing.T) {
 			{`gen_server:cast(S, {add, 1}), gen_server:call(S, {add, 0})`, `52`},
 			{`{ok, L} = sys:statistics(S, get), {[proplists:get_value(K, L) || K <- [messages_in, messages_out]], ` +
 				`calendar:datetime_to_gregorian_seconds(proplists:get_value(start_time, L)) > 0}`, `{[3,2],true}`},
-			{`{ok, E} = sys:log(S, get), [case X of {in, {'$gen_call', _, R}} -> R; {in, {'$gen_cast', R}} -> {cast, R}; {out, R, P} when is_pid(P); is_reference(P) -> R end || X <- E]`,
+			{`{ok, E} = sys:log(S, get), [case X of {in, {'$gen_call', _, R}} -> R; {in, {'$gen_cast', R}} -> {cast, R};
+			{out, R, P} when is_pid(P); is_reference(P) -> R end || X <- E]`,
 				`[{add,1},51,{cast,{add,1}},{add,0},52]`},
 			{`sys:no_debug(S)`, `ok`},
 			{`sys:suspend(S)`, `ok`},
@@ -107,7 +109,8 @@ func TestGoSupervisor(t *testing.T) {
 			{`supervisor:terminate_child(Sup, pricing), supervisor:delete_child(Sup, pricing)`, `ok`},
 			{`supervisor:terminate_child(Sup, pricing)`, `{error,not_found}`},
 			{`element(1, element(2, supervisor:start_child(Sup, #{id => x, start => {m, f, []}})))`, `not_supported`},
-			{`maps:with([strategy, intensity], case sys:get_state(Sup) of {ok, State} -> State; State -> State end)`, `#{intensity => 2,strategy => one_for_one}`},
+			{`maps:with([strategy, intensity], case sys:get_state(Sup) of {ok, State} -> State; State -> State end)`,
+				`#{intensity => 2,strategy => one_for_one}`},
 			{`element(1, sys:get_status(Sup))`, `status`},
 			{`catch gen_server:call({stock, N}, bug), catch gen_server:call({stock, N}, bug), ` +
 				`[P] = [P || {stock, P, _, _} <- supervisor:which_children(Sup)], is_pid(P)`, `true`},

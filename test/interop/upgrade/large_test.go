@@ -30,8 +30,8 @@ const (
 	largeRate  = 40e6 // bytes per second, each way: a large message takes some 25 ms
 )
 
-// large is an Erlang module whose processes each have a few messages of about so many bytes on their
-// way to echo and back, and check that each answer is the next one, and whole.
+// large is an Erlang module whose processes each have a few messages of about so many bytes on
+// their way to echo and back, and check that each answer is the next one, and whole.
 const large = `-module(large).
 -export([start/2, stop/0]).
 
@@ -76,8 +76,8 @@ rest(Sent, Due, Got) ->
     end.
 `
 
-// playLink is the part of a process in a chain of upgrades: it makes the node or, if it comes later,
-// takes it over channel 4, and when it is told to it gives it away.
+// playLink is the part of a process in a chain of upgrades: it makes the node or, if it comes
+// later, takes it over channel 4, and when it is told to it gives it away.
 func playLink(ctx context.Context, later bool, ch *handoff.Channel, in *bufio.Scanner) error {
 	cfg := sideConfig(0, 0)
 	cfg.Transport = virtual.Limit(transport.TCP(), virtual.LimitOptions{Read: largeRate, Write: largeRate, Burst: 64 << 10})

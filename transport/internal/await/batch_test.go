@@ -71,7 +71,8 @@ func TestGathering(t *testing.T) {
 		{"so large that all is full at once", from(time.Millisecond, 1024*mega), 0},
 		{"a peer that has no more to say", evenly(40 * mega), 0},
 		{"one that has little to say", from(time.Millisecond, 3*mega), 0},
-		{"one that is slowed down by it", func(pause time.Duration) float64 { return 40 * mega * float64(aSleep) / float64(max(pause, aSleep)) }, 0},
+		{"one that is slowed down by it", func(pause time.Duration) float64 { return 40 * mega * float64(aSleep) / float64(max(pause, aSleep)) },
+			0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := flows(tt.rate)
