@@ -65,42 +65,13 @@
 //
 // # Who may connect
 //
-// With an option file, certificates are checked as in OTP:
-//
-//	server with {verify,verify_peer}    the chain of a client that presents one; a client without a
-//	                                    certificate is admitted, unless fail_if_no_peer_cert is set
-//	client with {verify,verify_peer},   the server's chain, and that the certificate is for the host
-//	or with cacertfile and no verify    in the peer's node name
-//	otherwise                           nothing
-//
-// A client with cacertfile and no verify checks as clients of OTP 26 and later do; OTP 25 does not.
-// Names with a * match a host only with this option, by the rules of its function:
-//
-//	{customize_hostname_check,[{match_fun,public_key:pkix_verify_hostname_match_fun(https)}]}
-//
-// When the transport is made, [Options].Logger gets a warning for each check that the file leaves
-// out:
-//
-//	peers are not verified at all
-//	a server admits clients without a certificate
-//	{server_name_indication,disable}: a client does not check the host
-//	{server_name_indication,NAME}: every server's certificate must be for NAME
-//
-// This is what OTP 27 does with server_name_indication, while OTP 25 replaces it by the host, and
-// checks the host whatever the file says. A certificate of this node that is not valid yet or has
-// expired, then or later, causes one warning, too.
-//
-// The self-signed certificates of cacertfile are trusted, as in OTP even those of version 3 without
-// basicConstraints. The others complete chains: those of peers, and our own, so that certfile need
-// not contain the whole chain.
-//
-// So a certificate should have
-//
-//	the host after the "@" of its node's name, as a DNS name even if it is an address
-//	(DNS:127.0.0.1): OTP 25 finds no address among the IP names; later releases do, as does
-//	this package
-//	extendedKeyUsage serverAuth and clientAuth, if it has that extension at all, and keyUsage
-//	digitalSignature: each node is a server to some of its peers, and a client to others
+// With an option file, certificates are checked as in OTP: a server with {verify,verify_peer}
+// checks the chain of a client that presents one, and admits a client without, unless
+// fail_if_no_peer_cert is set; a client with {verify,verify_peer}, or with cacertfile and no
+// verify, checks the server's chain, and that the certificate is for the host in the peer's node
+// name. When the transport is made, [Options].Logger gets a warning for each check that the file
+// leaves out. A certificate of this node that is not valid yet or has expired, then or later,
+// causes one warning, too.
 //
 // [Options].Checks adds checks that OTP lacks: [NameInCertificate] binds a node's name to its
 // certificate, [HostInCertificate] the host in it, [AllowedNodes] is a list of names. verify_fun is

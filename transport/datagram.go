@@ -32,11 +32,12 @@ type DatagramSocket interface {
 var _ DatagramSocket = (*Datagram)(nil)
 
 // A Datagram is a datagram socket of the operating system, UDP or UNIX, or a virtual one over
-// another. OpenUDP, OpenUnixgram, AdoptDatagram and OverDatagram make it. One operation a direction may be outstanding: a second RecvFrom, or a
-// second SendTo, gets ErrBusy and the first one goes on. Close may be called at any time.
-// Operations end when their context does; the socket stays usable. An error that the system has for
-// an earlier datagram, such as ECONNREFUSED on a connected socket, is returned by the next
-// operation, and the socket goes on. See the tsocket guide, "The tdgram_context abstraction".
+// another. OpenUDP, OpenUnixgram, AdoptDatagram and OverDatagram make it. One operation a direction
+// may be outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes
+// on. Close may be called at any time. Operations end when their context does; the socket stays
+// usable. An error that the system has for an earlier datagram, such as ECONNREFUSED on a connected
+// socket, is returned by the next operation, and the socket goes on. See the tsocket guide, "The
+// tdgram_context abstraction".
 type Datagram struct {
 	sock          datagramCarrier
 	local, remote Addr // remote: nil if not connected

@@ -28,8 +28,7 @@ type Listener struct {
 
 	pausing sync.Mutex // one Pause or Resume at a time
 	paused  atomic.Bool
-	// holds a token when an Accept has ended while paused; made by the first Pause
-	idle chan struct{}
+	idle    chan struct{} // holds a token when an Accept has ended while paused; made by the first Pause
 	// closed to end the pause that an Accept makes for lack of descriptors
 	rests atomic.Pointer[chan struct{}]
 }

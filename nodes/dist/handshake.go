@@ -27,9 +27,8 @@ type Self struct {
 	Mandatory Flags  // required of the peer; 0 means Mandatory25
 	Creation  uint32 // which incarnation of the name this is
 	Cookie    string // the shared secret
-	// a fresh random number for every handshake; 0 is refused, as probably forgotten
-	Challenge uint32
-	Dynamic   bool // Initiate only: ask the peer for a name (FlagNameMe)
+	Challenge uint32 // a fresh random number for every handshake; 0 is refused, as probably forgotten
+	Dynamic   bool   // Initiate only: ask the peer for a name (FlagNameMe)
 
 	// IsOwn reports whether a challenge is one that this node has made for a handshake in progress:
 	// if a peer sends such a challenge as its own, the handshake ends with ErrReflected. nil: this

@@ -115,17 +115,14 @@ type Status string
 
 // The statuses.
 const (
-	StatusOK Status = "ok" // go on
-	// go on; the accepting side gives up its own attempt
-	StatusOKSimultaneous Status = "ok_simultaneous"
-	// the accepting side's own attempt goes on instead
-	StatusNok        Status = "nok"
-	StatusNotAllowed Status = "not_allowed" // refused
-	StatusAlive      Status = "alive"       // a connection exists: is it dead?
-	StatusNamed      Status = "named:"      // go on, under the dynamic name that follows
-	// answer to alive: the old connection is dead, go on
-	StatusTrue  Status = "true"
-	StatusFalse Status = "false" // answer to alive: the old connection lives
+	StatusOK             Status = "ok"              // go on
+	StatusOKSimultaneous Status = "ok_simultaneous" // go on; the accepting side gives up its own attempt
+	StatusNok            Status = "nok"             // the accepting side's own attempt goes on instead
+	StatusNotAllowed     Status = "not_allowed"     // refused
+	StatusAlive          Status = "alive"           // a connection exists: is it dead?
+	StatusNamed          Status = "named:"          // go on, under the dynamic name that follows
+	StatusTrue           Status = "true"            // answer to alive: the old connection is dead, go on
+	StatusFalse          Status = "false"           // answer to alive: the old connection lives
 )
 
 // StatusMessage is a status as it travels; Name and Creation belong to StatusNamed only.

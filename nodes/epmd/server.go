@@ -59,12 +59,10 @@ type Server struct {
 	table     table
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	// *session, oldest first: those without a name that were not ended for want of room
-	nameless list.List
-	// when the log last got a warning that a connection was closed for want of room
-	crowded time.Time
-	ended   error         // why no more connections are taken
-	over    chan struct{} // closed when ended is set; made by open
+	nameless  list.List     // *session, oldest first: those without a name that were not ended for want of room
+	crowded   time.Time     // when the log last got a warning that a connection was closed for want of room
+	ended     error         // why no more connections are taken
+	over      chan struct{} // closed when ended is set; made by open
 
 	frozen chan struct{} // closed at the end of a freeze; nil: there is none
 	grace  time.Time     // the time in a freeze from which nothing is read or written any more

@@ -9,9 +9,8 @@ import (
 // A Packet is one message of a batch. Receiving changes N, Err, and what P and Set hold, so that
 // the same packets can be used again.
 type Packet struct {
-	// to send: the payload; to receive: the buffer, of which the first N bytes are filled
-	P   []byte
-	FDs []int // to send: they stay the caller's
+	P   []byte // to send: the payload; to receive: the buffer, of which the first N bytes are filled
+	FDs []int  // to send: they stay the caller's
 
 	Set  *FDSet // to receive: takes the descriptors that come; may be nil with Room 0
 	Room int    // to receive: how many may come
