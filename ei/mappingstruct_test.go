@@ -124,19 +124,18 @@ type (
 		*WithTime
 		Same int
 	}
-	hiddenState struct{ n int }
-	locked      struct {
+	locked struct {
 		sync.Mutex
-		hiddenState
+		onlyHere
 		A int
 	}
 	timeouts struct {
-		MS time.Duration              `ei:"ms,ms"`
-		NS time.Duration              `ei:"ns,ns"`
-		US time.Duration              `ei:"us,us"`
-		S  []time.Duration            `ei:",s"`
-		T  map[string]*time.Duration  `ei:",ms"`
-		O  ei.Optional[time.Duration] `ei:",s"`
+		First time.Duration              `ei:"ms,ms"`
+		NS    time.Duration              `ei:"ns,ns"`
+		US    time.Duration              `ei:"us,us"`
+		S     []time.Duration            `ei:",s"`
+		T     map[string]*time.Duration  `ei:",ms"`
+		O     ei.Optional[time.Duration] `ei:",s"`
 	}
 	nilInterfaces struct {
 		Any     any
