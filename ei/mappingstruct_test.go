@@ -225,7 +225,7 @@ func TestStructForms(t *testing.T) {
 		{"shadowed", `#{a => <<"x">>,b => 2}`, shadow{inner{B: 2}, "x"}, ""},
 		{"shadowed twice", "#{same => 1}", shadowTwice{Same: 1}, ""},
 		{"shadowed, of a type that is no term", "#{same => 1}", shadowTime{Same: 1}, ""},
-		{"lock", "#{a => 1}", &locked{A: 1}, ""},
+		{"lock, and what is not exported", "#{a => 1}", &locked{onlyHere: onlyHere{}, A: 1}, ""},
 		{"durations", "#{ms => 5000,ns => infinity,us => -7,s => [1,infinity],t => #{<<\"x\">> => 2},o => 3}", timeouts{
 			5 * time.Second, math.MaxInt64, -7 * time.Microsecond, []time.Duration{time.Second, math.MaxInt64},
 			map[string]*time.Duration{"x": ptr(2 * time.Millisecond)}, ei.Some(3 * time.Second)}, ""},
