@@ -60,21 +60,6 @@ func (Ref) isTerm()    {}
 func (Fun) isTerm()    {}
 func (Export) isTerm() {}
 
-// String gives the pid as AppendText does.
-func (t Pid) String() string { return text(t) }
-
-// String gives the port identifier as AppendText does.
-func (t Port) String() string { return text(t) }
-
-// String gives the reference as AppendText does.
-func (t Ref) String() string { return text(t) }
-
-// String gives the closure as AppendText does.
-func (t Fun) String() string { return text(t) }
-
-// String gives the fun as AppendText does.
-func (t Export) String() string { return text(t) }
-
 // MarshalText gives the pid as AppendText does: so it is in JSON, and the
 // key of an object there.
 func (t Pid) MarshalText() ([]byte, error) { return AppendText(nil, t), nil }
