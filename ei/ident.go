@@ -60,43 +60,34 @@ func (Ref) isTerm()    {}
 func (Fun) isTerm()    {}
 func (Export) isTerm() {}
 
-// String gives the pid as AppendText does.
-func (t Pid) String() string { return text(t) }
-
-// String gives the port identifier as AppendText does.
-func (t Port) String() string { return text(t) }
-
-// String gives the reference as AppendText does.
-func (t Ref) String() string { return text(t) }
-
-// String gives the closure as AppendText does.
-func (t Fun) String() string { return text(t) }
-
-// String gives the fun as AppendText does.
-func (t Export) String() string { return text(t) }
-
-// MarshalText gives the pid as AppendText does: so it is in JSON, and the key of an object there.
+// MarshalText gives the pid as AppendText does: so it is in JSON, and the
+// key of an object there.
 func (t Pid) MarshalText() ([]byte, error) { return AppendText(nil, t), nil }
 
-// UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another kind of term.
+// UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another
+// kind of term.
 func (t *Pid) UnmarshalText(text []byte) (err error) {
 	*t, err = parsed[Pid](text)
 	return err
 }
 
-// MarshalText gives the port identifier as AppendText does: so it is in JSON, and the key of an object there.
+// MarshalText gives the port identifier as AppendText does: so it is in JSON, and the
+// key of an object there.
 func (t Port) MarshalText() ([]byte, error) { return AppendText(nil, t), nil }
 
-// UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another kind of term.
+// UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another
+// kind of term.
 func (t *Port) UnmarshalText(text []byte) (err error) {
 	*t, err = parsed[Port](text)
 	return err
 }
 
-// MarshalText gives the reference as AppendText does: so it is in JSON, and the key of an object there.
+// MarshalText gives the reference as AppendText does: so it is in JSON, and the
+// key of an object there.
 func (t Ref) MarshalText() ([]byte, error) { return AppendText(nil, t), nil }
 
-// UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another kind of term.
+// UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another
+// kind of term.
 func (t *Ref) UnmarshalText(text []byte) (err error) {
 	*t, err = parsed[Ref](text)
 	return err

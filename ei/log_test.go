@@ -67,7 +67,8 @@ func TestIdentifiersAsText(t *testing.T) {
 		By   map[ei.Pid]int
 	}
 	pid := ei.Pid{Node: "a-1@b", ID: 1, Serial: 2, Creation: 3}
-	in := line{pid, &ei.Ref{Node: "a@b", Creation: 4, Len: 3, ID: [5]uint32{1, 2, 3}}, []ei.Port{{Node: "a@b", ID: 7, Creation: 1}}, map[ei.Pid]int{pid: 5}}
+	ref := ei.Ref{Node: "a@b", Creation: 4, Len: 3, ID: [5]uint32{1, 2, 3}}
+	in := line{pid, &ref, []ei.Port{{Node: "a@b", ID: 7, Creation: 1}}, map[ei.Pid]int{pid: 5}}
 	b, err := json.Marshal(in)
 	require.NoError(t, err)
 	var texts struct {

@@ -38,8 +38,8 @@ func Tagged(tag Atom, values ...any) Tuple {
 	return t
 }
 
-// T makes a tuple of an atom and Go values, for whatever takes all that Append does, as a request of
-// gen_server:call: T("add", "A", 2) is {add, <<"A">>, 2}, where []any{"add", "A", 2} is the list
+// T makes a tuple of an atom and Go values, for whatever takes all that Append does, as a request
+// of gen_server:call: T("add", "A", 2) is {add, <<"A">>, 2}, where []any{"add", "A", 2} is the list
 // [<<"add">>, <<"A">>, 2].
 func T(tag Atom, values ...any) any { return append(goTuple{tag}, values...) }
 

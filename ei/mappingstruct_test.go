@@ -124,19 +124,18 @@ type (
 		*WithTime
 		Same int
 	}
-	hiddenState struct{ n int }
-	locked      struct {
+	locked struct {
 		sync.Mutex
-		hiddenState
+		onlyHere
 		A int
 	}
 	timeouts struct {
-		MS time.Duration              `ei:"ms,ms"`
-		NS time.Duration              `ei:"ns,ns"`
-		US time.Duration              `ei:"us,us"`
-		S  []time.Duration            `ei:",s"`
-		T  map[string]*time.Duration  `ei:",ms"`
-		O  ei.Optional[time.Duration] `ei:",s"`
+		First time.Duration              `ei:"ms,ms"`
+		NS    time.Duration              `ei:"ns,ns"`
+		US    time.Duration              `ei:"us,us"`
+		S     []time.Duration            `ei:",s"`
+		T     map[string]*time.Duration  `ei:",ms"`
+		O     ei.Optional[time.Duration] `ei:",s"`
 	}
 	nilInterfaces struct {
 		Any     any
@@ -226,7 +225,7 @@ func TestStructForms(t *testing.T) {
 		{"shadowed", `#{a => <<"x">>,b => 2}`, shadow{inner{B: 2}, "x"}, ""},
 		{"shadowed twice", "#{same => 1}", shadowTwice{Same: 1}, ""},
 		{"shadowed, of a type that is no term", "#{same => 1}", shadowTime{Same: 1}, ""},
-		{"lock", "#{a => 1}", &locked{A: 1}, ""},
+		{"lock, and what is not exported", "#{a => 1}", &locked{onlyHere: onlyHere{}, A: 1}, ""},
 		{"durations", "#{ms => 5000,ns => infinity,us => -7,s => [1,infinity],t => #{<<\"x\">> => 2},o => 3}", timeouts{
 			5 * time.Second, math.MaxInt64, -7 * time.Microsecond, []time.Duration{time.Second, math.MaxInt64},
 			map[string]*time.Duration{"x": ptr(2 * time.Millisecond)}, ei.Some(3 * time.Second)}, ""},

@@ -95,8 +95,8 @@ func MarshalCompressed(v any, level int) ([]byte, error) {
 //	_ struct{} `ei:"atom=stop"`                // the atom stop, of a struct without fields
 //
 // What a struct has no field for is ignored by Unmarshal (see DecodeOptions), a field that the term
-// does not have stays as it was; of a tuple all elements must be there. In a property list the first
-// of several equal keys counts; in a map they are ErrDuplicate.
+// does not have stays as it was; of a tuple all elements must be there. In a property list the
+// first of several equal keys counts; in a map they are ErrDuplicate.
 func Append(b []byte, v any) ([]byte, error) { return EncodeOptions{}.Append(b, v) }
 
 // EncodeOptions say how Go values become terms, where the type of the value leaves that open.

@@ -61,7 +61,8 @@ func TestTupleOfValues(t *testing.T) {
 	require.Contains(t, err.Error(), "/2")
 }
 
-// A struct can refuse keys that it has no field for, in maps and in keyword lists, for itself alone.
+// A struct can refuse keys that it has no field for, in maps and in keyword lists,
+// for itself alone.
 func TestRefuseUnknownByTag(t *testing.T) {
 	type inner struct{ A int }
 	type byMap struct {

@@ -442,5 +442,10 @@ func (t Map) String() string          { return text(t) }
 func (t Record) String() string       { return text(t) }
 func (t Local) String() string        { return text(t) }
 func (t Raw) String() string          { return text(t) }
+func (t Pid) String() string          { return text(t) }
+func (t Port) String() string         { return text(t) }
+func (t Ref) String() string          { return text(t) }
+func (t Fun) String() string          { return text(t) }
+func (t Export) String() string       { return text(t) }
 
 func text(t Term) string { return string(AppendText(nil, t)) }

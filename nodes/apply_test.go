@@ -145,3 +145,47 @@ func TestMaxArity(t *testing.T) {
 		require.Equal(t, ei.Atom("error"), reply.(ei.Tuple)[0])
 	}
 }
+
+// What was meant is a function with a name much like it, with so many arguments as it takes, and one
+// that the peer may call.
+func TestWhatWasMeant(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) {
+		cfg.Rules = []Rule{{Op: OpCall, Target: "shop:secret", Allow: false}, {Op: OpCall, Target: "*", Allow: true}}
+	})
+	b := w.started("bob")
+	for _, name := range []string{"quote", "get_price", "secret", "add"} {
+		n.Expose("shop", name, FuncOf(func(int) {}))
+	}
+	n.Expose("shop", "all", FuncOf(func(int, ...int) {}))
+	n.Expose("Elixir.Shop", "terms", func(context.Context, []ei.Term) (any, error) { return nil, nil })
+	for _, tt := range []struct {
+		module, name string
+		arity        int
+		meant        string
+	}{
+		{"shop", "quot", 1, "shop:quote/1"},
+		{"shop", "qoute", 1, "shop:quote/1"},
+		{"shop", "quote", 3, "shop:quote/1"},
+		{"shops", "quote", 1, "shop:quote/1"},
+		{"shop", "getPrice", 1, "shop:get_price/1"},
+		{"shop", "secrets", 1, ""},
+		{"shop", "sub", 1, ""},
+		{"shop", "all", 0, "shop:all/1"},
+		{"shop", "alls", 7, "shop:all/7"},
+		{"Elixir.Shop", "term", 2, "Elixir.Shop:terms/2"},
+		{"lists", "reverse", 1, ""},
+	} {
+		args := make([]any, tt.arity)
+		for i := range args {
+			args[i] = 1
+		}
+		_, err := b.ERPC(w.ctx(), "alice@test", tt.module, tt.name, args...)
+		require.ErrorContains(t, err, "undef")
+		if tt.meant == "" {
+			require.NotContains(t, err.Error(), "did you mean", tt)
+		} else {
+			require.ErrorContains(t, err, "did you mean "+tt.meant+"?")
+		}
+	}
+}

@@ -135,6 +135,19 @@
 //
 // The comments of the methods say what differs, and name the errors that callers may act on.
 //
+// # How a node, and a loop, ends
+//
+// [Node.Shutdown] has two steps, which [Node.State] tells apart: the node drains, so that nobody
+// finds it any more, and serves on ([Node.Drain], [Node.OnDrain], Config.DrainGrace); then it
+// stops: it turns calls away, and ends its Servers as soon as they have done what they had
+// received. Node.Draining, Node.Stopping and Node.Done are channels to wait for that.
+//
+// Loops over messages and events, of this package and of those beside it ([Messages],
+// [Mailbox.All], [Node.WatchNodes]; those of pg, pubsub and discovery), end as a range over a
+// channel does: when the context ends, or the node, or what they read was closed by the program.
+// That is no error; ctx.Err and Err of what was read say which it was. What goes wrong is an error,
+// in the last pair.
+//
 // # Moving to another process
 //
 // A connection, or a whole node, can go on in another process without its peers noticing. The old

@@ -26,8 +26,8 @@ type exitNotice struct {
 // before them.
 const exitSignals = 64
 
-// exitNotices lists the signals that tell of the end of the mailbox, those to processes here if here
-// says so; b.mu is held. Without a connection the other side knows already.
+// exitNotices lists the signals that tell of the end of the mailbox, those to processes here if
+// here says so; b.mu is held. Without a connection the other side knows already.
 func (b *Mailbox) exitNotices(reason ei.Term, here bool) map[scope]*exitNotice {
 	if b.links.empty() && b.watchers.empty() && b.watching.empty() {
 		return nil

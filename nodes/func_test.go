@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,12 +16,6 @@ import (
 )
 
 var bad = ei.Tuple{ei.Atom("bad"), ei.Int(1)}
-
-// withTerm is an error like an *elixir.Exception.
-type withTerm struct{ term ei.Term }
-
-func (withTerm) Error() string   { return "a term" }
-func (e withTerm) Term() ei.Term { return e.term }
 
 // exposeAll exposes functions that end in every possible way.
 func exposeAll(n *Node) {
@@ -31,8 +27,6 @@ func exposeAll(n *Node) {
 			return nil, &Raise{Class: ClassError, Reason: bad, Stack: ei.List{ei.Atom("here")}}
 		},
 		"raise":  func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Reason: bad} },
-		"elixir": func(context.Context, []ei.Term) (any, error) { return nil, fmt.Errorf("store: %w", withTerm{bad}) },
-		"nil":    func(context.Context, []ei.Term) (any, error) { return nil, withTerm{} },
 		"class":  func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: "foo", Reason: bad} },
 		"reason": func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: ClassExit} },
 		"stack": func(context.Context, []ei.Term) (any, error) {
@@ -76,8 +70,6 @@ func TestRPC(t *testing.T) {
 			{"exit", nil, nil, exit(bad)},
 			{"error", nil, nil, exit(ei.Tuple{goError("it went wrong"), stackOf("error")})},
 			{"raise", nil, nil, exit(ei.Tuple{bad, stackOf("raise")})},
-			{"elixir", nil, nil, exit(ei.Tuple{bad, stackOf("elixir")})},
-			{"nil", nil, nil, exit(ei.Tuple{goError("a term: an exception without a reason"), stackOf("nil")})},
 			{"class", nil, nil, exit(ei.Tuple{goError(`foo: {bad,1}: no class of exceptions: "foo"`), stackOf("class")})},
 			{"reason", nil, nil, exit(ei.Tuple{goError("exit: <nil>: an exception without a reason"), stackOf("reason")})},
 			{"stack", nil, nil, exit(ei.Tuple{goError("throw: {bad,1}: " + ei.ErrLocal.Error() + " (at /1)"), stackOf("stack")})},
@@ -456,4 +448,34 @@ func TestSpawnReply(t *testing.T) {
 
 	ref = spawned(b.Pid(), 5, dist.SpawnLinked|dist.SpawnMonitored) // too late
 	signals("noproc", 5, 5, ref)
+}
+
+// withTerm is an error like an *elixir.Exception.
+type withTerm struct{ term ei.Term }
+
+func (withTerm) Error() string   { return "a term" }
+func (e withTerm) Term() ei.Term { return e.term }
+
+func TestErrorWithTerm(t *testing.T) {
+	for _, tt := range []struct {
+		err    error
+		reason ei.Term
+	}{
+		{fmt.Errorf("store: %w", withTerm{bad}), bad},
+		{withTerm{}, ei.Tuple{ei.Atom("go_error"), ei.Binary("a term: an exception without a reason")}},
+		{fmt.Errorf("%w, %w", withTerm{bad}, &Raise{Reason: ei.Atom("first")}), ei.Atom("first")},
+		{&ei.ReasonError{Reason: bad}, bad},
+	} {
+		r := raised(tt.err)
+		require.Equal(t, tt.reason, r.Reason)
+		require.Equal(t, ClassError, r.Class)
+	}
+}
+
+// What can never be a term is seen when the Func is made: a duration has no unit here.
+func TestFuncOfDuration(t *testing.T) {
+	for _, f := range []any{func(time.Duration) {}, func() time.Duration { return 0 }, func(struct{ T time.Duration }) {}} {
+		_, err := funcOf(reflect.ValueOf(f), nil)
+		require.ErrorContains(t, err, "time.Duration: it has no unit")
+	}
 }

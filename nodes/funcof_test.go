@@ -162,18 +162,18 @@ func check(t *testing.T, fn nodes.Func, args []ei.Term, want string) {
 // What can never be called, or never return a term, is seen when the Func is made.
 func TestFuncOfRefuses(t *testing.T) {
 	for text, f := range map[string]any{
-		"nodes.FuncOf: <nil>: this is no function":                                             nil,
-		"nodes.FuncOf: int: this is no function":                                               1,
-		"nodes.FuncOf: func(): this is no function":                                            (func())(nil),
-		"nodes.FuncOf: func(int, chan int): parameter 2 can be no term: ":                      func(int, chan int) {},
-		"nodes.FuncOf: func(...func()): parameter 1 can be no term: ":                          func(...func()) {},
-		"nodes.FuncOf: func(int, context.Context): parameter 2 can be no term: ":               func(int, context.Context) {},
-		"nodes.FuncOf: func(struct { A struct { B chan int } }): parameter 1 can be no term: ": func(struct{ A struct{ B chan int } }) {},
-		"nodes.FuncOf: func(time.Duration): parameter 1 can be no term: ei: time.Duration: ":   func(time.Duration) {},
-		"nodes.FuncOf: func() time.Duration: its result can be no term: ei: time.Duration: ":   func() time.Duration { return 0 },
-		"nodes.FuncOf: func() chan int: its result can be no term: ":                           func() chan int { return nil },
-		"nodes.FuncOf: func() struct { A chan int }: its result can be no term: ":              func() struct{ A chan int } { panic(1) },
-		"nodes.FuncOf: func() (int, int, error): it returns more than a result, a bool and an error":   func() (int, int, error) { return 1, 2, nil },
+		"nodes.FuncOf: <nil>: this is no function":                                                   nil,
+		"nodes.FuncOf: int: this is no function":                                                     1,
+		"nodes.FuncOf: func(): this is no function":                                                  (func())(nil),
+		"nodes.FuncOf: func(int, chan int): parameter 2 can be no term: ":                            func(int, chan int) {},
+		"nodes.FuncOf: func(...func()): parameter 1 can be no term: ":                                func(...func()) {},
+		"nodes.FuncOf: func(int, context.Context): parameter 2 can be no term: ":                     func(int, context.Context) {},
+		"nodes.FuncOf: func(struct { A struct { B chan int } }): parameter 1 can be no term: ":       func(struct{ A struct{ B chan int } }) {},
+		"nodes.FuncOf: func(time.Duration): parameter 1 can be no term: ei: time.Duration: ":         func(time.Duration) {},
+		"nodes.FuncOf: func() time.Duration: its result can be no term: ei: time.Duration: ":         func() time.Duration { return 0 },
+		"nodes.FuncOf: func() chan int: its result can be no term: ":                                 func() chan int { return nil },
+		"nodes.FuncOf: func() struct { A chan int }: its result can be no term: ":                    func() struct{ A chan int } { panic(1) },
+		"nodes.FuncOf: func() (int, int, error): it returns more than a result, a bool and an error": func() (int, int, error) { return 1, 2, nil },
 	} {
 		func() {
 			defer func() {

@@ -197,14 +197,13 @@ func (n *Node) callTo(ctx context.Context, to target, request any) (ei.Cursor, e
 }
 
 // CallAs makes a request to the process that has a registered name on a node,
-// gen_server:call({Name, Node}, Request), and stores the reply in an R, as ei.Unmarshal does. The
-// request is any value that ei.Append takes; a tuple of Go values is a struct that says so:
+// gen_server:call({Name, Node}, Request), and stores the reply in an R, as ei.Unmarshal does:
 //
-//	type quoteFor struct { // {quote, Order}
-//		_     struct{} `ei:"tuple=quote"`
-//		Order Order
-//	}
-//	quote, err := nodes.CallAs[Quote](ctx, n, "shop@host", "pricing", quoteFor{Order: order})
+//	quote, err := nodes.CallAs[Quote](ctx, n, "shop@host", "pricing", ei.T("quote", order)) // {quote, Order}
+//
+// The request is any value that ei.Append takes. A slice is a list: []any{"quote", order} is no
+// tuple, and ends most servers with function_clause; ei.T makes one, ei.Tagged one of terms, and a
+// struct may say that it is one (tuple=quote).
 //
 // A reply that an R can be is the result, whatever it says: an ei.Term, an ei.Result or a struct
 // that is a tuple takes {ok, Value} and {error, Reason} as they are. Else the R is the Value of

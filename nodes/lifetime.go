@@ -84,8 +84,8 @@ func (n *Node) Stopping() <-chan struct{} { return n.drain.stopping }
 // which others find the node, or its processes: an entry in a registry, or at a load balancer. f
 // returns when that is done, or ctx ends; Drain waits for it, and has its error, and so has
 // Shutdown; the next of them calls it again. A node that drains already calls f at once, on another
-// goroutine. Packages pg, global and pubsub have it done for what they have made known. remove takes
-// f back.
+// goroutine. Packages pg, global and pubsub have it done for what they have made known. remove
+// takes f back.
 func (n *Node) OnDrain(f func(ctx context.Context) error) (remove func()) {
 	d := &n.drain
 	d.mu.Lock()

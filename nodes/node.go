@@ -49,8 +49,10 @@ type Node struct {
 	// from another process
 	settled   bool
 	published Publication
-	listeners map[*Listener]struct{}
-	instance  uint64 // random: it tells apart the Nodes of one name
+	// the listener whose address is published; nil: another process's, or none
+	publishedAt *Listener
+	listeners   map[*Listener]struct{}
+	instance    uint64 // random: it tells apart the Nodes of one name
 
 	peers    peers.Table
 	arrivals atomic.Uint64 // connections accepted, ever
@@ -229,6 +231,7 @@ type Stats struct {
 	// bytes of messages in mailboxes beyond MailboxOptions.Limit: see Config.OverflowLimit
 	Overflow      int
 	MailboxesFull int64       // mailboxes that have ended with reason mailbox_full
+	Published     bool        // under its name: until Unpublish, the node's end, or that of the listener
 	Peers         []PeerStats // one per connection, in no particular order
 }
 
@@ -261,6 +264,9 @@ func (n *Node) Stats() Stats {
 		Mailboxes:        n.procs.count(),
 	}
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
+	n.mu.Lock()
+	s.Published = n.published != nil
+	n.mu.Unlock()
 	for _, c := range n.connections() {
 		queued, sent := c.q.Buffered()
 		s.Peers = append(s.Peers, PeerStats{

@@ -561,8 +561,8 @@ func gone(t *testing.T, b *Mailbox, ref ei.Ref, want ei.Term) {
 	require.Equal(t, want, why)
 }
 
-// When a node stops, a Server that has nothing to do ends for other nodes at once, one that works as
-// soon as it has answered what it has received; for its own node it is there as long as anything
+// When a node stops, a Server that has nothing to do ends for other nodes at once, one that works
+// as soon as it has answered what it has received; for its own node it is there as long as anything
 // runs.
 func TestServersEndAsNodeStops(t *testing.T) {
 	w := newWorld(t, "memory")

@@ -178,10 +178,10 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 // publish goes on with the registration, or makes a new one.
 func (g *Staged) publish(ctx context.Context) error {
 	if g.publication != nil {
-		return g.n.keep(ctx, g.publication.Start())
+		return g.n.keep(ctx, g.publication.Start(), g.announced())
 	}
 	if pub, ok := g.n.cfg.Resolver.(Publisher); ok && g.published {
-		return g.n.publish(ctx, pub, g.presence())
+		return g.n.publish(ctx, pub, g.announced())
 	}
 	return nil
 }

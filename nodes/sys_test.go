@@ -3,7 +3,7 @@ package nodes
 import (
 	"context"
 	"fmt"
-	"strings"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -49,8 +49,8 @@ func TestSysMessages(t *testing.T) {
 		status := func(running, debug, events string) string {
 			return fmt.Sprintf(`{status,%v,{module,gen_server},[[],%s,%v,%s,[{header,%s},`+
 				`{data,[{%s,%s},{%s,%v},{%s,%s}]},{data,[{%s,#{<<"total">> => %d}}]}]]}`,
-				s.Pid(), running, s.Pid(), debug, chars("Status for generic server adder"), chars("Status"), running,
-				chars("Parent"), s.Pid(), chars("Logged events"), events, chars("State"), total.Load())
+				s.Pid(), running, s.Pid(), debug, strconv.Quote("Status for generic server adder"), strconv.Quote("Status"), running,
+				strconv.Quote("Parent"), s.Pid(), strconv.Quote("Logged events"), events, strconv.Quote("State"), total.Load())
 		}
 		is(`{ok,#{<<"total">> => 5}}`, ei.Atom("get_state"))
 		is(status("running", "[]", "[]"), ei.Atom("get_status"))
@@ -116,15 +116,6 @@ func TestSysMessages(t *testing.T) {
 		is("ok", ei.T("terminate", ei.Atom("enough")))
 		require.Equal(t, ei.Atom("enough"), exited(t, s))
 	})
-}
-
-// chars is how a Term prints an Erlang string.
-func chars(s string) string {
-	var parts []string
-	for _, c := range s {
-		parts = append(parts, fmt.Sprint(int(c)))
-	}
-	return "[" + strings.Join(parts, ",") + "]"
 }
 
 // A suspended server takes what sys sends in the order in which it came, priority before the rest,

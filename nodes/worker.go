@@ -212,8 +212,8 @@ func (w *Worker) Node() *Node { return w.n }
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
 // Wait waits until the worker has to end, or ctx ends, and shuts the node down in an orderly way,
-// for Config.DrainGrace and a few seconds at most. If another process goes on as this worker there is nothing to shut
-// down, and Wait returns nil; Node.Err is then ErrMoved.
+// for Config.DrainGrace and a few seconds at most. If another process goes on as this worker there
+// is nothing to shut down, and Wait returns nil; Node.Err is then ErrMoved.
 func (w *Worker) Wait(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	select {

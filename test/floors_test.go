@@ -54,11 +54,11 @@ var houses = map[string]house{
 	}},
 	"transport": {knot: 4, floors: [][]string{
 		words("doc errors addr inet netaddr unixaddr sockaddr posix addrcalls socketfile"), // addresses
-		words("wait waiter polling"),
+		words("wait waiter"),
 		words("callbacks carrier calls guarded hooks transfer socketend ready rawconn full side inplace interrupt" +
 			" passage imported itself"),
-		words("stream streampending streampause pdu readqueue sendqueue queue queuewriter hold listener" +
-			" takeover writesome abort conn datagram datagramcalls outstanding unacknowledged"),
+		words("stream streampending streampause pdu turnqueues queue queuewriter hold listener" +
+			" takeover writesome abort conn datagram datagramcalls outstanding"),
 		words("transport construct tcp unix unixlock memory fromnet"),
 	}},
 	"tlstransport":   {knot: 8},

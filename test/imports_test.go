@@ -65,7 +65,7 @@ var picture = []row{
 		testOwn: "transport/transporttest transport/virtual", testOther: []string{xnet}},
 	{path: "transport/virtual", own: "transport", testOwn: "transport/transporttest", testOther: []string{xsys}},
 	{path: "transport/transporttest", own: "transport", others: []string{xsys}, testOwn: "transport/virtual"},
-	{path: "transport/handoff", own: "transport", others: []string{xsys}, testOwn: "transport/transporttest"},
+	{path: "transport/handoff", own: "transport transport/internal/await", others: []string{xsys}, testOwn: "transport/transporttest"},
 	{path: "tlstransport", own: "ei transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest transport/virtual test/otp",
 		testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},

@@ -65,159 +65,27 @@
 //
 // # Who may connect
 //
-// With an option file, certificates are checked as in OTP:
-//
-//	server with {verify,verify_peer}    the chain of a client that presents one; a client without a
-//	                                    certificate is admitted, unless fail_if_no_peer_cert is set
-//	client with {verify,verify_peer},   the server's chain, and that the certificate is for the host
-//	or with cacertfile and no verify    in the peer's node name
-//	otherwise                           nothing
-//
-// A client with cacertfile and no verify checks as clients of OTP 26 and later do; OTP 25 does not.
-// Names with a * match a host only with this option, by the rules of its function:
-//
-//	{customize_hostname_check,[{match_fun,public_key:pkix_verify_hostname_match_fun(https)}]}
-//
-// When the transport is made, [Options].Logger gets a warning for each check that the file leaves
-// out:
-//
-//	peers are not verified at all
-//	a server admits clients without a certificate
-//	{server_name_indication,disable}: a client does not check the host
-//	{server_name_indication,NAME}: every server's certificate must be for NAME
-//
-// This is what OTP 27 does with server_name_indication, while OTP 25 replaces it by the host, and
-// checks the host whatever the file says. A certificate of this node that is not valid yet or has
-// expired, then or later, causes one warning, too.
-//
-// The self-signed certificates of cacertfile are trusted, as in OTP even those of version 3 without
-// basicConstraints. The others complete chains: those of peers, and our own, so that certfile need
-// not contain the whole chain.
-//
-// So a certificate should have
-//
-//	the host after the "@" of its node's name, as a DNS name even if it is an address
-//	(DNS:127.0.0.1): OTP 25 finds no address among the IP names; later releases do, as does
-//	this package
-//	extendedKeyUsage serverAuth and clientAuth, if it has that extension at all, and keyUsage
-//	digitalSignature: each node is a server to some of its peers, and a client to others
+// With an option file, certificates are checked as in OTP: a server with {verify,verify_peer}
+// checks the chain of a client that presents one, and admits a client without, unless
+// fail_if_no_peer_cert is set; a client with {verify,verify_peer}, or with cacertfile and no
+// verify, checks the server's chain, and that the certificate is for the host in the peer's node
+// name. When the transport is made, [Options].Logger gets a warning for each check that the file
+// leaves out. A certificate of this node that is not valid yet or has expired, then or later,
+// causes one warning, too.
 //
 // [Options].Checks adds checks that OTP lacks: [NameInCertificate] binds a node's name to its
 // certificate, [HostInCertificate] the host in it, [AllowedNodes] is a list of names. verify_fun is
 // accepted and has no effect, with a warning if there are no Checks: set the last two, which do
 // what verify_fun asks for.
 //
-// # Files of certificates
+// # The option file
 //
-// What cannot be read in a file of certificates is skipped, with a warning that gives the line,
-// when the transport is made and whenever the file is read again:
-//
-//	a part without an END line, or with damaged base64 text     skipped
-//	TRUSTED CERTIFICATE                                         skipped
-//	a certificate that crypto/x509 does not parse               skipped
-//	a BEGIN that is not at the beginning of its line            read, but Erlang nodes skip it
-//	the first certificate of certfile, the node's own           never skipped: an error
-//
-// A BEGIN is not at the beginning of its line if the file begins with a byte order mark, say, or
-// the newline between two parts is missing. If no certificate is left, that is an error, or the
-// previous file stays in use.
-//
-// # Stricter than OTP
-//
-//	a certificate that crypto/x509    skipped in cacertfile, so that peers which need it are
-//	does not parse                    refused, and behind the first one in certfile, so that it
-//	                                  is not sent; refused anywhere in the chain of a peer
-//	stray characters in base64 text,  the part is skipped; OTP ignores both
-//	another word in the END line
-//	keys of RSA                       from 1024 to 8192 bits
-//	signatures with SHA-1             refused, in chains (OTP 25 accepts them) and in handshakes
-//	extendedKeyUsage, pathlen of      enforced, {allow_any_ca_purpose,true} or not
-//	a root
-//	suites                            no Diffie-Hellman over integers, CCM or pre-shared keys
-//	groups                            x25519, secp256r1, secp384r1, secp521r1, x25519mlkem768
-//	versions                          no TLS 1.1; TLS 1.2 is never renegotiated
-//
-// OTP 25 to 29 parse most certificates that crypto/x509 does not: negative serial numbers, a "@" or
-// "_" in a PrintableString, keys on curves other than P-224, P-256, P-384 and P-521 or with
-// explicit parameters, and names of subjectAltName that are no names.
-//
-// # More lenient than OTP
-//
-//	a peer's self-signed certificate  accepted if it is in cacertfile
-//	the common name                   counts if there are no other names (as in OTP 25, not in 27)
-//	a client's certificate            may have anyExtendedKeyUsage, a keyUsage without
-//	                                  digitalSignature, CA:TRUE, which servers of OTP 27 refuse
-//	signature_algs                    restricts what this node signs with and the kinds of peers'
-//	                                  keys, but not the hash of a peer's signature in the
-//	                                  handshake, nor (signature_algs_cert) of certificates
-//	max_handshake_size                the limit is crypto/tls's own
-//
-// # Options
-//
-// The file is read by ei.Parse as one term, which it usually is; but for the call that
-// customize_hostname_check needs, anything that Erlang would have to evaluate is an error that
-// names the line and the column. Files that the option file names are read again when they change.
-// Options that cannot be honoured are an [*OptionError], never ignored. These are honoured:
-//
-//	this node's certificate  certfile, keyfile, password; certs_keys
-//	peers' certificates      cacertfile, verify, fail_if_no_peer_cert, depth,
-//	                         certificate_authorities, server_name_indication
-//	  names with a *         customize_hostname_check, as above
-//	  verify_fun             inet_tls_dist:verify_client/3 only
-//	  crl_check              true, peer, best_effort, with
-//	                         {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}
-//	sessions                 versions, ciphers, eccs, supported_groups, signature_algs,
-//	                         signature_algs_cert, key_update_at
-//
-// Lists of revoked certificates are read for each handshake. OTP's other cache is filled by calls
-// inside the BEAM, or over HTTP: write the lists to a directory instead.
-//
-// Lists of versions, suites, groups and signature schemes may have some that crypto/tls does not:
-// an old version beside new ones, say. They are left out, which the log says; one must be left.
-// eccs and supported_groups are one list here, of what both have.
-//
-// So that one file serves Erlang nodes as well, options that change nothing here are accepted:
-//
-//	sessions are never     reuse_sessions, reuse_session, session_tickets, use_ticket, anti_replay,
-//	resumed                stateless_tickets_seed, {early_data,disabled}
-//	nor renegotiated       secure_renegotiate, client_renegotiation, renegotiate_at (with a
-//	                       warning if TLS 1.2 is spoken)
-//	crypto/tls has its     honor_cipher_order, honor_ecc_order, middlebox_comp_mode, cookie,
-//	own way                max_handshake_size, max_fragment_length, {handshake,full},
-//	                       {protocol,tls}, {ktls,false}, fallback, padding_check, beast_mitigation,
-//	                       dh, dhfile, psk_identity, srp_identity, user_lookup_fun,
-//	                       alpn_advertised_protocols, alpn_preferred_protocols,
-//	                       next_protocols_advertised, client_preferred_next_protocols
-//	a check that is        {stapling,no_staple}, {ocsp_stapling,false}, ocsp_nonce,
-//	not asked for          ocsp_responder_certs, {cert_policy_opts,[]}, allow_any_ca_purpose,
-//	                       {sni_hosts,[]}; sni_fun and partial_chain if undefined
-//	processes and logs     sender_spawn_opts, receiver_spawn_opts, hibernate_after, log_level,
-//	of Erlang              log_alert, keep_secrets
-//	sockets, which         nodelay, keepalive, delay_send, linger, priority, tos, tclass, sndbuf,
-//	package transport      recbuf, buffer, high_watermark, low_watermark, high_msgq_watermark,
-//	sets up                low_msgq_watermark, send_timeout, send_timeout_close, reuseaddr,
-//	                       backlog, exit_on_close, show_econnreset; cb_info is an error
-//	a client's             fail_if_no_peer_cert, with a warning, because Erlang nodes from OTP 27
-//	                       on do not connect with it
-//
-// Private keys are in PEM files, and may be encrypted with the option password:
-//
-//	forms        PKCS #1, SEC 1, PKCS #8
-//	encrypted    OpenSSL's old form (Proc-Type: 4,ENCRYPTED); PKCS #8 with PBES2, PBKDF2, and AES or
-//	             triple DES in CBC mode
-//	kinds        RSA; ECDSA on P-224, P-256, P-384 or P-521; Ed25519, which Erlang nodes take in
-//	             TLS 1.3 only
-//	an error     PBES1 (openssl pkcs8 -v1) and scrypt (-scrypt), which it calls by the algorithm's
-//	             object identifier; RSASSA-PSS, Ed448
-//
-// openssl pkcs8 -topk8 -in OLD -out NEW makes a key that can be read.
-//
-// The TLS 1.3 suite of a session is chosen by crypto/tls or by the peer; if it is not in the option
-// ciphers, the session is refused. Between two nodes of this package crypto/tls picks
-// TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 if a processor has no instructions for AES).
-// If ciphers has suites of TLS 1.3 without TLS_AES_128_GCM_SHA256, only TLS 1.2 is spoken if
-// ciphers and versions allow it; otherwise two nodes of this package cannot connect to each other,
-// but each can with Erlang nodes. In both cases the log says so.
+// The file is read by ei.Parse as one term. Files that it names are read again when they change; a
+// part of one that cannot be read is skipped, with a warning. Options that cannot be honoured are
+// an [*OptionError], never ignored; those that change nothing here are accepted, so that one file
+// serves Erlang nodes as well. docs/tls.md of this module lists all options, and where this package
+// is stricter or more lenient than OTP: crypto/tls has no Diffie-Hellman over integers, CCM,
+// pre-shared keys or renegotiation, and crypto/x509 does not parse every certificate that OTP does.
 //
 // # Platforms
 //

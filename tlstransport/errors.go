@@ -25,13 +25,12 @@ const (
 	CheckRevoked          Check = "certificate has been revoked"
 	CheckNoCertificate    Check = "no certificate"
 	CheckCertificate      Check = "certificate refused"
-	// by an Alert that fits no other check; OTP 25: host
-	CheckHandshake Check = "handshake refused"
-	CheckAllowed   Check = "node is not allowed"
-	CheckTLS       Check = "no TLS spoken"
-	CheckProtocol  Check = "no protocol version, cipher suite, group or signature algorithm in common"
-	CheckTime      Check = "TLS handshake took too long"
-	CheckSession   Check = "TLS session broken"
+	CheckHandshake        Check = "handshake refused" // by an Alert that fits no other check; OTP 25: host
+	CheckAllowed          Check = "node is not allowed"
+	CheckTLS              Check = "no TLS spoken"
+	CheckProtocol         Check = "no protocol version, cipher suite, group or signature algorithm in common"
+	CheckTime             Check = "TLS handshake took too long"
+	CheckSession          Check = "TLS session broken"
 	// by the peer, in the handshake or without close_notify; for a Write, by CloseWrite
 	CheckClosed Check = "connection closed"
 )
@@ -70,8 +69,7 @@ var (
 	ErrNotMovable = errors.New("this TLS session cannot move to another process")
 	// ErrState is wrapped by the error of importing a state that no Export has made.
 	ErrState = errors.New("not the state of a TLS session")
-	// ErrTimeout is wrapped by a PeerError: the handshake took longer than
-	// Options.HandshakeTimeout.
+	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Options.HandshakeTimeout.
 	ErrTimeout = errors.New("not finished within Options.HandshakeTimeout: the peer is slow, or does not speak TLS")
 	// ErrNotAllowed is wrapped by a PeerError: a PeerCheck refuses the peer.
 	ErrNotAllowed = errors.New("refused by a check")

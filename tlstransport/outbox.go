@@ -26,8 +26,7 @@ type outbox struct {
 
 	ready func() bool
 
-	// the large buffer from pool that buf uses now; nil: buf is our own, small buffer
-	large *[]byte
+	large *[]byte    // the large buffer from pool that buf uses now; nil: buf is our own, small buffer
 	small []byte     // our own buffer, while large is in use
 	pool  *sync.Pool // of *[]byte
 }
@@ -69,10 +68,8 @@ func (o *outbox) try() bool {
 }
 
 const (
-	// room for headers and tags, and for small records in between
-	sealing = 1 << 10
-	// how much buffer a connection keeps, to which append may add
-	outboxKept = maxPlaintext + sealing
+	sealing    = 1 << 10                // room for headers and tags, and for small records in between
+	outboxKept = maxPlaintext + sealing // how much buffer a connection keeps, to which append may add
 )
 
 // enlarge borrows a large buffer until everything is sent, so that a connection keeps only a small

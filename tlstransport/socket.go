@@ -37,8 +37,7 @@ type Socket struct {
 	wire   *wire
 	role   role
 	remote transport.Addr
-	// the peer's node name: from the address connected to, or from CheckPeer
-	node atomic.Pointer[string]
+	node   atomic.Pointer[string] // the peer's node name: from the address connected to, or from CheckPeer
 
 	begun   atomic.Bool   // the handshake has begun
 	over    chan struct{} // closed when the handshake has ended

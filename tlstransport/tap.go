@@ -17,8 +17,7 @@ type tap struct {
 	time deadline // limit of the read in flight, or of the handshake
 
 	shaken bool // the handshake is over
-	// the handshake has met an error of this connection, not of the configuration's functions
-	failed bool
+	failed bool // the handshake has met an error of this connection, not of the configuration's functions
 
 	head  [recordHeader]byte
 	have  int // bytes of head that have come

@@ -130,21 +130,19 @@ type Callbacks[C any] struct {
 	// without it Read and Accept are called in slices of at most 100 ms, Write and Connect are
 	// ended by shutdown(2): a carrier without a descriptor needs it.
 	Interrupt func(c C)
-	// InterruptOne is called in the place of Interrupt, and ends the call in flight of one
-	// direction alone: Write, Writev or Connect if writing, else Read or Accept. It is for a
-	// carrier whose calls are better not cut off: a tls.Conn does not live on after a Write that
-	// was, nor its handshake after a Read. So the SDK makes no single tries of its own either.
-	// Optional, beside Interrupt.
+	// InterruptOne is called in the place of Interrupt, and ends the call in flight of one direction
+	// alone: Write, Writev or Connect if writing, else Read or Accept. It is for a carrier whose calls
+	// are better not cut off: a tls.Conn does not live on after a Write that was, nor its handshake
+	// after a Read. So the SDK makes no single tries of its own either. Optional, beside Interrupt.
 	InterruptOne func(c C, writing bool)
 	// Abort is Close, except that the peer sees a reset. errors.ErrUnsupported says that the
 	// carrier cannot do that: c is closed, and the peer sees the end of the stream. Optional: nil
 	// means Close, which is a reset if GetFD gives a descriptor of TCP.
 	Abort func(c C) error
-	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c
-	// stays usable. The result may hold keys: it belongs to the caller, who clears it after use.
-	// Writing in the background (see Write) stops, and goes on with the next Read or Write of c, or
-	// of what Import has made of the result: until then the connection may be another process's.
-	// Optional.
+	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays
+	// usable. The result may hold keys: it belongs to the caller, who clears it after use. Writing in
+	// the background (see Write) stops, and goes on with the next Read or Write of c, or of what
+	// Import has made of the result: until then the connection may be another process's. Optional.
 	Export func(c C) ([]byte, error)
 	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported
 	// state (nil for a listener), of which it keeps nothing. It owns fd on success only. A plug-in

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 )
 
 func connectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
@@ -35,3 +36,32 @@ func unixStreams() (one, other *Stream, err error) { return nil, nil, errors.Err
 func adoptStream(int) (*Stream, error)     { return nil, errors.ErrUnsupported }
 func adoptListener(int) (*Listener, error) { return nil, errors.ErrUnsupported }
 func adoptDatagram(int) (*Datagram, error) { return nil, errors.ErrUnsupported }
+
+// TCP returns the TCP plug-in, for IPv4 and IPv6. Here it is made of package net.
+func TCP() Transport {
+	return fromNet("tcp", Net{
+		Listen: func(addr Addr) (net.Listener, error) { return net.Listen("tcp", addr.String()) },
+		Dial: func(ctx context.Context, addr Addr) (net.Conn, error) {
+			d := net.Dialer{KeepAlive: 15 * time.Second}
+			return d.DialContext(ctx, "tcp", addr.String())
+		},
+	})
+}
+
+// Unix returns the UNIX-socket plug-in: addresses are UnixAddr paths. Here it is made of package
+// net.
+func Unix() Transport {
+	path := func(a Addr) string {
+		if u, ok := plain(a).(UnixAddr); ok {
+			return u.Path()
+		}
+		return a.String()
+	}
+	return fromNet("unix", Net{
+		Listen: func(addr Addr) (net.Listener, error) { return net.Listen("unix", path(addr)) },
+		Dial: func(ctx context.Context, addr Addr) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path(addr))
+		},
+	})
+}

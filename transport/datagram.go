@@ -31,12 +31,13 @@ type DatagramSocket interface {
 
 var _ DatagramSocket = (*Datagram)(nil)
 
-// A Datagram is a datagram socket of the operating system, UDP or UNIX. OpenUDP, OpenUnixgram and
-// AdoptDatagram make it. One operation a direction may be outstanding: a second RecvFrom, or a
-// second SendTo, gets ErrBusy and the first one goes on. Close may be called at any time.
-// Operations end when their context does; the socket stays usable. An error that the system has for
-// an earlier datagram, such as ECONNREFUSED on a connected socket, is returned by the next
-// operation, and the socket goes on. See the tsocket guide, "The tdgram_context abstraction".
+// A Datagram is a datagram socket of the operating system, UDP or UNIX, or a virtual one over
+// another. OpenUDP, OpenUnixgram, AdoptDatagram and OverDatagram make it. One operation a direction
+// may be outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes
+// on. Close may be called at any time. Operations end when their context does; the socket stays
+// usable. An error that the system has for an earlier datagram, such as ECONNREFUSED on a connected
+// socket, is returned by the next operation, and the socket goes on. See the tsocket guide, "The
+// tdgram_context abstraction".
 type Datagram struct {
 	sock          datagramCarrier
 	local, remote Addr // remote: nil if not connected
@@ -44,6 +45,7 @@ type Datagram struct {
 	receiving, sending atomic.Bool
 	state              atomic.Int32 // that of a stream
 	closing            chan struct{}
+	below              <-chan struct{} // Closed of the socket below a virtual one; nil: none
 	closeOnce          sync.Once
 	closeErr           error
 }
@@ -51,7 +53,7 @@ type Datagram struct {
 // A datagramCarrier is what carries the datagrams of a Datagram d: the system's socket. receive and
 // send are each used by one caller at a time.
 type datagramCarrier interface {
-	// receive waits for a datagram. It puts n bytes of it into p, and returns its size: unknownSize
+	// receive waits for a datagram. It puts n bytes of it into p, and returns its size: UnknownSize
 	// if all that is known is that it is more than n.
 	receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error)
 	// next waits for a datagram, which may be empty, and returns its size; receive is to get it.
@@ -122,7 +124,7 @@ func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, er
 		case err != nil:
 			return 0, nil, opError("receive", d.name(), err)
 		case size > len(p):
-			if size == unknownSize {
+			if size == UnknownSize {
 				size = 0
 			}
 			return n, from, opError("receive", d.name(), &TooLongError{size, len(p)})
@@ -178,9 +180,6 @@ func (e *TooLongError) Error() string {
 
 // Unwrap gives both errors.
 func (e *TooLongError) Unwrap() []error { return []error{io.ErrShortBuffer, syscall.EMSGSIZE} }
-
-// unknownSize is the size of a datagram of which the system says only that it was too long.
-const unknownSize = int(^uint(0) >> 1)
 
 // SendTo sends p as one datagram and returns its length in bytes once the system has taken it;
 // whether it arrives is not known. An empty p is EINVAL. to says where; nil is the address that the
@@ -261,6 +260,11 @@ func (d *Datagram) finish(unlink bool) error {
 	return d.closeErr
 }
 
-// Closed is closed when the socket is, however that came about: for a virtual socket that is over
-// this one, and waits by itself.
-func (d *Datagram) Closed() <-chan struct{} { return d.closing }
+// Closed is closed when the socket is, or the one below a virtual one, however that came about: for
+// a virtual socket that is over this one, and waits by itself.
+func (d *Datagram) Closed() <-chan struct{} {
+	if d.below != nil {
+		return d.below
+	}
+	return d.closing
+}

@@ -31,7 +31,7 @@ func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n,
 	})
 	switch {
 	case errors.Is(err, syscall.EMSGSIZE): // the rest of it is lost
-		return len(p), unknownSize, from, nil
+		return len(p), UnknownSize, from, nil
 	case err != nil:
 		return 0, 0, nil, err
 	}

@@ -36,7 +36,7 @@ type datagramSocket struct {
 // A receipt is a datagram on its way in.
 type receipt struct {
 	p []byte
-	// size is that of the datagram; unknownSize if it is too long and the system does not say more
+	// size is that of the datagram; UnknownSize if it is too long and the system does not say more
 	n, size int
 	err     error
 	sender

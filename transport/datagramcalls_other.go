@@ -27,7 +27,7 @@ func recvFromFD(fd int, r *receipt) {
 	}
 	r.n, r.size, r.addr = n, n, FromSockaddr(from)
 	if flags&unix.MSG_TRUNC != 0 {
-		r.size = unknownSize
+		r.size = UnknownSize
 	}
 }
 

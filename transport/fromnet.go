@@ -26,8 +26,7 @@ import (
 // as those of compress/flate do, must not read from the conn itself. LocalAddr and RemoteAddr must
 // tell connections apart (those of net.Pipe do not). CloseWrite is used if the conn has one.
 type Net struct {
-	// nil: this transport does not listen
-	Listen func(addr Addr) (net.Listener, error)
+	Listen func(addr Addr) (net.Listener, error)                  // nil: this transport does not listen
 	Dial   func(ctx context.Context, addr Addr) (net.Conn, error) // nil: it does not connect
 	// HeaderSize is the size in bytes of the length before a packet of the distribution handshake:
 	// 2, or 4 for TLS. 0 means 2.

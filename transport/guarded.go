@@ -22,9 +22,8 @@ type guarded[C any] struct {
 	cb *Callbacks[C]
 	c  C
 	fd int // the plug-in's descriptor, -1: none
-	// prompt says that every callback always comes back, as those of this package's own plug-ins
-	// over system calls do. They are called directly, without a goroutine that could be left
-	// behind.
+	// prompt says that every callback always comes back, as those of this package's own plug-ins over
+	// system calls do. They are called directly, without a goroutine that could be left behind.
 	prompt bool
 	// the descriptor came from elsewhere, to Import: another process may share the open file, and
 	// so O_NONBLOCK

@@ -24,8 +24,7 @@ const (
 	// How many places of callers that gave up may stay in a queue; or half of all places, if that
 	// is more.
 	fewGiven = 16
-	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than
-	// two.
+	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
 	joinMax = 2 << 10
 )
 

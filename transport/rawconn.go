@@ -16,9 +16,7 @@ func (c rawConn) Control(f func(fd uintptr)) error    { return c.failed(c.raw.Co
 func (c rawConn) Read(f func(fd uintptr) bool) error  { return c.failed(c.raw.Read(f)) }
 func (c rawConn) Write(f func(fd uintptr) bool) error { return c.failed(c.raw.Write(f)) }
 
-func (c rawConn) failed(err error) error {
-	return reason(c.of, err)
-}
+func (c rawConn) failed(err error) error { return reason(c.of, err) }
 
 // A streamConn is that of a stream, whose sending direction CloseWrite may have ended.
 type streamConn[C any] struct {

@@ -34,9 +34,8 @@ type side[C any] struct {
 	cut     atomic.Bool   // it has been ended by shutdown(2)
 	halting atomic.Bool   // an Interrupt for a pause is in flight
 	halted  atomic.Bool   // from halt to resume: calls end, and none begins
-	// the last call took the time that it was given; for the caller once that call has returned
-	passed bool
-	late   func() // is run when an Accept that was left behind has come back
+	passed  bool          // the last call took the time that it was given; for the caller once that call has returned
+	late    func()        // is run when an Accept that was left behind has come back
 }
 
 // enter begins a call on its caller's goroutine.

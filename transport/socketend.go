@@ -8,9 +8,7 @@ import (
 
 // close ends every call in flight at once, then closes C. An unresponsive callback keeps its C open
 // until it comes back: the error says so.
-func (s *guarded[C]) close() error {
-	return s.end("Close", s.cb.Close)
-}
+func (s *guarded[C]) close() error { return s.end("Close", s.cb.Close) }
 
 // release frees C without sending anything on the connection.
 func (s *guarded[C]) release() error {

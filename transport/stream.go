@@ -36,10 +36,9 @@ type Stream struct {
 	reading, writing atomic.Bool
 	state            atomic.Int32
 
-	pausing sync.Mutex  // one Pause or Resume at a time
-	asleep  atomic.Bool // since an Export or Import the plug-in writes nothing in the background
-	// holds a token when an operation has ended while paused; made by the first Pause
-	idle chan struct{}
+	pausing sync.Mutex    // one Pause or Resume at a time
+	asleep  atomic.Bool   // since an Export or Import the plug-in writes nothing in the background
+	idle    chan struct{} // holds a token when an operation has ended while paused; made by the first Pause
 
 	// Owned by the reader.
 	buf    []byte // read ahead: buf[r:w] is received and not consumed
@@ -54,10 +53,8 @@ type Stream struct {
 	poison error
 	rest   [][]byte // what Writev still has to write
 
-	// the connection's end, as a write or PendingBytes was told, for the reader
-	cut atomic.Pointer[error]
-	// held from asking the system, which tells once, until cut has the answer
-	asking sync.Mutex
+	cut    atomic.Pointer[error] // the connection's end, as a write or PendingBytes was told, for the reader
+	asking sync.Mutex            // held from asking the system, which tells once, until cut has the answer
 
 	closeOnce sync.Once
 	closeErr  error

@@ -42,7 +42,7 @@ func TestErlangMeetsServe(t *testing.T) {
 		term := `{atom,"string",<<"binary">>,[1,2.5|tail],#{k => v},1 bsl 70,make_ref(),self()}`
 		require.Equal(t, "true", n.Do(t, "T = "+term+", T =:= rpc:call("+node+", cnode, echo, [T])"))
 		require.Equal(t, strconv.Itoa(s.pid()), n.Do(t, "rpc:call("+node+", cnode, pid, [])"))
-		require.Equal(t, "error:{exception,undef,[{cnode,echo,[],[]}]}", n.Eval(t, "erpc:call("+node+", cnode, echo, [])"))
+		require.Contains(t, n.Eval(t, "erpc:call("+node+", cnode, echo, [])"), "error:{exception,undef,[{cnode,echo,[],")
 		require.Equal(t, "true", n.Do(t, "T = "+term+", {ok, T} =:= gen_server:call("+peer+", T, infinity)"))
 
 		require.Equal(t, "true", n.Do(t, "T = "+term+", "+peer+" ! {echo, self(), T}, receive T -> true after 30000 -> timeout end"))
@@ -68,7 +68,7 @@ func TestErlangMeetsServe(t *testing.T) {
 		require.Equal(t, "true", n.Do(t, "monitor_node("+node+", true), is_reference(monitor(process, "+peer+"))"))
 		// the monitor, and the link before it, have arrived
 		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call("+peer+", 1, infinity)"))
-		require.Empty(t, s.terminate(syscall.SIGTERM))
+		require.Equal(t, 1, strings.Count(s.terminate(syscall.SIGTERM), "\n"), "the call of echo/0")
 		got := []string{answer(t, n, "ok"), answer(t, n, "ok"), answer(t, n, "ok")}
 		require.Contains(t, got, "{exited,shutdown}")
 		require.Contains(t, got, "{nodedown,"+node+"}")

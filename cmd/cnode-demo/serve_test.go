@@ -82,7 +82,9 @@ func TestServeAnswers(t *testing.T) {
 		require.Contains(t, errOut, "{badrpc,{'EXIT',{undef,")
 		require.Contains(t, errOut, "There is no such function")
 	}
-	require.Empty(t, s.terminate(syscall.SIGTERM))
+	logged := s.terminate(syscall.SIGTERM)
+	require.Equal(t, 5, strings.Count(logged, "called with what it cannot take"), logged)
+	require.Equal(t, 5, strings.Count(logged, "\n"), logged)
 	out, errOut := w.fail("ping", s.name)
 	require.Equal(t, "pang\n", out)
 	require.Contains(t, errOut, "no node of that name is registered")

@@ -21,7 +21,8 @@ func TestTourAlone(t *testing.T) {
 	for _, want := range []string{
 		"in clear: \"key is under the mat\"\n", "nothing to read: … ", "The same over TLS 1.3 (TLS_", "->  pang, refused: no certificate\n",
 		"A TLS session can move too",
-		"->  {welcome,<<\"alice\">>}\n", "->  42\n", "->  {badrpc,{'EXIT',{badarg,[{math,sum,[one],[]}]}}}\n", "->  1\n", "->  2\n",
+		"->  {welcome,<<\"alice\">>}\n", "->  42\n", "->  {badrpc,{'EXIT',{badarg,[{math,sum,[one],[]}," +
+			`{math,sum,1,[{file,"argument 1: ei: atom one where an integer is due"},{line,0}]}]}}}` + "\n", "->  1\n", "->  2\n",
 		"->  {'DOWN',Ref,process,Pid,{done,42}}\n", "Then a new process began,\n", "There is no erl on the PATH",
 		"->  {nodedown,'bob@127.0.0.1'}\n", "cnode-demo serve --name",
 	} {

@@ -23,8 +23,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitCall    = 255 // -a: arguments that are no terms, or a call whose connection ended
-	// -timeout: 128 + SIGALRM, what a shell says of a program which that signal has ended
-	exitTime = 142
+	exitTime    = 142 // -timeout: 128 + SIGALRM, what a shell says of a program which that signal has ended
 )
 
 // A failure is an error that has an exit code of its own.

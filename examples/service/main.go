@@ -1,8 +1,9 @@
 // Command service is the skeleton of a program that runs for long beside the nodes of a cluster,
-// whose cookie is in ~/.erlang.cookie. On SIGTERM, or Ctrl-C, it answers the calls that it is
-// working on, and ends.
+// whose cookie is in ~/.erlang.cookie. On SIGTERM, or Ctrl-C, it is not to be found any more, which
+// the probe says, too; it serves on for the grace, then answers the calls that it is working on,
+// and ends.
 //
-//	service --name service@myhost --listen 0.0.0.0:0     # beside nodes with -sname
+//	service --name service@myhost --listen 0.0.0.0:0 --probe 127.0.0.1:8080   # beside nodes with -sname
 //	1> rpc:call(service@myhost, service, work, [5000]).
 //	2> rpc:call(service@myhost, service, release, [node()]).
 package main
@@ -14,6 +15,8 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -27,12 +30,16 @@ import (
 func main() {
 	name := flag.String("name", "service@127.0.0.1", "name of this node")
 	listen := flag.String("listen", "127.0.0.1:0", "IP:PORT where the other nodes reach it")
+	probe := flag.String("probe", "", "IP:PORT where HTTP tells whether the node is ready; none by default")
+	grace := flag.Duration("grace", time.Second, "for how long the node serves on after a signal")
 	flag.Parse()
 	// otherwise the process would end when nobody reads its log any more
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	at, err := transport.ParseAddr(*listen)
 	if err == nil {
-		err = run(nodes.Config{Name: *name, Listen: at, Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(), Setup: setup})
+		err = run(nodes.Config{
+			Name: *name, Listen: at, Resolver: &nodes.PortMapper{Embed: true}, DrainGrace: *grace, Logger: slog.Default(), Setup: setup,
+		}, *probe)
 	}
 	if err != nil {
 		log.Fatal(err)
@@ -60,8 +67,18 @@ func work(ctx context.Context, ms int) (ei.Atom, error) {
 	}
 }
 
+// ready answers a readiness probe: 503, and the state, while nobody is to be sent here.
+func ready(n *nodes.Node) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if s := n.State(); s != nodes.StateRunning {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintln(w, s)
+		}
+	}
+}
+
 // run runs a node until a signal ends it.
-func run(cfg nodes.Config) error {
+func run(cfg nodes.Config, probe string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	n, err := nodes.New(cfg)
@@ -69,6 +86,15 @@ func run(cfg nodes.Config) error {
 		return err
 	}
 	defer n.Close()
+	if probe != "" {
+		at, err := net.Listen("tcp", probe)
+		if err != nil {
+			return err
+		}
+		defer at.Close()
+		fmt.Println("probe", at.Addr())
+		go http.Serve(at, ready(n))
+	}
 	if err := n.Start(ctx); err != nil {
 		return err
 	}
@@ -82,5 +108,6 @@ func run(cfg nodes.Config) error {
 	time.AfterFunc(200*time.Millisecond, stop)
 	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return errors.Join(l.Err(), n.Shutdown(limit)) // Shutdown's error names what was still running
+	// it drains for cfg.DrainGrace, and then stops; the error names what was still running
+	return errors.Join(l.Err(), n.Shutdown(limit))
 }

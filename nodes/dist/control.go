@@ -7,13 +7,11 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// Control is a control message of any operation. Op determines which fields
-// have a meaning; the others are zero after ParseControl and ignored by
-// AppendControl.
+// Control is a control message of any operation. Op determines which fields have a meaning; the
+// others are zero after ParseControl and ignored by AppendControl.
 //
-// Where a registered name may stand in place of a pid, exactly one of the two
-// is set: From or FromName, To or ToName. (If both are zero, the name is the
-// empty atom.)
+// Where a registered name may stand in place of a pid, exactly one of the two is set: From or
+// FromName, To or ToName. (If both are zero, the name is the empty atom.)
 type Control struct {
 	Op Op // which message it is
 
@@ -22,8 +20,7 @@ type Control struct {
 	FromName ei.Atom // MONITOR_P_EXIT of a monitor that was set on a name
 	ToName   ei.Atom // REG_SEND; MONITOR_P, DEMONITOR_P of a name; ALTACT_SIG_SEND with AltactName
 
-	// the monitor; the alias of ALIAS_SEND (ALTACT_SIG_SEND with AltactAlias); the request of
-	// SPAWN_*
+	// the monitor; the alias of ALIAS_SEND (ALTACT_SIG_SEND with AltactAlias); the request of SPAWN_*
 	Ref   ei.Ref
 	ID    uint64 // UNLINK_ID, UNLINK_ID_ACK: 1 and up
 	Flags uint64 // SPAWN_REPLY: SpawnLinked, …; ALTACT_SIG_SEND: AltactPrio, …
@@ -33,30 +30,26 @@ type Control struct {
 	Reason ei.Raw
 	Token  ei.Raw // the trace token of a TT operation, or of ALTACT_SIG_SEND with AltactToken
 
-	// SPAWN_REQUEST: where output goes, what to run, and how. The payload is
-	// the list of arguments. It must always be answered with a SPAWN_REPLY,
-	// badopt if Options is not a list of known options; the options about
-	// replies stay with the requester.
+	// SPAWN_REQUEST: where output goes, what to run, and how. The payload is the list of arguments. It
+	// must always be answered with a SPAWN_REPLY, badopt if Options is not a list of known options;
+	// the options about replies stay with the requester.
 	GroupLeader ei.Pid
 	Module      ei.Atom // of what is to run
 	Function    ei.Atom // its name
-	// the number of arguments; 0 if the peer sent an impossible one, since a BEAM counts them
-	// itself
+	// the number of arguments; 0 if the peer sent an impossible one, since a BEAM counts them itself
 	Arity   uint8
 	Options ei.Raw // a list, such as [monitor, link]
 
 	Result ei.Raw // SPAWN_REPLY: the new pid, or an atom that says why there is none
 }
 
-// ParseControl reads the control message at c, just after the version byte,
-// into ctl. The Raw fields alias c's input. With c.Atoms set nothing is
-// allocated for atoms that were seen before.
+// ParseControl reads the control message at c, just after the version byte, into ctl. The Raw
+// fields alias c's input. With c.Atoms set nothing is allocated for atoms that were seen before.
 //
-// Every error is a *ControlError and leaves c where it was and ctl undefined.
-// For an unknown operation it wraps ErrUnknownOp and holds the tuple: the
-// message can be logged and the connection goes on. For a tuple whose size or
-// elements do not fit its operation it wraps ErrShape or an error of package
-// ei.
+// Every error is a *ControlError and leaves c where it was and ctl undefined. For an unknown
+// operation it wraps ErrUnknownOp and holds the tuple: the message can be logged and the connection
+// goes on. For a tuple whose size or elements do not fit its operation it wraps ErrShape or an
+// error of package ei.
 //
 // See erl_dist_protocol, "Protocol between Connected Nodes".
 func ParseControl(c *ei.Cursor, ctl *Control) error {
@@ -227,10 +220,9 @@ func parseResult(c *ei.Cursor) (ei.Raw, error) {
 	return c.Raw()
 }
 
-// AppendControl appends the control message, without version byte. A field
-// that the operation needs and that is not set (a zero pid where no name may
-// stand, an empty Raw, an ID of 0) is a *ControlError that names it, and b
-// comes back as it was.
+// AppendControl appends the control message, without version byte. A field that the operation needs
+// and that is not set (a zero pid where no name may stand, an empty Raw, an ID of 0) is a
+// *ControlError that names it, and b comes back as it was.
 func AppendControl(b []byte, ctl *Control) ([]byte, error) {
 	s, ok := shapeOf(ctl.Op)
 	if !ok {
@@ -309,8 +301,7 @@ func (ctl *Control) appendField(b []byte, f field) ([]byte, error) {
 	return b, fmt.Errorf("%w: no such element", ErrShape)
 }
 
-// appendPid refuses a pid that was not set: a peer drops the connection at a
-// pid without a node.
+// appendPid refuses a pid that was not set: a peer drops the connection at a pid without a node.
 func appendPid(b []byte, pid *ei.Pid) ([]byte, error) {
 	if pid.Node == "" {
 		return b, fmt.Errorf("%w: not set", ErrShape)

@@ -15,10 +15,9 @@
 //	A  challenge_reply  the digest of cookie and number, and a number of its own
 //	B  challenge_ack    the digest of cookie and that number
 //
-// [Initiate] is A and [ReadName] followed by [Respond] is B, each one function
-// to be read from top to bottom, over a [PacketConn] of whole packets. B checks
-// A's digest before it gives its own. Both return a [Peer], or a
-// [*HandshakeError] that names the phase, the peer and the cause.
+// [Initiate] is A and [ReadName] followed by [Respond] is B, each one function to be read from top
+// to bottom, over a [PacketConn] of whole packets. B checks A's digest before it gives its own.
+// Both return a [Peer], or a [*HandshakeError] that names the phase, the peer and the cause.
 //
 // Then come frames with a 4-byte length. A frame of no bytes is a tick. Any
 // other is a control message, a tuple whose first element is the operation
@@ -34,11 +33,10 @@
 //
 // # Headers, atoms and fragments
 //
-// With [FlagDistHdrAtomCache], or [FlagFragments], a frame begins with a
-// distribution header instead. With the former it may name atoms of the
-// message, either by their text, to be remembered at one of 2048 places, or by
-// the place where the receiver has the atom from an earlier header. In the
-// message two bytes stand for such an atom, the index among those of the header:
+// With [FlagDistHdrAtomCache], or [FlagFragments], a frame begins with a distribution header
+// instead. With the former it may name atoms of the message, either by their text, to be remembered
+// at one of 2048 places, or by the place where the receiver has the atom from an earlier header. In
+// the message two bytes stand for such an atom, the index among those of the header:
 //
 //	00 00 00 33   83 44   02 0800 01 03614068 2a           ...       ...
 //	length        header  two atoms: a new one, a cached   control   payload, with ATOM_CACHE_REFs
@@ -47,61 +45,53 @@
 // messages and ticks between them. The first has the header, the control
 // message and the beginning of the payload; the numbers count down to 1.
 //
-// A [Reader] reads all kinds of frames. It keeps the peer's cache and the
-// messages that are incomplete, within [Limits]; both can be taken out and put
-// into another Reader ([Reader.Restore]), for a connection that goes on
-// elsewhere. A payload can be decoded by a cursor that is given the atoms
-// ([Arrival].Refs), or be made independent of them ([Arrival.Whole]).
+// A [Reader] reads all kinds of frames. It keeps the peer's cache and the messages that are
+// incomplete, within [Limits]; both can be taken out and put into another Reader
+// ([Reader.Restore]), for a connection that goes on elsewhere. A payload can be decoded by a cursor
+// that is given the atoms ([Arrival].Refs), or be made independent of them ([Arrival.Whole]).
 //
-// A header that names no atom is the cheapest to write:
-// [AppendFrameHeadFor]. For one that does, [AtomRefs] packs the message, which
-// can be done at any time, and [SentAtoms] writes the header, in the order in
-// which frames are sent. [Cut] divides a message into [Fragments], uncopied.
+// A header that names no atom is the cheapest to write: [AppendFrameHeadFor]. For one that does,
+// [AtomRefs] packs the message, which can be done at any time, and [SentAtoms] writes the header,
+// in the order in which frames are sent. [Cut] divides a message into [Fragments], uncopied.
 //
 // # Flags
 //
-// A node announces what it can do as [Flags]; a connection uses what both have
-// announced ([Flags.Negotiate]). A node refuses a peer that lacks flags that it
-// requires ([Mandatory25], [Mandatory26]); these grow with OTP releases, which
-// is why old libraries stop connecting. So the error says which flags, by name,
-// and which OTP requires them. [FlagsLibei] is what the C library announces;
-// [FlagsDefault] has more:
+// A node announces what it can do as [Flags]; a connection uses what both have announced
+// ([Flags.Negotiate]). A node refuses a peer that lacks flags that it requires ([Mandatory25],
+// [Mandatory26]); these grow with OTP releases, which is why old libraries stop connecting. So the
+// error says which flags, by name, and which OTP requires them. [FlagsLibei] is what the C library
+// announces; [FlagsDefault] has more:
 //
 //   - FlagDistMonitorName: an Erlang node sends a peer without it nothing about
 //     monitors at all, not even of pids (measured with OTP 25, 27 and 29).
 //   - FlagSpawn: rpc:call and erpc:call arrive as SPAWN_REQUEST.
 //   - FlagExitPayload and FlagSendSender: the newer forms of exits and sends.
-//   - FlagAlias and FlagAltactSig: replies to gen_server:call go to an alias,
-//     and messages may have priority. OTP 25 to 27 know only the former, OTP 28
-//     and 29 both; OTP 30 drops the former.
+//   - FlagAlias and FlagAltactSig: replies to gen_server:call go to an alias, and messages may have
+//     priority. OTP 25 to 27 know only the former, OTP 28 and 29 both; OTP 30 drops the former.
 //   - FlagDistHdrAtomCache, FlagFragments: frames with headers and fragments,
 //     which a [Reader] reads.
 //
 // # Versions
 //
-// Version 5 of the handshake is that of OTP 22 and older, version 6 that of OTP
-// 23 and later. In version 5 the name carries half of the flags, and a
-// complement follows the challenge. Some later nodes still send such a name
-// when they do not know better (OTP 23 and 24 to a node that no port mapper has
-// told them about), and OTP accepts it: all but 25.0 to 25.2, which close the
-// connection. As B this package always accepts it; as A it speaks version 5 on
-// request (InitiateOptions.Version5). OTP 22 and older are refused, for want of
-// FlagHandshake23.
+// Version 5 of the handshake is that of OTP 22 and older, version 6 that of OTP 23 and later. In
+// version 5 the name carries half of the flags, and a complement follows the challenge. Some later
+// nodes still send such a name when they do not know better (OTP 23 and 24 to a node that no port
+// mapper has told them about), and OTP accepts it: all but 25.0 to 25.2, which close the
+// connection. As B this package always accepts it; as A it speaks version 5 on request
+// (InitiateOptions.Version5). OTP 22 and older are refused, for want of FlagHandshake23.
 //
 // # Names
 //
-// A node's name is alive@host. One's own name is letters, digits, "-" and "_",
-// and a host in ASCII ([CheckOwnName]), which is what Erlang nodes accept; a
-// peer's can be anything that an atom can be ([SplitName]). A node may come
-// without a name, as Self.Dynamic: it announces only its host, and B gives it a
-// name and a creation (StatusNamed). The creation tells one incarnation of a
-// name from the next; it is part of every pid.
+// A node's name is alive@host. One's own name is letters, digits, "-" and "_", and a host in ASCII
+// ([CheckOwnName]), which is what Erlang nodes accept; a peer's can be anything that an atom can be
+// ([SplitName]). A node may come without a name, as Self.Dynamic: it announces only its host, and B
+// gives it a name and a creation (StatusNamed). The creation tells one incarnation of a name from
+// the next; it is part of every pid.
 //
 // # Two at once
 //
-// Two nodes may connect to each other at the same time, or again while an old
-// connection is not known to be dead. B alone decides, in
-// RespondOptions.Decide. An Erlang node decides as follows:
+// Two nodes may connect to each other at the same time, or again while an old connection is not
+// known to be dead. B alone decides, in RespondOptions.Decide. An Erlang node decides as follows:
 //
 //   - no connection and no attempt of its own: ok.
 //   - its own attempt is pending: if its name sorts after A's, nok (A then
@@ -111,30 +101,21 @@
 //
 // # Control messages
 //
-// Op's constants show each tuple. The field names are those of the manual:
+// Op's constants show each tuple, with the manual's names of the fields. Some must be answered:
+// UNLINK_ID; MONITOR_P of something that does not exist, by MONITOR_P_EXIT noproc; SPAWN_REQUEST by
+// SPAWN_REPLY, always and before any other signal of the new process: the request's {reply, …}
+// option is not sent. Without it erpc:call fails although the result has come.
 //
-//   - SEND, SEND_SENDER, REG_SEND, ALIAS_SEND: a message to a pid, a
-//     registered name or an alias (ALTACT_SIG_SEND: any, with priority).
-//   - LINK, UNLINK_ID, UNLINK_ID_ACK, EXIT: links. UNLINK_ID must be answered.
-//   - EXIT2: exit/2. GROUP_LEADER: group_leader/2.
-//   - MONITOR_P, DEMONITOR_P, MONITOR_P_EXIT: monitors. A monitor of something
-//     that does not exist must be answered with MONITOR_P_EXIT noproc.
-//   - SPAWN_REQUEST must be answered with SPAWN_REPLY, always and before any
-//     other signal of the new process: the request's {reply, …} option is not
-//     sent. Without it erpc:call fails although the result has come.
-//
-// A TT variant carries a trace token and is otherwise the same; Op.Base folds
-// them. An operation from the future is ErrUnknownOp, with the tuple in
-// ControlError.Raw; the connection stays usable.
+// A TT variant carries a trace token and is otherwise the same; Op.Base folds them. An operation
+// from the future is ErrUnknownOp, with the tuple in ControlError.Raw; the connection stays usable.
 //
 // # Trust
 //
-// The handshake proves that both sides know the cookie, by MD5 and without
-// binding it to the connection: somebody in between can relay it. It protects
-// against mistakes, not attackers; for those there is TLS below. Everything
-// read here is checked against the bytes present before it is used, and no size
-// in it is trusted. Digests are compared in constant time, and no error
-// contains one.
+// The handshake proves that both sides know the cookie, by MD5 and without binding it to the
+// connection: somebody in between can relay it. It protects against mistakes, not attackers; for
+// those there is TLS below. Everything read here is checked against the bytes present before it is
+// used, and no size in it is trusted. Digests are compared in constant time, and no error contains
+// one.
 //
 // # Where it is specified
 //

@@ -8,23 +8,20 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// Why a handshake failed, for callers to act on; each is wrapped in a
-// *HandshakeError.
+// Why a handshake failed, for callers to act on; each is wrapped in a *HandshakeError.
 var (
 	// ErrBadCookie: the peer's digest proves that it has another cookie. As a
 	// rule only the accepting side can tell: the connecting side gets
 	// ErrNoProof, and this only from a peer that answers with a wrong digest.
 	ErrBadCookie = errors.New("wrong cookie")
-	// ErrNoProof: the peer that this side has connected to received our digest
-	// and closed the connection. The protocol has no message for a wrong cookie,
-	// so this is how one shows on the connecting side; the peer's log may say
-	// more.
+	// ErrNoProof: the peer that this side has connected to received our digest and closed the
+	// connection. The protocol has no message for a wrong cookie, so this is how one shows on the
+	// connecting side; the peer's log may say more.
 	ErrNoProof = errors.New("the peer closes instead of proving that it knows the cookie")
 	// ErrReflected: the peer's challenge is one of our own, from another handshake in progress. It
 	// does not know the cookie, and wants us to answer for it: an attack. See Self.IsOwn.
-	ErrReflected = errors.New("the peer sends back a challenge of our own: it does not know the cookie, and this is an attack")
-	// ErrNotAllowed: the accepting side answered "not_allowed".
-	ErrNotAllowed = errors.New("not allowed")
+	ErrReflected  = errors.New("the peer sends back a challenge of our own: it does not know the cookie, and this is an attack")
+	ErrNotAllowed = errors.New("not allowed") // the accepting side answered "not_allowed"
 	// ErrNok: the accepting side answered "nok": both sides connect at the same
 	// time and the attempt of the other side wins. Expect its connection.
 	ErrNok = errors.New("simultaneous connect, the other attempt wins")
@@ -33,21 +30,18 @@ var (
 	ErrAlive = errors.New("already connected")
 	// ErrMissingFlags: the peer lacks flags that we require; HandshakeError.Missing has them.
 	ErrMissingFlags = errors.New("mandatory distribution flags are missing")
-	// ErrMalformed: a handshake message that breaks its layout.
-	ErrMalformed = errors.New("malformed handshake message")
+	ErrMalformed    = errors.New("malformed handshake message") // a handshake message that breaks its layout
 	// ErrUnexpected: a well-formed message that has no place here, such as a
 	// dynamic name that was not asked for.
 	ErrUnexpected = errors.New("unexpected handshake message")
 	// ErrWrongPeer: the node that answered is not the one that was asked for.
 	ErrWrongPeer = errors.New("another node than the expected one")
 	// ErrSelf: both ends of the connection have the same node name.
-	ErrSelf = errors.New("a node cannot connect to its own name")
-	// ErrInvalidName: text that cannot be a node name (or host).
-	ErrInvalidName = errors.New("invalid node name")
+	ErrSelf        = errors.New("a node cannot connect to its own name")
+	ErrInvalidName = errors.New("invalid node name") // text that cannot be a node name (or host)
 	// ErrConfig: the caller's own Self, options or verdict cannot be used.
 	ErrConfig = errors.New("unusable handshake configuration")
-	// ErrRefused: our own side refused the peer (CheckPeer, Decide); the reason
-	// is wrapped with it.
+	// ErrRefused: our own side refused the peer (CheckPeer, Decide); the reason is wrapped with it.
 	ErrRefused = errors.New("peer refused")
 )
 
@@ -63,10 +57,8 @@ var (
 	ErrNotNegotiated = errors.New("frame kind not negotiated")
 	// ErrUnsupported: a frame kind that was negotiated but is not read by ParseFrame.
 	ErrUnsupported = errors.New("frame kind not supported")
-	// ErrFrame: bytes that are no frame.
-	ErrFrame = errors.New("malformed frame")
-	// ErrTooLong: more bytes than a length field can express.
-	ErrTooLong = errors.New("too long for the wire")
+	ErrFrame       = errors.New("malformed frame")       // bytes that are no frame
+	ErrTooLong     = errors.New("too long for the wire") // more bytes than a length field can express
 	// ErrHeader: a distribution header that breaks its layout, or names what is no atom.
 	ErrHeader = errors.New("malformed distribution header")
 	// ErrNotCached: a distribution header that refers to a place in the cache where no atom was put.
@@ -87,8 +79,7 @@ var (
 	ErrTooManySequences = errors.New("too many incomplete messages")
 	// ErrTooMuchIncomplete: incomplete messages take more memory than Limits.Incomplete.
 	ErrTooMuchIncomplete = errors.New("incomplete messages take too much memory")
-	// ErrMessageTooLong: a message that is longer than Limits.Message.
-	ErrMessageTooLong = errors.New("message too long")
+	ErrMessageTooLong    = errors.New("message too long") // a message that is longer than Limits.Message
 )
 
 // Phases of a handshake, in their order, as HandshakeError.Phase names them.
@@ -103,10 +94,9 @@ const (
 	PhaseChallengeAck   = "challenge_ack"   // the accepting side's digest
 )
 
-// HandshakeError is every error of a handshake: where it stopped, with whom
-// and why. Err is one of the sentinels of this package, or what the
-// PacketConn returned (io.EOF, a time-out, a context's error), and passes
-// errors.Is and errors.As.
+// HandshakeError is every error of a handshake: where it stopped, with whom and why. Err is one of
+// the sentinels of this package, or what the PacketConn returned (io.EOF, a time-out, a context's
+// error), and passes errors.Is and errors.As.
 type HandshakeError struct {
 	Phase   string // one of the Phase constants
 	Peer    string // the peer's node name; "" while it is not known
@@ -148,9 +138,8 @@ func (e *HandshakeError) Is(target error) bool {
 
 // ControlError is every error about the content of a control message.
 type ControlError struct {
-	Op Op // the operation; 0 when it could not be read
-	// bytes before the fault, counted from the start of the cursor's input; -1 when encoding
-	Offset int
+	Op     Op     // the operation; 0 when it could not be read
+	Offset int    // bytes before the fault, counted from the start of the cursor's input; -1 when encoding
 	Field  string // the element concerned, in the words of Control; may be ""
 	Raw    ei.Raw // with ErrUnknownOp: the whole tuple, aliasing the input
 	Err    error  // ErrUnknownOp, ErrShape or an error of package ei

@@ -19,75 +19,50 @@ const (
 	// space. Without it the node is hidden.
 	FlagPublished Flags = 1 << 0
 	// FlagAtomCache (DFLAG_ATOM_CACHE) is obsolete; no living node announces it.
-	FlagAtomCache Flags = 1 << 1
-	// FlagExtendedReferences (DFLAG_EXTENDED_REFERENCES): references of several words.
-	FlagExtendedReferences Flags = 1 << 2
-	// FlagDistMonitor (DFLAG_DIST_MONITOR): process monitors.
-	FlagDistMonitor Flags = 1 << 3
-	// FlagFunTags (DFLAG_FUN_TAGS): funs have a tag of their own.
-	FlagFunTags Flags = 1 << 4
+	FlagAtomCache          Flags = 1 << 1
+	FlagExtendedReferences Flags = 1 << 2 // DFLAG_EXTENDED_REFERENCES: references of several words
+	FlagDistMonitor        Flags = 1 << 3 // DFLAG_DIST_MONITOR: process monitors
+	FlagFunTags            Flags = 1 << 4 // DFLAG_FUN_TAGS: funs have a tag of their own
 	// FlagDistMonitorName (DFLAG_DIST_MONITOR_NAME): monitors of registered
 	// names. A peer without this flag is sent no monitors of pids either: the C
 	// library announces FlagDistMonitor, but cannot read monitors.
 	FlagDistMonitorName Flags = 1 << 5
 	// FlagHiddenAtomCache (DFLAG_HIDDEN_ATOM_CACHE) is obsolete; no living node announces it.
-	FlagHiddenAtomCache Flags = 1 << 6
-	// FlagNewFunTags (DFLAG_NEW_FUN_TAGS): NEW_FUN_EXT.
-	FlagNewFunTags Flags = 1 << 7
-	// FlagExtendedPidsPorts (DFLAG_EXTENDED_PIDS_PORTS): more bits in pids and ports.
-	FlagExtendedPidsPorts Flags = 1 << 8
-	// FlagExportPtrTag (DFLAG_EXPORT_PTR_TAG): EXPORT_EXT.
-	FlagExportPtrTag Flags = 1 << 9
-	// FlagBitBinaries (DFLAG_BIT_BINARIES): BIT_BINARY_EXT.
-	FlagBitBinaries Flags = 1 << 10
-	// FlagNewFloats (DFLAG_NEW_FLOATS): NEW_FLOAT_EXT.
-	FlagNewFloats Flags = 1 << 11
-	// FlagUnicodeIO (DFLAG_UNICODE_IO): the io protocol carries Unicode.
-	FlagUnicodeIO Flags = 1 << 12
+	FlagHiddenAtomCache   Flags = 1 << 6
+	FlagNewFunTags        Flags = 1 << 7  // DFLAG_NEW_FUN_TAGS: NEW_FUN_EXT
+	FlagExtendedPidsPorts Flags = 1 << 8  // DFLAG_EXTENDED_PIDS_PORTS: more bits in pids and ports
+	FlagExportPtrTag      Flags = 1 << 9  // DFLAG_EXPORT_PTR_TAG: EXPORT_EXT
+	FlagBitBinaries       Flags = 1 << 10 // DFLAG_BIT_BINARIES: BIT_BINARY_EXT
+	FlagNewFloats         Flags = 1 << 11 // DFLAG_NEW_FLOATS: NEW_FLOAT_EXT
+	FlagUnicodeIO         Flags = 1 << 12 // DFLAG_UNICODE_IO: the io protocol carries Unicode
 	// FlagDistHdrAtomCache (DFLAG_DIST_HDR_ATOM_CACHE): distribution headers
 	// and atom caches instead of pass-through frames.
 	FlagDistHdrAtomCache Flags = 1 << 13
-	// FlagSmallAtomTags (DFLAG_SMALL_ATOM_TAGS): SMALL_ATOM_EXT.
-	FlagSmallAtomTags Flags = 1 << 14
-	// FlagUTF8Atoms (DFLAG_UTF8_ATOMS): ATOM_UTF8_EXT and SMALL_ATOM_UTF8_EXT.
-	FlagUTF8Atoms Flags = 1 << 16
-	// FlagMapTag (DFLAG_MAP_TAG): MAP_EXT.
-	FlagMapTag Flags = 1 << 17
+	FlagSmallAtomTags    Flags = 1 << 14 // DFLAG_SMALL_ATOM_TAGS: SMALL_ATOM_EXT
+	FlagUTF8Atoms        Flags = 1 << 16 // DFLAG_UTF8_ATOMS: ATOM_UTF8_EXT and SMALL_ATOM_UTF8_EXT
+	FlagMapTag           Flags = 1 << 17 // DFLAG_MAP_TAG: MAP_EXT
 	// FlagBigCreation (DFLAG_BIG_CREATION): creations of 32 bits (NEW_PID_EXT,
 	// NEW_PORT_EXT, NEWER_REFERENCE_EXT).
-	FlagBigCreation Flags = 1 << 18
-	// FlagSendSender (DFLAG_SEND_SENDER): SEND_SENDER instead of SEND.
-	FlagSendSender Flags = 1 << 19
-	// FlagBigSeqtraceLabels (DFLAG_BIG_SEQTRACE_LABELS): any term as a trace label.
-	FlagBigSeqtraceLabels Flags = 1 << 20
-	// FlagExitPayload (DFLAG_EXIT_PAYLOAD): exit reasons travel as payload
-	// (PAYLOAD_EXIT and its kin).
-	FlagExitPayload Flags = 1 << 22
-	// FlagFragments (DFLAG_FRAGMENTS): large messages are cut. Without
-	// FlagDistHdrAtomCache frames have headers, too, but these name no atoms.
-	FlagFragments Flags = 1 << 23
-	// FlagHandshake23 (DFLAG_HANDSHAKE_23): handshake version 6.
-	FlagHandshake23 Flags = 1 << 24
-	// FlagUnlinkID (DFLAG_UNLINK_ID): UNLINK_ID and UNLINK_ID_ACK instead of UNLINK.
-	FlagUnlinkID Flags = 1 << 25
+	FlagBigCreation       Flags = 1 << 18
+	FlagSendSender        Flags = 1 << 19 // DFLAG_SEND_SENDER: SEND_SENDER instead of SEND
+	FlagBigSeqtraceLabels Flags = 1 << 20 // DFLAG_BIG_SEQTRACE_LABELS: any term as a trace label
+	FlagExitPayload       Flags = 1 << 22 // DFLAG_EXIT_PAYLOAD: exit reasons travel as payload (PAYLOAD_EXIT and its kin)
+	FlagFragments         Flags = 1 << 23 // DFLAG_FRAGMENTS: large messages are cut
+	FlagHandshake23       Flags = 1 << 24 // DFLAG_HANDSHAKE_23: handshake version 6
+	FlagUnlinkID          Flags = 1 << 25 // DFLAG_UNLINK_ID: UNLINK_ID and UNLINK_ID_ACK instead of UNLINK
 	// FlagMandatory25Digest (DFLAG_MANDATORY_25_DIGEST) stands for all of
 	// Mandatory25; see Flags.Expand.
 	FlagMandatory25Digest Flags = 1 << 26
-	// FlagSpawn (DFLAG_SPAWN): SPAWN_REQUEST and SPAWN_REPLY.
-	FlagSpawn Flags = 1 << 32
+	FlagSpawn             Flags = 1 << 32 // DFLAG_SPAWN: SPAWN_REQUEST and SPAWN_REPLY
 	// FlagNameMe (DFLAG_NAME_ME) asks the accepting side for a dynamic node
 	// name. It is a request, not a capability, and is never negotiated.
 	FlagNameMe Flags = 1 << 33
-	// FlagV4NC (DFLAG_V4_NC): pids of 32+32 bits, ports of 64 bits, references
-	// of up to five words.
-	FlagV4NC Flags = 1 << 34
-	// FlagAlias (DFLAG_ALIAS): ALIAS_SEND.
-	FlagAlias Flags = 1 << 35
+	FlagV4NC   Flags = 1 << 34 // DFLAG_V4_NC: pids of 32+32 bits, ports of 64 bits, references of up to five words
+	FlagAlias  Flags = 1 << 35 // DFLAG_ALIAS: ALIAS_SEND
 	// FlagAltactSig (DFLAG_ALTACT_SIG): ALTACT_SIG_SEND, OTP 28 and later; from
 	// OTP 30 on in place of FlagAlias.
-	FlagAltactSig Flags = 1 << 37
-	// FlagNativeRecords (DFLAG_NATIVE_RECORDS): RECORD_EXT, OTP 29 and later.
-	FlagNativeRecords Flags = 1 << 38
+	FlagAltactSig     Flags = 1 << 37
+	FlagNativeRecords Flags = 1 << 38 // DFLAG_NATIVE_RECORDS: RECORD_EXT, OTP 29 and later
 )
 
 // FlagsLibei is the word that the C library erl_interface of OTP 25, 27 and 29
@@ -109,8 +84,7 @@ const Mandatory25 = FlagExtendedReferences | FlagFunTags | FlagNewFunTags |
 	FlagExtendedPidsPorts | FlagExportPtrTag | FlagBitBinaries | FlagNewFloats |
 	FlagUTF8Atoms | FlagMapTag | FlagBigCreation | FlagHandshake23
 
-// Mandatory26 is the set without which a node of OTP 26, 27, 28 or 29 refuses
-// its peer.
+// Mandatory26 is the set without which a node of OTP 26, 27, 28 or 29 refuses its peer.
 const Mandatory26 = Mandatory25 | FlagUnlinkID | FlagV4NC
 
 // lowFlags are the flags that a handshake of version 5 carries in its first
@@ -148,9 +122,7 @@ func (f Flags) Expand() Flags {
 
 // Negotiate gives the flags that a connection may use: those that both sides
 // have announced, short forms expanded, requests such as FlagNameMe left out.
-func (f Flags) Negotiate(peer Flags) Flags {
-	return f.Expand() & peer.Expand() &^ FlagNameMe
-}
+func (f Flags) Negotiate(peer Flags) Flags { return f.Expand() & peer.Expand() &^ FlagNameMe }
 
 // Missing gives the flags of mandatory that a peer announcing f lacks. A peer
 // that announces FlagMandatory25Digest has all of Mandatory25.

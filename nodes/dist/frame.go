@@ -83,18 +83,15 @@ func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 	return kind, nil
 }
 
-// ParseFrame reads a frame (its bytes after the 4-byte length) into ctl and
-// returns its payload, a term without version byte, or nil if the operation has
-// none. The payload is not checked, and ends with the frame: bytes after the
-// term are to be ignored, as OTP does, and so are bytes after a control message
-// without payload. The payload and the Raw fields of ctl alias frame. atoms may
-// be nil, see ParseControl.
+// ParseFrame reads a frame (its bytes after the 4-byte length) into ctl and returns its payload, a
+// term without version byte, or nil if the operation has none. The payload is not checked, and ends
+// with the frame: bytes after the term are to be ignored, as OTP does, and so are bytes after a
+// control message without payload. The payload and the Raw fields of ctl alias frame. atoms may be
+// nil, see ParseControl.
 //
-// A tick gives KindTick and leaves ctl alone. Errors are *FrameError, or
-// *ControlError with offsets counted in frame; after one that wraps
-// ErrUnknownOp the next frame can be read all the same (OTP ends the
-// connection).
-// Distribution headers and fragments are recognised but not read: if their
+// A tick gives KindTick and leaves ctl alone. Errors are *FrameError, or *ControlError with offsets
+// counted in frame; after one that wraps ErrUnknownOp the next frame can be read all the same (OTP
+// ends the connection). Distribution headers and fragments are recognised but not read: if their
 // flags were negotiated, the error wraps ErrUnsupported. A Reader reads them.
 func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Control) (FrameKind, ei.Raw, error) {
 	kind, err := Classify(frame, negotiated)
@@ -126,9 +123,8 @@ func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Contro
 	return kind, ei.Raw(rest[1:]), nil
 }
 
-// AppendFrame appends a whole pass-through frame, length included. payload is a
-// term without version byte; it must be given exactly when ctl's operation has
-// one.
+// AppendFrame appends a whole pass-through frame, length included. payload is a term without
+// version byte; it must be given exactly when ctl's operation has one.
 func AppendFrame(b []byte, ctl *Control, payload ei.Raw) ([]byte, error) {
 	out, err := AppendFrameHead(b, ctl, len(payload))
 	if err != nil {
@@ -140,11 +136,10 @@ func AppendFrame(b []byte, ctl *Control, payload ei.Raw) ([]byte, error) {
 	return append(out, payload...), nil
 }
 
-// AppendFrameHead appends what comes before the payload of a pass-through
-// frame: the length, which already counts the payload bytes that the caller
-// sends after it, the control message, and the payload's version byte if the
-// operation has one. So a large payload is not copied; for one that is encoded
-// in place, FinishFrame sets the length.
+// AppendFrameHead appends what comes before the payload of a pass-through frame: the length, which
+// already counts the payload bytes that the caller sends after it, the control message, and the
+// payload's version byte if the operation has one. So a large payload is not copied; for one that
+// is encoded in place, FinishFrame sets the length.
 func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
 	start := len(b)
 	out := append(b, 0, 0, 0, 0, passThrough, ei.VersionMagic)

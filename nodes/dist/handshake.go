@@ -7,9 +7,8 @@ import (
 	"syscall"
 )
 
-// MaxHandshakePacket is the size in bytes beyond which a PacketConn may refuse
-// a handshake packet: several times what any known node sends, so that a
-// stranger cannot make us keep more.
+// MaxHandshakePacket is the size in bytes beyond which a PacketConn may refuse a handshake packet:
+// several times what any known node sends, so that a stranger cannot make us keep more.
 const MaxHandshakePacket = 4096
 
 // PacketConn carries whole handshake packets; it takes care of the length
@@ -28,9 +27,8 @@ type Self struct {
 	Mandatory Flags  // required of the peer; 0 means Mandatory25
 	Creation  uint32 // which incarnation of the name this is
 	Cookie    string // the shared secret
-	// a fresh random number for every handshake; 0 is refused, as probably forgotten
-	Challenge uint32
-	Dynamic   bool // Initiate only: ask the peer for a name (FlagNameMe)
+	Challenge uint32 // a fresh random number for every handshake; 0 is refused, as probably forgotten
+	Dynamic   bool   // Initiate only: ask the peer for a name (FlagNameMe)
 
 	// IsOwn reports whether a challenge is one that this node has made for a handshake in progress:
 	// if a peer sends such a challenge as its own, the handshake ends with ErrReflected. nil: this
@@ -182,6 +180,5 @@ func closedByPeer(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// refusal joins ErrRefused with the reason, so that both can be found with
-// errors.Is.
+// refusal joins ErrRefused with the reason, so that both can be found with errors.Is.
 func refusal(err error) error { return fmt.Errorf("%w: %w", ErrRefused, err) }

@@ -11,19 +11,17 @@ type InitiateOptions struct {
 	// Want is the node name that must answer, else ErrWrongPeer. "" takes any.
 	Want string
 
-	// AliveAnswer is asked when the peer says that a connection between the two
-	// nodes exists: true means that the old one is dead and the peer may
-	// replace it; false ends this attempt with ErrAlive. peer is Want. nil
-	// answers true.
+	// AliveAnswer is asked when the peer says that a connection between the two nodes exists: true
+	// means that the old one is dead and the peer may replace it; false ends this attempt with
+	// ErrAlive. peer is Want. nil answers true.
 	AliveAnswer func(peer string) bool
 
 	// CheckPeer may refuse the peer once its name is known, before our cookie's
 	// digest goes out; its error is wrapped with ErrRefused. nil allows all.
 	CheckPeer func(name string) error
 
-	// Version5 announces the name in the old form, for a peer whose port mapper
-	// entry says version 5 only. Such a name cannot be dynamic. A peer of OTP 22
-	// or older is ErrMissingFlags all the same.
+	// Version5 announces the name in the old form, for a peer whose port mapper entry says version 5
+	// only. Such a name cannot be dynamic. A peer of OTP 22 or older is ErrMissingFlags all the same.
 	Version5 bool
 }
 

@@ -79,10 +79,9 @@ func AppendName(b []byte, n Name) ([]byte, error) {
 	return b, fmt.Errorf("%w: version %d", ErrConfig, n.Version)
 }
 
-// ParseName reads the message in either form. Bytes after the name of a
-// version 6 message are ignored, as the protocol demands. A name that breaks
-// the rules of SplitName (of CheckHost when it asks for a dynamic name) is
-// ErrInvalidName, anything else ErrMalformed.
+// ParseName reads the message in either form. Bytes after the name of a version 6 message are
+// ignored, as the protocol demands. A name that breaks the rules of SplitName (of CheckHost when it
+// asks for a dynamic name) is ErrInvalidName, anything else ErrMalformed.
 func ParseName(p []byte) (Name, error) {
 	var n Name
 	switch {
@@ -108,30 +107,25 @@ func ParseName(p []byte) (Name, error) {
 	return n, nil
 }
 
-// Status is the word by which the accepting side answers a name, and the
-// connecting side an "alive". A status that is none of the constants is kept
-// as the peer sent it.
+// Status is the word by which the accepting side answers a name, and the connecting side an
+// "alive". A status that is none of the constants is kept as the peer sent it.
 //
 // See erl_dist_protocol, send_status.
 type Status string
 
 // The statuses.
 const (
-	StatusOK Status = "ok" // go on
-	// go on; the accepting side gives up its own attempt
-	StatusOKSimultaneous Status = "ok_simultaneous"
-	// the accepting side's own attempt goes on instead
-	StatusNok        Status = "nok"
-	StatusNotAllowed Status = "not_allowed" // refused
-	StatusAlive      Status = "alive"       // a connection exists: is it dead?
-	StatusNamed      Status = "named:"      // go on, under the dynamic name that follows
-	// answer to alive: the old connection is dead, go on
-	StatusTrue  Status = "true"
-	StatusFalse Status = "false" // answer to alive: the old connection lives
+	StatusOK             Status = "ok"              // go on
+	StatusOKSimultaneous Status = "ok_simultaneous" // go on; the accepting side gives up its own attempt
+	StatusNok            Status = "nok"             // the accepting side's own attempt goes on instead
+	StatusNotAllowed     Status = "not_allowed"     // refused
+	StatusAlive          Status = "alive"           // a connection exists: is it dead?
+	StatusNamed          Status = "named:"          // go on, under the dynamic name that follows
+	StatusTrue           Status = "true"            // answer to alive: the old connection is dead, go on
+	StatusFalse          Status = "false"           // answer to alive: the old connection lives
 )
 
-// StatusMessage is a status as it travels; Name and Creation belong to
-// StatusNamed only.
+// StatusMessage is a status as it travels; Name and Creation belong to StatusNamed only.
 type StatusMessage struct {
 	Status   Status // the word
 	Name     string // the dynamic name that is given
@@ -152,10 +146,9 @@ func AppendStatus(b []byte, m StatusMessage) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(b, m.Creation), nil
 }
 
-// ParseStatus reads the message. Unknown statuses are returned as they are;
-// bytes after the creation of a dynamic name are ignored. A dynamic name that
-// breaks the rules of SplitName is ErrInvalidName, any other fault
-// ErrMalformed.
+// ParseStatus reads the message. Unknown statuses are returned as they are; bytes after the
+// creation of a dynamic name are ignored. A dynamic name that breaks the rules of SplitName is
+// ErrInvalidName, any other fault ErrMalformed.
 func ParseStatus(p []byte) (StatusMessage, error) {
 	if len(p) < 2 || p[0] != tagStatus {
 		return StatusMessage{}, malformed("status", p)

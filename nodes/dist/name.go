@@ -9,9 +9,8 @@ import (
 // MaxName is the longest node name, in characters: a node name is an atom.
 const MaxName = 255
 
-// SplitName takes a node name apart, "alive@host". It fails with
-// ErrInvalidName unless the name has exactly one "@" with text on both sides,
-// is UTF-8 of at most MaxName characters and holds no NUL.
+// SplitName takes a node name apart, "alive@host". It fails with ErrInvalidName unless the name has
+// exactly one "@" with text on both sides, is UTF-8 of at most MaxName characters and holds no NUL.
 func SplitName(name string) (alive, host string, err error) {
 	if err := checkText(name); err != nil {
 		return "", "", err

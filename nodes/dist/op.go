@@ -32,17 +32,15 @@ const (
 	OpPayloadExit2        Op = 26 // {26, From, To}
 	OpPayloadExit2TT      Op = 27 // {27, From, To, Token}
 	OpPayloadMonitorPExit Op = 28 // {28, FromProc, To, Ref}
-	// {29, ReqId, From, GroupLeader, {Module, Function, Arity}, OptList}
-	OpSpawnRequest Op = 29
-	// {30, ReqId, From, GroupLeader, {Module, Function, Arity}, OptList, Token}
-	OpSpawnRequestTT Op = 30
-	OpSpawnReply     Op = 31 // {31, ReqId, To, Flags, Result}
-	OpSpawnReplyTT   Op = 32 // {32, ReqId, To, Flags, Result, Token}
-	OpAliasSend      Op = 33 // {33, From, Alias}
-	OpAliasSendTT    Op = 34 // {34, From, Alias, Token}
-	OpUnlinkID       Op = 35 // {35, Id, From, To}
-	OpUnlinkIDAck    Op = 36 // {36, Id, From, To}
-	OpAltactSigSend  Op = 37 // {37, Flags, From, To} or {37, Flags, From, To, Token}
+	OpSpawnRequest        Op = 29 // {29, ReqId, From, GroupLeader, {Module, Function, Arity}, OptList}
+	OpSpawnRequestTT      Op = 30 // {30, ReqId, From, GroupLeader, {Module, Function, Arity}, OptList, Token}
+	OpSpawnReply          Op = 31 // {31, ReqId, To, Flags, Result}
+	OpSpawnReplyTT        Op = 32 // {32, ReqId, To, Flags, Result, Token}
+	OpAliasSend           Op = 33 // {33, From, Alias}
+	OpAliasSendTT         Op = 34 // {34, From, Alias, Token}
+	OpUnlinkID            Op = 35 // {35, Id, From, To}
+	OpUnlinkIDAck         Op = 36 // {36, Id, From, To}
+	OpAltactSigSend       Op = 37 // {37, Flags, From, To} or {37, Flags, From, To, Token}
 )
 
 // Flags of SPAWN_REPLY, in Control.Flags.

@@ -14,9 +14,8 @@ type RespondOptions struct {
 	// gives ok to all, and not_allowed to a peer that asks for a name.
 	Decide func(n Name) (Verdict, error)
 
-	// CheckPeer may refuse the peer once its name is known: before Decide, or
-	// for a dynamic peer after Decide has named it. Its error is wrapped with
-	// ErrRefused. nil allows all.
+	// CheckPeer may refuse the peer once its name is known: before Decide, or for a dynamic peer after
+	// Decide has named it. Its error is wrapped with ErrRefused. nil allows all.
 	CheckPeer func(name string) error
 
 	// Proven may refuse the peer once it has proven its cookie, and before it
@@ -27,14 +26,12 @@ type RespondOptions struct {
 // Verdict is the accepting side's answer to a name.
 //
 //   - StatusOK, StatusOKSimultaneous: the handshake goes on.
-//   - StatusAlive: a connection to this node exists. If the peer answers that
-//     it is dead, the handshake goes on, and Peer.Status is StatusAlive: now
-//     that the cookie is proven the caller replaces the old connection. If the
-//     peer says that it lives, Respond ends with ErrAlive.
+//   - StatusAlive: a connection to this node exists. If the peer answers that it is dead, the
+//     handshake goes on, and Peer.Status is StatusAlive: now that the cookie is proven the caller
+//     replaces the old connection. If the peer says that it lives, Respond ends with ErrAlive.
 //   - StatusNamed: the only way to go on for a peer that asks for a name. Name
 //     and Creation are what it gets.
-//   - StatusNok, StatusNotAllowed: Respond sends it and ends with ErrNok or
-//     ErrNotAllowed.
+//   - StatusNok, StatusNotAllowed: Respond sends it and ends with ErrNok or ErrNotAllowed.
 type Verdict struct {
 	Status   Status // the answer
 	Name     string // StatusNamed only: alive@host, of the host that the peer announced
@@ -59,16 +56,14 @@ func ReadName(c PacketConn) (Name, error) {
 	return n, nil
 }
 
-// Respond runs the accepting side of the handshake from the message after the
-// name, which ReadName has read (here or in another process), and returns once
-// it has proven its cookie to a peer that has proven its own. It blocks as long
-// as c does. Every error is a *HandshakeError, after which c is useless and
-// should be closed.
+// Respond runs the accepting side of the handshake from the message after the name, which ReadName
+// has read (here or in another process), and returns once it has proven its cookie to a peer that
+// has proven its own. It blocks as long as c does. Every error is a *HandshakeError, after which c
+// is useless and should be closed.
 //
-// The peer's digest is checked first: one with another cookie gets no
-// acknowledgement, and Respond ends with ErrBadCookie. A peer that lacks
-// mandatory flags, has our own name, or is refused by Decide or CheckPeer is
-// told not_allowed.
+// The peer's digest is checked first: one with another cookie gets no acknowledgement, and Respond
+// ends with ErrBadCookie. A peer that lacks mandatory flags, has our own name, or is refused by
+// Decide or CheckPeer is told not_allowed.
 //
 // See erl_dist_protocol, "Distribution Handshake"; ei_accept.
 func Respond(c PacketConn, s Self, n Name, o RespondOptions) (Peer, error) {
@@ -272,8 +267,7 @@ func (x *exchange) refuse(status Status, reason error) error {
 	return reason
 }
 
-// askAlive sends the status alive and reads the answer; nil means that the
-// old connection is dead.
+// askAlive sends the status alive and reads the answer; nil means that the old connection is dead.
 func (x *exchange) askAlive(status []byte) error {
 	if err := x.write(PhaseStatus, status); err != nil {
 		return err

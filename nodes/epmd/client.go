@@ -217,8 +217,7 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 	default:
 		return nil, err
 	}
-	// When ctx ends, the connection is closed, which ends every read and write: it is of no more
-	// use.
+	// When ctx ends, the connection is closed, which ends every read and write: it is of no more use.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	_, err = conn.Write(appendRequest(nil, q))
 	if err == nil {

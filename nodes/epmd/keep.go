@@ -64,8 +64,7 @@ type KeepOptions struct {
 	// the loss. It may, for example, start a Server; if it returns true, the next attempt is made
 	// at once. It must not call Close either. Nil: the next attempt is made after its pause.
 	Absent func(since time.Duration) bool
-	// Logger gets the same events as Notify: losses and failures as warnings. Nil: nothing is
-	// logged.
+	// Logger gets the same events as Notify: losses and failures as warnings. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 

@@ -45,8 +45,7 @@ const (
 // Registration is what a node tells the port mapper about itself.
 // See erl_dist_protocol, ALIVE2_REQ.
 type Registration struct {
-	// the part of the node name before the "@": 1..255 characters of UTF-8 without NUL
-	Name     string
+	Name     string   // the part of the node name before the "@": 1..255 characters of UTF-8 without NUL
 	Port     uint16   // the TCP port on which the node accepts distribution connections, not 0
 	Type     NodeType // zero means TypeHidden
 	Protocol byte     // 0 is TCP over IPv4, the only one defined

@@ -42,8 +42,7 @@ type Server struct {
 	PacketTimeout time.Duration
 	// MaxConns bounds the connections, registrations included; at most 128 of them are not
 	// registrations. For one too many the oldest connection without a name ends; if all have names,
-	// one more is open for requests, but no further name is registered. Zero or less:
-	// DefaultMaxConns.
+	// one more is open for requests, but no further name is registered. Zero or less: DefaultMaxConns.
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
@@ -60,12 +59,10 @@ type Server struct {
 	table     table
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	// *session, oldest first: those without a name that were not ended for want of room
-	nameless list.List
-	// when the log last got a warning that a connection was closed for want of room
-	crowded time.Time
-	ended   error         // why no more connections are taken
-	over    chan struct{} // closed when ended is set; made by open
+	nameless  list.List     // *session, oldest first: those without a name that were not ended for want of room
+	crowded   time.Time     // when the log last got a warning that a connection was closed for want of room
+	ended     error         // why no more connections are taken
+	over      chan struct{} // closed when ended is set; made by open
 
 	frozen chan struct{} // closed at the end of a freeze; nil: there is none
 	grace  time.Time     // the time in a freeze from which nothing is read or written any more
@@ -305,8 +302,12 @@ func (s *Server) release(e *entry) {
 
 // passing reports whether a listener that failed with err may work again: err is an error of
 // accept(2) about a single connection, such as a firewall's refusal (EPERM, EACCES), or a want of
-// descriptors, of memory or (ENOSPC of epoll_ctl) of watches.
+// descriptors, of memory or (ENOSPC of epoll_ctl) of watches; or it says that it is Temporary.
 func passing(err error) bool {
+	var passes interface{ Temporary() bool }
+	if errors.As(err, &passes) && passes.Temporary() {
+		return true
+	}
 	err = transport.PosixError(err)
 	for _, no := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
 		syscall.ENOSPC, syscall.EPERM, syscall.EACCES, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EOPNOTSUPP, syscall.ENETDOWN,

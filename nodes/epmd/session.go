@@ -22,9 +22,8 @@ type session struct {
 	local  bool // the peer is on this machine
 	fd     int  // for dumps
 	entry  *entry
-	// its place among the nameless; nil: it has come from another process with its name
-	at    *list.Element
-	holds bool // the request was a registration, and is answered
+	at     *list.Element // its place among the nameless; nil: it has come from another process with its name
+	holds  bool          // the request was a registration, and is answered
 }
 
 // run serves the connection to its end.

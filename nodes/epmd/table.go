@@ -33,9 +33,7 @@ func (e *entry) creation() uint32 {
 }
 
 // bump starts another incarnation of the name.
-func (e *entry) bump() {
-	e.counter = max(e.counter+1, minCreation)
-}
+func (e *entry) bump() { e.counter = max(e.counter+1, minCreation) }
 
 func (e *entry) dump() DumpEntry { return DumpEntry{Name: e.Name, Port: e.Port, FD: e.fd} }
 

@@ -160,8 +160,7 @@ func parsePort2(b []byte) (name string, err error) {
 	case !utf8.ValidString(name):
 		return "", fmt.Errorf("%w: name is not UTF-8", errMalformed)
 	case utf8.RuneCountInString(name) >= MaxNameChars:
-		// OTP's epmd counts its own terminating NUL, so a name of 255 characters is one too many
-		// here.
+		// OTP's epmd counts its own terminating NUL, so a name of 255 characters is one too many here.
 		return "", fmt.Errorf("%w: a name of %d characters", errMalformed, utf8.RuneCountInString(name))
 	}
 	return name, nil

@@ -35,8 +35,8 @@ var ErrNoHost = errors.New("global: no host has registered the name")
 // RegisterExternal gives a process of a hidden node a global name, by way of an Erlang node:
 // global:register_name_external/3 on the first of the hosts that can be reached. If the connection
 // to that host ends, the name is registered again at the next one, until Close, or until the
-// process ends, or the node drains (nodes.Node.Drain). name and method are as for Global.Register; a method other than those of module
-// global is a function of the hosts.
+// process ends, or the node drains (nodes.Node.Drain). name and method are as for Global.Register;
+// a method other than those of module global is a function of the hosts.
 //
 // The host links itself to the process. RegisterExternal takes the link back, but a process that is
 // to survive the end of its host in all cases has MailboxOptions.TrapExit, and skips the message.

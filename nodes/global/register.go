@@ -91,8 +91,8 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 // error the process has not got the name, or loses it as soon as all nodes have read so; only after
 // nodes.ErrMoved it may have it.
 //
-// When the node drains (nodes.Node.Drain) its processes lose their names; then nothing is registered
-// any more, and the error is nodes.ErrClosed.
+// When the node drains (nodes.Node.Drain) its processes lose their names; then nothing is
+// registered any more, and the error is nodes.ErrClosed.
 //
 // Call it, and the other methods that wait, after Node.Start: in Config.Setup of a program that
 // goes on as the node they wait until ctx ends, for the node does not run before Setup is over.

@@ -338,9 +338,9 @@ type Event[M any] struct {
 }
 
 // Watch yields who is on a topic now, as joined, and from then on who joins, is updated, and
-// leaves, until the loop ends, or ctx does, or the PubSub, by Close or with the node. What has ended
-// that otherwise is an error, in the last pair. An event with a meta that cannot be an M comes with
-// an error, an *ei.UnmarshalError, and the loop may go on.
+// leaves, until the loop ends, or ctx does, or the PubSub, by Close or with the node. What has
+// ended that otherwise is an error, in the last pair. An event with a meta that cannot be an M
+// comes with an error, an *ei.UnmarshalError, and the loop may go on.
 //
 // A loop that is slow misses no end: what happens to one process meanwhile becomes one event, or
 // none if it has come and gone. So at most what is on the topic waits for it, whatever happens.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // An acceptor accepts connections, one call at a time, because a listener has only one deadline,
@@ -16,7 +17,7 @@ import (
 type acceptor struct {
 	l      *net.UnixListener
 	closed chan struct{}
-	turn   turns
+	turn   await.Turns
 }
 
 func newAcceptor(l *net.UnixListener) *acceptor {
@@ -27,10 +28,10 @@ func newAcceptor(l *net.UnixListener) *acceptor {
 // accept waits for the next connection. While the system lacks descriptors or memory, accept pauses
 // and tries again. After close it returns net.ErrClosed.
 func (a *acceptor) accept(ctx context.Context) (*net.UnixConn, error) {
-	if err := a.turn.take(ctx); err != nil {
+	if err := a.turn.Take(ctx); err != nil {
 		return nil, err
 	}
-	defer a.turn.pass()
+	defer a.turn.Pass()
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, err := a.next(ctx)
 		if !exhausted(err) || transport.IsNoWait(ctx) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/sockdir"
@@ -42,7 +44,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	ended := make(chan error, 1)
 	go func() { _, err := closed.Accept(context.Background()); ended <- err }()
-	require.Eventually(t, func() bool { return closed.turn.state.Load() != free }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return closed.turn.Callers() > 0 }, expect.Limit, time.Millisecond)
 	require.NoError(t, closed.Close())
 	require.ErrorIs(t, <-ended, net.ErrClosed)
 
@@ -53,7 +55,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		}
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { return c.turn.state.Load() != free }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return c.turn.Callers() > 0 }, expect.Limit, time.Millisecond)
 	more()
 	require.NoError(t, <-ended)
 }
@@ -75,7 +77,7 @@ func TestAcceptSingleTry(t *testing.T) {
 		select {
 		case err := <-ended:
 			return err
-		case <-time.After(tooLong):
+		case <-time.After(expect.Limit):
 			require.FailNow(t, "it waits")
 			return nil
 		}
@@ -89,9 +91,9 @@ func TestAcceptSingleTry(t *testing.T) {
 		require.NoError(t, accept(ctx))
 		require.NoError(t, c.Close())
 	}
-	require.NoError(t, l.turn.take(soon(t)))
+	require.NoError(t, l.turn.Take(soon(t)))
 	require.ErrorIs(t, accept(transport.NoWait()), os.ErrDeadlineExceeded)
-	l.turn.pass()
+	l.turn.Pass()
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, accept(transport.NoWait()), net.ErrClosed)
 }

@@ -9,9 +9,8 @@ import (
 // A Packet is one message of a batch. Receiving changes N, Err, and what P and Set hold, so that
 // the same packets can be used again.
 type Packet struct {
-	// to send: the payload; to receive: the buffer, of which the first N bytes are filled
-	P   []byte
-	FDs []int // to send: they stay the caller's
+	P   []byte // to send: the payload; to receive: the buffer, of which the first N bytes are filled
+	FDs []int  // to send: they stay the caller's
 
 	Set  *FDSet // to receive: takes the descriptors that come; may be nil with Room 0
 	Room int    // to receive: how many may come
@@ -32,12 +31,12 @@ func (c *Conn) SendBatch(ctx context.Context, packets []Packet) (n int, err erro
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = c.sending.take(ctx)
+		err = c.sending.Take(ctx)
 	}
 	if err != nil {
 		return 0, c.notSent(nil, err)
 	}
-	defer c.sending.pass()
+	defer c.sending.Pass()
 	for n < len(packets) && err == nil {
 		rest := packets[n:]
 		var out int
@@ -90,12 +89,12 @@ func (c *Conn) ReceiveBatch(ctx context.Context, packets []Packet) (n int, err e
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = c.receiving.take(ctx)
+		err = c.receiving.Take(ctx)
 	}
 	if err != nil {
 		return 0, failed("receive", c.peer, err)
 	}
-	defer c.receiving.pass()
+	defer c.receiving.Pass()
 	n, none, err := c.receiveMany(packets)
 	if n == 0 && err == nil {
 		if err = c.receiveFirst(ctx, &packets[0], none); err == nil {

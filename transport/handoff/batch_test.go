@@ -17,10 +17,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // rooms makes n packets to receive into.
@@ -147,7 +150,7 @@ func TestReceiveBatchWaits(t *testing.T) {
 				}
 				over <- o
 			}()
-			require.Eventually(t, func() bool { return b.receiving.state.Load() != free }, tooLong, time.Millisecond)
+			require.Eventually(t, func() bool { return b.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 			_, err := a.SendBatch(soon(t), numbered(3))
 			require.NoError(t, err)
 			require.Equal(t, outcome{all: []string{"aa", "ab", "ac"}}, <-over)
@@ -406,9 +409,9 @@ func TestBatchStaysTogether(t *testing.T) {
 	}
 	over := make(chan error, 2)
 	go func() { _, err := a.SendBatch(soon(t), packets); over <- err }()
-	require.Eventually(t, func() bool { return a.sending.state.Load() != free }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return a.sending.Callers() > 0 }, expect.Limit, time.Millisecond)
 	go func() { over <- a.Send(soon(t), []byte("other")) }()
-	require.Eventually(t, func() bool { return a.sending.state.Load() == sought }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return a.sending.Callers() > 1 }, expect.Limit, time.Millisecond)
 	var all []string
 	for len(all) <= len(packets) {
 		got := rooms(20, 5, 0)
@@ -459,8 +462,8 @@ func TestCloseEndsBatches(t *testing.T) {
 				sent <- err
 			}()
 			go func() { _, err := a.ReceiveBatch(context.Background(), rooms(3, 5, 0)); received <- err }()
-			for _, turns := range []*turns{&a.sending, &a.receiving} {
-				require.Eventually(t, func() bool { return turns.state.Load() != free }, tooLong, time.Millisecond)
+			for _, turns := range []*await.Turns{&a.sending, &a.receiving} {
+				require.Eventually(t, func() bool { return turns.Callers() > 0 }, expect.Limit, time.Millisecond)
 			}
 			require.NoError(t, a.Close())
 			require.ErrorIs(t, <-sent, net.ErrClosed)

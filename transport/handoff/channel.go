@@ -132,8 +132,7 @@ func (ch *Channel) next(ctx context.Context, set *FDSet, room int) ([]byte, erro
 		return p, nil
 	}
 	p, _, cred, err := ch.conn.receive(ctx, wanted{p: ch.buf, room: room}, set)
-	// Linux: the sender of this packet, which need not be the process that listened or made the
-	// pair
+	// Linux: the sender of this packet, which need not be the process that listened or made the pair
 	if cred.PID > 0 {
 		ch.peer.PID, ch.known = cred.PID, true
 	}

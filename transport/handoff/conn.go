@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // MaxDescriptors is the most descriptors that one message can have: Linux's SCM_MAX_FD. Other
@@ -41,7 +42,7 @@ type Conn struct {
 	kind  int            // SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM
 	peer  transport.Addr // the address that the socket is connected to; nil: none
 
-	sending, receiving turns // held while a call uses out, in
+	sending, receiving await.Turns // held while a call uses out, in
 	out                outgoing
 	in                 incoming
 	many               batches // for SendBatch and ReceiveBatch

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/need"
@@ -447,7 +449,7 @@ func TestWaitForTurnEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	first := make(chan error, 1)
 	go func() { _, err := b.Receive(ctx, make([]byte, 1), nil, 0); first <- err }()
-	require.Eventually(t, func() bool { return b.receiving.state.Load() != 0 }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return b.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 	short, stop := context.WithTimeout(context.Background(), time.Millisecond)
 	defer stop()
 	_, err := b.Receive(short, make([]byte, 1), nil, 0)
@@ -580,10 +582,10 @@ func TestSingleTry(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, len(p), n)
 
-		require.NoError(t, b.receiving.take(soon(t)))
+		require.NoError(t, b.receiving.Take(soon(t)))
 		_, err = b.Receive(transport.NoWait(), p, nil, 0)
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		b.receiving.pass()
+		b.receiving.Pass()
 	}
 }
 

@@ -76,16 +76,7 @@
 // A process gives all that it serves to another process, and at most one of the two is the owner at
 // any time: an [Offer] gives, and an [Acceptance] takes. The protocol does not know what it hands
 // over: callbacks freeze, stage, start and thaw it.
-//
-//	old owner                     new owner
-//	hello ◄─────────────────────► hello        versions, plug-ins, features, limits; a refusal changes nothing
-//	static ─────────────────────► prepared     while the old one runs
-//	Freeze
-//	descriptors, state, pipe ───► Stage        touches nothing
-//	      ◄────────────────────── accept       with a hash of the state
-//	token ═══════ pipe ═════════► read         the reader becomes the owner
-//	      ◄────────────────────── Start, done, or why Start has failed
-//	Release, goodbye ───────────►
+// docs/handoff.md of this module draws its steps, and says what happens at each if a side dies.
 //
 // The token is one byte in a pipe made for the hand-off. Before the token is written, the old owner
 // can resume; after that, only by reading the token back itself, and then it closes both ends of

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/transport"
@@ -129,7 +131,7 @@ func requireEnds(t *testing.T, r interface {
 	SetReadDeadline(time.Time) error
 }) {
 	t.Helper()
-	for end := time.Now().Add(tooLong); ; {
+	for end := time.Now().Add(expect.Limit); ; {
 		runtime.GC()
 		require.NoError(t, r.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
 		_, err := r.Read(make([]byte, 1))

@@ -24,10 +24,9 @@ const stolen = -1
 // Indices are stable: [FDSet.Steal] leaves a hole. After Close the set is empty and can be used
 // again; its memory is reused.
 type FDSet struct {
-	mu  sync.Mutex
-	own *descriptors // nil: there was none yet
-	// a stranger has sent them: neither Close nor File may wait for what he has made
-	wary bool
+	mu   sync.Mutex
+	own  *descriptors // nil: there was none yet
+	wary bool         // a stranger has sent them: neither Close nor File may wait for what he has made
 }
 
 // descriptors are those of a set. They do not refer to it, and so can be closed when it is gone.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/need"
@@ -229,7 +231,7 @@ func TestJSONWaitsEnd(t *testing.T) {
 	require.NoError(t, <-waiting)
 	done := make(chan error, 1)
 	go func() { _, _, err := server.Recv(context.Background(), nil); done <- err }()
-	require.Eventually(t, func() bool { return server.conn.receiving.state.Load() != 0 }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return server.conn.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 	require.NoError(t, server.Close())
 	if err := <-done; err != nil { // otherwise it has received a document before
 		require.ErrorIs(t, err, net.ErrClosed)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/transport"
@@ -58,14 +60,14 @@ func TestLoneWaitsWithoutADescriptor(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorIs(t, err, transport.ErrPoisoned, "part of it is out")
 	go func() { _, err := full.Receive(context.Background(), much, nil, 0); ended <- err }()
-	require.Eventually(t, func() bool { return full.receiving.state.Load() != free }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return full.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 	require.NoError(t, full.Close())
 	require.ErrorIs(t, <-ended, net.ErrClosed)
 
 	go func() { _, err := b.Receive(context.Background(), much, nil, 0); ended <- err }()
-	require.Eventually(t, func() bool { return b.receiving.state.Load() != free }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return b.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 	more()
-	require.Eventually(t, func() bool { return watched() == polls+1 }, tooLong, time.Millisecond, "it sleeps now")
+	require.Eventually(t, func() bool { return watched() == polls+1 }, expect.Limit, time.Millisecond, "it sleeps now")
 	require.NoError(t, a.Send(soon(t), []byte("x")))
 	require.NoError(t, <-ended)
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/await"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,7 +24,7 @@ import (
 type lone struct {
 	fd                 int
 	waiter             *transport.Waiter
-	sending, receiving *turns       // of the Conn
+	sending, receiving *await.Turns // of the Conn
 	use                sync.RWMutex // Close locks it for good
 	closed             atomic.Bool
 	ending             chan struct{} // closed when Close begins
@@ -79,9 +80,9 @@ func (s *lone) Close() error {
 	s.dropped.Stop()
 	close(s.ending)
 	_ = s.waiter.Close()
-	for _, t := range []*turns{s.sending, s.receiving} {
-		_ = t.take(context.Background())
-		defer t.pass()
+	for _, t := range []*await.Turns{s.sending, s.receiving} {
+		_ = t.Take(context.Background())
+		defer t.Pass()
 	}
 	s.use.Lock()
 	_ = closeFD(s.fd)
@@ -99,14 +100,14 @@ func (s *lone) Control(f func(fd uintptr)) error {
 }
 
 func (s *lone) Read(f func(fd uintptr) bool) error {
-	_ = s.receiving.take(context.Background())
-	defer s.receiving.pass()
+	_ = s.receiving.Take(context.Background())
+	defer s.receiving.Pass()
 	return ended(s.waiter.Accept(func() bool { return f(uintptr(s.fd)) }))
 }
 
 func (s *lone) Write(f func(fd uintptr) bool) error {
-	_ = s.sending.take(context.Background())
-	defer s.sending.pass()
+	_ = s.sending.Take(context.Background())
+	defer s.sending.Pass()
 	return ended(s.waiter.Write(func() bool { return f(uintptr(s.fd)) }))
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +47,7 @@ func TestLoneDescriptors(t *testing.T) {
 	require.Equal(t, 2, grown())
 	received := make(chan error, 1)
 	go func() { _, err := other.Receive(ctx, p, nil, 0); received <- err }()
-	require.Eventually(t, func() bool { return watched() == polls+1 }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return watched() == polls+1 }, expect.Limit, time.Millisecond)
 	require.NoError(t, one.Send(ctx, []byte("x")))
 	require.NoError(t, <-received)
 	require.NoError(t, one.Close())
@@ -134,7 +136,7 @@ func TestLoneClose(t *testing.T) {
 			select {
 			case err := <-ended:
 				require.ErrorIs(t, err, net.ErrClosed)
-			case <-time.After(tooLong):
+			case <-time.After(expect.Limit):
 				require.FailNow(t, "somebody waits on")
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 const (
@@ -51,11 +52,11 @@ type MessageConn struct {
 	conn *Conn
 	max  int
 
-	sending turns
+	sending await.Turns
 	head    [frameHeader]byte
 	one     [1]int
 
-	receiving turns
+	receiving await.Turns
 	set       FDSet      // descriptors of a packet; the attachment of a frame
 	in        byteStream // for framed messages
 	partial   frame
@@ -129,10 +130,10 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 		return fmt.Errorf("a payload of %d bytes, more than %d (MessageConfig.MaxMessage, of both ends): %w",
 			len(data), m.max, syscall.EMSGSIZE)
 	}
-	if err := m.sending.take(ctx); err != nil {
+	if err := m.sending.Take(ctx); err != nil {
 		return err
 	}
-	defer m.sending.pass()
+	defer m.sending.Pass()
 	var fds []int
 	if m.one[0] = fd; fd >= 0 {
 		fds = m.one[:]
@@ -195,10 +196,10 @@ func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err
 // ReceiveFD is Receive that returns the attachment as a descriptor, which is the caller's; -1 is
 // none, also with an error. It waits as Receive does, and has its errors.
 func (m *MessageConn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
-	if err := m.receiving.take(ctx); err != nil {
+	if err := m.receiving.Take(ctx); err != nil {
 		return nil, stolen, failed("receive message", m.conn.peer, err)
 	}
-	defer m.receiving.pass()
+	defer m.receiving.Pass()
 	if m.conn.Packets() {
 		data, fd, err = m.receivePacket(ctx)
 	} else {
@@ -322,8 +323,8 @@ func (m *MessageConn) SyscallConn() (syscall.RawConn, error) { return m.conn.Sys
 // return net.ErrClosed.
 func (m *MessageConn) Close() error {
 	err := m.conn.Close()
-	_ = m.receiving.take(context.Background())
-	defer m.receiving.pass()
+	_ = m.receiving.Take(context.Background())
+	defer m.receiving.Pass()
 	return errors.Join(err, m.forget())
 }
 

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
@@ -665,7 +667,7 @@ func TestMessageClose(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			go func() { _, _, err := m.Receive(context.Background()); done <- err }()
-			require.Eventually(t, func() bool { return m.conn.receiving.state.Load() != 0 }, tooLong, time.Millisecond)
+			require.Eventually(t, func() bool { return m.conn.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 			require.NoError(t, m.Close())
 			require.ErrorIs(t, <-done, net.ErrClosed)
 			_, _, err := m.Receive(context.Background())

@@ -373,9 +373,8 @@ type Deadlines struct {
 	Stage  time.Duration // the new owner's Stage: 3 s
 	// old owner: until the token is read and done is said; new owner: to wait for the token, and
 	// again to start: 5 s
-	Take time.Duration
-	// new owner: the wait for the old owner's Release; old owner: to say goodbye: 5 s
-	Goodbye time.Duration
+	Take    time.Duration
+	Goodbye time.Duration // new owner: the wait for the old owner's Release; old owner: to say goodbye: 5 s
 }
 
 func (d Deadlines) complete() Deadlines {

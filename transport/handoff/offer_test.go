@@ -17,6 +17,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/need"
@@ -685,7 +687,7 @@ func TestTakeBackNeverWaits(t *testing.T) {
 		case err := <-took:
 			require.NoError(t, err)
 			require.Equal(t, written, back)
-		case <-time.After(tooLong):
+		case <-time.After(expect.Limit):
 			require.FailNow(t, "it waits", "round %d", i)
 		}
 		close(over)

@@ -17,8 +17,7 @@ var (
 	// ErrOther says that the two sides want to hand over different things: nodes of different
 	// names, say.
 	ErrOther = errors.New("a hand-off of something else")
-	// ErrLimit says that there are more descriptors, or more bytes of state, than the new owner
-	// takes.
+	// ErrLimit says that there are more descriptors, or more bytes of state, than the new owner takes.
 	ErrLimit = errors.New("more than the new owner takes")
 	// ErrLeft says that the other side is gone: its process has ended, or closed the channel.
 	ErrLeft = errors.New("the other side has left")

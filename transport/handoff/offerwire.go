@@ -41,8 +41,7 @@ const (
 	magic = "cnode-handoff"
 	// The versions of the protocol that this package speaks.
 	minVersion, maxVersion = 1, 1
-	// featureMemoryFile: the state may come in a memory file.
-	featureMemoryFile = "memory-file"
+	featureMemoryFile      = "memory-file" // the state may come in a memory file
 	// listLimit bounds the lists of a message.
 	listLimit = 1024
 )

@@ -76,7 +76,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 		err = ctx.Err() // before the turn is taken: a nil context panics
 	}
 	if err == nil {
-		err = c.receiving.take(ctx)
+		err = c.receiving.Take(ctx)
 	}
 	if err != nil {
 		return nil, nil, noCred, failed("receive", c.peer, err)
@@ -101,7 +101,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 	}
 	p, from, cred, err = i.p[:i.n], i.from, i.cred, c.received(set, err)
 	i.forget()
-	c.receiving.pass()
+	c.receiving.Pass()
 	return p, from, cred, err
 }
 

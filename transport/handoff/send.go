@@ -50,10 +50,10 @@ func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryPa
 
 // tryParts is TrySend of head and p as one message.
 func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
-	if !c.sending.try() {
+	if !c.sending.Try() {
 		return 0, failed("send", c.peer, syscall.EAGAIN)
 	}
-	defer c.sending.pass()
+	defer c.sending.Pass()
 	if err := c.prepare(nil, head, p, fds); err != nil {
 		return 0, failed("send", c.peer, err)
 	}
@@ -78,7 +78,7 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	err := ctx.Err() // before the turn is taken: a nil context panics
 	if err == nil {
-		err = c.sending.take(ctx)
+		err = c.sending.Take(ctx)
 	}
 	if err != nil {
 		return c.notSent(to, err)
@@ -90,7 +90,7 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 		n, _, errno := o.call(uintptr(c.alone.fd))
 		if errno == 0 && int(n) == size {
 			o.forget()
-			c.sending.pass()
+			c.sending.Pass()
 			return nil
 		}
 		switch {
@@ -109,7 +109,7 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 	}
 	full = err == nil && o.wait
 	o.forget()
-	c.sending.pass()
+	c.sending.Pass()
 	if full {
 		err = c.sendByLooking(ctx, to, head, p, fds)
 	}
@@ -274,10 +274,10 @@ func (c *Conn) looks() bool { return !tellsRoom && c.kind == syscall.SOCK_DGRAM 
 
 // lookOnce takes the turn and tries once to send to an address.
 func (c *Conn) lookOnce(ctx context.Context, to transport.Addr, head, p []byte, fds []int) (full bool, err error) {
-	if err := c.sending.take(ctx); err != nil {
+	if err := c.sending.Take(ctx); err != nil {
 		return false, err
 	}
-	defer c.sending.pass()
+	defer c.sending.Pass()
 	if err := c.prepare(to, head, p, fds); err != nil {
 		return false, err
 	}

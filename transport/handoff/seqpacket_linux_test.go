@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/need"
@@ -146,7 +148,7 @@ func TestJSONListener(t *testing.T) {
 
 	done := make(chan error, 1)
 	go func() { _, err := l.Accept(context.Background()); done <- err }()
-	require.Eventually(t, func() bool { return l.turn.state.Load() != 0 }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return l.turn.Callers() > 0 }, expect.Limit, time.Millisecond)
 	require.NoError(t, l.Close())
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, <-done, net.ErrClosed)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
 // DefaultSessionTimeout is how long a Receiver waits for the rest of a session.
@@ -234,7 +235,7 @@ type ReceiverConfig struct {
 type Receiver struct {
 	conn   *Conn
 	config ReceiverConfig
-	turn   turns
+	turn   await.Turns
 	in     byteStream
 	rest   patience
 	broken error
@@ -271,8 +272,8 @@ func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) 
 // waits returns net.ErrClosed.
 func (r *Receiver) Close() error {
 	err := r.conn.Close() // ends a wait that holds the turn
-	_ = r.turn.take(context.Background())
-	defer r.turn.pass()
+	_ = r.turn.Take(context.Background())
+	defer r.turn.Pass()
 	if r.broken == nil {
 		r.broken = net.ErrClosed
 	}
@@ -289,10 +290,10 @@ func (r *Receiver) Close() error {
 // more than one descriptor.
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
-	if err := r.turn.take(ctx); err != nil {
+	if err := r.turn.Take(ctx); err != nil {
 		return failed(op, r.conn.peer, err)
 	}
-	defer r.turn.pass()
+	defer r.turn.Pass()
 	if err := s.Close(); err != nil {
 		return failed(op, r.conn.peer, err)
 	}

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/expect"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
@@ -532,7 +534,7 @@ func TestReceiverClose(t *testing.T) {
 	sendRaw(t, a, []byte{0, 0}, unix.UnixRights(fd))
 	done := make(chan error, 1)
 	go func() { done <- r.Receive(context.Background(), &Session{}) }()
-	require.Eventually(t, func() bool { return r.conn.receiving.state.Load() != 0 }, tooLong, time.Millisecond)
+	require.Eventually(t, func() bool { return r.conn.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 	require.NoError(t, r.Close())
 	require.ErrorIs(t, <-done, net.ErrClosed)
 	require.Error(t, r.Receive(context.Background(), &Session{}))

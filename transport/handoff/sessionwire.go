@@ -17,8 +17,7 @@ const (
 	// MaxSessionData is the most data that a session can carry, in bytes; the least is 1.
 	MaxSessionData = 65535
 
-	// the byte, and the length field, which counts neither
-	sessionLead    = 1 + 2
+	sessionLead    = 1 + 2                                // the byte, and the length field, which counts neither
 	fixedHeader    = 6 * 4                                // the header's numbers
 	maxSockaddr    = 128                                  // sizeof(struct sockaddr_storage)
 	maxHeader      = fixedHeader + 2*maxSockaddr          //

@@ -70,8 +70,7 @@ type rule struct {
 // limits say how long the suite waits. They are far beyond what a good plug-in needs on a busy
 // machine: no rule is about speed.
 type limits struct {
-	// how long something that must happen may take, or go on without progress
-	patience  time.Duration
+	patience  time.Duration // how long something that must happen may take, or go on without progress
 	lingering time.Duration // how long it may take until what is closed is gone
 	watchdog  time.Duration // for one try of a rule, which may take longer while it makes progress
 	tries     int           // how often a rule is tried that was broken only by lateness

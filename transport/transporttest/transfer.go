@@ -11,9 +11,7 @@ import (
 )
 
 // exchange sends a byte each way, as most rules after it do at their beginning.
-func exchange(t *trial) {
-	t.pair()
-}
+func exchange(t *trial) { t.pair() }
 
 // waitsForBytes reads from a connection on which nothing has been sent.
 func waitsForBytes(t *trial) {

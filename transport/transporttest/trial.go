@@ -31,8 +31,7 @@ type trial struct {
 	vain    bool // something was awaited in vain
 	skipped string
 	closers []func() error
-	// the operations whose end nobody has awaited yet: what they have failed with, nil for none so
-	// far
+	// the operations whose end nobody has awaited yet: what they have failed with, nil for none so far
 	calls map[any]func() error
 }
 

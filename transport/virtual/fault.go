@@ -20,9 +20,8 @@ const (
 	// FaultSplit ends a transfer: no read and no write on the carrier below goes across this
 	// offset. What is written still goes out whole within one call.
 	FaultSplit FaultKind = iota + 1
-	// FaultJoin holds back what has come until all bytes of its piece are there, the stream has
-	// ended, or a time is over; a single try ([transport.NoWait]) takes what is there. It is for
-	// reads only.
+	// FaultJoin holds back what has come until all bytes of its piece are there, the stream has ended,
+	// or a time is over; a single try ([transport.NoWait]) takes what is there. It is for reads only.
 	FaultJoin
 	// FaultShortWrite ends a write at this offset with less than all of its bytes, as a full socket
 	// does. It is for writes only: a short read is a FaultSplit.

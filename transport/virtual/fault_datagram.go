@@ -27,8 +27,8 @@ func FaultDatagram(d transport.DatagramSocket, o FaultOptions) (*Datagram, error
 		return nil, &transport.OpError{Op: "fault", Addr: d.LocalAddr(), Err: err}
 	}
 	f := newFault(o)
-	return overDatagram(d, func(below datagramThrough, waits *pauser) datagramEnd {
-		c := &faultyDatagram{datagramThrough: below, f: f, remote: d.RemoteAddr(), pause: waits}
+	return overDatagram(d, func(below datagramThrough) transport.DatagramEnd {
+		c := &faultyDatagram{datagramThrough: below, f: f, remote: d.RemoteAddr()}
 		c.in.plan = f.datagramPlan(forRead, &f.o.Read, false)
 		c.out.plan = f.datagramPlan(forWrite, &f.o.Write, true)
 		return c
@@ -47,7 +47,6 @@ type faultyDatagram struct {
 	datagramThrough
 	f       *fault
 	remote  transport.Addr
-	pause   *pauser
 	in, out course
 
 	// Owned by the receiver.
@@ -118,7 +117,7 @@ func (c *faultyDatagram) corrupt(w *course, p []byte) {
 	p[scatter(c.f.o.Seed^uint64(w.pos))%uint64(len(p))] ^= w.piece.mask
 }
 
-func (c *faultyDatagram) receive(ctx context.Context, p []byte) (n, size int, from transport.Addr, err error) {
+func (c *faultyDatagram) Receive(ctx context.Context, p []byte) (n, size int, from transport.Addr, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, 0, nil, err
 	}
@@ -128,7 +127,7 @@ func (c *faultyDatagram) receive(ctx context.Context, p []byte) (n, size int, fr
 	w := &c.in
 	begins := w.here()
 	if begins == nil {
-		n, size, from, err = c.datagramThrough.receive(ctx, p)
+		n, size, from, err = c.datagramThrough.Receive(ctx, p)
 		if err == nil && n > 0 {
 			w.pos++
 		}
@@ -150,7 +149,7 @@ func (c *faultyDatagram) receive(ctx context.Context, p []byte) (n, size int, fr
 func (c *faultyDatagram) take(ctx context.Context, p []byte) (
 	n, size int, from transport.Addr, err error,
 ) {
-	n, size, from, err = c.datagramThrough.receive(ctx, p)
+	n, size, from, err = c.datagramThrough.Receive(ctx, p)
 	if err == nil && n > 0 {
 		c.corrupt(&c.in, p[:n])
 		c.tell(&c.in, false, from)
@@ -172,14 +171,14 @@ func (c *faultyDatagram) hold(
 		return err
 	}
 	if size > n {
-		size = unknownSize // a longer buffer does not get the rest either
+		size = transport.UnknownSize // a longer buffer does not get the rest either
 	}
 	c.held = &heldDatagram{c.buf[:n], size, from, time.Now().Add(delay)}
 	return nil
 }
 
-// next takes a datagram that is to be held back, and waits until it may be received.
-func (c *faultyDatagram) next(ctx context.Context) (size int, err error) {
+// Next takes a datagram that is to be held back, and waits until it may be received.
+func (c *faultyDatagram) Next(ctx context.Context) (size int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -190,7 +189,7 @@ func (c *faultyDatagram) next(ctx context.Context) (size int, err error) {
 				return 0, err
 			}
 		}
-		size, err := c.datagramThrough.next(ctx)
+		size, err := c.datagramThrough.Next(ctx)
 		if err != nil || begins == nil || begins.hold == 0 {
 			return size, err
 		}
@@ -198,20 +197,20 @@ func (c *faultyDatagram) next(ctx context.Context) (size int, err error) {
 			return 0, err
 		}
 	}
-	return len(c.held.p), c.pause.until(ctx, c.held.due)
+	return len(c.held.p), c.waits.until(ctx, c.held.due)
 }
 
 // settle waits until the datagram that is held back may be received.
 func (c *faultyDatagram) settle(ctx context.Context, p []byte) (n, size int, from transport.Addr, err error) {
 	h := c.held
-	if err := c.pause.until(ctx, h.due); err != nil {
+	if err := c.waits.until(ctx, h.due); err != nil {
 		return 0, 0, nil, err
 	}
 	c.held = nil
 	return copy(p, h.p), h.size, h.from, nil
 }
 
-func (c *faultyDatagram) send(ctx context.Context, p []byte, to transport.Addr) error {
+func (c *faultyDatagram) Send(ctx context.Context, p []byte, to transport.Addr) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -225,7 +224,7 @@ func (c *faultyDatagram) send(ctx context.Context, p []byte, to transport.Addr) 
 			w.due = time.Now().Add(begins.hold)
 			c.tell(w, true, to)
 		}
-		if err := c.pause.until(ctx, w.due); err != nil {
+		if err := c.waits.until(ctx, w.due); err != nil {
 			return err
 		}
 		if begins.mask != 0 {
@@ -233,7 +232,7 @@ func (c *faultyDatagram) send(ctx context.Context, p []byte, to transport.Addr) 
 			c.corrupt(w, p)
 		}
 	}
-	err := c.datagramThrough.send(ctx, p, to)
+	err := c.datagramThrough.Send(ctx, p, to)
 	if err == nil {
 		w.pos++
 	}

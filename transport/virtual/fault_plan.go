@@ -61,9 +61,7 @@ type piece struct {
 }
 
 // event is the fault of a kind at the beginning of the piece.
-func (c *piece) event(kind FaultKind) FaultEvent {
-	return FaultEvent{Kind: kind, Offset: c.start}
-}
+func (c *piece) event(kind FaultKind) FaultEvent { return FaultEvent{Kind: kind, Offset: c.start} }
 
 // newPlan makes the plan of one direction. at are the faults at certain offsets of it.
 func newPlan(rng *rand.Rand, f *Faults, write bool, at []FaultAt) *plan {

@@ -51,9 +51,7 @@ func LimitStream(s *transport.Stream, o LimitOptions) (*transport.Stream, error)
 	return w.over(s, w.wrap)
 }
 
-func (o LimitOptions) wrapper() wrapper {
-	return wrapper{wrap: o.over}
-}
+func (o LimitOptions) wrapper() wrapper { return wrapper{wrap: o.over} }
 
 // over is an end of a stream with rates of its own.
 func (o LimitOptions) over(below *transport.Stream) end {

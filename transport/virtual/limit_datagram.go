@@ -12,8 +12,8 @@ import (
 // cut off, the bytes that were received count. Datagrams that wait to be received wait in the
 // socket below, which loses those that it has no room for. Shared is of no effect.
 func LimitDatagram(d transport.DatagramSocket, o LimitOptions) *Datagram {
-	return overDatagram(d, func(below datagramThrough, waits *pauser) datagramEnd {
-		c := &limitedDatagram{datagramThrough: below, pause: waits}
+	return overDatagram(d, func(below datagramThrough) transport.DatagramEnd {
+		c := &limitedDatagram{datagramThrough: below}
 		c.in, c.out = o.buckets()
 		return c
 	})
@@ -22,32 +22,31 @@ func LimitDatagram(d transport.DatagramSocket, o LimitOptions) *Datagram {
 // A limitedDatagram is an end of LimitDatagram.
 type limitedDatagram struct {
 	datagramThrough
-	pause   *pauser
 	in, out *bucket
 }
 
-func (c *limitedDatagram) receive(ctx context.Context, p []byte) (n, size int, from transport.Addr, err error) {
-	if _, err := c.in.allow(ctx, c.pause, 1); err != nil {
+func (c *limitedDatagram) Receive(ctx context.Context, p []byte) (n, size int, from transport.Addr, err error) {
+	if _, err := c.in.allow(ctx, c.waits, 1); err != nil {
 		return 0, 0, nil, err
 	}
-	n, size, from, err = c.datagramThrough.receive(ctx, p)
+	n, size, from, err = c.datagramThrough.Receive(ctx, p)
 	c.in.take(int64(n))
 	return n, size, from, err
 }
 
-// next waits as long as receive would.
-func (c *limitedDatagram) next(ctx context.Context) (int, error) {
-	if _, err := c.in.allow(ctx, c.pause, 1); err != nil {
+// Next waits as long as Receive would.
+func (c *limitedDatagram) Next(ctx context.Context) (int, error) {
+	if _, err := c.in.allow(ctx, c.waits, 1); err != nil {
 		return 0, err
 	}
-	return c.datagramThrough.next(ctx)
+	return c.datagramThrough.Next(ctx)
 }
 
-func (c *limitedDatagram) send(ctx context.Context, p []byte, to transport.Addr) error {
-	if _, err := c.out.allow(ctx, c.pause, 1); err != nil {
+func (c *limitedDatagram) Send(ctx context.Context, p []byte, to transport.Addr) error {
+	if _, err := c.out.allow(ctx, c.waits, 1); err != nil {
 		return err
 	}
-	err := c.datagramThrough.send(ctx, p, to)
+	err := c.datagramThrough.Send(ctx, p, to)
 	if err == nil {
 		c.out.take(int64(len(p)))
 	}

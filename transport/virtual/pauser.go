@@ -21,9 +21,7 @@ type pauser struct {
 	lifted  chan struct{} // closed when nothing needs to wait any more
 }
 
-func newPauser() *pauser {
-	return &pauser{gone: make(chan struct{}), lifted: make(chan struct{})}
-}
+func newPauser() *pauser { return &pauser{gone: make(chan struct{}), lifted: make(chan struct{})} }
 
 // end ends all waiting, for good.
 func (p *pauser) end() { p.once.Do(func() { close(p.gone) }) }

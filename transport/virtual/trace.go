@@ -61,9 +61,7 @@ type trace struct {
 	conns atomic.Int64
 }
 
-func (t *trace) wrapper() wrapper {
-	return wrapper{wrap: t.over}
-}
+func (t *trace) wrapper() wrapper { return wrapper{wrap: t.over} }
 
 // A traced is an end of Trace.
 type traced struct {

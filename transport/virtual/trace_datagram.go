@@ -14,7 +14,7 @@ import (
 // tell several sockets apart, give each a logger with attributes of its own.
 func TraceDatagram(d transport.DatagramSocket, o TraceOptions) *Datagram {
 	t := newTrace(o)
-	return overDatagram(d, func(below datagramThrough, _ *pauser) datagramEnd {
+	return overDatagram(d, func(below datagramThrough) transport.DatagramEnd {
 		c := &tracedDatagram{datagramThrough: below, t: t, log: t.o.Log}
 		if c.log != nil {
 			c.log.Debug("opened", "local", text(d.LocalAddr()), "remote", text(d.RemoteAddr()))
@@ -30,8 +30,8 @@ type tracedDatagram struct {
 	log *slog.Logger // nil: none
 }
 
-func (c *tracedDatagram) receive(ctx context.Context, p []byte) (n, size int, from transport.Addr, err error) {
-	n, size, from, err = c.datagramThrough.receive(ctx, p)
+func (c *tracedDatagram) Receive(ctx context.Context, p []byte) (n, size int, from transport.Addr, err error) {
+	n, size, from, err = c.datagramThrough.Receive(ctx, p)
 	switch {
 	case err != nil:
 		c.failed("receive", err)
@@ -44,9 +44,9 @@ func (c *tracedDatagram) receive(ctx context.Context, p []byte) (n, size int, fr
 	return n, size, from, err
 }
 
-func (c *tracedDatagram) send(ctx context.Context, p []byte, to transport.Addr) error {
+func (c *tracedDatagram) Send(ctx context.Context, p []byte, to transport.Addr) error {
 	at := time.Now()
-	err := c.datagramThrough.send(ctx, p, to)
+	err := c.datagramThrough.Send(ctx, p, to)
 	if err != nil {
 		c.failed("send", err)
 		return err
@@ -68,16 +68,16 @@ func (c *tracedDatagram) failed(op string, err error) {
 	}
 }
 
-func (c *tracedDatagram) close() error {
-	err := c.datagramThrough.close()
+func (c *tracedDatagram) Close() error {
+	err := c.datagramThrough.Close()
 	if c.log != nil {
 		c.log.Debug("closed")
 	}
 	return err
 }
 
-func (c *tracedDatagram) release() error {
-	err := c.datagramThrough.release()
+func (c *tracedDatagram) Release() error {
+	err := c.datagramThrough.Release()
 	if c.log != nil {
 		c.log.Debug("released")
 	}

@@ -98,7 +98,8 @@ func TestNodeDrainsAndStops(t *testing.T) {
 			"{[[],[]],[undefined,undefined]}")
 		require.Equal(t, "false", e.Eval(t, "{ok, Names} = erl_epmd:names({127,0,0,1}), lists:keymember(\"shop\", 1, Names)"))
 		require.Equal(t, "done", e.Eval(t, "gen_server:call({idle, "+node+"}, {work, self(), 0})"), "it serves on")
-		require.Equal(t, "ok", e.Do(t, fmt.Sprintf("persistent_term:put(w, shop:watch(persistent_term:get(idle), persistent_term:get(b), %d))", work)))
+		require.Equal(t, "ok", e.Do(t, fmt.Sprintf(
+			"persistent_term:put(w, shop:watch(persistent_term:get(idle), persistent_term:get(b), %d))", work)))
 		require.Equal(t, "[]", e.Eval(t, "shop:seen(persistent_term:get(w))"), "nothing has ended yet")
 		require.NoError(t, n.Drain(expect.Context(t)), "once more")
 

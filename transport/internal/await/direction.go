@@ -19,8 +19,7 @@ type direction struct {
 	writes bool // it is the writer's
 
 	// A context that two waits in a row have had is still watched between waits, for the next wait
-	// mostly has the same: starting and stopping to watch costs as much as a system call, and
-	// memory.
+	// mostly has the same: starting and stopping to watch costs as much as a system call, and memory.
 	mu        sync.Mutex
 	watched   <-chan struct{} // Done of the context that is watched; nil: none is
 	unwatch   func() bool

@@ -1,37 +1,49 @@
 package await
 
 import (
-	"container/list"
 	"context"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 )
 
-// Turns let one caller in after another, in the order in which they came. The zero value is ready.
+// Turns are a lock that callers get in the order in which they came, or until their contexts end.
+// Without contention it costs two atomic operations. The zero value is ready to use.
 type Turns struct {
+	state   atomic.Int32 // free, taken or sought
 	mu      sync.Mutex
-	taken   bool
-	waiting list.List // of chan struct{}, closed when its owner's turn has come
+	waiting []chan struct{} // each is closed when its caller's turn has come
 }
 
-// Take waits for the caller's turn, which the caller ends with Pass. A caller whose ctx ends first
-// leaves the line.
+const (
+	free   int32 = iota
+	taken        // no caller waits
+	sought       // taken, and callers may be in waiting
+)
+
+// Try takes the turn if it is free.
+func (t *Turns) Try() bool { return t.state.CompareAndSwap(free, taken) }
+
+// Take waits for the caller's turn, which the caller must then pass on.
 func (t *Turns) Take(ctx context.Context) error {
-	if err := Ended(ctx); err != nil {
-		return err
+	if t.Try() {
+		return nil
+	}
+	return t.queue(ctx)
+}
+
+func (t *Turns) queue(ctx context.Context) error {
+	if IsNoWait(ctx) {
+		return os.ErrDeadlineExceeded
 	}
 	t.mu.Lock()
-	if !t.taken {
-		t.taken = true
+	if t.state.Swap(sought) == free {
 		t.mu.Unlock()
 		return nil
 	}
-	if IsNoWait(ctx) {
-		t.mu.Unlock()
-		return os.ErrDeadlineExceeded
-	}
 	turn := make(chan struct{})
-	place := t.waiting.PushBack(turn)
+	t.waiting = append(t.waiting, turn)
 	t.mu.Unlock()
 	select {
 	case <-turn:
@@ -39,35 +51,41 @@ func (t *Turns) Take(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
-	select {
-	case <-turn: // at the same moment
-		t.mu.Unlock()
+	i := slices.Index(t.waiting, turn)
+	if i >= 0 {
+		t.waiting = slices.Delete(t.waiting, i, i+1)
+	}
+	t.mu.Unlock()
+	if i < 0 { // the turn has come at the same moment
 		t.Pass()
-	default:
-		t.waiting.Remove(place)
-		t.mu.Unlock()
 	}
 	return ctx.Err()
 }
 
-// Pass gives the turn to the next in line.
+// Pass gives the turn to the next caller that waits for it.
 func (t *Turns) Pass() {
+	if !t.state.CompareAndSwap(taken, free) {
+		t.next()
+	}
+}
+
+func (t *Turns) next() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	first := t.waiting.Front()
-	if first == nil {
-		t.taken = false
+	if len(t.waiting) == 0 {
+		t.state.Store(free)
 		return
 	}
-	close(t.waiting.Remove(first).(chan struct{}))
+	close(t.waiting[0])
+	t.waiting = slices.Delete(t.waiting, 0, 1)
 }
 
 // Callers is how many have their turn or wait for it.
 func (t *Turns) Callers() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.taken {
+	if t.state.Load() == free {
 		return 0
 	}
-	return 1 + t.waiting.Len()
+	return 1 + len(t.waiting)
 }

@@ -2,7 +2,11 @@
 
 package sys
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 func Close(fd int) error                  { return unix.Close(fd) }
 func CloseSocket(fd int) error            { return unix.Close(fd) }
@@ -38,4 +42,27 @@ const FailedEvents = BrokenEvents
 func HasPeer(fd int) bool {
 	_, err := unix.Getpeername(fd)
 	return err == nil
+}
+
+// mostBytes is the most that one call is given: those of Darwin and FreeBSD refuse 2 GB and more.
+// See internal/poll of the Go library, maxRW.
+const mostBytes = 1 << 30
+
+func Read(fd int, p []byte) (int, error) {
+	n, err := unix.Read(fd, p[:min(len(p), mostBytes)])
+	return max(n, 0), err
+}
+
+func Write(fd int, p []byte) (int, error) {
+	n, err := unix.Write(fd, p[:min(len(p), mostBytes)])
+	return max(n, 0), err
+}
+
+const fionread = 0x4004667f // FIONREAD
+
+// Readable asks FIONREAD, which writes 32 bits: the first ones of an int, whichever end of it they
+// are.
+func Readable(fd int) (int, error) {
+	n, err := unix.IoctlGetInt(fd, fionread)
+	return int(*(*int32)(unsafe.Pointer(&n))), err
 }

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"encoding/binary"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -181,3 +182,10 @@ func IsSocket(fd int) bool {
 	_, err := GetOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	return err == nil
 }
+
+const ErrIsolated = syscall.ENONET // of ICMP: the other host is cut off
+
+const (
+	SockaddrHasLen = false // struct sockaddr begins with sa_family
+	AbstractNames  = true  // unix(7): a sun_path that begins with a NUL
+)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -100,11 +101,23 @@ func (k *keeper) stop(ctx context.Context) {
 	k.leaving.Wait()
 }
 
+// drainGrace is for how long the peer answers once its group and PubSub are left: others hear late.
+const drainGrace = 500 * time.Millisecond
+
 // end ends the peer, then its node: in good order within shutdownLimit, or at once after trouble.
 // See cutOff for who.
 func (k *keeper) end(ctx context.Context, n ending, trouble error, who string, errOut io.Writer) error {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()
+	if trouble == nil {
+		_ = k.current.Load().node.Drain(limit) // if it fails, Shutdown tries again, and says so
+		if k.scope != nil || k.pubsub != nil {
+			select {
+			case <-time.After(drainGrace):
+			case <-limit.Done():
+			}
+		}
+	}
 	k.stop(limit)
 	if trouble != nil {
 		return errors.Join(trouble, n.Close())

@@ -25,3 +25,5 @@ func oneCall(v [][]byte) [][]byte {
 	}
 	return v
 }
+
+func Unarrived(fd int) (int, error) { return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NWRITE) }

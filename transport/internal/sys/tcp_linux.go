@@ -2,6 +2,8 @@ package sys
 
 import (
 	"bytes"
+	"errors"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -36,4 +38,32 @@ func Unpace(fd int) {
 	reno := [4]byte{'r', 'e', 'n', 'o'}
 	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
 		uintptr(unsafe.Pointer(&reno)), unsafe.Sizeof(reno), 0)
+}
+
+// Readable asks FIONREAD, which writes 32 bits, whatever the size of an int.
+func Readable(fd int) (int, error) {
+	n, err := unix.IoctlGetUint32(fd, unix.TIOCINQ)
+	return int(n), err
+}
+
+// Unarrived asks SIOCOUTQ, which writes 32 bits, whatever the size of an int.
+func Unarrived(fd int) (int, error) {
+	n, err := unix.IoctlGetUint32(fd, unix.SIOCOUTQ)
+	return int(n), err
+}
+
+func Unacknowledged(fd int) (time.Duration, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOPROTOOPT), errors.Is(err, unix.EINVAL):
+		return 0, errors.ErrUnsupported
+	case err != nil:
+		return 0, err
+	case info.Unacked == 0 && info.Probes == 0: // probes ask for room; an answer ends their count
+		return 0, nil
+	case info.Retransmits == 0 && info.Probes == 0:
+		// Sent just now, after a silence perhaps, to which nobody owed an answer.
+		return time.Duration(min(info.Last_ack_recv, info.Last_data_sent)) * time.Millisecond, nil
+	}
+	return time.Duration(info.Last_ack_recv) * time.Millisecond, nil
 }

@@ -1,4 +1,4 @@
-package handoff
+package await
 
 import (
 	"context"
@@ -11,25 +11,18 @@ import (
 	"github.com/cnode-go/cnode/test/expect"
 )
 
-// tooLong bounds what takes milliseconds unless something is broken.
-const tooLong = expect.Limit
-
-// lines waits until n callers wait for their turn.
-func (t *turns) lines(tb testing.TB, n int) {
+// inLine waits until n callers wait for their turn, beside the one that has it.
+func inLine(tb testing.TB, turn *Turns, n int) {
 	tb.Helper()
-	require.Eventually(tb, func() bool {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		return len(t.waiting) == n
-	}, tooLong, time.Millisecond)
+	require.Eventually(tb, func() bool { return turn.Callers() == n+1 }, expect.Limit, time.Millisecond)
 }
 
 // Callers get their turn in the order in which they came; a caller that gives up leaves no gap.
 func TestTurnsInOrder(t *testing.T) {
-	var turn turns
+	var turn Turns
 	ctx := context.Background()
-	require.NoError(t, turn.take(ctx))
-	require.False(t, turn.try())
+	require.NoError(t, turn.Take(ctx))
+	require.False(t, turn.Try())
 	impatient, giveUp := context.WithCancel(ctx)
 	came := make(chan int, 10)
 	failed := make(chan error, 10)
@@ -39,43 +32,43 @@ func TestTurnsInOrder(t *testing.T) {
 			mine = impatient
 		}
 		go func() {
-			if err := turn.take(mine); err != nil {
+			if err := turn.Take(mine); err != nil {
 				failed <- err
 				return
 			}
 			came <- i
-			turn.pass()
+			turn.Pass()
 		}()
-		turn.lines(t, i+1)
+		inLine(t, &turn, i+1)
 	}
 	giveUp()
 	for range 2 {
 		require.ErrorIs(t, <-failed, context.Canceled)
 	}
-	turn.lines(t, 3)
-	turn.pass()
+	inLine(t, &turn, 3)
+	turn.Pass()
 	for _, want := range []int{0, 2, 4} {
 		require.Equal(t, want, <-came)
 	}
-	require.Eventually(t, turn.try, tooLong, time.Millisecond)
-	turn.pass()
+	require.Eventually(t, turn.Try, expect.Limit, time.Millisecond)
+	turn.Pass()
 }
 
 // Only one caller at a time has the turn, whichever callers give up, and whenever.
 func TestTurnsOneAtATime(t *testing.T) {
-	var turn turns
+	var turn Turns
 	var wg sync.WaitGroup
 	inside, n := 0, 0
 	for range 8 {
 		wg.Go(func() {
 			for i := range 500 {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i%5)*10*time.Microsecond)
-				if i%3 == 0 && turn.try() || i%3 != 0 && turn.take(ctx) == nil {
+				if i%3 == 0 && turn.Try() || i%3 != 0 && turn.Take(ctx) == nil {
 					inside++
 					require.Equal(t, 1, inside)
 					n++
 					inside--
-					turn.pass()
+					turn.Pass()
 				}
 				cancel()
 			}
@@ -83,5 +76,5 @@ func TestTurnsOneAtATime(t *testing.T) {
 	}
 	wg.Wait()
 	require.Positive(t, n)
-	require.True(t, turn.try(), "nobody has it any more")
+	require.True(t, turn.Try(), "nobody has it any more")
 }

@@ -5,10 +5,28 @@ package handoff
 import (
 	"errors"
 	"net"
+	"os"
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
 )
+
+func inspect(int) (Socket, error) { return Socket{}, errors.ErrUnsupported }
+
+func socketType(int) (family, kind int, listening bool, err error) {
+	return 0, 0, false, errors.ErrUnsupported
+}
+
+// A token is never made on these systems.
+type token struct{ r, w *os.File }
+
+func newToken() (*token, error)            { return nil, errors.ErrUnsupported }
+func (t *token) write() error              { return errors.ErrUnsupported }
+func (t *token) takeBack() (bool, error)   { return false, errors.ErrUnsupported }
+func (t *token) close() error              { return errors.Join(t.w.Close(), t.r.Close()) }
+func tokenReader(*FDSet) (*os.File, error) { return nil, errors.ErrUnsupported }
+func descriptorLimit(want int) int         { return want }
+func lockDir(string) (func(), error)       { return nil, errors.ErrUnsupported }
 
 // Without UNIX sockets that carry descriptors nothing in this package works: NewConn returns
 // errors.ErrUnsupported.

@@ -1,9 +1,0 @@
-//go:build unix && !linux
-
-package handoff
-
-import "golang.org/x/sys/unix"
-
-func isCredentials(*unix.Cmsghdr, []byte) bool { return false }
-func credentials([]byte) Cred                  { return noCred }
-func isProcess(*unix.Cmsghdr, []byte) bool     { return false }

@@ -1,0 +1,67 @@
+//go:build !linux
+
+package handoff
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Elsewhere a batch goes packet by packet.
+
+type batches struct{}
+
+func (*Conn) sendMany([]Packet) (n int, full bool, err error)    { return 0, false, nil }
+func (*Conn) receiveMany([]Packet) (n int, none bool, err error) { return 0, false, nil }
+
+func passCredentials(int, bool) error    { return errors.ErrUnsupported }
+func credentialsOn(syscall.RawConn) bool { return false }
+
+// strangersFile makes a file of a received descriptor.
+func strangersFile(fd int, name string) (*os.File, error) { return os.NewFile(uintptr(fd), name), nil }
+
+// A lone exists on Linux only: elsewhere the socket stays with the Go poller.
+type lone struct{ fd int }
+
+func (*lone) open() bool { return false }
+
+// Only a Conn with a lone calls these.
+func (*outgoing) describe() int                                 { return 0 }
+func (*outSystem) call(uintptr) (n, _ uintptr, e syscall.Errno) { return 0, 0, syscall.ENOSYS }
+func (*incoming) describe(bool)                                 {}
+func (*inSystem) call(uintptr) (n, _ uintptr, e syscall.Errno)  { return 0, 0, syscall.ENOSYS }
+func (*outSystem) clear()                                       {}
+func (*inSystem) clear()                                        {}
+func (*incoming) came(int, bool) error                          { return syscall.ENOSYS }
+
+func (c *Conn) own() {}
+
+func (*lone) closing() <-chan struct{} { return nil }
+
+func (*lone) Close() error { return net.ErrClosed }
+
+func (*lone) closeWrite() error { return net.ErrClosed }
+
+func memoryFile(string, []byte) (int, error) { return stolen, errors.ErrUnsupported }
+
+func readMemoryFile(int, int) ([]byte, error) {
+	return nil, malformed("a payload in a memory file, which this system has not")
+}
+
+const memoryFiles = false
+
+func sealedFile(string, []byte) (int, error) { return stolen, errors.ErrUnsupported }
+
+func sealedState(set *FDSet, _, _ int) ([]byte, error) {
+	return nil, errors.Join(malformed("a state in a memory file, which this system has not"), set.Close())
+}
+
+// longPath refuses a path that is longer than the address of a UNIX socket can be: only Linux names
+// an open directory in a path.
+func longPath(path string) (transport.Addr, error) { return transport.FromUnixPath(path) }
+
+func shortened(path string, do func(short string) error) error { return do(path) }

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package sys
-
-import "time"
-
-// Nap is for Linux.
-func Nap(time.Duration) {}
