@@ -247,3 +247,49 @@ func AppendExport(b []byte, f Export) ([]byte, error) {
 	b = appendAtom(b, f.Function)
 	return append(b, byte(TagSmallIntegerExt), f.Arity), nil
 }
+
+// appendString appends text in one of its forms.
+func appendString(b []byte, s string, form textForm) ([]byte, error) {
+	switch form {
+	case textAtom:
+		return AppendAtom(b, Atom(s))
+	case textCharlist:
+		return appendCharlist(b, s), nil
+	}
+	if err := tooMany(len(s)); err != nil {
+		return b, err
+	}
+	return append(AppendBinaryHeader(b, len(s)), s...), nil
+}
+
+// appendCharlist appends the list of the characters of s, in the short form where it has one.
+func appendCharlist(b []byte, s string) []byte {
+	n, short := 0, true
+	for _, r := range s {
+		n++
+		short = short && r <= math.MaxUint8
+	}
+	switch {
+	case n == 0:
+		return AppendNil(b)
+	case short && n <= math.MaxUint16:
+		b = append(b, byte(TagStringExt), byte(n>>8), byte(n))
+		for _, r := range s {
+			b = append(b, byte(r))
+		}
+		return b
+	}
+	b = AppendListHeader(b, n)
+	for _, r := range s {
+		b = AppendInt(b, int64(r))
+	}
+	return AppendNil(b)
+}
+
+// tooMany is the error for more than fits in a length field.
+func tooMany(n int) error {
+	if uint64(n) > math.MaxUint32 {
+		return ErrTooLong
+	}
+	return nil
+}

@@ -234,14 +234,6 @@ func (a *appender) close() (err error) {
 	return err
 }
 
-// tooMany is the error for more than fits in a length field.
-func tooMany(n int) error {
-	if uint64(n) > math.MaxUint32 {
-		return ErrTooLong
-	}
-	return nil
-}
-
 // appendLeaf appends a term that cannot have parts; of any other one nothing, with ok false.
 func appendLeaf(b []byte, t Term) (out []byte, ok bool, err error) {
 	switch t := t.(type) {
@@ -256,6 +248,8 @@ func appendLeaf(b []byte, t Term) (out []byte, ok bool, err error) {
 			return b, false, err
 		}
 		return AppendBinary(b, t), true, nil
+	case BinaryKey:
+		b, err = appendString(b, string(t), textBinary)
 	case String:
 		return AppendString(b, string(t)), true, nil
 	case Float:

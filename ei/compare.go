@@ -98,7 +98,7 @@ func rank(t Term) int {
 }
 
 // plain takes away what may be around a term: the encoding of a Raw, an ImproperList without
-// elements.
+// elements, what makes a binary comparable.
 func plain(t Term) Term {
 	for {
 		switch v := t.(type) {
@@ -113,10 +113,36 @@ func plain(t Term) Term {
 				return t
 			}
 			t = v.Tail
+		case BinaryKey:
+			return Binary(v)
 		default:
 			return t
 		}
 	}
+}
+
+// Elements gives the elements of a proper list in either of its forms, List and String, between
+// which a runtime system chooses by the contents; false if t is no such list. A Raw is decoded for
+// it.
+func Elements(t Term) (List, bool) {
+	switch t := plain(t).(type) {
+	case List:
+		return t, true
+	case String:
+		return t.List(), true
+	}
+	return nil, false
+}
+
+// Get gives the value of key; of several equal keys the first counts. It compares as =:= does, one
+// pair after the other. A missing key gives nil, false.
+func (t Map) Get(key Term) (Term, bool) {
+	for i := range t {
+		if Identical(t[i].Key, key) {
+			return t[i].Value, true
+		}
+	}
+	return nil, false
 }
 
 func (c *comparer) compare(a, b Term) int {

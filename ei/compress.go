@@ -90,21 +90,3 @@ func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
 	}
 	return out.Bytes(), nil
 }
-
-// MarshalCompressed is Marshal with compression, when that makes the result smaller:
-// term_to_binary(T, [{compressed, Level}]). level is that of AppendCompressed; the errors are those
-// of both.
-func MarshalCompressed(v any, level int) ([]byte, error) {
-	plain, err := Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	packed, err := AppendCompressed([]byte{VersionMagic}, plain[1:], level)
-	if err != nil {
-		return nil, err
-	}
-	if len(packed) < len(plain) {
-		return packed, nil
-	}
-	return plain, nil
-}

@@ -106,3 +106,43 @@ func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
 	c.off = end
 	return t, nil
 }
+
+// Decode decodes the term within the default Limits.
+func (t Raw) Decode() (Term, error) { return t.DecodeWith(nil) }
+
+// DecodeWith is Decode with options.
+func (t Raw) DecodeWith(o *DecodeOptions) (Term, error) {
+	c := NewCursor(t)
+	v, err := c.TermWith(o)
+	if err != nil {
+		return nil, err
+	}
+	if c.Len() > 0 {
+		return nil, &SyntaxError{Offset: c.Offset(), Err: ErrTrailing}
+	}
+	return v, nil
+}
+
+// Fun reads a closure: ei_decode_fun. It allocates the free variables.
+func (c *Cursor) Fun() (Fun, error) {
+	if c.off >= len(c.b) || Tag(c.b[c.off]) != TagNewFunExt && Tag(c.b[c.off]) != TagFunExt {
+		return Fun{}, c.wrong(c.off, "closure")
+	}
+	t, err := c.Term()
+	if err != nil {
+		return Fun{}, err
+	}
+	return t.(Fun), nil
+}
+
+// Record reads a native record. It allocates the fields.
+func (c *Cursor) Record() (Record, error) {
+	if c.off >= len(c.b) || Tag(c.b[c.off]) != TagRecordExt {
+		return Record{}, c.wrong(c.off, "native record")
+	}
+	t, err := c.Term()
+	if err != nil {
+		return Record{}, err
+	}
+	return t.(Record), nil
+}

@@ -23,8 +23,8 @@ const (
 
 // elixirSigns are the atoms of signs that are read without quotes, longer ones first.
 var elixirSigns = []string{"..//", "<<>>", "%{}", "...", "&&&", "|||", "<<<", ">>>", "<<~", "~>>", "<~>", "===", "!==", "+++", "---",
-	"~~~", "^^^", "<|>", "{}", "<-", `\\`, "||", "&&", "==", "!=", "=~", "<=", ">=", "|>", "<~", "~>", "++", "--", "..", "<>", "**", "->",
-	"%", "&", "!", "^", "+", "-", "@", "|", "=", "<", ">", "*", "/", "."}
+	"~~~", "^^^", "<|>", "{}", "<-", `\\`, "||", "&&", "==", "!=", "=~", "<=", ">=", "|>", "<~", "~>", "++", "--", "..", "<>", "**",
+	"->", "%", "&", "!", "^", "+", "-", "@", "|", "=", "<", ">", "*", "/", "."}
 
 // elixirAtomOf says how Elixir writes an atom: Macro.classify_atom.
 func elixirAtomOf(a Atom) elixirAtom {
@@ -81,7 +81,8 @@ func elixirWord(s string, isLetter func(r rune) bool) int {
 	for end < len(s) {
 		r, n := utf8.DecodeRuneInString(s[end:])
 		switch {
-		case r < utf8.RuneSelf && isNameByte(byte(r)) && (end > 0 || r != '@' && (r < '0' || r > '9')), r >= utf8.RuneSelf && isLetter(r):
+		case r < utf8.RuneSelf && isNameByte(byte(r)) && (end > 0 || r != '@' && (r < '0' || r > '9')),
+			r >= utf8.RuneSelf && isLetter(r):
 			end += n
 			continue
 		case end > 0 && (r == '?' || r == '!'):

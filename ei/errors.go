@@ -27,8 +27,8 @@ var (
 	// ErrType: a term of another type than the one asked for, or a term with a part of the wrong
 	// type (a pid whose node is not an atom). The error is a TypeError.
 	ErrType = errors.New("ei: another type of term")
-	// ErrRange: an integer that does not fit in the Go type asked for.
-	ErrRange = errors.New("ei: integer out of range")
+	// ErrRange: a number that does not fit in the Go type asked for.
+	ErrRange = errors.New("ei: number out of range")
 	// ErrAtom: an atom of more than 255 characters, or not valid in its encoding.
 	ErrAtom = errors.New("ei: bad atom")
 	// ErrFloat: an infinity or a NaN, which Erlang does not have, or an unreadable FLOAT_EXT.

@@ -1,5 +1,7 @@
 package ei
 
+import "fmt"
+
 // Pid is a process identifier. It is comparable with ==. The C library's name is erlang_pid. See
 // erl_ext_dist, NEW_PID_EXT.
 type Pid struct {
@@ -72,3 +74,48 @@ func (t Fun) String() string { return text(t) }
 
 // String gives the fun as AppendText does.
 func (t Export) String() string { return text(t) }
+
+// MarshalText gives the pid as AppendText does: so it is in JSON, and the
+// key of an object there.
+func (t Pid) MarshalText() ([]byte, error) { return AppendText(nil, t), nil }
+
+// UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another
+// kind of term.
+func (t *Pid) UnmarshalText(text []byte) (err error) {
+	*t, err = parsed[Pid](text)
+	return err
+}
+
+// MarshalText gives the port identifier as AppendText does: so it is in JSON, and the
+// key of an object there.
+func (t Port) MarshalText() ([]byte, error) { return AppendText(nil, t), nil }
+
+// UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another
+// kind of term.
+func (t *Port) UnmarshalText(text []byte) (err error) {
+	*t, err = parsed[Port](text)
+	return err
+}
+
+// MarshalText gives the reference as AppendText does: so it is in JSON, and the
+// key of an object there.
+func (t Ref) MarshalText() ([]byte, error) { return AppendText(nil, t), nil }
+
+// UnmarshalText reads what MarshalText gives. The error is Parse's, or ErrType for another
+// kind of term.
+func (t *Ref) UnmarshalText(text []byte) (err error) {
+	*t, err = parsed[Ref](text)
+	return err
+}
+
+// parsed reads the text of a T.
+func parsed[T Term](text []byte) (v T, err error) {
+	t, err := Parse(string(text))
+	if err == nil {
+		var ok bool
+		if v, ok = t.(T); !ok {
+			err = fmt.Errorf("%w: %s where a %T is due", ErrType, Brief(t, maxLogged), v)
+		}
+	}
+	return v, err
+}

@@ -221,27 +221,3 @@ func (c *Cursor) exportArity(off int) (arity uint8, next int, err error) {
 	}
 	return b[1], off + 2, nil
 }
-
-// Fun reads a closure: ei_decode_fun. It allocates the free variables.
-func (c *Cursor) Fun() (Fun, error) {
-	if c.off >= len(c.b) || Tag(c.b[c.off]) != TagNewFunExt && Tag(c.b[c.off]) != TagFunExt {
-		return Fun{}, c.wrong(c.off, "closure")
-	}
-	t, err := c.Term()
-	if err != nil {
-		return Fun{}, err
-	}
-	return t.(Fun), nil
-}
-
-// Record reads a native record. It allocates the fields.
-func (c *Cursor) Record() (Record, error) {
-	if c.off >= len(c.b) || Tag(c.b[c.off]) != TagRecordExt {
-		return Record{}, c.wrong(c.off, "native record")
-	}
-	t, err := c.Term()
-	if err != nil {
-		return Record{}, err
-	}
-	return t.(Record), nil
-}

@@ -3,8 +3,8 @@ package ei
 import "log/slog"
 
 // The handlers of package slog print a slice of bytes as its bytes, and the JSON handler prints a
-// string as its text, whatever the method String gives. What a peer has sent may also be large, so
-// a log gets only the beginning of its text. Hence the methods LogValue.
+// string as its text and a struct as its fields, whatever the method String gives. What a peer has
+// sent may also be large, so a log gets only the beginning of its text. Hence the methods LogValue.
 
 // maxLogged is how many bytes of a term's text go into a log.
 const maxLogged = 1024
@@ -16,6 +16,9 @@ func (t String) LogValue() slog.Value { return logged(t) }
 
 // LogValue gives package slog the text of the binary, truncated if it is long.
 func (t Binary) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the binary, truncated if it is long.
+func (t BinaryKey) LogValue() slog.Value { return logged(t) }
 
 // LogValue gives package slog the text of the bitstring, truncated if it is long.
 func (t Bitstring) LogValue() slog.Value { return logged(t) }
@@ -44,3 +47,18 @@ func (t Local) LogValue() slog.Value { return logged(t) }
 // LogValue gives package slog the text of the term that it holds, truncated if it is long; for a
 // Raw of more than 64 KiB only the length.
 func (t Raw) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the pid.
+func (t Pid) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the port identifier.
+func (t Port) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the reference.
+func (t Ref) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the closure, truncated if it is long.
+func (t Fun) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the fun.
+func (t Export) LogValue() slog.Value { return logged(t) }

@@ -36,6 +36,10 @@ func TestLogValue(t *testing.T) {
 		{ei.Binary(strings.Repeat("\xff", 2000)), `<<` + strings.Repeat("255,", 300)[:1022] + `…`},
 		{ei.String(strings.Repeat("x", 2000)), `"` + strings.Repeat("x", 1023) + `…`},
 		{ei.Raw(large), `#Raw<100005 bytes>`},
+		{ei.Pid{Node: "a@b", ID: 1, Serial: 2, Creation: 3}, `#Pid<a@b.1.2.3>`},
+		{ei.Port{Node: "a@b", ID: 7, Creation: 1}, `#Port<a@b.7.1>`},
+		{ei.Ref{Node: "a@b", Creation: 4, Len: 3, ID: [5]uint32{1, 2, 3}}, `#Ref<a@b.3.2.1.4>`},
+		{ei.Export{Module: "lists", Function: "map", Arity: 2}, `fun lists:map/2`},
 	} {
 		var b bytes.Buffer
 		slog.New(slog.NewTextHandler(&b, nil)).Info("", "term", tc.term)
@@ -52,4 +56,35 @@ func TestLogValue(t *testing.T) {
 		require.NoError(t, json.Unmarshal(b.Bytes(), &line))
 		require.Equal(t, tc.want, line.Term)
 	}
+}
+
+// An identifier has the same text in JSON, where it may be a key, too, and comes back from there.
+func TestIdentifiersAsText(t *testing.T) {
+	type line struct {
+		From ei.Pid
+		Ref  *ei.Ref
+		On   []ei.Port
+		By   map[ei.Pid]int
+	}
+	pid := ei.Pid{Node: "a-1@b", ID: 1, Serial: 2, Creation: 3}
+	ref := ei.Ref{Node: "a@b", Creation: 4, Len: 3, ID: [5]uint32{1, 2, 3}}
+	in := line{pid, &ref, []ei.Port{{Node: "a@b", ID: 7, Creation: 1}}, map[ei.Pid]int{pid: 5}}
+	b, err := json.Marshal(in)
+	require.NoError(t, err)
+	var texts struct {
+		From, Ref string
+		On        []string
+		By        map[string]int
+	}
+	require.NoError(t, json.Unmarshal(b, &texts))
+	require.Equal(t, pid.String(), texts.From)
+	require.Equal(t, in.Ref.String(), texts.Ref)
+	require.Equal(t, []string{in.On[0].String()}, texts.On)
+	require.Equal(t, map[string]int{pid.String(): 5}, texts.By)
+	var out line
+	require.NoError(t, json.Unmarshal(b, &out))
+	require.Equal(t, in, out)
+
+	require.ErrorIs(t, out.From.UnmarshalText([]byte("#Ref<a@b.1.2.3>")), ei.ErrType)
+	require.ErrorAs(t, out.Ref.UnmarshalText([]byte("#Ref<a@b")), new(*ei.TextError))
 }

@@ -3,6 +3,7 @@ package ei
 import (
 	"fmt"
 	"math/big"
+	"reflect"
 )
 
 // MapOf makes a map of keys and values in turn: MapOf("total", 4.5, "lines", lines). A key is a
@@ -36,6 +37,16 @@ func Tagged(tag Atom, values ...any) Tuple {
 	}
 	return t
 }
+
+// T makes a tuple of an atom and Go values, for whatever takes all that Append does, as a request
+// of gen_server:call: T("add", "A", 2) is {add, <<"A">>, 2}, where []any{"add", "A", 2} is the list
+// [<<"add">>, <<"A">>, 2].
+func T(tag Atom, values ...any) any { return append(goTuple{tag}, values...) }
+
+// A goTuple is a tuple of Go values.
+type goTuple []any
+
+var typeOfTuple = reflect.TypeFor[goTuple]()
 
 // madeOf gives a value of MapOf as a term.
 func madeOf(v any) Term {

@@ -1,6 +1,7 @@
 package ei_test
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"reflect"
@@ -148,6 +149,10 @@ func TestUnmarshalReads(t *testing.T) {
 		{"#{}", map[string]int{}}, {"#{a => 1}", map[ei.Atom]int{"a": 1}}, {`#{<<"a">> => 1,"b" => 2}`, map[string]int{"a": 1, "b": 2}},
 		{"#{1 => #{2 => 3}}", map[int]map[int8]uint{1: {2: 3}}}, {"#{1.5 => 2}", map[float64]int{1.5: 2}},
 		{"#{true => 1}", map[bool]int{true: 1}}, {"#{[1,2] => 3}", map[[2]int]int{{1, 2}: 3}}, {"#{<<1,2>> => 3}", map[[2]byte]int{{1, 2}: 3}},
+		{`#{<<"x">> => 1,<<>> => 2}`, map[any]int{"x": 1, "": 2}}, {`#{<<"x">> => 1}`, map[ei.Term]int{ei.BinaryKey("x"): 1}},
+		{`#{<<"x">> => 1}`, map[fmt.Stringer]int{ei.BinaryKey("x"): 1}}, {`#{[<<"x">>,y] => 1}`, map[[2]any]int{{"x", ei.Atom("y")}: 1}},
+		{`#{#{a => <<"x">>} => <<"y">>}`, map[anyKey]any{{"x"}: ei.Binary("y")}},
+		{`#{<<"x">> => 1}`, map[ei.Optional[ei.Term]]int{ei.Some[ei.Term](ei.BinaryKey("x")): 1}},
 		{"#{x => 1,2 => 3}", map[any]int{ei.Atom("x"): 1, ei.Int(2): 3}}, {"#{x => 1,2 => 3}", map[ei.Term]int{ei.Atom("x"): 1, ei.Int(2): 3}},
 		{"#{#{a => 1} => 2}", map[struct{ A int }]int{{1}: 2}}, {"#{{1} => 2}", map[struct {
 			_ struct{} `ei:"tuple"`
@@ -207,7 +212,7 @@ func TestUnmarshalRefuses(t *testing.T) {
 		want string
 	}{
 		// numbers: nothing is cut off
-		{"128", int8(0), ei.ErrRange, "ei: integer 128 where an integer (int8) is due: integer out of range"},
+		{"128", int8(0), ei.ErrRange, "ei: integer 128 where an integer (int8) is due: number out of range"},
 		{"-129", int8(0), ei.ErrRange, ""}, {"256", uint8(0), ei.ErrRange, ""}, {"-1", uint8(0), ei.ErrRange, ""},
 		{"32768", int16(0), ei.ErrRange, ""}, {"-32769", int16(0), ei.ErrRange, ""}, {"65536", uint16(0), ei.ErrRange, ""},
 		{"2147483648", int32(0), ei.ErrRange, ""}, {"-2147483649", int32(0), ei.ErrRange, ""}, {"4294967296", uint32(0), ei.ErrRange, ""},
@@ -218,7 +223,8 @@ func TestUnmarshalRefuses(t *testing.T) {
 		{"1.0", 0, ei.ErrType, "ei: float 1.0 where an integer is due"}, {"0.0", uint8(0), ei.ErrType, ""},
 		{"1.0", big.NewInt(0), ei.ErrType, ""},
 		{"9007199254740993", 0.0, ei.ErrRange, ""}, {"-9007199254740993", 0.0, ei.ErrRange, ""}, {"16777217", float32(0), ei.ErrRange, ""},
-		{"18446744073709551617", 0.0, ei.ErrRange, ""}, {"1" + zeros(400), 0.0, ei.ErrRange, ""}, {"1.0e39", float32(0), ei.ErrRange, ""},
+		{"18446744073709551617", 0.0, ei.ErrRange, ""}, {"1" + zeros(400), 0.0, ei.ErrRange, ""},
+		{"1.0e39", float32(0), ei.ErrRange, "ei: float 1.0e39 where a float32 is due: number out of range"},
 		{"-3.5e38", myFloat(0), ei.ErrRange, ""}, {"9223372036854775807", 0.0, ei.ErrRange, ""}, {"18446744073709551615", 0.0, ei.ErrRange, ""},
 		{"true", 0, ei.ErrType, ""}, {"<<1>>", 0, ei.ErrType, ""}, {"a", 0.0, ei.ErrType, "ei: atom a where a float is due"},
 		{"undefined", 0, ei.ErrType, ""}, {"nil", "", ei.ErrType, ""}, {"[]", 0, ei.ErrType, ""},
@@ -249,7 +255,7 @@ func TestUnmarshalRefuses(t *testing.T) {
 		{"#{undefined => 1,nil => 2}", map[ei.Optional[int]]int{}, ei.ErrDuplicate, ""},
 		{"#{300 => 1}", map[int8]int{}, ei.ErrRange, ""}, {"{a,1}", map[ei.Atom]int{}, ei.ErrType, ""},
 		{"#{0.0 => 1,-0.0 => 2}", map[float64]int{}, ei.ErrDuplicate, ""}, {"#{{} => 1}", map[any]int{}, ei.ErrType, ""},
-		{"#{[] => 1}", map[ei.Term]int{}, ei.ErrType, ""}, {"#{<<1>> => 1}", map[any]int{}, ei.ErrType, ""},
+		{"#{[] => 1}", map[ei.Term]int{}, ei.ErrType, ""}, {"#{<<1:1>> => 1}", map[any]int{}, ei.ErrType, ""},
 		// results
 		{"{ok,1,2}", ei.Result[int]{}, ei.ErrType, ""}, {"{ok}", ei.Result[int]{}, ei.ErrType, ""},
 		{"{fine,1}", ei.Result[int]{}, ei.ErrType, ""},

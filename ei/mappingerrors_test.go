@@ -3,9 +3,13 @@ package ei_test
 import (
 	"errors"
 	"math"
+	"math/big"
+	"net/netip"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,6 +31,7 @@ type (
 		*EmbedsItself
 		A int
 	}
+	Stamped  struct{ time.Time }
 	Left     struct{ Same int }
 	Right    struct{ Same int }
 	onlyHere struct{ a, b int }
@@ -71,7 +76,36 @@ func TestMappingErrors(t *testing.T) {
 			Left
 			Right
 		}{}, "same", "two fields"},
-		{"hidden by the outer", shadow{}, "a", "two fields"},
+		{"embedded time", struct {
+			time.Time
+			A int
+		}{}, "Time", "take DateTime, NaiveDateTime, Date or Time of package ei/elixir"},
+		{"embedded pointer to a rational", struct {
+			*big.Rat
+			A int
+		}{}, "Rat", "Decimal"},
+		{"embedded address", struct {
+			netip.Addr
+			A int
+		}{}, "Addr", "netip.Addr: it has no exported field"},
+		{"embedded twice deep", struct {
+			Stamped
+			A int
+		}{}, "Time", "DateTime"},
+		{"embedded counter", struct {
+			atomic.Int64
+			A int
+		}{}, "Int64", "no exported field"},
+		{"time", struct{ At time.Time }{}, "At", "DateTime"},
+		{"duration", struct{ Timeout time.Duration }{}, "Timeout", "ms"},
+		{"durations", struct{ Timeouts []time.Duration }{}, "Timeouts", "ms"},
+		{"embedded duration", struct{ time.Duration }{}, "Duration", "ms"},
+		{"unit of a number", struct {
+			A int `ei:",ms"`
+		}{}, "A", "only a time.Duration"},
+		{"key with a unit", struct {
+			A map[time.Duration]int `ei:",ms"`
+		}{}, "A", "no unit"},
 		{"unexported, tagged", struct {
 			a int `ei:"a"`
 		}{}, "a", "not exported"},
@@ -127,9 +161,9 @@ func TestMappingErrors(t *testing.T) {
 		{"embedded pointer, not exported", struct {
 			*onlyHere
 			A int
-		}{}, "onlyHere", ""},
-		{"embeds itself", *(embedsItself{&embedsItself{}, 1}).embedsItself, "embedsItself", ""},
-		{"embeds itself, exported", EmbedsItself{}, "EmbedsItself", ""},
+		}{}, "onlyHere", "cannot be set"},
+		{"embeds itself", *(embedsItself{&embedsItself{}, 1}).embedsItself, "embedsItself", "not exported"},
+		{"embeds itself, exported", EmbedsItself{}, "EmbedsItself", "in itself"},
 		{"atom of a number", struct {
 			A int `ei:",atom"`
 		}{}, "A", "text"},
@@ -186,6 +220,10 @@ func TestMappingErrors(t *testing.T) {
 				}
 			}
 		})
+	}
+	for _, v := range []any{time.Second, []any{time.Second}, map[string]time.Duration{}} {
+		_, err := ei.Append(nil, v)
+		require.ErrorContains(t, err, `tag its field with ei:",ms"`)
 	}
 	for _, v := range []any{make(chan int), func() {}, complex(1, 1)} {
 		_, err := ei.Append(nil, v)

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -55,8 +56,27 @@ type (
 		Bytes    []byte
 		Float32  float32
 		Term     any
+		ByKey    map[anyKey]ei.BinaryKey
+		ByTerm   map[ei.Term]int8
+		Wait     time.Duration            `ei:",s"`
+		Waits    map[string]time.Duration `ei:",ms"`
 	}
 )
+
+const infinite = time.Duration(math.MaxInt64)
+
+// genKey makes what is the key of a Go map, as an interface holds it.
+func genKey[K any](t *rapid.T, bytes func(string) K) K {
+	switch rapid.IntRange(0, 3).Draw(t, "key") {
+	case 0:
+		return any(genAtom().Draw(t, "atom")).(K)
+	case 1:
+		return any(ei.Int(rapid.Int64().Draw(t, "int"))).(K)
+	case 2:
+		return any(genPid().Draw(t, "pid")).(K)
+	}
+	return bytes(string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")))
+}
 
 // genValue makes values of a Go type that is made of what Unmarshal gives back as it was.
 func genValue(t *rapid.T, v reflect.Value, depth int) {
@@ -74,6 +94,18 @@ func genValue(t *rapid.T, v reflect.Value, depth int) {
 		return
 	case *any:
 		*to = genTerm(1).Draw(t, "term")
+		return
+	case *anyKey:
+		*to = anyKey{genKey(t, func(b string) any { return b })}
+		return
+	case *ei.Term:
+		*to = genKey(t, func(b string) ei.Term { return ei.BinaryKey(b) })
+		return
+	case *time.Duration:
+		*to = infinite
+		if rapid.Bool().Draw(t, "finite") {
+			*to = time.Duration(rapid.Int32().Draw(t, "seconds")) * time.Second
+		}
 		return
 	case *error:
 		if rapid.Bool().Draw(t, "failed") {
@@ -164,6 +196,7 @@ func TestMappingRoundTrip(t *testing.T) {
 	for _, typ := range []reflect.Type{
 		reflect.TypeFor[rapidLeaf](), reflect.TypeFor[rapidTuple](), reflect.TypeFor[rapidProps](), reflect.TypeFor[rapidAll](),
 		reflect.TypeFor[map[string]map[int8][]ei.Optional[float32]](), reflect.TypeFor[[]ei.Result[map[ei.Atom]*rapidTuple]](),
+		reflect.TypeFor[map[anyKey]map[[2]ei.Term]bool](),
 	} {
 		t.Run(typ.String(), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
@@ -228,7 +261,7 @@ func genType(t *rapid.T, depth int) reflect.Type {
 		reflect.TypeFor[shape](), reflect.TypeFor[props](), reflect.TypeFor[record](), reflect.TypeFor[[3]byte](), reflect.TypeFor[ei.Binary](),
 		reflect.TypeFor[ei.Bitstring](), reflect.TypeFor[selfSlice](), reflect.TypeFor[selfMap](), reflect.TypeFor[deepResult](),
 		reflect.TypeFor[hasChan](), reflect.TypeFor[anyKey](),
-		reflect.TypeFor[chan int](), reflect.TypeFor[func()](),
+		reflect.TypeFor[chan int](), reflect.TypeFor[func()](), reflect.TypeFor[time.Duration](), reflect.TypeFor[ei.BinaryKey](),
 	}
 	if depth <= 0 {
 		return leaves[rapid.IntRange(0, len(leaves)-1).Draw(t, "leaf")]

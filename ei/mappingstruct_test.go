@@ -1,10 +1,16 @@
 package ei_test
 
 import (
+	"math"
+	"math/big"
 	"reflect"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -99,10 +105,81 @@ type (
 		D []int    `ei:"d,tuple,omitempty"`
 		F *[2]int  `ei:",tuple"`
 	}
+	zeroes struct {
+		N big.Int    `ei:",omitempty"`
+		A [2]int     `ei:",omitempty"`
+		S *zeroes    `ei:",omitempty"`
+		Q [1]big.Int `ei:",omitempty"`
+	}
+	Twice struct {
+		Left
+		Right
+	}
+	shadowTwice struct {
+		Twice
+		Same int
+	}
+	WithTime   struct{ Same time.Time }
+	shadowTime struct {
+		*WithTime
+		Same int
+	}
+	hiddenState struct{ n int }
+	locked      struct {
+		sync.Mutex
+		hiddenState
+		A int
+	}
+	timeouts struct {
+		MS time.Duration              `ei:"ms,ms"`
+		NS time.Duration              `ei:"ns,ns"`
+		US time.Duration              `ei:"us,us"`
+		S  []time.Duration            `ei:",s"`
+		T  map[string]*time.Duration  `ei:",ms"`
+		O  ei.Optional[time.Duration] `ei:",s"`
+	}
+	nilInterfaces struct {
+		Any     any
+		Shape   shape
+		Pointer *shape
+	}
 	numbersKeys struct {
-		HTTPServer, ID, UserID2, A1B, APIKey, X, IPv6Addr int
+		HTTPServer, ID, UserID2, A1B, APIKey, X, IPv6Addr, UserIDs int
 	}
 )
+
+// computedZero is 0, and not the zero value of Go.
+func computedZero() big.Int {
+	var n big.Int
+	n.Sub(big.NewInt(1), big.NewInt(1))
+	return n
+}
+
+func TestSnakeCase(t *testing.T) {
+	for name, want := range map[string]string{
+		"OrderID": "order_id", "HTTPServer": "http_server", "UserIDs": "user_ids", "URLs": "urls", "ACLs": "acls",
+		"IPv4": "ipv4", "IPv4Addr": "ipv4_addr", "IDsByName": "ids_by_name", "SHA256Sum": "sha256_sum", "TLSv13": "tlsv13",
+		"ID": "id", "IDs2": "ids2", "AIsland": "a_island", "GetAValue": "get_a_value", "OAuth2": "o_auth2", "XY_Z": "xy_z",
+		"S": "s", "As": "as", "IsA": "is_a", "ÄÖs": "äös", "": "", "snake_case": "snake_case", "APIVersion": "api_version",
+	} {
+		require.Equal(t, want, ei.SnakeCase(name), name)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringMatching(`([A-Z]{1,4}[a-z]{0,3}[0-9]{0,2}_?){1,4}`).Draw(t, "name")
+		snake := ei.SnakeCase(name)
+		require.Equal(t, snake, ei.SnakeCase(snake))
+		require.Equal(t, strings.ToLower(strings.ReplaceAll(name, "_", "")), strings.ReplaceAll(snake, "_", ""))
+	})
+}
+
+func TestOmitComputedZero(t *testing.T) {
+	b, err := ei.Append(nil, zeroes{N: computedZero(), S: &zeroes{Q: [1]big.Int{computedZero()}}})
+	require.NoError(t, err)
+	require.Equal(t, "#{s => #{}}", ei.Raw(b).String())
+	b, err = ei.Append(nil, zeroes{N: *big.NewInt(1), A: [2]int{0, 1}, Q: [1]big.Int{*big.NewInt(-1)}})
+	require.NoError(t, err)
+	require.Equal(t, "#{a => [0,1],n => 1,q => [-1]}", ei.Raw(b).String())
+}
 
 // Structs in their forms: what is read from the text, and the text of what was read.
 func TestStructForms(t *testing.T) {
@@ -141,11 +218,19 @@ func TestStructForms(t *testing.T) {
 		{"name of a struct where none is due", "#{'__struct__' => 'Elixir.A',a => 1,b => 2}", inner{1, 2}, "#{a => 1,b => 2}"},
 		{"nil within", "#{a => nil,b => nil,c => [nil],d => #{<<\"x\">> => nil},e => #{a => undefined}}",
 			nils{C: []*int{nil}, D: map[string]*int{"x": nil}}, ""},
-		{"names", "#{a1_b => 4,api_key => 5,http_server => 1,id => 2,i_pv6_addr => 7,user_id2 => 3,x => 6}", numbersKeys{1, 2, 3, 4, 5, 6, 7},
-			""},
+		{"names", "#{a1_b => 4,api_key => 5,http_server => 1,id => 2,ipv6_addr => 7,user_id2 => 3,user_ids => 8,x => 6}",
+			numbersKeys{1, 2, 3, 4, 5, 6, 7, 8}, ""},
 		{"tuples", "#{a => {1,2},b => {<<\"x\">>},c => {[1,2],[3,4]},f => {4,5}}",
 			pairs{[2]int{1, 2}, []string{"x"}, [][2]int{{1, 2}, {3, 4}}, nil, &[2]int{4, 5}}, ""},
 		{"nothing to omit", "#{}", omits{}, ""},
+		{"shadowed", `#{a => <<"x">>,b => 2}`, shadow{inner{B: 2}, "x"}, ""},
+		{"shadowed twice", "#{same => 1}", shadowTwice{Same: 1}, ""},
+		{"shadowed, of a type that is no term", "#{same => 1}", shadowTime{Same: 1}, ""},
+		{"lock", "#{a => 1}", &locked{A: 1}, ""},
+		{"durations", "#{ms => 5000,ns => infinity,us => -7,s => [1,infinity],t => #{<<\"x\">> => 2},o => 3}", timeouts{
+			5 * time.Second, math.MaxInt64, -7 * time.Microsecond, []time.Duration{time.Second, math.MaxInt64},
+			map[string]*time.Duration{"x": ptr(2 * time.Millisecond)}, ei.Some(3 * time.Second)}, ""},
+		{"nil interfaces", "#{any => undefined,shape => undefined,pointer => undefined}", nilInterfaces{Any: ei.Atom("undefined")}, ""},
 		{"omitted", `#{c => [],d => #{},i => []}`, omits{C: []int{}, D: map[string]int{}}, "#{}"},
 		{"not omitted", `#{e => 0,f => 0,h => 0,k => 0,m => []}`,
 			omits{E: ptr(0), F: ei.Some(0), H: ei.Int(0), K: ei.Int(0), M: &[]int{}}, ""},
@@ -208,6 +293,12 @@ func TestStructRefuses(t *testing.T) {
 		{"no variant", "[{triangle,1.0}]", [1]shape{}, ei.ErrType, ""},
 		{"no variant, atom", "[circle]", [1]shape{}, ei.ErrType, ""},
 		{"no variant, arity", "[{circle}]", [1]shape{}, ei.ErrType, ""},
+		{"duration of half a unit", "#{ms => 0.5}", timeouts{}, ei.ErrType, "ei: timeouts.ms: float 0.5 where an integer or infinity is due"},
+		{"duration, other atom", "#{ms => forever}", timeouts{}, ei.ErrType, ""},
+		{"duration too long", "#{ms => 9223372036855}", timeouts{}, ei.ErrRange,
+			"ei: timeouts.ms: integer 9223372036855 where an integer or infinity is due: number out of range"},
+		{"duration too negative", "#{s => [-9223372037]}", timeouts{}, ei.ErrRange, ""},
+		{"duration like infinity", "#{ns => 9223372036854775807}", timeouts{}, ei.ErrRange, ""},
 		{"variant within", "[{square,2.0,{circle,x}}]", [1]shape{}, ei.ErrType, "ei: [0].in.r: atom x where a float is due"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -257,7 +348,7 @@ func TestUnmarshalInto(t *testing.T) {
 	require.Equal(t, "A1", v.OrderID)
 	require.Equal(t, []line{{Qty: 5}}, v.Lines, "an element is made anew")
 	require.Equal(t, "m", *v.Note)
-	require.Equal(t, "n", *note, "what others may point to stays")
+	require.Same(t, note, v.Note, "what is pointed to is kept")
 	require.Equal(t, 7, v.hidden)
 	require.Equal(t, []string{"x"}, v.Tags)
 	require.Equal(t, line{"b", 2, 2}, lines[1])
@@ -276,6 +367,32 @@ func TestUnmarshalInto(t *testing.T) {
 	o := ei.Some(5)
 	require.NoError(t, ei.Unmarshal(encoded(t, "nil"), &o))
 	require.Equal(t, ei.Optional[int]{}, o)
+
+	// defaults behind a pointer stay
+	type limits struct{ Depth, Width int }
+	type options struct {
+		Limits *limits
+		More   ei.Optional[limits]
+		Big    *big.Int
+		None   **limits
+		All    []*limits
+	}
+	d := limits{3, 4}
+	opts := options{Limits: &d, More: ei.Some(limits{5, 6}), Big: big.NewInt(7), All: []*limits{&d}}
+	n := opts.Big
+	require.NoError(t, ei.Unmarshal(encoded(t, "#{limits => #{depth => 1},more => #{width => 2},big => 8,none => #{depth => 9},"+
+		"all => [#{width => 1}]}"), &opts))
+	require.Same(t, &d, opts.Limits)
+	require.Equal(t, limits{1, 4}, d, "and elements are made anew")
+	require.Equal(t, ei.Some(limits{5, 2}), opts.More)
+	require.Same(t, n, opts.Big)
+	require.Equal(t, big.NewInt(8), n)
+	require.Equal(t, limits{9, 0}, **opts.None)
+	require.Equal(t, limits{0, 1}, *opts.All[0])
+	absent := ei.Optional[limits]{Value: limits{5, 6}}
+	require.NoError(t, ei.Unmarshal(encoded(t, "#{depth => 1}"), &absent))
+	require.Equal(t, ei.Some(limits{1, 0}), absent, "what is absent has no defaults")
+
 	r := ei.Result[int]{Value: 5, Err: errTooCold}
 	require.NoError(t, ei.Unmarshal(encoded(t, "ok"), &r))
 	require.Equal(t, ei.Result[int]{}, r)

@@ -23,6 +23,24 @@ func Marshal(v any) ([]byte, error) {
 	return b, nil
 }
 
+// MarshalCompressed is Marshal with compression, when that makes the result smaller:
+// term_to_binary(T, [{compressed, Level}]). level is that of AppendCompressed; the errors are those
+// of both.
+func MarshalCompressed(v any, level int) ([]byte, error) {
+	plain, err := Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := AppendCompressed([]byte{VersionMagic}, plain[1:], level)
+	if err != nil {
+		return nil, err
+	}
+	if len(packed) < len(plain) {
+		return packed, nil
+	}
+	return plain, nil
+}
+
 // Append appends v without version byte. On an error b is returned unchanged. v is one of
 //
 //	Term                         itself
@@ -36,9 +54,10 @@ func Marshal(v any) ([]byte, error) {
 //	slice or array of these      list
 //	map of these                 map, sorted by the encoded keys; ErrDuplicate when two keys are the same term
 //	struct of these              map with atoms as keys, or what its tags say; see below
-//	*T, Optional[T]              what T is; nil and an absent value undefined
+//	*T, Optional[T]              what T is; nil and an absent value undefined (see EncodeOptions)
 //	Result[T]                    {ok, T}, {error, Reason}; ok for a Result[struct{}]
-//	any with one of these in it  the same; as a field of a struct, nil is undefined
+//	time.Duration                integer of the unit in its field's tag, rounded; the longest infinity
+//	any with one of these in it  the same, as any interface; as a field of a struct, nil is undefined
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying
 // type (type Name Atom as a string, so it gives a binary). Of anything else, and nil, there is an
@@ -57,15 +76,18 @@ func Marshal(v any) ([]byte, error) {
 //	Mode    ei.Atom  `ei:",binary"`          // mode => <<"fast">>
 //	Point   [2]int   `ei:",tuple"`           // point => {1,2}; a slice, too
 //	Note    *string  `ei:"note,omitempty"`   // left out if it is nil, zero or empty
+//	Wait    time.Duration `ei:",ms"`         // wait => 5000, or infinity; ns, us, ms or s
 //	Cache   any      `ei:"-"`                // no part of the term
 //
-// The fields of an embedded struct are fields of the struct itself; those that are not exported are
-// no part of the term, and an exported one is needed. Options of a blank field are the struct's
-// own:
+// The fields of an embedded struct are fields of the struct itself, unless one that is embedded
+// less deep has the same key; those that are not exported are no part of the term, and an exported
+// one is needed (of an embedded struct too, but for the locks of package sync). Options of a blank
+// field are the struct's own:
 //
 //	_ struct{} `ei:"tuple=user"`               // {user, Name, Age}: a record, or a tagged tuple
 //	_ struct{} `ei:"tuple"`                    // {Name, Age}
 //	_ struct{} `ei:"proplist"`                 // [{name, Name}, {age, Age}]; read with bare atoms for true, too
+//	_ struct{} `ei:"unknown=error"`            // a key without a field is refused: Keyword.validate!
 //	_ struct{} `ei:"keys=binary"`              // #{<<"name">> => Name}; keys=string: lists of characters
 //	_ struct{} `ei:"struct=Elixir.Shop.Quote"` // %Shop.Quote{…}: '__struct__' is written, and must be right where it is there
 //	_ struct{} `ei:"nil"`                      // absent values are nil, not undefined; so they are with struct=
@@ -75,10 +97,20 @@ func Marshal(v any) ([]byte, error) {
 // What a struct has no field for is ignored by Unmarshal (see DecodeOptions), a field that the term
 // does not have stays as it was; of a tuple all elements must be there. In a property list the
 // first of several equal keys counts; in a map they are ErrDuplicate.
-func Append(b []byte, v any) ([]byte, error) {
+func Append(b []byte, v any) ([]byte, error) { return EncodeOptions{}.Append(b, v) }
+
+// EncodeOptions say how Go values become terms, where the type of the value leaves that open.
+type EncodeOptions struct {
+	// Absent stands for a nil pointer, and for an Optional that is not there: nil as Elixir has it,
+	// or undefined, which "" is, too. Options of a struct, nil and undefined, go before.
+	Absent Atom
+}
+
+// Append is the function Append with options. What a Marshaler appends is its own affair.
+func (o EncodeOptions) Append(b []byte, v any) ([]byte, error) {
 	out, done, err := appendSimple(b, v, false)
 	if !done {
-		w := valueWriter{b: b}
+		w := valueWriter{b: b, o: o}
 		err = w.all(v)
 		out = w.b
 	}

@@ -1,14 +1,17 @@
 package ei
 
 import (
+	"cmp"
 	"math"
 	"math/big"
 	"reflect"
+	"time"
 )
 
 // A valueWriter appends a Go value, without recursion: what it is within is a stack.
 type valueWriter struct {
 	b     []byte
+	o     EncodeOptions
 	in    writing        // the value whose parts are being appended; without a plan there is none
 	above stack[writing] // what that value is part of
 	opens int            // how often a value with parts was begun
@@ -111,10 +114,16 @@ func (w *valueWriter) any(v any) error {
 
 // unsupported is the error for a value of a type that has no plan.
 func unsupported(v any, err error) error {
-	if e, ok := err.(*MappingError); ok && e.Type == reflect.TypeOf(v) && e.Field == "" && e.Type.Kind() != reflect.Struct {
+	e, ok := err.(*MappingError)
+	if ok && e.Type == reflect.TypeOf(v) && e.Field == "" && e.Type.Kind() != reflect.Struct && e.Type != typeOfDuration {
 		return &UnsupportedTypeError{Value: v}
 	}
 	return err
+}
+
+// absent appends what stands for a value of the plan's type that is not there.
+func (w *valueWriter) absent(p *plan) []byte {
+	return appendAtom(w.b, cmp.Or(p.absent, w.o.Absent, "undefined"))
 }
 
 // value appends v, or its head; then its parts are next, and it is in.
@@ -128,7 +137,7 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 		switch p.kind {
 		case kindPointer:
 			if v.IsNil() {
-				w.b = appendAtom(w.b, p.absent)
+				w.b = w.absent(p)
 				return nil
 			}
 			if v.Pointer() == met {
@@ -141,13 +150,17 @@ func (w *valueWriter) value(p *plan, v reflect.Value) (err error) {
 			p, v = p.elem, v.Elem()
 		case kindOptional:
 			if !v.Field(1).Bool() {
-				w.b = appendAtom(w.b, p.absent)
+				w.b = w.absent(p)
 				return nil
 			}
 			p, v = p.elem, v.Field(0)
 		case kindAny, kindVariants:
 			if v.IsNil() {
-				return &UnsupportedTypeError{}
+				if w.in.plan == nil || w.in.plan.kind != kindStruct {
+					return &UnsupportedTypeError{}
+				}
+				w.b = w.absent(p)
+				return nil
 			}
 			x := v.Interface()
 			out, done, err := appendSimple(w.b, x, w.in.plan != nil)
@@ -195,6 +208,9 @@ func (w *valueWriter) marshaler(p *plan, v reflect.Value) (err error) {
 	return err
 }
 
+// infinite is the time.Duration that stands for infinity.
+const infinite = math.MaxInt64
+
 // appendValue appends a value that has no parts.
 func appendValue(b []byte, p *plan, v reflect.Value) ([]byte, error) {
 	switch p.kind {
@@ -206,6 +222,11 @@ func appendValue(b []byte, p *plan, v reflect.Value) ([]byte, error) {
 		return AppendUint(b, v.Uint()), nil
 	case kindFloat:
 		return AppendFloat(b, v.Float())
+	case kindDuration:
+		if v.Int() == infinite {
+			return appendAtom(b, "infinity"), nil
+		}
+		return AppendInt(b, int64(time.Duration(v.Int()).Round(p.unit)/p.unit)), nil
 	case kindBig:
 		if v.CanAddr() {
 			return AppendBig(b, v.Addr().Interface().(*big.Int)), nil
@@ -238,44 +259,6 @@ func appendValue(b []byte, p *plan, v reflect.Value) ([]byte, error) {
 		return appendTerm(b, v.Interface().(Term))
 	}
 	return b, &MappingError{Type: p.typ, Reason: "it is an Unmarshaler, but no Marshaler"}
-}
-
-// appendString appends text in one of its forms.
-func appendString(b []byte, s string, form textForm) ([]byte, error) {
-	switch form {
-	case textAtom:
-		return AppendAtom(b, Atom(s))
-	case textCharlist:
-		return appendCharlist(b, s), nil
-	}
-	if err := tooMany(len(s)); err != nil {
-		return b, err
-	}
-	return append(AppendBinaryHeader(b, len(s)), s...), nil
-}
-
-// appendCharlist appends the list of the characters of s, in the short form where it has one.
-func appendCharlist(b []byte, s string) []byte {
-	n, short := 0, true
-	for _, r := range s {
-		n++
-		short = short && r <= math.MaxUint8
-	}
-	switch {
-	case n == 0:
-		return AppendNil(b)
-	case short && n <= math.MaxUint16:
-		b = append(b, byte(TagStringExt), byte(n>>8), byte(n))
-		for _, r := range s {
-			b = append(b, byte(r))
-		}
-		return b
-	}
-	b = AppendListHeader(b, n)
-	for _, r := range s {
-		b = AppendInt(b, int64(r))
-	}
-	return AppendNil(b)
 }
 
 func (w *valueWriter) openElements(p *plan, v reflect.Value) error {

@@ -61,11 +61,26 @@ func (f *fieldPlan) of(v reflect.Value) (field reflect.Value, ok bool) {
 	return field, !f.omitEmpty || !isEmpty(field)
 }
 
-// isEmpty reports whether v is what the option omitempty leaves out.
+// isEmpty reports whether v is what the option omitempty leaves out: a zero that was computed (of a
+// big.Int, say) is not always Go's zero value.
 func isEmpty(v reflect.Value) bool {
 	switch v.Kind() {
-	case reflect.Slice, reflect.Map, reflect.String, reflect.Array:
+	case reflect.Slice, reflect.Map, reflect.String:
 		return v.Len() == 0
+	case reflect.Array:
+		for i := range v.Len() {
+			if !isEmpty(v.Index(i)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if !isEmpty(v.Field(i)) {
+				return false
+			}
+		}
+		return true
 	}
 	return v.IsZero()
 }
@@ -92,10 +107,6 @@ func (w *valueWriter) fields() error {
 			}
 			continue
 		}
-		if field.kind == kindAny && v.IsNil() {
-			w.b = appendAtom(w.b, field.absent)
-			continue
-		}
 		opens := w.opens
 		if err := w.value(field.plan, v); err != nil || w.opens != opens {
 			return err
@@ -112,8 +123,8 @@ func (w *valueWriter) fields() error {
 func (w *valueWriter) result(p *plan, v reflect.Value) (done bool, err error) {
 	if err, ok := v.Field(1).Interface().(error); ok {
 		w.b = appendAtom(AppendTupleHeader(w.b, 2), "error")
-		if reason := (*ReasonError)(nil); errors.As(err, &reason) {
-			return true, w.any(reason.Reason)
+		if reason := (interface{ Term() Term })(nil); errors.As(err, &reason) {
+			return true, w.any(reason.Term())
 		}
 		return true, w.any(err.Error())
 	}

@@ -98,11 +98,5 @@ func (Int) isTerm()    {}
 func (Float) isTerm()  {}
 func (BigInt) isTerm() {}
 
-// String gives the integer as AppendText does.
-func (t Int) String() string { return text(t) }
-
-// String gives the float as AppendText does.
-func (t Float) String() string { return text(t) }
-
-// String gives the integer as AppendText does.
-func (t BigInt) String() string { return text(t) }
+// isFinite reports whether the float with these bits is neither an infinity nor a NaN.
+func isFinite(bits uint64) bool { return bits>>52&0x7ff != 0x7ff }

@@ -16,8 +16,9 @@ func Some[T any](v T) Optional[T] { return Optional[T]{Value: v, Valid: true} }
 // a Result[struct{}] it is ok, or {error, Reason}.
 //
 // Unmarshal takes ok alone for any T, and leaves Value zero; a reason, as of {error, Reason} or of
-// error alone, is a *ReasonError in Err. Marshal writes {error, Reason} when Err is not nil: for a
-// *ReasonError with its reason, for any other error with its text, a binary.
+// error alone, is a *ReasonError in Err. Marshal writes {error, Reason} when Err is not nil: for an
+// error with a method Term() Term (a *ReasonError, an *elixir.Exception) with that term, for any
+// other one with its text, a binary.
 type Result[T any] struct {
 	Value T     // of {ok, Value}
 	Err   error // of {error, Reason}; nil for ok
@@ -30,3 +31,6 @@ type ReasonError struct {
 
 // Error gives the text of the reason, or its beginning.
 func (e *ReasonError) Error() string { return Brief(e.Reason, maxLogged) }
+
+// Term gives the reason.
+func (e *ReasonError) Term() Term { return e.Reason }

@@ -166,9 +166,6 @@ func (c *Cursor) floatAt(off int) (float64, int, error) {
 	return f, off + 1 + oldFloatSize, nil
 }
 
-// isFinite reports whether the float with these bits is neither an infinity nor a NaN.
-func isFinite(bits uint64) bool { return bits>>52&0x7ff != 0x7ff }
-
 // oldFloatSize is the length of the text of a FLOAT_EXT, filled up with zero bytes.
 const oldFloatSize = 31
 

@@ -4,20 +4,22 @@ import (
 	"math/big"
 	"reflect"
 	"sync"
+	"time"
 )
 
 // A plan says how the values of one Go type become terms and come back. It is made once, from the
 // type and the tags of its fields, and never changes after that.
 type plan struct {
-	kind kind
-	typ  reflect.Type
-	text textForm // of kindText and kindAtom
-	// how an absent value is written: the atom of a nil pointer, or of an empty Optional
-	absent Atom
+	kind   kind
+	typ    reflect.Type
+	text   textForm      // of kindText and kindAtom
+	unit   time.Duration // of kindDuration
+	absent Atom          // what a nil pointer, or an empty Optional, is written as; "": what EncodeOptions say
 
 	marshals   marshalBy // whether the type is a Marshaler, and how
 	unmarshals bool      // its pointer is an Unmarshaler
 	simple     bool      // appendValue alone appends a value
+	inKey      bool      // it is, or is within, the key of a map
 
 	elem *plan // of what a slice, array, map, pointer, Optional or Result is made of
 	key  *plan // of a map
@@ -35,6 +37,7 @@ const (
 	kindInt            // a signed integer of any size
 	kindUint           // an unsigned one
 	kindFloat          // float32, float64
+	kindDuration       // time.Duration
 	kindBig            // big.Int
 	kindText           // a string
 	kindAtom           // an Atom
@@ -82,6 +85,7 @@ type recordPlan struct {
 	name   string   // of the type, as the beginning of a path
 	tag    Atom     // the first element of a tuple; "" for none
 	module Atom     // of a struct of Elixir; "" for none
+	strict bool     // keys without a field are refused
 	fields []fieldPlan
 	byKey  map[string]int // fields by their keys
 	omits  bool           // a field may be left out
@@ -116,7 +120,7 @@ func planOf(t reflect.Type) (*plan, error) {
 	found, ok := plans.Load(t)
 	if !ok {
 		b := planner{made: map[planKey]*plan{}}
-		p, err := b.plan(planKey{typ: t, absent: "undefined"})
+		p, err := b.plan(planKey{typ: t})
 		if err == nil {
 			err = b.endless()
 		}
@@ -146,6 +150,7 @@ var (
 	typeOfMarshaler   = reflect.TypeFor[Marshaler]()
 	typeOfUnmarshaler = reflect.TypeFor[Unmarshaler]()
 	typeOfByte        = reflect.TypeFor[byte]()
+	typeOfDuration    = reflect.TypeFor[time.Duration]()
 )
 
 var exactKinds = map[reflect.Type]kind{

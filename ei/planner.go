@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -18,18 +19,20 @@ type planner struct {
 type planKey struct {
 	typ    reflect.Type
 	text   textForm
+	unit   time.Duration
 	tuple  bool
+	inKey  bool // within the key of a map
 	absent Atom
 }
 
 func (b *planner) plan(k planKey) (*plan, error) {
 	if k.typ.Kind() == reflect.Struct && !isOurs(k.typ, "Optional[") && !isOurs(k.typ, "Result[") {
-		k = planKey{typ: k.typ, absent: "undefined"} // it says itself what its fields become
+		k = planKey{typ: k.typ, inKey: k.inKey} // it says itself what its fields become
 	}
 	if p := b.made[k]; p != nil {
 		return p, nil
 	}
-	p := &plan{typ: k.typ, text: k.text, absent: k.absent, asTuple: k.tuple}
+	p := &plan{typ: k.typ, text: k.text, unit: k.unit, inKey: k.inKey, absent: k.absent, asTuple: k.tuple || k.typ == typeOfTuple}
 	b.made[k] = p
 	switch pointer := reflect.PointerTo(k.typ); {
 	case k.typ.Kind() == reflect.Interface:
@@ -56,6 +59,12 @@ func (b *planner) fill(p *plan, k planKey) (err error) {
 	if exact, ok := exactKinds[t]; ok {
 		p.kind = exact
 		return nil
+	}
+	if t == typeOfDuration {
+		if p.kind = kindDuration; k.unit == 0 {
+			err = &MappingError{Type: t, Reason: `it has no unit: tag its field with ei:",ms" (or ns, us, s), elsewhere take an integer`}
+		}
+		return err
 	}
 	inner := k
 	switch t.Kind() {
@@ -93,7 +102,7 @@ func (b *planner) fill(p *plan, k planKey) (err error) {
 		p.elem, err = b.plan(inner)
 	case reflect.Map:
 		p.kind = kindMap
-		if p.key, err = b.plan(planKey{typ: t.Key(), absent: k.absent}); err == nil {
+		if p.key, err = b.plan(planKey{typ: t.Key(), inKey: true, absent: k.absent}); err == nil {
 			inner.typ, inner.tuple = t.Elem(), false
 			p.elem, err = b.plan(inner)
 		}
@@ -148,10 +157,12 @@ type structOptions struct {
 	tag    Atom
 	module Atom
 	keys   textForm // of the keys
+	inKey  bool     // within the key of a map
+	strict bool     // keys without a field are refused
 	absent Atom
 }
 
-// options reads the tag of a blank field.
+// read reads the tag of a blank field.
 func (o *structOptions) read(tag string) (wrong string) {
 	for option := range strings.SplitSeq(tag, ",") {
 		name, value, has := strings.Cut(option, "=")
@@ -172,6 +183,8 @@ func (o *structOptions) read(tag string) (wrong string) {
 		case option == "keys=atom" || option == "":
 		case option == "proplist":
 			o.form = formProplist
+		case option == "unknown=error":
+			o.strict = true
 		case (name == "nil" || name == "undefined") && !has:
 			o.absent = Atom(name)
 		default:
@@ -193,7 +206,7 @@ func (b *planner) fillStruct(p *plan, k planKey) error {
 	fail := func(field, format string, args ...any) error {
 		return &MappingError{Type: t, Field: field, Reason: fmt.Sprintf(format, args...)}
 	}
-	o := structOptions{}
+	o := structOptions{inKey: k.inKey}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if tag, ok := f.Tag.Lookup("ei"); ok && f.Name == "_" {
@@ -202,19 +215,28 @@ func (b *planner) fillStruct(p *plan, k planKey) error {
 			}
 		}
 	}
-	if o.absent == "" {
-		o.absent = "undefined"
-	}
 	name, _, _ := strings.Cut(t.Name(), "[")
-	r := &recordPlan{form: o.form, keys: o.keys, name: SnakeCase(name), tag: o.tag, module: o.module}
+	r := &recordPlan{form: o.form, keys: o.keys, name: SnakeCase(name), tag: o.tag, module: o.module, strict: o.strict}
 	p.record = r
-	hidden, err := b.addFields(r, t, &o, nil, false)
+	found, hidden, err := findFields(t, &o, nil, false)
 	if err != nil {
 		return err
 	}
+	if o.form != formTuple {
+		found = outermost(found)
+	}
+	for _, f := range found {
+		if f.plan, err = b.plan(f.as); err != nil {
+			return inField(f.in, f.name, err)
+		}
+		if wrong := misplaced(f.plan, f.as); wrong != "" {
+			return &MappingError{Type: f.in, Field: f.name, Reason: wrong}
+		}
+		r.fields = append(r.fields, f.fieldPlan)
+	}
 	switch {
-	case len(r.fields) == 0 && hidden > 0:
-		return fail("", "it has no exported field: give it the methods of Marshaler and Unmarshaler")
+	case len(r.fields) == 0 && hidden:
+		return fail("", "%s", hasNoFields(t))
 	case o.form == formAtom && len(r.fields) > 0:
 		return fail("", "an atom has no fields")
 	}
@@ -273,18 +295,31 @@ func misplaced(p *plan, k planKey) string {
 			return "only a slice or an array can be a tuple"
 		}
 	}
-	if k.text != textDefault {
-		at := p
-		for range maxChain {
-			if at.elem != nil {
-				at = at.elem
-			}
-		}
-		if at.kind != kindText && at.kind != kindAtom {
-			return "only text has a form of text"
+	at := p
+	for range maxChain {
+		if at.elem != nil {
+			at = at.elem
 		}
 	}
+	switch {
+	case k.text != textDefault && at.kind != kindText && at.kind != kindAtom:
+		return "only text has a form of text"
+	case k.unit != 0 && at.kind != kindDuration:
+		return "only a time.Duration has a unit"
+	}
 	return ""
+}
+
+// hasNoFields says what to do about a struct that has no exported field.
+func hasNoFields(t reflect.Type) string {
+	instead := "give it the methods of Marshaler and Unmarshaler"
+	switch t.String() {
+	case "time.Time":
+		instead = "take DateTime, NaiveDateTime, Date or Time of package ei/elixir, or an integer"
+	case "big.Rat", "big.Float":
+		instead = "take Decimal of package ei/elixir"
+	}
+	return "it has no exported field: " + instead
 }
 
 // isEmbeddable reports whether the fields of an embedded struct are those of the outer one.
@@ -297,20 +332,29 @@ func isEmbeddable(t reflect.Type) bool {
 }
 
 // SnakeCase gives the name of a Go field or method as Erlang writes it, and as Append does for the
-// fields of structs: OrderID is order_id, HTTPServer is http_server.
+// fields of structs: OrderID is order_id, HTTPServer http_server. A plural s and the number of a
+// version stay with the capitals before them: UserIDs is user_ids, IPv4Addr ipv4_addr.
 func SnakeCase(name string) string {
 	rs := []rune(name)
 	var out strings.Builder
 	for i, r := range rs {
-		if unicode.IsUpper(r) && i > 0 {
-			next := i+1 < len(rs) && unicode.IsLower(rs[i+1])
-			if before := rs[i-1]; before != '_' && (!unicode.IsUpper(before) || next) {
-				out.WriteByte('_')
-			}
+		if unicode.IsUpper(r) && i > 0 && rs[i-1] != '_' && (!unicode.IsUpper(rs[i-1]) || beginsWord(rs[i+1:])) {
+			out.WriteByte('_')
 		}
 		out.WriteRune(unicode.ToLower(r))
 	}
 	return out.String()
+}
+
+// beginsWord reports whether the last of several capitals, before rest, is the first letter of a
+// word, and not one of an initialism.
+func beginsWord(rest []rune) bool {
+	if len(rest) == 0 || !unicode.IsLower(rest[0]) {
+		return false
+	}
+	isPlural := rest[0] == 's' && (len(rest) == 1 || !unicode.IsLower(rest[1]))
+	isVersion := rest[0] == 'v' && len(rest) > 1 && unicode.IsDigit(rest[1])
+	return !isPlural && !isVersion
 }
 
 // appendKey encodes the key of a field.
@@ -321,9 +365,32 @@ func appendKey(form textForm, key string) ([]byte, error) {
 	return appendString(nil, key, form)
 }
 
-// addFields adds the fields of t, which is the struct itself or embedded in it at index, and counts
-// those that nobody outside its package can reach.
-func (b *planner) addFields(r *recordPlan, t reflect.Type, o *structOptions, index []int, embedded bool) (hidden int, err error) {
+// maxEmbedded is how deep structs may be embedded in each other.
+const maxEmbedded = 50
+
+// A foundField is a field of a struct, or of one embedded in it, whose type has no plan yet.
+type foundField struct {
+	fieldPlan
+	as   planKey
+	in   reflect.Type // the struct that has it
+	name string
+}
+
+// outermost leaves out the fields that another one with the same key hides: one that is embedded
+// less deep, as in Go.
+func outermost(fields []foundField) []foundField {
+	depth := map[string]int{}
+	for _, f := range fields {
+		if d, ok := depth[f.key]; !ok || len(f.index) < d {
+			depth[f.key] = len(f.index)
+		}
+	}
+	return slices.DeleteFunc(fields, func(f foundField) bool { return len(f.index) > depth[f.key] })
+}
+
+// findFields finds the fields of t, which is the struct itself or embedded in it at index, and
+// tells whether it has others, that nobody outside its package can reach.
+func findFields(t reflect.Type, o *structOptions, index []int, embedded bool) (fields []foundField, hidden bool, err error) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		fail := func(format string, args ...any) error {
@@ -340,49 +407,53 @@ func (b *planner) addFields(r *recordPlan, t reflect.Type, o *structOptions, ind
 		case f.Name == "_" || tag == "-":
 			continue
 		case f.Anonymous && key == "" && isEmbeddable(inner):
-			if len(at) > 50 || isPointer && !f.IsExported() {
-				return 0, fail("a struct cannot be embedded like this")
+			switch {
+			case inner.PkgPath() == "sync": // a lock is not sent
+				continue
+			case isPointer && !f.IsExported():
+				return nil, false, fail("an embedded pointer to a struct that is not exported cannot be set")
+			case len(at) > maxEmbedded:
+				return nil, false, fail("it is embedded in itself, or more than %d deep", maxEmbedded)
 			}
-			n, err := b.addFields(r, inner, o, at, embedded || isPointer)
+			more, others, err := findFields(inner, o, at, embedded || isPointer)
 			if err != nil {
-				return 0, err
+				return nil, false, err
 			}
-			hidden += n
+			if len(more) == 0 && others && f.IsExported() {
+				return nil, false, fail("%v: %s", inner, hasNoFields(inner))
+			}
+			fields, hidden = append(fields, more...), hidden || others
 			continue
 		case !f.IsExported() && tagged:
-			return 0, fail("it is tagged, but not exported")
+			return nil, false, fail("it is tagged, but not exported")
 		case !f.IsExported():
-			hidden++
+			hidden = true
 			continue
 		case key == "":
 			key = SnakeCase(f.Name)
 		}
-		field := fieldPlan{key: key, index: at, embedded: embedded}
-		k := planKey{typ: f.Type, absent: o.absent}
+		field := foundField{in: t, name: f.Name, as: planKey{typ: f.Type, inKey: o.inKey, absent: o.absent}}
+		field.key, field.index, field.embedded = key, at, embedded
 		for option := range strings.SplitSeq(options, ",") {
 			switch option {
 			case "":
 			case "atom":
-				k.text = textAtom
+				field.as.text = textAtom
 			case "charlist":
-				k.text = textCharlist
+				field.as.text = textCharlist
 			case "binary":
-				k.text = textBinary
+				field.as.text = textBinary
+			case "ns", "us", "ms", "s":
+				field.as.unit, _ = time.ParseDuration("1" + option)
 			case "tuple":
-				k.tuple = true
+				field.as.tuple = true
 			case "omitempty":
 				field.omitEmpty = true
 			default:
-				return 0, fail("unknown option %q", option)
+				return nil, false, fail("unknown option %q", option)
 			}
 		}
-		if field.plan, err = b.plan(k); err != nil {
-			return 0, inField(t, f.Name, err)
-		}
-		if wrong := misplaced(field.plan, k); wrong != "" {
-			return 0, fail("%s", wrong)
-		}
-		r.fields = append(r.fields, field)
+		fields = append(fields, field)
 	}
-	return hidden, nil
+	return fields, hidden, nil
 }

@@ -49,66 +49,7 @@ func Brief(t Term, n int) string {
 const maxBriefRaw = 64 << 10
 
 // appendTermText is AppendText, but may stop once b is longer than end.
-func appendTermText(b []byte, t Term, end int) []byte {
-	return appendShallowText(b, t, end, shallow)
-}
-
-// appendShallowText appends the text of a term; left is how much deeper the nesting may go before
-// appendDeepText takes over.
-func appendShallowText(b []byte, t Term, end, left int) []byte {
-	switch v := t.(type) {
-	case Int:
-		return strconv.AppendInt(b, int64(v), 10)
-	case Atom:
-		return appendAtomText(b, v)
-	case Binary:
-		return appendBinaryText(b, v, end)
-	case Tuple:
-		if left > 0 {
-			return append(appendElementsText(append(b, '{'), v, end, left-1), '}')
-		}
-	case List:
-		if left > 0 {
-			return append(appendElementsText(append(b, '['), v, end, left-1), ']')
-		}
-	case Map:
-		if left > 0 {
-			return append(appendPairsText(append(b, "#{"...), v, end, left-1), '}')
-		}
-	case ImproperList, Record, Raw:
-	default:
-		return appendLeafText(b, t, end)
-	}
-	return appendNested(b, t, erlangText{end})
-}
-
-func appendElementsText(b []byte, ts []Term, end, left int) []byte {
-	for i, t := range ts {
-		if len(b) > end {
-			break
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendShallowText(b, t, end, left)
-	}
-	return b
-}
-
-func appendPairsText(b []byte, m Map, end, left int) []byte {
-	for i := range m {
-		if len(b) > end {
-			break
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendShallowText(b, m[i].Key, end, left)
-		b = append(b, " => "...)
-		b = appendShallowText(b, m[i].Value, end, left)
-	}
-	return b
-}
+func appendTermText(b []byte, t Term, end int) []byte { return appendNested(b, t, erlangText{end}) }
 
 // erlangText is the notation of AppendText; the text may stop once it is longer than end.
 type erlangText struct{ end int }
@@ -205,6 +146,8 @@ func appendLeafText(b []byte, t Term, end int) []byte {
 		return appendStringText(b, string(t), end)
 	case Binary:
 		return appendBinaryText(b, t, end)
+	case BinaryKey:
+		return appendBinaryText(b, []byte(t), end)
 	case Bitstring:
 		return appendBitsText(b, t, end)
 	case Pid:
@@ -474,3 +417,30 @@ func appendBitsText(b []byte, t Bitstring, end int) []byte {
 	}
 	return append(b, ">>"...)
 }
+
+// funIndex is the index of a closure; a FUN_EXT has only an old one.
+func funIndex(f Fun) int64 {
+	if f.Arity < 0 {
+		return f.OldIndex
+	}
+	return int64(f.Index)
+}
+
+// String gives a term as AppendText does.
+func (t Int) String() string          { return text(t) }
+func (t Float) String() string        { return text(t) }
+func (t BigInt) String() string       { return text(t) }
+func (t Atom) String() string         { return text(t) }
+func (t String) String() string       { return text(t) }
+func (t Binary) String() string       { return text(t) }
+func (t BinaryKey) String() string    { return text(t) }
+func (t Bitstring) String() string    { return text(t) }
+func (t List) String() string         { return text(t) }
+func (t ImproperList) String() string { return text(t) }
+func (t Tuple) String() string        { return text(t) }
+func (t Map) String() string          { return text(t) }
+func (t Record) String() string       { return text(t) }
+func (t Local) String() string        { return text(t) }
+func (t Raw) String() string          { return text(t) }
+
+func text(t Term) string { return string(AppendText(nil, t)) }

@@ -95,14 +95,6 @@ func appendPrintedLeaf(b []byte, t Term) []byte {
 	return AppendText(b, t)
 }
 
-// funIndex is the index of a closure; a FUN_EXT has only an old one.
-func funIndex(f Fun) int64 {
-	if f.Arity < 0 {
-		return f.OldIndex
-	}
-	return int64(f.Index)
-}
-
 // latin1Text is an atom in Latin-1, as the C library prints it; one that has other characters, for
 // which the C library fails, stays as it is.
 func latin1Text(a Atom) []byte {

@@ -1,17 +1,17 @@
 package ei
 
-// Term is an Erlang term: one of Atom, Int, BigInt, Float, Binary, Bitstring, String, List,
-// ImproperList, Tuple, Map, Pid, Port, Ref, Fun, Export, Record, Local and Raw, and no other. Every
-// one of them is a value: nothing in this package changes a term that it was given, and terms may
-// be shared between goroutines as long as nobody changes the slices in them.
+// Term is an Erlang term: one of Atom, Int, BigInt, Float, Binary, BinaryKey, Bitstring, String,
+// List, ImproperList, Tuple, Map, Pid, Port, Ref, Fun, Export, Record, Local and Raw, and no other.
+// Every one of them is a value: nothing in this package changes a term that it was given, and terms
+// may be shared between goroutines as long as nobody changes the slices in them.
 //
 // A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came
 // as STRING_EXT. So a term that was decoded and is appended again gives the same bytes, unless it
 // came in an old form (ATOM_EXT, say), which becomes the modern one. Two terms that are equal in
 // Erlang can therefore differ in Go: use Compare, not ==, which panics if both are slices, as a
-// Tuple is. == is safe if one side is an Atom, a number, a String, a Pid, a Port or a Ref. For the
-// same reason use a Term as the key of a Go map only if it is sure to be one of these; find others
-// with Identical.
+// Tuple is. == is safe if one side is an Atom, a number, a String, a Pid, a Port, a Ref or a
+// BinaryKey. For the same reason use a Term as the key of a Go map only if it is sure to be one of
+// these; find others with Identical.
 type Term interface {
 	isTerm()
 	// String gives the term as Erlang text, as AppendText does.
@@ -36,22 +36,13 @@ func (s String) List() List {
 	return l
 }
 
-// Elements gives the elements of a proper list in either of its forms, List and String, between
-// which a runtime system chooses by the contents; false if t is no such list. A Raw is decoded for
-// it.
-func Elements(t Term) (List, bool) {
-	switch t := plain(t).(type) {
-	case List:
-		return t, true
-	case String:
-		return t.List(), true
-	}
-	return nil, false
-}
-
 // Binary is a binary. Formatted by package fmt, also with %x, it is Erlang text, <<"hi">>;
 // string(b) and []byte(b) are its bytes. See erl_ext_dist, BINARY_EXT.
 type Binary []byte
+
+// BinaryKey is a Binary that Go compares: what Unmarshal makes of one in the key of a
+// map[ei.Term]V. Decode never makes it. See erl_ext_dist, BINARY_EXT.
+type BinaryKey string
 
 // Bitstring is a binary of whose last byte only the high bits are used. With 8 Bits it equals a
 // Binary in Erlang, but has two encodings: AppendTerm and Marshal write it as it came, as
@@ -91,17 +82,6 @@ type Map []Pair
 // Pair is a key of a map with its value.
 type Pair struct {
 	Key, Value Term // any terms
-}
-
-// Get gives the value of key; of several equal keys the first counts. It compares as =:= does, one
-// pair after the other. A missing key gives nil, false.
-func (t Map) Get(key Term) (Term, bool) {
-	for i := range t {
-		if Identical(t[i].Key, key) {
-			return t[i].Value, true
-		}
-	}
-	return nil, false
 }
 
 // Record is a native record of OTP 29: a named set of fields, with its definition's module. (The
@@ -145,25 +125,10 @@ type Local []byte
 // distribution header that it came with.
 type Raw []byte
 
-// Decode decodes the term within the default Limits.
-func (t Raw) Decode() (Term, error) { return t.DecodeWith(nil) }
-
-// DecodeWith is Decode with options.
-func (t Raw) DecodeWith(o *DecodeOptions) (Term, error) {
-	c := NewCursor(t)
-	v, err := c.TermWith(o)
-	if err != nil {
-		return nil, err
-	}
-	if c.Len() > 0 {
-		return nil, &SyntaxError{Offset: c.Offset(), Err: ErrTrailing}
-	}
-	return v, nil
-}
-
 func (Atom) isTerm()         {}
 func (String) isTerm()       {}
 func (Binary) isTerm()       {}
+func (BinaryKey) isTerm()    {}
 func (Bitstring) isTerm()    {}
 func (List) isTerm()         {}
 func (ImproperList) isTerm() {}
@@ -172,38 +137,3 @@ func (Map) isTerm()          {}
 func (Record) isTerm()       {}
 func (Local) isTerm()        {}
 func (Raw) isTerm()          {}
-
-// String gives the atom as AppendText does.
-func (t Atom) String() string { return text(t) }
-
-// String gives the list as AppendText does.
-func (t String) String() string { return text(t) }
-
-// String gives the binary as AppendText does.
-func (t Binary) String() string { return text(t) }
-
-// String gives the bitstring as AppendText does.
-func (t Bitstring) String() string { return text(t) }
-
-// String gives the list as AppendText does.
-func (t List) String() string { return text(t) }
-
-// String gives the list as AppendText does.
-func (t ImproperList) String() string { return text(t) }
-
-// String gives the tuple as AppendText does.
-func (t Tuple) String() string { return text(t) }
-
-// String gives the map as AppendText does.
-func (t Map) String() string { return text(t) }
-
-// String gives the native record as AppendText does.
-func (t Record) String() string { return text(t) }
-
-// String gives the term's length as AppendText does.
-func (t Local) String() string { return text(t) }
-
-// String gives the term that it holds as AppendText does.
-func (t Raw) String() string { return text(t) }
-
-func text(t Term) string { return string(AppendText(nil, t)) }

@@ -28,11 +28,13 @@ type Unmarshaler interface {
 //	[n]byte                       a binary of n bytes
 //	slice                         a proper list
 //	array                         a proper list of that length
-//	map                           a map; it is made anew
+//	map                           a map; it is made anew. In its keys a binary is a string in an
+//	                              any, and a BinaryKey in a Term, since Go compares no Binary
+//	time.Duration                 an integer of the unit in its field's tag, or infinity, the longest
 //	struct                        a map, a tuple, a property list: see Append. What has no key there stays as it was
-//	*T, Optional[T]               undefined and nil, else what T takes
+//	*T, Optional[T]               undefined and nil, else what T takes, stored in what is there
 //	Result[T]                     ok, {ok, T}, {error, Reason}
-//	an interface with methods     one of its variants: see RegisterVariants
+//	an interface with methods     one of its variants (see RegisterVariants), or nil for undefined and nil
 //
 // A term of another kind is an *UnmarshalError with ErrType, one that is malformed a *SyntaxError
 // as from Decode, a type that no term can become a *MappingError. v may then have been stored in

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"reflect"
 	"strconv"
+	"time"
 )
 
 // leaf stores the next term in a value that has no parts.
@@ -35,6 +36,8 @@ func (u *unmarshaler) leaf(p *plan, v reflect.Value) error {
 		v.SetUint(x)
 	case kindFloat:
 		return u.float(v)
+	case kindDuration:
+		return u.duration(p, v)
 	case kindBig:
 		x, err := u.c.Big()
 		if err != nil {
@@ -62,6 +65,12 @@ func (u *unmarshaler) leaf(p *plan, v reflect.Value) error {
 		t, err := u.c.TermWith(&u.o)
 		if err != nil {
 			return err
+		}
+		if data, ok := t.(Binary); ok && p.inKey { // Go compares no slices
+			if t = BinaryKey(data); p.typ.NumMethod() == 0 {
+				v.Set(reflect.ValueOf(string(data)))
+				return nil
+			}
 		}
 		v.Set(reflect.ValueOf(t))
 	case kindTerm:
@@ -103,6 +112,25 @@ func (u *unmarshaler) int(v reflect.Value) error {
 	return nil
 }
 
+// duration stores an integer in the plan's unit, or infinity.
+func (u *unmarshaler) duration(p *plan, v reflect.Value) error {
+	if u.c.AtomIs("infinity") {
+		v.SetInt(infinite)
+		return nil
+	}
+	start := u.c.off
+	x, err := u.c.Int()
+	d := time.Duration(x) * p.unit
+	if err == nil && (int64(d/p.unit) != x || d == infinite) {
+		u.c.off, err = start, ErrRange
+	}
+	if err != nil {
+		return u.mismatch(err, "an integer or infinity")
+	}
+	v.SetInt(int64(d))
+	return nil
+}
+
 // float stores a float, or an integer that is one.
 func (u *unmarshaler) float(v reflect.Value) error {
 	start := u.c.off
@@ -127,7 +155,7 @@ func (u *unmarshaler) float(v reflect.Value) error {
 		u.c.off, err = start, ErrRange
 	}
 	if err != nil {
-		return u.mismatch(err, "a float")
+		return u.mismatch(err, kindName(v))
 	}
 	v.SetFloat(f)
 	return nil
@@ -332,7 +360,9 @@ func (u *unmarshaler) custom(v reflect.Value) error {
 // kindName names the numbers that a Go value can hold.
 func kindName(v reflect.Value) string {
 	switch name := v.Kind().String(); v.Kind() {
-	case reflect.Float32, reflect.Float64:
+	case reflect.Float32:
+		return "a float32"
+	case reflect.Float64:
 		return "a float"
 	case reflect.Int, reflect.Int64:
 		return "an integer"

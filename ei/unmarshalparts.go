@@ -100,13 +100,15 @@ func (u *unmarshaler) value(p *plan, v reflect.Value) (opened bool, err error) {
 				v.SetZero()
 				return opened, nil
 			}
-			inner := reflect.New(p.elem.typ)
-			v.Set(inner.Convert(p.typ))
-			p, v = p.elem, inner.Elem()
+			if v.IsNil() { // else what is there stays, where the term has nothing for it
+				v.Set(reflect.New(p.elem.typ).Convert(p.typ))
+			}
+			p, v = p.elem, v.Elem()
 		case kindOptional:
-			v.SetZero()
-			if u.absent() {
-				return opened, nil
+			if absent := u.absent(); absent || !v.Field(1).Bool() {
+				if v.SetZero(); absent {
+					return opened, nil
+				}
 			}
 			v.Field(1).SetBool(true)
 			p, v = p.elem, v.Field(0)
@@ -411,6 +413,10 @@ func (u *unmarshaler) openVariant(p *plan, v reflect.Value) (bool, error) {
 		return false, u.wrong(ErrType, set.want)
 	}
 	variant, ok := set.byName[name]
+	if !ok && u.absent() {
+		v.SetZero()
+		return false, nil
+	}
 	if !ok {
 		return false, u.wrong(ErrType, set.want)
 	}

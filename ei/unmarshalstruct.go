@@ -227,7 +227,7 @@ func (u *unmarshaler) findField(r *recordPlan) (i int, ok bool, err error) {
 
 // unknown skips a key that the struct has no field for, with its value.
 func (u *unmarshaler) unknown(alone bool) error {
-	if u.o.RefuseUnknown {
+	if u.o.RefuseUnknown || u.in.plan.record.strict {
 		u.in.at = -1 // it is about no field
 		return u.wrong(ErrUnknownKey, "")
 	}

@@ -59,9 +59,13 @@ const firstActivated = 3
 // Addresses without a socket are opened as usual. If an address is configured, its socket must be
 // bound to it; the transports do not change. The sockets are checked now, and used by Start or
 // StartFront; they belong to this process only, so do not call Activate before StartWorker or
-// Restore.
+// Restore. If they are here, but were opened for another process, Logger has a warning.
 func (cfg *Config) Activate() error {
-	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+	if pid := os.Getenv("LISTEN_PID"); pid != strconv.Itoa(os.Getpid()) {
+		if s, err := handoff.Inspect(firstActivated); err == nil && s.Listening && pid != "" && cfg.Logger != nil {
+			cfg.Logger.Warn("sockets that a service manager has opened are not used: they are for another process; if that is a shell, "+
+				"it should start this one by exec", "LISTEN_PID", pid, "pid", os.Getpid())
+		}
 		return nil
 	}
 	if _, again := cfg.Transport.(*activated); again {

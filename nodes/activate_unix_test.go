@@ -4,9 +4,11 @@ package nodes
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,7 +18,8 @@ import (
 
 const activatedVariable = "CNODE_TEST_ACTIVATED"
 
-// A node that has only a SocketDir uses a UNIX socket that the service manager has opened.
+// A node that has only a SocketDir uses a UNIX socket that the service manager has opened; but not
+// one for the shell that has started the process: then the log says why.
 func TestActivateInSocketDir(t *testing.T) {
 	dir := SocketDir(sockdir.New(t))
 	at, err := dir.Addr("up@host")
@@ -28,11 +31,16 @@ func TestActivateInSocketDir(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	defer f.Close()
-	c := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -test.run='^TestActivatedSide$'`, os.Args[0])
-	c.Env = append(os.Environ(), activatedVariable+"="+string(dir))
-	c.ExtraFiles = []*os.File{f}
-	out, err := c.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	for _, script := range []string{
+		`LISTEN_PID=$$ LISTEN_FDS=1 "$0" -test.run='^TestActivatedSide$'; exit $?`,
+		`LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" -test.run='^TestActivatedSide$'`,
+	} {
+		c := exec.Command("/bin/sh", "-c", script, os.Args[0])
+		c.Env = append(os.Environ(), activatedVariable+"="+string(dir))
+		c.ExtraFiles = []*os.File{f}
+		out, err := c.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
 }
 
 // TestActivatedSide is the process of TestActivateInSocketDir that is activated.
@@ -41,8 +49,15 @@ func TestActivatedSide(t *testing.T) {
 	if dir == "" {
 		t.Skip("run by TestActivateInSocketDir")
 	}
-	cfg := Config{Name: "up@host", Cookie: "c", Resolver: SocketDir(dir)}
+	log := new(record)
+	cfg := Config{Name: "up@host", Cookie: "c", Resolver: SocketDir(dir), Logger: slog.New(slog.NewTextHandler(log, nil))}
 	require.NoError(t, cfg.Activate())
+	if other := strconv.Itoa(os.Getppid()); os.Getenv("LISTEN_PID") == other {
+		require.Len(t, log.lines("level=WARN", "are for another process", "exec", "LISTEN_PID="+other), 1)
+		require.Nil(t, cfg.Transport)
+		return
+	}
+	require.Empty(t, log.lines())
 	n, err := New(cfg)
 	require.NoError(t, err)
 	defer n.Close()

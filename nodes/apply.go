@@ -2,10 +2,13 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/nodes/internal/permit"
 )
 
 // apply calls an exposed function, OpCall or OpSpawn; one that does not exist is the exception
@@ -16,54 +19,146 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 	if exception != nil {
 		return nil, exception
 	}
-	if !n.mayRun(turnOf(ctx).caller(), op, f, len(args)) {
+	t := turnOf(ctx)
+	if !n.mayRun(t.caller(), op, f, len(args)) {
 		return nil, noAccess(f, len(args))
 	}
-	module, name = f.module, f.name
-	n.procs.turns.calls(turnOf(ctx), f)
+	what := f.with(len(args))
+	n.procs.turns.calls(t, what)
 	fn := n.exposed(f)
+	encode := n.absentFor("", f.module, args...)
 	if fn == nil || !fn.isTyped() {
 		if err := decode(args); err != nil {
-			n.undecodable(turnOf(ctx).caller(), "arguments", err)
+			n.undecodable(t.caller(), "arguments", err)
 			return nil, &Raise{ClassExit, ei.Atom("badarg"), ei.List{}}
 		}
 	}
-	if fn != nil && fn.isBlind() {
-		turnOf(ctx).madeProcess().deafen()
-	}
 	if fn == nil {
-		return nil, undef(module, name, ei.List(args), ei.List{})
+		return nil, n.undefined(t, op, f, args, errors.New("it is not exposed"))
+	}
+	if fn.isBlind() {
+		t.madeProcess().deafen()
 	}
 	regular := false
 	defer func() {
 		if p := recover(); p == nil && !regular {
-			n.mishap("exposed function called runtime.Goexit", "function", string(module+":"+name), "stack", string(debug.Stack()))
+			n.mishap("exposed function called runtime.Goexit", "function", what, "stack", string(debug.Stack()))
 		} else if p != nil {
-			n.mishap("exposed function panicked", "function", string(module+":"+name), "panic", p, "stack", string(debug.Stack()))
+			n.mishap("exposed function panicked", "function", what, "panic", p, "stack", string(debug.Stack()))
 			result, exception = nil, raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}})
+		}
+		if exception != nil && isEmptyList(exception.Stack) {
+			exception.Stack = ei.List{ei.Tuple{f.module, f.name, ei.Int(len(args)), ei.List{}}}
 		}
 	}()
 	v, err := fn(ctx, args)
 	regular = true
 	if wrong, ok := err.(*argumentError); ok {
-		n.misused(turnOf(ctx).caller(), true, string(module+":"+name), wrong)
-		return nil, wrong.raised(module, name, ei.List(args), ei.List{})
+		if wrong.count {
+			return nil, n.undefined(t, op, f, args, wrong)
+		}
+		t.complain()
+		n.misused(t.caller(), what, wrong)
+		return nil, f.refused(ei.Atom("badarg"), args, wrong.Error())
 	}
 	if reason := reasonOf(err); reason != nil {
 		v, err = ei.Tuple{ei.Atom("error"), reason}, nil
 	}
 	if err != nil {
 		if wrong := impossible(err); wrong != nil {
-			n.noTerm("function", string(module+":"+name), wrong)
+			n.noTerm(t.caller(), "function", what, wrong)
 		}
 		return nil, raised(err)
 	}
-	b, err := ei.Append(nil, v)
+	b, err := encode.Append(nil, v)
 	if err != nil {
-		n.noTerm("function", string(module+":"+name), err)
-		return nil, raised(fmt.Errorf("the result of %s:%s: %w", module, name, err))
+		n.noTerm(t.caller(), "function", what, err)
+		return nil, raised(fmt.Errorf("the result of %s: %w", what, err))
 	}
 	return b, nil
+}
+
+// refused is the exception of a function that was not called, with the call on the stack; without
+// the arguments if the caller would not take them back. Why, if there is more to say than the
+// reason does, is in a second entry, as its file: there erl_error and Elixir's Exception print it.
+// The map of an error_info would be read by a module of the caller's node, and none of OTP passes
+// a text on that both can take.
+func (f function) refused(reason ei.Term, args []ei.Term, why string) *Raise {
+	call := ei.Tuple{f.module, f.name, ei.List(args), ei.List{}}
+	if decode(args) != nil {
+		call[2] = ei.Int(len(args))
+	}
+	r := &Raise{ClassError, reason, ei.List{call}}
+	if why != "" {
+		at := ei.List{ei.Tuple{ei.Atom("file"), otp.Charlist(why)}, ei.Tuple{ei.Atom("line"), ei.Int(0)}}
+		r.Stack = ei.List{call, ei.Tuple{f.module, f.name, ei.Int(len(args)), at}}
+	}
+	return r
+}
+
+// with writes a function as people, and Config.Rules, do: shop:quote/1.
+func (f function) with(arity int) string { return mfa(string(f.module), string(f.name), arity) }
+
+func mfa(module, name string, arity int) string { return fmt.Sprintf("%s:%s/%d", module, name, arity) }
+
+func isEmptyList(t ei.Term) bool {
+	list, ok := t.(ei.List)
+	return ok && len(list) == 0
+}
+
+// undefined is the exception of a call of what is not exposed, or not with so many arguments.
+func (n *Node) undefined(t *turn, op Op, f function, args []ei.Term, why error) *Raise {
+	what, hint := f.with(len(args)), ""
+	if meant := n.meant(t.caller(), op, f, len(args)); meant != "" && meant != what {
+		hint = "did you mean " + meant + "?"
+		why = fmt.Errorf("%w; %s", why, hint)
+	}
+	t.complain()
+	n.misused(t.caller(), what, why)
+	return f.refused(ei.Atom("undef"), args, hint)
+}
+
+// meant is the function whose name is most like that of one which does not exist, of those that the
+// peer may call; "" if none is much like it.
+func (n *Node) meant(c *Conn, op Op, f function, arity int) (meant string) {
+	var found []function
+	n.procs.mu.RLock()
+	for g := range n.procs.funcs {
+		if isLike(string(f.module), string(g.module)) && isLike(string(f.name), string(g.name)) {
+			found = append(found, g)
+		}
+	}
+	n.procs.mu.RUnlock()
+	for _, g := range found {
+		fn := n.exposed(g)
+		takes := fn.arity(arity)
+		if c = c.toOthers(); c != nil && n.rules != nil &&
+			!n.rules.Function(c.peer.Name, permit.Op(op), string(g.module), string(g.name), takes) {
+			continue
+		}
+		if text := g.with(takes); meant == "" || g == f || text < meant {
+			meant = text
+		}
+		if g == f {
+			break
+		}
+	}
+	return meant
+}
+
+// isLike tells whether two names are the same but for one place of one or two characters, two that
+// are swapped, say, or for how they write words: GetPrice, get_price.
+func isLike(a, b string) bool {
+	a, b = ei.SnakeCase(a), ei.SnakeCase(b)
+	longest := max(len(a), len(b))
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	differ := max(len(a), len(b))
+	return differ <= 2 && 2*differ < longest || differ == 0
 }
 
 // applied unwraps erlang:apply/3 and erlang:apply/2, unless a program has exposed them itself: that
@@ -71,7 +166,7 @@ func (n *Node) apply(ctx context.Context, op Op, module, name ei.Atom, args []ei
 // module but those that are exposed is loaded.
 func (n *Node) applied(f function, args []ei.Term) (function, []ei.Term, *Raise) {
 	wrong := func(reason ei.Term) (function, []ei.Term, *Raise) {
-		return f, args, raised(&Raise{Class: ClassError, Reason: reason})
+		return f, args, f.refused(reason, args, "")
 	}
 	for deep := false; f == (function{"erlang", "apply"}) && n.exposed(f) == nil; deep = true {
 		if len(args) != 2 && len(args) != 3 {
@@ -118,12 +213,14 @@ func undef(frame ...ei.Term) *Raise {
 }
 
 // decode decodes the terms that are still encoded.
-func decode(terms []ei.Term) (err error) {
+func decode(terms []ei.Term) error {
 	for i, t := range terms {
 		if raw, ok := t.(ei.Raw); ok {
-			if terms[i], err = raw.Decode(); err != nil {
+			t, err := raw.Decode()
+			if err != nil {
 				return err
 			}
+			terms[i] = t
 		}
 	}
 	return nil

@@ -23,7 +23,9 @@ func TestApply(t *testing.T) {
 	none := ei.List{}
 	apply := func(args ...ei.Term) []ei.Term { return args }
 	undef := func(frame ...ei.Term) *Raise { return &Raise{ClassError, ei.Atom("undef"), ei.List{ei.Tuple(frame)}} }
-	badarg := &Raise{ClassError, ei.Atom("badarg"), none}
+	applied := func(reason ei.Term, args ...ei.Term) *Raise {
+		return &Raise{ClassError, reason, ei.List{ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List(args), none}}}
+	}
 	for _, tt := range []struct {
 		args   []ei.Term
 		result string
@@ -35,15 +37,18 @@ func TestApply(t *testing.T) {
 		{apply(fun("echo", 2), ei.List{ei.Int(1), ei.Int(2)}), "[1,2]", nil},
 		{apply(atom("erlang"), atom("apply"), ei.List{fun("echo", 1), ei.List{ei.Int(1)}}), "[1]", nil},
 		{apply(ei.Export{Module: "erlang", Function: "apply", Arity: 3}, ei.List{atom("m"), atom("echo"), none}), "[]", nil},
-		{apply(fun("throw", 0), none), "", &Raise{ClassThrow, bad, none}},
+		{apply(fun("throw", 0), none), "", &Raise{ClassThrow, bad, ei.List{ei.Tuple{atom("m"), atom("throw"), ei.Int(0), none}}}},
 		{apply(fun("missing", 1), ei.List{ei.Int(1)}), "", undef(atom("m"), atom("missing"), ei.List{ei.Int(1)}, none)},
-		{apply(fun("echo", 1), none), "", &Raise{ClassError, ei.Tuple{ei.Atom("badarity"), ei.Tuple{fun("echo", 1), none}}, none}},
+		{apply(fun("echo", 1), none), "", applied(ei.Tuple{ei.Atom("badarity"), ei.Tuple{fun("echo", 1), none}}, fun("echo", 1), none)},
 		{apply(closure, ei.List{ei.Int(1)}), "", undef(closure, ei.List{ei.Int(1)}, none)},
-		{apply(atom("m"), none), "", &Raise{ClassError, ei.Tuple{ei.Atom("badfun"), ei.Atom("m")}, none}},
-		{apply(atom("m"), atom("echo"), ei.Int(1)), "", badarg},
-		{apply(fun("echo", 1), ei.ImproperList{Elems: none, Tail: ei.Int(1)}), "", badarg},
-		{apply(ei.Int(1), atom("echo"), none), "", badarg},
-		{apply(atom("m"), ei.Int(1), none), "", badarg},
+		{apply(atom("m"), none), "", applied(ei.Tuple{ei.Atom("badfun"), ei.Atom("m")}, atom("m"), none)},
+		{apply(atom("m"), atom("echo"), ei.Int(1)), "", applied(ei.Atom("badarg"), atom("m"), atom("echo"), ei.Int(1))},
+		{
+			apply(fun("echo", 1), ei.ImproperList{Elems: none, Tail: ei.Int(1)}), "",
+			applied(ei.Atom("badarg"), fun("echo", 1), ei.ImproperList{Elems: none, Tail: ei.Int(1)}),
+		},
+		{apply(ei.Int(1), atom("echo"), none), "", applied(ei.Atom("badarg"), ei.Int(1), atom("echo"), none)},
+		{apply(atom("m"), ei.Int(1), none), "", applied(ei.Atom("badarg"), atom("m"), ei.Int(1), none)},
 		{apply(atom("m")), "", undef(atom("erlang"), atom("apply"), ei.List{atom("m")}, none)},
 	} {
 		result, raise := n.apply(w.ctx(), OpCall, "erlang", "apply", tt.args)
@@ -72,9 +77,9 @@ func TestDeepApply(t *testing.T) {
 	}{
 		{parse(t, `[m,double,[1000]]`), `2000`},
 		{parse(t, `[fun m:double/1,[1000]]`), `2000`},
-		{parse(t, `[m,double,[x]]`), `{badarg,[{m,double,[x],[]}]}`},
-		{parse(t, `[m,double,1000]`), `{badarg,[]}`},
-		{ei.List{ei.Atom("m"), ei.Atom("double"), ei.List{twice}}, `{badarg,[]}`},
+		{parse(t, `[m,double,[x]]`), `{badarg,[{m,double,[x],[]},{m,double,1,[{file,"argument 1: ei: atom x where an integer is due"},{line,0}]}]}`},
+		{parse(t, `[m,double,1000]`), `{badarg,[{erlang,apply,[m,double,1000],[]}]}`},
+		{ei.List{ei.Atom("m"), ei.Atom("double"), ei.List{twice}}, `{badarg,[{erlang,apply,3,[]}]}`},
 	} {
 		const depth = 100_000
 		apply := append(ei.AppendListHeader(nil, 3), "w\x06erlangw\x05apply"...)

@@ -18,7 +18,7 @@ import (
 // concurrently, also with a Receive. If the connection is lost, the error is ErrNoConnection. It is
 // ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
-	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
+	op := callOp(mod, fun, args)
 	t, err := termOf(c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(ctx, c.peer.Name, mod, fun, args), c, nil))
 	return rpcResult(op, c.peer.Name, t, err)
 }
@@ -38,7 +38,7 @@ func (c *Conn) Apply(ctx context.Context, mod, fun string, args ei.Term) (ei.Ter
 // (GroupLeaderOf); without one to that node's process user. If you start the node, do so before the
 // first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
-	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
+	op := callOp(mod, fun, args)
 	t, err := termOf(n.callTo(ctx, target{node: node, name: "rex"}, rexCall(ctx, node, mod, fun, args)))
 	if errors.Is(err, ErrNoProc) && node == n.Name() && !n.started.Load() {
 		err = fmt.Errorf("%w: this is the name of the calling node itself, which has not been started", err)
@@ -53,7 +53,7 @@ func rexCall(ctx context.Context, node, mod, fun string, args any) any {
 	if pid, ok := leaderFor(ctx, node); ok {
 		leader = pid
 	}
-	return tuple(ei.Atom("call"), ei.Atom(mod), ei.Atom(fun), args, leader)
+	return ei.T("call", ei.Atom(mod), ei.Atom(fun), args, leader)
 }
 
 // leaderFor is the group leader of ctx; false if there is none that is a pid, or the node would
@@ -73,8 +73,8 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 	return t, nil
 }
 
-// Call makes a request to a process, like gen_server:call, and returns its reply. It waits until
-// ctx ends. The error is an *ExitError if the process ends or does not exist, ErrNoConnection if
+// Call makes a request to a process, like gen_server:call, and returns its reply. A request that is
+// a tuple is made by ei.T: a slice is a list (see CallAs). It waits until ctx ends. The error is an *ExitError if the process ends or does not exist, ErrNoConnection if
 // the connection is lost, and ErrCallingSelf if a Server's function calls its own process with the
 // context that it was given. If you start the node, do so before the first call: a call fixes the
 // creation (ErrTooLate).
@@ -98,23 +98,6 @@ func termOf(reply ei.Cursor, err error) (ei.Term, error) {
 	}
 	return reply.Term()
 }
-
-// A goTuple is a tuple of Go values.
-type goTuple []any
-
-// AppendTerm encodes the tuple.
-func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
-	start := len(b)
-	b = ei.AppendTupleHeader(b, len(t))
-	for _, v := range t {
-		if b, err = ei.Append(b, v); err != nil {
-			return b[:start], err
-		}
-	}
-	return b, nil
-}
-
-func tuple(v ...any) goTuple { return v }
 
 // call is a gen call: a monitor, {'$gen_call', {Pid, Tag}, Request}, and {Tag, Reply} or the
 // monitor's message. over is the connection to use; if nobody is receiving from it, call does so
@@ -156,7 +139,7 @@ func (n *Node) beginCall(ctx context.Context, to target, request any, over *Conn
 	if err = c.box.monitor(ctx, c.ref, to, c.over, 0); err != nil {
 		return c, c.notBegun(err)
 	}
-	err = n.sendRequest(ctx, to, c.over, c.from, tuple(ei.Atom("$gen_call"), ei.Tuple{c.from, tag}, request))
+	err = n.sendRequest(ctx, to, c.over, c.from, ei.T("$gen_call", ei.Tuple{c.from, tag}, request))
 	sent = err == nil
 	return c, c.failed(err)
 }

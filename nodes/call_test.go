@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // answerCalls plays rex on the lower level: answer gets each gen call that arrives on c.
@@ -189,6 +191,7 @@ func TestConnCallTooManyUnread(t *testing.T) {
 
 // What a Call has read for others is bounded in bytes, too.
 func TestConnCallTooMuchUnread(t *testing.T) {
+	need.Long(t, 8*time.Second)
 	w := newWorld(t, "memory")
 	ca, cb := w.pair()
 	const size = DefaultMailboxLimit / 4

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 func TestCloseEndsEverything(t *testing.T) {
@@ -439,6 +440,7 @@ func TestShutdownBesideConnClose(t *testing.T) {
 
 // The signals of a process that has ended before Shutdown arrive.
 func TestExitsBeforeShutdown(t *testing.T) {
+	need.Long(t, 6*time.Second)
 	w := newWorld(t, "tcp")
 	n := w.started("bob")
 	p := w.peer(n.Listeners()[0], role("wire@test"))

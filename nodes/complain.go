@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 
 	"github.com/cnode-go/cnode/ei"
@@ -11,17 +10,14 @@ import (
 // The kinds of complaint: faults of a peer that the connection survives, and reasons why the peer
 // has to wait. Each kind is logged as a warning once per connection.
 const (
-	faultTerm  uint32 = 1 << iota // a term that cannot be decoded
-	faultOp                       // a control message that is not known
-	faultSpawn                    // a spawn request with an option that is not known
-	faultFrom                     // a signal in the name of another node's process
-	// not the peer's fault: an exception in a function that it called without asking for the result
-	faultFunc
-	faultArguments // an exposed function, or a server, cannot take what it is called with
-	faultAnswer    // the answer to one of its signals cannot be encoded
-	slowCalls      // its calls wait long for a place of Config.MaxCalls
-	fullCalls      // its calls are refused, because too many of them wait
-	faultDenied    // what Config.Rules refuse it
+	faultTerm   uint32 = 1 << iota // a term that cannot be decoded
+	faultOp                        // a control message that is not known
+	faultSpawn                     // a spawn request with an option that is not known
+	faultFrom                      // a signal in the name of another node's process
+	faultAnswer                    // the answer to one of its signals cannot be encoded
+	slowCalls                      // its calls wait long for a place of Config.MaxCalls
+	fullCalls                      // its calls are refused, because too many of them wait
+	faultDenied                    // what Config.Rules refuse it
 )
 
 // complain logs a complaint. The first of its kind on a connection is a warning; later ones are
@@ -42,9 +38,8 @@ func (n *Node) mishap(text string, args ...any) {
 
 // noTerm logs that the result of a function or server of the application cannot be encoded: the
 // caller hears of it, too, but may be far away, and the fault is here.
-func (n *Node) noTerm(what, name string, err error) {
-	n.noTerms.Log(n.log, slog.LevelWarn, what+" "+name,
-		"the result of a "+what+" is no term", what, name, "error", err)
+func (n *Node) noTerm(c *Conn, what, name string, err error) {
+	n.faulty(c, "the result of a "+what+" is no term", what, name, err)
 }
 
 // nameOf gives a name of a process, or its pid if it has none.
@@ -67,29 +62,24 @@ func (n *Node) undecodable(c *Conn, what string, err error) {
 	c.complain(faultTerm, "undecodable "+what, err)
 }
 
-// nobodyHears logs how a function failed that was called without a wish for its result. c is nil
-// for a caller of this node.
-func (n *Node) nobodyHears(c *Conn, err error) {
-	const text = "exception in a function, and nobody to hear of it"
-	if c == nil {
-		n.log.Warn(text, "error", err)
-		return
-	}
-	c.complain(faultFunc, text, err)
+// nobodyHears logs how a function failed that was called without a wish for its result.
+func (n *Node) nobodyHears(c *Conn, function string, err error) {
+	n.faulty(c, "exception in a function, and nobody to hear of it", "function", function, err)
 }
 
-// misused logs that a function was called with what it cannot take: at the level Debug if the
-// caller hears of it, though in few words. c is nil for a caller of this node.
-func (n *Node) misused(c *Conn, heard bool, function string, err error) {
-	const text = "called with what it cannot take"
-	switch {
-	case heard:
-		n.log.Debug(text, "function", function, "error", err)
-	case c != nil:
-		c.complain(faultArguments, text, fmt.Errorf("%s: %w", function, err))
-	default:
-		n.noTerms.Log(n.log, slog.LevelWarn, function, text, "function", function, "error", err)
+// misused logs that a function was called with what it cannot take, or does not exist.
+func (n *Node) misused(c *Conn, function string, err error) {
+	n.faulty(c, "called with what it cannot take", "function", function, err)
+}
+
+// faulty logs a fault in what a peer, or this node if c is nil, and a function, or a server, have to
+// do with each other: the first as a warning, and then at most one a minute, with a count.
+func (n *Node) faulty(c *Conn, text, what, name string, err error) {
+	peer := ""
+	if c != nil {
+		peer = c.peer.Name
 	}
+	n.faults.Log(n.log, slog.LevelWarn, text+" "+name+" "+peer, text, what, name, "peer", peer, "error", err)
 }
 
 // unwanted logs a message that nobody wants, at the level Debug; if its term is malformed, as

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/cookie"
 	"github.com/cnode-go/cnode/transport"
@@ -140,7 +141,8 @@ type Config struct {
 	// system_limit, as by a BEAM that has no more processes; for messages see FullBlock; and a peer
 	// with too many incomplete messages loses its connection. All this is told in the log, and by
 	// Stats. 0: a quarter of the memory that this process may use, by the machine, its control
-	// group and GOMEMLIMIT.
+	// group and GOMEMLIMIT; but for messages and requests 512 MB each at most, so that a function
+	// which is slow leaves memory to other programs. See docs/backpressure.md.
 	OverflowLimit int
 
 	// Handover is called by Freeze once functions and handlers have finished, and returns what the
@@ -158,6 +160,11 @@ type Config struct {
 	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for
 	// answers that are owed to the peer. 0: DefaultDrainTimeout.
 	DrainTimeout time.Duration
+	// DrainGrace is for how long the node serves on in Shutdown once nobody finds it any more:
+	// who has found it before may still be about to call, and a load balancer or a probe has to
+	// notice. Choose a part of the time that Shutdown's ctx has. 0: a moment, if the node had to
+	// leave anything (see Drain); negative: not at all.
+	DrainGrace time.Duration
 
 	// Setup is called by Start once the node has its creation and before a peer gets in: the place
 	// to register what peers expect to find. An error ends the start. nil: a quick peer may miss
@@ -177,6 +184,10 @@ type Config struct {
 	// the workers of a node should have the same. Without Start they are not looked at. See
 	// docs/permission.md.
 	Rules []Rule
+	// Absent is what nil pointers are, and an ei.Optional that is not there, in what this node
+	// answers and sends: undefined, or nil as Elixir has it. "" is undefined, and nil in answers to a
+	// caller that can be told to be Elixir: see FuncOptions.
+	Absent ei.Atom
 	// HandshakeFailed is called for every handshake that a peer started and that failed; it must
 	// not wait. nil: they are only logged.
 	HandshakeFailed func(remote transport.Addr, err error)
@@ -202,6 +213,7 @@ func (cfg Config) complete() (Config, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	err := errors.Join(
+		checkAbsent("Config.Absent", cfg.Absent),
 		limit("Config.MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes),
 		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
 		notNegative("Config.MaxCalls", cfg.MaxCalls),

@@ -279,8 +279,7 @@ func (c *Conn) frameFlags() dist.Flags {
 	return c.peer.Flags &^ (dist.FlagDistHdrAtomCache | dist.FlagFragments)
 }
 
-// hasHeaders tells whether frames have distribution headers.
-func (c *Conn) hasHeaders() bool { return c.frameFlags().Has(dist.FlagDistHdrAtomCache) }
+func (c *Conn) hasHeaders() bool { return c.frameFlags().HasHeaders() }
 
 // The workers of a node are linked by connections of their own, over which they speak the
 // distribution protocol like nodes do, so that order, back-pressure, links and monitors are those

@@ -8,11 +8,13 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -76,6 +78,7 @@ func TestConnExchange(t *testing.T) {
 }
 
 func TestConnOrder(t *testing.T) {
+	need.Long(t, 6*time.Second)
 	const senders, each = 4, 2500
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -270,6 +273,7 @@ func TestYieldBesideReceive(t *testing.T) {
 
 // Under NoWait, calls that would have to wait return an error, and the connection goes on.
 func TestConnNoWait(t *testing.T) {
+	need.Long(t, 8*time.Second)
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t, kind)

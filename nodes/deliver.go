@@ -48,8 +48,12 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	defer w.end()
 	for {
 		b.mu.Lock()
-		if b.ended() {
+		turnsAway := b.serves && m.conn != nil && b.n.life.Refuses()
+		if b.ended() || turnsAway {
 			b.mu.Unlock()
+			if turnsAway {
+				b.refuse(m)
+			}
 			return false
 		}
 		if b.isHeld() {
@@ -65,7 +69,7 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 		}
 		if b.takes(m, &w) {
 			b.pushLocked(m)
-			b.unlockTellingOfOverflow()
+			b.unlockTellingOfOverflow(m)
 			return true
 		}
 		if b.opts.Full == FullExit {
@@ -186,7 +190,7 @@ func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 // deafen drops what is unread, and what is still to come: nobody will receive. It is for the
 // process of a function; b may be nil.
 func (b *Mailbox) deafen() {
-	if b == nil || !b.spawned {
+	if b == nil || b.spawned == nil {
 		return
 	}
 	b.mu.Lock()

@@ -100,8 +100,9 @@
 // a peer has had its share, its requests are refused (system_limit), and its messages wait after
 // all, for two seconds at most; then the mailbox with most of its share ends, with reason
 // mailbox_full, whose links and monitors hear of it. The log has a warning for a mailbox that is
-// over its limit, and an error for one that ends for it; Stats counts both. Nothing else is
-// dropped, and the order of what one process sends stays.
+// over its limit, which says what comes next, and an error for one that ends for it; Stats counts
+// both. Nothing else is dropped, and the order of what one process sends stays. How a receiver says
+// how much may come is docs/backpressure.md.
 //
 // # What waits, and its errors
 //
@@ -178,7 +179,7 @@
 //	atoms remembered                        1,024 a connection                     made anew each time
 //	functions running                       a share of Config.MaxCalls             requests wait
 //	waiting requests, and messages in       a share of Config.OverflowLimit, each  system_limit, mailbox_full
-//	full mailboxes, or for functions
+//	full mailboxes, or for functions        (for these, see Mailbox.SetLimit, too)
 //	what a lower-level Call reads for       10,000 messages, 64 MiB                ErrTooManyUnread
 //	other receivers
 //	immediate answers that a peer does not  64 MiB, or four times QueueLimit;      the connection ends:

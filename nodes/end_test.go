@@ -8,11 +8,13 @@ import (
 	"reflect"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // A connection can be used as soon as it is found on the table.
@@ -194,6 +196,7 @@ func TestEndReasons(t *testing.T) {
 // the size of the reason and the number of processes that are told, even if the peer reads nothing
 // for a while.
 func TestExitWithMuchToTell(t *testing.T) {
+	need.Long(t, 15*time.Second)
 	for _, tt := range []struct {
 		name     string
 		watchers int

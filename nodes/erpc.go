@@ -3,7 +3,6 @@ package nodes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -45,11 +44,11 @@ func ERPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, ar
 // waits as Mailbox.Send does, not for the function, and returns the same errors; a node that makes
 // no processes for others is errors.ErrUnsupported.
 func (n *Node) ERPCCast(ctx context.Context, node, mod, fun string, args ...any) error {
-	return wrap(fmt.Sprintf("cast %s:%s/%d to", mod, fun, len(args)), node, n.erpcCast(ctx, node, remoteFunc{mod, fun, args}))
+	return wrap("cast "+mfa(mod, fun, len(args))+" to", node, n.erpcCast(ctx, node, remoteFunc{mod, fun, args}))
 }
 
 func callOp(mod, fun string, args []any) string {
-	return fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
+	return "call " + mfa(mod, fun, len(args)) + " at"
 }
 
 // A remoteFunc is a function to be called, with its arguments: a list.
@@ -179,7 +178,7 @@ func MulticallAs[R any](
 		Answer[R]
 	}
 	return func(yield func(string, Answer[R]) bool) {
-		list, wrong := ei.Append(nil, args) // once, and here, where it may panic
+		list, wrong := caller.encode().Append(nil, args) // once, and here, where it may panic
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		answers := make(chan answered, len(nodes))
@@ -204,8 +203,8 @@ func MulticallAs[R any](
 // Multicast is ERPCCast to several nodes at once. Its error joins those of all nodes. It waits
 // until all casts are out, or have failed. It is erpc:multicast(Nodes, Mod, Fun, Args).
 func (n *Node) Multicast(ctx context.Context, nodes []string, mod, fun string, args ...any) error {
-	op := fmt.Sprintf("cast %s:%s/%d to", mod, fun, len(args))
-	list, err := ei.Append(nil, args)
+	op := "cast " + mfa(mod, fun, len(args)) + " to"
+	list, err := n.encode().Append(nil, args)
 	if err != nil {
 		return wrap(op, "", err)
 	}

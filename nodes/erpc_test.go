@@ -32,7 +32,7 @@ func TestERPC(t *testing.T) {
 			{"throw", nil, `throw: {bad,1}`, &Raise{Class: ClassThrow, Reason: bad}},
 			{"exit", nil, `exit: {exception,{bad,1}}`, &Raise{Class: ClassExit, Reason: bad}},
 			{"badarg", nil, `error: {exception,{bad,1},[here]}`, &Raise{ClassError, bad, ei.List{ei.Atom("here")}}},
-			{"panic", nil, `error: {exception,{go_panic,<<"a bug">>},[]}`, &Raise{ClassError, goPanic, ei.List{}}},
+			{"panic", nil, `error: {exception,{go_panic,<<"a bug">>},[{m,panic,0,[]}]}`, &Raise{ClassError, goPanic, stackOf("panic")}},
 			{"missing", []any{1}, `error: {exception,undef,[{m,missing,[1],[]}]}`,
 				&Raise{ClassError, ei.Atom("undef"), parse(t, `[{m, missing, [1], []}]`).(ei.List)}},
 			{"goexit", nil, `exit: {signal,killed}`, nil},
@@ -88,7 +88,7 @@ func nothingLeft(t *testing.T, nodes ...*Node) {
 		require.Eventually(t, func() bool {
 			for _, b := range n.procs.all() {
 				b.mu.Lock()
-				busy := b.private || b.spawned || len(b.pendingCalls) > 0 || !b.watching.empty() || !b.watchers.empty()
+				busy := b.private || b.spawned != nil || len(b.pendingCalls) > 0 || !b.watching.empty() || !b.watchers.empty()
 				b.mu.Unlock()
 				if busy {
 					return false

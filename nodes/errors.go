@@ -49,7 +49,7 @@ var (
 	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections
 	// already carry. Publish, or start, before making mailboxes, servers, connections or calls;
 	// what a started node serves is made in Config.Setup.
-	ErrTooLate = errors.New("too late: mailboxes, connections or calls carry the node's creation already")
+	ErrTooLate = errors.New("too late: mailboxes, connections or calls carry the node's creation already: make them in Config.Setup, or later")
 	// ErrPublished: the node is published already.
 	ErrPublished = errors.New("already published")
 	// ErrNameTaken: the local name is registered already.

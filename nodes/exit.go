@@ -52,7 +52,7 @@ func (b *Mailbox) end(reason ei.Term) map[scope]*exitNotice {
 // endUnlock is end for a process that has not ended. b.mu is held on entry, and released on return.
 func (b *Mailbox) endUnlock(reason ei.Term) map[scope]*exitNotice {
 	b.why = reason
-	notices := b.exitNotices(reason)
+	notices := b.exitNotices(reason, true)
 	b.bondTables = bondTables{}
 	b.nodeTypes, b.nodesUp, b.nodesAway = 0, nil, nil
 	b.restoreAll()

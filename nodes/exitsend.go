@@ -26,14 +26,17 @@ type exitNotice struct {
 // before them.
 const exitSignals = 64
 
-// exitNotices lists the signals that tell of the end of the mailbox; b.mu is held. Without a
-// connection the other side knows already.
-func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
+// exitNotices lists the signals that tell of the end of the mailbox, those to processes here if here
+// says so; b.mu is held. Without a connection the other side knows already.
+func (b *Mailbox) exitNotices(reason ei.Term, here bool) map[scope]*exitNotice {
 	if b.links.empty() && b.watchers.empty() && b.watching.empty() {
 		return nil
 	}
 	raw, all := exitReason(reason), map[scope]*exitNotice{}
 	add := func(to scope, ctl *dist.Control) {
+		if !here && b.n.isHere(to) {
+			return
+		}
 		w := all[to]
 		if w == nil {
 			w = &exitNotice{n: b.n, to: to, ofCall: b.private}
@@ -54,7 +57,7 @@ func (b *Mailbox) exitNotices(reason ei.Term) map[scope]*exitNotice {
 		add(to, ctl)
 	}
 	for ref, t := range b.watching.all("") {
-		if t.isPending() { // the answer will find nobody
+		if !here || t.isPending() { // it goes on to watch; or the answer will find nobody
 			continue
 		}
 		add(scope{t.node, t.worker}, demonitor(b.pid, t, ref)) // whoever has the name by now
@@ -214,7 +217,10 @@ func (w *exitNotice) agree() {
 	}
 }
 
-func (w *exitNotice) isHere() bool { return w.to == scope{node: w.n.Name()} }
+func (w *exitNotice) isHere() bool { return w.n.isHere(w.to) }
+
+// isHere tells whether a scope is that of the processes of this process.
+func (n *Node) isHere(s scope) bool { return s == scope{node: n.Name()} }
 
 // way is the connection to the other node or worker; nil if there is none, and the other side
 // knows, or if the signals are for processes here.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // besideDeaf runs f with a node and two peers of it. The deaf one reads nothing, and no more can be
@@ -206,6 +207,7 @@ func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
 
 // A peer that reads loses no signals, however many processes end: the processes wait for the peer.
 func TestEndsWaitForRoom(t *testing.T) {
+	need.Long(t, 8*time.Second)
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
 		ended := fillExitQueue(t, n, slow)
 		select {
@@ -229,6 +231,7 @@ func TestEndsWaitForRoom(t *testing.T) {
 
 // Nor does a peer that reads slowly: as long as it reads, they wait.
 func TestEndsWaitForSlowPeer(t *testing.T) {
+	need.Long(t, 6*time.Second)
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
 		ended := fillExitQueue(t, n, slow)
 		hears()
@@ -308,6 +311,7 @@ func TestTellInTurnCutOff(t *testing.T) {
 // A process that ends any number of monitors, and calls that end, cost no connection whose peer is
 // slow to read: the signals wait for room, and those who cause them do not.
 func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
+	need.Long(t, 10*time.Second)
 	for _, ofCalls := range []bool{false, true} {
 		t.Run(fmt.Sprintf("calls=%v", ofCalls), func(t *testing.T) {
 			besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {

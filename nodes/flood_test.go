@@ -3,17 +3,20 @@ package nodes
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 )
 
 // A peer that has asked for many answers, and has read none so far, is read all the same, and gets
 // them all.
 func TestAnswersToAPeerThatDoesNotRead(t *testing.T) {
+	need.Long(t, 15*time.Second)
 	const answers = 50_000 // of 60 bytes each
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")

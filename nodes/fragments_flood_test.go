@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // heap is what is in use, in bytes, once what is not has been collected.
@@ -70,6 +71,7 @@ func wholeSay(t testing.TB, name ei.Atom, payload ei.Term) []byte {
 // A peer that begins messages and ends none, each under a new id, is ended before they take memory
 // out of proportion, and all of it is given back.
 func TestMillionOpenSequences(t *testing.T) {
+	need.Long(t, 6*time.Second)
 	const million, step = 1_000_000, 5000
 	page := make([]byte, 4096)
 	page[0] = byte(ei.TagBinaryExt)
@@ -149,6 +151,7 @@ func TestOpenSequencesOfSeveralPeers(t *testing.T) {
 
 // Messages under ids that count up, ever new ones, leave nothing.
 func TestSequenceIDsCountUp(t *testing.T) {
+	need.Long(t, 10*time.Second)
 	h := newCutWorld(t)
 	piece := []byte{byte(ei.TagSmallIntegerExt)}
 	id := uint64(1<<64 - 50_000) // they come round

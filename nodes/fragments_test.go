@@ -226,3 +226,79 @@ func TestPayloadsTooLarge(t *testing.T) {
 		})
 	}
 }
+
+// Each of the two flags by itself, both and neither: with either one frames have headers, atoms are
+// named with that of the cache only, and large messages come in fragments with theirs only.
+func TestHeadersFollowTheFlags(t *testing.T) {
+	const cache, fragments = dist.FlagDistHdrAtomCache, dist.FlagFragments
+	large := ei.Tuple{ei.Atom("large"), ei.Binary(make([]byte, 300_000))}
+	for name, flags := range map[string]dist.Flags{"neither": 0, "cache": cache, "fragments": fragments, "both": cache | fragments} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			n := w.started("alice")
+			there := w.ambush("wire@test")
+			connected := async(func() (*Conn, error) { return n.Connect(w.ctx(), there.name) })
+			p := there.accept()
+			self := role("wire@test")
+			self.Flags = self.Flags&^(cache|fragments) | flags
+			require.NoError(t, p.respond(self, dist.StatusOK))
+			r := <-connected
+			require.NoError(t, r.err)
+			b := box(t, n)
+			require.NoError(t, n.Register("box", b))
+			forms := map[byte]bool{}
+			sends := async(func() (int, error) {
+				for _, term := range []ei.Term{ei.Atom("small"), ei.Atom("small"), large} {
+					if err := b.Send(w.ctx(), p.self, term); err != nil {
+						return 0, err
+					}
+				}
+				return 0, b.Link(w.ctx(), p.self)
+			})
+			named := 0
+			for came := 0; came < 4; {
+				body, err := p.frame(soon(t))
+				require.NoError(t, err)
+				if len(body) == 0 {
+					continue
+				}
+				if form := body[min(1, len(body)-1)]; body[0] == 131 {
+					forms[form] = true
+					if form == wholeFrame {
+						named += int(body[2])
+					}
+				} else {
+					forms[body[0]] = true
+				}
+				if _, _, whole := p.parse(body); whole {
+					came++
+				}
+			}
+			require.NoError(t, arrives(t, sends, "what is sent").err)
+			want := map[byte]bool{'p': flags == 0, wholeFrame: flags != 0, firstPart: flags&fragments != 0, nextPart: flags&fragments != 0}
+			for form, due := range want {
+				require.Equal(t, due, forms[form], "%c", form)
+			}
+			require.Equal(t, flags&cache != 0, named > 0)
+
+			if flags != 0 {
+				to := sayFrom(1, "box")
+				said, err := ei.AppendTerm(nil, ei.Atom("said"))
+				require.NoError(t, err)
+				frames := [][]byte{bytes.Join([][]byte{{131, wholeFrame, 0}, control(t, to), said}, nil)}
+				if flags&fragments != 0 {
+					frames = append(frames, cut(t, 7, to, ei.Atom("said"), 3)...)
+				}
+				if flags&cache != 0 {
+					k := packer{t: t}
+					frames = append(frames, k.frame(&to, ei.Atom("said"))[4:])
+				}
+				require.NoError(t, p.writes(frames...))
+				for range 1 + min(flags&fragments, 1) + min(flags&cache, 1) {
+					require.Equal(t, ei.Atom("said"), term(t, b))
+				}
+			}
+			require.NoError(t, r.v.Err())
+		})
+	}
+}

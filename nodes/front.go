@@ -126,7 +126,7 @@ func (f *Front) join(n *Node) {
 	f.crew = crew.New(crew.Config{
 		Count: f.cfg.Workers, Command: f.cfg.Command, Variable: WorkerVariable,
 		Start: f.cfg.workerStart, Patience: f.cfg.Patience, Trust: f.cfg.trust,
-		Farewell: farewell, Retire: farewell + shutdownTime,
+		Farewell: farewell, Retire: farewell + f.n.shutdownTime(),
 		Choose: f.choose, Node: n, Log: n.log, Closed: ErrClosed,
 	})
 }
@@ -175,6 +175,7 @@ func (f *Front) begin(ctx context.Context) error {
 	for _, l := range listeners {
 		l.serve()
 	}
+	n.reach(StateRunning)
 	return n.ending()
 }
 
@@ -200,6 +201,10 @@ func (f *Front) listens(listeners []*Listener) error {
 // Done is closed when the front has ended here: by Shutdown or Close, or because another process
 // has it.
 func (f *Front) Done() <-chan struct{} { return f.n.Done() }
+
+// State is how far the node has come. A Front drains until it is closed: each worker drains, and
+// then stops.
+func (f *Front) State() State { return f.n.State() }
 
 // Err is why: ErrClosed, or ErrMoved; nil while it runs.
 func (f *Front) Err() error { return f.n.Err() }
@@ -231,9 +236,10 @@ func (f *Front) Workers() []WorkerInfo {
 	return list
 }
 
-// Shutdown takes the node out of the cluster in an orderly way: nothing new is accepted, and every
-// worker is told to finish. Those that have not finished when ctx ends are killed, and ctx's error
-// is returned.
+// Shutdown takes the node out of the cluster in an orderly way: it is not published any more,
+// nothing new is accepted, and every worker is told to finish, which it does by Node.Shutdown, with
+// the grace of its own Config. Those that have not finished when ctx ends are killed, and ctx's
+// error is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
 	err := f.crew.AwaitThaw(ctx)
@@ -243,7 +249,7 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	if err != nil {
 		return wrap("shutdown", f.Name(), err)
 	}
-	err = f.n.Unpublish()
+	err = f.n.withdraw(ctx)
 	for _, l := range f.Listeners() {
 		err = errors.Join(err, l.Close())
 	}

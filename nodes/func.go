@@ -1,11 +1,14 @@
 package nodes
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -16,6 +19,7 @@ import (
 //
 //	                    of a Func                                of Server.Call, Server.On
 //	*Raise              that exception                           the reply {error, Reason}
+//	*elixir.Exception   that exception, of class error           the reply {error, Exception}
 //	*ei.ReasonError     the result {error, Reason}               the reply {error, Reason}
 //	any other           an exception, error:{go_error, Text}     the reply {error, Text}
 //
@@ -34,8 +38,9 @@ import (
 // it, and GroupLeaderOf(ctx) where it is to print (package groupleader does). The process ends with
 // the function: reason normal, or the exception; erpc:call's has the result in its reason. Before
 // that, its Exit and exit signals end it, and the context. What it does not receive counts towards
-// the sender's share of Config.OverflowLimit, from the first byte, and is dropped at the end; a
-// function of FuncOf that has no parameter for the context gets no messages.
+// the sender's share of Config.OverflowLimit, from the first byte, and is dropped at the end;
+// Mailbox.SetLimit bounds it for all senders. A function of FuncOf that has no parameter for the
+// context gets no messages.
 //
 // An argument that is a list may be an ei.List or, if all its elements are small integers, an
 // ei.String: ei.Elements gives both as a list.
@@ -85,13 +90,27 @@ type Raise struct {
 // Error gives class and reason.
 func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", cmp.Or(r.Class, ClassError), r.Reason) }
 
-// impossible tells why Erlang has no such exception as the *Raise that err is; nil if it has, or
-// err is another error.
+// impossible tells why Erlang has no such exception as err is; nil if it has, or err is none.
 func impossible(err error) error {
-	if r := new(Raise); errors.As(err, &r) {
-		return r.withDefaults().check()
+	if r := exceptionOf(err); r != nil {
+		return r.check()
 	}
 	return nil
+}
+
+// exceptionOf is the exception that err is: a *Raise, or an error with a term, as Elixir's have it;
+// nil for another error.
+func exceptionOf(err error) *Raise {
+	var r *Raise
+	var of interface{ Term() ei.Term }
+	switch {
+	case errors.As(err, &r):
+	case errors.As(err, &of):
+		r = &Raise{Reason: of.Term()}
+	default:
+		return nil
+	}
+	return r.withDefaults()
 }
 
 func (r *Raise) withDefaults() *Raise {
@@ -112,11 +131,10 @@ func reasonOf(err error) ei.Term {
 
 // raised turns any error of a Func into an exception.
 func raised(err error) *Raise {
-	r := new(Raise)
-	if !errors.As(err, &r) {
+	r := exceptionOf(err)
+	if r == nil {
 		return goError(err)
 	}
-	r = r.withDefaults()
 	if wrong := r.check(); wrong != nil {
 		return goError(fmt.Errorf("%w: %w", err, wrong))
 	}
@@ -143,29 +161,61 @@ func (r *Raise) check() error {
 
 // FuncOf makes a Func of a function of Go types:
 //
-//	func([ctx context.Context,] a A, b B, …[, more ...M]) [(R, error)]
+//	func([ctx context.Context,] a A, b B, …[, more ...M]) [(R[, bool][, error])]
 //
 // The arguments of the call are stored in the parameters as ei.Unmarshal does, straight from their
-// bytes; a variadic parameter takes all that are left, of 255 in all, which is Erlang's limit.
-// Another number of arguments is the exception undef, one that its parameter cannot hold is badarg,
-// both with the stack that Erlang gives, [{Module, Function, Arguments, []}]. R, which may be any
-// type that ei.Append takes, is the result; without R it is ok. For the error see Func; it may be
-// left out. A function of exactly the type of Func is used as it is: it gets all arguments, as
-// terms.
+// bytes; a variadic parameter takes all that are left, of 255 in all, which is Erlang's limit. R,
+// which may be any type that ei.Append takes, is the result; without R it is ok. With a bool, as of
+// a map's index, the result is {ok, R}, or error where it is false: Elixir's Map.fetch. For the
+// error see Func; it may be left out.
+//
+// An argument that its parameter cannot hold is the exception badarg, and another number of
+// arguments is undef, both with the call on the stack as in Erlang. A second entry there says why,
+// in the place of a file: erl_error:format_exception and Elixir's Exception.format print it.
+//
+//	{badarg, [{shop, quote, [#{qty => 1.5}], []},
+//	          {shop, quote, 1, [{file, "argument 1: ei: order.qty: float 1.5 where an integer is due"}, {line, 0}]}]}
+//
+// The log of this side has a warning for the first of a function and peer, and at most one a
+// minute, with a count, for later ones; so it has for functions that are not exposed.
 //
 //	n.Expose("go", "upper", nodes.FuncOf(strings.ToUpper))
 //
+// A function of exactly the type of Func is used as it is, whatever the options: it gets all
+// arguments, as terms.
+//
 // FuncOf panics if f is no such function, or if one of its types can never be a term: that is a
 // fault of the program, and seen when it starts.
-func FuncOf(f any) Func {
-	fn, err := funcOf(reflect.ValueOf(f))
+func FuncOf(f any, options ...FuncOptions) Func {
+	fn, err := funcOf(reflect.ValueOf(f), options)
 	if err != nil {
 		panic(fmt.Sprintf("nodes.FuncOf: %T: %v", f, err))
 	}
 	return fn
 }
 
-func funcOf(f reflect.Value) (Func, error) {
+// FuncOptions say how a function of FuncOf reads its arguments, and how its result is written.
+type FuncOptions struct {
+	// Decode makes reading stricter, or more lenient. With RefuseUnknown a key that a struct has no
+	// field for is a wrong argument, in a map and in a keyword list; a struct of one's own says so
+	// by its tag, unknown=error, too. Alias is not looked at.
+	Decode ei.DecodeOptions
+	// Absent is what a nil pointer in the result is, and an ei.Optional that is not there: nil, or
+	// undefined, which is truthy in Elixir. What the tag of a struct says goes before. "" is what
+	// Server.Absent says or, after that, Config.Absent; if these are "", too, it is nil for a caller
+	// that can be told to be Elixir, by a module Elixir.… or a struct in the request, and else
+	// undefined.
+	Absent ei.Atom
+}
+
+func checkAbsent(where string, a ei.Atom) error {
+	if a != "" && a != "nil" && a != "undefined" {
+		return fmt.Errorf("%s is %q: want nil or undefined", where, string(a))
+	}
+	return nil
+}
+
+func funcOf(f reflect.Value, options []FuncOptions) (Func, error) {
 	if f.Kind() != reflect.Func || f.IsNil() {
 		return nil, errors.New("this is no function")
 	}
@@ -173,7 +223,11 @@ func funcOf(f reflect.Value) (Func, error) {
 		return f.Convert(typeOfFunc).Interface().(Func), nil
 	}
 	t := &typed{fn: f}
-	if err := t.read(f.Type()); err != nil {
+	for _, o := range options {
+		t.options = o
+	}
+	t.options.Decode.Alias = false
+	if err := cmp.Or(t.read(f.Type()), checkAbsent("FuncOptions.Absent", t.options.Absent)); err != nil {
 		return nil, err
 	}
 	if t.context {
@@ -201,6 +255,17 @@ func (fn Func) isTyped() bool {
 // isBlind tells whether a Func gets no context, and so cannot know its process.
 func (fn Func) isBlind() bool { return codeOf(fn) == codeOfBlind }
 
+// arity is how many arguments a function takes, nearest to those that it was called with.
+func (fn Func) arity(called int) int {
+	if fn.isTyped() {
+		_, err := fn(context.Background(), make([]ei.Term, maxArity+1)) // too many for any
+		if e, ok := err.(*argumentError); ok && !(e.more && called >= e.params) {
+			return e.params
+		}
+	}
+	return called
+}
+
 func codeOf(fn Func) uintptr { return reflect.ValueOf(fn).Pointer() }
 
 // A typed function has parameters and a result of Go types.
@@ -210,7 +275,9 @@ type typed struct {
 	params  []reflect.Type // the others, without that of more
 	more    reflect.Type   // of each of the arguments that are left; nil: none may be
 	result  bool           // the first result is a value
+	isThere int            // the index of the bool that says whether there is one; 0: none
 	mayFail bool           // the last result is an error
+	options FuncOptions
 }
 
 // read takes the parameters and results from the type of the function.
@@ -236,8 +303,11 @@ func (f *typed) read(t reflect.Type) error {
 	if f.mayFail {
 		n--
 	}
+	if n == 2 && t.Out(1) == reflect.TypeFor[bool]() {
+		n, f.isThere = 1, 1
+	}
 	if n > 1 {
-		return errors.New("it returns more than a result and an error")
+		return errors.New("it returns more than a result, a bool and an error")
 	}
 	if f.result = n == 1; f.result && t.Out(0).Kind() != reflect.Interface {
 		switch _, err := ei.Append(nil, reflect.New(t.Out(0)).Interface()); err.(type) {
@@ -269,18 +339,60 @@ func (f *typed) call(ctx context.Context, args []ei.Term) (any, error) {
 			return nil, err
 		}
 	}
-	if f.result {
-		return out[0].Interface(), nil
+	if !f.result {
+		return ei.Atom("ok"), nil
 	}
-	return ei.Atom("ok"), nil
+	v := out[0].Interface()
+	switch {
+	case v == NoReply:
+		return v, nil
+	case f.isThere > 0 && !out[f.isThere].Bool():
+		return ei.Atom("error"), nil
+	case f.isThere > 0:
+		v = ei.T("ok", v)
+	}
+	if f.options.Absent != "" {
+		v = withAbsent{v, f.options.Absent}
+	}
+	return v, nil
 }
+
+// A withAbsent is a Go value, and what stands for what is absent in it.
+type withAbsent struct {
+	v  any
+	as ei.Atom
+}
+
+// AppendTerm encodes the value.
+func (a withAbsent) AppendTerm(b []byte) ([]byte, error) {
+	return ei.EncodeOptions{Absent: a.as}.Append(b, a.v)
+}
+
+// absentFor is what stands for what is absent in the answer to a request, encoded or not, for a
+// function, or a server, that says own.
+func (n *Node) absentFor(own, module ei.Atom, request ...ei.Term) ei.EncodeOptions {
+	isStruct := func(t ei.Term) bool {
+		raw, _ := t.(ei.Raw)
+		return bytes.Contains(raw, []byte("\x0a__struct__")) // an atom of 10 bytes
+	}
+	o := ei.EncodeOptions{Absent: cmp.Or(own, n.cfg.Absent)}
+	if o.Absent == "" && (strings.HasPrefix(string(module), "Elixir.") || slices.ContainsFunc(request, isStruct)) {
+		o.Absent = "nil"
+	}
+	return o
+}
+
+// encode says how this node writes Go values that it sends by itself.
+func (n *Node) encode() ei.EncodeOptions { return ei.EncodeOptions{Absent: n.cfg.Absent} }
 
 // callBlind is call for a function that has no parameter for the context.
 func (f *typed) callBlind(ctx context.Context, args []ei.Term) (any, error) { return f.call(ctx, args) }
 
 func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value, error) {
 	if len(args) < len(f.params) || len(args) > len(f.params) && f.more == nil || len(args) > maxArity {
-		return nil, &argumentError{true, fmt.Errorf("%d arguments for %d parameters", len(args), len(f.params))}
+		return nil, &argumentError{
+			count: true, params: len(f.params), more: f.more != nil, err: fmt.Errorf("%d arguments for %d parameters", len(args), len(f.params)),
+		}
 	}
 	in := make([]reflect.Value, 0, len(args)+1)
 	if f.context {
@@ -292,8 +404,8 @@ func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value,
 			p = f.params[i]
 		}
 		v := reflect.New(p)
-		if err := ei.UnmarshalTerm(arg, v.Interface()); err != nil {
-			return nil, &argumentError{false, fmt.Errorf("argument %d: %w", i+1, err)}
+		if err := f.options.Decode.UnmarshalTerm(arg, v.Interface()); err != nil {
+			return nil, &argumentError{err: fmt.Errorf("argument %d: %w", i+1, err)}
 		}
 		in = append(in, v.Elem())
 	}
@@ -303,21 +415,14 @@ func (f *typed) arguments(ctx context.Context, args []ei.Term) ([]reflect.Value,
 // An argumentError is a caller's fault: the function was not called. It is not looked for in what
 // wraps it, which would be about a function that this one has called.
 type argumentError struct {
-	count bool // there are more, or fewer, arguments than parameters
-	err   error
+	count  bool // there are more, or fewer, arguments than parameters
+	params int  // with count: how many there are to be …
+	more   bool // … or more
+	err    error
 }
 
 func (e *argumentError) Error() string { return e.err.Error() }
 func (e *argumentError) Unwrap() error { return e.err }
-
-// raised is the exception that the caller gets; frame is the call, as in a stack.
-func (e *argumentError) raised(frame ...ei.Term) *Raise {
-	r := undef(frame...)
-	if !e.count {
-		r.Reason = ei.Atom("badarg")
-	}
-	return r
-}
 
 // MethodsOf makes Funcs of all exported methods of a value, as FuncOf does, under their names as
 // Erlang writes them: GetPrice is get_price, HTTPStatus is http_status. They are for Server.On, or
@@ -325,7 +430,7 @@ func (e *argumentError) raised(frame ...ei.Term) *Raise {
 // of embedded types, as of a sync.Mutex, are among them: peers should not get to call these.
 // Methods of which FuncOf can make no Func, or that have one name, are an error that names them
 // all; so is a value without methods.
-func MethodsOf(value any) (map[string]Func, error) {
+func MethodsOf(value any, options ...FuncOptions) (map[string]Func, error) {
 	v := reflect.ValueOf(value)
 	if !v.IsValid() || v.NumMethod() == 0 {
 		return nil, fmt.Errorf("a value of type %T has no exported methods", value)
@@ -335,7 +440,7 @@ func MethodsOf(value any) (map[string]Func, error) {
 	for i := range v.NumMethod() {
 		method := v.Type().Method(i).Name
 		name := ei.SnakeCase(method)
-		fn, err := funcOf(v.Method(i))
+		fn, err := funcOf(v.Method(i), options)
 		if err == nil && funcs[name] != nil {
 			err = fmt.Errorf("another method is %s, too", name)
 		}
@@ -352,8 +457,8 @@ func MethodsOf(value any) (map[string]Func, error) {
 
 // ExposeMethods exposes all exported methods of a value: GetPrice of a shop becomes
 // Module:get_price. See MethodsOf for the names and the errors; after an error nothing is exposed.
-func (n *Node) ExposeMethods(module string, value any) error {
-	funcs, err := MethodsOf(value)
+func (n *Node) ExposeMethods(module string, value any, options ...FuncOptions) error {
+	funcs, err := MethodsOf(value, options...)
 	if err != nil {
 		return wrap("expose "+module, "", err)
 	}

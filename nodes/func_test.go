@@ -3,8 +3,11 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,6 +47,11 @@ func exposeAll(n *Node) {
 	}
 }
 
+// stackOf is the stack of a function without arguments.
+func stackOf(name ei.Atom) ei.Term {
+	return ei.List{ei.Tuple{ei.Atom("m"), name, ei.Int(0), ei.List{}}}
+}
+
 func TestRPC(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		exposeAll(there)
@@ -60,16 +68,16 @@ func TestRPC(t *testing.T) {
 			{"echo", []any{ei.String("abc")}, ei.List{ei.String("abc")}, nil},
 			{"throw", nil, bad, nil},
 			{"exit", nil, nil, exit(bad)},
-			{"error", nil, nil, exit(ei.Tuple{goError("it went wrong"), ei.List{}})},
-			{"raise", nil, nil, exit(ei.Tuple{bad, ei.List{}})},
-			{"class", nil, nil, exit(ei.Tuple{goError(`foo: {bad,1}: no class of exceptions: "foo"`), ei.List{}})},
-			{"reason", nil, nil, exit(ei.Tuple{goError("exit: <nil>: an exception without a reason"), ei.List{}})},
-			{"stack", nil, nil, exit(ei.Tuple{goError("throw: {bad,1}: " + ei.ErrLocal.Error() + " (at /1)"), ei.List{}})},
+			{"error", nil, nil, exit(ei.Tuple{goError("it went wrong"), stackOf("error")})},
+			{"raise", nil, nil, exit(ei.Tuple{bad, stackOf("raise")})},
+			{"class", nil, nil, exit(ei.Tuple{goError(`foo: {bad,1}: no class of exceptions: "foo"`), stackOf("class")})},
+			{"reason", nil, nil, exit(ei.Tuple{goError("exit: <nil>: an exception without a reason"), stackOf("reason")})},
+			{"stack", nil, nil, exit(ei.Tuple{goError("throw: {bad,1}: " + ei.ErrLocal.Error() + " (at /1)"), stackOf("stack")})},
 			{"badarg", nil, nil, exit(ei.Tuple{bad, ei.List{ei.Atom("here")}})},
-			{"panic", nil, nil, exit(ei.Tuple{ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}, ei.List{}})},
+			{"panic", nil, nil, exit(ei.Tuple{ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}, stackOf("panic")})},
 			{"missing", []any{1}, nil, exit(ei.Tuple{ei.Atom("undef"), ei.List{
 				ei.Tuple{ei.Atom("m"), ei.Atom("missing"), ei.List{ei.Int(1)}, ei.List{}}}})},
-			{"none", nil, nil, exit(ei.Tuple{goError("result of m:none: ei: value of type <nil> cannot be encoded"), ei.List{}})},
+			{"none", nil, nil, exit(ei.Tuple{goError("result of m:none: ei: value of type <nil> cannot be encoded"), stackOf("none")})},
 		} {
 			got, err := here.RPC(w.ctx(), there.Name(), "m", tt.function, tt.args...)
 			if tt.badrpc == nil {
@@ -148,12 +156,13 @@ func TestErpcCall(t *testing.T) {
 		{"exit", ei.List{}, ei.Tuple{res, ei.Atom("exit"), bad}},
 		{"throw", ei.List{}, ei.Tuple{res, ei.Atom("throw"), bad}},
 		{"badarg", ei.List{}, ei.Tuple{res, ei.Atom("error"), bad, ei.List{ei.Atom("here")}}},
-		{"panic", ei.List{}, ei.Tuple{res, ei.Atom("error"), goPanic, ei.List{}}},
+		{"panic", ei.List{}, ei.Tuple{res, ei.Atom("error"), goPanic, stackOf("panic")}},
 		{"goexit", ei.List{}, ei.Atom("killed")},
 		{"conn", ei.List{}, ei.Tuple{res, ei.Atom("return"), ei.Atom("wire@test")}},
 		{"missing", ei.List{}, ei.Tuple{res, ei.Atom("error"), ei.Atom("undef"),
 			ei.List{ei.Tuple{ei.Atom("m"), ei.Atom("missing"), ei.List{}, ei.List{}}}}},
-		{"echo", ei.Atom("no_list"), ei.Tuple{res, ei.Atom("error"), ei.Atom("badarg"), ei.List{}}},
+		{"echo", ei.Atom("no_list"), ei.Tuple{res, ei.Atom("error"), ei.Atom("badarg"),
+			parse(t, "[{erlang,apply,[m,echo,no_list],[]}]")}},
 	} {
 		require.Equal(t, tt.want.String(), call(tt.function, tt.args).String(), tt.function)
 	}
@@ -192,7 +201,7 @@ func TestSpawn(t *testing.T) {
 		ei.Tuple{ei.Atom("priority"), ei.Atom("low")}})
 	require.Equal(t, bad, p.down(ref))
 	for function, why := range map[string]string{
-		"throw": "{{nocatch,{bad,1}},[]}", "badarg": "{{bad,1},[here]}", "missing": "{undef,[{m,missing,[],[]}]}",
+		"throw": "{{nocatch,{bad,1}},[{m,throw,0,[]}]}", "badarg": "{{bad,1},[here]}", "missing": "{undef,[{m,missing,[],[]}]}",
 	} {
 		ref = p.request(3, "m", function, ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("error_only")}, monitor})
 		require.Equal(t, why, p.down(ref).String())
@@ -439,4 +448,34 @@ func TestSpawnReply(t *testing.T) {
 
 	ref = spawned(b.Pid(), 5, dist.SpawnLinked|dist.SpawnMonitored) // too late
 	signals("noproc", 5, 5, ref)
+}
+
+// withTerm is an error like an *elixir.Exception.
+type withTerm struct{ term ei.Term }
+
+func (withTerm) Error() string   { return "a term" }
+func (e withTerm) Term() ei.Term { return e.term }
+
+func TestErrorWithTerm(t *testing.T) {
+	for _, tt := range []struct {
+		err    error
+		reason ei.Term
+	}{
+		{fmt.Errorf("store: %w", withTerm{bad}), bad},
+		{withTerm{}, ei.Tuple{ei.Atom("go_error"), ei.Binary("a term: an exception without a reason")}},
+		{fmt.Errorf("%w, %w", withTerm{bad}, &Raise{Reason: ei.Atom("first")}), ei.Atom("first")},
+		{&ei.ReasonError{Reason: bad}, bad},
+	} {
+		r := raised(tt.err)
+		require.Equal(t, tt.reason, r.Reason)
+		require.Equal(t, ClassError, r.Class)
+	}
+}
+
+// What can never be a term is seen when the Func is made: a duration has no unit here.
+func TestFuncOfDuration(t *testing.T) {
+	for _, f := range []any{func(time.Duration) {}, func() time.Duration { return 0 }, func(struct{ T time.Duration }) {}} {
+		_, err := funcOf(reflect.ValueOf(f), nil)
+		require.ErrorContains(t, err, "time.Duration: it has no unit")
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -58,6 +59,11 @@ func TestFuncOf(t *testing.T) {
 		"an encoded term":      {func(a ei.Raw) any { return len(a) }, `[1]`, `2`},
 		"a pointer":            {func(p *int) bool { return p == nil }, `[nil]`, `true`},
 		"a Func":               {func(_ context.Context, args []ei.Term) (any, error) { return len(args), nil }, `[1, a]`, `2`},
+		"found":                {look, `[<<"a">>]`, `{ok,1}`},
+		"not found":            {look, `[<<"b">>]`, `error`},
+		"neither":              {look, `[<<"">>]`, `no key`},
+		"found, no error":      {func(k int) (any, bool) { return []int{1000}, k > 0 }, `[1]`, `{ok,[1000]}`},
+		"found nothing":        {func() (*int, bool) { return nil, true }, `[]`, `{ok,undefined}`},
 		"any result":           {func() any { return []int{1000} }, `[]`, `[1000]`},
 
 		"too many":            {strings.ToUpper, `[<<"a">>, 1]`, `2 arguments for 1 parameters`},
@@ -87,6 +93,51 @@ func TestFuncOf(t *testing.T) {
 	}
 }
 
+// look is a function as for a map of Go.
+func look(key string) (n int, ok bool, err error) {
+	if key == "" {
+		return 0, true, errors.New("no key")
+	}
+	return 1, key == "a", nil
+}
+
+// The options of a function say what becomes of keys that a struct does not have, and of what is
+// absent.
+func TestFuncOptions(t *testing.T) {
+	type settings struct {
+		_       struct{} `ei:"proplist"`
+		Timeout int
+	}
+	note := func() (*string, bool) { return nil, true }
+	pair := func() any { return []any{(*string)(nil), ei.Optional[int]{}} }
+	lenient := nodes.FuncOptions{Decode: ei.DecodeOptions{AtomText: true, Alias: true}}
+	strict := nodes.FuncOptions{Decode: ei.DecodeOptions{RefuseUnknown: true}}
+	args := func(text string) []ei.Term {
+		list, err := ei.Parse(text)
+		require.NoError(t, err)
+		return list.(ei.List)
+	}
+	check(t, nodes.FuncOf(strings.ToUpper, lenient), args(`[abc]`), `<<"ABC">>`)
+	check(t, nodes.FuncOf(quoteFor), args(`[#{sku => <<"A1">>, qty => 1, quantity => 2}]`), `#{sku => <<"A1">>,total => 0.0}`)
+	check(t, nodes.FuncOf(quoteFor, strict), args(`[#{sku => <<"A1">>, qty => 1, quantity => 2}]`), `argument 1: ei: order: atom quantity: unknown key`)
+	timeout := func(s settings) int { return s.Timeout }
+	check(t, nodes.FuncOf(timeout), args(`[[{timout, 5}]]`), `0`)
+	check(t, nodes.FuncOf(timeout, strict), args(`[[{timout, 5}]]`), `argument 1: ei: settings: atom timout: unknown key`)
+	check(t, nodes.FuncOf(timeout, strict), args(`[[{timeout, 5}]]`), `5`)
+	check(t, nodes.FuncOf(note, nodes.FuncOptions{Absent: "nil"}), nil, `{ok,nil}`)
+	check(t, nodes.FuncOf(pair, nodes.FuncOptions{Absent: "nil"}), nil, `[nil,nil]`)
+	check(t, nodes.FuncOf(pair, nodes.FuncOptions{Absent: "undefined"}), nil, `[undefined,undefined]`)
+	require.PanicsWithValue(t, `nodes.FuncOf: func() interface {}: FuncOptions.Absent is "null": want nil or undefined`,
+		func() { nodes.FuncOf(pair, nodes.FuncOptions{Absent: "null"}) })
+	_, err := nodes.New(nodes.Config{Name: "a@test", Cookie: "c", Absent: "null"})
+	require.ErrorContains(t, err, `Config.Absent is "null"`)
+	n, err := nodes.New(nodes.Config{Name: "a@test", Cookie: "c"})
+	require.NoError(t, err)
+	defer n.Close()
+	_, err = n.Serve("s", nodes.Server{Absent: "null"}, nil)
+	require.ErrorContains(t, err, `Server.Absent is "null"`)
+}
+
 func sum(ns ...int) (s int) {
 	for _, n := range ns {
 		s += n
@@ -111,16 +162,18 @@ func check(t *testing.T, fn nodes.Func, args []ei.Term, want string) {
 // What can never be called, or never return a term, is seen when the Func is made.
 func TestFuncOfRefuses(t *testing.T) {
 	for text, f := range map[string]any{
-		"nodes.FuncOf: <nil>: this is no function":                                             nil,
-		"nodes.FuncOf: int: this is no function":                                               1,
-		"nodes.FuncOf: func(): this is no function":                                            (func())(nil),
-		"nodes.FuncOf: func(int, chan int): parameter 2 can be no term: ":                      func(int, chan int) {},
-		"nodes.FuncOf: func(...func()): parameter 1 can be no term: ":                          func(...func()) {},
-		"nodes.FuncOf: func(int, context.Context): parameter 2 can be no term: ":               func(int, context.Context) {},
-		"nodes.FuncOf: func(struct { A struct { B chan int } }): parameter 1 can be no term: ": func(struct{ A struct{ B chan int } }) {},
-		"nodes.FuncOf: func() chan int: its result can be no term: ":                           func() chan int { return nil },
-		"nodes.FuncOf: func() struct { A chan int }: its result can be no term: ":              func() struct{ A chan int } { panic(1) },
-		"nodes.FuncOf: func() (int, int, error): it returns more than a result and an error":   func() (int, int, error) { return 1, 2, nil },
+		"nodes.FuncOf: <nil>: this is no function":                                                   nil,
+		"nodes.FuncOf: int: this is no function":                                                     1,
+		"nodes.FuncOf: func(): this is no function":                                                  (func())(nil),
+		"nodes.FuncOf: func(int, chan int): parameter 2 can be no term: ":                            func(int, chan int) {},
+		"nodes.FuncOf: func(...func()): parameter 1 can be no term: ":                                func(...func()) {},
+		"nodes.FuncOf: func(int, context.Context): parameter 2 can be no term: ":                     func(int, context.Context) {},
+		"nodes.FuncOf: func(struct { A struct { B chan int } }): parameter 1 can be no term: ":       func(struct{ A struct{ B chan int } }) {},
+		"nodes.FuncOf: func(time.Duration): parameter 1 can be no term: ei: time.Duration: ":         func(time.Duration) {},
+		"nodes.FuncOf: func() time.Duration: its result can be no term: ei: time.Duration: ":         func() time.Duration { return 0 },
+		"nodes.FuncOf: func() chan int: its result can be no term: ":                                 func() chan int { return nil },
+		"nodes.FuncOf: func() struct { A chan int }: its result can be no term: ":                    func() struct{ A chan int } { panic(1) },
+		"nodes.FuncOf: func() (int, int, error): it returns more than a result, a bool and an error": func() (int, int, error) { return 1, 2, nil },
 	} {
 		func() {
 			defer func() {
@@ -168,7 +221,7 @@ func TestMethodsOf(t *testing.T) {
 	require.ElementsMatch(t, []string{"name"}, names(shop{}))
 
 	_, err := nodes.MethodsOf(badShop{})
-	require.ErrorContains(t, err, "method Worse of nodes_test.badShop: it returns more than a result and an error")
+	require.ErrorContains(t, err, "method Worse of nodes_test.badShop: it returns more than a result, a bool and an error")
 	require.ErrorContains(t, err, "method Worst of nodes_test.badShop: parameter 1 can be no term")
 	require.NotContains(t, err.Error(), "Good")
 	_, err = nodes.MethodsOf(twice{})

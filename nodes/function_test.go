@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // Functions as processes: what MailboxOf(ctx) gives in a Func, however it was called.
@@ -348,8 +350,74 @@ func TestStormOfMessagesForAFunction(t *testing.T) {
 	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 2 && n.Stats().Overflow == 0 }, tooLong, tick)
 }
 
+// A function says for itself how much may wait for it, and what then: the log names the function,
+// and says what comes next.
+func TestLimitOfAFunction(t *testing.T) {
+	for name, full := range map[string]Full{"blocks": FullBlock, "exits": FullExit} {
+		t.Run(name, func(t *testing.T) {
+			w, log := newWorld(t, "memory"), new(record)
+			n := w.started("alice", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+			set, done := make(chan error, 1), make(chan int, 1)
+			n.Expose("m", "narrow", func(ctx context.Context, _ []ei.Term) (any, error) {
+				set <- MailboxOf(ctx).SetLimit(10_000, full)
+				<-ctx.Done()
+				done <- unread(MailboxOf(ctx))
+				return nil, nil
+			})
+			p := w.peer(n.Listeners()[0], role("wire@test"))
+			ref, pid := p.start(1, "narrow", ei.List{ei.Atom("monitor")})
+			require.NoError(t, arrives(t, set, "the limit"))
+			fill := ei.Binary(make([]byte, 1<<10))
+			for range 3 {
+				p.tell(pid, fill)
+			}
+			require.Eventually(t, func() bool { return n.Stats().Overflow > 3<<10 }, tooLong, tick, "it counts from the first byte")
+			require.Empty(t, log.lines("narrow"))
+			for range 17 {
+				p.tell(pid, fill)
+			}
+			if full == FullExit {
+				require.Equal(t, mailboxFull, p.down(ref))
+				require.Len(t, log.lines("level=ERROR", "mailbox ended", "function m:narrow", "(Mailbox.SetLimit) is 10000", "Config.OverflowLimit "), 1)
+			} else {
+				told := []string{"level=WARN", "over its limit", "function m:narrow", "(Mailbox.SetLimit) is 10000", "next=", "wire@test", "mailbox_full"}
+				require.Eventually(t, func() bool { return n.Stats().Overflow > 20<<10 && len(log.lines(told...)) == 1 }, tooLong, tick)
+				p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: pid, Reason: exitReason(ei.Atom("kill"))}, nil)
+				require.Equal(t, ei.Atom("killed"), p.down(ref))
+			}
+			arrives(t, done, "the end of the function")
+			require.Eventually(t, func() bool { return n.Stats().Overflow == 0 }, tooLong, tick)
+		})
+	}
+}
+
+// A limit that is raised makes room for what overflows, and for who waits.
+func TestLimitRaised(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	full, err := n.NewMailbox(&MailboxOptions{Limit: 1})
+	require.NoError(t, err)
+	require.NoError(t, n.Register("full", full))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	for i := range 3 {
+		p.say("full", ei.Int(i))
+	}
+	require.Eventually(t, func() bool { return unreadOf(full) == 3 }, tooLong, tick)
+	require.NotZero(t, n.Stats().Overflow)
+	waits := async(func() (int, error) { return 0, box(t, n).Send(w.ctx(), full.Pid(), ei.Int(3)) })
+	require.Eventually(t, func() bool { full.mu.Lock(); defer full.mu.Unlock(); return full.room.Awaited() }, tooLong, tick)
+	require.ErrorContains(t, full.SetLimit(-1, FullBlock), "the limit is -1")
+	require.NoError(t, full.SetLimit(0, FullBlock))
+	require.NoError(t, arrives(t, waits, "the Send").err)
+	require.Zero(t, n.Stats().Overflow)
+	for i := range 4 {
+		require.Equal(t, ei.Int(i), term(t, full))
+	}
+}
+
 // Ten thousand at once, and nothing is left of them.
 func TestManySpawnedFunctions(t *testing.T) {
+	need.Long(t, 30*time.Second)
 	const many = 10_000
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 4 * many })

@@ -24,10 +24,12 @@ type Call struct {
 	conn   *Conn
 	alias  ei.Ref // where the caller waits, in place of From; without words: none
 	tag    ei.Raw
+	encode ei.EncodeOptions
 	prompt bool     // Reply must not wait
 	server *Mailbox // whose Call function answers; nil for CallOf
 
 	replied atomic.Bool
+	later   atomic.Pointer[Mailbox] // the process that has left it for later
 }
 
 // CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The
@@ -47,9 +49,14 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if err != nil {
 		t = ei.Raw(bytes.Clone(request))
 	}
-	return &Call{
+	c := &Call{
 		From: from.Pid, alias: from.Alias, Request: t, n: b.n, by: b.pid, conn: m.asker(), tag: bytes.Clone(tag),
-	}, true
+		encode: b.n.absentFor("", "", request),
+	}
+	if b.handles {
+		c.leaveForLater(b)
+	}
+	return c, true
 }
 
 // Reply answers the call, from any goroutine. It waits as Conn.Send does. But if another node has
@@ -61,16 +68,17 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 	if !c.replied.CompareAndSwap(false, true) {
 		return wrap("reply", string(c.From.Node), ErrReplied)
 	}
-	value, unencodable := ei.Append(nil, v)
+	value, unencodable := c.encode.Append(nil, v)
 	if unencodable != nil { // the caller must not wait for ever
 		unencodable = wrap("reply", string(c.From.Node), fmt.Errorf("%w: %w", errUnencodable, unencodable))
-		value, _ = ei.Append(nil, tuple(ei.Atom("error"), unencodable.Error()))
+		value, _ = ei.Append(nil, ei.T("error", unencodable.Error()))
 	}
 	err := c.reply(ctx, value)
 	c.replied.Store(err == nil)
 	if err == nil && c.server != nil {
 		c.server.care.Load().noteOut(c.server, c.addressee(), value)
 	}
+	c.isAnswered()
 	return errors.Join(unencodable, err)
 }
 
@@ -179,21 +187,23 @@ type Caller interface {
 	callTo(ctx context.Context, to target, request any) (ei.Cursor, error)
 	// erpcTo is erpc:call, and returns a cursor at the result.
 	erpcTo(ctx context.Context, node string, f remoteFunc) (ei.Cursor, error)
+	encode() ei.EncodeOptions
 }
+
+func (b *Mailbox) encode() ei.EncodeOptions { return b.n.encode() }
 
 func (n *Node) callTo(ctx context.Context, to target, request any) (ei.Cursor, error) {
 	return n.call(ctx, to, request, nil, nil)
 }
 
 // CallAs makes a request to the process that has a registered name on a node,
-// gen_server:call({Name, Node}, Request), and stores the reply in an R, as ei.Unmarshal does. The
-// request is any value that ei.Append takes; a tuple of Go values is a struct that says so:
+// gen_server:call({Name, Node}, Request), and stores the reply in an R, as ei.Unmarshal does:
 //
-//	type quoteFor struct { // {quote, Order}
-//		_     struct{} `ei:"tuple=quote"`
-//		Order Order
-//	}
-//	quote, err := nodes.CallAs[Quote](ctx, n, "shop@host", "pricing", quoteFor{Order: order})
+//	quote, err := nodes.CallAs[Quote](ctx, n, "shop@host", "pricing", ei.T("quote", order)) // {quote, Order}
+//
+// The request is any value that ei.Append takes. A slice is a list: []any{"quote", order} is no
+// tuple, and ends most servers with function_clause; ei.T makes one, ei.Tagged one of terms, and a
+// struct may say that it is one (tuple=quote).
 //
 // A reply that an R can be is the result, whatever it says: an ei.Term, an ei.Result or a struct
 // that is a tuple takes {ok, Value} and {error, Reason} as they are. Else the R is the Value of
@@ -217,7 +227,7 @@ func RPCAs[R any](ctx context.Context, caller Caller, node, mod, fun string, arg
 	if err == nil {
 		err = badRPC(c)
 	}
-	return replyAs[R](c, fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args)), node, err)
+	return replyAs[R](c, callOp(mod, fun, args), node, err)
 }
 
 // badRPC is the error that a reply of rex stands for; nil if it is none.
@@ -258,11 +268,11 @@ func isResult(c ei.Cursor) bool {
 	return c.AtomIs("ok") || c.AtomIs("error")
 }
 
-// Messages yields the messages to a mailbox that a T can be, as ei.Unmarshal stores them, until
-// Mailbox.Receive fails; the last pair has its error. Others are dropped, since anybody may send
-// anything: the first from a peer with a warning, later ones at the level Debug; of those from this
-// node one a second has a warning. So are the signals of links and monitors, which are no terms:
-// All gives them. If no term can be a T, the only pair has an *ei.MappingError.
+// Messages yields the messages to a mailbox that a T can be, as ei.Unmarshal stores them. It ends
+// as Mailbox.All does: without an error when ctx ends, or the node. Others are dropped, since
+// anybody may send anything: the first from a peer with a warning, later ones with one a minute. So
+// are the signals of links and monitors, which are no terms: All gives them. If no term can be a T,
+// the only pair has an *ei.MappingError.
 func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if err := unmappable(new(T)); err != nil {
@@ -273,17 +283,15 @@ func Messages[T any](ctx context.Context, b *Mailbox) iter.Seq2[T, error] {
 			var v T
 			m, err := b.Receive(ctx)
 			if err != nil {
-				yield(v, err)
+				if !b.isOver(err) {
+					yield(v, err)
+				}
 				return
 			}
 			fits := b.read(m, &v)
 			m.Release()
-			if fits {
-				if !yield(v, nil) {
-					return
-				}
-			} else if err := ctx.Err(); err != nil { // who sends fast would keep the loop from hearing of it
-				yield(*new(T), wrap("receive", "", err))
+			// who sends fast what is none would keep the loop from hearing of ctx
+			if fits && !yield(v, nil) || !fits && ctx.Err() != nil {
 				return
 			}
 		}
@@ -298,7 +306,7 @@ func (b *Mailbox) read(m *Message, v any) (fits bool) {
 	}
 	c := ei.NewCursor(m.Payload)
 	if err := c.Unmarshal(v); err != nil {
-		b.n.misused(m.asker(), false, b.n.nameOf(b), err)
+		b.n.misused(m.asker(), b.n.nameOf(b), err)
 		return false
 	}
 	return true

@@ -148,10 +148,8 @@ func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 		t, reason := turnOf(ctx), ei.Term(ei.Atom("killed")) // by runtime.Goexit
 		defer func() { t.endProcess(reason) }()
 		_, exception := n.applyArgs(ctx, mfa)
-		module, _ := atom(mfa[0])
-		name, _ := atom(mfa[1])
 		reason = uncaught(exception)
-		n.unheard(t.conn, module, name, reason)
+		n.unheard(t, reason)
 	}
 }
 

@@ -86,7 +86,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 func (b *Mailbox) linked(from ei.Pid) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.ended() {
+	if b.isGoneFor(from) {
 		return false
 	}
 	l := b.links.of(from.Node)[from]
@@ -178,7 +178,7 @@ func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 		case c == nil || b.takes(m, &w): // the exits of this process's own links need no room
 			b.links.remove(from.Node, from)
 			b.pushLocked(m)
-			b.unlockTellingOfOverflow()
+			b.unlockTellingOfOverflow(m)
 			return
 		case b.opts.Full == FullExit:
 			b.mu.Unlock()

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -148,8 +150,8 @@ func (l *Listener) take() (c *Conn, change <-chan struct{}) {
 // Done is closed when the listener no longer accepts.
 func (l *Listener) Done() <-chan struct{} { return l.ctx.Done() }
 
-// Err is why the listener no longer accepts: ErrClosed, or the fault of its socket; nil while it
-// accepts.
+// Err is why the listener no longer accepts: ErrClosed, or a fault of its socket that has stayed,
+// for which the node is unpublished if it was published at its address; nil while it accepts.
 func (l *Listener) Err() error {
 	if l.ctx.Err() == nil {
 		return nil
@@ -249,27 +251,53 @@ func (l *Listener) join() {
 	_ = runs.Wait(context.Background())
 }
 
+// After so many errors of Accept in a row the listener is broken. Before that it waits after each,
+// twice as long as after the one before.
+const (
+	mostFailures = 10
+	firstFailure = 5 * time.Millisecond
+	longFailure  = time.Second
+)
+
 // run accepts until the listener is closed or broken. The caller has called l.runs.Enter.
 func (l *Listener) run() {
 	defer l.runs.Leave()
-	for {
+	for failures := 0; ; {
 		o, err := l.admit()
-		// else the node was released
-		if errors.Is(err, transport.ErrPaused) && l.stopped.Pass(l.ctx) == nil && l.ctx.Err() == nil {
-			continue
-		}
-		if err != nil {
-			if l.ctx.Err() == nil {
-				l.n.log.Error("listener failed", "addr", l.Addr().String(), "error", err)
-				l.mu.Lock()
-				l.endUnlock(err)
+		switch {
+		case err == nil:
+			if failures = 0; !l.n.background(func() { l.shake(o) }) {
+				o.refuse()
 			}
+			continue
+		// else the node was released
+		case errors.Is(err, transport.ErrPaused) && l.stopped.Pass(l.ctx) == nil && l.ctx.Err() == nil:
+			continue
+		case l.ctx.Err() != nil:
 			return
 		}
-		if !l.n.background(func() { l.shake(o) }) {
-			o.refuse()
+		// what a listener of the program's says of one client need not say that it is temporary
+		if failures++; failures == mostFailures || errors.Is(err, net.ErrClosed) || errors.Is(err, transport.ErrUnresponsive) {
+			l.broke(err)
+			return
+		}
+		l.l.Exhausted(err)
+		select {
+		case <-time.After(min(firstFailure<<(failures-1), longFailure)):
+		case <-l.ctx.Done():
 		}
 	}
+}
+
+// broke ends the listener for a fault of its socket, and the publication of its address.
+func (l *Listener) broke(err error) {
+	attrs := []any{"addr", addrText(l.Addr()), "error", err}
+	if l.n.unpublish(l) {
+		attrs = append(attrs, "unpublished", l.n.Name())
+	}
+	l.n.log.Error("listener failed: nobody can connect there any more", attrs...)
+	l.mu.Lock()
+	l.endUnlock(err)
 }
 
 // admit accepts a connection, and makes room for its handshake. A freeze waits until that is

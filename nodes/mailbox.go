@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -85,11 +86,11 @@ type Mailbox struct {
 	opts MailboxOptions
 	// gets the messages instead of the queue; nil for the program's own processes
 	hook    hook
-	runs    atomic.Int32 // how many calls of a Server's functions are in progress: none, or one
+	runs    atomic.Bool  // a Server handles a message; set with mu held
+	later   atomic.Int32 // how many calls a Server has left for later
 	calls   *Conn        // the mailbox belongs to a call over this connection
 	private bool         // the mailbox belongs to a call
-	spawned bool         // to a function: peers pay for all that is unread, see takes
-	madeFor string       // the peer that has called, or spawned, the function
+	spawned *turn        // of the function whose process it is: peers pay for all that is unread
 	traps   atomic.Bool  // exit signals become messages; changes with mu held
 	callRef ei.Ref       // of a call: the alias to which the reply goes; without words: none
 
@@ -119,6 +120,7 @@ type Mailbox struct {
 	cancel  func()
 	serving request // the one that the Server is handling
 	backlog int     // the node shuts down: so many messages the Server is still to handle
+	parted  bool    // the node shuts down: the process has ended for others than those of this process
 
 	names []ei.Atom // guarded by processes.mu
 	bondTables
@@ -176,14 +178,30 @@ func (n *Node) newPrivate(calls *Conn, alias ei.Ref) (*Mailbox, error) {
 	return n.newMailbox(nil, nil, func(b *Mailbox) { b.private, b.calls, b.callRef = true, calls, alias })
 }
 
-// newSpawned makes the process of a function, for the peer of a connection; nil: for this node. It
-// is not moved with the node either.
-func (n *Node) newSpawned(by *Conn) (*Mailbox, error) {
-	return n.newMailbox(nil, nil, func(b *Mailbox) {
-		if b.spawned = true; by != nil {
-			b.madeFor = by.peer.Name
-		}
-	})
+// newSpawned makes the process of a function. It is not moved with the node either.
+func (n *Node) newSpawned(t *turn) (*Mailbox, error) {
+	return n.newMailbox(nil, nil, func(b *Mailbox) { b.spawned = t })
+}
+
+// isMadeFor tells whether it is the process of a function that the peer has called, or spawned.
+func (b *Mailbox) isMadeFor(peer string) bool {
+	by := b.spawned.caller()
+	return by != nil && by.peer.Name == peer
+}
+
+// SetLimit changes MailboxOptions.Limit and Full: for the process of a function, too, which has been
+// made without options (MailboxOf). bytes may be 0, for DefaultMailboxLimit. It waits while the
+// node is frozen, and fails only if bytes is negative. It is process_flag(max_heap_size, Size).
+func (b *Mailbox) SetLimit(bytes int, full Full) error {
+	if err := limit("the limit", &bytes, DefaultMailboxLimit); err != nil {
+		return wrap("set limit", "", err)
+	}
+	b.lock()
+	defer b.mu.Unlock()
+	b.opts.Limit, b.opts.Full = bytes, full
+	b.recount()
+	b.room.Ring()
+	return nil
 }
 
 // Inherited is what MailboxOptions.Handover returned in the process before; ok tells whether there
@@ -198,7 +216,7 @@ func (b *Mailbox) Inherited() (state []byte, ok bool) {
 }
 
 // stays tells whether the mailbox does not move with its node.
-func (b *Mailbox) stays() bool { return b.private || b.spawned }
+func (b *Mailbox) stays() bool { return b.private || b.spawned != nil }
 
 // Pid is the mailbox's process identifier.
 func (b *Mailbox) Pid() ei.Pid { return b.pid }
@@ -304,16 +322,27 @@ func (b *Mailbox) awaitsMessage(ctx context.Context) bool {
 	return true
 }
 
-// All yields messages until Receive fails; the last pair has its error.
+// All yields messages until ctx ends, or the node, or Close ends the mailbox: these end the loop as
+// the close of a channel does, and ctx.Err and Mailbox.Err say which it was. Under transport.NoWait
+// it ends after what is there. What goes wrong is an error, in the last pair: an *ExitError of a
+// mailbox that has ended otherwise.
 func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		for {
 			m, err := b.Receive(ctx)
-			if !yield(m, err) || err != nil {
+			if err != nil && b.isOver(err) || !yield(m, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// isOver tells whether the error of a Receive says only that the time has come: ctx has ended, or
+// the mailbox with the node, or by Close.
+func (b *Mailbox) isOver(err error) bool {
+	var exit *ExitError
+	return !errors.As(err, &exit) || exit.Reason == ei.Atom("normal") ||
+		exit.Reason == ei.Atom("shutdown") && b.n.State() >= StateStopping
 }
 
 func (b *Mailbox) take() *Message {
@@ -341,7 +370,10 @@ func (b *Mailbox) takeQueued() *Message {
 	b.queue[b.first] = nil
 	b.first++
 	b.bytes -= cost(m)
-	b.recount(m)
+	if m.overflows {
+		b.restore(m)
+	}
+	b.recount()
 	if m == b.asked {
 		b.asked = nil
 	}

@@ -306,7 +306,7 @@ func (b *Mailbox) loseLinks(links []ei.Pid) {
 func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	if b.ended() {
+	if b.isGoneFor(w.pid) {
 		return false
 	}
 	b.watchers.put(w.pid.Node, monitorID{ref, w.pid.Node}, w)

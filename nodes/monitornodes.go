@@ -274,8 +274,8 @@ func (r DownReason) String() string {
 // WatchNodes yields an event for every node that is up now, and then one for every node that comes
 // up or goes down, hidden ones too. For one node ups and downs come in turn; by its down, processes
 // here have been told that their links and monitors with it are broken. The loop ends when ctx
-// ends, or the node does: then look at ctx.Err() and Node.Err. Under transport.NoWait it ends after
-// the nodes that are up now.
+// ends, or the node does, as all loops of this module do: ctx.Err() and Node.Err say which it was.
+// Under transport.NoWait it ends after the nodes that are up now.
 //
 // Nothing waits for the loop's body. While it runs, up to 1,024 events are kept for it; beyond
 // that, it gets what has become of the nodes in the end, and misses what came between.

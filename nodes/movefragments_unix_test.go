@@ -24,108 +24,113 @@ import (
 // at a time in each: they arrive whole and once, in the order of each sender, with small messages
 // of others between their fragments.
 func TestMoveAmidFragments(t *testing.T) {
-	const senders, each, size = 4, 5, 1 << 20
 	for _, kind := range movers {
-		t.Run(kind, func(t *testing.T) {
-			w := newWorld(t, kind)
-			peer := w.started("peer")
-			r := w.shuttle("peer@test", true)
-			for _, s := range []*transport.Stream{r.c.s, w.conn(peer, "mover@test").s} {
-				require.NoError(t, errors.Join(narrow(s, unix.SO_SNDBUF), narrow(s, unix.SO_RCVBUF)))
-			}
-			var in, out [senders]*numbers
-			sink := func(of *[senders]*numbers) Handler {
-				return func(_ *Mailbox, m *Message) {
-					c := ei.NewCursor(m.Payload)
-					_, err := c.Tuple()
-					require.NoError(t, err)
-					i, err := c.Int()
-					require.NoError(t, err)
-					raw, err := c.Raw()
-					require.NoError(t, err)
-					of[i].take(&Message{Payload: raw})
-				}
-			}
-			for i := range senders {
-				in[i], out[i] = newNumbers(each), newNumbers(each)
-			}
-			for _, n := range r.n {
-				_, err := n.Handle("sink", sink(&in), nil)
-				require.NoError(t, err)
-			}
-			_, err := peer.Handle("sink", sink(&out), nil)
+		t.Run(kind, func(t *testing.T) { moveAmidFragments(t, kind, 0) })
+	}
+	t.Run("without atom cache", func(t *testing.T) {
+		moveAmidFragments(t, movers[0], dist.FlagsDefault&^dist.FlagDistHdrAtomCache)
+	})
+}
+
+func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
+	const senders, each, size = 4, 5, 1 << 20
+	w := newWorld(t, kind)
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true, func(c *Config) { c.Flags = flags })
+	for _, s := range []*transport.Stream{r.c.s, w.conn(peer, "mover@test").s} {
+		require.NoError(t, errors.Join(narrow(s, unix.SO_SNDBUF), narrow(s, unix.SO_RCVBUF)))
+	}
+	var in, out [senders]*numbers
+	sink := func(of *[senders]*numbers) Handler {
+		return func(_ *Mailbox, m *Message) {
+			c := ei.NewCursor(m.Payload)
+			_, err := c.Tuple()
 			require.NoError(t, err)
-			var current sync.Mutex // guards r.c for the senders
-			numbered := func(sender, i int) ei.Term {
-				length := size
-				if i%2 == 1 {
-					length = 10
-				}
-				return ei.Tuple{ei.Int(sender), ei.Tuple{ei.Int(i), ei.Binary(make([]byte, length))}}
+			i, err := c.Int()
+			require.NoError(t, err)
+			raw, err := c.Raw()
+			require.NoError(t, err)
+			of[i].take(&Message{Payload: raw})
+		}
+	}
+	for i := range senders {
+		in[i], out[i] = newNumbers(each), newNumbers(each)
+	}
+	for _, n := range r.n {
+		_, err := n.Handle("sink", sink(&in), nil)
+		require.NoError(t, err)
+	}
+	_, err := peer.Handle("sink", sink(&out), nil)
+	require.NoError(t, err)
+	var current sync.Mutex // guards r.c for the senders
+	numbered := func(sender, i int) ei.Term {
+		length := size
+		if i%2 == 1 {
+			length = 10
+		}
+		return ei.Tuple{ei.Int(sender), ei.Tuple{ei.Int(i), ei.Binary(make([]byte, length))}}
+	}
+	var wg sync.WaitGroup
+	for sender := range senders {
+		wg.Go(func() {
+			b := box(t, peer)
+			for i := range each {
+				require.NoError(t, b.SendName(w.ctx(), "mover@test", "sink", numbered(sender, i)))
 			}
-			var wg sync.WaitGroup
-			for sender := range senders {
-				wg.Go(func() {
-					b := box(t, peer)
-					for i := range each {
-						require.NoError(t, b.SendName(w.ctx(), "mover@test", "sink", numbered(sender, i)))
-					}
-				})
-				wg.Go(func() {
-					for i := 0; i < each; {
-						current.Lock()
-						c := r.c
-						current.Unlock()
-						payload, err := ei.AppendTerm(nil, numbered(sender, i))
-						require.NoError(t, err)
-						from := ei.Pid{Node: "mover@test", ID: uint32(sender), Creation: 4711}
-						err = c.SendControl(w.ctx(), &dist.Control{Op: dist.OpRegSend, From: from, ToName: "sink"}, payload)
-						switch {
-						case err == nil:
-							i++
-						case errors.Is(err, ErrMoved):
-							<-c.left
-						default:
-							t.Error(err)
-							return
-						}
-					}
-				})
-			}
-			sent := make(chan struct{})
-			go func() { wg.Wait(); close(sent) }()
-			moves, amidIn, amidOut := 0, 0, 0
-			for going := true; going || moves < 20; moves++ {
-				select {
-				case <-sent:
-					going = false
-				default:
-				}
-				m, err := r.c.Detach(w.ctx())
-				require.NoError(t, err)
-				var s states.Conn
-				require.NoError(t, readState(states.KindConn, m.State, &s))
-				amidIn, amidOut = amidIn+min(len(s.Incoming), 1), amidOut+min(len(s.Outgoing), 1)
-				r.here = 1 - r.here
-				c, err := r.n[r.here].Adopt(w.ctx(), m)
-				require.NoError(t, err)
-				before := c.received.Load()
+		})
+		wg.Go(func() {
+			for i := 0; i < each; {
 				current.Lock()
-				r.c = c
+				c := r.c
 				current.Unlock()
-				for deadline := time.Now().Add(tick); going && c.received.Load() == before && time.Now().Before(deadline); {
-					runtime.Gosched()
+				payload, err := ei.AppendTerm(nil, numbered(sender, i))
+				require.NoError(t, err)
+				from := ei.Pid{Node: "mover@test", ID: uint32(sender), Creation: 4711}
+				err = c.SendControl(w.ctx(), &dist.Control{Op: dist.OpRegSend, From: from, ToName: "sink"}, payload)
+				switch {
+				case err == nil:
+					i++
+				case errors.Is(err, ErrMoved):
+					<-c.left
+				default:
+					t.Error(err)
+					return
 				}
 			}
-			for i := range senders {
-				in[i].wait(t, "to the mover")
-				out[i].wait(t, "to the peer")
-			}
-			t.Logf("%d moves, %d amid messages that came, %d amid messages that went", moves, amidIn, amidOut)
-			require.NotZero(t, amidIn)
-			require.NotZero(t, amidOut)
 		})
 	}
+	sent := make(chan struct{})
+	go func() { wg.Wait(); close(sent) }()
+	moves, amidIn, amidOut := 0, 0, 0
+	for going := true; going || moves < 20; moves++ {
+		select {
+		case <-sent:
+			going = false
+		default:
+		}
+		m, err := r.c.Detach(w.ctx())
+		require.NoError(t, err)
+		var s states.Conn
+		require.NoError(t, readState(states.KindConn, m.State, &s))
+		amidIn, amidOut = amidIn+min(len(s.Incoming), 1), amidOut+min(len(s.Outgoing), 1)
+		r.here = 1 - r.here
+		c, err := r.n[r.here].Adopt(w.ctx(), m)
+		require.NoError(t, err)
+		before := c.received.Load()
+		current.Lock()
+		r.c = c
+		current.Unlock()
+		for deadline := time.Now().Add(tick); going && c.received.Load() == before && time.Now().Before(deadline); {
+			runtime.Gosched()
+		}
+	}
+	for i := range senders {
+		in[i].wait(t, "to the mover")
+		out[i].wait(t, "to the peer")
+	}
+	t.Logf("%d moves, %d amid messages that came, %d amid messages that went", moves, amidIn, amidOut)
+	require.NotZero(t, amidIn)
+	require.NotZero(t, amidOut)
 }
 
 // A connection moves in the middle of two messages of 1 GB, one each way (CNODE_TEST_LARGE=1; else

@@ -38,7 +38,7 @@ type Node struct {
 	strangers  strangers
 	refused    hush.Hush // handshakes that have failed
 	mishaps    hush.Hush // errors in functions of the application
-	noTerms    hush.Each // results that are no terms, and wrong arguments from this node
+	faults     hush.Each // what functions and their callers do wrong
 	waits      hush.Hush // connections that wait for a free descriptor
 
 	mu       sync.Mutex // guards this group, and cfg.Cookie and cfg.Cookies
@@ -49,8 +49,10 @@ type Node struct {
 	// from another process
 	settled   bool
 	published Publication
-	listeners map[*Listener]struct{}
-	instance  uint64 // random: it tells apart the Nodes of one name
+	// the listener whose address is published; nil: another process's, or none
+	publishedAt *Listener
+	listeners   map[*Listener]struct{}
+	instance    uint64 // random: it tells apart the Nodes of one name
 
 	peers    peers.Table
 	arrivals atomic.Uint64 // connections accepted, ever
@@ -77,9 +79,10 @@ type Node struct {
 
 	openings    openings
 	challenges  challenges
-	failedStart atomic.Pointer[error]  // why Start has failed; nil: it has not
-	shaking     wait.Tally             // handshakes in progress that peers have started
-	shutting    atomic.Int32           // calls of Shutdown
+	failedStart atomic.Pointer[error] // why Start has failed; nil: it has not
+	shaking     wait.Tally            // handshakes in progress that peers have started
+	shutting    atomic.Int32          // calls of Drain and Shutdown
+	drain       drain
 	parting     atomic.Bool            // Shutdown takes leave of the peers: no connection is made any more
 	inherited   atomic.Pointer[[]byte] // see Inherited
 }
@@ -108,12 +111,15 @@ func New(cfg Config) (*Node, error) {
 	}
 	cookie.Judge(cfg.Cookie, n.log)
 	n.ctx, n.end = context.WithCancelCause(context.Background())
+	n.drain.init()
+	context.AfterFunc(n.ctx, func() { n.reach(StateClosed) })
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
-	n.requests, n.overflow = places.NewMemory(cfg.OverflowLimit), places.NewMemory(cfg.OverflowLimit)
-	n.incomplete = places.NewMemory(cfg.OverflowLimit)
+	n.requests = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
+	n.overflow = places.NewMemory(cfg.OverflowLimit, places.DefaultMemory)
+	n.incomplete = places.NewMemory(cfg.OverflowLimit, places.Quarter) // where it ends connections
 	n.procs.init(n)
 	return n, nil
 }
@@ -225,6 +231,7 @@ type Stats struct {
 	// bytes of messages in mailboxes beyond MailboxOptions.Limit: see Config.OverflowLimit
 	Overflow      int
 	MailboxesFull int64       // mailboxes that have ended with reason mailbox_full
+	Published     bool        // under its name: until Unpublish, the node's end, or that of the listener
 	Peers         []PeerStats // one per connection, in no particular order
 }
 
@@ -257,6 +264,9 @@ func (n *Node) Stats() Stats {
 		Mailboxes:        n.procs.count(),
 	}
 	s.Calls, s.CallsWaiting = n.procs.places.Counts()
+	n.mu.Lock()
+	s.Published = n.published != nil
+	n.mu.Unlock()
 	for _, c := range n.connections() {
 		queued, sent := c.q.Buffered()
 		s.Peers = append(s.Peers, PeerStats{
@@ -303,6 +313,7 @@ func (n *Node) Start(ctx context.Context) error {
 		n.failedStart.Store(&err)
 		return err
 	}
+	n.reach(StateRunning)
 	return nil
 }
 

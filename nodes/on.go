@@ -18,7 +18,7 @@ func (s Server) checked() (Server, error) {
 		}
 	}
 	s.On = maps.Clone(s.On)
-	return s, nil
+	return s, checkAbsent("Server.Absent", s.Absent)
 }
 
 // CallOf is the call that a Server's function answers, of On or Call; nil in a cast, or another
@@ -60,14 +60,14 @@ func (s *Server) takeOn(ctx context.Context, b *Mailbox, m *Message) bool {
 	}
 	switch {
 	case isWrong:
-		b.n.misused(m.asker(), isCall, what, err)
+		b.n.misused(m.asker(), what, err)
 		if isCall {
 			c.answer(ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("badarg"), ei.Binary(err.Error())}})
 		}
 	case isCall:
 		c.answerWith(ctx, v, err)
 	case err != nil:
-		b.n.nobodyHears(m.asker(), fmt.Errorf("%s: %w", what, err))
+		b.n.nobodyHears(m.asker(), what, err)
 	}
 	if isCall {
 		b.markServed()

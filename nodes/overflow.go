@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -41,15 +42,14 @@ func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 		bytes, overflows = b.ahead.bytes, false
 	}
 	fits := bytes == 0 || bytes+cost(m) <= b.opts.Limit
-	if b.spawned && fits && m.waits() {
+	switch {
+	case b.spawned == nil && fits && !overflows:
+		return true
+	case b.spawned != nil && fits && m.waits():
 		b.n.overflow.Force(m.payer(), cost(m))
 		m.overflows = true
 		return true
-	}
-	if !b.spawned && !overflows && fits {
-		return true
-	}
-	if b.opts.Full == FullExit {
+	case b.opts.Full == FullExit && !(b.spawned != nil && fits):
 		return false
 	}
 	stops, change := m.conn.stopState()
@@ -79,15 +79,12 @@ func (b *Mailbox) takes(m *Message, w *roomWait) bool {
 	return true
 }
 
-// recount counts, now that a message has been taken, as much of the overflow as the mailbox has
-// room for as within its limit; b.mu is held.
-func (b *Mailbox) recount(taken *Message) {
-	if taken.overflows {
-		b.restore(taken)
-	}
-	for b.overflow.count > 0 {
+// recount counts, now that there may be more room, as much of the overflow as the mailbox has room
+// for as within its limit; b.mu is held.
+func (b *Mailbox) recount() {
+	for b.overflow.count > 0 && b.spawned == nil {
 		next := b.queue[len(b.queue)-b.overflow.count]
-		if within := b.bytes - b.overflow.bytes; b.spawned || within > 0 && within+cost(next) > b.opts.Limit {
+		if within := b.bytes - b.overflow.bytes; within > 0 && within+cost(next) > b.opts.Limit {
 			return
 		}
 		b.restore(next)
@@ -140,26 +137,41 @@ func (b *Mailbox) discard() {
 	b.queue = b.queue[:keep]
 }
 
-// unlockTellingOfOverflow releases b.mu, and logs that the mailbox is over its limit, from time to
-// time.
-func (b *Mailbox) unlockTellingOfOverflow() {
-	tell := b.overflow.count > 0 && !(b.spawned && b.bytes <= b.opts.Limit) && time.Since(b.overflow.told) > overflowQuiet
+// unlockTellingOfOverflow releases b.mu, and logs, from time to time, that the mailbox is over its
+// limit, and what comes next. m has just been put into it.
+func (b *Mailbox) unlockTellingOfOverflow(m *Message) {
+	tell := b.overflow.count > 0 && (b.spawned == nil || b.bytes > b.opts.Limit) && time.Since(b.overflow.told) > overflowQuiet
 	if tell {
 		b.overflow.told = time.Now()
 	}
 	b.mu.Unlock()
 	if tell {
-		b.n.mishaps.Log(b.n.log, slog.LevelWarn, "mailbox over its limit", "error", b.unreceived())
+		next := fmt.Sprintf("messages of %s are kept until they take its share of Config.OverflowLimit; then it is not read for up to %v, "+
+			"and if that makes no room, the mailbox with the most of its share ends (mailbox_full)", cmp.Or(m.payer(), "this node"), overflowWait)
+		b.n.mishaps.Log(b.n.log, slog.LevelWarn, "mailbox over its limit", "error", b.unreceived(), "next", next)
 	}
 }
 
-// unreceived tells which mailbox is full, for the log.
+// unreceived tells which mailbox is full, for the log, and which options bound it.
 func (b *Mailbox) unreceived() error {
-	names := b.n.procs.namesOf(b)
+	names, limit := fmt.Sprint(" ", b.n.procs.namesOf(b)), "MailboxOptions.Limit"
+	if b.spawned != nil {
+		names, limit = ", a function that waits for its place,", "its limit (Mailbox.SetLimit)"
+		if f := b.n.procs.turns.calledBy(b.spawned); f != "" {
+			names = fmt.Sprintf(", the process of function %s,", f)
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return fmt.Errorf("nobody receives from %v %v, or not fast enough: %d messages, %d bytes; MailboxOptions.Limit is %d", b.pid, names,
-		len(b.unread()), b.bytes+b.ahead.bytes, b.opts.Limit)
+	return fmt.Errorf("nobody receives from %v%s or not fast enough: %d messages, %d bytes; %s is %d, Config.OverflowLimit %d", b.pid, names,
+		len(b.unread()), b.bytes+b.ahead.bytes, limit, b.opts.Limit, b.n.overflow.Size())
+}
+
+// blocks tells whether senders wait at the limit.
+func (b *Mailbox) blocks() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.opts.Full == FullBlock
 }
 
 // exitFull ends the mailbox because it is full.

@@ -100,7 +100,7 @@ func (n *Node) admits(c *Conn, m *Message) bool {
 		return true
 	}
 	b := n.procs.addressee(&m.Control)
-	if b != nil && (b.opts.lasting || b.madeFor == c.peer.Name || b.awaitsDevice(c.peer.Name, m)) {
+	if b != nil && (b.opts.lasting || b.isMadeFor(c.peer.Name) || b.awaitsDevice(c.peer.Name, m)) {
 		return true
 	}
 	if n.mayReach(c, op, b, &m.Control) {
@@ -210,7 +210,7 @@ func (n *Node) mayRun(c *Conn, op Op, f function, arity int) bool {
 	if n.rules.Function(c.peer.Name, permit.Op(op), string(f.module), string(f.name), arity) {
 		return true
 	}
-	n.denied(c, op, fmt.Sprintf("%v:%v/%d", f.module, f.name, arity))
+	n.denied(c, op, f.with(arity))
 	return false
 }
 

@@ -41,34 +41,39 @@ func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	if err != nil || !ok {
 		return wrap("publish", name, err)
 	}
-	return wrap("publish", name, n.publish(ctx, pub, n.presence(l.Addr())))
+	return wrap("publish", name, n.publish(ctx, pub, l))
 }
 
-func (n *Node) publish(ctx context.Context, pub Publisher, p Presence) (err error) {
+// publish publishes the address of a listener; nil: the node has none.
+func (n *Node) publish(ctx context.Context, pub Publisher, l *Listener) (err error) {
 	defer endedBy(ctx, &err)
 	ctx, cancel := n.lifetime(ctx)
 	defer cancel()
-	made, err := pub.Publish(ctx, p)
+	made, err := pub.Publish(ctx, n.presence(l))
 	if err != nil {
 		if ctx.Err() != nil {
 			err = because(ctx, err)
 		}
 		return err
 	}
-	return n.keep(ctx, made)
+	return n.keep(ctx, made, l)
 }
 
 // presence is what a Publisher is told.
-func (n *Node) presence(at transport.Addr) Presence {
-	return Presence{Name: n.Name(), Addr: at, Hidden: !n.cfg.Visible, Logger: n.log}
+func (n *Node) presence(l *Listener) Presence {
+	p := Presence{Name: n.Name(), Hidden: !n.cfg.Visible, Logger: n.log}
+	if l != nil {
+		p.Addr = l.Addr()
+	}
+	return p
 }
 
 // keep makes a publication the node's, once the node is not frozen, or closes it if it comes too
 // late. The first publication settles the creation; a later one leaves it as it is.
-func (n *Node) keep(ctx context.Context, p Publication) error {
+func (n *Node) keep(ctx context.Context, p Publication, l *Listener) error {
 	err := n.lockUnfrozen(ctx)
 	if err == nil {
-		err = n.keepLocked(p)
+		err = n.keepLocked(p, l)
 		n.mu.Unlock()
 	}
 	if err != nil {
@@ -78,7 +83,7 @@ func (n *Node) keep(ctx context.Context, p Publication) error {
 	return nil
 }
 
-func (n *Node) keepLocked(p Publication) error {
+func (n *Node) keepLocked(p Publication, l *Listener) error {
 	switch {
 	case n.ctx.Err() != nil:
 		return n.Err()
@@ -87,7 +92,7 @@ func (n *Node) keepLocked(p Publication) error {
 	case n.used && !n.settled:
 		return ErrTooLate
 	}
-	n.published = p
+	n.published, n.publishedAt = p, l
 	if c := p.Creation(); c != 0 && !n.settled {
 		n.creation = c
 	}
@@ -99,15 +104,28 @@ func (n *Node) keepLocked(p Publication) error {
 // frozen, and as long as Close of the Publication does, whose error it returns. If nothing is
 // published it does nothing. It is ei_unpublish.
 func (n *Node) Unpublish() error {
+	_, err := n.takeBack(func() bool { return true })
+	return err
+}
+
+// unpublish is Unpublish for a listener that is broken, if it is the one that was published.
+func (n *Node) unpublish(l *Listener) (was bool) {
+	was, _ = n.takeBack(func() bool { return n.publishedAt == l }) // whose connections would be refused
+	return was
+}
+
+// takeBack takes the name back, if it is published and is, called with n.mu held, is true.
+func (n *Node) takeBack(is func() bool) (was bool, err error) {
 	// else it could take back the name of a process that goes on as this node
 	_ = n.lockUnfrozen(context.Background())
 	p := n.published
+	if p == nil || !is() {
+		n.mu.Unlock()
+		return false, nil
+	}
 	n.published = nil
 	n.mu.Unlock()
-	if p == nil {
-		return nil
-	}
-	return wrap("unpublish", "", p.Close())
+	return true, wrap("unpublish", "", p.Close())
 }
 
 // An UnreachableError says why other nodes, which look for a node at the address of its name's

@@ -153,7 +153,9 @@ func TestPublishErrors(t *testing.T) {
 		if what == "call" {
 			require.NoError(t, b.Publish(ctx, l), "nothing carries the creation yet")
 		} else {
-			require.ErrorIs(t, b.Publish(ctx, l), ErrTooLate, what)
+			err := b.Publish(ctx, l)
+			require.ErrorIs(t, err, ErrTooLate, what)
+			require.ErrorContains(t, err, "Config.Setup")
 		}
 		require.NoError(t, b.Close())
 	}

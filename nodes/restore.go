@@ -258,20 +258,18 @@ func (g *Staged) name(s *states.Publication, fds *descriptor.List) error {
 	if err != nil {
 		return stateError(err)
 	}
-	g.publication, err = adopter.Adopt(g.presence(), s.State, own)
+	g.publication, err = adopter.Adopt(g.n.presence(g.announced()), s.State, own)
 	return err
 }
 
-// presence is what is published of the node.
-func (g *Staged) presence() Presence {
-	var at transport.Addr
-	for _, l := range g.listeners { // the first that Start opened, else the last
-		at = l.Addr()
+// announced is the listener that is published; nil: there is none.
+func (g *Staged) announced() (l *Listener) {
+	for _, l = range g.listeners { // the first that Start opened, else the last
 		if l.serves.Load() {
 			break
 		}
 	}
-	return g.n.presence(at)
+	return l
 }
 
 // Inherited is what Config.Handover returned in the old process; ok tells whether there was one,

@@ -117,7 +117,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 			wg.Go(func() {
 				b, _ := peer.NewMailbox(nil)
 				for ; running(); sent++ {
-					if err := b.SendName(ctx, "front@test", "sink", tuple(numbered(sent).([]any)...)); err != nil {
+					if err := b.SendName(ctx, "front@test", "sink", numberedPair(sent)); err != nil {
 						t.Error(err)
 						return
 					}

@@ -32,7 +32,9 @@ type turn struct {
 	waits monitorID   // the monitor with which the caller waits for the result; without words: none
 	asked bool        // the caller waits for the result
 	gone  atomic.Bool // it does not wait any more
-	calls function    // the Func's name; guarded by remoteTurns
+	calls string      // the Func's name; guarded by remoteTurns
+	// the log has that the function is not there, or cannot take its arguments
+	complained bool
 }
 
 type turnKey struct{}
@@ -211,11 +213,25 @@ func (s *remoteTurns) remove(t *turn) {
 }
 
 // calls notes which function a turn is about to call; t may be nil.
-func (s *remoteTurns) calls(t *turn, f function) {
+func (s *remoteTurns) calls(t *turn, f string) {
 	if t != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		t.calls = f
+	}
+}
+
+// calledBy is the function that a turn calls, or is about to.
+func (s *remoteTurns) calledBy(t *turn) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t.calls
+}
+
+// complain notes that the log has what is wrong with the call; t may be nil.
+func (t *turn) complain() {
+	if t != nil {
+		t.complained = true
 	}
 }
 
@@ -275,14 +291,14 @@ func (t *turn) abandon() {
 func (s *remoteTurns) names() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	counts := map[function]int{}
+	counts := map[string]int{}
 	for t := range s.all {
-		if t.calls != (function{}) {
+		if t.calls != "" {
 			counts[t.calls]++
 		}
 	}
 	for f, n := range counts {
-		names = append(names, fmt.Sprintf("%d of %v:%v", n, f.module, f.name))
+		names = append(names, fmt.Sprintf("%d of %s", n, f))
 	}
 	return names
 }

@@ -67,7 +67,7 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	b, err := dist.AppendFrameHeadFor((*buf)[:0], c.frameFlags(), ctl, 0)
 	head := len(b)
 	if err == nil {
-		b, err = ei.Append(b, term)
+		b, err = c.n.encode().Append(b, term)
 	}
 	cut := err == nil && c.cuts(len(b)-head)
 	if err == nil && !cut {
@@ -169,7 +169,7 @@ func (c *Conn) sendMany(ctx context.Context, from ei.Pid, to []ei.Pid, payload e
 // packs tells whether a payload may leave with references to atoms. What is to follow a message in
 // fragments may go out in another process, which does not know what the peer has in its cache.
 func (c *Conn) packs(payload ei.Raw) bool {
-	return c.hasHeaders() && c.out.Loose() == 0 && atoms.MayHave(payload)
+	return c.frameFlags().Has(dist.FlagDistHdrAtomCache) && c.out.Loose() == 0 && atoms.MayHave(payload)
 }
 
 // postPacked posts a message with references to atoms, or as it is, if it has none.
@@ -185,7 +185,7 @@ func (c *Conn) postPacked(ctx context.Context, from ei.Pid, head []byte, payload
 
 // cuts tells whether a payload of that many bytes leaves in fragments.
 func (c *Conn) cuts(payload int) bool {
-	return c.out.Cuts(payload) && c.frameFlags().Has(dist.FlagDistHdrAtomCache|dist.FlagFragments)
+	return c.out.Cuts(payload) && c.frameFlags().Has(dist.FlagFragments)
 }
 
 // sendCut sends a message in fragments, and waits until they are out. owned says that nobody else

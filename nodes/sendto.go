@@ -70,7 +70,7 @@ var errFullMailbox = errors.New("the mailbox is full")
 // the process that the peer names may never make any, and may be the very one that answers the
 // peer.
 func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
-	m, err := hereMessage(nil, ctl, term)
+	m, err := n.hereMessage(nil, ctl, term)
 	if err == nil {
 		over, end := context.WithCancel(n.ctx)
 		end()
@@ -85,7 +85,7 @@ func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
 // sendHere is send to a process of this node that is in no other worker. by is the connection of
 // the peer that has asked for it; nil: none.
 func (n *Node) sendHere(ctx context.Context, by *Conn, ctl *dist.Control, term any) error {
-	m, err := hereMessage(by, ctl, term)
+	m, err := n.hereMessage(by, ctl, term)
 	if err != nil {
 		return err
 	}
@@ -94,8 +94,8 @@ func (n *Node) sendHere(ctx context.Context, by *Conn, ctl *dist.Control, term a
 }
 
 // hereMessage makes a message to a process of this node.
-func hereMessage(by *Conn, ctl *dist.Control, term any) (*Message, error) {
-	payload, err := ei.Append(nil, term)
+func (n *Node) hereMessage(by *Conn, ctl *dist.Control, term any) (*Message, error) {
+	payload, err := n.encode().Append(nil, term)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (n *Node) deliverHere(ctx context.Context, m *Message) error {
 	b := n.procs.recipient(m)
 	switch {
 	// only the caller makes room there
-	case b != nil && b.opts.Full == FullBlock && b.runsWith(ctx):
+	case b != nil && b.runsWith(ctx) && b.blocks():
 		if !b.takeReply(m, nil) && !b.notify(m) {
 			return ErrMoved
 		}
@@ -149,7 +149,7 @@ func (b *Mailbox) SendAll(ctx context.Context, to iter.Seq[ei.Pid], term any) er
 	if b.ended() {
 		return wrap("send to", "many", b.Err())
 	}
-	payload, err := ei.Append(nil, term)
+	payload, err := b.n.encode().Append(nil, term)
 	if err != nil {
 		return wrap("send to", "many", err)
 	}
@@ -227,7 +227,7 @@ func (b *Mailbox) SendWorkers(ctx context.Context, name string, term any) (err e
 	if b.ended() {
 		return wrap("send to workers", "", b.Err())
 	}
-	payload, err := ei.Append(nil, term)
+	payload, err := b.n.encode().Append(nil, term)
 	if err != nil {
 		return wrap("send to workers", "", err)
 	}
@@ -259,7 +259,7 @@ const maxPriority = 32 << 10
 // errors; a node that knows no aliases is errors.ErrUnsupported. It is erlang:send(Alias, Term,
 // [priority]).
 func (b *Mailbox) SendPriority(ctx context.Context, alias ei.Ref, term any) error {
-	raw, err := ei.Append(nil, term)
+	raw, err := b.n.encode().Append(nil, term)
 	if err != nil {
 		return wrap("send to an alias of", string(alias.Node), err)
 	}

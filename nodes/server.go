@@ -72,6 +72,9 @@ type Server struct {
 	// Close, or the end of the node, which waits for it. Then ctx has ended already. MailboxOf(ctx)
 	// is the process.
 	Terminate func(ctx context.Context, reason ei.Term)
+	// Absent is what nil pointers in replies are, and an ei.Optional that is not there: see
+	// FuncOptions.
+	Absent ei.Atom
 	// Recover makes a panic in one of the functions end the request only: a caller that has no
 	// reply yet gets {error, {go_panic, Text}}, and the server goes on with what the panic has left
 	// of its state.
@@ -134,6 +137,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 		case m != nil && !begun: // the node shuts down
 			b.refuse(m)
 			b.markServed()
+			b.rest()
 		case m != nil:
 			s.take(ctx, n, b, m)
 		case begun:
@@ -148,8 +152,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 // take handles a message, and what may go wrong with that; it is work that has begun.
 func (s *Server) take(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	defer n.life.Work.Leave()
-	b.runs.Add(1)
-	defer b.runs.Add(-1)
+	defer b.rest()
 	t := &turn{conn: m.asker()}
 	ctx = t.within(ctx)
 	returned := false
@@ -266,6 +269,7 @@ func (s *Server) callOf(b *Mailbox, m *Message) (c *Call, request ei.Raw, ok boo
 	}
 	return &Call{
 		From: from.Pid, alias: from.Alias, n: b.n, by: b.pid, conn: m.asker(), tag: tag, prompt: s.prompt, server: b,
+		encode: b.n.absentFor(s.Absent, "", request),
 	}, request, true
 }
 
@@ -454,6 +458,7 @@ func (c *Call) answerWith(ctx context.Context, v any, err error) {
 		v = ei.Tuple{ei.Atom("error"), reason}
 	}
 	if v == NoReply {
+		c.leaveForLater(c.server)
 		return
 	}
 	c.answer(v)
@@ -467,7 +472,7 @@ func (c *Call) answer(v any) {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it
 		if c.server != nil {
-			c.n.noTerm("server", c.n.nameOf(c.server), err)
+			c.n.noTerm(c.conn, "server", c.n.nameOf(c.server), err)
 		}
 	default:
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)

@@ -123,12 +123,12 @@ func TestServer(t *testing.T) {
 		require.Equal(t, ei.List{ei.Binary("late"), ei.Int(3)}, a.v)
 
 		b := box(t, here)
-		require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("$gen_cast"), "cast")))
+		require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", ei.T("$gen_cast", "cast")))
 		require.Equal(t, ei.Binary("cast"), arrives(t, r.casts, "the cast"))
 		require.NoError(t, b.Send(w.ctx(), self.Pid(), "info"))
 		require.Equal(t, ei.Binary("info"), arrives(t, r.infos, "the info"))
 		for i := range 1000 { // in order
-			require.NoError(t, b.Send(w.ctx(), self.Pid(), tuple(ei.Atom("$gen_cast"), i)))
+			require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.T("$gen_cast", i)))
 		}
 		for i := range 1000 {
 			require.Equal(t, ei.Int(i), arrives(t, r.casts, "a cast"))
@@ -335,7 +335,7 @@ func TestServerEnds(t *testing.T) {
 		ref, err := b.Monitor(w.ctx(), self.Pid())
 		require.NoError(t, err)
 		for i := range 5 {
-			require.NoError(t, b.Send(w.ctx(), self.Pid(), tuple(ei.Atom("$gen_cast"), i)))
+			require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.T("$gen_cast", i)))
 		}
 		arrives(t, began, "the first cast")
 		require.NoError(t, b.SendExit(w.ctx(), self.Pid(), ei.Atom("kill")))

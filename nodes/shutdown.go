@@ -24,17 +24,22 @@ func (n *Node) lastThaw(ctx context.Context) error {
 	return err
 }
 
-// Shutdown takes the node out of the cluster in an orderly way. New connections, calls and messages
-// for Servers and Handlers are turned away; functions and handlers that are running, or wait for a
-// place of Config.MaxCalls, finish, Servers handle what they have received, what all these send
-// goes out, then everything is closed. A call that a Server has left for later (NoReply) is not
-// waited for: its caller gets the exit reason shutdown. While any function or handler runs, calls
-// from processes of this node to functions, Handlers and Servers here are still served, since the
-// running ones may wait for them. A cast to a Server of this node that no call follows may be
-// dropped, and calls that another node makes on behalf of a running function are turned away. The
-// context of a function ends when its caller's connection does. If ctx ends first the rest is cut
-// off, and the error, which is ctx's, names what was running. A function, Handler or Server that
-// calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
+// Shutdown takes the node out of the cluster in an orderly way, in two steps. First it drains (see
+// Drain): nobody finds it any more, and it serves on, for Config.DrainGrace.
+//
+// Then it stops: new connections, calls and messages for Servers and Handlers are turned away;
+// functions and handlers that are running, or wait for a place of Config.MaxCalls, finish, Servers
+// handle what they have received, what all these send goes out, then everything is closed. For
+// other nodes each Server and Handler ends by itself, with reason shutdown, as soon as it has
+// handled what it has received, at once if that is nothing: its links and monitors hear of it, new
+// ones get noproc. A call that was left for later (NoReply) is answered until all the rest is done,
+// then its caller gets shutdown, too. While any function or handler runs, calls from processes of
+// this node to functions, Handlers and Servers here are still served, since the running ones may
+// wait for them. A cast to a Server of this node that no call follows may be dropped, and calls
+// that another node makes on behalf of a running function are turned away. The context of a
+// function ends when its caller's connection does. If ctx ends first, in either step, the rest is
+// cut off, and the error, which is ctx's, names what was running. A function, Handler or Server
+// that calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
 //
 // At last no connection is made any more (Connect is ErrClosed), and each peer has a second to read
 // what has gone out and to end its side, and another second whenever it has read some (where
@@ -46,7 +51,9 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	if err := n.lastThaw(ctx); err != nil {
 		return wrap("shutdown", n.Name(), err)
 	}
-	err := n.Unpublish()
+	err := n.withdraw(ctx)
+	n.serveOn(ctx)
+	n.reach(StateStopping)
 	for _, l := range n.Listeners() {
 		err = errors.Join(err, l.Close())
 	}
@@ -76,6 +83,9 @@ func (p *processes) drain(ctx context.Context) error {
 	}
 	p.n.life.Refuse()
 	p.turns.drain()
+	for _, b := range p.all() {
+		b.part()
+	}
 	err := p.n.life.Work.Wait(ctx)
 	if err != nil {
 		err = fmt.Errorf("still running: %s: %w", p.whatRuns(), err)
@@ -91,7 +101,7 @@ const mostNames = 10
 func (p *processes) whatRuns() string {
 	names := p.turns.names()
 	for _, b := range p.all() {
-		if b.runs.Load() == 0 {
+		if !b.runs.Load() {
 			continue
 		}
 		who := p.namesOf(b)

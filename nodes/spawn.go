@@ -64,7 +64,7 @@ func (c *calling) request(ctx context.Context, node string, p process) error {
 
 // spawnHere makes a process of this node. A freeze waits until that is done.
 func (c *calling) spawnHere(ctx context.Context, ctl *dist.Control, args any) error {
-	payload, err := ei.Append(nil, args)
+	payload, err := c.n.encode().Append(nil, args)
 	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func newProcess(o otp.SpawnOptions, mod, fun string, args []any) process {
 }
 
 func spawnOp(mod, fun string, args []any) string {
-	return fmt.Sprintf("spawn %s:%s/%d at", mod, fun, len(args))
+	return "spawn " + mfa(mod, fun, len(args)) + " at"
 }
 
 // spawnFor makes a process for a mailbox, and waits for the answer.
@@ -245,7 +245,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
-	b, err := n.newSpawned(c)
+	b, err := n.newSpawned(t)
 	if err != nil {
 		n.dropTurn(t)
 		reply(0, ei.Atom("system_limit"))
@@ -300,7 +300,7 @@ func (p *spawnedProcess) run(ctx context.Context) {
 	defer b.Exit(ei.Atom("killed")) // for a function that leaves by runtime.Goexit
 	reason := n.spawned(ctx, p.module, p.name, p.args)
 	if !p.options.Link && !p.options.Monitor {
-		n.unheard(p.c, p.module, p.name, reason)
+		n.unheard(t, reason)
 	}
 	t.over.Store(true)
 	b.atEnd(t.end)
@@ -323,7 +323,7 @@ func (t *turn) process() *Mailbox {
 	if t.self != nil || t.n == nil {
 		return t.self
 	}
-	b, err := t.n.newSpawned(t.conn)
+	b, err := t.n.newSpawned(t)
 	if err != nil { // the node has ended, and its processes with it
 		b = t.n.makeMailbox(ei.Pid{}, nil, nil)
 		b.why = ei.Atom("shutdown")
@@ -377,6 +377,7 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) 
 		call := ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List{module, name, list}, ei.List{}}
 		return ei.Tuple{ei.Atom("badarg"), ei.List{call}}
 	}
+	n.procs.turns.calls(turnOf(ctx), function{module, name}.with(len(args)))
 	if module == "erpc" {
 		switch {
 		case name == "execute_call" && len(args) == 4:
@@ -404,14 +405,11 @@ func uncaught(exception *Raise) ei.Term {
 }
 
 // unheard logs how a function ended if no process is told of its end, as a BEAM does of a process
-// that ends by an exception: a caller that casts to a function that does not exist sees it nowhere
-// else. c is nil for a caller of this node.
-func (n *Node) unheard(c *Conn, module, name ei.Atom, reason ei.Term) {
-	if isRegular(reason) {
-		return
+// that ends by an exception, unless the log has that already.
+func (n *Node) unheard(t *turn, reason ei.Term) {
+	if !isRegular(reason) && !t.complained {
+		n.nobodyHears(t.conn, n.procs.turns.calledBy(t), fmt.Errorf("it ended with reason %s", ei.Brief(reason, 1000)))
 	}
-	err := fmt.Errorf("%v:%v ended with reason %s", module, name, ei.Brief(reason, 1000))
-	n.nobodyHears(c, err)
 }
 
 // executeCall is erpc:execute_call(Res, M, F, A): the exit reason is {Res, return, Value} or the
@@ -437,7 +435,7 @@ func (n *Node) applyArgs(ctx context.Context, mfa []ei.Term) (ei.Raw, *Raise) {
 	name, ok2 := atom(mfa[1])
 	args, ok3 := elements(mfa[2])
 	if !ok1 || !ok2 || !ok3 {
-		return nil, raised(&Raise{Class: ClassError, Reason: ei.Atom("badarg")})
+		return nil, function{"erlang", "apply"}.refused(ei.Atom("badarg"), mfa, "")
 	}
 	return n.apply(ctx, OpCall, module, name, args)
 }

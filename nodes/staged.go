@@ -79,6 +79,9 @@ func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 // letGo lets the node send, and what was staged beside it go on.
 func (g *Staged) letGo() {
 	g.n.life.Set(life.Open)
+	if g.n.started.Load() {
+		g.n.reach(StateRunning)
+	}
 	for _, c := range g.conns {
 		c.resume()
 	}
@@ -175,10 +178,10 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 // publish goes on with the registration, or makes a new one.
 func (g *Staged) publish(ctx context.Context) error {
 	if g.publication != nil {
-		return g.n.keep(ctx, g.publication.Start())
+		return g.n.keep(ctx, g.publication.Start(), g.announced())
 	}
 	if pub, ok := g.n.cfg.Resolver.(Publisher); ok && g.published {
-		return g.n.publish(ctx, pub, g.presence())
+		return g.n.publish(ctx, pub, g.announced())
 	}
 	return nil
 }

@@ -266,3 +266,12 @@ func TestStartDuringReceive(t *testing.T) {
 	arrives(t, returned, "the end of Receive")
 	arrives(t, told, "the end of the Handler")
 }
+
+// A process that was made before Start is too early, and the error says where to make it.
+func TestMailboxBeforeStart(t *testing.T) {
+	n := newWorld(t, "memory").node("alice")
+	box(t, n)
+	err := n.Start(soon(t))
+	require.ErrorIs(t, err, ErrTooLate)
+	require.ErrorContains(t, err, "make them in Config.Setup")
+}

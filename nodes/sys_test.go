@@ -3,7 +3,7 @@ package nodes
 import (
 	"context"
 	"fmt"
-	"strings"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -19,13 +19,13 @@ func sysCall(t *testing.T, b *Mailbox, to ei.Pid, request any) string {
 	ref, err := b.n.NewRef()
 	require.NoError(t, err)
 	ctx := (&turn{}).within(soon(t)) // does not wait for room
-	require.NoError(t, b.Send(ctx, to, tuple(ei.Atom("system"), ei.Tuple{b.Pid(), ref}, request)))
+	require.NoError(t, b.Send(ctx, to, ei.T("system", ei.Tuple{b.Pid(), ref}, request)))
 	answer := term(t, b).(ei.Tuple)
 	require.Equal(t, ref, answer[0])
 	return answer[1].String()
 }
 
-func debugging(kind ei.Atom, what any) any { return tuple(ei.Atom("debug"), tuple(kind, what)) }
+func debugging(kind ei.Atom, what any) any { return ei.T("debug", ei.T(kind, what)) }
 
 func TestSysMessages(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
@@ -49,14 +49,14 @@ func TestSysMessages(t *testing.T) {
 		status := func(running, debug, events string) string {
 			return fmt.Sprintf(`{status,%v,{module,gen_server},[[],%s,%v,%s,[{header,%s},`+
 				`{data,[{%s,%s},{%s,%v},{%s,%s}]},{data,[{%s,#{<<"total">> => %d}}]}]]}`,
-				s.Pid(), running, s.Pid(), debug, chars("Status for generic server adder"), chars("Status"), running,
-				chars("Parent"), s.Pid(), chars("Logged events"), events, chars("State"), total.Load())
+				s.Pid(), running, s.Pid(), debug, strconv.Quote("Status for generic server adder"), strconv.Quote("Status"), running,
+				strconv.Quote("Parent"), s.Pid(), strconv.Quote("Logged events"), events, strconv.Quote("State"), total.Load())
 		}
 		is(`{ok,#{<<"total">> => 5}}`, ei.Atom("get_state"))
 		is(status("running", "[]", "[]"), ei.Atom("get_status"))
 		is("{error,{unknown_system_msg,what}}", ei.Atom("what"))
-		is("{error,{unknown_system_msg,{change_code,m,1,x}}}", tuple(ei.Atom("change_code"), ei.Atom("m"), 1, ei.Atom("x")))
-		is("{error,{unknown_system_msg,{replace_state,f}}}", tuple(ei.Atom("replace_state"), ei.Atom("f")))
+		is("{error,{unknown_system_msg,{change_code,m,1,x}}}", ei.T("change_code", ei.Atom("m"), 1, ei.Atom("x")))
+		is("{error,{unknown_system_msg,{replace_state,f}}}", ei.T("replace_state", ei.Atom("f")))
 
 		for _, tt := range []struct {
 			want    string
@@ -67,13 +67,13 @@ func TestSysMessages(t *testing.T) {
 			{"ok", debugging("statistics", ei.Atom("true"))},
 			{"ok", debugging("statistics", ei.Atom("true"))},
 			{"ok", debugging("trace", ei.Atom("true"))},
-			{"ok", debugging("log", tuple(ei.Atom("true"), 3))},
-			{"unknown_debug", debugging("log", tuple(ei.Atom("true"), 0))},
+			{"ok", debugging("log", ei.T("true", 3))},
+			{"unknown_debug", debugging("log", ei.T("true", 0))},
 			{"unknown_debug", debugging("log", ei.Atom("what"))},
 			{"unknown_debug", debugging("trace", ei.Atom("what"))},
 			{"unknown_debug", debugging("statistics", ei.Atom("what"))},
 			{"unknown_debug", debugging("install", ei.Atom("f"))},
-			{"unknown_debug", tuple(ei.Atom("debug"), ei.Atom("what"))},
+			{"unknown_debug", ei.T("debug", ei.Atom("what"))},
 			{"ok", debugging("remove", ei.Atom("f"))},
 			{"ok", debugging("log", ei.Atom("print"))},
 			{"ok", debugging("log_to_file", ei.Atom("false"))},
@@ -82,7 +82,7 @@ func TestSysMessages(t *testing.T) {
 			is(tt.want, tt.request)
 		}
 		for range 2 {
-			_, err = b.Call(w.ctx(), s.Pid(), tuple(ei.Atom("add"), 1))
+			_, err = b.Call(w.ctx(), s.Pid(), ei.T("add", 1))
 			require.NoError(t, err)
 		}
 		require.NoError(t, b.Send(w.ctx(), s.Pid(), ei.Atom("hello")))
@@ -93,13 +93,13 @@ func TestSysMessages(t *testing.T) {
 		shown := sysCall(t, b, s.Pid(), ei.Atom("get_status"))
 		require.Contains(t, shown, "{trace,true}")
 		require.Contains(t, shown, "{log,3}")
-		is("ok", tuple(ei.Atom("debug"), ei.Atom("no_debug")))
+		is("ok", ei.T("debug", ei.Atom("no_debug")))
 		is(status("running", "[]", "[]"), ei.Atom("get_status"))
 
 		// suspended
 		is("ok", ei.Atom("suspend"))
 		is("ok", ei.Atom("suspend"))
-		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), s.Pid(), tuple(ei.Atom("add"), 6)) })
+		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), s.Pid(), ei.T("add", 6)) })
 		require.NoError(t, b.Send(w.ctx(), s.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("add"), ei.Int(100)}}))
 		is(status("suspended", "[]", "[]"), ei.Atom("get_status"))
 		is(`{ok,#{<<"total">> => 7}}`, ei.Atom("get_state"))
@@ -109,22 +109,13 @@ func TestSysMessages(t *testing.T) {
 		require.Contains(t, []ei.Term{ei.Int(13), ei.Int(113)}, answer.v)
 		is(`{ok,#{<<"total">> => 113}}`, ei.Atom("get_state"))
 
-		_, err = b.Call(w.ctx(), s.Pid(), tuple(ei.Atom("add"), -100)) // a state that is no term
+		_, err = b.Call(w.ctx(), s.Pid(), ei.T("add", -100)) // a state that is no term
 		require.NoError(t, err)
 		require.Contains(t, sysCall(t, b, s.Pid(), ei.Atom("get_state")), "{error,{callback_failed,{go,'State'},{error,{go_error,")
 		is("ok", ei.Atom("suspend"))
-		is("ok", tuple(ei.Atom("terminate"), ei.Atom("enough")))
+		is("ok", ei.T("terminate", ei.Atom("enough")))
 		require.Equal(t, ei.Atom("enough"), exited(t, s))
 	})
-}
-
-// chars is how a Term prints an Erlang string.
-func chars(s string) string {
-	var parts []string
-	for _, c := range s {
-		parts = append(parts, fmt.Sprint(int(c)))
-	}
-	return "[" + strings.Join(parts, ",") + "]"
 }
 
 // A suspended server takes what sys sends in the order in which it came, priority before the rest,
@@ -143,7 +134,7 @@ func TestSuspendKeepsMessages(t *testing.T) {
 	b := box(t, n)
 	ctx := (&turn{}).within(w.ctx()) // does not wait for room
 	ask := func(request ei.Atom) {
-		require.NoError(t, b.Send(ctx, s.Pid(), tuple(ei.Atom("system"), ei.Tuple{b.Pid(), ei.Atom("t")}, request)))
+		require.NoError(t, b.Send(ctx, s.Pid(), ei.T("system", ei.Tuple{b.Pid(), ei.Atom("t")}, request)))
 	}
 	require.Equal(t, "ok", sysCall(t, b, s.Pid(), ei.Atom("suspend")))
 	for i := range 100 {
@@ -153,7 +144,7 @@ func TestSuspendKeepsMessages(t *testing.T) {
 	ask("get_state")
 	require.NoError(t, b.Send(ctx, s.Pid(), 100))
 	require.Equal(t, "{t,{ok,0}}", term(t, b).String())
-	require.NoError(t, b.SendPriority(ctx, alias, tuple(ei.Atom("system"), ei.Tuple{b.Pid(), ei.Atom("t")}, ei.Atom("get_state"))))
+	require.NoError(t, b.SendPriority(ctx, alias, ei.T("system", ei.Tuple{b.Pid(), ei.Atom("t")}, ei.Atom("get_state"))))
 	require.Equal(t, "{t,{ok,0}}", term(t, b).String())
 	require.NoError(t, b.Send(ctx, s.Pid(), 101))
 	require.Equal(t, "{ok,0}", sysCall(t, b, s.Pid(), ei.Atom("get_state")))
@@ -198,7 +189,7 @@ func TestServerTerminate(t *testing.T) {
 		after  bool // the end comes first
 	}{
 		"sys": {func(s *Mailbox) {
-			require.Equal(t, "ok", sysCall(t, box(t, n), s.Pid(), tuple(ei.Atom("terminate"), ei.Atom("stop"))))
+			require.Equal(t, "ok", sysCall(t, box(t, n), s.Pid(), ei.T("terminate", ei.Atom("stop"))))
 		}, "stop", false},
 		"panic":    {func(s *Mailbox) { require.NoError(t, parent.Send(w.ctx(), s.Pid(), ei.Atom("panic"))) }, `{go_panic,<<"a bug">>}`, false},
 		"parent":   {func(s *Mailbox) { require.NoError(t, parent.SendExit(w.ctx(), s.Pid(), ei.Atom("shutdown"))) }, "shutdown", false},

@@ -124,6 +124,12 @@ func numbered(i int64) any {
 	return []any{i, make([]byte, size)}
 }
 
+// numberedPair is numbered as a tuple.
+func numberedPair(i int64) any {
+	list := numbered(i).([]any)
+	return ei.Tuple{ei.Int(i), ei.Binary(list[1].([]byte))}
+}
+
 // A peer exchanges numbered messages with a connection that moves between two nodes all the time:
 // none is lost, none comes twice, the order is kept, and the peer notices nothing.
 func TestMoveUnderLoad(t *testing.T) {
@@ -161,7 +167,7 @@ func TestMoveUnderLoad(t *testing.T) {
 						return
 					default:
 					}
-					if err := b.SendName(ctx, "mover@test", "sink", tuple(numbered(i).([]any)...)); err != nil {
+					if err := b.SendName(ctx, "mover@test", "sink", numberedPair(i)); err != nil {
 						t.Error(err)
 						toMover = i
 						return
@@ -180,7 +186,7 @@ func TestMoveUnderLoad(t *testing.T) {
 					current.Lock()
 					c := r.c
 					current.Unlock()
-					err := c.SendName(ctx, "sink", tuple(numbered(i).([]any)...))
+					err := c.SendName(ctx, "sink", numberedPair(i))
 					switch {
 					case err == nil:
 						i++

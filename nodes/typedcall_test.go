@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // as makes the same reply to two typed calls, and says what becomes of it.
@@ -179,10 +180,7 @@ func TestMessages(t *testing.T) {
 	require.Equal(t, []item{{"A1", 1}, {"B2", 2}}, got)
 	from.Exit(ei.Atom("crash")) // a signal
 	for v, err := range Messages[item](ctx, b) {
-		if err != nil {
-			require.ErrorIs(t, err, context.Canceled)
-			break
-		}
+		require.NoError(t, err)
 		got = append(got, v)
 		cancel()
 	}
@@ -195,8 +193,7 @@ func TestMessages(t *testing.T) {
 		require.NoError(t, full.Send(w.ctx(), full.Pid(), ei.Atom(text)))
 	}
 	for v, err := range Messages[item](ctx, full) {
-		require.ErrorIs(t, err, context.Canceled)
-		require.Zero(t, v)
+		require.Fail(t, "the context has ended", "%v %v", v, err)
 	}
 	m, err := full.Receive(w.ctx())
 	require.NoError(t, err)
@@ -207,9 +204,68 @@ func TestMessages(t *testing.T) {
 
 	b.Close()
 	for _, err := range Messages[ei.Term](w.ctx(), b) {
-		if err != nil {
-			require.ErrorIs(t, err, ErrClosed)
-			return
+		require.NoError(t, err)
+	}
+}
+
+// A loop over messages ends without an error for the end of its context, of its node, and by Close;
+// what goes wrong is an error.
+func TestLoopsEnd(t *testing.T) {
+	for how, c := range map[string]struct {
+		end   func(b *Mailbox, cancel func())
+		wrong any
+	}{
+		"context":  {func(_ *Mailbox, cancel func()) { cancel() }, nil},
+		"close":    {func(b *Mailbox, _ func()) { b.Close() }, nil},
+		"node":     {func(b *Mailbox, _ func()) { b.n.Close() }, nil},
+		"shutdown": {func(b *Mailbox, _ func()) { _ = b.n.Shutdown(context.Background()) }, nil},
+		"moved":    {func(b *Mailbox, _ func()) { b.moveOut() }, nil},
+		"killed":   {func(b *Mailbox, _ func()) { b.Exit(ei.Atom("killed")) }, ei.Atom("killed")},
+		"stopped":  {func(b *Mailbox, _ func()) { b.Exit(ei.Atom("shutdown")) }, ei.Atom("shutdown")},
+	} {
+		for _, kind := range []string{"Messages", "All"} {
+			t.Run(kind+" "+how, func(t *testing.T) {
+				w := newWorld(t, "memory")
+				b := box(t, w.started("alice"))
+				ctx, cancel := context.WithCancel(w.ctx())
+				defer cancel()
+				require.NoError(t, b.Send(ctx, b.Pid(), 1))
+				took := make(chan struct{})
+				over := async(func() (reason any, _ error) {
+					var exit *ExitError
+					note := func(err error) {
+						switch {
+						case err == nil:
+							close(took)
+						case errors.As(err, &exit):
+							reason = exit.Reason
+						default:
+							reason = err
+						}
+					}
+					if kind == "All" {
+						for _, err := range b.All(ctx) {
+							note(err)
+						}
+					} else {
+						for _, err := range Messages[int](ctx, b) {
+							note(err)
+						}
+					}
+					return reason, nil
+				})
+				arrives(t, took, "the message")
+				c.end(b, cancel)
+				require.Equal(t, c.wrong, arrives(t, over, "the end of the loop").v)
+			})
 		}
 	}
+	b := box(t, newWorld(t, "memory").started("alice"))
+	require.NoError(t, b.Send(context.Background(), b.Pid(), 1))
+	n := 0
+	for _, err := range b.All(transport.NoWait()) {
+		require.NoError(t, err)
+		n++
+	}
+	require.Equal(t, 1, n, "what was there")
 }

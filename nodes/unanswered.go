@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
@@ -25,6 +26,7 @@ func (b *Mailbox) takeServed() *Message {
 	}
 	m := b.takeLocked()
 	if m != nil {
+		b.runs.Store(true)
 		b.serving = request{m.conn, m.owed}
 		m.owed = false
 		if b.backlog > 0 {
@@ -157,4 +159,66 @@ func (b *Mailbox) isAsked() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.asked != nil
+}
+
+// rest notes that the Server handles no message at present.
+func (b *Mailbox) rest() {
+	b.runs.Store(false)
+	if b.n.life.Refuses() {
+		b.part()
+	}
+}
+
+// part ends the process for others than those in this process of the operating system, if the node
+// stops, and it has handled what it has received: there it is gone from now on. Here, what still
+// runs may need it.
+func (b *Mailbox) part() {
+	b.mu.Lock()
+	busy := b.backlog > 0 || b.runs.Load() || b.later.Load() > 0
+	if !b.serves || b.opts.lasting || b.parted || busy || b.ended() || b.n.State() != StateStopping || !b.n.life.Refuses() {
+		b.mu.Unlock()
+		return
+	}
+	b.parted = true
+	notices := b.exitNotices(ei.Atom("shutdown"), false)
+	for pid := range b.links.all("") {
+		if !b.n.isHere(b.n.scopeOf(pid)) {
+			b.links.remove(pid.Node, pid)
+		}
+	}
+	for id, w := range b.watchers.all("") {
+		if !b.n.isHere(b.n.scopeOf(w.pid)) {
+			b.watchers.remove(id.node, id)
+		}
+	}
+	b.mu.Unlock()
+	b.notifyEnd(notices, scope{})
+}
+
+// isGoneFor tells whether the process has ended as another one sees it; b.mu is held.
+func (b *Mailbox) isGoneFor(pid ei.Pid) bool {
+	return b.ended() || b.parted && !b.n.isHere(b.n.scopeOf(pid))
+}
+
+// leaveForLater counts a call that has no answer yet for the process that is to answer it; b may be
+// nil.
+func (c *Call) leaveForLater(b *Mailbox) {
+	if b == nil {
+		return
+	}
+	b.later.Add(1)
+	c.later.Store(b)
+	if c.replied.Load() { // meanwhile
+		c.isAnswered()
+	}
+}
+
+// isAnswered notes that the call has its answer.
+func (c *Call) isAnswered() {
+	if b := c.later.Swap(nil); b != nil {
+		b.later.Add(-1)
+		if b.n.life.Refuses() {
+			b.part()
+		}
+	}
 }

@@ -49,7 +49,9 @@ var ErrIsWorker = errors.New("this process is the worker of a front: StartWorker
 var ErrNotWorker = errors.New("this process is not the worker of a front: " + WorkerVariable + " is not set, or used up")
 
 // shutdownTime is how long a worker that is told to finish may take for it.
-const shutdownTime = 5 * time.Second
+func (n *Node) shutdownTime() time.Duration {
+	return 5*time.Second + max(n.cfg.DrainGrace, drainMoment)
+}
 
 // A Worker is one of several processes that together are one node: see Front.
 type Worker struct {
@@ -141,6 +143,7 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
 	}
 	w.p.endSetup()
 	w.run()
+	n.reach(StateRunning)
 	l.Say(&talk.Ready{})
 	return nil
 }
@@ -209,7 +212,7 @@ func (w *Worker) Node() *Node { return w.n }
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
 // Wait waits until the worker has to end, or ctx ends, and shuts the node down in an orderly way,
-// for a few seconds at most. If another process goes on as this worker there is nothing to shut
+// for Config.DrainGrace and a few seconds at most. If another process goes on as this worker there is nothing to shut
 // down, and Wait returns nil; Node.Err is then ErrMoved.
 func (w *Worker) Wait(ctx context.Context) error {
 	ctx = wait.Ending(ctx)
@@ -218,7 +221,7 @@ func (w *Worker) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	_ = w.n.life.Before(context.Background(), life.Draining) // nothing is to be cut off because it stands still
-	limit, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	limit, cancel := context.WithTimeout(context.Background(), w.n.shutdownTime())
 	defer cancel()
 	return w.Shutdown(limit)
 }

@@ -194,4 +194,5 @@ newest=$(service_manager forky)
 	printf 'export CNODE_TEST_NEIGHBOURS=%q\n' "$cache/neighbours/bin"
 	printf 'export CNODE_TEST_ELIXIR=%q\n' "$elixirs"
 	printf 'export CNODE_TEST_SYSTEMD=%q\n' "$stable $newest"
-} >"$cache/env"
+} >"$cache/env.new"
+mv -f "$cache/env.new" "$cache/env" # another run may be reading it

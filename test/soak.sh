@@ -16,6 +16,9 @@
 #	           of each OTP both ways, over TLS, too; 200 in the middle of large
 #	           messages, theirs, ours and both; 1,000 moves between two
 #	           processes; 100 moves of a node; nodes with 1,000 connections
+#	stops      300 stops at every step of an upgrade: by systemd 257 and 262, of a node
+#	           and of a front with workers; by signals to one process, and to all:
+#	           hours, so it runs only by name
 #	kills      SIGKILL and SIGSTOP at every point: one session, 250 and 1,000, each
 #	           with half a frame in each direction and a full window; a front with
 #	           its workers, one session a worker and 300; 40,000 exit signals to the
@@ -38,8 +41,8 @@ exec </dev/null
 
 much=${1:-1}
 only=${2:-}
-if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|sound|callbacks|comings|chaos|fuzz|platforms)$ ]]; then
-	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|sound|callbacks|comings|chaos|fuzz|platforms]]" >&2
+if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|stops|kills|sound|callbacks|comings|chaos|fuzz|platforms)$ ]]; then
+	echo "usage: test/soak.sh [MUCH [upgrades|moves|stops|kills|sound|callbacks|comings|chaos|fuzz|platforms]]" >&2
 	exit 2
 fi
 
@@ -84,6 +87,10 @@ if part moves "$(times 1000) of a connection, $(times 100) of a node, and nodes 
 	CNODE_MOVES=$(times 1000) CNODE_LARGE_MOVES=$(times 200) CNODE_NODE_MOVES=$(times 100) soak -v ./test/interop/move
 	CNODE_MOVES=$(times 1000) soak -v -run TestMovesUnderErlang ./test/interop/tls
 	CNODE_MOVES=$(times 1000) CNODE_CONNECTIONS=1000 soak -v -run Figures ./test/interop/upgrade
+fi
+
+if [[ $only == stops ]] && part stops "$(times 300) at every step"; then
+	CNODE_STOPS=$(times 300) soak -v -run 'TestServiceStopsDuringReload|TestSignalDuringUpgrade' ./cmd/cnode-demo
 fi
 
 if part kills "$(times 1) times, one session, 250 and 1,000"; then

@@ -255,6 +255,58 @@ func TestFromNetAcceptPanics(t *testing.T) {
 	}
 }
 
+// An error that says that it is temporary, of a listener that refuses one client say, does not end
+// Accept, which goes on after a pause; any other is returned, and the listener goes on all the same.
+func TestFromNetTemporaryErrors(t *testing.T) {
+	refused := errors.New("refused")
+	a := &ownListener{closed: make(chan struct{})}
+	next := make(chan error, 10)
+	a.accept = func() (net.Conn, error) {
+		select {
+		case err := <-next:
+			c, _ := net.Pipe()
+			return c, err
+		case <-a.closed:
+			return nil, net.ErrClosed
+		}
+	}
+	l, err := FromNet(Net{Listen: func(Addr) (net.Listener, error) { return a, nil }}).Listen(loopback(), 1)
+	require.NoError(t, err)
+	var told []error
+	l.Exhausted = func(err error) { told = append(told, err) }
+	temporary := &net.OpError{Op: "accept", Err: &passing{refused}}
+	for range 3 {
+		next <- temporary
+	}
+	next <- nil
+	c, err := l.Accept(soon(t))
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.Len(t, told, 1)
+	require.ErrorIs(t, told[0], refused)
+
+	next <- refused
+	_, err = l.Accept(soon(t))
+	require.ErrorIs(t, err, refused)
+	next <- nil
+	c, err = l.Accept(soon(t))
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+
+	_, err = l.Accept(NoWait()) // a time-out calls itself temporary, too
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, l.Close())
+	require.Len(t, told, 1)
+}
+
+// A passing error says that it is temporary.
+type passing struct{ error }
+
+func (*passing) Timeout() bool   { return false }
+func (*passing) Temporary() bool { return true }
+
+func (e *passing) Unwrap() error { return e.error }
+
 // A hesitant conn returns neither bytes nor an error so many times, before each Read that does.
 type hesitant struct {
 	net.Conn

@@ -48,9 +48,10 @@ type acceptor interface {
 func (l *Listener) Addr() Addr { return l.addr }
 
 // Accept waits for a connection. ECONNABORTED, the other errors of accept(2) that concern one
-// connection (see its NOTES; EPERM), and a lack of descriptors or memory do not end a listener:
-// Accept goes on, at once after ECONNABORTED and after a pause otherwise, until ctx ends or the
-// listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
+// connection (see its NOTES; EPERM), those that say that they are temporary (net.Error), and a lack
+// of descriptors or memory do not end a listener: Accept goes on, at once after ECONNABORTED and
+// after a pause otherwise, until ctx ends or the listener is closed (net.ErrClosed). A second
+// concurrent call is ErrBusy.
 func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	if !l.accepting.CompareAndSwap(false, true) {
 		return nil, opError("accept", l.addr, ErrBusy)
@@ -186,11 +187,16 @@ func (l *Listener) endAccept() {
 
 // ofConnection reports whether err concerns only the connection that was to be accepted: accept(2)
 // of Linux passes on that connection's pending network errors, and EPERM or EACCES comes from a
-// firewall, or a security module. A breach of the plug-in's contract is no such error, whatever it
-// wraps.
+// firewall, or a security module. So may a listener of package net that checks its clients
+// (FromNet), by an error that is Temporary, as net/http has it. A breach of the plug-in's contract
+// is no such error, whatever it wraps.
 func ofConnection(err error) bool {
-	if errors.Is(err, ErrContract) {
+	if errors.Is(err, ErrContract) || isOverdue(err) {
 		return false
+	}
+	var passes interface{ Temporary() bool }
+	if errors.As(err, &passes) && passes.Temporary() {
+		return true
 	}
 	for _, of := range []syscall.Errno{syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, sys.ErrIsolated,
 		syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH, syscall.EPERM, syscall.EACCES} {

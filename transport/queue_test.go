@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // A gate counts the writes of a plug-in and can hold them up.
@@ -401,6 +402,7 @@ func testQueueUrgent(t *testing.T, high bool) {
 // An Urgent post of any size is taken at once, whether the queue rests or not, and under NoWait
 // too.
 func TestQueueUrgentLarge(t *testing.T) {
+	need.Long(t, 8*time.Second)
 	for name, ctx := range map[string]context.Context{"patient": context.Background(), "NoWait": NoWait()} {
 		t.Run(name, func(t *testing.T) {
 			bothKinds(t, func(t *testing.T, full bool) {

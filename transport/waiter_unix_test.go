@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
 )
@@ -120,6 +121,7 @@ func ownWaiting(polling *transport.Polling) transport.Callbacks[*own] {
 
 // A plug-in that waits by Waiters keeps the contract, whether it polls or not.
 func TestWaiterPlugin(t *testing.T) {
+	need.Long(t, 15*time.Second)
 	for name, limit := range map[string]time.Duration{"polls": transport.DefaultPolling, "sleeps": 0} {
 		t.Run(name, func(t *testing.T) {
 			tr, err := transport.New(ownWaiting(transport.NewPolling(limit)), nil)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -279,6 +280,7 @@ func appendFirst(b []byte, v [][]byte, limit int) []byte {
 // Any interleaving of writers, posts and cancelled calls included, gives whole messages, each
 // writer's in its order: what was delivered is there, what was taken back is not.
 func TestQueueInterleavings(t *testing.T) {
+	need.Long(t, 6*time.Second)
 	rapid.Check(t, func(t *rapid.T) {
 		seed := rapid.Uint64().Draw(t, "seed")
 		rng := rand.New(rand.NewPCG(seed, 1))

@@ -13,6 +13,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -174,7 +177,7 @@ var advices = []advice{
 		"The port mapper answers, but no node of that name is registered there: is it running, and is the name right? cnode-demo names\n"+
 			"lists the ones that are. Nodes that use another port mapper need the same ERL_EPMD_PORT, or --epmd HOST:PORT.")},
 	{"own port mapper", func(err error) string {
-		var m *mapperError
+		var m *mapper.Error
 		switch {
 		case !errors.As(err, &m):
 			return ""
@@ -267,7 +270,7 @@ var advices = []advice{
 		return "That is no message of the distribution protocol. " +
 			"If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
 	}},
-	{"another address", is(errListens,
+	{"another address", is(move.ErrListens,
 		"Leave out --listen and --also, and give the --transport that the running node has. To change them, end that node.")},
 	{"socket of systemd", is(nodes.ErrActivation,
 		"The first ListenStream= is for --transport, which --listen need not repeat; those that follow are for --also, in the same order and\n"+
@@ -289,20 +292,20 @@ var advices = []advice{
 		"The connection ended before the answer came: has the node stopped? Its log may say why. What was asked for may have been done.")},
 	{"no remote calls", is(nodes.ErrNoProc,
 		"The node does not answer remote calls: it has no process named rex, which few C-nodes have.")},
-	{"upgrade not heard of", is(errUnsaid,
+	{"upgrade not heard of", is(move.ErrUnsaid,
 		"serve may still be doing it, or have done it: cnode-demo call NAME cnode pid, with serve's cookie and transport, tells which\n"+
 			"process serves. If it is the old one, upgrade again, which is refused while one is going on.")},
-	{"upgraded to a silent process", is(errSilentOwner,
+	{"upgraded to a silent process", is(move.ErrSilentOwner,
 		"If that process is gone, so is the node: start it again with serve. Its standard error, which is that of the first serve, may say\n"+
 			"why. If it is there, cnode-demo call NAME cnode pid, with serve's cookie and transport, tells whether it answers by now.")},
-	{"upgraded with trouble", is(errTroubledOwner,
+	{"upgraded with trouble", is(move.ErrTroubledOwner,
 		"That process is the node now: cnode-demo call NAME cnode pid, with serve's cookie and transport,\n"+
 			"tells whether it answers.")},
-	{"upgrade of workers not heard of", is(errWorkersUnsaid,
+	{"upgrade of workers not heard of", is(move.ErrWorkersUnsaid,
 		"They are upgraded one after the other, which may still be going on. If in doubt, upgrade again: that is refused as long as it is.")},
 	{"another hand-off", is(handoff.ErrBusy,
 		"Another process is taking the node over, or the running one is not done yet with one that it refused: try again in a moment.")},
-	{"no serve", is(errNoServe,
+	{"no serve", is(move.ErrNoServe,
 		"Give the whole name, host part included, as serve printed it after \"ready\". Its control socket is found by "+
 			"XDG_RUNTIME_DIR,\n"+
 			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A control\n"+
@@ -335,7 +338,7 @@ var advices = []advice{
 	}},
 	{"reader of a recording", func(err error) string {
 		var file *fs.PathError
-		if !late(err) || !errors.Is(err, errUnread) && (!errors.As(err, &file) || file.Op != "write") {
+		if !late(err) || !errors.Is(err, config.ErrUnread) && (!errors.As(err, &file) || file.Op != "write") {
 			return ""
 		}
 		return "What reads the pipe has not begun, or has stopped, and the rest of the recording is lost. A reader that waits for it, such as\n" +

@@ -11,6 +11,10 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
+
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -26,7 +30,7 @@ func TestAdvice(t *testing.T) {
 	shake := func(phase string, err error) error {
 		return &nodes.Error{Op: "connect", Peer: "x@host", Err: &dist.HandshakeError{Phase: phase, Peer: "x@host", Err: err}}
 	}
-	mapper := func(err error) error {
+	asked := func(err error) error {
 		return &nodes.Error{Op: "connect", Peer: "x@host", Err: &epmd.Error{Op: "resolve", Addr: "127.0.0.1:4369", Name: "x", Err: err}}
 	}
 	cookie := func(err error) error {
@@ -94,40 +98,40 @@ func TestAdvice(t *testing.T) {
 		{"another node", shake(dist.PhaseChallenge, dist.ErrWrongPeer), "three different nodes"},
 		{"closed early", shake(dist.PhaseStatus, io.EOF), "-proto_dist inet_tls"},
 		{"closed early", shake(dist.PhaseChallenge, syscall.ECONNRESET), "-proto_dist inet_tls"},
-		{"name taken", mapper(epmd.ErrNameTaken), "choose another --name"},
-		{"not registered", mapper(epmd.ErrNotRegistered), "cnode-demo names"},
-		{"own port mapper", &mapperError{[]string{"127.0.0.1:4369"}, syscall.EADDRINUSE}, "--epmd auto"},
-		{"own port mapper", &mapperError{[]string{"10.1.1.1:4369"}, syscall.EADDRNOTAVAIL}, "ERL_EPMD_ADDRESS"},
-		{"no port mapper", mapper(fmt.Errorf("%w (%w)", epmd.ErrNoPortMapper, syscall.ECONNREFUSED)), "--epmd HOST:PORT"},
-		{"port mapper's port", mapper(fmt.Errorf("%w; nor can one run here: %w", epmd.ErrNoPortMapper, syscall.EADDRINUSE)), "ss -tnap"},
-		{"no loopback address", mapper(syscall.ENETUNREACH), "ip link set lo up"},
-		{"no loopback address", mapper(syscall.EADDRNOTAVAIL), "--epmd [::1]:PORT"},
-		{"no port mapper's protocol", mapper(epmd.ErrProtocol), "Something other than a port mapper"},
-		{"port mapper refuses", mapper(epmd.ErrNoAnswer), "Is that a port mapper?"},
+		{"name taken", asked(epmd.ErrNameTaken), "choose another --name"},
+		{"not registered", asked(epmd.ErrNotRegistered), "cnode-demo names"},
+		{"own port mapper", &mapper.Error{Addrs: []string{"127.0.0.1:4369"}, Err: syscall.EADDRINUSE}, "--epmd auto"},
+		{"own port mapper", &mapper.Error{Addrs: []string{"10.1.1.1:4369"}, Err: syscall.EADDRNOTAVAIL}, "ERL_EPMD_ADDRESS"},
+		{"no port mapper", asked(fmt.Errorf("%w (%w)", epmd.ErrNoPortMapper, syscall.ECONNREFUSED)), "--epmd HOST:PORT"},
+		{"port mapper's port", asked(fmt.Errorf("%w; nor can one run here: %w", epmd.ErrNoPortMapper, syscall.EADDRINUSE)), "ss -tnap"},
+		{"no loopback address", asked(syscall.ENETUNREACH), "ip link set lo up"},
+		{"no loopback address", asked(syscall.EADDRNOTAVAIL), "--epmd [::1]:PORT"},
+		{"no port mapper's protocol", asked(epmd.ErrProtocol), "Something other than a port mapper"},
+		{"port mapper refuses", asked(epmd.ErrNoAnswer), "Is that a port mapper?"},
 		{"port mapper refuses", &epmd.Error{Op: "register", Err: epmd.ErrNoAnswer}, "--epmd embedded"},
-		{"port mapper hangs", mapper(context.DeadlineExceeded), "--timeout"},
-		{"port mapper hangs", mapper(epmd.ErrTimeout), "epmd -kill"},
-		{"no distribution version", mapper(epmd.ErrVersion), "too old"},
+		{"port mapper hangs", asked(context.DeadlineExceeded), "--timeout"},
+		{"port mapper hangs", asked(epmd.ErrTimeout), "epmd -kill"},
+		{"no distribution version", asked(epmd.ErrVersion), "too old"},
 		{"unknown host", fmt.Errorf("%w: %q", nodes.ErrUnknownHost, "host"), "/etc/hosts"},
-		{"unknown host", mapper(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "host"}}), "/etc/hosts"},
+		{"unknown host", asked(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "host"}}), "/etc/hosts"},
 		{"cookie file", cookie(fs.ErrNotExist), "erl -sname x makes"},
 		{"cookie file", cookie(fs.ErrPermission), "chmod 400"},
 		{"cookie file", fmt.Errorf("%w, and the cookie file is empty", nodes.ErrNoCookie), "in the first line of the file"},
 		{"no such function", &nodes.Error{Op: "call", Err: &nodes.RPCError{Reason: undef}}, "one\n  argument, a list"},
 		{"TLS at the other end", shake(dist.PhaseStatus, fmt.Errorf("%w: packet of 5379 bytes", dist.ErrMalformed)), "--transport tls"},
-		{"workers", &handoff.HandoffError{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, frontFeature)}, "--workers N"},
+		{"workers", &handoff.HandoffError{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, move.FrontFeature)}, "--workers N"},
 		{"plug-in", &handoff.HandoffError{Err: fmt.Errorf("%w: plug-in %q", handoff.ErrUnknown, "tls")}, "--tls-optfile"},
 		{"socket of systemd", fmt.Errorf("%w: there are 3", nodes.ErrActivation), "ListenStream="},
-		{"another address", fmt.Errorf("%w: it listens elsewhere", errListens), "end that node"},
+		{"another address", fmt.Errorf("%w: it listens elsewhere", move.ErrListens), "end that node"},
 		{"no remote calls", &nodes.ExitError{Reason: ei.Atom("noproc")}, "no process named rex"},
-		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},
-		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.Canceled), "call NAME cnode pid"},
-		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", errSilentOwner), "start it again"},
-		{"upgraded with trouble", fmt.Errorf("process 2 %w: no port mapper", errTroubledOwner),
+		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", move.ErrUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},
+		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", move.ErrUnsaid, context.Canceled), "call NAME cnode pid"},
+		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", move.ErrSilentOwner), "start it again"},
+		{"upgraded with trouble", fmt.Errorf("process 2 %w: no port mapper", move.ErrTroubledOwner),
 			"call NAME cnode pid"},
-		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded, and %w: %w", errWorkersUnsaid, errNoServe), "one after the other"},
+		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded, and %w: %w", move.ErrWorkersUnsaid, move.ErrNoServe), "one after the other"},
 		{"another hand-off", &handoff.HandoffError{Err: &handoff.RefusedError{Reason: "busy", Err: handoff.ErrBusy}}, "try again in a moment"},
-		{"no serve", fmt.Errorf("%w x@host: %w", errNoServe, socket("connect", syscall.ENOENT)), "after \"ready\""},
+		{"no serve", fmt.Errorf("%w x@host: %w", move.ErrNoServe, socket("connect", syscall.ENOENT)), "after \"ready\""},
 		{"listen address in use", socket("listen", syscall.EADDRINUSE), "choose another one (--listen, --also)"},
 		{"address of another machine", socket("listen", syscall.EADDRNOTAVAIL), "0.0.0.0 for all"},
 		{"file there already", &fs.PathError{Op: "open", Path: "ca.pem", Err: syscall.EEXIST}, "Nothing is overwritten"},
@@ -136,7 +140,7 @@ func TestAdvice(t *testing.T) {
 		{"no socket", socket("connect", syscall.ENOENT), "--transport unix"},
 		{"permission", socket("listen", syscall.EACCES), "Ports below 1024"},
 		{"connection lost", &nodes.Error{Op: "call m:f/0 at", Err: &nodes.ExitError{Reason: ei.Atom("noconnection")}}, "has the node stopped?"},
-		{"reader of a recording", fmt.Errorf("--trace: %w p: %w", errUnread, context.DeadlineExceeded), "What reads the pipe"},
+		{"reader of a recording", fmt.Errorf("--trace: %w p: %w", config.ErrUnread, context.DeadlineExceeded), "What reads the pipe"},
 		{"reader of a recording", &fs.PathError{Op: "write", Path: "p", Err: os.ErrDeadlineExceeded}, "What reads the pipe"},
 		{"time of a call", &nodes.Error{Op: "call m:f/0 at", Err: context.DeadlineExceeded}, "what was called still runs there"},
 		{"time of a hand-off", &handoff.HandoffError{Err: fmt.Errorf("no token: %w", os.ErrDeadlineExceeded)}, "stays where it was"},

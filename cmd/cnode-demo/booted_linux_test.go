@@ -2,12 +2,14 @@ package main
 
 import (
 	"io"
-	"math/rand/v2"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -73,22 +75,20 @@ func (b *booted) changes(property, was string) {
 	require.Eventually(b.t, changed, waitLimit, time.Millisecond)
 }
 
-// hasEnded checks that the main process has ended by itself, and that systemd has seen that.
-func (b *booted) hasEnded() {
+// stop stops the service, and checks that its main process has ended by itself, that systemd has
+// seen that, and has never ended a process by force.
+func (b *booted) stop(step string) {
 	b.t.Helper()
-	require.NotContains(b.t, b.property("ActiveState"), "ing")
-	require.Equal(b.t, "1", b.property("ExecMainCode"), "CLD_EXITED")
-	require.Equal(b.t, "0", b.property("ExecMainStatus"))
-}
-
-// nobodyKilled checks that systemd has never ended a process by force.
-func (b *booted) nobodyKilled() {
-	b.t.Helper()
+	b.Succeed("systemctl", "stop", unit)
+	said := b.Succeed("systemctl", "show", "-p", "ActiveState,ExecMainCode,ExecMainStatus", unit)
+	require.NotRegexp(b.t, "ActiveState=.*ing", said, step)
+	require.Contains(b.t, said, "ExecMainCode=1\n", step) // CLD_EXITED
+	require.Contains(b.t, said, "ExecMainStatus=0\n", step)
 	b.Succeed("journalctl", "--sync")
-	journal := b.Succeed("journalctl", "-o", "cat", "_PID=1")
-	require.Contains(b.t, journal, "Stopped "+unit)
-	require.NotContains(b.t, journal, "SIGKILL")
-	require.NotContains(b.t, journal, "not our child")
+	said = b.Succeed("journalctl", "-o", "cat", "--lines=100", "_PID=1")
+	require.Contains(b.t, said, "Stopped "+unit, step)
+	require.NotContains(b.t, said, "SIGKILL", step)
+	require.NotContains(b.t, said, "not our child", step)
 }
 
 // connected is a connection to the service's node.
@@ -121,7 +121,6 @@ func TestServiceStopsInOrder(t *testing.T) {
 				b.lives()
 			}
 		}
-		b.nobodyKilled()
 	})
 }
 
@@ -153,23 +152,42 @@ func (b *booted) lives() {
 	require.ErrorIs(t, err, io.EOF)
 	require.NoError(t, c.Close()) // the node need not wait for more to be read
 	require.NoError(t, <-stopped)
-	b.hasEnded()
 	require.Equal(t, "success", b.property("Result"))
+	b.stop("")
 }
 
-// A stop in the middle of a reload ends the node, whichever process it is.
+// A stop at any step of a reload ends the node, whichever process it is, and every process in order.
 func TestServiceStopsDuringReload(t *testing.T) {
 	t.Parallel() // it waits for other processes
+	kinds := []string{""}
+	if os.Getenv(stopsVariable) != "" {
+		kinds = append(kinds, "KillMode=control-group\n",
+			"ExecStart=\nExecStart=/usr/local/bin/cnode-demo serve --name cnode@127.0.0.1 --workers 2\n")
+	}
+	d := newDirector(t)
+	start := func(b *booted) { d.started(b.t, func() { b.Succeed("systemctl", "start", unit) }) }
 	boots(t, func(b *booted) {
-		b.configure("")
-		for range 15 {
-			b.Succeed("systemctl", "start", unit)
-			b.Succeed("systemctl", "reload", "--no-block", unit)
-			time.Sleep(rand.N(60 * time.Millisecond)) // any moment will do
-			b.Succeed("systemctl", "stop", unit)
-			b.hasEnded() // what came of the command that reloads is another matter
+		for _, lines := range kinds {
+			b.configure("Environment=" + d.env() + "\n" + lines)
+			d.every(b.t, func() {
+				start(b)
+				d.await("", nil)
+				b.Succeed("systemctl", "reload", unit)
+				require.Eventually(b.t, func() bool { return slices.Contains(d.steps(), lastStep) }, waitLimit, time.Millisecond)
+				b.stop("")
+			}, func(step string) {
+				start(b)
+				d.during(b.t, step, func() { b.Succeed("systemctl", "reload", "--no-block", unit) }, func() {
+					_, err := b.Run("systemctl", "stop", "--no-block", unit)
+					assert.NoError(b.t, err)
+					for err == nil { // until it is stopping
+						_, err = b.Run("systemctl", "-q", "is-active", unit)
+					}
+				})
+				b.stop(step) // what came of the command that reloads is another matter
+				require.True(b.t, d.inOrder(), step)
+			})
 		}
-		b.nobodyKilled()
 	})
 }
 
@@ -188,8 +206,6 @@ func TestServiceIsWatched(t *testing.T) {
 			require.Equal(b.t, main, b.property("MainPID"), "it has not been started again")
 			b.Succeed("systemctl", "reload", unit)
 		}
-		b.Succeed("systemctl", "stop", unit)
-		b.hasEnded()
-		b.nobodyKilled()
+		b.stop("")
 	})
 }

@@ -13,17 +13,6 @@ import (
 	"github.com/cnode-go/cnode/test/sockdir"
 )
 
-// If a file cannot be written, certs leaves none behind, and can be tried again.
-func TestCertsAllOrNone(t *testing.T) {
-	dir := t.TempDir()
-	theirs := filepath.Join(dir, keyFile)
-	require.NoError(t, os.WriteFile(theirs, nil, 0o600))
-	require.ErrorIs(t, writeAll(dir, []file{{caFile, nil}, {nodeFile, nil}, {keyFile, nil}, {confFile, nil}}), os.ErrExist)
-	there, err := filepath.Glob(filepath.Join(dir, "*"))
-	require.NoError(t, err)
-	require.Equal(t, []string{theirs}, there)
-}
-
 func TestCerts(t *testing.T) {
 	w := newWorld(t, 0)
 	dir := filepath.Join(w.home, `t"ls`)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/sockdir"
@@ -24,7 +26,7 @@ func TestControlComesBack(t *testing.T) {
 	for range 2 {
 		require.NoError(t, os.RemoveAll(run))
 		_, errOut := w.fail("upgrade", s.name)
-		require.Contains(t, errOut, errNoServe.Error())
+		require.Contains(t, errOut, move.ErrNoServe.Error())
 		require.NoError(t, os.Mkdir(run, 0o700))
 		path := filepath.Join(run, "cnode", s.name, "control")
 		require.Eventually(t, func() bool { return exists(path) }, waitLimit, time.Millisecond)

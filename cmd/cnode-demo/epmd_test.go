@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"strconv"
 	"syscall"
 	"testing"
@@ -64,4 +65,18 @@ func TestEpmdRelaxed(t *testing.T) {
 	s := w.serve("epmd", "--listen", "127.0.0.1:0")
 	client := &epmd.Client{Addr: "127.0.0.1:" + s.place}
 	require.ErrorIs(t, client.Stop(t.Context(), "nobody"), epmd.ErrNotRegistered)
+}
+
+// A port mapper that does not answer is given up, and the reader told what to do.
+func TestMuteMapper(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	w := newWorld(t, l.Addr().(*net.TCPAddr).Port)
+	out, errOut := w.fail("names", "--timeout", "30ms")
+	require.Empty(t, out)
+	require.Contains(t, errOut, "30ms passed")
+	require.Contains(t, errOut, "wait longer with --timeout")
+	_, errOut = w.fail("ping", "a@127.0.0.1", "--timeout", "30ms")
+	require.Contains(t, errOut, "wait longer with --timeout")
 }

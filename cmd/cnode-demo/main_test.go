@@ -31,9 +31,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv(diesVariable) != "" {
 		dieAsOwner()
 	}
-	if os.Getenv(channelVariable) != "" { // the tour has started its own program
-		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-	}
 	os.Exit(buildAndRun(m))
 }
 
@@ -45,7 +42,7 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "cnode-demo.exe")
-	build := exec.Command("go", "build", "-o", program)
+	build := exec.Command("go", "build", "-tags", "cnodesteps", "-o", program)
 	if race.Enabled {
 		build.Args = append(build.Args, "-race")
 	}

@@ -42,7 +42,7 @@ func TestErlangMeetsServe(t *testing.T) {
 		term := `{atom,"string",<<"binary">>,[1,2.5|tail],#{k => v},1 bsl 70,make_ref(),self()}`
 		require.Equal(t, "true", n.Do(t, "T = "+term+", T =:= rpc:call("+node+", cnode, echo, [T])"))
 		require.Equal(t, strconv.Itoa(s.pid()), n.Do(t, "rpc:call("+node+", cnode, pid, [])"))
-		require.Equal(t, "error:{exception,undef,[{cnode,echo,[],[]}]}", n.Eval(t, "erpc:call("+node+", cnode, echo, [])"))
+		require.Equal(t, `error:{exception,undef,[{cnode,echo,[],[]},{cnode,echo,0,[{file,"did you mean cnode:echo/1?"},{line,0}]}]}`, n.Eval(t, "erpc:call("+node+", cnode, echo, [])"))
 		require.Equal(t, "true", n.Do(t, "T = "+term+", {ok, T} =:= gen_server:call("+peer+", T, infinity)"))
 
 		require.Equal(t, "true", n.Do(t, "T = "+term+", "+peer+" ! {echo, self(), T}, receive T -> true after 30000 -> timeout end"))

@@ -1,15 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/ask"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/certs"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/serve"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/tour"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // Exit codes, which scripts rely on.
@@ -20,17 +29,9 @@ const (
 	exitUsage  = 2 // the command line is wrong; nothing was done
 )
 
-// A usageError is a fault of the command line.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
-
 // run is the whole program: the exit code for a command line.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	ctx, stop := untilSignal()
+	ctx, stop := cli.UntilSignal()
 	defer stop()
 	printed := &output{to: out}
 	cmd := newRoot()
@@ -45,13 +46,13 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	var usage *usageError
+	var usage *cli.UsageError
 	if errors.As(err, &usage) {
 		fmt.Fprintf(errOut, "%s: %v\nsee: %s --help\n", cmd.Name(), err, cmd.CommandPath())
 		return exitUsage
 	}
 	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), explain(err))
-	dieOf(ctx, err)
+	cli.DieOf(ctx, err)
 	return exitFailed
 }
 
@@ -70,7 +71,7 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 func newRoot() *cobra.Command {
-	o := &options{}
+	o := &config.Options{}
 	root := &cobra.Command{
 		Use:   "cnode-demo",
 		Short: "A C-node in Go: try it out, and talk to Erlang nodes with it",
@@ -90,20 +91,20 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
   cnode-demo upgrade cnode@127.0.0.1                 move that node to a new process
   cnode-demo epmd                                    a port mapper where there is no Erlang
   cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
-		Args:    args(),
-		RunE:    o.tour,
+		Args:    cli.Args(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return tour.Take(o, cmd) },
 		Version: version(),
 
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{withUnit(err)} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usagef("%w", withUnit(err)) })
 	root.SuggestionsMinimumDistance = 2 // two letters that are swapped
 	root.CompletionOptions.DisableDefaultCmd = true
-	o.addTo(root.PersistentFlags())
-	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newCerts(), newUpgrade(o), newTourHeir(o))
+	o.AddTo(root.PersistentFlags())
+	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), mapper.Command(o), certs.Command(), move.Command(o), tour.Heir())
 	checkHelp(root)
-	trimHelp(root)
+	config.TrimHelp(root)
 	return root
 }
 
@@ -126,77 +127,18 @@ func checkHelp(root *cobra.Command) {
 		c.Args = func(_ *cobra.Command, about []string) error {
 			cmd, rest, err := root.Find(about)
 			if err != nil {
-				return &usageError{err}
+				return cli.Usagef("%w", err)
 			}
-			return args()(cmd, rest)
+			return cli.Args()(cmd, rest)
 		}
 	}
 }
 
-// newTour gives the tour as a command of its own.
-func newTour(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use:   "tour",
-		Short: "Show what a C-node does, with two nodes in this process (the same without a command)",
-		Long: `tour starts two nodes and a port mapper of its own, and shows in plain words what they do with each other: connect, send, call,
-monitor, notice that a process ends; how a third node moves to another process; and what TLS hides from others. If erl is on the PATH, a
-real Erlang node joins in. tour needs nothing else, and leaves nothing behind.`,
-		Example: "  cnode-demo tour",
-		Args:    args(),
-		RunE:    o.tour,
+// version gives the module's version, as the go command has stamped it into the program, and Go's.
+func version() string {
+	v := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v = cmp.Or(info.Main.Version, v)
 	}
-}
-
-func (o *options) tour(cmd *cobra.Command, _ []string) error {
-	if err := o.checkTour(cmd); err != nil {
-		return err
-	}
-	return runTour(cmd.Context(), visitLimit, o.logger(cmd.ErrOrStderr()), cmd.OutOrStdout())
-}
-
-// checkTour refuses flags that the tour has no use for.
-func (o *options) checkTour(cmd *cobra.Command) (err error) {
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Name != "log-level" && err == nil {
-			err = usagef("--%s is for a command such as serve or ping; the tour has names and ports of its own", f.Name)
-		}
-	})
-	if err == nil {
-		_, err = o.level()
-	}
-	return err
-}
-
-// args checks that the words named in want are given; those in brackets may be left out.
-func args(want ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, got []string) error {
-		if len(got) > len(want) && slices.Contains(want, "[ARGS]") {
-			return usagef("more than one word for ARGS: want one list such as '[1, \"two\", {three}]'")
-		}
-		if len(got) > len(want) {
-			return usagef("unknown command or argument %q%s", got[len(want)], suggestion(cmd, got[len(want)]))
-		}
-		for i, word := range got {
-			// a variable of the shell that is not set
-			if word == "" && !strings.HasPrefix(want[i], "[") {
-				return usagef("%s is empty", want[i])
-			}
-		}
-		for _, missing := range want[len(got):] {
-			if !strings.HasPrefix(missing, "[") {
-				return usagef("%s is missing", missing)
-			}
-		}
-		return nil
-	}
-}
-
-func suggestion(cmd *cobra.Command, word string) string {
-	if like := cmd.SuggestionsFor(word); len(like) > 0 {
-		return "; did you mean " + strings.Join(like, ", ") + "?"
-	}
-	if cmd.Name() == "serve" {
-		return "; its name is given with --name"
-	}
-	return ""
+	return v + ", " + runtime.Version()
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 	vacant "github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/sockdir"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )
 
@@ -139,7 +137,7 @@ func TestServePeer(t *testing.T) {
 		require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(1)}, a.receive())
 	})
 	t.Run("order", func(t *testing.T) {
-		big := ei.Binary(strings.Repeat("x", laneBudget)) // takes another way than small messages
+		big := ei.Binary(strings.Repeat("x", 512<<10)) // takes another way than small messages
 		for i := range 200 {
 			a.send(ei.Atom("echo"), a.me(), ei.Int(i))
 			a.send(ei.Atom("source"), a.me(), ei.Int(2), ei.Atom("twice"))
@@ -325,12 +323,12 @@ func TestServeSignalledTwice(t *testing.T) {
 	w.slowClient(s.name)
 	for range 2 {
 		require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
-		time.Sleep(sameSignal / 10)
+		time.Sleep(20 * time.Millisecond)
 	}
 	select {
 	case <-s.ended:
 		require.FailNow(t, "it ended", "%v", s.cmd.ProcessState)
-	case <-time.After(2 * sameSignal):
+	case <-time.After(400 * time.Millisecond):
 	}
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
 	s.await()
@@ -368,20 +366,6 @@ func TestServeListen(t *testing.T) {
 	require.Contains(t, errOut, "address already in use")
 	require.Contains(t, errOut, "choose another one (--listen, --also)")
 	require.Equal(t, "pong\n", w.succeed("ping", w.serve("serve", "--name", "c@127.0.0.1", "--listen", "0.0.0.0").name))
-}
-
-// A node that does not listen at the address that its name leads to is told what to do.
-func TestUnreachableNodeGetsAdvice(t *testing.T) {
-	addr, err := transport.ParseAddr("127.0.0.1:5")
-	require.NoError(t, err)
-	for _, logged := range []bool{false, true} {
-		require.Contains(t, unreachable(t.Context(), "a@192.0.2.1", addr, logged),
-			"name it ALIVE@127.0.0.1, or --listen 192.0.2.1")
-		require.Empty(t, unreachable(t.Context(), "a@127.0.0.1", addr, logged))
-	}
-	const nowhere = "a@no-such-host.invalid"
-	require.Contains(t, unreachable(t.Context(), nowhere, addr, false), "has no address")
-	require.Empty(t, unreachable(t.Context(), nowhere, addr, true), "nothing to add")
 }
 
 // A serve that upgrade will not find says so, and serves.
@@ -493,11 +477,6 @@ func TestPingWrongHost(t *testing.T) {
 	require.Contains(t, errOut, `the part after the "@") is looked up like any other host.`)
 }
 
-// A full is a standard output that cannot be written.
-type full struct{}
-
-func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
-
 // Output that cannot be written is a failure.
 func TestOutputWithoutRoom(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"certs", filepath.Join(t.TempDir(), "tls")}} {
@@ -505,10 +484,12 @@ func TestOutputWithoutRoom(t *testing.T) {
 		require.Equal(t, exitFailed, run(args, strings.NewReader(""), full{}, &errOut), args)
 		require.Contains(t, errOut.String(), syscall.ENOSPC.Error())
 	}
-	var errOut bytes.Buffer
-	printReady(full{}, &errOut, "x@127.0.0.1", transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:4371")))
-	require.Contains(t, errOut.String(), "x@127.0.0.1 serves at 127.0.0.1:4371")
 }
+
+// A full is a standard output that cannot be written.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 // What may need attention is shown without being asked for, and what is of every day is not.
 func TestServeShowsWarnings(t *testing.T) {

@@ -64,13 +64,17 @@ func TestUnits(t *testing.T) {
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(w.home, "notify")})
 	require.NoError(t, err)
 	defer manager.Close()
-	watches := func(pid int) {
+	hears := func(message string) {
 		t.Helper()
 		require.NoError(t, manager.SetReadDeadline(time.Now().Add(waitLimit)))
 		said := make([]byte, 100)
 		n, err := manager.Read(said)
 		require.NoError(t, err)
-		require.Equal(t, "READY=1\nMAINPID="+strconv.Itoa(pid)+"\n", string(said[:n]))
+		require.Equal(t, message, string(said[:n]))
+	}
+	watches := func(pid int) {
+		t.Helper()
+		hears("READY=1\nMAINPID=" + strconv.Itoa(pid) + "\n")
 	}
 	w.env = append(w.env, variable+"="+sockdir.New(t), "NOTIFY_SOCKET="+manager.LocalAddr().String())
 	// the service itself may run on this machine
@@ -86,6 +90,8 @@ func TestUnits(t *testing.T) {
 	require.NoError(t, err)
 	endsWithTest(t, next)
 	watches(next)
+	hears("MAINPID=" + strconv.Itoa(next) + "\n") // the old process says so, too, and waits until it is heard
+	hears("BARRIER=1")
 	s.exits()
 	require.Equal(t, "pong\n", w.succeed("ping", s.name))
 }

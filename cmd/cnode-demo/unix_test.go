@@ -9,9 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
@@ -69,55 +67,6 @@ func TestServeUnix(t *testing.T) {
 		_, errOut := w.fail("serve", "--name", strings.Repeat("u", 120)+"@host", "--transport", "unix")
 		require.Contains(t, errOut, "take a shorter directory")
 	})
-}
-
-// A link, or a directory that is another user's or open to others, is refused in place of the
-// user's own directory.
-func TestOwnDirIsOwn(t *testing.T) {
-	run := t.TempDir()
-	t.Setenv("XDG_RUNTIME_DIR", run)
-	dir, err := ownDir()
-	require.NoError(t, err)
-	require.Equal(t, filepath.Join(run, "cnode", "sockets"), dir)
-	again, err := ownDir()
-	require.NoError(t, err)
-	require.Equal(t, dir, again)
-
-	require.NoError(t, os.Remove(dir))
-	require.NoError(t, os.Symlink(t.TempDir(), dir))
-	_, err = ownDir()
-	require.ErrorContains(t, err, "is not a directory")
-
-	require.NoError(t, os.Chmod(filepath.Join(run, "cnode"), 0o755))
-	_, err = ownDir()
-	require.ErrorContains(t, err, "or give --listen unix:DIRECTORY")
-	_, err = controlPath("x@host")
-	require.ErrorContains(t, err, "or set XDG_RUNTIME_DIR", "--listen changes nothing for the control socket")
-	require.NoError(t, os.Chmod(filepath.Join(run, "cnode"), 0o700))
-
-	if os.Getuid() == 0 {
-		require.NoError(t, os.Chown(filepath.Join(run, "cnode"), 12345, 0))
-		_, err = ownDir()
-		require.ErrorContains(t, err, "belongs to another user")
-	}
-}
-
-// Certificates are not written where another user could exchange them, nor through another user's
-// link.
-func TestCertsBesideNobodyElse(t *testing.T) {
-	need.Root(t, "only root can make a directory of somebody else")
-	dir := t.TempDir()
-	theirs, link := filepath.Join(dir, "theirs"), filepath.Join(dir, "link")
-	require.NoError(t, os.Mkdir(theirs, 0o777))
-	require.NoError(t, os.Chown(theirs, 12345, 12345))
-	require.NoError(t, os.Symlink(t.TempDir(), link))
-	require.NoError(t, os.Lchown(link, 12345, 12345))
-	for _, at := range []string{theirs, link} {
-		require.ErrorContains(t, writeCerts(at, nil, time.Now()), at+" belongs to another user")
-		entries, err := os.ReadDir(at)
-		require.NoError(t, err)
-		require.Empty(t, entries)
-	}
 }
 
 // An incomplete recording is a failure, even if the command's answer is there.

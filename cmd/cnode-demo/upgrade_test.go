@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -36,6 +37,7 @@ type successive struct {
 	place string
 	lines chan string
 	ended chan struct{}
+	over  chan struct{} // closed when nobody has the standard output any more
 }
 
 // successive starts serve; extra files are its descriptors from 3 on.
@@ -82,14 +84,14 @@ func (w *world) launch(extra []*os.File, command ...string) *successive {
 	t.Helper()
 	in, out, err := os.Pipe()
 	require.NoError(t, err)
-	s := &successive{w: w, cmd: exec.Command(command[0], command[1:]...), lines: make(chan string, 100), ended: make(chan struct{})}
+	s := &successive{w: w, cmd: exec.Command(command[0], command[1:]...), lines: make(chan string, 100), ended: make(chan struct{}),
+		over: make(chan struct{})}
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = append([]string{noPause}, w.env...), out, os.Stderr, extra
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: w.job}
 	require.NoError(t, s.cmd.Start())
 	require.NoError(t, out.Close())
-	said := make(chan struct{})
 	go func() {
-		defer close(said)
+		defer close(s.over)
 		for lines := bufio.NewScanner(in); lines.Scan(); {
 			s.lines <- lines.Text()
 		}
@@ -99,7 +101,7 @@ func (w *world) launch(extra []*os.File, command ...string) *successive {
 		_ = s.cmd.Process.Kill()
 		<-s.ended
 		_ = in.Close() // a successor may still have the other end
-		<-said
+		<-s.over
 	})
 	return s
 }
@@ -348,7 +350,7 @@ func TestUpgradeFails(t *testing.T) {
 		_, err = slow.Receive(t.Context())
 		require.NoError(t, err)
 		_, errOut := w.fail("upgrade", s.name)
-		require.Contains(t, errOut, errOwing.Error())
+		require.Contains(t, errOut, "that a client does not read")
 		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
 	})
 	t.Run("of nobody", func(t *testing.T) {
@@ -373,7 +375,7 @@ func TestUpgradeOfEndingServe(t *testing.T) {
 	require.Equal(t, exitFailed, r.code)
 	require.Empty(t, r.out)
 	require.NotContains(t, r.err, "serves on")
-	require.Contains(t, r.err, errEnds.Error())
+	require.Contains(t, r.err, "ends, and has not handed the node over")
 	s.exits()
 }
 
@@ -387,7 +389,7 @@ func TestUpgradeDies(t *testing.T) {
 	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\n"+diesVariable+"=1 exec \""+self+"\"\n"), 0o700))
 	out, errOut := w.fail("upgrade", s.name, "--binary", script)
 	require.Empty(t, out)
-	require.Contains(t, errOut, errSilentOwner.Error())
+	require.Contains(t, errOut, move.ErrSilentOwner.Error())
 	require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
 	require.Contains(t, errOut, "with process ", "the reason")
 	require.NotContains(t, errOut, "serves on")
@@ -405,7 +407,7 @@ func TestUpgradeFailsToStart(t *testing.T) {
 	require.NoError(t, os.WriteFile(script, []byte(text), 0o700))
 	out, errOut := w.fail("upgrade", s.name, "--binary", script)
 	require.Empty(t, out)
-	require.Contains(t, errOut, errTroubledOwner.Error()+": no room at the inn")
+	require.Contains(t, errOut, move.ErrTroubledOwner.Error()+": no room at the inn")
 	require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
 	require.NotContains(t, errOut, "serves on")
 	s.exits()
@@ -424,46 +426,6 @@ func TestUpgradeKnowsProcess(t *testing.T) {
 	}, waitLimit, waitLimit/600)
 }
 
-// The wait for the workers can be interrupted: the end of the command's context ends it.
-func TestUpgradeInterrupted(t *testing.T) {
-	t.Setenv("XDG_RUNTIME_DIR", sockdir.New(t))
-	const name = "up@127.0.0.1"
-	path, err := controlPath(name)
-	require.NoError(t, err)
-	control, err := handoff.ListenControl(path)
-	require.NoError(t, err)
-	defer control.Close()
-	ctx, interrupt := context.WithCancel(t.Context())
-	defer interrupt()
-	ended := make(chan error, 1)
-	errOut, says := io.Pipe()
-	go func() { ended <- upgrade(ctx, &options{transport: "tcp", logLevel: "off"}, name, "", io.Discard, says) }()
-	for _, want := range []string{"upgrade", askWorkers} {
-		conn, err := control.Accept(t.Context())
-		require.NoError(t, err)
-		v, err := handoff.Hear(t.Context(), conn)
-		require.NoError(t, err)
-		defer v.Close()
-		request, asks := v.Request()
-		require.True(t, asks)
-		require.Equal(t, want, request[0])
-		if want == "upgrade" {
-			require.NoError(t, v.Answer(t.Context(), "upgraded", "1", "2", askWorkers))
-		}
-	}
-	said, err := bufio.NewReader(errOut).ReadString('\n')
-	require.NoError(t, err)
-	require.Contains(t, said, "waiting for the workers of "+name)
-	interrupt()
-	select {
-	case err := <-ended:
-		require.ErrorIs(t, err, context.Canceled)
-		require.ErrorContains(t, err, "is upgraded")
-	case <-time.After(waitLimit):
-		t.Fatal("it waits on")
-	}
-}
-
 func TestTakeover(t *testing.T) {
 	w := newWorld(t, 0)
 	errOut := w.refused("--name", "up@127.0.0.1")
@@ -472,7 +434,7 @@ func TestTakeover(t *testing.T) {
 	_, c := dialed(t, w, s.name)
 	for _, flags := range [][]string{{"--listen", "127.0.0.1:1"}, {"--also", "tcp:127.0.0.1:1"}, {"--also", "unix:" + sockdir.New(t) + "/x"}} {
 		errOut = w.refused(append([]string{"--name", "up@127.0.0.1"}, flags...)...)
-		require.Contains(t, errOut, errListens.Error())
+		require.Contains(t, errOut, move.ErrListens.Error())
 		require.Contains(t, errOut, "Leave out --listen and --also")
 		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
 	}

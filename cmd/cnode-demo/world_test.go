@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
+
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/test/sockdir"
@@ -39,10 +41,10 @@ func newWorld(t *testing.T, port int) *world {
 	t.Helper()
 	w := &world{t: t, home: sockdir.New(t), port: port}
 	if port == 0 {
-		m, err := startMapper(t.Context(), &epmd.Server{}, "127.0.0.1:0")
+		m, err := mapper.Start(t.Context(), &epmd.Server{}, "127.0.0.1:0")
 		require.NoError(t, err)
-		t.Cleanup(m.stop)
-		_, p, err := net.SplitHostPort(m.addr)
+		t.Cleanup(m.Stop)
+		_, p, err := net.SplitHostPort(m.Addr)
 		require.NoError(t, err)
 		w.port, err = strconv.Atoi(p)
 		require.NoError(t, err)

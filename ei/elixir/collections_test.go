@@ -74,6 +74,16 @@ func TestMapSet(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, ei.UnmarshalTerm(term, &mixed))
 	require.True(t, mixed.Has(ei.Atom("a")) && mixed.Has(ei.Int(1)))
+	words := elixir.NewMapSet[any]("a", ei.Atom("b"))
+	data, err := ei.Marshal(words)
+	require.NoError(t, err)
+	var back elixir.MapSet[any]
+	require.NoError(t, ei.Unmarshal(data, &back))
+	require.Equal(t, words, back)
+	terms := elixir.NewMapSet[ei.Term](ei.BinaryKey("a"), ei.Atom("b"))
+	var asTerms elixir.MapSet[ei.Term]
+	require.NoError(t, ei.Unmarshal(data, &asTerms))
+	require.Equal(t, terms, asTerms)
 }
 
 func TestKeyword(t *testing.T) {
@@ -103,7 +113,7 @@ func TestException(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, elixir.Module("KeyError"), e.Module)
 	require.Equal(t, "(KeyError) #{key => a,message => nil,term => #{b => 1}}", e.Error())
-	again, err := ei.Marshal(ei.Result[int]{Err: &ei.ReasonError{Reason: e.Term()}})
+	again, err := ei.Marshal(ei.Result[int]{Err: fmt.Errorf("fetch: %w", e)})
 	require.NoError(t, err)
 	require.NoError(t, ei.Unmarshal(again, &result))
 	e2, ok := elixir.AsException(result.Err)

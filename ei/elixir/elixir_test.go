@@ -38,6 +38,7 @@ var kinds = map[string]any{
 	"date": elixir.Date{}, "time": elixir.Time{}, "naive": elixir.NaiveDateTime{}, "datetime": elixir.DateTime{},
 	"decimal": elixir.Decimal{}, "range": elixir.Range{}, "keyword": elixir.Keyword[int]{},
 	"mapset": elixir.MapSet[int]{}, "mapset_old": elixir.MapSet[int]{}, "mapset_new": elixir.MapSet[int]{},
+	"mapset_mixed": elixir.MapSet[any]{}, "mapset_terms": elixir.MapSet[ei.Term]{},
 	"mapset_text": elixir.MapSet[string]{}, "mapset_date": elixir.MapSet[elixir.Date]{},
 	"exception": &elixir.Exception{}, "order": order{},
 }

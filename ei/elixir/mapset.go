@@ -3,8 +3,8 @@ package elixir
 import "github.com/cnode-go/cnode/ei"
 
 // A MapSet is a set: MapSet.new([1, 2]), %MapSet{}. T is a type that ei maps, and of which Go's ==
-// tells the elements apart; ei.Term for elements of many kinds. A nil set of Members is an empty
-// one.
+// tells the elements apart; any for elements of many kinds, of which binaries are read as strings
+// and the others as an ei.Term. A nil set of Members is an empty one.
 type MapSet[T comparable] struct {
 	_       struct{}     `ei:"struct=Elixir.MapSet"`
 	Members map[T]Member `ei:"map"`

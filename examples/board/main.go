@@ -35,6 +35,8 @@ func main() {
 	upstream := flag.String("upstream", "", "a node to stay connected to")
 	flag.Parse()
 
+	// otherwise the process would end when nobody reads its log any more
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	upgrades := make(chan os.Signal, 1)
 	signal.Notify(upgrades, syscall.SIGHUP) // before the node runs, which a signal would end
 	ctx, forget := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -19,7 +20,7 @@ func isSuccessor() bool { return os.Getenv(successor) != "" }
 // handOver starts this program anew, from the path by which it was started, and gives it the node.
 // If moved, the other process is the node now, even if err reports trouble at the end. Otherwise
 // this process goes on as if nothing had happened. If ctx ends meanwhile the node does not move; or
-// it has moved already, and the other process is told to end.
+// it has moved already, and the other process is told to end, and waited for.
 func handOver(ctx context.Context, n *nodes.Node) (moved bool, err error) {
 	path, err := exec.LookPath(os.Args[0]) // os.Executable would follow a link to what runs now
 	if err != nil {
@@ -43,10 +44,15 @@ func handOver(ctx context.Context, n *nodes.Node) (moved bool, err error) {
 	if !h.Moved {
 		_ = next.Process.Kill() // the new process has nothing, and may hang
 		_ = next.Wait()
-	} else if ctx.Err() != nil {
-		_ = next.Process.Signal(syscall.SIGTERM)
+		return false, err
 	}
-	return h.Moved, err
+	select {
+	case <-ctx.Done():
+		_ = next.Process.Signal(syscall.SIGTERM)
+		_ = next.Wait()
+	case <-time.After(200 * time.Millisecond): // a signal for this process may be on its way
+	}
+	return true, err
 }
 
 // takeOver is the other side of handOver: it makes this process the node.

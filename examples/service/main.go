@@ -28,6 +28,8 @@ func main() {
 	name := flag.String("name", "service@127.0.0.1", "name of this node")
 	listen := flag.String("listen", "127.0.0.1:0", "IP:PORT where the other nodes reach it")
 	flag.Parse()
+	// otherwise the process would end when nobody reads its log any more
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	at, err := transport.ParseAddr(*listen)
 	if err == nil {
 		err = run(nodes.Config{Name: *name, Listen: at, Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(), Setup: setup})

@@ -73,9 +73,10 @@ type Gossip struct {
 	ListenOnly bool
 }
 
-// Nodes listens and announces until ctx ends. A node without a name, a dynamic one that is not
-// connected yet, is announced once it has one. The error is a *nodes.Error: why nothing can be
-// sent, and the rest goes on; or why the socket cannot be had, or has broken.
+// Nodes listens and announces until ctx ends; a node that drains is announced no more. A node
+// without a name, a dynamic one that is not connected yet, is announced once it has one. The error
+// is a *nodes.Error: why nothing can be sent, and the rest goes on; or why the socket cannot be
+// had, or has broken.
 func (g Gossip) Nodes(ctx context.Context, n *nodes.Node) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
 		s, err := g.open()
@@ -166,6 +167,9 @@ func (s *gossiping) run(ctx context.Context, n *nodes.Node, yield func([]string,
 	var next time.Time         // when the next announcement is due
 	for {
 		now := time.Now()
+		if n.State() >= nodes.StateDraining {
+			s.ListenOnly = true
+		}
 		if !s.ListenOnly && !now.Before(next) {
 			next = now.Add(1 + rand.N(s.Interval))
 			if err := s.announce(n.Name()); err != nil && !yield(nil, wrap("gossip at", s.to.String(), err)) {

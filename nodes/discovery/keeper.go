@@ -89,9 +89,8 @@ type Keeper struct {
 }
 
 // KeepConnected connects n to the nodes that source names, and keeps it connected, until ctx ends,
-// Close is called, or the node ends or goes on in another process. It returns at once. Connections
-// stay when it ends. A program that ends lets it end before nodes.Node.Shutdown: otherwise it hears
-// of peers that the shutdown has parted from.
+// Close is called, or the node stops (nodes.StateStopping), ends or goes on in another process. It
+// returns at once. Connections stay when it ends.
 func KeepConnected(ctx context.Context, n *nodes.Node, source Source, o *Options) *Keeper {
 	k := &Keeper{n: n, source: source, peers: map[string]*peer{}, done: make(chan struct{})}
 	if o != nil {
@@ -104,6 +103,13 @@ func KeepConnected(ctx context.Context, n *nodes.Node, source Source, o *Options
 	k.slots = make(chan struct{}, k.o.Concurrency)
 	k.ctx, k.cancel = context.WithCancel(ctx)
 	k.all.Go(k.watch)
+	k.all.Go(func() {
+		select {
+		case <-n.Stopping(): // what the node parts from is not lost
+			k.cancel()
+		case <-k.ctx.Done():
+		}
+	})
 	k.all.Go(k.follow)
 	go func() { k.all.Wait(); close(k.done) }()
 	return k

@@ -13,9 +13,9 @@ import (
 type Source interface {
 	// Nodes yields the names, alive@host, of all nodes that are to be connected to, and again when
 	// they may have changed; or an error that says why the names are unknown: then those before
-	// stay. It goes on until ctx ends or, if the names do not change, ends after them. If an error
-	// was the last that it has yielded, it is called again later. The node's own name may be among
-	// the names. n is the node that asks.
+	// stay. It goes on until ctx ends, which is no error, or, if the names do not change, ends after
+	// them. A Keeper ends ctx with the node. If an error was the last that it has yielded, it is
+	// called again later. The node's own name may be among the names. n is the node that asks.
 	Nodes(ctx context.Context, n *nodes.Node) iter.Seq2[[]string, error]
 }
 

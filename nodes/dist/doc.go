@@ -33,16 +33,16 @@
 //
 // # Headers, atoms and fragments
 //
-// With [FlagDistHdrAtomCache] a frame begins with a distribution header instead. It names atoms of
-// the message, either by their text, to be remembered at one of 2048 places, or by the place where
-// the receiver has the atom from an earlier header. In the message two bytes stand for such an
-// atom, the index among those of the header:
+// With [FlagDistHdrAtomCache], or [FlagFragments], a frame begins with a distribution header
+// instead. With the former it may name atoms of the message, either by their text, to be remembered
+// at one of 2048 places, or by the place where the receiver has the atom from an earlier header. In
+// the message two bytes stand for such an atom, the index among those of the header:
 //
 //	00 00 00 33   83 44   02 0800 01 03614068 2a           ...       ...
 //	length        header  two atoms: a new one, a cached   control   payload, with ATOM_CACHE_REFs
 //
-// With [FlagFragments] as well, a message may come in several frames, those of
-// other messages and ticks between them. The first has the header, the control
+// With [FlagFragments] a message may come in several frames, those of other
+// messages and ticks between them. The first has the header, the control
 // message and the beginning of the payload; the numbers count down to 1.
 //
 // A [Reader] reads all kinds of frames. It keeps the peer's cache and the messages that are

@@ -66,18 +66,18 @@ func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 	case len(frame) < 2 || frame[0] != ei.VersionMagic:
 		return KindInvalid, &FrameError{Err: fmt.Errorf("%w: starts with %.2x", ErrFrame, frame)}
 	}
-	kind, needs := KindInvalid, FlagDistHdrAtomCache
+	kind, agreed := KindInvalid, negotiated.Has(FlagFragments)
 	switch frame[1] {
 	case distHeader:
-		kind = KindHeader
+		kind, agreed = KindHeader, negotiated.HasHeaders()
 	case firstFragment:
-		kind, needs = KindFirstFragment, FlagDistHdrAtomCache|FlagFragments
+		kind = KindFirstFragment
 	case nextFragment:
-		kind, needs = KindNextFragment, FlagDistHdrAtomCache|FlagFragments
+		kind = KindNextFragment
 	default:
 		return KindInvalid, &FrameError{Err: fmt.Errorf("%w: starts with %.2x", ErrFrame, frame)}
 	}
-	if !negotiated.Has(needs) {
+	if !agreed {
 		return kind, &FrameError{Kind: kind, Err: ErrNotNegotiated}
 	}
 	return kind, nil
@@ -161,11 +161,11 @@ func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
 const EmptyHeaderSize = lengthSize + 3
 
 // AppendFrameHeadFor is AppendFrameHead in the form that the negotiated flags
-// ask for: with FlagDistHdrAtomCache the frame has a distribution header, of no
-// atoms, instead of version bytes. The atoms of control message and payload are
-// sent as text then, too; see AtomRefs for the other way.
+// ask for: if they have headers (Flags.HasHeaders), the frame has a distribution
+// header, of no atoms, instead of version bytes. The atoms of control message
+// and payload are sent as text then, too; see AtomRefs for the other way.
 func AppendFrameHeadFor(b []byte, negotiated Flags, ctl *Control, payload int) ([]byte, error) {
-	if !negotiated.Has(FlagDistHdrAtomCache) {
+	if !negotiated.HasHeaders() {
 		return AppendFrameHead(b, ctl, payload)
 	}
 	start := len(b)

@@ -15,7 +15,7 @@ import (
 func TestKindsOfFrames(t *testing.T) {
 	const (
 		header    = FlagDistHdrAtomCache
-		fragments = FlagDistHdrAtomCache | FlagFragments
+		fragments = FlagFragments
 	)
 	tests := map[string]struct {
 		hex   string
@@ -28,11 +28,12 @@ func TestKindsOfFrames(t *testing.T) {
 		"pass-through":                 {"70 83 6801 6105", flagsRecorded, KindPassThrough, nil, ""},
 		"header, negotiated":           {"83 44 00 6801 6105", header, KindHeader, nil, ""},
 		"header and no more":           {"83 44", header, KindHeader, nil, ""},
+		"header, for fragments":        {"83 44 00 6801 6105", fragments, KindHeader, nil, ""},
 		"header":                       {"83 44 00 6801 6105", flagsRecorded, KindHeader, ErrNotNegotiated, "distribution header frame"},
 		"first fragment, negotiated":   {"83 45 00", fragments, KindFirstFragment, nil, ""},
 		"first fragment":               {"83 45 00", header, KindFirstFragment, ErrNotNegotiated, "first fragment frame"},
 		"next fragment, negotiated":    {"83 46 00", fragments, KindNextFragment, nil, ""},
-		"next fragment":                {"83 46 00", FlagFragments, KindNextFragment, ErrNotNegotiated, "fragment frame"},
+		"next fragment":                {"83 46 00", header, KindNextFragment, ErrNotNegotiated, "fragment frame"},
 		"only the version byte":        {"83", fragments, KindInvalid, ErrFrame, "invalid frame"},
 		"a term without pass-through":  {"83 6801 6105", fragments, KindInvalid, ErrFrame, "starts with 8368"},
 		"a handshake message":          {"4e 0000", fragments, KindInvalid, ErrFrame, "starts with 4e00"},

@@ -124,6 +124,9 @@ func (r *Reader) ReadFrame(frame []byte, ctl *Control) (Arrival, error) {
 // headed reads the atoms named from at on and the control message. It gives what follows, if the
 // operation has a payload.
 func (r *Reader) headed(frame []byte, at int, ctl *Control) (ei.Raw, []ei.Atom, error) {
+	if at < len(frame) && frame[at] > 0 && !r.flags.Has(FlagDistHdrAtomCache) {
+		return nil, nil, fmt.Errorf("%w: its header names %d atoms", ErrNotNegotiated, frame[at])
+	}
 	refs, size, err := r.cache.readRefs(frame[at:], r.atoms)
 	if err != nil {
 		return nil, nil, err

@@ -263,6 +263,22 @@ func TestBadHeadersAndFragments(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, Arrival{Kind: KindPassThrough, Complete: true, Payload: ei.Raw("j")}, a)
 	})
+	t.Run("fragments without a cache", func(t *testing.T) {
+		r := NewReader(flagsRecorded|FlagFragments, Limits{}, nil)
+		var ctl Control
+		first := unhex(t, "83 45 0000000000000001 0000000000000002 00 6803 6116"+hexA+hexB)
+		for _, frame := range [][]byte{first, nextOf(1, 1, "j"), unhex(t, "83 44 00 6803 6101"+hexA+hexB)} {
+			_, err := r.ReadFrame(frame, &ctl)
+			require.NoError(t, err)
+		}
+		for _, atoms := range []string{"01 08 01 03 614068", "01 00 01"} { // a new one, and an old one
+			for _, head := range []string{"83 44", "83 45 0000000000000002 0000000000000002"} {
+				_, err := r.ReadFrame(unhex(t, head+atoms+hexLink), &ctl)
+				require.ErrorIs(t, err, ErrNotNegotiated)
+				require.ErrorContains(t, err, "names 1 atoms")
+			}
+		}
+	})
 	t.Run("no next piece", func(t *testing.T) {
 		r := newReader(Limits{})
 		var ctl Control

@@ -302,8 +302,12 @@ func (s *Server) release(e *entry) {
 
 // passing reports whether a listener that failed with err may work again: err is an error of
 // accept(2) about a single connection, such as a firewall's refusal (EPERM, EACCES), or a want of
-// descriptors, of memory or (ENOSPC of epoll_ctl) of watches.
+// descriptors, of memory or (ENOSPC of epoll_ctl) of watches; or it says that it is Temporary.
 func passing(err error) bool {
+	var passes interface{ Temporary() bool }
+	if errors.As(err, &passes) && passes.Temporary() {
+		return true
+	}
 	err = transport.PosixError(err)
 	for _, no := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
 		syscall.ENOSPC, syscall.EPERM, syscall.EACCES, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EOPNOTSUPP, syscall.ENETDOWN,

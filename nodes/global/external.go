@@ -23,6 +23,7 @@ type External struct {
 	watch  *nodes.Mailbox
 	cancel context.CancelFunc
 	over   chan struct{}
+	drops  func() // takes back what has the node's Drain close it
 
 	mu   sync.Mutex
 	host string
@@ -34,7 +35,7 @@ var ErrNoHost = errors.New("global: no host has registered the name")
 // RegisterExternal gives a process of a hidden node a global name, by way of an Erlang node:
 // global:register_name_external/3 on the first of the hosts that can be reached. If the connection
 // to that host ends, the name is registered again at the next one, until Close, or until the
-// process ends. name and method are as for Global.Register; a method other than those of module
+// process ends, or the node drains (nodes.Node.Drain). name and method are as for Global.Register; a method other than those of module
 // global is a function of the hosts.
 //
 // The host links itself to the process. RegisterExternal takes the link back, but a process that is
@@ -57,6 +58,7 @@ func RegisterExternal(ctx context.Context, n *nodes.Node, name any, b *nodes.Mai
 	var keep context.Context
 	keep, x.cancel = context.WithCancel(context.Background())
 	go x.keep(keep)
+	x.drops = n.OnDrain(x.giveBack)
 	return x, nil
 }
 
@@ -76,6 +78,11 @@ func (x *External) setHost(host string) {
 // Close gives the name back: global:unregister_name_external/1. It waits for the host until ctx
 // ends.
 func (x *External) Close(ctx context.Context) error {
+	x.drops()
+	return x.giveBack(ctx)
+}
+
+func (x *External) giveBack(ctx context.Context) error {
 	x.cancel()
 	<-x.over
 	host := x.Host()

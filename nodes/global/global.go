@@ -47,6 +47,9 @@ type Global struct {
 	// unwatched are names of processes of nodes that are being connected to
 	unwatched map[string][]*name
 	turn      chan struct{} // holds a token while this process registers a name
+	own       []string      // the keys of names that it has registered; guarded by turn
+	leaves    sync.Once     // see leaveInTime
+	drains    atomic.Bool   // the node drains: no name is registered any more
 
 	mu     sync.RWMutex
 	server *server // in a process that is not the owner, a copy of the owner's tables

@@ -42,6 +42,9 @@ func (g *Global) warn(text string, args ...any)  { g.log.Warn(text, args...) }
 func (g *Global) debug(text string, args ...any) { g.log.Debug(text, args...) }
 
 func (g *Global) monitor(pid ei.Pid) (ei.Ref, bool) {
+	if string(pid.Node) == g.n.Name() {
+		g.leaveInTime()
+	}
 	ref, err := g.box.Load().Monitor(g.outbox.noWait, pid)
 	return ref, err == nil
 }

@@ -91,6 +91,9 @@ func nameKey(name any) (key string, t ei.Term, err error) {
 // error the process has not got the name, or loses it as soon as all nodes have read so; only after
 // nodes.ErrMoved it may have it.
 //
+// When the node drains (nodes.Node.Drain) its processes lose their names; then nothing is registered
+// any more, and the error is nodes.ErrClosed.
+//
 // Call it, and the other methods that wait, after Node.Start: in Config.Setup of a program that
 // goes on as the node they wait until ctx ends, for the node does not run before Setup is over.
 func (g *Global) Register(ctx context.Context, name any, b *nodes.Mailbox, method Method) error {
@@ -133,39 +136,80 @@ func (g *Global) Unregister(ctx context.Context, name any) error {
 
 // change makes one change to the names of all nodes, under their lock.
 func (g *Global) change(ctx context.Context, op string, name any, b *nodes.Mailbox, request func(ei.Term) (ei.Term, error)) error {
-	_, t, err := nameKey(name)
+	key, t, err := nameKey(name)
 	if err == nil && b != nil {
 		err = b.Err()
 	}
 	if err != nil {
 		return wrap(op, t, err)
 	}
+	if b != nil {
+		g.leaveInTime()
+	}
+	return wrap(op, t, g.inTurn(ctx, func(locked []string) error {
+		if b != nil && g.drains.Load() {
+			return fmt.Errorf("the node drains: %w", nodes.ErrClosed)
+		}
+		r, err := request(t)
+		if err != nil {
+			return err
+		}
+		answers := g.callAll(ctx, locked, r)
+		if err = ctx.Err(); err == nil && answers[g.n.Name()] == nil {
+			err = cmp.Or(g.n.Err(), nodes.ErrNoProc)
+		}
+		if err != nil && op == "register" { // while the lock is held: nobody else has the name
+			for _, node := range locked {
+				g.tell(g.helper.Load(), node, ei.Tuple{ei.Atom("unregister"), t})
+			}
+		}
+		g.own = slices.DeleteFunc(g.own, func(k string) bool { return k == key })
+		if b != nil && err == nil {
+			g.own = append(g.own, key)
+		}
+		return err
+	}))
+}
+
+// inTurn makes changes to the names, by f, while no other goroutine of this process does, and all
+// nodes are locked.
+func (g *Global) inTurn(ctx context.Context, f func(locked []string) error) error {
 	select {
 	case g.turn <- struct{}{}:
 		defer func() { <-g.turn }()
 	case <-ctx.Done():
-		return wrap(op, t, ctx.Err())
+		return ctx.Err()
 	}
 	id := ei.Tuple{ei.Atom("global"), g.lockerPid()}
 	locked, err := g.lockKnown(ctx, id)
 	if err != nil {
-		return wrap(op, t, err)
+		return err
 	}
 	defer g.delLocks(id, locked)
-	r, err := request(t)
-	if err != nil {
-		return wrap(op, t, err)
-	}
-	answers := g.callAll(ctx, locked, r)
-	if err = ctx.Err(); err == nil && answers[g.n.Name()] == nil {
-		err = cmp.Or(g.n.Err(), nodes.ErrNoProc)
-	}
-	if err != nil && op == "register" { // while the lock is held: nobody else has the name
-		for _, node := range locked {
-			g.tell(g.helper.Load(), node, ei.Tuple{ei.Atom("unregister"), t})
+	return f(locked)
+}
+
+// leaveInTime has the node's Drain free the names of its processes.
+func (g *Global) leaveInTime() { g.leaves.Do(func() { g.n.OnDrain(g.drain) }) }
+
+// drain frees the names of the node's processes; in a node with workers, those that this one has
+// registered: the others may live on.
+func (g *Global) drain(ctx context.Context) error {
+	g.drains.Store(true)
+	return g.inTurn(ctx, func(locked []string) error {
+		g.mu.RLock()
+		var names []ei.Term
+		for key, n := range g.server.names {
+			if string(n.pid.Node) == g.n.Name() && (!g.workers || slices.Contains(g.own, key)) {
+				names = append(names, n.term)
+			}
 		}
-	}
-	return wrap(op, t, err)
+		g.mu.RUnlock()
+		for _, t := range names {
+			g.callAll(ctx, locked, ei.Tuple{ei.Atom("unregister"), t})
+		}
+		return ctx.Err()
+	})
 }
 
 // lockKnown locks all nodes of the partition: the greatest first, and again if there are more of

@@ -28,6 +28,9 @@ func keyOfValue(group any) (string, error) {
 // Err if the scope has ended, of Mailbox.Err if a process has, and of ei.Append for the group. It
 // is pg:join/3.
 //
+// When the node drains (nodes.Node.Drain), the processes leave the groups as other nodes see them,
+// and of those that join from then on others do not hear; in this program all stay members.
+//
 // In Config.Setup of a process that takes over from another one (nodes.Restore), the members are
 // those that there were. So that Setup may be the same in both, a Join there makes members only of
 // processes that were none; it does not wait, and other nodes hear of it once the node goes on.
@@ -57,6 +60,7 @@ func (s *Scope) joinNow(box *nodes.Mailbox, key string, pids []ei.Pid, members [
 			return err
 		}
 	}
+	s.joinCluster()
 	for _, pid := range pids {
 		l := s.locals[pid]
 		if l == nil {

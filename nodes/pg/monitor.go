@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/cnode-go/cnode/ei"
@@ -18,8 +19,9 @@ type Change struct {
 // Monitor yields first the members that a group has, as Joined, perhaps none; then it waits for
 // changes, and yields these. What joins and leaves again before the loop looks, or the reverse, it
 // does not show: so a slow loop takes no more memory than the members do. It ends when the loop
-// does, or yields an error, once, and ends: ctx's, that of Err if the scope has ended, or of
-// ei.Append for the group. It is pg:monitor/2 with pg:demonitor/2.
+// does, or ctx, or the scope, by Close or with the node. An error comes once, and last: that of
+// ei.Append for the group, or what has ended the scope otherwise. It is pg:monitor/2 with
+// pg:demonitor/2.
 //
 //	for change, err := range scope.Monitor(ctx, "room:1") {
 func (s *Scope) Monitor(ctx context.Context, group any) iter.Seq2[Change, error] {
@@ -83,16 +85,15 @@ func (s *Scope) follow(ctx context.Context, w *watch, yield func(Change, error) 
 				return
 			}
 		}
-		var err error
 		select {
 		case <-w.ring:
-			continue
 		case <-ctx.Done():
-			err = ctx.Err()
+			return
 		case <-s.done:
-			err = s.Err()
+			if err := s.Err(); !errors.Is(err, nodes.ErrClosed) && !errors.Is(err, nodes.ErrMoved) {
+				yield(Change{}, &nodes.Error{Op: "monitor pg scope " + s.name, Err: err})
+			}
+			return
 		}
-		yield(Change{}, &nodes.Error{Op: "monitor pg scope " + s.name, Err: err})
-		return
 	}
 }

@@ -201,13 +201,16 @@ func (s *Scope) tellWhole(box *nodes.Mailbox, pid ei.Pid, p *peer) {
 		p.dirty = true
 		return
 	}
-	err := s.send(box, pid, wholeMessage(box.Pid(), p.version, s.self.groups))
+	err := s.send(box, pid, wholeMessage(box.Pid(), p.version, s.told()))
 	p.told = err == nil
 	s.mayBeBehind(pid, p, err)
 }
 
 // tell tells all peers of a change; message makes it for a version of the protocol.
 func (s *Scope) tell(box *nodes.Mailbox, message func(version int) ei.Term) {
+	if s.drains {
+		return
+	}
 	var encoded [highest + 1]ei.Raw
 	for pid, p := range s.peers {
 		switch {
@@ -257,7 +260,7 @@ func (s *Scope) catchUp(ctx context.Context, pid ei.Pid) {
 		err := s.do(ctx, func() {
 			if p := s.peers[pid]; p != nil {
 				box, p.dirty = s.box.Load(), false
-				all, _ = ei.AppendTerm(nil, wholeMessage(box.Pid(), p.version, s.self.groups))
+				all, _ = ei.AppendTerm(nil, wholeMessage(box.Pid(), p.version, s.told()))
 			}
 		})
 		if err != nil || box == nil || box.Send(ctx, pid, all) != nil {

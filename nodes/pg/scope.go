@@ -73,6 +73,8 @@ type Scope struct {
 	warned  map[string]bool // nodes of which the log has heard
 	restart time.Time
 	deaths  int
+	drains  bool   // others are told of no members here any more
+	undrain func() // takes back what has the node's Drain set drains; nil: nobody has joined yet
 	// The state of the scope before has been taken, and the node goes on only later: Join finds the
 	// memberships that there were, those of claims having been found already.
 	inheriting atomic.Bool // set while turn is held
@@ -147,10 +149,45 @@ func (s *Scope) open() error {
 	return nil
 }
 
+// joinCluster has the node's Drain take back, from now on, what others know of members here; s.turn
+// is held.
+func (s *Scope) joinCluster() {
+	if s.undrain == nil {
+		s.undrain = s.n.OnDrain(s.drain)
+	}
+}
+
+// drain tells the others that there are no members here any more. For this process they stay, so
+// that what it does with them goes on.
+func (s *Scope) drain(ctx context.Context) error {
+	err := s.do(ctx, func() {
+		s.drains = true
+		box := s.box.Load()
+		for pid, p := range s.peers {
+			s.tellWhole(box, pid, p)
+		}
+	})
+	if s.Err() != nil { // nor is there a scope
+		return nil
+	}
+	return err
+}
+
+// told are the groups that others know of.
+func (s *Scope) told() map[string]*members {
+	if s.drains {
+		return nil
+	}
+	return s.self.groups
+}
+
 // begin is the first thing that the scope's process does.
 func (s *Scope) begin(box *nodes.Mailbox) {
 	s.inheriting.Store(false)
 	s.claims = nil
+	if len(s.locals) > 0 {
+		s.joinCluster()
+	}
 	for pid, l := range s.locals {
 		if l.ref.Len == 0 { // the process before was monitoring it
 			s.monitorLocal(box, pid, l)
@@ -226,7 +263,11 @@ func (s *Scope) watchOver() {
 			if s.timer != nil {
 				s.timer.Stop()
 			}
+			undrain := s.undrain
 			s.turn.Unlock()
+			if undrain != nil {
+				undrain()
+			}
 			close(s.done)
 			return
 		}

@@ -144,7 +144,7 @@ func (s *shard) run() {
 		select {
 		case <-s.p.ps.ctx.Done():
 			return
-		case <-s.p.ps.n.Done():
+		case <-s.p.ps.n.Draining(): // others say nothing to it any more, and are still there
 			return
 		case now := <-t.C:
 			s.p.mu.Lock()
@@ -338,9 +338,9 @@ type Event[M any] struct {
 }
 
 // Watch yields who is on a topic now, as joined, and from then on who joins, is updated, and
-// leaves, until the loop ends, or ctx does, or the PubSub; the last pair has that error. An event
-// with a meta that cannot be an M comes with an error, an *ei.UnmarshalError, and the loop may go
-// on.
+// leaves, until the loop ends, or ctx does, or the PubSub, by Close or with the node. What has ended
+// that otherwise is an error, in the last pair. An event with a meta that cannot be an M comes with
+// an error, an *ei.UnmarshalError, and the loop may go on.
 //
 // A loop that is slow misses no end: what happens to one process meanwhile becomes one event, or
 // none if it has come and gone. So at most what is on the topic waits for it, whatever happens.
@@ -352,6 +352,8 @@ func Watch[M any](ctx context.Context, p *Presence, topic string) iter.Seq2[Even
 			kind, e, err := p.next(ctx, w)
 			if err != nil {
 				yield(Event[M]{}, &nodes.Error{Op: "watch " + topic, Err: err})
+			}
+			if e == nil {
 				return
 			}
 			one, err := present[M](e)

@@ -11,9 +11,10 @@ import (
 
 // Messages yields the messages on a topic that a T can be, as ei.Unmarshal stores them; it drops
 // others, as nodes.Messages does. Subscribed from the call on, it is so until the loop ends, or ctx
-// does, or the PubSub; the last pair has the error. A loop that lags behind by more than
-// Options.Limit ends, too: an *nodes.ExitError with reason mailbox_full, after what has come before
-// that. The result is for one loop.
+// does, or the PubSub, by Close or with the node: none of that is an error. What goes wrong is one,
+// in the last pair: a loop that lags behind by more than Options.Limit ends with an
+// *nodes.ExitError, reason mailbox_full, after what has come before that. The result is for one
+// loop; another one gets nodes.ErrClosed.
 func Messages[T any](ctx context.Context, ps *PubSub, topic string) iter.Seq2[T, error] {
 	b, err := ps.n.NewMailbox(&nodes.MailboxOptions{Limit: ps.opts.Limit, Full: nodes.FullExit})
 	if err == nil {
@@ -32,11 +33,9 @@ func Messages[T any](ctx context.Context, ps *PubSub, topic string) iter.Seq2[T,
 	isFirst := context.AfterFunc(ctx, end) // the loop may never begin
 	return func(yield func(T, error) bool) {
 		if !isFirst() {
-			err := ctx.Err()
-			if err == nil {
-				err = nodes.ErrClosed
+			if ctx.Err() == nil {
+				yield(*new(T), &nodes.Error{Op: "receive on " + topic, Err: nodes.ErrClosed})
 			}
-			yield(*new(T), &nodes.Error{Op: "receive on " + topic, Err: err})
 			return
 		}
 		defer withPubSub()

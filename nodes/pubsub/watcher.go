@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -73,7 +74,8 @@ func (p *Presence) unwatch(topic string, w *watcher) {
 	drop(p.watchers, topic, w)
 }
 
-// next waits for the next change. Of one that has left, the entry is the last.
+// next waits for the next change. Of one that has left, the entry is the last; nil: the loop is
+// over, perhaps because of an error.
 func (p *Presence) next(ctx context.Context, w *watcher) (Kind, *entry, error) {
 	for {
 		if kind, e := p.take(w); e != nil {
@@ -82,14 +84,12 @@ func (p *Presence) next(ctx context.Context, w *watcher) (Kind, *entry, error) {
 		select {
 		case <-w.ready:
 		case <-ctx.Done():
-			return 0, nil, ctx.Err()
-		case <-p.ps.ctx.Done():
-			return 0, nil, nodes.ErrClosed
-		case <-p.ps.n.Done():
-			if err := p.ps.n.Err(); err != nil {
+			return 0, nil, nil
+		case <-p.ps.done:
+			if err := p.ps.Err(); !errors.Is(err, nodes.ErrClosed) && !errors.Is(err, nodes.ErrMoved) {
 				return 0, nil, err
 			}
-			return 0, nil, nodes.ErrClosed
+			return 0, nil, nil
 		}
 	}
 }

@@ -68,6 +68,6 @@ func Remote(id, node, mod, fun string, args ...any) Child {
 		if t, ok := v.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("error") {
 			return ei.Pid{}, &ei.ReasonError{Reason: t[1]}
 		}
-		return ei.Pid{}, fmt.Errorf("%s:%s has returned %s", mod, fun, ei.Brief(v, 1000))
+		return ei.Pid{}, fmt.Errorf("%s:%s/%d has returned %s", mod, fun, len(args), ei.Brief(v, 1000))
 	}}
 }

@@ -122,6 +122,7 @@ func TestTargetsOverTLS(t *testing.T) {
 
 // A quick run of one size has every row, with a value of every peer that can have one.
 func TestQuickRunHasEveryRow(t *testing.T) {
+	need.Long(t, 60*time.Second)
 	t.Run("TCP", func(t *testing.T) { quickRun(t, "--peers=libei,BEAM,ours,asleep") })
 	t.Run("TLS", func(t *testing.T) { quickRun(t, "--transport=tls", "--peers=BEAM,ours,moved,pair") })
 }
@@ -129,6 +130,7 @@ func TestQuickRunHasEveryRow(t *testing.T) {
 // With --tls-optfile all nodes use that file: with another file no node would talk to the node that
 // measures.
 func TestQuickRunWithOptFile(t *testing.T) {
+	need.Long(t, 20*time.Second)
 	release := otp.Releases(t)[0]
 	dir := filepath.Join(t.TempDir(), "tls")
 	said, err := exec.Command("go", "run", module+"/cmd/cnode-demo", "certs", dir).CombinedOutput()

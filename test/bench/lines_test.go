@@ -5,15 +5,18 @@ import (
 	"encoding/json"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/line"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 )
 
 // A slow line, and one that is cut, with every peer.
 func TestLines(t *testing.T) {
+	need.Long(t, 40*time.Second)
 	line.New(t, line.Options{Rate: 8e6}) // else there is none to measure
 	o, err := parse([]string{"--json", "--only=line/(100Mbit-0ms|dead)"}, io.Discard)
 	require.NoError(t, err)

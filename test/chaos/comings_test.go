@@ -22,6 +22,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/pg"
 	"github.com/cnode-go/cnode/nodes/supervisor"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 )
 
@@ -34,6 +35,7 @@ var comings string
 // it; and when all is over nothing is left: no mailbox, link or monitor, also not in the processes
 // that were there all the time, no member, no name, and no goroutine.
 func TestComings(t *testing.T) {
+	need.Long(t, 60*time.Second)
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		s := newComings(t, r)
 		s.hold(t) // what is set up once does not count

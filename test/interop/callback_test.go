@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 )
 
@@ -35,6 +37,7 @@ at_once(N, Node, Args) ->
 // Functions of Go call the node of their caller back, 20,000 at once: functions of Erlang there,
 // and through these functions of Go again.
 func TestCallbacks(t *testing.T) {
+	need.Long(t, 60*time.Second)
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		other := start(t, r, otp.Options{EpmdPort: m.erl.EpmdPort()})
@@ -74,6 +77,7 @@ func TestCallbacks(t *testing.T) {
 // A Server and a mailbox call the node back whose messages they receive, while more wait for them
 // than their limits are: many messages, and large ones.
 func TestReceiversCallBack(t *testing.T) {
+	need.Long(t, 20*time.Second)
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*limit)
@@ -126,6 +130,7 @@ func TestReceiversCallBack(t *testing.T) {
 // A mailbox that nobody reads, with the default limit, does not hold up what else comes over the
 // connection; and the Erlang node can stop.
 func TestUnreadMailbox(t *testing.T) {
+	need.Long(t, 20*time.Second)
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
 		m.mailbox(t, "B", nil)

@@ -5,7 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
@@ -42,4 +44,31 @@ func TestExamples(t *testing.T) {
 		require.Equal(t, `pong`, safe.Eval(t, `net_adm:ping('safe@127.0.0.1')`))
 		require.Equal(t, `pang`, erl.Eval(t, `net_adm:ping('safe@127.0.0.1')`)) // without TLS
 	})
+}
+
+// A service lives on, and ends in order, when nobody reads what it says any more.
+func TestExamplesOutliveTheirLogs(t *testing.T) {
+	needsTCP(t, "the examples say what they have")
+	r := otp.Releases(t)[0]
+	port := r.Epmd(t)
+	for _, name := range []string{"board", "service"} {
+		read, write, err := os.Pipe()
+		require.NoError(t, err)
+		require.NoError(t, read.Close())
+		cmd := exec.Command(program(t, "examples/"+name))
+		home := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(home, ".erlang.cookie"), []byte("secret"), 0o400))
+		cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port), "HOME="+home)
+		cmd.Stdout, cmd.Stderr = write, write
+		require.NoError(t, cmd.Start())
+		require.NoError(t, write.Close())
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may have ended
+		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
+		there := func() bool { return erl.Eval(t, `net_adm:ping('`+name+`@127.0.0.1')`) == "pong" }
+		require.Eventually(t, there, 30*time.Second, 10*time.Millisecond, name)
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, <-ended, name)
+	}
 }

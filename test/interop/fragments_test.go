@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/test/otp"
 )
 
@@ -280,4 +281,34 @@ func answers(ctx context.Context, b *nodes.Mailbox, sender int, sizes []int) err
 		m.Release()
 	}
 	return nil
+}
+
+// Each of the two flags for headers by itself, both and neither: an Erlang node and this one agree
+// on the form of their frames, and connections live.
+func TestHeadersFollowTheFlags(t *testing.T) {
+	const cache, fragments = dist.FlagDistHdrAtomCache, dist.FlagFragments
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := start(t, r, otp.Options{EpmdPort: port})
+		load(t, erl, "large")
+		for name, without := range map[string]dist.Flags{"neither": cache | fragments, "fragments": cache, "cache": fragments, "both": 0} {
+			t.Run(name, func(t *testing.T) {
+				cfg := config(port)
+				cfg.Flags = dist.FlagsDefault &^ without
+				n := startNode(t, cfg)
+				c, err := n.Connect(background(t), erl.Name())
+				require.NoError(t, err)
+				n.Expose("go", "same", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+				for _, size := range []int{10, 10, 100_000, 3 << 20} {
+					sent := ei.Tuple{ei.Atom("hello"), ei.Binary(make([]byte, size))}
+					got, err := n.RPC(background(t), erl.Name(), "erlang", "hd", ei.List{sent})
+					require.NoError(t, err)
+					require.True(t, ei.Identical(sent, got))
+				}
+				require.Equal(t, "true", erl.Eval(t, fmt.Sprintf("B = large:bytes(3 bsl 20), {hello, B} =:= rpc:call('%s', go, same, [{hello, B}])", n.Name())))
+				require.NoError(t, c.Err())
+				require.Same(t, c, n.Conn(erl.Name()))
+			})
+		}
+	})
 }

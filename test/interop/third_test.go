@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
 )
@@ -16,6 +17,7 @@ import (
 // runtime system refuses. The Erlang node's connection with ours lives on, and what it does not
 // refuse arrives.
 func TestAnswersToThirdNodes(t *testing.T) {
+	need.Long(t, 10*time.Second)
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: startNode(t, config(port))}
@@ -56,6 +58,7 @@ func TestAnswersToThirdNodes(t *testing.T) {
 // By whatever way a peer makes our node send something to a process of an Erlang node, that node's
 // connection with ours lives on.
 func TestWaysToThirdNodes(t *testing.T) {
+	need.Long(t, 10*time.Second)
 	// FUN_EXT
 	oldFun := ei.Raw{117, 0, 0, 0, 0, 88, 119, 3, 'a', '@', 'b', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 119, 1, 'm', 97, 1, 97, 1}
 	closure := ei.Fun{Arity: 1, Module: "m", OldIndex: 1 << 59, Pid: ei.Pid{Node: "a@b", ID: 1, Creation: 1}}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/stretchr/testify/require"
 )
@@ -12,6 +13,7 @@ import (
 // A peer that stands still is dropped after four of our tick intervals; a peer that is merely idle
 // is not.
 func TestSilentPeer(t *testing.T) {
+	need.Long(t, 30*time.Second)
 	t.Parallel()
 	type watch struct {
 		*meeting
@@ -58,6 +60,7 @@ func TestSilentPeer(t *testing.T) {
 // Ticks go out although nobody calls Receive, which is where the C library fails: the Erlang node
 // gives up after at most 10 s.
 func TestTicksWithoutReceive(t *testing.T) {
+	need.Long(t, 25*time.Second)
 	t.Parallel()
 	var waits []func() string
 	for _, r := range otp.Releases(t) { // all at once, since they only wait
@@ -81,6 +84,7 @@ func TestTicksWithoutReceive(t *testing.T) {
 // node, and ends the connection unless it hears something within its net_ticktime, which is shorter
 // than four intervals of the Go node's. A hidden node is sent ticks meanwhile, which it answers.
 func TestOneWayTraffic(t *testing.T) {
+	need.Long(t, 20*time.Second)
 	t.Parallel()
 	var waits []func()
 	for _, r := range otp.Releases(t) { // all at once, since they only wait

@@ -73,24 +73,27 @@ func TestTypedCalledByErlang(t *testing.T) {
 		on[""] = nodes.FuncOf(func(p place) string { return "in " + p.City })
 		_, err = m.n.Serve("depot", nodes.Server{On: on}, nil)
 		require.NoError(t, err)
+		m.n.Expose("shop", "note", nodes.FuncOf(func(any) (*string, bool) { return nil, true }))
+		m.n.Expose("Elixir.Shop", "note", nodes.FuncOf(func() *string { return nil }))
+		m.n.Expose("shop", "channel", nodes.FuncOf(func() any { return make(chan int) }))
 		m.is(t, [][2]string{
 			{`erpc:call(N, go, upper, [<<"abc">>])`, `<<"ABC">>`},
 			{`erpc:call(N, go, upper, [["a", <<"bc">>]])`, `<<"ABC">>`},
-			{`erpc:call(N, go, upper, [])`, `error:{exception,undef,[{go,upper,[],[]}]}`},
-			{`erpc:call(N, go, upper, [1, "two"])`, `error:{exception,undef,[{go,upper,[1,"two"],[]}]}`},
-			{`erpc:call(N, go, upper, [abc])`, `error:{exception,badarg,[{go,upper,[abc],[]}]}`},
-			{`rpc:call(N, go, upper, [[-1]])`, `{badrpc,{'EXIT',{badarg,[{go,upper,[[-1]],[]}]}}}`},
+			{`erpc:call(N, go, upper, [])`, `error:{exception,undef,[{go,upper,[],[]},{go,upper,0,[{file,"did you mean go:upper/1?"},{line,0}]}]}`},
+			{`erpc:call(N, go, upper, [1, "two"])`, `error:{exception,undef,[{go,upper,[1,"two"],[]},{go,upper,2,[{file,"did you mean go:upper/1?"},{line,0}]}]}`},
+			{`erpc:call(N, go, upper, [abc])`, `error:{exception,badarg,[{go,upper,[abc],[]},{go,upper,1,[{file,"argument 1: ei: atom abc where text is due"},{line,0}]}]}`},
+			{`rpc:call(N, go, upper, [[-1]])`, `{badrpc,{'EXIT',{badarg,[{go,upper,[[-1]],[]},{go,upper,1,[{file,"argument 1: ei: list [-1] where text is due"},{line,0}]}]}}}`},
 			{`rpc:block_call(N, go, upper, [<<"abc">>])`, `<<"ABC">>`},
 			{`erpc:call(N, erlang, apply, [fun go:upper/1, [<<"abc">>]])`, `<<"ABC">>`},
 			{`erpc:call(N, erlang, apply, [go, upper, [<<"abc">>]])`, `<<"ABC">>`},
-			{`{P, R} = spawn_opt(N, go, upper, [1], [monitor]), receive {'DOWN', R, _, P, Why} -> Why end`, `{badarg,[{go,upper,[1],[]}]}`},
+			{`{P, R} = spawn_opt(N, go, upper, [1], [monitor]), receive {'DOWN', R, _, P, {Why, Stack}} -> {Why, hd(Stack)} end`, `{badarg,{go,upper,[1],[]}}`},
 
 			{`erpc:call(N, depot, first, [])`, `throw:empty`},
 			{`erpc:call(N, depot, store, [{parcel, 2.5, [fragile, heavy]}, #{city => <<"Ulm">>, zone => 7}])`, `1`},
 			{`erpc:call(N, depot, store, [{parcel, 3, []}, #{city => "Ulm", zone => undefined, colour => red}])`, `2`},
 			{`erpc:call(N, depot, store, [{parcel, 101, []}, #{}])`, `{error,{too_heavy,101.0}}`},
-			{`erpc:call(N, depot, store, [{parcel, 1, []}, #{}])`, `error:{exception,{go_error,<<"no city">>},[]}`},
-			{`erpc:call(N, depot, store, [{letter, 1, []}, x])`, `error:{exception,badarg,[{depot,store,[{letter,1,[]},x],[]}]}`},
+			{`erpc:call(N, depot, store, [{parcel, 1, []}, #{}])`, `error:{exception,{go_error,<<"no city">>},[{depot,store,2,[]}]}`},
+			{`try erpc:call(N, depot, store, [{letter, 1, []}, x]) catch _:{_, badarg, [Call | _]} -> Call end`, `{depot,store,[{letter,1,[]},x],[]}`},
 			{`erpc:call(N, depot, first, [])`, `{parcel,2.5,[fragile,heavy]}`},
 			{`erpc:call(N, depot, heaviest_of, [1, 2.5, 2])`, `2.5`},
 			{`erpc:call(N, depot, heaviest_of, [1, 2, 3])`, `3.0`}, // as small integers, a STRING_EXT
@@ -173,4 +176,71 @@ func TestTypedCallsToErlang(t *testing.T) {
 		}
 		require.Equal(t, []parcel{{Weight: 1, Tags: []ei.Atom{}}, {Weight: 2.5, Tags: []ei.Atom{"last"}}}, got)
 	})
+}
+
+// shopFuncs exposes functions that a caller may call wrongly, or that find nothing.
+func shopFuncs(t *testing.T, n *nodes.Node) {
+	type line struct{ Qty int }
+	type settings struct {
+		_       struct{} `ei:"proplist,unknown=error"`
+		Timeout int
+	}
+	quote := func(l line) int { return l.Qty }
+	none := func(any) *string { return nil }
+	n.Expose("shop", "quote", nodes.FuncOf(quote))
+	n.Expose("shop", "set", nodes.FuncOf(func(s settings) int { return s.Timeout }))
+	n.Expose("shop", "find", nodes.FuncOf(func(key string) (int, bool) { return 1, key == "a" }))
+	n.Expose("shop", "note", nodes.FuncOf(none))
+	n.Expose("shop", "erlang_note", nodes.FuncOf(none, nodes.FuncOptions{Absent: "undefined"}))
+	n.Expose("Elixir.Shop", "note", nodes.FuncOf(none))
+	n.Expose("shop", "channel", nodes.FuncOf(func() any { return make(chan int) }))
+	_, err := n.Serve("shop", nodes.Server{On: map[string]nodes.Func{"note": nodes.FuncOf(none)}}, nil)
+	require.NoError(t, err)
+	_, err = n.Serve("elixir_shop", nodes.Server{Absent: "nil", On: map[string]nodes.Func{"note": nodes.FuncOf(none)}}, nil)
+	require.NoError(t, err)
+}
+
+// What OTP prints of an exception says why.
+func TestErlangPrintsWhy(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		m := newMeeting(t, r)
+		shopFuncs(t, m.n)
+		for _, tt := range []struct{ call, says string }{
+			{`quote, [#{qty => 1.5}]`, "bad argument\n  in function  shop:quote/1\n     called as shop:quote(#{qty => 1.5})\n" +
+				"  in call from shop:quote/1 (argument 1: ei: line.qty: float 1.5 where an integer is due"},
+			{`quote, [#{qty => <<"größe"/utf8>>}]`, `argument 1: ei: line.qty: binary <<"größe"/utf8>> where an integer is due`},
+			{`quot, [1]`, "undefined function shop:quot/1\n  in function  shop:quot/1 (did you mean shop:quote/1?"},
+			{`quote, [1, 2]`, "undefined function shop:quote/2\n  in function  shop:quote/2 (did you mean shop:quote/1?"},
+			{`set, [[{timout, 1}]]`, `argument 1: ei: settings: atom timout: unknown key`},
+			{`channel, []`, "a Go value of type chan int is no term"},
+			{`channel, []`, "in function  shop:channel/0"},
+		} {
+			text := `begin try erpc:call(N, shop, ` + tt.call + `) catch error:{exception, R, S} ->
+				unicode:characters_to_binary(erl_error:format_exception(error, R, S)) end end`
+			require.Contains(t, m.evalText(t, text), tt.says)
+			text = `{badrpc, {'EXIT', {R, S}}} = rpc:call(N, shop, ` + tt.call + `), unicode:characters_to_binary(erl_error:format_exception(error, R, S))`
+			require.Contains(t, m.evalText(t, text), tt.says)
+		}
+		m.is(t, [][2]string{
+			{`erpc:call(N, shop, find, [<<"a">>])`, `{ok,1}`},
+			{`erpc:call(N, shop, find, [<<"b">>])`, `error`},
+			{`erpc:call(N, shop, set, [[{timeout, 5}]])`, `5`},
+			{`erpc:call(N, shop, note, [1])`, `undefined`},
+			{`erpc:call(N, 'Elixir.Shop', note, [1])`, `nil`},
+			{`rpc:call(N, shop, note, [#{'__struct__' => 'Elixir.Order'}])`, `nil`},
+			{`rpc:call(N, shop, erlang_note, [#{'__struct__' => 'Elixir.Order'}])`, `undefined`},
+			{`gen_server:call({shop, N}, {note, 1})`, `undefined`},
+			{`gen_server:call({shop, N}, {note, #{'__struct__' => 'Elixir.Order'}})`, `nil`},
+			{`gen_server:call({elixir_shop, N}, {note, 1})`, `nil`},
+		})
+	})
+}
+
+// evalText evaluates an expression that gives a binary of text.
+func (m *meeting) evalText(t *testing.T, expr string) string {
+	t.Helper()
+	m.erl.Do(t, m.about("persistent_term:put(text, begin "+expr+" end)"))
+	text, err := nodes.RPCAs[string](background(t), m.n, m.erl.Name(), "persistent_term", "get", ei.Atom("text"))
+	require.NoError(t, err)
+	return text
 }

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.uber.org/goleak"
@@ -25,6 +27,7 @@ type Tests interface{ Run() (code int) }
 // Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if
 // a goroutine or a descriptor is left behind.
 func Run(m Tests) (code int) {
+	heedSignals()
 	// the runtime's poller is made now, and stays
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()
@@ -51,6 +54,16 @@ func Run(m Tests) (code int) {
 		code = 1
 	}
 	return code
+}
+
+// heedSignals lets programs that tests start die of what this process ignores: nohup(1) has a hangup
+// ignored, a shell an interrupt in what it runs in the background, and what is ignored is inherited.
+func heedSignals() {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s) // nobody reads it: ignored as before, here
+		}
+	}
 }
 
 // goroutines gives an error that shows the goroutines that stay.

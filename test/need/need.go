@@ -3,10 +3,14 @@
 package need
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
+	"time"
 )
 
 // Variable is the environment variable that says, if it is set, that nothing may be missing:
@@ -24,6 +28,31 @@ func Missing(t testing.TB, why string) {
 		t.Fatalf("%s is set: %s", Variable, why)
 	}
 	t.Skip(why)
+}
+
+// Long skips a test that takes long, repeats itself or waits for rare moments, where tests are run
+// with -short: test/run.sh leaves it to its long lane. cost is about what it takes there, on a quiet
+// machine; what it took goes to the file that CNODE_TEST_TIMES names.
+func Long(t testing.TB, cost time.Duration) {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("takes about %v: test/run.sh long runs it", cost)
+	}
+	begun := time.Now()
+	t.Cleanup(func() {
+		file := os.Getenv("CNODE_TEST_TIMES")
+		if file == "" {
+			return
+		}
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err == nil {
+			_, err = fmt.Fprintf(f, "%6.1f s, planned %v: %s %s\n", time.Since(begun).Seconds(), cost, filepath.Base(os.Args[0]), t.Name())
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Program gives the path of a program.

@@ -27,6 +27,16 @@ const (
 // wanted are the releases that the project is tested with.
 var wanted = []int{25, 27, 29}
 
+// conversations are the tests that say what nodes say to each other most: with -short, too, they meet
+// every release.
+var conversations = strings.Fields(`
+	TestConnect TestVisible TestDynamicName TestPublish TestServePing
+	TestServeOrder TestServeTerms TestServeAliases TestServeCalls TestServeLinks TestServeMonitors TestServeSpawn
+	TestCallErlang TestCalledByErlang TestCallGenServer TestServer TestExitSignals TestMonitorErlang TestSizesBothWays
+	TestTypedCalledByErlang TestTypedCallsToErlang TestFromLibeiByHand TestFromLibeiClient TestFromLibeiServer TestExamples
+	TestMembers TestMonitor TestRequests TestSpawn TestFunctionIsAProcess TestSys TestPing TestOneFileForBoth
+	TestUpgrade TestVocabulary TestConnMoves TestKeepTogether TestSame`)
+
 // ErrNoErlang reports that no release was named and none is on the PATH.
 var ErrNoErlang = errors.New("no Erlang: " + envReleases + " is not set and no erl is on the PATH (test/run.sh brings its own)")
 
@@ -117,10 +127,15 @@ func Releases(t testing.TB) []Release {
 	return found
 }
 
-// Each runs f as a subtest with every release.
+// Each runs f as a subtest with every release. With -short that goes for the tests that are a
+// conversation: the others meet the newest release only.
 func Each(t *testing.T, f func(t *testing.T, r Release)) {
 	t.Helper()
-	for _, r := range Releases(t) {
+	releases := Releases(t)
+	if testing.Short() && !slices.Contains(conversations, t.Name()) {
+		releases = releases[len(releases)-1:]
+	}
+	for _, r := range releases {
 		t.Run(r.String(), func(t *testing.T) { f(t, r) })
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/test/expect"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -250,6 +251,7 @@ func (m mutant) check(t *testing.T, l limits) error {
 // less here than usual. A mutant that is not caught, because so many others keep the machine busy,
 // is tried again alone.
 func TestMutantsAreCaught(t *testing.T) {
+	need.Long(t, 40*time.Second)
 	if testing.Short() {
 		t.Skip("mutants take a while")
 	}

@@ -28,45 +28,61 @@ func (h *Hush) Log(l *slog.Logger, level slog.Level, text string, args ...any) {
 	l.Log(context.Background(), level, text, args...)
 }
 
-// An Each bounds the rate for each of many things, of which there may be any number: of the
-// messages about one of them, one a second is logged at its own level, and the others at the level
-// Debug. The zero value is ready.
+// An Each bounds the rate for each of many things, of which there may be any number: the first
+// message about one of them is logged at its own level, and then one a minute, with the number of
+// those that it stands for; the others are logged at the level Debug. The zero value is ready.
 type Each struct {
 	mu    sync.Mutex
-	since map[string]time.Time // of the last message that has kept its level
+	about map[string]*told
+}
+
+// told is what was said about a thing.
+type told struct {
+	last  time.Time // of the message that has kept its level
+	since int       // messages that have not, after it
 }
 
 // most is how many things an Each remembers.
 const most = 1024
 
-// Log logs a message about the thing with that name at a level, or at Debug if a second has not
+// Log logs a message about the thing with that name at a level, or at Debug if a minute has not
 // passed.
 func (e *Each) Log(l *slog.Logger, level slog.Level, name, text string, args ...any) {
-	if e.isOver(name, time.Now()) {
+	times := e.times(name, time.Now())
+	switch {
+	case times == 0:
 		level = slog.LevelDebug
+	case times > 1:
+		args = append(args, "times", times)
 	}
 	l.Log(context.Background(), level, text, args...)
 }
 
-func (e *Each) isOver(name string, now time.Time) bool {
+// times is how many messages the next one about a thing stands for; 0 if it does not keep its level.
+func (e *Each) times(name string, now time.Time) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if now.Sub(e.since[name]) < time.Second {
-		return true
+	t := e.about[name]
+	if t != nil && now.Sub(t.last) < time.Minute {
+		t.since++
+		return 0
 	}
-	if e.since == nil {
-		e.since = map[string]time.Time{}
+	if t == nil {
+		if len(e.about) >= most {
+			maps.DeleteFunc(e.about, func(_ string, t *told) bool { return now.Sub(t.last) >= time.Minute })
+		}
+		if len(e.about) >= most {
+			return 0
+		}
+		if e.about == nil {
+			e.about = map[string]*told{}
+		}
+		t = &told{}
+		e.about[name] = t
 	}
-	if len(e.since) >= most {
-		maps.DeleteFunc(e.since, func(_ string, since time.Time) bool {
-			return now.Sub(since) >= time.Second
-		})
-	}
-	if len(e.since) >= most {
-		return true
-	}
-	e.since[name] = now
-	return false
+	times := t.since + 1
+	*t = told{last: now}
+	return times
 }
 
 func (h *Hush) isOver(now time.Time) bool {

@@ -1,6 +1,10 @@
 package otp
 
-import "github.com/cnode-go/cnode/ei"
+import (
+	"strings"
+
+	"github.com/cnode-go/cnode/ei"
+)
 
 // ReplyTag reads {Ref, Reply} and {[alias | Ref], Reply}; reply is at Reply. For a message that is
 // no reply it costs next to nothing.
@@ -119,9 +123,12 @@ func (to Addressee) Term() ei.Term {
 
 // Charlist is an Erlang string: the list of its characters.
 func Charlist(s string) ei.Term {
-	list := ei.List{}
+	list, bytes := ei.List{}, []byte{}
 	for _, r := range s {
-		list = append(list, ei.Int(r))
+		list, bytes = append(list, ei.Int(r)), append(bytes, byte(r))
 	}
-	return list
+	if strings.ContainsFunc(s, func(r rune) bool { return r > 255 }) {
+		return list
+	}
+	return ei.String(bytes)
 }

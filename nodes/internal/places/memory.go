@@ -7,16 +7,19 @@ import "sync"
 // it has nothing is always granted, so that a message of any size gets through.
 type Memory struct {
 	mu    sync.Mutex
-	ask   bool // free is DefaultMemory, which nobody has asked for yet
+	usual func() int // is to be added to free; nil: that has been done
 	free  int
 	held  map[string]int // bytes, by peer
 	given chan struct{}  // closed at the next Give; nil: nobody waits
 }
 
-// NewMemory makes a Memory of so many bytes; 0: DefaultMemory, which is found out when something is
-// first taken.
-func NewMemory(bytes int) *Memory {
-	return &Memory{ask: bytes == 0, free: bytes, held: map[string]int{}}
+// NewMemory makes a Memory of so many bytes; 0: as many as usual says, which is asked when something
+// is first taken.
+func NewMemory(bytes int, usual func() int) *Memory {
+	if bytes != 0 {
+		usual = nil
+	}
+	return &Memory{usual: usual, free: bytes, held: map[string]int{}}
 }
 
 // Take takes memory for a peer. If the peer has had its share, nothing is taken, and given is
@@ -24,9 +27,7 @@ func NewMemory(bytes int) *Memory {
 func (m *Memory) Take(peer string, bytes int) (given <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ask {
-		m.ask, m.free = false, m.free+DefaultMemory()
-	}
+	m.ask()
 	held := m.held[peer]
 	if held > 0 && held+bytes > m.free-bytes {
 		if m.given == nil {
@@ -36,6 +37,20 @@ func (m *Memory) Take(peer string, bytes int) (given <-chan struct{}) {
 	}
 	m.take(peer, bytes)
 	return nil
+}
+
+func (m *Memory) ask() {
+	if m.usual != nil {
+		m.free, m.usual = m.free+m.usual(), nil
+	}
+}
+
+// Size is how many bytes there are, taken or not.
+func (m *Memory) Size() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ask()
+	return m.free + m.taken()
 }
 
 // Force is Take whatever the peer has had: for what cannot be refused.
@@ -65,9 +80,13 @@ func (m *Memory) Give(peer string, bytes int) {
 }
 
 // Held is how many bytes are taken.
-func (m *Memory) Held() (bytes int) {
+func (m *Memory) Held() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.taken()
+}
+
+func (m *Memory) taken() (bytes int) {
 	for _, n := range m.held {
 		bytes += n
 	}

@@ -132,7 +132,7 @@ func TestPlacesModel(t *testing.T) {
 }
 
 func TestMemory(t *testing.T) {
-	m := places.NewMemory(1000)
+	m := places.NewMemory(1000, nil)
 	require.Nil(t, m.Take("a", 5000), "alone, a message may have any size")
 	given := m.Take("a", 1)
 	require.NotNil(t, given)
@@ -149,10 +149,19 @@ func TestMemory(t *testing.T) {
 	require.NotNil(t, m.Take("b", 200))
 	m.Force("a", 100)
 	require.Equal(t, 791, m.Held())
+	require.Equal(t, 1000, m.Size())
+
+	m = places.NewMemory(0, func() int { return 2000 })
+	m.Force("a", 500) // before anybody has asked
+	require.Equal(t, 2000, m.Size())
+	require.Nil(t, m.Take("a", 500))
+	require.Equal(t, 1000, m.Held())
 }
 
 func TestDefaultsFollowTheMemory(t *testing.T) {
 	require.GreaterOrEqual(t, places.DefaultMemory(), 64<<20)
+	require.LessOrEqual(t, places.DefaultMemory(), 512<<20, "whatever the machine has")
+	require.LessOrEqual(t, places.DefaultMemory(), places.Quarter())
 	require.GreaterOrEqual(t, places.DefaultPlaces(), 1024)
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
 	debug.SetMemoryLimit(1 << 30)

@@ -1,6 +1,7 @@
 package callsout
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/test/otp"
@@ -23,6 +25,15 @@ defmodule Shop do
   def find("A1"), do: {:ok, %Item{sku: "A1", price: 2}}
   def find(_), do: {:error, :not_found}
   def find!(sku), do: raise(ArgumentError, "no #{sku}")
+  def failing(node) do
+    {:badrpc, {:EXIT, {%RuntimeError{message: first}, _}}} = :rpc.call(node, :go, :fail, [])
+    {:error, %RuntimeError{} = second} = GenServer.call({:go, node}, :fail)
+    try do
+      :erpc.call(node, :go, :fail, [])
+    catch
+      :error, {:exception, e, _} -> [first, Exception.message(second), Exception.message(e)]
+    end
+  end
   def loud(text), do: IO.puts(text)
   def next(n), do: {n, n + 1}
   def work(name), do: Process.register(self(), name) && receive(do: ({:stop, why} -> exit(why)))
@@ -61,6 +72,14 @@ func TestElixir(t *testing.T) {
 		message, _ := exception.Get(ei.Atom("message"))
 		require.Equal(t, ei.Binary("no B2"), message)
 		require.Contains(t, raise.Stack.String(), "'Elixir.Shop'")
+		fail := nodes.FuncOf(func() error { return fmt.Errorf("store: %w", elixir.NewException("RuntimeError", "no disk")) })
+		n.Expose("go", "fail", fail)
+		server, err := n.Serve("go", nodes.Server{On: map[string]nodes.Func{"fail": fail}}, nil)
+		require.NoError(t, err)
+		told, err := nodes.ERPCAs[[]string](soon(t), n, ex, "Elixir.Shop", "failing", ei.Atom(n.Name()))
+		require.NoError(t, err)
+		require.Equal(t, []string{"no disk", "no disk", "no disk"}, told)
+		server.Close()
 		v, err := n.ERPC(soon(t), ex, "Elixir.Shop", "loud", "nowhere")
 		require.NoError(t, err)
 		require.Equal(t, ei.Atom("ok"), v)

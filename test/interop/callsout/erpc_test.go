@@ -16,6 +16,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 )
 
@@ -114,6 +115,7 @@ func TestGivenUp(t *testing.T) {
 
 // A thousand calls at once, and large arguments and results.
 func TestManyAndLarge(t *testing.T) {
+	need.Long(t, 8*time.Second)
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		erl, n := meeting(t, r)
 		box, err := n.NewMailbox(nil)

@@ -150,3 +150,24 @@ func TestOrder(t *testing.T) {
 		}
 	})
 }
+
+// Nobody broadcasts to a node that drains; it still does itself, also to its own subscribers.
+func TestDrain(t *testing.T) {
+	each(t, func(w *world) {
+		w.start(2)
+		name := elixirName(w.pubsub)
+		x, y := w.lab.peers[0], w.lab.peers[1]
+		at, here := w.call(y, "subscribe", name, "notes"), subscribed[note](w, "notes")
+		require.NoError(w.t, w.n.Drain(w.ctx()))
+		for _, p := range w.lab.peers {
+			w.hasMembers(p, len(w.lab.peers))
+		}
+		w.call(x, "broadcast", name, "notes", noteOf("x", 1))
+		require.Contains(w.t, w.next(y, at), ",1}")
+		require.NoError(w.t, w.ps.Broadcast(w.ctx(), "notes", noteOf("go", 2)))
+		require.Contains(w.t, w.next(y, at), ",2}")
+		require.Equal(w.t, noteOf("go", 2), here(), "and not the one before")
+		w.call(x, "direct", ei.Atom(w.n.Name()), name, "notes", noteOf("go", 3))
+		require.Equal(w.t, noteOf("go", 3), here(), "it serves on")
+	})
+}

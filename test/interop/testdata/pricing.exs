@@ -34,8 +34,8 @@ defmodule Shop do
     {:badrpc, {:EXIT, {:badarg, [{:go, :upper, [1], []} | _]}}} = :rpc.call(:"go@127.0.0.1", :go, :upper, [1])
     # erpc makes Elixir's own exceptions of them
     "ABC" = :erpc.call(:"go@127.0.0.1", :go, :upper, ["abc"])
-    %ErlangError{original: {:exception, :badarg, [{:go, :upper, [1], []}]}} = rescued(fn -> :erpc.call(:"go@127.0.0.1", :go, :upper, [1]) end)
-    %ErlangError{original: {:exception, :undef, [{:go, :upper, [], []}]}} = rescued(fn -> :erpc.call(:"go@127.0.0.1", :go, :upper, []) end)
+    %ErlangError{original: {:exception, :badarg, [{:go, :upper, [1], []} | _]}} = rescued(fn -> :erpc.call(:"go@127.0.0.1", :go, :upper, [1]) end)
+    %ErlangError{original: {:exception, :undef, [{:go, :upper, [], []} | _]}} = rescued(fn -> :erpc.call(:"go@127.0.0.1", :go, :upper, []) end)
   end
 
   defp rescued(f) do

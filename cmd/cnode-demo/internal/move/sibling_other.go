@@ -1,0 +1,16 @@
+//go:build !linux
+
+package move
+
+import (
+	"os"
+	"os/exec"
+	"time"
+)
+
+// makeSibling does nothing here: only Linux has siblings that can be waited for.
+func makeSibling(*exec.Cmd) bool { return false }
+
+func handlePending() {}
+
+func hasEnded(*os.Process, time.Duration) bool { return false }

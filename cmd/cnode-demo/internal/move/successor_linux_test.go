@@ -1,0 +1,72 @@
+package move
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// begun starts a successor that is a script, with a service manager or without, and gives it when
+// the script has said that it runs.
+func begun(t *testing.T, manager, script string) *successor {
+	t.Helper()
+	t.Setenv(notifyVariable, manager)
+	file := filepath.Join(t.TempDir(), "begun")
+	script += "\n: >" + file + "\nwhile :; do sleep 0.01; done"
+	s := &successor{cmd: exec.Command("/bin/sh", "-c", script)}
+	require.NoError(t, s.start())
+	t.Cleanup(func() { s.giveUp() })
+	require.Eventually(t, func() bool { return os.Remove(file) == nil }, time.Minute, time.Millisecond)
+	return s
+}
+
+// Under a service manager a successor is the manager's child, and otherwise this process's.
+func TestSuccessorIsChildOfManager(t *testing.T) {
+	for manager, want := range map[string]int{"/nowhere": os.Getppid(), "": os.Getpid()} {
+		s := begun(t, manager, "")
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+		require.NoError(t, err)
+		require.Equal(t, strconv.Itoa(want), strings.Fields(string(stat))[3], "its parent; see proc_pid_stat(5)")
+	}
+}
+
+// A successor that has not taken over is ended, and what it has done by itself is told.
+func TestSuccessorGivenUp(t *testing.T) {
+	for _, manager := range []string{"/nowhere", ""} {
+		s := begun(t, manager, "")
+		require.Empty(t, s.giveUp())
+		t.Setenv(notifyVariable, manager)
+		s = &successor{cmd: exec.Command("/bin/sh", "-c", "exit 3")}
+		require.NoError(t, s.start())
+		require.True(t, hasEnded(s.cmd.Process, -1))
+		require.NotEmpty(t, s.giveUp())
+	}
+}
+
+// Whoever tells the old process to end tells the node: the old one passes it on, and ends after the
+// other, unless there is a manager that has both.
+func TestStopReachesSuccessor(t *testing.T) {
+	for _, manager := range []string{"/nowhere", ""} {
+		ended := filepath.Join(t.TempDir(), "ended")
+		s := begun(t, manager, "trap 'sleep 0.2; : >"+ended+"; exit' TERM")
+		t.Setenv(notifyVariable, manager)
+		_ = s.follow(t.Context()) // no manager listens
+		require.NoError(t, s.cmd.Process.Signal(syscall.Signal(0)), "nobody has told this process to end")
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		_ = s.follow(stopped)
+		if manager == "" {
+			require.FileExists(t, ended)
+		}
+		require.Eventually(t, func() bool { return os.Remove(ended) == nil }, time.Minute, time.Millisecond)
+	}
+}

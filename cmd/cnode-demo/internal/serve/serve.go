@@ -1,0 +1,281 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/cli"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/config"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/mapper"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
+	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/steps"
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/spf13/cobra"
+)
+
+const (
+	// shutdownLimit bounds the shutdown of serve: what still runs after it is cut off.
+	shutdownLimit = 5 * time.Second
+)
+
+// A server is what serve reads from its command line.
+type server struct {
+	*config.Options
+	virtual    config.Virtual
+	polling    config.Polling
+	also       also
+	succession move.Succession
+	workers    workers
+	publishing publishing
+	group      string // the process group of the peer; "": none
+}
+
+func Command(o *config.Options) *cobra.Command {
+	s := &server{Options: o}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node that Erlang nodes can ping, call, message, monitor and link",
+		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0), and print "ready NAME PORT" once it can be reached; with
+--transport unix the path of its socket replaces the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
+
+  net_adm:ping(Node)
+  rpc:call(Node, cnode, echo, [T])                T
+  rpc:call(Node, cnode, pid, [])                  its process id in the operating system; with workers, a worker's
+  gen_server:call({peer, Node}, T)                {ok, T}
+  {peer, Node} ! {echo, From, T}                  sends T to From
+  {peer, Node} ! {sink, From, Last, Bin}          counts, per From; sends {count, N} to From when Last is true, and starts again
+  {peer, Node} ! {source, From, N, B}             sends B to From N times
+  {peer, Node} ! {publish, T, M}                  with --pubsub: broadcasts M on the topic T
+
+The process peer can be monitored and linked; rpc:call(Node, erlang, whereis, [peer]) returns its pid. With --pg GROUP it is a member of the
+process group GROUP, an atom, of the scope pg: pg:get_members(GROUP) on the other nodes. With workers the peer of each worker is.
+
+--trace FILE records everything that connections carry, for Wireshark. A FILE that cannot be opened ends serve at once (exit 1). If the
+recording fails later, the node keeps serving, and serve reports the failure when it ends (exit 1). --fault SEED is for testing how other
+nodes cope with a bad line: bytes arrive late and in odd pieces, but none is changed or lost. A node with --trace or --fault cannot be
+upgraded.
+
+--takeover takes over the node of that name from another process of the same user: connections, mailboxes and the name stay as they are,
+other nodes do not notice, and the other process ends. If that fails before this process has everything, the other one keeps serving. The
+cookie is not handed over: with another --cookie connections stay, but nodes that connect from then on need the new one. An address at which
+the other process does not listen is refused. See also cnode-demo upgrade.
+
+Under systemd, serve reports when the node is ready, and uses the sockets that systemd has opened (LISTEN_FDS): the first takes the place
+of --listen, the others are for --also, in the same order and at the same addresses. If there are fewer, serve opens the rest itself. An
+extra socket, or one of another kind or at another address, ends serve before it is ready (exit 1). WatchdogSec= is honoured.
+
+--workers N has N processes serve the connections of this one node; the process that you start only accepts them, and replaces a worker
+that ends. Such a node is upgraded like any other. --takeover of such a node needs --workers as well, with at least as many as the node has.
+Over TLS such a node refuses sessions that cannot move: those of TLS 1.2 with suites other than AES-GCM and ChaCha20-Poly1305.
+
+--also TRANSPORT:ADDRESS, which may be repeated, makes the node listen at another address as well, over the same transport or another one:
+while a cluster migrates from TCP to TLS, nodes of both kinds can connect. "also TRANSPORT:ADDRESS" is printed for each, after "ready". The
+port mapper knows only one port per name, so the other nodes must be told this one: erl -erl_epmd_port PORT, and on this machine also
+-dist_listen false, because erl would otherwise listen on PORT itself. The node connects to other nodes over --transport.
+
+--polling DURATION is how long the reader of a busy connection polls before it sleeps: faster answers, but more processor time.`,
+		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
+  cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
+  cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes/
+  cnode-demo serve --name cnode@127.0.0.1 --transport tls --tls-optfile /tmp/tls/ssl_dist.conf
+  cnode-demo serve --name cnode@127.0.0.1 --also tls:127.0.0.1:4371 --tls-optfile /tmp/tls/ssl_dist.conf
+  cnode-demo serve --name cnode@127.0.0.1 --workers 4 --dispatch least
+  cnode-demo serve --name cnode@127.0.0.1 --listen 127.0.0.1:4371 --trace serve.pcap
+  tshark -r serve.pcap -d tcp.port==4371,erldp       what went over it`,
+		Args: cli.Args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return s.serve(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	s.virtual.AddTo(cmd.Flags())
+	s.polling.AddTo(cmd.Flags())
+	s.also.addTo(cmd.Flags())
+	s.succession.AddTo(cmd.Flags())
+	s.workers.addTo(cmd.Flags())
+	s.publishing.addTo(cmd.Flags())
+	cmd.Flags().StringVar(&s.group, "pg", "",
+		"the process peer is a member of the process group `GROUP`, an atom, in the scope pg: pg:get_members(GROUP)")
+	return cmd
+}
+
+// serve runs a node until ctx ends.
+func (o *server) serve(ctx context.Context, out, errOut io.Writer) error {
+	o.LogsWarnings()
+	o.AlsoTLS, o.TLSPolling = o.also.overTLS(), o.polling.OverTLS()
+	if err := errors.Join(o.Check(), o.polling.Check(), o.workers.check(&o.virtual), o.publishing.check()); err != nil {
+		return err
+	}
+	cli.SurvivePipe()
+	switch {
+	case nodes.IsWorker():
+		return serveWorker(ctx, o, out, errOut)
+	case o.workers.number > 0:
+		return serveFront(ctx, o, out, errOut)
+	}
+	return o.serveAlone(ctx, out, errOut)
+}
+
+// serveAlone runs the node in this process.
+func (o *server) serveAlone(ctx context.Context, out, errOut io.Writer) (err error) {
+	cfg, err := o.servedConfig(ctx, errOut)
+	if err != nil {
+		return err
+	}
+	k := keepPeer(&cfg, o, out)
+	record, err := o.virtual.Over(ctx, &cfg, errOut)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Finish()) }()
+	w := &oneProcess{cfg: cfg}
+	c, err := o.begin(ctx, w, w.start, errOut)
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	// connections that another process has handed over do not depend on it
+	if err := record.Begin(); err != nil {
+		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
+	}
+	o.announce(ctx, w.Name(), c.Listeners, out, errOut)
+	defer move.Watched()()
+	err = k.supervise(ctx, w.Node, c.Moved, firstDone(c.Listeners))
+	if c.Finish() {
+		return nil
+	}
+	return k.end(ctx, w, err, "", errOut)
+}
+
+// errTraced is why a node is not handed over.
+var errTraced = errors.New("serve writes a --trace, which cannot go on in another process")
+
+// begin makes w run: where it listens by the flags, or by the service manager, or in place of
+// another process.
+func (o *server) begin(ctx context.Context, w move.Whole, start func(context.Context) error, errOut io.Writer) (*move.Control, error) {
+	steps.Reached("serve: signals are heard")
+	var fixed error
+	if o.virtual.Trace != "" {
+		fixed = errTraced
+	}
+	return move.Begin(ctx, &o.succession, w, fixed, func() error {
+		if err := o.activated(w.Config()); err != nil {
+			return err
+		}
+		return start(ctx)
+	}, errOut)
+}
+
+// cutOff prints a line about a shutdown that took too long, which is not an error. who names the
+// process, with a space, if it is not the main one.
+func cutOff(err error, who string, limit time.Duration, errOut io.Writer) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	fmt.Fprintf(errOut, "serve: %scut off what was still running after %v\n", who, limit)
+	return nil
+}
+
+// A oneProcess is a node in this process alone.
+type oneProcess struct {
+	cfg nodes.Config
+	*nodes.Node
+}
+
+func (w *oneProcess) Config() *nodes.Config { return &w.cfg }
+func (w *oneProcess) Knows() []string       { return []string{move.StateFeature} }
+func (w *oneProcess) Crew() move.Crew       { return nil }
+
+func (w *oneProcess) start(ctx context.Context) (err error) {
+	if w.Node, err = nodes.New(w.cfg); err != nil {
+		return err
+	}
+	return w.Start(ctx)
+}
+
+func (w *oneProcess) Restore(state []byte, fds []int) (handoff.Staged, error) {
+	staged, err := nodes.Restore(w.cfg, state, fds)
+	if err != nil {
+		return nil, err
+	}
+	w.Node = staged.Node()
+	return staged, nil
+}
+
+// expose makes the functions of serve callable: cnode:echo/1, cnode:pid/0, and erlang:whereis/1, by
+// which others learn the pid to link with.
+func expose(n *nodes.Node) {
+	n.Expose("cnode", "echo", nodes.FuncOf(func(t ei.Term) ei.Term { return t }))
+	n.Expose("cnode", "pid", nodes.FuncOf(os.Getpid))
+	n.Expose("erlang", "whereis", nodes.FuncOf(func(ctx context.Context, name ei.Atom) (ei.Term, error) {
+		pid, err := n.Lookup(ctx, string(name))
+		if errors.Is(err, nodes.ErrNoProc) {
+			return ei.Atom("undefined"), nil
+		}
+		return pid, err
+	}))
+}
+
+// serveMapper gives the resolver that --epmd asks for, for a node that is published.
+func (o *server) serveMapper(ctx context.Context) (nodes.Resolver, error) {
+	switch o.Epmd {
+	case "auto":
+		return &nodes.PortMapper{Embed: true}, nil
+	case "embedded":
+		addrs, err := epmd.ListenAddrs(os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		if !o.succession.Coming() { // else the port mapper comes with the node
+			if err := mapper.FreeFor(ctx, addrs...); err != nil {
+				return nil, err
+			}
+		}
+		return &nodes.PortMapper{Embed: true}, nil // it is part of the node, and moves with it
+	}
+	return config.NewFixedMapper(epmd.Client{Addr: o.Epmd})
+}
+
+// servedConfig is the configuration of the node that serve runs, or of its front or worker.
+func (o *server) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.Config, err error) {
+	name, err := o.FullName(config.DefaultName, config.ShortHost)
+	if err != nil {
+		return cfg, err
+	}
+	defer func() {
+		if err == nil {
+			o.polling.Over(&cfg)
+		}
+	}()
+	cfg = nodes.Config{Name: name, Cookie: o.Cookie, Logger: o.Logger(errOut), Transport: transport.TCP()}
+	if err := o.also.over(&cfg, func() (transport.Transport, error) { return o.TLSTransport(cfg.Logger, errOut) }); err != nil {
+		return cfg, err
+	}
+	if o.Transport == "unix" {
+		cfg.Transport = transport.Unix()
+		var dir string
+		dir, cfg.Listen, err = o.Socket(name)
+		if err == nil {
+			if err = os.MkdirAll(dir, 0o700); err != nil {
+				err = fmt.Errorf("--listen: %w", err)
+			}
+		}
+		cfg.Resolver = nodes.SocketDir(dir)
+		return cfg, err
+	}
+	if cfg.Listen, err = o.InetListen(); err != nil {
+		return cfg, err
+	}
+	if err := o.OverTLS(&cfg, errOut); err != nil {
+		return cfg, err
+	}
+	cfg.Resolver, err = o.serveMapper(ctx)
+	return cfg, err
+}
