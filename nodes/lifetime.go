@@ -15,7 +15,8 @@ import (
 // out.
 type State int32
 
-// The states of a node. A readiness probe says yes in StateRunning only.
+// The states of a node. A readiness probe says yes in StateRunning only, and perhaps only while
+// Stats says that the node is Published: it is not any more once its listener has broken.
 const (
 	StateStarting State = iota // Start, or Staged.Start, has not returned yet
 	StateRunning
