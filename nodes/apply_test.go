@@ -77,7 +77,8 @@ func TestDeepApply(t *testing.T) {
 	}{
 		{parse(t, `[m,double,[1000]]`), `2000`},
 		{parse(t, `[fun m:double/1,[1000]]`), `2000`},
-		{parse(t, `[m,double,[x]]`), `{badarg,[{m,double,[x],[]},{m,double,1,[{file,"argument 1: ei: atom x where an integer is due"},{line,0}]}]}`},
+		{parse(t, `[m,double,[x]]`),
+			`{badarg,[{m,double,[x],[]},{m,double,1,[{file,"argument 1: ei: atom x where an integer is due"},{line,0}]}]}`},
 		{parse(t, `[m,double,1000]`), `{badarg,[{erlang,apply,[m,double,1000],[]}]}`},
 		{ei.List{ei.Atom("m"), ei.Atom("double"), ei.List{twice}}, `{badarg,[{erlang,apply,3,[]}]}`},
 	} {
@@ -146,8 +147,8 @@ func TestMaxArity(t *testing.T) {
 	}
 }
 
-// What was meant is a function with a name much like it, with so many arguments as it takes, and one
-// that the peer may call.
+// What was meant is a function with a name much like it, with so many arguments as it takes, and
+// one that the peer may call.
 func TestWhatWasMeant(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) {

@@ -74,10 +74,10 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 }
 
 // Call makes a request to a process, like gen_server:call, and returns its reply. A request that is
-// a tuple is made by ei.T: a slice is a list (see CallAs). It waits until ctx ends. The error is an *ExitError if the process ends or does not exist, ErrNoConnection if
-// the connection is lost, and ErrCallingSelf if a Server's function calls its own process with the
-// context that it was given. If you start the node, do so before the first call: a call fixes the
-// creation (ErrTooLate).
+// a tuple is made by ei.T: a slice is a list (see CallAs). It waits until ctx ends. The error is an
+// *ExitError if the process ends or does not exist, ErrNoConnection if the connection is lost, and
+// ErrCallingSelf if a Server's function calls its own process with the context that it was given.
+// If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
 	t, err := termOf(n.callTo(ctx, target{node: string(to.Node), pid: to}, request))
 	return t, wrap("call", string(to.Node), err)

@@ -72,8 +72,8 @@ func (n *Node) misused(c *Conn, function string, err error) {
 	n.faulty(c, "called with what it cannot take", "function", function, err)
 }
 
-// faulty logs a fault in what a peer, or this node if c is nil, and a function, or a server, have to
-// do with each other: the first as a warning, and then at most one a minute, with a count.
+// faulty logs a fault in what a peer, or this node if c is nil, and a function, or a server, have
+// to do with each other: the first as a warning, and then at most one a minute, with a count.
 func (n *Node) faulty(c *Conn, text, what, name string, err error) {
 	peer := ""
 	if c != nil {

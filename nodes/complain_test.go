@@ -225,7 +225,8 @@ func TestResultIsNoTerm(t *testing.T) {
 		for i := range 2 {
 			round()
 			for _, what := range []string{
-				"server=srv", "server=another", "server=" + nameless.Pid().String(), "function=m:nothing/0", "function=m:channel/0", "function=m:raise/0",
+				"server=srv", "server=another", "server=" + nameless.Pid().String(), "function=m:nothing/0", "function=m:channel/0",
+				"function=m:raise/0",
 			} {
 				require.Len(t, log.lines("level=WARN", "is no term", what), i+1, what)
 			}

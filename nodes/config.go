@@ -405,3 +405,10 @@ func dynamicName() string {
 }
 
 func randomCreation() uint32 { return rand.Uint32() }
+
+func checkAbsent(where string, a ei.Atom) error {
+	if a != "" && a != "nil" && a != "undefined" {
+		return fmt.Errorf("%s is %q: want nil or undefined", where, string(a))
+	}
+	return nil
+}

@@ -221,13 +221,6 @@ type FuncOptions struct {
 	Absent ei.Atom
 }
 
-func checkAbsent(where string, a ei.Atom) error {
-	if a != "" && a != "nil" && a != "undefined" {
-		return fmt.Errorf("%s is %q: want nil or undefined", where, string(a))
-	}
-	return nil
-}
-
 func funcOf(f reflect.Value, options []FuncOptions) (Func, error) {
 	if f.Kind() != reflect.Func || f.IsNil() {
 		return nil, errors.New("this is no function")
@@ -394,9 +387,6 @@ func (n *Node) absentFor(own, module ei.Atom, request ...ei.Term) ei.EncodeOptio
 	}
 	return o
 }
-
-// encode says how this node writes Go values that it sends by itself.
-func (n *Node) encode() ei.EncodeOptions { return ei.EncodeOptions{Absent: n.cfg.Absent} }
 
 // callBlind is call for a function that has no parameter for the context.
 func (f *typed) callBlind(ctx context.Context, args []ei.Term) (any, error) { return f.call(ctx, args) }

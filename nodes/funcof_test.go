@@ -119,7 +119,8 @@ func TestFuncOptions(t *testing.T) {
 	}
 	check(t, nodes.FuncOf(strings.ToUpper, lenient), args(`[abc]`), `<<"ABC">>`)
 	check(t, nodes.FuncOf(quoteFor), args(`[#{sku => <<"A1">>, qty => 1, quantity => 2}]`), `#{sku => <<"A1">>,total => 0.0}`)
-	check(t, nodes.FuncOf(quoteFor, strict), args(`[#{sku => <<"A1">>, qty => 1, quantity => 2}]`), `argument 1: ei: order: atom quantity: unknown key`)
+	check(t, nodes.FuncOf(quoteFor, strict), args(`[#{sku => <<"A1">>, qty => 1, quantity => 2}]`),
+		`argument 1: ei: order: atom quantity: unknown key`)
 	timeout := func(s settings) int { return s.Timeout }
 	check(t, nodes.FuncOf(timeout), args(`[[{timout, 5}]]`), `0`)
 	check(t, nodes.FuncOf(timeout, strict), args(`[[{timout, 5}]]`), `argument 1: ei: settings: atom timout: unknown key`)
@@ -162,18 +163,21 @@ func check(t *testing.T, fn nodes.Func, args []ei.Term, want string) {
 // What can never be called, or never return a term, is seen when the Func is made.
 func TestFuncOfRefuses(t *testing.T) {
 	for text, f := range map[string]any{
-		"nodes.FuncOf: <nil>: this is no function":                                                   nil,
-		"nodes.FuncOf: int: this is no function":                                                     1,
-		"nodes.FuncOf: func(): this is no function":                                                  (func())(nil),
-		"nodes.FuncOf: func(int, chan int): parameter 2 can be no term: ":                            func(int, chan int) {},
-		"nodes.FuncOf: func(...func()): parameter 1 can be no term: ":                                func(...func()) {},
-		"nodes.FuncOf: func(int, context.Context): parameter 2 can be no term: ":                     func(int, context.Context) {},
-		"nodes.FuncOf: func(struct { A struct { B chan int } }): parameter 1 can be no term: ":       func(struct{ A struct{ B chan int } }) {},
-		"nodes.FuncOf: func(time.Duration): parameter 1 can be no term: ei: time.Duration: ":         func(time.Duration) {},
-		"nodes.FuncOf: func() time.Duration: its result can be no term: ei: time.Duration: ":         func() time.Duration { return 0 },
-		"nodes.FuncOf: func() chan int: its result can be no term: ":                                 func() chan int { return nil },
-		"nodes.FuncOf: func() struct { A chan int }: its result can be no term: ":                    func() struct{ A chan int } { panic(1) },
-		"nodes.FuncOf: func() (int, int, error): it returns more than a result, a bool and an error": func() (int, int, error) { return 1, 2, nil },
+		"nodes.FuncOf: <nil>: this is no function":                                             nil,
+		"nodes.FuncOf: int: this is no function":                                               1,
+		"nodes.FuncOf: func(): this is no function":                                            (func())(nil),
+		"nodes.FuncOf: func(int, chan int): parameter 2 can be no term: ":                      func(int, chan int) {},
+		"nodes.FuncOf: func(...func()): parameter 1 can be no term: ":                          func(...func()) {},
+		"nodes.FuncOf: func(int, context.Context): parameter 2 can be no term: ":               func(int, context.Context) {},
+		"nodes.FuncOf: func(struct { A struct { B chan int } }): parameter 1 can be no term: ": func(struct{ A struct{ B chan int } }) {},
+		"nodes.FuncOf: func(time.Duration): parameter 1 can be no term: ei: time.Duration: ":   func(time.Duration) {},
+		"nodes.FuncOf: func() time.Duration: its result can be no term: ei: time.Duration: ":   func() time.Duration { return 0 },
+		"nodes.FuncOf: func() chan int: its result can be no term: ":                           func() chan int { return nil },
+		"nodes.FuncOf: func() struct { A chan int }: its result can be no term: ":              func() struct{ A chan int } { panic(1) },
+		"nodes.FuncOf: func() (int, int, error): it returns more than a result, a bool and an error": func() (int, int, error) {
+			return 1, 2,
+				nil
+		},
 	} {
 		func() {
 			defer func() {

@@ -378,9 +378,11 @@ func TestLimitOfAFunction(t *testing.T) {
 			}
 			if full == FullExit {
 				require.Equal(t, mailboxFull, p.down(ref))
-				require.Len(t, log.lines("level=ERROR", "mailbox ended", "function m:narrow", "(Mailbox.SetLimit) is 10000", "Config.OverflowLimit "), 1)
+				require.Len(t, log.lines("level=ERROR", "mailbox ended", "function m:narrow", "(Mailbox.SetLimit) is 10000", "Config.OverflowLimit "),
+					1)
 			} else {
-				told := []string{"level=WARN", "over its limit", "function m:narrow", "(Mailbox.SetLimit) is 10000", "next=", "wire@test", "mailbox_full"}
+				told := []string{"level=WARN", "over its limit", "function m:narrow", "(Mailbox.SetLimit) is 10000", "next=", "wire@test",
+					"mailbox_full"}
 				require.Eventually(t, func() bool { return n.Stats().Overflow > 20<<10 && len(log.lines(told...)) == 1 }, tooLong, tick)
 				p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: pid, Reason: exitReason(ei.Atom("kill"))}, nil)
 				require.Equal(t, ei.Atom("killed"), p.down(ref))

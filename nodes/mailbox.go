@@ -196,9 +196,9 @@ func (b *Mailbox) isMadeFor(peer string) bool {
 	return by != nil && by.peer.Name == peer
 }
 
-// SetLimit changes MailboxOptions.Limit and Full: for the process of a function, too, which has been
-// made without options (MailboxOf). bytes may be 0, for DefaultMailboxLimit. It waits while the
-// node is frozen, and fails only if bytes is negative. It is process_flag(max_heap_size, Size).
+// SetLimit changes MailboxOptions.Limit and Full: for the process of a function, too, which has
+// been made without options (MailboxOf). bytes may be 0, for DefaultMailboxLimit. It waits while
+// the node is frozen, and fails only if bytes is negative. It is process_flag(max_heap_size, Size).
 func (b *Mailbox) SetLimit(bytes int, full Full) error {
 	if err := limit("the limit", &bytes, DefaultMailboxLimit); err != nil {
 		return wrap("set limit", "", err)
@@ -558,4 +558,9 @@ func (b *Mailbox) suspend(is bool) {
 func (b *Mailbox) isSuspended() bool {
 	c := b.care.Load()
 	return c != nil && c.suspended
+}
+
+// isGoneFor tells whether the process has ended as another one sees it; b.mu is held.
+func (b *Mailbox) isGoneFor(pid ei.Pid) bool {
+	return b.ended() || b.parted && !b.n.isHere(b.n.scopeOf(pid))
 }

@@ -231,7 +231,8 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 	b := box(t, here)
 	for range 10 {
 		_, err := here.RPC(w.ctx(), there.Name(), "m", "double", ei.Atom("x"))
-		require.ErrorContains(t, err, `{badrpc,{'EXIT',{badarg,[{m,double,[x],[]},{m,double,1,[{file,"argument 1: ei: atom x where an integer is due"},{line,0}]}]}}}`)
+		require.ErrorContains(t, err,
+			`{badrpc,{'EXIT',{badarg,[{m,double,[x],[]},{m,double,1,[{file,"argument 1: ei: atom x where an integer is due"},{line,0}]}]}}}`)
 		_, err = here.RPC(w.ctx(), there.Name(), "m", "double")
 		require.ErrorContains(t, err, `{badrpc,{'EXIT',{undef,[{m,double,[],[]},{m,double,0,[{file,"did you mean m:double/1?"},{line,0}]}]}}}`)
 		_, err = here.RPC(w.ctx(), there.Name(), "m", "doubel", 1)

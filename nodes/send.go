@@ -467,3 +467,6 @@ func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
 	}
 	return c.SendControl(ctx, ctl, payload)
 }
+
+// encode says how this node writes Go values that it sends by itself.
+func (n *Node) encode() ei.EncodeOptions { return ei.EncodeOptions{Absent: n.cfg.Absent} }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/life"
@@ -22,6 +23,133 @@ func (n *Node) lastThaw(ctx context.Context) error {
 		n.shutting.Add(-1)
 	}
 	return err
+}
+
+// OnDrain has f called when the node drains, beside other such functions: it takes back that by
+// which others find the node, or its processes: an entry in a registry, or at a load balancer. f
+// returns when that is done, or ctx ends; Drain waits for it, and has its error, and so has
+// Shutdown; the next of them calls it again. A node that drains already calls f at once, on another
+// goroutine. Packages pg, global and pubsub have it done for what they have made known. remove
+// takes f back.
+func (n *Node) OnDrain(f func(ctx context.Context) error) (remove func()) {
+	d := &n.drain
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	hook := &f
+	if n.State() >= StateDraining {
+		n.background(func() {
+			if err := n.guarded("OnDrain", func() error { return f(n.ctx) }); err != nil && n.Err() == nil {
+				n.log.Warn("not everything is left in a drain", "error", err)
+			}
+		})
+		return func() {}
+	}
+	d.hooks, d.some = append(d.hooks, hook), true
+	return func() { d.remove(hook) }
+}
+
+func (d *drain) remove(hook *func(context.Context) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hooks = slices.DeleteFunc(d.hooks, func(h *func(context.Context) error) bool { return h == hook })
+	if len(d.hooks) == 0 && d.state.Load() < int32(StateDraining) {
+		d.some = false
+	}
+}
+
+// Drain makes that the node is not found any more, and returns when that is so: its name is not
+// published, its processes are in no group of package pg, have no global name, and get no
+// broadcasts of package pubsub, and the functions of OnDrain have returned. It goes on to serve
+// everything, also whoever connects nevertheless: Shutdown, which calls Drain itself, ends that.
+// There is no way back. From now on no Freeze succeeds.
+//
+// When ctx ends Drain stops waiting for what is not done yet, and says so; another Drain tries that
+// again. Drain waits for the end of a freeze that has begun before; if another process goes on as
+// the node, it returns nil. If the node drains already, or is closed, there is nothing left to do.
+func (n *Node) Drain(ctx context.Context) error {
+	ctx = wait.Ending(ctx)
+	if err := n.lastThaw(ctx); err != nil {
+		return wrap("drain", n.Name(), err)
+	}
+	return n.withdraw(ctx)
+}
+
+// withdraw is Drain after lastThaw.
+func (n *Node) withdraw(ctx context.Context) error {
+	n.reach(StateDraining)
+	d := &n.drain
+	select {
+	case d.turn <- struct{}{}:
+		defer func() { <-d.turn }()
+	default:
+		select {
+		case d.turn <- struct{}{}:
+			defer func() { <-d.turn }()
+		case <-ctx.Done():
+			return wrap("drain", n.Name(), ctx.Err())
+		}
+	}
+	if n.Err() != nil {
+		return nil
+	}
+	errs := []error{n.Unpublish()}
+	d.mu.Lock()
+	hooks := slices.Clone(d.hooks)
+	d.mu.Unlock()
+	done := make(chan error, len(hooks))
+	for _, hook := range hooks {
+		go func() {
+			err := n.guarded("OnDrain", func() error { return (*hook)(ctx) })
+			if err == nil {
+				d.remove(hook)
+			}
+			done <- err
+		}()
+	}
+	for range hooks {
+		select {
+		case err := <-done:
+			errs = append(errs, err)
+			continue
+		case <-ctx.Done():
+		}
+		errs = append(errs, ctx.Err())
+		break
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left.IsZero() && len(d.hooks) == 0 {
+		d.left = time.Now()
+	}
+	return wrap("drain", n.Name(), errors.Join(errs...))
+}
+
+// drainMoment is the DrainGrace of a node that had something to leave, if the Config does not say:
+// what others have sent, or are about to send, since they have not heard yet, arrives.
+const drainMoment = 500 * time.Millisecond
+
+// serveOn waits for the rest of the grace, until ctx ends, or the node does.
+func (n *Node) serveOn(ctx context.Context) {
+	d := &n.drain
+	d.mu.Lock()
+	grace, some, since := n.cfg.DrainGrace, d.some, d.left
+	d.mu.Unlock()
+	if grace == 0 && some {
+		grace = drainMoment
+	}
+	if !since.IsZero() {
+		grace -= time.Since(since)
+	}
+	if grace <= 0 {
+		return
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	case <-n.Done():
+	}
 }
 
 // Shutdown takes the node out of the cluster in an orderly way, in two steps. First it drains (see

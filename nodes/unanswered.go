@@ -195,11 +195,6 @@ func (b *Mailbox) part() {
 	b.notifyEnd(notices, scope{})
 }
 
-// isGoneFor tells whether the process has ended as another one sees it; b.mu is held.
-func (b *Mailbox) isGoneFor(pid ei.Pid) bool {
-	return b.ended() || b.parted && !b.n.isHere(b.n.scopeOf(pid))
-}
-
 // leaveForLater counts a call that has no answer yet for the process that is to answer it; b may be
 // nil.
 func (c *Call) leaveForLater(b *Mailbox) {

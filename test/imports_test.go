@@ -110,14 +110,28 @@ var picture = []row{
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/config", own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/cnode-demo/internal/cli", others: []string{xsys, cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{cobra}},
-	{path: "cmd/cnode-demo/internal/ask", own: "ei nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/move", own: "nodes transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config", others: []string{xsys, cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/serve", own: libraries + " cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo/internal/tour", own: libraries + " cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
-	{path: "cmd/cnode-demo", own: libraries + " cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve cmd/cnode-demo/internal/tour",
+	{path: "cmd/cnode-demo/internal/config",
+		own: "nodes nodes/dist nodes/epmd tlstransport transport transport/virtual cmd/cnode-demo/internal/cli", others: []string{xsys, cobra,
+			pflag}},
+	{path: "cmd/cnode-demo/internal/mapper", own: "nodes/epmd transport cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/certs", own: "nodes/dist cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		others: []string{cobra}},
+	{path: "cmd/cnode-demo/internal/ask", own: "ei nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/move",
+		own:    "nodes transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		others: []string{xsys, cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/serve", own: libraries +
+		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		"cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo/internal/tour", own: libraries +
+		" cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper cmd/cnode-demo/internal/certs " +
+		"cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move", others: []string{cobra, pflag}},
+	{path: "cmd/cnode-demo", own: libraries +
+		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
+		"cmd/cnode-demo/internal/certs cmd/cnode-demo/internal/ask cmd/cnode-demo/internal/move cmd/cnode-demo/internal/serve " +
+		"cmd/cnode-demo/internal/tour",
 		others: []string{xsys, cobra, pflag}, testOwn: "test/otp test/systemd"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/need test/port"},
@@ -131,6 +145,7 @@ var picture = []row{
 	{path: "test/interop/global", testOwn: libraries + " test/otp test/line", testOther: []string{xsys}},
 	{path: "test/interop/callsout", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/workers", testOwn: libraries + " test/otp"},
+	{path: "test/interop/drain", testOwn: libraries + " test/expect test/leak test/otp"},
 	{path: "test/interop/pg", testOwn: libraries + " test/otp test/line", others: []string{xsys}},
 	{path: "test/interop/supervise", testOwn: libraries + " test/otp"},
 	{path: "test/interop/discovery", testOwn: libraries + " test/otp test/line test/dns"},

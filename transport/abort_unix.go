@@ -8,15 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerAddr asks the system for the peer's address; nil if it does not know it.
-func peerAddr(c carrier) Addr {
-	fd, err := c.descriptor()
-	if err != nil {
-		return nil
-	}
-	return mustAddr(peerAddrFD(fd))
-}
-
 // resetOnClose makes the coming close of a connection a reset, if the SDK has the descriptor of a
 // TCP connection.
 func resetOnClose(c carrier) bool {

@@ -256,7 +256,8 @@ func TestFromNetAcceptPanics(t *testing.T) {
 }
 
 // An error that says that it is temporary, of a listener that refuses one client say, does not end
-// Accept, which goes on after a pause; any other is returned, and the listener goes on all the same.
+// Accept, which goes on after a pause; any other is returned, and the listener goes on all the
+// same.
 func TestFromNetTemporaryErrors(t *testing.T) {
 	refused := errors.New("refused")
 	a := &ownListener{closed: make(chan struct{})}

@@ -156,7 +156,8 @@ func (b *booted) lives() {
 	b.stop("")
 }
 
-// A stop at any step of a reload ends the node, whichever process it is, and every process in order.
+// A stop at any step of a reload ends the node, whichever process it is, and every process in
+// order.
 func TestServiceStopsDuringReload(t *testing.T) {
 	t.Parallel() // it waits for other processes
 	kinds := []string{""}

@@ -102,7 +102,8 @@ signal interrupts says so and dies of the signal, as a shell's loop expects; ser
 	root.SuggestionsMinimumDistance = 2 // two letters that are swapped
 	root.CompletionOptions.DisableDefaultCmd = true
 	o.AddTo(root.PersistentFlags())
-	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), mapper.Command(o), certs.Command(), move.Command(o), tour.Heir())
+	root.AddCommand(tour.Command(o), serve.Command(o), ask.Ping(o), ask.Call(o), ask.Names(o), mapper.Command(o), certs.Command(),
+		move.Command(o), tour.Heir())
 	checkHelp(root)
 	config.TrimHelp(root)
 	return root

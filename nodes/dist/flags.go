@@ -47,9 +47,11 @@ const (
 	FlagSendSender        Flags = 1 << 19 // DFLAG_SEND_SENDER: SEND_SENDER instead of SEND
 	FlagBigSeqtraceLabels Flags = 1 << 20 // DFLAG_BIG_SEQTRACE_LABELS: any term as a trace label
 	FlagExitPayload       Flags = 1 << 22 // DFLAG_EXIT_PAYLOAD: exit reasons travel as payload (PAYLOAD_EXIT and its kin)
-	FlagFragments         Flags = 1 << 23 // DFLAG_FRAGMENTS: large messages are cut
-	FlagHandshake23       Flags = 1 << 24 // DFLAG_HANDSHAKE_23: handshake version 6
-	FlagUnlinkID          Flags = 1 << 25 // DFLAG_UNLINK_ID: UNLINK_ID and UNLINK_ID_ACK instead of UNLINK
+	// FlagFragments (DFLAG_FRAGMENTS): large messages are cut. Without FlagDistHdrAtomCache frames
+	// have headers, too, but these name no atoms.
+	FlagFragments   Flags = 1 << 23
+	FlagHandshake23 Flags = 1 << 24 // DFLAG_HANDSHAKE_23: handshake version 6
+	FlagUnlinkID    Flags = 1 << 25 // DFLAG_UNLINK_ID: UNLINK_ID and UNLINK_ID_ACK instead of UNLINK
 	// FlagMandatory25Digest (DFLAG_MANDATORY_25_DIGEST) stands for all of
 	// Mandatory25; see Flags.Expand.
 	FlagMandatory25Digest Flags = 1 << 26

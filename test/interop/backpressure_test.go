@@ -29,7 +29,8 @@ func flowEnviron(port int) []string {
 }
 
 // What docs/backpressure.md shows works, from Erlang: a producer with credit, whose consumer has no
-// more unread than its window, a consumer that asks, and calls. One without credit ends its consumer.
+// more unread than its window, a consumer that asks, and calls. One without credit ends its
+// consumer.
 func TestBackpressureWithErlang(t *testing.T) {
 	needsTCP(t, "the examples say what they have")
 	node := program(t, "examples/backpressure")

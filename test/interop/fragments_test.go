@@ -305,7 +305,8 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 					require.NoError(t, err)
 					require.True(t, ei.Identical(sent, got))
 				}
-				require.Equal(t, "true", erl.Eval(t, fmt.Sprintf("B = large:bytes(3 bsl 20), {hello, B} =:= rpc:call('%s', go, same, [{hello, B}])", n.Name())))
+				require.Equal(t, "true", erl.Eval(t, fmt.Sprintf("B = large:bytes(3 bsl 20), {hello, B} =:= rpc:call('%s', go, same, [{hello, B}])",
+					n.Name())))
 				require.NoError(t, c.Err())
 				require.Same(t, c, n.Conn(erl.Name()))
 			})

@@ -50,7 +50,8 @@ func TestServeCalls(t *testing.T) {
 		newPair(t, r).is(t, [][2]string{
 			{`erpc:call(N, cnode, echo, [{a, 1}])`, `{a,1}`},
 			{`erpc:call(N, cnode, nothing, [a, "b"])`, `error:{exception,undef,[{cnode,nothing,[a,"b"],[]}]}`},
-			{`erpc:call(N, cnode, echo, [1, 2])`, `error:{exception,undef,[{cnode,echo,[1,2],[]},{cnode,echo,2,[{file,"did you mean cnode:echo/1?"},{line,0}]}]}`},
+			{`erpc:call(N, cnode, echo, [1, 2])`,
+				`error:{exception,undef,[{cnode,echo,[1,2],[]},{cnode,echo,2,[{file,"did you mean cnode:echo/1?"},{line,0}]}]}`},
 			{`erpc:multicall([node(), N, 'nobody@127.0.0.1'], lists, append, [[1], [2]])`,
 				`[{ok,[1,2]},{error,{exception,undef,[{lists,append,[[1],[2]],[]}]}},{error,{erpc,noconnection}}]`},
 			{`erpc:multicall([N, N, N], cnode, echo, ["abc"])`, `[{ok,"abc"},{ok,"abc"},{ok,"abc"}]`},
@@ -61,7 +62,8 @@ func TestServeCalls(t *testing.T) {
 			{`rpc:call(N, cnode, echo, [#{k => v}])`, `#{k => v}`},
 			{`rpc:call(N, cnode, echo, [1], 20000)`, `1`},
 			{`rpc:call(N, cnode, nothing, [])`, `{badrpc,{'EXIT',{undef,[{cnode,nothing,[],[]}]}}}`},
-			{`rpc:call(N, cnode, echo, [])`, `{badrpc,{'EXIT',{undef,[{cnode,echo,[],[]},{cnode,echo,0,[{file,"did you mean cnode:echo/1?"},{line,0}]}]}}}`},
+			{`rpc:call(N, cnode, echo, [])`,
+				`{badrpc,{'EXIT',{undef,[{cnode,echo,[],[]},{cnode,echo,0,[{file,"did you mean cnode:echo/1?"},{line,0}]}]}}}`},
 			{`rpc:block_call(N, cnode, echo, ["block"])`, `"block"`},
 			{`rpc:block_call(N, cnode, nothing, [])`, `{badrpc,{'EXIT',{undef,[{cnode,nothing,[],[]}]}}}`},
 			{`K = rpc:async_call(N, cnode, echo, [later]), rpc:yield(K)`, `later`},
@@ -97,7 +99,8 @@ func TestServeErlCall(t *testing.T) {
 			for call, want := range map[string]string{
 				`cnode echo [[1,{a,"b"}]]`: `[1, {a, "b"}]`,
 				`cnode pid []`:             strconv.Itoa(demo.Pid()),
-				`cnode echo [1,2]`:         `{badrpc, {'EXIT', {undef, [{cnode, echo, [1, 2], []}, {cnode, echo, 2, [{file, "did you mean cnode:echo/1?"}, {line, 0}]}]}}}`,
+				`cnode echo [1,2]`: `{badrpc, {'EXIT', {undef, [{cnode, echo, [1, 2], []}, ` +
+					`{cnode, echo, 2, [{file, "did you mean cnode:echo/1?"}, {line, 0}]}]}}}`,
 			} {
 				args := slices.Concat(how, []string{"-timeout", "30", "-c", otp.DefaultCookie, "-a", call})
 				if how[0] != "-R" { // which asks for a name

@@ -80,20 +80,25 @@ func TestTypedCalledByErlang(t *testing.T) {
 			{`erpc:call(N, go, upper, [<<"abc">>])`, `<<"ABC">>`},
 			{`erpc:call(N, go, upper, [["a", <<"bc">>]])`, `<<"ABC">>`},
 			{`erpc:call(N, go, upper, [])`, `error:{exception,undef,[{go,upper,[],[]},{go,upper,0,[{file,"did you mean go:upper/1?"},{line,0}]}]}`},
-			{`erpc:call(N, go, upper, [1, "two"])`, `error:{exception,undef,[{go,upper,[1,"two"],[]},{go,upper,2,[{file,"did you mean go:upper/1?"},{line,0}]}]}`},
-			{`erpc:call(N, go, upper, [abc])`, `error:{exception,badarg,[{go,upper,[abc],[]},{go,upper,1,[{file,"argument 1: ei: atom abc where text is due"},{line,0}]}]}`},
-			{`rpc:call(N, go, upper, [[-1]])`, `{badrpc,{'EXIT',{badarg,[{go,upper,[[-1]],[]},{go,upper,1,[{file,"argument 1: ei: list [-1] where text is due"},{line,0}]}]}}}`},
+			{`erpc:call(N, go, upper, [1, "two"])`,
+				`error:{exception,undef,[{go,upper,[1,"two"],[]},{go,upper,2,[{file,"did you mean go:upper/1?"},{line,0}]}]}`},
+			{`erpc:call(N, go, upper, [abc])`,
+				`error:{exception,badarg,[{go,upper,[abc],[]},{go,upper,1,[{file,"argument 1: ei: atom abc where text is due"},{line,0}]}]}`},
+			{`rpc:call(N, go, upper, [[-1]])`,
+				`{badrpc,{'EXIT',{badarg,[{go,upper,[[-1]],[]},{go,upper,1,[{file,"argument 1: ei: list [-1] where text is due"},{line,0}]}]}}}`},
 			{`rpc:block_call(N, go, upper, [<<"abc">>])`, `<<"ABC">>`},
 			{`erpc:call(N, erlang, apply, [fun go:upper/1, [<<"abc">>]])`, `<<"ABC">>`},
 			{`erpc:call(N, erlang, apply, [go, upper, [<<"abc">>]])`, `<<"ABC">>`},
-			{`{P, R} = spawn_opt(N, go, upper, [1], [monitor]), receive {'DOWN', R, _, P, {Why, Stack}} -> {Why, hd(Stack)} end`, `{badarg,{go,upper,[1],[]}}`},
+			{`{P, R} = spawn_opt(N, go, upper, [1], [monitor]), receive {'DOWN', R, _, P, {Why, Stack}} -> {Why, hd(Stack)} end`,
+				`{badarg,{go,upper,[1],[]}}`},
 
 			{`erpc:call(N, depot, first, [])`, `throw:empty`},
 			{`erpc:call(N, depot, store, [{parcel, 2.5, [fragile, heavy]}, #{city => <<"Ulm">>, zone => 7}])`, `1`},
 			{`erpc:call(N, depot, store, [{parcel, 3, []}, #{city => "Ulm", zone => undefined, colour => red}])`, `2`},
 			{`erpc:call(N, depot, store, [{parcel, 101, []}, #{}])`, `{error,{too_heavy,101.0}}`},
 			{`erpc:call(N, depot, store, [{parcel, 1, []}, #{}])`, `error:{exception,{go_error,<<"no city">>},[{depot,store,2,[]}]}`},
-			{`try erpc:call(N, depot, store, [{letter, 1, []}, x]) catch _:{_, badarg, [Call | _]} -> Call end`, `{depot,store,[{letter,1,[]},x],[]}`},
+			{`try erpc:call(N, depot, store, [{letter, 1, []}, x]) catch _:{_, badarg, [Call | _]} -> Call end`,
+				`{depot,store,[{letter,1,[]},x],[]}`},
 			{`erpc:call(N, depot, first, [])`, `{parcel,2.5,[fragile,heavy]}`},
 			{`erpc:call(N, depot, heaviest_of, [1, 2.5, 2])`, `2.5`},
 			{`erpc:call(N, depot, heaviest_of, [1, 2, 3])`, `3.0`}, // as small integers, a STRING_EXT
@@ -218,7 +223,8 @@ func TestErlangPrintsWhy(t *testing.T) {
 			text := `begin try erpc:call(N, shop, ` + tt.call + `) catch error:{exception, R, S} ->
 				unicode:characters_to_binary(erl_error:format_exception(error, R, S)) end end`
 			require.Contains(t, m.evalText(t, text), tt.says)
-			text = `{badrpc, {'EXIT', {R, S}}} = rpc:call(N, shop, ` + tt.call + `), unicode:characters_to_binary(erl_error:format_exception(error, R, S))`
+			text = `{badrpc, {'EXIT', {R, S}}} = rpc:call(N, shop, ` + tt.call +
+				`), unicode:characters_to_binary(erl_error:format_exception(error, R, S))`
 			require.Contains(t, m.evalText(t, text), tt.says)
 		}
 		m.is(t, [][2]string{

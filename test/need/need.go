@@ -31,8 +31,8 @@ func Missing(t testing.TB, why string) {
 }
 
 // Long skips a test that takes long, repeats itself or waits for rare moments, where tests are run
-// with -short: test/run.sh leaves it to its long lane. cost is about what it takes there, on a quiet
-// machine; what it took goes to the file that CNODE_TEST_TIMES names.
+// with -short: test/run.sh leaves it to its long lane. cost is about what it takes there, on a
+// quiet machine; what it took goes to the file that CNODE_TEST_TIMES names.
 func Long(t testing.TB, cost time.Duration) {
 	t.Helper()
 	if testing.Short() {

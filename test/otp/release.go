@@ -27,8 +27,8 @@ const (
 // wanted are the releases that the project is tested with.
 var wanted = []int{25, 27, 29}
 
-// conversations are the tests that say what nodes say to each other most: with -short, too, they meet
-// every release.
+// conversations are the tests that say what nodes say to each other most: with -short, too, they
+// meet every release.
 var conversations = strings.Fields(`
 	TestConnect TestVisible TestDynamicName TestPublish TestServePing
 	TestServeOrder TestServeTerms TestServeAliases TestServeCalls TestServeLinks TestServeMonitors TestServeSpawn

@@ -58,7 +58,8 @@ func (e *Each) Log(l *slog.Logger, level slog.Level, name, text string, args ...
 	l.Log(context.Background(), level, text, args...)
 }
 
-// times is how many messages the next one about a thing stands for; 0 if it does not keep its level.
+// times is how many messages the next one about a thing stands for; 0 if it does not keep its
+// level.
 func (e *Each) times(name string, now time.Time) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()

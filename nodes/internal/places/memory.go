@@ -13,8 +13,8 @@ type Memory struct {
 	given chan struct{}  // closed at the next Give; nil: nobody waits
 }
 
-// NewMemory makes a Memory of so many bytes; 0: as many as usual says, which is asked when something
-// is first taken.
+// NewMemory makes a Memory of so many bytes; 0: as many as usual says, which is asked when
+// something is first taken.
 func NewMemory(bytes int, usual func() int) *Memory {
 	if bytes != 0 {
 		usual = nil
