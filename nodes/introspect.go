@@ -33,6 +33,7 @@ func (n *Node) Processes() iter.Seq[introspect.Process] {
 				}
 			}
 			page = page[:0]
+			runtime.Gosched() // whoever has a message to deal with does not wait for the end
 			return true
 		}
 		p := &n.procs

@@ -35,7 +35,7 @@ type turn struct {
 	asked bool        // the caller waits for the result
 	gone  atomic.Bool // it does not wait any more
 	// guarded by remoteTurns: the Func's name, and with how many arguments it is called; the turn
-	// does not outlast the node's service (EndAtDrain)
+	// does not outlast the node's service (EndAtStop)
 	calls  function
 	arity  int
 	yields bool
@@ -252,10 +252,10 @@ func (s *remoteTurns) drain() {
 // yield ends the contexts of functions that no move is to wait for.
 func (s *remoteTurns) yield() { s.abandon(func(t *turn) bool { return t.yields }) }
 
-// EndAtDrain has the context of the Func that runs with ctx end when the node shuts down, or is to
-// move to another process: for one that goes on for as long as its caller likes, and would be
-// waited for. For any other context it does nothing.
-func EndAtDrain(ctx context.Context) {
+// EndAtStop has the context of the Func that runs with ctx end when the node stops (Shutdown, after
+// its drain), or is to move to another process: for one that goes on for as long as its caller
+// likes, and would be waited for. For any other context it does nothing.
+func EndAtStop(ctx context.Context) {
 	t := turnOf(ctx)
 	if t == nil || t.n == nil {
 		return

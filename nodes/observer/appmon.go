@@ -46,7 +46,7 @@ type order struct {
 
 // serveAppmon is a process of appmon's, as long as the client lives.
 func (b *observer) serveAppmon(ctx context.Context, client ei.Pid) error {
-	nodes.EndAtDrain(ctx)
+	nodes.EndAtStop(ctx)
 	self := nodes.MailboxOf(ctx)
 	self.TrapExit(true)
 	if err := self.Link(ctx, client); err != nil {

@@ -131,7 +131,7 @@ func (l *processList) list() (ei.Raw, error) {
 // fetchStats is observer_backend:fetch_stats/2, behind Observer's Load Charts: it sends figures
 // until it gets a message, or the caller has gone.
 func (b *observer) fetchStats(ctx context.Context, parent ei.Pid, ms int64) (ei.Atom, error) {
-	nodes.EndAtDrain(ctx)
+	nodes.EndAtStop(ctx)
 	self := nodes.MailboxOf(ctx)
 	self.TrapExit(true)
 	every := time.Duration(min(max(ms, 10), 3_600_000)) * time.Millisecond
@@ -153,7 +153,7 @@ func (b *observer) fetchStats(ctx context.Context, parent ei.Pid, ms int64) (ei.
 // relay is dbg:do_relay: nothing is traced here, but who wants to would wait for the answer for ever
 // (etop of OTP 27, whatever it is told).
 func relay(ctx context.Context, parent ei.Pid, session ...ei.Term) error {
-	nodes.EndAtDrain(ctx)
+	nodes.EndAtStop(ctx)
 	self := nodes.MailboxOf(ctx)
 	self.TrapExit(true)
 	if err := self.Send(ctx, parent, append(ei.Tuple{ei.Atom("started"), self.Pid()}, session...)); err != nil {

@@ -150,7 +150,7 @@ func tableOf(b *observer) map[string]map[string]map[int]nodes.Func {
 		"init:stop/1":                func(ei.Term) (any, error) { return b.halt() },
 		"init:restart/0":             nodes.Func(refuse),
 		"init:reboot/0":              nodes.Func(refuse),
-		"init:get_status/0":          func() ei.Term { return ei.Tuple{ei.Atom("started"), ei.Atom("started")} },
+		"init:get_status/0":          b.status,
 		"init:get_arguments/0":       nothing,
 		"init:get_plain_arguments/0": nothing,
 		"init:get_argument/1":        func(ei.Term) ei.Atom { return "error" },
@@ -367,4 +367,16 @@ func (b *observer) master(app ei.Atom) ei.Term {
 		return kernel.Pid()
 	}
 	return ei.Atom("undefined")
+}
+
+// status is init:get_status/0.
+func (b *observer) status() ei.Term {
+	state := ei.Atom("started")
+	switch s := b.n.State(); {
+	case s < nodes.StateRunning:
+		state = "starting"
+	case s > nodes.StateRunning:
+		state = "stopping"
+	}
+	return ei.Tuple{state, state}
 }

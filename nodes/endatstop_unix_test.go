@@ -12,12 +12,12 @@ import (
 )
 
 // The node's shutdown, and a move, do not wait for a function that has said so.
-func TestEndAtDrain(t *testing.T) {
+func TestEndAtStop(t *testing.T) {
 	w := newWorld(t, "unix")
 	a, b := w.started("alice"), w.started("bob")
 	begun := make(chan struct{}, 1)
 	b.Expose("p", "watch", FuncOf(func(ctx context.Context) {
-		EndAtDrain(ctx)
+		EndAtStop(ctx)
 		begun <- struct{}{}
 		<-ctx.Done()
 	}))
@@ -33,5 +33,5 @@ func TestEndAtDrain(t *testing.T) {
 	f.Thaw()
 	watch()
 	require.NoError(t, b.Shutdown(w.ctx()))
-	EndAtDrain(context.Background())
+	EndAtStop(context.Background())
 }

@@ -1,0 +1,40 @@
+package observer
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Each function takes as many arguments as its name says: whatever they are, it is there.
+func TestArities(t *testing.T) {
+	at := transport.MemoryAddr("arities")
+	n, err := nodes.New(nodes.Config{Name: "arities@host", Cookie: "secret", Transport: transport.NewMemory(), Listen: at, Resolver: nodes.Static{}})
+	require.NoError(t, err)
+	defer n.Close()
+	require.NoError(t, Start(n, nil))
+	require.NoError(t, n.Start(t.Context()))
+	for module, of := range n.Exposed() {
+		table := tableOf(&observer{})[module]
+		for _, name := range of {
+			require.NotEmpty(t, table[name], "%s:%s", module, name)
+			for arity := range table[name] {
+				args := make([]any, arity)
+				for i := range args {
+					args[i] = ei.Tuple{ei.Atom("nothing")} // which nobody takes for a pid or an atom
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				_, err := n.ERPC(ctx, n.Name(), module, name, args...)
+				cancel()
+				if err != nil {
+					require.NotContains(t, err.Error(), "undef", "%s:%s/%d", module, name, arity)
+				}
+			}
+		}
+	}
+}
