@@ -224,7 +224,7 @@ func TestCalledByErlang(t *testing.T) {
 			{`erpc:call(N, gofun, peer, []) =:= node()`, `true`},
 			{`erpc:call(N, gofun, throw, [{a, b}])`, `throw:{a,b}`},
 			{`erpc:call(N, gofun, exit, [{a, b}])`, `exit:{exception,{a,b}}`},
-			{`erpc:call(N, gofun, error, [{a, b}])`, `error:{exception,{a,b},[]}`},
+			{`erpc:call(N, gofun, error, [{a, b}])`, `error:{exception,{a,b},[{gofun,error,1,[]}]}`},
 			{`erpc:call(N, gofun, fail, [])`, `error:{exception,{go_error,<<"no luck">>},[{gofun,fail,0,[]}]}`},
 			{`erpc:call(N, gofun, panic, [])`, `error:{exception,{go_panic,<<"oh dear">>},[{gofun,panic,0,[]}]}`},
 			{`try erpc:call(N, gofun, bad, []) catch error:{exception, {go_error, Text}, [{gofun, bad, 0, []}]} -> is_binary(Text) end`, `true`},
