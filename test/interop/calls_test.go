@@ -240,10 +240,10 @@ func TestCalledByErlang(t *testing.T) {
 			{`rpc:call(N, erlang, apply, [fun gofun:args/2, [1, 2]])`, `[1,2]`},
 			{`rpc:call(N, gofun, throw, [{a, b}])`, `{a,b}`},
 			{`rpc:call(N, gofun, exit, [{a, b}])`, `{badrpc,{'EXIT',{a,b}}}`},
-			{`rpc:call(N, gofun, error, [{a, b}])`, `{badrpc,{'EXIT',{{a,b},[]}}}`},
+			{`rpc:call(N, gofun, error, [{a, b}])`, `{badrpc,{'EXIT',{{a,b},[{gofun,error,1,[]}]}}}`},
 			{`rpc:block_call(N, gofun, throw, [{a, b}])`, `{a,b}`},
 			{`rpc:block_call(N, gofun, exit, [{a, b}])`, `{badrpc,{'EXIT',{a,b}}}`},
-			{`rpc:block_call(N, gofun, error, [{a, b}])`, `{badrpc,{'EXIT',{{a,b},[]}}}`},
+			{`rpc:block_call(N, gofun, error, [{a, b}])`, `{badrpc,{'EXIT',{{a,b},[{gofun,error,1,[]}]}}}`},
 			{`erpc:multicall([N, N], gofun, exit, [x])`, `[{exit,{exception,x}},{exit,{exception,x}}]`},
 
 			// Time runs out; what is called goes on, until it is stopped.
@@ -262,8 +262,8 @@ func TestCalledByErlang(t *testing.T) {
 			{`P = spawn(N, gofun, wait, [self()]), R = monitor(process, P), receive {waiting, Q} -> Q ! done end,
 				receive {'DOWN', R, _, P, Why} -> Why end`, `normal`},
 			{`{P, R} = spawn_monitor(N, gofun, exit, [{a, b}]), receive {'DOWN', R, _, P, Why} -> Why end`, `{a,b}`},
-			{`{P, R} = spawn_monitor(N, gofun, throw, [{a, b}]), receive {'DOWN', R, _, P, Why} -> Why end`, `{{nocatch,{a,b}},[]}`},
-			{`{P, R} = spawn_monitor(N, gofun, error, [{a, b}]), receive {'DOWN', R, _, P, Why} -> Why end`, `{{a,b},[]}`},
+			{`{P, R} = spawn_monitor(N, gofun, throw, [{a, b}]), receive {'DOWN', R, _, P, Why} -> Why end`, `{{nocatch,{a,b}},[{gofun,throw,1,[]}]}`},
+			{`{P, R} = spawn_monitor(N, gofun, error, [{a, b}]), receive {'DOWN', R, _, P, Why} -> Why end`, `{{a,b},[{gofun,error,1,[]}]}`},
 			{`S = self(), {_, R} = spawn_monitor(fun() -> P = spawn_link(N, gofun, wait, [S]), S ! {child, P}, receive stop -> exit(over) end end),
 				P = receive {child, C} -> C end, receive {waiting, _} -> ok end, D = monitor(process, P),
 				[Parent] = [X || X <- processes(), {links, L} <- [process_info(X, links)], lists:member(P, L)], Parent ! stop,
