@@ -127,10 +127,10 @@ func TestKernelBesideDeafPeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n, other := w.started("bob"), w.started("alice")
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
+	tag := ei.Binary(make([]byte, 10<<10)) // which the answer repeats
 	ask := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "net_kernel"},
-		ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
-	asks := bytes.Repeat(ask, 1000)
+		ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tag}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
+	asks := bytes.Repeat(ask, 100)
 	for p.write(asks) == nil { // until it is too much
 		reply, err := other.CallName(w.ctx(), "bob@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("alice@test")})
 		require.NoError(t, err)

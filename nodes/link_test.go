@@ -322,7 +322,7 @@ func TestLongLinkChain(t *testing.T) {
 	n := w.started("alice")
 	first := box(t, n)
 	last := first
-	for range 6 * maxDeep {
+	for range 3 * maxDeep {
 		next := box(t, n)
 		require.NoError(t, next.Link(w.ctx(), last.Pid()))
 		last = next

@@ -349,7 +349,7 @@ func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
 func (b *Mailbox) isOver(err error) bool {
 	var exit *ExitError
 	return !errors.As(err, &exit) || exit.Reason == ei.Atom("normal") ||
-		exit.Reason == ei.Atom("shutdown") && b.n.State() >= StateStopping
+		exit.Reason == ei.Atom("shutdown") && (b.n.Err() != nil || b.n.State() >= StateStopping)
 }
 
 func (b *Mailbox) take() *Message {

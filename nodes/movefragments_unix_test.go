@@ -33,7 +33,11 @@ func TestMoveAmidFragments(t *testing.T) {
 }
 
 func moveAmidFragments(t *testing.T, kind string, flags dist.Flags) {
-	const senders, each, size = 4, 5, 1 << 20
+	const senders, each = 4, 5
+	size := 1 << 20
+	if testing.Short() {
+		size /= 4
+	}
 	w := newWorld(t, kind)
 	peer := w.started("peer")
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Flags = flags })

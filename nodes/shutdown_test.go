@@ -540,14 +540,14 @@ func TestGrace(t *testing.T) {
 					time.AfterFunc(c.limit, cancel)
 				}
 				began := time.Now()
-				var stopping time.Duration
-				go func() { <-n.Stopping(); stopping = time.Since(began) }()
+				stopping := make(chan time.Duration, 1)
+				go func() { <-n.Stopping(); stopping <- time.Since(began) }()
 				if c.before > 0 {
 					require.NoError(t, n.Drain(ctx))
 					time.Sleep(c.before)
 				}
 				_ = n.Shutdown(ctx)
-				require.Equal(t, c.want, stopping)
+				require.Equal(t, c.want, <-stopping)
 			})
 		})
 	}

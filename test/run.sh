@@ -35,7 +35,8 @@ step() {
 }
 
 # tests SUBTESTS FLAG... PACKAGE... is go test. A test that test/testdata/unsteady lists is tried
-# once more when it fails, by itself; its rate and its reason stand there. Nothing else is.
+# once more when it fails, by itself; its rate and its reason stand there. Nothing else is; data
+# races, panics, leaks and more than a handful of failures never are.
 tests() {
 	local subtests=$1 word flags=() packages=() log again package names
 	shift
@@ -51,13 +52,13 @@ tests() {
 		/^FAIL\t/ {
 			package = $2; sub(/^github.com\/cnode-go\/cnode\//, "", package); names = ""
 			for (i = 1; i <= count; i++) {
-				if (!((package "." failed[i]) in listed)) exit hopeless = 1
+				if (!((package "." failed[i]) in listed) && !("*.*" in listed)) exit hopeless = 1
 				names = names "|" failed[i]
 			}
 			if (!count) exit hopeless = 1
-			print "./" package, substr(names, 2); count = 0
+			print "./" package, substr(names, 2); all += count; count = 0
 		}
-		END { exit hopeless }' test/testdata/unsteady "$log") || return 1
+		END { exit hopeless || !all || all > 5 }' test/testdata/unsteady "$log") || return 1
 	while read -r package names; do
 		step "once more, see test/testdata/unsteady: $names of $package"
 		go test "${flags[@]}" -count=1 -run="^($names)\$$subtests" "$package" || return 1
@@ -133,7 +134,7 @@ mapfile -t packages < <(printf '%s\n' "${first[@]}" && go list ./...)
 case $lane in
 short)
 	step 'go test: each once'
-	tests '' -race -short -p=$(($(nproc) + 1)) -timeout=15m "${packages[@]}" || status=1
+	tests '' -race -short -p=$(($(nproc) + 1)) -timeout=30m "${packages[@]}" || status=1
 	step done
 	;;
 other)

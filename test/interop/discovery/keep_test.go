@@ -164,7 +164,8 @@ func TestKeepThroughMove(t *testing.T) {
 		e := &events{}
 		k := keep(t, n, discovery.Static{erl.Name()}, e.options())
 		require.Equal(t, "connected", e.next(t, erl.Name()).what)
-		erl.Eval(t, `net_kernel:monitor_nodes(true, #{node_type => hidden})`)
+		erl.Eval(t, `(fun W() -> lists:member('go@127.0.0.1', nodes(hidden)) orelse begin timer:sleep(1), W() end end)(),
+			net_kernel:monitor_nodes(true, #{node_type => hidden})`) // it may hear of the connection later than Go does
 
 		f, err := n.Freeze(expect.Context(t))
 		if errors.Is(err, errors.ErrUnsupported) {

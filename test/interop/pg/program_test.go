@@ -74,6 +74,33 @@ func TestServe(t *testing.T) {
 	})
 }
 
+// serve leaves its group when it is told to end, in each of its processes, and answers for a while
+// before it is gone.
+func TestServeDrains(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		for name, args := range map[string][]string{"alone": nil, "workers": {"--workers", "2"}} {
+			t.Run(name, func(t *testing.T) {
+				port := r.Epmd(t)
+				erl := start(t, r, port)
+				scopeOf(t, erl)
+				p := serve(t, port, args...)
+				erl.Do(t, fmt.Sprintf(`pong = net_adm:ping('%s')`, p.Name))
+				everybody := []string{p.Name}
+				if args != nil {
+					everybody = append(everybody, p.Name)
+				}
+				seesErl(t, erl, "g", everybody...)
+				erl.Do(t, fmt.Sprintf(`{Ref, All} = pg:monitor(g), put(ref, Ref), put(all, All), monitor_node('%s', true)`, p.Name))
+				require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGTERM))
+				require.Equal(t, "{[],{ok,hello},down}", erl.Do(t, `Ref = get(ref), All = get(all),
+					(fun F([]) -> ok; F(L) -> receive {Ref, leave, g, Gone} -> F(L -- Gone) after 20000 -> exit({late, L}) end end)(All),
+					{pg:get_members(g), gen_server:call(hd(All), hello), receive {nodedown, _} -> down after 20000 -> up end}`))
+				<-p.Done()
+			})
+		}
+	})
+}
+
 // With workers each worker's process is a member, wherever the connection is; Erlang nodes and a Go
 // node see each once, and one less for the moment when a worker is killed.
 func TestWorkers(t *testing.T) {
