@@ -50,6 +50,6 @@ func TestUnmeasuredCallAllocations(t *testing.T) {
 		ctx, r = n.measure(ctx, nil, n.servedCall(function{"m", "f"}, nil))
 		r.endApplied(metrics.OK, nil)
 		_, r = n.measure(ctx, nil, n.madeCall(target{name: "rex"}, request))
-		r.endMade(ei.Cursor{}, nil)
+		r.endCall(ei.Cursor{}, nil)
 	}))
 }

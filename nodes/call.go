@@ -10,6 +10,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/life"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
+	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values
@@ -54,8 +55,8 @@ type rexCall struct {
 	Leader           any
 }
 
-// newRexCall makes the request. What the function prints goes to the group leader of ctx, or else to
-// the other node's own user.
+// newRexCall makes the request. What the function prints goes to the group leader of ctx, or else
+// to the other node's own user.
 func newRexCall(ctx context.Context, node, mod, fun string, args any) rexCall {
 	leader := any(ei.Atom("user"))
 	if pid, ok := leaderFor(ctx, node); ok {
@@ -116,13 +117,34 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	t.beginWait()
 	defer t.endWait()
 	ctx, r := n.measure(ctx, nil, n.madeCall(to, request))
-	defer func() { r.endMade(reply, err) }()
+	defer func() { r.endCall(reply, err) }()
 	c, err := n.beginCall(ctx, to, request, over, a)
 	if err != nil {
 		return reply, err
 	}
 	defer c.end()
 	return c.awaitReply(ctx)
+}
+
+// madeCall describes a call to a process, or to rex, that this node makes.
+func (n *Node) madeCall(to target, request any) metrics.Call {
+	if n.meter.Load() == nil {
+		return metrics.Call{}
+	}
+	if r, ok := request.(rexCall); ok {
+		return n.madeRemote(to.node, string(r.Module), string(r.Function))
+	}
+	call := n.madeRemote(to.node, string(to.name), "call")
+	call.Kind = metrics.Server
+	return call
+}
+
+// endCall ends the measurement of a call with its reply: that of rex may be an error.
+func (r *measuring) endCall(reply ei.Cursor, err error) {
+	if r.m != nil && err == nil && r.call.Kind == metrics.Function {
+		err = badRPC(reply)
+	}
+	r.endMade(err)
 }
 
 // beginCall is call up to the reply: the request is out.

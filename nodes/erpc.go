@@ -83,7 +83,7 @@ func (n *Node) erpc(ctx context.Context, node string, f remoteFunc, a *pendingCa
 	t.beginWait()
 	defer t.endWait()
 	ctx, r := n.measure(ctx, nil, n.madeRemote(node, f.mod, f.fun))
-	defer func() { r.endMade(reply, err) }()
+	defer func() { r.endMade(err) }()
 	c, err := n.beginERPC(ctx, node, f, a)
 	if err != nil {
 		return reply, err
@@ -269,7 +269,7 @@ func (n *Node) newRequest(
 	measured measuring, c calling, op, node string, await func(*calling, context.Context) (ei.Cursor, error), err error,
 ) (*Request, error) {
 	if err != nil {
-		measured.endMade(ei.Cursor{}, err)
+		measured.endMade(err)
 		return nil, wrap(op, node, err)
 	}
 	r := &Request{c: c, op: op, node: node, done: make(chan struct{})}
@@ -278,7 +278,7 @@ func (n *Node) newRequest(
 	began := n.background(func() {
 		defer cancel()
 		r.reply, r.err = await(&r.c, ctx)
-		measured.endMade(r.reply, r.err)
+		measured.endCall(r.reply, r.err)
 		r.c.end()
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -291,7 +291,7 @@ func (n *Node) newRequest(
 	if !began {
 		cancel()
 		c.end()
-		measured.endMade(ei.Cursor{}, ErrClosed)
+		measured.endMade(ErrClosed)
 		return nil, wrap(op, node, n.procs.gone())
 	}
 	return r, nil

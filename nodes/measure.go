@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/metrics"
 )
@@ -101,7 +100,8 @@ func endCause(err error) string {
 	return "error"
 }
 
-// tellHandshakeFailed reports a handshake that has failed, unless another one with that peer goes on.
+// tellHandshakeFailed reports a handshake that has failed, unless another one with that peer goes
+// on.
 func (n *Node) tellHandshakeFailed(peer string, initiated bool, err error) {
 	m := n.meter.Load()
 	if m == nil || m.HandshakeFailed == nil || gaveWay(err) {
@@ -216,10 +216,7 @@ func (r *measuring) endReturned(err error) {
 }
 
 // endMade ends a call that this node has made.
-func (r *measuring) endMade(reply ei.Cursor, err error) {
-	if r.m != nil && err == nil && r.call.Kind == metrics.Function {
-		err = badRPC(reply)
-	}
+func (r *measuring) endMade(err error) {
 	switch {
 	case r.m == nil:
 	case err == nil:
@@ -268,19 +265,7 @@ func (n *Node) serverCall(b *Mailbox, function string) metrics.Call {
 	return metrics.Call{Kind: metrics.Server, Module: name, Function: function}
 }
 
-// madeCall describes a call to a process, or to rex, that this node makes.
-func (n *Node) madeCall(to target, request any) metrics.Call {
-	if n.meter.Load() == nil {
-		return metrics.Call{}
-	}
-	if r, ok := request.(rexCall); ok {
-		return n.madeRemote(to.node, string(r.Module), string(r.Function))
-	}
-	call := n.madeRemote(to.node, string(to.name), "call")
-	call.Kind = metrics.Server
-	return call
-}
-
+// madeRemote describes a call of a function that this node makes.
 func (n *Node) madeRemote(node, module, function string) metrics.Call {
 	if node == n.Name() {
 		node = ""

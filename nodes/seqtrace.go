@@ -22,12 +22,11 @@ type trace struct {
 type traceKey struct{}
 
 // WithTraceLabel derives a context for calls and messages that carry a token of sequential tracing
-// with this label: seq_trace:set_token(label, Label). The processes that get them have it, and those
-// of BEAM nodes pass it on with what they send because of it: seq_trace:get_token(label) there,
-// TraceLabelOf in a function here, and in what calls this node. By itself the token has nothing
-// traced. nil: none is carried. It goes to nodes only that announce that they take any term as a
-// label (dist.FlagBigSeqtraceLabels), as those of OTP 21 and later do. A label that cannot be encoded
-// is none.
+// with this label: seq_trace:set_token(label, Label). The processes that get them have it, and pass
+// it on with what they send because of it: seq_trace:get_token(label) in a BEAM, TraceLabelOf here.
+// Nothing is traced because of such a token. nil: none is carried. It goes only to nodes that
+// announce that they take any term as a label (dist.FlagBigSeqtraceLabels), as those of OTP 21 and
+// later do. A label that cannot be encoded is none.
 func WithTraceLabel(ctx context.Context, label ei.Term) context.Context {
 	var t *trace
 	if label != nil {
@@ -50,9 +49,9 @@ func TraceLabelOf(ctx context.Context) ei.Term {
 	return nil
 }
 
-// WithTraceOf derives a context for what is done because of a message: it carries the message's token
-// of sequential tracing, if it has one. In functions it need not be called; it is for Handlers, and
-// for whoever receives from a Mailbox.
+// WithTraceOf derives a context for what is done because of a message: it carries the message's
+// token of sequential tracing, if it has one. A function's context does so by itself; this is for
+// Handlers, and for whoever receives from a Mailbox.
 func (m *Message) WithTraceOf(ctx context.Context) context.Context { return m.trace().within(ctx) }
 
 func traceOf(ctx context.Context) *trace {

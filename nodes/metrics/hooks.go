@@ -91,8 +91,8 @@ const (
 	Lost      Outcome = "lost"      // there was no connection, or it was lost
 )
 
-// A Call is a call that this node serves, or makes. What goes to a Server and wants no answer is one,
-// too, when this node serves it.
+// A Call is a call that this node serves, or makes. What goes to a Server and wants no answer is
+// one, too, when this node serves it.
 type Call struct {
 	Out  bool   // this node makes it
 	Peer string // the other node; "": this one
