@@ -24,6 +24,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/health"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -67,16 +68,6 @@ func work(ctx context.Context, ms int) (ei.Atom, error) {
 	}
 }
 
-// ready answers a readiness probe: 503, and the state, while nobody is to be sent here.
-func ready(n *nodes.Node) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		if s := n.State(); s != nodes.StateRunning {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, s)
-		}
-	}
-}
-
 // run runs a node until a signal ends it.
 func run(cfg nodes.Config, probe string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -93,7 +84,7 @@ func run(cfg nodes.Config, probe string) error {
 		}
 		defer at.Close()
 		fmt.Println("probe", at.Addr())
-		go http.Serve(at, ready(n))
+		go http.Serve(at, health.Ready(n)) // 503, and the state, while nobody is to be sent here
 	}
 	if err := n.Start(ctx); err != nil {
 		return err
