@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -18,6 +19,7 @@ type cable struct {
 	n         *Net
 	between   [2]string
 	near, far net.Conn // to the node that has connected, and to the other one
+	closed    atomic.Bool
 }
 
 // dial connects a node to what listens at addr.
@@ -78,7 +80,14 @@ func (c *cable) carry(from, to net.Conn) {
 	}
 }
 
-func (c *cable) close() error { return errors.Join(c.near.Close(), c.far.Close()) }
+// close ends the connection. Who comes second does not wait for the first: it would with a lock,
+// and inside a bubble no time passes then, which the first may need.
+func (c *cable) close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	return errors.Join(c.near.Close(), c.far.Close())
+}
 
 // An addressed conn has addresses that tell it from others, unlike that of a net.Pipe.
 type addressed struct {
