@@ -213,7 +213,9 @@ func (p *Page) lookAtProcesses(v *View) {
 	slices.SortFunc(v.Trees, byName)
 }
 
-func byName(a, b Tree) int { return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Pid, b.Pid)) }
+func byName(a, b Tree) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Pid, b.Pid))
+}
 
 // tree has those that were found to have the process as their parent. It ends: a process is
 // younger than its parent.
@@ -347,8 +349,8 @@ func (p *Page) sampleLocked(v *View) map[string]Rates {
 
 // A Chart is one or two lines, newest right, in a box of chartWidth by chartHeight.
 type Chart struct {
-	Title, Now, Top string
-	Lines           []string // points of SVG polylines: in, out
+	Title, Top string
+	Now, Lines []string // of in and out, if there are two; the lines are points of SVG polylines
 }
 
 const chartWidth, chartHeight = 240, 60
@@ -360,8 +362,7 @@ func (p *Page) chart(title string, show func(any) string, of ...func(sample) flo
 			top = max(top, f(s))
 		}
 	}
-	var now []string
-	for _, f := range of {
+	for i, f := range of {
 		var line strings.Builder
 		for i, s := range p.samples {
 			x := chartWidth - float64(len(p.samples)-1-i)*chartWidth/(mostSamples-1)
@@ -369,20 +370,21 @@ func (p *Page) chart(title string, show func(any) string, of ...func(sample) flo
 		}
 		c.Lines = append(c.Lines, line.String())
 		if n := len(p.samples); n > 0 {
-			now = append(now, show(f(p.samples[n-1])))
+			now := show(f(p.samples[n-1]))
+			if len(of) > 1 {
+				now += [...]string{" in", " out"}[i]
+			}
+			c.Now = append(c.Now, now)
 		}
 	}
-	c.Now, c.Top = strings.Join(now, " in, "), show(top)
-	if len(of) > 1 {
-		c.Now += " out"
-	}
+	c.Top = show(top)
 	return c
 }
 
 // A spot is where a node is on the map.
 type spot struct {
 	X, Y, TextY float64
-	Anchor      string
+	Label       string
 	Width       float64 // of the line, by what goes over it
 	Peer
 }
@@ -395,13 +397,23 @@ func spots(all []Peer) (placed []spot) {
 	for i, p := range all[:n] {
 		angle := 2*math.Pi*float64(i)/float64(n) - math.Pi/2
 		x, y := 320+190*math.Cos(angle), 150+105*math.Sin(angle)
-		s := spot{X: x, Y: y, TextY: y + 24, Anchor: "middle", Width: 1 + min(math.Log10(1+p.Rates.BytesIn+p.Rates.BytesOut), 6), Peer: p}
+		s := spot{X: x, Y: y, TextY: y + 24, Label: label(p.Name), Width: 1 + min(math.Log10(1+p.Rates.BytesIn+p.Rates.BytesOut), 6), Peer: p}
 		if y < 150 {
 			s.TextY = y - 14
 		}
 		placed = append(placed, s)
 	}
 	return placed
+}
+
+// label is a name as short as it has to be on the map of a narrow screen.
+func label(node string) string {
+	const most = 14
+	alive, _, _ := strings.Cut(node, "@")
+	if r := []rune(alive); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return alive
 }
 
 func number(v any) string {
