@@ -98,6 +98,12 @@ func (b *browser) eval(expression string) any {
 	return r.Result.Value
 }
 
+// waits until an expression is true.
+func (b *browser) waits(condition string) {
+	b.t.Helper()
+	b.eval("new Promise(done => { const look = () => " + condition + " ? done(true) : setTimeout(look, 10); look() })")
+}
+
 // On a telephone and on a wide screen, light and dark: all of it is there, nothing is wider than
 // the screen, text can be told from its ground, and the page renews itself. The pictures go to the
 // directory that CNODE_TEST_SCREENSHOTS names.
@@ -112,14 +118,16 @@ func TestInBrowser(t *testing.T) {
 	defer server.CloseClientConnections()
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int{400, 1400} {
-			b.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
-			b.do("Emulation.setEmulatedMedia", map[string]any{"features": []any{map[string]string{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+			b.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1,
+				"mobile": width < 600}, nil)
+			b.do("Emulation.setEmulatedMedia", map[string]any{"features": []any{map[string]string{"name": "prefers-color-scheme",
+				"value": scheme}}}, nil)
 			b.do("Page.navigate", map[string]any{"url": server.URL}, nil)
-			b.eval(`new Promise(done => { const look = () => document.querySelector("#live:not([hidden])") ? done(true) : setTimeout(look, 10); look() })`)
+			b.waits(`document.querySelector("#live:not([hidden])")`)
 			require.LessOrEqual(t, b.eval("document.documentElement.scrollWidth"), float64(width), "%s at %d", scheme, width)
 			require.Equal(t, 5.0, b.eval(`document.querySelectorAll("#map text").length`))
-			light := b.eval(`[document.body, document.querySelector("td")].map(e => getComputedStyle(e)[e.tagName == "BODY" ? "backgroundColor" : "color"]` +
-				`.match(/\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 765)`).([]any)
+			light := b.eval(`[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector("td")).color]
+				.map(c => c.match(/\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 765)`).([]any)
 			ground, ink := light[0].(float64), light[1].(float64)
 			require.Greater(t, max(ground-ink, ink-ground), 0.6)
 			require.Equal(t, scheme == "dark", ground < 0.5)
@@ -137,7 +145,7 @@ func TestInBrowser(t *testing.T) {
 	}
 	_, err := s.b.RPC(t.Context(), s.a.Name(), "secret", "again")
 	require.Error(t, err)
-	b.eval(`new Promise(done => { const look = () => document.body.textContent.includes("secret:again") ? done(true) : setTimeout(look, 20); look() })`)
+	b.waits(`document.body.textContent.includes("secret:again")`)
 	require.NoError(t, s.a.Close())
-	b.eval(`new Promise(done => { const look = () => document.querySelector("#state.closed") ? done(true) : setTimeout(look, 20); look() })`)
+	b.waits(`document.querySelector("#state.closed")`)
 }

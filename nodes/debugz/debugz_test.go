@@ -164,7 +164,8 @@ func TestPage(t *testing.T) {
 	w := get(t, s.page, "/debug/node/?sort=handled", nil)
 	require.Equal(t, http.StatusOK, w.Code)
 	body := w.Body.String()
-	for _, word := range []string{"shop@test", "desk@test", "tills", "main_till", "till &lt;1&gt;", "shop:quote", "refused: call", "worker", "</html>"} {
+	for _, word := range []string{"shop@test", "desk@test", "tills", "main_till", "till &lt;1&gt;", "shop:quote", "refused: call", "worker",
+		"</html>"} {
 		require.Contains(t, body, word)
 	}
 	require.NotContains(t, body, "<script>alert")
@@ -200,7 +201,8 @@ func TestOverSocket(t *testing.T) {
 	server := &http.Server{Handler: s.page}
 	go func() { _ = server.Serve(l) }()
 	defer server.Close()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn,
+		error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}}}
 	r, err := client.Get("http://shop/")

@@ -339,7 +339,8 @@ func (p *Page) sampleLocked(v *View) map[string]Rates {
 		}
 	}
 	v.Charts = []Chart{
-		p.chart("messages/s", number, func(s sample) float64 { return s.rates.MessagesIn }, func(s sample) float64 { return s.rates.MessagesOut }),
+		p.chart("messages/s", number, func(s sample) float64 { return s.rates.MessagesIn },
+			func(s sample) float64 { return s.rates.MessagesOut }),
 		p.chart("bytes/s", size, func(s sample) float64 { return s.rates.BytesIn }, func(s sample) float64 { return s.rates.BytesOut }),
 		p.chart("calls served/s", number, func(s sample) float64 { return s.rates.Calls }),
 		p.chart("memory", size, func(s sample) float64 { return float64(s.memory) }),
