@@ -113,6 +113,7 @@ var picture = []row{
 		testOwn: "nodes/nodestest nodes/supervisor"},
 	{path: "nodes/observer", own: "ei nodes nodes/dist nodes/introspect", notStd: "net", testOwn: "transport"},
 	{path: "nodes/nodestest", own: "ei transport nodes nodes/dist", notStd: "os"},
+	{path: "nodes/upgrade", own: "transport/handoff nodes", others: []string{xsys}, testOwn: "ei nodes/epmd transport test/systemd"},
 	{path: "cmd/cnode-demo/internal/steps"},
 	{path: "cmd/cnode-demo/internal/cli", others: []string{cobra}},
 	{path: "cmd/cnode-demo/internal/config",
@@ -125,7 +126,7 @@ var picture = []row{
 	{path: "cmd/cnode-demo/internal/ask", own: "ei nodes nodes/epmd cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/move",
-		own:    "nodes transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
+		own:    "nodes nodes/upgrade transport/handoff cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config",
 		others: []string{xsys, cobra, pflag}},
 	{path: "cmd/cnode-demo/internal/serve", own: libraries +
 		" cmd/cnode-demo/internal/steps cmd/cnode-demo/internal/cli cmd/cnode-demo/internal/config cmd/cnode-demo/internal/mapper " +
@@ -179,7 +180,7 @@ var picture = []row{
 // tests.
 const libraries = "ei ei/elixir transport transport/virtual transport/handoff tlstransport nodes nodes/dist nodes/epmd " +
 	"nodes/groupleader nodes/pg nodes/pubsub nodes/global nodes/supervisor nodes/discovery nodes/introspect nodes/observer " +
-	"nodes/metrics nodes/health nodes/debugz nodes/nodestest"
+	"nodes/metrics nodes/health nodes/debugz nodes/console nodes/upgrade nodes/nodestest"
 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}

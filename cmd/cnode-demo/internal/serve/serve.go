@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/cobra"
@@ -146,7 +147,7 @@ func (o *server) serveAlone(ctx context.Context, out, errOut io.Writer) (err err
 		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
 	o.announce(ctx, w.Name(), c.Listeners, out, errOut)
-	defer move.Watched()()
+	defer upgrade.Watch()()
 	err = k.supervise(ctx, w.Node, c.Moved, firstDone(c.Listeners))
 	if c.Finish() {
 		return nil
