@@ -1,0 +1,272 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/groupleader"
+)
+
+// sessionName is what the names of sessions begin with: a rule can name these processes.
+const sessionName = "console."
+
+// A session is a process that reads lines at its user's group leader, and runs commands.
+type session struct {
+	c      *console
+	leader ei.Pid // its node is the user's
+	elixir bool   // terms are Elixir's
+	screen *groupleader.Device
+
+	mu        sync.Mutex
+	interrupt context.CancelCauseFunc // of the command that runs; nil: none does
+	watch     *watch                  // what trace shows; nil: nothing
+	traced    []ei.Pid                // servers whose messages the trace has
+}
+
+var (
+	errInterrupted = errors.New("interrupted")
+	badarg         = &nodes.Raise{Reason: ei.Atom("badarg")}
+)
+
+// begin is shell:start/0 and its like: a process that has the caller's group leader. It is ready
+// when this returns, so that rules know its name. first is {M, F, [Parent, Ref]}, by which the
+// user's node says when the first prompt is due; anything else: at once.
+func (c *console) begin(ctx context.Context, elixir bool, first ei.Term) (ei.Pid, error) {
+	leader, ok := nodes.GroupLeaderOf(ctx).(ei.Pid)
+	user := c.n.Name()
+	if conn := nodes.ConnOf(ctx); conn != nil {
+		user = conn.Name()
+	}
+	if !ok || string(leader.Node) != user {
+		return ei.Pid{}, badarg
+	}
+	self := nodes.MailboxOf(ctx)
+	pid, _, err := self.SpawnMonitor(ctx, c.n.Name(), "console", "session", leader, elixir, first)
+	if err != nil {
+		return pid, err
+	}
+	m, err := self.Receive(ctx)
+	if err != nil {
+		return pid, err
+	}
+	defer m.Release()
+	if m.Payload == nil {
+		return pid, errors.New("the session has ended")
+	}
+	return pid, nil
+}
+
+// serve is the process of a session.
+func (c *console) serve(ctx context.Context, leader ei.Pid, elixir bool, first ei.Term) error {
+	nodes.EndAtStop(ctx)
+	self := nodes.MailboxOf(ctx)
+	self.TrapExit(true)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &session{c: c, leader: leader, elixir: elixir, screen: groupleader.NewDevice(nodes.NoConnect(ctx), c.n, leader)}
+	err := cmp.Or(
+		self.SetLabel("console of "+string(leader.Node)),
+		c.n.Register(fmt.Sprintf("%s%d.%d", sessionName, self.Pid().ID, self.Pid().Serial), self),
+		self.Link(nodes.NoConnect(ctx), leader),
+		self.Send(ctx, nodes.CallerOf(ctx), ei.Atom("ready")))
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.sessions[leader] = s
+	c.mu.Unlock()
+	defer s.end()
+	c.n.Logger().Info("a console begins", "peer", string(leader.Node))
+	defer c.n.Logger().Info("a console ends", "peer", string(leader.Node))
+
+	over := make(chan struct{})
+	read := func() {
+		defer cancel() // also when a command ends its goroutine
+		defer close(over)
+		s.read(ctx)
+	}
+	ref, waits := s.announce(ctx, self, first)
+	if !waits {
+		go read()
+	}
+	for {
+		m, err := self.Receive(ctx)
+		switch {
+		case ctx.Err() != nil || err != nil: // the node stops, or the user leaves
+			return nil
+		case m.Payload != nil:
+			if done := [2]ei.Term{}; waits && m.Payload.Unmarshal(&done) == nil && done[0] == ei.Atom("done") && done[1] == ref {
+				waits = false
+				go read()
+			}
+		case m.From == leader && isInterrupt(m):
+			s.stop()
+		case m.From == leader: // the terminal has gone
+			return nil
+		}
+		m.Release()
+	}
+}
+
+// announce tells the user's node that the session is there, and whether that says when the first
+// prompt is due.
+func (s *session) announce(ctx context.Context, self *nodes.Mailbox, first ei.Term) (ref ei.Term, waits bool) {
+	t, _ := first.(ei.Tuple)
+	if len(t) != 3 {
+		return nil, false
+	}
+	args, _ := ei.Elements(t[2])
+	if len(args) != 2 {
+		return nil, false
+	}
+	parent, ok := args[0].(ei.Pid)
+	if !ok || parent.Node != s.leader.Node {
+		return nil, false
+	}
+	return args[1], self.Send(nodes.NoConnect(ctx), parent, ei.Tuple{ei.Atom("begin"), args[1], self.Pid()}) == nil
+}
+
+func isInterrupt(m *nodes.Message) bool {
+	reason, err := m.Reason.Decode()
+	return err == nil && reason == ei.Atom("interrupt")
+}
+
+// stop interrupts the command that runs.
+func (s *session) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.interrupt != nil {
+		s.interrupt(errInterrupted)
+	}
+}
+
+// end undoes what outlasts a session.
+func (s *session) end() {
+	s.c.mu.Lock()
+	if s.c.sessions[s.leader] == s {
+		delete(s.c.sessions, s.leader)
+	}
+	s.c.mu.Unlock()
+	s.traceOff()
+}
+
+// read reads lines, and runs them, until the user leaves.
+func (s *session) read(ctx context.Context) {
+	if s.elixir {
+		s.completeByElixir(ctx)
+	}
+	s.print(fmt.Sprintf("Go console of %s; help lists the commands, quit leaves\n", s.c.n.Name()))
+	for {
+		line, err := s.screen.ReadLine(s.prompt())
+		var wrong *groupleader.Error
+		switch {
+		case errors.Is(err, io.EOF):
+			s.leave(ctx)
+			return
+		case errors.As(err, &wrong) && wrong.Reason == ei.Atom("interrupted"):
+			s.print("\n")
+			continue
+		case err != nil: // the terminal has gone, or never was
+			return
+		}
+		if err := s.run(ctx, line); errors.Is(err, errQuit) {
+			s.leave(ctx)
+			return
+		} else if err != nil {
+			s.print("** " + err.Error() + "\n")
+		}
+	}
+}
+
+func (s *session) prompt() string {
+	if state := s.c.n.State(); state != nodes.StateRunning {
+		return fmt.Sprintf("%s (%v)> ", s.c.n.Name(), state)
+	}
+	return s.c.n.Name() + "> "
+}
+
+func (s *session) print(text string) { _, _ = io.WriteString(s.screen, text) } // an error: it ends anyway
+
+type sessionKey struct{}
+
+// of is the session that a command runs in.
+func of(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*session) }
+
+// run runs a line, until it is interrupted.
+func (s *session) run(ctx context.Context, line string) error {
+	name, args, err := s.parse(line)
+	if name == "" || err != nil {
+		return err
+	}
+	cmd, err := s.c.find(string(s.leader.Node), name, len(args))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, sessionKey{}, s))
+	defer cancel(nil)
+	s.mu.Lock()
+	s.interrupt = cancel
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.interrupt = nil
+		s.mu.Unlock()
+	}()
+	var result any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = errors.New(name + " has ended its goroutine")
+		result, err = s.call(ctx, cmd, args)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done(): // the command may take its time, or never end
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if text, ok := result.(Text); ok {
+		s.print(string(text))
+		return nil
+	}
+	text, err := s.show(result)
+	if err == nil {
+		s.print(text + "\n")
+	}
+	return err
+}
+
+func (s *session) call(ctx context.Context, cmd *Command, args []ei.Term) (result any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.c.n.Logger().Error("a command of the console has panicked", "command", cmd.Name, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s has panicked: %v", cmd.Name, p)
+		}
+	}()
+	if result, err = cmd.run(ctx, args); err != nil {
+		return nil, fmt.Errorf("%s: %w", cmd.Name, err)
+	}
+	return result, nil
+}
+
+// leave ends the user's node if it was started for the console, by -remsh. One in which the console
+// is a job among others goes on.
+func (s *session) leave(ctx context.Context) {
+	user, ctx := string(s.leader.Node), nodes.NoConnect(ctx)
+	isForUs, _ := nodes.RPCAs[ei.Term](ctx, s.c.n, user, "init", "get_argument", ei.Atom("remsh"))
+	plain, _ := nodes.RPCAs[ei.Term](ctx, s.c.n, user, "init", "get_plain_arguments")
+	ok, _ := isForUs.(ei.Tuple)
+	if list, _ := ei.Elements(plain); len(ok) == 2 || strings.Contains(fmt.Sprint(ei.List(list)), `"--remsh"`) {
+		_, _ = s.c.n.RPC(ctx, user, "init", "stop")
+	}
+}
